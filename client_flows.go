@@ -1,0 +1,100 @@
+package dataflow
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+)
+
+// Flow returns a flow by its name, bound to this client, or ErrNotFound. A flow
+// is in the database once a client that declares it has started.
+func (c *Client) Flow(ctx context.Context, name string) (*Flow, error) {
+	rec, err := c.store.FlowByName(ctx, name)
+	if err != nil {
+		return nil, public(fmt.Errorf("get flow %q: %w", name, err))
+	}
+	return c.bind(rec), nil
+}
+
+// Flows lists the flows in the database, in the order of their names, whether
+// or not this process has their code. params may be nil.
+func (c *Client) Flows(ctx context.Context, params *FlowListParams) ([]*Flow, error) {
+	p := FlowListParams{}
+	if params != nil {
+		p = *params
+	}
+	var err error
+	if p.Limit, err = pageSize(p.Limit); err != nil {
+		return nil, public(fmt.Errorf("list flows: %w", err))
+	}
+	if p.State != "" && !p.State.Valid() {
+		return nil, public(fmt.Errorf("list flows: %w", &ConfigError{Field: "State", Reason: fmt.Sprintf("%q is not a state of a flow: use active or inactive", p.State)}))
+	}
+	recs, err := c.store.FlowList(ctx, &p)
+	if err != nil {
+		return nil, public(fmt.Errorf("list flows: %w", err))
+	}
+	flows := make([]*Flow, len(recs))
+	for i, rec := range recs {
+		flows[i] = c.bind(rec)
+	}
+	return flows, nil
+}
+
+// Pause makes a flow inactive: no run of it starts, on any process, until
+// Resume; one in progress goes on. Registering the flow again does not undo
+// that. actor and reason are kept with the flow. Pausing twice changes only
+// those.
+func (c *Client) Pause(ctx context.Context, name, actor, reason string) (*Flow, error) {
+	f, err := c.setState(ctx, name, &FlowStateParams{State: FlowInactive, Actor: actor, Reason: reason})
+	if err != nil {
+		return nil, public(fmt.Errorf("pause flow %q: %w", name, err))
+	}
+	return f, nil
+}
+
+// Resume makes a flow active again. Its waiting runs go on.
+func (c *Client) Resume(ctx context.Context, name, actor, reason string) (*Flow, error) {
+	f, err := c.setState(ctx, name, &FlowStateParams{State: FlowActive, Actor: actor, Reason: reason})
+	if err == nil {
+		err = c.wake(ctx, f)
+	}
+	if err != nil {
+		return nil, public(fmt.Errorf("resume flow %q: %w", name, err))
+	}
+	return f, nil
+}
+
+func (c *Client) setState(ctx context.Context, name string, p *FlowStateParams) (*Flow, error) {
+	rec, err := c.store.FlowByName(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	p.ID = rec.ID
+	if rec, err = c.store.FlowSetState(ctx, p); err != nil {
+		return nil, err
+	}
+	c.log.InfoContext(ctx, "dataflow: flow is "+string(p.State), slog.String(logFlow, name), slog.String("actor", p.Actor), slog.String(logReason, p.Reason))
+	return c.bind(rec), nil
+}
+
+// flowByID returns a flow as this process registered it, or as it is stored.
+func (c *Client) flowByID(ctx context.Context, id int64) (*Flow, error) {
+	c.mu.Lock()
+	f := c.byID[id]
+	c.mu.Unlock()
+	if f != nil {
+		return f, nil
+	}
+	rec, err := c.store.FlowByID(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	f = c.bind(rec)
+	if f.Registered() {
+		c.mu.Lock()
+		c.byID[id] = f
+		c.mu.Unlock()
+	}
+	return f, nil
+}

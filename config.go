@@ -1,0 +1,139 @@
+package dataflow
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/riverqueue/river"
+)
+
+// The defaults of a [Config].
+const (
+	DefaultMaxWorkers   = 10
+	DefaultPollInterval = time.Second
+)
+
+// Config are the settings of a [Client]. The zero value is ready to use: a
+// client without flows, which starts and lists runs that other processes work.
+type Config struct {
+	// Flows are the flows whose code this process has. Start registers them.
+	Flows []*Flow
+
+	// River is the user's own configuration of River, for his own workers and
+	// queues beside ours. The client works on a copy, with its worker and the
+	// queues of the Flows added; River.Workers itself gets our worker. Nil: only
+	// what the library needs. It is not used when the client joins an existing
+	// River client with [UseRiver].
+	River *river.Config
+
+	// Schema is the Postgres schema of River's tables and ours, which must
+	// exist. Empty: River.Schema if there is one, else the first of the search
+	// path. SQLite has none.
+	Schema string
+
+	// Logger gets the client's and River's log lines. Nil: [slog.Default].
+	Logger *slog.Logger
+
+	// Runtimes reads back the user's own types of [Runtime], by their Type.
+	Runtimes map[string]RuntimeDecoder
+
+	// ID names this client in the runs that it works. It must be unique among
+	// running processes. Empty: host name, process id and a random part.
+	ID string
+
+	// CodeVersion is noted at the flows that this client registers and the runs
+	// that it works, such as a commit. Empty: none.
+	CodeVersion string
+
+	// MaxWorkers is how many runs this client works at once: those without
+	// River, and those of each River queue that River.Queues does not name.
+	// 0: 10.
+	MaxWorkers int
+
+	// PollInterval is how often a started client looks for runs that are due
+	// and worked without River. 0: one second.
+	PollInterval time.Duration
+
+	// Clock replaces the clocks of the database and of this process, in tests.
+	// River keeps its own. Nil: the real ones.
+	Clock func() time.Time
+}
+
+// withDefaults returns a copy with the defaults filled in.
+func (c *Config) withDefaults() Config {
+	d := Config{}
+	if c != nil {
+		d = *c
+	}
+	if d.Schema == "" && d.River != nil {
+		d.Schema = d.River.Schema
+	}
+	if d.Logger == nil {
+		d.Logger = slog.Default()
+	}
+	if d.ID == "" {
+		d.ID = newWorkerID()
+	}
+	d.MaxWorkers = cmp.Or(d.MaxWorkers, DefaultMaxWorkers)
+	d.PollInterval = cmp.Or(d.PollInterval, DefaultPollInterval)
+	return d
+}
+
+func newWorkerID() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	b := make([]byte, 4)
+	_, _ = rand.Read(b) // it never fails
+	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), hex.EncodeToString(b))
+}
+
+// validate returns all that is wrong, each as a *[ConfigError].
+func (c *Config) validate() error {
+	var errs []error
+	if c.MaxWorkers < 0 || c.MaxWorkers > river.QueueNumWorkersMax {
+		errs = append(errs, &ConfigError{Field: "MaxWorkers", Reason: fmt.Sprintf("%d is not from 1 to %d, nor 0 for %d", c.MaxWorkers, river.QueueNumWorkersMax, DefaultMaxWorkers)})
+	}
+	if c.PollInterval < 0 {
+		errs = append(errs, &ConfigError{Field: "PollInterval", Reason: fmt.Sprintf("%s is negative: use a positive duration, or 0 for %s", c.PollInterval, DefaultPollInterval)})
+	}
+	if c.River != nil && c.River.Schema != "" && c.River.Schema != c.Schema {
+		errs = append(errs, &ConfigError{Field: "Schema", Reason: fmt.Sprintf("%q is not River.Schema, %q: leave one of them empty", c.Schema, c.River.Schema)})
+	}
+	seen := make(map[string]bool)
+	for i, f := range c.Flows {
+		if f == nil {
+			errs = append(errs, &ConfigError{Field: fmt.Sprintf("Flows[%d]", i), Reason: "it is nil"})
+			continue
+		}
+		if seen[f.Name] {
+			errs = append(errs, &ConfigError{Field: fmt.Sprintf("Flows[%q].Name", f.Name), Reason: "two flows have this name: a name is a flow's identity, and must be unique"})
+		}
+		seen[f.Name] = true
+		errs = append(errs, f.validate(), c.validateStored(f))
+	}
+	return errors.Join(errs...)
+}
+
+// validateStored checks that the flow's Runtime can be read back.
+func (c *Config) validateStored(f *Flow) error {
+	data, err := marshalRuntime(f.Runtime)
+	if err == nil {
+		_, err = ParseRuntime(data, c.Runtimes)
+	}
+	if err == nil {
+		return nil
+	}
+	reason := err.Error()
+	if errors.Is(err, ErrUnknownType) {
+		reason = fmt.Sprintf("Config.Runtimes has no decoder for its type %q", f.Runtime.Type())
+	}
+	return &ConfigError{Field: fmt.Sprintf("Flows[%q].Runtime", f.Name), Reason: reason}
+}

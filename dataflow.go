@@ -1,0 +1,272 @@
+package dataflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/riverqueue/river"
+)
+
+// Client registers flows, starts and lists runs, and, once started, works them.
+// It is safe for concurrent use. A program has one for each database.
+type Client struct {
+	config Config
+	store  Store
+	log    *slog.Logger
+	flows  map[string]*Flow // as declared, by name
+	events subscriptions
+
+	stopping chan struct{} // closed when Stop begins
+	working  sync.WaitGroup
+
+	mu       sync.Mutex // guards what follows
+	byID     map[int64]*Flow
+	river    River
+	joined   bool // river is the user's own client, who starts and stops it
+	started  bool
+	stopped  bool
+	kill     context.CancelFunc // interrupts the runs that the loop works
+	inFlight map[int64]bool     // runs that the loop works
+}
+
+// NewClient returns a client on a database. It checks the whole Config and
+// returns everything that is wrong with it, joined, each as a *[ConfigError];
+// it does not touch the database. config may be nil. The caller closes the
+// database's pool, after Stop.
+func NewClient(driver Driver, config *Config) (*Client, error) {
+	if isNil(driver) {
+		return nil, public(&ConfigError{Field: "driver", Reason: "it is nil: use dataflowpgx.New(pool) or dataflowsqlite.New(db)"})
+	}
+	conf := config.withDefaults()
+	if err := conf.validate(); err != nil {
+		return nil, public(err)
+	}
+	store, err := driver.Store(StoreOptions{Schema: conf.Schema, Clock: conf.Clock, Logger: conf.Logger})
+	if err != nil {
+		return nil, public(err)
+	}
+	c := &Client{
+		config:   conf,
+		store:    store,
+		log:      conf.Logger,
+		flows:    make(map[string]*Flow, len(conf.Flows)),
+		byID:     make(map[int64]*Flow),
+		inFlight: make(map[int64]bool),
+		stopping: make(chan struct{}),
+	}
+	for _, f := range conf.Flows {
+		c.flows[f.Name] = f
+	}
+	return c, nil
+}
+
+// Migrate brings River's tables and ours up to the version of this library. It
+// changes nothing when they are there already, and may run in several processes
+// at once.
+func (c *Client) Migrate(ctx context.Context) error {
+	return public(c.store.Migrate(ctx))
+}
+
+// MigrateDown takes our tables, not River's, down to a version. 0 removes them,
+// with all flows, runs and checkpoints.
+func (c *Client) MigrateDown(ctx context.Context, version int) error {
+	return public(c.store.MigrateDown(ctx, version))
+}
+
+// Register stores the definitions of Config.Flows. It never changes whether a
+// flow is active. Start calls it.
+func (c *Client) Register(ctx context.Context) error {
+	for _, f := range c.config.Flows {
+		if err := c.register(ctx, f); err != nil {
+			return public(fmt.Errorf("register flow %q: %w", f.Name, err))
+		}
+	}
+	return nil
+}
+
+func (c *Client) register(ctx context.Context, f *Flow) error {
+	def, err := f.definition(c.config.CodeVersion)
+	if err != nil {
+		return err
+	}
+	wasDisabled, err := c.storedDisabled(ctx, f.Name)
+	if err != nil {
+		return err
+	}
+	rec, err := c.store.FlowUpsert(ctx, def)
+	if err != nil {
+		return err
+	}
+	bound := c.bind(rec)
+	c.mu.Lock()
+	c.byID[rec.ID] = bound
+	c.mu.Unlock()
+	if wasDisabled && bound.Runtime.Settings().Enabled && rec.State == FlowActive {
+		return c.wake(ctx, bound)
+	}
+	return nil
+}
+
+// storedDisabled reports whether a flow of this name is stored with a disabled
+// Runtime.
+func (c *Client) storedDisabled(ctx context.Context, name string) (bool, error) {
+	rec, err := c.store.FlowByName(ctx, name)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return !c.bind(rec).Runtime.Settings().Enabled, nil
+}
+
+// bind makes a Flow of what is stored, with its code if this process has it.
+func (c *Client) bind(rec *FlowRecord) *Flow {
+	f := &Flow{FlowRecord: *rec, client: c}
+	runtime, err := ParseRuntime(rec.RuntimeJSON, c.config.Runtimes)
+	if err != nil {
+		runtime = unreadRuntime{err: fmt.Errorf("flow %q: %w", rec.Name, err)}
+	}
+	f.Runtime = runtime
+	if declared := c.flows[rec.Name]; declared != nil {
+		f.code, f.opts = declared.code, declared.opts
+	}
+	return f
+}
+
+// Start checks that the database has been migrated, registers the flows, and
+// works runs until Stop. ctx bounds the starting alone. A client starts once.
+func (c *Client) Start(ctx context.Context) error {
+	if err := c.store.CheckSchema(ctx); err != nil {
+		return public(err)
+	}
+	if err := c.Register(ctx); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopped {
+		return public(fmt.Errorf("start: %w: make a new one", ErrStopped))
+	}
+	if c.started {
+		return public(errors.New("start: the client is started already"))
+	}
+	rc, err := c.riverLocked()
+	if err != nil {
+		return public(err)
+	}
+	if !c.joined && c.worksQueues() {
+		if err := rc.Start(context.WithoutCancel(ctx)); err != nil {
+			return public(fmt.Errorf("start River: %w", err))
+		}
+	}
+	workCtx, kill := context.WithCancel(context.WithoutCancel(ctx))
+	c.kill, c.started = kill, true
+	c.working.Go(func() { c.poll(workCtx) })
+	c.log.InfoContext(ctx, "dataflow: started", slog.String(logWorker, c.config.ID), slog.Int("flows", len(c.flows)))
+	return nil
+}
+
+// Stop ends the client: it starts no more runs, and those in progress stop
+// after the batch that they are in and are handed back, to go on elsewhere or
+// later; that spends no attempt. When ctx is done before that, what is left is
+// interrupted in mid-batch, which rolls the batch back, and Stop returns ctx's
+// error. Stop does not stop a River client that was joined with [UseRiver]. It
+// may be called at any time, and more than once.
+func (c *Client) Stop(ctx context.Context) error {
+	c.mu.Lock()
+	if !c.stopped {
+		c.stopped = true
+		close(c.stopping)
+	}
+	rc, started, joined, kill := c.river, c.started, c.joined, c.kill
+	c.mu.Unlock()
+	var err error
+	if started && !joined && c.worksQueues() {
+		err = stopRiver(ctx, rc)
+	}
+	done := make(chan struct{})
+	go func() { c.working.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		err = errors.Join(err, ctx.Err())
+	}
+	if started {
+		kill()
+	}
+	if err != nil {
+		return public(fmt.Errorf("stop: %w", err))
+	}
+	c.log.InfoContext(ctx, "dataflow: stopped", slog.String(logWorker, c.config.ID))
+	return nil
+}
+
+// stopRiver stops River's client softly until ctx is done, then cancels what it
+// works, which takes a moment to hand its run back.
+func stopRiver(ctx context.Context, rc River) error {
+	err := rc.Stop(ctx)
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	hard, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
+	defer cancel()
+	return errors.Join(err, rc.StopAndCancel(hard))
+}
+
+// AddWorker adds the worker of our jobs to the bundle of a River client that the
+// service makes itself. That client must work the queues of the flows, and be
+// handed to [UseRiver] before this one starts.
+func (c *Client) AddWorker(workers *river.Workers) error {
+	if workers == nil {
+		return public(&ConfigError{Field: "workers", Reason: "it is nil: use river.NewWorkers()"})
+	}
+	return public(river.AddWorkerSafely(workers, NewDataFlowJob(c)))
+}
+
+// UseRiver makes a client insert its jobs through a River client that the
+// service has already, on the same database. Whoever made that client starts
+// and stops it. A River client of another kind of database is ErrTxMismatch.
+func UseRiver[TTx any](c *Client, rc *river.Client[TTx]) error {
+	if rc == nil {
+		return public(&ConfigError{Field: "River client", Reason: "it is nil"})
+	}
+	if want := c.store.TxType(); reflect.TypeFor[TTx]() != want {
+		return public(fmt.Errorf("use River client of %s: %w: this client's are %s", reflect.TypeFor[TTx](), ErrTxMismatch, want))
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.river != nil {
+		return public(errors.New("use River client: this client has one already: call UseRiver before anything else"))
+	}
+	c.river, c.joined = WrapRiver(rc), true
+	return nil
+}
+
+// enter notes that a run is being worked, so that Stop waits for it. It refuses
+// once Stop has begun; otherwise leave must follow.
+func (c *Client) enter() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopped {
+		return ErrStopped
+	}
+	c.working.Add(1)
+	return nil
+}
+
+func (c *Client) leave() { c.working.Done() }
+
+// now is this process's time, for events, logs and progress alone: what is
+// stored has the database's.
+func (c *Client) now() time.Time {
+	if c.config.Clock != nil {
+		return c.config.Clock()
+	}
+	return time.Now() //nolint:forbidigo // the one place that reads the real clock
+}

@@ -1,0 +1,139 @@
+// Package dataflowpgx keeps flows, runs and checkpoints in Postgres, over a pgx
+// pool.
+//
+//	client, err := dataflow.NewClient(dataflowpgx.New(pool), &dataflow.Config{Flows: flows})
+package dataflowpgx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// New returns the driver of a pool. The caller closes the pool, after the
+// client has stopped. Each run in progress uses up to two connections at a time,
+// River some more.
+func New(pool *pgxpool.Pool) dataflow.Driver { return driver{pool: pool} }
+
+// RiverClient returns the River client that a client uses, for the user's own
+// jobs. A client that is not on Postgres is dataflow.ErrTxMismatch.
+func RiverClient(client *dataflow.Client) (*river.Client[pgx.Tx], error) {
+	return dataflow.RiverClient[pgx.Tx](client)
+}
+
+type driver struct{ pool *pgxpool.Pool }
+
+// Store returns the store of one client.
+func (d driver) Store(opts dataflow.StoreOptions) (dataflow.Store, error) {
+	if d.pool == nil {
+		return nil, &dataflow.ConfigError{Field: "driver", Reason: "the pool given to dataflowpgx.New is nil: use pgxpool.New"}
+	}
+	s := &store{pool: d.pool, schema: opts.Schema, clock: opts.Clock, log: opts.Logger, sql: &sync.Map{}}
+	s.queries = queries{store: s, db: d.pool}
+	return s, nil
+}
+
+// store implements dataflow.Store.
+type store struct {
+	queries
+	pool   *pgxpool.Pool
+	schema string
+	clock  func() time.Time
+	log    *slog.Logger
+	sql    *sync.Map // statements with the schema filled in, by their template
+}
+
+// querier is what a pool and a transaction have in common.
+type querier interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+}
+
+// queries implements dataflow.Queries.
+type queries struct {
+	store *store
+	db    querier
+}
+
+// InTx runs fn in a transaction.
+func (s *store) InTx(ctx context.Context, fn func(ctx context.Context, tx dataflow.Tx) error) error {
+	tx, err := s.pool.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	// Without the caller's cancellation, so that the connection is given back
+	// clean. After a commit it does nothing.
+	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // what failed before says more
+	if err := fn(context.WithValue(ctx, txKey{}, tx), Tx(tx)); err != nil {
+		return err
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return fmt.Errorf("commit transaction: %w", err)
+	}
+	return nil
+}
+
+// With returns queries in the caller's transaction.
+func (s *store) With(tx dataflow.Tx) (dataflow.Queries, error) {
+	own, ok := tx.Unwrap().(pgx.Tx)
+	if !ok || own == nil {
+		return nil, fmt.Errorf("%w: this client is on Postgres: use dataflowpgx.Tx", dataflow.ErrTxMismatch)
+	}
+	return &queries{store: s, db: own}, nil
+}
+
+// TxType returns the type of a pgx transaction.
+func (s *store) TxType() reflect.Type { return reflect.TypeFor[pgx.Tx]() }
+
+// River returns a River client on the same pool.
+func (s *store) River(config *river.Config) (dataflow.River, error) {
+	rc, err := river.NewClient(riverpgxv5.New(s.pool), config)
+	if err != nil {
+		return nil, err
+	}
+	return dataflow.WrapRiver(rc), nil
+}
+
+// text fills the schema and the clock into a statement.
+func (s *store) text(template string) string {
+	sql, ok := s.sql.Load(template)
+	if !ok {
+		prefix := ""
+		if s.schema != "" {
+			prefix = pgx.Identifier{s.schema}.Sanitize() + "."
+		}
+		filled := strings.ReplaceAll(template, "{s}", prefix)
+		if s.clock == nil {
+			filled = strings.ReplaceAll(filled, "{now}", "now()")
+		}
+		sql, _ = s.sql.LoadOrStore(template, filled)
+	}
+	if s.clock == nil {
+		return sql.(string) //nolint:forcetypeassert // only strings are stored
+	}
+	now := "'" + s.clock().UTC().Format("2006-01-02 15:04:05.999999-07") + "'::timestamptz"
+	return strings.ReplaceAll(sql.(string), "{now}", now) //nolint:forcetypeassert // only strings are stored
+}
+
+// notFound turns pgx's error for no row into ours.
+func notFound(err error) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return dataflow.ErrNotFound
+	}
+	return err
+}

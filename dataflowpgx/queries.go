@@ -1,0 +1,136 @@
+package dataflowpgx
+
+// The statements. {s} stands for the schema, {now} for the database's clock.
+
+const flowColumns = `f.id, f.name, f.source::text, f.sink::text, f.runtime::text, f.guarantee,
+	f.state, f.state_by, f.state_reason, f.state_at,
+	f.next_run_at, f.last_run_at, f.last_success_at, f.last_error, f.failures,
+	f.code_version, f.definition_hash, f.created_at, f.updated_at`
+
+const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for, r.run_after, r.created_at,
+	r.started_at, r.ended_at, r.attempt, r.max_attempts, r.worker, r.lease_no, r.lease_until,
+	r.queue, coalesce(r.river_job_id, 0),
+	r.read, r.written, r.redundant, r.filtered, r.dropped, r.dead_lettered,
+	r.total, r.from_cursor::text, r.to_cursor::text, r.error, r.errors::text, r.actor, r.reason, r.code_version`
+
+// A definition that has not changed leaves updated_at as it is.
+const sqlFlowUpsert = `
+insert into {s}dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, created_at, updated_at)
+values ($1, $2, $3, $4, $5, $6, $7, {now}, {now})
+on conflict (name) do update set
+	source = excluded.source, sink = excluded.sink, runtime = excluded.runtime, guarantee = excluded.guarantee,
+	code_version = excluded.code_version, definition_hash = excluded.definition_hash,
+	updated_at = case when f.definition_hash = excluded.definition_hash then f.updated_at else excluded.updated_at end
+returning ` + flowColumns
+
+const sqlFlowByID = `select ` + flowColumns + ` from {s}dataflow_flow f where f.id = $1`
+
+const sqlFlowByName = `select ` + flowColumns + ` from {s}dataflow_flow f where f.name = $1`
+
+const sqlFlowList = `
+select ` + flowColumns + ` from {s}dataflow_flow f
+where ($1 = '' or f.state = $1) and f.name > $2
+order by f.name limit $3`
+
+const sqlFlowSetState = `
+update {s}dataflow_flow f
+set state = $2, state_by = $3, state_reason = $4, state_at = {now}, updated_at = {now}
+where f.id = $1
+returning ` + flowColumns
+
+// An inactive flow gets no run; neither does a flow with a run that waits under
+// the same key.
+const sqlRunInsert = `
+with r as (
+	insert into {s}dataflow_run (flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason)
+	select id, $2, $3, coalesce($4, {now}), coalesce($4, {now}), {now}, $5, $6, $7, $8, $9
+	from {s}dataflow_flow where id = $1 and state = 'active'
+	on conflict (flow_id, unique_key) where state = 'pending' do nothing
+	returning *
+)
+select ` + runColumns + ` from r join {s}dataflow_flow f on f.id = r.flow_id`
+
+const sqlRunWaiting = `
+select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+where r.flow_id = $1 and r.unique_key = $2 and r.state = 'pending' and f.state = 'active'`
+
+const sqlRunSetJob = `update {s}dataflow_run set river_job_id = $2, queue = $3 where id = $1`
+
+const sqlRunByID = `
+select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id where r.id = $1`
+
+const sqlRunByJob = `
+select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+where r.river_job_id = $1 order by r.id desc limit 1`
+
+const sqlRunList = `
+select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+where ($1 = '' or f.name = $1) and (cardinality($2::text[]) = 0 or r.state = any($2))
+	and ($3 = '' or r.trigger = $3) and ($4 = 0 or r.id < $4)
+order by r.id desc limit $5`
+
+// Runs behind one that is in progress are left out, so that they do not take the
+// places of those that can be worked.
+const sqlRunDue = `
+select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+where r.state = 'pending' and r.queue = '' and r.run_after <= {now}
+	and f.state = 'active' and r.flow_id = any($1)
+	and not exists (select from {s}dataflow_run o where o.flow_id = r.flow_id and o.slot = 0 and o.state = 'in_progress')
+order by r.run_after, r.id limit $2`
+
+// The unique index on the slot decides between two that claim at once; the "not
+// exists" only spares the server's log the usual case. The key is given up, so
+// that another run can wait while this one is worked.
+const sqlRunClaim = `
+update {s}dataflow_run r
+set state = 'in_progress', slot = 0, unique_key = null, attempt = r.attempt + 1, worker = $2,
+	lease_no = r.lease_no + 1, lease_until = {now} + $3::bigint * interval '1 microsecond',
+	started_at = coalesce(r.started_at, {now}), code_version = $4,
+	read = case when $5 then 0 else r.read end, written = case when $5 then 0 else r.written end,
+	redundant = case when $5 then 0 else r.redundant end, filtered = case when $5 then 0 else r.filtered end,
+	dropped = case when $5 then 0 else r.dropped end, dead_lettered = case when $5 then 0 else r.dead_lettered end
+from {s}dataflow_flow f
+where r.id = $1 and r.state = 'pending' and r.run_after <= {now} and f.id = r.flow_id and f.state = 'active'
+	and not exists (select from {s}dataflow_run o where o.flow_id = r.flow_id and o.slot = 0 and o.state = 'in_progress')
+returning ` + runColumns
+
+// Moving the sequence number fences off whoever worked the flow before: his next
+// checkpoint finds no row.
+const sqlCheckpointClaim = `
+insert into {s}dataflow_checkpoint as c (flow_id, seq, updated_at) values ($1, 1, {now})
+on conflict (flow_id, scope, partition) do update set seq = c.seq + 1, updated_at = excluded.updated_at
+returning c.seq, c.cursor::text`
+
+// Run first, then checkpoint: the order in which a claim locks them too.
+const sqlRunProgress = `
+update {s}dataflow_run
+set read = read + $3, written = written + $4, redundant = redundant + $5, filtered = filtered + $6,
+	dropped = dropped + $7, dead_lettered = dead_lettered + $8,
+	total = coalesce($9, total), from_cursor = coalesce(from_cursor, $10), to_cursor = coalesce($11, to_cursor)
+where id = $1 and lease_no = $2 and state = 'in_progress'`
+
+const sqlCheckpointMove = `
+update {s}dataflow_checkpoint
+set cursor = coalesce($3, cursor), seq = seq + 1, updated_at = {now},
+	read = read + $4, written = written + $5, redundant = redundant + $6, filtered = filtered + $7,
+	dropped = dropped + $8, dead_lettered = dead_lettered + $9
+where flow_id = $1 and scope = '' and partition = '' and seq = $2`
+
+const sqlRunEnd = `
+update {s}dataflow_run r
+set state = $3, slot = null, lease_until = null,
+	ended_at = case when $3 = 'pending' then null else {now} end,
+	run_after = case when $3 = 'pending' then {now} + $4::bigint * interval '1 microsecond' else r.run_after end,
+	attempt = case when $5 then r.attempt - 1 else r.attempt end,
+	error = case when $5 then r.error else $6 end,
+	errors = case when $7::jsonb is null then r.errors else r.errors || $7::jsonb end
+from {s}dataflow_flow f
+where r.id = $1 and r.lease_no = $2 and r.state = 'in_progress' and f.id = r.flow_id
+returning ` + runColumns
+
+const sqlFlowNote = `
+update {s}dataflow_flow
+set last_run_at = {now}, last_error = $3,
+	last_success_at = case when $2 = 'success' then {now} else last_success_at end,
+	failures = case $2 when 'success' then 0 when 'failed' then failures + 1 else failures end
+where id = $1`

@@ -1,0 +1,212 @@
+package dataflowpgx
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// insertTries is how often RunInsert looks again when the waiting run that was
+// in its way has just been claimed.
+const insertTries = 10
+
+func (q *queries) RunInsert(ctx context.Context, p *dataflow.RunInsertParams) (*dataflow.Run, error) {
+	var at *time.Time
+	if !p.At.IsZero() {
+		at = &p.At
+	}
+	for range insertTries {
+		run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunInsert),
+			p.FlowID, string(p.Trigger), nullText(p.UniqueKey), at, p.MaxAttempts, p.Queue, nullID(p.RiverJobID), p.Actor, p.Reason))
+		if err == nil || !errors.Is(err, dataflow.ErrNotFound) {
+			return run, err
+		}
+		run, err = scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunWaiting), p.FlowID, p.UniqueKey))
+		if err == nil {
+			run.Coalesced = true
+			return run, nil
+		}
+		if !errors.Is(err, dataflow.ErrNotFound) {
+			return nil, err
+		}
+		flow, err := q.FlowByID(ctx, p.FlowID)
+		if err != nil {
+			return nil, err
+		}
+		if flow.State != dataflow.FlowActive {
+			return nil, dataflow.ErrNotFound
+		}
+	}
+	return nil, fmt.Errorf("a run of flow %d with key %q was claimed each of %d times that one was to be added", p.FlowID, p.UniqueKey, insertTries)
+}
+
+func (q *queries) RunSetJob(ctx context.Context, runID, jobID int64, queue string) error {
+	return q.one(ctx, sqlRunSetJob, runID, jobID, queue)
+}
+
+func (q *queries) RunByID(ctx context.Context, id int64) (*dataflow.Run, error) {
+	return scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunByID), id))
+}
+
+func (q *queries) RunByJob(ctx context.Context, jobID int64) (*dataflow.Run, error) {
+	return scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunByJob), jobID))
+}
+
+func (q *queries) RunList(ctx context.Context, p *dataflow.RunListParams) ([]*dataflow.Run, error) {
+	states := make([]string, len(p.States))
+	for i, s := range p.States {
+		states[i] = string(s)
+	}
+	return q.runs(ctx, sqlRunList, p.Flow, states, string(p.Trigger), p.Before, p.Limit)
+}
+
+func (q *queries) RunDue(ctx context.Context, flowIDs []int64, limit int) ([]*dataflow.Run, error) {
+	return q.runs(ctx, sqlRunDue, flowIDs, limit)
+}
+
+func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*dataflow.Claim, error) {
+	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunClaim),
+		p.RunID, p.Worker, p.Lease.Microseconds(), p.CodeVersion, p.Restart))
+	if errors.Is(err, dataflow.ErrNotFound) {
+		return nil, nil //nolint:nilnil // documented: no claim
+	}
+	if isUniqueViolation(err) {
+		return nil, dataflow.ErrAlreadyRunning
+	}
+	if err != nil {
+		return nil, err
+	}
+	claim := &dataflow.Claim{Run: run}
+	var cursor *string
+	if err := q.db.QueryRow(ctx, q.store.text(sqlCheckpointClaim), run.FlowID).Scan(&claim.Seq, &cursor); err != nil {
+		return nil, fmt.Errorf("move checkpoint: %w", err)
+	}
+	claim.Cursor = rawJSON(cursor)
+	return claim, nil
+}
+
+func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointParams) (bool, error) {
+	d, cursor := p.Delta, nullJSON(p.Cursor)
+	var b pgx.Batch
+	b.Queue(q.store.text(sqlRunProgress), p.RunID, p.LeaseNumber,
+		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor)
+	b.Queue(q.store.text(sqlCheckpointMove), p.FlowID, p.Seq, cursor,
+		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered)
+	results := q.db.SendBatch(ctx, &b)
+	held := true
+	var errs []error
+	for range b.Len() {
+		tag, err := results.Exec()
+		held = held && tag.RowsAffected() == 1
+		errs = append(errs, err)
+	}
+	errs = append(errs, results.Close())
+	return held, errors.Join(errs...)
+}
+
+func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*dataflow.Run, error) {
+	var message string
+	var history *string
+	if p.Error != nil {
+		data, err := json.Marshal(p.Error)
+		if err != nil {
+			return nil, err
+		}
+		text := string(data)
+		message, history = p.Error.Error, &text
+	}
+	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunEnd),
+		p.RunID, p.LeaseNumber, string(p.State), p.Delay.Microseconds(), p.Refund, message, history))
+	if errors.Is(err, dataflow.ErrNotFound) {
+		return nil, nil //nolint:nilnil // documented: no longer the claim's
+	}
+	if err != nil || p.Refund {
+		return run, err
+	}
+	return run, q.one(ctx, sqlFlowNote, p.FlowID, string(p.State), message)
+}
+
+// one runs a statement that must change one row.
+func (q *queries) one(ctx context.Context, template string, args ...any) error {
+	tag, err := q.db.Exec(ctx, q.store.text(template), args...)
+	if err != nil {
+		return err
+	}
+	if tag.RowsAffected() != 1 {
+		return dataflow.ErrNotFound
+	}
+	return nil
+}
+
+func (q *queries) runs(ctx context.Context, template string, args ...any) ([]*dataflow.Run, error) {
+	rows, err := q.db.Query(ctx, q.store.text(template), args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*dataflow.Run, error) { return scanRun(row) })
+}
+
+// scanRun reads runColumns.
+func scanRun(row pgx.Row) (*dataflow.Run, error) {
+	var (
+		r              dataflow.Run
+		state, trigger string
+		from, to       *string
+		history        string
+	)
+	c := &r.Counters
+	err := row.Scan(&r.ID, &r.FlowID, &r.FlowName, &state, &trigger, &r.ScheduledFor, &r.RunAfter, &r.CreatedAt,
+		&r.StartedAt, &r.EndedAt, &r.Attempt, &r.MaxAttempts, &r.Worker, &r.LeaseNumber, &r.LeaseUntil,
+		&r.Queue, &r.RiverJobID,
+		&c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered,
+		&r.Total, &from, &to, &r.Error, &history, &r.Actor, &r.Reason, &r.CodeVersion)
+	if err != nil {
+		return nil, notFound(err)
+	}
+	r.State, r.Trigger = dataflow.RunState(state), dataflow.Trigger(trigger)
+	r.FromCursor, r.ToCursor = rawJSON(from), rawJSON(to)
+	if err := json.Unmarshal([]byte(history), &r.Errors); err != nil {
+		return nil, fmt.Errorf("read errors of run %d: %w", r.ID, err)
+	}
+	return &r, nil
+}
+
+func isUniqueViolation(err error) bool {
+	var pe *pgconn.PgError
+	return errors.As(err, &pe) && pe.Code == "23505"
+}
+
+func nullText(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func nullID(id int64) *int64 {
+	if id == 0 {
+		return nil
+	}
+	return &id
+}
+
+func nullJSON(raw json.RawMessage) *string {
+	if raw == nil {
+		return nil
+	}
+	return nullText(string(raw))
+}
+
+func rawJSON(text *string) json.RawMessage {
+	if text == nil {
+		return nil
+	}
+	return json.RawMessage(*text)
+}

@@ -1,0 +1,74 @@
+package dataflowsqlite
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/activedataflow/dataflow"
+)
+
+func (q *queries) FlowUpsert(ctx context.Context, d *dataflow.FlowDefinition) (*dataflow.FlowRecord, error) {
+	_, err := q.db.ExecContext(ctx, q.store.text(sqlFlowUpsert),
+		d.Name, string(d.Source), string(d.Sink), string(d.Runtime), string(d.Guarantee), d.CodeVersion, d.Hash)
+	if err != nil {
+		return nil, err
+	}
+	return q.FlowByName(ctx, d.Name)
+}
+
+func (q *queries) FlowByID(ctx context.Context, id int64) (*dataflow.FlowRecord, error) {
+	return scanFlow(q.db.QueryRowContext(ctx, q.store.text(sqlFlowByID), id))
+}
+
+func (q *queries) FlowByName(ctx context.Context, name string) (*dataflow.FlowRecord, error) {
+	return scanFlow(q.db.QueryRowContext(ctx, q.store.text(sqlFlowByName), name))
+}
+
+func (q *queries) FlowList(ctx context.Context, p *dataflow.FlowListParams) ([]*dataflow.FlowRecord, error) {
+	return collect(ctx, q, scanFlow, sqlFlowList, string(p.State), p.After, p.Limit)
+}
+
+func (q *queries) FlowSetState(ctx context.Context, p *dataflow.FlowStateParams) (*dataflow.FlowRecord, error) {
+	if err := q.one(ctx, sqlFlowSetState, p.ID, string(p.State), p.Actor, p.Reason); err != nil {
+		return nil, err
+	}
+	return q.FlowByID(ctx, p.ID)
+}
+
+// scanner is what *sql.Row and *sql.Rows have in common.
+type scanner interface{ Scan(dest ...any) error }
+
+// scanFlow reads flowColumns.
+func scanFlow(row scanner) (*dataflow.FlowRecord, error) {
+	var (
+		f                     dataflow.FlowRecord
+		source, sink, runtime string
+	)
+	err := row.Scan(&f.ID, &f.Name, &source, &sink, &runtime, &f.Guarantee,
+		&f.State, &f.StateBy, &f.StateReason, nullTimeText{&f.StateAt},
+		nullTimeText{&f.NextRunAt}, nullTimeText{&f.LastRunAt}, nullTimeText{&f.LastSuccessAt}, &f.LastError, &f.Failures,
+		&f.CodeVersion, &f.DefinitionHash, timeText{&f.CreatedAt}, timeText{&f.UpdatedAt})
+	if err != nil {
+		return nil, notFound(err)
+	}
+	f.Source, f.Sink, f.RuntimeJSON = json.RawMessage(source), json.RawMessage(sink), json.RawMessage(runtime)
+	return &f, nil
+}
+
+// collect reads all rows of a query, so that none stays open.
+func collect[T any](ctx context.Context, q *queries, scan func(scanner) (T, error), template string, args ...any) ([]T, error) {
+	rows, err := q.db.QueryContext(ctx, q.store.text(template), args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	all := []T{}
+	for rows.Next() {
+		v, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, rows.Err()
+}

@@ -1,0 +1,146 @@
+package dataflowsqlite
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+
+	"github.com/riverqueue/river/riverdriver/riversqlite"
+	"github.com/riverqueue/river/rivermigrate"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/migration"
+)
+
+//go:embed migration/*.sql
+var migrationFiles embed.FS
+
+const sqlMigrationTable = `
+create table if not exists dataflow_migration (
+	version integer primary key,
+	name text not null,
+	created_at text not null default (strftime('%Y-%m-%d %H:%M:%f', 'now'))
+)`
+
+const sqlMigrationTableExists = `select count(*) from sqlite_master where type = 'table' and name = 'dataflow_migration'`
+
+const sqlMigrationVersion = `select coalesce(max(version), 0) from dataflow_migration`
+
+const sqlMigrationAdd = `insert into dataflow_migration (version, name) values (?, ?)`
+
+const sqlMigrationRemove = `delete from dataflow_migration where version = ?`
+
+// Migrate brings River's tables and ours up to the newest version.
+func (s *store) Migrate(ctx context.Context) error {
+	m, err := s.riverMigrator()
+	if err != nil {
+		return err
+	}
+	if _, err := m.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
+		return fmt.Errorf("migrate River's tables: %w", err)
+	}
+	all, err := migration.Load(migrationFiles, "migration")
+	if err != nil {
+		return err
+	}
+	if _, err := s.db.ExecContext(ctx, sqlMigrationTable); err != nil {
+		return fmt.Errorf("create table dataflow_migration: %w", err)
+	}
+	return s.migrate(ctx, func(tx *sql.Tx, version int) error {
+		for _, m := range migration.Upto(all, version) {
+			if err := step(ctx, tx, m.Up, sqlMigrationAdd, m.Version, m.Name); err != nil {
+				return fmt.Errorf("migrate up to %d (%s): %w", m.Version, m.Name, err)
+			}
+		}
+		return nil
+	})
+}
+
+// MigrateDown takes our tables down to a version.
+func (s *store) MigrateDown(ctx context.Context, to int) error {
+	all, err := migration.Load(migrationFiles, "migration")
+	if err != nil {
+		return err
+	}
+	if version, err := s.version(ctx, s.db); err != nil || version == 0 {
+		return err
+	}
+	return s.migrate(ctx, func(tx *sql.Tx, version int) error {
+		undo, err := migration.Downto(all, version, to)
+		if err != nil {
+			return err
+		}
+		for _, m := range undo {
+			if err := step(ctx, tx, m.Down, sqlMigrationRemove, m.Version); err != nil {
+				return fmt.Errorf("migrate down from %d (%s): %w", m.Version, m.Name, err)
+			}
+		}
+		return nil
+	})
+}
+
+// migrate runs fn in a transaction that holds the writer's lock, with the
+// version of our tables as it is then.
+func (s *store) migrate(ctx context.Context, fn func(tx *sql.Tx, version int) error) error {
+	return s.InTx(ctx, func(ctx context.Context, handle dataflow.Tx) error {
+		tx, ok := TxFrom(ctx)
+		if !ok {
+			return dataflow.ErrTxMismatch
+		}
+		version, err := s.version(ctx, tx)
+		if err != nil {
+			return err
+		}
+		return fn(tx, version)
+	})
+}
+
+func step(ctx context.Context, tx *sql.Tx, ddl, note string, args ...any) error {
+	if _, err := tx.ExecContext(ctx, ddl); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, note, args...)
+	return err
+}
+
+// CheckSchema compares the versions in the database with those of this program.
+func (s *store) CheckSchema(ctx context.Context) error {
+	all, err := migration.Load(migrationFiles, "migration")
+	if err != nil {
+		return err
+	}
+	version, err := s.version(ctx, s.db)
+	if err != nil {
+		return err
+	}
+	if err := migration.Check("dataflow's tables", version, len(all)); err != nil {
+		return err
+	}
+	m, err := s.riverMigrator()
+	if err != nil {
+		return err
+	}
+	existing, err := m.ExistingVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("read version of River's tables: %w", err)
+	}
+	return migration.Check("River's tables", len(existing), len(m.AllVersions()))
+}
+
+// version returns the version of our tables, 0 if there are none.
+func (s *store) version(ctx context.Context, db querier) (int, error) {
+	var tables, version int
+	err := db.QueryRowContext(ctx, sqlMigrationTableExists).Scan(&tables)
+	if err == nil && tables > 0 {
+		err = db.QueryRowContext(ctx, sqlMigrationVersion).Scan(&version)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read version of dataflow's tables: %w", err)
+	}
+	return version, nil
+}
+
+func (s *store) riverMigrator() (*rivermigrate.Migrator[*sql.Tx], error) {
+	return rivermigrate.New(riversqlite.New(s.db), &rivermigrate.Config{Logger: s.log})
+}

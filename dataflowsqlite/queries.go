@@ -1,0 +1,132 @@
+package dataflowsqlite
+
+// The statements. {now} stands for the database's clock. SQLite returns from an
+// update only the columns of its table, so a row is read by a second statement.
+
+// A statement that changes nothing and yet takes the lock of the one writer, so
+// that a transaction waits at its beginning, where waiting is possible.
+const sqlWriteLock = `update dataflow_migration set version = version where false`
+
+const flowColumns = `f.id, f.name, f.source, f.sink, f.runtime, f.guarantee,
+	f.state, f.state_by, f.state_reason, f.state_at,
+	f.next_run_at, f.last_run_at, f.last_success_at, f.last_error, f.failures,
+	f.code_version, f.definition_hash, f.created_at, f.updated_at`
+
+const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for, r.run_after, r.created_at,
+	r.started_at, r.ended_at, r.attempt, r.max_attempts, r.worker, r.lease_no, r.lease_until,
+	r.queue, coalesce(r.river_job_id, 0),
+	r.read, r.written, r.redundant, r.filtered, r.dropped, r.dead_lettered,
+	r.total, r.from_cursor, r.to_cursor, r.error, r.errors, r.actor, r.reason, r.code_version`
+
+// A definition that has not changed leaves updated_at as it is.
+const sqlFlowUpsert = `
+insert into dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, created_at, updated_at)
+values (?, ?, ?, ?, ?, ?, ?, {now}, {now})
+on conflict (name) do update set
+	source = excluded.source, sink = excluded.sink, runtime = excluded.runtime, guarantee = excluded.guarantee,
+	code_version = excluded.code_version, definition_hash = excluded.definition_hash,
+	updated_at = case when f.definition_hash = excluded.definition_hash then f.updated_at else excluded.updated_at end`
+
+const sqlFlowByID = `select ` + flowColumns + ` from dataflow_flow f where f.id = ?`
+
+const sqlFlowByName = `select ` + flowColumns + ` from dataflow_flow f where f.name = ?`
+
+const sqlFlowList = `
+select ` + flowColumns + ` from dataflow_flow f
+where (?1 = '' or f.state = ?1) and f.name > ?2
+order by f.name limit ?3`
+
+const sqlFlowSetState = `
+update dataflow_flow
+set state = ?2, state_by = ?3, state_reason = ?4, state_at = {now}, updated_at = {now}
+where id = ?1`
+
+// An inactive flow gets no run; neither does a flow with a run that waits under
+// the same key.
+const sqlRunInsert = `
+insert into dataflow_run (flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason)
+select id, ?2, ?3, coalesce(?4, {now}), coalesce(?4, {now}), {now}, ?5, ?6, ?7, ?8, ?9
+from dataflow_flow where id = ?1 and state = 'active'
+on conflict (flow_id, unique_key) where state = 'pending' do nothing
+returning id`
+
+const sqlRunWaiting = `
+select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
+where r.flow_id = ? and r.unique_key = ? and r.state = 'pending' and f.state = 'active'`
+
+const sqlRunSetJob = `update dataflow_run set river_job_id = ?2, queue = ?3 where id = ?1`
+
+const sqlRunByID = `
+select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id where r.id = ?`
+
+const sqlRunByJob = `
+select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
+where r.river_job_id = ? order by r.id desc limit 1`
+
+const sqlRunList = `
+select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
+where (?1 = '' or f.name = ?1) and (?2 = '[]' or r.state in (select value from json_each(?2)))
+	and (?3 = '' or r.trigger = ?3) and (?4 = 0 or r.id < ?4)
+order by r.id desc limit ?5`
+
+// Runs behind one that is in progress are left out, so that they do not take the
+// places of those that can be worked.
+const sqlRunDue = `
+select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
+where r.state = 'pending' and r.queue = '' and r.run_after <= {now}
+	and f.state = 'active' and r.flow_id in (select value from json_each(?1))
+	and not exists (select 1 from dataflow_run o where o.flow_id = r.flow_id and o.slot = 0 and o.state = 'in_progress')
+order by r.run_after, r.id limit ?2`
+
+// The unique index on the slot decides between two that claim at once; the "not
+// exists" only spares an error in the usual case. The key is given up, so that
+// another run can wait while this one is worked.
+const sqlRunClaim = `
+update dataflow_run as r
+set state = 'in_progress', slot = 0, unique_key = null, attempt = r.attempt + 1, worker = ?2,
+	lease_no = r.lease_no + 1, lease_until = strftime('%Y-%m-%d %H:%M:%f', {now}, ?3 || ' seconds'),
+	started_at = coalesce(r.started_at, {now}), code_version = ?4,
+	read = case when ?5 then 0 else r.read end, written = case when ?5 then 0 else r.written end,
+	redundant = case when ?5 then 0 else r.redundant end, filtered = case when ?5 then 0 else r.filtered end,
+	dropped = case when ?5 then 0 else r.dropped end, dead_lettered = case when ?5 then 0 else r.dead_lettered end
+where r.id = ?1 and r.state = 'pending' and r.run_after <= {now}
+	and exists (select 1 from dataflow_flow f where f.id = r.flow_id and f.state = 'active')
+	and not exists (select 1 from dataflow_run o where o.flow_id = r.flow_id and o.slot = 0 and o.state = 'in_progress')`
+
+// Moving the sequence number fences off whoever worked the flow before: his next
+// checkpoint finds no row.
+const sqlCheckpointClaim = `
+insert into dataflow_checkpoint as c (flow_id, seq, updated_at) values (?, 1, {now})
+on conflict (flow_id, scope, partition) do update set seq = c.seq + 1, updated_at = excluded.updated_at
+returning seq, cursor`
+
+const sqlRunProgress = `
+update dataflow_run
+set read = read + ?3, written = written + ?4, redundant = redundant + ?5, filtered = filtered + ?6,
+	dropped = dropped + ?7, dead_lettered = dead_lettered + ?8,
+	total = coalesce(?9, total), from_cursor = coalesce(from_cursor, ?10), to_cursor = coalesce(?11, to_cursor)
+where id = ?1 and lease_no = ?2 and state = 'in_progress'`
+
+const sqlCheckpointMove = `
+update dataflow_checkpoint
+set cursor = coalesce(?3, cursor), seq = seq + 1, updated_at = {now},
+	read = read + ?4, written = written + ?5, redundant = redundant + ?6, filtered = filtered + ?7,
+	dropped = dropped + ?8, dead_lettered = dead_lettered + ?9
+where flow_id = ?1 and scope = '' and partition = '' and seq = ?2`
+
+const sqlRunEnd = `
+update dataflow_run
+set state = ?3, slot = null, lease_until = null,
+	ended_at = case when ?3 = 'pending' then null else {now} end,
+	run_after = case when ?3 = 'pending' then strftime('%Y-%m-%d %H:%M:%f', {now}, ?4 || ' seconds') else run_after end,
+	attempt = case when ?5 then attempt - 1 else attempt end,
+	error = case when ?5 then error else ?6 end,
+	errors = case when ?7 is null then errors else json_insert(errors, '$[#]', json(?7)) end
+where id = ?1 and lease_no = ?2 and state = 'in_progress'`
+
+const sqlFlowNote = `
+update dataflow_flow
+set last_run_at = {now}, last_error = ?3,
+	last_success_at = case when ?2 = 'success' then {now} else last_success_at end,
+	failures = case ?2 when 'success' then 0 when 'failed' then failures + 1 else failures end
+where id = ?1`

@@ -1,0 +1,219 @@
+package dataflowsqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// insertTries is how often RunInsert looks again when the waiting run that was
+// in its way has just been claimed.
+const insertTries = 10
+
+func (q *queries) RunInsert(ctx context.Context, p *dataflow.RunInsertParams) (*dataflow.Run, error) {
+	var at, key, job any
+	if !p.At.IsZero() {
+		at = formatTime(p.At)
+	}
+	if p.UniqueKey != "" {
+		key = p.UniqueKey
+	}
+	if p.RiverJobID != 0 {
+		job = p.RiverJobID
+	}
+	for range insertTries {
+		var id int64
+		err := q.db.QueryRowContext(ctx, q.store.text(sqlRunInsert),
+			p.FlowID, string(p.Trigger), key, at, p.MaxAttempts, p.Queue, job, p.Actor, p.Reason).Scan(&id)
+		if err == nil {
+			return q.RunByID(ctx, id)
+		}
+		if !errors.Is(err, sql.ErrNoRows) {
+			return nil, err
+		}
+		run, err := scanRun(q.db.QueryRowContext(ctx, q.store.text(sqlRunWaiting), p.FlowID, key))
+		if err == nil {
+			run.Coalesced = true
+			return run, nil
+		}
+		if !errors.Is(err, dataflow.ErrNotFound) {
+			return nil, err
+		}
+		flow, err := q.FlowByID(ctx, p.FlowID)
+		if err != nil {
+			return nil, err
+		}
+		if flow.State != dataflow.FlowActive {
+			return nil, dataflow.ErrNotFound
+		}
+	}
+	return nil, fmt.Errorf("a run of flow %d with key %q was claimed each of %d times that one was to be added", p.FlowID, p.UniqueKey, insertTries)
+}
+
+func (q *queries) RunSetJob(ctx context.Context, runID, jobID int64, queue string) error {
+	return q.one(ctx, sqlRunSetJob, runID, jobID, queue)
+}
+
+func (q *queries) RunByID(ctx context.Context, id int64) (*dataflow.Run, error) {
+	return scanRun(q.db.QueryRowContext(ctx, q.store.text(sqlRunByID), id))
+}
+
+func (q *queries) RunByJob(ctx context.Context, jobID int64) (*dataflow.Run, error) {
+	return scanRun(q.db.QueryRowContext(ctx, q.store.text(sqlRunByJob), jobID))
+}
+
+func (q *queries) RunList(ctx context.Context, p *dataflow.RunListParams) ([]*dataflow.Run, error) {
+	states, err := jsonArray(p.States)
+	if err != nil {
+		return nil, err
+	}
+	return collect(ctx, q, scanRun, sqlRunList, p.Flow, states, string(p.Trigger), p.Before, p.Limit)
+}
+
+func (q *queries) RunDue(ctx context.Context, flowIDs []int64, limit int) ([]*dataflow.Run, error) {
+	ids, err := jsonArray(flowIDs)
+	if err != nil {
+		return nil, err
+	}
+	return collect(ctx, q, scanRun, sqlRunDue, ids, limit)
+}
+
+func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*dataflow.Claim, error) {
+	err := q.one(ctx, sqlRunClaim, p.RunID, p.Worker, secondsText(p.Lease), p.CodeVersion, p.Restart)
+	if errors.Is(err, dataflow.ErrNotFound) {
+		return nil, nil //nolint:nilnil // documented: no claim
+	}
+	if isUniqueViolation(err) {
+		return nil, dataflow.ErrAlreadyRunning
+	}
+	if err != nil {
+		return nil, err
+	}
+	claim := &dataflow.Claim{}
+	if claim.Run, err = q.RunByID(ctx, p.RunID); err != nil {
+		return nil, err
+	}
+	var cursor *string
+	err = q.db.QueryRowContext(ctx, q.store.text(sqlCheckpointClaim), claim.Run.FlowID).Scan(&claim.Seq, &cursor)
+	if err != nil {
+		return nil, fmt.Errorf("move checkpoint: %w", err)
+	}
+	claim.Cursor = rawJSON(cursor)
+	return claim, nil
+}
+
+func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointParams) (bool, error) {
+	d, cursor := p.Delta, nullJSON(p.Cursor)
+	err := q.one(ctx, sqlRunProgress, p.RunID, p.LeaseNumber,
+		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor)
+	if err == nil {
+		err = q.one(ctx, sqlCheckpointMove, p.FlowID, p.Seq, cursor,
+			d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered)
+	}
+	if errors.Is(err, dataflow.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*dataflow.Run, error) {
+	var message string
+	var history any
+	if p.Error != nil {
+		data, err := json.Marshal(p.Error)
+		if err != nil {
+			return nil, err
+		}
+		message, history = p.Error.Error, string(data)
+	}
+	err := q.one(ctx, sqlRunEnd, p.RunID, p.LeaseNumber, string(p.State), secondsText(p.Delay), p.Refund, message, history)
+	if errors.Is(err, dataflow.ErrNotFound) {
+		return nil, nil //nolint:nilnil // documented: no longer the claim's
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !p.Refund {
+		if err := q.one(ctx, sqlFlowNote, p.FlowID, string(p.State), message); err != nil {
+			return nil, err
+		}
+	}
+	return q.RunByID(ctx, p.RunID)
+}
+
+// one runs a statement that must change one row.
+func (q *queries) one(ctx context.Context, template string, args ...any) error {
+	res, err := q.db.ExecContext(ctx, q.store.text(template), args...)
+	if err != nil {
+		return err
+	}
+	n, err := res.RowsAffected()
+	if err == nil && n != 1 {
+		err = dataflow.ErrNotFound
+	}
+	return err
+}
+
+// scanRun reads runColumns.
+func scanRun(row scanner) (*dataflow.Run, error) {
+	var (
+		r        dataflow.Run
+		from, to *string
+		history  string
+	)
+	c := &r.Counters
+	err := row.Scan(&r.ID, &r.FlowID, &r.FlowName, &r.State, &r.Trigger, timeText{&r.ScheduledFor}, timeText{&r.RunAfter}, timeText{&r.CreatedAt},
+		nullTimeText{&r.StartedAt}, nullTimeText{&r.EndedAt}, &r.Attempt, &r.MaxAttempts, &r.Worker, &r.LeaseNumber, nullTimeText{&r.LeaseUntil},
+		&r.Queue, &r.RiverJobID,
+		&c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered,
+		&r.Total, &from, &to, &r.Error, &history, &r.Actor, &r.Reason, &r.CodeVersion)
+	if err != nil {
+		return nil, notFound(err)
+	}
+	r.FromCursor, r.ToCursor = rawJSON(from), rawJSON(to)
+	if err := json.Unmarshal([]byte(history), &r.Errors); err != nil {
+		return nil, fmt.Errorf("read errors of run %d: %w", r.ID, err)
+	}
+	return &r, nil
+}
+
+// isUniqueViolation asks the message, because each SQLite library has an error
+// type of its own, and this package links none.
+func isUniqueViolation(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "UNIQUE constraint failed")
+}
+
+// jsonArray is a list as a parameter for json_each.
+func jsonArray[T any](list []T) (string, error) {
+	if len(list) == 0 {
+		return "[]", nil
+	}
+	data, err := json.Marshal(list)
+	return string(data), err
+}
+
+// secondsText is a duration as a modifier of strftime, without its unit.
+func secondsText(d time.Duration) string {
+	return strconv.FormatFloat(d.Seconds(), 'f', 3, 64)
+}
+
+func nullJSON(raw json.RawMessage) any {
+	if raw == nil {
+		return nil
+	}
+	return string(raw)
+}
+
+func rawJSON(text *string) json.RawMessage {
+	if text == nil {
+		return nil
+	}
+	return json.RawMessage(*text)
+}

@@ -1,0 +1,2 @@
+// Package dataflow runs data flows inside a Go service.
+package dataflow

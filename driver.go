@@ -1,0 +1,186 @@
+package dataflow
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"reflect"
+	"time"
+
+	"github.com/riverqueue/river"
+)
+
+// Driver connects a [Client] to a database. Package dataflowpgx makes one for
+// Postgres, dataflowsqlite one for SQLite. The interfaces in this file are the
+// seam between the library's own packages; they may change in any release.
+type Driver interface {
+	// Store returns the store of one client. It does not touch the database.
+	Store(opts StoreOptions) (Store, error)
+}
+
+// StoreOptions are what a client tells its store.
+type StoreOptions struct {
+	// Schema holds the tables. Empty: where the search path leads.
+	Schema string
+	// Clock replaces the database's clock in tests. Nil: the database's clock.
+	Clock func() time.Time
+	// Logger gets what River's migrations say. Nil: River's default.
+	Logger *slog.Logger
+}
+
+// Tx is a transaction of the caller's. Package dataflowpgx makes one of a
+// pgx.Tx, dataflowsqlite of a *sql.Tx.
+type Tx interface {
+	// Unwrap returns the transaction of the database's own type.
+	Unwrap() any
+}
+
+// Store keeps flows, runs and checkpoints in a database. It is safe for
+// concurrent use.
+type Store interface {
+	// Queries whose statements are transactions of their own.
+	Queries
+
+	// InTx runs fn in a transaction and commits it unless fn returns an error.
+	// The context that fn gets carries the transaction for sinks.
+	InTx(ctx context.Context, fn func(ctx context.Context, tx Tx) error) error
+	// With returns queries in the caller's transaction, or ErrTxMismatch.
+	With(tx Tx) (Queries, error)
+	// TxType is the type of the transactions that With takes, unwrapped.
+	TxType() reflect.Type
+
+	// River returns a client of River on the same database.
+	River(config *river.Config) (River, error)
+
+	// Migrate brings River's tables and ours up to the newest version.
+	Migrate(ctx context.Context) error
+	// MigrateDown takes our tables, not River's, down to a version; 0 removes
+	// them.
+	MigrateDown(ctx context.Context, version int) error
+	// CheckSchema returns an error that says what to do unless the tables are
+	// at exactly the version of this library, and River's at its own.
+	CheckSchema(ctx context.Context) error
+}
+
+// Queries are the statements of a [Store]. A query that names one row returns
+// ErrNotFound when there is none.
+type Queries interface {
+	// FlowUpsert stores a definition and leaves the state of an existing flow
+	// as it is.
+	FlowUpsert(ctx context.Context, d *FlowDefinition) (*FlowRecord, error)
+	FlowByID(ctx context.Context, id int64) (*FlowRecord, error)
+	FlowByName(ctx context.Context, name string) (*FlowRecord, error)
+	FlowList(ctx context.Context, p *FlowListParams) ([]*FlowRecord, error)
+	// FlowSetState makes a flow active or inactive, whatever it was.
+	FlowSetState(ctx context.Context, p *FlowStateParams) (*FlowRecord, error)
+
+	// RunInsert adds a pending run. If a pending run of the flow has the same
+	// unique key, it returns that with Coalesced set.
+	RunInsert(ctx context.Context, p *RunInsertParams) (*Run, error)
+	// RunSetJob notes which River job is to work a run.
+	RunSetJob(ctx context.Context, runID, jobID int64, queue string) error
+	RunByID(ctx context.Context, id int64) (*Run, error)
+	// RunByJob returns the newest run that a River job was to work.
+	RunByJob(ctx context.Context, jobID int64) (*Run, error)
+	RunList(ctx context.Context, p *RunListParams) ([]*Run, error)
+	// RunDue returns the pending runs that are due and have no River job,
+	// oldest first, of the given flows.
+	RunDue(ctx context.Context, flowIDs []int64, limit int) ([]*Run, error)
+	// RunClaim makes a pending run that is due in_progress, if its flow is
+	// active and has no other run in progress, and moves the sequence number of
+	// the flow's checkpoint. It returns nil when the run cannot be claimed. It
+	// must be called in a transaction.
+	RunClaim(ctx context.Context, p *RunClaimParams) (*Claim, error)
+	// RunCheckpoint moves the flow's cursor and adds to the counters of run and
+	// checkpoint. It returns false, and changes nothing that its caller may
+	// commit, when the run or the checkpoint is no longer the claim's.
+	RunCheckpoint(ctx context.Context, p *RunCheckpointParams) (bool, error)
+	// RunEnd takes a run from in_progress to another state, and notes the
+	// outcome at its flow. It returns nil when the run is no longer the claim's.
+	RunEnd(ctx context.Context, p *RunEndParams) (*Run, error)
+}
+
+// River is what a [Client] needs of River's client. See [WrapRiver].
+type River interface {
+	// InsertTx inserts a job in a transaction and returns its id.
+	InsertTx(ctx context.Context, tx Tx, args river.JobArgs, opts *river.InsertOpts) (int64, error)
+	Start(ctx context.Context) error
+	Stop(ctx context.Context) error
+	StopAndCancel(ctx context.Context) error
+	// Unwrap returns the *river.Client of the database's own type.
+	Unwrap() any
+}
+
+// FlowDefinition is what registering stores of a flow.
+type FlowDefinition struct {
+	Name        string
+	Source      json.RawMessage
+	Sink        json.RawMessage
+	Runtime     json.RawMessage
+	Guarantee   Guarantee
+	CodeVersion string
+	Hash        string
+}
+
+// FlowStateParams are the parameters of FlowSetState.
+type FlowStateParams struct {
+	ID     int64
+	State  FlowState
+	Actor  string
+	Reason string
+}
+
+// RunInsertParams are the parameters of RunInsert.
+type RunInsertParams struct {
+	FlowID      int64
+	Trigger     Trigger
+	UniqueKey   string    // empty: the run is never coalesced
+	At          time.Time // zero: now, by the database's clock
+	MaxAttempts int
+	Queue       string // empty: the run is worked without River
+	RiverJobID  int64  // 0: none yet
+	Actor       string
+	Reason      string
+}
+
+// RunClaimParams are the parameters of RunClaim.
+type RunClaimParams struct {
+	RunID       int64
+	Worker      string
+	Lease       time.Duration
+	CodeVersion string
+	// Restart sets the run's counters back to zero, for a source that reads
+	// everything again.
+	Restart bool
+}
+
+// Claim is the right to work a run.
+type Claim struct {
+	Run    *Run
+	Seq    int64           // of the checkpoint, as this claim has set it
+	Cursor json.RawMessage // nil: none yet
+}
+
+// RunCheckpointParams are the parameters of RunCheckpoint.
+type RunCheckpointParams struct {
+	RunID       int64
+	FlowID      int64
+	LeaseNumber int64
+	Seq         int64           // expected; the checkpoint's becomes Seq+1
+	From        json.RawMessage // where the run began, kept if there is one already
+	Cursor      json.RawMessage // nil: the source has none
+	Delta       Counters
+	Total       *int64
+}
+
+// RunEndParams are the parameters of RunEnd.
+type RunEndParams struct {
+	RunID       int64
+	FlowID      int64
+	LeaseNumber int64
+	State       RunState
+	Delay       time.Duration // to the next attempt, for RunPending
+	// Refund gives the attempt back, for a run that was handed back unfinished.
+	Refund bool
+	Error  *AttemptError // nil for success, and for a run that was handed back
+}

@@ -1,0 +1,104 @@
+package dataflow
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"runtime/debug"
+	"strings"
+)
+
+// errorPrefix stands before every message that leaves the library, once.
+const errorPrefix = "dataflow: "
+
+// publicError is an error at the public edge.
+type publicError struct{ err error }
+
+func (e *publicError) Error() string { return errorPrefix + e.err.Error() }
+func (e *publicError) Unwrap() error { return e.err }
+
+// public puts the library's name before an error's message, unless it is there
+// already.
+func public(err error) error {
+	if err == nil || strings.HasPrefix(err.Error(), errorPrefix) {
+		return err
+	}
+	return &publicError{err: err}
+}
+
+// guard turns a panic of fn into an error with its stack.
+func guard(fn func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Value: v, Stack: string(debug.Stack())}
+		}
+	}()
+	return fn()
+}
+
+// isNil reports whether v is nil, or an interface around nil.
+func isNil(v any) bool {
+	if v == nil {
+		return true
+	}
+	switch rv := reflect.ValueOf(v); rv.Kind() {
+	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Slice, reflect.Chan, reflect.Interface:
+		return rv.IsNil()
+	default:
+		return false
+	}
+}
+
+// validate checks a part of a flow.
+func validate(field string, v any) error {
+	if isNil(v) {
+		return &ConfigError{Field: field, Reason: "it is nil"}
+	}
+	if val, ok := v.(Validator); ok {
+		return errors.Join(prefixed(field, val.Validate())...)
+	}
+	return nil
+}
+
+// clip shortens what goes into an error message.
+func clip(s string) string {
+	const most = 200
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
+
+// storable makes any text one that a database takes.
+func storable(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "�"), "\x00", "�")
+}
+
+// cursorText is a cursor as people read it.
+func cursorText(cursor any) string {
+	if s, ok := cursor.(fmt.Stringer); ok {
+		return s.String()
+	}
+	data, err := json.Marshal(cursor)
+	if err != nil {
+		return fmt.Sprint(cursor)
+	}
+	return string(data)
+}
+
+// decodeStrict reads JSON that must fit v exactly, so that a cursor of another
+// kind of source is not taken for the beginning.
+func decodeStrict(data []byte, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("there is more behind it")
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package dataflow
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// The keys of the attributes in our log lines.
+const (
+	logFlow     = "flow"
+	logRun      = "run"
+	logJob      = "job"
+	logAttempt  = "attempt"
+	logWorker   = "worker"
+	logDuration = "duration"
+	logRecords  = "records"
+	logError    = "error"
+	logKey      = "key"
+	logStage    = "stage"
+	logReason   = "reason"
+)
+
+// EventKind tells events apart.
+type EventKind string
+
+// The kinds of events.
+const (
+	// EventRunStarted: an attempt at a run has begun.
+	EventRunStarted EventKind = "run_started"
+	// EventRunProgress: a batch and its checkpoint are committed.
+	EventRunProgress EventKind = "run_progress"
+	// EventRunSucceeded: the run is done.
+	EventRunSucceeded EventKind = "run_succeeded"
+	// EventRunRetrying: an attempt failed; the run is pending again.
+	EventRunRetrying EventKind = "run_retrying"
+	// EventRunFailed: the last attempt failed.
+	EventRunFailed EventKind = "run_failed"
+	// EventRunCancelled: the run was cancelled.
+	EventRunCancelled EventKind = "run_cancelled"
+	// EventRunReleased: the run was handed back unfinished, because its process
+	// is stopping. It is pending again.
+	EventRunReleased EventKind = "run_released"
+)
+
+// Event is something that this process's client did with a run.
+type Event struct {
+	Kind EventKind
+	// At is when it happened, by this process's clock.
+	At time.Time
+	// Run is the run as it was then. It must not be changed.
+	Run *Run
+	// Err is the error of EventRunRetrying, EventRunFailed and EventRunCancelled.
+	Err error
+}
+
+// subscriptionBuffer is how many events wait for a subscriber that is slow.
+const subscriptionBuffer = 1000
+
+// subscriptions hands events to whoever asked for them.
+type subscriptions struct {
+	mu   sync.Mutex // guards next and subs
+	next int
+	subs map[int]subscription
+}
+
+type subscription struct {
+	ch    chan *Event
+	kinds map[EventKind]bool // empty: all
+}
+
+// Subscribe returns a channel of the events of these kinds, or of all if none
+// is named, that happen in this process from now on, and a function that ends
+// the subscription and closes the channel. It holds 1,000 events; what a slow
+// receiver leaves no room for is lost.
+func (c *Client) Subscribe(kinds ...EventKind) (<-chan *Event, func()) {
+	s := subscription{ch: make(chan *Event, subscriptionBuffer), kinds: make(map[EventKind]bool)}
+	for _, k := range kinds {
+		s.kinds[k] = true
+	}
+	h := &c.events
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.subs == nil {
+		h.subs = make(map[int]subscription)
+	}
+	id := h.next
+	h.next++
+	h.subs[id] = s
+	return s.ch, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if _, ok := h.subs[id]; ok {
+			delete(h.subs, id)
+			close(s.ch)
+		}
+	}
+}
+
+func (h *subscriptions) publish(e *Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.subs {
+		if len(s.kinds) > 0 && !s.kinds[e.Kind] {
+			continue
+		}
+		select {
+		case s.ch <- e:
+		default: // the subscriber is behind; it was told that events are lost then
+		}
+	}
+}
+
+// runAttrs are the attributes that every log line about a run has.
+func runAttrs(r *Run) []any {
+	return []any{
+		slog.String(logFlow, r.FlowName),
+		slog.Int64(logRun, r.ID),
+		slog.Int(logAttempt, r.Attempt),
+		slog.String(logWorker, r.Worker),
+	}
+}

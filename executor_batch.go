@@ -1,0 +1,247 @@
+package dataflow
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+
+	"github.com/activedataflow/dataflow/internal/batch"
+)
+
+// typedPipeline is a flow's code. Here the types T, C and Out end.
+type typedPipeline[T, C, Out any] struct {
+	source    Source[T, C]
+	transform Transform[T, Out]
+	target    Target[Out]
+}
+
+func (p *typedPipeline[T, C, Out]) resumable() bool { return hasCursor[C]() }
+
+func (p *typedPipeline[T, C, Out]) describe() (source, sink Description) {
+	return describe(p.source), p.target.Describe()
+}
+
+func (p *typedPipeline[T, C, Out]) validate() error {
+	errs := []error{
+		validate("Source", p.source),
+		validate("Transform", p.transform),
+		validate("Target", p.target.part()),
+	}
+	if p.target.appendOnly() && !p.resumable() {
+		errs = append(errs, &ConfigError{Field: "Target", Reason: "it only appends, and the source has no cursor: every run would write every record again: use a source with a cursor, or a target that upserts"})
+	}
+	return errors.Join(errs...)
+}
+
+// work is the record loop: while one batch is transformed and written, the next
+// is read.
+func (p *typedPipeline[T, C, Out]) work(ctx context.Context, a *attempt) error {
+	req, err := p.request(a)
+	if err != nil {
+		return err
+	}
+	p.count(ctx, a, req)
+	reader := &batchReader[T, C]{source: p.source, req: req, size: a.batchSize, free: make(chan *readBatch[T, C], 2)}
+	ahead := batch.Start(ctx, reader.read)
+	err = p.loop(ctx, a, ahead, reader)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
+	defer cancel()
+	if !ahead.Stop(grace) {
+		a.log.ErrorContext(ctx, "dataflow: the source ignores its context; its goroutine is left behind", slog.String(logStage, string(StageRead)))
+	}
+	return err
+}
+
+func (p *typedPipeline[T, C, Out]) loop(ctx context.Context, a *attempt, ahead *batch.Ahead[*readBatch[T, C]], reader *batchReader[T, C]) error {
+	w := &batchWriter[T, C, Out]{typedPipeline: p, attempt: a, cursor: a.stored}
+	for {
+		if a.stopping() {
+			return ErrStopped
+		}
+		b, ok, err := ahead.Next(ctx)
+		if err != nil || !ok {
+			return err
+		}
+		if err := w.work(ctx, b); err != nil {
+			return err
+		}
+		reader.recycle(b)
+	}
+}
+
+// request decodes the stored cursor.
+func (p *typedPipeline[T, C, Out]) request(a *attempt) (Request[C], error) {
+	var req Request[C]
+	if a.stored == nil || !p.resumable() {
+		return req, nil
+	}
+	if err := decodeStrict(a.stored, &req.From); err != nil {
+		return req, Permanent(fmt.Errorf("the stored cursor %s is not one of this source (%s): %w: restore the source that wrote it, or give the changed flow a new name", clip(string(a.stored)), describe(p.source).Type, err))
+	}
+	req.Resumed = true
+	return req, nil
+}
+
+// count asks the source how much there is, once in a run. That it does not know
+// does not stop the run.
+func (p *typedPipeline[T, C, Out]) count(ctx context.Context, a *attempt, req Request[C]) {
+	counter, ok := p.source.(Counter[C])
+	if !ok {
+		return
+	}
+	n, err := counter.Count(ctx, req)
+	if err != nil {
+		a.log.DebugContext(ctx, "dataflow: the source could not count its records", slog.String(logError, err.Error()))
+		return
+	}
+	n += a.run.Counters.Read
+	a.total = &n
+}
+
+// batchWriter transforms and writes the batches of one attempt.
+type batchWriter[T, C, Out any] struct {
+	*typedPipeline[T, C, Out]
+	*attempt
+	out    Results[Out]
+	cursor json.RawMessage // of the last checkpoint
+	number int             // of the batch in this attempt
+}
+
+func (w *batchWriter[T, C, Out]) work(ctx context.Context, b *readBatch[T, C]) error {
+	w.number++
+	w.out.reset()
+	if len(b.rows) > 0 {
+		if err := w.transform.Apply(ctx, b.rows, &w.out); err != nil {
+			return fmt.Errorf("transform records %s to %s: %w", b.key(0), b.key(len(b.rows)-1), err)
+		}
+		w.out.settle()
+	}
+	delta, err := w.account(ctx, b)
+	if err != nil {
+		return err
+	}
+	cursor := w.cursor
+	if b.resume {
+		if cursor, err = json.Marshal(b.cursor); err != nil {
+			return Permanent(fmt.Errorf("write the source's cursor as JSON: %w", err))
+		}
+	}
+	if err := w.write(ctx, b, cursor, delta); err != nil {
+		return err
+	}
+	w.cursor = cursor
+	if acker, ok := w.source.(Acker[C]); ok && b.resume {
+		if err := acker.Committed(ctx, b.cursor); err != nil {
+			w.log.WarnContext(ctx, "dataflow: the source did not take note of a checkpoint", slog.String(logError, err.Error()))
+		}
+	}
+	return nil
+}
+
+// write hands the batch to the sink: in the checkpoint's transaction, or before
+// it.
+func (w *batchWriter[T, C, Out]) write(ctx context.Context, b *readBatch[T, C], cursor json.RawMessage, delta Counters) error {
+	rows := w.out.rows
+	if len(rows) == 0 {
+		return w.commit(ctx, cursor, delta, nil)
+	}
+	failed := func(err error) error {
+		return fmt.Errorf("write records %s to %s: %w", b.key(w.out.origin[0]), b.key(w.out.origin[len(rows)-1]), err)
+	}
+	if w.target.txSink != nil {
+		return w.commit(ctx, cursor, delta, func(ctx context.Context) error {
+			if err := guard(func() error { return w.target.txSink.WriteTx(ctx, rows) }); err != nil {
+				return failed(err)
+			}
+			return nil
+		})
+	}
+	sb := SinkBatch[Out]{ID: w.batchID(), Rows: rows, Keys: outputKeys(b, w.out.origin)}
+	if err := w.target.sink.Write(ctx, sb); err != nil {
+		return failed(err)
+	}
+	return w.commit(ctx, cursor, delta, nil)
+}
+
+// batchID names the batch by where it begins, which a retry has in common with
+// the attempt before it.
+func (w *batchWriter[T, C, Out]) batchID() string {
+	from := string(w.cursor)
+	if !w.resumable() {
+		from = fmt.Sprintf("run %d batch %d", w.run.ID, w.number)
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s:%s", len(w.flow.Name), w.flow.Name, from))
+	return hex.EncodeToString(sum[:16])
+}
+
+// outputKeys names the outputs by the inputs that they came of.
+func outputKeys[T, C any](b *readBatch[T, C], origin []int) []string {
+	keys := make([]string, len(origin))
+	last, n := -1, 0
+	for j, i := range origin {
+		if i == last {
+			n++
+			keys[j] = b.key(i) + "/" + strconv.Itoa(n)
+			continue
+		}
+		last, n = i, 1
+		keys[j] = b.key(i)
+	}
+	return keys
+}
+
+// account settles what became of each record that was read, and asks the policy
+// about the bad ones.
+func (w *batchWriter[T, C, Out]) account(ctx context.Context, b *readBatch[T, C]) (Counters, error) {
+	delta := Counters{Read: int64(len(b.rows) + len(b.bad))}
+	for _, e := range b.bad {
+		e.Stage = StageRead
+		if err := w.judge(ctx, e, &delta); err != nil {
+			return delta, err
+		}
+	}
+	for i := range b.rows {
+		err := w.out.failed[i]
+		if err == nil {
+			continue
+		}
+		if err := w.judge(ctx, b.transformError(i, err), &delta); err != nil {
+			return delta, err
+		}
+	}
+	last := -1
+	for _, i := range w.out.origin {
+		if i != last {
+			delta.Written++
+		}
+		last = i
+	}
+	delta.Filtered = int64(len(b.rows)-len(w.out.failed)) - delta.Written
+	if !delta.Balanced() || delta.Filtered < 0 {
+		return delta, Permanent(fmt.Errorf("the transform's results do not add up: of %d records, it made something of %d and failed %d: it must emit the outputs of one input together", len(b.rows), delta.Written, len(w.out.failed)))
+	}
+	return delta, nil
+}
+
+// judge asks the policy about one bad record.
+func (w *batchWriter[T, C, Out]) judge(ctx context.Context, e *RecordError, delta *Counters) error {
+	if isPermanent(e.Err) {
+		return e
+	}
+	policy := w.flow.opts.OnBadRecord
+	if policy == nil {
+		policy = FailFast
+	}
+	soFar := w.run.Counters.Dropped + delta.Dropped + 1
+	if policy(e, soFar) != Drop {
+		return e
+	}
+	delta.Dropped++
+	w.log.WarnContext(ctx, "dataflow: record dropped", slog.String(logStage, string(e.Stage)), slog.String(logKey, e.Key), slog.String(logError, e.Err.Error()))
+	return nil
+}

@@ -1,0 +1,267 @@
+package dataflow
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+)
+
+// MaxNameLength is the greatest length of a flow's name, in bytes.
+const MaxNameLength = 200
+
+// defaultMaxAttempts is how often a run is tried if its flow does not say.
+const defaultMaxAttempts = 5
+
+// Flow is what reads, transforms and writes: declared in code by [NewFlow], and
+// stored under its name when a [Client] starts. A Flow got from a client also
+// carries what is stored of it, and is bound to that client, so that it can be
+// handed to its [Runtime]. It is a copy: it does not change.
+type Flow struct {
+	FlowRecord
+
+	// Runtime decides when and where the flow's runs are worked.
+	Runtime Runtime
+
+	opts   FlowOptions
+	code   pipeline // nil: this process does not have the flow's code
+	client *Client  // nil: not got from a client
+}
+
+// FlowRecord is what is stored of a flow.
+type FlowRecord struct {
+	ID   int64
+	Name string
+
+	// Source, Sink and RuntimeJSON describe the flow's parts as JSON objects.
+	Source      json.RawMessage
+	Sink        json.RawMessage
+	RuntimeJSON json.RawMessage
+	// Guarantee says how often a record can arrive in the flow's sink.
+	Guarantee Guarantee
+
+	// State is the operator's: registering a flow again does not change it.
+	State       FlowState
+	StateBy     string
+	StateReason string
+	StateAt     *time.Time
+
+	NextRunAt     *time.Time
+	LastRunAt     *time.Time
+	LastSuccessAt *time.Time
+	// LastError is the error of the last attempt, empty after a success.
+	LastError string
+	// Failures counts the failed runs since the last success.
+	Failures int
+
+	// CodeVersion is the Config.CodeVersion of the client that registered the
+	// flow last; DefinitionHash tells definitions apart.
+	CodeVersion    string
+	DefinitionHash string
+
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+// FlowState says whether a flow's runs are worked.
+type FlowState string
+
+// The states of a flow.
+const (
+	FlowActive   FlowState = "active"
+	FlowInactive FlowState = "inactive"
+)
+
+// Valid reports whether s is a state of a flow.
+func (s FlowState) Valid() bool { return s == FlowActive || s == FlowInactive }
+
+// FlowOptions are the optional settings of [NewFlow]. The zero value is ready
+// to use.
+type FlowOptions struct {
+	// Runtime decides when and where the flow's runs are worked. Nil:
+	// [Heartbeat]{}.
+	Runtime Runtime
+
+	// OnBadRecord decides what becomes of a record that cannot be read or
+	// transformed. Nil: [FailFast].
+	OnBadRecord Policy
+
+	// MaxAttempts is how often a run is tried before it fails. 0: 5.
+	MaxAttempts int
+
+	// Backoff returns how long a run waits after its failed attempt, which is 1
+	// for the first. Nil: attempt⁴ + 2 seconds: 3 s, 18 s, 83 s, 258 s.
+	Backoff func(attempt int) time.Duration
+}
+
+// NewFlow declares a flow: records from source go through transform to target.
+// T is the source's record, C its cursor, and Out the target's record; they are
+// inferred, and end here.
+//
+// The name is the flow's identity: a flow that is registered again under its
+// name goes on at its last checkpoint. It has 1 to 200 bytes, none of them
+// space at either end or a control character. opts may be nil. What is wrong is
+// reported by [NewClient].
+func NewFlow[T, C, Out any](name string, source Source[T, C], transform Transform[T, Out], target Target[Out], opts *FlowOptions) *Flow {
+	f := &Flow{
+		FlowRecord: FlowRecord{Name: name, Guarantee: target.Guarantee(), State: FlowActive},
+		code:       &typedPipeline[T, C, Out]{source: source, transform: transform, target: target},
+	}
+	if opts != nil {
+		f.opts = *opts
+	}
+	f.Runtime = f.opts.Runtime
+	if f.Runtime == nil {
+		f.Runtime = Heartbeat{}
+	}
+	return f
+}
+
+// Client returns the client that the flow was got from, nil if there is none.
+func (f *Flow) Client() *Client { return f.client }
+
+// Registered reports whether the process has the flow's code.
+func (f *Flow) Registered() bool { return f.code != nil }
+
+func (f *Flow) maxAttempts() int { return cmp.Or(f.opts.MaxAttempts, defaultMaxAttempts) }
+
+func (f *Flow) backoff(attempt int) time.Duration {
+	if f.opts.Backoff != nil {
+		return max(f.opts.Backoff(attempt), 0)
+	}
+	n := time.Duration(attempt)
+	return (n*n*n*n + 2) * time.Second
+}
+
+// validate returns all that is wrong with a declared flow.
+func (f *Flow) validate() error {
+	at := fmt.Sprintf("Flows[%q]", f.Name)
+	var errs []error
+	if err := validateName(f.Name); err != nil {
+		errs = append(errs, &ConfigError{Field: at + ".Name", Reason: err.Error()})
+	}
+	if f.code == nil {
+		return &ConfigError{Field: at, Reason: "it was not made by NewFlow"}
+	}
+	if f.opts.MaxAttempts < 0 {
+		errs = append(errs, &ConfigError{Field: at + ".MaxAttempts", Reason: fmt.Sprintf("%d is negative: use 1 or more, or 0 for %d", f.opts.MaxAttempts, defaultMaxAttempts)})
+	}
+	errs = append(errs, prefixed(at+".Runtime", validateRuntime(f.Runtime))...)
+	errs = append(errs, prefixed(at, f.code.validate())...)
+	return errors.Join(errs...)
+}
+
+// prefixed puts the flow's name before the field of each error.
+func prefixed(at string, err error) []error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only an error that is itself a list is taken apart
+		var errs []error
+		for _, e := range joined.Unwrap() {
+			errs = append(errs, prefixed(at, e)...)
+		}
+		return errs
+	}
+	var ce *ConfigError
+	if errors.As(err, &ce) {
+		return []error{&ConfigError{Field: at + "." + ce.Field, Reason: ce.Reason}}
+	}
+	return []error{&ConfigError{Field: at, Reason: err.Error()}}
+}
+
+func validateName(name string) error {
+	switch {
+	case name == "":
+		return errors.New("it is empty: give each flow a name of 1 to 200 bytes")
+	case len(name) > MaxNameLength:
+		return fmt.Errorf("it has %d bytes: the most are %d", len(name), MaxNameLength)
+	case !utf8.ValidString(name):
+		return errors.New("it is not valid UTF-8")
+	}
+	for _, r := range name {
+		if r < ' ' || r == 0x7f {
+			return fmt.Errorf("it holds the control character %U", r)
+		}
+	}
+	if name[0] == ' ' || name[len(name)-1] == ' ' {
+		return errors.New("it begins or ends with a space")
+	}
+	return nil
+}
+
+// definition returns what is stored of a declared flow.
+func (f *Flow) definition(codeVersion string) (*FlowDefinition, error) {
+	runtime, err := marshalRuntime(f.Runtime)
+	if err != nil {
+		return nil, err
+	}
+	source, sink := f.code.describe()
+	d := &FlowDefinition{Name: f.Name, Runtime: runtime, Guarantee: f.Guarantee, CodeVersion: codeVersion}
+	if d.Source, err = json.Marshal(source); err != nil {
+		return nil, fmt.Errorf("describe source: %w", err)
+	}
+	if d.Sink, err = json.Marshal(sink); err != nil {
+		return nil, fmt.Errorf("describe sink: %w", err)
+	}
+	h := sha256.New()
+	for _, part := range [][]byte{d.Source, d.Sink, d.Runtime, []byte(d.Guarantee)} {
+		fmt.Fprintf(h, "%d:%s", len(part), part)
+	}
+	d.Hash = hex.EncodeToString(h.Sum(nil))[:16]
+	return d, nil
+}
+
+// FlowListParams choose and page the flows that [Client.Flows] lists, in the
+// order of their names. The zero value lists the first 100.
+type FlowListParams struct {
+	// State lists only flows in this state. Empty: all.
+	State FlowState
+	// After lists flows behind this name: that of the last flow of the page
+	// before. Empty: from the beginning.
+	After string
+	// Limit is the size of a page, up to 10,000. 0: 100.
+	Limit int
+}
+
+// RunListParams choose and page the runs that [Client.Runs] lists, newest
+// first. The zero value lists the newest 100.
+type RunListParams struct {
+	// Flow lists only runs of the flow of this name. Empty: all.
+	Flow string
+	// States lists only runs in one of these states. Empty: all.
+	States []RunState
+	// Trigger lists only runs that were started so. Empty: all.
+	Trigger Trigger
+	// Before lists runs older than this id: that of the last run of the page
+	// before. 0: from the newest.
+	Before int64
+	// Limit is the size of a page, up to 10,000. 0: 100.
+	Limit int
+}
+
+const (
+	defaultPage = 100
+	maxPage     = 10_000
+)
+
+// pageSize checks a page's limit and fills in the default.
+func pageSize(limit int) (int, error) {
+	if limit < 0 || limit > maxPage {
+		return 0, &ConfigError{Field: "Limit", Reason: fmt.Sprintf("%d is not from 1 to %d, nor 0 for %d", limit, maxPage, defaultPage)}
+	}
+	return cmp.Or(limit, defaultPage), nil
+}
+
+// pipeline is a flow's source, transform and target without their types.
+type pipeline interface {
+	validate() error
+	describe() (source, sink Description)
+	resumable() bool
+	work(ctx context.Context, w *attempt) error
+}

@@ -1,0 +1,112 @@
+// Package migration reads the numbered SQL files of a driver and says which of
+// them a database lacks.
+package migration
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Migration is one step of a schema.
+type Migration struct {
+	Version int
+	Name    string
+	Up      string
+	Down    string
+}
+
+// Load reads files named NNN_name.up.sql and NNN_name.down.sql, in the order of
+// their numbers. The numbers must begin at 1 and have no gap, and each must have
+// both files.
+func Load(files fs.FS, dir string) ([]Migration, error) {
+	entries, err := fs.ReadDir(files, dir)
+	if err != nil {
+		return nil, err
+	}
+	byVersion := make(map[int]*Migration)
+	for _, entry := range entries {
+		if err := load(files, dir, entry.Name(), byVersion); err != nil {
+			return nil, fmt.Errorf("migration file %s: %w", entry.Name(), err)
+		}
+	}
+	all := make([]Migration, 0, len(byVersion))
+	for version := 1; version <= len(byVersion); version++ {
+		m := byVersion[version]
+		if m == nil || m.Up == "" || m.Down == "" {
+			return nil, fmt.Errorf("migration %d lacks its up or its down file", version)
+		}
+		all = append(all, *m)
+	}
+	return all, nil
+}
+
+func load(files fs.FS, dir, file string, byVersion map[int]*Migration) error {
+	base, up := strings.CutSuffix(file, ".up.sql")
+	if !up {
+		var down bool
+		if base, down = strings.CutSuffix(file, ".down.sql"); !down {
+			return errors.New("it is neither .up.sql nor .down.sql")
+		}
+	}
+	number, name, _ := strings.Cut(base, "_")
+	version, err := strconv.Atoi(number)
+	if err != nil {
+		return err
+	}
+	text, err := fs.ReadFile(files, dir+"/"+file)
+	if err != nil {
+		return err
+	}
+	m := byVersion[version]
+	if m == nil {
+		m = &Migration{Version: version, Name: name}
+		byVersion[version] = m
+	}
+	if up {
+		m.Up = string(text)
+	} else {
+		m.Down = string(text)
+	}
+	return nil
+}
+
+// Check returns an error that says what to do unless a database is at the
+// version that the library needs.
+func Check(what string, have, need int) error {
+	switch {
+	case have == need:
+		return nil
+	case have > need:
+		return fmt.Errorf("%s in the database are at version %d, newer than the %d of this program: run a newer program, or take the tables down", what, have, need)
+	case have == 0:
+		return fmt.Errorf("%s are not in the database: call client.Migrate once before Start", what)
+	default:
+		return fmt.Errorf("%s in the database are at version %d, and this program needs %d: call client.Migrate before Start", what, have, need)
+	}
+}
+
+// Upto returns the migrations that lead up from one version to the newest.
+func Upto(all []Migration, from int) []Migration {
+	if from >= len(all) {
+		return nil
+	}
+	return all[from:]
+}
+
+// Downto returns the migrations to be undone, newest first, to get from one
+// version to a lower one.
+func Downto(all []Migration, from, to int) ([]Migration, error) {
+	if to < 0 || from > len(all) {
+		return nil, fmt.Errorf("cannot migrate from version %d down to %d: this program knows 0 to %d", from, to, len(all))
+	}
+	if to >= from {
+		return nil, nil
+	}
+	undo := slices.Clone(all[to:from])
+	slices.Reverse(undo)
+	return undo, nil
+}

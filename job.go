@@ -1,0 +1,185 @@
+package dataflow
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/riverqueue/river"
+)
+
+// DataFlowArgs are the args of a River job that works a run: ids only.
+type DataFlowArgs struct {
+	// FlowID is the flow's id. It is read as a number, as a string of digits,
+	// and as a global id, "gid://app/Flow/7".
+	FlowID FlowRef `json:"flow_id"`
+	// RunID is the run's id. Without one, the job starts a run of the flow and
+	// works it.
+	RunID int64 `json:"run_id,omitempty"`
+
+	err     error     // why the args could not be read
+	retryAt time.Time // when a failed run is tried again
+}
+
+// Kind returns "data_flow".
+func (DataFlowArgs) Kind() string { return "data_flow" }
+
+// UnmarshalJSON reads args. It keeps its error for the worker, which discards
+// the job, where River would try it again and again.
+func (a *DataFlowArgs) UnmarshalJSON(data []byte) error {
+	type plain DataFlowArgs // without this method
+	var p plain
+	if err := json.Unmarshal(data, &p); err != nil {
+		*a = DataFlowArgs{err: err}
+		return nil
+	}
+	*a = DataFlowArgs(p)
+	if a.FlowID <= 0 {
+		a.err = errors.New("flow_id is missing")
+	}
+	if a.RunID < 0 {
+		a.err = fmt.Errorf("run_id %d is negative", a.RunID)
+	}
+	return nil
+}
+
+// FlowRef is a flow's id.
+type FlowRef int64
+
+// UnmarshalJSON reads a number, a string of digits, or a global id.
+func (r *FlowRef) UnmarshalJSON(data []byte) error {
+	text := string(bytes.Trim(data, `"`))
+	if strings.HasPrefix(text, "gid://") {
+		parts := strings.Split(strings.TrimPrefix(text, "gid://"), "/")
+		if len(parts) != 3 || parts[0] == "" || parts[1] != "Flow" {
+			return fmt.Errorf("flow_id %q is not the global id of a flow: use gid://app/Flow/ID", text)
+		}
+		text = parts[2]
+	}
+	id, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || id <= 0 {
+		return fmt.Errorf("flow_id %s is not the id of a flow: use a positive number, or gid://app/Flow/ID", data)
+	}
+	*r = FlowRef(id)
+	return nil
+}
+
+// How long a job that cannot be worked now waits. Waiting spends no attempt.
+const (
+	snoozeBusy          = 2 * time.Second // another run of the flow is in progress
+	snoozeStopped       = time.Second     // this process is stopping
+	snoozeNotRegistered = 5 * time.Second // another process may have the code
+)
+
+// DataFlowJob is River's worker of our jobs: it hands a run to the
+// [FlowExecutor]. The client adds it to its own River client; see
+// [Client.AddWorker] for any other. It is safe for concurrent use.
+type DataFlowJob struct {
+	river.WorkerDefaults[DataFlowArgs]
+	client *Client
+}
+
+// NewDataFlowJob returns the worker of a client's jobs.
+func NewDataFlowJob(client *Client) *DataFlowJob { return &DataFlowJob{client: client} }
+
+// Timeout returns -1: a job takes as long as its run.
+func (*DataFlowJob) Timeout(*river.Job[DataFlowArgs]) time.Duration { return -1 }
+
+// NextRetry returns the time at which the run is due again, if the run says.
+func (*DataFlowJob) NextRetry(job *river.Job[DataFlowArgs]) time.Time { return job.Args.retryAt }
+
+// Work works the job's run. A run or flow that is missing, finished or disabled
+// is no error, and not tried again; one that cannot be worked now is snoozed.
+func (j *DataFlowJob) Work(ctx context.Context, job *river.Job[DataFlowArgs]) error {
+	log := j.client.log.With(slog.Int64(logJob, job.ID), slog.Int64(logRun, job.Args.RunID))
+	if err := job.Args.err; err != nil {
+		err = fmt.Errorf("dataflow: args %s cannot be read: %w", clip(string(job.EncodedArgs)), err)
+		log.ErrorContext(ctx, "dataflow: job discarded", slog.String(logError, err.Error()))
+		return river.JobCancel(err)
+	}
+	flow, err := j.client.flowByID(ctx, int64(job.Args.FlowID))
+	if err != nil {
+		return j.settle(ctx, log, job, nil, fmt.Errorf("work flow %d: %w", job.Args.FlowID, err))
+	}
+	log = log.With(slog.String(logFlow, flow.Name))
+	runID := job.Args.RunID
+	if runID == 0 {
+		run, err := j.runOf(ctx, flow, job)
+		if err != nil {
+			return j.settle(ctx, log, job, nil, err)
+		}
+		runID = run.ID
+	}
+	executor := &FlowExecutor{client: j.client, job: job.JobRow}
+	run, err := executor.Execute(ctx, runID)
+	return j.settle(ctx, log, job, run, err)
+}
+
+// runOf returns the run of a job that names none: the one that an earlier
+// attempt at the job has started, or a new one.
+func (j *DataFlowJob) runOf(ctx context.Context, flow *Flow, job *river.Job[DataFlowArgs]) (*Run, error) {
+	run, err := j.client.store.RunByJob(ctx, job.ID)
+	if err == nil || !errors.Is(err, ErrNotFound) {
+		return run, err
+	}
+	if !flow.Runtime.Settings().Enabled {
+		return nil, fmt.Errorf("start run of flow %q: %w: its runtime is", flow.Name, ErrDisabled)
+	}
+	run, err = j.client.store.RunInsert(ctx, &RunInsertParams{
+		FlowID: flow.ID, Trigger: TriggerManual, MaxAttempts: flow.maxAttempts(), Queue: job.Queue, RiverJobID: job.ID,
+	})
+	if errors.Is(err, ErrNotFound) {
+		err = fmt.Errorf("start run of flow %q: %w", flow.Name, flow.whyNoRun(ctx, j.client.store))
+	}
+	return run, err
+}
+
+// settle turns what came of the run into what River does with the job.
+func (j *DataFlowJob) settle(ctx context.Context, log *slog.Logger, job *river.Job[DataFlowArgs], run *Run, err error) error {
+	var re *RunError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &re):
+		return j.failed(job, run, err)
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrDisabled), errors.Is(err, ErrRunFinished), errors.Is(err, ErrFenced):
+		log.InfoContext(ctx, "dataflow: job has nothing to do", slog.String(logReason, err.Error()))
+		return nil
+	case errors.Is(err, ErrNotRegistered):
+		log.InfoContext(ctx, "dataflow: job waits for a process that has the flow's code", slog.String(logReason, err.Error()))
+		return river.JobSnooze(snoozeNotRegistered)
+	case errors.Is(err, ErrAlreadyRunning):
+		return river.JobSnooze(snoozeBusy)
+	case errors.Is(err, ErrNotDue):
+		return river.JobSnooze(max(run.RunAfter.Sub(j.client.now()), 0))
+	case errors.Is(err, ErrStopped):
+		return river.JobSnooze(snoozeStopped)
+	default:
+		return err // River's own backoff: the run is as it was
+	}
+}
+
+// failed tells River about a failed attempt.
+func (j *DataFlowJob) failed(job *river.Job[DataFlowArgs], run *Run, err error) error {
+	switch run.State {
+	case RunPending:
+		if run.RiverJobID != job.ID {
+			return river.JobCancel(err) // this job has no attempt left; a new one works the run
+		}
+		job.Args.retryAt = run.RunAfter
+		return err
+	case RunFailed:
+		if job.Attempt < job.MaxAttempts {
+			return river.JobCancel(err) // nothing is left to try
+		}
+		return err
+	default:
+		return river.JobCancel(err)
+	}
+}

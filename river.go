@@ -1,0 +1,150 @@
+package dataflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+
+	"github.com/riverqueue/river"
+)
+
+// WrapRiver makes a River client of any database one that a [Store] returns.
+func WrapRiver[TTx any](rc *river.Client[TTx]) River { return riverClient[TTx]{rc} }
+
+type riverClient[TTx any] struct{ *river.Client[TTx] }
+
+func (r riverClient[TTx]) InsertTx(ctx context.Context, tx Tx, args river.JobArgs, opts *river.InsertOpts) (int64, error) {
+	own, ok := tx.Unwrap().(TTx)
+	if !ok {
+		return 0, ErrTxMismatch
+	}
+	res, err := r.Client.InsertTx(ctx, own, args, opts)
+	if err != nil {
+		return 0, err
+	}
+	return res.Job.ID, nil
+}
+
+func (r riverClient[TTx]) Unwrap() any { return r.Client }
+
+// RiverClient returns the River client that a client uses, for the user's own
+// jobs. The driver packages' RiverClient is this one with its type filled in.
+func RiverClient[TTx any](c *Client) (*river.Client[TTx], error) {
+	r, err := c.riverClient()
+	if err != nil {
+		return nil, public(err)
+	}
+	rc, ok := r.Unwrap().(*river.Client[TTx])
+	if !ok {
+		return nil, public(fmt.Errorf("get River client: %w: this client's transactions are %s", ErrTxMismatch, c.store.TxType()))
+	}
+	return rc, nil
+}
+
+func (c *Client) riverClient() (River, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.riverLocked()
+}
+
+// riverLocked returns the River client and makes it at its first use, so that
+// UseRiver can come before that. c.mu is held.
+func (c *Client) riverLocked() (River, error) {
+	if c.river != nil {
+		return c.river, nil
+	}
+	conf := river.Config{}
+	if c.config.River != nil {
+		conf = *c.config.River
+	}
+	conf.Schema = c.config.Schema
+	if conf.Logger == nil {
+		conf.Logger = c.log
+	}
+	if conf.Workers == nil {
+		conf.Workers = river.NewWorkers()
+	}
+	if err := river.AddWorkerSafely(conf.Workers, NewDataFlowJob(c)); err != nil {
+		return nil, fmt.Errorf("add our worker to Config.River.Workers: %w", err)
+	}
+	if queues := c.queues(); len(queues) > 0 {
+		conf.Queues = queues
+	}
+	rc, err := c.store.River(&conf)
+	if err != nil {
+		return nil, fmt.Errorf("make River client: %w", err)
+	}
+	c.river = rc
+	return rc, nil
+}
+
+// queues returns the user's own queues and those of the declared flows.
+func (c *Client) queues() map[string]river.QueueConfig {
+	queues := make(map[string]river.QueueConfig)
+	if c.config.River != nil {
+		maps.Copy(queues, c.config.River.Queues)
+	}
+	for _, f := range c.flows {
+		q, ok := f.Runtime.(interface{ QueueName() string })
+		if !ok {
+			continue
+		}
+		if _, set := queues[q.QueueName()]; !set {
+			queues[q.QueueName()] = river.QueueConfig{MaxWorkers: c.config.MaxWorkers}
+		}
+	}
+	return queues
+}
+
+// worksQueues reports whether this client's own River client has work to do. A
+// client whose flows are all worked without River does not start it.
+func (c *Client) worksQueues() bool { return len(c.queues()) > 0 }
+
+// insertJob adds the River job that is to work a run, in the run's transaction.
+func (c *Client) insertJob(ctx context.Context, tx Tx, run *Run, opts river.InsertOpts) error {
+	rc, err := c.riverClient()
+	if err != nil {
+		return err
+	}
+	opts.MaxAttempts = run.MaxAttempts
+	id, err := rc.InsertTx(ctx, tx, DataFlowArgs{FlowID: FlowRef(run.FlowID), RunID: run.ID}, &opts)
+	if err != nil {
+		return fmt.Errorf("insert River job: %w", err)
+	}
+	q, err := c.store.With(tx)
+	if err != nil {
+		return err
+	}
+	if err := q.RunSetJob(ctx, run.ID, id, opts.Queue); err != nil {
+		return err
+	}
+	run.RiverJobID, run.Queue = id, opts.Queue
+	return nil
+}
+
+// wake gives the waiting runs of a flow new River jobs, because those that found
+// the flow disabled are gone. A job too many finds its run taken, and does
+// nothing.
+func (c *Client) wake(ctx context.Context, f *Flow) error {
+	rt, ok := f.Runtime.(interface{ insertOpts() river.InsertOpts })
+	if !ok {
+		return nil
+	}
+	runs, err := c.store.RunList(ctx, &RunListParams{Flow: f.Name, States: []RunState{RunPending}, Limit: maxPage})
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, run := range runs {
+		if run.Queue == "" {
+			continue
+		}
+		errs = append(errs, c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+			opts := rt.insertOpts()
+			opts.ScheduledAt = run.RunAfter
+			return c.insertJob(ctx, tx, run, opts)
+		}))
+	}
+	return errors.Join(errs...)
+}

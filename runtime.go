@@ -1,0 +1,239 @@
+package dataflow
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The defaults of a Runtime.
+const (
+	// DefaultInterval is the interval of a Runtime that sets none.
+	DefaultInterval = time.Hour
+	// DefaultBatchSize is the batch size of a Runtime that sets none.
+	DefaultBatchSize = 1000
+)
+
+// Runtime decides when and where a flow's runs are worked. It is a plain value:
+// [Heartbeat], [JobQueue], or a type of the user's own, which Config.Runtimes
+// reads back from JSON. The flow must be one that a client returned; any other
+// gives ErrNotRegistered.
+//
+// A Runtime that is disabled returns ErrDisabled from all three methods and
+// leaves no rows; so does a flow that is inactive.
+type Runtime interface {
+	// Type is the name under which the Runtime is stored, such as "job_queue".
+	Type() string
+	// Settings returns what all Runtimes have, defaults filled in.
+	Settings() RuntimeSettings
+
+	// Execute starts a run now. If one that was started so is still waiting, it
+	// returns that, with Coalesced set.
+	Execute(ctx context.Context, flow *Flow) (*Run, error)
+	// ExecuteAt starts a run at a time; one in the past is due at once. If one
+	// for exactly that time is still waiting, it returns that, with Coalesced
+	// set.
+	ExecuteAt(ctx context.Context, flow *Flow, at time.Time) (*Run, error)
+	// ScheduleNext starts a run one interval after from.
+	ScheduleNext(ctx context.Context, flow *Flow, from time.Time) (*Run, error)
+}
+
+// TxRuntime is the power of a Runtime to start a run in the caller's
+// transaction, which [Client.TriggerTx] needs. [Heartbeat] and [JobQueue] have
+// it, and so has a type that embeds one of them.
+type TxRuntime interface {
+	// ExecuteTx starts a run at a time; the zero time is now.
+	ExecuteTx(ctx context.Context, tx Tx, flow *Flow, at time.Time) (*Run, error)
+}
+
+// RuntimeSettings are the settings that all Runtimes have.
+type RuntimeSettings struct {
+	// Enabled is false when the flow's runs are not to be started or worked.
+	Enabled bool
+	// Interval is the time between two runs.
+	Interval time.Duration
+	// BatchSize is the number of records between two checkpoints, at least.
+	BatchSize int
+}
+
+// RuntimeDecoder reads a Runtime from the JSON object that it was stored as.
+type RuntimeDecoder func(data []byte) (Runtime, error)
+
+// ParseRuntime reads a Runtime from JSON, as [json.Marshal] writes one:
+//
+//	{"type":"job_queue","queue":"etl","priority":null,"batch_size":1000,"enabled":true,"interval":300}
+//
+// What is absent or null has its default. Objects written by the Ruby gem, with
+// a "class_name" in place of the "type", are read too. A type that neither the
+// library nor decoders know is ErrUnknownType. decoders may be nil.
+func ParseRuntime(data []byte, decoders map[string]RuntimeDecoder) (Runtime, error) {
+	var head struct {
+		Type      string `json:"type"`
+		ClassName string `json:"class_name"`
+	}
+	if err := json.Unmarshal(data, &head); err != nil {
+		return nil, fmt.Errorf("read runtime %s: it must be a JSON object: %w", clip(string(data)), err)
+	}
+	name := head.Type
+	if name == "" {
+		name = rubyType(head.ClassName)
+	}
+	decode, ok := decoders[name]
+	if !ok {
+		decode, ok = builtinRuntime(name)
+	}
+	switch {
+	case ok:
+	case head.Type == "" && head.ClassName == "":
+		return nil, fmt.Errorf("read runtime %s: it has no \"type\": %w", clip(string(data)), ErrUnknownType)
+	case head.Type == "":
+		return nil, fmt.Errorf("read runtime of class_name %q: %w: supported are ActiveDataFlow::Runtime::Heartbeat and ActiveDataFlow::Runtime::ActiveJob", head.ClassName, ErrUnknownType)
+	default:
+		return nil, fmt.Errorf("read runtime of type %q: %w: supported are %s", head.Type, ErrUnknownType, strings.Join(supportedRuntimes(decoders), ", "))
+	}
+	r, err := decode(data)
+	if err != nil {
+		return nil, fmt.Errorf("read runtime of type %q: %w", name, err)
+	}
+	return r, nil
+}
+
+func builtinRuntime(name string) (RuntimeDecoder, bool) {
+	switch name {
+	case Heartbeat{}.Type():
+		return decodeHeartbeat, true
+	case JobQueue{}.Type():
+		return decodeJobQueue, true
+	default:
+		return nil, false
+	}
+}
+
+// rubyType returns the type that stands for a class of the Ruby gem. The name
+// is looked up, never instantiated.
+func rubyType(class string) string {
+	switch class {
+	case "ActiveDataFlow::Runtime::Heartbeat":
+		return Heartbeat{}.Type()
+	case "ActiveDataFlow::Runtime::ActiveJob":
+		return JobQueue{}.Type()
+	default:
+		return ""
+	}
+}
+
+func supportedRuntimes(decoders map[string]RuntimeDecoder) []string {
+	names := []string{Heartbeat{}.Type(), JobQueue{}.Type()}
+	for name := range decoders {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// marshalRuntime writes a Runtime with its type, which a user's own type need
+// not write itself.
+func marshalRuntime(r Runtime) (json.RawMessage, error) {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("write runtime of type %q: %w", r.Type(), err)
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(data, &fields); err != nil || fields == nil {
+		return nil, fmt.Errorf("write runtime of type %q: its JSON must be an object, not %s", r.Type(), clip(string(data)))
+	}
+	name, err := json.Marshal(r.Type())
+	if err != nil {
+		return nil, err
+	}
+	if bytes.Equal(fields["type"], name) {
+		return data, nil
+	}
+	fields["type"] = name
+	return json.Marshal(fields)
+}
+
+// validateRuntime returns what is wrong with a Runtime's settings.
+func validateRuntime(r Runtime) error {
+	if r.Type() == "" {
+		return errors.New("its Type is empty")
+	}
+	if v, ok := r.(Validator); ok {
+		return v.Validate()
+	}
+	return nil
+}
+
+// validateCommon checks the settings that all of our Runtimes have.
+func validateCommon(interval time.Duration, batchSize int) error {
+	var errs []error
+	if interval < 0 {
+		errs = append(errs, &ConfigError{Field: "Interval", Reason: fmt.Sprintf("%s is negative: use a positive duration, or 0 for %s", interval, DefaultInterval)})
+	}
+	if batchSize < 0 {
+		errs = append(errs, &ConfigError{Field: "BatchSize", Reason: fmt.Sprintf("%d is negative: use 1 or more, or 0 for %d", batchSize, DefaultBatchSize)})
+	}
+	return errors.Join(errs...)
+}
+
+// commonJSON are the settings that all of our Runtimes store.
+type commonJSON struct {
+	BatchSize int     `json:"batch_size"`
+	Enabled   *bool   `json:"enabled"`
+	Interval  seconds `json:"interval"`
+}
+
+func (c commonJSON) disabled() bool { return c.Enabled != nil && !*c.Enabled }
+
+func commonOf(s RuntimeSettings) commonJSON {
+	return commonJSON{BatchSize: s.BatchSize, Enabled: &s.Enabled, Interval: seconds(s.Interval)}
+}
+
+// seconds is a duration that JSON holds as a number of seconds.
+type seconds time.Duration
+
+func (s seconds) MarshalJSON() ([]byte, error) {
+	d := time.Duration(s)
+	if d%time.Second == 0 {
+		return json.Marshal(int64(d / time.Second))
+	}
+	return json.Marshal(d.Seconds())
+}
+
+func (s *seconds) UnmarshalJSON(data []byte) error {
+	var n *float64
+	if err := json.Unmarshal(data, &n); err != nil {
+		return fmt.Errorf("interval %s is not a number of seconds", data)
+	}
+	if n == nil {
+		return nil
+	}
+	if math.Abs(*n) > math.MaxInt64/float64(time.Second) {
+		return fmt.Errorf("interval %s is out of range", data)
+	}
+	*s = seconds(math.Round(*n * float64(time.Second)))
+	return nil
+}
+
+// unreadRuntime stands for a stored Runtime that this program cannot read, so
+// that the flow can be shown all the same.
+type unreadRuntime struct{ err error }
+
+func (unreadRuntime) Type() string              { return "unknown" }
+func (unreadRuntime) Settings() RuntimeSettings { return RuntimeSettings{} }
+
+func (u unreadRuntime) Execute(context.Context, *Flow) (*Run, error) { return nil, public(u.err) }
+
+func (u unreadRuntime) ExecuteAt(context.Context, *Flow, time.Time) (*Run, error) {
+	return nil, public(u.err)
+}
+
+func (u unreadRuntime) ScheduleNext(context.Context, *Flow, time.Time) (*Run, error) {
+	return nil, public(u.err)
+}

@@ -1,0 +1,99 @@
+package dataflow
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Heartbeat works runs in process, without River: Execute in the calling
+// process, and a run for later in the process that finds it due, which is a
+// started client or a call of [Client.Tick]. The zero value is ready to use.
+type Heartbeat struct {
+	// Interval is the time between two runs. 0: one hour.
+	Interval time.Duration
+	// BatchSize is the number of records between two checkpoints, at least; a
+	// batch ends at the first resume point from there on. 0: 1000.
+	BatchSize int
+	// Disabled stops the flow's runs from being started and worked.
+	Disabled bool
+}
+
+// Type returns "heartbeat".
+func (Heartbeat) Type() string { return "heartbeat" }
+
+// Settings returns what all Runtimes have, defaults filled in.
+func (h Heartbeat) Settings() RuntimeSettings {
+	return RuntimeSettings{
+		Enabled:   !h.Disabled,
+		Interval:  cmp.Or(h.Interval, DefaultInterval),
+		BatchSize: cmp.Or(h.BatchSize, DefaultBatchSize),
+	}
+}
+
+// Execute starts a run and works it before it returns. The error of a failed
+// attempt is a *[RunError]; the run may be pending then, to be tried again. If
+// another run of the flow is in progress, the new one stays pending, and the
+// error is ErrAlreadyRunning.
+func (h Heartbeat) Execute(ctx context.Context, flow *Flow) (*Run, error) {
+	run, err := h.ExecuteTx(ctx, nil, flow, time.Time{})
+	if err != nil {
+		return nil, err
+	}
+	worked, err := NewFlowExecutor(flow.client).Execute(ctx, run.ID)
+	if worked == nil {
+		worked = run
+	}
+	worked.Coalesced = run.Coalesced
+	return worked, err
+}
+
+// ExecuteAt leaves a pending run, which a started client or a [Client.Tick]
+// works when it is due.
+func (h Heartbeat) ExecuteAt(ctx context.Context, flow *Flow, at time.Time) (*Run, error) {
+	return h.ExecuteTx(ctx, nil, flow, at)
+}
+
+// ScheduleNext is ExecuteAt one interval after from.
+func (h Heartbeat) ScheduleNext(ctx context.Context, flow *Flow, from time.Time) (*Run, error) {
+	return h.ExecuteAt(ctx, flow, from.Add(h.Settings().Interval))
+}
+
+// ExecuteTx leaves a pending run in the caller's transaction; a nil tx is one of
+// its own.
+func (h Heartbeat) ExecuteTx(ctx context.Context, tx Tx, flow *Flow, at time.Time) (*Run, error) {
+	return flow.start(ctx, tx, h.Settings(), at, nil)
+}
+
+// Validate returns what is wrong with the settings.
+func (h Heartbeat) Validate() error { return validateCommon(h.Interval, h.BatchSize) }
+
+type heartbeatJSON struct {
+	Type string `json:"type"`
+	commonJSON
+}
+
+// MarshalJSON writes the settings with their type, defaults filled in.
+func (h Heartbeat) MarshalJSON() ([]byte, error) {
+	return json.Marshal(heartbeatJSON{Type: h.Type(), commonJSON: commonOf(h.Settings())})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (h *Heartbeat) UnmarshalJSON(data []byte) error {
+	var v heartbeatJSON
+	if err := json.Unmarshal(data, &v); err != nil {
+		return fmt.Errorf("%s: %w", clip(string(data)), err)
+	}
+	*h = Heartbeat{Interval: time.Duration(v.Interval), BatchSize: v.BatchSize, Disabled: v.disabled()}
+	return nil
+}
+
+func decodeHeartbeat(data []byte) (Runtime, error) {
+	var h Heartbeat
+	if err := json.Unmarshal(data, &h); err != nil {
+		return nil, err
+	}
+	return h, nil
+}

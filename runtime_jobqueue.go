@@ -1,0 +1,131 @@
+package dataflow
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/riverqueue/river"
+)
+
+// DefaultQueue is the River queue of a [JobQueue] that names none.
+const DefaultQueue = "active_data_flow"
+
+// JobQueue has runs worked by River jobs: by any process whose client has the
+// flow's code and works the queue. The zero value is ready to use.
+type JobQueue struct {
+	// Queue is the River queue. Empty: "active_data_flow".
+	Queue string
+	// Priority is River's: 1, the highest, to 4. 0: none, which River takes
+	// as 1.
+	Priority int
+	// Interval is the time between two runs. 0: one hour.
+	Interval time.Duration
+	// BatchSize is the number of records between two checkpoints, at least; a
+	// batch ends at the first resume point from there on. 0: 1000.
+	BatchSize int
+	// Disabled stops the flow's runs from being started and worked.
+	Disabled bool
+}
+
+// Type returns "job_queue".
+func (JobQueue) Type() string { return "job_queue" }
+
+// QueueName returns the River queue, the default filled in.
+func (j JobQueue) QueueName() string { return cmp.Or(j.Queue, DefaultQueue) }
+
+// Settings returns what all Runtimes have, defaults filled in.
+func (j JobQueue) Settings() RuntimeSettings {
+	return RuntimeSettings{
+		Enabled:   !j.Disabled,
+		Interval:  cmp.Or(j.Interval, DefaultInterval),
+		BatchSize: cmp.Or(j.BatchSize, DefaultBatchSize),
+	}
+}
+
+// Execute adds a run and its River job, in one transaction.
+func (j JobQueue) Execute(ctx context.Context, flow *Flow) (*Run, error) {
+	return j.ExecuteTx(ctx, nil, flow, time.Time{})
+}
+
+// ExecuteAt adds a run and its River job, scheduled at the time, in one
+// transaction.
+func (j JobQueue) ExecuteAt(ctx context.Context, flow *Flow, at time.Time) (*Run, error) {
+	return j.ExecuteTx(ctx, nil, flow, at)
+}
+
+// ScheduleNext is ExecuteAt one interval after from.
+func (j JobQueue) ScheduleNext(ctx context.Context, flow *Flow, from time.Time) (*Run, error) {
+	return j.ExecuteAt(ctx, flow, from.Add(j.Settings().Interval))
+}
+
+// ExecuteTx adds a run and its River job in the caller's transaction; a nil tx
+// is one of its own.
+func (j JobQueue) ExecuteTx(ctx context.Context, tx Tx, flow *Flow, at time.Time) (*Run, error) {
+	opts := j.insertOpts()
+	return flow.start(ctx, tx, j.Settings(), at, &opts)
+}
+
+func (j JobQueue) insertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: j.QueueName(), Priority: j.Priority}
+}
+
+// queueName is what River accepts as the name of a queue.
+var queueName = regexp.MustCompile(`^[a-z0-9]+(?:[_|-]?[a-z0-9]+)*$`) //nolint:gochecknoglobals // a compiled constant
+
+// Validate returns what is wrong with the settings.
+func (j JobQueue) Validate() error {
+	errs := []error{validateCommon(j.Interval, j.BatchSize)}
+	if j.Priority < 0 || j.Priority > 4 {
+		errs = append(errs, &ConfigError{Field: "Priority", Reason: fmt.Sprintf("%d is not one of River's, 1 (highest) to 4, nor 0 for none", j.Priority)})
+	}
+	if q := j.QueueName(); len(q) > 64 || !queueName.MatchString(q) {
+		errs = append(errs, &ConfigError{Field: "Queue", Reason: fmt.Sprintf("%q is not a River queue: use up to 64 lower-case letters and digits, separated by single underscores or hyphens", clip(q))})
+	}
+	return errors.Join(errs...)
+}
+
+type jobQueueJSON struct {
+	Type     string  `json:"type"`
+	Queue    *string `json:"queue"`
+	Priority *int    `json:"priority"`
+	commonJSON
+}
+
+// MarshalJSON writes the settings with their type, defaults filled in.
+func (j JobQueue) MarshalJSON() ([]byte, error) {
+	queue := j.QueueName()
+	v := jobQueueJSON{Type: j.Type(), Queue: &queue, commonJSON: commonOf(j.Settings())}
+	if j.Priority != 0 {
+		v.Priority = &j.Priority
+	}
+	return json.Marshal(v)
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (j *JobQueue) UnmarshalJSON(data []byte) error {
+	var v jobQueueJSON
+	if err := json.Unmarshal(data, &v); err != nil {
+		return fmt.Errorf("%s: %w", clip(string(data)), err)
+	}
+	*j = JobQueue{Interval: time.Duration(v.Interval), BatchSize: v.BatchSize, Disabled: v.disabled()}
+	if v.Queue != nil {
+		j.Queue = *v.Queue
+	}
+	if v.Priority != nil {
+		j.Priority = *v.Priority
+	}
+	return nil
+}
+
+func decodeJobQueue(data []byte) (Runtime, error) {
+	var j JobQueue
+	if err := json.Unmarshal(data, &j); err != nil {
+		return nil, err
+	}
+	return j, nil
+}

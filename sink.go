@@ -1,0 +1,112 @@
+package dataflow
+
+import (
+	"context"
+)
+
+// Sink writes records to somewhere outside the client's database: an API, a
+// file, another store. A batch is written first and its checkpoint committed
+// after, so that a crash in between leads to a second Write of the same batch,
+// with the same ID and the same keys, by which the sink can recognise it.
+//
+// Write is called by one run at a time and must return when ctx is done. An
+// error fails the attempt.
+//
+// Optional powers of both kinds of sink, found by assertion: [AppendOnly],
+// [Validator], [Describer].
+type Sink[T any] interface {
+	Write(ctx context.Context, b SinkBatch[T]) error
+}
+
+// SinkBatch is what a [Sink] writes at once.
+type SinkBatch[T any] struct {
+	// ID names the batch. A retry of the batch has the same ID, as long as the
+	// source yields the same records and the batch size is unchanged.
+	ID string
+	// Rows are the records.
+	Rows []T
+	// Keys name the rows, in the same order: the key of the source's record,
+	// with "/2", "/3" … behind it where a transform made several of one.
+	Keys []string
+}
+
+// TxSink writes records in the transaction that also commits the checkpoint, so
+// that a record is in the sink exactly if the cursor is past it. The driver
+// packages' TxFrom(ctx) returns that transaction; the sink must write through it
+// alone and must not end it. rows must not be kept.
+type TxSink[T any] interface {
+	WriteTx(ctx context.Context, rows []T) error
+}
+
+// SinkFunc makes a [Sink] of a function.
+type SinkFunc[T any] func(ctx context.Context, b SinkBatch[T]) error
+
+// Write calls f.
+func (f SinkFunc[T]) Write(ctx context.Context, b SinkBatch[T]) error { return f(ctx, b) }
+
+// TxSinkFunc makes a [TxSink] of a function.
+type TxSinkFunc[T any] func(ctx context.Context, rows []T) error
+
+// WriteTx calls f.
+func (f TxSinkFunc[T]) WriteTx(ctx context.Context, rows []T) error { return f(ctx, rows) }
+
+// AppendOnly is the power of a sink to say that a record written twice is there
+// twice. A flow with such a sink is refused when its source has no cursor,
+// because every run and every retry would write all records again.
+type AppendOnly interface {
+	AppendOnly() bool
+}
+
+// Guarantee says how often a record can arrive in a flow's sink.
+type Guarantee string
+
+// The guarantees of a flow.
+const (
+	// AtLeastOnce: every record arrives; a crash may make some arrive twice,
+	// under the same key.
+	AtLeastOnce Guarantee = "at_least_once"
+	// ExactlyOnce: every record arrives once, because it is committed together
+	// with the checkpoint.
+	ExactlyOnce Guarantee = "exactly_once"
+)
+
+// Target is a sink together with the guarantee that a flow has with it. It is
+// made by [To] or [ToTx]; the zero value is no target, and refused.
+type Target[T any] struct {
+	sink   Sink[T]
+	txSink TxSink[T]
+}
+
+// To writes to a sink outside the database: at least once, with stable keys.
+func To[T any](sink Sink[T]) Target[T] { return Target[T]{sink: sink} }
+
+// ToTx writes in the checkpoint's own transaction: exactly once.
+func ToTx[T any](sink TxSink[T]) Target[T] { return Target[T]{txSink: sink} }
+
+// Guarantee tells how often a record can arrive.
+func (t Target[T]) Guarantee() Guarantee {
+	if t.txSink != nil {
+		return ExactlyOnce
+	}
+	return AtLeastOnce
+}
+
+// Describe says what the sink is.
+func (t Target[T]) Describe() Description { return describe(t.part()) }
+
+// part returns the sink, nil if there is none.
+func (t Target[T]) part() any {
+	switch {
+	case isNil(t.txSink) && isNil(t.sink):
+		return nil
+	case t.txSink != nil:
+		return t.txSink
+	default:
+		return t.sink
+	}
+}
+
+func (t Target[T]) appendOnly() bool {
+	a, ok := t.part().(AppendOnly)
+	return ok && a.AppendOnly()
+}

@@ -1,0 +1,240 @@
+package dataflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// Transform turns the records of a batch into other records. Apply reads in[i],
+// and calls out.Emit(i, v) for each record that comes of it and out.Fail(i, err)
+// if it is bad; an input without either is filtered. Outputs are written in the
+// order in which they are emitted. An error that Apply returns fails the whole
+// attempt.
+//
+// Apply runs outside any transaction and may be called again for the same
+// records after a failure. in must not be changed or kept.
+type Transform[In, Out any] interface {
+	Apply(ctx context.Context, in []In, out *Results[Out]) error
+}
+
+// Results takes what a [Transform] makes of a batch. It is not safe for
+// concurrent use.
+type Results[Out any] struct {
+	rows   []Out
+	origin []int // origin[j] is the index of the input that rows[j] came of
+	failed map[int]error
+}
+
+// Emit adds a record that came of input i.
+func (r *Results[Out]) Emit(i int, v Out) {
+	r.rows = append(r.rows, v)
+	r.origin = append(r.origin, i)
+}
+
+// Fail says that input i is bad. Whatever it emitted is not written.
+func (r *Results[Out]) Fail(i int, err error) {
+	if r.failed == nil {
+		r.failed = make(map[int]error)
+	}
+	if r.failed[i] == nil {
+		r.failed[i] = err
+	}
+}
+
+// reset empties r and keeps its memory.
+func (r *Results[Out]) reset() {
+	clear(r.rows)
+	r.rows, r.origin = r.rows[:0], r.origin[:0]
+	clear(r.failed)
+}
+
+// settle drops what failed inputs have emitted.
+func (r *Results[Out]) settle() {
+	if len(r.failed) == 0 {
+		return
+	}
+	kept := 0
+	for j, i := range r.origin {
+		if r.failed[i] == nil {
+			r.rows[kept], r.origin[kept] = r.rows[j], i
+			kept++
+		}
+	}
+	r.rows, r.origin = r.rows[:kept], r.origin[:kept]
+}
+
+// Map turns each record into one other. An error fails the record; [Skip]
+// leaves it out.
+func Map[In, Out any](f func(ctx context.Context, in In) (Out, error)) Transform[In, Out] {
+	return transformFunc[In, Out]{missing: f == nil, apply: func(ctx context.Context, in []In, out *Results[Out]) error {
+		for i := range in {
+			v, err := f(ctx, in[i])
+			switch {
+			case err == nil:
+				out.Emit(i, v)
+			case !errors.Is(err, Skip):
+				out.Fail(i, err)
+			}
+		}
+		return ctx.Err()
+	}}
+}
+
+// Filter keeps the records for which keep returns true.
+func Filter[T any](keep func(T) bool) Transform[T, T] {
+	return transformFunc[T, T]{missing: keep == nil, apply: func(_ context.Context, in []T, out *Results[T]) error {
+		for i := range in {
+			if keep(in[i]) {
+				out.Emit(i, in[i])
+			}
+		}
+		return nil
+	}}
+}
+
+// FlatMap turns each record into any number of others. An error fails the
+// record; [Skip] leaves it out.
+func FlatMap[In, Out any](f func(ctx context.Context, in In) ([]Out, error)) Transform[In, Out] {
+	return transformFunc[In, Out]{missing: f == nil, apply: func(ctx context.Context, in []In, out *Results[Out]) error {
+		for i := range in {
+			vs, err := f(ctx, in[i])
+			if err != nil {
+				if !errors.Is(err, Skip) {
+					out.Fail(i, err)
+				}
+				continue
+			}
+			for _, v := range vs {
+				out.Emit(i, v)
+			}
+		}
+		return ctx.Err()
+	}}
+}
+
+// Batch turns the records of a batch into as many others, in the same order,
+// with one call: for a lookup that is cheaper for many at once. An error fails
+// the attempt.
+func Batch[In, Out any](f func(ctx context.Context, in []In) ([]Out, error)) Transform[In, Out] {
+	return transformFunc[In, Out]{missing: f == nil, apply: func(ctx context.Context, in []In, out *Results[Out]) error {
+		vs, err := f(ctx, in)
+		if err != nil {
+			return err
+		}
+		if len(vs) != len(in) {
+			return Permanent(fmt.Errorf("the function of Batch returned %d records for %d: it must return one for each", len(vs), len(in)))
+		}
+		for i, v := range vs {
+			out.Emit(i, v)
+		}
+		return nil
+	}}
+}
+
+// Identity passes records through unchanged.
+func Identity[T any]() Transform[T, T] {
+	return transformFunc[T, T]{apply: func(_ context.Context, in []T, out *Results[T]) error {
+		for i := range in {
+			out.Emit(i, in[i])
+		}
+		return nil
+	}}
+}
+
+type transformFunc[In, Out any] struct {
+	apply   func(ctx context.Context, in []In, out *Results[Out]) error
+	missing bool
+}
+
+func (t transformFunc[In, Out]) Apply(ctx context.Context, in []In, out *Results[Out]) error {
+	return t.apply(ctx, in, out)
+}
+
+func (t transformFunc[In, Out]) Validate() error {
+	if t.missing {
+		return errors.New("its function is nil")
+	}
+	return nil
+}
+
+// Pipe passes what first makes on to second.
+func Pipe[A, B, C any](first Transform[A, B], second Transform[B, C]) Transform[A, C] {
+	return pipe[A, B, C]{first: first, second: second}
+}
+
+type pipe[A, B, C any] struct {
+	first  Transform[A, B]
+	second Transform[B, C]
+}
+
+func (p pipe[A, B, C]) Validate() error {
+	return errors.Join(validate("first stage of Pipe", p.first), validate("second stage of Pipe", p.second))
+}
+
+func (p pipe[A, B, C]) Apply(ctx context.Context, in []A, out *Results[C]) error {
+	var mid Results[B]
+	if err := p.first.Apply(ctx, in, &mid); err != nil {
+		return err
+	}
+	mid.settle()
+	var last Results[C]
+	if err := p.second.Apply(ctx, mid.rows, &last); err != nil {
+		return err
+	}
+	for i, err := range mid.failed {
+		out.Fail(i, err)
+	}
+	for j, err := range last.failed {
+		out.Fail(mid.origin[j], err)
+	}
+	for k, v := range last.rows {
+		out.Emit(mid.origin[last.origin[k]], v)
+	}
+	return nil
+}
+
+// Parallel applies t to n parts of each batch at once, and keeps the order. t
+// must be safe for concurrent use; n below 1 counts as 1.
+func Parallel[In, Out any](n int, t Transform[In, Out]) Transform[In, Out] {
+	return parallel[In, Out]{n: max(n, 1), t: t}
+}
+
+type parallel[In, Out any] struct {
+	n int
+	t Transform[In, Out]
+}
+
+func (p parallel[In, Out]) Validate() error { return validate("transform of Parallel", p.t) }
+
+func (p parallel[In, Out]) Apply(ctx context.Context, in []In, out *Results[Out]) error {
+	n := min(p.n, len(in))
+	if n <= 1 {
+		return p.t.Apply(ctx, in, out)
+	}
+	parts := make([]Results[Out], n)
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for k := range n {
+		wg.Go(func() {
+			errs[k] = guard(func() error {
+				return p.t.Apply(ctx, in[k*len(in)/n:(k+1)*len(in)/n], &parts[k])
+			})
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for k := range parts {
+		first := k * len(in) / n
+		for i, err := range parts[k].failed {
+			out.Fail(first+i, err)
+		}
+		for j, v := range parts[k].rows {
+			out.Emit(first+parts[k].origin[j], v)
+		}
+	}
+	return nil
+}
