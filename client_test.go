@@ -3,7 +3,6 @@ package dataflow_test
 import (
 	"context"
 	"iter"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -45,24 +44,21 @@ func appendTo(table string) dataflow.Target[int] {
 	}))
 }
 
-func TestSmoke(t *testing.T) {
+func TestClient(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, db database) {
-		require.NoError(t, db.exec(t.Context(), "create table numbers (n integer)"))
+	onBoth(t, func(t *dbT) {
+		require.NoError(t, t.exec("create table numbers (n integer)"))
 		for _, rt := range []dataflow.Runtime{dataflow.Heartbeat{BatchSize: 10}, dataflow.JobQueue{BatchSize: 10}} {
-			name := "numbers-" + strings.ToLower(rt.Type())
+			name := "numbers on " + rt.Type()
 			flow := dataflow.NewFlow(name, numbers{n: 95}, dataflow.Identity[int](), appendTo("numbers"), &dataflow.FlowOptions{Runtime: rt})
-			client := newClient(t, db, &dataflow.Config{Flows: []*dataflow.Flow{flow}})
-			start(t, client)
-			f, err := client.Flow(t.Context(), name)
+			client := t.started(t.client(&dataflow.Config{Flows: []*dataflow.Flow{flow}}))
+			run, err := t.execute(client, name)
 			require.NoError(t, err)
-			run, err := f.Runtime.Execute(t.Context(), f)
-			require.NoError(t, err)
-			run, err = wait(t, client, run.ID)
+			run, err = t.wait(client, run.ID)
 			require.NoError(t, err)
 			require.Equal(t, dataflow.Counters{Read: 95, Written: 95}, run.Counters)
 			require.Equal(t, "95", string(run.ToCursor))
 		}
-		require.Equal(t, int64(190), db.count(t, "select count(*) from numbers"))
+		require.Equal(t, int64(190), t.number("select count(*) from numbers"))
 	})
 }

@@ -172,7 +172,7 @@ func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Ru
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
 		defer cancel()
 	}
-	run, err := e.end(ctx, a, p)
+	run, err := e.end(ctx, p)
 	if err != nil {
 		return a.run, fmt.Errorf("end run %d of flow %q: %w", a.run.ID, a.flow.Name, errors.Join(err, cause))
 	}
@@ -192,7 +192,7 @@ func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Ru
 
 // end writes the outcome. A run that waits for another attempt when its River
 // job has none left gets a new job in the same transaction.
-func (e *FlowExecutor) end(ctx context.Context, a *attempt, p *RunEndParams) (*Run, error) {
+func (e *FlowExecutor) end(ctx context.Context, p *RunEndParams) (*Run, error) {
 	var run *Run
 	err := e.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		q, err := e.client.store.With(tx)

@@ -1,6 +1,7 @@
 package dataflow
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -134,8 +135,8 @@ func (f *Flow) backoff(attempt int) time.Duration {
 	if f.opts.Backoff != nil {
 		return max(f.opts.Backoff(attempt), 0)
 	}
-	n := time.Duration(attempt)
-	return (n*n*n*n + 2) * time.Second
+	n := float64(attempt)
+	return time.Duration((n*n*n*n + 2) * float64(time.Second))
 }
 
 // validate returns all that is wrong with a declared flow.
@@ -161,7 +162,7 @@ func prefixed(at string, err error) []error {
 	if err == nil {
 		return nil
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only an error that is itself a list is taken apart
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var errs []error
 		for _, e := range joined.Unwrap() {
 			errs = append(errs, prefixed(at, e)...)
@@ -209,11 +210,8 @@ func (f *Flow) definition(codeVersion string) (*FlowDefinition, error) {
 	if d.Sink, err = json.Marshal(sink); err != nil {
 		return nil, fmt.Errorf("describe sink: %w", err)
 	}
-	h := sha256.New()
-	for _, part := range [][]byte{d.Source, d.Sink, d.Runtime, []byte(d.Guarantee)} {
-		fmt.Fprintf(h, "%d:%s", len(part), part)
-	}
-	d.Hash = hex.EncodeToString(h.Sum(nil))[:16]
+	sum := sha256.Sum256(bytes.Join([][]byte{d.Source, d.Sink, d.Runtime, []byte(d.Guarantee)}, []byte{0}))
+	d.Hash = hex.EncodeToString(sum[:8])
 	return d, nil
 }
 

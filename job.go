@@ -37,7 +37,7 @@ func (a *DataFlowArgs) UnmarshalJSON(data []byte) error {
 	var p plain
 	if err := json.Unmarshal(data, &p); err != nil {
 		*a = DataFlowArgs{err: err}
-		return nil
+		return nil //nolint:nilerr // the worker reports it
 	}
 	*a = DataFlowArgs(p)
 	if a.FlowID <= 0 {

@@ -75,7 +75,7 @@ func (j JobQueue) insertOpts() river.InsertOpts {
 }
 
 // queueName is what River accepts as the name of a queue.
-var queueName = regexp.MustCompile(`^[a-z0-9]+(?:[_|-]?[a-z0-9]+)*$`) //nolint:gochecknoglobals // a compiled constant
+var queueName = regexp.MustCompile(`^[a-z0-9]+(?:[_|-]?[a-z0-9]+)*$`)
 
 // Validate returns what is wrong with the settings.
 func (j JobQueue) Validate() error {

@@ -2,13 +2,11 @@ package dataflow_test
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
@@ -19,56 +17,54 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
 
-// database is a fresh, migrated database of either kind.
-type database struct {
-	name   string
+// dbT is a test on a fresh, migrated database of either kind.
+type dbT struct {
+	*testing.T
 	driver dataflow.Driver
-	// exec runs a statement written for both, with {n} in place of parameters.
-	exec func(ctx context.Context, sql string) error
-	// count returns the single number that a query yields.
-	count func(t *testing.T, sql string) int64
-	// inTx runs fn in a transaction of the caller's own and commits it if fn
+	// exec runs a statement that both databases understand.
+	exec func(sql string) error
+	// number returns the single number that a query yields.
+	number func(sql string) int64
+	// inTx runs fn in a transaction of the caller's own, and commits it if fn
 	// returns true.
-	inTx func(t *testing.T, fn func(tx dataflow.Tx, exec func(sql string)) bool)
-	pool *pgxpool.Pool
+	inTx func(fn func(tx dataflow.Tx, exec func(sql string)) bool)
+	// isPostgres tells which it is.
+	isPostgres bool
 }
 
-// onBoth runs a test on Postgres and on SQLite.
-func onBoth(t *testing.T, fn func(t *testing.T, db database)) {
+// onBoth runs a test on Postgres and on SQLite, in parallel.
+func onBoth(t *testing.T, fn func(t *dbT)) {
 	t.Helper()
-	for _, open := range []func(*testing.T) database{postgres, sqlite} {
-		name := "Postgres"
-		if fmt.Sprintf("%p", open) == fmt.Sprintf("%p", sqlite) {
-			name = "SQLite"
-		}
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			db := open(t)
-			client, err := dataflow.NewClient(db.driver, nil)
-			require.NoError(t, err)
-			require.NoError(t, client.Migrate(t.Context()))
-			fn(t, db)
-		})
-	}
+	t.Run("Postgres", func(t *testing.T) {
+		t.Parallel()
+		fn(migrated(postgres(t)))
+	})
+	t.Run("SQLite", func(t *testing.T) {
+		t.Parallel()
+		fn(migrated(sqlite(t)))
+	})
 }
 
-func postgres(t *testing.T) database {
+func migrated(t *dbT) *dbT {
+	t.Helper()
+	require.NoError(t, t.client(nil).Migrate(t.Context()))
+	return t
+}
+
+func postgres(t *testing.T) *dbT {
 	t.Helper()
 	pool := dbtest.Postgres(t)
-	return database{
-		name: "postgres", driver: dataflowpgx.New(pool), pool: pool,
-		exec: func(ctx context.Context, sql string) error { _, err := pool.Exec(ctx, sql); return err },
-		count: func(t *testing.T, sql string) int64 {
-			t.Helper()
-			var n int64
+	return &dbT{
+		T: t, driver: dataflowpgx.New(pool), isPostgres: true,
+		exec: func(sql string) error { _, err := pool.Exec(t.Context(), sql); return err },
+		number: func(sql string) (n int64) {
 			require.NoError(t, pool.QueryRow(t.Context(), sql).Scan(&n))
 			return n
 		},
-		inTx: func(t *testing.T, fn func(tx dataflow.Tx, exec func(sql string)) bool) {
-			t.Helper()
+		inTx: func(fn func(tx dataflow.Tx, exec func(sql string)) bool) {
 			tx, err := pool.Begin(t.Context())
 			require.NoError(t, err)
-			defer tx.Rollback(t.Context()) //nolint:errcheck // committed below
+			defer tx.Rollback(t.Context()) //nolint:errcheck // it may be committed
 			if fn(dataflowpgx.Tx(tx), func(sql string) { _, err := tx.Exec(t.Context(), sql); require.NoError(t, err) }) {
 				require.NoError(t, tx.Commit(t.Context()))
 			}
@@ -76,23 +72,20 @@ func postgres(t *testing.T) database {
 	}
 }
 
-func sqlite(t *testing.T) database {
+func sqlite(t *testing.T) *dbT {
 	t.Helper()
 	db := dbtest.SQLite(t)
-	return database{
-		name: "sqlite", driver: dataflowsqlite.New(db),
-		exec: func(ctx context.Context, sql string) error { _, err := db.ExecContext(ctx, sql); return err },
-		count: func(t *testing.T, sql string) int64 {
-			t.Helper()
-			var n int64
+	return &dbT{
+		T: t, driver: dataflowsqlite.New(db),
+		exec: func(sql string) error { _, err := db.ExecContext(t.Context(), sql); return err },
+		number: func(sql string) (n int64) {
 			require.NoError(t, db.QueryRowContext(t.Context(), sql).Scan(&n))
 			return n
 		},
-		inTx: func(t *testing.T, fn func(tx dataflow.Tx, exec func(sql string)) bool) {
-			t.Helper()
+		inTx: func(fn func(tx dataflow.Tx, exec func(sql string)) bool) {
 			tx, err := db.BeginTx(t.Context(), nil)
 			require.NoError(t, err)
-			defer tx.Rollback() //nolint:errcheck // committed below
+			defer tx.Rollback() //nolint:errcheck // it may be committed
 			if fn(dataflowsqlite.Tx(tx), func(sql string) { _, err := tx.ExecContext(t.Context(), sql); require.NoError(t, err) }) {
 				require.NoError(t, tx.Commit())
 			}
@@ -100,22 +93,35 @@ func sqlite(t *testing.T) database {
 	}
 }
 
-// newClient returns a client with these flows, quiet unless the test is verbose.
-func newClient(t *testing.T, db database, config *dataflow.Config) *dataflow.Client {
+// client returns a client that is quiet and looks for work often. config may be
+// nil.
+func (t *dbT) client(config *dataflow.Config) *dataflow.Client {
 	t.Helper()
-	if config.Logger == nil {
-		config.Logger = slog.New(slog.DiscardHandler)
+	conf := dataflow.Config{}
+	if config != nil {
+		conf = *config
 	}
-	if config.PollInterval == 0 {
-		config.PollInterval = 20 * time.Millisecond
+	if conf.Logger == nil {
+		conf.Logger = slog.New(slog.DiscardHandler)
 	}
-	client, err := dataflow.NewClient(db.driver, config)
+	if conf.PollInterval == 0 {
+		conf.PollInterval = 20 * time.Millisecond
+	}
+	client, err := dataflow.NewClient(t.driver, &conf)
 	require.NoError(t, err)
 	return client
 }
 
-// start starts a client and stops it at the end of the test.
-func start(t *testing.T, client *dataflow.Client) {
+// registered returns a client with these flows, registered and not started.
+func (t *dbT) registered(flows ...*dataflow.Flow) *dataflow.Client {
+	t.Helper()
+	client := t.client(&dataflow.Config{Flows: flows})
+	require.NoError(t, client.Register(t.Context()))
+	return client
+}
+
+// started starts a client and stops it at the end of the test.
+func (t *dbT) started(client *dataflow.Client) *dataflow.Client {
 	t.Helper()
 	require.NoError(t, client.Start(t.Context()))
 	t.Cleanup(func() {
@@ -123,10 +129,19 @@ func start(t *testing.T, client *dataflow.Client) {
 		defer cancel()
 		require.NoError(t, client.Stop(ctx))
 	})
+	return client
 }
 
-// wait waits for a run within the test's patience.
-func wait(t *testing.T, client *dataflow.Client, id int64) (*dataflow.Run, error) {
+// execute starts a run of a flow, as its Runtime does.
+func (t *dbT) execute(client *dataflow.Client, name string) (*dataflow.Run, error) {
+	t.Helper()
+	flow, err := client.Flow(t.Context(), name)
+	require.NoError(t, err)
+	return flow.Runtime.Execute(t.Context(), flow)
+}
+
+// wait waits for a run, within the test's patience.
+func (t *dbT) wait(client *dataflow.Client, id int64) (*dataflow.Run, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()

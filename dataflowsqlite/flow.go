@@ -61,7 +61,7 @@ func collect[T any](ctx context.Context, q *queries, scan func(scanner) (T, erro
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
+	defer rows.Close() //nolint:errcheck // rows.Err tells what matters
 	all := []T{}
 	for rows.Next() {
 		v, err := scan(rows)
