@@ -96,11 +96,19 @@ func (c *Client) TriggerTx(ctx context.Context, tx Tx, name string, opts *Trigge
 	return rt.ExecuteTx(ctx, tx, f, at)
 }
 
+// bound refuses a flow that no client has returned.
+func (f *Flow) bound() error {
+	if f == nil || f.client == nil {
+		return public(fmt.Errorf("start run: %w: the flow was not got from a client: use client.Flow", ErrNotRegistered))
+	}
+	return nil
+}
+
 // start adds a run and, if job says how, its River job: in tx, or in a
 // transaction of its own if that is nil.
 func (f *Flow) start(ctx context.Context, tx Tx, s RuntimeSettings, at time.Time, job *river.InsertOpts) (*Run, error) {
-	if f == nil || f.client == nil {
-		return nil, public(fmt.Errorf("start run: %w: the flow was not got from a client: use client.Flow", ErrNotRegistered))
+	if err := f.bound(); err != nil {
+		return nil, err
 	}
 	var run *Run
 	insert := func(ctx context.Context, tx Tx) (err error) {

@@ -2,13 +2,11 @@ package dataflow
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
-	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
 )
 
@@ -69,6 +67,47 @@ func (e *FlowExecutor) execute(ctx context.Context, runID int64) (*Run, error) {
 	if err != nil {
 		return found, fmt.Errorf("claim run %d of flow %q: %w", runID, flow.Name, err)
 	}
+	return e.workClaimed(ctx, flow, runID, a)
+}
+
+// executeNew adds a run and claims it in the same transaction, so that no other
+// process can work it first, and works it.
+func (e *FlowExecutor) executeNew(ctx context.Context, flow *Flow, s RuntimeSettings) (*Run, error) {
+	if err := e.client.enter(); err != nil {
+		return nil, public(fmt.Errorf("execute flow %q: %w", flow.Name, err))
+	}
+	defer e.client.leave()
+	var run *Run
+	var a *attempt
+	insert := func(claim bool) error {
+		return e.client.store.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
+			if run, err = flow.insertRun(ctx, tx, s, time.Time{}, nil); err != nil || !claim {
+				return err
+			}
+			a, err = e.claimTx(ctx, tx, flow, run.ID)
+			return err
+		})
+	}
+	err := insert(flow.Registered())
+	if errors.Is(err, ErrAlreadyRunning) {
+		err = insert(false) // the claim has taken the run back with it
+	}
+	switch {
+	case err != nil:
+		return nil, public(fmt.Errorf("start run of flow %q: %w", flow.Name, err))
+	case !flow.Registered():
+		return run, public(refusal(run, flow))
+	}
+	worked, err := e.workClaimed(ctx, flow, run.ID, a)
+	if worked == nil {
+		worked = run
+	}
+	worked.Coalesced = run.Coalesced
+	return worked, public(err)
+}
+
+// workClaimed works a claimed run. A nil attempt is a claim that failed.
+func (e *FlowExecutor) workClaimed(ctx context.Context, flow *Flow, runID int64, a *attempt) (*Run, error) {
 	if a == nil {
 		return e.notClaimed(ctx, flow, runID)
 	}
@@ -93,26 +132,35 @@ func refusal(run *Run, flow *Flow) error {
 }
 
 // claim makes the run this executor's. It returns nil if that is not possible.
-func (e *FlowExecutor) claim(ctx context.Context, flow *Flow, runID int64) (*attempt, error) {
-	c := e.client
-	var claim *Claim
-	err := c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
-		q, err := c.store.With(tx)
-		if err != nil {
-			return err
-		}
-		claim, err = q.RunClaim(ctx, &RunClaimParams{
-			RunID:       runID,
-			Worker:      c.config.ID,
-			Lease:       leaseDuration,
-			CodeVersion: c.config.CodeVersion,
-			Restart:     !flow.code.resumable(),
-		})
+func (e *FlowExecutor) claim(ctx context.Context, flow *Flow, runID int64) (a *attempt, err error) {
+	err = e.client.store.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
+		a, err = e.claimTx(ctx, tx, flow, runID)
 		return err
 	})
 	if errors.Is(err, ErrAlreadyRunning) {
 		return nil, nil //nolint:nilnil // another claim was quicker
 	}
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// claimTx claims the run in a transaction. ErrAlreadyRunning is a claim that
+// another one has beaten; the transaction is spoilt then.
+func (e *FlowExecutor) claimTx(ctx context.Context, tx Tx, flow *Flow, runID int64) (*attempt, error) {
+	c := e.client
+	q, err := c.store.With(tx)
+	if err != nil {
+		return nil, err
+	}
+	claim, err := q.RunClaim(ctx, &RunClaimParams{
+		RunID:       runID,
+		Worker:      c.config.ID,
+		Lease:       leaseDuration,
+		CodeVersion: c.config.CodeVersion,
+		Restart:     !flow.code.resumable(),
+	})
 	if err != nil || claim == nil {
 		return nil, err
 	}
@@ -160,189 +208,3 @@ func (e *FlowExecutor) notClaimed(ctx context.Context, flow *Flow, runID int64) 
 	}
 }
 
-// finish ends the attempt, by what came of it.
-func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Run, error) {
-	if errors.Is(cause, ErrFenced) {
-		a.log.WarnContext(ctx, "dataflow: run was taken over by another worker; nothing of this batch is committed")
-		return a.run, fmt.Errorf("work run %d of flow %q: %w", a.run.ID, a.flow.Name, ErrFenced)
-	}
-	p, kind := a.verdict(ctx, cause)
-	if ctx.Err() != nil {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
-		defer cancel()
-	}
-	run, err := e.end(ctx, p)
-	if err != nil {
-		return a.run, fmt.Errorf("end run %d of flow %q: %w", a.run.ID, a.flow.Name, errors.Join(err, cause))
-	}
-	if run == nil {
-		return e.finish(ctx, a, ErrFenced)
-	}
-	a.report(ctx, run, kind, cause)
-	switch kind {
-	case EventRunSucceeded:
-		return run, nil
-	case EventRunReleased:
-		return run, fmt.Errorf("work run %d of flow %q: handed back: %w", run.ID, a.flow.Name, errors.Join(ErrStopped, ctxCause(cause)))
-	default:
-		return run, &RunError{RunID: run.ID, Flow: a.flow.Name, Err: cause}
-	}
-}
-
-// end writes the outcome. A run that waits for another attempt when its River
-// job has none left gets a new job in the same transaction.
-func (e *FlowExecutor) end(ctx context.Context, p *RunEndParams) (*Run, error) {
-	var run *Run
-	err := e.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
-		q, err := e.client.store.With(tx)
-		if err != nil {
-			return err
-		}
-		if run, err = q.RunEnd(ctx, p); err != nil || run == nil {
-			return err
-		}
-		if run.State == RunPending && p.Error != nil && e.job != nil && e.job.Attempt >= e.job.MaxAttempts {
-			opts := river.InsertOpts{Queue: e.job.Queue, Priority: e.job.Priority, ScheduledAt: run.RunAfter}
-			return e.client.insertJob(ctx, tx, run, opts)
-		}
-		return nil
-	})
-	return run, err
-}
-
-// verdict decides what becomes of a run after an attempt.
-func (a *attempt) verdict(ctx context.Context, cause error) (*RunEndParams, EventKind) {
-	p := &RunEndParams{RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.run.LeaseNumber}
-	if cause == nil {
-		p.State = RunSuccess
-		return p, EventRunSucceeded
-	}
-	p.Error = &AttemptError{Attempt: a.run.Attempt, At: a.client.now().UTC(), Worker: a.run.Worker, Error: storable(cause.Error())}
-	var pe *PanicError
-	if errors.As(cause, &pe) {
-		p.Error.Stack = storable(pe.Stack)
-	}
-	switch {
-	case errors.Is(context.Cause(ctx), rivertype.ErrJobCancelledRemotely):
-		p.State, p.Error.Error = RunCancelled, "its River job was cancelled"
-		return p, EventRunCancelled
-	case errors.Is(cause, ErrStopped), ctx.Err() != nil:
-		p.State, p.Refund, p.Error = RunPending, true, nil
-		return p, EventRunReleased
-	case isPermanent(cause), a.run.Attempt >= a.run.MaxAttempts:
-		p.State = RunFailed
-		return p, EventRunFailed
-	}
-	p.State, p.Delay = RunPending, a.flow.backoff(a.run.Attempt)
-	if d, ok := retryDelay(cause); ok {
-		p.Delay = d
-	}
-	return p, EventRunRetrying
-}
-
-// report says how the attempt ended, once, in the log and as an event.
-func (a *attempt) report(ctx context.Context, run *Run, kind EventKind, cause error) {
-	attrs := []any{
-		slog.Duration(logDuration, a.client.now().Sub(a.started)),
-		slog.Int64(logRecords, run.Counters.Read),
-	}
-	switch kind {
-	case EventRunSucceeded:
-		a.log.InfoContext(ctx, "dataflow: run succeeded", attrs...)
-	case EventRunReleased:
-		a.log.InfoContext(ctx, "dataflow: run handed back unfinished", attrs...)
-	case EventRunRetrying:
-		attrs = append(attrs, slog.String(logError, cause.Error()), slog.Time("retry_at", run.RunAfter))
-		a.log.WarnContext(ctx, "dataflow: attempt failed; trying again", attrs...)
-	default:
-		attrs = append(attrs, slog.String(logError, cause.Error()))
-		a.log.ErrorContext(ctx, "dataflow: run "+string(run.State), attrs...)
-	}
-	if kind == EventRunSucceeded || kind == EventRunReleased {
-		cause = nil
-	}
-	a.client.publish(kind, run, cause)
-}
-
-func (c *Client) publish(kind EventKind, run *Run, err error) {
-	c.events.publish(&Event{Kind: kind, At: c.now(), Run: run, Err: err})
-}
-
-// ctxCause returns err if it is a context's, to be told apart by the caller.
-func ctxCause(err error) error {
-	switch {
-	case errors.Is(err, context.Canceled):
-		return context.Canceled
-	case errors.Is(err, context.DeadlineExceeded):
-		return context.DeadlineExceeded
-	default:
-		return nil
-	}
-}
-
-// attempt is one attempt at a run, as the record loop sees it.
-type attempt struct {
-	client    *Client
-	flow      *Flow
-	run       *Run // Counters grow with each checkpoint
-	log       *slog.Logger
-	started   time.Time
-	seq       int64
-	stored    json.RawMessage // the cursor at the start, nil if there is none
-	batchSize int
-	total     *int64
-}
-
-// stopping reports whether the client wants its runs back.
-func (a *attempt) stopping() bool {
-	select {
-	case <-a.client.stopping:
-		return true
-	default:
-		return false
-	}
-}
-
-// from is where the attempt began: JSON null is the beginning.
-func (a *attempt) from() json.RawMessage {
-	if a.stored == nil {
-		return json.RawMessage("null")
-	}
-	return a.stored
-}
-
-// commit writes and checkpoints a batch in one transaction.
-func (a *attempt) commit(ctx context.Context, cursor json.RawMessage, delta Counters, write func(ctx context.Context) error) error {
-	err := a.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
-		if write != nil {
-			if err := write(ctx); err != nil {
-				return err
-			}
-		}
-		q, err := a.client.store.With(tx)
-		if err != nil {
-			return err
-		}
-		ok, err := q.RunCheckpoint(ctx, &RunCheckpointParams{
-			RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.run.LeaseNumber,
-			Seq: a.seq, From: a.from(), Cursor: cursor, Delta: delta, Total: a.total,
-		})
-		if err != nil {
-			return fmt.Errorf("checkpoint: %w", err)
-		}
-		if !ok {
-			return ErrFenced
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	a.seq++
-	run := *a.run
-	run.Counters, run.Total, run.ToCursor = run.Counters.Add(delta), a.total, cursor
-	a.run = &run
-	a.client.publish(EventRunProgress, a.run, nil)
-	return nil
-}

@@ -38,16 +38,10 @@ func (h Heartbeat) Settings() RuntimeSettings {
 // another run of the flow is in progress, the new one stays pending, and the
 // error is ErrAlreadyRunning.
 func (h Heartbeat) Execute(ctx context.Context, flow *Flow) (*Run, error) {
-	run, err := h.ExecuteTx(ctx, nil, flow, time.Time{})
-	if err != nil {
+	if err := flow.bound(); err != nil {
 		return nil, err
 	}
-	worked, err := NewFlowExecutor(flow.client).Execute(ctx, run.ID)
-	if worked == nil {
-		worked = run
-	}
-	worked.Coalesced = run.Coalesced
-	return worked, err
+	return NewFlowExecutor(flow.client).executeNew(ctx, flow, h.Settings())
 }
 
 // ExecuteAt leaves a pending run, which a started client or a [Client.Tick]
