@@ -19,8 +19,8 @@ var (
 	ErrNotRegistered = errors.New("not registered")
 
 	// ErrAlreadyRunning is returned by [FlowExecutor.Execute] and by
-	// [Heartbeat.Execute] when another run of the flow is in progress. The run
-	// stays pending.
+	// [Heartbeat.Execute] when the run, or another of its flow, is in progress.
+	// A pending run stays pending.
 	ErrAlreadyRunning = errors.New("already running")
 
 	// ErrNotDue is returned by [FlowExecutor.Execute] for a run whose time has
@@ -151,8 +151,8 @@ func RetryAfter(err error, d time.Duration) error {
 	return &signal{err: err, after: max(d, time.Nanosecond)}
 }
 
-// isPermanent reports whether a stage has said that no retry can mend err.
-func isPermanent(err error) bool {
+// IsPermanent reports whether err was marked by [Permanent].
+func IsPermanent(err error) bool {
 	var s *signal
 	return errors.As(err, &s) && s.permanent
 }

@@ -34,11 +34,12 @@ func NewFlowExecutor(client *Client) *FlowExecutor { return &FlowExecutor{client
 // with a later RunAfter.
 //
 // A run that cannot be worked now is left as it is: ErrNotFound, ErrRunFinished,
-// ErrNotDue, ErrDisabled, ErrAlreadyRunning (another run of the flow is in
-// progress), ErrFenced (this run is), ErrNotRegistered (this process does not
-// have the flow's code). When ctx is done or the client stops, the batch that is
-// being worked is rolled back or finished, and the run handed back, which spends
-// no attempt: the error is ErrStopped, and ctx's if that is the cause.
+// ErrNotDue, ErrDisabled, ErrAlreadyRunning (this run or another of the flow is
+// in progress), ErrNotRegistered (this process does not have the flow's code).
+// When ctx is done or the client stops, the batch that is being worked is rolled
+// back or finished, and the run handed back, which spends no attempt: the error
+// is ErrStopped, and ctx's if that is the cause. ErrFenced says that another
+// process has taken the run over in the meantime.
 func (e *FlowExecutor) Execute(ctx context.Context, runID int64) (*Run, error) {
 	if e.client == nil {
 		return nil, public(fmt.Errorf("execute run %d: %w: the flow was not got from a client", runID, ErrNotRegistered))
@@ -191,7 +192,7 @@ func (e *FlowExecutor) notClaimed(ctx context.Context, flow *Flow, runID int64) 
 	case run.State.Finished():
 		return fail(run, fmt.Errorf("%w: it is %s", ErrRunFinished, run.State))
 	case run.State == RunInProgress:
-		return fail(run, fmt.Errorf("%w: worker %s has it", ErrFenced, run.Worker))
+		return fail(run, fmt.Errorf("%w: it is in progress on worker %s", ErrAlreadyRunning, run.Worker))
 	case rec.State != FlowActive:
 		return fail(run, inactiveError(rec))
 	}
@@ -207,4 +208,3 @@ func (e *FlowExecutor) notClaimed(ctx context.Context, flow *Flow, runID int64) 
 		return fail(run, fmt.Errorf("%w until %s", ErrNotDue, run.RunAfter.Format(time.RFC3339Nano)))
 	}
 }
-

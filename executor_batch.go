@@ -230,7 +230,7 @@ func (w *batchWriter[T, C, Out]) account(ctx context.Context, b *readBatch[T, C]
 
 // judge asks the policy about one bad record.
 func (w *batchWriter[T, C, Out]) judge(ctx context.Context, e *RecordError, delta *Counters) error {
-	if isPermanent(e.Err) {
+	if IsPermanent(e.Err) {
 		return e
 	}
 	policy := w.flow.opts.OnBadRecord

@@ -80,7 +80,7 @@ func (a *attempt) verdict(ctx context.Context, cause error) (*RunEndParams, Even
 	case errors.Is(cause, ErrStopped), ctx.Err() != nil:
 		p.State, p.Refund, p.Error = RunPending, true, nil
 		return p, EventRunReleased
-	case isPermanent(cause), a.run.Attempt >= a.run.MaxAttempts:
+	case IsPermanent(cause), a.run.Attempt >= a.run.MaxAttempts:
 		p.State = RunFailed
 		return p, EventRunFailed
 	}
@@ -130,4 +130,3 @@ func ctxCause(err error) error {
 		return nil
 	}
 }
-

@@ -12,15 +12,19 @@ type readBatch[T, C any] struct {
 	rows   []T
 	names  []rowName[C] // one for each row
 	bad    []*RecordError
-	cursor C    // the last resume point
-	resume bool // there is one
-	since  int  // records read since the last resume point
+	first  int64 // how many records were read before this batch
+	cursor C     // the last resume point
+	resume bool  // there is one
+	since  int   // records read since the last resume point
+	// How many rows and bad records there are up to the last resume point.
+	safeRows, safeBad int
 }
 
 // rowName is what names a row, as text only if it is needed.
 type rowName[C any] struct {
 	key    string
 	cursor C
+	resume bool
 }
 
 // size counts the records, good and bad.
@@ -28,11 +32,14 @@ func (b *readBatch[T, C]) size() int { return len(b.rows) + len(b.bad) }
 
 // key names row i.
 func (b *readBatch[T, C]) key(i int) string {
-	n := b.names[i]
-	if n.key != "" {
+	switch n := b.names[i]; {
+	case n.key != "":
 		return n.key
+	case n.resume:
+		return cursorText(n.cursor)
+	default:
+		return fmt.Sprintf("#%d", b.first+int64(i)+1)
 	}
-	return cursorText(n.cursor)
 }
 
 // transformError is the error of row i in a transform.
@@ -44,7 +51,7 @@ func (b *readBatch[T, C]) transformError(i int, err error) *RecordError {
 	return e
 }
 
-// add takes an item, and reports whether the batch may end behind it.
+// add takes an item.
 func (b *readBatch[T, C]) add(item Item[T, C], bad *RecordError) {
 	switch {
 	case bad != nil:
@@ -52,12 +59,19 @@ func (b *readBatch[T, C]) add(item Item[T, C], bad *RecordError) {
 		b.since++
 	case !item.Mark:
 		b.rows = append(b.rows, item.Value)
-		b.names = append(b.names, rowName[C]{key: item.Key, cursor: item.Cursor})
+		b.names = append(b.names, rowName[C]{key: item.Key, cursor: item.Cursor, resume: item.Resume})
 		b.since++
 	}
 	if item.Resume || item.Mark {
 		b.cursor, b.resume, b.since = item.Cursor, true, 0
+		b.safeRows, b.safeBad = len(b.rows), len(b.bad)
 	}
+}
+
+// cut leaves only what stands before the last resume point.
+func (b *readBatch[T, C]) cut() {
+	clear(b.rows[b.safeRows:])
+	b.rows, b.names, b.bad, b.since = b.rows[:b.safeRows], b.names[:b.safeRows], b.bad[:b.safeBad], 0
 }
 
 // reset empties the batch and keeps its memory.
@@ -73,6 +87,7 @@ type batchReader[T, C any] struct {
 	req    Request[C]
 	size   int
 	free   chan *readBatch[T, C] // batches to be filled again
+	handed int64                 // records handed over
 }
 
 // recycle takes back a batch that is written.
@@ -85,12 +100,20 @@ func (r *batchReader[T, C]) recycle(b *readBatch[T, C]) {
 }
 
 func (r *batchReader[T, C]) next() *readBatch[T, C] {
+	var b *readBatch[T, C]
 	select {
-	case b := <-r.free:
-		return b
+	case b = <-r.free:
 	default:
-		return &readBatch[T, C]{}
+		b = &readBatch[T, C]{}
 	}
+	b.first = r.handed
+	return b
+}
+
+// hand hands over a batch.
+func (r *batchReader[T, C]) hand(b *readBatch[T, C], hand func(*readBatch[T, C]) bool) bool {
+	r.handed += int64(b.size())
+	return hand(b)
 }
 
 // read reads the source to its end.
@@ -100,13 +123,14 @@ func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]
 		for item, err := range r.source.Read(ctx, r.req) {
 			var bad *RecordError
 			if err != nil && !errors.As(err, &bad) {
+				r.beforeError(ctx, b, hand)
 				return fmt.Errorf("read: %w", err)
 			}
 			b.add(item, bad)
 			if !r.full(b) {
 				continue
 			}
-			if !hand(b) {
+			if !r.hand(b, hand) {
 				return ctx.Err()
 			}
 			b = r.next()
@@ -127,13 +151,23 @@ func (r *batchReader[T, C]) full(b *readBatch[T, C]) bool {
 	return !hasCursor[C]() || (b.resume && b.since == 0)
 }
 
+// beforeError hands over what was read up to the last resume point before an
+// error, so that a source that breaks early every time gets on all the same.
+func (r *batchReader[T, C]) beforeError(ctx context.Context, b *readBatch[T, C], hand func(*readBatch[T, C]) bool) {
+	if ctx.Err() != nil || !b.resume {
+		return
+	}
+	b.cut()
+	r.hand(b, hand)
+}
+
 // last hands over what is left at the end of the source.
 func (r *batchReader[T, C]) last(b *readBatch[T, C], hand func(*readBatch[T, C]) bool) error {
 	if hasCursor[C]() && b.since > 0 {
 		return Permanent(fmt.Errorf("the source ended %d records behind its last resume point: its last record must be one, or be followed by a mark, because the next run would read them again", b.since))
 	}
 	if b.size() > 0 || b.resume {
-		hand(b)
+		r.hand(b, hand)
 	}
 	return nil
 }

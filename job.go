@@ -148,7 +148,8 @@ func (j *DataFlowJob) settle(ctx context.Context, log *slog.Logger, job *river.J
 		return nil
 	case errors.As(err, &re):
 		return j.failed(job, run, err)
-	case errors.Is(err, ErrNotFound), errors.Is(err, ErrDisabled), errors.Is(err, ErrRunFinished), errors.Is(err, ErrFenced):
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrDisabled), errors.Is(err, ErrRunFinished), errors.Is(err, ErrFenced),
+		errors.Is(err, ErrAlreadyRunning) && run.State == RunInProgress: // whoever has the run ends it
 		log.InfoContext(ctx, "dataflow: job has nothing to do", slog.String(logReason, err.Error()))
 		return nil
 	case errors.Is(err, ErrNotRegistered):

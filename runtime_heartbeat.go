@@ -35,8 +35,8 @@ func (h Heartbeat) Settings() RuntimeSettings {
 
 // Execute starts a run and works it before it returns. The error of a failed
 // attempt is a *[RunError]; the run may be pending then, to be tried again. If
-// another run of the flow is in progress, the new one stays pending, and the
-// error is ErrAlreadyRunning.
+// another run of the flow is in progress, the new one stays pending, for a
+// started client or a [Client.Tick], and the error is ErrAlreadyRunning.
 func (h Heartbeat) Execute(ctx context.Context, flow *Flow) (*Run, error) {
 	if err := flow.bound(); err != nil {
 		return nil, err

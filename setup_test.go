@@ -2,6 +2,7 @@ package dataflow_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"testing"
@@ -15,7 +16,16 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
+func TestMain(m *testing.M) {
+	if url := os.Getenv(workerEnv); url != "" {
+		if err := worker(context.Background(), url); err != nil {
+			fmt.Fprintln(os.Stderr, "worker:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(dbtest.Main(m))
+}
 
 // dbT is a test on a fresh, migrated database of either kind.
 type dbT struct {

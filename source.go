@@ -12,7 +12,9 @@ import (
 // Read yields the records in an order in which no record can later appear
 // before one that was yielded. With a *[RecordError] it reports one bad record
 // and goes on (the Item's Cursor still counts, if it is a resume point); any
-// other error ends the read and the attempt. Read returns when ctx is done. A
+// other error ends the read and the attempt, after what was read up to the last
+// resume point is committed. The engine puts "read" before the error's message.
+// Read returns when ctx is done. A
 // source must not hold a database transaction or an open result set while it
 // yields, because the next record may be asked for much later.
 //
@@ -39,8 +41,10 @@ type Item[T, C any] struct {
 	// Value is the record.
 	Value T
 	// Key names the record in errors and for sinks outside the database. It is
-	// the same whenever the record is read. Empty means the text of Cursor, so
-	// that a source whose cursor is the record's key need not format both.
+	// the same whenever the record is read. Empty means the text of Cursor at a
+	// resume point, so that a source whose cursor is the record's key need not
+	// format both, and elsewhere the record's number in the attempt: such a
+	// source had better set one.
 	Key string
 	// Cursor is where to go on after this record. It counts only where Resume
 	// is true.
@@ -75,8 +79,9 @@ type Acker[C any] interface {
 }
 
 // Validator is the power of a source, a transform or a sink to check its own
-// settings. [NewClient] calls it and reports the error under the flow's name.
-// It must not touch the network.
+// settings. [NewClient] calls it and puts the flow's name and the part's, such as
+// Flows["orders"].Source, before the Field of a *[ConfigError]. It must not touch
+// the network.
 type Validator interface {
 	Validate() error
 }

@@ -111,23 +111,24 @@ func (s *store) River(config *river.Config) (dataflow.River, error) {
 
 // text fills the schema and the clock into a statement.
 func (s *store) text(template string) string {
-	sql, ok := s.sql.Load(template)
-	if !ok {
-		prefix := ""
-		if s.schema != "" {
-			prefix = pgx.Identifier{s.schema}.Sanitize() + "."
-		}
-		filled := strings.ReplaceAll(template, "{s}", prefix)
-		if s.clock == nil {
-			filled = strings.ReplaceAll(filled, "{now}", "now()")
-		}
-		sql, _ = s.sql.LoadOrStore(template, filled)
+	if s.clock != nil {
+		now := "'" + s.clock().UTC().Format("2006-01-02 15:04:05.999999-07") + "'::timestamptz"
+		return s.fill(template, now, now)
 	}
-	if s.clock == nil {
-		return sql.(string) //nolint:forcetypeassert // only strings are stored
+	if text, ok := s.sql.Load(template); ok {
+		return text.(string) //nolint:forcetypeassert // only strings are stored
 	}
-	now := "'" + s.clock().UTC().Format("2006-01-02 15:04:05.999999-07") + "'::timestamptz"
-	return strings.ReplaceAll(sql.(string), "{now}", now) //nolint:forcetypeassert // only strings are stored
+	text := s.fill(template, "now()", "clock_timestamp()")
+	s.sql.Store(template, text)
+	return text
+}
+
+func (s *store) fill(template, now, clock string) string {
+	prefix := ""
+	if s.schema != "" {
+		prefix = pgx.Identifier{s.schema}.Sanitize() + "."
+	}
+	return strings.NewReplacer("{s}", prefix, "{now}", now, "{clock}", clock).Replace(template)
 }
 
 // notFound turns pgx's error for no row into ours.

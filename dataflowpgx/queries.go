@@ -1,6 +1,8 @@
 package dataflowpgx
 
-// The statements. {s} stands for the schema, {now} for the database's clock.
+// The statements. {s} stands for the schema, {now} for the time at which the
+// transaction began, which an index can be compared with, and {clock} for this
+// very moment, by which two runs of a flow never overlap.
 
 const flowColumns = `f.id, f.name, f.source::text, f.sink::text, f.runtime::text, f.guarantee,
 	f.state, f.state_by, f.state_reason, f.state_at,
@@ -85,7 +87,7 @@ const sqlRunClaim = `
 update {s}dataflow_run r
 set state = 'in_progress', slot = 0, unique_key = null, attempt = r.attempt + 1, worker = $2,
 	lease_no = r.lease_no + 1, lease_until = {now} + $3::bigint * interval '1 microsecond',
-	started_at = coalesce(r.started_at, {now}), code_version = $4,
+	started_at = coalesce(r.started_at, {clock}), code_version = $4,
 	read = case when $5 then 0 else r.read end, written = case when $5 then 0 else r.written end,
 	redundant = case when $5 then 0 else r.redundant end, filtered = case when $5 then 0 else r.filtered end,
 	dropped = case when $5 then 0 else r.dropped end, dead_lettered = case when $5 then 0 else r.dead_lettered end
@@ -119,7 +121,7 @@ where flow_id = $1 and scope = '' and partition = '' and seq = $2`
 const sqlRunEnd = `
 update {s}dataflow_run r
 set state = $3, slot = null, lease_until = null,
-	ended_at = case when $3 = 'pending' then null else {now} end,
+	ended_at = case when $3 = 'pending' then null else {clock} end,
 	run_after = case when $3 = 'pending' then {now} + $4::bigint * interval '1 microsecond' else r.run_after end,
 	attempt = case when $5 then r.attempt - 1 else r.attempt end,
 	error = case when $5 then r.error else $6 end,

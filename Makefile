@@ -1,0 +1,55 @@
+SHELL := /bin/bash
+
+# Every module of this repository, the root one last.
+MODULES := $(shell find . -name go.mod -not -path '*/testdata/*' -exec dirname {} \; | sort -r)
+LINT    := $(shell go env GOPATH)/bin/golangci-lint
+
+# each runs a command in every module, and stops at the first that fails.
+each = @set -e; for module in $(MODULES); do (cd $$module; echo "[$$module] $(1)"; $(1)); done
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Print this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: test
+test: postgres ## Run all tests with the race detector, on PostgreSQL and SQLite
+	$(call each,go test -race -timeout 10m ./...)
+
+.PHONY: check
+check: golangci-lint ## Check formatting, vet, lint and go.mod; run it before each commit
+	$(call each,$(LINT) fmt --diff)
+	$(call each,go vet ./...)
+	$(call each,$(LINT) run)
+	$(call each,go mod tidy -diff)
+
+.PHONY: fmt
+fmt: golangci-lint ## Format all Go files
+	$(call each,$(LINT) fmt)
+
+.PHONY: lint
+lint: golangci-lint ## Run the linters only
+	$(call each,$(LINT) run)
+
+.PHONY: bench
+bench: postgres ## Run the benchmarks
+	@if [[ -d benchmarks ]]; then cd benchmarks && go test -run '^$$' -bench . ./...; \
+	else echo "There are no benchmarks yet."; fi
+
+.PHONY: quickstart
+quickstart: ## Run examples/quickstart
+	go run ./examples/quickstart
+
+.PHONY: clean
+clean: ## Remove what tests, examples and builds leave behind
+	rm -rf bin coverage coverage.*
+	find . \( -name .git -o -name testdata \) -prune -o -type f \( -name '*.db' -o -name '*.db-wal' -o -name '*.db-shm' \) -exec rm -f {} +
+
+.PHONY: postgres
+postgres:
+	@scripts/ensure-postgres.sh
+
+.PHONY: golangci-lint
+golangci-lint:
+	@scripts/ensure-lint.sh

@@ -1,0 +1,102 @@
+package dataflow_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/activedataflow/dataflow"
+
+// arrows are the packages of this module that each package may import, tests
+// aside. A package that is not listed fails the test: say where it stands.
+var arrows = map[string][]string{
+	"":                    {"internal/batch"},
+	"dataflowpgx":         {"", "internal/migration"},
+	"dataflowsqlite":      {"", "internal/migration"},
+	"connector/csvfile":   {""},
+	"connector/memory":    {""},
+	"connector/pgtable":   {"", "dataflowpgx", "internal/rowmap"},
+	"connector/sqltable":  {"", "dataflowsqlite", "internal/rowmap"},
+	"internal/batch":      {},
+	"internal/migration":  {},
+	"internal/rowmap":     {""},
+	"internal/dbtest":     {},
+	"internal/drivertest": {""},
+	"examples/hello":      {"", "connector/csvfile", "connector/sqltable", "dataflowsqlite"},
+	"examples/quickstart": {"", "connector/csvfile", "connector/pgtable", "connector/sqltable", "dataflowpgx", "dataflowsqlite"},
+}
+
+// forbidden are the packages from elsewhere that a package must not depend on,
+// even through others. A pattern's "/..." stands for what is below it.
+var forbidden = map[string][]string{
+	"":                   {"database/sql", "net/http", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},
+	"dataflowpgx":        {"testing", "modernc.org/...", "github.com/stretchr/...", "github.com/riverqueue/river/riverdriver/riversqlite"},
+	"dataflowsqlite":     {"testing", "modernc.org/...", "github.com/jackc/...", "github.com/stretchr/..."},
+	"connector/csvfile":  {"database/sql", "net/http", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},
+	"connector/memory":   {"database/sql", "net/http", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},
+	"connector/pgtable":  {"testing", "modernc.org/...", "github.com/stretchr/..."},
+	"connector/sqltable": {"testing", "modernc.org/...", "github.com/jackc/...", "github.com/stretchr/..."},
+}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+}
+
+func TestArrows(t *testing.T) {
+	t.Parallel()
+	for _, p := range listPackages(t) {
+		name := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+		allowed, known := arrows[name]
+		require.True(t, known, "package %q has no place in the house: add it to arrows, and to ARCHITECTURE.md", name)
+		for _, imported := range p.Imports {
+			if imported != module && !strings.HasPrefix(imported, module+"/") {
+				continue
+			}
+			imported = strings.TrimPrefix(strings.TrimPrefix(imported, module), "/")
+			require.Contains(t, allowed, imported, "%q must not import %q: move code, not the arrow", name, imported)
+		}
+		for _, dep := range p.Deps {
+			for _, pattern := range forbidden[name] {
+				require.False(t, matches(pattern, dep), "%q must not depend on %s", name, dep)
+			}
+		}
+	}
+}
+
+func matches(pattern, path string) bool {
+	if prefix, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return path == prefix || strings.HasPrefix(path, prefix+"/")
+	}
+	return path == pattern
+}
+
+func listPackages(t *testing.T) []goPackage {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,Deps", "./...").Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		t.Fatalf("go list: %s", exit.Stderr)
+	}
+	require.NoError(t, err)
+	var all []goPackage
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p goPackage
+		err := dec.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		require.NoError(t, err)
+		all = append(all, p)
+	}
+	require.True(t, slices.ContainsFunc(all, func(p goPackage) bool { return p.ImportPath == module }))
+	return all
+}

@@ -1,0 +1,140 @@
+package csvfile
+
+import (
+	"encoding"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// bind returns a function that reads text into the field v, which is zero.
+// Looking at v's type is done here, once, and not for each record.
+func bind(v reflect.Value, layouts []string) func(text string) error {
+	if v.Kind() == reflect.Pointer {
+		return bindPointer(v, layouts)
+	}
+	switch bits := v.Type(); kindOf(v.Type()) {
+	case custom:
+		return bindCustom(v)
+	case moment:
+		return bindTime(v, layouts)
+	case duration:
+		return func(text string) error {
+			d, err := time.ParseDuration(text)
+			if err != nil {
+				return strconv.ErrSyntax // the error of time only repeats the text
+			}
+			v.SetInt(int64(d))
+			return nil
+		}
+	case boolean:
+		return func(text string) error {
+			b, err := strconv.ParseBool(text)
+			v.SetBool(b)
+			return err
+		}
+	case integer:
+		return func(text string) error {
+			n, err := strconv.ParseInt(text, 10, bits.Bits())
+			v.SetInt(n)
+			return err
+		}
+	case unsigned:
+		return func(text string) error {
+			n, err := strconv.ParseUint(text, 10, bits.Bits())
+			v.SetUint(n)
+			return err
+		}
+	case float:
+		return func(text string) error {
+			n, err := strconv.ParseFloat(text, bits.Bits())
+			v.SetFloat(n)
+			return err
+		}
+	default: // str
+		return func(text string) error {
+			v.SetString(text)
+			return nil
+		}
+	}
+}
+
+// bindPointer reads into a new value each time, because the one before may be
+// in use.
+func bindPointer(v reflect.Value, layouts []string) func(string) error {
+	elem := v.Type().Elem()
+	if kindOf(elem) == custom {
+		// Such a type may hold what must not be copied.
+		return func(text string) error {
+			p := reflect.New(elem)
+			v.Set(p)
+			return bindCustom(p.Elem())(text)
+		}
+	}
+	value := reflect.New(elem).Elem()
+	set := bind(value, layouts)
+	return func(text string) error {
+		if err := set(text); err != nil {
+			return err
+		}
+		p := reflect.New(elem)
+		p.Elem().Set(value)
+		v.Set(p)
+		return nil
+	}
+}
+
+func bindCustom(v reflect.Value) func(string) error {
+	u, ok := v.Addr().Interface().(encoding.TextUnmarshaler)
+	if !ok { // kindOf has seen that it is one
+		return func(string) error { return fmt.Errorf("%s is no TextUnmarshaler", v.Type()) }
+	}
+	var buf []byte // UnmarshalText may not keep it
+	return func(text string) error {
+		buf = append(buf[:0], text...)
+		return u.UnmarshalText(buf)
+	}
+}
+
+func bindTime(v reflect.Value, layouts []string) func(string) error {
+	p, ok := v.Addr().Interface().(*time.Time)
+	if !ok { // kindOf has seen that it is one
+		return func(string) error { return fmt.Errorf("%s is no time.Time", v.Type()) }
+	}
+	return func(text string) (err error) {
+		if len(layouts) == 0 {
+			*p, err = time.Parse(usualLayout(text), text)
+		}
+		for _, layout := range layouts {
+			if *p, err = time.Parse(layout, text); err == nil {
+				return nil
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("want %s", wanted(layouts))
+		}
+		return nil
+	}
+}
+
+// usualLayout picks the one default layout that text can have, because a failed
+// attempt at another costs more than the one that succeeds.
+func usualLayout(text string) string {
+	switch n := len(time.DateOnly); {
+	case len(text) <= n:
+		return time.DateOnly
+	case text[n] == ' ':
+		return time.DateTime
+	default:
+		return time.RFC3339
+	}
+}
+
+func wanted(layouts []string) string {
+	if len(layouts) == 0 {
+		layouts = []string{time.DateOnly, time.DateTime, time.RFC3339}
+	}
+	return strings.Join(layouts, " or ")
+}

@@ -1,0 +1,166 @@
+package csvfile
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxShown is how much of a cell an error shows, in bytes.
+const maxShown = 100
+
+// decoder fills one row with the cells of one record after the other.
+type decoder struct {
+	row     reflect.Value
+	targets []target
+	width   int // of the header
+	opts    *Options
+}
+
+// target is a field of the row and the cell that goes there.
+type target struct {
+	cell int
+	name string
+	want reflect.Type
+	kind kind
+	null bool // the field can be nil
+	set  func(text string) error
+}
+
+// newDecoder finds each column in the file's header.
+func newDecoder(row reflect.Value, plan []column, f *file) (*decoder, error) {
+	d := &decoder{row: row, width: len(f.header), opts: f.opts}
+	var wrong []string
+	for _, c := range plan {
+		at := c.find(f.header)
+		if len(at) != 1 {
+			wrong = append(wrong, c.lack(f.header, at))
+			continue
+		}
+		field := row.FieldByIndex(c.index)
+		t := target{cell: at[0], name: f.header[at[0]], want: field.Type(), set: bind(field, c.timeLayouts(f.opts))}
+		if t.null = t.want.Kind() == reflect.Pointer; t.null {
+			t.want = t.want.Elem()
+		}
+		t.kind = kindOf(t.want)
+		d.targets = append(d.targets, t)
+	}
+	if len(wrong) > 0 {
+		return nil, f.permanent("%s. The columns are %s", strings.Join(wrong, "; "), quoted(f.header))
+	}
+	return d, nil
+}
+
+// find returns where in the header the column is.
+func (c *column) find(header []string) []int {
+	_, field := c.parent()
+	var at []int
+	for i, name := range header {
+		if c.name == name && c.name != "" || c.name == "" && simple(name) == simple(field) {
+			at = append(at, i)
+		}
+	}
+	return at
+}
+
+// parent splits the field's path before its own name.
+func (c *column) parent() (path, field string) {
+	dot := strings.LastIndexByte(c.field, '.')
+	return c.field[:dot+1], c.field[dot+1:]
+}
+
+// lack says what is wrong with the header if a column is not there just once.
+func (c *column) lack(header []string, at []int) string {
+	if len(at) > 0 {
+		names := make([]string, len(at))
+		for i, cell := range at {
+			names[i] = header[cell]
+		}
+		return fmt.Sprintf("the header has %d columns for the field %s: %s", len(at), c.field, quoted(names))
+	}
+	if c.name == "" {
+		return fmt.Sprintf("the header has no column with the name of the field %s", c.field)
+	}
+	return fmt.Sprintf("the header has no column %q, for the field %s", c.name, c.field)
+}
+
+// simple leaves out of a name what does not count.
+func simple(name string) string {
+	return strings.ToLower(strings.NewReplacer(" ", "", "_", "").Replace(name))
+}
+
+func quoted(names []string) string {
+	list := make([]string, len(names))
+	for i, name := range names {
+		list[i] = strconv.Quote(name)
+	}
+	return strings.Join(list, ", ")
+}
+
+func (c *column) timeLayouts(opts *Options) []string {
+	if c.layout != "" {
+		return []string{c.layout}
+	}
+	return opts.TimeLayouts
+}
+
+// decode fills the row. If it returns an error the row is not complete.
+func (d *decoder) decode(cells []string) error {
+	if len(cells) != d.width {
+		return fmt.Errorf("has %d %s, the header has %d", len(cells), plural("field", len(cells)), d.width)
+	}
+	d.row.SetZero()
+	for i := range d.targets {
+		t := &d.targets[i]
+		text := cells[t.cell]
+		if d.opts.TrimSpace {
+			text = strings.TrimSpace(text)
+		}
+		if err := d.store(t, text); err != nil {
+			return fmt.Errorf("column %q: %w", t.name, err)
+		}
+	}
+	return nil
+}
+
+// store reads one cell into its field, which is zero.
+func (d *decoder) store(t *target, text string) error {
+	if slices.Contains(d.opts.Null, text) {
+		switch {
+		case t.null || t.kind == str:
+			return nil
+		case t.kind != custom:
+			return fmt.Errorf("%s is null, which %s cannot be: use *%s", show(text), t.want, t.want)
+		}
+		text = ""
+	}
+	err := t.set(text)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, strconv.ErrRange):
+		return fmt.Errorf("%s is out of range for %s", show(text), t.want)
+	case errors.Is(err, strconv.ErrSyntax):
+		return fmt.Errorf("%s is not a valid %s", show(text), t.want)
+	default:
+		return fmt.Errorf("%s is not a valid %s: %w", show(text), t.want, err)
+	}
+}
+
+// show quotes the beginning of a cell.
+func show(text string) string {
+	if len(text) > maxShown {
+		return strconv.Quote(text[:maxShown]) + "…"
+	}
+	return strconv.Quote(text)
+}
+
+func plural(noun string, n int) string {
+	if n == 1 {
+		return noun
+	}
+	return noun + "s"
+}

@@ -1,0 +1,70 @@
+package csvfile_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/csvfile"
+)
+
+func ExampleOpen() {
+	type Strike struct {
+		Airport string    `csv:"Airport Name"`
+		Date    time.Time `csv:"Flight Date"`
+		Speed   *int64    `csv:"Speed IAS in knots"` // nil where the cell is empty
+	}
+	src := csvfile.Open[Strike]("../../testdata/birdstrikes.csv", nil)
+
+	// A flow does this, batch by batch, and goes on at its last checkpoint.
+	from := dataflow.Request[csvfile.Cursor]{From: csvfile.Cursor{Offset: 1223090, Line: 9999}, Resumed: true}
+	for item, err := range src.Read(context.Background(), from) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(item.Cursor, item.Value.Airport, item.Value.Date.Format(time.DateOnly), *item.Value.Speed)
+	}
+	// Output:
+	// line 10000 BARKSDALE AIR FORCE BASE ARPT 2002-07-25 110
+	// line 10001 GREATER PITTSBURGH 2002-07-25 140
+}
+
+func ExampleOpen_badRecord() {
+	dir, err := os.MkdirTemp("", "csvfile")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	path := filepath.Join(dir, "orders.csv")
+	if err := os.WriteFile(path, []byte("id;placed on\n1;2024-05-01\n2;2024-05-32\n3;2024-06-01\n"), 0o600); err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	type Order struct {
+		ID       int64
+		PlacedOn time.Time
+	}
+	src := csvfile.Open[Order](path, &csvfile.Options{Comma: ';', TimeLayouts: []string{time.DateOnly}})
+	for item, err := range src.Read(context.Background(), dataflow.Request[csvfile.Cursor]{}) {
+		var bad *dataflow.RecordError
+		switch {
+		case errors.As(err, &bad):
+			fmt.Println(bad.Key, bad.Err, string(bad.Raw))
+		case err != nil:
+			fmt.Println(err)
+		default:
+			fmt.Println(item.Cursor, item.Value.ID)
+		}
+	}
+	// Output:
+	// line 2 1
+	// line 3 column "placed on": "2024-05-32" is not a valid time.Time: want 2006-01-02 {"id":"2","placed on":"2024-05-32"}
+	// line 4 3
+}

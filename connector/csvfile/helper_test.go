@@ -1,0 +1,101 @@
+package csvfile_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/csvfile"
+)
+
+// pair is the record of most tests.
+type pair struct {
+	A string `csv:"a"`
+	B string `csv:"b"`
+}
+
+// got is one thing that a read yielded, in a form to compare.
+type got[T any] struct {
+	Key    string // of the item or of its error
+	Value  T
+	Err    string
+	Raw    string
+	Cursor csvfile.Cursor
+	Resume bool
+}
+
+// write makes a file that goes away with the test.
+func write(tb testing.TB, text string) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), "data.csv")
+	require.NoError(tb, os.WriteFile(path, []byte(text), 0o600))
+	return path
+}
+
+// appendTo lets a file grow.
+func appendTo(tb testing.TB, path, text string) {
+	tb.Helper()
+	old, err := os.ReadFile(path)
+	require.NoError(tb, err)
+	require.NoError(tb, os.WriteFile(path, append(old, text...), 0o600))
+}
+
+// read reads all behind the cursor; nil is the beginning. It returns the records
+// and record errors, and the error that ended the read.
+func read[T any](tb testing.TB, src dataflow.Source[T, csvfile.Cursor], from *csvfile.Cursor) (all []got[T], last error) {
+	tb.Helper()
+	for item, err := range src.Read(tb.Context(), request(from)) {
+		if last != nil {
+			require.Fail(tb, "the read went on after its end")
+		}
+		g := got[T]{Key: item.Cursor.String(), Value: item.Value, Cursor: item.Cursor, Resume: item.Resume}
+		if err != nil {
+			bad, ok := err.(*dataflow.RecordError) //nolint:errorlint // nothing may be wrapped around it
+			if !ok {
+				last = err
+				require.Zero(tb, item)
+				continue
+			}
+			require.Equal(tb, g.Key, bad.Key)
+			g.Err, g.Raw = bad.Err.Error(), string(bad.Raw)
+		}
+		if item.Key != "" || !item.Resume || item.Mark { // require is not free
+			require.Fail(tb, "no item of this source", "%+v", item)
+		}
+		all = append(all, g)
+	}
+	return all, last
+}
+
+func request(from *csvfile.Cursor) dataflow.Request[csvfile.Cursor] {
+	if from == nil {
+		return dataflow.Request[csvfile.Cursor]{}
+	}
+	return dataflow.Request[csvfile.Cursor]{From: *from, Resumed: true}
+}
+
+// count asks the source how many records are behind the cursor.
+func count[T any](tb testing.TB, src dataflow.Source[T, csvfile.Cursor], from *csvfile.Cursor) int {
+	tb.Helper()
+	counter, ok := src.(dataflow.Counter[csvfile.Cursor])
+	require.True(tb, ok)
+	n, err := counter.Count(tb.Context(), request(from))
+	require.NoError(tb, err)
+	return int(n)
+}
+
+// texts lists the records and record errors of a read, each as "line 2: …".
+func texts(all []got[pair]) []string {
+	var list []string
+	for _, g := range all {
+		if g.Err != "" {
+			list = append(list, g.Key+": error: "+g.Err)
+			continue
+		}
+		list = append(list, g.Key+": "+g.Value.A+"|"+g.Value.B)
+	}
+	return list
+}

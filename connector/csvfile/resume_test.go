@@ -1,0 +1,193 @@
+package csvfile_test
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow/connector/csvfile"
+)
+
+// tricky is a file in which nearly every line is a trap.
+const tricky = "\xEF\xBB\xBF" +
+	"# made by hand\r\n" +
+	"a,\"b\"\r\n" +
+	"1,2\r\n" +
+	"\r\n" +
+	"\"two\r\nlines\",\"and\r\n\r\nthree\"\r\n" +
+	"Åse,日本語 🐦\n" +
+	"\"\",\"\"\n" +
+	"# \"between\n" +
+	"\n\n" +
+	"short\n" +
+	"x,a \" bare\r\n" +
+	"\"say \"\"hi\"\"\",\"\r\n\"\n" +
+	"\"mis\nplaced\"here,\n" +
+	",\r\n" +
+	"\xff\xfe,\x00\n" +
+	"\"last\n\",record"
+
+func TestResume_EveryCursor(t *testing.T) {
+	t.Parallel()
+	for name, file := range map[string]string{
+		"NoFinalNewline": tricky,
+		"FinalNewline":   tricky + "\n",
+		"FinalBlank":     tricky + "\r\n\r\n\n",
+		"FinalComment":   tricky + "\n# done",
+		"Long":           tricky + "\n" + strings.Repeat(tricky[strings.Index(tricky, "1,2"):]+"\n", 500),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			src := csvfile.Open[pair](write(t, file), &csvfile.Options{Comment: '#'})
+			all, err := read(t, src, nil)
+			require.NoError(t, err)
+			require.Equal(t, len(all), count(t, src, nil))
+			step := max(1, len(all)/12)
+			for i := 0; i < len(all); i += step {
+				rest, err := read(t, src, &all[i].Cursor)
+				require.NoError(t, err)
+				require.Equal(t, all[i+1:], append([]got[pair]{}, rest...))
+				require.Equal(t, len(rest), count(t, src, &all[i].Cursor))
+			}
+		})
+	}
+}
+
+func TestResume_Lines(t *testing.T) {
+	t.Parallel()
+	all, err := read(t, csvfile.Open[pair](write(t, tricky), &csvfile.Options{Comment: '#'}), nil)
+	require.NoError(t, err)
+	require.Equal(t, []string{
+		"line 3: 1|2",
+		"line 5: two\nlines|and\n\nthree",
+		"line 9: Åse|日本語 🐦",
+		"line 10: |",
+		"line 14: error: has 1 field, the header has 2",
+		`line 15: error: line 15, byte 5: bare " in non-quoted-field`,
+		"line 16: say \"hi\"|\n",
+		`line 18: error: line 19, byte 7: extraneous or missing " in quoted-field`,
+		"line 20: |",
+		"line 21: \xff\xfe|\x00",
+		"line 22: last\n|record",
+	}, texts(all))
+	require.Equal(t, int64(len(tricky)), all[len(all)-1].Cursor.Offset)
+}
+
+func TestCursor_JSON(t *testing.T) {
+	t.Parallel()
+	for want, c := range map[string]csvfile.Cursor{
+		`{"offset":1234,"line":17}`:               {Offset: 1234, Line: 17},
+		`{"offset":1234,"line":17,"end_line":19}`: {Offset: 1234, Line: 17, EndLine: 19},
+	} {
+		data, err := json.Marshal(c)
+		require.NoError(t, err)
+		require.JSONEq(t, want, string(data))
+		require.Equal(t, "line 17", c.String())
+	}
+}
+
+func TestResume_Grown(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, file, more string
+		want             []string
+		err              string
+	}{
+		{name: "Nothing", file: "a,b\n1,2\n"},
+		{name: "NothingWithoutNewline", file: "a,b\n1,2"},
+		{name: "Rows", file: "a,b\n1,2\n", more: "3,4\n5,6", want: []string{"line 3: 3|4", "line 4: 5|6"}},
+		{name: "LF", file: "a,b\n1,2", more: "\n3,4\n", want: []string{"line 3: 3|4"}},
+		{name: "CRLF", file: "a,b\r\n1,2", more: "\r\n3,4\r\n", want: []string{"line 3: 3|4"}},
+		{name: "HalfCRLF", file: "a,b\r\n1,2", more: "\r"},
+		{name: "LFOnly", file: "a,b\n1,2", more: "\n"},
+		{name: "TornCRLF", file: "a,b\r\n1,2\r", more: "\n3,4\r\n", want: []string{"line 3: 3|4"}},
+		{name: "Quoted", file: "a,b\n1,\"\n2\"", more: "\n3,4\n", want: []string{"line 4: 3|4"}},
+		{name: "SameLine", file: "a,b\n1,2", more: "34\n", err: "line 2 was changed after it was read: no line ends at byte 7 any more"},
+		{name: "SameLineQuote", file: "a,b\n1,\"\n2\"", more: "\"x\"\n", err: "line 3 was changed after it was read: no line ends at byte 10 any more"},
+		{name: "SameLineCR", file: "a,b\n1,2", more: "\r3\n", err: "line 2 was changed after it was read: no line ends at byte 7 any more"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			path := write(t, tt.file)
+			src := csvfile.Open[pair](path, nil)
+			all, err := read(t, src, nil)
+			require.NoError(t, err)
+			require.Len(t, all, 1)
+			appendTo(t, path, tt.more)
+			rest, err := read(t, src, &all[0].Cursor)
+			require.Equal(t, tt.want, texts(rest))
+			if tt.err != "" {
+				requireStale(t, err, path, tt.err)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, len(tt.want), count(t, src, &all[0].Cursor))
+		})
+	}
+}
+
+func TestResume_EmptyFileGrows(t *testing.T) {
+	t.Parallel()
+	path := write(t, "")
+	src := csvfile.Open[pair](path, nil)
+	all, err := read(t, src, nil)
+	require.NoError(t, err)
+	require.Empty(t, all)
+	appendTo(t, path, "a,b\n1,2\n")
+	all, err = read(t, src, nil)
+	require.NoError(t, err)
+	require.Equal(t, []string{"line 2: 1|2"}, texts(all))
+}
+
+func TestResume_OtherFile(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		file string
+		from csvfile.Cursor
+		want string
+	}{
+		{"Shrunk", "a,b\n1,2\n", csvfile.Cursor{Offset: 1234, Line: 17}, "the file has 8 bytes, but was read up to byte 1234 (line 17): it was cut or replaced"},
+		{"Emptied", "", csvfile.Cursor{Offset: 8, Line: 2}, "the file has 0 bytes, but was read up to byte 8 (line 2): it was cut or replaced"},
+		{"NoHeader", "\n\n\n", csvfile.Cursor{Offset: 2, Line: 2}, "the file was read up to byte 2 (line 2), but now has no header"},
+		{"InHeader", "a,b\n1,2\n", csvfile.Cursor{Offset: 2, Line: 1}, "the cursor is at byte 2, inside the header, which ends at byte 4"},
+		{"Negative", "a,b\n1,2\n", csvfile.Cursor{Offset: -2, Line: 1}, "the cursor is at byte -2, inside the header, which ends at byte 4"},
+		{"Replaced", "a,b\n1111,2222\n", csvfile.Cursor{Offset: 8, Line: 2}, "line 2 was changed after it was read: no line ends at byte 8 any more"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			path := write(t, tt.file)
+			all, err := read(t, csvfile.Open[pair](path, nil), &tt.from)
+			require.Empty(t, all)
+			requireStale(t, err, path, tt.want)
+		})
+	}
+}
+
+func requireStale(t *testing.T, err error, path, want string) {
+	t.Helper()
+	require.EqualError(t, err, "CSV file "+path+": "+want+". To read the file from its beginning, give the flow a new name or reset its cursor")
+	requirePermanent(t, err)
+}
+
+func TestResume_ZeroCursorIsBeginning(t *testing.T) {
+	t.Parallel()
+	all, err := read(t, csvfile.Open[pair](write(t, "a,b\n1,2\n"), nil), &csvfile.Cursor{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"line 2: 1|2"}, texts(all))
+}
+
+func TestResume_HeaderReordered(t *testing.T) {
+	t.Parallel()
+	path := write(t, "a,b\n1,2\n")
+	src := csvfile.Open[pair](path, nil)
+	all, err := read(t, src, nil)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, []byte("b,a\n2,1\n4,3\n"), 0o600))
+	rest, err := read(t, src, &all[0].Cursor)
+	require.NoError(t, err)
+	require.Equal(t, []string{"line 3: 3|4"}, texts(rest))
+}

@@ -1,0 +1,240 @@
+package pgtable
+
+import (
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/activedataflow/dataflow/internal/rowmap"
+)
+
+// column is a field and the column that it is written to.
+type column struct {
+	tableColumn
+	field *rowmap.Column
+	key   bool
+	// wire is the SQL type of the array's elements.
+	wire string
+	// array makes the array that a batch's values are gathered in.
+	array func(m *pgtype.Map, n int) array
+}
+
+// array gathers the values of a column.
+type array interface {
+	// add adds a value, and reports whether it is null.
+	add(v reflect.Value) (null bool, err error)
+	// argument is what pgx is given.
+	argument() any
+}
+
+// newColumn chooses how values travel: as they are where Go's type and the
+// column's are of one kind, and else as the text that pgx makes of them for a
+// column of this type, which Postgres can cast to any type.
+func newColumn(field *rowmap.Column, to tableColumn, key bool) *column {
+	c := &column{tableColumn: to, field: field, key: key}
+	t := field.Type
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch {
+	case hasMethods(t) && t != reflect.TypeFor[time.Time]():
+		c.asText()
+	case t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64 && c.isInteger():
+		c.wire, c.array = "bigint", c.integers()
+	case t.Kind() == reflect.String && c.takesText(t):
+		c.wire, c.array = "text", plain(reflect.Value.String)
+	case t.Kind() == reflect.Bool && to.oid == pgtype.BoolOID:
+		c.wire, c.array = "boolean", plain(reflect.Value.Bool)
+	case (t.Kind() == reflect.Float64 || t.Kind() == reflect.Float32) && (to.oid == pgtype.Float8OID || to.oid == pgtype.Float4OID):
+		c.wire, c.array = "double precision", plain(reflect.Value.Float)
+	case t == reflect.TypeFor[time.Time]() && to.oid == pgtype.TimestamptzOID:
+		// Not by value, because that would be copied to the heap.
+		c.wire, c.array = to.typ, plain(func(v reflect.Value) time.Time { return *v.Addr().Interface().(*time.Time) })
+	default:
+		c.asText()
+	}
+	return c
+}
+
+// hasMethods reports whether a type may encode itself.
+func hasMethods(t reflect.Type) bool { return reflect.PointerTo(t).NumMethod() > 0 }
+
+func (c *column) isInteger() bool {
+	return c.oid == pgtype.Int8OID || c.oid == pgtype.Int4OID || c.oid == pgtype.Int2OID
+}
+
+// takesText reports whether a string is written as it is. In a JSON column, pgx
+// takes a string for JSON, and a type made of string for a value.
+func (c *column) takesText(t reflect.Type) bool {
+	return t == reflect.TypeFor[string]() || (c.oid != pgtype.JSONOID && c.oid != pgtype.JSONBOID && !c.isArray)
+}
+
+// collate is what makes Postgres compare keys as the table does.
+func (c *column) collate() string {
+	if c.collation == "" {
+		return ""
+	}
+	return " collate " + c.collation
+}
+
+// plainArray is an array of values that pgx encodes directly.
+type plainArray[V any] struct {
+	get    func(reflect.Value) V
+	values []V
+	valid  []*V // nil: no value is null so far
+}
+
+func plain[V any](get func(reflect.Value) V) func(*pgtype.Map, int) array {
+	return func(_ *pgtype.Map, n int) array {
+		return &plainArray[V]{get: get, values: make([]V, 0, n)}
+	}
+}
+
+func (a *plainArray[V]) add(v reflect.Value) (bool, error) {
+	if v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			a.addNull()
+			return true, nil
+		}
+		v = v.Elem()
+	}
+	a.push(a.get(v))
+	return false, nil
+}
+
+// push adds a value. The values' memory does not move: there is room for all.
+func (a *plainArray[V]) push(v V) {
+	a.values = append(a.values, v)
+	if a.valid != nil {
+		a.valid = append(a.valid, &a.values[len(a.values)-1])
+	}
+}
+
+func (a *plainArray[V]) addNull() {
+	if a.valid == nil {
+		a.valid = make([]*V, 0, cap(a.values))
+		for i := range a.values {
+			a.valid = append(a.valid, &a.values[i])
+		}
+	}
+	var zero V
+	a.values = append(a.values, zero)
+	a.valid = append(a.valid, nil)
+}
+
+func (a *plainArray[V]) argument() any {
+	if a.valid != nil {
+		return a.valid
+	}
+	return a.values
+}
+
+// integerArray is an array of integers that fit the column. Postgres would
+// refuse the others as well, but without a word about the column.
+type integerArray struct {
+	plainArray[int64]
+	least, most int64
+}
+
+func (c *column) integers() func(*pgtype.Map, int) array {
+	least, most := int64(math.MinInt64), int64(math.MaxInt64)
+	switch c.oid {
+	case pgtype.Int4OID:
+		least, most = math.MinInt32, math.MaxInt32
+	case pgtype.Int2OID:
+		least, most = math.MinInt16, math.MaxInt16
+	}
+	return func(_ *pgtype.Map, n int) array {
+		return &integerArray{plainArray: plainArray[int64]{values: make([]int64, 0, n)}, least: least, most: most}
+	}
+}
+
+func (a *integerArray) add(v reflect.Value) (bool, error) {
+	if v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			a.addNull()
+			return true, nil
+		}
+		v = v.Elem()
+	}
+	var n int64
+	if v.CanInt() {
+		n = v.Int()
+	} else if u := v.Uint(); u <= math.MaxInt64 {
+		n = int64(u)
+	} else {
+		return false, fmt.Errorf("%s is greater than the column's maximum %d", strconv.FormatUint(u, 10), a.most)
+	}
+	switch {
+	case n > a.most:
+		return false, fmt.Errorf("%d is greater than the column's maximum %d", n, a.most)
+	case n < a.least:
+		return false, fmt.Errorf("%d is less than the column's minimum %d", n, a.least)
+	}
+	a.push(n)
+	return false, nil
+}
+
+// textArray is an array of values as text.
+type textArray struct {
+	plainArray[string]
+	m       *pgtype.Map
+	oid     uint32
+	convert reflect.Type // nil: values go to pgx as they are
+	buf     []byte
+}
+
+func (c *column) asText() {
+	var convert reflect.Type
+	// A list that has a String method would be written as that, rather than as
+	// an array.
+	if t := c.field.Type; c.isArray && t.Kind() == reflect.Slice && !t.Implements(reflect.TypeFor[driver.Valuer]()) {
+		convert = reflect.SliceOf(t.Elem())
+	}
+	c.wire = "text"
+	c.array = func(m *pgtype.Map, n int) array {
+		return &textArray{plainArray: plainArray[string]{values: make([]string, 0, n)}, m: m, oid: c.oid, convert: convert}
+	}
+}
+
+func (a *textArray) add(v reflect.Value) (bool, error) {
+	if a.convert != nil {
+		v = v.Convert(a.convert)
+	}
+	buf, err := a.m.Encode(a.oid, pgtype.TextFormatCode, v.Interface(), a.buf[:0])
+	if err != nil {
+		return false, err
+	}
+	if buf == nil {
+		a.addNull()
+		return true, nil
+	}
+	a.buf = buf
+	a.push(string(buf))
+	return false, nil
+}
+
+// encode gathers the columns of a batch.
+func (st *statement) encode(m *pgtype.Map, rows reflect.Value) ([]any, error) {
+	args := make([]any, len(st.columns))
+	for i, c := range st.columns {
+		values := c.array(m, rows.Len())
+		for j := range rows.Len() {
+			null, err := values.add(c.field.In(rows.Index(j)))
+			if err == nil && null && c.key {
+				err = errors.New("a key must not be NULL")
+			}
+			if err != nil {
+				return nil, fmt.Errorf("column %q (field %s), row %d of the batch: %w", c.name, c.field.Field, j+1, err)
+			}
+		}
+		args[i] = values.argument()
+	}
+	return args, nil
+}

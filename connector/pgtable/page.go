@@ -1,0 +1,192 @@
+package pgtable
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/rowmap"
+)
+
+// notNullQuery counts those of some columns of tables that can be null.
+const notNullQuery = `
+select count(*)
+from unnest($1::bigint[], $2::bigint[]) as k (relation, number)
+left join pg_catalog.pg_attribute a on a.attrelid = k.relation and a.attnum = k.number
+where a.attnotnull is not true`
+
+// reader reads the pages of one read.
+type reader[T any] struct {
+	*keyset[T]
+	keys     []keyColumn // nil: not looked up yet
+	columns  []string    // of T, quoted
+	nullable bool        // one of the key columns behind the first
+	scratch  T           // what a row is scanned into
+	size     int         // rows in the last page
+}
+
+// page reads the page behind a cursor, or the first one.
+func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
+	if r.keys == nil {
+		if err := r.open(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if from != nil && r.nullable {
+		if err := r.refuse(ctx, r.query.NullQuery(r.keyList()), r.with(from[:len(from)-1])); err != nil {
+			return nil, err
+		}
+	}
+	list := slices.Concat(r.columns, r.keyList())
+	rows, err := r.pool.Query(ctx, r.query.PageQuery(list, from != nil), r.with(from)...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	return r.collect(rows)
+}
+
+// open asks which columns the query has, and refuses it if they are not T's.
+func (r *reader[T]) open(ctx context.Context) error {
+	fields, err := r.describe(ctx)
+	if err != nil {
+		return err
+	}
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.Name
+	}
+	for _, name := range r.query.Key {
+		i := slices.Index(names, name)
+		if i < 0 {
+			return dataflow.Permanent(fmt.Errorf("key column %q is not among its columns (%v)", name, names))
+		}
+		r.keys = append(r.keys, keyColumn{FieldDescription: fields[i]})
+	}
+	if err := r.fields.Match(names, r.query.Key); err != nil {
+		return dataflow.Permanent(err)
+	}
+	r.columns = rowmap.Qualified(r.fields.Names())
+	if err := r.lookUpNullable(ctx); err != nil {
+		return err
+	}
+	return r.refuse(ctx, r.query.FirstNullQuery(r.keyList()), r.args)
+}
+
+// describe returns the columns of the query.
+func (r *reader[T]) describe(ctx context.Context) ([]pgconn.FieldDescription, error) {
+	rows, err := r.pool.Query(ctx, r.query.DescribeQuery(), r.args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	fields := slices.Clone(rows.FieldDescriptions())
+	rows.Close()
+	return fields, rows.Err()
+}
+
+// lookUpNullable asks whether a key column behind the first may hold null.
+func (r *reader[T]) lookUpNullable(ctx context.Context) error {
+	if len(r.keys) == 1 {
+		return nil
+	}
+	var relations, numbers []int64
+	for _, k := range r.keys[1:] {
+		relations = append(relations, int64(k.TableOID))
+		numbers = append(numbers, int64(k.TableAttributeNumber))
+	}
+	var n int
+	if err := r.pool.QueryRow(ctx, notNullQuery, relations, numbers).Scan(&n); err != nil {
+		return fmt.Errorf("look up the key columns: %w", err)
+	}
+	r.nullable = n > 0
+	return nil
+}
+
+// refuse returns an error if there is a row with null in its key.
+func (r *reader[T]) refuse(ctx context.Context, query string, args []any) error {
+	rows, err := r.pool.Query(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		return rows.Err()
+	}
+	return r.nullError(rows.RawValues())
+}
+
+func (r *reader[T]) nullError(raw [][]byte) error {
+	key := make([]*string, len(raw))
+	for i, v := range raw {
+		if v != nil {
+			text := string(r.keys[i].appendText(nil, v))
+			key[i] = &text
+		}
+	}
+	return r.query.NullError(key)
+}
+
+// keyList selects the key columns as text.
+func (r *reader[T]) keyList() []string {
+	list := make([]string, len(r.keys))
+	for i, name := range rowmap.Qualified(r.query.Key) {
+		list[i] = r.keys[i].expression(name)
+	}
+	return list
+}
+
+// collect takes a page into memory.
+func (r *reader[T]) collect(rows pgx.Rows) (*rowmap.Page[T], error) {
+	page := &rowmap.Page[T]{Rows: make([]T, 0, r.size)}
+	keys := keyText{columns: r.keys}
+	dest := r.fields.Pointers(&r.scratch)
+	plans := make([]pgtype.ScanPlan, len(dest))
+	for rows.Next() {
+		raw := rows.RawValues()
+		if !keys.add(raw[len(dest):]) {
+			return nil, r.nullError(raw[len(dest):])
+		}
+		if page.More = len(page.Rows) == r.query.Limit(); page.More {
+			continue // the row behind the page: only its key counts
+		}
+		if plans[0] == nil {
+			for i, f := range rows.FieldDescriptions()[:len(dest)] {
+				plans[i] = rows.TypeMap().PlanScan(f.DataTypeOID, f.Format, dest[i])
+			}
+		}
+		if err := r.scan(plans, raw, dest); err != nil {
+			if page.Bad == nil {
+				page.Bad = make(map[int]error)
+			}
+			page.Bad[len(page.Rows)] = err
+		}
+		page.Rows = append(page.Rows, r.scratch)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	r.size = len(page.Rows)
+	var err error
+	page.Keys, err = keys.strings()
+	return page, err
+}
+
+// scan reads a row into the scratch record. It does what rows.Scan does, which
+// however gives up all rows at the first bad one.
+func (r *reader[T]) scan(plans []pgtype.ScanPlan, raw [][]byte, dest []any) error {
+	var zero T
+	r.scratch = zero // so that no record shares memory with the one before it
+	for i := range dest {
+		if err := plans[i].Scan(raw[i], dest[i]); err != nil {
+			r.scratch = zero
+			return fmt.Errorf("column %q: %w", r.fields.Columns[i].Name, err)
+		}
+	}
+	return nil
+}

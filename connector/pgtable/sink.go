@@ -1,0 +1,179 @@
+package pgtable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/dataflowpgx"
+	"github.com/activedataflow/dataflow/internal/rowmap"
+)
+
+// Insert adds each record to a table, in the transaction that commits the
+// checkpoint. It is refused for a source without a cursor, because every run
+// would add all records again.
+//
+// Columns that T has no field for get their default.
+func Insert[T any](table string) dataflow.Target[T] {
+	return dataflow.ToTx[T](newSink[T](table, false, nil))
+}
+
+// Upsert adds each record to a table, or replaces the values of T's columns in
+// the row that has the same key. It does so in the transaction that commits the
+// checkpoint. The table needs a unique index, or a primary key, of exactly the
+// key columns; a key must not be NULL.
+//
+// Of several records of a batch with the same key, the last one counts. If all
+// of T's columns are in the key, a row that is there already stays as it is.
+func Upsert[T any](table string, key ...string) dataflow.Target[T] {
+	return dataflow.ToTx[T](newSink[T](table, true, key))
+}
+
+// sink writes each batch with one statement, whose parameters are arrays, one
+// for each column:
+//
+//	insert into t (a, b) select … from unnest($1::bigint[], $2::text[]) …
+//
+// Against COPY to a temporary table and from there, it has no catalog rows to
+// make and remove in each transaction, it takes types that COPY's binary format
+// has no encoding for, such as enums, and it is as fast at batches of a thousand.
+type sink[T any] struct {
+	table     string
+	name      pgx.Identifier
+	nameErr   error
+	upsert    bool
+	key       []string
+	fields    *rowmap.Plan
+	fieldsErr error
+
+	mu         sync.Mutex
+	statements map[string]*statement // by database
+}
+
+func newSink[T any](table string, upsert bool, key []string) *sink[T] {
+	s := &sink[T]{table: table, upsert: upsert, key: slices.Clone(key), statements: make(map[string]*statement)}
+	s.name, s.nameErr = rowmap.SplitTable(table)
+	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
+	return s
+}
+
+// AppendOnly is true for Insert.
+func (s *sink[T]) AppendOnly() bool { return !s.upsert }
+
+func (s *sink[T]) Describe() dataflow.Description {
+	if s.upsert {
+		return dataflow.Description{Type: "pgtable.upsert", Detail: map[string]any{"table": s.table, "key": s.key}}
+	}
+	return dataflow.Description{Type: "pgtable.insert", Detail: map[string]any{"table": s.table}}
+}
+
+func (s *sink[T]) Validate() error {
+	var errs []error
+	if s.nameErr != nil {
+		errs = append(errs, &dataflow.ConfigError{Field: "table", Reason: s.nameErr.Error()})
+	}
+	if s.fieldsErr != nil {
+		errs = append(errs, &dataflow.ConfigError{Field: "T", Reason: s.fieldsErr.Error()})
+	}
+	if s.upsert {
+		errs = append(errs, rowmap.ValidateKey(s.key, s.fields))
+	}
+	return errors.Join(errs...)
+}
+
+// WriteTx writes a batch.
+func (s *sink[T]) WriteTx(ctx context.Context, rows []T) error {
+	if err := s.Validate(); err != nil {
+		return dataflow.Permanent(err)
+	}
+	tx, ok := dataflowpgx.TxFrom(ctx)
+	if !ok {
+		return dataflow.Permanent(fmt.Errorf("pgtable writes to table %s in the transaction of a Postgres client, and there is none (use package sqltable with SQLite): %w", s.table, dataflow.ErrTxMismatch))
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	if err := s.write(ctx, tx, rows); err != nil {
+		return fmt.Errorf("table %s: %w", s.table, err)
+	}
+	return nil
+}
+
+func (s *sink[T]) write(ctx context.Context, tx pgx.Tx, rows []T) error {
+	database := databaseOf(tx)
+	st, err := s.statement(ctx, tx, database)
+	if err != nil {
+		return err
+	}
+	args, err := st.encode(tx.Conn().TypeMap(), reflect.ValueOf(rows))
+	if err != nil {
+		return err
+	}
+	if _, err = tx.Exec(ctx, st.sql, args...); err != nil {
+		s.forget(database) // the table may have been altered
+		return s.explain(err)
+	}
+	return nil
+}
+
+// databaseOf tells databases apart. The user counts, because the search path may
+// depend on it.
+func databaseOf(tx pgx.Tx) string {
+	c := tx.Conn().Config()
+	return fmt.Sprintf("%q %d %q %q %q", c.Host, c.Port, c.Database, c.User, c.RuntimeParams["search_path"])
+}
+
+// statement returns the statement for a database, which is made once.
+func (s *sink[T]) statement(ctx context.Context, tx pgx.Tx, database string) (*statement, error) {
+	s.mu.Lock()
+	st := s.statements[database]
+	s.mu.Unlock()
+	if st != nil {
+		return st, nil
+	}
+	columns, err := tableColumns(ctx, tx, s.name)
+	if err != nil {
+		return nil, err
+	}
+	st, err = newStatement(s.name, s.fields, columns, s.upsert, s.key)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.statements[database] = st
+	s.mu.Unlock()
+	return st, nil
+}
+
+func (s *sink[T]) forget(database string) {
+	s.mu.Lock()
+	delete(s.statements, database)
+	s.mu.Unlock()
+}
+
+// explain adds to Postgres's error what it does not say by itself.
+func (s *sink[T]) explain(err error) error {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return err
+	}
+	switch pg.Code {
+	case "42P10":
+		columns := rowmap.QuoteAll(s.key, ", ")
+		return dataflow.Permanent(fmt.Errorf("it has no unique index of exactly the key columns (%s): create unique index on %s (%s): %w", columns, s.name.Sanitize(), columns, err))
+	case "23505", "23503", "22003":
+		// These details are about the values at fault alone. Others hold the
+		// whole row.
+		if pg.Detail != "" {
+			return fmt.Errorf("%w: %s", err, pg.Detail)
+		}
+	}
+	return err
+}

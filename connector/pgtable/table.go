@@ -1,0 +1,156 @@
+package pgtable
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/rowmap"
+)
+
+// columnsQuery lists a table's columns with the types beneath their domains.
+// The types are without a length, because a cast to a type with a length would
+// cut values off in silence, where the assignment to the column is an error.
+const columnsQuery = `
+with recursive step (number, type) as (
+	select attnum, atttypid
+	from pg_catalog.pg_attribute
+	where attrelid = to_regclass($1) and attnum > 0 and not attisdropped
+	union all
+	select step.number, t.typbasetype
+	from step
+	join pg_catalog.pg_type t on t.oid = step.type
+	where t.typtype = 'd'
+)
+select a.attname, t.oid, pg_catalog.format_type(t.oid, -1), t.typcategory = 'A',
+	coalesce(quote_ident(n.nspname) || '.' || quote_ident(c.collname), '')
+from step
+join pg_catalog.pg_attribute a on a.attrelid = to_regclass($1) and a.attnum = step.number
+join pg_catalog.pg_type t on t.oid = step.type and t.typtype <> 'd'
+left join pg_catalog.pg_collation c on c.oid = a.attcollation and c.collname <> 'default'
+left join pg_catalog.pg_namespace n on n.oid = c.collnamespace
+order by a.attnum`
+
+// tableColumn is a column of the table that is written to.
+type tableColumn struct {
+	name      string
+	oid       uint32
+	typ       string // as SQL
+	isArray   bool
+	collation string // as SQL; empty: the database's own, or none
+}
+
+// tableColumns looks a table's columns up.
+func tableColumns(ctx context.Context, tx pgx.Tx, table pgx.Identifier) ([]tableColumn, error) {
+	rows, err := tx.Query(ctx, columnsQuery, table.Sanitize())
+	if err != nil {
+		return nil, fmt.Errorf("look its columns up: %w", err)
+	}
+	defer rows.Close()
+	var columns []tableColumn
+	for rows.Next() {
+		var c tableColumn
+		if err := rows.Scan(&c.name, &c.oid, &c.typ, &c.isArray, &c.collation); err != nil {
+			return nil, fmt.Errorf("look its columns up: %w", err)
+		}
+		columns = append(columns, c)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("look its columns up: %w", err)
+	}
+	if len(columns) == 0 {
+		return nil, dataflow.Permanent(fmt.Errorf("there is no %s in this database, or the search path does not lead to it", table.Sanitize()))
+	}
+	return columns, nil
+}
+
+// statement writes a batch to a table.
+type statement struct {
+	sql     string
+	columns []*column
+}
+
+func newStatement(table pgx.Identifier, fields *rowmap.Plan, columns []tableColumn, upsert bool, key []string) (*statement, error) {
+	st := &statement{}
+	var missing []string
+	for i := range fields.Columns {
+		f := &fields.Columns[i]
+		at := slices.IndexFunc(columns, func(c tableColumn) bool { return c.name == f.Name })
+		if at < 0 {
+			missing = append(missing, fmt.Sprintf("%q (field %s)", f.Name, f.Field))
+			continue
+		}
+		st.columns = append(st.columns, newColumn(f, columns[at], upsert && slices.Contains(key, f.Name)))
+	}
+	if missing != nil {
+		have := make([]string, len(columns))
+		for i, c := range columns {
+			have[i] = c.name
+		}
+		return nil, dataflow.Permanent(fmt.Errorf("it has no column %s; its columns are %s", strings.Join(missing, ", "), rowmap.QuoteAll(have, ", ")))
+	}
+	st.sql = "insert into " + table.Sanitize() + " (" + rowmap.QuoteAll(fields.Names(), ", ") + ")\n"
+	if upsert {
+		st.sql += st.selectLast() + "\n" + rowmap.OnConflict(fields.Names(), key)
+	} else {
+		st.sql += "select " + strings.Join(st.values(), ", ") + " from unnest(" + st.arrays() + ") as u (" + st.names() + ")"
+	}
+	return st, nil
+}
+
+// selectLast selects the last row of each key, because "on conflict" cannot
+// touch a row twice. That Postgres compares the keys, and not this program,
+// makes two keys equal exactly if they are for the unique index. The rows are so
+// also locked in one order, which keeps concurrent writers from deadlocks.
+func (st *statement) selectLast() string {
+	var keys []string
+	names := strings.Split(st.names(), ", ")
+	for i, c := range st.columns {
+		if c.key {
+			keys = append(keys, names[i]+c.collate())
+		}
+	}
+	on := strings.Join(keys, ", ")
+	var inner []string
+	for i, v := range st.values() {
+		inner = append(inner, v+" as "+names[i])
+	}
+	return "select distinct on (" + on + ") " + st.names() + " from (\n" +
+		"select " + strings.Join(inner, ", ") + ", n from unnest(" + st.arrays() + ") with ordinality as u (" + st.names() + ", n)\n" +
+		") v order by " + on + ", n desc"
+}
+
+// names are the names of the columns within the statement.
+func (st *statement) names() string {
+	names := make([]string, len(st.columns))
+	for i := range names {
+		names[i] = "c" + strconv.Itoa(i+1)
+	}
+	return strings.Join(names, ", ")
+}
+
+// arrays are the parameters.
+func (st *statement) arrays() string {
+	arrays := make([]string, len(st.columns))
+	for i, c := range st.columns {
+		arrays[i] = "$" + strconv.Itoa(i+1) + "::" + c.wire + "[]"
+	}
+	return strings.Join(arrays, ", ")
+}
+
+// values are the elements of the arrays as values of the table's columns.
+func (st *statement) values() []string {
+	values := make([]string, len(st.columns))
+	for i, c := range st.columns {
+		values[i] = "u.c" + strconv.Itoa(i+1)
+		if c.wire != c.typ {
+			values[i] += "::" + c.typ
+		}
+	}
+	return values
+}

@@ -1,0 +1,99 @@
+package sqltable
+
+import (
+	"context"
+	"database/sql"
+	"strings"
+
+	"github.com/activedataflow/dataflow/internal/rowmap"
+)
+
+const (
+	// maxParameters is SQLite's own limit.
+	maxParameters = 32766
+	// maxChunk is the most rows of one statement. More are not faster.
+	maxChunk = 200
+)
+
+const columnsQuery = `select name from pragma_table_xinfo(?)`
+
+const columnsInQuery = `select name from pragma_table_xinfo(?, ?)`
+
+// tableColumns looks a table's columns up. There are none if there is no table.
+func tableColumns(ctx context.Context, tx *sql.Tx, name []string) ([]string, error) {
+	query, args := columnsQuery, []any{name[len(name)-1]}
+	if len(name) == 2 {
+		query, args = columnsInQuery, append(args, name[0])
+	}
+	rows, err := tx.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var columns []string
+	for rows.Next() {
+		var column string
+		if err := rows.Scan(&column); err != nil {
+			return nil, err
+		}
+		columns = append(columns, column)
+	}
+	return columns, rows.Err()
+}
+
+// inserter makes statements that insert rows, many at a time.
+type inserter struct {
+	chunk int // rows in a full statement
+	head  string
+	row   string
+	tail  string
+	full  string
+}
+
+func newInserter(table, columns []string, upsert bool, key []string) inserter {
+	in := inserter{
+		chunk: max(1, min(maxChunk, maxParameters/len(columns))),
+		head:  "insert into " + rowmap.QuoteAll(table, ".") + " (" + rowmap.QuoteAll(columns, ", ") + ") values ",
+		row:   "(" + strings.TrimSuffix(strings.Repeat("?, ", len(columns)), ", ") + ")",
+	}
+	if upsert {
+		in.tail = " " + rowmap.OnConflict(columns, key)
+	}
+	in.full = in.statement(in.chunk)
+	return in
+}
+
+func (in *inserter) statement(rows int) string {
+	return in.head + strings.TrimSuffix(strings.Repeat(in.row+", ", rows), ", ") + in.tail
+}
+
+// begin starts the writing of a batch.
+func (in *inserter) begin(tx *sql.Tx) *batchInsert { return &batchInsert{inserter: in, tx: tx} }
+
+// batchInsert writes a batch. It prepares the full statement once.
+type batchInsert struct {
+	*inserter
+	tx       *sql.Tx
+	prepared *sql.Stmt
+}
+
+func (b *batchInsert) exec(ctx context.Context, rows int, args []any) error {
+	if rows < b.chunk {
+		_, err := b.tx.ExecContext(ctx, b.statement(rows), args...)
+		return err
+	}
+	if b.prepared == nil {
+		var err error
+		if b.prepared, err = b.tx.PrepareContext(ctx, b.full); err != nil {
+			return err
+		}
+	}
+	_, err := b.prepared.ExecContext(ctx, args...)
+	return err
+}
+
+func (b *batchInsert) close() {
+	if b.prepared != nil {
+		_ = b.prepared.Close()
+	}
+}

@@ -1,0 +1,125 @@
+package sqltable
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"iter"
+	"reflect"
+	"slices"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/rowmap"
+)
+
+// Query is what [Keyset] reads.
+type Query struct {
+	// SQL is a select statement without "order by" and "limit". It is wrapped:
+	//
+	//	select … from (SQL) q where (k1, k2) > (?1, ?2) order by k1, k2 limit n
+	//
+	// An index on the key columns, in the order of Key, lets each page be read
+	// without sorting.
+	SQL string
+
+	// Args are the parameters of SQL, written ? or ?1 to ?n. The library's own
+	// follow them.
+	Args []any
+
+	// Key names the columns of the result that order the rows. Together they
+	// are unique, none is ever NULL, and rows that are added or changed get a
+	// key greater than all before. Every row is a resume point.
+	Key []string
+
+	// PageSize is the number of rows that are read at once and kept in memory.
+	// 0: 1000.
+	PageSize int
+}
+
+// Keyset reads the rows of a query in the order of its key, page by page, and
+// resumes behind any of them. No transaction and no open result is held between
+// the pages, so that a pool of one connection is enough. Each column of the
+// query must have a field in T, unless it is in the key, and each field a
+// column.
+//
+// A row that cannot be read into T is a [dataflow.RecordError], and the read
+// goes on. Two rows of the same key, or NULL in a key column, end the read,
+// because rows would be lost.
+//
+// The order is SQLite's: numbers before text before blobs, and text by the
+// column's collation.
+func Keyset[T any](db *sql.DB, q Query) dataflow.Source[T, Cursor] {
+	s := &keyset[T]{db: db, args: slices.Clone(q.Args)}
+	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, Mark: "?"}
+	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
+	return s
+}
+
+type keyset[T any] struct {
+	db        *sql.DB
+	args      []any
+	query     rowmap.Keyset
+	fields    *rowmap.Plan
+	fieldsErr error
+}
+
+func (s *keyset[T]) Validate() error {
+	var errs []error
+	if s.db == nil {
+		errs = append(errs, &dataflow.ConfigError{Field: "db", Reason: "it is nil"})
+	}
+	if s.fieldsErr != nil {
+		errs = append(errs, &dataflow.ConfigError{Field: "T", Reason: s.fieldsErr.Error()})
+	}
+	return errors.Join(append(errs, s.query.Validate())...)
+}
+
+func (s *keyset[T]) Describe() dataflow.Description {
+	return dataflow.Description{Type: "sqltable.keyset", Detail: map[string]any{"sql": s.query.SQL, "key": s.query.Key}}
+}
+
+// Count asks the database how many rows are left.
+func (s *keyset[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (int64, error) {
+	n, err := s.count(ctx, r)
+	if err != nil {
+		return 0, s.query.Wrap(err)
+	}
+	return n, nil
+}
+
+func (s *keyset[T]) count(ctx context.Context, r dataflow.Request[Cursor]) (int64, error) {
+	from, err := s.query.Start(r.Resumed, r.From)
+	if err != nil {
+		return 0, err
+	}
+	args, err := s.with(from)
+	if err != nil {
+		return 0, err
+	}
+	var n int64
+	return n, s.db.QueryRowContext(ctx, s.query.CountQuery(r.Resumed), args...).Scan(&n)
+}
+
+// Read yields the rows behind the cursor.
+func (s *keyset[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.Seq2[dataflow.Item[T, Cursor], error] {
+	if err := s.Validate(); err != nil {
+		return failed[T](dataflow.Permanent(err))
+	}
+	reader := &reader[T]{keyset: s}
+	return rowmap.Read(ctx, &s.query, r, reader.page)
+}
+
+// failed is a read that ends before its first row.
+func failed[T any](err error) iter.Seq2[dataflow.Item[T, Cursor], error] {
+	return func(yield func(dataflow.Item[T, Cursor], error) bool) { yield(dataflow.Item[T, Cursor]{}, err) }
+}
+
+// with returns the arguments of a statement that has the query's parameters and
+// those of a cursor.
+func (s *keyset[T]) with(from Cursor) ([]any, error) {
+	values, err := from.values()
+	if err != nil {
+		return nil, dataflow.Permanent(err)
+	}
+	return slices.Concat(s.args, values), nil
+}

@@ -1,0 +1,184 @@
+package sqltable
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/rowmap"
+)
+
+// reader reads the pages of one read.
+type reader[T any] struct {
+	*keyset[T]
+	opened  bool
+	keys    []string // the key columns, as they are selected
+	scratch T        // what a row is scanned into
+	size    int      // rows in the last page
+}
+
+// page reads the page behind a cursor, or the first one.
+func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
+	if !r.opened {
+		if err := r.open(ctx); err != nil {
+			return nil, err
+		}
+		r.opened = true
+	}
+	args, err := r.with(from)
+	if err != nil {
+		return nil, err
+	}
+	if len(from) > 1 {
+		if err := r.refuse(ctx, r.query.NullQuery(r.keys), args[:len(args)-1]); err != nil {
+			return nil, err
+		}
+	}
+	list := slices.Concat(rowmap.Qualified(r.fields.Names()), r.keys)
+	rows, err := r.db.QueryContext(ctx, r.query.PageQuery(list, from != nil), args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	return r.collect(rows)
+}
+
+// open asks which columns the query has, and refuses it if they are not T's.
+func (r *reader[T]) open(ctx context.Context) error {
+	names, err := r.describe(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range r.query.Key {
+		if !slices.Contains(names, name) {
+			return dataflow.Permanent(fmt.Errorf("key column %q is not among its columns (%v)", name, names))
+		}
+	}
+	if err := r.fields.Match(names, r.query.Key); err != nil {
+		return dataflow.Permanent(err)
+	}
+	for _, name := range rowmap.Qualified(r.query.Key) {
+		r.keys = append(r.keys, storedExpression(name))
+	}
+	return r.refuse(ctx, r.query.FirstNullQuery(r.keys), r.args)
+}
+
+// describe returns the columns of the query.
+func (r *reader[T]) describe(ctx context.Context) ([]string, error) {
+	rows, err := r.db.QueryContext(ctx, r.query.DescribeQuery(), r.args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	names, err := rows.Columns()
+	if err != nil {
+		return nil, err
+	}
+	return names, rows.Err()
+}
+
+// refuse returns an error if there is a row with null in its key.
+func (r *reader[T]) refuse(ctx context.Context, query string, args []any) error {
+	rows, err := r.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	if !rows.Next() {
+		return rows.Err()
+	}
+	key := make([]any, len(r.keys))
+	if err := rows.Scan(pointers(key)...); err != nil {
+		return err
+	}
+	return r.nullError(key)
+}
+
+func (r *reader[T]) nullError(key []any) error {
+	text := make([]*string, len(key))
+	for i, v := range key {
+		if v == nil {
+			continue
+		}
+		literal, err := literalOf(v)
+		if err != nil {
+			return err
+		}
+		text[i] = &literal
+	}
+	return r.query.NullError(text)
+}
+
+// collect takes a page into memory.
+func (r *reader[T]) collect(rows *sql.Rows) (*rowmap.Page[T], error) {
+	page := &rowmap.Page[T]{Rows: make([]T, 0, r.size)}
+	key := make([]any, len(r.keys))
+	fields := scanTargets(r.fields.Pointers(&r.scratch))
+	dest := slices.Concat(fields, pointers(key))
+	keysOnly := slices.Concat(ignored(len(fields)), pointers(key))
+	for rows.Next() {
+		// The key by itself, because a field that cannot be read must not keep
+		// the row from being named.
+		if err := rows.Scan(keysOnly...); err != nil {
+			return nil, err
+		}
+		if err := r.addKey(page, key); err != nil {
+			return nil, err
+		}
+		if page.More = len(page.Rows) == r.query.Limit(); page.More {
+			continue // the row behind the page: only its key counts
+		}
+		var zero T
+		r.scratch = zero // so that no record shares memory with the one before it
+		if err := rows.Scan(dest...); err != nil {
+			if page.Bad == nil {
+				page.Bad = make(map[int]error)
+			}
+			page.Bad[len(page.Rows)] = err
+			r.scratch = zero
+		}
+		page.Rows = append(page.Rows, r.scratch)
+	}
+	r.size = len(page.Rows)
+	return page, rows.Err()
+}
+
+func (r *reader[T]) addKey(page *rowmap.Page[T], key []any) error {
+	if slices.Contains(key, nil) {
+		return r.nullError(key)
+	}
+	for _, v := range key {
+		literal, err := literalOf(v)
+		if err != nil {
+			return err
+		}
+		page.Keys = append(page.Keys, literal)
+	}
+	return nil
+}
+
+// pointers are scan targets for values of any type.
+func pointers(values []any) []any {
+	p := make([]any, len(values))
+	for i := range values {
+		p[i] = &values[i]
+	}
+	return p
+}
+
+// ignored are scan targets that take anything and keep nothing.
+func ignored(n int) []any {
+	targets := make([]any, n)
+	for i := range targets {
+		targets[i] = nothing{}
+	}
+	return targets
+}
+
+// nothing is a scan target that keeps nothing.
+type nothing struct{}
+
+// Scan implements sql.Scanner.
+func (nothing) Scan(any) error { return nil }

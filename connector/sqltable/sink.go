@@ -1,0 +1,157 @@
+package sqltable
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/dataflowsqlite"
+	"github.com/activedataflow/dataflow/internal/rowmap"
+)
+
+// Insert adds each record to a table, in the transaction that commits the
+// checkpoint. It is refused for a source without a cursor, because every run
+// would add all records again.
+//
+// Columns that T has no field for get their default.
+func Insert[T any](table string) dataflow.Target[T] {
+	return dataflow.ToTx[T](newSink[T](table, false, nil))
+}
+
+// Upsert adds each record to a table, or replaces the values of T's columns in
+// the row that has the same key. It does so in the transaction that commits the
+// checkpoint. The table needs a unique index, or a primary key, of exactly the
+// key columns; a key must not be NULL.
+//
+// Of several records of a batch with the same key, the last one counts. If all
+// of T's columns are in the key, a row that is there already stays as it is.
+func Upsert[T any](table string, key ...string) dataflow.Target[T] {
+	return dataflow.ToTx[T](newSink[T](table, true, key))
+}
+
+type sink[T any] struct {
+	table     string
+	name      []string
+	nameErr   error
+	upsert    bool
+	key       []string
+	fields    *rowmap.Plan
+	fieldsErr error
+
+	insert inserter
+}
+
+func newSink[T any](table string, upsert bool, key []string) *sink[T] {
+	s := &sink[T]{table: table, upsert: upsert, key: slices.Clone(key)}
+	s.name, s.nameErr = rowmap.SplitTable(table)
+	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
+	if s.nameErr == nil && s.fieldsErr == nil {
+		s.insert = newInserter(s.name, s.fields.Names(), upsert, key)
+	}
+	return s
+}
+
+// AppendOnly is true for Insert.
+func (s *sink[T]) AppendOnly() bool { return !s.upsert }
+
+func (s *sink[T]) Describe() dataflow.Description {
+	if s.upsert {
+		return dataflow.Description{Type: "sqltable.upsert", Detail: map[string]any{"table": s.table, "key": s.key}}
+	}
+	return dataflow.Description{Type: "sqltable.insert", Detail: map[string]any{"table": s.table}}
+}
+
+func (s *sink[T]) Validate() error {
+	var errs []error
+	if s.nameErr != nil {
+		errs = append(errs, &dataflow.ConfigError{Field: "table", Reason: s.nameErr.Error()})
+	}
+	if s.fieldsErr != nil {
+		errs = append(errs, &dataflow.ConfigError{Field: "T", Reason: s.fieldsErr.Error()})
+	}
+	if s.upsert {
+		errs = append(errs, rowmap.ValidateKey(s.key, s.fields))
+	}
+	return errors.Join(errs...)
+}
+
+// WriteTx writes a batch.
+func (s *sink[T]) WriteTx(ctx context.Context, rows []T) error {
+	if err := s.Validate(); err != nil {
+		return dataflow.Permanent(err)
+	}
+	tx, ok := dataflowsqlite.TxFrom(ctx)
+	if !ok {
+		return dataflow.Permanent(fmt.Errorf("sqltable writes to table %s in the transaction of a SQLite client, and there is none (use package pgtable with Postgres): %w", s.table, dataflow.ErrTxMismatch))
+	}
+	if err := s.write(ctx, tx, reflect.ValueOf(rows)); err != nil {
+		return fmt.Errorf("table %s: %w", s.table, err)
+	}
+	return nil
+}
+
+func (s *sink[T]) write(ctx context.Context, tx *sql.Tx, rows reflect.Value) error {
+	w := s.insert.begin(tx)
+	defer w.close()
+	args := make([]any, 0, min(rows.Len(), s.insert.chunk)*len(s.fields.Columns))
+	for from := 0; from < rows.Len(); {
+		to := min(from+s.insert.chunk, rows.Len())
+		args = args[:0]
+		for i := from; i < to; i++ {
+			var err error
+			if args, err = s.appendRow(args, rows.Index(i), i); err != nil {
+				return err
+			}
+		}
+		if err := w.exec(ctx, to-from, args); err != nil {
+			return s.explain(ctx, tx, err)
+		}
+		from = to
+	}
+	return nil
+}
+
+func (s *sink[T]) appendRow(args []any, row reflect.Value, i int) ([]any, error) {
+	for j := range s.fields.Columns {
+		c := &s.fields.Columns[j]
+		v, err := driverValue(c.In(row))
+		if err == nil && v == nil && s.upsert && slices.Contains(s.key, c.Name) {
+			err = errors.New("a key must not be NULL")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("column %q (field %s), row %d of the batch: %w", c.Name, c.Field, i+1, err)
+		}
+		args = append(args, v)
+	}
+	return args, nil
+}
+
+// explain says what is wrong with the table, if anything is.
+func (s *sink[T]) explain(ctx context.Context, tx *sql.Tx, err error) error {
+	if strings.Contains(err.Error(), "ON CONFLICT clause does not match") {
+		columns := rowmap.QuoteAll(s.key, ", ")
+		return dataflow.Permanent(fmt.Errorf("it has no unique index of exactly the key columns (%s): create unique index on it (%s): %w", columns, columns, err))
+	}
+	have, lookErr := tableColumns(ctx, tx, s.name)
+	if lookErr != nil {
+		return err
+	}
+	if len(have) == 0 {
+		return dataflow.Permanent(fmt.Errorf("there is no such table in this database: %w", err))
+	}
+	var missing []string
+	for _, c := range s.fields.Columns {
+		if !slices.ContainsFunc(have, func(name string) bool { return strings.EqualFold(name, c.Name) }) {
+			missing = append(missing, fmt.Sprintf("%q (field %s)", c.Name, c.Field))
+		}
+	}
+	if missing != nil {
+		return dataflow.Permanent(fmt.Errorf("it has no column %s; its columns are %s: %w", strings.Join(missing, ", "), rowmap.QuoteAll(have, ", "), err))
+	}
+	return err
+}

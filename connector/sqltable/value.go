@@ -1,0 +1,123 @@
+package sqltable
+
+import (
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"strings"
+	"time"
+)
+
+// timeLayout is how a time is written, in UTC. All have the same length, so that
+// they sort as the times do.
+const timeLayout = "2006-01-02 15:04:05.000000000Z"
+
+// readLayouts are the forms in which a time is read, once a T is a space and a Z
+// is cut off.
+var readLayouts = [...]string{ //nolint:gochecknoglobals // a constant, if Go had lists of them
+	"2006-01-02 15:04:05.999999999",
+	"2006-01-02 15:04:05.999999999-07:00",
+	"2006-01-02 15:04:05.999999999 -0700 MST", // time.Time's String method
+	"2006-01-02 15:04",
+	"2006-01-02 15:04-07:00",
+	"2006-01-02",
+}
+
+// isValue reports whether a struct is the value of one column.
+func isValue(t reflect.Type) bool {
+	return t.Implements(reflect.TypeFor[driver.Valuer]()) || reflect.PointerTo(t).Implements(reflect.TypeFor[sql.Scanner]())
+}
+
+// driverValue is a field's value as it is handed to the driver.
+func driverValue(field reflect.Value) (driver.Value, error) {
+	v, err := driver.DefaultParameterConverter.ConvertValue(field.Interface())
+	if err != nil {
+		return nil, err
+	}
+	switch v := v.(type) {
+	case time.Time:
+		u := v.UTC()
+		if u.Year() < 0 || u.Year() > 9999 {
+			return nil, fmt.Errorf("the year %d is not from 0 to 9999", u.Year())
+		}
+		return u.Format(timeLayout), nil
+	case float64:
+		if math.IsNaN(v) {
+			return nil, errors.New("SQLite cannot store NaN")
+		}
+	}
+	return v, nil
+}
+
+// scanTargets puts a reader of times in the place of the pointers to times.
+func scanTargets(fields []any) []any {
+	targets := make([]any, len(fields))
+	for i, f := range fields {
+		targets[i] = f
+		switch f := f.(type) {
+		case *time.Time:
+			targets[i] = timeTarget{func(t *time.Time) error {
+				if t == nil {
+					return errors.New("converting NULL to a time.Time is unsupported")
+				}
+				*f = *t
+				return nil
+			}}
+		case **time.Time:
+			targets[i] = timeTarget{func(t *time.Time) error { *f = t; return nil }}
+		case *sql.NullTime:
+			targets[i] = timeTarget{func(t *time.Time) error { return f.Scan(deref(t)) }}
+		case *sql.Null[time.Time]:
+			targets[i] = timeTarget{func(t *time.Time) error { return f.Scan(deref(t)) }}
+		}
+	}
+	return targets
+}
+
+func deref(t *time.Time) any {
+	if t == nil {
+		return nil
+	}
+	return *t
+}
+
+// timeTarget is a scan target that reads a time, whatever the column's declared
+// type and so the driver have made of it.
+type timeTarget struct{ set func(*time.Time) error }
+
+// Scan implements sql.Scanner.
+func (t timeTarget) Scan(src any) error {
+	switch src := src.(type) {
+	case nil:
+		return t.set(nil)
+	case time.Time:
+		return t.set(&src)
+	case []byte:
+		return t.Scan(string(src))
+	case string:
+		parsed, err := parseTime(src)
+		if err != nil {
+			return err
+		}
+		return t.set(&parsed)
+	default:
+		return fmt.Errorf("%v is a %T, not a time as text", src, src)
+	}
+}
+
+func parseTime(s string) (time.Time, error) {
+	text, _, _ := strings.Cut(strings.TrimSpace(s), " m=")
+	text = strings.TrimSuffix(text, "Z")
+	if len(text) > len(time.DateOnly) && text[len(time.DateOnly)] == 'T' {
+		text = text[:len(time.DateOnly)] + " " + text[len(time.DateOnly)+1:]
+	}
+	for _, layout := range readLayouts {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is not a time", s)
+}

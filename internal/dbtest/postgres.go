@@ -1,0 +1,124 @@
+package dbtest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"net/url"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	// urlEnv names a server, and a role on it that may create databases.
+	urlEnv = "DATAFLOW_TEST_DATABASE_URL"
+
+	// maxConns is above pgx's default of one per core, at least four, so that a test with a
+	// few listeners and workers does not wait for itself on a small machine.
+	maxConns = 16
+
+	cleanupTimeout = 15 * time.Second
+)
+
+// Postgres returns a pool on a fresh, empty database. When the test ends, the pool is closed
+// and the database dropped. A connection that the test has not released by then fails it.
+func Postgres(tb testing.TB) *pgxpool.Pool {
+	tb.Helper()
+	config, err := pgxpool.ParseConfig(PostgresURL(tb))
+	require.NoError(tb, err)
+	config.MaxConns = maxConns
+	pool, err := pgxpool.NewWithConfig(tb.Context(), config)
+	require.NoError(tb, err)
+	tb.Cleanup(func() { closePool(tb, pool) })
+	return pool
+}
+
+// PostgresURL returns the URL of a fresh, empty database, which other processes of this
+// machine and psql can use too. It is dropped when the test ends, whoever is still connected.
+func PostgresURL(tb testing.TB) string {
+	tb.Helper()
+	admin, err := adminURL(tb.Context())
+	if err != nil {
+		tb.Fatal("dbtest:", err)
+	}
+	name := databaseName()
+	quoted := pgx.Identifier{name}.Sanitize()
+	// template0 is empty, and nobody can be connected to it, which would make this fail.
+	err = execute(tb.Context(), admin, "create database "+quoted+" template template0 encoding 'UTF8'")
+	if err != nil {
+		tb.Fatal("dbtest: create a database:", err)
+	}
+	tb.Cleanup(func() {
+		// The test's own context is over by now.
+		ctx := context.WithoutCancel(tb.Context())
+		if err := execute(ctx, admin, "drop database if exists "+quoted+" with (force)"); err != nil {
+			tb.Error("dbtest: drop a database:", err)
+		}
+	})
+	return databaseURL(admin, name)
+}
+
+// adminURL returns the server on which to create databases.
+func adminURL(ctx context.Context) (*url.URL, error) {
+	given := os.Getenv(urlEnv)
+	if given == "" {
+		return private.start(ctx)
+	}
+	admin, err := url.Parse(given)
+	if err != nil || (admin.Scheme != "postgres" && admin.Scheme != "postgresql") {
+		// The value and the parser's error may both hold a password.
+		return nil, fmt.Errorf("%s is not a URL like postgres://user:password@host:5432/postgres", urlEnv)
+	}
+	return admin, nil
+}
+
+func databaseURL(admin *url.URL, name string) string {
+	u := *admin
+	u.Path, u.RawPath = "/"+name, ""
+	query := u.Query()
+	query.Del("dbname") // It would win over the path.
+	query.Del("database")
+	u.RawQuery = query.Encode()
+	return u.String()
+}
+
+// databaseName is unique among all the test binaries that share a server.
+func databaseName() string {
+	var suffix [8]byte
+	_, _ = rand.Read(suffix[:]) // It never fails.
+	return "dataflow_test_" + hex.EncodeToString(suffix[:])
+}
+
+// execute runs one statement on a connection of its own.
+func execute(ctx context.Context, admin *url.URL, statement string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, admin.String())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	_, err = conn.Exec(ctx, statement)
+	return err
+}
+
+// closePool waits for a while only: Close never returns while a connection is in use.
+func closePool(tb testing.TB, pool *pgxpool.Pool) {
+	tb.Helper()
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		pool.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(cleanupTimeout):
+		tb.Errorf("dbtest: the test has ended with %d connections of its pool in use", pool.Stat().AcquiredConns())
+	}
+}

@@ -1,0 +1,41 @@
+package dbtest
+
+import (
+	"database/sql"
+	"net/url"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite" // The "sqlite" driver.
+)
+
+// SQLite returns a fresh, empty database in a file of its own. It is closed and removed when
+// the test ends.
+func SQLite(tb testing.TB) *sql.DB {
+	tb.Helper()
+	return OpenSQLite(tb, SQLitePath(tb))
+}
+
+// SQLitePath returns where a test may put a database: a file that does not exist yet, in a
+// directory of its own that is removed when the test ends.
+func SQLitePath(tb testing.TB) string {
+	tb.Helper()
+	return filepath.Join(tb.TempDir(), "dataflow.db")
+}
+
+// OpenSQLite opens the database in the file at path, and makes it if there is none. It has
+// one connection, as SQLite has one writer; open the same path again to act as another
+// process would. It is closed when the test ends.
+func OpenSQLite(tb testing.TB, path string) *sql.DB {
+	tb.Helper()
+	dsn := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: url.Values{
+		"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "foreign_keys(1)"},
+	}.Encode()}
+	db, err := sql.Open("sqlite", dsn.String())
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, db.Close()) })
+	db.SetMaxOpenConns(1)
+	require.NoError(tb, db.PingContext(tb.Context()))
+	return db
+}

@@ -1,0 +1,142 @@
+package rowmap
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// DefaultPageSize is how many rows are read at once if the user does not say.
+const DefaultPageSize = 1000
+
+// Keyset is a query that is read page by page in the order of its key. It makes
+// the statements, in the SQL that the databases have in common.
+type Keyset struct {
+	// SQL is the user's query, without order and limit.
+	SQL string
+	// Args is the number of parameters in SQL. Those of the key follow them.
+	Args int
+	// Key are the columns that order the rows.
+	Key []string
+	// PageSize is the number of rows in a page. 0: DefaultPageSize.
+	PageSize int
+	// Mark stands before the number of a parameter: "$" or "?".
+	Mark string
+}
+
+// Validate returns all that is wrong with the query's settings.
+func (k *Keyset) Validate() error {
+	var errs []error
+	bad := func(field, format string, args ...any) {
+		errs = append(errs, &dataflow.ConfigError{Field: "Query." + field, Reason: fmt.Sprintf(format, args...)})
+	}
+	if k.sql() == "" {
+		bad("SQL", "it is empty: give a select statement without \"order by\" and \"limit\"")
+	}
+	if len(k.Key) == 0 {
+		bad("Key", "it is empty: name the columns that are unique together and only grow for new rows")
+	}
+	for i, name := range k.Key {
+		switch {
+		case name == "":
+			bad("Key", "column %d has no name", i+1)
+		case slices.Contains(k.Key[:i], name):
+			bad("Key", "column %q is there twice", name)
+		}
+	}
+	if k.PageSize < 0 {
+		bad("PageSize", "%d is negative: use 1 or more, or 0 for %d", k.PageSize, DefaultPageSize)
+	}
+	return errors.Join(errs...)
+}
+
+// Limit is the number of rows in a page.
+func (k *Keyset) Limit() int {
+	if k.PageSize > 0 {
+		return k.PageSize
+	}
+	return DefaultPageSize
+}
+
+// sql is the query without what would end the statement around it.
+func (k *Keyset) sql() string { return strings.TrimRight(strings.TrimSpace(k.SQL), "; \t\r\n") }
+
+// from is the query as a table. The line breaks keep a comment at its end from
+// swallowing the parenthesis.
+func (k *Keyset) from() string { return " from (\n" + k.sql() + "\n) q" }
+
+// after restricts the rows to those behind a cursor.
+func (k *Keyset) after() string {
+	marks := make([]string, len(k.Key))
+	for i := range k.Key {
+		marks[i] = k.param(i)
+	}
+	return " where (" + k.columns() + ") > (" + strings.Join(marks, ", ") + ")"
+}
+
+func (k *Keyset) param(i int) string { return k.Mark + strconv.Itoa(k.Args+i+1) }
+
+func (k *Keyset) columns() string { return strings.Join(Qualified(k.Key), ", ") }
+
+// Qualified is each column as the statements of a Keyset refer to it.
+func Qualified(columns []string) []string {
+	q := make([]string, len(columns))
+	for i, name := range columns {
+		q[i] = "q." + Quote(name)
+	}
+	return q
+}
+
+// DescribeQuery returns no rows, but the columns.
+func (k *Keyset) DescribeQuery() string { return "select q.*" + k.from() + " limit 0" }
+
+// CountQuery counts the rows, those behind a cursor only if resumed. Its
+// parameters are the query's, and the cursor's.
+func (k *Keyset) CountQuery(resumed bool) string {
+	s := "select count(*)" + k.from()
+	if resumed {
+		s += k.after()
+	}
+	return s
+}
+
+// PageQuery selects the first page, or the one behind a cursor. It asks for one
+// row more than a page has, which tells whether there is another page, and lets
+// [Keyset.Check] see rows of the same key on both sides of a page's end.
+func (k *Keyset) PageQuery(list []string, resumed bool) string {
+	s := "select " + strings.Join(list, ", ") + k.from()
+	if resumed {
+		s += k.after()
+	}
+	return s + " order by " + k.columns() + " limit " + strconv.Itoa(k.Limit()+1)
+}
+
+// FirstNullQuery finds a row whose first key column is null. No page behind a
+// cursor would hold it. The index that serves the pages serves this too.
+func (k *Keyset) FirstNullQuery(list []string) string {
+	return "select " + strings.Join(list, ", ") + k.from() + " where " + Qualified(k.Key)[0] + " is null limit 1"
+}
+
+// NullQuery finds a row that comparison with the cursor loses, because it is
+// equal to the cursor up to a column that is null. Its parameters are the
+// query's, and all of the cursor's but the last.
+func (k *Keyset) NullQuery(list []string) string {
+	columns := Qualified(k.Key)
+	condition := columns[len(columns)-1] + " is null"
+	for i := len(columns) - 2; i >= 0; i-- {
+		condition = columns[i] + " = " + k.param(i) + " and (" + condition + ")"
+		if i > 0 {
+			condition = columns[i] + " is null or (" + condition + ")"
+		}
+	}
+	return "select " + strings.Join(list, ", ") + k.from() + " where " + condition + " limit 1"
+}
+
+// Wrap adds the query to an error.
+func (k *Keyset) Wrap(err error) error {
+	return fmt.Errorf("query %q: %w", Clip(k.SQL), err)
+}

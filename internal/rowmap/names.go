@@ -1,0 +1,114 @@
+package rowmap
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// snake is a Go name in snake case: "OrderID" is "order_id".
+func snake(name string) string {
+	runes := []rune(name)
+	var b strings.Builder
+	for i, r := range runes {
+		if i > 0 && unicode.IsUpper(r) && startsWord(runes, i) {
+			b.WriteByte('_')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
+}
+
+// startsWord reports whether the capital at i is the first letter of a word: it
+// follows a small letter or a digit, or is the last of a row of capitals before
+// a small letter.
+func startsWord(runes []rune, i int) bool {
+	if runes[i-1] == '_' {
+		return false
+	}
+	return !unicode.IsUpper(runes[i-1]) || (i+1 < len(runes) && unicode.IsLower(runes[i+1]))
+}
+
+// SplitTable splits the name of a table into its schema, if it has one, and its
+// own name. Case counts. A part that holds a dot is written in double quotes, as
+// in SQL.
+func SplitTable(name string) ([]string, error) {
+	var parts []string
+	for rest := name; ; {
+		part, after, err := cutPart(rest)
+		if err != nil {
+			return nil, err
+		}
+		if part == "" {
+			return nil, errors.New(`it is empty or has an empty part: use "table" or "schema.table"`)
+		}
+		if strings.ContainsRune(part, 0) || !utf8.ValidString(part) {
+			return nil, fmt.Errorf("%q is not a name that a table can have", name)
+		}
+		parts = append(parts, part)
+		if after == nil {
+			break
+		}
+		rest = *after
+	}
+	if len(parts) > 2 {
+		return nil, fmt.Errorf(`%s has %d parts: use "table" or "schema.table"; a name that holds a dot goes in double quotes`, name, len(parts))
+	}
+	return parts, nil
+}
+
+// cutPart cuts the first part off a name. after is nil if it was the last.
+func cutPart(name string) (part string, after *string, err error) {
+	if !strings.HasPrefix(name, `"`) {
+		part, rest, more := strings.Cut(name, ".")
+		if more {
+			after = &rest
+		}
+		return part, after, nil
+	}
+	var b strings.Builder
+	for i := 1; i < len(name); i++ {
+		if name[i] != '"' {
+			b.WriteByte(name[i])
+			continue
+		}
+		rest := name[i+1:]
+		switch {
+		case rest == "":
+			return b.String(), nil, nil
+		case rest[0] == '"':
+			b.WriteByte('"')
+			i++
+		case rest[0] == '.':
+			rest = rest[1:]
+			return b.String(), &rest, nil
+		default:
+			return "", nil, fmt.Errorf("%s has text behind a closing quote", name)
+		}
+	}
+	return "", nil, fmt.Errorf("%s has a double quote that is not closed", name)
+}
+
+// Quote puts a name in double quotes, as SQL does.
+func Quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+// QuoteAll quotes names and joins them.
+func QuoteAll(names []string, separator string) string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = Quote(name)
+	}
+	return strings.Join(quoted, separator)
+}
+
+// Clip shortens a query for an error message, on one line.
+func Clip(query string) string {
+	const most = 200
+	s := strings.Join(strings.Fields(query), " ")
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return s
+}

@@ -1,0 +1,153 @@
+package rowmap
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// Page is a page of rows in memory.
+type Page[T any] struct {
+	// Rows are the records, a zero one in the place of each bad row.
+	Rows []T
+	// Bad tells what is wrong with the bad rows, by their position.
+	Bad map[int]error
+	// Keys are the rows' keys, one behind the other. The row behind the page
+	// has its key here too.
+	Keys []string
+	// More is true if there is a row behind the page.
+	More bool
+}
+
+// cursor is a place in a query: the key of a row, column by column.
+type cursor interface {
+	~[]string
+	String() string
+}
+
+// Read yields the rows of the pages that fetch returns, each a resume point.
+// fetch is given the cursor of the last row of the page before, nil for the
+// first page. The rows of a page are taken before the next one is fetched.
+func Read[T any, C cursor](ctx context.Context, k *Keyset, r dataflow.Request[C], fetch func(context.Context, C) (*Page[T], error)) iter.Seq2[dataflow.Item[T, C], error] {
+	return func(yield func(dataflow.Item[T, C], error) bool) {
+		from, err := k.Start(r.Resumed, r.From)
+		if err != nil {
+			yield(dataflow.Item[T, C]{}, k.Wrap(err))
+			return
+		}
+		for more := true; more; {
+			page, err := fetch(ctx, C(from))
+			if err == nil {
+				err = k.Check(page.Keys, from)
+			}
+			if err != nil {
+				yield(dataflow.Item[T, C]{}, k.Wrap(err))
+				return
+			}
+			if !yieldPage(ctx, len(k.Key), page, yield) {
+				return
+			}
+			from, more = row(page.Keys, len(page.Rows)-1, len(k.Key)), page.More
+		}
+	}
+}
+
+// yieldPage yields the rows of a page, and reports whether more is wanted.
+func yieldPage[T any, C cursor](ctx context.Context, width int, page *Page[T], yield func(dataflow.Item[T, C], error) bool) bool {
+	for i := range page.Rows {
+		if err := ctx.Err(); err != nil {
+			yield(dataflow.Item[T, C]{}, err)
+			return false
+		}
+		item := dataflow.Item[T, C]{Value: page.Rows[i], Cursor: C(row(page.Keys, i, width)), Resume: true}
+		var err error
+		if cause := page.Bad[i]; cause != nil {
+			err = &dataflow.RecordError{Stage: dataflow.StageRead, Key: item.Cursor.String(), Err: cause}
+		}
+		if !yield(item, err) {
+			return false
+		}
+	}
+	return true
+}
+
+// row is the key of row i.
+func row(keys []string, i, width int) []string {
+	if i < 0 {
+		return nil
+	}
+	return keys[i*width : (i+1)*width : (i+1)*width]
+}
+
+// Start returns the cursor at which a read begins, nil for the beginning.
+func (k *Keyset) Start(resumed bool, from []string) ([]string, error) {
+	if !resumed {
+		return nil, nil
+	}
+	if len(from) != len(k.Key) {
+		return nil, dataflow.Permanent(fmt.Errorf("the stored cursor %s has %s, and the key has %s (%s): restore the key that it was written with, or give the changed flow a new name",
+			Text(from), count(len(from), "value"), count(len(k.Key), "column"), strings.Join(k.Key, ", ")))
+	}
+	return from, nil
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}
+
+// Check returns an error unless the keys of a page's rows are all different, and
+// different from the cursor before them. Rows of the same key would be lost
+// where a page or a run ends between them.
+func (k *Keyset) Check(keys, from []string) error {
+	width := len(k.Key)
+	for i := range len(keys) / width {
+		key := row(keys, i, width)
+		if slices.Equal(key, from) {
+			return dataflow.Permanent(fmt.Errorf("the key (%s) is not unique: more than one row has %s: add a column to the key that tells them apart", strings.Join(k.Key, ", "), Text(key)))
+		}
+		from = key
+	}
+	return nil
+}
+
+// NullError is the error of a row with null in a key column. A nil value is null.
+func (k *Keyset) NullError(key []*string) error {
+	values := make([]string, len(key))
+	column := ""
+	for i, v := range key {
+		switch {
+		case v != nil:
+			values[i] = *v
+			continue
+		case column == "":
+			column = k.Key[i]
+		}
+		values[i] = "NULL"
+	}
+	return dataflow.Permanent(fmt.Errorf("key column %q is NULL in the row (%s), which so has no place in the order: leave such rows out in the query, or use a key that is never NULL", column, strings.Join(values, ", ")))
+}
+
+// Text is a cursor as people read it, and as it names a record: "17", or
+// "(2024-01-01, 17)". A value that could be mistaken for something else is
+// quoted.
+func Text(key []string) string {
+	if len(key) == 1 {
+		return key[0]
+	}
+	quoted := make([]string, len(key))
+	for i, v := range key {
+		quoted[i] = v
+		if v == "" || strings.ContainsAny(v, `,()"\`) || strings.TrimSpace(v) != v {
+			quoted[i] = fmt.Sprintf("%q", v)
+		}
+	}
+	return "(" + strings.Join(quoted, ", ") + ")"
+}

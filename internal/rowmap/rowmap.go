@@ -1,0 +1,180 @@
+// Package rowmap tells which field of a struct is which column of a table. It
+// knows no database.
+package rowmap
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Plan is how the fields of a struct map to columns.
+type Plan struct {
+	// Type is the struct.
+	Type reflect.Type
+	// Columns are in the order of the struct's fields.
+	Columns []Column
+}
+
+// Column is a field that is a column.
+type Column struct {
+	// Name is the column's name.
+	Name string
+	// Field is the field's name in Go, with those of the structs that it is
+	// embedded through: "Base.ID".
+	Field string
+	// Type is the field's type.
+	Type reflect.Type
+
+	index []int
+}
+
+// Of returns the plan of struct type t. A field's column is what its tag `db:"…"`
+// says, up to a comma; "-" leaves the field out. Without a tag it is the field's
+// name in snake case. Fields of an embedded struct count as the struct's own,
+// unless isValue says that the embedded struct is itself a column's value. A
+// time always is.
+func Of(t reflect.Type, isValue func(reflect.Type) bool) (*Plan, error) {
+	if t == nil || t.Kind() != reflect.Struct {
+		return nil, fmt.Errorf("%v is not a struct: its fields are the columns", t)
+	}
+	b := builder{Plan: &Plan{Type: t}, isValue: isValue}
+	if err := b.add(t, nil, ""); err != nil {
+		return nil, err
+	}
+	p := b.Plan
+	if len(p.Columns) == 0 {
+		return nil, fmt.Errorf("%v has no exported fields: they are the columns", t)
+	}
+	return p, p.unique()
+}
+
+// builder makes a plan.
+type builder struct {
+	*Plan
+	isValue func(reflect.Type) bool
+}
+
+// add adds the fields of t, which is at index and path in the plan's struct.
+func (b *builder) add(t reflect.Type, index []int, path string) error {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		tag, tagged := f.Tag.Lookup("db")
+		tag, _, _ = strings.Cut(tag, ",")
+		if tag == "-" || (!f.IsExported() && !f.Anonymous) {
+			continue
+		}
+		at := append(slices.Clone(index), i)
+		if f.Anonymous && (!tagged || tag == "") {
+			flattened, err := b.embed(f, at, path)
+			if err != nil {
+				return err
+			}
+			if flattened {
+				continue
+			}
+		}
+		if !f.IsExported() {
+			continue
+		}
+		if tag == "" {
+			tag = snake(f.Name)
+		}
+		b.Columns = append(b.Columns, Column{Name: tag, Field: path + f.Name, Type: f.Type, index: at})
+	}
+	return nil
+}
+
+// embed adds the fields of an embedded struct, and reports whether f is one.
+func (b *builder) embed(f reflect.StructField, at []int, path string) (bool, error) {
+	t := f.Type
+	pointer := t.Kind() == reflect.Pointer
+	if pointer {
+		t = t.Elem()
+	}
+	switch {
+	case t.Kind() != reflect.Struct, t == reflect.TypeFor[time.Time](), b.isValue(t):
+		return false, nil
+	case pointer:
+		return false, fmt.Errorf("field %s of %v embeds a pointer: embed %v itself, or leave it out with `db:\"-\"`", path+f.Name, b.Type, t)
+	default:
+		return true, b.add(t, at, path+f.Name+".")
+	}
+}
+
+// unique returns an error if two fields are the same column.
+func (p *Plan) unique() error {
+	var errs []error
+	for i, c := range p.Columns {
+		if j := p.Index(c.Name); j < i {
+			errs = append(errs, fmt.Errorf("fields %s and %s of %v are both column %q: give one another name with a db tag, or leave it out with `db:\"-\"`", p.Columns[j].Field, c.Field, p.Type, c.Name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Index returns the position of the column of that name, -1 if there is none.
+func (p *Plan) Index(name string) int {
+	return slices.IndexFunc(p.Columns, func(c Column) bool { return c.Name == name })
+}
+
+// Names returns the columns' names.
+func (p *Plan) Names() []string {
+	names := make([]string, len(p.Columns))
+	for i, c := range p.Columns {
+		names[i] = c.Name
+	}
+	return names
+}
+
+// In returns the column's field in row, a value of the plan's struct.
+func (c *Column) In(row reflect.Value) reflect.Value {
+	if len(c.index) == 1 {
+		return row.Field(c.index[0])
+	}
+	return row.FieldByIndex(c.index)
+}
+
+// Pointers returns pointers to the columns' fields in row, which must be a
+// pointer to the plan's struct.
+func (p *Plan) Pointers(row any) []any {
+	v := reflect.ValueOf(row).Elem()
+	pointers := make([]any, len(p.Columns))
+	for i := range p.Columns {
+		pointers[i] = p.Columns[i].In(v).Addr().Interface()
+	}
+	return pointers
+}
+
+// Match returns an error unless a result with these columns holds exactly the
+// plan's columns. Those that are in extra may be there too.
+func (p *Plan) Match(result, extra []string) error {
+	var surplus, missing []string
+	for i, name := range result {
+		if slices.Contains(result[:i], name) {
+			return fmt.Errorf("the query returns two columns of the name %q: rename one with \"as\"", name)
+		}
+		if p.Index(name) < 0 && !slices.Contains(extra, name) {
+			surplus = append(surplus, name)
+		}
+	}
+	for _, c := range p.Columns {
+		if !slices.Contains(result, c.Name) {
+			missing = append(missing, fmt.Sprintf("%s (field %s)", c.Name, c.Field))
+		}
+	}
+	if len(surplus) == 0 && len(missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("the query and the fields of %v do not match: columns without a field: %s; fields without a column: %s", p.Type, list(surplus), list(missing))
+}
+
+func list(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Makes sure that $(go env GOPATH)/bin/golangci-lint is the version that this project is
+# checked with. Building it for the first time takes some minutes.
+set -euo pipefail
+
+version=2.15.0
+bin=$(go env GOPATH)/bin
+
+if [[ $("$bin/golangci-lint" version 2>/dev/null || true) == *" version $version "* ]]; then
+	echo "ensure-lint: golangci-lint $version is there"
+	exit 0
+fi
+echo "ensure-lint: installing golangci-lint $version"
+GOBIN=$bin GOFLAGS='' go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$version"
