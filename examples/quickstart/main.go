@@ -164,7 +164,7 @@ func show(ctx context.Context, client *dataflow.Client, db *database) error {
 		c := r.Counters
 		fmt.Printf("  %4d  %-8s %-8s %6d %8d %9d %10s\n", r.ID, r.FlowName, r.State, c.Read, c.Written, c.Filtered, r.Duration().Round(time.Millisecond))
 	}
-	for _, q := range queries {
+	for _, q := range queries() {
 		fmt.Printf("\n%s:\n", q.title)
 		if err := db.print(ctx, q.sql); err != nil {
 			return err

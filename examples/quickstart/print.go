@@ -11,11 +11,15 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// What is shown in the end.
-var queries = []struct{ title, sql string }{
-	{"The last strikes", `select id, flight_date, airport_name, wildlife_species, cost_total, speed_knots from strikes order by id desc limit 3`},
-	{"The costliest species", `select species, strikes, cost from species_costs order by cost desc, species limit 5`},
-	{"In all", `select (select count(*) from strikes) as strikes, (select cast(sum(strikes) as bigint) from species_costs) as costly, (select cast(sum(cost) as bigint) from species_costs) as cost`},
+// query is something that is shown in the end.
+type query struct{ title, sql string }
+
+func queries() []query {
+	return []query{
+		{"The last strikes", `select id, flight_date, airport_name, wildlife_species, cost_total, speed_knots from strikes order by id desc limit 3`},
+		{"The costliest species", `select species, strikes, cost from species_costs order by cost desc, species limit 5`},
+		{"In all", `select (select count(*) from strikes) as strikes, (select cast(sum(strikes) as bigint) from species_costs) as costly, (select cast(sum(cost) as bigint) from species_costs) as cost`},
+	}
 }
 
 func printPostgres(ctx context.Context, pool *pgxpool.Pool, query string) error {
@@ -79,17 +83,17 @@ func (t table) cell(v any) {
 	case time.Time:
 		v = x.Format(time.DateOnly)
 	}
-	fmt.Fprintf(t.w, "  %v\t", v)
+	_, _ = fmt.Fprintf(t.w, "  %v\t", v)
 }
 
 func (t table) row(values []any) {
-	fmt.Fprintln(t.w)
+	_, _ = fmt.Fprintln(t.w)
 	for _, v := range values {
 		t.cell(v)
 	}
 }
 
 func (t table) end() {
-	fmt.Fprintln(t.w)
+	_, _ = fmt.Fprintln(t.w)
 	_ = t.w.Flush()
 }
