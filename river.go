@@ -2,6 +2,7 @@ package dataflow
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -107,7 +108,12 @@ func (c *Client) insertJob(ctx context.Context, tx Tx, run *Run, opts river.Inse
 	if err != nil {
 		return err
 	}
-	opts.MaxAttempts = run.MaxAttempts
+	// The args are ids alone; the name is for people who look at River's jobs.
+	metadata, err := json.Marshal(map[string]string{"flow": run.FlowName})
+	if err != nil {
+		return err
+	}
+	opts.MaxAttempts, opts.Metadata = run.MaxAttempts, metadata
 	id, err := rc.InsertTx(ctx, tx, DataFlowArgs{FlowID: FlowRef(run.FlowID), RunID: run.ID}, &opts)
 	if err != nil {
 		return fmt.Errorf("insert River job: %w", err)
