@@ -124,15 +124,15 @@ func TestKeyset_RecordsShareNoMemory(t *testing.T) {
 func TestKeyset_StrangeNames(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, `create schema "my schema"`,
-		`create table "my schema"."sel""ect" ("select" bigint, "größe 🦆" text, "a.b" int, primary key ("select", "größe 🦆"))`,
-		`insert into "my schema"."sel""ect" values (1, 'o''brien, "x"', 1), (1, 'b\c', 2), (2, 'ünï 🦆', 3)`)
+		`create table "my schema"."or""der" ("select" bigint, "größe 🦆" text, "a.b" int, primary key ("select", "größe 🦆"))`,
+		`insert into "my schema"."or""der" values (1, 'o''brien, "x"', 1), (1, 'b\c', 2), (2, 'ünï 🦆', 3)`)
 	type row struct {
 		Select int64  `db:"select"`
 		Size   string `db:"größe 🦆"`
 		Dot    int    `db:"a.b"`
 	}
 	source := pgtable.Keyset[row](pool, pgtable.Query{
-		SQL: `select "select", "größe 🦆", "a.b" from "my schema"."sel""ect" -- all of them`, Key: []string{"select", "größe 🦆"}, PageSize: 1,
+		SQL: `select "select", "größe 🦆", "a.b" from "my schema"."or""der" -- all of them`, Key: []string{"select", "größe 🦆"}, PageSize: 1,
 	})
 	all := readAll(t, source)
 	require.Len(t, all, 3)

@@ -1,10 +1,12 @@
 package pgtable
 
 import (
-	"bytes"
 	"errors"
+	"fmt"
 	"math"
 	"strconv"
+	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -19,46 +21,93 @@ type keyColumn struct {
 	pgconn.FieldDescription
 }
 
-// expression is SQL that makes text of the column.
+// expression is SQL that makes text of the column. A plain cast depends on the
+// session's DateStyle, TimeZone, bytea_output and extra_float_digits, so that
+// these types come in their binary form.
 func (c keyColumn) expression(name string) string {
 	switch c.DataTypeOID {
 	case pgtype.TimestamptzOID:
-		// JSON is ISO 8601, whatever the DateStyle; a plain cast is not.
-		return "to_json(" + name + " at time zone 'UTC') #>> '{}'"
-	case pgtype.TimestampOID, pgtype.DateOID:
-		return "to_json(" + name + ") #>> '{}'"
+		return "encode(timestamptz_send(" + name + "), 'hex')"
+	case pgtype.TimestampOID:
+		return "encode(timestamp_send(" + name + "), 'hex')"
+	case pgtype.DateOID:
+		return "encode(date_send(" + name + "), 'hex')"
 	case pgtype.ByteaOID:
-		return `E'\\x' || encode(` + name + ", 'hex')"
+		return "encode(" + name + ", 'hex')"
 	case pgtype.Float4OID, pgtype.Float8OID:
-		// A cast may round, depending on extra_float_digits.
 		return "encode(float8send(" + name + "), 'hex')"
 	default:
 		return name + "::text"
 	}
 }
 
-// appendText appends what expression has returned, made ready for a cursor.
-func (c keyColumn) appendText(b, raw []byte) []byte {
+// appendText appends what expression has returned, as text for a cursor.
+func (c keyColumn) appendText(b, raw []byte) ([]byte, error) {
 	switch c.DataTypeOID {
 	case pgtype.TimestamptzOID:
-		if bytes.HasSuffix(raw, []byte("infinity")) {
-			return append(b, raw...)
-		}
-		raw, bc := bytes.CutSuffix(raw, []byte(" BC"))
-		b = append(append(b, raw...), 'Z')
-		if bc {
-			b = append(b, " BC"...)
-		}
-		return b
+		n, err := parseHex(raw)
+		return appendTime(b, n, "2006-01-02T15:04:05.999999Z"), err
+	case pgtype.TimestampOID:
+		n, err := parseHex(raw)
+		return appendTime(b, n, "2006-01-02T15:04:05.999999"), err
+	case pgtype.DateOID:
+		n, err := parseHex(raw)
+		return appendDate(b, int32(n)), err
 	case pgtype.Float4OID, pgtype.Float8OID:
-		bits, err := strconv.ParseUint(string(raw), 16, 64)
-		if err != nil {
-			return append(b, raw...) // Postgres will refuse it.
-		}
-		return strconv.AppendFloat(b, math.Float64frombits(bits), 'g', -1, 64)
+		n, err := parseHex(raw)
+		return strconv.AppendFloat(b, math.Float64frombits(n), 'g', -1, 64), err
+	case pgtype.ByteaOID:
+		return append(append(b, `\x`...), raw...), nil
 	default:
-		return append(b, raw...)
+		return append(b, raw...), nil
 	}
+}
+
+func parseHex(raw []byte) (uint64, error) {
+	n, err := strconv.ParseUint(string(raw), 16, 64)
+	if err != nil {
+		return 0, fmt.Errorf("the database sent a key that cannot be read: %w", err)
+	}
+	return n, nil
+}
+
+// appendTime appends a timestamp, which Postgres counts in microseconds from the
+// year 2000. Its extremes stand for infinity.
+func appendTime(b []byte, bits uint64, layout string) []byte {
+	n := int64(bits)
+	switch n {
+	case math.MaxInt64:
+		return append(b, "infinity"...)
+	case math.MinInt64:
+		return append(b, "-infinity"...)
+	}
+	second, micro := n/1e6, n%1e6
+	return appendYearFirst(b, time.Unix(epoch+second, micro*1e3).UTC(), layout)
+}
+
+// appendDate appends a date, which Postgres counts in days.
+func appendDate(b []byte, n int32) []byte {
+	switch n {
+	case math.MaxInt32:
+		return append(b, "infinity"...)
+	case math.MinInt32:
+		return append(b, "-infinity"...)
+	}
+	return appendYearFirst(b, time.Unix(epoch+int64(n)*24*60*60, 0).UTC(), time.DateOnly)
+}
+
+// epoch is the beginning of the year 2000 in seconds.
+const epoch = 946684800
+
+// appendYearFirst appends a time, in a layout that begins with the year, as
+// Postgres reads it: the year before 1 is 1 BC.
+func appendYearFirst(b []byte, t time.Time, layout string) []byte {
+	if t.Year() > 0 {
+		return t.AppendFormat(b, layout)
+	}
+	b = fmt.Appendf(b, "%04d", 1-t.Year())
+	b = t.AppendFormat(b, strings.TrimPrefix(layout, "2006"))
+	return append(b, " BC"...)
 }
 
 // keyText gathers the keys of a page in one piece of memory.
@@ -68,16 +117,16 @@ type keyText struct {
 	ends    []int
 }
 
-// add adds a row's key, and returns false if it holds a null.
-func (k *keyText) add(raw [][]byte) bool {
+// add adds a row's key, in which there is no null.
+func (k *keyText) add(raw [][]byte) error {
 	for i, v := range raw {
-		if v == nil {
-			return false
+		var err error
+		if k.text, err = k.columns[i].appendText(k.text, v); err != nil {
+			return err
 		}
-		k.text = k.columns[i].appendText(k.text, v)
 		k.ends = append(k.ends, len(k.text))
 	}
-	return true
+	return nil
 }
 
 // strings returns all values of all keys.

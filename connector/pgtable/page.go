@@ -17,7 +17,7 @@ import (
 const notNullQuery = `
 select count(*)
 from unnest($1::bigint[], $2::bigint[]) as k (relation, number)
-left join pg_catalog.pg_attribute a on a.attrelid = k.relation and a.attnum = k.number
+left join pg_catalog.pg_attribute a on a.attrelid = k.relation::oid and a.attnum = k.number
 where a.attnotnull is not true`
 
 // reader reads the pages of one read.
@@ -124,10 +124,15 @@ func (r *reader[T]) refuse(ctx context.Context, query string, args []any) error 
 func (r *reader[T]) nullError(raw [][]byte) error {
 	key := make([]*string, len(raw))
 	for i, v := range raw {
-		if v != nil {
-			text := string(r.keys[i].appendText(nil, v))
-			key[i] = &text
+		if v == nil {
+			continue
 		}
+		b, err := r.keys[i].appendText(nil, v)
+		if err != nil {
+			return err
+		}
+		text := string(b)
+		key[i] = &text
 	}
 	return r.query.NullError(key)
 }
@@ -149,8 +154,12 @@ func (r *reader[T]) collect(rows pgx.Rows) (*rowmap.Page[T], error) {
 	plans := make([]pgtype.ScanPlan, len(dest))
 	for rows.Next() {
 		raw := rows.RawValues()
-		if !keys.add(raw[len(dest):]) {
-			return nil, r.nullError(raw[len(dest):])
+		key := raw[len(dest):]
+		if slices.ContainsFunc(key, func(v []byte) bool { return v == nil }) {
+			return nil, r.nullError(key)
+		}
+		if err := keys.add(key); err != nil {
+			return nil, err
 		}
 		if page.More = len(page.Rows) == r.query.Limit(); page.More {
 			continue // the row behind the page: only its key counts

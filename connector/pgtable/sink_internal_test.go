@@ -136,15 +136,15 @@ func TestUpsert_AllColumnsAreKeys(t *testing.T) {
 func TestSink_StrangeNames(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, `create schema "my schema"`,
-		`create table "my schema"."sel""ect.x" ("select" bigint primary key, "größe 🦆" text, "a.b" int, "c,d" int)`)
+		`create table "my schema"."or""der.x" ("select" bigint primary key, "größe 🦆" text, "a.b" int, "c,d" int)`)
 	type row struct {
 		Select int64  `db:"select"`
 		Size   string `db:"größe 🦆"`
 		Dot    int    `db:"a.b"`
 	}
-	s := newSink[row](`my schema."sel""ect.x"`, true, []string{"select"})
+	s := newSink[row](`my schema."or""der.x"`, true, []string{"select"})
 	require.NoError(t, write(t, pool, s, row{1, "ü 🦆 'x'", 5}, row{2, "", 6}))
-	require.Equal(t, []string{`(1,"ü 🦆 'x'",5,)`, `(2,"",6,)`}, query(t, pool, `select * from "my schema"."sel""ect.x" order by 1`))
+	require.Equal(t, []string{`(1,"ü 🦆 'x'",5,)`, `(2,"",6,)`}, query(t, pool, `select * from "my schema"."or""der.x" order by 1`))
 }
 
 func TestSink_BatchesOfManySizes(t *testing.T) {

@@ -12,7 +12,7 @@ const (
 	// maxParameters is SQLite's own limit.
 	maxParameters = 32766
 	// maxChunk is the most rows of one statement. More are not faster.
-	maxChunk = 200
+	maxChunk = 100
 )
 
 const columnsQuery = `select name from pragma_table_xinfo(?)`

@@ -48,6 +48,14 @@ type Query struct {
 //
 // The order is SQLite's: numbers before text before blobs, and text by the
 // column's collation.
+//
+// # Rows that are committed late
+//
+// A row is missed if it becomes visible after a row with a greater key was
+// read. SQLite has one writer at a time, so that the numbers that it gives out
+// itself are in the order of the commits. A time that a program takes before its
+// turn to write has come may not be. If there are such programs, leave out of the
+// query the rows that are newer than the longest wait for the database.
 func Keyset[T any](db *sql.DB, q Query) dataflow.Source[T, Cursor] {
 	s := &keyset[T]{db: db, args: slices.Clone(q.Args)}
 	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, Mark: "?"}

@@ -52,7 +52,7 @@ func driverValue(field reflect.Value) (driver.Value, error) {
 	return v, nil
 }
 
-// scanTargets puts a reader of times in the place of the pointers to times.
+// scanTargets replaces pointers to what database/sql cannot scan into.
 func scanTargets(fields []any) []any {
 	targets := make([]any, len(fields))
 	for i, f := range fields {
@@ -72,9 +72,28 @@ func scanTargets(fields []any) []any {
 			targets[i] = timeTarget{func(t *time.Time) error { return f.Scan(deref(t)) }}
 		case *sql.Null[time.Time]:
 			targets[i] = timeTarget{func(t *time.Time) error { return f.Scan(deref(t)) }}
+		case sql.Scanner, *[]byte:
+		default:
+			if v := reflect.ValueOf(f).Elem(); v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Uint8 {
+				targets[i] = bytesTarget{v}
+			}
 		}
 	}
 	return targets
+}
+
+// bytesTarget is a scan target that reads bytes into a type made of []byte, such
+// as json.RawMessage, which database/sql does for all values but NULL.
+type bytesTarget struct{ field reflect.Value }
+
+// Scan implements sql.Scanner.
+func (b bytesTarget) Scan(src any) error {
+	var v sql.Null[[]byte]
+	if err := v.Scan(src); err != nil {
+		return err
+	}
+	b.field.SetBytes(v.V)
+	return nil
 }
 
 func deref(t *time.Time) any {

@@ -23,12 +23,16 @@ func snake(name string) string {
 
 // startsWord reports whether the capital at i is the first letter of a word: it
 // follows a small letter or a digit, or is the last of a row of capitals before
-// a small letter.
+// a small letter that is not the s of a plural, as in "IDs".
 func startsWord(runes []rune, i int) bool {
-	if runes[i-1] == '_' {
+	switch rest := string(runes[i+1:]); {
+	case runes[i-1] == '_':
 		return false
+	case !unicode.IsUpper(runes[i-1]):
+		return true
+	default:
+		return rest != "" && rest != "s" && unicode.IsLower(runes[i+1])
 	}
-	return !unicode.IsUpper(runes[i-1]) || (i+1 < len(runes) && unicode.IsLower(runes[i+1]))
 }
 
 // SplitTable splits the name of a table into its schema, if it has one, and its

@@ -1,0 +1,81 @@
+package pgtable_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/pgtable"
+	"github.com/activedataflow/dataflow/dataflowpgx"
+)
+
+type amount struct {
+	ID    int64
+	Cents int64
+}
+
+// TestFlow runs a flow from a table to another in batches that do not end where
+// pages do, and goes on where it has stopped.
+func TestFlow(t *testing.T) {
+	t.Parallel()
+	pool := setup(t,
+		`create table amount (id bigint primary key, cents bigint not null, at timestamptz not null default now())`,
+		`create table total (id bigint primary key, cents bigint not null)`, `create table log (id bigint, cents bigint)`,
+		`insert into amount select n, n from generate_series(1, 1000) n`)
+	source := pgtable.Keyset[amount](pool, pgtable.Query{SQL: `select id, cents, at from amount`, Key: []string{"at", "id"}, PageSize: 70})
+	failAt := int64(500)
+	check := dataflow.Map(func(_ context.Context, a amount) (amount, error) {
+		if a.ID == failAt {
+			return a, errors.New("not yet")
+		}
+		return a, nil
+	})
+	flows := []*dataflow.Flow{
+		dataflow.NewFlow("totals", source, check, pgtable.Upsert[amount]("total", "id"), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 100}, MaxAttempts: 1}),
+		dataflow.NewFlow("log", source, dataflow.Identity[amount](), pgtable.Insert[amount]("log"), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 33}}),
+	}
+	client, err := dataflow.NewClient(dataflowpgx.New(pool), &dataflow.Config{Flows: flows})
+	require.NoError(t, err)
+	require.NoError(t, client.Migrate(t.Context()))
+	require.NoError(t, client.Start(t.Context()))
+	t.Cleanup(func() { require.NoError(t, client.Stop(context.WithoutCancel(t.Context()))) })
+	count := func(table string) (n, sum int64) {
+		require.NoError(t, pool.QueryRow(t.Context(), `select count(*), sum(cents) from `+table).Scan(&n, &sum))
+		return n, sum
+	}
+	execute := func(name string) (*dataflow.Run, error) {
+		flow, err := client.Flow(t.Context(), name)
+		require.NoError(t, err)
+		return flow.Runtime.Execute(t.Context(), flow)
+	}
+
+	_, err = execute("totals")
+	require.ErrorContains(t, err, "not yet")
+	require.ErrorContains(t, err, "Z, 500)", "the error names the record")
+	n, _ := count("total")
+	require.EqualValues(t, 400, n)
+	failAt = 0
+	run, err := execute("totals")
+	require.NoError(t, err)
+	require.Equal(t, dataflow.RunSuccess, run.State)
+	require.EqualValues(t, 600, run.Counters.Written)
+	require.EqualValues(t, 600, *run.Total)
+	n, sum := count("total")
+	require.EqualValues(t, 1000, n)
+	require.EqualValues(t, 500_500, sum)
+
+	_, err = pool.Exec(t.Context(), `update amount set cents = 0, at = clock_timestamp() where id <= 10`)
+	require.NoError(t, err)
+	for _, name := range []string{"totals", "log", "log"} {
+		_, err = execute(name)
+		require.NoError(t, err)
+	}
+	n, sum = count("total")
+	require.EqualValues(t, 1000, n)
+	require.EqualValues(t, 500_500-55, sum)
+	n, _ = count("log")
+	require.EqualValues(t, 1000, n)
+}

@@ -1,0 +1,341 @@
+package sqltable
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"encoding/json"
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/dataflowsqlite"
+	"github.com/activedataflow/dataflow/internal/dbtest"
+)
+
+// setup returns a database with the library's tables, without which there are no
+// transactions of checkpoints, in which the statements were executed.
+func setup(t *testing.T, statements ...string) *sql.DB {
+	t.Helper()
+	db := dbtest.SQLite(t)
+	require.NoError(t, storeOf(t, db).Migrate(t.Context()))
+	for _, statement := range statements {
+		_, err := db.ExecContext(t.Context(), statement)
+		require.NoError(t, err, statement)
+	}
+	return db
+}
+
+func storeOf(t *testing.T, db *sql.DB) dataflow.Store {
+	t.Helper()
+	store, err := dataflowsqlite.New(db).Store(dataflow.StoreOptions{})
+	require.NoError(t, err)
+	return store
+}
+
+// write writes rows in a transaction like that of a checkpoint.
+func write[T any](t *testing.T, db *sql.DB, s *sink[T], rows ...T) error {
+	t.Helper()
+	require.NoError(t, s.Validate())
+	return storeOf(t, db).InTx(t.Context(), func(ctx context.Context, _ dataflow.Tx) error { return s.WriteTx(ctx, rows) })
+}
+
+// query returns the only column of a query.
+func query(t *testing.T, db *sql.DB, query string) []string {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), query)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, rows.Close()) }()
+	var texts []string
+	for rows.Next() {
+		var text string
+		require.NoError(t, rows.Scan(&text))
+		texts = append(texts, text)
+	}
+	require.NoError(t, rows.Err())
+	return texts
+}
+
+type fact struct {
+	ID    int64
+	Name  string
+	Cents *int32
+}
+
+func ptr[V any](v V) *V { return &v }
+
+const (
+	createFacts = `create table facts (id integer primary key, name text not null, cents int, at text default 'then')`
+	factsQuery  = `select concat_ws(' ', id, name, coalesce(cents, 'null')) from facts order by id`
+)
+
+func TestInsert(t *testing.T) {
+	t.Parallel()
+	db := setup(t, createFacts)
+	s := newSink[fact]("facts", false, nil)
+	require.True(t, s.AppendOnly())
+	require.NoError(t, write(t, db, s))
+	require.NoError(t, write(t, db, s, fact{1, "a", nil}, fact{2, "it's", ptr(int32(7))}))
+	require.NoError(t, write(t, db, s, fact{3, `"c" {},\`, ptr(int32(-7))}))
+	require.Equal(t, []string{`1 a null`, `2 it's 7`, `3 "c" {},\ -7`}, query(t, db, factsQuery))
+	require.Equal(t, []string{"then"}, query(t, db, `select distinct at from facts`))
+
+	err := write(t, db, s, fact{4, "d", nil}, fact{1, "again", nil})
+	require.EqualError(t, err, `table facts: constraint failed: UNIQUE constraint failed: facts.id (1555)`)
+	require.Equal(t, []string{"3"}, query(t, db, `select count(*) from facts`))
+}
+
+func TestUpsert(t *testing.T) {
+	t.Parallel()
+	db := setup(t, createFacts)
+	s := newSink[fact]("main.facts", true, []string{"id"})
+	require.False(t, s.AppendOnly())
+	require.NoError(t, write(t, db, s, fact{2, "b", nil}, fact{1, "a", ptr(int32(1))}))
+	_, err := db.ExecContext(t.Context(), `update facts set at = 'kept'`)
+	require.NoError(t, err)
+	require.NoError(t, write(t, db, s, fact{1, "A", nil}, fact{3, "c", nil}))
+	require.Equal(t, []string{"1 A null", "2 b null", "3 c null"}, query(t, db, factsQuery))
+	require.Equal(t, []string{"kept"}, query(t, db, `select at from facts where id = 1`), "a column that is not T's")
+}
+
+func TestUpsert_LastOfABatchWins(t *testing.T) {
+	t.Parallel()
+	db := setup(t, createFacts)
+	s := newSink[fact]("facts", true, []string{"id"})
+	require.NoError(t, write(t, db, s, fact{1, "a", ptr(int32(1))}, fact{2, "b", nil}, fact{1, "c", nil}, fact{1, "d", nil}, fact{2, "e", ptr(int32(5))}))
+	require.Equal(t, []string{"1 d null", "2 e 5"}, query(t, db, factsQuery))
+}
+
+func TestUpsert_AllColumnsAreKeys(t *testing.T) {
+	t.Parallel()
+	db := setup(t, `create table pair (a int, b text, unique (b, a))`)
+	type pair struct {
+		A int
+		B string
+	}
+	s := newSink[pair]("pair", true, []string{"a", "b"})
+	require.NoError(t, write(t, db, s, pair{1, "x"}, pair{1, "x"}, pair{1, "y"}))
+	require.NoError(t, write(t, db, s, pair{1, "x"}, pair{2, "x"}))
+	require.Equal(t, []string{"1x", "1y", "2x"}, query(t, db, `select a || b from pair order by a, b`))
+}
+
+func TestSink_StrangeNames(t *testing.T) {
+	t.Parallel()
+	db := setup(t, `create table "or""der.""." ("select" integer primary key, "größe 🦆" text, "a"".""b" int, "c,d" int)`)
+	type row struct {
+		Select int64  `db:"select"`
+		Size   string `db:"größe 🦆"`
+		Dot    int    `db:"a\".\"b"`
+	}
+	s := newSink[row](`main."or""der."".""."`, true, []string{"select"})
+	require.ErrorContains(t, write(t, db, s, row{}), "there is no such table in this database")
+	s = newSink[row](`main."or""der.""."`, true, []string{"select"})
+	require.NoError(t, write(t, db, s, row{1, "ü 🦆 'x'", 5}, row{2, "", 6}))
+	require.Equal(t, []string{`1ü 🦆 'x'5`, `26`}, query(t, db, `select "select" || "größe 🦆" || "a"".""b" from "or""der.""." order by 1`))
+}
+
+func TestSink_BatchesOfManySizes(t *testing.T) {
+	t.Parallel()
+	db := setup(t, createFacts)
+	s := newSink[fact]("facts", true, []string{"id"})
+	for _, n := range []int{1, 2, maxChunk - 1, maxChunk, maxChunk + 1, 2 * maxChunk, 12_000} {
+		rows := make([]fact, n)
+		for i := range rows {
+			rows[i] = fact{ID: int64(i), Name: fmt.Sprint("name ", i)}
+		}
+		require.NoError(t, write(t, db, s, rows...))
+		require.Equal(t, []string{fmt.Sprint(n)}, query(t, db, `select count(*) from facts`))
+	}
+}
+
+func TestInserter_StaysBelowTheParameterLimit(t *testing.T) {
+	t.Parallel()
+	for _, columns := range []int{1, 327, 328, 1000, 2000} {
+		names := make([]string, columns)
+		for i := range names {
+			names[i] = fmt.Sprint("c", i)
+		}
+		in := newInserter([]string{"t"}, names, false, nil)
+		require.GreaterOrEqual(t, in.chunk, 1)
+		require.LessOrEqual(t, in.chunk, maxChunk)
+		require.LessOrEqual(t, in.chunk*columns, maxParameters)
+	}
+}
+
+type level int
+
+func (l level) Value() (driver.Value, error) {
+	if l < 0 {
+		return nil, nil
+	}
+	return fmt.Sprint("level ", int(l)), nil
+}
+
+func (l *level) Scan(src any) error {
+	if src == nil {
+		*l = -1
+		return nil
+	}
+	_, err := fmt.Sscanf(src.(string), "level %d", (*int)(l))
+	return err
+}
+
+type everything struct {
+	ID     int
+	I8     int8
+	U16    uint16
+	U64    uint64
+	F32    float32
+	F64    float64
+	B      bool
+	Bp     *bool
+	S      string
+	Sp     *string
+	By     []byte
+	J      json.RawMessage
+	T      time.Time
+	Tp     *time.Time
+	Tn     sql.NullTime
+	Tg     sql.Null[time.Time]
+	Td     time.Time
+	Sn     sql.NullString
+	In     sql.NullInt64
+	Level  level
+	Levelp *level
+	Span   time.Duration
+}
+
+func TestSink_EveryKindOfFieldComesBack(t *testing.T) {
+	t.Parallel()
+	db := setup(t, `create table t (id integer primary key, i8, u16, u64 integer, f32 real, f64 real, b boolean, bp boolean, s text, sp text, by blob, j blob,
+		t text, tp datetime, tn text, tg timestamp, td date, sn text, "in" int, level text, levelp text, span int)`)
+	at := time.Date(2024, 6, 1, 0, 30, 0, 123456789, time.FixedZone("", 2*3600))
+	full := everything{
+		ID: 1, I8: -128, U16: 65535, U64: math.MaxInt64, F32: 0.1, F64: 1e-300, B: true, Bp: ptr(false), S: "ü\x00🦆'", Sp: ptr(""), By: []byte{0, 255},
+		J: json.RawMessage(`{"a":1}`), T: at, Tp: &at, Tn: sql.NullTime{Time: at, Valid: true}, Tg: sql.Null[time.Time]{V: at, Valid: true}, Td: at,
+		Sn: sql.NullString{String: "x", Valid: true}, In: sql.NullInt64{Int64: math.MinInt64, Valid: true}, Level: 3, Levelp: ptr(level(4)), Span: time.Hour,
+	}
+	zero := everything{ID: 2, Level: -1}
+	s := newSink[everything]("t", true, []string{"id"})
+	require.NoError(t, write(t, db, s, full, zero))
+	require.NoError(t, write(t, db, s, full, zero))
+
+	source := Keyset[everything](db, Query{SQL: `select * from t`, Key: []string{"id"}})
+	var got []everything
+	for item, err := range source.Read(t.Context(), dataflow.Request[Cursor]{}) {
+		require.NoError(t, err)
+		got = append(got, item.Value)
+	}
+	utc := at.UTC()
+	full.T, full.Tp, full.Tn.Time, full.Tg.V, full.Td = utc, &utc, utc, utc, utc
+	require.Equal(t, []everything{full, zero}, got)
+	require.Equal(t, []string{"2024-05-31 22:30:00.123456789Z 2024-05-31 22:30:00 text", "0001-01-01 00:00:00.000000000Z 0001-01-01 00:00:00 text"},
+		query(t, db, `select concat_ws(' ', t, datetime(t), typeof(td)) from t order by id`))
+}
+
+func TestParseTime(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2024, 6, 1, 12, 30, 0, 0, time.UTC)
+	for _, s := range []string{
+		"2024-06-01 12:30:00.000000000Z", "2024-06-01 12:30:00", "2024-06-01T12:30:00Z", "2024-06-01T14:30:00.000+02:00", "2024-06-01 14:30:00+02:00",
+		"2024-06-01 12:30", "2024-06-01T12:30Z", "2024-06-01 14:30+02:00", "2024-06-01 14:30:00 +0200 CEST", "2024-06-01 12:30:00 +0000 UTC m=+0.5", " 2024-06-01 12:30 ",
+	} {
+		got, err := parseTime(s)
+		require.NoError(t, err, s)
+		require.True(t, at.Equal(got), s)
+	}
+	got, err := parseTime("2024-06-01")
+	require.NoError(t, err)
+	require.Equal(t, time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC), got)
+	for _, s := range []string{"", "soon", "12:30", "2024", "2024-13-01", "1717245000", "2024-06-01 12:30:00 x"} {
+		_, err := parseTime(s)
+		require.EqualError(t, err, fmt.Sprintf("%q is not a time", s))
+	}
+}
+
+func TestSink_Errors(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		ID *int64
+		U  uint64
+		F  float64
+		At time.Time
+		L  any
+	}
+	good := row{ID: ptr(int64(1)), U: 1}
+	db := setup(t, `create table t (id integer primary key, u int not null check (u < 100), f real, at text, l text)`, `create table nokey (id int, u, f, at, l)`,
+		`create table "Other" (id integer primary key, "Name", extra)`)
+	for name, tc := range map[string]struct {
+		table  string
+		change func(*row)
+		want   string
+	}{
+		"unsigned":  {"t", func(r *row) { r.U = math.MaxUint64 }, `table t: column "u" (field U), row 2 of the batch: uint64 values with high bit set are not supported`},
+		"NaN":       {"t", func(r *row) { r.F = math.NaN() }, `table t: column "f" (field F), row 2 of the batch: SQLite cannot store NaN`},
+		"year":      {"t", func(r *row) { r.At = time.Date(12024, 1, 1, 0, 0, 0, 0, time.UTC) }, `table t: column "at" (field At), row 2 of the batch: the year 12024 is not from 0 to 9999`},
+		"null key":  {"t", func(r *row) { r.ID = nil }, `table t: column "id" (field ID), row 2 of the batch: a key must not be NULL`},
+		"kind":      {"t", func(r *row) { r.L = []int{1} }, `table t: column "l" (field L), row 2 of the batch: unsupported type []int, a slice of int`},
+		"check":     {"t", func(r *row) { r.U = 100 }, `table t: constraint failed: CHECK constraint failed: u < 100 (275)`},
+		"no table":  {"nowhere", func(*row) {}, `table nowhere: there is no such table in this database: SQL logic error: no such table: nowhere (1)`},
+		"no schema": {"x.t", func(*row) {}, `table x.t: SQL logic error: no such table: x.t (1)`},
+		"columns":   {"Other", func(*row) {}, `table Other: it has no column "u" (field U), "f" (field F), "at" (field At), "l" (field L); its columns are "id", "Name", "extra": SQL logic error: table Other has no column named u (1)`},
+		"no index": {"nokey", func(*row) {}, `table nokey: it has no unique index of exactly the key columns ("id"): create unique index on it ("id"): ` +
+			`SQL logic error: ON CONFLICT clause does not match any PRIMARY KEY or UNIQUE constraint (1)`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bad := good
+			bad.ID = ptr(int64(2))
+			tc.change(&bad)
+			require.EqualError(t, write(t, db, newSink[row](tc.table, true, []string{"id"}), good, bad), tc.want)
+		})
+	}
+	require.Empty(t, query(t, db, `select id from t`))
+}
+
+func TestSink_Validate(t *testing.T) {
+	t.Parallel()
+	for want, s := range map[string]dataflow.Validator{
+		`table: it is empty or has an empty part: use "table" or "schema.table"`:      newSink[fact]("", false, nil),
+		`T: int is not a struct: its fields are the columns`:                          newSink[int]("t", false, nil),
+		`key: it is empty: name the columns by which a row is found again`:            newSink[fact]("t", true, nil),
+		`key: "Id" is not a column of sqltable.fact: its columns are id, name, cents`: newSink[fact]("t", true, []string{"Id"}),
+		"table: it is empty or has an empty part: use \"table\" or \"schema.table\"\n" +
+			"T: int is not a struct: its fields are the columns\nkey: it is empty: name the columns by which a row is found again": newSink[int]("a.", true, nil),
+	} {
+		require.EqualError(t, s.Validate(), want)
+	}
+	require.EqualError(t, newSink[int]("t", false, nil).WriteTx(t.Context(), nil), "T: int is not a struct: its fields are the columns")
+}
+
+func TestSink_Describe(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, dataflow.Description{Type: "sqltable.insert", Detail: map[string]any{"table": "a.b"}}, Insert[fact]("a.b").Describe())
+	require.Equal(t, dataflow.Description{Type: "sqltable.upsert", Detail: map[string]any{"table": "t", "key": []string{"id"}}}, Upsert[fact]("t", "id").Describe())
+	require.Equal(t, dataflow.ExactlyOnce, Insert[fact]("t").Guarantee())
+	require.Equal(t, dataflow.ExactlyOnce, Upsert[fact]("t", "id").Guarantee())
+}
+
+func TestSink_NoTransaction(t *testing.T) {
+	t.Parallel()
+	err := newSink[fact]("facts", false, nil).WriteTx(t.Context(), []fact{{}})
+	require.ErrorIs(t, err, dataflow.ErrTxMismatch)
+	require.EqualError(t, err, "sqltable writes to table facts in the transaction of a SQLite client, and there is none (use package pgtable with Postgres): transaction of another database")
+}
+
+func TestSink_Cancelled(t *testing.T) {
+	t.Parallel()
+	db := setup(t, createFacts)
+	s := newSink[fact]("facts", false, nil)
+	err := storeOf(t, db).InTx(t.Context(), func(ctx context.Context, _ dataflow.Tx) error {
+		ctx, cancel := context.WithCancel(ctx)
+		cancel()
+		return s.WriteTx(ctx, []fact{{ID: 1}})
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, []string{"0"}, query(t, db, `select count(*) from facts`))
+}
