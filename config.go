@@ -124,9 +124,12 @@ func (c *Config) validate() error {
 
 // validateStored checks that the flow's Runtime can be read back.
 func (c *Config) validateStored(f *Flow) error {
+	if isNil(f.Runtime) {
+		return nil // Flow.validate has said so
+	}
 	data, err := marshalRuntime(f.Runtime)
 	if err == nil {
-		_, err = ParseRuntime(data, c.Runtimes)
+		_, err = parseRuntime(data, c.Runtimes)
 	}
 	if err == nil {
 		return nil

@@ -43,11 +43,8 @@ func NewClient(driver Driver, config *Config) (*Client, error) {
 		return nil, public(&ConfigError{Field: "driver", Reason: "it is nil: use dataflowpgx.New(pool) or dataflowsqlite.New(db)"})
 	}
 	conf := config.withDefaults()
-	if err := conf.validate(); err != nil {
-		return nil, public(err)
-	}
 	store, err := driver.Store(StoreOptions{Schema: conf.Schema, Clock: conf.Clock, Logger: conf.Logger})
-	if err != nil {
+	if err := errors.Join(conf.validate(), err); err != nil {
 		return nil, public(err)
 	}
 	c := &Client{
@@ -128,7 +125,7 @@ func (c *Client) storedDisabled(ctx context.Context, name string) (bool, error) 
 // bind makes a Flow of what is stored, with its code if this process has it.
 func (c *Client) bind(rec *FlowRecord) *Flow {
 	f := &Flow{FlowRecord: *rec, client: c}
-	runtime, err := ParseRuntime(rec.RuntimeJSON, c.config.Runtimes)
+	runtime, err := parseRuntime(rec.RuntimeJSON, c.config.Runtimes)
 	if err != nil {
 		runtime = unreadRuntime{err: fmt.Errorf("flow %q: %w", rec.Name, err)}
 	}

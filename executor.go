@@ -120,9 +120,12 @@ func (e *FlowExecutor) workClaimed(ctx context.Context, flow *Flow, runID int64,
 // refusal tells why a run cannot be worked, as far as it is known without
 // claiming it.
 func refusal(run *Run, flow *Flow) error {
+	unread, isUnread := flow.Runtime.(unreadRuntime)
 	switch {
 	case run.State.Finished():
 		return fmt.Errorf("%w: it is %s", ErrRunFinished, run.State)
+	case isUnread: // which another process may be able to read
+		return fmt.Errorf("%w: %w", ErrNotRegistered, unread.err)
 	case !flow.Runtime.Settings().Enabled:
 		return fmt.Errorf("%w: its runtime is", ErrDisabled)
 	case !flow.Registered():

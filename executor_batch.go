@@ -48,7 +48,7 @@ func (p *typedPipeline[T, C, Out]) work(ctx context.Context, a *attempt) error {
 	p.count(ctx, a, req)
 	reader := &batchReader[T, C]{source: p.source, req: req, size: a.batchSize, free: make(chan *readBatch[T, C], 2)}
 	ahead := batch.Start(ctx, reader.read)
-	err = p.loop(ctx, a, ahead, reader)
+	err = guard(func() error { return p.loop(ctx, a, ahead, reader) }) // so that a panic stops the reading too
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
 	defer cancel()
 	if !ahead.Stop(grace) {
@@ -214,13 +214,11 @@ func (w *batchWriter[T, C, Out]) account(ctx context.Context, b *readBatch[T, C]
 			return delta, err
 		}
 	}
-	last := -1
-	for _, i := range w.out.origin {
-		if i != last {
-			delta.Written++
-		}
-		last = i
+	written, err := w.out.inputs(len(b.rows))
+	if err != nil {
+		return delta, err
 	}
+	delta.Written = written
 	delta.Filtered = int64(len(b.rows)-len(w.out.failed)) - delta.Written
 	if !delta.Balanced() || delta.Filtered < 0 {
 		return delta, Permanent(fmt.Errorf("the transform's results do not add up: of %d records, it made something of %d and failed %d: it must emit the outputs of one input together", len(b.rows), delta.Written, len(w.out.failed)))

@@ -17,7 +17,8 @@ func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Ru
 		return a.run, fmt.Errorf("work run %d of flow %q: %w", a.run.ID, a.flow.Name, ErrFenced)
 	}
 	p, kind := a.verdict(ctx, cause)
-	if ctx.Err() != nil {
+	interrupted := ctx.Err()
+	if interrupted != nil {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
 		defer cancel()
@@ -34,14 +35,18 @@ func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Ru
 	case EventRunSucceeded:
 		return run, nil
 	case EventRunReleased:
-		return run, fmt.Errorf("work run %d of flow %q: handed back: %w", run.ID, a.flow.Name, errors.Join(ErrStopped, ctxCause(cause)))
+		err := ErrStopped
+		if interrupted != nil {
+			err = fmt.Errorf("%w: %w", err, interrupted)
+		}
+		return run, fmt.Errorf("work run %d of flow %q: handed back: %w", run.ID, a.flow.Name, err)
 	default:
 		return run, &RunError{RunID: run.ID, Flow: a.flow.Name, Err: cause}
 	}
 }
 
-// end writes the outcome. A run that waits for another attempt when its River
-// job has none left gets a new job in the same transaction.
+// end writes the outcome. A run that goes back to waiting and that no River job
+// will work again gets a new job in the same transaction.
 func (e *FlowExecutor) end(ctx context.Context, p *RunEndParams) (*Run, error) {
 	var run *Run
 	err := e.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
@@ -52,13 +57,26 @@ func (e *FlowExecutor) end(ctx context.Context, p *RunEndParams) (*Run, error) {
 		if run, err = q.RunEnd(ctx, p); err != nil || run == nil {
 			return err
 		}
-		if run.State == RunPending && p.Error != nil && e.job != nil && e.job.Attempt >= e.job.MaxAttempts {
-			opts := river.InsertOpts{Queue: e.job.Queue, Priority: e.job.Priority, ScheduledAt: run.RunAfter}
-			return e.client.insertJob(ctx, tx, run, opts)
+		if run.State != RunPending || !e.needsJob(run, p) {
+			return nil
 		}
-		return nil
+		opts := river.InsertOpts{Queue: run.Queue, ScheduledAt: run.RunAfter}
+		if e.job != nil {
+			opts.Priority = e.job.Priority
+		}
+		return e.client.insertJob(ctx, tx, run, opts)
 	})
 	return run, err
+}
+
+// needsJob reports whether a waiting run has no River job left: that of this
+// attempt has no attempt of its own left, or the run was worked without one, and
+// its job may have come by in the meantime and found nothing to do.
+func (e *FlowExecutor) needsJob(run *Run, p *RunEndParams) bool {
+	if e.job == nil {
+		return run.Queue != ""
+	}
+	return p.Error != nil && e.job.Attempt >= e.job.MaxAttempts
 }
 
 // verdict decides what becomes of a run after an attempt.
@@ -116,17 +134,6 @@ func (a *attempt) report(ctx context.Context, run *Run, kind EventKind, cause er
 }
 
 func (c *Client) publish(kind EventKind, run *Run, err error) {
-	c.events.publish(&Event{Kind: kind, At: c.now(), Run: run, Err: err})
-}
-
-// ctxCause returns err if it is a context's, to be told apart by the caller.
-func ctxCause(err error) error {
-	switch {
-	case errors.Is(err, context.Canceled):
-		return context.Canceled
-	case errors.Is(err, context.DeadlineExceeded):
-		return context.DeadlineExceeded
-	default:
-		return nil
-	}
+	own := *run // the caller of Execute gets the other one
+	c.events.publish(&Event{Kind: kind, At: c.now(), Run: &own, Err: err})
 }

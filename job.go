@@ -91,8 +91,15 @@ func NewDataFlowJob(client *Client) *DataFlowJob { return &DataFlowJob{client: c
 // Timeout returns -1: a job takes as long as its run.
 func (*DataFlowJob) Timeout(*river.Job[DataFlowArgs]) time.Duration { return -1 }
 
-// NextRetry returns the time at which the run is due again, if the run says.
-func (*DataFlowJob) NextRetry(job *river.Job[DataFlowArgs]) time.Time { return job.Args.retryAt }
+// NextRetry returns the time at which the run is due again, if the run says. In
+// place of a time that is over, River would take one of its own.
+func (*DataFlowJob) NextRetry(job *river.Job[DataFlowArgs]) time.Time {
+	now := time.Now() //nolint:forbidigo // River's clock
+	if at := job.Args.retryAt; at.IsZero() || at.After(now) {
+		return at
+	}
+	return now
+}
 
 // Work works the job's run. A run or flow that is missing, finished or disabled
 // is no error, and not tried again; one that cannot be worked now is snoozed.
@@ -128,8 +135,8 @@ func (j *DataFlowJob) runOf(ctx context.Context, flow *Flow, job *river.Job[Data
 	if err == nil || !errors.Is(err, ErrNotFound) {
 		return run, err
 	}
-	if !flow.Runtime.Settings().Enabled {
-		return nil, fmt.Errorf("start run of flow %q: %w: its runtime is", flow.Name, ErrDisabled)
+	if err := refusal(&Run{}, flow); err != nil {
+		return nil, fmt.Errorf("start run of flow %q: %w", flow.Name, err)
 	}
 	run, err = j.client.store.RunInsert(ctx, &RunInsertParams{
 		FlowID: flow.ID, Trigger: TriggerManual, MaxAttempts: flow.maxAttempts(), Queue: job.Queue, RiverJobID: job.ID,
@@ -170,8 +177,8 @@ func (j *DataFlowJob) settle(ctx context.Context, log *slog.Logger, job *river.J
 func (j *DataFlowJob) failed(job *river.Job[DataFlowArgs], run *Run, err error) error {
 	switch run.State {
 	case RunPending:
-		if run.RiverJobID != job.ID {
-			return river.JobCancel(err) // this job has no attempt left; a new one works the run
+		if job.Attempt >= job.MaxAttempts {
+			return river.JobCancel(err) // FlowExecutor.end has added a job that goes on
 		}
 		job.Args.retryAt = run.RunAfter
 		return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"time"
 
 	"github.com/riverqueue/river"
 )
@@ -104,19 +105,9 @@ func (c *Client) worksQueues() bool { return len(c.queues()) > 0 }
 
 // insertJob adds the River job that is to work a run, in the run's transaction.
 func (c *Client) insertJob(ctx context.Context, tx Tx, run *Run, opts river.InsertOpts) error {
-	rc, err := c.riverClient()
+	id, err := c.addJob(ctx, tx, run, opts)
 	if err != nil {
 		return err
-	}
-	// The args are ids alone; the name is for people who look at River's jobs.
-	metadata, err := json.Marshal(map[string]string{"flow": run.FlowName})
-	if err != nil {
-		return err
-	}
-	opts.MaxAttempts, opts.Metadata = run.MaxAttempts, metadata
-	id, err := rc.InsertTx(ctx, tx, DataFlowArgs{FlowID: FlowRef(run.FlowID), RunID: run.ID}, &opts)
-	if err != nil {
-		return fmt.Errorf("insert River job: %w", err)
 	}
 	q, err := c.store.With(tx)
 	if err != nil {
@@ -129,9 +120,32 @@ func (c *Client) insertJob(ctx context.Context, tx Tx, run *Run, opts river.Inse
 	return nil
 }
 
+// addJob adds a River job for a run, and leaves the run as it is.
+func (c *Client) addJob(ctx context.Context, tx Tx, run *Run, opts river.InsertOpts) (int64, error) {
+	rc, err := c.riverClient()
+	if err != nil {
+		return 0, err
+	}
+	// The args are ids alone; the name is for people who look at River's jobs.
+	metadata, err := json.Marshal(map[string]string{"flow": run.FlowName})
+	if err != nil {
+		return 0, err
+	}
+	opts.MaxAttempts, opts.Metadata = run.MaxAttempts, metadata
+	if !opts.ScheduledAt.After(c.now()) {
+		opts.ScheduledAt = time.Time{} // or River would leave it to its scheduler, which looks every five seconds
+	}
+	id, err := rc.InsertTx(ctx, tx, DataFlowArgs{FlowID: FlowRef(run.FlowID), RunID: run.ID}, &opts)
+	if err != nil {
+		return 0, fmt.Errorf("insert River job: %w", err)
+	}
+	return id, nil
+}
+
 // wake gives the waiting runs of a flow new River jobs, because those that found
 // the flow disabled are gone. A job too many finds its run taken, and does
-// nothing.
+// nothing. The run keeps its RiverJobID, by which an old job that names no run
+// knows it.
 func (c *Client) wake(ctx context.Context, f *Flow) error {
 	rt, ok := f.Runtime.(interface{ insertOpts() river.InsertOpts })
 	if !ok {
@@ -149,7 +163,8 @@ func (c *Client) wake(ctx context.Context, f *Flow) error {
 		errs = append(errs, c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 			opts := rt.insertOpts()
 			opts.ScheduledAt = run.RunAfter
-			return c.insertJob(ctx, tx, run, opts)
+			_, err := c.addJob(ctx, tx, run, opts)
+			return err
 		}))
 	}
 	return errors.Join(errs...)

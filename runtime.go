@@ -73,6 +73,11 @@ type RuntimeDecoder func(data []byte) (Runtime, error)
 // a "class_name" in place of the "type", are read too. A type that neither the
 // library nor decoders know is ErrUnknownType. decoders may be nil.
 func ParseRuntime(data []byte, decoders map[string]RuntimeDecoder) (Runtime, error) {
+	r, err := parseRuntime(data, decoders)
+	return r, public(err)
+}
+
+func parseRuntime(data []byte, decoders map[string]RuntimeDecoder) (Runtime, error) {
 	var head struct {
 		Type      string `json:"type"`
 		ClassName string `json:"class_name"`
@@ -84,12 +89,12 @@ func ParseRuntime(data []byte, decoders map[string]RuntimeDecoder) (Runtime, err
 	if name == "" {
 		name = rubyType(head.ClassName)
 	}
-	decode, ok := decoders[name]
-	if !ok {
-		decode, ok = builtinRuntime(name)
+	decode := decoders[name]
+	if decode == nil {
+		decode = builtinRuntime(name)
 	}
 	switch {
-	case ok:
+	case decode != nil:
 	case head.Type == "" && head.ClassName == "":
 		return nil, fmt.Errorf("read runtime %s: it has no \"type\": %w", clip(string(data)), ErrUnknownType)
 	case head.Type == "":
@@ -98,20 +103,23 @@ func ParseRuntime(data []byte, decoders map[string]RuntimeDecoder) (Runtime, err
 		return nil, fmt.Errorf("read runtime of type %q: %w: supported are %s", head.Type, ErrUnknownType, strings.Join(supportedRuntimes(decoders), ", "))
 	}
 	r, err := decode(data)
+	if err == nil && isNil(r) {
+		err = errors.New("its decoder returned nil")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read runtime of type %q: %w", name, err)
 	}
 	return r, nil
 }
 
-func builtinRuntime(name string) (RuntimeDecoder, bool) {
+func builtinRuntime(name string) RuntimeDecoder {
 	switch name {
 	case Heartbeat{}.Type():
-		return decodeHeartbeat, true
+		return decodeHeartbeat
 	case JobQueue{}.Type():
-		return decodeJobQueue, true
+		return decodeJobQueue
 	default:
-		return nil, false
+		return nil
 	}
 }
 
@@ -161,6 +169,9 @@ func marshalRuntime(r Runtime) (json.RawMessage, error) {
 
 // validateRuntime returns what is wrong with a Runtime's settings.
 func validateRuntime(r Runtime) error {
+	if isNil(r) {
+		return errors.New("it is nil: leave it out for Heartbeat{}")
+	}
 	if r.Type() == "" {
 		return errors.New("its Type is empty")
 	}
@@ -199,11 +210,12 @@ func commonOf(s RuntimeSettings) commonJSON {
 type seconds time.Duration
 
 func (s seconds) MarshalJSON() ([]byte, error) {
-	d := time.Duration(s)
-	if d%time.Second == 0 {
-		return json.Marshal(int64(d / time.Second))
+	sign, whole, rest := "", time.Duration(s)/time.Second, time.Duration(s)%time.Second
+	if s < 0 {
+		sign, whole, rest = "-", -whole, -rest
 	}
-	return json.Marshal(d.Seconds())
+	text := fmt.Sprintf("%s%d.%09d", sign, whole, rest) // a float64 would not hold them all
+	return []byte(strings.TrimSuffix(strings.TrimRight(text, "0"), ".")), nil
 }
 
 func (s *seconds) UnmarshalJSON(data []byte) error {
@@ -214,7 +226,11 @@ func (s *seconds) UnmarshalJSON(data []byte) error {
 	if n == nil {
 		return nil
 	}
-	if math.Abs(*n) > math.MaxInt64/float64(time.Second) {
+	if d, err := time.ParseDuration(string(data) + "s"); err == nil {
+		*s = seconds(d)
+		return nil
+	}
+	if math.Abs(*n) >= math.MaxInt64/float64(time.Second) {
 		return fmt.Errorf("interval %s is out of range", data)
 	}
 	*s = seconds(math.Round(*n * float64(time.Second)))

@@ -23,7 +23,7 @@ type SinkBatch[T any] struct {
 	// ID names the batch. A retry of the batch has the same ID, as long as the
 	// source yields the same records and the batch size is unchanged.
 	ID string
-	// Rows are the records.
+	// Rows are the records. They must not be kept.
 	Rows []T
 	// Keys name the rows, in the same order: the key of the source's record,
 	// with "/2", "/3" … behind it where a transform made several of one.

@@ -73,7 +73,8 @@ type Counter[C any] interface {
 }
 
 // Acker is the power of a source to be told that a checkpoint is committed. It
-// is called after the commit only; an error is logged and changes nothing.
+// is called after the commit only, while Read may be running in another
+// goroutine; an error is logged and changes nothing.
 type Acker[C any] interface {
 	Committed(ctx context.Context, cursor C) error
 }

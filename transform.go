@@ -10,8 +10,8 @@ import (
 // Transform turns the records of a batch into other records. Apply reads in[i],
 // and calls out.Emit(i, v) for each record that comes of it and out.Fail(i, err)
 // if it is bad; an input without either is filtered. Outputs are written in the
-// order in which they are emitted. An error that Apply returns fails the whole
-// attempt.
+// order in which they are emitted; those of one input must be emitted together.
+// An error that Apply returns fails the whole attempt.
 //
 // Apply runs outside any transaction and may be called again for the same
 // records after a failure. in must not be changed or kept.
@@ -63,6 +63,40 @@ func (r *Results[Out]) settle() {
 		}
 	}
 	r.rows, r.origin = r.rows[:kept], r.origin[:kept]
+}
+
+// inputs counts the inputs, of n, that the outputs came of. It is an error if the
+// outputs of one are not together, because their keys number them.
+func (r *Results[Out]) inputs(n int) (count int64, err error) {
+	last := -1
+	var seen []bool // made when the outputs are not in the order of the inputs
+	for j, i := range r.origin {
+		if i < 0 || i >= n {
+			return 0, misplaced(j, i, n)
+		}
+		if i == last {
+			continue
+		}
+		if i < last && seen == nil {
+			seen = make([]bool, n)
+			for _, before := range r.origin[:j] {
+				seen[before] = true
+			}
+		}
+		if seen != nil {
+			if seen[i] {
+				return 0, misplaced(j, i, n)
+			}
+			seen[i] = true
+		}
+		last = i
+		count++
+	}
+	return count, nil
+}
+
+func misplaced(output, input, n int) error {
+	return Permanent(fmt.Errorf("the transform's results do not add up: output %d cannot come of input %d of %d: it must emit the outputs of one input together, and number the inputs from 0", output, input, n))
 }
 
 // Map turns each record into one other. An error fails the record; [Skip]
@@ -178,9 +212,17 @@ func (p pipe[A, B, C]) Apply(ctx context.Context, in []A, out *Results[C]) error
 	if err := p.first.Apply(ctx, in, &mid); err != nil {
 		return err
 	}
+	if _, err := mid.inputs(len(in)); err != nil {
+		return err
+	}
 	mid.settle()
 	var last Results[C]
-	if err := p.second.Apply(ctx, mid.rows, &last); err != nil {
+	if len(mid.rows) > 0 {
+		if err := p.second.Apply(ctx, mid.rows, &last); err != nil {
+			return err
+		}
+	}
+	if _, err := last.inputs(len(mid.rows)); err != nil {
 		return err
 	}
 	for i, err := range mid.failed {
@@ -218,9 +260,11 @@ func (p parallel[In, Out]) Apply(ctx context.Context, in []In, out *Results[Out]
 	var wg sync.WaitGroup
 	for k := range n {
 		wg.Go(func() {
-			errs[k] = guard(func() error {
-				return p.t.Apply(ctx, in[k*len(in)/n:(k+1)*len(in)/n], &parts[k])
-			})
+			part := in[k*len(in)/n : (k+1)*len(in)/n]
+			errs[k] = guard(func() error { return p.t.Apply(ctx, part, &parts[k]) })
+			if errs[k] == nil {
+				_, errs[k] = parts[k].inputs(len(part))
+			}
 		})
 	}
 	wg.Wait()

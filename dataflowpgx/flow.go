@@ -48,6 +48,7 @@ func scanFlow(row pgx.Row) (*dataflow.FlowRecord, error) {
 	if err != nil {
 		return nil, notFound(err)
 	}
+	utc(f.StateAt, f.NextRunAt, f.LastRunAt, f.LastSuccessAt, &f.CreatedAt, &f.UpdatedAt)
 	f.Source, f.Sink, f.RuntimeJSON = json.RawMessage(source), json.RawMessage(sink), json.RawMessage(runtime)
 	f.Guarantee, f.State = dataflow.Guarantee(guarantee), dataflow.FlowState(state)
 	return &f, nil

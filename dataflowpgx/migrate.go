@@ -5,6 +5,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -36,7 +37,7 @@ const sqlMigrationRemove = `delete from {s}dataflow_migration where version = $1
 
 // Migrate brings River's tables and ours up to the newest version.
 func (s *store) Migrate(ctx context.Context) error {
-	return s.locked(ctx, func() error {
+	err := s.locked(ctx, func() error {
 		m, err := s.riverMigrator()
 		if err != nil {
 			return err
@@ -46,6 +47,11 @@ func (s *store) Migrate(ctx context.Context) error {
 		}
 		return s.migrateUp(ctx)
 	})
+	var pe *pgconn.PgError
+	if s.schema != "" && errors.As(err, &pe) && pe.Code == "3F000" { // no such schema
+		return fmt.Errorf("%w: create schema %s first", err, pgx.Identifier{s.schema}.Sanitize())
+	}
+	return err
 }
 
 func (s *store) migrateUp(ctx context.Context) error {
@@ -125,7 +131,7 @@ func (s *store) CheckSchema(ctx context.Context) error {
 	}
 	existing, err := m.ExistingVersions(ctx)
 	if err != nil {
-		return fmt.Errorf("read version of River's tables: %w", err)
+		return migration.Unreadable("River's tables", err)
 	}
 	return migration.Check("River's tables", len(existing), len(m.AllVersions()))
 }
@@ -148,20 +154,45 @@ func (s *store) riverMigrator() (*rivermigrate.Migrator[pgx.Tx], error) {
 	return rivermigrate.New(riverpgxv5.New(s.pool), &rivermigrate.Config{Schema: s.schema, Logger: s.log})
 }
 
-// locked runs fn while this process alone migrates. A pool of one connection
-// has none to spare for the lock.
+// lockInterval is how often whoever waits for another process's migration looks
+// whether it is done.
+const lockInterval = 50 * time.Millisecond
+
+// locked runs fn while this process alone migrates. Whoever waits keeps no
+// connection meanwhile, because fn of another store may need one of the same
+// pool. A pool of one connection has none to spare for the lock.
 func (s *store) locked(ctx context.Context, fn func() error) error {
 	if s.pool.Config().MaxConns < 2 {
 		return fn()
 	}
+	tick := time.NewTicker(lockInterval)
+	defer tick.Stop()
+	for {
+		done, err := s.tryLocked(ctx, fn)
+		if done || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("lock migrations: %w", ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// tryLocked returns false if another process migrates.
+func (s *store) tryLocked(ctx context.Context, fn func() error) (done bool, err error) {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
-		return fmt.Errorf("connect: %w", err)
+		return false, fmt.Errorf("connect: %w", err)
 	}
 	defer conn.Release()
-	if _, err := conn.Exec(ctx, `select pg_advisory_lock($1)`, int64(migrationLock)); err != nil {
-		return fmt.Errorf("lock migrations: %w", err)
+	if err := conn.QueryRow(ctx, `select pg_try_advisory_lock($1)`, int64(migrationLock)).Scan(&done); err != nil {
+		return false, fmt.Errorf("lock migrations: %w", err)
+	}
+	if !done {
+		return false, nil
 	}
 	defer conn.Exec(context.WithoutCancel(ctx), `select pg_advisory_unlock($1)`, int64(migrationLock)) //nolint:errcheck // closing the connection unlocks too
-	return fn()
+	return true, fn()
 }

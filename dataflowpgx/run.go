@@ -170,12 +170,22 @@ func scanRun(row pgx.Row) (*dataflow.Run, error) {
 	if err != nil {
 		return nil, notFound(err)
 	}
+	utc(&r.ScheduledFor, &r.RunAfter, &r.CreatedAt, r.StartedAt, r.EndedAt, r.LeaseUntil)
 	r.State, r.Trigger = dataflow.RunState(state), dataflow.Trigger(trigger)
 	r.FromCursor, r.ToCursor = rawJSON(from), rawJSON(to)
 	if err := json.Unmarshal([]byte(history), &r.Errors); err != nil {
 		return nil, fmt.Errorf("read errors of run %d: %w", r.ID, err)
 	}
 	return &r, nil
+}
+
+// utc puts times into UTC; pgx reads them into the zone of this process.
+func utc(times ...*time.Time) {
+	for _, t := range times {
+		if t != nil {
+			*t = t.UTC()
+		}
+	}
 }
 
 func isUniqueViolation(err error) bool {

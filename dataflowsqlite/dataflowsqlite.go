@@ -88,6 +88,9 @@ func (s *store) InTx(ctx context.Context, fn func(ctx context.Context, tx datafl
 		return err
 	}
 	if err := tx.Commit(); err != nil {
+		if errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil {
+			err = ctx.Err() // because of which database/sql has rolled back by itself
+		}
 		return fmt.Errorf("commit transaction: %w", err)
 	}
 	return nil

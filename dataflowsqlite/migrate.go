@@ -31,14 +31,12 @@ const sqlMigrationAdd = `insert into dataflow_migration (version, name) values (
 
 const sqlMigrationRemove = `delete from dataflow_migration where version = ?`
 
-// Migrate brings River's tables and ours up to the newest version.
+// Migrate brings River's tables and ours up to the newest version, in one
+// transaction, so that of two processes one waits for the other.
 func (s *store) Migrate(ctx context.Context) error {
-	m, err := s.riverMigrator()
+	rivers, err := s.riverMigrator()
 	if err != nil {
 		return err
-	}
-	if _, err := m.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
-		return fmt.Errorf("migrate River's tables: %w", err)
 	}
 	all, err := migration.Load(migrationFiles, "migration")
 	if err != nil {
@@ -48,6 +46,9 @@ func (s *store) Migrate(ctx context.Context) error {
 		return fmt.Errorf("create table dataflow_migration: %w", err)
 	}
 	return s.migrate(ctx, func(tx *sql.Tx, version int) error {
+		if _, err := rivers.MigrateTx(ctx, tx, rivermigrate.DirectionUp, nil); err != nil { //nolint:staticcheck // deprecated for the sake of Postgres's enums; the suite shows that SQLite's steps fit in one transaction
+			return fmt.Errorf("migrate River's tables: %w", err)
+		}
 		for _, m := range migration.Upto(all, version) {
 			if err := step(ctx, tx, m.Up, sqlMigrationAdd, m.Version, m.Name); err != nil {
 				return fmt.Errorf("migrate up to %d (%s): %w", m.Version, m.Name, err)
@@ -63,7 +64,12 @@ func (s *store) MigrateDown(ctx context.Context, to int) error {
 	if err != nil {
 		return err
 	}
-	if version, err := s.version(ctx, s.db); err != nil || version == 0 {
+	version, err := s.version(ctx, s.db)
+	if err != nil {
+		return err
+	}
+	// Without our tables there is nothing that the lock could be taken on.
+	if undo, err := migration.Downto(all, version, to); err != nil || len(undo) == 0 {
 		return err
 	}
 	return s.migrate(ctx, func(tx *sql.Tx, version int) error {
@@ -123,7 +129,7 @@ func (s *store) CheckSchema(ctx context.Context) error {
 	}
 	existing, err := m.ExistingVersions(ctx)
 	if err != nil {
-		return fmt.Errorf("read version of River's tables: %w", err)
+		return migration.Unreadable("River's tables", err)
 	}
 	return migration.Check("River's tables", len(existing), len(m.AllVersions()))
 }

@@ -70,9 +70,10 @@ where (?1 = '' or f.name = ?1) and (?2 = '[]' or r.state in (select value from j
 order by r.id desc limit ?5`
 
 // Runs behind one that is in progress are left out, so that they do not take the
-// places of those that can be worked.
+// places of those that can be worked. Without "indexed by", all the runs that the
+// flows ever had would be read.
 const sqlRunDue = `
-select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
+select ` + runColumns + ` from dataflow_run r indexed by dataflow_run_due join dataflow_flow f on f.id = r.flow_id
 where r.state = 'pending' and r.queue = '' and r.run_after <= {now}
 	and f.state = 'active' and r.flow_id in (select value from json_each(?1))
 	and not exists (select 1 from dataflow_run o where o.flow_id = r.flow_id and o.slot = 0 and o.state = 'in_progress')

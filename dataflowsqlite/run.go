@@ -205,7 +205,7 @@ func secondsText(d time.Duration) string {
 }
 
 func nullJSON(raw json.RawMessage) any {
-	if raw == nil {
+	if len(raw) == 0 {
 		return nil
 	}
 	return string(raw)

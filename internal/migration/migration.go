@@ -21,7 +21,7 @@ type Migration struct {
 
 // Load reads files named NNN_name.up.sql and NNN_name.down.sql, in the order of
 // their numbers. The numbers must begin at 1 and have no gap, and each must have
-// both files.
+// both files, of one name.
 func Load(files fs.FS, dir string) ([]Migration, error) {
 	entries, err := fs.ReadDir(files, dir)
 	if err != nil {
@@ -66,11 +66,14 @@ func load(files fs.FS, dir, file string, byVersion map[int]*Migration) error {
 		m = &Migration{Version: version, Name: name}
 		byVersion[version] = m
 	}
+	half := &m.Down
 	if up {
-		m.Up = string(text)
-	} else {
-		m.Down = string(text)
+		half = &m.Up
 	}
+	if m.Name != name || *half != "" {
+		return fmt.Errorf("number %d is taken by %s", version, m.Name)
+	}
+	*half = string(text)
 	return nil
 }
 
@@ -89,6 +92,12 @@ func Check(what string, have, need int) error {
 	}
 }
 
+// Unreadable returns the error of Check for tables that are at a version which
+// the program cannot make sense of.
+func Unreadable(what string, err error) error {
+	return fmt.Errorf("read version of %s: %w: if they are newer than this program, run a newer program", what, err)
+}
+
 // Upto returns the migrations that lead up from one version to the newest.
 func Upto(all []Migration, from int) []Migration {
 	if from >= len(all) {
@@ -98,9 +107,9 @@ func Upto(all []Migration, from int) []Migration {
 }
 
 // Downto returns the migrations to be undone, newest first, to get from one
-// version to a lower one.
+// version to a lower one; none if it is there or below already.
 func Downto(all []Migration, from, to int) ([]Migration, error) {
-	if to < 0 || from > len(all) {
+	if to < 0 || to > len(all) || from > len(all) {
 		return nil, fmt.Errorf("cannot migrate from version %d down to %d: this program knows 0 to %d", from, to, len(all))
 	}
 	if to >= from {

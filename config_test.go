@@ -1,0 +1,262 @@
+package dataflow_test
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/dataflowpgx"
+	"github.com/activedataflow/dataflow/dataflowsqlite"
+)
+
+// noDatabase is a driver for what must not touch the database.
+type noDatabase struct{}
+
+func (noDatabase) Store(dataflow.StoreOptions) (dataflow.Store, error) { return nil, nil }
+
+// onceNumbers is a source without a cursor.
+type onceNumbers struct{ n int }
+
+func (s onceNumbers) Read(context.Context, dataflow.Request[dataflow.NoCursor]) iter.Seq2[dataflow.Item[int, dataflow.NoCursor], error] {
+	return func(yield func(dataflow.Item[int, dataflow.NoCursor], error) bool) {
+		for i := 1; i <= s.n && yield(dataflow.Item[int, dataflow.NoCursor]{Value: i}, nil); i++ {
+		}
+	}
+}
+
+// discard is a sink that does nothing.
+type discard struct{ appendOnly bool }
+
+func (discard) WriteTx(context.Context, []int) error                 { return nil }
+func (discard) Write(context.Context, dataflow.SinkBatch[int]) error { return nil }
+func (d discard) AppendOnly() bool                                   { return d.appendOnly }
+
+// picky is a source that finds fault with itself.
+type picky struct{ numbers }
+
+func (picky) Validate() error {
+	return errors.Join(errors.New("no path"), &dataflow.ConfigError{Field: "Comma", Reason: "it is a quote"})
+}
+
+// faults returns the faults in an error, by their field.
+func faults(t *testing.T, err error) map[string]string {
+	t.Helper()
+	requirePublic(t, err)
+	found := make(map[string]string)
+	var collect func(err error)
+	collect = func(err error) {
+		if joined, ok := err.(interface{ Unwrap() []error }); ok {
+			for _, e := range joined.Unwrap() {
+				collect(e)
+			}
+			return
+		}
+		if next := errors.Unwrap(err); next != nil {
+			collect(next)
+			return
+		}
+		var ce *dataflow.ConfigError
+		require.ErrorAs(t, err, &ce)
+		require.NotContains(t, found, ce.Field)
+		found[ce.Field] = ce.Reason
+	}
+	collect(err)
+	return found
+}
+
+// requireFaults checks that an error holds just these faults: by their field,
+// with a part of the reason.
+func requireFaults(t *testing.T, err error, want map[string]string) {
+	t.Helper()
+	got := faults(t, err)
+	for field, reason := range want {
+		require.Contains(t, got, field)
+		require.Contains(t, got[field], reason, field)
+		require.ErrorContains(t, err, field+": ")
+		delete(got, field)
+	}
+	require.Empty(t, got)
+}
+
+func TestNewClient_Faults(t *testing.T) {
+	t.Parallel()
+	identity, target := dataflow.Identity[int](), dataflow.ToTx(discard{})
+	withRuntime := func(r dataflow.Runtime) *dataflow.Flow {
+		return dataflow.NewFlow("f", numbers{}, identity, target, &dataflow.FlowOptions{Runtime: r})
+	}
+	withSource := func(s dataflow.Source[int, int]) *dataflow.Flow {
+		return dataflow.NewFlow("f", s, identity, target, nil)
+	}
+	withTransform := func(tr dataflow.Transform[int, int]) *dataflow.Flow {
+		return dataflow.NewFlow("f", numbers{}, tr, target, nil)
+	}
+	withTarget := func(to dataflow.Target[int]) *dataflow.Flow {
+		return dataflow.NewFlow("f", numbers{}, identity, to, nil)
+	}
+	for name, c := range map[string]struct {
+		flow *dataflow.Flow
+		want map[string]string
+	}{
+		"NilFlow":          {nil, map[string]string{`Flows[0]`: "it is nil"}},
+		"ZeroFlow":         {&dataflow.Flow{}, map[string]string{`Flows[""]`: "NewFlow"}},
+		"NilSource":        {withSource(nil), map[string]string{`Flows["f"].Source`: "it is nil"}},
+		"TypedNilSource":   {withSource((*numbers)(nil)), map[string]string{`Flows["f"].Source`: "it is nil"}},
+		"PickySource":      {withSource(picky{}), map[string]string{`Flows["f"].Source`: "no path", `Flows["f"].Source.Comma`: "it is a quote"}},
+		"NilPage":          {dataflow.NewFlow("f", dataflow.Paged[int, int](nil), identity, target, nil), map[string]string{`Flows["f"].Source.Paged`: "nil"}},
+		"NilTransform":     {withTransform(nil), map[string]string{`Flows["f"].Transform`: "it is nil"}},
+		"NilMap":           {withTransform(dataflow.Map[int, int](nil)), map[string]string{`Flows["f"].Transform`: "function is nil"}},
+		"NilFilter":        {withTransform(dataflow.Filter[int](nil)), map[string]string{`Flows["f"].Transform`: "function is nil"}},
+		"NilFlatMap":       {withTransform(dataflow.FlatMap[int, int](nil)), map[string]string{`Flows["f"].Transform`: "function is nil"}},
+		"NilBatch":         {withTransform(dataflow.Batch[int, int](nil)), map[string]string{`Flows["f"].Transform`: "function is nil"}},
+		"NilParallel":      {withTransform(dataflow.Parallel[int, int](2, nil)), map[string]string{`Flows["f"].Transform.transform of Parallel`: "it is nil"}},
+		"NilInPipe":        {withTransform(dataflow.Pipe(dataflow.Map[int, int](nil), identity)), map[string]string{`Flows["f"].Transform.first stage of Pipe`: "function is nil"}},
+		"NilPipe":          {withTransform(dataflow.Pipe[int, int, int](nil, nil)), map[string]string{`Flows["f"].Transform.first stage of Pipe`: "it is nil", `Flows["f"].Transform.second stage of Pipe`: "it is nil"}},
+		"ZeroTarget":       {withTarget(dataflow.Target[int]{}), map[string]string{`Flows["f"].Target`: "it is nil"}},
+		"NilSink":          {withTarget(dataflow.To[int](nil)), map[string]string{`Flows["f"].Target`: "it is nil"}},
+		"NilTxSink":        {withTarget(dataflow.ToTx[int](nil)), map[string]string{`Flows["f"].Target`: "it is nil"}},
+		"TypedNilSink":     {withTarget(dataflow.To[int]((*discard)(nil))), map[string]string{`Flows["f"].Target`: "it is nil"}},
+		"TypedNilTxSink":   {withTarget(dataflow.ToTx[int]((*discard)(nil))), map[string]string{`Flows["f"].Target`: "it is nil"}},
+		"NilSinkFunc":      {withTarget(dataflow.To(dataflow.SinkFunc[int](nil))), map[string]string{`Flows["f"].Target`: "it is nil"}},
+		"NilTxSinkFunc":    {withTarget(dataflow.ToTx(dataflow.TxSinkFunc[int](nil))), map[string]string{`Flows["f"].Target`: "it is nil"}},
+		"AppendsForEver":   {dataflow.NewFlow("f", onceNumbers{}, identity, dataflow.ToTx(discard{appendOnly: true}), nil), map[string]string{`Flows["f"].Target`: "use a source with a cursor"}},
+		"Attempts":         {dataflow.NewFlow("f", numbers{}, identity, target, &dataflow.FlowOptions{MaxAttempts: -1}), map[string]string{`Flows["f"].MaxAttempts`: "-1 is negative: use 1 or more"}},
+		"TypedNilRuntime":  {withRuntime((*dataflow.JobQueue)(nil)), map[string]string{`Flows["f"].Runtime`: "it is nil"}},
+		"Heartbeat":        {withRuntime(dataflow.Heartbeat{Interval: -time.Second, BatchSize: -1}), map[string]string{`Flows["f"].Runtime.Interval`: "-1s is negative", `Flows["f"].Runtime.BatchSize`: "-1 is negative: use 1 or more"}},
+		"JobQueue":         {withRuntime(dataflow.JobQueue{Interval: -1, BatchSize: -2, Priority: 5, Queue: "A"}), map[string]string{`Flows["f"].Runtime.Interval`: "negative", `Flows["f"].Runtime.BatchSize`: "negative", `Flows["f"].Runtime.Priority`: "5 is not one of River's, 1 (highest) to 4", `Flows["f"].Runtime.Queue`: `"A" is not a River queue: use`}},
+		"NegativePriority": {withRuntime(dataflow.JobQueue{Priority: -1}), map[string]string{`Flows["f"].Runtime.Priority`: "-1"}},
+		"PointerToRuntime": {withRuntime(&dataflow.JobQueue{Priority: 9}), map[string]string{`Flows["f"].Runtime.Priority`: "9"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := dataflow.NewClient(noDatabase{}, &dataflow.Config{Flows: []*dataflow.Flow{c.flow}})
+			requireFaults(t, err, c.want)
+		})
+	}
+}
+
+func TestNewClient_Names(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"":                        "it is empty",
+		strings.Repeat("n", 201):  "it has 201 bytes: the most are 200",
+		strings.Repeat("é", 101):  "it has 202 bytes",
+		"a\tb":                    "control character U+0009",
+		"a\x00":                   "control character U+0000",
+		"\x7f":                    "control character U+007F",
+		" a":                      "space",
+		"a ":                      "space",
+		" ":                       "space",
+		"a\xff":                   "UTF-8",
+		"a":                       "",
+		"Ünïcode / with: \"all\"": "",
+		strings.Repeat("n", 200):  "",
+	} {
+		flow := dataflow.NewFlow(name, numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), nil)
+		_, err := dataflow.NewClient(noDatabase{}, &dataflow.Config{Flows: []*dataflow.Flow{flow}})
+		if want == "" {
+			require.NoError(t, err, "%q", name)
+			continue
+		}
+		got := faults(t, err)
+		require.Len(t, got, 1, "%q", name)
+		for field, reason := range got {
+			require.True(t, strings.HasPrefix(field, "Flows[") && strings.HasSuffix(field, "].Name"), field)
+			require.Contains(t, reason, want)
+		}
+	}
+}
+
+func TestNewClient_Queues(t *testing.T) {
+	t.Parallel()
+	for queue, ok := range map[string]bool{
+		"": true, "etl": true, "etl-2_b": true, "0": true, strings.Repeat("q", 64): true,
+		"ETL": false, "e t l": false, "_": false, "a__b": false, "a-": false, "é": false, "a.b": false, strings.Repeat("q", 65): false,
+	} {
+		flow := dataflow.NewFlow("f", numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{Runtime: dataflow.JobQueue{Queue: queue}})
+		_, err := dataflow.NewClient(noDatabase{}, &dataflow.Config{Flows: []*dataflow.Flow{flow}})
+		if ok {
+			require.NoError(t, err, "%q", queue)
+			continue
+		}
+		requireFaults(t, err, map[string]string{`Flows["f"].Runtime.Queue`: "use up to 64 lower-case letters"})
+	}
+}
+
+// What NewClient lets pass must suit River too.
+func TestNewClient_QueuesSuitRiver(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		var flows []*dataflow.Flow
+		for _, queue := range []string{"etl-2_b", "0", "a-b", strings.Repeat("q", 64)} {
+			flows = append(flows, dataflow.NewFlow(queue, numbers{n: 1}, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{Runtime: dataflow.JobQueue{Queue: queue}}))
+		}
+		client := t.registered(flows...)
+		for _, flow := range flows {
+			_, err := t.execute(client, flow.Name)
+			require.NoError(t, err)
+		}
+	})
+}
+
+func TestNewClient_AllAtOnce(t *testing.T) {
+	t.Parallel()
+	twin := func() *dataflow.Flow {
+		return dataflow.NewFlow("twin", numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), nil)
+	}
+	config := &dataflow.Config{
+		Flows: []*dataflow.Flow{
+			twin(), nil, twin(),
+			dataflow.NewFlow[int, int, int](" x", nil, nil, dataflow.Target[int]{}, &dataflow.FlowOptions{Runtime: dataflow.JobQueue{Priority: 5}, MaxAttempts: -3}),
+		},
+		MaxWorkers: -1, PollInterval: -time.Second, Schema: "ours", River: &river.Config{Schema: "theirs"},
+	}
+	want := map[string]string{
+		`MaxWorkers`:                   "-1 is not from 1 to 10000, nor 0 for 10",
+		`PollInterval`:                 "-1s is negative: use a positive duration, or 0 for 1s",
+		`Schema`:                       `"ours" is not River.Schema, "theirs": leave one of them empty`,
+		`Flows["twin"].Name`:           "two flows have this name",
+		`Flows[1]`:                     "it is nil",
+		`Flows[" x"].Name`:             "space",
+		`Flows[" x"].Source`:           "it is nil",
+		`Flows[" x"].Transform`:        "it is nil",
+		`Flows[" x"].Target`:           "it is nil",
+		`Flows[" x"].MaxAttempts`:      "-3 is negative",
+		`Flows[" x"].Runtime.Priority`: "5 is not one of River's",
+	}
+	_, err := dataflow.NewClient(noDatabase{}, config)
+	requireFaults(t, err, want)
+
+	want[`driver`] = "use pgxpool.New"
+	_, err = dataflow.NewClient(dataflowpgx.New(nil), config)
+	requireFaults(t, err, want)
+}
+
+func TestNewClient_Driver(t *testing.T) {
+	t.Parallel()
+	_, err := dataflow.NewClient(nil, nil)
+	requireFaults(t, err, map[string]string{"driver": "dataflowpgx.New(pool) or dataflowsqlite.New(db)"})
+	_, err = dataflow.NewClient((*noDatabase)(nil), nil)
+	requireFaults(t, err, map[string]string{"driver": "it is nil"})
+	_, err = dataflow.NewClient(dataflowpgx.New(nil), nil)
+	requireFaults(t, err, map[string]string{"driver": "dataflowpgx.New is nil: use pgxpool.New"})
+	_, err = dataflow.NewClient(dataflowsqlite.New(nil), nil)
+	requireFaults(t, err, map[string]string{"driver": "dataflowsqlite.New is nil: use sql.Open"})
+	driver := sqlite(t, migratedFile(t)).driver
+	_, err = dataflow.NewClient(driver, &dataflow.Config{Schema: "s"})
+	requireFaults(t, err, map[string]string{"Schema": `SQLite has no schemas, such as "s": leave it empty`})
+	_, err = dataflow.NewClient(driver, &dataflow.Config{River: &river.Config{Schema: "s"}})
+	requireFaults(t, err, map[string]string{"Schema": "leave it empty"})
+	_, err = dataflow.NewClient(noDatabase{}, &dataflow.Config{MaxWorkers: 10_001})
+	requireFaults(t, err, map[string]string{"MaxWorkers": "10001"})
+	_, err = dataflow.NewClient(noDatabase{}, &dataflow.Config{Schema: "s", River: &river.Config{Schema: "s"}})
+	require.NoError(t, err)
+	_, err = dataflow.NewClient(noDatabase{}, nil)
+	require.NoError(t, err)
+}

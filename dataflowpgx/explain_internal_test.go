@@ -1,0 +1,86 @@
+package dataflowpgx
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/dbtest"
+)
+
+const sqlManyRuns = `
+insert into dataflow_flow (name, source, sink, runtime, guarantee)
+select 'flow ' || i, '{}', '{}', '{}', 'exactly_once' from generate_series(1, 20) i;
+
+insert into dataflow_run (flow_id, trigger, state, scheduled_for, run_after, created_at, started_at, ended_at, max_attempts, attempt, river_job_id)
+select 1 + i % 20, 'schedule', (array['success', 'failed', 'cancelled'])[1 + i % 3], t, t, t, t, t, 5, 1, i
+from (select i, now() - i * interval '1 minute' as t from generate_series(1, 20000) i) finished;
+
+insert into dataflow_run (flow_id, trigger, state, scheduled_for, run_after, created_at, max_attempts, slot, lease_until)
+select i, 'schedule', 'in_progress', now(), now(), now(), 5, 0, now() + i * interval '1 second' from generate_series(1, 5) i;
+
+insert into dataflow_run (flow_id, trigger, scheduled_for, run_after, created_at, max_attempts)
+select 1 + i % 20, 'manual', now(), now() + (i - 30) * interval '1 minute', now(), 5 from generate_series(1, 60) i;
+
+analyze;
+`
+
+// TestExplain wants that the cost of what is asked again and again does not grow
+// with the runs that have finished.
+func TestExplain(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Postgres(t)
+	st, err := New(pool).Store(dataflow.StoreOptions{})
+	require.NoError(t, err)
+	require.NoError(t, st.Migrate(t.Context()))
+	_, err = pool.Exec(t.Context(), sqlManyRuns)
+	require.NoError(t, err)
+	text := st.(*store).text //nolint:forcetypeassert // it is our own
+
+	for name, c := range map[string]struct {
+		sql, types, args string
+		indexes          []string
+	}{
+		"Due":   {text(sqlRunDue), "bigint[], integer", "array[7, 8, 9], 100", []string{"dataflow_run_due", "dataflow_run_slot"}},
+		"Lease": {"select id from dataflow_run where state = 'in_progress' and lease_until < $1", "timestamptz", "now()", []string{"dataflow_run_lease"}},
+		"Job":   {text(sqlRunByJob), "bigint", "77", []string{"dataflow_run_job"}},
+		"Claim": {text(sqlRunClaim), "bigint, text, bigint, text, boolean", "20066, 'w', 1, 'v', false", []string{"dataflow_run_pkey", "dataflow_run_slot"}},
+		"Wait":  {text(sqlRunWaiting), "bigint, text", "7, 'now'", []string{"dataflow_run_waiting"}},
+	} {
+		for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
+			t.Run(name+"/"+mode, func(t *testing.T) {
+				t.Parallel()
+				plan := explain(t, pool, mode, c.sql, c.types, c.args)
+				require.NotContains(t, plan, "Seq Scan on dataflow_run", plan)
+				for _, index := range c.indexes {
+					require.Contains(t, plan, index, plan)
+				}
+			})
+		}
+	}
+}
+
+// explain returns the plan of a prepared statement, as pgx runs it.
+func explain(t *testing.T, pool *pgxpool.Pool, mode, sql, types, args string) string {
+	t.Helper()
+	tx, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer tx.Rollback(t.Context()) //nolint:errcheck // nothing is kept
+	_, err = tx.Exec(t.Context(), fmt.Sprintf("set local plan_cache_mode = %s; prepare asked (%s) as %s", mode, types, sql))
+	require.NoError(t, err)
+	defer tx.Exec(t.Context(), "deallocate asked") //nolint:errcheck // the pool's connection is closed soon
+	rows, err := tx.Query(t.Context(), "explain execute asked ("+args+")")
+	require.NoError(t, err)
+	var lines []string
+	for rows.Next() {
+		var line string
+		require.NoError(t, rows.Scan(&line))
+		lines = append(lines, line)
+	}
+	require.NoError(t, rows.Err())
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,86 @@
+package dataflowpgx_test
+
+import (
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/dataflowpgx"
+	"github.com/activedataflow/dataflow/internal/dbtest"
+)
+
+// newPool returns a pool on a fresh database, with settings of its own.
+func newPool(t *testing.T, set func(config *pgxpool.Config)) *pgxpool.Pool {
+	t.Helper()
+	config := dbtest.Postgres(t).Config()
+	set(config)
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+func newStore(t *testing.T, pool *pgxpool.Pool) dataflow.Store {
+	t.Helper()
+	store, err := dataflowpgx.New(pool).Store(dataflow.StoreOptions{Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	return store
+}
+
+func TestNew_NilPool(t *testing.T) {
+	t.Parallel()
+	_, err := dataflowpgx.New(nil).Store(dataflow.StoreOptions{})
+	var ce *dataflow.ConfigError
+	require.ErrorAs(t, err, &ce)
+	require.ErrorContains(t, err, "dataflowpgx.New")
+	_, err = dataflow.NewClient(dataflowpgx.New(nil), nil)
+	require.ErrorAs(t, err, &ce)
+}
+
+// A store without a schema is where the search path leads.
+func TestStore_SearchPath(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, func(config *pgxpool.Config) { config.ConnConfig.RuntimeParams["search_path"] = "etl" })
+	_, err := pool.Exec(t.Context(), "create schema etl")
+	require.NoError(t, err)
+	store := newStore(t, pool)
+	for range 2 {
+		require.NoError(t, store.Migrate(t.Context()))
+		require.NoError(t, store.CheckSchema(t.Context()))
+	}
+	var elsewhere int
+	require.NoError(t, pool.QueryRow(t.Context(), "select count(*) from pg_tables where schemaname = 'public'").Scan(&elsewhere))
+	require.Zero(t, elsewhere)
+	require.NoError(t, store.MigrateDown(t.Context(), 0))
+	require.ErrorContains(t, store.CheckSchema(t.Context()), "call client.Migrate")
+}
+
+func TestMigrate_OneConnection(t *testing.T) {
+	t.Parallel()
+	store := newStore(t, newPool(t, func(config *pgxpool.Config) { config.MaxConns = 1 }))
+	require.NoError(t, store.Migrate(t.Context()))
+	require.NoError(t, store.CheckSchema(t.Context()))
+	require.NoError(t, store.MigrateDown(t.Context(), 0))
+}
+
+// One connection holds the lock, the other one migrates; nobody else may keep
+// it.
+func TestMigrate_TwoConnectionsAtOnce(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, func(config *pgxpool.Config) { config.MaxConns = 2 })
+	errs := make([]error, 4)
+	var wg sync.WaitGroup
+	for i := range errs {
+		store := newStore(t, pool)
+		wg.Go(func() { errs[i] = store.Migrate(t.Context()) })
+	}
+	wg.Wait()
+	require.NoError(t, errors.Join(errs...))
+	require.NoError(t, newStore(t, pool).CheckSchema(t.Context()))
+	require.Zero(t, pool.Stat().AcquiredConns())
+}

@@ -1,0 +1,60 @@
+package dataflowsqlite
+
+import (
+	"database/sql"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/dbtest"
+)
+
+// TestExplain wants that the cost of what is asked again and again does not grow
+// with the runs that have finished.
+func TestExplain(t *testing.T) {
+	t.Parallel()
+	db := dbtest.SQLite(t)
+	st, err := New(db).Store(dataflow.StoreOptions{})
+	require.NoError(t, err)
+	require.NoError(t, st.Migrate(t.Context()))
+	text := st.(*store).text //nolint:forcetypeassert // it is our own
+
+	for name, c := range map[string]struct {
+		sql     string
+		indexes []string
+	}{
+		"Due":   {text(sqlRunDue), []string{"dataflow_run_due", "dataflow_run_slot"}},
+		"Lease": {"select id from dataflow_run where state = 'in_progress' and lease_until < ?", []string{"dataflow_run_lease"}},
+		"Job":   {text(sqlRunByJob), []string{"dataflow_run_job"}},
+		"Claim": {text(sqlRunClaim), []string{"SEARCH r USING INTEGER PRIMARY KEY", "dataflow_run_slot"}},
+		"Wait":  {text(sqlRunWaiting), []string{"dataflow_run_waiting"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			plan := explain(t, db, c.sql)
+			require.NotContains(t, plan, "SCAN r", plan)
+			require.NotContains(t, plan, "SCAN o", plan)
+			for _, index := range c.indexes {
+				require.Contains(t, plan, index, plan)
+			}
+		})
+	}
+}
+
+func explain(t *testing.T, db *sql.DB, query string) string {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), "explain query plan "+query, 1, 2, 3, 4, 5)
+	require.NoError(t, err)
+	defer rows.Close() //nolint:errcheck // rows.Err tells what matters
+	var lines []string
+	for rows.Next() {
+		var id, parent, unused int
+		var detail string
+		require.NoError(t, rows.Scan(&id, &parent, &unused, &detail))
+		lines = append(lines, detail)
+	}
+	require.NoError(t, rows.Err())
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,68 @@
+package dataflowsqlite_test
+
+import (
+	"context"
+	"database/sql"
+	"log/slog"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/dataflowsqlite"
+	"github.com/activedataflow/dataflow/internal/dbtest"
+)
+
+func TestNew_NilDB(t *testing.T) {
+	t.Parallel()
+	_, err := dataflowsqlite.New(nil).Store(dataflow.StoreOptions{})
+	var ce *dataflow.ConfigError
+	require.ErrorAs(t, err, &ce)
+	require.ErrorContains(t, err, "dataflowsqlite.New")
+	_, err = dataflow.NewClient(dataflowsqlite.New(nil), nil)
+	require.ErrorAs(t, err, &ce)
+}
+
+// Whoever forgets to limit the connections to one still gets transactions that
+// wait for each other at their beginning, where waiting is possible.
+func TestInTx_ManyConnections(t *testing.T) {
+	t.Parallel()
+	db := dbtest.SQLite(t)
+	db.SetMaxOpenConns(8)
+	store, err := dataflowsqlite.New(db).Store(dataflow.StoreOptions{Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	require.NoError(t, store.Migrate(t.Context()))
+	_, err = db.ExecContext(t.Context(), "create table counter (n integer)")
+	require.NoError(t, err)
+	_, err = db.ExecContext(t.Context(), "insert into counter (n) values (0)")
+	require.NoError(t, err)
+
+	errs := make([]error, 8)
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() { errs[i] = store.InTx(t.Context(), increase) })
+	}
+	wg.Wait()
+	for _, err := range errs {
+		require.NoError(t, err)
+	}
+	var n int
+	require.NoError(t, db.QueryRowContext(t.Context(), "select n from counter").Scan(&n))
+	require.Equal(t, len(errs), n)
+}
+
+// increase reads and then writes, which a transaction may not do on a database
+// that another one has changed in between.
+func increase(ctx context.Context, _ dataflow.Tx) error {
+	tx, ok := dataflowsqlite.TxFrom(ctx)
+	if !ok {
+		return sql.ErrTxDone
+	}
+	var n int
+	if err := tx.QueryRowContext(ctx, "select n from counter").Scan(&n); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, "update counter set n = ?", n+1)
+	return err
+}

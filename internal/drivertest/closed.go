@@ -1,0 +1,101 @@
+package drivertest
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+func closedRules() []rule {
+	return []rule{
+		{name: "Queries", run: closedQueries},
+		{name: "InTx", run: closedInTx},
+		{name: "WithinTx", run: closedWithinTx},
+		{name: "Migrations", run: closedMigrations},
+	}
+}
+
+// callAll calls every query, and returns their errors by name.
+func callAll(ctx context.Context, q dataflow.Queries) map[string]error {
+	errs := make(map[string]error)
+	note := func(name string, err error) { errs[name] = err }
+	_, err := q.FlowUpsert(ctx, definition("orders"))
+	note("FlowUpsert", err)
+	_, err = q.FlowByID(ctx, 1)
+	note("FlowByID", err)
+	_, err = q.FlowByName(ctx, "orders")
+	note("FlowByName", err)
+	_, err = q.FlowList(ctx, &dataflow.FlowListParams{Limit: 1})
+	note("FlowList", err)
+	_, err = q.FlowSetState(ctx, &dataflow.FlowStateParams{ID: 1, State: dataflow.FlowActive})
+	note("FlowSetState", err)
+	_, err = q.RunInsert(ctx, &dataflow.RunInsertParams{FlowID: 1, UniqueKey: "now", MaxAttempts: 1})
+	note("RunInsert", err)
+	note("RunSetJob", q.RunSetJob(ctx, 1, 1, "etl"))
+	_, err = q.RunByID(ctx, 1)
+	note("RunByID", err)
+	_, err = q.RunByJob(ctx, 1)
+	note("RunByJob", err)
+	_, err = q.RunList(ctx, &dataflow.RunListParams{Limit: 1})
+	note("RunList", err)
+	_, err = q.RunDue(ctx, []int64{1}, 1)
+	note("RunDue", err)
+	_, err = q.RunClaim(ctx, claimParams(1))
+	note("RunClaim", err)
+	held, err := q.RunCheckpoint(ctx, &dataflow.RunCheckpointParams{RunID: 1, FlowID: 1, Cursor: json.RawMessage("1")})
+	note("RunCheckpoint", err)
+	if held {
+		note("RunCheckpoint", nil)
+	}
+	_, err = q.RunEnd(ctx, &dataflow.RunEndParams{RunID: 1, FlowID: 1, State: dataflow.RunSuccess})
+	note("RunEnd", err)
+	return errs
+}
+
+// requireRefused wants an error of the connection, not one that says that there
+// is no row.
+func (t *test) requireRefused(errs map[string]error) {
+	t.Helper()
+	require.NotEmpty(t, errs)
+	for name, err := range errs {
+		require.Error(t, err, name)
+		require.NotErrorIs(t, err, dataflow.ErrNotFound, name)
+		require.NotErrorIs(t, err, dataflow.ErrFenced, name)
+	}
+}
+
+func closedQueries(t *test) {
+	t.db.Close()
+	t.requireRefused(callAll(t.Context(), t.store))
+}
+
+func closedInTx(t *test) {
+	t.db.Close()
+	err := t.store.InTx(t.Context(), func(context.Context, dataflow.Tx) error {
+		require.Fail(t, "called without a transaction")
+		return nil
+	})
+	require.ErrorContains(t, err, "begin transaction")
+}
+
+// A transaction that is over takes no more queries.
+func closedWithinTx(t *test) {
+	tx, end, err := t.db.Begin(t.Context())
+	require.NoError(t, err)
+	q, err := t.store.With(tx)
+	require.NoError(t, err)
+	require.NoError(t, end(false))
+	t.requireRefused(callAll(t.Context(), q))
+}
+
+func closedMigrations(t *test) {
+	t.db.Close()
+	t.requireRefused(map[string]error{
+		"Migrate":     t.store.Migrate(t.Context()),
+		"MigrateDown": t.store.MigrateDown(t.Context(), 0),
+		"CheckSchema": t.store.CheckSchema(t.Context()),
+	})
+}

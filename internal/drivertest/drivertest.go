@@ -1,0 +1,129 @@
+// Package drivertest is the suite that every [dataflow.Driver] passes. Each rule
+// of storage is a subtest of [Run], on a fresh database of its own; a driver's
+// tests open that database and say what it can do.
+package drivertest
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// Features are what not every driver has. What needs one that is false is left
+// out, and logged.
+type Features struct {
+	// Schemas: the tables can be put into a schema of a given name.
+	Schemas bool
+	// ConcurrentWriters: two transactions that write can be open at once.
+	ConcurrentWriters bool
+}
+
+func (f Features) names() []string {
+	var have []string
+	if f.Schemas {
+		have = append(have, schemas)
+	}
+	if f.ConcurrentWriters {
+		have = append(have, concurrentWriters)
+	}
+	return have
+}
+
+const (
+	schemas           = "Schemas"
+	concurrentWriters = "ConcurrentWriters"
+)
+
+// Database is a fresh database, as a driver's tests open it. Its
+// statements are those that all databases understand.
+type Database interface {
+	// Driver is the driver to be tested.
+	Driver() dataflow.Driver
+	// Another opens the same database with connections of its own, as another
+	// process does.
+	Another(t *testing.T) dataflow.Driver
+	// Close closes the connections of Driver.
+	Close()
+
+	// Exec runs a statement in a transaction of its own.
+	Exec(ctx context.Context, sql string) error
+	// ExecTx runs a statement in the transaction that TxFrom finds in ctx. It
+	// returns false if there is none.
+	ExecTx(ctx context.Context, sql string) (bool, error)
+	// Rows returns what a query yields.
+	Rows(ctx context.Context, sql string) ([][]any, error)
+	// Tables returns the names of a schema's tables. Empty: the default schema.
+	Tables(ctx context.Context, schema string) ([]string, error)
+	// Begin begins a transaction of the caller's own. end commits it or rolls
+	// it back.
+	Begin(ctx context.Context) (tx dataflow.Tx, end func(commit bool) error, err error)
+}
+
+// group holds the rules of one subject.
+type group struct {
+	name  string
+	cases []rule
+	// empty leaves the database without tables.
+	empty bool
+}
+
+// rule is one subtest.
+type rule struct {
+	name  string
+	run   func(t *test)
+	needs string // a feature, or empty
+}
+
+func groups() []group {
+	return []group{
+		{name: "Migrate", cases: migrateRules(), empty: true},
+		{name: "CheckSchema", cases: checkRules(), empty: true},
+		{name: "Schema", cases: schemaRules(), empty: true},
+		{name: "Flow", cases: flowRules()},
+		{name: "FlowList", cases: flowListRules()},
+		{name: "RunInsert", cases: runInsertRules()},
+		{name: "RunJob", cases: runJobRules()},
+		{name: "RunList", cases: runListRules()},
+		{name: "RunDue", cases: runDueRules()},
+		{name: "RunClaim", cases: claimRules()},
+		{name: "Race", cases: raceRules()},
+		{name: "RunCheckpoint", cases: checkpointRules()},
+		{name: "Cursor", cases: cursorRules()},
+		{name: "RunEnd", cases: endRules()},
+		{name: "Transition", cases: transitionRules()},
+		{name: "Clock", cases: clockRules()},
+		{name: "Tx", cases: txRules()},
+		{name: "River", cases: riverRules()},
+		{name: "Closed", cases: closedRules()},
+	}
+}
+
+// Run puts a driver through the suite. open returns a fresh database: an empty
+// one, or, where migrated is true, one that may have been migrated already if
+// that is quicker than to migrate it.
+func Run(t *testing.T, open func(t *testing.T, migrated bool) Database, features Features) {
+	t.Helper()
+	have := features.names()
+	for _, g := range groups() {
+		t.Run(g.name, func(t *testing.T) {
+			t.Parallel()
+			var leftOut []string
+			for _, r := range g.cases {
+				if r.needs != "" && !slices.Contains(have, r.needs) {
+					leftOut = append(leftOut, r.name+" (needs "+r.needs+")")
+					continue
+				}
+				t.Run(r.name, func(t *testing.T) {
+					t.Parallel()
+					r.run(newTest(t, open(t, !g.empty), features, !g.empty))
+				})
+			}
+			if len(leftOut) > 0 {
+				t.Logf("left out for this driver: %s", strings.Join(leftOut, ", "))
+			}
+		})
+	}
+}

@@ -1,0 +1,214 @@
+package drivertest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+func flowRules() []rule {
+	return []rule{
+		{name: "New", run: flowNew},
+		{name: "AgainUnchanged", run: flowAgainUnchanged},
+		{name: "AgainChanged", run: flowAgainChanged},
+		{name: "AgainKeepsOutcome", run: flowAgainKeepsOutcome},
+		{name: "NewAtOnce", run: flowNewAtOnce},
+		{name: "NotFound", run: flowNotFound},
+		{name: "Names", run: flowNames},
+		{name: "NameTooLong", run: flowNameTooLong},
+		{name: "JSON", run: flowJSON},
+		{name: "SetState", run: flowSetState},
+		{name: "SetStateAgain", run: flowSetStateAgain},
+		{name: "SetStateInvalid", run: flowSetStateInvalid},
+	}
+}
+
+func flowNew(t *test) {
+	f := t.flow("orders")
+	t.requireNow(&f.CreatedAt)
+	want := &dataflow.FlowRecord{
+		ID: f.ID, Name: "orders", Source: f.Source, Sink: f.Sink, RuntimeJSON: f.RuntimeJSON,
+		Guarantee: "exactly_once", State: dataflow.FlowActive, CodeVersion: "v1", DefinitionHash: "a1",
+		CreatedAt: f.CreatedAt, UpdatedAt: f.CreatedAt,
+	}
+	require.Equal(t, want, f)
+	require.Positive(t, f.ID)
+	d := definition("orders")
+	require.JSONEq(t, string(d.Source), string(f.Source))
+	require.JSONEq(t, string(d.Sink), string(f.Sink))
+	require.JSONEq(t, string(d.Runtime), string(f.RuntimeJSON))
+	require.Equal(t, f, t.flowByID(f.ID))
+	byName, err := t.store.FlowByName(t.Context(), "orders")
+	require.NoError(t, err)
+	require.Equal(t, f, byName)
+}
+
+// A new version of the code is noted; it alone does not move updated_at.
+func flowAgainUnchanged(t *test) {
+	c := t.clocked()
+	f := t.flow("orders")
+	t.setState(f.ID, dataflow.FlowInactive)
+	want := t.flowByID(f.ID)
+	c.advance(time.Hour)
+	d := definition("orders")
+	d.CodeVersion = "v2"
+	got, err := t.store.FlowUpsert(t.Context(), d)
+	require.NoError(t, err)
+	want.CodeVersion = "v2"
+	require.Equal(t, want, got)
+	require.Equal(t, dataflow.FlowInactive, got.State)
+}
+
+func flowAgainChanged(t *test) {
+	c := t.clocked()
+	f := t.flow("orders")
+	t.setState(f.ID, dataflow.FlowInactive)
+	want := t.flowByID(f.ID)
+	want.UpdatedAt = c.advance(time.Hour)
+	d := definition("orders")
+	d.Source, d.Sink, d.Runtime = raw(`{"type":"s2"}`), raw(`{"type":"t2"}`), raw(`{"type":"r2"}`)
+	d.Hash, d.Guarantee = "a2", "at_least_once"
+	got, err := t.store.FlowUpsert(t.Context(), d)
+	require.NoError(t, err)
+	require.JSONEq(t, `[{"type":"s2"},{"type":"t2"},{"type":"r2"}]`, string(raw("[%s,%s,%s]", got.Source, got.Sink, got.RuntimeJSON)))
+	want.Source, want.Sink, want.RuntimeJSON = got.Source, got.Sink, got.RuntimeJSON
+	want.DefinitionHash, want.Guarantee = "a2", "at_least_once"
+	require.Equal(t, want, got)
+	require.Equal(t, got, t.flowByID(f.ID))
+	require.EqualValues(t, 1, t.number("select count(*) from dataflow_flow"))
+}
+
+func flowAgainKeepsOutcome(t *test) {
+	f := t.flow("orders")
+	t.finished(f.ID, dataflow.RunSuccess)
+	t.end(failing(t.inProgress(f.ID), dataflow.RunFailed, "disk full"))
+	want := t.flowByID(f.ID)
+	require.Equal(t, 1, want.Failures)
+	require.NotNil(t, want.LastSuccessAt)
+	require.Equal(t, want, t.flow("orders"))
+}
+
+func flowNewAtOnce(t *test) {
+	stores := []dataflow.Store{t.store, t.another()}
+	flows, errs := make([]*dataflow.FlowRecord, 8), make([]error, 8)
+	atOnce(8, func(i int) { flows[i], errs[i] = stores[i%2].FlowUpsert(t.Context(), definition("orders")) })
+	require.NoError(t, errors.Join(errs...))
+	for _, f := range flows {
+		require.Equal(t, flows[0], f)
+	}
+}
+
+func flowNotFound(t *test) {
+	f := t.flow("orders")
+	_, err := t.store.FlowByID(t.Context(), f.ID+1)
+	require.ErrorIs(t, err, dataflow.ErrNotFound)
+	for _, name := range []string{"Orders", "order", "orders ", "orders%", "", "order_"} {
+		_, err = t.store.FlowByName(t.Context(), name)
+		require.ErrorIs(t, err, dataflow.ErrNotFound, name)
+	}
+	_, err = t.store.FlowSetState(t.Context(), &dataflow.FlowStateParams{ID: f.ID + 1, State: dataflow.FlowInactive})
+	require.ErrorIs(t, err, dataflow.ErrNotFound)
+}
+
+// oddNames are names of which no two are the same to a database that compares
+// bytes.
+func oddNames() []string {
+	return []string{
+		"orders", "Orders", "ORDERS", "o", "Z", "a b", "a-b", "a_b", "a%b", `it's "quoted"`, `back\slash`, "$1 ?1 {s} {now}",
+		"'; drop table dataflow_flow; --", "é", "e\u0301", "straße", "strasse", "日本語のフロー", "😀", "\ufffd", "ﬁ", "fi",
+		"\u202eright to left", "1", "01", "null", strings.Repeat("x", 200), strings.Repeat("é", 100), strings.Repeat("😀", 50),
+	}
+}
+
+func flowNames(t *test) {
+	seen := make(map[int64]bool)
+	for _, name := range oddNames() {
+		f := t.flow(name)
+		require.Equal(t, name, f.Name)
+		byName, err := t.store.FlowByName(t.Context(), name)
+		require.NoError(t, err, name)
+		require.Equal(t, f, byName)
+		require.False(t, seen[f.ID], name)
+		seen[f.ID] = true
+		require.Equal(t, name, t.pending(f.ID).FlowName)
+		runs, err := t.store.RunList(t.Context(), &dataflow.RunListParams{Flow: name, Limit: 10})
+		require.NoError(t, err)
+		require.Len(t, runs, 1, name)
+	}
+}
+
+func flowNameTooLong(t *test) {
+	for _, name := range []string{"", strings.Repeat("x", 201)} {
+		_, err := t.store.FlowUpsert(t.Context(), definition(name))
+		require.Error(t, err)
+	}
+	require.Zero(t, t.number("select count(*) from dataflow_flow"))
+}
+
+// sameJSON compares without loss of numbers.
+func (t *test) sameJSON(want, got json.RawMessage) {
+	t.Helper()
+	decode := func(data []byte) (v any) {
+		dec := json.NewDecoder(bytes.NewReader(data))
+		dec.UseNumber()
+		require.NoError(t, dec.Decode(&v), string(data))
+		return v
+	}
+	require.Equal(t, decode(want), decode(got))
+}
+
+func flowJSON(t *test) {
+	d := definition("orders")
+	d.Source = raw(`{"b":[1,{"c":null}],"a":"é \"q\" \\ 日本 😀","big":9007199254740993,"f":1.0,"empty":{},"t":true}`)
+	d.Sink = raw(`{"type":"x","options":{"sql":"select 'it''s' -- ? $1 {s}{now}","z":[[],[[]]]}}`)
+	d.Runtime = raw(`{"type":"job_queue","queue":"etl","priority":null,"batch_size":1000,"enabled":true,"interval":0.5}`)
+	f, err := t.store.FlowUpsert(t.Context(), d)
+	require.NoError(t, err)
+	t.sameJSON(d.Source, f.Source)
+	t.sameJSON(d.Sink, f.Sink)
+	t.sameJSON(d.Runtime, f.RuntimeJSON)
+}
+
+func flowSetState(t *test) {
+	c := t.clocked()
+	want, other := t.flow("orders"), t.flow("other")
+	now := c.advance(time.Hour)
+	got, err := t.store.FlowSetState(t.Context(), &dataflow.FlowStateParams{
+		ID: want.ID, State: dataflow.FlowInactive, Actor: "ann@example.com", Reason: "émigration d'été",
+	})
+	require.NoError(t, err)
+	want.State, want.StateBy, want.StateReason = dataflow.FlowInactive, "ann@example.com", "émigration d'été"
+	want.StateAt, want.UpdatedAt = &now, now
+	require.Equal(t, want, got)
+	require.Equal(t, want, t.flowByID(want.ID))
+	require.Equal(t, other, t.flowByID(other.ID))
+}
+
+func flowSetStateAgain(t *test) {
+	c := t.clocked()
+	f := t.flow("orders")
+	for i, state := range []dataflow.FlowState{dataflow.FlowInactive, dataflow.FlowInactive, dataflow.FlowActive} {
+		now := c.advance(time.Minute)
+		actor := string(rune('a' + i))
+		got, err := t.store.FlowSetState(t.Context(), &dataflow.FlowStateParams{ID: f.ID, State: state, Actor: actor})
+		require.NoError(t, err)
+		require.Equal(t, state, got.State)
+		require.Equal(t, actor, got.StateBy)
+		require.Empty(t, got.StateReason)
+		t.requireTime(now, got.StateAt)
+	}
+}
+
+func flowSetStateInvalid(t *test) {
+	f := t.flow("orders")
+	t.unchanged(func() {
+		_, err := t.store.FlowSetState(t.Context(), &dataflow.FlowStateParams{ID: f.ID, State: "paused"})
+		require.Error(t, err)
+	})
+}

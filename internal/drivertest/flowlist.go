@@ -1,0 +1,79 @@
+package drivertest
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+func flowListRules() []rule {
+	return []rule{
+		{name: "None", run: flowListNone},
+		{name: "OrderedByBytes", run: flowListOrder},
+		{name: "Pages", run: flowListPages},
+		{name: "ByState", run: flowListByState},
+	}
+}
+
+// flowNamesOf pages through all flows.
+func (t *test) flowNamesOf(p dataflow.FlowListParams) []string {
+	t.Helper()
+	var names []string
+	for {
+		flows, err := t.store.FlowList(t.Context(), &p)
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(flows), p.Limit)
+		if len(flows) == 0 {
+			return names
+		}
+		for _, f := range flows {
+			require.Equal(t, f, t.flowByID(f.ID))
+			names = append(names, f.Name)
+		}
+		p.After = names[len(names)-1]
+	}
+}
+
+func flowListNone(t *test) {
+	flows, err := t.store.FlowList(t.Context(), &dataflow.FlowListParams{Limit: 10})
+	require.NoError(t, err)
+	require.Empty(t, flows)
+}
+
+func flowListOrder(t *test) {
+	want := oddNames()
+	for _, name := range want {
+		t.flow(name)
+	}
+	slices.Sort(want) // Go compares bytes
+	require.Equal(t, want, t.flowNamesOf(dataflow.FlowListParams{Limit: 100}))
+	require.Equal(t, want, t.flowNamesOf(dataflow.FlowListParams{Limit: 1}))
+}
+
+func flowListPages(t *test) {
+	var want []string
+	for i := range 25 {
+		want = append(want, t.flow(fmt.Sprintf("flow %02d", (i*7)%25)).Name)
+	}
+	slices.Sort(want)
+	for _, limit := range []int{1, 5, 7, 24, 25, 26, 10_000} {
+		require.Equal(t, want, t.flowNamesOf(dataflow.FlowListParams{Limit: limit}), "pages of %d", limit)
+	}
+	require.Equal(t, want[10:], t.flowNamesOf(dataflow.FlowListParams{After: want[9], Limit: 4}))
+	require.Equal(t, want[10:], t.flowNamesOf(dataflow.FlowListParams{After: want[9] + "!", Limit: 4}), "there is no such flow")
+}
+
+func flowListByState(t *test) {
+	t.flow("a")
+	t.setState(t.flow("b").ID, dataflow.FlowInactive)
+	t.flow("c")
+	t.setState(t.flow("d").ID, dataflow.FlowInactive)
+	for state, want := range map[dataflow.FlowState][]string{
+		"": {"a", "b", "c", "d"}, dataflow.FlowActive: {"a", "c"}, dataflow.FlowInactive: {"b", "d"},
+	} {
+		require.Equal(t, want, t.flowNamesOf(dataflow.FlowListParams{State: state, Limit: 1}), state)
+	}
+}

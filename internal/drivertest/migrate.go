@@ -1,0 +1,186 @@
+package drivertest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+func migrateRules() []rule {
+	return []rule{
+		{name: "FromNothing", run: migrateFromNothing},
+		{name: "Twice", run: migrateTwice},
+		{name: "AtOnce", run: migrateAtOnce},
+		{name: "AtOnceOnOnePool", run: migrateAtOnceOnOnePool},
+		{name: "Newer", run: migrateNewer},
+		{name: "Cancelled", run: migrateCancelled},
+		{name: "DownAndUp", run: migrateDownAndUp},
+		{name: "DownTwice", run: migrateDownTwice},
+		{name: "DownFromNothing", run: migrateDownFromNothing},
+		{name: "DownOutOfRange", run: migrateDownOutOfRange},
+		{name: "DownKeepsWhatFails", run: migrateDownKeepsWhatFails},
+	}
+}
+
+const (
+	migrationTable = "dataflow_migration"
+	sqlMigrations  = "select version, name, created_at from dataflow_migration order by version"
+)
+
+// tables are ours, of the newest version.
+func tables() []string {
+	return []string{"dataflow_checkpoint", "dataflow_dead_letter", "dataflow_flow", migrationTable, "dataflow_run", "dataflow_tick"}
+}
+
+// tables returns the names of ours and of River's tables in a schema, sorted.
+func (t *test) tables(schema string) (ours, rivers []string) {
+	t.Helper()
+	all, err := t.db.Tables(t.Context(), schema)
+	require.NoError(t, err)
+	slices.Sort(all)
+	for _, name := range all {
+		if strings.HasPrefix(name, "river_") {
+			rivers = append(rivers, name)
+		} else if !strings.HasPrefix(name, "sqlite_") {
+			ours = append(ours, name)
+		}
+	}
+	return ours, rivers
+}
+
+func (t *test) migrate() {
+	t.Helper()
+	require.NoError(t, t.store.Migrate(t.Context()))
+	require.NoError(t, t.store.CheckSchema(t.Context()))
+}
+
+func migrateFromNothing(t *test) {
+	t.migrate()
+	ours, rivers := t.tables("")
+	require.Equal(t, tables(), ours)
+	require.Contains(t, rivers, "river_job")
+	for i, row := range t.rows("select version from dataflow_migration order by version") {
+		require.EqualValues(t, i+1, row[0])
+	}
+}
+
+func migrateTwice(t *test) {
+	t.migrate()
+	f, applied := t.flow("orders"), t.rows(sqlMigrations)
+	t.migrate()
+	require.NoError(t, t.another().Migrate(t.Context()))
+	require.Equal(t, applied, t.rows(sqlMigrations))
+	require.Equal(t, f, t.flowByID(f.ID))
+}
+
+// requireMigratedOnce wants that each store's Migrate succeeds, and that each
+// step was made once.
+func (t *test) requireMigratedOnce(stores []dataflow.Store) {
+	t.Helper()
+	errs := make([]error, len(stores))
+	atOnce(len(stores), func(i int) { errs[i] = stores[i].Migrate(t.Context()) })
+	require.NoError(t, errors.Join(errs...))
+	for _, s := range stores {
+		require.NoError(t, s.CheckSchema(t.Context()))
+	}
+	require.Equal(t, t.number("select max(version) from dataflow_migration"), t.number("select count(*) from dataflow_migration"))
+	_, err := stores[0].FlowUpsert(t.Context(), definition("orders"))
+	require.NoError(t, err)
+}
+
+func migrateAtOnce(t *test) {
+	stores := []dataflow.Store{t.store, t.another(), t.another(), t.another()}
+	t.requireMigratedOnce(stores)
+}
+
+// Whoever waits for the others must not keep the connections that they need.
+func migrateAtOnceOnOnePool(t *test) {
+	stores := make([]dataflow.Store, 40)
+	for i := range stores {
+		stores[i] = t.open(t.db.Driver(), dataflow.StoreOptions{})
+	}
+	t.requireMigratedOnce(stores)
+}
+
+// A program that is older than the database leaves it as it is.
+func migrateNewer(t *test) {
+	t.migrate()
+	t.exec("insert into dataflow_migration (version, name) values (99, 'future')")
+	require.NoError(t, t.store.Migrate(t.Context()))
+	require.Error(t, t.store.MigrateDown(t.Context(), 0))
+	ours, _ := t.tables("")
+	require.Equal(t, tables(), ours)
+}
+
+func migrateCancelled(t *test) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, t.store.Migrate(ctx), context.Canceled)
+	ours, rivers := t.tables("")
+	require.Empty(t, ours)
+	require.Empty(t, rivers)
+	t.migrate()
+}
+
+func migrateDownAndUp(t *test) {
+	t.migrate()
+	t.finished(t.flow("orders").ID, dataflow.RunSuccess)
+	_, err := t.insertJob(t.river())
+	require.NoError(t, err)
+	require.NoError(t, t.store.MigrateDown(t.Context(), 0))
+
+	ours, rivers := t.tables("")
+	require.Equal(t, []string{migrationTable}, ours)
+	require.Contains(t, rivers, "river_job")
+	require.Empty(t, t.rows(sqlMigrations))
+
+	t.migrate()
+	_, err = t.store.FlowByName(t.Context(), "orders")
+	require.ErrorIs(t, err, dataflow.ErrNotFound)
+	require.EqualValues(t, 1, t.number("select count(*) from river_job"), "River's tables are the user's too")
+	t.finished(t.flow("orders").ID, dataflow.RunSuccess)
+}
+
+func migrateDownTwice(t *test) {
+	t.migrate()
+	newest := int(t.number("select max(version) from dataflow_migration"))
+	require.NoError(t, t.store.MigrateDown(t.Context(), newest), "nothing to be undone")
+	ours, _ := t.tables("")
+	require.Equal(t, tables(), ours)
+	require.NoError(t, t.store.MigrateDown(t.Context(), 0))
+	require.NoError(t, t.store.MigrateDown(t.Context(), 0))
+}
+
+func migrateDownFromNothing(t *test) {
+	require.NoError(t, t.store.MigrateDown(t.Context(), 0))
+	ours, rivers := t.tables("")
+	require.Empty(t, ours)
+	require.Empty(t, rivers)
+}
+
+func migrateDownOutOfRange(t *test) {
+	for _, state := range []string{"empty", "migrated"} {
+		for _, to := range []int{-1, 1000} {
+			require.ErrorContains(t, t.store.MigrateDown(t.Context(), to), "this program knows 0 to", "%s, down to %d", state, to)
+		}
+		t.migrate()
+	}
+	ours, _ := t.tables("")
+	require.Equal(t, tables(), ours)
+}
+
+// A step that fails is undone as a whole.
+func migrateDownKeepsWhatFails(t *test) {
+	t.migrate()
+	f := t.flow("orders")
+	t.exec("create view own_view as select id from dataflow_flow")
+	t.exec("drop table dataflow_tick") // so that the step cannot succeed
+	require.Error(t, t.store.MigrateDown(t.Context(), 0))
+	require.NoError(t, t.store.CheckSchema(t.Context()))
+	require.Equal(t, f, t.flowByID(f.ID))
+}

@@ -1,0 +1,128 @@
+package drivertest
+
+import (
+	"slices"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+func runJobRules() []rule {
+	return []rule{
+		{name: "Set", run: jobSet},
+		{name: "Newest", run: jobNewest},
+		{name: "NotFound", run: jobNotFound},
+	}
+}
+
+func jobSet(t *test) {
+	f := t.flow("orders")
+	other, want := t.pending(f.ID), t.pending(f.ID)
+	require.NoError(t, t.store.RunSetJob(t.Context(), want.ID, 77, "etl"))
+	want.RiverJobID, want.Queue = 77, "etl"
+	require.Equal(t, want, t.run(want.ID))
+	require.Equal(t, other, t.run(other.ID))
+	got, err := t.store.RunByJob(t.Context(), 77)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	require.NoError(t, t.store.RunSetJob(t.Context(), want.ID, 78, "etl"))
+	_, err = t.store.RunByJob(t.Context(), 77)
+	require.ErrorIs(t, err, dataflow.ErrNotFound)
+}
+
+func jobNewest(t *test) {
+	f := t.flow("orders")
+	runs := []*dataflow.Run{t.pending(f.ID), t.pending(f.ID), t.pending(f.ID)}
+	for _, i := range []int{1, 2, 0} {
+		require.NoError(t, t.store.RunSetJob(t.Context(), runs[i].ID, 77, "etl"))
+	}
+	got, err := t.store.RunByJob(t.Context(), 77)
+	require.NoError(t, err)
+	require.Equal(t, runs[2].ID, got.ID)
+}
+
+func jobNotFound(t *test) {
+	run := t.pending(t.flow("orders").ID)
+	require.ErrorIs(t, t.store.RunSetJob(t.Context(), run.ID+1, 1, "etl"), dataflow.ErrNotFound)
+	for _, id := range []int64{0, 1} {
+		_, err := t.store.RunByJob(t.Context(), id)
+		require.ErrorIs(t, err, dataflow.ErrNotFound)
+	}
+}
+
+func runListRules() []rule {
+	return []rule{
+		{name: "None", run: runListNone},
+		{name: "Filters", run: runListFilters},
+		{name: "Pages", run: runListPages},
+	}
+}
+
+func runListNone(t *test) {
+	runs, err := t.store.RunList(t.Context(), &dataflow.RunListParams{Limit: 10})
+	require.NoError(t, err)
+	require.Empty(t, runs)
+}
+
+// runsOf pages through all runs.
+func (t *test) runsOf(p dataflow.RunListParams) []int64 {
+	t.Helper()
+	all := []int64{}
+	for {
+		runs, err := t.store.RunList(t.Context(), &p)
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(runs), p.Limit)
+		if len(runs) == 0 {
+			return all
+		}
+		for _, run := range runs {
+			require.Equal(t, t.run(run.ID), run)
+		}
+		all = append(all, ids(runs)...)
+		p.Before = all[len(all)-1]
+	}
+}
+
+func runListFilters(t *test) {
+	f, g := t.flow("a"), t.flow("b")
+	success := t.finished(f.ID, dataflow.RunSuccess).ID
+	failed := t.finished(g.ID, dataflow.RunFailed).ID
+	waiting := t.pending(f.ID).ID
+	scheduled := t.insert(dataflow.RunInsertParams{FlowID: g.ID, Trigger: dataflow.TriggerSchedule}).ID
+	working := t.inProgress(g.ID).Run.ID
+	for _, c := range []struct {
+		p    dataflow.RunListParams
+		want []int64
+	}{
+		{dataflow.RunListParams{}, []int64{working, scheduled, waiting, failed, success}},
+		{dataflow.RunListParams{Flow: "a"}, []int64{waiting, success}},
+		{dataflow.RunListParams{Flow: "A"}, []int64{}},
+		{dataflow.RunListParams{Flow: "gone"}, []int64{}},
+		{dataflow.RunListParams{States: []dataflow.RunState{dataflow.RunPending}}, []int64{scheduled, waiting}},
+		{dataflow.RunListParams{States: []dataflow.RunState{dataflow.RunFailed, dataflow.RunInProgress, dataflow.RunFailed}}, []int64{working, failed}},
+		{dataflow.RunListParams{States: []dataflow.RunState{dataflow.RunCancelled}}, []int64{}},
+		{dataflow.RunListParams{Trigger: dataflow.TriggerSchedule}, []int64{scheduled}},
+		{dataflow.RunListParams{Flow: "b", States: []dataflow.RunState{dataflow.RunPending, dataflow.RunFailed}, Trigger: dataflow.TriggerManual}, []int64{failed}},
+		{dataflow.RunListParams{Before: waiting}, []int64{failed, success}},
+	} {
+		c.p.Limit = 2
+		require.Equal(t, c.want, t.runsOf(c.p), "%+v", c.p)
+	}
+}
+
+func runListPages(t *test) {
+	f := t.flow("orders")
+	var want []int64
+	for range 25 {
+		// The times are in disorder, and do not matter.
+		at := time.Now().Add(time.Duration(len(want)*7%25) * time.Minute)
+		want = append(want, t.insert(dataflow.RunInsertParams{FlowID: f.ID, At: at}).ID)
+	}
+	slices.Reverse(want)
+	for _, limit := range []int{1, 5, 7, 24, 25, 26, 10_000} {
+		require.Equal(t, want, t.runsOf(dataflow.RunListParams{Limit: limit}), "pages of %d", limit)
+		require.Equal(t, want, t.runsOf(dataflow.RunListParams{Limit: limit, Flow: "orders"}), "pages of %d", limit)
+	}
+}

@@ -1,0 +1,164 @@
+package drivertest
+
+import (
+	"context"
+	"sync"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// inTx runs fn with queries of a transaction, as the executor does.
+func inTx(ctx context.Context, s dataflow.Store, fn func(ctx context.Context, q dataflow.Queries) error) error {
+	return s.InTx(ctx, func(ctx context.Context, tx dataflow.Tx) error {
+		q, err := s.With(tx)
+		if err != nil {
+			return err
+		}
+		return fn(ctx, q)
+	})
+}
+
+func claimParams(runID int64) *dataflow.RunClaimParams {
+	return &dataflow.RunClaimParams{RunID: runID, Worker: "worker", Lease: lease, CodeVersion: "v2"}
+}
+
+// tryClaim claims a run for good, if it can be claimed.
+func tryClaim(ctx context.Context, s dataflow.Store, p *dataflow.RunClaimParams) (*dataflow.Claim, error) {
+	var claim *dataflow.Claim
+	err := inTx(ctx, s, func(ctx context.Context, q dataflow.Queries) (err error) {
+		claim, err = q.RunClaim(ctx, p)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return claim, nil
+}
+
+func (t *test) claim(runID int64) *dataflow.Claim {
+	t.Helper()
+	claim, err := tryClaim(t.Context(), t.store, claimParams(runID))
+	require.NoError(t, err)
+	require.NotNil(t, claim, "run %d could not be claimed", runID)
+	return claim
+}
+
+// requireNoClaim wants a refusal that changes nothing.
+func (t *test) requireNoClaim(runID int64) {
+	t.Helper()
+	t.unchanged(func() {
+		t.Helper()
+		claim, err := tryClaim(t.Context(), t.store, claimParams(runID))
+		require.NoError(t, err)
+		require.Nil(t, claim)
+	})
+}
+
+// inProgress adds a run and claims it.
+func (t *test) inProgress(flowID int64) *dataflow.Claim {
+	t.Helper()
+	return t.claim(t.pending(flowID).ID)
+}
+
+// progress is a checkpoint that the claim may make as its first.
+func progress(c *dataflow.Claim) *dataflow.RunCheckpointParams {
+	return &dataflow.RunCheckpointParams{RunID: c.Run.ID, FlowID: c.Run.FlowID, LeaseNumber: c.Run.LeaseNumber, Seq: c.Seq}
+}
+
+// tryCheckpoint rolls back what is not the claim's, as the executor does.
+func tryCheckpoint(ctx context.Context, s dataflow.Store, p *dataflow.RunCheckpointParams) (bool, error) {
+	held := false
+	err := inTx(ctx, s, func(ctx context.Context, q dataflow.Queries) (err error) {
+		held, err = q.RunCheckpoint(ctx, p)
+		if err == nil && !held {
+			err = dataflow.ErrFenced
+		}
+		return err
+	})
+	if !held && err == dataflow.ErrFenced { //nolint:errorlint // InTx must not wrap the error of its function
+		err = nil
+	}
+	return held && err == nil, err
+}
+
+// checkpoint makes one that must be the claim's, and moves its Seq.
+func (t *test) checkpoint(c *dataflow.Claim, cursor string, delta dataflow.Counters) {
+	t.Helper()
+	p := progress(c)
+	p.From, p.Delta = raw("null"), delta
+	if cursor != "" {
+		p.Cursor = raw("%s", cursor)
+	}
+	t.requireHeld(p)
+	c.Seq++
+}
+
+func (t *test) requireHeld(p *dataflow.RunCheckpointParams) {
+	t.Helper()
+	held, err := tryCheckpoint(t.Context(), t.store, p)
+	require.NoError(t, err)
+	require.True(t, held)
+}
+
+// requireFenced wants a refusal that changes nothing.
+func (t *test) requireFenced(p *dataflow.RunCheckpointParams) {
+	t.Helper()
+	t.unchanged(func() {
+		t.Helper()
+		held, err := tryCheckpoint(t.Context(), t.store, p)
+		require.NoError(t, err)
+		require.False(t, held)
+	})
+}
+
+// ending ends the claim's run.
+func ending(c *dataflow.Claim, state dataflow.RunState) *dataflow.RunEndParams {
+	return &dataflow.RunEndParams{RunID: c.Run.ID, FlowID: c.Run.FlowID, LeaseNumber: c.Run.LeaseNumber, State: state}
+}
+
+// failing ends it with an error.
+func failing(c *dataflow.Claim, state dataflow.RunState, message string) *dataflow.RunEndParams {
+	p := ending(c, state)
+	p.Error = &dataflow.AttemptError{Attempt: c.Run.Attempt, At: c.Run.CreatedAt, Worker: c.Run.Worker, Error: message}
+	return p
+}
+
+func tryEnd(ctx context.Context, s dataflow.Store, p *dataflow.RunEndParams) (*dataflow.Run, error) {
+	var run *dataflow.Run
+	err := inTx(ctx, s, func(ctx context.Context, q dataflow.Queries) (err error) {
+		run, err = q.RunEnd(ctx, p)
+		return err
+	})
+	return run, err
+}
+
+func (t *test) end(p *dataflow.RunEndParams) *dataflow.Run {
+	t.Helper()
+	run, err := tryEnd(t.Context(), t.store, p)
+	require.NoError(t, err)
+	require.NotNil(t, run, "run %d was not the claim's", p.RunID)
+	require.Equal(t, t.run(p.RunID), run)
+	return run
+}
+
+// finished adds a run that has ended in a state.
+func (t *test) finished(flowID int64, state dataflow.RunState) *dataflow.Run {
+	t.Helper()
+	return t.end(ending(t.inProgress(flowID), state))
+}
+
+// atOnce calls fn n times, all at the same time.
+func atOnce(n int, fn func(i int)) {
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			fn(i)
+		})
+	}
+	close(start)
+	wg.Wait()
+}
