@@ -27,6 +27,7 @@ var arrows = map[string][]string{
 	"internal/batch":      {},
 	"internal/migration":  {},
 	"internal/rowmap":     {""},
+	"internal/chaos":      {},
 	"internal/dbtest":     {},
 	"internal/drivertest": {""},
 	"examples/hello":      {"", "connector/csvfile", "connector/sqltable", "dataflowsqlite"},

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Tick works the runs that are due and worked without River, of the flows whose
+// Tick puts back the runs whose workers have died, and works the runs that are due and worked without River, of the flows whose
 // code this process has, and returns them as they are then: finished, or pending
 // again. It may be called on a client that is not started, by any number of
 // processes at once, and beside started clients: each run is worked once. A
@@ -19,6 +19,9 @@ func (c *Client) Tick(ctx context.Context) ([]*Run, error) {
 		return nil, public(fmt.Errorf("tick: %w", err))
 	}
 	defer c.leave()
+	if err := c.rescue(ctx); err != nil {
+		return nil, public(fmt.Errorf("tick: %w", err))
+	}
 	due, err := c.due(ctx)
 	if err != nil {
 		return nil, public(fmt.Errorf("tick: %w", err))
@@ -47,15 +50,23 @@ func (c *Client) Tick(ctx context.Context) ([]*Run, error) {
 func (c *Client) poll(ctx context.Context) {
 	tick := time.NewTicker(c.config.PollInterval)
 	defer tick.Stop()
-	for {
-		if err := c.takeUp(ctx); err != nil && ctx.Err() == nil {
-			c.log.WarnContext(ctx, "dataflow: looking for due runs failed; trying again", slog.String(logError, err.Error()))
+	lapsed := time.NewTicker(c.config.Lease / 10)
+	defer lapsed.Stop()
+	look := func(what string, do func(ctx context.Context) error) {
+		if err := do(ctx); err != nil && ctx.Err() == nil {
+			c.log.WarnContext(ctx, "dataflow: looking for "+what+" runs failed; trying again", slog.String(logError, err.Error()))
 		}
+	}
+	look("abandoned", c.rescue)
+	for {
+		look("due", c.takeUp)
 		select {
 		case <-c.stopping:
 			return
 		case <-ctx.Done():
 			return
+		case <-lapsed.C:
+			look("abandoned", c.rescue)
 		case <-tick.C:
 		}
 	}
@@ -104,18 +115,25 @@ func (c *Client) unreserve(id int64) {
 
 // due lists the due runs of the flows whose code this process has.
 func (c *Client) due(ctx context.Context) ([]*Run, error) {
+	ids := c.enabledFlows()
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	return c.store.RunDue(ctx, ids, defaultPage)
+}
+
+// enabledFlows lists the flows whose code this process has, and whose runs are to
+// be worked.
+func (c *Client) enabledFlows() []int64 {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	ids := make([]int64, 0, len(c.byID))
 	for id, f := range c.byID {
 		if f.Runtime.Settings().Enabled {
 			ids = append(ids, id)
 		}
 	}
-	c.mu.Unlock()
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	return c.store.RunDue(ctx, ids, defaultPage)
+	return ids
 }
 
 // workDue works a run that was found due. It returns nil when another process

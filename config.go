@@ -2,6 +2,7 @@ package dataflow
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -17,6 +18,9 @@ import (
 const (
 	DefaultMaxWorkers   = 10
 	DefaultPollInterval = time.Second
+	DefaultLease        = 10 * time.Second
+	DefaultSlice        = time.Minute
+	DefaultMaxRescues   = 5
 )
 
 // Config are the settings of a [Client]. The zero value is ready to use: a
@@ -60,6 +64,24 @@ type Config struct {
 	// and worked without River. 0: one second.
 	PollInterval time.Duration
 
+	// Lease is for how long a process has the right to a run that it works, unless
+	// it renews that, which it does all the time. It is how long a run waits for
+	// a process that was killed. 0: 10 s; the least is 1 s.
+	Lease time.Duration
+
+	// Slice is for how long a River job works a run whose source can resume. At
+	// the next checkpoint the run goes on in another job, so that long runs leave
+	// room for others and for deploys. 0: one minute. -1: without end.
+	Slice time.Duration
+
+	// MaxRescues is how many workers a run may kill without getting to a
+	// checkpoint. After that it fails. 0: 5.
+	MaxRescues int
+
+	// OnRunFailed is called, if it is set, when a run has failed for good, in the
+	// process that found it so, after that is stored. The error is a *[RunError].
+	OnRunFailed func(ctx context.Context, run *Run, err error)
+
 	// Clock replaces the clocks of the database and of this process, in tests.
 	// River keeps its own. Nil: the real ones.
 	Clock func() time.Time
@@ -82,6 +104,9 @@ func (c *Config) withDefaults() Config {
 	}
 	d.MaxWorkers = cmp.Or(d.MaxWorkers, DefaultMaxWorkers)
 	d.PollInterval = cmp.Or(d.PollInterval, DefaultPollInterval)
+	d.Lease = cmp.Or(d.Lease, DefaultLease)
+	d.Slice = cmp.Or(d.Slice, DefaultSlice)
+	d.MaxRescues = cmp.Or(d.MaxRescues, DefaultMaxRescues)
 	return d
 }
 
@@ -100,6 +125,15 @@ func (c *Config) validate() error {
 	var errs []error
 	if c.MaxWorkers < 0 || c.MaxWorkers > river.QueueNumWorkersMax {
 		errs = append(errs, &ConfigError{Field: "MaxWorkers", Reason: fmt.Sprintf("%d is not from 1 to %d, nor 0 for %d", c.MaxWorkers, river.QueueNumWorkersMax, DefaultMaxWorkers)})
+	}
+	if c.Lease < time.Second {
+		errs = append(errs, &ConfigError{Field: "Lease", Reason: fmt.Sprintf("%s is less than a second: use a second or more, or 0 for %s", c.Lease, DefaultLease)})
+	}
+	if c.Slice < 0 && c.Slice != -1 {
+		errs = append(errs, &ConfigError{Field: "Slice", Reason: fmt.Sprintf("%s is negative: use a positive duration, 0 for %s, or -1 for none", c.Slice, DefaultSlice)})
+	}
+	if c.MaxRescues < 0 {
+		errs = append(errs, &ConfigError{Field: "MaxRescues", Reason: fmt.Sprintf("%d is negative: use 1 or more, or 0 for %d", c.MaxRescues, DefaultMaxRescues)})
 	}
 	if c.PollInterval < 0 {
 		errs = append(errs, &ConfigError{Field: "PollInterval", Reason: fmt.Sprintf("%s is negative: use a positive duration, or 0 for %s", c.PollInterval, DefaultPollInterval)})
@@ -126,6 +160,9 @@ func (c *Config) validate() error {
 func (c *Config) validateStored(f *Flow) error {
 	if isNil(f.Runtime) {
 		return nil // Flow.validate has said so
+	}
+	if invalid := validateRuntime(f.Runtime) != nil; invalid {
+		return nil // and here too
 	}
 	data, err := marshalRuntime(f.Runtime)
 	if err == nil {

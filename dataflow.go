@@ -32,6 +32,9 @@ type Client struct {
 	stopped  bool
 	kill     context.CancelFunc // interrupts the runs that the loop works
 	inFlight map[int64]bool     // runs that the loop works
+	attempts map[int64]*attempt // what this process works, by run
+	renewing bool               // a loop renews the leases of the attempts
+	suspect  int64              // the run that is isolated, 0: none
 }
 
 // NewClient returns a client on a database. It checks the whole Config and
@@ -43,7 +46,7 @@ func NewClient(driver Driver, config *Config) (*Client, error) {
 		return nil, public(&ConfigError{Field: "driver", Reason: "it is nil: use dataflowpgx.New(pool) or dataflowsqlite.New(db)"})
 	}
 	conf := config.withDefaults()
-	store, err := driver.Store(StoreOptions{Schema: conf.Schema, Clock: conf.Clock, Logger: conf.Logger})
+	store, err := driver.Store(StoreOptions{Schema: conf.Schema, Clock: conf.Clock, Lease: conf.Lease, Logger: conf.Logger})
 	if err := errors.Join(conf.validate(), err); err != nil {
 		return nil, public(err)
 	}
@@ -54,6 +57,7 @@ func NewClient(driver Driver, config *Config) (*Client, error) {
 		flows:    make(map[string]*Flow, len(conf.Flows)),
 		byID:     make(map[int64]*Flow),
 		inFlight: make(map[int64]bool),
+		attempts: make(map[int64]*attempt),
 		stopping: make(chan struct{}),
 	}
 	for _, f := range conf.Flows {
@@ -145,75 +149,54 @@ func (c *Client) Start(ctx context.Context) error {
 	if err := c.Register(ctx); err != nil {
 		return err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.stopped {
-		return public(fmt.Errorf("start: %w: make a new one", ErrStopped))
-	}
-	if c.started {
-		return public(errors.New("start: the client is started already"))
-	}
-	rc, err := c.riverLocked()
+	workCtx, kill := context.WithCancel(context.WithoutCancel(ctx))
+	rc, err := c.begin(kill)
 	if err != nil {
-		return public(err)
+		kill()
+		return public(fmt.Errorf("start: %w", err))
 	}
-	if !c.joined && c.worksQueues() {
+	// Without the lock: River's client asks the database, which on SQLite is for
+	// one at a time, and its jobs ask this client.
+	if rc != nil {
 		if err := rc.Start(context.WithoutCancel(ctx)); err != nil {
+			c.mu.Lock()
+			c.started = false
+			c.mu.Unlock()
+			kill()
 			return public(fmt.Errorf("start River: %w", err))
 		}
 	}
-	workCtx, kill := context.WithCancel(context.WithoutCancel(ctx))
-	c.kill, c.started = kill, true
-	c.working.Go(func() { c.poll(workCtx) })
+	if err := c.enter(); err != nil {
+		return public(fmt.Errorf("start: %w meanwhile", err))
+	}
+	go func() {
+		defer c.leave()
+		c.poll(workCtx)
+	}()
 	c.log.InfoContext(ctx, "dataflow: started", slog.String(logWorker, c.config.ID), slog.Int("flows", len(c.flows)))
 	return nil
 }
 
-// Stop ends the client: it starts no more runs, and those in progress stop
-// after the batch that they are in and are handed back, to go on elsewhere or
-// later; that spends no attempt. When ctx is done before that, what is left is
-// interrupted in mid-batch, which rolls the batch back, and Stop returns ctx's
-// error. Stop does not stop a River client that was joined with [UseRiver]. It
-// may be called at any time, and more than once.
-func (c *Client) Stop(ctx context.Context) error {
+// begin makes the client a started one, and returns the River client that is to
+// be started too, nil if there is none.
+func (c *Client) begin(kill context.CancelFunc) (River, error) {
 	c.mu.Lock()
-	if !c.stopped {
-		c.stopped = true
-		close(c.stopping)
+	defer c.mu.Unlock()
+	if c.stopped {
+		return nil, fmt.Errorf("%w: make a new one", ErrStopped)
 	}
-	rc, started, joined, kill := c.river, c.started, c.joined, c.kill
-	c.mu.Unlock()
-	var err error
-	if started && !joined && c.worksQueues() {
-		err = stopRiver(ctx, rc)
+	if c.started {
+		return nil, errors.New("the client is started already")
 	}
-	done := make(chan struct{})
-	go func() { c.working.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-ctx.Done():
-		err = errors.Join(err, ctx.Err())
-	}
-	if started {
-		kill()
-	}
+	rc, err := c.riverLocked()
 	if err != nil {
-		return public(fmt.Errorf("stop: %w", err))
+		return nil, err
 	}
-	c.log.InfoContext(ctx, "dataflow: stopped", slog.String(logWorker, c.config.ID))
-	return nil
-}
-
-// stopRiver stops River's client softly until ctx is done, then cancels what it
-// works, which takes a moment to hand its run back.
-func stopRiver(ctx context.Context, rc River) error {
-	err := rc.Stop(ctx)
-	if err == nil || ctx.Err() == nil {
-		return err
+	c.started, c.kill = true, kill
+	if c.joined || !c.worksQueues() {
+		return nil, nil //nolint:nilnil // there is none to be started
 	}
-	hard, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
-	defer cancel()
-	return errors.Join(err, rc.StopAndCancel(hard))
+	return rc, nil
 }
 
 // AddWorker adds the worker of our jobs to the bundle of a River client that the
@@ -244,20 +227,6 @@ func UseRiver[TTx any](c *Client, rc *river.Client[TTx]) error {
 	c.river, c.joined = WrapRiver(rc), true
 	return nil
 }
-
-// enter notes that a run is being worked, so that Stop waits for it. It refuses
-// once Stop has begun; otherwise leave must follow.
-func (c *Client) enter() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.stopped {
-		return ErrStopped
-	}
-	c.working.Add(1)
-	return nil
-}
-
-func (c *Client) leave() { c.working.Done() }
 
 // now is this process's time, for events, logs and progress alone: what is
 // stored has the database's.

@@ -53,15 +53,20 @@
 // size.
 //
 // An error, or a panic, ends the attempt. The run becomes pending again with a
-// later time, until its attempts are used up. [Permanent] and [RetryAfter] let a
-// source, a transform or a sink say otherwise. A record that is bad by itself is a
+// later time, until its attempts are used up. [Permanent], [Transient] and
+// [RetryAfter] let a source, a transform or a sink say otherwise. A record that is bad by itself is a
 // [RecordError], about which the flow's [Policy] decides.
 //
 // # Guarantees
 //
-// [ToTx] writes in the checkpoint's transaction: exactly once. [To] writes
-// before it: at least once, with the same batch ID and the same keys at every
-// retry. See [Guarantee].
+// [ToTx] writes in the checkpoint's transaction: exactly once. [ToFenced] writes
+// to another transactional store, which keeps the checkpoint too: exactly once.
+// [To] writes before the checkpoint: at least once, with the same batch ID and the
+// same keys at every retry. See [Guarantee].
+//
+// A process that is killed loses its lease, and another goes on at the last
+// checkpoint; one that was stalled and wakes up too late can commit nothing.
+// [Client.Cancel] ends a run from any process.
 //
 // # Watching
 //

@@ -24,6 +24,10 @@ type StoreOptions struct {
 	Schema string
 	// Clock replaces the database's clock in tests. Nil: the database's clock.
 	Clock func() time.Time
+	// Lease is the client's. A store on a server has it break a transaction whose
+	// client has been silent for so long, because that may have locked a run whose
+	// lease lapses meanwhile. 0: whatever the server does.
+	Lease time.Duration
 	// Logger gets what River's migrations say. Nil: River's default.
 	Logger *slog.Logger
 }
@@ -57,6 +61,8 @@ type Store interface {
 	// MigrateDown takes our tables, not River's, down to a version; 0 removes
 	// them.
 	MigrateDown(ctx context.Context, version int) error
+	// Classify tells what kind of failure of the database an error is.
+	Classify(err error) Fault
 	// CheckSchema returns an error that says what to do unless the tables are
 	// at exactly the version of this library, and River's at its own.
 	CheckSchema(ctx context.Context) error
@@ -77,7 +83,7 @@ type Queries interface {
 	// RunInsert adds a pending run. If a pending run of the flow has the same
 	// unique key, it returns that with Coalesced set.
 	RunInsert(ctx context.Context, p *RunInsertParams) (*Run, error)
-	// RunSetJob notes which River job is to work a run.
+	// RunSetJob notes which River job is to work a run. 0 is none.
 	RunSetJob(ctx context.Context, runID, jobID int64, queue string) error
 	RunByID(ctx context.Context, id int64) (*Run, error)
 	// RunByJob returns the newest run that a River job was to work.
@@ -91,13 +97,34 @@ type Queries interface {
 	// the flow's checkpoint. It returns nil when the run cannot be claimed. It
 	// must be called in a transaction.
 	RunClaim(ctx context.Context, p *RunClaimParams) (*Claim, error)
-	// RunCheckpoint moves the flow's cursor and adds to the counters of run and
-	// checkpoint. It returns false, and changes nothing that its caller may
-	// commit, when the run or the checkpoint is no longer the claim's.
-	RunCheckpoint(ctx context.Context, p *RunCheckpointParams) (bool, error)
+	// RunCheckpoint moves the flow's cursor, adds to the counters of run and
+	// checkpoint, and renews the lease. When the run or the checkpoint is no
+	// longer the claim's, Held is false, and the caller must roll back.
+	RunCheckpoint(ctx context.Context, p *RunCheckpointParams) (LeaseStatus, error)
 	// RunEnd takes a run from in_progress to another state, and notes the
 	// outcome at its flow. It returns nil when the run is no longer the claim's.
 	RunEnd(ctx context.Context, p *RunEndParams) (*Run, error)
+	// RunRenew renews the leases of claims, except of those that another
+	// transaction has locked, and returns what is known of each.
+	RunRenew(ctx context.Context, claims []LeaseRef, lease time.Duration) ([]LeaseStatus, error)
+	// RunHeld renews the lease of a claim and returns the claim as the database
+	// has it, or nil when the run is no longer the claim's. It must be called in
+	// a transaction.
+	RunHeld(ctx context.Context, claim LeaseRef, lease time.Duration) (*Claim, error)
+	// RunLapsed locks a run whose lease has lapsed, and that no other transaction
+	// has locked, and returns it, or nil when there is none. It must be called in
+	// a transaction.
+	RunLapsed(ctx context.Context) (*Run, error)
+	// RunStranded locks a pending run of the given flows, active ones, that has
+	// been due for so long and has no River job that will work it: the job is gone
+	// or has ended, or a process took it up so long ago and has not claimed the
+	// run, or it is in a queue that is no longer the flow's. It returns nil when
+	// there is none, or none that no other transaction has locked. It must be
+	// called in a transaction.
+	RunStranded(ctx context.Context, flowIDs []int64, idle time.Duration) (*Run, error)
+	// RunCancel ends a pending run, and asks for the end of one in progress. A
+	// finished run is returned as it is.
+	RunCancel(ctx context.Context, p *RunCancelParams) (*Run, error)
 }
 
 // River is what a [Client] needs of River's client. See [WrapRiver].
@@ -107,6 +134,10 @@ type River interface {
 	Start(ctx context.Context) error
 	Stop(ctx context.Context) error
 	StopAndCancel(ctx context.Context) error
+	// JobCancelTx cancels a job in a transaction. A job that is gone is no error.
+	JobCancelTx(ctx context.Context, tx Tx, jobID int64) error
+	// JobCancelled reports whether a job is there and was cancelled.
+	JobCancelled(ctx context.Context, tx Tx, jobID int64) (bool, error)
 	// Unwrap returns the *river.Client of the database's own type.
 	Unwrap() any
 }
@@ -154,6 +185,43 @@ type RunClaimParams struct {
 	Restart bool
 }
 
+// Fault is a kind of failure of a database.
+type Fault int
+
+// The kinds of failure.
+const (
+	// FaultOther: trying again would fail again, as far as is known.
+	FaultOther Fault = iota
+	// FaultConflict: another transaction was in the way, by a deadlock or for
+	// lack of a serial order. This one was rolled back and may be tried again.
+	FaultConflict
+	// FaultUnavailable: the database cannot be reached, or cannot work now.
+	// Whether a commit went through is not known.
+	FaultUnavailable
+)
+
+// LeaseRef names a claim.
+type LeaseRef struct {
+	RunID       int64
+	LeaseNumber int64
+}
+
+// LeaseStatus is what renewing a lease has found.
+type LeaseStatus struct {
+	RunID int64
+	// Held is false when the run is no longer the claim's.
+	Held bool
+	// CancelRequested says that somebody wants the run to end.
+	CancelRequested bool
+}
+
+// RunCancelParams are the parameters of RunCancel.
+type RunCancelParams struct {
+	RunID  int64
+	Actor  string
+	Reason string
+}
+
 // Claim is the right to work a run.
 type Claim struct {
 	Run    *Run
@@ -171,6 +239,7 @@ type RunCheckpointParams struct {
 	Cursor      json.RawMessage // nil: the source has none
 	Delta       Counters
 	Total       *int64
+	Lease       time.Duration
 }
 
 // RunEndParams are the parameters of RunEnd.
@@ -182,5 +251,7 @@ type RunEndParams struct {
 	Delay       time.Duration // to the next attempt, for RunPending
 	// Refund gives the attempt back, for a run that was handed back unfinished.
 	Refund bool
+	// Rescue counts a worker that died.
+	Rescue bool
 	Error  *AttemptError // nil for success, and for a run that was handed back
 }

@@ -126,6 +126,7 @@ func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 type signal struct {
 	err       error
 	permanent bool
+	transient bool
 	after     time.Duration
 }
 
@@ -139,6 +140,18 @@ func Permanent(err error) error {
 		return nil
 	}
 	return &signal{err: err, permanent: true}
+}
+
+// Transient marks an error that should pass by itself: of a server that cannot be
+// reached, say. The attempt goes on from the last checkpoint, after a short
+// while, and again, for up to a minute without progress; only then it has
+// failed. What the client's own database says of itself needs no mark. A nil
+// error stays nil.
+func Transient(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &signal{err: err, transient: true}
 }
 
 // RetryAfter marks an error after which the next attempt starts no sooner than
@@ -155,6 +168,12 @@ func RetryAfter(err error, d time.Duration) error {
 func IsPermanent(err error) bool {
 	var s *signal
 	return errors.As(err, &s) && s.permanent
+}
+
+// isTransient reports whether err was marked by [Transient].
+func isTransient(err error) bool {
+	var s *signal
+	return errors.As(err, &s) && s.transient
 }
 
 // retryDelay returns the delay that a stage has asked for, if any.

@@ -39,8 +39,10 @@ const (
 	// EventRunCancelled: the run was cancelled.
 	EventRunCancelled EventKind = "run_cancelled"
 	// EventRunReleased: the run was handed back unfinished, because its process
-	// is stopping. It is pending again.
+	// is stopping or its slice is over. It is pending again.
 	EventRunReleased EventKind = "run_released"
+	// EventRunRescued: the run's worker has died. The run is pending again.
+	EventRunRescued EventKind = "run_rescued"
 )
 
 // Event is something that this process's client did with a run.

@@ -10,9 +10,6 @@ import (
 	"github.com/riverqueue/river/rivertype"
 )
 
-// leaseDuration is for how long a claim is granted.
-const leaseDuration = 10 * time.Second
-
 // handBackTimeout bounds the statements that end an attempt whose own context
 // is done.
 const handBackTimeout = 5 * time.Second
@@ -64,6 +61,12 @@ func (e *FlowExecutor) execute(ctx context.Context, runID int64) (*Run, error) {
 	if err := refusal(found, flow); err != nil {
 		return found, fmt.Errorf("execute run %d of flow %q: %w", runID, flow.Name, err)
 	}
+	if found.Rescues >= suspectAfter {
+		if !e.client.isolate(runID) {
+			return found, fmt.Errorf("execute run %d of flow %q: %w: another run that has lost its workers, as this one has; such runs are worked one by one", runID, flow.Name, ErrAlreadyRunning)
+		}
+		defer e.client.release(runID)
+	}
 	a, err := e.claim(ctx, flow, runID)
 	if err != nil {
 		return found, fmt.Errorf("claim run %d of flow %q: %w", runID, flow.Name, err)
@@ -112,9 +115,16 @@ func (e *FlowExecutor) workClaimed(ctx context.Context, flow *Flow, runID int64,
 	if a == nil {
 		return e.notClaimed(ctx, flow, runID)
 	}
+	ctx, a.cancel = context.WithCancelCause(ctx)
+	defer a.cancel(nil)
+	e.client.track(ctx, a)
+	defer e.client.untrack(a)
+	if a.slice != nil {
+		defer a.slice.Stop()
+	}
 	a.log.InfoContext(ctx, "dataflow: run started")
 	e.client.publish(EventRunStarted, a.run, nil)
-	return e.finish(ctx, a, guard(func() error { return flow.code.work(ctx, a) }))
+	return e.finish(ctx, a, a.persevere(ctx, func() error { return flow.code.work(ctx, a) }))
 }
 
 // refusal tells why a run cannot be worked, as far as it is known without
@@ -161,7 +171,7 @@ func (e *FlowExecutor) claimTx(ctx context.Context, tx Tx, flow *Flow, runID int
 	claim, err := q.RunClaim(ctx, &RunClaimParams{
 		RunID:       runID,
 		Worker:      c.config.ID,
-		Lease:       leaseDuration,
+		Lease:       c.config.Lease,
 		CodeVersion: c.config.CodeVersion,
 		Restart:     !flow.code.resumable(),
 	})
@@ -172,10 +182,15 @@ func (e *FlowExecutor) claimTx(ctx context.Context, tx Tx, flow *Flow, runID int
 	if e.job != nil {
 		log = log.With(slog.Int64(logJob, e.job.ID))
 	}
-	return &attempt{
-		client: c, flow: flow, run: claim.Run, log: log, started: c.now(),
-		seq: claim.Seq, stored: claim.Cursor, batchSize: flow.Runtime.Settings().BatchSize,
-	}, nil
+	a := &attempt{
+		client: c, flow: flow, run: claim.Run, job: e.job, log: log, started: c.now(),
+		claimed: LeaseRef{RunID: runID, LeaseNumber: claim.Run.LeaseNumber},
+		seq:     claim.Seq, fence: claim.Seq, stored: claim.Cursor, batchSize: flow.Runtime.Settings().BatchSize,
+	}
+	if e.job != nil && c.config.Slice > 0 && flow.code.resumable() {
+		a.slice = time.NewTimer(c.config.Slice)
+	}
+	return a, nil
 }
 
 // notClaimed finds out why a run could not be claimed.

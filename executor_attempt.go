@@ -3,9 +3,14 @@ package dataflow
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
 )
 
 // attempt is one attempt at a run, as the record loop sees it.
@@ -13,13 +18,28 @@ type attempt struct {
 	client    *Client
 	flow      *Flow
 	run       *Run // Counters grow with each checkpoint
+	claimed   LeaseRef
+	job       *rivertype.JobRow // nil: worked without River
 	log       *slog.Logger
 	started   time.Time
 	seq       int64
-	stored    json.RawMessage // the cursor at the start, nil if there is none
+	fence     int64           // for a sink elsewhere: seq as the claim has set it
+	stored    json.RawMessage // the cursor of the last checkpoint, nil if there is none
 	batchSize int
 	total     *int64
+
+	slice     *time.Timer // nil: not sliced
+	over      bool        // it has fired
+	committed bool        // a checkpoint since the last trouble
+	leaving   atomic.Bool // it is giving its lease away
+	cancel    context.CancelCauseFunc
 }
+
+// Why an attempt ends other than by its own work.
+var (
+	errCancelled = errors.New("cancelled")
+	errSliceOver = errors.New("the slice is over")
+)
 
 // stopping reports whether the client wants its runs back.
 func (a *attempt) stopping() bool {
@@ -31,6 +51,19 @@ func (a *attempt) stopping() bool {
 	}
 }
 
+// sliceOver reports whether the run is to go on in another job.
+func (a *attempt) sliceOver() bool {
+	if a.slice == nil || a.over {
+		return a.over
+	}
+	select {
+	case <-a.slice.C:
+		a.over = true
+	default:
+	}
+	return a.over
+}
+
 // from is where the attempt began: JSON null is the beginning.
 func (a *attempt) from() json.RawMessage {
 	if a.stored == nil {
@@ -39,8 +72,17 @@ func (a *attempt) from() json.RawMessage {
 	return a.stored
 }
 
-// commit writes and checkpoints a batch in one transaction.
+// commit writes and checkpoints a batch in one transaction. When the slice is
+// over, the run's next job is in that transaction too, and the error is
+// errSliceOver.
 func (a *attempt) commit(ctx context.Context, cursor json.RawMessage, delta Counters, write func(ctx context.Context) error) error {
+	p := &RunCheckpointParams{
+		RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.run.LeaseNumber,
+		Seq: a.seq, From: a.from(), Cursor: cursor, Delta: delta, Total: a.total, Lease: a.client.config.Lease,
+	}
+	over := a.sliceOver()
+	var status LeaseStatus
+	var next *Run
 	err := a.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		if write != nil {
 			if err := write(ctx); err != nil {
@@ -51,25 +93,162 @@ func (a *attempt) commit(ctx context.Context, cursor json.RawMessage, delta Coun
 		if err != nil {
 			return err
 		}
-		ok, err := q.RunCheckpoint(ctx, &RunCheckpointParams{
-			RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.run.LeaseNumber,
-			Seq: a.seq, From: a.from(), Cursor: cursor, Delta: delta, Total: a.total,
-		})
-		if err != nil {
+		if status, err = q.RunCheckpoint(ctx, p); err != nil {
 			return fmt.Errorf("checkpoint: %w", err)
 		}
-		if !ok {
+		if !status.Held {
 			return ErrFenced
 		}
-		return nil
+		if over && !status.CancelRequested {
+			next, err = a.handOver(ctx, tx, q)
+		}
+		return err
 	})
 	if err != nil {
+		a.leaving.Store(false)
 		return err
 	}
+	a.progress(cursor, delta)
+	switch {
+	case status.CancelRequested:
+		return errCancelled
+	case next != nil:
+		a.run = next
+		return errSliceOver
+	default:
+		return nil
+	}
+}
+
+// progress notes a committed batch.
+func (a *attempt) progress(cursor json.RawMessage, delta Counters) {
 	a.seq++
+	a.stored, a.committed = cursor, true
 	run := *a.run
-	run.Counters, run.Total, run.ToCursor = run.Counters.Add(delta), a.total, cursor
+	run.Counters, run.Total, run.ToCursor, run.Rescues = run.Counters.Add(delta), a.total, cursor, 0
 	a.run = &run
+	a.client.release(run.ID)
 	a.client.publish(EventRunProgress, a.run, nil)
+}
+
+// handOver makes the run pending, with a new River job, in the transaction of
+// its last checkpoint.
+func (a *attempt) handOver(ctx context.Context, tx Tx, q Queries) (*Run, error) {
+	a.leaving.Store(true)
+	run, err := q.RunEnd(ctx, &RunEndParams{
+		RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.run.LeaseNumber, State: RunPending, Refund: true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("hand over to the next slice: %w", err)
+	}
+	if run == nil {
+		return nil, ErrFenced
+	}
+	return run, a.client.insertJob(ctx, tx, run, river.InsertOpts{Queue: a.job.Queue, Priority: a.job.Priority})
+}
+
+// What an attempt bears before it has failed.
+const (
+	troubleWindow = time.Minute            // without a checkpoint, of a database or server that is away
+	troubleFirst  = 100 * time.Millisecond // the first wait, which doubles
+	troubleMost   = 2 * time.Second
+)
+
+// persevere works until it is done. When the database or a server cannot be
+// reached, it goes on from the last checkpoint as soon as that has passed.
+func (a *attempt) persevere(ctx context.Context, work func() error) error {
+	var since time.Time
+	wait := troubleFirst
+	for {
+		a.committed = false
+		err := guard(work)
+		if err == nil || !a.passing(ctx, err) {
+			return err
+		}
+		now := time.Now() //nolint:forbidigo // how long it takes, not what time it is
+		if a.committed || since.IsZero() {
+			since, wait = now, troubleFirst
+			a.log.WarnContext(ctx, "dataflow: trouble that should pass; going on at the last checkpoint", slog.String(logError, err.Error()))
+		}
+		if now.Sub(since) > troubleWindow {
+			return err
+		}
+		if !a.pause(ctx, wait) {
+			return errors.Join(ErrStopped, context.Cause(ctx), err)
+		}
+		wait = min(2*wait, troubleMost)
+		if rerr := a.reclaim(ctx); rerr != nil && !a.passing(ctx, rerr) {
+			return rerr
+		}
+	}
+}
+
+// passing reports whether an error should pass by itself. A source without a
+// cursor cannot go on in the middle.
+func (a *attempt) passing(ctx context.Context, err error) bool {
+	var bad *RecordError
+	if ctx.Err() != nil || IsPermanent(err) || errors.As(err, &bad) || !a.flow.code.resumable() && a.run.Counters.Read > 0 {
+		return false
+	}
+	return isTransient(err) || a.client.store.Classify(err) == FaultUnavailable
+}
+
+// pause waits, unless the attempt is to end.
+func (a *attempt) pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-a.client.stopping:
+		return false
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// reclaim asks the database where the run is. A commit whose answer was lost may
+// have gone through; no other process can have moved the checkpoint as long as
+// the claim is ours.
+func (a *attempt) reclaim(ctx context.Context) error {
+	var claim *Claim
+	err := a.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := a.client.store.With(tx)
+		if err != nil {
+			return err
+		}
+		claim, err = q.RunHeld(ctx, a.claimed, a.client.config.Lease)
+		return err
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("look at the checkpoint: %w", err)
+	case claim == nil:
+		return ErrFenced
+	case claim.Run.CancelRequestedAt != nil:
+		return errCancelled
+	}
+	a.run, a.seq, a.stored = claim.Run, claim.Seq, claim.Cursor
 	return nil
+}
+
+// Conflicts with other transactions: a deadlock is tried again as often, and
+// after as long, as in the Ruby original.
+const (
+	conflictTries = 3
+	conflictWait  = 5 * time.Second
+)
+
+// commitAgain commits a batch, and again if another transaction was in the way.
+func (a *attempt) commitAgain(ctx context.Context, cursor json.RawMessage, delta Counters, write func(ctx context.Context) error) error {
+	for try := 0; ; try++ {
+		err := a.commit(ctx, cursor, delta, write)
+		if err == nil || try == conflictTries || a.client.store.Classify(err) != FaultConflict {
+			return err
+		}
+		a.log.WarnContext(ctx, "dataflow: another transaction was in the way; writing the batch again", slog.String(logError, err.Error()))
+		if !a.pause(ctx, conflictWait) {
+			return errors.Join(ErrStopped, err)
+		}
+	}
 }

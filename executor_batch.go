@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"time"
 
 	"github.com/activedataflow/dataflow/internal/batch"
 )
@@ -32,6 +33,9 @@ func (p *typedPipeline[T, C, Out]) validate() error {
 		validate("Transform", p.transform),
 		validate("Target", p.target.part()),
 	}
+	if p.target.fenced != nil && !p.resumable() {
+		errs = append(errs, &ConfigError{Field: "Target", Reason: "it keeps the source's cursor, and the source has none: use a source with a cursor"})
+	}
 	if p.target.appendOnly() && !p.resumable() {
 		errs = append(errs, &ConfigError{Field: "Target", Reason: "it only appends, and the source has no cursor: every run would write every record again: use a source with a cursor, or a target that upserts"})
 	}
@@ -41,6 +45,11 @@ func (p *typedPipeline[T, C, Out]) validate() error {
 // work is the record loop: while one batch is transformed and written, the next
 // is read.
 func (p *typedPipeline[T, C, Out]) work(ctx context.Context, a *attempt) error {
+	if p.target.fenced != nil {
+		if err := p.claimSink(ctx, a); err != nil {
+			return err
+		}
+	}
 	req, err := p.request(a)
 	if err != nil {
 		return err
@@ -59,11 +68,21 @@ func (p *typedPipeline[T, C, Out]) work(ctx context.Context, a *attempt) error {
 
 func (p *typedPipeline[T, C, Out]) loop(ctx context.Context, a *attempt, ahead *batch.Ahead[*readBatch[T, C]], reader *batchReader[T, C]) error {
 	w := &batchWriter[T, C, Out]{typedPipeline: p, attempt: a, cursor: a.stored}
+	// Waiting for the source ends when the client stops; writing does not.
+	waiting, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-a.client.stopping:
+			cancel(ErrStopped)
+		case <-waiting.Done():
+		}
+	}()
 	for {
 		if a.stopping() {
 			return ErrStopped
 		}
-		b, ok, err := ahead.Next(ctx)
+		b, ok, err := ahead.Next(waiting)
 		if err != nil || !ok {
 			return err
 		}
@@ -87,13 +106,19 @@ func (p *typedPipeline[T, C, Out]) request(a *attempt) (Request[C], error) {
 	return req, nil
 }
 
-// count asks the source how much there is, once in a run. That it does not know
-// does not stop the run.
+// countTimeout bounds what a source may take to count its records.
+const countTimeout = 5 * time.Second
+
+// count asks the source how much there is, once in a run. That it does not know,
+// or not soon enough, does not stop the run.
 func (p *typedPipeline[T, C, Out]) count(ctx context.Context, a *attempt, req Request[C]) {
+	a.total = a.run.Total
 	counter, ok := p.source.(Counter[C])
-	if !ok {
+	if !ok || a.total != nil {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, countTimeout)
+	defer cancel()
 	n, err := counter.Count(ctx, req)
 	if err != nil {
 		a.log.DebugContext(ctx, "dataflow: the source could not count its records", slog.String(logError, err.Error()))
@@ -131,7 +156,8 @@ func (w *batchWriter[T, C, Out]) work(ctx context.Context, b *readBatch[T, C]) e
 			return Permanent(fmt.Errorf("write the source's cursor as JSON: %w", err))
 		}
 	}
-	if err := w.write(ctx, b, cursor, delta); err != nil {
+	err = w.write(ctx, b, cursor, delta)
+	if err != nil && !errors.Is(err, errSliceOver) && !errors.Is(err, errCancelled) {
 		return err
 	}
 	w.cursor = cursor
@@ -140,21 +166,27 @@ func (w *batchWriter[T, C, Out]) work(ctx context.Context, b *readBatch[T, C]) e
 			w.log.WarnContext(ctx, "dataflow: the source did not take note of a checkpoint", slog.String(logError, err.Error()))
 		}
 	}
-	return nil
+	return err
 }
 
 // write hands the batch to the sink: in the checkpoint's transaction, or before
 // it.
 func (w *batchWriter[T, C, Out]) write(ctx context.Context, b *readBatch[T, C], cursor json.RawMessage, delta Counters) error {
 	rows := w.out.rows
-	if len(rows) == 0 {
-		return w.commit(ctx, cursor, delta, nil)
-	}
 	failed := func(err error) error {
+		if len(rows) == 0 {
+			return fmt.Errorf("write checkpoint: %w", err)
+		}
 		return fmt.Errorf("write records %s to %s: %w", b.key(w.out.origin[0]), b.key(w.out.origin[len(rows)-1]), err)
 	}
+	if w.target.fenced != nil {
+		return w.writeFenced(ctx, cursor, delta, failed)
+	}
+	if len(rows) == 0 {
+		return w.commitAgain(ctx, cursor, delta, nil)
+	}
 	if w.target.txSink != nil {
-		return w.commit(ctx, cursor, delta, func(ctx context.Context) error {
+		return w.commitAgain(ctx, cursor, delta, func(ctx context.Context) error {
 			if err := guard(func() error { return w.target.txSink.WriteTx(ctx, rows) }); err != nil {
 				return failed(err)
 			}
@@ -165,7 +197,7 @@ func (w *batchWriter[T, C, Out]) write(ctx context.Context, b *readBatch[T, C], 
 	if err := w.target.sink.Write(ctx, sb); err != nil {
 		return failed(err)
 	}
-	return w.commit(ctx, cursor, delta, nil)
+	return w.commitAgain(ctx, cursor, delta, nil)
 }
 
 // batchID names the batch by where it begins, which a retry has in common with

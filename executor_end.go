@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
@@ -12,23 +13,31 @@ import (
 
 // finish ends the attempt, by what came of it.
 func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Run, error) {
-	if errors.Is(cause, ErrFenced) {
+	switch ended := context.Cause(ctx); {
+	case cause == nil, errors.Is(cause, errSliceOver):
+	case errors.Is(ended, ErrFenced), errors.Is(ended, errCancelled):
+		cause = ended // what the work says of it is only that it was interrupted
+	}
+	switch {
+	case errors.Is(cause, errSliceOver): // the next slice was committed with the checkpoint
+		a.report(ctx, a.run, EventRunReleased, cause)
+		return a.run, nil
+	case errors.Is(cause, ErrFenced):
 		a.log.WarnContext(ctx, "dataflow: run was taken over by another worker; nothing of this batch is committed")
 		return a.run, fmt.Errorf("work run %d of flow %q: %w", a.run.ID, a.flow.Name, ErrFenced)
 	}
 	p, kind := a.verdict(ctx, cause)
 	interrupted := ctx.Err()
-	if interrupted != nil {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
-		defer cancel()
-	}
-	run, err := e.end(ctx, p)
+	run, err := e.endSurely(ctx, p)
 	if err != nil {
+		a.log.ErrorContext(ctx, "dataflow: the end of the attempt could not be stored; the run goes on when its lease has lapsed", slog.String(logError, err.Error()))
 		return a.run, fmt.Errorf("end run %d of flow %q: %w", a.run.ID, a.flow.Name, errors.Join(err, cause))
 	}
 	if run == nil {
 		return e.finish(ctx, a, ErrFenced)
+	}
+	if run.State == RunCancelled {
+		kind = EventRunCancelled
 	}
 	a.report(ctx, run, kind, cause)
 	switch kind {
@@ -40,13 +49,43 @@ func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Ru
 			err = fmt.Errorf("%w: %w", err, interrupted)
 		}
 		return run, fmt.Errorf("work run %d of flow %q: handed back: %w", run.ID, a.flow.Name, err)
+	case EventRunCancelled:
+		return run, run.Err()
 	default:
-		return run, &RunError{RunID: run.ID, Flow: a.flow.Name, Err: cause}
+		err := &RunError{RunID: run.ID, Flow: a.flow.Name, Err: cause}
+		if kind == EventRunFailed {
+			e.client.gaveUp(context.WithoutCancel(ctx), run, err)
+		}
+		return run, err
+	}
+}
+
+// endSurely writes the outcome, also when ctx is done, and again when the
+// database is away for a moment.
+func (e *FlowExecutor) endSurely(ctx context.Context, p *RunEndParams) (*Run, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
+	defer cancel()
+	for {
+		run, err := e.end(ctx, p)
+		if errors.Is(err, ErrFenced) {
+			return nil, nil //nolint:nilnil // no longer the claim's
+		}
+		if err == nil || e.client.store.Classify(err) == FaultOther {
+			return run, err
+		}
+		t := time.NewTimer(troubleFirst)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return nil, err
+		}
 	}
 }
 
 // end writes the outcome. A run that goes back to waiting and that no River job
-// will work again gets a new job in the same transaction.
+// will work again gets a new job in the same transaction, which another process
+// can take up at once.
 func (e *FlowExecutor) end(ctx context.Context, p *RunEndParams) (*Run, error) {
 	var run *Run
 	err := e.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
@@ -54,7 +93,19 @@ func (e *FlowExecutor) end(ctx context.Context, p *RunEndParams) (*Run, error) {
 		if err != nil {
 			return err
 		}
-		if run, err = q.RunEnd(ctx, p); err != nil || run == nil {
+		if p.State == RunCancelled { // what was asked for before is kept
+			if _, err := q.RunCancel(ctx, &RunCancelParams{RunID: p.RunID, Actor: "River", Reason: "its job was cancelled"}); err != nil {
+				return err
+			}
+		}
+		if run, err = q.RunEnd(ctx, p); err != nil {
+			return err
+		}
+		if run == nil {
+			return ErrFenced // which also takes back what was done before
+		}
+		if run.State == RunPending && run.CancelRequestedAt != nil {
+			run, err = q.RunCancel(ctx, &RunCancelParams{RunID: p.RunID}) // it was asked for while the attempt broke
 			return err
 		}
 		if run.State != RunPending || !e.needsJob(run, p) {
@@ -69,36 +120,44 @@ func (e *FlowExecutor) end(ctx context.Context, p *RunEndParams) (*Run, error) {
 	return run, err
 }
 
-// needsJob reports whether a waiting run has no River job left: that of this
-// attempt has no attempt of its own left, or the run was worked without one, and
-// its job may have come by in the meantime and found nothing to do.
+// riverRescue is how old a job may be before River, by its defaults, may have
+// given it to another worker, which has found nothing to do and ended it.
+const riverRescue = 55 * time.Minute
+
+// needsJob reports whether a waiting run has no River job left. That of this
+// attempt ends when the run is handed back, and when it has no attempt of its own
+// left. One of a run that was worked without a job may have come by in the
+// meantime, and found nothing to do.
 func (e *FlowExecutor) needsJob(run *Run, p *RunEndParams) bool {
 	if e.job == nil {
 		return run.Queue != ""
 	}
-	return p.Error != nil && e.job.Attempt >= e.job.MaxAttempts
+	old := e.job.AttemptedAt != nil && e.client.now().Sub(*e.job.AttemptedAt) > riverRescue
+	return p.Refund || old || e.job.Attempt >= e.job.MaxAttempts
 }
 
 // verdict decides what becomes of a run after an attempt.
 func (a *attempt) verdict(ctx context.Context, cause error) (*RunEndParams, EventKind) {
-	p := &RunEndParams{RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.run.LeaseNumber}
-	if cause == nil {
+	p := &RunEndParams{RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.claimed.LeaseNumber}
+	switch {
+	case cause == nil:
 		p.State = RunSuccess
 		return p, EventRunSucceeded
+	case errors.Is(cause, errCancelled), errors.Is(context.Cause(ctx), rivertype.ErrJobCancelledRemotely):
+		p.State = RunCancelled
+		return p, EventRunCancelled
+	case a.timedOut(ctx):
+		cause = fmt.Errorf("a batch did not end within %s and the %s after it: use a smaller BatchSize, or a longer Config.Slice: %w", a.client.config.Slice, sliceGrace, cause)
+	case errors.Is(cause, ErrStopped), ctx.Err() != nil:
+		p.State, p.Refund = RunPending, true
+		return p, EventRunReleased
 	}
 	p.Error = &AttemptError{Attempt: a.run.Attempt, At: a.client.now().UTC(), Worker: a.run.Worker, Error: storable(cause.Error())}
 	var pe *PanicError
 	if errors.As(cause, &pe) {
 		p.Error.Stack = storable(pe.Stack)
 	}
-	switch {
-	case errors.Is(context.Cause(ctx), rivertype.ErrJobCancelledRemotely):
-		p.State, p.Error.Error = RunCancelled, "its River job was cancelled"
-		return p, EventRunCancelled
-	case errors.Is(cause, ErrStopped), ctx.Err() != nil:
-		p.State, p.Refund, p.Error = RunPending, true, nil
-		return p, EventRunReleased
-	case IsPermanent(cause), a.run.Attempt >= a.run.MaxAttempts:
+	if IsPermanent(cause) || a.run.Attempt >= a.run.MaxAttempts {
 		p.State = RunFailed
 		return p, EventRunFailed
 	}
@@ -107,6 +166,12 @@ func (a *attempt) verdict(ctx context.Context, cause error) (*RunEndParams, Even
 		p.Delay = d
 	}
 	return p, EventRunRetrying
+}
+
+// timedOut reports whether River's time for the job is over, in the middle of a
+// batch: handing the run back would only lead to the same again.
+func (a *attempt) timedOut(ctx context.Context) bool {
+	return a.slice != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded)
 }
 
 // report says how the attempt ended, once, in the log and as an event.
@@ -120,6 +185,9 @@ func (a *attempt) report(ctx context.Context, run *Run, kind EventKind, cause er
 		a.log.InfoContext(ctx, "dataflow: run succeeded", attrs...)
 	case EventRunReleased:
 		a.log.InfoContext(ctx, "dataflow: run handed back unfinished", attrs...)
+	case EventRunCancelled:
+		attrs = append(attrs, slog.String("actor", run.CancelledBy), slog.String(logReason, run.CancelReason))
+		a.log.InfoContext(ctx, "dataflow: run cancelled", attrs...)
 	case EventRunRetrying:
 		attrs = append(attrs, slog.String(logError, cause.Error()), slog.Time("retry_at", run.RunAfter))
 		a.log.WarnContext(ctx, "dataflow: attempt failed; trying again", attrs...)

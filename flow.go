@@ -96,7 +96,8 @@ type FlowOptions struct {
 	MaxAttempts int
 
 	// Backoff returns how long a run waits after its failed attempt, which is 1
-	// for the first. Nil: attempt⁴ + 2 seconds: 3 s, 18 s, 83 s, 258 s.
+	// for the first. Nil, and if it panics: attempt⁴ + 2 seconds: 3 s, 18 s,
+	// 83 s, 258 s.
 	Backoff func(attempt int) time.Duration
 }
 
@@ -110,7 +111,7 @@ type FlowOptions struct {
 // reported by [NewClient].
 func NewFlow[T, C, Out any](name string, source Source[T, C], transform Transform[T, Out], target Target[Out], opts *FlowOptions) *Flow {
 	f := &Flow{
-		FlowRecord: FlowRecord{Name: name, Guarantee: target.Guarantee(), State: FlowActive},
+		FlowRecord: FlowRecord{Name: name, Guarantee: guaranteeOf(target, hasCursor[C]()), State: FlowActive},
 		code:       &typedPipeline[T, C, Out]{source: source, transform: transform, target: target},
 	}
 	if opts != nil {
@@ -123,6 +124,15 @@ func NewFlow[T, C, Out any](name string, source Source[T, C], transform Transfor
 	return f
 }
 
+// guaranteeOf says what a flow has with a target. A source that cannot resume
+// yields everything again in each attempt.
+func guaranteeOf[T any](target Target[T], resumable bool) Guarantee {
+	if !resumable {
+		return AtLeastOnce
+	}
+	return target.Guarantee()
+}
+
 // Client returns the client that the flow was got from, nil if there is none.
 func (f *Flow) Client() *Client { return f.client }
 
@@ -133,7 +143,10 @@ func (f *Flow) maxAttempts() int { return cmp.Or(f.opts.MaxAttempts, defaultMaxA
 
 func (f *Flow) backoff(attempt int) time.Duration {
 	if f.opts.Backoff != nil {
-		return max(f.opts.Backoff(attempt), 0)
+		var d time.Duration
+		if err := guard(func() error { d = f.opts.Backoff(attempt); return nil }); err == nil {
+			return max(d, 0)
+		}
 	}
 	n := float64(attempt)
 	return time.Duration((n*n*n*n + 2) * float64(time.Second))

@@ -75,6 +75,7 @@ const (
 	snoozeBusy          = 2 * time.Second // another run of the flow is in progress
 	snoozeStopped       = time.Second     // this process is stopping
 	snoozeNotRegistered = 5 * time.Second // another process may have the code
+	soonest             = 100 * time.Millisecond
 )
 
 // DataFlowJob is River's worker of our jobs: it hands a run to the
@@ -88,17 +89,34 @@ type DataFlowJob struct {
 // NewDataFlowJob returns the worker of a client's jobs.
 func NewDataFlowJob(client *Client) *DataFlowJob { return &DataFlowJob{client: client} }
 
-// Timeout returns -1: a job takes as long as its run.
-func (*DataFlowJob) Timeout(*river.Job[DataFlowArgs]) time.Duration { return -1 }
+// sliceGrace is how long a job may take beyond its slice, to end its batch.
+const sliceGrace = time.Minute
 
-// NextRetry returns the time at which the run is due again, if the run says. In
-// place of a time that is over, River would take one of its own.
+// Timeout returns how long a job may take: a slice and a minute. A run that
+// cannot be sliced takes as long as it takes, for which Timeout returns -1.
+func (j *DataFlowJob) Timeout(job *river.Job[DataFlowArgs]) time.Duration {
+	j.client.mu.Lock()
+	flow := j.client.byID[int64(job.Args.FlowID)]
+	j.client.mu.Unlock()
+	if flow == nil || !flow.code.resumable() || j.client.config.Slice <= 0 {
+		return -1
+	}
+	return j.client.config.Slice + sliceGrace
+}
+
+// NextRetry returns the time at which the run is due again, if the run says.
 func (*DataFlowJob) NextRetry(job *river.Job[DataFlowArgs]) time.Time {
-	now := time.Now() //nolint:forbidigo // River's clock
-	if at := job.Args.retryAt; at.IsZero() || at.After(now) {
+	at := job.Args.retryAt
+	if at.IsZero() {
 		return at
 	}
-	return now
+	// River takes a time that has passed for a mistake, and goes by its own policy,
+	// which waits for minutes.
+	soon := time.Now().Add(soonest) //nolint:forbidigo // River's clock
+	if at.Before(soon) {
+		return soon
+	}
+	return at
 }
 
 // Work works the job's run. A run or flow that is missing, finished or disabled
@@ -166,6 +184,8 @@ func (j *DataFlowJob) settle(ctx context.Context, log *slog.Logger, job *river.J
 		return river.JobSnooze(snoozeBusy)
 	case errors.Is(err, ErrNotDue):
 		return river.JobSnooze(max(run.RunAfter.Sub(j.client.now()), 0))
+	case errors.Is(err, ErrStopped) && run != nil && run.RiverJobID != job.ID:
+		return nil // the run was handed back, with a job of its own
 	case errors.Is(err, ErrStopped):
 		return river.JobSnooze(snoozeStopped)
 	default:

@@ -341,7 +341,7 @@ func TestDataFlowJob_CancelledInRiver(t *testing.T) {
 		require.Equal(t, rivertype.JobStateCancelled, j.next(run.RiverJobID).State)
 		run, err = t.wait(j.client, run.ID)
 		requirePublic(t, err)
-		require.ErrorContains(t, err, "its River job was cancelled")
+		require.ErrorContains(t, err, "cancelled: by River: its job was cancelled")
 		require.Equal(t, dataflow.RunCancelled, run.State)
 		t.requireExactly("f", 1)
 		require.Error(t, j.event(dataflow.EventRunCancelled).Err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
 )
 
 // WrapRiver makes a River client of any database one that a [Store] returns.
@@ -26,6 +27,30 @@ func (r riverClient[TTx]) InsertTx(ctx context.Context, tx Tx, args river.JobArg
 		return 0, err
 	}
 	return res.Job.ID, nil
+}
+
+func (r riverClient[TTx]) JobCancelTx(ctx context.Context, tx Tx, jobID int64) error {
+	own, ok := tx.Unwrap().(TTx)
+	if !ok {
+		return ErrTxMismatch
+	}
+	_, err := r.Client.JobCancelTx(ctx, own, jobID)
+	if errors.Is(err, river.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+func (r riverClient[TTx]) JobCancelled(ctx context.Context, tx Tx, jobID int64) (bool, error) {
+	own, ok := tx.Unwrap().(TTx)
+	if !ok {
+		return false, ErrTxMismatch
+	}
+	job, err := r.JobGetTx(ctx, own, jobID)
+	if errors.Is(err, river.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && job.State == rivertype.JobStateCancelled, err
 }
 
 func (r riverClient[TTx]) Unwrap() any { return r.Client }
@@ -133,7 +158,9 @@ func (c *Client) addJob(ctx context.Context, tx Tx, run *Run, opts river.InsertO
 	}
 	opts.MaxAttempts, opts.Metadata = run.MaxAttempts, metadata
 	if !opts.ScheduledAt.After(c.now()) {
-		opts.ScheduledAt = time.Time{} // or River would leave it to its scheduler, which looks every five seconds
+		// With any time, even a past one, the job would wait for River's scheduler,
+		// which looks every 5 s, and a quarter of a minute after its leader has died.
+		opts.ScheduledAt = time.Time{}
 	}
 	id, err := rc.InsertTx(ctx, tx, DataFlowArgs{FlowID: FlowRef(run.FlowID), RunID: run.ID}, &opts)
 	if err != nil {

@@ -34,6 +34,8 @@ type Run struct {
 	MaxAttempts int
 	// Worker is the client that works the run, or worked it last.
 	Worker string
+	// Rescues counts the workers that have died since the run's last checkpoint.
+	Rescues int
 	// LeaseNumber counts how often the right to work the run was granted.
 	LeaseNumber int64
 	// LeaseUntil is when that right lapses if it is not renewed.
@@ -64,6 +66,11 @@ type Run struct {
 	// caller.
 	Actor  string
 	Reason string
+	// CancelRequestedAt is when somebody asked for the run to be cancelled, nil
+	// if nobody has. CancelledBy and CancelReason say who and why.
+	CancelRequestedAt *time.Time
+	CancelledBy       string
+	CancelReason      string
 	// CodeVersion is the Config.CodeVersion of the client that last worked it.
 	CodeVersion string
 }
@@ -92,7 +99,23 @@ func (r *Run) Err() error {
 	if r.State != RunFailed && r.State != RunCancelled {
 		return nil
 	}
-	return &RunError{RunID: r.ID, Flow: r.FlowName, Err: &endedError{state: r.State, message: r.Error}}
+	e := &endedError{state: r.State, message: r.Error}
+	if r.State == RunCancelled {
+		e.message = cancelText(r.CancelledBy, r.CancelReason)
+	}
+	return &RunError{RunID: r.ID, Flow: r.FlowName, Err: e}
+}
+
+// cancelText says who cancelled a run and why.
+func cancelText(actor, reason string) string {
+	switch {
+	case actor == "":
+		return reason
+	case reason == "":
+		return "by " + actor
+	default:
+		return "by " + actor + ": " + reason
+	}
 }
 
 // endedError says how a run has ended.

@@ -89,5 +89,5 @@ func decodeHeartbeat(data []byte) (Runtime, error) {
 	if err := json.Unmarshal(data, &h); err != nil {
 		return nil, err
 	}
-	return h, nil
+	return h, h.Validate()
 }

@@ -127,5 +127,5 @@ func decodeJobQueue(data []byte) (Runtime, error) {
 	if err := json.Unmarshal(data, &j); err != nil {
 		return nil, err
 	}
-	return j, nil
+	return j, j.Validate()
 }

@@ -71,10 +71,11 @@ const (
 )
 
 // Target is a sink together with the guarantee that a flow has with it. It is
-// made by [To] or [ToTx]; the zero value is no target, and refused.
+// made by [To], [ToTx] or [ToFenced]; the zero value is no target, and refused.
 type Target[T any] struct {
 	sink   Sink[T]
 	txSink TxSink[T]
+	fenced FencedSink[T]
 }
 
 // To writes to a sink outside the database: at least once, with stable keys.
@@ -85,7 +86,7 @@ func ToTx[T any](sink TxSink[T]) Target[T] { return Target[T]{txSink: sink} }
 
 // Guarantee tells how often a record can arrive.
 func (t Target[T]) Guarantee() Guarantee {
-	if t.txSink != nil {
+	if t.txSink != nil || t.fenced != nil {
 		return ExactlyOnce
 	}
 	return AtLeastOnce
@@ -97,10 +98,12 @@ func (t Target[T]) Describe() Description { return describe(t.part()) }
 // part returns the sink, nil if there is none.
 func (t Target[T]) part() any {
 	switch {
-	case isNil(t.txSink) && isNil(t.sink):
+	case isNil(t.txSink) && isNil(t.sink) && isNil(t.fenced):
 		return nil
 	case t.txSink != nil:
 		return t.txSink
+	case t.fenced != nil:
+		return t.fenced
 	default:
 		return t.sink
 	}

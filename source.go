@@ -67,7 +67,7 @@ func hasCursor[C any]() bool {
 }
 
 // Counter is the power of a source to tell how many records a read will yield.
-// It is asked once at the start of a run, for [Progress].
+// It is asked once at the start of a run, for [Progress], and has five seconds.
 type Counter[C any] interface {
 	Count(ctx context.Context, r Request[C]) (int64, error)
 }

@@ -162,6 +162,7 @@ func TestSource_ResumePoints(t *testing.T) {
 			err     string
 		}{
 			"resumes": {marked(1, 2, 3, -3, 4, 5, -5), []int64{3, 5}, "5", ""},
+			"spans":   {marked(1, -1, 2, 3, -3), []int64{3}, "3", ""},
 			"waits":   {marked(1, 2, 3, 4, 5, -5), []int64{5}, "5", ""},
 			"skips":   {marked(-100), []int64{0}, "100", ""},
 			"ends":    {marked(1, 2, -2, 3, 4, 5, -5, -9), []int64{2, 5, 5}, "9", ""},
@@ -221,7 +222,20 @@ func TestSource_AnothersCursor(t *testing.T) {
 			require.Equal(t, cursor, t.text("select cast(cursor as text) from dataflow_checkpoint"))
 		}
 		t.requireExactly("f", 3)
+
+		paged := dataflow.Paged(func(context.Context, place) (page dataflow.Page[int, place], err error) { return page, nil })
+		client = t.registered(dataflow.NewFlow("f", paged, dataflow.Identity[int](), appendTo("f"), nil))
+		for cursor, ok := range map[string]bool{`{"offset":3}`: false, `{"page":3,"offset":3}`: false, `{"page":3}`: true} {
+			require.NoError(t, t.exec("update dataflow_checkpoint set cursor = '"+cursor+"'"))
+			_, err := t.execute(client, "f")
+			require.Equal(t, ok, err == nil, "%s: %v", cursor, err)
+		}
 	})
+}
+
+// place is a cursor of several fields.
+type place struct {
+	Page int `json:"page"`
 }
 
 // A source without a cursor is read from its beginning, by every attempt.

@@ -42,6 +42,9 @@ func (d driver) Store(opts dataflow.StoreOptions) (dataflow.Store, error) {
 		return nil, &dataflow.ConfigError{Field: "driver", Reason: "the pool given to dataflowpgx.New is nil: use pgxpool.New"}
 	}
 	s := &store{pool: d.pool, schema: opts.Schema, clock: opts.Clock, log: opts.Logger, sql: &sync.Map{}}
+	if opts.Lease > 0 {
+		s.begin.BeginQuery = fmt.Sprintf("begin; set local idle_in_transaction_session_timeout = %d", opts.Lease.Milliseconds())
+	}
 	s.queries = queries{store: s, db: d.pool}
 	return s, nil
 }
@@ -53,6 +56,7 @@ type store struct {
 	schema string
 	clock  func() time.Time
 	log    *slog.Logger
+	begin  pgx.TxOptions
 	sql    *sync.Map // statements with the schema filled in, by their template
 }
 
@@ -72,18 +76,18 @@ type queries struct {
 
 // InTx runs fn in a transaction.
 func (s *store) InTx(ctx context.Context, fn func(ctx context.Context, tx dataflow.Tx) error) error {
-	tx, err := s.pool.Begin(ctx)
+	tx, err := s.pool.BeginTx(ctx, s.begin)
 	if err != nil {
-		return fmt.Errorf("begin transaction: %w", err)
+		return fmt.Errorf("begin transaction: %w", lostAtBegin(ctx, err))
 	}
 	// Without the caller's cancellation, so that the connection is given back
 	// clean. After a commit it does nothing.
 	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // what failed before says more
 	if err := fn(context.WithValue(ctx, txKey{}, tx), Tx(tx)); err != nil {
-		return err
+		return lostInTx(ctx, tx, err)
 	}
 	if err := tx.Commit(ctx); err != nil {
-		return fmt.Errorf("commit transaction: %w", err)
+		return fmt.Errorf("commit transaction: %w", lostAtCommit(ctx, err))
 	}
 	return nil
 }

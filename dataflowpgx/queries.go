@@ -13,7 +13,8 @@ const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for
 	r.started_at, r.ended_at, r.attempt, r.max_attempts, r.worker, r.lease_no, r.lease_until,
 	r.queue, coalesce(r.river_job_id, 0),
 	r.read, r.written, r.redundant, r.filtered, r.dropped, r.dead_lettered,
-	r.total, r.from_cursor::text, r.to_cursor::text, r.error, r.errors::text, r.actor, r.reason, r.code_version`
+	r.total, r.from_cursor::text, r.to_cursor::text, r.error, r.errors::text, r.actor, r.reason, r.code_version,
+	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason`
 
 // A definition that has not changed leaves updated_at as it is.
 const sqlFlowUpsert = `
@@ -108,8 +109,10 @@ const sqlRunProgress = `
 update {s}dataflow_run
 set read = read + $3, written = written + $4, redundant = redundant + $5, filtered = filtered + $6,
 	dropped = dropped + $7, dead_lettered = dead_lettered + $8,
-	total = coalesce($9, total), from_cursor = coalesce(from_cursor, $10), to_cursor = coalesce($11, to_cursor)
-where id = $1 and lease_no = $2 and state = 'in_progress'`
+	total = coalesce($9, total), from_cursor = coalesce(from_cursor, $10), to_cursor = coalesce($11, to_cursor),
+	rescues = 0, lease_until = {clock} + $12::bigint * interval '1 microsecond'
+where id = $1 and lease_no = $2 and state = 'in_progress'
+returning cancel_requested_at is not null`
 
 const sqlCheckpointMove = `
 update {s}dataflow_checkpoint
@@ -125,14 +128,72 @@ set state = $3, slot = null, lease_until = null,
 	run_after = case when $3 = 'pending' then {now} + $4::bigint * interval '1 microsecond' else r.run_after end,
 	attempt = case when $5 then r.attempt - 1 else r.attempt end,
 	error = case when $5 then r.error else $6 end,
-	errors = case when $7::jsonb is null then r.errors else r.errors || $7::jsonb end
+	errors = case when $7::jsonb is null then r.errors else r.errors || $7::jsonb end,
+	rescues = case when $8 then r.rescues + 1 else r.rescues end
 from {s}dataflow_flow f
 where r.id = $1 and r.lease_no = $2 and r.state = 'in_progress' and f.id = r.flow_id
 returning ` + runColumns
 
 const sqlFlowNote = `
 update {s}dataflow_flow
-set last_run_at = {now}, last_error = $3,
+set last_run_at = {now}, last_error = case when $2 = 'cancelled' then last_error else $3 end,
 	last_success_at = case when $2 = 'success' then {now} else last_success_at end,
 	failures = case $2 when 'success' then 0 when 'failed' then failures + 1 else failures end
 where id = $1`
+
+// A run that another transaction has locked is left out: that is its checkpoint,
+// which renews the lease too. Waiting for it would keep the other runs waiting.
+const sqlRunRenew = `
+with claim as (
+	select * from unnest($1::bigint[], $2::bigint[]) as c (id, lease_no)
+), free as (
+	select r.id from {s}dataflow_run r join claim c on c.id = r.id and c.lease_no = r.lease_no
+	where r.state = 'in_progress'
+	for update of r skip locked
+), renewed as (
+	update {s}dataflow_run r set lease_until = {clock} + $3::bigint * interval '1 microsecond'
+	from free where r.id = free.id
+)
+select c.id, coalesce(r.lease_no = c.lease_no and r.state = 'in_progress', false), r.cancel_requested_at is not null
+from claim c left join {s}dataflow_run r on r.id = c.id`
+
+const sqlRunHeld = `
+update {s}dataflow_run r set lease_until = {clock} + $3::bigint * interval '1 microsecond'
+from {s}dataflow_flow f
+where r.id = $1 and r.lease_no = $2 and r.state = 'in_progress' and f.id = r.flow_id
+returning ` + runColumns
+
+const sqlCheckpointRead = `
+select c.seq, c.cursor::text from {s}dataflow_checkpoint c
+where c.flow_id = $1 and c.scope = '' and c.partition = ''`
+
+const sqlRunLapsed = `
+select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+where r.state = 'in_progress' and r.lease_until < {now}
+order by r.lease_until limit 1
+for update of r skip locked`
+
+// Of a process that dies between fetching a job and claiming its run, River would
+// notice only after an hour. River's rows have the real clock.
+const sqlRunStranded = `
+select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+	left join {s}river_job j on j.id = r.river_job_id
+where r.state = 'pending' and r.queue <> '' and r.run_after < {now} - $2::bigint * interval '1 microsecond'
+	and f.state = 'active' and r.flow_id = any($1)
+	and (j.id is null or j.state in ('completed', 'discarded', 'cancelled')
+		or r.queue <> coalesce(f.runtime ->> 'queue', case when f.runtime ->> 'type' = 'heartbeat' then '' else r.queue end)
+		or j.state = 'running' and j.attempted_at < now() - $2::bigint * interval '1 microsecond')
+order by r.run_after limit 1
+for update of r skip locked`
+
+// Who asks first is kept.
+const sqlRunCancel = `
+update {s}dataflow_run r
+set state = case when r.state = 'pending' then 'cancelled' else r.state end,
+	ended_at = case when r.state = 'pending' then {clock} else null end,
+	cancel_requested_at = coalesce(r.cancel_requested_at, {clock}),
+	cancelled_by = case when r.cancel_requested_at is null then $2 else r.cancelled_by end,
+	cancel_reason = case when r.cancel_requested_at is null then $3 else r.cancel_reason end
+from {s}dataflow_flow f
+where r.id = $1 and r.state in ('pending', 'in_progress') and f.id = r.flow_id
+returning ` + runColumns

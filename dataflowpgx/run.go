@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/activedataflow/dataflow"
 )
@@ -48,7 +47,7 @@ func (q *queries) RunInsert(ctx context.Context, p *dataflow.RunInsertParams) (*
 }
 
 func (q *queries) RunSetJob(ctx context.Context, runID, jobID int64, queue string) error {
-	return q.one(ctx, sqlRunSetJob, runID, jobID, queue)
+	return q.one(ctx, sqlRunSetJob, runID, nullID(jobID), queue)
 }
 
 func (q *queries) RunByID(ctx context.Context, id int64) (*dataflow.Run, error) {
@@ -92,23 +91,22 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 	return claim, nil
 }
 
-func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointParams) (bool, error) {
+func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
 	d, cursor := p.Delta, nullJSON(p.Cursor)
 	var b pgx.Batch
 	b.Queue(q.store.text(sqlRunProgress), p.RunID, p.LeaseNumber,
-		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor)
+		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor, p.Lease.Microseconds())
 	b.Queue(q.store.text(sqlCheckpointMove), p.FlowID, p.Seq, cursor,
 		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered)
 	results := q.db.SendBatch(ctx, &b)
-	held := true
-	var errs []error
-	for range b.Len() {
-		tag, err := results.Exec()
-		held = held && tag.RowsAffected() == 1
-		errs = append(errs, err)
+	status := dataflow.LeaseStatus{RunID: p.RunID, Held: true}
+	err := results.QueryRow().Scan(&status.CancelRequested)
+	if errors.Is(err, pgx.ErrNoRows) {
+		status.Held, err = false, nil
 	}
-	errs = append(errs, results.Close())
-	return held, errors.Join(errs...)
+	tag, moveErr := results.Exec()
+	status.Held = status.Held && tag.RowsAffected() == 1
+	return status, errors.Join(err, moveErr, results.Close())
 }
 
 func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*dataflow.Run, error) {
@@ -123,7 +121,7 @@ func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*datafl
 		message, history = p.Error.Error, &text
 	}
 	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunEnd),
-		p.RunID, p.LeaseNumber, string(p.State), p.Delay.Microseconds(), p.Refund, message, history))
+		p.RunID, p.LeaseNumber, string(p.State), p.Delay.Microseconds(), p.Refund, message, history, p.Rescue))
 	if errors.Is(err, dataflow.ErrNotFound) {
 		return nil, nil //nolint:nilnil // documented: no longer the claim's
 	}
@@ -166,11 +164,12 @@ func scanRun(row pgx.Row) (*dataflow.Run, error) {
 		&r.StartedAt, &r.EndedAt, &r.Attempt, &r.MaxAttempts, &r.Worker, &r.LeaseNumber, &r.LeaseUntil,
 		&r.Queue, &r.RiverJobID,
 		&c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered,
-		&r.Total, &from, &to, &r.Error, &history, &r.Actor, &r.Reason, &r.CodeVersion)
+		&r.Total, &from, &to, &r.Error, &history, &r.Actor, &r.Reason, &r.CodeVersion,
+		&r.Rescues, &r.CancelRequestedAt, &r.CancelledBy, &r.CancelReason)
 	if err != nil {
 		return nil, notFound(err)
 	}
-	utc(&r.ScheduledFor, &r.RunAfter, &r.CreatedAt, r.StartedAt, r.EndedAt, r.LeaseUntil)
+	utc(&r.ScheduledFor, &r.RunAfter, &r.CreatedAt, r.StartedAt, r.EndedAt, r.LeaseUntil, r.CancelRequestedAt)
 	r.State, r.Trigger = dataflow.RunState(state), dataflow.Trigger(trigger)
 	r.FromCursor, r.ToCursor = rawJSON(from), rawJSON(to)
 	if err := json.Unmarshal([]byte(history), &r.Errors); err != nil {
@@ -186,11 +185,6 @@ func utc(times ...*time.Time) {
 			*t = t.UTC()
 		}
 	}
-}
-
-func isUniqueViolation(err error) bool {
-	var pe *pgconn.PgError
-	return errors.As(err, &pe) && pe.Code == "23505"
 }
 
 func nullText(s string) *string {

@@ -1,6 +1,7 @@
 package dataflowpgx_test
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"sync"
@@ -83,4 +84,23 @@ func TestMigrate_TwoConnectionsAtOnce(t *testing.T) {
 	require.NoError(t, errors.Join(errs...))
 	require.NoError(t, newStore(t, pool).CheckSchema(t.Context()))
 	require.Zero(t, pool.Stat().AcquiredConns())
+}
+
+// A context that ends in a transaction costs no connection, as long as no
+// statement is under way.
+func TestInTx_CancelledKeepsConnection(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Postgres(t)
+	store := newStore(t, pool)
+	require.NoError(t, pool.Ping(t.Context()))
+	before := pool.Stat().NewConnsCount()
+	for range 5 {
+		ctx, cancel := context.WithCancel(t.Context())
+		err := store.InTx(ctx, func(ctx context.Context, _ dataflow.Tx) error {
+			cancel()
+			return ctx.Err()
+		})
+		require.ErrorIs(t, err, context.Canceled)
+	}
+	require.Equal(t, before, pool.Stat().NewConnsCount())
 }

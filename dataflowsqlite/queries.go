@@ -16,7 +16,8 @@ const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for
 	r.started_at, r.ended_at, r.attempt, r.max_attempts, r.worker, r.lease_no, r.lease_until,
 	r.queue, coalesce(r.river_job_id, 0),
 	r.read, r.written, r.redundant, r.filtered, r.dropped, r.dead_lettered,
-	r.total, r.from_cursor, r.to_cursor, r.error, r.errors, r.actor, r.reason, r.code_version`
+	r.total, r.from_cursor, r.to_cursor, r.error, r.errors, r.actor, r.reason, r.code_version,
+	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason`
 
 // A definition that has not changed leaves updated_at as it is.
 const sqlFlowUpsert = `
@@ -105,8 +106,10 @@ const sqlRunProgress = `
 update dataflow_run
 set read = read + ?3, written = written + ?4, redundant = redundant + ?5, filtered = filtered + ?6,
 	dropped = dropped + ?7, dead_lettered = dead_lettered + ?8,
-	total = coalesce(?9, total), from_cursor = coalesce(from_cursor, ?10), to_cursor = coalesce(?11, to_cursor)
-where id = ?1 and lease_no = ?2 and state = 'in_progress'`
+	total = coalesce(?9, total), from_cursor = coalesce(from_cursor, ?10), to_cursor = coalesce(?11, to_cursor),
+	rescues = 0, lease_until = strftime('%Y-%m-%d %H:%M:%f', {now}, ?12 || ' seconds')
+where id = ?1 and lease_no = ?2 and state = 'in_progress'
+returning cancel_requested_at is not null`
 
 const sqlCheckpointMove = `
 update dataflow_checkpoint
@@ -122,12 +125,59 @@ set state = ?3, slot = null, lease_until = null,
 	run_after = case when ?3 = 'pending' then strftime('%Y-%m-%d %H:%M:%f', {now}, ?4 || ' seconds') else run_after end,
 	attempt = case when ?5 then attempt - 1 else attempt end,
 	error = case when ?5 then error else ?6 end,
-	errors = case when ?7 is null then errors else json_insert(errors, '$[#]', json(?7)) end
+	errors = case when ?7 is null then errors else json_insert(errors, '$[#]', json(?7)) end,
+	rescues = case when ?8 then rescues + 1 else rescues end
 where id = ?1 and lease_no = ?2 and state = 'in_progress'`
 
 const sqlFlowNote = `
 update dataflow_flow
-set last_run_at = {now}, last_error = ?3,
+set last_run_at = {now}, last_error = case when ?2 = 'cancelled' then last_error else ?3 end,
 	last_success_at = case when ?2 = 'success' then {now} else last_success_at end,
 	failures = case ?2 when 'success' then 0 when 'failed' then failures + 1 else failures end
 where id = ?1`
+
+const sqlRunRenew = `
+update dataflow_run
+set lease_until = strftime('%Y-%m-%d %H:%M:%f', {now}, ?2 || ' seconds')
+where state = 'in_progress' and exists (
+	select 1 from json_each(?1) c where c.value ->> 0 = dataflow_run.id and c.value ->> 1 = dataflow_run.lease_no)`
+
+const sqlRunStatus = `
+select c.value ->> 0, coalesce(r.lease_no = c.value ->> 1 and r.state = 'in_progress', false), r.cancel_requested_at is not null
+from json_each(?1) c left join dataflow_run r on r.id = c.value ->> 0`
+
+const sqlRunHeld = `
+update dataflow_run
+set lease_until = strftime('%Y-%m-%d %H:%M:%f', {now}, ?3 || ' seconds')
+where id = ?1 and lease_no = ?2 and state = 'in_progress'`
+
+const sqlCheckpointRead = `
+select c.seq, c.cursor from dataflow_checkpoint c
+where c.flow_id = ? and c.scope = '' and c.partition = ''`
+
+const sqlRunLapsed = `
+select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
+where r.state = 'in_progress' and r.lease_until < {now}
+order by r.lease_until limit 1`
+
+// Of a process that dies between fetching a job and claiming its run, River would
+// notice only after an hour. River's rows have the real clock.
+const sqlRunStranded = `
+select ` + runColumns + ` from dataflow_run r indexed by dataflow_run_due join dataflow_flow f on f.id = r.flow_id
+	left join river_job j on j.id = r.river_job_id
+where r.state = 'pending' and r.queue <> '' and r.run_after < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?2 || ' seconds')
+	and f.state = 'active' and r.flow_id in (select value from json_each(?1))
+	and (j.id is null or j.state in ('completed', 'discarded', 'cancelled')
+		or r.queue <> coalesce(f.runtime ->> 'queue', case when f.runtime ->> 'type' = 'heartbeat' then '' else r.queue end)
+		or j.state = 'running' and julianday(j.attempted_at) < julianday('now', '-' || ?2 || ' seconds'))
+order by r.run_after limit 1`
+
+// Who asks first is kept.
+const sqlRunCancel = `
+update dataflow_run
+set state = case when state = 'pending' then 'cancelled' else state end,
+	ended_at = case when state = 'pending' then {now} else null end,
+	cancel_requested_at = coalesce(cancel_requested_at, {now}),
+	cancelled_by = case when cancel_requested_at is null then ?2 else cancelled_by end,
+	cancel_reason = case when cancel_requested_at is null then ?3 else cancel_reason end
+where id = ?1 and state in ('pending', 'in_progress')`

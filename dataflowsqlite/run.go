@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/activedataflow/dataflow"
@@ -58,7 +57,7 @@ func (q *queries) RunInsert(ctx context.Context, p *dataflow.RunInsertParams) (*
 }
 
 func (q *queries) RunSetJob(ctx context.Context, runID, jobID int64, queue string) error {
-	return q.one(ctx, sqlRunSetJob, runID, jobID, queue)
+	return q.one(ctx, sqlRunSetJob, runID, sql.NullInt64{Int64: jobID, Valid: jobID != 0}, queue)
 }
 
 func (q *queries) RunByID(ctx context.Context, id int64) (*dataflow.Run, error) {
@@ -109,18 +108,21 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 	return claim, nil
 }
 
-func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointParams) (bool, error) {
+func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
 	d, cursor := p.Delta, nullJSON(p.Cursor)
-	err := q.one(ctx, sqlRunProgress, p.RunID, p.LeaseNumber,
-		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor)
+	status := dataflow.LeaseStatus{RunID: p.RunID}
+	err := q.db.QueryRowContext(ctx, q.store.text(sqlRunProgress), p.RunID, p.LeaseNumber,
+		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor,
+		secondsText(p.Lease)).Scan(&status.CancelRequested)
 	if err == nil {
 		err = q.one(ctx, sqlCheckpointMove, p.FlowID, p.Seq, cursor,
 			d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered)
 	}
-	if errors.Is(err, dataflow.ErrNotFound) {
-		return false, nil
+	if err = notFound(err); errors.Is(err, dataflow.ErrNotFound) {
+		return status, nil
 	}
-	return err == nil, err
+	status.Held = err == nil
+	return status, err
 }
 
 func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*dataflow.Run, error) {
@@ -133,7 +135,7 @@ func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*datafl
 		}
 		message, history = p.Error.Error, string(data)
 	}
-	err := q.one(ctx, sqlRunEnd, p.RunID, p.LeaseNumber, string(p.State), secondsText(p.Delay), p.Refund, message, history)
+	err := q.one(ctx, sqlRunEnd, p.RunID, p.LeaseNumber, string(p.State), secondsText(p.Delay), p.Refund, message, history, p.Rescue)
 	if errors.Is(err, dataflow.ErrNotFound) {
 		return nil, nil //nolint:nilnil // documented: no longer the claim's
 	}
@@ -173,7 +175,8 @@ func scanRun(row scanner) (*dataflow.Run, error) {
 		nullTimeText{&r.StartedAt}, nullTimeText{&r.EndedAt}, &r.Attempt, &r.MaxAttempts, &r.Worker, &r.LeaseNumber, nullTimeText{&r.LeaseUntil},
 		&r.Queue, &r.RiverJobID,
 		&c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered,
-		&r.Total, &from, &to, &r.Error, &history, &r.Actor, &r.Reason, &r.CodeVersion)
+		&r.Total, &from, &to, &r.Error, &history, &r.Actor, &r.Reason, &r.CodeVersion,
+		&r.Rescues, nullTimeText{&r.CancelRequestedAt}, &r.CancelledBy, &r.CancelReason)
 	if err != nil {
 		return nil, notFound(err)
 	}
@@ -182,12 +185,6 @@ func scanRun(row scanner) (*dataflow.Run, error) {
 		return nil, fmt.Errorf("read errors of run %d: %w", r.ID, err)
 	}
 	return &r, nil
-}
-
-// isUniqueViolation asks the message, because each SQLite library has an error
-// type of its own, and this package links none.
-func isUniqueViolation(err error) bool {
-	return err != nil && strings.Contains(err.Error(), "UNIQUE constraint failed")
 }
 
 // jsonArray is a list as a parameter for json_each.

@@ -3,6 +3,7 @@ package dataflowsqlite_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"log/slog"
 	"sync"
 	"testing"
@@ -65,4 +66,25 @@ func increase(ctx context.Context, _ dataflow.Tx) error {
 	}
 	_, err := tx.ExecContext(ctx, "update counter set n = ?", n+1)
 	return err
+}
+
+// When its context ends, database/sql rolls a transaction back by itself, and a
+// commit says only that it is too late.
+func TestInTx_CancelledBeforeCommit(t *testing.T) {
+	t.Parallel()
+	store, err := dataflowsqlite.New(dbtest.SQLite(t)).Store(dataflow.StoreOptions{Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	require.NoError(t, store.Migrate(t.Context()))
+	ctx, cancel := context.WithCancel(t.Context())
+	err = store.InTx(ctx, func(ctx context.Context, _ dataflow.Tx) error {
+		cancel()
+		tx, _ := dataflowsqlite.TxFrom(ctx)
+		var err error
+		for !errors.Is(err, sql.ErrTxDone) {
+			_, err = tx.ExecContext(context.WithoutCancel(ctx), "select 1")
+		}
+		return nil
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorContains(t, err, "commit transaction")
 }

@@ -34,7 +34,7 @@ func main() {
 		csvfile.Open[Strike]("testdata/birdstrikes.csv", nil),
 		dataflow.Filter(func(s Strike) bool { return s.Cost > 0 }),
 		sqltable.Insert[Strike]("strikes"), // commits rows and cursor together
-		&dataflow.FlowOptions{Runtime: dataflow.JobQueue{Interval: time.Hour}})
+		&dataflow.FlowOptions{Runtime: dataflow.JobQueue{}})
 
 	client, err := dataflow.NewClient(dataflowsqlite.New(db), &dataflow.Config{Flows: []*dataflow.Flow{strikes}})
 	check(err)

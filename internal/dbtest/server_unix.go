@@ -37,7 +37,7 @@ trap 'cd /; rm -rf "$dir"' EXIT
 exec 3<&0
 "$bin/postgres" -D "$dir/data" -k "$dir" -p 5432 -c listen_addresses= \
 	-c fsync=off -c synchronous_commit=off -c full_page_writes=off \
-	-c max_connections=400 -c shared_buffers=64MB -c min_wal_size=32MB -c max_wal_size=128MB -c jit=off \
+	-c max_connections=400 -c max_prepared_transactions=16 -c shared_buffers=64MB -c min_wal_size=32MB -c max_wal_size=128MB -c jit=off \
 	-c max_parallel_workers_per_gather=0 -c max_parallel_maintenance_workers=0 \
 	-c timezone=UTC -c logging_collector=off 3<&- &
 server=$!

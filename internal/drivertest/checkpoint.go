@@ -43,7 +43,10 @@ func checkpointAdds(t *test) {
 	t.checkpoint(c, `1`, first)
 	t.checkpoint(c, `2`, second)
 	want.Counters, want.FromCursor, want.ToCursor = first.Add(second), raw("null"), raw("2")
-	require.Equal(t, &want, t.run(want.ID), "nothing else changes")
+	got := t.run(want.ID)
+	require.False(t, got.LeaseUntil.Before(*want.LeaseUntil), "the lease is renewed")
+	want.LeaseUntil = got.LeaseUntil
+	require.Equal(t, &want, got, "nothing else changes")
 	require.Equal(t, want.Counters, t.flowCounters(f.ID))
 	require.EqualValues(t, 3, t.number("select seq from dataflow_checkpoint"))
 
@@ -91,9 +94,9 @@ func checkpointWithSinkRows(t *test) {
 			found, err := t.db.ExecTx(ctx, "insert into facts (n) values (1)")
 			require.NoError(t, err)
 			require.True(t, found)
-			held, err := q.RunCheckpoint(ctx, p)
+			status, err := q.RunCheckpoint(ctx, p)
 			require.NoError(t, err)
-			require.True(t, held)
+			require.True(t, status.Held)
 			return fail
 		})
 	}

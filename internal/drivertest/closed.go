@@ -45,9 +45,9 @@ func callAll(ctx context.Context, q dataflow.Queries) map[string]error {
 	note("RunDue", err)
 	_, err = q.RunClaim(ctx, claimParams(1))
 	note("RunClaim", err)
-	held, err := q.RunCheckpoint(ctx, &dataflow.RunCheckpointParams{RunID: 1, FlowID: 1, Cursor: json.RawMessage("1")})
+	status, err := q.RunCheckpoint(ctx, &dataflow.RunCheckpointParams{RunID: 1, FlowID: 1, Cursor: json.RawMessage("1")})
 	note("RunCheckpoint", err)
-	if held {
+	if status.Held {
 		note("RunCheckpoint", nil)
 	}
 	_, err = q.RunEnd(ctx, &dataflow.RunEndParams{RunID: 1, FlowID: 1, State: dataflow.RunSuccess})

@@ -93,6 +93,8 @@ func groups() []group {
 		{name: "RunCheckpoint", cases: checkpointRules()},
 		{name: "Cursor", cases: cursorRules()},
 		{name: "RunEnd", cases: endRules()},
+		{name: "Lease", cases: leaseRules()},
+		{name: "RunCancel", cases: cancelRules()},
 		{name: "Transition", cases: transitionRules()},
 		{name: "Clock", cases: clockRules()},
 		{name: "Tx", cases: txRules()},

@@ -64,14 +64,15 @@ func (t *test) inProgress(flowID int64) *dataflow.Claim {
 
 // progress is a checkpoint that the claim may make as its first.
 func progress(c *dataflow.Claim) *dataflow.RunCheckpointParams {
-	return &dataflow.RunCheckpointParams{RunID: c.Run.ID, FlowID: c.Run.FlowID, LeaseNumber: c.Run.LeaseNumber, Seq: c.Seq}
+	return &dataflow.RunCheckpointParams{RunID: c.Run.ID, FlowID: c.Run.FlowID, LeaseNumber: c.Run.LeaseNumber, Seq: c.Seq, Lease: lease}
 }
 
 // tryCheckpoint rolls back what is not the claim's, as the executor does.
 func tryCheckpoint(ctx context.Context, s dataflow.Store, p *dataflow.RunCheckpointParams) (bool, error) {
 	held := false
 	err := inTx(ctx, s, func(ctx context.Context, q dataflow.Queries) (err error) {
-		held, err = q.RunCheckpoint(ctx, p)
+		status, err := q.RunCheckpoint(ctx, p)
+		held = status.Held
 		if err == nil && !held {
 			err = dataflow.ErrFenced
 		}

@@ -1,0 +1,79 @@
+package dataflow_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+func TestCancel_Pending(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		later := &dataflow.TriggerOptions{At: time.Now().Add(time.Hour)}
+		for _, rt := range []dataflow.Runtime{dataflow.Heartbeat{}, dataflow.JobQueue{}} {
+			client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{t.numbersFlow(rt.Type(), numbers{n: 5}, rt)}})
+			require.NoError(t, client.Register(t.Context()))
+			run, err := client.Trigger(t.Context(), rt.Type(), later)
+			require.NoError(t, err)
+			run, err = client.Cancel(t.Context(), run.ID, "alice", "wrong file")
+			require.NoError(t, err)
+			require.Equal(t, dataflow.RunCancelled, run.State)
+			require.NotNil(t, run.EndedAt)
+			run, err = client.Wait(t.Context(), run.ID)
+			require.ErrorContains(t, err, "cancelled: by alice: wrong file")
+			require.Equal(t, "alice", run.CancelledBy)
+			_, err = client.Cancel(t.Context(), run.ID, "bob", "me too")
+			require.NoError(t, err, "it is what bob wanted")
+		}
+		require.Equal(t, int64(1), t.number("select count(*) from river_job where state = 'cancelled'"))
+	})
+}
+
+// A run in progress ends soon, though another process works it and its source
+// waits.
+func TestCancel_InProgress(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		for _, rt := range []dataflow.Runtime{dataflow.Heartbeat{BatchSize: 10}, dataflow.JobQueue{BatchSize: 10}} {
+			name := rt.Type()
+			source := newGated(35, 25)
+			client := t.started(t.client(&dataflow.Config{Flows: []*dataflow.Flow{t.numbersFlow(name, source, rt)}}))
+			other := t.client(nil)
+			run, err := client.Trigger(t.Context(), name, &dataflow.TriggerOptions{At: time.Unix(1, 0)})
+			require.NoError(t, err)
+			<-source.reached
+			began := time.Now()
+			runs, err := other.CancelFlow(t.Context(), name, "alice", "wrong file")
+			require.NoError(t, err)
+			require.Len(t, runs, 1)
+			require.Equal(t, dataflow.RunInProgress, runs[0].State)
+			run, err = t.wait(other, run.ID)
+			require.ErrorContains(t, err, "cancelled: by alice: wrong file")
+			require.Less(t, time.Since(began), 5*time.Second)
+			require.Equal(t, "alice", run.CancelledBy)
+			require.Equal(t, "wrong file", run.CancelReason)
+			require.LessOrEqual(t, run.Counters.Written, int64(20))
+			_, err = other.Cancel(t.Context(), run.ID, "bob", "")
+			require.NoError(t, err)
+		}
+	})
+}
+
+func TestCancel_Finished(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{t.numbersFlow("n", numbers{n: 5}, dataflow.Heartbeat{})}})
+		require.NoError(t, client.Register(t.Context()))
+		run, err := client.Trigger(t.Context(), "n", nil)
+		require.NoError(t, err)
+		_, err = client.Cancel(t.Context(), run.ID, "alice", "")
+		require.ErrorIs(t, err, dataflow.ErrRunFinished)
+		_, err = client.Cancel(t.Context(), 999, "alice", "")
+		require.ErrorIs(t, err, dataflow.ErrNotFound)
+		_, err = client.CancelFlow(t.Context(), "unknown", "alice", "")
+		require.ErrorIs(t, err, dataflow.ErrNotFound)
+	})
+}

@@ -1,0 +1,71 @@
+package dataflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+)
+
+// Cancel ends a run, whichever process works it: a pending one at once, one in
+// progress at its next checkpoint, or in the middle of a batch, which is rolled
+// back, within a few seconds. actor and reason are kept with the run; the first
+// to ask is. It returns the run as it is then, which for one in progress is
+// still that; [Client.Wait] waits for its end. A finished run is ErrRunFinished.
+func (c *Client) Cancel(ctx context.Context, runID int64, actor, reason string) (*Run, error) {
+	var run *Run
+	err := c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := c.store.With(tx)
+		if err != nil {
+			return err
+		}
+		run, err = q.RunCancel(ctx, &RunCancelParams{RunID: runID, Actor: actor, Reason: reason})
+		if err != nil {
+			return err
+		}
+		if run.State.Finished() && run.CancelRequestedAt == nil || run.State == RunSuccess || run.State == RunFailed {
+			return fmt.Errorf("%w: it is %s", ErrRunFinished, run.State)
+		}
+		if run.State != RunCancelled || run.RiverJobID == 0 {
+			return nil
+		}
+		rc, err := c.riverClient()
+		if err != nil {
+			return err
+		}
+		return rc.JobCancelTx(ctx, tx, run.RiverJobID)
+	})
+	if err != nil {
+		return nil, public(fmt.Errorf("cancel run %d: %w", runID, err))
+	}
+	c.interrupt(LeaseRef{RunID: runID, LeaseNumber: run.LeaseNumber}, errCancelled)
+	if run.State == RunCancelled {
+		c.log.InfoContext(ctx, "dataflow: run cancelled", append(runAttrs(run), slog.String("actor", actor), slog.String(logReason, reason))...)
+		c.publish(EventRunCancelled, run, run.Err())
+	}
+	return run, nil
+}
+
+// CancelFlow cancels all runs of a flow that are pending or in progress, and
+// returns them. Runs that are started meanwhile are not among them; see Pause.
+func (c *Client) CancelFlow(ctx context.Context, name, actor, reason string) ([]*Run, error) {
+	if _, err := c.Flow(ctx, name); err != nil {
+		return nil, err
+	}
+	runs, err := c.Runs(ctx, &RunListParams{Flow: name, States: []RunState{RunPending, RunInProgress}, Limit: maxPage})
+	if err != nil {
+		return nil, err
+	}
+	cancelled := make([]*Run, 0, len(runs))
+	for _, run := range runs {
+		run, err := c.Cancel(ctx, run.ID, actor, reason)
+		if errors.Is(err, ErrRunFinished) {
+			continue // it has just ended by itself
+		}
+		if err != nil {
+			return cancelled, err
+		}
+		cancelled = append(cancelled, run)
+	}
+	return cancelled, nil
+}

@@ -1,0 +1,68 @@
+package dataflowpgx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/activedataflow/dataflow"
+)
+
+func (q *queries) RunRenew(ctx context.Context, claims []dataflow.LeaseRef, lease time.Duration) ([]dataflow.LeaseStatus, error) {
+	ids, numbers := make([]int64, len(claims)), make([]int64, len(claims))
+	for i, c := range claims {
+		ids[i], numbers[i] = c.RunID, c.LeaseNumber
+	}
+	rows, err := q.db.Query(ctx, q.store.text(sqlRunRenew), ids, numbers, lease.Microseconds())
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (s dataflow.LeaseStatus, err error) {
+		err = row.Scan(&s.RunID, &s.Held, &s.CancelRequested)
+		return s, err
+	})
+}
+
+func (q *queries) RunHeld(ctx context.Context, claim dataflow.LeaseRef, lease time.Duration) (*dataflow.Claim, error) {
+	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunHeld), claim.RunID, claim.LeaseNumber, lease.Microseconds()))
+	if errors.Is(err, dataflow.ErrNotFound) {
+		return nil, nil //nolint:nilnil // documented: no longer the claim's
+	}
+	if err != nil {
+		return nil, err
+	}
+	held := &dataflow.Claim{Run: run}
+	var cursor *string
+	if err := q.db.QueryRow(ctx, q.store.text(sqlCheckpointRead), run.FlowID).Scan(&held.Seq, &cursor); err != nil {
+		return nil, fmt.Errorf("read checkpoint: %w", err)
+	}
+	held.Cursor = rawJSON(cursor)
+	return held, nil
+}
+
+func (q *queries) RunLapsed(ctx context.Context) (*dataflow.Run, error) {
+	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunLapsed)))
+	if errors.Is(err, dataflow.ErrNotFound) {
+		return nil, nil //nolint:nilnil // documented: there is none
+	}
+	return run, err
+}
+
+func (q *queries) RunStranded(ctx context.Context, flowIDs []int64, idle time.Duration) (*dataflow.Run, error) {
+	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunStranded), flowIDs, idle.Microseconds()))
+	if errors.Is(err, dataflow.ErrNotFound) {
+		return nil, nil //nolint:nilnil // documented: there is none
+	}
+	return run, err
+}
+
+func (q *queries) RunCancel(ctx context.Context, p *dataflow.RunCancelParams) (*dataflow.Run, error) {
+	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunCancel), p.RunID, p.Actor, p.Reason))
+	if errors.Is(err, dataflow.ErrNotFound) {
+		return q.RunByID(ctx, p.RunID) // it has ended, or is not there
+	}
+	return run, err
+}

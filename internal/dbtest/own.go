@@ -1,0 +1,133 @@
+//go:build unix
+
+package dbtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Server is a PostgreSQL server of a test's own, which it may stop and start as it likes. It
+// keeps what it has committed when it is stopped immediately, as a server in production does.
+type Server struct {
+	bin, dir string
+	owner    *syscall.Credential
+}
+
+// ownScript keeps the directory $2 of a server until its standard input ends, which is also
+// when the process that holds the other end is killed.
+const ownScript = `
+bin=$1 dir=$2
+trap '"$bin/pg_ctl" stop --pgdata="$dir/data" --mode=immediate >/dev/null 2>&1; cd /; rm -rf "$dir"' EXIT
+"$bin/initdb" --pgdata="$dir/data" --auth=trust --no-sync --username=postgres --encoding=UTF8 --locale=C || exit 1
+echo ready >&3
+exec 3>&-
+read -r _
+`
+
+// ownOptions do without fsync, which only a crash of the machine would need.
+const ownOptions = `-k %s -p 5432 -c listen_addresses= -c fsync=off -c max_connections=400 -c shared_buffers=64MB ` +
+	`-c min_wal_size=32MB -c max_wal_size=128MB -c jit=off -c timezone=UTC -c logging_collector=off`
+
+// StartServer starts a server that belongs to one test, whatever DATAFLOW_TEST_DATABASE_URL
+// says. It goes away with the test. Where there is no PostgreSQL to start, because the tests
+// use a server elsewhere, the test is skipped.
+func StartServer(tb testing.TB) *Server {
+	tb.Helper()
+	bin, err := findBin(tb.Context(), places)
+	if err != nil && os.Getenv(urlEnv) != "" {
+		tb.Skipf("%s is set, and there are no programs on this machine for a server of the test's own", urlEnv)
+	}
+	require.NoError(tb, err)
+	owner, err := unprivileged()
+	require.NoError(tb, err)
+	dir, err := makeDir(owner)
+	require.NoError(tb, err)
+	s := &Server{bin: bin, dir: dir, owner: owner}
+	life, err := s.keep(tb.Context())
+	if err != nil {
+		tb.Fatal("dbtest: make a server:", errors.Join(err, os.RemoveAll(dir)))
+	}
+	tb.Cleanup(func() { require.NoError(tb, life()) })
+	s.Start(tb)
+	return s
+}
+
+// keep makes the server's files, which the function that it returns removes.
+func (s *Server) keep(ctx context.Context) (end func() error, err error) {
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), "/bin/sh", "-c", ownScript, "dfpg", s.bin, s.dir)
+	s.own(cmd)
+	ready, writer, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = ready.Close() }()
+	cmd.ExtraFiles = []*os.File{writer}
+	life, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	_ = writer.Close()
+	if err != nil {
+		return nil, err
+	}
+	end = func() error {
+		_ = life.Close()
+		_ = cmd.Wait()
+		return os.RemoveAll(s.dir)
+	}
+	if said, err := io.ReadAll(ready); err != nil || len(said) == 0 {
+		return nil, errors.Join(errors.New("initdb failed"), err, end())
+	}
+	return end, nil
+}
+
+// own makes a command one of the server's user.
+func (s *Server) own(cmd *exec.Cmd) {
+	cmd.Dir = s.dir
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "PG") }), "LC_ALL=C")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.owner, Setpgid: true}
+}
+
+// URL is that of the server's one database, whose role is a superuser.
+func (s *Server) URL() string {
+	u := url.URL{
+		Scheme: "postgres", User: url.User("postgres"), Path: "/postgres",
+		RawQuery: url.Values{"host": {s.dir}, "port": {"5432"}, "sslmode": {"disable"}}.Encode(),
+	}
+	return u.String()
+}
+
+// Start starts a stopped server, and returns when it takes connections.
+func (s *Server) Start(tb testing.TB) {
+	tb.Helper()
+	s.control(tb, "start", "--wait", "--log="+filepath.Join(s.dir, "log"), "--options="+fmt.Sprintf(ownOptions, s.dir))
+}
+
+// StopImmediately ends the server without ceremony: its clients lose their connections in
+// whatever they are doing, and it recovers from its log at the next start.
+func (s *Server) StopImmediately(tb testing.TB) {
+	tb.Helper()
+	s.control(tb, "stop", "--wait", "--mode=immediate")
+}
+
+func (s *Server) control(tb testing.TB, action string, args ...string) {
+	tb.Helper()
+	args = append([]string{action, "--silent", "--pgdata=" + filepath.Join(s.dir, "data")}, args...)
+	cmd := exec.CommandContext(tb.Context(), filepath.Join(s.bin, "pg_ctl"), args...)
+	s.own(cmd)
+	// Not ours: the server inherits it, and go test waits for all who hold its output.
+	require.NoError(tb, cmd.Run(), "pg_ctl %s", action)
+}

@@ -1,0 +1,154 @@
+package dataflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Stop ends the client: it starts no more runs, and those in progress stop after
+// the batch that they are in and are handed back, to go on elsewhere or later;
+// that spends no attempt. Shortly before ctx's deadline, what is left is
+// interrupted in mid-batch, which rolls the batch back. What does not even heed
+// that is left behind: its run is taken from it, so that it can commit nothing
+// more, and Stop returns an error that names it. Stop returns by ctx's deadline.
+// It does not stop a River client that was joined with [UseRiver]. It may be
+// called at any time, and more than once.
+func (c *Client) Stop(ctx context.Context) error {
+	c.mu.Lock()
+	if !c.stopped {
+		c.stopped = true
+		close(c.stopping)
+	}
+	started := c.started
+	c.mu.Unlock()
+
+	soft, hard, cancel := stopPhases(ctx)
+	defer cancel()
+	err := c.stopSoftly(soft)
+	if err != nil {
+		err = c.stopHard(hard)
+	}
+	if err != nil {
+		err = errors.Join(err, c.abandon(ctx))
+	}
+	if started {
+		c.kill()
+	}
+	if err != nil {
+		return public(fmt.Errorf("stop: %w", err))
+	}
+	c.log.InfoContext(ctx, "dataflow: stopped", slog.String(logWorker, c.config.ID))
+	return nil
+}
+
+// stopPhases divides the time that ctx leaves: most of it to end batches, some to
+// interrupt them, the last to hand back what cannot be interrupted.
+func stopPhases(ctx context.Context) (soft, hard context.Context, cancel context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return ctx, ctx, func() {}
+	}
+	part := min(time.Until(deadline)/5, handBackTimeout)
+	soft, cancelSoft := context.WithDeadline(ctx, deadline.Add(-2*part))
+	hard, cancelHard := context.WithDeadline(ctx, deadline.Add(-part))
+	return soft, hard, func() { cancelSoft(); cancelHard() }
+}
+
+// stopSoftly waits until everything has ended by itself.
+func (c *Client) stopSoftly(ctx context.Context) error {
+	if rc := c.ownRiver(); rc != nil {
+		if err := rc.Stop(ctx); err != nil {
+			return err
+		}
+	}
+	return c.waitWorking(ctx)
+}
+
+// stopHard interrupts what is left, and waits for it.
+func (c *Client) stopHard(ctx context.Context) error {
+	c.mu.Lock()
+	for _, a := range c.attempts {
+		a.cancel(ErrStopped)
+	}
+	if c.kill != nil {
+		c.kill()
+	}
+	c.mu.Unlock()
+	if rc := c.ownRiver(); rc != nil {
+		if err := rc.StopAndCancel(ctx); err != nil {
+			return err
+		}
+	}
+	return c.waitWorking(ctx)
+}
+
+// ownRiver returns the River client that Start has started, nil if it has not.
+func (c *Client) ownRiver() River {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.started || c.joined || !c.worksQueues() {
+		return nil
+	}
+	return c.river
+}
+
+func (c *Client) waitWorking(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() { c.working.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// abandonTimeout bounds the statements that take runs from code that does not
+// end, for which ctx may leave no time.
+const abandonTimeout = time.Second
+
+// abandon hands back the runs whose code does not heed its context. Their claims
+// are gone then, and with them the right to commit.
+func (c *Client) abandon(ctx context.Context) error {
+	c.mu.Lock()
+	left := make([]*attempt, 0, len(c.attempts))
+	for _, a := range c.attempts {
+		left = append(left, a)
+	}
+	c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
+	defer cancel()
+	var errs []error
+	for _, a := range left {
+		executor := &FlowExecutor{client: c, job: a.job}
+		run, err := executor.end(ctx, &RunEndParams{
+			RunID: a.claimed.RunID, FlowID: a.flow.ID, LeaseNumber: a.claimed.LeaseNumber, State: RunPending, Refund: true,
+		})
+		c.untrack(a)
+		if errors.Is(err, ErrFenced) {
+			continue // it has ended by itself in the meantime
+		}
+		if run != nil {
+			c.publish(EventRunReleased, run, nil)
+		}
+		errs = append(errs, fmt.Errorf("flow %q run %d does not heed its context, and was left behind", a.flow.Name, a.claimed.RunID), err)
+	}
+	return errors.Join(errs...)
+}
+
+// enter notes that a run is being worked, so that Stop waits for it. It refuses
+// once Stop has begun; otherwise leave must follow.
+func (c *Client) enter() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopped {
+		return ErrStopped
+	}
+	c.working.Add(1)
+	return nil
+}
+
+func (c *Client) leave() { c.working.Done() }
