@@ -17,6 +17,10 @@ help: ## Print this help
 test: postgres ## Run all tests with the race detector, on PostgreSQL and SQLite
 	$(call each,go test -race -timeout 10m ./...)
 
+.PHONY: chaos
+chaos: postgres ## Run the long form of the tests that kill workers and restart servers
+	set -o pipefail; DATAFLOW_CHAOS=long go test -tags chaos -v -count=1 -timeout 15m ./internal/chaos | grep -v '^=== '
+
 .PHONY: check
 check: golangci-lint ## Check formatting, vet, lint and go.mod; run it before each commit
 	$(call each,$(LINT) fmt --diff)

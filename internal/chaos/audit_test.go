@@ -1,0 +1,184 @@
+//go:build unix && chaos
+
+package chaos_test
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The database itself keeps a log: of each change of a run's state, with how many other runs
+// of the flow were in progress then, and of each checkpoint. It is written in the transaction
+// that it tells of, and has the database's clock.
+const auditPostgres = `
+create table chaos_target (flow text not null, n bigint not null);
+create table chaos_log (
+	id bigint generated always as identity primary key, at double precision not null default extract(epoch from clock_timestamp()),
+	event text not null, flow bigint not null default 0, run bigint not null default 0, worker text not null default '',
+	lease bigint not null default 0, attempt integer not null default 0, rescues integer not null default 0, others integer not null default 0);
+create function chaos_audit() returns trigger language plpgsql as $$
+begin
+	if tg_op = 'UPDATE' and new.read <> old.read then
+		insert into chaos_log (event, flow, run, worker, lease, attempt, rescues)
+		values ('checkpoint', new.flow_id, new.id, new.worker, new.lease_no, new.attempt, new.rescues);
+	end if;
+	if tg_op = 'INSERT' or new.state <> old.state then
+		insert into chaos_log (event, flow, run, worker, lease, attempt, rescues, others)
+		select new.state, new.flow_id, new.id, new.worker, new.lease_no, new.attempt, new.rescues,
+			(select count(*) from dataflow_run where flow_id = new.flow_id and state = 'in_progress' and id <> new.id);
+	end if;
+	return new;
+end $$;
+create trigger chaos_audit after insert or update on dataflow_run for each row execute function chaos_audit();`
+
+const auditSQLite = `
+create table chaos_target (flow text not null, n integer not null);
+create table chaos_log (
+	id integer primary key autoincrement, at real not null default ((julianday('now') - 2440587.5) * 86400.0),
+	event text not null, flow integer not null default 0, run integer not null default 0, worker text not null default '',
+	lease integer not null default 0, attempt integer not null default 0, rescues integer not null default 0, others integer not null default 0);
+create trigger chaos_audit_checkpoint after update on dataflow_run when new.read <> old.read begin
+	insert into chaos_log (event, flow, run, worker, lease, attempt, rescues)
+	values ('checkpoint', new.flow_id, new.id, new.worker, new.lease_no, new.attempt, new.rescues);
+end;
+create trigger chaos_audit_state after update on dataflow_run when new.state <> old.state begin
+	insert into chaos_log (event, flow, run, worker, lease, attempt, rescues, others)
+	select new.state, new.flow_id, new.id, new.worker, new.lease_no, new.attempt, new.rescues,
+		(select count(*) from dataflow_run where flow_id = new.flow_id and state = 'in_progress' and id <> new.id);
+end;
+create trigger chaos_audit_insert after insert on dataflow_run begin
+	insert into chaos_log (event, flow, run, worker, lease) values (new.state, new.flow_id, new.id, new.worker, new.lease_no);
+end;`
+
+// What the log tells of beside the states of runs.
+const (
+	eventCheckpoint = "checkpoint"
+	eventKilled     = "killed" // noted by the test, just before or just after
+)
+
+// entry is a line of the log.
+type entry struct {
+	at                float64 // seconds
+	event, worker     string
+	flow, run, lease  int64
+	attempt, rescues  int
+	others            int
+	finished, holding bool // the run has ended, or is in progress
+}
+
+// log reads the log.
+func (s *stage) log() []entry {
+	s.Helper()
+	rows, err := s.db.QueryContext(s.Context(), `select at, event, worker, flow, run, lease, attempt, rescues, others from chaos_log order by id`)
+	require.NoError(s, err)
+	defer rows.Close() //nolint:errcheck // Err tells
+	var log []entry
+	for rows.Next() {
+		var e entry
+		require.NoError(s, rows.Scan(&e.at, &e.event, &e.worker, &e.flow, &e.run, &e.lease, &e.attempt, &e.rescues, &e.others))
+		e.finished = slices.Contains([]string{"success", "failed", "cancelled"}, e.event)
+		e.holding = e.event == "in_progress"
+		log = append(log, e)
+	}
+	require.NoError(s, rows.Err())
+	return log
+}
+
+// checkLog looks for two runs of a flow at once, and for a commit under a lease that had been
+// granted anew.
+func (s *stage) checkLog(log []entry) {
+	s.Helper()
+	inProgress := make(map[int64]int64) // by flow
+	lease := make(map[int64]int64)      // by run
+	for _, e := range log {
+		if e.run == 0 {
+			continue
+		}
+		require.GreaterOrEqual(s, e.lease, lease[e.run], "%s of run %d under an old lease", e.event, e.run)
+		lease[e.run] = e.lease
+		switch {
+		case e.event == eventCheckpoint:
+			require.Equal(s, e.run, inProgress[e.flow], "checkpoint of a run that was not in progress")
+		case e.holding:
+			require.Zero(s, inProgress[e.flow], "run %d of flow %d began while another was in progress", e.run, e.flow)
+			require.Zero(s, e.others, "run %d of flow %d began while another was in progress", e.run, e.flow)
+			inProgress[e.flow] = e.run
+		case inProgress[e.flow] == e.run:
+			delete(inProgress, e.flow)
+		}
+	}
+}
+
+// takeovers are the times from the kill of a worker to the next sign of life of each run that
+// it had: a checkpoint or its end, by another worker.
+func takeovers(log []entry) times {
+	var took times
+	holder := make(map[int64]string)
+	dead := make(map[int64]entry) // the kill, by run
+	for _, e := range log {
+		if e.event == eventKilled {
+			for run, worker := range holder {
+				if worker == e.worker {
+					dead[run] = e
+				}
+			}
+			continue
+		}
+		kill, waits := dead[e.run]
+		switch {
+		case e.event == eventCheckpoint || e.finished:
+			if waits && e.worker != kill.worker {
+				took = append(took, seconds(e.at-kill.at))
+			}
+			if waits && (e.worker != kill.worker || e.finished) {
+				delete(dead, e.run)
+			}
+		case e.holding:
+			holder[e.run] = e.worker
+		}
+		if e.finished {
+			delete(holder, e.run)
+		}
+	}
+	return took
+}
+
+// gaps are the times between two checkpoints of a run.
+func gaps(log []entry) times {
+	var took times
+	last := make(map[int64]float64)
+	for _, e := range log {
+		if e.event != eventCheckpoint {
+			continue
+		}
+		if before, ok := last[e.run]; ok {
+			took = append(took, seconds(e.at-before))
+		}
+		last[e.run] = e.at
+	}
+	return took
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// times are measured durations.
+type times []time.Duration
+
+// percentile is the least time that p percent of all are no longer than.
+func (t times) percentile(p float64) time.Duration {
+	if len(t) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(t))
+	i := int(math.Ceil(p/100*float64(len(t)))) - 1
+	return sorted[max(i, 0)]
+}
+
+func (t times) String() string {
+	round := func(p float64) time.Duration { return t.percentile(p).Round(time.Millisecond) }
+	return fmt.Sprintf("%d: p50 %s, p99 %s, p100 %s", len(t), round(50), round(99), round(100))
+}

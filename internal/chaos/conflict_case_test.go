@@ -1,0 +1,90 @@
+//go:build unix && chaos
+
+package chaos_test
+
+import (
+	"context"
+	"database/sql"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Another writer updates the rows that the flows' transactions update, in the other order, and
+// between their snapshot and their update: Postgres ends the flows' transactions as deadlocked
+// or as not serializable. Oracle: exact, and so is what they have added up.
+func TestConflicts(t *testing.T) {
+	t.Parallel()
+	flow := flowSettings{Batch: 100, Chunk: 3_000, Limit: 3_000, Pace: 10 * time.Millisecond, Hold: 100 * time.Millisecond}
+	flows := []flowSettings{flow, flow}
+	flows[0].Name, flows[0].Queue, flows[0].Rival = "deadlocked", true, deadlock
+	flows[1].Name, flows[1].Rival = "unserializable", serial
+	s := newStage(t, onPostgres, flows)
+	s.start(1)
+	f := newFleet(s, 2, workerSettings{})
+
+	want := scaled(2, 8)
+	conflicts := func(text string) (n int) {
+		for _, log := range f.logs {
+			n += len(grep(log, text))
+		}
+		return n
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	added := make(chan [2]int64, 1)
+	go func() { added <- s.rival(ctx) }()
+	s.within(scaled(time.Minute, 3*time.Minute), "conflicts", func() bool {
+		return s.number(unfinished) == 0 || conflicts("40P01") >= want && conflicts("40001") >= want
+	})
+	t.Logf("%d deadlocks, %d serialization failures", conflicts("40P01"), conflicts("40001"))
+	require.GreaterOrEqual(t, conflicts("40P01"), want)
+	require.GreaterOrEqual(t, conflicts("40001"), want)
+	cancel()
+	others := <-added
+	s.finished(2 * time.Minute)
+	s.exact()
+	batches := flow.Limit / int64(flow.Batch)
+	require.Equal(t, batches+others[0], s.number(`select n from chaos_total where id = 1`))
+	require.Equal(t, batches+others[0], s.number(`select n from chaos_total where id = 2`))
+	require.Equal(t, batches+others[1], s.number(`select n from chaos_total where id = 3`))
+}
+
+// rival gets in the way of the flows until ctx is done, and returns how often it has added 1
+// to rows 1 and 2, and to row 3.
+func (s *stage) rival(ctx context.Context) (added [2]int64) {
+	for ctx.Err() == nil {
+		if s.rivalTx(ctx, `update chaos_total set n = n + 1 where id = 2`, `update chaos_total set n = n + 1 where id = 1`) == nil {
+			added[0]++
+		}
+		if s.rivalTx(ctx, `update chaos_total set n = n + 1 where id = 3`) == nil {
+			added[1]++
+		}
+		pause(ctx, 20*time.Millisecond)
+	}
+	return added
+}
+
+// rivalTx runs statements in a transaction, with a pause between them. When they deadlock with
+// a flow's, it is the flow that finds out, and loses.
+func (s *stage) rivalTx(ctx context.Context, statements ...string) error {
+	ctx = context.WithoutCancel(ctx)
+	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{})
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() //nolint:errcheck // it may be committed
+	if _, err := tx.ExecContext(ctx, `set local deadlock_timeout = '1h'`); err != nil {
+		return err
+	}
+	for i, statement := range statements {
+		if i > 0 {
+			pause(ctx, 100*time.Millisecond)
+		}
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}

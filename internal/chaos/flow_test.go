@@ -1,0 +1,129 @@
+//go:build unix && chaos
+
+package chaos_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"iter"
+	"os"
+	"time"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/dataflowpgx"
+	"github.com/activedataflow/dataflow/dataflowsqlite"
+)
+
+// flowSettings say what a flow does: it appends the numbers behind its cursor to the target.
+type flowSettings struct {
+	Name  string
+	Queue bool  // JobQueue, else Heartbeat
+	Batch int   // records between two checkpoints
+	Chunk int64 // each run reads up to the next multiple of it
+	Limit int64 // and none beyond that, if it is set
+	// Pace is how long a batch takes outside of its transaction, Hold inside of it.
+	Pace, Hold time.Duration
+	// Poison is the number that ends the process.
+	Poison int64
+	// Rival makes each batch update rows that another writer updates too.
+	Rival rival
+}
+
+// poisonExit is the exit code of a worker that has met a flow's Poison.
+const poisonExit = 3
+
+func (s *flowSettings) flow(k kind, o *orders) *dataflow.Flow {
+	var runtime dataflow.Runtime = dataflow.Heartbeat{BatchSize: s.Batch}
+	if s.Queue {
+		runtime = dataflow.JobQueue{BatchSize: s.Batch}
+	}
+	return dataflow.NewFlow(s.Name, numbers{chunk: s.Chunk, limit: s.Limit}, s.transform(),
+		dataflow.ToTx(appender{kind: k, settings: s, orders: o}), &dataflow.FlowOptions{Runtime: runtime})
+}
+
+// numbers is the source. How far a run reads depends on its cursor alone, so that a run that
+// goes on elsewhere reads what it would have read here. All runs of a flow together read
+// exactly the numbers up to the limit, if there are limit/chunk of them.
+type numbers struct{ chunk, limit int64 }
+
+func (s numbers) Read(ctx context.Context, r dataflow.Request[int64]) iter.Seq2[dataflow.Item[int64, int64], error] {
+	return func(yield func(dataflow.Item[int64, int64], error) bool) {
+		end := (r.From/s.chunk + 1) * s.chunk
+		if s.limit > 0 {
+			end = min(end, s.limit)
+		}
+		for n := r.From + 1; n <= end && ctx.Err() == nil; n++ {
+			if !yield(dataflow.Item[int64, int64]{Value: n, Cursor: n, Resume: true}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (s *flowSettings) transform() dataflow.Transform[int64, int64] {
+	return dataflow.Batch(func(ctx context.Context, in []int64) ([]int64, error) {
+		for _, n := range in {
+			if n == s.Poison {
+				os.Exit(poisonExit)
+			}
+		}
+		if !pause(ctx, s.Pace) {
+			return nil, ctx.Err()
+		}
+		return in, nil
+	})
+}
+
+// appender is the sink: a table that takes whatever it is given, as often as it is given.
+type appender struct {
+	kind     kind
+	settings *flowSettings
+	orders   *orders
+}
+
+func (appender) AppendOnly() bool { return true }
+
+func (a appender) WriteTx(ctx context.Context, rows []int64) error {
+	a.orders.reach("write/before")
+	exec := execTx(ctx)
+	if exec == nil {
+		return dataflow.Permanent(errors.New("there is no transaction"))
+	}
+	if err := a.settings.Rival.begin(exec); err != nil {
+		return err
+	}
+	list, err := json.Marshal(rows)
+	if err != nil {
+		return err
+	}
+	statement := `insert into chaos_target (flow, n) select ?, value from json_each(?)`
+	if a.kind == onPostgres {
+		statement = `insert into chaos_target (flow, n) select $1, value::bigint from json_array_elements_text($2::json)`
+	}
+	if err := exec(statement, a.settings.Name, string(list)); err != nil {
+		return err
+	}
+	if err := a.settings.Rival.meet(ctx, exec, a.settings.Hold); err != nil {
+		return err
+	}
+	a.orders.reach("write/after")
+	return nil
+}
+
+// execTx returns what runs a statement in the checkpoint's transaction.
+func execTx(ctx context.Context) func(statement string, args ...any) error {
+	if tx, ok := dataflowpgx.TxFrom(ctx); ok {
+		return func(statement string, args ...any) error {
+			_, err := tx.Exec(ctx, statement, args...)
+			return err
+		}
+	}
+	if tx, ok := dataflowsqlite.TxFrom(ctx); ok {
+		return func(statement string, args ...any) error {
+			_, err := tx.ExecContext(ctx, statement, args...)
+			return err
+		}
+	}
+	return nil
+}

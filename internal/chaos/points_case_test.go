@@ -1,0 +1,97 @@
+//go:build unix && chaos
+
+package chaos_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// killPoints are all points at which a worker dies. Before "rescue", another must have died.
+func killPoints(queue bool) []string {
+	points := []string{"write/before", "write/after", "checkpoint/before", "renew/before", "renew/after"}
+	for _, tx := range []string{"claim", "checkpoint", "slice", "finish", "rescue"} {
+		if tx == "slice" && !queue {
+			continue
+		}
+		points = append(points, tx+"/before", tx+"/uncommitted", tx+"/committed")
+	}
+	slices.Sort(points)
+	return slices.Compact(points)
+}
+
+// A worker dies at each point of a run's way, in a random order. Oracle: exact; and the run
+// goes on within the lease and what it takes to notice, wherever its worker has died.
+func TestKillPoints(t *testing.T) {
+	t.Parallel()
+	for _, queue := range []bool{true, false} {
+		t.Run(runtimeName(queue), func(t *testing.T) {
+			t.Parallel()
+			for _, k := range kinds {
+				t.Run(string(k), func(t *testing.T) {
+					t.Parallel()
+					killAtPoints(t, k, queue)
+				})
+			}
+		})
+	}
+}
+
+func runtimeName(queue bool) string {
+	if queue {
+		return "JobQueue"
+	}
+	return "Heartbeat"
+}
+
+func killAtPoints(t *testing.T, k kind, queue bool) {
+	t.Helper()
+	const (
+		lease    = time.Second
+		slice    = 300 * time.Millisecond
+		patience = time.Minute
+	)
+	rng := dice(t)
+	s := newStage(t, k, []flowSettings{{
+		Name: "numbers", Queue: queue, Batch: 20, Chunk: 400, Pace: 20 * time.Millisecond, Hold: 10 * time.Millisecond,
+	}})
+	size := 2
+	if k == onSQLite {
+		size = 1
+	}
+	f := newFleet(s, size, workerSettings{Lease: lease, Slice: slice})
+	runs := 0
+	working := func() {
+		if s.number(unfinished) == 0 {
+			s.startOne(s.flows[0].Name, runs)
+			runs++
+		}
+	}
+	const signs = `select count(*) from chaos_log where event in ('checkpoint', 'success')`
+	for range scaled(1, 5) {
+		points := killPoints(queue)
+		rng.Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
+		for _, point := range points {
+			if strings.HasPrefix(point, "rescue") {
+				f.order(actionKill, "checkpoint/uncommitted")
+			}
+			f.order(actionKill, point)
+			s.within(patience, "a worker has died at "+point, func() bool { working(); return f.obeyed(actionKill, point) })
+			died, before := time.Now(), s.number(signs)
+			s.within(patience, "life goes on after a death at "+point, func() bool { working(); return s.number(signs) > before })
+			if took := time.Since(died); took > 2*lease {
+				t.Logf("%s: %s", point, took.Round(time.Millisecond))
+			}
+		}
+	}
+	s.finished(30 * time.Second)
+	log := s.exact()
+	if long() {
+		require.LessOrEqual(t, takeovers(log).percentile(100), 5*lease)
+	}
+	t.Logf("%d runs, %d deaths", runs, f.starts-size)
+}

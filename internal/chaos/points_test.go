@@ -1,0 +1,154 @@
+//go:build unix && chaos
+
+package chaos_test
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// orders are files that tell workers at which points to die or to stop. Whoever reaches a
+// point and can remove the file of an order for it obeys.
+type orders struct {
+	dir string
+	log *slog.Logger
+}
+
+// stopLands is the time in which a signal reaches all threads of a process.
+const stopLands = 50 * time.Millisecond
+
+// An order names what happens to the worker and the point where.
+func orderFile(dir, action, point string) string {
+	return filepath.Join(dir, action+"@"+strings.ReplaceAll(point, "/", "-"))
+}
+
+const (
+	actionKill = "kill"
+	actionStop = "stop"
+)
+
+// reach obeys the orders for a point.
+func (o *orders) reach(point string) {
+	if os.Remove(orderFile(o.dir, actionKill, point)) == nil {
+		o.log.Warn("chaos: killing myself", slog.String("point", point))
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {} // The signal is on its way.
+	}
+	if os.Remove(orderFile(o.dir, actionStop, point)) == nil {
+		o.log.Warn("chaos: stopping myself", slog.String("point", point))
+		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		<-time.After(stopLands)
+	}
+}
+
+// damaged is a driver whose statements and transactions are points:
+//
+//	claim/before  claim/uncommitted  claim/committed
+//	checkpoint/…, slice/…, finish/…, rescue/… likewise
+//	renew/before  renew/after
+//
+// "uncommitted" is when a transaction has done all its work, and "committed" when the
+// database has said so. A slice is the checkpoint that hands over to the next job.
+type damaged struct {
+	dataflow.Driver
+	orders *orders
+}
+
+func (d damaged) Store(opts dataflow.StoreOptions) (dataflow.Store, error) {
+	s, err := d.Driver.Store(opts)
+	return damagedStore{Store: s, orders: d.orders}, err
+}
+
+type damagedStore struct {
+	dataflow.Store
+	orders *orders
+}
+
+// damagedTx notes what its transaction has done.
+type damagedTx struct {
+	dataflow.Tx
+	did string
+}
+
+func (s damagedStore) InTx(ctx context.Context, fn func(ctx context.Context, tx dataflow.Tx) error) error {
+	own := &damagedTx{}
+	err := s.Store.InTx(ctx, func(ctx context.Context, tx dataflow.Tx) error {
+		own.Tx = tx
+		err := fn(ctx, own)
+		if err == nil && own.did != "" {
+			s.orders.reach(own.did + "/uncommitted")
+		}
+		return err
+	})
+	if err == nil && own.did != "" {
+		s.orders.reach(own.did + "/committed")
+	}
+	return err
+}
+
+func (s damagedStore) With(tx dataflow.Tx) (dataflow.Queries, error) {
+	q, err := s.Store.With(tx)
+	own, ok := tx.(*damagedTx)
+	if err != nil || !ok {
+		return q, err
+	}
+	return damagedQueries{Queries: q, tx: own, orders: s.orders}, nil
+}
+
+func (s damagedStore) RunRenew(ctx context.Context, claims []dataflow.LeaseRef, lease time.Duration) ([]dataflow.LeaseStatus, error) {
+	s.orders.reach("renew/before")
+	statuses, err := s.Store.RunRenew(ctx, claims, lease)
+	s.orders.reach("renew/after")
+	return statuses, err
+}
+
+type damagedQueries struct {
+	dataflow.Queries
+	tx     *damagedTx
+	orders *orders
+}
+
+func (q damagedQueries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*dataflow.Claim, error) {
+	q.orders.reach("claim/before")
+	claim, err := q.Queries.RunClaim(ctx, p)
+	if claim != nil {
+		q.tx.did = "claim"
+	}
+	return claim, err
+}
+
+func (q damagedQueries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
+	q.orders.reach("checkpoint/before")
+	status, err := q.Queries.RunCheckpoint(ctx, p)
+	if status.Held {
+		q.tx.did = "checkpoint"
+	}
+	return status, err
+}
+
+func (q damagedQueries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*dataflow.Run, error) {
+	var what string
+	switch {
+	case p.State == dataflow.RunSuccess:
+		what = "finish"
+	case p.Rescue:
+		what = "rescue"
+	case p.State == dataflow.RunPending && q.tx.did == "checkpoint":
+		what = "slice"
+	default:
+		return q.Queries.RunEnd(ctx, p)
+	}
+	q.orders.reach(what + "/before")
+	run, err := q.Queries.RunEnd(ctx, p)
+	if run != nil {
+		q.tx.did = what
+	}
+	return run, err
+}

@@ -1,0 +1,97 @@
+//go:build unix && chaos
+
+package chaos_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow/internal/dbtest"
+)
+
+const (
+	longEnv = "DATAFLOW_CHAOS"
+	seedEnv = "DATAFLOW_CHAOS_SEED"
+	logsEnv = "DATAFLOW_CHAOS_LOGS"
+
+	// Tests mostly wait for leases to lapse, so that more of them than there are processors
+	// can run at once.
+	parallel = "12"
+)
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(workerEnv); text != "" {
+		os.Exit(workerMain(context.Background(), text))
+	}
+	flag.Parse()
+	if err := flag.Set("test.parallel", parallel); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(dbtest.Main(m))
+}
+
+// long tells which form of the tests this is.
+func long() bool { return os.Getenv(longEnv) == "long" }
+
+// scaled is what a setting is in the short and in the long form.
+func scaled[T any](short, inLong T) T {
+	if long() {
+		return inLong
+	}
+	return short
+}
+
+// dice returns the numbers that decide about a test's damage.
+func dice(t *testing.T) *rand.Rand {
+	t.Helper()
+	seed := uint64(1)
+	if text := os.Getenv(seedEnv); text != "" {
+		var err error
+		seed, err = strconv.ParseUint(text, 10, 64)
+		require.NoError(t, err, seedEnv)
+	}
+	name := fnv.New64a()
+	_, _ = name.Write([]byte(t.Name())) // It never fails.
+	t.Logf("%s=%d", seedEnv, seed)
+	return rand.New(rand.NewPCG(seed, name.Sum64()))
+}
+
+// workDir is where a test's workers have their logs and find their orders.
+func workDir(t *testing.T) string {
+	t.Helper()
+	parent := os.Getenv(logsEnv)
+	if parent == "" {
+		return t.TempDir()
+	}
+	dir := filepath.Join(parent, strings.ReplaceAll(t.Name(), "/", "-"))
+	require.NoError(t, os.RemoveAll(dir))
+	require.NoError(t, os.MkdirAll(dir, 0o755))
+	return dir
+}
+
+// pause waits, and reports false when ctx is done before.
+func pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,137 @@
+//go:build unix && chaos
+
+package chaos_test
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// stopBatch is how long a batch takes in the tests that stop workers.
+const stopBatch = 25 * time.Millisecond
+
+// stopStage has one run, which takes three leases if nobody is in its way.
+func stopStage(t *testing.T, k kind, queue bool, lease time.Duration) *stage {
+	t.Helper()
+	rows := 20 * int64(3*lease/stopBatch)
+	s := newStage(t, k, []flowSettings{{
+		Name: "numbers", Queue: queue, Batch: 20, Chunk: rows, Limit: rows, Pace: stopBatch / 2, Hold: stopBatch / 2,
+	}})
+	s.start(1)
+	return s
+}
+
+// A worker is stopped for three lease lengths, as a machine does that is moved or swaps: at
+// any moment, and at points where it has a transaction open that has locked the run. Oracle:
+// exact; another worker goes on while it is stopped, in the time that a kill would take; after
+// it wakes up it commits nothing under the lease it had, and says so once.
+func TestStopped(t *testing.T) {
+	t.Parallel()
+	for _, queue := range []bool{true, false} {
+		points := []string{anyMoment, "checkpoint/uncommitted", "claim/uncommitted", "rescue/uncommitted", "write/after"}
+		if !long() && !queue {
+			points = points[:2]
+		}
+		for _, point := range points {
+			t.Run(runtimeName(queue)+"/"+strings.ReplaceAll(point, "/", " "), func(t *testing.T) {
+				t.Parallel()
+				stopped(t, queue, point)
+			})
+		}
+	}
+}
+
+func stopped(t *testing.T, queue bool, point string) {
+	t.Helper()
+	rng := dice(t)
+	lease := scaled(2*time.Second, 10*time.Second)
+	s := stopStage(t, onPostgres, queue, lease)
+	f := newFleet(s, 2, workerSettings{Lease: lease})
+	s.within(30*time.Second, "it works", func() bool { return s.holder() != "" })
+	pause(t.Context(), time.Duration(rng.Int64N(int64(time.Second))))
+
+	// Two of the points are reached only when somebody has died.
+	if strings.HasPrefix(point, "claim") || strings.HasPrefix(point, "rescue") {
+		f.kill(f.slotOf(s.holder()))
+	}
+	w := f.stopOne(point)
+	stoppedAt := time.Now()
+	const signs = `select count(*) from chaos_log where event = 'checkpoint'`
+	before := s.number(signs)
+	s.within(lease+6*time.Second, "another worker goes on", func() bool { return s.number(signs) > before })
+	t.Logf("another worker went on after %s", time.Since(stoppedAt).Round(time.Millisecond))
+	pause(t.Context(), 3*lease-time.Since(stoppedAt))
+	f.signal(w, syscall.SIGCONT)
+	s.finished(2 * time.Minute)
+	s.exact()
+
+	if strings.HasPrefix(point, "claim") || strings.HasPrefix(point, "rescue") {
+		return // It had no run that could be taken over.
+	}
+	s.within(30*time.Second, "it says that its run was taken over", func() bool { return len(grep(w.log, takenOver)) > 0 })
+	f.replace(f.slotOf(w.id))
+	require.Len(t, grep(w.log, takenOver), 1)
+}
+
+// takenOver is what a worker says of a run that it has lost.
+const takenOver = "run was taken over by another worker"
+
+// anyMoment stands for a point at which a worker is stopped by another process.
+const anyMoment = "any moment"
+
+// stopOne stops the worker that reaches a point first, or, at any moment, whoever works.
+func (f *fleet) stopOne(point string) *worker {
+	f.Helper()
+	if point == anyMoment {
+		w := f.in(f.slotOf(f.holder()))
+		f.signal(w, syscall.SIGSTOP)
+		return w
+	}
+	f.order(actionStop, point)
+	f.within(30*time.Second, "a worker has stopped at "+point, func() bool { return f.obeyed(actionStop, point) })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, w := range f.workers {
+		if len(grep(w.log, "stopping myself")) > 0 {
+			return w
+		}
+	}
+	f.Fatal("no worker says that it has stopped")
+	return nil
+}
+
+// The only worker is stopped for three lease lengths, again and again. Oracle: exact; it goes
+// on with its run, since nobody has taken it over, and no attempt is spent.
+func TestStopped_Alone(t *testing.T) {
+	t.Parallel()
+	for _, k := range kinds {
+		t.Run(string(k), func(t *testing.T) {
+			t.Parallel()
+			stoppedAlone(t, k)
+		})
+	}
+}
+
+func stoppedAlone(t *testing.T, k kind) {
+	t.Helper()
+	rng := dice(t)
+	lease := scaled(time.Second, 3*time.Second)
+	s := stopStage(t, k, k == onPostgres, lease)
+	f := newFleet(s, 1, workerSettings{Lease: lease})
+	s.within(30*time.Second, "it works", func() bool { return s.holder() != "" })
+	for range scaled(2, 5) {
+		pause(t.Context(), 200*time.Millisecond+time.Duration(rng.Int64N(int64(lease))))
+		f.signal(f.in(0), syscall.SIGSTOP)
+		pause(t.Context(), 3*lease)
+		f.signal(f.in(0), syscall.SIGCONT)
+	}
+	s.finished(time.Minute)
+	s.exact()
+	s.untroubled()
+	require.Zero(t, s.number(`select count(*) from chaos_log where rescues > 0`))
+	require.Empty(t, grep(f.in(0).log, takenOver))
+}

@@ -1,0 +1,146 @@
+//go:build unix && chaos
+
+package chaos_test
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/dataflowpgx"
+	"github.com/activedataflow/dataflow/dataflowsqlite"
+)
+
+// workerEnv holds the settings of a worker process, as JSON.
+const workerEnv = "DATAFLOW_CHAOS_WORKER"
+
+// workerSettings are what a worker process is told. Of the client's settings, the zero value
+// is the library's default.
+type workerSettings struct {
+	ID     string
+	Kind   kind
+	URL    string // of Postgres, or the path of the SQLite file
+	Orders string // the directory where it finds the points at which to die
+	Conns  int32
+	Lease  time.Duration
+	Slice  time.Duration
+	Flows  []flowSettings
+}
+
+type kind string
+
+const (
+	onPostgres kind = "Postgres"
+	onSQLite   kind = "SQLite"
+)
+
+var kinds = []kind{onPostgres, onSQLite}
+
+// stopWithin is the deadline of a worker that is asked to end.
+const stopWithin = 10 * time.Second
+
+// workerMain is the main of a worker process: a client that works what it finds until SIGTERM,
+// as a service would. It ends with the process that started it.
+func workerMain(ctx context.Context, text string) int {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	}()
+	if err := workUntilTerm(ctx, text, log); err != nil {
+		log.ErrorContext(ctx, "chaos: worker failed", slog.Any("error", err))
+		return 1
+	}
+	return 0
+}
+
+func workUntilTerm(ctx context.Context, text string, log *slog.Logger) error {
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
+	var w workerSettings
+	if err := json.Unmarshal([]byte(text), &w); err != nil {
+		return err
+	}
+	orders := &orders{dir: w.Orders, log: log}
+	driver, err := w.driver(ctx)
+	if err != nil {
+		return err
+	}
+	client, err := dataflow.NewClient(damaged{Driver: driver, orders: orders}, &dataflow.Config{
+		ID: w.ID, Flows: w.flows(orders), Lease: w.Lease, Slice: w.Slice, Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	// A service whose database is away when it starts is started again by its supervisor.
+	for {
+		err := client.Start(ctx)
+		if err == nil {
+			break
+		}
+		log.WarnContext(ctx, "chaos: worker could not start", slog.Any("error", err))
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-term:
+			return nil
+		}
+	}
+	<-term
+	ctx, cancel := context.WithTimeout(ctx, stopWithin)
+	defer cancel()
+	return client.Stop(ctx)
+}
+
+func (w *workerSettings) driver(ctx context.Context) (dataflow.Driver, error) {
+	switch w.Kind {
+	case onPostgres:
+		config, err := pgxpool.ParseConfig(w.URL)
+		if err != nil {
+			return nil, err
+		}
+		config.MaxConns = w.Conns
+		pool, err := pgxpool.NewWithConfig(ctx, config)
+		if err != nil {
+			return nil, err
+		}
+		return dataflowpgx.New(pool), nil
+	case onSQLite:
+		db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: w.URL}).EscapedPath()+
+			"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)")
+		if err != nil {
+			return nil, err
+		}
+		db.SetMaxOpenConns(1)
+		return dataflowsqlite.New(db), nil
+	default:
+		return nil, errors.New("unknown kind of database: " + string(w.Kind))
+	}
+}
+
+func (w *workerSettings) flows(o *orders) []*dataflow.Flow {
+	flows := make([]*dataflow.Flow, len(w.Flows))
+	for i := range w.Flows {
+		flows[i] = w.Flows[i].flow(w.Kind, o)
+	}
+	return flows
+}
+
+func (w *workerSettings) env() string {
+	text, err := json.Marshal(w)
+	if err != nil {
+		return fmt.Sprint(err) // The worker cannot read it, and says so.
+	}
+	return workerEnv + "=" + string(text)
+}
