@@ -158,11 +158,8 @@ func (c *Config) validate() error {
 
 // validateStored checks that the flow's Runtime can be read back.
 func (c *Config) validateStored(f *Flow) error {
-	if isNil(f.Runtime) {
+	if !validRuntime(f.Runtime) {
 		return nil // Flow.validate has said so
-	}
-	if invalid := validateRuntime(f.Runtime) != nil; invalid {
-		return nil // and here too
 	}
 	data, err := marshalRuntime(f.Runtime)
 	if err == nil {

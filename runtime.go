@@ -181,6 +181,8 @@ func validateRuntime(r Runtime) error {
 	return nil
 }
 
+func validRuntime(r Runtime) bool { return validateRuntime(r) == nil }
+
 // validateCommon checks the settings that all of our Runtimes have.
 func validateCommon(interval time.Duration, batchSize int) error {
 	var errs []error

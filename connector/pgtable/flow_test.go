@@ -25,7 +25,7 @@ func TestFlow(t *testing.T) {
 		`create table amount (id bigint primary key, cents bigint not null, at timestamptz not null default now())`,
 		`create table total (id bigint primary key, cents bigint not null)`, `create table log (id bigint, cents bigint)`,
 		`insert into amount select n, n from generate_series(1, 1000) n`)
-	source := pgtable.Keyset[amount](pool, pgtable.Query{SQL: `select id, cents, at from amount`, Key: []string{"at", "id"}, PageSize: 70})
+	source := pgtable.Keyset[amount](pool, pgtable.Query{SQL: `select id, cents, at from amount`, Key: []string{"at", "id"}, PageSize: 70, LateCommits: pgtable.Unguarded{}})
 	failAt := int64(500)
 	check := dataflow.Map(func(_ context.Context, a amount) (amount, error) {
 		if a.ID == failAt {

@@ -36,6 +36,13 @@ type Query struct {
 	// PageSize is the number of rows that are read at once and kept in memory.
 	// 0: 1000.
 	PageSize int
+
+	// LateCommits leaves rows to a later read as long as a row with a smaller
+	// key may still be committed, which would be missed. nil:
+	// [OpenTransactions] if Key begins with a timestamp, with or without time
+	// zone; else [Unguarded], because Postgres does not tell which ids open
+	// transactions have taken.
+	LateCommits Guard
 }
 
 // Keyset reads the rows of a query in the order of its key, page by page, and
@@ -47,20 +54,10 @@ type Query struct {
 // goes on. Two rows of the same key, or NULL in a key column, end the read,
 // because rows would be lost.
 //
-// # Rows that are committed late
-//
-// A row is missed if it becomes visible after a row with a greater key was
-// read. That happens where transactions overlap: one takes a number from a
-// sequence, or the time from now(), and commits after another that took a
-// greater one. If the table is written to while it is read, leave out of the
-// query the rows that are so new that transactions of their age may still be
-// open, for instance with
-//
-//	where updated_at < now() - interval '1 minute'
-//
-// where no transaction that writes the table lasts longer than that.
+// The table may be written to meanwhile. [Query.LateCommits] says which rows are
+// left to a later read, so that none is missed that is committed late.
 func Keyset[T any](pool *pgxpool.Pool, q Query) dataflow.Source[T, Cursor] {
-	s := &keyset[T]{pool: pool, args: slices.Clone(q.Args)}
+	s := &keyset[T]{pool: pool, args: slices.Clone(q.Args), guard: q.LateCommits}
 	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, Mark: "$"}
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
 	return s
@@ -69,6 +66,7 @@ func Keyset[T any](pool *pgxpool.Pool, q Query) dataflow.Source[T, Cursor] {
 type keyset[T any] struct {
 	pool      *pgxpool.Pool
 	args      []any
+	guard     Guard // nil: the default
 	query     rowmap.Keyset
 	fields    *rowmap.Plan
 	fieldsErr error
@@ -88,24 +86,45 @@ func (s *keyset[T]) Validate() error {
 			errs = append(errs, &dataflow.ConfigError{Field: "Query.Args", Reason: fmt.Sprintf("argument %d is a %T: use plain values for $1, $2 and so on", i+1, arg)})
 		}
 	}
+	if s.guard != nil {
+		errs = append(errs, s.guard.validate(s.query.Key))
+	}
 	return errors.Join(append(errs, s.query.Validate())...)
 }
 
 func (s *keyset[T]) Describe() dataflow.Description {
-	return dataflow.Description{Type: "pgtable.keyset", Detail: map[string]any{"sql": s.query.SQL, "key": s.query.Key}}
+	detail := map[string]any{"sql": s.query.SQL, "key": s.query.Key}
+	if s.guard != nil {
+		detail["late_commits"] = s.guard.String()
+	}
+	return dataflow.Description{Type: "pgtable.keyset", Detail: detail}
 }
 
-// Count asks the database how many rows are left.
+// Count asks the database how many rows are left that a read may take. The read
+// asks again how far it may go, and may get a little further.
 func (s *keyset[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (int64, error) {
 	from, err := s.query.Start(r.Resumed, r.From)
 	if err != nil {
 		return 0, s.query.Wrap(err)
 	}
-	var n int64
-	if err := s.pool.QueryRow(ctx, s.query.CountQuery(r.Resumed), s.with(from)...).Scan(&n); err != nil {
+	n, err := s.count(ctx, from)
+	if err != nil {
 		return 0, s.query.Wrap(err)
 	}
 	return n, nil
+}
+
+func (s *keyset[T]) count(ctx context.Context, from Cursor) (int64, error) {
+	r := &reader[T]{keyset: s}
+	if _, err := r.describe(ctx); err != nil {
+		return 0, err
+	}
+	g, err := s.guardedQuery(ctx, r.keys[0], readStart{from: from, rough: true})
+	if err != nil {
+		return 0, err
+	}
+	var n int64
+	return n, s.pool.QueryRow(ctx, g.query.CountQuery(from != nil), withCursor(g.args, from)...).Scan(&n)
 }
 
 // Read yields the rows behind the cursor.
@@ -114,21 +133,13 @@ func (s *keyset[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.S
 		return failed[T](dataflow.Permanent(err))
 	}
 	reader := &reader[T]{keyset: s}
-	return rowmap.Read(ctx, &s.query, r, reader.page)
+	return rowmap.Read(ctx, &s.query, r, func(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
+		page, err := reader.page(ctx, from)
+		return page, transient(ctx, err)
+	})
 }
 
 // failed is a read that ends before its first row.
 func failed[T any](err error) iter.Seq2[dataflow.Item[T, Cursor], error] {
 	return func(yield func(dataflow.Item[T, Cursor], error) bool) { yield(dataflow.Item[T, Cursor]{}, err) }
-}
-
-// with returns the arguments of a statement that has the query's parameters and
-// those of a cursor. pgx passes a string on as text, which Postgres reads as a
-// value of the column that it is compared with.
-func (s *keyset[T]) with(from []string) []any {
-	args := slices.Clone(s.args)
-	for _, v := range from {
-		args = append(args, v)
-	}
-	return args
 }

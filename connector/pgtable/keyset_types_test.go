@@ -91,7 +91,7 @@ func TestKeyset_KeyTypes(t *testing.T) {
 	for _, kt := range keyTypes {
 		t.Run(kt.name, func(t *testing.T) {
 			t.Parallel()
-			query := pgtable.Query{SQL: `select k, n from ` + tableOf(kt.name), Key: []string{"k"}, PageSize: 2}
+			query := pgtable.Query{SQL: `select k, n from ` + tableOf(kt.name), Key: []string{"k"}, PageSize: 2, LateCommits: pgtable.Unguarded{}}
 			reference := readAll(t, pgtable.Keyset[numbered](sessions["utc"], query))
 			require.Len(t, reference, len(kt.values))
 			first := kt.first
@@ -143,7 +143,7 @@ func TestKeyset_CursorTextIsReadable(t *testing.T) {
 		`'a'::"char"`:                                     "a",
 		`'2024-01-01 00:00:00.000001+00'::timestamptz(3)`: "2024-01-01T00:00:00Z",
 	} {
-		source := pgtable.Keyset[row](pool, pgtable.Query{SQL: `select ` + expression + ` as k, 1 as n`, Key: []string{"k"}})
+		source := pgtable.Keyset[row](pool, pgtable.Query{SQL: `select ` + expression + ` as k, 1 as n`, Key: []string{"k"}, LateCommits: pgtable.Unguarded{}})
 		all := readAll(t, source)
 		require.Len(t, all, 1, expression)
 		require.Equal(t, want, all[0].Cursor.String(), expression)

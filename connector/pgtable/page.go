@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/activedataflow/dataflow"
@@ -26,24 +25,41 @@ type reader[T any] struct {
 	keys     []keyColumn // nil: not looked up yet
 	columns  []string    // of T, quoted
 	nullable bool        // one of the key columns behind the first
+	guarded  *guarded    // nil: the guard has not been asked yet
+	stall    error       // what comes behind the last page
 	scratch  T           // what a row is scanned into
 	size     int         // rows in the last page
 }
 
 // page reads the page behind a cursor, or the first one.
 func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
-	if r.keys == nil {
-		if err := r.open(ctx); err != nil {
+	if r.stall != nil {
+		return nil, r.stall
+	}
+	if r.guarded == nil {
+		if err := r.open(ctx, from); err != nil {
 			return nil, err
 		}
 	}
 	if from != nil && r.nullable {
-		if err := r.refuse(ctx, r.query.NullQuery(r.keyList()), r.with(from[:len(from)-1])); err != nil {
+		if err := r.refuse(ctx, r.query.NullQuery(r.keyList()), withCursor(r.args, from[:len(from)-1])); err != nil {
 			return nil, err
 		}
 	}
+	page, err := r.fetch(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	if !page.More {
+		r.stall = r.stalled(ctx, from)
+		page.More = r.stall != nil
+	}
+	return page, nil
+}
+
+func (r *reader[T]) fetch(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
 	list := slices.Concat(r.columns, r.keyList())
-	rows, err := r.pool.Query(ctx, r.query.PageQuery(list, from != nil), r.with(from)...)
+	rows, err := r.pool.Query(ctx, r.guarded.query.PageQuery(list, from != nil), withCursor(r.guarded.args, from)...)
 	if err != nil {
 		return nil, err
 	}
@@ -51,22 +67,12 @@ func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page[T], err
 	return r.collect(rows)
 }
 
-// open asks which columns the query has, and refuses it if they are not T's.
-func (r *reader[T]) open(ctx context.Context) error {
-	fields, err := r.describe(ctx)
+// open asks which columns the query has, and refuses it if they are not T's. It
+// then asks the guard how far to read.
+func (r *reader[T]) open(ctx context.Context, from Cursor) error {
+	names, err := r.describe(ctx)
 	if err != nil {
 		return err
-	}
-	names := make([]string, len(fields))
-	for i, f := range fields {
-		names[i] = f.Name
-	}
-	for _, name := range r.query.Key {
-		i := slices.Index(names, name)
-		if i < 0 {
-			return dataflow.Permanent(fmt.Errorf("key column %q is not among its columns (%v)", name, names))
-		}
-		r.keys = append(r.keys, keyColumn{FieldDescription: fields[i]})
 	}
 	if err := r.fields.Match(names, r.query.Key); err != nil {
 		return dataflow.Permanent(err)
@@ -75,11 +81,15 @@ func (r *reader[T]) open(ctx context.Context) error {
 	if err := r.lookUpNullable(ctx); err != nil {
 		return err
 	}
-	return r.refuse(ctx, r.query.FirstNullQuery(r.keyList()), r.args)
+	if err := r.refuse(ctx, r.query.FirstNullQuery(r.keyList()), r.args); err != nil {
+		return err
+	}
+	r.guarded, err = r.guardedQuery(ctx, r.keys[0], readStart{from: from})
+	return err
 }
 
-// describe returns the columns of the query.
-func (r *reader[T]) describe(ctx context.Context) ([]pgconn.FieldDescription, error) {
+// describe looks the columns of the key up, and returns the names of all.
+func (r *reader[T]) describe(ctx context.Context) ([]string, error) {
 	rows, err := r.pool.Query(ctx, r.query.DescribeQuery(), r.args...)
 	if err != nil {
 		return nil, err
@@ -87,7 +97,22 @@ func (r *reader[T]) describe(ctx context.Context) ([]pgconn.FieldDescription, er
 	defer rows.Close()
 	fields := slices.Clone(rows.FieldDescriptions())
 	rows.Close()
-	return fields, rows.Err()
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.Name
+	}
+	r.keys = make([]keyColumn, len(r.query.Key))
+	for i, name := range r.query.Key {
+		at := slices.Index(names, name)
+		if at < 0 {
+			return nil, dataflow.Permanent(fmt.Errorf("key column %q is not among its columns (%v)", name, names))
+		}
+		r.keys[i].FieldDescription = fields[at]
+	}
+	return names, nil
 }
 
 // lookUpNullable asks whether a key column behind the first may hold null.

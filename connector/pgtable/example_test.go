@@ -1,0 +1,128 @@
+package pgtable_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"log/slog"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/memory"
+	"github.com/activedataflow/dataflow/connector/pgtable"
+	"github.com/activedataflow/dataflow/dataflowpgx"
+	"github.com/activedataflow/dataflow/internal/dbtest"
+)
+
+type Person struct {
+	ID   int64  `db:"id"`
+	Name string `db:"name"`
+}
+
+func check(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+// runOnce works one run of a flow here and now, and says how it went.
+func runOnce(pool *pgxpool.Pool, flow *dataflow.Flow) {
+	ctx := context.Background()
+	client, err := dataflow.NewClient(dataflowpgx.New(pool), &dataflow.Config{Flows: []*dataflow.Flow{flow}, Logger: slog.New(slog.DiscardHandler)})
+	check(err)
+	check(client.Migrate(ctx))
+	check(client.Register(ctx))
+	run, err := client.Trigger(ctx, flow.Name, nil)
+	check(err)
+	fmt.Println(run.State, run.Counters.Read, "read", run.Counters.Written, "written")
+}
+
+func show(pool *pgxpool.Pool, query string) {
+	rows, err := pool.Query(context.Background(), query)
+	check(err)
+	defer rows.Close()
+	for rows.Next() {
+		values, err := rows.Values()
+		check(err)
+		fmt.Println(values...)
+	}
+	check(rows.Err())
+}
+
+// A flow from a table goes on behind the last row that it has read.
+func ExampleKeyset() {
+	pool, end := dbtest.ExamplePostgres(
+		`create table people (id bigint primary key, name text not null)`,
+		`insert into people values (1, 'ada'), (2, 'grace')`)
+	defer end()
+
+	names := memory.NewSink[string]()
+	flow := dataflow.NewFlow("names",
+		pgtable.Keyset[Person](pool, pgtable.Query{SQL: `select id, name from people`, Key: []string{"id"}}),
+		dataflow.Map(func(_ context.Context, p Person) (string, error) { return strings.ToUpper(p.Name), nil }),
+		names.Target(), nil)
+	runOnce(pool, flow)
+	_, err := pool.Exec(context.Background(), `insert into people values (3, 'mary')`)
+	check(err)
+	runOnce(pool, flow)
+	fmt.Println(names.Rows())
+	// Output:
+	// success 2 read 2 written
+	// success 1 read 1 written
+	// [ADA GRACE MARY]
+}
+
+// Rows are added in the transaction that moves the cursor.
+func ExampleInsert() {
+	pool, end := dbtest.ExamplePostgres(`create table people (id bigint, name text, added date default '2026-01-02')`)
+	defer end()
+
+	flow := dataflow.NewFlow("people", memory.Slice([]Person{{1, "ada"}, {2, "grace"}}), dataflow.Identity[Person](),
+		pgtable.Insert[Person]("people"), nil)
+	runOnce(pool, flow)
+	runOnce(pool, flow)
+	show(pool, `select id, name, added::text from people order by id`)
+	// Output:
+	// success 2 read 2 written
+	// success 0 read 0 written
+	// 1 ada 2026-01-02
+	// 2 grace 2026-01-02
+}
+
+// Rows of the same key are replaced. Of several in one batch, the last counts.
+func ExampleUpsert() {
+	pool, end := dbtest.ExamplePostgres(
+		`create table people (id bigint primary key, name text)`,
+		`insert into people values (1, 'nobody')`)
+	defer end()
+
+	flow := dataflow.NewFlow("people", memory.Slice([]Person{{1, "ada"}, {2, "grace"}, {1, "Ada"}}), dataflow.Identity[Person](),
+		pgtable.Upsert[Person]("people", "id"), nil)
+	runOnce(pool, flow)
+	show(pool, `select id, name from people order by id`)
+	// Output:
+	// success 3 read 3 written
+	// 1 Ada
+	// 2 grace
+}
+
+// The table may be in another database than the client's.
+func ExampleUpsertTo() {
+	pool, end := dbtest.ExamplePostgres()
+	defer end()
+	warehouse, endWarehouse := dbtest.ExamplePostgres(`create table people (id bigint primary key, name text)`)
+	defer endWarehouse()
+
+	flow := dataflow.NewFlow("people", memory.Slice([]Person{{1, "ada"}, {2, "grace"}}), dataflow.Identity[Person](),
+		pgtable.UpsertTo[Person](warehouse, "people", "id"), nil)
+	runOnce(pool, flow)
+	show(warehouse, `select id, name from people order by id`)
+	show(warehouse, `select flow, state from dataflow_sink_checkpoint`)
+	// Output:
+	// success 2 read 2 written
+	// 1 ada
+	// 2 grace
+	// people {"cursor":2,"delta":{"read":2,"written":2,"redundant":0,"filtered":0,"dropped":0,"dead_lettered":0}}
+}

@@ -1,0 +1,134 @@
+package pgtable
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// CheckpointTable is the statement that makes the table in which [InsertTo] and
+// [UpsertTo] keep the checkpoint of their flows, beside the rows. They make it by
+// themselves where they are allowed to; otherwise put it into a migration. It is
+// looked for along the search path. It has one row for each flow, by name: flows
+// of two applications that write to one database must have different names.
+const CheckpointTable = `create table if not exists dataflow_sink_checkpoint (
+	flow text primary key,
+	fence bigint not null,
+	state text,
+	updated_at timestamptz not null default now()
+)`
+
+// InsertTo is [Insert] into a table of another database than the client's:
+// exactly once, because the flow's checkpoint is kept in that database too. See
+// [CheckpointTable]. The caller closes the pool, after the client has stopped.
+func InsertTo[T any](pool *pgxpool.Pool, table string) dataflow.Target[T] {
+	return dataflow.ToFenced[T](&fencedSink[T]{sink: newSink[T](table, false, nil), pool: pool})
+}
+
+// UpsertTo is [Upsert] into a table of another database than the client's:
+// exactly once, because the flow's checkpoint is kept in that database too. See
+// [CheckpointTable]. The caller closes the pool, after the client has stopped.
+func UpsertTo[T any](pool *pgxpool.Pool, table string, key ...string) dataflow.Target[T] {
+	return dataflow.ToFenced[T](&fencedSink[T]{sink: newSink[T](table, true, key), pool: pool})
+}
+
+type fencedSink[T any] struct {
+	*sink[T]
+	pool *pgxpool.Pool
+
+	mu    sync.Mutex
+	ready bool // the checkpoint table is there
+}
+
+func (s *fencedSink[T]) Validate() error {
+	var errs []error
+	if s.pool == nil {
+		errs = append(errs, &dataflow.ConfigError{Field: "pool", Reason: "it is nil: use pgxpool.New"})
+	}
+	return errors.Join(append(errs, s.sink.Validate())...)
+}
+
+func (s *fencedSink[T]) Describe() dataflow.Description {
+	d := s.sink.Describe()
+	d.Type += "_to"
+	return d
+}
+
+// Claim stores the fence, unless a higher one is there.
+func (s *fencedSink[T]) Claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error) {
+	if err := s.ensureTable(ctx); err != nil {
+		return nil, err
+	}
+	var state *string
+	err := s.pool.QueryRow(ctx, `
+		insert into dataflow_sink_checkpoint as c (flow, fence) values ($1, $2)
+		on conflict (flow) do update set fence = excluded.fence, updated_at = now() where c.fence <= excluded.fence
+		returning state`, flow, fence).Scan(&state)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil, fmt.Errorf("checkpoint of flow %q beside table %s: %w", flow, s.table, dataflow.ErrFenced)
+	case err != nil:
+		return nil, fmt.Errorf("checkpoint of flow %q beside table %s: %w", flow, s.table, err)
+	case state == nil:
+		return nil, nil //nolint:nilnil // documented: nothing was written yet
+	default:
+		return json.RawMessage(*state), nil
+	}
+}
+
+// ensureTable makes the checkpoint table if it is not there. It looks first,
+// because a role that may write need not be allowed to create.
+func (s *fencedSink[T]) ensureTable(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ready {
+		return nil
+	}
+	var there bool
+	err := s.pool.QueryRow(ctx, `select to_regclass('dataflow_sink_checkpoint') is not null`).Scan(&there)
+	if err != nil {
+		return fmt.Errorf("look for table dataflow_sink_checkpoint: %w", err)
+	}
+	if !there {
+		// Two that make it at once may collide in the catalog; then it is there.
+		_, err := s.pool.Exec(ctx, CheckpointTable)
+		var pg *pgconn.PgError
+		collided := errors.As(err, &pg) && (pg.Code == "23505" || pg.Code == "42P07")
+		if err != nil && !collided {
+			return fmt.Errorf("make the table that keeps the checkpoint: %w: make it yourself: %s", err, CheckpointTable)
+		}
+	}
+	s.ready = true
+	return nil
+}
+
+// WriteFenced writes a batch and the state.
+func (s *fencedSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T]) error {
+	return transient(ctx, pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		// First, so that it waits for nothing but another claim, and keeps out
+		// whoever comes after.
+		tag, err := tx.Exec(ctx, `update dataflow_sink_checkpoint set state = $3, updated_at = now() where flow = $1 and fence = $2`,
+			b.Flow, b.Fence, string(b.State))
+		if err != nil {
+			return fmt.Errorf("checkpoint of flow %q beside table %s: %w", b.Flow, s.table, err)
+		}
+		if tag.RowsAffected() != 1 {
+			return fmt.Errorf("checkpoint of flow %q beside table %s: %w", b.Flow, s.table, dataflow.ErrFenced)
+		}
+		if len(b.Rows) == 0 {
+			return nil
+		}
+		if err := s.write(ctx, tx, b.Rows); err != nil {
+			return fmt.Errorf("table %s: %w", s.table, err)
+		}
+		return nil
+	}))
+}

@@ -1,0 +1,45 @@
+package pgtable
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/dbtest"
+)
+
+type fencedRow struct {
+	N int64 `db:"n"`
+}
+
+// An old claim can write nothing once a newer one is there, in whatever order
+// they come.
+func TestUpsertTo_Fence(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	pool := dbtest.Postgres(t)
+	_, err := pool.Exec(ctx, `create table numbers (n bigint primary key)`)
+	require.NoError(t, err)
+	sink := &fencedSink[fencedRow]{sink: newSink[fencedRow]("numbers", true, []string{"n"}), pool: pool}
+
+	state, err := sink.Claim(ctx, "far", 3)
+	require.NoError(t, err)
+	require.Nil(t, state)
+	require.NoError(t, sink.WriteFenced(ctx, dataflow.FencedBatch[fencedRow]{Flow: "far", Fence: 3, State: []byte(`{"cursor": 1.0}`), Rows: []fencedRow{{1}, {2}}}))
+
+	state, err = sink.Claim(ctx, "far", 5)
+	require.NoError(t, err)
+	require.Equal(t, `{"cursor": 1.0}`, string(state), "to the letter")
+	err = sink.WriteFenced(ctx, dataflow.FencedBatch[fencedRow]{Flow: "far", Fence: 3, State: []byte(`{}`), Rows: []fencedRow{{3}}})
+	require.ErrorIs(t, err, dataflow.ErrFenced)
+	_, err = sink.Claim(ctx, "far", 4)
+	require.ErrorIs(t, err, dataflow.ErrFenced)
+	require.ErrorContains(t, err, `flow "far"`)
+
+	var n int
+	require.NoError(t, pool.QueryRow(ctx, `select count(*) from numbers`).Scan(&n))
+	require.Equal(t, 2, n)
+	_, err = sink.Claim(ctx, "other", 1)
+	require.NoError(t, err, "each flow has a fence of its own")
+}

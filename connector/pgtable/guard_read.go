@@ -1,0 +1,85 @@
+package pgtable
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/rowmap"
+)
+
+// guarded is the query of a read, restricted to what its guard lets through.
+type guarded struct {
+	horizon
+	query *rowmap.Keyset
+	args  []any
+	cast  string
+}
+
+// guardedQuery asks the guard how far the read may go. That is done once, before
+// the first page is read, so that the read has an end.
+func (s *keyset[T]) guardedQuery(ctx context.Context, first keyColumn, start readStart) (*guarded, error) {
+	guard := guardFor(s.guard, first)
+	cast, err := guard.cast(first)
+	if err != nil {
+		return nil, dataflow.Permanent(err)
+	}
+	if cast == "" {
+		return &guarded{query: &s.query, args: s.args}, nil
+	}
+	start.pool = s.pool
+	h, err := guard.horizon(ctx, start)
+	if err != nil {
+		return nil, err
+	}
+	g := &guarded{horizon: h, cast: cast, args: append(slices.Clone(s.args), h.limit)}
+	g.query = s.query.Where(s.compare("<", cast, 1), 1)
+	return g, nil
+}
+
+// compare is a condition on the first column of the key. n is the number of the
+// parameter, counted behind those of the query.
+func (s *keyset[T]) compare(operator, cast string, n int) string {
+	return rowmap.Qualified(s.query.Key)[0] + " " + operator + " " + fmt.Sprintf(cast, "$"+strconv.Itoa(len(s.args)+n))
+}
+
+// stalled returns an error if a transaction has been holding rows back for too
+// long. That would otherwise go unnoticed, as all reads end well.
+func (r *reader[T]) stalled(ctx context.Context, from Cursor) error {
+	h := r.guarded.held
+	if h == nil || h.patience < 0 {
+		return nil
+	}
+	patience := h.patience
+	if patience == 0 {
+		patience = defaultPatience
+	}
+	if h.asked.Sub(h.since) < patience {
+		return nil
+	}
+	waiting := r.query.Where(r.compare(">=", r.guarded.cast, 1)+" and "+r.compare("<", r.guarded.cast, 2), 2)
+	waiting.PageSize = 1
+	args := withCursor(append(slices.Clone(r.guarded.args), timeText(h.asked)), from)
+	rows, err := r.pool.Query(ctx, waiting.PageQuery([]string{"1"}, from != nil), args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		return rows.Err()
+	}
+	return fmt.Errorf("rows are not read yet because of %s, since %s: end it, or choose another guard in Query.LateCommits, or a longer Patience", h.by, timeText(h.since))
+}
+
+// withCursor returns the arguments of a statement, and behind them those of a
+// cursor. pgx passes a string on as text, which Postgres reads as a value of the
+// column that it is compared with.
+func withCursor(args []any, from []string) []any {
+	all := slices.Clone(args)
+	for _, v := range from {
+		all = append(all, v)
+	}
+	return all
+}

@@ -1,0 +1,75 @@
+package pgtable_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/pgtable"
+)
+
+// TestXID8_FilterIsNotEnough shows why the transaction is the first column of
+// the key: a younger transaction takes the smaller ID.
+func TestXID8_FilterIsNotEnough(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, ticketTable)
+	filtered := &follower{t: t, source: pgtable.Keyset[ticket](pool, pgtable.Query{
+		SQL: `select id, version from ticket where txid < pg_snapshot_xmin(pg_current_snapshot())`, Key: []string{"id"},
+	})}
+	guarded := &follower{t: t, source: tickets(pool, pgtable.XID8{Column: "txid"}, "txid", "id")}
+
+	older, younger := begin(t, pool), begin(t, pool)
+	exec(t, older, `select pg_current_xact_id()`)
+	exec(t, younger, `insert into ticket default values`)
+	exec(t, older, `insert into ticket default values`)
+	commit(t, older)
+	require.Equal(t, []ticket{{2, 1}}, filtered.runUntil(1))
+	require.Equal(t, []ticket{{2, 1}}, guarded.runUntil(1))
+	commit(t, younger)
+	require.Equal(t, []ticket{{1, 1}}, guarded.runUntil(1))
+	require.Empty(t, filtered.run(), "row 1 is missed for ever")
+	require.Empty(t, guarded.run())
+}
+
+// TestXID8_ReadersHoldNothing has an open transaction that has written nothing.
+func TestXID8_ReadersHoldNothing(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, ticketTable)
+	old := begin(t, pool)
+	exec(t, old, `select count(*) from ticket`)
+	exec(t, pool, `insert into ticket default values`)
+	f := &follower{t: t, source: tickets(pool, pgtable.XID8{Column: "txid"}, "txid", "id")}
+	require.Len(t, f.runUntil(1), 1)
+}
+
+func TestXID8_Prepared(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, ticketTable)
+	f := &follower{t: t, source: tickets(pool, pgtable.XID8{Column: "txid"}, "txid", "id")}
+	end := prepare(t, pool, `insert into ticket default values`)
+	exec(t, pool, `insert into ticket default values`)
+	require.Empty(t, f.run())
+	end()
+	require.Equal(t, []ticket{{1, 1}, {2, 1}}, f.runUntil(2))
+}
+
+// TestXID8_CursorAhead has a cursor of another server, or of the time before the
+// flow had its guard.
+func TestXID8_CursorAhead(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, ticketTable)
+	source := tickets(pool, pgtable.XID8{Column: "txid"}, "txid", "id")
+	_, err := read(t, source, pgtable.Cursor{"9223372036854775807", "5"}, -1)
+	require.ErrorContains(t, err, `the stored cursor (9223372036854775807, 5) is not before transaction `)
+	require.ErrorContains(t, err, `if the database was restored from a dump or has lost transactions, give the flow a new name; if the flow ran without the guard, wait for that transaction to end`)
+	_, err = read(t, source, pgtable.Cursor{"x", "5"}, -1)
+	require.ErrorContains(t, err, `the stored cursor (x, 5) does not begin with a transaction ID: restore the key that it was written with, or give the changed flow a new name`)
+	_, err = source.(dataflow.Counter[pgtable.Cursor]).Count(t.Context(), dataflow.Request[pgtable.Cursor]{Resumed: true, From: pgtable.Cursor{"9223372036854775807", "5"}})
+	require.ErrorContains(t, err, `the stored cursor`)
+
+	replica := standby(t, `null`)
+	none, err := read(t, tickets(replica, pgtable.XID8{Column: "txid"}, "txid", "id"), pgtable.Cursor{"9223372036854775807", "5"}, -1)
+	require.NoError(t, err, "a standby may be behind")
+	require.Empty(t, none)
+}
