@@ -106,6 +106,9 @@ func (e *FlowExecutor) executeNew(ctx context.Context, flow *Flow, s RuntimeSett
 	if worked == nil {
 		worked = run
 	}
+	if errors.Is(err, ErrRunFinished) {
+		err = worked.Err() // somebody was quicker with the run that was found waiting
+	}
 	worked.Coalesced = run.Coalesced
 	return worked, public(err)
 }
