@@ -17,7 +17,7 @@ const module = "github.com/activedataflow/dataflow"
 // arrows are the packages of this module that each package may import, tests
 // aside. A package that is not listed fails the test: say where it stands.
 var arrows = map[string][]string{
-	"":                    {"internal/batch"},
+	"":                    {"internal/batch", "internal/schedule"},
 	"dataflowpgx":         {"", "internal/migration"},
 	"dataflowsqlite":      {"", "internal/migration"},
 	"connector/csvfile":   {""},
@@ -30,6 +30,7 @@ var arrows = map[string][]string{
 	"internal/chaos":      {},
 	"internal/dbtest":     {},
 	"internal/drivertest": {""},
+	"internal/schedule":   {},
 	"examples/hello":      {"", "connector/csvfile", "connector/sqltable", "dataflowsqlite"},
 	"examples/quickstart": {"", "connector/csvfile", "connector/pgtable", "connector/sqltable", "dataflowpgx", "dataflowsqlite"},
 }
@@ -40,6 +41,7 @@ var forbidden = map[string][]string{
 	"":                   {"database/sql", "net/http", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},
 	"dataflowpgx":        {"testing", "modernc.org/...", "github.com/stretchr/...", "github.com/riverqueue/river/riverdriver/riversqlite"},
 	"dataflowsqlite":     {"testing", "modernc.org/...", "github.com/jackc/...", "github.com/stretchr/..."},
+	"internal/schedule":  {"database/sql", "net/http", "testing", "github.com/jackc/...", "github.com/riverqueue/...", "modernc.org/...", "github.com/stretchr/..."},
 	"connector/csvfile":  {"database/sql", "net/http", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},
 	"connector/memory":   {"database/sql", "net/http", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},
 	"connector/pgtable":  {"testing", "modernc.org/...", "github.com/stretchr/..."},

@@ -1,0 +1,148 @@
+package schedule
+
+import "time"
+
+// Schedule computes ticks. It never changes, and can be used by many goroutines.
+type Schedule struct {
+	first, last int64 // no ticks outside
+	offset      int64
+
+	interval int64 // zero: it is a calendar's
+	anchor   int64 // one of an interval's ticks, if it were not for first and last
+
+	calendar calendar
+	zone     zone
+}
+
+// All times are Unix milliseconds in here, from the beginning of the year 1, of which the
+// first is the zero time, to the end of the year 9999, after which JSON has no times.
+const (
+	minMilli = -62135596800_000 + 1
+	maxMilli = 253402300800_000 - 1
+)
+
+// Next returns the first tick that is after the given time. It is zero if there is none.
+func (s *Schedule) Next(after time.Time) time.Time {
+	tick, ok := s.next(floorMilli(after))
+	if !ok {
+		return time.Time{}
+	}
+	return time.UnixMilli(tick).UTC()
+}
+
+// Last returns the last tick from one time up to another, both included. It is zero if there
+// is none.
+func (s *Schedule) Last(from, to time.Time) time.Time {
+	first, last := s.clip(from, to)
+	if first > last {
+		return time.Time{}
+	}
+	tick, ok := s.prev(last)
+	if !ok || tick < first {
+		return time.Time{}
+	}
+	return time.UnixMilli(tick).UTC()
+}
+
+// Count returns how many ticks there are from one time up to another, both included. It does
+// not walk through them: for an interval it is one division, and for an expression it looks
+// at the months and clock changes in between.
+func (s *Schedule) Count(from, to time.Time) int64 {
+	first, last := s.clip(from, to)
+	if first > last {
+		return 0
+	}
+	if s.interval > 0 {
+		upTo, _ := divFloor(last-s.anchor, s.interval)
+		before, _ := divFloor(first-1-s.anchor, s.interval)
+		return upTo - before
+	}
+	after, upTo := s.second(first-1), s.second(last)
+	n := s.calendar.count(s.zone.shown(after), s.zone.shown(upTo))
+	for gap := range s.zone.gaps(after, upTo) {
+		// What is skipped is one tick, together with what is shown right after.
+		if merged := s.calendar.count(gap.before, gap.after); merged > 1 {
+			n -= merged - 1
+		}
+	}
+	return n
+}
+
+// Gap finds the first tick after one time and before another whose local time a clock change
+// skips. It returns that local time, such as "2027-03-28 02:30:00", and when the tick is
+// instead. It does not report schedules that go by every hour of the day and have a tick at
+// that moment anyway, such as "0 * * * *": nobody would miss a tick of theirs.
+func (s *Schedule) Gap(after, before time.Time) (wall string, at time.Time, ok bool) {
+	if s.interval > 0 {
+		return "", time.Time{}, false
+	}
+	first := max(s.first, floorMilli(after)+1)
+	last := min(s.last, ceilMilli(before)-1)
+	if first > last {
+		return "", time.Time{}, false
+	}
+	for gap := range s.zone.gaps(s.second(first-1), s.second(last)) {
+		skipped, ok := s.calendar.next(gap.before)
+		if !ok || skipped >= gap.after {
+			continue
+		}
+		if s.calendar.everyHour() && s.calendar.count(gap.after-1, gap.after) == 1 {
+			continue
+		}
+		return time.Unix(skipped, 0).UTC().Format(time.DateTime), time.UnixMilli(gap.at*1000 + s.offset).UTC(), true
+	}
+	return "", time.Time{}, false
+}
+
+// next returns the first tick after a time.
+func (s *Schedule) next(after int64) (tick int64, ok bool) {
+	after = max(after, s.first-1)
+	if after >= s.last {
+		return 0, false
+	}
+	if s.interval > 0 {
+		n, _ := divFloor(after-s.anchor, s.interval)
+		tick = s.anchor + (n+1)*s.interval
+		return tick, tick <= s.last
+	}
+	// The next one is the first that the clock has not shown yet.
+	local, ok := s.calendar.next(s.zone.shown(s.second(after)))
+	if !ok {
+		return 0, false
+	}
+	tick = s.zone.instant(local)*1000 + s.offset
+	return tick, tick <= s.last
+}
+
+// prev returns the last tick up to a time, which may be before the schedule's first.
+func (s *Schedule) prev(upTo int64) (tick int64, ok bool) {
+	if s.interval > 0 {
+		n, _ := divFloor(upTo-s.anchor, s.interval)
+		return s.anchor + n*s.interval, true
+	}
+	local, ok := s.calendar.prev(s.zone.shown(s.second(upTo)))
+	if !ok {
+		return 0, false
+	}
+	return s.zone.instant(local)*1000 + s.offset, true
+}
+
+// second returns the Unix second in which a tick is that is moved by the offset to a time.
+func (s *Schedule) second(milli int64) int64 {
+	second, _ := divFloor(milli-s.offset, 1000)
+	return second
+}
+
+// clip returns the part of a range in which there may be ticks.
+func (s *Schedule) clip(from, to time.Time) (first, last int64) {
+	return max(s.first, ceilMilli(from)), min(s.last, floorMilli(to))
+}
+
+// floorMilli returns a time in milliseconds, rounded down, and within a range in which sums
+// do not overflow.
+func floorMilli(t time.Time) int64 {
+	second := min(max(t.Unix(), minMilli/1000-daySeconds), maxMilli/1000+daySeconds)
+	return second*1000 + int64(t.Nanosecond())/1e6
+}
+
+func ceilMilli(t time.Time) int64 { return floorMilli(t.Add(-1)) + 1 }

@@ -1,0 +1,89 @@
+package schedule
+
+import (
+	"iter"
+	"math"
+	"time"
+)
+
+// zone maps between moments, in Unix seconds, and the local times that its clock shows.
+type zone struct{ location *time.Location }
+
+// maxShift is above the difference between any two offsets from UTC, of which the largest
+// ever were about 16 hours.
+const maxShift = 36 * hourSeconds
+
+const (
+	distantPast   = math.MinInt64 / 4
+	distantFuture = math.MaxInt64 / 4
+)
+
+// span is a stretch of time, from start to before end, in which the offset is the same. The
+// span beside it may have the same offset.
+type span struct{ start, end, offset int64 }
+
+func (z zone) span(at int64) span {
+	if z.location == time.UTC {
+		return span{distantPast, distantFuture, 0}
+	}
+	t := time.Unix(at, 0).In(z.location)
+	_, offset := t.Zone()
+	s := span{distantPast, distantFuture, int64(offset)}
+	start, end := t.ZoneBounds()
+	if !start.IsZero() {
+		s.start = start.Unix()
+	}
+	if !end.IsZero() {
+		s.end = end.Unix()
+	}
+	if s.end <= at {
+		// In the last day of a leap year, the time package says that the span has ended a
+		// day before. No clock has been changed since.
+		day, _ := divFloor(at, daySeconds)
+		s.end = (day + 1) * daySeconds
+	}
+	return s
+}
+
+// shown returns the latest local time that the clock has shown up to a moment. It is not
+// what it shows then, if it has been put back a while ago.
+func (z zone) shown(at int64) wall {
+	s := z.span(at)
+	latest := at + s.offset
+	for s.start > at-maxShift {
+		s = z.span(s.start - 1)
+		latest = max(latest, s.end-1+s.offset)
+	}
+	return latest
+}
+
+// instant returns the first moment at which the clock shows the given local time or a later
+// one. That is the rule for times that are skipped and times that come twice; and because it
+// never falls as local times rise, ticks are in the order of their local times.
+func (z zone) instant(w wall) int64 {
+	for s := z.span(w - maxShift); ; s = z.span(s.end) {
+		if at := w - s.offset; at < s.end {
+			return max(at, s.start)
+		}
+	}
+}
+
+// gap is a moment at which the clock jumps ahead.
+type gap struct {
+	at            int64
+	before, after wall // the latest that has been shown before, and what is shown then
+}
+
+// gaps yields the gaps after one moment and up to another, in their order.
+func (z zone) gaps(after, upTo int64) iter.Seq[gap] {
+	return func(yield func(gap) bool) {
+		for at := z.span(after).end; at <= upTo; {
+			s := z.span(at)
+			g := gap{at: at, before: z.shown(at - 1), after: at + s.offset}
+			if g.after > g.before+1 && !yield(g) {
+				return
+			}
+			at = s.end
+		}
+	}
+}
