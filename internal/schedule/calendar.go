@@ -14,9 +14,9 @@ const (
 	hourSeconds   = 3600
 	daySeconds    = 86400
 
-	// searchYears is how far apart two ticks can be: from one 29 February on a given weekday
-	// to the next it is 40 years where a year such as 2100 is between them.
-	searchYears = 40
+	// searchYears is how far apart two ticks can be: those of 29 February, where a year such
+	// as 2100 is between them. A weekday does not make it longer, because it would be enough.
+	searchYears = 8
 )
 
 // calendar is a cron expression. Bit n of a field is set if n is among its values.

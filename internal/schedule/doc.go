@@ -44,7 +44,7 @@
 // ticks at 03:00 summer time; on 2027-10-31, where 02:00 to 03:00 comes twice, it ticks at
 // 02:30 summer time, and not again an hour later. It follows that
 //
-//   - a daily schedule ticks once for each day of the calendar, whatever the clock does;
+//   - a daily schedule ticks on every day, once, whatever the clock does;
 //   - several skipped local times of one gap are one tick, which is also the regular tick at
 //     that moment, if there is one;
 //   - ticks come in the order of their local times;
@@ -52,8 +52,8 @@
 //     who wants one every 60 seconds takes an interval.
 //
 // The rule is the same for gaps and repetitions at midnight, for shifts of half an hour, for
-// zones that change their standard time, and where the date line was moved and a whole day is
-// missing: Samoa had no 2011-12-30, and its daily tick of that day is at 2011-12-31 00:00.
+// zones that change their standard time, and where the date line was moved. Samoa had no
+// 2011-12-30: what was to run on that day ran at 2011-12-31 00:00.
 //
 // [Schedule.Gap] finds the ticks that a clock change moves.
 //

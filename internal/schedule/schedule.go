@@ -58,7 +58,9 @@ func (s *Schedule) Count(from, to time.Time) int64 {
 		return upTo - before
 	}
 	after, upTo := s.second(first-1), s.second(last)
-	n := s.calendar.count(s.zone.shown(after), s.zone.shown(upTo))
+	shownBefore, _ := s.zone.shown(after)
+	shown, _ := s.zone.shown(upTo)
+	n := s.calendar.count(shownBefore, shown)
 	for gap := range s.zone.gaps(after, upTo) {
 		// What is skipped is one tick, together with what is shown right after.
 		if merged := s.calendar.count(gap.before, gap.after); merged > 1 {
@@ -106,11 +108,12 @@ func (s *Schedule) next(after int64) (tick int64, ok bool) {
 		return tick, tick <= s.last
 	}
 	// The next one is the first that the clock has not shown yet.
-	local, ok := s.calendar.next(s.zone.shown(s.second(after)))
+	shown, span := s.zone.shown(s.second(after))
+	local, ok := s.calendar.next(shown)
 	if !ok {
 		return 0, false
 	}
-	tick = s.zone.instant(local)*1000 + s.offset
+	tick = s.zone.instantAfter(local, span)*1000 + s.offset
 	return tick, tick <= s.last
 }
 
@@ -120,7 +123,8 @@ func (s *Schedule) prev(upTo int64) (tick int64, ok bool) {
 		n, _ := divFloor(upTo-s.anchor, s.interval)
 		return s.anchor + n*s.interval, true
 	}
-	local, ok := s.calendar.prev(s.zone.shown(s.second(upTo)))
+	shown, _ := s.zone.shown(s.second(upTo))
+	local, ok := s.calendar.prev(shown)
 	if !ok {
 		return 0, false
 	}

@@ -45,16 +45,16 @@ func (z zone) span(at int64) span {
 	return s
 }
 
-// shown returns the latest local time that the clock has shown up to a moment. It is not
-// what it shows then, if it has been put back a while ago.
-func (z zone) shown(at int64) wall {
-	s := z.span(at)
-	latest := at + s.offset
-	for s.start > at-maxShift {
+// shown returns the latest local time that the clock has shown up to a moment, and the span
+// of that moment. It is not what the clock shows then, if it has been put back a while ago.
+func (z zone) shown(at int64) (wall, span) {
+	here := z.span(at)
+	latest := at + here.offset
+	for s := here; s.start > at-maxShift; {
 		s = z.span(s.start - 1)
 		latest = max(latest, s.end-1+s.offset)
 	}
-	return latest
+	return latest, here
 }
 
 // instant returns the first moment at which the clock shows the given local time or a later
@@ -68,6 +68,15 @@ func (z zone) instant(w wall) int64 {
 	}
 }
 
+// instantAfter is instant for a local time that has not been shown yet at some moment of the
+// span given. Mostly, the answer is in there too.
+func (z zone) instantAfter(w wall, s span) int64 {
+	if w-s.offset < s.end {
+		return w - s.offset
+	}
+	return z.instant(w)
+}
+
 // gap is a moment at which the clock jumps ahead.
 type gap struct {
 	at            int64
@@ -79,7 +88,8 @@ func (z zone) gaps(after, upTo int64) iter.Seq[gap] {
 	return func(yield func(gap) bool) {
 		for at := z.span(after).end; at <= upTo; {
 			s := z.span(at)
-			g := gap{at: at, before: z.shown(at - 1), after: at + s.offset}
+			before, _ := z.shown(at - 1)
+			g := gap{at: at, before: before, after: at + s.offset}
 			if g.after > g.before+1 && !yield(g) {
 				return
 			}

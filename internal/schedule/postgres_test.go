@@ -1,0 +1,166 @@
+package schedule_test
+
+import (
+	"encoding/binary"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow/internal/dbtest"
+	"github.com/activedataflow/dataflow/internal/schedule"
+)
+
+func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
+
+// makeMoment lists what Postgres says that a zone's clock shows in each minute. Here and
+// below, minutes are counted from a midnight, in UTC or by the clock, because half a million
+// timestamps would take a lot longer.
+const makeMoment = `
+create temporary table moment as
+select utc, (date_part('epoch', ($2::timestamp + utc * interval '1 minute') at time zone 'UTC' at time zone $1
+	- $2::timestamp) / 60)::int as shown
+from generate_series(1440, $3::int) as utc`
+
+// makeLocal finds out when each local minute runs. It does not ask Postgres for that, which
+// has rules of its own for local times that are skipped or come twice. A minute that is shown
+// runs when it is first shown; one that is jumped over runs in the minute that follows.
+const makeLocal = `
+create temporary table local as
+with real as (
+	select shown as wall, min(utc) as utc from moment group by shown
+), step as (
+	select utc, shown, lag(shown) over (order by utc) as before from moment
+), skipped as (
+	select wall, utc
+	from step, generate_series(before + 1, shown - 1) as wall
+	where shown > before + 1 and not exists (select from moment where moment.shown = wall)
+)
+select utc, wall % 60 as minute, wall / 60 % 24 as hour, $1::date + wall / 1440 as day
+from (select * from real union all select * from skipped) as minute
+where utc >= $2::int`
+
+// selectTicks packs the answer, which may be half a million numbers.
+const selectTicks = `
+select string_agg(int4send(utc), null order by utc)
+from (select distinct utc from local where `
+
+// selectChanges returns when the offset changes, and to what.
+const selectChanges = `
+with step as (
+	select utc, shown - utc as shift, lag(shown - utc) over (order by utc) as before from moment
+)
+select utc, shift from step where shift <> before order by utc`
+
+// postgresSchedules are expressions, and the same in SQL.
+var postgresSchedules = map[string]string{
+	"* * * * *":         "true",
+	"30 2 * * *":        "hour = 2 and minute = 30",
+	"0 0 * * *":         "hour = 0 and minute = 0",
+	"15,45 1-3 * * *":   "hour between 1 and 3 and minute in (15, 45)",
+	"0 * * * *":         "minute = 0",
+	"30 * * * *":        "minute = 30",
+	"*/20 0,23 13 * 0":  "hour in (0, 23) and minute in (0, 20, 40) and (extract(day from day) = 13 or extract(dow from day) = 0)",
+	"10 1-2,23 * * 6,5": "hour in (1, 2, 23) and minute = 10 and extract(dow from day) in (5, 6)",
+}
+
+// Each zone is compared for a year, minute by minute.
+var postgresZones = []struct{ zone, from, why string }{
+	{"Europe/Berlin", "2026-11-01", "the usual"},
+	{"America/Havana", "2026-11-01", "gap at 00:00, fold back to 00:00"},
+	{"Asia/Beirut", "2026-11-01", "gap at 00:00, fold at 24:00"},
+	{"Africa/Cairo", "2026-11-01", "gap at 00:00 of a Friday, fold at 24:00 of a Thursday"},
+	{"Australia/Lord_Howe", "2026-11-01", "half an hour"},
+	{"Africa/Cairo", "2024-01-01", "the same, as it has been"},
+	{"America/Sao_Paulo", "2018-01-01", "gap at 00:00, fold at 24:00, in the south"},
+	{"Asia/Beirut", "2022-11-01", "a year in which the rules were changed and changed back"},
+	{"Pacific/Apia", "2011-04-01", "no 30 December, and clock changes before and after"},
+	{"Asia/Pyongyang", "2018-01-01", "standard time put ahead by half an hour, at 23:30"},
+	{"Europe/Moscow", "2014-01-01", "standard time put back by an hour"},
+	{"Pacific/Kwajalein", "1969-04-01", "30 September came twice"},
+}
+
+// The ticks of a year are what follows from Postgres's own implementation of time zones.
+func TestSchedule_AgainstPostgres(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Postgres(t)
+	for _, test := range postgresZones {
+		t.Run(strings.ReplaceAll(test.zone, "/", "_")+"_"+test.from[:4], func(t *testing.T) {
+			t.Parallel()
+			conn, err := pool.Acquire(t.Context())
+			require.NoError(t, err)
+			defer conn.Release()
+			from := at(t, test.from+" 00:00")
+			to := from.AddDate(1, 0, 0)
+			// What has been shown two days ago is all there is to know at the beginning.
+			base := from.AddDate(0, 0, -3)
+			minutes := func(when time.Time) int { return int(when.Sub(base) / time.Minute) }
+			for _, statement := range []struct {
+				sql  string
+				args []any
+			}{
+				{"drop table if exists moment, local", nil},
+				{makeMoment, []any{test.zone, base, minutes(to) - 1}},
+				{makeLocal, []any{base, minutes(from)}},
+			} {
+				_, err = conn.Exec(t.Context(), statement.sql, append([]any{pgx.QueryExecModeExec}, statement.args...)...)
+				require.NoError(t, err)
+			}
+			requireSameRules(t, conn.Conn(), test.zone, base, to)
+			for cron, condition := range postgresSchedules {
+				var packed []byte
+				require.NoError(t, conn.QueryRow(t.Context(), selectTicks+condition+") as tick").Scan(&packed))
+				require.NotEmpty(t, packed, cron)
+				requireTicks(t, schedule.Spec{Cron: cron, TimeZone: test.zone}, packed, base, from, to)
+			}
+		})
+	}
+}
+
+// requireTicks compares all ticks from one time to before another with a list of minutes.
+func requireTicks(t *testing.T, spec schedule.Spec, packed []byte, base, from, to time.Time) {
+	t.Helper()
+	s := newSchedule(t, spec)
+	now := from.Add(-1)
+	for i := 0; i < len(packed); i += 4 {
+		want := base.Unix() + 60*int64(binary.BigEndian.Uint32(packed[i:]))
+		after := now
+		if now = s.Next(now); now.Unix() != want {
+			require.Equal(t, time.Unix(want, 0).UTC(), now, "%s after %s", spec.Cron, after)
+		}
+	}
+	require.False(t, s.Next(now).Before(to), "%s has a tick after %s", spec.Cron, now)
+	require.EqualValues(t, len(packed)/4, s.Count(from, to.Add(-1)), spec.Cron)
+	require.Equal(t, now, s.Last(from, to.Add(-1)), spec.Cron)
+}
+
+// requireSameRules tells a wrong tick from zone files that differ. Go reads those of the
+// machine, as Postgres does on Debian; but either may have been built with its own. The zones
+// above are chosen because their rules have been the same for years. If a country changes
+// its mind and this fails: update the older one of the two (package tzdata; PostgreSQL's
+// minor release; Go's, for time/tzdata), or give the zone another year.
+func requireSameRules(t *testing.T, conn *pgx.Conn, zone string, base, to time.Time) {
+	t.Helper()
+	type change struct{ At, Shift int } // minutes
+	rows, err := conn.Query(t.Context(), selectChanges)
+	require.NoError(t, err)
+	theirs, err := pgx.CollectRows(rows, pgx.RowToStructByPos[change])
+	require.NoError(t, err)
+
+	location, err := time.LoadLocation(zone)
+	require.NoError(t, err)
+	const early = 1440 // where makeMoment begins
+	var ours []change
+	_, last := base.Add(early * time.Minute).In(location).Zone()
+	for minute := early; base.Add(time.Duration(minute) * time.Minute).Before(to); minute += 15 {
+		if _, shift := base.Add(time.Duration(minute) * time.Minute).In(location).Zone(); shift != last {
+			ours = append(ours, change{minute, shift / 60})
+			last = shift
+		}
+	}
+	require.NotEmpty(t, ours, "a zone without clock changes shows little")
+	require.Equal(t, theirs, ours, "PostgreSQL and Go have different rules for %s: their zone files are of different versions", zone)
+}
