@@ -69,3 +69,54 @@ func (c *Client) CancelFlow(ctx context.Context, name, actor, reason string) ([]
 	}
 	return cancelled, nil
 }
+
+// cancelOthers cancels, of each flow that has OverlapCancelOther, the runs that are
+// older than its newest. It is done after the newest is committed, so that no lock
+// on a flow is held while one on a run is waited for, and again and again, since
+// that run may be another process's, which has died.
+func (c *Client) cancelOthers(ctx context.Context) error {
+	c.mu.Lock()
+	var flows []*Flow
+	for _, f := range c.byID {
+		if f.Runtime.Settings().Schedule.Overlap == OverlapCancelOther {
+			flows = append(flows, f)
+		}
+	}
+	c.mu.Unlock()
+	for _, f := range flows {
+		if err := c.cancelOlder(ctx, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cancelFor is cancelOthers for a flow of which a run has just been started.
+func (c *Client) cancelFor(ctx context.Context, f *Flow) error {
+	if f.Runtime.Settings().Schedule.Overlap != OverlapCancelOther {
+		return nil
+	}
+	return c.cancelOlder(ctx, f)
+}
+
+func (c *Client) cancelOlder(ctx context.Context, f *Flow) error {
+	runs, err := c.store.RunList(ctx, &RunListParams{Flow: f.Name, States: []RunState{RunPending, RunInProgress}, Limit: maxPage})
+	if err != nil {
+		return err
+	}
+	var newest *Run
+	for _, run := range runs { // newest first
+		switch {
+		case run.State == RunPending && run.LeaseNumber == 0 && run.RunAfter.After(c.now()):
+			// It is for later.
+		case newest == nil:
+			newest = run
+		case run.CancelRequestedAt == nil:
+			reason := fmt.Sprintf("run %d takes its place", newest.ID)
+			if _, err := c.Cancel(ctx, run.ID, "schedule", reason); err != nil && !errors.Is(err, ErrRunFinished) {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -43,8 +43,8 @@ func (c *Client) Flows(ctx context.Context, params *FlowListParams) ([]*Flow, er
 
 // Pause makes a flow inactive: no run of it starts, on any process, until
 // Resume; one in progress goes on. Registering the flow again does not undo
-// that. actor and reason are kept with the flow. Pausing twice changes only
-// those.
+// that. Its ticks stand in the ledger as paused. actor and reason are kept with the
+// flow. Pausing twice changes only those.
 func (c *Client) Pause(ctx context.Context, name, actor, reason string) (*Flow, error) {
 	f, err := c.setState(ctx, name, &FlowStateParams{State: FlowInactive, Actor: actor, Reason: reason})
 	if err != nil {
@@ -53,7 +53,9 @@ func (c *Client) Pause(ctx context.Context, name, actor, reason string) (*Flow, 
 	return f, nil
 }
 
-// Resume makes a flow active again. Its waiting runs go on.
+// Resume makes a flow active again, also one that failures have paused (see
+// Schedule.PauseAfter). Its waiting runs go on, and its next tick is the next one
+// from now on: resuming makes up for none.
 func (c *Client) Resume(ctx context.Context, name, actor, reason string) (*Flow, error) {
 	f, err := c.setState(ctx, name, &FlowStateParams{State: FlowActive, Actor: actor, Reason: reason})
 	if err == nil {
@@ -65,13 +67,35 @@ func (c *Client) Resume(ctx context.Context, name, actor, reason string) (*Flow,
 	return f, nil
 }
 
+// setState changes the state of a flow. What is due of its ticks belongs to the
+// state that it was in.
 func (c *Client) setState(ctx context.Context, name string, p *FlowStateParams) (*Flow, error) {
-	rec, err := c.store.FlowByName(ctx, name)
+	var rec *FlowRecord
+	err := c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := c.store.With(tx)
+		if err != nil {
+			return err
+		}
+		if rec, err = q.FlowByName(ctx, name); err != nil {
+			return err
+		}
+		before, now, err := q.FlowLock(ctx, rec.ID)
+		if err != nil {
+			return err
+		}
+		p.ID = before.ID
+		if rec, err = q.FlowSetState(ctx, p); err != nil {
+			return err
+		}
+		next, err := c.settle(ctx, q, before, now)
+		if err != nil { // such as a zone that this machine does not know, which must not keep anybody from pausing
+			c.log.WarnContext(ctx, "dataflow: ticks that are due are left to a process that can read the schedule", slog.String(logFlow, name), slog.String(logError, err.Error()))
+			return nil
+		}
+		rec.NextRunAt = next
+		return q.FlowPlan(ctx, &FlowPlanParams{ID: rec.ID, NextRunAt: rec.NextRunAt, ProbeAt: rec.ProbeAt})
+	})
 	if err != nil {
-		return nil, err
-	}
-	p.ID = rec.ID
-	if rec, err = c.store.FlowSetState(ctx, p); err != nil {
 		return nil, err
 	}
 	c.log.InfoContext(ctx, "dataflow: flow is "+string(p.State), slog.String(logFlow, name), slog.String("actor", p.Actor), slog.String(logReason, p.Reason))

@@ -118,8 +118,8 @@ func (f *Flow) start(ctx context.Context, tx Tx, s RuntimeSettings, at time.Time
 	var err error
 	if tx != nil {
 		err = insert(ctx, tx)
-	} else {
-		err = f.client.store.InTx(ctx, insert)
+	} else if err = f.client.store.InTx(ctx, insert); err == nil {
+		err = f.client.cancelFor(ctx, f)
 	}
 	if err != nil {
 		return nil, public(fmt.Errorf("start run of flow %q: %w", f.Name, err))
@@ -141,6 +141,9 @@ func (f *Flow) insertRun(ctx context.Context, tx Tx, s RuntimeSettings, at time.
 	}
 	if opts, ok := ctx.Value(triggerKey{}).(*TriggerOptions); ok {
 		p.Actor, p.Reason = opts.Actor, opts.Reason
+	}
+	if trigger, ok := ctx.Value(startKey{}).(Trigger); ok {
+		p.Trigger, p.UniqueKey = trigger, string(trigger)+":"+p.UniqueKey
 	}
 	run, err := q.RunInsert(ctx, p)
 	if errors.Is(err, ErrNotFound) {

@@ -230,7 +230,7 @@ func TestClient_ClosedPool(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
 		t.table("hb")
-		client := t.registered(flowTo("hb", 3, dataflow.Identity[int](), nil))
+		client := t.registered(flowTo("hb", 3, dataflow.Identity[int](), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{Interval: time.Hour}}))
 		flow, err := client.Flow(t.Context(), "hb")
 		require.NoError(t, err)
 		t.close()

@@ -9,36 +9,33 @@ import (
 	"time"
 )
 
-// Tick puts back the runs whose workers have died, and works the runs that are due and worked without River, of the flows whose
-// code this process has, and returns them as they are then: finished, or pending
-// again. It may be called on a client that is not started, by any number of
-// processes at once, and beside started clients: each run is worked once. A
-// failed run is no error of Tick.
-func (c *Client) Tick(ctx context.Context) ([]*Run, error) {
-	if err := c.enter(); err != nil {
-		return nil, public(fmt.Errorf("tick: %w", err))
+// TickReport is what one round of [Client.BeginTick] has found.
+type TickReport struct {
+	// Fired are the runs that schedules have started in this round.
+	Fired []*Run
+	// Skipped counts the ticks that did not become runs. See [Client.SkippedTicks].
+	Skipped int64
+	// Rescued counts the runs that were put back because their worker had died.
+	Rescued int
+	// Due are the runs that this process works, as they were when they were found.
+	// Another process may be quicker with some of them.
+	Due []*Run
+
+	worked []*Run        // what became of each of Due, nil if it was not worked here
+	done   chan struct{} // closed when worked is complete
+}
+
+// Wait waits until the runs of Due have been worked, and returns those that this
+// process has worked as they are then: finished, or pending again. ctx bounds the
+// waiting alone; its error is returned when it is over.
+func (r *TickReport) Wait(ctx context.Context) ([]*Run, error) {
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		return nil, public(fmt.Errorf("wait for the runs of a tick: %w", ctx.Err()))
 	}
-	defer c.leave()
-	if err := c.rescue(ctx); err != nil {
-		return nil, public(fmt.Errorf("tick: %w", err))
-	}
-	due, err := c.due(ctx)
-	if err != nil {
-		return nil, public(fmt.Errorf("tick: %w", err))
-	}
-	worked := make([]*Run, len(due))
-	slots := make(chan struct{}, c.config.MaxWorkers)
-	var wg sync.WaitGroup
-	for i, run := range due {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			worked[i] = c.workDue(ctx, run)
-		})
-	}
-	wg.Wait()
-	runs := worked[:0]
-	for _, run := range worked {
+	runs := make([]*Run, 0, len(r.worked))
+	for _, run := range r.worked {
 		if run != nil {
 			runs = append(runs, run)
 		}
@@ -46,30 +43,135 @@ func (c *Client) Tick(ctx context.Context) ([]*Run, error) {
 	return runs, nil
 }
 
-// poll works due runs until Stop, for a started client.
+// BeginTick makes one round of what a started client does all the time, for the
+// flows whose code this process has: it puts back the runs whose workers have died,
+// turns due ticks of schedules into runs, and takes up the runs that are due and
+// worked without River. It returns at once; the runs are worked in the background,
+// [Client.Config].MaxWorkers at a time, whatever becomes of ctx, until Stop. It may be
+// called on a client that is not started, by any number of processes at once, and
+// beside started clients: each run is worked once.
+func (c *Client) BeginTick(ctx context.Context) (*TickReport, error) {
+	return c.beginTick(ctx, context.WithoutCancel(ctx))
+}
+
+// Tick is BeginTick, and waits for the runs. It returns them as they are then:
+// finished, or pending again. When ctx is done, those in progress are handed back. A
+// failed run is no error of Tick.
+func (c *Client) Tick(ctx context.Context) ([]*Run, error) {
+	r, err := c.beginTick(ctx, ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.Wait(context.WithoutCancel(ctx))
+}
+
+func (c *Client) beginTick(ctx, work context.Context) (*TickReport, error) {
+	if err := c.enter(); err != nil {
+		return nil, public(fmt.Errorf("tick: %w", err))
+	}
+	r, err := c.look(ctx)
+	if err != nil {
+		c.leave()
+		return nil, public(fmt.Errorf("tick: %w", err))
+	}
+	go func() {
+		defer c.leave()
+		defer close(r.done)
+		c.workAll(work, r)
+	}()
+	return r, nil
+}
+
+// look does what a tick does before runs are worked.
+func (c *Client) look(ctx context.Context) (*TickReport, error) {
+	r := &TickReport{done: make(chan struct{})}
+	var err error
+	if r.Rescued, err = c.rescue(ctx); err != nil {
+		return nil, err
+	}
+	one, err := c.fireDue(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.Fired, r.Skipped = one.runs, one.skipped
+	if r.Due, err = c.due(ctx); err != nil {
+		return nil, err
+	}
+	r.worked = make([]*Run, len(r.Due))
+	return r, nil
+}
+
+// workAll works the due runs of a tick, a number of them at a time.
+func (c *Client) workAll(ctx context.Context, r *TickReport) {
+	slots := make(chan struct{}, c.config.MaxWorkers)
+	var wg sync.WaitGroup
+	for i, run := range r.Due {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			r.worked[i] = c.workDue(ctx, run)
+		})
+	}
+	wg.Wait()
+}
+
+// poll fires ticks and works due runs until Stop, for a started client. It sleeps
+// until the next tick, or for a PollInterval.
 func (c *Client) poll(ctx context.Context) {
-	tick := time.NewTicker(c.config.PollInterval)
-	defer tick.Stop()
 	lapsed := time.NewTicker(c.config.Lease / 10)
 	defer lapsed.Stop()
-	look := func(what string, do func(ctx context.Context) error) {
+	alive := time.NewTicker(c.aliveEvery())
+	defer alive.Stop()
+	next := time.NewTimer(c.config.PollInterval)
+	defer next.Stop()
+	defer c.sayGone(ctx)
+	do := func(what string, do func(ctx context.Context) error) {
 		if err := do(ctx); err != nil && ctx.Err() == nil {
-			c.log.WarnContext(ctx, "dataflow: looking for "+what+" runs failed; trying again", slog.String(logError, err.Error()))
+			c.log.WarnContext(ctx, "dataflow: "+what+" failed; trying again", slog.String(logError, err.Error()))
 		}
 	}
-	look("abandoned", c.rescue)
+	rescue := func(ctx context.Context) error { _, err := c.rescue(ctx); return err }
+	failed := 0
+	fire := func(ctx context.Context) error {
+		one, err := c.fireDue(ctx)
+		failed = one.failed
+		return err
+	}
+	do("saying that this process is alive", c.sayAlive)
+	do("looking for abandoned runs", rescue)
 	for {
-		look("due", c.takeUp)
+		do("looking for due ticks", fire)
+		do("looking for due runs", c.takeUp)
+		next.Reset(c.untilNext(ctx, failed > 0))
 		select {
 		case <-c.stopping:
 			return
 		case <-ctx.Done():
 			return
 		case <-lapsed.C:
-			look("abandoned", c.rescue)
-		case <-tick.C:
+			do("looking for abandoned runs", rescue)
+		case <-alive.C:
+			do("saying that this process is alive", c.sayAlive)
+		case <-next.C:
 		}
 	}
+}
+
+// tickSoonest is for how long the loop sleeps at least. What is due then is being
+// handled by another process.
+const tickSoonest = 10 * time.Millisecond
+
+// untilNext is how long the loop may sleep: a PollInterval, unless a tick is due
+// before. One that could not be handled does not make it look again at once.
+func (c *Client) untilNext(ctx context.Context, failed bool) time.Duration {
+	if failed {
+		return c.config.PollInterval
+	}
+	d, ok, err := c.store.FlowNext(ctx, c.registeredFlows())
+	if err != nil || !ok {
+		return c.config.PollInterval
+	}
+	return min(max(d, tickSoonest), c.config.PollInterval)
 }
 
 // takeUp starts working due runs, as far as there is room, and does not wait
@@ -115,25 +217,25 @@ func (c *Client) unreserve(id int64) {
 
 // due lists the due runs of the flows whose code this process has.
 func (c *Client) due(ctx context.Context) ([]*Run, error) {
-	ids := c.enabledFlows()
-	if len(ids) == 0 {
+	flows := c.enabledFlows()
+	if len(flows) == 0 {
 		return nil, nil
 	}
-	return c.store.RunDue(ctx, ids, defaultPage)
+	return c.store.RunDue(ctx, flows, defaultPage)
 }
 
 // enabledFlows lists the flows whose code this process has, and whose runs are to
 // be worked.
-func (c *Client) enabledFlows() []int64 {
+func (c *Client) enabledFlows() []FlowSlots {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	ids := make([]int64, 0, len(c.byID))
+	flows := make([]FlowSlots, 0, len(c.byID))
 	for id, f := range c.byID {
-		if f.Runtime.Settings().Enabled {
-			ids = append(ids, id)
+		if s := f.Runtime.Settings(); s.Enabled {
+			flows = append(flows, FlowSlots{FlowID: id, Slots: s.Schedule.Overlap.slots()})
 		}
 	}
-	return ids
+	return flows
 }
 
 // workDue works a run that was found due. It returns nil when another process

@@ -79,53 +79,6 @@ func (c *Client) MigrateDown(ctx context.Context, version int) error {
 	return public(c.store.MigrateDown(ctx, version))
 }
 
-// Register stores the definitions of Config.Flows. It never changes whether a
-// flow is active. Start calls it.
-func (c *Client) Register(ctx context.Context) error {
-	for _, f := range c.config.Flows {
-		if err := c.register(ctx, f); err != nil {
-			return public(fmt.Errorf("register flow %q: %w", f.Name, err))
-		}
-	}
-	return nil
-}
-
-func (c *Client) register(ctx context.Context, f *Flow) error {
-	def, err := f.definition(c.config.CodeVersion)
-	if err != nil {
-		return err
-	}
-	wasDisabled, err := c.storedDisabled(ctx, f.Name)
-	if err != nil {
-		return err
-	}
-	rec, err := c.store.FlowUpsert(ctx, def)
-	if err != nil {
-		return err
-	}
-	bound := c.bind(rec)
-	c.mu.Lock()
-	c.byID[rec.ID] = bound
-	c.mu.Unlock()
-	if wasDisabled && bound.Runtime.Settings().Enabled && rec.State == FlowActive {
-		return c.wake(ctx, bound)
-	}
-	return nil
-}
-
-// storedDisabled reports whether a flow of this name is stored with a disabled
-// Runtime.
-func (c *Client) storedDisabled(ctx context.Context, name string) (bool, error) {
-	rec, err := c.store.FlowByName(ctx, name)
-	if errors.Is(err, ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	return !c.bind(rec).Runtime.Settings().Enabled, nil
-}
-
 // bind makes a Flow of what is stored, with its code if this process has it.
 func (c *Client) bind(rec *FlowRecord) *Flow {
 	f := &Flow{FlowRecord: *rec, client: c}

@@ -71,14 +71,44 @@ type Store interface {
 // Queries are the statements of a [Store]. A query that names one row returns
 // ErrNotFound when there is none.
 type Queries interface {
+	// Now is the time, by the clock that all other queries go by.
+	Now(ctx context.Context) (time.Time, error)
+
 	// FlowUpsert stores a definition and leaves the state of an existing flow
 	// as it is.
 	FlowUpsert(ctx context.Context, d *FlowDefinition) (*FlowRecord, error)
 	FlowByID(ctx context.Context, id int64) (*FlowRecord, error)
 	FlowByName(ctx context.Context, name string) (*FlowRecord, error)
 	FlowList(ctx context.Context, p *FlowListParams) ([]*FlowRecord, error)
-	// FlowSetState makes a flow active or inactive, whatever it was.
+	// FlowSetState makes a flow active or inactive, whatever it was. An active one is
+	// not tripped any more, and has not failed.
 	FlowSetState(ctx context.Context, p *FlowStateParams) (*FlowRecord, error)
+	// FlowLock locks a flow and returns it with the time. It must be called in a
+	// transaction.
+	FlowLock(ctx context.Context, id int64) (*FlowRecord, time.Time, error)
+	// FlowDue locks one of the given flows that has a tick or a probe due, and that no
+	// other transaction has locked, and returns it with the time, or nil when there
+	// is none. It must be called in a transaction.
+	FlowDue(ctx context.Context, flowIDs []int64) (*FlowRecord, time.Time, error)
+	// FlowNext returns how long it is until the first tick or probe of the given
+	// flows; negative if that is due, and false if there is none.
+	FlowNext(ctx context.Context, flowIDs []int64) (time.Duration, bool, error)
+	// FlowPlan sets the times of a flow's next tick and probe, and its schedule.
+	FlowPlan(ctx context.Context, p *FlowPlanParams) error
+
+	// TickSkip adds ticks that did not become runs to the ledger. It extends the last
+	// entry if that has the same reason and no run came between.
+	TickSkip(ctx context.Context, p *TickSkipParams) error
+	// TickList returns the ledger's entries, newest first.
+	TickList(ctx context.Context, p *TickListParams) ([]*SkippedTicks, error)
+
+	// ProcessSeen notes that a process is alive for so long, and what it works. New
+	// removes those that have been dead for a day.
+	ProcessSeen(ctx context.Context, p *Process, ttl time.Duration) error
+	// ProcessGone forgets a process.
+	ProcessGone(ctx context.Context, id string) error
+	// ProcessList returns the processes that are alive.
+	ProcessList(ctx context.Context) ([]*Process, error)
 
 	// RunInsert adds a pending run. If a pending run of the flow has the same
 	// unique key, it returns that with Coalesced set.
@@ -90,12 +120,15 @@ type Queries interface {
 	RunByJob(ctx context.Context, jobID int64) (*Run, error)
 	RunList(ctx context.Context, p *RunListParams) ([]*Run, error)
 	// RunDue returns the pending runs that are due and have no River job,
-	// oldest first, of the given flows.
-	RunDue(ctx context.Context, flowIDs []int64, limit int) ([]*Run, error)
+	// oldest first, of the given flows, unless as many of the flow are in progress
+	// as it has slots.
+	RunDue(ctx context.Context, flows []FlowSlots, limit int) ([]*Run, error)
+	// RunActivity counts the runs of a flow that are in progress or wait.
+	RunActivity(ctx context.Context, flowID int64) (*Activity, error)
 	// RunClaim makes a pending run that is due in_progress, if its flow is
-	// active and has no other run in progress, and moves the sequence number of
-	// the flow's checkpoint. It returns nil when the run cannot be claimed. It
-	// must be called in a transaction.
+	// active and has a free slot, and moves the sequence number of the slot's
+	// checkpoint. It returns nil when the run cannot be claimed. It must be called
+	// in a transaction.
 	RunClaim(ctx context.Context, p *RunClaimParams) (*Claim, error)
 	// RunCheckpoint moves the flow's cursor, adds to the counters of run and
 	// checkpoint, and renews the lease. When the run or the checkpoint is no
@@ -138,6 +171,9 @@ type River interface {
 	JobCancelTx(ctx context.Context, tx Tx, jobID int64) error
 	// JobCancelled reports whether a job is there and was cancelled.
 	JobCancelled(ctx context.Context, tx Tx, jobID int64) (bool, error)
+	// QueuePaused reports whether a queue is paused. One that River has never seen is
+	// not.
+	QueuePaused(ctx context.Context, queue string) (bool, error)
 	// Unwrap returns the *river.Client of the database's own type.
 	Unwrap() any
 }
@@ -151,6 +187,42 @@ type FlowDefinition struct {
 	Guarantee   Guarantee
 	CodeVersion string
 	Hash        string
+	Schedule    json.RawMessage
+	PauseAfter  int           // failures in a row, 0: never
+	ProbeAfter  time.Duration // 0: never
+}
+
+// FlowPlanParams are the parameters of FlowPlan.
+type FlowPlanParams struct {
+	ID        int64
+	NextRunAt *time.Time
+	ProbeAt   *time.Time
+	Schedule  json.RawMessage // nil: as it is
+	Replanned bool            // the ticks are others than before
+}
+
+// FlowSlots is how many runs of a flow may be in progress at once.
+type FlowSlots struct {
+	FlowID int64
+	Slots  int
+}
+
+// Activity is what goes on with a flow. A pending run counts once it is due, or has
+// been worked already.
+type Activity struct {
+	InProgress int
+	Waiting    int
+	// WaitingTicks are those of Waiting that a schedule has started.
+	WaitingTicks int
+}
+
+// TickSkipParams are the parameters of TickSkip.
+type TickSkipParams struct {
+	FlowID int64
+	First  time.Time
+	Last   time.Time
+	Count  int64
+	Reason SkipReason
 }
 
 // FlowStateParams are the parameters of FlowSetState.
@@ -180,6 +252,7 @@ type RunClaimParams struct {
 	Worker      string
 	Lease       time.Duration
 	CodeVersion string
+	Slots       int // how many runs of the flow may be in progress at once; 0 is 1
 	// Restart sets the run's counters back to zero, for a source that reads
 	// everything again.
 	Restart bool
@@ -234,6 +307,7 @@ type RunCheckpointParams struct {
 	RunID       int64
 	FlowID      int64
 	LeaseNumber int64
+	Slot        int             // whose checkpoint it is
 	Seq         int64           // expected; the checkpoint's becomes Seq+1
 	From        json.RawMessage // where the run began, kept if there is one already
 	Cursor      json.RawMessage // nil: the source has none

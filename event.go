@@ -43,6 +43,10 @@ const (
 	EventRunReleased EventKind = "run_released"
 	// EventRunRescued: the run's worker has died. The run is pending again.
 	EventRunRescued EventKind = "run_rescued"
+	// EventFlowTripped: as many runs of the flow have failed in a row as
+	// Schedule.PauseAfter says; ticks do not start it any more. Run is the last of
+	// them.
+	EventFlowTripped EventKind = "flow_tripped"
 )
 
 // Event is something that this process's client did with a run.
@@ -52,7 +56,8 @@ type Event struct {
 	At time.Time
 	// Run is the run as it was then. It must not be changed.
 	Run *Run
-	// Err is the error of EventRunRetrying, EventRunFailed and EventRunCancelled.
+	// Err is the error of EventRunRetrying, EventRunFailed, EventRunCancelled and
+	// EventFlowTripped.
 	Err error
 }
 

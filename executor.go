@@ -96,6 +96,9 @@ func (e *FlowExecutor) executeNew(ctx context.Context, flow *Flow, s RuntimeSett
 	if errors.Is(err, ErrAlreadyRunning) {
 		err = insert(false) // the claim has taken the run back with it
 	}
+	if err == nil && a == nil {
+		err = e.client.cancelFor(ctx, flow)
+	}
 	switch {
 	case err != nil:
 		return nil, public(fmt.Errorf("start run of flow %q: %w", flow.Name, err))
@@ -176,6 +179,7 @@ func (e *FlowExecutor) claimTx(ctx context.Context, tx Tx, flow *Flow, runID int
 		Worker:      c.config.ID,
 		Lease:       c.config.Lease,
 		CodeVersion: c.config.CodeVersion,
+		Slots:       flow.Runtime.Settings().Schedule.Overlap.slots(),
 		Restart:     !flow.code.resumable(),
 	})
 	if err != nil || claim == nil {
@@ -221,7 +225,7 @@ func (e *FlowExecutor) notClaimed(ctx context.Context, flow *Flow, runID int64) 
 	switch {
 	case err != nil:
 		return fail(run, err)
-	case len(busy) > 0:
+	case len(busy) >= flow.Runtime.Settings().Schedule.Overlap.slots():
 		return fail(run, fmt.Errorf("%w: run %d is in progress on worker %s", ErrAlreadyRunning, busy[0].ID, busy[0].Worker))
 	case !run.RunAfter.After(e.client.now()):
 		return fail(run, fmt.Errorf("%w: another run of the flow was in progress a moment ago", ErrAlreadyRunning))

@@ -77,7 +77,7 @@ func (a *attempt) from() json.RawMessage {
 // errSliceOver.
 func (a *attempt) commit(ctx context.Context, cursor json.RawMessage, delta Counters, write func(ctx context.Context) error) error {
 	p := &RunCheckpointParams{
-		RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.run.LeaseNumber,
+		RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.run.LeaseNumber, Slot: a.run.Slot,
 		Seq: a.seq, From: a.from(), Cursor: cursor, Delta: delta, Total: a.total, Lease: a.client.config.Lease,
 	}
 	over := a.sliceOver()

@@ -54,6 +54,7 @@ func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Ru
 	default:
 		err := &RunError{RunID: run.ID, Flow: a.flow.Name, Err: cause}
 		if kind == EventRunFailed {
+			e.client.tripped(context.WithoutCancel(ctx), run, err)
 			e.client.gaveUp(context.WithoutCancel(ctx), run, err)
 		}
 		return run, err

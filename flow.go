@@ -52,6 +52,13 @@ type FlowRecord struct {
 	StateReason string
 	StateAt     *time.Time
 
+	// ScheduleJSON is the schedule as a JSON object; ScheduleAt is since when its
+	// ticks are those that they are now.
+	ScheduleJSON json.RawMessage
+	ScheduleAt   time.Time
+
+	// NextRunAt is the next tick, nil if there is none: the one truth about when the
+	// flow runs by itself.
 	NextRunAt     *time.Time
 	LastRunAt     *time.Time
 	LastSuccessAt *time.Time
@@ -59,6 +66,12 @@ type FlowRecord struct {
 	LastError string
 	// Failures counts the failed runs since the last success.
 	Failures int
+	// TrippedAt is when as many failures in a row as Schedule.PauseAfter says have
+	// stopped ticks from starting runs, nil if they have not. TrippedReason says
+	// which. A run is started at ProbeAt to see whether the trouble has passed.
+	TrippedAt     *time.Time
+	TrippedReason string
+	ProbeAt       *time.Time
 
 	// CodeVersion is the Config.CodeVersion of the client that registered the
 	// flow last; DefinitionHash tells definitions apart.
@@ -165,8 +178,30 @@ func (f *Flow) validate() error {
 	if f.opts.MaxAttempts < 0 {
 		errs = append(errs, &ConfigError{Field: at + ".MaxAttempts", Reason: fmt.Sprintf("%d is negative: use 1 or more, or 0 for %d", f.opts.MaxAttempts, defaultMaxAttempts)})
 	}
-	errs = append(errs, prefixed(at+".Runtime", validateRuntime(f.Runtime))...)
+	errs = append(errs, prefixed(at+".Runtime", f.validateRuntime())...)
 	errs = append(errs, prefixed(at, f.code.validate())...)
+	return errors.Join(errs...)
+}
+
+// validateRuntime returns what is wrong with the flow's Runtime, in itself and for
+// this flow.
+func (f *Flow) validateRuntime() error {
+	if err := validateRuntime(f.Runtime); err != nil {
+		return err
+	}
+	s := f.Runtime.Settings()
+	var errs []error
+	if _, checked := f.Runtime.(Validator); !checked {
+		errs = append(errs, s.Schedule.validate(s.Interval))
+	}
+	if n := s.Schedule.Overlap.slots(); n > 1 && f.code.resumable() {
+		errs = append(errs, &ConfigError{Field: "Schedule.Overlap", Reason: fmt.Sprintf(
+			"OverlapAllow(%d) would have %d runs move one cursor: use OverlapSkip or another policy, or a source without a cursor", n, n)})
+	}
+	if _, ok := f.Runtime.(TxRuntime); !ok && s.scheduled() {
+		errs = append(errs, &ConfigError{Field: "Interval", Reason: fmt.Sprintf(
+			"the type %T has no ExecuteTx, by which ticks start runs: add it (see TxRuntime), or return no Interval and no Cron in its Settings", f.Runtime)})
+	}
 	return errors.Join(errs...)
 }
 
@@ -216,7 +251,14 @@ func (f *Flow) definition(codeVersion string) (*FlowDefinition, error) {
 		return nil, err
 	}
 	source, sink := f.code.describe()
-	d := &FlowDefinition{Name: f.Name, Runtime: runtime, Guarantee: f.Guarantee, CodeVersion: codeVersion}
+	settings := f.Runtime.Settings()
+	d := &FlowDefinition{
+		Name: f.Name, Runtime: runtime, Guarantee: f.Guarantee, CodeVersion: codeVersion,
+		PauseAfter: settings.Schedule.PauseAfter, ProbeAfter: settings.Schedule.probeAfter(),
+	}
+	if d.Schedule, err = json.Marshal(settings.Schedule.json(settings.Interval)); err != nil {
+		return nil, fmt.Errorf("describe schedule: %w", err)
+	}
 	if d.Source, err = json.Marshal(source); err != nil {
 		return nil, fmt.Errorf("describe source: %w", err)
 	}

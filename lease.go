@@ -112,20 +112,28 @@ func (c *Client) works(claim LeaseRef) bool {
 }
 
 // rescue puts back the runs whose workers have died, whichever they were, and
-// gives new River jobs to runs that wait for one in vain.
-func (c *Client) rescue(ctx context.Context) error {
-	for _, one := range []func(context.Context) (*Run, error){c.rescueOne, c.unstrandOne} {
-		for {
-			run, err := one(ctx)
-			if err != nil {
-				return err
-			}
-			if run == nil {
-				break
-			}
+// gives new River jobs to runs that wait for one in vain. It returns how many it
+// has put back.
+func (c *Client) rescue(ctx context.Context) (int, error) {
+	rescued := 0
+	for {
+		run, err := c.rescueOne(ctx)
+		if err != nil {
+			return rescued, err
+		}
+		if run == nil {
+			break
+		}
+		if run.State != RunInProgress { // it is this process's own
+			rescued++
 		}
 	}
-	return nil
+	for {
+		run, err := c.unstrandOne(ctx)
+		if run == nil || err != nil {
+			return rescued, err
+		}
+	}
 }
 
 func (c *Client) rescueOne(ctx context.Context) (*Run, error) {
@@ -171,6 +179,7 @@ func (c *Client) rescueOne(ctx context.Context) (*Run, error) {
 	default:
 		log.ErrorContext(ctx, "dataflow: run failed", slog.String(logError, run.Error))
 		c.publish(EventRunFailed, run, run.Err())
+		c.tripped(ctx, run, run.Err())
 		c.gaveUp(ctx, run, run.Err())
 	}
 	return run, nil
@@ -179,9 +188,13 @@ func (c *Client) rescueOne(ctx context.Context) (*Run, error) {
 // unstrandOne gives a run that waits for a River job in vain a new one. If
 // somebody has cancelled the job, that was meant for the run.
 func (c *Client) unstrandOne(ctx context.Context) (*Run, error) {
-	ids := c.enabledFlows()
-	if len(ids) == 0 {
+	flows := c.enabledFlows()
+	if len(flows) == 0 {
 		return nil, nil //nolint:nilnil // there is none
+	}
+	ids := make([]int64, len(flows))
+	for i, f := range flows {
+		ids[i] = f.FlowID
 	}
 	var run *Run
 	var dead int64
@@ -263,6 +276,15 @@ func (c *Client) requeue(ctx context.Context, tx Tx, q Queries, run *Run) error 
 		return q.RunSetJob(ctx, run.ID, 0, "")
 	}
 	return c.insertJob(ctx, tx, run, opts)
+}
+
+// tripped says that a flow has failed so often that ticks do not start it any more.
+func (c *Client) tripped(ctx context.Context, run *Run, err error) {
+	if !run.Tripped {
+		return
+	}
+	c.log.ErrorContext(ctx, "dataflow: flow paused, because its runs fail time after time; client.Resume lets ticks start it again", runAttrs(run)...)
+	c.publish(EventFlowTripped, run, err)
 }
 
 // gaveUp tells the user's hook about a run that has failed for good.

@@ -53,6 +53,14 @@ func (r riverClient[TTx]) JobCancelled(ctx context.Context, tx Tx, jobID int64) 
 	return err == nil && job.State == rivertype.JobStateCancelled, err
 }
 
+func (r riverClient[TTx]) QueuePaused(ctx context.Context, queue string) (bool, error) {
+	q, err := r.QueueGet(ctx, queue)
+	if errors.Is(err, river.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && q.PausedAt != nil, err
+}
+
 func (r riverClient[TTx]) Unwrap() any { return r.Client }
 
 // RiverClient returns the River client that a client uses, for the user's own

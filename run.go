@@ -18,7 +18,12 @@ type Run struct {
 	// already, and made no other. It is not stored.
 	Coalesced bool
 
-	// ScheduledFor is the moment that the run was asked for.
+	// Tripped is true when a call that ended this run has found that its flow has
+	// failed so often in a row that ticks do not start it any more. It is not stored.
+	Tripped bool
+
+	// ScheduledFor is the moment that the run was asked for; of a run that a schedule
+	// has started, the tick.
 	ScheduledFor time.Time
 	// RunAfter is when the run, or its next attempt, may start.
 	RunAfter  time.Time
@@ -40,6 +45,9 @@ type Run struct {
 	LeaseNumber int64
 	// LeaseUntil is when that right lapses if it is not renewed.
 	LeaseUntil *time.Time
+	// Slot is which of the runs that may be in progress at once this one is. See
+	// OverlapAllow.
+	Slot int
 
 	// Queue is the River queue that the run's job is in; empty for a run that
 	// is worked without River. RiverJobID is that job, 0 if there is none.
@@ -203,6 +211,9 @@ type Trigger string
 const (
 	TriggerManual   Trigger = "manual"
 	TriggerSchedule Trigger = "schedule"
+	// TriggerProbe: the run is to find out whether a flow that has failed time after
+	// time works again. See Schedule.PauseAfter.
+	TriggerProbe Trigger = "probe"
 )
 
 // Progress is how far a run has come. See [Client.Progress].

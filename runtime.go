@@ -10,15 +10,12 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/schedule"
 )
 
-// The defaults of a Runtime.
-const (
-	// DefaultInterval is the interval of a Runtime that sets none.
-	DefaultInterval = time.Hour
-	// DefaultBatchSize is the batch size of a Runtime that sets none.
-	DefaultBatchSize = 1000
-)
+// DefaultBatchSize is the batch size of a Runtime that sets none.
+const DefaultBatchSize = 1000
 
 // Runtime decides when and where a flow's runs are worked. It is a plain value:
 // [Heartbeat], [JobQueue], or a type of the user's own, which Config.Runtimes
@@ -40,7 +37,8 @@ type Runtime interface {
 	// for exactly that time is still waiting, it returns that, with Coalesced
 	// set.
 	ExecuteAt(ctx context.Context, flow *Flow, at time.Time) (*Run, error)
-	// ScheduleNext starts a run one interval after from.
+	// ScheduleNext starts a run one interval after from, or at the first tick of the
+	// Cron after it. A Runtime that has neither returns a *[ConfigError].
 	ScheduleNext(ctx context.Context, flow *Flow, from time.Time) (*Run, error)
 }
 
@@ -56,8 +54,10 @@ type TxRuntime interface {
 type RuntimeSettings struct {
 	// Enabled is false when the flow's runs are not to be started or worked.
 	Enabled bool
-	// Interval is the time between two runs.
+	// Interval is the time between two ticks. 0: none.
 	Interval time.Duration
+	// Schedule is what else decides about ticks.
+	Schedule Schedule
 	// BatchSize is the number of records between two checkpoints, at least.
 	BatchSize int
 }
@@ -184,11 +184,8 @@ func validateRuntime(r Runtime) error {
 func validRuntime(r Runtime) bool { return validateRuntime(r) == nil }
 
 // validateCommon checks the settings that all of our Runtimes have.
-func validateCommon(interval time.Duration, batchSize int) error {
-	var errs []error
-	if interval < 0 {
-		errs = append(errs, &ConfigError{Field: "Interval", Reason: fmt.Sprintf("%s is negative: use a positive duration, or 0 for %s", interval, DefaultInterval)})
-	}
+func validateCommon(interval time.Duration, s *Schedule, batchSize int) error {
+	errs := []error{s.validate(interval)}
 	if batchSize < 0 {
 		errs = append(errs, &ConfigError{Field: "BatchSize", Reason: fmt.Sprintf("%d is negative: use 1 or more, or 0 for %d", batchSize, DefaultBatchSize)})
 	}
@@ -197,16 +194,62 @@ func validateCommon(interval time.Duration, batchSize int) error {
 
 // commonJSON are the settings that all of our Runtimes store.
 type commonJSON struct {
-	BatchSize int     `json:"batch_size"`
-	Enabled   *bool   `json:"enabled"`
-	Interval  seconds `json:"interval"`
+	BatchSize int      `json:"batch_size"`
+	Enabled   *bool    `json:"enabled"`
+	Interval  *seconds `json:"interval"`
+	Schedule  Schedule `json:"schedule,omitzero"`
 }
 
 func (c commonJSON) disabled() bool { return c.Enabled != nil && !*c.Enabled }
 
-func commonOf(s RuntimeSettings) commonJSON {
-	return commonJSON{BatchSize: s.BatchSize, Enabled: &s.Enabled, Interval: seconds(s.Interval)}
+func (c commonJSON) interval() time.Duration {
+	if c.Interval == nil {
+		return 0
+	}
+	return time.Duration(*c.Interval)
 }
+
+func commonOf(s RuntimeSettings) commonJSON {
+	c := commonJSON{BatchSize: s.BatchSize, Enabled: &s.Enabled, Schedule: s.Schedule}
+	if s.Interval != 0 {
+		interval := seconds(s.Interval)
+		c.Interval = &interval
+	}
+	return c
+}
+
+// next is when ScheduleNext starts a run of a flow.
+func (s RuntimeSettings) next(flow *Flow, from time.Time) (time.Time, error) {
+	if s.Interval > 0 {
+		return from.Add(s.Interval), nil
+	}
+	fail := func(err error) (time.Time, error) {
+		return time.Time{}, public(fmt.Errorf("schedule next run of flow %q: %w", flow.Name, err))
+	}
+	if !s.Enabled {
+		return fail(fmt.Errorf("%w: its runtime is", ErrDisabled))
+	}
+	if s.Schedule.Cron == "" {
+		return fail(&ConfigError{Field: "Interval", Reason: "the flow's runtime has neither an Interval nor a Cron: set one, or use ExecuteAt"})
+	}
+	ticks, err := s.ticks(flow.Name)
+	if err != nil {
+		return fail(err)
+	}
+	at := ticks.Next(from)
+	if at.IsZero() {
+		return fail(fmt.Errorf("its schedule has no tick after %s", from.Format(time.RFC3339)))
+	}
+	return at, nil
+}
+
+// ticks returns the schedule of a flow of this name. There must be one.
+func (s RuntimeSettings) ticks(name string) (*schedule.Schedule, error) {
+	return s.Schedule.compile(s.Interval, schedule.Stagger(name, s.Schedule.Stagger))
+}
+
+// scheduled reports whether there are ticks at all.
+func (s RuntimeSettings) scheduled() bool { return s.Interval > 0 || s.Schedule.Cron != "" }
 
 // seconds is a duration that JSON holds as a number of seconds.
 type seconds time.Duration

@@ -12,8 +12,13 @@ import (
 // process, and a run for later in the process that finds it due, which is a
 // started client or a call of [Client.Tick]. The zero value is ready to use.
 type Heartbeat struct {
-	// Interval is the time between two runs. 0: one hour.
+	// Interval is the time between two ticks, at which the flow runs by itself: whole
+	// milliseconds, at least a second. 0: it runs only when it is called, or by
+	// Schedule.Cron.
 	Interval time.Duration
+	// Schedule has the other ways to say when the flow runs by itself, and what
+	// becomes of ticks that overlap or are missed. The zero value adds nothing.
+	Schedule Schedule
 	// BatchSize is the number of records between two checkpoints, at least; a
 	// batch ends at the first resume point from there on. 0: 1000.
 	BatchSize int
@@ -28,7 +33,8 @@ func (Heartbeat) Type() string { return "heartbeat" }
 func (h Heartbeat) Settings() RuntimeSettings {
 	return RuntimeSettings{
 		Enabled:   !h.Disabled,
-		Interval:  cmp.Or(h.Interval, DefaultInterval),
+		Interval:  h.Interval,
+		Schedule:  h.Schedule,
 		BatchSize: cmp.Or(h.BatchSize, DefaultBatchSize),
 	}
 }
@@ -50,9 +56,17 @@ func (h Heartbeat) ExecuteAt(ctx context.Context, flow *Flow, at time.Time) (*Ru
 	return h.ExecuteTx(ctx, nil, flow, at)
 }
 
-// ScheduleNext is ExecuteAt one interval after from.
+// ScheduleNext is ExecuteAt one interval after from, or at the first tick of the
+// Cron after it.
 func (h Heartbeat) ScheduleNext(ctx context.Context, flow *Flow, from time.Time) (*Run, error) {
-	return h.ExecuteAt(ctx, flow, from.Add(h.Settings().Interval))
+	if err := flow.bound(); err != nil {
+		return nil, err
+	}
+	at, err := h.Settings().next(flow, from)
+	if err != nil {
+		return nil, err
+	}
+	return h.ExecuteAt(ctx, flow, at)
 }
 
 // ExecuteTx leaves a pending run in the caller's transaction; a nil tx is one of
@@ -62,7 +76,7 @@ func (h Heartbeat) ExecuteTx(ctx context.Context, tx Tx, flow *Flow, at time.Tim
 }
 
 // Validate returns what is wrong with the settings.
-func (h Heartbeat) Validate() error { return validateCommon(h.Interval, h.BatchSize) }
+func (h Heartbeat) Validate() error { return validateCommon(h.Interval, &h.Schedule, h.BatchSize) }
 
 type heartbeatJSON struct {
 	Type string `json:"type"`
@@ -80,7 +94,7 @@ func (h *Heartbeat) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &v); err != nil {
 		return fmt.Errorf("%s: %w", clip(string(data)), err)
 	}
-	*h = Heartbeat{Interval: time.Duration(v.Interval), BatchSize: v.BatchSize, Disabled: v.disabled()}
+	*h = Heartbeat{Interval: v.interval(), Schedule: v.Schedule, BatchSize: v.BatchSize, Disabled: v.disabled()}
 	return nil
 }
 

@@ -23,8 +23,13 @@ type JobQueue struct {
 	// Priority is River's: 1, the highest, to 4. 0: none, which River takes
 	// as 1.
 	Priority int
-	// Interval is the time between two runs. 0: one hour.
+	// Interval is the time between two ticks, at which the flow runs by itself: whole
+	// milliseconds, at least a second. 0: it runs only when it is called, or by
+	// Schedule.Cron.
 	Interval time.Duration
+	// Schedule has the other ways to say when the flow runs by itself, and what
+	// becomes of ticks that overlap or are missed. The zero value adds nothing.
+	Schedule Schedule
 	// BatchSize is the number of records between two checkpoints, at least; a
 	// batch ends at the first resume point from there on. 0: 1000.
 	BatchSize int
@@ -42,7 +47,8 @@ func (j JobQueue) QueueName() string { return cmp.Or(j.Queue, DefaultQueue) }
 func (j JobQueue) Settings() RuntimeSettings {
 	return RuntimeSettings{
 		Enabled:   !j.Disabled,
-		Interval:  cmp.Or(j.Interval, DefaultInterval),
+		Interval:  j.Interval,
+		Schedule:  j.Schedule,
 		BatchSize: cmp.Or(j.BatchSize, DefaultBatchSize),
 	}
 }
@@ -58,9 +64,17 @@ func (j JobQueue) ExecuteAt(ctx context.Context, flow *Flow, at time.Time) (*Run
 	return j.ExecuteTx(ctx, nil, flow, at)
 }
 
-// ScheduleNext is ExecuteAt one interval after from.
+// ScheduleNext is ExecuteAt one interval after from, or at the first tick of the
+// Cron after it.
 func (j JobQueue) ScheduleNext(ctx context.Context, flow *Flow, from time.Time) (*Run, error) {
-	return j.ExecuteAt(ctx, flow, from.Add(j.Settings().Interval))
+	if err := flow.bound(); err != nil {
+		return nil, err
+	}
+	at, err := j.Settings().next(flow, from)
+	if err != nil {
+		return nil, err
+	}
+	return j.ExecuteAt(ctx, flow, at)
 }
 
 // ExecuteTx adds a run and its River job in the caller's transaction; a nil tx
@@ -79,7 +93,7 @@ var queueName = regexp.MustCompile(`^[a-z0-9]+(?:[_|-]?[a-z0-9]+)*$`)
 
 // Validate returns what is wrong with the settings.
 func (j JobQueue) Validate() error {
-	errs := []error{validateCommon(j.Interval, j.BatchSize)}
+	errs := []error{validateCommon(j.Interval, &j.Schedule, j.BatchSize)}
 	if j.Priority < 0 || j.Priority > 4 {
 		errs = append(errs, &ConfigError{Field: "Priority", Reason: fmt.Sprintf("%d is not one of River's, 1 (highest) to 4, nor 0 for none", j.Priority)})
 	}
@@ -112,7 +126,7 @@ func (j *JobQueue) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &v); err != nil {
 		return fmt.Errorf("%s: %w", clip(string(data)), err)
 	}
-	*j = JobQueue{Interval: time.Duration(v.Interval), BatchSize: v.BatchSize, Disabled: v.disabled()}
+	*j = JobQueue{Interval: v.interval(), Schedule: v.Schedule, BatchSize: v.BatchSize, Disabled: v.disabled()}
 	if v.Queue != nil {
 		j.Queue = *v.Queue
 	}

@@ -45,7 +45,7 @@ func TestRuntime_JSON(t *testing.T) {
 		"job_queue_zero":     dataflow.JobQueue{},
 		"job_queue_all":      dataflow.JobQueue{Queue: "etl", Priority: 4, Interval: 5 * time.Minute, BatchSize: 50, Disabled: true},
 		"job_queue_disabled": dataflow.JobQueue{Disabled: true},
-		"job_queue_fraction": dataflow.JobQueue{Interval: 250 * time.Millisecond},
+		"job_queue_fraction": dataflow.JobQueue{Interval: 1250 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -80,8 +80,7 @@ func requireSameRuntime(t *testing.T, want, got dataflow.Runtime) {
 func TestRuntime_Intervals(t *testing.T) {
 	t.Parallel()
 	for _, d := range []time.Duration{
-		time.Nanosecond, 333 * time.Microsecond, time.Second - 1, time.Second, 7*24*time.Hour + 1,
-		200*365*24*time.Hour + 1, math.MaxInt64,
+		time.Second, 1333 * time.Millisecond, 7*24*time.Hour + time.Millisecond, 200*365*24*time.Hour + 3*time.Millisecond,
 	} {
 		data, err := json.Marshal(dataflow.Heartbeat{Interval: d})
 		require.NoError(t, err)
@@ -102,7 +101,7 @@ func TestParseRuntime(t *testing.T) {
 	for data, want := range map[string]dataflow.Runtime{
 		`{"type":"heartbeat"}`: dataflow.Heartbeat{},
 		`{"type":"heartbeat","enabled":null,"interval":null,"batch_size":null,"more":1}`:                                                    dataflow.Heartbeat{},
-		`{"type":"heartbeat","enabled":true,"interval":0.25,"batch_size":7}`:                                                                dataflow.Heartbeat{Interval: 250 * time.Millisecond, BatchSize: 7},
+		`{"type":"heartbeat","enabled":true,"interval":1.25,"batch_size":7}`:                                                                dataflow.Heartbeat{Interval: 1250 * time.Millisecond, BatchSize: 7},
 		`{"type":"job_queue","queue":null,"priority":null}`:                                                                                 dataflow.JobQueue{},
 		`{"type":"job_queue","queue":"etl","priority":2,"interval":3e2}`:                                                                    dataflow.JobQueue{Queue: "etl", Priority: 2, Interval: 5 * time.Minute},
 		`{"class_name":"ActiveDataFlow::Runtime::Heartbeat","batch_size":50,"enabled":false,"interval":60}`:                                 dataflow.Heartbeat{Interval: time.Minute, BatchSize: 50, Disabled: true},
@@ -349,7 +348,7 @@ func TestJobQueue_ExecuteAt(t *testing.T) {
 func TestJobQueue_NoJob(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
-		client, flow := jobQueue(t, dataflow.JobQueue{})
+		client, flow := jobQueue(t, dataflow.JobQueue{Interval: time.Hour})
 		require.NoError(t, t.exec("alter table river_job rename to river_job_gone"))
 		for how, start := range starts(flow) {
 			run, err := start(t.Context())

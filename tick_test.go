@@ -83,7 +83,9 @@ func TestHeartbeat_ExecuteAt(t *testing.T) {
 	onBoth(t, func(t *dbT) {
 		t.table("hb")
 		c := newClock()
-		client := t.onClock(c, flowTo("hb", 5, dataflow.Identity[int](), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{Interval: 90 * time.Second}}))
+		client := t.onClock(c, flowTo("hb", 5, dataflow.Identity[int](), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{
+			Interval: 90 * time.Second, Schedule: dataflow.Schedule{Start: someTime.Add(time.Hour)}, // no tick of its own yet
+		}}))
 		flow, err := client.Flow(t.Context(), "hb")
 		require.NoError(t, err)
 		next, err := flow.Runtime.ScheduleNext(t.Context(), flow, someTime)

@@ -45,10 +45,10 @@ func TestExplain(t *testing.T) {
 		sql, types, args string
 		indexes          []string
 	}{
-		"Due":   {text(sqlRunDue), "bigint[], integer", "array[7, 8, 9], 100", []string{"dataflow_run_due", "dataflow_run_slot"}},
+		"Due":   {text(sqlRunDue), "bigint[], integer[], integer", "array[7, 8, 9], array[1, 1, 1], 100", []string{"dataflow_run_slot"}},
 		"Lease": {"select id from dataflow_run where state = 'in_progress' and lease_until < $1", "timestamptz", "now()", []string{"dataflow_run_lease"}},
 		"Job":   {text(sqlRunByJob), "bigint", "77", []string{"dataflow_run_job"}},
-		"Claim": {text(sqlRunClaim), "bigint, text, bigint, text, boolean", "20066, 'w', 1, 'v', false", []string{"dataflow_run_pkey", "dataflow_run_slot"}},
+		"Claim": {text(sqlRunClaim), "bigint, text, bigint, text, boolean, integer", "20066, 'w', 1, 'v', false, 1", []string{"dataflow_run_pkey", "dataflow_run_slot"}},
 		"Wait":  {text(sqlRunWaiting), "bigint, text", "7, 'now'", []string{"dataflow_run_waiting"}},
 	} {
 		for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {

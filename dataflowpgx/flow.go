@@ -11,7 +11,8 @@ import (
 
 func (q *queries) FlowUpsert(ctx context.Context, d *dataflow.FlowDefinition) (*dataflow.FlowRecord, error) {
 	return scanFlow(q.db.QueryRow(ctx, q.store.text(sqlFlowUpsert),
-		d.Name, string(d.Source), string(d.Sink), string(d.Runtime), string(d.Guarantee), d.CodeVersion, d.Hash))
+		d.Name, string(d.Source), string(d.Sink), string(d.Runtime), string(d.Guarantee), d.CodeVersion, d.Hash,
+		d.PauseAfter, d.ProbeAfter.Microseconds()))
 }
 
 func (q *queries) FlowByID(ctx context.Context, id int64) (*dataflow.FlowRecord, error) {
@@ -34,22 +35,26 @@ func (q *queries) FlowSetState(ctx context.Context, p *dataflow.FlowStateParams)
 	return scanFlow(q.db.QueryRow(ctx, q.store.text(sqlFlowSetState), p.ID, string(p.State), p.Actor, p.Reason))
 }
 
-// scanFlow reads flowColumns.
-func scanFlow(row pgx.Row) (*dataflow.FlowRecord, error) {
+// scanFlow reads flowColumns, and what is selected behind them.
+func scanFlow(row pgx.Row, more ...any) (*dataflow.FlowRecord, error) {
 	var (
-		f                     dataflow.FlowRecord
-		source, sink, runtime string
-		guarantee, state      string
+		f                               dataflow.FlowRecord
+		source, sink, runtime, schedule string
+		guarantee, state                string
 	)
-	err := row.Scan(&f.ID, &f.Name, &source, &sink, &runtime, &guarantee,
+	err := row.Scan(append([]any{
+		&f.ID, &f.Name, &source, &sink, &runtime, &guarantee,
 		&state, &f.StateBy, &f.StateReason, &f.StateAt,
 		&f.NextRunAt, &f.LastRunAt, &f.LastSuccessAt, &f.LastError, &f.Failures,
-		&f.CodeVersion, &f.DefinitionHash, &f.CreatedAt, &f.UpdatedAt)
+		&f.CodeVersion, &f.DefinitionHash, &f.CreatedAt, &f.UpdatedAt,
+		&schedule, &f.ScheduleAt, &f.TrippedAt, &f.TrippedReason, &f.ProbeAt,
+	}, more...)...)
 	if err != nil {
 		return nil, notFound(err)
 	}
-	utc(f.StateAt, f.NextRunAt, f.LastRunAt, f.LastSuccessAt, &f.CreatedAt, &f.UpdatedAt)
+	utc(f.StateAt, f.NextRunAt, f.LastRunAt, f.LastSuccessAt, &f.CreatedAt, &f.UpdatedAt, &f.ScheduleAt, f.TrippedAt, f.ProbeAt)
 	f.Source, f.Sink, f.RuntimeJSON = json.RawMessage(source), json.RawMessage(sink), json.RawMessage(runtime)
+	f.ScheduleJSON = json.RawMessage(schedule)
 	f.Guarantee, f.State = dataflow.Guarantee(guarantee), dataflow.FlowState(state)
 	return &f, nil
 }

@@ -7,22 +7,25 @@ package dataflowpgx
 const flowColumns = `f.id, f.name, f.source::text, f.sink::text, f.runtime::text, f.guarantee,
 	f.state, f.state_by, f.state_reason, f.state_at,
 	f.next_run_at, f.last_run_at, f.last_success_at, f.last_error, f.failures,
-	f.code_version, f.definition_hash, f.created_at, f.updated_at`
+	f.code_version, f.definition_hash, f.created_at, f.updated_at,
+	f.schedule::text, f.schedule_at, f.tripped_at, f.tripped_reason, f.probe_at`
 
 const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for, r.run_after, r.created_at,
 	r.started_at, r.ended_at, r.attempt, r.max_attempts, r.worker, r.lease_no, r.lease_until,
 	r.queue, coalesce(r.river_job_id, 0),
 	r.read, r.written, r.redundant, r.filtered, r.dropped, r.dead_lettered,
 	r.total, r.from_cursor::text, r.to_cursor::text, r.error, r.errors::text, r.actor, r.reason, r.code_version,
-	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason`
+	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0)`
 
-// A definition that has not changed leaves updated_at as it is.
+// A definition that has not changed leaves updated_at as it is. The schedule is
+// FlowPlan's.
 const sqlFlowUpsert = `
-insert into {s}dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, created_at, updated_at)
-values ($1, $2, $3, $4, $5, $6, $7, {now}, {now})
+insert into {s}dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, pause_after, probe_after, schedule_at, created_at, updated_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, {now}, {now}, {now})
 on conflict (name) do update set
 	source = excluded.source, sink = excluded.sink, runtime = excluded.runtime, guarantee = excluded.guarantee,
 	code_version = excluded.code_version, definition_hash = excluded.definition_hash,
+	pause_after = excluded.pause_after, probe_after = excluded.probe_after,
 	updated_at = case when f.definition_hash = excluded.definition_hash then f.updated_at else excluded.updated_at end
 returning ` + flowColumns
 
@@ -37,18 +40,22 @@ order by f.name limit $3`
 
 const sqlFlowSetState = `
 update {s}dataflow_flow f
-set state = $2, state_by = $3, state_reason = $4, state_at = {now}, updated_at = {now}
+set state = $2, state_by = $3, state_reason = $4, state_at = {now}, updated_at = {now},
+	failures = case when $2 = 'active' then 0 else f.failures end,
+	tripped_at = case when $2 = 'active' then null else f.tripped_at end,
+	tripped_reason = case when $2 = 'active' then '' else f.tripped_reason end,
+	probe_at = case when $2 = 'active' then null else f.probe_at end
 where f.id = $1
 returning ` + flowColumns
 
 // An inactive flow gets no run; neither does a flow with a run that waits under
-// the same key.
+// the same key, nor one with a run of the same tick.
 const sqlRunInsert = `
 with r as (
 	insert into {s}dataflow_run (flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason)
 	select id, $2, $3, coalesce($4, {now}), coalesce($4, {now}), {now}, $5, $6, $7, $8, $9
 	from {s}dataflow_flow where id = $1 and state = 'active'
-	on conflict (flow_id, unique_key) where state = 'pending' do nothing
+	on conflict do nothing
 	returning *
 )
 select ` + runColumns + ` from r join {s}dataflow_flow f on f.id = r.flow_id`
@@ -56,6 +63,10 @@ select ` + runColumns + ` from r join {s}dataflow_flow f on f.id = r.flow_id`
 const sqlRunWaiting = `
 select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
 where r.flow_id = $1 and r.unique_key = $2 and r.state = 'pending' and f.state = 'active'`
+
+const sqlRunByTick = `
+select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+where r.flow_id = $1 and r.scheduled_for = $2 and r.trigger = 'schedule'`
 
 const sqlRunSetJob = `update {s}dataflow_run set river_job_id = $2, queue = $3 where id = $1`
 
@@ -72,21 +83,34 @@ where ($1 = '' or f.name = $1) and (cardinality($2::text[]) = 0 or r.state = any
 	and ($3 = '' or r.trigger = $3) and ($4 = 0 or r.id < $4)
 order by r.id desc limit $5`
 
-// Runs behind one that is in progress are left out, so that they do not take the
+// Runs behind those that are in progress are left out, so that they do not take the
 // places of those that can be worked.
 const sqlRunDue = `
 select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
 where r.state = 'pending' and r.queue = '' and r.run_after <= {now}
 	and f.state = 'active' and r.flow_id = any($1)
-	and not exists (select from {s}dataflow_run o where o.flow_id = r.flow_id and o.slot = 0 and o.state = 'in_progress')
-order by r.run_after, r.id limit $2`
+	and (select count(*) from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress')
+		< ($2::integer[])[array_position($1::bigint[], r.flow_id)]
+order by r.run_after, r.id limit $3`
 
-// The unique index on the slot decides between two that claim at once; the "not
-// exists" only spares the server's log the usual case. The key is given up, so
+// What waits for a time that has not come does not count, unless it is the rest of
+// a run that has begun.
+const sqlRunActivity = `
+select count(*) filter (where state = 'in_progress'),
+	count(*) filter (where state = 'pending'),
+	count(*) filter (where state = 'pending' and trigger = 'schedule')
+from {s}dataflow_run
+where flow_id = $1 and (state = 'in_progress' or state = 'pending' and (run_after <= {now} or lease_no > 0))`
+
+// The unique index on the slot decides between two that claim at once; the count
+// only spares the server's log the usual case. The key is given up, so
 // that another run can wait while this one is worked.
 const sqlRunClaim = `
 update {s}dataflow_run r
-set state = 'in_progress', slot = 0, unique_key = null, attempt = r.attempt + 1, worker = $2,
+set state = 'in_progress',
+	slot = (select min(s) from generate_series(0, $6::integer - 1) s
+		where not exists (select from {s}dataflow_run o where o.flow_id = r.flow_id and o.slot = s and o.state = 'in_progress')),
+	unique_key = null, attempt = r.attempt + 1, worker = $2,
 	lease_no = r.lease_no + 1, lease_until = {now} + $3::bigint * interval '1 microsecond',
 	started_at = coalesce(r.started_at, {clock}), code_version = $4,
 	read = case when $5 then 0 else r.read end, written = case when $5 then 0 else r.written end,
@@ -94,13 +118,13 @@ set state = 'in_progress', slot = 0, unique_key = null, attempt = r.attempt + 1,
 	dropped = case when $5 then 0 else r.dropped end, dead_lettered = case when $5 then 0 else r.dead_lettered end
 from {s}dataflow_flow f
 where r.id = $1 and r.state = 'pending' and r.run_after <= {now} and f.id = r.flow_id and f.state = 'active'
-	and not exists (select from {s}dataflow_run o where o.flow_id = r.flow_id and o.slot = 0 and o.state = 'in_progress')
+	and (select count(*) from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress') < $6
 returning ` + runColumns
 
 // Moving the sequence number fences off whoever worked the flow before: his next
 // checkpoint finds no row.
 const sqlCheckpointClaim = `
-insert into {s}dataflow_checkpoint as c (flow_id, seq, updated_at) values ($1, 1, {now})
+insert into {s}dataflow_checkpoint as c (flow_id, partition, seq, updated_at) values ($1, $2, 1, {now})
 on conflict (flow_id, scope, partition) do update set seq = c.seq + 1, updated_at = excluded.updated_at
 returning c.seq, c.cursor::text`
 
@@ -119,7 +143,7 @@ update {s}dataflow_checkpoint
 set cursor = coalesce($3, cursor), seq = seq + 1, updated_at = {now},
 	read = read + $4, written = written + $5, redundant = redundant + $6, filtered = filtered + $7,
 	dropped = dropped + $8, dead_lettered = dead_lettered + $9
-where flow_id = $1 and scope = '' and partition = '' and seq = $2`
+where flow_id = $1 and scope = '' and partition = $10 and seq = $2`
 
 const sqlRunEnd = `
 update {s}dataflow_run r
@@ -134,12 +158,26 @@ from {s}dataflow_flow f
 where r.id = $1 and r.lease_no = $2 and r.state = 'in_progress' and f.id = r.flow_id
 returning ` + runColumns
 
+// After so many failures in a row, ticks start no runs; it returns whether that has
+// just happened. Each failure puts off the next probe.
 const sqlFlowNote = `
-update {s}dataflow_flow
-set last_run_at = {now}, last_error = case when $2 = 'cancelled' then last_error else $3 end,
-	last_success_at = case when $2 = 'success' then {now} else last_success_at end,
-	failures = case $2 when 'success' then 0 when 'failed' then failures + 1 else failures end
-where id = $1`
+with before as (
+	select id, tripped_at, $2 = 'failed' and pause_after > 0 and failures + 1 >= pause_after as trips
+	from {s}dataflow_flow where id = $1 for no key update
+)
+update {s}dataflow_flow f
+set last_run_at = {now}, last_error = case when $2 = 'cancelled' then f.last_error else $3 end,
+	last_success_at = case when $2 = 'success' then {now} else f.last_success_at end,
+	failures = case $2 when 'success' then 0 when 'failed' then f.failures + 1 else f.failures end,
+	tripped_at = case when $2 = 'success' then null when b.trips then coalesce(f.tripped_at, {now}) else f.tripped_at end,
+	tripped_reason = case when $2 = 'success' then ''
+		when b.trips then format('%s runs have failed in a row, the last of them, run %s, with: %s', f.failures + 1, $4::bigint, $3::text)
+		else f.tripped_reason end,
+	probe_at = case when $2 = 'success' then null
+		when b.trips then case when f.probe_after > 0 then {now} + f.probe_after * interval '1 microsecond' end
+		else f.probe_at end
+from before b where f.id = b.id
+returning f.tripped_at is not null and b.tripped_at is null`
 
 // A run that another transaction has locked is left out: that is its checkpoint,
 // which renews the lease too. Waiting for it would keep the other runs waiting.
@@ -165,7 +203,7 @@ returning ` + runColumns
 
 const sqlCheckpointRead = `
 select c.seq, c.cursor::text from {s}dataflow_checkpoint c
-where c.flow_id = $1 and c.scope = '' and c.partition = ''`
+where c.flow_id = $1 and c.scope = '' and c.partition = $2`
 
 const sqlRunLapsed = `
 select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
@@ -197,3 +235,58 @@ set state = case when r.state = 'pending' then 'cancelled' else r.state end,
 from {s}dataflow_flow f
 where r.id = $1 and r.state in ('pending', 'in_progress') and f.id = r.flow_id
 returning ` + runColumns
+
+// Not "for update", which would keep runs of the flow from being added meanwhile.
+const sqlFlowLock = `select ` + flowColumns + `, {now} from {s}dataflow_flow f where f.id = $1 for no key update`
+
+const sqlFlowDue = `
+select ` + flowColumns + `, {now} from {s}dataflow_flow f
+where f.id = any($1) and (f.next_run_at <= {now} or f.probe_at <= {now})
+order by least(f.next_run_at, f.probe_at) limit 1
+for no key update skip locked`
+
+const sqlFlowNext = `
+select extract(epoch from min(least(next_run_at, probe_at)) - {clock})::float8
+from {s}dataflow_flow where id = any($1) and (next_run_at is not null or probe_at is not null)`
+
+const sqlFlowPlan = `
+update {s}dataflow_flow
+set next_run_at = $2, probe_at = $3, schedule = coalesce($4, schedule),
+	schedule_at = case when $5 then {now} else schedule_at end
+where id = $1`
+
+// The last entry is extended, if it has the same reason, is of the same ticks, and
+// no run came between. What was added in the moment of a change may be of the old
+// ticks.
+const sqlTickExtend = `
+update {s}dataflow_tick t set last_at = $3, ticks = t.ticks + $4
+from {s}dataflow_flow f
+where t.id = (select id from {s}dataflow_tick where flow_id = $1 order by last_at desc limit 1)
+	and t.reason = $5 and t.last_at < $2 and f.id = t.flow_id and t.created_at > f.schedule_at
+	and not exists (select from {s}dataflow_run r
+		where r.flow_id = $1 and r.trigger = 'schedule' and r.scheduled_for > t.last_at and r.scheduled_for < $2)`
+
+const sqlTickInsert = `
+insert into {s}dataflow_tick (flow_id, first_at, last_at, ticks, reason, created_at) values ($1, $2, $3, $4, $5, {now})`
+
+const sqlTickList = `
+select t.id, t.flow_id, f.name, t.first_at, t.last_at, t.ticks, t.reason, t.created_at
+from {s}dataflow_tick t join {s}dataflow_flow f on f.id = t.flow_id
+where ($1 = '' or f.name = $1) and ($2 = '' or t.reason = $2) and ($3 = 0 or t.id < $3)
+order by t.id desc limit $4`
+
+const sqlProcessSeen = `
+insert into {s}dataflow_process as p (id, code_version, flows, queues, started_at, seen_at, until)
+values ($1, $2, $3, $4, {now}, {now}, {now} + $5::bigint * interval '1 microsecond')
+on conflict (id) do update set code_version = excluded.code_version, flows = excluded.flows, queues = excluded.queues,
+	seen_at = excluded.seen_at, until = excluded.until`
+
+const sqlProcessSweep = `delete from {s}dataflow_process where until < {now} - interval '1 day'`
+
+const sqlProcessGone = `delete from {s}dataflow_process where id = $1`
+
+const sqlProcessList = `
+select id, code_version, flows, queues, started_at, seen_at, until
+from {s}dataflow_process where until >= {now} order by id`
+
+const sqlNow = `select {now}`

@@ -28,6 +28,9 @@ func (q *queries) RunInsert(ctx context.Context, p *dataflow.RunInsertParams) (*
 			return run, err
 		}
 		run, err = scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunWaiting), p.FlowID, p.UniqueKey))
+		if p.Trigger == dataflow.TriggerSchedule && errors.Is(err, dataflow.ErrNotFound) {
+			run, err = scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunByTick), p.FlowID, p.At))
+		}
 		if err == nil {
 			run.Coalesced = true
 			return run, nil
@@ -66,13 +69,17 @@ func (q *queries) RunList(ctx context.Context, p *dataflow.RunListParams) ([]*da
 	return q.runs(ctx, sqlRunList, p.Flow, states, string(p.Trigger), p.Before, p.Limit)
 }
 
-func (q *queries) RunDue(ctx context.Context, flowIDs []int64, limit int) ([]*dataflow.Run, error) {
-	return q.runs(ctx, sqlRunDue, flowIDs, limit)
+func (q *queries) RunDue(ctx context.Context, flows []dataflow.FlowSlots, limit int) ([]*dataflow.Run, error) {
+	ids, slots := make([]int64, len(flows)), make([]int, len(flows))
+	for i, f := range flows {
+		ids[i], slots[i] = f.FlowID, max(f.Slots, 1)
+	}
+	return q.runs(ctx, sqlRunDue, ids, slots, limit)
 }
 
 func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*dataflow.Claim, error) {
 	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunClaim),
-		p.RunID, p.Worker, p.Lease.Microseconds(), p.CodeVersion, p.Restart))
+		p.RunID, p.Worker, p.Lease.Microseconds(), p.CodeVersion, p.Restart, max(p.Slots, 1)))
 	if errors.Is(err, dataflow.ErrNotFound) {
 		return nil, nil //nolint:nilnil // documented: no claim
 	}
@@ -84,7 +91,7 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 	}
 	claim := &dataflow.Claim{Run: run}
 	var cursor *string
-	if err := q.db.QueryRow(ctx, q.store.text(sqlCheckpointClaim), run.FlowID).Scan(&claim.Seq, &cursor); err != nil {
+	if err := q.db.QueryRow(ctx, q.store.text(sqlCheckpointClaim), run.FlowID, partition(run.Slot)).Scan(&claim.Seq, &cursor); err != nil {
 		return nil, fmt.Errorf("move checkpoint: %w", err)
 	}
 	claim.Cursor = rawJSON(cursor)
@@ -97,7 +104,7 @@ func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointPa
 	b.Queue(q.store.text(sqlRunProgress), p.RunID, p.LeaseNumber,
 		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor, p.Lease.Microseconds())
 	b.Queue(q.store.text(sqlCheckpointMove), p.FlowID, p.Seq, cursor,
-		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered)
+		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, partition(p.Slot))
 	results := q.db.SendBatch(ctx, &b)
 	status := dataflow.LeaseStatus{RunID: p.RunID, Held: true}
 	err := results.QueryRow().Scan(&status.CancelRequested)
@@ -128,7 +135,8 @@ func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*datafl
 	if err != nil || p.Refund {
 		return run, err
 	}
-	return run, q.one(ctx, sqlFlowNote, p.FlowID, string(p.State), message)
+	err = q.db.QueryRow(ctx, q.store.text(sqlFlowNote), p.FlowID, string(p.State), message, p.RunID).Scan(&run.Tripped)
+	return run, notFound(err)
 }
 
 // one runs a statement that must change one row.
@@ -165,7 +173,7 @@ func scanRun(row pgx.Row) (*dataflow.Run, error) {
 		&r.Queue, &r.RiverJobID,
 		&c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered,
 		&r.Total, &from, &to, &r.Error, &history, &r.Actor, &r.Reason, &r.CodeVersion,
-		&r.Rescues, &r.CancelRequestedAt, &r.CancelledBy, &r.CancelReason)
+		&r.Rescues, &r.CancelRequestedAt, &r.CancelledBy, &r.CancelReason, &r.Slot)
 	if err != nil {
 		return nil, notFound(err)
 	}

@@ -45,7 +45,7 @@ func TestExplain(t *testing.T) {
 
 func explain(t *testing.T, db *sql.DB, query string) string {
 	t.Helper()
-	rows, err := db.QueryContext(t.Context(), "explain query plan "+query, 1, 2, 3, 4, 5)
+	rows, err := db.QueryContext(t.Context(), "explain query plan "+query, 1, 2, 3, 4, 5, "[0]")
 	require.NoError(t, err)
 	defer rows.Close() //nolint:errcheck // rows.Err tells what matters
 	var lines []string

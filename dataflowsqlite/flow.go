@@ -9,7 +9,8 @@ import (
 
 func (q *queries) FlowUpsert(ctx context.Context, d *dataflow.FlowDefinition) (*dataflow.FlowRecord, error) {
 	_, err := q.db.ExecContext(ctx, q.store.text(sqlFlowUpsert),
-		d.Name, string(d.Source), string(d.Sink), string(d.Runtime), string(d.Guarantee), d.CodeVersion, d.Hash)
+		d.Name, string(d.Source), string(d.Sink), string(d.Runtime), string(d.Guarantee), d.CodeVersion, d.Hash,
+		d.PauseAfter, probeText(d.ProbeAfter))
 	if err != nil {
 		return nil, err
 	}
@@ -39,19 +40,36 @@ func (q *queries) FlowSetState(ctx context.Context, p *dataflow.FlowStateParams)
 type scanner interface{ Scan(dest ...any) error }
 
 // scanFlow reads flowColumns.
-func scanFlow(row scanner) (*dataflow.FlowRecord, error) {
+func scanFlow(row scanner) (*dataflow.FlowRecord, error) { return scanFlowAnd(row) }
+
+// scanFlowAnd reads flowColumns, and what is selected behind them.
+func scanFlowAnd(row scanner, more ...any) (*dataflow.FlowRecord, error) {
 	var (
-		f                     dataflow.FlowRecord
-		source, sink, runtime string
+		f                               dataflow.FlowRecord
+		source, sink, runtime, schedule string
 	)
-	err := row.Scan(&f.ID, &f.Name, &source, &sink, &runtime, &f.Guarantee,
-		&f.State, &f.StateBy, &f.StateReason, nullTimeText{&f.StateAt},
-		nullTimeText{&f.NextRunAt}, nullTimeText{&f.LastRunAt}, nullTimeText{&f.LastSuccessAt}, &f.LastError, &f.Failures,
-		&f.CodeVersion, &f.DefinitionHash, timeText{&f.CreatedAt}, timeText{&f.UpdatedAt})
+	err := row.Scan(append([]any{
+		&f.ID, &f.Name, &source, &sink, &runtime, &f.Guarantee,
+		&f.State, &f.StateBy, &f.StateReason,
+		nullTimeText{&f.StateAt},
+		nullTimeText{&f.NextRunAt},
+		nullTimeText{&f.LastRunAt},
+		nullTimeText{&f.LastSuccessAt},
+		&f.LastError, &f.Failures,
+		&f.CodeVersion, &f.DefinitionHash,
+		timeText{&f.CreatedAt},
+		timeText{&f.UpdatedAt},
+		&schedule,
+		timeText{&f.ScheduleAt},
+		nullTimeText{&f.TrippedAt},
+		&f.TrippedReason,
+		nullTimeText{&f.ProbeAt},
+	}, more...)...)
 	if err != nil {
 		return nil, notFound(err)
 	}
 	f.Source, f.Sink, f.RuntimeJSON = json.RawMessage(source), json.RawMessage(sink), json.RawMessage(runtime)
+	f.ScheduleJSON = json.RawMessage(schedule)
 	return &f, nil
 }
 

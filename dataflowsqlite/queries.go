@@ -10,22 +10,25 @@ const sqlWriteLock = `update dataflow_migration set version = version where fals
 const flowColumns = `f.id, f.name, f.source, f.sink, f.runtime, f.guarantee,
 	f.state, f.state_by, f.state_reason, f.state_at,
 	f.next_run_at, f.last_run_at, f.last_success_at, f.last_error, f.failures,
-	f.code_version, f.definition_hash, f.created_at, f.updated_at`
+	f.code_version, f.definition_hash, f.created_at, f.updated_at,
+	f.schedule, f.schedule_at, f.tripped_at, f.tripped_reason, f.probe_at`
 
 const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for, r.run_after, r.created_at,
 	r.started_at, r.ended_at, r.attempt, r.max_attempts, r.worker, r.lease_no, r.lease_until,
 	r.queue, coalesce(r.river_job_id, 0),
 	r.read, r.written, r.redundant, r.filtered, r.dropped, r.dead_lettered,
 	r.total, r.from_cursor, r.to_cursor, r.error, r.errors, r.actor, r.reason, r.code_version,
-	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason`
+	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0)`
 
-// A definition that has not changed leaves updated_at as it is.
+// A definition that has not changed leaves updated_at as it is. The schedule is
+// FlowPlan's.
 const sqlFlowUpsert = `
-insert into dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, created_at, updated_at)
-values (?, ?, ?, ?, ?, ?, ?, {now}, {now})
+insert into dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, pause_after, probe_after, schedule_at, created_at, updated_at)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, {now}, {now}, {now})
 on conflict (name) do update set
 	source = excluded.source, sink = excluded.sink, runtime = excluded.runtime, guarantee = excluded.guarantee,
 	code_version = excluded.code_version, definition_hash = excluded.definition_hash,
+	pause_after = excluded.pause_after, probe_after = excluded.probe_after,
 	updated_at = case when f.definition_hash = excluded.definition_hash then f.updated_at else excluded.updated_at end`
 
 const sqlFlowByID = `select ` + flowColumns + ` from dataflow_flow f where f.id = ?`
@@ -39,21 +42,29 @@ order by f.name limit ?3`
 
 const sqlFlowSetState = `
 update dataflow_flow
-set state = ?2, state_by = ?3, state_reason = ?4, state_at = {now}, updated_at = {now}
+set state = ?2, state_by = ?3, state_reason = ?4, state_at = {now}, updated_at = {now},
+	failures = case when ?2 = 'active' then 0 else failures end,
+	tripped_at = case when ?2 = 'active' then null else tripped_at end,
+	tripped_reason = case when ?2 = 'active' then '' else tripped_reason end,
+	probe_at = case when ?2 = 'active' then null else probe_at end
 where id = ?1`
 
 // An inactive flow gets no run; neither does a flow with a run that waits under
-// the same key.
+// the same key, nor one with a run of the same tick.
 const sqlRunInsert = `
 insert into dataflow_run (flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason)
 select id, ?2, ?3, coalesce(?4, {now}), coalesce(?4, {now}), {now}, ?5, ?6, ?7, ?8, ?9
 from dataflow_flow where id = ?1 and state = 'active'
-on conflict (flow_id, unique_key) where state = 'pending' do nothing
+on conflict do nothing
 returning id`
 
 const sqlRunWaiting = `
 select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
 where r.flow_id = ? and r.unique_key = ? and r.state = 'pending' and f.state = 'active'`
+
+const sqlRunByTick = `
+select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
+where r.flow_id = ? and r.scheduled_for = ? and r.trigger = 'schedule'`
 
 const sqlRunSetJob = `update dataflow_run set river_job_id = ?2, queue = ?3 where id = ?1`
 
@@ -70,22 +81,35 @@ where (?1 = '' or f.name = ?1) and (?2 = '[]' or r.state in (select value from j
 	and (?3 = '' or r.trigger = ?3) and (?4 = 0 or r.id < ?4)
 order by r.id desc limit ?5`
 
-// Runs behind one that is in progress are left out, so that they do not take the
+// Runs behind those that are in progress are left out, so that they do not take the
 // places of those that can be worked. Without "indexed by", all the runs that the
 // flows ever had would be read.
 const sqlRunDue = `
 select ` + runColumns + ` from dataflow_run r indexed by dataflow_run_due join dataflow_flow f on f.id = r.flow_id
 where r.state = 'pending' and r.queue = '' and r.run_after <= {now}
 	and f.state = 'active' and r.flow_id in (select value from json_each(?1))
-	and not exists (select 1 from dataflow_run o where o.flow_id = r.flow_id and o.slot = 0 and o.state = 'in_progress')
-order by r.run_after, r.id limit ?2`
+	and (select count(*) from dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress')
+		< (select max(value) from json_each(?2) where key = cast(r.flow_id as text))
+order by r.run_after, r.id limit ?3`
 
-// The unique index on the slot decides between two that claim at once; the "not
-// exists" only spares an error in the usual case. The key is given up, so that
+// What waits for a time that has not come does not count, unless it is the rest of
+// a run that has begun.
+const sqlRunActivity = `
+select count(*) filter (where state = 'in_progress'),
+	count(*) filter (where state = 'pending'),
+	count(*) filter (where state = 'pending' and trigger = 'schedule')
+from dataflow_run
+where flow_id = ? and (state = 'in_progress' or state = 'pending' and (run_after <= {now} or lease_no > 0))`
+
+// The unique index on the slot decides between two that claim at once; the count
+// only spares an error in the usual case. The key is given up, so that
 // another run can wait while this one is worked.
 const sqlRunClaim = `
 update dataflow_run as r
-set state = 'in_progress', slot = 0, unique_key = null, attempt = r.attempt + 1, worker = ?2,
+set state = 'in_progress',
+	slot = (select min(s.value) from json_each(?6) s
+		where not exists (select 1 from dataflow_run o where o.flow_id = r.flow_id and o.slot = s.value and o.state = 'in_progress')),
+	unique_key = null, attempt = r.attempt + 1, worker = ?2,
 	lease_no = r.lease_no + 1, lease_until = strftime('%Y-%m-%d %H:%M:%f', {now}, ?3 || ' seconds'),
 	started_at = coalesce(r.started_at, {now}), code_version = ?4,
 	read = case when ?5 then 0 else r.read end, written = case when ?5 then 0 else r.written end,
@@ -93,12 +117,12 @@ set state = 'in_progress', slot = 0, unique_key = null, attempt = r.attempt + 1,
 	dropped = case when ?5 then 0 else r.dropped end, dead_lettered = case when ?5 then 0 else r.dead_lettered end
 where r.id = ?1 and r.state = 'pending' and r.run_after <= {now}
 	and exists (select 1 from dataflow_flow f where f.id = r.flow_id and f.state = 'active')
-	and not exists (select 1 from dataflow_run o where o.flow_id = r.flow_id and o.slot = 0 and o.state = 'in_progress')`
+	and (select count(*) from dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress') < json_array_length(?6)`
 
 // Moving the sequence number fences off whoever worked the flow before: his next
 // checkpoint finds no row.
 const sqlCheckpointClaim = `
-insert into dataflow_checkpoint as c (flow_id, seq, updated_at) values (?, 1, {now})
+insert into dataflow_checkpoint as c (flow_id, partition, seq, updated_at) values (?, ?, 1, {now})
 on conflict (flow_id, scope, partition) do update set seq = c.seq + 1, updated_at = excluded.updated_at
 returning seq, cursor`
 
@@ -116,7 +140,7 @@ update dataflow_checkpoint
 set cursor = coalesce(?3, cursor), seq = seq + 1, updated_at = {now},
 	read = read + ?4, written = written + ?5, redundant = redundant + ?6, filtered = filtered + ?7,
 	dropped = dropped + ?8, dead_lettered = dead_lettered + ?9
-where flow_id = ?1 and scope = '' and partition = '' and seq = ?2`
+where flow_id = ?1 and scope = '' and partition = ?10 and seq = ?2`
 
 const sqlRunEnd = `
 update dataflow_run
@@ -129,11 +153,24 @@ set state = ?3, slot = null, lease_until = null,
 	rescues = case when ?8 then rescues + 1 else rescues end
 where id = ?1 and lease_no = ?2 and state = 'in_progress'`
 
+// Whether ticks start no runs after this: it is asked before the note is taken.
+const sqlFlowTrips = `
+select tripped_at is null and ?2 = 'failed' and pause_after > 0 and failures + 1 >= pause_after from dataflow_flow where id = ?1`
+
+// Each failure puts off the next probe.
 const sqlFlowNote = `
 update dataflow_flow
 set last_run_at = {now}, last_error = case when ?2 = 'cancelled' then last_error else ?3 end,
 	last_success_at = case when ?2 = 'success' then {now} else last_success_at end,
-	failures = case ?2 when 'success' then 0 when 'failed' then failures + 1 else failures end
+	failures = case ?2 when 'success' then 0 when 'failed' then failures + 1 else failures end,
+	tripped_at = case when ?2 = 'success' then null
+		when ?2 = 'failed' and pause_after > 0 and failures + 1 >= pause_after then coalesce(tripped_at, {now}) else tripped_at end,
+	tripped_reason = case when ?2 = 'success' then ''
+		when ?2 = 'failed' and pause_after > 0 and failures + 1 >= pause_after
+		then (failures + 1) || ' runs have failed in a row, the last of them, run ' || ?4 || ', with: ' || ?3 else tripped_reason end,
+	probe_at = case when ?2 = 'success' then null
+		when ?2 = 'failed' and pause_after > 0 and failures + 1 >= pause_after
+		then case when probe_after <> '0' then strftime('%Y-%m-%d %H:%M:%f', {now}, probe_after || ' seconds') end else probe_at end
 where id = ?1`
 
 const sqlRunRenew = `
@@ -153,7 +190,7 @@ where id = ?1 and lease_no = ?2 and state = 'in_progress'`
 
 const sqlCheckpointRead = `
 select c.seq, c.cursor from dataflow_checkpoint c
-where c.flow_id = ? and c.scope = '' and c.partition = ''`
+where c.flow_id = ? and c.scope = '' and c.partition = ?`
 
 const sqlRunLapsed = `
 select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
@@ -181,3 +218,55 @@ set state = case when state = 'pending' then 'cancelled' else state end,
 	cancelled_by = case when cancel_requested_at is null then ?2 else cancelled_by end,
 	cancel_reason = case when cancel_requested_at is null then ?3 else cancel_reason end
 where id = ?1 and state in ('pending', 'in_progress')`
+
+const sqlFlowLock = `select ` + flowColumns + `, {now} from dataflow_flow f where f.id = ?`
+
+const sqlFlowDue = `
+select ` + flowColumns + `, {now} from dataflow_flow f
+where f.id in (select value from json_each(?1)) and (f.next_run_at <= {now} or f.probe_at <= {now})
+order by min(coalesce(f.next_run_at, f.probe_at), coalesce(f.probe_at, f.next_run_at)) limit 1`
+
+const sqlFlowNext = `
+select (julianday(min(min(coalesce(next_run_at, probe_at), coalesce(probe_at, next_run_at)))) - julianday({now})) * 86400.0
+from dataflow_flow where id in (select value from json_each(?1)) and (next_run_at is not null or probe_at is not null)`
+
+const sqlFlowPlan = `
+update dataflow_flow
+set next_run_at = ?2, probe_at = ?3, schedule = coalesce(?4, schedule),
+	schedule_at = case when ?5 then {now} else schedule_at end
+where id = ?1`
+
+// The last entry is extended, if it has the same reason, is of the same ticks, and
+// no run came between. What was added in the moment of a change may be of the old
+// ticks.
+const sqlTickExtend = `
+update dataflow_tick set last_at = ?3, ticks = ticks + ?4
+where id = (select id from dataflow_tick where flow_id = ?1 order by last_at desc limit 1)
+	and reason = ?5 and last_at < ?2 and created_at > (select schedule_at from dataflow_flow where id = ?1)
+	and not exists (select 1 from dataflow_run r
+		where r.flow_id = ?1 and r.trigger = 'schedule' and r.scheduled_for > dataflow_tick.last_at and r.scheduled_for < ?2)`
+
+const sqlTickInsert = `
+insert into dataflow_tick (flow_id, first_at, last_at, ticks, reason, created_at) values (?, ?, ?, ?, ?, {now})`
+
+const sqlTickList = `
+select t.id, t.flow_id, f.name, t.first_at, t.last_at, t.ticks, t.reason, t.created_at
+from dataflow_tick t join dataflow_flow f on f.id = t.flow_id
+where (?1 = '' or f.name = ?1) and (?2 = '' or t.reason = ?2) and (?3 = 0 or t.id < ?3)
+order by t.id desc limit ?4`
+
+const sqlProcessSeen = `
+insert into dataflow_process as p (id, code_version, flows, queues, started_at, seen_at, until)
+values (?1, ?2, ?3, ?4, {now}, {now}, strftime('%Y-%m-%d %H:%M:%f', {now}, ?5 || ' seconds'))
+on conflict (id) do update set code_version = excluded.code_version, flows = excluded.flows, queues = excluded.queues,
+	seen_at = excluded.seen_at, until = excluded.until`
+
+const sqlProcessSweep = `delete from dataflow_process where until < strftime('%Y-%m-%d %H:%M:%f', {now}, '-1 day')`
+
+const sqlProcessGone = `delete from dataflow_process where id = ?`
+
+const sqlProcessList = `
+select id, code_version, flows, queues, started_at, seen_at, until
+from dataflow_process where until >= {now} order by id`
+
+const sqlNow = `select {now}`

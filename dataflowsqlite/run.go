@@ -38,6 +38,9 @@ func (q *queries) RunInsert(ctx context.Context, p *dataflow.RunInsertParams) (*
 			return nil, err
 		}
 		run, err := scanRun(q.db.QueryRowContext(ctx, q.store.text(sqlRunWaiting), p.FlowID, key))
+		if p.Trigger == dataflow.TriggerSchedule && errors.Is(err, dataflow.ErrNotFound) {
+			run, err = scanRun(q.db.QueryRowContext(ctx, q.store.text(sqlRunByTick), p.FlowID, at))
+		}
 		if err == nil {
 			run.Coalesced = true
 			return run, nil
@@ -76,16 +79,32 @@ func (q *queries) RunList(ctx context.Context, p *dataflow.RunListParams) ([]*da
 	return collect(ctx, q, scanRun, sqlRunList, p.Flow, states, string(p.Trigger), p.Before, p.Limit)
 }
 
-func (q *queries) RunDue(ctx context.Context, flowIDs []int64, limit int) ([]*dataflow.Run, error) {
-	ids, err := jsonArray(flowIDs)
+func (q *queries) RunDue(ctx context.Context, flows []dataflow.FlowSlots, limit int) ([]*dataflow.Run, error) {
+	ids, slots := make([]int64, len(flows)), make(map[int64]int, len(flows))
+	for i, f := range flows {
+		ids[i], slots[f.FlowID] = f.FlowID, max(f.Slots, 1)
+	}
+	list, err := jsonArray(ids)
 	if err != nil {
 		return nil, err
 	}
-	return collect(ctx, q, scanRun, sqlRunDue, ids, limit)
+	byFlow, err := json.Marshal(slots)
+	if err != nil {
+		return nil, err
+	}
+	return collect(ctx, q, scanRun, sqlRunDue, list, string(byFlow), limit)
 }
 
 func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*dataflow.Claim, error) {
-	err := q.one(ctx, sqlRunClaim, p.RunID, p.Worker, secondsText(p.Lease), p.CodeVersion, p.Restart)
+	slots := make([]int, max(p.Slots, 1))
+	for i := range slots {
+		slots[i] = i
+	}
+	list, err := jsonArray(slots)
+	if err != nil {
+		return nil, err
+	}
+	err = q.one(ctx, sqlRunClaim, p.RunID, p.Worker, secondsText(p.Lease), p.CodeVersion, p.Restart, list)
 	if errors.Is(err, dataflow.ErrNotFound) {
 		return nil, nil //nolint:nilnil // documented: no claim
 	}
@@ -100,7 +119,7 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 		return nil, err
 	}
 	var cursor *string
-	err = q.db.QueryRowContext(ctx, q.store.text(sqlCheckpointClaim), claim.Run.FlowID).Scan(&claim.Seq, &cursor)
+	err = q.db.QueryRowContext(ctx, q.store.text(sqlCheckpointClaim), claim.Run.FlowID, partition(claim.Run.Slot)).Scan(&claim.Seq, &cursor)
 	if err != nil {
 		return nil, fmt.Errorf("move checkpoint: %w", err)
 	}
@@ -116,7 +135,7 @@ func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointPa
 		secondsText(p.Lease)).Scan(&status.CancelRequested)
 	if err == nil {
 		err = q.one(ctx, sqlCheckpointMove, p.FlowID, p.Seq, cursor,
-			d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered)
+			d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, partition(p.Slot))
 	}
 	if err = notFound(err); errors.Is(err, dataflow.ErrNotFound) {
 		return status, nil
@@ -142,12 +161,14 @@ func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*datafl
 	if err != nil {
 		return nil, err
 	}
-	if !p.Refund {
-		if err := q.one(ctx, sqlFlowNote, p.FlowID, string(p.State), message); err != nil {
-			return nil, err
-		}
+	run, err := q.RunByID(ctx, p.RunID)
+	if err != nil || p.Refund {
+		return run, err
 	}
-	return q.RunByID(ctx, p.RunID)
+	if err := q.db.QueryRowContext(ctx, q.store.text(sqlFlowTrips), p.FlowID, string(p.State)).Scan(&run.Tripped); err != nil {
+		return nil, notFound(err)
+	}
+	return run, q.one(ctx, sqlFlowNote, p.FlowID, string(p.State), message, p.RunID)
 }
 
 // one runs a statement that must change one row.
@@ -176,7 +197,7 @@ func scanRun(row scanner) (*dataflow.Run, error) {
 		&r.Queue, &r.RiverJobID,
 		&c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered,
 		&r.Total, &from, &to, &r.Error, &history, &r.Actor, &r.Reason, &r.CodeVersion,
-		&r.Rescues, nullTimeText{&r.CancelRequestedAt}, &r.CancelledBy, &r.CancelReason)
+		&r.Rescues, nullTimeText{&r.CancelRequestedAt}, &r.CancelledBy, &r.CancelReason, &r.Slot)
 	if err != nil {
 		return nil, notFound(err)
 	}

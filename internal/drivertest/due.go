@@ -24,12 +24,21 @@ func runDueRules() []rule {
 
 func (t *test) requireDue(flows []int64, limit int, want ...int64) {
 	t.Helper()
-	runs, err := t.store.RunDue(t.Context(), flows, limit)
+	runs, err := t.store.RunDue(t.Context(), oneEach(flows), limit)
 	require.NoError(t, err)
 	for _, run := range runs {
 		require.Equal(t, t.run(run.ID), run)
 	}
 	require.Equal(t, append([]int64{}, want...), ids(runs))
+}
+
+// oneEach gives each flow one slot.
+func oneEach(ids []int64) []dataflow.FlowSlots {
+	flows := make([]dataflow.FlowSlots, len(ids))
+	for i, id := range ids {
+		flows[i].FlowID = id // no number of slots is one
+	}
+	return flows
 }
 
 // due adds a run that has been due for a number of hours.

@@ -35,7 +35,7 @@ func flowNew(t *test) {
 	want := &dataflow.FlowRecord{
 		ID: f.ID, Name: "orders", Source: f.Source, Sink: f.Sink, RuntimeJSON: f.RuntimeJSON,
 		Guarantee: "exactly_once", State: dataflow.FlowActive, CodeVersion: "v1", DefinitionHash: "a1",
-		CreatedAt: f.CreatedAt, UpdatedAt: f.CreatedAt,
+		CreatedAt: f.CreatedAt, UpdatedAt: f.CreatedAt, ScheduleJSON: raw(`{}`), ScheduleAt: f.CreatedAt,
 	}
 	require.Equal(t, want, f)
 	require.Positive(t, f.ID)

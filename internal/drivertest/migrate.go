@@ -34,7 +34,7 @@ const (
 
 // tables are ours, of the newest version.
 func tables() []string {
-	return []string{"dataflow_checkpoint", "dataflow_dead_letter", "dataflow_flow", migrationTable, "dataflow_run", "dataflow_tick"}
+	return []string{"dataflow_checkpoint", "dataflow_dead_letter", "dataflow_flow", migrationTable, "dataflow_process", "dataflow_run", "dataflow_tick"}
 }
 
 // tables returns the names of ours and of River's tables in a schema, sorted.
@@ -179,7 +179,7 @@ func migrateDownKeepsWhatFails(t *test) {
 	t.migrate()
 	f := t.flow("orders")
 	t.exec("create view own_view as select id from dataflow_flow")
-	t.exec("drop table dataflow_tick") // so that the step cannot succeed
+	t.exec("drop table dataflow_process") // so that the step cannot succeed
 	require.Error(t, t.store.MigrateDown(t.Context(), 0))
 	require.NoError(t, t.store.CheckSchema(t.Context()))
 	require.Equal(t, f, t.flowByID(f.ID))

@@ -34,7 +34,7 @@ func (t *test) lifecycle() {
 	t.setState(f.ID, dataflow.FlowActive)
 	due := t.insert(dataflow.RunInsertParams{FlowID: f.ID, UniqueKey: "now"})
 	require.True(t, t.insert(dataflow.RunInsertParams{FlowID: f.ID, UniqueKey: "now"}).Coalesced)
-	runs, err := t.store.RunDue(t.Context(), []int64{f.ID}, 10)
+	runs, err := t.store.RunDue(t.Context(), oneEach([]int64{f.ID}), 10)
 	require.NoError(t, err)
 	require.Equal(t, []int64{due.ID}, ids(runs))
 	c := t.claim(due.ID)

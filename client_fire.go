@@ -1,0 +1,226 @@
+package dataflow
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+)
+
+// fired is what came of ticks that were due.
+type fired struct {
+	runs    []*Run
+	skipped int64
+	failed  int // flows whose ticks could not be handled
+}
+
+// fireDue turns the due ticks of the flows whose code this process has into runs, or
+// enters them into the ledger, one flow in a transaction. Any number of processes
+// may do so at once. A flow that cannot be handled is left out until the next time.
+func (c *Client) fireDue(ctx context.Context) (*fired, error) {
+	all := &fired{}
+	ids := c.registeredFlows()
+	for len(ids) > 0 {
+		rec, one, err := c.fireOne(ctx, ids)
+		switch {
+		case err != nil && rec == nil:
+			return all, err
+		case err != nil:
+			if ctx.Err() != nil {
+				return all, err
+			}
+			c.log.WarnContext(ctx, "dataflow: the due ticks of a flow could not be handled; trying again", slog.String(logFlow, rec.Name), slog.String(logError, err.Error()))
+			all.failed++
+			ids = slices.DeleteFunc(ids, func(id int64) bool { return id == rec.ID })
+			continue
+		case rec == nil:
+			ids = nil
+			continue
+		}
+		all.runs = append(all.runs, one.runs...)
+		all.skipped += one.skipped
+	}
+	return all, c.cancelOthers(ctx)
+}
+
+// fireOne handles one of the flows that have a tick or a probe due, and returns it,
+// or nil if there is none.
+func (c *Client) fireOne(ctx context.Context, ids []int64) (*FlowRecord, *fired, error) {
+	var rec *FlowRecord
+	var one *fired
+	err := c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := c.store.With(tx)
+		if err != nil {
+			return err
+		}
+		var now time.Time
+		if rec, now, err = q.FlowDue(ctx, ids); err != nil || rec == nil {
+			return err
+		}
+		one, err = c.fire(ctx, tx, q, rec, now)
+		return err
+	})
+	return rec, one, err
+}
+
+// fire handles what is due of a flow that is locked.
+func (c *Client) fire(ctx context.Context, tx Tx, q Queries, rec *FlowRecord, now time.Time) (*fired, error) {
+	p, err := planOf(rec)
+	if err != nil {
+		return nil, err
+	}
+	activity, err := q.RunActivity(ctx, rec.ID)
+	if err != nil {
+		return nil, err
+	}
+	next := &FlowPlanParams{ID: rec.ID, NextRunAt: p.next(now), ProbeAt: rec.ProbeAt}
+	one := &fired{}
+	f := c.bind(rec)
+	if rec.ProbeAt != nil && !rec.ProbeAt.After(now) {
+		probe, err := c.probe(ctx, tx, f, p, activity)
+		if err != nil {
+			return nil, err
+		}
+		if probe != nil {
+			one.runs = append(one.runs, probe)
+		}
+		next.ProbeAt = p.probeAt(now)
+	}
+	if rec.NextRunAt != nil && !rec.NextRunAt.After(now) && p.ticks != nil {
+		if err := c.fireTicks(ctx, tx, q, f, p, activity, now, one); err != nil {
+			return nil, err
+		}
+	}
+	return one, q.FlowPlan(ctx, next)
+}
+
+// fireTicks handles the due ticks of a flow.
+func (c *Client) fireTicks(ctx context.Context, tx Tx, q Queries, f *Flow, p *plan, activity *Activity, now time.Time, one *fired) error {
+	skip := func(s span) error {
+		one.skipped += s.count
+		c.log.DebugContext(ctx, "dataflow: ticks skipped", slog.String(logFlow, f.Name), slog.String(logReason, string(s.reason)),
+			slog.Time("first", s.first), slog.Time("last", s.last), slog.Int64("ticks", s.count))
+		return q.TickSkip(ctx, &TickSkipParams{FlowID: f.ID, First: s.first, Last: s.last, Count: s.count, Reason: s.reason})
+	}
+	from := *f.NextRunAt
+	if reason, ok := f.idle(p); ok {
+		if s := p.span(from, now, reason); s.count > 0 {
+			return skip(s)
+		}
+		return nil
+	}
+	fire, late := p.due(from, now)
+	for _, s := range late {
+		if err := skip(s); err != nil {
+			return err
+		}
+	}
+	for _, at := range fire {
+		if !p.Overlap.admits(activity) {
+			if err := skip(span{first: at, last: at, count: 1, reason: SkipOverlap}); err != nil {
+				return err
+			}
+			continue
+		}
+		run, err := f.startBy(ctx, tx, TriggerSchedule, at)
+		if err != nil {
+			return fmt.Errorf("tick %s: %w", at.Format(time.RFC3339), err)
+		}
+		if !run.Coalesced { // it would be the run of a tick that has been handled, by a clock that was ahead
+			one.runs = append(one.runs, run)
+		}
+	}
+	return nil
+}
+
+// idle reports whether ticks start no runs of a flow, whatever else goes on, and why.
+func (f *Flow) idle(p *plan) (SkipReason, bool) {
+	switch {
+	case f.State != FlowActive, p.tripped(&f.FlowRecord):
+		return SkipPaused, true
+	case !f.Runtime.Settings().Enabled:
+		return SkipDisabled, true
+	default:
+		return "", false
+	}
+}
+
+// tripped reports whether failures have stopped ticks from starting runs.
+func (p *plan) tripped(rec *FlowRecord) bool { return rec.TrippedAt != nil && p.PauseAfter > 0 }
+
+// probe starts a run to see whether a flow that has failed time after time works
+// again; nil if one is under way.
+func (c *Client) probe(ctx context.Context, tx Tx, f *Flow, p *plan, activity *Activity) (*Run, error) {
+	if !p.tripped(&f.FlowRecord) || f.State != FlowActive || !f.Runtime.Settings().Enabled || activity.InProgress+activity.Waiting > 0 {
+		return nil, nil //nolint:nilnil // there is nothing to probe
+	}
+	run, err := f.startBy(ctx, tx, TriggerProbe, time.Time{})
+	if err != nil {
+		return nil, fmt.Errorf("probe: %w", err)
+	}
+	activity.Waiting++
+	return run, nil
+}
+
+// probeAfter is how long after a failure a probe is started, 0 for never.
+func (s *Schedule) probeAfter() time.Duration {
+	switch {
+	case s.PauseAfter == 0 || s.ProbeAfter == -1:
+		return 0
+	case s.ProbeAfter == 0:
+		return DefaultProbeAfter
+	default:
+		return s.ProbeAfter
+	}
+}
+
+func (p *plan) probeAt(now time.Time) *time.Time {
+	if p.probeAfter() == 0 {
+		return nil
+	}
+	at := now.Add(p.probeAfter())
+	return &at
+}
+
+type startKey struct{}
+
+// startBy starts a run through the flow's Runtime for another reason than a call.
+func (f *Flow) startBy(ctx context.Context, tx Tx, trigger Trigger, at time.Time) (*Run, error) {
+	rt, ok := f.Runtime.(TxRuntime)
+	if !ok {
+		return nil, fmt.Errorf("its runtime of type %q cannot start a run in a transaction: it has no ExecuteTx", f.Runtime.Type())
+	}
+	return rt.ExecuteTx(context.WithValue(ctx, startKey{}, trigger), tx, f, at)
+}
+
+// settle enters the due ticks of a locked flow into the ledger, because a change of
+// the flow must not start runs, and returns its next tick.
+func (c *Client) settle(ctx context.Context, q Queries, rec *FlowRecord, now time.Time) (*time.Time, error) {
+	p, err := planOf(rec)
+	if err != nil || p.ticks == nil {
+		return nil, err
+	}
+	if rec.NextRunAt == nil || rec.NextRunAt.After(now) {
+		return rec.NextRunAt, nil
+	}
+	reason, idle := c.bind(rec).idle(p)
+	if !idle {
+		reason = SkipMissed
+	}
+	if s := p.span(*rec.NextRunAt, now, reason); s.count > 0 {
+		err = q.TickSkip(ctx, &TickSkipParams{FlowID: rec.ID, First: s.first, Last: s.last, Count: s.count, Reason: s.reason})
+	}
+	return p.next(now), err
+}
+
+// registeredFlows lists the flows whose code this process has.
+func (c *Client) registeredFlows() []int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ids := make([]int64, 0, len(c.byID))
+	for id := range c.byID {
+		ids = append(ids, id)
+	}
+	return ids
+}

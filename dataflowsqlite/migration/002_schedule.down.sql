@@ -1,0 +1,12 @@
+drop table dataflow_process;
+drop index dataflow_run_tick;
+drop index dataflow_flow_probe;
+drop index dataflow_flow_next_run;
+create index dataflow_flow_next_run on dataflow_flow (next_run_at) where state = 'active';
+alter table dataflow_flow drop column probe_at;
+alter table dataflow_flow drop column tripped_reason;
+alter table dataflow_flow drop column tripped_at;
+alter table dataflow_flow drop column probe_after;
+alter table dataflow_flow drop column pause_after;
+alter table dataflow_flow drop column schedule_at;
+alter table dataflow_flow drop column schedule;

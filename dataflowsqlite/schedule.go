@@ -1,0 +1,143 @@
+package dataflowsqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/activedataflow/dataflow"
+)
+
+func (q *queries) Now(ctx context.Context) (time.Time, error) {
+	var now time.Time
+	err := q.db.QueryRowContext(ctx, q.store.text(sqlNow)).Scan(timeText{&now})
+	return now, err
+}
+
+func (q *queries) FlowLock(ctx context.Context, id int64) (*dataflow.FlowRecord, time.Time, error) {
+	return q.flowAt(ctx, sqlFlowLock, id)
+}
+
+func (q *queries) FlowDue(ctx context.Context, flowIDs []int64) (*dataflow.FlowRecord, time.Time, error) {
+	ids, err := jsonArray(flowIDs)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	rec, now, err := q.flowAt(ctx, sqlFlowDue, ids)
+	if errors.Is(err, dataflow.ErrNotFound) {
+		return nil, now, nil // documented: there is none
+	}
+	return rec, now, err
+}
+
+// flowAt reads a flow and the time.
+func (q *queries) flowAt(ctx context.Context, template string, arg any) (*dataflow.FlowRecord, time.Time, error) {
+	var now time.Time
+	rec, err := scanFlowAnd(q.db.QueryRowContext(ctx, q.store.text(template), arg), timeText{&now})
+	return rec, now, err
+}
+
+func (q *queries) FlowNext(ctx context.Context, flowIDs []int64) (time.Duration, bool, error) {
+	ids, err := jsonArray(flowIDs)
+	if err != nil {
+		return 0, false, err
+	}
+	var seconds sql.NullFloat64
+	err = q.db.QueryRowContext(ctx, q.store.text(sqlFlowNext), ids).Scan(&seconds)
+	return time.Duration(seconds.Float64 * float64(time.Second)), seconds.Valid, err
+}
+
+func (q *queries) FlowPlan(ctx context.Context, p *dataflow.FlowPlanParams) error {
+	return q.one(ctx, sqlFlowPlan, p.ID, nullTime(p.NextRunAt), nullTime(p.ProbeAt), nullJSON(p.Schedule), p.Replanned)
+}
+
+func (q *queries) TickSkip(ctx context.Context, p *dataflow.TickSkipParams) error {
+	first, last := formatTime(p.First), formatTime(p.Last)
+	err := q.one(ctx, sqlTickExtend, p.FlowID, first, last, p.Count, string(p.Reason))
+	if !errors.Is(err, dataflow.ErrNotFound) {
+		return err
+	}
+	return q.one(ctx, sqlTickInsert, p.FlowID, first, last, p.Count, string(p.Reason))
+}
+
+func (q *queries) TickList(ctx context.Context, p *dataflow.TickListParams) ([]*dataflow.SkippedTicks, error) {
+	return collect(ctx, q, func(row scanner) (*dataflow.SkippedTicks, error) {
+		var t dataflow.SkippedTicks
+		err := row.Scan(&t.ID, &t.FlowID, &t.FlowName, timeText{&t.First}, timeText{&t.Last}, &t.Count, &t.Reason, timeText{&t.CreatedAt})
+		return &t, err
+	}, sqlTickList, p.Flow, string(p.Reason), p.Before, p.Limit)
+}
+
+func (q *queries) RunActivity(ctx context.Context, flowID int64) (*dataflow.Activity, error) {
+	var a dataflow.Activity
+	err := q.db.QueryRowContext(ctx, q.store.text(sqlRunActivity), flowID).Scan(&a.InProgress, &a.Waiting, &a.WaitingTicks)
+	return &a, err
+}
+
+func (q *queries) ProcessSeen(ctx context.Context, p *dataflow.Process, ttl time.Duration) error {
+	flows, err := jsonArray(p.Flows)
+	if err != nil {
+		return err
+	}
+	var queues any
+	if p.Queues != nil {
+		if queues, err = jsonArray(p.Queues); err != nil {
+			return err
+		}
+	}
+	if _, err := q.db.ExecContext(ctx, q.store.text(sqlProcessSweep)); err != nil {
+		return err
+	}
+	return q.one(ctx, sqlProcessSeen, p.ID, p.CodeVersion, flows, queues, secondsText(ttl))
+}
+
+func (q *queries) ProcessGone(ctx context.Context, id string) error {
+	_, err := q.db.ExecContext(ctx, q.store.text(sqlProcessGone), id)
+	return err
+}
+
+func (q *queries) ProcessList(ctx context.Context) ([]*dataflow.Process, error) {
+	return collect(ctx, q, func(row scanner) (*dataflow.Process, error) {
+		var p dataflow.Process
+		var flows string
+		var queues *string
+		err := row.Scan(&p.ID, &p.CodeVersion, &flows, &queues, timeText{&p.StartedAt}, timeText{&p.SeenAt}, timeText{&p.Until})
+		if err == nil {
+			err = json.Unmarshal([]byte(flows), &p.Flows)
+		}
+		if err == nil && queues != nil {
+			err = json.Unmarshal([]byte(*queues), &p.Queues)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read process %q: %w", p.ID, err)
+		}
+		return &p, nil
+	}, sqlProcessList)
+}
+
+// partition is whose checkpoint a slot has: the first has the flow's own.
+func partition(slot int) string {
+	if slot == 0 {
+		return ""
+	}
+	return "slot " + strconv.Itoa(slot)
+}
+
+func nullTime(t *time.Time) any {
+	if t == nil {
+		return nil
+	}
+	return formatTime(*t)
+}
+
+// probeText is a duration as it is stored: 0 is none.
+func probeText(d time.Duration) string {
+	if d <= 0 {
+		return "0"
+	}
+	return secondsText(d)
+}

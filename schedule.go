@@ -1,0 +1,232 @@
+package dataflow
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/activedataflow/dataflow/internal/schedule"
+)
+
+// The defaults of a [Schedule].
+const (
+	DefaultCatchUpMax = 100
+	DefaultProbeAfter = time.Hour
+)
+
+// Schedule says what else than its Interval decides when a flow runs by itself,
+// and what becomes of a tick that comes while the flow is busy, or while nobody
+// was there. The zero value adds nothing: ticks come at the Runtime's Interval; one
+// that finds the flow busy is skipped, and of those that were missed the latest is
+// made up for.
+type Schedule struct {
+	// Cron is an expression of five fields, such as "30 6 * * mon-fri", of six with
+	// the seconds first, or one of @hourly, @daily, @weekly, @monthly and @yearly. It
+	// stands in place of an Interval. Empty: none.
+	Cron string
+	// TimeZone is the IANA name of the zone that Cron is read in, such as
+	// "Europe/Berlin". A local time that a clock change skips runs at the first
+	// moment after the gap; one that comes twice runs once, the first time. Empty:
+	// UTC.
+	TimeZone string
+	// Start and End bound the ticks, both inclusive. An Interval is counted from
+	// Start, or from the Unix epoch. Zero: no bound.
+	Start time.Time
+	End   time.Time
+	// Stagger shifts all ticks of a flow by an amount that its name decides, less
+	// than this, so that many flows of one schedule do not all run at once. 0: none.
+	Stagger time.Duration
+
+	// Overlap decides about a tick that comes while a run of the flow is in progress
+	// or waits. Empty: OverlapSkip.
+	Overlap Overlap
+
+	// CatchUp decides about ticks that came while no process was there to see them.
+	// Empty: CatchUpLatest.
+	CatchUp CatchUp
+	// CatchUpWindow leaves out ticks that are older than this. 0: no bound.
+	CatchUpWindow time.Duration
+	// CatchUpMax is how many of the newest missed ticks CatchUpAll makes up for.
+	// 0: 100.
+	CatchUpMax int
+
+	// PauseAfter is the number of runs that have failed in a row after which ticks do
+	// not start runs any more, until a run succeeds or somebody calls
+	// [Client.Resume]. 0: never.
+	PauseAfter int
+	// ProbeAfter is how long after that, and after each probe that fails, one run is
+	// started to see whether the trouble has passed. 0: one hour. -1: none is.
+	ProbeAfter time.Duration
+}
+
+// Overlap decides about a tick that comes while another run of the flow is in
+// progress, or waits to be worked. A run that somebody asks for obeys it too, in
+// that no more runs than it allows are in progress at once; but it is never
+// skipped: it waits for its turn.
+type Overlap string
+
+// The overlap policies.
+const (
+	// OverlapSkip skips the tick.
+	OverlapSkip Overlap = "skip"
+	// OverlapBufferOne has one tick wait for its turn, and skips those behind it.
+	OverlapBufferOne Overlap = "buffer_one"
+	// OverlapBufferAll has every tick wait for its turn, up to 1,000 of them.
+	OverlapBufferAll Overlap = "buffer_all"
+	// OverlapCancelOther cancels the other runs, and runs when they have ended.
+	OverlapCancelOther Overlap = "cancel_other"
+)
+
+// OverlapAllow has up to n runs of a flow in progress at once, and skips a tick
+// that would be one more. More than one can only be in progress of a flow whose
+// source has no cursor, since they would all move the same one.
+func OverlapAllow(n int) Overlap { return Overlap(overlapAllow + strconv.Itoa(n)) }
+
+const overlapAllow = "allow_"
+
+// bufferMost is how many ticks wait at the most, with OverlapBufferAll.
+const bufferMost = 1000
+
+// slots is how many runs may be in progress at once, 0 for a policy that is none.
+func (o Overlap) slots() int {
+	switch o {
+	case "", OverlapSkip, OverlapBufferOne, OverlapBufferAll, OverlapCancelOther:
+		return 1
+	}
+	text, ok := strings.CutPrefix(string(o), overlapAllow)
+	n, err := strconv.Atoi(text)
+	if !ok || err != nil || n < 1 || n > MaxOverlap || OverlapAllow(n) != o {
+		return 0
+	}
+	return n
+}
+
+// MaxOverlap is the most runs of one flow that OverlapAllow takes.
+const MaxOverlap = 1000
+
+// CatchUp decides about ticks that came while no process was there to see them.
+type CatchUp string
+
+// The catch-up policies.
+const (
+	// CatchUpLatest makes up for the newest of the missed ticks.
+	CatchUpLatest CatchUp = "latest"
+	// CatchUpNone makes up for none: only a tick that is not older than a minute
+	// starts a run.
+	CatchUpNone CatchUp = "none"
+	// CatchUpAll makes up for all of them, up to CatchUpMax. It needs
+	// OverlapBufferAll.
+	CatchUpAll CatchUp = "all"
+)
+
+// onTime is how old a tick may be and count as seen in time.
+const onTime = time.Minute
+
+// validate returns what is wrong with a schedule, each as a *ConfigError.
+func (s *Schedule) validate(interval time.Duration) error {
+	var errs []error
+	fault := func(field, format string, args ...any) {
+		errs = append(errs, &ConfigError{Field: field, Reason: fmt.Sprintf(format, args...)})
+	}
+	scheduled := interval > 0 || s.Cron != ""
+	switch {
+	case interval < 0:
+		fault("Interval", "%s is negative: use a positive duration, or 0 for no interval", interval)
+	case interval > 0 && s.Cron != "":
+		fault("Schedule.Cron", "%q is set beside an Interval of %s: use one of them", s.Cron, interval)
+	case scheduled:
+		_, err := s.compile(interval, 0)
+		errs = append(errs, err)
+	}
+	if !scheduled {
+		for field, set := range map[string]bool{
+			"Schedule.TimeZone": s.TimeZone != "", "Schedule.Start": !s.Start.IsZero(), "Schedule.End": !s.End.IsZero(), "Schedule.Stagger": s.Stagger != 0,
+			"Schedule.CatchUp": s.CatchUp != "", "Schedule.CatchUpWindow": s.CatchUpWindow != 0, "Schedule.CatchUpMax": s.CatchUpMax != 0,
+		} {
+			if set {
+				fault(field, "it is set, but there are no ticks: set an Interval or a Cron too")
+			}
+		}
+	}
+	if s.Overlap.slots() == 0 {
+		fault("Schedule.Overlap", "%q is not a policy: use OverlapSkip, OverlapBufferOne, OverlapBufferAll, OverlapCancelOther, or OverlapAllow(1) to OverlapAllow(%d)", s.Overlap, MaxOverlap)
+	}
+	s.validateCatchUp(fault)
+	s.validatePause(fault)
+	return errors.Join(errs...)
+}
+
+func (s *Schedule) validateCatchUp(fault func(field, format string, args ...any)) {
+	switch s.CatchUp {
+	case "", CatchUpLatest, CatchUpNone:
+		if s.CatchUpMax != 0 {
+			fault("Schedule.CatchUpMax", "%d is set, but only CatchUpAll makes up for more than one tick: set CatchUp to CatchUpAll, or leave CatchUpMax out", s.CatchUpMax)
+		}
+	case CatchUpAll:
+		if s.Overlap != OverlapBufferAll {
+			fault("Schedule.CatchUp", "CatchUpAll would have the ticks that it makes up for skipped again by Overlap %q: use OverlapBufferAll with it, or CatchUpLatest", cmp.Or(s.Overlap, OverlapSkip))
+		}
+	default:
+		fault("Schedule.CatchUp", "%q is not a policy: use CatchUpLatest, CatchUpNone or CatchUpAll", s.CatchUp)
+	}
+	if s.CatchUpMax < 0 || s.CatchUpMax > bufferMost {
+		fault("Schedule.CatchUpMax", "%d is not from 1 to %d, nor 0 for %d", s.CatchUpMax, bufferMost, DefaultCatchUpMax)
+	}
+	switch {
+	case s.CatchUpWindow < 0:
+		fault("Schedule.CatchUpWindow", "%s is negative: use a positive duration, or 0 for no bound", s.CatchUpWindow)
+	case s.CatchUpWindow > 0 && s.CatchUp == CatchUpNone:
+		fault("Schedule.CatchUpWindow", "%s is set, but CatchUpNone makes up for no tick: leave one of them out", s.CatchUpWindow)
+	case s.CatchUpWindow > 0 && s.CatchUpWindow < onTime:
+		fault("Schedule.CatchUpWindow", "%s is less than the %s for which a tick is on time: use more", s.CatchUpWindow, onTime)
+	}
+}
+
+func (s *Schedule) validatePause(fault func(field, format string, args ...any)) {
+	if s.PauseAfter < 0 {
+		fault("Schedule.PauseAfter", "%d is negative: use 1 or more, or 0 for never", s.PauseAfter)
+	}
+	switch {
+	case s.ProbeAfter < 0 && s.ProbeAfter != -1:
+		fault("Schedule.ProbeAfter", "%s is negative: use a positive duration, 0 for %s, or -1 for no probe", s.ProbeAfter, DefaultProbeAfter)
+	case s.ProbeAfter != 0 && s.PauseAfter == 0:
+		fault("Schedule.ProbeAfter", "it is set, but failures do not pause this schedule: set PauseAfter too")
+	}
+}
+
+// compile returns the ticks. offset is how far this flow's are shifted.
+func (s *Schedule) compile(interval, offset time.Duration) (*schedule.Schedule, error) {
+	if s.Stagger < 0 || interval > 0 && s.Stagger > interval {
+		return nil, &ConfigError{Field: "Schedule.Stagger", Reason: fmt.Sprintf("%s is not from 0 to the Interval, %s", s.Stagger, interval)}
+	}
+	ticks, err := schedule.New(schedule.Spec{
+		Interval: interval, Cron: s.Cron, TimeZone: s.TimeZone, Start: s.Start, End: s.End, Offset: offset,
+	})
+	if err == nil {
+		return ticks, nil
+	}
+	return nil, scheduleError(err)
+}
+
+// scheduleError turns the faults of a schedule into ours.
+func scheduleError(err error) error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var errs []error
+		for _, e := range joined.Unwrap() {
+			errs = append(errs, scheduleError(e))
+		}
+		return errors.Join(errs...)
+	}
+	var fe *schedule.FieldError
+	if !errors.As(err, &fe) {
+		return err
+	}
+	field := "Schedule." + fe.Field
+	if fe.Field == "Interval" {
+		field = fe.Field // it is the Runtime's own
+	}
+	return &ConfigError{Field: field, Reason: fe.Reason}
+}

@@ -1,0 +1,249 @@
+package dataflow
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// why is what an explanation is made of.
+type why struct {
+	client           *Client
+	now              time.Time
+	flow             *Flow
+	plan             *plan // nil: it cannot be read here
+	running, waiting []*Run
+	last             *Run          // that has ended, nil if there is none
+	skipped          *SkippedTicks // nil if there are none
+	processes        []*Process    // that are alive
+	causes           []Cause
+}
+
+func (c *Client) lookInto(ctx context.Context, name string) (*why, error) {
+	rec, err := c.store.FlowByName(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	w := &why{client: c, flow: c.bind(rec)}
+	if w.now, err = c.store.Now(ctx); err != nil {
+		return nil, err
+	}
+	if w.plan, err = planOf(rec); err != nil {
+		w.plan = nil
+	}
+	live, err := c.store.RunList(ctx, &RunListParams{Flow: name, States: []RunState{RunPending, RunInProgress}, Limit: defaultPage})
+	if err != nil {
+		return nil, err
+	}
+	for _, run := range slices.Backward(live) { // oldest first
+		if run.State == RunInProgress {
+			w.running = append(w.running, run)
+		} else {
+			w.waiting = append(w.waiting, run)
+		}
+	}
+	ended, err := c.store.RunList(ctx, &RunListParams{Flow: name, States: []RunState{RunSuccess, RunFailed, RunCancelled}, Limit: 1})
+	if err != nil {
+		return nil, err
+	}
+	if len(ended) > 0 {
+		w.last = ended[0]
+	}
+	skipped, err := c.store.TickList(ctx, &TickListParams{Flow: name, Limit: 1})
+	if err != nil {
+		return nil, err
+	}
+	if len(skipped) > 0 {
+		w.skipped = skipped[0]
+	}
+	w.processes, err = c.store.ProcessList(ctx)
+	return w, err
+}
+
+func (w *why) add(code CauseCode, runID int64, until *time.Time, format string, args ...any) {
+	w.causes = append(w.causes, Cause{Code: code, RunID: runID, Until: until, Text: fmt.Sprintf(format, args...)})
+}
+
+// at is a moment as people read it.
+func (w *why) at(t time.Time) string {
+	d := t.Sub(w.now).Round(time.Second)
+	text := t.UTC().Format(time.RFC3339)
+	switch {
+	case d > 0:
+		return fmt.Sprintf("%s (in %s)", text, d)
+	case d < 0:
+		return fmt.Sprintf("%s (%s ago)", text, -d)
+	default:
+		return text + " (now)"
+	}
+}
+
+// state is what holds for all runs of the flow.
+func (w *why) state() {
+	f := w.flow
+	for _, run := range w.running {
+		w.add(CauseRunning, run.ID, nil, "It is running: run %d is in progress on worker %s, attempt %d of %d, %d records read so far; its lease ends at %s unless it is renewed.",
+			run.ID, run.Worker, run.Attempt, run.MaxAttempts, run.Counters.Read, w.at(*run.LeaseUntil))
+	}
+	if f.State != FlowActive {
+		since := ""
+		if f.StateAt != nil {
+			since = " since " + w.at(*f.StateAt)
+		}
+		w.add(CausePaused, 0, nil, "It is paused%s%s: call client.Resume to go on.", since, byWhom(f.StateBy, f.StateReason))
+	}
+	switch _, unread := f.Runtime.(unreadRuntime); {
+	case unread:
+		w.add(CauseUnreadable, 0, nil, "This process cannot read its runtime: %v.", f.Runtime.(unreadRuntime).err) //nolint:forcetypeassert // that is the case
+	case !f.Runtime.Settings().Enabled:
+		w.add(CauseDisabled, 0, nil, "Its runtime is disabled, in the code that was registered last%s.", ofVersion(f.CodeVersion))
+	}
+	if w.plan != nil && w.plan.tripped(&f.FlowRecord) {
+		probe := "call client.Resume to go on"
+		if f.ProbeAt != nil {
+			probe = fmt.Sprintf("one run tries whether it works again at %s, and client.Resume goes on at once", w.at(*f.ProbeAt))
+		}
+		w.add(CauseTripped, 0, f.ProbeAt, "Its ticks start no runs since %s, because %s; %s.", w.at(*f.TrippedAt), clip(f.TrippedReason), probe)
+	}
+	w.processesThere()
+}
+
+// processesThere is who could work the flow.
+func (w *why) processesThere() {
+	if len(w.processes) == 0 {
+		w.add(CauseNoProcess, 0, nil, "No process is there to work it: no started client has been seen lately.")
+		return
+	}
+	for _, p := range w.processes {
+		if slices.Contains(p.Flows, w.flow.Name) {
+			return
+		}
+	}
+	ids := make([]string, len(w.processes))
+	for i, p := range w.processes {
+		ids[i] = p.ID
+	}
+	w.add(CauseNotRegistered, 0, nil, "No live process has its code: of the %d that are there (%s), none has a flow of this name among its Config.Flows.", len(ids), clip(strings.Join(ids, ", ")))
+}
+
+// wait is what a pending run waits for.
+func (w *why) wait(ctx context.Context, run *Run) error {
+	due := !run.RunAfter.After(w.now)
+	switch slots := w.flow.Runtime.Settings().Schedule.Overlap.slots(); {
+	case !due && run.Attempt > 0:
+		w.add(CauseBackingOff, run.ID, &run.RunAfter, "Run %d waits until %s for its next attempt: attempt %d of %d failed with: %s", run.ID, w.at(run.RunAfter), run.Attempt, run.MaxAttempts, clip(run.Error))
+	case !due:
+		w.add(CauseNotDue, run.ID, &run.RunAfter, "Run %d waits for its time, %s%s.", run.ID, w.at(run.RunAfter), byWhom(run.Actor, run.Reason))
+	case len(w.running) >= max(slots, 1):
+		other := w.running[0]
+		w.add(CauseBlocked, run.ID, nil, "Run %d waits for run %d, which is in progress on worker %s, whose lease ends at %s unless it is renewed.", run.ID, other.ID, other.Worker, w.at(*other.LeaseUntil))
+	case run.Queue != "":
+		return w.waitInQueue(ctx, run)
+	case !w.held():
+		w.add(CauseStarting, run.ID, nil, "Run %d is due since %s, and nothing is in its way: it should start any moment.", run.ID, w.at(run.RunAfter))
+	}
+	return nil
+}
+
+// held reports whether what was said before explains why no run starts.
+func (w *why) held() bool {
+	return slices.ContainsFunc(w.causes, func(c Cause) bool {
+		switch c.Code {
+		case CausePaused, CauseDisabled, CauseUnreadable, CauseNoProcess, CauseNotRegistered:
+			return true
+		default:
+			return false
+		}
+	})
+}
+
+// waitInQueue is what a due run waits for that a River job is to work.
+func (w *why) waitInQueue(ctx context.Context, run *Run) error {
+	rc, err := w.client.riverClient()
+	if err != nil {
+		return err
+	}
+	paused, err := rc.QueuePaused(ctx, run.Queue)
+	if err != nil {
+		return fmt.Errorf("look at queue %q: %w", run.Queue, err)
+	}
+	worked := slices.ContainsFunc(w.processes, func(p *Process) bool { return p.Queues == nil || slices.Contains(p.Queues, run.Queue) })
+	switch {
+	case paused:
+		w.add(CauseQueuePaused, run.ID, nil, "Run %d waits in the River queue %q, which is paused.", run.ID, run.Queue)
+	case !worked && len(w.processes) > 0:
+		w.add(CauseNoWorker, run.ID, nil, "Run %d waits in the River queue %q, which no live process works.", run.ID, run.Queue)
+	case !w.held():
+		w.add(CauseStarting, run.ID, nil, "Run %d is due since %s, and its River job %d in the queue %q waits for a free worker: it should start any moment.", run.ID, w.at(run.RunAfter), run.RiverJobID, run.Queue)
+	}
+	return nil
+}
+
+// overdueAfter is how long after its time a tick should have been seen.
+const overdueAfter = 5 * time.Second
+
+// schedule is when the flow runs by itself.
+func (w *why) schedule() {
+	f := w.flow
+	switch {
+	case w.plan == nil:
+		w.add(CauseUnreadable, 0, nil, "This process cannot read its schedule, %s.", clip(string(f.ScheduleJSON)))
+	case w.plan.ticks == nil:
+		w.add(CauseNoSchedule, 0, nil, "It has no schedule: it runs only when somebody calls it.")
+	case f.NextRunAt == nil:
+		w.add(CauseScheduleOver, 0, nil, "Its schedule is over: there are no more ticks.")
+	case w.now.Sub(*f.NextRunAt) > overdueAfter:
+		w.add(CauseOverdue, 0, nil, "Its tick of %s is overdue: no started client that has its code has looked since.", w.at(*f.NextRunAt))
+	default:
+		w.add(CauseNextTick, 0, f.NextRunAt, "Its next tick is at %s.", w.at(*f.NextRunAt))
+	}
+}
+
+// past is what became of the last run and the last tick.
+func (w *why) past() {
+	if run := w.last; run != nil && run.State == RunFailed {
+		w.add(CauseFailed, run.ID, nil, "Its last run, %d, failed at %s, after attempt %d of %d, with: %s", run.ID, w.at(*run.EndedAt), run.Attempt, run.MaxAttempts, clip(run.Error))
+	}
+	if s := w.skipped; s != nil && (w.last == nil || s.Last.After(w.last.ScheduledFor)) {
+		what := "The tick of " + w.at(s.Last)
+		if s.Count > 1 {
+			what = fmt.Sprintf("The last %d ticks, up to that of %s,", s.Count, w.at(s.Last))
+		}
+		w.add(CauseSkipped, 0, nil, "%s started no run: %s.", what, s.Reason.text())
+	}
+}
+
+// text says the reason in words.
+func (r SkipReason) text() string {
+	switch r {
+	case SkipOverlap:
+		return "another run of the flow was in progress, or waited"
+	case SkipPaused:
+		return "the flow was paused"
+	case SkipDisabled:
+		return "its runtime was disabled"
+	case SkipMissed:
+		return "no process was there, and the catch-up policy does not make up for it"
+	case SkipWindow:
+		return "no process was there, and it was too old to be made up for"
+	default:
+		return string(r)
+	}
+}
+
+// byWhom says who did something and why, with a comma before it.
+func byWhom(actor, reason string) string {
+	if text := cancelText(actor, reason); text != "" {
+		return ", " + text
+	}
+	return ""
+}
+
+func ofVersion(version string) string {
+	if version == "" {
+		return ""
+	}
+	return ", version " + version
+}
