@@ -107,7 +107,9 @@ func (w *why) state() {
 		}
 		w.add(CauseTripped, 0, f.ProbeAt, "Its ticks start no runs since %s, because %s; %s.", w.at(*f.TrippedAt), clip(f.TrippedReason), probe)
 	}
-	w.processesThere()
+	if len(w.running) == 0 {
+		w.processesThere()
+	}
 }
 
 // processesThere is who could work the flow.

@@ -171,7 +171,7 @@ set last_run_at = {now}, last_error = case when $2 = 'cancelled' then f.last_err
 	failures = case $2 when 'success' then 0 when 'failed' then f.failures + 1 else f.failures end,
 	tripped_at = case when $2 = 'success' then null when b.trips then coalesce(f.tripped_at, {now}) else f.tripped_at end,
 	tripped_reason = case when $2 = 'success' then ''
-		when b.trips then format('%s runs have failed in a row, the last of them, run %s, with: %s', f.failures + 1, $4::bigint, $3::text)
+		when b.trips then format('%s; run %s with: %s', case f.failures when 0 then 'a run has failed' else format('%s runs have failed in a row', f.failures + 1) end, $4::bigint, $3::text)
 		else f.tripped_reason end,
 	probe_at = case when $2 = 'success' then null
 		when b.trips then case when f.probe_after > 0 then {now} + f.probe_after * interval '1 microsecond' end

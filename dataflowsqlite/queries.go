@@ -167,7 +167,7 @@ set last_run_at = {now}, last_error = case when ?2 = 'cancelled' then last_error
 		when ?2 = 'failed' and pause_after > 0 and failures + 1 >= pause_after then coalesce(tripped_at, {now}) else tripped_at end,
 	tripped_reason = case when ?2 = 'success' then ''
 		when ?2 = 'failed' and pause_after > 0 and failures + 1 >= pause_after
-		then (failures + 1) || ' runs have failed in a row, the last of them, run ' || ?4 || ', with: ' || ?3 else tripped_reason end,
+		then case failures when 0 then 'a run has failed' else (failures + 1) || ' runs have failed in a row' end || '; run ' || ?4 || ' with: ' || ?3 else tripped_reason end,
 	probe_at = case when ?2 = 'success' then null
 		when ?2 = 'failed' and pause_after > 0 and failures + 1 >= pause_after
 		then case when probe_after <> '0' then strftime('%Y-%m-%d %H:%M:%f', {now}, probe_after || ' seconds') end else probe_at end
