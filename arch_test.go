@@ -18,6 +18,7 @@ const module = "github.com/activedataflow/dataflow"
 // aside. A package that is not listed fails the test: say where it stands.
 var arrows = map[string][]string{
 	"":                    {"internal/batch", "internal/schedule"},
+	"dataflowhttp":        {""},
 	"dataflowpgx":         {"", "internal/migration"},
 	"dataflowsqlite":      {"", "internal/migration"},
 	"connector/csvfile":   {""},
@@ -39,6 +40,7 @@ var arrows = map[string][]string{
 // even through others. A pattern's "/..." stands for what is below it.
 var forbidden = map[string][]string{
 	"":                   {"database/sql", "net/http", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},
+	"dataflowhttp":       {"database/sql", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},
 	"dataflowpgx":        {"testing", "modernc.org/...", "github.com/stretchr/...", "github.com/riverqueue/river/riverdriver/riversqlite"},
 	"dataflowsqlite":     {"testing", "modernc.org/...", "github.com/jackc/...", "github.com/stretchr/..."},
 	"internal/schedule":  {"database/sql", "net/http", "testing", "github.com/jackc/...", "github.com/riverqueue/...", "modernc.org/...", "github.com/stretchr/..."},
