@@ -108,7 +108,7 @@ func (h *heartbeat) serveWait(w http.ResponseWriter, r *http.Request, from calle
 	status := http.StatusOK
 	switch {
 	case err != nil && bounded.Err() != nil:
-		status = http.StatusAccepted
+		status, worked = http.StatusAccepted, nil // what is known of them is old
 	case err != nil:
 		h.fail(w, r, from, err)
 		return

@@ -76,9 +76,6 @@ func (g *guesses) note(addr netip.Addr, wrong bool, now time.Time) time.Duration
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	until, known := g.until[addr]
-	if !known && !wrong {
-		return 0
-	}
 	until, wait := spend(until, now, guessesPerMinute)
 	if wait == 0 && !wrong {
 		return 0

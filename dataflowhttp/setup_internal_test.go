@@ -78,7 +78,7 @@ func (f *fakeTicker) begin(context.Context) (*tick, error) {
 		case <-f.ended:
 			return f.worked, nil
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return f.report.Due, ctx.Err()
 		}
 	}}, nil
 }
