@@ -21,9 +21,11 @@ func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
 // timestamps would take a lot longer.
 const makeMoment = `
 create temporary table moment as
-select utc, (date_part('epoch', ($2::timestamp + utc * interval '1 minute') at time zone 'UTC' at time zone $1
-	- $2::timestamp) / 60)::int as shown
-from generate_series(1440, $3::int) as utc`
+select utc, shown, lag(shown) over (order by utc) as before
+from (
+	select utc, ((date_part('epoch', to_timestamp($2::bigint + utc * 60) at time zone $1) - $2) / 60)::int as shown
+	from generate_series(1440, $3::int) as utc
+) as minute`
 
 // makeLocal finds out when each local minute runs. It does not ask Postgres for that, which
 // has rules of its own for local times that are skipped or come twice. A minute that is shown
@@ -32,12 +34,10 @@ const makeLocal = `
 create temporary table local as
 with real as (
 	select shown as wall, min(utc) as utc from moment group by shown
-), step as (
-	select utc, shown, lag(shown) over (order by utc) as before from moment
 ), skipped as (
-	select wall, utc
-	from step, generate_series(before + 1, shown - 1) as wall
-	where shown > before + 1 and not exists (select from moment where moment.shown = wall)
+	select jumped as wall, utc
+	from moment, generate_series(before + 1, shown - 1) as jumped
+	where shown > before + 1 and not exists (select from real where real.wall = jumped)
 )
 select utc, wall % 60 as minute, wall / 60 % 24 as hour, $1::date + wall / 1440 as day
 from (select * from real union all select * from skipped) as minute
@@ -49,11 +49,7 @@ select string_agg(int4send(utc), null order by utc)
 from (select distinct utc from local where `
 
 // selectChanges returns when the offset changes, and to what.
-const selectChanges = `
-with step as (
-	select utc, shown - utc as shift, lag(shown - utc) over (order by utc) as before from moment
-)
-select utc, shift from step where shift <> before order by utc`
+const selectChanges = `select utc, shown - utc from moment where shown <> before + 1 order by utc`
 
 // postgresSchedules are expressions, and the same in SQL.
 var postgresSchedules = map[string]string{
@@ -62,7 +58,6 @@ var postgresSchedules = map[string]string{
 	"0 0 * * *":         "hour = 0 and minute = 0",
 	"15,45 1-3 * * *":   "hour between 1 and 3 and minute in (15, 45)",
 	"0 * * * *":         "minute = 0",
-	"30 * * * *":        "minute = 30",
 	"*/20 0,23 13 * 0":  "hour in (0, 23) and minute in (0, 20, 40) and (extract(day from day) = 13 or extract(dow from day) = 0)",
 	"10 1-2,23 * * 6,5": "hour in (1, 2, 23) and minute = 10 and extract(dow from day) in (5, 6)",
 }
@@ -72,9 +67,8 @@ var postgresZones = []struct{ zone, from, why string }{
 	{"Europe/Berlin", "2026-11-01", "the usual"},
 	{"America/Havana", "2026-11-01", "gap at 00:00, fold back to 00:00"},
 	{"Asia/Beirut", "2026-11-01", "gap at 00:00, fold at 24:00"},
-	{"Africa/Cairo", "2026-11-01", "gap at 00:00 of a Friday, fold at 24:00 of a Thursday"},
 	{"Australia/Lord_Howe", "2026-11-01", "half an hour"},
-	{"Africa/Cairo", "2024-01-01", "the same, as it has been"},
+	{"Africa/Cairo", "2024-01-01", "gap at 00:00 of a Friday, fold at 24:00 of a Thursday"},
 	{"America/Sao_Paulo", "2018-01-01", "gap at 00:00, fold at 24:00, in the south"},
 	{"Asia/Beirut", "2022-11-01", "a year in which the rules were changed and changed back"},
 	{"Pacific/Apia", "2011-04-01", "no 30 December, and clock changes before and after"},
@@ -103,7 +97,7 @@ func TestSchedule_AgainstPostgres(t *testing.T) {
 				args []any
 			}{
 				{"drop table if exists moment, local", nil},
-				{makeMoment, []any{test.zone, base, minutes(to) - 1}},
+				{makeMoment, []any{test.zone, base.Unix(), minutes(to) - 1}},
 				{makeLocal, []any{base, minutes(from)}},
 			} {
 				_, err = conn.Exec(t.Context(), statement.sql, append([]any{pgx.QueryExecModeExec}, statement.args...)...)

@@ -78,7 +78,7 @@ func walk(e expression, zone *time.Location, from, to time.Time, step, early tim
 		add(local, when)
 	}
 	for local, when := range jumped {
-		if _, real := first[local]; !real && add(local, when) {
+		if _, shown := first[local]; !shown && add(local, when) {
 			found.skipped[local] = when
 		}
 	}
