@@ -100,7 +100,7 @@ func (w walked) next(after time.Time) (time.Time, bool) {
 func (w walked) requireSame(t *testing.T, s *schedule.Schedule, rnd *rand.Rand, from, to time.Time) {
 	t.Helper()
 	var got []time.Time
-	for tick := s.Next(from.Add(-1)); !tick.IsZero() && !tick.After(to); tick = s.Next(tick) {
+	for tick := s.Next(from.Add(-1)); !tick.IsZero() && !tick.After(to) && len(got) <= len(w.ticks); tick = s.Next(tick) {
 		got = append(got, tick)
 	}
 	require.Equal(t, w.ticks, got)
