@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -177,5 +178,48 @@ func TestHeartbeat_TwoProcesses(t *testing.T) {
 		for i := range worked {
 			require.EqualValues(t, runsOfEach, worked[i].Load())
 		}
+	})
+}
+
+// Ticks of schedules fire by requests alone, and beside a started client, each once.
+func TestHeartbeat_Ticks(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		var mu sync.Mutex
+		now := time.Date(2031, 2, 3, 4, 59, 0, 0, time.UTC)
+		clock := func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
+		set := func(hour int) { mu.Lock(); defer mu.Unlock(); now = time.Date(2031, 2, 3, hour, 0, 1, 0, time.UTC) }
+		sink := memory.NewSink[int]()
+		process := func() *dataflow.Client {
+			flow := dataflow.NewFlow("hourly", memory.Slice([]int{1}), dataflow.Identity[int](), sink.Target(),
+				&dataflow.FlowOptions{Runtime: dataflow.Heartbeat{Interval: time.Hour}})
+			client, err := dataflow.NewClient(t.driver(), &dataflow.Config{Flows: []*dataflow.Flow{flow}, Clock: clock, Logger: slog.New(slog.DiscardHandler)})
+			require.NoError(t, err)
+			return client
+		}
+		client := process()
+		server := t.serve(client)
+		require.Zero(t, t.post(server.URL+"?wait=1m").Fired)
+		set(7) // after two that nobody has seen
+		a := t.post(server.URL + "?wait=1m")
+		require.Equal(t, []int{1, 2, 1}, []int{a.Fired, a.Skipped, a.Due})
+		require.Equal(t, "hourly", a.Runs[0].Flow)
+		require.Equal(t, dataflow.RunSuccess, a.Runs[0].State)
+		require.Zero(t, t.post(server.URL+"?wait=1m").Fired)
+
+		beside := process()
+		require.NoError(t, beside.Start(t.Context()))
+		for hour := 8; hour < 12; hour++ {
+			set(hour)
+			for range 3 {
+				t.post(server.URL + "?wait=1m")
+			}
+		}
+		require.Eventually(t, func() bool {
+			runs, err := client.Runs(t.Context(), &dataflow.RunListParams{States: []dataflow.RunState{dataflow.RunSuccess}, Trigger: dataflow.TriggerSchedule})
+			require.NoError(t, err)
+			return len(runs) == 5
+		}, time.Minute, 10*time.Millisecond)
+		require.NoError(t, beside.Stop(context.WithoutCancel(t.Context())))
 	})
 }
