@@ -94,7 +94,7 @@ func (c *Client) look(ctx context.Context) (*TickReport, error) {
 		return nil, err
 	}
 	r.Fired, r.Skipped = one.runs, one.skipped
-	if r.Due, err = c.due(ctx); err != nil {
+	if r.Due, err = c.due(ctx, maxPage); err != nil {
 		return nil, err
 	}
 	r.worked = make([]*Run, len(r.Due))
@@ -132,16 +132,24 @@ func (c *Client) poll(ctx context.Context) {
 	}
 	rescue := func(ctx context.Context) error { _, err := c.rescue(ctx); return err }
 	failed := 0
+	var freed <-chan struct{} // nil: no run waits for a place
 	fire := func(ctx context.Context) error {
 		one, err := c.fireDue(ctx)
 		failed = one.failed
+		return err
+	}
+	takeUp := func(ctx context.Context) error {
+		left, err := c.takeUp(ctx)
+		if freed = nil; left {
+			freed = c.freed
+		}
 		return err
 	}
 	do("saying that this process is alive", c.sayAlive)
 	do("looking for abandoned runs", rescue)
 	for {
 		do("looking for due ticks", fire)
-		do("looking for due runs", c.takeUp)
+		do("looking for due runs", takeUp)
 		next.Reset(c.untilNext(ctx, failed > 0))
 		select {
 		case <-c.stopping:
@@ -152,6 +160,7 @@ func (c *Client) poll(ctx context.Context) {
 			do("looking for abandoned runs", rescue)
 		case <-alive.C:
 			do("saying that this process is alive", c.sayAlive)
+		case <-freed:
 		case <-next.C:
 		}
 	}
@@ -175,19 +184,20 @@ func (c *Client) untilNext(ctx context.Context, failed bool) time.Duration {
 }
 
 // takeUp starts working due runs, as far as there is room, and does not wait
-// for them.
-func (c *Client) takeUp(ctx context.Context) error {
-	due, err := c.due(ctx)
+// for them. It reports whether it has left any for lack of room.
+func (c *Client) takeUp(ctx context.Context) (left bool, err error) {
+	due, err := c.due(ctx, defaultPage)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, run := range due {
 		if !c.reserve(run.ID) {
+			left = true
 			continue
 		}
 		if err := c.enter(); err != nil {
 			c.unreserve(run.ID)
-			return nil //nolint:nilerr // the client is stopping
+			return false, nil //nolint:nilerr // the client is stopping
 		}
 		go func() {
 			defer c.leave()
@@ -195,7 +205,7 @@ func (c *Client) takeUp(ctx context.Context) error {
 			c.workDue(ctx, run)
 		}()
 	}
-	return nil
+	return left, nil
 }
 
 // reserve takes one of the loop's places for a run, unless it has one already.
@@ -211,17 +221,21 @@ func (c *Client) reserve(id int64) bool {
 
 func (c *Client) unreserve(id int64) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	delete(c.inFlight, id)
+	c.mu.Unlock()
+	select {
+	case c.freed <- struct{}{}:
+	default: // the loop will look in any case
+	}
 }
 
 // due lists the due runs of the flows whose code this process has.
-func (c *Client) due(ctx context.Context) ([]*Run, error) {
+func (c *Client) due(ctx context.Context, limit int) ([]*Run, error) {
 	flows := c.enabledFlows()
 	if len(flows) == 0 {
 		return nil, nil
 	}
-	return c.store.RunDue(ctx, flows, defaultPage)
+	return c.store.RunDue(ctx, flows, limit)
 }
 
 // enabledFlows lists the flows whose code this process has, and whose runs are to
