@@ -125,9 +125,12 @@ func (a *attempt) progress(cursor json.RawMessage, delta Counters) {
 	a.seq++
 	a.stored, a.committed = cursor, true
 	run := *a.run
-	run.Counters, run.Total, run.ToCursor, run.Rescues = run.Counters.Add(delta), a.total, cursor, 0
+	run.Counters, run.Total, run.ToCursor = run.Counters.Add(delta), a.total, cursor
+	if cursor != nil { // else the next claim begins again, and this is no progress
+		run.Rescues = 0
+		a.client.release(run.ID)
+	}
 	a.run = &run
-	a.client.release(run.ID)
 	a.client.publish(EventRunProgress, a.run, nil)
 }
 

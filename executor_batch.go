@@ -67,7 +67,10 @@ func (p *typedPipeline[T, C, Out]) work(ctx context.Context, a *attempt) error {
 }
 
 func (p *typedPipeline[T, C, Out]) loop(ctx context.Context, a *attempt, ahead *batch.Ahead[*readBatch[T, C]], reader *batchReader[T, C]) error {
-	w := &batchWriter[T, C, Out]{typedPipeline: p, attempt: a, cursor: a.stored}
+	w := &batchWriter[T, C, Out]{typedPipeline: p, attempt: a}
+	if p.resumable() {
+		w.cursor = a.stored
+	}
 	// Waiting for the source ends when the client stops; writing does not.
 	waiting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

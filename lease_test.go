@@ -71,7 +71,7 @@ func (t *dbT) exactly(n int64) {
 }
 
 // abandoned claims a run as a process does that dies right after.
-func (t *dbT) abandoned(id int64) {
+func (t *dbT) abandoned(id int64) *dataflow.Claim {
 	t.Helper()
 	store, err := t.driver.Store(dataflow.StoreOptions{})
 	require.NoError(t, err)
@@ -83,6 +83,19 @@ func (t *dbT) abandoned(id int64) {
 		return err
 	}))
 	require.NotNil(t, claim)
+	return claim
+}
+
+// rescued ticks until a run is no longer in progress: until its lease has lapsed.
+func (t *dbT) rescued(client *dataflow.Client, id int64) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		_, err := client.Tick(t.Context())
+		require.NoError(t, err)
+		now, err := client.Run(t.Context(), id)
+		require.NoError(t, err)
+		return now.State != dataflow.RunInProgress
+	}, 10*time.Second, 5*time.Millisecond)
 }
 
 // A run whose worker has died goes on in any started client, and the death costs
@@ -130,18 +143,45 @@ func TestRescue_Max(t *testing.T) {
 		watch := t.client(&dataflow.Config{MaxRescues: 3, OnRunFailed: func(_ context.Context, run *dataflow.Run, _ error) { failed <- run }})
 		for range 3 {
 			t.abandoned(run.ID)
-			require.Eventually(t, func() bool { // until the lease has lapsed
-				_, err := watch.Tick(t.Context())
-				require.NoError(t, err)
-				now, err := watch.Run(t.Context(), run.ID)
-				require.NoError(t, err)
-				return now.State != dataflow.RunInProgress
-			}, 10*time.Second, 5*time.Millisecond)
+			t.rescued(watch, run.ID)
 		}
 		run, err = t.wait(client, run.ID)
 		require.ErrorContains(t, err, "killed its worker 3 times in a row, in the batch behind its beginning")
 		require.Equal(t, dataflow.RunFailed, run.State)
 		require.Equal(t, run.ID, (<-failed).ID)
+	})
+}
+
+// A source without a cursor begins again in each attempt, so that a checkpoint
+// before the record that kills is no progress.
+func TestRescue_MaxWithoutCursor(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		flow := dataflow.NewFlow("deadly", onceNumbers{n: 30}, dataflow.Identity[int](), dataflow.ToTx[int](discard{}), nil)
+		client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{flow}, MaxRescues: 3})
+		require.NoError(t, client.Register(t.Context()))
+		run, err := client.Trigger(t.Context(), "deadly", &dataflow.TriggerOptions{At: time.Unix(1, 0)})
+		require.NoError(t, err)
+		watch := t.client(&dataflow.Config{MaxRescues: 3})
+		store, err := t.driver.Store(dataflow.StoreOptions{})
+		require.NoError(t, err)
+		for range 3 {
+			claim := t.abandoned(run.ID)
+			require.NoError(t, store.InTx(t.Context(), func(ctx context.Context, tx dataflow.Tx) error {
+				q, err := store.With(tx)
+				require.NoError(t, err)
+				status, err := q.RunCheckpoint(ctx, &dataflow.RunCheckpointParams{
+					RunID: run.ID, FlowID: run.FlowID, LeaseNumber: claim.Run.LeaseNumber, Seq: claim.Seq, Lease: time.Millisecond,
+				})
+				require.True(t, status.Held)
+				return err
+			}))
+			t.rescued(watch, run.ID)
+		}
+		run, err = client.Run(t.Context(), run.ID)
+		require.NoError(t, err)
+		require.Equal(t, dataflow.RunFailed, run.State)
+		require.Contains(t, run.Error, "killed its worker 3 times in a row")
 	})
 }
 
