@@ -189,11 +189,12 @@ func (a *attempt) persevere(ctx context.Context, work func() error) error {
 // passing reports whether an error should pass by itself. A source without a
 // cursor cannot go on in the middle.
 func (a *attempt) passing(ctx context.Context, err error) bool {
-	var bad *RecordError
-	if ctx.Err() != nil || IsPermanent(err) || errors.As(err, &bad) || !a.flow.code.resumable() && a.run.Counters.Read > 0 {
+	m := marks(err)
+	if ctx.Err() != nil || m.permanent || m.after > 0 || !a.flow.code.resumable() && a.run.Counters.Read > 0 {
 		return false
 	}
-	return isTransient(err) || a.client.store.Classify(err) == FaultUnavailable
+	var bad *RecordError
+	return m.transient || !errors.As(err, &bad) && a.client.store.Classify(err) == FaultUnavailable
 }
 
 // pause waits, unless the attempt is to end.

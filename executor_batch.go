@@ -261,9 +261,10 @@ func (w *batchWriter[T, C, Out]) account(ctx context.Context, b *readBatch[T, C]
 	return delta, nil
 }
 
-// judge asks the policy about one bad record.
+// judge asks the policy about one bad record. A marked error says what is to
+// become of the attempt, and no more of the record than that it came by.
 func (w *batchWriter[T, C, Out]) judge(ctx context.Context, e *RecordError, delta *Counters) error {
-	if IsPermanent(e.Err) {
+	if m := marks(e.Err); m.permanent || m.transient || m.after > 0 {
 		return e
 	}
 	policy := w.flow.opts.OnBadRecord

@@ -162,8 +162,8 @@ func (a *attempt) verdict(ctx context.Context, cause error) (*RunEndParams, Even
 		return p, EventRunFailed
 	}
 	p.State, p.Delay = RunPending, a.flow.backoff(a.run.Attempt)
-	if d, ok := retryDelay(cause); ok {
-		p.Delay = d
+	if after := marks(cause).after; after > 0 {
+		p.Delay = after
 	}
 	return p, EventRunRetrying
 }
