@@ -164,7 +164,15 @@ func (a *attempt) persevere(ctx context.Context, work func() error) error {
 	wait := troubleFirst
 	for {
 		a.committed = false
-		err := guard(work)
+		err := guard(func() error {
+			// A batch must not be made before it is known where the last one has got to.
+			if !since.IsZero() {
+				if err := a.reclaim(ctx); err != nil {
+					return err
+				}
+			}
+			return work()
+		})
 		if err == nil || !a.passing(ctx, err) {
 			return err
 		}
@@ -180,9 +188,6 @@ func (a *attempt) persevere(ctx context.Context, work func() error) error {
 			return errors.Join(ErrStopped, context.Cause(ctx), err)
 		}
 		wait = min(2*wait, troubleMost)
-		if rerr := a.reclaim(ctx); rerr != nil && !a.passing(ctx, rerr) {
-			return rerr
-		}
 	}
 }
 
