@@ -196,21 +196,23 @@ func (w *batchWriter[T, C, Out]) write(ctx context.Context, b *readBatch[T, C], 
 			return nil
 		})
 	}
-	sb := SinkBatch[Out]{ID: w.batchID(), Rows: rows, Keys: outputKeys(b, w.out.origin)}
+	sb := SinkBatch[Out]{ID: w.batchID(cursor), Rows: rows, Keys: outputKeys(b, w.out.origin)}
 	if err := w.target.sink.Write(ctx, sb); err != nil {
 		return failed(err)
 	}
 	return w.commitAgain(ctx, cursor, delta, nil)
 }
 
-// batchID names the batch by where it begins, which a retry has in common with
-// the attempt before it.
-func (w *batchWriter[T, C, Out]) batchID() string {
+// batchID names the batch by where it begins and ends, and how much is in it,
+// which a retry has in common with the attempt before it. The beginning alone
+// would not do: what is read again from there may have grown, and must not be
+// taken for what was written before.
+func (w *batchWriter[T, C, Out]) batchID(to json.RawMessage) string {
 	from := string(w.cursor)
 	if !w.resumable() {
 		from = fmt.Sprintf("run %d batch %d", w.run.ID, w.number)
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s:%s", len(w.flow.Name), w.flow.Name, from))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s:%d:%s:%d:%s:%d", len(w.flow.Name), w.flow.Name, len(from), from, len(to), to, len(w.out.rows)))
 	return hex.EncodeToString(sum[:16])
 }
 
