@@ -68,7 +68,7 @@ func TestCancel_InProgress(t *testing.T) {
 
 // blocked is a flow of which one part waits until its context is done, and closes
 // reached when it does.
-func blocked(t *dbT, stage string, rt dataflow.Runtime, reached chan struct{}) *dataflow.Flow {
+func blocked(stage string, rt dataflow.Runtime, reached chan struct{}) *dataflow.Flow {
 	var once sync.Once
 	block := func(ctx context.Context) error {
 		once.Do(func() { close(reached) })
@@ -112,7 +112,7 @@ func TestCancel_Blocked(t *testing.T) {
 				t.table("numbers")
 				for _, rt := range []dataflow.Runtime{dataflow.Heartbeat{BatchSize: 10}, dataflow.JobQueue{BatchSize: 10}} {
 					reached := make(chan struct{})
-					client := t.started(t.client(&dataflow.Config{Flows: []*dataflow.Flow{blocked(t, stage, rt, reached)}}))
+					client := t.started(t.client(&dataflow.Config{Flows: []*dataflow.Flow{blocked(stage, rt, reached)}}))
 					other := t.client(nil)
 					run, err := client.Trigger(t.Context(), rt.Type(), &dataflow.TriggerOptions{At: time.Unix(1, 0)})
 					require.NoError(t, err)

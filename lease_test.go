@@ -152,39 +152,6 @@ func TestRescue_Max(t *testing.T) {
 	})
 }
 
-// A source without a cursor begins again in each attempt, so that a checkpoint
-// before the record that kills is no progress.
-func TestRescue_MaxWithoutCursor(t *testing.T) {
-	t.Parallel()
-	onBoth(t, func(t *dbT) {
-		flow := dataflow.NewFlow("deadly", onceNumbers{n: 30}, dataflow.Identity[int](), dataflow.ToTx[int](discard{}), nil)
-		client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{flow}, MaxRescues: 3})
-		require.NoError(t, client.Register(t.Context()))
-		run, err := client.Trigger(t.Context(), "deadly", &dataflow.TriggerOptions{At: time.Unix(1, 0)})
-		require.NoError(t, err)
-		watch := t.client(&dataflow.Config{MaxRescues: 3})
-		store, err := t.driver.Store(dataflow.StoreOptions{})
-		require.NoError(t, err)
-		for range 3 {
-			claim := t.abandoned(run.ID)
-			require.NoError(t, store.InTx(t.Context(), func(ctx context.Context, tx dataflow.Tx) error {
-				q, err := store.With(tx)
-				require.NoError(t, err)
-				status, err := q.RunCheckpoint(ctx, &dataflow.RunCheckpointParams{
-					RunID: run.ID, FlowID: run.FlowID, LeaseNumber: claim.Run.LeaseNumber, Seq: claim.Seq, Lease: time.Millisecond,
-				})
-				require.True(t, status.Held)
-				return err
-			}))
-			t.rescued(watch, run.ID)
-		}
-		run, err = client.Run(t.Context(), run.ID)
-		require.NoError(t, err)
-		require.Equal(t, dataflow.RunFailed, run.State)
-		require.Contains(t, run.Error, "killed its worker 3 times in a row")
-	})
-}
-
 // A worker whose run was taken over in the middle of a batch commits nothing of
 // it, and says so once.
 func TestFenced(t *testing.T) {

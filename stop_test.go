@@ -218,3 +218,19 @@ func TestSlices(t *testing.T) {
 		t.exactly(60)
 	})
 }
+
+// A source without a cursor is not sliced: the next slice would begin again.
+func TestSlices_NoCursor(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		t.table("whole")
+		flow := dataflow.NewFlow("whole", onceNumbers{n: 30}, dataflow.Identity[int](), appendTo("whole"), &dataflow.FlowOptions{Runtime: dataflow.JobQueue{BatchSize: 5}})
+		client := t.started(t.client(&dataflow.Config{Flows: []*dataflow.Flow{flow}, Slice: time.Nanosecond}))
+		run, err := client.Trigger(t.Context(), "whole", nil)
+		require.NoError(t, err)
+		run, err = t.wait(client, run.ID)
+		require.NoError(t, err)
+		require.Equal(t, int64(1), run.LeaseNumber)
+		t.requireExactly("whole", 30)
+	})
+}
