@@ -65,14 +65,19 @@ func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Ru
 func (e *FlowExecutor) endSurely(ctx context.Context, p *RunEndParams) (*Run, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
 	defer cancel()
+	lost := false
 	for {
 		run, err := e.end(ctx, p)
+		if errors.Is(err, ErrFenced) && lost {
+			run, err = e.ended(ctx, p)
+		}
 		if errors.Is(err, ErrFenced) {
 			return nil, nil //nolint:nilnil // no longer the claim's
 		}
 		if err == nil || e.client.store.Classify(err) == FaultOther {
 			return run, err
 		}
+		lost = true
 		t := time.NewTimer(troubleFirst)
 		select {
 		case <-t.C:
@@ -81,6 +86,16 @@ func (e *FlowExecutor) endSurely(ctx context.Context, p *RunEndParams) (*Run, er
 			return nil, err
 		}
 	}
+}
+
+// ended returns the run as it was ended by a commit whose answer was lost, or
+// ErrFenced: then it was somebody else.
+func (e *FlowExecutor) ended(ctx context.Context, p *RunEndParams) (*Run, error) {
+	run, err := e.client.store.RunByID(ctx, p.RunID)
+	if err == nil && (run.LeaseNumber != p.LeaseNumber || run.State != p.State) {
+		err = ErrFenced
+	}
+	return run, err
 }
 
 // end writes the outcome. A run that goes back to waiting and that no River job

@@ -56,23 +56,26 @@ func (s losesAnswerStore) Classify(err error) dataflow.Fault {
 func TestCommit_AnswerLost(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
-		for _, away := range []int64{0, 1, 2} {
+		// The third commit, behind the claim's and that of a batch, is of a batch.
+		// The sixth, behind those of four batches, is of the end.
+		for _, c := range []struct{ commit, away int64 }{{3, 0}, {3, 1}, {3, 2}, {6, 0}, {6, 1}} {
 			require.NoError(t, t.exec("drop table if exists numbers"))
+			require.NoError(t, t.exec("delete from dataflow_checkpoint"))
 			driver := &losesAnswer{Driver: t.driver}
-			driver.commit.Store(3) // the claim's, one batch's, and this
-			driver.away.Store(away)
+			driver.commit.Store(c.commit)
+			driver.away.Store(c.away)
 			flow := t.numbersFlow("n", numbers{n: 35}, dataflow.Heartbeat{BatchSize: 10})
 			client, err := dataflow.NewClient(driver, &dataflow.Config{Flows: []*dataflow.Flow{flow}, Logger: slog.New(slog.DiscardHandler)})
 			require.NoError(t, err)
 			require.NoError(t, client.Register(t.Context()))
 			run, err := t.execute(client, "n")
 			require.NoError(t, err)
+			require.Equal(t, dataflow.RunSuccess, run.State)
 			require.Equal(t, dataflow.Counters{Read: 35, Written: 35}, run.Counters)
 			require.Equal(t, int64(1), run.LeaseNumber)
 			require.Empty(t, run.Errors)
 			require.Negative(t, driver.away.Load(), "it was away")
 			t.exactly(35)
-			require.NoError(t, t.exec("delete from dataflow_checkpoint"))
 		}
 	})
 }
