@@ -126,7 +126,10 @@ func (e *FlowExecutor) end(ctx context.Context, p *RunEndParams) (*Run, error) {
 		if run.State != RunPending || !e.needsJob(run, p) {
 			return nil
 		}
-		opts := river.InsertOpts{Queue: run.Queue, ScheduledAt: run.RunAfter}
+		opts := river.InsertOpts{Queue: run.Queue}
+		if p.Delay > 0 { // else it is due by the database's clock, if not by this process's
+			opts.ScheduledAt = run.RunAfter
+		}
 		if e.job != nil {
 			opts.Priority = e.job.Priority
 		}
