@@ -125,9 +125,12 @@ func (a *attempt) progress(cursor json.RawMessage, delta Counters) {
 	a.seq++
 	a.stored, a.committed = cursor, true
 	run := *a.run
-	run.Counters, run.Total, run.ToCursor, run.Rescues = run.Counters.Add(delta), a.total, cursor, 0
+	run.Counters, run.Total, run.ToCursor = run.Counters.Add(delta), a.total, cursor
+	if cursor != nil { // else the next claim begins again, and this is no progress
+		run.Rescues = 0
+		a.client.release(run.ID)
+	}
 	a.run = &run
-	a.client.release(run.ID)
 	a.client.publish(EventRunProgress, a.run, nil)
 }
 
@@ -161,7 +164,15 @@ func (a *attempt) persevere(ctx context.Context, work func() error) error {
 	wait := troubleFirst
 	for {
 		a.committed = false
-		err := guard(work)
+		err := guard(func() error {
+			// A batch must not be made before it is known where the last one has got to.
+			if !since.IsZero() {
+				if err := a.reclaim(ctx); err != nil {
+					return err
+				}
+			}
+			return work()
+		})
 		if err == nil || !a.passing(ctx, err) {
 			return err
 		}
@@ -177,20 +188,18 @@ func (a *attempt) persevere(ctx context.Context, work func() error) error {
 			return errors.Join(ErrStopped, context.Cause(ctx), err)
 		}
 		wait = min(2*wait, troubleMost)
-		if rerr := a.reclaim(ctx); rerr != nil && !a.passing(ctx, rerr) {
-			return rerr
-		}
 	}
 }
 
 // passing reports whether an error should pass by itself. A source without a
 // cursor cannot go on in the middle.
 func (a *attempt) passing(ctx context.Context, err error) bool {
-	var bad *RecordError
-	if ctx.Err() != nil || IsPermanent(err) || errors.As(err, &bad) || !a.flow.code.resumable() && a.run.Counters.Read > 0 {
+	m := marks(err)
+	if ctx.Err() != nil || m.permanent || m.after > 0 || !a.flow.code.resumable() && a.run.Counters.Read > 0 {
 		return false
 	}
-	return isTransient(err) || a.client.store.Classify(err) == FaultUnavailable
+	var bad *RecordError
+	return m.transient || !errors.As(err, &bad) && a.client.store.Classify(err) == FaultUnavailable
 }
 
 // pause waits, unless the attempt is to end.

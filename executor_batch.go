@@ -67,7 +67,10 @@ func (p *typedPipeline[T, C, Out]) work(ctx context.Context, a *attempt) error {
 }
 
 func (p *typedPipeline[T, C, Out]) loop(ctx context.Context, a *attempt, ahead *batch.Ahead[*readBatch[T, C]], reader *batchReader[T, C]) error {
-	w := &batchWriter[T, C, Out]{typedPipeline: p, attempt: a, cursor: a.stored}
+	w := &batchWriter[T, C, Out]{typedPipeline: p, attempt: a}
+	if p.resumable() {
+		w.cursor = a.stored
+	}
 	// Waiting for the source ends when the client stops; writing does not.
 	waiting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -193,21 +196,23 @@ func (w *batchWriter[T, C, Out]) write(ctx context.Context, b *readBatch[T, C], 
 			return nil
 		})
 	}
-	sb := SinkBatch[Out]{ID: w.batchID(), Rows: rows, Keys: outputKeys(b, w.out.origin)}
+	sb := SinkBatch[Out]{ID: w.batchID(cursor), Rows: rows, Keys: outputKeys(b, w.out.origin)}
 	if err := w.target.sink.Write(ctx, sb); err != nil {
 		return failed(err)
 	}
 	return w.commitAgain(ctx, cursor, delta, nil)
 }
 
-// batchID names the batch by where it begins, which a retry has in common with
-// the attempt before it.
-func (w *batchWriter[T, C, Out]) batchID() string {
+// batchID names the batch by where it begins and ends, and how much is in it,
+// which a retry has in common with the attempt before it. The beginning alone
+// would not do: what is read again from there may have grown, and must not be
+// taken for what was written before.
+func (w *batchWriter[T, C, Out]) batchID(to json.RawMessage) string {
 	from := string(w.cursor)
 	if !w.resumable() {
 		from = fmt.Sprintf("run %d batch %d", w.run.ID, w.number)
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s:%s", len(w.flow.Name), w.flow.Name, from))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s:%d:%s:%d:%s:%d", len(w.flow.Name), w.flow.Name, len(from), from, len(to), to, len(w.out.rows)))
 	return hex.EncodeToString(sum[:16])
 }
 
@@ -258,9 +263,10 @@ func (w *batchWriter[T, C, Out]) account(ctx context.Context, b *readBatch[T, C]
 	return delta, nil
 }
 
-// judge asks the policy about one bad record.
+// judge asks the policy about one bad record. A marked error says what is to
+// become of the attempt, and no more of the record than that it came by.
 func (w *batchWriter[T, C, Out]) judge(ctx context.Context, e *RecordError, delta *Counters) error {
-	if IsPermanent(e.Err) {
+	if m := marks(e.Err); m.permanent || m.transient || m.after > 0 {
 		return e
 	}
 	policy := w.flow.opts.OnBadRecord

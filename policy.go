@@ -12,8 +12,10 @@ const (
 )
 
 // Policy decides what becomes of a record that failed to be read or
-// transformed. badSoFar counts the run's bad records, this one included. Nil is
-// [FailFast].
+// transformed. badSoFar counts the run's bad records, this one included. It is
+// not asked about an error that was marked by [Permanent], [Transient] or
+// [RetryAfter]: that ends the attempt, or makes it go on later, and the record is
+// read again. Nil is [FailFast].
 type Policy func(e *RecordError, badSoFar int64) Action
 
 // FailFast ends the attempt at the first bad record. Nothing of its batch is

@@ -126,12 +126,13 @@ insert into dataflow_checkpoint as c (flow_id, partition, seq, updated_at) value
 on conflict (flow_id, scope, partition) do update set seq = c.seq + 1, updated_at = excluded.updated_at
 returning seq, cursor`
 
+// Without a cursor the next claim begins again, so that this is no progress.
 const sqlRunProgress = `
 update dataflow_run
 set read = read + ?3, written = written + ?4, redundant = redundant + ?5, filtered = filtered + ?6,
 	dropped = dropped + ?7, dead_lettered = dead_lettered + ?8,
 	total = coalesce(?9, total), from_cursor = coalesce(from_cursor, ?10), to_cursor = coalesce(?11, to_cursor),
-	rescues = 0, lease_until = strftime('%Y-%m-%d %H:%M:%f', {now}, ?12 || ' seconds')
+	rescues = case when ?11 is null then rescues else 0 end, lease_until = strftime('%Y-%m-%d %H:%M:%f', {now}, ?12 || ' seconds')
 where id = ?1 and lease_no = ?2 and state = 'in_progress'
 returning cancel_requested_at is not null`
 
