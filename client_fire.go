@@ -104,7 +104,7 @@ func (c *Client) fireTicks(ctx context.Context, tx Tx, q Queries, f *Flow, p *pl
 		return q.TickSkip(ctx, &TickSkipParams{FlowID: f.ID, First: s.first, Last: s.last, Count: s.count, Reason: s.reason})
 	}
 	from := *f.NextRunAt
-	if reason, ok := f.idle(p); ok {
+	if reason, ok := p.idle(&f.FlowRecord); ok {
 		if s := p.span(from, now, reason); s.count > 0 {
 			return skip(s)
 		}
@@ -135,11 +135,11 @@ func (c *Client) fireTicks(ctx context.Context, tx Tx, q Queries, f *Flow, p *pl
 }
 
 // idle reports whether ticks start no runs of a flow, whatever else goes on, and why.
-func (f *Flow) idle(p *plan) (SkipReason, bool) {
+func (p *plan) idle(rec *FlowRecord) (SkipReason, bool) {
 	switch {
-	case f.State != FlowActive, p.tripped(&f.FlowRecord):
+	case rec.State != FlowActive, p.tripped(rec):
 		return SkipPaused, true
-	case !f.Runtime.Settings().Enabled:
+	case p.disabled:
 		return SkipDisabled, true
 	default:
 		return "", false
@@ -152,7 +152,7 @@ func (p *plan) tripped(rec *FlowRecord) bool { return rec.TrippedAt != nil && p.
 // probe starts a run to see whether a flow that has failed time after time works
 // again; nil if one is under way.
 func (c *Client) probe(ctx context.Context, tx Tx, f *Flow, p *plan, activity *Activity) (*Run, error) {
-	if !p.tripped(&f.FlowRecord) || f.State != FlowActive || !f.Runtime.Settings().Enabled || activity.InProgress+activity.Waiting > 0 {
+	if !p.tripped(&f.FlowRecord) || f.State != FlowActive || p.disabled || activity.InProgress+activity.Waiting > 0 {
 		return nil, nil //nolint:nilnil // there is nothing to probe
 	}
 	run, err := f.startBy(ctx, tx, TriggerProbe, time.Time{})
@@ -187,6 +187,9 @@ type startKey struct{}
 
 // startBy starts a run through the flow's Runtime for another reason than a call.
 func (f *Flow) startBy(ctx context.Context, tx Tx, trigger Trigger, at time.Time) (*Run, error) {
+	if unread, ok := f.Runtime.(unreadRuntime); ok {
+		return nil, unread.err // another process may be able to read it
+	}
 	rt, ok := f.Runtime.(TxRuntime)
 	if !ok {
 		return nil, fmt.Errorf("its runtime of type %q cannot start a run in a transaction: it has no ExecuteTx", f.Runtime.Type())
@@ -204,7 +207,7 @@ func (c *Client) settle(ctx context.Context, q Queries, rec *FlowRecord, now tim
 	if rec.NextRunAt == nil || rec.NextRunAt.After(now) {
 		return rec.NextRunAt, nil
 	}
-	reason, idle := c.bind(rec).idle(p)
+	reason, idle := p.idle(rec)
 	if !idle {
 		reason = SkipMissed
 	}

@@ -78,17 +78,16 @@ func lockByName(ctx context.Context, q Queries, name string) (*FlowRecord, error
 // the same, those that are due stay due. If they are others, or if the flow was, or
 // is to be, disabled, what is due is entered into the ledger.
 func (c *Client) replan(ctx context.Context, q Queries, before, rec *FlowRecord, def *FlowDefinition, now time.Time) error {
-	was, err := timing(before.ScheduleJSON)
+	was, wasDisabled, err := timing(before.ScheduleJSON)
 	if err != nil {
 		return err
 	}
-	is, err := timing(def.Schedule)
+	is, disabled, err := timing(def.Schedule)
 	if err != nil {
 		return err
 	}
 	plan := &FlowPlanParams{ID: rec.ID, NextRunAt: rec.NextRunAt, ProbeAt: rec.ProbeAt, Schedule: def.Schedule, Replanned: was != is}
-	enabled := c.bind(rec).Runtime.Settings().Enabled
-	if plan.Replanned || enabled != c.bind(before).Runtime.Settings().Enabled {
+	if plan.Replanned || disabled != wasDisabled {
 		if plan.NextRunAt, err = c.settle(ctx, q, before, now); err != nil {
 			return err
 		}

@@ -256,7 +256,7 @@ func (f *Flow) definition(codeVersion string) (*FlowDefinition, error) {
 		Name: f.Name, Runtime: runtime, Guarantee: f.Guarantee, CodeVersion: codeVersion,
 		PauseAfter: settings.Schedule.PauseAfter, ProbeAfter: settings.Schedule.probeAfter(),
 	}
-	if d.Schedule, err = json.Marshal(settings.Schedule.json(settings.Interval)); err != nil {
+	if d.Schedule, err = json.Marshal(storedSchedule{settings.Schedule.json(settings.Interval), !settings.Enabled}); err != nil {
 		return nil, fmt.Errorf("describe schedule: %w", err)
 	}
 	if d.Source, err = json.Marshal(source); err != nil {

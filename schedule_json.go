@@ -22,6 +22,13 @@ type scheduleJSON struct {
 	ProbeAfter    seconds    `json:"probe_after,omitzero"`
 }
 
+// storedSchedule is a schedule as it stands beside its flow's Runtime, with what a
+// process has to know that cannot read the Runtime.
+type storedSchedule struct {
+	scheduleJSON
+	Disabled bool `json:"disabled,omitempty"`
+}
+
 func (s Schedule) json(interval time.Duration) scheduleJSON {
 	bound := func(t time.Time) *time.Time {
 		if t.IsZero() {
