@@ -1,10 +1,13 @@
 package dataflow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"time"
 )
 
 // Cancel ends a run, whichever process works it: a pending one at once, one in
@@ -84,7 +87,7 @@ func (c *Client) cancelOthers(ctx context.Context) error {
 	}
 	c.mu.Unlock()
 	for _, f := range flows {
-		if err := c.cancelOlder(ctx, f); err != nil {
+		if err := c.cancelOlder(ctx, f.ID); err != nil {
 			return err
 		}
 	}
@@ -96,27 +99,52 @@ func (c *Client) cancelFor(ctx context.Context, f *Flow) error {
 	if f.Runtime.Settings().Schedule.Overlap != OverlapCancelOther {
 		return nil
 	}
-	return c.cancelOlder(ctx, f)
+	return c.cancelOlder(ctx, f.ID)
 }
 
-func (c *Client) cancelOlder(ctx context.Context, f *Flow) error {
-	runs, err := c.store.RunList(ctx, &RunListParams{Flow: f.Name, States: []RunState{RunPending, RunInProgress}, Limit: maxPage})
+// cancelOlder cancels the runs of a flow that are older than its newest.
+func (c *Client) cancelOlder(ctx context.Context, flowID int64) error {
+	runs, err := c.store.RunLive(ctx, flowID)
+	if err != nil || len(runs) < 2 {
+		return err
+	}
+	rec, err := c.store.FlowByID(ctx, flowID)
 	if err != nil {
 		return err
 	}
-	var newest *Run
-	for _, run := range runs { // newest first
-		switch {
-		case run.State == RunPending && run.LeaseNumber == 0 && run.RunAfter.After(c.now()):
-			// It is for later.
-		case newest == nil:
-			newest = run
-		case run.CancelRequestedAt == nil:
-			reason := fmt.Sprintf("run %d takes its place", newest.ID)
-			if _, err := c.Cancel(ctx, run.ID, "schedule", reason); err != nil && !errors.Is(err, ErrRunFinished) {
-				return err
-			}
+	if p, err := planOf(rec); err != nil || p.Overlap != OverlapCancelOther {
+		return err // another version of the code has been registered since
+	}
+	now, err := c.store.Now(ctx)
+	if err != nil {
+		return err
+	}
+	runs = slices.DeleteFunc(runs, func(run *Run) bool { // what is for later
+		return run.State == RunPending && run.LeaseNumber == 0 && run.RunAfter.After(now)
+	})
+	if len(runs) == 0 {
+		return nil
+	}
+	newest := slices.MaxFunc(runs, func(a, b *Run) int {
+		return cmp.Or(a.wantedAt().Compare(b.wantedAt()), cmp.Compare(a.ID, b.ID))
+	})
+	for _, run := range runs {
+		if run == newest || run.CancelRequestedAt != nil {
+			continue
+		}
+		reason := fmt.Sprintf("run %d takes its place", newest.ID)
+		if _, err := c.Cancel(ctx, run.ID, "schedule", reason); err != nil && !errors.Is(err, ErrRunFinished) {
+			return err
 		}
 	}
 	return nil
+}
+
+// wantedAt is since when a run is to be worked: one for later may have been started
+// long before its time, and that of a tick long after.
+func (r *Run) wantedAt() time.Time {
+	if r.CreatedAt.After(r.ScheduledFor) {
+		return r.CreatedAt
+	}
+	return r.ScheduledFor
 }

@@ -119,6 +119,9 @@ type Queries interface {
 	// RunByJob returns the newest run that a River job was to work.
 	RunByJob(ctx context.Context, jobID int64) (*Run, error)
 	RunList(ctx context.Context, p *RunListParams) ([]*Run, error)
+	// RunLive returns the runs of a flow that are pending or in progress, oldest
+	// first.
+	RunLive(ctx context.Context, flowID int64) ([]*Run, error)
 	// RunDue returns the pending runs that are due and have no River job,
 	// oldest first, of the given flows, unless as many of the flow are in progress
 	// as it has slots.

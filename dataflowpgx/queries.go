@@ -83,6 +83,16 @@ where ($1 = '' or f.name = $1) and (cardinality($2::text[]) = 0 or r.state = any
 	and ($3 = '' or r.trigger = $3) and ($4 = 0 or r.id < $4)
 order by r.id desc limit $5`
 
+// Each of the partial indexes has a part of them; by the state alone, all the runs
+// that the flow ever had would be read.
+const sqlRunLive = `
+select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+where r.id in (
+	select id from {s}dataflow_run where flow_id = $1 and state = 'in_progress'
+	union all
+	select id from {s}dataflow_run where flow_id = $1 and state = 'pending')
+order by r.id`
+
 // Runs behind those that are in progress are left out, so that they do not take the
 // places of those that can be worked.
 const sqlRunDue = `

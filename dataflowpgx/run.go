@@ -69,6 +69,10 @@ func (q *queries) RunList(ctx context.Context, p *dataflow.RunListParams) ([]*da
 	return q.runs(ctx, sqlRunList, p.Flow, states, string(p.Trigger), p.Before, p.Limit)
 }
 
+func (q *queries) RunLive(ctx context.Context, flowID int64) ([]*dataflow.Run, error) {
+	return q.runs(ctx, sqlRunLive, flowID)
+}
+
 func (q *queries) RunDue(ctx context.Context, flows []dataflow.FlowSlots, limit int) ([]*dataflow.Run, error) {
 	ids, slots := make([]int64, len(flows)), make([]int, len(flows))
 	for i, f := range flows {

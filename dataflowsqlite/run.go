@@ -79,6 +79,10 @@ func (q *queries) RunList(ctx context.Context, p *dataflow.RunListParams) ([]*da
 	return collect(ctx, q, scanRun, sqlRunList, p.Flow, states, string(p.Trigger), p.Before, p.Limit)
 }
 
+func (q *queries) RunLive(ctx context.Context, flowID int64) ([]*dataflow.Run, error) {
+	return collect(ctx, q, scanRun, sqlRunLive, flowID)
+}
+
 func (q *queries) RunDue(ctx context.Context, flows []dataflow.FlowSlots, limit int) ([]*dataflow.Run, error) {
 	ids, slots := make([]int64, len(flows)), make(map[int64]int, len(flows))
 	for i, f := range flows {
