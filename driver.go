@@ -215,7 +215,8 @@ type FlowSlots struct {
 type Activity struct {
 	InProgress int
 	Waiting    int
-	// WaitingTicks are those of Waiting that a schedule has started.
+	// WaitingTicks are those of Waiting that a schedule has started, and that have not
+	// begun.
 	WaitingTicks int
 }
 

@@ -144,3 +144,27 @@ func TestSchedule_CancelOther_Skew(t *testing.T) {
 		t.stop(client)
 	})
 }
+
+// A run that has begun and waits for its next attempt is no tick that waits.
+func TestSchedule_BufferOne_BetweenAttempts(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		c := newClock()
+		c.set(minute(-1))
+		source := readFunc(func(_ context.Context, _ dataflow.Request[int], yield func(dataflow.Item[int, int], error) bool) {
+			yield(dataflow.Item[int, int]{}, errBroken)
+		})
+		client := t.onClock(c, dataflow.NewFlow("f", source, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{
+			Runtime: dataflow.Heartbeat{Interval: 10 * time.Minute, Schedule: dataflow.Schedule{Overlap: dataflow.OverlapBufferOne}},
+			Backoff: func(int) time.Duration { return time.Hour },
+		}))
+		c.set(minute(0))
+		require.Len(t, t.tick(client), 1)
+		c.set(minute(10))
+		report, err := client.BeginTick(t.Context())
+		require.NoError(t, err)
+		require.Len(t, report.Fired, 1)
+		require.Empty(t, t.skipped(client))
+		t.stop(client)
+	})
+}

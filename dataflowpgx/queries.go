@@ -108,7 +108,7 @@ order by r.run_after, r.id limit $3`
 const sqlRunActivity = `
 select count(*) filter (where state = 'in_progress'),
 	count(*) filter (where state = 'pending'),
-	count(*) filter (where state = 'pending' and trigger = 'schedule')
+	count(*) filter (where state = 'pending' and trigger = 'schedule' and lease_no = 0)
 from {s}dataflow_run
 where flow_id = $1 and (state = 'in_progress' or state = 'pending' and (run_after <= {now} or lease_no > 0))`
 
