@@ -153,7 +153,7 @@ func (f *Flow) insertRun(ctx context.Context, tx Tx, s RuntimeSettings, at time.
 		return run, err
 	}
 	opts := *job
-	if !at.IsZero() {
+	if !at.IsZero() && p.Trigger != TriggerSchedule { // a tick is due by the database's clock, if not by this process's
 		opts.ScheduledAt = run.RunAfter
 	}
 	return run, f.client.insertJob(ctx, tx, run, opts)

@@ -145,6 +145,24 @@ func TestSchedule_CancelOther_Skew(t *testing.T) {
 	})
 }
 
+// The River job of a tick is worked at once, though the process's clock is behind
+// the database's.
+func TestSchedule_JobOfTick_Skew(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		client := t.skewed(-time.Hour, dataflow.NewFlow("f", numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{
+			Runtime: dataflow.JobQueue{Interval: time.Second},
+		}))
+		require.NoError(t, client.Register(t.Context()))
+		require.Eventually(t, func() bool {
+			report, err := client.BeginTick(t.Context())
+			require.NoError(t, err)
+			return len(report.Fired) == 1
+		}, patience, 10*time.Millisecond)
+		require.EqualValues(t, 1, t.number("select count(*) from river_job where state = 'available'"))
+	})
+}
+
 // A run that has begun and waits for its next attempt is no tick that waits.
 func TestSchedule_BufferOne_BetweenAttempts(t *testing.T) {
 	t.Parallel()
