@@ -186,3 +186,40 @@ func TestSchedule_BufferOne_BetweenAttempts(t *testing.T) {
 		t.stop(client)
 	})
 }
+
+// Up to so many River jobs of a flow are worked at once, and what waits is told for
+// which run.
+func TestSchedule_Allow_JobQueue(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		source := onceSlow{begun: make(chan struct{}, 10), open: make(chan struct{})}
+		j := t.working(dataflow.NewFlow("f", source, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{
+			Runtime: dataflow.JobQueue{Schedule: dataflow.Schedule{Overlap: dataflow.OverlapAllow(2)}},
+		}))
+		var ids []int64
+		for i := range 3 {
+			run, err := j.client.Trigger(t.Context(), "f", nil)
+			require.NoError(t, err)
+			ids = append(ids, run.ID)
+			if i < 2 {
+				receive(t, source.begun)
+			}
+		}
+		_, err := dataflow.NewFlowExecutor(j.client).Execute(t.Context(), ids[2])
+		require.ErrorIs(t, err, dataflow.ErrAlreadyRunning)
+		require.ErrorContains(t, err, "is in progress on worker")
+		require.EqualValues(t, 1, t.number("select max(slot) from dataflow_run where state = 'in_progress'"))
+		_, err = j.client.Cancel(t.Context(), ids[0], "ann", "")
+		require.NoError(t, err)
+		close(source.open)
+		for i, id := range ids {
+			run, err := t.wait(j.client, id)
+			if i == 0 {
+				require.Equal(t, dataflow.RunCancelled, run.State)
+				continue
+			}
+			require.NoError(t, err)
+			require.EqualValues(t, 1, run.Counters.Written)
+		}
+	})
+}
