@@ -183,6 +183,16 @@ func (p *plan) probeAt(now time.Time) *time.Time {
 	return &at
 }
 
+// reprobe is when the next probe is, by a plan that may be another one than that by
+// which it was planned. It comes as late as that, unless the new plan is quicker.
+func (p *plan) reprobe(planned *time.Time, now time.Time) *time.Time {
+	at := p.probeAt(now)
+	if at != nil && planned != nil && planned.Before(*at) {
+		return planned
+	}
+	return at
+}
+
 type startKey struct{}
 
 // startBy starts a run through the flow's Runtime for another reason than a call.

@@ -93,12 +93,15 @@ func (c *Client) replan(ctx context.Context, q Queries, before, rec *FlowRecord,
 		}
 	}
 	rec.ScheduleJSON = def.Schedule
+	p, err := planOf(rec)
+	if err != nil {
+		return err
+	}
 	if plan.Replanned {
-		p, err := planOf(rec)
-		if err != nil {
-			return err
-		}
 		plan.NextRunAt, rec.ScheduleAt = p.next(now), now
+	}
+	if rec.TrippedAt != nil {
+		plan.ProbeAt = p.reprobe(rec.ProbeAt, now)
 	}
 	rec.NextRunAt = plan.NextRunAt
 	return q.FlowPlan(ctx, plan)

@@ -163,6 +163,43 @@ func TestSchedule_JobOfTick_Skew(t *testing.T) {
 	})
 }
 
+// A probe comes also when failures did not pause the schedule for a while.
+func TestSchedule_PauseAfter_Again(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		c := newClock()
+		c.set(minute(-1))
+		flow := func(s dataflow.Schedule) *dataflow.Flow {
+			return scheduled(10*time.Minute, s, func(context.Context) error { return errBroken })
+		}
+		pausing := dataflow.Schedule{PauseAfter: 1, ProbeAfter: 30 * time.Minute}
+		client := t.onClock(c, flow(pausing))
+		c.set(minute(0))
+		require.Len(t, t.tick(client), 1)
+		c.set(minute(5))
+		client = t.onClock(c, flow(dataflow.Schedule{PauseAfter: 1, ProbeAfter: -1}))
+		c.set(minute(30))
+		require.Empty(t, t.tick(client))
+		got, err := client.Flow(t.Context(), "f")
+		require.NoError(t, err)
+		require.Nil(t, got.ProbeAt)
+		c.set(minute(35))
+		client = t.onClock(c, flow(pausing))
+		got, err = client.Flow(t.Context(), "f")
+		require.NoError(t, err)
+		require.Equal(t, minute(65), *got.ProbeAt)
+		c.set(minute(36))
+		client = t.onClock(c, flow(pausing))
+		got, err = client.Flow(t.Context(), "f")
+		require.NoError(t, err)
+		require.Equal(t, minute(65), *got.ProbeAt, "a registration does not put it off")
+		client = t.onClock(c, flow(dataflow.Schedule{PauseAfter: 1, ProbeAfter: 5 * time.Minute}))
+		c.set(minute(41))
+		require.Len(t, t.tick(client), 1)
+		require.EqualValues(t, 1, t.number("select count(*) from dataflow_run where trigger = 'probe'"))
+	})
+}
+
 // A run that has begun and waits for its next attempt is no tick that waits.
 func TestSchedule_BufferOne_BetweenAttempts(t *testing.T) {
 	t.Parallel()
