@@ -74,7 +74,7 @@ func (c *Client) fire(ctx context.Context, tx Tx, q Queries, rec *FlowRecord, no
 	if err != nil {
 		return nil, err
 	}
-	next := &FlowPlanParams{ID: rec.ID, NextRunAt: p.next(now), ProbeAt: rec.ProbeAt}
+	next := &FlowPlanParams{ID: rec.ID, NextRunAt: rec.NextRunAt, ProbeAt: rec.ProbeAt}
 	one := &fired{}
 	f := c.bind(rec)
 	if rec.ProbeAt != nil && !rec.ProbeAt.After(now) {
@@ -87,7 +87,8 @@ func (c *Client) fire(ctx context.Context, tx Tx, q Queries, rec *FlowRecord, no
 		}
 		next.ProbeAt = p.probeAt(now)
 	}
-	if rec.NextRunAt != nil && !rec.NextRunAt.After(now) && p.ticks != nil {
+	if rec.NextRunAt != nil && !rec.NextRunAt.After(now) {
+		next.NextRunAt = p.next(now)
 		if err := c.fireTicks(ctx, tx, q, f, p, activity, now, one); err != nil {
 			return nil, err
 		}
@@ -102,6 +103,9 @@ func (c *Client) fireTicks(ctx context.Context, tx Tx, q Queries, f *Flow, p *pl
 		c.log.DebugContext(ctx, "dataflow: ticks skipped", slog.String(logFlow, f.Name), slog.String(logReason, string(s.reason)),
 			slog.Time("first", s.first), slog.Time("last", s.last), slog.Int64("ticks", s.count))
 		return q.TickSkip(ctx, &TickSkipParams{FlowID: f.ID, First: s.first, Last: s.last, Count: s.count, Reason: s.reason})
+	}
+	if p.ticks == nil {
+		return nil
 	}
 	from := *f.NextRunAt
 	if reason, ok := p.idle(&f.FlowRecord); ok {

@@ -200,6 +200,27 @@ func TestSchedule_PauseAfter_Again(t *testing.T) {
 	})
 }
 
+// A clock that is put back makes no tick come again, also when a probe is due.
+func TestSchedule_ClockPutBack(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		c := newClock()
+		c.set(minute(-1))
+		client := t.onClock(c, scheduled(10*time.Minute, dataflow.Schedule{PauseAfter: 1, ProbeAfter: time.Minute}, func(context.Context) error { return errBroken }))
+		c.set(minute(0))
+		require.Len(t, t.tick(client), 1)
+		c.set(minute(20))
+		require.Len(t, t.tick(client), 1, "the probe")
+		require.NoError(t, t.exec("update dataflow_flow set probe_at = schedule_at"))
+		c.set(minute(5))
+		require.Len(t, t.tick(client), 1, "the probe")
+		require.Equal(t, minute(30), *t.next(client))
+		c.set(minute(11))
+		require.Len(t, t.tick(client), 1, "the probe")
+		require.Equal(t, []string{"10-20 2 paused"}, t.skipped(client))
+	})
+}
+
 // A run that has begun and waits for its next attempt is no tick that waits.
 func TestSchedule_BufferOne_BetweenAttempts(t *testing.T) {
 	t.Parallel()
