@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"time"
 	"unicode/utf8"
+
+	"github.com/activedataflow/dataflow/internal/schedule"
 )
 
 // MaxNameLength is the greatest length of a flow's name, in bytes.
@@ -202,7 +204,22 @@ func (f *Flow) validateRuntime() error {
 		errs = append(errs, &ConfigError{Field: "Interval", Reason: fmt.Sprintf(
 			"the type %T has no ExecuteTx, by which ticks start runs: add it (see TxRuntime), or return no Interval and no Cron in its Settings", f.Runtime)})
 	}
+	if len(errs) == 0 && s.scheduled() {
+		errs = append(errs, f.validateStagger(s))
+	}
 	return errors.Join(errs...)
+}
+
+// validateStagger returns an error if the flow's own ticks, which its name shifts, are
+// all behind the End of a schedule that has some.
+func (f *Flow) validateStagger(s RuntimeSettings) error {
+	_, err := s.ticks(f.Name)
+	var ce *ConfigError
+	if !errors.As(err, &ce) || s.Schedule.Stagger == 0 {
+		return err
+	}
+	return &ConfigError{Field: "Schedule.Stagger", Reason: fmt.Sprintf("it shifts the ticks of this flow by %s, and then %s: use less",
+		schedule.Stagger(f.Name, s.Schedule.Stagger), ce.Reason)}
 }
 
 // prefixed puts the flow's name before the field of each error.

@@ -26,6 +26,7 @@ func TestNewClient_Schedules(t *testing.T) {
 		"ZoneOfNothing": {time.Hour, dataflow.Schedule{TimeZone: "Europe/Berlin"}, map[string]string{"Schedule.TimeZone": "Cron"}},
 		"EndFirst":      {time.Hour, dataflow.Schedule{Start: minute(10), End: minute(5)}, map[string]string{"Schedule.End": "before"}},
 		"Stagger":       {time.Hour, dataflow.Schedule{Stagger: 2 * time.Hour}, map[string]string{"Schedule.Stagger": "2h0m0s"}},
+		"Shifted":       {0, dataflow.Schedule{Cron: "0 4 * * *", Start: minute(0), End: minute(5), Stagger: 24 * time.Hour}, map[string]string{"Schedule.Stagger": "shifts the ticks of this flow by 1"}},
 		"NoTicks": {0, dataflow.Schedule{CatchUp: dataflow.CatchUpNone, Start: minute(1), Stagger: time.Second}, map[string]string{
 			"Schedule.CatchUp": "no ticks", "Schedule.Start": "no ticks", "Schedule.Stagger": "no ticks",
 		}},
