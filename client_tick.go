@@ -101,18 +101,46 @@ func (c *Client) look(ctx context.Context) (*TickReport, error) {
 	return r, nil
 }
 
-// workAll works the due runs of a tick, a number of them at a time.
+// workAll works the due runs of a tick, a number of them at a time. Those of one flow
+// are worked in their order, as many at once as it has slots.
 func (c *Client) workAll(ctx context.Context, r *TickReport) {
-	slots := make(chan struct{}, c.config.MaxWorkers)
-	var wg sync.WaitGroup
+	byFlow := make(map[int64][]int)
+	var flows []int64 // in the order of their oldest runs
 	for i, run := range r.Due {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			r.worked[i] = c.workDue(ctx, run)
-		})
+		if byFlow[run.FlowID] == nil {
+			flows = append(flows, run.FlowID)
+		}
+		byFlow[run.FlowID] = append(byFlow[run.FlowID], i)
+	}
+	places := make(chan struct{}, c.config.MaxWorkers)
+	var wg sync.WaitGroup
+	for _, id := range flows {
+		queue := make(chan int, len(byFlow[id]))
+		for _, i := range byFlow[id] {
+			queue <- i
+		}
+		close(queue)
+		for range min(c.slots(id), len(queue)) {
+			places <- struct{}{}
+			wg.Go(func() {
+				defer func() { <-places }()
+				for i := range queue {
+					r.worked[i] = c.workDue(ctx, r.Due[i])
+				}
+			})
+		}
 	}
 	wg.Wait()
+}
+
+// slots is how many runs of a flow may be in progress at once.
+func (c *Client) slots(flowID int64) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f := c.byID[flowID]; f != nil {
+		return max(f.Runtime.Settings().Schedule.Overlap.slots(), 1)
+	}
+	return 1
 }
 
 // poll fires ticks and works due runs until Stop, for a started client. It sleeps
@@ -161,6 +189,7 @@ func (c *Client) poll(ctx context.Context) {
 		case <-alive.C:
 			do("saying that this process is alive", c.sayAlive)
 		case <-freed:
+		case <-c.worked: // another run of that flow may wait
 		case <-next.C:
 		}
 	}
@@ -186,11 +215,17 @@ func (c *Client) untilNext(ctx context.Context, failed bool) time.Duration {
 // takeUp starts working due runs, as far as there is room, and does not wait
 // for them. It reports whether it has left any for lack of room.
 func (c *Client) takeUp(ctx context.Context) (left bool, err error) {
-	due, err := c.due(ctx, defaultPage)
+	due, err := c.due(ctx, maxPage)
 	if err != nil {
 		return false, err
 	}
+	tried := make(map[int64]int)
 	for _, run := range due {
+		// Those of the flow that are behind it must wait. If all were tried at once,
+		// any could be the first.
+		if tried[run.FlowID]++; tried[run.FlowID] > c.slots(run.FlowID) {
+			continue
+		}
 		if !c.reserve(run.ID) {
 			left = true
 			continue
@@ -201,8 +236,11 @@ func (c *Client) takeUp(ctx context.Context) (left bool, err error) {
 		}
 		go func() {
 			defer c.leave()
-			defer c.unreserve(run.ID)
-			c.workDue(ctx, run)
+			worked := c.workDue(ctx, run)
+			c.unreserve(run.ID)
+			if worked != nil {
+				poke(c.worked)
+			}
 		}()
 	}
 	return left, nil
@@ -223,8 +261,12 @@ func (c *Client) unreserve(id int64) {
 	c.mu.Lock()
 	delete(c.inFlight, id)
 	c.mu.Unlock()
+	poke(c.freed)
+}
+
+func poke(ch chan struct{}) {
 	select {
-	case c.freed <- struct{}{}:
+	case ch <- struct{}{}:
 	default: // the loop will look in any case
 	}
 }

@@ -22,7 +22,8 @@ type Client struct {
 	events subscriptions
 
 	stopping chan struct{} // closed when Stop begins
-	freed    chan struct{} // holds a signal when a run that the loop has worked has ended
+	freed    chan struct{} // holds a signal when the loop has a place again
+	worked   chan struct{} // holds a signal when a run that the loop has worked has ended
 	working  sync.WaitGroup
 
 	mu       sync.Mutex // guards what follows
@@ -61,6 +62,7 @@ func NewClient(driver Driver, config *Config) (*Client, error) {
 		attempts: make(map[int64]*attempt),
 		stopping: make(chan struct{}),
 		freed:    make(chan struct{}, 1),
+		worked:   make(chan struct{}, 1),
 	}
 	for _, f := range conf.Flows {
 		c.flows[f.Name] = f

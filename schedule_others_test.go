@@ -221,6 +221,37 @@ func TestSchedule_ClockPutBack(t *testing.T) {
 	})
 }
 
+// Of runs that wait for each other, the first is worked first, and the next as soon
+// as it has ended.
+func TestSchedule_BufferAll_Order(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		all := dataflow.Schedule{Overlap: dataflow.OverlapBufferAll, CatchUp: dataflow.CatchUpAll}
+		want := []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20}
+		for name, work := range map[string]func(client *dataflow.Client){
+			"Tick": func(client *dataflow.Client) { require.Len(t, t.tick(client), len(want)) },
+			"Loop": func(client *dataflow.Client) { require.NoError(t, client.Start(t.Context())) },
+		} {
+			t.emptied()
+			c := newClock()
+			c.set(minute(0))
+			t.onClock(c, hb(time.Minute, all))
+			c.set(minute(20))
+			client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{hb(time.Minute, all)}, Clock: c.Now, PollInterval: time.Hour, Lease: 10 * time.Hour})
+			require.NoError(t, client.Register(t.Context()))
+			events, cancel := client.Subscribe(dataflow.EventRunSucceeded)
+			work(client)
+			var got []int
+			for range want {
+				got = append(got, receive(t, events).Run.ScheduledFor.Minute())
+			}
+			require.Equal(t, want, got, name)
+			cancel()
+			t.stop(client)
+		}
+	})
+}
+
 // A run that has begun and waits for its next attempt is no tick that waits.
 func TestSchedule_BufferOne_BetweenAttempts(t *testing.T) {
 	t.Parallel()
