@@ -35,6 +35,7 @@ type CauseCode string
 // The causes.
 const (
 	CauseRunning       CauseCode = "running"           // a run is in progress
+	CauseLost          CauseCode = "lease_lapsed"      // a run's worker has not been heard of
 	CausePaused        CauseCode = "paused"            // somebody has paused the flow
 	CauseDisabled      CauseCode = "disabled"          // its Runtime is disabled
 	CauseUnreadable    CauseCode = "unreadable"        // this process cannot read its Runtime
@@ -64,6 +65,9 @@ func (e *Explanation) String() string {
 	return strings.Join(lines, "\n")
 }
 
+// waitingTold is how many of the waiting runs are explained.
+const waitingTold = 3
+
 // Why explains why a flow is not running now, or which run of it is. It asks the
 // database alone, and so knows of all processes. A flow that is not there is
 // ErrNotFound.
@@ -73,7 +77,11 @@ func (c *Client) Why(ctx context.Context, name string) (*Explanation, error) {
 		return nil, public(fmt.Errorf("explain flow %q: %w", name, err))
 	}
 	w.state()
-	for _, run := range w.waiting {
+	for i, run := range w.waiting {
+		if i == waitingTold {
+			w.add(CauseBlocked, 0, nil, "%d more of its runs wait behind these.", len(w.waiting)-i)
+			break
+		}
 		if err := w.wait(ctx, run); err != nil {
 			return nil, public(fmt.Errorf("explain flow %q: %w", name, err))
 		}

@@ -2,6 +2,7 @@ package dataflow_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -42,7 +43,7 @@ func TestWhy(t *testing.T) {
 		client := t.onClock(c, flow)
 		codes, text := t.causes(client, "f")
 		require.Equal(t, []dataflow.CauseCode{dataflow.CauseNoProcess, dataflow.CauseNextTick}, codes)
-		require.Equal(t, "No process is there to work it: no started client has been seen lately.\nIts next tick is at 2031-02-03T04:10:00Z (in 5m0s).", text)
+		require.Equal(t, "No process is there to work it: no started client has been seen lately. Only calls of client.Tick or of the heartbeat endpoint would.\nIts next tick is at 2031-02-03T04:10:00Z (in 5m0s).", text)
 
 		t.started(t.client(&dataflow.Config{ID: "stranger", Clock: c.Now}))
 		require.Eventually(t, func() bool { return t.number("select count(*) from dataflow_process") == 1 }, patience, 10*time.Millisecond)
@@ -144,6 +145,62 @@ func TestWhy_Waiting(t *testing.T) {
 		codes, text = t.causes(client, "etl")
 		require.Contains(t, codes, dataflow.CauseQueuePaused)
 		require.Contains(t, text, `which is paused.`)
+	})
+}
+
+// Of many runs that wait, the first are explained, and the one that is in their way,
+// though it is older than a page of them.
+func TestWhy_Many(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		c := newClock()
+		c.set(minute(0))
+		all := dataflow.Schedule{Overlap: dataflow.OverlapBufferAll, CatchUp: dataflow.CatchUpAll, CatchUpMax: 200}
+		begun, open := make(chan struct{}, 1), make(chan struct{})
+		client := t.onClock(c, scheduled(time.Second, all, func(context.Context) error {
+			begun <- struct{}{}
+			<-open
+			return nil
+		}))
+		c.set(minute(2, 1)) // 121 ticks
+		report, err := client.BeginTick(t.Context())
+		require.NoError(t, err)
+		require.Len(t, report.Fired, 121)
+		receive(t, begun)
+		e, err := client.Why(t.Context(), "f")
+		require.NoError(t, err)
+		require.True(t, e.Running)
+		codes, text := t.causes(client, "f")
+		require.Equal(t, []dataflow.CauseCode{
+			dataflow.CauseRunning, dataflow.CauseBlocked, dataflow.CauseBlocked, dataflow.CauseBlocked, dataflow.CauseBlocked, dataflow.CauseNextTick,
+		}, codes)
+		require.Contains(t, text, "117 more of its runs wait behind these.")
+		require.Equal(t, report.Fired[0].ID, e.Causes[0].RunID)
+		require.Equal(t, report.Fired[1].ID, e.Causes[1].RunID)
+		_, err = client.CancelFlow(t.Context(), "f", "", "")
+		require.NoError(t, err)
+		close(open)
+		t.stop(client)
+	})
+}
+
+// A run whose worker has died is not running.
+func TestWhy_Lost(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		c := newClock()
+		c.set(minute(0))
+		client := t.onClock(c, hb(0, dataflow.Schedule{}))
+		run, err := client.Trigger(t.Context(), "f", &dataflow.TriggerOptions{At: minute(0)})
+		require.NoError(t, err)
+		require.NoError(t, t.exec("update dataflow_run set state = 'in_progress', slot = 0, worker = 'w9', lease_no = 1, attempt = 1, lease_until = run_after"))
+		c.set(minute(10))
+		e, err := client.Why(t.Context(), "f")
+		require.NoError(t, err)
+		require.False(t, e.Running)
+		codes, text := t.causes(client, "f")
+		require.Equal(t, []dataflow.CauseCode{dataflow.CauseLost, dataflow.CauseNoProcess, dataflow.CauseNoSchedule}, codes)
+		require.Contains(t, text, fmt.Sprintf("Run %d was in progress on worker w9, which has not been heard of: its lease ended at 2031-02-03T04:00:00Z (10m0s ago)", run.ID))
 	})
 }
 
