@@ -129,7 +129,8 @@ type Queries interface {
 	// RunActivity counts the runs of a flow that are in progress or wait.
 	RunActivity(ctx context.Context, flowID int64) (*Activity, error)
 	// RunClaim makes a pending run that is due in_progress, if its flow is
-	// active and has a free slot, and moves the sequence number of the slot's
+	// active and has a free slot, and, of a flow with one slot, no run of an earlier
+	// tick waits in the same queue that has not begun, and moves the sequence number of the slot's
 	// checkpoint. It returns nil when the run cannot be claimed. It must be called
 	// in a transaction.
 	RunClaim(ctx context.Context, p *RunClaimParams) (*Claim, error)

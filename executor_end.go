@@ -40,6 +40,7 @@ func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Ru
 		kind = EventRunCancelled
 	}
 	a.report(ctx, run, kind, cause)
+	e.client.wakeNext(context.WithoutCancel(ctx), a)
 	switch kind {
 	case EventRunSucceeded:
 		return run, nil

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -175,6 +177,40 @@ func (c *Client) addJob(ctx context.Context, tx Tx, run *Run, opts river.InsertO
 		return 0, fmt.Errorf("insert River job: %w", err)
 	}
 	return id, nil
+}
+
+// wakeNext gives the run that has waited longest for the end of another one of its
+// flow a River job, because its own is snoozed for a while. As a job too many, that
+// does nothing.
+func (c *Client) wakeNext(ctx context.Context, ended *attempt) {
+	rt, ok := ended.flow.Runtime.(interface{ insertOpts() river.InsertOpts })
+	if !ok {
+		return
+	}
+	err := func() error {
+		runs, err := c.store.RunLive(ctx, ended.flow.ID)
+		if err != nil || len(runs) == 0 {
+			return err
+		}
+		now, err := c.store.Now(ctx)
+		if err != nil {
+			return err
+		}
+		runs = slices.DeleteFunc(runs, func(run *Run) bool {
+			return run.State != RunPending || run.RunAfter.After(now) || run.Queue == "" || run.ID == ended.run.ID
+		})
+		if len(runs) == 0 {
+			return nil
+		}
+		next := slices.MinFunc(runs, func(a, b *Run) int { return a.ScheduledFor.Compare(b.ScheduledFor) })
+		return c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+			_, err := c.addJob(ctx, tx, next, rt.insertOpts())
+			return err
+		})
+	}()
+	if err != nil {
+		ended.log.WarnContext(ctx, "dataflow: the next run could not be woken; it looks by itself in a while", slog.String(logError, err.Error()))
+	}
 }
 
 // wake gives the waiting runs of a flow new River jobs, because those that found

@@ -394,3 +394,36 @@ func TestSchedule_Allow_JobQueue(t *testing.T) {
 		}
 	})
 }
+
+// So it is with River jobs, though those of runs that must wait are snoozed.
+func TestSchedule_BufferAll_JobQueue(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		c := newClock()
+		c.set(minute(0))
+		begun, open := make(chan struct{}, 10), make(chan struct{})
+		source := readFunc(func(context.Context, dataflow.Request[int], func(dataflow.Item[int, int], error) bool) {
+			begun <- struct{}{}
+			<-open
+		})
+		client := t.client(&dataflow.Config{Clock: c.Now, Flows: []*dataflow.Flow{
+			dataflow.NewFlow("f", source, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{Runtime: dataflow.JobQueue{
+				Interval: time.Minute, Schedule: dataflow.Schedule{Overlap: dataflow.OverlapBufferAll, CatchUp: dataflow.CatchUpAll},
+			}}),
+		}})
+		require.NoError(t, client.Register(t.Context()))
+		events, cancel := client.Subscribe(dataflow.EventRunSucceeded)
+		defer cancel()
+		c.set(minute(8))
+		t.started(client)
+		receive(t, begun)
+		require.Eventually(t, func() bool { // the others have found that they must wait
+			return t.number("select count(*) from river_job where state in ('scheduled', 'available') and attempt = 0 and attempted_at is not null") == 7
+		}, patience, 10*time.Millisecond)
+		close(open)
+		for m := range 8 {
+			require.Equal(t, minute(m+1), receive(t, events).Run.ScheduledFor)
+		}
+		require.Greater(t, t.number("select count(*) from river_job"), int64(8), "what ends wakes the next one")
+	})
+}

@@ -49,7 +49,7 @@ func TestExplain(t *testing.T) {
 		"Live":  {text(sqlRunLive), "bigint", "7", []string{"dataflow_run_slot", "dataflow_run_waiting"}},
 		"Lease": {"select id from dataflow_run where state = 'in_progress' and lease_until < $1", "timestamptz", "now()", []string{"dataflow_run_lease"}},
 		"Job":   {text(sqlRunByJob), "bigint", "77", []string{"dataflow_run_job"}},
-		"Claim": {text(sqlRunClaim), "bigint, text, bigint, text, boolean, integer", "20066, 'w', 1, 'v', false, 1", []string{"dataflow_run_pkey", "dataflow_run_slot"}},
+		"Claim": {text(sqlRunClaim), "bigint, text, bigint, text, boolean, integer", "20066, 'w', 1, 'v', false, 1", []string{"dataflow_run_pkey", "dataflow_run_slot", "dataflow_run_waiting"}},
 		"Wait":  {text(sqlRunWaiting), "bigint, text", "7, 'now'", []string{"dataflow_run_waiting"}},
 	} {
 		for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {

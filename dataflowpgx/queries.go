@@ -114,7 +114,8 @@ where flow_id = $1 and (state = 'in_progress' or state = 'pending' and (run_afte
 
 // The unique index on the slot decides between two that claim at once; the count
 // only spares the server's log the usual case. The key is given up, so
-// that another run can wait while this one is worked.
+// that another run can wait while this one is worked. The run of a tick lets that of
+// an earlier one go first, which may wait in the same queue.
 const sqlRunClaim = `
 update {s}dataflow_run r
 set state = 'in_progress',
@@ -129,6 +130,9 @@ set state = 'in_progress',
 from {s}dataflow_flow f
 where r.id = $1 and r.state = 'pending' and r.run_after <= {now} and f.id = r.flow_id and f.state = 'active'
 	and (select count(*) from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress') < $6
+	and not ($6 = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select from {s}dataflow_run o
+		where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = 'schedule' and o.lease_no = 0
+			and o.scheduled_for < r.scheduled_for and o.queue = r.queue))
 returning ` + runColumns
 
 // Moving the sequence number fences off whoever worked the flow before: his next

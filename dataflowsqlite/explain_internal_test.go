@@ -29,7 +29,7 @@ func TestExplain(t *testing.T) {
 		"Live":  {text(sqlRunLive), []string{"dataflow_run_slot", "dataflow_run_waiting", "SEARCH r USING INTEGER PRIMARY KEY"}},
 		"Lease": {"select id from dataflow_run where state = 'in_progress' and lease_until < ?", []string{"dataflow_run_lease"}},
 		"Job":   {text(sqlRunByJob), []string{"dataflow_run_job"}},
-		"Claim": {text(sqlRunClaim), []string{"SEARCH r USING INTEGER PRIMARY KEY", "dataflow_run_slot"}},
+		"Claim": {text(sqlRunClaim), []string{"SEARCH r USING INTEGER PRIMARY KEY", "dataflow_run_slot", "dataflow_run_waiting"}},
 		"Wait":  {text(sqlRunWaiting), []string{"dataflow_run_waiting"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -113,7 +113,8 @@ where flow_id = ? and (state = 'in_progress' or state = 'pending' and (run_after
 
 // The unique index on the slot decides between two that claim at once; the count
 // only spares an error in the usual case. The key is given up, so that
-// another run can wait while this one is worked.
+// another run can wait while this one is worked. The run of a tick lets that of an
+// earlier one go first, which may wait in the same queue.
 const sqlRunClaim = `
 update dataflow_run as r
 set state = 'in_progress',
@@ -127,7 +128,10 @@ set state = 'in_progress',
 	dropped = case when ?5 then 0 else r.dropped end, dead_lettered = case when ?5 then 0 else r.dead_lettered end
 where r.id = ?1 and r.state = 'pending' and r.run_after <= {now}
 	and exists (select 1 from dataflow_flow f where f.id = r.flow_id and f.state = 'active')
-	and (select count(*) from dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress') < json_array_length(?6)`
+	and (select count(*) from dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress') < json_array_length(?6)
+	and not (json_array_length(?6) = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select 1 from dataflow_run o indexed by dataflow_run_waiting
+		where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = 'schedule' and o.lease_no = 0
+			and o.scheduled_for < r.scheduled_for and o.queue = r.queue))`
 
 // Moving the sequence number fences off whoever worked the flow before: his next
 // checkpoint finds no row.

@@ -41,6 +41,8 @@ func callAll(ctx context.Context, q dataflow.Queries) map[string]error {
 	note("RunByJob", err)
 	_, err = q.RunList(ctx, &dataflow.RunListParams{Limit: 1})
 	note("RunList", err)
+	_, err = q.RunLive(ctx, 1)
+	note("RunLive", err)
 	_, err = q.RunDue(ctx, oneEach([]int64{1}), 1)
 	note("RunDue", err)
 	_, err = q.RunClaim(ctx, claimParams(1))

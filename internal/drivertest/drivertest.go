@@ -87,6 +87,7 @@ func groups() []group {
 		{name: "RunInsert", cases: runInsertRules()},
 		{name: "RunJob", cases: runJobRules()},
 		{name: "RunList", cases: runListRules()},
+		{name: "RunLive", cases: runLiveRules()},
 		{name: "RunDue", cases: runDueRules()},
 		{name: "RunClaim", cases: claimRules()},
 		{name: "Race", cases: raceRules()},
