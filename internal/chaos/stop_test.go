@@ -60,9 +60,8 @@ func stopped(t *testing.T, queue bool, point string) {
 	}
 	w := f.stopOne(point)
 	stoppedAt := time.Now()
-	const signs = `select count(*) from chaos_log where event = 'checkpoint'`
-	before := s.number(signs)
-	s.within(lease+6*time.Second, "another worker goes on", func() bool { return s.number(signs) > before })
+	before := s.number(checkpoints)
+	s.within(lease+6*time.Second, "another worker goes on", func() bool { return s.number(checkpoints) > before })
 	t.Logf("another worker went on after %s", time.Since(stoppedAt).Round(time.Millisecond))
 	pause(t.Context(), 3*lease-time.Since(stoppedAt))
 	f.signal(w, syscall.SIGCONT)
