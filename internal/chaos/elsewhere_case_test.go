@@ -101,18 +101,29 @@ func elsewhereAtPoints(t *testing.T, queue bool) {
 	t.Logf("%d runs, %d deaths, %d of %d times a batch was seen in the second database alone", runs, f.starts-2, ahead, wanted)
 }
 
-// A worker is stopped while its transaction in the second database has locked the flow's
-// checkpoint there. Oracle: another worker goes on while it is stopped, which needs that lock;
+// A worker is stopped in its transaction in the second database: before the statement that the
+// fence must keep out when it wakes up, and when it has locked the flow's checkpoint there.
+// Oracle: another worker goes on while it is stopped, which in the second case needs that lock;
 // exact; after it wakes up, the first one commits nothing in either database, and says so once.
 func TestElsewhere_Stopped(t *testing.T) {
 	t.Parallel()
+	for _, point := range []string{"sink/before", "sink/uncommitted"} {
+		t.Run(strings.ReplaceAll(point, "/", " "), func(t *testing.T) {
+			t.Parallel()
+			elsewhereStopped(t, point)
+		})
+	}
+}
+
+func elsewhereStopped(t *testing.T, point string) {
+	t.Helper()
 	const lease = 3 * time.Second
 	rows := int64(20 * 3 * lease / (20 * time.Millisecond))
 	s := newStage(t, onPostgres, []flowSettings{elsewhereFlow(true, rows, rows)})
 	s.start(1)
 	f := newFleet(s, 2, workerSettings{Lease: lease})
 	s.within(30*time.Second, "it works", func() bool { return s.number(checkpoints) > 0 })
-	w := f.stopOne("sink/uncommitted")
+	w := f.stopOne(point)
 	stoppedAt, before := time.Now(), s.number(checkpoints)
 	s.within(takeoverWithin, "another worker goes on", func() bool { return s.number(checkpoints) > before })
 	t.Logf("another worker went on after %s", time.Since(stoppedAt).Round(time.Millisecond))

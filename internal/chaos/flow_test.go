@@ -56,11 +56,11 @@ func (s *flowSettings) flow(p place) *dataflow.Flow {
 	source := numbers{chunk: s.Chunk, limit: s.Limit}
 	switch {
 	case s.Elsewhere:
-		return dataflow.NewFlow(s.Name, source, dataflow.Pipe(s.transform(), s.records()), pgtable.InsertTo[record](p.elsewhere, "chaos_target"), opts)
+		return dataflow.NewFlow(s.Name, source, dataflow.Pipe(s.transform(p.orders), s.records()), pgtable.InsertTo[record](p.elsewhere, "chaos_target"), opts)
 	case s.Follow != noFollow:
-		return dataflow.NewFlow(s.Name, s.Follow.source(p.pool, s.Batch), dataflow.Pipe(s.Follow.numbers(), dataflow.Pipe(s.transform(), s.records())), pgtable.Insert[record]("chaos_target"), opts)
+		return dataflow.NewFlow(s.Name, s.Follow.source(p.pool, s.Batch), dataflow.Pipe(s.Follow.numbers(), dataflow.Pipe(s.transform(p.orders), s.records())), pgtable.Insert[record]("chaos_target"), opts)
 	default:
-		return dataflow.NewFlow(s.Name, source, s.transform(), dataflow.ToTx(appender{kind: p.kind, settings: s, orders: p.orders}), opts)
+		return dataflow.NewFlow(s.Name, source, s.transform(p.orders), dataflow.ToTx(appender{kind: p.kind, settings: s, orders: p.orders}), opts)
 	}
 }
 
@@ -93,7 +93,7 @@ func (s numbers) Read(ctx context.Context, r dataflow.Request[int64]) iter.Seq2[
 	}
 }
 
-func (s *flowSettings) transform() dataflow.Transform[int64, int64] {
+func (s *flowSettings) transform(o *orders) dataflow.Transform[int64, int64] {
 	return dataflow.Batch(func(ctx context.Context, in []int64) ([]int64, error) {
 		for _, n := range in {
 			if n == s.Poison {
@@ -103,6 +103,7 @@ func (s *flowSettings) transform() dataflow.Transform[int64, int64] {
 		if !pause(ctx, s.Pace) {
 			return nil, ctx.Err()
 		}
+		o.reach("transform/after")
 		return in, nil
 	})
 }
