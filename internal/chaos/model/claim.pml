@@ -1,6 +1,6 @@
 /*
  * How a run is claimed, worked and taken over, as the database sees it. See ARCHITECTURE.md,
- * "The model". check.sh says with which settings it is checked.
+ * "How that is shown". check.sh says with which settings it is checked.
  *
  * A transaction takes the locks that its statements take, in their order, and changes what
  * others see when it commits, all at once. What its statements ask is asked while the row is
@@ -25,15 +25,14 @@
 #define LAPSES 1        /* a lease lapses though its worker lives */
 #endif
 #ifndef LOST
-#define LOST 1          /* the answer to a commit is lost, whatever became of it */
+#define LOST 1          /* a commit goes through, and its answer is lost */
 #endif
 #ifndef BREAKS
-#define BREAKS 1        /* the server breaks a transaction whose worker lives */
+#define BREAKS 1        /* a transaction is broken whose worker lives */
 #endif
 #ifndef SLICES
 #define SLICES 1        /* a run is handed over or handed back */
 #endif
-
 #ifndef CANCELS
 #define CANCELS 0       /* somebody cancels a run */
 #endif
