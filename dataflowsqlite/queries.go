@@ -271,3 +271,15 @@ select id, code_version, flows, queues, started_at, seen_at, until
 from dataflow_process where until >= {now} order by id`
 
 const sqlNow = `select {now}`
+
+const sqlDeadLetterInsert = `
+insert into dataflow_dead_letter (flow_id, run_id, stage, key, payload, error, created_at) values (?, ?, ?, ?, ?, ?, {now})`
+
+const sqlDeadLetterList = `
+select l.id, l.flow_id, f.name, l.run_id, l.stage, l.key, l.payload, l.error, l.created_at, l.replayed_at
+from dataflow_dead_letter l join dataflow_flow f on f.id = l.flow_id
+where (?1 = '' or f.name = ?1) and (?2 = 0 or l.run_id = ?2) and (not ?3 or l.replayed_at is null) and (?4 = 0 or l.id < ?4)
+order by l.id desc limit ?5`
+
+const sqlDeadLetterReplayed = `
+update dataflow_dead_letter set replayed_at = {now} where id = ?1 and replayed_at is null`
