@@ -49,12 +49,16 @@ where f.id = $1
 returning ` + flowColumns
 
 // An inactive flow gets no run; neither does a flow with a run that waits under
-// the same key, nor one with a run of the same tick.
+// the same key, nor one with a run of the same tick. A run of that tick which is
+// there already is looked for first: the index alone would have the insert wait for
+// the transaction that ends that run, which may wait for the flow, which whoever
+// fires a tick has locked.
 const sqlRunInsert = `
 with r as (
 	insert into {s}dataflow_run (flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason)
 	select id, $2, $3, coalesce($4, {now}), coalesce($4, {now}), {now}, $5, $6, $7, $8, $9
-	from {s}dataflow_flow where id = $1 and state = 'active'
+	from {s}dataflow_flow where id = $1 and state = 'active' and not exists (
+		select from {s}dataflow_run t where t.flow_id = $1 and t.scheduled_for = $4 and t.trigger = 'schedule' and $2 = 'schedule')
 	on conflict do nothing
 	returning *
 )

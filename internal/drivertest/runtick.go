@@ -17,6 +17,7 @@ func runTickRules() []rule {
 		{name: "OthersUnaffected", run: runTickOthers},
 		{name: "AtOnce", run: runTickAtOnce},
 		{name: "WaitsForCommit", run: runTickWaits},
+		{name: "DoesNotWaitForItsRun", run: runTickDoesNotWait, needs: concurrentWriters},
 		{name: "UniqueIndex", run: runTickIndex},
 	}
 }
@@ -144,6 +145,25 @@ func runTickWaits(t *test) {
 			require.Equal(t, first.ID, second.ID)
 		}
 	}
+}
+
+// Who fires a flow's ticks has locked the flow, for which the end of a run waits. So
+// he must not wait in turn for that run, though the tick be its own.
+func runTickDoesNotWait(t *test) {
+	f := t.flow("orders").ID
+	c := t.claim(t.tick(f, time.Now().Add(-time.Hour)).ID)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	outside := func() (*dataflow.Run, error) { return t.store.RunInsert(ctx, tickParams(f, c.Run.ScheduledFor)) }
+	require.NoError(t, inTx(ctx, t.store, func(ctx context.Context, q dataflow.Queries) error {
+		_, err := q.RunEnd(ctx, ending(c, dataflow.RunSuccess))
+		require.NoError(t, err)
+		run, err := outside()
+		require.NoError(t, err, "it waits for the run to end")
+		require.True(t, run.Coalesced)
+		require.Equal(t, c.Run, uncoalesced(run))
+		return nil
+	}))
 }
 
 func uncoalesced(run *dataflow.Run) *dataflow.Run {
