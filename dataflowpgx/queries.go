@@ -70,7 +70,7 @@ where r.flow_id = $1 and r.unique_key = $2 and r.state = 'pending' and f.state =
 
 const sqlRunByTick = `
 select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
-where r.flow_id = $1 and r.scheduled_for = $2 and r.trigger = 'schedule'`
+where r.flow_id = $1 and r.scheduled_for = $2 and r.trigger = 'schedule' and f.state = 'active'`
 
 const sqlRunSetJob = `update {s}dataflow_run set river_job_id = $2, queue = $3 where id = $1`
 

@@ -64,7 +64,7 @@ where r.flow_id = ? and r.unique_key = ? and r.state = 'pending' and f.state = '
 
 const sqlRunByTick = `
 select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
-where r.flow_id = ? and r.scheduled_for = ? and r.trigger = 'schedule'`
+where r.flow_id = ? and r.scheduled_for = ? and r.trigger = 'schedule' and f.state = 'active'`
 
 const sqlRunSetJob = `update dataflow_run set river_job_id = ?2, queue = ?3 where id = ?1`
 

@@ -15,6 +15,7 @@ func runTickRules() []rule {
 	return []rule{
 		{name: "OnceForEver", run: runTickOnce},
 		{name: "OthersUnaffected", run: runTickOthers},
+		{name: "Inactive", run: runTickInactive},
 		{name: "AtOnce", run: runTickAtOnce},
 		{name: "WaitsForCommit", run: runTickWaits},
 		{name: "DoesNotWaitForItsRun", run: runTickDoesNotWait, needs: concurrentWriters},
@@ -90,6 +91,20 @@ func runTickOthers(t *test) {
 	}
 	require.Len(t, seen, 8)
 	require.False(t, t.tick(f, at.Add(time.Millisecond)).Coalesced)
+}
+
+func runTickInactive(t *test) {
+	f := t.flow("orders").ID
+	past := time.Now().Add(-time.Hour)
+	t.end(ending(t.claim(t.tick(f, past).ID), dataflow.RunSuccess))
+	t.tick(f, tickAt(1))
+	t.setState(f, dataflow.FlowInactive)
+	t.unchanged(func() {
+		for _, at := range []time.Time{past, tickAt(1), tickAt(2)} {
+			_, err := t.store.RunInsert(t.Context(), tickParams(f, at))
+			require.ErrorIs(t, err, dataflow.ErrNotFound)
+		}
+	})
 }
 
 // Of processes that add the run of one tick at once, one does, also if they have
