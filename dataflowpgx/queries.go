@@ -162,26 +162,28 @@ from {s}dataflow_flow f
 where r.id = $1 and r.lease_no = $2 and r.state = 'in_progress' and f.id = r.flow_id
 returning ` + runColumns
 
-// After so many failures in a row, ticks start no runs; it returns whether that has
-// just happened. Each failure puts off the next probe.
+// Locks the flow for the note that is taken of it next. It is a statement of its own:
+// a statement that locks a row and then updates it goes back to the version that it
+// has seen first, for which others may queue who wait for the lock.
+const sqlFlowTripped = `select tripped_at is not null from {s}dataflow_flow where id = $1 for no key update`
+
+// After so many failures in a row, ticks start no runs; it returns whether that is so
+// now. Each failure puts off the next probe.
 const sqlFlowNote = `
-with before as (
-	select id, tripped_at, $2 = 'failed' and pause_after > 0 and failures + 1 >= pause_after as trips
-	from {s}dataflow_flow where id = $1 for no key update
-)
 update {s}dataflow_flow f
 set last_run_at = {now}, last_error = case when $2 = 'cancelled' then f.last_error else $3 end,
 	last_success_at = case when $2 = 'success' then {now} else f.last_success_at end,
 	failures = case $2 when 'success' then 0 when 'failed' then f.failures + 1 else f.failures end,
-	tripped_at = case when $2 = 'success' then null when b.trips then coalesce(f.tripped_at, {now}) else f.tripped_at end,
+	tripped_at = case when $2 = 'success' then null
+		when $2 = 'failed' and f.pause_after > 0 and f.failures + 1 >= f.pause_after then coalesce(f.tripped_at, {now}) else f.tripped_at end,
 	tripped_reason = case when $2 = 'success' then ''
-		when b.trips then format('%s runs have failed in a row, the last of them, run %s, with: %s', f.failures + 1, $4::bigint, $3::text)
-		else f.tripped_reason end,
+		when $2 = 'failed' and f.pause_after > 0 and f.failures + 1 >= f.pause_after
+		then format('%s runs have failed in a row, the last of them, run %s, with: %s', f.failures + 1, $4::bigint, $3::text) else f.tripped_reason end,
 	probe_at = case when $2 = 'success' then null
-		when b.trips then case when f.probe_after > 0 then {now} + f.probe_after * interval '1 microsecond' end
-		else f.probe_at end
-from before b where f.id = b.id
-returning f.tripped_at is not null and b.tripped_at is null`
+		when $2 = 'failed' and f.pause_after > 0 and f.failures + 1 >= f.pause_after
+		then case when f.probe_after > 0 then {now} + f.probe_after * interval '1 microsecond' end else f.probe_at end
+where f.id = $1
+returning f.tripped_at is not null`
 
 // A run that another transaction has locked is left out: that is its checkpoint,
 // which renews the lease too. Waiting for it would keep the other runs waiting.

@@ -98,6 +98,7 @@ func groups() []group {
 		{name: "RunClaim", cases: claimRules()},
 		{name: "Slot", cases: slotRules()},
 		{name: "Race", cases: raceRules()},
+		{name: "LockOrder", cases: lockOrderRules()},
 		{name: "RunCheckpoint", cases: checkpointRules()},
 		{name: "Cursor", cases: cursorRules()},
 		{name: "RunEnd", cases: endRules()},
