@@ -287,7 +287,11 @@ values ($1, $2, $3, $4, {now}, {now}, {now} + $5::bigint * interval '1 microseco
 on conflict (id) do update set code_version = excluded.code_version, flows = excluded.flows, queues = excluded.queues,
 	seen_at = excluded.seen_at, until = excluded.until`
 
-const sqlProcessSweep = `delete from {s}dataflow_process where until < {now} - interval '1 day'`
+// One that comes back in this moment is left alone: if each of two that do so removed
+// the other, they would wait for each other.
+const sqlProcessSweep = `
+delete from {s}dataflow_process where id in (
+	select id from {s}dataflow_process where until < {now} - interval '1 day' for update skip locked)`
 
 const sqlProcessGone = `delete from {s}dataflow_process where id = $1`
 

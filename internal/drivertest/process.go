@@ -1,6 +1,7 @@
 package drivertest
 
 import (
+	"context"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -16,6 +17,8 @@ func processRules() []rule {
 		{name: "NoQueues", run: processNoQueues},
 		{name: "Gone", run: processGone},
 		{name: "Swept", run: processSwept},
+		{name: "Revived", run: processRevived},
+		{name: "DoesNotWait", run: processDoesNotWait, needs: concurrentWriters},
 	}
 }
 
@@ -110,5 +113,37 @@ func processSwept(t *test) {
 	clock.advance(time.Millisecond)
 	t.seen(dataflow.Process{ID: "b"}, time.Hour)
 	require.EqualValues(t, 1, t.number("select count(*) from dataflow_process"))
+	t.requireAlive("b")
+}
+
+// One that was silent for long, because its machine slept, is the same as before.
+func processRevived(t *test) {
+	clock := t.clocked()
+	started := clock.Now()
+	t.seen(dataflow.Process{ID: "a"}, time.Minute)
+	now := clock.advance(30 * 24 * time.Hour)
+	t.seen(dataflow.Process{ID: "a"}, time.Minute)
+	t.requireAlive("a")
+	t.requireTime(started, &t.processes()[0].StartedAt)
+	t.requireTime(now, &t.processes()[0].SeenAt)
+}
+
+// Processes that wake up together, and find each other dead, do not wait for each
+// other.
+func processDoesNotWait(t *test) {
+	clock := t.clocked()
+	one, two := &dataflow.Process{ID: "a"}, &dataflow.Process{ID: "b"}
+	t.seen(*one, time.Minute)
+	t.seen(*two, time.Minute)
+	clock.advance(48 * time.Hour)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	outside := func() error { return t.store.ProcessSeen(ctx, two, time.Hour) }
+	require.NoError(t, t.store.InTx(ctx, func(ctx context.Context, _ dataflow.Tx) error {
+		_, err := t.db.ExecTx(ctx, "update dataflow_process set code_version = 'v2' where id = 'a'")
+		require.NoError(t, err)
+		require.NoError(t, outside(), "it waits for the other")
+		return nil
+	}))
 	t.requireAlive("b")
 }
