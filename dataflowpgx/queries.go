@@ -242,8 +242,10 @@ from {s}dataflow_flow f
 where r.id = $1 and r.state in ('pending', 'in_progress') and f.id = r.flow_id
 returning ` + runColumns
 
-// Not "for update", which would keep runs of the flow from being added meanwhile.
-const sqlFlowLock = `select ` + flowColumns + `, {now} from {s}dataflow_flow f where f.id = $1 for no key update`
+// Not "for update", which would keep runs of the flow from being added meanwhile. The
+// transaction may have begun before another one handled ticks of the flow; what is
+// decided after that has to be later.
+const sqlFlowLock = `select ` + flowColumns + `, {clock} from {s}dataflow_flow f where f.id = $1 for no key update`
 
 const sqlFlowDue = `
 select ` + flowColumns + `, {now} from {s}dataflow_flow f
@@ -258,7 +260,7 @@ from {s}dataflow_flow where id = any($1) and (next_run_at is not null or probe_a
 const sqlFlowPlan = `
 update {s}dataflow_flow
 set next_run_at = $2, probe_at = $3, schedule = coalesce($4, schedule),
-	schedule_at = case when $5 then {now} else schedule_at end
+	schedule_at = case when $5 then {clock} else schedule_at end
 where id = $1`
 
 // The last entry is extended, if it has the same reason, is of the same ticks, and
@@ -273,7 +275,7 @@ where t.id = (select id from {s}dataflow_tick where flow_id = $1 order by last_a
 		where r.flow_id = $1 and r.trigger = 'schedule' and r.scheduled_for > t.last_at and r.scheduled_for < $2)`
 
 const sqlTickInsert = `
-insert into {s}dataflow_tick (flow_id, first_at, last_at, ticks, reason, created_at) values ($1, $2, $3, $4, $5, {now})`
+insert into {s}dataflow_tick (flow_id, first_at, last_at, ticks, reason, created_at) values ($1, $2, $3, $4, $5, {clock})`
 
 const sqlTickList = `
 select t.id, t.flow_id, f.name, t.first_at, t.last_at, t.ticks, t.reason, t.created_at

@@ -20,6 +20,7 @@ func flowPlanRules() []rule {
 		{name: "KeptByUpsert", run: flowPlanKept},
 		{name: "Lock", run: flowLock},
 		{name: "LockKeepsOthersOut", run: flowLockKeepsOut},
+		{name: "LockTellsTheTimeThen", run: flowLockTime, needs: concurrentWriters},
 		{name: "LockLetsRunsGoOn", run: flowLockLetsRuns, needs: concurrentWriters},
 	}
 }
@@ -154,6 +155,29 @@ func flowLockKeepsOut(t *test) {
 	})
 	require.NoError(t, errors.Join(errs...))
 	t.sameJSON(raw("%d", 4*t.rounds()), t.flowByID(f).ScheduleJSON)
+}
+
+// The time that comes with a locked flow is behind all that others have done to it,
+// though the transaction may have begun before that. Otherwise ticks that have been
+// handled would be planned again.
+func flowLockTime(t *test) {
+	f := t.planned("orders", time.Now().Add(-time.Hour), time.Time{})
+	outside := func() time.Time {
+		_, now := t.flowDue(t.Context(), f)
+		t.skip(f, now.Add(-time.Hour), now, 60, dataflow.SkipOverlap)
+		return now
+	}
+	require.NoError(t, inTx(t.Context(), t.store, func(ctx context.Context, q dataflow.Queries) error {
+		_, err := q.FlowByID(ctx, f)
+		require.NoError(t, err)
+		handled := outside()
+		_, now, err := q.FlowLock(ctx, f)
+		require.NoError(t, err)
+		require.False(t, now.Before(handled), "%s is before %s", now, handled)
+		return q.FlowPlan(ctx, &dataflow.FlowPlanParams{ID: f, Replanned: true})
+	}))
+	old := t.skipped(dataflow.TickListParams{})[0]
+	require.True(t, old.CreatedAt.Before(t.flowByID(f).ScheduleAt), "what was skipped before is of the old ticks")
 }
 
 // Runs of a locked flow are added and claimed, and make checkpoints, as ever.
