@@ -61,6 +61,7 @@ func runTickOnce(t *test) {
 	f := t.flow("orders").ID
 	at := time.Now().Add(-30 * 24 * time.Hour).Truncate(time.Minute)
 	for i, state := range []dataflow.RunState{dataflow.RunSuccess, dataflow.RunFailed, dataflow.RunCancelled, dataflow.RunPending} {
+		t.insert(dataflow.RunInsertParams{FlowID: f, At: at.Add(time.Duration(i) * time.Minute)}) // not the tick's
 		run := t.tick(f, at.Add(time.Duration(i)*time.Minute))
 		require.False(t, run.Coalesced, "another tick is another run")
 		require.Equal(t, dataflow.TriggerSchedule, run.Trigger)

@@ -217,6 +217,7 @@ func tickPages(t *test) {
 		for page := t.skipped(p); len(page) > 0; page = t.skipped(p) {
 			require.LessOrEqual(t, len(page), limit)
 			got = append(got, page...)
+			require.LessOrEqual(t, len(got), len(want), "pages of %d", limit)
 			p.Before = got[len(got)-1].ID
 		}
 		require.Equal(t, want, got, "pages of %d", limit)
