@@ -45,9 +45,11 @@ func TestOpen_Contract(t *testing.T) {
 	t.Parallel()
 	connectortest.TestSource(t, connectortest.SourceConfig[pair, csvfile.Cursor]{
 		Make: func(t *testing.T, rows []pair) dataflow.Source[pair, csvfile.Cursor] {
+			t.Helper()
 			return csvfile.Open[pair](write(t, text(rows, -1)), nil)
 		},
 		MakeBad: func(t *testing.T, rows []pair, at int) dataflow.Source[pair, csvfile.Cursor] {
+			t.Helper()
 			return csvfile.Open[pair](write(t, text(rows, at)), nil)
 		},
 		Rows: pairs,
