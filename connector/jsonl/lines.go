@@ -82,7 +82,6 @@ func (s *source[T]) file(ctx context.Context, name string, at Cursor, each func(
 		}
 		at.Line, at.Offset = at.Line+1, in.Offset
 		l.at = at
-		f.Forget(in.Offset)
 		if !l.tooLong && len(bytes.TrimSpace(l.text)) == 0 {
 			continue
 		}

@@ -61,7 +61,7 @@ func newSource[T any](place files.Place, opts *Options) *source[T] {
 }
 
 func (s *source[T]) Validate() error {
-	return errors.Join(s.place.Validate("jsonl"), s.opts.validate())
+	return errors.Join(s.place.Validate("JSON lines file"), s.opts.validate())
 }
 
 func (s *source[T]) Describe() dataflow.Description {
@@ -110,7 +110,11 @@ func (s stream[T]) Describe() dataflow.Description {
 func (s stream[T]) Read(ctx context.Context, _ dataflow.Request[dataflow.NoCursor]) iter.Seq2[dataflow.Item[T, dataflow.NoCursor], error] {
 	return func(yield func(dataflow.Item[T, dataflow.NoCursor], error) bool) {
 		for item, err := range s.source.Read(ctx, dataflow.Request[Cursor]{}) {
-			if !yield(dataflow.Item[T, dataflow.NoCursor]{Value: item.Value, Key: item.Cursor.String()}, err) {
+			streamed := dataflow.Item[T, dataflow.NoCursor]{Value: item.Value}
+			if item.Resume { // it is a record, good or bad
+				streamed.Key = item.Cursor.String()
+			}
+			if !yield(streamed, err) {
 				return
 			}
 		}

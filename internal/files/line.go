@@ -8,6 +8,7 @@ import (
 
 // Lines reads a file line by line.
 type Lines struct {
+	f    *File
 	r    *bufio.Reader
 	max  int64
 	long []byte // a line that the buffer cannot hold
@@ -22,7 +23,7 @@ var ErrTooLong = errors.New("line is too long")
 // NewLines reads the lines of f from offset on. One of more than limit bytes is
 // ErrTooLong.
 func NewLines(f *File, offset, limit int64) *Lines {
-	return &Lines{r: bufio.NewReaderSize(f.From(offset), chunk), max: limit, Offset: offset}
+	return &Lines{f: f, r: bufio.NewReaderSize(f.From(offset), chunk), max: limit, Offset: offset}
 }
 
 // Next returns the next line without its line break, good until the following
@@ -33,6 +34,7 @@ func (l *Lines) Next() ([]byte, error) {
 	for {
 		part, err := l.r.ReadSlice('\n')
 		l.Offset += int64(len(part))
+		l.f.Forget(l.Offset)
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) && !errors.Is(err, io.EOF) {
 			return nil, err
 		}

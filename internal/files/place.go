@@ -68,8 +68,8 @@ func Reader(r io.Reader) Place {
 // Many reports whether there may be several files, which a cursor must name.
 func (p Place) Many() bool { return p.many }
 
-// Validate returns what is wrong with the place. ext is for the example.
-func (p Place) Validate(ext string) error {
+// Validate returns what is wrong with the place. noun says what its files are.
+func (p Place) Validate(noun string) error {
 	wrong := func(field, reason string, args ...any) error {
 		return &dataflow.ConfigError{Field: field, Reason: fmt.Sprintf(reason, args...)}
 	}
@@ -77,9 +77,9 @@ func (p Place) Validate(ext string) error {
 	case p.isFS && p.fsys == nil:
 		return wrong("FS", "it is nil: use os.DirFS or an embed.FS")
 	case p.many && p.name == "":
-		return wrong("Pattern", "it is empty: give a pattern such as \"in/*.%s\"", ext)
+		return wrong("Pattern", "it is empty: give a pattern of %ss, such as \"in/*\"", noun)
 	case p.name == "":
-		return wrong("Path", "it is empty: give the path of a file")
+		return wrong("Path", "it is empty: give the path of a %s", noun)
 	}
 	if p.many {
 		if _, err := path.Match(p.name, ""); err != nil {

@@ -6,14 +6,18 @@ import (
 )
 
 // StaleError says why a cursor does not fit a file any more.
-type StaleError struct{ Reason string }
+type StaleError struct {
+	Reason string
+	// Cut is true if the file is shorter than it was.
+	Cut bool
+}
 
 func (e *StaleError) Error() string {
 	return e.Reason + ". To read the file from its beginning, give the flow a new name or reset its cursor"
 }
 
-func stale(reason string, args ...any) error {
-	return &StaleError{Reason: fmt.Sprintf(reason, args...)}
+func stale(isCut bool, reason string, args ...any) error {
+	return &StaleError{Reason: fmt.Sprintf(reason, args...), Cut: isCut}
 }
 
 // Resume checks as far as is cheap that the file still is what was read up to a
@@ -30,7 +34,7 @@ func (f *File) Resume(offset, line, lastLine int64) (int64, error) {
 	}
 	if len(around) == 0 {
 		size, err := f.Size()
-		return 0, errors.Join(err, stale("the file has %d bytes, but was read up to byte %d (line %d): it was cut or replaced", size, offset, line))
+		return 0, errors.Join(err, stale(true, "the file has %d bytes, but was read up to byte %d (line %d): it was cut or replaced", size, offset, line))
 	}
 	behind := string(around[1:])
 	switch {
@@ -43,5 +47,5 @@ func (f *File) Resume(offset, line, lastLine int64) (int64, error) {
 	case behind == "\r\n", behind == "\r":
 		return offset + int64(len(behind)), nil
 	}
-	return 0, stale("line %d was changed after it was read: no line ends at byte %d any more", lastLine, offset)
+	return 0, stale(false, "line %d was changed after it was read: no line ends at byte %d any more", lastLine, offset)
 }
