@@ -38,10 +38,9 @@ func Seq[T any](seq iter.Seq2[T, error]) dataflow.Source[T, dataflow.NoCursor] {
 }
 
 // Next returns a source that calls next for each record, until it returns
-// [io.EOF]. What next begins with is up to it: a run that is tried again goes on
-// where next is, so that the records of a batch that failed are lost, and so it is
-// for records whose loss does no harm, or that next gets again. next must return
-// when ctx is done. A *[dataflow.RecordError] is of one bad record.
+// [io.EOF]. Where it begins is up to next: if that goes on where it was, in the next
+// run or attempt, the records of a batch that failed are lost. next must return when
+// ctx is done. A *[dataflow.RecordError] is of one bad record.
 func Next[T any](next func(ctx context.Context) (T, error)) dataflow.Source[T, dataflow.NoCursor] {
 	if next == nil {
 		return Func[T](nil)
@@ -67,8 +66,8 @@ func Next[T any](next func(ctx context.Context) (T, error)) dataflow.Source[T, d
 
 // Chan returns a source that reads what is sent on ch, until it is closed: one run
 // reads for as long as that takes. At most once: a record that was received is
-// gone, and so lost if its batch fails. Use [dataflow.FlowOptions] to let no attempt
-// follow, or send what must not be lost through a table.
+// gone, and so lost if its batch fails. What must not be lost should go through a
+// table.
 //
 // A record's key is its number among all that were received of ch, "row 1" and so
 // on, also over several runs.
