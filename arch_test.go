@@ -26,6 +26,7 @@ var arrows = map[string][]string{
 	"connector/jsonl":         {"", "internal/files"},
 	"internal/files":          {""},
 	"connector/csvfile":       {"", "internal/files"},
+	"connector":               {}, // its README, and that README's code as a test
 	"connector/connectortest": {""},
 	"connector/memory":        {""},
 	"connector/pgtable":       {"", "dataflowpgx", "internal/rowmap"},
