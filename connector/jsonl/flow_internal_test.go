@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,7 +33,7 @@ func (s *cutSink) WriteFenced(ctx context.Context, b dataflow.FencedBatch[row]) 
 		if err != nil {
 			return err
 		}
-		_, err = f.WriteString(`{"n":7,"te`)
+		_, err = f.WriteString(strings.Repeat(`{"n":7,"text":"torn"}`+"\n", 100) + `{"n":`)
 		return errors.Join(errCut, err, f.Close())
 	}
 	if err := s.appendSink.WriteFenced(ctx, b); err != nil {

@@ -38,7 +38,7 @@ func TestKilled(t *testing.T) {
 	fence, err := strconv.ParseInt(os.Getenv(killFence), 10, 64)
 	require.NoError(t, err)
 	a := appender(path)
-	ctx := context.Background() //nolint:usetesting // it ends with the process
+	ctx := context.Background()
 	state, err := a.Claim(ctx, "f", fence)
 	require.NoError(t, err)
 	next := number(t, state)
