@@ -77,6 +77,9 @@ type RecordError struct {
 	Key string
 	// Raw is the record as it was read, as far as it is known. It may be nil.
 	Raw json.RawMessage
+	// Read is how many records the run has read, those of the record's batch
+	// included. The engine sets it.
+	Read int64
 	// Err is the cause.
 	Err error
 }

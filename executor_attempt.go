@@ -75,24 +75,25 @@ func (a *attempt) from() json.RawMessage {
 // commit writes and checkpoints a batch in one transaction. When the slice is
 // over, the run's next job is in that transaction too, and the error is
 // errSliceOver.
-func (a *attempt) commit(ctx context.Context, cursor json.RawMessage, delta Counters, write func(ctx context.Context) error) error {
+func (a *attempt) commit(ctx context.Context, cursor json.RawMessage, delta *Counters, write func(ctx context.Context, tx Tx, q Queries) error) error {
 	p := &RunCheckpointParams{
 		RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.run.LeaseNumber, Slot: a.run.Slot,
-		Seq: a.seq, From: a.from(), Cursor: cursor, Delta: delta, Total: a.total, Lease: a.client.config.Lease,
+		Seq: a.seq, From: a.from(), Cursor: cursor, Total: a.total, Lease: a.client.config.Lease,
 	}
 	over := a.sliceOver()
 	var status LeaseStatus
 	var next *Run
 	err := a.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
-		if write != nil {
-			if err := write(ctx); err != nil {
-				return err
-			}
-		}
 		q, err := a.client.store.With(tx)
 		if err != nil {
 			return err
 		}
+		if write != nil {
+			if err := write(ctx, tx, q); err != nil {
+				return err
+			}
+		}
+		p.Delta = *delta
 		if status, err = q.RunCheckpoint(ctx, p); err != nil {
 			return fmt.Errorf("checkpoint: %w", err)
 		}
@@ -108,7 +109,7 @@ func (a *attempt) commit(ctx context.Context, cursor json.RawMessage, delta Coun
 		a.leaving.Store(false)
 		return err
 	}
-	a.progress(cursor, delta)
+	a.progress(cursor, *delta)
 	switch {
 	case status.CancelRequested:
 		return errCancelled
@@ -249,7 +250,7 @@ const (
 )
 
 // commitAgain commits a batch, and again if another transaction was in the way.
-func (a *attempt) commitAgain(ctx context.Context, cursor json.RawMessage, delta Counters, write func(ctx context.Context) error) error {
+func (a *attempt) commitAgain(ctx context.Context, cursor json.RawMessage, delta *Counters, write func(ctx context.Context, tx Tx, q Queries) error) error {
 	for try := 0; ; try++ {
 		err := a.commit(ctx, cursor, delta, write)
 		if err == nil || try == conflictTries || a.client.store.Classify(err) != FaultConflict {

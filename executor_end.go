@@ -76,7 +76,7 @@ func (e *FlowExecutor) endSurely(ctx context.Context, p *RunEndParams) (*Run, er
 		if errors.Is(err, ErrFenced) {
 			return nil, nil //nolint:nilnil // no longer the claim's
 		}
-		if err == nil || e.client.store.Classify(err) == FaultOther {
+		if err == nil || !e.client.store.Classify(err).Passes() {
 			return run, err
 		}
 		lost = true

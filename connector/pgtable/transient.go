@@ -31,5 +31,5 @@ func transient(ctx context.Context, pool *pgxpool.Pool, err error) error {
 // passes asks the driver of Postgres, which need not be the client's.
 func passes(pool *pgxpool.Pool, err error) bool {
 	store, serr := dataflowpgx.New(pool).Store(dataflow.StoreOptions{})
-	return serr == nil && store.Classify(err) != dataflow.FaultOther
+	return serr == nil && store.Classify(err).Passes()
 }
