@@ -28,6 +28,7 @@ var arrows = map[string][]string{
 	"internal/migration":  {},
 	"internal/rowmap":     {""},
 	"internal/chaos":      {},
+	"internal/week":       {},
 	"internal/dbtest":     {},
 	"internal/drivertest": {""},
 	"internal/schedule":   {},
