@@ -76,19 +76,14 @@ func (c *Client) CancelFlow(ctx context.Context, name, actor, reason string) ([]
 // that run may be another process's, which has died.
 func (c *Client) cancelOthers(ctx context.Context) error {
 	c.mu.Lock()
-	var flows []*Flow
-	for _, f := range c.byID {
+	var ids []int64
+	for id, f := range c.byID {
 		if f.Runtime.Settings().Schedule.Overlap == OverlapCancelOther {
-			flows = append(flows, f)
+			ids = append(ids, id)
 		}
 	}
 	c.mu.Unlock()
-	for _, f := range flows {
-		if err := c.cancelOlder(ctx, f); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.cancelOlder(ctx, ids)
 }
 
 // cancelFor is cancelOthers for a flow of which a run has just been started.
@@ -96,23 +91,24 @@ func (c *Client) cancelFor(ctx context.Context, f *Flow) error {
 	if f.Runtime.Settings().Schedule.Overlap != OverlapCancelOther {
 		return nil
 	}
-	return c.cancelOlder(ctx, f)
+	return c.cancelOlder(ctx, []int64{f.ID})
 }
 
-func (c *Client) cancelOlder(ctx context.Context, f *Flow) error {
-	runs, err := c.store.RunList(ctx, &RunListParams{Flow: f.Name, States: []RunState{RunPending, RunInProgress}, Limit: maxPage})
+func (c *Client) cancelOlder(ctx context.Context, flowIDs []int64) error {
+	if len(flowIDs) == 0 {
+		return nil
+	}
+	runs, err := c.store.RunActive(ctx, flowIDs)
 	if err != nil {
 		return err
 	}
-	var newest *Run
+	newest := make(map[int64]*Run, len(flowIDs))
 	for _, run := range runs { // newest first
 		switch {
-		case run.State == RunPending && run.LeaseNumber == 0 && run.RunAfter.After(c.now()):
-			// It is for later.
-		case newest == nil:
-			newest = run
+		case newest[run.FlowID] == nil:
+			newest[run.FlowID] = run
 		case run.CancelRequestedAt == nil:
-			reason := fmt.Sprintf("run %d takes its place", newest.ID)
+			reason := fmt.Sprintf("run %d takes its place", newest[run.FlowID].ID)
 			if _, err := c.Cancel(ctx, run.ID, "schedule", reason); err != nil && !errors.Is(err, ErrRunFinished) {
 				return err
 			}

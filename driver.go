@@ -125,6 +125,8 @@ type Queries interface {
 	RunDue(ctx context.Context, flows []FlowSlots, limit int) ([]*Run, error)
 	// RunActivity counts the runs of a flow that are in progress or wait.
 	RunActivity(ctx context.Context, flowID int64) (*Activity, error)
+	// RunActive returns the runs of flows that RunActivity counts, newest first.
+	RunActive(ctx context.Context, flowIDs []int64) ([]*Run, error)
 	// RunClaim makes a pending run that is due in_progress, if its flow is
 	// active and has a free slot, and moves the sequence number of the slot's
 	// checkpoint. It returns nil when the run cannot be claimed. It must be called

@@ -50,6 +50,9 @@ func TestExplain(t *testing.T) {
 		"Job":   {text(sqlRunByJob), "bigint", "77", []string{"dataflow_run_job"}},
 		"Claim": {text(sqlRunClaim), "bigint, text, bigint, text, boolean, integer", "20066, 'w', 1, 'v', false, 1", []string{"dataflow_run_pkey", "dataflow_run_slot"}},
 		"Wait":  {text(sqlRunWaiting), "bigint, text", "7, 'now'", []string{"dataflow_run_waiting"}},
+
+		"Activity": {text(sqlRunActivity), "bigint", "7", []string{"dataflow_run_slot", "dataflow_run_waiting"}},
+		"Active":   {text(sqlRunActive), "bigint[]", "array[7, 8, 9]", []string{"dataflow_run_slot", "dataflow_run_waiting"}},
 	} {
 		for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
 			t.Run(name+"/"+mode, func(t *testing.T) {

@@ -102,6 +102,12 @@ select count(*) filter (where state = 'in_progress'),
 from {s}dataflow_run
 where flow_id = $1 and (state = 'in_progress' or state = 'pending' and (run_after <= {now} or lease_no > 0))`
 
+// It has the same condition.
+const sqlRunActive = `
+select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+where r.flow_id = any($1) and (r.state = 'in_progress' or r.state = 'pending' and (r.run_after <= {now} or r.lease_no > 0))
+order by r.id desc`
+
 // The unique index on the slot decides between two that claim at once; the count
 // only spares the server's log the usual case. The key is given up, so
 // that another run can wait while this one is worked.

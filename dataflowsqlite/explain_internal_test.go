@@ -30,6 +30,9 @@ func TestExplain(t *testing.T) {
 		"Job":   {text(sqlRunByJob), []string{"dataflow_run_job"}},
 		"Claim": {text(sqlRunClaim), []string{"SEARCH r USING INTEGER PRIMARY KEY", "dataflow_run_slot"}},
 		"Wait":  {text(sqlRunWaiting), []string{"dataflow_run_waiting"}},
+
+		"Activity": {text(sqlRunActivity), []string{"dataflow_run_slot", "dataflow_run_waiting"}},
+		"Active":   {text(sqlRunActive), []string{"dataflow_run_slot", "dataflow_run_waiting", "SEARCH r USING INTEGER PRIMARY KEY"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -78,6 +78,14 @@ func (q *queries) RunActivity(ctx context.Context, flowID int64) (*dataflow.Acti
 	return &a, err
 }
 
+func (q *queries) RunActive(ctx context.Context, flowIDs []int64) ([]*dataflow.Run, error) {
+	ids, err := jsonArray(flowIDs)
+	if err != nil {
+		return nil, err
+	}
+	return collect(ctx, q, scanRun, sqlRunActive, ids)
+}
+
 func (q *queries) ProcessSeen(ctx context.Context, p *dataflow.Process, ttl time.Duration) error {
 	flows, err := jsonArray(p.Flows)
 	if err != nil {

@@ -43,6 +43,8 @@ func callAll(ctx context.Context, q dataflow.Queries) map[string]error {
 	note("RunList", err)
 	_, err = q.RunDue(ctx, oneEach([]int64{1}), 1)
 	note("RunDue", err)
+	_, err = q.RunActive(ctx, []int64{1})
+	note("RunActive", err)
 	_, err = q.RunClaim(ctx, claimParams(1))
 	note("RunClaim", err)
 	status, err := q.RunCheckpoint(ctx, &dataflow.RunCheckpointParams{RunID: 1, FlowID: 1, Cursor: json.RawMessage("1")})

@@ -88,6 +88,7 @@ func groups() []group {
 		{name: "RunJob", cases: runJobRules()},
 		{name: "RunList", cases: runListRules()},
 		{name: "RunDue", cases: runDueRules()},
+		{name: "RunActive", cases: runActiveRules()},
 		{name: "RunClaim", cases: claimRules()},
 		{name: "Race", cases: raceRules()},
 		{name: "RunCheckpoint", cases: checkpointRules()},
