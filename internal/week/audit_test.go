@@ -58,7 +58,9 @@ func (w *week) audit() {
 		w.did["ticks "+string(reason)] = n
 	}
 	for _, reason := range []dataflow.SkipReason{fired, dataflow.SkipOverlap, dataflow.SkipPaused, dataflow.SkipDisabled, dataflow.SkipMissed, dataflow.SkipWindow} {
-		require.Positive(w, counts[reason], "no tick was %s: the week was too quiet", reason)
+		if len(w.models) >= 200 || reason == fired || reason == dataflow.SkipMissed {
+			require.Positive(w, counts[reason], "no tick was %s: the week was too quiet", reason)
+		}
 	}
 }
 

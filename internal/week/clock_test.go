@@ -20,6 +20,7 @@ type clock struct {
 type waiter struct {
 	until time.Time
 	life  *life
+	flow  string
 	free  chan struct{} // closed when it is over
 
 	stopped bool // by the process; set before free is closed
@@ -74,8 +75,8 @@ func (c *clock) leave(l *life) {
 }
 
 // wait waits until a time, or until the process stops.
-func (c *clock) wait(ctx context.Context, l *life, until time.Time) error {
-	w := &waiter{until: until, life: l, free: make(chan struct{})}
+func (c *clock) wait(ctx context.Context, l *life, flow string, until time.Time) error {
+	w := &waiter{until: until, life: l, flow: flow, free: make(chan struct{})}
 	c.mu.Lock()
 	if !until.After(c.now) {
 		c.mu.Unlock()
@@ -121,6 +122,19 @@ func (c *clock) still() (int, bool) {
 		}
 	}
 	return n, n == c.inside
+}
+
+// parked returns how many bodies of a flow wait.
+func (c *clock) parked(flow string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for w := range c.waiting {
+		if w.flow == flow {
+			n++
+		}
+	}
+	return n
 }
 
 // kill makes the bodies of a process those of a dead one. They stay where they are.

@@ -96,7 +96,7 @@ func (d *database) activeRuns(ctx context.Context) ([]*active, error) {
 	return runs, rows.Err()
 }
 
-// mortal is the driver of a process that may die: its leases are not renewed then.
+// mortal is the driver of a process that may die, after which it changes nothing.
 type mortal struct {
 	dataflow.Driver
 	dead *atomic.Bool
@@ -110,6 +110,13 @@ func (m mortal) Store(opts dataflow.StoreOptions) (dataflow.Store, error) {
 type mortalStore struct {
 	dataflow.Store
 	dead *atomic.Bool
+}
+
+func (m mortalStore) InTx(ctx context.Context, fn func(ctx context.Context, tx dataflow.Tx) error) error {
+	if m.dead.Load() {
+		return errors.New("this process is dead")
+	}
+	return m.Store.InTx(ctx, fn)
 }
 
 func (m mortalStore) RunRenew(ctx context.Context, claims []dataflow.LeaseRef, lease time.Duration) ([]dataflow.LeaseStatus, error) {

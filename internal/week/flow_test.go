@@ -86,7 +86,7 @@ func (b *bodies) run(ctx context.Context, l *life, s *spec) error {
 	defer func() { b.count(s.name, -1, l); b.clock.leave(l) }()
 	if chance(b.seed, "slow", s.name, now.UnixMilli()) < s.slow {
 		part := chance(b.seed, "how slow", s.name, now.UnixMilli())
-		if err := b.clock.wait(ctx, l, now.Add(time.Duration(part*part*float64(s.longest)))); err != nil {
+		if err := b.clock.wait(ctx, l, s.name, now.Add(time.Duration(part*part*float64(s.longest)))); err != nil {
 			return err
 		}
 	}

@@ -106,12 +106,19 @@ func (w *week) quiet(now time.Time, processes []*process, reports []*dataflow.Ti
 	w.Helper()
 	patience, cancel := context.WithTimeout(w.Context(), time.Minute)
 	defer cancel()
-	for try := 1; !w.rests(patience, now, processes, reports); try++ {
+	for try := 1; ; try++ {
+		rests, ticks := w.rests(patience, now, processes, reports)
+		if rests {
+			break
+		}
 		if patience.Err() != nil {
 			waiting, still := w.clock.still()
 			w.Fatalf("no rest at %s: %d bodies wait on the clock, all: %v; %s", now, waiting, still, w.show())
 		}
-		if _, still := w.clock.still(); !still || processes == nil || try%8 > 0 && !over(reports) {
+		if len(processes) > 0 {
+			w.work(now, processes[0])
+		}
+		if !ticks || try%8 > 0 && !over(reports) {
 			pause(patience, time.Millisecond)
 			continue
 		}
@@ -120,7 +127,6 @@ func (w *week) quiet(now time.Time, processes []*process, reports []*dataflow.Ti
 			require.Empty(w, r.Fired)
 			require.Zero(w, r.Skipped)
 		}
-		w.work(now, processes[0])
 	}
 	for _, e := range w.bodies.take() {
 		w.byName[e.flow].runEnded(now, e.failed)
@@ -128,8 +134,9 @@ func (w *week) quiet(now time.Time, processes []*process, reports []*dataflow.Ti
 	}
 }
 
-// rests looks whether nothing more will happen by itself.
-func (w *week) rests(ctx context.Context, now time.Time, processes []*process, reports []*dataflow.TickReport) bool {
+// rests looks whether nothing more will happen by itself, and if it will not, whether a round is
+// needed for it.
+func (w *week) rests(ctx context.Context, now time.Time, processes []*process, reports []*dataflow.TickReport) (rests, ticks bool) {
 	w.Helper()
 	for _, r := range reports {
 		short, cancel := context.WithTimeout(ctx, 2*time.Millisecond)
@@ -137,10 +144,11 @@ func (w *week) rests(ctx context.Context, now time.Time, processes []*process, r
 		cancel()
 	}
 	if _, still := w.clock.still(); !still {
-		return false
+		return false, false
 	}
 	w.look()
-	progress, rests := 0, true
+	progress := 0
+	rests = true
 	for _, runs := range w.runs {
 		for _, r := range runs {
 			switch {
@@ -152,11 +160,12 @@ func (w *week) rests(ctx context.Context, now time.Time, processes []*process, r
 				progress++
 			case w.claimable(now, r, processes):
 				rests = false
+				ticks = ticks || r.queue == ""
 			}
 		}
 	}
 	waiting, still := w.clock.still()
-	return rests && still && progress == waiting
+	return rests && still && progress == waiting, ticks
 }
 
 // over tells whether the rounds have ended, which those with a run that waits on the clock do not.
@@ -229,16 +238,25 @@ func (w *week) work(now time.Time, p *process) {
 			if r.queue == "" || !w.claimable(now, r, []*process{p}) {
 				continue
 			}
+			before := w.clock.parked(r.flow)
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
 				_, _ = dataflow.NewFlowExecutor(p.client).Execute(context.WithoutCancel(w.Context()), r.id) // The run tells.
 			}()
-			select {
-			case <-done:
-			case <-time.After(3 * time.Millisecond): // it waits on the clock, or is slow
+			for w.clock.parked(r.flow) == before && !closed(done) {
+				pause(w.Context(), time.Millisecond/4)
 			}
 		}
+	}
+}
+
+func closed(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -52,6 +52,7 @@ type week struct {
 	*testing.T
 	*database
 	dice       *rand.Rand
+	step       time.Duration // mostly, between two rounds
 	start, end time.Time
 	horizon    time.Time // up to when the oracle looks
 	clock      *clock
@@ -80,7 +81,7 @@ type process struct {
 func TestWeek(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, d *database) {
-		days, flows := 1, 45
+		days, flows := 1, 30
 		if os.Getenv(longEnv) == "long" {
 			days, flows = 7, 500
 		}
@@ -102,8 +103,11 @@ func newWeek(t *testing.T, d *database, days, flows int) *week {
 		start = start.Add(-time.Duration(dice.IntN(4)) * 24 * time.Hour)
 	}
 	w := &week{
-		T: t, database: d, dice: dice, start: start, end: start.Add(time.Duration(days) * 24 * time.Hour), clock: newClock(start), horizon: start.Add(time.Duration(days)*24*time.Hour + 2*time.Hour),
+		T: t, database: d, dice: dice, step: 15 * time.Minute, start: start, end: start.Add(time.Duration(days) * 24 * time.Hour), clock: newClock(start), horizon: start.Add(time.Duration(days)*24*time.Hour + 2*time.Hour),
 		byName: make(map[string]*model), dead: make(map[string]bool), manual: make(map[int64]bool), did: make(map[string]int),
+	}
+	if days > 3 {
+		w.step = 5 * time.Minute
 	}
 	w.bodies = &bodies{seed: seed, clock: w.clock, most: make(map[string]int), in: make(map[string]int)}
 	for _, s := range newSpecs(dice, flows, start) {
@@ -189,7 +193,7 @@ func (w *week) soon(now time.Time, down bool) time.Time {
 	if down {
 		return now.Add(time.Duration(1 + w.dice.Int64N(int64(time.Hour)))).Truncate(time.Millisecond)
 	}
-	round := now.Truncate(5 * time.Minute).Add(5 * time.Minute)
+	round := now.Truncate(w.step).Add(w.step)
 	switch w.dice.IntN(20) {
 	case 0: // in between, or a long while later
 		return now.Add(time.Duration(1 + w.dice.Int64N(int64(40*time.Minute)))).Truncate(time.Millisecond).Add(time.Millisecond)
