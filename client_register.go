@@ -86,20 +86,21 @@ func (c *Client) replan(ctx context.Context, q Queries, before, rec *FlowRecord,
 	if err != nil {
 		return err
 	}
-	plan := &FlowPlanParams{ID: rec.ID, NextRunAt: rec.NextRunAt, ProbeAt: rec.ProbeAt, Schedule: def.Schedule, Replanned: was != is}
+	plan := &FlowPlanParams{ID: rec.ID, NextRunAt: rec.NextRunAt, ProbeAt: rec.ProbeAt, Schedule: def.Schedule}
 	enabled := c.bind(rec).Runtime.Settings().Enabled
-	if plan.Replanned || enabled != c.bind(before).Runtime.Settings().Enabled {
+	if was != is || enabled != c.bind(before).Runtime.Settings().Enabled {
 		if plan.NextRunAt, err = c.settle(ctx, q, before, now); err != nil {
 			return err
 		}
 	}
 	rec.ScheduleJSON = def.Schedule
-	if plan.Replanned {
+	if was != is {
 		p, err := planOf(rec)
 		if err != nil {
 			return err
 		}
-		plan.NextRunAt, rec.ScheduleAt = p.next(now), now
+		plan.NextRunAt, plan.ScheduleAt = p.next(now), &now
+		rec.ScheduleAt = now
 	}
 	rec.NextRunAt = plan.NextRunAt
 	return q.FlowPlan(ctx, plan)

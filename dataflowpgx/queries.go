@@ -242,8 +242,10 @@ from {s}dataflow_flow f
 where r.id = $1 and r.state in ('pending', 'in_progress') and f.id = r.flow_id
 returning ` + runColumns
 
-// Not "for update", which would keep runs of the flow from being added meanwhile.
-const sqlFlowLock = `select ` + flowColumns + `, {now} from {s}dataflow_flow f where f.id = $1 for no key update`
+// Not "for update", which would keep runs of the flow from being added meanwhile. The
+// time is that after waiting for the lock: a transaction that began later than this one
+// may have had it before.
+const sqlFlowLock = `select ` + flowColumns + `, {clock} from {s}dataflow_flow f where f.id = $1 for no key update`
 
 const sqlFlowDue = `
 select ` + flowColumns + `, {now} from {s}dataflow_flow f
@@ -258,7 +260,7 @@ from {s}dataflow_flow where id = any($1) and (next_run_at is not null or probe_a
 const sqlFlowPlan = `
 update {s}dataflow_flow
 set next_run_at = $2, probe_at = $3, schedule = coalesce($4, schedule),
-	schedule_at = case when $5 then {now} else schedule_at end
+	schedule_at = coalesce($5, schedule_at)
 where id = $1`
 
 // The last entry is extended, if it has the same reason, is of the same ticks, and

@@ -243,7 +243,7 @@ from dataflow_flow where id in (select value from json_each(?1)) and (next_run_a
 const sqlFlowPlan = `
 update dataflow_flow
 set next_run_at = ?2, probe_at = ?3, schedule = coalesce(?4, schedule),
-	schedule_at = case when ?5 then {now} else schedule_at end
+	schedule_at = coalesce(?5, schedule_at)
 where id = ?1`
 
 // The last entry is extended, if it has the same reason, is of the same ticks, and

@@ -89,6 +89,7 @@ func groups() []group {
 		{name: "RunList", cases: runListRules()},
 		{name: "RunDue", cases: runDueRules()},
 		{name: "RunActive", cases: runActiveRules()},
+		{name: "Schedule", cases: scheduleRules()},
 		{name: "RunClaim", cases: claimRules()},
 		{name: "Race", cases: raceRules()},
 		{name: "RunCheckpoint", cases: checkpointRules()},
