@@ -18,8 +18,8 @@ test: postgres ## Run all tests with the race detector, on PostgreSQL and SQLite
 	$(call each,go test -race -timeout 10m ./...)
 
 .PHONY: chaos
-chaos: postgres ## Run the long form of the tests that kill workers and restart servers
-	set -o pipefail; DATAFLOW_CHAOS=long go test -tags chaos -v -count=1 -timeout 15m ./internal/chaos | grep -v '^=== '
+chaos: postgres ## Run the long form of the tests that kill workers and restart servers, and of a week of schedules
+	set -o pipefail; DATAFLOW_CHAOS=long go test -tags chaos -v -count=1 -timeout 15m -p 1 ./internal/chaos ./internal/week | grep -v '^=== '
 
 .PHONY: check
 check: golangci-lint ## Check formatting, vet, lint and go.mod; run it before each commit

@@ -67,8 +67,8 @@ func (s *spec) setTiming(dice *rand.Rand, start time.Time, i int) {
 	s.interval, h.Cron, h.TimeZone, h.Start, h.End, h.Stagger = 0, "", "", time.Time{}, time.Time{}, 0
 	switch i % 5 {
 	case 0, 1:
-		s.interval = pick(dice, 30*time.Minute, 97*time.Minute, time.Hour, 3*time.Hour, 3*time.Hour, 6*time.Hour, 8*time.Hour, 24*time.Hour, 3*time.Hour+7*time.Second+11*time.Millisecond)
-		if i%20 == 0 {
+		s.interval = pick(dice, 97*time.Minute, 3*time.Hour, 3*time.Hour, 6*time.Hour, 8*time.Hour, 24*time.Hour, 24*time.Hour, 3*time.Hour+7*time.Second+11*time.Millisecond)
+		if i%100 == 0 {
 			s.interval = pick(dice, time.Minute, 7*time.Minute, 10*time.Minute)
 		}
 		if dice.IntN(4) == 0 {
@@ -78,7 +78,7 @@ func (s *spec) setTiming(dice *rand.Rand, start time.Time, i int) {
 		m := dice.IntN(60)
 		h.Cron = pick(dice, fmt.Sprintf("%d * * * *", m), fmt.Sprintf("%d */3 * * *", m), fmt.Sprintf("%d %d * * *", m, dice.IntN(24)), "30 2 * * *",
 			"15,45 1-3 * * *", "*/20 0-3 * * *", "0 2,3 * * *", "@hourly", "@daily", "0 0 * * sun", "20 */4 * * mon-fri", "0 6,18 28 * mon", "5 0-23/5 1-31/2 * *")
-		if i%40 == 2 {
+		if i%200 == 2 {
 			h.Cron = pick(dice, "*/5 * * * *", "* 0-3 * * *", "* * * * *")
 		}
 		h.TimeZone = pick(dice, zones...)
@@ -115,7 +115,7 @@ func (s *spec) edit(dice *rand.Rand, now time.Time) *spec {
 	e := *s
 	switch dice.IntN(5) {
 	case 0, 1:
-		e.setTiming(dice, now.Truncate(24*time.Hour), dice.IntN(5))
+		e.setTiming(dice, now.Truncate(24*time.Hour), dice.IntN(500))
 	case 2:
 		e.disabled = !s.disabled
 	case 3:
@@ -124,7 +124,7 @@ func (s *spec) edit(dice *rand.Rand, now time.Time) *spec {
 		}
 		e.setCatchUp(dice, dice.IntN(3))
 	default:
-		e.setTiming(dice, now.Truncate(24*time.Hour), dice.IntN(5))
+		e.setTiming(dice, now.Truncate(24*time.Hour), dice.IntN(500))
 		e.disabled = !s.disabled
 	}
 	return &e
