@@ -36,6 +36,7 @@ func (w *week) audit() {
 		for _, s := range ledger[name] {
 			first, last := find(s.First), find(s.Last)
 			require.EqualValues(w, last-first+1, s.Count, "%s to %s (%s) of %s", s.First, s.Last, s.Reason, m)
+			require.Equal(w, ticks[first].edition, ticks[last].edition, "%s to %s (%s) of %s are of two schedules", s.First, s.Last, s.Reason, m)
 			for i := first; i <= last; i++ {
 				require.Empty(w, got[i], "the tick %s of %s is accounted for twice, the second time in %+v", ticks[i].at, m, s)
 				got[i] = s.Reason

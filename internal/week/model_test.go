@@ -21,6 +21,8 @@ const (
 type tick struct {
 	at   time.Time
 	fate dataflow.SkipReason // or fired; empty: none yet
+
+	edition int // of the schedule
 }
 
 // model is what the oracle knows of a flow.
@@ -31,6 +33,7 @@ type model struct {
 	known   bool  // it has been registered
 	ticks   []tick
 	next    int // the first of them that is not accounted for
+	edition int
 	offsets map[time.Duration]time.Duration
 
 	paused  bool
@@ -64,8 +67,9 @@ func (m *model) register(now time.Time, s *spec) {
 	m.spec, m.known = s, true
 	if timing {
 		m.ticks = m.ticks[:m.next]
+		m.edition++
 		for _, at := range m.nominal(s, now, m.horizon) {
-			m.ticks = append(m.ticks, tick{at: at})
+			m.ticks = append(m.ticks, tick{at: at, edition: m.edition})
 		}
 	}
 }
