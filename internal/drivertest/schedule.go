@@ -22,25 +22,26 @@ func lockedAt(t *test) {
 	f := t.flow("a")
 	begun, got := make(chan struct{}), make(chan time.Time, 1)
 	var released time.Time
+	lockToo := func() {
+		var at time.Time
+		err := inTx(t.Context(), t.store, func(ctx context.Context, q dataflow.Queries) error {
+			_, err := q.Now(ctx)
+			close(begun)
+			if err != nil {
+				return err
+			}
+			_, at, err = q.FlowLock(ctx, f.ID)
+			return err
+		})
+		if err != nil {
+			t.Errorf("lock the flow too: %v", err)
+		}
+		got <- at
+	}
 	err := inTx(t.Context(), t.store, func(ctx context.Context, q dataflow.Queries) error {
 		_, _, err := q.FlowLock(ctx, f.ID)
 		require.NoError(t, err)
-		go func() {
-			var at time.Time
-			err := inTx(t.Context(), t.store, func(ctx context.Context, q dataflow.Queries) error {
-				_, err := q.Now(ctx)
-				close(begun)
-				if err != nil {
-					return err
-				}
-				_, at, err = q.FlowLock(ctx, f.ID)
-				return err
-			})
-			if err != nil {
-				t.Errorf("lock the flow too: %v", err)
-			}
-			got <- at
-		}()
+		go lockToo()
 		if t.features.ConcurrentWriters {
 			<-begun // elsewhere, it waits for its turn to begin
 		}

@@ -102,7 +102,7 @@ func (m *model) plain(s *spec, after, upTo time.Time) []time.Time {
 		at = time.Unix(0, 0).UTC()
 	}
 	if behind := after.Sub(at); behind > 0 {
-		at = at.Add(behind / s.interval * s.interval)
+		at = at.Add(behind - behind%s.interval)
 	}
 	var ticks []time.Time
 	for ; !at.After(upTo); at = at.Add(s.interval) {

@@ -107,7 +107,7 @@ func (w *week) quiet(now time.Time, processes []*process, reports []*dataflow.Ti
 	patience, cancel := context.WithTimeout(w.Context(), time.Minute)
 	defer cancel()
 	for try := 1; ; try++ {
-		rests, ticks := w.rests(patience, now, processes, reports)
+		rests, ticks := w.rests(now, processes, reports)
 		if rests {
 			break
 		}
@@ -136,10 +136,10 @@ func (w *week) quiet(now time.Time, processes []*process, reports []*dataflow.Ti
 
 // rests looks whether nothing more will happen by itself, and if it will not, whether a round is
 // needed for it.
-func (w *week) rests(ctx context.Context, now time.Time, processes []*process, reports []*dataflow.TickReport) (rests, ticks bool) {
+func (w *week) rests(now time.Time, processes []*process, reports []*dataflow.TickReport) (rests, ticks bool) {
 	w.Helper()
 	for _, r := range reports {
-		short, cancel := context.WithTimeout(ctx, 2*time.Millisecond)
+		short, cancel := context.WithTimeout(w.Context(), 2*time.Millisecond)
 		_, _ = r.Wait(short) // With a run that waits on the clock, it is not in time.
 		cancel()
 	}

@@ -153,10 +153,10 @@ func (s *seconds) versions(flow *dataflow.Flow, cron bool) []version {
 		var text string
 		v := version{every: time.Second}
 		require.NoError(s, rows.Scan(&text, at{&v.from}))
-		var schedule struct{ Interval time.Duration }
+		var schedule struct{ Interval int }
 		require.NoError(s, json.Unmarshal([]byte(text), &schedule))
 		if !cron {
-			v.every = schedule.Interval * time.Second
+			v.every = time.Duration(schedule.Interval) * time.Second
 		}
 		versions = append(versions, v)
 	}

@@ -85,6 +85,7 @@ type seconds struct {
 func TestSeconds(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, d *database) {
+		t.Helper()
 		lasts := 8 * time.Second
 		if os.Getenv(longEnv) == "long" {
 			lasts = 2 * time.Minute

@@ -128,4 +128,4 @@ func (l *lived) stop() {
 	require.NoError(l, l.cmd.Wait())
 }
 
-func now() time.Time { return time.Now() } //nolint:forbidigo // these are real processes
+func now() time.Time { return time.Now() }
