@@ -13,6 +13,7 @@ func scheduleRules() []rule {
 	return []rule{
 		{name: "LockedAt", run: lockedAt},
 		{name: "ScheduleAt", run: scheduleAt},
+		{name: "SkipAfterChange", run: skipAfterChange},
 	}
 }
 
@@ -60,4 +61,22 @@ func scheduleAt(t *test) {
 	require.Equal(t, at, t.flowByID(f.ID).ScheduleAt)
 	require.NoError(t, t.store.FlowPlan(t.Context(), &dataflow.FlowPlanParams{ID: f.ID}))
 	require.Equal(t, at, t.flowByID(f.ID).ScheduleAt)
+}
+
+// Ticks that are skipped for one reason are one entry, unless the schedule was changed
+// between them. When they were entered does not matter.
+func skipAfterChange(t *test) {
+	f := t.flow("a")
+	change := time.Now().Add(-time.Hour).UTC().Truncate(time.Second)
+	require.NoError(t, t.store.FlowPlan(t.Context(), &dataflow.FlowPlanParams{ID: f.ID, ScheduleAt: &change}))
+	for _, tick := range []time.Duration{-time.Second, 0, time.Second, 2 * time.Second} {
+		at := change.Add(tick)
+		require.NoError(t, t.store.TickSkip(t.Context(), &dataflow.TickSkipParams{FlowID: f.ID, First: at, Last: at, Count: 1, Reason: dataflow.SkipMissed}))
+	}
+	entries, err := t.store.TickList(t.Context(), &dataflow.TickListParams{Limit: 10})
+	require.NoError(t, err)
+	require.Equal(t, change.Add(time.Second), entries[0].First)
+	require.Equal(t, change.Add(2*time.Second), entries[0].Last)
+	require.EqualValues(t, 2, entries[0].Count)
+	require.Equal(t, change, entries[1].Last)
 }
