@@ -75,7 +75,7 @@ func (s *seconds) audit() {
 		}
 		require.Empty(s, got, "%s has what is no tick of its: %v", f.name, ticks)
 		var most int
-		require.NoError(s, s.db.QueryRowContext(s.Context(), fmt.Sprintf("select most from week_overlap where flow_id = %d", flow.ID)).Scan(&most))
+		require.NoError(s, s.db.QueryRowContext(s.Context(), fmt.Sprintf("select coalesce(max(most), 0) from week_overlap where flow_id = %d", flow.ID)).Scan(&most))
 		allowed := 1
 		if f.schedule.Overlap == dataflow.OverlapAllow(3) {
 			allowed = 3

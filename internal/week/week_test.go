@@ -108,7 +108,7 @@ func newWeek(t *testing.T, d *database, days, flows int) *week {
 		byName: make(map[string]*model), dead: make(map[string]bool), manual: make(map[int64]bool), did: make(map[string]int),
 	}
 	if days > 3 {
-		w.step = 5 * time.Minute
+		w.step = 10 * time.Minute
 	}
 	w.bodies = &bodies{seed: seed, clock: w.clock, most: make(map[string]int), in: make(map[string]int)}
 	for _, s := range newSpecs(dice, flows, start) {
