@@ -42,6 +42,7 @@ var arrows = map[string][]string{
 	"dataflowhttp":            {""},
 	"internal/schedule":       {},
 	"examples/schedules":      {"", "connector/memory", "dataflowhttp", "dataflowsqlite"},
+	"internal/week":           {},
 }
 
 // forbidden are the packages from elsewhere that a package must not depend on,

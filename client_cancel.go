@@ -79,15 +79,15 @@ func (c *Client) CancelFlow(ctx context.Context, name, actor, reason string) ([]
 // that run may be another process's, which has died.
 func (c *Client) cancelOthers(ctx context.Context) error {
 	c.mu.Lock()
-	var flows []*Flow
-	for _, f := range c.byID {
+	var ids []int64
+	for id, f := range c.byID {
 		if f.Runtime.Settings().Schedule.Overlap == OverlapCancelOther {
-			flows = append(flows, f)
+			ids = append(ids, id)
 		}
 	}
 	c.mu.Unlock()
-	for _, f := range flows {
-		if err := c.cancelOlder(ctx, f.ID); err != nil {
+	for _, id := range ids {
+		if err := c.cancelOlder(ctx, id); err != nil {
 			return err
 		}
 	}

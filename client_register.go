@@ -86,8 +86,9 @@ func (c *Client) replan(ctx context.Context, q Queries, before, rec *FlowRecord,
 	if err != nil {
 		return err
 	}
-	plan := &FlowPlanParams{ID: rec.ID, NextRunAt: rec.NextRunAt, ProbeAt: rec.ProbeAt, Schedule: def.Schedule, Replanned: was != is}
-	if plan.Replanned || disabled != wasDisabled {
+	plan := &FlowPlanParams{ID: rec.ID, NextRunAt: rec.NextRunAt, ProbeAt: rec.ProbeAt, Schedule: def.Schedule}
+	replanned := was != is
+	if replanned || disabled != wasDisabled {
 		if plan.NextRunAt, err = c.settle(ctx, q, before, now); err != nil {
 			return err
 		}
@@ -97,8 +98,9 @@ func (c *Client) replan(ctx context.Context, q Queries, before, rec *FlowRecord,
 	if err != nil {
 		return err
 	}
-	if plan.Replanned {
-		plan.NextRunAt, rec.ScheduleAt = p.next(now), now
+	if replanned {
+		plan.NextRunAt, plan.ScheduleAt = p.next(now), &now
+		rec.ScheduleAt = now
 	}
 	if rec.TrippedAt != nil {
 		plan.ProbeAt = p.reprobe(rec.ProbeAt, now)

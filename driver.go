@@ -86,8 +86,8 @@ type Queries interface {
 	// FlowSetState makes a flow active or inactive, whatever it was. An active one is
 	// not tripped any more, and has not failed.
 	FlowSetState(ctx context.Context, p *FlowStateParams) (*FlowRecord, error)
-	// FlowLock locks a flow and returns it with the time. It must be called in a
-	// transaction.
+	// FlowLock locks a flow and returns it with the time, which is not before anything
+	// that was done to the flow. It must be called in a transaction.
 	FlowLock(ctx context.Context, id int64) (*FlowRecord, time.Time, error)
 	// FlowDue locks one of the given flows that has a tick or a probe due, and that no
 	// other transaction has locked, and returns it with the time, or nil when there
@@ -210,11 +210,11 @@ type FlowDefinition struct {
 
 // FlowPlanParams are the parameters of FlowPlan.
 type FlowPlanParams struct {
-	ID        int64
-	NextRunAt *time.Time
-	ProbeAt   *time.Time
-	Schedule  json.RawMessage // nil: as it is
-	Replanned bool            // the ticks are others than before
+	ID         int64
+	NextRunAt  *time.Time
+	ProbeAt    *time.Time
+	Schedule   json.RawMessage // nil: as it is
+	ScheduleAt *time.Time      // since when the ticks are others than before; nil: they are not
 }
 
 // FlowSlots is how many runs of a flow may be in progress at once.

@@ -276,17 +276,17 @@ from {s}dataflow_flow where id = any($1) and (next_run_at is not null or probe_a
 const sqlFlowPlan = `
 update {s}dataflow_flow
 set next_run_at = $2, probe_at = $3, schedule = coalesce($4, schedule),
-	schedule_at = case when $5 then {clock} else schedule_at end
+	schedule_at = coalesce($5, schedule_at)
 where id = $1`
 
 // The last entry is extended, if it has the same reason, is of the same ticks, and
-// no run came between. What was added in the moment of a change may be of the old
-// ticks.
+// no run came between. The old ticks are up to the moment of a change, the new ones
+// after it.
 const sqlTickExtend = `
 update {s}dataflow_tick t set last_at = $3, ticks = t.ticks + $4
 from {s}dataflow_flow f
 where t.id = (select id from {s}dataflow_tick where flow_id = $1 order by last_at desc limit 1)
-	and t.reason = $5 and t.last_at < $2 and f.id = t.flow_id and t.created_at > f.schedule_at
+	and t.reason = $5 and t.last_at < $2 and f.id = t.flow_id and t.first_at > f.schedule_at
 	and not exists (select from {s}dataflow_run r
 		where r.flow_id = $1 and r.trigger = 'schedule' and r.scheduled_for > t.last_at and r.scheduled_for < $2)`
 

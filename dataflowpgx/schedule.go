@@ -46,7 +46,7 @@ func (q *queries) FlowNext(ctx context.Context, flowIDs []int64) (time.Duration,
 }
 
 func (q *queries) FlowPlan(ctx context.Context, p *dataflow.FlowPlanParams) error {
-	return q.one(ctx, sqlFlowPlan, p.ID, p.NextRunAt, p.ProbeAt, nullJSON(p.Schedule), p.Replanned)
+	return q.one(ctx, sqlFlowPlan, p.ID, p.NextRunAt, p.ProbeAt, nullJSON(p.Schedule), p.ScheduleAt)
 }
 
 func (q *queries) TickSkip(ctx context.Context, p *dataflow.TickSkipParams) error {

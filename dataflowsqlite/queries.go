@@ -252,16 +252,16 @@ from dataflow_flow where id in (select value from json_each(?1)) and (next_run_a
 const sqlFlowPlan = `
 update dataflow_flow
 set next_run_at = ?2, probe_at = ?3, schedule = coalesce(?4, schedule),
-	schedule_at = case when ?5 then {now} else schedule_at end
+	schedule_at = coalesce(?5, schedule_at)
 where id = ?1`
 
 // The last entry is extended, if it has the same reason, is of the same ticks, and
-// no run came between. What was added in the moment of a change may be of the old
-// ticks.
+// no run came between. The old ticks are up to the moment of a change, the new ones
+// after it.
 const sqlTickExtend = `
 update dataflow_tick set last_at = ?3, ticks = ticks + ?4
 where id = (select id from dataflow_tick where flow_id = ?1 order by last_at desc limit 1)
-	and reason = ?5 and last_at < ?2 and created_at > (select schedule_at from dataflow_flow where id = ?1)
+	and reason = ?5 and last_at < ?2 and first_at > (select schedule_at from dataflow_flow where id = ?1)
 	and not exists (select 1 from dataflow_run r
 		where r.flow_id = ?1 and r.trigger = 'schedule' and r.scheduled_for > dataflow_tick.last_at and r.scheduled_for < ?2)`
 

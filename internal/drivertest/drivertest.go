@@ -96,6 +96,7 @@ func groups() []group {
 		{name: "RunLive", cases: runLiveRules()},
 		{name: "RunDue", cases: runDueRules()},
 		{name: "RunActivity", cases: activityRules()},
+		{name: "Schedule", cases: scheduleRules()},
 		{name: "RunClaim", cases: claimRules()},
 		{name: "Slot", cases: slotRules()},
 		{name: "Race", cases: raceRules()},

@@ -63,7 +63,7 @@ func flowPlanTimes(t *test) {
 func flowPlanSchedule(t *test) {
 	f, other := t.flow("orders"), t.flow("other")
 	schedule := raw(`{"cron":"0 6 * * *","time_zone":"Europe/Paris","note":"it's \"é\" {now} $1 ?1"}`)
-	for _, p := range []*dataflow.FlowPlanParams{{ID: f.ID, Schedule: schedule}, {ID: f.ID}, {ID: f.ID, Replanned: true}} {
+	for _, p := range []*dataflow.FlowPlanParams{{ID: f.ID, Schedule: schedule}, {ID: f.ID}, {ID: f.ID, ScheduleAt: &f.ScheduleAt}} {
 		require.NoError(t, t.store.FlowPlan(t.Context(), p))
 		t.sameJSON(schedule, t.flowByID(f.ID).ScheduleJSON)
 	}
@@ -81,7 +81,7 @@ func flowPlanReplanned(t *test) {
 	p := &dataflow.FlowPlanParams{ID: f.ID, NextRunAt: &now, Schedule: raw(`{"interval":60}`)}
 	require.NoError(t, t.store.FlowPlan(t.Context(), p))
 	require.Equal(t, f.ScheduleAt, t.flowByID(f.ID).ScheduleAt)
-	p.Replanned = true
+	p.ScheduleAt = &now
 	require.NoError(t, t.store.FlowPlan(t.Context(), p))
 	got := t.flowByID(f.ID)
 	t.requireTime(now, &got.ScheduleAt)
@@ -106,7 +106,7 @@ func flowPlanKept(t *test) {
 	f := t.flow("orders")
 	next, probe := clock.Now().Add(time.Hour), clock.Now().Add(2*time.Hour)
 	require.NoError(t, t.store.FlowPlan(t.Context(), &dataflow.FlowPlanParams{
-		ID: f.ID, NextRunAt: &next, ProbeAt: &probe, Schedule: raw(`{"interval":60}`), Replanned: true,
+		ID: f.ID, NextRunAt: &next, ProbeAt: &probe, Schedule: raw(`{"interval":60}`), ScheduleAt: &next,
 	}))
 	want := t.flowByID(f.ID)
 	clock.advance(time.Minute)
@@ -174,10 +174,8 @@ func flowLockTime(t *test) {
 		_, now, err := q.FlowLock(ctx, f)
 		require.NoError(t, err)
 		require.False(t, now.Before(handled), "%s is before %s", now, handled)
-		return q.FlowPlan(ctx, &dataflow.FlowPlanParams{ID: f, Replanned: true})
+		return nil
 	}))
-	old := t.skipped(dataflow.TickListParams{})[0]
-	require.True(t, old.CreatedAt.Before(t.flowByID(f).ScheduleAt), "what was skipped before is of the old ticks")
 }
 
 // Runs of a locked flow are added and claimed, and make checkpoints, as ever.

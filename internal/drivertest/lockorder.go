@@ -194,7 +194,7 @@ func (tr *traffic) register(ctx context.Context, s dataflow.Store, n int) (bool,
 		if err := q.TickSkip(ctx, &dataflow.TickSkipParams{FlowID: rec.ID, First: now, Last: now, Count: 1, Reason: dataflow.SkipPaused}); err != nil {
 			return err
 		}
-		return q.FlowPlan(ctx, &dataflow.FlowPlanParams{ID: rec.ID, NextRunAt: rec.NextRunAt, Replanned: n%2 == 0})
+		return q.FlowPlan(ctx, &dataflow.FlowPlanParams{ID: rec.ID, NextRunAt: rec.NextRunAt, ScheduleAt: &rec.ScheduleAt})
 	})
 }
 

@@ -1,0 +1,162 @@
+package week_test
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// clock is a clock that only the test moves, and on which bodies of runs wait.
+type clock struct {
+	mu      sync.Mutex // guards what follows
+	now     time.Time
+	waiting map[*waiter]bool
+	inside  int // bodies that have begun and not ended, those of dead processes aside
+}
+
+// waiter is the body of a run that takes its time.
+type waiter struct {
+	until time.Time
+	life  *life
+	flow  string
+	free  chan struct{} // closed when it is over
+
+	stopped bool // by the process; set before free is closed
+}
+
+// life is that of a process.
+type life struct {
+	id   string
+	dead bool // guarded by the clock's mutex
+}
+
+func newClock(now time.Time) *clock { return &clock{now: now, waiting: make(map[*waiter]bool)} }
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+// set moves the clock, and reports whether that has ended a body's waiting.
+func (c *clock) set(now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = now
+	freed := false
+	for w := range c.waiting {
+		if !w.life.dead && !w.until.After(now) {
+			delete(c.waiting, w)
+			close(w.free)
+			freed = true
+		}
+	}
+	return freed
+}
+
+// enter notes that a body has begun, and leave that it has ended.
+func (c *clock) enter(l *life) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !l.dead {
+		c.inside++
+	}
+	return c.now
+}
+
+func (c *clock) leave(l *life) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !l.dead {
+		c.inside--
+	}
+}
+
+// wait waits until a time, or until the process stops.
+func (c *clock) wait(ctx context.Context, l *life, flow string, until time.Time) error {
+	w := &waiter{until: until, life: l, flow: flow, free: make(chan struct{})}
+	c.mu.Lock()
+	if !until.After(c.now) {
+		c.mu.Unlock()
+		return nil
+	}
+	c.waiting[w] = true
+	c.mu.Unlock()
+	select {
+	case <-w.free:
+		if w.stopped {
+			return dataflow.ErrStopped
+		}
+		return nil
+	case <-ctx.Done():
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.waiting, w)
+		return ctx.Err()
+	}
+}
+
+// stop lets the bodies of a process end, as those do that heed its stopping.
+func (c *clock) stop(l *life) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for w := range c.waiting {
+		if w.life == l {
+			delete(c.waiting, w)
+			w.stopped = true
+			close(w.free)
+		}
+	}
+}
+
+// still returns how many bodies of processes that are alive wait, and whether all of them do.
+func (c *clock) still() (int, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for w := range c.waiting {
+		if !w.life.dead {
+			n++
+		}
+	}
+	return n, n == c.inside
+}
+
+// parked returns how many bodies of a flow wait.
+func (c *clock) parked(flow string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for w := range c.waiting {
+		if w.flow == flow {
+			n++
+		}
+	}
+	return n
+}
+
+// kill makes the bodies of a process those of a dead one. They stay where they are.
+func (c *clock) kill(l *life) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l.dead = true
+	for w := range c.waiting {
+		if w.life == l {
+			c.inside--
+		}
+	}
+}
+
+// bury lets the bodies of dead processes end.
+func (c *clock) bury() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for w := range c.waiting {
+		if w.life.dead {
+			delete(c.waiting, w)
+			close(w.free)
+		}
+	}
+}

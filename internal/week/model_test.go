@@ -1,0 +1,372 @@
+package week_test
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// Beside the reasons why a tick did not start a run, fired says that it did. unsure is any of
+// them, where two processes at once had to do with the flow.
+const (
+	fired  dataflow.SkipReason = "fired"
+	unsure dataflow.SkipReason = "unsure"
+)
+
+// tick is a moment at which a schedule says that a flow should run, and what came of it.
+type tick struct {
+	at   time.Time
+	fate dataflow.SkipReason // or fired; empty: none yet
+
+	edition int // of the schedule
+}
+
+// model is what the oracle knows of a flow.
+type model struct {
+	*week
+	spec    *spec // as it is registered
+	wanted  *spec // as the processes that start next have it
+	known   bool  // it has been registered
+	ticks   []tick
+	next    int // the first of them that is not accounted for
+	edition int
+	offsets map[time.Duration]time.Duration
+
+	paused  bool
+	streak  int
+	tripped bool
+	probeAt time.Time
+	probes  int
+}
+
+// active is a run that has not ended, as the database has it.
+type active struct {
+	id        int64
+	flow      string
+	progress  bool
+	trigger   dataflow.Trigger
+	scheduled time.Time
+	after     time.Time
+	lease     int64
+	queue     string
+	worker    string
+	cancel    bool
+	rescues   int
+}
+
+// register is what becomes of a flow when a process declares it.
+func (m *model) register(now time.Time, s *spec) {
+	timing := !m.known || m.spec.timing() != s.timing()
+	if m.known && (timing || m.spec.disabled != s.disabled) {
+		m.settle(now)
+	}
+	m.spec, m.known = s, true
+	if timing {
+		m.ticks = m.ticks[:m.next]
+		m.edition++
+		for _, at := range m.nominal(s, now, m.horizon) {
+			m.ticks = append(m.ticks, tick{at: at, edition: m.edition})
+		}
+	}
+}
+
+// nominal computes the ticks of a schedule after one time and up to another.
+func (m *model) nominal(s *spec, after, upTo time.Time) []time.Time {
+	offset := m.offset(s)
+	bounded := func(at time.Time) bool {
+		return at.After(after) && !at.After(upTo) && !at.Before(s.schedule.Start) && (s.schedule.End.IsZero() || !at.After(s.schedule.End))
+	}
+	var ticks []time.Time
+	for _, at := range m.plain(s, after.Add(-offset-time.Second), upTo) {
+		if at = at.Add(offset); bounded(at) {
+			ticks = append(ticks, at)
+		}
+	}
+	return ticks
+}
+
+// plain computes the ticks without stagger, and without the bounds of a cron's.
+func (m *model) plain(s *spec, after, upTo time.Time) []time.Time {
+	if s.interval == 0 {
+		zone, err := time.LoadLocation(s.schedule.TimeZone)
+		require.NoError(m, err)
+		p := parsePattern(s.schedule.Cron)
+		return p.walk(zone, after, upTo)
+	}
+	at := s.schedule.Start
+	if at.IsZero() {
+		at = time.Unix(0, 0).UTC()
+	}
+	if behind := after.Sub(at); behind > 0 {
+		at = at.Add(behind - behind%s.interval)
+	}
+	var ticks []time.Time
+	for ; !at.After(upTo); at = at.Add(s.interval) {
+		ticks = append(ticks, at)
+	}
+	return ticks
+}
+
+// offset is by how much a flow's ticks are shifted. Which amount it is, is the library's to say:
+// it is less than Stagger, and for ever the same.
+func (m *model) offset(s *spec) time.Duration {
+	within := s.schedule.Stagger
+	if within == 0 {
+		return 0
+	}
+	if offset, ok := m.offsets[within]; ok {
+		return offset
+	}
+	from := m.start
+	if from.Before(s.schedule.Start) {
+		from = s.schedule.Start
+	}
+	shown, err := m.bodies.flow(&life{}, s).Next(from, 1)
+	require.NoError(m, err)
+	require.Len(m, shown, 1)
+	plain := m.plain(s, from.Add(-15*24*time.Hour), shown[0])
+	offset := shown[0].Sub(plain[len(plain)-1])
+	require.True(m, offset >= 0 && offset < within, "the ticks of %s are shifted by %s: %+v", s.name, offset, s.schedule)
+	if m.offsets == nil {
+		m.offsets = make(map[time.Duration]time.Duration)
+	}
+	m.offsets[within] = offset
+	return offset
+}
+
+// due returns the ticks that are due and not accounted for.
+func (m *model) due(now time.Time) []tick {
+	last := m.next
+	for last < len(m.ticks) && !m.ticks[last].at.After(now) {
+		last++
+	}
+	return m.ticks[m.next:last]
+}
+
+// nextTick is the first tick that is not accounted for, zero if there is none before the end.
+func (m *model) nextTick() time.Time {
+	if m.next == len(m.ticks) {
+		return time.Time{}
+	}
+	return m.ticks[m.next].at
+}
+
+// idle is why no tick starts a run, whatever else goes on.
+func (m *model) idle() dataflow.SkipReason {
+	switch {
+	case m.paused, m.tripped:
+		return dataflow.SkipPaused
+	case m.spec.disabled:
+		return dataflow.SkipDisabled
+	default:
+		return ""
+	}
+}
+
+// settle is what becomes of due ticks when a flow is changed.
+func (m *model) settle(now time.Time) {
+	due := m.due(now)
+	for i := range due {
+		due[i].fate = cmp.Or(m.idle(), dataflow.SkipMissed)
+	}
+	m.next += len(due)
+}
+
+func (m *model) pause(now time.Time) {
+	m.settle(now)
+	m.paused = true
+}
+
+func (m *model) resume(now time.Time) {
+	m.settle(now)
+	m.paused, m.tripped, m.streak, m.probeAt = false, false, 0, time.Time{}
+}
+
+// ended is what becomes of a flow when a run ends.
+func (m *model) runEnded(now time.Time, failed bool) {
+	if m.spec.schedule.PauseAfter == 0 {
+		return
+	}
+	if !failed {
+		m.streak, m.tripped, m.probeAt = 0, false, time.Time{}
+		return
+	}
+	m.streak++
+	if m.streak < m.spec.schedule.PauseAfter {
+		return
+	}
+	m.tripped = true
+	m.probeAt = m.probeAfter(now)
+}
+
+func (m *model) probeAfter(now time.Time) time.Time {
+	switch d := m.spec.schedule.ProbeAfter; d {
+	case -1:
+		return time.Time{}
+	case 0:
+		return now.Add(time.Hour)
+	default:
+		return now.Add(d)
+	}
+}
+
+// verdict is what the oracle says of a round of ticks.
+type verdict struct {
+	ticks   []tick
+	loose   bool // what is decided by overlap depends on who is quicker
+	probe   bool
+	skipped int64
+}
+
+// judge decides about what is due of a flow, with these runs under way, and accounts for it. A
+// nil verdict means that nothing is.
+func (m *model) judge(now time.Time, runs []*active, dead func(worker string) bool) *verdict {
+	due := m.due(now)
+	probing := !m.probeAt.IsZero() && !m.probeAt.After(now)
+	if len(due) == 0 && !probing {
+		return nil
+	}
+	var busy, waiting, waitingTicks int
+	for _, r := range runs {
+		switch {
+		case r.progress && !dead(r.worker):
+			busy++
+		case r.progress || !r.after.After(now) || r.lease > 0:
+			waiting++
+			if r.trigger == dataflow.TriggerSchedule && r.lease == 0 { // one that has begun is no tick that waits
+				waitingTicks++
+			}
+		}
+	}
+	v := &verdict{ticks: due, loose: busy+waiting > 0}
+	if probing {
+		v.probe = m.tripped && !m.paused && !m.spec.disabled && busy+waiting == 0
+		if v.probe {
+			m.probes++
+			waiting++
+		}
+		m.probeAt = m.probeAfter(now)
+	}
+	if reason := m.idle(); reason != "" {
+		for i := range due {
+			due[i].fate = reason
+		}
+	} else {
+		m.catchUp(now, due)
+		for i := range due {
+			if due[i].fate != "" {
+				continue
+			}
+			due[i].fate = dataflow.SkipOverlap
+			if m.admits(busy+waiting, waitingTicks) {
+				due[i].fate = fired
+				waiting++
+				waitingTicks++
+			}
+		}
+	}
+	m.next += len(due)
+	for _, d := range due {
+		if d.fate != fired {
+			v.skipped++
+		}
+	}
+	return v
+}
+
+// catchUp decides which of the due ticks are too late.
+func (m *model) catchUp(now time.Time, due []tick) {
+	h := m.spec.schedule
+	oldest, most, late := time.Time{}, 1, dataflow.SkipWindow
+	switch {
+	case h.CatchUp == dataflow.CatchUpNone:
+		oldest, late = now.Add(-time.Minute), dataflow.SkipMissed
+	case h.CatchUpWindow > 0:
+		oldest = now.Add(-h.CatchUpWindow)
+	}
+	if h.CatchUp == dataflow.CatchUpAll {
+		most = cmp.Or(h.CatchUpMax, 100)
+	}
+	for i := range due {
+		switch {
+		case due[i].at.Before(oldest):
+			due[i].fate = late
+		case i < len(due)-most:
+			due[i].fate = dataflow.SkipMissed
+		}
+	}
+}
+
+func (m *model) admits(all, waitingTicks int) bool {
+	switch m.spec.schedule.Overlap {
+	case dataflow.OverlapBufferOne:
+		return waitingTicks == 0
+	case dataflow.OverlapBufferAll:
+		return waitingTicks < 1000
+	case dataflow.OverlapCancelOther:
+		return true
+	default:
+		return all < m.spec.slots()
+	}
+}
+
+// check compares what the oracle has said with the runs that a round has started. Where it
+// could not know, it takes what has happened as long as that is possible.
+func (m *model) check(now time.Time, v *verdict, runs []*dataflow.Run) {
+	started := make(map[int64]bool)
+	probes := 0
+	for _, run := range runs {
+		switch run.Trigger {
+		case dataflow.TriggerProbe:
+			probes++
+		default:
+			require.Equal(m, dataflow.TriggerSchedule, run.Trigger)
+			require.False(m, started[run.ScheduledFor.UnixMilli()], "two runs of one tick")
+			started[run.ScheduledFor.UnixMilli()] = true
+		}
+	}
+	if v.loose {
+		v.skipped = 0
+		for i := range v.ticks {
+			d := &v.ticks[i]
+			open := d.fate == fired || d.fate == dataflow.SkipOverlap || m.spec.schedule.PauseAfter > 0
+			switch {
+			case open && started[d.at.UnixMilli()]:
+				d.fate = fired
+			case open:
+				d.fate = unsure
+			}
+			if d.fate != fired {
+				v.skipped++
+			}
+		}
+	}
+	var want, got []string
+	for _, d := range v.ticks {
+		if d.fate == fired {
+			want = append(want, d.at.Format(time.RFC3339Nano))
+		}
+	}
+	for _, run := range runs {
+		if run.Trigger == dataflow.TriggerSchedule {
+			got = append(got, run.ScheduledFor.UTC().Format(time.RFC3339Nano))
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	require.Equal(m, want, got, "runs of %s at %s: %s", m.spec.name, now.Format(time.RFC3339Nano), m)
+	if v.loose {
+		m.probes += probes
+		if v.probe {
+			m.probes--
+		}
+		return
+	}
+	if v.probe != (probes > 0) || probes > 1 {
+		m.Fatalf("%d probes of %s at %s: %s", probes, m.spec.name, now.Format(time.RFC3339Nano), m.stored())
+	}
+}

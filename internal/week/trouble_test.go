@@ -1,0 +1,278 @@
+package week_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// has tells whether a process has the code of a flow.
+func (p *process) has(m *model) bool { return p.specs[m.spec.name] != nil }
+
+// meddle is what people do meanwhile.
+func (w *week) meddle(now time.Time) {
+	w.Helper()
+	for range w.dice.IntN(3) {
+		m := pick(w.dice, w.models...)
+		name := m.spec.name
+		client := w.admin
+		if len(w.processes) > 0 && w.dice.IntN(2) == 0 {
+			client = w.processes[0].client
+		}
+		switch n := w.dice.IntN(10); {
+		case n < 3:
+			w.toggle(now, client, m)
+		case n < 5:
+			for _, m := range w.models { // those that have been paused are not forgotten
+				if m.paused || m.tripped {
+					if w.dice.IntN(3) == 0 {
+						w.resume(now, client, m)
+					}
+				}
+			}
+		case n < 9:
+			w.trigger(now, client, m)
+		default:
+			for _, r := range w.runs[name] {
+				if m.spec.schedule.PauseAfter == 0 && !w.dead[r.worker] {
+					_, err := w.admin.Cancel(w.Context(), r.id, "admin", "no longer needed")
+					require.NoError(w, err)
+					w.did["cancelled"]++
+				}
+			}
+			w.quiet(now, nil, nil)
+		}
+	}
+}
+
+func (w *week) toggle(now time.Time, client *dataflow.Client, m *model) {
+	w.Helper()
+	if m.paused {
+		w.resume(now, client, m)
+		return
+	}
+	w.did["pauses"]++
+	_, err := client.Pause(w.Context(), m.spec.name, "admin", "holidays")
+	require.NoError(w, err)
+	m.pause(now)
+}
+
+func (w *week) resume(now time.Time, client *dataflow.Client, m *model) {
+	w.Helper()
+	w.did["resumes"]++
+	_, err := client.Resume(w.Context(), m.spec.name, "admin", "back again")
+	require.NoError(w, err)
+	m.resume(now)
+}
+
+// trigger starts a run that no tick has to do with.
+func (w *week) trigger(now time.Time, client *dataflow.Client, m *model) {
+	w.Helper()
+	if client == w.admin && m.spec.schedule.PauseAfter > 0 {
+		return // without the flow's code, it knows nothing of its MaxAttempts
+	}
+	opts := &dataflow.TriggerOptions{Actor: "ann", Reason: "she wants to see it"}
+	if client != w.admin || w.dice.IntN(2) == 0 { // Execute would work it here, for as long as that takes
+		opts.At = now.Add(pick(w.dice, 0, 0, -time.Hour, 2*time.Hour))
+		if next := m.nextTick(); !next.IsZero() && w.dice.IntN(4) == 0 {
+			opts.At = next // of all times
+		}
+	}
+	run, err := client.Trigger(w.Context(), m.spec.name, opts)
+	switch {
+	case m.paused || m.spec.disabled:
+		require.ErrorIs(w, err, dataflow.ErrDisabled, "%s", m)
+	case errors.Is(err, dataflow.ErrNotRegistered): // that is the admin; the run is there all the same
+		fallthrough
+	case err == nil:
+		w.did["triggered"]++
+		w.manual[run.ID] = true
+	default:
+		require.NoError(w, err)
+	}
+	if w.dice.IntN(2) == 0 {
+		w.planned(m)
+	}
+	w.look()
+}
+
+// trouble is what happens to processes. It returns until when all are gone, if they are.
+func (w *week) trouble(now time.Time) time.Time {
+	w.Helper()
+	rate := 1.0
+	if len(w.models) < 200 {
+		rate = 5
+	}
+	switch n := w.dice.Float64() / rate; {
+	case n < 0.002:
+		w.replace(w.die)
+	case n < 0.004:
+		w.replace(w.stop)
+	case n < 0.007:
+		w.edit(now)
+	case n < 0.012:
+		w.second()
+	case n < 0.014:
+		away := time.Duration(w.dice.Int64N(int64(pick(w.dice, 10*time.Minute, 3*time.Hour, 24*time.Hour))))
+		for len(w.processes) > 0 {
+			pick(w.dice, w.die, w.stop)(w.processes[0])
+		}
+		w.did["downtimes"]++
+		w.quiet(now, nil, nil)
+		return now.Add(away)
+	}
+	return time.Time{}
+}
+
+// replace ends the process with all flows, and starts another.
+func (w *week) replace(end func(*process)) {
+	w.Helper()
+	end(w.processes[0])
+	w.launch(w.models)
+	n := len(w.processes) - 1
+	w.processes = slices.Insert(w.processes[:n:n], 0, w.processes[n])
+	w.quiet(w.clock.Now(), nil, nil)
+}
+
+// second starts a second process, with the code of some of the flows, or ends it.
+func (w *week) second() {
+	w.Helper()
+	if len(w.processes) > 1 {
+		pick(w.dice, w.die, w.stop)(w.processes[1])
+		w.quiet(w.clock.Now(), nil, nil)
+		return
+	}
+	some := slices.Clone(w.models)
+	w.dice.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
+	w.launch(some[:len(some)/3])
+}
+
+// edit deploys other definitions of some flows. While the new process is there, the old ones make
+// another round or two.
+func (w *week) edit(now time.Time) {
+	w.Helper()
+	w.did["deploys"]++
+	for _, m := range w.models {
+		if w.dice.IntN(12) == 0 {
+			m.wanted = m.wanted.edit(w.dice, now)
+			w.did["edits"]++
+		}
+	}
+	old := slices.Clone(w.processes)
+	w.launch(w.models)
+	n := len(w.processes) - 1
+	w.processes = slices.Insert(w.processes[:n:n], 0, w.processes[n])
+	for range w.dice.IntN(3) {
+		w.advance(w.clock.Now().Add(time.Duration(1 + w.dice.Int64N(int64(10*time.Minute)))).Truncate(time.Millisecond))
+		w.tick(w.clock.Now())
+	}
+	for _, p := range old {
+		pick(w.dice, w.stop, w.stop, w.die)(p)
+	}
+	w.quiet(w.clock.Now(), nil, nil)
+}
+
+// stop ends a process as a service does, and die as a power cut does.
+func (w *week) stop(p *process) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.Context()), 20*time.Second)
+	defer cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- p.client.Stop(ctx) }()
+	w.clock.stop(p.life)
+	require.NoError(w, <-stopped)
+	w.processes = slices.DeleteFunc(w.processes, func(o *process) bool { return o == p })
+	w.did["stops"]++
+	w.look()
+}
+
+func (w *week) die(p *process) {
+	w.Helper()
+	p.dies.Store(true)
+	w.clock.kill(p.life)
+	var left []*active
+	for _, runs := range w.runs {
+		for _, r := range runs {
+			if r.progress && r.worker == p.id {
+				left = append(left, r)
+			}
+		}
+	}
+	w.bodies.died(left)
+	w.dead[p.id] = true
+	w.processes = slices.DeleteFunc(w.processes, func(o *process) bool { return o == p })
+	w.did["deaths"]++
+}
+
+// planned compares a flow's next tick with what the oracle says.
+func (w *week) planned(m *model) {
+	w.Helper()
+	f, err := w.admin.Flow(w.Context(), m.spec.name)
+	require.NoError(w, err)
+	m.checkNext(f.NextRunAt)
+}
+
+// compare compares the next ticks of all flows with what the oracle says, from time to time.
+func (w *week) compare(now time.Time) {
+	w.Helper()
+	if w.dice.IntN(25) > 0 {
+		return
+	}
+	flows, err := w.admin.Flows(w.Context(), &dataflow.FlowListParams{Limit: 10_000})
+	require.NoError(w, err)
+	require.Len(w, flows, len(w.models))
+	for _, f := range flows {
+		m := w.byName[f.Name]
+		m.checkNext(f.NextRunAt)
+		require.True(w, m.nextTick().IsZero() || m.nextTick().After(now))
+		require.Equal(w, m.tripped, f.TrippedAt != nil, "%s", m)
+		require.Equal(w, m.paused, f.State == dataflow.FlowInactive, "%s", m)
+	}
+	w.did["comparisons"]++
+}
+
+func (m *model) checkNext(next *time.Time) {
+	m.Helper()
+	want := m.nextTick()
+	if want.IsZero() {
+		require.True(m, next == nil || next.After(m.horizon), "%s has a next tick, at %s", m, next)
+		return
+	}
+	require.NotNil(m, next, "%s", m)
+	require.True(m, want.Equal(*next), "the next tick of %s is at %s, not at %s", m, next, want)
+}
+
+func (m *model) String() string {
+	return fmt.Sprintf("%s (interval %s, %+v, queue %v, disabled %v, paused %v, tripped %v, probe at %s)",
+		m.spec.name, m.spec.interval, m.spec.schedule, m.spec.queue, m.spec.disabled, m.paused, m.tripped, m.probeAt)
+}
+
+// show lists the runs that have not ended.
+func (w *week) show() string {
+	text := ""
+	for _, runs := range w.runs {
+		for _, r := range runs {
+			text += fmt.Sprintf("\n%+v of %s", *r, w.byName[r.flow])
+		}
+	}
+	return text
+}
+
+// stored shows a flow as the oracle knows it, and as it is stored.
+func (m *model) stored() string {
+	f, err := m.admin.Flow(m.Context(), m.spec.name)
+	require.NoError(m, err)
+	runs, err := m.admin.Runs(m.Context(), &dataflow.RunListParams{Flow: m.spec.name, Limit: 10})
+	require.NoError(m, err)
+	text := fmt.Sprintf("%s, stored as: next %v, state %s, failures %d, tripped at %v, probe at %v", m, f.NextRunAt, f.State, f.Failures, f.TrippedAt, f.ProbeAt)
+	for _, r := range runs {
+		text += fmt.Sprintf("\nrun %d: %s by %s, created %s, ended %v", r.ID, r.State, r.Trigger, r.CreatedAt, r.EndedAt)
+	}
+	return text
+}
