@@ -188,8 +188,10 @@ type FlowDefinition struct {
 	CodeVersion string
 	Hash        string
 	Schedule    json.RawMessage
-	PauseAfter  int           // failures in a row, 0: never
-	ProbeAfter  time.Duration // 0: never
+	// MigratedFrom is nil unless Runtime is an operator's.
+	MigratedFrom json.RawMessage
+	PauseAfter   int           // failures in a row, 0: never
+	ProbeAfter   time.Duration // 0: never
 }
 
 // FlowPlanParams are the parameters of FlowPlan.

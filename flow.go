@@ -43,6 +43,10 @@ type FlowRecord struct {
 	Source      json.RawMessage
 	Sink        json.RawMessage
 	RuntimeJSON json.RawMessage
+	// MigratedFrom is the Runtime that the flow's code declared when somebody migrated
+	// the flow to another, which registering that code again does not undo. Nil: the
+	// Runtime is that of the code. See [Client.MigrateRuntimes].
+	MigratedFrom json.RawMessage
 	// Guarantee says how often a record can arrive in the flow's sink.
 	Guarantee Guarantee
 

@@ -55,12 +55,16 @@ type FlowRef int64
 // UnmarshalJSON reads a number, a string of digits, or a global id.
 func (r *FlowRef) UnmarshalJSON(data []byte) error {
 	text := string(bytes.Trim(data, `"`))
-	if strings.HasPrefix(text, "gid://") {
-		parts := strings.Split(strings.TrimPrefix(text, "gid://"), "/")
-		if len(parts) != 3 || parts[0] == "" || parts[1] != "Flow" {
-			return fmt.Errorf("flow_id %q is not the global id of a flow: use gid://app/Flow/ID", text)
+	if strings.HasPrefix(text, gidScheme) { // of any application, as the Ruby gem wrote it
+		g, err := parseGlobalID(text)
+		if err == nil {
+			err = g.ownFlow()
 		}
-		text = parts[2]
+		if err != nil {
+			return fmt.Errorf("flow_id: %w", err)
+		}
+		*r = FlowRef(g.ID)
+		return nil
 	}
 	id, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || id <= 0 {

@@ -10,7 +10,7 @@ import (
 func (q *queries) FlowUpsert(ctx context.Context, d *dataflow.FlowDefinition) (*dataflow.FlowRecord, error) {
 	_, err := q.db.ExecContext(ctx, q.store.text(sqlFlowUpsert),
 		d.Name, string(d.Source), string(d.Sink), string(d.Runtime), string(d.Guarantee), d.CodeVersion, d.Hash,
-		d.PauseAfter, probeText(d.ProbeAfter))
+		d.PauseAfter, probeText(d.ProbeAfter), nullJSON(d.MigratedFrom))
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +47,7 @@ func scanFlowAnd(row scanner, more ...any) (*dataflow.FlowRecord, error) {
 	var (
 		f                               dataflow.FlowRecord
 		source, sink, runtime, schedule string
+		from                            *string
 	)
 	err := row.Scan(append([]any{
 		&f.ID, &f.Name, &source, &sink, &runtime, &f.Guarantee,
@@ -64,12 +65,13 @@ func scanFlowAnd(row scanner, more ...any) (*dataflow.FlowRecord, error) {
 		nullTimeText{&f.TrippedAt},
 		&f.TrippedReason,
 		nullTimeText{&f.ProbeAt},
+		&from,
 	}, more...)...)
 	if err != nil {
 		return nil, notFound(err)
 	}
 	f.Source, f.Sink, f.RuntimeJSON = json.RawMessage(source), json.RawMessage(sink), json.RawMessage(runtime)
-	f.ScheduleJSON = json.RawMessage(schedule)
+	f.ScheduleJSON, f.MigratedFrom = json.RawMessage(schedule), rawJSON(from)
 	return &f, nil
 }
 

@@ -11,24 +11,24 @@ const flowColumns = `f.id, f.name, f.source, f.sink, f.runtime, f.guarantee,
 	f.state, f.state_by, f.state_reason, f.state_at,
 	f.next_run_at, f.last_run_at, f.last_success_at, f.last_error, f.failures,
 	f.code_version, f.definition_hash, f.created_at, f.updated_at,
-	f.schedule, f.schedule_at, f.tripped_at, f.tripped_reason, f.probe_at`
+	f.schedule, f.schedule_at, f.tripped_at, f.tripped_reason, f.probe_at, f.runtime_from`
 
 const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for, r.run_after, r.created_at,
 	r.started_at, r.ended_at, r.attempt, r.max_attempts, r.worker, r.lease_no, r.lease_until,
 	r.queue, coalesce(r.river_job_id, 0),
 	r.read, r.written, r.redundant, r.filtered, r.dropped, r.dead_lettered,
 	r.total, r.from_cursor, r.to_cursor, r.error, r.errors, r.actor, r.reason, r.code_version,
-	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0)`
+	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0), r.updated`
 
 // A definition that has not changed leaves updated_at as it is. The schedule is
 // FlowPlan's.
 const sqlFlowUpsert = `
-insert into dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, pause_after, probe_after, schedule_at, created_at, updated_at)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, {now}, {now}, {now})
+insert into dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, pause_after, probe_after, runtime_from, schedule_at, created_at, updated_at)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {now}, {now}, {now})
 on conflict (name) do update set
 	source = excluded.source, sink = excluded.sink, runtime = excluded.runtime, guarantee = excluded.guarantee,
 	code_version = excluded.code_version, definition_hash = excluded.definition_hash,
-	pause_after = excluded.pause_after, probe_after = excluded.probe_after,
+	pause_after = excluded.pause_after, probe_after = excluded.probe_after, runtime_from = excluded.runtime_from,
 	updated_at = case when f.definition_hash = excluded.definition_hash then f.updated_at else excluded.updated_at end`
 
 const sqlFlowByID = `select ` + flowColumns + ` from dataflow_flow f where f.id = ?`
@@ -114,7 +114,8 @@ set state = 'in_progress',
 	started_at = coalesce(r.started_at, {now}), code_version = ?4,
 	read = case when ?5 then 0 else r.read end, written = case when ?5 then 0 else r.written end,
 	redundant = case when ?5 then 0 else r.redundant end, filtered = case when ?5 then 0 else r.filtered end,
-	dropped = case when ?5 then 0 else r.dropped end, dead_lettered = case when ?5 then 0 else r.dead_lettered end
+	dropped = case when ?5 then 0 else r.dropped end, dead_lettered = case when ?5 then 0 else r.dead_lettered end,
+	updated = case when ?5 then 0 else r.updated end
 where r.id = ?1 and r.state = 'pending' and r.run_after <= {now}
 	and exists (select 1 from dataflow_flow f where f.id = r.flow_id and f.state = 'active')
 	and (select count(*) from dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress') < json_array_length(?6)`
@@ -129,7 +130,7 @@ returning seq, cursor`
 const sqlRunProgress = `
 update dataflow_run
 set read = read + ?3, written = written + ?4, redundant = redundant + ?5, filtered = filtered + ?6,
-	dropped = dropped + ?7, dead_lettered = dead_lettered + ?8,
+	dropped = dropped + ?7, dead_lettered = dead_lettered + ?8, updated = updated + ?13,
 	total = coalesce(?9, total), from_cursor = coalesce(from_cursor, ?10), to_cursor = coalesce(?11, to_cursor),
 	rescues = 0, lease_until = strftime('%Y-%m-%d %H:%M:%f', {now}, ?12 || ' seconds')
 where id = ?1 and lease_no = ?2 and state = 'in_progress'
@@ -139,7 +140,7 @@ const sqlCheckpointMove = `
 update dataflow_checkpoint
 set cursor = coalesce(?3, cursor), seq = seq + 1, updated_at = {now},
 	read = read + ?4, written = written + ?5, redundant = redundant + ?6, filtered = filtered + ?7,
-	dropped = dropped + ?8, dead_lettered = dead_lettered + ?9
+	dropped = dropped + ?8, dead_lettered = dead_lettered + ?9, updated = updated + ?11
 where flow_id = ?1 and scope = '' and partition = ?10 and seq = ?2`
 
 const sqlRunEnd = `

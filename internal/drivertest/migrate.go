@@ -178,8 +178,7 @@ func migrateDownOutOfRange(t *test) {
 func migrateDownKeepsWhatFails(t *test) {
 	t.migrate()
 	f := t.flow("orders")
-	t.exec("create view own_view as select id from dataflow_flow")
-	t.exec("drop table dataflow_process") // so that the step cannot succeed
+	t.exec("create view own_view as select updated from dataflow_run") // so that the newest step cannot succeed
 	require.Error(t, t.store.MigrateDown(t.Context(), 0))
 	require.NoError(t, t.store.CheckSchema(t.Context()))
 	require.Equal(t, f, t.flowByID(f.ID))
