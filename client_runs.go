@@ -142,8 +142,11 @@ func (f *Flow) insertRun(ctx context.Context, tx Tx, s RuntimeSettings, at time.
 	if opts, ok := ctx.Value(triggerKey{}).(*TriggerOptions); ok {
 		p.Actor, p.Reason = opts.Actor, opts.Reason
 	}
-	if trigger, ok := ctx.Value(startKey{}).(Trigger); ok {
-		p.Trigger, p.UniqueKey = trigger, string(trigger)+":"+p.UniqueKey
+	if why, ok := ctx.Value(startKey{}).(startReason); ok {
+		if at.IsZero() {
+			p.UniqueKey = why.key
+		}
+		p.Trigger, p.UniqueKey = why.trigger, string(why.trigger)+":"+p.UniqueKey
 	}
 	run, err := q.RunInsert(ctx, p)
 	if errors.Is(err, ErrNotFound) {

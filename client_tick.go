@@ -137,6 +137,8 @@ func (c *Client) poll(ctx context.Context) {
 		failed = one.failed
 		return err
 	}
+	again := time.NewTicker(c.config.Lease)
+	defer again.Stop()
 	do("saying that this process is alive", c.sayAlive)
 	do("looking for abandoned runs", rescue)
 	for {
@@ -152,6 +154,8 @@ func (c *Client) poll(ctx context.Context) {
 			do("looking for abandoned runs", rescue)
 		case <-alive.C:
 			do("saying that this process is alive", c.sayAlive)
+		case <-again.C:
+			do("registering flows", c.registerAgain)
 		case <-next.C:
 		}
 	}

@@ -35,6 +35,10 @@ type Client struct {
 	attempts map[int64]*attempt // what this process works, by run
 	renewing bool               // a loop renews the leases of the attempts
 	suspect  int64              // the run that is isolated, 0: none
+	// unregistered holds why flows could not be registered, by name.
+	unregistered map[string]error
+	riverQueues  map[string]river.QueueConfig // that river works
+	workerAdded  bool                         // our worker is in Config.River.Workers
 }
 
 // NewClient returns a client on a database. It checks the whole Config and
@@ -59,6 +63,8 @@ func NewClient(driver Driver, config *Config) (*Client, error) {
 		inFlight: make(map[int64]bool),
 		attempts: make(map[int64]*attempt),
 		stopping: make(chan struct{}),
+
+		unregistered: make(map[string]error),
 	}
 	for _, f := range conf.Flows {
 		c.flows[f.Name] = f
@@ -94,12 +100,14 @@ func (c *Client) bind(rec *FlowRecord) *Flow {
 }
 
 // Start checks that the database has been migrated, registers the flows, and
-// works runs until Stop. ctx bounds the starting alone. A client starts once.
+// works runs until Stop. ctx bounds the starting alone. A client starts once. Flows
+// that cannot be registered do not keep it from starting: it logs them, works the
+// others, and tries again now and then; see [Client.RegistrationErrors].
 func (c *Client) Start(ctx context.Context) error {
 	if err := c.store.CheckSchema(ctx); err != nil {
 		return public(err)
 	}
-	if err := c.Register(ctx); err != nil {
+	if err := c.registerAtStart(ctx); err != nil {
 		return err
 	}
 	workCtx, kill := context.WithCancel(context.WithoutCancel(ctx))
@@ -141,14 +149,11 @@ func (c *Client) begin(kill context.CancelFunc) (River, error) {
 	if c.started {
 		return nil, errors.New("the client is started already")
 	}
-	rc, err := c.riverLocked()
+	rc, err := c.startable()
 	if err != nil {
 		return nil, err
 	}
 	c.started, c.kill = true, kill
-	if c.joined || !c.worksQueues() {
-		return nil, nil //nolint:nilnil // there is none to be started
-	}
 	return rc, nil
 }
 

@@ -61,6 +61,9 @@ type Store interface {
 	// MigrateDown takes our tables, not River's, down to a version; 0 removes
 	// them.
 	MigrateDown(ctx context.Context, version int) error
+	// Migrations returns our migrations and which of them have been applied, and the
+	// versions of River's tables. It changes nothing.
+	Migrations(ctx context.Context) (*MigrationStatus, error)
 	// Classify tells what kind of failure of the database an error is.
 	Classify(err error) Fault
 	// CheckSchema returns an error that says what to do unless the tables are
@@ -83,6 +86,8 @@ type Queries interface {
 	// FlowSetState makes a flow active or inactive, whatever it was. An active one is
 	// not tripped any more, and has not failed.
 	FlowSetState(ctx context.Context, p *FlowStateParams) (*FlowRecord, error)
+	// FlowSetRuntime replaces the Runtime of a flow by an operator's.
+	FlowSetRuntime(ctx context.Context, p *FlowRuntimeParams) (*FlowRecord, error)
 	// FlowLock locks a flow and returns it with the time. It must be called in a
 	// transaction.
 	FlowLock(ctx context.Context, id int64) (*FlowRecord, time.Time, error)
@@ -155,9 +160,19 @@ type Queries interface {
 	// there is none, or none that no other transaction has locked. It must be
 	// called in a transaction.
 	RunStranded(ctx context.Context, flowIDs []int64, idle time.Duration) (*Run, error)
-	// RunCancel ends a pending run, and asks for the end of one in progress. A
-	// finished run is returned as it is.
+	// RunCancel ends a pending run, and asks for the end of one in progress, unless
+	// only a pending one is meant. A finished run is returned as it is.
 	RunCancel(ctx context.Context, p *RunCancelParams) (*Run, error)
+
+	// RunPrune removes the runs of a state that ended so long ago, oldest first, but
+	// neither the last success of a flow nor a run that has younger dead letters. Like
+	// the two below, it removes Limit rows at most and returns how many; with DryRun,
+	// it removes none, and returns how many there are without a limit.
+	RunPrune(ctx context.Context, p *PruneParams) (int64, error)
+	// TickPrune removes entries of the ledger whose last tick was so long ago.
+	TickPrune(ctx context.Context, p *PruneParams) (int64, error)
+	// DeadLetterPrune removes dead letters that are so old.
+	DeadLetterPrune(ctx context.Context, p *PruneParams) (int64, error)
 }
 
 // River is what a [Client] needs of River's client. See [WrapRiver].
@@ -174,6 +189,8 @@ type River interface {
 	// QueuePaused reports whether a queue is paused. One that River has never seen is
 	// not.
 	QueuePaused(ctx context.Context, queue string) (bool, error)
+	// QueueAdd has a client that works queues work another one.
+	QueueAdd(name string, config river.QueueConfig) error
 	// Unwrap returns the *river.Client of the database's own type.
 	Unwrap() any
 }
@@ -233,6 +250,26 @@ type FlowStateParams struct {
 	State  FlowState
 	Actor  string
 	Reason string
+}
+
+// FlowRuntimeParams are the parameters of FlowSetRuntime.
+type FlowRuntimeParams struct {
+	ID      int64
+	Runtime json.RawMessage
+	// MigratedFrom is the Runtime that the flow's code declares, nil if that is
+	// Runtime.
+	MigratedFrom json.RawMessage
+}
+
+// PruneParams are the parameters of RunPrune, TickPrune and DeadLetterPrune.
+type PruneParams struct {
+	State RunState // of runs
+	Age   time.Duration
+	// DeadLetterAge is from which age on dead letters go too, with their runs. -1: none
+	// does.
+	DeadLetterAge time.Duration
+	Limit         int
+	DryRun        bool
 }
 
 // RunInsertParams are the parameters of RunInsert.
@@ -295,6 +332,8 @@ type RunCancelParams struct {
 	RunID  int64
 	Actor  string
 	Reason string
+	// PendingOnly leaves a run that is in progress as it is.
+	PendingOnly bool
 }
 
 // Claim is the right to work a run.

@@ -101,6 +101,17 @@ func (r *Run) Duration() time.Duration {
 	return r.EndedAt.Sub(*r.StartedAt)
 }
 
+// Completed reports whether the run has come to an end by itself: by success or by
+// failure. See [RunState.Finished], which counts cancelled runs too.
+func (r *Run) Completed() bool { return r.State == RunSuccess || r.State == RunFailed }
+
+// IsDue reports whether the run is pending and its RunAfter has come.
+func (r *Run) IsDue(now time.Time) bool { return r.State == RunPending && !r.RunAfter.After(now) }
+
+// IsOverdue reports whether the run is pending and its RunAfter came an hour ago
+// ([OverdueAfter]) or earlier.
+func (r *Run) IsOverdue(now time.Time) bool { return r.IsDue(now.Add(-OverdueAfter)) }
+
 // Err returns a *[RunError] for a run that has failed or was cancelled, and nil
 // for any other.
 func (r *Run) Err() error {

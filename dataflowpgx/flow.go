@@ -24,7 +24,7 @@ func (q *queries) FlowByName(ctx context.Context, name string) (*dataflow.FlowRe
 }
 
 func (q *queries) FlowList(ctx context.Context, p *dataflow.FlowListParams) ([]*dataflow.FlowRecord, error) {
-	rows, err := q.db.Query(ctx, q.store.text(sqlFlowList), string(p.State), p.After, p.Limit)
+	rows, err := q.db.Query(ctx, q.store.text(sqlFlowList), string(p.State), p.After, p.Limit, dueFor(p.Due, p.Overdue))
 	if err != nil {
 		return nil, err
 	}
@@ -33,6 +33,10 @@ func (q *queries) FlowList(ctx context.Context, p *dataflow.FlowListParams) ([]*
 
 func (q *queries) FlowSetState(ctx context.Context, p *dataflow.FlowStateParams) (*dataflow.FlowRecord, error) {
 	return scanFlow(q.db.QueryRow(ctx, q.store.text(sqlFlowSetState), p.ID, string(p.State), p.Actor, p.Reason))
+}
+
+func (q *queries) FlowSetRuntime(ctx context.Context, p *dataflow.FlowRuntimeParams) (*dataflow.FlowRecord, error) {
+	return scanFlow(q.db.QueryRow(ctx, q.store.text(sqlFlowSetRuntime), p.ID, string(p.Runtime), nullJSON(p.MigratedFrom)))
 }
 
 // scanFlow reads flowColumns, and what is selected behind them.

@@ -36,6 +36,7 @@ const sqlFlowByName = `select ` + flowColumns + ` from {s}dataflow_flow f where 
 const sqlFlowList = `
 select ` + flowColumns + ` from {s}dataflow_flow f
 where ($1 = '' or f.state = $1) and f.name > $2
+	and ($4::bigint is null or f.state = 'active' and f.next_run_at <= {now} - $4::bigint * interval '1 microsecond')
 order by f.name limit $3`
 
 const sqlFlowSetState = `
@@ -46,6 +47,10 @@ set state = $2, state_by = $3, state_reason = $4, state_at = {now}, updated_at =
 	tripped_reason = case when $2 = 'active' then '' else f.tripped_reason end,
 	probe_at = case when $2 = 'active' then null else f.probe_at end
 where f.id = $1
+returning ` + flowColumns
+
+const sqlFlowSetRuntime = `
+update {s}dataflow_flow f set runtime = $2, runtime_from = $3, updated_at = {now} where f.id = $1
 returning ` + flowColumns
 
 // An inactive flow gets no run; neither does a flow with a run that waits under
@@ -81,6 +86,7 @@ const sqlRunList = `
 select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
 where ($1 = '' or f.name = $1) and (cardinality($2::text[]) = 0 or r.state = any($2))
 	and ($3 = '' or r.trigger = $3) and ($4 = 0 or r.id < $4)
+	and ($6::bigint is null or r.state = 'pending' and r.run_after <= {now} - $6::bigint * interval '1 microsecond')
 order by r.id desc limit $5`
 
 // Runs behind those that are in progress are left out, so that they do not take the
@@ -234,7 +240,7 @@ set state = case when r.state = 'pending' then 'cancelled' else r.state end,
 	cancelled_by = case when r.cancel_requested_at is null then $2 else r.cancelled_by end,
 	cancel_reason = case when r.cancel_requested_at is null then $3 else r.cancel_reason end
 from {s}dataflow_flow f
-where r.id = $1 and r.state in ('pending', 'in_progress') and f.id = r.flow_id
+where r.id = $1 and (r.state = 'pending' or r.state = 'in_progress' and not $4) and f.id = r.flow_id
 returning ` + runColumns
 
 // Not "for update", which would keep runs of the flow from being added meanwhile.
@@ -291,3 +297,29 @@ select id, code_version, flows, queues, started_at, seen_at, until
 from {s}dataflow_process where until >= {now} order by id`
 
 const sqlNow = `select {now}`
+
+// The last success of a flow is kept for ever; so is a run, for as long as it has
+// dead letters that are.
+const sqlRunPrunable = `
+from {s}dataflow_run r
+where r.state = $1 and r.ended_at < {now} - $2::bigint * interval '1 microsecond'
+	and (r.state <> 'success' or exists (select from {s}dataflow_run o
+		where o.flow_id = r.flow_id and o.state = 'success' and (o.ended_at, o.id) > (r.ended_at, r.id)))
+	and not exists (select from {s}dataflow_dead_letter d
+		where d.run_id = r.id and ($3 < 0 or d.created_at >= {now} - $3::bigint * interval '1 microsecond'))`
+
+const sqlRunPruneCount = `select count(*)` + sqlRunPrunable
+
+const sqlRunPrune = `delete from {s}dataflow_run where id in (select r.id` + sqlRunPrunable + ` order by r.ended_at limit $4)`
+
+const sqlTickPrunable = ` from {s}dataflow_tick where last_at < {now} - $1::bigint * interval '1 microsecond'`
+
+const sqlTickPruneCount = `select count(*)` + sqlTickPrunable
+
+const sqlTickPrune = `delete from {s}dataflow_tick where id in (select id` + sqlTickPrunable + ` order by id limit $2)`
+
+const sqlDeadLetterPrunable = ` from {s}dataflow_dead_letter where created_at < {now} - $1::bigint * interval '1 microsecond'`
+
+const sqlDeadLetterPruneCount = `select count(*)` + sqlDeadLetterPrunable
+
+const sqlDeadLetterPrune = `delete from {s}dataflow_dead_letter where id in (select id` + sqlDeadLetterPrunable + ` order by id limit $2)`

@@ -66,7 +66,7 @@ func (q *queries) RunList(ctx context.Context, p *dataflow.RunListParams) ([]*da
 	for i, s := range p.States {
 		states[i] = string(s)
 	}
-	return q.runs(ctx, sqlRunList, p.Flow, states, string(p.Trigger), p.Before, p.Limit)
+	return q.runs(ctx, sqlRunList, p.Flow, states, string(p.Trigger), p.Before, p.Limit, dueFor(p.Due, p.Overdue))
 }
 
 func (q *queries) RunDue(ctx context.Context, flows []dataflow.FlowSlots, limit int) ([]*dataflow.Run, error) {

@@ -26,11 +26,18 @@ func (q *queries) FlowByName(ctx context.Context, name string) (*dataflow.FlowRe
 }
 
 func (q *queries) FlowList(ctx context.Context, p *dataflow.FlowListParams) ([]*dataflow.FlowRecord, error) {
-	return collect(ctx, q, scanFlow, sqlFlowList, string(p.State), p.After, p.Limit)
+	return collect(ctx, q, scanFlow, sqlFlowList, string(p.State), p.After, p.Limit, dueFor(p.Due, p.Overdue))
 }
 
 func (q *queries) FlowSetState(ctx context.Context, p *dataflow.FlowStateParams) (*dataflow.FlowRecord, error) {
 	if err := q.one(ctx, sqlFlowSetState, p.ID, string(p.State), p.Actor, p.Reason); err != nil {
+		return nil, err
+	}
+	return q.FlowByID(ctx, p.ID)
+}
+
+func (q *queries) FlowSetRuntime(ctx context.Context, p *dataflow.FlowRuntimeParams) (*dataflow.FlowRecord, error) {
+	if err := q.one(ctx, sqlFlowSetRuntime, p.ID, string(p.Runtime), nullJSON(p.MigratedFrom)); err != nil {
 		return nil, err
 	}
 	return q.FlowByID(ctx, p.ID)

@@ -38,6 +38,7 @@ const sqlFlowByName = `select ` + flowColumns + ` from dataflow_flow f where f.n
 const sqlFlowList = `
 select ` + flowColumns + ` from dataflow_flow f
 where (?1 = '' or f.state = ?1) and f.name > ?2
+	and (?4 is null or f.state = 'active' and f.next_run_at <= strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?4 || ' seconds'))
 order by f.name limit ?3`
 
 const sqlFlowSetState = `
@@ -48,6 +49,8 @@ set state = ?2, state_by = ?3, state_reason = ?4, state_at = {now}, updated_at =
 	tripped_reason = case when ?2 = 'active' then '' else tripped_reason end,
 	probe_at = case when ?2 = 'active' then null else probe_at end
 where id = ?1`
+
+const sqlFlowSetRuntime = `update dataflow_flow set runtime = ?2, runtime_from = ?3, updated_at = {now} where id = ?1`
 
 // An inactive flow gets no run; neither does a flow with a run that waits under
 // the same key, nor one with a run of the same tick.
@@ -79,6 +82,7 @@ const sqlRunList = `
 select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
 where (?1 = '' or f.name = ?1) and (?2 = '[]' or r.state in (select value from json_each(?2)))
 	and (?3 = '' or r.trigger = ?3) and (?4 = 0 or r.id < ?4)
+	and (?6 is null or r.state = 'pending' and r.run_after <= strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?6 || ' seconds'))
 order by r.id desc limit ?5`
 
 // Runs behind those that are in progress are left out, so that they do not take the
@@ -218,7 +222,7 @@ set state = case when state = 'pending' then 'cancelled' else state end,
 	cancel_requested_at = coalesce(cancel_requested_at, {now}),
 	cancelled_by = case when cancel_requested_at is null then ?2 else cancelled_by end,
 	cancel_reason = case when cancel_requested_at is null then ?3 else cancel_reason end
-where id = ?1 and state in ('pending', 'in_progress')`
+where id = ?1 and (state = 'pending' or state = 'in_progress' and not ?4)`
 
 const sqlFlowLock = `select ` + flowColumns + `, {now} from dataflow_flow f where f.id = ?`
 
@@ -271,3 +275,29 @@ select id, code_version, flows, queues, started_at, seen_at, until
 from dataflow_process where until >= {now} order by id`
 
 const sqlNow = `select {now}`
+
+// The last success of a flow is kept for ever; so is a run, for as long as it has
+// dead letters that are.
+const sqlRunPrunable = `
+from dataflow_run r
+where r.state = ?1 and r.ended_at < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?2 || ' seconds')
+	and (r.state <> 'success' or exists (select 1 from dataflow_run o
+		where o.flow_id = r.flow_id and o.state = 'success' and (o.ended_at, o.id) > (r.ended_at, r.id)))
+	and not exists (select 1 from dataflow_dead_letter d
+		where d.run_id = r.id and (?3 is null or d.created_at >= strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?3 || ' seconds')))`
+
+const sqlRunPruneCount = `select count(*)` + sqlRunPrunable
+
+const sqlRunPrune = `delete from dataflow_run where id in (select r.id` + sqlRunPrunable + ` order by r.ended_at limit ?4)`
+
+const sqlTickPrunable = ` from dataflow_tick where last_at < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?1 || ' seconds')`
+
+const sqlTickPruneCount = `select count(*)` + sqlTickPrunable
+
+const sqlTickPrune = `delete from dataflow_tick where id in (select id` + sqlTickPrunable + ` order by id limit ?2)`
+
+const sqlDeadLetterPrunable = ` from dataflow_dead_letter where created_at < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?1 || ' seconds')`
+
+const sqlDeadLetterPruneCount = `select count(*)` + sqlDeadLetterPrunable
+
+const sqlDeadLetterPrune = `delete from dataflow_dead_letter where id in (select id` + sqlDeadLetterPrunable + ` order by id limit ?2)`

@@ -76,7 +76,7 @@ func (q *queries) RunList(ctx context.Context, p *dataflow.RunListParams) ([]*da
 	if err != nil {
 		return nil, err
 	}
-	return collect(ctx, q, scanRun, sqlRunList, p.Flow, states, string(p.Trigger), p.Before, p.Limit)
+	return collect(ctx, q, scanRun, sqlRunList, p.Flow, states, string(p.Trigger), p.Before, p.Limit, dueFor(p.Due, p.Overdue))
 }
 
 func (q *queries) RunDue(ctx context.Context, flows []dataflow.FlowSlots, limit int) ([]*dataflow.Run, error) {
