@@ -36,10 +36,10 @@ func TestPlan_10_Collisions(t *testing.T) {
 			return []int{n, -n}, nil
 		})
 		sink := telling{result: func(n int) dataflow.RowResult {
-			switch {
-			case n == 1 || n == -1 || n == 2: // one row of 2 was written
+			switch n {
+			case 1, -1, 2: // one row of 2 was written
 				return dataflow.RowRedundant
-			case n == 3 || n == -5 || n == 5:
+			case 3, 5, -5:
 				return dataflow.RowUpdated
 			default:
 				return dataflow.RowWritten
