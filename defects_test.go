@@ -84,6 +84,7 @@ func TestDefect_TwoHeartbeatsRunOneRow(t *testing.T) {
 			require.NoError(t, err)
 			require.EqualValues(t, 1, run.LeaseNumber)
 			require.Equal(t, round+1, worked.Load())
+			require.Nil(t, t.claimed(run.ID), "a heartbeat that has found it earlier, and comes late")
 		}
 	})
 }

@@ -2,6 +2,7 @@ package dataflow_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -93,5 +94,69 @@ func TestPlan_2_JobRuntime(t *testing.T) {
 		require.NoError(t, err)
 		_, err = flow.Runtime.Execute(t.Context(), flow)
 		require.ErrorIs(t, err, dataflow.ErrDisabled)
+	})
+}
+
+// conflicting is a driver whose database takes errBroken for a deadlock.
+type conflicting struct{ dataflow.Driver }
+
+func (d conflicting) Store(opts dataflow.StoreOptions) (dataflow.Store, error) {
+	store, err := d.Driver.Store(opts)
+	return conflictingStore{store}, err
+}
+
+type conflictingStore struct{ dataflow.Store }
+
+func (s conflictingStore) Classify(err error) dataflow.Fault {
+	if errors.Is(err, errBroken) {
+		return dataflow.FaultConflict
+	}
+	return s.Store.Classify(err)
+}
+
+// TestPlan_1_Deadlock: after a deadlock the batch is written again, 5 s later, which
+// spends no attempt; another error spends one, and the waits grow polynomially.
+func TestPlan_1_Deadlock(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		t.table("f")
+		t.driver = conflicting{t.driver}
+		var writes []time.Time
+		sink := dataflow.TxSinkFunc[int](func(ctx context.Context, rows []int) error {
+			if writes = append(writes, time.Now()); len(writes) == 1 {
+				return errBroken
+			}
+			return insertInto(ctx, "f", rows)
+		})
+		client := t.registered(dataflow.NewFlow("f", numbers{n: 5}, dataflow.Identity[int](), dataflow.ToTx(sink), nil))
+		run, err := t.execute(client, "f")
+		require.NoError(t, err)
+		require.Equal(t, 1, run.Attempt)
+		require.Len(t, writes, 2)
+		require.InDelta(t, 5, writes[1].Sub(writes[0]).Seconds(), 2)
+		t.requireExactly("f", 5)
+	})
+}
+
+// TestPlan_1_Retries: any other error is tried again, polynomially later, five times in
+// all.
+func TestPlan_1_Retries(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		c := newClock()
+		client := t.onClock(c, dataflow.NewFlow("f", numbers{n: 5}, broken(), dataflow.ToTx(discard{}), nil))
+		run, err := t.execute(client, "f")
+		require.ErrorIs(t, err, errBroken)
+		for i, wait := range []time.Duration{3 * time.Second, 18 * time.Second, 83 * time.Second, 258 * time.Second} {
+			require.Equal(t, dataflow.RunPending, run.State)
+			require.Equal(t, i+1, run.Attempt)
+			require.Equal(t, wait, run.RunAfter.Sub(c.Now()))
+			c.advance(wait)
+			require.Equal(t, []int64{run.ID}, t.tick(client))
+			run, err = client.Run(t.Context(), run.ID)
+			require.NoError(t, err)
+		}
+		require.Equal(t, dataflow.RunFailed, run.State)
+		require.Equal(t, 5, run.Attempt)
 	})
 }
