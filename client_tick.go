@@ -156,6 +156,7 @@ func (c *Client) poll(ctx context.Context) {
 			do("saying that this process is alive", c.sayAlive)
 		case <-again.C:
 			do("registering flows", c.registerAgain)
+			do("looking for migrated flows", c.followMigrations)
 		case <-next.C:
 		}
 	}

@@ -111,7 +111,7 @@ func (c *Client) Start(ctx context.Context) error {
 		return err
 	}
 	workCtx, kill := context.WithCancel(context.WithoutCancel(ctx))
-	rc, err := c.begin(kill)
+	rc, queues, err := c.begin(kill)
 	if err != nil {
 		kill()
 		return public(fmt.Errorf("start: %w", err))
@@ -119,7 +119,11 @@ func (c *Client) Start(ctx context.Context) error {
 	// Without the lock: River's client asks the database, which on SQLite is for
 	// one at a time, and its jobs ask this client.
 	if rc != nil {
-		if err := rc.Start(context.WithoutCancel(ctx)); err != nil {
+		err := c.addQueues(rc, queues)
+		if err == nil {
+			err = rc.Start(context.WithoutCancel(ctx))
+		}
+		if err != nil {
 			c.mu.Lock()
 			c.started = false
 			c.mu.Unlock()
@@ -139,22 +143,22 @@ func (c *Client) Start(ctx context.Context) error {
 }
 
 // begin makes the client a started one, and returns the River client that is to
-// be started too, nil if there is none.
-func (c *Client) begin(kill context.CancelFunc) (River, error) {
+// be started too, nil if there is none, and the queues that it lacks.
+func (c *Client) begin(kill context.CancelFunc) (River, map[string]river.QueueConfig, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stopped {
-		return nil, fmt.Errorf("%w: make a new one", ErrStopped)
+		return nil, nil, fmt.Errorf("%w: make a new one", ErrStopped)
 	}
 	if c.started {
-		return nil, errors.New("the client is started already")
+		return nil, nil, errors.New("the client is started already")
 	}
-	rc, err := c.startable()
+	rc, queues, err := c.startable()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	c.started, c.kill = true, kill
-	return rc, nil
+	return rc, queues, nil
 }
 
 // AddWorker adds the worker of our jobs to the bundle of a River client that the

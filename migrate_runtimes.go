@@ -59,8 +59,9 @@ type MigratedFlow struct {
 //
 // Registering a flow does not undo it, as long as its code declares the Runtime that
 // it declared before, or none. Code that declares another Runtime wins, which is
-// logged. Processes that run meanwhile work the new Runtime's queue from their next
-// start on; until then its runs wait.
+// logged. Started clients that have the flow's code take note of it within a
+// Config.Lease, and work its queue from then on, unless they have joined a River
+// client of the service's own: that must work the queue.
 func (c *Client) MigrateRuntimes(ctx context.Context, opts *MigrateRuntimesOptions) (*MigrateRuntimesReport, error) {
 	o := MigrateRuntimesOptions{}
 	if opts != nil {

@@ -171,6 +171,32 @@ func TestMigrateRuntimes_Register(t *testing.T) {
 	})
 }
 
+// A client that runs meanwhile works the new queue, and the next one, without being
+// started again.
+func TestMigrateRuntimes_Running(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{named("a", nil), named("b", nil)}, Lease: time.Second})
+		require.NoError(t, client.Start(t.Context()))
+		defer t.stop(client)
+		tool := t.client(nil)
+		for _, queue := range []string{"one", "two"} {
+			report, err := tool.MigrateRuntimes(t.Context(), &dataflow.MigrateRuntimesOptions{To: "job_queue", Queue: queue})
+			require.NoError(t, err)
+			require.Len(t, report.Flows, 2)
+			for _, m := range report.Flows {
+				run, err := t.wait(tool, m.Enqueued)
+				require.NoError(t, err)
+				require.Equal(t, queue, run.Queue)
+			}
+			report, err = tool.MigrateRuntimes(t.Context(), &dataflow.MigrateRuntimesOptions{To: "heartbeat"})
+			require.NoError(t, err)
+			_, err = t.wait(tool, report.Flows[1].Enqueued)
+			require.NoError(t, err)
+		}
+	})
+}
+
 // The way back leaves a flow as if it had never been migrated.
 func TestMigrateRuntimes_Back(t *testing.T) {
 	t.Parallel()

@@ -150,26 +150,35 @@ func (c *Client) queuesLocked() map[string]river.QueueConfig {
 // startable returns the River client that this one starts, nil if there is none: the
 // user's own, or one that has no work to do, since all flows are worked without
 // River. It may have been made before the flows were registered, and then lacks the
-// queues of those that were migrated. c.mu is held.
-func (c *Client) startable() (River, error) {
+// queues of those that were migrated, which are returned too. c.mu is held.
+func (c *Client) startable() (River, map[string]river.QueueConfig, error) {
 	queues := c.queuesLocked()
 	if c.river != nil && !c.joined && len(c.riverQueues) == 0 && len(queues) > 0 {
 		c.river = nil // it can only insert jobs
 	}
 	rc, err := c.riverLocked()
 	if err != nil || c.joined || len(queues) == 0 {
-		return nil, err
+		return nil, nil, err
 	}
+	maps.DeleteFunc(queues, func(name string, _ river.QueueConfig) bool {
+		_, has := c.riverQueues[name]
+		return has
+	})
+	return rc, queues, nil
+}
+
+// addQueues has River's client work more queues. c.mu is not held, because a client
+// that is started asks the database.
+func (c *Client) addQueues(rc River, queues map[string]river.QueueConfig) error {
 	for name, config := range queues {
-		if _, has := c.riverQueues[name]; has {
-			continue
-		}
 		if err := rc.QueueAdd(name, config); err != nil {
-			return nil, fmt.Errorf("add queue %q: %w", name, err)
+			return fmt.Errorf("add queue %q: %w", name, err)
 		}
+		c.mu.Lock()
 		c.riverQueues[name] = config
+		c.mu.Unlock()
 	}
-	return rc, nil
+	return nil
 }
 
 // insertJob adds the River job that is to work a run, in the run's transaction.
