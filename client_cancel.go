@@ -16,14 +16,23 @@ import (
 // to ask is. It returns the run as it is then, which for one in progress is
 // still that; [Client.Wait] waits for its end. A finished run is ErrRunFinished.
 func (c *Client) Cancel(ctx context.Context, runID int64, actor, reason string) (*Run, error) {
+	run, err := c.cancel(ctx, &RunCancelParams{RunID: runID, Actor: actor, Reason: reason})
+	if err != nil {
+		return nil, public(fmt.Errorf("cancel run %d: %w", runID, err))
+	}
+	return run, nil
+}
+
+// cancel cancels a run. With PendingOnly, one that is in progress is returned as it
+// is.
+func (c *Client) cancel(ctx context.Context, p *RunCancelParams) (*Run, error) {
 	var run *Run
 	err := c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		q, err := c.store.With(tx)
 		if err != nil {
 			return err
 		}
-		run, err = q.RunCancel(ctx, &RunCancelParams{RunID: runID, Actor: actor, Reason: reason})
-		if err != nil {
+		if run, err = q.RunCancel(ctx, p); err != nil {
 			return err
 		}
 		if run.State.Finished() && run.CancelRequestedAt == nil || run.State == RunSuccess || run.State == RunFailed {
@@ -39,11 +48,13 @@ func (c *Client) Cancel(ctx context.Context, runID int64, actor, reason string) 
 		return rc.JobCancelTx(ctx, tx, run.RiverJobID)
 	})
 	if err != nil {
-		return nil, public(fmt.Errorf("cancel run %d: %w", runID, err))
+		return nil, err
 	}
-	c.interrupt(LeaseRef{RunID: runID, LeaseNumber: run.LeaseNumber}, errCancelled)
+	if !p.PendingOnly {
+		c.interrupt(LeaseRef{RunID: run.ID, LeaseNumber: run.LeaseNumber}, errCancelled)
+	}
 	if run.State == RunCancelled {
-		c.log.InfoContext(ctx, "dataflow: run cancelled", append(runAttrs(run), slog.String("actor", actor), slog.String(logReason, reason))...)
+		c.log.InfoContext(ctx, "dataflow: run cancelled", append(runAttrs(run), slog.String("actor", p.Actor), slog.String(logReason, p.Reason))...)
 		c.publish(EventRunCancelled, run, run.Err())
 	}
 	return run, nil

@@ -199,8 +199,19 @@ func (p *plan) reprobe(planned *time.Time, now time.Time) *time.Time {
 
 type startKey struct{}
 
+// startReason is why a run is started that nobody has called for: its trigger, and,
+// if it is not for a time, under which key at most one waits.
+type startReason struct {
+	trigger Trigger
+	key     string
+}
+
 // startBy starts a run through the flow's Runtime for another reason than a call.
 func (f *Flow) startBy(ctx context.Context, tx Tx, trigger Trigger, at time.Time) (*Run, error) {
+	return f.startFor(ctx, tx, startReason{trigger: trigger, key: "now"}, at)
+}
+
+func (f *Flow) startFor(ctx context.Context, tx Tx, why startReason, at time.Time) (*Run, error) {
 	if unread, ok := f.Runtime.(unreadRuntime); ok {
 		return nil, unread.err // another process may be able to read it
 	}
@@ -208,7 +219,7 @@ func (f *Flow) startBy(ctx context.Context, tx Tx, trigger Trigger, at time.Time
 	if !ok {
 		return nil, fmt.Errorf("its runtime of type %q cannot start a run in a transaction: it has no ExecuteTx", f.Runtime.Type())
 	}
-	return rt.ExecuteTx(context.WithValue(ctx, startKey{}, trigger), tx, f, at)
+	return rt.ExecuteTx(context.WithValue(ctx, startKey{}, why), tx, f, at)
 }
 
 // settle enters the due ticks of a locked flow into the ledger, because a change of

@@ -173,6 +173,8 @@ func (c *Client) poll(ctx context.Context) {
 		}
 		return err
 	}
+	again := time.NewTicker(c.config.Lease)
+	defer again.Stop()
 	do("saying that this process is alive", c.sayAlive)
 	do("looking for abandoned runs", rescue)
 	for {
@@ -190,6 +192,9 @@ func (c *Client) poll(ctx context.Context) {
 			do("saying that this process is alive", c.sayAlive)
 		case <-freed:
 		case <-c.worked: // another run of that flow may wait
+		case <-again.C:
+			do("registering flows", c.registerAgain)
+			do("looking for migrated flows", c.followMigrations)
 		case <-next.C:
 		}
 	}

@@ -64,6 +64,9 @@ type Store interface {
 	// Savepoint runs fn in a transaction, and undoes what it has done there if it
 	// returns an error, which it returns.
 	Savepoint(ctx context.Context, tx Tx, fn func() error) error
+	// Migrations returns our migrations and which of them have been applied, and the
+	// versions of River's tables. It changes nothing.
+	Migrations(ctx context.Context) (*MigrationStatus, error)
 	// Classify tells what kind of failure of the database an error is.
 	Classify(err error) Fault
 	// CheckSchema returns an error that says what to do unless the tables are
@@ -86,6 +89,8 @@ type Queries interface {
 	// FlowSetState makes a flow active or inactive, whatever it was. An active one is
 	// not tripped any more, and has not failed.
 	FlowSetState(ctx context.Context, p *FlowStateParams) (*FlowRecord, error)
+	// FlowSetRuntime replaces the Runtime of a flow by an operator's.
+	FlowSetRuntime(ctx context.Context, p *FlowRuntimeParams) (*FlowRecord, error)
 	// FlowLock locks a flow and returns it with the time, which is not before anything
 	// that was done to the flow. It must be called in a transaction.
 	FlowLock(ctx context.Context, id int64) (*FlowRecord, time.Time, error)
@@ -171,9 +176,19 @@ type Queries interface {
 	// there is none, or none that no other transaction has locked. It must be
 	// called in a transaction.
 	RunStranded(ctx context.Context, flowIDs []int64, idle time.Duration) (*Run, error)
-	// RunCancel ends a pending run, and asks for the end of one in progress. A
-	// finished run is returned as it is.
+	// RunCancel ends a pending run, and asks for the end of one in progress, unless
+	// only a pending one is meant. A finished run is returned as it is.
 	RunCancel(ctx context.Context, p *RunCancelParams) (*Run, error)
+
+	// RunPrune removes the runs of a state that ended so long ago, oldest first, but
+	// neither the last success of a flow nor a run that has younger dead letters. Like
+	// the two below, it removes Limit rows at most and returns how many; with DryRun,
+	// it removes none, and returns how many there are without a limit.
+	RunPrune(ctx context.Context, p *PruneParams) (int64, error)
+	// TickPrune removes entries of the ledger whose last tick was so long ago.
+	TickPrune(ctx context.Context, p *PruneParams) (int64, error)
+	// DeadLetterPrune removes dead letters that are so old.
+	DeadLetterPrune(ctx context.Context, p *PruneParams) (int64, error)
 }
 
 // River is what a [Client] needs of River's client. See [WrapRiver].
@@ -190,6 +205,8 @@ type River interface {
 	// QueuePaused reports whether a queue is paused. One that River has never seen is
 	// not.
 	QueuePaused(ctx context.Context, queue string) (bool, error)
+	// QueueAdd has a client that works queues work another one.
+	QueueAdd(name string, config river.QueueConfig) error
 	// Unwrap returns the *river.Client of the database's own type.
 	Unwrap() any
 }
@@ -204,8 +221,10 @@ type FlowDefinition struct {
 	CodeVersion string
 	Hash        string
 	Schedule    json.RawMessage
-	PauseAfter  int           // failures in a row, 0: never
-	ProbeAfter  time.Duration // 0: never
+	// MigratedFrom is nil unless Runtime is an operator's.
+	MigratedFrom json.RawMessage
+	PauseAfter   int           // failures in a row, 0: never
+	ProbeAfter   time.Duration // 0: never
 }
 
 // FlowPlanParams are the parameters of FlowPlan.
@@ -248,6 +267,26 @@ type FlowStateParams struct {
 	State  FlowState
 	Actor  string
 	Reason string
+}
+
+// FlowRuntimeParams are the parameters of FlowSetRuntime.
+type FlowRuntimeParams struct {
+	ID      int64
+	Runtime json.RawMessage
+	// MigratedFrom is the Runtime that the flow's code declares, nil if that is
+	// Runtime.
+	MigratedFrom json.RawMessage
+}
+
+// PruneParams are the parameters of RunPrune, TickPrune and DeadLetterPrune.
+type PruneParams struct {
+	State RunState // of runs
+	Age   time.Duration
+	// DeadLetterAge is from which age on dead letters go too, with their runs. -1: none
+	// does.
+	DeadLetterAge time.Duration
+	Limit         int
+	DryRun        bool
 }
 
 // RunInsertParams are the parameters of RunInsert.
@@ -315,6 +354,8 @@ type RunCancelParams struct {
 	RunID  int64
 	Actor  string
 	Reason string
+	// PendingOnly leaves a run that is in progress as it is.
+	PendingOnly bool
 }
 
 // Claim is the right to work a run.

@@ -39,6 +39,14 @@ var (
 	// this program reads. See Config.Runtimes.
 	ErrUnknownType = errors.New("unknown type")
 
+	// ErrGlobalID is returned by [ParseGlobalID] and [Client.Locate] for a text that
+	// is no global id, and by Locate for one of another application or model.
+	ErrGlobalID = errors.New("not a global id")
+
+	// ErrRunState is returned by [Client.Retry] for a run that has neither failed nor
+	// was cancelled.
+	ErrRunState = errors.New("run is in another state")
+
 	// ErrTxMismatch is returned by calls that take a [Tx] of another kind of
 	// database than the client's.
 	ErrTxMismatch = errors.New("transaction of another database")

@@ -72,10 +72,14 @@ func (a *attempt) from() json.RawMessage {
 	return a.stored
 }
 
+// writeFunc writes a batch in a transaction, and corrects what it counts by what
+// became of the rows.
+type writeFunc func(ctx context.Context, tx Tx, q Queries, delta *Counters) error
+
 // commit writes and checkpoints a batch in one transaction. When the slice is
 // over, the run's next job is in that transaction too, and the error is
 // errSliceOver.
-func (a *attempt) commit(ctx context.Context, cursor json.RawMessage, delta *Counters, write func(ctx context.Context, tx Tx, q Queries) error) error {
+func (a *attempt) commit(ctx context.Context, cursor json.RawMessage, delta Counters, write writeFunc) error {
 	p := &RunCheckpointParams{
 		RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.run.LeaseNumber, Slot: a.run.Slot,
 		Seq: a.seq, From: a.from(), Cursor: cursor, Total: a.total, Lease: a.client.config.Lease,
@@ -88,12 +92,12 @@ func (a *attempt) commit(ctx context.Context, cursor json.RawMessage, delta *Cou
 		if err != nil {
 			return err
 		}
+		p.Delta = delta
 		if write != nil {
-			if err := write(ctx, tx, q); err != nil {
+			if err := write(ctx, tx, q, &p.Delta); err != nil {
 				return err
 			}
 		}
-		p.Delta = *delta
 		if status, err = q.RunCheckpoint(ctx, p); err != nil {
 			return fmt.Errorf("checkpoint: %w", err)
 		}
@@ -109,7 +113,7 @@ func (a *attempt) commit(ctx context.Context, cursor json.RawMessage, delta *Cou
 		a.leaving.Store(false)
 		return err
 	}
-	a.progress(cursor, *delta)
+	a.progress(cursor, p.Delta)
 	switch {
 	case status.CancelRequested:
 		return errCancelled
@@ -250,7 +254,7 @@ const (
 )
 
 // commitAgain commits a batch, and again if another transaction was in the way.
-func (a *attempt) commitAgain(ctx context.Context, cursor json.RawMessage, delta *Counters, write func(ctx context.Context, tx Tx, q Queries) error) error {
+func (a *attempt) commitAgain(ctx context.Context, cursor json.RawMessage, delta Counters, write writeFunc) error {
 	for try := 0; ; try++ {
 		err := a.commit(ctx, cursor, delta, write)
 		if err == nil || try == conflictTries || a.client.store.Classify(err) != FaultConflict {

@@ -49,7 +49,7 @@ func (w *batchWriter[T, C, Out]) letter(e *RecordError) *DeadLetterRecord {
 }
 
 // insertLetters keeps the batch's dead letters, in the checkpoint's transaction.
-func (w *batchWriter[T, C, Out]) insertLetters(ctx context.Context, _ Tx, q Queries) error {
+func (w *batchWriter[T, C, Out]) insertLetters(ctx context.Context, _ Tx, q Queries, _ *Counters) error {
 	if len(w.letters) == 0 {
 		return nil
 	}
@@ -70,7 +70,7 @@ func (w *batchWriter[T, C, Out]) keepLetters(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return w.insertLetters(ctx, tx, q)
+		return w.insertLetters(ctx, tx, q, nil)
 	})
 }
 
@@ -91,14 +91,14 @@ func (w *batchWriter[T, C, Out]) divisible(err error) bool {
 // savepoint, down to the records that are bad. The others are written. It is done in
 // the checkpoint's transaction, and so anew when that has to be repeated.
 func (w *batchWriter[T, C, Out]) writeDivided(ctx context.Context, b *readBatch[T, C], cursor json.RawMessage, delta Counters) error {
-	before, letters := delta, w.letters
-	return w.commitAgain(ctx, cursor, &delta, func(ctx context.Context, tx Tx, q Queries) error {
-		delta, w.letters = before, letters[:len(letters):len(letters)]
-		d := divider[T, C, Out]{batchWriter: w, batch: b, tx: tx, delta: &delta}
+	letters := w.letters
+	return w.commitAgain(ctx, cursor, delta, func(ctx context.Context, tx Tx, q Queries, delta *Counters) error {
+		w.letters = letters[:len(letters):len(letters)]
+		d := divider[T, C, Out]{batchWriter: w, batch: b, tx: tx, delta: delta}
 		if err := d.write(ctx, 0, len(w.out.rows)); err != nil {
 			return err
 		}
-		return w.insertLetters(ctx, tx, q)
+		return w.insertLetters(ctx, tx, q, delta)
 	})
 }
 
@@ -114,7 +114,7 @@ type divider[T, C, Out any] struct {
 // have given.
 func (d *divider[T, C, Out]) write(ctx context.Context, from, to int) error {
 	err := d.client.store.Savepoint(ctx, d.tx, func() error {
-		return guard(func() error { return d.target.txSink.WriteTx(ctx, d.out.rows[from:to]) })
+		return guard(func() error { return d.writeTx(ctx, from, to, d.delta) })
 	})
 	if err == nil {
 		return nil

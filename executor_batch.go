@@ -140,6 +140,7 @@ type batchWriter[T, C, Out any] struct {
 	number int             // of the batch in this attempt
 	// letters are the batch's bad records that are to be kept.
 	letters []*DeadLetterRecord
+	results []RowResult // of the batch's rows
 }
 
 func (w *batchWriter[T, C, Out]) work(ctx context.Context, b *readBatch[T, C]) error {
@@ -189,14 +190,14 @@ func (w *batchWriter[T, C, Out]) write(ctx context.Context, b *readBatch[T, C], 
 		return w.writeFenced(ctx, cursor, delta, failed)
 	}
 	if len(rows) == 0 {
-		return w.commitAgain(ctx, cursor, &delta, w.insertLetters)
+		return w.commitAgain(ctx, cursor, delta, w.insertLetters)
 	}
 	if w.target.txSink != nil {
-		err := w.commitAgain(ctx, cursor, &delta, func(ctx context.Context, tx Tx, q Queries) error {
-			if err := guard(func() error { return w.target.txSink.WriteTx(ctx, rows) }); err != nil {
+		err := w.commitAgain(ctx, cursor, delta, func(ctx context.Context, tx Tx, q Queries, delta *Counters) error {
+			if err := guard(func() error { return w.writeTx(ctx, 0, len(rows), delta) }); err != nil {
 				return failed(err)
 			}
-			return w.insertLetters(ctx, tx, q)
+			return w.insertLetters(ctx, tx, q, delta)
 		})
 		if err == nil || !w.divisible(err) {
 			return err
@@ -207,7 +208,22 @@ func (w *batchWriter[T, C, Out]) write(ctx context.Context, b *readBatch[T, C], 
 	if err := w.target.sink.Write(ctx, sb); err != nil {
 		return failed(err)
 	}
-	return w.commitAgain(ctx, cursor, &delta, w.insertLetters)
+	return w.commitAgain(ctx, cursor, delta, w.insertLetters)
+}
+
+// writeTx writes the outputs from one up to another in the checkpoint's transaction.
+func (w *batchWriter[T, C, Out]) writeTx(ctx context.Context, from, to int, delta *Counters) error {
+	rows := w.out.rows[from:to]
+	sink, tells := w.target.txSink.(ResultSink[Out])
+	if !tells {
+		return w.target.txSink.WriteTx(ctx, rows)
+	}
+	w.results = append(w.results[:0], make([]RowResult, len(rows))...)
+	if err := sink.WriteResultTx(ctx, rows, w.results); err != nil {
+		return err
+	}
+	settleResults(delta, w.out.origin[from:to], w.results)
+	return nil
 }
 
 // batchID names the batch by where it begins and ends, and how much is in it,

@@ -73,6 +73,14 @@ func (t *dbT) exactly(n int64) {
 // abandoned claims a run as a process does that dies right after.
 func (t *dbT) abandoned(id int64) *dataflow.Claim {
 	t.Helper()
+	claim := t.claimed(id)
+	require.NotNil(t, claim)
+	return claim
+}
+
+// claimed claims a run for a moment, or returns nil if that is not possible.
+func (t *dbT) claimed(id int64) *dataflow.Claim {
+	t.Helper()
 	store, err := t.driver.Store(dataflow.StoreOptions{})
 	require.NoError(t, err)
 	var claim *dataflow.Claim
@@ -82,7 +90,6 @@ func (t *dbT) abandoned(id int64) *dataflow.Claim {
 		claim, err = q.RunClaim(ctx, &dataflow.RunClaimParams{RunID: id, Worker: "the dead", Lease: time.Millisecond})
 		return err
 	}))
-	require.NotNil(t, claim)
 	return claim
 }
 

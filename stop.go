@@ -89,7 +89,7 @@ func (c *Client) stopHard(ctx context.Context) error {
 func (c *Client) ownRiver() River {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.started || c.joined || !c.worksQueues() {
+	if !c.started || c.joined || len(c.riverQueues) == 0 {
 		return nil
 	}
 	return c.river

@@ -102,6 +102,9 @@ func (w *why) state() {
 		}
 		w.add(CausePaused, 0, nil, "It is paused%s%s: call client.Resume to go on.", since, byWhom(f.StateBy, f.StateReason))
 	}
+	if failed := w.client.RegistrationErrors()[f.Name]; failed != nil {
+		w.unregistered(failed)
+	}
 	switch _, unread := f.Runtime.(unreadRuntime); {
 	case unread:
 		w.add(CauseUnreadable, 0, nil, "This process cannot read its runtime: %v.", f.Runtime.(unreadRuntime).err) //nolint:forcetypeassert // that is the case
@@ -118,6 +121,11 @@ func (w *why) state() {
 	if len(w.running) == 0 {
 		w.processesThere()
 	}
+}
+
+// unregistered is why this process could not register the flow.
+func (w *why) unregistered(err error) {
+	w.add(CauseUnregistered, 0, nil, "This process could not register it, and tries again now and then: %s.", clip(private(err).Error()))
 }
 
 // processesThere is who could work the flow.

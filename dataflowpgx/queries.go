@@ -8,24 +8,24 @@ const flowColumns = `f.id, f.name, f.source::text, f.sink::text, f.runtime::text
 	f.state, f.state_by, f.state_reason, f.state_at,
 	f.next_run_at, f.last_run_at, f.last_success_at, f.last_error, f.failures,
 	f.code_version, f.definition_hash, f.created_at, f.updated_at,
-	f.schedule::text, f.schedule_at, f.tripped_at, f.tripped_reason, f.probe_at`
+	f.schedule::text, f.schedule_at, f.tripped_at, f.tripped_reason, f.probe_at, f.runtime_from::text`
 
 const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for, r.run_after, r.created_at,
 	r.started_at, r.ended_at, r.attempt, r.max_attempts, r.worker, r.lease_no, r.lease_until,
 	r.queue, coalesce(r.river_job_id, 0),
 	r.read, r.written, r.redundant, r.filtered, r.dropped, r.dead_lettered,
 	r.total, r.from_cursor::text, r.to_cursor::text, r.error, r.errors::text, r.actor, r.reason, r.code_version,
-	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0)`
+	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0), r.updated`
 
 // A definition that has not changed leaves updated_at as it is. The schedule is
 // FlowPlan's.
 const sqlFlowUpsert = `
-insert into {s}dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, pause_after, probe_after, schedule_at, created_at, updated_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, {now}, {now}, {now})
+insert into {s}dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, pause_after, probe_after, runtime_from, schedule_at, created_at, updated_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, {now}, {now}, {now})
 on conflict (name) do update set
 	source = excluded.source, sink = excluded.sink, runtime = excluded.runtime, guarantee = excluded.guarantee,
 	code_version = excluded.code_version, definition_hash = excluded.definition_hash,
-	pause_after = excluded.pause_after, probe_after = excluded.probe_after,
+	pause_after = excluded.pause_after, probe_after = excluded.probe_after, runtime_from = excluded.runtime_from,
 	updated_at = case when f.definition_hash = excluded.definition_hash then f.updated_at else excluded.updated_at end
 returning ` + flowColumns
 
@@ -36,6 +36,7 @@ const sqlFlowByName = `select ` + flowColumns + ` from {s}dataflow_flow f where 
 const sqlFlowList = `
 select ` + flowColumns + ` from {s}dataflow_flow f
 where ($1 = '' or f.state = $1) and f.name > $2
+	and ($4::bigint is null or f.state = 'active' and f.next_run_at <= {now} - $4::bigint * interval '1 microsecond')
 order by f.name limit $3`
 
 const sqlFlowSetState = `
@@ -46,6 +47,10 @@ set state = $2, state_by = $3, state_reason = $4, state_at = {now}, updated_at =
 	tripped_reason = case when $2 = 'active' then '' else f.tripped_reason end,
 	probe_at = case when $2 = 'active' then null else f.probe_at end
 where f.id = $1
+returning ` + flowColumns
+
+const sqlFlowSetRuntime = `
+update {s}dataflow_flow f set runtime = $2, runtime_from = $3, updated_at = {now} where f.id = $1
 returning ` + flowColumns
 
 // An inactive flow gets no run; neither does a flow with a run that waits under
@@ -85,6 +90,7 @@ const sqlRunList = `
 select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
 where ($1 = '' or f.name = $1) and (cardinality($2::text[]) = 0 or r.state = any($2))
 	and ($3 = '' or r.trigger = $3) and ($4 = 0 or r.id < $4)
+	and ($6::bigint is null or r.state = 'pending' and r.run_after <= {now} - $6::bigint * interval '1 microsecond')
 order by r.id desc limit $5`
 
 // Each of the partial indexes has a part of them; by the state alone, all the runs
@@ -130,7 +136,8 @@ set state = 'in_progress',
 	started_at = coalesce(r.started_at, {clock}), code_version = $4,
 	read = case when $5 then 0 else r.read end, written = case when $5 then 0 else r.written end,
 	redundant = case when $5 then 0 else r.redundant end, filtered = case when $5 then 0 else r.filtered end,
-	dropped = case when $5 then 0 else r.dropped end, dead_lettered = case when $5 then 0 else r.dead_lettered end
+	dropped = case when $5 then 0 else r.dropped end, dead_lettered = case when $5 then 0 else r.dead_lettered end,
+	updated = case when $5 then 0 else r.updated end
 from {s}dataflow_flow f
 where r.id = $1 and r.state = 'pending' and r.run_after <= {now} and f.id = r.flow_id and f.state = 'active'
 	and (select count(*) from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress') < $6
@@ -151,7 +158,7 @@ returning c.seq, c.cursor::text`
 const sqlRunProgress = `
 update {s}dataflow_run
 set read = read + $3, written = written + $4, redundant = redundant + $5, filtered = filtered + $6,
-	dropped = dropped + $7, dead_lettered = dead_lettered + $8,
+	dropped = dropped + $7, dead_lettered = dead_lettered + $8, updated = updated + $13,
 	total = coalesce($9, total), from_cursor = coalesce(from_cursor, $10), to_cursor = coalesce($11, to_cursor),
 	rescues = case when $11::json is null then rescues else 0 end, lease_until = {clock} + $12::bigint * interval '1 microsecond'
 where id = $1 and lease_no = $2 and state = 'in_progress'
@@ -161,7 +168,7 @@ const sqlCheckpointMove = `
 update {s}dataflow_checkpoint
 set cursor = coalesce($3, cursor), seq = seq + 1, updated_at = {now},
 	read = read + $4, written = written + $5, redundant = redundant + $6, filtered = filtered + $7,
-	dropped = dropped + $8, dead_lettered = dead_lettered + $9
+	dropped = dropped + $8, dead_lettered = dead_lettered + $9, updated = updated + $11
 where flow_id = $1 and scope = '' and partition = $10 and seq = $2`
 
 const sqlRunEnd = `
@@ -255,7 +262,7 @@ set state = case when r.state = 'pending' then 'cancelled' else r.state end,
 	cancelled_by = case when r.cancel_requested_at is null then $2 else r.cancelled_by end,
 	cancel_reason = case when r.cancel_requested_at is null then $3 else r.cancel_reason end
 from {s}dataflow_flow f
-where r.id = $1 and r.state in ('pending', 'in_progress') and f.id = r.flow_id
+where r.id = $1 and (r.state = 'pending' or r.state = 'in_progress' and not $4) and f.id = r.flow_id
 returning ` + runColumns
 
 // Not "for update", which would keep runs of the flow from being added meanwhile. The
@@ -334,3 +341,29 @@ order by l.id desc limit $5`
 
 const sqlDeadLetterReplayed = `
 update {s}dataflow_dead_letter set replayed_at = {now} where id = $1 and replayed_at is null`
+
+// The last success of a flow is kept for ever; so is a run, for as long as it has
+// dead letters that are.
+const sqlRunPrunable = `
+from {s}dataflow_run r
+where r.state = $1 and r.ended_at < {now} - $2::bigint * interval '1 microsecond'
+	and (r.state <> 'success' or exists (select from {s}dataflow_run o
+		where o.flow_id = r.flow_id and o.state = 'success' and (o.ended_at, o.id) > (r.ended_at, r.id)))
+	and not exists (select from {s}dataflow_dead_letter d
+		where d.run_id = r.id and ($3::bigint < 0 or d.created_at >= {now} - $3::bigint * interval '1 microsecond'))`
+
+const sqlRunPruneCount = `select count(*)` + sqlRunPrunable
+
+const sqlRunPrune = `delete from {s}dataflow_run where id in (select r.id` + sqlRunPrunable + ` order by r.ended_at limit $4)`
+
+const sqlTickPrunable = ` from {s}dataflow_tick where last_at < {now} - $1::bigint * interval '1 microsecond'`
+
+const sqlTickPruneCount = `select count(*)` + sqlTickPrunable
+
+const sqlTickPrune = `delete from {s}dataflow_tick where id in (select id` + sqlTickPrunable + ` order by id limit $2)`
+
+const sqlDeadLetterPrunable = ` from {s}dataflow_dead_letter where created_at < {now} - $1::bigint * interval '1 microsecond'`
+
+const sqlDeadLetterPruneCount = `select count(*)` + sqlDeadLetterPrunable
+
+const sqlDeadLetterPrune = `delete from {s}dataflow_dead_letter where id in (select id` + sqlDeadLetterPrunable + ` order by id limit $2)`

@@ -11,24 +11,24 @@ const flowColumns = `f.id, f.name, f.source, f.sink, f.runtime, f.guarantee,
 	f.state, f.state_by, f.state_reason, f.state_at,
 	f.next_run_at, f.last_run_at, f.last_success_at, f.last_error, f.failures,
 	f.code_version, f.definition_hash, f.created_at, f.updated_at,
-	f.schedule, f.schedule_at, f.tripped_at, f.tripped_reason, f.probe_at`
+	f.schedule, f.schedule_at, f.tripped_at, f.tripped_reason, f.probe_at, f.runtime_from`
 
 const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for, r.run_after, r.created_at,
 	r.started_at, r.ended_at, r.attempt, r.max_attempts, r.worker, r.lease_no, r.lease_until,
 	r.queue, coalesce(r.river_job_id, 0),
 	r.read, r.written, r.redundant, r.filtered, r.dropped, r.dead_lettered,
 	r.total, r.from_cursor, r.to_cursor, r.error, r.errors, r.actor, r.reason, r.code_version,
-	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0)`
+	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0), r.updated`
 
 // A definition that has not changed leaves updated_at as it is. The schedule is
 // FlowPlan's.
 const sqlFlowUpsert = `
-insert into dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, pause_after, probe_after, schedule_at, created_at, updated_at)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, {now}, {now}, {now})
+insert into dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, pause_after, probe_after, runtime_from, schedule_at, created_at, updated_at)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {now}, {now}, {now})
 on conflict (name) do update set
 	source = excluded.source, sink = excluded.sink, runtime = excluded.runtime, guarantee = excluded.guarantee,
 	code_version = excluded.code_version, definition_hash = excluded.definition_hash,
-	pause_after = excluded.pause_after, probe_after = excluded.probe_after,
+	pause_after = excluded.pause_after, probe_after = excluded.probe_after, runtime_from = excluded.runtime_from,
 	updated_at = case when f.definition_hash = excluded.definition_hash then f.updated_at else excluded.updated_at end`
 
 const sqlFlowByID = `select ` + flowColumns + ` from dataflow_flow f where f.id = ?`
@@ -38,6 +38,7 @@ const sqlFlowByName = `select ` + flowColumns + ` from dataflow_flow f where f.n
 const sqlFlowList = `
 select ` + flowColumns + ` from dataflow_flow f
 where (?1 = '' or f.state = ?1) and f.name > ?2
+	and (?4 is null or f.state = 'active' and f.next_run_at <= strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?4 || ' seconds'))
 order by f.name limit ?3`
 
 const sqlFlowSetState = `
@@ -48,6 +49,8 @@ set state = ?2, state_by = ?3, state_reason = ?4, state_at = {now}, updated_at =
 	tripped_reason = case when ?2 = 'active' then '' else tripped_reason end,
 	probe_at = case when ?2 = 'active' then null else probe_at end
 where id = ?1`
+
+const sqlFlowSetRuntime = `update dataflow_flow set runtime = ?2, runtime_from = ?3, updated_at = {now} where id = ?1`
 
 // An inactive flow gets no run; neither does a flow with a run that waits under
 // the same key, nor one with a run of the same tick.
@@ -79,6 +82,7 @@ const sqlRunList = `
 select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
 where (?1 = '' or f.name = ?1) and (?2 = '[]' or r.state in (select value from json_each(?2)))
 	and (?3 = '' or r.trigger = ?3) and (?4 = 0 or r.id < ?4)
+	and (?6 is null or r.state = 'pending' and r.run_after <= strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?6 || ' seconds'))
 order by r.id desc limit ?5`
 
 // Each of the partial indexes has a part of them; by the state alone, all the runs
@@ -129,7 +133,8 @@ set state = 'in_progress',
 	started_at = coalesce(r.started_at, {now}), code_version = ?4,
 	read = case when ?5 then 0 else r.read end, written = case when ?5 then 0 else r.written end,
 	redundant = case when ?5 then 0 else r.redundant end, filtered = case when ?5 then 0 else r.filtered end,
-	dropped = case when ?5 then 0 else r.dropped end, dead_lettered = case when ?5 then 0 else r.dead_lettered end
+	dropped = case when ?5 then 0 else r.dropped end, dead_lettered = case when ?5 then 0 else r.dead_lettered end,
+	updated = case when ?5 then 0 else r.updated end
 where r.id = ?1 and r.state = 'pending' and r.run_after <= {now}
 	and exists (select 1 from dataflow_flow f where f.id = r.flow_id and f.state = 'active')
 	and (select count(*) from dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress') < json_array_length(?6)
@@ -148,7 +153,7 @@ returning seq, cursor`
 const sqlRunProgress = `
 update dataflow_run
 set read = read + ?3, written = written + ?4, redundant = redundant + ?5, filtered = filtered + ?6,
-	dropped = dropped + ?7, dead_lettered = dead_lettered + ?8,
+	dropped = dropped + ?7, dead_lettered = dead_lettered + ?8, updated = updated + ?13,
 	total = coalesce(?9, total), from_cursor = coalesce(from_cursor, ?10), to_cursor = coalesce(?11, to_cursor),
 	rescues = case when ?11 is null then rescues else 0 end, lease_until = strftime('%Y-%m-%d %H:%M:%f', {now}, ?12 || ' seconds')
 where id = ?1 and lease_no = ?2 and state = 'in_progress'
@@ -158,7 +163,7 @@ const sqlCheckpointMove = `
 update dataflow_checkpoint
 set cursor = coalesce(?3, cursor), seq = seq + 1, updated_at = {now},
 	read = read + ?4, written = written + ?5, redundant = redundant + ?6, filtered = filtered + ?7,
-	dropped = dropped + ?8, dead_lettered = dead_lettered + ?9
+	dropped = dropped + ?8, dead_lettered = dead_lettered + ?9, updated = updated + ?11
 where flow_id = ?1 and scope = '' and partition = ?10 and seq = ?2`
 
 const sqlRunEnd = `
@@ -236,7 +241,7 @@ set state = case when state = 'pending' then 'cancelled' else state end,
 	cancel_requested_at = coalesce(cancel_requested_at, {now}),
 	cancelled_by = case when cancel_requested_at is null then ?2 else cancelled_by end,
 	cancel_reason = case when cancel_requested_at is null then ?3 else cancel_reason end
-where id = ?1 and state in ('pending', 'in_progress')`
+where id = ?1 and (state = 'pending' or state = 'in_progress' and not ?4)`
 
 const sqlFlowLock = `select ` + flowColumns + `, {now} from dataflow_flow f where f.id = ?`
 
@@ -301,3 +306,29 @@ order by l.id desc limit ?5`
 
 const sqlDeadLetterReplayed = `
 update dataflow_dead_letter set replayed_at = {now} where id = ?1 and replayed_at is null`
+
+// The last success of a flow is kept for ever; so is a run, for as long as it has
+// dead letters that are.
+const sqlRunPrunable = `
+from dataflow_run r
+where r.state = ?1 and r.ended_at < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?2 || ' seconds')
+	and (r.state <> 'success' or exists (select 1 from dataflow_run o
+		where o.flow_id = r.flow_id and o.state = 'success' and (o.ended_at, o.id) > (r.ended_at, r.id)))
+	and not exists (select 1 from dataflow_dead_letter d
+		where d.run_id = r.id and (?3 is null or d.created_at >= strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?3 || ' seconds')))`
+
+const sqlRunPruneCount = `select count(*)` + sqlRunPrunable
+
+const sqlRunPrune = `delete from dataflow_run where id in (select r.id` + sqlRunPrunable + ` order by r.ended_at limit ?4)`
+
+const sqlTickPrunable = ` from dataflow_tick where last_at < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?1 || ' seconds')`
+
+const sqlTickPruneCount = `select count(*)` + sqlTickPrunable
+
+const sqlTickPrune = `delete from dataflow_tick where id in (select id` + sqlTickPrunable + ` order by id limit ?2)`
+
+const sqlDeadLetterPrunable = ` from dataflow_dead_letter where created_at < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?1 || ' seconds')`
+
+const sqlDeadLetterPruneCount = `select count(*)` + sqlDeadLetterPrunable
+
+const sqlDeadLetterPrune = `delete from dataflow_dead_letter where id in (select id` + sqlDeadLetterPrunable + ` order by id limit ?2)`

@@ -108,6 +108,7 @@ func groups() []group {
 		{name: "Lease", cases: leaseRules()},
 		{name: "RunCancel", cases: cancelRules()},
 		{name: "DeadLetter", cases: letterRules()},
+		{name: "Prune", cases: pruneRules()},
 		{name: "Transition", cases: transitionRules()},
 		{name: "Clock", cases: clockRules()},
 		{name: "Tx", cases: txRules()},
