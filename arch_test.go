@@ -18,6 +18,8 @@ const module = "github.com/activedataflow/dataflow"
 // aside. A package that is not listed fails the test: say where it stands.
 var arrows = map[string][]string{
 	"":                    {"internal/batch", "internal/schedule"},
+	"cmd/dataflow":        {"dataflowcli"},
+	"dataflowcli":         {"", "internal/cli"},
 	"dataflowhttp":        {""},
 	"dataflowpgx":         {"", "internal/migration"},
 	"dataflowsqlite":      {"", "internal/migration"},
@@ -29,6 +31,7 @@ var arrows = map[string][]string{
 	"internal/migration":  {},
 	"internal/rowmap":     {""},
 	"internal/chaos":      {},
+	"internal/cli":        {"", "dataflowpgx", "dataflowsqlite"},
 	"internal/dbtest":     {},
 	"internal/drivertest": {""},
 	"internal/schedule":   {},
@@ -39,8 +42,9 @@ var arrows = map[string][]string{
 // forbidden are the packages from elsewhere that a package must not depend on,
 // even through others. A pattern's "/..." stands for what is below it.
 var forbidden = map[string][]string{
-	"":                   {"database/sql", "net/http", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},
+	"":                   {"database/sql", "net/http", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/...", "github.com/spf13/..."},
 	"dataflowhttp":       {"database/sql", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},
+	"dataflowcli":        {"testing", "modernc.org/...", "github.com/stretchr/..."},
 	"dataflowpgx":        {"testing", "modernc.org/...", "github.com/stretchr/...", "github.com/riverqueue/river/riverdriver/riversqlite"},
 	"dataflowsqlite":     {"testing", "modernc.org/...", "github.com/jackc/...", "github.com/stretchr/..."},
 	"internal/schedule":  {"database/sql", "net/http", "testing", "github.com/jackc/...", "github.com/riverqueue/...", "modernc.org/...", "github.com/stretchr/..."},
