@@ -21,6 +21,7 @@ import (
 
 // Each kind of bad input has its exit code, and a message that says what would be right.
 func TestExitCodes(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *cliT) {
 		t.migrated()
 		t.ok("enqueue", "orders", "--wait")
@@ -106,6 +107,7 @@ func TestDatabase(t *testing.T) {
 }
 
 func TestDatabase_Newer(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *cliT) {
 		t.migrated()
 		t.exec(`insert into dataflow_migration (version, name) values (4711, 'from_the_future')`)
@@ -203,6 +205,7 @@ func refuse(conn net.Conn) error {
 
 // What destroys asks first, and does not where there is nobody to ask.
 func TestConfirm(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *cliT) {
 		t.migrated()
 		down := []string{"migrate", "down", "--to", "0"}

@@ -57,7 +57,7 @@ func Main(ctx context.Context, args []string, p Program) int {
 	return Run(ctx, args, p, Streams{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.Getenv,
 		Ask: isTerminal(os.Stdin), Live: isTerminal(os.Stdout) && os.Getenv("TERM") != "dumb",
-		Now: time.Now,
+		Now: time.Now, //nolint:forbidigo // the one place that reads this machine's clock
 	})
 }
 
@@ -76,7 +76,7 @@ func Run(ctx context.Context, args []string, p Program, s Streams) int {
 	out := &pipe{w: s.Out, cancel: cancel}
 	s.Out = out
 	a := &app{program: p, Streams: s}
-	root := a.command()
+	root := a.command() //nolint:contextcheck // each command gets it by ExecuteContext
 	root.SetArgs(args)
 	root.SetIn(s.In)
 	root.SetOut(s.Out)

@@ -137,7 +137,7 @@ func (s *session) skew(ctx context.Context) (finding, error) {
 	return ok("clock", "this machine's and the database's differ by less than %s", skewMost+(took/2).Round(time.Second)), nil
 }
 
-var indexStatement = regexp.MustCompile(`(?i)(create(?: unique)? index|drop index)(?: if (?:not )?exists)? (?:"[^"]+"\.|\w+\.)?(\w+)`) //nolint:gochecknoglobals // compiled once
+var indexStatement = regexp.MustCompile(`(?i)(create(?: unique)? index|drop index)(?: if (?:not )?exists)? (?:"[^"]+"\.|\w+\.)?(\w+)`)
 
 // indexes compares the indexes in the database with those that the migrations make.
 func (s *session) indexes(ctx context.Context) ([]finding, error) {

@@ -98,7 +98,7 @@ func flowFields(f *dataflow.Flow) [][]string {
 	}
 }
 
-type setState func(c *dataflow.Client, ctx context.Context, name, actor, reason string) (*dataflow.Flow, error) //nolint:revive // the order of a method expression
+type setState func(c *dataflow.Client, ctx context.Context, name, actor, reason string) (*dataflow.Flow, error)
 
 func (a *app) flowStateCommand(use, short, done string, set setState) *cobra.Command {
 	var by byWhom

@@ -28,9 +28,7 @@ func (s *session) followWorked(ctx context.Context, run *dataflow.Run, worked <-
 	var failed error // of this process's attempt
 	for {
 		if err := f.look(run); err != nil { // nobody reads it, and ctx is done
-			if worked != nil {
-				<-worked
-			}
+			awaitEnd(worked)
 			return err
 		}
 		if run.State.Finished() {
@@ -59,6 +57,15 @@ func (s *session) followWorked(ctx context.Context, run *dataflow.Run, worked <-
 	}
 }
 
+// awaitEnd waits until this process has rolled its batch back and handed the run back.
+func awaitEnd(worked <-chan error) {
+	if worked == nil {
+		return
+	}
+	for range worked { // what it says is stored with the run
+	}
+}
+
 // wait reports whether the run is to be waited for, although this process cannot work it.
 func wait(err error) bool {
 	return is(dataflow.ErrAlreadyRunning, dataflow.ErrRunFinished, dataflow.ErrFenced)(err)
@@ -67,9 +74,7 @@ func wait(err error) bool {
 // interrupted says what becomes of a run that is not waited for any more.
 func (s *session) interrupted(ctx context.Context, id int64, worked <-chan error) error {
 	cause := errInterrupted
-	if worked != nil {
-		<-worked // it rolls its batch back
-	}
+	awaitEnd(worked)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	run, err := s.client.Run(ctx, id)

@@ -10,6 +10,7 @@ import (
 )
 
 func TestFlow(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *cliT) {
 		t.migrated().golden("flow",
 			"flow list",
@@ -32,6 +33,7 @@ func TestFlow(t *testing.T) {
 }
 
 func TestRun(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *cliT) {
 		t.migrated().golden("run",
 			"run list",
@@ -62,6 +64,7 @@ func TestRun(t *testing.T) {
 }
 
 func TestRunDue(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *cliT) {
 		t.migrated().golden("rundue",
 			"run-due",
@@ -78,6 +81,7 @@ func TestRunDue(t *testing.T) {
 }
 
 func TestEnqueueAll(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *cliT) {
 		t.migrated().golden("enqueueall",
 			"flow pause broken",
@@ -88,6 +92,7 @@ func TestEnqueueAll(t *testing.T) {
 }
 
 func TestMigrateRuntime(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *cliT) {
 		t.migrated().golden("migrateruntime",
 			"enqueue orders",
@@ -107,6 +112,7 @@ func TestMigrateRuntime(t *testing.T) {
 }
 
 func TestCleanup(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *cliT) {
 		t.migrated()
 		t.ok("enqueue", "orders", "--wait")
@@ -129,6 +135,7 @@ func TestCleanup(t *testing.T) {
 }
 
 func TestSchedule(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *cliT) {
 		t.migrated().golden("schedule",
 			"schedule next orders -n 3",
@@ -150,6 +157,7 @@ func TestSchedule(t *testing.T) {
 }
 
 func TestStatus(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *cliT) {
 		t.migrated()
 		t.golden("status", "status", "status -o json", "doctor", "doctor -o json")
@@ -166,6 +174,7 @@ func TestStatus(t *testing.T) {
 }
 
 func TestMigrate(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *cliT) {
 		t.golden("migrate_empty", "status", "flow list", "doctor", "migrate status")
 		t.migrated()

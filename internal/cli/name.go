@@ -9,7 +9,7 @@ import (
 
 // flowName is what a generated flow may be called: its name becomes that of files, types
 // and a table. Flows that are written by hand may have any name.
-var flowName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]*([_-][A-Za-z0-9]+)*$`) //nolint:gochecknoglobals // compiled once
+var flowName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]*([_-][A-Za-z0-9]+)*$`)
 
 const nameMost = 40
 
@@ -61,7 +61,7 @@ func lowerCamel(name string) string {
 // snake is a name as that of a file or a table: daily-orders is daily_orders.
 func snake(name string) string { return strings.ToLower(strings.ReplaceAll(name, "-", "_")) }
 
-var modulePath = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_~-]*(\.[A-Za-z0-9_~-]+)*(/[A-Za-z0-9_~-]+(\.[A-Za-z0-9_~-]+)*)*$`) //nolint:gochecknoglobals // compiled once
+var modulePath = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_~-]*(\.[A-Za-z0-9_~-]+)*(/[A-Za-z0-9_~-]+(\.[A-Za-z0-9_~-]+)*)*$`)
 
 // checkModule refuses what cannot be the path of a module.
 func checkModule(path string) error {
@@ -71,7 +71,7 @@ func checkModule(path string) error {
 	return nil
 }
 
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./-]+$`) //nolint:gochecknoglobals // compiled once
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./-]+$`)
 
 // quoted is a text as a word for the shell.
 func quoted(text string) string {

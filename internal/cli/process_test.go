@@ -55,8 +55,8 @@ func (t *cliT) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// begun starts a command, and returns when a line of its output holds a text.
-func (t *cliT) begun(cmd *exec.Cmd, text string) (stderr *strings.Builder, out *os.File) {
+// begun starts a command that follows a run, and returns when that is in progress.
+func (t *cliT) begun(cmd *exec.Cmd) (stderr *strings.Builder, out *os.File) {
 	t.Helper()
 	stderr = &strings.Builder{}
 	cmd.Stderr = stderr
@@ -68,7 +68,7 @@ func (t *cliT) begun(cmd *exec.Cmd, text string) (stderr *strings.Builder, out *
 	require.NoError(t, w.Close())
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
-		if strings.Contains(lines.Text(), text) {
+		if strings.Contains(lines.Text(), "in_progress") {
 			return stderr, out
 		}
 	}
@@ -76,11 +76,11 @@ func (t *cliT) begun(cmd *exec.Cmd, text string) (stderr *strings.Builder, out *
 	return nil, nil
 }
 
-func (t *cliT) slow() *cliT {
+// slow registers the slow flows.
+func (t *cliT) slow() {
 	t.Helper()
 	out, err := t.command("migrate", "up").CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	return t
 }
 
 func exitOf(err error) int {
@@ -103,12 +103,14 @@ func (t *cliT) state(id int64) *dataflow.Run {
 
 // An interrupt ends a command in good order, and it says what becomes of the run.
 func TestInterrupt(t *testing.T) {
+	t.Parallel()
 	t.Run("WorkedHere", func(t *testing.T) {
+		t.Parallel()
 		onBoth(t, func(t *cliT) {
 			t.slow()
 			for i, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 				cmd := t.command("enqueue", "slow", "--wait")
-				stderr, _ := t.begun(cmd, "in_progress")
+				stderr, _ := t.begun(cmd)
 				require.NoError(t, cmd.Process.Signal(signal))
 				require.Equal(t, 1, exitOf(cmd.Wait()), stderr)
 				require.Contains(t, stderr.String(), fmt.Sprintf("interrupted: run %d was handed back, and goes on when a process that has its code takes it up", i+1))
@@ -119,6 +121,7 @@ func TestInterrupt(t *testing.T) {
 		})
 	})
 	t.Run("RunDue", func(t *testing.T) {
+		t.Parallel()
 		onBoth(t, func(t *cliT) {
 			t.slow()
 			out, err := t.command("enqueue", "slow").CombinedOutput()
@@ -135,12 +138,13 @@ func TestInterrupt(t *testing.T) {
 		})
 	})
 	t.Run("WorkedElsewhere", func(t *testing.T) {
+		t.Parallel()
 		onBoth(t, func(t *cliT) {
 			t.slow()
 			worker := t.client(&dataflow.Config{Flows: slowFlows(), ID: "elsewhere"})
 			require.NoError(t, worker.Start(t.Context()))
 			cmd := t.command("enqueue", "queued", "--wait")
-			stderr, _ := t.begun(cmd, "in_progress")
+			stderr, _ := t.begun(cmd)
 			require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
 			require.Equal(t, 1, exitOf(cmd.Wait()), stderr)
 			require.Contains(t, stderr.String(), "run 1 goes on, on worker elsewhere: shop run show 1 --follow")
@@ -156,7 +160,9 @@ func TestInterrupt(t *testing.T) {
 
 // Whoever reads the output may stop reading it.
 func TestClosedOutput(t *testing.T) {
+	t.Parallel()
 	t.Run("Nothing", func(t *testing.T) {
+		t.Parallel()
 		onBoth(t, func(t *cliT) {
 			t.slow()
 			r, w, err := os.Pipe()
@@ -172,10 +178,11 @@ func TestClosedOutput(t *testing.T) {
 		})
 	})
 	t.Run("WhileItWorks", func(t *testing.T) {
+		t.Parallel()
 		onBoth(t, func(t *cliT) {
 			t.slow()
 			cmd := t.command("enqueue", "slow", "--wait")
-			stderr, out := t.begun(cmd, "in_progress")
+			stderr, out := t.begun(cmd)
 			require.NoError(t, out.Close())
 			require.LessOrEqual(t, exitOf(cmd.Wait()), 1)
 			require.True(t, cmd.ProcessState.Exited(), "it was killed: %s", cmd.ProcessState)
@@ -188,6 +195,7 @@ func TestClosedOutput(t *testing.T) {
 }
 
 func TestWork(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *cliT) {
 		t.slow()
 		worker := t.command("work")
@@ -195,7 +203,7 @@ func TestWork(t *testing.T) {
 		worker.Stderr = &stderr
 		require.NoError(t, worker.Start())
 		cmd := t.command("enqueue", "queued", "--wait")
-		_, out := t.begun(cmd, "in_progress")
+		_, out := t.begun(cmd)
 		require.NoError(t, out.Close())
 		require.LessOrEqual(t, exitOf(cmd.Wait()), 1)
 		require.NoError(t, worker.Process.Signal(syscall.SIGTERM))

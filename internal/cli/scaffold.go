@@ -100,7 +100,7 @@ func (f *files) write(force bool) error {
 
 // writeNew writes a file that is not there yet, whatever has happened meanwhile.
 func writeNew(path string, data []byte) error {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) //nolint:gosec // source code
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}
@@ -276,7 +276,7 @@ func packageOf(dir string) string {
 	return name
 }
 
-var release = regexp.MustCompile(`^v\d+\.\d+\.\d+$`) //nolint:gochecknoglobals // compiled once
+var release = regexp.MustCompile(`^v\d+\.\d+\.\d+$`)
 
 // ownVersion is the release of dataflow that this program has, or nothing.
 func ownVersion() string {

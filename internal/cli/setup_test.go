@@ -51,7 +51,6 @@ type cliT struct {
 // onBoth runs a test on a migrated database of each kind.
 func onBoth(t *testing.T, test func(t *cliT)) {
 	t.Helper()
-	t.Parallel()
 	t.Run("Postgres", func(t *testing.T) {
 		t.Parallel()
 		test(newCLI(t, dbtest.PostgresURL(t)))
