@@ -306,7 +306,7 @@ where r.state = $1 and r.ended_at < {now} - $2::bigint * interval '1 microsecond
 	and (r.state <> 'success' or exists (select from {s}dataflow_run o
 		where o.flow_id = r.flow_id and o.state = 'success' and (o.ended_at, o.id) > (r.ended_at, r.id)))
 	and not exists (select from {s}dataflow_dead_letter d
-		where d.run_id = r.id and ($3 < 0 or d.created_at >= {now} - $3::bigint * interval '1 microsecond'))`
+		where d.run_id = r.id and ($3::bigint < 0 or d.created_at >= {now} - $3::bigint * interval '1 microsecond'))`
 
 const sqlRunPruneCount = `select count(*)` + sqlRunPrunable
 

@@ -159,8 +159,23 @@ func cancelRules() []rule {
 	return []rule{
 		{name: "Pending", run: cancelPending},
 		{name: "InProgress", run: cancelInProgress},
+		{name: "PendingOnly", run: cancelPendingOnly},
 		{name: "Finished", run: cancelFinished},
 	}
+}
+
+func cancelPendingOnly(t *test) {
+	c := t.inProgress(t.flow("orders").ID)
+	p := &dataflow.RunCancelParams{RunID: c.Run.ID, Actor: "alice", PendingOnly: true}
+	t.unchanged(func() {
+		got, err := t.store.RunCancel(t.Context(), p)
+		require.NoError(t, err)
+		require.Equal(t, c.Run, got)
+	})
+	t.end(failing(c, dataflow.RunPending, "disk full"))
+	got, err := t.store.RunCancel(t.Context(), p)
+	require.NoError(t, err)
+	require.Equal(t, dataflow.RunCancelled, got.State)
 }
 
 func cancelPending(t *test) {

@@ -23,6 +23,8 @@ func migrateRules() []rule {
 		{name: "DownTwice", run: migrateDownTwice},
 		{name: "DownFromNothing", run: migrateDownFromNothing},
 		{name: "DownOutOfRange", run: migrateDownOutOfRange},
+		{name: "Status", run: migrateStatus},
+		{name: "StatusAsSQL", run: migrateStatusSQL},
 		{name: "DownKeepsWhatFails", run: migrateDownKeepsWhatFails},
 	}
 }
@@ -182,4 +184,61 @@ func migrateDownKeepsWhatFails(t *test) {
 	require.Error(t, t.store.MigrateDown(t.Context(), 0))
 	require.NoError(t, t.store.CheckSchema(t.Context()))
 	require.Equal(t, f, t.flowByID(f.ID))
+}
+
+func migrateStatus(t *test) {
+	empty, err := t.store.Migrations(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, empty.Version)
+	require.Zero(t, empty.RiverVersion)
+	require.NotEmpty(t, empty.Migrations)
+	ours, rivers := t.tables("")
+	require.Empty(t, ours)
+	require.Empty(t, rivers)
+
+	t.migrate()
+	newest := len(empty.Migrations)
+	full, err := t.store.Migrations(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, newest, full.Version)
+	require.Equal(t, full.RiverNewest, full.RiverVersion)
+	require.Positive(t, full.RiverNewest)
+	for i, m := range full.Migrations {
+		require.Nil(t, empty.Migrations[i].AppliedAt)
+		require.Equal(t, i+1, m.Version)
+		t.requireNow(m.AppliedAt)
+	}
+
+	require.NoError(t, t.store.MigrateDown(t.Context(), newest-1))
+	partly, err := t.store.Migrations(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, newest-1, partly.Version)
+	require.Nil(t, partly.Migrations[newest-1].AppliedAt)
+	require.NotNil(t, partly.Migrations[newest-2].AppliedAt)
+	t.exec("insert into dataflow_migration (version, name) values (99, 'future')")
+	newer, err := t.store.Migrations(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 99, newer.Version)
+}
+
+// What Migrations says is all that there is to do, but for River's part.
+func migrateStatusSQL(t *test) {
+	t.migrate()
+	require.NoError(t, t.store.MigrateDown(t.Context(), 0))
+	t.exec("drop table " + migrationTable)
+	status, err := t.store.Migrations(t.Context())
+	require.NoError(t, err)
+	for range 2 {
+		for _, m := range status.Migrations {
+			t.exec(m.Up)
+		}
+		require.NoError(t, t.store.CheckSchema(t.Context()))
+		t.finished(t.flow("orders").ID, dataflow.RunSuccess)
+		for _, m := range slices.Backward(status.Migrations) {
+			t.exec(m.Down)
+		}
+		require.Empty(t, t.rows(sqlMigrations))
+		ours, _ := t.tables("")
+		require.Equal(t, []string{migrationTable}, ours)
+	}
 }
