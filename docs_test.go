@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/dataflowcli"
 	"github.com/activedataflow/dataflow/dataflowhttp"
 )
 
@@ -45,6 +46,16 @@ func docsHeartbeat(client *dataflow.Client, mux *http.ServeMux) error {
 	mux.Handle("/heartbeat", heartbeat)
 	return nil
 }
+
+func docsCLI(flows func(db dataflowcli.Database) []*dataflow.Flow) {
+	os.Exit(dataflowcli.Main(context.Background(), os.Args[1:], &dataflowcli.Options{
+		Configure: func(_ context.Context, db dataflowcli.Database) (*dataflow.Config, error) {
+			return &dataflow.Config{Flows: flows(db)}, nil
+		},
+	}))
+}
+
+var _ = docsCLI // it ends the process
 
 // What docs show can be called.
 func TestDocs_Snippets(t *testing.T) {

@@ -127,11 +127,7 @@ func (s *session) checkSchema(ctx context.Context) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	hint := ""
-	if strings.Contains(err.Error(), "client.Migrate") {
-		hint = fmt.Sprintf(" (%s migrate up)", s.program.Name)
-	}
-	return &databaseError{fmt.Errorf("%s: %w%s", s.name, err, hint)}
+	return &databaseError{fmt.Errorf("%s: %s", s.name, s.inCommands(err.Error(), ""))}
 }
 
 const urlForms = "use postgres://user:password@host/name, or the path of a SQLite file"

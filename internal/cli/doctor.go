@@ -78,7 +78,7 @@ func (s *session) examine(ctx context.Context) ([]finding, error) {
 		found = append(found, pooler)
 	}
 	if err := s.store.CheckSchema(ctx); err != nil {
-		return append(found, problem("schema", "%s: %s migrate up", strings.TrimPrefix(err.Error(), "dataflow: "), s.program.Name)), ctx.Err()
+		return append(found, problem("schema", "%s", s.inCommands(message(err), ""))), ctx.Err()
 	}
 	found = append(found, ok("schema", "the tables are those of this program"))
 	for _, check := range []func(context.Context) ([]finding, error){s.indexes, s.unworked} {

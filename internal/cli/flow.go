@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -110,7 +111,10 @@ func (a *app) flowStateCommand(use, short, done string, set setState) *cobra.Com
 				return err
 			}
 			return s.show(viewFlow(f), func(p *page) {
-				p.line("Flow %q is %s. Its next tick is at %s.", f.Name, done, moment(f.NextRunAt))
+				p.line("Flow %q is %s.", f.Name, done)
+				if f.NextRunAt != nil {
+					p.line("Its next tick is at %s.", moment(f.NextRunAt))
+				}
 			})
 		}),
 	}
@@ -155,24 +159,25 @@ func (a *app) flowWhyCommand() *cobra.Command {
 				return err
 			}
 			view := whyView{Flow: e.Flow, At: e.At.UTC(), Running: e.Running, Causes: views(e.Causes, func(c dataflow.Cause) causeView {
-				return causeView{Code: string(c.Code), Text: c.Text, RunID: c.RunID, Until: utc(c.Until)}
+				return causeView{Code: string(c.Code), Text: s.inCommands(c.Text, e.Flow), RunID: c.RunID, Until: utc(c.Until)}
 			})}
 			return s.show(view, func(p *page) {
-				p.line("%s", e)
-				if hint := s.resumeHint(e); hint != "" {
-					p.line("%s", hint)
+				for _, c := range view.Causes {
+					p.line("%s", c.Text)
 				}
 			})
 		}),
 	}, "flow why orders")
 }
 
-// resumeHint says how to go on with a flow that somebody, or failures, have paused.
-func (s *session) resumeHint(e *dataflow.Explanation) string {
-	for _, c := range e.Causes {
-		if c.Code == dataflow.CausePaused || c.Code == dataflow.CauseTripped {
-			return fmt.Sprintf("To resume it: %s flow resume %s", s.program.Name, quoted(e.Flow))
-		}
-	}
-	return ""
+// inCommands turns the calls that the library recommends into commands.
+func (a *app) inCommands(text, flow string) string {
+	up := "run " + a.program.Name + " migrate up"
+	resume := a.program.Name + " flow resume " + quoted(flow)
+	return strings.NewReplacer(
+		"call client.Migrate once before Start", up,
+		"call client.Migrate before Start", up,
+		"call client.Resume to go on", "run "+resume+" to go on",
+		"client.Resume goes on at once", resume+" goes on at once",
+	).Replace(text)
 }

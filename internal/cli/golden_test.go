@@ -182,3 +182,39 @@ func TestMigrate(t *testing.T) {
 			"migrate down --to 0 --yes", "status", "migrate down --to 0")
 	})
 }
+
+// The SQL that migrate sql prints does what migrate up and down do.
+func TestMigrate_SQL(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *cliT) {
+		t.migrated()
+		all := t.ok("migrate", "sql", "--all")
+		down := t.ok("migrate", "sql", "--down")
+		require.Contains(t, all, "create unique index dataflow_run_slot")
+		require.Contains(t, t.ok("migrate", "sql"), "nothing to do")
+		t.exec(down)
+		require.Contains(t, t.fails(5, "status"), "run shop migrate up")
+		require.Equal(t, all, t.ok("migrate", "sql"))
+		t.exec(all)
+		require.NotContains(t, t.ok("migrate", "status"), "pending")
+		require.Contains(t, t.ok("doctor"), "all are there")
+		t.ok("status")
+	})
+}
+
+func TestDoctor_Index(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *cliT) {
+		t.migrated().exec(`drop index dataflow_run_due`)
+		require.Regexp(t, `indexes +warning +missing or not valid: dataflow_run_due;`, t.ok("doctor"))
+	})
+}
+
+func TestDoctor_Clock(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *cliT) {
+		t.migrated()
+		t.program.Configure = nil // the database's own clock, years before that of this machine
+		require.Regexp(t, `clock +warning +the database's clock is -[0-9hms.]+ off this machine's`, t.ok("doctor"))
+	})
+}

@@ -67,7 +67,6 @@ one on the new. Doing it again changes nothing.`,
 	flags.IntVar(&o.Priority, "priority", 0, "River's priority, 1 to 4")
 	flags.StringVar(&o.Actor, "actor", "", "who does this (default: migration)")
 	flags.BoolVar(&o.DryRun, "dry-run", false, "only show what would be done")
-	_ = cmd.MarkFlagRequired("to")
 	return a.example(a.confirmable(cmd), "migrate-runtime --to job_queue --dry-run", "migrate-runtime --to job_queue --yes")
 }
 

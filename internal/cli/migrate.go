@@ -91,6 +91,5 @@ func (a *app) migrateDownCommand() *cobra.Command {
 		}),
 	}
 	cmd.Flags().IntVar(&to, "to", -1, "the version, as migrate status shows them")
-	_ = cmd.MarkFlagRequired("to")
 	return a.example(a.confirmable(cmd), "migrate down --to 0 --yes")
 }
