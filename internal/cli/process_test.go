@@ -23,6 +23,9 @@ import (
 // behind "--".
 const childEnv = "DATAFLOW_CLI_CHILD"
 
+// togetherEnv gives that program the flows of TestTogether.
+const togetherEnv = "DATAFLOW_CLI_TOGETHER"
+
 func child() int {
 	args := os.Args[1:]
 	for i, arg := range args {
@@ -32,6 +35,9 @@ func child() int {
 		}
 	}
 	return cli.Main(context.Background(), args, cli.Program{Name: "shop", Configure: func(context.Context, cli.Database) (*dataflow.Config, error) {
+		if os.Getenv(togetherEnv) != "" {
+			return &dataflow.Config{Flows: togetherFlows()}, nil
+		}
 		return &dataflow.Config{Flows: slowFlows()}, nil
 	}})
 }
@@ -48,7 +54,7 @@ func slowFlows() []*dataflow.Flow {
 // command is a process of the program.
 func (t *cliT) command(args ...string) *exec.Cmd {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, os.Args[0], append([]string{"-test.run=none", "--"}, args...)...)
 	cmd.Env = append(os.Environ(), childEnv+"=1", "DATABASE_URL="+t.url, "USER=ann")
