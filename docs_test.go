@@ -59,6 +59,7 @@ var _ = docsCLI // it ends the process
 
 // What docs show can be called.
 func TestDocs_Snippets(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *dbT) {
 		for _, rt := range docsRuntimes() {
 			flow := dataflow.NewFlow("orders", numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{Runtime: rt})

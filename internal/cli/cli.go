@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -78,9 +79,6 @@ func Run(ctx context.Context, args []string, p Program, s Streams) int {
 	a := &app{program: p, Streams: s}
 	root := a.command() //nolint:contextcheck // each command gets it by ExecuteContext
 	root.SetArgs(args)
-	root.SetIn(s.In)
-	root.SetOut(s.Out)
-	root.SetErr(s.Err)
 	err := root.ExecuteContext(ctx)
 	switch {
 	case out.err != nil && (err == nil || errors.Is(err, out.err)):
@@ -132,12 +130,13 @@ SQLite file, which may stand behind "sqlite:".
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused by state, 5 database.`,
 		Args:              cobra.NoArgs,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkFormat() },
 	}
-	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
+	root.SetIn(a.In)
+	root.SetOut(a.Out) // before the command for completion is made, which keeps it
+	root.SetErr(a.Err)
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.format, "output", "o", "table", "what to write: table or json")
 	flags.StringVar(&a.schema, "schema", "", "the Postgres schema of the tables")
@@ -153,14 +152,33 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused by state, 5 databa
 		root.AddCommand(a.workCommand())
 	}
 	a.example(root, "status", "flow why orders", "run list --flow orders --state failed -o json")
+	root.SetHelpCommand(a.helpCommand(root))
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
 	finish(root)
 	return root
+}
+
+func (a *app) helpCommand(root *cobra.Command) *cobra.Command {
+	return a.example(&cobra.Command{
+		Use: "help [COMMAND]", Short: "Explain a command", Args: cobra.ArbitraryArgs,
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return usage("unknown command %q: see %s --help", strings.Join(args, " "), a.program.Name)
+			}
+			return cmd.Help()
+		},
+	}, "help flow why")
 }
 
 // finish makes all that is wrong with a command line a usageError, and a command that only
 // has others one that says which.
 func finish(cmd *cobra.Command) {
 	args := cmd.Args
+	if !cmd.Runnable() {
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
 	cmd.Args = func(cmd *cobra.Command, given []string) error {
 		switch {
 		case args == nil:
@@ -183,10 +201,7 @@ func finish(cmd *cobra.Command) {
 
 // group is a command that only has others.
 func (a *app) group(use, short string, subs ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{
-		Use: use, Short: short, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs}
 	cmd.AddCommand(subs...)
 	return cmd
 }

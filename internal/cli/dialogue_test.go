@@ -36,8 +36,8 @@ var dialogue = []string{
 // The dialogue in the manual is one that took place: -update records it anew, and without it
 // the test compares what does not depend on the moment.
 func TestDialogue(t *testing.T) { //nolint:paralleltest // with -update, one writes after the other
-	for _, kind := range []string{"SQLite", "Postgres"} {
-		t.Run(kind, func(t *testing.T) { //nolint:paralleltest // as above
+	for _, kind := range []string{"SQLite", "Postgres"} { //nolint:paralleltest // as above
+		t.Run(kind, func(t *testing.T) {
 			f := newFolder(t, "shop")
 			recorded := f.record(kind)
 			text, err := os.ReadFile(manual)

@@ -16,7 +16,7 @@ func (a *app) enqueueCommand() *cobra.Command {
 	var at string
 	var wait bool
 	cmd := &cobra.Command{
-		Use: "enqueue NAME", Short: "Start a run of a flow", Args: cobra.ExactArgs(1),
+		Use: "enqueue NAME", Short: "Start a run of a flow", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
 		Long: `Start a run of a flow.
 
 The run of a flow on job_queue gets a River job, and any process that has the flow's code

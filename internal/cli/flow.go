@@ -37,6 +37,20 @@ func (s *session) flows(ctx context.Context, state dataflow.FlowState) ([]*dataf
 	}
 }
 
+// completeFlows proposes the names of flows to the shell, if the database answers.
+func (a *app) completeFlows(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	propose := a.on(func(ctx context.Context, s *session, _ []string) error {
+		flows, err := s.flows(ctx, "")
+		names = views(flows, func(f *dataflow.Flow) string { return f.Name })
+		return err
+	})
+	if len(args) > 0 || propose(cmd, nil) != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
 func (a *app) flowListCommand() *cobra.Command {
 	var state string
 	cmd := &cobra.Command{
@@ -63,7 +77,7 @@ func (a *app) flowListCommand() *cobra.Command {
 
 func (a *app) flowShowCommand() *cobra.Command {
 	return a.example(&cobra.Command{
-		Use: "show NAME", Short: "Show all that is stored of a flow", Args: cobra.ExactArgs(1),
+		Use: "show NAME", Short: "Show all that is stored of a flow", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
 		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
 			f, err := s.client.Flow(ctx, args[0])
 			if err != nil {
@@ -104,7 +118,7 @@ type setState func(c *dataflow.Client, ctx context.Context, name, actor, reason 
 func (a *app) flowStateCommand(use, short, done string, set setState) *cobra.Command {
 	var by byWhom
 	cmd := &cobra.Command{
-		Use: use, Short: short, Args: cobra.ExactArgs(1),
+		Use: use, Short: short, Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
 		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
 			f, err := set(s.client, ctx, args[0], by.actorOr(s.Env), by.reason)
 			if err != nil {
@@ -152,7 +166,7 @@ type whyView struct {
 
 func (a *app) flowWhyCommand() *cobra.Command {
 	return a.example(&cobra.Command{
-		Use: "why NAME", Short: "Say why a flow is not running now", Args: cobra.ExactArgs(1),
+		Use: "why NAME", Short: "Say why a flow is not running now", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
 		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
 			e, err := s.client.Why(ctx, args[0])
 			if err != nil {

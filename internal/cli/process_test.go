@@ -16,40 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
-	"github.com/activedataflow/dataflow/internal/cli"
 )
-
-// childEnv makes the test binary a program with a slow flow, whose arguments are those
-// behind "--".
-const childEnv = "DATAFLOW_CLI_CHILD"
-
-// togetherEnv gives that program the flows of TestTogether.
-const togetherEnv = "DATAFLOW_CLI_TOGETHER"
-
-func child() int {
-	args := os.Args[1:]
-	for i, arg := range args {
-		if arg == "--" {
-			args = args[i+1:]
-			break
-		}
-	}
-	return cli.Main(context.Background(), args, cli.Program{Name: "shop", Configure: func(context.Context, cli.Database) (*dataflow.Config, error) {
-		if os.Getenv(togetherEnv) != "" {
-			return &dataflow.Config{Flows: togetherFlows()}, nil
-		}
-		return &dataflow.Config{Flows: slowFlows()}, nil
-	}})
-}
-
-func slowFlows() []*dataflow.Flow {
-	return []*dataflow.Flow{
-		dataflow.NewFlow("slow", count{to: 100_000, pace: 5 * time.Millisecond}, dataflow.Identity[int64](), dataflow.ToTx(discard{}),
-			&dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 10}}),
-		dataflow.NewFlow("queued", count{to: 100_000, pace: 5 * time.Millisecond}, dataflow.Identity[int64](), dataflow.ToTx(discard{}),
-			&dataflow.FlowOptions{Runtime: dataflow.JobQueue{BatchSize: 10}}),
-	}
-}
 
 // command is a process of the program.
 func (t *cliT) command(args ...string) *exec.Cmd {
@@ -87,16 +54,6 @@ func (t *cliT) slow() {
 	t.Helper()
 	out, err := t.command("migrate", "up").CombinedOutput()
 	require.NoError(t, err, "%s", out)
-}
-
-func exitOf(err error) int {
-	if err == nil {
-		return 0
-	}
-	if exit, ok := err.(*exec.ExitError); ok { //nolint:errorlint // as Wait returns it
-		return exit.ExitCode()
-	}
-	return -1
 }
 
 // state is a run's, as the database has it.

@@ -25,7 +25,7 @@ func (a *app) scheduleNextCommand() *cobra.Command {
 	var n int
 	var after string
 	cmd := &cobra.Command{
-		Use: "next [NAME]", Short: "Show the next ticks of a flow, or of all", Args: cobra.MaximumNArgs(1),
+		Use: "next [NAME]", Short: "Show the next ticks of a flow, or of all", Args: cobra.MaximumNArgs(1), ValidArgsFunction: a.completeFlows,
 		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
 			from, err := parseTime(after)
 			if err != nil {
