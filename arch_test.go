@@ -48,6 +48,7 @@ var forbidden = map[string][]string{
 	"dataflowpgx":        {"testing", "modernc.org/...", "github.com/stretchr/...", "github.com/riverqueue/river/riverdriver/riversqlite"},
 	"dataflowsqlite":     {"testing", "modernc.org/...", "github.com/jackc/...", "github.com/stretchr/..."},
 	"internal/schedule":  {"database/sql", "net/http", "testing", "github.com/jackc/...", "github.com/riverqueue/...", "modernc.org/...", "github.com/stretchr/..."},
+	"internal/cli":       {"testing", "modernc.org/...", "github.com/stretchr/..."},
 	"connector/csvfile":  {"database/sql", "net/http", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},
 	"connector/memory":   {"database/sql", "net/http", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},
 	"connector/pgtable":  {"testing", "modernc.org/...", "github.com/stretchr/..."},

@@ -71,11 +71,7 @@ func (s *session) examine(ctx context.Context) ([]finding, error) {
 	}
 	found = append(found, skew)
 	if s.db.Postgres != nil {
-		pooler, err := s.pooler(ctx)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, pooler)
+		found = append(found, s.pooler(ctx))
 	}
 	if err := s.store.CheckSchema(ctx); err != nil {
 		return append(found, problem("schema", "%s", s.inCommands(message(err), ""))), ctx.Err()

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -10,18 +9,18 @@ import (
 // pooler finds out whether a pooler in transaction mode is between this program and
 // Postgres. It gives its clients' statements to whatever server process is free, where a
 // direct connection, and a pooler in session mode, keep one process for each client.
-func (s *session) pooler(ctx context.Context) (finding, error) {
+func (s *session) pooler(ctx context.Context) finding {
 	for range 3 { // a pooler may happen to give the same process again
 		shared, err := s.shared(ctx)
-		if err != nil {
-			return finding{}, fmt.Errorf("look for a pooler: %w", err)
+		if err != nil { // such as a server that has no second connection to give
+			return warning("pooler", "could not be looked for: %v", err)
 		}
 		if shared {
 			return warning("pooler", "a pooler in transaction mode, such as PgBouncer's, is between this program and Postgres, and loses LISTEN: "+
-				"let started clients connect directly or in session mode, or set PollOnly in Config.River"), nil
+				"let started clients connect directly or in session mode, or set PollOnly in Config.River")
 		}
 	}
-	return ok("pooler", "connections keep their sessions"), nil
+	return ok("pooler", "connections keep their sessions")
 }
 
 // shared reports whether two connections have had one server process, or one connection
@@ -44,9 +43,13 @@ func (s *session) shared(ctx context.Context) (bool, error) {
 	}
 	defer second.Close(context.WithoutCancel(ctx)) //nolint:errcheck // it was only to be asked
 
-	before, err := serverProcess(ctx, first)
+	earlier, err := serverProcess(ctx, first)
 	if err != nil {
 		return false, err
+	}
+	before, err := serverProcess(ctx, first)
+	if err != nil || before != earlier { // they take turns
+		return err == nil, err
 	}
 	tx, err := second.Begin(ctx)
 	if err != nil {
