@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -159,7 +160,12 @@ func (f *Flow) insertRun(ctx context.Context, tx Tx, s RuntimeSettings, at time.
 	if !at.IsZero() {
 		opts.ScheduledAt = run.RunAfter
 	}
-	return run, f.client.insertJob(ctx, tx, run, opts)
+	if err := f.client.insertJob(ctx, tx, run, opts); err != nil {
+		return nil, err
+	}
+	f.client.log.InfoContext(ctx, "dataflow: job enqueued", slog.String(logFlow, f.Name), slog.Int64(logRun, run.ID), slog.Int64(logJob, run.RiverJobID),
+		slog.String("queue", run.Queue), slog.Time("run_after", run.RunAfter))
+	return run, nil
 }
 
 // whyNoRun explains why a run could not be added.

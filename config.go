@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
 )
 
 // The defaults of a [Config].
@@ -86,6 +87,11 @@ type Config struct {
 	// OnRunFailed is called, if it is set, when a run has failed for good, in the
 	// process that found it so, after that is stored. The error is a *[RunError].
 	OnRunFailed func(ctx context.Context, run *Run, err error)
+
+	// OnJobDiscarded is called, if it is set, when a River job of ours is given up: its
+	// args cannot be read, so that there is no run, or its run has failed for good,
+	// after OnRunFailed. The error says why. The job must not be changed.
+	OnJobDiscarded func(ctx context.Context, job *rivertype.JobRow, err error)
 
 	// Clock replaces the clocks of the database and of this process, in tests.
 	// River keeps its own. Nil: the real ones.

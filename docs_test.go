@@ -3,10 +3,13 @@ package dataflow_test
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -57,6 +60,11 @@ func docsCLI(flows func(db dataflowcli.Database) []*dataflow.Flow) {
 
 var _ = docsCLI // it ends the process
 
+func docsMigrate(ctx context.Context, client *dataflow.Client) (*dataflow.MigrateRuntimesReport, error) {
+	report, err := client.MigrateRuntimes(ctx, &dataflow.MigrateRuntimesOptions{To: "job_queue", DryRun: true})
+	return report, err
+}
+
 // What docs show can be called.
 func TestDocs_Snippets(t *testing.T) {
 	t.Parallel()
@@ -68,6 +76,9 @@ func TestDocs_Snippets(t *testing.T) {
 			require.NoError(t, err)
 			require.Empty(t, skipped)
 			require.NoError(t, docsWhy(t.Context(), client))
+			report, err := docsMigrate(t.Context(), client)
+			require.NoError(t, err)
+			require.Empty(t, report.Flows)
 			require.ErrorContains(t, docsHeartbeat(client, http.NewServeMux()), "Tokens")
 		}
 	})
@@ -89,4 +100,59 @@ func TestDocs_BlocksAreCode(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Every row of the tables that compare with the Ruby original names a test, which is
+// there.
+func TestDocs_ActiveDataFlow(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("docs/activedataflow.md")
+	require.NoError(t, err)
+	tests := testNames(t)
+	_, body, found := strings.Cut(string(text), "## The plan, task by task")
+	require.True(t, found)
+	items := make(map[string]bool)
+	rows := 0
+	for line := range strings.Lines(body) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		if !strings.HasPrefix(line, "| ") || strings.Contains(line, "| held by |") || strings.Contains(line, "the next table") {
+			continue
+		}
+		rows++
+		items[strings.TrimSpace(cells[0])] = true
+		names := regexp.MustCompile(`\bTest[A-Z]\w*`).FindAllString(line, -1)
+		require.True(t, names != nil || strings.Contains(line, "docs/cli.md"), "this row names no test: %s", line)
+		for _, name := range names {
+			require.Contains(t, tests, name, "named in %s", line)
+		}
+	}
+	for i := 1; i <= 9; i++ {
+		require.Contains(t, items, strconv.Itoa(i))
+	}
+	require.Greater(t, rows, 35)
+	for name := range tests {
+		if regexp.MustCompile(`^Test(Plan_\d|Defect_)`).MatchString(name) {
+			require.True(t, strings.Contains(body, name), "the document leaves %s out", name) //nolint:testifylint // it would print all of it
+		}
+	}
+}
+
+// testNames are the tests of the whole module.
+func testNames(t *testing.T) map[string]bool {
+	t.Helper()
+	names := make(map[string]bool)
+	require.NoError(t, filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(string(text), -1) {
+			names[m[1]] = true
+		}
+		return nil
+	}))
+	return names
 }

@@ -72,10 +72,14 @@ func (a *attempt) from() json.RawMessage {
 	return a.stored
 }
 
+// writeFunc writes a batch in a transaction, and corrects what it counts by what
+// became of the rows.
+type writeFunc func(ctx context.Context, delta *Counters) error
+
 // commit writes and checkpoints a batch in one transaction. When the slice is
 // over, the run's next job is in that transaction too, and the error is
 // errSliceOver.
-func (a *attempt) commit(ctx context.Context, cursor json.RawMessage, delta Counters, write func(ctx context.Context) error) error {
+func (a *attempt) commit(ctx context.Context, cursor json.RawMessage, delta Counters, write writeFunc) error {
 	p := &RunCheckpointParams{
 		RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.run.LeaseNumber, Slot: a.run.Slot,
 		Seq: a.seq, From: a.from(), Cursor: cursor, Delta: delta, Total: a.total, Lease: a.client.config.Lease,
@@ -85,7 +89,8 @@ func (a *attempt) commit(ctx context.Context, cursor json.RawMessage, delta Coun
 	var next *Run
 	err := a.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		if write != nil {
-			if err := write(ctx); err != nil {
+			p.Delta = delta
+			if err := write(ctx, &p.Delta); err != nil {
 				return err
 			}
 		}
@@ -108,7 +113,7 @@ func (a *attempt) commit(ctx context.Context, cursor json.RawMessage, delta Coun
 		a.leaving.Store(false)
 		return err
 	}
-	a.progress(cursor, delta)
+	a.progress(cursor, p.Delta)
 	switch {
 	case status.CancelRequested:
 		return errCancelled
@@ -240,7 +245,7 @@ const (
 )
 
 // commitAgain commits a batch, and again if another transaction was in the way.
-func (a *attempt) commitAgain(ctx context.Context, cursor json.RawMessage, delta Counters, write func(ctx context.Context) error) error {
+func (a *attempt) commitAgain(ctx context.Context, cursor json.RawMessage, delta Counters, write writeFunc) error {
 	for try := 0; ; try++ {
 		err := a.commit(ctx, cursor, delta, write)
 		if err == nil || try == conflictTries || a.client.store.Classify(err) != FaultConflict {

@@ -135,6 +135,8 @@ type batchWriter[T, C, Out any] struct {
 	out    Results[Out]
 	cursor json.RawMessage // of the last checkpoint
 	number int             // of the batch in this attempt
+
+	results []RowResult // of the batch's rows
 }
 
 func (w *batchWriter[T, C, Out]) work(ctx context.Context, b *readBatch[T, C]) error {
@@ -186,8 +188,8 @@ func (w *batchWriter[T, C, Out]) write(ctx context.Context, b *readBatch[T, C], 
 		return w.commitAgain(ctx, cursor, delta, nil)
 	}
 	if w.target.txSink != nil {
-		return w.commitAgain(ctx, cursor, delta, func(ctx context.Context) error {
-			if err := guard(func() error { return w.target.txSink.WriteTx(ctx, rows) }); err != nil {
+		return w.commitAgain(ctx, cursor, delta, func(ctx context.Context, delta *Counters) error {
+			if err := guard(func() error { return w.writeTx(ctx, delta) }); err != nil {
 				return failed(err)
 			}
 			return nil
@@ -198,6 +200,21 @@ func (w *batchWriter[T, C, Out]) write(ctx context.Context, b *readBatch[T, C], 
 		return failed(err)
 	}
 	return w.commitAgain(ctx, cursor, delta, nil)
+}
+
+// writeTx writes the batch in the checkpoint's transaction.
+func (w *batchWriter[T, C, Out]) writeTx(ctx context.Context, delta *Counters) error {
+	rows := w.out.rows
+	sink, tells := w.target.txSink.(ResultSink[Out])
+	if !tells {
+		return w.target.txSink.WriteTx(ctx, rows)
+	}
+	w.results = append(w.results[:0], make([]RowResult, len(rows))...)
+	if err := sink.WriteResultTx(ctx, rows, w.results); err != nil {
+		return err
+	}
+	settleResults(delta, w.out.origin, w.results)
+	return nil
 }
 
 // batchID names the batch by where it begins, which a retry has in common with

@@ -22,21 +22,21 @@ func TestParseGlobalID(t *testing.T) {
 		require.Equal(t, text, got.String())
 	}
 	for text, why := range map[string]string{
-		"":                                        "does not begin with gid://",
-		"7":                                       "does not begin with gid://",
-		"GID://dataflow/Flow/7":                   "does not begin with gid://",
-		"gid://dataflow/Flow":                     "has 2 parts",
-		"gid://dataflow/Flow/7/":                  "has 4 parts",
-		"gid:///Flow/7":                           "must be names",
-		"gid://dataflow//7":                       "must be names",
-		"gid://data flow/Flow/7":                  "must be names",
-		"gid://dataflow/Flow/0":                   "is not a positive number",
-		"gid://dataflow/Flow/-7":                  "is not a positive number",
-		"gid://dataflow/Flow/+7":                  "is not a positive number",
-		"gid://dataflow/Flow/07":                  "is not a positive number",
-		"gid://dataflow/Flow/7?x=1":               "is not a positive number",
-		"gid://dataflow/Flow/orders":              "is not a positive number",
-		"gid://dataflow/Flow/9223372036854775808": "is not a positive number",
+		"":                                 "does not begin with gid://",
+		"7":                                "does not begin with gid://",
+		"GID://dataflow/Flow/7":            "does not begin with gid://",
+		"gid://dataflow/Flow":              "has 2 parts",
+		"gid://dataflow/Flow/7/":           "has 4 parts",
+		"gid:///Flow/7":                    "must be names",
+		"gid://dataflow//7":                "must be names",
+		"gid://data flow/Flow/7":           "must be names",
+		"gid://dataflow/Flow/0":            "is not a positive number",
+		"gid://dataflow/Flow/-7":           "is not a positive number",
+		"gid://dataflow/Flow/+7":           "is not a positive number",
+		"gid://dataflow/Flow/07":           "is not a positive number",
+		"gid://dataflow/Flow/7?x=1":        "is not a positive number",
+		"gid://dataflow/Flow/orders":       "is not a positive number",
+		"gid://a/Flow/9223372036854775808": "is not a positive number",
 	} {
 		_, err := dataflow.ParseGlobalID(text)
 		require.ErrorIs(t, err, dataflow.ErrGlobalID, text)

@@ -126,10 +126,13 @@ func (*DataFlowJob) NextRetry(job *river.Job[DataFlowArgs]) time.Time {
 // Work works the job's run. A run or flow that is missing, finished or disabled
 // is no error, and not tried again; one that cannot be worked now is snoozed.
 func (j *DataFlowJob) Work(ctx context.Context, job *river.Job[DataFlowArgs]) error {
-	log := j.client.log.With(slog.Int64(logJob, job.ID), slog.Int64(logRun, job.Args.RunID))
+	log := j.client.log.With(slog.Int64(logJob, job.ID))
+	if job.Args.RunID != 0 {
+		log = log.With(slog.Int64(logRun, job.Args.RunID))
+	}
 	if err := job.Args.err; err != nil {
 		err = fmt.Errorf("dataflow: args %s cannot be read: %w", clip(string(job.EncodedArgs)), err)
-		log.ErrorContext(ctx, "dataflow: job discarded", slog.String(logError, err.Error()))
+		j.discarded(ctx, log, job, err)
 		return river.JobCancel(err)
 	}
 	flow, err := j.client.flowByID(ctx, int64(job.Args.FlowID))
@@ -144,10 +147,26 @@ func (j *DataFlowJob) Work(ctx context.Context, job *river.Job[DataFlowArgs]) er
 			return j.settle(ctx, log, job, nil, err)
 		}
 		runID = run.ID
+		log = log.With(slog.Int64(logRun, runID))
 	}
 	executor := &FlowExecutor{client: j.client, job: job.JobRow}
 	run, err := executor.Execute(ctx, runID)
-	return j.settle(ctx, log, job, run, err)
+	settled := j.settle(ctx, log, job, run, err)
+	var re *RunError
+	if errors.As(err, &re) && run.State == RunFailed {
+		j.discarded(ctx, log, job, err)
+	}
+	return settled
+}
+
+// discarded says that River will not work a job again.
+func (j *DataFlowJob) discarded(ctx context.Context, log *slog.Logger, job *river.Job[DataFlowArgs], err error) {
+	log.ErrorContext(ctx, "dataflow: job discarded", slog.String(logError, err.Error()))
+	if j.client.config.OnJobDiscarded == nil {
+		return
+	}
+	ctx = context.WithoutCancel(ctx)
+	j.client.callHook(ctx, "OnJobDiscarded", func() { j.client.config.OnJobDiscarded(ctx, job.JobRow, err) })
 }
 
 // runOf returns the run of a job that names none: the one that an earlier

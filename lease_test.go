@@ -73,6 +73,12 @@ func (t *dbT) exactly(n int64) {
 // abandoned claims a run as a process does that dies right after.
 func (t *dbT) abandoned(id int64) {
 	t.Helper()
+	require.NotNil(t, t.claimed(id))
+}
+
+// claimed claims a run for a moment, or returns nil if that is not possible.
+func (t *dbT) claimed(id int64) *dataflow.Claim {
+	t.Helper()
 	store, err := t.driver.Store(dataflow.StoreOptions{})
 	require.NoError(t, err)
 	var claim *dataflow.Claim
@@ -82,7 +88,7 @@ func (t *dbT) abandoned(id int64) {
 		claim, err = q.RunClaim(ctx, &dataflow.RunClaimParams{RunID: id, Worker: "the dead", Lease: time.Millisecond})
 		return err
 	}))
-	require.NotNil(t, claim)
+	return claim
 }
 
 // A run whose worker has died goes on in any started client, and the death costs

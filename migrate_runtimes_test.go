@@ -9,7 +9,7 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// migrations makes four flows on heartbeat, of which one is paused and one disabled.
+// heartbeats are three flows on heartbeat, of which one is disabled, and one that is not.
 func heartbeats() []*dataflow.Flow {
 	return []*dataflow.Flow{
 		named("busy", dataflow.Heartbeat{Interval: time.Hour, BatchSize: 7, Schedule: dataflow.Schedule{Overlap: dataflow.OverlapBufferOne}}),
@@ -39,7 +39,7 @@ func (t *dbT) waiting(client *dataflow.Client, name string) []*dataflow.Run {
 	return runs
 }
 
-var toQueue = &dataflow.MigrateRuntimesOptions{To: "job_queue", Queue: "etl", Priority: 2, Actor: "ann"} //nolint:gochecknoglobals // it is constant
+var toQueue = &dataflow.MigrateRuntimesOptions{To: "job_queue", Queue: "etl", Priority: 2, Actor: "ann"}
 
 // TestPlan_8_MigrateRuntimes: flows on heartbeat become job-queue flows that keep
 // their settings, their waiting runs are cancelled, the active ones get a run; a dry

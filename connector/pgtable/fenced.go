@@ -35,7 +35,8 @@ func InsertTo[T any](pool *pgxpool.Pool, table string) dataflow.Target[T] {
 
 // UpsertTo is [Upsert] into a table of another database than the client's:
 // exactly once, because the flow's checkpoint is kept in that database too. See
-// [CheckpointTable]. The caller closes the pool, after the client has stopped.
+// [CheckpointTable]. It does not look which rows change something: all count as
+// written. The caller closes the pool, after the client has stopped.
 func UpsertTo[T any](pool *pgxpool.Pool, table string, key ...string) dataflow.Target[T] {
 	return dataflow.ToFenced[T](&fencedSink[T]{sink: newSink[T](table, true, key), pool: pool})
 }
@@ -126,7 +127,7 @@ func (s *fencedSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[
 		if len(b.Rows) == 0 {
 			return nil
 		}
-		if err := s.write(ctx, tx, b.Rows); err != nil {
+		if err := s.write(ctx, tx, b.Rows, nil); err != nil {
 			return fmt.Errorf("table %s: %w", s.table, err)
 		}
 		return nil

@@ -41,7 +41,12 @@ func storeOf(t *testing.T, db *sql.DB) dataflow.Store {
 func write[T any](t *testing.T, db *sql.DB, s *sink[T], rows ...T) error {
 	t.Helper()
 	require.NoError(t, s.Validate())
-	return storeOf(t, db).InTx(t.Context(), func(ctx context.Context, _ dataflow.Tx) error { return s.WriteTx(ctx, rows) })
+	return storeOf(t, db).InTx(t.Context(), func(ctx context.Context, _ dataflow.Tx) error {
+		if s.upsert {
+			return upsertSink[T]{s}.WriteResultTx(ctx, rows, make([]dataflow.RowResult, len(rows)))
+		}
+		return s.WriteTx(ctx, rows)
+	})
 }
 
 // query returns the only column of a query.
@@ -282,7 +287,7 @@ func TestSink_Errors(t *testing.T) {
 		"check":     {"t", func(r *row) { r.U = 100 }, `table t: constraint failed: CHECK constraint failed: u < 100 (275)`},
 		"no table":  {"nowhere", func(*row) {}, `table nowhere: there is no such table in this database: SQL logic error: no such table: nowhere (1)`},
 		"no schema": {"x.t", func(*row) {}, `table x.t: SQL logic error: no such table: x.t (1)`},
-		"columns":   {"Other", func(*row) {}, `table Other: it has no column "u" (field U), "f" (field F), "at" (field At), "l" (field L); its columns are "id", "Name", "extra": SQL logic error: table Other has no column named u (1)`},
+		"columns":   {"Other", func(*row) {}, `table Other: it has no column "u" (field U), "f" (field F), "at" (field At), "l" (field L); its columns are "id", "Name", "extra": SQL logic error: no such column: t.u (1)`},
 		"no index": {"nokey", func(*row) {}, `table nokey: it has no unique index of exactly the key columns ("id"): create unique index on it ("id"): ` +
 			`SQL logic error: ON CONFLICT clause does not match any PRIMARY KEY or UNIQUE constraint (1)`},
 	} {
