@@ -43,19 +43,24 @@ var arrows = map[string][]string{
 	"internal/schedule":       {},
 	"examples/schedules":      {"", "connector/memory", "dataflowhttp", "dataflowsqlite"},
 	"internal/week":           {},
+	"cmd/dataflow":            {"dataflowcli"},
+	"dataflowcli":             {"", "internal/cli"},
+	"internal/cli":            {"", "dataflowpgx", "dataflowsqlite"},
 }
 
 // forbidden are the packages from elsewhere that a package must not depend on,
 // even through others. A pattern's "/..." stands for what is below it.
 var forbidden = map[string][]string{
-	"":                   {"database/sql", "net/http", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},
+	"":                   {"database/sql", "net/http", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/...", "github.com/spf13/..."},
 	"dataflowhttp":       {"database/sql", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},
+	"dataflowcli":        {"testing", "modernc.org/...", "github.com/stretchr/..."},
 	"dataflowpgx":        {"testing", "modernc.org/...", "github.com/stretchr/...", "github.com/riverqueue/river/riverdriver/riversqlite"},
 	"dataflowsqlite":     {"testing", "modernc.org/...", "github.com/jackc/...", "github.com/stretchr/..."},
 	"internal/schedule":  {"database/sql", "net/http", "testing", "github.com/jackc/...", "github.com/riverqueue/...", "modernc.org/...", "github.com/stretchr/..."},
 	"connector/httpjson": {"database/sql", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},
 	"connector/jsonrpc":  {"database/sql", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},
 	"connector/jsonl":    {"database/sql", "net/http", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},
+	"internal/cli":       {"testing", "modernc.org/...", "github.com/stretchr/..."},
 	"connector/csvfile":  {"database/sql", "net/http", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},
 	"connector/memory":   {"database/sql", "net/http", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},
 	"connector/pgtable":  {"testing", "modernc.org/...", "github.com/stretchr/..."},

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/dataflowcli"
 	"github.com/activedataflow/dataflow/dataflowhttp"
 )
 
@@ -48,6 +49,16 @@ func docsHeartbeat(client *dataflow.Client, mux *http.ServeMux) error {
 	mux.Handle("/heartbeat", heartbeat)
 	return nil
 }
+
+func docsCLI(flows func(db dataflowcli.Database) []*dataflow.Flow) {
+	os.Exit(dataflowcli.Main(context.Background(), os.Args[1:], &dataflowcli.Options{
+		Configure: func(_ context.Context, db dataflowcli.Database) (*dataflow.Config, error) {
+			return &dataflow.Config{Flows: flows(db)}, nil
+		},
+	}))
+}
+
+var _ = docsCLI // it ends the process
 
 func docsMigrate(ctx context.Context, client *dataflow.Client) (*dataflow.MigrateRuntimesReport, error) {
 	report, err := client.MigrateRuntimes(ctx, &dataflow.MigrateRuntimesOptions{To: "job_queue", DryRun: true})

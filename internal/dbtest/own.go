@@ -110,6 +110,14 @@ func (s *Server) URL() string {
 	return u.String()
 }
 
+// Log is what the server has logged so far.
+func (s *Server) Log(tb testing.TB) string {
+	tb.Helper()
+	data, err := os.ReadFile(filepath.Join(s.dir, "log"))
+	require.NoError(tb, err)
+	return string(data)
+}
+
 // Start starts a stopped server, and returns when it takes connections.
 func (s *Server) Start(tb testing.TB) {
 	tb.Helper()

@@ -1,0 +1,241 @@
+package cli_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow/internal/cli"
+	"github.com/activedataflow/dataflow/internal/dbtest"
+)
+
+// Each kind of bad input has its exit code, and a message that says what would be right.
+func TestExitCodes(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *cliT) {
+		t.migrated()
+		t.ok("enqueue", "orders", "--wait")
+		for _, c := range []struct {
+			args string
+			code int
+			says string
+		}{
+			{"bogus", 2, `unknown command "bogus"`},
+			{"flow bogus", 2, `unknown command "bogus"`},
+			{"flow list extra", 2, "unknown command"},
+			{"flow list --bogus", 2, "unknown flag: --bogus"},
+			{"flow show", 2, "accepts 1 arg(s), received 0"},
+			{"run list --limit many", 2, `invalid argument "many"`},
+			{"run list --limit -3", 2, "-3 is not from 1 to 10000"},
+			{"status -o yaml", 2, "use table or json"},
+			{"flow list --state sleepy", 2, "use active or inactive"},
+			{"run list --state sleepy", 2, "use pending, in_progress, success, failed or cancelled"},
+			{"run show seven", 2, `"seven" is not the id of a run`},
+			{"run show -- -7", 2, "is not the id of a run"},
+			{"run show 99999999999999999999", 2, "is not the id of a run"},
+			{"run cancel 1.5", 2, "is not the id of a run"},
+			{"enqueue orders --at tomorrow", 2, "is not a time"},
+			{"schedule next orders --after soon", 2, "is not a time"},
+			{"flow show missing", 3, `flow "missing": not found`},
+			{"flow pause missing", 3, "not found"},
+			{"flow resume missing", 3, "not found"},
+			{"flow why missing", 3, "not found"},
+			{"enqueue missing", 3, "not found"},
+			{"schedule next missing", 3, "not found"},
+			{"run list --flow missing", 3, "not found"},
+			{"run show 99", 3, "run 99: not found"},
+			{"run show 99 --follow", 3, "run 99: not found"},
+			{"run cancel 99", 3, "run 99: not found"},
+			{"run cancel 1", 4, "run is finished: it is success"},
+			{"enqueue broken --wait", 1, "the shop is"},
+		} {
+			require.Contains(t, t.fails(c.code, words(c.args)...), c.says, c.args)
+		}
+		require.Contains(t, t.fails(3, "flow", "show", strings.Repeat("x", 300)), "not found")
+		require.Contains(t, t.fails(3, "flow", "show", "; drop table dataflow_flow --"), "not found")
+	})
+}
+
+// What the database cannot do is code 5, and what it is called says nothing that is secret.
+func TestDatabase(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	text := filepath.Join(folder, "text.db")
+	require.NoError(t, os.WriteFile(text, []byte(strings.Repeat("this is no database\n", 100)), 0o600))
+	for name, c := range map[string]struct {
+		url  string
+		code int
+		says string
+	}{
+		"Unset":          {"", 2, "DATABASE_URL is not set"},
+		"OtherKind":      {"mysql://root:hush-hush@localhost/shop", 2, `"mysql"`},
+		"KeysAndValues":  {"host=localhost password=hush-hush dbname=shop", 2, "neither a URL nor a path"},
+		"BadURL":         {"postgres://ann:hush-hush%zz@localhost/shop", 2, "not a URL of Postgres"},
+		"BadPort":        {"postgres://ann:hush-hush@localhost:port/shop", 2, "not a URL of Postgres"},
+		"BadSetting":     {"postgres://ann:hush-hush@localhost/shop?sslmode=perhaps", 2, "not a URL of Postgres"},
+		"NobodyListens":  {"postgres://ann:hush-hush@127.0.0.1:1/shop", 5, "connect"},
+		"NoFile":         {"sqlite:", 2, "names no file"},
+		"Directory":      {folder, 5, "directory"},
+		"NoFolder":       {filepath.Join(folder, "none", "shop.db"), 5, "open SQLite"},
+		"NotADatabase":   {text, 5, "not a database"},
+		"Unmigrated":     {filepath.Join(folder, "new.db"), 5, "shop migrate up"},
+		"UnmigratedURL":  {"sqlite:" + filepath.Join(folder, "newer.db"), 5, "shop migrate up"},
+		"UnmigratedURL3": {"sqlite://" + filepath.Join(folder, "newest.db"), 5, "shop migrate up"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newCLI(t, c.url).run("flow", "list", "-v")
+			require.Equal(t, c.code, r.code, r.err)
+			require.Contains(t, r.err, c.says)
+			require.NotContains(t, r.out+r.err, "hush")
+		})
+	}
+	t.Run("UnmigratedPostgres", func(t *testing.T) {
+		t.Parallel()
+		require.Contains(t, newCLI(t, dbtest.PostgresURL(t)).fails(5, "status"), "shop migrate up")
+	})
+}
+
+func TestDatabase_Newer(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *cliT) {
+		t.migrated()
+		t.exec(`insert into dataflow_migration (version, name) values (4711, 'from_the_future')`)
+		for _, command := range []string{"status", "enqueue orders", "migrate up", "doctor", "run-due"} {
+			require.Contains(t, t.fails(5, words(command)...), "newer than the", command)
+		}
+		require.Contains(t, t.fails(4, "migrate", "down", "--to", "0", "--yes"), "use a newer program")
+	})
+}
+
+// exec runs a statement on the database.
+func (t *cliT) exec(statement string) {
+	t.Helper()
+	if !strings.HasPrefix(t.url, "postgres") {
+		_, err := dbtest.OpenSQLite(t, t.url).ExecContext(t.Context(), statement)
+		require.NoError(t, err)
+		return
+	}
+	conn, err := pgx.Connect(t.Context(), t.url)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close(context.WithoutCancel(t.Context()))) }()
+	_, err = conn.Exec(t.Context(), statement)
+	require.NoError(t, err)
+}
+
+// A server refuses the password, and even repeats it.
+func TestDatabase_WrongPassword(t *testing.T) {
+	t.Parallel()
+	for name, password := range map[string]string{"Plain": "hush-hush", "Special": "hush%2Fhush%40%C3%A4 +", "InQuery": ""} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			address := refusing(t)
+			url := fmt.Sprintf("postgres://ann:%s@%s/shop?sslmode=disable", strings.ReplaceAll(password, " ", "%20"), address)
+			if password == "" {
+				url = fmt.Sprintf("postgres://ann@%s/shop?sslmode=disable&password=hush-hush", address)
+			}
+			c := newCLI(t, url)
+			for _, args := range [][]string{{"status"}, {"doctor", "-v"}, {"migrate", "up"}, {"enqueue", "orders", "-o", "json"}} {
+				r := c.run(args...)
+				require.Equal(t, 5, r.code, r.err)
+				require.Contains(t, r.err, "password authentication failed for ***")
+				require.NotContains(t, r.out+r.err, "hush")
+			}
+		})
+	}
+	t.Run("InEnvironment", func(t *testing.T) {
+		t.Parallel()
+		c := newCLI(t, fmt.Sprintf("postgres://ann:hush-hush@%s/shop?sslmode=disable", refusing(t)))
+		c.env["PGPASSWORD"] = "authentication"
+		require.Contains(t, c.fails(5, "status"), "password *** failed for ***")
+	})
+}
+
+// refusing is a server that refuses every password.
+func refusing(t *testing.T) (address string) {
+	t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	done := make(chan struct{})
+	t.Cleanup(func() { _ = listener.Close(); <-done })
+	go func() {
+		defer close(done)
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_ = refuse(conn)
+			_ = conn.Close()
+		}
+	}()
+	return listener.Addr().String()
+}
+
+func refuse(conn net.Conn) error {
+	backend := pgproto3.NewBackend(conn, conn)
+	if _, err := backend.ReceiveStartupMessage(); err != nil {
+		return err
+	}
+	backend.Send(&pgproto3.AuthenticationCleartextPassword{})
+	if err := errors.Join(backend.Flush(), backend.SetAuthType(pgproto3.AuthTypeCleartextPassword)); err != nil {
+		return err
+	}
+	message, err := backend.Receive()
+	if err != nil {
+		return err
+	}
+	said, ok := message.(*pgproto3.PasswordMessage)
+	if !ok {
+		return errors.New("it sends no password")
+	}
+	backend.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28P01", Message: "password authentication failed for " + said.Password})
+	return backend.Flush()
+}
+
+// What destroys asks first, and does not where there is nobody to ask.
+func TestConfirm(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *cliT) {
+		t.migrated()
+		down := []string{"migrate", "down", "--to", "0"}
+		require.Contains(t, t.fails(2, down...), "There is no terminal to ask on: use --yes")
+		t.ask = true
+		for typed, code := range map[string]int{"n\n": 4, "\n": 4, "certainly\n": 4, "": 2} {
+			t.in = typed
+			require.Contains(t, t.fails(code, down...), "removes all flows, runs, cursors and counters, for good. Go on? [y/N]")
+		}
+		require.Contains(t, t.ok("flow", "list"), "orders")
+		t.in = "y\n"
+		t.ok(down...)
+		require.Contains(t, t.fails(5, "flow", "list"), "migrate up")
+	})
+	t.Run("Interrupted", func(t *testing.T) {
+		c := newCLI(t, dbtest.SQLitePath(t)).migrated()
+		c.ask = true
+		r, w, err := os.Pipe() // nobody types
+		require.NoError(t, err)
+		defer func() { _, _ = r.Close(), w.Close() }()
+		ctx, cancel := context.WithCancel(t.Context())
+		code := cli.Run(ctx, []string{"migrate", "down", "--to", "0"}, c.program, cli.Streams{
+			In: r, Out: &strings.Builder{}, Err: whenAsked(cancel), Ask: true, Env: func(name string) string { return c.env[name] }, Now: time.Now,
+		})
+		require.Equal(t, 1, code)
+		require.Contains(t, c.ok("flow", "list"), "orders")
+	})
+}
+
+// whenAsked is a writer that interrupts whoever asks.
+type whenAsked context.CancelFunc
+
+func (w whenAsked) Write(b []byte) (int, error) { w(); return len(b), nil }

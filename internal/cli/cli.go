@@ -1,0 +1,253 @@
+// Package cli is the command line: of cmd/dataflow, which knows no flows, and, through
+// package dataflowcli, of programs that do.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// Program is a program that has this command line.
+type Program struct {
+	// Name is what it is called by. Empty: the name of its file.
+	Name string
+	// DefaultURL is the database where DATABASE_URL is not set. Empty: there is none.
+	DefaultURL string
+	// Configure returns its flows and other settings. Nil: it has no flows.
+	Configure func(ctx context.Context, db Database) (*dataflow.Config, error)
+	// Migrate makes its own tables. Nil: it has none.
+	Migrate func(ctx context.Context, db Database) error
+}
+
+// Streams are what a command reads and writes.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+	Env      func(name string) string
+	// Ask is true if somebody can be asked at In.
+	Ask bool
+	// Live is true if Out is a terminal.
+	Live bool
+	// Now is the time of this machine.
+	Now func() time.Time
+}
+
+// Main runs a command on the streams of this process, and returns its exit code. An
+// interrupt, a request to end and a terminal that closes end the command in good order.
+func Main(ctx context.Context, args []string, p Program) int {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	// Writing to a closed pipe is an error then, and not the end of the process: it may be
+	// working a run.
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	defer signal.Stop(broken)
+	return Run(ctx, args, p, Streams{
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.Getenv,
+		Ask: isTerminal(os.Stdin), Live: isTerminal(os.Stdout) && os.Getenv("TERM") != "dumb",
+		Now: time.Now, //nolint:forbidigo // the one place that reads this machine's clock
+	})
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// Run runs a command and returns its exit code.
+func Run(ctx context.Context, args []string, p Program, s Streams) int {
+	if p.Name == "" {
+		p.Name = filepath.Base(os.Args[0])
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	out := &pipe{w: s.Out, cancel: cancel}
+	s.Out = out
+	a := &app{program: p, Streams: s}
+	root := a.command() //nolint:contextcheck // each command gets it by ExecuteContext
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	switch {
+	case out.err != nil && (err == nil || errors.Is(err, out.err)):
+		return exitDone // whoever reads has enough
+	case out.err != nil:
+		return exitCode(err)
+	case err != nil:
+		_, _ = fmt.Fprintf(s.Err, "%s: %s\n", p.Name, clean(a.redact(message(err))))
+	}
+	return exitCode(err)
+}
+
+// pipe ends the command when nobody reads what it writes any more.
+type pipe struct {
+	w      io.Writer
+	cancel context.CancelFunc
+	err    error
+}
+
+func (p *pipe) Write(b []byte) (int, error) {
+	n, err := p.w.Write(b)
+	if err != nil && p.err == nil {
+		p.err = err
+		p.cancel()
+	}
+	return n, err
+}
+
+// app is one execution of the program.
+type app struct {
+	Streams
+	program Program
+	secrets []string
+
+	format  string
+	schema  string
+	verbose bool
+	yes     bool
+}
+
+func (a *app) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   a.program.Name,
+		Short: "Look after data flows",
+		Long: `Look after data flows: what they are doing, and why not.
+
+DATABASE_URL names the database: postgres://user:password@host/name, or the path of a
+SQLite file, which may stand behind "sqlite:".
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused by state, 5 database.`,
+		Args:              cobra.NoArgs,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkFormat() },
+	}
+	root.SetIn(a.In)
+	root.SetOut(a.Out) // before the command for completion is made, which keeps it
+	root.SetErr(a.Err)
+	flags := root.PersistentFlags()
+	flags.StringVarP(&a.format, "output", "o", "table", "what to write: table or json")
+	flags.StringVar(&a.schema, "schema", "", "the Postgres schema of the tables")
+	flags.BoolVarP(&a.verbose, "verbose", "v", false, "write log lines to standard error")
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	root.AddCommand(
+		a.initCommand(), a.newCommand(), a.migrateCommand(),
+		a.statusCommand(), a.flowCommand(), a.runCommand(), a.scheduleCommand(),
+		a.enqueueCommand(), a.enqueueAllCommand(), a.runDueCommand(),
+		a.migrateRuntimeCommand(), a.cleanupCommand(), a.doctorCommand(),
+	)
+	if a.program.Configure != nil {
+		root.AddCommand(a.workCommand())
+	}
+	a.example(root, "status", "flow why orders", "run list --flow orders --state failed -o json")
+	root.SetHelpCommand(a.helpCommand(root))
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	finish(root)
+	return root
+}
+
+func (a *app) helpCommand(root *cobra.Command) *cobra.Command {
+	return a.example(&cobra.Command{
+		Use: "help [COMMAND]", Short: "Explain a command", Args: cobra.ArbitraryArgs,
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return usage("unknown command %q: see %s --help", strings.Join(args, " "), a.program.Name)
+			}
+			return cmd.Help()
+		},
+	}, "help flow why")
+}
+
+// finish makes all that is wrong with a command line a usageError, and a command that only
+// has others one that says which.
+func finish(cmd *cobra.Command) {
+	args := cmd.Args
+	if !cmd.Runnable() {
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
+	cmd.Args = func(cmd *cobra.Command, given []string) error {
+		switch {
+		case args == nil:
+			return nil
+		case cmd.HasSubCommands() && len(given) > 0:
+			return usage("unknown command %q: see %s --help", given[0], cmd.CommandPath())
+		}
+		if err := args(cmd, given); err != nil {
+			return usage("%v: see %s --help", err, cmd.CommandPath())
+		}
+		return nil
+	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usage("%v: see %s --help", err, cmd.CommandPath())
+	})
+	for _, sub := range cmd.Commands() {
+		finish(sub)
+	}
+}
+
+// group is a command that only has others.
+func (a *app) group(use, short string, subs ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs}
+	cmd.AddCommand(subs...)
+	return cmd
+}
+
+// example adds examples to a command, each without the program's name.
+func (a *app) example(cmd *cobra.Command, lines ...string) *cobra.Command {
+	for i, line := range lines {
+		if i > 0 {
+			cmd.Example += "\n"
+		}
+		cmd.Example += "  " + a.program.Name + " " + line
+	}
+	return cmd
+}
+
+// confirmable adds --yes to a command that destroys.
+func (a *app) confirmable(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().BoolVarP(&a.yes, "yes", "y", false, "do it without asking")
+	return cmd
+}
+
+func (a *app) checkFormat() error {
+	if a.format != "table" && a.format != "json" {
+		return usage("output %q is not known: use table or json", a.format)
+	}
+	return nil
+}
+
+// logger writes what the library has to say, without secrets. A command says itself what
+// has come of it, unless it works on and on.
+func (a *app) logger(on bool) *slog.Logger {
+	if !on && !a.verbose {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(redacted{a}, nil))
+}
+
+// redacted is standard error without secrets.
+type redacted struct{ a *app }
+
+func (r redacted) Write(b []byte) (int, error) {
+	if _, err := io.WriteString(r.a.Err, r.a.redact(string(b))); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// note says something besides the output.
+func (a *app) note(text string) { _, _ = fmt.Fprintln(a.Err, clean(a.redact(text))) }

@@ -1,0 +1,248 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"fmt"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/spf13/cobra"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/dataflowpgx"
+	"github.com/activedataflow/dataflow/dataflowsqlite"
+)
+
+// Database is what a command has connected to: one of both.
+type Database struct {
+	Postgres *pgxpool.Pool
+	SQLite   *sql.DB
+}
+
+// driver returns the driver of the database.
+func (d Database) driver() dataflow.Driver {
+	if d.Postgres != nil {
+		return dataflowpgx.New(d.Postgres)
+	}
+	return dataflowsqlite.New(d.SQLite)
+}
+
+func (d Database) close() {
+	if d.Postgres != nil {
+		d.Postgres.Close()
+		return
+	}
+	_ = d.SQLite.Close()
+}
+
+// session is a command's connection to a database.
+type session struct {
+	*app
+	db     Database
+	name   string // of the database, without secrets
+	config dataflow.Config
+	client *dataflow.Client
+	store  dataflow.Store
+}
+
+// connectTimeout is for how long a command waits for a server that does not answer.
+const connectTimeout = 10 * time.Second
+
+type action func(ctx context.Context, s *session, args []string) error
+
+// on is a command's function that needs a database whose tables are there.
+func (a *app) on(do action) func(*cobra.Command, []string) error {
+	return a.onAny(func(ctx context.Context, s *session, args []string) error {
+		if err := s.checkSchema(ctx); err != nil {
+			return err
+		}
+		return do(ctx, s, args)
+	})
+}
+
+// onAny is a command's function that needs a database, in whatever state it is.
+func (a *app) onAny(do action) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		s, err := a.connect(cmd.Context(), false)
+		if err != nil {
+			return err
+		}
+		defer s.db.close()
+		return do(cmd.Context(), s, args)
+	}
+}
+
+// connect opens the database that the environment names, and makes a client, which logs if
+// logs is true.
+func (a *app) connect(ctx context.Context, logs bool) (*session, error) {
+	s := &session{app: a}
+	if err := s.open(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.configure(ctx, logs); err != nil {
+		s.db.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *session) configure(ctx context.Context, logs bool) error {
+	if s.program.Configure != nil {
+		config, err := s.program.Configure(ctx, s.db)
+		if err != nil {
+			return fmt.Errorf("configure: %w", err)
+		}
+		if config != nil {
+			s.config = *config
+		}
+	}
+	s.config.Schema = cmp.Or(s.schema, s.config.Schema)
+	if s.config.Logger == nil {
+		s.config.Logger = s.logger(logs)
+	}
+	if s.config.Clock != nil {
+		s.Now = s.config.Clock
+	}
+	var err error
+	if s.client, err = dataflow.NewClient(s.db.driver(), &s.config); err != nil {
+		return err
+	}
+	schema := s.config.Schema
+	if schema == "" && s.config.River != nil {
+		schema = s.config.River.Schema
+	}
+	s.store, err = s.db.driver().Store(dataflow.StoreOptions{Schema: schema, Clock: s.config.Clock, Logger: s.config.Logger})
+	return err
+}
+
+// checkSchema says what to do unless the tables are those of this version.
+func (s *session) checkSchema(ctx context.Context) error {
+	err := s.store.CheckSchema(ctx)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	return &databaseError{fmt.Errorf("%s: %s", s.name, s.inCommands(err.Error(), ""))}
+}
+
+const urlForms = "use postgres://user:password@host/name, or the path of a SQLite file"
+
+func (s *session) open(ctx context.Context) error {
+	given := cmp.Or(s.Env("DATABASE_URL"), s.program.DefaultURL)
+	path, isFile := strings.CutPrefix(given, "sqlite:")
+	isFile = isFile || !strings.Contains(given, "://")
+	switch {
+	case given == "":
+		return usage("DATABASE_URL is not set: %s", urlForms)
+	case strings.HasPrefix(given, "postgres://"), strings.HasPrefix(given, "postgresql://"):
+		return s.openPostgres(ctx, given)
+	case !isFile:
+		scheme, _, _ := strings.Cut(given, "://")
+		return usage("DATABASE_URL is of the kind %q, which is not known: %s", scheme, urlForms)
+	case strings.Contains(path, "=") && !strings.HasPrefix(given, "sqlite:"):
+		// Such as "host=localhost password=…", which would be a strange file.
+		return usage("DATABASE_URL is neither a URL nor a path: %s", urlForms)
+	default:
+		return s.openSQLite(ctx, strings.TrimPrefix(path, "//"))
+	}
+}
+
+func (s *session) openPostgres(ctx context.Context, given string) error {
+	s.keepSecret(s.Env("PGPASSWORD"))
+	// Neither the text nor the parser's error: both may hold the password.
+	bad := usage("DATABASE_URL is not a URL of Postgres: %s, with what is special in it percent-encoded", urlForms)
+	u, err := url.Parse(given)
+	if err != nil {
+		return bad
+	}
+	if password, ok := u.User.Password(); ok {
+		s.keepSecret(password)
+	}
+	for name, values := range u.Query() {
+		if strings.Contains(name, "password") {
+			s.keepSecret(values...)
+		}
+	}
+	config, err := pgxpool.ParseConfig(given)
+	if err != nil {
+		return bad
+	}
+	s.keepSecret(config.ConnConfig.Password)
+	if config.ConnConfig.RuntimeParams["application_name"] == "" {
+		config.ConnConfig.RuntimeParams["application_name"] = "dataflow-cli"
+	}
+	if config.ConnConfig.ConnectTimeout == 0 {
+		config.ConnConfig.ConnectTimeout = connectTimeout
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err == nil {
+		if err = pool.Ping(ctx); err != nil {
+			pool.Close()
+		}
+	}
+	if err != nil {
+		return &databaseError{fmt.Errorf("connect to Postgres: %w", err)}
+	}
+	s.db = Database{Postgres: pool}
+	s.name = "Postgres, " + config.ConnConfig.Database
+	return nil
+}
+
+// sqliteDrivers are the names under which SQLite's libraries are known to database/sql.
+var sqliteDrivers = []string{"sqlite", "sqlite3"} //nolint:gochecknoglobals // a list
+
+func (s *session) openSQLite(ctx context.Context, path string) error {
+	driver := ""
+	for _, name := range sqliteDrivers {
+		if slices.Contains(sql.Drivers(), name) {
+			driver = name
+			break
+		}
+	}
+	switch {
+	case path == "":
+		return usage("DATABASE_URL names no file: %s", urlForms)
+	case driver == "":
+		return &databaseError{fmt.Errorf(`this program has no library for SQLite: import _ "modernc.org/sqlite" in it`)}
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return &databaseError{fmt.Errorf("DATABASE_URL names the directory %s: name a file in it", path)}
+	}
+	db, err := sql.Open(driver, (&url.URL{Scheme: "file", OmitHost: true, Path: path}).String())
+	if err != nil {
+		return &databaseError{fmt.Errorf("open SQLite: %w", err)}
+	}
+	db.SetMaxOpenConns(1) // SQLite has one writer, and what follows holds for one connection
+	db.SetMaxIdleConns(1)
+	for _, pragma := range []string{"busy_timeout = 10000", "journal_mode = wal", "foreign_keys = on"} {
+		if _, err := db.ExecContext(ctx, "pragma "+pragma); err != nil {
+			_ = db.Close()
+			return &databaseError{fmt.Errorf("open SQLite file %s: %w", path, err)}
+		}
+	}
+	s.db, s.name = Database{SQLite: db}, "SQLite, "+path
+	return nil
+}
+
+// keepSecret has texts never be written.
+func (a *app) keepSecret(texts ...string) {
+	for _, text := range texts {
+		if text != "" {
+			a.secrets = append(a.secrets, text, url.QueryEscape(text), url.PathEscape(text), url.UserPassword("", text).String()[1:])
+		}
+	}
+	slices.SortFunc(a.secrets, func(x, y string) int { return cmp.Compare(len(y), len(x)) })
+}
+
+// redact takes the secrets out of a text.
+func (a *app) redact(text string) string {
+	for _, secret := range a.secrets {
+		text = strings.ReplaceAll(text, secret, "***")
+	}
+	return text
+}

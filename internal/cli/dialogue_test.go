@@ -1,0 +1,108 @@
+package cli_test
+
+import (
+	"os"
+	"path"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow/internal/dbtest"
+)
+
+const manual = "../../docs/cli.md"
+
+// dialogue is what docs/cli.md shows. Output of commands that begin with "go" is not shown.
+var dialogue = []string{
+	"dataflow init",
+	"go mod tidy",
+	"go test .",
+	"go build .",
+	"./shop migrate up",
+	"./shop enqueue hello --wait",
+	"./shop enqueue hello",
+	"./shop run list",
+	`./shop flow pause hello --reason "the disk is full"`,
+	"./shop enqueue hello",
+	"./shop flow why hello",
+	"./shop flow resume hello",
+	"./shop flow why hello",
+	"./shop migrate-runtime --to job_queue --dry-run",
+	"./shop doctor",
+}
+
+// The dialogue in the manual is one that took place: -update records it anew, and without it
+// the test compares what does not depend on the moment.
+func TestDialogue(t *testing.T) { //nolint:paralleltest // with -update, one writes after the other
+	for _, kind := range []string{"SQLite", "Postgres"} { //nolint:paralleltest // as above
+		t.Run(kind, func(t *testing.T) {
+			f := newFolder(t, "shop")
+			recorded := f.record(kind)
+			text, err := os.ReadFile(manual)
+			require.NoError(t, err)
+			before, rest, found := strings.Cut(string(text), "<!-- recorded on "+kind+" -->\n```text\n")
+			require.True(t, found)
+			shown, after, found := strings.Cut(rest, "```\n")
+			require.True(t, found)
+			if *update {
+				require.NoError(t, os.WriteFile(manual, []byte(before+"<!-- recorded on "+kind+" -->\n```text\n"+recorded+"```\n"+after), 0o644))
+				return
+			}
+			require.Equal(t, timeless(shown), timeless(recorded), "go test ./internal/cli -run TestDialogue -update records it anew")
+		})
+	}
+}
+
+// record calls the commands of the dialogue in an empty folder.
+func (f *folder) record(kind string) string {
+	f.Helper()
+	var b strings.Builder
+	database := ""
+	if kind == "Postgres" {
+		url := dbtest.PostgresURL(f.T)
+		database = path.Base(strings.SplitN(url, "?", 2)[0])
+		f.env = append(f.env, "DATABASE_URL="+url)
+		b.WriteString("$ export DATABASE_URL=postgres://ann:…@localhost/shop\n")
+	}
+	for _, command := range dialogue {
+		b.WriteString("$ " + command + "\n")
+		args := words(command)
+		switch args[0] {
+		case "dataflow":
+			args[0] = f.exe
+		case "go":
+			if command == "go mod tidy" {
+				f.checkedOut() // in place of a release
+			}
+			f.must(args[0], args[1:]...)
+			continue
+		}
+		out, _ := f.run(args[0], args[1:]...)
+		b.WriteString(out)
+	}
+	text := b.String()
+	if database != "" {
+		text = strings.ReplaceAll(text, database, "shop")
+	}
+	return text
+}
+
+var (
+	times     = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
+	relative  = regexp.MustCompile(`\((now|in [0-9hms.]+|[0-9hms.]+ ago)\)`)
+	durations = regexp.MustCompile(`\b\d+(\.\d+)?m?s\b`)
+	spaces    = regexp.MustCompile(` {2,}`)
+	versioned = regexp.MustCompile(`dataflow \S+, River \S+, go\S+; (Postgres|SQLite) .*`)
+)
+
+// timeless takes out what depends on the moment and the machine, and on its width.
+func timeless(text string) string {
+	text = versioned.ReplaceAllString(text, "VERSIONS")
+	text = times.ReplaceAllString(text, "TIME")
+	text = relative.ReplaceAllString(text, "(WHEN)")
+	text = durations.ReplaceAllString(text, "DURATION")
+	text = working.ReplaceAllString(text, "")
+	return spaces.ReplaceAllString(text, "  ")
+}

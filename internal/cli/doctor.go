@@ -1,0 +1,234 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// finding is what one check of the doctor says.
+type finding struct {
+	Check string `json:"check"`
+	State string `json:"state"` // ok, warning, problem
+	Text  string `json:"text"`
+}
+
+func ok(check, format string, args ...any) finding {
+	return finding{Check: check, State: "ok", Text: fmt.Sprintf(format, args...)}
+}
+
+func warning(check, format string, args ...any) finding {
+	return finding{Check: check, State: "warning", Text: fmt.Sprintf(format, args...)}
+}
+
+func problem(check, format string, args ...any) finding {
+	return finding{Check: check, State: "problem", Text: fmt.Sprintf(format, args...)}
+}
+
+func (a *app) doctorCommand() *cobra.Command {
+	return a.example(&cobra.Command{
+		Use: "doctor", Short: "Look for what is wrong with the database and the processes", Args: cobra.NoArgs,
+		Long: `Look for what is wrong: versions, the schema, the clocks, a pooler that loses notifications,
+missing indexes, queues and flows that no process works. The exit code is 5 if there is a
+problem, without which nothing works; warnings leave it 0.`,
+		RunE: a.onAny(func(ctx context.Context, s *session, _ []string) error {
+			findings, err := s.examine(ctx)
+			if err != nil {
+				return &databaseError{err}
+			}
+			err = s.show(findings, func(p *page) {
+				p.table([]string{"CHECK", "STATE", ""}, views(findings, func(f finding) []string { return []string{f.Check, f.State, f.Text} }))
+			})
+			if err != nil {
+				return err
+			}
+			if i := slices.IndexFunc(findings, func(f finding) bool { return f.State == "problem" }); i >= 0 {
+				return &databaseError{fmt.Errorf("%s: %s", findings[i].Check, findings[i].Text)}
+			}
+			return nil
+		}),
+	}, "doctor", "doctor -o json")
+}
+
+func (s *session) examine(ctx context.Context) ([]finding, error) {
+	version, err := s.serverVersion(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found := []finding{ok("versions", "%s; %s", programVersions(), version)}
+	skew, err := s.skew(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found = append(found, skew)
+	if s.db.Postgres != nil {
+		found = append(found, s.pooler(ctx))
+	}
+	if err := s.store.CheckSchema(ctx); err != nil {
+		return append(found, problem("schema", "%s", s.inCommands(message(err), ""))), ctx.Err()
+	}
+	found = append(found, ok("schema", "the tables are those of this program"))
+	for _, check := range []func(context.Context) ([]finding, error){s.indexes, s.unworked} {
+		more, err := check(ctx)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, more...)
+	}
+	return found, nil
+}
+
+const root = "github.com/activedataflow/dataflow"
+
+// programVersions are those of what the program is built of.
+func programVersions() string {
+	own, river := "(devel)", "unknown"
+	if info, known := debug.ReadBuildInfo(); known {
+		for _, m := range append(info.Deps, &info.Main) {
+			switch m.Path {
+			case root:
+				own = orDash(m.Version)
+			case "github.com/riverqueue/river":
+				river = m.Version
+			}
+		}
+	}
+	return fmt.Sprintf("dataflow %s, River %s, %s", own, river, runtime.Version())
+}
+
+func (s *session) serverVersion(ctx context.Context) (version string, err error) {
+	if s.db.Postgres != nil {
+		err = s.db.Postgres.QueryRow(ctx, "show server_version").Scan(&version)
+		return "Postgres " + version, err
+	}
+	err = s.db.SQLite.QueryRowContext(ctx, "select sqlite_version()").Scan(&version)
+	return "SQLite " + version, err
+}
+
+// skewMost is how much the clocks may differ. Nothing depends on this machine's, but what
+// people read does.
+const skewMost = 2 * time.Second
+
+func (s *session) skew(ctx context.Context) (finding, error) {
+	before := s.Now()
+	theirs, err := s.store.Now(ctx)
+	if err != nil {
+		return finding{}, err
+	}
+	took := s.Now().Sub(before)
+	// The database looked at its clock some time in between.
+	off := theirs.Sub(before.Add(took / 2))
+	if off.Abs() > skewMost+took/2 {
+		return warning("clock", "the database's clock is %s off this machine's, which logs and progress go by: leases and ticks go by the database's", off.Round(time.Millisecond)), nil
+	}
+	return ok("clock", "this machine's and the database's differ by less than %s", skewMost+(took/2).Round(time.Second)), nil
+}
+
+var indexStatement = regexp.MustCompile(`(?i)(create(?: unique)? index|drop index)(?: if (?:not )?exists)? (?:"[^"]+"\.|\w+\.)?(\w+)`)
+
+// indexes compares the indexes in the database with those that the migrations make.
+func (s *session) indexes(ctx context.Context) ([]finding, error) {
+	m, err := s.client.Migrations(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var want []string
+	for _, step := range m.Migrations {
+		for _, match := range indexStatement.FindAllStringSubmatch(step.Up, -1) {
+			if strings.HasPrefix(strings.ToLower(match[1]), "drop") {
+				want = slices.DeleteFunc(want, func(name string) bool { return name == match[2] })
+			} else {
+				want = append(want, match[2])
+			}
+		}
+	}
+	have, err := s.indexNames(ctx)
+	if err != nil {
+		return nil, err
+	}
+	want = slices.DeleteFunc(want, func(name string) bool { return slices.Contains(have, name) })
+	if len(want) > 0 {
+		slices.Sort(want)
+		return []finding{warning("indexes", "missing or not valid: %s; %s migrate sql --all shows how they are made", strings.Join(want, ", "), s.program.Name)}, nil
+	}
+	return []finding{ok("indexes", "all are there")}, nil
+}
+
+// indexNames lists the indexes of the database that can be used.
+func (s *session) indexNames(ctx context.Context) (names []string, err error) {
+	if s.db.Postgres == nil {
+		rows, err := s.db.SQLite.QueryContext(ctx, `select name from sqlite_master where type = 'index'`)
+		if err != nil {
+			return nil, err
+		}
+		defer rows.Close() //nolint:errcheck // only to be read
+		for rows.Next() {
+			var name string
+			if err := rows.Scan(&name); err != nil {
+				return nil, err
+			}
+			names = append(names, name)
+		}
+		return names, rows.Err()
+	}
+	err = s.db.Postgres.QueryRow(ctx, `
+		select coalesce(array_agg(c.relname::text), '{}') from pg_index i
+		join pg_class c on c.oid = i.indexrelid
+		where i.indisvalid and c.relnamespace = coalesce($1::text, current_schema()::text)::regnamespace`, nullable(s.config.Schema)).Scan(&names)
+	return names, err
+}
+
+func nullable(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}
+
+// unworked finds the flows and queues that no live process works.
+func (s *session) unworked(ctx context.Context) ([]finding, error) {
+	processes, err := s.client.Processes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	flows, err := s.flows(ctx, dataflow.FlowActive)
+	if err != nil {
+		return nil, err
+	}
+	var codeless, queues []string
+	for _, f := range flows {
+		if !f.Runtime.Settings().Enabled && f.Runtime.Type() != "unknown" {
+			continue
+		}
+		if !slices.ContainsFunc(processes, func(p *dataflow.Process) bool { return slices.Contains(p.Flows, f.Name) }) {
+			codeless = append(codeless, f.Name)
+		}
+		job, isJob := f.Runtime.(dataflow.JobQueue)
+		worked := func(p *dataflow.Process) bool { return p.Queues == nil || slices.Contains(p.Queues, job.QueueName()) }
+		if isJob && !slices.ContainsFunc(processes, worked) && !slices.Contains(queues, job.QueueName()) {
+			queues = append(queues, job.QueueName())
+		}
+	}
+	found := []finding{ok("processes", "%s alive", plural(len(processes), "started client is", "started clients are"))}
+	switch {
+	case len(processes) == 0 && len(flows) > 0:
+		found[0] = warning("processes", "no started client is alive: nothing runs by itself")
+	case len(codeless) > 0:
+		found = append(found, warning("flows", "no live process has the code of: %s", strings.Join(codeless, ", ")))
+	case len(flows) > 0:
+		found = append(found, ok("flows", "each active flow has a live process with its code"))
+	}
+	if len(queues) > 0 {
+		return append(found, warning("queues", "no live process works the River queues: %s", strings.Join(queues, ", "))), nil
+	}
+	return append(found, ok("queues", "each River queue of an active flow has a live process that works it")), nil
+}

@@ -1,0 +1,183 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/activedataflow/dataflow"
+)
+
+func (a *app) enqueueCommand() *cobra.Command {
+	var by byWhom
+	var at string
+	var wait bool
+	cmd := &cobra.Command{
+		Use: "enqueue NAME", Short: "Start a run of a flow", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
+		Long: `Start a run of a flow.
+
+The run of a flow on job_queue gets a River job, and any process that has the flow's code
+and works the queue takes it up. That of a flow on heartbeat waits for a started client that
+has the code, or for run-due. With --wait, a program that has the code works it at once.`,
+		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
+			opts := &dataflow.TriggerOptions{Actor: by.actorOr(s.Env), Reason: by.reason}
+			var err error
+			if opts.At, err = parseTime(at); err != nil {
+				return err
+			}
+			run, err := s.client.Enqueue(ctx, args[0], opts)
+			if err != nil {
+				return err
+			}
+			if wait {
+				return s.waitFor(ctx, run)
+			}
+			return s.enqueued(ctx, run)
+		}),
+	}
+	by.flags(cmd)
+	cmd.Flags().StringVar(&at, "at", "", "when it starts, such as 2027-01-31T09:30:00Z (default: now)")
+	cmd.Flags().BoolVarP(&wait, "wait", "w", false, "show its progress until it has ended")
+	return a.example(cmd, "enqueue orders --wait", "enqueue orders --at 2027-01-31T09:30:00Z")
+}
+
+func parseTime(text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}, usage("%q is not a time: write it as 2027-01-31T09:30:00Z", clip(text, 40))
+	}
+	return t, nil
+}
+
+// enqueued says who will work a run.
+func (s *session) enqueued(ctx context.Context, run *dataflow.Run) error {
+	flow, err := s.client.Flow(ctx, run.FlowName)
+	if err != nil {
+		return err
+	}
+	obstacles, err := s.obstacles(ctx, run.FlowName)
+	if err != nil {
+		return err
+	}
+	return s.show(viewRun(run), func(p *page) {
+		if run.Coalesced {
+			p.line("Run %d of flow %q was waiting already, and no other was made.", run.ID, run.FlowName)
+		} else {
+			p.line("Run %d of flow %q is %s.", run.ID, run.FlowName, run.State)
+		}
+		switch {
+		case run.RiverJobID != 0:
+			p.line("Its River job %d is in the queue %q, which a process that has the flow's code works.", run.RiverJobID, run.Queue)
+		case !flow.Registered():
+			p.line("This program does not have the flow's code: a started client that has it works the run, or run-due of such a program.")
+		default:
+			p.line("A started client works it, or %s run-due.", s.program.Name)
+		}
+		for _, text := range obstacles {
+			p.line("%s", text)
+		}
+	})
+}
+
+type enqueuedView struct {
+	Flow  string   `json:"flow"`
+	Run   *runView `json:"run"`
+	Error string   `json:"error,omitempty"`
+}
+
+func (a *app) enqueueAllCommand() *cobra.Command {
+	var by byWhom
+	cmd := &cobra.Command{
+		Use: "enqueue-all", Short: "Start a run of each flow, but of those that are paused or disabled", Args: cobra.NoArgs,
+		RunE: a.on(func(ctx context.Context, s *session, _ []string) error {
+			all, err := s.client.EnqueueAll(ctx, by.actorOr(s.Env), by.reason)
+			if err != nil {
+				return fmt.Errorf("%w, after %s", err, plural(len(all), "flow", "flows"))
+			}
+			var failed []error
+			list := views(all, func(e dataflow.Enqueued) enqueuedView {
+				view := enqueuedView{Flow: e.Flow}
+				if e.Err != nil {
+					view.Error = message(e.Err)
+					if !is(dataflow.ErrDisabled)(e.Err) {
+						failed = append(failed, e.Err)
+					}
+				} else {
+					run := viewRun(e.Run)
+					view.Run = &run
+				}
+				return view
+			})
+			if err := s.show(list, func(p *page) { enqueuedPage(p, list) }); err != nil {
+				return err
+			}
+			return errors.Join(failed...)
+		}),
+	}
+	by.flags(cmd)
+	return a.example(cmd, `enqueue-all --reason "the backup is restored"`)
+}
+
+func enqueuedPage(p *page, list []enqueuedView) {
+	if len(list) == 0 {
+		p.line("There are no flows.")
+		return
+	}
+	p.table([]string{"FLOW", "RUN", ""}, views(list, func(v enqueuedView) []string {
+		switch {
+		case v.Run == nil:
+			return []string{v.Flow, "-", v.Error}
+		case v.Run.Coalesced:
+			return []string{v.Flow, fmt.Sprint(v.Run.ID), "was waiting already"}
+		default:
+			return []string{v.Flow, fmt.Sprint(v.Run.ID), v.Run.State}
+		}
+	}))
+}
+
+// obstacles is what keeps a run from being worked soon.
+func (s *session) obstacles(ctx context.Context, name string) (texts []string, err error) {
+	e, err := s.client.Why(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range e.Causes {
+		switch c.Code {
+		case dataflow.CauseNoProcess, dataflow.CauseNotRegistered, dataflow.CauseNoWorker, dataflow.CauseQueuePaused, dataflow.CauseBlocked:
+			texts = append(texts, c.Text)
+		default: // it is about something else
+		}
+	}
+	return texts, nil
+}
+
+// waitFor follows a run, and works it if it is to be worked in process and this program can.
+func (s *session) waitFor(ctx context.Context, run *dataflow.Run) error {
+	flow, err := s.client.Flow(ctx, run.FlowName)
+	if err != nil {
+		return err
+	}
+	if run.Queue == "" && run.RiverJobID == 0 && flow.Registered() && !run.RunAfter.After(s.Now()) {
+		worked := make(chan error, 1)
+		go func() {
+			defer close(worked)
+			_, err := dataflow.NewFlowExecutor(s.client).Execute(ctx, run.ID)
+			worked <- err
+		}()
+		return s.followWorked(ctx, run, worked)
+	}
+	obstacles, err := s.obstacles(ctx, run.FlowName)
+	if err != nil {
+		return err
+	}
+	for _, text := range obstacles {
+		s.note(text)
+	}
+	return s.follow(ctx, run)
+}

@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// The exit codes.
+const (
+	exitDone     = 0
+	exitFailed   = 1
+	exitUsage    = 2
+	exitNotFound = 3
+	exitRefused  = 4
+	exitDatabase = 5
+)
+
+// usageError is a command line that makes no sense.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+func usage(format string, args ...any) error { return &usageError{text: fmt.Sprintf(format, args...)} }
+
+// refusedError is a command that the state of things does not allow.
+type refusedError struct{ text string }
+
+func (e *refusedError) Error() string { return e.text }
+
+func refused(format string, args ...any) error {
+	return &refusedError{text: fmt.Sprintf(format, args...)}
+}
+
+// databaseError is a database that cannot be used.
+type databaseError struct{ err error }
+
+func (e *databaseError) Error() string { return e.err.Error() }
+func (e *databaseError) Unwrap() error { return e.err }
+
+// errInterrupted is returned by a command that was told to end before it was done.
+var errInterrupted = errors.New("interrupted")
+
+// exits maps errors to exit codes: the first that fits.
+var exits = []struct { //nolint:gochecknoglobals // a table
+	code int
+	fits func(err error) bool
+}{
+	{exitUsage, as[*usageError]},
+	{exitRefused, as[*refusedError]},
+	{exitFailed, is(errInterrupted, context.Canceled)},
+	{exitFailed, as[*dataflow.RunError]},
+	{exitNotFound, is(dataflow.ErrNotFound)},
+	{exitRefused, is(dataflow.ErrDisabled, dataflow.ErrRunFinished, dataflow.ErrRunState, dataflow.ErrAlreadyRunning, dataflow.ErrNotDue, dataflow.ErrNotRegistered, dataflow.ErrStopped)},
+	{exitUsage, as[*dataflow.ConfigError]},
+	{exitDatabase, as[*databaseError]},
+	{exitDatabase, as[*pgconn.PgError]},
+	{exitDatabase, as[*pgconn.ConnectError]},
+	{exitDatabase, as[net.Error]},
+	{exitRefused, is(fs.ErrExist)},
+	{exitDatabase, ofSQLite},
+}
+
+// exitCode is the exit code of an error.
+func exitCode(err error) int {
+	if err == nil {
+		return exitDone
+	}
+	for _, e := range exits {
+		if e.fits(err) {
+			return e.code
+		}
+	}
+	return exitFailed
+}
+
+func as[E error](err error) bool {
+	var e E
+	return errors.As(err, &e)
+}
+
+func is(targets ...error) func(error) bool {
+	return func(err error) bool {
+		for _, target := range targets {
+			if errors.Is(err, target) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// ofSQLite finds the errors of SQLite's libraries, none of which is linked here.
+func ofSQLite(err error) bool {
+	for ; err != nil; err = errors.Unwrap(err) {
+		if strings.Contains(fmt.Sprintf("%T", err), "sqlite") {
+			return true
+		}
+	}
+	return false
+}
+
+// message is an error as the last line of a command says it.
+func message(err error) string { return strings.TrimPrefix(err.Error(), "dataflow: ") }

@@ -1,0 +1,197 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/activedataflow/dataflow"
+)
+
+func (a *app) flowCommand() *cobra.Command {
+	return a.example(a.group("flow", "List, explain, pause and resume flows",
+		a.flowListCommand(), a.flowShowCommand(), a.flowWhyCommand(),
+		a.flowStateCommand("pause NAME", "Start no runs of a flow, on any process, until it is resumed", "paused", (*dataflow.Client).Pause),
+		a.flowStateCommand("resume NAME", "Let a flow run again; it makes up for nothing", "resumed", (*dataflow.Client).Resume),
+	), "flow list")
+}
+
+// page size of the lists that are shown whole.
+const listPage = 1000
+
+// flows lists all flows.
+func (s *session) flows(ctx context.Context, state dataflow.FlowState) ([]*dataflow.Flow, error) {
+	p := dataflow.FlowListParams{State: state, Limit: listPage}
+	var all []*dataflow.Flow
+	for {
+		flows, err := s.client.Flows(ctx, &p)
+		all = append(all, flows...)
+		if err != nil || len(flows) < listPage {
+			return all, err
+		}
+		p.After = flows[len(flows)-1].Name
+	}
+}
+
+// completeFlows proposes the names of flows to the shell, if the database answers.
+func (a *app) completeFlows(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	propose := a.on(func(ctx context.Context, s *session, _ []string) error {
+		flows, err := s.flows(ctx, "")
+		names = views(flows, func(f *dataflow.Flow) string { return f.Name })
+		return err
+	})
+	if len(args) > 0 || propose(cmd, nil) != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+func (a *app) flowListCommand() *cobra.Command {
+	var state string
+	cmd := &cobra.Command{
+		Use: "list", Short: "List the flows in the database", Args: cobra.NoArgs,
+		RunE: a.on(func(ctx context.Context, s *session, _ []string) error {
+			flows, err := s.flows(ctx, dataflow.FlowState(state))
+			if err != nil {
+				return err
+			}
+			return s.show(views(flows, viewFlow), func(p *page) {
+				if len(flows) == 0 {
+					p.line("There are no flows. A program's flows are there once it has started, or its migrate up was called.")
+					return
+				}
+				p.table([]string{"FLOW", "STATE", "RUNTIME", "SCHEDULE", "NEXT TICK", "LAST RUN", "FAILURES"}, views(flows, func(f *dataflow.Flow) []string {
+					return []string{f.Name, flowState(f), f.Runtime.Type(), scheduleText(f), moment(f.NextRunAt), moment(f.LastRunAt), fmt.Sprint(f.Failures)}
+				}))
+			})
+		}),
+	}
+	cmd.Flags().StringVar(&state, "state", "", "only flows in this state: active or inactive")
+	return a.example(cmd, "flow list --state inactive")
+}
+
+func (a *app) flowShowCommand() *cobra.Command {
+	return a.example(&cobra.Command{
+		Use: "show NAME", Short: "Show all that is stored of a flow", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
+		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
+			f, err := s.client.Flow(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return s.show(viewFlow(f), func(p *page) { p.table(nil, flowFields(f)) })
+		}),
+	}, "flow show orders")
+}
+
+func flowFields(f *dataflow.Flow) [][]string {
+	state := flowState(f)
+	if f.StateBy != "" || f.StateReason != "" {
+		state += fmt.Sprintf(", by %s at %s: %s", orDash(f.StateBy), moment(f.StateAt), orDash(f.StateReason))
+	}
+	return [][]string{
+		{"id", fmt.Sprint(f.ID)},
+		{"name", f.Name},
+		{"state", state},
+		{"tripped", orDash(f.TrippedReason)},
+		{"runtime", string(canonical(f.RuntimeJSON))},
+		{"source", string(canonical(f.Source))},
+		{"sink", string(canonical(f.Sink))},
+		{"guarantee", string(f.Guarantee)},
+		{"next tick", moment(f.NextRunAt)},
+		{"last run", moment(f.LastRunAt)},
+		{"last success", moment(f.LastSuccessAt)},
+		{"last error", orDash(f.LastError)},
+		{"failures", fmt.Sprint(f.Failures)},
+		{"code version", orDash(f.CodeVersion)},
+		{"created", moment(&f.CreatedAt)},
+		{"updated", moment(&f.UpdatedAt)},
+	}
+}
+
+type setState func(c *dataflow.Client, ctx context.Context, name, actor, reason string) (*dataflow.Flow, error)
+
+func (a *app) flowStateCommand(use, short, done string, set setState) *cobra.Command {
+	var by byWhom
+	cmd := &cobra.Command{
+		Use: use, Short: short, Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
+		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
+			f, err := set(s.client, ctx, args[0], by.actorOr(s.Env), by.reason)
+			if err != nil {
+				return err
+			}
+			return s.show(viewFlow(f), func(p *page) {
+				p.line("Flow %q is %s.", f.Name, done)
+				if f.NextRunAt != nil {
+					p.line("Its next tick is at %s.", moment(f.NextRunAt))
+				}
+			})
+		}),
+	}
+	by.flags(cmd)
+	name := cmd.Name()
+	return a.example(cmd, "flow "+name+` orders --reason "the disk is full"`)
+}
+
+// byWhom is who does something, and why.
+type byWhom struct{ actor, reason string }
+
+func (b *byWhom) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&b.actor, "actor", "", "who does this (default: the user's name)")
+	cmd.Flags().StringVar(&b.reason, "reason", "", "why")
+}
+
+func (b *byWhom) actorOr(env func(string) string) string {
+	return cmp.Or(b.actor, env("USER"), env("LOGNAME"), env("USERNAME"), "cli")
+}
+
+// causeView is a cause as JSON.
+type causeView struct {
+	Code  string     `json:"code"`
+	Text  string     `json:"text"`
+	RunID int64      `json:"run_id,omitempty"`
+	Until *time.Time `json:"until,omitempty"`
+}
+
+type whyView struct {
+	Flow    string      `json:"flow"`
+	At      time.Time   `json:"at"`
+	Running bool        `json:"running"`
+	Causes  []causeView `json:"causes"`
+}
+
+func (a *app) flowWhyCommand() *cobra.Command {
+	return a.example(&cobra.Command{
+		Use: "why NAME", Short: "Say why a flow is not running now", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
+		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
+			e, err := s.client.Why(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			view := whyView{Flow: e.Flow, At: e.At.UTC(), Running: e.Running, Causes: views(e.Causes, func(c dataflow.Cause) causeView {
+				return causeView{Code: string(c.Code), Text: s.inCommands(c.Text, e.Flow), RunID: c.RunID, Until: utc(c.Until)}
+			})}
+			return s.show(view, func(p *page) {
+				for _, c := range view.Causes {
+					p.line("%s", c.Text)
+				}
+			})
+		}),
+	}, "flow why orders")
+}
+
+// inCommands turns the calls that the library recommends into commands.
+func (a *app) inCommands(text, flow string) string {
+	up := "run " + a.program.Name + " migrate up"
+	resume := a.program.Name + " flow resume " + quoted(flow)
+	return strings.NewReplacer(
+		"call client.Migrate once before Start", up,
+		"call client.Migrate before Start", up,
+		"call client.Resume to go on", "run "+resume+" to go on",
+		"client.Resume goes on at once", resume+" goes on at once",
+	).Replace(text)
+}

@@ -1,0 +1,101 @@
+package cli_test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow/internal/dbtest"
+)
+
+// Every command explains itself, without a database, and with an example that it understands.
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	c := newCLI(t, "")
+	seen := c.helpOf(nil)
+	for _, command := range []string{
+		"init", "new flow", "migrate up", "migrate down", "migrate status", "migrate sql", "status",
+		"flow list", "flow show", "flow pause", "flow resume", "flow why", "enqueue", "enqueue-all", "run-due", "work",
+		"run list", "run show", "run cancel", "run retry", "schedule next", "schedule sync", "schedule export",
+		"migrate-runtime", "cleanup", "doctor", "completion bash", "completion zsh", "completion fish", "completion powershell",
+	} {
+		require.Contains(t, seen, command)
+	}
+	require.Contains(t, c.ok("help", "flow", "why"), "shop flow why NAME")
+	require.NotContains(t, c.plainNoFlows().ok("--help"), "  work ")
+	for _, bad := range []string{"help bogus", "help flow bogus", "completion bogus", "new bogus", "work extra"} {
+		require.NotEmpty(t, c.fails(2, words(bad)...))
+	}
+}
+
+func (t *cliT) plainNoFlows() *cliT {
+	other := *t
+	other.program.Configure = nil
+	return &other
+}
+
+var subCommand = regexp.MustCompile(`(?m)^  ([a-z-]+) +[A-Z]`)
+
+// helpOf checks the help of a command and of those below it, and returns their names.
+func (t *cliT) helpOf(path []string) (seen []string) {
+	t.Helper()
+	help := t.ok(append(path[:len(path):len(path)], "--help")...)
+	name := strings.Join(path, " ")
+	if !strings.HasPrefix(name, "completion") {
+		_, examples, found := strings.Cut(help, "Examples:\n")
+		require.True(t, found, "%q has no example", name)
+		line, _, _ := strings.Cut(examples, "\n")
+		require.True(t, strings.HasPrefix(line, "  shop "+name), "%q: %s", name, line)
+		// It is understood as far as it can be without a database.
+		args := words(strings.TrimPrefix(line, "  shop "))
+		if i := strings.IndexByte(line, '>'); i < 0 && len(path) > 0 && path[0] != "init" && path[0] != "new" && path[0] != "help" {
+			require.Contains(t, t.fails(2, args...), "DATABASE_URL is not set", line)
+		}
+	}
+	seen = []string{name}
+	if _, list, found := strings.Cut(help, "Available Commands:\n"); found {
+		list, _, _ = strings.Cut(list, "\n\n")
+		for _, match := range subCommand.FindAllStringSubmatch(list, -1) {
+			seen = append(seen, t.helpOf(append(path[:len(path):len(path)], match[1]))...)
+		}
+	}
+	return seen
+}
+
+func TestCompletion(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *cliT) {
+		require.Contains(t, t.ok("__complete", "flow", "why", ""), ":4\n") // no tables, no names, and no noise
+		t.migrated()
+		require.Contains(t, t.ok("__complete", "flow", "why", ""), "broken\nnightly\norders\n")
+		require.NotContains(t, t.ok("__complete", "enqueue", "orders", ""), "nightly")
+		require.Contains(t, t.ok("__complete", "flow", "list", "-o", ""), "table\njson\n")
+		for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+			require.Contains(t, t.ok("completion", shell), "shop")
+		}
+	})
+}
+
+// Colours and lines that are written over are for terminals alone.
+func TestColours(t *testing.T) {
+	t.Parallel()
+	c := newCLI(t, dbtest.SQLitePath(t)).migrated()
+	c.ok("enqueue", "orders", "--wait")
+	require.NotContains(t, c.ok("run", "list"), "\x1b")
+	c.live = true
+	plain := strings.NewReplacer("\x1b[32m", "", "\x1b[0m", "")
+	c.live = false
+	want := c.ok("run", "list")
+	c.live = true
+	require.Contains(t, c.ok("run", "list"), "\x1b[32msuccess\x1b[0m")
+	require.Equal(t, want, plain.Replace(c.ok("run", "list")), "columns are aligned as without colours")
+	require.NotContains(t, c.ok("run", "list", "-o", "json"), "\x1b")
+	out := c.ok("enqueue", "orders", "--wait")
+	require.Contains(t, out, "run 2  orders  pending\r")
+	require.Contains(t, out, "\rrun 2  orders  success")
+	c.env["NO_COLOR"] = "1"
+	require.Equal(t, want[:20], c.ok("run", "list")[:20])
+	require.NotContains(t, c.ok("run", "list"), "\x1b")
+}

@@ -1,0 +1,219 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/activedataflow/dataflow"
+)
+
+type migratedRuntimes struct {
+	To     string            `json:"to"`
+	DryRun bool              `json:"dry_run"`
+	Flows  []migratedRuntime `json:"flows"`
+}
+
+type migratedRuntime struct {
+	Flow      string          `json:"flow"`
+	From      json.RawMessage `json:"from"`
+	To        json.RawMessage `json:"to"`
+	Cancelled []int64         `json:"cancelled"`
+	Enqueue   bool            `json:"enqueue"`
+	Enqueued  int64           `json:"enqueued,omitempty"`
+}
+
+func (a *app) migrateRuntimeCommand() *cobra.Command {
+	var o dataflow.MigrateRuntimesOptions
+	cmd := &cobra.Command{
+		Use: "migrate-runtime --to RUNTIME", Short: "Move all flows from heartbeat to job_queue, or back", Args: cobra.NoArgs,
+		Long: `Move all flows from heartbeat to job_queue, or back. Interval, schedule, batch size, cursor and
+state stay as they are; runs that wait on the old runtime are cancelled, and active flows get
+one on the new. Doing it again changes nothing.`,
+		RunE: a.on(func(ctx context.Context, s *session, _ []string) error {
+			plan := o
+			plan.DryRun = true
+			report, err := s.client.MigrateRuntimes(ctx, &plan)
+			if err != nil {
+				return err
+			}
+			if !o.DryRun && len(report.Flows) > 0 {
+				cancelled := 0
+				for _, f := range report.Flows {
+					cancelled += len(f.Cancelled)
+				}
+				what := fmt.Sprintf("This moves %s to %s, and cancels %s.", plural(len(report.Flows), "flow", "flows"), o.To, plural(cancelled, "waiting run", "waiting runs"))
+				if err := s.confirm(ctx, what); err != nil {
+					return err
+				}
+				if report, err = s.client.MigrateRuntimes(ctx, &o); err != nil {
+					return err
+				}
+			}
+			report.DryRun = o.DryRun
+			view, err := viewMigrated(report)
+			if err != nil {
+				return err
+			}
+			return s.show(view, view.page)
+		}),
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.To, "to", "", "job_queue or heartbeat")
+	flags.StringVar(&o.Queue, "queue", "", "the River queue (default: "+dataflow.DefaultQueue+")")
+	flags.IntVar(&o.Priority, "priority", 0, "River's priority, 1 to 4")
+	flags.StringVar(&o.Actor, "actor", "", "who does this (default: migration)")
+	flags.BoolVar(&o.DryRun, "dry-run", false, "only show what would be done")
+	return a.example(a.confirmable(cmd), "migrate-runtime --to job_queue --dry-run", "migrate-runtime --to job_queue --yes")
+}
+
+func viewMigrated(r *dataflow.MigrateRuntimesReport) (*migratedRuntimes, error) {
+	view := &migratedRuntimes{To: r.To, DryRun: r.DryRun, Flows: make([]migratedRuntime, len(r.Flows))}
+	for i, f := range r.Flows {
+		from, err := json.Marshal(f.From)
+		if err != nil {
+			return nil, err
+		}
+		to, err := json.Marshal(f.To)
+		if err != nil {
+			return nil, err
+		}
+		view.Flows[i] = migratedRuntime{
+			Flow: f.Flow, From: canonical(from), To: canonical(to), Cancelled: append([]int64{}, f.Cancelled...), Enqueue: f.Enqueue, Enqueued: f.Enqueued,
+		}
+	}
+	return view, nil
+}
+
+func (v *migratedRuntimes) page(p *page) {
+	if len(v.Flows) == 0 {
+		p.line("There is nothing to be moved to %s.", v.To)
+		return
+	}
+	p.table([]string{"FLOW", "FROM", "TO", "CANCELLED RUNS", "NEW RUN"}, views(v.Flows, func(f migratedRuntime) []string {
+		run := "-"
+		switch {
+		case f.Enqueued != 0:
+			run = fmt.Sprint(f.Enqueued)
+		case f.Enqueue:
+			run = "one"
+		}
+		cancelled := "-"
+		if len(f.Cancelled) > 0 {
+			cancelled = clip(fmt.Sprint(f.Cancelled), 40)
+		}
+		return []string{f.Flow, runtimeText(f.From), runtimeText(f.To), cancelled, run}
+	}))
+	if v.DryRun {
+		p.line("Nothing was changed, for this is a dry run.")
+	}
+}
+
+// runtimeText is what migrations change of a Runtime.
+func runtimeText(data json.RawMessage) string {
+	var v struct{ Type, Queue string }
+	if err := json.Unmarshal(data, &v); err != nil {
+		return clip(string(data), 40)
+	}
+	if v.Queue != "" {
+		return v.Type + " " + v.Queue
+	}
+	return v.Type
+}
+
+type cleanupView struct {
+	Success      int64 `json:"success"`
+	Failed       int64 `json:"failed"`
+	Cancelled    int64 `json:"cancelled"`
+	SkippedTicks int64 `json:"skipped_ticks"`
+	DeadLetters  int64 `json:"dead_letters"`
+	DryRun       bool  `json:"dry_run"`
+}
+
+func (a *app) cleanupCommand() *cobra.Command {
+	var o dataflow.RetentionOptions
+	var keep, success, failed, cancelled retention
+	cmd := &cobra.Command{
+		Use: "cleanup", Short: "Remove runs, skipped ticks and dead letters that are old", Args: cobra.NoArgs,
+		Long: `Remove runs that have ended, skipped ticks and dead letters that are older than --keep, which
+is 30 days unless it is given, as 90d or 12h, or as "forever". The last success of each flow stays.`,
+		RunE: a.on(func(ctx context.Context, s *session, _ []string) error {
+			o.SkippedTicks, o.DeadLetters = keep.or(0), keep.or(0)
+			o.Success, o.Failed, o.Cancelled = success.or(keep.or(0)), failed.or(keep.or(0)), cancelled.or(keep.or(0))
+			plan := o
+			plan.DryRun = true
+			report, err := s.client.Cleanup(ctx, &plan)
+			if err != nil {
+				return err
+			}
+			if !o.DryRun && report.Total() > 0 {
+				what := fmt.Sprintf("%s: this removes %d runs, %d entries of skipped ticks and %d dead letters, for good.",
+					s.name, report.Success+report.Failed+report.Cancelled, report.SkippedTicks, report.DeadLetters)
+				if err := s.confirm(ctx, what); err != nil {
+					return err
+				}
+				if report, err = s.client.Cleanup(ctx, &o); err != nil {
+					return fmt.Errorf("%w: %d rows were removed before", err, report.Total())
+				}
+			}
+			view := cleanupView(*report)
+			view.DryRun = o.DryRun
+			return s.show(view, view.page)
+		}),
+	}
+	flags := cmd.Flags()
+	flags.Var(&keep, "keep", "for how long to keep what has no setting of its own")
+	flags.Var(&success, "success", "for how long to keep runs that have succeeded")
+	flags.Var(&failed, "failed", "for how long to keep runs that have failed")
+	flags.Var(&cancelled, "cancelled", "for how long to keep runs that were cancelled")
+	flags.BoolVar(&o.DryRun, "dry-run", false, "only count what would be removed")
+	return a.example(a.confirmable(cmd), "cleanup --dry-run", "cleanup --keep 7d --failed 90d --yes")
+}
+
+func (v cleanupView) page(p *page) {
+	done := "Removed"
+	if v.DryRun {
+		done = "Would remove"
+	}
+	p.line("%s %d successful, %d failed and %d cancelled runs, %d entries of skipped ticks, %d dead letters.", done, v.Success, v.Failed, v.Cancelled, v.SkippedTicks, v.DeadLetters)
+}
+
+// retention is a flag for how long something is kept.
+type retention struct {
+	text string
+	d    time.Duration
+}
+
+// or returns the duration, or another one if none was given.
+func (r *retention) or(other time.Duration) time.Duration {
+	if r.text == "" {
+		return other
+	}
+	return r.d
+}
+
+func (r *retention) String() string { return r.text }
+func (r *retention) Type() string   { return "duration" }
+
+func (r *retention) Set(text string) error {
+	r.text = text
+	if text == "forever" {
+		r.d = -1
+		return nil
+	}
+	var days int64
+	var rest string
+	if n, _ := fmt.Sscanf(text, "%d%s", &days, &rest); n == 2 && rest == "d" && days > 0 && days <= 36500 {
+		r.d = time.Duration(days) * 24 * time.Hour
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		return fmt.Errorf("use a duration such as 30d or 12h, or forever")
+	}
+	r.d = d
+	return nil
+}

@@ -1,0 +1,92 @@
+package cli
+
+import (
+	"path/filepath"
+	"regexp"
+	"strings"
+	"unicode"
+)
+
+// flowName is what a generated flow may be called: its name becomes that of files, types
+// and a table. Flows that are written by hand may have any name.
+var flowName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]*([_-][A-Za-z0-9]+)*$`)
+
+const nameMost = 40
+
+// checkName refuses what cannot be the name of a generated flow.
+func checkName(name string) error {
+	hint := ""
+	if like := slug(name); like != "" && like != name {
+		hint = ", such as " + like
+	}
+	switch {
+	case len(name) > nameMost:
+		return usage("a name of %d bytes is too long for files and tables: use up to %d%s", len(name), nameMost, hint)
+	case !flowName.MatchString(name):
+		return usage("%q cannot be the name of a file and a table: use letters and digits of English, with single - and _ between them%s", clip(name, nameMost), hint)
+	}
+	return nil
+}
+
+// slug makes a name of what is like one, or nothing.
+func slug(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case r < unicode.MaxASCII && (unicode.IsLetter(r) || b.Len() > 0 && unicode.IsDigit(r)):
+			b.WriteRune(unicode.ToLower(r))
+		case b.Len() > 0 && !strings.HasSuffix(b.String(), "-"):
+			b.WriteByte('-')
+		}
+	}
+	text = b.String()
+	return strings.Trim(text[:min(len(text), nameMost)], "-")
+}
+
+// camel joins the words of a name: daily-orders is DailyOrders.
+func camel(name string) string {
+	var b strings.Builder
+	for _, word := range strings.FieldsFunc(name, func(r rune) bool { return r == '-' || r == '_' }) {
+		b.WriteString(strings.ToUpper(word[:1]) + word[1:])
+	}
+	return b.String()
+}
+
+// lowerCamel is camel with a small letter first.
+func lowerCamel(name string) string {
+	c := camel(name)
+	return strings.ToLower(c[:1]) + c[1:]
+}
+
+// snake is a name as that of a file or a table: daily-orders is daily_orders.
+func snake(name string) string { return strings.ToLower(strings.ReplaceAll(name, "-", "_")) }
+
+var modulePath = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_~-]*(\.[A-Za-z0-9_~-]+)*(/[A-Za-z0-9_~-]+(\.[A-Za-z0-9_~-]+)*)*$`)
+
+// checkModule refuses what cannot be the path of a module.
+func checkModule(path string) error {
+	if len(path) > 200 || !modulePath.MatchString(path) {
+		return usage("%q cannot be the path of a module: use one such as example.com/shop", clip(path, nameMost))
+	}
+	return nil
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./-]+$`)
+
+// quoted is a text as a word for the shell.
+func quoted(text string) string {
+	if plainWord.MatchString(text) {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
+
+// dirName is the name of a folder as the name of a program.
+func dirName(dir string) string {
+	if abs, err := filepath.Abs(dir); err == nil {
+		if name := slug(filepath.Base(abs)); name != "" {
+			return name
+		}
+	}
+	return "flows"
+}

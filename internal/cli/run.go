@@ -1,0 +1,206 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/activedataflow/dataflow"
+)
+
+func (a *app) runCommand() *cobra.Command {
+	return a.example(a.group("run", "List, follow, cancel and retry runs",
+		a.runListCommand(), a.runShowCommand(), a.runCancelCommand(), a.runRetryCommand(),
+	), "run list")
+}
+
+func (a *app) runListCommand() *cobra.Command {
+	var p dataflow.RunListParams
+	var states []string
+	var trigger string
+	cmd := &cobra.Command{
+		Use: "list", Short: "List runs, newest first", Args: cobra.NoArgs,
+		RunE: a.on(func(ctx context.Context, s *session, _ []string) error {
+			for _, state := range states {
+				p.States = append(p.States, dataflow.RunState(state))
+			}
+			p.Trigger = dataflow.Trigger(trigger)
+			if p.Flow != "" { // a name that is not there is not a flow without runs
+				if _, err := s.client.Flow(ctx, p.Flow); err != nil {
+					return err
+				}
+			}
+			runs, err := s.client.Runs(ctx, &p)
+			if err != nil {
+				return err
+			}
+			return s.show(views(runs, viewRun), func(page *page) {
+				if len(runs) == 0 {
+					page.line("There are no such runs.")
+					return
+				}
+				page.table([]string{"RUN", "FLOW", "STATE", "TRIGGER", "DUE", "STARTED", "TOOK", "READ", "WRITTEN", "ATTEMPT", "ERROR"}, views(runs, s.runRow))
+			})
+		}),
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&p.Flow, "flow", "", "only runs of this flow")
+	flags.StringSliceVar(&states, "state", nil, "only runs in these states: pending, in_progress, success, failed, cancelled")
+	flags.StringVar(&trigger, "trigger", "", "only runs that were started so: manual, schedule, probe, retry, registration, migration")
+	flags.Int64Var(&p.Before, "before", 0, "only runs older than this one: the last of the page before")
+	flags.IntVar(&p.Limit, "limit", 20, "how many")
+	return a.example(cmd, "run list --flow orders --state failed,cancelled --limit 5")
+}
+
+func (s *session) runRow(r *dataflow.Run) []string {
+	took := "-"
+	switch {
+	case r.EndedAt != nil && r.StartedAt != nil:
+		took = roughly(r.Duration())
+	case r.State == dataflow.RunInProgress:
+		took = roughly(s.Now().Sub(*r.StartedAt)) + " so far"
+	}
+	return []string{
+		fmt.Sprint(r.ID), r.FlowName, string(r.State), string(r.Trigger), moment(&r.RunAfter), moment(r.StartedAt), took,
+		fmt.Sprint(r.Counters.Read), fmt.Sprint(r.Counters.Written), fmt.Sprintf("%d/%d", r.Attempt, r.MaxAttempts), orDash(clip(r.Error, 60)),
+	}
+}
+
+// roughly is a duration without digits that nobody reads.
+func roughly(d time.Duration) string {
+	if d >= time.Minute {
+		return d.Round(time.Second).String()
+	}
+	return max(d, 0).Round(time.Millisecond).String()
+}
+
+// runID reads the id of a run.
+func runID(text string) (int64, error) {
+	id, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || id <= 0 {
+		return 0, usage("%q is not the id of a run: use a number, as run list shows them", clip(text, 40))
+	}
+	return id, nil
+}
+
+func (a *app) runShowCommand() *cobra.Command {
+	var follow bool
+	cmd := &cobra.Command{
+		Use: "show RUN", Short: "Show all that is stored of a run, or follow it to its end", Args: cobra.ExactArgs(1),
+		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
+			id, err := runID(args[0])
+			if err != nil {
+				return err
+			}
+			run, err := s.client.Run(ctx, id)
+			if err != nil {
+				return err
+			}
+			if follow {
+				return s.follow(ctx, run)
+			}
+			return s.show(viewRun(run), func(p *page) { p.table(nil, s.runFields(run)) })
+		}),
+	}
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "show its progress until it has ended")
+	return a.example(cmd, "run show 7 --follow")
+}
+
+func (s *session) runFields(r *dataflow.Run) [][]string {
+	took := "-"
+	if r.EndedAt != nil && r.StartedAt != nil {
+		took = roughly(r.Duration())
+	}
+	fields := [][]string{
+		{"id", fmt.Sprint(r.ID)},
+		{"flow", r.FlowName},
+		{"state", string(r.State)},
+		{"trigger", string(r.Trigger)},
+		{"actor", orDash(r.Actor)},
+		{"reason", orDash(r.Reason)},
+		{"due", moment(&r.RunAfter)},
+		{"started", moment(r.StartedAt)},
+		{"ended", moment(r.EndedAt)},
+		{"took", took},
+		{"attempt", fmt.Sprintf("%d of %d", r.Attempt, r.MaxAttempts)},
+		{"worker", orDash(r.Worker)},
+		{"queue", orDash(r.Queue)},
+		{"records", records(r.Counters)},
+		{"from cursor", orDash(string(canonical(r.FromCursor)))},
+		{"to cursor", orDash(string(canonical(r.ToCursor)))},
+	}
+	if r.CancelRequestedAt != nil {
+		fields = append(fields, []string{"cancelled", strings.TrimSpace(fmt.Sprintf("by %s at %s: %s", orDash(r.CancelledBy), moment(r.CancelRequestedAt), orDash(r.CancelReason)))})
+	}
+	for _, e := range r.Errors {
+		fields = append(fields, []string{"error", fmt.Sprintf("attempt %d at %s: %s", e.Attempt, moment(&e.At), e.Error)})
+	}
+	return fields
+}
+
+func (a *app) runCancelCommand() *cobra.Command {
+	var by byWhom
+	var wait bool
+	cmd := &cobra.Command{
+		Use: "cancel RUN", Short: "End a run, whichever process works it", Args: cobra.ExactArgs(1),
+		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
+			id, err := runID(args[0])
+			if err != nil {
+				return err
+			}
+			run, err := s.client.Cancel(ctx, id, by.actorOr(s.Env), by.reason)
+			if err != nil {
+				return err
+			}
+			if wait && !run.State.Finished() {
+				ended, err := s.client.Wait(ctx, id)
+				if ctx.Err() != nil {
+					return fmt.Errorf("%w: run %d has been asked to end, and will, wherever it is", errInterrupted, id)
+				}
+				if ended == nil {
+					return err
+				}
+				run = ended
+			}
+			return s.show(viewRun(run), func(p *page) {
+				if run.State == dataflow.RunInProgress {
+					p.line("Run %d of flow %q has been asked to end, and will within seconds, on worker %s.", run.ID, run.FlowName, run.Worker)
+					return
+				}
+				p.line("Run %d of flow %q is %s.", run.ID, run.FlowName, run.State)
+			})
+		}),
+	}
+	by.flags(cmd)
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait until it has ended")
+	return a.example(cmd, `run cancel 7 --reason "the wrong file"`)
+}
+
+func (a *app) runRetryCommand() *cobra.Command {
+	var by byWhom
+	var wait bool
+	cmd := &cobra.Command{
+		Use: "retry RUN", Short: "Start a new run in place of one that has failed or was cancelled", Args: cobra.ExactArgs(1),
+		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
+			id, err := runID(args[0])
+			if err != nil {
+				return err
+			}
+			run, err := s.client.Retry(ctx, id, by.actorOr(s.Env))
+			if err != nil {
+				return err
+			}
+			if wait {
+				return s.waitFor(ctx, run)
+			}
+			return s.enqueued(ctx, run)
+		}),
+	}
+	cmd.Flags().StringVar(&by.actor, "actor", "", "who does this (default: the user's name)")
+	cmd.Flags().BoolVarP(&wait, "wait", "w", false, "show its progress until it has ended")
+	return a.example(cmd, "run retry 7 --wait")
+}

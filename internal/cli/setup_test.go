@@ -1,0 +1,242 @@
+package cli_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"iter"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/dataflowpgx"
+	"github.com/activedataflow/dataflow/dataflowsqlite"
+	"github.com/activedataflow/dataflow/internal/cli"
+	"github.com/activedataflow/dataflow/internal/dbtest"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		os.Exit(child())
+	}
+	os.Exit(dbtest.Main(m))
+}
+
+// noon is the time of the database in tests with golden files.
+var noon = time.Date(2031, 2, 3, 12, 5, 0, 0, time.UTC)
+
+// cliT is a test with a database, and a program on it.
+type cliT struct {
+	*testing.T
+	url     string
+	env     map[string]string
+	program cli.Program
+	in      string // what is typed
+	ask     bool   // on a terminal
+	live    bool   // the output is a terminal
+}
+
+// onBoth runs a test on a migrated database of each kind.
+func onBoth(t *testing.T, test func(t *cliT)) {
+	t.Helper()
+	t.Run("Postgres", func(t *testing.T) {
+		t.Parallel()
+		test(newCLI(t, dbtest.PostgresURL(t)))
+	})
+	t.Run("SQLite", func(t *testing.T) {
+		t.Parallel()
+		test(newCLI(t, dbtest.SQLitePath(t)))
+	})
+}
+
+func newCLI(t *testing.T, url string) *cliT {
+	t.Helper()
+	return &cliT{T: t, url: url, env: map[string]string{"DATABASE_URL": url, "USER": "ann"}, program: cli.Program{
+		Name: "shop",
+		Configure: func(context.Context, cli.Database) (*dataflow.Config, error) {
+			return &dataflow.Config{Flows: testFlows(), ID: "here", Clock: func() time.Time { return noon }, CodeVersion: "v7"}, nil
+		},
+	}}
+}
+
+// migrated makes the tables and registers the flows.
+func (t *cliT) migrated() *cliT {
+	t.Helper()
+	t.ok("migrate", "up")
+	return t
+}
+
+// plain is the same database for a program that has no flows.
+func (t *cliT) plain() *cliT {
+	other := *t
+	other.program = cli.Program{Name: "dataflow", Configure: func(context.Context, cli.Database) (*dataflow.Config, error) {
+		return &dataflow.Config{Clock: func() time.Time { return noon }}, nil
+	}}
+	return &other
+}
+
+// result is what a command has written, and its exit code.
+type result struct {
+	out, err string
+	code     int
+}
+
+// run runs a command.
+func (t *cliT) run(args ...string) result {
+	t.Helper()
+	return t.runCtx(t.Context(), args...)
+}
+
+func (t *cliT) runCtx(ctx context.Context, args ...string) result {
+	t.Helper()
+	var out, stderr bytes.Buffer
+	code := cli.Run(ctx, args, t.program, cli.Streams{
+		In: strings.NewReader(t.in), Out: &out, Err: &stderr, Ask: t.ask, Live: t.live,
+		Env: func(name string) string { return t.env[name] },
+		Now: func() time.Time { return noon },
+	})
+	return result{out: out.String(), err: stderr.String(), code: code}
+}
+
+// ok runs a command that must succeed, and returns its output.
+func (t *cliT) ok(args ...string) string {
+	t.Helper()
+	r := t.run(args...)
+	require.Zero(t, r.code, "%q: %s%s", args, r.out, r.err)
+	return r.out
+}
+
+// fails runs a command that must not succeed, and returns what it says.
+func (t *cliT) fails(code int, args ...string) string {
+	t.Helper()
+	r := t.run(args...)
+	require.Equal(t, code, r.code, "%q: %s%s", args, r.out, r.err)
+	require.NotEmpty(t, r.err, "%q", args)
+	return r.err
+}
+
+// client returns a client of the database, for what a test does besides the commands.
+func (t *cliT) client(config *dataflow.Config) *dataflow.Client {
+	t.Helper()
+	config.Logger = slog.New(slog.DiscardHandler)
+	var driver dataflow.Driver
+	if strings.HasPrefix(t.url, "postgres") {
+		pool, err := pgxpool.New(t.Context(), t.url)
+		require.NoError(t, err)
+		t.Cleanup(pool.Close)
+		driver = dataflowpgx.New(pool)
+	} else {
+		driver = dataflowsqlite.New(dbtest.OpenSQLite(t, t.url))
+	}
+	client, err := dataflow.NewClient(driver, config)
+	require.NoError(t, err)
+	return client
+}
+
+// golden compares a transcript of commands, each with its output and its exit code, with a
+// file, which -update writes. It is the same on both databases.
+func (t *cliT) golden(name string, commands ...string) {
+	t.Helper()
+	var b strings.Builder
+	for _, command := range commands {
+		r := t.run(words(command)...)
+		fmt.Fprintf(&b, "$ %s %s\n%s%s", t.program.Name, command, t.steady(r.out), t.steady(r.err))
+		if r.code != 0 {
+			fmt.Fprintf(&b, "[exit code %d]\n", r.code)
+		}
+		b.WriteString("\n")
+	}
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		require.NoError(t, os.MkdirAll("testdata", 0o755))
+		require.NoError(t, os.WriteFile(path, []byte(b.String()), 0o644))
+		return
+	}
+	want, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, string(want), b.String(), "go test ./internal/cli -update writes %s", path)
+}
+
+var (
+	database = regexp.MustCompile(`Postgres, dataflow_test_\w+|SQLite, [^:"\n]*\.db`)
+	versions = regexp.MustCompile(`dataflow \S+, River \S+, go\S+; (Postgres|SQLite) [^"\n]*`)
+	pooler   = regexp.MustCompile(`(?m)^pooler .*\n|  \{\n    "check": "pooler",\n.*\n.*\n  \},\n`)
+	working  = regexp.MustCompile(`(?m)^run \d+ .* in_progress .*\n`)
+	jobID    = regexp.MustCompile(`"river_job_id": \d+`)
+)
+
+// steady takes out what differs between databases, machines and moments.
+func (t *cliT) steady(text string) string {
+	text = database.ReplaceAllString(text, "DATABASE")
+	text = versions.ReplaceAllString(text, "VERSIONS")
+	text = pooler.ReplaceAllString(text, "") // SQLite has none
+	text = working.ReplaceAllString(text, "")
+	return jobID.ReplaceAllString(text, `"river_job_id": 1`)
+}
+
+// words splits a command as a shell would, with double quotes alone.
+func words(command string) []string {
+	var all []string
+	for i, part := range strings.Split(command, `"`) {
+		if i%2 == 1 {
+			all = append(all, part)
+		} else {
+			all = append(all, strings.Fields(part)...)
+		}
+	}
+	return all
+}
+
+// testFlows are the flows of the tests' program.
+func testFlows() []*dataflow.Flow {
+	return []*dataflow.Flow{
+		dataflow.NewFlow("orders", count{to: 5}, dataflow.Filter(func(n int64) bool { return n != 3 }), dataflow.ToTx(discard{}),
+			&dataflow.FlowOptions{Runtime: dataflow.Heartbeat{Interval: time.Hour}}),
+		dataflow.NewFlow("broken", count{to: 5}, dataflow.Map(fail), dataflow.ToTx(discard{}),
+			&dataflow.FlowOptions{Runtime: dataflow.Heartbeat{}}),
+		dataflow.NewFlow("nightly", count{to: 5}, dataflow.Identity[int64](), dataflow.ToTx(discard{}),
+			&dataflow.FlowOptions{Runtime: dataflow.JobQueue{Queue: "etl", Schedule: dataflow.Schedule{Cron: "30 2 * * *", TimeZone: "Europe/Berlin"}}}),
+	}
+}
+
+func fail(context.Context, int64) (int64, error) {
+	return 0, dataflow.Permanent(errors.New("the shop is\x1b[31m closed"))
+}
+
+// count is a source of the numbers from 1, whose cursor is the last one.
+type count struct {
+	to   int64
+	pace time.Duration
+}
+
+func (c count) Read(ctx context.Context, r dataflow.Request[int64]) iter.Seq2[dataflow.Item[int64, int64], error] {
+	return func(yield func(dataflow.Item[int64, int64], error) bool) {
+		for n := r.From + 1; n <= c.to; n++ {
+			if c.pace > 0 {
+				select {
+				case <-ctx.Done():
+				case <-time.After(c.pace):
+				}
+			}
+			if !yield(dataflow.Item[int64, int64]{Value: n, Cursor: n, Resume: true}, ctx.Err()) {
+				return
+			}
+		}
+	}
+}
+
+type discard struct{}
+
+func (discard) WriteTx(context.Context, []int64) error { return nil }
