@@ -36,14 +36,12 @@ func Upsert[T any](table string, key ...string) dataflow.Target[T] {
 	return dataflow.ToTx[T](newSink[T](table, true, key))
 }
 
-// sink writes each batch with one statement, whose parameters are arrays, one
+// sink writes small batches with one statement, whose parameters are arrays, one
 // for each column:
 //
 //	insert into t (a, b) select … from unnest($1::bigint[], $2::text[]) …
 //
-// Against COPY to a temporary table and from there, it has no catalog rows to
-// make and remove in each transaction, it takes types that COPY's binary format
-// has no encoding for, such as enums, and it is as fast at batches of a thousand.
+// That takes all types. Larger batches of plain types go by COPY; see [copier].
 type sink[T any] struct {
 	table     string
 	name      pgx.Identifier
@@ -52,13 +50,14 @@ type sink[T any] struct {
 	key       []string
 	fields    *rowmap.Plan
 	fieldsErr error
+	copyFrom  int // the least number of rows that are copied
 
 	mu         sync.Mutex
 	statements map[string]*statement // by database
 }
 
 func newSink[T any](table string, upsert bool, key []string) *sink[T] {
-	s := &sink[T]{table: table, upsert: upsert, key: slices.Clone(key), statements: make(map[string]*statement)}
+	s := &sink[T]{table: table, upsert: upsert, key: slices.Clone(key), copyFrom: copyFrom, statements: make(map[string]*statement)}
 	s.name, s.nameErr = rowmap.SplitTable(table)
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
 	return s
@@ -112,6 +111,15 @@ func (s *sink[T]) write(ctx context.Context, tx pgx.Tx, rows []T) error {
 	if err != nil {
 		return err
 	}
+	if st.copier != nil && len(rows) >= s.copyFrom {
+		done, err := st.copier.write(ctx, tx.Conn(), reflect.ValueOf(rows))
+		if done || err != nil {
+			return err
+		}
+		if st.copier.stale.Load() {
+			s.forget(database)
+		}
+	}
 	args, err := st.encode(tx.Conn().TypeMap(), reflect.ValueOf(rows))
 	if err != nil {
 		return err
@@ -138,11 +146,11 @@ func (s *sink[T]) statement(ctx context.Context, tx pgx.Tx, database string) (*s
 	if st != nil {
 		return st, nil
 	}
-	columns, err := tableColumns(ctx, tx, s.name)
+	to, err := lookUp(ctx, tx, s.name)
 	if err != nil {
 		return nil, err
 	}
-	st, err = newStatement(s.name, s.fields, columns, s.upsert, s.key)
+	st, err = newStatement(s.name, s.fields, to, s.upsert, s.key)
 	if err != nil {
 		return nil, err
 	}
