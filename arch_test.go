@@ -33,6 +33,7 @@ var arrows = map[string][]string{
 	"internal/drivertest": {""},
 	"internal/schedule":   {},
 	"examples/hello":      {"", "connector/csvfile", "connector/sqltable", "dataflowsqlite"},
+	"examples/schedules":  {"", "connector/memory", "dataflowhttp", "dataflowsqlite"},
 	"examples/quickstart": {"", "connector/csvfile", "connector/pgtable", "connector/sqltable", "dataflowpgx", "dataflowsqlite"},
 }
 

@@ -75,7 +75,7 @@ type Config struct {
 	Slice time.Duration
 
 	// MaxRescues is how many workers a run may kill without getting to a
-	// checkpoint. After that it fails. 0: 5.
+	// checkpoint, or in all if its source has no cursor. After that it fails. 0: 5.
 	MaxRescues int
 
 	// OnRunFailed is called, if it is set, when a run has failed for good, in the

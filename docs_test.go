@@ -48,6 +48,7 @@ func docsHeartbeat(client *dataflow.Client, mux *http.ServeMux) error {
 
 // What docs show can be called.
 func TestDocs_Snippets(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *dbT) {
 		for _, rt := range docsRuntimes() {
 			flow := dataflow.NewFlow("orders", numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{Runtime: rt})

@@ -61,6 +61,9 @@ type Store interface {
 	// MigrateDown takes our tables, not River's, down to a version; 0 removes
 	// them.
 	MigrateDown(ctx context.Context, version int) error
+	// Savepoint runs fn in a transaction, and undoes what it has done there if it
+	// returns an error, which it returns.
+	Savepoint(ctx context.Context, tx Tx, fn func() error) error
 	// Classify tells what kind of failure of the database an error is.
 	Classify(err error) Fault
 	// CheckSchema returns an error that says what to do unless the tables are
@@ -101,6 +104,15 @@ type Queries interface {
 	TickSkip(ctx context.Context, p *TickSkipParams) error
 	// TickList returns the ledger's entries, newest first.
 	TickList(ctx context.Context, p *TickListParams) ([]*SkippedTicks, error)
+
+	// DeadLetterInsert adds bad records. It must be called in the transaction of the
+	// checkpoint behind them.
+	DeadLetterInsert(ctx context.Context, letters []*DeadLetterRecord) error
+	// DeadLetterList lists them, newest first.
+	DeadLetterList(ctx context.Context, p *DeadLetterListParams) ([]*DeadLetterRecord, error)
+	// DeadLetterReplayed notes that one has been replayed, and reports false if it was
+	// before.
+	DeadLetterReplayed(ctx context.Context, id int64) (bool, error)
 
 	// ProcessSeen notes that a process is alive for so long, and what it works. New
 	// removes those that have been dead for a day.
@@ -271,7 +283,12 @@ const (
 	// FaultUnavailable: the database cannot be reached, or cannot work now.
 	// Whether a commit went through is not known.
 	FaultUnavailable
+	// FaultData: it does not take the data that it was given. Other data may do.
+	FaultData
 )
+
+// Passes reports whether what failed may be tried again as it is.
+func (f Fault) Passes() bool { return f == FaultConflict || f == FaultUnavailable }
 
 // LeaseRef names a claim.
 type LeaseRef struct {

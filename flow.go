@@ -101,8 +101,8 @@ type FlowOptions struct {
 	// [Heartbeat]{}.
 	Runtime Runtime
 
-	// OnBadRecord decides what becomes of a record that cannot be read or
-	// transformed. Nil: [FailFast].
+	// OnBadRecord decides what becomes of a record that cannot be read, transformed
+	// or, with a target of [ToTx], written. Nil: [FailFast].
 	OnBadRecord Policy
 
 	// MaxAttempts is how often a run is tried before it fails. 0: 5.
@@ -317,4 +317,5 @@ type pipeline interface {
 	describe() (source, sink Description)
 	resumable() bool
 	work(ctx context.Context, w *attempt) error
+	replay(ctx context.Context, store Store, l *DeadLetterRecord) error
 }

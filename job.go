@@ -98,10 +98,16 @@ func (j *DataFlowJob) Timeout(job *river.Job[DataFlowArgs]) time.Duration {
 	j.client.mu.Lock()
 	flow := j.client.byID[int64(job.Args.FlowID)]
 	j.client.mu.Unlock()
-	if flow == nil || !flow.code.resumable() || j.client.config.Slice <= 0 {
-		return -1
+	if flow != nil && flow.code.resumable() && j.client.config.Slice > 0 {
+		return j.client.config.Slice + sliceGrace
 	}
-	return j.client.config.Slice + sliceGrace
+	// River's rescuer asks too, and leaves a job without a limit alone, so that a
+	// dead worker's would stay for ever. A job that is worked all the same finds
+	// its run taken.
+	if job.AttemptedAt != nil && time.Since(*job.AttemptedAt) > riverRescue {
+		return sliceGrace
+	}
+	return -1
 }
 
 // NextRetry returns the time at which the run is due again, if the run says.

@@ -39,7 +39,8 @@ type Run struct {
 	MaxAttempts int
 	// Worker is the client that works the run, or worked it last.
 	Worker string
-	// Rescues counts the workers that have died since the run's last checkpoint.
+	// Rescues counts the workers that have died since the run's last checkpoint
+	// with a cursor.
 	Rescues int
 	// LeaseNumber counts how often the right to work the run was granted.
 	LeaseNumber int64

@@ -20,8 +20,10 @@ type Sink[T any] interface {
 
 // SinkBatch is what a [Sink] writes at once.
 type SinkBatch[T any] struct {
-	// ID names the batch. A retry of the batch has the same ID, as long as the
-	// source yields the same records and the batch size is unchanged.
+	// ID names the batch, by where it begins and ends. A retry of the batch has the
+	// same ID, as long as the source yields the same records and the batch size is
+	// unchanged. Otherwise it is another batch, of which some rows may have been
+	// written before: their keys tell.
 	ID string
 	// Rows are the records. They must not be kept.
 	Rows []T

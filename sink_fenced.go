@@ -67,7 +67,7 @@ func (p *typedPipeline[T, C, Out]) claimSink(ctx context.Context, a *attempt) er
 	if sameJSON(state.Cursor, a.stored) {
 		return nil
 	}
-	return a.commitAgain(ctx, state.Cursor, state.Delta, nil)
+	return a.commitAgain(ctx, state.Cursor, &state.Delta, nil)
 }
 
 // writeFenced writes a batch and its checkpoint to the sink, and then ours.
@@ -76,11 +76,15 @@ func (w *batchWriter[T, C, Out]) writeFenced(ctx context.Context, cursor json.Ra
 	if err != nil {
 		return Permanent(fmt.Errorf("write the sink's checkpoint as JSON: %w", err))
 	}
+	// Before the sink: between its commit and ours, the letters would be lost.
+	if err := w.keepLetters(ctx); err != nil {
+		return err
+	}
 	b := FencedBatch[Out]{Flow: w.flow.Name, Fence: w.fence, State: state, Rows: w.out.rows}
 	if err := guard(func() error { return w.target.fenced.WriteFenced(ctx, b) }); err != nil {
 		return w.sinkFenced(ctx, failed(err))
 	}
-	return w.commitAgain(ctx, cursor, delta, nil)
+	return w.commitAgain(ctx, cursor, &delta, nil)
 }
 
 // sinkFenced makes sure that a sink that says that it is fenced is right. If the

@@ -128,13 +128,14 @@ insert into {s}dataflow_checkpoint as c (flow_id, partition, seq, updated_at) va
 on conflict (flow_id, scope, partition) do update set seq = c.seq + 1, updated_at = excluded.updated_at
 returning c.seq, c.cursor::text`
 
-// Run first, then checkpoint: the order in which a claim locks them too.
+// Run first, then checkpoint: the order in which a claim locks them too. Without a
+// cursor the next claim begins again, so that this is no progress.
 const sqlRunProgress = `
 update {s}dataflow_run
 set read = read + $3, written = written + $4, redundant = redundant + $5, filtered = filtered + $6,
 	dropped = dropped + $7, dead_lettered = dead_lettered + $8,
 	total = coalesce($9, total), from_cursor = coalesce(from_cursor, $10), to_cursor = coalesce($11, to_cursor),
-	rescues = 0, lease_until = {clock} + $12::bigint * interval '1 microsecond'
+	rescues = case when $11::json is null then rescues else 0 end, lease_until = {clock} + $12::bigint * interval '1 microsecond'
 where id = $1 and lease_no = $2 and state = 'in_progress'
 returning cancel_requested_at is not null`
 
@@ -290,3 +291,19 @@ select id, code_version, flows, queues, started_at, seen_at, until
 from {s}dataflow_process where until >= {now} order by id`
 
 const sqlNow = `select {now}`
+
+// unnest keeps it one statement, however many there are.
+const sqlDeadLetterInsert = `
+insert into {s}dataflow_dead_letter (flow_id, run_id, stage, key, payload, error, created_at)
+select flow_id, run_id, stage, key, payload::json, error, {now}
+from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[]) with ordinality
+	as l (flow_id, run_id, stage, key, payload, error, n) order by n`
+
+const sqlDeadLetterList = `
+select l.id, l.flow_id, f.name, l.run_id, l.stage, l.key, l.payload::text, l.error, l.created_at, l.replayed_at
+from {s}dataflow_dead_letter l join {s}dataflow_flow f on f.id = l.flow_id
+where ($1 = '' or f.name = $1) and ($2 = 0 or l.run_id = $2) and (not $3 or l.replayed_at is null) and ($4 = 0 or l.id < $4)
+order by l.id desc limit $5`
+
+const sqlDeadLetterReplayed = `
+update {s}dataflow_dead_letter set replayed_at = {now} where id = $1 and replayed_at is null`

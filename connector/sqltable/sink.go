@@ -124,7 +124,7 @@ func (s *sink[T]) appendRow(args []any, row reflect.Value, i int) ([]any, error)
 			err = errors.New("a key must not be NULL")
 		}
 		if err != nil {
-			return nil, fmt.Errorf("column %q (field %s), row %d of the batch: %w", c.Name, c.Field, i+1, err)
+			return nil, &dataflow.RecordError{Stage: dataflow.StageWrite, Key: fmt.Sprintf("row %d of the batch", i+1), Err: fmt.Errorf("column %q (field %s): %w", c.Name, c.Field, err)}
 		}
 		args = append(args, v)
 	}

@@ -95,6 +95,7 @@ func groups() []group {
 		{name: "RunEnd", cases: endRules()},
 		{name: "Lease", cases: leaseRules()},
 		{name: "RunCancel", cases: cancelRules()},
+		{name: "DeadLetter", cases: letterRules()},
 		{name: "Transition", cases: transitionRules()},
 		{name: "Clock", cases: clockRules()},
 		{name: "Tx", cases: txRules()},

@@ -136,7 +136,8 @@ func leaseLapsedOnce(t *test) {
 	require.NotNil(t, t.lapsed(t.Context()))
 }
 
-// Deaths are counted until there is a checkpoint.
+// Deaths are counted until there is a checkpoint that the next claim can go on
+// from. One without a cursor is not: the next claim begins again.
 func leaseRescues(t *test) {
 	f := t.flow("orders")
 	id := t.pending(f.ID).ID
@@ -151,6 +152,8 @@ func leaseRescues(t *test) {
 		require.Zero(t, run.Attempt)
 	}
 	c := t.claim(id)
+	t.checkpoint(c, "", dataflow.Counters{})
+	require.Equal(t, 2, t.run(id).Rescues)
 	t.checkpoint(c, `1`, dataflow.Counters{})
 	require.Zero(t, t.run(id).Rescues)
 }
