@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
+	"time"
 )
 
 // readBatch holds the records between two checkpoints, as they were read.
@@ -18,6 +20,9 @@ type readBatch[T, C any] struct {
 	since  int   // records read since the last resume point
 	// How many rows and bad records there are up to the last resume point.
 	safeRows, safeBad int
+	began             time.Time
+	took              time.Duration // to read it
+	weight            int           // estimated
 }
 
 // rowName is what names a row, as text only if it is needed.
@@ -85,7 +90,7 @@ func (b *readBatch[T, C]) reset() {
 type batchReader[T, C any] struct {
 	source Source[T, C]
 	req    Request[C]
-	size   int
+	size   *batchSize
 	free   chan *readBatch[T, C] // batches to be filled again
 	handed int64                 // records handed over
 }
@@ -107,12 +112,14 @@ func (r *batchReader[T, C]) next() *readBatch[T, C] {
 		b = &readBatch[T, C]{}
 	}
 	b.first = r.handed
+	b.began = time.Now() //nolint:forbidigo // how long it takes, not what time it is
 	return b
 }
 
 // hand hands over a batch.
 func (r *batchReader[T, C]) hand(b *readBatch[T, C], hand func(*readBatch[T, C]) bool) bool {
 	r.handed += int64(b.size())
+	b.took = time.Since(b.began)
 	return hand(b)
 }
 
@@ -145,10 +152,20 @@ func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]
 // full reports whether the batch ends here: at the first resume point at or
 // behind its size.
 func (r *batchReader[T, C]) full(b *readBatch[T, C]) bool {
-	if b.size() < r.size {
+	if int64(b.size()) < r.size.size.Load() && !r.heavy(b) {
 		return false
 	}
 	return !hasCursor[C]() || (b.resume && b.since == 0)
+}
+
+// heavy reports whether the batch holds as much as it may. Where the batch ends is
+// told by its records alone, so that it ends there again when it is read again.
+func (r *batchReader[T, C]) heavy(b *readBatch[T, C]) bool {
+	if n := len(b.rows); r.size.auto && n > 0 && n%weighEvery == 1 {
+		v := reflect.ValueOf(&b.rows[n-1]).Elem()
+		b.weight += weighEvery * (int(v.Type().Size()) + weigh(v, weightDepth))
+	}
+	return b.weight > greatestWeight
 }
 
 // beforeError hands over what was read up to the last resume point before an
