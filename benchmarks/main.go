@@ -16,7 +16,6 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/dataflowpgx"
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 func main() {
@@ -48,24 +47,23 @@ func run(ctx context.Context, only []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, end()) }()
-	pool, err := pgxpool.New(ctx, url)
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
 	dir, err := os.MkdirTemp("", "dataflow-bench-files-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	w := &work{url: url, pool: pool, rows: rows, dir: dir}
+	w, err := newWork(ctx, url, rows, dir)
+	if err != nil {
+		return err
+	}
+	defer w.pool.Close()
 	if err := w.migrate(ctx); err != nil {
 		return err
 	}
 	if err := w.prepare(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("%s rows, %d pairs; %s\n\n", strconv.Itoa(rows), pairs, machine(ctx, pool))
+	fmt.Printf("%s rows, %d pairs; %s\n\n", strconv.Itoa(rows), pairs, w.machine(ctx))
 	header()
 	for _, c := range w.comparisons() {
 		if len(only) > 0 && !slices.ContainsFunc(only, func(part string) bool { return strings.Contains(c.key, part) }) {

@@ -14,8 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // urlEnv names a server to measure on, in place of one of the program's own.
@@ -117,9 +115,9 @@ func (s *server) run(ctx context.Context, program string, args ...string) error 
 }
 
 // machine describes what was measured on.
-func machine(ctx context.Context, pool *pgxpool.Pool) string {
+func (w *work) machine(ctx context.Context) string {
 	var version string
-	if err := pool.QueryRow(ctx, "show server_version").Scan(&version); err != nil {
+	if err := w.pool.QueryRow(ctx, "show server_version").Scan(&version); err != nil {
 		version = err.Error()
 	}
 	cpu := "unknown CPU"

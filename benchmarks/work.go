@@ -36,6 +36,11 @@ type work struct {
 	run  int    // makes the names of flows
 }
 
+func newWork(ctx context.Context, url string, rows int, dir string) (*work, error) {
+	pool, err := pgxpool.New(ctx, url)
+	return &work{url: url, pool: pool, rows: rows, dir: dir}, err
+}
+
 const tables = `
 create table src (id bigint primary key, name text not null, amount numeric not null, updated_at timestamptz not null) with (autovacuum_enabled = off);
 create table dst (id bigint primary key, name text not null, amount numeric not null, updated_at timestamptz not null) with (autovacuum_enabled = off);
