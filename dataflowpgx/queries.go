@@ -49,12 +49,16 @@ where f.id = $1
 returning ` + flowColumns
 
 // An inactive flow gets no run; neither does a flow with a run that waits under
-// the same key, nor one with a run of the same tick.
+// the same key, nor one with a run of the same tick. A run of that tick which is
+// there already is looked for first: the index alone would have the insert wait for
+// the transaction that ends that run, which may wait for the flow, which whoever
+// fires a tick has locked.
 const sqlRunInsert = `
 with r as (
 	insert into {s}dataflow_run (flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason)
 	select id, $2, $3, coalesce($4, {now}), coalesce($4, {now}), {now}, $5, $6, $7, $8, $9
-	from {s}dataflow_flow where id = $1 and state = 'active'
+	from {s}dataflow_flow where id = $1 and state = 'active' and not exists (
+		select from {s}dataflow_run t where t.flow_id = $1 and t.scheduled_for = $4 and t.trigger = 'schedule' and $2 = 'schedule')
 	on conflict do nothing
 	returning *
 )
@@ -66,7 +70,7 @@ where r.flow_id = $1 and r.unique_key = $2 and r.state = 'pending' and f.state =
 
 const sqlRunByTick = `
 select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
-where r.flow_id = $1 and r.scheduled_for = $2 and r.trigger = 'schedule'`
+where r.flow_id = $1 and r.scheduled_for = $2 and r.trigger = 'schedule' and f.state = 'active'`
 
 const sqlRunSetJob = `update {s}dataflow_run set river_job_id = $2, queue = $3 where id = $1`
 
@@ -159,26 +163,29 @@ from {s}dataflow_flow f
 where r.id = $1 and r.lease_no = $2 and r.state = 'in_progress' and f.id = r.flow_id
 returning ` + runColumns
 
-// After so many failures in a row, ticks start no runs; it returns whether that has
-// just happened. Each failure puts off the next probe.
+// Locks the flow for the note that is taken of it next. It is a statement of its own:
+// a statement that locks a row and then updates it goes back to the version that it
+// has seen first, for which others may queue who wait for the lock.
+const sqlFlowTripped = `select tripped_at is not null from {s}dataflow_flow where id = $1 for no key update`
+
+// After so many failures in a row, ticks start no runs; it returns whether that is so
+// now. Each failure puts off the next probe.
 const sqlFlowNote = `
-with before as (
-	select id, tripped_at, $2 = 'failed' and pause_after > 0 and failures + 1 >= pause_after as trips
-	from {s}dataflow_flow where id = $1 for no key update
-)
 update {s}dataflow_flow f
 set last_run_at = {now}, last_error = case when $2 = 'cancelled' then f.last_error else $3 end,
 	last_success_at = case when $2 = 'success' then {now} else f.last_success_at end,
 	failures = case $2 when 'success' then 0 when 'failed' then f.failures + 1 else f.failures end,
-	tripped_at = case when $2 = 'success' then null when b.trips then coalesce(f.tripped_at, {now}) else f.tripped_at end,
+	tripped_at = case when $2 = 'success' then null
+		when $2 = 'failed' and f.pause_after > 0 and f.failures + 1 >= f.pause_after then coalesce(f.tripped_at, {now}) else f.tripped_at end,
 	tripped_reason = case when $2 = 'success' then ''
-		when b.trips then format('%s; run %s with: %s', case f.failures when 0 then 'a run has failed' else format('%s runs have failed in a row', f.failures + 1) end, $4::bigint, $3::text)
+		when $2 = 'failed' and f.pause_after > 0 and f.failures + 1 >= f.pause_after
+		then format('%s; run %s with: %s', case f.failures when 0 then 'a run has failed' else format('%s runs have failed in a row', f.failures + 1) end, $4::bigint, $3::text)
 		else f.tripped_reason end,
 	probe_at = case when $2 = 'success' then null
-		when b.trips then case when f.probe_after > 0 then {now} + f.probe_after * interval '1 microsecond' end
-		else f.probe_at end
-from before b where f.id = b.id
-returning f.tripped_at is not null and b.tripped_at is null`
+		when $2 = 'failed' and f.pause_after > 0 and f.failures + 1 >= f.pause_after
+		then case when f.probe_after > 0 then {now} + f.probe_after * interval '1 microsecond' end else f.probe_at end
+where f.id = $1
+returning f.tripped_at is not null`
 
 // A run that another transaction has locked is left out: that is its checkpoint,
 // which renews the lease too. Waiting for it would keep the other runs waiting.
@@ -237,8 +244,10 @@ from {s}dataflow_flow f
 where r.id = $1 and r.state in ('pending', 'in_progress') and f.id = r.flow_id
 returning ` + runColumns
 
-// Not "for update", which would keep runs of the flow from being added meanwhile.
-const sqlFlowLock = `select ` + flowColumns + `, {now} from {s}dataflow_flow f where f.id = $1 for no key update`
+// Not "for update", which would keep runs of the flow from being added meanwhile. The
+// transaction may have begun before another one handled ticks of the flow; what is
+// decided after that has to be later.
+const sqlFlowLock = `select ` + flowColumns + `, {clock} from {s}dataflow_flow f where f.id = $1 for no key update`
 
 const sqlFlowDue = `
 select ` + flowColumns + `, {now} from {s}dataflow_flow f
@@ -253,7 +262,7 @@ from {s}dataflow_flow where id = any($1) and (next_run_at is not null or probe_a
 const sqlFlowPlan = `
 update {s}dataflow_flow
 set next_run_at = $2, probe_at = $3, schedule = coalesce($4, schedule),
-	schedule_at = case when $5 then {now} else schedule_at end
+	schedule_at = case when $5 then {clock} else schedule_at end
 where id = $1`
 
 // The last entry is extended, if it has the same reason, is of the same ticks, and
@@ -268,7 +277,7 @@ where t.id = (select id from {s}dataflow_tick where flow_id = $1 order by last_a
 		where r.flow_id = $1 and r.trigger = 'schedule' and r.scheduled_for > t.last_at and r.scheduled_for < $2)`
 
 const sqlTickInsert = `
-insert into {s}dataflow_tick (flow_id, first_at, last_at, ticks, reason, created_at) values ($1, $2, $3, $4, $5, {now})`
+insert into {s}dataflow_tick (flow_id, first_at, last_at, ticks, reason, created_at) values ($1, $2, $3, $4, $5, {clock})`
 
 const sqlTickList = `
 select t.id, t.flow_id, f.name, t.first_at, t.last_at, t.ticks, t.reason, t.created_at
@@ -282,7 +291,11 @@ values ($1, $2, $3, $4, {now}, {now}, {now} + $5::bigint * interval '1 microseco
 on conflict (id) do update set code_version = excluded.code_version, flows = excluded.flows, queues = excluded.queues,
 	seen_at = excluded.seen_at, until = excluded.until`
 
-const sqlProcessSweep = `delete from {s}dataflow_process where until < {now} - interval '1 day'`
+// One that comes back in this moment is left alone: if each of two that do so removed
+// the other, they would wait for each other.
+const sqlProcessSweep = `
+delete from {s}dataflow_process where id in (
+	select id from {s}dataflow_process where until < {now} - interval '1 day' for update skip locked)`
 
 const sqlProcessGone = `delete from {s}dataflow_process where id = $1`
 

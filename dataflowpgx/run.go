@@ -135,8 +135,19 @@ func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*datafl
 	if err != nil || p.Refund {
 		return run, err
 	}
-	err = q.db.QueryRow(ctx, q.store.text(sqlFlowNote), p.FlowID, string(p.State), message, p.RunID).Scan(&run.Tripped)
-	return run, notFound(err)
+	run.Tripped, err = q.note(ctx, p, message)
+	return run, err
+}
+
+// note notes an outcome at the flow, and returns whether that has tripped it.
+func (q *queries) note(ctx context.Context, p *dataflow.RunEndParams, message string) (bool, error) {
+	var b pgx.Batch
+	b.Queue(q.store.text(sqlFlowTripped), p.FlowID)
+	b.Queue(q.store.text(sqlFlowNote), p.FlowID, string(p.State), message, p.RunID)
+	results := q.db.SendBatch(ctx, &b)
+	var before, after bool
+	err := errors.Join(notFound(results.QueryRow().Scan(&before)), notFound(results.QueryRow().Scan(&after)), results.Close())
+	return after && !before, err
 }
 
 // one runs a statement that must change one row.

@@ -64,7 +64,7 @@ where r.flow_id = ? and r.unique_key = ? and r.state = 'pending' and f.state = '
 
 const sqlRunByTick = `
 select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
-where r.flow_id = ? and r.scheduled_for = ? and r.trigger = 'schedule'`
+where r.flow_id = ? and r.scheduled_for = ? and r.trigger = 'schedule' and f.state = 'active'`
 
 const sqlRunSetJob = `update dataflow_run set river_job_id = ?2, queue = ?3 where id = ?1`
 
@@ -93,13 +93,17 @@ where r.state = 'pending' and r.queue = '' and r.run_after <= {now}
 order by r.run_after, r.id limit ?3`
 
 // What waits for a time that has not come does not count, unless it is the rest of
-// a run that has begun.
+// a run that has begun. Without "indexed by", all the runs that the flow ever had
+// would be read.
 const sqlRunActivity = `
 select count(*) filter (where state = 'in_progress'),
 	count(*) filter (where state = 'pending'),
 	count(*) filter (where state = 'pending' and trigger = 'schedule')
-from dataflow_run
-where flow_id = ? and (state = 'in_progress' or state = 'pending' and (run_after <= {now} or lease_no > 0))`
+from (
+	select state, trigger from dataflow_run indexed by dataflow_run_slot where flow_id = ?1 and state = 'in_progress'
+	union all
+	select state, trigger from dataflow_run indexed by dataflow_run_waiting
+	where flow_id = ?1 and state = 'pending' and (run_after <= {now} or lease_no > 0))`
 
 // The unique index on the slot decides between two that claim at once; the count
 // only spares an error in the usual case. The key is given up, so that

@@ -89,10 +89,11 @@ func (q *queries) ProcessSeen(ctx context.Context, p *dataflow.Process, ttl time
 			return err
 		}
 	}
-	if _, err := q.db.ExecContext(ctx, q.store.text(sqlProcessSweep)); err != nil {
+	if err := q.one(ctx, sqlProcessSeen, p.ID, p.CodeVersion, flows, queues, secondsText(ttl)); err != nil {
 		return err
 	}
-	return q.one(ctx, sqlProcessSeen, p.ID, p.CodeVersion, flows, queues, secondsText(ttl))
+	_, err = q.db.ExecContext(ctx, q.store.text(sqlProcessSweep))
+	return err
 }
 
 func (q *queries) ProcessGone(ctx context.Context, id string) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -20,6 +21,7 @@ func migrateRules() []rule {
 		{name: "Newer", run: migrateNewer},
 		{name: "Cancelled", run: migrateCancelled},
 		{name: "DownAndUp", run: migrateDownAndUp},
+		{name: "ScheduleKeepsRows", run: migrateSchedule},
 		{name: "DownTwice", run: migrateDownTwice},
 		{name: "DownFromNothing", run: migrateDownFromNothing},
 		{name: "DownOutOfRange", run: migrateDownOutOfRange},
@@ -144,6 +146,41 @@ func migrateDownAndUp(t *test) {
 	require.ErrorIs(t, err, dataflow.ErrNotFound)
 	require.EqualValues(t, 1, t.number("select count(*) from river_job"), "River's tables are the user's too")
 	t.finished(t.flow("orders").ID, dataflow.RunSuccess)
+}
+
+// Flows and runs of before there were schedules are as they were, and go on.
+func migrateSchedule(t *test) {
+	t.migrate()
+	id := t.tripping("orders", 2, time.Hour)
+	t.finished(id, dataflow.RunSuccess)
+	t.tick(id, tickAt(0))
+	t.requireTripped(id, 2)
+	t.plan(id, time.Now().Add(-time.Hour), time.Time{})
+	working := t.inProgress(id)
+	t.checkpoint(working, `7`, dataflow.Counters{Read: 1, Written: 1})
+	before, runs, checkpoints := t.flowByID(id), t.rows("select * from dataflow_run order by id"), t.rows("select * from dataflow_checkpoint")
+
+	require.NoError(t, t.store.MigrateDown(t.Context(), 1))
+	ours, _ := t.tables("")
+	require.NotContains(t, ours, "dataflow_process")
+	require.ErrorContains(t, t.store.CheckSchema(t.Context()), "call client.Migrate")
+	require.EqualValues(t, 2, t.number("select failures from dataflow_flow"))
+	t.migrate()
+
+	require.Equal(t, runs, t.rows("select * from dataflow_run order by id"))
+	require.Equal(t, checkpoints, t.rows("select * from dataflow_checkpoint"))
+	got := t.flowByID(id)
+	require.False(t, got.ScheduleAt.After(time.Now().Add(time.Minute)))
+	want := *before
+	want.ScheduleAt, want.TrippedAt, want.TrippedReason, want.ProbeAt = got.ScheduleAt, nil, "", nil
+	require.Equal(t, &want, got)
+
+	t.requireCoalesced(t.tick(id, tickAt(1)))
+	t.requireFlowDue(id, id)
+	tripped, _ := t.failClaimed(working, "disk full")
+	require.False(t, tripped, "until it is registered again, nothing trips it")
+	t.tripping("orders", 2, time.Hour)
+	t.requireTripped(id, 1)
 }
 
 func migrateDownTwice(t *test) {
