@@ -56,17 +56,32 @@ func (b *readBatch[T, C]) recordError(i int, stage Stage, err error) *RecordErro
 	return e
 }
 
+// asRecordError returns the error of one bad record, nil for any other.
+func asRecordError(err error) *RecordError {
+	var bad *RecordError // on the heap, and so not where there is no error
+	errors.As(err, &bad)
+	return bad
+}
+
 // add takes an item.
-func (b *readBatch[T, C]) add(item Item[T, C], bad *RecordError) {
-	switch {
-	case bad != nil:
-		b.bad = append(b.bad, bad)
-		b.since++
-	case !item.Mark:
+func (b *readBatch[T, C]) add(item *Item[T, C]) {
+	if !item.Mark {
 		b.rows = append(b.rows, item.Value)
 		b.names = append(b.names, rowName[C]{key: item.Key, cursor: item.Cursor, resume: item.Resume})
 		b.since++
 	}
+	b.mark(item)
+}
+
+// addBad takes an item whose record is bad.
+func (b *readBatch[T, C]) addBad(item *Item[T, C], bad *RecordError) {
+	b.bad = append(b.bad, bad)
+	b.since++
+	b.mark(item)
+}
+
+// mark notes where a later read can go on.
+func (b *readBatch[T, C]) mark(item *Item[T, C]) {
 	if item.Resume || item.Mark {
 		b.cursor, b.resume, b.since = item.Cursor, true, 0
 		b.safeRows, b.safeBad = len(b.rows), len(b.bad)
@@ -128,12 +143,14 @@ func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]
 	return guard(func() error {
 		b := r.next()
 		for item, err := range r.source.Read(ctx, r.req) {
-			var bad *RecordError
-			if err != nil && !errors.As(err, &bad) {
+			if err == nil {
+				b.add(&item)
+			} else if bad := asRecordError(err); bad != nil {
+				b.addBad(&item, bad)
+			} else {
 				r.beforeError(ctx, b, hand)
 				return fmt.Errorf("read: %w", err)
 			}
-			b.add(item, bad)
 			if !r.full(b) {
 				continue
 			}

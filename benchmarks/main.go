@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,6 +66,11 @@ func run(ctx context.Context, only []string) (err error) {
 	}
 	fmt.Printf("%s rows, %d pairs; %s\n\n", strconv.Itoa(rows), pairs, w.machine(ctx))
 	header()
+	stop, err := profile(os.Getenv("DATAFLOW_BENCH_PROFILE"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
 	for _, c := range w.comparisons() {
 		if len(only) > 0 && !slices.ContainsFunc(only, func(part string) bool { return strings.Contains(c.key, part) }) {
 			continue
@@ -75,7 +81,22 @@ func run(ctx context.Context, only []string) (err error) {
 		}
 		c.print(r)
 	}
+	if len(only) == 0 || slices.Contains(only, "memory") {
+		return w.measureMemory(ctx, pairs)
+	}
 	return nil
+}
+
+// profile writes a CPU profile of this process to a file; an empty path: none.
+func profile(path string) (stop func() error, err error) {
+	if path == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	return func() error { pprof.StopCPUProfile(); return f.Close() }, pprof.StartCPUProfile(f)
 }
 
 // migrate makes the library's tables.

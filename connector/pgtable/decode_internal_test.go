@@ -53,8 +53,10 @@ func TestDecode_SameAsPgx(t *testing.T) {
 		return s
 	}
 	number := func() string {
-		return []string{"0", "0.00", "-1", "10000", "99999999", "0.0001", "0.00001", "1e30", "-12345.6789", "9007199254740993", "123456789012345678901234567890.5", "1e-40", "1e300",
-			fmt.Sprint(r.NormFloat64()), fmt.Sprint(r.Int64N(1e12), ".", r.IntN(1e6))}[r.IntN(14)]
+		return []string{
+			"0", "0.00", "-1", "10000", "99999999", "0.0001", "0.00001", "1e30", "-12345.6789", "9007199254740993", "123456789012345678901234567890.5", "1e-40", "1e300",
+			fmt.Sprint(r.NormFloat64()), fmt.Sprint(r.Int64N(1e12), ".", r.IntN(1e6)),
+		}[r.IntN(14)]
 	}
 	at := func() string {
 		return time.Unix(r.Int64N(6e9)-3e9, r.Int64N(1e9)).UTC().Format("'2006-01-02 15:04:05.999999Z'")
