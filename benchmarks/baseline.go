@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/csv"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -107,6 +108,17 @@ func (w *work) loadCSV(ctx context.Context) error {
 		v.UpdatedAt, err = time.Parse(time.RFC3339, cells[3])
 		return v, err
 	})
+}
+
+// loadJSONL is encoding/json and CopyFrom.
+func (w *work) loadJSONL(ctx context.Context) error {
+	f, err := os.Open(w.file("rows.jsonl"))
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	d := json.NewDecoder(bufio.NewReaderSize(f, 1<<16))
+	return w.load(ctx, func() (v row, err error) { return v, d.Decode(&v) })
 }
 
 // load copies what next returns, batch by batch.

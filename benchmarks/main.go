@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/dataflowpgx"
@@ -118,6 +119,11 @@ func (w *work) comparisons() []comparison {
 	sized := func(n int) contender {
 		return w.timed(fmt.Sprintf("flow, batches of %d", n), w.reset, true, flow(w, "insert", w.keyset, insert, dataflow.Heartbeat{BatchSize: n}))
 	}
+	bad := contender{name: "flow, a bad record in 10,000", run: func(ctx context.Context) (time.Duration, error) {
+		w.missing = w.rows / badEvery
+		defer func() { w.missing = 0 }()
+		return w.timed("", w.reset, true, w.withBad).run(ctx)
+	}}
 	return []comparison{
 		{key: "insert / loop", rows: w.rows, target: 2, ours: insertFlow, base: w.timed("page, CopyFrom, cursor", w.reset, true, w.loop)},
 		{key: "insert / pipe", rows: w.rows, target: 0.85, ours: insertFlow, base: w.timed("psql \\| psql", w.reset, false, w.pipe)},
@@ -125,6 +131,8 @@ func (w *work) comparisons() []comparison {
 		{key: "upsert, full target", rows: w.rows, target: 0.95, ours: upsertFull, base: w.timed("insert … select … on conflict", w.fill, true, w.server)},
 		{key: "CSV / CopyFrom", rows: w.rows, target: 1.8, ours: csvFlow, base: w.timed("encoding/csv, CopyFrom", w.reset, true, w.loadCSV)},
 		{key: "CSV / psql", rows: w.rows, target: 1, ours: csvFlow, base: w.timed("psql \\copy", w.reset, false, w.psqlCSV)},
+		{key: "JSONL / CopyFrom", rows: w.rows, target: 2, ours: w.timed("flow", w.reset, true, flow(w, "jsonl", w.jsonl, insert, def)), base: w.timed("encoding/json, CopyFrom", w.reset, true, w.loadJSONL)},
+		{key: "dead letters", rows: w.rows, target: 0.7, ours: bad, base: insertFlow},
 		{key: "batch size 100", rows: w.rows, ours: sized(100), base: insertFlow},
 		{key: "batch size 1000", rows: w.rows, ours: sized(1000), base: insertFlow},
 		{key: "batch size 10000", rows: w.rows, ours: sized(10000), base: insertFlow},

@@ -7,6 +7,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/csvfile"
+	"github.com/activedataflow/dataflow/connector/jsonl"
 	"github.com/activedataflow/dataflow/connector/pgtable"
 	"github.com/activedataflow/dataflow/dataflowpgx"
 )
@@ -49,8 +50,29 @@ func (w *work) execute(ctx context.Context, f *dataflow.Flow) error {
 	return err
 }
 
+// badEvery is how many records have one that the database refuses.
+const badEvery = 10_000
+
+// withBad works a flow of which the database refuses some records, which become dead
+// letters.
+func (w *work) withBad(ctx context.Context) error {
+	w.run++
+	bad := dataflow.Map(func(_ context.Context, r row) (row, error) {
+		if r = change(r); r.ID%badEvery == 0 {
+			r.Name = "\x00"
+		}
+		return r, nil
+	})
+	f := dataflow.NewFlow(fmt.Sprintf("bad %d", w.run), w.keyset(), bad, insert(), &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(int64(w.rows))})
+	return w.execute(ctx, f)
+}
+
 func insert() dataflow.Target[row] { return pgtable.Insert[row]("dst") }
 func upsert() dataflow.Target[row] { return pgtable.Upsert[row]("dst", "id") }
+
+func (w *work) jsonl() dataflow.Source[row, jsonl.Cursor] {
+	return jsonl.Open[row](w.file("rows.jsonl"), nil)
+}
 
 func (w *work) csv() dataflow.Source[row, csvfile.Cursor] {
 	return csvfile.Open[row](w.file("rows.csv"), nil)

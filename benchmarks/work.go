@@ -34,6 +34,8 @@ type work struct {
 	rows int
 	dir  string // of files
 	run  int    // makes the names of flows
+
+	missing int // rows that are not to arrive
 }
 
 func newWork(ctx context.Context, url string, rows int, dir string) (*work, error) {
@@ -64,8 +66,8 @@ func (w *work) prepare(ctx context.Context) error {
 	if err := w.psql(ctx, fmt.Sprintf(`\copy (select %s from src order by id) to '%s' csv header`, columns, w.file("rows.csv"))); err != nil {
 		return err
 	}
-	// The format's quote is a character that is not in the data, so that the lines come out as they are.
-	return w.psql(ctx, fmt.Sprintf(`\copy (select row_to_json(r) from (select %s from src order by id) r) to '%s' csv quote e'\x01'`, columns, w.file("rows.jsonl")))
+	// The format's quote and delimiter are not in the data, so that the lines come out as they are.
+	return w.psql(ctx, fmt.Sprintf(`\copy (select row_to_json(r) from (select %s from src order by id) r) to '%s' csv quote e'\x01' delimiter e'\x02'`, columns, w.file("rows.jsonl")))
 }
 
 func (w *work) file(name string) string { return filepath.Join(w.dir, name) }
@@ -103,7 +105,7 @@ func (w *work) verify(ctx context.Context, changed bool) error {
 	var good int
 	err := w.pool.QueryRow(ctx, fmt.Sprintf(`select count(*) from dst join src using (id)
 		where dst.name = %s and abs(dst.amount - src.amount * %g) < 0.0001 and dst.updated_at = src.updated_at`, name, factor)).Scan(&good)
-	if err == nil && good != w.rows {
+	if want := w.rows - w.missing; err == nil && good != want {
 		err = fmt.Errorf("of %d rows, %d arrived as they should", w.rows, good)
 	}
 	return err

@@ -48,7 +48,7 @@ type copier struct {
 
 	readers sync.Pool
 	skip    atomic.Int64 // for so many batches, keys are not taken to be new
-	stale   atomic.Bool  // the table may have been altered
+	stale   atomic.Bool  // Postgres has refused a batch
 }
 
 // newCopier returns nil if the table or T is none that can be copied.
@@ -117,9 +117,8 @@ func (cp *copier) stageFor(st *statement, key []string) {
 	from := st.names() + " from " + cp.stage + " where n >= %d"
 	cp.last = into + "distinct on (" + on + ") " + from + " order by " + on + ", n desc " + conflict
 	cp.all = into + from + " " + conflict
-	nulls := strings.TrimSuffix(strings.Repeat("null, ", len(keys)), ", ")
 	on = strings.Join(keys, ", ")
-	cp.arbiter = "; explain insert into " + cp.table + " (" + on + ") values (" + nulls + ") on conflict (" + on + ") do nothing"
+	cp.arbiter = "; explain insert into " + cp.table + " (" + on + ") select " + on + " from " + cp.table + " where false on conflict (" + on + ") do nothing"
 }
 
 // stageMark is what is known of the temporary table of a connection.

@@ -305,3 +305,30 @@ func TestCopy_StageIsGone(t *testing.T) {
 		require.Equal(t, []string{fmt.Sprintf("(b%d)", i)}, query(t, pool, `select name from facts`))
 	}
 }
+
+// A sink that can never copy stops trying. What is wrong with the rows does not count.
+func TestCopy_GivenUp(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, createFacts, `create function only_arrays() returns trigger language plpgsql as $$
+		begin if current_query() like '%copy %' then raise exception 'no copy'; end if; return new; end $$`)
+	s := newSink[fact]("facts", false, nil)
+	copies := func() bool {
+		for _, st := range s.statements {
+			return st.copier != nil
+		}
+		return true // not looked up again yet
+	}
+	for i := range 5 {
+		require.Error(t, write(t, pool, s, fact{ID: int64(i)}, fact{ID: int64(i)}))
+	}
+	require.NoError(t, write(t, pool, s, fact{ID: 10}))
+	require.True(t, copies())
+	require.Zero(t, s.refused.Load())
+	_, err := pool.Exec(t.Context(), `create trigger only_arrays before insert on facts for each row execute function only_arrays()`)
+	require.NoError(t, err)
+	for i := range 5 {
+		require.NoError(t, write(t, pool, s, fact{ID: int64(i)}))
+	}
+	require.False(t, copies())
+	require.Equal(t, []string{"(6)"}, query(t, pool, `select count(*) from facts`))
+}

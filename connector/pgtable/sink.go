@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -52,9 +53,14 @@ type sink[T any] struct {
 	fieldsErr error
 	copyFrom  int // the least number of rows that are copied
 
+	refused atomic.Int32 // batches by COPY, one after the other, for no reason that is in the rows
+
 	mu         sync.Mutex
 	statements map[string]*statement // by database
 }
+
+// mostRefused is after how many batches a sink does without COPY.
+const mostRefused = 3
 
 func newSink[T any](table string, upsert bool, key []string) *sink[T] {
 	s := &sink[T]{table: table, upsert: upsert, key: slices.Clone(key), copyFrom: copyFrom, statements: make(map[string]*statement)}
@@ -113,11 +119,11 @@ func (s *sink[T]) write(ctx context.Context, tx pgx.Tx, rows []T) error {
 	}
 	if st.copier != nil && len(rows) >= s.copyFrom {
 		done, err := st.copier.write(ctx, tx.Conn(), reflect.ValueOf(rows))
+		if done {
+			s.refused.Store(0)
+		}
 		if done || err != nil {
 			return err
-		}
-		if st.copier.stale.Load() {
-			s.forget(database)
 		}
 	}
 	args, err := st.encode(tx.Conn().TypeMap(), reflect.ValueOf(rows))
@@ -127,6 +133,11 @@ func (s *sink[T]) write(ctx context.Context, tx pgx.Tx, rows []T) error {
 	if _, err = tx.Exec(ctx, st.sql, args...); err != nil {
 		s.forget(database) // the table may have been altered
 		return s.explain(err)
+	}
+	if st.copier != nil && st.copier.stale.Load() {
+		// What was wrong was not the rows. It may have been the table as it was.
+		s.forget(database)
+		s.refused.Add(1)
 	}
 	return nil
 }
@@ -153,6 +164,9 @@ func (s *sink[T]) statement(ctx context.Context, tx pgx.Tx, database string) (*s
 	st, err = newStatement(s.name, s.fields, to, s.upsert, s.key)
 	if err != nil {
 		return nil, err
+	}
+	if s.refused.Load() >= mostRefused {
+		st.copier = nil
 	}
 	s.mu.Lock()
 	s.statements[database] = st
