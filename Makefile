@@ -43,9 +43,8 @@ lint: golangci-lint ## Run the linters only
 	$(call each,$(LINT) run --build-tags chaos)
 
 .PHONY: bench
-bench: postgres ## Run the benchmarks
-	@if [[ -d benchmarks ]]; then cd benchmarks && go test -run '^$$' -bench . ./...; \
-	else echo "There are no benchmarks yet."; fi
+bench: postgres ## Compare flows with what does the same work without the library; see docs/benchmarks.md
+	cd benchmarks && go run .
 
 .PHONY: quickstart
 quickstart: ## Run examples/quickstart

@@ -18,13 +18,13 @@ func TestPlan_4_RuntimeAdapter(t *testing.T) {
 		named := dataflow.NewFlow("named", numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{}})
 		timed := dataflow.NewFlow("timed", numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{Interval: time.Hour}})
 		for adapter, want := range map[string]dataflow.Runtime{
-			"": dataflow.Heartbeat{BatchSize: 1000}, "heartbeat": dataflow.Heartbeat{BatchSize: 1000},
-			"job_queue": dataflow.JobQueue{Queue: dataflow.DefaultQueue, BatchSize: 1000},
+			"": dataflow.Heartbeat{}, "heartbeat": dataflow.Heartbeat{},
+			"job_queue": dataflow.JobQueue{Queue: dataflow.DefaultQueue},
 		} {
 			client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{unnamed, named, timed}, RuntimeAdapter: adapter})
 			require.NoError(t, client.Register(t.Context()))
 			for name, want := range map[string]dataflow.Runtime{
-				"unnamed": want, "named": dataflow.Heartbeat{BatchSize: 1000}, "timed": dataflow.Heartbeat{Interval: time.Hour, BatchSize: 1000},
+				"unnamed": want, "named": dataflow.Heartbeat{}, "timed": dataflow.Heartbeat{Interval: time.Hour},
 			} {
 				flow, err := client.Flow(t.Context(), name)
 				require.NoError(t, err)

@@ -2,9 +2,11 @@ package dataflow
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -15,33 +17,68 @@ type fired struct {
 	failed  int // flows whose ticks could not be handled
 }
 
+// fireAtOnce is how many flows are handled at the same time: each waits for the
+// database most of its time.
+const fireAtOnce = 4
+
+// firing is a round of looking for due ticks.
+type firing struct {
+	client *Client
+
+	mu  sync.Mutex // guards what follows
+	ids []int64    // the flows that are looked at
+	all fired
+}
+
 // fireDue turns the due ticks of the flows whose code this process has into runs, or
 // enters them into the ledger, one flow in a transaction. Any number of processes
 // may do so at once. A flow that cannot be handled is left out until the next time.
 func (c *Client) fireDue(ctx context.Context) (*fired, error) {
-	all := &fired{}
-	ids := c.registeredFlows()
-	for len(ids) > 0 {
-		rec, one, err := c.fireOne(ctx, ids)
-		switch {
-		case err != nil && rec == nil:
-			return all, err
-		case err != nil:
-			if ctx.Err() != nil {
-				return all, err
-			}
-			c.log.WarnContext(ctx, "dataflow: the due ticks of a flow could not be handled; trying again", slog.String(logFlow, rec.Name), slog.String(logError, err.Error()))
-			all.failed++
-			ids = slices.DeleteFunc(ids, func(id int64) bool { return id == rec.ID })
-			continue
-		case rec == nil:
-			ids = nil
-			continue
+	f := &firing{client: c, ids: c.registeredFlows()}
+	more, err := f.next(ctx)
+	errs := make([]error, fireAtOnce+1)
+	errs[fireAtOnce] = err
+	if more {
+		var wg sync.WaitGroup
+		for i := range fireAtOnce {
+			wg.Go(func() {
+				for more := true; more; {
+					more, errs[i] = f.next(ctx)
+				}
+			})
 		}
-		all.runs = append(all.runs, one.runs...)
-		all.skipped += one.skipped
+		wg.Wait()
 	}
-	return all, c.cancelOthers(ctx)
+	return &f.all, errors.Join(errors.Join(errs...), c.cancelOthers(ctx))
+}
+
+// next handles one of the flows, and reports whether there may be more.
+func (f *firing) next(ctx context.Context) (bool, error) {
+	f.mu.Lock()
+	ids := slices.Clone(f.ids)
+	f.mu.Unlock()
+	if len(ids) == 0 {
+		return false, nil
+	}
+	rec, one, err := f.client.fireOne(ctx, ids)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case err != nil && (rec == nil || ctx.Err() != nil):
+		return false, err
+	case err != nil && !slices.Contains(f.ids, rec.ID):
+		return true, nil // it has been said
+	case err != nil:
+		f.client.log.WarnContext(ctx, "dataflow: the due ticks of a flow could not be handled; trying again", slog.String(logFlow, rec.Name), slog.String(logError, err.Error()))
+		f.all.failed++
+		f.ids = slices.DeleteFunc(f.ids, func(id int64) bool { return id == rec.ID })
+		return true, nil
+	case rec == nil:
+		return false, nil
+	}
+	f.all.runs = append(f.all.runs, one.runs...)
+	f.all.skipped += one.skipped
+	return true, nil
 }
 
 // fireOne handles one of the flows that have a tick or a probe due, and returns it,

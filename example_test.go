@@ -188,7 +188,7 @@ func ExampleParseRuntime() {
 	check(err)
 	fmt.Println(old.Type(), old.Settings().BatchSize, old.Settings().Interval)
 	// Output:
-	// {"type":"job_queue","queue":"etl","priority":null,"batch_size":1000,"enabled":true,"interval":300}
+	// {"type":"job_queue","queue":"etl","priority":null,"batch_size":null,"enabled":true,"interval":300}
 	// job_queue 100 1m0s
 }
 

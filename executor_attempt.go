@@ -25,7 +25,8 @@ type attempt struct {
 	seq       int64
 	fence     int64           // for a sink elsewhere: seq as the claim has set it
 	stored    json.RawMessage // the cursor of the last checkpoint, nil if there is none
-	batchSize int
+	batchSize int             // 0: automatic
+	size      *batchSize      // nil: not worked yet
 	total     *int64
 
 	slice     *time.Timer // nil: not sliced

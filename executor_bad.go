@@ -91,6 +91,7 @@ func (w *batchWriter[T, C, Out]) divisible(err error) bool {
 // savepoint, down to the records that are bad. The others are written. It is done in
 // the checkpoint's transaction, and so anew when that has to be repeated.
 func (w *batchWriter[T, C, Out]) writeDivided(ctx context.Context, b *readBatch[T, C], cursor json.RawMessage, delta Counters) error {
+	w.size.shrink()
 	letters := w.letters
 	return w.commitAgain(ctx, cursor, delta, func(ctx context.Context, tx Tx, q Queries, delta *Counters) error {
 		w.letters = letters[:len(letters):len(letters)]

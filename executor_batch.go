@@ -55,7 +55,10 @@ func (p *typedPipeline[T, C, Out]) work(ctx context.Context, a *attempt) error {
 		return err
 	}
 	p.count(ctx, a, req)
-	reader := &batchReader[T, C]{source: p.source, req: req, size: a.batchSize, free: make(chan *readBatch[T, C], 2)}
+	if a.size == nil {
+		a.size = newBatchSize(a.batchSize, p.target.sink != nil)
+	}
+	reader := &batchReader[T, C]{source: p.source, req: req, size: a.size, free: make(chan *readBatch[T, C], 2)}
 	ahead := batch.Start(ctx, reader.read)
 	err = guard(func() error { return p.loop(ctx, a, ahead, reader) }) // so that a panic stops the reading too
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
@@ -89,9 +92,11 @@ func (p *typedPipeline[T, C, Out]) loop(ctx context.Context, a *attempt, ahead *
 		if err != nil || !ok {
 			return err
 		}
+		began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
 		if err := w.work(ctx, b); err != nil {
 			return err
 		}
+		a.size.learn(b.size(), max(b.took, time.Since(began)))
 		reader.recycle(b)
 	}
 }

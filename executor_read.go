@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
+	"time"
 )
 
 // readBatch holds the records between two checkpoints, as they were read.
@@ -18,6 +20,9 @@ type readBatch[T, C any] struct {
 	since  int   // records read since the last resume point
 	// How many rows and bad records there are up to the last resume point.
 	safeRows, safeBad int
+	began             time.Time
+	took              time.Duration // to read it
+	weight            int           // estimated
 }
 
 // rowName is what names a row, as text only if it is needed.
@@ -51,17 +56,32 @@ func (b *readBatch[T, C]) recordError(i int, stage Stage, err error) *RecordErro
 	return e
 }
 
+// asRecordError returns the error of one bad record, nil for any other.
+func asRecordError(err error) *RecordError {
+	var bad *RecordError // on the heap, and so not where there is no error
+	errors.As(err, &bad)
+	return bad
+}
+
 // add takes an item.
-func (b *readBatch[T, C]) add(item Item[T, C], bad *RecordError) {
-	switch {
-	case bad != nil:
-		b.bad = append(b.bad, bad)
-		b.since++
-	case !item.Mark:
+func (b *readBatch[T, C]) add(item *Item[T, C]) {
+	if !item.Mark {
 		b.rows = append(b.rows, item.Value)
 		b.names = append(b.names, rowName[C]{key: item.Key, cursor: item.Cursor, resume: item.Resume})
 		b.since++
 	}
+	b.mark(item)
+}
+
+// addBad takes an item whose record is bad.
+func (b *readBatch[T, C]) addBad(item *Item[T, C], bad *RecordError) {
+	b.bad = append(b.bad, bad)
+	b.since++
+	b.mark(item)
+}
+
+// mark notes where a later read can go on.
+func (b *readBatch[T, C]) mark(item *Item[T, C]) {
 	if item.Resume || item.Mark {
 		b.cursor, b.resume, b.since = item.Cursor, true, 0
 		b.safeRows, b.safeBad = len(b.rows), len(b.bad)
@@ -85,7 +105,7 @@ func (b *readBatch[T, C]) reset() {
 type batchReader[T, C any] struct {
 	source Source[T, C]
 	req    Request[C]
-	size   int
+	size   *batchSize
 	free   chan *readBatch[T, C] // batches to be filled again
 	handed int64                 // records handed over
 }
@@ -107,12 +127,14 @@ func (r *batchReader[T, C]) next() *readBatch[T, C] {
 		b = &readBatch[T, C]{}
 	}
 	b.first = r.handed
+	b.began = time.Now() //nolint:forbidigo // how long it takes, not what time it is
 	return b
 }
 
 // hand hands over a batch.
 func (r *batchReader[T, C]) hand(b *readBatch[T, C], hand func(*readBatch[T, C]) bool) bool {
 	r.handed += int64(b.size())
+	b.took = time.Since(b.began)
 	return hand(b)
 }
 
@@ -121,12 +143,14 @@ func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]
 	return guard(func() error {
 		b := r.next()
 		for item, err := range r.source.Read(ctx, r.req) {
-			var bad *RecordError
-			if err != nil && !errors.As(err, &bad) {
+			if err == nil {
+				b.add(&item)
+			} else if bad := asRecordError(err); bad != nil {
+				b.addBad(&item, bad)
+			} else {
 				r.beforeError(ctx, b, hand)
 				return fmt.Errorf("read: %w", err)
 			}
-			b.add(item, bad)
 			if !r.full(b) {
 				continue
 			}
@@ -145,10 +169,20 @@ func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]
 // full reports whether the batch ends here: at the first resume point at or
 // behind its size.
 func (r *batchReader[T, C]) full(b *readBatch[T, C]) bool {
-	if b.size() < r.size {
+	if int64(b.size()) < r.size.size.Load() && !r.heavy(b) {
 		return false
 	}
 	return !hasCursor[C]() || (b.resume && b.since == 0)
+}
+
+// heavy reports whether the batch holds as much as it may. Where the batch ends is
+// told by its records alone, so that it ends there again when it is read again.
+func (r *batchReader[T, C]) heavy(b *readBatch[T, C]) bool {
+	if n := len(b.rows); r.size.auto && n > 0 && n%weighEvery == 1 {
+		v := reflect.ValueOf(&b.rows[n-1]).Elem()
+		b.weight += weighEvery * (int(v.Type().Size()) + weigh(v, weightDepth))
+	}
+	return b.weight > greatestWeight
 }
 
 // beforeError hands over what was read up to the last resume point before an

@@ -40,7 +40,7 @@ func TestClient_Register(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, flow.Registered())
 		require.Same(t, client, flow.Client())
-		require.Equal(t, dataflow.JobQueue{Queue: "active_data_flow", Priority: 2, BatchSize: 1000}, flow.Runtime)
+		require.Equal(t, dataflow.JobQueue{Queue: "active_data_flow", Priority: 2}, flow.Runtime)
 		require.Equal(t, dataflow.FlowActive, flow.State)
 		require.Equal(t, dataflow.ExactlyOnce, flow.Guarantee)
 		require.Equal(t, "v1", flow.CodeVersion)
@@ -49,7 +49,7 @@ func TestClient_Register(t *testing.T) {
 		listing := `{"type":"listing","detail":{"path":"a.txt"}}`
 		require.JSONEq(t, listing, string(flow.Source))
 		require.JSONEq(t, listing, string(flow.Sink))
-		runtime := `{"type":"job_queue","queue":"active_data_flow","priority":2,"batch_size":1000,"enabled":true,"interval":null}`
+		runtime := `{"type":"job_queue","queue":"active_data_flow","priority":2,"batch_size":null,"enabled":true,"interval":null}`
 		require.JSONEq(t, runtime, string(flow.RuntimeJSON))
 		for column, want := range map[string]string{"source": listing, "sink": listing, "runtime": runtime} {
 			require.JSONEq(t, want, t.text("select cast("+column+" as text) from dataflow_flow where name = 'described'"))
@@ -58,7 +58,7 @@ func TestClient_Register(t *testing.T) {
 		plain, err := client.Flow(t.Context(), "plain")
 		require.NoError(t, err)
 		require.Equal(t, dataflow.AtLeastOnce, plain.Guarantee)
-		require.Equal(t, dataflow.Heartbeat{BatchSize: 1000}, plain.Runtime)
+		require.Equal(t, dataflow.Heartbeat{}, plain.Runtime)
 		require.JSONEq(t, `{"type":"custom"}`, string(plain.Source))
 		require.NotEqual(t, flow.DefinitionHash, plain.DefinitionHash)
 	})

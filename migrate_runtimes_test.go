@@ -79,9 +79,9 @@ func TestPlan_8_MigrateRuntimes(t *testing.T) {
 		require.Equal(t, []int64{now.ID, later.ID}, report.Flows[0].Cancelled)
 		require.Equal(t, map[string]dataflow.Runtime{
 			"busy":   dataflow.JobQueue{Queue: "etl", Priority: 2, Interval: time.Hour, BatchSize: 7, Schedule: dataflow.Schedule{Overlap: dataflow.OverlapBufferOne}},
-			"off":    dataflow.JobQueue{Queue: "etl", Priority: 2, Interval: time.Minute, BatchSize: 1000, Disabled: true},
-			"paused": dataflow.JobQueue{Queue: "etl", Priority: 2, BatchSize: 1000, Schedule: dataflow.Schedule{Cron: "30 6 * * *"}},
-			"queued": dataflow.JobQueue{Queue: "own", BatchSize: 1000},
+			"off":    dataflow.JobQueue{Queue: "etl", Priority: 2, Interval: time.Minute, Disabled: true},
+			"paused": dataflow.JobQueue{Queue: "etl", Priority: 2, Schedule: dataflow.Schedule{Cron: "30 6 * * *"}},
+			"queued": dataflow.JobQueue{Queue: "own"},
 		}, t.stored(client))
 		require.Equal(t, ticks, t.number("select count(*) from dataflow_flow where next_run_at is not null"), "ticks go on")
 		for _, id := range report.Flows[0].Cancelled {

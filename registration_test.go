@@ -140,6 +140,6 @@ func TestPlan_10_RunAtRegistration(t *testing.T) {
 		// Settings survive the way to JSON and back.
 		flow, err := client.Flow(t.Context(), "hb")
 		require.NoError(t, err)
-		require.Equal(t, dataflow.Heartbeat{Interval: time.Hour, Schedule: s, BatchSize: 1000}, flow.Runtime)
+		require.Equal(t, dataflow.Heartbeat{Interval: time.Hour, Schedule: s}, flow.Runtime)
 	})
 }

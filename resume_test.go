@@ -59,9 +59,9 @@ func TestResume_InMidFile(t *testing.T) {
 		for name, b := range cases {
 			b.seen = new(atomic.Int64)
 			cases[name] = b
-			var rt dataflow.Runtime = dataflow.JobQueue{}
+			var rt dataflow.Runtime = dataflow.JobQueue{BatchSize: 1000}
 			if b.batch%2 == 0 {
-				rt = dataflow.Heartbeat{}
+				rt = dataflow.Heartbeat{BatchSize: 1000}
 			}
 			flows = append(flows, t.strikesFlow(name, b, rt))
 		}

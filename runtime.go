@@ -14,7 +14,8 @@ import (
 	"github.com/activedataflow/dataflow/internal/schedule"
 )
 
-// DefaultBatchSize is the batch size of a Runtime that sets none.
+// DefaultBatchSize is the batch size of a flow whose Runtime sets none and whose sink
+// is outside the database: see [To].
 const DefaultBatchSize = 1000
 
 // Runtime decides when and where a flow's runs are worked. It is a plain value:
@@ -58,7 +59,8 @@ type RuntimeSettings struct {
 	Interval time.Duration
 	// Schedule is what else decides about ticks.
 	Schedule Schedule
-	// BatchSize is the number of records between two checkpoints, at least.
+	// BatchSize is the number of records between two checkpoints, at least. 0:
+	// automatic.
 	BatchSize int
 }
 
@@ -67,7 +69,7 @@ type RuntimeDecoder func(data []byte) (Runtime, error)
 
 // ParseRuntime reads a Runtime from JSON, as [json.Marshal] writes one:
 //
-//	{"type":"job_queue","queue":"etl","priority":null,"batch_size":1000,"enabled":true,"interval":300}
+//	{"type":"job_queue","queue":"etl","priority":null,"batch_size":500,"enabled":true,"interval":300}
 //
 // What is absent or null has its default. Objects written by the Ruby gem, with
 // a "class_name" in place of the "type", are read too. A type that neither the
@@ -187,17 +189,24 @@ func validRuntime(r Runtime) bool { return validateRuntime(r) == nil }
 func validateCommon(interval time.Duration, s *Schedule, batchSize int) error {
 	errs := []error{s.validate(interval)}
 	if batchSize < 0 {
-		errs = append(errs, &ConfigError{Field: "BatchSize", Reason: fmt.Sprintf("%d is negative: use 1 or more, or 0 for %d", batchSize, DefaultBatchSize)})
+		errs = append(errs, &ConfigError{Field: "BatchSize", Reason: fmt.Sprintf("%d is negative: use 1 or more, or 0 for an automatic size", batchSize)})
 	}
 	return errors.Join(errs...)
 }
 
 // commonJSON are the settings that all of our Runtimes store.
 type commonJSON struct {
-	BatchSize int      `json:"batch_size"`
+	BatchSize *int     `json:"batch_size"` // null: automatic
 	Enabled   *bool    `json:"enabled"`
 	Interval  *seconds `json:"interval"`
 	Schedule  Schedule `json:"schedule,omitzero"`
+}
+
+func (c commonJSON) batchSize() int {
+	if c.BatchSize == nil {
+		return 0
+	}
+	return *c.BatchSize
 }
 
 func (c commonJSON) disabled() bool { return c.Enabled != nil && !*c.Enabled }
@@ -210,7 +219,10 @@ func (c commonJSON) interval() time.Duration {
 }
 
 func commonOf(s RuntimeSettings) commonJSON {
-	c := commonJSON{BatchSize: s.BatchSize, Enabled: &s.Enabled, Schedule: s.Schedule}
+	c := commonJSON{Enabled: &s.Enabled, Schedule: s.Schedule}
+	if s.BatchSize != 0 {
+		c.BatchSize = &s.BatchSize
+	}
 	if s.Interval != 0 {
 		interval := seconds(s.Interval)
 		c.Interval = &interval

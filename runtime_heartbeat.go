@@ -1,7 +1,6 @@
 package dataflow
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -20,7 +19,10 @@ type Heartbeat struct {
 	// becomes of ticks that overlap or are missed. The zero value adds nothing.
 	Schedule Schedule
 	// BatchSize is the number of records between two checkpoints, at least; a
-	// batch ends at the first resume point from there on. 0: 1000.
+	// batch ends at the first resume point from there on. 0: automatic: it begins at
+	// 100, and doubles up to 10,000 as long as batches take less than a quarter of a
+	// second and are of less than about 4 MiB. For a sink outside the database ([To]),
+	// which is to be given the same batches again, it is 1000.
 	BatchSize int
 	// Disabled stops the flow's runs from being started and worked.
 	Disabled bool
@@ -35,7 +37,7 @@ func (h Heartbeat) Settings() RuntimeSettings {
 		Enabled:   !h.Disabled,
 		Interval:  h.Interval,
 		Schedule:  h.Schedule,
-		BatchSize: cmp.Or(h.BatchSize, DefaultBatchSize),
+		BatchSize: h.BatchSize,
 	}
 }
 
@@ -94,7 +96,7 @@ func (h *Heartbeat) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &v); err != nil {
 		return fmt.Errorf("%s: %w", clip(string(data)), err)
 	}
-	*h = Heartbeat{Interval: v.interval(), Schedule: v.Schedule, BatchSize: v.BatchSize, Disabled: v.disabled()}
+	*h = Heartbeat{Interval: v.interval(), Schedule: v.Schedule, BatchSize: v.batchSize(), Disabled: v.disabled()}
 	return nil
 }
 

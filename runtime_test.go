@@ -101,6 +101,8 @@ func TestParseRuntime(t *testing.T) {
 	for data, want := range map[string]dataflow.Runtime{
 		`{"type":"heartbeat"}`: dataflow.Heartbeat{},
 		`{"type":"heartbeat","enabled":null,"interval":null,"batch_size":null,"more":1}`:                                                    dataflow.Heartbeat{},
+		`{"type":"heartbeat","batch_size":1000,"enabled":true,"interval":null}`:                                                             dataflow.Heartbeat{BatchSize: 1000},
+		`{"type":"heartbeat","batch_size":0}`:                                                                                               dataflow.Heartbeat{},
 		`{"type":"heartbeat","enabled":true,"interval":1.25,"batch_size":7}`:                                                                dataflow.Heartbeat{Interval: 1250 * time.Millisecond, BatchSize: 7},
 		`{"type":"job_queue","queue":null,"priority":null}`:                                                                                 dataflow.JobQueue{},
 		`{"type":"job_queue","queue":"etl","priority":2,"interval":3e2}`:                                                                    dataflow.JobQueue{Queue: "etl", Priority: 2, Interval: 5 * time.Minute},

@@ -70,7 +70,6 @@ const exported = `flows:
     runtime:
       type: "heartbeat"
       enabled: true
-      batch_size: 1000
     schedule:
       interval: 5m0s
   - flow: "changed"
@@ -78,7 +77,6 @@ const exported = `flows:
     runtime:
       type: "heartbeat"
       enabled: true
-      batch_size: 1000
     schedule:
       interval: 1h0m0s
       overlap: "buffer_one"
@@ -88,7 +86,6 @@ const exported = `flows:
       type: "job_queue"
       queue: "active_data_flow"
       enabled: true
-      batch_size: 1000
     schedule:
       cron: "30 6 * * mon-fri"
       time_zone: "Europe/Berlin"
@@ -100,7 +97,6 @@ const exported = `flows:
       type: "job_queue"
       queue: "active_data_flow"
       enabled: true
-      batch_size: 1000
     schedule:
       interval: 1m0s
   - flow: "same"
@@ -108,7 +104,6 @@ const exported = `flows:
     runtime:
       type: "heartbeat"
       enabled: true
-      batch_size: 1000
     schedule: {}
 `
 

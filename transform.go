@@ -25,12 +25,24 @@ type Results[Out any] struct {
 	rows   []Out
 	origin []int // origin[j] is the index of the input that rows[j] came of
 	failed map[int]error
+
+	// As long as the outputs are in the order of the inputs, they are counted as they
+	// come.
+	next      int   // one behind the last output's input
+	count     int64 // of the inputs that outputs came of
+	unordered bool  // or not counted
 }
 
 // Emit adds a record that came of input i.
 func (r *Results[Out]) Emit(i int, v Out) {
 	r.rows = append(r.rows, v)
 	r.origin = append(r.origin, i)
+	if i >= r.next {
+		r.count++
+		r.next = i + 1
+	} else if i != r.next-1 || r.count == 0 {
+		r.unordered = true
+	}
 }
 
 // Fail says that input i is bad. Whatever it emitted is not written.
@@ -48,6 +60,7 @@ func (r *Results[Out]) reset() {
 	clear(r.rows)
 	r.rows, r.origin = r.rows[:0], r.origin[:0]
 	clear(r.failed)
+	r.next, r.count, r.unordered = 0, 0, false
 }
 
 // settle drops what failed inputs have emitted.
@@ -63,11 +76,15 @@ func (r *Results[Out]) settle() {
 		}
 	}
 	r.rows, r.origin = r.rows[:kept], r.origin[:kept]
+	r.unordered = true
 }
 
 // inputs counts the inputs, of n, that the outputs came of. It is an error if the
 // outputs of one are not together, because their keys number them.
 func (r *Results[Out]) inputs(n int) (count int64, err error) {
+	if !r.unordered && r.next <= n {
+		return r.count, nil
+	}
 	last := -1
 	var seen []bool // made when the outputs are not in the order of the inputs
 	for j, i := range r.origin {
@@ -195,44 +212,71 @@ func (t transformFunc[In, Out]) Validate() error {
 
 // Pipe passes what first makes on to second.
 func Pipe[A, B, C any](first Transform[A, B], second Transform[B, C]) Transform[A, C] {
-	return pipe[A, B, C]{first: first, second: second}
+	return &pipe[A, B, C]{first: first, second: second}
 }
 
 type pipe[A, B, C any] struct {
 	first  Transform[A, B]
 	second Transform[B, C]
+	mids   sync.Pool // of *Results[B], whose memory is used again
 }
 
-func (p pipe[A, B, C]) Validate() error {
+func (p *pipe[A, B, C]) Validate() error {
 	return errors.Join(validate("first stage of Pipe", p.first), validate("second stage of Pipe", p.second))
 }
 
-func (p pipe[A, B, C]) Apply(ctx context.Context, in []A, out *Results[C]) error {
-	var mid Results[B]
-	if err := p.first.Apply(ctx, in, &mid); err != nil {
+func (p *pipe[A, B, C]) Apply(ctx context.Context, in []A, out *Results[C]) error {
+	mid, ok := p.mids.Get().(*Results[B])
+	if !ok {
+		mid = &Results[B]{}
+	}
+	defer func() {
+		mid.reset()
+		p.mids.Put(mid)
+	}()
+	if err := p.first.Apply(ctx, in, mid); err != nil {
 		return err
 	}
 	if _, err := mid.inputs(len(in)); err != nil {
 		return err
 	}
 	mid.settle()
-	var last Results[C]
 	if len(mid.rows) > 0 {
-		if err := p.second.Apply(ctx, mid.rows, &last); err != nil {
+		if err := out.through(mid.origin, func(last *Results[C]) error { return p.second.Apply(ctx, mid.rows, last) }); err != nil {
 			return err
 		}
-	}
-	if _, err := last.inputs(len(mid.rows)); err != nil {
-		return err
 	}
 	for i, err := range mid.failed {
 		out.Fail(i, err)
 	}
-	for j, err := range last.failed {
-		out.Fail(mid.origin[j], err)
+	return nil
+}
+
+// through takes what apply makes of inputs that have come of those in origin.
+func (r *Results[Out]) through(origin []int, apply func(*Results[Out]) error) error {
+	last := r // as a rule it is empty, and nothing need be copied
+	if len(r.rows)+len(r.failed) > 0 {
+		last = &Results[Out]{}
 	}
-	for k, v := range last.rows {
-		out.Emit(mid.origin[last.origin[k]], v)
+	if err := apply(last); err != nil {
+		return err
+	}
+	if _, err := last.inputs(len(origin)); err != nil {
+		return err
+	}
+	failed := last.failed
+	if last == r {
+		r.failed, r.unordered = nil, true
+		for k, i := range r.origin {
+			r.origin[k] = origin[i]
+		}
+	} else {
+		for k, v := range last.rows {
+			r.Emit(origin[last.origin[k]], v)
+		}
+	}
+	for j, err := range failed {
+		r.Fail(origin[j], err)
 	}
 	return nil
 }

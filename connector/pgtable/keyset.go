@@ -34,7 +34,7 @@ type Query struct {
 	Key []string
 
 	// PageSize is the number of rows that are read at once and kept in memory.
-	// 0: 1000.
+	// 0: 1000, and up to 8000 where the rows of a page are of less than a megabyte.
 	PageSize int
 
 	// LateCommits leaves rows to a later read as long as a row with a smaller

@@ -3,6 +3,7 @@ package pgtable
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -29,6 +30,7 @@ type reader[T any] struct {
 	stall    error       // what comes behind the last page
 	scratch  T           // what a row is scanned into
 	size     int         // rows in the last page
+	limit    int         // rows in the next one, 0: as the query says
 }
 
 // page reads the page behind a cursor, or the first one.
@@ -59,13 +61,27 @@ func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page[T], err
 
 func (r *reader[T]) fetch(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
 	list := slices.Concat(r.columns, r.keyList())
-	rows, err := r.pool.Query(ctx, r.guarded.query.PageQuery(list, from != nil), withCursor(r.guarded.args, from)...)
+	query := *r.guarded.query
+	if r.limit > 0 {
+		query.PageSize = r.limit
+	}
+	rows, err := r.pool.Query(ctx, query.PageQuery(list, from != nil), withCursor(r.guarded.args, from)...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	return r.collect(rows)
+	page, weight, err := r.collect(rows, query.Limit())
+	if err == nil && r.query.PageSize == 0 && weight < lightPage {
+		r.limit = min(2*query.Limit(), greatestPage)
+	}
+	return page, err
 }
+
+// A page of which the size is not given grows, as long as it is light.
+const (
+	lightPage    = 1 << 19
+	greatestPage = 8 * rowmap.DefaultPageSize
+)
 
 // open asks which columns the query has, and refuses it if they are not T's. It
 // then asks the guard how far to read.
@@ -171,30 +187,32 @@ func (r *reader[T]) keyList() []string {
 	return list
 }
 
-// collect takes a page into memory.
-func (r *reader[T]) collect(rows pgx.Rows) (*rowmap.Page[T], error) {
+// collect takes a page of so many rows into memory, and tells how many bytes they had.
+func (r *reader[T]) collect(rows pgx.Rows, limit int) (*rowmap.Page[T], int, error) {
+	weight := 0
 	page := &rowmap.Page[T]{Rows: make([]T, 0, r.size)}
 	keys := keyText{columns: r.keys}
 	dest := r.fields.Pointers(&r.scratch)
-	plans := make([]pgtype.ScanPlan, len(dest))
+	var plans []columnPlan
 	for rows.Next() {
 		raw := rows.RawValues()
 		key := raw[len(dest):]
 		if slices.ContainsFunc(key, func(v []byte) bool { return v == nil }) {
-			return nil, r.nullError(key)
+			return nil, 0, r.nullError(key)
 		}
 		if err := keys.add(key); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
-		if page.More = len(page.Rows) == r.query.Limit(); page.More {
+		if page.More = len(page.Rows) == limit; page.More {
 			continue // the row behind the page: only its key counts
 		}
-		if plans[0] == nil {
-			for i, f := range rows.FieldDescriptions()[:len(dest)] {
-				plans[i] = rows.TypeMap().PlanScan(f.DataTypeOID, f.Format, dest[i])
-			}
+		if plans == nil {
+			plans = r.plan(rows, dest)
 		}
-		if err := r.scan(plans, raw, dest); err != nil {
+		for _, v := range raw {
+			weight += len(v)
+		}
+		if err := r.scan(plans, raw); err != nil {
 			if page.Bad == nil {
 				page.Bad = make(map[int]error)
 			}
@@ -203,21 +221,46 @@ func (r *reader[T]) collect(rows pgx.Rows) (*rowmap.Page[T], error) {
 		page.Rows = append(page.Rows, r.scratch)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	r.size = len(page.Rows)
 	var err error
 	page.Keys, err = keys.strings()
-	return page, err
+	return page, weight, err
+}
+
+// columnPlan is how a column is read into its field of the scratch record.
+type columnPlan struct {
+	decode decoder       // nil: pgx does it
+	field  reflect.Value // of the scratch record
+	dest   any           // a pointer to it
+	scan   pgtype.ScanPlan
+}
+
+func (r *reader[T]) plan(rows pgx.Rows, dest []any) []columnPlan {
+	record := reflect.ValueOf(&r.scratch).Elem()
+	plans := make([]columnPlan, len(dest))
+	for i, f := range rows.FieldDescriptions()[:len(dest)] {
+		c := &r.fields.Columns[i]
+		plans[i] = columnPlan{
+			decode: newDecoder(f, c.Type), field: c.In(record),
+			dest: dest[i], scan: rows.TypeMap().PlanScan(f.DataTypeOID, f.Format, dest[i]),
+		}
+	}
+	return plans
 }
 
 // scan reads a row into the scratch record. It does what rows.Scan does, which
 // however gives up all rows at the first bad one.
-func (r *reader[T]) scan(plans []pgtype.ScanPlan, raw [][]byte, dest []any) error {
+func (r *reader[T]) scan(plans []columnPlan, raw [][]byte) error {
 	var zero T
 	r.scratch = zero // so that no record shares memory with the one before it
-	for i := range dest {
-		if err := plans[i].Scan(raw[i], dest[i]); err != nil {
+	for i := range plans {
+		p := &plans[i]
+		if p.decode != nil && p.decode(raw[i], p.field) {
+			continue
+		}
+		if err := p.scan.Scan(raw[i], p.dest); err != nil {
 			r.scratch = zero
 			return fmt.Errorf("column %q: %w", r.fields.Columns[i].Name, err)
 		}

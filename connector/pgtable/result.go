@@ -74,7 +74,7 @@ func (c *column) exact(of string) string {
 		pgtype.UUIDOID, pgtype.ByteaOID,
 	}, c.oid):
 		return value
-	case c.isText && (c.oid == pgtype.TextOID || c.oid == pgtype.VarcharOID):
+	case c.collated && (c.oid == pgtype.TextOID || c.oid == pgtype.VarcharOID):
 		return value + ` collate "C"`
 	default:
 		return value + `::text collate "C"`

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -38,14 +39,12 @@ func Upsert[T any](table string, key ...string) dataflow.Target[T] {
 	return dataflow.ToTx[T](upsertSink[T]{newSink[T](table, true, key)})
 }
 
-// sink writes each batch with one statement, whose parameters are arrays, one
+// sink writes small batches with one statement, whose parameters are arrays, one
 // for each column:
 //
 //	insert into t (a, b) select … from unnest($1::bigint[], $2::text[]) …
 //
-// Against COPY to a temporary table and from there, it has no catalog rows to
-// make and remove in each transaction, it takes types that COPY's binary format
-// has no encoding for, such as enums, and it is as fast at batches of a thousand.
+// That takes all types. Larger batches of plain types go by COPY; see [copier].
 type sink[T any] struct {
 	table     string
 	name      pgx.Identifier
@@ -54,13 +53,19 @@ type sink[T any] struct {
 	key       []string
 	fields    *rowmap.Plan
 	fieldsErr error
+	copyFrom  int // the least number of rows that are copied
+
+	refused atomic.Int32 // batches by COPY, one after the other, for no reason that is in the rows
 
 	mu         sync.Mutex
 	statements map[string]*statement // by database
 }
 
+// mostRefused is after how many batches a sink does without COPY.
+const mostRefused = 3
+
 func newSink[T any](table string, upsert bool, key []string) *sink[T] {
-	s := &sink[T]{table: table, upsert: upsert, key: slices.Clone(key), statements: make(map[string]*statement)}
+	s := &sink[T]{table: table, upsert: upsert, key: slices.Clone(key), copyFrom: copyFrom, statements: make(map[string]*statement)}
 	s.name, s.nameErr = rowmap.SplitTable(table)
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
 	return s
@@ -117,6 +122,18 @@ func (s *sink[T]) write(ctx context.Context, tx pgx.Tx, rows []T, results []data
 	if err != nil {
 		return err
 	}
+	if st.copier != nil && len(rows) >= s.copyFrom {
+		// Straight from COPY into the table, all rows are new. From the temporary table
+		// it could not be told what became of them.
+		staged := results == nil || st.results == ""
+		done, err := st.copier.write(ctx, tx.Conn(), reflect.ValueOf(rows), staged)
+		if done {
+			s.refused.Store(0)
+		}
+		if done || err != nil {
+			return err
+		}
+	}
 	args, err := st.encode(tx.Conn().TypeMap(), reflect.ValueOf(rows))
 	if err != nil {
 		return err
@@ -129,6 +146,11 @@ func (s *sink[T]) write(ctx context.Context, tx pgx.Tx, rows []T, results []data
 	if err != nil {
 		s.forget(database) // the table may have been altered
 		return s.explain(err)
+	}
+	if st.copier != nil && st.copier.stale.Load() {
+		// What was wrong was not the rows. It may have been the table as it was.
+		s.forget(database)
+		s.refused.Add(1)
 	}
 	return nil
 }
@@ -148,13 +170,16 @@ func (s *sink[T]) statement(ctx context.Context, tx pgx.Tx, database string) (*s
 	if st != nil {
 		return st, nil
 	}
-	columns, err := tableColumns(ctx, tx, s.name)
+	to, err := lookUp(ctx, tx, s.name)
 	if err != nil {
 		return nil, err
 	}
-	st, err = newStatement(s.name, s.fields, columns, s.upsert, s.key)
+	st, err = newStatement(s.name, s.fields, to, s.upsert, s.key)
 	if err != nil {
 		return nil, err
+	}
+	if s.refused.Load() >= mostRefused {
+		st.copier = nil
 	}
 	s.mu.Lock()
 	s.statements[database] = st

@@ -31,9 +31,13 @@ func setup(t *testing.T, statements ...string) *pgxpool.Pool {
 	return pool
 }
 
-// write writes rows in a transaction like that of a checkpoint.
+// write writes rows in a transaction like that of a checkpoint, few as they are by
+// COPY where the sink can.
 func write[T any](t *testing.T, pool *pgxpool.Pool, s *sink[T], rows ...T) error {
 	t.Helper()
+	if s.copyFrom == copyFrom {
+		s.copyFrom = 1
+	}
 	store, err := dataflowpgx.New(pool).Store(dataflow.StoreOptions{})
 	require.NoError(t, err)
 	require.NoError(t, s.Validate())

@@ -27,8 +27,8 @@ with recursive step (number, type) as (
 	join pg_catalog.pg_type t on t.oid = step.type
 	where t.typtype = 'd'
 )
-select a.attname, t.oid, pg_catalog.format_type(t.oid, -1), t.typcategory = 'A',
-	coalesce(quote_ident(n.nspname) || '.' || quote_ident(c.collname), ''), a.attcollation <> 0
+select a.attname, t.oid, pg_catalog.format_type(t.oid, -1), t.typcategory = 'A', t.typtype = 'e',
+	a.atttypid, a.attidentity = 'a', coalesce(quote_ident(n.nspname) || '.' || quote_ident(c.collname), ''), a.attcollation <> 0
 from step
 join pg_catalog.pg_attribute a on a.attrelid = to_regclass($1) and a.attnum = step.number
 join pg_catalog.pg_type t on t.oid = step.type and t.typtype <> 'd'
@@ -38,12 +38,42 @@ order by a.attnum`
 
 // tableColumn is a column of the table that is written to.
 type tableColumn struct {
-	name      string
-	oid       uint32
-	typ       string // as SQL
-	isArray   bool
-	collation string // as SQL; empty: the database's own, or none
-	isText    bool   // it has a collation
+	name       string
+	oid        uint32
+	typ        string // as SQL
+	isArray    bool
+	isEnum     bool
+	declared   uint32 // the type, or the domain over it
+	isIdentity bool   // always generated
+	collation  string // as SQL; empty: the database's own, or none
+	collated   bool   // it has one
+}
+
+// targetQuery asks whether COPY does to a table what an insert does, and whether
+// this role can make temporary tables.
+const targetQuery = `
+select c.relkind in ('r', 'p') and not c.relhasrules and not row_security_active(c.oid),
+	has_database_privilege(current_database(), 'temporary')
+from pg_catalog.pg_class c where c.oid = to_regclass($1)`
+
+// target is a table that is written to.
+type target struct {
+	columns   []tableColumn
+	plain     bool
+	temporary bool
+}
+
+// lookUp looks a table up.
+func lookUp(ctx context.Context, tx pgx.Tx, table pgx.Identifier) (*target, error) {
+	columns, err := tableColumns(ctx, tx, table)
+	if err != nil {
+		return nil, err
+	}
+	t := &target{columns: columns}
+	if err := tx.QueryRow(ctx, targetQuery, table.Sanitize()).Scan(&t.plain, &t.temporary); err != nil {
+		return nil, fmt.Errorf("look the table up: %w", err)
+	}
+	return t, nil
 }
 
 // tableColumns looks a table's columns up.
@@ -56,7 +86,7 @@ func tableColumns(ctx context.Context, tx pgx.Tx, table pgx.Identifier) ([]table
 	var columns []tableColumn
 	for rows.Next() {
 		var c tableColumn
-		if err := rows.Scan(&c.name, &c.oid, &c.typ, &c.isArray, &c.collation, &c.isText); err != nil {
+		if err := rows.Scan(&c.name, &c.oid, &c.typ, &c.isArray, &c.isEnum, &c.declared, &c.isIdentity, &c.collation, &c.collated); err != nil {
 			return nil, fmt.Errorf("look its columns up: %w", err)
 		}
 		columns = append(columns, c)
@@ -74,11 +104,13 @@ func tableColumns(ctx context.Context, tx pgx.Tx, table pgx.Identifier) ([]table
 type statement struct {
 	sql     string
 	results string // sql, which also tells what became of the rows; empty: there is none
+	fields  *rowmap.Plan
 	columns []*column
+	copier  *copier // nil: batches are written with arrays only
 }
 
-func newStatement(table pgx.Identifier, fields *rowmap.Plan, columns []tableColumn, upsert bool, key []string) (*statement, error) {
-	st := &statement{}
+func newStatement(table pgx.Identifier, fields *rowmap.Plan, to *target, upsert bool, key []string) (*statement, error) {
+	st, columns := &statement{fields: fields}, to.columns
 	var missing []string
 	for i := range fields.Columns {
 		f := &fields.Columns[i]
@@ -103,8 +135,12 @@ func newStatement(table pgx.Identifier, fields *rowmap.Plan, columns []tableColu
 	} else {
 		st.sql += "select " + strings.Join(st.values(), ", ") + " from unnest(" + st.arrays() + ") as u (" + st.names() + ")"
 	}
+	st.copier = newCopier(table, st, to, upsert, key)
 	return st, nil
 }
+
+// columnNames are the names of the columns of the table.
+func (st *statement) columnNames() string { return rowmap.QuoteAll(st.fields.Names(), ", ") }
 
 // selectLast selects the last row of each key, because "on conflict" cannot
 // touch a row twice. That Postgres compares the keys, and not this program,

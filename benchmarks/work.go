@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// row is the record of all benchmarks.
+type row struct {
+	ID        int64     `csv:"id" json:"id"`
+	Name      string    `csv:"name" json:"name"`
+	Amount    float64   `csv:"amount" json:"amount"`
+	UpdatedAt time.Time `csv:"updated_at" json:"updated_at"`
+}
+
+// change is the transform of all benchmarks.
+func change(r row) row {
+	r.Name = strings.ToUpper(r.Name)
+	r.Amount *= 1.5
+	return r
+}
+
+// work is the data, and where it goes.
+type work struct {
+	url  string
+	pool *pgxpool.Pool
+	rows int
+	dir  string // of files
+	run  int    // makes the names of flows
+
+	missing int // rows that are not to arrive
+}
+
+func newWork(ctx context.Context, url string, rows int, dir string) (*work, error) {
+	pool, err := pgxpool.New(ctx, url)
+	return &work{url: url, pool: pool, rows: rows, dir: dir}, err
+}
+
+const tables = `
+create table src (id bigint primary key, name text not null, amount numeric not null, updated_at timestamptz not null) with (autovacuum_enabled = off);
+create table dst (id bigint primary key, name text not null, amount numeric not null, updated_at timestamptz not null) with (autovacuum_enabled = off);
+create table progress (name text primary key, last bigint not null);
+insert into progress values ('loop', 0)`
+
+// prepare makes the source table and the files.
+func (w *work) prepare(ctx context.Context) error {
+	if _, err := w.pool.Exec(ctx, tables); err != nil {
+		return err
+	}
+	_, err := w.pool.Exec(ctx, `insert into src select g, 'customer ' || md5(g::text) || ' of city ' || g % 1000, (g % 100000) / 100.0, '2024-01-01'::timestamptz + g * interval '1 second'
+		from generate_series(1, $1::bigint) g`, w.rows)
+	if err != nil {
+		return err
+	}
+	if _, err := w.pool.Exec(ctx, "vacuum (freeze, analyze) src"); err != nil {
+		return err
+	}
+	columns := `id, name, amount, to_char(updated_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as updated_at`
+	if err := w.psql(ctx, fmt.Sprintf(`\copy (select %s from src order by id) to '%s' csv header`, columns, w.file("rows.csv"))); err != nil {
+		return err
+	}
+	// The format's quote and delimiter are not in the data, so that the lines come out as they are.
+	return w.psql(ctx, fmt.Sprintf(`\copy (select row_to_json(r) from (select %s from src order by id) r) to '%s' csv quote e'\x01' delimiter e'\x02'`, columns, w.file("rows.jsonl")))
+}
+
+func (w *work) file(name string) string { return filepath.Join(w.dir, name) }
+
+// psql runs one command of psql.
+func (w *work) psql(ctx context.Context, command string) error {
+	cmd := exec.CommandContext(ctx, "psql", w.url, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", command)
+	cmd.Stderr = os.Stderr
+	return cmd.Run()
+}
+
+// reset empties the target, and has the server do now what it would do later.
+func (w *work) reset(ctx context.Context) error { return w.exec(ctx, "truncate dst", "checkpoint") }
+
+// fill puts all rows into the target, as others than the work makes of them.
+func (w *work) fill(ctx context.Context) error {
+	return w.exec(ctx, "truncate dst", "insert into dst select * from src", "vacuum (freeze, analyze) dst", "checkpoint")
+}
+
+func (w *work) exec(ctx context.Context, statements ...string) error {
+	for _, s := range statements {
+		if _, err := w.pool.Exec(ctx, s); err != nil {
+			return fmt.Errorf("%s: %w", s, err)
+		}
+	}
+	return nil
+}
+
+// verify makes sure that the work was done.
+func (w *work) verify(ctx context.Context, changed bool) error {
+	name, factor := "src.name", 1.0
+	if changed {
+		name, factor = "upper(src.name)", 1.5
+	}
+	var good int
+	err := w.pool.QueryRow(ctx, fmt.Sprintf(`select count(*) from dst join src using (id)
+		where dst.name = %s and abs(dst.amount - src.amount * %g) < 0.0001 and dst.updated_at = src.updated_at`, name, factor)).Scan(&good)
+	if want := w.rows - w.missing; err == nil && good != want {
+		err = fmt.Errorf("of %d rows, %d arrived as they should", w.rows, good)
+	}
+	return err
+}
+
+// timed makes a contender of work: before it the target is made ready, after it what
+// it did is checked.
+func (w *work) timed(name string, ready func(context.Context) error, changed bool, run func(context.Context) error) contender {
+	return contender{name: name, run: func(ctx context.Context) (time.Duration, error) {
+		if err := ready(ctx); err != nil {
+			return 0, err
+		}
+		start := time.Now()
+		if err := run(ctx); err != nil {
+			return 0, err
+		}
+		took := time.Since(start)
+		return took, w.verify(ctx, changed)
+	}}
+}

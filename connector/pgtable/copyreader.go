@@ -1,0 +1,86 @@
+package pgtable
+
+import (
+	"encoding/binary"
+	"io"
+	"reflect"
+
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// copyChunk is how much is encoded at once. pgconn sends messages of that size.
+const copyChunk = 64 << 10
+
+// copyReader gives a batch in COPY's binary format. Rows are encoded as they are
+// sent, so that the server works on the first ones meanwhile.
+type copyReader struct {
+	columns  []*column
+	encoders []encoder
+	rows     reflect.Value
+	numbered bool  // each row begins with its number
+	first    int64 // the number of the first row
+	row      int   // the next one
+	began    bool
+	ended    bool
+	enc      rowEncoder
+	sent     int   // bytes of enc.buf
+	err      error // why it has failed
+}
+
+// start has the reader begin with other rows, in the memory that it has.
+func (r *copyReader) start(m *pgtype.Map, rows reflect.Value) {
+	r.rows, r.row, r.began, r.ended, r.sent, r.err = rows, 0, false, false, 0, nil
+	r.enc.m, r.enc.buf = m, r.enc.buf[:0]
+}
+
+// Read implements io.Reader.
+func (r *copyReader) Read(p []byte) (int, error) {
+	if r.err == nil && r.sent == len(r.enc.buf) {
+		if r.ended {
+			return 0, io.EOF
+		}
+		r.sent, r.enc.buf = 0, r.enc.buf[:0]
+		r.err = r.fill()
+	}
+	if r.err != nil {
+		return 0, r.err
+	}
+	n := copy(p, r.enc.buf[r.sent:])
+	r.sent += n
+	return n, nil
+}
+
+// fill encodes a chunk.
+func (r *copyReader) fill() error {
+	e := &r.enc
+	if !r.began {
+		r.began = true
+		e.buf = append(e.buf, "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
+	}
+	width := len(r.columns)
+	if r.numbered {
+		width++
+	}
+	for ; r.row < r.rows.Len() && len(e.buf) < copyChunk; r.row++ {
+		e.buf = binary.BigEndian.AppendUint16(e.buf, uint16(width))
+		if r.numbered {
+			e.length(8)
+			e.buf = binary.BigEndian.AppendUint64(e.buf, uint64(r.first)+uint64(r.row))
+		}
+		row := r.rows.Index(r.row)
+		for i, c := range r.columns {
+			null, err := r.encoders[i](e, c.field.In(row))
+			if err != nil {
+				return err
+			}
+			if null && c.key {
+				return errNotPlain
+			}
+		}
+	}
+	if r.row == r.rows.Len() {
+		r.ended = true
+		e.buf = append(e.buf, 0xff, 0xff)
+	}
+	return nil
+}
