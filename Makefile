@@ -16,16 +16,22 @@ help: ## Print this help
 .PHONY: test
 test: postgres ## Run all tests with the race detector, on PostgreSQL and SQLite
 	$(call each,go test -race -timeout 10m ./...)
+	@echo "[internal/chaos] alone, because what it measures is time:"
+	go test -race -tags chaos -timeout 10m ./internal/chaos
 
 .PHONY: chaos
-chaos: postgres ## Run the long form of the tests that kill workers and restart servers, and of a week of schedules
-	set -o pipefail; DATAFLOW_CHAOS=long go test -tags chaos -v -count=1 -timeout 15m -p 1 ./internal/chaos ./internal/week | grep -v '^=== '
+chaos: postgres ## Run the long form of the tests that kill workers, and of a week of schedules, for releases
+	set -o pipefail; DATAFLOW_CHAOS=long go test -tags chaos -v -count=1 -timeout 15m -p 1 ./internal/chaos ./internal/week | grep --line-buffered -v '^=== '
+
+.PHONY: model
+model: ## Check the model of claims, leases and checkpoints, which needs spin and gcc
+	internal/chaos/model/check.sh
 
 .PHONY: check
 check: golangci-lint ## Check formatting, vet, lint and go.mod; run it before each commit
 	$(call each,$(LINT) fmt --diff)
-	$(call each,go vet ./...)
-	$(call each,$(LINT) run)
+	$(call each,go vet -tags chaos ./...)
+	$(call each,$(LINT) run --build-tags chaos)
 	$(call each,go mod tidy -diff)
 
 .PHONY: fmt
@@ -34,7 +40,7 @@ fmt: golangci-lint ## Format all Go files
 
 .PHONY: lint
 lint: golangci-lint ## Run the linters only
-	$(call each,$(LINT) run)
+	$(call each,$(LINT) run --build-tags chaos)
 
 .PHONY: bench
 bench: postgres ## Run the benchmarks

@@ -1,10 +1,13 @@
 package dataflow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"time"
 )
 
 // Cancel ends a run, whichever process works it: a pending one at once, one in
@@ -13,14 +16,23 @@ import (
 // to ask is. It returns the run as it is then, which for one in progress is
 // still that; [Client.Wait] waits for its end. A finished run is ErrRunFinished.
 func (c *Client) Cancel(ctx context.Context, runID int64, actor, reason string) (*Run, error) {
+	run, err := c.cancel(ctx, &RunCancelParams{RunID: runID, Actor: actor, Reason: reason})
+	if err != nil {
+		return nil, public(fmt.Errorf("cancel run %d: %w", runID, err))
+	}
+	return run, nil
+}
+
+// cancel cancels a run. With PendingOnly, one that is in progress is returned as it
+// is.
+func (c *Client) cancel(ctx context.Context, p *RunCancelParams) (*Run, error) {
 	var run *Run
 	err := c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		q, err := c.store.With(tx)
 		if err != nil {
 			return err
 		}
-		run, err = q.RunCancel(ctx, &RunCancelParams{RunID: runID, Actor: actor, Reason: reason})
-		if err != nil {
+		if run, err = q.RunCancel(ctx, p); err != nil {
 			return err
 		}
 		if run.State.Finished() && run.CancelRequestedAt == nil || run.State == RunSuccess || run.State == RunFailed {
@@ -36,11 +48,13 @@ func (c *Client) Cancel(ctx context.Context, runID int64, actor, reason string) 
 		return rc.JobCancelTx(ctx, tx, run.RiverJobID)
 	})
 	if err != nil {
-		return nil, public(fmt.Errorf("cancel run %d: %w", runID, err))
+		return nil, err
 	}
-	c.interrupt(LeaseRef{RunID: runID, LeaseNumber: run.LeaseNumber}, errCancelled)
+	if !p.PendingOnly {
+		c.interrupt(LeaseRef{RunID: run.ID, LeaseNumber: run.LeaseNumber}, errCancelled)
+	}
 	if run.State == RunCancelled {
-		c.log.InfoContext(ctx, "dataflow: run cancelled", append(runAttrs(run), slog.String("actor", actor), slog.String(logReason, reason))...)
+		c.log.InfoContext(ctx, "dataflow: run cancelled", append(runAttrs(run), slog.String("actor", p.Actor), slog.String(logReason, p.Reason))...)
 		c.publish(EventRunCancelled, run, run.Err())
 	}
 	return run, nil
@@ -83,7 +97,12 @@ func (c *Client) cancelOthers(ctx context.Context) error {
 		}
 	}
 	c.mu.Unlock()
-	return c.cancelOlder(ctx, ids)
+	for _, id := range ids {
+		if err := c.cancelOlder(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // cancelFor is cancelOthers for a flow of which a run has just been started.
@@ -91,28 +110,52 @@ func (c *Client) cancelFor(ctx context.Context, f *Flow) error {
 	if f.Runtime.Settings().Schedule.Overlap != OverlapCancelOther {
 		return nil
 	}
-	return c.cancelOlder(ctx, []int64{f.ID})
+	return c.cancelOlder(ctx, f.ID)
 }
 
-func (c *Client) cancelOlder(ctx context.Context, flowIDs []int64) error {
-	if len(flowIDs) == 0 {
-		return nil
+// cancelOlder cancels the runs of a flow that are older than its newest.
+func (c *Client) cancelOlder(ctx context.Context, flowID int64) error {
+	runs, err := c.store.RunLive(ctx, flowID)
+	if err != nil || len(runs) < 2 {
+		return err
 	}
-	runs, err := c.store.RunActive(ctx, flowIDs)
+	rec, err := c.store.FlowByID(ctx, flowID)
 	if err != nil {
 		return err
 	}
-	newest := make(map[int64]*Run, len(flowIDs))
-	for _, run := range runs { // newest first
-		switch {
-		case newest[run.FlowID] == nil:
-			newest[run.FlowID] = run
-		case run.CancelRequestedAt == nil:
-			reason := fmt.Sprintf("run %d takes its place", newest[run.FlowID].ID)
-			if _, err := c.Cancel(ctx, run.ID, "schedule", reason); err != nil && !errors.Is(err, ErrRunFinished) {
-				return err
-			}
+	if p, err := planOf(rec); err != nil || p.Overlap != OverlapCancelOther {
+		return err // another version of the code has been registered since
+	}
+	now, err := c.store.Now(ctx)
+	if err != nil {
+		return err
+	}
+	runs = slices.DeleteFunc(runs, func(run *Run) bool { // what is for later
+		return run.State == RunPending && run.LeaseNumber == 0 && run.RunAfter.After(now)
+	})
+	if len(runs) == 0 {
+		return nil
+	}
+	newest := slices.MaxFunc(runs, func(a, b *Run) int {
+		return cmp.Or(a.wantedAt().Compare(b.wantedAt()), cmp.Compare(a.ID, b.ID))
+	})
+	for _, run := range runs {
+		if run == newest || run.CancelRequestedAt != nil {
+			continue
+		}
+		reason := fmt.Sprintf("run %d takes its place", newest.ID)
+		if _, err := c.Cancel(ctx, run.ID, "schedule", reason); err != nil && !errors.Is(err, ErrRunFinished) {
+			return err
 		}
 	}
 	return nil
+}
+
+// wantedAt is since when a run is to be worked: one for later may have been started
+// long before its time, and that of a tick long after.
+func (r *Run) wantedAt() time.Time {
+	if r.CreatedAt.After(r.ScheduledFor) {
+		return r.CreatedAt
+	}
+	return r.ScheduledFor
 }

@@ -74,7 +74,7 @@ func (c *Client) fire(ctx context.Context, tx Tx, q Queries, rec *FlowRecord, no
 	if err != nil {
 		return nil, err
 	}
-	next := &FlowPlanParams{ID: rec.ID, NextRunAt: p.next(now), ProbeAt: rec.ProbeAt}
+	next := &FlowPlanParams{ID: rec.ID, NextRunAt: rec.NextRunAt, ProbeAt: rec.ProbeAt}
 	one := &fired{}
 	f := c.bind(rec)
 	if rec.ProbeAt != nil && !rec.ProbeAt.After(now) {
@@ -87,7 +87,8 @@ func (c *Client) fire(ctx context.Context, tx Tx, q Queries, rec *FlowRecord, no
 		}
 		next.ProbeAt = p.probeAt(now)
 	}
-	if rec.NextRunAt != nil && !rec.NextRunAt.After(now) && p.ticks != nil {
+	if rec.NextRunAt != nil && !rec.NextRunAt.After(now) {
+		next.NextRunAt = p.next(now)
 		if err := c.fireTicks(ctx, tx, q, f, p, activity, now, one); err != nil {
 			return nil, err
 		}
@@ -103,8 +104,11 @@ func (c *Client) fireTicks(ctx context.Context, tx Tx, q Queries, f *Flow, p *pl
 			slog.Time("first", s.first), slog.Time("last", s.last), slog.Int64("ticks", s.count))
 		return q.TickSkip(ctx, &TickSkipParams{FlowID: f.ID, First: s.first, Last: s.last, Count: s.count, Reason: s.reason})
 	}
+	if p.ticks == nil {
+		return nil
+	}
 	from := *f.NextRunAt
-	if reason, ok := f.idle(p); ok {
+	if reason, ok := p.idle(&f.FlowRecord); ok {
 		if s := p.span(from, now, reason); s.count > 0 {
 			return skip(s)
 		}
@@ -135,11 +139,11 @@ func (c *Client) fireTicks(ctx context.Context, tx Tx, q Queries, f *Flow, p *pl
 }
 
 // idle reports whether ticks start no runs of a flow, whatever else goes on, and why.
-func (f *Flow) idle(p *plan) (SkipReason, bool) {
+func (p *plan) idle(rec *FlowRecord) (SkipReason, bool) {
 	switch {
-	case f.State != FlowActive, p.tripped(&f.FlowRecord):
+	case rec.State != FlowActive, p.tripped(rec):
 		return SkipPaused, true
-	case !f.Runtime.Settings().Enabled:
+	case p.disabled:
 		return SkipDisabled, true
 	default:
 		return "", false
@@ -152,7 +156,7 @@ func (p *plan) tripped(rec *FlowRecord) bool { return rec.TrippedAt != nil && p.
 // probe starts a run to see whether a flow that has failed time after time works
 // again; nil if one is under way.
 func (c *Client) probe(ctx context.Context, tx Tx, f *Flow, p *plan, activity *Activity) (*Run, error) {
-	if !p.tripped(&f.FlowRecord) || f.State != FlowActive || !f.Runtime.Settings().Enabled || activity.InProgress+activity.Waiting > 0 {
+	if !p.tripped(&f.FlowRecord) || f.State != FlowActive || p.disabled || activity.InProgress+activity.Waiting > 0 {
 		return nil, nil //nolint:nilnil // there is nothing to probe
 	}
 	run, err := f.startBy(ctx, tx, TriggerProbe, time.Time{})
@@ -183,15 +187,39 @@ func (p *plan) probeAt(now time.Time) *time.Time {
 	return &at
 }
 
+// reprobe is when the next probe is, by a plan that may be another one than that by
+// which it was planned. It comes as late as that, unless the new plan is quicker.
+func (p *plan) reprobe(planned *time.Time, now time.Time) *time.Time {
+	at := p.probeAt(now)
+	if at != nil && planned != nil && planned.Before(*at) {
+		return planned
+	}
+	return at
+}
+
 type startKey struct{}
+
+// startReason is why a run is started that nobody has called for: its trigger, and,
+// if it is not for a time, under which key at most one waits.
+type startReason struct {
+	trigger Trigger
+	key     string
+}
 
 // startBy starts a run through the flow's Runtime for another reason than a call.
 func (f *Flow) startBy(ctx context.Context, tx Tx, trigger Trigger, at time.Time) (*Run, error) {
+	return f.startFor(ctx, tx, startReason{trigger: trigger, key: "now"}, at)
+}
+
+func (f *Flow) startFor(ctx context.Context, tx Tx, why startReason, at time.Time) (*Run, error) {
+	if unread, ok := f.Runtime.(unreadRuntime); ok {
+		return nil, unread.err // another process may be able to read it
+	}
 	rt, ok := f.Runtime.(TxRuntime)
 	if !ok {
 		return nil, fmt.Errorf("its runtime of type %q cannot start a run in a transaction: it has no ExecuteTx", f.Runtime.Type())
 	}
-	return rt.ExecuteTx(context.WithValue(ctx, startKey{}, trigger), tx, f, at)
+	return rt.ExecuteTx(context.WithValue(ctx, startKey{}, why), tx, f, at)
 }
 
 // settle enters the due ticks of a locked flow into the ledger, because a change of
@@ -204,7 +232,7 @@ func (c *Client) settle(ctx context.Context, q Queries, rec *FlowRecord, now tim
 	if rec.NextRunAt == nil || rec.NextRunAt.After(now) {
 		return rec.NextRunAt, nil
 	}
-	reason, idle := c.bind(rec).idle(p)
+	reason, idle := p.idle(rec)
 	if !idle {
 		reason = SkipMissed
 	}

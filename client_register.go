@@ -5,28 +5,85 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"time"
 )
 
 // Register stores the definitions of Config.Flows. It never changes whether a
-// flow is active, and never starts a run: a schedule that is new, or has changed,
-// begins with its next tick. Start calls it.
+// flow is active, and starts no run, except for Schedule.RunAtRegistration: a
+// schedule that is new, or has changed, begins with its next tick. One flow that
+// cannot be stored does not stop the others; the errors are returned joined, and
+// kept for [Client.RegistrationErrors]. Start calls it.
 func (c *Client) Register(ctx context.Context) error {
+	var errs []error
 	for _, f := range c.config.Flows {
-		if err := c.register(ctx, f); err != nil {
-			return public(fmt.Errorf("register flow %q: %w", f.Name, err))
+		if err := c.registerNoted(ctx, f); err != nil {
+			errs = append(errs, err)
 		}
+	}
+	return public(errors.Join(errs...))
+}
+
+// RegistrationErrors returns, by the flows' names, why this client could not store
+// flows when it tried last; it is empty if all is well. A started client tries again
+// now and then. The caller may change the map.
+func (c *Client) RegistrationErrors() map[string]error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.unregistered)
+}
+
+// registerNoted registers a flow and keeps the error.
+func (c *Client) registerNoted(ctx context.Context, f *Flow) error {
+	err := guard(func() error { return c.register(ctx, f) })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		delete(c.unregistered, f.Name)
+		return nil
+	}
+	err = fmt.Errorf("register flow %q: %w", f.Name, err)
+	c.unregistered[f.Name] = public(err)
+	return err
+}
+
+// registerAtStart registers the flows of a client that starts. Flows that cannot be
+// stored are left for later, but a database that cannot be reached is an error.
+func (c *Client) registerAtStart(ctx context.Context) error {
+	err := c.Register(ctx)
+	if err == nil {
+		return nil
+	}
+	if _, away := c.store.Now(ctx); away != nil {
+		return err
+	}
+	for name, err := range c.RegistrationErrors() {
+		c.log.ErrorContext(ctx, "dataflow: flow could not be registered; going on without it, and trying again", slog.String(logFlow, name), slog.String(logError, err.Error()))
 	}
 	return nil
 }
 
+// registerAgain tries the flows that could not be registered.
+func (c *Client) registerAgain(ctx context.Context) error {
+	var errs []error
+	for name := range c.RegistrationErrors() {
+		if err := c.registerNoted(ctx, c.flows[name]); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		c.log.InfoContext(ctx, "dataflow: flow is registered now", slog.String(logFlow, name))
+	}
+	return errors.Join(errs...)
+}
+
 func (c *Client) register(ctx context.Context, f *Flow) error {
-	def, err := f.definition(c.config.CodeVersion)
+	declared, err := f.definition(c.config.CodeVersion)
 	if err != nil {
 		return err
 	}
 	var before, rec *FlowRecord
 	var now time.Time
+	kept := false
 	err = c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		q, err := c.store.With(tx)
 		if err != nil {
@@ -35,7 +92,10 @@ func (c *Client) register(ctx context.Context, f *Flow) error {
 		if before, err = lockByName(ctx, q, f.Name); err != nil {
 			return err
 		}
-		if rec, err = q.FlowUpsert(ctx, def); err != nil {
+		isNew := before == nil
+		def := *declared
+		kept = c.keepMigrated(&def, before)
+		if rec, err = q.FlowUpsert(ctx, &def); err != nil {
 			return err
 		}
 		if rec, now, err = q.FlowLock(ctx, rec.ID); err != nil {
@@ -44,11 +104,15 @@ func (c *Client) register(ctx context.Context, f *Flow) error {
 		if before == nil {
 			before = rec // another process may have been quicker to store it
 		}
-		return c.replan(ctx, q, before, rec, def, now)
+		if err := c.replan(ctx, q, before, rec, &def, now); err != nil {
+			return err
+		}
+		return c.startAtRegistration(ctx, tx, q, rec, isNew)
 	})
 	if err != nil {
 		return err
 	}
+	c.logMigrated(ctx, before, rec, kept)
 	bound := c.bind(rec)
 	c.mu.Lock()
 	c.byID[rec.ID] = bound
@@ -57,6 +121,54 @@ func (c *Client) register(ctx context.Context, f *Flow) error {
 	wasEnabled := c.bind(before).Runtime.Settings().Enabled
 	if !wasEnabled && bound.Runtime.Settings().Enabled && rec.State == FlowActive {
 		return c.wake(ctx, bound)
+	}
+	return nil
+}
+
+// keepMigrated puts the Runtime to which somebody has migrated a flow into its
+// definition, as long as the code declares what it declared then, and reports
+// whether it did. Code that declares another Runtime wins.
+func (c *Client) keepMigrated(def *FlowDefinition, before *FlowRecord) bool {
+	if before == nil || before.MigratedFrom == nil {
+		return false
+	}
+	from, err := parseRuntime(before.MigratedFrom, c.config.Runtimes)
+	if err != nil {
+		return false
+	}
+	was, err := marshalRuntime(from) // in this version's form, as the definition is
+	if err != nil || !sameJSON(was, def.Runtime) {
+		return false
+	}
+	def.Runtime, def.MigratedFrom = before.RuntimeJSON, before.MigratedFrom
+	return true
+}
+
+// logMigrated says what became of a Runtime to which somebody has migrated the flow.
+func (c *Client) logMigrated(ctx context.Context, before, rec *FlowRecord, kept bool) {
+	was, is := c.bind(before).Runtime.Type(), c.bind(rec).Runtime.Type()
+	switch {
+	case kept:
+		c.log.InfoContext(ctx, "dataflow: flow stays on the runtime to which it was migrated; its code still declares the one before", slog.String(logFlow, rec.Name), slog.String("runtime", is))
+	case before.MigratedFrom != nil:
+		c.log.WarnContext(ctx, "dataflow: flow leaves the runtime to which it was migrated, because its code declares another one now", slog.String(logFlow, rec.Name), slog.String("migrated", was), slog.String("runtime", is))
+	}
+}
+
+// startAtRegistration starts the run of a flow that is stored for the first time, if
+// its schedule wants one. Two processes may believe that: the flow is locked, and
+// the run of the first tells the second.
+func (c *Client) startAtRegistration(ctx context.Context, tx Tx, q Queries, rec *FlowRecord, isNew bool) error {
+	f := c.bind(rec)
+	if s := f.Runtime.Settings(); !isNew || !s.Schedule.RunAtRegistration || !s.Enabled || rec.State != FlowActive {
+		return nil
+	}
+	runs, err := q.RunList(ctx, &RunListParams{Flow: rec.Name, Trigger: TriggerRegistration, Limit: 1})
+	if err != nil || len(runs) > 0 {
+		return err
+	}
+	if _, err := f.startBy(ctx, tx, TriggerRegistration, time.Time{}); err != nil {
+		return fmt.Errorf("start the run at registration: %w", err)
 	}
 	return nil
 }
@@ -78,29 +190,32 @@ func lockByName(ctx context.Context, q Queries, name string) (*FlowRecord, error
 // the same, those that are due stay due. If they are others, or if the flow was, or
 // is to be, disabled, what is due is entered into the ledger.
 func (c *Client) replan(ctx context.Context, q Queries, before, rec *FlowRecord, def *FlowDefinition, now time.Time) error {
-	was, err := timing(before.ScheduleJSON)
+	was, wasDisabled, err := timing(before.ScheduleJSON)
 	if err != nil {
 		return err
 	}
-	is, err := timing(def.Schedule)
+	is, disabled, err := timing(def.Schedule)
 	if err != nil {
 		return err
 	}
 	plan := &FlowPlanParams{ID: rec.ID, NextRunAt: rec.NextRunAt, ProbeAt: rec.ProbeAt, Schedule: def.Schedule}
-	enabled := c.bind(rec).Runtime.Settings().Enabled
-	if was != is || enabled != c.bind(before).Runtime.Settings().Enabled {
+	replanned := was != is
+	if replanned || disabled != wasDisabled {
 		if plan.NextRunAt, err = c.settle(ctx, q, before, now); err != nil {
 			return err
 		}
 	}
 	rec.ScheduleJSON = def.Schedule
-	if was != is {
-		p, err := planOf(rec)
-		if err != nil {
-			return err
-		}
+	p, err := planOf(rec)
+	if err != nil {
+		return err
+	}
+	if replanned {
 		plan.NextRunAt, plan.ScheduleAt = p.next(now), &now
 		rec.ScheduleAt = now
+	}
+	if rec.TrippedAt != nil {
+		plan.ProbeAt = p.reprobe(rec.ProbeAt, now)
 	}
 	rec.NextRunAt = plan.NextRunAt
 	return q.FlowPlan(ctx, plan)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -142,8 +143,11 @@ func (f *Flow) insertRun(ctx context.Context, tx Tx, s RuntimeSettings, at time.
 	if opts, ok := ctx.Value(triggerKey{}).(*TriggerOptions); ok {
 		p.Actor, p.Reason = opts.Actor, opts.Reason
 	}
-	if trigger, ok := ctx.Value(startKey{}).(Trigger); ok {
-		p.Trigger, p.UniqueKey = trigger, string(trigger)+":"+p.UniqueKey
+	if why, ok := ctx.Value(startKey{}).(startReason); ok {
+		if at.IsZero() {
+			p.UniqueKey = why.key
+		}
+		p.Trigger, p.UniqueKey = why.trigger, string(why.trigger)+":"+p.UniqueKey
 	}
 	run, err := q.RunInsert(ctx, p)
 	if errors.Is(err, ErrNotFound) {
@@ -153,10 +157,15 @@ func (f *Flow) insertRun(ctx context.Context, tx Tx, s RuntimeSettings, at time.
 		return run, err
 	}
 	opts := *job
-	if !at.IsZero() {
+	if !at.IsZero() && p.Trigger != TriggerSchedule { // a tick is due by the database's clock, if not by this process's
 		opts.ScheduledAt = run.RunAfter
 	}
-	return run, f.client.insertJob(ctx, tx, run, opts)
+	if err := f.client.insertJob(ctx, tx, run, opts); err != nil {
+		return nil, err
+	}
+	f.client.log.InfoContext(ctx, "dataflow: job enqueued", slog.String(logFlow, f.Name), slog.Int64(logRun, run.ID), slog.Int64(logJob, run.RiverJobID),
+		slog.String("queue", run.Queue), slog.Time("run_after", run.RunAfter))
+	return run, nil
 }
 
 // whyNoRun explains why a run could not be added.

@@ -94,25 +94,53 @@ func (c *Client) look(ctx context.Context) (*TickReport, error) {
 		return nil, err
 	}
 	r.Fired, r.Skipped = one.runs, one.skipped
-	if r.Due, err = c.due(ctx); err != nil {
+	if r.Due, err = c.due(ctx, maxPage); err != nil {
 		return nil, err
 	}
 	r.worked = make([]*Run, len(r.Due))
 	return r, nil
 }
 
-// workAll works the due runs of a tick, a number of them at a time.
+// workAll works the due runs of a tick, a number of them at a time. Those of one flow
+// are worked in their order, as many at once as it has slots.
 func (c *Client) workAll(ctx context.Context, r *TickReport) {
-	slots := make(chan struct{}, c.config.MaxWorkers)
-	var wg sync.WaitGroup
+	byFlow := make(map[int64][]int)
+	var flows []int64 // in the order of their oldest runs
 	for i, run := range r.Due {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			r.worked[i] = c.workDue(ctx, run)
-		})
+		if byFlow[run.FlowID] == nil {
+			flows = append(flows, run.FlowID)
+		}
+		byFlow[run.FlowID] = append(byFlow[run.FlowID], i)
+	}
+	places := make(chan struct{}, c.config.MaxWorkers)
+	var wg sync.WaitGroup
+	for _, id := range flows {
+		queue := make(chan int, len(byFlow[id]))
+		for _, i := range byFlow[id] {
+			queue <- i
+		}
+		close(queue)
+		for range min(c.slots(id), len(queue)) {
+			places <- struct{}{}
+			wg.Go(func() {
+				defer func() { <-places }()
+				for i := range queue {
+					r.worked[i] = c.workDue(ctx, r.Due[i])
+				}
+			})
+		}
 	}
 	wg.Wait()
+}
+
+// slots is how many runs of a flow may be in progress at once.
+func (c *Client) slots(flowID int64) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f := c.byID[flowID]; f != nil {
+		return max(f.Runtime.Settings().Schedule.Overlap.slots(), 1)
+	}
+	return 1
 }
 
 // poll fires ticks and works due runs until Stop, for a started client. It sleeps
@@ -132,16 +160,26 @@ func (c *Client) poll(ctx context.Context) {
 	}
 	rescue := func(ctx context.Context) error { _, err := c.rescue(ctx); return err }
 	failed := 0
+	var freed <-chan struct{} // nil: no run waits for a place
 	fire := func(ctx context.Context) error {
 		one, err := c.fireDue(ctx)
 		failed = one.failed
 		return err
 	}
+	takeUp := func(ctx context.Context) error {
+		left, err := c.takeUp(ctx)
+		if freed = nil; left {
+			freed = c.freed
+		}
+		return err
+	}
+	again := time.NewTicker(c.config.Lease)
+	defer again.Stop()
 	do("saying that this process is alive", c.sayAlive)
 	do("looking for abandoned runs", rescue)
 	for {
 		do("looking for due ticks", fire)
-		do("looking for due runs", c.takeUp)
+		do("looking for due runs", takeUp)
 		next.Reset(c.untilNext(ctx, failed > 0))
 		select {
 		case <-c.stopping:
@@ -152,6 +190,11 @@ func (c *Client) poll(ctx context.Context) {
 			do("looking for abandoned runs", rescue)
 		case <-alive.C:
 			do("saying that this process is alive", c.sayAlive)
+		case <-freed:
+		case <-c.worked: // another run of that flow may wait
+		case <-again.C:
+			do("registering flows", c.registerAgain)
+			do("looking for migrated flows", c.followMigrations)
 		case <-next.C:
 		}
 	}
@@ -175,27 +218,37 @@ func (c *Client) untilNext(ctx context.Context, failed bool) time.Duration {
 }
 
 // takeUp starts working due runs, as far as there is room, and does not wait
-// for them.
-func (c *Client) takeUp(ctx context.Context) error {
-	due, err := c.due(ctx)
+// for them. It reports whether it has left any for lack of room.
+func (c *Client) takeUp(ctx context.Context) (left bool, err error) {
+	due, err := c.due(ctx, maxPage)
 	if err != nil {
-		return err
+		return false, err
 	}
+	tried := make(map[int64]int)
 	for _, run := range due {
+		// Those of the flow that are behind it must wait. If all were tried at once,
+		// any could be the first.
+		if tried[run.FlowID]++; tried[run.FlowID] > c.slots(run.FlowID) {
+			continue
+		}
 		if !c.reserve(run.ID) {
+			left = true
 			continue
 		}
 		if err := c.enter(); err != nil {
 			c.unreserve(run.ID)
-			return nil //nolint:nilerr // the client is stopping
+			return false, nil //nolint:nilerr // the client is stopping
 		}
 		go func() {
 			defer c.leave()
-			defer c.unreserve(run.ID)
-			c.workDue(ctx, run)
+			worked := c.workDue(ctx, run)
+			c.unreserve(run.ID)
+			if worked != nil {
+				poke(c.worked)
+			}
 		}()
 	}
-	return nil
+	return left, nil
 }
 
 // reserve takes one of the loop's places for a run, unless it has one already.
@@ -211,17 +264,25 @@ func (c *Client) reserve(id int64) bool {
 
 func (c *Client) unreserve(id int64) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	delete(c.inFlight, id)
+	c.mu.Unlock()
+	poke(c.freed)
+}
+
+func poke(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default: // the loop will look in any case
+	}
 }
 
 // due lists the due runs of the flows whose code this process has.
-func (c *Client) due(ctx context.Context) ([]*Run, error) {
+func (c *Client) due(ctx context.Context, limit int) ([]*Run, error) {
 	flows := c.enabledFlows()
 	if len(flows) == 0 {
 		return nil, nil
 	}
-	return c.store.RunDue(ctx, flows, defaultPage)
+	return c.store.RunDue(ctx, flows, limit)
 }
 
 // enabledFlows lists the flows whose code this process has, and whose runs are to

@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
 )
 
 // The defaults of a [Config].
@@ -44,6 +46,10 @@ type Config struct {
 	// Logger gets the client's and River's log lines. Nil: [slog.Default].
 	Logger *slog.Logger
 
+	// RuntimeAdapter is the Runtime of the Flows that name none: "heartbeat", or
+	// "job_queue". Empty: "heartbeat".
+	RuntimeAdapter string
+
 	// Runtimes reads back the user's own types of [Runtime], by their Type.
 	Runtimes map[string]RuntimeDecoder
 
@@ -75,12 +81,17 @@ type Config struct {
 	Slice time.Duration
 
 	// MaxRescues is how many workers a run may kill without getting to a
-	// checkpoint. After that it fails. 0: 5.
+	// checkpoint, or in all if its source has no cursor. After that it fails. 0: 5.
 	MaxRescues int
 
 	// OnRunFailed is called, if it is set, when a run has failed for good, in the
 	// process that found it so, after that is stored. The error is a *[RunError].
 	OnRunFailed func(ctx context.Context, run *Run, err error)
+
+	// OnJobDiscarded is called, if it is set, when a River job of ours is given up: its
+	// args cannot be read, so that there is no run, or its run has failed for good,
+	// after OnRunFailed. The error says why. The job must not be changed.
+	OnJobDiscarded func(ctx context.Context, job *rivertype.JobRow, err error)
 
 	// Clock replaces the clocks of the database and of this process, in tests.
 	// River keeps its own. Nil: the real ones.
@@ -101,6 +112,11 @@ func (c *Config) withDefaults() Config {
 	}
 	if d.ID == "" {
 		d.ID = newWorkerID()
+	}
+	d.RuntimeAdapter = cmp.Or(d.RuntimeAdapter, Heartbeat{}.Type())
+	d.Flows = slices.Clone(d.Flows)
+	for i, f := range d.Flows {
+		d.Flows[i] = f.adapted(d.RuntimeAdapter)
 	}
 	d.MaxWorkers = cmp.Or(d.MaxWorkers, DefaultMaxWorkers)
 	d.PollInterval = cmp.Or(d.PollInterval, DefaultPollInterval)
@@ -134,6 +150,9 @@ func (c *Config) validate() error {
 	}
 	if c.MaxRescues < 0 {
 		errs = append(errs, &ConfigError{Field: "MaxRescues", Reason: fmt.Sprintf("%d is negative: use 1 or more, or 0 for %d", c.MaxRescues, DefaultMaxRescues)})
+	}
+	if adapterRuntime(c.RuntimeAdapter) == nil {
+		errs = append(errs, &ConfigError{Field: "RuntimeAdapter", Reason: fmt.Sprintf("%q is not supported: supported are %q, the default, and %q", clip(c.RuntimeAdapter), Heartbeat{}.Type(), JobQueue{}.Type())})
 	}
 	if c.PollInterval < 0 {
 		errs = append(errs, &ConfigError{Field: "PollInterval", Reason: fmt.Sprintf("%s is negative: use a positive duration, or 0 for %s", c.PollInterval, DefaultPollInterval)})

@@ -22,6 +22,8 @@ type Client struct {
 	events subscriptions
 
 	stopping chan struct{} // closed when Stop begins
+	freed    chan struct{} // holds a signal when the loop has a place again
+	worked   chan struct{} // holds a signal when a run that the loop has worked has ended
 	working  sync.WaitGroup
 
 	mu       sync.Mutex // guards what follows
@@ -35,6 +37,10 @@ type Client struct {
 	attempts map[int64]*attempt // what this process works, by run
 	renewing bool               // a loop renews the leases of the attempts
 	suspect  int64              // the run that is isolated, 0: none
+	// unregistered holds why flows could not be registered, by name.
+	unregistered map[string]error
+	riverQueues  map[string]river.QueueConfig // that river works
+	workerAdded  bool                         // our worker is in Config.River.Workers
 }
 
 // NewClient returns a client on a database. It checks the whole Config and
@@ -51,14 +57,17 @@ func NewClient(driver Driver, config *Config) (*Client, error) {
 		return nil, public(err)
 	}
 	c := &Client{
-		config:   conf,
-		store:    store,
-		log:      conf.Logger,
-		flows:    make(map[string]*Flow, len(conf.Flows)),
-		byID:     make(map[int64]*Flow),
-		inFlight: make(map[int64]bool),
-		attempts: make(map[int64]*attempt),
-		stopping: make(chan struct{}),
+		config:       conf,
+		store:        store,
+		log:          conf.Logger,
+		flows:        make(map[string]*Flow, len(conf.Flows)),
+		byID:         make(map[int64]*Flow),
+		inFlight:     make(map[int64]bool),
+		attempts:     make(map[int64]*attempt),
+		stopping:     make(chan struct{}),
+		freed:        make(chan struct{}, 1),
+		worked:       make(chan struct{}, 1),
+		unregistered: make(map[string]error),
 	}
 	for _, f := range conf.Flows {
 		c.flows[f.Name] = f
@@ -94,16 +103,18 @@ func (c *Client) bind(rec *FlowRecord) *Flow {
 }
 
 // Start checks that the database has been migrated, registers the flows, and
-// works runs until Stop. ctx bounds the starting alone. A client starts once.
+// works runs until Stop. ctx bounds the starting alone. A client starts once. Flows
+// that cannot be registered do not keep it from starting: it logs them, works the
+// others, and tries again now and then; see [Client.RegistrationErrors].
 func (c *Client) Start(ctx context.Context) error {
 	if err := c.store.CheckSchema(ctx); err != nil {
 		return public(err)
 	}
-	if err := c.Register(ctx); err != nil {
+	if err := c.registerAtStart(ctx); err != nil {
 		return err
 	}
 	workCtx, kill := context.WithCancel(context.WithoutCancel(ctx))
-	rc, err := c.begin(kill)
+	rc, queues, err := c.begin(kill)
 	if err != nil {
 		kill()
 		return public(fmt.Errorf("start: %w", err))
@@ -111,7 +122,11 @@ func (c *Client) Start(ctx context.Context) error {
 	// Without the lock: River's client asks the database, which on SQLite is for
 	// one at a time, and its jobs ask this client.
 	if rc != nil {
-		if err := rc.Start(context.WithoutCancel(ctx)); err != nil {
+		err := c.addQueues(rc, queues)
+		if err == nil {
+			err = rc.Start(context.WithoutCancel(ctx))
+		}
+		if err != nil {
 			c.mu.Lock()
 			c.started = false
 			c.mu.Unlock()
@@ -131,25 +146,22 @@ func (c *Client) Start(ctx context.Context) error {
 }
 
 // begin makes the client a started one, and returns the River client that is to
-// be started too, nil if there is none.
-func (c *Client) begin(kill context.CancelFunc) (River, error) {
+// be started too, nil if there is none, and the queues that it lacks.
+func (c *Client) begin(kill context.CancelFunc) (River, map[string]river.QueueConfig, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stopped {
-		return nil, fmt.Errorf("%w: make a new one", ErrStopped)
+		return nil, nil, fmt.Errorf("%w: make a new one", ErrStopped)
 	}
 	if c.started {
-		return nil, errors.New("the client is started already")
+		return nil, nil, errors.New("the client is started already")
 	}
-	rc, err := c.riverLocked()
+	rc, queues, err := c.startable()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	c.started, c.kill = true, kill
-	if c.joined || !c.worksQueues() {
-		return nil, nil //nolint:nilnil // there is none to be started
-	}
-	return rc, nil
+	return rc, queues, nil
 }
 
 // AddWorker adds the worker of our jobs to the bundle of a River client that the

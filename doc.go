@@ -42,6 +42,14 @@
 // [Client.Trigger] does the same by the flow's name, and [Client.TriggerTx] in
 // the caller's own transaction.
 //
+// # Schedules
+//
+// A Runtime with an Interval, or a [Schedule] with a Cron, runs its flow by itself
+// as long as any started client has the flow's code. A tick that comes while the
+// flow is busy goes by the [Overlap] policy, one that nobody was there to see by
+// [CatchUp]. Every tick becomes a run, or is among [Client.SkippedTicks] with the
+// reason; [Client.Why] says why a flow is not running now.
+//
 // # How a run goes
 //
 // A run is pending, then in progress, then a success, failed or cancelled; see

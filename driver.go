@@ -61,6 +61,12 @@ type Store interface {
 	// MigrateDown takes our tables, not River's, down to a version; 0 removes
 	// them.
 	MigrateDown(ctx context.Context, version int) error
+	// Savepoint runs fn in a transaction, and undoes what it has done there if it
+	// returns an error, which it returns.
+	Savepoint(ctx context.Context, tx Tx, fn func() error) error
+	// Migrations returns our migrations and which of them have been applied, and the
+	// versions of River's tables. It changes nothing.
+	Migrations(ctx context.Context) (*MigrationStatus, error)
 	// Classify tells what kind of failure of the database an error is.
 	Classify(err error) Fault
 	// CheckSchema returns an error that says what to do unless the tables are
@@ -83,6 +89,8 @@ type Queries interface {
 	// FlowSetState makes a flow active or inactive, whatever it was. An active one is
 	// not tripped any more, and has not failed.
 	FlowSetState(ctx context.Context, p *FlowStateParams) (*FlowRecord, error)
+	// FlowSetRuntime replaces the Runtime of a flow by an operator's.
+	FlowSetRuntime(ctx context.Context, p *FlowRuntimeParams) (*FlowRecord, error)
 	// FlowLock locks a flow and returns it with the time, which is not before anything
 	// that was done to the flow. It must be called in a transaction.
 	FlowLock(ctx context.Context, id int64) (*FlowRecord, time.Time, error)
@@ -102,6 +110,15 @@ type Queries interface {
 	// TickList returns the ledger's entries, newest first.
 	TickList(ctx context.Context, p *TickListParams) ([]*SkippedTicks, error)
 
+	// DeadLetterInsert adds bad records. It must be called in the transaction of the
+	// checkpoint behind them.
+	DeadLetterInsert(ctx context.Context, letters []*DeadLetterRecord) error
+	// DeadLetterList lists them, newest first.
+	DeadLetterList(ctx context.Context, p *DeadLetterListParams) ([]*DeadLetterRecord, error)
+	// DeadLetterReplayed notes that one has been replayed, and reports false if it was
+	// before.
+	DeadLetterReplayed(ctx context.Context, id int64) (bool, error)
+
 	// ProcessSeen notes that a process is alive for so long, and what it works. New
 	// removes those that have been dead for a day.
 	ProcessSeen(ctx context.Context, p *Process, ttl time.Duration) error
@@ -119,16 +136,18 @@ type Queries interface {
 	// RunByJob returns the newest run that a River job was to work.
 	RunByJob(ctx context.Context, jobID int64) (*Run, error)
 	RunList(ctx context.Context, p *RunListParams) ([]*Run, error)
+	// RunLive returns the runs of a flow that are pending or in progress, oldest
+	// first.
+	RunLive(ctx context.Context, flowID int64) ([]*Run, error)
 	// RunDue returns the pending runs that are due and have no River job,
 	// oldest first, of the given flows, unless as many of the flow are in progress
 	// as it has slots.
 	RunDue(ctx context.Context, flows []FlowSlots, limit int) ([]*Run, error)
 	// RunActivity counts the runs of a flow that are in progress or wait.
 	RunActivity(ctx context.Context, flowID int64) (*Activity, error)
-	// RunActive returns the runs of flows that RunActivity counts, newest first.
-	RunActive(ctx context.Context, flowIDs []int64) ([]*Run, error)
 	// RunClaim makes a pending run that is due in_progress, if its flow is
-	// active and has a free slot, and moves the sequence number of the slot's
+	// active and has a free slot, and, of a flow with one slot, no run of an earlier
+	// tick waits in the same queue that has not begun, and moves the sequence number of the slot's
 	// checkpoint. It returns nil when the run cannot be claimed. It must be called
 	// in a transaction.
 	RunClaim(ctx context.Context, p *RunClaimParams) (*Claim, error)
@@ -157,9 +176,19 @@ type Queries interface {
 	// there is none, or none that no other transaction has locked. It must be
 	// called in a transaction.
 	RunStranded(ctx context.Context, flowIDs []int64, idle time.Duration) (*Run, error)
-	// RunCancel ends a pending run, and asks for the end of one in progress. A
-	// finished run is returned as it is.
+	// RunCancel ends a pending run, and asks for the end of one in progress, unless
+	// only a pending one is meant. A finished run is returned as it is.
 	RunCancel(ctx context.Context, p *RunCancelParams) (*Run, error)
+
+	// RunPrune removes the runs of a state that ended so long ago, oldest first, but
+	// neither the last success of a flow nor a run that has younger dead letters. Like
+	// the two below, it removes Limit rows at most and returns how many; with DryRun,
+	// it removes none, and returns how many there are without a limit.
+	RunPrune(ctx context.Context, p *PruneParams) (int64, error)
+	// TickPrune removes entries of the ledger whose last tick was so long ago.
+	TickPrune(ctx context.Context, p *PruneParams) (int64, error)
+	// DeadLetterPrune removes dead letters that are so old.
+	DeadLetterPrune(ctx context.Context, p *PruneParams) (int64, error)
 }
 
 // River is what a [Client] needs of River's client. See [WrapRiver].
@@ -176,6 +205,8 @@ type River interface {
 	// QueuePaused reports whether a queue is paused. One that River has never seen is
 	// not.
 	QueuePaused(ctx context.Context, queue string) (bool, error)
+	// QueueAdd has a client that works queues work another one.
+	QueueAdd(name string, config river.QueueConfig) error
 	// Unwrap returns the *river.Client of the database's own type.
 	Unwrap() any
 }
@@ -190,8 +221,10 @@ type FlowDefinition struct {
 	CodeVersion string
 	Hash        string
 	Schedule    json.RawMessage
-	PauseAfter  int           // failures in a row, 0: never
-	ProbeAfter  time.Duration // 0: never
+	// MigratedFrom is nil unless Runtime is an operator's.
+	MigratedFrom json.RawMessage
+	PauseAfter   int           // failures in a row, 0: never
+	ProbeAfter   time.Duration // 0: never
 }
 
 // FlowPlanParams are the parameters of FlowPlan.
@@ -214,7 +247,8 @@ type FlowSlots struct {
 type Activity struct {
 	InProgress int
 	Waiting    int
-	// WaitingTicks are those of Waiting that a schedule has started.
+	// WaitingTicks are those of Waiting that a schedule has started, and that have not
+	// begun.
 	WaitingTicks int
 }
 
@@ -233,6 +267,26 @@ type FlowStateParams struct {
 	State  FlowState
 	Actor  string
 	Reason string
+}
+
+// FlowRuntimeParams are the parameters of FlowSetRuntime.
+type FlowRuntimeParams struct {
+	ID      int64
+	Runtime json.RawMessage
+	// MigratedFrom is the Runtime that the flow's code declares, nil if that is
+	// Runtime.
+	MigratedFrom json.RawMessage
+}
+
+// PruneParams are the parameters of RunPrune, TickPrune and DeadLetterPrune.
+type PruneParams struct {
+	State RunState // of runs
+	Age   time.Duration
+	// DeadLetterAge is from which age on dead letters go too, with their runs. -1: none
+	// does.
+	DeadLetterAge time.Duration
+	Limit         int
+	DryRun        bool
 }
 
 // RunInsertParams are the parameters of RunInsert.
@@ -273,7 +327,12 @@ const (
 	// FaultUnavailable: the database cannot be reached, or cannot work now.
 	// Whether a commit went through is not known.
 	FaultUnavailable
+	// FaultData: it does not take the data that it was given. Other data may do.
+	FaultData
 )
+
+// Passes reports whether what failed may be tried again as it is.
+func (f Fault) Passes() bool { return f == FaultConflict || f == FaultUnavailable }
 
 // LeaseRef names a claim.
 type LeaseRef struct {
@@ -295,6 +354,8 @@ type RunCancelParams struct {
 	RunID  int64
 	Actor  string
 	Reason string
+	// PendingOnly leaves a run that is in progress as it is.
+	PendingOnly bool
 }
 
 // Claim is the right to work a run.

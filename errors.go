@@ -39,6 +39,14 @@ var (
 	// this program reads. See Config.Runtimes.
 	ErrUnknownType = errors.New("unknown type")
 
+	// ErrGlobalID is returned by [ParseGlobalID] and [Client.Locate] for a text that
+	// is no global id, and by Locate for one of another application or model.
+	ErrGlobalID = errors.New("not a global id")
+
+	// ErrRunState is returned by [Client.Retry] for a run that has neither failed nor
+	// was cancelled.
+	ErrRunState = errors.New("run is in another state")
+
 	// ErrTxMismatch is returned by calls that take a [Tx] of another kind of
 	// database than the client's.
 	ErrTxMismatch = errors.New("transaction of another database")
@@ -77,6 +85,9 @@ type RecordError struct {
 	Key string
 	// Raw is the record as it was read, as far as it is known. It may be nil.
 	Raw json.RawMessage
+	// Read is how many records the run has read, those of the record's batch
+	// included. The engine sets it.
+	Read int64
 	// Err is the cause.
 	Err error
 }
@@ -145,8 +156,8 @@ func Permanent(err error) error {
 // Transient marks an error that should pass by itself: of a server that cannot be
 // reached, say. The attempt goes on from the last checkpoint, after a short
 // while, and again, for up to a minute without progress; only then it has
-// failed. What the client's own database says of itself needs no mark. A nil
-// error stays nil.
+// failed. What the client's own database says of itself needs no mark. One that
+// is marked by [RetryAfter] too waits as that says. A nil error stays nil.
 func Transient(err error) error {
 	if err == nil {
 		return nil
@@ -164,23 +175,26 @@ func RetryAfter(err error, d time.Duration) error {
 	return &signal{err: err, after: max(d, time.Nanosecond)}
 }
 
-// IsPermanent reports whether err was marked by [Permanent].
-func IsPermanent(err error) bool {
-	var s *signal
-	return errors.As(err, &s) && s.permanent
-}
+// IsPermanent reports whether err, or any error that it wraps, was marked by
+// [Permanent].
+func IsPermanent(err error) bool { return marks(err).permanent }
 
-// isTransient reports whether err was marked by [Transient].
-func isTransient(err error) bool {
-	var s *signal
-	return errors.As(err, &s) && s.transient
-}
-
-// retryDelay returns the delay that a stage has asked for, if any.
-func retryDelay(err error) (time.Duration, bool) {
-	var s *signal
-	if errors.As(err, &s) && s.after > 0 {
-		return s.after, true
+// marks adds up what err and all that it wraps were marked with. Of two delays,
+// the longer counts.
+func marks(err error) (m signal) {
+	if s, ok := err.(*signal); ok { //nolint:errorlint // each error on the way is looked at
+		m = *s
 	}
-	return 0, false
+	var inner []error
+	switch w := err.(type) { //nolint:errorlint // as above
+	case interface{ Unwrap() error }:
+		inner = []error{w.Unwrap()}
+	case interface{ Unwrap() []error }:
+		inner = w.Unwrap()
+	}
+	for _, err := range inner {
+		i := marks(err)
+		m.permanent, m.transient, m.after = m.permanent || i.permanent, m.transient || i.transient, max(m.after, i.after)
+	}
+	return m
 }

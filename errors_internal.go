@@ -29,6 +29,14 @@ func public(err error) error {
 	return &publicError{err: err}
 }
 
+// private takes the library's name away again, from an error that goes into another.
+func private(err error) error {
+	if p, ok := err.(*publicError); ok { //nolint:errorlint // the outermost alone
+		return p.err
+	}
+	return err
+}
+
 // guard turns a panic of fn into an error with its stack.
 func guard(fn func() error) (err error) {
 	defer func() {

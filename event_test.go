@@ -2,6 +2,7 @@ package dataflow_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -104,4 +105,12 @@ func TestRunState(t *testing.T) {
 			require.Equal(t, s.Finished(), len(s.Next()) == 0, s)
 		}
 	}
+}
+
+func TestRun_Duration(t *testing.T) {
+	t.Parallel()
+	start, end := someTime, someTime.Add(90*time.Second)
+	require.Equal(t, 90*time.Second, (&dataflow.Run{StartedAt: &start, EndedAt: &end}).Duration())
+	require.Zero(t, (&dataflow.Run{StartedAt: &start}).Duration())
+	require.Zero(t, (&dataflow.Run{}).Duration())
 }

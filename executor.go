@@ -221,14 +221,15 @@ func (e *FlowExecutor) notClaimed(ctx context.Context, flow *Flow, runID int64) 
 	case rec.State != FlowActive:
 		return fail(run, inactiveError(rec))
 	}
-	busy, err := e.client.store.RunList(ctx, &RunListParams{Flow: flow.Name, States: []RunState{RunInProgress}, Limit: 1})
+	slots := flow.Runtime.Settings().Schedule.Overlap.slots()
+	busy, err := e.client.store.RunList(ctx, &RunListParams{Flow: flow.Name, States: []RunState{RunInProgress}, Limit: slots})
 	switch {
 	case err != nil:
 		return fail(run, err)
-	case len(busy) >= flow.Runtime.Settings().Schedule.Overlap.slots():
+	case len(busy) >= slots:
 		return fail(run, fmt.Errorf("%w: run %d is in progress on worker %s", ErrAlreadyRunning, busy[0].ID, busy[0].Worker))
 	case !run.RunAfter.After(e.client.now()):
-		return fail(run, fmt.Errorf("%w: another run of the flow was in progress a moment ago", ErrAlreadyRunning))
+		return fail(run, fmt.Errorf("%w: another run of the flow was in progress a moment ago, or that of an earlier tick goes first", ErrAlreadyRunning))
 	default:
 		return fail(run, fmt.Errorf("%w until %s", ErrNotDue, run.RunAfter.Format(time.RFC3339Nano)))
 	}

@@ -72,26 +72,31 @@ func (a *attempt) from() json.RawMessage {
 	return a.stored
 }
 
+// writeFunc writes a batch in a transaction, and corrects what it counts by what
+// became of the rows.
+type writeFunc func(ctx context.Context, tx Tx, q Queries, delta *Counters) error
+
 // commit writes and checkpoints a batch in one transaction. When the slice is
 // over, the run's next job is in that transaction too, and the error is
 // errSliceOver.
-func (a *attempt) commit(ctx context.Context, cursor json.RawMessage, delta Counters, write func(ctx context.Context) error) error {
+func (a *attempt) commit(ctx context.Context, cursor json.RawMessage, delta Counters, write writeFunc) error {
 	p := &RunCheckpointParams{
 		RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.run.LeaseNumber, Slot: a.run.Slot,
-		Seq: a.seq, From: a.from(), Cursor: cursor, Delta: delta, Total: a.total, Lease: a.client.config.Lease,
+		Seq: a.seq, From: a.from(), Cursor: cursor, Total: a.total, Lease: a.client.config.Lease,
 	}
 	over := a.sliceOver()
 	var status LeaseStatus
 	var next *Run
 	err := a.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
-		if write != nil {
-			if err := write(ctx); err != nil {
-				return err
-			}
-		}
 		q, err := a.client.store.With(tx)
 		if err != nil {
 			return err
+		}
+		p.Delta = delta
+		if write != nil {
+			if err := write(ctx, tx, q, &p.Delta); err != nil {
+				return err
+			}
 		}
 		if status, err = q.RunCheckpoint(ctx, p); err != nil {
 			return fmt.Errorf("checkpoint: %w", err)
@@ -108,7 +113,7 @@ func (a *attempt) commit(ctx context.Context, cursor json.RawMessage, delta Coun
 		a.leaving.Store(false)
 		return err
 	}
-	a.progress(cursor, delta)
+	a.progress(cursor, p.Delta)
 	switch {
 	case status.CancelRequested:
 		return errCancelled
@@ -125,9 +130,12 @@ func (a *attempt) progress(cursor json.RawMessage, delta Counters) {
 	a.seq++
 	a.stored, a.committed = cursor, true
 	run := *a.run
-	run.Counters, run.Total, run.ToCursor, run.Rescues = run.Counters.Add(delta), a.total, cursor, 0
+	run.Counters, run.Total, run.ToCursor = run.Counters.Add(delta), a.total, cursor
+	if cursor != nil { // else the next claim begins again, and this is no progress
+		run.Rescues = 0
+		a.client.release(run.ID)
+	}
 	a.run = &run
-	a.client.release(run.ID)
 	a.client.publish(EventRunProgress, a.run, nil)
 }
 
@@ -161,7 +169,15 @@ func (a *attempt) persevere(ctx context.Context, work func() error) error {
 	wait := troubleFirst
 	for {
 		a.committed = false
-		err := guard(work)
+		err := guard(func() error {
+			// A batch must not be made before it is known where the last one has got to.
+			if !since.IsZero() {
+				if err := a.reclaim(ctx); err != nil {
+					return err
+				}
+			}
+			return work()
+		})
 		if err == nil || !a.passing(ctx, err) {
 			return err
 		}
@@ -177,20 +193,18 @@ func (a *attempt) persevere(ctx context.Context, work func() error) error {
 			return errors.Join(ErrStopped, context.Cause(ctx), err)
 		}
 		wait = min(2*wait, troubleMost)
-		if rerr := a.reclaim(ctx); rerr != nil && !a.passing(ctx, rerr) {
-			return rerr
-		}
 	}
 }
 
 // passing reports whether an error should pass by itself. A source without a
 // cursor cannot go on in the middle.
 func (a *attempt) passing(ctx context.Context, err error) bool {
-	var bad *RecordError
-	if ctx.Err() != nil || IsPermanent(err) || errors.As(err, &bad) || !a.flow.code.resumable() && a.run.Counters.Read > 0 {
+	m := marks(err)
+	if ctx.Err() != nil || m.permanent || m.after > 0 || !a.flow.code.resumable() && a.run.Counters.Read > 0 {
 		return false
 	}
-	return isTransient(err) || a.client.store.Classify(err) == FaultUnavailable
+	var bad *RecordError
+	return m.transient || !errors.As(err, &bad) && a.client.store.Classify(err) == FaultUnavailable
 }
 
 // pause waits, unless the attempt is to end.
@@ -240,7 +254,7 @@ const (
 )
 
 // commitAgain commits a batch, and again if another transaction was in the way.
-func (a *attempt) commitAgain(ctx context.Context, cursor json.RawMessage, delta Counters, write func(ctx context.Context) error) error {
+func (a *attempt) commitAgain(ctx context.Context, cursor json.RawMessage, delta Counters, write writeFunc) error {
 	for try := 0; ; try++ {
 		err := a.commit(ctx, cursor, delta, write)
 		if err == nil || try == conflictTries || a.client.store.Classify(err) != FaultConflict {

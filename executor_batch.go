@@ -67,7 +67,10 @@ func (p *typedPipeline[T, C, Out]) work(ctx context.Context, a *attempt) error {
 }
 
 func (p *typedPipeline[T, C, Out]) loop(ctx context.Context, a *attempt, ahead *batch.Ahead[*readBatch[T, C]], reader *batchReader[T, C]) error {
-	w := &batchWriter[T, C, Out]{typedPipeline: p, attempt: a, cursor: a.stored}
+	w := &batchWriter[T, C, Out]{typedPipeline: p, attempt: a}
+	if p.resumable() {
+		w.cursor = a.stored
+	}
 	// Waiting for the source ends when the client stops; writing does not.
 	waiting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -135,11 +138,15 @@ type batchWriter[T, C, Out any] struct {
 	out    Results[Out]
 	cursor json.RawMessage // of the last checkpoint
 	number int             // of the batch in this attempt
+	// letters are the batch's bad records that are to be kept.
+	letters []*DeadLetterRecord
+	results []RowResult // of the batch's rows
 }
 
 func (w *batchWriter[T, C, Out]) work(ctx context.Context, b *readBatch[T, C]) error {
 	w.number++
 	w.out.reset()
+	w.letters = nil
 	if len(b.rows) > 0 {
 		if err := w.transform.Apply(ctx, b.rows, &w.out); err != nil {
 			return fmt.Errorf("transform records %s to %s: %w", b.key(0), b.key(len(b.rows)-1), err)
@@ -183,31 +190,52 @@ func (w *batchWriter[T, C, Out]) write(ctx context.Context, b *readBatch[T, C], 
 		return w.writeFenced(ctx, cursor, delta, failed)
 	}
 	if len(rows) == 0 {
-		return w.commitAgain(ctx, cursor, delta, nil)
+		return w.commitAgain(ctx, cursor, delta, w.insertLetters)
 	}
 	if w.target.txSink != nil {
-		return w.commitAgain(ctx, cursor, delta, func(ctx context.Context) error {
-			if err := guard(func() error { return w.target.txSink.WriteTx(ctx, rows) }); err != nil {
+		err := w.commitAgain(ctx, cursor, delta, func(ctx context.Context, tx Tx, q Queries, delta *Counters) error {
+			if err := guard(func() error { return w.writeTx(ctx, 0, len(rows), delta) }); err != nil {
 				return failed(err)
 			}
-			return nil
+			return w.insertLetters(ctx, tx, q, delta)
 		})
+		if err == nil || !w.divisible(err) {
+			return err
+		}
+		return w.writeDivided(ctx, b, cursor, delta)
 	}
-	sb := SinkBatch[Out]{ID: w.batchID(), Rows: rows, Keys: outputKeys(b, w.out.origin)}
+	sb := SinkBatch[Out]{ID: w.batchID(cursor), Rows: rows, Keys: outputKeys(b, w.out.origin)}
 	if err := w.target.sink.Write(ctx, sb); err != nil {
 		return failed(err)
 	}
-	return w.commitAgain(ctx, cursor, delta, nil)
+	return w.commitAgain(ctx, cursor, delta, w.insertLetters)
 }
 
-// batchID names the batch by where it begins, which a retry has in common with
-// the attempt before it.
-func (w *batchWriter[T, C, Out]) batchID() string {
+// writeTx writes the outputs from one up to another in the checkpoint's transaction.
+func (w *batchWriter[T, C, Out]) writeTx(ctx context.Context, from, to int, delta *Counters) error {
+	rows := w.out.rows[from:to]
+	sink, tells := w.target.txSink.(ResultSink[Out])
+	if !tells {
+		return w.target.txSink.WriteTx(ctx, rows)
+	}
+	w.results = append(w.results[:0], make([]RowResult, len(rows))...)
+	if err := sink.WriteResultTx(ctx, rows, w.results); err != nil {
+		return err
+	}
+	settleResults(delta, w.out.origin[from:to], w.results)
+	return nil
+}
+
+// batchID names the batch by where it begins and ends, and how much is in it,
+// which a retry has in common with the attempt before it. The beginning alone
+// would not do: what is read again from there may have grown, and must not be
+// taken for what was written before.
+func (w *batchWriter[T, C, Out]) batchID(to json.RawMessage) string {
 	from := string(w.cursor)
 	if !w.resumable() {
 		from = fmt.Sprintf("run %d batch %d", w.run.ID, w.number)
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s:%s", len(w.flow.Name), w.flow.Name, from))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s:%d:%s:%d:%s:%d", len(w.flow.Name), w.flow.Name, len(from), from, len(to), to, len(w.out.rows)))
 	return hex.EncodeToString(sum[:16])
 }
 
@@ -242,7 +270,7 @@ func (w *batchWriter[T, C, Out]) account(ctx context.Context, b *readBatch[T, C]
 		if err == nil {
 			continue
 		}
-		if err := w.judge(ctx, b.transformError(i, err), &delta); err != nil {
+		if err := w.judge(ctx, b.recordError(i, StageTransform, err), &delta); err != nil {
 			return delta, err
 		}
 	}
@@ -256,22 +284,4 @@ func (w *batchWriter[T, C, Out]) account(ctx context.Context, b *readBatch[T, C]
 		return delta, Permanent(fmt.Errorf("the transform's results do not add up: of %d records, it made something of %d and failed %d: it must emit the outputs of one input together", len(b.rows), delta.Written, len(w.out.failed)))
 	}
 	return delta, nil
-}
-
-// judge asks the policy about one bad record.
-func (w *batchWriter[T, C, Out]) judge(ctx context.Context, e *RecordError, delta *Counters) error {
-	if IsPermanent(e.Err) {
-		return e
-	}
-	policy := w.flow.opts.OnBadRecord
-	if policy == nil {
-		policy = FailFast
-	}
-	soFar := w.run.Counters.Dropped + delta.Dropped + 1
-	if policy(e, soFar) != Drop {
-		return e
-	}
-	delta.Dropped++
-	w.log.WarnContext(ctx, "dataflow: record dropped", slog.String(logStage, string(e.Stage)), slog.String(logKey, e.Key), slog.String(logError, e.Err.Error()))
-	return nil
 }

@@ -40,6 +40,7 @@ func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Ru
 		kind = EventRunCancelled
 	}
 	a.report(ctx, run, kind, cause)
+	e.client.wakeNext(context.WithoutCancel(ctx), a)
 	switch kind {
 	case EventRunSucceeded:
 		return run, nil
@@ -66,14 +67,19 @@ func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Ru
 func (e *FlowExecutor) endSurely(ctx context.Context, p *RunEndParams) (*Run, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
 	defer cancel()
+	lost := false
 	for {
 		run, err := e.end(ctx, p)
+		if errors.Is(err, ErrFenced) && lost {
+			run, err = e.ended(ctx, p)
+		}
 		if errors.Is(err, ErrFenced) {
 			return nil, nil //nolint:nilnil // no longer the claim's
 		}
-		if err == nil || e.client.store.Classify(err) == FaultOther {
+		if err == nil || !e.client.store.Classify(err).Passes() {
 			return run, err
 		}
+		lost = true
 		t := time.NewTimer(troubleFirst)
 		select {
 		case <-t.C:
@@ -82,6 +88,16 @@ func (e *FlowExecutor) endSurely(ctx context.Context, p *RunEndParams) (*Run, er
 			return nil, err
 		}
 	}
+}
+
+// ended returns the run as it was ended by a commit whose answer was lost, or
+// ErrFenced: then it was somebody else.
+func (e *FlowExecutor) ended(ctx context.Context, p *RunEndParams) (*Run, error) {
+	run, err := e.client.store.RunByID(ctx, p.RunID)
+	if err == nil && (run.LeaseNumber != p.LeaseNumber || run.State != p.State) {
+		err = ErrFenced
+	}
+	return run, err
 }
 
 // end writes the outcome. A run that goes back to waiting and that no River job
@@ -112,7 +128,10 @@ func (e *FlowExecutor) end(ctx context.Context, p *RunEndParams) (*Run, error) {
 		if run.State != RunPending || !e.needsJob(run, p) {
 			return nil
 		}
-		opts := river.InsertOpts{Queue: run.Queue, ScheduledAt: run.RunAfter}
+		opts := river.InsertOpts{Queue: run.Queue}
+		if p.Delay > 0 { // else it is due by the database's clock, if not by this process's
+			opts.ScheduledAt = run.RunAfter
+		}
 		if e.job != nil {
 			opts.Priority = e.job.Priority
 		}
@@ -163,8 +182,8 @@ func (a *attempt) verdict(ctx context.Context, cause error) (*RunEndParams, Even
 		return p, EventRunFailed
 	}
 	p.State, p.Delay = RunPending, a.flow.backoff(a.run.Attempt)
-	if d, ok := retryDelay(cause); ok {
-		p.Delay = d
+	if after := marks(cause).after; after > 0 {
+		p.Delay = after
 	}
 	return p, EventRunRetrying
 }

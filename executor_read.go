@@ -42,9 +42,9 @@ func (b *readBatch[T, C]) key(i int) string {
 	}
 }
 
-// transformError is the error of row i in a transform.
-func (b *readBatch[T, C]) transformError(i int, err error) *RecordError {
-	e := &RecordError{Stage: StageTransform, Key: b.key(i), Err: err}
+// recordError is the error of row i in a stage.
+func (b *readBatch[T, C]) recordError(i int, stage Stage, err error) *RecordError {
+	e := &RecordError{Stage: stage, Key: b.key(i), Err: err}
 	if raw, merr := json.Marshal(b.rows[i]); merr == nil {
 		e.Raw = raw
 	}

@@ -18,6 +18,9 @@ type elsewhere struct {
 	fence int64
 	state json.RawMessage
 	rows  []int
+	// before is called with a batch that is not written yet, if it is set; its
+	// error leaves it so.
+	before func(rows []int) error
 	// after is called when a batch is committed; its error is what the writer
 	// sees.
 	after func(rows int) error
@@ -36,6 +39,11 @@ func (s *elsewhere) Claim(_ context.Context, _ string, fence int64) (json.RawMes
 func (s *elsewhere) WriteFenced(_ context.Context, b dataflow.FencedBatch[int]) error {
 	if b.Fence != s.fence {
 		return fmt.Errorf("fence %d is not %d: %w", b.Fence, s.fence, dataflow.ErrFenced)
+	}
+	if s.before != nil {
+		if err := s.before(b.Rows); err != nil {
+			return err
+		}
 	}
 	s.rows, s.state = append(s.rows, b.Rows...), b.State
 	if s.after != nil {

@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"time"
 	"unicode/utf8"
+
+	"github.com/activedataflow/dataflow/internal/schedule"
 )
 
 // MaxNameLength is the greatest length of a flow's name, in bytes.
@@ -43,6 +45,10 @@ type FlowRecord struct {
 	Source      json.RawMessage
 	Sink        json.RawMessage
 	RuntimeJSON json.RawMessage
+	// MigratedFrom is the Runtime that the flow's code declared when somebody migrated
+	// the flow to another, which registering that code again does not undo. Nil: the
+	// Runtime is that of the code. See [Client.MigrateRuntimes].
+	MigratedFrom json.RawMessage
 	// Guarantee says how often a record can arrive in the flow's sink.
 	Guarantee Guarantee
 
@@ -97,12 +103,12 @@ func (s FlowState) Valid() bool { return s == FlowActive || s == FlowInactive }
 // FlowOptions are the optional settings of [NewFlow]. The zero value is ready
 // to use.
 type FlowOptions struct {
-	// Runtime decides when and where the flow's runs are worked. Nil:
-	// [Heartbeat]{}.
+	// Runtime decides when and where the flow's runs are worked. Nil: that of
+	// Config.RuntimeAdapter, which is [Heartbeat]{} unless it is set.
 	Runtime Runtime
 
-	// OnBadRecord decides what becomes of a record that cannot be read or
-	// transformed. Nil: [FailFast].
+	// OnBadRecord decides what becomes of a record that cannot be read, transformed
+	// or, with a target of [ToTx], written. Nil: [FailFast].
 	OnBadRecord Policy
 
 	// MaxAttempts is how often a run is tried before it fails. 0: 5.
@@ -152,6 +158,30 @@ func (f *Flow) Client() *Client { return f.client }
 // Registered reports whether the process has the flow's code.
 func (f *Flow) Registered() bool { return f.code != nil }
 
+// adapted returns a declared flow with a Runtime: that of the adapter, if it names
+// none. A flow is not changed, for other clients may have it too.
+func (f *Flow) adapted(adapter string) *Flow {
+	rt := adapterRuntime(adapter)
+	if f == nil || f.opts.Runtime != nil || f.Runtime != Runtime(Heartbeat{}) || rt == nil {
+		return f
+	}
+	own := *f
+	own.Runtime = rt
+	return &own
+}
+
+// adapterRuntime returns the Runtime of a Config.RuntimeAdapter, nil if there is none.
+func adapterRuntime(adapter string) Runtime {
+	switch adapter {
+	case Heartbeat{}.Type():
+		return Heartbeat{}
+	case JobQueue{}.Type():
+		return JobQueue{}
+	default:
+		return nil
+	}
+}
+
 func (f *Flow) maxAttempts() int { return cmp.Or(f.opts.MaxAttempts, defaultMaxAttempts) }
 
 func (f *Flow) backoff(attempt int) time.Duration {
@@ -198,11 +228,30 @@ func (f *Flow) validateRuntime() error {
 		errs = append(errs, &ConfigError{Field: "Schedule.Overlap", Reason: fmt.Sprintf(
 			"OverlapAllow(%d) would have %d runs move one cursor: use OverlapSkip or another policy, or a source without a cursor", n, n)})
 	}
+	if _, ok := f.Runtime.(TxRuntime); !ok && s.Schedule.RunAtRegistration {
+		errs = append(errs, &ConfigError{Field: "Schedule.RunAtRegistration", Reason: fmt.Sprintf(
+			"the type %T has no ExecuteTx, by which that run is started: add it (see TxRuntime), or leave RunAtRegistration out", f.Runtime)})
+	}
 	if _, ok := f.Runtime.(TxRuntime); !ok && s.scheduled() {
 		errs = append(errs, &ConfigError{Field: "Interval", Reason: fmt.Sprintf(
 			"the type %T has no ExecuteTx, by which ticks start runs: add it (see TxRuntime), or return no Interval and no Cron in its Settings", f.Runtime)})
 	}
+	if len(errs) == 0 && s.scheduled() {
+		errs = append(errs, f.validateStagger(s))
+	}
 	return errors.Join(errs...)
+}
+
+// validateStagger returns an error if the flow's own ticks, which its name shifts, are
+// all behind the End of a schedule that has some.
+func (f *Flow) validateStagger(s RuntimeSettings) error {
+	_, err := s.ticks(f.Name)
+	var ce *ConfigError
+	if !errors.As(err, &ce) || s.Schedule.Stagger == 0 {
+		return err
+	}
+	return &ConfigError{Field: "Schedule.Stagger", Reason: fmt.Sprintf("it shifts the ticks of this flow by %s, and then %s: use less",
+		schedule.Stagger(f.Name, s.Schedule.Stagger), ce.Reason)}
 }
 
 // prefixed puts the flow's name before the field of each error.
@@ -256,7 +305,7 @@ func (f *Flow) definition(codeVersion string) (*FlowDefinition, error) {
 		Name: f.Name, Runtime: runtime, Guarantee: f.Guarantee, CodeVersion: codeVersion,
 		PauseAfter: settings.Schedule.PauseAfter, ProbeAfter: settings.Schedule.probeAfter(),
 	}
-	if d.Schedule, err = json.Marshal(settings.Schedule.json(settings.Interval)); err != nil {
+	if d.Schedule, err = json.Marshal(storedSchedule{settings.Schedule.json(settings.Interval), !settings.Enabled}); err != nil {
 		return nil, fmt.Errorf("describe schedule: %w", err)
 	}
 	if d.Source, err = json.Marshal(source); err != nil {
@@ -270,11 +319,30 @@ func (f *Flow) definition(codeVersion string) (*FlowDefinition, error) {
 	return d, nil
 }
 
+// OverdueAfter is how long after its time a tick, or a run, is overdue.
+const OverdueAfter = time.Hour
+
+// IsActive reports whether nobody has paused the flow.
+func (f *FlowRecord) IsActive() bool { return f.State == FlowActive }
+
+// IsDue reports whether the flow is active and its next tick has come.
+func (f *FlowRecord) IsDue(now time.Time) bool {
+	return f.IsActive() && f.NextRunAt != nil && !f.NextRunAt.After(now)
+}
+
+// IsOverdue reports whether the flow is active and its next tick came an hour ago
+// ([OverdueAfter]) or earlier.
+func (f *FlowRecord) IsOverdue(now time.Time) bool { return f.IsDue(now.Add(-OverdueAfter)) }
+
 // FlowListParams choose and page the flows that [Client.Flows] lists, in the
 // order of their names. The zero value lists the first 100.
 type FlowListParams struct {
 	// State lists only flows in this state. Empty: all.
 	State FlowState
+	// Due lists only flows that are active and whose next tick has come; Overdue only
+	// those for which it came an hour ago ([OverdueAfter]) or earlier.
+	Due     bool
+	Overdue bool
 	// After lists flows behind this name: that of the last flow of the page
 	// before. Empty: from the beginning.
 	After string
@@ -291,6 +359,10 @@ type RunListParams struct {
 	States []RunState
 	// Trigger lists only runs that were started so. Empty: all.
 	Trigger Trigger
+	// Due lists only pending runs whose RunAfter has come; Overdue only those for which
+	// it came an hour ago ([OverdueAfter]) or earlier.
+	Due     bool
+	Overdue bool
 	// Before lists runs older than this id: that of the last run of the page
 	// before. 0: from the newest.
 	Before int64
@@ -317,4 +389,5 @@ type pipeline interface {
 	describe() (source, sink Description)
 	resumable() bool
 	work(ctx context.Context, w *attempt) error
+	replay(ctx context.Context, store Store, l *DeadLetterRecord) error
 }

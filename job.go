@@ -55,12 +55,16 @@ type FlowRef int64
 // UnmarshalJSON reads a number, a string of digits, or a global id.
 func (r *FlowRef) UnmarshalJSON(data []byte) error {
 	text := string(bytes.Trim(data, `"`))
-	if strings.HasPrefix(text, "gid://") {
-		parts := strings.Split(strings.TrimPrefix(text, "gid://"), "/")
-		if len(parts) != 3 || parts[0] == "" || parts[1] != "Flow" {
-			return fmt.Errorf("flow_id %q is not the global id of a flow: use gid://app/Flow/ID", text)
+	if strings.HasPrefix(text, gidScheme) { // of any application, as the Ruby gem wrote it
+		g, err := parseGlobalID(text)
+		if err == nil {
+			err = g.ownFlow()
 		}
-		text = parts[2]
+		if err != nil {
+			return fmt.Errorf("flow_id: %w", err)
+		}
+		*r = FlowRef(g.ID)
+		return nil
 	}
 	id, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || id <= 0 {
@@ -98,10 +102,16 @@ func (j *DataFlowJob) Timeout(job *river.Job[DataFlowArgs]) time.Duration {
 	j.client.mu.Lock()
 	flow := j.client.byID[int64(job.Args.FlowID)]
 	j.client.mu.Unlock()
-	if flow == nil || !flow.code.resumable() || j.client.config.Slice <= 0 {
-		return -1
+	if flow != nil && flow.code.resumable() && j.client.config.Slice > 0 {
+		return j.client.config.Slice + sliceGrace
 	}
-	return j.client.config.Slice + sliceGrace
+	// River's rescuer asks too, and leaves a job without a limit alone, so that a
+	// dead worker's would stay for ever. A job that is worked all the same finds
+	// its run taken.
+	if job.AttemptedAt != nil && time.Since(*job.AttemptedAt) > riverRescue {
+		return sliceGrace
+	}
+	return -1
 }
 
 // NextRetry returns the time at which the run is due again, if the run says.
@@ -122,10 +132,13 @@ func (*DataFlowJob) NextRetry(job *river.Job[DataFlowArgs]) time.Time {
 // Work works the job's run. A run or flow that is missing, finished or disabled
 // is no error, and not tried again; one that cannot be worked now is snoozed.
 func (j *DataFlowJob) Work(ctx context.Context, job *river.Job[DataFlowArgs]) error {
-	log := j.client.log.With(slog.Int64(logJob, job.ID), slog.Int64(logRun, job.Args.RunID))
+	log := j.client.log.With(slog.Int64(logJob, job.ID))
+	if job.Args.RunID != 0 {
+		log = log.With(slog.Int64(logRun, job.Args.RunID))
+	}
 	if err := job.Args.err; err != nil {
 		err = fmt.Errorf("dataflow: args %s cannot be read: %w", clip(string(job.EncodedArgs)), err)
-		log.ErrorContext(ctx, "dataflow: job discarded", slog.String(logError, err.Error()))
+		j.discarded(ctx, log, job, err)
 		return river.JobCancel(err)
 	}
 	flow, err := j.client.flowByID(ctx, int64(job.Args.FlowID))
@@ -140,10 +153,26 @@ func (j *DataFlowJob) Work(ctx context.Context, job *river.Job[DataFlowArgs]) er
 			return j.settle(ctx, log, job, nil, err)
 		}
 		runID = run.ID
+		log = log.With(slog.Int64(logRun, runID))
 	}
 	executor := &FlowExecutor{client: j.client, job: job.JobRow}
 	run, err := executor.Execute(ctx, runID)
-	return j.settle(ctx, log, job, run, err)
+	settled := j.settle(ctx, log, job, run, err)
+	var re *RunError
+	if errors.As(err, &re) && run.State == RunFailed {
+		j.discarded(ctx, log, job, err)
+	}
+	return settled
+}
+
+// discarded says that River will not work a job again.
+func (j *DataFlowJob) discarded(ctx context.Context, log *slog.Logger, job *river.Job[DataFlowArgs], err error) {
+	log.ErrorContext(ctx, "dataflow: job discarded", slog.String(logError, err.Error()))
+	if j.client.config.OnJobDiscarded == nil {
+		return
+	}
+	ctx = context.WithoutCancel(ctx)
+	j.client.callHook(ctx, "OnJobDiscarded", func() { j.client.config.OnJobDiscarded(ctx, job.JobRow, err) })
 }
 
 // runOf returns the run of a job that names none: the one that an earlier

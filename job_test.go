@@ -145,12 +145,12 @@ func TestDataFlowJob_BadArgs(t *testing.T) {
 			`{"flow_id":"x"}`:                      "is not the id of a flow",
 			`{"flow_id":0}`:                        "flow_id 0 is not the id of a flow",
 			`{"flow_id":1.5}`:                      "flow_id 1.5",
-			`{"flow_id":"gid://app/Thing/1"}`:      "is not the global id of a flow",
-			`{"flow_id":"gid://app/Flow/"}`:        "is not the id of a flow",
+			`{"flow_id":"gid://app/Thing/1"}`:      "is not a global id of a flow, but of a Thing",
+			`{"flow_id":"gid://app/Flow/"}`:        "is not a global id: its last part",
 			`{"flow_id":1,"run_id":-1}`:            "run_id -1 is negative",
 			`{"flow_id":1,"run_id":"one"}`:         "run_id",
 			`{"flow_id":99999999999999999999}`:     "is not the id of a flow",
-			`{"flow_id":"gid://app/Flow/1/more"}`:  "is not the global id of a flow",
+			`{"flow_id":"gid://app/Flow/1/more"}`:  "is not a global id: it has 4 parts",
 			`{"flow_id":{"gid":"gid://a/Flow/1"}}`: "is not the id of a flow",
 		}
 		ids := make(map[string]int64)

@@ -292,9 +292,14 @@ func (c *Client) gaveUp(ctx context.Context, run *Run, err error) {
 	if c.config.OnRunFailed == nil {
 		return
 	}
-	perr := guard(func() error { c.config.OnRunFailed(ctx, run, err); return nil })
+	c.callHook(ctx, "OnRunFailed", func() { c.config.OnRunFailed(ctx, run, err) })
+}
+
+// callHook calls a function of the Config, which may panic.
+func (c *Client) callHook(ctx context.Context, name string, hook func()) {
+	err := guard(func() error { hook(); return nil })
 	var pe *PanicError
-	if errors.As(perr, &pe) {
-		c.log.ErrorContext(ctx, "dataflow: Config.OnRunFailed panicked", slog.String(logError, pe.Error()), slog.String("stack", pe.Stack))
+	if errors.As(err, &pe) {
+		c.log.ErrorContext(ctx, "dataflow: Config."+name+" panicked", slog.String(logError, pe.Error()), slog.String("stack", pe.Stack))
 	}
 }

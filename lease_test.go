@@ -71,7 +71,15 @@ func (t *dbT) exactly(n int64) {
 }
 
 // abandoned claims a run as a process does that dies right after.
-func (t *dbT) abandoned(id int64) {
+func (t *dbT) abandoned(id int64) *dataflow.Claim {
+	t.Helper()
+	claim := t.claimed(id)
+	require.NotNil(t, claim)
+	return claim
+}
+
+// claimed claims a run for a moment, or returns nil if that is not possible.
+func (t *dbT) claimed(id int64) *dataflow.Claim {
 	t.Helper()
 	store, err := t.driver.Store(dataflow.StoreOptions{})
 	require.NoError(t, err)
@@ -82,7 +90,19 @@ func (t *dbT) abandoned(id int64) {
 		claim, err = q.RunClaim(ctx, &dataflow.RunClaimParams{RunID: id, Worker: "the dead", Lease: time.Millisecond})
 		return err
 	}))
-	require.NotNil(t, claim)
+	return claim
+}
+
+// rescued ticks until a run is no longer in progress: until its lease has lapsed.
+func (t *dbT) rescued(client *dataflow.Client, id int64) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		_, err := client.Tick(t.Context())
+		require.NoError(t, err)
+		now, err := client.Run(t.Context(), id)
+		require.NoError(t, err)
+		return now.State != dataflow.RunInProgress
+	}, 10*time.Second, 5*time.Millisecond)
 }
 
 // A run whose worker has died goes on in any started client, and the death costs
@@ -130,13 +150,7 @@ func TestRescue_Max(t *testing.T) {
 		watch := t.client(&dataflow.Config{MaxRescues: 3, OnRunFailed: func(_ context.Context, run *dataflow.Run, _ error) { failed <- run }})
 		for range 3 {
 			t.abandoned(run.ID)
-			require.Eventually(t, func() bool { // until the lease has lapsed
-				_, err := watch.Tick(t.Context())
-				require.NoError(t, err)
-				now, err := watch.Run(t.Context(), run.ID)
-				require.NoError(t, err)
-				return now.State != dataflow.RunInProgress
-			}, 10*time.Second, 5*time.Millisecond)
+			t.rescued(watch, run.ID)
 		}
 		run, err = t.wait(client, run.ID)
 		require.ErrorContains(t, err, "killed its worker 3 times in a row, in the batch behind its beginning")

@@ -45,20 +45,22 @@ func (c *Client) aliveFor() time.Duration   { return 2 * c.config.Lease }
 // sayAlive notes that this client is there, and what it works.
 func (c *Client) sayAlive(ctx context.Context) error {
 	p := &Process{ID: c.config.ID, CodeVersion: c.config.CodeVersion, Flows: make([]string, 0, len(c.flows))}
+	failed := c.RegistrationErrors()
 	for name := range c.flows {
-		p.Flows = append(p.Flows, name)
+		if failed[name] == nil {
+			p.Flows = append(p.Flows, name)
+		}
 	}
 	slices.Sort(p.Flows)
 	c.mu.Lock()
-	joined := c.joined
-	c.mu.Unlock()
-	if !joined {
+	if !c.joined {
 		p.Queues = []string{}
-		for name := range c.queues() {
+		for name := range c.riverQueues {
 			p.Queues = append(p.Queues, name)
 		}
 		slices.Sort(p.Queues)
 	}
+	c.mu.Unlock()
 	return c.store.ProcessSeen(ctx, p, c.aliveFor())
 }
 

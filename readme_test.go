@@ -95,6 +95,16 @@ func readmeRiver(client *dataflow.Client, pool *pgxpool.Pool, workers *river.Wor
 	return nil
 }
 
+func readmeSchedule() dataflow.Runtime {
+	nightly := dataflow.JobQueue{Schedule: dataflow.Schedule{
+		Cron: "30 2 * * *", TimeZone: "Europe/Berlin",
+		Overlap:    dataflow.OverlapBufferOne, // a tick that finds the flow busy waits
+		CatchUp:    dataflow.CatchUpLatest,    // of those that were missed, one run makes up
+		PauseAfter: 5,                         // failures in a row
+	}}
+	return nightly
+}
+
 // Countdown yields the numbers below its start; the cursor is the last number.
 type Countdown struct{ Start int }
 
@@ -138,6 +148,11 @@ func TestReadme_Snippets(t *testing.T) {
 		var queue string
 		require.NoError(t, pool.QueryRow(ctx, `select queue from river_job where kind = 'data_flow'`).Scan(&queue))
 		require.Equal(t, "etl", queue)
+
+		nightly := dataflow.NewFlow("nightly", Countdown{}, dataflow.Identity[int](), readmeSink(), &dataflow.FlowOptions{Runtime: readmeSchedule()})
+		next, err := nightly.Next(time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC), 1)
+		require.NoError(t, err)
+		require.Equal(t, []time.Time{time.Date(2026, 12, 1, 1, 30, 0, 0, time.UTC)}, next)
 
 		down := dataflow.NewFlow("countdown", Countdown{Start: 5}, dataflow.Identity[int](), readmeSink(), nil)
 		counting, err := dataflow.NewClient(dataflowpgx.New(pool), &dataflow.Config{Flows: []*dataflow.Flow{down}})

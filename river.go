@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -61,6 +63,10 @@ func (r riverClient[TTx]) QueuePaused(ctx context.Context, queue string) (bool, 
 	return err == nil && q.PausedAt != nil, err
 }
 
+func (r riverClient[TTx]) QueueAdd(name string, config river.QueueConfig) error {
+	return r.Queues().Add(name, config)
+}
+
 func (r riverClient[TTx]) Unwrap() any { return r.Client }
 
 // RiverClient returns the River client that a client uses, for the user's own
@@ -100,41 +106,82 @@ func (c *Client) riverLocked() (River, error) {
 	if conf.Workers == nil {
 		conf.Workers = river.NewWorkers()
 	}
-	if err := river.AddWorkerSafely(conf.Workers, NewDataFlowJob(c)); err != nil {
-		return nil, fmt.Errorf("add our worker to Config.River.Workers: %w", err)
+	if !c.workerAdded || c.config.River == nil || c.config.River.Workers == nil {
+		if err := river.AddWorkerSafely(conf.Workers, NewDataFlowJob(c)); err != nil {
+			return nil, fmt.Errorf("add our worker to Config.River.Workers: %w", err)
+		}
+		c.workerAdded = true
 	}
-	if queues := c.queues(); len(queues) > 0 {
+	if queues := c.queuesLocked(); len(queues) > 0 {
 		conf.Queues = queues
 	}
 	rc, err := c.store.River(&conf)
 	if err != nil {
 		return nil, fmt.Errorf("make River client: %w", err)
 	}
-	c.river = rc
+	c.river, c.riverQueues = rc, conf.Queues
 	return rc, nil
 }
 
-// queues returns the user's own queues and those of the declared flows.
-func (c *Client) queues() map[string]river.QueueConfig {
+// queuesLocked returns the user's own queues, those of the declared flows, and those
+// of flows that were migrated to another Runtime than their code declares. c.mu is
+// held.
+func (c *Client) queuesLocked() map[string]river.QueueConfig {
 	queues := make(map[string]river.QueueConfig)
 	if c.config.River != nil {
 		maps.Copy(queues, c.config.River.Queues)
 	}
-	for _, f := range c.flows {
+	add := func(f *Flow) {
 		q, ok := f.Runtime.(interface{ QueueName() string })
 		if !ok {
-			continue
+			return
 		}
 		if _, set := queues[q.QueueName()]; !set {
 			queues[q.QueueName()] = river.QueueConfig{MaxWorkers: c.config.MaxWorkers}
 		}
 	}
+	for _, f := range c.flows {
+		add(f)
+	}
+	for _, f := range c.byID {
+		add(f)
+	}
 	return queues
 }
 
-// worksQueues reports whether this client's own River client has work to do. A
-// client whose flows are all worked without River does not start it.
-func (c *Client) worksQueues() bool { return len(c.queues()) > 0 }
+// startable returns the River client that this one starts, nil if there is none: the
+// user's own, or one that has no work to do, since all flows are worked without
+// River. It may have been made before the flows were registered, and then lacks the
+// queues of those that were migrated, which are returned too. c.mu is held.
+func (c *Client) startable() (River, map[string]river.QueueConfig, error) {
+	queues := c.queuesLocked()
+	if c.river != nil && !c.joined && len(c.riverQueues) == 0 && len(queues) > 0 {
+		c.river = nil // it can only insert jobs
+	}
+	rc, err := c.riverLocked()
+	if err != nil || c.joined || len(queues) == 0 {
+		return nil, nil, err
+	}
+	maps.DeleteFunc(queues, func(name string, _ river.QueueConfig) bool {
+		_, has := c.riverQueues[name]
+		return has
+	})
+	return rc, queues, nil
+}
+
+// addQueues has River's client work more queues. c.mu is not held, because a client
+// that is started asks the database.
+func (c *Client) addQueues(rc River, queues map[string]river.QueueConfig) error {
+	for name, config := range queues {
+		if err := rc.QueueAdd(name, config); err != nil {
+			return fmt.Errorf("add queue %q: %w", name, err)
+		}
+		c.mu.Lock()
+		c.riverQueues[name] = config
+		c.mu.Unlock()
+	}
+	return nil
+}
 
 // insertJob adds the River job that is to work a run, in the run's transaction.
 func (c *Client) insertJob(ctx context.Context, tx Tx, run *Run, opts river.InsertOpts) error {
@@ -175,6 +222,40 @@ func (c *Client) addJob(ctx context.Context, tx Tx, run *Run, opts river.InsertO
 		return 0, fmt.Errorf("insert River job: %w", err)
 	}
 	return id, nil
+}
+
+// wakeNext gives the run that has waited longest for the end of another one of its
+// flow a River job, because its own is snoozed for a while. As a job too many, that
+// does nothing.
+func (c *Client) wakeNext(ctx context.Context, ended *attempt) {
+	rt, ok := ended.flow.Runtime.(interface{ insertOpts() river.InsertOpts })
+	if !ok {
+		return
+	}
+	err := func() error {
+		runs, err := c.store.RunLive(ctx, ended.flow.ID)
+		if err != nil || len(runs) == 0 {
+			return err
+		}
+		now, err := c.store.Now(ctx)
+		if err != nil {
+			return err
+		}
+		runs = slices.DeleteFunc(runs, func(run *Run) bool {
+			return run.State != RunPending || run.RunAfter.After(now) || run.Queue == "" || run.ID == ended.run.ID
+		})
+		if len(runs) == 0 {
+			return nil
+		}
+		next := slices.MinFunc(runs, func(a, b *Run) int { return a.ScheduledFor.Compare(b.ScheduledFor) })
+		return c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+			_, err := c.addJob(ctx, tx, next, rt.insertOpts())
+			return err
+		})
+	}()
+	if err != nil {
+		ended.log.WarnContext(ctx, "dataflow: the next run could not be woken; it looks by itself in a while", slog.String(logError, err.Error()))
+	}
 }
 
 // wake gives the waiting runs of a flow new River jobs, because those that found

@@ -39,7 +39,8 @@ type Run struct {
 	MaxAttempts int
 	// Worker is the client that works the run, or worked it last.
 	Worker string
-	// Rescues counts the workers that have died since the run's last checkpoint.
+	// Rescues counts the workers that have died since the run's last checkpoint
+	// with a cursor.
 	Rescues int
 	// LeaseNumber counts how often the right to work the run was granted.
 	LeaseNumber int64
@@ -101,6 +102,17 @@ func (r *Run) Duration() time.Duration {
 	return r.EndedAt.Sub(*r.StartedAt)
 }
 
+// Completed reports whether the run has come to an end by itself: by success or by
+// failure. See [RunState.Finished], which counts cancelled runs too.
+func (r *Run) Completed() bool { return r.State == RunSuccess || r.State == RunFailed }
+
+// IsDue reports whether the run is pending and its RunAfter has come.
+func (r *Run) IsDue(now time.Time) bool { return r.State == RunPending && !r.RunAfter.After(now) }
+
+// IsOverdue reports whether the run is pending and its RunAfter came an hour ago
+// ([OverdueAfter]) or earlier.
+func (r *Run) IsOverdue(now time.Time) bool { return r.IsDue(now.Add(-OverdueAfter)) }
+
 // Err returns a *[RunError] for a run that has failed or was cancelled, and nil
 // for any other.
 func (r *Run) Err() error {
@@ -140,7 +152,7 @@ func (e *endedError) Error() string {
 }
 
 // Counters count a run's or a flow's input records. Every record that was read
-// is in exactly one of the other counters.
+// is in exactly one of the other counters, besides Updated.
 type Counters struct {
 	Read         int64 `json:"read"`
 	Written      int64 `json:"written"`
@@ -148,6 +160,9 @@ type Counters struct {
 	Filtered     int64 `json:"filtered"`
 	Dropped      int64 `json:"dropped"`
 	DeadLettered int64 `json:"dead_lettered"`
+	// Updated counts those of Written that replaced a row of the sink, where the sink
+	// tells. See ResultSink.
+	Updated int64 `json:"updated,omitempty"`
 }
 
 // Balanced reports whether the counters add up.
@@ -164,6 +179,7 @@ func (c Counters) Add(d Counters) Counters {
 		Filtered:     c.Filtered + d.Filtered,
 		Dropped:      c.Dropped + d.Dropped,
 		DeadLettered: c.DeadLettered + d.DeadLettered,
+		Updated:      c.Updated + d.Updated,
 	}
 }
 
@@ -211,6 +227,15 @@ type Trigger string
 const (
 	TriggerManual   Trigger = "manual"
 	TriggerSchedule Trigger = "schedule"
+	// TriggerRegistration: the flow was registered for the first time. See
+	// Schedule.RunAtRegistration.
+	TriggerRegistration Trigger = "registration"
+	// TriggerMigration: the flow was migrated to another Runtime. See
+	// [Client.MigrateRuntimes].
+	TriggerMigration Trigger = "migration"
+	// TriggerRetry: somebody wants a run that has failed, or was cancelled, once more.
+	// See [Client.Retry].
+	TriggerRetry Trigger = "retry"
 	// TriggerProbe: the run is to find out whether a flow that has failed time after
 	// time works again. See Schedule.PauseAfter.
 	TriggerProbe Trigger = "probe"

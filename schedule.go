@@ -60,6 +60,10 @@ type Schedule struct {
 	// ProbeAfter is how long after that, and after each probe that fails, one run is
 	// started to see whether the trouble has passed. 0: one hour. -1: none is.
 	ProbeAfter time.Duration
+
+	// RunAtRegistration starts one run when the flow is stored for the first time,
+	// besides the ticks. Registering it again starts none.
+	RunAtRegistration bool
 }
 
 // Overlap decides about a tick that comes while another run of the flow is in

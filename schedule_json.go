@@ -20,6 +20,15 @@ type scheduleJSON struct {
 	CatchUpMax    int        `json:"catch_up_max,omitempty"`
 	PauseAfter    int        `json:"pause_after,omitempty"`
 	ProbeAfter    seconds    `json:"probe_after,omitzero"`
+
+	RunAtRegistration bool `json:"run_at_registration,omitempty"`
+}
+
+// storedSchedule is a schedule as it stands beside its flow's Runtime, with what a
+// process has to know that cannot read the Runtime.
+type storedSchedule struct {
+	scheduleJSON
+	Disabled bool `json:"disabled,omitempty"`
 }
 
 func (s Schedule) json(interval time.Duration) scheduleJSON {
@@ -37,7 +46,7 @@ func (s Schedule) json(interval time.Duration) scheduleJSON {
 	return scheduleJSON{
 		Interval: seconds(interval), Cron: s.Cron, TimeZone: s.TimeZone, Start: bound(s.Start), End: bound(s.End), Stagger: seconds(s.Stagger),
 		Overlap: s.Overlap, CatchUp: s.CatchUp, CatchUpWindow: seconds(s.CatchUpWindow), CatchUpMax: s.CatchUpMax,
-		PauseAfter: s.PauseAfter, ProbeAfter: probe,
+		PauseAfter: s.PauseAfter, ProbeAfter: probe, RunAtRegistration: s.RunAtRegistration,
 	}
 }
 
@@ -55,7 +64,7 @@ func (j scheduleJSON) schedule() Schedule {
 	return Schedule{
 		Cron: j.Cron, TimeZone: j.TimeZone, Start: bound(j.Start), End: bound(j.End), Stagger: time.Duration(j.Stagger),
 		Overlap: j.Overlap, CatchUp: j.CatchUp, CatchUpWindow: time.Duration(j.CatchUpWindow), CatchUpMax: j.CatchUpMax,
-		PauseAfter: j.PauseAfter, ProbeAfter: probe,
+		PauseAfter: j.PauseAfter, ProbeAfter: probe, RunAtRegistration: j.RunAtRegistration,
 	}
 }
 

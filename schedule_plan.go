@@ -13,17 +13,18 @@ import (
 // plan is a flow's schedule as it is stored, by which every process decides alike.
 type plan struct {
 	Schedule
-	ticks *schedule.Schedule // nil: there are none
+	ticks    *schedule.Schedule // nil: there are none
+	disabled bool               // the Runtime is
 }
 
 // planOf reads the schedule that is stored with a flow.
 func planOf(rec *FlowRecord) (*plan, error) {
-	var j scheduleJSON
+	var j storedSchedule
 	if err := json.Unmarshal(rec.ScheduleJSON, &j); err != nil {
 		return nil, fmt.Errorf("read schedule of flow %q: %w", rec.Name, err)
 	}
 	s := RuntimeSettings{Interval: time.Duration(j.Interval), Schedule: j.schedule()}
-	p := &plan{Schedule: s.Schedule}
+	p := &plan{Schedule: s.Schedule, disabled: j.Disabled}
 	if !s.scheduled() {
 		return p, nil
 	}
@@ -118,12 +119,13 @@ func (o Overlap) admits(a *Activity) bool {
 	return ok
 }
 
-// timing is the part of a stored schedule that decides when ticks are.
-func timing(raw json.RawMessage) (string, error) {
-	var j scheduleJSON
+// timing is the part of a stored schedule that decides when ticks are, and whether
+// its Runtime is disabled.
+func timing(raw json.RawMessage) (ticks string, disabled bool, err error) {
+	var j storedSchedule
 	if err := json.Unmarshal(raw, &j); err != nil {
-		return "", err
+		return "", false, err
 	}
 	data, err := json.Marshal(scheduleJSON{Interval: j.Interval, Cron: j.Cron, TimeZone: j.TimeZone, Start: j.Start, End: j.End, Stagger: j.Stagger})
-	return string(data), err
+	return string(data), j.Disabled, err
 }

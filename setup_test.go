@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
@@ -111,7 +112,11 @@ func migratedFile(t *testing.T) string {
 
 func postgres(t *testing.T) *dbT {
 	t.Helper()
-	pool := dbtest.Postgres(t)
+	return onPool(t, dbtest.Postgres(t))
+}
+
+func onPool(t *testing.T, pool *pgxpool.Pool) *dbT {
+	t.Helper()
 	return &dbT{
 		T: t, driver: dataflowpgx.New(pool), isPostgres: true,
 		exec: func(sql string) error { _, err := pool.Exec(t.Context(), sql); return err },

@@ -20,8 +20,10 @@ type Sink[T any] interface {
 
 // SinkBatch is what a [Sink] writes at once.
 type SinkBatch[T any] struct {
-	// ID names the batch. A retry of the batch has the same ID, as long as the
-	// source yields the same records and the batch size is unchanged.
+	// ID names the batch, by where it begins and ends. A retry of the batch has the
+	// same ID, as long as the source yields the same records and the batch size is
+	// unchanged. Otherwise it is another batch, of which some rows may have been
+	// written before: their keys tell.
 	ID string
 	// Rows are the records. They must not be kept.
 	Rows []T
@@ -36,6 +38,48 @@ type SinkBatch[T any] struct {
 // alone and must not end it. rows must not be kept.
 type TxSink[T any] interface {
 	WriteTx(ctx context.Context, rows []T) error
+}
+
+// ResultSink is the power of a [TxSink] to tell what became of each row, which the
+// counters then show. The engine calls WriteResultTx in place of WriteTx.
+type ResultSink[T any] interface {
+	TxSink[T]
+	// WriteResultTx is WriteTx, and sets the results of the rows, which are as many,
+	// and RowWritten before. A row that it does not know anything about stays so.
+	WriteResultTx(ctx context.Context, rows []T, results []RowResult) error
+}
+
+// RowResult is what became of a row.
+type RowResult uint8
+
+// The results.
+const (
+	// RowWritten: the row was added, or nothing is known about it.
+	RowWritten RowResult = iota
+	// RowUpdated: it replaced one that was there.
+	RowUpdated
+	// RowRedundant: it was there already, with the same values, and was not written.
+	RowRedundant
+)
+
+// settleResults counts records by what became of their rows: those of which no row
+// was written are redundant, and those of which one replaced another are updated.
+// origin names the record that each row came of; rows of one stand together.
+func settleResults(delta *Counters, origin []int, results []RowResult) {
+	for from := 0; from < len(origin); {
+		redundant, updated, to := true, false, from
+		for ; to < len(origin) && origin[to] == origin[from]; to++ {
+			redundant = redundant && results[to] == RowRedundant
+			updated = updated || results[to] == RowUpdated
+		}
+		switch from = to; {
+		case redundant:
+			delta.Written--
+			delta.Redundant++
+		case updated:
+			delta.Updated++
+		}
+	}
 }
 
 // SinkFunc makes a [Sink] of a function.

@@ -76,6 +76,10 @@ func (w *batchWriter[T, C, Out]) writeFenced(ctx context.Context, cursor json.Ra
 	if err != nil {
 		return Permanent(fmt.Errorf("write the sink's checkpoint as JSON: %w", err))
 	}
+	// Before the sink: between its commit and ours, the letters would be lost.
+	if err := w.keepLetters(ctx); err != nil {
+		return err
+	}
 	b := FencedBatch[Out]{Flow: w.flow.Name, Fence: w.fence, State: state, Rows: w.out.rows}
 	if err := guard(func() error { return w.target.fenced.WriteFenced(ctx, b) }); err != nil {
 		return w.sinkFenced(ctx, failed(err))

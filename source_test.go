@@ -307,3 +307,41 @@ func TestSink_SameBatchAgain(t *testing.T) {
 		}
 	})
 }
+
+// A batch that was written and not checkpointed comes again with more records, if
+// the source has got more: it is another batch then, or the sink would take it for
+// one that it has.
+func TestSink_GrownBatch(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		n := 5
+		source := readFunc(func(ctx context.Context, r dataflow.Request[int], yield func(dataflow.Item[int, int], error) bool) {
+			numbers{n: n}.Read(ctx, r)(yield)
+		})
+		seen := make(map[string]bool)
+		rows := make(map[int]bool)
+		sink := dataflow.SinkFunc[int](func(_ context.Context, b dataflow.SinkBatch[int]) error {
+			if seen[b.ID] {
+				return nil
+			}
+			seen[b.ID] = true
+			for _, row := range b.Rows {
+				rows[row] = true
+			}
+			if n == 5 {
+				n = 8
+				return errBroken
+			}
+			return nil
+		})
+		client := t.registered(dataflow.NewFlow("grown", source, dataflow.Identity[int](), dataflow.To(sink), &dataflow.FlowOptions{
+			Backoff: func(int) time.Duration { return 0 },
+		}))
+		run, err := t.execute(client, "grown")
+		require.ErrorIs(t, err, errBroken)
+		run, err = dataflow.NewFlowExecutor(client).Execute(t.Context(), run.ID)
+		require.NoError(t, err)
+		require.Equal(t, int64(8), run.Counters.Written)
+		require.Len(t, rows, 8)
+	})
+}

@@ -13,9 +13,9 @@ import (
 // that spends no attempt. Shortly before ctx's deadline, what is left is
 // interrupted in mid-batch, which rolls the batch back. What does not even heed
 // that is left behind: its run is taken from it, so that it can commit nothing
-// more, and Stop returns an error that names it. Stop returns by ctx's deadline.
-// It does not stop a River client that was joined with [UseRiver]. It may be
-// called at any time, and more than once.
+// more, and Stop returns an error that names it. Stop returns by ctx's deadline,
+// or a second after ctx was cancelled. It does not stop a River client that was
+// joined with [UseRiver]. It may be called at any time, and more than once.
 func (c *Client) Stop(ctx context.Context) error {
 	c.mu.Lock()
 	if !c.stopped {
@@ -89,7 +89,7 @@ func (c *Client) stopHard(ctx context.Context) error {
 func (c *Client) ownRiver() River {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.started || c.joined || !c.worksQueues() {
+	if !c.started || c.joined || len(c.riverQueues) == 0 {
 		return nil
 	}
 	return c.river
@@ -107,7 +107,7 @@ func (c *Client) waitWorking(ctx context.Context) error {
 }
 
 // abandonTimeout bounds the statements that take runs from code that does not
-// end, for which ctx may leave no time.
+// end, if ctx is done already and leaves no time for them.
 const abandonTimeout = time.Second
 
 // abandon hands back the runs whose code does not heed its context. Their claims
@@ -119,7 +119,11 @@ func (c *Client) abandon(ctx context.Context) error {
 		left = append(left, a)
 	}
 	c.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
+	timeout := abandonTimeout
+	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil {
+		timeout = min(timeout, time.Until(deadline))
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	var errs []error
 	for _, a := range left {

@@ -2,6 +2,8 @@ package dataflow_test
 
 import (
 	"context"
+	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -89,6 +91,97 @@ func TestStop_DeafTransform(t *testing.T) {
 	})
 }
 
+// A source that does not heed its context is left behind too.
+func TestStop_DeafSource(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		for _, rt := range []dataflow.Runtime{dataflow.Heartbeat{BatchSize: 10}, dataflow.JobQueue{BatchSize: 10}} {
+			name := rt.Type()
+			require.NoError(t, t.exec("drop table if exists numbers"))
+			source := newGated(35, 25)
+			source.deaf = true
+			client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{t.numbersFlow(name, source, rt)}})
+			require.NoError(t, client.Start(t.Context()))
+			run, err := client.Trigger(t.Context(), name, &dataflow.TriggerOptions{At: time.Unix(1, 0)})
+			require.NoError(t, err)
+			<-source.reached
+
+			const patience = 2 * time.Second
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+			began := time.Now()
+			err = client.Stop(ctx)
+			took := time.Since(began)
+			cancel()
+			require.ErrorContains(t, err, "does not heed its context")
+			require.Less(t, took, patience+500*time.Millisecond)
+			run, err = client.Run(t.Context(), run.ID)
+			require.NoError(t, err)
+			require.Equal(t, dataflow.RunPending, run.State)
+			require.Zero(t, run.Attempt)
+
+			next := t.client(&dataflow.Config{Flows: []*dataflow.Flow{t.numbersFlow(name, numbers{n: 35}, rt)}})
+			require.NoError(t, next.Start(t.Context()))
+			run, err = t.wait(next, run.ID)
+			require.NoError(t, err)
+			require.Equal(t, 1, run.Attempt)
+			close(source.open)
+			require.NoError(t, next.Stop(context.WithoutCancel(t.Context())))
+			require.NoError(t, client.Stop(context.WithoutCancel(t.Context())), "it has ended now")
+			t.exactly(35)
+		}
+	})
+}
+
+// silent is a database whose transactions get no answer, once it is hushed.
+type silent struct {
+	dataflow.Driver
+	hushed atomic.Bool
+}
+
+type silentStore struct {
+	dataflow.Store
+	driver *silent
+}
+
+func (d *silent) Store(opts dataflow.StoreOptions) (dataflow.Store, error) {
+	s, err := d.Driver.Store(opts)
+	return silentStore{Store: s, driver: d}, err
+}
+
+func (s silentStore) InTx(ctx context.Context, fn func(ctx context.Context, tx dataflow.Tx) error) error {
+	if s.driver.hushed.Load() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return s.Store.InTx(ctx, fn)
+}
+
+// Stop keeps its deadline though runs can be handed back no more.
+func TestStop_SilentDatabase(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		driver := &silent{Driver: t.driver}
+		source := newGated(35, 25)
+		client, err := dataflow.NewClient(driver, &dataflow.Config{
+			Flows: []*dataflow.Flow{t.numbersFlow("n", source, dataflow.Heartbeat{BatchSize: 10})}, Logger: slog.New(slog.DiscardHandler),
+		})
+		require.NoError(t, err)
+		require.NoError(t, client.Start(t.Context()))
+		_, err = client.Trigger(t.Context(), "n", &dataflow.TriggerOptions{At: time.Unix(1, 0)})
+		require.NoError(t, err)
+		<-source.reached
+		driver.hushed.Store(true)
+		const patience = time.Second
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+		defer cancel()
+		began := time.Now()
+		require.ErrorIs(t, client.Stop(ctx), context.DeadlineExceeded)
+		require.Less(t, time.Since(began), patience+500*time.Millisecond)
+		driver.hushed.Store(false)
+		require.NoError(t, client.Stop(context.WithoutCancel(t.Context())))
+	})
+}
+
 // deafTransform does not heed its context.
 type deafTransform struct{ reached, open chan struct{} }
 
@@ -123,5 +216,21 @@ func TestSlices(t *testing.T) {
 		require.Equal(t, dataflow.Counters{Read: 60, Written: 60}, run.Counters)
 		require.Equal(t, run.LeaseNumber, t.number("select count(*) from river_job"))
 		t.exactly(60)
+	})
+}
+
+// A source without a cursor is not sliced: the next slice would begin again.
+func TestSlices_NoCursor(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		t.table("whole")
+		flow := dataflow.NewFlow("whole", onceNumbers{n: 30}, dataflow.Identity[int](), appendTo("whole"), &dataflow.FlowOptions{Runtime: dataflow.JobQueue{BatchSize: 5}})
+		client := t.started(t.client(&dataflow.Config{Flows: []*dataflow.Flow{flow}, Slice: time.Nanosecond}))
+		run, err := client.Trigger(t.Context(), "whole", nil)
+		require.NoError(t, err)
+		run, err = t.wait(client, run.ID)
+		require.NoError(t, err)
+		require.Equal(t, int64(1), run.LeaseNumber)
+		t.requireExactly("whole", 30)
 	})
 }

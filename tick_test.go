@@ -2,6 +2,7 @@ package dataflow_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -248,6 +249,30 @@ func TestClient_Tick_TwoClients(t *testing.T) {
 		require.Zero(t, overlaps.Load())
 		for _, name := range names {
 			t.requireExactly(name, 3*runsOfEach)
+		}
+	})
+}
+
+// Many due runs are worked one after the other, without a pause between them.
+func TestHeartbeat_Backlog(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		const flows = 30
+		declared := make([]*dataflow.Flow, flows)
+		for i := range declared {
+			declared[i] = dataflow.NewFlow(fmt.Sprint("f", i), numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), nil)
+		}
+		client := t.client(&dataflow.Config{Flows: declared, MaxWorkers: 1, PollInterval: time.Hour, Lease: 20 * time.Minute})
+		require.NoError(t, client.Register(t.Context()))
+		for _, f := range declared {
+			_, err := client.Trigger(t.Context(), f.Name, &dataflow.TriggerOptions{At: someTime.AddDate(-20, 0, 0)})
+			require.NoError(t, err)
+		}
+		events, cancel := client.Subscribe(dataflow.EventRunSucceeded)
+		defer cancel()
+		t.started(client)
+		for range flows {
+			receive(t, events)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package dataflow
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -35,7 +36,9 @@ type CauseCode string
 // The causes.
 const (
 	CauseRunning       CauseCode = "running"           // a run is in progress
+	CauseLost          CauseCode = "lease_lapsed"      // a run's worker has not been heard of
 	CausePaused        CauseCode = "paused"            // somebody has paused the flow
+	CauseUnregistered  CauseCode = "unregistered"      // this process could not register it
 	CauseDisabled      CauseCode = "disabled"          // its Runtime is disabled
 	CauseUnreadable    CauseCode = "unreadable"        // this process cannot read its Runtime
 	CauseTripped       CauseCode = "tripped"           // too many runs have failed in a row
@@ -64,16 +67,27 @@ func (e *Explanation) String() string {
 	return strings.Join(lines, "\n")
 }
 
+// waitingTold is how many of the waiting runs are explained.
+const waitingTold = 3
+
 // Why explains why a flow is not running now, or which run of it is. It asks the
-// database alone, and so knows of all processes. A flow that is not there is
+// database, and so knows of all processes; only why this process could not register
+// the flow, if it could not, it knows by itself. A flow that is not there is
 // ErrNotFound.
 func (c *Client) Why(ctx context.Context, name string) (*Explanation, error) {
 	w, err := c.lookInto(ctx, name)
+	if failed := c.RegistrationErrors()[name]; failed != nil && errors.Is(err, ErrNotFound) {
+		return c.neverRegistered(ctx, name, failed)
+	}
 	if err != nil {
 		return nil, public(fmt.Errorf("explain flow %q: %w", name, err))
 	}
 	w.state()
-	for _, run := range w.waiting {
+	for i, run := range w.waiting {
+		if i == waitingTold {
+			w.add(CauseBlocked, 0, nil, "%d more of its runs wait behind these.", len(w.waiting)-i)
+			break
+		}
 		if err := w.wait(ctx, run); err != nil {
 			return nil, public(fmt.Errorf("explain flow %q: %w", name, err))
 		}
@@ -81,4 +95,16 @@ func (c *Client) Why(ctx context.Context, name string) (*Explanation, error) {
 	w.schedule()
 	w.past()
 	return &Explanation{Flow: name, At: w.now, Running: len(w.running) > 0, Causes: w.causes}, nil
+}
+
+// neverRegistered explains a flow that is not in the database because it could not be
+// registered.
+func (c *Client) neverRegistered(ctx context.Context, name string, failed error) (*Explanation, error) {
+	now, err := c.store.Now(ctx)
+	if err != nil {
+		return nil, public(fmt.Errorf("explain flow %q: %w", name, err))
+	}
+	w := &why{client: c, now: now}
+	w.unregistered(failed)
+	return &Explanation{Flow: name, At: now, Causes: w.causes}, nil
 }

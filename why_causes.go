@@ -15,6 +15,7 @@ type why struct {
 	flow             *Flow
 	plan             *plan // nil: it cannot be read here
 	running, waiting []*Run
+	lost             []*Run        // in progress, with a lease that has lapsed
 	last             *Run          // that has ended, nil if there is none
 	skipped          *SkippedTicks // nil if there are none
 	processes        []*Process    // that are alive
@@ -33,17 +34,21 @@ func (c *Client) lookInto(ctx context.Context, name string) (*why, error) {
 	if w.plan, err = planOf(rec); err != nil {
 		w.plan = nil
 	}
-	live, err := c.store.RunList(ctx, &RunListParams{Flow: name, States: []RunState{RunPending, RunInProgress}, Limit: defaultPage})
+	live, err := c.store.RunLive(ctx, rec.ID)
 	if err != nil {
 		return nil, err
 	}
-	for _, run := range slices.Backward(live) { // oldest first
-		if run.State == RunInProgress {
-			w.running = append(w.running, run)
-		} else {
+	for _, run := range live {
+		switch {
+		case run.State == RunPending:
 			w.waiting = append(w.waiting, run)
+		case run.LeaseUntil.Before(w.now):
+			w.lost = append(w.lost, run)
+		default:
+			w.running = append(w.running, run)
 		}
 	}
+	slices.SortStableFunc(w.waiting, func(a, b *Run) int { return a.RunAfter.Compare(b.RunAfter) })
 	ended, err := c.store.RunList(ctx, &RunListParams{Flow: name, States: []RunState{RunSuccess, RunFailed, RunCancelled}, Limit: 1})
 	if err != nil {
 		return nil, err
@@ -87,12 +92,18 @@ func (w *why) state() {
 		w.add(CauseRunning, run.ID, nil, "It is running: run %d is in progress on worker %s, attempt %d of %d, %d records read so far; its lease ends at %s unless it is renewed.",
 			run.ID, run.Worker, run.Attempt, run.MaxAttempts, run.Counters.Read, w.at(*run.LeaseUntil))
 	}
+	for _, run := range w.lost {
+		w.add(CauseLost, run.ID, nil, "Run %d was in progress on worker %s, which has not been heard of: its lease ended at %s, and the next started client, or call of client.Tick, puts it back.", run.ID, run.Worker, w.at(*run.LeaseUntil))
+	}
 	if f.State != FlowActive {
 		since := ""
 		if f.StateAt != nil {
 			since = " since " + w.at(*f.StateAt)
 		}
 		w.add(CausePaused, 0, nil, "It is paused%s%s: call client.Resume to go on.", since, byWhom(f.StateBy, f.StateReason))
+	}
+	if failed := w.client.RegistrationErrors()[f.Name]; failed != nil {
+		w.unregistered(failed)
 	}
 	switch _, unread := f.Runtime.(unreadRuntime); {
 	case unread:
@@ -107,13 +118,20 @@ func (w *why) state() {
 		}
 		w.add(CauseTripped, 0, f.ProbeAt, "Its ticks start no runs since %s, because %s; %s.", w.at(*f.TrippedAt), clip(f.TrippedReason), probe)
 	}
-	w.processesThere()
+	if len(w.running) == 0 {
+		w.processesThere()
+	}
+}
+
+// unregistered is why this process could not register the flow.
+func (w *why) unregistered(err error) {
+	w.add(CauseUnregistered, 0, nil, "This process could not register it, and tries again now and then: %s.", clip(private(err).Error()))
 }
 
 // processesThere is who could work the flow.
 func (w *why) processesThere() {
 	if len(w.processes) == 0 {
-		w.add(CauseNoProcess, 0, nil, "No process is there to work it: no started client has been seen lately.")
+		w.add(CauseNoProcess, 0, nil, "No process is there to work it: no started client has been seen lately. Only calls of client.Tick or of the heartbeat endpoint would.")
 		return
 	}
 	for _, p := range w.processes {
@@ -136,8 +154,8 @@ func (w *why) wait(ctx context.Context, run *Run) error {
 		w.add(CauseBackingOff, run.ID, &run.RunAfter, "Run %d waits until %s for its next attempt: attempt %d of %d failed with: %s", run.ID, w.at(run.RunAfter), run.Attempt, run.MaxAttempts, clip(run.Error))
 	case !due:
 		w.add(CauseNotDue, run.ID, &run.RunAfter, "Run %d waits for its time, %s%s.", run.ID, w.at(run.RunAfter), byWhom(run.Actor, run.Reason))
-	case len(w.running) >= max(slots, 1):
-		other := w.running[0]
+	case len(w.running)+len(w.lost) >= max(slots, 1):
+		other := slices.Concat(w.running, w.lost)[0]
 		w.add(CauseBlocked, run.ID, nil, "Run %d waits for run %d, which is in progress on worker %s, whose lease ends at %s unless it is renewed.", run.ID, other.ID, other.Worker, w.at(*other.LeaseUntil))
 	case run.Queue != "":
 		return w.waitInQueue(ctx, run)

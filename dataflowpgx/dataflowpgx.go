@@ -101,6 +101,27 @@ func (s *store) With(tx dataflow.Tx) (dataflow.Queries, error) {
 	return &queries{store: s, db: own}, nil
 }
 
+// Savepoint runs fn, and undoes what it has done in the transaction if it fails.
+func (s *store) Savepoint(ctx context.Context, tx dataflow.Tx, fn func() error) error {
+	own, ok := tx.Unwrap().(pgx.Tx)
+	if !ok {
+		return dataflow.ErrTxMismatch
+	}
+	if _, err := own.Exec(ctx, "savepoint dataflow"); err != nil {
+		return fmt.Errorf("set savepoint: %w", err)
+	}
+	if err := fn(); err != nil {
+		if _, rerr := own.Exec(ctx, "rollback to savepoint dataflow; release savepoint dataflow"); rerr != nil {
+			return errors.Join(err, fmt.Errorf("roll back to savepoint: %w", rerr))
+		}
+		return err
+	}
+	if _, err := own.Exec(ctx, "release savepoint dataflow"); err != nil {
+		return fmt.Errorf("release savepoint: %w", err)
+	}
+	return nil
+}
+
 // TxType returns the type of a pgx transaction.
 func (s *store) TxType() reflect.Type { return reflect.TypeFor[pgx.Tx]() }
 

@@ -26,6 +26,9 @@ select i, 'schedule', 'in_progress', now(), now(), now(), 5, 0, now() + i * inte
 insert into dataflow_run (flow_id, trigger, scheduled_for, run_after, created_at, max_attempts)
 select 1 + i % 20, 'manual', now(), now() + (i - 30) * interval '1 minute', now(), 5 from generate_series(1, 60) i;
 
+insert into dataflow_tick (flow_id, first_at, last_at, reason)
+select 1 + i % 20, t, t, 'overlap' from (select i, now() - i * interval '1 hour' as t from generate_series(1, 2000) i) skipped;
+
 analyze;
 `
 
@@ -45,14 +48,17 @@ func TestExplain(t *testing.T) {
 		sql, types, args string
 		indexes          []string
 	}{
-		"Due":   {text(sqlRunDue), "bigint[], integer[], integer", "array[7, 8, 9], array[1, 1, 1], 100", []string{"dataflow_run_slot"}},
-		"Lease": {"select id from dataflow_run where state = 'in_progress' and lease_until < $1", "timestamptz", "now()", []string{"dataflow_run_lease"}},
-		"Job":   {text(sqlRunByJob), "bigint", "77", []string{"dataflow_run_job"}},
-		"Claim": {text(sqlRunClaim), "bigint, text, bigint, text, boolean, integer", "20066, 'w', 1, 'v', false, 1", []string{"dataflow_run_pkey", "dataflow_run_slot"}},
-		"Wait":  {text(sqlRunWaiting), "bigint, text", "7, 'now'", []string{"dataflow_run_waiting"}},
-
+		"Due":      {text(sqlRunDue), "bigint[], integer[], integer", "array[7, 8, 9], array[1, 1, 1], 100", []string{"dataflow_run_slot"}},
+		"Live":     {text(sqlRunLive), "bigint", "7", []string{"dataflow_run_slot", "dataflow_run_waiting"}},
+		"Lease":    {"select id from dataflow_run where state = 'in_progress' and lease_until < $1", "timestamptz", "now()", []string{"dataflow_run_lease"}},
+		"Job":      {text(sqlRunByJob), "bigint", "77", []string{"dataflow_run_job"}},
+		"Claim":    {text(sqlRunClaim), "bigint, text, bigint, text, boolean, integer", "20066, 'w', 1, 'v', false, 1", []string{"dataflow_run_pkey", "dataflow_run_slot", "dataflow_run_waiting"}},
+		"Wait":     {text(sqlRunWaiting), "bigint, text", "7, 'now'", []string{"dataflow_run_waiting"}},
+		"Tick":     {text(sqlRunByTick), "bigint, timestamptz", "7, now()", []string{"dataflow_run_tick"}},
 		"Activity": {text(sqlRunActivity), "bigint", "7", []string{"dataflow_run_slot", "dataflow_run_waiting"}},
-		"Active":   {text(sqlRunActive), "bigint[]", "array[7, 8, 9]", []string{"dataflow_run_slot", "dataflow_run_waiting"}},
+		"FlowDue":  {text(sqlFlowDue), "bigint[]", "array[7, 8, 9]", []string{"dataflow_flow"}},
+		"Skip":     {text(sqlTickExtend), "bigint, timestamptz, timestamptz, bigint, text", "7, now() - interval '1 minute', now(), 3, 'overlap'", []string{"dataflow_tick_flow", "dataflow_run_tick"}},
+		"Insert":   {text(sqlRunInsert), "bigint, text, text, timestamptz, integer, text, bigint, text, text", "7, 'schedule', 'key', now(), 5, '', null, '', ''", []string{"dataflow_run_tick"}},
 	} {
 		for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
 			t.Run(name+"/"+mode, func(t *testing.T) {

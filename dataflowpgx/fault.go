@@ -50,6 +50,10 @@ func classifyCode(code string) dataflow.Fault {
 		"57", // operator intervention: shutting down, starting up
 		"58": // system error
 		return dataflow.FaultUnavailable
+	case "21", // cardinality violation: a key twice in one statement
+		"22", // data exception
+		"23": // integrity constraint violation
+		return dataflow.FaultData
 	default:
 		return dataflow.FaultOther
 	}

@@ -60,7 +60,7 @@ func (q *queries) RunStranded(ctx context.Context, flowIDs []int64, idle time.Du
 }
 
 func (q *queries) RunCancel(ctx context.Context, p *dataflow.RunCancelParams) (*dataflow.Run, error) {
-	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunCancel), p.RunID, p.Actor, p.Reason))
+	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunCancel), p.RunID, p.Actor, p.Reason, p.PendingOnly))
 	if errors.Is(err, dataflow.ErrNotFound) {
 		return q.RunByID(ctx, p.RunID) // it has ended, or is not there
 	}

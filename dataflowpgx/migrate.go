@@ -12,6 +12,7 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
 
+	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/migration"
 )
 
@@ -32,6 +33,8 @@ create table if not exists {s}dataflow_migration (
 const sqlMigrationVersion = `select coalesce(max(version), 0) from {s}dataflow_migration`
 
 const sqlMigrationAdd = `insert into {s}dataflow_migration (version, name) values ($1, $2)`
+
+const sqlMigrationList = `select version, created_at from {s}dataflow_migration`
 
 const sqlMigrationRemove = `delete from {s}dataflow_migration where version = $1`
 
@@ -195,4 +198,60 @@ func (s *store) tryLocked(ctx context.Context, fn func() error) (done bool, err 
 	}
 	defer conn.Exec(context.WithoutCancel(ctx), `select pg_advisory_unlock($1)`, int64(migrationLock)) //nolint:errcheck // closing the connection unlocks too
 	return true, fn()
+}
+
+// Migrations returns our migrations and which of them have been applied.
+func (s *store) Migrations(ctx context.Context) (*dataflow.MigrationStatus, error) {
+	all, err := migration.Load(migrationFiles, "migration")
+	if err != nil {
+		return nil, err
+	}
+	status := &dataflow.MigrationStatus{Migrations: make([]dataflow.Migration, len(all))}
+	if status.Version, err = s.version(ctx); err != nil {
+		return nil, err
+	}
+	applied := make(map[int]time.Time)
+	if status.Version > 0 {
+		if applied, err = s.applied(ctx); err != nil {
+			return nil, err
+		}
+	}
+	for i, m := range all {
+		status.Migrations[i] = dataflow.Migration{
+			Version: m.Version, Name: m.Name,
+			Up: s.text(m.UpStep(sqlMigrationTable, "{s}dataflow_migration")), Down: s.text(m.DownStep("{s}dataflow_migration")),
+		}
+		if at, ok := applied[m.Version]; ok {
+			status.Migrations[i].AppliedAt = &at
+		}
+	}
+	rm, err := s.riverMigrator()
+	if err != nil {
+		return nil, err
+	}
+	rivers, err := rm.ExistingVersions(ctx)
+	if err != nil {
+		return nil, migration.Unreadable("River's tables", err)
+	}
+	status.RiverVersion, status.RiverNewest = len(rivers), len(rm.AllVersions())
+	return status, nil
+}
+
+// applied returns when each version was applied.
+func (s *store) applied(ctx context.Context) (map[int]time.Time, error) {
+	rows, err := s.pool.Query(ctx, s.text(sqlMigrationList))
+	if err != nil {
+		return nil, fmt.Errorf("read migrations of dataflow's tables: %w", err)
+	}
+	applied := make(map[int]time.Time)
+	var version int
+	var at time.Time
+	_, err = pgx.ForEachRow(rows, []any{&version, &at}, func() error {
+		applied[version] = at.UTC()
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read migrations of dataflow's tables: %w", err)
+	}
+	return applied, nil
 }

@@ -8,24 +8,24 @@ const flowColumns = `f.id, f.name, f.source::text, f.sink::text, f.runtime::text
 	f.state, f.state_by, f.state_reason, f.state_at,
 	f.next_run_at, f.last_run_at, f.last_success_at, f.last_error, f.failures,
 	f.code_version, f.definition_hash, f.created_at, f.updated_at,
-	f.schedule::text, f.schedule_at, f.tripped_at, f.tripped_reason, f.probe_at`
+	f.schedule::text, f.schedule_at, f.tripped_at, f.tripped_reason, f.probe_at, f.runtime_from::text`
 
 const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for, r.run_after, r.created_at,
 	r.started_at, r.ended_at, r.attempt, r.max_attempts, r.worker, r.lease_no, r.lease_until,
 	r.queue, coalesce(r.river_job_id, 0),
 	r.read, r.written, r.redundant, r.filtered, r.dropped, r.dead_lettered,
 	r.total, r.from_cursor::text, r.to_cursor::text, r.error, r.errors::text, r.actor, r.reason, r.code_version,
-	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0)`
+	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0), r.updated`
 
 // A definition that has not changed leaves updated_at as it is. The schedule is
 // FlowPlan's.
 const sqlFlowUpsert = `
-insert into {s}dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, pause_after, probe_after, schedule_at, created_at, updated_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, {now}, {now}, {now})
+insert into {s}dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, pause_after, probe_after, runtime_from, schedule_at, created_at, updated_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, {now}, {now}, {now})
 on conflict (name) do update set
 	source = excluded.source, sink = excluded.sink, runtime = excluded.runtime, guarantee = excluded.guarantee,
 	code_version = excluded.code_version, definition_hash = excluded.definition_hash,
-	pause_after = excluded.pause_after, probe_after = excluded.probe_after,
+	pause_after = excluded.pause_after, probe_after = excluded.probe_after, runtime_from = excluded.runtime_from,
 	updated_at = case when f.definition_hash = excluded.definition_hash then f.updated_at else excluded.updated_at end
 returning ` + flowColumns
 
@@ -36,6 +36,7 @@ const sqlFlowByName = `select ` + flowColumns + ` from {s}dataflow_flow f where 
 const sqlFlowList = `
 select ` + flowColumns + ` from {s}dataflow_flow f
 where ($1 = '' or f.state = $1) and f.name > $2
+	and ($4::bigint is null or f.state = 'active' and f.next_run_at <= {now} - $4::bigint * interval '1 microsecond')
 order by f.name limit $3`
 
 const sqlFlowSetState = `
@@ -48,13 +49,21 @@ set state = $2, state_by = $3, state_reason = $4, state_at = {now}, updated_at =
 where f.id = $1
 returning ` + flowColumns
 
+const sqlFlowSetRuntime = `
+update {s}dataflow_flow f set runtime = $2, runtime_from = $3, updated_at = {now} where f.id = $1
+returning ` + flowColumns
+
 // An inactive flow gets no run; neither does a flow with a run that waits under
-// the same key, nor one with a run of the same tick.
+// the same key, nor one with a run of the same tick. A run of that tick which is
+// there already is looked for first: the index alone would have the insert wait for
+// the transaction that ends that run, which may wait for the flow, which whoever
+// fires a tick has locked.
 const sqlRunInsert = `
 with r as (
 	insert into {s}dataflow_run (flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason)
 	select id, $2, $3, coalesce($4, {now}), coalesce($4, {now}), {now}, $5, $6, $7, $8, $9
-	from {s}dataflow_flow where id = $1 and state = 'active'
+	from {s}dataflow_flow where id = $1 and state = 'active' and not exists (
+		select from {s}dataflow_run t where t.flow_id = $1 and t.scheduled_for = $4 and t.trigger = 'schedule' and $2 = 'schedule')
 	on conflict do nothing
 	returning *
 )
@@ -66,7 +75,7 @@ where r.flow_id = $1 and r.unique_key = $2 and r.state = 'pending' and f.state =
 
 const sqlRunByTick = `
 select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
-where r.flow_id = $1 and r.scheduled_for = $2 and r.trigger = 'schedule'`
+where r.flow_id = $1 and r.scheduled_for = $2 and r.trigger = 'schedule' and f.state = 'active'`
 
 const sqlRunSetJob = `update {s}dataflow_run set river_job_id = $2, queue = $3 where id = $1`
 
@@ -81,7 +90,18 @@ const sqlRunList = `
 select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
 where ($1 = '' or f.name = $1) and (cardinality($2::text[]) = 0 or r.state = any($2))
 	and ($3 = '' or r.trigger = $3) and ($4 = 0 or r.id < $4)
+	and ($6::bigint is null or r.state = 'pending' and r.run_after <= {now} - $6::bigint * interval '1 microsecond')
 order by r.id desc limit $5`
+
+// Each of the partial indexes has a part of them; by the state alone, all the runs
+// that the flow ever had would be read.
+const sqlRunLive = `
+select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+where r.id in (
+	select id from {s}dataflow_run where flow_id = $1 and state = 'in_progress'
+	union all
+	select id from {s}dataflow_run where flow_id = $1 and state = 'pending')
+order by r.id`
 
 // Runs behind those that are in progress are left out, so that they do not take the
 // places of those that can be worked.
@@ -98,19 +118,14 @@ order by r.run_after, r.id limit $3`
 const sqlRunActivity = `
 select count(*) filter (where state = 'in_progress'),
 	count(*) filter (where state = 'pending'),
-	count(*) filter (where state = 'pending' and trigger = 'schedule')
+	count(*) filter (where state = 'pending' and trigger = 'schedule' and lease_no = 0)
 from {s}dataflow_run
 where flow_id = $1 and (state = 'in_progress' or state = 'pending' and (run_after <= {now} or lease_no > 0))`
 
-// It has the same condition.
-const sqlRunActive = `
-select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
-where r.flow_id = any($1) and (r.state = 'in_progress' or r.state = 'pending' and (r.run_after <= {now} or r.lease_no > 0))
-order by r.id desc`
-
 // The unique index on the slot decides between two that claim at once; the count
 // only spares the server's log the usual case. The key is given up, so
-// that another run can wait while this one is worked.
+// that another run can wait while this one is worked. The run of a tick lets that of
+// an earlier one go first, which may wait in the same queue.
 const sqlRunClaim = `
 update {s}dataflow_run r
 set state = 'in_progress',
@@ -121,10 +136,14 @@ set state = 'in_progress',
 	started_at = coalesce(r.started_at, {clock}), code_version = $4,
 	read = case when $5 then 0 else r.read end, written = case when $5 then 0 else r.written end,
 	redundant = case when $5 then 0 else r.redundant end, filtered = case when $5 then 0 else r.filtered end,
-	dropped = case when $5 then 0 else r.dropped end, dead_lettered = case when $5 then 0 else r.dead_lettered end
+	dropped = case when $5 then 0 else r.dropped end, dead_lettered = case when $5 then 0 else r.dead_lettered end,
+	updated = case when $5 then 0 else r.updated end
 from {s}dataflow_flow f
 where r.id = $1 and r.state = 'pending' and r.run_after <= {now} and f.id = r.flow_id and f.state = 'active'
 	and (select count(*) from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress') < $6
+	and not ($6 = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select from {s}dataflow_run o
+		where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = 'schedule' and o.lease_no = 0
+			and o.scheduled_for < r.scheduled_for and o.queue = r.queue))
 returning ` + runColumns
 
 // Moving the sequence number fences off whoever worked the flow before: his next
@@ -134,13 +153,14 @@ insert into {s}dataflow_checkpoint as c (flow_id, partition, seq, updated_at) va
 on conflict (flow_id, scope, partition) do update set seq = c.seq + 1, updated_at = excluded.updated_at
 returning c.seq, c.cursor::text`
 
-// Run first, then checkpoint: the order in which a claim locks them too.
+// Run first, then checkpoint: the order in which a claim locks them too. Without a
+// cursor the next claim begins again, so that this is no progress.
 const sqlRunProgress = `
 update {s}dataflow_run
 set read = read + $3, written = written + $4, redundant = redundant + $5, filtered = filtered + $6,
-	dropped = dropped + $7, dead_lettered = dead_lettered + $8,
+	dropped = dropped + $7, dead_lettered = dead_lettered + $8, updated = updated + $13,
 	total = coalesce($9, total), from_cursor = coalesce(from_cursor, $10), to_cursor = coalesce($11, to_cursor),
-	rescues = 0, lease_until = {clock} + $12::bigint * interval '1 microsecond'
+	rescues = case when $11::json is null then rescues else 0 end, lease_until = {clock} + $12::bigint * interval '1 microsecond'
 where id = $1 and lease_no = $2 and state = 'in_progress'
 returning cancel_requested_at is not null`
 
@@ -148,7 +168,7 @@ const sqlCheckpointMove = `
 update {s}dataflow_checkpoint
 set cursor = coalesce($3, cursor), seq = seq + 1, updated_at = {now},
 	read = read + $4, written = written + $5, redundant = redundant + $6, filtered = filtered + $7,
-	dropped = dropped + $8, dead_lettered = dead_lettered + $9
+	dropped = dropped + $8, dead_lettered = dead_lettered + $9, updated = updated + $11
 where flow_id = $1 and scope = '' and partition = $10 and seq = $2`
 
 const sqlRunEnd = `
@@ -164,26 +184,29 @@ from {s}dataflow_flow f
 where r.id = $1 and r.lease_no = $2 and r.state = 'in_progress' and f.id = r.flow_id
 returning ` + runColumns
 
-// After so many failures in a row, ticks start no runs; it returns whether that has
-// just happened. Each failure puts off the next probe.
+// Locks the flow for the note that is taken of it next. It is a statement of its own:
+// a statement that locks a row and then updates it goes back to the version that it
+// has seen first, for which others may queue who wait for the lock.
+const sqlFlowTripped = `select tripped_at is not null from {s}dataflow_flow where id = $1 for no key update`
+
+// After so many failures in a row, ticks start no runs; it returns whether that is so
+// now. Each failure puts off the next probe.
 const sqlFlowNote = `
-with before as (
-	select id, tripped_at, $2 = 'failed' and pause_after > 0 and failures + 1 >= pause_after as trips
-	from {s}dataflow_flow where id = $1 for no key update
-)
 update {s}dataflow_flow f
 set last_run_at = {now}, last_error = case when $2 = 'cancelled' then f.last_error else $3 end,
 	last_success_at = case when $2 = 'success' then {now} else f.last_success_at end,
 	failures = case $2 when 'success' then 0 when 'failed' then f.failures + 1 else f.failures end,
-	tripped_at = case when $2 = 'success' then null when b.trips then coalesce(f.tripped_at, {now}) else f.tripped_at end,
+	tripped_at = case when $2 = 'success' then null
+		when $2 = 'failed' and f.pause_after > 0 and f.failures + 1 >= f.pause_after then coalesce(f.tripped_at, {now}) else f.tripped_at end,
 	tripped_reason = case when $2 = 'success' then ''
-		when b.trips then format('%s runs have failed in a row, the last of them, run %s, with: %s', f.failures + 1, $4::bigint, $3::text)
+		when $2 = 'failed' and f.pause_after > 0 and f.failures + 1 >= f.pause_after
+		then format('%s; run %s with: %s', case f.failures when 0 then 'a run has failed' else format('%s runs have failed in a row', f.failures + 1) end, $4::bigint, $3::text)
 		else f.tripped_reason end,
 	probe_at = case when $2 = 'success' then null
-		when b.trips then case when f.probe_after > 0 then {now} + f.probe_after * interval '1 microsecond' end
-		else f.probe_at end
-from before b where f.id = b.id
-returning f.tripped_at is not null and b.tripped_at is null`
+		when $2 = 'failed' and f.pause_after > 0 and f.failures + 1 >= f.pause_after
+		then case when f.probe_after > 0 then {now} + f.probe_after * interval '1 microsecond' end else f.probe_at end
+where f.id = $1
+returning f.tripped_at is not null`
 
 // A run that another transaction has locked is left out: that is its checkpoint,
 // which renews the lease too. Waiting for it would keep the other runs waiting.
@@ -239,12 +262,12 @@ set state = case when r.state = 'pending' then 'cancelled' else r.state end,
 	cancelled_by = case when r.cancel_requested_at is null then $2 else r.cancelled_by end,
 	cancel_reason = case when r.cancel_requested_at is null then $3 else r.cancel_reason end
 from {s}dataflow_flow f
-where r.id = $1 and r.state in ('pending', 'in_progress') and f.id = r.flow_id
+where r.id = $1 and (r.state = 'pending' or r.state = 'in_progress' and not $4) and f.id = r.flow_id
 returning ` + runColumns
 
 // Not "for update", which would keep runs of the flow from being added meanwhile. The
-// time is that after waiting for the lock: a transaction that began later than this one
-// may have had it before.
+// transaction may have begun before another one handled ticks of the flow; what is
+// decided after that has to be later.
 const sqlFlowLock = `select ` + flowColumns + `, {clock} from {s}dataflow_flow f where f.id = $1 for no key update`
 
 const sqlFlowDue = `
@@ -275,7 +298,7 @@ where t.id = (select id from {s}dataflow_tick where flow_id = $1 order by last_a
 		where r.flow_id = $1 and r.trigger = 'schedule' and r.scheduled_for > t.last_at and r.scheduled_for < $2)`
 
 const sqlTickInsert = `
-insert into {s}dataflow_tick (flow_id, first_at, last_at, ticks, reason, created_at) values ($1, $2, $3, $4, $5, {now})`
+insert into {s}dataflow_tick (flow_id, first_at, last_at, ticks, reason, created_at) values ($1, $2, $3, $4, $5, {clock})`
 
 const sqlTickList = `
 select t.id, t.flow_id, f.name, t.first_at, t.last_at, t.ticks, t.reason, t.created_at
@@ -289,7 +312,11 @@ values ($1, $2, $3, $4, {now}, {now}, {now} + $5::bigint * interval '1 microseco
 on conflict (id) do update set code_version = excluded.code_version, flows = excluded.flows, queues = excluded.queues,
 	seen_at = excluded.seen_at, until = excluded.until`
 
-const sqlProcessSweep = `delete from {s}dataflow_process where until < {now} - interval '1 day'`
+// One that comes back in this moment is left alone: if each of two that do so removed
+// the other, they would wait for each other.
+const sqlProcessSweep = `
+delete from {s}dataflow_process where id in (
+	select id from {s}dataflow_process where until < {now} - interval '1 day' for update skip locked)`
 
 const sqlProcessGone = `delete from {s}dataflow_process where id = $1`
 
@@ -298,3 +325,45 @@ select id, code_version, flows, queues, started_at, seen_at, until
 from {s}dataflow_process where until >= {now} order by id`
 
 const sqlNow = `select {now}`
+
+// unnest keeps it one statement, however many there are.
+const sqlDeadLetterInsert = `
+insert into {s}dataflow_dead_letter (flow_id, run_id, stage, key, payload, error, created_at)
+select flow_id, run_id, stage, key, payload::json, error, {now}
+from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[]) with ordinality
+	as l (flow_id, run_id, stage, key, payload, error, n) order by n`
+
+const sqlDeadLetterList = `
+select l.id, l.flow_id, f.name, l.run_id, l.stage, l.key, l.payload::text, l.error, l.created_at, l.replayed_at
+from {s}dataflow_dead_letter l join {s}dataflow_flow f on f.id = l.flow_id
+where ($1 = '' or f.name = $1) and ($2 = 0 or l.run_id = $2) and (not $3 or l.replayed_at is null) and ($4 = 0 or l.id < $4)
+order by l.id desc limit $5`
+
+const sqlDeadLetterReplayed = `
+update {s}dataflow_dead_letter set replayed_at = {now} where id = $1 and replayed_at is null`
+
+// The last success of a flow is kept for ever; so is a run, for as long as it has
+// dead letters that are.
+const sqlRunPrunable = `
+from {s}dataflow_run r
+where r.state = $1 and r.ended_at < {now} - $2::bigint * interval '1 microsecond'
+	and (r.state <> 'success' or exists (select from {s}dataflow_run o
+		where o.flow_id = r.flow_id and o.state = 'success' and (o.ended_at, o.id) > (r.ended_at, r.id)))
+	and not exists (select from {s}dataflow_dead_letter d
+		where d.run_id = r.id and ($3::bigint < 0 or d.created_at >= {now} - $3::bigint * interval '1 microsecond'))`
+
+const sqlRunPruneCount = `select count(*)` + sqlRunPrunable
+
+const sqlRunPrune = `delete from {s}dataflow_run where id in (select r.id` + sqlRunPrunable + ` order by r.ended_at limit $4)`
+
+const sqlTickPrunable = ` from {s}dataflow_tick where last_at < {now} - $1::bigint * interval '1 microsecond'`
+
+const sqlTickPruneCount = `select count(*)` + sqlTickPrunable
+
+const sqlTickPrune = `delete from {s}dataflow_tick where id in (select id` + sqlTickPrunable + ` order by id limit $2)`
+
+const sqlDeadLetterPrunable = ` from {s}dataflow_dead_letter where created_at < {now} - $1::bigint * interval '1 microsecond'`
+
+const sqlDeadLetterPruneCount = `select count(*)` + sqlDeadLetterPrunable
+
+const sqlDeadLetterPrune = `delete from {s}dataflow_dead_letter where id in (select id` + sqlDeadLetterPrunable + ` order by id limit $2)`

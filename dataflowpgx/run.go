@@ -66,7 +66,11 @@ func (q *queries) RunList(ctx context.Context, p *dataflow.RunListParams) ([]*da
 	for i, s := range p.States {
 		states[i] = string(s)
 	}
-	return q.runs(ctx, sqlRunList, p.Flow, states, string(p.Trigger), p.Before, p.Limit)
+	return q.runs(ctx, sqlRunList, p.Flow, states, string(p.Trigger), p.Before, p.Limit, dueFor(p.Due, p.Overdue))
+}
+
+func (q *queries) RunLive(ctx context.Context, flowID int64) ([]*dataflow.Run, error) {
+	return q.runs(ctx, sqlRunLive, flowID)
 }
 
 func (q *queries) RunDue(ctx context.Context, flows []dataflow.FlowSlots, limit int) ([]*dataflow.Run, error) {
@@ -102,9 +106,9 @@ func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointPa
 	d, cursor := p.Delta, nullJSON(p.Cursor)
 	var b pgx.Batch
 	b.Queue(q.store.text(sqlRunProgress), p.RunID, p.LeaseNumber,
-		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor, p.Lease.Microseconds())
+		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor, p.Lease.Microseconds(), d.Updated)
 	b.Queue(q.store.text(sqlCheckpointMove), p.FlowID, p.Seq, cursor,
-		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, partition(p.Slot))
+		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, partition(p.Slot), d.Updated)
 	results := q.db.SendBatch(ctx, &b)
 	status := dataflow.LeaseStatus{RunID: p.RunID, Held: true}
 	err := results.QueryRow().Scan(&status.CancelRequested)
@@ -135,8 +139,19 @@ func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*datafl
 	if err != nil || p.Refund {
 		return run, err
 	}
-	err = q.db.QueryRow(ctx, q.store.text(sqlFlowNote), p.FlowID, string(p.State), message, p.RunID).Scan(&run.Tripped)
-	return run, notFound(err)
+	run.Tripped, err = q.note(ctx, p, message)
+	return run, err
+}
+
+// note notes an outcome at the flow, and returns whether that has tripped it.
+func (q *queries) note(ctx context.Context, p *dataflow.RunEndParams, message string) (bool, error) {
+	var b pgx.Batch
+	b.Queue(q.store.text(sqlFlowTripped), p.FlowID)
+	b.Queue(q.store.text(sqlFlowNote), p.FlowID, string(p.State), message, p.RunID)
+	results := q.db.SendBatch(ctx, &b)
+	var before, after bool
+	err := errors.Join(notFound(results.QueryRow().Scan(&before)), notFound(results.QueryRow().Scan(&after)), results.Close())
+	return after && !before, err
 }
 
 // one runs a statement that must change one row.
@@ -173,7 +188,7 @@ func scanRun(row pgx.Row) (*dataflow.Run, error) {
 		&r.Queue, &r.RiverJobID,
 		&c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered,
 		&r.Total, &from, &to, &r.Error, &history, &r.Actor, &r.Reason, &r.CodeVersion,
-		&r.Rescues, &r.CancelRequestedAt, &r.CancelledBy, &r.CancelReason, &r.Slot)
+		&r.Rescues, &r.CancelRequestedAt, &r.CancelledBy, &r.CancelReason, &r.Slot, &c.Updated)
 	if err != nil {
 		return nil, notFound(err)
 	}

@@ -78,10 +78,6 @@ func (q *queries) RunActivity(ctx context.Context, flowID int64) (*dataflow.Acti
 	return &a, err
 }
 
-func (q *queries) RunActive(ctx context.Context, flowIDs []int64) ([]*dataflow.Run, error) {
-	return q.runs(ctx, sqlRunActive, flowIDs)
-}
-
 func (q *queries) ProcessSeen(ctx context.Context, p *dataflow.Process, ttl time.Duration) error {
 	var b pgx.Batch
 	b.Queue(q.store.text(sqlProcessSeen), p.ID, p.CodeVersion, append([]string{}, p.Flows...), p.Queues, ttl.Microseconds())

@@ -25,20 +25,23 @@ func TestExplain(t *testing.T) {
 		sql     string
 		indexes []string
 	}{
-		"Due":   {text(sqlRunDue), []string{"dataflow_run_due", "dataflow_run_slot"}},
-		"Lease": {"select id from dataflow_run where state = 'in_progress' and lease_until < ?", []string{"dataflow_run_lease"}},
-		"Job":   {text(sqlRunByJob), []string{"dataflow_run_job"}},
-		"Claim": {text(sqlRunClaim), []string{"SEARCH r USING INTEGER PRIMARY KEY", "dataflow_run_slot"}},
-		"Wait":  {text(sqlRunWaiting), []string{"dataflow_run_waiting"}},
-
+		"Due":      {text(sqlRunDue), []string{"dataflow_run_due", "dataflow_run_slot"}},
+		"Live":     {text(sqlRunLive), []string{"dataflow_run_slot", "dataflow_run_waiting", "SEARCH r USING INTEGER PRIMARY KEY"}},
+		"Lease":    {"select id from dataflow_run where state = 'in_progress' and lease_until < ?", []string{"dataflow_run_lease"}},
+		"Job":      {text(sqlRunByJob), []string{"dataflow_run_job"}},
+		"Claim":    {text(sqlRunClaim), []string{"SEARCH r USING INTEGER PRIMARY KEY", "dataflow_run_slot", "dataflow_run_waiting"}},
+		"Wait":     {text(sqlRunWaiting), []string{"dataflow_run_waiting"}},
+		"Tick":     {text(sqlRunByTick), []string{"dataflow_run_tick"}},
 		"Activity": {text(sqlRunActivity), []string{"dataflow_run_slot", "dataflow_run_waiting"}},
-		"Active":   {text(sqlRunActive), []string{"dataflow_run_slot", "dataflow_run_waiting", "SEARCH r USING INTEGER PRIMARY KEY"}},
+		"FlowDue":  {text(sqlFlowDue), []string{"SEARCH f USING INTEGER PRIMARY KEY"}},
+		"Skip":     {text(sqlTickExtend), []string{"dataflow_tick_flow", "dataflow_run_tick"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			plan := explain(t, db, c.sql)
 			require.NotContains(t, plan, "SCAN r", plan)
 			require.NotContains(t, plan, "SCAN o", plan)
+			require.NotContains(t, plan, "USING INDEX dataflow_run_flow", plan)
 			for _, index := range c.indexes {
 				require.Contains(t, plan, index, plan)
 			}

@@ -22,6 +22,8 @@ func (s *store) Classify(err error) dataflow.Fault {
 		return dataflow.FaultConflict
 	case strings.Contains(text, "disk I/O error"), strings.Contains(text, "database or disk is full"):
 		return dataflow.FaultUnavailable
+	case strings.Contains(text, "constraint failed"), strings.Contains(text, "datatype mismatch"), strings.Contains(text, "string or blob too big"):
+		return dataflow.FaultData
 	default:
 		return dataflow.FaultOther
 	}

@@ -10,7 +10,7 @@ import (
 func (q *queries) FlowUpsert(ctx context.Context, d *dataflow.FlowDefinition) (*dataflow.FlowRecord, error) {
 	_, err := q.db.ExecContext(ctx, q.store.text(sqlFlowUpsert),
 		d.Name, string(d.Source), string(d.Sink), string(d.Runtime), string(d.Guarantee), d.CodeVersion, d.Hash,
-		d.PauseAfter, probeText(d.ProbeAfter))
+		d.PauseAfter, probeText(d.ProbeAfter), nullJSON(d.MigratedFrom))
 	if err != nil {
 		return nil, err
 	}
@@ -26,11 +26,18 @@ func (q *queries) FlowByName(ctx context.Context, name string) (*dataflow.FlowRe
 }
 
 func (q *queries) FlowList(ctx context.Context, p *dataflow.FlowListParams) ([]*dataflow.FlowRecord, error) {
-	return collect(ctx, q, scanFlow, sqlFlowList, string(p.State), p.After, p.Limit)
+	return collect(ctx, q, scanFlow, sqlFlowList, string(p.State), p.After, p.Limit, dueFor(p.Due, p.Overdue))
 }
 
 func (q *queries) FlowSetState(ctx context.Context, p *dataflow.FlowStateParams) (*dataflow.FlowRecord, error) {
 	if err := q.one(ctx, sqlFlowSetState, p.ID, string(p.State), p.Actor, p.Reason); err != nil {
+		return nil, err
+	}
+	return q.FlowByID(ctx, p.ID)
+}
+
+func (q *queries) FlowSetRuntime(ctx context.Context, p *dataflow.FlowRuntimeParams) (*dataflow.FlowRecord, error) {
+	if err := q.one(ctx, sqlFlowSetRuntime, p.ID, string(p.Runtime), nullJSON(p.MigratedFrom)); err != nil {
 		return nil, err
 	}
 	return q.FlowByID(ctx, p.ID)
@@ -47,6 +54,7 @@ func scanFlowAnd(row scanner, more ...any) (*dataflow.FlowRecord, error) {
 	var (
 		f                               dataflow.FlowRecord
 		source, sink, runtime, schedule string
+		from                            *string
 	)
 	err := row.Scan(append([]any{
 		&f.ID, &f.Name, &source, &sink, &runtime, &f.Guarantee,
@@ -64,12 +72,13 @@ func scanFlowAnd(row scanner, more ...any) (*dataflow.FlowRecord, error) {
 		nullTimeText{&f.TrippedAt},
 		&f.TrippedReason,
 		nullTimeText{&f.ProbeAt},
+		&from,
 	}, more...)...)
 	if err != nil {
 		return nil, notFound(err)
 	}
 	f.Source, f.Sink, f.RuntimeJSON = json.RawMessage(source), json.RawMessage(sink), json.RawMessage(runtime)
-	f.ScheduleJSON = json.RawMessage(schedule)
+	f.ScheduleJSON, f.MigratedFrom = json.RawMessage(schedule), rawJSON(from)
 	return &f, nil
 }
 

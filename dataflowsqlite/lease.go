@@ -70,7 +70,7 @@ func (q *queries) RunStranded(ctx context.Context, flowIDs []int64, idle time.Du
 }
 
 func (q *queries) RunCancel(ctx context.Context, p *dataflow.RunCancelParams) (*dataflow.Run, error) {
-	err := q.one(ctx, sqlRunCancel, p.RunID, p.Actor, p.Reason)
+	err := q.one(ctx, sqlRunCancel, p.RunID, p.Actor, p.Reason, p.PendingOnly)
 	if err != nil && !errors.Is(err, dataflow.ErrNotFound) {
 		return nil, err
 	}

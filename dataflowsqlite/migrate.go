@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"embed"
 	"fmt"
+	"time"
 
 	"github.com/riverqueue/river/riverdriver/riversqlite"
 	"github.com/riverqueue/river/rivermigrate"
@@ -28,6 +29,8 @@ const sqlMigrationTableExists = `select count(*) from sqlite_master where type =
 const sqlMigrationVersion = `select coalesce(max(version), 0) from dataflow_migration`
 
 const sqlMigrationAdd = `insert into dataflow_migration (version, name) values (?, ?)`
+
+const sqlMigrationList = `select version, created_at from dataflow_migration`
 
 const sqlMigrationRemove = `delete from dataflow_migration where version = ?`
 
@@ -149,4 +152,62 @@ func (s *store) version(ctx context.Context, db querier) (int, error) {
 
 func (s *store) riverMigrator() (*rivermigrate.Migrator[*sql.Tx], error) {
 	return rivermigrate.New(riversqlite.New(s.db), &rivermigrate.Config{Logger: s.log})
+}
+
+// Migrations returns our migrations and which of them have been applied.
+func (s *store) Migrations(ctx context.Context) (*dataflow.MigrationStatus, error) {
+	all, err := migration.Load(migrationFiles, "migration")
+	if err != nil {
+		return nil, err
+	}
+	status := &dataflow.MigrationStatus{Migrations: make([]dataflow.Migration, len(all))}
+	if status.Version, err = s.version(ctx, s.db); err != nil {
+		return nil, err
+	}
+	applied := make(map[int]time.Time)
+	if status.Version > 0 {
+		if applied, err = s.applied(ctx); err != nil {
+			return nil, err
+		}
+	}
+	for i, m := range all {
+		status.Migrations[i] = dataflow.Migration{
+			Version: m.Version, Name: m.Name,
+			Up: m.UpStep(sqlMigrationTable, "dataflow_migration"), Down: m.DownStep("dataflow_migration"),
+		}
+		if at, ok := applied[m.Version]; ok {
+			status.Migrations[i].AppliedAt = &at
+		}
+	}
+	rm, err := s.riverMigrator()
+	if err != nil {
+		return nil, err
+	}
+	rivers, err := rm.ExistingVersions(ctx)
+	if err != nil {
+		return nil, migration.Unreadable("River's tables", err)
+	}
+	status.RiverVersion, status.RiverNewest = len(rivers), len(rm.AllVersions())
+	return status, nil
+}
+
+// applied returns when each version was applied.
+func (s *store) applied(ctx context.Context) (map[int]time.Time, error) {
+	type row struct {
+		version int
+		at      time.Time
+	}
+	rows, err := collect(ctx, &s.queries, func(r scanner) (row, error) {
+		var v row
+		err := r.Scan(&v.version, timeText{&v.at})
+		return v, err
+	}, sqlMigrationList)
+	if err != nil {
+		return nil, fmt.Errorf("read migrations of dataflow's tables: %w", err)
+	}
+	applied := make(map[int]time.Time, len(rows))
+	for _, r := range rows {
+		applied[r.version] = r.at
+	}
+	return applied, nil
 }

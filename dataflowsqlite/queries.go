@@ -11,24 +11,24 @@ const flowColumns = `f.id, f.name, f.source, f.sink, f.runtime, f.guarantee,
 	f.state, f.state_by, f.state_reason, f.state_at,
 	f.next_run_at, f.last_run_at, f.last_success_at, f.last_error, f.failures,
 	f.code_version, f.definition_hash, f.created_at, f.updated_at,
-	f.schedule, f.schedule_at, f.tripped_at, f.tripped_reason, f.probe_at`
+	f.schedule, f.schedule_at, f.tripped_at, f.tripped_reason, f.probe_at, f.runtime_from`
 
 const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for, r.run_after, r.created_at,
 	r.started_at, r.ended_at, r.attempt, r.max_attempts, r.worker, r.lease_no, r.lease_until,
 	r.queue, coalesce(r.river_job_id, 0),
 	r.read, r.written, r.redundant, r.filtered, r.dropped, r.dead_lettered,
 	r.total, r.from_cursor, r.to_cursor, r.error, r.errors, r.actor, r.reason, r.code_version,
-	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0)`
+	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0), r.updated`
 
 // A definition that has not changed leaves updated_at as it is. The schedule is
 // FlowPlan's.
 const sqlFlowUpsert = `
-insert into dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, pause_after, probe_after, schedule_at, created_at, updated_at)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, {now}, {now}, {now})
+insert into dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, pause_after, probe_after, runtime_from, schedule_at, created_at, updated_at)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {now}, {now}, {now})
 on conflict (name) do update set
 	source = excluded.source, sink = excluded.sink, runtime = excluded.runtime, guarantee = excluded.guarantee,
 	code_version = excluded.code_version, definition_hash = excluded.definition_hash,
-	pause_after = excluded.pause_after, probe_after = excluded.probe_after,
+	pause_after = excluded.pause_after, probe_after = excluded.probe_after, runtime_from = excluded.runtime_from,
 	updated_at = case when f.definition_hash = excluded.definition_hash then f.updated_at else excluded.updated_at end`
 
 const sqlFlowByID = `select ` + flowColumns + ` from dataflow_flow f where f.id = ?`
@@ -38,6 +38,7 @@ const sqlFlowByName = `select ` + flowColumns + ` from dataflow_flow f where f.n
 const sqlFlowList = `
 select ` + flowColumns + ` from dataflow_flow f
 where (?1 = '' or f.state = ?1) and f.name > ?2
+	and (?4 is null or f.state = 'active' and f.next_run_at <= strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?4 || ' seconds'))
 order by f.name limit ?3`
 
 const sqlFlowSetState = `
@@ -48,6 +49,8 @@ set state = ?2, state_by = ?3, state_reason = ?4, state_at = {now}, updated_at =
 	tripped_reason = case when ?2 = 'active' then '' else tripped_reason end,
 	probe_at = case when ?2 = 'active' then null else probe_at end
 where id = ?1`
+
+const sqlFlowSetRuntime = `update dataflow_flow set runtime = ?2, runtime_from = ?3, updated_at = {now} where id = ?1`
 
 // An inactive flow gets no run; neither does a flow with a run that waits under
 // the same key, nor one with a run of the same tick.
@@ -64,7 +67,7 @@ where r.flow_id = ? and r.unique_key = ? and r.state = 'pending' and f.state = '
 
 const sqlRunByTick = `
 select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
-where r.flow_id = ? and r.scheduled_for = ? and r.trigger = 'schedule'`
+where r.flow_id = ? and r.scheduled_for = ? and r.trigger = 'schedule' and f.state = 'active'`
 
 const sqlRunSetJob = `update dataflow_run set river_job_id = ?2, queue = ?3 where id = ?1`
 
@@ -79,7 +82,18 @@ const sqlRunList = `
 select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
 where (?1 = '' or f.name = ?1) and (?2 = '[]' or r.state in (select value from json_each(?2)))
 	and (?3 = '' or r.trigger = ?3) and (?4 = 0 or r.id < ?4)
+	and (?6 is null or r.state = 'pending' and r.run_after <= strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?6 || ' seconds'))
 order by r.id desc limit ?5`
+
+// Each of the partial indexes has a part of them; by the state alone, all the runs
+// that the flow ever had would be read.
+const sqlRunLive = `
+select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
+where r.id in (
+	select id from dataflow_run indexed by dataflow_run_slot where flow_id = ?1 and state = 'in_progress'
+	union all
+	select id from dataflow_run indexed by dataflow_run_waiting where flow_id = ?1 and state = 'pending')
+order by r.id`
 
 // Runs behind those that are in progress are left out, so that they do not take the
 // places of those that can be worked. Without "indexed by", all the runs that the
@@ -96,24 +110,19 @@ order by r.run_after, r.id limit ?3`
 // a run that has begun. Without "indexed by", all the runs that the flow ever had
 // would be read.
 const sqlRunActivity = `
-select (select count(*) from dataflow_run indexed by dataflow_run_slot where flow_id = ?1 and state = 'in_progress'),
-	count(*), count(*) filter (where trigger = 'schedule')
-from dataflow_run indexed by dataflow_run_waiting
-where flow_id = ?1 and state = 'pending' and (run_after <= {now} or lease_no > 0)`
-
-// It has the same condition.
-const sqlRunActive = `
-select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
-where r.id in (
-	select id from dataflow_run indexed by dataflow_run_slot where flow_id in (select value from json_each(?1)) and state = 'in_progress'
+select count(*) filter (where state = 'in_progress'),
+	count(*) filter (where state = 'pending'),
+	count(*) filter (where state = 'pending' and trigger = 'schedule' and lease_no = 0)
+from (
+	select state, trigger, lease_no from dataflow_run indexed by dataflow_run_slot where flow_id = ?1 and state = 'in_progress'
 	union all
-	select id from dataflow_run indexed by dataflow_run_waiting
-	where flow_id in (select value from json_each(?1)) and state = 'pending' and (run_after <= {now} or lease_no > 0))
-order by r.id desc`
+	select state, trigger, lease_no from dataflow_run indexed by dataflow_run_waiting
+	where flow_id = ?1 and state = 'pending' and (run_after <= {now} or lease_no > 0))`
 
 // The unique index on the slot decides between two that claim at once; the count
 // only spares an error in the usual case. The key is given up, so that
-// another run can wait while this one is worked.
+// another run can wait while this one is worked. The run of a tick lets that of an
+// earlier one go first, which may wait in the same queue.
 const sqlRunClaim = `
 update dataflow_run as r
 set state = 'in_progress',
@@ -124,10 +133,14 @@ set state = 'in_progress',
 	started_at = coalesce(r.started_at, {now}), code_version = ?4,
 	read = case when ?5 then 0 else r.read end, written = case when ?5 then 0 else r.written end,
 	redundant = case when ?5 then 0 else r.redundant end, filtered = case when ?5 then 0 else r.filtered end,
-	dropped = case when ?5 then 0 else r.dropped end, dead_lettered = case when ?5 then 0 else r.dead_lettered end
+	dropped = case when ?5 then 0 else r.dropped end, dead_lettered = case when ?5 then 0 else r.dead_lettered end,
+	updated = case when ?5 then 0 else r.updated end
 where r.id = ?1 and r.state = 'pending' and r.run_after <= {now}
 	and exists (select 1 from dataflow_flow f where f.id = r.flow_id and f.state = 'active')
-	and (select count(*) from dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress') < json_array_length(?6)`
+	and (select count(*) from dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress') < json_array_length(?6)
+	and not (json_array_length(?6) = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select 1 from dataflow_run o indexed by dataflow_run_waiting
+		where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = 'schedule' and o.lease_no = 0
+			and o.scheduled_for < r.scheduled_for and o.queue = r.queue))`
 
 // Moving the sequence number fences off whoever worked the flow before: his next
 // checkpoint finds no row.
@@ -136,12 +149,13 @@ insert into dataflow_checkpoint as c (flow_id, partition, seq, updated_at) value
 on conflict (flow_id, scope, partition) do update set seq = c.seq + 1, updated_at = excluded.updated_at
 returning seq, cursor`
 
+// Without a cursor the next claim begins again, so that this is no progress.
 const sqlRunProgress = `
 update dataflow_run
 set read = read + ?3, written = written + ?4, redundant = redundant + ?5, filtered = filtered + ?6,
-	dropped = dropped + ?7, dead_lettered = dead_lettered + ?8,
+	dropped = dropped + ?7, dead_lettered = dead_lettered + ?8, updated = updated + ?13,
 	total = coalesce(?9, total), from_cursor = coalesce(from_cursor, ?10), to_cursor = coalesce(?11, to_cursor),
-	rescues = 0, lease_until = strftime('%Y-%m-%d %H:%M:%f', {now}, ?12 || ' seconds')
+	rescues = case when ?11 is null then rescues else 0 end, lease_until = strftime('%Y-%m-%d %H:%M:%f', {now}, ?12 || ' seconds')
 where id = ?1 and lease_no = ?2 and state = 'in_progress'
 returning cancel_requested_at is not null`
 
@@ -149,7 +163,7 @@ const sqlCheckpointMove = `
 update dataflow_checkpoint
 set cursor = coalesce(?3, cursor), seq = seq + 1, updated_at = {now},
 	read = read + ?4, written = written + ?5, redundant = redundant + ?6, filtered = filtered + ?7,
-	dropped = dropped + ?8, dead_lettered = dead_lettered + ?9
+	dropped = dropped + ?8, dead_lettered = dead_lettered + ?9, updated = updated + ?11
 where flow_id = ?1 and scope = '' and partition = ?10 and seq = ?2`
 
 const sqlRunEnd = `
@@ -177,7 +191,7 @@ set last_run_at = {now}, last_error = case when ?2 = 'cancelled' then last_error
 		when ?2 = 'failed' and pause_after > 0 and failures + 1 >= pause_after then coalesce(tripped_at, {now}) else tripped_at end,
 	tripped_reason = case when ?2 = 'success' then ''
 		when ?2 = 'failed' and pause_after > 0 and failures + 1 >= pause_after
-		then (failures + 1) || ' runs have failed in a row, the last of them, run ' || ?4 || ', with: ' || ?3 else tripped_reason end,
+		then case failures when 0 then 'a run has failed' else (failures + 1) || ' runs have failed in a row' end || '; run ' || ?4 || ' with: ' || ?3 else tripped_reason end,
 	probe_at = case when ?2 = 'success' then null
 		when ?2 = 'failed' and pause_after > 0 and failures + 1 >= pause_after
 		then case when probe_after <> '0' then strftime('%Y-%m-%d %H:%M:%f', {now}, probe_after || ' seconds') end else probe_at end
@@ -227,7 +241,7 @@ set state = case when state = 'pending' then 'cancelled' else state end,
 	cancel_requested_at = coalesce(cancel_requested_at, {now}),
 	cancelled_by = case when cancel_requested_at is null then ?2 else cancelled_by end,
 	cancel_reason = case when cancel_requested_at is null then ?3 else cancel_reason end
-where id = ?1 and state in ('pending', 'in_progress')`
+where id = ?1 and (state = 'pending' or state = 'in_progress' and not ?4)`
 
 const sqlFlowLock = `select ` + flowColumns + `, {now} from dataflow_flow f where f.id = ?`
 
@@ -280,3 +294,41 @@ select id, code_version, flows, queues, started_at, seen_at, until
 from dataflow_process where until >= {now} order by id`
 
 const sqlNow = `select {now}`
+
+const sqlDeadLetterInsert = `
+insert into dataflow_dead_letter (flow_id, run_id, stage, key, payload, error, created_at) values (?, ?, ?, ?, ?, ?, {now})`
+
+const sqlDeadLetterList = `
+select l.id, l.flow_id, f.name, l.run_id, l.stage, l.key, l.payload, l.error, l.created_at, l.replayed_at
+from dataflow_dead_letter l join dataflow_flow f on f.id = l.flow_id
+where (?1 = '' or f.name = ?1) and (?2 = 0 or l.run_id = ?2) and (not ?3 or l.replayed_at is null) and (?4 = 0 or l.id < ?4)
+order by l.id desc limit ?5`
+
+const sqlDeadLetterReplayed = `
+update dataflow_dead_letter set replayed_at = {now} where id = ?1 and replayed_at is null`
+
+// The last success of a flow is kept for ever; so is a run, for as long as it has
+// dead letters that are.
+const sqlRunPrunable = `
+from dataflow_run r
+where r.state = ?1 and r.ended_at < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?2 || ' seconds')
+	and (r.state <> 'success' or exists (select 1 from dataflow_run o
+		where o.flow_id = r.flow_id and o.state = 'success' and (o.ended_at, o.id) > (r.ended_at, r.id)))
+	and not exists (select 1 from dataflow_dead_letter d
+		where d.run_id = r.id and (?3 is null or d.created_at >= strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?3 || ' seconds')))`
+
+const sqlRunPruneCount = `select count(*)` + sqlRunPrunable
+
+const sqlRunPrune = `delete from dataflow_run where id in (select r.id` + sqlRunPrunable + ` order by r.ended_at limit ?4)`
+
+const sqlTickPrunable = ` from dataflow_tick where last_at < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?1 || ' seconds')`
+
+const sqlTickPruneCount = `select count(*)` + sqlTickPrunable
+
+const sqlTickPrune = `delete from dataflow_tick where id in (select id` + sqlTickPrunable + ` order by id limit ?2)`
+
+const sqlDeadLetterPrunable = ` from dataflow_dead_letter where created_at < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?1 || ' seconds')`
+
+const sqlDeadLetterPruneCount = `select count(*)` + sqlDeadLetterPrunable
+
+const sqlDeadLetterPrune = `delete from dataflow_dead_letter where id in (select id` + sqlDeadLetterPrunable + ` order by id limit ?2)`

@@ -76,7 +76,11 @@ func (q *queries) RunList(ctx context.Context, p *dataflow.RunListParams) ([]*da
 	if err != nil {
 		return nil, err
 	}
-	return collect(ctx, q, scanRun, sqlRunList, p.Flow, states, string(p.Trigger), p.Before, p.Limit)
+	return collect(ctx, q, scanRun, sqlRunList, p.Flow, states, string(p.Trigger), p.Before, p.Limit, dueFor(p.Due, p.Overdue))
+}
+
+func (q *queries) RunLive(ctx context.Context, flowID int64) ([]*dataflow.Run, error) {
+	return collect(ctx, q, scanRun, sqlRunLive, flowID)
 }
 
 func (q *queries) RunDue(ctx context.Context, flows []dataflow.FlowSlots, limit int) ([]*dataflow.Run, error) {
@@ -132,10 +136,10 @@ func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointPa
 	status := dataflow.LeaseStatus{RunID: p.RunID}
 	err := q.db.QueryRowContext(ctx, q.store.text(sqlRunProgress), p.RunID, p.LeaseNumber,
 		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor,
-		secondsText(p.Lease)).Scan(&status.CancelRequested)
+		secondsText(p.Lease), d.Updated).Scan(&status.CancelRequested)
 	if err == nil {
 		err = q.one(ctx, sqlCheckpointMove, p.FlowID, p.Seq, cursor,
-			d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, partition(p.Slot))
+			d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, partition(p.Slot), d.Updated)
 	}
 	if err = notFound(err); errors.Is(err, dataflow.ErrNotFound) {
 		return status, nil
@@ -197,7 +201,7 @@ func scanRun(row scanner) (*dataflow.Run, error) {
 		&r.Queue, &r.RiverJobID,
 		&c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered,
 		&r.Total, &from, &to, &r.Error, &history, &r.Actor, &r.Reason, &r.CodeVersion,
-		&r.Rescues, nullTimeText{&r.CancelRequestedAt}, &r.CancelledBy, &r.CancelReason, &r.Slot)
+		&r.Rescues, nullTimeText{&r.CancelRequestedAt}, &r.CancelledBy, &r.CancelReason, &r.Slot, &c.Updated)
 	if err != nil {
 		return nil, notFound(err)
 	}

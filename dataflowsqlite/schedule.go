@@ -78,14 +78,6 @@ func (q *queries) RunActivity(ctx context.Context, flowID int64) (*dataflow.Acti
 	return &a, err
 }
 
-func (q *queries) RunActive(ctx context.Context, flowIDs []int64) ([]*dataflow.Run, error) {
-	ids, err := jsonArray(flowIDs)
-	if err != nil {
-		return nil, err
-	}
-	return collect(ctx, q, scanRun, sqlRunActive, ids)
-}
-
 func (q *queries) ProcessSeen(ctx context.Context, p *dataflow.Process, ttl time.Duration) error {
 	flows, err := jsonArray(p.Flows)
 	if err != nil {
@@ -97,10 +89,11 @@ func (q *queries) ProcessSeen(ctx context.Context, p *dataflow.Process, ttl time
 			return err
 		}
 	}
-	if _, err := q.db.ExecContext(ctx, q.store.text(sqlProcessSweep)); err != nil {
+	if err := q.one(ctx, sqlProcessSeen, p.ID, p.CodeVersion, flows, queues, secondsText(ttl)); err != nil {
 		return err
 	}
-	return q.one(ctx, sqlProcessSeen, p.ID, p.CodeVersion, flows, queues, secondsText(ttl))
+	_, err = q.db.ExecContext(ctx, q.store.text(sqlProcessSweep))
+	return err
 }
 
 func (q *queries) ProcessGone(ctx context.Context, id string) error {

@@ -13,7 +13,8 @@ import (
 
 // count counts the records that encoding/csv would find, good or bad, without
 // taking them apart.
-func count(ctx context.Context, in *input, opts *Options) (int64, error) {
+func count(ctx context.Context, recs *records, opts *Options) (int64, error) {
+	in := recs.in
 	c := &counter{comma: utf8.AppendRune(nil, opts.Comma), trim: opts.trimLeading()}
 	if opts.Comment != 0 {
 		c.comment = utf8.AppendRune(nil, opts.Comment)
@@ -22,6 +23,7 @@ func count(ctx context.Context, in *input, opts *Options) (int64, error) {
 	var long []byte // a line that the buffer cannot hold
 	for lines := 1; ; {
 		in.allow(opts.MaxRecordBytes)
+		recs.f.Forget(recs.offset + in.served)
 		part, err := r.ReadSlice('\n')
 		switch {
 		case err == nil && len(long) == 0:

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"reflect"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/files"
 )
 
 // checkEvery is how many records are read between two looks at the context.
@@ -22,28 +24,41 @@ const checkEvery = 128
 // first read. The source also is a [dataflow.Counter], a [dataflow.Validator]
 // and a [dataflow.Describer]. It is safe for concurrent use.
 func Open[T any](path string, opts *Options) dataflow.Source[T, Cursor] {
-	s := &source[T]{path: path, opts: opts.withDefaults()}
-	s.plan, s.planErr = compile(reflect.TypeFor[T]())
-	return s
+	return newSource[T](files.Path(path), opts)
+}
+
+// OpenGlob is [Open] for all files that match a pattern of
+// [path/filepath.Match], one after the other in the order of their paths. Each
+// has a header of its own. See the package's documentation for what a later run
+// finds.
+func OpenGlob[T any](pattern string, opts *Options) dataflow.Source[T, Cursor] {
+	return newSource[T](files.Glob(pattern), opts)
+}
+
+// OpenFS is [OpenGlob] for the files of fsys, and a pattern of [path.Match].
+func OpenFS[T any](fsys fs.FS, pattern string, opts *Options) dataflow.Source[T, Cursor] {
+	return newSource[T](files.FS(fsys, pattern), opts)
 }
 
 type source[T any] struct {
-	path    string
+	place   files.Place
 	opts    Options
 	plan    []column
 	planErr error
 }
 
+func newSource[T any](place files.Place, opts *Options) *source[T] {
+	s := &source[T]{place: place, opts: opts.withDefaults()}
+	s.plan, s.planErr = compile(reflect.TypeFor[T]())
+	return s
+}
+
 func (s *source[T]) Validate() error {
-	var errs []error
-	if s.path == "" {
-		errs = append(errs, &dataflow.ConfigError{Field: "Path", Reason: "it is empty: give the path of a CSV file"})
-	}
-	return errors.Join(append(errs, s.opts.validate(), s.planErr)...)
+	return errors.Join(s.place.Validate("CSV file"), s.opts.validate(), s.planErr)
 }
 
 func (s *source[T]) Describe() dataflow.Description {
-	return dataflow.Description{Type: "csvfile", Detail: map[string]any{"path": s.path}}
+	return dataflow.Description{Type: "csvfile", Detail: s.place.Describe()}
 }
 
 func (s *source[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.Seq2[dataflow.Item[T, Cursor], error] {
@@ -57,25 +72,24 @@ func (s *source[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.S
 // each yields the records that r asks for. It returns the error that ended the
 // read, which is then still to be yielded.
 func (s *source[T]) each(ctx context.Context, r dataflow.Request[Cursor], yield func(dataflow.Item[T, Cursor], error) bool) error {
-	f, recs, err := s.open(ctx, r)
-	if err != nil {
-		return err
-	}
-	defer f.close()
-	if f.header == nil {
-		return nil
-	}
+	return s.files(ctx, r, func(f *file, recs *records) (bool, error) {
+		return s.records(ctx, f, recs, yield)
+	})
+}
+
+// records yields the records of one file. It reports whether more is wanted.
+func (s *source[T]) records(ctx context.Context, f *file, recs *records, yield func(dataflow.Item[T, Cursor], error) bool) (bool, error) {
 	// The fields of one row are looked up once; each record fills it anew and is
 	// yielded as a copy.
 	row := new(T)
 	dec, err := newDecoder(reflect.ValueOf(row).Elem(), s.plan, f)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for n := 1; ; n++ {
 		cells, err := recs.next()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return true, nil
 		}
 		item := dataflow.Item[T, Cursor]{Cursor: recs.at, Resume: true}
 		if err == nil {
@@ -86,48 +100,68 @@ func (s *source[T]) each(ctx context.Context, r dataflow.Request[Cursor], yield 
 			}
 		}
 		if err != nil && !isRecordError(err) {
-			return err
+			return false, err
 		}
 		if !yield(item, err) {
-			return nil
+			return false, nil
 		}
 		if n%checkEvery == 0 && ctx.Err() != nil {
-			return ctx.Err()
+			return false, ctx.Err()
 		}
 	}
 }
 
-// open opens the file and finds the place at which r begins. The caller closes
-// the file.
-func (s *source[T]) open(ctx context.Context, r dataflow.Request[Cursor]) (*file, *records, error) {
+// files opens the files that r asks for, one after the other, and calls f with
+// each that has a header, until it returns false.
+func (s *source[T]) files(ctx context.Context, r dataflow.Request[Cursor], f func(f *file, recs *records) (bool, error)) error {
 	if err := s.Validate(); err != nil {
-		return nil, nil, dataflow.Permanent(fmt.Errorf("CSV file: %w", err))
+		return dataflow.Permanent(fmt.Errorf("CSV file: %w", err))
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, nil, err
+		return err
 	}
-	f, err := openFile(s.path, &s.opts)
+	names, err := s.place.After(r.From.File)
 	if err != nil {
-		return nil, nil, err
+		return fmt.Errorf("CSV files: %w", err)
 	}
-	start, at, err := f.find(r)
-	if err != nil {
-		f.close()
-		return nil, nil, err
+	for _, name := range names {
+		at := Cursor{}
+		if s.place.Many() {
+			at.File = name
+		}
+		if r.Resumed && r.From.File == at.File {
+			at = r.From
+		}
+		if more, err := s.file(ctx, name, at, f); err != nil || !more {
+			return err
+		}
 	}
-	return f, newRecords(f, start, at), nil
+	return nil
 }
 
-func (s *source[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (int64, error) {
-	f, recs, err := s.open(ctx, r)
+func (s *source[T]) file(ctx context.Context, name string, at Cursor, use func(f *file, recs *records) (bool, error)) (bool, error) {
+	f, err := openFile(ctx, s.place, name, at, &s.opts)
 	if err != nil {
-		return 0, err
+		return false, err
 	}
 	defer f.close()
-	if f.header == nil {
-		return 0, nil
+	start, at, err := f.find(at)
+	if err != nil {
+		return false, err
 	}
-	return count(ctx, recs.in, &s.opts)
+	if f.header == nil { // it may yet come
+		return true, nil
+	}
+	return use(f, newRecords(f, start, at))
+}
+
+func (s *source[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (n int64, err error) {
+	err = s.files(ctx, r, func(_ *file, recs *records) (bool, error) {
+		more, err := count(ctx, recs, &s.opts)
+		n += more
+		return true, err
+	})
+	return n, err
 }
 
 func isRecordError(err error) bool {

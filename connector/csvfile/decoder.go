@@ -56,7 +56,7 @@ func newDecoder(row reflect.Value, plan []column, f *file) (*decoder, error) {
 
 // find returns where in the header the column is.
 func (c *column) find(header []string) []int {
-	_, field := c.parent()
+	field := c.fieldName()
 	var at []int
 	for i, name := range header {
 		if c.name == name && c.name != "" || c.name == "" && simple(name) == simple(field) {
@@ -66,10 +66,9 @@ func (c *column) find(header []string) []int {
 	return at
 }
 
-// parent splits the field's path before its own name.
-func (c *column) parent() (path, field string) {
-	dot := strings.LastIndexByte(c.field, '.')
-	return c.field[:dot+1], c.field[dot+1:]
+// fieldName is the field's own name, without those that it is in.
+func (c *column) fieldName() string {
+	return c.field[strings.LastIndexByte(c.field, '.')+1:]
 }
 
 // lack says what is wrong with the header if a column is not there just once.

@@ -1,4 +1,5 @@
-// Package csvfile reads a CSV file with a header line as a [dataflow.Source].
+// Package csvfile reads and writes CSV files with a header line, as a source and as
+// two kinds of sinks.
 //
 //	type Strike struct {
 //		Airport string    `csv:"Airport Name"`
@@ -8,6 +9,10 @@
 //	}
 //
 //	strikes := csvfile.Open[Strike]("birdstrikes.csv", nil)
+//
+// [Open] reads one file, [OpenGlob] all that match a pattern, [OpenFS] those of an
+// [io/fs.FS]; [From] and [FromFunc] read what is no file. A file that begins like
+// a gzip file is read as one, whatever its name.
 //
 // # Columns
 //
@@ -47,8 +52,8 @@
 // # Bad records
 //
 // A line with too few or too many cells, a cell that cannot be read, or a
-// misplaced quote is a [dataflow.RecordError] with the key "line 17". The read
-// goes on behind it. A quote that is never closed ends the read, because it
+// misplaced quote is a [dataflow.RecordError] with the key "line 17", or
+// "in/a.csv line 17" where there may be several files. The read goes on behind it. A quote that is never closed ends the read, because it
 // takes in the rest of the file.
 //
 // Blank lines are skipped.
@@ -62,4 +67,17 @@
 // or more cannot always be told, and should have another path and another flow.
 //
 // An empty file has no records, and no error: its header may yet come.
+//
+// Several files are read in the order of the bytes of their names, and so name new
+// ones by a time, or by a number with leading zeros, and do not append to a file
+// once there is a newer one. Files that were read may be removed. A compressed file
+// is read again up to the cursor, to find the place. [From] and [FromFunc] have no
+// cursor: every run reads from the beginning.
+//
+// # Writing
+//
+// [AppendTo] appends to a file, exactly once: a crash leaves no torn and no doubled
+// record. [WriteFiles] writes a file for each batch, which appears as a whole.
+// What they write is read as it was by [Open], except that a "\r\n" in a text is
+// read as "\n", and that a nil pointer and one to the text of Null are alike.
 package csvfile

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/activedataflow/dataflow"
@@ -67,4 +69,32 @@ func ExampleOpen_badRecord() {
 	// line 2 1
 	// line 3 column "placed on": "2024-05-32" is not a valid time.Time: want 2006-01-02 {"id":"2","placed on":"2024-05-32"}
 	// line 4 3
+}
+
+// What is no file is read from its beginning each time.
+func ExampleFromFunc() {
+	type Order struct{ ID, Cents int64 }
+	download := func(context.Context) (io.ReadCloser, error) { // of an object store, say
+		return io.NopCloser(strings.NewReader("id,cents\n1,250\n2,99\n")), nil
+	}
+	for item, err := range csvfile.FromFunc[Order](download, nil).Read(context.Background(), dataflow.Request[dataflow.NoCursor]{}) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(item.Key, item.Value)
+	}
+	// Output:
+	// line 2 {1 250}
+	// line 3 {2 99}
+}
+
+func ExampleAppendTo() {
+	type Order struct {
+		ID       int64     `csv:"id"`
+		PlacedOn time.Time `csv:"placed on,layout=2006-01-02"`
+	}
+	target := csvfile.AppendTo[Order]("orders.csv", &csvfile.SinkOptions{MaxFileBytes: 100 << 20})
+	fmt.Println(target.Guarantee(), target.Describe().Detail["path"])
+	// Output: exactly_once orders.csv
 }

@@ -1,28 +1,21 @@
 package csvfile
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math"
-	"os"
 	"strings"
 
 	"github.com/activedataflow/dataflow"
-)
-
-// The bytes with which a program may begin a text file, to say how it is encoded.
-const (
-	bomUTF8    = "\xEF\xBB\xBF"
-	bomUTF16LE = "\xFF\xFE"
-	bomUTF16BE = "\xFE\xFF"
+	"github.com/activedataflow/dataflow/internal/files"
 )
 
 // file is an open CSV file.
 type file struct {
-	f    *os.File
-	path string
+	*files.File
+	name string
 	opts *Options
 	// header holds the column names. It is nil if the file has no header yet.
 	header []string
@@ -32,13 +25,13 @@ type file struct {
 	body Cursor
 }
 
-// openFile opens a file and reads its header.
-func openFile(path string, opts *Options) (*file, error) {
-	osFile, err := os.Open(path)
+// openFile opens the file of a cursor and reads its header.
+func openFile(ctx context.Context, place files.Place, name string, at Cursor, opts *Options) (*file, error) {
+	opened, err := place.Open(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("CSV file: %w", err) // err names the path
 	}
-	f := &file{f: osFile, path: path, opts: opts}
+	f := &file{File: opened, name: name, opts: opts, body: Cursor{File: at.File}}
 	if err := f.readHeader(); err != nil {
 		f.close()
 		return nil, err
@@ -48,21 +41,17 @@ func openFile(path string, opts *Options) (*file, error) {
 
 // close closes the file. Nothing was written to it, so that an error of that
 // would tell nothing.
-func (f *file) close() { _ = f.f.Close() }
+func (f *file) close() { _ = f.Close() }
 
 func (f *file) readHeader() error {
-	start, err := f.bytes(0, int64(len(bomUTF8)))
-	if err != nil {
+	offset, err := f.TextStart()
+	switch {
+	case errors.Is(err, files.ErrUTF16):
+		return f.permanent("%w", err)
+	case err != nil:
 		return f.wrap(err)
 	}
-	var offset int64
-	switch text := string(start); {
-	case text == bomUTF8:
-		offset = int64(len(bomUTF8))
-	case strings.HasPrefix(text, bomUTF16LE), strings.HasPrefix(text, bomUTF16BE):
-		return f.permanent("it is encoded as UTF-16: save it as UTF-8")
-	}
-	recs := newRecords(f, offset, Cursor{Offset: offset})
+	recs := newRecords(f, offset, Cursor{File: f.body.File, Offset: offset})
 	header, err := recs.next()
 	switch bad := (*dataflow.RecordError)(nil); {
 	case errors.Is(err, io.EOF):
@@ -83,20 +72,6 @@ func (f *file) readHeader() error {
 	}
 	f.unique = len(seen) == len(header)
 	return nil
-}
-
-// bytes returns the file's bytes from one offset to another, or to its end.
-func (f *file) bytes(from, to int64) ([]byte, error) {
-	b, err := io.ReadAll(io.NewSectionReader(f.f, from, to-from))
-	if err != nil {
-		return nil, err
-	}
-	return b, nil
-}
-
-// from returns a reader of all from offset on.
-func (f *file) from(offset int64) io.Reader {
-	return io.NewSectionReader(f.f, offset, math.MaxInt64-offset)
 }
 
 // raw returns a record as JSON: an object with the column names, or an array if
@@ -125,7 +100,7 @@ func marshal[T string | []string](text T) json.RawMessage {
 }
 
 // wrap says which file an error is of.
-func (f *file) wrap(err error) error { return fmt.Errorf("CSV file %s: %w", f.path, err) }
+func (f *file) wrap(err error) error { return fmt.Errorf("CSV file %s: %w", f.name, err) }
 
 // permanent is an error of the file that no retry can mend.
 func (f *file) permanent(format string, args ...any) error {

@@ -19,6 +19,9 @@ type column struct {
 	name  string // empty: the field's own, roughly
 	// layout is that of a time's tag, empty if there is none.
 	layout string
+	// custom is true for an encoding.TextUnmarshaler, marshals if it is a
+	// TextMarshaler too.
+	custom, marshals bool
 }
 
 // compile finds the columns that a struct asks for. It returns all that is wrong
@@ -94,7 +97,8 @@ func newColumn(f reflect.StructField, tag string, tagged bool) (*column, error) 
 			return nil, err
 		}
 	}
-	return &column{name: name, layout: layout}, nil
+	marshals := reflect.PointerTo(value).Implements(reflect.TypeFor[encoding.TextMarshaler]())
+	return &column{name: name, layout: layout, custom: kind == custom, marshals: marshals}, nil
 }
 
 // parseTag takes a tag apart: a name, maybe in single quotes, and maybe a layout.

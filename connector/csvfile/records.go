@@ -34,7 +34,7 @@ type records struct {
 
 // newRecords reads on from the byte start, which is in the line behind at.
 func newRecords(f *file, start int64, at Cursor) *records {
-	in := &input{r: f.from(start)}
+	in := &input{r: f.From(start)}
 	r := csv.NewReader(bufio.NewReaderSize(in, bufferSize))
 	r.Comma, r.Comment = f.opts.Comma, f.opts.Comment
 	r.TrimLeadingSpace = f.opts.trimLeading()
@@ -52,13 +52,14 @@ func (o *Options) trimLeading() bool { return o.TrimSpace && !unicode.IsSpace(o.
 // any other error is the last.
 func (r *records) next() ([]string, error) {
 	r.in.allow(r.f.opts.MaxRecordBytes)
-	cells, err := r.csv.Read()
 	before := r.at
+	r.f.Forget(before.Offset)
+	cells, err := r.csv.Read()
 	// The line break that input adds to the last line is not in the file.
 	offset := r.offset + min(r.csv.InputOffset(), r.in.served)
 	if err == nil {
 		line, _ := r.csv.FieldPos(0)
-		r.at = span(offset, r.lines+int64(line), r.lines+r.lastLine(cells))
+		r.at = r.at.span(offset, r.lines+int64(line), r.lines+r.lastLine(cells))
 		return cells, nil
 	}
 	switch bad := (*csv.ParseError)(nil); {
@@ -78,7 +79,7 @@ func (r *records) next() ([]string, error) {
 		return nil, r.f.permanent("the quote that opens on line %d is never closed: it takes in the rest of the file", r.lines+open)
 	default:
 		line := r.lines + int64(bad.Line)
-		r.at = span(offset, r.lines+int64(bad.StartLine), line)
+		r.at = r.at.span(offset, r.lines+int64(bad.StartLine), line)
 		return nil, &dataflow.RecordError{
 			Key: r.at.String(),
 			Raw: r.text(before.Offset, offset),
@@ -96,7 +97,7 @@ func (r *records) lastLine(cells []string) int64 {
 
 // text returns a part of the file as a JSON string, nil if it cannot be read.
 func (r *records) text(from, to int64) json.RawMessage {
-	b, err := r.f.bytes(from, min(to, from+maxRawBytes))
+	b, err := r.f.Bytes(from, min(to, from+maxRawBytes))
 	if err != nil {
 		return nil // the record's own error is the one to report
 	}

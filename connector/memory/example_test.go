@@ -58,3 +58,29 @@ func ExampleSink() {
 	fmt.Println(sink.Rows(), sink.Keys())
 	// Output: [sparrow swan] [row 1 row 2]
 }
+
+func ExampleChan() {
+	ch := make(chan string, 2)
+	ch <- "sparrow"
+	ch <- "swan"
+	close(ch)
+	for item, err := range memory.Chan(ch).Read(context.Background(), dataflow.Request[dataflow.NoCursor]{}) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(item.Key, item.Value)
+	}
+	// Output:
+	// row 1 sparrow
+	// row 2 swan
+}
+
+func ExampleToFunc() {
+	target := memory.ToFunc(func(_ context.Context, bird string) error {
+		fmt.Println("saw a", bird)
+		return nil
+	})
+	fmt.Println(target.Guarantee())
+	// Output: at_least_once
+}

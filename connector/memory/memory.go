@@ -1,5 +1,6 @@
-// Package memory holds sources and a sink that live in memory: for a first
-// look, for tests, and for records that a program has at hand anyway.
+// Package memory holds sources and sinks that live in memory: slices, channels,
+// sequences and functions. They are for a first look, for tests, and for records
+// that a program has at hand anyway.
 package memory
 
 import (

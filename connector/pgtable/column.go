@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
@@ -231,10 +232,15 @@ func (st *statement) encode(m *pgtype.Map, rows reflect.Value) ([]any, error) {
 				err = errors.New("a key must not be NULL")
 			}
 			if err != nil {
-				return nil, fmt.Errorf("column %q (field %s), row %d of the batch: %w", c.name, c.field.Field, j+1, err)
+				return nil, badRow(j, fmt.Errorf("column %q (field %s): %w", c.name, c.field.Field, err))
 			}
 		}
 		args[i] = values.argument()
 	}
 	return args, nil
+}
+
+// badRow says which row of a batch it is that cannot be written.
+func badRow(i int, err error) error {
+	return &dataflow.RecordError{Stage: dataflow.StageWrite, Key: fmt.Sprintf("row %d of the batch", i+1), Err: err}
 }

@@ -35,7 +35,8 @@ func InsertTo[T any](pool *pgxpool.Pool, table string) dataflow.Target[T] {
 
 // UpsertTo is [Upsert] into a table of another database than the client's:
 // exactly once, because the flow's checkpoint is kept in that database too. See
-// [CheckpointTable]. The caller closes the pool, after the client has stopped.
+// [CheckpointTable]. It does not look which rows change something: all count as
+// written. The caller closes the pool, after the client has stopped.
 func UpsertTo[T any](pool *pgxpool.Pool, table string, key ...string) dataflow.Target[T] {
 	return dataflow.ToFenced[T](&fencedSink[T]{sink: newSink[T](table, true, key), pool: pool})
 }
@@ -64,6 +65,11 @@ func (s *fencedSink[T]) Describe() dataflow.Description {
 
 // Claim stores the fence, unless a higher one is there.
 func (s *fencedSink[T]) Claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error) {
+	state, err := s.claim(ctx, flow, fence)
+	return state, transient(ctx, s.pool, err)
+}
+
+func (s *fencedSink[T]) claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error) {
 	if err := s.ensureTable(ctx); err != nil {
 		return nil, err
 	}
@@ -110,9 +116,15 @@ func (s *fencedSink[T]) ensureTable(ctx context.Context) error {
 	return nil
 }
 
+// beginFenced has the server break the transaction of a process that is silent in
+// it for as long as a lease takes by default: stopped, or cut off from the
+// network. It has locked the checkpoint, for which whoever takes its run over
+// would wait without end.
+const beginFenced = `begin; set local idle_in_transaction_session_timeout = '10s'`
+
 // WriteFenced writes a batch and the state.
 func (s *fencedSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T]) error {
-	return transient(ctx, pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	return transient(ctx, s.pool, pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{BeginQuery: beginFenced}, func(tx pgx.Tx) error {
 		// First, so that it waits for nothing but another claim, and keeps out
 		// whoever comes after.
 		tag, err := tx.Exec(ctx, `update dataflow_sink_checkpoint set state = $3, updated_at = now() where flow = $1 and fence = $2`,
@@ -126,7 +138,7 @@ func (s *fencedSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[
 		if len(b.Rows) == 0 {
 			return nil
 		}
-		if err := s.write(ctx, tx, b.Rows); err != nil {
+		if err := s.write(ctx, tx, b.Rows, nil); err != nil {
 			return fmt.Errorf("table %s: %w", s.table, err)
 		}
 		return nil

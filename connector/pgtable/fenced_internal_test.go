@@ -43,3 +43,22 @@ func TestUpsertTo_Fence(t *testing.T) {
 	_, err = sink.Claim(ctx, "other", 1)
 	require.NoError(t, err, "each flow has a fence of its own")
 }
+
+// A process that is stopped in the middle of a write has locked the checkpoint.
+// The server ends its transaction, so that another can go on.
+func TestInsertTo_SilentClient(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	pool := dbtest.Postgres(t)
+	_, err := pool.Exec(ctx, `create table numbers (n bigint, patience interval default current_setting('idle_in_transaction_session_timeout')::interval)`)
+	require.NoError(t, err)
+	sink := &fencedSink[fencedRow]{sink: newSink[fencedRow]("numbers", false, nil), pool: pool}
+	_, err = sink.Claim(ctx, "far", 1)
+	require.NoError(t, err)
+	require.NoError(t, sink.WriteFenced(ctx, dataflow.FencedBatch[fencedRow]{Flow: "far", Fence: 1, State: []byte(`{}`), Rows: []fencedRow{{1}}}))
+	var patience, after string
+	require.NoError(t, pool.QueryRow(ctx, `select patience::text from numbers`).Scan(&patience))
+	require.Equal(t, "00:00:10", patience)
+	require.NoError(t, pool.QueryRow(ctx, `show idle_in_transaction_session_timeout`).Scan(&after))
+	require.Equal(t, "0", after, "what the user has set for his own transactions")
+}

@@ -135,7 +135,7 @@ func (s *keyset[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.S
 	reader := &reader[T]{keyset: s}
 	return rowmap.Read(ctx, &s.query, r, func(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
 		page, err := reader.page(ctx, from)
-		return page, transient(ctx, err)
+		return page, transient(ctx, s.pool, err)
 	})
 }
 

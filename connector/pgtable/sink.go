@@ -30,10 +30,12 @@ func Insert[T any](table string) dataflow.Target[T] {
 // checkpoint. The table needs a unique index, or a primary key, of exactly the
 // key columns; a key must not be NULL.
 //
-// Of several records of a batch with the same key, the last one counts. If all
-// of T's columns are in the key, a row that is there already stays as it is.
+// Of several records of a batch with the same key, the last one counts. A row that
+// has the same values already is not written, and its record counts as redundant;
+// of those that are written, the counters tell how many replaced a row
+// ([dataflow.Counters].Updated).
 func Upsert[T any](table string, key ...string) dataflow.Target[T] {
-	return dataflow.ToTx[T](newSink[T](table, true, key))
+	return dataflow.ToTx[T](upsertSink[T]{newSink[T](table, true, key)})
 }
 
 // sink writes each batch with one statement, whose parameters are arrays, one
@@ -89,7 +91,10 @@ func (s *sink[T]) Validate() error {
 }
 
 // WriteTx writes a batch.
-func (s *sink[T]) WriteTx(ctx context.Context, rows []T) error {
+func (s *sink[T]) WriteTx(ctx context.Context, rows []T) error { return s.writeTx(ctx, rows, nil) }
+
+// writeTx writes a batch. results may be nil.
+func (s *sink[T]) writeTx(ctx context.Context, rows []T, results []dataflow.RowResult) error {
 	if err := s.Validate(); err != nil {
 		return dataflow.Permanent(err)
 	}
@@ -100,13 +105,13 @@ func (s *sink[T]) WriteTx(ctx context.Context, rows []T) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	if err := s.write(ctx, tx, rows); err != nil {
+	if err := s.write(ctx, tx, rows, results); err != nil {
 		return fmt.Errorf("table %s: %w", s.table, err)
 	}
 	return nil
 }
 
-func (s *sink[T]) write(ctx context.Context, tx pgx.Tx, rows []T) error {
+func (s *sink[T]) write(ctx context.Context, tx pgx.Tx, rows []T, results []dataflow.RowResult) error {
 	database := databaseOf(tx)
 	st, err := s.statement(ctx, tx, database)
 	if err != nil {
@@ -116,7 +121,12 @@ func (s *sink[T]) write(ctx context.Context, tx pgx.Tx, rows []T) error {
 	if err != nil {
 		return err
 	}
-	if _, err = tx.Exec(ctx, st.sql, args...); err != nil {
+	if results != nil && st.results != "" {
+		err = st.queryResults(ctx, tx, args, results)
+	} else {
+		_, err = tx.Exec(ctx, st.sql, args...)
+	}
+	if err != nil {
 		s.forget(database) // the table may have been altered
 		return s.explain(err)
 	}

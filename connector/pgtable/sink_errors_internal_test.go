@@ -104,10 +104,10 @@ func TestSink_BadValues(t *testing.T) {
 		want   string
 		code   string
 	}{
-		"too great":      {"t", func(r *row) { r.N = math.MaxInt32 + 1 }, `table t: column "n" (field N), row 2 of the batch: 2147483648 is greater than the column's maximum 2147483647`, ""},
-		"too small":      {"v", func(r *row) { r.N = math.MinInt16 - 1 }, `table v: column "n" (field N), row 2 of the batch: -32769 is less than the column's minimum -32768`, ""},
-		"unsigned":       {"t", func(r *row) { r.U = math.MaxUint64 }, `table t: column "u" (field U), row 2 of the batch: 18446744073709551615 is greater than the column's maximum 9223372036854775807`, ""},
-		"null key":       {"t", func(r *row) { r.ID = nil }, `table t: column "id" (field ID), row 2 of the batch: a key must not be NULL`, ""},
+		"too great":      {"t", func(r *row) { r.N = math.MaxInt32 + 1 }, `table t: write record row 2 of the batch: column "n" (field N): 2147483648 is greater than the column's maximum 2147483647`, ""},
+		"too small":      {"v", func(r *row) { r.N = math.MinInt16 - 1 }, `table v: write record row 2 of the batch: column "n" (field N): -32769 is less than the column's minimum -32768`, ""},
+		"unsigned":       {"t", func(r *row) { r.U = math.MaxUint64 }, `table t: write record row 2 of the batch: column "u" (field U): 18446744073709551615 is greater than the column's maximum 9223372036854775807`, ""},
+		"null key":       {"t", func(r *row) { r.ID = nil }, `table t: write record row 2 of the batch: column "id" (field ID): a key must not be NULL`, ""},
 		"too long":       {"t", func(r *row) { r.S = "long" }, `table t: ERROR: value too long for type character varying(3) (SQLSTATE 22001)`, "22001"},
 		"check":          {"t", func(r *row) { r.N = -6 }, `table t: ERROR: new row for relation "t" violates check constraint "t_n_check" (SQLSTATE 23514)`, "23514"},
 		"overflow":       {"t", func(r *row) { r.Num = "100" }, `table t: ERROR: numeric field overflow (SQLSTATE 22003): A field with precision 4, scale 2 must round to an absolute value less than 10^2.`, "22003"},
@@ -115,7 +115,7 @@ func TestSink_BadValues(t *testing.T) {
 		"bad number":     {"t", func(r *row) { r.Num = "x" }, `table t: ERROR: invalid input syntax for type numeric: "x" (SQLSTATE 22P02)`, "22P02"},
 		"zero byte":      {"t", func(r *row) { r.S = "\x00" }, `table t: ERROR: invalid byte sequence for encoding "UTF8": 0x00 (SQLSTATE 22021)`, "22021"},
 		"wrong type": {
-			"u", func(*row) {}, `table u: column "n" (field N), row 1 of the batch: unable to encode 0 into text format for text (OID 25): cannot find encode plan`, "",
+			"u", func(*row) {}, `table u: write record row 1 of the batch: column "n" (field N): unable to encode 0 into text format for text (OID 25): cannot find encode plan`, "",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -37,7 +37,12 @@ func write[T any](t *testing.T, pool *pgxpool.Pool, s *sink[T], rows ...T) error
 	store, err := dataflowpgx.New(pool).Store(dataflow.StoreOptions{})
 	require.NoError(t, err)
 	require.NoError(t, s.Validate())
-	return store.InTx(t.Context(), func(ctx context.Context, _ dataflow.Tx) error { return s.WriteTx(ctx, rows) })
+	return store.InTx(t.Context(), func(ctx context.Context, _ dataflow.Tx) error {
+		if s.upsert {
+			return upsertSink[T]{s}.WriteResultTx(ctx, rows, make([]dataflow.RowResult, len(rows)))
+		}
+		return s.WriteTx(ctx, rows)
+	})
 }
 
 // query returns a query's rows as text.

@@ -28,7 +28,7 @@ with recursive step (number, type) as (
 	where t.typtype = 'd'
 )
 select a.attname, t.oid, pg_catalog.format_type(t.oid, -1), t.typcategory = 'A',
-	coalesce(quote_ident(n.nspname) || '.' || quote_ident(c.collname), '')
+	coalesce(quote_ident(n.nspname) || '.' || quote_ident(c.collname), ''), a.attcollation <> 0
 from step
 join pg_catalog.pg_attribute a on a.attrelid = to_regclass($1) and a.attnum = step.number
 join pg_catalog.pg_type t on t.oid = step.type and t.typtype <> 'd'
@@ -43,6 +43,7 @@ type tableColumn struct {
 	typ       string // as SQL
 	isArray   bool
 	collation string // as SQL; empty: the database's own, or none
+	isText    bool   // it has a collation
 }
 
 // tableColumns looks a table's columns up.
@@ -55,7 +56,7 @@ func tableColumns(ctx context.Context, tx pgx.Tx, table pgx.Identifier) ([]table
 	var columns []tableColumn
 	for rows.Next() {
 		var c tableColumn
-		if err := rows.Scan(&c.name, &c.oid, &c.typ, &c.isArray, &c.collation); err != nil {
+		if err := rows.Scan(&c.name, &c.oid, &c.typ, &c.isArray, &c.collation, &c.isText); err != nil {
 			return nil, fmt.Errorf("look its columns up: %w", err)
 		}
 		columns = append(columns, c)
@@ -72,6 +73,7 @@ func tableColumns(ctx context.Context, tx pgx.Tx, table pgx.Identifier) ([]table
 // statement writes a batch to a table.
 type statement struct {
 	sql     string
+	results string // sql, which also tells what became of the rows; empty: there is none
 	columns []*column
 }
 
@@ -96,6 +98,7 @@ func newStatement(table pgx.Identifier, fields *rowmap.Plan, columns []tableColu
 	}
 	st.sql = "insert into " + table.Sanitize() + " (" + rowmap.QuoteAll(fields.Names(), ", ") + ")\n"
 	if upsert {
+		st.results = st.withResults(st.sql, table, key)
 		st.sql += st.selectLast() + "\n" + rowmap.OnConflict(fields.Names(), key)
 	} else {
 		st.sql += "select " + strings.Join(st.values(), ", ") + " from unnest(" + st.arrays() + ") as u (" + st.names() + ")"

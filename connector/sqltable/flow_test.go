@@ -78,4 +78,13 @@ func TestFlow(t *testing.T) {
 	require.EqualValues(t, 500_500-55, sum)
 	n, _ = count("log")
 	require.EqualValues(t, 1000, n)
+
+	// Of what is read once more, 10 rows are others now, and the rest is redundant.
+	_, err = db.ExecContext(t.Context(), `update amount set at = '2024-01-03' where id <= 30`)
+	require.NoError(t, err)
+	_, err = db.ExecContext(t.Context(), `update amount set cents = 7 where id <= 10`)
+	require.NoError(t, err)
+	run, err = execute("totals")
+	require.NoError(t, err)
+	require.Equal(t, dataflow.Counters{Read: 30, Written: 10, Redundant: 20, Updated: 10}, run.Counters)
 }

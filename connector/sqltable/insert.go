@@ -48,16 +48,19 @@ type inserter struct {
 	row   string
 	tail  string
 	full  string
+
+	lookup lookup // of an upsert
 }
 
 func newInserter(table, columns []string, upsert bool, key []string) inserter {
 	in := inserter{
 		chunk: max(1, min(maxChunk, maxParameters/len(columns))),
-		head:  "insert into " + rowmap.QuoteAll(table, ".") + " (" + rowmap.QuoteAll(columns, ", ") + ") values ",
+		head:  "insert into " + rowmap.QuoteAll(table, ".") + " as t (" + rowmap.QuoteAll(columns, ", ") + ") values ",
 		row:   "(" + strings.TrimSuffix(strings.Repeat("?, ", len(columns)), ", ") + ")",
 	}
 	if upsert {
-		in.tail = " " + rowmap.OnConflict(columns, key)
+		in.tail = " " + rowmap.OnConflict(columns, key) + unlessSame(columns, key)
+		in.lookup = newLookup(table, columns, key)
 	}
 	in.full = in.statement(in.chunk)
 	return in

@@ -28,10 +28,12 @@ func Insert[T any](table string) dataflow.Target[T] {
 // checkpoint. The table needs a unique index, or a primary key, of exactly the
 // key columns; a key must not be NULL.
 //
-// Of several records of a batch with the same key, the last one counts. If all
-// of T's columns are in the key, a row that is there already stays as it is.
+// Of several records of a batch with the same key, the last one counts. A row that
+// has the same values already is not written, and its record counts as redundant;
+// of those that are written, the counters tell how many replaced a row
+// ([dataflow.Counters].Updated).
 func Upsert[T any](table string, key ...string) dataflow.Target[T] {
-	return dataflow.ToTx[T](newSink[T](table, true, key))
+	return dataflow.ToTx[T](upsertSink[T]{newSink[T](table, true, key)})
 }
 
 type sink[T any] struct {
@@ -81,7 +83,10 @@ func (s *sink[T]) Validate() error {
 }
 
 // WriteTx writes a batch.
-func (s *sink[T]) WriteTx(ctx context.Context, rows []T) error {
+func (s *sink[T]) WriteTx(ctx context.Context, rows []T) error { return s.writeTx(ctx, rows, nil) }
+
+// writeTx writes a batch. results may be nil.
+func (s *sink[T]) writeTx(ctx context.Context, rows []T, results []dataflow.RowResult) error {
 	if err := s.Validate(); err != nil {
 		return dataflow.Permanent(err)
 	}
@@ -89,13 +94,13 @@ func (s *sink[T]) WriteTx(ctx context.Context, rows []T) error {
 	if !ok {
 		return dataflow.Permanent(fmt.Errorf("sqltable writes to table %s in the transaction of a SQLite client, and there is none (use package pgtable with Postgres): %w", s.table, dataflow.ErrTxMismatch))
 	}
-	if err := s.write(ctx, tx, reflect.ValueOf(rows)); err != nil {
+	if err := s.write(ctx, tx, reflect.ValueOf(rows), results); err != nil {
 		return fmt.Errorf("table %s: %w", s.table, err)
 	}
 	return nil
 }
 
-func (s *sink[T]) write(ctx context.Context, tx *sql.Tx, rows reflect.Value) error {
+func (s *sink[T]) write(ctx context.Context, tx *sql.Tx, rows reflect.Value, results []dataflow.RowResult) error {
 	w := s.insert.begin(tx)
 	defer w.close()
 	args := make([]any, 0, min(rows.Len(), s.insert.chunk)*len(s.fields.Columns))
@@ -108,7 +113,14 @@ func (s *sink[T]) write(ctx context.Context, tx *sql.Tx, rows reflect.Value) err
 				return err
 			}
 		}
-		if err := w.exec(ctx, to-from, args); err != nil {
+		var err error
+		if results != nil {
+			err = s.insert.lookup.results(ctx, tx, args, results[from:to])
+		}
+		if err == nil && (results == nil || slices.ContainsFunc(results[from:to], func(r dataflow.RowResult) bool { return r != dataflow.RowRedundant })) {
+			err = w.exec(ctx, to-from, args)
+		}
+		if err != nil {
 			return s.explain(ctx, tx, err)
 		}
 		from = to
@@ -124,7 +136,7 @@ func (s *sink[T]) appendRow(args []any, row reflect.Value, i int) ([]any, error)
 			err = errors.New("a key must not be NULL")
 		}
 		if err != nil {
-			return nil, fmt.Errorf("column %q (field %s), row %d of the batch: %w", c.Name, c.Field, i+1, err)
+			return nil, &dataflow.RecordError{Stage: dataflow.StageWrite, Key: fmt.Sprintf("row %d of the batch", i+1), Err: fmt.Errorf("column %q (field %s): %w", c.Name, c.Field, err)}
 		}
 		args = append(args, v)
 	}

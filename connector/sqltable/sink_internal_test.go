@@ -41,7 +41,12 @@ func storeOf(t *testing.T, db *sql.DB) dataflow.Store {
 func write[T any](t *testing.T, db *sql.DB, s *sink[T], rows ...T) error {
 	t.Helper()
 	require.NoError(t, s.Validate())
-	return storeOf(t, db).InTx(t.Context(), func(ctx context.Context, _ dataflow.Tx) error { return s.WriteTx(ctx, rows) })
+	return storeOf(t, db).InTx(t.Context(), func(ctx context.Context, _ dataflow.Tx) error {
+		if s.upsert {
+			return upsertSink[T]{s}.WriteResultTx(ctx, rows, make([]dataflow.RowResult, len(rows)))
+		}
+		return s.WriteTx(ctx, rows)
+	})
 }
 
 // query returns the only column of a query.
@@ -274,15 +279,15 @@ func TestSink_Errors(t *testing.T) {
 		change func(*row)
 		want   string
 	}{
-		"unsigned":  {"t", func(r *row) { r.U = math.MaxUint64 }, `table t: column "u" (field U), row 2 of the batch: uint64 values with high bit set are not supported`},
-		"NaN":       {"t", func(r *row) { r.F = math.NaN() }, `table t: column "f" (field F), row 2 of the batch: SQLite cannot store NaN`},
-		"year":      {"t", func(r *row) { r.At = time.Date(12024, 1, 1, 0, 0, 0, 0, time.UTC) }, `table t: column "at" (field At), row 2 of the batch: the year 12024 is not from 0 to 9999`},
-		"null key":  {"t", func(r *row) { r.ID = nil }, `table t: column "id" (field ID), row 2 of the batch: a key must not be NULL`},
-		"kind":      {"t", func(r *row) { r.L = []int{1} }, `table t: column "l" (field L), row 2 of the batch: unsupported type []int, a slice of int`},
+		"unsigned":  {"t", func(r *row) { r.U = math.MaxUint64 }, `table t: write record row 2 of the batch: column "u" (field U): uint64 values with high bit set are not supported`},
+		"NaN":       {"t", func(r *row) { r.F = math.NaN() }, `table t: write record row 2 of the batch: column "f" (field F): SQLite cannot store NaN`},
+		"year":      {"t", func(r *row) { r.At = time.Date(12024, 1, 1, 0, 0, 0, 0, time.UTC) }, `table t: write record row 2 of the batch: column "at" (field At): the year 12024 is not from 0 to 9999`},
+		"null key":  {"t", func(r *row) { r.ID = nil }, `table t: write record row 2 of the batch: column "id" (field ID): a key must not be NULL`},
+		"kind":      {"t", func(r *row) { r.L = []int{1} }, `table t: write record row 2 of the batch: column "l" (field L): unsupported type []int, a slice of int`},
 		"check":     {"t", func(r *row) { r.U = 100 }, `table t: constraint failed: CHECK constraint failed: u < 100 (275)`},
 		"no table":  {"nowhere", func(*row) {}, `table nowhere: there is no such table in this database: SQL logic error: no such table: nowhere (1)`},
 		"no schema": {"x.t", func(*row) {}, `table x.t: SQL logic error: no such table: x.t (1)`},
-		"columns":   {"Other", func(*row) {}, `table Other: it has no column "u" (field U), "f" (field F), "at" (field At), "l" (field L); its columns are "id", "Name", "extra": SQL logic error: table Other has no column named u (1)`},
+		"columns":   {"Other", func(*row) {}, `table Other: it has no column "u" (field U), "f" (field F), "at" (field At), "l" (field L); its columns are "id", "Name", "extra": SQL logic error: no such column: t.u (1)`},
 		"no index": {"nokey", func(*row) {}, `table nokey: it has no unique index of exactly the key columns ("id"): create unique index on it ("id"): ` +
 			`SQL logic error: ON CONFLICT clause does not match any PRIMARY KEY or UNIQUE constraint (1)`},
 	} {

@@ -13,13 +13,16 @@ import (
 
 // The database itself keeps a log: of each change of a run's state, with how many other runs
 // of the flow were in progress then, and of each checkpoint. It is written in the transaction
-// that it tells of, and has the database's clock.
+// that it tells of, and has the database's clock. On Postgres it also has the name that the
+// worker's own connections bear, so that what a worker commits under the name of another, who
+// has taken the run over, is seen whatever the run's row says.
 const auditPostgres = `
 create table chaos_target (flow text not null, n bigint not null);
 create table chaos_log (
 	id bigint generated always as identity primary key, at double precision not null default extract(epoch from clock_timestamp()),
 	event text not null, flow bigint not null default 0, run bigint not null default 0, worker text not null default '',
-	lease bigint not null default 0, attempt integer not null default 0, rescues integer not null default 0, others integer not null default 0);
+	lease bigint not null default 0, attempt integer not null default 0, rescues integer not null default 0, others integer not null default 0,
+	session text not null default current_setting('application_name'));
 create function chaos_audit() returns trigger language plpgsql as $$
 begin
 	if tg_op = 'UPDATE' and new.read <> old.read then
@@ -40,7 +43,8 @@ create table chaos_target (flow text not null, n integer not null);
 create table chaos_log (
 	id integer primary key autoincrement, at real not null default ((julianday('now') - 2440587.5) * 86400.0),
 	event text not null, flow integer not null default 0, run integer not null default 0, worker text not null default '',
-	lease integer not null default 0, attempt integer not null default 0, rescues integer not null default 0, others integer not null default 0);
+	lease integer not null default 0, attempt integer not null default 0, rescues integer not null default 0, others integer not null default 0,
+	session text not null default '');
 create trigger chaos_audit_checkpoint after update on dataflow_run when new.read <> old.read begin
 	insert into chaos_log (event, flow, run, worker, lease, attempt, rescues)
 	values ('checkpoint', new.flow_id, new.id, new.worker, new.lease_no, new.attempt, new.rescues);
@@ -64,6 +68,7 @@ const (
 type entry struct {
 	at                float64 // seconds
 	event, worker     string
+	session           string // who has committed it, on Postgres
 	flow, run, lease  int64
 	attempt, rescues  int
 	others            int
@@ -73,13 +78,13 @@ type entry struct {
 // log reads the log.
 func (s *stage) log() []entry {
 	s.Helper()
-	rows, err := s.db.QueryContext(s.Context(), `select at, event, worker, flow, run, lease, attempt, rescues, others from chaos_log order by id`)
+	rows, err := s.db.QueryContext(s.Context(), `select at, event, worker, session, flow, run, lease, attempt, rescues, others from chaos_log order by id`)
 	require.NoError(s, err)
 	defer rows.Close() //nolint:errcheck // Err tells
 	var log []entry
 	for rows.Next() {
 		var e entry
-		require.NoError(s, rows.Scan(&e.at, &e.event, &e.worker, &e.flow, &e.run, &e.lease, &e.attempt, &e.rescues, &e.others))
+		require.NoError(s, rows.Scan(&e.at, &e.event, &e.worker, &e.session, &e.flow, &e.run, &e.lease, &e.attempt, &e.rescues, &e.others))
 		e.finished = slices.Contains([]string{"success", "failed", "cancelled"}, e.event)
 		e.holding = e.event == "in_progress"
 		log = append(log, e)
@@ -88,8 +93,8 @@ func (s *stage) log() []entry {
 	return log
 }
 
-// checkLog looks for two runs of a flow at once, and for a commit under a lease that had been
-// granted anew.
+// checkLog looks for two runs of a flow at once, for a commit under a lease that had been
+// granted anew, and for one by a worker that did not have the run.
 func (s *stage) checkLog(log []entry) {
 	s.Helper()
 	inProgress := make(map[int64]int64) // by flow
@@ -100,6 +105,9 @@ func (s *stage) checkLog(log []entry) {
 		}
 		require.GreaterOrEqual(s, e.lease, lease[e.run], "%s of run %d under an old lease", e.event, e.run)
 		lease[e.run] = e.lease
+		if s.kind == onPostgres && (e.event == eventCheckpoint || e.event == "in_progress" || e.event == "success") {
+			require.Equal(s, e.worker, e.session, "%s of run %d by a worker that does not have it", e.event, e.run)
+		}
 		switch {
 		case e.event == eventCheckpoint:
 			require.Equal(s, e.run, inProgress[e.flow], "checkpoint of a run that was not in progress")

@@ -5,6 +5,7 @@ package chaos_test
 import (
 	"context"
 	"database/sql"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -16,7 +17,9 @@ import (
 // or as not serializable. Oracle: exact, and so is what they have added up.
 func TestConflicts(t *testing.T) {
 	t.Parallel()
-	flow := flowSettings{Batch: 100, Chunk: 3_000, Limit: 3_000, Pace: 10 * time.Millisecond, Hold: 100 * time.Millisecond}
+	rng := dice(t)
+	rows := scaled[int64](6_000, 12_000)
+	flow := flowSettings{Batch: 100, Chunk: rows, Limit: rows, Pace: 10 * time.Millisecond, Hold: 100 * time.Millisecond}
 	flows := []flowSettings{flow, flow}
 	flows[0].Name, flows[0].Queue, flows[0].Rival = "deadlocked", true, deadlock
 	flows[1].Name, flows[1].Rival = "unserializable", serial
@@ -33,8 +36,14 @@ func TestConflicts(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	added := make(chan [2]int64, 1)
-	go func() { added <- s.rival(ctx) }()
+	other := rand.New(rand.NewPCG(rng.Uint64(), 0))
+	crossed, updated := make(chan int64, 1), make(chan int64, 1)
+	go func() {
+		crossed <- s.rival(ctx, rng, 800*time.Millisecond, `update chaos_total set n = n + 1 where id = 2`, `update chaos_total set n = n + 1 where id = 1`)
+	}()
+	go func() {
+		updated <- s.rival(ctx, other, 400*time.Millisecond, `update chaos_total set n = n + 1 where id = 3`)
+	}()
 	s.within(scaled(time.Minute, 3*time.Minute), "conflicts", func() bool {
 		return s.number(unfinished) == 0 || conflicts("40P01") >= want && conflicts("40001") >= want
 	})
@@ -42,28 +51,26 @@ func TestConflicts(t *testing.T) {
 	require.GreaterOrEqual(t, conflicts("40P01"), want)
 	require.GreaterOrEqual(t, conflicts("40001"), want)
 	cancel()
-	others := <-added
+	crossings, updates := <-crossed, <-updated
 	s.finished(2 * time.Minute)
 	s.exact()
 	batches := flow.Limit / int64(flow.Batch)
-	require.Equal(t, batches+others[0], s.number(`select n from chaos_total where id = 1`))
-	require.Equal(t, batches+others[0], s.number(`select n from chaos_total where id = 2`))
-	require.Equal(t, batches+others[1], s.number(`select n from chaos_total where id = 3`))
+	require.Equal(t, batches+crossings, s.number(`select n from chaos_total where id = 1`))
+	require.Equal(t, batches+crossings, s.number(`select n from chaos_total where id = 2`))
+	require.Equal(t, batches+updates, s.number(`select n from chaos_total where id = 3`))
 }
 
-// rival gets in the way of the flows until ctx is done, and returns how often it has added 1
-// to rows 1 and 2, and to row 3.
-func (s *stage) rival(ctx context.Context) (added [2]int64) {
+// rival gets in the way of the flows, by a transaction of these statements, until ctx is done,
+// and returns how often it has committed that. It leaves the flows pauses: in the way of every
+// try, it would use up their attempts.
+func (s *stage) rival(ctx context.Context, rng *rand.Rand, most time.Duration, statements ...string) (committed int64) {
 	for ctx.Err() == nil {
-		if s.rivalTx(ctx, `update chaos_total set n = n + 1 where id = 2`, `update chaos_total set n = n + 1 where id = 1`) == nil {
-			added[0]++
+		if s.rivalTx(ctx, statements...) == nil {
+			committed++
 		}
-		if s.rivalTx(ctx, `update chaos_total set n = n + 1 where id = 3`) == nil {
-			added[1]++
-		}
-		pause(ctx, 20*time.Millisecond)
+		pause(ctx, time.Duration(rng.Int64N(int64(most))))
 	}
-	return added
+	return committed
 }
 
 // rivalTx runs statements in a transaction, with a pause between them. When they deadlock with

@@ -46,7 +46,7 @@ type worker struct {
 func newFleet(s *stage, size int, settings workerSettings) *fleet {
 	s.Helper()
 	f := &fleet{stage: s, settings: settings, dir: workDir(s.T), workers: make([]*worker, size)}
-	f.settings.Kind, f.settings.URL, f.settings.Flows, f.settings.Orders = s.kind, s.url, s.flows, f.dir
+	f.settings.Kind, f.settings.URL, f.settings.Elsewhere, f.settings.Flows, f.settings.Orders = s.kind, s.url, s.elsewhereAt, s.flows, f.dir
 	if f.settings.Conns == 0 {
 		f.settings.Conns = 12
 	}

@@ -10,7 +10,10 @@ import (
 	"os"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/pgtable"
 	"github.com/activedataflow/dataflow/dataflowpgx"
 	"github.com/activedataflow/dataflow/dataflowsqlite"
 )
@@ -28,18 +31,47 @@ type flowSettings struct {
 	Poison int64
 	// Rival makes each batch update rows that another writer updates too.
 	Rival rival
+	// Elsewhere has the target in the second database.
+	Elsewhere bool
+	// Follow copies the rows of the table chaos_row, instead of the numbers.
+	Follow follow
+}
+
+// place is where flows find their databases.
+type place struct {
+	kind      kind
+	orders    *orders
+	pool      *pgxpool.Pool // nil on SQLite
+	elsewhere *pgxpool.Pool // nil if there is no second database
 }
 
 // poisonExit is the exit code of a worker that has met a flow's Poison.
 const poisonExit = 3
 
-func (s *flowSettings) flow(k kind, o *orders) *dataflow.Flow {
-	var runtime dataflow.Runtime = dataflow.Heartbeat{BatchSize: s.Batch}
+func (s *flowSettings) flow(p place) *dataflow.Flow {
+	opts := &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: s.Batch}}
 	if s.Queue {
-		runtime = dataflow.JobQueue{BatchSize: s.Batch}
+		opts.Runtime = dataflow.JobQueue{BatchSize: s.Batch}
 	}
-	return dataflow.NewFlow(s.Name, numbers{chunk: s.Chunk, limit: s.Limit}, s.transform(),
-		dataflow.ToTx(appender{kind: k, settings: s, orders: o}), &dataflow.FlowOptions{Runtime: runtime})
+	source := numbers{chunk: s.Chunk, limit: s.Limit}
+	switch {
+	case s.Elsewhere:
+		return dataflow.NewFlow(s.Name, source, dataflow.Pipe(s.transform(p.orders), s.records()), pgtable.InsertTo[record](p.elsewhere, "chaos_target"), opts)
+	case s.Follow != noFollow:
+		return dataflow.NewFlow(s.Name, s.Follow.source(p.pool, s.Batch), dataflow.Pipe(s.Follow.numbers(), dataflow.Pipe(s.transform(p.orders), s.records())), pgtable.Insert[record]("chaos_target"), opts)
+	default:
+		return dataflow.NewFlow(s.Name, source, s.transform(p.orders), dataflow.ToTx(appender{kind: p.kind, settings: s, orders: p.orders}), opts)
+	}
+}
+
+// record is a row of the target.
+type record struct {
+	Flow string
+	N    int64
+}
+
+func (s *flowSettings) records() dataflow.Transform[int64, record] {
+	return dataflow.Map(func(_ context.Context, n int64) (record, error) { return record{Flow: s.Name, N: n}, nil })
 }
 
 // numbers is the source. How far a run reads depends on its cursor alone, so that a run that
@@ -61,7 +93,7 @@ func (s numbers) Read(ctx context.Context, r dataflow.Request[int64]) iter.Seq2[
 	}
 }
 
-func (s *flowSettings) transform() dataflow.Transform[int64, int64] {
+func (s *flowSettings) transform(o *orders) dataflow.Transform[int64, int64] {
 	return dataflow.Batch(func(ctx context.Context, in []int64) ([]int64, error) {
 		for _, n := range in {
 			if n == s.Poison {
@@ -71,6 +103,7 @@ func (s *flowSettings) transform() dataflow.Transform[int64, int64] {
 		if !pause(ctx, s.Pace) {
 			return nil, ctx.Err()
 		}
+		o.reach("transform/after")
 		return in, nil
 	})
 }

@@ -24,7 +24,7 @@ const (
 func (f *fleet) killUntilFinished(rng *rand.Rand, most int, patience time.Duration) {
 	f.Helper()
 	deadline := time.Now().Add(patience)
-	f.within(30*time.Second, "somebody works", func() bool { return f.number(`select count(*) from chaos_log where event = 'checkpoint'`) > 0 })
+	f.within(30*time.Second, "somebody works", func() bool { return f.number(checkpoints) > 0 })
 	f.kill(max(f.slotOf(f.holder()), 0))
 	tick := time.NewTicker(killEvery)
 	defer tick.Stop()

@@ -35,11 +35,16 @@ func (s *stage) exactFlow(f *flowSettings) {
 	if f.Limit > 0 && f.Poison == 0 {
 		require.Equal(s, f.Limit, cursor, "flow %s: its source is not read to the end", f.Name)
 	}
-	require.Equal(s, cursor, s.number(`select count(*) from chaos_target `+where), "flow %s: rows in the target", f.Name)
-	require.Equal(s, cursor, s.number(`select count(distinct n) from chaos_target `+where), "flow %s: different rows in the target", f.Name)
+	target := s.db
+	if f.Elsewhere {
+		target = s.elsewhere
+		require.Equal(s, cursor, s.sinkCursor(f.Name), "flow %s: the cursor beside its target", f.Name)
+	}
+	require.Equal(s, cursor, s.numberIn(target, `select count(*) from chaos_target `+where), "flow %s: rows in the target", f.Name)
+	require.Equal(s, cursor, s.numberIn(target, `select count(distinct n) from chaos_target `+where), "flow %s: different rows in the target", f.Name)
 	if cursor > 0 {
-		require.Equal(s, int64(1), s.number(`select min(n) from chaos_target `+where), "flow %s", f.Name)
-		require.Equal(s, cursor, s.number(`select max(n) from chaos_target `+where), "flow %s", f.Name)
+		require.Equal(s, int64(1), s.numberIn(target, `select min(n) from chaos_target `+where), "flow %s", f.Name)
+		require.Equal(s, cursor, s.numberIn(target, `select max(n) from chaos_target `+where), "flow %s", f.Name)
 	}
 	for _, counter := range []string{"read", "written"} {
 		require.Equal(s, cursor, s.number(`select coalesce(sum(`+counter+`), 0) `+runs), "flow %s: %s by its runs", f.Name, counter)

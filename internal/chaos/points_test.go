@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -19,10 +20,18 @@ import (
 type orders struct {
 	dir string
 	log *slog.Logger
+
+	woken atomic.Bool // it was stopped, and has not renewed its leases since
 }
 
-// stopLands is the time in which a signal reaches all threads of a process.
-const stopLands = 50 * time.Millisecond
+const (
+	// stopLands is the time in which a signal reaches all threads of a process.
+	stopLands = 50 * time.Millisecond
+
+	// lateRenewal is how long the first renewal of one that wakes up takes. Otherwise that would
+	// mostly tell it that its run is lost before it could try to commit, and not the fence.
+	lateRenewal = time.Second
+)
 
 // An order names what happens to the worker and the point where.
 func orderFile(dir, action, point string) string {
@@ -43,6 +52,7 @@ func (o *orders) reach(point string) {
 	}
 	if os.Remove(orderFile(o.dir, actionStop, point)) == nil {
 		o.log.Warn("chaos: stopping myself", slog.String("point", point))
+		o.woken.Store(true)
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 		<-time.After(stopLands)
 	}
@@ -53,6 +63,9 @@ func (o *orders) reach(point string) {
 //	claim/before  claim/uncommitted  claim/committed
 //	checkpoint/…, slice/…, finish/…, rescue/… likewise
 //	renew/before  renew/after
+//
+// Those of the flows are transform/after, which is outside of a transaction, write/before and
+// write/after.
 //
 // "uncommitted" is when a transaction has done all its work, and "committed" when the
 // database has said so. A slice is the checkpoint that hands over to the next job.
@@ -103,6 +116,9 @@ func (s damagedStore) With(tx dataflow.Tx) (dataflow.Queries, error) {
 }
 
 func (s damagedStore) RunRenew(ctx context.Context, claims []dataflow.LeaseRef, lease time.Duration) ([]dataflow.LeaseStatus, error) {
+	if s.orders.woken.Swap(false) {
+		pause(ctx, lateRenewal)
+	}
 	s.orders.reach("renew/before")
 	statuses, err := s.Store.RunRenew(ctx, claims, lease)
 	s.orders.reach("renew/after")

@@ -39,7 +39,22 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	fmt.Printf("%s=%d %s=%s\n", seedEnv, seed(), longEnv, os.Getenv(longEnv))
 	os.Exit(dbtest.Main(m))
+}
+
+// seed decides about the damage of all tests.
+func seed() uint64 {
+	text := os.Getenv(seedEnv)
+	if text == "" {
+		return 1
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", seedEnv, err)
+		os.Exit(1)
+	}
+	return n
 }
 
 // long tells which form of the tests this is.
@@ -56,16 +71,10 @@ func scaled[T any](short, inLong T) T {
 // dice returns the numbers that decide about a test's damage.
 func dice(t *testing.T) *rand.Rand {
 	t.Helper()
-	seed := uint64(1)
-	if text := os.Getenv(seedEnv); text != "" {
-		var err error
-		seed, err = strconv.ParseUint(text, 10, 64)
-		require.NoError(t, err, seedEnv)
-	}
 	name := fnv.New64a()
 	_, _ = name.Write([]byte(t.Name())) // It never fails.
-	t.Logf("%s=%d", seedEnv, seed)
-	return rand.New(rand.NewPCG(seed, name.Sum64()))
+	t.Logf("%s=%d", seedEnv, seed())
+	return rand.New(rand.NewPCG(seed(), name.Sum64()))
 }
 
 // workDir is where a test's workers have their logs and find their orders.

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -29,6 +30,9 @@ type stage struct {
 	db     *sql.DB
 	client *dataflow.Client
 	flows  []flowSettings
+
+	elsewhere   *sql.DB // the second database, if a flow has its target there
+	elsewhereAt string
 }
 
 // newStage makes a stage in a fresh database.
@@ -43,21 +47,25 @@ func newStage(t *testing.T, k kind, flows []flowSettings) *stage {
 func stageAt(t *testing.T, k kind, url string, flows []flowSettings) *stage {
 	t.Helper()
 	s := &stage{T: t, kind: k, url: url, flows: flows}
+	p := place{kind: k, orders: &orders{}}
 	var driver dataflow.Driver
 	switch k {
 	case onSQLite:
 		s.db = dbtest.OpenSQLite(t, url)
 		driver = dataflowsqlite.New(s.db)
 	default:
-		pool, err := pgxpool.New(t.Context(), url)
+		s.db, p.pool = openPool(t, url)
+		driver = dataflowpgx.New(p.pool)
+	}
+	if slices.ContainsFunc(flows, func(f flowSettings) bool { return f.Elsewhere }) {
+		s.elsewhereAt = dbtest.PostgresURL(t)
+		s.elsewhere, p.elsewhere = openPool(t, s.elsewhereAt)
+		_, err := s.elsewhere.ExecContext(t.Context(), elsewhereSQL)
 		require.NoError(t, err)
-		s.db = stdlib.OpenDBFromPool(pool)
-		t.Cleanup(func() { require.NoError(t, s.db.Close()); pool.Close() })
-		driver = dataflowpgx.New(pool)
 	}
 	settings := workerSettings{Kind: k, Flows: flows}
 	client, err := dataflow.NewClient(driver, &dataflow.Config{
-		ID: "stage", Flows: settings.flows(&orders{}), Logger: slog.New(slog.DiscardHandler),
+		ID: "stage", Flows: settings.flows(p), Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
 	s.client = client
@@ -67,9 +75,20 @@ func stageAt(t *testing.T, k kind, url string, flows []flowSettings) *stage {
 	} else {
 		s.exec(auditPostgres)
 		s.exec(rivalSQL)
+		s.exec(followSQL)
 	}
 	require.NoError(t, client.Register(t.Context()))
 	return s
+}
+
+// openPool opens a database of Postgres.
+func openPool(t *testing.T, url string) (*sql.DB, *pgxpool.Pool) {
+	t.Helper()
+	pool, err := pgxpool.New(t.Context(), url)
+	require.NoError(t, err)
+	db := stdlib.OpenDBFromPool(pool)
+	t.Cleanup(func() { require.NoError(t, db.Close()); pool.Close() })
+	return db, pool
 }
 
 func (s *stage) exec(statement string) {
@@ -79,9 +98,11 @@ func (s *stage) exec(statement string) {
 }
 
 // number returns the single number that a query yields.
-func (s *stage) number(query string) (n int64) {
+func (s *stage) number(query string) int64 { s.Helper(); return s.numberIn(s.db, query) }
+
+func (s *stage) numberIn(db *sql.DB, query string) (n int64) {
 	s.Helper()
-	require.NoError(s, s.db.QueryRowContext(s.Context(), query).Scan(&n), query)
+	require.NoError(s, db.QueryRowContext(s.Context(), query).Scan(&n), query)
 	return n
 }
 
@@ -104,6 +125,8 @@ func (s *stage) startOne(name string, i int) *dataflow.Run {
 }
 
 const unfinished = `select count(*) from dataflow_run where state in ('pending', 'in_progress')`
+
+const checkpoints = `select count(*) from chaos_log where event = 'checkpoint'`
 
 // within polls until something holds. It fails the test, and shows the runs that have not
 // ended, when that takes too long.

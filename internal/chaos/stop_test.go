@@ -26,15 +26,16 @@ func stopStage(t *testing.T, k kind, queue bool, lease time.Duration) *stage {
 }
 
 // A worker is stopped for three lease lengths, as a machine does that is moved or swaps: at
-// any moment, and at points where it has a transaction open that has locked the run. Oracle:
-// exact; another worker goes on while it is stopped, in the time that a kill would take; after
-// it wakes up it commits nothing under the lease it had, and says so once.
+// any moment, at points where it has a transaction open that has locked the run, and just before
+// one, so that it wakes up with a batch that nothing but the fence keeps it from committing.
+// Oracle: exact; another worker goes on while it is stopped, in the time that a kill would
+// take; after it wakes up it commits nothing under the lease it had, and says so once.
 func TestStopped(t *testing.T) {
 	t.Parallel()
 	for _, queue := range []bool{true, false} {
-		points := []string{anyMoment, "checkpoint/uncommitted", "claim/uncommitted", "rescue/uncommitted", "write/after"}
+		points := []string{"transform/after", "checkpoint/uncommitted", anyMoment, "claim/uncommitted", "rescue/uncommitted", "write/after"}
 		if !long() && !queue {
-			points = points[:2]
+			points = points[:3]
 		}
 		for _, point := range points {
 			t.Run(runtimeName(queue)+"/"+strings.ReplaceAll(point, "/", " "), func(t *testing.T) {
@@ -60,9 +61,8 @@ func stopped(t *testing.T, queue bool, point string) {
 	}
 	w := f.stopOne(point)
 	stoppedAt := time.Now()
-	const signs = `select count(*) from chaos_log where event = 'checkpoint'`
-	before := s.number(signs)
-	s.within(lease+6*time.Second, "another worker goes on", func() bool { return s.number(signs) > before })
+	before := s.number(checkpoints)
+	s.within(lease+6*time.Second, "another worker goes on", func() bool { return s.number(checkpoints) > before })
 	t.Logf("another worker went on after %s", time.Since(stoppedAt).Round(time.Millisecond))
 	pause(t.Context(), 3*lease-time.Since(stoppedAt))
 	f.signal(w, syscall.SIGCONT)

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/activedataflow/dataflow"
@@ -29,14 +30,16 @@ const workerEnv = "DATAFLOW_CHAOS_WORKER"
 // workerSettings are what a worker process is told. Of the client's settings, the zero value
 // is the library's default.
 type workerSettings struct {
-	ID     string
-	Kind   kind
-	URL    string // of Postgres, or the path of the SQLite file
-	Orders string // the directory where it finds the points at which to die
-	Conns  int32
-	Lease  time.Duration
-	Slice  time.Duration
-	Flows  []flowSettings
+	ID   string
+	Kind kind
+	URL  string // of Postgres, or the path of the SQLite file
+	// Elsewhere is the URL of the second database, "" if there is none.
+	Elsewhere string
+	Orders    string // the directory where it finds the points at which to die
+	Conns     int32
+	Lease     time.Duration
+	Slice     time.Duration
+	Flows     []flowSettings
 }
 
 type kind string
@@ -74,12 +77,12 @@ func workUntilTerm(ctx context.Context, text string, log *slog.Logger) error {
 		return err
 	}
 	orders := &orders{dir: w.Orders, log: log}
-	driver, err := w.driver(ctx)
+	p, driver, err := w.place(ctx, orders)
 	if err != nil {
 		return err
 	}
 	client, err := dataflow.NewClient(damaged{Driver: driver, orders: orders}, &dataflow.Config{
-		ID: w.ID, Flows: w.flows(orders), Lease: w.Lease, Slice: w.Slice, Logger: log,
+		ID: w.ID, Flows: w.flows(p), Lease: w.Lease, Slice: w.Slice, Logger: log,
 	})
 	if err != nil {
 		return err
@@ -103,36 +106,46 @@ func workUntilTerm(ctx context.Context, text string, log *slog.Logger) error {
 	return client.Stop(ctx)
 }
 
-func (w *workerSettings) driver(ctx context.Context) (dataflow.Driver, error) {
+// place opens the databases. Their connections bear the worker's name.
+func (w *workerSettings) place(ctx context.Context, o *orders) (p place, driver dataflow.Driver, err error) {
+	p = place{kind: w.Kind, orders: o}
+	if w.Elsewhere != "" {
+		if p.elsewhere, err = w.pool(ctx, w.Elsewhere, sinkTracer{orders: o}); err != nil {
+			return p, nil, err
+		}
+	}
 	switch w.Kind {
 	case onPostgres:
-		config, err := pgxpool.ParseConfig(w.URL)
-		if err != nil {
-			return nil, err
-		}
-		config.MaxConns = w.Conns
-		pool, err := pgxpool.NewWithConfig(ctx, config)
-		if err != nil {
-			return nil, err
-		}
-		return dataflowpgx.New(pool), nil
+		p.pool, err = w.pool(ctx, w.URL, nil)
+		return p, dataflowpgx.New(p.pool), err
 	case onSQLite:
 		db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: w.URL}).EscapedPath()+
 			"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)")
 		if err != nil {
-			return nil, err
+			return p, nil, err
 		}
 		db.SetMaxOpenConns(1)
-		return dataflowsqlite.New(db), nil
+		return p, dataflowsqlite.New(db), nil
 	default:
-		return nil, errors.New("unknown kind of database: " + string(w.Kind))
+		return p, nil, errors.New("unknown kind of database: " + string(w.Kind))
 	}
 }
 
-func (w *workerSettings) flows(o *orders) []*dataflow.Flow {
+func (w *workerSettings) pool(ctx context.Context, url string, tracer pgx.QueryTracer) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, err
+	}
+	config.MaxConns = max(w.Conns, 1)
+	config.ConnConfig.RuntimeParams["application_name"] = w.ID
+	config.ConnConfig.Tracer = tracer
+	return pgxpool.NewWithConfig(ctx, config)
+}
+
+func (w *workerSettings) flows(p place) []*dataflow.Flow {
 	flows := make([]*dataflow.Flow, len(w.Flows))
 	for i := range w.Flows {
-		flows[i] = w.Flows[i].flow(w.Kind, o)
+		flows[i] = w.Flows[i].flow(p)
 	}
 	return flows
 }

@@ -24,6 +24,7 @@ func claimRules() []rule {
 		{name: "NotBehindAnother", run: claimNotBehindAnother},
 		{name: "RolledBack", run: claimRolledBack},
 		{name: "SlotHasUniqueIndex", run: claimSlotIndex},
+		{name: "TicksInOrder", run: claimTicksInOrder},
 	}
 }
 
@@ -181,4 +182,29 @@ func claimSlotIndex(t *test) {
 		}
 		require.Error(t, t.db.Exec(t.Context(), "update dataflow_run set slot = null where id = "+string(raw("%d", working.ID))))
 	})
+}
+
+// Of the runs of ticks that wait in one queue, that of the earliest is the first. Once
+// it has begun, it is in nobody's way.
+func claimTicksInOrder(t *test) {
+	f := t.flow("a").ID
+	tick := func(hours int, queue string) int64 {
+		at := time.Now().Add(-time.Duration(hours) * time.Hour).Truncate(time.Hour)
+		return t.insert(dataflow.RunInsertParams{FlowID: f, Trigger: dataflow.TriggerSchedule, At: at, Queue: queue}).ID
+	}
+	second, first, elsewhere := tick(2, ""), tick(3, ""), tick(9, "etl")
+	t.requireNoClaim(second)
+	two := claimParams(second)
+	two.Slots = 2
+	claim, err := tryClaim(t.Context(), t.store, two)
+	require.NoError(t, err)
+	require.NotNil(t, claim, "with two slots, they are worked beside each other")
+	t.end(ending(claim, dataflow.RunPending))
+	c := t.claim(first)
+	p := failing(c, dataflow.RunPending, "disk full")
+	p.Delay = time.Hour
+	t.end(p)
+	third := tick(1, "")
+	t.claim(third)
+	require.Equal(t, dataflow.RunPending, t.run(elsewhere).State)
 }

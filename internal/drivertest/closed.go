@@ -41,10 +41,10 @@ func callAll(ctx context.Context, q dataflow.Queries) map[string]error {
 	note("RunByJob", err)
 	_, err = q.RunList(ctx, &dataflow.RunListParams{Limit: 1})
 	note("RunList", err)
+	_, err = q.RunLive(ctx, 1)
+	note("RunLive", err)
 	_, err = q.RunDue(ctx, oneEach([]int64{1}), 1)
 	note("RunDue", err)
-	_, err = q.RunActive(ctx, []int64{1})
-	note("RunActive", err)
 	_, err = q.RunClaim(ctx, claimParams(1))
 	note("RunClaim", err)
 	status, err := q.RunCheckpoint(ctx, &dataflow.RunCheckpointParams{RunID: 1, FlowID: 1, Cursor: json.RawMessage("1")})
@@ -54,7 +54,42 @@ func callAll(ctx context.Context, q dataflow.Queries) map[string]error {
 	}
 	_, err = q.RunEnd(ctx, &dataflow.RunEndParams{RunID: 1, FlowID: 1, State: dataflow.RunSuccess})
 	note("RunEnd", err)
+	_, err = q.RunHeld(ctx, dataflow.LeaseRef{RunID: 1, LeaseNumber: 1}, lease)
+	note("RunHeld", err)
+	_, err = q.RunRenew(ctx, []dataflow.LeaseRef{{RunID: 1, LeaseNumber: 1}}, lease)
+	note("RunRenew", err)
+	_, err = q.RunLapsed(ctx)
+	note("RunLapsed", err)
+	_, err = q.RunStranded(ctx, []int64{1}, lease)
+	note("RunStranded", err)
+	_, err = q.RunCancel(ctx, &dataflow.RunCancelParams{RunID: 1})
+	note("RunCancel", err)
+	callSchedule(ctx, q, note)
 	return errs
+}
+
+// callSchedule calls the queries of schedules.
+func callSchedule(ctx context.Context, q dataflow.Queries, note func(name string, err error)) {
+	_, err := q.Now(ctx)
+	note("Now", err)
+	_, _, err = q.FlowLock(ctx, 1)
+	note("FlowLock", err)
+	_, _, err = q.FlowDue(ctx, []int64{1})
+	note("FlowDue", err)
+	_, _, err = q.FlowNext(ctx, []int64{1})
+	note("FlowNext", err)
+	note("FlowPlan", q.FlowPlan(ctx, &dataflow.FlowPlanParams{ID: 1}))
+	note("TickSkip", q.TickSkip(ctx, &dataflow.TickSkipParams{FlowID: 1, First: tickAt(0), Last: tickAt(0), Count: 1, Reason: dataflow.SkipPaused}))
+	_, err = q.TickList(ctx, &dataflow.TickListParams{Limit: 1})
+	note("TickList", err)
+	note("ProcessSeen", q.ProcessSeen(ctx, &dataflow.Process{ID: "a"}, lease))
+	note("ProcessGone", q.ProcessGone(ctx, "a"))
+	_, err = q.ProcessList(ctx)
+	note("ProcessList", err)
+	_, err = q.RunActivity(ctx, 1)
+	note("RunActivity", err)
+	_, err = q.RunInsert(ctx, tickParams(1, tickAt(0)))
+	note("RunInsert of a tick", err)
 }
 
 // requireRefused wants an error of the connection, not one that says that there

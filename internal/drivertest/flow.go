@@ -23,6 +23,7 @@ func flowRules() []rule {
 		{name: "Names", run: flowNames},
 		{name: "NameTooLong", run: flowNameTooLong},
 		{name: "JSON", run: flowJSON},
+		{name: "SetRuntime", run: flowSetRuntime},
 		{name: "SetState", run: flowSetState},
 		{name: "SetStateAgain", run: flowSetStateAgain},
 		{name: "SetStateInvalid", run: flowSetStateInvalid},
@@ -211,4 +212,33 @@ func flowSetStateInvalid(t *test) {
 		_, err := t.store.FlowSetState(t.Context(), &dataflow.FlowStateParams{ID: f.ID, State: "paused"})
 		require.Error(t, err)
 	})
+}
+
+// A Runtime that an operator has set stays until a definition says otherwise.
+func flowSetRuntime(t *test) {
+	c := t.clocked()
+	f, other := t.flow("orders"), t.flow("other")
+	now := c.advance(time.Hour)
+	queue := raw(`{"type":"job_queue","queue":"etl"}`)
+	got, err := t.store.FlowSetRuntime(t.Context(), &dataflow.FlowRuntimeParams{ID: f.ID, Runtime: queue, MigratedFrom: f.RuntimeJSON})
+	require.NoError(t, err)
+	t.sameJSON(queue, got.RuntimeJSON)
+	t.sameJSON(f.RuntimeJSON, got.MigratedFrom)
+	want := *f
+	want.RuntimeJSON, want.MigratedFrom, want.UpdatedAt = got.RuntimeJSON, got.MigratedFrom, now
+	require.Equal(t, &want, got, "nothing else changes")
+	require.Equal(t, got, t.flowByID(f.ID))
+	require.Equal(t, other, t.flowByID(other.ID))
+
+	d := definition("orders")
+	d.Runtime, d.MigratedFrom = got.RuntimeJSON, got.MigratedFrom
+	again, err := t.store.FlowUpsert(t.Context(), d)
+	require.NoError(t, err)
+	require.Equal(t, got, again)
+	back, err := t.store.FlowUpsert(t.Context(), definition("orders"))
+	require.NoError(t, err)
+	t.sameJSON(f.RuntimeJSON, back.RuntimeJSON)
+	require.Nil(t, back.MigratedFrom)
+	_, err = t.store.FlowSetRuntime(t.Context(), &dataflow.FlowRuntimeParams{ID: other.ID + 1, Runtime: queue})
+	require.ErrorIs(t, err, dataflow.ErrNotFound)
 }

@@ -3,6 +3,7 @@ package drivertest
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -15,6 +16,7 @@ func flowListRules() []rule {
 		{name: "OrderedByBytes", run: flowListOrder},
 		{name: "Pages", run: flowListPages},
 		{name: "ByState", run: flowListByState},
+		{name: "Due", run: flowListDue},
 	}
 }
 
@@ -75,5 +77,28 @@ func flowListByState(t *test) {
 		"": {"a", "b", "c", "d"}, dataflow.FlowActive: {"a", "c"}, dataflow.FlowInactive: {"b", "d"},
 	} {
 		require.Equal(t, want, t.flowNamesOf(dataflow.FlowListParams{State: state, Limit: 1}), state)
+	}
+}
+
+func flowListDue(t *test) {
+	now := t.clocked().Now()
+	for name, in := range map[string]time.Duration{
+		"a": time.Millisecond, "b": 0, "c": -time.Hour + time.Millisecond, "d": -time.Hour, "e": -48 * time.Hour,
+	} {
+		at := now.Add(in)
+		require.NoError(t, t.store.FlowPlan(t.Context(), &dataflow.FlowPlanParams{ID: t.flow(name).ID, NextRunAt: &at}))
+	}
+	t.flow("never")
+	t.setState(t.flow("e").ID, dataflow.FlowInactive)
+	due := t.flowNamesOf(dataflow.FlowListParams{Due: true, Limit: 2})
+	require.Equal(t, []string{"b", "c", "d"}, due)
+	overdue := t.flowNamesOf(dataflow.FlowListParams{Overdue: true, Limit: 2})
+	require.Equal(t, []string{"d"}, overdue)
+	for _, f := range t.rows("select name from dataflow_flow") {
+		name, _ := f[0].(string)
+		rec, err := t.store.FlowByName(t.Context(), name)
+		require.NoError(t, err)
+		require.Equal(t, slices.Contains(due, name), rec.IsDue(now), name)
+		require.Equal(t, slices.Contains(overdue, name), rec.IsOverdue(now), name)
 	}
 }

@@ -136,7 +136,8 @@ func leaseLapsedOnce(t *test) {
 	require.NotNil(t, t.lapsed(t.Context()))
 }
 
-// Deaths are counted until there is a checkpoint.
+// Deaths are counted until there is a checkpoint that the next claim can go on
+// from. One without a cursor is not: the next claim begins again.
 func leaseRescues(t *test) {
 	f := t.flow("orders")
 	id := t.pending(f.ID).ID
@@ -151,6 +152,8 @@ func leaseRescues(t *test) {
 		require.Zero(t, run.Attempt)
 	}
 	c := t.claim(id)
+	t.checkpoint(c, "", dataflow.Counters{})
+	require.Equal(t, 2, t.run(id).Rescues)
 	t.checkpoint(c, `1`, dataflow.Counters{})
 	require.Zero(t, t.run(id).Rescues)
 }
@@ -159,8 +162,23 @@ func cancelRules() []rule {
 	return []rule{
 		{name: "Pending", run: cancelPending},
 		{name: "InProgress", run: cancelInProgress},
+		{name: "PendingOnly", run: cancelPendingOnly},
 		{name: "Finished", run: cancelFinished},
 	}
+}
+
+func cancelPendingOnly(t *test) {
+	c := t.inProgress(t.flow("orders").ID)
+	p := &dataflow.RunCancelParams{RunID: c.Run.ID, Actor: "alice", PendingOnly: true}
+	t.unchanged(func() {
+		got, err := t.store.RunCancel(t.Context(), p)
+		require.NoError(t, err)
+		require.Equal(t, c.Run, got)
+	})
+	t.end(failing(c, dataflow.RunPending, "disk full"))
+	got, err := t.store.RunCancel(t.Context(), p)
+	require.NoError(t, err)
+	require.Equal(t, dataflow.RunCancelled, got.State)
 }
 
 func cancelPending(t *test) {

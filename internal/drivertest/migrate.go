@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -20,9 +21,12 @@ func migrateRules() []rule {
 		{name: "Newer", run: migrateNewer},
 		{name: "Cancelled", run: migrateCancelled},
 		{name: "DownAndUp", run: migrateDownAndUp},
+		{name: "ScheduleKeepsRows", run: migrateSchedule},
 		{name: "DownTwice", run: migrateDownTwice},
 		{name: "DownFromNothing", run: migrateDownFromNothing},
 		{name: "DownOutOfRange", run: migrateDownOutOfRange},
+		{name: "Status", run: migrateStatus},
+		{name: "StatusAsSQL", run: migrateStatusSQL},
 		{name: "DownKeepsWhatFails", run: migrateDownKeepsWhatFails},
 	}
 }
@@ -146,6 +150,41 @@ func migrateDownAndUp(t *test) {
 	t.finished(t.flow("orders").ID, dataflow.RunSuccess)
 }
 
+// Flows and runs of before there were schedules are as they were, and go on.
+func migrateSchedule(t *test) {
+	t.migrate()
+	id := t.tripping("orders", 2, time.Hour)
+	t.finished(id, dataflow.RunSuccess)
+	t.tick(id, tickAt(0))
+	t.requireTripped(id, 2)
+	t.plan(id, time.Now().Add(-time.Hour), time.Time{})
+	working := t.inProgress(id)
+	t.checkpoint(working, `7`, dataflow.Counters{Read: 1, Written: 1})
+	before, runs, checkpoints := t.flowByID(id), t.rows("select * from dataflow_run order by id"), t.rows("select * from dataflow_checkpoint")
+
+	require.NoError(t, t.store.MigrateDown(t.Context(), 1))
+	ours, _ := t.tables("")
+	require.NotContains(t, ours, "dataflow_process")
+	require.ErrorContains(t, t.store.CheckSchema(t.Context()), "call client.Migrate")
+	require.EqualValues(t, 2, t.number("select failures from dataflow_flow"))
+	t.migrate()
+
+	require.Equal(t, runs, t.rows("select * from dataflow_run order by id"))
+	require.Equal(t, checkpoints, t.rows("select * from dataflow_checkpoint"))
+	got := t.flowByID(id)
+	require.False(t, got.ScheduleAt.After(time.Now().Add(time.Minute)))
+	want := *before
+	want.ScheduleAt, want.TrippedAt, want.TrippedReason, want.ProbeAt = got.ScheduleAt, nil, "", nil
+	require.Equal(t, &want, got)
+
+	t.requireCoalesced(t.tick(id, tickAt(1)))
+	t.requireFlowDue(id, id)
+	tripped, _ := t.failClaimed(working, "disk full")
+	require.False(t, tripped, "until it is registered again, nothing trips it")
+	t.tripping("orders", 2, time.Hour)
+	t.requireTripped(id, 1)
+}
+
 func migrateDownTwice(t *test) {
 	t.migrate()
 	newest := int(t.number("select max(version) from dataflow_migration"))
@@ -178,9 +217,65 @@ func migrateDownOutOfRange(t *test) {
 func migrateDownKeepsWhatFails(t *test) {
 	t.migrate()
 	f := t.flow("orders")
-	t.exec("create view own_view as select id from dataflow_flow")
-	t.exec("drop table dataflow_process") // so that the step cannot succeed
+	t.exec("create view own_view as select updated from dataflow_run") // so that the newest step cannot succeed
 	require.Error(t, t.store.MigrateDown(t.Context(), 0))
 	require.NoError(t, t.store.CheckSchema(t.Context()))
 	require.Equal(t, f, t.flowByID(f.ID))
+}
+
+func migrateStatus(t *test) {
+	empty, err := t.store.Migrations(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, empty.Version)
+	require.Zero(t, empty.RiverVersion)
+	require.NotEmpty(t, empty.Migrations)
+	ours, rivers := t.tables("")
+	require.Empty(t, ours)
+	require.Empty(t, rivers)
+
+	t.migrate()
+	newest := len(empty.Migrations)
+	full, err := t.store.Migrations(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, newest, full.Version)
+	require.Equal(t, full.RiverNewest, full.RiverVersion)
+	require.Positive(t, full.RiverNewest)
+	for i, m := range full.Migrations {
+		require.Nil(t, empty.Migrations[i].AppliedAt)
+		require.Equal(t, i+1, m.Version)
+		t.requireNow(m.AppliedAt)
+	}
+
+	require.NoError(t, t.store.MigrateDown(t.Context(), newest-1))
+	partly, err := t.store.Migrations(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, newest-1, partly.Version)
+	require.Nil(t, partly.Migrations[newest-1].AppliedAt)
+	require.NotNil(t, partly.Migrations[newest-2].AppliedAt)
+	t.exec("insert into dataflow_migration (version, name) values (99, 'future')")
+	newer, err := t.store.Migrations(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 99, newer.Version)
+}
+
+// What Migrations says is all that there is to do, but for River's part.
+func migrateStatusSQL(t *test) {
+	t.migrate()
+	require.NoError(t, t.store.MigrateDown(t.Context(), 0))
+	t.exec("drop table " + migrationTable)
+	status, err := t.store.Migrations(t.Context())
+	require.NoError(t, err)
+	for range 2 {
+		for _, m := range status.Migrations {
+			t.exec(m.Up)
+		}
+		require.NoError(t, t.store.CheckSchema(t.Context()))
+		t.finished(t.flow("orders").ID, dataflow.RunSuccess)
+		for _, m := range slices.Backward(status.Migrations) {
+			t.exec(m.Down)
+		}
+		require.Empty(t, t.rows(sqlMigrations))
+		ours, _ := t.tables("")
+		require.Equal(t, []string{migrationTable}, ours)
+	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 
 	"github.com/stretchr/testify/require"
 
@@ -25,6 +27,7 @@ func raceRules() []rule {
 		{name: "OneRun", run: raceForRun},
 		{name: "OneCheckpoint", run: raceForCheckpoint},
 		{name: "OneEnd", run: raceForEnd},
+		{name: "Slots", run: raceForSlots},
 		{name: "ClaimWaitsForCommit", run: raceWaits},
 		{name: "RunsDoNotOverlap", run: raceNoOverlap, needs: concurrentWriters},
 		{name: "FlowsDoNotWait", run: raceFlowsApart, needs: concurrentWriters},
@@ -83,6 +86,49 @@ func raceForRun(t *test) {
 		require.Equal(t, winner.Run, t.run(run.ID))
 		require.Equal(t, 1, winner.Run.Attempt)
 		require.EqualValues(t, 1, winner.Run.LeaseNumber)
+	}
+}
+
+// However many claim at once, the slots are never exceeded, and in the end all runs
+// have been worked.
+func raceForSlots(t *test) {
+	const slots = 3
+	stores := []dataflow.Store{t.store, t.another()}
+	f := t.flow("orders").ID
+	left := make([]int64, 4*t.rounds())
+	for i := range left {
+		left[i] = t.pending(f).ID
+	}
+	for len(left) > 0 {
+		some := left[:min(6, len(left))]
+		var mu sync.Mutex // guards claims
+		var claims []*dataflow.Claim
+		errs := make([]error, len(some))
+		atOnce(len(some), func(i int) {
+			c, err := tryClaim(t.Context(), stores[i%2], slotParams(some[i], slots))
+			if errors.Is(err, dataflow.ErrAlreadyRunning) {
+				return // another has taken the slot in the same moment
+			}
+			errs[i] = err
+			if c != nil {
+				mu.Lock()
+				claims = append(claims, c)
+				mu.Unlock()
+			}
+		})
+		require.NoError(t, errors.Join(errs...))
+		require.NotEmpty(t, claims)
+		taken := make(map[int]bool)
+		for _, c := range claims {
+			require.False(t, taken[c.Run.Slot], "slot %d is taken twice", c.Run.Slot)
+			require.Less(t, c.Run.Slot, slots)
+			taken[c.Run.Slot] = true
+		}
+		t.requireActivity(f, len(claims), len(left)-len(claims), 0)
+		for _, c := range claims {
+			t.end(ending(c, dataflow.RunSuccess))
+			left = slices.DeleteFunc(left, func(id int64) bool { return id == c.Run.ID })
+		}
 	}
 }
 

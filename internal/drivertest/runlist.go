@@ -57,6 +57,7 @@ func runListRules() []rule {
 		{name: "None", run: runListNone},
 		{name: "Filters", run: runListFilters},
 		{name: "Pages", run: runListPages},
+		{name: "Due", run: runListDue},
 	}
 }
 
@@ -124,5 +125,26 @@ func runListPages(t *test) {
 	for _, limit := range []int{1, 5, 7, 24, 25, 26, 10_000} {
 		require.Equal(t, want, t.runsOf(dataflow.RunListParams{Limit: limit}), "pages of %d", limit)
 		require.Equal(t, want, t.runsOf(dataflow.RunListParams{Limit: limit, Flow: "orders"}), "pages of %d", limit)
+	}
+}
+
+func runListDue(t *test) {
+	c := t.clocked()
+	f, g := t.flow("orders"), t.flow("other")
+	var all []int64
+	for _, in := range []time.Duration{time.Millisecond, 0, -time.Hour + time.Millisecond, -time.Hour, -48 * time.Hour} {
+		all = append(all, t.insert(dataflow.RunInsertParams{FlowID: f.ID, At: c.Now().Add(in)}).ID)
+	}
+	t.finished(g.ID, dataflow.RunFailed)
+	t.inProgress(g.ID)
+	due := t.runsOf(dataflow.RunListParams{Due: true, Limit: 2})
+	require.Equal(t, []int64{all[4], all[3], all[2], all[1]}, due)
+	overdue := t.runsOf(dataflow.RunListParams{Overdue: true, Limit: 2})
+	require.Equal(t, []int64{all[4], all[3]}, overdue)
+	for _, id := range t.runsOf(dataflow.RunListParams{Limit: 100}) {
+		run := t.run(id)
+		require.Equal(t, slices.Contains(due, id), run.IsDue(c.Now()))
+		require.Equal(t, slices.Contains(overdue, id), run.IsOverdue(c.Now()))
+		require.Equal(t, run.State == dataflow.RunFailed, run.Completed())
 	}
 }

@@ -1,6 +1,8 @@
 package drivertest
 
 import (
+	"time"
+
 	"github.com/riverqueue/river"
 	"github.com/stretchr/testify/require"
 
@@ -52,6 +54,31 @@ func (t *test) lifecycle() {
 	flows, err := t.store.FlowList(t.Context(), &dataflow.FlowListParams{Limit: 10})
 	require.NoError(t, err)
 	require.Len(t, flows, 1)
+	t.scheduling(f.ID)
+}
+
+// scheduling takes a flow through the queries of its schedule.
+func (t *test) scheduling(flowID int64) {
+	t.Helper()
+	at := time.Now().Add(-time.Hour)
+	t.plan(flowID, at, time.Time{})
+	f, _ := t.flowDue(t.Context(), flowID)
+	require.Equal(t, t.flowByID(flowID), f)
+	f, _ = t.lockFlow(flowID)
+	t.requireTime(at, f.NextRunAt)
+	d, ok, err := t.store.FlowNext(t.Context(), []int64{flowID})
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Negative(t, d)
+	require.Equal(t, t.tick(flowID, at), uncoalesced(t.tick(flowID, at)))
+	t.requireActivity(flowID, 0, 1, 1)
+	t.skipN(flowID, 0, 0, dataflow.SkipMissed)
+	t.skipN(flowID, 1, 1, dataflow.SkipMissed)
+	require.Len(t, t.skipped(dataflow.TickListParams{}), 1)
+	t.seen(dataflow.Process{ID: "a"}, time.Hour)
+	t.requireAlive("a")
+	require.NoError(t, t.store.ProcessGone(t.Context(), "a"))
+	t.requireAlive()
 }
 
 // requireOnlyIn wants the tables in one schema and not in the default one.

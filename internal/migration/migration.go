@@ -19,6 +19,21 @@ type Migration struct {
 	Down    string
 }
 
+// UpStep is the step up with its note in the table of migrations, as SQL that
+// stands alone. makeTable makes that table, which the first step does.
+func (m *Migration) UpStep(makeTable, table string) string {
+	head := ""
+	if m.Version == 1 {
+		head = strings.TrimSpace(makeTable) + ";\n\n"
+	}
+	return head + strings.TrimSpace(m.Up) + fmt.Sprintf("\n\ninsert into %s (version, name) values (%d, '%s');\n", table, m.Version, m.Name)
+}
+
+// DownStep is the step down, likewise.
+func (m *Migration) DownStep(table string) string {
+	return strings.TrimSpace(m.Down) + fmt.Sprintf("\n\ndelete from %s where version = %d;\n", table, m.Version)
+}
+
 // Load reads files named NNN_name.up.sql and NNN_name.down.sql, in the order of
 // their numbers. The numbers must begin at 1 and have no gap, and each must have
 // both files, of one name.

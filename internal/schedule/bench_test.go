@@ -49,9 +49,9 @@ func BenchmarkSchedule_Count(b *testing.B) {
 	}
 }
 
+//nolint:paralleltest // testing.AllocsPerRun counts what all goroutines allocate, and panics in parallel tests
 func TestSchedule_Allocs(t *testing.T) {
-	// It cannot be parallel: testing.AllocsPerRun counts what all goroutines allocate.
-	for name, spec := range benchmarks() { //nolint:paralleltest // see above
+	for name, spec := range benchmarks() {
 		s := newSchedule(t, spec)
 		now := at(t, "2027-03-27 10:00")
 		require.Zero(t, testing.AllocsPerRun(100, func() { now = s.Next(now) }), name)

@@ -1,7 +1,6 @@
 package schedule_test
 
 import (
-	"errors"
 	"strconv"
 	"testing"
 	"time"
@@ -92,7 +91,7 @@ func TestNew_AllFaults(t *testing.T) {
 	var fields []string
 	for _, err := range joined.Unwrap() {
 		var fault *schedule.FieldError
-		require.True(t, errors.As(err, &fault))
+		require.ErrorAs(t, err, &fault)
 		fields = append(fields, fault.Field)
 	}
 	require.Equal(t, []string{"Cron", "TimeZone", "Offset", "End"}, fields)

@@ -78,7 +78,7 @@ func walk(e expression, zone *time.Location, from, to time.Time, step, early tim
 		add(local, when)
 	}
 	for local, when := range jumped {
-		if _, real := first[local]; !real && add(local, when) {
+		if _, shown := first[local]; !shown && add(local, when) {
 			found.skipped[local] = when
 		}
 	}
@@ -100,7 +100,7 @@ func (w walked) next(after time.Time) (time.Time, bool) {
 func (w walked) requireSame(t *testing.T, s *schedule.Schedule, rnd *rand.Rand, from, to time.Time) {
 	t.Helper()
 	var got []time.Time
-	for tick := s.Next(from.Add(-1)); !tick.IsZero() && !tick.After(to); tick = s.Next(tick) {
+	for tick := s.Next(from.Add(-1)); !tick.IsZero() && !tick.After(to) && len(got) <= len(w.ticks); tick = s.Next(tick) {
 		got = append(got, tick)
 	}
 	require.Equal(t, w.ticks, got)

@@ -1,0 +1,113 @@
+package connectortest_test
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/connectortest"
+)
+
+// brokenEnv names the breach of contract that TestBroken is to try.
+const brokenEnv = "CONNECTORTEST_BROKEN"
+
+// breaches are sources that break the contract, each in one way, and the subtest
+// that finds it out.
+var breaches = map[string]struct {
+	subtest string
+	read    func(ctx context.Context, w words, r dataflow.Request[int], yield func(dataflow.Item[string, int], error) bool)
+}{
+	"loses the record behind the cursor": {"Resume", func(ctx context.Context, w words, r dataflow.Request[int], yield func(dataflow.Item[string, int], error) bool) {
+		if r.Resumed && r.From > 0 {
+			r.From = min(r.From+1, len(w))
+		}
+		w.Read(ctx, r)(yield)
+	}},
+	"doubles the record before the cursor": {"Resume", func(ctx context.Context, w words, r dataflow.Request[int], yield func(dataflow.Item[string, int], error) bool) {
+		r.From = max(0, r.From-1)
+		w.Read(ctx, r)(yield)
+	}},
+	"ignores the context": {"CancelledWithin", func(ctx context.Context, w words, r dataflow.Request[int], yield func(dataflow.Item[string, int], error) bool) {
+		if ctx.Err() == nil {
+			ctx = context.WithoutCancel(ctx)
+		}
+		w.Read(ctx, r)(yield)
+	}},
+	"ends silently when cancelled": {"CancelledBefore", func(ctx context.Context, w words, r dataflow.Request[int], yield func(dataflow.Item[string, int], error) bool) {
+		if ctx.Err() == nil {
+			w.Read(ctx, r)(yield)
+		}
+	}},
+	"goes on when the consumer has left": {"BreakOff", func(ctx context.Context, w words, r dataflow.Request[int], yield func(dataflow.Item[string, int], error) bool) {
+		for item, err := range w.Read(ctx, r) {
+			_ = yield(item, err)
+		}
+	}},
+	"has no resume point at its end": {"All", func(ctx context.Context, w words, r dataflow.Request[int], yield func(dataflow.Item[string, int], error) bool) {
+		for item, err := range w.Read(ctx, r) {
+			item.Resume, item.Key = item.Cursor < len(w), item.Value
+			if !yield(item, err) {
+				return
+			}
+		}
+	}},
+	"gives all records one key": {"All", func(ctx context.Context, w words, r dataflow.Request[int], yield func(dataflow.Item[string, int], error) bool) {
+		for item, err := range w.Read(ctx, r) {
+			item.Key = "record"
+			if !yield(item, err) {
+				return
+			}
+		}
+	}},
+	"fails when it is empty": {"Empty", func(ctx context.Context, w words, r dataflow.Request[int], yield func(dataflow.Item[string, int], error) bool) {
+		if len(w) == 0 {
+			yield(dataflow.Item[string, int]{}, errors.New("no words"))
+			return
+		}
+		w.Read(ctx, r)(yield)
+	}},
+}
+
+type broken struct {
+	words
+	name string
+}
+
+func (b broken) Read(ctx context.Context, r dataflow.Request[int]) iter.Seq2[dataflow.Item[string, int], error] {
+	return func(yield func(dataflow.Item[string, int], error) bool) {
+		breaches[b.name].read(ctx, b.words, r, yield)
+	}
+}
+
+// TestBroken runs only in the processes that TestSource_FindsOut starts.
+func TestBroken(t *testing.T) {
+	t.Parallel()
+	name := os.Getenv(brokenEnv)
+	if name == "" {
+		t.Skip(brokenEnv + " is not set")
+	}
+	connectortest.TestSource(t, connectortest.SourceConfig[string, int]{
+		Make: func(_ *testing.T, rows []string) dataflow.Source[string, int] { return broken{rows, name} },
+		Rows: numbered,
+	})
+}
+
+func TestSource_FindsOut(t *testing.T) {
+	t.Parallel()
+	for name, breach := range breaches {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestBroken$", "-test.v")
+			cmd.Env = append(os.Environ(), brokenEnv+"="+name)
+			out, err := cmd.CombinedOutput()
+			require.Error(t, err, "the suite has found nothing wrong")
+			require.Regexp(t, `(?m)^\s*--- FAIL: TestBroken/`+breach.subtest+` `, string(out))
+		})
+	}
+}

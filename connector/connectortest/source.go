@@ -1,0 +1,305 @@
+package connectortest
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// SourceConfig says how [TestSource] gets the sources that it tries.
+type SourceConfig[T, C any] struct {
+	// Make returns a source of just these records. It is called many times, also
+	// with none. Required.
+	Make func(t *testing.T, rows []T) dataflow.Source[T, C]
+
+	// Rows returns n records that Make can make a source of. Required.
+	Rows func(n int) []T
+
+	// MakeBad returns a source of these records, with one before rows[at] that
+	// cannot be read; at may be len(rows). Nil: bad records are not tried.
+	MakeBad func(t *testing.T, rows []T, at int) dataflow.Source[T, C]
+
+	// Huge returns a record of a megabyte or more. Nil: it is not tried.
+	Huge func() T
+
+	// Waiting returns a source whose read has to wait for its first record, for
+	// ever, such as that of a server that does not answer. Nil: it is not tried.
+	Waiting func(t *testing.T) dataflow.Source[T, C]
+
+	// Open tells how many files, connections or the like a source of Make holds
+	// open. Nil: it is not tried whether they are closed.
+	Open func(src dataflow.Source[T, C]) int
+
+	// Many is how many records the source has that is cancelled while it is
+	// read. It must end within 1,024 records. 0: 3,000.
+	Many int
+
+	// Patience is how long anything may take. 0: 20 seconds.
+	Patience time.Duration
+
+	// ReadOnce is for a source whose records can be read only once, such as a
+	// channel's. It must have no cursor.
+	ReadOnce bool
+}
+
+// few is how many records most sources have here. They are read from each
+// resume point, which grows with the square.
+const few = 23
+
+// soon is how many records may follow after the context was cancelled.
+const soon = 1024
+
+// TestSource runs the contract of a [dataflow.Source] as subtests of t.
+func TestSource[T, C any](t *testing.T, config SourceConfig[T, C]) {
+	t.Helper()
+	require.NotNil(t, config.Make, "SourceConfig.Make is required")
+	require.NotNil(t, config.Rows, "SourceConfig.Rows is required")
+	if config.Many == 0 {
+		config.Many = 3000
+	}
+	if config.Patience == 0 {
+		config.Patience = 20 * time.Second
+	}
+	s := &sourceSuite[T, C]{SourceConfig: config}
+	for _, c := range []struct {
+		name string
+		skip string
+		test func(t *testing.T)
+	}{
+		{name: "Empty", test: s.empty},
+		{name: "All", test: s.all},
+		{name: "Twice", test: s.twice, skip: when(s.ReadOnce, "the source can be read once only")},
+		{name: "Resume", test: s.resume, skip: when(!hasCursor[C](), "the source has no cursor")},
+		{name: "CancelledBefore", test: s.cancelledBefore},
+		{name: "CancelledWithin", test: s.cancelledWithin},
+		{name: "CancelledWaiting", test: s.cancelledWaiting, skip: when(s.Waiting == nil, "SourceConfig.Waiting is nil")},
+		{name: "BreakOff", test: s.breakOff},
+		{name: "BadRecord", test: s.badRecord, skip: when(s.MakeBad == nil, "SourceConfig.MakeBad is nil")},
+		{name: "HugeRecord", test: s.huge, skip: when(s.Huge == nil, "SourceConfig.Huge is nil")},
+		{name: "Count", test: s.count, skip: when(!s.counts(t), "the source is no dataflow.Counter")},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			if c.skip != "" {
+				t.Skip(c.skip)
+			}
+			c.test(t)
+		})
+	}
+}
+
+type sourceSuite[T, C any] struct{ SourceConfig[T, C] }
+
+func (s *sourceSuite[T, C]) empty(t *testing.T) {
+	t.Helper()
+	src := s.Make(t, nil)
+	validate(t, src)
+	all := s.read(t, src, dataflow.Request[C]{})
+	require.NoError(t, all.err, "a source of no records is no error")
+	require.Empty(t, all.rows())
+	for _, mark := range all.items { // and can be resumed, if it has said where
+		rest := s.read(t, src, s.from(t, mark.Cursor))
+		require.NoError(t, rest.err)
+		require.Empty(t, rest.rows())
+	}
+}
+
+func (s *sourceSuite[T, C]) all(t *testing.T) {
+	t.Helper()
+	for _, n := range []int{1, 2, few} {
+		rows := s.Rows(n)
+		require.Len(t, rows, n, "SourceConfig.Rows(%d)", n)
+		src := s.Make(t, rows)
+		validate(t, src)
+		all := s.read(t, src, dataflow.Request[C]{})
+		require.NoError(t, all.err)
+		require.Empty(t, all.bad)
+		require.Equal(t, rows, all.rows())
+		requireNamed(t, all)
+		if hasCursor[C]() {
+			last := all.items[len(all.items)-1]
+			require.True(t, last.Resume || last.Mark, "the last record is no resume point, and no mark follows it: the next run would read it again")
+		}
+	}
+}
+
+func (s *sourceSuite[T, C]) twice(t *testing.T) {
+	t.Helper()
+	src := s.Make(t, s.Rows(few))
+	first := s.read(t, src, dataflow.Request[C]{})
+	second := s.read(t, src, dataflow.Request[C]{})
+	require.NoError(t, first.err)
+	require.NoError(t, second.err)
+	require.Equal(t, first.items, second.items, "a second read yields other records, keys or cursors")
+}
+
+// resume reads on from each resume point: no loss and no double.
+func (s *sourceSuite[T, C]) resume(t *testing.T) {
+	t.Helper()
+	s.resumeEverywhere(t, s.Make(t, s.Rows(few)))
+}
+
+func (s *sourceSuite[T, C]) resumeEverywhere(t *testing.T, src dataflow.Source[T, C]) {
+	t.Helper()
+	all := s.read(t, src, dataflow.Request[C]{})
+	require.NoError(t, all.err)
+	points := 0
+	for i, item := range all.items {
+		if !item.Resume && !item.Mark {
+			continue
+		}
+		points++
+		rest := s.read(t, src, s.from(t, item.Cursor))
+		require.NoError(t, rest.err, "resumed behind item %d, at %s", i+1, text(item.Cursor))
+		want := behind(all, i)
+		require.Equal(t, want.rows(), rest.rows(), "resumed behind item %d, at %s", i+1, text(item.Cursor))
+		require.Equal(t, want.keys(), rest.keys(), "the keys of what is resumed behind item %d, at %s", i+1, text(item.Cursor))
+	}
+	require.NotZero(t, points, "the source has a cursor, but no resume point")
+}
+
+func (s *sourceSuite[T, C]) cancelledBefore(t *testing.T) {
+	t.Helper()
+	src := s.Make(t, s.Rows(few))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	all := s.readWith(ctx, t, src, dataflow.Request[C]{}, nil)
+	require.ErrorIs(t, all.err, context.Canceled, "a read with a cancelled context ends with its error")
+	s.requireClosed(t, src)
+}
+
+func (s *sourceSuite[T, C]) cancelledWithin(t *testing.T) {
+	t.Helper()
+	src := s.Make(t, s.Rows(s.Many))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	all := s.readWith(ctx, t, src, dataflow.Request[C]{}, func(int) bool { cancel(); return true })
+	require.LessOrEqual(t, len(all.items), soon, "the read went on for %d records after its context was cancelled", len(all.items))
+	require.ErrorIs(t, all.err, context.Canceled, "a read ends with the context's error")
+	s.requireClosed(t, src)
+}
+
+func (s *sourceSuite[T, C]) cancelledWaiting(t *testing.T) {
+	t.Helper()
+	src := s.Waiting(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	all := s.readWith(ctx, t, src, dataflow.Request[C]{}, nil)
+	require.Empty(t, all.rows())
+	require.ErrorIs(t, all.err, context.DeadlineExceeded, "a read that waits ends with the context's error")
+	s.requireClosed(t, src)
+}
+
+// breakOff leaves the loop after each record. The language itself panics if the
+// source then goes on.
+func (s *sourceSuite[T, C]) breakOff(t *testing.T) {
+	t.Helper()
+	rows := s.Rows(few)
+	for n := 1; n <= few; n++ {
+		src := s.Make(t, rows)
+		all := s.readWith(t.Context(), t, src, dataflow.Request[C]{}, func(read int) bool { return read < n })
+		require.NoError(t, all.err)
+		require.Equal(t, rows[:n], all.rows())
+		s.requireClosed(t, src)
+		if !s.ReadOnce { // the next read begins anew
+			again := s.read(t, src, dataflow.Request[C]{})
+			require.NoError(t, again.err)
+			require.Equal(t, rows, again.rows())
+			s.requireClosed(t, src)
+		}
+	}
+}
+
+func (s *sourceSuite[T, C]) badRecord(t *testing.T) {
+	t.Helper()
+	rows := s.Rows(few)
+	for _, at := range []int{0, few / 2, few} {
+		src := s.MakeBad(t, rows, at)
+		all := s.read(t, src, dataflow.Request[C]{})
+		require.NoError(t, all.err, "a bad record is a *dataflow.RecordError, which does not end the read")
+		require.Len(t, all.bad, 1, "before record %d there is one that cannot be read", at+1)
+		require.NotEmpty(t, all.bad[0].Key, "the error of a bad record has its key")
+		require.Error(t, all.bad[0].Err, "the error of a bad record says what is wrong")
+		require.Equal(t, rows, all.rows(), "the records around a bad one")
+		requireNamed(t, all)
+		if hasCursor[C]() {
+			s.resumeEverywhere(t, src)
+		}
+		left := s.readWith(t.Context(), t, s.MakeBad(t, rows, at), dataflow.Request[C]{}, func(read int) bool { return read <= at })
+		require.NoError(t, left.err)
+		require.Len(t, left.bad, 1, "the bad record is the last that was read")
+		s.requireClosed(t, src)
+	}
+}
+
+func (s *sourceSuite[T, C]) huge(t *testing.T) {
+	t.Helper()
+	rows := s.Rows(3)
+	rows[1] = s.Huge()
+	src := s.Make(t, rows)
+	all := s.read(t, src, dataflow.Request[C]{})
+	require.NoError(t, all.err)
+	require.Len(t, all.rows(), 3)
+	for i, row := range all.rows() { // a difference would be too long to print
+		require.True(t, reflect.DeepEqual(rows[i], row), "record %d, beside a huge one, is not what it was", i+1)
+	}
+}
+
+func (s *sourceSuite[T, C]) count(t *testing.T) {
+	t.Helper()
+	src := s.Make(t, s.Rows(few))
+	counter, ok := src.(dataflow.Counter[C])
+	require.True(t, ok)
+	all := s.read(t, src, dataflow.Request[C]{})
+	n, err := counter.Count(t.Context(), dataflow.Request[C]{})
+	require.NoError(t, err)
+	require.EqualValues(t, few, n)
+	for i, item := range all.items {
+		if item.Resume || item.Mark {
+			n, err := counter.Count(t.Context(), s.from(t, item.Cursor))
+			require.NoError(t, err)
+			require.EqualValues(t, len(behind(all, i).rows()), n, "counted behind item %d", i+1)
+		}
+	}
+	s.requireClosed(t, src)
+}
+
+func (s *sourceSuite[T, C]) counts(t *testing.T) bool {
+	t.Helper()
+	_, ok := s.Make(t, nil).(dataflow.Counter[C])
+	return ok
+}
+
+func (s *sourceSuite[T, C]) requireClosed(t *testing.T, src dataflow.Source[T, C]) {
+	t.Helper()
+	if s.Open != nil {
+		require.Zero(t, s.Open(src), "what the read has opened is still open")
+	}
+}
+
+// validate makes sure that the source's own check agrees with its settings.
+func validate(t *testing.T, part any) {
+	t.Helper()
+	if v, ok := part.(dataflow.Validator); ok {
+		require.NoError(t, v.Validate())
+	}
+	if d, ok := part.(dataflow.Describer); ok {
+		require.NotEmpty(t, d.Describe().Type, "a description has a type")
+	}
+}
+
+func when(is bool, reason string) string {
+	if is {
+		return reason
+	}
+	return ""
+}
+
+// text shows a cursor.
+func text(cursor any) string { return fmt.Sprintf("%+v", cursor) }

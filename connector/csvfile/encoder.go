@@ -1,0 +1,146 @@
+package csvfile
+
+import (
+	"cmp"
+	"encoding"
+	"errors"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// encoder writes structs of one type as records.
+type encoder struct {
+	opts    SinkOptions
+	plan    []column
+	planErr error
+	comma   string
+}
+
+func newEncoder(t reflect.Type, opts *SinkOptions) *encoder {
+	if opts == nil {
+		opts = &SinkOptions{}
+	}
+	e := &encoder{opts: *opts}
+	e.opts.Comma = cmp.Or(opts.Comma, ',')
+	e.opts.TimeLayout = cmp.Or(opts.TimeLayout, time.RFC3339Nano)
+	e.comma = string(e.opts.Comma)
+	e.plan, e.planErr = compile(t)
+	return e
+}
+
+func (e *encoder) validate() error {
+	errs := []error{e.planErr}
+	wrong := func(field, reason string, args ...any) {
+		errs = append(errs, &dataflow.ConfigError{Field: field, Reason: fmt.Sprintf(reason, args...)})
+	}
+	if !validDelimiter(e.opts.Comma) {
+		wrong("Comma", "%q cannot separate cells: use a character that is neither a quote nor a line break", e.opts.Comma)
+	}
+	if err := checkLayout(e.opts.TimeLayout); err != nil {
+		wrong("TimeLayout", "%v", err)
+	}
+	for _, c := range e.plan {
+		if c.custom && !c.marshals {
+			wrong("T."+c.field, "it has no MarshalText, and so cannot be written")
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// header is the line of the column names.
+func (e *encoder) header() []byte {
+	var line []byte
+	for i, c := range e.plan {
+		line = e.cell(line, i, cmp.Or(c.name, c.fieldName()))
+	}
+	return append(line, '\n')
+}
+
+// encodeRows appends rows as records. A row that cannot be written is a
+// *RecordError.
+func encodeRows[T any](e *encoder, out []byte, rows []T, keys []string) ([]byte, error) {
+	for i := range rows {
+		var err error
+		if out, err = e.record(out, reflect.ValueOf(&rows[i]).Elem()); err != nil {
+			key := fmt.Sprintf("%d of the batch", i+1)
+			if i < len(keys) {
+				key = keys[i]
+			}
+			return nil, &dataflow.RecordError{Stage: dataflow.StageWrite, Key: key, Err: err}
+		}
+	}
+	return out, nil
+}
+
+func (e *encoder) record(out []byte, row reflect.Value) ([]byte, error) {
+	for i, c := range e.plan {
+		text, err := e.text(row.FieldByIndex(c.index), c.layout)
+		if err != nil {
+			return nil, fmt.Errorf("field %s: %w", c.field, err)
+		}
+		out = e.cell(out, i, text)
+	}
+	return append(out, '\n'), nil
+}
+
+// text is what a cell holds.
+func (e *encoder) text(v reflect.Value, layout string) (string, error) {
+	if v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			return e.opts.Null, nil
+		}
+		v = v.Elem()
+	}
+	switch kindOf(v.Type()) {
+	case custom:
+		m, ok := v.Addr().Interface().(encoding.TextMarshaler)
+		if !ok { // validate has seen that it is one
+			return "", fmt.Errorf("%s is no TextMarshaler", v.Type())
+		}
+		text, err := m.MarshalText()
+		return string(text), err
+	case moment:
+		t, ok := v.Interface().(time.Time)
+		if !ok { // kindOf has seen that it is one
+			return "", fmt.Errorf("%s is no time.Time", v.Type())
+		}
+		return t.Format(cmp.Or(layout, e.opts.TimeLayout)), nil
+	case duration:
+		return time.Duration(v.Int()).String(), nil
+	case boolean:
+		return strconv.FormatBool(v.Bool()), nil
+	case integer:
+		return strconv.FormatInt(v.Int(), 10), nil
+	case unsigned:
+		return strconv.FormatUint(v.Uint(), 10), nil
+	case float:
+		return strconv.FormatFloat(v.Float(), 'g', -1, v.Type().Bits()), nil
+	default: // str
+		return v.String(), nil
+	}
+}
+
+// cell appends the cell of a column. One that a reader might take for something
+// else is quoted: also an empty one that is alone on its line.
+func (e *encoder) cell(out []byte, column int, text string) []byte {
+	if column > 0 {
+		out = append(out, e.comma...)
+	}
+	first, _ := utf8.DecodeRuneInString(text)
+	switch {
+	case text == "" && len(e.plan) == 1, text == `\.`, first == '#', first == '\uFEFF', text != "" && unicode.IsSpace(first),
+		strings.ContainsAny(text, "\"\r\n"), strings.Contains(text, e.comma):
+		out = append(out, '"')
+		out = append(out, strings.ReplaceAll(text, `"`, `""`)...)
+		return append(out, '"')
+	default:
+		return append(out, text...)
+	}
+}

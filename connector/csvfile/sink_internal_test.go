@@ -1,0 +1,197 @@
+package csvfile
+
+import (
+	"math/big"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/connectortest"
+)
+
+type row struct {
+	N    int    `csv:"'the, n'"`
+	Text string `csv:"text"`
+}
+
+func numbered(n int) []row {
+	rows := make([]row, n)
+	for i := range rows {
+		rows[i] = row{N: i, Text: "# \"ü\",\n" + strings.Repeat("x", i)}
+	}
+	return rows
+}
+
+func hugeRow() row { return row{Text: strings.Repeat("ostrich\n", 1<<17)} }
+
+// readAll reads what is in the files.
+func readAll[T any](t *testing.T, pattern string) []T {
+	t.Helper()
+	var rows []T
+	for item, err := range OpenGlob[T](pattern, nil).Read(t.Context(), dataflow.Request[Cursor]{}) {
+		require.NoError(t, err)
+		rows = append(rows, item.Value)
+	}
+	return rows
+}
+
+func TestAppendTo_Contract(t *testing.T) {
+	t.Parallel()
+	for name, opts := range map[string]*SinkOptions{"out.csv": nil, "out.csv.gz": {}, "part.csv": {MaxFileBytes: 60}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			connectortest.TestFencedSink(t, connectortest.SinkConfig[dataflow.FencedSink[row], row]{
+				Make: func(t *testing.T) (dataflow.FencedSink[row], func() []row) {
+					t.Helper()
+					path := filepath.Join(t.TempDir(), name)
+					pattern := filepath.Join(filepath.Dir(path), strings.Replace(name, ".", "*.", 1))
+					return newAppendSink[row](path, opts), func() []row { return readAll[row](t, pattern) }
+				},
+				Reopen: func(_ *testing.T, sink dataflow.FencedSink[row]) dataflow.FencedSink[row] {
+					return newAppendSink[row](sink.(*appendSink[row]).files.Path, opts)
+				},
+				Rows: numbered,
+				Huge: hugeRow,
+			})
+		})
+	}
+}
+
+func TestWriteFiles_Contract(t *testing.T) {
+	t.Parallel()
+	connectortest.TestSink(t, connectortest.SinkConfig[dataflow.Sink[row], row]{
+		Make: func(t *testing.T) (dataflow.Sink[row], func() []row) {
+			t.Helper()
+			dir := t.TempDir()
+			return newFilesSink[row](dir, nil), func() []row { return readAll[row](t, filepath.Join(dir, "*")) }
+		},
+		Rows: numbered,
+		Huge: hugeRow,
+	})
+}
+
+// The header is there once, whatever a crash has left of the first batch.
+func TestAppendTo_Header(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "out.csv")
+	for i, torn := range []string{"\"the, n\",te", "\"the, n\",text\n", "\"the, n\",text\n1,\"", "\"the, n\",text\n1,2\n"} {
+		require.NoError(t, os.RemoveAll(path))
+		sink := newAppendSink[row](path, nil)
+		_, err := sink.Claim(t.Context(), "f", int64(i))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(path, []byte(torn), 0o600)) // of a batch that was not committed
+		_, err = sink.Claim(t.Context(), "f", int64(i))
+		require.NoError(t, err)
+		data, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Empty(t, data)
+	}
+	sink := newAppendSink[row](path, nil)
+	_, err := sink.Claim(t.Context(), "f", 9)
+	require.NoError(t, err)
+	for i := range 2 {
+		require.NoError(t, sink.WriteFenced(t.Context(), dataflow.FencedBatch[row]{Flow: "f", Fence: 9, State: []byte(`{}`), Rows: []row{{N: i}}}))
+	}
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "\"the, n\",text\n0,\n1,\n", string(data))
+
+	_, err = newAppendSink[struct{ Other int }](path, nil).Claim(t.Context(), "f", 10)
+	require.ErrorContains(t, err, `does not begin with the header "Other"`)
+}
+
+// all has every kind of field that can be written.
+type all struct {
+	OK    bool
+	I8    int8
+	U64   uint64
+	F32   float32
+	F64   *float64
+	Took  time.Duration
+	At    time.Time
+	Day   time.Time  `csv:"the day,layout=Jan 2, 2006"`
+	Until *time.Time `csv:"until"`
+	Addr  netip.Addr
+	Big   *big.Int
+	Note  *string
+	inner
+}
+
+type inner struct{ Name string }
+
+func TestEncode_RoundTrip(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, time.March, 4, 5, 6, 7, 890, time.UTC)
+	f, note := 0.1, "a;b"
+	big, ok := new(big.Int).SetString("123456789012345678901234567890", 10)
+	require.True(t, ok)
+	rows := []all{
+		{OK: true, I8: -128, U64: 1 << 63, F32: 1.1, F64: &f, Took: time.Second, At: at, Day: at.Truncate(24 * time.Hour), Until: &at, Addr: netip.MustParseAddr("::1"), Big: big, Note: &note, inner: inner{"x"}},
+		{At: at, Day: at.Truncate(24 * time.Hour), inner: inner{" "}},
+	}
+	e := newEncoder(reflect.TypeFor[all](), &SinkOptions{Comma: ';', Null: "NULL"})
+	require.NoError(t, e.validate())
+	data, err := encodeRows(e, e.header(), rows, nil)
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "a.csv")
+	require.NoError(t, os.WriteFile(path, data, 0o600))
+	var got []all
+	for item, err := range Open[all](path, &Options{Comma: ';', Null: []string{"NULL"}}).Read(t.Context(), dataflow.Request[Cursor]{}) {
+		require.NoError(t, err)
+		got = append(got, item.Value)
+	}
+	require.Equal(t, rows, got)
+}
+
+// FuzzEncode holds that any text is read as it was written, apart from what reading
+// makes of "\r\n".
+func FuzzEncode(f *testing.F) {
+	for _, text := range []string{"", " ", "#", "a,b", "\"", "\n", "\r", "x\r\ny", "\uFEFF", "\\.", "\x00\xff", "é, \"\n"} {
+		f.Add(text, "")
+		f.Add("x", text)
+	}
+	type one struct{ A string }
+	type two struct{ A, B string }
+	f.Fuzz(func(t *testing.T, a, b string) {
+		reading := strings.NewReplacer("\r\n", "\n")
+		check := func(data []byte, want any, read func(string) any) {
+			path := filepath.Join(t.TempDir(), "a.csv")
+			require.NoError(t, os.WriteFile(path, data, 0o600))
+			require.Equal(t, want, read(path))
+		}
+		e1, e2 := newEncoder(reflect.TypeFor[one](), nil), newEncoder(reflect.TypeFor[two](), nil)
+		data, err := encodeRows(e1, e1.header(), []one{{a}, {b}}, nil)
+		require.NoError(t, err)
+		check(data, []one{{reading.Replace(a)}, {reading.Replace(b)}}, func(path string) any { return readAll[one](t, path) })
+		data, err = encodeRows(e2, e2.header(), []two{{a, b}, {b, a}}, nil)
+		require.NoError(t, err)
+		ra, rb := reading.Replace(a), reading.Replace(b)
+		check(data, []two{{ra, rb}, {rb, ra}}, func(path string) any { return readAll[two](t, path) })
+	})
+}
+
+func TestSink_Validate(t *testing.T) {
+	t.Parallel()
+	for want, part := range map[string]dataflow.Validator{
+		"Path: it is empty: give the path of the file to write":                                        newAppendSink[row]("", nil),
+		"Dir: it is empty: give the directory to write to":                                             newFilesSink[row]("", nil),
+		"MaxFileBytes: -1 is negative: use 1 or more, or 0 for one file":                               newAppendSink[row]("a", &SinkOptions{MaxFileBytes: -1}),
+		"T.A: it has no MarshalText, and so cannot be written":                                         newAppendSink[struct{ A readable }]("a", nil),
+		`Comma: '"' cannot separate cells: use a character that is neither a quote nor a line break`:   newAppendSink[row]("a", &SinkOptions{Comma: '"'}),
+		`TimeLayout: "YYYY" has no part of a time: write the layout of the moment 2006-01-02 15:04:05`: newAppendSink[row]("a", &SinkOptions{TimeLayout: "YYYY"}),
+		"T: struct {} has no exported field that a column could be read into":                          newFilesSink[struct{}]("a", nil),
+	} {
+		require.EqualError(t, part.Validate(), want)
+	}
+}
+
+type readable struct{ text string }
+
+func (r *readable) UnmarshalText(text []byte) error { r.text = string(text); return nil }

@@ -1,0 +1,17 @@
+package httpjson_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// signalOf shows what an error tells the engine: only its text has all of it.
+func signalOf(err error) string {
+	for ; err != nil; err = errors.Unwrap(err) {
+		if text := fmt.Sprintf("%#v", err); strings.HasPrefix(text, "&dataflow.signal{") {
+			return text[strings.LastIndex(text, "permanent:"):]
+		}
+	}
+	return "none"
+}

@@ -1,0 +1,189 @@
+package httpjson
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/url"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/httpcall"
+)
+
+// checkEvery is how many records are read between two looks at the context.
+const checkEvery = 128
+
+// Source returns a source that reads the records of the API at address, which it
+// asks with GET. See the package's documentation for what a later run reads. opts
+// may be nil: the answer is one array.
+//
+// What is wrong with address or opts is reported by [dataflow.NewClient], or by
+// the first read. The source also is a [dataflow.Validator] and a
+// [dataflow.Describer]. It is safe for concurrent use, if opts.Auth is.
+func Source[T any](address string, opts *Options) dataflow.Source[T, Cursor] {
+	if opts == nil {
+		opts = &Options{}
+	}
+	s := &source[T]{address: address, opts: *opts, call: opts.caller()}
+	if s.opts.Paging == nil {
+		s.opts.Paging = onePage{}
+	}
+	return s
+}
+
+type source[T any] struct {
+	address string
+	opts    Options
+	call    *httpcall.Caller
+}
+
+func (s *source[T]) Validate() error {
+	errs := []error{s.call.Validate(s.address)}
+	if v, ok := s.opts.Paging.(dataflow.Validator); ok {
+		errs = append(errs, v.Validate())
+	}
+	return errors.Join(errs...)
+}
+
+// Describe leaves out the address's query, which may hold a secret.
+func (s *source[T]) Describe() dataflow.Description {
+	return dataflow.Description{Type: "httpjson", Detail: map[string]any{"url": bare(s.address)}}
+}
+
+func (s *source[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.Seq2[dataflow.Item[T, Cursor], error] {
+	return func(yield func(dataflow.Item[T, Cursor], error) bool) {
+		if err := s.pages(ctx, r.From, yield); err != nil {
+			yield(dataflow.Item[T, Cursor]{}, err)
+		}
+	}
+}
+
+// pages yields the records behind a cursor. It returns the error that ended the
+// read, which is then still to be yielded.
+func (s *source[T]) pages(ctx context.Context, from Cursor, yield func(dataflow.Item[T, Cursor], error) bool) error {
+	if err := s.Validate(); err != nil {
+		return dataflow.Permanent(fmt.Errorf("HTTP source: %w", err))
+	}
+	at := from
+	if s.opts.Snapshot && from.Done {
+		at = Cursor{Done: true, Skip: from.Skip, ETag: from.ETag, LastModified: from.LastModified, Sum: from.Sum}
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		p, err := s.fetch(ctx, at)
+		if err != nil || p == nil { // nil: nothing has changed
+			return err
+		}
+		if s.opts.Snapshot && p.changed(at) {
+			at.Skip, at.Done = 0, false
+			if at.Page != "" { // what has moved may have gone to a page that was read
+				at = Cursor{}
+				continue
+			}
+		}
+		if at.Skip > len(p.records) {
+			return dataflow.Permanent(fmt.Errorf("page %s has %d records, but %d were read: records have gone: use Options.Snapshot for a list that does not only grow", at.pageName(), len(p.records), at.Skip))
+		}
+		more, err := s.yieldPage(ctx, p, at, yield)
+		if err != nil || !more || p.next == "" {
+			return err
+		}
+		at = Cursor{Page: p.next}
+	}
+}
+
+// yieldPage yields the records of a page that were not read. It reports whether
+// more is wanted.
+func (s *source[T]) yieldPage(ctx context.Context, p *page, at Cursor, yield func(dataflow.Item[T, Cursor], error) bool) (bool, error) {
+	for i := at.Skip; i < len(p.records); i++ {
+		if i%checkEvery == checkEvery-1 && ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		item := dataflow.Item[T, Cursor]{Cursor: p.cursor(at.Page, i+1, s.opts.Snapshot), Resume: true}
+		item.Key = s.key(p.records[i])
+		var bad error
+		if err := json.Unmarshal(p.records[i], &item.Value); err != nil {
+			if item.Key == "" {
+				item.Key = item.Cursor.String()
+			}
+			bad = &dataflow.RecordError{Key: item.Key, Raw: clip(p.records[i]), Err: err}
+			item = dataflow.Item[T, Cursor]{Cursor: item.Cursor, Resume: true}
+		}
+		if !yield(item, bad) {
+			return false, nil
+		}
+	}
+	// What is known now without a record: that the page is empty and another
+	// follows, or that the answer is another one than it was.
+	end := p.cursor(at.Page, len(p.records), s.opts.Snapshot)
+	switch {
+	case at.Skip < len(p.records):
+		return true, nil
+	case p.next != "" && len(p.records) > 0:
+		return true, nil // it may be the last that has records, and get longer
+	case p.next != "":
+		end = Cursor{Page: p.next}
+	// An empty page is where the read ended, and not where the next one begins: the
+	// page before may get longer.
+	case end == at, len(p.records) == 0 && at.Page != "" && !s.opts.Snapshot, at.Skip == 0 && !s.opts.Snapshot && end.ETag == "" && end.LastModified == "":
+		return true, nil
+	}
+	return yield(dataflow.Item[T, Cursor]{Mark: true, Cursor: end}, nil), nil
+}
+
+// fetch gets the page of a cursor; nil says that it is as it was.
+func (s *source[T]) fetch(ctx context.Context, at Cursor) (*page, error) {
+	resp, err := s.call.Do(ctx, func(ctx context.Context) (*http.Request, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.address, nil)
+		if err != nil {
+			return nil, dataflow.Permanent(err)
+		}
+		req.Header.Set("Accept", "application/json")
+		if err := s.opts.Paging.Prepare(req, at.Page); err != nil {
+			return nil, dataflow.Permanent(fmt.Errorf("page %s: %w", at.pageName(), err))
+		}
+		at.condition(req)
+		return req, s.allowed(req.URL)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if resp.Status == http.StatusNotModified {
+		return nil, nil //nolint:nilnil // documented
+	}
+	p, err := s.parse(resp)
+	if err != nil {
+		return nil, dataflow.Permanent(fmt.Errorf("page %s of %s: %w", at.pageName(), bare(s.address), err))
+	}
+	got := &Page{URL: resp.URL, Header: resp.Header, Body: resp.Body, Records: len(p.records)}
+	if p.next, err = s.opts.Paging.Next(at.Page, got); err != nil {
+		return nil, dataflow.Permanent(fmt.Errorf("page %s of %s: the next page: %w", at.pageName(), bare(s.address), err))
+	}
+	if p.next != "" && p.next == at.Page {
+		return nil, dataflow.Permanent(fmt.Errorf("page %s of %s says that the next page is itself", at.pageName(), bare(s.address)))
+	}
+	return p, nil
+}
+
+// allowed keeps what Auth puts into a request from the hosts that an answer names.
+func (s *source[T]) allowed(u *url.URL) error {
+	home, err := url.Parse(s.address)
+	if err == nil && u.Host == home.Host && u.Scheme == home.Scheme {
+		return nil
+	}
+	return dataflow.Permanent(fmt.Errorf("the next page is at %s://%s, another host than %s: it is not asked, because it would be told what Auth adds", u.Scheme, u.Host, bare(s.address)))
+}
+
+// bare is an address without what may be a secret.
+func bare(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "?"
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+}

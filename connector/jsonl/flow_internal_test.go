@@ -1,0 +1,81 @@
+package jsonl
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/dataflowsqlite"
+	"github.com/activedataflow/dataflow/internal/dbtest"
+)
+
+var errCut = errors.New("the wire was cut")
+
+// cutSink breaks after every third write, of which the engine so does not learn, and
+// before every fifth, of which it leaves a part.
+type cutSink struct {
+	*appendSink[row]
+	writes int
+}
+
+func (s *cutSink) WriteFenced(ctx context.Context, b dataflow.FencedBatch[row]) error {
+	s.writes++
+	if s.writes%5 == 0 {
+		f, err := os.OpenFile(s.files.Path, os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteString(strings.Repeat(`{"n":7,"text":"torn"}`+"\n", 100) + `{"n":`)
+		return errors.Join(errCut, err, f.Close())
+	}
+	if err := s.appendSink.WriteFenced(ctx, b); err != nil {
+		return err
+	}
+	if s.writes%3 == 0 {
+		return errCut
+	}
+	return nil
+}
+
+// However a run breaks off, each record is in the file once.
+func TestAppendTo_FlowBreaks(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	in, out := filepath.Join(dir, "in.jsonl"), filepath.Join(dir, "out.jsonl")
+	rows := numbered(95)
+	body, err := encode(rows, nil)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(in, body, 0o600))
+	sink := &cutSink{appendSink: newAppendSink[row](out, nil)}
+	flow := dataflow.NewFlow("lines", Open[row](in, nil), dataflow.Identity[row](), dataflow.ToFenced[row](sink), &dataflow.FlowOptions{
+		Runtime: dataflow.Heartbeat{BatchSize: 10}, MaxAttempts: 1,
+	})
+	client, err := dataflow.NewClient(dataflowsqlite.New(dbtest.SQLite(t)), &dataflow.Config{Flows: []*dataflow.Flow{flow}, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	require.NoError(t, client.Migrate(ctx))
+	require.NoError(t, client.Register(ctx))
+	broke := 0
+	for {
+		_, err := client.Trigger(ctx, "lines", nil)
+		if err == nil {
+			break
+		}
+		require.ErrorIs(t, err, errCut)
+		broke++
+	}
+	require.Greater(t, broke, 3)
+	require.Equal(t, rows, readAll(t, out))
+	_, err = client.Trigger(ctx, "lines", nil)
+	require.NoError(t, err)
+	require.Equal(t, rows, readAll(t, out), "a run that finds nothing writes nothing")
+}

@@ -1,0 +1,107 @@
+package jsonl
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/files"
+)
+
+// line is one line of a file.
+type line struct {
+	at    Cursor // behind it
+	start int64  // its first byte
+	text  []byte // without the line break; how it begins, if it is too long
+	// tooLong is true for a line that is longer than allowed.
+	tooLong bool
+}
+
+// lines calls each with the lines that r asks for that are not blank, until it
+// returns false. A line's text is good until each returns.
+func (s *source[T]) lines(ctx context.Context, r dataflow.Request[Cursor], each func(line) bool) error {
+	if err := s.Validate(); err != nil {
+		return dataflow.Permanent(fmt.Errorf("JSON lines: %w", err))
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	names, err := s.place.After(r.From.File)
+	if err != nil {
+		return fmt.Errorf("JSON lines: %w", err)
+	}
+	for _, name := range names {
+		from := Cursor{}
+		if s.place.Many() {
+			from.File = name
+		}
+		if r.Resumed && r.From.File == from.File {
+			from = r.From
+		}
+		more, err := s.file(ctx, name, from, each)
+		if err != nil && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return fmt.Errorf("JSON lines of %s: %w", name, err)
+		}
+		if !more {
+			return nil
+		}
+	}
+	return nil
+}
+
+// file reads one file. It reports whether more is wanted.
+func (s *source[T]) file(ctx context.Context, name string, at Cursor, each func(line) bool) (more bool, err error) {
+	f, err := s.place.Open(ctx, name)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = f.Close() }() // nothing was written
+	start, err := begin(f, at)
+	if err != nil {
+		return false, err
+	}
+	in := files.NewLines(f, start, s.opts.MaxLineBytes)
+	for n := 1; ; n++ {
+		if n%checkEvery == 0 && ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		l := line{start: in.Offset}
+		l.text, err = in.Next()
+		if errors.Is(err, io.EOF) {
+			return true, nil
+		}
+		l.tooLong = errors.Is(err, files.ErrTooLong)
+		if err != nil && !l.tooLong {
+			return false, fmt.Errorf("behind line %d: %w", at.Line, err)
+		}
+		at.Line, at.Offset = at.Line+1, in.Offset
+		l.at = at
+		if !l.tooLong && len(bytes.TrimSpace(l.text)) == 0 {
+			continue
+		}
+		if !each(l) {
+			return false, nil
+		}
+	}
+}
+
+// begin finds the byte at which a read begins.
+func begin(f *files.File, at Cursor) (int64, error) {
+	var start int64
+	var err error
+	if at.Offset > 0 {
+		start, err = f.Resume(at.Offset, at.Line, at.Line)
+	} else {
+		start, err = f.TextStart()
+	}
+	if stale := (*files.StaleError)(nil); errors.As(err, &stale) || errors.Is(err, files.ErrUTF16) {
+		err = dataflow.Permanent(err)
+	}
+	return start, err
+}

@@ -1,0 +1,244 @@
+package jsonl_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/jsonl"
+)
+
+// read reads all behind the cursor, nil being the beginning: each record and each
+// bad one as a text, and the error that ended the read.
+func read[T any](tb testing.TB, src dataflow.Source[T, jsonl.Cursor], from *jsonl.Cursor) (texts []string, cursors []jsonl.Cursor, last error) {
+	tb.Helper()
+	r := dataflow.Request[jsonl.Cursor]{}
+	if from != nil {
+		r = dataflow.Request[jsonl.Cursor]{From: *from, Resumed: true}
+	}
+	for item, err := range src.Read(tb.Context(), r) {
+		var bad *dataflow.RecordError
+		switch {
+		case errors.As(err, &bad):
+			require.Equal(tb, item.Cursor.String(), bad.Key)
+			texts = append(texts, fmt.Sprintf("%s: error: %v: %s", item.Cursor, bad.Err, bad.Raw))
+		case err != nil:
+			return texts, cursors, err
+		default:
+			texts = append(texts, fmt.Sprintf("%s: %v", item.Cursor, item.Value))
+		}
+		cursors = append(cursors, item.Cursor)
+	}
+	return texts, cursors, nil
+}
+
+func TestRead(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		file string
+		opts *jsonl.Options
+		want []string
+		last string // the error that ends the read
+	}{
+		{name: "Empty"},
+		{name: "Blank", file: "\n \r\n\t\n"},
+		{name: "BOMOnly", file: "\xEF\xBB\xBF"},
+		{name: "BOM", file: "\xEF\xBB\xBF{\"name\":\"a\"}\n", want: []string{"line 1: {a 0 []}"}},
+		{name: "NoFinalNewline", file: "{\"name\":\"a\"}\r\n\n{\"seen\":2}", want: []string{"line 1: {a 0 []}", "line 3: { 2 []}"}},
+		{name: "NothingIsLeftOfTheRecordBefore", file: "{\"name\":\"a\",\"tags\":[\"x\"]}\n{\"seen\":1}\n", want: []string{"line 1: {a 0 [x]}", "line 2: { 1 []}"}},
+		{name: "UnknownField", file: "{\"seen\":1,\"x\":2}\n", want: []string{"line 1: { 1 []}"}},
+		{
+			name: "UnknownFieldStrict", file: "{\"seen\":1,\"x\":2}\n{\"seen\":3}\n", opts: &jsonl.Options{Strict: true},
+			want: []string{"line 1: error: at byte 0: json: unknown field \"x\": {\"seen\":1,\"x\":2}", "line 2: { 3 []}"},
+		},
+		{
+			name: "NotJSON", file: "{\"seen\":1}\nseen 2\n{\"seen\":3}{\n{\"seen\":4}\n",
+			want: []string{
+				"line 1: { 1 []}",
+				`line 2: error: at byte 11: invalid character 's' looking for beginning of value: "seen 2"`,
+				`line 3: error: at byte 18: invalid character '{' after top-level value: "{\"seen\":3}{"`,
+				"line 4: { 4 []}",
+			},
+		},
+		{
+			name: "NotJSONStrict", file: "{\"seen\":\n{\"seen\":3}{}\n[]\n", opts: &jsonl.Options{Strict: true},
+			want: []string{
+				`line 1: error: at byte 0: the line ends within a value: "{\"seen\":"`,
+				`line 2: error: at byte 9: something follows the value on its line: "{\"seen\":3}{}"`,
+				`line 3: error: at byte 22: json: cannot unmarshal array into Go value of type jsonl_test.bird: []`,
+			},
+		},
+		{
+			name: "OtherType", file: "{\"name\":\"a\",\"seen\":\"many\"}\n{\"seen\":3}\n",
+			want: []string{
+				`line 1: error: at byte 0: json: cannot unmarshal string into Go struct field bird.seen of type int: {"name":"a","seen":"many"}`,
+				"line 2: { 3 []}",
+			},
+		},
+		{
+			name: "TooLong", file: "{\"seen\":1}\n{\"name\":\"" + strings.Repeat("x", 200_000) + "\"}\r\n{\"seen\":3}\n{\"name\":\"abc\"}", opts: &jsonl.Options{MaxLineBytes: 11},
+			want: []string{
+				"line 1: { 1 []}",
+				`line 2: error: at byte 11: the line has more than 11 bytes: raise MaxLineBytes: "{\"name\":\"xx"`,
+				"line 3: { 3 []}",
+				`line 4: error: at byte 200035: the line has more than 11 bytes: raise MaxLineBytes: "{\"name\":\"ab"`,
+			},
+		},
+		{name: "UTF16", file: "\xFF\xFE{\x00}\x00", last: "it is encoded as UTF-16: save it as UTF-8"},
+		{name: "TornGzip", file: string(compressed([]byte(strings.Repeat("{\"seen\":1}\n", 10))))[:20], last: "unexpected EOF"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			path := write(t, "data.jsonl", []byte(tt.file))
+			texts, _, last := read(t, jsonl.Open[bird](path, tt.opts), nil)
+			require.Equal(t, tt.want, texts)
+			if tt.last != "" {
+				require.ErrorContains(t, last, "JSON lines of "+path+": ")
+				require.ErrorContains(t, last, tt.last)
+				return
+			}
+			require.NoError(t, last)
+		})
+	}
+}
+
+// What has come since is read, and what was changed is an error.
+func TestResume_Grown(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, file, then string
+		want             []string
+		err              string
+	}{
+		{name: "Nothing", file: "1\n", then: "1\n"},
+		{name: "Lines", file: "1\n", then: "1\n2\n3", want: []string{"line 2: 2", "line 3: 3"}},
+		{name: "LF", file: "1", then: "1\n2\n", want: []string{"line 2: 2"}},
+		{name: "CRLF", file: "1", then: "1\r\n2\n", want: []string{"line 2: 2"}},
+		{name: "SameLine", file: "1", then: "12\n", err: "line 1 was changed after it was read: no line ends at byte 1 any more"},
+		{name: "Cut", file: "1\n", then: "", err: "the file has 0 bytes, but was read up to byte 2 (line 1): it was cut or replaced"},
+	} {
+		for form, encode := range map[string]func([]byte) []byte{"Plain": func(b []byte) []byte { return b }, "Gzip": compressed} {
+			t.Run(tt.name+form, func(t *testing.T) {
+				t.Parallel()
+				path := write(t, "data", encode([]byte(tt.file)))
+				src := jsonl.Open[int](path, nil)
+				texts, cursors, err := read(t, src, nil)
+				require.NoError(t, err)
+				require.Len(t, texts, 1)
+				require.NoError(t, os.WriteFile(path, encode([]byte(tt.then)), 0o600))
+				texts, _, err = read(t, src, &cursors[0])
+				require.Equal(t, tt.want, texts)
+				if tt.err != "" {
+					require.ErrorContains(t, err, tt.err)
+					require.True(t, dataflow.IsPermanent(errors.Unwrap(err)) || dataflow.IsPermanent(err))
+					return
+				}
+				require.NoError(t, err)
+			})
+		}
+	}
+}
+
+// Files that come later are read later; those that were read may go.
+func TestResume_NewFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	put := func(name, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	src := jsonl.OpenFS[int](os.DirFS(dir), "*.jsonl", nil)
+	texts, _, err := read(t, src, nil)
+	require.NoError(t, err)
+	require.Empty(t, texts)
+
+	put("2.jsonl", "20\n21\n")
+	put("3.jsonl", "30\n")
+	texts, cursors, err := read(t, src, nil)
+	require.NoError(t, err)
+	require.Equal(t, []string{"2.jsonl line 1: 20", "2.jsonl line 2: 21", "3.jsonl line 1: 30"}, texts)
+
+	put("3.jsonl", "30\n31\n")
+	put("4.jsonl", "40\n")
+	require.NoError(t, os.Remove(filepath.Join(dir, "2.jsonl")))
+	texts, cursors, err = read(t, src, &cursors[2])
+	require.NoError(t, err)
+	require.Equal(t, []string{"3.jsonl line 2: 31", "4.jsonl line 1: 40"}, texts)
+	require.NoError(t, os.Remove(filepath.Join(dir, "4.jsonl")))
+	put("5.jsonl", "50\n")
+	texts, _, err = read(t, src, &cursors[1])
+	require.NoError(t, err)
+	require.Equal(t, []string{"5.jsonl line 1: 50"}, texts)
+}
+
+func TestFrom_Twice(t *testing.T) {
+	t.Parallel()
+	src := jsonl.From[int](strings.NewReader("1\n2\n"), nil)
+	for i := range 2 {
+		var n int
+		var last error
+		for _, err := range src.Read(t.Context(), dataflow.Request[dataflow.NoCursor]{}) {
+			n, last = n+1, err
+		}
+		if i == 0 {
+			require.Equal(t, 2, n)
+			require.NoError(t, last)
+			continue
+		}
+		require.ErrorContains(t, last, "the reader was read before")
+	}
+}
+
+func TestValidate(t *testing.T) {
+	t.Parallel()
+	for field, part := range map[string]any{
+		"Path":         jsonl.Open[int]("", nil),
+		"Pattern":      jsonl.OpenGlob[int]("[", nil),
+		"FS":           jsonl.OpenFS[int](nil, "*", nil),
+		"MaxLineBytes": jsonl.Open[int]("a", &jsonl.Options{MaxLineBytes: -1}),
+	} {
+		t.Run(field, func(t *testing.T) {
+			t.Parallel()
+			var wrong *dataflow.ConfigError
+			require.ErrorAs(t, part.(dataflow.Validator).Validate(), &wrong)
+			require.Equal(t, field, wrong.Field)
+			src := part.(dataflow.Source[int, jsonl.Cursor])
+			_, _, err := read(t, src, nil)
+			require.ErrorAs(t, err, &wrong)
+			require.True(t, dataflow.IsPermanent(err))
+		})
+	}
+}
+
+// FuzzResume holds for any file that a read from a record's cursor yields what a
+// read of the whole file yields behind that record, plain or compressed.
+func FuzzResume(f *testing.F) {
+	for _, file := range []string{"", "1\n2", "\xEF\xBB\xBF1\r\n\r\n\"x\"\r", "{}\n{\n[1]\n\n", "123456789\n1\r", "\x1f\x8b1\n"} {
+		f.Add([]byte(file))
+	}
+	f.Fuzz(func(t *testing.T, file []byte) {
+		if len(file) > 1000 {
+			t.Skip("long files only take long")
+		}
+		opts := &jsonl.Options{MaxLineBytes: 6}
+		plain := jsonl.Open[any](write(t, "a", file), opts)
+		all, cursors, last := read(t, plain, nil)
+		sources := []dataflow.Source[any, jsonl.Cursor]{plain}
+		if last == nil {
+			sources = append(sources, jsonl.Open[any](write(t, "b", compressed(file)), opts))
+		}
+		for _, src := range sources {
+			for i := range cursors {
+				rest, _, err := read(t, src, &cursors[i])
+				require.Equal(t, last == nil, err == nil)
+				require.Equal(t, all[i+1:], append([]string{}, rest...))
+			}
+		}
+	})
+}

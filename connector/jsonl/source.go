@@ -1,0 +1,122 @@
+package jsonl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/files"
+)
+
+// checkEvery is how many lines are read between two looks at the context.
+const checkEvery = 128
+
+// Open returns a source that reads the file at path into values of type T. opts
+// may be nil.
+//
+// Open does not touch the file: each read opens it, and closes it at its end. What
+// is wrong with opts is reported by [dataflow.NewClient], or by the first read.
+// The source also is a [dataflow.Counter], a [dataflow.Validator] and a
+// [dataflow.Describer]. It is safe for concurrent use.
+func Open[T any](path string, opts *Options) dataflow.Source[T, Cursor] {
+	return newSource[T](files.Path(path), opts)
+}
+
+// OpenGlob is [Open] for all files that match a pattern of
+// [path/filepath.Match], one after the other in the order of their paths. See the
+// package's documentation for what a later run finds.
+func OpenGlob[T any](pattern string, opts *Options) dataflow.Source[T, Cursor] {
+	return newSource[T](files.Glob(pattern), opts)
+}
+
+// OpenFS is [OpenGlob] for the files of fsys, and a pattern of [path.Match].
+func OpenFS[T any](fsys fs.FS, pattern string, opts *Options) dataflow.Source[T, Cursor] {
+	return newSource[T](files.FS(fsys, pattern), opts)
+}
+
+// From returns a source that reads r, which the caller closes. It can be read
+// once: a second run or attempt is an error.
+func From[T any](r io.Reader, opts *Options) dataflow.Source[T, dataflow.NoCursor] {
+	return stream[T]{newSource[T](files.Reader(r), opts)}
+}
+
+// FromFunc returns a source that reads what open returns, such as an object of a
+// store, and closes it. It cannot resume: every run, and every retry, calls open
+// again and reads from the beginning.
+func FromFunc[T any](open func(ctx context.Context) (io.ReadCloser, error), opts *Options) dataflow.Source[T, dataflow.NoCursor] {
+	return stream[T]{newSource[T](files.Func(open), opts)}
+}
+
+type source[T any] struct {
+	place files.Place
+	opts  Options
+}
+
+func newSource[T any](place files.Place, opts *Options) *source[T] {
+	return &source[T]{place: place, opts: opts.withDefaults()}
+}
+
+func (s *source[T]) Validate() error {
+	return errors.Join(s.place.Validate("JSON lines file"), s.opts.validate())
+}
+
+func (s *source[T]) Describe() dataflow.Description {
+	return dataflow.Description{Type: "jsonl", Detail: s.place.Describe()}
+}
+
+func (s *source[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.Seq2[dataflow.Item[T, Cursor], error] {
+	return func(yield func(dataflow.Item[T, Cursor], error) bool) {
+		row := new(T)
+		dec := newDecoder(row, s.opts.Strict)
+		err := s.lines(ctx, r, func(l line) bool {
+			var zero T
+			*row = zero // so that records share nothing
+			item := dataflow.Item[T, Cursor]{Cursor: l.at, Resume: true}
+			if err := s.decode(dec, l); err != nil {
+				return yield(item, &dataflow.RecordError{Key: l.at.String(), Raw: raw(l.text), Err: fmt.Errorf("at byte %d: %w", l.start, err)})
+			}
+			item.Value = *row
+			return yield(item, nil)
+		})
+		if err != nil {
+			yield(dataflow.Item[T, Cursor]{}, err)
+		}
+	}
+}
+
+func (s *source[T]) decode(dec decoder, l line) error {
+	if l.tooLong {
+		return fmt.Errorf("the line has more than %d bytes: raise MaxLineBytes", s.opts.MaxLineBytes)
+	}
+	return dec.decode(l.text)
+}
+
+func (s *source[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (n int64, err error) {
+	err = s.lines(ctx, r, func(line) bool { n++; return true })
+	return n, err
+}
+
+// stream reads a place that has no resume points.
+type stream[T any] struct{ *source[T] }
+
+func (s stream[T]) Describe() dataflow.Description {
+	return dataflow.Description{Type: "jsonl.stream"}
+}
+
+func (s stream[T]) Read(ctx context.Context, _ dataflow.Request[dataflow.NoCursor]) iter.Seq2[dataflow.Item[T, dataflow.NoCursor], error] {
+	return func(yield func(dataflow.Item[T, dataflow.NoCursor], error) bool) {
+		for item, err := range s.source.Read(ctx, dataflow.Request[Cursor]{}) {
+			streamed := dataflow.Item[T, dataflow.NoCursor]{Value: item.Value}
+			if item.Resume { // it is a record, good or bad
+				streamed.Key = item.Cursor.String()
+			}
+			if !yield(streamed, err) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,247 @@
+package jsonrpc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"net/http"
+	"time"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/httpcall"
+)
+
+const (
+	// checkEvery is how many records are read between two looks at the context.
+	checkEvery = 128
+	// maxRawBytes is how much is kept of a bad record.
+	maxRawBytes = 64 << 10
+)
+
+// Options are the optional settings of [Source]. The zero value is ready to use.
+type Options struct {
+	// Params are sent with each call, beside the cursor. Nil: there are none.
+	Params map[string]any
+
+	// CursorParam is the parameter for the cursor. The first call is without.
+	// Empty: "cursor".
+	CursorParam string
+
+	// Records is where the array of records is in a result: names with dots
+	// between them. Empty: the result is the array, and there is one.
+	Records string
+
+	// Next is where a result names the cursor of the next call, which may be of any
+	// type. If it names none, or null, or an empty text, the result is the last.
+	// Empty: there is one result.
+	Next string
+
+	// Key is where a record has its own key, such as "id", which names it in
+	// errors and for sinks outside the database. Empty: it is named by its place.
+	Key string
+
+	// Auth changes each request before it is sent: it adds a token, say. It is
+	// called again for each try. An error ends the read. Nil: it is sent as it is.
+	Auth func(*http.Request) error
+
+	// Header is sent with each request. Nil: only what JSON needs.
+	Header http.Header
+
+	// Client makes the requests. Nil: one that follows no redirect to another host.
+	Client *http.Client
+
+	// Timeout is how long one request may take, with its answer. 0: 30 seconds.
+	Timeout time.Duration
+
+	// MaxBodyBytes is how long an answer may be. 0: 32 MiB.
+	MaxBodyBytes int64
+
+	// Tries is how often a request is made that is not answered, or with 408, 425,
+	// 429 or 5xx. 0: 4.
+	Tries int
+
+	// MaxWait is the longest wait between two tries. A server that asks for more
+	// by Retry-After gets it, but the run is put back for that time. 0: 30 seconds.
+	MaxWait time.Duration
+}
+
+// Cursor is the place right behind a record.
+type Cursor struct {
+	// Call is the cursor of the call, as JSON; empty for the first.
+	Call string `json:"call,omitempty"`
+	// Skip is how many records of its result are in front of the cursor.
+	Skip int `json:"skip"`
+}
+
+// String names the record in front of the cursor.
+func (c Cursor) String() string {
+	if c.Call == "" {
+		return fmt.Sprintf("first call record %d", c.Skip)
+	}
+	return fmt.Sprintf("call %s record %d", c.Call, c.Skip)
+}
+
+// Source returns a source that reads the records that a method of the server at
+// address returns. opts may be nil: the result is one array.
+//
+// What is wrong with address or opts is reported by [dataflow.NewClient], or by the
+// first read. The source also is a [dataflow.Validator] and a [dataflow.Describer].
+// It is safe for concurrent use, if opts.Auth is.
+func Source[T any](address, method string, opts *Options) dataflow.Source[T, Cursor] {
+	if opts == nil {
+		opts = &Options{}
+	}
+	s := &source[T]{method: method, opts: *opts, server: server{address: address, call: httpcall.Caller{
+		Client: opts.Client, Header: opts.Header, Auth: opts.Auth,
+		Timeout: opts.Timeout, MaxBodyBytes: opts.MaxBodyBytes, Tries: opts.Tries, MaxWait: opts.MaxWait,
+	}.WithDefaults()}}
+	s.opts.Params = maps.Clone(opts.Params)
+	if s.opts.CursorParam == "" {
+		s.opts.CursorParam = "cursor"
+	}
+	return s
+}
+
+type source[T any] struct {
+	server
+	method string
+	opts   Options
+}
+
+func (s *source[T]) Validate() error {
+	errs := []error{s.call.Validate(s.address)}
+	if s.method == "" {
+		errs = append(errs, &dataflow.ConfigError{Field: "Method", Reason: "it is empty: name the method to call"})
+	}
+	if s.opts.Next != "" && s.opts.Records == "" {
+		errs = append(errs, &dataflow.ConfigError{Field: "Records", Reason: "it is empty, but Next is set: a result that names the next call is an object: say where its array of records is"})
+	}
+	return errors.Join(errs...)
+}
+
+func (s *source[T]) Describe() dataflow.Description {
+	return dataflow.Description{Type: "jsonrpc", Detail: map[string]any{"url": s.bare(), "method": s.method}}
+}
+
+func (s *source[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.Seq2[dataflow.Item[T, Cursor], error] {
+	return func(yield func(dataflow.Item[T, Cursor], error) bool) {
+		if err := s.calls(ctx, r.From, yield); err != nil {
+			yield(dataflow.Item[T, Cursor]{}, err)
+		}
+	}
+}
+
+// calls yields the records behind a cursor. It returns the error that ended the
+// read, which is then still to be yielded.
+func (s *source[T]) calls(ctx context.Context, at Cursor, yield func(dataflow.Item[T, Cursor], error) bool) error {
+	if err := s.Validate(); err != nil {
+		return dataflow.Permanent(fmt.Errorf("JSON-RPC source: %w", err))
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		records, next, err := s.ask(ctx, at)
+		if err != nil {
+			return err
+		}
+		if at.Skip > len(records) {
+			return dataflow.Permanent(fmt.Errorf("%s at %s returns %d records, but %d were read: records have gone from a list that should only grow", s.method, at, len(records), at.Skip))
+		}
+		more, err := s.yieldRecords(ctx, records[at.Skip:], at, yield)
+		if err != nil || !more || next == "" {
+			return err
+		}
+		at = Cursor{Call: next}
+		// A result that names a next call has an end, which is there.
+		if !yield(dataflow.Item[T, Cursor]{Mark: true, Cursor: at}, nil) {
+			return nil
+		}
+	}
+}
+
+func (s *source[T]) yieldRecords(ctx context.Context, records []json.RawMessage, at Cursor, yield func(dataflow.Item[T, Cursor], error) bool) (bool, error) {
+	for i, record := range records {
+		if i%checkEvery == checkEvery-1 && ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		at.Skip++
+		item := dataflow.Item[T, Cursor]{Cursor: at, Resume: true, Key: s.key(record)}
+		var bad error
+		if err := json.Unmarshal(record, &item.Value); err != nil {
+			if item.Key == "" {
+				item.Key = at.String()
+			}
+			bad = &dataflow.RecordError{Key: item.Key, Raw: clip(record), Err: err}
+			item = dataflow.Item[T, Cursor]{Cursor: at, Resume: true}
+		}
+		if !yield(item, bad) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// ask makes the call of a cursor.
+func (s *source[T]) ask(ctx context.Context, at Cursor) (records []json.RawMessage, next string, err error) {
+	params := map[string]any{}
+	maps.Copy(params, s.opts.Params)
+	if at.Call != "" {
+		params[s.opts.CursorParam] = json.RawMessage(at.Call)
+	}
+	result, err := s.one(ctx, "", &request{Version: version, ID: "1", Method: s.method, Params: params})
+	if answered := (*Error)(nil); errors.As(err, &answered) {
+		err = answered.signal()
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("%s of %s at %s: %w", s.method, s.bare(), at, err)
+	}
+	if records, next, err = s.parse(result); err == nil && next != "" && next == at.Call {
+		err = errors.New("the result says that the next call is itself")
+	}
+	if err != nil {
+		return nil, "", dataflow.Permanent(fmt.Errorf("%s of %s at %s: %w", s.method, s.bare(), at, err))
+	}
+	return records, next, nil
+}
+
+func (s *source[T]) parse(result json.RawMessage) (records []json.RawMessage, next string, err error) {
+	list, err := httpcall.Find(result, s.opts.Records)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := json.Unmarshal(list, &records); err != nil {
+		return nil, "", fmt.Errorf("the records, at %q: %w", s.opts.Records, err)
+	}
+	if s.opts.Next == "" {
+		return records, "", nil
+	}
+	value, err := httpcall.Find(result, s.opts.Next)
+	if err != nil || httpcall.Text(value) == "" || string(value) == "false" {
+		return records, "", nil //nolint:nilerr // the last result names none
+	}
+	return records, string(value), nil
+}
+
+// key names a record by its own key, if there is one.
+func (s *source[T]) key(record json.RawMessage) string {
+	if s.opts.Key == "" {
+		return ""
+	}
+	value, err := httpcall.Find(record, s.opts.Key)
+	if err != nil {
+		return ""
+	}
+	return httpcall.Text(value)
+}
+
+// clip leaves out a record that is too long to be kept with its error.
+func clip(record json.RawMessage) json.RawMessage {
+	if len(record) > maxRawBytes {
+		return nil
+	}
+	return record
+}

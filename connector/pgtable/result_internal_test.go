@@ -1,0 +1,106 @@
+package pgtable
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/dataflowpgx"
+)
+
+const (
+	written   = dataflow.RowWritten
+	updated   = dataflow.RowUpdated
+	redundant = dataflow.RowRedundant
+)
+
+// results writes rows and returns what became of them.
+func results[T any](t *testing.T, pool *pgxpool.Pool, s *sink[T], rows ...T) []dataflow.RowResult {
+	t.Helper()
+	store, err := dataflowpgx.New(pool).Store(dataflow.StoreOptions{})
+	require.NoError(t, err)
+	got := make([]dataflow.RowResult, len(rows))
+	require.NoError(t, store.InTx(t.Context(), func(ctx context.Context, _ dataflow.Tx) error {
+		return upsertSink[T]{s}.WriteResultTx(ctx, rows, got)
+	}))
+	return got
+}
+
+func TestUpsert_Results(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, createFacts)
+	s := newSink[fact]("facts", true, []string{"id"})
+	require.Equal(t, []dataflow.RowResult{written, written}, results(t, pool, s, fact{1, "a", nil}, fact{2, "b", ptr(int32(2))}))
+	rows := func() []string { return query(t, pool, `select xmin, ctid, * from facts order by id`) }
+	before := rows()
+	require.Equal(t, []dataflow.RowResult{redundant, redundant}, results(t, pool, s, fact{2, "b", ptr(int32(2))}, fact{1, "a", nil}))
+	require.Equal(t, before, rows(), "nothing was written")
+	require.Equal(t, []dataflow.RowResult{updated, redundant, written, updated},
+		results(t, pool, s, fact{1, "a", ptr(int32(0))}, fact{2, "b", ptr(int32(2))}, fact{3, "c", nil}, fact{1, "A", nil}))
+	require.Equal(t, []string{"(1,A,)", "(2,b,2)", "(3,c,)"}, query(t, pool, `select id, name, cents from facts order by id`))
+	require.Equal(t, []dataflow.RowResult{redundant, redundant}, results(t, pool, s, fact{3, "other", nil}, fact{3, "c", nil}), "the last counts")
+}
+
+// Values are the same only if they are shown alike, and types that Postgres cannot
+// compare are no trouble.
+func TestUpsert_Results_Exact(t *testing.T) {
+	t.Parallel()
+	pool := setup(t,
+		`create collation no_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false)`,
+		`create table t (id int primary key, amount numeric, name text collate no_case, raw json, doc jsonb, tags text[])`)
+	type row struct {
+		ID     int
+		Amount string
+		Name   string
+		Raw    json.RawMessage
+		Doc    json.RawMessage
+		Tags   []string
+	}
+	first := row{1, "1.0", "ann", json.RawMessage(`{"a":1}`), json.RawMessage(`{"a":1.0}`), []string{"x"}}
+	s := newSink[row]("t", true, []string{"id"})
+	require.Equal(t, []dataflow.RowResult{written}, results(t, pool, s, first))
+	require.Equal(t, []dataflow.RowResult{redundant}, results(t, pool, s, first))
+	for name, change := range map[string]func(*row){
+		"numeric":   func(r *row) { r.Amount = "1.00" },
+		"collation": func(r *row) { r.Name = "ANN" },
+		"json":      func(r *row) { r.Raw = json.RawMessage(`{"a": 1}`) },
+		"jsonb":     func(r *row) { r.Doc = json.RawMessage(`{"a":1.00}`) },
+		"array":     func(r *row) { r.Tags = []string{"x", "y"} },
+	} {
+		changed := first
+		change(&changed)
+		require.Equal(t, []dataflow.RowResult{updated}, results(t, pool, s, changed), name)
+		require.Equal(t, []dataflow.RowResult{redundant}, results(t, pool, s, changed), name)
+		require.Equal(t, []dataflow.RowResult{updated}, results(t, pool, s, first), name)
+	}
+}
+
+// Of a table that changes keys, nothing is said that is not known; what has not
+// changed is not written all the same.
+func TestUpsert_Results_ChangedKeys(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, `create table t (id numeric(6, 1) primary key, v int)`)
+	type row struct {
+		ID string
+		V  int
+	}
+	s := newSink[row]("t", true, []string{"id"})
+	require.Equal(t, []dataflow.RowResult{written, written}, results(t, pool, s, row{"1.04", 1}, row{"2", 2}))
+	require.Equal(t, []dataflow.RowResult{written, written}, results(t, pool, s, row{"1.04", 2}, row{"2", 2}))
+	require.Equal(t, []string{"(1.0,2)", "(2.0,2)"}, query(t, pool, `select id, v from t order by id`))
+}
+
+// A partitioned table tells as well as any other.
+func TestUpsert_Results_Partitioned(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, `create table t (id int primary key, v int) partition by range (id)`,
+		`create table t1 partition of t for values from (0) to (10)`, `create table t2 partition of t for values from (10) to (20)`)
+	type row struct{ ID, V int }
+	s := newSink[row]("t", true, []string{"id"})
+	require.Equal(t, []dataflow.RowResult{written, written}, results(t, pool, s, row{1, 1}, row{11, 1}))
+	require.Equal(t, []dataflow.RowResult{redundant, updated, written}, results(t, pool, s, row{1, 1}, row{11, 2}, row{12, 1}))
+}

@@ -1,0 +1,46 @@
+package dataflowpgx
+
+import (
+	"context"
+
+	"github.com/activedataflow/dataflow"
+)
+
+func (q *queries) RunPrune(ctx context.Context, p *dataflow.PruneParams) (int64, error) {
+	letters := p.DeadLetterAge.Microseconds()
+	if p.DeadLetterAge < 0 {
+		letters = -1
+	}
+	return q.prune(ctx, p, sqlRunPruneCount, sqlRunPrune, string(p.State), p.Age.Microseconds(), letters)
+}
+
+func (q *queries) TickPrune(ctx context.Context, p *dataflow.PruneParams) (int64, error) {
+	return q.prune(ctx, p, sqlTickPruneCount, sqlTickPrune, p.Age.Microseconds())
+}
+
+func (q *queries) DeadLetterPrune(ctx context.Context, p *dataflow.PruneParams) (int64, error) {
+	return q.prune(ctx, p, sqlDeadLetterPruneCount, sqlDeadLetterPrune, p.Age.Microseconds())
+}
+
+// prune counts rows, or removes them, of which a limit follows the other arguments.
+func (q *queries) prune(ctx context.Context, p *dataflow.PruneParams, count, remove string, args ...any) (n int64, err error) {
+	if p.DryRun {
+		err = q.db.QueryRow(ctx, q.store.text(count), args...).Scan(&n)
+		return n, err
+	}
+	tag, err := q.db.Exec(ctx, q.store.text(remove), append(args, p.Limit)...)
+	return tag.RowsAffected(), err
+}
+
+// dueFor is for how long something must be due, in microseconds, nil if it need not
+// be.
+func dueFor(due, overdue bool) *int64 {
+	age := int64(0)
+	switch {
+	case overdue:
+		age = dataflow.OverdueAfter.Microseconds()
+	case !due:
+		return nil
+	}
+	return &age
+}

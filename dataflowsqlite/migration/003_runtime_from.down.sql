@@ -1,0 +1,3 @@
+alter table dataflow_checkpoint drop column updated;
+alter table dataflow_run drop column updated;
+alter table dataflow_flow drop column runtime_from;

@@ -1,0 +1,48 @@
+package dataflowsqlite
+
+import (
+	"context"
+
+	"github.com/activedataflow/dataflow"
+)
+
+func (q *queries) RunPrune(ctx context.Context, p *dataflow.PruneParams) (int64, error) {
+	var letters any
+	if p.DeadLetterAge >= 0 {
+		letters = secondsText(p.DeadLetterAge)
+	}
+	return q.prune(ctx, p, sqlRunPruneCount, sqlRunPrune, string(p.State), secondsText(p.Age), letters)
+}
+
+func (q *queries) TickPrune(ctx context.Context, p *dataflow.PruneParams) (int64, error) {
+	return q.prune(ctx, p, sqlTickPruneCount, sqlTickPrune, secondsText(p.Age))
+}
+
+func (q *queries) DeadLetterPrune(ctx context.Context, p *dataflow.PruneParams) (int64, error) {
+	return q.prune(ctx, p, sqlDeadLetterPruneCount, sqlDeadLetterPrune, secondsText(p.Age))
+}
+
+// prune counts rows, or removes them, of which a limit follows the other arguments.
+func (q *queries) prune(ctx context.Context, p *dataflow.PruneParams, count, remove string, args ...any) (n int64, err error) {
+	if p.DryRun {
+		err = q.db.QueryRowContext(ctx, q.store.text(count), args...).Scan(&n)
+		return n, err
+	}
+	res, err := q.db.ExecContext(ctx, q.store.text(remove), append(args, p.Limit)...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// dueFor is for how long something must be due, in seconds, nil if it need not be.
+func dueFor(due, overdue bool) any {
+	switch {
+	case overdue:
+		return secondsText(dataflow.OverdueAfter)
+	case due:
+		return secondsText(0)
+	default:
+		return nil
+	}
+}

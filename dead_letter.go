@@ -1,0 +1,188 @@
+package dataflow
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// DeadLetterRecord is a bad record that a flow's [Policy] has kept.
+type DeadLetterRecord struct {
+	ID       int64
+	FlowID   int64
+	FlowName string
+	RunID    int64
+	// Stage is where the record failed, Key names it, and Error says why.
+	Stage Stage
+	Key   string
+	Error string
+	// Payload is the record, as far as it was known: as JSON, or as a JSON text if it
+	// is none. It is nil if nothing was known.
+	Payload   json.RawMessage
+	CreatedAt time.Time
+	// ReplayedAt is when it was written after all, nil if it was not.
+	ReplayedAt *time.Time
+}
+
+// DeadLetterListParams choose and page what [Client.DeadLetters] lists, newest first.
+// The zero value lists the newest 100.
+type DeadLetterListParams struct {
+	// Flow lists only those of the flow of this name. Empty: all.
+	Flow string
+	// Run lists only those of this run. 0: all.
+	Run int64
+	// Open lists only those that have not been replayed.
+	Open bool
+	// Before lists those older than this id: that of the last of the page before. 0:
+	// from the newest.
+	Before int64
+	// Limit is the size of a page, up to 10,000. 0: 100.
+	Limit int
+}
+
+// DeadLetters lists bad records that were kept, newest first. params may be nil.
+func (c *Client) DeadLetters(ctx context.Context, params *DeadLetterListParams) ([]*DeadLetterRecord, error) {
+	p := DeadLetterListParams{}
+	if params != nil {
+		p = *params
+	}
+	var err error
+	if p.Limit, err = pageSize(p.Limit); err != nil {
+		return nil, public(fmt.Errorf("list dead letters: %w", err))
+	}
+	letters, err := c.store.DeadLetterList(ctx, &p)
+	if err != nil {
+		return nil, public(fmt.Errorf("list dead letters: %w", err))
+	}
+	return letters, nil
+}
+
+// ReplayReport says what came of a [Client.Replay].
+type ReplayReport struct {
+	// Replayed are the ids of those that went through: to the sink, unless the
+	// transform has filtered them.
+	Replayed []int64
+	// Failed are the errors of those that did not; they stay as they are.
+	Failed map[int64]error
+}
+
+// Replay takes dead letters of a flow through its transform to its sink again: those
+// with the ids, or, without ids, all that have not been replayed. With a target of
+// [ToTx] each is written in the transaction that notes that it was, and so once;
+// with [To], at least once. A flow with [ToFenced] is refused, because its sink
+// writes no record apart from a checkpoint. The process must have the flow's code:
+// ErrNotRegistered. What fails again is no error of Replay, but in the report.
+//
+// Only what was read can be replayed: a record that failed when it was read, or that
+// the code's type does not fit any more, fails with that as its error.
+func (c *Client) Replay(ctx context.Context, name string, ids ...int64) (*ReplayReport, error) {
+	fail := func(err error) (*ReplayReport, error) {
+		return nil, public(fmt.Errorf("replay dead letters of flow %q: %w", name, err))
+	}
+	f, err := c.Flow(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if !f.Registered() {
+		return fail(fmt.Errorf("%w: this process does not have the flow's code", ErrNotRegistered))
+	}
+	if err := c.enter(); err != nil {
+		return fail(err)
+	}
+	defer c.leave()
+	wanted := make(map[int64]bool, len(ids))
+	for _, id := range ids {
+		wanted[id] = true
+	}
+	report := &ReplayReport{Failed: make(map[int64]error)}
+	p := &DeadLetterListParams{Flow: name, Open: len(ids) == 0, Limit: defaultPage}
+	for {
+		page, err := c.store.DeadLetterList(ctx, p)
+		if err != nil {
+			return fail(err)
+		}
+		for _, l := range page {
+			p.Before = l.ID
+			if len(ids) > 0 && !wanted[l.ID] {
+				continue
+			}
+			delete(wanted, l.ID)
+			if err := c.replay(ctx, f, l); err != nil {
+				report.Failed[l.ID] = err
+				continue
+			}
+			report.Replayed = append(report.Replayed, l.ID)
+		}
+		if len(page) < p.Limit || ctx.Err() != nil {
+			break
+		}
+	}
+	for id := range wanted {
+		report.Failed[id] = ErrNotFound
+	}
+	return report, public(ctx.Err())
+}
+
+func (c *Client) replay(ctx context.Context, f *Flow, l *DeadLetterRecord) error {
+	if l.ReplayedAt != nil {
+		return fmt.Errorf("it was replayed at %s", l.ReplayedAt.Format(time.RFC3339))
+	}
+	if len(l.Payload) == 0 {
+		return errors.New("nothing is known of the record but its key")
+	}
+	return guard(func() error { return f.code.replay(ctx, c.store, l) })
+}
+
+// replay takes one record through the transform to the sink.
+func (p *typedPipeline[T, C, Out]) replay(ctx context.Context, store Store, l *DeadLetterRecord) error {
+	if p.target.fenced != nil {
+		return errors.New("its sink keeps the checkpoint, and writes no record apart from one")
+	}
+	var row T
+	if err := json.Unmarshal(l.Payload, &row); err != nil {
+		return fmt.Errorf("the record %s does not fit %T: %w", clip(string(l.Payload)), row, err)
+	}
+	var out Results[Out]
+	out.reset()
+	if err := p.transform.Apply(ctx, []T{row}, &out); err != nil {
+		return fmt.Errorf("transform: %w", err)
+	}
+	out.settle()
+	if err := out.failed[0]; err != nil {
+		return fmt.Errorf("transform: %w", err)
+	}
+	if p.target.txSink == nil && len(out.rows) > 0 {
+		b := SinkBatch[Out]{ID: fmt.Sprintf("dead letter %d", l.ID), Rows: out.rows, Keys: make([]string, len(out.rows))}
+		for i := range b.Keys {
+			b.Keys[i] = l.Key
+			if i > 0 {
+				b.Keys[i] = fmt.Sprintf("%s/%d", l.Key, i+1)
+			}
+		}
+		if err := p.target.sink.Write(ctx, b); err != nil {
+			return fmt.Errorf("write: %w", err)
+		}
+	}
+	return store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := store.With(tx)
+		if err != nil {
+			return err
+		}
+		ours, err := q.DeadLetterReplayed(ctx, l.ID)
+		if err != nil {
+			return err
+		}
+		if !ours {
+			return errors.New("another process has replayed it")
+		}
+		if p.target.txSink == nil || len(out.rows) == 0 {
+			return nil
+		}
+		if err := p.target.txSink.WriteTx(ctx, out.rows); err != nil {
+			return fmt.Errorf("write: %w", err)
+		}
+		return nil
+	})
+}

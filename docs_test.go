@@ -1,0 +1,147 @@
+package dataflow_test
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/dataflowhttp"
+)
+
+// The blocks of Go in docs stand here, so that they compile.
+
+func docsRuntimes() []dataflow.Runtime {
+	every := dataflow.JobQueue{Interval: 5 * time.Minute}
+	daily := dataflow.JobQueue{Schedule: dataflow.Schedule{Cron: "30 6 * * mon-fri", TimeZone: "Europe/Berlin"}}
+	return []dataflow.Runtime{every, daily}
+}
+
+func docsSkipped(ctx context.Context, client *dataflow.Client) ([]*dataflow.SkippedTicks, error) {
+	skipped, err := client.SkippedTicks(ctx, &dataflow.TickListParams{Flow: "orders"})
+	return skipped, err
+}
+
+func docsWhy(ctx context.Context, client *dataflow.Client) error {
+	why, err := client.Why(ctx, "orders")
+	fmt.Println(why)
+	return err
+}
+
+func docsHeartbeat(client *dataflow.Client, mux *http.ServeMux) error {
+	heartbeat, err := dataflowhttp.Heartbeat(client, &dataflowhttp.HeartbeatOptions{
+		Tokens: []string{os.Getenv("HEARTBEAT_TOKEN")},
+	})
+	if err != nil {
+		return err
+	}
+	mux.Handle("/heartbeat", heartbeat)
+	return nil
+}
+
+func docsMigrate(ctx context.Context, client *dataflow.Client) (*dataflow.MigrateRuntimesReport, error) {
+	report, err := client.MigrateRuntimes(ctx, &dataflow.MigrateRuntimesOptions{To: "job_queue", DryRun: true})
+	return report, err
+}
+
+// What docs show can be called.
+func TestDocs_Snippets(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		for _, rt := range docsRuntimes() {
+			flow := dataflow.NewFlow("orders", numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{Runtime: rt})
+			client := t.registered(flow)
+			skipped, err := docsSkipped(t.Context(), client)
+			require.NoError(t, err)
+			require.Empty(t, skipped)
+			require.NoError(t, docsWhy(t.Context(), client))
+			report, err := docsMigrate(t.Context(), client)
+			require.NoError(t, err)
+			require.Empty(t, report.Flows)
+			require.ErrorContains(t, docsHeartbeat(client, http.NewServeMux()), "Tokens")
+		}
+	})
+}
+
+func TestDocs_BlocksAreCode(t *testing.T) {
+	t.Parallel()
+	code := flattened(t, "docs_test.go")
+	docs, err := filepath.Glob("docs/*.md")
+	require.NoError(t, err)
+	require.NotEmpty(t, docs)
+	for _, doc := range docs {
+		text, err := os.ReadFile(doc)
+		require.NoError(t, err)
+		for _, block := range regexp.MustCompile("(?s)```(\\w*)\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
+			require.Contains(t, []string{"go", "text", "sh"}, block[1], doc)
+			if block[1] == "go" {
+				require.Contains(t, code, flatten(block[2]), "this block of %s is not in the code:\n%s", doc, block[2])
+			}
+		}
+	}
+}
+
+// Every row of the tables that compare with the Ruby original names a test, which is
+// there.
+func TestDocs_ActiveDataFlow(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("docs/activedataflow.md")
+	require.NoError(t, err)
+	tests := testNames(t)
+	_, body, found := strings.Cut(string(text), "## The plan, task by task")
+	require.True(t, found)
+	items := make(map[string]bool)
+	rows := 0
+	for line := range strings.Lines(body) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		if !strings.HasPrefix(line, "| ") || strings.Contains(line, "| held by |") || strings.Contains(line, "the next table") {
+			continue
+		}
+		rows++
+		items[strings.TrimSpace(cells[0])] = true
+		names := regexp.MustCompile(`\bTest[A-Z]\w*`).FindAllString(line, -1)
+		require.True(t, names != nil || strings.Contains(line, "docs/cli.md"), "this row names no test: %s", line)
+		for _, name := range names {
+			require.Contains(t, tests, name, "named in %s", line)
+		}
+	}
+	for i := 1; i <= 9; i++ {
+		require.Contains(t, items, strconv.Itoa(i))
+	}
+	require.Greater(t, rows, 35)
+	for name := range tests {
+		if regexp.MustCompile(`^Test(Plan_\d|Defect_)`).MatchString(name) {
+			require.True(t, strings.Contains(body, name), "the document leaves %s out", name) //nolint:testifylint // it would print all of it
+		}
+	}
+}
+
+// testNames are the tests of the whole module.
+func testNames(t *testing.T) map[string]bool {
+	t.Helper()
+	names := make(map[string]bool)
+	require.NoError(t, filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(string(text), -1) {
+			names[m[1]] = true
+		}
+		return nil
+	}))
+	return names
+}

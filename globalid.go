@@ -1,0 +1,104 @@
+package dataflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+const (
+	gidScheme = "gid://"
+	gidApp    = "dataflow"
+	gidFlow   = "Flow"
+)
+
+// GlobalID names a row of an application, as text that can be kept elsewhere.
+// Ours are of the App "dataflow" and the Model "Flow".
+type GlobalID struct {
+	App   string
+	Model string
+	ID    int64
+}
+
+// String returns the id as text, such as "gid://dataflow/Flow/7".
+func (g GlobalID) String() string {
+	return gidScheme + g.App + "/" + g.Model + "/" + strconv.FormatInt(g.ID, 10)
+}
+
+// GlobalID returns the flow's global id, such as "gid://dataflow/Flow/7". A flow that
+// was not got from a client is not stored and has none: "".
+func (f *Flow) GlobalID() string {
+	if f.ID == 0 {
+		return ""
+	}
+	return GlobalID{App: gidApp, Model: gidFlow, ID: f.ID}.String()
+}
+
+// gidPart is what the name of an application and of a model are made of. Those of
+// the Ruby gem have modules, such as ActiveDataFlow::DataFlow.
+var gidPart = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.:-]*$`)
+
+// ParseGlobalID reads "gid://APP/MODEL/ID" of any application and model; ID is a
+// positive number. Anything else is ErrGlobalID.
+func ParseGlobalID(text string) (GlobalID, error) {
+	g, err := parseGlobalID(text)
+	return g, public(err)
+}
+
+func parseGlobalID(text string) (GlobalID, error) {
+	fail := func(why string) (GlobalID, error) {
+		return GlobalID{}, fmt.Errorf("%q is %w: %s: use gid://%s/%s/ID", clip(text), ErrGlobalID, why, gidApp, gidFlow)
+	}
+	rest, ok := strings.CutPrefix(text, gidScheme)
+	if !ok {
+		return fail("it does not begin with " + gidScheme)
+	}
+	parts := strings.Split(rest, "/")
+	if len(parts) != 3 {
+		return fail(fmt.Sprintf("it has %d parts, not 3", len(parts)))
+	}
+	if !gidPart.MatchString(parts[0]) || !gidPart.MatchString(parts[1]) {
+		return fail("its application and its model must be names")
+	}
+	id, err := strconv.ParseInt(parts[2], 10, 64)
+	if err != nil || id <= 0 || parts[2] != strconv.FormatInt(id, 10) {
+		return fail(fmt.Sprintf("its last part, %q, is not a positive number", clip(parts[2])))
+	}
+	return GlobalID{App: parts[0], Model: parts[1], ID: id}, nil
+}
+
+// ownFlow refuses ids that are not those of flows.
+func (g GlobalID) ownFlow() error {
+	if g.Model != gidFlow {
+		return fmt.Errorf("%q is %w of a flow, but of a %s: use gid://%s/%s/ID", g.String(), ErrGlobalID, g.Model, gidApp, gidFlow)
+	}
+	return nil
+}
+
+// Locate returns the flow with a global id, as [Flow.GlobalID] writes it, bound to
+// this client. A text that is malformed, or the id of another application or
+// model, is ErrGlobalID; a flow that is not in the database ErrNotFound.
+func (c *Client) Locate(ctx context.Context, gid string) (*Flow, error) {
+	fail := func(err error) (*Flow, error) { return nil, public(fmt.Errorf("locate flow: %w", err)) }
+	g, err := parseGlobalID(gid)
+	if err == nil {
+		err = g.ownFlow()
+	}
+	if err != nil {
+		return fail(err)
+	}
+	if g.App != gidApp {
+		return fail(fmt.Errorf("%q is %w of ours, but of the application %q: use gid://%s/%s/ID", gid, ErrGlobalID, g.App, gidApp, gidFlow))
+	}
+	rec, err := c.store.FlowByID(ctx, g.ID)
+	if errors.Is(err, ErrNotFound) {
+		return fail(fmt.Errorf("%s: %w", gid, err))
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return c.bind(rec), nil
+}

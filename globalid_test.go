@@ -1,0 +1,79 @@
+package dataflow_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+func TestParseGlobalID(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]dataflow.GlobalID{
+		"gid://dataflow/Flow/7":                    {App: "dataflow", Model: "Flow", ID: 7},
+		"gid://my-app/ActiveDataFlow::DataFlow/12": {App: "my-app", Model: "ActiveDataFlow::DataFlow", ID: 12},
+		"gid://dataflow/Run/9223372036854775807":   {App: "dataflow", Model: "Run", ID: 9223372036854775807},
+	} {
+		got, err := dataflow.ParseGlobalID(text)
+		require.NoError(t, err, text)
+		require.Equal(t, want, got)
+		require.Equal(t, text, got.String())
+	}
+	for text, why := range map[string]string{
+		"":                                 "does not begin with gid://",
+		"7":                                "does not begin with gid://",
+		"GID://dataflow/Flow/7":            "does not begin with gid://",
+		"gid://dataflow/Flow":              "has 2 parts",
+		"gid://dataflow/Flow/7/":           "has 4 parts",
+		"gid:///Flow/7":                    "must be names",
+		"gid://dataflow//7":                "must be names",
+		"gid://data flow/Flow/7":           "must be names",
+		"gid://dataflow/Flow/0":            "is not a positive number",
+		"gid://dataflow/Flow/-7":           "is not a positive number",
+		"gid://dataflow/Flow/+7":           "is not a positive number",
+		"gid://dataflow/Flow/07":           "is not a positive number",
+		"gid://dataflow/Flow/7?x=1":        "is not a positive number",
+		"gid://dataflow/Flow/orders":       "is not a positive number",
+		"gid://a/Flow/9223372036854775808": "is not a positive number",
+	} {
+		_, err := dataflow.ParseGlobalID(text)
+		require.ErrorIs(t, err, dataflow.ErrGlobalID, text)
+		require.ErrorContains(t, err, why, text)
+		require.ErrorContains(t, err, "use gid://dataflow/Flow/ID")
+		requirePublic(t, err)
+	}
+}
+
+// TestPlan_3_GlobalIDs: a flow is found by its global id; one that is malformed,
+// foreign, or of a flow that is gone is an error that says which.
+func TestPlan_3_GlobalIDs(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		declared := dataflow.NewFlow("orders", numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), nil)
+		require.Empty(t, declared.GlobalID())
+		client := t.registered(declared)
+		flow, err := client.Flow(t.Context(), "orders")
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprintf("gid://dataflow/Flow/%d", flow.ID), flow.GlobalID())
+		found, err := t.client(nil).Locate(t.Context(), flow.GlobalID())
+		require.NoError(t, err)
+		require.Equal(t, flow.FlowRecord, found.FlowRecord)
+
+		for gid, c := range map[string]struct {
+			is  error
+			why string
+		}{
+			fmt.Sprintf("gid://dataflow/Flow/%d", flow.ID+1): {dataflow.ErrNotFound, "gid://dataflow/Flow/"},
+			fmt.Sprintf("gid://dataflow/Run/%d", flow.ID):    {dataflow.ErrGlobalID, "but of a Run"},
+			fmt.Sprintf("gid://shop/Flow/%d", flow.ID):       {dataflow.ErrGlobalID, `but of the application "shop"`},
+			"orders": {dataflow.ErrGlobalID, "does not begin with"},
+		} {
+			_, err := client.Locate(t.Context(), gid)
+			require.ErrorIs(t, err, c.is, gid)
+			require.ErrorContains(t, err, c.why)
+			requirePublic(t, err)
+		}
+	})
+}

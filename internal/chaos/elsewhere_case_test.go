@@ -1,0 +1,135 @@
+//go:build unix && chaos
+
+package chaos_test
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// elsewhereFlow has its target in the second database.
+func elsewhereFlow(queue bool, rows, chunk int64) flowSettings {
+	return flowSettings{Name: "numbers", Queue: queue, Elsewhere: true, Batch: 20, Chunk: chunk, Limit: rows, Pace: 20 * time.Millisecond}
+}
+
+// As TestKill, with the target in a second database, which commits a batch before ours commits
+// its checkpoint; a kill falls between the two as often as elsewhere. Oracle: the target, which
+// has no unique key, is the source; the counters and both databases' cursors agree with it;
+// and there were deaths between the two commits.
+func TestElsewhere_Kill(t *testing.T) {
+	t.Parallel()
+	for _, queue := range []bool{true, false} {
+		t.Run(runtimeName(queue), func(t *testing.T) {
+			t.Parallel()
+			rng := dice(t)
+			rows := scaled[int64](6_000, 30_000)
+			s := newStage(t, onPostgres, []flowSettings{elsewhereFlow(queue, rows, rows)})
+			s.start(1)
+			newFleet(s, scaled(2, 4), workerSettings{Lease: scaled(2*time.Second, 0)}).killUntilFinished(rng, scaled(6, 1000), scaled(90*time.Second, 5*time.Minute))
+			took := takeovers(s.exact())
+			require.NotEmpty(t, took)
+			if long() {
+				require.LessOrEqual(t, took.percentile(100), takeoverWithin)
+			}
+		})
+	}
+}
+
+// behindSink marks the points at which a worker dies that has claimed a run whose last batch
+// is in the second database, and not in ours.
+const behindSink = "behind the sink, "
+
+// A worker dies at each point around the two commits, and, of those who have to bring our
+// checkpoint up to the other one, at each point of that. Oracle: exact, as above; and the
+// second database was ahead of ours, by one batch and never more.
+func TestElsewhere_KillPoints(t *testing.T) {
+	t.Parallel()
+	for _, queue := range []bool{true, false} {
+		t.Run(runtimeName(queue), func(t *testing.T) {
+			t.Parallel()
+			elsewhereAtPoints(t, queue)
+		})
+	}
+}
+
+func elsewhereAtPoints(t *testing.T, queue bool) {
+	t.Helper()
+	const patience = time.Minute
+	points := []string{"sinkclaim/before", "sinkclaim/committed", "checkpoint/before", "checkpoint/uncommitted", "checkpoint/committed"}
+	for _, point := range points {
+		points = append(points, behindSink+point)
+	}
+	points = append(points, "sink/before", "sink/uncommitted", "sink/committed")
+	rng := dice(t)
+	s := newStage(t, onPostgres, []flowSettings{elsewhereFlow(queue, 0, 400)})
+	f := newFleet(s, 2, workerSettings{Lease: time.Second, Slice: 300 * time.Millisecond})
+	runs, ahead, wanted := 0, 0, 0
+	die := func(point string) {
+		f.order(actionKill, point)
+		s.within(patience, "a worker has died at "+point, func() bool {
+			if s.number(unfinished) == 0 {
+				s.startOne("numbers", runs)
+				runs++
+			}
+			return f.obeyed(actionKill, point)
+		})
+	}
+	for range scaled(1, 4) {
+		rng.Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
+		for _, point := range points {
+			point, behind := strings.CutPrefix(point, behindSink)
+			if behind {
+				wanted++
+				die("sink/committed")
+				const cursor = `select coalesce(max((cursor #>> '{}')::bigint), 0) from dataflow_checkpoint`
+				by := s.sinkCursor("numbers") - s.number(cursor)
+				require.Contains(t, []int64{0, 20}, by, "0: somebody was quick to bring ours up to it")
+				ahead += int(by / 20)
+			}
+			die(point)
+			signs := s.number(checkpoints)
+			s.within(patience, "life goes on after a death at "+point, func() bool { return s.number(checkpoints) > signs || s.number(unfinished) == 0 })
+		}
+	}
+	s.finished(patience)
+	s.exact()
+	require.Positive(t, ahead, "how often the sink was seen one batch ahead")
+	t.Logf("%d runs, %d deaths, %d of %d times a batch was seen in the second database alone", runs, f.starts-2, ahead, wanted)
+}
+
+// A worker is stopped in its transaction in the second database: before the statement that the
+// fence must keep out when it wakes up, and when it has locked the flow's checkpoint there.
+// Oracle: another worker goes on while it is stopped, which in the second case needs that lock;
+// exact; after it wakes up, the first one commits nothing in either database, and says so once.
+func TestElsewhere_Stopped(t *testing.T) {
+	t.Parallel()
+	for _, point := range []string{"sink/before", "sink/uncommitted"} {
+		t.Run(strings.ReplaceAll(point, "/", " "), func(t *testing.T) {
+			t.Parallel()
+			elsewhereStopped(t, point)
+		})
+	}
+}
+
+func elsewhereStopped(t *testing.T, point string) {
+	t.Helper()
+	const lease = 3 * time.Second
+	rows := int64(20 * 3 * lease / (20 * time.Millisecond))
+	s := newStage(t, onPostgres, []flowSettings{elsewhereFlow(true, rows, rows)})
+	s.start(1)
+	f := newFleet(s, 2, workerSettings{Lease: lease})
+	s.within(30*time.Second, "it works", func() bool { return s.number(checkpoints) > 0 })
+	w := f.stopOne(point)
+	stoppedAt, before := time.Now(), s.number(checkpoints)
+	s.within(takeoverWithin, "another worker goes on", func() bool { return s.number(checkpoints) > before })
+	t.Logf("another worker went on after %s", time.Since(stoppedAt).Round(time.Millisecond))
+	f.signal(w, syscall.SIGCONT)
+	s.within(30*time.Second, "it says that its run was taken over", func() bool { return len(grep(w.log, takenOver)) > 0 })
+	s.finished(2 * time.Minute)
+	s.exact()
+	require.Len(t, grep(w.log, takenOver), 1)
+}

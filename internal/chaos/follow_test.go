@@ -1,0 +1,127 @@
+//go:build unix && chaos
+
+package chaos_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/pgtable"
+)
+
+// follow says how a flow follows the rows that others insert into chaos_row.
+type follow string
+
+const (
+	noFollow  follow = ""
+	guarded   follow = "guarded"   // with the guard that a key with a time has by default
+	unguarded follow = "unguarded" // without: it shows that the test can see a row that is missed
+)
+
+// Rows get their time and their id while their transaction is under way, and rows of one
+// transaction have the same time.
+const followSQL = `
+create table chaos_row (id bigint generated always as identity primary key, updated_at timestamptz not null default now());
+create index on chaos_row (updated_at, id);`
+
+type followed struct{ ID int64 }
+
+func (f follow) source(pool *pgxpool.Pool, page int) dataflow.Source[followed, pgtable.Cursor] {
+	query := pgtable.Query{SQL: `select id, updated_at from chaos_row`, Key: []string{"updated_at", "id"}, PageSize: page}
+	if f == unguarded {
+		query.LateCommits = pgtable.Unguarded{}
+	}
+	return pgtable.Keyset[followed](pool, query)
+}
+
+func (follow) numbers() dataflow.Transform[followed, int64] {
+	return dataflow.Map(func(_ context.Context, row followed) (int64, error) { return row.ID, nil })
+}
+
+const (
+	writers    = 12
+	writerHold = 3 * time.Second // the longest that a transaction is kept open
+)
+
+// inserted is what the writers have done.
+type inserted struct {
+	mu                          sync.Mutex // guards what follows
+	committed, held, rolledBack int
+	longest                     time.Duration
+	err                         error
+}
+
+// insertRows has 12 writers, with a connection each, insert rows for so long. A transaction in
+// eight is kept open, between its insert and its commit or before both, and one in ten is
+// rolled back.
+func insertRows(ctx context.Context, url string, seed uint64, duration time.Duration) *inserted {
+	did := &inserted{}
+	end := time.Now().Add(duration)
+	var wg sync.WaitGroup
+	for writer := range uint64(writers) {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(seed, writer))
+			conn, err := pgx.Connect(ctx, url)
+			if err == nil {
+				defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is left to be done on it
+			}
+			for err == nil && time.Now().Before(end) {
+				err = did.insert(ctx, conn, rng)
+				pause(ctx, time.Duration(rng.Int64N(int64(40*time.Millisecond))))
+			}
+			if err != nil {
+				did.mu.Lock()
+				did.err = err
+				did.mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return did
+}
+
+// insert is one transaction.
+func (d *inserted) insert(ctx context.Context, conn *pgx.Conn, rng *rand.Rand) error {
+	var before, after time.Duration
+	hold := writerHold - time.Duration(rng.Int64N(int64(writerHold)*9/10))
+	switch rng.IntN(16) {
+	case 0:
+		before = hold
+	case 1:
+		after = hold
+	}
+	rollBack := rng.IntN(10) == 0
+	began := time.Now()
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // it may be committed
+	pause(ctx, before)
+	if _, err := tx.Exec(ctx, `insert into chaos_row select from generate_series(1, $1::int)`, 1+rng.IntN(3)); err != nil {
+		return err
+	}
+	pause(ctx, after)
+	if !rollBack {
+		err = tx.Commit(ctx)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case rollBack:
+		d.rolledBack++
+	case before+after > 0:
+		d.held++
+		fallthrough
+	default:
+		d.committed++
+		d.longest = max(d.longest, time.Since(began))
+	}
+	return err
+}

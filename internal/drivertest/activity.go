@@ -1,0 +1,112 @@
+package drivertest
+
+import (
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+func activityRules() []rule {
+	return []rule{
+		{name: "None", run: activityNone},
+		{name: "Waiting", run: activityWaiting},
+		{name: "InProgress", run: activityInProgress},
+		{name: "NotFinished", run: activityFinished},
+		{name: "NotInFuture", run: activityFuture},
+		{name: "Begun", run: activityBegun},
+		{name: "FlowsApart", run: activityFlowsApart},
+	}
+}
+
+// requireActivity wants a number of runs in progress, waiting, and waiting for a
+// schedule's sake.
+func (t *test) requireActivity(flowID int64, inProgress, waiting, ticks int) {
+	t.Helper()
+	a, err := t.store.RunActivity(t.Context(), flowID)
+	require.NoError(t, err)
+	require.Equal(t, &dataflow.Activity{InProgress: inProgress, Waiting: waiting, WaitingTicks: ticks}, a)
+}
+
+func activityNone(t *test) {
+	f := t.flow("orders").ID
+	t.requireActivity(f, 0, 0, 0)
+	t.requireActivity(f+1, 0, 0, 0)
+}
+
+// Runs wait whatever has started them, and whether River will work them or not.
+func activityWaiting(t *test) {
+	f := t.flow("orders").ID
+	t.pending(f)
+	t.requireActivity(f, 0, 1, 0)
+	t.insert(dataflow.RunInsertParams{FlowID: f, Trigger: dataflow.TriggerProbe})
+	t.insert(dataflow.RunInsertParams{FlowID: f, Queue: "etl", RiverJobID: 7, UniqueKey: "now"})
+	t.requireActivity(f, 0, 3, 0)
+	t.tick(f, time.Now().Add(-time.Hour))
+	t.requireActivity(f, 0, 4, 1)
+	t.setState(f, dataflow.FlowInactive)
+	t.requireActivity(f, 0, 4, 1)
+}
+
+func activityInProgress(t *test) {
+	f := t.flow("orders").ID
+	run := t.tick(f, time.Now().Add(-time.Hour))
+	t.claimSlot(run.ID, 3)
+	t.requireActivity(f, 1, 0, 0)
+	t.claimSlot(t.pending(f).ID, 3)
+	t.requireActivity(f, 2, 0, 0)
+	t.tick(f, time.Now().Add(-time.Minute))
+	t.requireActivity(f, 2, 1, 1)
+	_, err := t.store.RunCancel(t.Context(), &dataflow.RunCancelParams{RunID: run.ID})
+	require.NoError(t, err)
+	t.requireActivity(f, 2, 1, 1) // it has been asked for, but has not happened yet
+}
+
+func activityFinished(t *test) {
+	f := t.flow("orders").ID
+	for _, state := range []dataflow.RunState{dataflow.RunSuccess, dataflow.RunFailed, dataflow.RunCancelled} {
+		t.finished(f, state)
+	}
+	run := t.pending(f)
+	_, err := t.store.RunCancel(t.Context(), &dataflow.RunCancelParams{RunID: run.ID})
+	require.NoError(t, err)
+	t.requireActivity(f, 0, 0, 0)
+}
+
+// A run that was asked for at a later time is in nobody's way until then.
+func activityFuture(t *test) {
+	clock := t.clocked()
+	f := t.flow("orders").ID
+	at := clock.Now().Add(time.Hour)
+	t.insert(dataflow.RunInsertParams{FlowID: f, At: at})
+	t.tick(f, at)
+	t.requireActivity(f, 0, 0, 0)
+	clock.advance(time.Hour - time.Millisecond)
+	t.requireActivity(f, 0, 0, 0)
+	clock.advance(time.Millisecond)
+	t.requireActivity(f, 0, 2, 1)
+}
+
+// A run that waits for its next attempt, or for its next slice, has begun, and is no
+// tick that waits.
+func activityBegun(t *test) {
+	f := t.flow("orders").ID
+	retry := failing(t.inProgress(f), dataflow.RunPending, "disk full")
+	retry.Delay = time.Hour
+	t.end(retry)
+	t.requireActivity(f, 0, 1, 0)
+	slice := ending(t.claim(t.tick(f, time.Now().Add(-time.Hour)).ID), dataflow.RunPending)
+	slice.Refund, slice.Delay = true, time.Minute
+	require.Zero(t, t.end(slice).Attempt)
+	t.requireActivity(f, 0, 2, 0)
+}
+
+func activityFlowsApart(t *test) {
+	f, g := t.flow("orders").ID, t.flow("other").ID
+	t.inProgress(g)
+	t.pending(g)
+	t.tick(g, time.Now().Add(-time.Hour))
+	t.requireActivity(f, 0, 0, 0)
+	t.requireActivity(g, 1, 2, 1)
+}

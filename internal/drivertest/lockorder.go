@@ -1,0 +1,204 @@
+package drivertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+func lockOrderRules() []rule {
+	return []rule{{name: "NoDeadlock", run: lockOrder, needs: concurrentWriters}}
+}
+
+// lockOrderFor is a few times as long as Postgres takes to find a deadlock.
+const lockOrderFor = 4 * time.Second
+
+// traffic is all that goes on with a few flows at once.
+type traffic struct {
+	flows []int64
+	slots []dataflow.FlowSlots
+	count sync.Map // how often each has done something, by its name
+}
+
+// lockOrder wants that what locks flows and runs, each in the order in which the
+// library does, never locks each other out, whatever the others do meanwhile.
+func lockOrder(t *test) {
+	tr := &traffic{}
+	for _, name := range []string{"a", "b"} {
+		id := t.tripping(name, 2, time.Millisecond)
+		t.plan(id, time.Now().Add(-10*24*time.Hour).Truncate(time.Second), time.Time{})
+		tr.flows = append(tr.flows, id)
+		tr.slots = append(tr.slots, dataflow.FlowSlots{FlowID: id, Slots: 2})
+	}
+	all := map[string]func(ctx context.Context, s dataflow.Store, n int) (bool, error){
+		"fire": tr.fire, "fire too": tr.fire, "work": tr.work, "work too": tr.work, "work three": tr.work,
+		"cancel": tr.cancel, "rescue": tr.rescue, "register": tr.register, "trigger": tr.trigger,
+	}
+	stores, until := []dataflow.Store{t.store, t.another(), t.another()}, time.Now().Add(lockOrderFor)
+	var wg sync.WaitGroup
+	var mu sync.Mutex // guards errs
+	var errs []error
+	for name, do := range all {
+		store := stores[len(name)%len(stores)]
+		wg.Go(func() {
+			var done int64
+			for n := 0; time.Now().Before(until); n++ {
+				did, err := do(t.Context(), store, n)
+				if err != nil && !errors.Is(err, dataflow.ErrAlreadyRunning) {
+					mu.Lock()
+					errs = append(errs, fmt.Errorf("%s: %w", name, err))
+					mu.Unlock()
+					return
+				}
+				if did && err == nil {
+					done++
+				}
+			}
+			tr.count.Store(name, done)
+		})
+	}
+	wg.Wait()
+	require.NoError(t, errors.Join(errs...))
+	for name := range all {
+		done, _ := tr.count.Load(name)
+		require.Positive(t, done, "%q has done nothing", name)
+		t.Logf("%s: %d times", name, done)
+	}
+}
+
+// fire is what handles a due tick. Now and then the clock goes back, and the ticks
+// come again.
+func (tr *traffic) fire(ctx context.Context, s dataflow.Store, n int) (did bool, err error) {
+	err = inTx(ctx, s, func(ctx context.Context, q dataflow.Queries) error {
+		rec, _, err := q.FlowDue(ctx, tr.flows)
+		if err != nil || rec == nil {
+			return err
+		}
+		activity, err := q.RunActivity(ctx, rec.ID)
+		if err != nil {
+			return err
+		}
+		at := *rec.NextRunAt
+		if activity.Waiting > 20 {
+			err = q.TickSkip(ctx, &dataflow.TickSkipParams{FlowID: rec.ID, First: at, Last: at, Count: 1, Reason: dataflow.SkipOverlap})
+		} else {
+			_, err = q.RunInsert(ctx, tickParams(rec.ID, at))
+			did = true
+		}
+		if err != nil {
+			return err
+		}
+		next := at.Add(time.Second)
+		if n%8 == 7 {
+			next = at.Add(-5 * time.Second)
+		}
+		return q.FlowPlan(ctx, planParams(rec.ID, next, time.Time{}))
+	})
+	return did, err
+}
+
+// work claims a run that is due, makes checkpoints, and ends it: in a transaction of
+// its own, or, as at the end of a slice, in that of the checkpoint.
+func (tr *traffic) work(ctx context.Context, s dataflow.Store, n int) (bool, error) {
+	due, err := s.RunDue(ctx, tr.slots, 5)
+	if err != nil || len(due) == 0 {
+		return false, err
+	}
+	c, err := tryClaim(ctx, s, slotParams(due[n%len(due)].ID, 2))
+	if err != nil || c == nil {
+		return false, err
+	}
+	if _, err := s.RunRenew(ctx, []dataflow.LeaseRef{ref(c)}, lease); err != nil {
+		return false, err
+	}
+	p := progress(c)
+	p.Cursor = raw("%d", n)
+	if held, err := tryCheckpoint(ctx, s, p); err != nil || !held {
+		return false, err
+	}
+	p.Seq++
+	end := []*dataflow.RunEndParams{
+		ending(c, dataflow.RunSuccess), failing(c, dataflow.RunFailed, "disk full"), ending(c, dataflow.RunPending),
+		failing(c, dataflow.RunFailed, "disk full"), ending(c, dataflow.RunCancelled),
+	}[n%5]
+	return true, inTx(ctx, s, func(ctx context.Context, q dataflow.Queries) error {
+		if n%2 == 0 {
+			if _, err := q.RunCheckpoint(ctx, p); err != nil {
+				return err
+			}
+		}
+		if end.State == dataflow.RunCancelled {
+			if _, err := q.RunCancel(ctx, &dataflow.RunCancelParams{RunID: c.Run.ID}); err != nil {
+				return err
+			}
+		}
+		_, err := q.RunEnd(ctx, end)
+		return err
+	})
+}
+
+func (tr *traffic) cancel(ctx context.Context, s dataflow.Store, n int) (bool, error) {
+	runs, err := s.RunList(ctx, &dataflow.RunListParams{States: []dataflow.RunState{dataflow.RunPending, dataflow.RunInProgress}, Limit: 10})
+	if err != nil || len(runs) == 0 {
+		return false, err
+	}
+	run, err := s.RunCancel(ctx, &dataflow.RunCancelParams{RunID: runs[n%len(runs)].ID})
+	return err == nil && run.CancelRequestedAt != nil, err
+}
+
+// rescue lets the lease of a run lapse, and puts the run back.
+func (tr *traffic) rescue(ctx context.Context, s dataflow.Store, n int) (did bool, err error) {
+	runs, err := s.RunList(ctx, &dataflow.RunListParams{States: []dataflow.RunState{dataflow.RunInProgress}, Limit: 4})
+	if err != nil || len(runs) == 0 {
+		return false, err
+	}
+	run := runs[n%len(runs)]
+	if _, err := s.RunRenew(ctx, []dataflow.LeaseRef{{RunID: run.ID, LeaseNumber: run.LeaseNumber}}, -lease); err != nil {
+		return false, err
+	}
+	err = inTx(ctx, s, func(ctx context.Context, q dataflow.Queries) error {
+		lapsed, err := q.RunLapsed(ctx)
+		if err != nil || lapsed == nil {
+			return err
+		}
+		did = true
+		_, err = q.RunEnd(ctx, &dataflow.RunEndParams{
+			RunID: lapsed.ID, FlowID: lapsed.FlowID, LeaseNumber: lapsed.LeaseNumber, State: dataflow.RunPending, Rescue: true, Refund: n%2 == 0,
+		})
+		return err
+	})
+	return did, err
+}
+
+// register is what registering, pausing and resuming a flow do.
+func (tr *traffic) register(ctx context.Context, s dataflow.Store, n int) (bool, error) {
+	return true, inTx(ctx, s, func(ctx context.Context, q dataflow.Queries) error {
+		rec, now, err := q.FlowLock(ctx, tr.flows[n%len(tr.flows)])
+		if err != nil {
+			return err
+		}
+		d := definition(rec.Name)
+		d.PauseAfter, d.ProbeAfter = 2, time.Millisecond
+		if _, err := q.FlowUpsert(ctx, d); err != nil {
+			return err
+		}
+		if _, err := q.FlowSetState(ctx, &dataflow.FlowStateParams{ID: rec.ID, State: dataflow.FlowActive}); err != nil {
+			return err
+		}
+		if err := q.TickSkip(ctx, &dataflow.TickSkipParams{FlowID: rec.ID, First: now, Last: now, Count: 1, Reason: dataflow.SkipPaused}); err != nil {
+			return err
+		}
+		return q.FlowPlan(ctx, &dataflow.FlowPlanParams{ID: rec.ID, NextRunAt: rec.NextRunAt, ScheduleAt: &rec.ScheduleAt})
+	})
+}
+
+func (tr *traffic) trigger(ctx context.Context, s dataflow.Store, n int) (bool, error) {
+	run, err := s.RunInsert(ctx, &dataflow.RunInsertParams{FlowID: tr.flows[n%len(tr.flows)], Trigger: dataflow.TriggerManual, UniqueKey: "now", MaxAttempts: 5})
+	return err == nil && !run.Coalesced, err
+}

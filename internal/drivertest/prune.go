@@ -1,0 +1,170 @@
+package drivertest
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+func pruneRules() []rule {
+	return []rule{
+		{name: "RunsOfAState", run: pruneState},
+		{name: "LastSuccess", run: pruneLastSuccess},
+		{name: "Batches", run: pruneBatches},
+		{name: "Unfinished", run: pruneUnfinished},
+		{name: "DeadLetters", run: pruneDeadLetters},
+		{name: "Ticks", run: pruneTicks},
+	}
+}
+
+const month = 30 * 24 * time.Hour
+
+// runIDs are the ids of all runs, newest first.
+func (t *test) runIDs() []int64 {
+	t.Helper()
+	return t.runsOf(dataflow.RunListParams{Limit: 100})
+}
+
+// pruned prunes, after a dry run that must count the same and change nothing.
+func (t *test) pruned(p dataflow.PruneParams) int64 {
+	t.Helper()
+	if p.Limit == 0 {
+		p.Limit = 100
+	}
+	dry := p
+	dry.DryRun = true
+	before := t.runIDs()
+	counted, err := t.store.RunPrune(t.Context(), &dry)
+	require.NoError(t, err)
+	require.Equal(t, before, t.runIDs())
+	n, err := t.store.RunPrune(t.Context(), &p)
+	require.NoError(t, err)
+	require.Equal(t, min(counted, int64(p.Limit)), n)
+	require.Len(t, t.runIDs(), len(before)-int(n))
+	return n
+}
+
+func pruneState(t *test) {
+	clock := t.clocked()
+	f := t.flow("orders")
+	old := map[dataflow.RunState]int64{}
+	for _, state := range []dataflow.RunState{dataflow.RunSuccess, dataflow.RunFailed, dataflow.RunCancelled} {
+		old[state] = t.finished(f.ID, state).ID
+	}
+	last := t.finished(f.ID, dataflow.RunSuccess).ID
+	clock.advance(time.Hour)
+	young := t.finished(f.ID, dataflow.RunFailed).ID
+	clock.advance(month - time.Hour)
+	require.Zero(t, t.pruned(dataflow.PruneParams{State: dataflow.RunFailed, Age: month}), "it is exactly so old")
+	clock.advance(time.Millisecond)
+	require.EqualValues(t, 1, t.pruned(dataflow.PruneParams{State: dataflow.RunFailed, Age: month}))
+	require.Equal(t, []int64{young, last, old[dataflow.RunCancelled], old[dataflow.RunSuccess]}, t.runIDs())
+	require.EqualValues(t, 1, t.pruned(dataflow.PruneParams{State: dataflow.RunSuccess, Age: month}))
+	require.EqualValues(t, 1, t.pruned(dataflow.PruneParams{State: dataflow.RunCancelled, Age: month}))
+	require.Equal(t, []int64{young, last}, t.runIDs())
+}
+
+func pruneLastSuccess(t *test) {
+	clock := t.clocked()
+	f, g := t.flow("orders"), t.flow("other")
+	t.finished(f.ID, dataflow.RunSuccess)
+	only := t.finished(g.ID, dataflow.RunSuccess).ID
+	last := t.finished(f.ID, dataflow.RunSuccess).ID // at the same moment as the first
+	clock.advance(time.Hour)
+	t.finished(f.ID, dataflow.RunFailed) // it is newer, and does not count
+	clock.advance(10 * 12 * month)
+	for range 2 {
+		t.pruned(dataflow.PruneParams{State: dataflow.RunSuccess, Age: time.Second})
+		t.pruned(dataflow.PruneParams{State: dataflow.RunFailed, Age: time.Second})
+		require.Equal(t, []int64{last, only}, t.runIDs())
+	}
+}
+
+func pruneBatches(t *test) {
+	clock := t.clocked()
+	f := t.flow("orders")
+	for range 5 {
+		t.finished(f.ID, dataflow.RunFailed)
+		clock.advance(time.Second)
+	}
+	all := t.runIDs()
+	clock.advance(time.Hour)
+	p := dataflow.PruneParams{State: dataflow.RunFailed, Age: time.Minute, Limit: 2}
+	require.EqualValues(t, 2, t.pruned(p))
+	require.Equal(t, all[:3], t.runIDs(), "the oldest go first")
+	require.EqualValues(t, 2, t.pruned(p))
+	require.EqualValues(t, 1, t.pruned(p))
+	require.Zero(t, t.pruned(p))
+}
+
+func pruneUnfinished(t *test) {
+	clock := t.clocked()
+	f, g := t.flow("orders"), t.flow("other")
+	t.pending(f.ID)
+	t.inProgress(g.ID)
+	clock.advance(12 * month)
+	for _, state := range []dataflow.RunState{dataflow.RunSuccess, dataflow.RunFailed, dataflow.RunCancelled, dataflow.RunPending, dataflow.RunInProgress} {
+		require.Zero(t, t.pruned(dataflow.PruneParams{State: state, Age: time.Second}))
+	}
+	require.Len(t, t.runIDs(), 2)
+}
+
+func pruneDeadLetters(t *test) {
+	clock := t.clocked()
+	f := t.flow("orders")
+	old, held := t.finished(f.ID, dataflow.RunFailed).ID, t.finished(f.ID, dataflow.RunFailed).ID
+	layout := "2006-01-02 15:04:05.000"
+	if t.features.Schemas { // Postgres, which would read it in the session's time zone
+		layout += "Z"
+	}
+	letter := func(run int64) {
+		t.exec(fmt.Sprintf("insert into dataflow_dead_letter (flow_id, run_id, stage, key, error, created_at) values (%d, %d, 'read', 'k', 'e', '%s')",
+			f.ID, run, clock.Now().UTC().Format(layout)))
+	}
+	letter(old)
+	clock.advance(month)
+	letter(held)
+	clock.advance(time.Hour)
+	p := &dataflow.PruneParams{Age: month, Limit: 10, DryRun: true}
+	n, err := t.store.DeadLetterPrune(t.Context(), p)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, n)
+	require.EqualValues(t, 2, t.number("select count(*) from dataflow_dead_letter"))
+
+	require.Zero(t, t.pruned(dataflow.PruneParams{State: dataflow.RunFailed, Age: time.Second, DeadLetterAge: -1}), "dead letters that stay hold their runs")
+	require.EqualValues(t, 1, t.pruned(dataflow.PruneParams{State: dataflow.RunFailed, Age: time.Second, DeadLetterAge: month}))
+	require.Equal(t, []int64{held}, t.runIDs())
+	p.DryRun = false
+	_, err = t.store.DeadLetterPrune(t.Context(), p)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, t.number("select count(*) from dataflow_dead_letter"))
+}
+
+func pruneTicks(t *test) {
+	clock := t.clocked()
+	f := t.flow("orders")
+	now := clock.Now()
+	for i, reason := range []dataflow.SkipReason{dataflow.SkipPaused, dataflow.SkipOverlap, dataflow.SkipPaused} {
+		clock.advance(time.Millisecond)
+		at := now.Add(time.Duration(i) * time.Hour)
+		require.NoError(t, t.store.TickSkip(t.Context(), &dataflow.TickSkipParams{FlowID: f.ID, First: at.Add(-month), Last: at, Count: 9, Reason: reason}))
+	}
+	clock.advance(month + 90*time.Minute)
+	p := &dataflow.PruneParams{Age: month, Limit: 1, DryRun: true}
+	n, err := t.store.TickPrune(t.Context(), p)
+	require.NoError(t, err)
+	require.EqualValues(t, 2, n)
+	p.DryRun = false
+	for _, want := range []int64{1, 1, 0} {
+		n, err := t.store.TickPrune(t.Context(), p)
+		require.NoError(t, err)
+		require.Equal(t, want, n)
+	}
+	left, err := t.store.TickList(t.Context(), &dataflow.TickListParams{Limit: 10})
+	require.NoError(t, err)
+	require.Len(t, left, 1)
+	require.True(t, now.Add(2*time.Hour).Equal(left[0].Last))
+}

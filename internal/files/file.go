@@ -1,0 +1,150 @@
+package files
+
+import (
+	"errors"
+	"io"
+	"math"
+)
+
+// File is an open file, or a stream that is read like one. Offsets count its
+// bytes, uncompressed.
+type File struct {
+	at      readerAt // nil: use stream
+	stream  *stream
+	closers []io.Closer
+}
+
+// Close closes the file. Nothing was written to it, so that an error tells
+// little.
+func (f *File) Close() error {
+	var errs []error
+	for _, c := range f.closers {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// From returns a reader of all from offset on, which must not be in front of what
+// was forgotten.
+func (f *File) From(offset int64) io.Reader {
+	if f.at != nil {
+		return io.NewSectionReader(f.at, offset, math.MaxInt64-offset)
+	}
+	return &streamReader{s: f.stream, at: offset}
+}
+
+// Bytes returns what is from one offset to another, or to the file's end. They
+// must not be kept behind the next call of the file.
+func (f *File) Bytes(from, to int64) ([]byte, error) {
+	if f.at != nil {
+		return io.ReadAll(io.NewSectionReader(f.at, from, to-from))
+	}
+	return f.stream.bytes(from, to)
+}
+
+// Forget says that nothing in front of offset will be asked for. A stream has to
+// keep it otherwise.
+func (f *File) Forget(offset int64) {
+	if f.stream != nil {
+		f.stream.keep = max(f.stream.keep, offset)
+	}
+}
+
+// Size is how many bytes there are, of a stream: as far as it was read.
+func (f *File) Size() (int64, error) {
+	if f.at == nil {
+		return f.stream.end(), nil
+	}
+	stat, err := f.at.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return stat.Size(), nil
+}
+
+// chunk is how much of a stream is read at once.
+const chunk = 64 << 10
+
+// stream keeps a window of what it has read, from keep on.
+type stream struct {
+	r    io.Reader
+	base int64 // the offset of buf[0]
+	buf  []byte
+	keep int64
+	err  error // what ended the stream
+}
+
+func (s *stream) end() int64 { return s.base + int64(len(s.buf)) }
+
+// fill reads on. It returns false if there is no more.
+func (s *stream) fill() bool {
+	if s.err != nil {
+		return false
+	}
+	if waste := min(s.keep, s.end()) - s.base; waste > 0 && waste >= int64(len(s.buf))/2 {
+		s.buf = s.buf[:copy(s.buf, s.buf[waste:])]
+		s.base += waste
+	}
+	if cap(s.buf)-len(s.buf) < chunk {
+		s.buf = append(make([]byte, 0, 2*cap(s.buf)+chunk), s.buf...)
+	}
+	var n int
+	n, s.err = s.r.Read(s.buf[len(s.buf) : len(s.buf)+chunk])
+	s.buf = s.buf[:len(s.buf)+n]
+	return true
+}
+
+// errForgotten is a mistake of this package's user.
+var errForgotten = errors.New("the stream was read on, and cannot go back")
+
+// part returns what is there from offset on. It is empty at the end only.
+func (s *stream) part(offset int64) ([]byte, error) {
+	for offset >= s.end() {
+		if !s.fill() {
+			if errors.Is(s.err, io.EOF) {
+				return nil, nil
+			}
+			return nil, s.err
+		}
+	}
+	if offset < s.base {
+		return nil, errForgotten
+	}
+	return s.buf[offset-s.base:], nil
+}
+
+func (s *stream) bytes(from, to int64) ([]byte, error) {
+	for {
+		b, err := s.part(from)
+		switch {
+		case err != nil:
+			return nil, err
+		case int64(len(b)) >= to-from:
+			return b[:max(0, to-from)], nil
+		case len(b) == 0 || !s.fill():
+			if s.err != nil && !errors.Is(s.err, io.EOF) {
+				return nil, s.err
+			}
+			return b, nil
+		}
+	}
+}
+
+// streamReader reads a stream from an offset on.
+type streamReader struct {
+	s  *stream
+	at int64
+}
+
+func (r *streamReader) Read(p []byte) (int, error) {
+	b, err := r.s.part(r.at)
+	if err != nil {
+		return 0, err
+	}
+	if len(b) == 0 && len(p) > 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, b)
+	r.at += int64(n)
+	return n, nil
+}

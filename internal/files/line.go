@@ -1,0 +1,72 @@
+package files
+
+import (
+	"bufio"
+	"errors"
+	"io"
+)
+
+// Lines reads a file line by line.
+type Lines struct {
+	f    *File
+	r    *bufio.Reader
+	max  int64
+	long []byte // a line that the buffer cannot hold
+	// Offset is behind the last line and its line break.
+	Offset int64
+}
+
+// ErrTooLong is returned for a line that is longer than allowed. The next may be
+// good.
+var ErrTooLong = errors.New("line is too long")
+
+// NewLines reads the lines of f from offset on. One of more than limit bytes is
+// ErrTooLong.
+func NewLines(f *File, offset, limit int64) *Lines {
+	return &Lines{f: f, r: bufio.NewReaderSize(f.From(offset), chunk), max: limit, Offset: offset}
+}
+
+// Next returns the next line without its line break, good until the following
+// call; with ErrTooLong, how it begins. The last is followed by io.EOF.
+func (l *Lines) Next() ([]byte, error) {
+	l.long = l.long[:0]
+	tooLong := false
+	for {
+		part, err := l.r.ReadSlice('\n')
+		l.Offset += int64(len(part))
+		l.f.Forget(l.Offset)
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		if err != nil || len(l.long) > 0 { // else most lines: a part of the buffer
+			if !tooLong {
+				l.long = append(l.long, part...)
+			}
+			part = l.long
+		}
+		if tooLong = tooLong || int64(len(trimBreak(part))) > l.max; tooLong {
+			l.long = append(l.long[:0], part[:min(int64(len(part)), l.max)]...)
+		}
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case tooLong:
+			return l.long, ErrTooLong
+		case err != nil && len(part) == 0:
+			return nil, io.EOF
+		default:
+			return trimBreak(part), nil
+		}
+	}
+}
+
+// trimBreak removes a line break.
+func trimBreak(line []byte) []byte {
+	if n := len(line); n > 0 && line[n-1] == '\n' {
+		line = line[:n-1]
+		if n > 1 && line[n-2] == '\r' {
+			line = line[:n-2]
+		}
+	}
+	return line
+}

@@ -1,0 +1,51 @@
+package files
+
+import (
+	"errors"
+	"fmt"
+)
+
+// StaleError says why a cursor does not fit a file any more.
+type StaleError struct {
+	Reason string
+	// Cut is true if the file is shorter than it was.
+	Cut bool
+}
+
+func (e *StaleError) Error() string {
+	return e.Reason + ". To read the file from its beginning, give the flow a new name or reset its cursor"
+}
+
+func stale(isCut bool, reason string, args ...any) error {
+	return &StaleError{Reason: fmt.Sprintf(reason, args...), Cut: isCut}
+}
+
+// Resume checks as far as is cheap that the file still is what was read up to a
+// place behind a record on these lines, and returns the byte at which to go on.
+// It returns a *[StaleError] if it is not.
+func (f *File) Resume(offset, line, lastLine int64) (int64, error) {
+	if offset <= 0 {
+		return 0, nil
+	}
+	f.Forget(offset - 1)
+	around, err := f.Bytes(offset-1, offset+2)
+	if err != nil {
+		return 0, err
+	}
+	if len(around) == 0 {
+		size, err := f.Size()
+		return 0, errors.Join(err, stale(true, "the file has %d bytes, but was read up to byte %d (line %d): it was cut or replaced", size, offset, line))
+	}
+	behind := string(around[1:])
+	switch {
+	case around[0] == '\n' || behind == "":
+		return offset, nil
+	// The last line had no line break when it was read, and has one now, or the
+	// first half of one.
+	case behind[0] == '\n':
+		return offset + 1, nil
+	case behind == "\r\n", behind == "\r":
+		return offset + int64(len(behind)), nil
+	}
+	return 0, stale(false, "line %d was changed after it was read: no line ends at byte %d any more", lastLine, offset)
+}

@@ -1,0 +1,232 @@
+// Package httpcall makes the HTTP requests of connectors: with limits, tried again
+// where that may help, and with errors that tell the engine what to make of them.
+package httpcall
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// The defaults of Options.
+const (
+	DefaultTimeout      = 30 * time.Second
+	DefaultMaxBodyBytes = 32 << 20
+	DefaultTries        = 4
+	DefaultMaxWait      = 30 * time.Second
+)
+
+// firstWait is waited for before the second try, where the server does not say how
+// long. It doubles.
+const firstWait = 500 * time.Millisecond
+
+// maxShown is how much of an answer an error shows.
+const maxShown = 300
+
+// Caller makes requests.
+type Caller struct {
+	Client *http.Client
+	// Header is sent with each request.
+	Header http.Header
+	// Auth changes each request before it is sent.
+	Auth func(*http.Request) error
+	// Timeout is of one request, with its answer.
+	Timeout time.Duration
+	// MaxBodyBytes is how long an answer may be.
+	MaxBodyBytes int64
+	// Tries is how often a request is made until it is answered.
+	Tries int
+	// MaxWait is the longest wait between two tries.
+	MaxWait time.Duration
+}
+
+// WithDefaults returns a copy with all zero values filled in.
+func (c Caller) WithDefaults() *Caller {
+	if c.Client == nil {
+		c.Client = &http.Client{CheckRedirect: sameHost}
+	}
+	c.Header = c.Header.Clone()
+	c.Timeout = cmp.Or(c.Timeout, DefaultTimeout)
+	c.MaxBodyBytes = cmp.Or(c.MaxBodyBytes, DefaultMaxBodyBytes)
+	c.Tries = cmp.Or(c.Tries, DefaultTries)
+	c.MaxWait = cmp.Or(c.MaxWait, DefaultMaxWait)
+	return &c
+}
+
+// Validate returns what is wrong with the settings and the address.
+func (c *Caller) Validate(address string) error {
+	var errs []error
+	wrong := func(field, reason string, args ...any) {
+		errs = append(errs, &dataflow.ConfigError{Field: field, Reason: fmt.Sprintf(reason, args...)})
+	}
+	if u, err := url.Parse(address); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		wrong("URL", "it is no address of HTTP: use one such as https://api.example.com/orders")
+	}
+	if c.Timeout < 0 {
+		wrong("Timeout", "%s is negative: use a time, or 0 for %s", c.Timeout, DefaultTimeout)
+	}
+	if c.MaxBodyBytes < 0 {
+		wrong("MaxBodyBytes", "%d is negative: use 1 or more, or 0 for %d", c.MaxBodyBytes, DefaultMaxBodyBytes)
+	}
+	if c.Tries < 0 {
+		wrong("Tries", "%d is negative: use 1 or more, or 0 for %d", c.Tries, DefaultTries)
+	}
+	if c.MaxWait < 0 {
+		wrong("MaxWait", "%s is negative: use a time, or 0 for %s", c.MaxWait, DefaultMaxWait)
+	}
+	return errors.Join(errs...)
+}
+
+// sameHost keeps what Auth has put into a request from other hosts.
+func sameHost(req *http.Request, via []*http.Request) error {
+	if first := via[0].URL; req.URL.Host != first.Host || first.Scheme == "https" && req.URL.Scheme != "https" {
+		return fmt.Errorf("it redirects to another host, %s: set Client to allow that", req.URL.Host)
+	}
+	if len(via) >= 10 {
+		return errors.New("it redirects without an end")
+	}
+	return nil
+}
+
+// Response is an answer with a status of 2xx, or 304.
+type Response struct {
+	Status int
+	Header http.Header
+	URL    *url.URL // of the request, after redirects
+	Body   []byte
+}
+
+// Do makes the request that build returns, anew for each try. An answer that is an
+// error of the client is Permanent, apart from 408, 425 and 429. Those, errors of
+// the server and of the connection are tried again, after the time that the server
+// asks for; if that is longer than MaxWait, or asked for again and again, the error
+// is a RetryAfter, so that nobody waits in the meantime, and otherwise Transient.
+func (c *Caller) Do(ctx context.Context, build func(ctx context.Context) (*http.Request, error)) (*Response, error) {
+	wait := firstWait
+	for try := 1; ; try++ {
+		resp, err := c.once(ctx, build)
+		if err == nil {
+			return resp, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		var failed *failure
+		switch {
+		case !errors.As(err, &failed):
+			return nil, err
+		case failed.after > c.MaxWait, try >= c.Tries && failed.after > 0:
+			return nil, dataflow.RetryAfter(err, failed.after)
+		case try >= c.Tries:
+			return nil, dataflow.Transient(err)
+		}
+		if err := pause(ctx, cmp.Or(failed.after, min(wait, c.MaxWait))); err != nil {
+			return nil, err
+		}
+		wait *= 2
+	}
+}
+
+// failure is an error that may pass.
+type failure struct {
+	err   error
+	after time.Duration // what the server asks for, 0 if nothing
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// once makes one request.
+func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*http.Request, error)) (*Response, error) {
+	limited, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	req, err := build(limited)
+	if err != nil {
+		return nil, err
+	}
+	for name, values := range c.Header {
+		req.Header[name] = values
+	}
+	if c.Auth != nil {
+		if err := c.Auth(req); err != nil {
+			return nil, fmt.Errorf("%s: authorize: %w", show(req), err)
+		}
+	}
+	resp, err := c.Client.Do(req)
+	if err != nil {
+		return nil, &failure{err: c.explain(limited, req, err)}
+	}
+	defer func() { _ = resp.Body.Close() }() // nothing was written
+	body, err := io.ReadAll(io.LimitReader(resp.Body, c.MaxBodyBytes+1))
+	if err != nil {
+		return nil, &failure{err: c.explain(limited, req, err)}
+	}
+	if status := resp.StatusCode; status != http.StatusNotModified && (status < 200 || status > 299) {
+		return nil, refused(req, resp, body)
+	}
+	if int64(len(body)) > c.MaxBodyBytes {
+		return nil, dataflow.Permanent(fmt.Errorf("%s: the answer has more than %d bytes: ask for smaller pages, or raise MaxBodyBytes", show(req), c.MaxBodyBytes))
+	}
+	at := req.URL
+	if resp.Request != nil { // a transport of the user's may leave it out
+		at = resp.Request.URL
+	}
+	return &Response{Status: resp.StatusCode, Header: resp.Header, URL: at, Body: body}, nil
+}
+
+// explain says what was being done, without the address's query, which may hold a
+// secret.
+func (c *Caller) explain(limited context.Context, req *http.Request, err error) error {
+	if errors.Is(limited.Err(), context.DeadlineExceeded) {
+		// Not the context's own error, which would look like the run's.
+		return fmt.Errorf("%s: no answer within %s", show(req), c.Timeout)
+	}
+	if inner := (*url.Error)(nil); errors.As(err, &inner) {
+		err = inner.Err
+	}
+	return fmt.Errorf("%s: %w", show(req), err)
+}
+
+// refused is the error of an answer that is none.
+func refused(req *http.Request, resp *http.Response, body []byte) error {
+	err := fmt.Errorf("%s: %s%s", show(req), resp.Status, excerpt(body))
+	switch status := resp.StatusCode; {
+	case status >= 500, status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
+		return &failure{err: err, after: retryAfter(resp.Header)}
+	default:
+		return dataflow.Permanent(err)
+	}
+}
+
+// excerpt is how an answer begins, on one line.
+func excerpt(body []byte) string {
+	text := strings.Join(strings.Fields(string(body[:min(len(body), maxShown)])), " ")
+	if text == "" {
+		return ""
+	}
+	return ": " + strings.ToValidUTF8(text, "?")
+}
+
+// show names a request.
+func show(req *http.Request) string {
+	return req.Method + " " + (&url.URL{Scheme: req.URL.Scheme, Host: req.URL.Host, Path: req.URL.Path}).String()
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

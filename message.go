@@ -1,0 +1,211 @@
+package dataflow
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Message is a record without a Go type: a JSON object, say. Where the type is known,
+// a struct serves better; the compiler then checks what a [Schema] checks here.
+type Message map[string]any
+
+// FieldType is the type of a [Message]'s field.
+type FieldType string
+
+// The types. Numbers are Go's numbers of any kind, and [json.Number].
+const (
+	AnyField     FieldType = "any"
+	StringField  FieldType = "string"
+	IntegerField FieldType = "integer" // a whole number, such as 7 or 7.0
+	NumberField  FieldType = "number"
+	BooleanField FieldType = "boolean"
+	TimeField    FieldType = "time" // a time.Time, or a string in the form of RFC 3339
+	ObjectField  FieldType = "object"
+	ArrayField   FieldType = "array"
+)
+
+// Valid reports whether t is a type.
+func (t FieldType) Valid() bool {
+	switch t {
+	case AnyField, StringField, IntegerField, NumberField, BooleanField, TimeField, ObjectField, ArrayField:
+		return true
+	default:
+		return false
+	}
+}
+
+// Field is a field of a [Schema].
+type Field struct {
+	Name string
+	Type FieldType
+	// Optional allows the field to be absent.
+	Optional bool
+	// Nullable allows it to be nil.
+	Nullable bool
+}
+
+// Schema says which fields a [Message] has.
+type Schema struct {
+	Fields []Field
+	// Closed refuses fields that are not among Fields.
+	Closed bool
+}
+
+// FieldError is a field of a [Message] that is not as its [Schema] says.
+type FieldError struct {
+	// Field is the field's name.
+	Field string
+	// Expected is the type of the schema. Empty: the schema has no such field.
+	Expected FieldType
+	// Actual is the type that it has: one of those above, "null", "absent", or the name
+	// of a Go type.
+	Actual string
+}
+
+func (e *FieldError) Error() string {
+	if e.Expected == "" {
+		return fmt.Sprintf("field %q is not in the schema: it is of type %s", e.Field, e.Actual)
+	}
+	return fmt.Sprintf("field %q must be of type %s, and is %s", e.Field, e.Expected, e.Actual)
+}
+
+// Validate returns what is wrong with the schema itself, each as a *[ConfigError].
+func (s Schema) Validate() error {
+	var errs []error
+	seen := make(map[string]bool, len(s.Fields))
+	for i, f := range s.Fields {
+		at := fmt.Sprintf("Fields[%d]", i)
+		if f.Name == "" {
+			errs = append(errs, &ConfigError{Field: at + ".Name", Reason: "it is empty: name the field"})
+		}
+		if seen[f.Name] {
+			errs = append(errs, &ConfigError{Field: at + ".Name", Reason: fmt.Sprintf("two fields are named %q", f.Name)})
+		}
+		seen[f.Name] = true
+		if !f.Type.Valid() {
+			errs = append(errs, &ConfigError{Field: at + ".Type", Reason: fmt.Sprintf("%q is not a type: use any, string, integer, number, boolean, time, object or array", f.Type)})
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Check returns what is wrong with a message, each field as a *[FieldError], joined, in
+// the order of the schema; nil if nothing is.
+func (s Schema) Check(m Message) error {
+	var errs []error
+	for _, f := range s.Fields {
+		v, ok := m[f.Name]
+		switch {
+		case !ok && f.Optional, ok && f.Type == AnyField, isNil(v) && ok && f.Nullable:
+		case !ok:
+			errs = append(errs, &FieldError{Field: f.Name, Expected: f.Type, Actual: "absent"})
+		case !f.Type.fits(v):
+			errs = append(errs, &FieldError{Field: f.Name, Expected: f.Type, Actual: typeName(v)})
+		}
+	}
+	if s.Closed {
+		errs = append(errs, s.strangers(m)...)
+	}
+	return errors.Join(errs...)
+}
+
+// strangers are the fields of a message that the schema does not have, by name.
+func (s Schema) strangers(m Message) []error {
+	var names []string
+	for name := range m {
+		if !slices.ContainsFunc(s.Fields, func(f Field) bool { return f.Name == name }) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	errs := make([]error, len(names))
+	for i, name := range names {
+		errs[i] = &FieldError{Field: name, Actual: typeName(m[name])}
+	}
+	return errs
+}
+
+// fits reports whether a value is of a type.
+func (t FieldType) fits(v any) bool {
+	name := typeName(v)
+	text, isText := v.(string)
+	switch {
+	case t == AnyField:
+		return true
+	case t == NumberField && name == string(IntegerField):
+		return true
+	case t == TimeField && isText:
+		_, err := time.Parse(time.RFC3339, text)
+		return err == nil
+	default:
+		return name == string(t)
+	}
+}
+
+// typeName is the type of a value.
+func typeName(v any) string {
+	if isNil(v) {
+		return "null"
+	}
+	switch v := v.(type) {
+	case time.Time:
+		return string(TimeField)
+	case json.Number:
+		if f, err := v.Float64(); err == nil && f == math.Trunc(f) {
+			return string(IntegerField)
+		}
+		return string(NumberField)
+	}
+	switch rv := reflect.ValueOf(v); rv.Kind() {
+	case reflect.String:
+		return string(StringField)
+	case reflect.Bool:
+		return string(BooleanField)
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64, reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return string(IntegerField)
+	case reflect.Float32, reflect.Float64:
+		if f := rv.Float(); f == math.Trunc(f) && !math.IsInf(f, 0) {
+			return string(IntegerField)
+		}
+		return string(NumberField)
+	case reflect.Map:
+		return string(ObjectField)
+	case reflect.Slice, reflect.Array:
+		return string(ArrayField)
+	default:
+		return rv.Type().String()
+	}
+}
+
+// Conform lets messages through that are as the schema says, as they are. Any other
+// is a bad record, whose *[RecordError] holds a *[FieldError] for each field that is
+// wrong.
+func Conform(schema Schema) Transform[Message, Message] { return conform{schema: schema} }
+
+type conform struct{ schema Schema }
+
+func (c conform) Validate() error { return c.schema.Validate() }
+
+func (c conform) Apply(_ context.Context, in []Message, out *Results[Message]) error {
+	for i, m := range in {
+		if err := c.schema.Check(m); err != nil {
+			out.Fail(i, &fieldErrors{err})
+			continue
+		}
+		out.Emit(i, m)
+	}
+	return nil
+}
+
+// fieldErrors says several errors in a line.
+type fieldErrors struct{ error } //nolint:errname // it is several
+
+func (e *fieldErrors) Error() string { return strings.ReplaceAll(e.error.Error(), "\n", "; ") }
+func (e *fieldErrors) Unwrap() error { return e.error }

@@ -1,0 +1,122 @@
+package dataflow_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"iter"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+func TestSchema_Check(t *testing.T) {
+	t.Parallel()
+	values := map[string]any{
+		"string": "a", "integer": 7, "number": 7.5, "boolean": false, "time": time.Unix(0, 0), "object": map[string]any{}, "array": []any{1},
+		"null": nil, "struct {}": struct{}{},
+	}
+	for _, typ := range []dataflow.FieldType{
+		dataflow.StringField, dataflow.IntegerField, dataflow.NumberField, dataflow.BooleanField, dataflow.TimeField, dataflow.ObjectField, dataflow.ArrayField,
+	} {
+		schema := dataflow.Schema{Fields: []dataflow.Field{{Name: "f", Type: typ}}}
+		require.NoError(t, schema.Validate())
+		for actual, v := range values {
+			err := schema.Check(dataflow.Message{"f": v, "more": 1})
+			if actual == string(typ) || actual == "integer" && typ == dataflow.NumberField {
+				require.NoError(t, err, "%s is %s", actual, typ)
+				continue
+			}
+			var fe *dataflow.FieldError
+			require.ErrorAs(t, err, &fe, "%s is not %s", actual, typ)
+			require.Equal(t, &dataflow.FieldError{Field: "f", Expected: typ, Actual: actual}, fe)
+			require.EqualError(t, err, `field "f" must be of type `+string(typ)+`, and is `+actual)
+		}
+	}
+	for _, c := range []struct {
+		typ  dataflow.FieldType
+		v    any
+		fits bool
+	}{
+		{dataflow.IntegerField, 7.0, true},
+		{dataflow.IntegerField, json.Number("7"), true},
+		{dataflow.IntegerField, json.Number("7.5"), false},
+		{dataflow.IntegerField, uint8(7), true},
+		{dataflow.NumberField, json.Number("7.5"), true},
+		{dataflow.NumberField, "7", false},
+		{dataflow.TimeField, "2024-01-02T03:04:05Z", true},
+		{dataflow.TimeField, "2024-01-02", false},
+		{dataflow.ObjectField, dataflow.Message{}, true},
+		{dataflow.ArrayField, []string(nil), false},
+		{dataflow.AnyField, nil, true},
+		{dataflow.AnyField, struct{}{}, true},
+	} {
+		err := dataflow.Schema{Fields: []dataflow.Field{{Name: "f", Type: c.typ}}}.Check(dataflow.Message{"f": c.v})
+		require.Equal(t, c.fits, err == nil, "%T %v is %s: %v", c.v, c.v, c.typ, err)
+	}
+	full := dataflow.Schema{Closed: true, Fields: []dataflow.Field{
+		{Name: "a", Type: dataflow.StringField}, {Name: "b", Type: dataflow.StringField, Optional: true}, {Name: "c", Type: dataflow.StringField, Nullable: true},
+	}}
+	require.NoError(t, full.Check(dataflow.Message{"a": "", "c": nil}))
+	require.EqualError(t, full.Check(dataflow.Message{"b": nil, "z": 1, "y": true}), `field "a" must be of type string, and is absent
+field "b" must be of type string, and is null
+field "c" must be of type string, and is absent
+field "y" is not in the schema: it is of type boolean
+field "z" is not in the schema: it is of type integer`)
+}
+
+// messages is a source of these.
+type messages []dataflow.Message
+
+func (m messages) Read(context.Context, dataflow.Request[int]) iter.Seq2[dataflow.Item[dataflow.Message, int], error] {
+	return func(yield func(dataflow.Item[dataflow.Message, int], error) bool) {
+		for i, v := range m {
+			if !yield(dataflow.Item[dataflow.Message, int]{Value: v, Cursor: i + 1, Resume: true}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// collected keeps messages.
+type collected struct{ all []dataflow.Message }
+
+func (c *collected) WriteTx(_ context.Context, rows []dataflow.Message) error {
+	c.all = append(c.all, rows...)
+	return nil
+}
+
+// TestPlan_10_Messages: records without a type are checked against a schema; the
+// error of a bad one says the field, and the type that it should have and has.
+func TestPlan_10_Messages(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		source := messages{{"id": 1, "name": "a"}, {"id": "2"}, {"id": 3, "name": "c", "more": true}}
+		schema := dataflow.Schema{Fields: []dataflow.Field{{Name: "id", Type: dataflow.IntegerField}, {Name: "name", Type: dataflow.StringField}}}
+		var bad []*dataflow.RecordError
+		sink := &collected{}
+		client := t.registered(dataflow.NewFlow("f", source, dataflow.Conform(schema), dataflow.ToTx[dataflow.Message](sink), &dataflow.FlowOptions{
+			OnBadRecord: func(e *dataflow.RecordError, _ int64) dataflow.Action { bad = append(bad, e); return dataflow.Drop },
+		}))
+		run, err := t.execute(client, "f")
+		require.NoError(t, err)
+		require.Equal(t, dataflow.Counters{Read: 3, Written: 2, Dropped: 1}, run.Counters)
+		require.Equal(t, []dataflow.Message{source[0], source[2]}, sink.all)
+		require.Len(t, bad, 1)
+		require.Equal(t, dataflow.StageTransform, bad[0].Stage)
+		require.EqualError(t, errors.Unwrap(bad[0]), `field "id" must be of type integer, and is string; field "name" must be of type string, and is absent`)
+		var fe *dataflow.FieldError
+		require.ErrorAs(t, bad[0], &fe)
+		require.Equal(t, &dataflow.FieldError{Field: "id", Expected: dataflow.IntegerField, Actual: "string"}, fe)
+
+		_, err = dataflow.NewClient(t.driver, &dataflow.Config{Flows: []*dataflow.Flow{
+			dataflow.NewFlow("f", source, dataflow.Conform(dataflow.Schema{Fields: []dataflow.Field{{Name: "id", Type: "int"}, {Name: "id", Type: "any"}, {}}}), dataflow.ToTx[dataflow.Message](sink), nil),
+		}})
+		require.ErrorContains(t, err, `Flows["f"].Transform.Fields[0].Type: "int" is not a type: use any, string, integer`)
+		require.ErrorContains(t, err, `Flows["f"].Transform.Fields[1].Name: two fields are named "id"`)
+		require.ErrorContains(t, err, `Flows["f"].Transform.Fields[2].Name: it is empty`)
+	})
+}

@@ -1,0 +1,235 @@
+package dataflow
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// MigrateRuntimesOptions are the settings of [Client.MigrateRuntimes].
+type MigrateRuntimesOptions struct {
+	// To is the Runtime that flows are migrated to: "job_queue", for those on
+	// "heartbeat", or "heartbeat", for those on "job_queue". It must be set.
+	To string
+	// Queue and Priority are those of the [JobQueue]. Zero: its defaults.
+	Queue    string
+	Priority int
+	// Actor is kept with the runs that are cancelled and started. Empty: "migration".
+	Actor string
+	// DryRun reports what would be done, and does nothing.
+	DryRun bool
+}
+
+// MigrateRuntimesReport is what [Client.MigrateRuntimes] has done, or would do.
+type MigrateRuntimesReport struct {
+	To     string
+	DryRun bool
+	// Flows are those that were migrated, in the order of their names, and those for
+	// which a migration that was interrupted has been completed. There are none if
+	// nothing was left to be done.
+	Flows []MigratedFlow
+}
+
+// MigratedFlow is what became of a flow.
+type MigratedFlow struct {
+	Flow string
+	// From and To are its Runtime before and after, which are equal if only an
+	// interrupted migration was completed.
+	From Runtime
+	To   Runtime
+	// Cancelled are the waiting runs of the Runtime before, which were cancelled.
+	Cancelled []int64
+	// Enqueue says that a run of the Runtime after is started, which is so for flows
+	// that are active and enabled. Enqueued is that run, 0 in a dry run.
+	Enqueue  bool
+	Enqueued int64
+}
+
+// MigrateRuntimes moves the flows in the database from one Runtime to the other:
+// those that are stored on [Heartbeat] to [JobQueue], or back. Interval, Schedule,
+// BatchSize and whether it is enabled stay as they are, and so do the next tick and
+// the cursor. Runs of a flow that wait on the old Runtime are cancelled; one in
+// progress goes on. A flow that is active and enabled gets one run on the new
+// Runtime, with TriggerMigration. Doing it again changes nothing; if it was
+// interrupted, doing it again completes it.
+//
+// Registering a flow does not undo it, as long as its code declares the Runtime that
+// it declared before, or none. Code that declares another Runtime wins, which is
+// logged. Started clients that have the flow's code take note of it within a
+// Config.Lease, and work its queue from then on, unless they have joined a River
+// client of the service's own: that must work the queue.
+func (c *Client) MigrateRuntimes(ctx context.Context, opts *MigrateRuntimesOptions) (*MigrateRuntimesReport, error) {
+	o := MigrateRuntimesOptions{}
+	if opts != nil {
+		o = *opts
+	}
+	o.Actor = cmp.Or(o.Actor, "migration")
+	r := &MigrateRuntimesReport{To: o.To, DryRun: o.DryRun}
+	if err := o.validate(); err != nil {
+		return r, public(fmt.Errorf("migrate runtimes: %w", err))
+	}
+	err := c.eachFlow(ctx, func(f *Flow) error {
+		m, err := c.migrateRuntime(ctx, f, &o)
+		if err != nil {
+			return fmt.Errorf("flow %q: %w", f.Name, err)
+		}
+		if m != nil {
+			r.Flows = append(r.Flows, *m)
+		}
+		return nil
+	})
+	if err != nil {
+		return r, public(fmt.Errorf("migrate runtimes to %s: %w", o.To, err))
+	}
+	return r, nil
+}
+
+func (o *MigrateRuntimesOptions) validate() error {
+	if adapterRuntime(o.To) == nil {
+		return &ConfigError{Field: "To", Reason: fmt.Sprintf("%q is not supported: supported are %q and %q", clip(o.To), JobQueue{}.Type(), Heartbeat{}.Type())}
+	}
+	if o.To == (Heartbeat{}).Type() && (o.Queue != "" || o.Priority != 0) {
+		return &ConfigError{Field: "Queue", Reason: "a heartbeat flow has no queue and no priority: leave them out"}
+	}
+	return JobQueue{Queue: o.Queue, Priority: o.Priority}.Validate()
+}
+
+// convert returns the Runtime that a flow is migrated to, nil if it is not.
+func (o *MigrateRuntimesOptions) convert(rt Runtime) Runtime {
+	switch rt := rt.(type) {
+	case Heartbeat:
+		if o.To == (JobQueue{}).Type() {
+			return JobQueue{Queue: o.Queue, Priority: o.Priority, Interval: rt.Interval, Schedule: rt.Schedule, BatchSize: rt.BatchSize, Disabled: rt.Disabled}
+		}
+	case JobQueue:
+		if o.To == (Heartbeat{}).Type() {
+			return Heartbeat{Interval: rt.Interval, Schedule: rt.Schedule, BatchSize: rt.BatchSize, Disabled: rt.Disabled}
+		}
+	}
+	return nil
+}
+
+// migrateRuntime migrates a flow. It returns nil if there is nothing to be done.
+func (c *Client) migrateRuntime(ctx context.Context, f *Flow, o *MigrateRuntimesOptions) (*MigratedFlow, error) {
+	m := &MigratedFlow{Flow: f.Name, From: f.Runtime, To: o.convert(f.Runtime)}
+	moves := m.To != nil
+	switch {
+	case moves && o.DryRun:
+		m.Enqueue = f.State == FlowActive && m.To.Settings().Enabled
+	case moves:
+		if err := c.moveRuntime(ctx, f.ID, o, m); err != nil || m.To == nil {
+			return nil, err
+		}
+	case f.MigratedFrom == nil || f.Runtime.Type() != o.To:
+		return nil, nil //nolint:nilnil // it is not on the other Runtime
+	default: // the migration may have been interrupted before the runs were cancelled
+		m.To = f.Runtime
+	}
+	if err := c.cancelMigrated(ctx, o, m); err != nil {
+		return nil, err
+	}
+	if !moves && len(m.Cancelled) == 0 {
+		return nil, nil //nolint:nilnil // there is nothing to be done
+	}
+	if !o.DryRun {
+		c.log.InfoContext(ctx, "dataflow: flow migrated to another runtime", slog.String(logFlow, m.Flow), slog.String("from", m.From.Type()),
+			slog.String("to", m.To.Type()), slog.String("actor", o.Actor), slog.Int("cancelled", len(m.Cancelled)), slog.Int64(logRun, m.Enqueued))
+	}
+	return m, nil
+}
+
+// moveRuntime changes the Runtime and starts the new one's first run, in one
+// transaction. The old one's runs are cancelled after it, because that locks runs,
+// and locks go from a run to its flow.
+func (c *Client) moveRuntime(ctx context.Context, id int64, o *MigrateRuntimesOptions, m *MigratedFlow) error {
+	return c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := c.store.With(tx)
+		if err != nil {
+			return err
+		}
+		rec, _, err := q.FlowLock(ctx, id)
+		if err != nil {
+			return err
+		}
+		f := c.bind(rec)
+		m.From = f.Runtime
+		if m.To = o.convert(f.Runtime); m.To == nil {
+			return nil // somebody else was quicker
+		}
+		p, err := c.migrated(rec, m.To)
+		if err != nil {
+			return err
+		}
+		if rec, err = q.FlowSetRuntime(ctx, p); err != nil {
+			return err
+		}
+		f = c.bind(rec)
+		m.Enqueue = f.State == FlowActive && f.Runtime.Settings().Enabled
+		if !m.Enqueue {
+			return nil
+		}
+		ctx = context.WithValue(ctx, triggerKey{}, &TriggerOptions{Actor: o.Actor, Reason: "the flow was migrated from " + m.From.Type() + " to " + m.To.Type()})
+		run, err := f.startFor(ctx, tx, startReason{trigger: TriggerMigration, key: m.To.Type()}, time.Time{})
+		if err != nil {
+			return err
+		}
+		m.Enqueued = run.ID
+		return nil
+	})
+}
+
+// migrated says what is stored of a flow's new Runtime. If it is the one that the
+// code declares, the flow is as if it had never been migrated.
+func (c *Client) migrated(rec *FlowRecord, to Runtime) (*FlowRuntimeParams, error) {
+	data, err := marshalRuntime(to)
+	if err != nil {
+		return nil, err
+	}
+	p := &FlowRuntimeParams{ID: rec.ID, Runtime: data, MigratedFrom: rec.MigratedFrom}
+	if p.MigratedFrom == nil {
+		p.MigratedFrom = rec.RuntimeJSON
+	}
+	from, err := parseRuntime(p.MigratedFrom, c.config.Runtimes)
+	if err != nil {
+		return p, nil //nolint:nilerr // the code, when it is registered, will not be the same
+	}
+	was, err := marshalRuntime(from)
+	if err != nil {
+		return nil, err
+	}
+	if sameJSON(was, data) {
+		p.MigratedFrom = json.RawMessage(nil)
+	}
+	return p, nil
+}
+
+// cancelMigrated cancels the runs that wait on the old Runtime: those without a
+// queue for a flow on a job queue, and those in one for a flow on heartbeat.
+func (c *Client) cancelMigrated(ctx context.Context, o *MigrateRuntimesOptions, m *MigratedFlow) error {
+	runs, err := c.store.RunList(ctx, &RunListParams{Flow: m.Flow, States: []RunState{RunPending}, Limit: maxPage})
+	if err != nil {
+		return err
+	}
+	queued := o.To == (Heartbeat{}).Type()
+	for i := range runs {
+		run := runs[len(runs)-1-i] // oldest first
+		if (run.Queue != "") != queued {
+			continue
+		}
+		if !o.DryRun {
+			cancelled, err := c.cancel(ctx, &RunCancelParams{RunID: run.ID, Actor: o.Actor, Reason: "the flow was migrated to " + o.To, PendingOnly: true})
+			if errors.Is(err, ErrRunFinished) || err == nil && cancelled.State != RunCancelled {
+				continue // it has been claimed meanwhile, and goes on
+			}
+			if err != nil {
+				return err
+			}
+		}
+		m.Cancelled = append(m.Cancelled, run.ID)
+	}
+	return nil
+}

@@ -1,0 +1,147 @@
+package dataflow
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// ScheduleChangeKind tells what is different about a flow.
+type ScheduleChangeKind string
+
+// The kinds of differences between the schedules that the code declares and those in
+// the database.
+const (
+	// ScheduleAdded: the flow is declared, and not in the database.
+	ScheduleAdded ScheduleChangeKind = "added"
+	// ScheduleChanged: it is declared with another schedule than is in the database.
+	ScheduleChanged ScheduleChangeKind = "changed"
+	// ScheduleRemoved: it is in the database, and not declared by this client. It may
+	// be another program's.
+	ScheduleRemoved ScheduleChangeKind = "removed"
+	// SchedulePaused: somebody has paused it, which no synchronising undoes.
+	SchedulePaused ScheduleChangeKind = "paused"
+)
+
+// ScheduleChange is one difference.
+type ScheduleChange struct {
+	Flow string             `json:"flow"`
+	Kind ScheduleChangeKind `json:"kind"`
+	// Stored and Declared are the schedules as JSON objects, nil if there is none. Of
+	// a flow that is paused, Declared is nil.
+	Stored   json.RawMessage `json:"stored,omitempty"`
+	Declared json.RawMessage `json:"declared,omitempty"`
+	// By, Reason and At say who has paused the flow, why and when.
+	By     string     `json:"by,omitempty"`
+	Reason string     `json:"reason,omitempty"`
+	At     *time.Time `json:"at,omitempty"`
+}
+
+// String says it in a line.
+func (c ScheduleChange) String() string {
+	switch c.Kind {
+	case ScheduleAdded:
+		return fmt.Sprintf("added    %s: %s", c.Flow, scheduleText(c.Declared))
+	case ScheduleChanged:
+		return fmt.Sprintf("changed  %s: %s, was %s", c.Flow, scheduleText(c.Declared), scheduleText(c.Stored))
+	case ScheduleRemoved:
+		return fmt.Sprintf("removed  %s: %s", c.Flow, scheduleText(c.Stored))
+	default:
+		return fmt.Sprintf("%-8s %s%s", c.Kind, c.Flow, byWhom(c.By, c.Reason))
+	}
+}
+
+// scheduleText is a stored schedule as people read it.
+func scheduleText(raw json.RawMessage) string {
+	fields, err := exportedFields(raw)
+	if err != nil {
+		return clip(string(raw))
+	}
+	if len(fields) == 0 {
+		return "no schedule"
+	}
+	parts := make([]string, len(fields))
+	for i, f := range fields {
+		parts[i] = f.name + " " + f.value
+	}
+	return strings.Join(parts, ", ")
+}
+
+// ScheduleDiff compares the schedules that Config.Flows declare with those in the
+// database, in the order of the flows' names; a flow that is paused may be in it
+// twice. It changes nothing.
+func (c *Client) ScheduleDiff(ctx context.Context) ([]ScheduleChange, error) {
+	diff, err := c.scheduleDiff(ctx)
+	if err != nil {
+		return nil, public(fmt.Errorf("compare schedules: %w", err))
+	}
+	return diff, nil
+}
+
+func (c *Client) scheduleDiff(ctx context.Context) ([]ScheduleChange, error) {
+	diff := []ScheduleChange{}
+	stored := make(map[string]bool)
+	err := c.eachFlow(ctx, func(f *Flow) error {
+		stored[f.Name] = true
+		change := ScheduleChange{Flow: f.Name, Stored: f.ScheduleJSON}
+		if declared := c.flows[f.Name]; declared == nil {
+			change.Kind = ScheduleRemoved
+		} else {
+			def, err := declared.definition(c.config.CodeVersion)
+			if err != nil {
+				return fmt.Errorf("flow %q: %w", f.Name, err)
+			}
+			if !sameSchedule(def.Schedule, f.ScheduleJSON) {
+				change.Kind, change.Declared = ScheduleChanged, def.Schedule
+			}
+		}
+		if change.Kind != "" {
+			diff = append(diff, change)
+		}
+		if f.State != FlowActive {
+			diff = append(diff, ScheduleChange{Flow: f.Name, Kind: SchedulePaused, Stored: f.ScheduleJSON, By: f.StateBy, Reason: f.StateReason, At: f.StateAt})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range c.config.Flows {
+		if stored[f.Name] {
+			continue
+		}
+		def, err := f.definition(c.config.CodeVersion)
+		if err != nil {
+			return nil, fmt.Errorf("flow %q: %w", f.Name, err)
+		}
+		diff = append(diff, ScheduleChange{Flow: f.Name, Kind: ScheduleAdded, Declared: def.Schedule})
+	}
+	slices.SortStableFunc(diff, func(a, b ScheduleChange) int { return strings.Compare(a.Flow, b.Flow) })
+	return diff, nil
+}
+
+// sameSchedule compares stored schedules, whatever their form.
+func sameSchedule(a, b json.RawMessage) bool {
+	var x, y scheduleJSON
+	if json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {
+		return false
+	}
+	p, errX := json.Marshal(x)
+	q, errY := json.Marshal(y)
+	return errX == nil && errY == nil && string(p) == string(q)
+}
+
+// SyncSchedules brings what Config.Flows declare into the database, by registering
+// them, and returns what was different before: what was added and changed is there
+// then. What is removed stays, because it may be another program's, and what is
+// paused stays paused. A dry run only returns the differences.
+func (c *Client) SyncSchedules(ctx context.Context, dryRun bool) ([]ScheduleChange, error) {
+	diff, err := c.ScheduleDiff(ctx)
+	if err != nil || dryRun {
+		return diff, err
+	}
+	return diff, c.Register(ctx)
+}
