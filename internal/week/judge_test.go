@@ -33,7 +33,7 @@ func (m *model) judge(now time.Time, runs []*active, dead func(worker string) bo
 			busy++
 		case r.progress || !r.after.After(now) || r.lease > 0:
 			waiting++
-			if r.trigger == dataflow.TriggerSchedule && r.lease == 0 { // one that has begun is no tick that waits
+			if r.waitingTick() { // one that has begun is none
 				waitingTicks++
 			}
 		}

@@ -126,8 +126,16 @@ func (w *week) claimable(now time.Time, r *active, processes []*process) bool {
 		if o.progress {
 			busy++
 		}
+		if m.spec.slots() == 1 && r.waitingTick() && o.waitingTick() && o.scheduled.Before(r.scheduled) && o.queue == r.queue {
+			return false // that of the earlier tick goes first
+		}
 	}
 	return busy < m.spec.slots()
+}
+
+// waitingTick tells whether a run is a tick that waits, and has not begun.
+func (r *active) waitingTick() bool {
+	return !r.progress && r.trigger == dataflow.TriggerSchedule && r.lease == 0
 }
 
 // jobWaits tells whether no worker of River has come to a run's job yet.

@@ -75,7 +75,7 @@ func (s *spec) setTiming(dice *rand.Rand, start time.Time, i int) {
 		}
 	case 2, 3:
 		m := dice.IntN(60)
-		h.Cron = pick(dice, fmt.Sprintf("%d * * * *", m), fmt.Sprintf("%d */3 * * *", m), fmt.Sprintf("%d %d * * *", m, dice.IntN(24)), "30 2 * * *",
+		h.Cron = pick(dice, fmt.Sprintf("%d */2 * * *", m), fmt.Sprintf("%d */3 * * *", m), fmt.Sprintf("%d %d * * *", m, dice.IntN(24)), "30 2 * * *",
 			"15,45 1-3 * * *", "*/20 0-3 * * *", "0 2,3 * * *", "@hourly", "@daily", "0 0 * * sun", "20 */4 * * mon-fri", "0 6,18 28 * mon", "5 0-23/5 1-31/2 * *")
 		if i%200 == 2 {
 			h.Cron = pick(dice, "*/5 * * * *", "* 0-3 * * *", "* * * * *")
@@ -83,7 +83,7 @@ func (s *spec) setTiming(dice *rand.Rand, start time.Time, i int) {
 		h.TimeZone = pick(dice, zones...)
 	default:
 		m, sec := dice.IntN(60), dice.IntN(60)
-		h.Cron = pick(dice, fmt.Sprintf("%d %d * * * *", sec, m), fmt.Sprintf("%d %d */4 * * *", sec, m), "59 59 2 * * *", "*/30 59 1-2 * * *", "0 30 2 * * *", "30 0 0 * * *")
+		h.Cron = pick(dice, fmt.Sprintf("%d %d */3 * * *", sec, m), fmt.Sprintf("%d %d */4 * * *", sec, m), "59 59 2 * * *", "*/30 59 1-2 * * *", "0 30 2 * * *", "30 0 0 * * *")
 		if i%100 == 4 {
 			h.Cron = pick(dice, "*/5 * 12 * * *", "* 10-14 */6 * * *")
 		}
