@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/riverqueue/river/rivertype"
@@ -222,7 +223,8 @@ func (e *FlowExecutor) notClaimed(ctx context.Context, flow *Flow, runID int64) 
 		return fail(run, inactiveError(rec))
 	}
 	slots := flow.Runtime.Settings().Schedule.Overlap.slots()
-	busy, err := e.client.store.RunList(ctx, &RunListParams{Flow: flow.Name, States: []RunState{RunInProgress}, Limit: slots})
+	live, err := e.client.store.RunLive(ctx, flow.ID)
+	busy := slices.DeleteFunc(live, func(r *Run) bool { return r.State != RunInProgress })
 	switch {
 	case err != nil:
 		return fail(run, err)

@@ -26,7 +26,7 @@ func newSpecs(dice *rand.Rand, n int, start time.Time) []*spec {
 			slow: pick(dice, 0.03, 0.1, 0.4), longest: pick(dice, time.Hour, 5*time.Hour, 20*time.Hour), late: pick(dice, 0, 0.3), disabled: dice.IntN(25) == 0,
 		}
 		s.setTiming(dice, start, i)
-		s.setOverlap(dice, i)
+		s.setOverlap(i)
 		s.setCatchUp(dice, i/2)
 		o := s.schedule.Overlap
 		if s.slots() == 1 && o != dataflow.OverlapCancelOther && dice.IntN(3) == 0 {
@@ -39,7 +39,7 @@ func newSpecs(dice *rand.Rand, n int, start time.Time) []*spec {
 	return specs
 }
 
-func (s *spec) setOverlap(dice *rand.Rand, i int) {
+func (s *spec) setOverlap(i int) {
 	s.schedule.Overlap = []dataflow.Overlap{
 		"", dataflow.OverlapSkip, dataflow.OverlapBufferOne, dataflow.OverlapBufferAll, dataflow.OverlapBufferAll,
 		dataflow.OverlapCancelOther, dataflow.OverlapAllow(1), dataflow.OverlapAllow(2), dataflow.OverlapAllow(3),
@@ -47,7 +47,6 @@ func (s *spec) setOverlap(dice *rand.Rand, i int) {
 	if s.slots() > 1 {
 		s.cursor = false
 	}
-	_ = dice
 }
 
 func (s *spec) setCatchUp(dice *rand.Rand, i int) {
@@ -76,7 +75,7 @@ func (s *spec) setTiming(dice *rand.Rand, start time.Time, i int) {
 		}
 	case 2, 3:
 		m := dice.IntN(60)
-		h.Cron = pick(dice, fmt.Sprintf("%d * * * *", m), fmt.Sprintf("%d */3 * * *", m), fmt.Sprintf("%d %d * * *", m, dice.IntN(24)), "30 2 * * *",
+		h.Cron = pick(dice, fmt.Sprintf("%d */2 * * *", m), fmt.Sprintf("%d */3 * * *", m), fmt.Sprintf("%d %d * * *", m, dice.IntN(24)), "30 2 * * *",
 			"15,45 1-3 * * *", "*/20 0-3 * * *", "0 2,3 * * *", "@hourly", "@daily", "0 0 * * sun", "20 */4 * * mon-fri", "0 6,18 28 * mon", "5 0-23/5 1-31/2 * *")
 		if i%200 == 2 {
 			h.Cron = pick(dice, "*/5 * * * *", "* 0-3 * * *", "* * * * *")
@@ -84,7 +83,7 @@ func (s *spec) setTiming(dice *rand.Rand, start time.Time, i int) {
 		h.TimeZone = pick(dice, zones...)
 	default:
 		m, sec := dice.IntN(60), dice.IntN(60)
-		h.Cron = pick(dice, fmt.Sprintf("%d %d * * * *", sec, m), fmt.Sprintf("%d %d */4 * * *", sec, m), "59 59 2 * * *", "*/30 59 1-2 * * *", "0 30 2 * * *", "30 0 0 * * *")
+		h.Cron = pick(dice, fmt.Sprintf("%d %d */3 * * *", sec, m), fmt.Sprintf("%d %d */4 * * *", sec, m), "59 59 2 * * *", "*/30 59 1-2 * * *", "0 30 2 * * *", "30 0 0 * * *")
 		if i%100 == 4 {
 			h.Cron = pick(dice, "*/5 * 12 * * *", "* 10-14 */6 * * *")
 		}
@@ -120,7 +119,7 @@ func (s *spec) edit(dice *rand.Rand, now time.Time) *spec {
 		e.disabled = !s.disabled
 	case 3:
 		if e.slots() == 1 && e.schedule.PauseAfter == 0 {
-			e.setOverlap(dice, dice.IntN(7))
+			e.setOverlap(dice.IntN(7))
 		}
 		e.setCatchUp(dice, dice.IntN(3))
 	default:

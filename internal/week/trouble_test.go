@@ -3,7 +3,6 @@ package week_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -208,71 +207,4 @@ func (w *week) die(p *process) {
 	w.dead[p.id] = true
 	w.processes = slices.DeleteFunc(w.processes, func(o *process) bool { return o == p })
 	w.did["deaths"]++
-}
-
-// planned compares a flow's next tick with what the oracle says.
-func (w *week) planned(m *model) {
-	w.Helper()
-	f, err := w.admin.Flow(w.Context(), m.spec.name)
-	require.NoError(w, err)
-	m.checkNext(f.NextRunAt)
-}
-
-// compare compares the next ticks of all flows with what the oracle says, from time to time.
-func (w *week) compare(now time.Time) {
-	w.Helper()
-	if w.dice.IntN(25) > 0 {
-		return
-	}
-	flows, err := w.admin.Flows(w.Context(), &dataflow.FlowListParams{Limit: 10_000})
-	require.NoError(w, err)
-	require.Len(w, flows, len(w.models))
-	for _, f := range flows {
-		m := w.byName[f.Name]
-		m.checkNext(f.NextRunAt)
-		require.True(w, m.nextTick().IsZero() || m.nextTick().After(now))
-		require.Equal(w, m.tripped, f.TrippedAt != nil, "%s", m)
-		require.Equal(w, m.paused, f.State == dataflow.FlowInactive, "%s", m)
-	}
-	w.did["comparisons"]++
-}
-
-func (m *model) checkNext(next *time.Time) {
-	m.Helper()
-	want := m.nextTick()
-	if want.IsZero() {
-		require.True(m, next == nil || next.After(m.horizon), "%s has a next tick, at %s", m, next)
-		return
-	}
-	require.NotNil(m, next, "%s", m)
-	require.True(m, want.Equal(*next), "the next tick of %s is at %s, not at %s", m, next, want)
-}
-
-func (m *model) String() string {
-	return fmt.Sprintf("%s (interval %s, %+v, queue %v, disabled %v, paused %v, tripped %v, probe at %s)",
-		m.spec.name, m.spec.interval, m.spec.schedule, m.spec.queue, m.spec.disabled, m.paused, m.tripped, m.probeAt)
-}
-
-// show lists the runs that have not ended.
-func (w *week) show() string {
-	text := ""
-	for _, runs := range w.runs {
-		for _, r := range runs {
-			text += fmt.Sprintf("\n%+v of %s", *r, w.byName[r.flow])
-		}
-	}
-	return text
-}
-
-// stored shows a flow as the oracle knows it, and as it is stored.
-func (m *model) stored() string {
-	f, err := m.admin.Flow(m.Context(), m.spec.name)
-	require.NoError(m, err)
-	runs, err := m.admin.Runs(m.Context(), &dataflow.RunListParams{Flow: m.spec.name, Limit: 10})
-	require.NoError(m, err)
-	text := fmt.Sprintf("%s, stored as: next %v, state %s, failures %d, tripped at %v, probe at %v", m, f.NextRunAt, f.State, f.Failures, f.TrippedAt, f.ProbeAt)
-	for _, r := range runs {
-		text += fmt.Sprintf("\nrun %d: %s by %s, created %s, ended %v", r.ID, r.State, r.Trigger, r.CreatedAt, r.EndedAt)
-	}
-	return text
 }
