@@ -10,7 +10,7 @@ import (
 )
 
 // Beside the reasons why a tick did not start a run, fired says that it did. unsure is any of
-// them, where two processes at once had to do with the flow.
+// them, where two processes at once, or two rounds, had to do with the flow.
 const (
 	fired  dataflow.SkipReason = "fired"
 	unsure dataflow.SkipReason = "unsure"

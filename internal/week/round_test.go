@@ -1,6 +1,7 @@
 package week_test
 
 import (
+	"slices"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -32,7 +33,7 @@ func (w *week) round(now time.Time, processes []*process) {
 				continue
 			}
 			if v := m.judge(now, w.runs[m.spec.name], func(worker string) bool { return w.dead[worker] }); v != nil {
-				v.loose = v.loose && len(processes) > 1
+				v.loose = v.loose && (len(processes) > 1 || w.moves(now, m))
 				verdicts[m] = v
 			}
 		}
@@ -61,6 +62,12 @@ func (w *week) round(now time.Time, processes []*process) {
 		w.clock.bury()
 	}
 	w.quiet(now, processes, reports)
+}
+
+// moves tells whether runs of a flow may be taken up at any moment, because an earlier round still
+// goes through those that it has found.
+func (w *week) moves(now time.Time, m *model) bool {
+	return slices.ContainsFunc(w.runs[m.spec.name], func(r *active) bool { return r.queue == "" && w.claimable(now, r, w.processes) })
 }
 
 // begin begins a round in each process, at once.
