@@ -20,8 +20,12 @@ test: postgres ## Run all tests with the race detector, on PostgreSQL and SQLite
 	go test -race -tags chaos -timeout 10m ./internal/chaos
 
 .PHONY: chaos
-chaos: postgres ## Run the long form of the tests that kill workers, and of a week of schedules, for releases
-	set -o pipefail; DATAFLOW_CHAOS=long go test -tags chaos -v -count=1 -timeout 15m -p 1 ./internal/chaos ./internal/week | grep --line-buffered -v '^=== '
+chaos: postgres ## Run the long form of the tests that kill workers, for releases: 10 minutes at most
+	set -o pipefail; DATAFLOW_CHAOS=long go test -tags chaos -v -count=1 -timeout 15m ./internal/chaos | grep --line-buffered -v '^=== '
+
+.PHONY: week
+week: postgres ## Run a whole simulated week of 500 flows' schedules on each database, for releases: about 10 minutes
+	set -o pipefail; DATAFLOW_CHAOS=long go test -v -count=1 -timeout 30m ./internal/week | grep --line-buffered -v '^=== '
 
 .PHONY: model
 model: ## Check the model of claims, leases and checkpoints, which needs spin and gcc

@@ -9,7 +9,7 @@
 // whether it starts a run or why it does not, and asks in the end whether the runs and the ledger
 // account for every tick exactly once.
 //
-// "go test" runs their short forms, "make chaos" the long ones too. Settings are
+// "go test" runs their short forms, "make week" the long ones. Settings are
 //
 //	DATAFLOW_CHAOS=long       the long form
 //	DATAFLOW_CHAOS_SEED=7     another week
