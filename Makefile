@@ -15,7 +15,7 @@ help: ## Print this help
 
 .PHONY: test
 test: postgres ## Run all tests with the race detector, on PostgreSQL and SQLite
-	$(call each,go test -race -timeout 10m ./...)
+	$(call each,go test -race -timeout 15m ./...)
 	@echo "[internal/chaos] alone, because what it measures is time:"
 	go test -race -tags chaos -timeout 10m ./internal/chaos
 
