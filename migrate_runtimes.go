@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -15,6 +16,9 @@ type MigrateRuntimesOptions struct {
 	// To is the Runtime that flows are migrated to: "job_queue", for those on
 	// "heartbeat", or "heartbeat", for those on "job_queue". It must be set.
 	To string
+	// Flows are the names of the flows to migrate. Empty: all of them. One that is not
+	// in the database is ErrNotFound, and then none is migrated.
+	Flows []string
 	// Queue and Priority are those of the [JobQueue]. Zero: its defaults.
 	Queue    string
 	Priority int
@@ -72,7 +76,15 @@ func (c *Client) MigrateRuntimes(ctx context.Context, opts *MigrateRuntimesOptio
 	if err := o.validate(); err != nil {
 		return r, public(fmt.Errorf("migrate runtimes: %w", err))
 	}
+	for _, name := range o.Flows {
+		if _, err := c.store.FlowByName(ctx, name); err != nil {
+			return r, public(fmt.Errorf("migrate runtimes to %s: flow %q: %w", o.To, clip(name), err))
+		}
+	}
 	err := c.eachFlow(ctx, func(f *Flow) error {
+		if len(o.Flows) > 0 && !slices.Contains(o.Flows, f.Name) {
+			return nil
+		}
 		m, err := c.migrateRuntime(ctx, f, &o)
 		if err != nil {
 			return fmt.Errorf("flow %q: %w", f.Name, err)

@@ -127,6 +127,24 @@ func TestMigrateRuntimes_Interrupted(t *testing.T) {
 	})
 }
 
+// Only the flows that are named are migrated, and none if one of them is not there.
+func TestMigrateRuntimes_Flows(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		client := t.registered(named("a", nil), named("b", nil), named("c", nil))
+		report, err := client.MigrateRuntimes(t.Context(), &dataflow.MigrateRuntimesOptions{To: "job_queue", Flows: []string{"a", "x"}})
+		require.ErrorIs(t, err, dataflow.ErrNotFound)
+		require.ErrorContains(t, err, `"x"`)
+		require.Empty(t, report.Flows)
+		report, err = client.MigrateRuntimes(t.Context(), &dataflow.MigrateRuntimesOptions{To: "job_queue", Flows: []string{"c", "a"}})
+		require.NoError(t, err)
+		require.Len(t, report.Flows, 2)
+		require.IsType(t, dataflow.JobQueue{}, t.stored(client)["a"])
+		require.IsType(t, dataflow.Heartbeat{}, t.stored(client)["b"])
+		require.IsType(t, dataflow.JobQueue{}, t.stored(client)["c"])
+	})
+}
+
 // Registering the same code does not undo a migration, and its queue is worked;
 // other code does.
 func TestMigrateRuntimes_Register(t *testing.T) {

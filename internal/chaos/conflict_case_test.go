@@ -52,7 +52,7 @@ func TestConflicts(t *testing.T) {
 	require.GreaterOrEqual(t, conflicts("40001"), want)
 	cancel()
 	crossings, updates := <-crossed, <-updated
-	s.finished(2 * time.Minute)
+	s.finished(scaled(time.Minute, 3*time.Minute))
 	s.exact()
 	batches := flow.Limit / int64(flow.Batch)
 	require.Equal(t, batches+crossings, s.number(`select n from chaos_total where id = 1`))

@@ -23,7 +23,7 @@ type flowSettings struct {
 	Name  string
 	Queue bool  // JobQueue, else Heartbeat
 	Batch int   // records between two checkpoints
-	Chunk int64 // each run reads up to the next multiple of it
+	Chunk int64 // each run reads up to the next multiple of it: one that slices end at would have no end
 	Limit int64 // and none beyond that, if it is set
 	// Pace is how long a batch takes outside of its transaction, Hold inside of it.
 	Pace, Hold time.Duration
@@ -52,6 +52,9 @@ func (s *flowSettings) flow(p place) *dataflow.Flow {
 	opts := &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: s.Batch}}
 	if s.Queue {
 		opts.Runtime = dataflow.JobQueue{BatchSize: s.Batch}
+	}
+	if s.Rival != noRival { // How often a batch meets the other writer is luck, and the usual pauses grow to minutes.
+		opts.MaxAttempts, opts.Backoff = 20, func(int) time.Duration { return time.Second }
 	}
 	source := numbers{chunk: s.Chunk, limit: s.Limit}
 	switch {

@@ -56,8 +56,9 @@ func killAtPoints(t *testing.T, k kind, queue bool) {
 		patience = time.Minute
 	)
 	rng := dice(t)
+	// A chunk is no multiple of the batch, so that no slice but a run's last one ends with it.
 	s := newStage(t, k, []flowSettings{{
-		Name: "numbers", Queue: queue, Batch: 20, Chunk: 400, Pace: 20 * time.Millisecond, Hold: 10 * time.Millisecond,
+		Name: "numbers", Queue: queue, Batch: 20, Chunk: 390, Pace: 20 * time.Millisecond, Hold: 10 * time.Millisecond,
 	}})
 	size := 2
 	if k == onSQLite {

@@ -135,13 +135,18 @@ func (s *session) skew(ctx context.Context) (finding, error) {
 
 var indexStatement = regexp.MustCompile(`(?i)(create(?: unique)? index|drop index)(?: if (?:not )?exists)? (?:"[^"]+"\.|\w+\.)?(\w+)`)
 
-// indexes compares the indexes in the database with those that the migrations make.
+// riverIndexes are those by which River finds jobs on both databases. It has others, which
+// come and go with its versions.
+var riverIndexes = []string{"river_job_kind", "river_job_prioritized_fetching_index", "river_job_state_and_finalized_at_index", "river_job_unique_idx"} //nolint:gochecknoglobals // a constant
+
+// indexes compares the indexes in the database with those that the migrations make, ours
+// and River's.
 func (s *session) indexes(ctx context.Context) ([]finding, error) {
 	m, err := s.client.Migrations(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var want []string
+	want := slices.Clone(riverIndexes)
 	for _, step := range m.Migrations {
 		for _, match := range indexStatement.FindAllStringSubmatch(step.Up, -1) {
 			if strings.HasPrefix(strings.ToLower(match[1]), "drop") {
@@ -158,7 +163,7 @@ func (s *session) indexes(ctx context.Context) ([]finding, error) {
 	want = slices.DeleteFunc(want, func(name string) bool { return slices.Contains(have, name) })
 	if len(want) > 0 {
 		slices.Sort(want)
-		return []finding{warning("indexes", "missing or not valid: %s; %s migrate sql --all shows how they are made", strings.Join(want, ", "), s.program.Name)}, nil
+		return []finding{warning("indexes", "missing or not valid: %s; %s migrate sql --all shows how those of dataflow are made, and River's migrations make those of river_job", strings.Join(want, ", "), s.program.Name)}, nil
 	}
 	return []finding{ok("indexes", "all are there")}, nil
 }

@@ -150,7 +150,7 @@ func (s *session) obstacles(ctx context.Context, name string) (texts []string, e
 	for _, c := range e.Causes {
 		switch c.Code {
 		case dataflow.CauseNoProcess, dataflow.CauseNotRegistered, dataflow.CauseNoWorker, dataflow.CauseQueuePaused, dataflow.CauseBlocked:
-			texts = append(texts, c.Text)
+			texts = append(texts, s.inCommands(c.Text, name))
 		default: // it is about something else
 		}
 	}

@@ -60,6 +60,7 @@ var exits = []struct { //nolint:gochecknoglobals // a table
 	{exitNotFound, is(dataflow.ErrNotFound)},
 	{exitRefused, is(dataflow.ErrDisabled, dataflow.ErrRunFinished, dataflow.ErrRunState, dataflow.ErrAlreadyRunning, dataflow.ErrNotDue, dataflow.ErrNotRegistered, dataflow.ErrStopped)},
 	{exitUsage, as[*dataflow.ConfigError]},
+	{exitUsage, is(dataflow.ErrGlobalID)},
 	{exitDatabase, as[*databaseError]},
 	{exitDatabase, as[*pgconn.PgError]},
 	{exitDatabase, as[*pgconn.ConnectError]},

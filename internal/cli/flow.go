@@ -23,6 +23,14 @@ func (a *app) flowCommand() *cobra.Command {
 // page size of the lists that are shown whole.
 const listPage = 1000
 
+// flow finds a flow by its name or global id.
+func (s *session) flow(ctx context.Context, name string) (*dataflow.Flow, error) {
+	if strings.HasPrefix(name, "gid://") {
+		return s.client.Locate(ctx, name)
+	}
+	return s.client.Flow(ctx, name)
+}
+
 // flows lists all flows.
 func (s *session) flows(ctx context.Context, state dataflow.FlowState) ([]*dataflow.Flow, error) {
 	p := dataflow.FlowListParams{State: state, Limit: listPage}
@@ -77,15 +85,15 @@ func (a *app) flowListCommand() *cobra.Command {
 
 func (a *app) flowShowCommand() *cobra.Command {
 	return a.example(&cobra.Command{
-		Use: "show NAME", Short: "Show all that is stored of a flow", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
+		Use: "show NAME", Short: "Show all that is stored of a flow, found by its name or global id", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
 		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
-			f, err := s.client.Flow(ctx, args[0])
+			f, err := s.flow(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			return s.show(viewFlow(f), func(p *page) { p.table(nil, flowFields(f)) })
 		}),
-	}, "flow show orders")
+	}, "flow show orders", "flow show gid://dataflow/Flow/1")
 }
 
 func flowFields(f *dataflow.Flow) [][]string {
@@ -95,6 +103,7 @@ func flowFields(f *dataflow.Flow) [][]string {
 	}
 	return [][]string{
 		{"id", fmt.Sprint(f.ID)},
+		{"global id", f.GlobalID()},
 		{"name", f.Name},
 		{"state", state},
 		{"tripped", orDash(f.TrippedReason)},
@@ -188,10 +197,13 @@ func (a *app) flowWhyCommand() *cobra.Command {
 func (a *app) inCommands(text, flow string) string {
 	up := "run " + a.program.Name + " migrate up"
 	resume := a.program.Name + " flow resume " + quoted(flow)
+	tick := a.program.Name + " run-due"
 	return strings.NewReplacer(
 		"call client.Migrate once before Start", up,
 		"call client.Migrate before Start", up,
 		"call client.Resume to go on", "run "+resume+" to go on",
 		"client.Resume goes on at once", resume+" goes on at once",
+		"Only calls of client.Tick or of the heartbeat endpoint would.", "Only "+tick+" or a call of the heartbeat endpoint would.",
+		"or call of client.Tick, puts it back", "or "+tick+", puts it back",
 	).Replace(text)
 }

@@ -27,6 +27,9 @@ func TestFlow(t *testing.T) {
 			"flow pause nightly -o json",
 			"flow why nightly -o json",
 			"flow show nightly",
+			"flow show gid://dataflow/Flow/1 -o json",
+			"flow show gid://dataflow/Flow/999",
+			"flow show gid://elsewhere/Flow/1",
 			"flow why missing",
 		)
 	})
@@ -99,6 +102,8 @@ func TestMigrateRuntime(t *testing.T) {
 			"flow pause broken",
 			"migrate-runtime",
 			"migrate-runtime --to sundial",
+			"migrate-runtime orders missing --to job_queue --yes",
+			"migrate-runtime nightly --to job_queue --dry-run",
 			"migrate-runtime --to job_queue --dry-run",
 			"migrate-runtime --to job_queue --dry-run -o json",
 			"migrate-runtime --to job_queue",
@@ -207,6 +212,8 @@ func TestDoctor_Index(t *testing.T) {
 	onBoth(t, func(t *cliT) {
 		t.migrated().exec(`drop index dataflow_run_due`)
 		require.Regexp(t, `indexes +warning +missing or not valid: dataflow_run_due;`, t.ok("doctor"))
+		t.exec(`drop index river_job_prioritized_fetching_index`)
+		require.Regexp(t, `indexes +warning +missing or not valid: dataflow_run_due, river_job_prioritized_fetching_index;`, t.ok("doctor"))
 	})
 }
 

@@ -29,11 +29,12 @@ type migratedRuntime struct {
 func (a *app) migrateRuntimeCommand() *cobra.Command {
 	var o dataflow.MigrateRuntimesOptions
 	cmd := &cobra.Command{
-		Use: "migrate-runtime --to RUNTIME", Short: "Move all flows from heartbeat to job_queue, or back", Args: cobra.NoArgs,
-		Long: `Move all flows from heartbeat to job_queue, or back. Interval, schedule, batch size, cursor and
+		Use: "migrate-runtime [NAME...] --to RUNTIME", Short: "Move flows from heartbeat to job_queue, or back", ValidArgsFunction: a.completeFlows,
+		Long: `Move the named flows, or all, from heartbeat to job_queue, or back. Interval, schedule, batch size, cursor and
 state stay as they are; runs that wait on the old runtime are cancelled, and active flows get
 one on the new. Doing it again changes nothing.`,
-		RunE: a.on(func(ctx context.Context, s *session, _ []string) error {
+		RunE: a.on(func(ctx context.Context, s *session, names []string) error {
+			o.Flows = names
 			plan := o
 			plan.DryRun = true
 			report, err := s.client.MigrateRuntimes(ctx, &plan)
@@ -67,7 +68,7 @@ one on the new. Doing it again changes nothing.`,
 	flags.IntVar(&o.Priority, "priority", 0, "River's priority, 1 to 4")
 	flags.StringVar(&o.Actor, "actor", "", "who does this (default: migration)")
 	flags.BoolVar(&o.DryRun, "dry-run", false, "only show what would be done")
-	return a.example(a.confirmable(cmd), "migrate-runtime --to job_queue --dry-run", "migrate-runtime --to job_queue --yes")
+	return a.example(a.confirmable(cmd), "migrate-runtime --to job_queue --dry-run", "migrate-runtime orders --to job_queue --yes")
 }
 
 func viewMigrated(r *dataflow.MigrateRuntimesReport) (*migratedRuntimes, error) {
