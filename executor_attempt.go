@@ -31,6 +31,7 @@ type attempt struct {
 
 	slice     *time.Timer // nil: not sliced
 	over      bool        // it has fired
+	ended     bool        // the source has: there is nothing left for another slice
 	committed bool        // a checkpoint since the last trouble
 	leaving   atomic.Bool // it is giving its lease away
 	cancel    context.CancelCauseFunc
@@ -78,14 +79,14 @@ func (a *attempt) from() json.RawMessage {
 type writeFunc func(ctx context.Context, tx Tx, q Queries, delta *Counters) error
 
 // commit writes and checkpoints a batch in one transaction. When the slice is
-// over, the run's next job is in that transaction too, and the error is
-// errSliceOver.
+// over and the source is not, the run's next job is in that transaction too, and the
+// error is errSliceOver.
 func (a *attempt) commit(ctx context.Context, cursor json.RawMessage, delta Counters, write writeFunc) error {
 	p := &RunCheckpointParams{
 		RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.run.LeaseNumber, Slot: a.run.Slot,
 		Seq: a.seq, From: a.from(), Cursor: cursor, Total: a.total, Lease: a.client.config.Lease,
 	}
-	over := a.sliceOver()
+	over := !a.ended && a.sliceOver()
 	var status LeaseStatus
 	var next *Run
 	err := a.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {

@@ -152,6 +152,7 @@ func (w *batchWriter[T, C, Out]) work(ctx context.Context, b *readBatch[T, C]) e
 	w.number++
 	w.out.reset()
 	w.letters = nil
+	w.ended = b.ended
 	if len(b.rows) > 0 {
 		if err := w.transform.Apply(ctx, b.rows, &w.out); err != nil {
 			return fmt.Errorf("transform records %s to %s: %w", b.key(0), b.key(len(b.rows)-1), err)

@@ -18,6 +18,7 @@ type readBatch[T, C any] struct {
 	cursor C     // the last resume point
 	resume bool  // there is one
 	since  int   // records read since the last resume point
+	ended  bool  // the source ends with this batch
 	// How many rows and bad records there are up to the last resume point.
 	safeRows, safeBad int
 	began             time.Time
@@ -201,6 +202,7 @@ func (r *batchReader[T, C]) last(b *readBatch[T, C], hand func(*readBatch[T, C])
 		return Permanent(fmt.Errorf("the source ended %d records behind its last resume point: its last record must be one, or be followed by a mark, because the next run would read them again", b.since))
 	}
 	if b.size() > 0 || b.resume {
+		b.ended = true
 		r.hand(b, hand)
 	}
 	return nil

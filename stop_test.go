@@ -219,6 +219,22 @@ func TestSlices(t *testing.T) {
 	})
 }
 
+// A run whose source has ended needs no other slice, which would only find out that it has.
+func TestSlices_End(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		flow := t.numbersFlow("short", slowNumbers{numbers: numbers{n: 13}, wait: time.Millisecond}, dataflow.JobQueue{BatchSize: 5})
+		client := t.started(t.client(&dataflow.Config{Flows: []*dataflow.Flow{flow}, Slice: time.Nanosecond}))
+		run, err := client.Trigger(t.Context(), "short", nil)
+		require.NoError(t, err)
+		run, err = t.wait(client, run.ID)
+		require.NoError(t, err)
+		require.Equal(t, dataflow.Counters{Read: 13, Written: 13}, run.Counters)
+		require.Equal(t, int64(3), run.LeaseNumber) // 5, 5 and 3 records
+		t.exactly(13)
+	})
+}
+
 // A source without a cursor is not sliced: the next slice would begin again.
 func TestSlices_NoCursor(t *testing.T) {
 	t.Parallel()

@@ -23,7 +23,7 @@ type flowSettings struct {
 	Name  string
 	Queue bool  // JobQueue, else Heartbeat
 	Batch int   // records between two checkpoints
-	Chunk int64 // each run reads up to the next multiple of it: one that slices end at would have no end
+	Chunk int64 // each run reads up to the next multiple of it
 	Limit int64 // and none beyond that, if it is set
 	// Pace is how long a batch takes outside of its transaction, Hold inside of it.
 	Pace, Hold time.Duration

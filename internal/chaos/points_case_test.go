@@ -56,7 +56,8 @@ func killAtPoints(t *testing.T, k kind, queue bool) {
 		patience = time.Minute
 	)
 	rng := dice(t)
-	// A chunk is no multiple of the batch, so that no slice but a run's last one ends with it.
+	// A chunk is no multiple of the batch, so that its end is seen in its last batch: a run that
+	// is sliced there would go on with the next chunk.
 	s := newStage(t, k, []flowSettings{{
 		Name: "numbers", Queue: queue, Batch: 20, Chunk: 390, Pace: 20 * time.Millisecond, Hold: 10 * time.Millisecond,
 	}})
