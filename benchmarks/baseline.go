@@ -18,13 +18,9 @@ import (
 // loop is what most people write: a page, its rows with CopyFrom, and the cursor,
 // one after the other.
 func (w *work) loop(ctx context.Context) error {
-	const page = 1000
+	const size = 1000
 	for last := int64(0); ; {
-		rows, err := w.pool.Query(ctx, "select id, name, amount, updated_at from src where id > $1 order by id limit $2", last, page)
-		if err != nil {
-			return err
-		}
-		records, err := pgx.CollectRows(rows, pgx.RowToStructByPos[row])
+		records, err := w.page(ctx, last, size)
 		if err != nil || len(records) == 0 {
 			return err
 		}
@@ -37,14 +33,10 @@ func (w *work) loop(ctx context.Context) error {
 
 func (w *work) copyRows(ctx context.Context, records []row, last int64) error {
 	return pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
-		_, err := tx.CopyFrom(ctx, pgx.Identifier{"dst"}, []string{"id", "name", "amount", "updated_at"}, pgx.CopyFromSlice(len(records), func(i int) ([]any, error) {
-			r := change(records[i])
-			return []any{r.ID, r.Name, r.Amount, r.UpdatedAt}, nil
-		}))
-		if err != nil {
+		if err := copyTx(ctx, tx, records); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, "update progress set last = $1 where name = 'loop'", last)
+		_, err := tx.Exec(ctx, "update progress set last = $1 where name = 'loop'", last)
 		return err
 	})
 }
