@@ -5,20 +5,34 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"reflect"
 )
 
 // maxRawBytes is how much is kept of a bad line.
 const maxRawBytes = 64 << 10
 
 // decoder reads lines into one value.
-type decoder struct {
-	into   any
+type decoder[T any] struct {
+	into   *T
+	plain  *plainLine // nil: no line is
 	strict bool
 }
 
-func newDecoder(into any, strict bool) decoder { return decoder{into: into, strict: strict} }
+func newDecoder[T any](strict bool) *decoder[T] {
+	into := new(T)
+	return &decoder[T]{into: into, plain: newPlainLine(reflect.ValueOf(into).Elem(), strict), strict: strict}
+}
 
-func (d decoder) decode(line []byte) error {
+// decode reads a line into a value that shares nothing with the one before.
+func (d *decoder[T]) decode(line []byte) error {
+	var zero T
+	*d.into = zero
+	if d.plain != nil {
+		if d.plain.decode(line) {
+			return nil
+		}
+		*d.into = zero
+	}
 	if !d.strict {
 		return json.Unmarshal(line, d.into)
 	}

@@ -70,16 +70,13 @@ func (s *source[T]) Describe() dataflow.Description {
 
 func (s *source[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.Seq2[dataflow.Item[T, Cursor], error] {
 	return func(yield func(dataflow.Item[T, Cursor], error) bool) {
-		row := new(T)
-		dec := newDecoder(row, s.opts.Strict)
+		dec := newDecoder[T](s.opts.Strict)
 		err := s.lines(ctx, r, func(l line) bool {
-			var zero T
-			*row = zero // so that records share nothing
 			item := dataflow.Item[T, Cursor]{Cursor: l.at, Resume: true}
 			if err := s.decode(dec, l); err != nil {
 				return yield(item, &dataflow.RecordError{Key: l.at.String(), Raw: raw(l.text), Err: fmt.Errorf("at byte %d: %w", l.start, err)})
 			}
-			item.Value = *row
+			item.Value = *dec.into
 			return yield(item, nil)
 		})
 		if err != nil {
@@ -88,7 +85,7 @@ func (s *source[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.S
 	}
 }
 
-func (s *source[T]) decode(dec decoder, l line) error {
+func (s *source[T]) decode(dec *decoder[T], l line) error {
 	if l.tooLong {
 		return fmt.Errorf("the line has more than %d bytes: raise MaxLineBytes", s.opts.MaxLineBytes)
 	}

@@ -1,0 +1,135 @@
+package jsonl
+
+import (
+	"encoding"
+	"encoding/json"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+)
+
+// field is a field of a struct, under the name that encoding/json has for it.
+type field struct {
+	name  string
+	value reflect.Value
+	set   setter
+	// pointer is true if set wants what the field points to, plain if it is not of
+	// any type.
+	pointer, plain bool
+}
+
+// setter reads a value of a line into a field. It returns false for what only
+// encoding/json knows how to read, or what is wrong with it.
+type setter func(l *plainLine, v reflect.Value) bool
+
+// compile lists the fields of a struct. It returns false where encoding/json has
+// rules that [plainLine] does not have.
+func compile(row reflect.Value) ([]field, bool) {
+	if row.Kind() != reflect.Struct || unmarshals(row.Type()) {
+		return nil, false
+	}
+	fields, ok := walk(row)
+	names := make(map[string]bool, len(fields))
+	for i := range fields {
+		ok = ok && !names[fields[i].name] // which of the two counts is such a rule
+		names[fields[i].name] = true
+	}
+	return fields, ok
+}
+
+// walk lists fields in the order in which encoding/json tries them for a name that
+// differs by case.
+func walk(v reflect.Value) (fields []field, ok bool) {
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		tag, tagged := f.Tag.Lookup("json")
+		if f.Anonymous {
+			if tagged || f.Type.Kind() != reflect.Struct {
+				return nil, false
+			}
+			more, ok := walk(v.Field(i))
+			if !ok {
+				return nil, false
+			}
+			fields = append(fields, more...)
+			continue
+		}
+		if !f.IsExported() || tag == "-" {
+			continue
+		}
+		name, ok := nameOf(&f, tag)
+		if !ok {
+			return nil, false
+		}
+		fields = append(fields, newField(name, v.Field(i)))
+	}
+	return fields, true
+}
+
+// nameOf reads a tag. It returns false for one that does more than to name the field.
+func nameOf(f *reflect.StructField, tag string) (string, bool) {
+	name, options, _ := strings.Cut(tag, ",")
+	for option := range strings.SplitSeq(options, ",") {
+		if option != "" && option != "omitempty" && option != "omitzero" {
+			return "", false
+		}
+	}
+	if name == "" {
+		return f.Name, true
+	}
+	// encoding/json leaves out a name with some other characters.
+	strange := strings.ContainsFunc(name, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("_-.:/@$# ", r)
+	})
+	return name, !strange
+}
+
+func newField(name string, v reflect.Value) field {
+	f := field{name: name, value: v, set: setterOf(v.Type())}
+	if f.set == nil && v.Kind() == reflect.Pointer {
+		f.set = setterOf(v.Type().Elem())
+		f.pointer = f.set != nil
+	}
+	if f.plain = f.set != nil; !f.plain {
+		f.set = (*plainLine).setAny
+	}
+	return f
+}
+
+// setterOf returns nil for a type whose values are not plain.
+func setterOf(t reflect.Type) setter {
+	switch kind := t.Kind(); {
+	case t == reflect.TypeFor[time.Time]():
+		return (*plainLine).setTime
+	case t == reflect.TypeFor[json.Number](), unmarshals(t):
+		return nil
+	case kind == reflect.String:
+		return (*plainLine).setString
+	case kind == reflect.Bool:
+		return (*plainLine).setBool
+	case kind >= reflect.Int && kind <= reflect.Int64:
+		return (*plainLine).setInt
+	case kind >= reflect.Uint && kind <= reflect.Uint64:
+		return (*plainLine).setUint
+	case kind == reflect.Float32, kind == reflect.Float64:
+		return (*plainLine).setFloat
+	default:
+		return nil
+	}
+}
+
+// unmarshals reports whether a type has its own way to be read.
+func unmarshals(t reflect.Type) bool {
+	p := reflect.PointerTo(t)
+	return p.Implements(reflect.TypeFor[json.Unmarshaler]()) || p.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+}
+
+// find returns which field a name is of, -1 for none: the one of that name, or the
+// first whose name differs by case alone.
+func find(fields []field, name string) int {
+	if i := slices.IndexFunc(fields, func(f field) bool { return f.name == name }); i >= 0 {
+		return i
+	}
+	return slices.IndexFunc(fields, func(f field) bool { return strings.EqualFold(f.name, name) })
+}
