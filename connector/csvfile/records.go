@@ -25,22 +25,28 @@ const (
 type records struct {
 	f   *file
 	in  *input
-	csv *csv.Reader
+	buf *bufio.Reader // of in
+	// Most records are read by plain; csv reads the others, from the same buffer.
+	plain *plainLines
+	csv   *csv.Reader
 	// at is the place behind the last record.
 	at Cursor
-	// offset and lines are where csv begins to count.
+	// offset and lines are where csv begins to count: what plain has read is added.
 	offset, lines int64
+	csvLines      int64 // that csv has read
+	start         int64 // the byte at which in begins
 }
 
 // newRecords reads on from the byte start, which is in the line behind at.
 func newRecords(f *file, start int64, at Cursor) *records {
 	in := &input{r: f.From(start)}
-	r := csv.NewReader(bufio.NewReaderSize(in, bufferSize))
+	buf := bufio.NewReaderSize(in, bufferSize)
+	r := csv.NewReader(buf) // which takes a reader with such a buffer as it is
 	r.Comma, r.Comment = f.opts.Comma, f.opts.Comment
 	r.TrimLeadingSpace = f.opts.trimLeading()
 	r.FieldsPerRecord = -1 // compared with the header by the decoder
 	r.ReuseRecord = true
-	return &records{f: f, in: in, csv: r, at: at, offset: start, lines: at.lines()}
+	return &records{f: f, in: in, buf: buf, plain: newPlainLines(f.opts), csv: r, at: at, offset: start, lines: at.lines(), start: start}
 }
 
 // trimLeading reports whether a cell's opening quote may have space in front of
@@ -54,12 +60,15 @@ func (r *records) next() ([]string, error) {
 	r.in.allow(r.f.opts.MaxRecordBytes)
 	before := r.at
 	r.f.Forget(before.Offset)
+	if cells := r.nextPlain(); cells != nil {
+		return cells, nil
+	}
 	cells, err := r.csv.Read()
-	// The line break that input adds to the last line is not in the file.
-	offset := r.offset + min(r.csv.InputOffset(), r.in.served)
+	offset := r.inFile(r.offset + r.csv.InputOffset())
 	if err == nil {
 		line, _ := r.csv.FieldPos(0)
-		r.at = r.at.span(offset, r.lines+int64(line), r.lines+r.lastLine(cells))
+		r.csvLines = r.lastLine(cells)
+		r.at = r.at.span(offset, r.lines+int64(line), r.lines+r.csvLines)
 		return cells, nil
 	}
 	switch bad := (*csv.ParseError)(nil); {
@@ -78,7 +87,8 @@ func (r *records) next() ([]string, error) {
 		}
 		return nil, r.f.permanent("the quote that opens on line %d is never closed: it takes in the rest of the file", r.lines+open)
 	default:
-		line := r.lines + int64(bad.Line)
+		r.csvLines = int64(bad.Line)
+		line := r.lines + r.csvLines
 		r.at = r.at.span(offset, r.lines+int64(bad.StartLine), line)
 		return nil, &dataflow.RecordError{
 			Key: r.at.String(),
@@ -87,6 +97,51 @@ func (r *records) next() ([]string, error) {
 		}
 	}
 }
+
+// nextPlain returns the next record if it is a plain one, nil otherwise.
+func (r *records) nextPlain() []string {
+	for r.plain != nil {
+		line := r.line()
+		if line == nil {
+			return nil
+		}
+		var cells []string
+		skipped := r.plain.skipped(line)
+		if !skipped {
+			if cells = r.plain.split(line); cells == nil {
+				return nil
+			}
+		}
+		_, _ = r.buf.Discard(len(line)) // which is in the buffer
+		r.offset += int64(len(line))
+		r.lines++
+		if !skipped {
+			n := r.lines + r.csvLines
+			r.at = r.at.span(r.inFile(r.offset+r.csv.InputOffset()), n, n)
+			return cells
+		}
+	}
+	return nil
+}
+
+// line returns the next line with its line break, and reads nothing of it. It returns
+// nil for one that the buffer cannot hold, at the end, and after an error, which comes
+// again.
+func (r *records) line() []byte {
+	for {
+		b, _ := r.buf.Peek(r.buf.Buffered()) // which is there
+		if i := bytes.IndexByte(b, '\n'); i >= 0 {
+			return b[:i+1]
+		}
+		if _, err := r.buf.Peek(len(b) + 1); err != nil {
+			return nil
+		}
+	}
+}
+
+// inFile is a place of what was read as one of the file, which lacks the line break
+// that input adds to its last line.
+func (r *records) inFile(offset int64) int64 { return min(offset, r.start+r.in.served) }
 
 // lastLine returns the line, as csv counts, on which the last cell ends.
 func (r *records) lastLine(cells []string) int64 {
