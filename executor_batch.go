@@ -272,6 +272,9 @@ func (w *batchWriter[T, C, Out]) account(ctx context.Context, b *readBatch[T, C]
 		}
 	}
 	for i := range b.rows {
+		if len(w.out.failed) == 0 { // as a rule
+			break
+		}
 		err := w.out.failed[i]
 		if err == nil {
 			continue

@@ -11,14 +11,14 @@ import (
 
 // readBatch holds the records between two checkpoints, as they were read.
 type readBatch[T, C any] struct {
-	rows   []T
-	names  []rowName[C] // one for each row
-	bad    []*RecordError
-	first  int64 // how many records were read before this batch
-	cursor C     // the last resume point
-	resume bool  // there is one
-	since  int   // records read since the last resume point
-	ended  bool  // the source ends with this batch
+	rows    []T
+	cursors []C       // one for each row
+	names   []rowName // one for each row, or none: each is a resume point without a key
+	bad     []*RecordError
+	first   int64 // how many records were read before this batch
+	cursor  C     // the last resume point
+	resume  bool  // there is one
+	ended   bool  // the source ends with this batch
 	// How many rows and bad records there are up to the last resume point.
 	safeRows, safeBad int
 	began             time.Time
@@ -26,23 +26,30 @@ type readBatch[T, C any] struct {
 	weight            int           // estimated
 }
 
-// rowName is what names a row, as text only if it is needed.
-type rowName[C any] struct {
+// rowName is what names a row, beside its cursor. Text is made of it only if it is
+// needed.
+type rowName struct {
 	key    string
-	cursor C
 	resume bool
 }
 
 // size counts the records, good and bad.
 func (b *readBatch[T, C]) size() int { return len(b.rows) + len(b.bad) }
 
+// since counts the records that were read since the last resume point.
+func (b *readBatch[T, C]) since() int { return b.size() - b.safeRows - b.safeBad }
+
 // key names row i.
 func (b *readBatch[T, C]) key(i int) string {
-	switch n := b.names[i]; {
+	n := rowName{resume: true}
+	if len(b.names) > 0 {
+		n = b.names[i]
+	}
+	switch {
 	case n.key != "":
 		return n.key
 	case n.resume:
-		return cursorText(n.cursor)
+		return cursorText(b.cursors[i])
 	default:
 		return fmt.Sprintf("#%d", b.first+int64(i)+1)
 	}
@@ -64,42 +71,55 @@ func asRecordError(err error) *RecordError {
 	return bad
 }
 
-// add takes an item.
-func (b *readBatch[T, C]) add(item *Item[T, C]) {
+// add takes an item without an error.
+func (b *readBatch[T, C]) add(item Item[T, C]) {
 	if !item.Mark {
 		b.rows = append(b.rows, item.Value)
-		b.names = append(b.names, rowName[C]{key: item.Key, cursor: item.Cursor, resume: item.Resume})
-		b.since++
+		b.cursors = append(b.cursors, item.Cursor)
+		if item.Key != "" || !item.Resume || len(b.names) > 0 {
+			b.name(item.Key, item.Resume)
+		}
 	}
-	b.mark(item)
+	if item.Resume || item.Mark {
+		b.mark(item.Cursor)
+	}
+}
+
+// name names the last row, and those before it that have no name yet.
+func (b *readBatch[T, C]) name(key string, resume bool) {
+	for len(b.names) < len(b.rows)-1 {
+		b.names = append(b.names, rowName{resume: true})
+	}
+	b.names = append(b.names, rowName{key: key, resume: resume})
 }
 
 // addBad takes an item whose record is bad.
-func (b *readBatch[T, C]) addBad(item *Item[T, C], bad *RecordError) {
+func (b *readBatch[T, C]) addBad(item Item[T, C], bad *RecordError) {
 	b.bad = append(b.bad, bad)
-	b.since++
-	b.mark(item)
+	if item.Resume || item.Mark {
+		b.mark(item.Cursor)
+	}
 }
 
 // mark notes where a later read can go on.
-func (b *readBatch[T, C]) mark(item *Item[T, C]) {
-	if item.Resume || item.Mark {
-		b.cursor, b.resume, b.since = item.Cursor, true, 0
-		b.safeRows, b.safeBad = len(b.rows), len(b.bad)
-	}
+func (b *readBatch[T, C]) mark(cursor C) {
+	b.cursor, b.resume = cursor, true
+	b.safeRows, b.safeBad = len(b.rows), len(b.bad)
 }
 
 // cut leaves only what stands before the last resume point.
 func (b *readBatch[T, C]) cut() {
 	clear(b.rows[b.safeRows:])
-	b.rows, b.names, b.bad, b.since = b.rows[:b.safeRows], b.names[:b.safeRows], b.bad[:b.safeBad], 0
+	b.rows, b.cursors, b.bad = b.rows[:b.safeRows], b.cursors[:b.safeRows], b.bad[:b.safeBad]
+	b.names = b.names[:min(len(b.names), b.safeRows)]
 }
 
 // reset empties the batch and keeps its memory.
 func (b *readBatch[T, C]) reset() {
 	clear(b.rows)
+	clear(b.cursors)
 	clear(b.names)
-	*b = readBatch[T, C]{rows: b.rows[:0], names: b.names[:0]}
+	*b = readBatch[T, C]{rows: b.rows[:0], cursors: b.cursors[:0], names: b.names[:0]}
 }
 
 // batchReader cuts what a source yields into batches.
@@ -144,15 +164,22 @@ func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]
 	return guard(func() error {
 		b := r.next()
 		for item, err := range r.source.Read(ctx, r.req) {
-			if err == nil {
-				b.add(&item)
+			if err == nil && item.Resume && !item.Mark && item.Key == "" && len(b.names) == 0 { // what add comes to for most
+				b.rows = append(b.rows, item.Value)
+				b.cursors = append(b.cursors, item.Cursor)
+				b.mark(item.Cursor)
+			} else if err == nil {
+				b.add(item)
 			} else if bad := asRecordError(err); bad != nil {
-				b.addBad(&item, bad)
+				b.addBad(item, bad)
 			} else {
 				r.beforeError(ctx, b, hand)
 				return fmt.Errorf("read: %w", err)
 			}
-			if !r.full(b) {
+			if r.size.auto && len(b.rows)%weighEvery == 1 {
+				b.weigh()
+			}
+			if int64(b.size()) < r.size.size.Load() && b.weight <= greatestWeight || !b.endsHere() {
 				continue
 			}
 			if !r.hand(b, hand) {
@@ -167,23 +194,18 @@ func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]
 	})
 }
 
-// full reports whether the batch ends here: at the first resume point at or
-// behind its size.
-func (r *batchReader[T, C]) full(b *readBatch[T, C]) bool {
-	if int64(b.size()) < r.size.size.Load() && !r.heavy(b) {
-		return false
-	}
-	return !hasCursor[C]() || (b.resume && b.since == 0)
+// endsHere reports whether the batch can end with what was read last: it ends at the
+// first resume point at or behind its size.
+func (b *readBatch[T, C]) endsHere() bool {
+	return !hasCursor[C]() || (b.resume && b.since() == 0)
 }
 
-// heavy reports whether the batch holds as much as it may. Where the batch ends is
-// told by its records alone, so that it ends there again when it is read again.
-func (r *batchReader[T, C]) heavy(b *readBatch[T, C]) bool {
-	if n := len(b.rows); r.size.auto && n > 0 && n%weighEvery == 1 {
-		v := reflect.ValueOf(&b.rows[n-1]).Elem()
-		b.weight += weighEvery * (int(v.Type().Size()) + weigh(v, weightDepth))
-	}
-	return b.weight > greatestWeight
+// weigh adds the weight of the last rows, by one of them. A batch also ends when it
+// holds as much as it may. Where that is, is told by its records alone, so that it is
+// there again when they are read again.
+func (b *readBatch[T, C]) weigh() {
+	v := reflect.ValueOf(&b.rows[len(b.rows)-1]).Elem()
+	b.weight += weighEvery * (int(v.Type().Size()) + weigh(v, weightDepth))
 }
 
 // beforeError hands over what was read up to the last resume point before an
@@ -198,8 +220,8 @@ func (r *batchReader[T, C]) beforeError(ctx context.Context, b *readBatch[T, C],
 
 // last hands over what is left at the end of the source.
 func (r *batchReader[T, C]) last(b *readBatch[T, C], hand func(*readBatch[T, C]) bool) error {
-	if hasCursor[C]() && b.since > 0 {
-		return Permanent(fmt.Errorf("the source ended %d records behind its last resume point: its last record must be one, or be followed by a mark, because the next run would read them again", b.since))
+	if hasCursor[C]() && b.since() > 0 {
+		return Permanent(fmt.Errorf("the source ended %d records behind its last resume point: its last record must be one, or be followed by a mark, because the next run would read them again", b.since()))
 	}
 	if b.size() > 0 || b.resume {
 		b.ended = true
