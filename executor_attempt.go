@@ -31,6 +31,8 @@ type attempt struct {
 
 	slice     *time.Timer // nil: not sliced
 	over      bool        // it has fired
+	ending    bool        // the slice ends with the batch that is written
+	turns     *turns
 	ended     bool        // the source has: there is nothing left for another slice
 	committed bool        // a checkpoint since the last trouble
 	leaving   atomic.Bool // it is giving its lease away
@@ -86,7 +88,7 @@ func (a *attempt) commit(ctx context.Context, cursor json.RawMessage, delta Coun
 		RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.run.LeaseNumber, Slot: a.run.Slot,
 		Seq: a.seq, From: a.from(), Cursor: cursor, Total: a.total, Lease: a.client.config.Lease,
 	}
-	over := !a.ended && a.sliceOver()
+	over := !a.ended && a.ending
 	var status LeaseStatus
 	var next *Run
 	err := a.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {

@@ -42,9 +42,10 @@ func (p *typedPipeline[T, C, Out]) validate() error {
 	return errors.Join(errs...)
 }
 
-// work is the record loop: while one batch is transformed and written, the next
-// is read.
+// work is the record loop: while one batch is written, the next is transformed, and
+// the one behind it read.
 func (p *typedPipeline[T, C, Out]) work(ctx context.Context, a *attempt) error {
+	a.ending = a.sliceOver()
 	if p.target.fenced != nil {
 		if err := p.claimSink(ctx, a); err != nil {
 			return err
@@ -58,37 +59,31 @@ func (p *typedPipeline[T, C, Out]) work(ctx context.Context, a *attempt) error {
 	if a.size == nil {
 		a.size = newBatchSize(a.batchSize, p.target.sink != nil)
 	}
-	reader := &batchReader[T, C]{source: p.source, req: req, size: a.size, free: make(chan *readBatch[T, C], 2)}
+	a.turns = &turns{}
+	reader := &batchReader[T, C]{source: p.source, req: req, size: a.size, free: make(chan *readBatch[T, C], 3)}
 	ahead := batch.Start(ctx, reader.read)
-	err = guard(func() error { return p.loop(ctx, a, ahead, reader) }) // so that a panic stops the reading too
+	maker := &batchMaker[T, C, Out]{typedPipeline: p, attempt: a, read: ahead, free: make(chan *madeBatch[T, C, Out], 2)}
+	made := batch.Start(ctx, maker.make)
+	err = guard(func() error { return p.loop(ctx, a, made, maker, reader) }) // so that a panic stops the others too
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
 	defer cancel()
+	if !made.Stop(grace) {
+		a.log.ErrorContext(ctx, "dataflow: the transform ignores its context; its goroutine is left behind", slog.String(logStage, string(StageTransform)))
+	}
 	if !ahead.Stop(grace) {
 		a.log.ErrorContext(ctx, "dataflow: the source ignores its context; its goroutine is left behind", slog.String(logStage, string(StageRead)))
 	}
 	return err
 }
 
-func (p *typedPipeline[T, C, Out]) loop(ctx context.Context, a *attempt, ahead *batch.Ahead[*readBatch[T, C]], reader *batchReader[T, C]) error {
+// loop writes what is made, to its end: what was made when the client stops, too.
+func (p *typedPipeline[T, C, Out]) loop(ctx context.Context, a *attempt, made *batch.Ahead[*madeBatch[T, C, Out]], maker *batchMaker[T, C, Out], reader *batchReader[T, C]) error {
 	w := &batchWriter[T, C, Out]{typedPipeline: p, attempt: a}
 	if p.resumable() {
 		w.cursor = a.stored
 	}
-	// Waiting for the source ends when the client stops; writing does not.
-	waiting, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	go func() {
-		select {
-		case <-a.client.stopping:
-			cancel(ErrStopped)
-		case <-waiting.Done():
-		}
-	}()
 	for {
-		if a.stopping() {
-			return ErrStopped
-		}
-		b, ok, err := ahead.Next(waiting)
+		b, ok, err := made.Next(ctx)
 		if err != nil || !ok {
 			return err
 		}
@@ -96,8 +91,9 @@ func (p *typedPipeline[T, C, Out]) loop(ctx context.Context, a *attempt, ahead *
 		if err := w.work(ctx, b); err != nil {
 			return err
 		}
-		a.size.learn(b.size(), max(b.took, time.Since(began)))
-		reader.recycle(b)
+		a.size.learn(b.size(), max(b.took, b.makeTook, time.Since(began)))
+		reader.recycle(b.readBatch)
+		maker.recycle(b)
 	}
 }
 
@@ -136,11 +132,11 @@ func (p *typedPipeline[T, C, Out]) count(ctx context.Context, a *attempt, req Re
 	a.total = &n
 }
 
-// batchWriter transforms and writes the batches of one attempt.
+// batchWriter writes the batches of one attempt.
 type batchWriter[T, C, Out any] struct {
 	*typedPipeline[T, C, Out]
 	*attempt
-	out    Results[Out]
+	out    *Results[Out]   // of the batch
 	cursor json.RawMessage // of the last checkpoint
 	number int             // of the batch in this attempt
 	// letters are the batch's bad records that are to be kept.
@@ -148,17 +144,13 @@ type batchWriter[T, C, Out any] struct {
 	results []RowResult // of the batch's rows
 }
 
-func (w *batchWriter[T, C, Out]) work(ctx context.Context, b *readBatch[T, C]) error {
+func (w *batchWriter[T, C, Out]) work(ctx context.Context, made *madeBatch[T, C, Out]) error {
+	b := made.readBatch
 	w.number++
-	w.out.reset()
+	w.out = &made.out
 	w.letters = nil
 	w.ended = b.ended
-	if len(b.rows) > 0 {
-		if err := w.transform.Apply(ctx, b.rows, &w.out); err != nil {
-			return fmt.Errorf("transform records %s to %s: %w", b.key(0), b.key(len(b.rows)-1), err)
-		}
-		w.out.settle()
-	}
+	w.ending = w.turns.write(w.attempt)
 	delta, err := w.account(ctx, b)
 	if err != nil {
 		return err

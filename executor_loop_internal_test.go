@@ -45,22 +45,23 @@ func recordLoop(tb testing.TB, n, size int) (left int64) {
 			Filter(func(r plainRecord) bool { return r.ID%10 != 0 }),
 		),
 	}
-	reader := &batchReader[plainRecord, int]{source: p.source, size: newBatchSize(size, false), free: make(chan *readBatch[plainRecord, int], 2)}
-	ahead := batch.Start(tb.Context(), reader.read)
-	w := &batchWriter[plainRecord, int, plainRecord]{typedPipeline: p, attempt: &attempt{}}
+	a := &attempt{client: &Client{}, turns: &turns{}}
+	reader := &batchReader[plainRecord, int]{source: p.source, size: newBatchSize(size, false), free: make(chan *readBatch[plainRecord, int], 3)}
+	maker := &batchMaker[plainRecord, int, plainRecord]{typedPipeline: p, attempt: a, read: batch.Start(tb.Context(), reader.read), free: make(chan *madeBatch[plainRecord, int, plainRecord], 2)}
+	made := batch.Start(tb.Context(), maker.make)
+	w := &batchWriter[plainRecord, int, plainRecord]{typedPipeline: p, attempt: a}
 	for {
-		b, ok, err := ahead.Next(tb.Context())
+		b, ok, err := made.Next(tb.Context())
 		require.NoError(tb, err)
 		if !ok {
 			return left
 		}
-		w.out.reset()
-		require.NoError(tb, w.transform.Apply(tb.Context(), b.rows, &w.out))
-		w.out.settle()
-		delta, err := w.account(tb.Context(), b)
+		w.out = &b.out
+		delta, err := w.account(tb.Context(), b.readBatch)
 		require.NoError(tb, err)
 		left += delta.Written
-		reader.recycle(b)
+		reader.recycle(b.readBatch)
+		maker.recycle(b)
 	}
 }
 

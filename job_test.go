@@ -31,11 +31,12 @@ func onQueue(table string, transform dataflow.Transform[int, int], opts dataflow
 	return flowTo(table, 3, transform, &opts)
 }
 
-// failing fails its first n records, or rather attempts, with an error.
+// failing fails the first record n times, and so n attempts, with an error. (The next
+// one may be transformed meanwhile.)
 func failing(n int64, err error) dataflow.Transform[int, int] {
 	var calls atomic.Int64
 	return dataflow.Map(func(_ context.Context, v int) (int, error) {
-		if calls.Add(1) <= n {
+		if v == 1 && calls.Add(1) <= n {
 			return 0, err
 		}
 		return v, nil
@@ -336,6 +337,7 @@ func TestDataFlowJob_CancelledInRiver(t *testing.T) {
 		run, err := t.execute(j.client, "f")
 		require.NoError(t, err)
 		receive(t, started)
+		j.event(dataflow.EventRunProgress) // the first record may be written while the second is transformed
 		_, err = j.river.JobCancel(t.Context(), run.RiverJobID)
 		require.NoError(t, err)
 		require.Equal(t, rivertype.JobStateCancelled, j.next(run.RiverJobID).State)

@@ -15,7 +15,9 @@ import (
 // An error that Apply returns fails the whole attempt.
 //
 // Apply runs outside any transaction and may be called again for the same
-// records after a failure. in must not be changed or kept.
+// records after a failure. As a rule it runs while the batch before is still being
+// written, and so must not expect to find that one's records where they go. in must
+// not be changed or kept.
 type Transform[In, Out any] interface {
 	Apply(ctx context.Context, in []In, out *Results[Out]) error
 }

@@ -1,0 +1,123 @@
+package dataflow
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/activedataflow/dataflow/internal/batch"
+)
+
+// madeBatch is a batch and what the transform has made of it.
+type madeBatch[T, C, Out any] struct {
+	*readBatch[T, C]
+	out      Results[Out]
+	makeTook time.Duration
+}
+
+// batchMaker transforms batches, one while the one before it is written.
+type batchMaker[T, C, Out any] struct {
+	*typedPipeline[T, C, Out]
+	attempt *attempt
+	read    *batch.Ahead[*readBatch[T, C]]
+	free    chan *madeBatch[T, C, Out] // to be filled again
+}
+
+// recycle takes back a batch that is written, without what was read.
+func (m *batchMaker[T, C, Out]) recycle(b *madeBatch[T, C, Out]) {
+	b.readBatch = nil
+	select {
+	case m.free <- b:
+	default:
+	}
+}
+
+// make transforms all batches that are read. When the client stops, it does not wait
+// for the source any longer.
+func (m *batchMaker[T, C, Out]) make(ctx context.Context, hand func(*madeBatch[T, C, Out]) bool) error {
+	waiting, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-m.attempt.client.stopping:
+			cancel(ErrStopped)
+		case <-waiting.Done():
+		}
+	}()
+	return guard(func() error {
+		for {
+			if m.attempt.stopping() {
+				return ErrStopped
+			}
+			b, ok, err := m.read.Next(waiting)
+			if err != nil || !ok || !m.attempt.turns.begin(m.attempt) {
+				return err
+			}
+			made, err := m.apply(ctx, b)
+			if err != nil {
+				return err
+			}
+			if !hand(made) {
+				return ctx.Err()
+			}
+		}
+	})
+}
+
+func (m *batchMaker[T, C, Out]) apply(ctx context.Context, b *readBatch[T, C]) (*madeBatch[T, C, Out], error) {
+	var made *madeBatch[T, C, Out]
+	select {
+	case made = <-m.free:
+		made.out.reset()
+		made.makeTook = 0
+	default:
+		made = &madeBatch[T, C, Out]{}
+	}
+	made.readBatch = b
+	if len(b.rows) == 0 {
+		return made, nil
+	}
+	began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
+	if err := m.transform.Apply(ctx, b.rows, &made.out); err != nil {
+		return nil, fmt.Errorf("transform records %s to %s: %w", b.key(0), b.key(len(b.rows)-1), err)
+	}
+	made.out.settle()
+	made.makeTook = time.Since(began)
+	return made, nil
+}
+
+// turns lets a slice end with a batch behind which none was transformed yet, so that
+// no record is transformed twice because of slices.
+type turns struct {
+	mu      sync.Mutex // guards what follows, and the slice of the attempt
+	begun   int        // batches that are, or were, transformed
+	written int        // of which so many are, or were, written
+	last    bool       // no other is begun: the slice ends with the last of them
+}
+
+// begin reports whether another batch may be transformed. If not, the slice ends with
+// the one before it.
+func (t *turns) begin(a *attempt) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.begun > t.written && a.sliceOver() {
+		t.last = true
+	}
+	if t.last {
+		return false
+	}
+	t.begun++
+	return true
+}
+
+// write reports whether the slice ends with the next batch that is written.
+func (t *turns) write(a *attempt) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.written++
+	if t.written == t.begun && a.sliceOver() {
+		t.last = true
+	}
+	return t.last
+}
