@@ -130,6 +130,8 @@ func (w *work) comparisons() []comparison {
 		{key: "insert / pipe", rows: w.rows, target: 0.85, ours: insertFlow, base: w.timed("psql \\| psql", w.reset, false, w.pipe)},
 		{key: "upsert, empty target", rows: w.rows, target: 1, ours: upsertEmpty, base: w.timed("insert … select … on conflict", w.reset, true, w.server)},
 		{key: "upsert, full target", rows: w.rows, target: 0.95, ours: upsertFull, base: w.timed("insert … select … on conflict", w.fill, true, w.server)},
+		{key: "redundant", rows: w.rows, target: 1.5, ours: w.timed("upsert of what is there", w.fillAgain, true, w.again), base: w.timed("upsert that changes all rows", w.fill, true, flow(w, "upsert", w.keyset, upsert, def))},
+		{key: "checkpoint every 1000", rows: w.rows, target: 0.95, ours: sized(1000), base: w.timed("the same, without checkpoints", w.reset, true, w.withoutCheckpoints(1000))},
 		{key: "CSV / CopyFrom", rows: w.rows, target: 1.8, ours: csvFlow, base: w.timed("encoding/csv, CopyFrom", w.reset, true, w.loadCSV)},
 		{key: "CSV / psql", rows: w.rows, target: 1, ours: csvFlow, base: w.timed("psql \\copy", w.reset, false, w.psqlCSV)},
 		{key: "JSONL / CopyFrom", rows: w.rows, target: 2, ours: w.timed("flow", w.reset, true, flow(w, "jsonl", w.jsonl, insert, def)), base: w.timed("encoding/json, CopyFrom", w.reset, true, w.loadJSONL)},

@@ -30,24 +30,83 @@ func flow[C any](w *work, name string, source func() dataflow.Source[row, C], ta
 	}
 }
 
-// execute works a flow once. Making and registering a client is counted too.
+// execute works a flow once.
 func (w *work) execute(ctx context.Context, f *dataflow.Flow) error {
-	client, err := dataflow.NewClient(dataflowpgx.New(w.pool), &dataflow.Config{Flows: []*dataflow.Flow{f}, Logger: slog.New(slog.DiscardHandler)})
+	_, err := executeOn(ctx, dataflowpgx.New(w.pool), f)
+	return err
+}
+
+// executeOn works a flow once. Making and registering a client is counted too.
+func executeOn(ctx context.Context, driver dataflow.Driver, f *dataflow.Flow) (*dataflow.Run, error) {
+	client, err := dataflow.NewClient(driver, &dataflow.Config{Flows: []*dataflow.Flow{f}, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := client.Register(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	bound, err := client.Flow(ctx, f.Name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	run, err := bound.Runtime.Execute(ctx, bound)
 	if err == nil && run.State != dataflow.RunSuccess {
 		err = fmt.Errorf("run %d is %s", run.ID, run.State)
 	}
+	return run, err
+}
+
+// fillAgain puts all rows into the target, as the work makes them.
+func (w *work) fillAgain(ctx context.Context) error {
+	if err := w.exec(ctx, "truncate dst"); err != nil {
+		return err
+	}
+	if err := flow(w, "upsert", w.keyset, upsert, dataflow.Heartbeat{})(ctx); err != nil {
+		return err
+	}
+	return w.exec(ctx, "vacuum (freeze, analyze) dst", "checkpoint")
+}
+
+// again works a flow that finds all rows there.
+func (w *work) again(ctx context.Context) error {
+	w.run++
+	f := dataflow.NewFlow(fmt.Sprintf("again %d", w.run), w.keyset(), transform(), upsert(), nil)
+	run, err := executeOn(ctx, dataflowpgx.New(w.pool), f)
+	if err == nil && run.Counters.Redundant != int64(w.rows) {
+		err = fmt.Errorf("of %d rows, %d were redundant", w.rows, run.Counters.Redundant)
+	}
 	return err
+}
+
+// withoutCheckpoints works a flow that writes its batches and no checkpoints.
+func (w *work) withoutCheckpoints(size int) func(context.Context) error {
+	return func(ctx context.Context) error {
+		w.run++
+		f := dataflow.NewFlow(fmt.Sprintf("no checkpoints %d", w.run), w.keyset(), transform(), insert(), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: size}})
+		_, err := executeOn(ctx, noCheckpoints{dataflowpgx.New(w.pool)}, f)
+		return err
+	}
+}
+
+// noCheckpoints is a driver that claims to have checkpointed.
+type noCheckpoints struct{ dataflow.Driver }
+
+type noCheckpointStore struct{ dataflow.Store }
+
+type noCheckpointQueries struct{ dataflow.Queries }
+
+func (d noCheckpoints) Store(opts dataflow.StoreOptions) (dataflow.Store, error) {
+	s, err := d.Driver.Store(opts)
+	return noCheckpointStore{s}, err
+}
+
+func (s noCheckpointStore) With(tx dataflow.Tx) (dataflow.Queries, error) {
+	q, err := s.Store.With(tx)
+	return noCheckpointQueries{q}, err
+}
+
+func (noCheckpointQueries) RunCheckpoint(_ context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
+	return dataflow.LeaseStatus{RunID: p.RunID, Held: true}, nil
 }
 
 // badEvery is how many records have one that the database refuses.

@@ -3,7 +3,6 @@ package pgtable
 import (
 	"context"
 	"errors"
-	"fmt"
 	"hash/fnv"
 	"reflect"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
@@ -28,8 +28,7 @@ const stagedBatches = 100
 // copier writes batches by COPY: straight into the table, as long as keys are new,
 // or into a temporary table and from there.
 //
-// All is done in one string of statements behind a savepoint, which costs one round
-// trip. Whatever Postgres says against it, the batch is then written with arrays
+// All is done in a string of statements behind a savepoint, which costs one round trip. Whatever Postgres says against it, the batch is then written with arrays
 // instead, so that COPY never changes what is written, and never what an error says.
 type copier struct {
 	table    string
@@ -44,6 +43,8 @@ type copier struct {
 	create   string
 	last     string // writes from it the last row of each key
 	all      string // the same when the keys are in order, and different
+	lastTold string // last and all, which tell what became of the rows
+	allTold  string
 	integers []*column
 
 	readers sync.Pool
@@ -67,7 +68,7 @@ func newCopier(table pgx.Identifier, st *statement, t *target, upsert bool, key 
 		if !t.temporary {
 			return nil
 		}
-		cp.stageFor(st, key)
+		cp.stageFor(table, st, t, key)
 	} else if !cp.direct {
 		return nil
 	}
@@ -88,8 +89,15 @@ func typesQuery(table string, columns []*column) string {
 		"}' then '0' else 'the columns of the table have changed' end)::int"
 }
 
+// What stands in a statement for the number of the batch's first row, and for how many
+// rows it has. No name has a zero in it.
+const (
+	firstMark = "\x00first"
+	countMark = "\x00count"
+)
+
 // stageFor makes the statements of an upsert.
-func (cp *copier) stageFor(st *statement, key []string) {
+func (cp *copier) stageFor(table pgx.Identifier, st *statement, t *target, key []string) {
 	names := strings.Split(st.names(), ", ")
 	define := make([]string, len(st.columns))
 	var order, keys []string
@@ -114,9 +122,13 @@ func (cp *copier) stageFor(st *statement, key []string) {
 	conflict := rowmap.OnConflict(st.fields.Names(), key)
 	into := "insert into " + cp.table + " (" + cp.names + ") select "
 	on := strings.Join(order, ", ")
-	from := st.names() + " from " + cp.stage + " where n >= %d"
+	from := st.names() + " from " + cp.stage + " where n >= " + firstMark
 	cp.last = into + "distinct on (" + on + ") " + from + " order by " + on + ", n desc " + conflict
 	cp.all = into + from + " " + conflict
+	rows := batchRows{query: "select " + st.names() + ", n - " + firstMark + " + 1 as n from " + cp.stage + " where n >= " + firstMark, inline: true}
+	cp.lastTold = st.withResults(table, t, key, rows)
+	rows.ordered, rows.count = true, countMark
+	cp.allTold = st.withResults(table, t, key, rows)
 	on = strings.Join(keys, ", ")
 	cp.arbiter = "; explain insert into " + cp.table + " (" + on + ") select " + on + " from " + cp.table + " where false on conflict (" + on + ") do nothing"
 }
@@ -141,9 +153,9 @@ const (
 	notPlain         // a value is none that is encoded here
 )
 
-// write writes a batch, by the temporary table only if that is allowed, and reports
-// false if it is to be written otherwise.
-func (cp *copier) write(ctx context.Context, conn *pgx.Conn, rows reflect.Value, staged bool) (bool, error) {
+// write writes a batch, and reports false if it is to be written otherwise. results may
+// be nil.
+func (cp *copier) write(ctx context.Context, conn *pgx.Conn, rows reflect.Value, results []dataflow.RowResult) (bool, error) {
 	if conn.PgConn().TxStatus() != 'T' {
 		return false, nil // which is for others to explain
 	}
@@ -155,10 +167,7 @@ func (cp *copier) write(ctx context.Context, conn *pgx.Conn, rows reflect.Value,
 		}
 		cp.skip.Store(stagedBatches)
 	}
-	if !staged {
-		return false, nil
-	}
-	result, err := cp.writeStaged(ctx, conn, rows)
+	result, err := cp.writeStaged(ctx, conn, rows, results)
 	return result == accepted, err
 }
 
@@ -167,7 +176,9 @@ func (cp *copier) writeDirect(ctx context.Context, conn *pgx.Conn, rows reflect.
 	return cp.send(ctx, conn, sql, rows, nil)
 }
 
-func (cp *copier) writeStaged(ctx context.Context, conn *pgx.Conn, rows reflect.Value) (outcome, error) {
+// writeStaged writes by the temporary table. That costs another round trip if it is to
+// be told what became of the rows, since COPY's answer has no room for it.
+func (cp *copier) writeStaged(ctx context.Context, conn *pgx.Conn, rows reflect.Value, results []dataflow.RowResult) (outcome, error) {
 	marks := conn.PgConn().CustomData()
 	mark, there := marks[cp.stage].(*stageMark)
 	create := ""
@@ -175,17 +186,52 @@ func (cp *copier) writeStaged(ctx context.Context, conn *pgx.Conn, rows reflect.
 		mark, create = &stageMark{}, cp.create+"; "
 		marks[cp.stage] = mark
 	}
-	insert := cp.last
-	if cp.ascending(rows) {
-		insert = cp.all
-	}
 	// What another batch of this transaction has left has lower numbers.
-	sql := savepoint + create + "copy " + cp.stage + " from stdin (format binary); " + fmt.Sprintf(insert, mark.next) + release
+	fillIn := strings.NewReplacer(firstMark, strconv.FormatInt(mark.next, 10), countMark, strconv.Itoa(rows.Len()))
+	ordered := cp.ascending(rows)
+	sql := savepoint + create + "copy " + cp.stage + " from stdin (format binary)"
+	if results == nil {
+		sql += "; " + fillIn.Replace(choose(ordered, cp.all, cp.last)) + release
+	}
 	result, err := cp.send(ctx, conn, sql, rows, mark)
+	if result == accepted && results != nil {
+		result, err = cp.tell(ctx, conn, fillIn.Replace(choose(ordered, cp.allTold, cp.lastTold)), results)
+	}
 	if result != accepted {
 		delete(marks, cp.stage) // it may never have been committed
 	}
 	return result, err
+}
+
+func choose(ordered bool, all, last string) string {
+	if ordered {
+		return all
+	}
+	return last
+}
+
+// tell writes the rows of the temporary table, and notes what became of them. The
+// statement is planned anew each time, for the rows that are there.
+func (cp *copier) tell(ctx context.Context, conn *pgx.Conn, sql string, results []dataflow.RowResult) (outcome, error) {
+	answers := conn.PgConn().Exec(ctx, sql+release)
+	known, first := true, true
+	var noteErr error
+	for answers.NextResult() {
+		reader := answers.ResultReader()
+		for first && reader.NextRow() {
+			noteErr = errors.Join(noteErr, noteText(reader.Values(), results, &known))
+		}
+		_, _ = reader.Close() // answers has the error too
+		first = false
+	}
+	if err := answers.Close(); err != nil {
+		clear(results)
+		return cp.reject(ctx, conn, err)
+	}
+	if !known {
+		clear(results)
+	}
+	return accepted, noteErr
 }
 
 // send has the statements executed with the batch as input of the COPY among them.
@@ -202,15 +248,25 @@ func (cp *copier) send(ctx context.Context, conn *pgx.Conn, sql string, rows ref
 	if err == nil {
 		return accepted, nil
 	}
+	if r.err != nil {
+		var pg *pgconn.PgError
+		if !errors.As(err, &pg) {
+			return refused, err
+		}
+		return notPlain, conn.PgConn().Exec(ctx, backToBefore).Close()
+	}
+	return cp.reject(ctx, conn, err)
+}
+
+// reject takes back what has failed. The error is nil if the batch is to be written
+// otherwise.
+func (cp *copier) reject(ctx context.Context, conn *pgx.Conn, err error) (outcome, error) {
 	var pg *pgconn.PgError
-	if !errors.As(err, &pg) || r.err == nil && !refusal(pg.Code) {
+	if !errors.As(err, &pg) || !refusal(pg.Code) {
 		return refused, err
 	}
 	if err := conn.PgConn().Exec(ctx, backToBefore).Close(); err != nil {
 		return refused, err
-	}
-	if r.err != nil {
-		return notPlain, nil
 	}
 	if pg.Code != "23505" {
 		cp.stale.Store(true)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"reflect"
@@ -125,7 +126,7 @@ func copyOnly[T any](t *testing.T, pool *pgxpool.Pool, s *sink[T], rows ...T) {
 		st, err := s.statement(ctx, tx, databaseOf(tx))
 		require.NoError(t, err)
 		require.NotNil(t, st.copier)
-		done, err := st.copier.write(ctx, tx.Conn(), reflect.ValueOf(rows), true)
+		done, err := st.copier.write(ctx, tx.Conn(), reflect.ValueOf(rows), nil)
 		require.NoError(t, err)
 		require.True(t, done)
 		return nil
@@ -160,7 +161,8 @@ func TestCopy_SameAsArrays(t *testing.T) {
 }
 
 // Keys that are there, in the table or twice in the batch, make Upsert go by the
-// temporary table, in any order of batches and of one transaction's writes.
+// temporary table, in any order of batches and of one transaction's writes. What became
+// of the rows is told alike.
 func TestCopy_UpsertSameAsArrays(t *testing.T) {
 	t.Parallel()
 	type row struct {
@@ -175,23 +177,44 @@ func TestCopy_UpsertSameAsArrays(t *testing.T) {
 	store, err := dataflowpgx.New(pool).Store(dataflow.StoreOptions{})
 	require.NoError(t, err)
 	copies.copyFrom = 1
-	v := 0
+	type place struct {
+		k int32
+		s string
+	}
+	state := make(map[place]int)
 	for range 60 {
 		span := 1 + r.IntN(300)
 		var batches [][]row
 		for range 1 + r.IntN(3) {
 			rows := make([]row, 1+r.IntN(80))
 			for i := range rows {
-				v++
-				rows[i] = row{ptr(int32(r.IntN(span))), string(rune('a' + r.IntN(3))), v}
+				rows[i] = row{ptr(int32(r.IntN(span))), string(rune('a' + r.IntN(3))), r.IntN(3)}
 			}
 			batches = append(batches, rows)
 		}
 		undo := r.IntN(5) == 0
+		next := maps.Clone(state)
 		err := store.InTx(t.Context(), func(ctx context.Context, _ dataflow.Tx) error {
 			for _, rows := range batches {
-				require.NoError(t, copies.WriteTx(ctx, rows))
-				require.NoError(t, arrays.WriteTx(ctx, rows))
+				last := make(map[place]int)
+				for _, row := range rows {
+					last[place{*row.K, row.S}] = row.V
+				}
+				want := make([]dataflow.RowResult, len(rows))
+				for i, row := range rows {
+					switch was, there := next[place{*row.K, row.S}]; {
+					case there && was == last[place{*row.K, row.S}]:
+						want[i] = redundant
+					case there:
+						want[i] = updated
+					}
+				}
+				maps.Copy(next, last)
+				for _, s := range []*sink[row]{copies, arrays} {
+					got := make([]dataflow.RowResult, len(rows))
+					require.NoError(t, upsertSink[row]{s}.WriteResultTx(ctx, rows, got))
+					require.Equal(t, want, got)
+				}
 			}
 			if undo {
 				return context.Canceled
@@ -199,6 +222,9 @@ func TestCopy_UpsertSameAsArrays(t *testing.T) {
 			return nil
 		})
 		require.Equal(t, undo, err != nil)
+		if !undo {
+			state = next
+		}
 	}
 	want := query(t, pool, `select * from by_arrays order by s, k`)
 	require.NotEmpty(t, want)

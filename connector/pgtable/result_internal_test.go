@@ -3,6 +3,7 @@ package pgtable
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -18,6 +19,9 @@ const (
 	redundant = dataflow.RowRedundant
 )
 
+// ways are the least numbers of rows that go by COPY, for tests that write so and so.
+var ways = map[string]int{"Arrays": math.MaxInt, "Copy": 1}
+
 // results writes rows and returns what became of them.
 func results[T any](t *testing.T, pool *pgxpool.Pool, s *sink[T], rows ...T) []dataflow.RowResult {
 	t.Helper()
@@ -32,50 +36,62 @@ func results[T any](t *testing.T, pool *pgxpool.Pool, s *sink[T], rows ...T) []d
 
 func TestUpsert_Results(t *testing.T) {
 	t.Parallel()
-	pool := setup(t, createFacts)
-	s := newSink[fact]("facts", true, []string{"id"})
-	require.Equal(t, []dataflow.RowResult{written, written}, results(t, pool, s, fact{1, "a", nil}, fact{2, "b", ptr(int32(2))}))
-	rows := func() []string { return query(t, pool, `select xmin, ctid, * from facts order by id`) }
-	before := rows()
-	require.Equal(t, []dataflow.RowResult{redundant, redundant}, results(t, pool, s, fact{2, "b", ptr(int32(2))}, fact{1, "a", nil}))
-	require.Equal(t, before, rows(), "nothing was written")
-	require.Equal(t, []dataflow.RowResult{updated, redundant, written, updated},
-		results(t, pool, s, fact{1, "a", ptr(int32(0))}, fact{2, "b", ptr(int32(2))}, fact{3, "c", nil}, fact{1, "A", nil}))
-	require.Equal(t, []string{"(1,A,)", "(2,b,2)", "(3,c,)"}, query(t, pool, `select id, name, cents from facts order by id`))
-	require.Equal(t, []dataflow.RowResult{redundant, redundant}, results(t, pool, s, fact{3, "other", nil}, fact{3, "c", nil}), "the last counts")
+	for name, copyFrom := range ways {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := setup(t, createFacts)
+			s := newSink[fact]("facts", true, []string{"id"})
+			s.copyFrom = copyFrom
+			require.Equal(t, []dataflow.RowResult{written, written}, results(t, pool, s, fact{1, "a", nil}, fact{2, "b", ptr(int32(2))}))
+			rows := func() []string { return query(t, pool, `select xmin, ctid, * from facts order by id`) }
+			before := rows()
+			require.Equal(t, []dataflow.RowResult{redundant, redundant}, results(t, pool, s, fact{2, "b", ptr(int32(2))}, fact{1, "a", nil}))
+			require.Equal(t, before, rows(), "nothing was written")
+			require.Equal(t, []dataflow.RowResult{updated, redundant, written, updated},
+				results(t, pool, s, fact{1, "a", ptr(int32(0))}, fact{2, "b", ptr(int32(2))}, fact{3, "c", nil}, fact{1, "A", nil}))
+			require.Equal(t, []string{"(1,A,)", "(2,b,2)", "(3,c,)"}, query(t, pool, `select id, name, cents from facts order by id`))
+			require.Equal(t, []dataflow.RowResult{redundant, redundant}, results(t, pool, s, fact{3, "other", nil}, fact{3, "c", nil}), "the last counts")
+		})
+	}
 }
 
 // Values are the same only if they are shown alike, and types that Postgres cannot
 // compare are no trouble.
 func TestUpsert_Results_Exact(t *testing.T) {
 	t.Parallel()
-	pool := setup(t,
-		`create collation no_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false)`,
-		`create table t (id int primary key, amount numeric, name text collate no_case, raw json, doc jsonb, tags text[])`)
-	type row struct {
-		ID     int
-		Amount string
-		Name   string
-		Raw    json.RawMessage
-		Doc    json.RawMessage
-		Tags   []string
-	}
-	first := row{1, "1.0", "ann", json.RawMessage(`{"a":1}`), json.RawMessage(`{"a":1.0}`), []string{"x"}}
-	s := newSink[row]("t", true, []string{"id"})
-	require.Equal(t, []dataflow.RowResult{written}, results(t, pool, s, first))
-	require.Equal(t, []dataflow.RowResult{redundant}, results(t, pool, s, first))
-	for name, change := range map[string]func(*row){
-		"numeric":   func(r *row) { r.Amount = "1.00" },
-		"collation": func(r *row) { r.Name = "ANN" },
-		"json":      func(r *row) { r.Raw = json.RawMessage(`{"a": 1}`) },
-		"jsonb":     func(r *row) { r.Doc = json.RawMessage(`{"a":1.00}`) },
-		"array":     func(r *row) { r.Tags = []string{"x", "y"} },
-	} {
-		changed := first
-		change(&changed)
-		require.Equal(t, []dataflow.RowResult{updated}, results(t, pool, s, changed), name)
-		require.Equal(t, []dataflow.RowResult{redundant}, results(t, pool, s, changed), name)
-		require.Equal(t, []dataflow.RowResult{updated}, results(t, pool, s, first), name)
+	for name, copyFrom := range ways {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := setup(t,
+				`create collation no_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false)`,
+				`create table t (id int primary key, amount numeric, name text collate no_case, raw json, doc jsonb, tags text[])`)
+			type row struct {
+				ID     int
+				Amount string
+				Name   string
+				Raw    json.RawMessage
+				Doc    json.RawMessage
+				Tags   []string
+			}
+			first := row{1, "1.0", "ann", json.RawMessage(`{"a":1}`), json.RawMessage(`{"a":1.0}`), []string{"x"}}
+			s := newSink[row]("t", true, []string{"id"})
+			s.copyFrom = copyFrom
+			require.Equal(t, []dataflow.RowResult{written}, results(t, pool, s, first))
+			require.Equal(t, []dataflow.RowResult{redundant}, results(t, pool, s, first))
+			for name, change := range map[string]func(*row){
+				"numeric":   func(r *row) { r.Amount = "1.00" },
+				"collation": func(r *row) { r.Name = "ANN" },
+				"json":      func(r *row) { r.Raw = json.RawMessage(`{"a": 1}`) },
+				"jsonb":     func(r *row) { r.Doc = json.RawMessage(`{"a":1.00}`) },
+				"array":     func(r *row) { r.Tags = []string{"x", "y"} },
+			} {
+				changed := first
+				change(&changed)
+				require.Equal(t, []dataflow.RowResult{updated}, results(t, pool, s, changed), name)
+				require.Equal(t, []dataflow.RowResult{redundant}, results(t, pool, s, changed), name)
+				require.Equal(t, []dataflow.RowResult{updated}, results(t, pool, s, first), name)
+			}
+		})
 	}
 }
 
@@ -83,24 +99,37 @@ func TestUpsert_Results_Exact(t *testing.T) {
 // changed is not written all the same.
 func TestUpsert_Results_ChangedKeys(t *testing.T) {
 	t.Parallel()
-	pool := setup(t, `create table t (id numeric(6, 1) primary key, v int)`)
-	type row struct {
-		ID string
-		V  int
+	for name, copyFrom := range ways {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := setup(t, `create table t (id numeric(6, 1) primary key, v int)`)
+			type row struct {
+				ID string
+				V  int
+			}
+			s := newSink[row]("t", true, []string{"id"})
+			s.copyFrom = copyFrom
+			require.Equal(t, []dataflow.RowResult{written, written}, results(t, pool, s, row{"1.04", 1}, row{"2", 2}))
+			require.Equal(t, []dataflow.RowResult{written, written}, results(t, pool, s, row{"1.04", 2}, row{"2", 2}))
+			require.Equal(t, []string{"(1.0,2)", "(2.0,2)"}, query(t, pool, `select id, v from t order by id`))
+			require.Equal(t, []dataflow.RowResult{updated, updated}, results(t, pool, s, row{"1.04", 3}, row{"2", 3}), "all are known to be there")
+		})
 	}
-	s := newSink[row]("t", true, []string{"id"})
-	require.Equal(t, []dataflow.RowResult{written, written}, results(t, pool, s, row{"1.04", 1}, row{"2", 2}))
-	require.Equal(t, []dataflow.RowResult{written, written}, results(t, pool, s, row{"1.04", 2}, row{"2", 2}))
-	require.Equal(t, []string{"(1.0,2)", "(2.0,2)"}, query(t, pool, `select id, v from t order by id`))
 }
 
 // A partitioned table tells as well as any other.
 func TestUpsert_Results_Partitioned(t *testing.T) {
 	t.Parallel()
-	pool := setup(t, `create table t (id int primary key, v int) partition by range (id)`,
-		`create table t1 partition of t for values from (0) to (10)`, `create table t2 partition of t for values from (10) to (20)`)
-	type row struct{ ID, V int }
-	s := newSink[row]("t", true, []string{"id"})
-	require.Equal(t, []dataflow.RowResult{written, written}, results(t, pool, s, row{1, 1}, row{11, 1}))
-	require.Equal(t, []dataflow.RowResult{redundant, updated, written}, results(t, pool, s, row{1, 1}, row{11, 2}, row{12, 1}))
+	for name, copyFrom := range ways {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := setup(t, `create table t (id int primary key, v int) partition by range (id)`,
+				`create table t1 partition of t for values from (0) to (10)`, `create table t2 partition of t for values from (10) to (20)`)
+			type row struct{ ID, V int }
+			s := newSink[row]("t", true, []string{"id"})
+			s.copyFrom = copyFrom
+			require.Equal(t, []dataflow.RowResult{written, written}, results(t, pool, s, row{1, 1}, row{11, 1}))
+			require.Equal(t, []dataflow.RowResult{redundant, updated, written}, results(t, pool, s, row{1, 1}, row{11, 2}, row{12, 1}))
+		})
+	}
 }

@@ -123,10 +123,7 @@ func (s *sink[T]) write(ctx context.Context, tx pgx.Tx, rows []T, results []data
 		return err
 	}
 	if st.copier != nil && len(rows) >= s.copyFrom {
-		// Straight from COPY into the table, all rows are new. From the temporary table
-		// it could not be told what became of them.
-		staged := results == nil || st.results == ""
-		done, err := st.copier.write(ctx, tx.Conn(), reflect.ValueOf(rows), staged)
+		done, err := st.copier.write(ctx, tx.Conn(), reflect.ValueOf(rows), results)
 		if done {
 			s.refused.Store(0)
 		}

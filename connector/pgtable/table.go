@@ -49,11 +49,13 @@ type tableColumn struct {
 	collated   bool   // it has one
 }
 
-// targetQuery asks whether COPY does to a table what an insert does, and whether
-// this role can make temporary tables.
+// targetQuery asks whether COPY does to a table what an insert does, whether this role
+// can make temporary tables, and whether the table returns xmax, which partitioned ones
+// do not.
 const targetQuery = `
 select c.relkind in ('r', 'p') and not c.relhasrules and not row_security_active(c.oid),
-	has_database_privilege(current_database(), 'temporary')
+	has_database_privilege(current_database(), 'temporary'),
+	c.relkind = 'r'
 from pg_catalog.pg_class c where c.oid = to_regclass($1)`
 
 // target is a table that is written to.
@@ -61,6 +63,7 @@ type target struct {
 	columns   []tableColumn
 	plain     bool
 	temporary bool
+	xmax      bool // it returns that
 }
 
 // lookUp looks a table up.
@@ -70,7 +73,7 @@ func lookUp(ctx context.Context, tx pgx.Tx, table pgx.Identifier) (*target, erro
 		return nil, err
 	}
 	t := &target{columns: columns}
-	if err := tx.QueryRow(ctx, targetQuery, table.Sanitize()).Scan(&t.plain, &t.temporary); err != nil {
+	if err := tx.QueryRow(ctx, targetQuery, table.Sanitize()).Scan(&t.plain, &t.temporary, &t.xmax); err != nil {
 		return nil, fmt.Errorf("look the table up: %w", err)
 	}
 	return t, nil
@@ -130,7 +133,7 @@ func newStatement(table pgx.Identifier, fields *rowmap.Plan, to *target, upsert 
 	}
 	st.sql = "insert into " + table.Sanitize() + " (" + rowmap.QuoteAll(fields.Names(), ", ") + ")\n"
 	if upsert {
-		st.results = st.withResults(st.sql, table, key)
+		st.results = st.withResults(table, to, key, batchRows{query: st.numbered()})
 		st.sql += st.selectLast() + "\n" + rowmap.OnConflict(fields.Names(), key)
 	} else {
 		st.sql += "select " + strings.Join(st.values(), ", ") + " from unnest(" + st.arrays() + ") as u (" + st.names() + ")"
@@ -155,13 +158,17 @@ func (st *statement) selectLast() string {
 		}
 	}
 	on := strings.Join(keys, ", ")
-	var inner []string
-	for i, v := range st.values() {
-		inner = append(inner, v+" as "+names[i])
+	return "select distinct on (" + on + ") " + st.names() + " from (\n" + st.numbered() + "\n) v order by " + on + ", n desc"
+}
+
+// numbered selects the values with their numbers.
+func (st *statement) numbered() string {
+	names := strings.Split(st.names(), ", ")
+	inner := st.values()
+	for i := range inner {
+		inner[i] += " as " + names[i]
 	}
-	return "select distinct on (" + on + ") " + st.names() + " from (\n" +
-		"select " + strings.Join(inner, ", ") + ", n from unnest(" + st.arrays() + ") with ordinality as u (" + st.names() + ", n)\n" +
-		") v order by " + on + ", n desc"
+	return "select " + strings.Join(inner, ", ") + ", n from unnest(" + st.arrays() + ") with ordinality as u (" + st.names() + ", n)"
 }
 
 // names are the names of the columns within the statement.
