@@ -2,6 +2,7 @@ package dataflow_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -65,6 +66,19 @@ func docsMigrate(ctx context.Context, client *dataflow.Client) (*dataflow.Migrat
 	return report, err
 }
 
+func docsSetCursor(ctx context.Context, client *dataflow.Client) error {
+	cur, err := client.Cursor(ctx, "orders")
+	if err != nil {
+		return err
+	}
+	_, err = client.SetCursor(ctx, "orders", &dataflow.SetCursorParams{
+		Cursor: json.RawMessage(`["2026-11-01T00:00:00Z","0"]`), // nil: the beginning
+		IfSeq:  &cur.Seq,                                        // or IfCursor: what you have seen
+		Actor:  "ann", Reason: "November was priced wrongly",
+	})
+	return err
+}
+
 // What docs show can be called.
 func TestDocs_Snippets(t *testing.T) {
 	t.Parallel()
@@ -79,6 +93,7 @@ func TestDocs_Snippets(t *testing.T) {
 			report, err := docsMigrate(t.Context(), client)
 			require.NoError(t, err)
 			require.Empty(t, report.Flows)
+			require.ErrorContains(t, docsSetCursor(t.Context(), client), "Cursor: ")
 			require.ErrorContains(t, docsHeartbeat(client, http.NewServeMux()), "Tokens")
 		}
 	})

@@ -127,6 +127,19 @@ type Queries interface {
 	// ProcessList returns the processes that are alive.
 	ProcessList(ctx context.Context) ([]*Process, error)
 
+	// CursorGet returns where a flow goes on; a flow that was never worked is at the
+	// beginning, with the sequence number 0.
+	CursorGet(ctx context.Context, flowID int64) (*FlowCursor, error)
+	// CursorLock is CursorGet, and keeps others from moving the cursor until the end
+	// of the transaction, in which it must be called.
+	CursorLock(ctx context.Context, flowID int64) (*FlowCursor, error)
+	// CursorSet sets the cursor and moves the sequence number by one, if it is the
+	// one that is expected, and keeps that in the history. Else it returns
+	// ErrCursorMoved. It must be called in a transaction.
+	CursorSet(ctx context.Context, p *CursorSetParams) error
+	// CursorHistory returns who has set the cursor, newest first.
+	CursorHistory(ctx context.Context, p *CursorHistoryParams) ([]*CursorChange, error)
+
 	// RunInsert adds a pending run. If a pending run of the flow has the same
 	// unique key, it returns that with Coalesced set.
 	RunInsert(ctx context.Context, p *RunInsertParams) (*Run, error)
@@ -363,6 +376,17 @@ type Claim struct {
 	Run    *Run
 	Seq    int64           // of the checkpoint, as this claim has set it
 	Cursor json.RawMessage // nil: none yet
+	SetSeq int64           // the sequence number when somebody has set the cursor last, 0: never
+}
+
+// CursorSetParams are the parameters of CursorSet.
+type CursorSetParams struct {
+	FlowID int64
+	Seq    int64           // expected; the checkpoint's becomes Seq+1
+	From   json.RawMessage // for the history
+	To     json.RawMessage // nil: the beginning
+	Actor  string
+	Reason string
 }
 
 // RunCheckpointParams are the parameters of RunCheckpoint.

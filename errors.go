@@ -47,6 +47,10 @@ var (
 	// was cancelled.
 	ErrRunState = errors.New("run is in another state")
 
+	// ErrCursorMoved is returned by [Client.SetCursor] when the flow's cursor is not
+	// the one that the caller has seen. The error says what it is now.
+	ErrCursorMoved = errors.New("the cursor has moved")
+
 	// ErrTxMismatch is returned by calls that take a [Tx] of another kind of
 	// database than the client's.
 	ErrTxMismatch = errors.New("transaction of another database")

@@ -193,7 +193,7 @@ func (e *FlowExecutor) claimTx(ctx context.Context, tx Tx, flow *Flow, runID int
 	a := &attempt{
 		client: c, flow: flow, run: claim.Run, job: e.job, log: log, started: c.now(),
 		claimed: LeaseRef{RunID: runID, LeaseNumber: claim.Run.LeaseNumber},
-		seq:     claim.Seq, fence: claim.Seq, stored: claim.Cursor, batchSize: flow.Runtime.Settings().BatchSize,
+		seq:     claim.Seq, fence: claim.Seq, setSeq: claim.SetSeq, stored: claim.Cursor, batchSize: flow.Runtime.Settings().BatchSize,
 	}
 	if e.job != nil && c.config.Slice > 0 && flow.code.resumable() {
 		a.slice = time.NewTimer(c.config.Slice)

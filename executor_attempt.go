@@ -24,6 +24,7 @@ type attempt struct {
 	started   time.Time
 	seq       int64
 	fence     int64           // for a sink elsewhere: seq as the claim has set it
+	setSeq    int64           // for a sink elsewhere: seq when somebody has set the cursor last
 	stored    json.RawMessage // the cursor of the last checkpoint, nil if there is none
 	batchSize int             // 0: automatic
 	size      *batchSize      // nil: not worked yet

@@ -390,4 +390,5 @@ type pipeline interface {
 	resumable() bool
 	work(ctx context.Context, w *attempt) error
 	replay(ctx context.Context, store Store, l *DeadLetterRecord) error
+	checkCursor(cursor json.RawMessage) error
 }

@@ -44,6 +44,8 @@ func ToFenced[T any](sink FencedSink[T]) Target[T] { return Target[T]{fenced: si
 type sinkState struct {
 	Cursor json.RawMessage `json:"cursor"`
 	Delta  Counters        `json:"delta"`
+	// Seq is the sequence number of our checkpoint before the batch.
+	Seq int64 `json:"seq,omitempty"`
 }
 
 // claimSink tells the sink about the claim, and brings our checkpoint up to the
@@ -64,7 +66,7 @@ func (p *typedPipeline[T, C, Out]) claimSink(ctx context.Context, a *attempt) er
 	if err := json.Unmarshal(data, &state); err != nil || state.Cursor == nil {
 		return Permanent(fmt.Errorf("the sink's checkpoint %s was not written by this library", clip(string(data))))
 	}
-	if sameJSON(state.Cursor, a.stored) {
+	if sameJSON(state.Cursor, a.stored) || state.Seq < a.setSeq { // somebody has set the cursor since
 		return nil
 	}
 	return a.commitAgain(ctx, state.Cursor, state.Delta, nil)
@@ -72,7 +74,7 @@ func (p *typedPipeline[T, C, Out]) claimSink(ctx context.Context, a *attempt) er
 
 // writeFenced writes a batch and its checkpoint to the sink, and then ours.
 func (w *batchWriter[T, C, Out]) writeFenced(ctx context.Context, cursor json.RawMessage, delta Counters, failed func(error) error) error {
-	state, err := json.Marshal(sinkState{Cursor: cursor, Delta: delta})
+	state, err := json.Marshal(sinkState{Cursor: cursor, Delta: delta, Seq: w.seq})
 	if err != nil {
 		return Permanent(fmt.Errorf("write the sink's checkpoint as JSON: %w", err))
 	}

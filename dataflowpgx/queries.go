@@ -151,7 +151,7 @@ returning ` + runColumns
 const sqlCheckpointClaim = `
 insert into {s}dataflow_checkpoint as c (flow_id, partition, seq, updated_at) values ($1, $2, 1, {now})
 on conflict (flow_id, scope, partition) do update set seq = c.seq + 1, updated_at = excluded.updated_at
-returning c.seq, c.cursor::text`
+returning c.seq, c.cursor::text, c.set_seq`
 
 // Run first, then checkpoint: the order in which a claim locks them too. Without a
 // cursor the next claim begins again, so that this is no progress.
@@ -166,7 +166,7 @@ returning cancel_requested_at is not null`
 
 const sqlCheckpointMove = `
 update {s}dataflow_checkpoint
-set cursor = coalesce($3, cursor), seq = seq + 1, updated_at = {now},
+set cursor = coalesce($3, cursor), seq = seq + 1, updated_at = {now}, moved_at = {clock}, run_id = $12,
 	read = read + $4, written = written + $5, redundant = redundant + $6, filtered = filtered + $7,
 	dropped = dropped + $8, dead_lettered = dead_lettered + $9, updated = updated + $11
 where flow_id = $1 and scope = '' and partition = $10 and seq = $2`
@@ -231,8 +231,37 @@ where r.id = $1 and r.lease_no = $2 and r.state = 'in_progress' and f.id = r.flo
 returning ` + runColumns
 
 const sqlCheckpointRead = `
-select c.seq, c.cursor::text from {s}dataflow_checkpoint c
+select c.seq, c.cursor::text, c.set_seq from {s}dataflow_checkpoint c
 where c.flow_id = $1 and c.scope = '' and c.partition = $2`
+
+// A flow that was never worked has no checkpoint yet.
+const sqlCursorGet = `
+select f.id, f.name, coalesce(c.seq, 0), c.cursor::text, c.moved_at, coalesce(c.run_id, 0)
+from {s}dataflow_flow f left join {s}dataflow_checkpoint c on c.flow_id = f.id and c.scope = '' and c.partition = ''
+where f.id = $1`
+
+const sqlCursorMake = `
+insert into {s}dataflow_checkpoint (flow_id, updated_at) select id, {now} from {s}dataflow_flow where id = $1 on conflict do nothing`
+
+const sqlCursorLock = `
+select f.id, f.name, c.seq, c.cursor::text, c.moved_at, coalesce(c.run_id, 0)
+from {s}dataflow_flow f join {s}dataflow_checkpoint c on c.flow_id = f.id and c.scope = '' and c.partition = ''
+where f.id = $1 for update of c`
+
+const sqlCursorSet = `
+update {s}dataflow_checkpoint
+set cursor = $3, seq = seq + 1, set_seq = seq + 1, run_id = null, moved_at = {clock}, updated_at = {now}
+where flow_id = $1 and scope = '' and partition = '' and seq = $2`
+
+const sqlCursorChangeInsert = `
+insert into {s}dataflow_cursor_change (flow_id, from_cursor, to_cursor, seq, actor, reason, created_at)
+values ($1, $2, $3, $4, $5, $6, {clock})`
+
+const sqlCursorHistory = `
+select h.id, h.flow_id, f.name, h.from_cursor::text, h.to_cursor::text, h.seq, h.actor, h.reason, h.created_at
+from {s}dataflow_cursor_change h join {s}dataflow_flow f on f.id = h.flow_id
+where h.flow_id = $1 and ($2 = 0 or h.id < $2)
+order by h.id desc limit $3`
 
 const sqlRunLapsed = `
 select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id

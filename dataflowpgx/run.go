@@ -95,7 +95,7 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 	}
 	claim := &dataflow.Claim{Run: run}
 	var cursor *string
-	if err := q.db.QueryRow(ctx, q.store.text(sqlCheckpointClaim), run.FlowID, partition(run.Slot)).Scan(&claim.Seq, &cursor); err != nil {
+	if err := q.db.QueryRow(ctx, q.store.text(sqlCheckpointClaim), run.FlowID, partition(run.Slot)).Scan(&claim.Seq, &cursor, &claim.SetSeq); err != nil {
 		return nil, fmt.Errorf("move checkpoint: %w", err)
 	}
 	claim.Cursor = rawJSON(cursor)
@@ -108,7 +108,7 @@ func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointPa
 	b.Queue(q.store.text(sqlRunProgress), p.RunID, p.LeaseNumber,
 		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor, p.Lease.Microseconds(), d.Updated)
 	b.Queue(q.store.text(sqlCheckpointMove), p.FlowID, p.Seq, cursor,
-		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, partition(p.Slot), d.Updated)
+		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, partition(p.Slot), d.Updated, p.RunID)
 	results := q.db.SendBatch(ctx, &b)
 	status := dataflow.LeaseStatus{RunID: p.RunID, Held: true}
 	err := results.QueryRow().Scan(&status.CancelRequested)

@@ -147,7 +147,7 @@ where r.id = ?1 and r.state = 'pending' and r.run_after <= {now}
 const sqlCheckpointClaim = `
 insert into dataflow_checkpoint as c (flow_id, partition, seq, updated_at) values (?, ?, 1, {now})
 on conflict (flow_id, scope, partition) do update set seq = c.seq + 1, updated_at = excluded.updated_at
-returning seq, cursor`
+returning seq, cursor, set_seq`
 
 // Without a cursor the next claim begins again, so that this is no progress.
 const sqlRunProgress = `
@@ -161,7 +161,7 @@ returning cancel_requested_at is not null`
 
 const sqlCheckpointMove = `
 update dataflow_checkpoint
-set cursor = coalesce(?3, cursor), seq = seq + 1, updated_at = {now},
+set cursor = coalesce(?3, cursor), seq = seq + 1, updated_at = {now}, moved_at = {now}, run_id = ?12,
 	read = read + ?4, written = written + ?5, redundant = redundant + ?6, filtered = filtered + ?7,
 	dropped = dropped + ?8, dead_lettered = dead_lettered + ?9, updated = updated + ?11
 where flow_id = ?1 and scope = '' and partition = ?10 and seq = ?2`
@@ -213,8 +213,32 @@ set lease_until = strftime('%Y-%m-%d %H:%M:%f', {now}, ?3 || ' seconds')
 where id = ?1 and lease_no = ?2 and state = 'in_progress'`
 
 const sqlCheckpointRead = `
-select c.seq, c.cursor from dataflow_checkpoint c
+select c.seq, c.cursor, c.set_seq from dataflow_checkpoint c
 where c.flow_id = ? and c.scope = '' and c.partition = ?`
+
+// A flow that was never worked has no checkpoint yet.
+const sqlCursorGet = `
+select f.id, f.name, coalesce(c.seq, 0), c.cursor, c.moved_at, coalesce(c.run_id, 0)
+from dataflow_flow f left join dataflow_checkpoint c on c.flow_id = f.id and c.scope = '' and c.partition = ''
+where f.id = ?`
+
+const sqlCursorMake = `
+insert into dataflow_checkpoint (flow_id, updated_at) select id, {now} from dataflow_flow where id = ? on conflict do nothing`
+
+const sqlCursorSet = `
+update dataflow_checkpoint
+set cursor = ?3, seq = seq + 1, set_seq = seq + 1, run_id = null, moved_at = {now}, updated_at = {now}
+where flow_id = ?1 and scope = '' and partition = '' and seq = ?2`
+
+const sqlCursorChangeInsert = `
+insert into dataflow_cursor_change (flow_id, from_cursor, to_cursor, seq, actor, reason, created_at)
+values (?, ?, ?, ?, ?, ?, {now})`
+
+const sqlCursorHistory = `
+select h.id, h.flow_id, f.name, h.from_cursor, h.to_cursor, h.seq, h.actor, h.reason, h.created_at
+from dataflow_cursor_change h join dataflow_flow f on f.id = h.flow_id
+where h.flow_id = ?1 and (?2 = 0 or h.id < ?2)
+order by h.id desc limit ?3`
 
 const sqlRunLapsed = `
 select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id

@@ -123,7 +123,7 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 		return nil, err
 	}
 	var cursor *string
-	err = q.db.QueryRowContext(ctx, q.store.text(sqlCheckpointClaim), claim.Run.FlowID, partition(claim.Run.Slot)).Scan(&claim.Seq, &cursor)
+	err = q.db.QueryRowContext(ctx, q.store.text(sqlCheckpointClaim), claim.Run.FlowID, partition(claim.Run.Slot)).Scan(&claim.Seq, &cursor, &claim.SetSeq)
 	if err != nil {
 		return nil, fmt.Errorf("move checkpoint: %w", err)
 	}
@@ -139,7 +139,7 @@ func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointPa
 		secondsText(p.Lease), d.Updated).Scan(&status.CancelRequested)
 	if err == nil {
 		err = q.one(ctx, sqlCheckpointMove, p.FlowID, p.Seq, cursor,
-			d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, partition(p.Slot), d.Updated)
+			d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, partition(p.Slot), d.Updated, p.RunID)
 	}
 	if err = notFound(err); errors.Is(err, dataflow.ErrNotFound) {
 		return status, nil

@@ -58,7 +58,7 @@ var exits = []struct { //nolint:gochecknoglobals // a table
 	{exitFailed, is(errInterrupted, context.Canceled)},
 	{exitFailed, as[*dataflow.RunError]},
 	{exitNotFound, is(dataflow.ErrNotFound)},
-	{exitRefused, is(dataflow.ErrDisabled, dataflow.ErrRunFinished, dataflow.ErrRunState, dataflow.ErrAlreadyRunning, dataflow.ErrNotDue, dataflow.ErrNotRegistered, dataflow.ErrStopped)},
+	{exitRefused, is(dataflow.ErrDisabled, dataflow.ErrRunFinished, dataflow.ErrRunState, dataflow.ErrAlreadyRunning, dataflow.ErrNotDue, dataflow.ErrNotRegistered, dataflow.ErrStopped, dataflow.ErrCursorMoved)},
 	{exitUsage, as[*dataflow.ConfigError]},
 	{exitUsage, is(dataflow.ErrGlobalID)},
 	{exitDatabase, as[*databaseError]},

@@ -103,6 +103,7 @@ func groups() []group {
 		{name: "LockOrder", cases: lockOrderRules()},
 		{name: "RunCheckpoint", cases: checkpointRules()},
 		{name: "Cursor", cases: cursorRules()},
+		{name: "CursorSet", cases: cursorSetRules()},
 		{name: "RunEnd", cases: endRules()},
 		{name: "Trip", cases: tripRules()},
 		{name: "Lease", cases: leaseRules()},

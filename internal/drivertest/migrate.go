@@ -33,12 +33,13 @@ func migrateRules() []rule {
 
 const (
 	migrationTable = "dataflow_migration"
+	sqlCheckpoints = "select flow_id, scope, partition, cursor, seq, read, written, done from dataflow_checkpoint"
 	sqlMigrations  = "select version, name, created_at from dataflow_migration order by version"
 )
 
 // tables are ours, of the newest version.
 func tables() []string {
-	return []string{"dataflow_checkpoint", "dataflow_dead_letter", "dataflow_flow", migrationTable, "dataflow_process", "dataflow_run", "dataflow_tick"}
+	return []string{"dataflow_checkpoint", "dataflow_cursor_change", "dataflow_dead_letter", "dataflow_flow", migrationTable, "dataflow_process", "dataflow_run", "dataflow_tick"}
 }
 
 // tables returns the names of ours and of River's tables in a schema, sorted.
@@ -160,7 +161,7 @@ func migrateSchedule(t *test) {
 	t.plan(id, time.Now().Add(-time.Hour), time.Time{})
 	working := t.inProgress(id)
 	t.checkpoint(working, `7`, dataflow.Counters{Read: 1, Written: 1})
-	before, runs, checkpoints := t.flowByID(id), t.rows("select * from dataflow_run order by id"), t.rows("select * from dataflow_checkpoint")
+	before, runs, checkpoints := t.flowByID(id), t.rows("select * from dataflow_run order by id"), t.rows(sqlCheckpoints)
 
 	require.NoError(t, t.store.MigrateDown(t.Context(), 1))
 	ours, _ := t.tables("")
@@ -170,7 +171,7 @@ func migrateSchedule(t *test) {
 	t.migrate()
 
 	require.Equal(t, runs, t.rows("select * from dataflow_run order by id"))
-	require.Equal(t, checkpoints, t.rows("select * from dataflow_checkpoint"))
+	require.Equal(t, checkpoints, t.rows(sqlCheckpoints))
 	got := t.flowByID(id)
 	require.False(t, got.ScheduleAt.After(time.Now().Add(time.Minute)))
 	want := *before
@@ -217,7 +218,7 @@ func migrateDownOutOfRange(t *test) {
 func migrateDownKeepsWhatFails(t *test) {
 	t.migrate()
 	f := t.flow("orders")
-	t.exec("create view own_view as select updated from dataflow_run") // so that the newest step cannot succeed
+	t.exec("create view own_view as select until_cursor from dataflow_run") // so that the newest step cannot succeed
 	require.Error(t, t.store.MigrateDown(t.Context(), 0))
 	require.NoError(t, t.store.CheckSchema(t.Context()))
 	require.Equal(t, f, t.flowByID(f.ID))

@@ -1,0 +1,249 @@
+package dataflow
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+)
+
+// FlowCursor is where a flow goes on. It is that of the flow's own runs: a backfill
+// has one of its own. See [Client.Cursor].
+type FlowCursor struct {
+	FlowID   int64
+	FlowName string
+	// Cursor is the source's, as JSON. Nil: the next run begins at the beginning.
+	Cursor json.RawMessage
+	// Seq is the sequence number of the flow's checkpoint. It moves whenever the cursor
+	// may have moved, and when a run is taken up.
+	Seq int64
+	// At is when the cursor was moved or set last, nil if it never was.
+	At *time.Time
+	// RunID is the run that has moved it last. 0: none, or somebody has set it.
+	RunID int64
+	// Change is how somebody has set it last, nil if a run has moved it since.
+	Change *CursorChange
+}
+
+// CursorChange is a cursor that somebody has set. See [Client.SetCursor].
+type CursorChange struct {
+	ID       int64
+	FlowID   int64
+	FlowName string
+	// From is the cursor before, To the one after it. Nil is the beginning.
+	From json.RawMessage
+	To   json.RawMessage
+	// Seq is the sequence number that the change has led to.
+	Seq int64
+	// Actor and Reason say who has done it and why.
+	Actor  string
+	Reason string
+	At     time.Time
+}
+
+// SetCursorParams say where a flow is to go on, and what the caller has seen.
+type SetCursorParams struct {
+	// Cursor is where the next run goes on: a cursor of the source, as JSON. Nil: at
+	// the beginning.
+	Cursor json.RawMessage
+
+	// IfSeq and IfCursor are what the caller has seen, as [Client.Cursor] tells it. At
+	// least one of them is needed. IfSeq also refuses when a run was taken up in the
+	// meantime and has read nothing. JSON null as IfCursor is the beginning.
+	IfSeq    *int64
+	IfCursor json.RawMessage
+
+	// Actor and Reason say who does this and why. They are kept in the history.
+	Actor  string
+	Reason string
+}
+
+// CursorHistoryParams page what [Client.CursorHistory] lists. The zero value lists the
+// newest 100.
+type CursorHistoryParams struct {
+	// FlowID is the flow's. The client sets it.
+	FlowID int64
+	// Before lists changes older than this id: that of the last of the page before. 0:
+	// from the newest.
+	Before int64
+	// Limit is the size of a page, up to 10,000. 0: 100.
+	Limit int
+}
+
+// Cursor returns where a flow goes on, or ErrNotFound. Of a flow with OverlapAllow,
+// whose source has no cursor, it is always the beginning.
+func (c *Client) Cursor(ctx context.Context, name string) (*FlowCursor, error) {
+	rec, err := c.store.FlowByName(ctx, name)
+	var cur *FlowCursor
+	if err == nil {
+		cur, err = currentCursor(ctx, c.store, rec.ID)
+	}
+	if err != nil {
+		return nil, public(fmt.Errorf("get cursor of flow %q: %w", name, err))
+	}
+	return cur, nil
+}
+
+// currentCursor returns a flow's cursor, and how it was set.
+func currentCursor(ctx context.Context, q Queries, flowID int64) (*FlowCursor, error) {
+	cur, err := q.CursorGet(ctx, flowID)
+	if err != nil || cur.At == nil || cur.RunID != 0 {
+		return cur, err
+	}
+	history, err := q.CursorHistory(ctx, &CursorHistoryParams{FlowID: flowID, Limit: 1})
+	if err == nil && len(history) > 0 {
+		cur.Change = history[0]
+	}
+	return cur, err
+}
+
+// CursorHistory lists how a flow's cursor was set, newest first. How runs have moved it
+// stands with the runs. params may be nil.
+func (c *Client) CursorHistory(ctx context.Context, name string, params *CursorHistoryParams) ([]*CursorChange, error) {
+	p := CursorHistoryParams{}
+	if params != nil {
+		p = *params
+	}
+	rec, err := c.store.FlowByName(ctx, name)
+	if err == nil {
+		p.FlowID = rec.ID
+		p.Limit, err = pageSize(p.Limit)
+	}
+	var changes []*CursorChange
+	if err == nil {
+		changes, err = c.store.CursorHistory(ctx, &p)
+	}
+	if err != nil {
+		return nil, public(fmt.Errorf("list cursor changes of flow %q: %w", name, err))
+	}
+	return changes, nil
+}
+
+// SetCursor sets where a flow goes on, if it is still where the caller has seen it, and
+// returns where it is then. Otherwise the error is ErrCursorMoved, and what is returned
+// is where the flow is now. While a run of the flow is in progress it is
+// ErrAlreadyRunning: wait for it, or pause the flow and cancel the run. One that was
+// taken for dead, and wakes up later, can commit nothing. A run that waits for its next
+// attempt or slice goes on at the new cursor.
+//
+// If this process has the flow's code, the cursor must be one of its source:
+// *[ConfigError]. Otherwise the next run says so, and fails.
+//
+// Going back has records read again. What a sink makes of them is the sink's: an
+// upsert writes them again, a sink that only appends has them twice, and one that
+// knows batches or keys that it was given before may leave them out.
+func (c *Client) SetCursor(ctx context.Context, name string, params *SetCursorParams) (*FlowCursor, error) {
+	fail := func(err error) error { return public(fmt.Errorf("set cursor of flow %q: %w", name, err)) }
+	if params == nil {
+		params = &SetCursorParams{}
+	}
+	f, err := c.Flow(ctx, name)
+	if err != nil {
+		return nil, fail(private(err))
+	}
+	if err := params.validate(f); err != nil {
+		return nil, fail(err)
+	}
+	var cur *FlowCursor
+	err = c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := c.store.With(tx)
+		if err != nil {
+			return err
+		}
+		if cur, err = q.CursorLock(ctx, f.ID); err != nil {
+			return err
+		}
+		if err := params.check(ctx, q, cur); err != nil {
+			return err
+		}
+		err = q.CursorSet(ctx, &CursorSetParams{FlowID: f.ID, Seq: cur.Seq, From: cur.Cursor, To: params.Cursor, Actor: params.Actor, Reason: params.Reason})
+		if err != nil {
+			return err
+		}
+		cur, err = currentCursor(ctx, q, f.ID)
+		return err
+	})
+	if errors.Is(err, ErrCursorMoved) {
+		return cur, fail(err)
+	}
+	if err != nil {
+		return nil, fail(err)
+	}
+	c.log.InfoContext(ctx, "dataflow: cursor set", slog.String(logFlow, name), slog.String("cursor", placeText(cur.Cursor)), slog.Int64("seq", cur.Seq),
+		slog.String("actor", params.Actor), slog.String(logReason, params.Reason))
+	return cur, nil
+}
+
+// validate returns what is wrong with the parameters, as far as the flow's code tells.
+func (p *SetCursorParams) validate(f *Flow) error {
+	var errs []error
+	if p.IfSeq == nil && p.IfCursor == nil {
+		errs = append(errs, &ConfigError{Field: "IfSeq", Reason: "neither it nor IfCursor is set: give one of them, as client.Cursor returns them, so that nothing is overwritten that you have not seen"})
+	}
+	for _, c := range []struct {
+		field  string
+		cursor json.RawMessage
+	}{{"Cursor", p.Cursor}, {"IfCursor", p.IfCursor}} {
+		if c.cursor != nil && !json.Valid(c.cursor) {
+			errs = append(errs, &ConfigError{Field: c.field, Reason: fmt.Sprintf("%s is not JSON: a text, for one, stands in double quotes", clip(string(c.cursor)))})
+		}
+	}
+	if err := errors.Join(errs...); err != nil || !f.Registered() || p.Cursor == nil {
+		return err
+	}
+	if err := f.code.checkCursor(p.Cursor); err != nil {
+		return &ConfigError{Field: "Cursor", Reason: err.Error()}
+	}
+	return nil
+}
+
+// check compares what the caller has seen with where the flow is, which is locked.
+func (p *SetCursorParams) check(ctx context.Context, q Queries, cur *FlowCursor) error {
+	live, err := q.RunLive(ctx, cur.FlowID)
+	if err != nil {
+		return err
+	}
+	if i := slices.IndexFunc(live, func(r *Run) bool { return r.State == RunInProgress }); i >= 0 {
+		return fmt.Errorf("%w: run %d is in progress on worker %s: wait until it has ended, or pause the flow and cancel the run", ErrAlreadyRunning, live[i].ID, live[i].Worker)
+	}
+	if p.IfSeq != nil && *p.IfSeq != cur.Seq {
+		return fmt.Errorf("%w: its sequence number is not %d: it is %d, at %s", ErrCursorMoved, *p.IfSeq, cur.Seq, placeText(cur.Cursor))
+	}
+	seen := p.IfCursor
+	if sameJSON(seen, json.RawMessage("null")) {
+		seen = nil
+	}
+	if p.IfCursor != nil && !sameJSON(seen, cur.Cursor) {
+		return fmt.Errorf("%w: it is not at %s: it is at %s, with the sequence number %d", ErrCursorMoved, placeText(seen), placeText(cur.Cursor), cur.Seq)
+	}
+	return nil
+}
+
+// placeText is a stored cursor for people.
+func placeText(cursor json.RawMessage) string {
+	if cursor == nil {
+		return "the beginning"
+	}
+	return "cursor " + clip(string(cursor))
+}
+
+// checkCursor returns an error unless a cursor is one of the flow's source.
+func (p *typedPipeline[T, C, Out]) checkCursor(cursor json.RawMessage) error {
+	_, err := p.decodeCursor(cursor)
+	return err
+}
+
+// decodeCursor reads a cursor that somebody has given.
+func (p *typedPipeline[T, C, Out]) decodeCursor(cursor json.RawMessage) (C, error) {
+	var c C
+	if !p.resumable() {
+		return c, fmt.Errorf("the source (%s) has no cursor: each run begins at its beginning", describe(p.source).Type)
+	}
+	if err := decodeStrict(cursor, &c); err != nil {
+		return c, fmt.Errorf("%s is not a cursor of the source (%s): %w", clip(string(cursor)), describe(p.source).Type, err)
+	}
+	return c, nil
+}

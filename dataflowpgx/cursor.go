@@ -1,0 +1,59 @@
+package dataflowpgx
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/activedataflow/dataflow"
+)
+
+func (q *queries) CursorGet(ctx context.Context, flowID int64) (*dataflow.FlowCursor, error) {
+	return scanCursor(q.db.QueryRow(ctx, q.store.text(sqlCursorGet), flowID))
+}
+
+func (q *queries) CursorLock(ctx context.Context, flowID int64) (*dataflow.FlowCursor, error) {
+	if _, err := q.db.Exec(ctx, q.store.text(sqlCursorMake), flowID); err != nil {
+		return nil, err
+	}
+	return scanCursor(q.db.QueryRow(ctx, q.store.text(sqlCursorLock), flowID))
+}
+
+func (q *queries) CursorSet(ctx context.Context, p *dataflow.CursorSetParams) error {
+	from, to := nullJSON(p.From), nullJSON(p.To)
+	err := q.one(ctx, sqlCursorSet, p.FlowID, p.Seq, to)
+	if errors.Is(err, dataflow.ErrNotFound) {
+		return dataflow.ErrCursorMoved
+	}
+	if err != nil {
+		return err
+	}
+	return q.one(ctx, sqlCursorChangeInsert, p.FlowID, from, to, p.Seq+1, p.Actor, p.Reason)
+}
+
+func (q *queries) CursorHistory(ctx context.Context, p *dataflow.CursorHistoryParams) ([]*dataflow.CursorChange, error) {
+	rows, err := q.db.Query(ctx, q.store.text(sqlCursorHistory), p.FlowID, p.Before, p.Limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*dataflow.CursorChange, error) {
+		var c dataflow.CursorChange
+		var from, to *string
+		err := row.Scan(&c.ID, &c.FlowID, &c.FlowName, &from, &to, &c.Seq, &c.Actor, &c.Reason, &c.At)
+		utc(&c.At)
+		c.From, c.To = rawJSON(from), rawJSON(to)
+		return &c, err
+	})
+}
+
+func scanCursor(row pgx.Row) (*dataflow.FlowCursor, error) {
+	var c dataflow.FlowCursor
+	var cursor *string
+	if err := row.Scan(&c.FlowID, &c.FlowName, &c.Seq, &cursor, &c.At, &c.RunID); err != nil {
+		return nil, notFound(err)
+	}
+	utc(c.At)
+	c.Cursor = rawJSON(cursor)
+	return &c, nil
+}

@@ -1,0 +1,201 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/activedataflow/dataflow"
+)
+
+func (a *app) cursorCommand() *cobra.Command {
+	return a.example(a.group("cursor", "Show and set where flows go on",
+		a.cursorShowCommand(), a.cursorSetCommand(), a.cursorHistoryCommand(),
+	), "cursor show orders")
+}
+
+// cursorView is a flow's cursor as JSON.
+type cursorView struct {
+	Flow   string            `json:"flow"`
+	Cursor json.RawMessage   `json:"cursor"`
+	Seq    int64             `json:"seq"`
+	At     *time.Time        `json:"at"`
+	RunID  int64             `json:"run_id,omitempty"`
+	Change *cursorChangeView `json:"change,omitempty"`
+}
+
+type cursorChangeView struct {
+	ID     int64           `json:"id"`
+	From   json.RawMessage `json:"from"`
+	To     json.RawMessage `json:"to"`
+	Seq    int64           `json:"seq"`
+	Actor  string          `json:"actor,omitempty"`
+	Reason string          `json:"reason,omitempty"`
+	At     time.Time       `json:"at"`
+}
+
+func viewCursor(c *dataflow.FlowCursor) cursorView {
+	v := cursorView{Flow: c.FlowName, Cursor: orNull(c.Cursor), Seq: c.Seq, At: utc(c.At), RunID: c.RunID}
+	if c.Change != nil {
+		change := viewCursorChange(c.Change)
+		v.Change = &change
+	}
+	return v
+}
+
+func viewCursorChange(c *dataflow.CursorChange) cursorChangeView {
+	return cursorChangeView{ID: c.ID, From: orNull(c.From), To: orNull(c.To), Seq: c.Seq, Actor: c.Actor, Reason: c.Reason, At: c.At.UTC()}
+}
+
+// orNull is a cursor as JSON; null is the beginning.
+func orNull(cursor json.RawMessage) json.RawMessage {
+	if cursor == nil {
+		return json.RawMessage("null")
+	}
+	return canonical(cursor)
+}
+
+// place is a cursor for people.
+func place(cursor json.RawMessage) string {
+	if cursor == nil {
+		return "the beginning"
+	}
+	return string(canonical(cursor))
+}
+
+func (a *app) cursorShowCommand() *cobra.Command {
+	return a.example(&cobra.Command{
+		Use: "show NAME", Short: "Show where a flow goes on, and who has moved it there", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
+		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
+			cur, err := s.client.Cursor(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return s.showCursor(cur)
+		}),
+	}, "cursor show orders")
+}
+
+func (s *session) showCursor(cur *dataflow.FlowCursor) error {
+	by := "-"
+	switch {
+	case cur.Change != nil:
+		by = fmt.Sprintf("%s: %s", orDash(cur.Change.Actor), orDash(cur.Change.Reason))
+	case cur.RunID != 0:
+		by = fmt.Sprintf("run %d", cur.RunID)
+	}
+	return s.show(viewCursor(cur), func(p *page) {
+		p.table(nil, [][]string{
+			{"flow", cur.FlowName},
+			{"cursor", place(cur.Cursor)},
+			{"sequence number", fmt.Sprint(cur.Seq)},
+			{"moved", moment(cur.At)},
+			{"by", by},
+		})
+	})
+}
+
+// cursorTarget is where to set a cursor, and what was seen before.
+type cursorTarget struct {
+	to, ifCursor string
+	beginning    bool
+	ifSeq        int64
+}
+
+func (t *cursorTarget) params() (*dataflow.SetCursorParams, error) {
+	p := &dataflow.SetCursorParams{}
+	switch {
+	case t.beginning == (t.to != ""):
+		return nil, usage("say where the flow is to go on: --to CURSOR, as cursor show writes it, or --beginning")
+	case t.to != "":
+		p.Cursor = json.RawMessage(t.to)
+	}
+	if t.ifCursor != "" {
+		p.IfCursor = json.RawMessage(t.ifCursor)
+	}
+	if t.ifSeq >= 0 {
+		p.IfSeq = &t.ifSeq
+	}
+	return p, nil
+}
+
+func (a *app) cursorSetCommand() *cobra.Command {
+	var t cursorTarget
+	var by byWhom
+	cmd := a.confirmable(&cobra.Command{
+		Use: "set NAME", Short: "Set where a flow goes on", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
+		Long: `Set where a flow goes on.
+
+The cursor is one of the flow's source, as JSON: a text stands in double quotes. It is set
+only if the flow is still where you have seen it, and no run of it is in progress: --if-seq
+and --if-cursor say what cursor show has shown. Without them the command shows where it is
+and asks. With --yes one of them is needed.
+
+Going back has records read again, and a sink that only appends gets them twice. To read
+some records again and leave the cursor where it is, use backfill.`,
+		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
+			p, err := t.params()
+			if err != nil {
+				return err
+			}
+			p.Actor, p.Reason = by.actorOr(s.Env), by.reason
+			return s.setCursor(ctx, args[0], p)
+		}),
+	})
+	flags := cmd.Flags()
+	flags.StringVar(&t.to, "to", "", "the cursor, as JSON")
+	flags.BoolVar(&t.beginning, "beginning", false, "go on at the beginning")
+	flags.Int64Var(&t.ifSeq, "if-seq", -1, "only if this is the sequence number")
+	flags.StringVar(&t.ifCursor, "if-cursor", "", "only if this is the cursor; null is the beginning")
+	by.flags(cmd)
+	return a.example(cmd, `cursor set orders --to 4711 --reason "the last hour was wrong"`, "cursor set orders --beginning --if-seq 12 --yes")
+}
+
+func (s *session) setCursor(ctx context.Context, name string, p *dataflow.SetCursorParams) error {
+	cur, err := s.client.Cursor(ctx, name)
+	if err != nil {
+		return err
+	}
+	if p.IfSeq == nil && p.IfCursor == nil {
+		if s.yes {
+			return usage("--yes needs what you have seen: --if-seq or --if-cursor, as cursor show shows them")
+		}
+		p.IfSeq = &cur.Seq
+	}
+	what := fmt.Sprintf("This sets the cursor of flow %q from %s to %s.", name, clip(place(cur.Cursor), 200), clip(place(p.Cursor), 200))
+	if err := s.confirm(ctx, what); err != nil {
+		return err
+	}
+	if cur, err = s.client.SetCursor(ctx, name, p); err != nil {
+		return err
+	}
+	return s.showCursor(cur)
+}
+
+func (a *app) cursorHistoryCommand() *cobra.Command {
+	var p dataflow.CursorHistoryParams
+	cmd := &cobra.Command{
+		Use: "history NAME", Short: "List who has set a flow's cursor, newest first", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
+		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
+			changes, err := s.client.CursorHistory(ctx, args[0], &p)
+			if err != nil {
+				return err
+			}
+			return s.show(views(changes, viewCursorChange), func(page *page) {
+				if len(changes) == 0 {
+					page.line("Nobody has set it.")
+					return
+				}
+				page.table([]string{"CHANGE", "AT", "FROM", "TO", "SEQ", "BY", "REASON"}, views(changes, func(c *dataflow.CursorChange) []string {
+					return []string{fmt.Sprint(c.ID), moment(&c.At), clip(place(c.From), 40), clip(place(c.To), 40), fmt.Sprint(c.Seq), orDash(c.Actor), orDash(clip(c.Reason, 60))}
+				}))
+			})
+		}),
+	}
+	cmd.Flags().Int64Var(&p.Before, "before", 0, "only changes older than this one: the last of the page before")
+	cmd.Flags().IntVar(&p.Limit, "limit", 20, "how many")
+	return a.example(cmd, "cursor history orders")
+}
