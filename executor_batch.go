@@ -60,9 +60,13 @@ func (p *typedPipeline[T, C, Out]) work(ctx context.Context, a *attempt) error {
 		a.size = newBatchSize(a.batchSize, p.target.sink != nil)
 	}
 	a.turns = &turns{}
-	reader := &batchReader[T, C]{source: p.source, req: req, size: a.size, free: make(chan *readBatch[T, C], 3)}
+	first := make(chan struct{})
+	if a.run.Rescues == 0 {
+		close(first)
+	}
+	reader := &batchReader[T, C]{source: p.source, req: req, size: a.size, first: first, free: make(chan *readBatch[T, C], 3)}
 	ahead := batch.Start(ctx, reader.read)
-	maker := &batchMaker[T, C, Out]{typedPipeline: p, attempt: a, read: ahead, free: make(chan *madeBatch[T, C, Out], 2)}
+	maker := &batchMaker[T, C, Out]{typedPipeline: p, attempt: a, read: ahead, first: first, free: make(chan *madeBatch[T, C, Out], 2)}
 	made := batch.Start(ctx, maker.make)
 	err = guard(func() error { return p.loop(ctx, a, made, maker, reader) }) // so that a panic stops the others too
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
@@ -82,6 +86,7 @@ func (p *typedPipeline[T, C, Out]) loop(ctx context.Context, a *attempt, made *b
 	if p.resumable() {
 		w.cursor = a.stored
 	}
+	waiting := a.run.Rescues > 0
 	for {
 		b, ok, err := made.Next(ctx)
 		if err != nil || !ok {
@@ -90,6 +95,10 @@ func (p *typedPipeline[T, C, Out]) loop(ctx context.Context, a *attempt, made *b
 		began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
 		if err := w.work(ctx, b); err != nil {
 			return err
+		}
+		if waiting {
+			close(maker.first)
+			waiting = false
 		}
 		a.size.learn(b.size(), max(b.took, b.makeTook, time.Since(began)))
 		reader.recycle(b.readBatch)

@@ -127,6 +127,7 @@ type batchReader[T, C any] struct {
 	source Source[T, C]
 	req    Request[C]
 	size   *batchSize
+	first  <-chan struct{}       // see batchMaker
 	free   chan *readBatch[T, C] // batches to be filled again
 	handed int64                 // records handed over
 }
@@ -182,7 +183,7 @@ func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]
 			if int64(b.size()) < r.size.size.Load() && b.weight <= greatestWeight || !b.endsHere() {
 				continue
 			}
-			if !r.hand(b, hand) {
+			if !r.hand(b, hand) || !waitFor(ctx, r.first) {
 				return ctx.Err()
 			}
 			b = r.next()

@@ -21,7 +21,11 @@ type batchMaker[T, C, Out any] struct {
 	*typedPipeline[T, C, Out]
 	attempt *attempt
 	read    *batch.Ahead[*readBatch[T, C]]
-	free    chan *madeBatch[T, C, Out] // to be filled again
+	// first is closed when nothing need wait for the first batch to be written. A run whose
+	// workers have died does: the batch behind its cursor must be the one that is worked, so
+	// that it is known which one kills, and what stands before it is written.
+	first chan struct{}
+	free  chan *madeBatch[T, C, Out] // to be filled again
 }
 
 // recycle takes back a batch that is written, without what was read.
@@ -58,11 +62,21 @@ func (m *batchMaker[T, C, Out]) make(ctx context.Context, hand func(*madeBatch[T
 			if err != nil {
 				return err
 			}
-			if !hand(made) {
+			if !hand(made) || !waitFor(ctx, m.first) {
 				return ctx.Err()
 			}
 		}
 	})
+}
+
+// waitFor reports whether ch was closed before ctx was done.
+func waitFor(ctx context.Context, ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func (m *batchMaker[T, C, Out]) apply(ctx context.Context, b *readBatch[T, C]) (*madeBatch[T, C, Out], error) {
