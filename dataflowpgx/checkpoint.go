@@ -62,7 +62,7 @@ func (s *store) CommitCheckpoint(ctx context.Context, fn func(ctx context.Contex
 func (s *store) sendCheckpoint(ctx context.Context, tx pgx.Tx, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
 	var b pgx.Batch
 	(&queries{store: s, db: tx}).queueCheckpoint(&b, p, sqlProgressFence, sqlMoveFence)
-	b.Queue("commit")
+	b.Queue(sqlCommit)
 	results := tx.SendBatch(ctx, &b)
 	status := dataflow.LeaseStatus{RunID: p.RunID, Held: true}
 	var moved bool
@@ -90,6 +90,10 @@ func (s *store) sendCheckpoint(ctx context.Context, tx pgx.Tx, p *dataflow.RunCh
 	}
 	return status, nil
 }
+
+// sqlCommit is not the text that pgx has for it: what closeCommitted does would have pgx
+// forget the statement each time, and prepare it again.
+const sqlCommit = "commit work"
 
 // closeCommitted closes a transaction that the server has committed, and gives its
 // connection back to the pool. With a context that is done, Commit does nothing else.

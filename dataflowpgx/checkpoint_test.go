@@ -89,6 +89,31 @@ func TestCommitCheckpoint_Modes(t *testing.T) {
 	}
 }
 
+// The statements are prepared once, and not with each commit.
+func TestCommitCheckpoint_Prepared(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, func(config *pgxpool.Config) { config.MaxConns = 1 })
+	store, p := claimed(t, pool)
+	prepared := func() []string {
+		rows, err := pool.Query(t.Context(), "select name || prepare_time from pg_prepared_statements where statement like 'commit%' or statement like 'with %' order by name")
+		require.NoError(t, err)
+		names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(t, err)
+		return names
+	}
+	var before []string
+	for i := range 3 {
+		_, err := commit(t, store, p, "select 1")
+		require.NoError(t, err)
+		p.Seq++
+		if i == 0 {
+			before = prepared()
+			require.Len(t, before, 3)
+		}
+	}
+	require.Equal(t, before, prepared())
+}
+
 // What a commit finds wrong is an error of the data, and the connection goes on.
 func TestCommitCheckpoint_Deferred(t *testing.T) {
 	t.Parallel()
