@@ -133,6 +133,97 @@ func TestDeadLetter_FlatMap(t *testing.T) {
 	})
 }
 
+// fussy is a sink that refuses numbers, and names the row by tells, if that is not nil.
+type fussy struct {
+	refused []int
+	tells   func(row int) int
+	sizes   []int // of what it was given
+	drops   bool  // it writes nothing
+}
+
+func (p *fussy) WriteTx(ctx context.Context, rows []int) error {
+	p.sizes = append(p.sizes, len(rows))
+	for i, n := range rows {
+		if !slices.Contains(p.refused, n) {
+			continue
+		}
+		err := error(&dataflow.RecordError{Err: errBroken})
+		if p.tells != nil {
+			err = fmt.Errorf("sink: %w", &dataflow.RowError{Row: p.tells(i), Err: err})
+		}
+		return err
+	}
+	if p.drops {
+		return nil
+	}
+	return insertInto(ctx, "hb", rows)
+}
+
+// A row that the sink names is not looked for; what stands before it and behind it is
+// written at once.
+func TestDeadLetter_RowIsNamed(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		t.table("hb")
+		sink := &fussy{refused: []int{38, 71, 72}, tells: func(row int) int { return row }}
+		flow := dataflow.NewFlow("hb", numbers{n: 100}, dataflow.Identity[int](), dataflow.ToTx(sink), &dataflow.FlowOptions{
+			Runtime: dataflow.Heartbeat{BatchSize: 100}, OnBadRecord: dataflow.DeadLetterUpTo(3), MaxAttempts: 1,
+		})
+		client := t.registered(flow)
+		run, err := client.Trigger(t.Context(), "hb", nil)
+		require.NoError(t, err)
+		require.Equal(t, dataflow.Counters{Read: 100, Written: 97, DeadLettered: 3}, run.Counters)
+		require.Equal(t, []string{"write 38 38", "write 71 71", "write 72 72"}, t.letters(client, nil))
+		require.EqualValues(t, 97, t.number("select count(distinct n) from hb"))
+		require.Equal(t, []int{100, 37, 1, 62, 32, 1, 29, 1, 28}, sink.sizes)
+	})
+}
+
+// A sink that names the wrong row, or none that is there, costs time only.
+func TestDeadLetter_WrongRowIsNamed(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		for name, tells := range map[string]func(row int) int{
+			"none": nil, "first": func(int) int { return 0 }, "next": func(row int) int { return row + 1 },
+			"negative": func(int) int { return -1 }, "beyond": func(int) int { return 1000 },
+		} {
+			require.NoError(t, t.exec("drop table if exists hb"))
+			t.table("hb")
+			sink := &fussy{refused: []int{5, 22, 30}, tells: tells}
+			flow := dataflow.NewFlow(name, numbers{n: 30}, dataflow.Identity[int](), dataflow.ToTx(sink), &dataflow.FlowOptions{
+				Runtime: dataflow.Heartbeat{BatchSize: 30}, OnBadRecord: dataflow.SkipUpTo(3), MaxAttempts: 1,
+			})
+			client := t.registered(flow)
+			run, err := client.Trigger(t.Context(), name, nil)
+			require.NoError(t, err, name)
+			require.Equal(t, dataflow.Counters{Read: 30, Written: 27, Dropped: 3}, run.Counters, name)
+			require.Equal(t, []int64{27, 27}, []int64{t.number("select count(*) from hb"), t.number("select count(distinct n) from hb")}, name)
+		}
+	})
+}
+
+// Behind a bad record, batches are written in parts for a while, of which one that
+// fails is not all of the batch; and they are as large as before.
+func TestDeadLetter_WrittenInParts(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		sink := &fussy{refused: []int{1, 5001}, tells: func(row int) int { return row }, drops: true}
+		flow := dataflow.NewFlow("hb", numbers{n: 24_000}, dataflow.Identity[int](), dataflow.ToTx(sink), &dataflow.FlowOptions{
+			Runtime: dataflow.Heartbeat{BatchSize: 4000}, OnBadRecord: dataflow.DeadLetterUpTo(2), MaxAttempts: 1,
+		})
+		client := t.registered(flow)
+		run, err := client.Trigger(t.Context(), "hb", nil)
+		require.NoError(t, err)
+		require.Equal(t, dataflow.Counters{Read: 24_000, Written: 23_998, DeadLettered: 2}, run.Counters)
+		parts := slices.Repeat([]int{500}, 8)
+		require.Equal(t, slices.Concat(
+			[]int{4000, 1, 3999},
+			[]int{500, 500, 500, 1, 499, 500, 500, 500, 500, 500},
+			parts, parts, parts, parts,
+		), sink.sizes)
+	})
+}
+
 // What was kept goes through the transform to the sink again, once.
 func TestReplay(t *testing.T) {
 	t.Parallel()

@@ -74,6 +74,15 @@ type Store interface {
 	CheckSchema(ctx context.Context) error
 }
 
+// CheckpointCommitter is the power of a [Store] to send the checkpoint of a transaction
+// together with its commit. Without it, they are sent one after the other.
+type CheckpointCommitter interface {
+	// CommitCheckpoint runs fn in a transaction, as InTx does, makes the checkpoint that
+	// fn returns, as RunCheckpoint does, and commits. When Held is false, or there is an
+	// error before the commit, nothing is committed.
+	CommitCheckpoint(ctx context.Context, fn func(ctx context.Context, tx Tx) (*RunCheckpointParams, error)) (LeaseStatus, error)
+}
+
 // Queries are the statements of a [Store]. A query that names one row returns
 // ErrNotFound when there is none.
 type Queries interface {

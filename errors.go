@@ -103,6 +103,20 @@ func (e *RecordError) Error() string {
 // Unwrap returns the cause.
 func (e *RecordError) Unwrap() error { return e.Err }
 
+// RowError is what a [TxSink] returns that knows which row of a batch cannot be
+// written. Where the flow's policy keeps the other records, they are then written
+// without looking for the bad one by halves.
+type RowError struct {
+	// Row counts from 0 in the rows that the sink was given.
+	Row int
+	// Err is the cause.
+	Err error
+}
+
+func (e *RowError) Error() string { return e.Err.Error() }
+
+func (e *RowError) Unwrap() error { return e.Err }
+
 // Stage is a part of a flow, in which an error arose.
 type Stage string
 

@@ -89,31 +89,28 @@ func (a *attempt) commit(ctx context.Context, cursor json.RawMessage, delta Coun
 		RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.run.LeaseNumber, Slot: a.run.Slot,
 		Seq: a.seq, From: a.from(), Cursor: cursor, Total: a.total, Lease: a.client.config.Lease,
 	}
-	over := !a.ended && a.ending
+	work := func(ctx context.Context, tx Tx) (q Queries, err error) {
+		if q, err = a.client.store.With(tx); err != nil || write == nil {
+			return q, err
+		}
+		return q, write(ctx, tx, q, &p.Delta)
+	}
 	var status LeaseStatus
 	var next *Run
-	err := a.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
-		q, err := a.client.store.With(tx)
-		if err != nil {
-			return err
-		}
-		p.Delta = delta
-		if write != nil {
-			if err := write(ctx, tx, q, &p.Delta); err != nil {
-				return err
-			}
-		}
-		if status, err = q.RunCheckpoint(ctx, p); err != nil {
-			return fmt.Errorf("checkpoint: %w", err)
-		}
-		if !status.Held {
-			return ErrFenced
-		}
-		if over && !status.CancelRequested {
-			next, err = a.handOver(ctx, tx, q)
-		}
-		return err
-	})
+	var err error
+	together, can := a.client.store.(CheckpointCommitter)
+	if over := !a.ended && a.ending; over || !can {
+		status, next, err = a.commitApart(ctx, p, delta, work, over)
+	} else {
+		status, err = together.CommitCheckpoint(ctx, func(ctx context.Context, tx Tx) (*RunCheckpointParams, error) {
+			p.Delta = delta
+			_, err := work(ctx, tx)
+			return p, err
+		})
+	}
+	if err == nil && !status.Held {
+		err = ErrFenced
+	}
 	if err != nil {
 		a.leaving.Store(false)
 		return err
@@ -128,6 +125,29 @@ func (a *attempt) commit(ctx context.Context, cursor json.RawMessage, delta Coun
 	default:
 		return nil
 	}
+}
+
+// commitApart makes the checkpoint before the commit, and in between hands a run over
+// whose slice is over.
+func (a *attempt) commitApart(ctx context.Context, p *RunCheckpointParams, delta Counters, work func(ctx context.Context, tx Tx) (Queries, error), over bool) (status LeaseStatus, next *Run, err error) {
+	err = a.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		p.Delta = delta
+		q, err := work(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if status, err = q.RunCheckpoint(ctx, p); err != nil {
+			return fmt.Errorf("checkpoint: %w", err)
+		}
+		if !status.Held {
+			return ErrFenced
+		}
+		if over && !status.CancelRequested {
+			next, err = a.handOver(ctx, tx, q)
+		}
+		return err
+	})
+	return status, next, err
 }
 
 // progress notes a committed batch.

@@ -87,16 +87,24 @@ func (w *batchWriter[T, C, Out]) divisible(err error) bool {
 	return errors.As(err, &bad) || w.client.store.Classify(err) == FaultData
 }
 
-// writeDivided writes a batch that failed for what is in it: by halves, each behind a
-// savepoint, down to the records that are bad. The others are written. It is done in
-// the checkpoint's transaction, and so anew when that has to be repeated.
-func (w *batchWriter[T, C, Out]) writeDivided(ctx context.Context, b *readBatch[T, C], cursor json.RawMessage, delta Counters) error {
-	w.size.shrink()
+// Where a batch had a bad record, so may the next ones. For so many batches, they are
+// written in so many parts, so that one that fails is not all in vain.
+const (
+	waryBatches = 8
+	waryParts   = 8
+	leastPart   = 256 // rows
+)
+
+// writeDivided writes a batch by parts, each behind a savepoint, and those that fail for
+// what is in them by smaller ones, down to the records that are bad. The others are
+// written. It is done in the checkpoint's transaction, and so anew when that has to be
+// repeated. cause is why the batch as a whole has failed, nil if that was not tried.
+func (w *batchWriter[T, C, Out]) writeDivided(ctx context.Context, b *readBatch[T, C], cursor json.RawMessage, delta Counters, cause error) error {
 	letters := w.letters
 	return w.commitAgain(ctx, cursor, delta, func(ctx context.Context, tx Tx, q Queries, delta *Counters) error {
 		w.letters = letters[:len(letters):len(letters)]
 		d := divider[T, C, Out]{batchWriter: w, batch: b, tx: tx, delta: delta}
-		if err := d.write(ctx, 0, len(w.out.rows)); err != nil {
+		if err := d.divide(ctx, 0, len(w.out.rows), cause); err != nil {
 			return err
 		}
 		return w.insertLetters(ctx, tx, q, delta)
@@ -133,11 +141,71 @@ func (d *divider[T, C, Out]) write(ctx context.Context, from, to int) error {
 		d.delta.Written--
 		return d.judge(ctx, e, d.delta)
 	}
-	middle := d.middle(from, to)
-	if err := d.write(ctx, from, middle); err != nil {
-		return err
+	return d.divide(ctx, from, to, err)
+}
+
+// divide writes a part that has failed, or not been tried: in several parts; or what
+// stands before the record that the error names, the record, and what stands behind it;
+// or the halves.
+func (d *divider[T, C, Out]) divide(ctx context.Context, from, to int, cause error) error {
+	ends := []int{to}
+	if cause == nil {
+		ends = d.parts(from, to)
+	} else {
+		d.wary = waryBatches
+		if row, named := d.named(from, to, cause); named {
+			first, end := d.siblings(from, to, row)
+			ends = []int{first, end, to}
+		} else if d.out.origin[from] != d.out.origin[to-1] {
+			ends = []int{d.middle(from, to), to}
+		}
 	}
-	return d.write(ctx, middle, to)
+	for _, end := range ends {
+		if end == from {
+			continue
+		}
+		if err := d.write(ctx, from, end); err != nil {
+			return err
+		}
+		from = end
+	}
+	return nil
+}
+
+// parts returns where the parts of a batch end.
+func (d *divider[T, C, Out]) parts(from, to int) []int {
+	size := max((to-from)/waryParts, leastPart)
+	var ends []int
+	for from+size < to {
+		_, from = d.siblings(from, to, from+size-1)
+		ends = append(ends, from)
+	}
+	if from < to {
+		ends = append(ends, to)
+	}
+	return ends
+}
+
+// siblings returns from where to where the outputs stand that come of the same input
+// as one.
+func (d *divider[T, C, Out]) siblings(from, to, row int) (first, end int) {
+	origin := d.out.origin
+	for first = row; first > from && origin[first-1] == origin[row]; {
+		first--
+	}
+	for end = row + 1; end < to && origin[end] == origin[row]; {
+		end++
+	}
+	return first, end
+}
+
+// named returns the row that an error of writing a part names.
+func (d *divider[T, C, Out]) named(from, to int, err error) (int, bool) {
+	var row *RowError
+	if !errors.As(err, &row) || row.Row < 0 || row.Row >= to-from {
+		return 0, false
+	}
+	return from + row.Row, true
 }
 
 // middle divides a part between two inputs.

@@ -151,6 +151,7 @@ type batchWriter[T, C, Out any] struct {
 	// letters are the batch's bad records that are to be kept.
 	letters []*DeadLetterRecord
 	results []RowResult // of the batch's rows
+	wary    int         // for so many batches, each is taken to have a bad record
 }
 
 func (w *batchWriter[T, C, Out]) work(ctx context.Context, made *madeBatch[T, C, Out]) error {
@@ -200,6 +201,10 @@ func (w *batchWriter[T, C, Out]) write(ctx context.Context, b *readBatch[T, C], 
 		return w.commitAgain(ctx, cursor, delta, w.insertLetters)
 	}
 	if w.target.txSink != nil {
+		if w.wary > 0 {
+			w.wary--
+			return w.writeDivided(ctx, b, cursor, delta, nil)
+		}
 		err := w.commitAgain(ctx, cursor, delta, func(ctx context.Context, tx Tx, q Queries, delta *Counters) error {
 			if err := guard(func() error { return w.writeTx(ctx, 0, len(rows), delta) }); err != nil {
 				return failed(err)
@@ -209,7 +214,7 @@ func (w *batchWriter[T, C, Out]) write(ctx context.Context, b *readBatch[T, C], 
 		if err == nil || !w.divisible(err) {
 			return err
 		}
-		return w.writeDivided(ctx, b, cursor, delta)
+		return w.writeDivided(ctx, b, cursor, delta, err)
 	}
 	sb := SinkBatch[Out]{ID: w.batchID(cursor), Rows: rows, Keys: outputKeys(b, w.out.origin)}
 	if err := w.target.sink.Write(ctx, sb); err != nil {

@@ -54,14 +54,6 @@ func (s *batchSize) learn(records int, took time.Duration) {
 	}
 }
 
-// shrink makes later batches smaller, because bad records in one are found by
-// dividing it.
-func (s *batchSize) shrink() {
-	if !s.fixed {
-		s.size.Store(max(s.size.Load()/4, firstBatchSize))
-	}
-}
-
 // weighEvery is how many records are weighed by one of them.
 const weighEvery = 16
 

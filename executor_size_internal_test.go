@@ -25,13 +25,9 @@ func TestBatchSize(t *testing.T) {
 		require.EqualValues(t, 10_000, s.size.Load())
 		s.learn(10_000, slowBatch+1)
 		require.EqualValues(t, 5000, s.size.Load())
-		s.shrink()
-		require.EqualValues(t, 1250, s.size.Load())
 		for range 10 {
 			s.learn(1, time.Hour)
 		}
-		require.EqualValues(t, 100, s.size.Load())
-		s.shrink()
 		require.EqualValues(t, 100, s.size.Load())
 	})
 	for name, s := range map[string]*batchSize{"Set": newBatchSize(7, false), "SetAndFixed": newBatchSize(7, true)} {
@@ -39,7 +35,6 @@ func TestBatchSize(t *testing.T) {
 			t.Parallel()
 			s.learn(7, 0)
 			s.learn(7, time.Hour)
-			s.shrink()
 			require.EqualValues(t, 7, s.size.Load())
 			require.False(t, s.auto)
 		})
@@ -49,7 +44,6 @@ func TestBatchSize(t *testing.T) {
 		s := newBatchSize(0, true)
 		s.learn(1000, 0)
 		s.learn(1000, time.Hour)
-		s.shrink()
 		require.EqualValues(t, DefaultBatchSize, s.size.Load())
 		require.True(t, s.auto, "a batch ends when it is heavy")
 	})

@@ -21,6 +21,8 @@ type losesAnswer struct {
 	dataflow.Driver
 	commit atomic.Int64 // which commit it is, counted down
 	away   atomic.Int64 // how many transactions then fail
+	// together sends checkpoints together with the commit, where the store can.
+	together bool
 }
 
 type losesAnswerStore struct {
@@ -30,18 +32,40 @@ type losesAnswerStore struct {
 
 func (d *losesAnswer) Store(opts dataflow.StoreOptions) (dataflow.Store, error) {
 	s, err := d.Driver.Store(opts)
-	return losesAnswerStore{Store: s, driver: d}, err
+	loses := losesAnswerStore{Store: s, driver: d}
+	if together, ok := s.(dataflow.CheckpointCommitter); ok && d.together {
+		return losesAnswerCommitter{losesAnswerStore: loses, together: together}, err
+	}
+	return loses, err
 }
 
 func (s losesAnswerStore) InTx(ctx context.Context, fn func(ctx context.Context, tx dataflow.Tx) error) error {
-	if s.driver.commit.Load() <= 0 && s.driver.away.Add(-1) >= 0 {
+	return s.driver.lose(func() error { return s.Store.InTx(ctx, fn) })
+}
+
+// lose loses the answer, if this is the commit to lose it.
+func (d *losesAnswer) lose(commit func() error) error {
+	if d.commit.Load() <= 0 && d.away.Add(-1) >= 0 {
 		return errAway
 	}
-	err := s.Store.InTx(ctx, fn)
-	if err == nil && s.driver.commit.Add(-1) == 0 {
+	err := commit()
+	if err == nil && d.commit.Add(-1) == 0 {
 		return errAway
 	}
 	return err
+}
+
+type losesAnswerCommitter struct {
+	losesAnswerStore
+	together dataflow.CheckpointCommitter
+}
+
+func (s losesAnswerCommitter) CommitCheckpoint(ctx context.Context, fn func(ctx context.Context, tx dataflow.Tx) (*dataflow.RunCheckpointParams, error)) (status dataflow.LeaseStatus, err error) {
+	err = s.driver.lose(func() error {
+		status, err = s.together.CommitCheckpoint(ctx, fn)
+		return err
+	})
+	return status, err
 }
 
 func (s losesAnswerStore) Classify(err error) dataflow.Fault {
@@ -58,10 +82,13 @@ func TestCommit_AnswerLost(t *testing.T) {
 	onBoth(t, func(t *dbT) {
 		// The third commit, behind the claim's and that of a batch, is of a batch.
 		// The sixth, behind those of four batches, is of the end.
-		for _, c := range []struct{ commit, away int64 }{{3, 0}, {3, 1}, {3, 2}, {6, 0}, {6, 1}} {
+		for _, c := range []struct {
+			commit, away int64
+			together     bool
+		}{{3, 0, false}, {3, 1, false}, {3, 2, false}, {6, 0, false}, {6, 1, false}, {3, 0, true}, {3, 1, true}, {3, 2, true}, {6, 1, true}} {
 			require.NoError(t, t.exec("drop table if exists numbers"))
 			require.NoError(t, t.exec("delete from dataflow_checkpoint"))
-			driver := &losesAnswer{Driver: t.driver}
+			driver := &losesAnswer{Driver: t.driver, together: c.together}
 			driver.commit.Store(c.commit)
 			driver.away.Store(c.away)
 			flow := t.numbersFlow("n", numbers{n: 35}, dataflow.Heartbeat{BatchSize: 10})

@@ -171,6 +171,14 @@ set cursor = coalesce($3, cursor), seq = seq + 1, updated_at = {now}, moved_at =
 	dropped = dropped + $8, dead_lettered = dead_lettered + $9, updated = updated + $11
 where flow_id = $1 and scope = '' and partition = $10 and seq = $2`
 
+// Before a commit that is sent together with them, the two above fail, so that it does
+// not take place, unless each has found its row.
+const (
+	fencedMark       = "dataflow: fenced"
+	sqlProgressFence = "with r as (" + sqlRunProgress + " as cancel) select coalesce((select cancel::text from r), '" + fencedMark + "')::boolean"
+	sqlMoveFence     = "with c as (" + sqlCheckpointMove + "\nreturning 1) select coalesce((select 'true' from c), '" + fencedMark + "')::boolean"
+)
+
 const sqlRunEnd = `
 update {s}dataflow_run r
 set state = $3, slot = null, lease_until = null,

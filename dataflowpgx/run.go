@@ -102,24 +102,6 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 	return claim, nil
 }
 
-func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
-	d, cursor := p.Delta, nullJSON(p.Cursor)
-	var b pgx.Batch
-	b.Queue(q.store.text(sqlRunProgress), p.RunID, p.LeaseNumber,
-		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor, p.Lease.Microseconds(), d.Updated)
-	b.Queue(q.store.text(sqlCheckpointMove), p.FlowID, p.Seq, cursor,
-		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, partition(p.Slot), d.Updated, p.RunID)
-	results := q.db.SendBatch(ctx, &b)
-	status := dataflow.LeaseStatus{RunID: p.RunID, Held: true}
-	err := results.QueryRow().Scan(&status.CancelRequested)
-	if errors.Is(err, pgx.ErrNoRows) {
-		status.Held, err = false, nil
-	}
-	tag, moveErr := results.Exec()
-	status.Held = status.Held && tag.RowsAffected() == 1
-	return status, errors.Join(err, moveErr, results.Close())
-}
-
 func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*dataflow.Run, error) {
 	var message string
 	var history *string

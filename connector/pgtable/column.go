@@ -242,5 +242,5 @@ func (st *statement) encode(m *pgtype.Map, rows reflect.Value) ([]any, error) {
 
 // badRow says which row of a batch it is that cannot be written.
 func badRow(i int, err error) error {
-	return &dataflow.RecordError{Stage: dataflow.StageWrite, Key: fmt.Sprintf("row %d of the batch", i+1), Err: err}
+	return &dataflow.RowError{Row: i, Err: &dataflow.RecordError{Stage: dataflow.StageWrite, Key: fmt.Sprintf("row %d of the batch", i+1), Err: err}}
 }

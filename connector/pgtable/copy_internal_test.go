@@ -126,9 +126,9 @@ func copyOnly[T any](t *testing.T, pool *pgxpool.Pool, s *sink[T], rows ...T) {
 		st, err := s.statement(ctx, tx, databaseOf(tx))
 		require.NoError(t, err)
 		require.NotNil(t, st.copier)
-		done, err := st.copier.write(ctx, tx.Conn(), reflect.ValueOf(rows), nil)
+		result, err := st.copier.write(ctx, tx.Conn(), reflect.ValueOf(rows), nil)
 		require.NoError(t, err)
-		require.True(t, done)
+		require.True(t, result.accepted)
 		return nil
 	}))
 }
@@ -357,4 +357,63 @@ func TestCopy_GivenUp(t *testing.T) {
 	}
 	require.False(t, copies())
 	require.Equal(t, []string{"(6)"}, query(t, pool, `select count(*) from facts`))
+}
+
+// COPY tells which row it is that Postgres refuses, and the error is the one that an
+// insert of the row has.
+func TestCopy_NamesTheRow(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, `create table facts (id bigint primary key, name text not null check (name <> 'no'), cents int)`, `insert into facts values (-7, '', 0)`)
+	rows := make([]fact, 3000)
+	for _, upsert := range []bool{false, true} {
+		for name, tc := range map[string]struct {
+			at   int
+			bad  fact
+			want string
+		}{
+			"zero byte": {2000, fact{ID: 2000, Name: "\x00"}, "SQLSTATE 22021"},
+			"check":     {2999, fact{ID: 2999, Name: "no"}, "SQLSTATE 23514"},
+			"first":     {0, fact{ID: 0, Name: "no"}, "SQLSTATE 23514"},
+			"key":       {1234, fact{ID: -7, Name: "x"}, "Key (id)=(-7) already exists"},
+		} {
+			if upsert && name == "key" {
+				continue
+			}
+			for i := range rows {
+				rows[i] = fact{ID: int64(i)}
+			}
+			rows[tc.at] = tc.bad
+			s := newSink[fact]("facts", upsert, []string{"id"})
+			err := write(t, pool, s, rows...)
+			require.ErrorContains(t, err, tc.want, name)
+			var row *dataflow.RowError
+			require.ErrorAs(t, err, &row, name)
+			require.Equal(t, tc.at, row.Row, name)
+			for _, st := range s.statements {
+				require.False(t, st.copier.stale.Load(), "it was the row")
+			}
+		}
+	}
+	require.Equal(t, []string{"(1)"}, query(t, pool, `select count(*) from facts`))
+	s := newSink[fact]("facts", false, nil)
+	err := write(t, pool, s, fact{ID: 1}, fact{ID: 2}, fact{ID: 1})
+	require.ErrorContains(t, err, "Key (id)=(1) already exists")
+	var named *dataflow.RowError
+	require.NotErrorAs(t, err, &named, "each row alone can be written")
+}
+
+func TestCopyLine(t *testing.T) {
+	t.Parallel()
+	for where, want := range map[string]int{
+		"":                                      0,
+		"COPY t, line 7":                        7,
+		`COPY t, line 7, column name: "12"`:     7,
+		"COPY t, Zeile 12, Spalte name":         12,
+		"COPY my, table, line 9, column x":      9,
+		"SQL statement \"select 1\"":            0,
+		"PL/pgSQL function f() line 3 at RAISE": 0,
+		"PL/pgSQL function f() line 3 at RAISE\nCOPY t, line 4": 4,
+	} {
+		require.Equal(t, want, copyLine(where), where)
+	}
 }

@@ -179,6 +179,9 @@ func numericFloat(raw []byte) (float64, bool) {
 func exactFloat(digits []byte, exponent int) (float64, bool) {
 	mantissa := uint64(0)
 	for ; len(digits) > 0; digits = digits[2:] {
+		if mantissa > exactMantissa/10_000 { // which also keeps it from overflowing
+			return 0, false
+		}
 		mantissa = 10_000*mantissa + uint64(binary.BigEndian.Uint16(digits))
 		if mantissa > exactMantissa {
 			return 0, false

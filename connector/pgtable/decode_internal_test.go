@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"strconv"
 	"testing"
 	"time"
 
@@ -85,6 +86,21 @@ func TestDecode_SameAsPgx(t *testing.T) {
 	require.Len(t, got, len(want))
 	for i := range want {
 		require.Equal(t, want[i], got[i])
+	}
+}
+
+// A number whose digits together are a little more than 2^64 is not taken for a small one.
+func TestNumericFloat_ManyDigits(t *testing.T) {
+	t.Parallel()
+	pool := setup(t)
+	for _, number := range []string{"-0.18452409367579303", "0.18447098719227228", "18446744073709551617", "1844674407370955.1617", "9007199254740992", "9007199254740993", "900719925474.0993"} {
+		var raw []byte
+		require.NoError(t, pool.QueryRow(t.Context(), "select numeric_send($1::text::numeric)", number).Scan(&raw))
+		want, err := strconv.ParseFloat(number, 64)
+		require.NoError(t, err)
+		got, ok := numericFloat(raw)
+		require.True(t, ok)
+		require.Equal(t, want, got, number) //nolint:testifylint // to the last bit
 	}
 }
 

@@ -123,11 +123,14 @@ func (s *sink[T]) write(ctx context.Context, tx pgx.Tx, rows []T, results []data
 		return err
 	}
 	if st.copier != nil && len(rows) >= s.copyFrom {
-		done, err := st.copier.write(ctx, tx.Conn(), reflect.ValueOf(rows), results)
-		if done {
+		result, err := st.copier.write(ctx, tx.Conn(), reflect.ValueOf(rows), results)
+		if result.accepted {
 			s.refused.Store(0)
 		}
-		if done || err != nil {
+		if result.accepted || err != nil {
+			return err
+		}
+		if err := s.tryRow(ctx, tx, st, rows, result.line-1); err != nil {
 			return err
 		}
 	}
@@ -150,6 +153,34 @@ func (s *sink[T]) write(ctx context.Context, tx pgx.Tx, rows []T, results []data
 		s.refused.Add(1)
 	}
 	return nil
+}
+
+// tryRow tries a row alone that COPY was refused at, and takes it back. The error names
+// the row; it is nil if there is nothing wrong with it.
+func (s *sink[T]) tryRow(ctx context.Context, tx pgx.Tx, st *statement, rows []T, row int) error {
+	if row < 0 || row >= len(rows) {
+		return nil
+	}
+	args, err := st.encode(tx.Conn().TypeMap(), reflect.ValueOf(rows[row:row+1]))
+	if err != nil {
+		return nil //nolint:nilerr // it comes up again, with the right number
+	}
+	if _, err := tx.Exec(ctx, "savepoint dataflow_copy"); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, st.sql, args...)
+	var pg *pgconn.PgError
+	if err != nil && (!errors.As(err, &pg) || !refusal(pg.Code)) {
+		return err
+	}
+	if _, err := tx.Exec(ctx, backToBefore); err != nil {
+		return err
+	}
+	if err == nil {
+		return nil
+	}
+	st.copier.stale.Store(false) // it was the row
+	return &dataflow.RowError{Row: row, Err: s.explain(err)}
 }
 
 // databaseOf tells databases apart. The user counts, because the search path may

@@ -76,7 +76,11 @@ type damaged struct {
 
 func (d damaged) Store(opts dataflow.StoreOptions) (dataflow.Store, error) {
 	s, err := d.Driver.Store(opts)
-	return damagedStore{Store: s, orders: d.orders}, err
+	damaged := damagedStore{Store: s, orders: d.orders}
+	if together, ok := s.(dataflow.CheckpointCommitter); ok {
+		return damagedCommitter{damagedStore: damaged, together: together}, err
+	}
+	return damaged, err
 }
 
 type damagedStore struct {
@@ -104,6 +108,28 @@ func (s damagedStore) InTx(ctx context.Context, fn func(ctx context.Context, tx 
 		s.orders.reach(own.did + "/committed")
 	}
 	return err
+}
+
+// damagedCommitter sends its checkpoints together with the commit. Its transaction has
+// then done all but that, and has not locked the run yet.
+type damagedCommitter struct {
+	damagedStore
+	together dataflow.CheckpointCommitter
+}
+
+func (s damagedCommitter) CommitCheckpoint(ctx context.Context, fn func(ctx context.Context, tx dataflow.Tx) (*dataflow.RunCheckpointParams, error)) (dataflow.LeaseStatus, error) {
+	status, err := s.together.CommitCheckpoint(ctx, func(ctx context.Context, tx dataflow.Tx) (*dataflow.RunCheckpointParams, error) {
+		p, err := fn(ctx, &damagedTx{Tx: tx})
+		if err == nil {
+			s.orders.reach("checkpoint/before")
+			s.orders.reach("checkpoint/uncommitted")
+		}
+		return p, err
+	})
+	if err == nil && status.Held {
+		s.orders.reach("checkpoint/committed")
+	}
+	return status, err
 }
 
 func (s damagedStore) With(tx dataflow.Tx) (dataflow.Queries, error) {

@@ -102,6 +102,7 @@ func groups() []group {
 		{name: "Race", cases: raceRules()},
 		{name: "LockOrder", cases: lockOrderRules()},
 		{name: "RunCheckpoint", cases: checkpointRules()},
+		{name: "CommitCheckpoint", cases: commitRules()},
 		{name: "Cursor", cases: cursorRules()},
 		{name: "CursorSet", cases: cursorSetRules()},
 		{name: "RunEnd", cases: endRules()},

@@ -140,7 +140,13 @@ func raceForCheckpoint(t *test) {
 		held, errs := make([]bool, 4), make([]error, 4)
 		p := progress(c)
 		p.Seq, p.Delta = c.Seq+int64(round), dataflow.Counters{Read: 1, Written: 1}
-		atOnce(4, func(i int) { held[i], errs[i] = tryCheckpoint(t.Context(), stores[i%2], p) })
+		atOnce(4, func(i int) {
+			try := tryCheckpoint
+			if i < 2 {
+				try = tryCommit
+			}
+			held[i], errs[i] = try(t.Context(), stores[i%2], p)
+		})
 		require.NoError(t, errors.Join(errs...))
 		winners := 0
 		for _, h := range held {

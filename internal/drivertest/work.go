@@ -98,9 +98,20 @@ func (t *test) checkpoint(c *dataflow.Claim, cursor string, delta dataflow.Count
 	c.Seq++
 }
 
+// tryCommit is tryCheckpoint, together with the commit.
+func tryCommit(ctx context.Context, s dataflow.Store, p *dataflow.RunCheckpointParams) (bool, error) {
+	status, err := commitCheckpoint(ctx, s, func(context.Context) (*dataflow.RunCheckpointParams, error) { return p, nil })
+	return status.Held && err == nil, err
+}
+
+// requireHeld makes it together with the commit every other time.
 func (t *test) requireHeld(p *dataflow.RunCheckpointParams) {
 	t.Helper()
-	held, err := tryCheckpoint(t.Context(), t.store, p)
+	try := tryCheckpoint
+	if p.Seq%2 == 0 {
+		try = tryCommit
+	}
+	held, err := try(t.Context(), t.store, p)
 	require.NoError(t, err)
 	require.True(t, held)
 }
@@ -110,9 +121,11 @@ func (t *test) requireFenced(p *dataflow.RunCheckpointParams) {
 	t.Helper()
 	t.unchanged(func() {
 		t.Helper()
-		held, err := tryCheckpoint(t.Context(), t.store, p)
-		require.NoError(t, err)
-		require.False(t, held)
+		for _, try := range []func(context.Context, dataflow.Store, *dataflow.RunCheckpointParams) (bool, error){tryCheckpoint, tryCommit} {
+			held, err := try(t.Context(), t.store, p)
+			require.NoError(t, err)
+			require.False(t, held)
+		}
 	})
 }
 

@@ -1,0 +1,163 @@
+package pgtable
+
+import (
+	"context"
+	"errors"
+	"hash/fnv"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/rowmap"
+)
+
+// What stands in a statement for the number of the batch's first row, and for how many
+// rows it has. No name has a zero in it.
+const (
+	firstMark = "\x00first"
+	countMark = "\x00count"
+)
+
+// stageFor makes the statements of an upsert.
+func (cp *copier) stageFor(table pgx.Identifier, st *statement, t *target, key []string) {
+	names := strings.Split(st.names(), ", ")
+	define := make([]string, len(st.columns))
+	var order, keys []string
+	for i, c := range st.columns {
+		define[i] = names[i] + " " + c.typ
+		if c.key {
+			keys = append(keys, rowmap.Quote(c.name))
+			order = append(order, names[i]+c.collate())
+			if c.isInteger() {
+				cp.integers = append(cp.integers, c)
+			}
+		}
+	}
+	if len(cp.integers) < len(keys) {
+		cp.integers = nil
+	}
+	definition := "(n bigint, " + strings.Join(define, ", ") + ")"
+	hash := fnv.New64a()
+	_, _ = hash.Write([]byte(definition))
+	cp.stage = "pg_temp.dataflow_stage_" + strconv.FormatUint(hash.Sum64(), 36)
+	cp.create = "create temp table if not exists " + cp.stage[len("pg_temp."):] + " " + definition + " on commit delete rows"
+	conflict := rowmap.OnConflict(st.fields.Names(), key)
+	into := "insert into " + cp.table + " (" + cp.names + ") select "
+	on := strings.Join(order, ", ")
+	from := st.names() + " from " + cp.stage + " where n >= " + firstMark
+	cp.last = into + "distinct on (" + on + ") " + from + " order by " + on + ", n desc " + conflict
+	cp.all = into + from + " " + conflict
+	rows := batchRows{query: "select " + st.names() + ", n - " + firstMark + " + 1 as n from " + cp.stage + " where n >= " + firstMark, inline: true}
+	cp.lastTold = st.withResults(table, t, key, rows)
+	rows.ordered, rows.count = true, countMark
+	cp.allTold = st.withResults(table, t, key, rows)
+	on = strings.Join(keys, ", ")
+	cp.arbiter = "; explain insert into " + cp.table + " (" + on + ") select " + on + " from " + cp.table + " where false on conflict (" + on + ") do nothing"
+}
+
+// stageMark is what is known of the temporary table of a connection.
+type stageMark struct {
+	next int64 // the number of the next row
+}
+
+// writeStaged writes by the temporary table. That costs another round trip if it is to
+// be told what became of the rows, since COPY's answer has no room for it.
+func (cp *copier) writeStaged(ctx context.Context, conn *pgx.Conn, rows reflect.Value, results []dataflow.RowResult) (outcome, error) {
+	marks := conn.PgConn().CustomData()
+	mark, there := marks[cp.stage].(*stageMark)
+	create := ""
+	if !there {
+		mark, create = &stageMark{}, cp.create+"; "
+		marks[cp.stage] = mark
+	}
+	// What another batch of this transaction has left has lower numbers.
+	fillIn := strings.NewReplacer(firstMark, strconv.FormatInt(mark.next, 10), countMark, strconv.Itoa(rows.Len()))
+	ordered := cp.ascending(rows)
+	sql := savepoint + create + "copy " + cp.stage + " from stdin (format binary)"
+	if results == nil {
+		sql += "; " + fillIn.Replace(choose(ordered, cp.all, cp.last)) + release
+	}
+	result, err := cp.send(ctx, conn, sql, rows, mark)
+	if result.accepted && results != nil {
+		result, err = cp.tell(ctx, conn, fillIn.Replace(choose(ordered, cp.allTold, cp.lastTold)), results)
+	}
+	if !result.accepted {
+		delete(marks, cp.stage) // it may never have been committed
+	}
+	return result, err
+}
+
+func choose(ordered bool, all, last string) string {
+	if ordered {
+		return all
+	}
+	return last
+}
+
+// tell writes the rows of the temporary table, and notes what became of them. The
+// statement is planned anew each time, for the rows that are there.
+func (cp *copier) tell(ctx context.Context, conn *pgx.Conn, sql string, results []dataflow.RowResult) (outcome, error) {
+	answers := conn.PgConn().Exec(ctx, sql+release)
+	known, first := true, true
+	var noteErr error
+	for answers.NextResult() {
+		reader := answers.ResultReader()
+		for first && reader.NextRow() {
+			noteErr = errors.Join(noteErr, noteText(reader.Values(), results, &known))
+		}
+		_, _ = reader.Close() // answers has the error too
+		first = false
+	}
+	if err := answers.Close(); err != nil {
+		clear(results)
+		return cp.reject(ctx, conn, err)
+	}
+	if !known {
+		clear(results)
+	}
+	return outcome{accepted: true}, noteErr
+}
+
+// ascending reports whether the rows' keys are in order, and none is there twice.
+// Only the server can tell for other keys than integers.
+func (cp *copier) ascending(rows reflect.Value) bool {
+	if cp.integers == nil {
+		return false
+	}
+	for i := 1; i < rows.Len(); i++ {
+		if !cp.less(rows.Index(i-1), rows.Index(i)) {
+			return false
+		}
+	}
+	return true
+}
+
+func (cp *copier) less(a, b reflect.Value) bool {
+	for _, c := range cp.integers {
+		x, xok := integer(c.field.In(a))
+		y, yok := integer(c.field.In(b))
+		if x != y || !xok || !yok {
+			return xok && yok && x < y
+		}
+	}
+	return false
+}
+
+func integer(v reflect.Value) (int64, bool) {
+	if v.Kind() == reflect.Pointer {
+		v = v.Elem()
+	}
+	switch {
+	case !v.IsValid():
+		return 0, false
+	case v.CanInt():
+		return v.Int(), true
+	case v.CanUint():
+		return int64(v.Uint()), v.Uint() < 1<<63
+	default:
+		return 0, false
+	}
+}

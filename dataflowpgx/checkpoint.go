@@ -1,0 +1,110 @@
+package dataflowpgx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/activedataflow/dataflow"
+)
+
+func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
+	var b pgx.Batch
+	q.queueCheckpoint(&b, p, sqlRunProgress, sqlCheckpointMove)
+	results := q.db.SendBatch(ctx, &b)
+	status := dataflow.LeaseStatus{RunID: p.RunID, Held: true}
+	err := results.QueryRow().Scan(&status.CancelRequested)
+	if errors.Is(err, pgx.ErrNoRows) {
+		status.Held, err = false, nil
+	}
+	tag, moveErr := results.Exec()
+	status.Held = status.Held && tag.RowsAffected() == 1
+	return status, errors.Join(err, moveErr, results.Close())
+}
+
+// queueCheckpoint queues the two statements of a checkpoint.
+func (q *queries) queueCheckpoint(b *pgx.Batch, p *dataflow.RunCheckpointParams, progress, move string) {
+	d, cursor := p.Delta, nullJSON(p.Cursor)
+	b.Queue(q.store.text(progress), p.RunID, p.LeaseNumber,
+		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor, p.Lease.Microseconds(), d.Updated)
+	b.Queue(q.store.text(move), p.FlowID, p.Seq, cursor,
+		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, partition(p.Slot), d.Updated, p.RunID)
+}
+
+// CommitCheckpoint runs fn in a transaction, and sends the checkpoint together with the
+// commit. That costs a round trip less than one after the other; and no process can
+// fall asleep between the two, with the run locked.
+//
+// Who has lost the run commits nothing: the statements of the checkpoint fail then, and
+// the server leaves out what was sent behind them.
+func (s *store) CommitCheckpoint(ctx context.Context, fn func(ctx context.Context, tx dataflow.Tx) (*dataflow.RunCheckpointParams, error)) (dataflow.LeaseStatus, error) {
+	tx, err := s.pool.BeginTx(ctx, s.begin)
+	if err != nil {
+		return dataflow.LeaseStatus{}, fmt.Errorf("begin transaction: %w", lostAtBegin(ctx, err))
+	}
+	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // as in InTx
+	p, err := fn(context.WithValue(ctx, txKey{}, tx), Tx(tx))
+	if err != nil {
+		return dataflow.LeaseStatus{}, lostInTx(ctx, tx, err)
+	}
+	status, err := s.sendCheckpoint(ctx, tx, p)
+	if err == nil && status.Held {
+		closeCommitted(ctx, tx)
+	}
+	return status, err
+}
+
+// sendCheckpoint sends a checkpoint and the commit of its transaction.
+func (s *store) sendCheckpoint(ctx context.Context, tx pgx.Tx, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
+	var b pgx.Batch
+	(&queries{store: s, db: tx}).queueCheckpoint(&b, p, sqlProgressFence, sqlMoveFence)
+	b.Queue(sqlCommit)
+	results := tx.SendBatch(ctx, &b)
+	status := dataflow.LeaseStatus{RunID: p.RunID, Held: true}
+	var moved bool
+	err := results.QueryRow().Scan(&status.CancelRequested)
+	if err == nil {
+		err = results.QueryRow().Scan(&moved)
+	}
+	if err != nil {
+		_ = results.Close() // it has the same error
+		if isFence(err) {
+			return dataflow.LeaseStatus{RunID: p.RunID}, nil
+		}
+		// If it is the connection that broke, the commit may have taken place.
+		return dataflow.LeaseStatus{}, fmt.Errorf("checkpoint: %w", lostAtCommit(ctx, err))
+	}
+	tag, err := results.Exec()
+	if closeErr := results.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil && tag.String() != "COMMIT" {
+		err = pgx.ErrTxCommitRollback
+	}
+	if err != nil {
+		return dataflow.LeaseStatus{}, fmt.Errorf("commit transaction: %w", lostAtCommit(ctx, err))
+	}
+	return status, nil
+}
+
+// sqlCommit is not the text that pgx has for it: what closeCommitted does would have pgx
+// forget the statement each time, and prepare it again.
+const sqlCommit = "commit work"
+
+// closeCommitted closes a transaction that the server has committed, and gives its
+// connection back to the pool. With a context that is done, Commit does nothing else.
+func closeCommitted(ctx context.Context, tx pgx.Tx) {
+	ctx, cancel := context.WithCancel(ctx)
+	cancel()
+	_ = tx.Commit(ctx) // that it was not sent is what is wanted
+}
+
+// isFence reports whether a statement of a checkpoint has not found its row.
+func isFence(err error) bool {
+	var pe *pgconn.PgError
+	return errors.As(err, &pe) && pe.Code == "22P02" && strings.Contains(pe.Message, fencedMark)
+}

@@ -1,0 +1,165 @@
+package dataflowpgx_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/dataflowpgx"
+)
+
+// claimed returns a store that is migrated, and the first checkpoint of a run.
+func claimed(t *testing.T, pool *pgxpool.Pool) (dataflow.Store, *dataflow.RunCheckpointParams) {
+	t.Helper()
+	store := newStore(t, pool)
+	require.NoError(t, store.Migrate(t.Context()))
+	flow, err := store.FlowUpsert(t.Context(), &dataflow.FlowDefinition{Name: "orders", Source: []byte("{}"), Sink: []byte("{}"), Runtime: []byte("{}")})
+	require.NoError(t, err)
+	run, err := store.RunInsert(t.Context(), &dataflow.RunInsertParams{FlowID: flow.ID, Trigger: dataflow.TriggerManual, MaxAttempts: 1})
+	require.NoError(t, err)
+	var claim *dataflow.Claim
+	require.NoError(t, store.InTx(t.Context(), func(ctx context.Context, tx dataflow.Tx) error {
+		q, err := store.With(tx)
+		require.NoError(t, err)
+		claim, err = q.RunClaim(ctx, &dataflow.RunClaimParams{RunID: run.ID, Worker: "w", Lease: time.Minute})
+		return err
+	}))
+	require.NotNil(t, claim)
+	return store, &dataflow.RunCheckpointParams{
+		RunID: run.ID, FlowID: flow.ID, LeaseNumber: claim.Run.LeaseNumber, Seq: claim.Seq, Cursor: []byte(`7`), Lease: time.Minute,
+	}
+}
+
+// commit makes the checkpoint in a transaction that has done something.
+func commit(t *testing.T, store dataflow.Store, p *dataflow.RunCheckpointParams, do string) (dataflow.LeaseStatus, error) {
+	t.Helper()
+	return store.(dataflow.CheckpointCommitter).CommitCheckpoint(t.Context(), func(ctx context.Context, _ dataflow.Tx) (*dataflow.RunCheckpointParams, error) { //nolint:forcetypeassert // it is that of this package
+		tx, ok := dataflowpgx.TxFrom(ctx)
+		require.True(t, ok)
+		_, err := tx.Exec(ctx, do)
+		return p, err
+	})
+}
+
+// However pgx sends statements, a checkpoint that is not the claim's keeps the commit
+// behind it from taking place; and each connection is used again.
+func TestCommitCheckpoint_Modes(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []pgx.QueryExecMode{
+		pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol,
+	} {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			var notices atomic.Int64
+			pool := newPool(t, func(config *pgxpool.Config) {
+				config.ConnConfig.DefaultQueryExecMode, config.MaxConns = mode, 2
+				config.ConnConfig.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
+					if n.Code == "25P01" { // no_active_sql_transaction
+						notices.Add(1)
+					}
+				}
+			})
+			store, p := claimed(t, pool)
+			_, err := pool.Exec(t.Context(), "create table facts (n int)")
+			require.NoError(t, err)
+			conns := pool.Stat().NewConnsCount()
+			for range 3 {
+				status, err := commit(t, store, p, "insert into facts values (1)")
+				require.NoError(t, err)
+				require.True(t, status.Held)
+				status, err = commit(t, store, p, "insert into facts values (-1)")
+				require.NoError(t, err)
+				require.False(t, status.Held, "its number is used up")
+				p.Seq++
+			}
+			require.Zero(t, notices.Load(), "nothing is sent behind the commit")
+			require.Zero(t, pool.Stat().AcquiredConns())
+			require.LessOrEqual(t, pool.Stat().NewConnsCount(), max(conns, 2))
+			var rows, sum int
+			require.NoError(t, pool.QueryRow(t.Context(), "select count(*), sum(n) from facts").Scan(&rows, &sum))
+			require.Equal(t, []int{3, 3}, []int{rows, sum})
+		})
+	}
+}
+
+// The statements are prepared once, and not with each commit.
+func TestCommitCheckpoint_Prepared(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, func(config *pgxpool.Config) { config.MaxConns = 1 })
+	store, p := claimed(t, pool)
+	prepared := func() []string {
+		rows, err := pool.Query(t.Context(), "select name || prepare_time from pg_prepared_statements where statement like 'commit%' or statement like 'with %' order by name")
+		require.NoError(t, err)
+		names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(t, err)
+		return names
+	}
+	var before []string
+	for i := range 3 {
+		_, err := commit(t, store, p, "select 1")
+		require.NoError(t, err)
+		p.Seq++
+		if i == 0 {
+			before = prepared()
+			require.Len(t, before, 3)
+		}
+	}
+	require.Equal(t, before, prepared())
+}
+
+// What a commit finds wrong is an error of the data, and the connection goes on.
+func TestCommitCheckpoint_Deferred(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, func(config *pgxpool.Config) { config.MaxConns = 1 })
+	store, p := claimed(t, pool)
+	_, err := pool.Exec(t.Context(), "create table facts (n int unique deferrable initially deferred)")
+	require.NoError(t, err)
+	_, err = commit(t, store, p, "insert into facts values (1), (1)")
+	require.ErrorContains(t, err, "commit transaction: ")
+	require.Equal(t, dataflow.FaultData, store.Classify(err))
+	status, err := commit(t, store, p, "insert into facts values (1)")
+	require.NoError(t, err)
+	require.True(t, status.Held, "nothing of the one before was committed")
+}
+
+// A connection that breaks at the commit is trouble that passes; whether the commit took
+// place is for the caller to find out.
+func TestCommitCheckpoint_ConnectionBreaks(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, func(*pgxpool.Config) {})
+	store, p := claimed(t, pool)
+	_, err := store.(dataflow.CheckpointCommitter).CommitCheckpoint(t.Context(), func(ctx context.Context, _ dataflow.Tx) (*dataflow.RunCheckpointParams, error) { //nolint:forcetypeassert // as above
+		tx, _ := dataflowpgx.TxFrom(ctx)
+		return p, tx.Conn().PgConn().Conn().Close()
+	})
+	require.Error(t, err)
+	require.Equal(t, dataflow.FaultUnavailable, store.Classify(err))
+	status, err := commit(t, store, p, "select 1")
+	require.NoError(t, err)
+	require.True(t, status.Held)
+}
+
+// One whose sink has spoilt the transaction, and says nothing, is not committed.
+func TestCommitCheckpoint_Spoilt(t *testing.T) {
+	t.Parallel()
+	store, p := claimed(t, newPool(t, func(*pgxpool.Config) {}))
+	_, err := store.(dataflow.CheckpointCommitter).CommitCheckpoint(t.Context(), func(ctx context.Context, _ dataflow.Tx) (*dataflow.RunCheckpointParams, error) { //nolint:forcetypeassert // as above
+		tx, _ := dataflowpgx.TxFrom(ctx)
+		_, err := tx.Exec(ctx, "select 1/0")
+		require.Error(t, err)
+		return p, nil
+	})
+	var pe *pgconn.PgError
+	require.ErrorAs(t, err, &pe)
+	require.Equal(t, "25P02", pe.Code)
+	status, err := commit(t, store, p, "select 1")
+	require.NoError(t, err)
+	require.True(t, status.Held)
+}

@@ -1,0 +1,182 @@
+package drivertest
+
+import (
+	"context"
+	"errors"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+func commitRules() []rule {
+	return []rule{
+		{name: "WithSinkRows", run: commitWithSinkRows},
+		{name: "Fenced", run: commitFenced},
+		{name: "SaysWhatIsAsked", run: commitCancelRequested},
+		{name: "SinkFails", run: commitSinkFails},
+		{name: "SinkPanics", run: commitSinkPanics},
+		{name: "Cancelled", run: commitCancelled},
+		{name: "EndsTheTransaction", run: commitEnds},
+	}
+}
+
+// commitCheckpoint makes a checkpoint together with the commit, if the store can, and
+// else one after the other, as the executor does.
+func commitCheckpoint(ctx context.Context, s dataflow.Store, fn func(ctx context.Context) (*dataflow.RunCheckpointParams, error)) (dataflow.LeaseStatus, error) {
+	if together, ok := s.(dataflow.CheckpointCommitter); ok {
+		return together.CommitCheckpoint(ctx, func(ctx context.Context, _ dataflow.Tx) (*dataflow.RunCheckpointParams, error) { return fn(ctx) })
+	}
+	var status dataflow.LeaseStatus
+	err := inTx(ctx, s, func(ctx context.Context, q dataflow.Queries) error {
+		p, err := fn(ctx)
+		if err != nil {
+			return err
+		}
+		if status, err = q.RunCheckpoint(ctx, p); err == nil && !status.Held {
+			err = dataflow.ErrFenced
+		}
+		return err
+	})
+	if errors.Is(err, dataflow.ErrFenced) {
+		err = nil
+	}
+	return status, err
+}
+
+// writing makes a table of facts and returns what writes one, and then does what
+// follows.
+func (t *test) writing(then func() (*dataflow.RunCheckpointParams, error)) func(ctx context.Context) (*dataflow.RunCheckpointParams, error) {
+	return func(ctx context.Context) (*dataflow.RunCheckpointParams, error) {
+		found, err := t.db.ExecTx(ctx, "insert into facts (n) values (1)")
+		require.NoError(t, err)
+		require.True(t, found)
+		return then()
+	}
+}
+
+// facts makes the table that the rules write to.
+func (t *test) facts() { t.exec("create table facts (n integer)") }
+
+func (t *test) requireFacts(n int) {
+	t.Helper()
+	require.EqualValues(t, n, t.number("select count(*) from facts"))
+}
+
+// first is a checkpoint of one record.
+func first(c *dataflow.Claim) *dataflow.RunCheckpointParams {
+	p := progress(c)
+	p.From, p.Cursor, p.Delta = raw("null"), raw("7"), dataflow.Counters{Read: 1, Written: 1}
+	return p
+}
+
+func commitWithSinkRows(t *test) {
+	t.facts()
+	c := t.inProgress(t.flow("orders").ID)
+	for i := range many {
+		p := first(c)
+		p.Seq += int64(i)
+		status, err := commitCheckpoint(t.Context(), t.store, t.writing(func() (*dataflow.RunCheckpointParams, error) { return p, nil }))
+		require.NoError(t, err)
+		require.Equal(t, dataflow.LeaseStatus{RunID: c.Run.ID, Held: true}, status)
+		t.requireFacts(i + 1)
+	}
+	t.requireCursor("7", t.run(c.Run.ID).ToCursor)
+	require.EqualValues(t, many, t.run(c.Run.ID).Counters.Written)
+	require.EqualValues(t, many, t.flowCounters(c.Run.FlowID).Written)
+}
+
+// Who has lost the run, or the checkpoint, leaves nothing behind, nor an open
+// transaction.
+func commitFenced(t *test) {
+	t.facts()
+	c := t.inProgress(t.flow("orders").ID)
+	for name, change := range map[string]func(*dataflow.RunCheckpointParams){
+		"lease number": func(p *dataflow.RunCheckpointParams) { p.LeaseNumber++ },
+		"sequence":     func(p *dataflow.RunCheckpointParams) { p.Seq-- },
+		"both":         func(p *dataflow.RunCheckpointParams) { p.LeaseNumber--; p.Seq++ },
+		"unknown run":  func(p *dataflow.RunCheckpointParams) { p.RunID += 100 },
+	} {
+		p := first(c)
+		change(p)
+		t.unchanged(func() {
+			for range many {
+				status, err := commitCheckpoint(t.Context(), t.store, t.writing(func() (*dataflow.RunCheckpointParams, error) { return p, nil }))
+				require.NoError(t, err, name)
+				require.False(t, status.Held, name)
+			}
+		})
+		t.requireFacts(0)
+	}
+	t.checkpoint(c, `7`, dataflow.Counters{})
+}
+
+func commitCancelRequested(t *test) {
+	c := t.inProgress(t.flow("orders").ID)
+	_, err := t.store.RunCancel(t.Context(), &dataflow.RunCancelParams{RunID: c.Run.ID, Actor: "ops"})
+	require.NoError(t, err)
+	status, err := commitCheckpoint(t.Context(), t.store, func(context.Context) (*dataflow.RunCheckpointParams, error) { return first(c), nil })
+	require.NoError(t, err)
+	require.Equal(t, dataflow.LeaseStatus{RunID: c.Run.ID, Held: true, CancelRequested: true}, status)
+	t.requireCursor("7", t.run(c.Run.ID).ToCursor)
+}
+
+func commitSinkFails(t *test) {
+	t.facts()
+	c := t.inProgress(t.flow("orders").ID)
+	t.unchanged(func() {
+		for range many {
+			_, err := commitCheckpoint(t.Context(), t.store, t.writing(func() (*dataflow.RunCheckpointParams, error) { return first(c), errUndo }))
+			require.Equal(t, errUndo, err, "as it was")
+		}
+	})
+	t.requireFacts(0)
+}
+
+func commitSinkPanics(t *test) {
+	t.facts()
+	c := t.inProgress(t.flow("orders").ID)
+	t.unchanged(func() {
+		for range many {
+			require.PanicsWithValue(t, "boom", func() {
+				_, _ = commitCheckpoint(t.Context(), t.store, t.writing(func() (*dataflow.RunCheckpointParams, error) { panic("boom") }))
+			})
+		}
+	})
+	t.requireFacts(0)
+	t.checkpoint(c, `7`, dataflow.Counters{})
+}
+
+// A context that ends before the commit ends the transaction.
+func commitCancelled(t *test) {
+	t.facts()
+	c := t.inProgress(t.flow("orders").ID)
+	t.unchanged(func() {
+		for range many {
+			ctx, cancel := context.WithCancel(t.Context())
+			_, err := commitCheckpoint(ctx, t.store, t.writing(func() (*dataflow.RunCheckpointParams, error) {
+				cancel()
+				return first(c), nil
+			}))
+			require.ErrorIs(t, err, context.Canceled)
+		}
+	})
+	t.requireFacts(0)
+}
+
+// A sink that keeps the transaction cannot write behind the commit, in nobody's name.
+func commitEnds(t *test) {
+	t.facts()
+	c := t.inProgress(t.flow("orders").ID)
+	for _, p := range []*dataflow.RunCheckpointParams{first(c), first(c)} { // the second is fenced
+		var kept context.Context
+		_, err := commitCheckpoint(t.Context(), t.store, func(ctx context.Context) (*dataflow.RunCheckpointParams, error) {
+			kept = ctx //nolint:fatcontext // to be tried when its transaction is over
+			return p, nil
+		})
+		require.NoError(t, err)
+		_, err = t.db.ExecTx(kept, "insert into facts (n) values (1)")
+		require.Error(t, err)
+	}
+	t.requireFacts(0)
+}
