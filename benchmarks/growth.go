@@ -15,10 +15,7 @@ import (
 	"github.com/activedataflow/dataflow/connector/pgtable"
 )
 
-// growths are what the number of rows is multiplied by: speed is to stay as it is
-// within a tenth, and memory within a fourth.
-var growths = []int{1, 3, 10}
-
+// Speed is to stay as it is within a tenth, and memory within a fourth.
 const (
 	leastGrowth = 0.9
 	mostMemory  = 1.25
@@ -35,7 +32,8 @@ type size struct {
 // and more rows. The sizes of a round follow each other, so that all have the same
 // machine.
 func (w *work) measureGrowth(ctx context.Context, pairs int, speed, memory bool) error {
-	last := w.rows * growths[len(growths)-1]
+	growths := []int{1, 3, 10}
+	last := w.rows * slices.Max(growths)
 	if err := w.exec(ctx, fmt.Sprintf("insert into src %s", generated(w.rows+1, last)), "vacuum (freeze, analyze) src"); err != nil {
 		return err
 	}
