@@ -94,7 +94,7 @@ func TestRecordLoop_NoAllocations(t *testing.T) {
 		require.Less(t, after.Mallocs-before.Mallocs, uint64(n/1000*2), "more than two a batch")
 		return
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.count=1", "-test.run=^"+t.Name()+"$", "-test.timeout="+strconv.Itoa(60)+"s") //nolint:gosec // this very test
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.count=1", "-test.run=^"+t.Name()+"$", "-test.timeout="+strconv.Itoa(60)+"s")
 	cmd.Env = append(os.Environ(), "DATAFLOW_TEST_COUNT_ALLOCATIONS=1")
 	said, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", said)

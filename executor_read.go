@@ -116,8 +116,8 @@ func (b *readBatch[T, C]) cut() {
 
 // reset empties the batch and keeps its memory.
 func (b *readBatch[T, C]) reset() {
-	clear(b.rows)
-	clear(b.cursors)
+	release(b.rows)
+	release(b.cursors)
 	clear(b.names)
 	*b = readBatch[T, C]{rows: b.rows[:0], cursors: b.cursors[:0], names: b.names[:0]}
 }

@@ -82,7 +82,7 @@ func (r *Results[Out]) Fail(i int, err error) {
 
 // reset empties r and keeps its memory.
 func (r *Results[Out]) reset() {
-	clear(r.rows)
+	release(r.rows)
 	r.rows, r.origin = r.rows[:0], r.origin[:0]
 	clear(r.failed)
 	r.next, r.count, r.unordered = 0, 0, false

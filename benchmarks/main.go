@@ -84,7 +84,13 @@ func run(ctx context.Context, only []string) (err error) {
 		c.print(r)
 	}
 	if len(only) == 0 || slices.Contains(only, "memory") {
-		return w.measureMemory(ctx, pairs)
+		if err := w.measureMemory(ctx, pairs); err != nil {
+			return err
+		}
+	}
+	// Only if they are asked for, because they take ten times as many rows.
+	if speed, memory := slices.Contains(only, "growth"), slices.Contains(only, "peak"); speed || memory {
+		return w.measureGrowth(ctx, pairs, speed, memory)
 	}
 	return nil
 }

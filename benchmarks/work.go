@@ -54,9 +54,7 @@ func (w *work) prepare(ctx context.Context) error {
 	if _, err := w.pool.Exec(ctx, tables); err != nil {
 		return err
 	}
-	_, err := w.pool.Exec(ctx, `insert into src select g, 'customer ' || md5(g::text) || ' of city ' || g % 1000, (g % 100000) / 100.0, '2024-01-01'::timestamptz + g * interval '1 second'
-		from generate_series(1, $1::bigint) g`, w.rows)
-	if err != nil {
+	if _, err := w.pool.Exec(ctx, "insert into src "+generated(1, w.rows)); err != nil {
 		return err
 	}
 	if _, err := w.pool.Exec(ctx, "vacuum (freeze, analyze) src"); err != nil {
@@ -68,6 +66,12 @@ func (w *work) prepare(ctx context.Context) error {
 	}
 	// The format's quote and delimiter are not in the data, so that the lines come out as they are.
 	return w.psql(ctx, fmt.Sprintf(`\copy (select row_to_json(r) from (select %s from src order by id) r) to '%s' csv quote e'\x01' delimiter e'\x02'`, columns, w.file("rows.jsonl")))
+}
+
+// generated selects rows of the source table that are not there yet.
+func generated(first, last int) string {
+	return fmt.Sprintf(`select g, 'customer ' || md5(g::text) || ' of city ' || g %% 1000, (g %% 100000) / 100.0, '2024-01-01'::timestamptz + g * interval '1 second'
+		from generate_series(%d::bigint, %d) g`, first, last)
 }
 
 func (w *work) file(name string) string { return filepath.Join(w.dir, name) }

@@ -15,7 +15,8 @@ import (
 	"github.com/activedataflow/dataflow/internal/files"
 )
 
-var manyRecords = []string{ //nolint:gochecknoglobals // the corpus of two tests
+// manyRecords are read by two tests.
+var manyRecords = []string{
 	"", "\n", "a", "a,b", "a,b\n", "a,b\r\n", "a,b\r", "\r", "\r\n\r\n", "a\r\r\n", ",\n,,\n", "a;b\tc\n",
 	"\"a\"\n", "\"a\",b\n", "a,\"b,c\",d\r\n", "\"\"\n", "\"\",\"\"\n", "\"a\"\"b\",\"\"\"\"\n", "\"a\r\"\r\n", "\"a\"\r",
 	"\"a\nb\",c\nd\n", "a,\"b\n\nc\"\n\nd,e\n", "\"a\r\nb\"\r\n", "x\n\"a\"\"\n\"\"b\"\ny\n", "\"a\",\"b\nc\",d\n\"e\"\n",

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/pgtable"
+)
+
+// Speed is to stay as it is within a tenth, and memory within a fourth.
+const (
+	leastGrowth = 0.9
+	mostMemory  = 1.25
+)
+
+// size is what came of so many rows.
+type size struct {
+	rows  int
+	speed float64 // in rows a second
+	peak  float64 // in MB above what the process has when it is idle
+}
+
+// measureGrowth prints how fast inserts are, and how much memory they take, with more
+// and more rows. The sizes of a round follow each other, so that all have the same
+// machine.
+func (w *work) measureGrowth(ctx context.Context, pairs int, speed, memory bool) error {
+	growths := []int{1, 3, 10}
+	last := w.rows * slices.Max(growths)
+	if err := w.exec(ctx, fmt.Sprintf("insert into src %s", generated(w.rows+1, last)), "vacuum (freeze, analyze) src"); err != nil {
+		return err
+	}
+	all := make([][]size, len(growths))
+	for range pairs {
+		for i, g := range growths {
+			s, err := w.part(w.rows * g).insertOnce(ctx)
+			if err != nil {
+				return err
+			}
+			all[i] = append(all[i], s)
+			slog.InfoContext(ctx, "growth", "rows", s.rows, "rows/s", int(s.speed), "peak MB", int(s.peak))
+		}
+	}
+	middle := func(of []size, value func(size) float64) float64 {
+		values := make([]float64, len(of))
+		for i := range of {
+			values[i] = value(of[i])
+		}
+		return median(values)
+	}
+	fmt.Println("\n| insert, rows | rows/s | peak memory above idle, MB |\n|---|---|---|")
+	var speeds, peaks []float64
+	for _, of := range all {
+		speeds = append(speeds, middle(of, func(s size) float64 { return s.speed }))
+		peaks = append(peaks, middle(of, func(s size) float64 { return s.peak }))
+		fmt.Printf("| %d | %.0f | %.0f |\n", of[0].rows, speeds[len(speeds)-1], peaks[len(peaks)-1])
+	}
+	fmt.Println()
+	if speed {
+		judge("growth", slices.Min(speeds)/speeds[0], "of the speed of the fewest rows", slices.Min(speeds) >= leastGrowth*speeds[0])
+	}
+	if memory {
+		judge("peak memory", slices.Max(peaks)/peaks[0], "of the memory for the fewest rows", slices.Max(peaks) <= mostMemory*peaks[0])
+	}
+	return nil
+}
+
+func judge(what string, ratio float64, of string, reached bool) {
+	verdict := "missed"
+	if reached {
+		verdict = "reached"
+	}
+	fmt.Printf("%s: %.2f %s: %s\n", what, ratio, of, verdict)
+}
+
+// part is the same work for the first n rows.
+func (w *work) part(n int) *work {
+	p := *w
+	p.rows = n
+	w.run++ // names the flow
+	p.run = w.run
+	return &p
+}
+
+// insertOnce works a flow of inserts.
+func (w *work) insertOnce(ctx context.Context) (size, error) {
+	source := pgtable.Keyset[row](w.pool, pgtable.Query{SQL: fmt.Sprintf("select id, name, amount, updated_at from src where id <= %d", w.rows), Key: []string{"id"}})
+	var peak float64
+	one := w.timed("flow", w.reset, true, func(ctx context.Context) (err error) {
+		f := dataflow.NewFlow(fmt.Sprintf("growth %d", w.run), source, transform(), insert(), nil)
+		peak, err = peakMemory(func() error { return w.execute(ctx, f) })
+		return err
+	})
+	took, err := one.run(ctx)
+	return size{rows: w.rows, speed: float64(w.rows) / took.Seconds(), peak: peak}, err
+}
+
+// peakMemory is how much more memory the process has had at some moment of f than
+// before it, in MB.
+func peakMemory(f func() error) (float64, error) {
+	debug.FreeOSMemory()
+	// The kernel's highest mark begins again at what there is now.
+	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
+		return 0, err
+	}
+	idle, err := memoryStatus("VmRSS")
+	if err != nil {
+		return 0, err
+	}
+	if err := f(); err != nil {
+		return 0, err
+	}
+	peak, err := memoryStatus("VmHWM")
+	return float64(peak-idle) / 1024, err
+}
+
+// memoryStatus reads a line of /proc/self/status, in kB.
+func memoryStatus(name string) (int, error) {
+	f, err := os.Open("/proc/self/status")
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if value, ok := strings.CutPrefix(lines.Text(), name+":"); ok {
+			return strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(value, "kB")))
+		}
+	}
+	return 0, fmt.Errorf("/proc/self/status has no %s", name)
+}
