@@ -148,6 +148,33 @@ func TestKeyset_Contract(t *testing.T) {
 	}
 }
 
+func TestSelect_Contract(t *testing.T) {
+	t.Parallel()
+	type source = dataflow.Source[bird, dataflow.NoCursor]
+	p := newPlaces(t)
+	of := func(t *testing.T, rows []bird, bad int) source {
+		t.Helper()
+		pool := p.filled(t, rows, bad)
+		src := Select[bird](pool, selectBirds+` where id > $1 order by id`, 0)
+		p.pools.Store(src, pool)
+		return src
+	}
+	connectortest.TestSource(t, connectortest.SourceConfig[bird, dataflow.NoCursor]{
+		Make:    func(t *testing.T, rows []bird) source { t.Helper(); return of(t, rows, -1) },
+		MakeBad: func(t *testing.T, rows []bird, at int) source { t.Helper(); return of(t, rows, at) },
+		Rows:    birds,
+		Huge:    func() bird { b := hugeBird(); b.ID = 20; return b },
+		Waiting: func(t *testing.T) source {
+			t.Helper()
+			pool := p.pool(t)
+			src := Select[bird](pool, `select 1::bigint as id, '' as "Common name", 1::float8 as grams, 1::bigint as seen from pg_sleep(600)`)
+			p.pools.Store(src, pool)
+			return src
+		},
+		Open: func(src source) int { return p.open(t, src) },
+	})
+}
+
 // inTx runs f in a transaction like that of a checkpoint. It is the sink that has to
 // notice that its context is cancelled, and not the begin of the transaction.
 func inTx(ctx context.Context, store dataflow.Store, f func(context.Context) error) error {

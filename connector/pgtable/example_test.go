@@ -74,6 +74,29 @@ func ExampleKeyset() {
 	// [ADA GRACE MARY]
 }
 
+// A result without a key of its own is read as a whole by each run.
+func ExampleSelect() {
+	pool, end := dbtest.ExamplePostgres(
+		`create table sale (shop text, cents bigint)`,
+		`insert into sale values ('Oslo', 5), ('Rome', 3), ('Oslo', 1)`,
+		`create table total (shop text primary key, cents bigint)`)
+	defer end()
+
+	type total struct {
+		Shop  string
+		Cents int64
+	}
+	flow := dataflow.NewFlow("totals",
+		pgtable.Select[total](pool, `select shop, sum(cents)::bigint as cents from sale group by shop`),
+		dataflow.Identity[total](), pgtable.Upsert[total]("total", "shop"), nil)
+	runOnce(pool, flow)
+	show(pool, `select shop, cents from total order by shop`)
+	// Output:
+	// success 2 read 2 written
+	// Oslo 6
+	// Rome 3
+}
+
 // Rows are added in the transaction that moves the cursor.
 func ExampleInsert() {
 	pool, end := dbtest.ExamplePostgres(`create table people (id bigint, name text, added date default '2026-01-02')`)
