@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/activedataflow/dataflow"
@@ -129,6 +130,30 @@ func ExampleUpsert() {
 	// success 3 read 3 written
 	// 1 Ada
 	// 2 grace
+}
+
+// What is neither an insert nor an upsert is written by statements of one's own.
+func ExampleBatch() {
+	pool, end := dbtest.ExamplePostgres(`create table stock (item text primary key, pieces bigint)`, `insert into stock values ('pen', 10)`)
+	defer end()
+
+	type sale struct {
+		Item   string
+		Pieces int64
+	}
+	flow := dataflow.NewFlow("stock", memory.Slice([]sale{{"pen", 2}, {"ink", 1}, {"pen", 3}}), dataflow.Identity[sale](),
+		pgtable.Batch(func(b *pgx.Batch, s sale) error {
+			b.Queue(`insert into stock as t values ($1, -$2::bigint) on conflict (item) do update set pieces = t.pieces + excluded.pieces`, s.Item, s.Pieces)
+			return nil
+		}), nil)
+	runOnce(pool, flow)
+	runOnce(pool, flow) // there is nothing new
+	show(pool, `select item, pieces from stock order by item`)
+	// Output:
+	// success 3 read 3 written
+	// success 0 read 0 written
+	// ink -1
+	// pen 5
 }
 
 // The table may be in another database than the client's.

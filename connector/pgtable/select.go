@@ -99,23 +99,22 @@ func (s *selectSource[T]) Read(ctx context.Context, _ dataflow.Request[dataflow.
 
 // read returns the error that ends the read, nil also if no more was wanted.
 func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, dataflow.NoCursor], error) bool) error {
-	// To close rows is to read all that are left, unless their context is done. That
-	// gives the connection up instead.
 	within, cancel := context.WithCancel(ctx)
-	defer cancel()
 	rows, err := s.pool.Query(within, s.sql, s.args...)
 	if err != nil {
+		cancel()
 		return err
 	}
-	defer rows.Close()
+	defer func() {
+		cancel() // first, or Close would read all rows that are left
+		rows.Close()
+	}()
 	r := selectReader[T]{fields: s.fields}
 	for n := 1; rows.Next(); n++ {
 		if err := ctx.Err(); err != nil {
-			cancel()
 			return err
 		}
 		if err := r.open(rows); err != nil {
-			cancel()
 			return err
 		}
 		item := dataflow.Item[T, dataflow.NoCursor]{Key: "row " + strconv.Itoa(n)}
@@ -126,7 +125,6 @@ func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, 
 			item.Value = r.record
 		}
 		if !yield(item, bad) {
-			cancel()
 			return nil
 		}
 	}

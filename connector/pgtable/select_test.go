@@ -79,7 +79,7 @@ func TestSelect_Errors(t *testing.T) {
 		`select n, n as m from numbers`:                       {`query "select n, n as m from numbers"`, "columns without a field: m"},
 		`select 1 as "N"`:                                     {"columns without a field: N", "fields without a column: n (field N)"},
 		`select n, n from numbers`:                            {`two columns of the name "n"`},
-		`select n from nubmers`:                               {`"nubmers" does not exist`, "42P01"},
+		`select n from figures`:                               {`"figures" does not exist`, "42P01"},
 		`select 5 / (n - 3) as n from generate_series(1,9) n`: {"division by zero"},
 	} {
 		_, err := selected(t, pgtable.Select[number](pool, query))
