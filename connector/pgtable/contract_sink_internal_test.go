@@ -63,17 +63,22 @@ func (s telling) WriteTx(ctx context.Context, rows []bird) error {
 func TestSink_Contract(t *testing.T) {
 	t.Parallel()
 	type txSink = dataflow.TxSink[bird]
+	parts := map[string]func() txSink{"Batch": func() txSink { return newBatch(queueBird) }}
 	for name, newSink := range birdSinks() {
+		parts[name] = func() txSink {
+			s := newSink()
+			if s.upsert {
+				return telling{upsertSink[bird]{s}}
+			}
+			return s
+		}
+	}
+	for name, newSink := range parts {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newPlaces(t)
 			on := func(pool *pgxpool.Pool) txSink {
-				var part txSink
-				if s := newSink(); s.upsert {
-					part = telling{upsertSink[bird]{s}}
-				} else {
-					part = s
-				}
+				part := newSink()
 				p.pools.Store(part, pool)
 				return part
 			}
@@ -103,15 +108,25 @@ func TestSink_Contract(t *testing.T) {
 	}
 }
 
+// queueBird writes a bird with a statement of the caller's own.
+func queueBird(b *pgx.Batch, row bird) error {
+	b.Queue(`insert into "Bird" values ($1, $2, $3, $4)`, row.ID, row.Name, row.Grams, row.Seen)
+	return nil
+}
+
 func TestFencedSink_Contract(t *testing.T) {
 	t.Parallel()
 	type fenced = dataflow.FencedSink[bird]
+	parts := map[string]func() fencedPart[bird]{"Batch": func() fencedPart[bird] { return newBatch(queueBird) }}
 	for name, newSink := range birdSinks() {
+		parts[name] = func() fencedPart[bird] { return newSink() }
+	}
+	for name, newSink := range parts {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newPlaces(t)
 			on := func(pool *pgxpool.Pool) fenced {
-				s := &fencedSink[bird]{sink: newSink(), pool: pool}
+				s := &fencedSink[bird]{fencedPart: newSink(), pool: pool}
 				p.pools.Store(s, pool)
 				return s
 			}

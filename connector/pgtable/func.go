@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/dataflowpgx"
@@ -26,7 +27,15 @@ import (
 // It is not known what f does. With a source without a cursor, which reads all rows
 // again in each run, f must be such that rows can be written again.
 func Func[T any](f func(ctx context.Context, tx pgx.Tx, rows []T) error) dataflow.Target[T] {
-	return dataflow.ToTx[T](&funcSink[T]{kind: "func", nilFunc: f == nil, f: f})
+	return dataflow.ToTx[T](newFunc(f))
+}
+
+// FuncTo is [Func] in another database than the client's: exactly once, because the
+// flow's checkpoint is kept in that database too. See [CheckpointTable]. It cannot tell
+// rows that are at fault: an error of f fails the run. The caller closes the pool, after
+// the client has stopped.
+func FuncTo[T any](pool *pgxpool.Pool, f func(ctx context.Context, tx pgx.Tx, rows []T) error) dataflow.Target[T] {
+	return dataflow.ToFenced[T](&fencedSink[T]{fencedPart: newFunc(f), pool: pool})
 }
 
 // Batch is [Func] for statements that are the same for all rows, or depend on the row
@@ -34,7 +43,20 @@ func Func[T any](f func(ctx context.Context, tx pgx.Tx, rows []T) error) dataflo
 // one round trip. An error of queue is about its row, unless it is a
 // [dataflow.Permanent] or [dataflow.Transient] one.
 func Batch[T any](queue func(batch *pgx.Batch, row T) error) dataflow.Target[T] {
-	return dataflow.ToTx[T](&funcSink[T]{kind: "batch", nilFunc: queue == nil, f: func(ctx context.Context, tx pgx.Tx, rows []T) error {
+	return dataflow.ToTx[T](newBatch(queue))
+}
+
+// BatchTo is [Batch] in another database than the client's, as [FuncTo] is.
+func BatchTo[T any](pool *pgxpool.Pool, queue func(batch *pgx.Batch, row T) error) dataflow.Target[T] {
+	return dataflow.ToFenced[T](&fencedSink[T]{fencedPart: newBatch(queue), pool: pool})
+}
+
+func newFunc[T any](f func(ctx context.Context, tx pgx.Tx, rows []T) error) *funcSink[T] {
+	return &funcSink[T]{kind: "func", nilFunc: f == nil, f: f}
+}
+
+func newBatch[T any](queue func(batch *pgx.Batch, row T) error) *funcSink[T] {
+	return &funcSink[T]{kind: "batch", nilFunc: queue == nil, f: func(ctx context.Context, tx pgx.Tx, rows []T) error {
 		b := &pgx.Batch{}
 		for i, row := range rows {
 			if err := queue(b, row); err != nil {
@@ -45,13 +67,23 @@ func Batch[T any](queue func(batch *pgx.Batch, row T) error) dataflow.Target[T] 
 			return nil
 		}
 		return tx.SendBatch(ctx, b).Close() // which gives the first error
-	}})
+	}}
 }
 
+// funcSink writes with a function of the caller's.
 type funcSink[T any] struct {
 	kind    string
 	nilFunc bool
 	f       func(ctx context.Context, tx pgx.Tx, rows []T) error
+}
+
+// AppendOnly is false, because nothing is known.
+func (s *funcSink[T]) AppendOnly() bool { return false }
+
+func (s *funcSink[T]) place() string { return "what pgtable." + s.kind + " writes" }
+
+func (s *funcSink[T]) writeRows(ctx context.Context, tx pgx.Tx, rows []T) error {
+	return s.f(ctx, ownTx{tx}, rows)
 }
 
 func (s *funcSink[T]) Validate() error {
@@ -77,7 +109,7 @@ func (s *funcSink[T]) WriteTx(ctx context.Context, rows []T) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	return s.f(ctx, ownTx{tx}, rows)
+	return s.writeRows(ctx, tx, rows)
 }
 
 // ownTx is the checkpoint's transaction, which the caller's statements must not end.

@@ -132,6 +132,37 @@ func TestFunc_CannotEndTheTransaction(t *testing.T) {
 	}
 }
 
+// The client's database is another one, and is a batch behind when the run goes on.
+func TestBatchTo_AnotherDatabase(t *testing.T) {
+	t.Parallel()
+	own, other := setup(t), sumTables(t)
+	_, err := other.Exec(t.Context(), `alter table numbers drop constraint numbers_n_check`)
+	require.NoError(t, err)
+	target := pgtable.BatchTo(other, func(b *pgx.Batch, row number) error {
+		b.Queue(addToSum, row.N)
+		b.Queue(addNumber, row.N)
+		return nil
+	})
+	_, err = trigger(t, own, target, nil)
+	require.NoError(t, err)
+	_, err = own.Exec(t.Context(), `update dataflow_checkpoint set cursor = '80'`)
+	require.NoError(t, err)
+	_, err = trigger(t, own, target, nil)
+	require.NoError(t, err)
+	count, sum := sums(t, other)
+	require.Equal(t, []int64{100, 5050}, []int64{count, sum})
+	require.Equal(t, dataflow.Description{Type: "pgtable.batch_to"}, target.Describe())
+
+	_, err = trigger(t, own, pgtable.FuncTo(other, func(_ context.Context, tx pgx.Tx, _ []number) error { return tx.Commit(t.Context()) }), nil)
+	require.NoError(t, err, "there is no row to write")
+	_, err = other.Exec(t.Context(), `delete from dataflow_sink_checkpoint`)
+	require.NoError(t, err)
+	_, err = own.Exec(t.Context(), `update dataflow_checkpoint set cursor = null`)
+	require.NoError(t, err)
+	_, err = trigger(t, own, pgtable.FuncTo(other, func(_ context.Context, tx pgx.Tx, _ []number) error { return tx.Commit(t.Context()) }), nil)
+	require.ErrorContains(t, err, "the transaction is the checkpoint's")
+}
+
 // A function that has nothing to write for a row need not.
 func TestBatch_NothingQueued(t *testing.T) {
 	t.Parallel()
