@@ -14,6 +14,11 @@
 //	})
 //	facts := pgtable.Upsert[OrderFact]("order_facts", "order_id")
 //
+// [Keyset] resumes at any row; [Select] reads any statement from its beginning.
+// [Insert] and [Upsert] write records as they are; [Func] and [Batch] write with
+// statements of the caller's own. All four have a form for another database than the
+// client's, of the name that ends in To.
+//
 // # Records
 //
 // T is a struct. A field's column is what its tag `db:"…"` says; "-" leaves the

@@ -153,13 +153,14 @@ func TestBatchTo_AnotherDatabase(t *testing.T) {
 	require.Equal(t, []int64{100, 5050}, []int64{count, sum})
 	require.Equal(t, dataflow.Description{Type: "pgtable.batch_to"}, target.Describe())
 
-	_, err = trigger(t, own, pgtable.FuncTo(other, func(_ context.Context, tx pgx.Tx, _ []number) error { return tx.Commit(t.Context()) }), nil)
+	commit := func(ctx context.Context, tx pgx.Tx, _ []number) error { return tx.Commit(ctx) }
+	_, err = trigger(t, own, pgtable.FuncTo(other, commit), nil)
 	require.NoError(t, err, "there is no row to write")
 	_, err = other.Exec(t.Context(), `delete from dataflow_sink_checkpoint`)
 	require.NoError(t, err)
 	_, err = own.Exec(t.Context(), `update dataflow_checkpoint set cursor = null`)
 	require.NoError(t, err)
-	_, err = trigger(t, own, pgtable.FuncTo(other, func(_ context.Context, tx pgx.Tx, _ []number) error { return tx.Commit(t.Context()) }), nil)
+	_, err = trigger(t, own, pgtable.FuncTo(other, commit), nil)
 	require.ErrorContains(t, err, "the transaction is the checkpoint's")
 }
 

@@ -111,6 +111,30 @@ func TestKeyset_Contract(t *testing.T) {
 	}
 }
 
+func TestSelect_Contract(t *testing.T) {
+	t.Parallel()
+	type source = dataflow.Source[bird, dataflow.NoCursor]
+	p := &parts{}
+	of := func(db *sql.DB, query string) source {
+		db.SetMaxOpenConns(2)
+		src := Select[bird](db, query)
+		p.dbs.Store(src, db)
+		return src
+	}
+	ordered := selectBirds + ` order by id`
+	connectortest.TestSource(t, connectortest.SourceConfig[bird, dataflow.NoCursor]{
+		Make:    func(t *testing.T, rows []bird) source { t.Helper(); return of(filled(t, rows, -1), ordered) },
+		MakeBad: func(t *testing.T, rows []bird, at int) source { t.Helper(); return of(filled(t, rows, at), ordered) },
+		Rows:    birds,
+		Huge:    func() bird { b := hugeBird(); b.ID = 20; return b },
+		Waiting: func(t *testing.T) source {
+			t.Helper()
+			return of(setup(t, forever), `select n as id, '' as "Common name", 1.0 as grams, n as seen from forever`)
+		},
+		Open: func(src source) int { return p.open(src) },
+	})
+}
+
 // telling writes as the engine does with a sink that tells what became of the rows.
 type telling struct{ upsertSink[bird] }
 
