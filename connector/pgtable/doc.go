@@ -32,6 +32,12 @@
 // "schema.table". Case counts. A name that holds a dot stands in double quotes:
 // `"schema"."my.table"`.
 //
+// What is written is written as by an insert statement: privileges and the policies of
+// row security are those of the role that writes, and a row that a policy forbids fails
+// the run. Triggers see each row, and may change it or leave it out; a record counts as
+// written all the same. An upsert needs the right to select and to update too. Generated
+// columns must have no field in the records that are written.
+//
 // # Rows that are committed late
 //
 // A row gets its key while a transaction is under way, and is seen when that
