@@ -14,6 +14,11 @@
 //	})
 //	facts := pgtable.Upsert[OrderFact]("order_facts", "order_id")
 //
+// [Keyset] resumes at any row; [Select] reads any statement from its beginning.
+// [Insert] and [Upsert] write records as they are; [Func] and [Batch] write with
+// statements of the caller's own. All four have a form for another database than the
+// client's, of the name that ends in To.
+//
 // # Records
 //
 // T is a struct. A field's column is what its tag `db:"…"` says; "-" leaves the
@@ -26,6 +31,12 @@
 // The name of a table is "table", which the search path leads to, or
 // "schema.table". Case counts. A name that holds a dot stands in double quotes:
 // `"schema"."my.table"`.
+//
+// What is written is written as by an insert statement: privileges and the policies of
+// row security are those of the role that writes, and a row that a policy forbids fails
+// the run. Triggers see each row, and may change it or leave it out; a record counts as
+// written all the same. An upsert needs the right to select and to update too. Generated
+// columns must have no field in the records that are written.
 //
 // # Rows that are committed late
 //

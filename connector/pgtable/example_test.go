@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/activedataflow/dataflow"
@@ -74,6 +75,29 @@ func ExampleKeyset() {
 	// [ADA GRACE MARY]
 }
 
+// A result without a key of its own is read as a whole by each run.
+func ExampleSelect() {
+	pool, end := dbtest.ExamplePostgres(
+		`create table sale (shop text, cents bigint)`,
+		`insert into sale values ('Oslo', 5), ('Rome', 3), ('Oslo', 1)`,
+		`create table total (shop text primary key, cents bigint)`)
+	defer end()
+
+	type total struct {
+		Shop  string
+		Cents int64
+	}
+	flow := dataflow.NewFlow("totals",
+		pgtable.Select[total](pool, `select shop, sum(cents)::bigint as cents from sale group by shop`),
+		dataflow.Identity[total](), pgtable.Upsert[total]("total", "shop"), nil)
+	runOnce(pool, flow)
+	show(pool, `select shop, cents from total order by shop`)
+	// Output:
+	// success 2 read 2 written
+	// Oslo 6
+	// Rome 3
+}
+
 // Rows are added in the transaction that moves the cursor.
 func ExampleInsert() {
 	pool, end := dbtest.ExamplePostgres(`create table people (id bigint, name text, added date default '2026-01-02')`)
@@ -108,6 +132,30 @@ func ExampleUpsert() {
 	// 2 grace
 }
 
+// What is neither an insert nor an upsert is written by statements of one's own.
+func ExampleBatch() {
+	pool, end := dbtest.ExamplePostgres(`create table stock (item text primary key, pieces bigint)`, `insert into stock values ('pen', 10)`)
+	defer end()
+
+	type sale struct {
+		Item   string
+		Pieces int64
+	}
+	flow := dataflow.NewFlow("stock", memory.Slice([]sale{{"pen", 2}, {"ink", 1}, {"pen", 3}}), dataflow.Identity[sale](),
+		pgtable.Batch(func(b *pgx.Batch, s sale) error {
+			b.Queue(`insert into stock as t values ($1, -$2::bigint) on conflict (item) do update set pieces = t.pieces + excluded.pieces`, s.Item, s.Pieces)
+			return nil
+		}), nil)
+	runOnce(pool, flow)
+	runOnce(pool, flow) // there is nothing new
+	show(pool, `select item, pieces from stock order by item`)
+	// Output:
+	// success 3 read 3 written
+	// success 0 read 0 written
+	// ink -1
+	// pen 5
+}
+
 // The table may be in another database than the client's.
 func ExampleUpsertTo() {
 	pool, end := dbtest.ExamplePostgres()
@@ -119,10 +167,10 @@ func ExampleUpsertTo() {
 		pgtable.UpsertTo[Person](warehouse, "people", "id"), nil)
 	runOnce(pool, flow)
 	show(warehouse, `select id, name from people order by id`)
-	show(warehouse, `select flow, state from dataflow_sink_checkpoint`)
+	show(warehouse, `select flow, state::json ->> 'cursor' from dataflow_sink_checkpoint`)
 	// Output:
 	// success 2 read 2 written
 	// 1 ada
 	// 2 grace
-	// people {"cursor":2,"delta":{"read":2,"written":2,"redundant":0,"filtered":0,"dropped":0,"dead_lettered":0}}
+	// people 2
 }

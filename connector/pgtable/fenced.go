@@ -14,8 +14,8 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// CheckpointTable is the statement that makes the table in which [InsertTo] and
-// [UpsertTo] keep the checkpoint of their flows, beside the rows. They make it by
+// CheckpointTable is the statement that makes the table in which [InsertTo] and its
+// like keep the checkpoint of their flows, beside the rows. They make it by
 // themselves where they are allowed to; otherwise put it into a migration. It is
 // looked for along the search path. It has one row for each flow, by name: flows
 // of two applications that write to one database must have different names.
@@ -30,7 +30,7 @@ const CheckpointTable = `create table if not exists dataflow_sink_checkpoint (
 // exactly once, because the flow's checkpoint is kept in that database too. See
 // [CheckpointTable]. The caller closes the pool, after the client has stopped.
 func InsertTo[T any](pool *pgxpool.Pool, table string) dataflow.Target[T] {
-	return dataflow.ToFenced[T](&fencedSink[T]{sink: newSink[T](table, false, nil), pool: pool})
+	return dataflow.ToFenced[T](&fencedSink[T]{fencedPart: newSink[T](table, false, nil), pool: pool})
 }
 
 // UpsertTo is [Upsert] into a table of another database than the client's:
@@ -38,11 +38,30 @@ func InsertTo[T any](pool *pgxpool.Pool, table string) dataflow.Target[T] {
 // [CheckpointTable]. It does not look which rows change something: all count as
 // written. The caller closes the pool, after the client has stopped.
 func UpsertTo[T any](pool *pgxpool.Pool, table string, key ...string) dataflow.Target[T] {
-	return dataflow.ToFenced[T](&fencedSink[T]{sink: newSink[T](table, true, key), pool: pool})
+	return dataflow.ToFenced[T](&fencedSink[T]{fencedPart: newSink[T](table, true, key), pool: pool})
+}
+
+// fencedPart writes the rows of a fencedSink.
+type fencedPart[T any] interface {
+	dataflow.Validator
+	dataflow.Describer
+	dataflow.AppendOnly
+	// place names where the rows go, for errors.
+	place() string
+	writeRows(ctx context.Context, tx pgx.Tx, rows []T) error
+}
+
+func (s *sink[T]) place() string { return "table " + s.table }
+
+func (s *sink[T]) writeRows(ctx context.Context, tx pgx.Tx, rows []T) error {
+	if err := s.write(ctx, tx, rows, nil); err != nil {
+		return fmt.Errorf("%s: %w", s.place(), err)
+	}
+	return nil
 }
 
 type fencedSink[T any] struct {
-	*sink[T]
+	fencedPart[T]
 	pool *pgxpool.Pool
 
 	mu    sync.Mutex
@@ -54,11 +73,11 @@ func (s *fencedSink[T]) Validate() error {
 	if s.pool == nil {
 		errs = append(errs, &dataflow.ConfigError{Field: "pool", Reason: "it is nil: use pgxpool.New"})
 	}
-	return errors.Join(append(errs, s.sink.Validate())...)
+	return errors.Join(append(errs, s.fencedPart.Validate())...)
 }
 
 func (s *fencedSink[T]) Describe() dataflow.Description {
-	d := s.sink.Describe()
+	d := s.fencedPart.Describe()
 	d.Type += "_to"
 	return d
 }
@@ -80,9 +99,9 @@ func (s *fencedSink[T]) claim(ctx context.Context, flow string, fence int64) (js
 		returning state`, flow, fence).Scan(&state)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return nil, fmt.Errorf("checkpoint of flow %q beside table %s: %w", flow, s.table, dataflow.ErrFenced)
+		return nil, fmt.Errorf("checkpoint of flow %q beside %s: %w", flow, s.place(), dataflow.ErrFenced)
 	case err != nil:
-		return nil, fmt.Errorf("checkpoint of flow %q beside table %s: %w", flow, s.table, err)
+		return nil, fmt.Errorf("checkpoint of flow %q beside %s: %w", flow, s.place(), err)
 	case state == nil:
 		return nil, nil //nolint:nilnil // documented: nothing was written yet
 	default:
@@ -130,17 +149,14 @@ func (s *fencedSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[
 		tag, err := tx.Exec(ctx, `update dataflow_sink_checkpoint set state = $3, updated_at = now() where flow = $1 and fence = $2`,
 			b.Flow, b.Fence, string(b.State))
 		if err != nil {
-			return fmt.Errorf("checkpoint of flow %q beside table %s: %w", b.Flow, s.table, err)
+			return fmt.Errorf("checkpoint of flow %q beside %s: %w", b.Flow, s.place(), err)
 		}
 		if tag.RowsAffected() != 1 {
-			return fmt.Errorf("checkpoint of flow %q beside table %s: %w", b.Flow, s.table, dataflow.ErrFenced)
+			return fmt.Errorf("checkpoint of flow %q beside %s: %w", b.Flow, s.place(), dataflow.ErrFenced)
 		}
 		if len(b.Rows) == 0 {
 			return nil
 		}
-		if err := s.write(ctx, tx, b.Rows, nil); err != nil {
-			return fmt.Errorf("table %s: %w", s.table, err)
-		}
-		return nil
+		return s.writeRows(ctx, tx, b.Rows)
 	}))
 }

@@ -3,12 +3,10 @@ package pgtable
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"reflect"
 	"slices"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/activedataflow/dataflow"
@@ -80,12 +78,7 @@ func (s *keyset[T]) Validate() error {
 	if s.fieldsErr != nil {
 		errs = append(errs, &dataflow.ConfigError{Field: "T", Reason: s.fieldsErr.Error()})
 	}
-	for i, arg := range s.args {
-		switch arg.(type) {
-		case pgx.QueryRewriter, pgx.QueryExecMode, pgx.QueryResultFormats, pgx.QueryResultFormatsByOID:
-			errs = append(errs, &dataflow.ConfigError{Field: "Query.Args", Reason: fmt.Sprintf("argument %d is a %T: use plain values for $1, $2 and so on", i+1, arg)})
-		}
-	}
+	errs = append(errs, validateArgs("Query.Args", s.args)...)
 	if s.guard != nil {
 		errs = append(errs, s.guard.validate(s.query.Key))
 	}

@@ -16,6 +16,8 @@
 //	})
 //	facts := sqltable.Upsert[OrderFact]("order_facts", "order_id")
 //
+// [Keyset] resumes at any row; [Select] reads any statement from its beginning.
+//
 // # Records
 //
 // T is a struct. A field's column is what its tag `db:"…"` says; "-" leaves the

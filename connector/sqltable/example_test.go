@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/activedataflow/dataflow"
@@ -82,6 +84,43 @@ func ExampleKeyset() {
 	// success 2 read 2 written
 	// success 1 read 1 written
 	// [ADA GRACE MARY]
+}
+
+// A result without a key of its own is read as a whole by each run, through a pool that
+// is not the client's.
+func ExampleSelect() {
+	dir, err := os.MkdirTemp("", "sales")
+	check(err)
+	defer func() { check(os.RemoveAll(dir)) }()
+	dsn := "file:" + filepath.ToSlash(filepath.Join(dir, "sales.db")) + "?_pragma=journal_mode(WAL)&_pragma=busy_timeout(10000)"
+	db, err := sql.Open("sqlite", dsn)
+	check(err)
+	defer func() { check(db.Close()) }()
+	db.SetMaxOpenConns(1) // SQLite has one writer
+	reading, err := sql.Open("sqlite", dsn)
+	check(err)
+	defer func() { check(reading.Close()) }()
+	for _, statement := range []string{
+		`create table sale (shop text, cents int)`, `insert into sale values ('Oslo', 5), ('Rome', 3), ('Oslo', 1)`,
+		`create table total (shop text primary key, cents int)`,
+	} {
+		_, err := db.ExecContext(context.Background(), statement)
+		check(err)
+	}
+
+	type total struct {
+		Shop  string
+		Cents int64
+	}
+	flow := dataflow.NewFlow("totals",
+		sqltable.Select[total](reading, `select shop, sum(cents) as cents from sale group by shop`),
+		dataflow.Identity[total](), sqltable.Upsert[total]("total", "shop"), nil)
+	runOnce(db, flow)
+	show(db, `select shop || ' ' || cents from total order by shop`)
+	// Output:
+	// success 2 read 2 written
+	// Oslo 6
+	// Rome 3
 }
 
 // Rows are added in the transaction that moves the cursor.
