@@ -206,7 +206,7 @@ func (p *SetCursorParams) check(ctx context.Context, q Queries, cur *FlowCursor)
 	if err != nil {
 		return err
 	}
-	if i := slices.IndexFunc(live, func(r *Run) bool { return r.State == RunInProgress }); i >= 0 {
+	if i := slices.IndexFunc(live, func(r *Run) bool { return r.State == RunInProgress && !r.IsBackfill() }); i >= 0 {
 		return fmt.Errorf("%w: run %d is in progress on worker %s: wait until it has ended, or pause the flow and cancel the run", ErrAlreadyRunning, live[i].ID, live[i].Worker)
 	}
 	if p.IfSeq != nil && *p.IfSeq != cur.Seq {
@@ -232,8 +232,14 @@ func placeText(cursor json.RawMessage) string {
 
 // checkCursor returns an error unless a cursor is one of the flow's source.
 func (p *typedPipeline[T, C, Out]) checkCursor(cursor json.RawMessage) error {
-	_, err := p.decodeCursor(cursor)
-	return err
+	c, err := p.decodeCursor(cursor)
+	if err != nil {
+		return err
+	}
+	if checker, ok := p.source.(RequestChecker[C]); ok {
+		return guard(func() error { return checker.CheckRequest(Request[C]{From: c, Resumed: true}) })
+	}
+	return nil
 }
 
 // decodeCursor reads a cursor that somebody has given.

@@ -99,7 +99,10 @@ func (p *typedPipeline[T, C, Out]) loop(ctx context.Context, a *attempt, made *b
 
 // request decodes the stored cursor.
 func (p *typedPipeline[T, C, Out]) request(a *attempt) (Request[C], error) {
-	var req Request[C]
+	req := Request[C]{Params: a.run.Params}
+	if err := p.bound(&req, a.run.UntilCursor); err != nil {
+		return req, Permanent(err)
+	}
 	if a.stored == nil || !p.resumable() {
 		return req, nil
 	}
@@ -166,7 +169,7 @@ func (w *batchWriter[T, C, Out]) work(ctx context.Context, made *madeBatch[T, C,
 		return err
 	}
 	w.cursor = cursor
-	if acker, ok := w.source.(Acker[C]); ok && b.resume {
+	if acker, ok := w.source.(Acker[C]); ok && b.resume && !w.run.IsBackfill() { // whose places are not the flow's
 		if err := acker.Committed(ctx, b.cursor); err != nil {
 			w.log.WarnContext(ctx, "dataflow: the source did not take note of a checkpoint", slog.String(logError, err.Error()))
 		}
@@ -230,6 +233,9 @@ func (w *batchWriter[T, C, Out]) writeTx(ctx context.Context, from, to int, delt
 // taken for what was written before.
 func (w *batchWriter[T, C, Out]) batchID(to json.RawMessage) string {
 	from := string(w.cursor)
+	if w.run.IsBackfill() { // which is to write again what was written before
+		from = fmt.Sprintf("backfill %s: %s", w.run.Scope, from)
+	}
 	if !w.resumable() {
 		from = fmt.Sprintf("run %d batch %d", w.run.ID, w.number)
 	}

@@ -391,4 +391,6 @@ type pipeline interface {
 	work(ctx context.Context, w *attempt) error
 	replay(ctx context.Context, store Store, l *DeadLetterRecord) error
 	checkCursor(cursor json.RawMessage) error
+	checkRequest(from, until, params json.RawMessage) error
+	appendOnly() bool
 }

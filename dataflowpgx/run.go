@@ -23,7 +23,11 @@ func (q *queries) RunInsert(ctx context.Context, p *dataflow.RunInsertParams) (*
 	}
 	for range insertTries {
 		run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunInsert),
-			p.FlowID, string(p.Trigger), nullText(p.UniqueKey), at, p.MaxAttempts, p.Queue, nullID(p.RiverJobID), p.Actor, p.Reason))
+			p.FlowID, string(p.Trigger), nullText(p.UniqueKey), at, p.MaxAttempts, p.Queue, nullID(p.RiverJobID), p.Actor, p.Reason,
+			p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until)))
+		if err == nil && p.Backfill && p.Scope == "" {
+			err = q.db.QueryRow(ctx, q.store.text(sqlRunOwnScope), run.ID).Scan(&run.Scope)
+		}
 		if err == nil || !errors.Is(err, dataflow.ErrNotFound) {
 			return run, err
 		}
@@ -95,7 +99,8 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 	}
 	claim := &dataflow.Claim{Run: run}
 	var cursor *string
-	if err := q.db.QueryRow(ctx, q.store.text(sqlCheckpointClaim), run.FlowID, partition(run.Slot)).Scan(&claim.Seq, &cursor, &claim.SetSeq); err != nil {
+	scope, part, from := checkpointOf(run)
+	if err := q.db.QueryRow(ctx, q.store.text(sqlCheckpointClaim), run.FlowID, scope, part, nullJSON(from)).Scan(&claim.Seq, &cursor, &claim.SetSeq); err != nil {
 		return nil, fmt.Errorf("move checkpoint: %w", err)
 	}
 	claim.Cursor = rawJSON(cursor)
@@ -104,11 +109,12 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 
 func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
 	d, cursor := p.Delta, nullJSON(p.Cursor)
+	scope, part, _ := checkpointOf(&dataflow.Run{Scope: p.Scope, Slot: p.Slot})
 	var b pgx.Batch
 	b.Queue(q.store.text(sqlRunProgress), p.RunID, p.LeaseNumber,
 		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor, p.Lease.Microseconds(), d.Updated)
 	b.Queue(q.store.text(sqlCheckpointMove), p.FlowID, p.Seq, cursor,
-		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, partition(p.Slot), d.Updated, p.RunID)
+		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, part, d.Updated, p.RunID, scope)
 	results := q.db.SendBatch(ctx, &b)
 	status := dataflow.LeaseStatus{RunID: p.RunID, Held: true}
 	err := results.QueryRow().Scan(&status.CancelRequested)
@@ -136,7 +142,7 @@ func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*datafl
 	if errors.Is(err, dataflow.ErrNotFound) {
 		return nil, nil //nolint:nilnil // documented: no longer the claim's
 	}
-	if err != nil || p.Refund {
+	if err != nil || p.Refund || run.Scope != "" { // a backfill tells nothing about the flow
 		return run, err
 	}
 	run.Tripped, err = q.note(ctx, p, message)
@@ -180,6 +186,7 @@ func scanRun(row pgx.Row) (*dataflow.Run, error) {
 		r              dataflow.Run
 		state, trigger string
 		from, to       *string
+		params, until  *string
 		history        string
 	)
 	c := &r.Counters
@@ -188,13 +195,14 @@ func scanRun(row pgx.Row) (*dataflow.Run, error) {
 		&r.Queue, &r.RiverJobID,
 		&c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered,
 		&r.Total, &from, &to, &r.Error, &history, &r.Actor, &r.Reason, &r.CodeVersion,
-		&r.Rescues, &r.CancelRequestedAt, &r.CancelledBy, &r.CancelReason, &r.Slot, &c.Updated)
+		&r.Rescues, &r.CancelRequestedAt, &r.CancelledBy, &r.CancelReason, &r.Slot, &c.Updated,
+		&r.Scope, &params, &until)
 	if err != nil {
 		return nil, notFound(err)
 	}
 	utc(&r.ScheduledFor, &r.RunAfter, &r.CreatedAt, r.StartedAt, r.EndedAt, r.LeaseUntil, r.CancelRequestedAt)
 	r.State, r.Trigger = dataflow.RunState(state), dataflow.Trigger(trigger)
-	r.FromCursor, r.ToCursor = rawJSON(from), rawJSON(to)
+	r.FromCursor, r.ToCursor, r.UntilCursor, r.Params = rawJSON(from), rawJSON(to), rawJSON(until), rawJSON(params)
 	if err := json.Unmarshal([]byte(history), &r.Errors); err != nil {
 		return nil, fmt.Errorf("read errors of run %d: %w", r.ID, err)
 	}

@@ -124,5 +124,5 @@ func ExampleUpsertTo() {
 	// success 2 read 2 written
 	// 1 ada
 	// 2 grace
-	// people {"cursor":2,"delta":{"read":2,"written":2,"redundant":0,"filtered":0,"dropped":0,"dead_lettered":0}}
+	// people {"cursor":2,"delta":{"read":2,"written":2,"redundant":0,"filtered":0,"dropped":0,"dead_lettered":0},"seq":1}
 }

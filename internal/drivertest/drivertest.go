@@ -104,6 +104,7 @@ func groups() []group {
 		{name: "RunCheckpoint", cases: checkpointRules()},
 		{name: "Cursor", cases: cursorRules()},
 		{name: "CursorSet", cases: cursorSetRules()},
+		{name: "Backfill", cases: backfillRules()},
 		{name: "RunEnd", cases: endRules()},
 		{name: "Trip", cases: tripRules()},
 		{name: "Lease", cases: leaseRules()},
