@@ -115,10 +115,16 @@ func checkPlace(field string, value *json.RawMessage, check func(json.RawMessage
 	case !json.Valid(*value):
 		return &ConfigError{Field: field, Reason: fmt.Sprintf("%s is not JSON: a text, for one, stands in double quotes", clip(string(*value)))}
 	}
-	if err := check(*value); err != nil {
+	err := check(*value)
+	var ce *ConfigError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &ce): // whichever name the source has for it
+		return &ConfigError{Field: field, Reason: ce.Reason}
+	default:
 		return &ConfigError{Field: field, Reason: err.Error()}
 	}
-	return nil
 }
 
 // askedRun is what a run is asked for that is not one of the flow's usual ones.

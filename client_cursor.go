@@ -46,8 +46,8 @@ type CursorChange struct {
 
 // SetCursorParams say where a flow is to go on, and what the caller has seen.
 type SetCursorParams struct {
-	// Cursor is where the next run goes on: a cursor of the source, as JSON. Nil: at
-	// the beginning.
+	// Cursor is where the next run goes on: a cursor of the source, as JSON. Nil, and
+	// JSON null: at the beginning.
 	Cursor json.RawMessage
 
 	// IfSeq and IfCursor are what the caller has seen, as [Client.Cursor] tells it. At
@@ -137,9 +137,11 @@ func (c *Client) CursorHistory(ctx context.Context, name string, params *CursorH
 // knows batches or keys that it was given before may leave them out.
 func (c *Client) SetCursor(ctx context.Context, name string, params *SetCursorParams) (*FlowCursor, error) {
 	fail := func(err error) error { return public(fmt.Errorf("set cursor of flow %q: %w", name, err)) }
-	if params == nil {
-		params = &SetCursorParams{}
+	own := SetCursorParams{}
+	if params != nil {
+		own = *params
 	}
+	params = &own
 	f, err := c.Flow(ctx, name)
 	if err != nil {
 		return nil, fail(private(err))
@@ -191,13 +193,13 @@ func (p *SetCursorParams) validate(f *Flow) error {
 			errs = append(errs, &ConfigError{Field: c.field, Reason: fmt.Sprintf("%s is not JSON: a text, for one, stands in double quotes", clip(string(c.cursor)))})
 		}
 	}
+	if sameJSON(p.Cursor, json.RawMessage("null")) {
+		p.Cursor = nil
+	}
 	if err := errors.Join(errs...); err != nil || !f.Registered() || p.Cursor == nil {
 		return err
 	}
-	if err := f.code.checkCursor(p.Cursor); err != nil {
-		return &ConfigError{Field: "Cursor", Reason: err.Error()}
-	}
-	return nil
+	return checkPlace("Cursor", &p.Cursor, f.code.checkCursor)
 }
 
 // check compares what the caller has seen with where the flow is, which is locked.

@@ -57,6 +57,7 @@ func TestClient_Cursor(t *testing.T) {
 		require.Equal(t, dataflow.Counters{Read: 2, Written: 2}, run.Counters)
 		require.Equal(t, []string{"3", "5"}, []string{string(run.FromCursor), string(run.ToCursor)})
 
+		require.Nil(t, t.setCursor(client, "n", "null").Cursor)
 		require.Nil(t, t.setCursor(client, "n", "").Cursor)
 		run, err = t.execute(client, "n")
 		require.NoError(t, err)
@@ -64,9 +65,10 @@ func TestClient_Cursor(t *testing.T) {
 
 		history, err := client.CursorHistory(t.Context(), "n", nil)
 		require.NoError(t, err)
-		require.Len(t, history, 2)
+		require.Len(t, history, 3)
 		require.Nil(t, history[0].To)
-		require.Equal(t, "3", string(history[1].To))
+		require.Nil(t, history[1].To)
+		require.Equal(t, "3", string(history[2].To))
 		_, err = client.Cursor(t.Context(), "nothing")
 		require.ErrorIs(t, err, dataflow.ErrNotFound)
 		requirePublic(t, err)

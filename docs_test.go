@@ -91,6 +91,17 @@ func docsBackfill(ctx context.Context, client *dataflow.Client) (*dataflow.Run, 
 	return run, err
 }
 
+func docsDryRun(ctx context.Context, client *dataflow.Client) error {
+	report, err := client.DryRun(ctx, "orders", &dataflow.DryRunParams{Limit: 5})
+	if err != nil {
+		return err
+	}
+	for _, r := range report.Records {
+		fmt.Println(r.Key, r.Outcome, string(r.Before), r.After, r.Error) // insert, update, redundant, write, filtered, bad
+	}
+	return nil
+}
+
 func docsTriggerParams(ctx context.Context, client *dataflow.Client) (*dataflow.Run, error) {
 	run, err := client.Trigger(ctx, "orders", &dataflow.TriggerOptions{Params: json.RawMessage(`{"shop": 7}`)})
 	return run, err
@@ -147,6 +158,7 @@ func TestDocs_Snippets(t *testing.T) {
 			report, err := docsMigrate(t.Context(), client)
 			require.NoError(t, err)
 			require.Empty(t, report.Flows)
+			require.NoError(t, docsDryRun(t.Context(), client))
 			require.ErrorContains(t, docsSetCursor(t.Context(), client), "Cursor: ")
 			require.ErrorContains(t, docsHeartbeat(client, http.NewServeMux()), "Tokens")
 		}

@@ -393,4 +393,5 @@ type pipeline interface {
 	checkCursor(cursor json.RawMessage) error
 	checkRequest(from, until, params json.RawMessage) error
 	appendOnly() bool
+	dryRun(ctx context.Context, f *Flow, params *DryRunParams) (*DryRunReport, error)
 }

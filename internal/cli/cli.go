@@ -145,7 +145,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused by state, 5 databa
 	root.AddCommand(
 		a.initCommand(), a.newCommand(), a.migrateCommand(),
 		a.statusCommand(), a.flowCommand(), a.runCommand(), a.cursorCommand(), a.scheduleCommand(),
-		a.enqueueCommand(), a.enqueueAllCommand(), a.backfillCommand(), a.runDueCommand(),
+		a.enqueueCommand(), a.enqueueAllCommand(), a.backfillCommand(), a.previewCommand(), a.runDueCommand(),
 		a.migrateRuntimeCommand(), a.cleanupCommand(), a.doctorCommand(),
 	)
 	if a.program.Configure != nil {
