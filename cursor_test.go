@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -146,6 +147,7 @@ func TestClient_SetCursor_Running(t *testing.T) {
 			ended <- err
 		}()
 		receive(t, reached)
+		t.requireCursorAt(client, "n", "4") // the batch before is written meanwhile
 		p := t.seen(client, "n")
 		_, err := client.SetCursor(t.Context(), "n", p)
 		require.ErrorIs(t, err, dataflow.ErrAlreadyRunning)
@@ -169,6 +171,15 @@ func TestClient_SetCursor_Running(t *testing.T) {
 		require.Len(t, runs, 1)
 		require.Equal(t, dataflow.Counters{Read: 6, Written: 6}, runs[0].Counters, "1 to 4, 8 and 9")
 	})
+}
+
+// requireCursorAt waits until a flow's cursor is somewhere.
+func (t *dbT) requireCursorAt(client *dataflow.Client, name, cursor string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		cur, err := client.Cursor(t.Context(), name)
+		return err == nil && string(cur.Cursor) == cursor
+	}, patience, time.Millisecond)
 }
 
 // A sink elsewhere keeps a checkpoint too, which does not undo what was set.

@@ -60,9 +60,9 @@ func (d *dryRunner[T, C, Out]) read(ctx context.Context, req Request[C], limit i
 				d.places = append(d.places, len(d.report.Records))
 				d.report.Records = append(d.report.Records, DryRunRecord{Before: rawOf(item.Value)})
 			}
-			b.add(&item)
+			b.add(item)
 		case bad != nil:
-			b.addBad(&item, bad)
+			b.addBad(item, bad)
 			d.report.Records = append(d.report.Records, DryRunRecord{Key: bad.Key, Before: textOf(bad.Raw)})
 		default:
 			return fmt.Errorf("read: %w", err)
@@ -88,9 +88,9 @@ func (d *dryRunner[T, C, Out]) read(ctx context.Context, req Request[C], limit i
 
 // rest transforms and writes what was read.
 func (d *dryRunner[T, C, Out]) rest(ctx context.Context) error {
-	d.out.reset()
+	d.out = &Results[Out]{}
 	if len(d.batch.rows) > 0 {
-		if err := d.transform.Apply(ctx, d.batch.rows, &d.out); err != nil {
+		if err := d.transform.Apply(ctx, d.batch.rows, d.out); err != nil {
 			return fmt.Errorf("transform: %w", err)
 		}
 		d.out.settle()
