@@ -60,20 +60,43 @@ func (p *typedPipeline[T, C, Out]) work(ctx context.Context, a *attempt) error {
 		a.size = newBatchSize(a.batchSize, p.target.sink != nil)
 	}
 	a.turns = &turns{}
-	reader := &batchReader[T, C]{source: p.source, req: req, size: a.size, free: make(chan *readBatch[T, C], 3)}
+	reader := &batchReader[T, C]{source: p.source, req: req, size: a.size, wait: a.flow.opts.BatchWait, free: make(chan *readBatch[T, C], 3)}
 	ahead := batch.Start(ctx, reader.read)
 	maker := &batchMaker[T, C, Out]{typedPipeline: p, attempt: a, read: ahead, free: make(chan *madeBatch[T, C, Out], 2)}
 	made := batch.Start(ctx, maker.make)
+	written := p.watchSink(ctx, a)
 	err = guard(func() error { return p.loop(ctx, a, made, maker, reader) }) // so that a panic stops the others too
+	written()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
 	defer cancel()
 	if !made.Stop(grace) {
-		a.log.ErrorContext(ctx, "dataflow: the transform ignores its context; its goroutine is left behind", slog.String(logStage, string(StageTransform)))
+		a.log.ErrorContext(ctx, "dataflow: the transform ignores its context; its goroutine is left behind", slog.String(logStage, string(StageTransform)), slog.String("type", fmt.Sprintf("%T", p.transform)))
 	}
 	if !ahead.Stop(grace) {
-		a.log.ErrorContext(ctx, "dataflow: the source ignores its context; its goroutine is left behind", slog.String(logStage, string(StageRead)))
+		a.log.ErrorContext(ctx, "dataflow: the source ignores its context; its goroutine is left behind", slog.String(logStage, string(StageRead)), slog.String("type", describe(p.source).Type))
 	}
 	return err
+}
+
+// watchSink says so when the sink goes on for long after it was told to end: the attempt
+// waits for it, since it may be writing. The function that it returns ends the watch.
+func (p *typedPipeline[T, C, Out]) watchSink(ctx context.Context, a *attempt) (written func()) {
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-done:
+			return
+		case <-ctx.Done():
+		}
+		grace := time.NewTimer(handBackTimeout)
+		defer grace.Stop()
+		select {
+		case <-done:
+		case <-grace.C:
+			a.log.ErrorContext(ctx, "dataflow: the sink ignores its context; its run cannot end before it returns", slog.String(logStage, string(StageWrite)), slog.String("type", p.target.Describe().Type))
+		}
+	}()
+	return func() { close(done) }
 }
 
 // loop writes what is made, to its end: what was made when the client stops, too.
