@@ -81,13 +81,17 @@ func TestBatchWait_Ends(t *testing.T) {
 		t.table("numbers")
 		wait := &dataflow.FlowOptions{BatchWait: time.Hour, MaxAttempts: 1, Runtime: dataflow.Heartbeat{BatchSize: 2}}
 		source := func(fn func(yield func(dataflow.Item[int, int], error) bool)) readFunc {
-			return func(_ context.Context, _ dataflow.Request[int], yield func(dataflow.Item[int, int], error) bool) { fn(yield) }
+			return func(_ context.Context, _ dataflow.Request[int], yield func(dataflow.Item[int, int], error) bool) {
+				fn(yield)
+			}
 		}
 		breaks := source(func(yield func(dataflow.Item[int, int], error) bool) {
 			_ = yield(point(1), nil) && yield(inside(2), nil) && yield(dataflow.Item[int, int]{}, errBroken)
 		})
 		panics := source(func(yield func(dataflow.Item[int, int], error) bool) { panic("of the source") })
-		short := source(func(yield func(dataflow.Item[int, int], error) bool) { _ = yield(point(1), nil) && yield(inside(2), nil) })
+		short := source(func(yield func(dataflow.Item[int, int], error) bool) {
+			_ = yield(point(1), nil) && yield(inside(2), nil)
+		})
 		blocks := make(chan dataflow.Item[int, int])
 		client := t.registered(
 			dataflow.NewFlow("breaks", breaks, dataflow.Identity[int](), appendTo("numbers"), wait), dataflow.NewFlow("panics", panics, dataflow.Identity[int](), appendTo("numbers"), wait),
