@@ -52,17 +52,17 @@ func TestBatchWait(t *testing.T) {
 			ended <- err
 		}()
 		items <- point(1)
-		t.requireCursorAt(client, "n", "1")
+		t.requireCursorAt(client, "1")
 		require.EqualValues(t, 1, t.number("select count(*) from numbers"))
 		items <- point(2)
 		items <- inside(3)
-		t.requireCursorAt(client, "n", "2")
+		t.requireCursorAt(client, "2")
 		require.EqualValues(t, 2, t.number("select count(*) from numbers"))
 		items <- inside(4) // and both wait for a resume point, however long
 		items <- point(5)
-		t.requireCursorAt(client, "n", "5")
+		t.requireCursorAt(client, "5")
 		items <- dataflow.Item[int, int]{Value: 8, Cursor: 8, Mark: true} // of which only the cursor counts
-		t.requireCursorAt(client, "n", "8")
+		t.requireCursorAt(client, "8")
 		for n := 9; n < 300; n++ {
 			items <- point(n)
 		}

@@ -147,7 +147,7 @@ func TestClient_SetCursor_Running(t *testing.T) {
 			ended <- err
 		}()
 		receive(t, reached)
-		t.requireCursorAt(client, "n", "4") // the batch before is written meanwhile
+		t.requireCursorAt(client, "4") // the batch before is written meanwhile
 		p := t.seen(client, "n")
 		_, err := client.SetCursor(t.Context(), "n", p)
 		require.ErrorIs(t, err, dataflow.ErrAlreadyRunning)
@@ -173,11 +173,11 @@ func TestClient_SetCursor_Running(t *testing.T) {
 	})
 }
 
-// requireCursorAt waits until a flow's cursor is somewhere.
-func (t *dbT) requireCursorAt(client *dataflow.Client, name, cursor string) {
+// requireCursorAt waits until the cursor of the flow n is somewhere.
+func (t *dbT) requireCursorAt(client *dataflow.Client, cursor string) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		cur, err := client.Cursor(t.Context(), name)
+		cur, err := client.Cursor(t.Context(), "n")
 		return err == nil && string(cur.Cursor) == cursor
 	}, patience, time.Millisecond)
 }
