@@ -130,8 +130,8 @@ func (c *Client) cancelOlder(ctx context.Context, flowID int64) error {
 	if err != nil {
 		return err
 	}
-	runs = slices.DeleteFunc(runs, func(run *Run) bool { // what is for later
-		return run.State == RunPending && run.LeaseNumber == 0 && run.RunAfter.After(now)
+	runs = slices.DeleteFunc(runs, func(run *Run) bool { // backfills, and what is for later
+		return run.IsBackfill() || run.State == RunPending && run.LeaseNumber == 0 && run.RunAfter.After(now)
 	})
 	if len(runs) == 0 {
 		return nil

@@ -46,8 +46,8 @@ type CursorChange struct {
 
 // SetCursorParams say where a flow is to go on, and what the caller has seen.
 type SetCursorParams struct {
-	// Cursor is where the next run goes on: a cursor of the source, as JSON. Nil: at
-	// the beginning.
+	// Cursor is where the next run goes on: a cursor of the source, as JSON. Nil, and
+	// JSON null: at the beginning.
 	Cursor json.RawMessage
 
 	// IfSeq and IfCursor are what the caller has seen, as [Client.Cursor] tells it. At
@@ -137,9 +137,11 @@ func (c *Client) CursorHistory(ctx context.Context, name string, params *CursorH
 // knows batches or keys that it was given before may leave them out.
 func (c *Client) SetCursor(ctx context.Context, name string, params *SetCursorParams) (*FlowCursor, error) {
 	fail := func(err error) error { return public(fmt.Errorf("set cursor of flow %q: %w", name, err)) }
-	if params == nil {
-		params = &SetCursorParams{}
+	own := SetCursorParams{}
+	if params != nil {
+		own = *params
 	}
+	params = &own
 	f, err := c.Flow(ctx, name)
 	if err != nil {
 		return nil, fail(private(err))
@@ -191,13 +193,13 @@ func (p *SetCursorParams) validate(f *Flow) error {
 			errs = append(errs, &ConfigError{Field: c.field, Reason: fmt.Sprintf("%s is not JSON: a text, for one, stands in double quotes", clip(string(c.cursor)))})
 		}
 	}
+	if sameJSON(p.Cursor, json.RawMessage("null")) {
+		p.Cursor = nil
+	}
 	if err := errors.Join(errs...); err != nil || !f.Registered() || p.Cursor == nil {
 		return err
 	}
-	if err := f.code.checkCursor(p.Cursor); err != nil {
-		return &ConfigError{Field: "Cursor", Reason: err.Error()}
-	}
-	return nil
+	return checkPlace("Cursor", &p.Cursor, f.code.checkCursor)
 }
 
 // check compares what the caller has seen with where the flow is, which is locked.
@@ -206,7 +208,7 @@ func (p *SetCursorParams) check(ctx context.Context, q Queries, cur *FlowCursor)
 	if err != nil {
 		return err
 	}
-	if i := slices.IndexFunc(live, func(r *Run) bool { return r.State == RunInProgress }); i >= 0 {
+	if i := slices.IndexFunc(live, func(r *Run) bool { return r.State == RunInProgress && !r.IsBackfill() }); i >= 0 {
 		return fmt.Errorf("%w: run %d is in progress on worker %s: wait until it has ended, or pause the flow and cancel the run", ErrAlreadyRunning, live[i].ID, live[i].Worker)
 	}
 	if p.IfSeq != nil && *p.IfSeq != cur.Seq {
@@ -232,8 +234,14 @@ func placeText(cursor json.RawMessage) string {
 
 // checkCursor returns an error unless a cursor is one of the flow's source.
 func (p *typedPipeline[T, C, Out]) checkCursor(cursor json.RawMessage) error {
-	_, err := p.decodeCursor(cursor)
-	return err
+	c, err := p.decodeCursor(cursor)
+	if err != nil {
+		return err
+	}
+	if checker, ok := p.source.(RequestChecker[C]); ok {
+		return guard(func() error { return checker.CheckRequest(Request[C]{From: c, Resumed: true}) })
+	}
+	return nil
 }
 
 // decodeCursor reads a cursor that somebody has given.

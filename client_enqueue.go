@@ -83,8 +83,8 @@ func (c *Client) eachFlow(ctx context.Context, fn func(f *Flow) error) error {
 }
 
 // Retry starts a new run of the flow of a run that has failed or was cancelled, with
-// TriggerRetry and a Reason that names the old one; it goes on at the flow's
-// cursor. As long as it waits, another call returns it, with Coalesced set. A run in
+// TriggerRetry and a Reason that names the old one, and with the same Params; it goes on
+// at the flow's cursor, or, if it was a backfill, where that has got to. As long as it waits, another call returns it, with Coalesced set. A run in
 // any other state is ErrRunState. actor is kept with the run.
 func (c *Client) Retry(ctx context.Context, runID int64, actor string) (*Run, error) {
 	fail := func(err error) (*Run, error) { return nil, public(fmt.Errorf("retry run %d: %w", runID, err)) }
@@ -103,7 +103,7 @@ func (c *Client) Retry(ctx context.Context, runID int64, actor string) (*Run, er
 	ctx = context.WithValue(ctx, triggerKey{}, &TriggerOptions{Actor: actor, Reason: fmt.Sprintf("retry of run %d", runID)})
 	var run *Run
 	err = c.store.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
-		run, err = f.startFor(ctx, tx, startReason{trigger: TriggerRetry, key: fmt.Sprintf("run %d", runID)}, time.Time{})
+		run, err = f.startFor(ctx, tx, startReason{trigger: TriggerRetry, key: fmt.Sprintf("run %d", runID), asked: askedAgain(old)}, time.Time{})
 		return err
 	})
 	if err == nil {

@@ -193,7 +193,7 @@ func (p *plan) tripped(rec *FlowRecord) bool { return rec.TrippedAt != nil && p.
 // probe starts a run to see whether a flow that has failed time after time works
 // again; nil if one is under way.
 func (c *Client) probe(ctx context.Context, tx Tx, f *Flow, p *plan, activity *Activity) (*Run, error) {
-	if !p.tripped(&f.FlowRecord) || f.State != FlowActive || p.disabled || activity.InProgress+activity.Waiting > 0 {
+	if !p.tripped(&f.FlowRecord) || f.State != FlowActive || p.disabled || activity.own() > 0 {
 		return nil, nil //nolint:nilnil // there is nothing to probe
 	}
 	run, err := f.startBy(ctx, tx, TriggerProbe, time.Time{})
@@ -241,6 +241,7 @@ type startKey struct{}
 type startReason struct {
 	trigger Trigger
 	key     string
+	asked   *askedRun // nil: nothing more
 }
 
 // startBy starts a run through the flow's Runtime for another reason than a call.

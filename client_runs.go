@@ -2,6 +2,7 @@ package dataflow
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -48,6 +49,9 @@ type TriggerOptions struct {
 	// Actor and Reason say who asks for the run and why. They are kept with it.
 	Actor  string
 	Reason string
+	// Params are given to the flow's source, as Request.Params: any JSON. The source
+	// must take them, by the power [RequestChecker]. Nil: none.
+	Params json.RawMessage
 }
 
 type triggerKey struct{}
@@ -141,13 +145,20 @@ func (f *Flow) insertRun(ctx context.Context, tx Tx, s RuntimeSettings, at time.
 		p.UniqueKey = "at:" + at.UTC().Format(time.RFC3339Nano)
 	}
 	if opts, ok := ctx.Value(triggerKey{}).(*TriggerOptions); ok {
-		p.Actor, p.Reason = opts.Actor, opts.Reason
+		p.Actor, p.Reason, p.Params = opts.Actor, opts.Reason, opts.Params
 	}
 	if why, ok := ctx.Value(startKey{}).(startReason); ok {
 		if at.IsZero() {
 			p.UniqueKey = why.key
 		}
 		p.Trigger, p.UniqueKey = why.trigger, string(why.trigger)+":"+p.UniqueKey
+		why.asked.fill(p)
+	}
+	if p.Params != nil {
+		if err := f.checkParams(p.Params); err != nil {
+			return nil, err
+		}
+		p.UniqueKey += ":" + digest(p.Params) // another run than one with other parameters
 	}
 	run, err := q.RunInsert(ctx, p)
 	if errors.Is(err, ErrNotFound) {
@@ -237,6 +248,10 @@ func (c *Client) progressOf(run *Run) *Progress {
 	}
 	if s := p.Elapsed.Seconds(); s > 0 {
 		p.Rate = float64(p.Counters.Read) / s
+	}
+	if p.Rate > 0 && p.Total != nil && !run.State.Finished() {
+		left := time.Duration(float64(max(*p.Total-p.Counters.Read, 0)) / p.Rate * float64(time.Second))
+		p.Left = &left
 	}
 	return p
 }

@@ -1,10 +1,12 @@
 package dataflow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -282,7 +284,10 @@ func (c *Client) due(ctx context.Context, limit int) ([]*Run, error) {
 	if len(flows) == 0 {
 		return nil, nil
 	}
-	return c.store.RunDue(ctx, flows, limit)
+	runs, err := c.store.RunDue(ctx, flows, limit)
+	// Of a flow, the first is tried: a backfill lets the flow's own runs go first.
+	slices.SortStableFunc(runs, func(a, b *Run) int { return cmp.Compare(min(len(a.Scope), 1), min(len(b.Scope), 1)) })
+	return runs, err
 }
 
 // enabledFlows lists the flows whose code this process has, and whose runs are to

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -57,6 +58,7 @@ func TestClient_Cursor(t *testing.T) {
 		require.Equal(t, dataflow.Counters{Read: 2, Written: 2}, run.Counters)
 		require.Equal(t, []string{"3", "5"}, []string{string(run.FromCursor), string(run.ToCursor)})
 
+		require.Nil(t, t.setCursor(client, "n", "null").Cursor)
 		require.Nil(t, t.setCursor(client, "n", "").Cursor)
 		run, err = t.execute(client, "n")
 		require.NoError(t, err)
@@ -64,9 +66,10 @@ func TestClient_Cursor(t *testing.T) {
 
 		history, err := client.CursorHistory(t.Context(), "n", nil)
 		require.NoError(t, err)
-		require.Len(t, history, 2)
+		require.Len(t, history, 3)
 		require.Nil(t, history[0].To)
-		require.Equal(t, "3", string(history[1].To))
+		require.Nil(t, history[1].To)
+		require.Equal(t, "3", string(history[2].To))
 		_, err = client.Cursor(t.Context(), "nothing")
 		require.ErrorIs(t, err, dataflow.ErrNotFound)
 		requirePublic(t, err)
@@ -144,6 +147,7 @@ func TestClient_SetCursor_Running(t *testing.T) {
 			ended <- err
 		}()
 		receive(t, reached)
+		t.requireCursorAt(client, "4") // the batch before is written meanwhile
 		p := t.seen(client, "n")
 		_, err := client.SetCursor(t.Context(), "n", p)
 		require.ErrorIs(t, err, dataflow.ErrAlreadyRunning)
@@ -167,6 +171,15 @@ func TestClient_SetCursor_Running(t *testing.T) {
 		require.Len(t, runs, 1)
 		require.Equal(t, dataflow.Counters{Read: 6, Written: 6}, runs[0].Counters, "1 to 4, 8 and 9")
 	})
+}
+
+// requireCursorAt waits until the cursor of the flow n is somewhere.
+func (t *dbT) requireCursorAt(client *dataflow.Client, cursor string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		cur, err := client.Cursor(t.Context(), "n")
+		return err == nil && string(cur.Cursor) == cursor
+	}, patience, time.Millisecond)
 }
 
 // A sink elsewhere keeps a checkpoint too, which does not undo what was set.

@@ -14,11 +14,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/pgtable"
 	"github.com/activedataflow/dataflow/dataflowcli"
 	"github.com/activedataflow/dataflow/dataflowhttp"
+	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
 // The blocks of Go in docs stand here, so that they compile.
@@ -72,11 +75,73 @@ func docsSetCursor(ctx context.Context, client *dataflow.Client) error {
 		return err
 	}
 	_, err = client.SetCursor(ctx, "orders", &dataflow.SetCursorParams{
-		Cursor: json.RawMessage(`["2026-11-01T00:00:00Z","0"]`), // nil: the beginning
+		Cursor: json.RawMessage(`["2025-11-01T00:00:00Z","0"]`), // nil: the beginning
 		IfSeq:  &cur.Seq,                                        // or IfCursor: what you have seen
 		Actor:  "ann", Reason: "November was priced wrongly",
 	})
 	return err
+}
+
+func docsBackfill(ctx context.Context, client *dataflow.Client) (*dataflow.Run, error) {
+	run, err := client.Backfill(ctx, "orders", &dataflow.BackfillParams{
+		From:  json.RawMessage(`["2025-11-01T00:00:00Z","0"]`), // behind it
+		Until: json.RawMessage(`["2025-12-01T00:00:00Z","0"]`), // itself included
+		Actor: "ann", Reason: "November was priced wrongly",
+	})
+	return run, err
+}
+
+func docsDryRun(ctx context.Context, client *dataflow.Client) error {
+	report, err := client.DryRun(ctx, "orders", &dataflow.DryRunParams{Limit: 5})
+	if err != nil {
+		return err
+	}
+	for _, r := range report.Records {
+		fmt.Println(r.Key, r.Outcome, string(r.Before), r.After, r.Error) // insert, update, redundant, write, filtered, bad
+	}
+	return nil
+}
+
+func docsTriggerParams(ctx context.Context, client *dataflow.Client) (*dataflow.Run, error) {
+	run, err := client.Trigger(ctx, "orders", &dataflow.TriggerOptions{Params: json.RawMessage(`{"shop": 7}`)})
+	return run, err
+}
+
+func docsParametric(pool *pgxpool.Pool) dataflow.Source[Order, pgtable.Cursor] {
+	source := dataflow.Parametric(func(p struct{ Shop int }) (dataflow.Source[Order, pgtable.Cursor], error) {
+		if p.Shop < 0 {
+			return nil, fmt.Errorf("there is no shop %d", p.Shop)
+		}
+		return pgtable.Keyset[Order](pool, pgtable.Query{
+			SQL: `select id, email, cents, updated_at from orders where shop = $1 or $1 = 0`, Args: []any{p.Shop},
+			Key: []string{"updated_at", "id"},
+		}), nil
+	})
+	return source
+}
+
+// A backfill that docs show reads what they say.
+func TestDocs_Backfill(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Postgres(t)
+	_, err := pool.Exec(t.Context(), `
+		create table orders (id bigint primary key, email text not null, cents bigint not null, updated_at timestamptz not null, shop integer not null);
+		insert into orders select n, 'a@b', n, '2025-10-31 23:00Z'::timestamptz + n * interval '1 hour', n % 10 from generate_series(0, 800) n`)
+	require.NoError(t, err)
+	pg := migrated(onPool(t, pool))
+	flow := dataflow.NewFlow("orders", docsParametric(pool), dataflow.Map(func(_ context.Context, o Order) (int, error) { return int(o.ID), nil }), dataflow.ToTx(discard{}), nil)
+	client := pg.registered(flow)
+	run, err := docsTriggerParams(t.Context(), client)
+	require.NoError(t, err)
+	require.EqualValues(t, 80, run.Counters.Read)
+	run, err = docsBackfill(t.Context(), client)
+	require.NoError(t, err)
+	_, err = client.Tick(t.Context())
+	require.NoError(t, err)
+	run, err = client.Run(t.Context(), run.ID)
+	require.NoError(t, err)
+	require.EqualValues(t, 30*24, run.Counters.Read, "the hours of November")
+	require.EqualValues(t, 30*24, *run.Total)
 }
 
 // What docs show can be called.
@@ -93,6 +158,7 @@ func TestDocs_Snippets(t *testing.T) {
 			report, err := docsMigrate(t.Context(), client)
 			require.NoError(t, err)
 			require.Empty(t, report.Flows)
+			require.NoError(t, docsDryRun(t.Context(), client))
 			require.ErrorContains(t, docsSetCursor(t.Context(), client), "Cursor: ")
 			require.ErrorContains(t, docsHeartbeat(client, http.NewServeMux()), "Tokens")
 		}

@@ -169,8 +169,8 @@ type Queries interface {
 	RunActivity(ctx context.Context, flowID int64) (*Activity, error)
 	// RunClaim makes a pending run that is due in_progress, if its flow is
 	// active and has a free slot, and, of a flow with one slot, no run of an earlier
-	// tick waits in the same queue that has not begun, and moves the sequence number of the slot's
-	// checkpoint. It returns nil when the run cannot be claimed. It must be called
+	// tick waits in the same queue that has not begun, nor, if it is a backfill, any
+	// other that is due, and moves the sequence number of the run's checkpoint. It returns nil when the run cannot be claimed. It must be called
 	// in a transaction.
 	RunClaim(ctx context.Context, p *RunClaimParams) (*Claim, error)
 	// RunCheckpoint moves the flow's cursor, adds to the counters of run and
@@ -272,6 +272,8 @@ type Activity struct {
 	// WaitingTicks are those of Waiting that a schedule has started, and that have not
 	// begun.
 	WaitingTicks int
+	// Backfills are those of InProgress and Waiting that are backfills.
+	Backfills int
 }
 
 // TickSkipParams are the parameters of TickSkip.
@@ -322,6 +324,14 @@ type RunInsertParams struct {
 	RiverJobID  int64  // 0: none yet
 	Actor       string
 	Reason      string
+	Params      json.RawMessage // nil: none
+
+	// Backfill is true for a run with a checkpoint apart from the flow's. Scope says
+	// whose that is: empty, it is one of the run's own, whose Scope is then its id.
+	Backfill bool
+	Scope    string
+	From     json.RawMessage // of a backfill: nil is the beginning
+	Until    json.RawMessage // nil: there is no bound
 }
 
 // RunClaimParams are the parameters of RunClaim.
@@ -403,7 +413,8 @@ type RunCheckpointParams struct {
 	RunID       int64
 	FlowID      int64
 	LeaseNumber int64
-	Slot        int             // whose checkpoint it is
+	Scope       string // whose checkpoint it is: the run's
+	Slot        int
 	Seq         int64           // expected; the checkpoint's becomes Seq+1
 	From        json.RawMessage // where the run began, kept if there is one already
 	Cursor      json.RawMessage // nil: the source has none

@@ -231,7 +231,7 @@ func (e *FlowExecutor) notClaimed(ctx context.Context, flow *Flow, runID int64) 
 	case len(busy) >= slots:
 		return fail(run, fmt.Errorf("%w: run %d is in progress on worker %s", ErrAlreadyRunning, busy[0].ID, busy[0].Worker))
 	case !run.RunAfter.After(e.client.now()):
-		return fail(run, fmt.Errorf("%w: another run of the flow was in progress a moment ago, or that of an earlier tick goes first", ErrAlreadyRunning))
+		return fail(run, fmt.Errorf("%w: another run of the flow was in progress a moment ago, or that of an earlier tick goes first, or one of its own before a backfill", ErrAlreadyRunning))
 	default:
 		return fail(run, fmt.Errorf("%w until %s", ErrNotDue, run.RunAfter.Format(time.RFC3339Nano)))
 	}

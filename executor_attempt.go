@@ -86,7 +86,7 @@ type writeFunc func(ctx context.Context, tx Tx, q Queries, delta *Counters) erro
 // error is errSliceOver.
 func (a *attempt) commit(ctx context.Context, cursor json.RawMessage, delta Counters, write writeFunc) error {
 	p := &RunCheckpointParams{
-		RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.run.LeaseNumber, Slot: a.run.Slot,
+		RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.run.LeaseNumber, Scope: a.run.Scope, Slot: a.run.Slot,
 		Seq: a.seq, From: a.from(), Cursor: cursor, Total: a.total, Lease: a.client.config.Lease,
 	}
 	work := func(ctx context.Context, tx Tx) (q Queries, err error) {

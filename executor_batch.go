@@ -64,20 +64,43 @@ func (p *typedPipeline[T, C, Out]) work(ctx context.Context, a *attempt) error {
 	if a.run.Rescues == 0 {
 		close(first)
 	}
-	reader := &batchReader[T, C]{source: p.source, req: req, size: a.size, first: first, free: make(chan *readBatch[T, C], 3)}
+	reader := &batchReader[T, C]{source: p.source, req: req, size: a.size, first: first, wait: a.flow.opts.BatchWait, free: make(chan *readBatch[T, C], 3)}
 	ahead := batch.Start(ctx, reader.read)
 	maker := &batchMaker[T, C, Out]{typedPipeline: p, attempt: a, read: ahead, first: first, free: make(chan *madeBatch[T, C, Out], 2)}
 	made := batch.Start(ctx, maker.make)
+	written := p.watchSink(ctx, a)
 	err = guard(func() error { return p.loop(ctx, a, made, maker, reader) }) // so that a panic stops the others too
+	written()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
 	defer cancel()
 	if !made.Stop(grace) {
-		a.log.ErrorContext(ctx, "dataflow: the transform ignores its context; its goroutine is left behind", slog.String(logStage, string(StageTransform)))
+		a.log.ErrorContext(ctx, "dataflow: the transform ignores its context; its goroutine is left behind", slog.String(logStage, string(StageTransform)), slog.String("type", fmt.Sprintf("%T", p.transform)))
 	}
 	if !ahead.Stop(grace) {
-		a.log.ErrorContext(ctx, "dataflow: the source ignores its context; its goroutine is left behind", slog.String(logStage, string(StageRead)))
+		a.log.ErrorContext(ctx, "dataflow: the source ignores its context; its goroutine is left behind", slog.String(logStage, string(StageRead)), slog.String("type", describe(p.source).Type))
 	}
 	return err
+}
+
+// watchSink says so when the sink goes on for long after it was told to end: the attempt
+// waits for it, since it may be writing. The function that it returns ends the watch.
+func (p *typedPipeline[T, C, Out]) watchSink(ctx context.Context, a *attempt) (written func()) {
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-done:
+			return
+		case <-ctx.Done():
+		}
+		grace := time.NewTimer(handBackTimeout)
+		defer grace.Stop()
+		select {
+		case <-done:
+		case <-grace.C:
+			a.log.ErrorContext(ctx, "dataflow: the sink ignores its context; its run cannot end before it returns", slog.String(logStage, string(StageWrite)), slog.String("type", p.target.Describe().Type))
+		}
+	}()
+	return func() { close(done) }
 }
 
 // loop writes what is made, to its end: what was made when the client stops, too.
@@ -108,7 +131,10 @@ func (p *typedPipeline[T, C, Out]) loop(ctx context.Context, a *attempt, made *b
 
 // request decodes the stored cursor.
 func (p *typedPipeline[T, C, Out]) request(a *attempt) (Request[C], error) {
-	var req Request[C]
+	req := Request[C]{Params: a.run.Params}
+	if err := p.bound(&req, a.run.UntilCursor); err != nil {
+		return req, Permanent(err)
+	}
 	if a.stored == nil || !p.resumable() {
 		return req, nil
 	}
@@ -176,7 +202,7 @@ func (w *batchWriter[T, C, Out]) work(ctx context.Context, made *madeBatch[T, C,
 		return err
 	}
 	w.cursor = cursor
-	if acker, ok := w.source.(Acker[C]); ok && b.resume {
+	if acker, ok := w.source.(Acker[C]); ok && b.resume && !w.run.IsBackfill() { // whose places are not the flow's
 		if err := acker.Committed(ctx, b.cursor); err != nil {
 			w.log.WarnContext(ctx, "dataflow: the source did not take note of a checkpoint", slog.String(logError, err.Error()))
 		}
@@ -244,6 +270,9 @@ func (w *batchWriter[T, C, Out]) writeTx(ctx context.Context, from, to int, delt
 // taken for what was written before.
 func (w *batchWriter[T, C, Out]) batchID(to json.RawMessage) string {
 	from := string(w.cursor)
+	if w.run.IsBackfill() { // which is to write again what was written before
+		from = fmt.Sprintf("backfill %s: %s", w.run.Scope, from)
+	}
 	if !w.resumable() {
 		from = fmt.Sprintf("run %d batch %d", w.run.ID, w.number)
 	}

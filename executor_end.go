@@ -21,6 +21,9 @@ func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Ru
 	switch {
 	case errors.Is(cause, errSliceOver): // the next slice was committed with the checkpoint
 		a.report(ctx, a.run, EventRunReleased, cause)
+		if a.run.IsBackfill() { // it lets others go first
+			e.client.wakeNext(context.WithoutCancel(ctx), a)
+		}
 		return a.run, nil
 	case errors.Is(cause, ErrFenced):
 		a.log.WarnContext(ctx, "dataflow: run was taken over by another worker; nothing of this batch is committed")

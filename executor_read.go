@@ -130,6 +130,7 @@ type batchReader[T, C any] struct {
 	first  <-chan struct{}       // see batchMaker
 	free   chan *readBatch[T, C] // batches to be filled again
 	handed int64                 // records handed over
+	wait   time.Duration         // after which a batch ends, 0: never
 }
 
 // recycle takes back a batch that is written.
@@ -162,6 +163,9 @@ func (r *batchReader[T, C]) hand(b *readBatch[T, C], hand func(*readBatch[T, C])
 
 // read reads the source to its end.
 func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]) bool) error {
+	if r.wait > 0 {
+		return r.readWaiting(ctx, hand)
+	}
 	return guard(func() error {
 		b := r.next()
 		for item, err := range r.source.Read(ctx, r.req) {

@@ -114,6 +114,14 @@ type FlowOptions struct {
 	// MaxAttempts is how often a run is tried before it fails. 0: 5.
 	MaxAttempts int
 
+	// BatchWait ends a batch when so much time has passed since its first record, at its
+	// last resume point, though it has fewer records than BatchSize: for a source that
+	// waits for its records, such as a queue. A sink outside the database ([To]) may then
+	// be given other batches after a failure, which have other IDs, and the same keys.
+	// 0: a batch waits until it is full, or the source ends. The least is a
+	// millisecond.
+	BatchWait time.Duration
+
 	// Backoff returns how long a run waits after its failed attempt, which is 1
 	// for the first. Nil, and if it panics: attempt⁴ + 2 seconds: 3 s, 18 s,
 	// 83 s, 258 s.
@@ -207,6 +215,9 @@ func (f *Flow) validate() error {
 	}
 	if f.opts.MaxAttempts < 0 {
 		errs = append(errs, &ConfigError{Field: at + ".MaxAttempts", Reason: fmt.Sprintf("%d is negative: use 1 or more, or 0 for %d", f.opts.MaxAttempts, defaultMaxAttempts)})
+	}
+	if w := f.opts.BatchWait; w < 0 || w > 0 && w < time.Millisecond {
+		errs = append(errs, &ConfigError{Field: at + ".BatchWait", Reason: fmt.Sprintf("%s is less than a millisecond: use 1ms or more, or 0 for none", w)})
 	}
 	errs = append(errs, prefixed(at+".Runtime", f.validateRuntime())...)
 	errs = append(errs, prefixed(at, f.code.validate())...)
@@ -391,4 +402,7 @@ type pipeline interface {
 	work(ctx context.Context, w *attempt) error
 	replay(ctx context.Context, store Store, l *DeadLetterRecord) error
 	checkCursor(cursor json.RawMessage) error
+	checkRequest(from, until, params json.RawMessage) error
+	appendOnly() bool
+	dryRun(ctx context.Context, f *Flow, params *DryRunParams) (*DryRunReport, error)
 }

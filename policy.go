@@ -14,6 +14,18 @@ const (
 	DeadLetter
 )
 
+// String returns "fail", "drop" or "dead letter".
+func (a Action) String() string {
+	switch a {
+	case Drop:
+		return "drop"
+	case DeadLetter:
+		return "dead letter"
+	default:
+		return "fail"
+	}
+}
+
 // Policy decides what becomes of a record that failed to be read, transformed or
 // written. badSoFar counts the run's bad records, this one included. It is
 // not asked about an error that was marked by [Permanent], [Transient] or

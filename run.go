@@ -62,9 +62,18 @@ type Run struct {
 	Total *int64
 	// FromCursor is the cursor at which the run began, ToCursor the last one
 	// that it committed. Both are nil before the first checkpoint; a run that
-	// began at the beginning has JSON null as its FromCursor.
+	// began at the beginning has JSON null as its FromCursor. A backfill has its From
+	// from the beginning on.
 	FromCursor json.RawMessage
 	ToCursor   json.RawMessage
+
+	// Scope names the backfill that the run belongs to: by the id of its first run.
+	// Empty: it is one of the flow's own runs, which move the flow's cursor.
+	Scope string
+	// UntilCursor is where a backfill ends, nil if it goes to the source's end.
+	UntilCursor json.RawMessage
+	// Params are what the source was given for this run, nil if nothing.
+	Params json.RawMessage
 
 	// Error is the error of the last attempt, empty if there was none. Errors
 	// holds those of all attempts.
@@ -92,6 +101,9 @@ type AttemptError struct {
 	Error   string    `json:"error"`
 	Stack   string    `json:"stack,omitempty"`
 }
+
+// IsBackfill reports whether the run is one of a backfill. See [Client.Backfill].
+func (r *Run) IsBackfill() bool { return r.Scope != "" }
 
 // Duration is how long the run has taken from the start of its first attempt to
 // its end; zero for a run that has not ended.
@@ -239,6 +251,9 @@ const (
 	// TriggerProbe: the run is to find out whether a flow that has failed time after
 	// time works again. See Schedule.PauseAfter.
 	TriggerProbe Trigger = "probe"
+	// TriggerBackfill: somebody wants a part of the source read again. See
+	// [Client.Backfill].
+	TriggerBackfill Trigger = "backfill"
 )
 
 // Progress is how far a run has come. See [Client.Progress].
@@ -254,4 +269,7 @@ type Progress struct {
 	Elapsed time.Duration
 	// Rate is the number of records read per second of Elapsed.
 	Rate float64
+	// Left is how long what is left of Total takes at this rate, nil if that cannot be
+	// told, or if the run has ended.
+	Left *time.Duration
 }

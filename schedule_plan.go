@@ -110,7 +110,7 @@ func (o Overlap) admits(a *Activity) bool {
 		ok = a.WaitingTicks < bufferMost
 	case OverlapCancelOther:
 	default:
-		ok = a.InProgress+a.Waiting < o.slots()
+		ok = a.own() < o.slots()
 	}
 	if ok {
 		a.Waiting++

@@ -53,7 +53,7 @@ type sinkState struct {
 func (p *typedPipeline[T, C, Out]) claimSink(ctx context.Context, a *attempt) error {
 	var data json.RawMessage
 	err := guard(func() (err error) {
-		data, err = p.target.fenced.Claim(ctx, a.flow.Name, a.fence)
+		data, err = p.target.fenced.Claim(ctx, a.sinkName(), a.fence)
 		return err
 	})
 	if err != nil {
@@ -82,11 +82,20 @@ func (w *batchWriter[T, C, Out]) writeFenced(ctx context.Context, cursor json.Ra
 	if err := w.keepLetters(ctx); err != nil {
 		return err
 	}
-	b := FencedBatch[Out]{Flow: w.flow.Name, Fence: w.fence, State: state, Rows: w.out.rows}
+	b := FencedBatch[Out]{Flow: w.sinkName(), Fence: w.fence, State: state, Rows: w.out.rows}
 	if err := guard(func() error { return w.target.fenced.WriteFenced(ctx, b) }); err != nil {
 		return w.sinkFenced(ctx, failed(err))
 	}
 	return w.commitAgain(ctx, cursor, delta, nil)
+}
+
+// sinkName is by which name a sink elsewhere knows the flow. A backfill has a
+// checkpoint of its own there too, under a name that no flow can have.
+func (a *attempt) sinkName() string {
+	if !a.run.IsBackfill() {
+		return a.flow.Name
+	}
+	return a.flow.Name + "\tbackfill " + a.run.Scope
 }
 
 // sinkFenced makes sure that a sink that says that it is fenced is right. If the

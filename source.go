@@ -2,6 +2,7 @@ package dataflow
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"iter"
 )
@@ -22,7 +23,7 @@ import (
 // reads it from its beginning.
 //
 // One Source value is used by one run at a time. Optional powers, found by
-// assertion: [Counter], [Acker], [Validator], [Describer].
+// assertion: [Counter], [Acker], [RequestChecker], [Validator], [Describer].
 type Source[T, C any] interface {
 	Read(ctx context.Context, r Request[C]) iter.Seq2[Item[T, C], error]
 }
@@ -34,6 +35,23 @@ type Request[C any] struct {
 	// Resumed is false when there is no checkpoint yet. From is then the zero
 	// value, and the read starts at the beginning.
 	Resumed bool
+	// Until is where the read ends, if Bounded is true: behind the record whose cursor
+	// it is, or would be. It is set for backfills alone, and only for a source that has
+	// the power [RequestChecker].
+	Until   C
+	Bounded bool
+	// Params are what the run was given, as JSON, nil if nothing: only for a source
+	// that has the power [RequestChecker].
+	Params json.RawMessage
+}
+
+// RequestChecker is the power of a source to heed Until and Params of a [Request]. Of a
+// source without it, runs that have either are refused, because it would read what it
+// should not.
+type RequestChecker[C any] interface {
+	// CheckRequest returns an error unless Read does what a request says: one that
+	// tells what would be right. It must not touch the network.
+	CheckRequest(r Request[C]) error
 }
 
 // Item is one record of a source, or a mark.

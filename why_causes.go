@@ -89,8 +89,8 @@ func (w *why) at(t time.Time) string {
 func (w *why) state() {
 	f := w.flow
 	for _, run := range w.running {
-		w.add(CauseRunning, run.ID, nil, "It is running: run %d is in progress on worker %s, attempt %d of %d, %d records read so far; its lease ends at %s unless it is renewed.",
-			run.ID, run.Worker, run.Attempt, run.MaxAttempts, run.Counters.Read, w.at(*run.LeaseUntil))
+		w.add(CauseRunning, run.ID, nil, "It is running: run %d%s is in progress on worker %s, attempt %d of %d, %d records read so far; its lease ends at %s unless it is renewed.",
+			run.ID, asBackfill(run), run.Worker, run.Attempt, run.MaxAttempts, run.Counters.Read, w.at(*run.LeaseUntil))
 	}
 	for _, run := range w.lost {
 		w.add(CauseLost, run.ID, nil, "Run %d was in progress on worker %s, which has not been heard of: its lease ended at %s, and the next started client, or call of client.Tick, puts it back.", run.ID, run.Worker, w.at(*run.LeaseUntil))
@@ -121,6 +121,14 @@ func (w *why) state() {
 	if len(w.running) == 0 {
 		w.processesThere()
 	}
+}
+
+// asBackfill says that a run is none of the flow's own.
+func asBackfill(run *Run) string {
+	if !run.IsBackfill() {
+		return ""
+	}
+	return ", a backfill,"
 }
 
 // unregistered is why this process could not register the flow.

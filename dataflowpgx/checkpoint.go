@@ -29,10 +29,11 @@ func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointPa
 // queueCheckpoint queues the two statements of a checkpoint.
 func (q *queries) queueCheckpoint(b *pgx.Batch, p *dataflow.RunCheckpointParams, progress, move string) {
 	d, cursor := p.Delta, nullJSON(p.Cursor)
+	scope, part, _ := checkpointOf(&dataflow.Run{Scope: p.Scope, Slot: p.Slot})
 	b.Queue(q.store.text(progress), p.RunID, p.LeaseNumber,
 		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor, p.Lease.Microseconds(), d.Updated)
 	b.Queue(q.store.text(move), p.FlowID, p.Seq, cursor,
-		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, partition(p.Slot), d.Updated, p.RunID)
+		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, part, d.Updated, p.RunID, scope)
 }
 
 // CommitCheckpoint runs fn in a transaction, and sends the checkpoint together with the

@@ -58,7 +58,7 @@ func TestExplain(t *testing.T) {
 		"Activity": {text(sqlRunActivity), "bigint", "7", []string{"dataflow_run_slot", "dataflow_run_waiting"}},
 		"FlowDue":  {text(sqlFlowDue), "bigint[]", "array[7, 8, 9]", []string{"dataflow_flow"}},
 		"Skip":     {text(sqlTickExtend), "bigint, timestamptz, timestamptz, bigint, text", "7, now() - interval '1 minute', now(), 3, 'overlap'", []string{"dataflow_tick_flow", "dataflow_run_tick"}},
-		"Insert":   {text(sqlRunInsert), "bigint, text, text, timestamptz, integer, text, bigint, text, text", "7, 'schedule', 'key', now(), 5, '', null, '', ''", []string{"dataflow_run_tick"}},
+		"Insert":   {text(sqlRunInsert), "bigint, text, text, timestamptz, integer, text, bigint, text, text, text, text, text, text", "7, 'schedule', 'key', now(), 5, '', null, '', '', '', null, null, null", []string{"dataflow_run_tick"}},
 	} {
 		for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
 			t.Run(name+"/"+mode, func(t *testing.T) {

@@ -36,7 +36,8 @@ func (q *queries) RunHeld(ctx context.Context, claim dataflow.LeaseRef, lease ti
 	}
 	held := &dataflow.Claim{Run: run}
 	var cursor *string
-	if err := q.db.QueryRow(ctx, q.store.text(sqlCheckpointRead), run.FlowID, partition(run.Slot)).Scan(&held.Seq, &cursor, &held.SetSeq); err != nil {
+	scope, part, _ := checkpointOf(run)
+	if err := q.db.QueryRow(ctx, q.store.text(sqlCheckpointRead), run.FlowID, scope, part).Scan(&held.Seq, &cursor, &held.SetSeq); err != nil {
 		return nil, fmt.Errorf("read checkpoint: %w", err)
 	}
 	held.Cursor = rawJSON(cursor)

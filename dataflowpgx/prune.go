@@ -11,7 +11,11 @@ func (q *queries) RunPrune(ctx context.Context, p *dataflow.PruneParams) (int64,
 	if p.DeadLetterAge < 0 {
 		letters = -1
 	}
-	return q.prune(ctx, p, sqlRunPruneCount, sqlRunPrune, string(p.State), p.Age.Microseconds(), letters)
+	n, err := q.prune(ctx, p, sqlRunPruneCount, sqlRunPrune, string(p.State), p.Age.Microseconds(), letters)
+	if err == nil && n > 0 && !p.DryRun {
+		_, err = q.db.Exec(ctx, q.store.text(sqlScopePrune))
+	}
+	return n, err
 }
 
 func (q *queries) TickPrune(ctx context.Context, p *dataflow.PruneParams) (int64, error) {

@@ -15,7 +15,8 @@ const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for
 	r.queue, coalesce(r.river_job_id, 0),
 	r.read, r.written, r.redundant, r.filtered, r.dropped, r.dead_lettered,
 	r.total, r.from_cursor::text, r.to_cursor::text, r.error, r.errors::text, r.actor, r.reason, r.code_version,
-	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0), r.updated`
+	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0), r.updated,
+	r.scope, r.params::text, r.until_cursor::text`
 
 // A definition that has not changed leaves updated_at as it is. The schedule is
 // FlowPlan's.
@@ -60,14 +61,17 @@ returning ` + flowColumns
 // fires a tick has locked.
 const sqlRunInsert = `
 with r as (
-	insert into {s}dataflow_run (flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason)
-	select id, $2, $3, coalesce($4, {now}), coalesce($4, {now}), {now}, $5, $6, $7, $8, $9
+	insert into {s}dataflow_run (flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason, scope, params, from_cursor, until_cursor)
+	select id, $2, $3, coalesce($4, {now}), coalesce($4, {now}), {now}, $5, $6, $7, $8, $9, $10, $11::json, $12::json, $13::json
 	from {s}dataflow_flow where id = $1 and state = 'active' and not exists (
 		select from {s}dataflow_run t where t.flow_id = $1 and t.scheduled_for = $4 and t.trigger = 'schedule' and $2 = 'schedule')
 	on conflict do nothing
 	returning *
 )
 select ` + runColumns + ` from r join {s}dataflow_flow f on f.id = r.flow_id`
+
+// The first run of a backfill names it.
+const sqlRunOwnScope = `update {s}dataflow_run set scope = id::text where id = $1 returning scope`
 
 const sqlRunWaiting = `
 select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
@@ -118,14 +122,16 @@ order by r.run_after, r.id limit $3`
 const sqlRunActivity = `
 select count(*) filter (where state = 'in_progress'),
 	count(*) filter (where state = 'pending'),
-	count(*) filter (where state = 'pending' and trigger = 'schedule' and lease_no = 0)
+	count(*) filter (where state = 'pending' and trigger = 'schedule' and lease_no = 0),
+	count(*) filter (where scope <> '')
 from {s}dataflow_run
 where flow_id = $1 and (state = 'in_progress' or state = 'pending' and (run_after <= {now} or lease_no > 0))`
 
 // The unique index on the slot decides between two that claim at once; the count
 // only spares the server's log the usual case. The key is given up, so
 // that another run can wait while this one is worked. The run of a tick lets that of
-// an earlier one go first, which may wait in the same queue.
+// an earlier one go first, which may wait in the same queue; a backfill, the flow's own
+// runs.
 const sqlRunClaim = `
 update {s}dataflow_run r
 set state = 'in_progress',
@@ -144,12 +150,14 @@ where r.id = $1 and r.state = 'pending' and r.run_after <= {now} and f.id = r.fl
 	and not ($6 = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select from {s}dataflow_run o
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = 'schedule' and o.lease_no = 0
 			and o.scheduled_for < r.scheduled_for and o.queue = r.queue))
+	and not ($6 = 1 and r.scope <> '' and exists (select from {s}dataflow_run o
+		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue))
 returning ` + runColumns
 
 // Moving the sequence number fences off whoever worked the flow before: his next
 // checkpoint finds no row.
 const sqlCheckpointClaim = `
-insert into {s}dataflow_checkpoint as c (flow_id, partition, seq, updated_at) values ($1, $2, 1, {now})
+insert into {s}dataflow_checkpoint as c (flow_id, scope, partition, seq, cursor, updated_at) values ($1, $2, $3, 1, $4, {now})
 on conflict (flow_id, scope, partition) do update set seq = c.seq + 1, updated_at = excluded.updated_at
 returning c.seq, c.cursor::text, c.set_seq`
 
@@ -169,7 +177,7 @@ update {s}dataflow_checkpoint
 set cursor = coalesce($3, cursor), seq = seq + 1, updated_at = {now}, moved_at = {clock}, run_id = $12,
 	read = read + $4, written = written + $5, redundant = redundant + $6, filtered = filtered + $7,
 	dropped = dropped + $8, dead_lettered = dead_lettered + $9, updated = updated + $11
-where flow_id = $1 and scope = '' and partition = $10 and seq = $2`
+where flow_id = $1 and scope = $13 and partition = $10 and seq = $2`
 
 // Before a commit that is sent together with them, the two above fail, so that it does
 // not take place, unless each has found its row.
@@ -240,7 +248,7 @@ returning ` + runColumns
 
 const sqlCheckpointRead = `
 select c.seq, c.cursor::text, c.set_seq from {s}dataflow_checkpoint c
-where c.flow_id = $1 and c.scope = '' and c.partition = $2`
+where c.flow_id = $1 and c.scope = $2 and c.partition = $3`
 
 // A flow that was never worked has no checkpoint yet.
 const sqlCursorGet = `
@@ -384,14 +392,19 @@ update {s}dataflow_dead_letter set replayed_at = {now} where id = $1 and replaye
 const sqlRunPrunable = `
 from {s}dataflow_run r
 where r.state = $1 and r.ended_at < {now} - $2::bigint * interval '1 microsecond'
-	and (r.state <> 'success' or exists (select from {s}dataflow_run o
-		where o.flow_id = r.flow_id and o.state = 'success' and (o.ended_at, o.id) > (r.ended_at, r.id)))
+	and (r.state <> 'success' or r.scope <> '' or exists (select from {s}dataflow_run o
+		where o.flow_id = r.flow_id and o.state = 'success' and o.scope = '' and (o.ended_at, o.id) > (r.ended_at, r.id)))
 	and not exists (select from {s}dataflow_dead_letter d
 		where d.run_id = r.id and ($3::bigint < 0 or d.created_at >= {now} - $3::bigint * interval '1 microsecond'))`
 
 const sqlRunPruneCount = `select count(*)` + sqlRunPrunable
 
 const sqlRunPrune = `delete from {s}dataflow_run where id in (select r.id` + sqlRunPrunable + ` order by r.ended_at limit $4)`
+
+// Of a backfill whose runs are gone, nobody goes on with the checkpoint.
+const sqlScopePrune = `
+delete from {s}dataflow_checkpoint c where c.scope <> '' and not exists (
+	select from {s}dataflow_run r where r.flow_id = c.flow_id and r.scope = c.scope and r.scope <> '')`
 
 const sqlTickPrunable = ` from {s}dataflow_tick where last_at < {now} - $1::bigint * interval '1 microsecond'`
 

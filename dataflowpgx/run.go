@@ -23,7 +23,11 @@ func (q *queries) RunInsert(ctx context.Context, p *dataflow.RunInsertParams) (*
 	}
 	for range insertTries {
 		run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunInsert),
-			p.FlowID, string(p.Trigger), nullText(p.UniqueKey), at, p.MaxAttempts, p.Queue, nullID(p.RiverJobID), p.Actor, p.Reason))
+			p.FlowID, string(p.Trigger), nullText(p.UniqueKey), at, p.MaxAttempts, p.Queue, nullID(p.RiverJobID), p.Actor, p.Reason,
+			p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until)))
+		if err == nil && p.Backfill && p.Scope == "" {
+			err = q.db.QueryRow(ctx, q.store.text(sqlRunOwnScope), run.ID).Scan(&run.Scope)
+		}
 		if err == nil || !errors.Is(err, dataflow.ErrNotFound) {
 			return run, err
 		}
@@ -95,7 +99,8 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 	}
 	claim := &dataflow.Claim{Run: run}
 	var cursor *string
-	if err := q.db.QueryRow(ctx, q.store.text(sqlCheckpointClaim), run.FlowID, partition(run.Slot)).Scan(&claim.Seq, &cursor, &claim.SetSeq); err != nil {
+	scope, part, from := checkpointOf(run)
+	if err := q.db.QueryRow(ctx, q.store.text(sqlCheckpointClaim), run.FlowID, scope, part, nullJSON(from)).Scan(&claim.Seq, &cursor, &claim.SetSeq); err != nil {
 		return nil, fmt.Errorf("move checkpoint: %w", err)
 	}
 	claim.Cursor = rawJSON(cursor)
@@ -118,7 +123,7 @@ func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*datafl
 	if errors.Is(err, dataflow.ErrNotFound) {
 		return nil, nil //nolint:nilnil // documented: no longer the claim's
 	}
-	if err != nil || p.Refund {
+	if err != nil || p.Refund || run.Scope != "" { // a backfill tells nothing about the flow
 		return run, err
 	}
 	run.Tripped, err = q.note(ctx, p, message)
@@ -162,6 +167,7 @@ func scanRun(row pgx.Row) (*dataflow.Run, error) {
 		r              dataflow.Run
 		state, trigger string
 		from, to       *string
+		params, until  *string
 		history        string
 	)
 	c := &r.Counters
@@ -170,13 +176,14 @@ func scanRun(row pgx.Row) (*dataflow.Run, error) {
 		&r.Queue, &r.RiverJobID,
 		&c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered,
 		&r.Total, &from, &to, &r.Error, &history, &r.Actor, &r.Reason, &r.CodeVersion,
-		&r.Rescues, &r.CancelRequestedAt, &r.CancelledBy, &r.CancelReason, &r.Slot, &c.Updated)
+		&r.Rescues, &r.CancelRequestedAt, &r.CancelledBy, &r.CancelReason, &r.Slot, &c.Updated,
+		&r.Scope, &params, &until)
 	if err != nil {
 		return nil, notFound(err)
 	}
 	utc(&r.ScheduledFor, &r.RunAfter, &r.CreatedAt, r.StartedAt, r.EndedAt, r.LeaseUntil, r.CancelRequestedAt)
 	r.State, r.Trigger = dataflow.RunState(state), dataflow.Trigger(trigger)
-	r.FromCursor, r.ToCursor = rawJSON(from), rawJSON(to)
+	r.FromCursor, r.ToCursor, r.UntilCursor, r.Params = rawJSON(from), rawJSON(to), rawJSON(until), rawJSON(params)
 	if err := json.Unmarshal([]byte(history), &r.Errors); err != nil {
 		return nil, fmt.Errorf("read errors of run %d: %w", r.ID, err)
 	}

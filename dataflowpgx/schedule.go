@@ -2,6 +2,7 @@ package dataflowpgx
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strconv"
 	"time"
@@ -74,7 +75,7 @@ func (q *queries) TickList(ctx context.Context, p *dataflow.TickListParams) ([]*
 
 func (q *queries) RunActivity(ctx context.Context, flowID int64) (*dataflow.Activity, error) {
 	var a dataflow.Activity
-	err := q.db.QueryRow(ctx, q.store.text(sqlRunActivity), flowID).Scan(&a.InProgress, &a.Waiting, &a.WaitingTicks)
+	err := q.db.QueryRow(ctx, q.store.text(sqlRunActivity), flowID).Scan(&a.InProgress, &a.Waiting, &a.WaitingTicks, &a.Backfills)
 	return &a, err
 }
 
@@ -101,6 +102,15 @@ func (q *queries) ProcessList(ctx context.Context) ([]*dataflow.Process, error) 
 		utc(&p.StartedAt, &p.SeenAt, &p.Until)
 		return &p, err
 	})
+}
+
+// checkpointOf is whose checkpoint a run has, and where that begins: the flow's own, or,
+// whichever slot it is worked in, that of its backfill.
+func checkpointOf(run *dataflow.Run) (scope, part string, from json.RawMessage) {
+	if run.Scope != "" {
+		return run.Scope, "", run.FromCursor
+	}
+	return "", partition(run.Slot), nil
 }
 
 // partition is whose checkpoint a slot has: the first has the flow's own.

@@ -42,7 +42,8 @@ func (q *queries) RunHeld(ctx context.Context, claim dataflow.LeaseRef, lease ti
 		return nil, err
 	}
 	var cursor *string
-	if err := q.db.QueryRowContext(ctx, q.store.text(sqlCheckpointRead), held.Run.FlowID, partition(held.Run.Slot)).Scan(&held.Seq, &cursor, &held.SetSeq); err != nil {
+	scope, part, _ := checkpointOf(held.Run)
+	if err := q.db.QueryRowContext(ctx, q.store.text(sqlCheckpointRead), held.Run.FlowID, scope, part).Scan(&held.Seq, &cursor, &held.SetSeq); err != nil {
 		return nil, fmt.Errorf("read checkpoint: %w", err)
 	}
 	held.Cursor = rawJSON(cursor)

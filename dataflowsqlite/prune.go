@@ -11,7 +11,11 @@ func (q *queries) RunPrune(ctx context.Context, p *dataflow.PruneParams) (int64,
 	if p.DeadLetterAge >= 0 {
 		letters = secondsText(p.DeadLetterAge)
 	}
-	return q.prune(ctx, p, sqlRunPruneCount, sqlRunPrune, string(p.State), secondsText(p.Age), letters)
+	n, err := q.prune(ctx, p, sqlRunPruneCount, sqlRunPrune, string(p.State), secondsText(p.Age), letters)
+	if err == nil && n > 0 && !p.DryRun {
+		_, err = q.db.ExecContext(ctx, q.store.text(sqlScopePrune))
+	}
+	return n, err
 }
 
 func (q *queries) TickPrune(ctx context.Context, p *dataflow.PruneParams) (int64, error) {

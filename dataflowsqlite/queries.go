@@ -18,7 +18,8 @@ const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for
 	r.queue, coalesce(r.river_job_id, 0),
 	r.read, r.written, r.redundant, r.filtered, r.dropped, r.dead_lettered,
 	r.total, r.from_cursor, r.to_cursor, r.error, r.errors, r.actor, r.reason, r.code_version,
-	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0), r.updated`
+	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0), r.updated,
+	r.scope, r.params, r.until_cursor`
 
 // A definition that has not changed leaves updated_at as it is. The schedule is
 // FlowPlan's.
@@ -55,11 +56,14 @@ const sqlFlowSetRuntime = `update dataflow_flow set runtime = ?2, runtime_from =
 // An inactive flow gets no run; neither does a flow with a run that waits under
 // the same key, nor one with a run of the same tick.
 const sqlRunInsert = `
-insert into dataflow_run (flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason)
-select id, ?2, ?3, coalesce(?4, {now}), coalesce(?4, {now}), {now}, ?5, ?6, ?7, ?8, ?9
+insert into dataflow_run (flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason, scope, params, from_cursor, until_cursor)
+select id, ?2, ?3, coalesce(?4, {now}), coalesce(?4, {now}), {now}, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13
 from dataflow_flow where id = ?1 and state = 'active'
 on conflict do nothing
 returning id`
+
+// The first run of a backfill names it.
+const sqlRunOwnScope = `update dataflow_run set scope = cast(id as text) where id = ?`
 
 const sqlRunWaiting = `
 select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
@@ -112,17 +116,19 @@ order by r.run_after, r.id limit ?3`
 const sqlRunActivity = `
 select count(*) filter (where state = 'in_progress'),
 	count(*) filter (where state = 'pending'),
-	count(*) filter (where state = 'pending' and trigger = 'schedule' and lease_no = 0)
+	count(*) filter (where state = 'pending' and trigger = 'schedule' and lease_no = 0),
+	count(*) filter (where scope <> '')
 from (
-	select state, trigger, lease_no from dataflow_run indexed by dataflow_run_slot where flow_id = ?1 and state = 'in_progress'
+	select state, trigger, lease_no, scope from dataflow_run indexed by dataflow_run_slot where flow_id = ?1 and state = 'in_progress'
 	union all
-	select state, trigger, lease_no from dataflow_run indexed by dataflow_run_waiting
+	select state, trigger, lease_no, scope from dataflow_run indexed by dataflow_run_waiting
 	where flow_id = ?1 and state = 'pending' and (run_after <= {now} or lease_no > 0))`
 
 // The unique index on the slot decides between two that claim at once; the count
 // only spares an error in the usual case. The key is given up, so that
 // another run can wait while this one is worked. The run of a tick lets that of an
-// earlier one go first, which may wait in the same queue.
+// earlier one go first, which may wait in the same queue; a backfill, the flow's own
+// runs.
 const sqlRunClaim = `
 update dataflow_run as r
 set state = 'in_progress',
@@ -140,12 +146,14 @@ where r.id = ?1 and r.state = 'pending' and r.run_after <= {now}
 	and (select count(*) from dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress') < json_array_length(?6)
 	and not (json_array_length(?6) = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select 1 from dataflow_run o indexed by dataflow_run_waiting
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = 'schedule' and o.lease_no = 0
-			and o.scheduled_for < r.scheduled_for and o.queue = r.queue))`
+			and o.scheduled_for < r.scheduled_for and o.queue = r.queue))
+	and not (json_array_length(?6) = 1 and r.scope <> '' and exists (select 1 from dataflow_run o indexed by dataflow_run_waiting
+		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue))`
 
 // Moving the sequence number fences off whoever worked the flow before: his next
 // checkpoint finds no row.
 const sqlCheckpointClaim = `
-insert into dataflow_checkpoint as c (flow_id, partition, seq, updated_at) values (?, ?, 1, {now})
+insert into dataflow_checkpoint as c (flow_id, scope, partition, seq, cursor, updated_at) values (?, ?, ?, 1, ?, {now})
 on conflict (flow_id, scope, partition) do update set seq = c.seq + 1, updated_at = excluded.updated_at
 returning seq, cursor, set_seq`
 
@@ -164,7 +172,7 @@ update dataflow_checkpoint
 set cursor = coalesce(?3, cursor), seq = seq + 1, updated_at = {now}, moved_at = {now}, run_id = ?12,
 	read = read + ?4, written = written + ?5, redundant = redundant + ?6, filtered = filtered + ?7,
 	dropped = dropped + ?8, dead_lettered = dead_lettered + ?9, updated = updated + ?11
-where flow_id = ?1 and scope = '' and partition = ?10 and seq = ?2`
+where flow_id = ?1 and scope = ?13 and partition = ?10 and seq = ?2`
 
 const sqlRunEnd = `
 update dataflow_run
@@ -214,7 +222,7 @@ where id = ?1 and lease_no = ?2 and state = 'in_progress'`
 
 const sqlCheckpointRead = `
 select c.seq, c.cursor, c.set_seq from dataflow_checkpoint c
-where c.flow_id = ? and c.scope = '' and c.partition = ?`
+where c.flow_id = ? and c.scope = ? and c.partition = ?`
 
 // A flow that was never worked has no checkpoint yet.
 const sqlCursorGet = `
@@ -336,14 +344,19 @@ update dataflow_dead_letter set replayed_at = {now} where id = ?1 and replayed_a
 const sqlRunPrunable = `
 from dataflow_run r
 where r.state = ?1 and r.ended_at < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?2 || ' seconds')
-	and (r.state <> 'success' or exists (select 1 from dataflow_run o
-		where o.flow_id = r.flow_id and o.state = 'success' and (o.ended_at, o.id) > (r.ended_at, r.id)))
+	and (r.state <> 'success' or r.scope <> '' or exists (select 1 from dataflow_run o
+		where o.flow_id = r.flow_id and o.state = 'success' and o.scope = '' and (o.ended_at, o.id) > (r.ended_at, r.id)))
 	and not exists (select 1 from dataflow_dead_letter d
 		where d.run_id = r.id and (?3 is null or d.created_at >= strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?3 || ' seconds')))`
 
 const sqlRunPruneCount = `select count(*)` + sqlRunPrunable
 
 const sqlRunPrune = `delete from dataflow_run where id in (select r.id` + sqlRunPrunable + ` order by r.ended_at limit ?4)`
+
+// Of a backfill whose runs are gone, nobody goes on with the checkpoint.
+const sqlScopePrune = `
+delete from dataflow_checkpoint where scope <> '' and not exists (
+	select 1 from dataflow_run r where r.flow_id = dataflow_checkpoint.flow_id and r.scope = dataflow_checkpoint.scope and r.scope <> '')`
 
 const sqlTickPrunable = ` from dataflow_tick where last_at < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?1 || ' seconds')`
 

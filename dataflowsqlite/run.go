@@ -30,7 +30,11 @@ func (q *queries) RunInsert(ctx context.Context, p *dataflow.RunInsertParams) (*
 	for range insertTries {
 		var id int64
 		err := q.db.QueryRowContext(ctx, q.store.text(sqlRunInsert),
-			p.FlowID, string(p.Trigger), key, at, p.MaxAttempts, p.Queue, job, p.Actor, p.Reason).Scan(&id)
+			p.FlowID, string(p.Trigger), key, at, p.MaxAttempts, p.Queue, job, p.Actor, p.Reason,
+			p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until)).Scan(&id)
+		if err == nil && p.Backfill && p.Scope == "" {
+			err = q.one(ctx, sqlRunOwnScope, id)
+		}
 		if err == nil {
 			return q.RunByID(ctx, id)
 		}
@@ -123,7 +127,8 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 		return nil, err
 	}
 	var cursor *string
-	err = q.db.QueryRowContext(ctx, q.store.text(sqlCheckpointClaim), claim.Run.FlowID, partition(claim.Run.Slot)).Scan(&claim.Seq, &cursor, &claim.SetSeq)
+	scope, part, from := checkpointOf(claim.Run)
+	err = q.db.QueryRowContext(ctx, q.store.text(sqlCheckpointClaim), claim.Run.FlowID, scope, part, nullJSON(from)).Scan(&claim.Seq, &cursor, &claim.SetSeq)
 	if err != nil {
 		return nil, fmt.Errorf("move checkpoint: %w", err)
 	}
@@ -133,13 +138,14 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 
 func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
 	d, cursor := p.Delta, nullJSON(p.Cursor)
+	scope, part, _ := checkpointOf(&dataflow.Run{Scope: p.Scope, Slot: p.Slot})
 	status := dataflow.LeaseStatus{RunID: p.RunID}
 	err := q.db.QueryRowContext(ctx, q.store.text(sqlRunProgress), p.RunID, p.LeaseNumber,
 		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor,
 		secondsText(p.Lease), d.Updated).Scan(&status.CancelRequested)
 	if err == nil {
 		err = q.one(ctx, sqlCheckpointMove, p.FlowID, p.Seq, cursor,
-			d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, partition(p.Slot), d.Updated, p.RunID)
+			d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, part, d.Updated, p.RunID, scope)
 	}
 	if err = notFound(err); errors.Is(err, dataflow.ErrNotFound) {
 		return status, nil
@@ -166,7 +172,7 @@ func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*datafl
 		return nil, err
 	}
 	run, err := q.RunByID(ctx, p.RunID)
-	if err != nil || p.Refund {
+	if err != nil || p.Refund || run.Scope != "" { // a backfill tells nothing about the flow
 		return run, err
 	}
 	if err := q.db.QueryRowContext(ctx, q.store.text(sqlFlowTrips), p.FlowID, string(p.State)).Scan(&run.Tripped); err != nil {
@@ -191,9 +197,10 @@ func (q *queries) one(ctx context.Context, template string, args ...any) error {
 // scanRun reads runColumns.
 func scanRun(row scanner) (*dataflow.Run, error) {
 	var (
-		r        dataflow.Run
-		from, to *string
-		history  string
+		r             dataflow.Run
+		from, to      *string
+		params, until *string
+		history       string
 	)
 	c := &r.Counters
 	err := row.Scan(&r.ID, &r.FlowID, &r.FlowName, &r.State, &r.Trigger, timeText{&r.ScheduledFor}, timeText{&r.RunAfter}, timeText{&r.CreatedAt},
@@ -201,11 +208,12 @@ func scanRun(row scanner) (*dataflow.Run, error) {
 		&r.Queue, &r.RiverJobID,
 		&c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered,
 		&r.Total, &from, &to, &r.Error, &history, &r.Actor, &r.Reason, &r.CodeVersion,
-		&r.Rescues, nullTimeText{&r.CancelRequestedAt}, &r.CancelledBy, &r.CancelReason, &r.Slot, &c.Updated)
+		&r.Rescues, nullTimeText{&r.CancelRequestedAt}, &r.CancelledBy, &r.CancelReason, &r.Slot, &c.Updated,
+		&r.Scope, &params, &until)
 	if err != nil {
 		return nil, notFound(err)
 	}
-	r.FromCursor, r.ToCursor = rawJSON(from), rawJSON(to)
+	r.FromCursor, r.ToCursor, r.UntilCursor, r.Params = rawJSON(from), rawJSON(to), rawJSON(until), rawJSON(params)
 	if err := json.Unmarshal([]byte(history), &r.Errors); err != nil {
 		return nil, fmt.Errorf("read errors of run %d: %w", r.ID, err)
 	}

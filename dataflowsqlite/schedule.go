@@ -74,7 +74,7 @@ func (q *queries) TickList(ctx context.Context, p *dataflow.TickListParams) ([]*
 
 func (q *queries) RunActivity(ctx context.Context, flowID int64) (*dataflow.Activity, error) {
 	var a dataflow.Activity
-	err := q.db.QueryRowContext(ctx, q.store.text(sqlRunActivity), flowID).Scan(&a.InProgress, &a.Waiting, &a.WaitingTicks)
+	err := q.db.QueryRowContext(ctx, q.store.text(sqlRunActivity), flowID).Scan(&a.InProgress, &a.Waiting, &a.WaitingTicks, &a.Backfills)
 	return &a, err
 }
 
@@ -118,6 +118,15 @@ func (q *queries) ProcessList(ctx context.Context) ([]*dataflow.Process, error) 
 		}
 		return &p, nil
 	}, sqlProcessList)
+}
+
+// checkpointOf is whose checkpoint a run has, and where that begins: the flow's own, or,
+// whichever slot it is worked in, that of its backfill.
+func checkpointOf(run *dataflow.Run) (scope, part string, from json.RawMessage) {
+	if run.Scope != "" {
+		return run.Scope, "", run.FromCursor
+	}
+	return "", partition(run.Slot), nil
 }
 
 // partition is whose checkpoint a slot has: the first has the flow's own.

@@ -52,6 +52,9 @@ type Query struct {
 // goes on. Two rows of the same key, or NULL in a key column, end the read,
 // because rows would be lost.
 //
+// A backfill's Until is heeded: rows up to it are read, itself included, except for
+// those that are left to a later read, which the flow's own runs read.
+//
 // The table may be written to meanwhile. [Query.LateCommits] says which rows are
 // left to a later read, so that none is missed that is committed late.
 func Keyset[T any](pool *pgxpool.Pool, q Query) dataflow.Source[T, Cursor] {
@@ -100,7 +103,7 @@ func (s *keyset[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (int6
 	if err != nil {
 		return 0, s.query.Wrap(err)
 	}
-	n, err := s.count(ctx, from)
+	n, err := s.upTo(r).count(ctx, from)
 	if err != nil {
 		return 0, s.query.Wrap(err)
 	}
@@ -125,11 +128,26 @@ func (s *keyset[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.S
 	if err := s.Validate(); err != nil {
 		return failed[T](dataflow.Permanent(err))
 	}
-	reader := &reader[T]{keyset: s}
+	reader := &reader[T]{keyset: s.upTo(r)}
 	return rowmap.Read(ctx, &s.query, r, func(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
 		page, err := reader.page(ctx, from)
 		return page, transient(ctx, s.pool, err)
 	})
+}
+
+// CheckRequest returns what is wrong with the cursors of a request.
+func (s *keyset[T]) CheckRequest(r dataflow.Request[Cursor]) error {
+	return rowmap.CheckPlaces(&s.query, r)
+}
+
+// upTo is the query of a request, which may end at a cursor.
+func (s *keyset[T]) upTo(r dataflow.Request[Cursor]) *keyset[T] {
+	if !r.Bounded {
+		return s
+	}
+	b := *s
+	b.query, b.args = *s.query.UpTo(), withCursor(s.args, r.Until)
+	return &b
 }
 
 // failed is a read that ends before its first row.

@@ -46,6 +46,8 @@ type Query struct {
 // goes on. Two rows of the same key, or NULL in a key column, end the read,
 // because rows would be lost.
 //
+// A backfill's Until is heeded: rows up to it are read, itself included.
+//
 // The order is SQLite's: numbers before text before blobs, and text by the
 // column's collation.
 //
@@ -88,7 +90,11 @@ func (s *keyset[T]) Describe() dataflow.Description {
 
 // Count asks the database how many rows are left.
 func (s *keyset[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (int64, error) {
-	n, err := s.count(ctx, r)
+	b, err := s.upTo(r)
+	if err != nil {
+		return 0, s.query.Wrap(err)
+	}
+	n, err := b.count(ctx, r)
 	if err != nil {
 		return 0, s.query.Wrap(err)
 	}
@@ -113,8 +119,40 @@ func (s *keyset[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.S
 	if err := s.Validate(); err != nil {
 		return failed[T](dataflow.Permanent(err))
 	}
-	reader := &reader[T]{keyset: s}
+	b, err := s.upTo(r)
+	if err != nil {
+		return failed[T](s.query.Wrap(err))
+	}
+	reader := &reader[T]{keyset: b}
 	return rowmap.Read(ctx, &s.query, r, reader.page)
+}
+
+// CheckRequest returns what is wrong with the cursors of a request.
+func (s *keyset[T]) CheckRequest(r dataflow.Request[Cursor]) error {
+	errs := []error{rowmap.CheckPlaces(&s.query, r)}
+	for _, p := range []struct {
+		field  string
+		cursor Cursor
+	}{{"From", r.From}, {"Until", r.Until}} {
+		if _, err := p.cursor.values(); err != nil {
+			errs = append(errs, &dataflow.ConfigError{Field: p.field, Reason: err.Error()})
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// upTo is the query of a request, which may end at a cursor.
+func (s *keyset[T]) upTo(r dataflow.Request[Cursor]) (*keyset[T], error) {
+	if !r.Bounded {
+		return s, nil
+	}
+	args, err := s.with(r.Until)
+	if err != nil {
+		return nil, err
+	}
+	b := *s
+	b.query, b.args = *s.query.UpTo(), args
+	return &b, nil
 }
 
 // failed is a read that ends before its first row.

@@ -13,7 +13,7 @@ import (
 
 func (a *app) enqueueCommand() *cobra.Command {
 	var by byWhom
-	var at string
+	var at, params string
 	var wait bool
 	cmd := &cobra.Command{
 		Use: "enqueue NAME", Short: "Start a run of a flow", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
@@ -23,7 +23,7 @@ The run of a flow on job_queue gets a River job, and any process that has the fl
 and works the queue takes it up. That of a flow on heartbeat waits for a started client that
 has the code, or for run-due. With --wait, a program that has the code works it at once.`,
 		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
-			opts := &dataflow.TriggerOptions{Actor: by.actorOr(s.Env), Reason: by.reason}
+			opts := &dataflow.TriggerOptions{Actor: by.actorOr(s.Env), Reason: by.reason, Params: orNone(params)}
 			var err error
 			if opts.At, err = parseTime(at); err != nil {
 				return err
@@ -39,6 +39,7 @@ has the code, or for run-due. With --wait, a program that has the code works it 
 		}),
 	}
 	by.flags(cmd)
+	cmd.Flags().StringVar(&params, "params", "", "parameters for the source, as JSON")
 	cmd.Flags().StringVar(&at, "at", "", "when it starts, such as 2027-01-31T09:30:00Z (default: now)")
 	cmd.Flags().BoolVarP(&wait, "wait", "w", false, "show its progress until it has ended")
 	return a.example(cmd, "enqueue orders --wait", "enqueue orders --at 2027-01-31T09:30:00Z")

@@ -50,7 +50,7 @@ func (a *app) runListCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&p.Flow, "flow", "", "only runs of this flow")
 	flags.StringSliceVar(&states, "state", nil, "only runs in these states: pending, in_progress, success, failed, cancelled")
-	flags.StringVar(&trigger, "trigger", "", "only runs that were started so: manual, schedule, probe, retry, registration, migration")
+	flags.StringVar(&trigger, "trigger", "", "only runs that were started so: manual, schedule, probe, retry, registration, migration, backfill")
 	flags.Int64Var(&p.Before, "before", 0, "only runs older than this one: the last of the page before")
 	flags.IntVar(&p.Limit, "limit", 20, "how many")
 	return a.example(cmd, "run list --flow orders --state failed,cancelled --limit 5")
@@ -103,14 +103,18 @@ func (a *app) runShowCommand() *cobra.Command {
 			if follow {
 				return s.follow(ctx, run)
 			}
-			return s.show(viewRun(run), func(p *page) { p.table(nil, s.runFields(run)) })
+			progress, err := s.client.Progress(ctx, id)
+			if err != nil {
+				return err
+			}
+			return s.show(viewRun(run), func(p *page) { p.table(nil, s.runFields(run, progress)) })
 		}),
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "show its progress until it has ended")
 	return a.example(cmd, "run show 7 --follow")
 }
 
-func (s *session) runFields(r *dataflow.Run) [][]string {
+func (s *session) runFields(r *dataflow.Run, progress *dataflow.Progress) [][]string {
 	took := "-"
 	if r.EndedAt != nil && r.StartedAt != nil {
 		took = roughly(r.Duration())
@@ -133,6 +137,19 @@ func (s *session) runFields(r *dataflow.Run) [][]string {
 		{"from cursor", orDash(string(canonical(r.FromCursor)))},
 		{"to cursor", orDash(string(canonical(r.ToCursor)))},
 	}
+	if r.IsBackfill() {
+		until := "the end"
+		if r.UntilCursor != nil {
+			until = "cursor " + string(canonical(r.UntilCursor))
+		}
+		fields = append(fields, []string{"backfill", fmt.Sprintf("%s, until %s", r.Scope, until)})
+	}
+	if r.Params != nil {
+		fields = append(fields, []string{"params", string(canonical(r.Params))})
+	}
+	if text := progressText(progress); text != "" && !r.State.Finished() {
+		fields = append(fields, []string{"progress", text})
+	}
 	if r.CancelRequestedAt != nil {
 		fields = append(fields, []string{"cancelled", strings.TrimSpace(fmt.Sprintf("by %s at %s: %s", orDash(r.CancelledBy), moment(r.CancelRequestedAt), orDash(r.CancelReason)))})
 	}
@@ -140,6 +157,18 @@ func (s *session) runFields(r *dataflow.Run) [][]string {
 		fields = append(fields, []string{"error", fmt.Sprintf("attempt %d at %s: %s", e.Attempt, moment(&e.At), e.Error)})
 	}
 	return fields
+}
+
+// progressText says how far a run has come, if that is known.
+func progressText(p *dataflow.Progress) string {
+	if p.Total == nil || *p.Total == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("%d of %d (%d %%)", p.Counters.Read, *p.Total, min(100, 100*p.Counters.Read / *p.Total))
+	if p.Left != nil {
+		text += ", about " + p.Left.Round(time.Second).String() + " left"
+	}
+	return text
 }
 
 func (a *app) runCancelCommand() *cobra.Command {

@@ -3,6 +3,7 @@ package cli_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -223,7 +224,7 @@ type count struct {
 
 func (c count) Read(ctx context.Context, r dataflow.Request[int64]) iter.Seq2[dataflow.Item[int64, int64], error] {
 	return func(yield func(dataflow.Item[int64, int64], error) bool) {
-		for n := r.From + 1; n <= c.to; n++ {
+		for n := r.From + 1; n <= c.end(r); n++ {
 			if c.pace > 0 {
 				select {
 				case <-ctx.Done():
@@ -235,6 +236,27 @@ func (c count) Read(ctx context.Context, r dataflow.Request[int64]) iter.Seq2[da
 			}
 		}
 	}
+}
+
+// CheckRequest takes any Until, and no parameters but numbers.
+func (c count) CheckRequest(r dataflow.Request[int64]) error {
+	var n int64
+	if r.Params != nil && json.Unmarshal(r.Params, &n) != nil {
+		return &dataflow.ConfigError{Field: "Params", Reason: string(r.Params) + " is no number"}
+	}
+	return nil
+}
+
+func (c count) Count(_ context.Context, r dataflow.Request[int64]) (int64, error) {
+	return c.end(r) - r.From, nil
+}
+
+// end is where a read ends.
+func (c count) end(r dataflow.Request[int64]) int64 {
+	if r.Bounded {
+		return min(c.to, r.Until)
+	}
+	return c.to
 }
 
 type discard struct{}

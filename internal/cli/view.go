@@ -67,6 +67,9 @@ type runView struct {
 	Total             *int64                  `json:"total,omitempty"`
 	FromCursor        json.RawMessage         `json:"from_cursor,omitempty"`
 	ToCursor          json.RawMessage         `json:"to_cursor,omitempty"`
+	Backfill          string                  `json:"backfill,omitempty"`
+	UntilCursor       json.RawMessage         `json:"until_cursor,omitempty"`
+	Params            json.RawMessage         `json:"params,omitempty"`
 	Error             string                  `json:"error,omitempty"`
 	Errors            []dataflow.AttemptError `json:"errors,omitempty"`
 	Actor             string                  `json:"actor,omitempty"`
@@ -82,7 +85,8 @@ func viewRun(r *dataflow.Run) runView {
 		ID: r.ID, Flow: r.FlowName, State: string(r.State), Trigger: string(r.Trigger), Coalesced: r.Coalesced,
 		ScheduledFor: r.ScheduledFor.UTC(), RunAfter: r.RunAfter.UTC(), CreatedAt: r.CreatedAt.UTC(), StartedAt: utc(r.StartedAt), EndedAt: utc(r.EndedAt),
 		Attempt: r.Attempt, MaxAttempts: r.MaxAttempts, Worker: r.Worker, LeaseUntil: utc(r.LeaseUntil), Queue: r.Queue, RiverJobID: r.RiverJobID,
-		Counters: r.Counters, Total: r.Total, FromCursor: canonical(r.FromCursor), ToCursor: canonical(r.ToCursor), Error: r.Error, Errors: r.Errors,
+		Counters: r.Counters, Total: r.Total, FromCursor: canonical(r.FromCursor), ToCursor: canonical(r.ToCursor),
+		Backfill: r.Scope, UntilCursor: canonical(r.UntilCursor), Params: canonical(r.Params), Error: r.Error, Errors: r.Errors,
 		Actor: r.Actor, Reason: r.Reason, CancelRequestedAt: utc(r.CancelRequestedAt), CancelledBy: r.CancelledBy, CancelReason: r.CancelReason,
 		CodeVersion: r.CodeVersion,
 	}

@@ -105,6 +105,7 @@ func groups() []group {
 		{name: "CommitCheckpoint", cases: commitRules()},
 		{name: "Cursor", cases: cursorRules()},
 		{name: "CursorSet", cases: cursorSetRules()},
+		{name: "Backfill", cases: backfillRules()},
 		{name: "RunEnd", cases: endRules()},
 		{name: "Trip", cases: tripRules()},
 		{name: "Lease", cases: leaseRules()},

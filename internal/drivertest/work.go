@@ -65,7 +65,7 @@ func (t *test) inProgress(flowID int64) *dataflow.Claim {
 // progress is a checkpoint that the claim may make as its first.
 func progress(c *dataflow.Claim) *dataflow.RunCheckpointParams {
 	return &dataflow.RunCheckpointParams{
-		RunID: c.Run.ID, FlowID: c.Run.FlowID, LeaseNumber: c.Run.LeaseNumber, Slot: c.Run.Slot, Seq: c.Seq, Lease: lease,
+		RunID: c.Run.ID, FlowID: c.Run.FlowID, LeaseNumber: c.Run.LeaseNumber, Scope: c.Run.Scope, Slot: c.Run.Slot, Seq: c.Seq, Lease: lease,
 	}
 }
 

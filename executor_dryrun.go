@@ -1,0 +1,211 @@
+package dataflow
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+)
+
+// errDryRun rolls back what a dry run has written.
+var errDryRun = errors.New("it was a dry run")
+
+// dryRunner takes some records through a flow's code.
+type dryRunner[T, C, Out any] struct {
+	*batchWriter[T, C, Out]
+	batch  *readBatch[T, C]
+	report *DryRunReport
+	places []int // of the rows in the report
+	delta  Counters
+	tells  bool        // the sink tells what became of each row
+	wrote  []RowResult // of the outputs
+}
+
+// dryRun does what an attempt does, without what it leaves behind.
+func (p *typedPipeline[T, C, Out]) dryRun(ctx context.Context, f *Flow, params *DryRunParams) (*DryRunReport, error) {
+	d := &dryRunner[T, C, Out]{report: &DryRunReport{Flow: f.Name, From: params.From}, batch: &readBatch[T, C]{}}
+	quiet := *f
+	policy := f.opts.OnBadRecord
+	if policy == nil {
+		policy = FailFast
+	}
+	quiet.opts.OnBadRecord = func(e *RecordError, n int64) Action {
+		d.bad(e, policy(e, n))
+		return Drop // and go on
+	}
+	a := &attempt{
+		client: f.client, flow: &quiet, run: &Run{FlowID: f.ID, FlowName: f.Name, Params: params.Params},
+		log: slog.New(slog.DiscardHandler), stored: params.From, size: newBatchSize(params.Limit, true),
+	}
+	d.batchWriter = &batchWriter[T, C, Out]{typedPipeline: p, attempt: a}
+	req, err := p.request(a)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.read(ctx, req, params.Limit); err != nil {
+		return nil, err
+	}
+	return d.report, d.rest(ctx)
+}
+
+// read reads some records.
+func (d *dryRunner[T, C, Out]) read(ctx context.Context, req Request[C], limit int) error {
+	b := d.batch
+	for item, err := range d.source.Read(ctx, req) {
+		switch bad := asRecordError(err); {
+		case err == nil:
+			if !item.Mark {
+				d.places = append(d.places, len(d.report.Records))
+				d.report.Records = append(d.report.Records, DryRunRecord{Before: rawOf(item.Value)})
+			}
+			b.add(item)
+		case bad != nil:
+			b.addBad(item, bad)
+			d.report.Records = append(d.report.Records, DryRunRecord{Key: bad.Key, Before: textOf(bad.Raw)})
+		default:
+			return fmt.Errorf("read: %w", err)
+		}
+		if b.size() == limit {
+			d.report.More = true
+			break
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for i, at := range d.places {
+		d.report.Records[at].Key = b.key(i)
+	}
+	if !b.resume || !d.resumable() {
+		return nil
+	}
+	var err error
+	d.report.To, err = json.Marshal(b.cursor)
+	return err
+}
+
+// rest transforms and writes what was read.
+func (d *dryRunner[T, C, Out]) rest(ctx context.Context) error {
+	d.out = &Results[Out]{}
+	if len(d.batch.rows) > 0 {
+		if err := d.transform.Apply(ctx, d.batch.rows, d.out); err != nil {
+			return fmt.Errorf("transform: %w", err)
+		}
+		d.out.settle()
+	}
+	var err error
+	if d.delta, err = d.account(ctx, d.batch); err != nil {
+		return err
+	}
+	for j, i := range d.out.origin {
+		r := &d.report.Records[d.places[i]]
+		r.After = append(r.After, rawOf(d.out.rows[j]))
+	}
+	d.wrote = make([]RowResult, len(d.out.rows))
+	if d.target.txSink != nil {
+		if err := d.writeAndUndo(ctx); err != nil {
+			return err
+		}
+	}
+	d.outcomes()
+	d.report.Counters = d.delta
+	return nil
+}
+
+// writeAndUndo writes the outputs in a transaction and rolls it back.
+func (d *dryRunner[T, C, Out]) writeAndUndo(ctx context.Context) error {
+	_, d.tells = d.target.txSink.(ResultSink[Out])
+	err := d.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		if len(d.out.rows) > 0 {
+			part := divider[T, C, Out]{batchWriter: d.batchWriter, batch: d.batch, tx: tx, delta: &d.delta}
+			if err := d.writePart(ctx, &part, 0, len(d.out.rows)); err != nil {
+				return err
+			}
+		}
+		return errDryRun
+	})
+	d.report.Written = errors.Is(err, errDryRun)
+	if d.report.Written {
+		return nil
+	}
+	return err
+}
+
+// writePart writes the outputs from one up to another, and notes what became of them. It
+// does what the divider does, and keeps the results.
+func (d *dryRunner[T, C, Out]) writePart(ctx context.Context, part *divider[T, C, Out], from, to int) error {
+	err := d.client.store.Savepoint(ctx, part.tx, func() error {
+		return guard(func() error { return d.writeTx(ctx, from, to, &d.delta) })
+	})
+	origin := d.out.origin
+	switch {
+	case err == nil:
+		copy(d.wrote[from:to], d.results)
+		return nil
+	case !d.divisible(err):
+		return fmt.Errorf("write records %s to %s: %w", d.batch.key(origin[from]), d.batch.key(origin[to-1]), err)
+	case origin[from] == origin[to-1]:
+		return part.write(ctx, from, to) // which finds that it is bad, and asks the policy
+	}
+	middle := part.middle(from, to)
+	if err := d.writePart(ctx, part, from, middle); err != nil {
+		return err
+	}
+	return d.writePart(ctx, part, middle, to)
+}
+
+// bad notes a bad record, which its key finds.
+func (d *dryRunner[T, C, Out]) bad(e *RecordError, action Action) {
+	i := slices.IndexFunc(d.report.Records, func(r DryRunRecord) bool { return r.Key == e.Key && r.Outcome == "" })
+	if i < 0 {
+		return
+	}
+	r := &d.report.Records[i]
+	r.Outcome, r.Stage, r.Error, r.Action = DryRunBad, e.Stage, e.Err.Error(), action
+}
+
+// outcomes settles what becomes of the records that are not bad.
+func (d *dryRunner[T, C, Out]) outcomes() {
+	results := make(map[int][]RowResult)
+	for j, i := range d.out.origin {
+		results[i] = append(results[i], d.wrote[j])
+	}
+	for i, at := range d.places {
+		r := &d.report.Records[at]
+		if r.Outcome != "" {
+			continue
+		}
+		rows := results[i]
+		switch {
+		case len(rows) == 0:
+			r.Outcome = DryRunFiltered
+		case !d.tells:
+			r.Outcome = DryRunWrite
+		case !slices.ContainsFunc(rows, func(w RowResult) bool { return w != RowRedundant }):
+			r.Outcome = DryRunRedundant
+		case slices.Contains(rows, RowUpdated):
+			r.Outcome = DryRunUpdate
+		default:
+			r.Outcome = DryRunInsert
+		}
+	}
+}
+
+// textOf is what is known of a bad record, as JSON or as a text.
+func textOf(raw json.RawMessage) json.RawMessage {
+	if len(raw) == 0 || json.Valid(raw) {
+		return raw
+	}
+	return rawOf(storable(string(raw)))
+}
+
+// rawOf is a value as JSON, or as a text if it cannot be that.
+func rawOf(v any) json.RawMessage {
+	data, err := json.Marshal(v)
+	if err != nil {
+		data, _ = json.Marshal(fmt.Sprintf("%+v", v)) // a text can be written
+	}
+	return data
+}

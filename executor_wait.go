@@ -1,0 +1,137 @@
+package dataflow
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// readItem is what a source has yielded.
+type readItem[T, C any] struct {
+	item Item[T, C]
+	err  error
+}
+
+// readWaiting reads the source to its end, and hands over what there is when a batch has
+// waited for long enough, while the source may be blocking.
+func (r *batchReader[T, C]) readWaiting(ctx context.Context, hand func(*readBatch[T, C]) bool) error {
+	ctx, cancel := context.WithCancel(ctx)
+	items := make(chan readItem[T, C])
+	var failed error // readable once items is closed
+	go func() {
+		defer close(items)
+		failed = guard(func() error {
+			for item, err := range r.source.Read(ctx, r.req) {
+				select {
+				case items <- readItem[T, C]{item, err}:
+				case <-ctx.Done():
+					return nil
+				}
+			}
+			return nil
+		})
+	}()
+	defer func() {
+		cancel()
+		for range items { // until the source has ended, for it is used by one read at a time
+		}
+	}()
+	w := &waitingBatch[T, C]{batchReader: r, hand: hand, b: r.next(), timer: time.NewTimer(r.wait)}
+	defer w.timer.Stop()
+	w.timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-w.timer.C:
+			w.due = true
+			if !w.cut() {
+				return ctx.Err()
+			}
+		case i, ok := <-items:
+			switch {
+			case ok:
+				if done, err := w.take(ctx, i); done || err != nil {
+					return err
+				}
+			case failed != nil:
+				return failed
+			case ctx.Err() != nil:
+				return ctx.Err()
+			default:
+				return r.last(w.b, hand)
+			}
+		}
+	}
+}
+
+// waitingBatch is a batch that ends when it has waited for long enough.
+type waitingBatch[T, C any] struct {
+	*batchReader[T, C]
+	hand  func(*readBatch[T, C]) bool
+	b     *readBatch[T, C]
+	timer *time.Timer // fires when the batch has waited since its first record
+	begun bool        // there is one
+	due   bool        // it has fired
+}
+
+// take adds an item, and reports whether no more is wanted.
+func (w *waitingBatch[T, C]) take(ctx context.Context, i readItem[T, C]) (done bool, err error) {
+	if i.err == nil {
+		w.b.add(i.item)
+	} else if bad := asRecordError(i.err); bad != nil {
+		w.b.addBad(i.item, bad)
+	} else {
+		w.beforeError(ctx, w.b, w.hand)
+		return true, fmt.Errorf("read: %w", i.err)
+	}
+	if !w.begun {
+		w.begun = true
+		w.timer.Reset(w.wait)
+	}
+	if w.size.auto && i.err == nil && !i.item.Mark && len(w.b.rows)%weighEvery == 1 {
+		w.b.weigh()
+	}
+	full := int64(w.b.size()) >= w.size.size.Load() || w.b.weight > greatestWeight
+	if (full || w.due) && w.b.endsHere() {
+		return !w.cut(), ctx.Err()
+	}
+	return false, nil
+}
+
+// cut hands over the batch up to its last resume point, if there is one, and goes on
+// with what is behind it. It reports whether more is wanted.
+func (w *waitingBatch[T, C]) cut() bool {
+	b := w.b
+	if hasCursor[C]() && !b.resume || b.size() == 0 && !b.resume {
+		return true // it ends at the next one
+	}
+	rows, cursors, names, bad := b.behind()
+	if !w.batchReader.hand(b, w.hand) {
+		return false
+	}
+	w.b = w.next()
+	w.b.rows, w.b.cursors, w.b.bad = append(w.b.rows, rows...), append(w.b.cursors, cursors...), append(w.b.bad, bad...)
+	w.b.names = append(w.b.names, names...)
+	w.timer.Stop()
+	w.due, w.begun = false, w.b.size() > 0
+	if w.begun {
+		w.timer.Reset(w.wait)
+	}
+	return true
+}
+
+// behind cuts off what stands behind the last resume point, and returns it: rows of
+// which none is a resume point, so that each has a name.
+func (b *readBatch[T, C]) behind() (rows []T, cursors []C, names []rowName, bad []*RecordError) {
+	if !hasCursor[C]() {
+		return nil, nil, nil, nil // it may end anywhere
+	}
+	rows, cursors = append(rows, b.rows[b.safeRows:]...), append(cursors, b.cursors[b.safeRows:]...)
+	bad = append(bad, b.bad[b.safeBad:]...)
+	if len(rows) > 0 {
+		names = append(names, b.names[b.safeRows:]...)
+	}
+	b.cut()
+	return rows, cursors, names, bad
+}

@@ -1,0 +1,42 @@
+package cli_test
+
+import "testing"
+
+func TestBackfill(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *cliT) {
+		t.migrated().golden("backfill",
+			"enqueue orders --wait",
+			`backfill orders --from 1 --until 4 --params 7 --reason "two were wrong" --wait`,
+			"run show 2",
+			"run show 2 -o json",
+			"cursor show orders",
+			"backfill nightly",
+			"run list --trigger backfill",
+			"run show 3",
+			"run cancel 3",
+			"run retry 3",
+			"run show 4",
+			"backfill orders --until x",
+			"backfill orders --until [4]",
+			"backfill orders --params {}",
+			"backfill orders --at noon",
+			"backfill missing",
+			"enqueue orders --params {}",
+			"enqueue orders --params 8 -o json",
+		)
+		t.plain().golden("backfill_plain", "backfill orders")
+	})
+}
+
+// One that is under way tells how much is left.
+func TestBackfill_Progress(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *cliT) {
+		t.migrated()
+		t.ok("backfill", "orders")
+		t.exec(`update dataflow_run set state = 'in_progress', slot = 0, lease_until = created_at, worker = 'there', attempt = 1,
+			started_at = '2031-02-03 12:04:00.000', read = 2, written = 2, total = 5`)
+		t.golden("backfill_progress", "run show 1")
+	})
+}

@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/activedataflow/dataflow"
+)
+
+func (a *app) deadLetterCommand() *cobra.Command {
+	return a.example(a.group("dead-letter", "List bad records that were kept, and try them again",
+		a.deadLetterListCommand(), a.deadLetterShowCommand(), a.deadLetterReplayCommand(),
+	), "dead-letter list orders")
+}
+
+// deadLetterView is a dead letter as JSON.
+type deadLetterView struct {
+	ID         int64           `json:"id"`
+	Flow       string          `json:"flow"`
+	RunID      int64           `json:"run_id"`
+	Stage      string          `json:"stage"`
+	Key        string          `json:"key"`
+	Error      string          `json:"error"`
+	Payload    json.RawMessage `json:"payload"`
+	CreatedAt  time.Time       `json:"created_at"`
+	ReplayedAt *time.Time      `json:"replayed_at"`
+}
+
+func viewDeadLetter(l *dataflow.DeadLetterRecord) deadLetterView {
+	return deadLetterView{
+		ID: l.ID, Flow: l.FlowName, RunID: l.RunID, Stage: string(l.Stage), Key: l.Key, Error: l.Error,
+		Payload: orNull(l.Payload), CreatedAt: l.CreatedAt.UTC(), ReplayedAt: utc(l.ReplayedAt),
+	}
+}
+
+func (a *app) deadLetterListCommand() *cobra.Command {
+	var p dataflow.DeadLetterListParams
+	cmd := &cobra.Command{
+		Use: "list [NAME]", Short: "List dead letters, of a flow or of all, newest first", Args: cobra.MaximumNArgs(1), ValidArgsFunction: a.completeFlows,
+		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
+			if len(args) > 0 { // a name that is not there is not a flow without dead letters
+				if _, err := s.client.Flow(ctx, args[0]); err != nil {
+					return err
+				}
+				p.Flow = args[0]
+			}
+			letters, err := s.client.DeadLetters(ctx, &p)
+			if err != nil {
+				return err
+			}
+			return s.show(views(letters, viewDeadLetter), func(page *page) {
+				if len(letters) == 0 {
+					page.line("There are no such dead letters.")
+					return
+				}
+				page.table([]string{"ID", "FLOW", "RUN", "STAGE", "KEY", "KEPT", "REPLAYED", "ERROR"}, views(letters, func(l *dataflow.DeadLetterRecord) []string {
+					return []string{
+						fmt.Sprint(l.ID), l.FlowName, fmt.Sprint(l.RunID), string(l.Stage), clip(l.Key, 40), moment(&l.CreatedAt), moment(l.ReplayedAt), clip(l.Error, 60),
+					}
+				}))
+			})
+		}),
+	}
+	flags := cmd.Flags()
+	flags.Int64Var(&p.Run, "run", 0, "only those of this run")
+	flags.BoolVar(&p.Open, "open", false, "only those that have not been replayed")
+	flags.Int64Var(&p.Before, "before", 0, "only those older than this one: the last of the page before")
+	flags.IntVar(&p.Limit, "limit", 20, "how many")
+	return a.example(cmd, "dead-letter list orders --open")
+}
+
+func (a *app) deadLetterShowCommand() *cobra.Command {
+	return a.example(&cobra.Command{
+		Use: "show ID", Short: "Show all that is known of a dead letter", Args: cobra.ExactArgs(1),
+		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
+			id, err := strconv.ParseInt(args[0], 10, 63)
+			if err != nil || id <= 0 {
+				return usage("%q is not the id of a dead letter: use a number, as dead-letter list shows them", clip(args[0], 40))
+			}
+			letters, err := s.client.DeadLetters(ctx, &dataflow.DeadLetterListParams{Before: id + 1, Limit: 1})
+			if err != nil {
+				return err
+			}
+			if len(letters) == 0 || letters[0].ID != id {
+				return fmt.Errorf("get dead letter %d: %w", id, dataflow.ErrNotFound)
+			}
+			l := letters[0]
+			return s.show(viewDeadLetter(l), func(p *page) {
+				p.table(nil, [][]string{
+					{"id", fmt.Sprint(l.ID)},
+					{"flow", l.FlowName},
+					{"run", fmt.Sprint(l.RunID)},
+					{"stage", string(l.Stage)},
+					{"key", l.Key},
+					{"kept", moment(&l.CreatedAt)},
+					{"replayed", moment(l.ReplayedAt)},
+					{"error", l.Error},
+					{"record", orDash(string(canonical(l.Payload)))},
+				})
+			})
+		}),
+	}, "dead-letter show 7")
+}
+
+type replayView struct {
+	Flow     string            `json:"flow"`
+	Replayed []int64           `json:"replayed"`
+	Failed   map[string]string `json:"failed"`
+}
+
+func (a *app) deadLetterReplayCommand() *cobra.Command {
+	var ids []int64
+	var all bool
+	cmd := &cobra.Command{
+		Use: "replay NAME", Short: "Take dead letters through a flow's transform to its sink again", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
+		Long: `Take dead letters through a flow's transform to its sink again: those with the ids, or, with
+--all, each that has not been replayed. What fails again stays, and makes the exit code 1.
+
+The program must have the flow's code.`,
+		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
+			if all == (len(ids) > 0) {
+				return usage("say which: --id ID, as dead-letter list shows them, or --all")
+			}
+			report, err := s.client.Replay(ctx, args[0], ids...)
+			if report == nil {
+				return err
+			}
+			if err := s.showReplay(args[0], report); err != nil {
+				return err
+			}
+			if err == nil && len(report.Failed) > 0 {
+				err = fmt.Errorf("of %s, %d failed", plural(len(report.Replayed)+len(report.Failed), "dead letter", "dead letters"), len(report.Failed))
+			}
+			return err
+		}),
+	}
+	cmd.Flags().Int64SliceVar(&ids, "id", nil, "these")
+	cmd.Flags().BoolVar(&all, "all", false, "each that has not been replayed")
+	return a.example(cmd, "dead-letter replay orders --id 7,8", "dead-letter replay orders --all")
+}
+
+func (s *session) showReplay(flow string, r *dataflow.ReplayReport) error {
+	v := replayView{Flow: flow, Replayed: append([]int64{}, r.Replayed...), Failed: make(map[string]string)}
+	slices.Sort(v.Replayed)
+	for id, err := range r.Failed {
+		v.Failed[fmt.Sprint(id)] = message(err)
+	}
+	return s.show(v, func(p *page) {
+		if len(r.Replayed)+len(r.Failed) == 0 {
+			p.line("Flow %q has no dead letters that have not been replayed.", flow)
+			return
+		}
+		p.line("%s replayed.", plural(len(r.Replayed), "dead letter was", "dead letters were"))
+		for _, id := range slices.Sorted(maps.Keys(r.Failed)) {
+			p.line("%d failed: %s", id, clip(message(r.Failed[id]), 200))
+		}
+	})
+}

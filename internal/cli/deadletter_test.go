@@ -1,0 +1,59 @@
+package cli_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/cli"
+)
+
+// strict is a program with a flow that keeps even numbers as dead letters, as long as it
+// is broken.
+func (t *cliT) strict(broken *bool) *cliT {
+	t.program.Configure = func(context.Context, cli.Database) (*dataflow.Config, error) {
+		flow := dataflow.NewFlow("strict", count{to: 5}, dataflow.Map(func(_ context.Context, n int64) (int64, error) {
+			if *broken && n%2 == 0 {
+				return 0, errors.New("even")
+			}
+			return n, nil
+		}), dataflow.ToTx(discard{}), &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(9)})
+		return &dataflow.Config{Flows: []*dataflow.Flow{flow}, ID: "here", Clock: func() time.Time { return noon }}, nil
+	}
+	return t.migrated()
+}
+
+func TestDeadLetter(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *cliT) {
+		broken := true
+		t.strict(&broken).golden("deadletter",
+			"dead-letter list",
+			"enqueue strict --wait",
+			"dead-letter list strict",
+			"dead-letter list --open --limit 1 -o json",
+			"dead-letter list strict --run 7",
+			"dead-letter show 1",
+			"dead-letter show 1 -o json",
+			"dead-letter show 9",
+			"dead-letter show x",
+			"dead-letter replay strict",
+			"dead-letter replay strict --all --id 1",
+			"dead-letter replay strict --all",
+			"dead-letter replay strict --id 9,1 -o json",
+			"dead-letter list missing",
+			"dead-letter replay missing --all",
+		)
+		broken = false
+		t.golden("deadletter_mended",
+			"dead-letter replay strict --id 1",
+			"dead-letter list strict --open",
+			"dead-letter replay strict --all -o json",
+			"dead-letter replay strict --all",
+			"dead-letter list strict",
+		)
+		t.plain().golden("deadletter_plain", "dead-letter list strict", "dead-letter replay strict --all")
+	})
+}

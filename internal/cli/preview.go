@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// previewView is a dry run as JSON.
+type previewView struct {
+	Flow     string              `json:"flow"`
+	From     json.RawMessage     `json:"from"`
+	To       json.RawMessage     `json:"to,omitempty"`
+	More     bool                `json:"more"`
+	Written  bool                `json:"written"`
+	Counters dataflow.Counters   `json:"counters"`
+	Records  []previewRecordView `json:"records"`
+}
+
+type previewRecordView struct {
+	Key     string            `json:"key"`
+	Outcome string            `json:"outcome"`
+	Before  json.RawMessage   `json:"before,omitempty"`
+	After   []json.RawMessage `json:"after,omitempty"`
+	Stage   string            `json:"stage,omitempty"`
+	Error   string            `json:"error,omitempty"`
+	Action  string            `json:"action,omitempty"`
+}
+
+func viewPreview(r *dataflow.DryRunReport) previewView {
+	return previewView{
+		Flow: r.Flow, From: orNull(r.From), To: canonical(r.To), More: r.More, Written: r.Written, Counters: r.Counters,
+		Records: views(r.Records, func(rec dataflow.DryRunRecord) previewRecordView {
+			v := previewRecordView{Key: rec.Key, Outcome: string(rec.Outcome), Before: rec.Before, After: rec.After}
+			if rec.Outcome == dataflow.DryRunBad {
+				v.Stage, v.Error, v.Action = string(rec.Stage), rec.Error, rec.Action.String()
+			}
+			return v
+		}),
+	}
+}
+
+func (a *app) previewCommand() *cobra.Command {
+	var p dataflow.DryRunParams
+	var from, params string
+	cmd := &cobra.Command{
+		Use: "preview NAME", Short: "Take the next records through a flow's code, and write nothing", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
+		Long: `Take the next records through a flow's code, and write nothing.
+
+What is written to the database is rolled back, and so tells what is new, what replaces a
+row and what is refused. A sink outside the database is not called. The flow's cursor,
+counters, dead letters and runs stay as they are. What the transform does elsewhere is done.
+
+The program must have the flow's code.`,
+		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
+			p.From, p.Params = orNone(from), orNone(params)
+			r, err := s.client.DryRun(ctx, args[0], &p)
+			if err != nil {
+				return err
+			}
+			return s.show(viewPreview(r), func(p *page) { previewPage(p, r) })
+		}),
+	}
+	flags := cmd.Flags()
+	flags.IntVar(&p.Limit, "limit", 10, "how many records")
+	flags.StringVar(&from, "from", "", "the cursor behind which it begins, as JSON; null is the beginning (default: where the flow goes on)")
+	flags.StringVar(&params, "params", "", "parameters for the source, as JSON")
+	return a.example(cmd, "preview orders --limit 20")
+}
+
+func previewPage(p *page, r *dataflow.DryRunReport) {
+	where := "at the beginning"
+	if r.From != nil {
+		where = "behind " + clip(place(r.From), 80)
+	}
+	if len(r.Records) == 0 {
+		p.line("There are no records %s.", where)
+		return
+	}
+	p.table([]string{"KEY", "OUTCOME", "BEFORE", "AFTER"}, views(r.Records, func(rec dataflow.DryRunRecord) []string {
+		after := make([]string, len(rec.After))
+		for i, v := range rec.After {
+			after[i] = string(v)
+		}
+		last := clip(strings.Join(after, ", "), 80)
+		if rec.Outcome == dataflow.DryRunBad {
+			last = fmt.Sprintf("%s: %s (%s)", rec.Stage, clip(rec.Error, 80), rec.Action)
+		}
+		return []string{clip(rec.Key, 40), string(rec.Outcome), clip(orDash(string(rec.Before)), 80), orDash(last)}
+	}))
+	p.line("%s, %s: %s", plural(len(r.Records), "record", "records"), where, records(r.Counters))
+	if r.Written {
+		p.line("They were written and rolled back: nothing has changed.")
+	} else {
+		p.line("The sink is outside the database, and was not called.")
+	}
+}
