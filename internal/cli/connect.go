@@ -113,12 +113,16 @@ func (s *session) configure(ctx context.Context, logs bool) error {
 	if s.client, err = dataflow.NewClient(s.db.driver(), &s.config); err != nil {
 		return err
 	}
-	schema := s.config.Schema
-	if schema == "" && s.config.River != nil {
-		schema = s.config.River.Schema
-	}
-	s.store, err = s.db.driver().Store(dataflow.StoreOptions{Schema: schema, Clock: s.config.Clock, Logger: s.config.Logger})
+	s.store, err = s.db.driver().Store(dataflow.StoreOptions{Schema: s.schemaName(), Clock: s.config.Clock, Logger: s.config.Logger})
 	return err
+}
+
+// schemaName is the schema of the tables, empty for that of the connection.
+func (s *session) schemaName() string {
+	if s.config.Schema == "" && s.config.River != nil {
+		return s.config.River.Schema
+	}
+	return s.config.Schema
 }
 
 // checkSchema says what to do unless the tables are those of this version.
@@ -144,8 +148,9 @@ func (s *session) open(ctx context.Context) error {
 	case !isFile:
 		scheme, _, _ := strings.Cut(given, "://")
 		return usage("DATABASE_URL is of the kind %q, which is not known: %s", scheme, urlForms)
-	case strings.Contains(path, "=") && !strings.HasPrefix(given, "sqlite:"):
-		// Such as "host=localhost password=…", which would be a strange file.
+	case strings.ContainsAny(path, "=@") && !strings.HasPrefix(given, "sqlite:"), strings.HasPrefix(given, "postgres"):
+		// Such as "host=localhost password=…", or a URL that is mistyped, which would be
+		// strange files. What it is, is not said: it may hold a password.
 		return usage("DATABASE_URL is neither a URL nor a path: %s", urlForms)
 	default:
 		return s.openSQLite(ctx, strings.TrimPrefix(path, "//"))

@@ -188,7 +188,7 @@ func (s *session) indexNames(ctx context.Context) (names []string, err error) {
 	err = s.db.Postgres.QueryRow(ctx, `
 		select coalesce(array_agg(c.relname::text), '{}') from pg_index i
 		join pg_class c on c.oid = i.indexrelid
-		where i.indisvalid and c.relnamespace = coalesce($1::text, current_schema()::text)::regnamespace`, nullable(s.config.Schema)).Scan(&names)
+		where i.indisvalid and c.relnamespace = (select oid from pg_namespace where nspname = coalesce($1::text, current_schema()::text))`, nullable(s.schemaName())).Scan(&names)
 	return names, err
 }
 

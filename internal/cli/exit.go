@@ -62,10 +62,11 @@ var exits = []struct { //nolint:gochecknoglobals // a table
 	{exitUsage, as[*dataflow.ConfigError]},
 	{exitUsage, is(dataflow.ErrGlobalID)},
 	{exitDatabase, as[*databaseError]},
+	{exitRefused, is(fs.ErrExist)},
+	{exitFailed, as[*fs.PathError]}, // which would pass for a net.Error
 	{exitDatabase, as[*pgconn.PgError]},
 	{exitDatabase, as[*pgconn.ConnectError]},
 	{exitDatabase, as[net.Error]},
-	{exitRefused, is(fs.ErrExist)},
 	{exitDatabase, ofSQLite},
 }
 

@@ -40,6 +40,7 @@ func TestRun(t *testing.T) {
 	onBoth(t, func(t *cliT) {
 		t.migrated().golden("run",
 			"run list",
+			"run list --trigger bogus",
 			`enqueue orders --reason "a look" --wait`,
 			"enqueue orders --at 2031-02-04T00:00:00Z",
 			"run list --flow orders",

@@ -22,6 +22,8 @@ func checkName(name string) error {
 	switch {
 	case len(name) > nameMost:
 		return usage("a name of %d bytes is too long for files and tables: use up to %d%s", len(name), nameMost, hint)
+	case strings.HasPrefix(strings.ToLower(name), "sqlite"):
+		return usage("%q cannot be the name of a table: SQLite keeps such names for itself", name)
 	case !flowName.MatchString(name):
 		return usage("%q cannot be the name of a file and a table: use letters and digits of English, with single - and _ between them%s", clip(name, nameMost), hint)
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +19,9 @@ func (a *app) runCommand() *cobra.Command {
 	), "run list")
 }
 
+// triggers are how runs are started.
+var triggers = []string{"manual", "schedule", "probe", "retry", "registration", "migration", "backfill"} //nolint:gochecknoglobals // a list
+
 func (a *app) runListCommand() *cobra.Command {
 	var p dataflow.RunListParams
 	var states []string
@@ -27,6 +31,9 @@ func (a *app) runListCommand() *cobra.Command {
 		RunE: a.on(func(ctx context.Context, s *session, _ []string) error {
 			for _, state := range states {
 				p.States = append(p.States, dataflow.RunState(state))
+			}
+			if !slices.Contains(triggers, trigger) && trigger != "" {
+				return usage("%q is not how a run is started: use one of %s", clip(trigger, nameMost), strings.Join(triggers, ", "))
 			}
 			p.Trigger = dataflow.Trigger(trigger)
 			if p.Flow != "" { // a name that is not there is not a flow without runs
@@ -50,7 +57,7 @@ func (a *app) runListCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&p.Flow, "flow", "", "only runs of this flow")
 	flags.StringSliceVar(&states, "state", nil, "only runs in these states: pending, in_progress, success, failed, cancelled")
-	flags.StringVar(&trigger, "trigger", "", "only runs that were started so: manual, schedule, probe, retry, registration, migration, backfill")
+	flags.StringVar(&trigger, "trigger", "", "only runs that were started so: "+strings.Join(triggers, ", "))
 	flags.Int64Var(&p.Before, "before", 0, "only runs older than this one: the last of the page before")
 	flags.IntVar(&p.Limit, "limit", 20, "how many")
 	return a.example(cmd, "run list --flow orders --state failed,cancelled --limit 5")

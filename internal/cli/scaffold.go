@@ -30,7 +30,7 @@ type scaffold struct {
 type scaffoldFlow struct{ Name, Upper, Lower, Table string }
 
 func newScaffoldFlow(name string) scaffoldFlow {
-	return scaffoldFlow{Name: name, Upper: camel(name), Lower: lowerCamel(name), Table: snake(name)}
+	return scaffoldFlow{Name: name, Upper: camel(name), Lower: lowerCamel(name), Table: snake(name) + "_row"}
 }
 
 // files are what is to be written, by their paths.
@@ -189,7 +189,7 @@ func (a *app) init(dir, module string, force bool) error {
 
 // addFlow adds a flow and its test.
 func addFlow(f *files, s *scaffold) error {
-	base := s.Flow.Table + "_flow"
+	base := snake(s.Flow.Name) + "_flow"
 	return errors.Join(f.add(base+".go", "flow.go", s), f.add(base+"_test.go", "flow_test.go", s))
 }
 
@@ -205,6 +205,17 @@ func (a *app) newCommand() *cobra.Command {
 	return a.example(a.group("new", "Write code", a.example(flow, "new flow daily-orders")), "new flow daily-orders")
 }
 
+// declaring finds the Go file in dir, other than own, in which text stands.
+func declaring(dir, text, own string) string {
+	files, _ := filepath.Glob(filepath.Join(dir, "*.go")) // the pattern is no bad one
+	for _, file := range files {
+		if content, err := os.ReadFile(file); err == nil && filepath.Base(file) != own && strings.Contains(string(content), text) {
+			return file
+		}
+	}
+	return ""
+}
+
 func (a *app) newFlow(dir, name string, force bool) error {
 	if err := checkName(name); err != nil {
 		return err
@@ -213,6 +224,9 @@ func (a *app) newFlow(dir, name string, force bool) error {
 		return refused("there is no go.mod in %s or above: call %s init first", absolute(dir), a.program.Name)
 	}
 	s := &scaffold{Package: packageOf(dir), Flow: newScaffoldFlow(name)}
+	if file := declaring(dir, "func new"+s.Flow.Upper+"(", snake(name)+"_flow.go"); file != "" && !force {
+		return refused("%s declares new%s already, for a flow with nearly the same name: use another one", file, s.Flow.Upper)
+	}
 	f := &files{dir: dir}
 	if err := addFlow(f, s); err != nil {
 		return err

@@ -95,6 +95,8 @@ func TestInit(t *testing.T) {
 		require.Contains(t, out, "go run . migrate up")
 		f.must(f.exe, "new", "flow", "daily-orders")
 		f.must(f.exe, "new", "flow", "Type")
+		f.must(f.exe, "new", "flow", "order") // words of SQL
+		f.must(f.exe, "new", "flow", "user")
 		require.Contains(t, f.read("go.mod"), "module shop\n")
 		f.checkedOut()
 		f.passes("./...")
@@ -210,6 +212,27 @@ func TestInit_Exists(t *testing.T) {
 	})
 }
 
+// Two names that make the same names in code would not compile.
+func TestNew_SameInCode(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.Zero(t, inFolder(t, dir, "init", "--module", "shop").code)
+	require.Zero(t, inFolder(t, dir, "new", "flow", "daily-orders").code)
+	before := list(t, dir)
+	r := inFolder(t, dir, "new", "flow", "dailyOrders")
+	require.Equal(t, 4, r.code)
+	require.Contains(t, r.err, "daily_orders_flow.go declares newDailyOrders already")
+	require.Equal(t, before, list(t, dir))
+}
+
+// A file that cannot be written is no fault of a database.
+func TestInit_NoFolder(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	require.Equal(t, 1, inFolder(t, filepath.Join(file, "x"), "init", "--module", "shop").code)
+}
+
 // Names that would be bad for files, code or tables are refused, and leave nothing behind.
 func TestNew_Names(t *testing.T) {
 	t.Parallel()
@@ -237,6 +260,7 @@ func TestNew_Names(t *testing.T) {
 		"Bestellungen für heute": "such as bestellungen-f-r-heute",
 		"заказы":                 "",
 		"注文":                     "",
+		"sqlite-orders":          "SQLite keeps such names",
 		"\xff\xfe":               "",
 		strings.Repeat("x", 300): "300 bytes is too long",
 		strings.Repeat("é", 300): "600 bytes is too long",
