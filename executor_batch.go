@@ -60,9 +60,9 @@ func (p *typedPipeline[T, C, Out]) work(ctx context.Context, a *attempt) error {
 		a.size = newBatchSize(a.batchSize, p.target.sink != nil)
 	}
 	a.turns = &turns{}
-	first := make(chan struct{})
-	if a.run.Rescues == 0 {
-		close(first)
+	var first chan struct{}
+	if a.run.Rescues > 0 {
+		first = make(chan struct{})
 	}
 	reader := &batchReader[T, C]{source: p.source, req: req, size: a.size, first: first, wait: a.flow.opts.BatchWait, free: make(chan *readBatch[T, C], 3)}
 	ahead := batch.Start(ctx, reader.read)
@@ -109,7 +109,7 @@ func (p *typedPipeline[T, C, Out]) loop(ctx context.Context, a *attempt, made *b
 	if p.resumable() {
 		w.cursor = a.stored
 	}
-	waiting := a.run.Rescues > 0
+	waiting := maker.first != nil
 	for {
 		b, ok, err := made.Next(ctx)
 		if err != nil || !ok {

@@ -21,8 +21,8 @@ type batchMaker[T, C, Out any] struct {
 	*typedPipeline[T, C, Out]
 	attempt *attempt
 	read    *batch.Ahead[*readBatch[T, C]]
-	// first is closed when nothing need wait for the first batch to be written. A run whose
-	// workers have died does: the batch behind its cursor must be the one that is worked, so
+	// first is closed when the first batch is written, for which the others wait in a run
+	// whose workers have died, nil in any other: the batch behind its cursor must be the one that is worked, so
 	// that it is known which one kills, and what stands before it is written.
 	first chan struct{}
 	free  chan *madeBatch[T, C, Out] // to be filled again
@@ -69,8 +69,11 @@ func (m *batchMaker[T, C, Out]) make(ctx context.Context, hand func(*madeBatch[T
 	})
 }
 
-// waitFor reports whether ch was closed before ctx was done.
+// waitFor reports whether ch was closed before ctx was done. There is no waiting for nil.
 func waitFor(ctx context.Context, ch <-chan struct{}) bool {
+	if ch == nil {
+		return true
+	}
 	select {
 	case <-ch:
 		return true

@@ -16,7 +16,7 @@ import (
 func TestSlice_TransformsOnce(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
-		const n = 400
+		const n = 100
 		t.table("f")
 		var mu sync.Mutex
 		times := make(map[int]int)
