@@ -16,7 +16,7 @@ import (
 func TestSlice_TransformsOnce(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
-		const n = 100
+		const n = 24
 		t.table("f")
 		var mu sync.Mutex
 		times := make(map[int]int)
@@ -28,7 +28,7 @@ func TestSlice_TransformsOnce(t *testing.T) {
 		})
 		client := t.started(t.client(&dataflow.Config{
 			Flows: []*dataflow.Flow{flowTo("f", n, count, &dataflow.FlowOptions{Runtime: dataflow.JobQueue{BatchSize: 2}})},
-			Slice: 10 * time.Millisecond,
+			Slice: time.Millisecond,
 		}))
 		released, cancel := client.Subscribe(dataflow.EventRunReleased)
 		defer cancel()
