@@ -1,0 +1,111 @@
+package dataflow
+
+import (
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"github.com/activedataflow/dataflow/internal/schedule"
+)
+
+// validate returns all that is wrong with a declared flow.
+func (f *Flow) validate() error {
+	at := fmt.Sprintf("Flows[%q]", f.Name)
+	var errs []error
+	if err := validateName(f.Name); err != nil {
+		errs = append(errs, &ConfigError{Field: at + ".Name", Reason: err.Error()})
+	}
+	if f.code == nil {
+		return &ConfigError{Field: at, Reason: "it was not made by NewFlow"}
+	}
+	if f.opts.MaxAttempts < 0 {
+		errs = append(errs, &ConfigError{Field: at + ".MaxAttempts", Reason: fmt.Sprintf("%d is negative: use 1 or more, or 0 for %d", f.opts.MaxAttempts, defaultMaxAttempts)})
+	}
+	if w := f.opts.BatchWait; w < 0 || w > 0 && w < time.Millisecond {
+		errs = append(errs, &ConfigError{Field: at + ".BatchWait", Reason: fmt.Sprintf("%s is less than a millisecond: use 1ms or more, or 0 for none", w)})
+	}
+	errs = append(errs, prefixed(at+".Runtime", f.validateRuntime())...)
+	errs = append(errs, prefixed(at, f.code.validate())...)
+	return errors.Join(errs...)
+}
+
+// validateRuntime returns what is wrong with the flow's Runtime, in itself and for
+// this flow.
+func (f *Flow) validateRuntime() error {
+	if err := validateRuntime(f.Runtime); err != nil {
+		return err
+	}
+	s := f.Runtime.Settings()
+	var errs []error
+	if _, checked := f.Runtime.(Validator); !checked {
+		errs = append(errs, s.Schedule.validate(s.Interval))
+	}
+	if n := s.Schedule.Overlap.slots(); n > 1 && f.code.resumable() {
+		errs = append(errs, &ConfigError{Field: "Schedule.Overlap", Reason: fmt.Sprintf(
+			"OverlapAllow(%d) would have %d runs move one cursor: use OverlapSkip or another policy, or a source without a cursor", n, n)})
+	}
+	if _, ok := f.Runtime.(TxRuntime); !ok && s.Schedule.RunAtRegistration {
+		errs = append(errs, &ConfigError{Field: "Schedule.RunAtRegistration", Reason: fmt.Sprintf(
+			"the type %T has no ExecuteTx, by which that run is started: add it (see TxRuntime), or leave RunAtRegistration out", f.Runtime)})
+	}
+	if _, ok := f.Runtime.(TxRuntime); !ok && s.scheduled() {
+		errs = append(errs, &ConfigError{Field: "Interval", Reason: fmt.Sprintf(
+			"the type %T has no ExecuteTx, by which ticks start runs: add it (see TxRuntime), or return no Interval and no Cron in its Settings", f.Runtime)})
+	}
+	if len(errs) == 0 && s.scheduled() {
+		errs = append(errs, f.validateStagger(s))
+	}
+	return errors.Join(errs...)
+}
+
+// validateStagger returns an error if the flow's own ticks, which its name shifts, are
+// all behind the End of a schedule that has some.
+func (f *Flow) validateStagger(s RuntimeSettings) error {
+	_, err := s.ticks(f.Name)
+	var ce *ConfigError
+	if !errors.As(err, &ce) || s.Schedule.Stagger == 0 {
+		return err
+	}
+	return &ConfigError{Field: "Schedule.Stagger", Reason: fmt.Sprintf("it shifts the ticks of this flow by %s, and then %s: use less",
+		schedule.Stagger(f.Name, s.Schedule.Stagger), ce.Reason)}
+}
+
+// prefixed puts the flow's name before the field of each error.
+func prefixed(at string, err error) []error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var errs []error
+		for _, e := range joined.Unwrap() {
+			errs = append(errs, prefixed(at, e)...)
+		}
+		return errs
+	}
+	var ce *ConfigError
+	if errors.As(err, &ce) {
+		return []error{&ConfigError{Field: at + "." + ce.Field, Reason: ce.Reason}}
+	}
+	return []error{&ConfigError{Field: at, Reason: err.Error()}}
+}
+
+func validateName(name string) error {
+	switch {
+	case name == "":
+		return errors.New("it is empty: give each flow a name of 1 to 200 bytes")
+	case len(name) > MaxNameLength:
+		return fmt.Errorf("it has %d bytes: the most are %d", len(name), MaxNameLength)
+	case !utf8.ValidString(name):
+		return errors.New("it is not valid UTF-8")
+	}
+	for _, r := range name {
+		if r < ' ' || r == 0x7f {
+			return fmt.Errorf("it holds the control character %U", r)
+		}
+	}
+	if name[0] == ' ' || name[len(name)-1] == ' ' {
+		return errors.New("it begins or ends with a space")
+	}
+	return nil
+}
