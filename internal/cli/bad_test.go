@@ -36,7 +36,7 @@ func TestExitCodes(t *testing.T) {
 			{"flow list --bogus", 2, "unknown flag: --bogus"},
 			{"flow show", 2, "accepts 1 arg(s), received 0"},
 			{"run list --limit many", 2, `invalid argument "many"`},
-			{"run list --limit -3", 2, "-3 is not from 1 to 10000"},
+			{"run list --limit -3", 2, "use a number from 1 to 10000"},
 			{"status -o yaml", 2, "use table or json"},
 			{"flow list --state sleepy", 2, "use active or inactive"},
 			{"run list --state sleepy", 2, "use pending, in_progress, success, failed or cancelled"},
@@ -63,6 +63,50 @@ func TestExitCodes(t *testing.T) {
 		}
 		require.Contains(t, t.fails(3, "flow", "show", strings.Repeat("x", 300)), "not found")
 		require.Contains(t, t.fails(3, "flow", "show", "; drop table dataflow_flow --"), "not found")
+	})
+}
+
+// A number out of its range is refused before anything is done, whether there is a row that
+// it could be wrong for or not.
+func TestNumbers(t *testing.T) {
+	t.Parallel()
+	for command, says := range map[string]string{
+		"schedule next -n":           "use a number from 1 to 10000",
+		"run list --limit":           "use a number from 1 to 10000",
+		"run list --before":          "use a number from 1 on",
+		"preview orders --limit":     "use a number from 1 to 10000",
+		"cursor history f --limit":   "use a number from 1 to 10000",
+		"cursor history f --before":  "use a number from 1 on",
+		"cursor set f --if-seq":      "use a number from 0 on",
+		"dead-letter list --limit":   "use a number from 1 to 10000",
+		"dead-letter list --run":     "use a number from 1 on",
+		"dead-letter list --before":  "use a number from 1 on",
+		"dead-letter replay f --id":  "use a number from 1 on",
+		"migrate-runtime --priority": "use a number from 1 to 4",
+	} {
+		t.Run(command, func(t *testing.T) {
+			t.Parallel()
+			c := newCLI(t, "")
+			bad := []string{"-1", "0", "many", "1.5", "", "99999999999999999999", "1000000000"}
+			switch {
+			case strings.HasSuffix(command, "-seq"):
+				bad = []string{"-1", "many", "99999999999999999999"}
+			case strings.HasSuffix(says, "on"):
+				bad = bad[:len(bad)-1]
+			}
+			for _, number := range bad {
+				require.Contains(t, c.fails(2, append(words(command), number)...), says, number)
+			}
+			require.Contains(t, c.fails(2, append(words(command), "3")...), "DATABASE_URL is not set")
+		})
+	}
+	onBoth(t, func(t *cliT) { // where there is no flow that could be asked
+		t.program.Configure = nil
+		t.migrated()
+		for _, n := range []string{"-1", "0", "10001", "1000000000"} {
+			t.fails(2, "schedule", "next", "-n", n)
+		}
+		t.ok("schedule", "next", "-n", "10000")
 	})
 }
 

@@ -65,7 +65,7 @@ one on the new. Doing it again changes nothing.`,
 	flags := cmd.Flags()
 	flags.StringVar(&o.To, "to", "", "job_queue or heartbeat")
 	flags.StringVar(&o.Queue, "queue", "", "the River queue (default: "+dataflow.DefaultQueue+")")
-	flags.IntVar(&o.Priority, "priority", 0, "River's priority, 1 to 4")
+	numberFlag(cmd, &o.Priority, "priority", 0, 1, priorityMost, "River's priority, 1 to 4")
 	flags.StringVar(&o.Actor, "actor", "", "who does this (default: migration)")
 	flags.BoolVar(&o.DryRun, "dry-run", false, "only show what would be done")
 	return a.example(a.confirmable(cmd), "migrate-runtime --to job_queue --dry-run", "migrate-runtime orders --to job_queue --yes")

@@ -58,8 +58,8 @@ func (a *app) runListCommand() *cobra.Command {
 	flags.StringVar(&p.Flow, "flow", "", "only runs of this flow")
 	flags.StringSliceVar(&states, "state", nil, "only runs in these states: pending, in_progress, success, failed, cancelled")
 	flags.StringVar(&trigger, "trigger", "", "only runs that were started so: "+strings.Join(triggers, ", "))
-	flags.Int64Var(&p.Before, "before", 0, "only runs older than this one: the last of the page before")
-	flags.IntVar(&p.Limit, "limit", 20, "how many")
+	idFlag(cmd, &p.Before, "before", "only runs older than this one: the last of the page before")
+	limitFlag(cmd, &p.Limit, 20, "how many")
 	return a.example(cmd, "run list --flow orders --state failed,cancelled --limit 5")
 }
 
