@@ -155,6 +155,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused by state, 5 databa
 	root.SetHelpCommand(a.helpCommand(root))
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
+	a.completionExamples(root)
 	finish(root)
 	return root
 }
