@@ -116,6 +116,8 @@ func TestDatabase(t *testing.T) {
 	folder := t.TempDir()
 	text := filepath.Join(folder, "text.db")
 	require.NoError(t, os.WriteFile(text, []byte(strings.Repeat("this is no database\n", 100)), 0o600))
+	empty := filepath.Join(folder, "empty.db")
+	require.NoError(t, os.WriteFile(empty, nil, 0o600))
 	for name, c := range map[string]struct {
 		url  string
 		code int
@@ -133,11 +135,12 @@ func TestDatabase(t *testing.T) {
 		"NobodyListens":  {"postgres://ann:hush-hush@127.0.0.1:1/shop", 5, "connect"},
 		"NoFile":         {"sqlite:", 2, "names no file"},
 		"Directory":      {folder, 5, "directory"},
-		"NoFolder":       {filepath.Join(folder, "none", "shop.db"), 5, "open SQLite"},
+		"NoFolder":       {filepath.Join(folder, "none", "shop.db"), 5, "there is no database"},
 		"NotADatabase":   {text, 5, "not a database"},
-		"Unmigrated":     {filepath.Join(folder, "new.db"), 5, "shop migrate up"},
-		"UnmigratedURL":  {"sqlite:" + filepath.Join(folder, "newer.db"), 5, "shop migrate up"},
-		"UnmigratedURL3": {"sqlite://" + filepath.Join(folder, "newest.db"), 5, "shop migrate up"},
+		"NotThere":       {filepath.Join(folder, "new.db"), 5, "new.db: run shop migrate up, which makes it"},
+		"Unmigrated":     {empty, 5, "empty.db: dataflow's tables are not in the database"},
+		"UnmigratedURL":  {"sqlite:" + empty, 5, "run shop migrate up"},
+		"UnmigratedURL3": {"sqlite://" + empty, 5, "run shop migrate up"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -151,6 +154,42 @@ func TestDatabase(t *testing.T) {
 		t.Parallel()
 		require.Contains(t, newCLI(t, dbtest.PostgresURL(t)).fails(5, "status"), "shop migrate up")
 	})
+}
+
+// A SQLite file that is not there is made by migrate up alone.
+func TestDatabase_NotThere(t *testing.T) {
+	t.Parallel()
+	path := dbtest.SQLitePath(t)
+	c := newCLI(t, path)
+	var tried int
+	var try func(path []string)
+	try = func(at []string) {
+		help := c.ok(append(at[:len(at):len(at)], "--help")...)
+		if _, list, found := strings.Cut(help, "Available Commands:\n"); found {
+			list, _, _ = strings.Cut(list, "\n\n")
+			for _, match := range subCommand.FindAllStringSubmatch(list, -1) {
+				try(append(at[:len(at):len(at)], match[1]))
+			}
+			return
+		}
+		_, examples, _ := strings.Cut(help, "Examples:\n")
+		line, _, _ := strings.Cut(examples, "\n")
+		command, _, _ := strings.Cut(strings.TrimPrefix(line, "  shop "), " >")
+		switch name := strings.Join(at, " "); {
+		case name == "migrate up", name == "init", name == "help", strings.HasPrefix(name, "new "), strings.HasPrefix(name, "completion "):
+			return
+		}
+		tried++
+		require.Contains(t, c.fails(5, words(command)...), "there is no database "+path+": run shop migrate up, which makes it", command)
+	}
+	try(nil)
+	require.Greater(t, tried, 25)
+	c.ok("__complete", "flow", "why", "")
+	left, err := os.ReadDir(filepath.Dir(path))
+	require.NoError(t, err)
+	require.Empty(t, left)
+	c.ok("migrate", "up")
+	c.ok("status")
 }
 
 func TestDatabase_Newer(t *testing.T) {

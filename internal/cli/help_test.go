@@ -76,7 +76,9 @@ func (t *cliT) understands(line string) {
 func TestCompletion(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *cliT) {
-		require.Contains(t, t.ok("__complete", "flow", "why", ""), ":4\n") // no tables, no names, and no noise
+		require.Contains(t, t.ok("__complete", "flow", "why", ""), ":4\n") // no database, no names, and no noise
+		t.empty()
+		require.Contains(t, t.ok("__complete", "flow", "why", ""), ":4\n") // nor tables
 		t.migrated()
 		require.Contains(t, t.ok("__complete", "flow", "why", ""), "broken\nnightly\norders\n")
 		require.NotContains(t, t.ok("__complete", "enqueue", "orders", ""), "nightly")
