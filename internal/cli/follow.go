@@ -47,14 +47,13 @@ func (s *session) followWorked(ctx context.Context, run *dataflow.Run, w *work) 
 	defer tick.Stop()
 	id := run.ID
 	for {
-		if err := f.look(run); err != nil { // nobody reads it, and ctx is done
-			w.end()
-			return err
-		}
-		if run.State.Finished() {
+		err := f.look(run)
+		switch {
+		case run.State.Finished():
 			return run.Err()
-		}
-		if w.failed() && ctx.Err() == nil {
+		case err != nil: // nobody reads it, and ctx is done
+			return s.interrupted(ctx, id, w)
+		case w.failed() && ctx.Err() == nil:
 			return w.err
 		}
 		select {
@@ -64,7 +63,6 @@ func (s *session) followWorked(ctx context.Context, run *dataflow.Run, w *work) 
 			w.outcome = nil
 		case <-tick.C:
 		}
-		var err error
 		if run, err = s.client.Run(ctx, id); err != nil && ctx.Err() == nil {
 			return err
 		}
@@ -83,6 +81,9 @@ func wait(err error) bool {
 func (s *session) interrupted(ctx context.Context, id int64, w *work) error {
 	w.end()
 	cause := errInterrupted
+	if errors.Is(context.Cause(ctx), errUnwritten) {
+		cause = errUnwritten
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	run, err := s.client.Run(ctx, id)
