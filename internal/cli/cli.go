@@ -62,9 +62,15 @@ func Main(ctx context.Context, args []string, p Program) int {
 	})
 }
 
+// isTerminal takes any character device for a terminal but the one that is always empty, from
+// which cron and others have their commands read.
 func isTerminal(f *os.File) bool {
 	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(info, null)
 }
 
 // Run runs a command and returns its exit code.

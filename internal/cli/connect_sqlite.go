@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strings"
 )
 
 // makesFiles are the commands that make a SQLite file which is not there. All others say
@@ -27,7 +28,7 @@ func (s *session) openSQLite(ctx context.Context, path string) error {
 		}
 	}
 	switch {
-	case path == "":
+	case path == "", path == ":memory:", strings.HasPrefix(path, "file:"): // which SQLite itself does not take for names
 		return usage("DATABASE_URL names no file: %s", urlForms)
 	case driver == "":
 		return &databaseError{fmt.Errorf(`this program has no library for SQLite: import _ "modernc.org/sqlite" in it`)}

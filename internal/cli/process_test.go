@@ -17,6 +17,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/cli"
+	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
 // command is a process of the program.
@@ -216,4 +217,15 @@ func TestWork(t *testing.T) {
 		require.Contains(t, stderr.String(), "dataflow: stopped")
 		require.Equal(t, dataflow.RunPending, t.state(1).State)
 	})
+}
+
+// The device that is always empty is no terminal, although it looks like one.
+func TestConfirm_DevNull(t *testing.T) {
+	t.Parallel()
+	c := newCLI(t, dbtest.SQLitePath(t))
+	c.slow()
+	cmd := c.command("migrate", "down", "--to", "0") // reads from it, as Stdin is nil
+	out, err := cmd.CombinedOutput()
+	require.Equal(t, 2, exitOf(err), "%s", out)
+	require.Contains(t, string(out), "There is no terminal to ask on: use --yes")
 }
