@@ -27,6 +27,10 @@ chaos: postgres ## Run the long form of the tests that kill workers, for release
 week: postgres ## Run a whole simulated week of 500 flows' schedules on each database, for releases: about 10 minutes
 	set -o pipefail; DATAFLOW_CHAOS=long go test -v -count=1 -timeout 30m ./internal/week | grep --line-buffered -v '^=== '
 
+.PHONY: together
+together: postgres ## Run two workers and every command on one PostgreSQL at once, and kill workers, for releases: 2 minutes at most
+	DATAFLOW_CLI_LONG=1 go test -race -v -count=1 -timeout 10m -run '^TestTogether$$' ./internal/cli
+
 .PHONY: model
 model: ## Check the model of claims, leases and checkpoints, which needs spin and gcc
 	internal/chaos/model/check.sh

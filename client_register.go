@@ -148,6 +148,7 @@ func (c *Client) keepMigrated(def *FlowDefinition, before *FlowRecord) bool {
 func (c *Client) logMigrated(ctx context.Context, before, rec *FlowRecord, kept bool) {
 	was, is := c.bind(before).Runtime.Type(), c.bind(rec).Runtime.Type()
 	switch {
+	case rec.comingBack(): // and so both are the same
 	case kept:
 		c.log.InfoContext(ctx, "dataflow: flow stays on the runtime to which it was migrated; its code still declares the one before", slog.String(logFlow, rec.Name), slog.String("runtime", is))
 	case before.MigratedFrom != nil:

@@ -43,7 +43,8 @@ type FlowRecord struct {
 	RuntimeJSON json.RawMessage
 	// MigratedFrom is the Runtime that the flow's code declared when somebody migrated
 	// the flow to another, which registering that code again does not undo. Nil: the
-	// Runtime is that of the code. See [Client.MigrateRuntimes].
+	// Runtime is that of the code. The same as RuntimeJSON: a migration back has yet to
+	// cancel the waiting runs. See [Client.MigrateRuntimes].
 	MigratedFrom json.RawMessage
 	// Guarantee says how often a record can arrive in the flow's sink.
 	Guarantee Guarantee

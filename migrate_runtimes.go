@@ -3,8 +3,6 @@ package dataflow
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -128,12 +126,13 @@ func (o *MigrateRuntimesOptions) convert(rt Runtime) Runtime {
 // migrateRuntime migrates a flow. It returns nil if there is nothing to be done.
 func (c *Client) migrateRuntime(ctx context.Context, f *Flow, o *MigrateRuntimesOptions) (*MigratedFlow, error) {
 	m := &MigratedFlow{Flow: f.Name, From: f.Runtime, To: o.convert(f.Runtime)}
-	moves := m.To != nil
+	moves, back := m.To != nil, f.comingBack()
 	switch {
 	case moves && o.DryRun:
 		m.Enqueue = f.State == FlowActive && m.To.Settings().Enabled
 	case moves:
-		if err := c.moveRuntime(ctx, f.ID, o, m); err != nil || m.To == nil {
+		var err error
+		if back, err = c.moveRuntime(ctx, f.ID, o, m); err != nil || m.To == nil {
 			return nil, err
 		}
 	case f.MigratedFrom == nil || f.Runtime.Type() != o.To:
@@ -144,10 +143,15 @@ func (c *Client) migrateRuntime(ctx context.Context, f *Flow, o *MigrateRuntimes
 	if err := c.cancelMigrated(ctx, o, m); err != nil {
 		return nil, err
 	}
-	if !moves && len(m.Cancelled) == 0 {
+	if !moves && !back && len(m.Cancelled) == 0 {
 		return nil, nil //nolint:nilnil // there is nothing to be done
 	}
 	if !o.DryRun {
+		if back {
+			if err := c.endMigration(ctx, f.ID); err != nil {
+				return nil, err
+			}
+		}
 		c.log.InfoContext(ctx, "dataflow: flow migrated to another runtime", slog.String(logFlow, m.Flow), slog.String("from", m.From.Type()),
 			slog.String("to", m.To.Type()), slog.String("actor", o.Actor), slog.Int("cancelled", len(m.Cancelled)), slog.Int64(logRun, m.Enqueued))
 	}
@@ -156,9 +160,10 @@ func (c *Client) migrateRuntime(ctx context.Context, f *Flow, o *MigrateRuntimes
 
 // moveRuntime changes the Runtime and starts the new one's first run, in one
 // transaction. The old one's runs are cancelled after it, because that locks runs,
-// and locks go from a run to its flow.
-func (c *Client) moveRuntime(ctx context.Context, id int64, o *MigrateRuntimesOptions, m *MigratedFlow) error {
-	return c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+// and locks go from a run to its flow. It reports whether the flow has come back to
+// the Runtime that its code declares.
+func (c *Client) moveRuntime(ctx context.Context, id int64, o *MigrateRuntimesOptions, m *MigratedFlow) (back bool, err error) {
+	err = c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		q, err := c.store.With(tx)
 		if err != nil {
 			return err
@@ -180,6 +185,7 @@ func (c *Client) moveRuntime(ctx context.Context, id int64, o *MigrateRuntimesOp
 			return err
 		}
 		f = c.bind(rec)
+		back = f.comingBack()
 		m.Enqueue = f.State == FlowActive && f.Runtime.Settings().Enabled
 		if !m.Enqueue {
 			return nil
@@ -192,10 +198,12 @@ func (c *Client) moveRuntime(ctx context.Context, id int64, o *MigrateRuntimesOp
 		m.Enqueued = run.ID
 		return nil
 	})
+	return back, err
 }
 
 // migrated says what is stored of a flow's new Runtime. If it is the one that the
-// code declares, the flow is as if it had never been migrated.
+// code declares, that is stored as both until the runs of the other are cancelled: by
+// it, a migration that was interrupted is known.
 func (c *Client) migrated(rec *FlowRecord, to Runtime) (*FlowRuntimeParams, error) {
 	data, err := marshalRuntime(to)
 	if err != nil {
@@ -214,34 +222,7 @@ func (c *Client) migrated(rec *FlowRecord, to Runtime) (*FlowRuntimeParams, erro
 		return nil, err
 	}
 	if sameJSON(was, data) {
-		p.MigratedFrom = json.RawMessage(nil)
+		p.MigratedFrom = data
 	}
 	return p, nil
-}
-
-// cancelMigrated cancels the runs that wait on the old Runtime: those without a
-// queue for a flow on a job queue, and those in one for a flow on heartbeat.
-func (c *Client) cancelMigrated(ctx context.Context, o *MigrateRuntimesOptions, m *MigratedFlow) error {
-	runs, err := c.store.RunList(ctx, &RunListParams{Flow: m.Flow, States: []RunState{RunPending}, Limit: maxPage})
-	if err != nil {
-		return err
-	}
-	queued := o.To == (Heartbeat{}).Type()
-	for i := range runs {
-		run := runs[len(runs)-1-i] // oldest first
-		if (run.Queue != "") != queued {
-			continue
-		}
-		if !o.DryRun {
-			cancelled, err := c.cancel(ctx, &RunCancelParams{RunID: run.ID, Actor: o.Actor, Reason: "the flow was migrated to " + o.To, PendingOnly: true})
-			if errors.Is(err, ErrRunFinished) || err == nil && cancelled.State != RunCancelled {
-				continue // it has been claimed meanwhile, and goes on
-			}
-			if err != nil {
-				return err
-			}
-		}
-		m.Cancelled = append(m.Cancelled, run.ID)
-	}
-	return nil
 }

@@ -143,3 +143,58 @@ func TestPlan_10_RunAtRegistration(t *testing.T) {
 		require.Equal(t, dataflow.Heartbeat{Interval: time.Hour, Schedule: s}, flow.Runtime)
 	})
 }
+
+// tooEarly is a driver whose clients look for a flow before another process stores it.
+type tooEarly struct{ dataflow.Driver }
+
+func (d tooEarly) Store(opts dataflow.StoreOptions) (dataflow.Store, error) {
+	store, err := d.Driver.Store(opts)
+	return tooEarlyStore{store}, err
+}
+
+type tooEarlyStore struct{ dataflow.Store }
+
+func (s tooEarlyStore) With(tx dataflow.Tx) (dataflow.Queries, error) {
+	q, err := s.Store.With(tx)
+	return tooEarlyQueries{q}, err
+}
+
+type tooEarlyQueries struct{ dataflow.Queries }
+
+func (tooEarlyQueries) FlowByName(context.Context, string) (*dataflow.FlowRecord, error) {
+	return nil, dataflow.ErrNotFound
+}
+
+// Of two processes that both believe to store the flow first, the second starts no run, even
+// if that of the first does not wait any more, or has ended.
+func TestRunAtRegistration_Claimed(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		early := *t
+		early.driver = tooEarly{t.driver}
+		second := func(ctx context.Context, f *dataflow.Flow) error {
+			return early.client(&dataflow.Config{Flows: []*dataflow.Flow{f}}).Register(ctx)
+		}
+		state := dataflow.RunPending
+		var flow *dataflow.Flow
+		var client *dataflow.Client
+		flow = dataflow.NewFlow("f", numbers{n: 1}, dataflow.Map(func(ctx context.Context, n int) (int, error) {
+			runs, err := client.Runs(ctx, nil)
+			if err != nil {
+				return 0, err
+			}
+			state = runs[0].State
+			return n, second(ctx, flow)
+		}), dataflow.ToTx(discard{}), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{Schedule: dataflow.Schedule{RunAtRegistration: true}}})
+		client = t.registered(flow)
+		runs, err := client.Runs(t.Context(), nil)
+		require.NoError(t, err)
+		require.Len(t, runs, 1)
+		run, err := dataflow.NewFlowExecutor(client).Execute(t.Context(), runs[0].ID)
+		require.NoError(t, err)
+		require.Equal(t, dataflow.RunSuccess, run.State)
+		require.Equal(t, dataflow.RunInProgress, state)
+		require.NoError(t, second(t.Context(), flow))
+		require.EqualValues(t, 1, t.number("select count(*) from dataflow_run"))
+	})
+}

@@ -36,7 +36,7 @@ func TestExitCodes(t *testing.T) {
 			{"flow list --bogus", 2, "unknown flag: --bogus"},
 			{"flow show", 2, "accepts 1 arg(s), received 0"},
 			{"run list --limit many", 2, `invalid argument "many"`},
-			{"run list --limit -3", 2, "-3 is not from 1 to 10000"},
+			{"run list --limit -3", 2, "use a number from 1 to 10000"},
 			{"status -o yaml", 2, "use table or json"},
 			{"flow list --state sleepy", 2, "use active or inactive"},
 			{"run list --state sleepy", 2, "use pending, in_progress, success, failed or cancelled"},
@@ -53,6 +53,7 @@ func TestExitCodes(t *testing.T) {
 			{"enqueue missing", 3, "not found"},
 			{"schedule next missing", 3, "not found"},
 			{"run list --flow missing", 3, "not found"},
+			{`run list --flow ""`, 3, "not found"},
 			{"run show 99", 3, "run 99: not found"},
 			{"run show 99 --follow", 3, "run 99: not found"},
 			{"run cancel 99", 3, "run 99: not found"},
@@ -66,12 +67,58 @@ func TestExitCodes(t *testing.T) {
 	})
 }
 
+// A number out of its range is refused before anything is done, whether there is a row that
+// it could be wrong for or not.
+func TestNumbers(t *testing.T) {
+	t.Parallel()
+	for command, says := range map[string]string{
+		"schedule next -n":           "use a number from 1 to 10000",
+		"run list --limit":           "use a number from 1 to 10000",
+		"run list --before":          "use a number from 1 on",
+		"preview orders --limit":     "use a number from 1 to 10000",
+		"cursor history f --limit":   "use a number from 1 to 10000",
+		"cursor history f --before":  "use a number from 1 on",
+		"cursor set f --if-seq":      "use a number from 0 on",
+		"dead-letter list --limit":   "use a number from 1 to 10000",
+		"dead-letter list --run":     "use a number from 1 on",
+		"dead-letter list --before":  "use a number from 1 on",
+		"dead-letter replay f --id":  "use a number from 1 on",
+		"migrate-runtime --priority": "use a number from 1 to 4",
+	} {
+		t.Run(command, func(t *testing.T) {
+			t.Parallel()
+			c := newCLI(t, "")
+			bad := []string{"-1", "0", "many", "1.5", "", "99999999999999999999", "1000000000"}
+			switch {
+			case strings.HasSuffix(command, "-seq"):
+				bad = []string{"-1", "many", "99999999999999999999"}
+			case strings.HasSuffix(says, "on"):
+				bad = bad[:len(bad)-1]
+			}
+			for _, number := range bad {
+				require.Contains(t, c.fails(2, append(words(command), number)...), says, number)
+			}
+			require.Contains(t, c.fails(2, append(words(command), "3")...), "DATABASE_URL is not set")
+		})
+	}
+	onBoth(t, func(t *cliT) { // where there is no flow that could be asked
+		t.program.Configure = nil
+		t.migrated()
+		for _, n := range []string{"-1", "0", "10001", "1000000000"} {
+			t.fails(2, "schedule", "next", "-n", n)
+		}
+		t.ok("schedule", "next", "-n", "10000")
+	})
+}
+
 // What the database cannot do is code 5, and what it is called says nothing that is secret.
 func TestDatabase(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
 	text := filepath.Join(folder, "text.db")
 	require.NoError(t, os.WriteFile(text, []byte(strings.Repeat("this is no database\n", 100)), 0o600))
+	empty := filepath.Join(folder, "empty.db")
+	require.NoError(t, os.WriteFile(empty, nil, 0o600))
 	for name, c := range map[string]struct {
 		url  string
 		code int
@@ -88,12 +135,15 @@ func TestDatabase(t *testing.T) {
 		"BadSetting":     {"postgres://ann:hush-hush@localhost/shop?sslmode=perhaps", 2, "not a URL of Postgres"},
 		"NobodyListens":  {"postgres://ann:hush-hush@127.0.0.1:1/shop", 5, "connect"},
 		"NoFile":         {"sqlite:", 2, "names no file"},
+		"InMemory":       {":memory:", 2, "names no file"},
+		"SQLitesURI":     {"file:shop.db", 2, "names no file"},
 		"Directory":      {folder, 5, "directory"},
-		"NoFolder":       {filepath.Join(folder, "none", "shop.db"), 5, "open SQLite"},
+		"NoFolder":       {filepath.Join(folder, "none", "shop.db"), 5, "there is no database"},
 		"NotADatabase":   {text, 5, "not a database"},
-		"Unmigrated":     {filepath.Join(folder, "new.db"), 5, "shop migrate up"},
-		"UnmigratedURL":  {"sqlite:" + filepath.Join(folder, "newer.db"), 5, "shop migrate up"},
-		"UnmigratedURL3": {"sqlite://" + filepath.Join(folder, "newest.db"), 5, "shop migrate up"},
+		"NotThere":       {filepath.Join(folder, "new.db"), 5, "new.db: run shop migrate up, which makes it"},
+		"Unmigrated":     {empty, 5, "empty.db: dataflow's tables are not in the database"},
+		"UnmigratedURL":  {"sqlite:" + empty, 5, "run shop migrate up"},
+		"UnmigratedURL3": {"sqlite://" + empty, 5, "run shop migrate up"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -107,6 +157,42 @@ func TestDatabase(t *testing.T) {
 		t.Parallel()
 		require.Contains(t, newCLI(t, dbtest.PostgresURL(t)).fails(5, "status"), "shop migrate up")
 	})
+}
+
+// A SQLite file that is not there is made by migrate up alone.
+func TestDatabase_NotThere(t *testing.T) {
+	t.Parallel()
+	path := dbtest.SQLitePath(t)
+	c := newCLI(t, path)
+	var tried int
+	var try func(path []string)
+	try = func(at []string) {
+		help := c.ok(append(at[:len(at):len(at)], "--help")...)
+		if _, list, found := strings.Cut(help, "Available Commands:\n"); found {
+			list, _, _ = strings.Cut(list, "\n\n")
+			for _, match := range subCommand.FindAllStringSubmatch(list, -1) {
+				try(append(at[:len(at):len(at)], match[1]))
+			}
+			return
+		}
+		_, examples, _ := strings.Cut(help, "Examples:\n")
+		line, _, _ := strings.Cut(examples, "\n")
+		command, _, _ := strings.Cut(strings.TrimPrefix(line, "  shop "), " >")
+		switch name := strings.Join(at, " "); {
+		case name == "migrate up", name == "init", name == "help", strings.HasPrefix(name, "new "), strings.HasPrefix(name, "completion "):
+			return
+		}
+		tried++
+		require.Contains(t, c.fails(5, words(command)...), "there is no database "+path+": run shop migrate up, which makes it", command)
+	}
+	try(nil)
+	require.Greater(t, tried, 25)
+	c.ok("__complete", "flow", "why", "")
+	left, err := os.ReadDir(filepath.Dir(path))
+	require.NoError(t, err)
+	require.Empty(t, left)
+	c.ok("migrate", "up")
+	c.ok("status")
 }
 
 func TestDatabase_Newer(t *testing.T) {

@@ -62,9 +62,15 @@ func Main(ctx context.Context, args []string, p Program) int {
 	})
 }
 
+// isTerminal takes any character device for a terminal but the one that is always empty, from
+// which cron and others have their commands read.
 func isTerminal(f *os.File) bool {
 	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(info, null)
 }
 
 // Run runs a command and returns its exit code.
@@ -72,20 +78,18 @@ func Run(ctx context.Context, args []string, p Program, s Streams) int {
 	if p.Name == "" {
 		p.Name = filepath.Base(os.Args[0])
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	out := &pipe{w: s.Out, cancel: cancel}
 	s.Out = out
 	a := &app{program: p, Streams: s}
 	root := a.command() //nolint:contextcheck // each command gets it by ExecuteContext
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	switch {
-	case out.err != nil && (err == nil || errors.Is(err, out.err)):
-		return exitDone // whoever reads has enough
-	case out.err != nil:
-		return exitCode(err)
-	case err != nil:
+	if err == nil || out.err != nil && errors.Is(err, out.err) {
+		err = out.failure()
+	}
+	if err != nil {
 		_, _ = fmt.Fprintf(s.Err, "%s: %s\n", p.Name, clean(a.redact(message(err))))
 	}
 	return exitCode(err)
@@ -94,7 +98,7 @@ func Run(ctx context.Context, args []string, p Program, s Streams) int {
 // pipe ends the command when nobody reads what it writes any more.
 type pipe struct {
 	w      io.Writer
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 	err    error
 }
 
@@ -102,9 +106,18 @@ func (p *pipe) Write(b []byte) (int, error) {
 	n, err := p.w.Write(b)
 	if err != nil && p.err == nil {
 		p.err = err
-		p.cancel()
+		p.cancel(errUnwritten)
 	}
 	return n, err
+}
+
+// failure is the error of a command that was done but for its output. Where somebody has read
+// as much as he wants, as head does, there is none.
+func (p *pipe) failure() error {
+	if p.err == nil || errors.Is(p.err, syscall.EPIPE) {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errUnwritten, p.err)
 }
 
 // app is one execution of the program.
@@ -155,6 +168,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused by state, 5 databa
 	root.SetHelpCommand(a.helpCommand(root))
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
+	a.completionExamples(root)
 	finish(root)
 	return root
 }

@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"fmt"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -46,6 +45,7 @@ type session struct {
 	*app
 	db     Database
 	name   string // of the database, without secrets
+	makes  bool   // a SQLite file that is not there
 	config dataflow.Config
 	client *dataflow.Client
 	store  dataflow.Store
@@ -69,7 +69,7 @@ func (a *app) on(do action) func(*cobra.Command, []string) error {
 // onAny is a command's function that needs a database, in whatever state it is.
 func (a *app) onAny(do action) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		s, err := a.connect(cmd.Context(), false)
+		s, err := a.connect(cmd, false)
 		if err != nil {
 			return err
 		}
@@ -78,10 +78,11 @@ func (a *app) onAny(do action) func(*cobra.Command, []string) error {
 	}
 }
 
-// connect opens the database that the environment names, and makes a client, which logs if
-// logs is true.
-func (a *app) connect(ctx context.Context, logs bool) (*session, error) {
-	s := &session{app: a}
+// connect opens the database that the environment names, for a command, and makes a client,
+// which logs if logs is true.
+func (a *app) connect(cmd *cobra.Command, logs bool) (*session, error) {
+	ctx := cmd.Context()
+	s := &session{app: a, makes: slices.Contains(makesFiles, strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" "))}
 	if err := s.open(ctx); err != nil {
 		return nil, err
 	}
@@ -195,42 +196,6 @@ func (s *session) openPostgres(ctx context.Context, given string) error {
 	}
 	s.db = Database{Postgres: pool}
 	s.name = "Postgres, " + config.ConnConfig.Database
-	return nil
-}
-
-// sqliteDrivers are the names under which SQLite's libraries are known to database/sql.
-var sqliteDrivers = []string{"sqlite", "sqlite3"} //nolint:gochecknoglobals // a list
-
-func (s *session) openSQLite(ctx context.Context, path string) error {
-	driver := ""
-	for _, name := range sqliteDrivers {
-		if slices.Contains(sql.Drivers(), name) {
-			driver = name
-			break
-		}
-	}
-	switch {
-	case path == "":
-		return usage("DATABASE_URL names no file: %s", urlForms)
-	case driver == "":
-		return &databaseError{fmt.Errorf(`this program has no library for SQLite: import _ "modernc.org/sqlite" in it`)}
-	}
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return &databaseError{fmt.Errorf("DATABASE_URL names the directory %s: name a file in it", path)}
-	}
-	db, err := sql.Open(driver, (&url.URL{Scheme: "file", OmitHost: true, Path: path}).String())
-	if err != nil {
-		return &databaseError{fmt.Errorf("open SQLite: %w", err)}
-	}
-	db.SetMaxOpenConns(1) // SQLite has one writer, and what follows holds for one connection
-	db.SetMaxIdleConns(1)
-	for _, pragma := range []string{"busy_timeout = 10000", "journal_mode = wal", "foreign_keys = on"} {
-		if _, err := db.ExecContext(ctx, "pragma "+pragma); err != nil {
-			_ = db.Close()
-			return &databaseError{fmt.Errorf("open SQLite file %s: %w", path, err)}
-		}
-	}
-	s.db, s.name = Database{SQLite: db}, "SQLite, "+path
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -148,7 +149,7 @@ some records again and leave the cursor where it is, use backfill.`,
 	flags := cmd.Flags()
 	flags.StringVar(&t.to, "to", "", "the cursor, as JSON")
 	flags.BoolVar(&t.beginning, "beginning", false, "go on at the beginning")
-	flags.Int64Var(&t.ifSeq, "if-seq", -1, "only if this is the sequence number")
+	numberFlag(cmd, &t.ifSeq, "if-seq", -1, 0, math.MaxInt64, "only if this is the sequence number")
 	flags.StringVar(&t.ifCursor, "if-cursor", "", "only if this is the cursor; null is the beginning")
 	by.flags(cmd)
 	return a.example(cmd, `cursor set orders --to 4711 --reason "the last hour was wrong"`, "cursor set orders --beginning --if-seq 12 --yes")
@@ -195,7 +196,7 @@ func (a *app) cursorHistoryCommand() *cobra.Command {
 			})
 		}),
 	}
-	cmd.Flags().Int64Var(&p.Before, "before", 0, "only changes older than this one: the last of the page before")
-	cmd.Flags().IntVar(&p.Limit, "limit", 20, "how many")
+	idFlag(cmd, &p.Before, "before", "only changes older than this one: the last of the page before")
+	limitFlag(cmd, &p.Limit, 20, "how many")
 	return a.example(cmd, "cursor history orders")
 }

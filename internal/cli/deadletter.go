@@ -69,10 +69,10 @@ func (a *app) deadLetterListCommand() *cobra.Command {
 		}),
 	}
 	flags := cmd.Flags()
-	flags.Int64Var(&p.Run, "run", 0, "only those of this run")
+	idFlag(cmd, &p.Run, "run", "only those of this run")
 	flags.BoolVar(&p.Open, "open", false, "only those that have not been replayed")
-	flags.Int64Var(&p.Before, "before", 0, "only those older than this one: the last of the page before")
-	flags.IntVar(&p.Limit, "limit", 20, "how many")
+	idFlag(cmd, &p.Before, "before", "only those older than this one: the last of the page before")
+	limitFlag(cmd, &p.Limit, 20, "how many")
 	return a.example(cmd, "dead-letter list orders --open")
 }
 
@@ -141,7 +141,7 @@ The program must have the flow's code.`,
 			return err
 		}),
 	}
-	cmd.Flags().Int64SliceVar(&ids, "id", nil, "these")
+	cmd.Flags().Var(idList{&ids}, "id", "these")
 	cmd.Flags().BoolVar(&all, "all", false, "each that has not been replayed")
 	return a.example(cmd, "dead-letter replay orders --id 7,8", "dead-letter replay orders --all")
 }

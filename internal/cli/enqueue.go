@@ -165,13 +165,12 @@ func (s *session) waitFor(ctx context.Context, run *dataflow.Run) error {
 		return err
 	}
 	if run.Queue == "" && run.RiverJobID == 0 && flow.Registered() && !run.RunAfter.After(s.Now()) {
-		worked := make(chan error, 1)
+		outcome := make(chan error, 1)
 		go func() {
-			defer close(worked)
 			_, err := dataflow.NewFlowExecutor(s.client).Execute(ctx, run.ID)
-			worked <- err
+			outcome <- err
 		}()
-		return s.followWorked(ctx, run, worked)
+		return s.followWorked(ctx, run, &work{outcome: outcome})
 	}
 	obstacles, err := s.obstacles(ctx, run.FlowName)
 	if err != nil {

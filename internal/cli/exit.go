@@ -48,6 +48,10 @@ func (e *databaseError) Unwrap() error { return e.err }
 // errInterrupted is returned by a command that was told to end before it was done.
 var errInterrupted = errors.New("interrupted")
 
+// errUnwritten is returned by a command whose output is lost, such as on a terminal that was
+// closed: it has not been done, or nobody can know what it did.
+var errUnwritten = errors.New("the output cannot be written any more")
+
 // exits maps errors to exit codes: the first that fits.
 var exits = []struct { //nolint:gochecknoglobals // a table
 	code int
@@ -55,7 +59,7 @@ var exits = []struct { //nolint:gochecknoglobals // a table
 }{
 	{exitUsage, as[*usageError]},
 	{exitRefused, as[*refusedError]},
-	{exitFailed, is(errInterrupted, context.Canceled)},
+	{exitFailed, is(errInterrupted, errUnwritten, context.Canceled)},
 	{exitFailed, as[*dataflow.RunError]},
 	{exitNotFound, is(dataflow.ErrNotFound)},
 	{exitRefused, is(dataflow.ErrDisabled, dataflow.ErrRunFinished, dataflow.ErrRunState, dataflow.ErrAlreadyRunning, dataflow.ErrNotDue, dataflow.ErrNotRegistered, dataflow.ErrStopped, dataflow.ErrCursorMoved)},

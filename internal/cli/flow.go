@@ -45,20 +45,6 @@ func (s *session) flows(ctx context.Context, state dataflow.FlowState) ([]*dataf
 	}
 }
 
-// completeFlows proposes the names of flows to the shell, if the database answers.
-func (a *app) completeFlows(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	var names []string
-	propose := a.on(func(ctx context.Context, s *session, _ []string) error {
-		flows, err := s.flows(ctx, "")
-		names = views(flows, func(f *dataflow.Flow) string { return f.Name })
-		return err
-	})
-	if len(args) > 0 || propose(cmd, nil) != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
-}
-
 func (a *app) flowListCommand() *cobra.Command {
 	var state string
 	cmd := &cobra.Command{

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -16,53 +17,58 @@ const followInterval = 200 * time.Millisecond
 // follow shows a run's progress until it has ended, wherever it is worked. The error of a
 // run that failed, or was cancelled, is its own.
 func (s *session) follow(ctx context.Context, run *dataflow.Run) error {
-	return s.followWorked(ctx, run, nil)
+	return s.followWorked(ctx, run, &work{})
 }
 
-// followWorked is follow for a run that this process works too: worked gives the outcome.
-func (s *session) followWorked(ctx context.Context, run *dataflow.Run, worked <-chan error) error {
+// work is what this process does on a run that it follows. The zero value is nothing.
+type work struct {
+	outcome <-chan error // gives the error of the attempt, once
+	err     error
+}
+
+// end waits until the attempt is over: where the command was told to end, until the batch is
+// rolled back and the run handed back.
+func (w *work) end() {
+	if w.outcome != nil {
+		w.err, w.outcome = <-w.outcome, nil
+	}
+}
+
+// handedBack reports whether the attempt was ended before the run was.
+func (w *work) handedBack() bool { return errors.Is(w.err, dataflow.ErrStopped) }
+
+// failed reports whether the attempt was made, and has failed.
+func (w *work) failed() bool { return w.err != nil && !w.handedBack() && !wait(w.err) }
+
+// followWorked is follow for a run that this process works too.
+func (s *session) followWorked(ctx context.Context, run *dataflow.Run, w *work) error {
 	f := &follower{session: s}
 	tick := time.NewTicker(followInterval)
 	defer tick.Stop()
 	id := run.ID
-	var failed error // of this process's attempt
 	for {
-		if err := f.look(run); err != nil { // nobody reads it, and ctx is done
-			awaitEnd(worked)
-			return err
-		}
-		if run.State.Finished() {
+		err := f.look(run)
+		switch {
+		case run.State.Finished():
 			return run.Err()
-		}
-		if failed != nil {
-			return failed
+		case err != nil: // nobody reads it, and ctx is done
+			return s.interrupted(ctx, id, w)
+		case w.failed() && ctx.Err() == nil:
+			return w.err
 		}
 		select {
 		case <-ctx.Done():
-			return s.interrupted(ctx, id, worked)
-		case err := <-worked:
-			if ctx.Err() == nil && !wait(err) {
-				failed = err
-			}
-			worked = nil
+			return s.interrupted(ctx, id, w)
+		case w.err = <-w.outcome:
+			w.outcome = nil
 		case <-tick.C:
 		}
-		var err error
 		if run, err = s.client.Run(ctx, id); err != nil && ctx.Err() == nil {
 			return err
 		}
 		if run == nil { // interrupted while it was asked for
-			return s.interrupted(ctx, id, worked)
+			return s.interrupted(ctx, id, w)
 		}
-	}
-}
-
-// awaitEnd waits until this process has rolled its batch back and handed the run back.
-func awaitEnd(worked <-chan error) {
-	if worked == nil {
-		return
-	}
-	for range worked { // what it says is stored with the run
 	}
 }
 
@@ -72,9 +78,12 @@ func wait(err error) bool {
 }
 
 // interrupted says what becomes of a run that is not waited for any more.
-func (s *session) interrupted(ctx context.Context, id int64, worked <-chan error) error {
+func (s *session) interrupted(ctx context.Context, id int64, w *work) error {
+	w.end()
 	cause := errInterrupted
-	awaitEnd(worked)
+	if errors.Is(context.Cause(ctx), errUnwritten) {
+		cause = errUnwritten
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	run, err := s.client.Run(ctx, id)
@@ -87,7 +96,7 @@ func (s *session) interrupted(ctx context.Context, id int64, worked <-chan error
 		return fmt.Errorf("%w: run %d is %s", cause, id, run.State)
 	case run.State == dataflow.RunInProgress:
 		return fmt.Errorf("%w: run %d goes on, on worker %s: %s", cause, id, run.Worker, see)
-	case worked != nil:
+	case w.handedBack():
 		return fmt.Errorf("%w: run %d was handed back, and goes on when a process that has its code takes it up: %s", cause, id, see)
 	default:
 		return fmt.Errorf("%w: run %d goes on when a process that has its code takes it up: %s", cause, id, see)

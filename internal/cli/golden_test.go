@@ -182,6 +182,7 @@ func TestStatus(t *testing.T) {
 func TestMigrate(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *cliT) {
+		t.empty()
 		t.golden("migrate_empty", "status", "flow list", "doctor", "migrate status")
 		t.migrated()
 		t.golden("migrate", "migrate up", "migrate up -o json", "migrate sql", "migrate sql -o json", "migrate down --to 0", "migrate down", "migrate down --to 77",

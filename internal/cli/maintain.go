@@ -32,7 +32,7 @@ func (a *app) migrateRuntimeCommand() *cobra.Command {
 		Use: "migrate-runtime [NAME...] --to RUNTIME", Short: "Move flows from heartbeat to job_queue, or back", ValidArgsFunction: a.completeFlows,
 		Long: `Move the named flows, or all, from heartbeat to job_queue, or back. Interval, schedule, batch size, cursor and
 state stay as they are; runs that wait on the old runtime are cancelled, and active flows get
-one on the new. Doing it again changes nothing.`,
+one on the new. Doing it again completes what was interrupted, and else changes nothing.`,
 		RunE: a.on(func(ctx context.Context, s *session, names []string) error {
 			o.Flows = names
 			plan := o
@@ -42,12 +42,7 @@ one on the new. Doing it again changes nothing.`,
 				return err
 			}
 			if !o.DryRun && len(report.Flows) > 0 {
-				cancelled := 0
-				for _, f := range report.Flows {
-					cancelled += len(f.Cancelled)
-				}
-				what := fmt.Sprintf("This moves %s to %s, and cancels %s.", plural(len(report.Flows), "flow", "flows"), o.To, plural(cancelled, "waiting run", "waiting runs"))
-				if err := s.confirm(ctx, what); err != nil {
+				if err := s.confirm(ctx, moves(report)); err != nil {
 					return err
 				}
 				if report, err = s.client.MigrateRuntimes(ctx, &o); err != nil {
@@ -65,10 +60,31 @@ one on the new. Doing it again changes nothing.`,
 	flags := cmd.Flags()
 	flags.StringVar(&o.To, "to", "", "job_queue or heartbeat")
 	flags.StringVar(&o.Queue, "queue", "", "the River queue (default: "+dataflow.DefaultQueue+")")
-	flags.IntVar(&o.Priority, "priority", 0, "River's priority, 1 to 4")
+	numberFlag(cmd, &o.Priority, "priority", 0, 1, priorityMost, "River's priority, 1 to 4")
 	flags.StringVar(&o.Actor, "actor", "", "who does this (default: migration)")
 	flags.BoolVar(&o.DryRun, "dry-run", false, "only show what would be done")
 	return a.example(a.confirmable(cmd), "migrate-runtime --to job_queue --dry-run", "migrate-runtime orders --to job_queue --yes")
+}
+
+// moves says what a migration of runtimes would do.
+func moves(plan *dataflow.MigrateRuntimesReport) string {
+	moved, completed, cancelled := 0, 0, 0
+	for _, f := range plan.Flows {
+		if f.From.Type() == f.To.Type() { // it was interrupted
+			completed++
+		} else {
+			moved++
+		}
+		cancelled += len(f.Cancelled)
+	}
+	text := "This "
+	if moved > 0 {
+		text += fmt.Sprintf("moves %s to %s, ", plural(moved, "flow", "flows"), plan.To)
+	}
+	if completed > 0 {
+		text += fmt.Sprintf("completes the move of %s to %s, ", plural(completed, "flow", "flows"), plan.To)
+	}
+	return text + "and cancels " + plural(cancelled, "waiting run", "waiting runs") + "."
 }
 
 func viewMigrated(r *dataflow.MigrateRuntimesReport) (*migratedRuntimes, error) {

@@ -24,8 +24,10 @@ func (a *app) show(value any, text func(p *page)) error {
 		p.colours = a.Live && a.Env("NO_COLOR") == ""
 		text(&p)
 	}
-	_, err := a.Out.Write(p.buf.Bytes())
-	return err
+	// What cannot be written does not change what the command has done, and what it returns
+	// for that; Run looks at it in the end.
+	_, _ = a.Out.Write(p.buf.Bytes())
+	return nil
 }
 
 // page is text to be written at once.

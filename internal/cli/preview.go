@@ -67,7 +67,7 @@ The program must have the flow's code.`,
 		}),
 	}
 	flags := cmd.Flags()
-	flags.IntVar(&p.Limit, "limit", 10, "how many records")
+	limitFlag(cmd, &p.Limit, 10, "how many records")
 	flags.StringVar(&from, "from", "", "the cursor behind which it begins, as JSON; null is the beginning (default: where the flow goes on)")
 	flags.StringVar(&params, "params", "", "parameters for the source, as JSON")
 	return a.example(cmd, "preview orders --limit 20")

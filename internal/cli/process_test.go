@@ -16,6 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/cli"
+	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
 // command is a process of the program.
@@ -147,13 +149,53 @@ func TestClosedOutput(t *testing.T) {
 			cmd := t.command("enqueue", "slow", "--wait")
 			stderr, out := t.begun(cmd)
 			require.NoError(t, out.Close())
-			require.LessOrEqual(t, exitOf(cmd.Wait()), 1)
+			require.Equal(t, 1, exitOf(cmd.Wait()), stderr)
 			require.True(t, cmd.ProcessState.Exited(), "it was killed: %s", cmd.ProcessState)
-			require.Empty(t, stderr.String())
+			require.Contains(t, stderr.String(), "shop: the output cannot be written any more: run 1 was handed back, and goes on when a process that has its code takes it up")
 			run := t.state(1)
 			require.Equal(t, dataflow.RunPending, run.State, "it was not handed back")
 			require.Zero(t, run.Attempt)
 		})
+	})
+}
+
+// unwritable is an output on which nothing can be written, for a reason.
+type unwritable struct{ reason error }
+
+func (u unwritable) Write([]byte) (int, error) { return 0, u.reason }
+
+// What a command has to say of what it did does not depend on whether its output is read, and
+// output that is lost is no success, unless it was cut off.
+func TestOutput_Lost(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *cliT) {
+		t.migrated()
+		lost := func(reason error, args ...string) (code int, said string) {
+			var stderr strings.Builder
+			code = cli.Run(t.Context(), args, t.program, cli.Streams{
+				In: strings.NewReader(""), Out: unwritable{reason}, Err: &stderr, Env: func(name string) string { return t.env[name] }, Now: func() time.Time { return noon },
+			})
+			return code, stderr.String()
+		}
+		for _, reason := range []error{syscall.EPIPE, syscall.ENOSPC} {
+			t.ok("enqueue", "broken")
+			code, said := lost(reason, "run-due")
+			require.Equal(t, 1, code)
+			require.Contains(t, said, "the shop is")
+			code, said = lost(reason, "enqueue", "broken", "--wait")
+			require.Equal(t, 1, code)
+			require.Contains(t, said, "shop: the output cannot be written any more: run")
+			want := map[error]int{syscall.EPIPE: 0, syscall.ENOSPC: 1}[reason]
+			for _, args := range [][]string{{"flow", "list"}, {"enqueue", "orders"}, {"completion", "bash"}, {"--help"}} {
+				code, said = lost(reason, args...)
+				require.Equal(t, want, code, "%q: %s", args, said)
+				require.Equal(t, want == 1, strings.Contains(said, "shop: the output cannot be written any more: no space left on device"), "%q: %s", args, said)
+			}
+		}
+		t.exec(`insert into dataflow_migration (version, name) values (4711, 'from_the_future')`)
+		code, said := lost(syscall.EPIPE, "doctor")
+		require.Equal(t, 5, code)
+		require.Contains(t, said, "newer than the")
 	})
 }
 
@@ -166,12 +208,24 @@ func TestWork(t *testing.T) {
 		worker.Stderr = &stderr
 		require.NoError(t, worker.Start())
 		cmd := t.command("enqueue", "queued", "--wait")
-		_, out := t.begun(cmd)
+		said, out := t.begun(cmd)
 		require.NoError(t, out.Close())
-		require.LessOrEqual(t, exitOf(cmd.Wait()), 1)
+		require.Equal(t, 1, exitOf(cmd.Wait()), said)
+		require.Contains(t, said.String(), "shop: the output cannot be written any more: run 1 goes on, on worker")
 		require.NoError(t, worker.Process.Signal(syscall.SIGTERM))
 		require.Equal(t, 0, exitOf(worker.Wait()), stderr.String())
 		require.Contains(t, stderr.String(), "dataflow: stopped")
 		require.Equal(t, dataflow.RunPending, t.state(1).State)
 	})
+}
+
+// The device that is always empty is no terminal, although it looks like one.
+func TestConfirm_DevNull(t *testing.T) {
+	t.Parallel()
+	c := newCLI(t, dbtest.SQLitePath(t))
+	c.slow()
+	cmd := c.command("migrate", "down", "--to", "0") // reads from it, as Stdin is nil
+	out, err := cmd.CombinedOutput()
+	require.Equal(t, 2, exitOf(err), "%s", out)
+	require.Contains(t, string(out), "There is no terminal to ask on: use --yes")
 }

@@ -26,40 +26,38 @@ func (a *app) runListCommand() *cobra.Command {
 	var p dataflow.RunListParams
 	var states []string
 	var trigger string
-	cmd := &cobra.Command{
-		Use: "list", Short: "List runs, newest first", Args: cobra.NoArgs,
-		RunE: a.on(func(ctx context.Context, s *session, _ []string) error {
-			for _, state := range states {
-				p.States = append(p.States, dataflow.RunState(state))
-			}
-			if !slices.Contains(triggers, trigger) && trigger != "" {
-				return usage("%q is not how a run is started: use one of %s", clip(trigger, nameMost), strings.Join(triggers, ", "))
-			}
-			p.Trigger = dataflow.Trigger(trigger)
-			if p.Flow != "" { // a name that is not there is not a flow without runs
-				if _, err := s.client.Flow(ctx, p.Flow); err != nil {
-					return err
-				}
-			}
-			runs, err := s.client.Runs(ctx, &p)
-			if err != nil {
+	cmd := &cobra.Command{Use: "list", Short: "List runs, newest first", Args: cobra.NoArgs}
+	cmd.RunE = a.on(func(ctx context.Context, s *session, _ []string) error {
+		for _, state := range states {
+			p.States = append(p.States, dataflow.RunState(state))
+		}
+		if !slices.Contains(triggers, trigger) && trigger != "" {
+			return usage("%q is not how a run is started: use one of %s", clip(trigger, nameMost), strings.Join(triggers, ", "))
+		}
+		p.Trigger = dataflow.Trigger(trigger)
+		if cmd.Flags().Changed("flow") { // a name that is not there is not a flow without runs
+			if _, err := s.client.Flow(ctx, p.Flow); err != nil {
 				return err
 			}
-			return s.show(views(runs, viewRun), func(page *page) {
-				if len(runs) == 0 {
-					page.line("There are no such runs.")
-					return
-				}
-				page.table([]string{"RUN", "FLOW", "STATE", "TRIGGER", "DUE", "STARTED", "TOOK", "READ", "WRITTEN", "ATTEMPT", "ERROR"}, views(runs, s.runRow))
-			})
-		}),
-	}
+		}
+		runs, err := s.client.Runs(ctx, &p)
+		if err != nil {
+			return err
+		}
+		return s.show(views(runs, viewRun), func(page *page) {
+			if len(runs) == 0 {
+				page.line("There are no such runs.")
+				return
+			}
+			page.table([]string{"RUN", "FLOW", "STATE", "TRIGGER", "DUE", "STARTED", "TOOK", "READ", "WRITTEN", "ATTEMPT", "ERROR"}, views(runs, s.runRow))
+		})
+	})
 	flags := cmd.Flags()
 	flags.StringVar(&p.Flow, "flow", "", "only runs of this flow")
 	flags.StringSliceVar(&states, "state", nil, "only runs in these states: pending, in_progress, success, failed, cancelled")
 	flags.StringVar(&trigger, "trigger", "", "only runs that were started so: "+strings.Join(triggers, ", "))
-	flags.Int64Var(&p.Before, "before", 0, "only runs older than this one: the last of the page before")
-	flags.IntVar(&p.Limit, "limit", 20, "how many")
+	idFlag(cmd, &p.Before, "before", "only runs older than this one: the last of the page before")
+	limitFlag(cmd, &p.Limit, 20, "how many")
 	return a.example(cmd, "run list --flow orders --state failed,cancelled --limit 5")
 }
 

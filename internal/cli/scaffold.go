@@ -74,7 +74,11 @@ func (f *files) write(force bool) error {
 		}
 	}
 	if len(there) > 0 && !force {
-		return refused("%s exists already, and nothing was written: --force writes over it", strings.Join(there, ", "))
+		verb, object := "exists", "it"
+		if len(there) > 1 {
+			verb, object = "exist", "them"
+		}
+		return refused("%s %s already, and nothing was written: --force writes over %s", strings.Join(there, ", "), verb, object)
 	}
 	if err := os.MkdirAll(f.dir, 0o755); err != nil {
 		return err

@@ -51,7 +51,7 @@ func (a *app) scheduleNextCommand() *cobra.Command {
 			return s.show(views(all, func(v ticksView) ticksView { return v }), func(p *page) { ticksPage(p, all) })
 		}),
 	}
-	cmd.Flags().IntVarP(&n, "number", "n", 5, "how many ticks")
+	numberFlag(cmd, &n, "number,n", 5, 1, pageMost, "how many ticks")
 	cmd.Flags().StringVar(&after, "after", "", "from when on, such as 2027-03-28T00:00:00Z (default: now)")
 	return a.example(cmd, "schedule next orders -n 10", "schedule next --after 2027-03-28T00:00:00Z")
 }

@@ -79,6 +79,14 @@ func (t *cliT) migrated() *cliT {
 	return t
 }
 
+// empty makes the database, and no tables in it.
+func (t *cliT) empty() {
+	t.Helper()
+	if !strings.HasPrefix(t.url, "postgres") {
+		require.NoError(t, os.WriteFile(t.url, nil, 0o600))
+	}
+}
+
 // plain is the same database for a program that has no flows.
 func (t *cliT) plain() *cliT {
 	other := *t

@@ -100,7 +100,7 @@ func TestTerminal(t *testing.T) {
 		master := c.terminal(cmd)
 		c.shows(master, "in_progress")
 		require.NoError(t, master.Close())
-		require.LessOrEqual(t, exitOf(cmd.Wait()), 1)
+		require.Equal(t, 1, exitOf(cmd.Wait()))
 		require.True(t, cmd.ProcessState.Exited(), "it was killed: %s", cmd.ProcessState)
 		run := c.state(1)
 		require.Equal(t, dataflow.RunPending, run.State, "it was not handed back")

@@ -107,7 +107,7 @@ func (a *app) workCommand() *cobra.Command {
 		Use: "work", Short: "Work the flows of this program until it is interrupted", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			s, err := a.connect(ctx, true)
+			s, err := a.connect(cmd, true)
 			if err != nil {
 				return err
 			}

@@ -1,0 +1,49 @@
+package cli_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/riverqueue/river"
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/cli"
+	"github.com/activedataflow/dataflow/internal/dbtest"
+)
+
+// The doctor looks at the indexes of the schema that the tables are in, whoever names it and
+// however that is written, and at those of no other.
+func TestDoctor_Schema(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		schema string
+		config dataflow.Config
+		flags  []string
+	}{
+		"Config":        {"Shop", dataflow.Config{Schema: "Shop"}, nil},
+		"RiversConfig":  {"Shop", dataflow.Config{River: &river.Config{Schema: "Shop"}}, nil},
+		"Flag":          {"Shop", dataflow.Config{}, []string{"--schema", "Shop"}},
+		"FlagGoesFirst": {"shop", dataflow.Config{Schema: "Shop"}, []string{"--schema", "shop"}},
+		"OddName":       {"My Shop", dataflow.Config{Schema: "My Shop"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			other := newCLI(t, dbtest.PostgresURL(t)).migrated() // in public, and all of it there
+			shop := *other
+			shop.program.Configure = func(context.Context, cli.Database) (*dataflow.Config, error) {
+				config := c.config
+				config.Flows = testFlows()
+				return &config, nil
+			}
+			doctor := append([]string{"doctor"}, c.flags...)
+			shop.exec(`create schema "` + c.schema + `"`)
+			require.Contains(t, shop.fails(5, doctor...), "shop migrate up")
+			shop.ok(append([]string{"migrate", "up"}, c.flags...)...)
+			require.Regexp(t, `(?m)^indexes +ok +all are there$`, shop.ok(doctor...))
+			shop.exec(`drop index "` + c.schema + `".dataflow_run_slot, "` + c.schema + `".river_job_kind`)
+			require.Regexp(t, `(?m)^indexes +warning +missing or not valid: dataflow_run_slot, river_job_kind;`, shop.ok(doctor...))
+			require.Regexp(t, `(?m)^indexes +ok +all are there$`, other.ok("doctor"))
+		})
+	}
+}

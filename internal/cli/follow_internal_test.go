@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"context"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/memory"
+	"github.com/activedataflow/dataflow/internal/dbtest"
+)
+
+// What is said of a run after an interrupt does not depend on whether the interrupt is seen
+// first, or the end of the attempt that it has caused.
+func TestFollow_Interrupted(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		err  error
+		says string
+	}{
+		"Stopped":   {dataflow.ErrStopped, "run 1 was handed back, and goes on when a process that has its code takes it up"},
+		"NotBegun":  {context.Canceled, "run 1 goes on when a process that has its code takes it up"},
+		"Elsewhere": {dataflow.ErrAlreadyRunning, "run 1 goes on when a process that has its code takes it up"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSession(t)
+			require.NoError(t, s.client.Register(t.Context()))
+			run, err := s.client.Enqueue(t.Context(), "f", nil)
+			require.NoError(t, err)
+			for range 20 { // in whatever order two things are seen that are there at once
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel()
+				outcome := make(chan error, 1)
+				outcome <- c.err
+				err := s.followWorked(ctx, run, &work{outcome: outcome})
+				require.ErrorIs(t, err, errInterrupted)
+				require.ErrorContains(t, err, c.says)
+			}
+		})
+	}
+}
+
+// newSession is a session on a database of its own, of a program that has the flow f.
+func newSession(t *testing.T) *session {
+	t.Helper()
+	url := dbtest.SQLitePath(t)
+	a := &app{
+		program: Program{Name: "shop", Configure: func(context.Context, Database) (*dataflow.Config, error) {
+			target := dataflow.ToTx(dataflow.TxSinkFunc[int](func(context.Context, []int) error { return nil }))
+			return &dataflow.Config{Flows: []*dataflow.Flow{dataflow.NewFlow("f", memory.Slice([]int{1}), dataflow.Identity[int](), target, nil)}}, nil
+		}},
+		Streams: Streams{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard, Env: func(name string) string {
+			return map[string]string{"DATABASE_URL": url}[name]
+		}, Now: time.Now},
+	}
+	up, _, err := a.command().Find([]string{"migrate", "up"})
+	require.NoError(t, err)
+	up.SetContext(t.Context())
+	s, err := a.connect(up, false)
+	require.NoError(t, err)
+	t.Cleanup(s.db.close)
+	require.NoError(t, s.client.Migrate(t.Context()))
+	return s
+}

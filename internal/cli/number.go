@@ -1,0 +1,85 @@
+package cli
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// pageMost is the most that lists and previews show at once.
+const pageMost = 10_000
+
+// number is a flag that takes a number in a range, and nothing else, whatever the command
+// then does with it.
+type number[T int | int64] struct {
+	to          *T
+	least, most T
+}
+
+// numberFlag adds a number to a command's flags: name, or "name,n" with its short form.
+func numberFlag[T int | int64](cmd *cobra.Command, to *T, name string, value, least, most T, help string) {
+	*to = value
+	name, short, _ := strings.Cut(name, ",")
+	cmd.Flags().VarP(&number[T]{to: to, least: least, most: most}, name, short, help)
+}
+
+// limitFlag adds --limit.
+func limitFlag(cmd *cobra.Command, to *int, value int, help string) {
+	numberFlag(cmd, to, "limit", value, 1, pageMost, help)
+}
+
+// idFlag adds a flag that takes the id of a row.
+func idFlag(cmd *cobra.Command, to *int64, name, help string) {
+	numberFlag(cmd, to, name, 0, 1, math.MaxInt64, help)
+}
+
+func (n *number[T]) String() string {
+	if n.to == nil { // as pflag makes one, to learn what is no default
+		return "0"
+	}
+	return strconv.FormatInt(int64(*n.to), 10)
+}
+
+func (*number[T]) Type() string { return "int" }
+
+func (n *number[T]) Set(text string) error {
+	i, err := parseNumber(text, int64(n.least), int64(n.most))
+	if err == nil {
+		*n.to = T(i)
+	}
+	return err
+}
+
+func parseNumber(text string, least, most int64) (int64, error) {
+	i, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+	switch {
+	case (err != nil || i < least) && most == math.MaxInt64:
+		return 0, fmt.Errorf("use a number from %d on", least)
+	case err != nil || i < least || i > most:
+		return 0, fmt.Errorf("use a number from %d to %d", least, most)
+	}
+	return i, nil
+}
+
+// idList is a flag that takes the ids of rows, one or several at a time.
+type idList struct{ to *[]int64 }
+
+func (l idList) String() string { return "" }
+func (l idList) Type() string   { return "ints" }
+
+func (l idList) Set(text string) error {
+	for part := range strings.SplitSeq(text, ",") {
+		id, err := parseNumber(part, 1, math.MaxInt64)
+		if err != nil {
+			return err
+		}
+		*l.to = append(*l.to, id)
+	}
+	return nil
+}
+
+// priorityMost is the last of River's priorities.
+const priorityMost = 4
