@@ -192,7 +192,7 @@ type RunCheckpointParams struct {
 	Cursor      json.RawMessage // nil: the source has none
 	Delta       Counters
 	Total       *int64
-	Lease       time.Duration
+	Lease       time.Duration // from now, if less than two thirds of it are left
 }
 
 // RunEndParams are the parameters of RunEnd.

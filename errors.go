@@ -209,6 +209,8 @@ func marks(err error) (m signal) {
 		inner = []error{w.Unwrap()}
 	case interface{ Unwrap() []error }:
 		inner = w.Unwrap()
+	case *foreignError:
+		inner = []error{w.err}
 	}
 	for _, err := range inner {
 		i := marks(err)

@@ -37,6 +37,27 @@ func private(err error) error {
 	return err
 }
 
+// foreignError is an error of the user's code that says what is the engine's to say: that
+// the run was taken over, or that the client stops. It may be that of another client.
+type foreignError struct{ err error }
+
+// foreign makes an error one of the user's code. err may be nil.
+func foreign(err error) error {
+	if errors.Is(err, ErrFenced) || errors.Is(err, ErrStopped) {
+		return &foreignError{err: err}
+	}
+	return err
+}
+
+func (e *foreignError) Error() string { return e.err.Error() }
+
+// Is and As are in place of Unwrap, which would let the two be found.
+func (e *foreignError) Is(target error) bool {
+	return target != ErrFenced && target != ErrStopped && errors.Is(e.err, target) //nolint:errorlint // these alone
+}
+
+func (e *foreignError) As(target any) bool { return errors.As(e.err, target) } //nolint:govet // errors.As has checked that it is a pointer
+
 // guard turns a panic of fn into an error with its stack.
 func guard(fn func() error) (err error) {
 	defer func() {

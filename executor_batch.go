@@ -244,7 +244,7 @@ func (w *batchWriter[T, C, Out]) write(ctx context.Context, b *readBatch[T, C], 
 	}
 	sb := SinkBatch[Out]{ID: w.batchID(cursor), Rows: rows, Keys: outputKeys(b, w.out.origin)}
 	if err := w.target.sink.Write(ctx, sb); err != nil {
-		return failed(err)
+		return failed(foreign(err))
 	}
 	return w.commitAgain(ctx, cursor, delta, w.insertLetters)
 }
@@ -254,11 +254,11 @@ func (w *batchWriter[T, C, Out]) writeTx(ctx context.Context, from, to int, delt
 	rows := w.out.rows[from:to]
 	sink, tells := w.target.txSink.(ResultSink[Out])
 	if !tells {
-		return w.target.txSink.WriteTx(ctx, rows)
+		return foreign(w.target.txSink.WriteTx(ctx, rows))
 	}
 	w.results = append(w.results[:0], make([]RowResult, len(rows))...)
 	if err := sink.WriteResultTx(ctx, rows, w.results); err != nil {
-		return err
+		return foreign(err)
 	}
 	settleResults(delta, w.out.origin[from:to], w.results)
 	return nil
@@ -303,7 +303,7 @@ func (w *batchWriter[T, C, Out]) account(ctx context.Context, b *readBatch[T, C]
 	for _, e := range b.bad {
 		e.Stage = StageRead
 		if err := w.judge(ctx, e, &delta); err != nil {
-			return delta, err
+			return delta, foreign(err)
 		}
 	}
 	for i := range b.rows {
@@ -315,7 +315,7 @@ func (w *batchWriter[T, C, Out]) account(ctx context.Context, b *readBatch[T, C]
 			continue
 		}
 		if err := w.judge(ctx, b.recordError(i, StageTransform, err), &delta); err != nil {
-			return delta, err
+			return delta, foreign(err)
 		}
 	}
 	written, err := w.out.inputs(len(b.rows))

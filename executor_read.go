@@ -179,7 +179,7 @@ func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]
 				b.addBad(item, bad)
 			} else {
 				r.beforeError(ctx, b, hand)
-				return fmt.Errorf("read: %w", err)
+				return fmt.Errorf("read: %w", foreign(err))
 			}
 			if r.size.auto && len(b.rows)%weighEvery == 1 {
 				b.weigh()

@@ -97,7 +97,7 @@ func (m *batchMaker[T, C, Out]) apply(ctx context.Context, b *readBatch[T, C]) (
 	}
 	began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
 	if err := m.transform.Apply(ctx, b.rows, &made.out); err != nil {
-		return nil, fmt.Errorf("transform records %s to %s: %w", b.key(0), b.key(len(b.rows)-1), err)
+		return nil, fmt.Errorf("transform records %s to %s: %w", b.key(0), b.key(len(b.rows)-1), foreign(err))
 	}
 	made.out.settle()
 	made.makeTook = time.Since(began)

@@ -83,7 +83,7 @@ func (w *waitingBatch[T, C]) take(ctx context.Context, i readItem[T, C]) (done b
 		w.b.addBad(i.item, bad)
 	} else {
 		w.beforeError(ctx, w.b, w.hand)
-		return true, fmt.Errorf("read: %w", i.err)
+		return true, fmt.Errorf("read: %w", foreign(i.err))
 	}
 	if !w.begun {
 		w.begun = true

@@ -308,8 +308,10 @@ func (r *Results[Out]) through(origin []int, single bool, apply func(*Results[Ou
 	failed := last.failed
 	if last == r {
 		r.failed = nil
-		for k, i := range r.origin {
-			r.origin[k] = origin[i]
+		if !single || origin[len(origin)-1] != len(origin)-1 { // else each has come of the input that it is
+			for k, i := range r.origin {
+				r.origin[k] = origin[i]
+			}
 		}
 		if single && !r.unordered && r.count > 0 {
 			r.next = r.origin[len(r.origin)-1] + 1 // and the count is the same

@@ -61,7 +61,7 @@ func cpuTime() time.Duration {
 }
 
 // measureMemory prints what the engine costs for each record, in time of all cores,
-// with a checkpoint every 20,000 records.
+// with a checkpoint every 100,000 records.
 func (w *work) measureMemory(ctx context.Context, pairs int) error {
 	n := w.inMemory()
 	var cost, allocs []float64
@@ -79,7 +79,7 @@ func (w *work) measureMemory(ctx context.Context, pairs int) error {
 		}))
 		w.run++
 		steps := dataflow.Pipe(dataflow.Map(func(_ context.Context, r record) (record, error) { return raise(r), nil }), dataflow.Filter(wanted))
-		f := dataflow.NewFlow(fmt.Sprintf("memory %d", w.run), memory{n: n}, steps, sink, &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 20_000}})
+		f := dataflow.NewFlow(fmt.Sprintf("memory %d", w.run), memory{n: n}, steps, sink, &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 100_000}})
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		start = cpuTime()

@@ -163,12 +163,17 @@ returning c.seq, c.cursor::text, c.set_seq`
 
 // Run first, then checkpoint: the order in which a claim locks them too. Without a
 // cursor the next claim begins again, so that this is no progress.
+//
+// A lease that is renewed in time, by a statement of its own, is left as it is: it is in
+// an index, and an update of indexed columns writes to each index of the table.
 const sqlRunProgress = `
 update {s}dataflow_run
 set read = read + $3, written = written + $4, redundant = redundant + $5, filtered = filtered + $6,
 	dropped = dropped + $7, dead_lettered = dead_lettered + $8, updated = updated + $13,
 	total = coalesce($9, total), from_cursor = coalesce(from_cursor, $10), to_cursor = coalesce($11, to_cursor),
-	rescues = case when $11::json is null then rescues else 0 end, lease_until = {clock} + $12::bigint * interval '1 microsecond'
+	rescues = case when $11::json is null then rescues else 0 end,
+	lease_until = case when lease_until < {clock} + $12::bigint * 2 / 3 * interval '1 microsecond'
+		then {clock} + $12::bigint * interval '1 microsecond' else lease_until end
 where id = $1 and lease_no = $2 and state = 'in_progress'
 returning cancel_requested_at is not null`
 

@@ -163,7 +163,9 @@ update dataflow_run
 set read = read + ?3, written = written + ?4, redundant = redundant + ?5, filtered = filtered + ?6,
 	dropped = dropped + ?7, dead_lettered = dead_lettered + ?8, updated = updated + ?13,
 	total = coalesce(?9, total), from_cursor = coalesce(from_cursor, ?10), to_cursor = coalesce(?11, to_cursor),
-	rescues = case when ?11 is null then rescues else 0 end, lease_until = strftime('%Y-%m-%d %H:%M:%f', {now}, ?12 || ' seconds')
+	rescues = case when ?11 is null then rescues else 0 end,
+	lease_until = case when lease_until < strftime('%Y-%m-%d %H:%M:%f', {now}, (?12 * 2 / 3) || ' seconds')
+		then strftime('%Y-%m-%d %H:%M:%f', {now}, ?12 || ' seconds') else lease_until end
 where id = ?1 and lease_no = ?2 and state = 'in_progress'
 returning cancel_requested_at is not null`
 

@@ -2,6 +2,7 @@ package drivertest
 
 import (
 	"context"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -12,6 +13,7 @@ func checkpointRules() []rule {
 	return []rule{
 		{name: "AddsCounters", run: checkpointAdds},
 		{name: "Total", run: checkpointTotal},
+		{name: "Lease", run: checkpointLease},
 		{name: "FlowsApart", run: checkpointFlowsApart},
 		{name: "WithSinkRows", run: checkpointWithSinkRows},
 		{name: "FencedByLeaseNumber", run: checkpointLeaseNumber},
@@ -44,8 +46,6 @@ func checkpointAdds(t *test) {
 	t.checkpoint(c, `2`, second)
 	want.Counters, want.FromCursor, want.ToCursor = first.Add(second), raw("null"), raw("2")
 	got := t.run(want.ID)
-	require.False(t, got.LeaseUntil.Before(*want.LeaseUntil), "the lease is renewed")
-	want.LeaseUntil = got.LeaseUntil
 	require.Equal(t, &want, got, "nothing else changes")
 	require.Equal(t, want.Counters, t.flowCounters(f.ID))
 	require.EqualValues(t, 3, t.number("select seq from dataflow_checkpoint"))
@@ -69,6 +69,28 @@ func checkpointTotal(t *test) {
 			total = before
 		}
 		require.Equal(t, total, t.run(c.Run.ID).Total)
+	}
+}
+
+// A lease that has not been renewed in time is renewed by a checkpoint, and any other is
+// left as it is.
+func checkpointLease(t *test) {
+	c := t.inProgress(t.flow("orders").ID)
+	p := progress(c)
+	for _, left := range []time.Duration{-time.Minute, time.Minute, lease * 3 / 5, lease * 7 / 10, lease, 2 * lease} {
+		statuses, err := t.store.RunRenew(t.Context(), []dataflow.LeaseRef{ref(c)}, left)
+		require.NoError(t, err)
+		require.True(t, statuses[0].Held)
+		before := *t.run(c.Run.ID).LeaseUntil
+		p.Lease = lease
+		t.requireHeld(p)
+		p.Seq++
+		got := *t.run(c.Run.ID).LeaseUntil
+		if left > lease*2/3 {
+			require.Equal(t, before, got, left)
+			continue
+		}
+		require.WithinRange(t, got, before.Add(lease-left), before.Add(lease-left+time.Minute), left)
 	}
 }
 
