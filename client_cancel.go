@@ -66,13 +66,12 @@ func (c *Client) CancelFlow(ctx context.Context, name, actor, reason string) ([]
 	if _, err := c.Flow(ctx, name); err != nil {
 		return nil, err
 	}
-	runs, err := c.Runs(ctx, &RunListParams{Flow: name, States: []RunState{RunPending, RunInProgress}, Limit: maxPage})
-	if err != nil {
-		return nil, err
-	}
-	cancelled := make([]*Run, 0, len(runs))
-	for _, run := range runs {
-		run, err := c.Cancel(ctx, run.ID, actor, reason)
+	cancelled := []*Run{}
+	for run, err := range c.runsOf(ctx, name, RunPending, RunInProgress) {
+		if err != nil {
+			return cancelled, public(err)
+		}
+		run, err = c.Cancel(ctx, run.ID, actor, reason)
 		if errors.Is(err, ErrRunFinished) {
 			continue // it has just ended by itself
 		}

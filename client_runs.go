@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"time"
 
@@ -255,3 +256,30 @@ func (c *Client) progressOf(run *Run) *Progress {
 	}
 	return p
 }
+
+// runsOf yields all runs of a flow in some states, newest first. What is yielded may be
+// changed meanwhile.
+func (c *Client) runsOf(ctx context.Context, flow string, states ...RunState) iter.Seq2[*Run, error] {
+	return func(yield func(*Run, error) bool) {
+		p := &RunListParams{Flow: flow, States: states, Limit: pageOfRuns}
+		for {
+			runs, err := c.store.RunList(ctx, p)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, run := range runs {
+				if !yield(run, nil) {
+					return
+				}
+			}
+			if len(runs) < p.Limit {
+				return
+			}
+			p.Before = runs[len(runs)-1].ID
+		}
+	}
+}
+
+// pageOfRuns is how many runs are in memory at once.
+const pageOfRuns = 1000

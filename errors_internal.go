@@ -53,10 +53,10 @@ func (e *foreignError) Error() string { return e.err.Error() }
 
 // Is and As are in place of Unwrap, which would let the two be found.
 func (e *foreignError) Is(target error) bool {
-	return target != ErrFenced && target != ErrStopped && errors.Is(e.err, target) //nolint:errorlint // these alone
+	return target != ErrFenced && target != ErrStopped && errors.Is(e.err, target)
 }
 
-func (e *foreignError) As(target any) bool { return errors.As(e.err, target) } //nolint:govet // errors.As has checked that it is a pointer
+func (e *foreignError) As(target any) bool { return errors.As(e.err, target) }
 
 // guard turns a panic of fn into an error with its stack.
 func guard(fn func() error) (err error) {

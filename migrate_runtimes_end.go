@@ -53,24 +53,14 @@ func (c *Client) cancelMigrated(ctx context.Context, o *MigrateRuntimesOptions, 
 // queue for a flow on a job queue, and those in one for a flow on heartbeat.
 func (c *Client) stranded(ctx context.Context, o *MigrateRuntimesOptions, flow string) (ids []int64, err error) {
 	queued := o.To == (Heartbeat{}).Type()
-	p := &RunListParams{Flow: flow, States: []RunState{RunPending}, Limit: strandedPage}
-	for {
-		runs, err := c.store.RunList(ctx, p)
+	for run, err := range c.runsOf(ctx, flow, RunPending) {
 		if err != nil {
 			return nil, err
 		}
-		for _, run := range runs {
-			if (run.Queue != "") == queued {
-				ids = append(ids, run.ID)
-			}
+		if (run.Queue != "") == queued {
+			ids = append(ids, run.ID)
 		}
-		if len(runs) < p.Limit {
-			slices.Reverse(ids)
-			return ids, nil
-		}
-		p.Before = runs[len(runs)-1].ID
 	}
+	slices.Reverse(ids)
+	return ids, nil
 }
-
-// strandedPage is how many waiting runs are in memory at once.
-const strandedPage = 1000

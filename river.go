@@ -267,12 +267,11 @@ func (c *Client) wake(ctx context.Context, f *Flow) error {
 	if !ok {
 		return nil
 	}
-	runs, err := c.store.RunList(ctx, &RunListParams{Flow: f.Name, States: []RunState{RunPending}, Limit: maxPage})
-	if err != nil {
-		return err
-	}
 	var errs []error
-	for _, run := range runs {
+	for run, err := range c.runsOf(ctx, f.Name, RunPending) {
+		if err != nil {
+			return errors.Join(append(errs, err)...)
+		}
 		if run.Queue == "" {
 			continue
 		}
