@@ -45,7 +45,7 @@ func (r *batchReader[T, C]) readWaiting(ctx context.Context, hand func(*readBatc
 			return ctx.Err()
 		case <-w.timer.C:
 			w.due = true
-			if !w.cut() {
+			if !w.cut(ctx) {
 				return ctx.Err()
 			}
 		case i, ok := <-items:
@@ -94,20 +94,20 @@ func (w *waitingBatch[T, C]) take(ctx context.Context, i readItem[T, C]) (done b
 	}
 	full := int64(w.b.size()) >= w.size.size.Load() || w.b.weight > greatestWeight
 	if (full || w.due) && w.b.endsHere() {
-		return !w.cut(), ctx.Err()
+		return !w.cut(ctx), ctx.Err()
 	}
 	return false, nil
 }
 
 // cut hands over the batch up to its last resume point, if there is one, and goes on
 // with what is behind it. It reports whether more is wanted.
-func (w *waitingBatch[T, C]) cut() bool {
+func (w *waitingBatch[T, C]) cut(ctx context.Context) bool {
 	b := w.b
 	if hasCursor[C]() && !b.resume || b.size() == 0 && !b.resume {
 		return true // it ends at the next one
 	}
 	rows, cursors, names, bad := b.behind()
-	if !w.batchReader.hand(b, w.hand) {
+	if !w.batchReader.hand(b, w.hand) || !waitFor(ctx, w.first) {
 		return false
 	}
 	w.b = w.next()

@@ -2,6 +2,7 @@ package dataflow
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -26,7 +27,7 @@ func TestWaitingBatch_Due(t *testing.T) {
 	}
 	take(1, false)
 	w.due = true
-	require.True(t, w.cut())
+	require.True(t, w.cut(t.Context()))
 	take(2, false)
 	require.Empty(t, handed)
 	take(3, true)
@@ -35,6 +36,31 @@ func TestWaitingBatch_Due(t *testing.T) {
 	take(4, true)
 	require.Equal(t, []int{1, 2, 3}, handed, "the next one waits for itself")
 	w.due = true
-	require.True(t, w.cut())
+	require.True(t, w.cut(t.Context()))
 	require.Equal(t, []int{1, 2, 3, 4}, handed)
+}
+
+// Of a run that may kill its worker, nothing is read behind the first batch before that is
+// written.
+func TestBatchReader_First(t *testing.T) {
+	t.Parallel()
+	for _, wait := range []time.Duration{0, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			first := make(chan struct{})
+			r := &batchReader[plainRecord, int]{source: plainRecords(5), size: newBatchSize(2, true), wait: wait, first: first}
+			var sizes []int
+			done := make(chan error, 1)
+			go func() {
+				done <- r.read(t.Context(), func(b *readBatch[plainRecord, int]) bool {
+					sizes = append(sizes, b.size())
+					return true
+				})
+			}()
+			synctest.Wait()
+			require.Equal(t, []int{2}, sizes)
+			close(first)
+			require.NoError(t, <-done)
+			require.Equal(t, []int{2, 2, 1}, sizes)
+		})
+	}
 }
