@@ -15,10 +15,12 @@ import (
 	"github.com/activedataflow/dataflow/connector/pgtable"
 )
 
-// Speed is to stay as it is within a tenth, and memory within a fourth.
+// Speed is to stay as it is within a tenth, and memory within a fourth, and below so many
+// MB.
 const (
 	leastGrowth = 0.9
 	mostMemory  = 1.25
+	mostMB      = 64
 )
 
 // size is what came of so many rows.
@@ -67,7 +69,7 @@ func (w *work) measureGrowth(ctx context.Context, pairs int, speed, memory bool)
 		judge("growth", slices.Min(speeds)/speeds[0], "of the speed of the fewest rows", slices.Min(speeds) >= leastGrowth*speeds[0])
 	}
 	if memory {
-		judge("peak memory", slices.Max(peaks)/peaks[0], "of the memory for the fewest rows", slices.Max(peaks) <= mostMemory*peaks[0])
+		judge("peak memory", slices.Max(peaks)/peaks[0], "of the memory for the fewest rows", slices.Max(peaks) <= min(mostMemory*peaks[0], mostMB))
 	}
 	return nil
 }
