@@ -39,7 +39,8 @@ type Replacement[T any] interface {
 //
 // The source must have no cursor: one with a cursor reads only what is new, by which the
 // rest would be replaced. Nor can the flow have [OverlapAllow], backfills or
-// [Client.Replay], whose runs would replace everything by a part.
+// [Client.Replay], which would replace everything by a part. A run with Params replaces
+// everything by what its source reads with them.
 func ToReplace[T any](sink ReplaceSink[T]) Target[T] { return Target[T]{replace: sink} }
 
 // errPart is why nothing but a run can write to a sink that is replaced as a whole.
