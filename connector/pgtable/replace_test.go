@@ -55,9 +55,13 @@ func (r *replaced) rows(query string) []string {
 
 // flow replaces places by from_here, in batches of two.
 func (r *replaced) flow(transform dataflow.Transform[place, place], opts dataflow.FlowOptions) *dataflow.Flow {
+	return placesFlow(r.pool, transform, opts)
+}
+
+func placesFlow(pool *pgxpool.Pool, transform dataflow.Transform[place, place], opts dataflow.FlowOptions) *dataflow.Flow {
 	opts.Runtime = dataflow.Heartbeat{BatchSize: 2}
 	opts.Backoff = func(int) time.Duration { return 0 }
-	return dataflow.NewFlow("places", pgtable.Select[place](r.pool, `select id, name from from_here order by id`), transform, pgtable.Replace[place]("places"), &opts)
+	return dataflow.NewFlow("places", pgtable.Select[place](pool, `select id, name from from_here order by id`), transform, pgtable.Replace[place]("places"), &opts)
 }
 
 func (r *replaced) client(flows ...*dataflow.Flow) *dataflow.Client {
