@@ -259,6 +259,7 @@ func TestToReplace_AnswerLost(t *testing.T) {
 			}
 			require.NoError(t, err)
 			require.Equal(t, dataflow.RunSuccess, run.State)
+			require.Equal(t, dataflow.Counters{Read: 15, Written: 15}, run.Counters, commit)
 			require.Negative(t, driver.commit.Load(), "an answer was lost")
 			t.requireExactly("kept", 15)
 		}

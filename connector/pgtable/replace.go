@@ -35,13 +35,14 @@ import (
 //     else writes to the table waits while the rows are moved, and what he has written
 //     is replaced too.
 //   - Old rows take their space until they are vacuumed, so that the table becomes
-//     about twice as large; and each row is written to the log when it is deleted and
-//     when it is inserted. A table of which little changes from run to run is better
-//     written with [Upsert].
+//     about twice as large, or more if runs follow each other faster than that; and each
+//     row is written to the log when it is deleted and when it is inserted. A table of
+//     which little changes from run to run is better written with [Upsert].
 //   - A column that T has no field for gets its default, anew in each run.
 //   - Triggers see the old rows deleted and the new ones inserted.
 //   - A foreign key from another table stays valid if its key is there again; otherwise
-//     the run fails, and the rows are as they were. One that acts ("on delete cascade",
+//     the run fails, and the rows are as they were. It is looked for at each row, which
+//     takes its time. One that acts ("on delete cascade",
 //     "set null", "set default") or forbids ("restrict") is refused when the run begins.
 //   - The role needs the rights to select from the table, to insert and to delete, and to
 //     create tables in the schema. Under row security, which would hide rows from being
