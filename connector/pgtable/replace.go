@@ -28,6 +28,11 @@ import (
 // so a row that breaks one is a bad record, for the flow's policy. In the transaction of
 // the last checkpoint, the table's rows are deleted, the others inserted, and the table
 // beside it dropped. Of an attempt that has failed it stays until the next one begins.
+// Each flow has one of its own, by its name: two applications that replace tables in one
+// database must not have flows of the same name for the same table.
+//
+// A server that crashes empties unlogged tables. A small one, whose name ends in _begun,
+// tells: the attempt fails then, and the next one begins again.
 //
 // What that comes to:
 //
@@ -150,6 +155,13 @@ func (r *replacement[T]) move(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	now.columns, now.stage = r.plan.columns, r.plan.stage
+	var whole bool
+	if err := tx.QueryRow(ctx, now.isWhole()).Scan(&whole); err != nil {
+		return err
+	}
+	if !whole {
+		return fmt.Errorf("the server has crashed, or another has taken its place, since the run began, and has emptied table %s, in which the rows were gathered: what is left is not all", r.rows.table)
+	}
 	for _, sql := range now.moveRows() {
 		if _, err := tx.Exec(ctx, sql, pgx.QueryExecModeExec); err != nil {
 			return err

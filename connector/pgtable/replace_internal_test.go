@@ -28,8 +28,8 @@ func newReplace() *replaceSink[fact] {
 	return &replaceSink[fact]{into: newSink[fact]("facts", false, nil)}
 }
 
-// begun begins to replace table facts.
-func begun(t *testing.T, pool *pgxpool.Pool, flow string) (r dataflow.Replacement[fact]) {
+// beginReplace begins to replace table facts.
+func beginReplace(t *testing.T, pool *pgxpool.Pool, flow string) (r dataflow.Replacement[fact]) {
 	t.Helper()
 	require.NoError(t, inTransaction(t, pool, func(ctx context.Context) (err error) {
 		r, err = newReplace().BeginTx(ctx, flow)
@@ -77,7 +77,7 @@ func waiting(t *testing.T, pool *pgxpool.Pool, n int) {
 func TestReplace_OldHolder(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, createFacts, `insert into facts (id, name) values (1, 'before')`)
-	first := begun(t, pool, "f")
+	first := beginReplace(t, pool, "f")
 	require.NoError(t, inTransaction(t, pool, func(ctx context.Context) error { return first.WriteTx(ctx, []fact{{ID: 10, Name: "committed"}}) }))
 	old := hold(t, pool, func(ctx context.Context) error { return first.WriteTx(ctx, []fact{{ID: 11, Name: "open"}}) })
 
@@ -114,7 +114,7 @@ func TestReplace_OldHolder(t *testing.T) {
 func TestReplace_OtherWriters(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, createFacts)
-	one, two := begun(t, pool, "one"), begun(t, pool, "two")
+	one, two := beginReplace(t, pool, "one"), beginReplace(t, pool, "two")
 	for id, r := range map[int64]dataflow.Replacement[fact]{1: one, 2: two} {
 		require.NoError(t, inTransaction(t, pool, func(ctx context.Context) error { return r.WriteTx(ctx, []fact{{ID: id, Name: "replaced"}}) }))
 	}
@@ -140,7 +140,7 @@ func TestReplace_OtherWriters(t *testing.T) {
 func TestReplace_ReadersDoNotWait(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, createFacts, `insert into facts (id, name) values (1, 'before')`)
-	r := begun(t, pool, "f")
+	r := beginReplace(t, pool, "f")
 	require.NoError(t, inTransaction(t, pool, func(ctx context.Context) error { return r.WriteTx(ctx, []fact{{ID: 2, Name: "new"}}) }))
 	snapshot, err := pool.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
 	require.NoError(t, err)

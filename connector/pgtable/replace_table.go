@@ -87,7 +87,7 @@ func (p *replaced) lookUpReferences(ctx context.Context, tx pgx.Tx, name pgx.Ide
 // stageName names the table in which a flow gathers the rows of a table: so that people
 // see what it is, and two flows have two.
 func stageName(table, flow string) string {
-	const most = 63 - len("dataflow_stage__") - 10 // bytes, of Postgres's 63
+	const most = 63 - len("dataflow_stage__") - 10 - len(begun) // bytes, of Postgres's 63
 	sum := sha256.Sum256([]byte(table + "\x00" + flow))
 	for len(table) > most {
 		_, last := utf8.DecodeLastRuneInString(table)
@@ -95,6 +95,17 @@ func stageName(table, flow string) string {
 	}
 	return "dataflow_stage_" + table + "_" + hex.EncodeToString(sum[:5])
 }
+
+// begun ends the name of the table that tells that the one of the rows was not emptied.
+const begun = "_begun"
+
+func (p *replaced) begun() string {
+	return pgx.Identifier{p.schema, p.stage[len(p.stage)-1] + begun}.Sanitize()
+}
+
+// isWhole asks whether all rows are there that were gathered. What empties an unlogged
+// table, other than somebody's own statement, empties all of them.
+func (p *replaced) isWhole() string { return "select exists (select from " + p.begun() + ")" }
 
 func (p *replaced) name() string  { return pgx.Identifier{p.schema, p.table}.Sanitize() }
 func (p *replaced) names() string { return rowmap.QuoteAll(p.columns, ", ") }
@@ -111,7 +122,7 @@ func (p *replaced) tryDelete() string { return "explain delete from " + p.name()
 // the rows are moved.
 func (p *replaced) makeStage(columns []tableColumn, flow string) string {
 	stage := p.stage.Sanitize()
-	sql := "drop table if exists " + stage + "; create unlogged table " + stage + " (like " + p.name() + " including constraints including indexes)"
+	sql := "drop table if exists " + stage + ", " + p.begun() + "; create unlogged table " + p.begun() + " as select now() as at; create unlogged table " + stage + " (like " + p.name() + " including constraints including indexes)"
 	var without []string
 	for _, c := range columns {
 		if !slices.Contains(p.columns, c.name) {
@@ -136,7 +147,7 @@ func literal(text string) string {
 func (p *replaced) moveRows() []string {
 	remove := "delete from " + p.name()
 	insert := "insert into " + p.name() + " (" + p.names() + ") select s." + rowmap.QuoteAll(p.columns, ", s.") + " from " + p.stage.Sanitize() + " s"
-	drop := "drop table " + p.stage.Sanitize()
+	drop := "drop table " + p.stage.Sanitize() + ", " + p.begun()
 	if p.referenced {
 		return []string{"with gone as (" + remove + " returning 1), counted as (select count(*) from gone)\n" + insert + ", counted", drop}
 	}
