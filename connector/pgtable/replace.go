@@ -47,8 +47,8 @@ import (
 //   - Triggers see the old rows deleted and the new ones inserted.
 //   - A foreign key from another table stays valid if its key is there again; otherwise
 //     the run fails, and the rows are as they were. It is looked for at each row, which
-//     takes its time. One that acts ("on delete cascade",
-//     "set null", "set default") or forbids ("restrict") is refused when the run begins.
+//     takes its time. One that acts ("on delete cascade", "set null", "set default") or
+//     forbids ("restrict") is refused when the run begins.
 //   - The role needs the rights to select from the table, to insert and to delete, and to
 //     create tables in the schema. Under row security, which would hide rows from being
 //     deleted, the run fails at its beginning.
