@@ -73,7 +73,8 @@ const (
 // DryRun takes the next records of a flow through its code, and leaves no trace: neither
 // the flow's cursor, counters and dead letters, nor runs. With a target of [ToTx], they
 // are written as in a run, record by record where the database refuses some, in a
-// transaction that is rolled back. Other sinks are not called. params may be nil.
+// transaction that is rolled back. With [ToReplace] too, but nothing is replaced by them.
+// Other sinks are not called. params may be nil.
 //
 // Not everything can be taken back. What the transform does elsewhere is done; numbers
 // that the database gives to new rows are used up; and constraints that are checked at a

@@ -72,7 +72,7 @@ type ReplayReport struct {
 // with the ids, or, without ids, all that have not been replayed. With a target of
 // [ToTx] each is written in the transaction that notes that it was, and so once;
 // with [To], at least once. A flow with [ToFenced] is refused, because its sink
-// writes no record apart from a checkpoint. The process must have the flow's code:
+// writes no record apart from a checkpoint, and so is one with [ToReplace]. The process must have the flow's code:
 // ErrNotRegistered. What fails again is no error of Replay, but in the report.
 //
 // Only what was read can be replayed: a record that failed when it was read, or that
@@ -139,6 +139,9 @@ func (c *Client) replay(ctx context.Context, f *Flow, l *DeadLetterRecord) error
 func (p *typedPipeline[T, C, Out]) replay(ctx context.Context, store Store, l *DeadLetterRecord) error {
 	if p.target.fenced != nil {
 		return errors.New("its sink keeps the checkpoint, and writes no record apart from one")
+	}
+	if p.replaces() {
+		return errors.New(errPart + ": mend what is wrong with the record, and start a run, which reads it again")
 	}
 	var row T
 	if err := json.Unmarshal(l.Payload, &row); err != nil {

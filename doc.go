@@ -67,8 +67,9 @@
 //
 // # Guarantees
 //
-// [ToTx] writes in the checkpoint's transaction: exactly once. [ToFenced] writes
-// to another transactional store, which keeps the checkpoint too: exactly once.
+// [ToTx] writes in the checkpoint's transaction: exactly once. [ToReplace] replaces what
+// is there, as a whole, by what a run has written. [ToFenced] writes to another
+// transactional store, which keeps the checkpoint too: exactly once.
 // [To] writes before the checkpoint: at least once, with the same batch ID and the
 // same keys at every retry. See [Guarantee].
 //

@@ -191,6 +191,7 @@ const (
 // reached, it goes on from the last checkpoint as soon as that has passed.
 func (a *attempt) persevere(ctx context.Context, work func() error) error {
 	var since time.Time
+	var trouble error
 	wait := troubleFirst
 	for {
 		a.committed = false
@@ -200,12 +201,16 @@ func (a *attempt) persevere(ctx context.Context, work func() error) error {
 				if err := a.reclaim(ctx); err != nil {
 					return err
 				}
+				if a.beyondRepair() { // by a commit whose answer was lost
+					return trouble
+				}
 			}
 			return work()
 		})
 		if err == nil || !a.passing(ctx, err) {
 			return err
 		}
+		trouble = err
 		now := time.Now() //nolint:forbidigo // how long it takes, not what time it is
 		if a.committed || since.IsZero() {
 			since, wait = now, troubleFirst
@@ -221,11 +226,14 @@ func (a *attempt) persevere(ctx context.Context, work func() error) error {
 	}
 }
 
-// passing reports whether an error should pass by itself. A source without a
-// cursor cannot go on in the middle.
+// beyondRepair reports whether the attempt cannot go on: a source without a cursor cannot
+// in the middle.
+func (a *attempt) beyondRepair() bool { return !a.flow.code.resumable() && a.run.Counters.Read > 0 }
+
+// passing reports whether an error should pass by itself.
 func (a *attempt) passing(ctx context.Context, err error) bool {
 	m := marks(err)
-	if ctx.Err() != nil || m.permanent || m.after > 0 || !a.flow.code.resumable() && a.run.Counters.Read > 0 {
+	if ctx.Err() != nil || m.permanent || m.after > 0 || a.beyondRepair() {
 		return false
 	}
 	var bad *RecordError

@@ -39,6 +39,9 @@ func (p *typedPipeline[T, C, Out]) validate() error {
 	if p.target.appendOnly() && !p.resumable() {
 		errs = append(errs, &ConfigError{Field: "Target", Reason: "it only appends, and the source has no cursor: every run would write every record again: use a source with a cursor, or a target that upserts"})
 	}
+	if p.replaces() && p.resumable() {
+		errs = append(errs, &ConfigError{Field: "Target", Reason: "it replaces all that is there by what a run writes, and the source has a cursor, behind which a run reads only what is new: use a source without a cursor, such as pgtable.Select, or a target that upserts"})
+	}
 	return errors.Join(errs...)
 }
 
@@ -56,6 +59,10 @@ func (p *typedPipeline[T, C, Out]) work(ctx context.Context, a *attempt) error {
 		return err
 	}
 	p.count(ctx, a, req)
+	sink, err := p.inTx(ctx, a)
+	if err != nil {
+		return err
+	}
 	if a.size == nil {
 		a.size = newBatchSize(a.batchSize, p.target.sink != nil)
 	}
@@ -69,7 +76,8 @@ func (p *typedPipeline[T, C, Out]) work(ctx context.Context, a *attempt) error {
 	maker := &batchMaker[T, C, Out]{typedPipeline: p, attempt: a, read: ahead, first: first, free: make(chan *madeBatch[T, C, Out], 2)}
 	made := batch.Start(ctx, maker.make)
 	written := p.watchSink(ctx, a)
-	err = guard(func() error { return p.loop(ctx, a, made, maker, reader) }) // so that a panic stops the others too
+	w := &batchWriter[T, C, Out]{typedPipeline: p, attempt: a, txSink: sink}
+	err = guard(func() error { return w.loop(ctx, made, maker, reader) }) // so that a panic stops the others too
 	written()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
 	defer cancel()
@@ -104,16 +112,18 @@ func (p *typedPipeline[T, C, Out]) watchSink(ctx context.Context, a *attempt) (w
 }
 
 // loop writes what is made, to its end: what was made when the client stops, too.
-func (p *typedPipeline[T, C, Out]) loop(ctx context.Context, a *attempt, made *batch.Ahead[*madeBatch[T, C, Out]], maker *batchMaker[T, C, Out], reader *batchReader[T, C]) error {
-	w := &batchWriter[T, C, Out]{typedPipeline: p, attempt: a}
-	if p.resumable() {
-		w.cursor = a.stored
+func (w *batchWriter[T, C, Out]) loop(ctx context.Context, made *batch.Ahead[*madeBatch[T, C, Out]], maker *batchMaker[T, C, Out], reader *batchReader[T, C]) error {
+	if w.resumable() {
+		w.cursor = w.stored
 	}
 	waiting := maker.first != nil
 	for {
 		b, ok, err := made.Next(ctx)
-		if err != nil || !ok {
+		if err != nil {
 			return err
+		}
+		if !ok {
+			return w.end(ctx)
 		}
 		began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
 		if err := w.work(ctx, b); err != nil {
@@ -123,7 +133,7 @@ func (p *typedPipeline[T, C, Out]) loop(ctx context.Context, a *attempt, made *b
 			close(maker.first)
 			waiting = false
 		}
-		a.size.learn(b.size(), max(b.took, b.makeTook, time.Since(began)))
+		w.size.learn(b.size(), max(b.took, b.makeTook, time.Since(began)))
 		reader.recycle(b.readBatch)
 		maker.recycle(b)
 	}
@@ -171,6 +181,7 @@ func (p *typedPipeline[T, C, Out]) count(ctx context.Context, a *attempt, req Re
 type batchWriter[T, C, Out any] struct {
 	*typedPipeline[T, C, Out]
 	*attempt
+	txSink TxSink[Out]     // writes in the checkpoints' transactions; nil: the sink is elsewhere
 	out    *Results[Out]   // of the batch
 	cursor json.RawMessage // of the last checkpoint
 	number int             // of the batch in this attempt
@@ -226,7 +237,7 @@ func (w *batchWriter[T, C, Out]) write(ctx context.Context, b *readBatch[T, C], 
 	if len(rows) == 0 {
 		return w.commitAgain(ctx, cursor, delta, w.insertLetters)
 	}
-	if w.target.txSink != nil {
+	if w.txSink != nil {
 		if w.wary > 0 {
 			w.wary--
 			return w.writeDivided(ctx, b, cursor, delta, nil)
@@ -252,9 +263,9 @@ func (w *batchWriter[T, C, Out]) write(ctx context.Context, b *readBatch[T, C], 
 // writeTx writes the outputs from one up to another in the checkpoint's transaction.
 func (w *batchWriter[T, C, Out]) writeTx(ctx context.Context, from, to int, delta *Counters) error {
 	rows := w.out.rows[from:to]
-	sink, tells := w.target.txSink.(ResultSink[Out])
+	sink, tells := w.txSink.(ResultSink[Out])
 	if !tells {
-		return foreign(w.target.txSink.WriteTx(ctx, rows))
+		return foreign(w.txSink.WriteTx(ctx, rows))
 	}
 	w.results = append(w.results[:0], make([]RowResult, len(rows))...)
 	if err := sink.WriteResultTx(ctx, rows, w.results); err != nil {

@@ -39,7 +39,7 @@ func (p *typedPipeline[T, C, Out]) dryRun(ctx context.Context, f *Flow, params *
 		client: f.client, flow: &quiet, run: &Run{FlowID: f.ID, FlowName: f.Name, Params: params.Params},
 		log: slog.New(slog.DiscardHandler), stored: params.From, size: newBatchSize(params.Limit, true),
 	}
-	d.batchWriter = &batchWriter[T, C, Out]{typedPipeline: p, attempt: a}
+	d.batchWriter = &batchWriter[T, C, Out]{typedPipeline: p, attempt: a, txSink: p.target.txSink}
 	req, err := p.request(a)
 	if err != nil {
 		return nil, err
@@ -104,7 +104,7 @@ func (d *dryRunner[T, C, Out]) rest(ctx context.Context) error {
 		r.After = append(r.After, rawOf(d.out.rows[j]))
 	}
 	d.wrote = make([]RowResult, len(d.out.rows))
-	if d.target.txSink != nil {
+	if d.txSink != nil || d.replaces() {
 		if err := d.writeAndUndo(ctx); err != nil {
 			return err
 		}
@@ -116,8 +116,14 @@ func (d *dryRunner[T, C, Out]) rest(ctx context.Context) error {
 
 // writeAndUndo writes the outputs in a transaction and rolls it back.
 func (d *dryRunner[T, C, Out]) writeAndUndo(ctx context.Context) error {
-	_, d.tells = d.target.txSink.(ResultSink[Out])
 	err := d.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		if d.replaces() {
+			var err error
+			if d.txSink, err = d.begin(ctx, d.flow.Name+"\tdry run"); err != nil { // which no flow can be called
+				return err
+			}
+		}
+		_, d.tells = d.txSink.(ResultSink[Out])
 		if len(d.out.rows) > 0 {
 			part := divider[T, C, Out]{batchWriter: d.batchWriter, batch: d.batch, tx: tx, delta: &d.delta}
 			if err := d.writePart(ctx, &part, 0, len(d.out.rows)); err != nil {

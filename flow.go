@@ -105,7 +105,7 @@ type FlowOptions struct {
 	Runtime Runtime
 
 	// OnBadRecord decides what becomes of a record that cannot be read, transformed
-	// or, with a target of [ToTx], written. Nil: [FailFast].
+	// or, with a target of [ToTx] or [ToReplace], written. Nil: [FailFast].
 	OnBadRecord Policy
 
 	// MaxAttempts is how often a run is tried before it fails. 0: 5.
@@ -149,9 +149,10 @@ func NewFlow[T, C, Out any](name string, source Source[T, C], transform Transfor
 }
 
 // guaranteeOf says what a flow has with a target. A source that cannot resume
-// yields everything again in each attempt.
+// yields everything again in each attempt, by which only a target that is replaced has
+// each record once.
 func guaranteeOf[T any](target Target[T], resumable bool) Guarantee {
-	if !resumable {
+	if !resumable && target.replace == nil {
 		return AtLeastOnce
 	}
 	return target.Guarantee()
@@ -300,5 +301,6 @@ type pipeline interface {
 	checkCursor(cursor json.RawMessage) error
 	checkRequest(from, until, params json.RawMessage) error
 	appendOnly() bool
+	replaces() bool
 	dryRun(ctx context.Context, f *Flow, params *DryRunParams) (*DryRunReport, error)
 }

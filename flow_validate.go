@@ -45,6 +45,10 @@ func (f *Flow) validateRuntime() error {
 		errs = append(errs, &ConfigError{Field: "Schedule.Overlap", Reason: fmt.Sprintf(
 			"OverlapAllow(%d) would have %d runs move one cursor: use OverlapSkip or another policy, or a source without a cursor", n, n)})
 	}
+	if n := s.Schedule.Overlap.slots(); n > 1 && f.code.replaces() {
+		errs = append(errs, &ConfigError{Field: "Schedule.Overlap", Reason: fmt.Sprintf(
+			"OverlapAllow(%d) would have %d runs replace the same: use OverlapSkip or another policy", n, n)})
+	}
 	if _, ok := f.Runtime.(TxRuntime); !ok && s.Schedule.RunAtRegistration {
 		errs = append(errs, &ConfigError{Field: "Schedule.RunAtRegistration", Reason: fmt.Sprintf(
 			"the type %T has no ExecuteTx, by which that run is started: add it (see TxRuntime), or leave RunAtRegistration out", f.Runtime)})

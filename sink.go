@@ -115,11 +115,12 @@ const (
 )
 
 // Target is a sink together with the guarantee that a flow has with it. It is
-// made by [To], [ToTx] or [ToFenced]; the zero value is no target, and refused.
+// made by [To], [ToTx], [ToFenced] or [ToReplace]; the zero value is no target, and refused.
 type Target[T any] struct {
-	sink   Sink[T]
-	txSink TxSink[T]
-	fenced FencedSink[T]
+	sink    Sink[T]
+	txSink  TxSink[T]
+	fenced  FencedSink[T]
+	replace ReplaceSink[T]
 }
 
 // To writes to a sink outside the database: at least once, with stable keys.
@@ -130,7 +131,7 @@ func ToTx[T any](sink TxSink[T]) Target[T] { return Target[T]{txSink: sink} }
 
 // Guarantee tells how often a record can arrive.
 func (t Target[T]) Guarantee() Guarantee {
-	if t.txSink != nil || t.fenced != nil {
+	if t.txSink != nil || t.fenced != nil || t.replace != nil {
 		return ExactlyOnce
 	}
 	return AtLeastOnce
@@ -142,12 +143,14 @@ func (t Target[T]) Describe() Description { return describe(t.part()) }
 // part returns the sink, nil if there is none.
 func (t Target[T]) part() any {
 	switch {
-	case isNil(t.txSink) && isNil(t.sink) && isNil(t.fenced):
+	case isNil(t.txSink) && isNil(t.sink) && isNil(t.fenced) && isNil(t.replace):
 		return nil
 	case t.txSink != nil:
 		return t.txSink
 	case t.fenced != nil:
 		return t.fenced
+	case t.replace != nil:
+		return t.replace
 	default:
 		return t.sink
 	}

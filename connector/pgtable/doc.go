@@ -17,7 +17,8 @@
 // [Keyset] resumes at any row; [Select] reads any statement from its beginning.
 // [Insert] and [Upsert] write records as they are; [Func] and [Batch] write with
 // statements of the caller's own. All four have a form for another database than the
-// client's, of the name that ends in To.
+// client's, of the name that ends in To. [Replace] replaces all rows of a table in each
+// run, at once: what Select has read, for one.
 //
 // # Records
 //

@@ -132,6 +132,33 @@ func ExampleUpsert() {
 	// 2 grace
 }
 
+// A table that is made anew by each run has no rows left of which the source knows
+// nothing more.
+func ExampleReplace() {
+	pool, end := dbtest.ExamplePostgres(
+		`create table sale (shop text, cents bigint)`,
+		`insert into sale values ('Oslo', 5), ('Rome', 3), ('Oslo', 1)`,
+		`create table total (shop text primary key, cents bigint)`)
+	defer end()
+
+	type total struct {
+		Shop  string
+		Cents int64
+	}
+	flow := dataflow.NewFlow("totals",
+		pgtable.Select[total](pool, `select shop, sum(cents)::bigint as cents from sale group by shop`),
+		dataflow.Identity[total](), pgtable.Replace[total]("total"), nil)
+	runOnce(pool, flow)
+	_, err := pool.Exec(context.Background(), `delete from sale where shop = 'Rome'`)
+	check(err)
+	runOnce(pool, flow)
+	show(pool, `select shop, cents from total order by shop`)
+	// Output:
+	// success 2 read 2 written
+	// success 1 read 1 written
+	// Oslo 6
+}
+
 // What is neither an insert nor an upsert is written by statements of one's own.
 func ExampleBatch() {
 	pool, end := dbtest.ExamplePostgres(`create table stock (item text primary key, pieces bigint)`, `insert into stock values ('pen', 10)`)

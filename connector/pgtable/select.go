@@ -30,7 +30,8 @@ import (
 // The source has no cursor. Each run, and each further attempt of one, executes the
 // statement again and reads all its rows: nothing may be read twice that must not be
 // written twice, so that a target that only appends is refused, and so is one in
-// another database, such as [UpsertTo]'s, which would keep a cursor. Use [Upsert], or a
+// another database, such as [UpsertTo]'s, which would keep a cursor. Use [Upsert];
+// [Replace], which also takes away the rows that the result has no more; or a
 // [dataflow.To] whose sink knows rows by something of their own. All rows are of
 // the moment at which the statement began. A row is named by its place in the result,
 // "row 1" being the first, which is another row at each read unless the statement has

@@ -1,8 +1,10 @@
 package pgtable_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"iter"
 	"maps"
 	"os"
@@ -17,7 +19,13 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
+func TestMain(m *testing.M) {
+	if url := os.Getenv(workerEnv); url != "" {
+		fmt.Fprintln(os.Stderr, "worker:", worker(context.Background(), url))
+		os.Exit(1)
+	}
+	os.Exit(dbtest.Main(m))
+}
 
 // setup returns a database in which the statements were executed.
 func setup(t *testing.T, statements ...string) *pgxpool.Pool {

@@ -49,7 +49,7 @@ const (
 )
 
 // parts are sources and sinks, and the databases that they are on.
-type parts struct{ dbs sync.Map }
+type parts struct{ dbs, paths sync.Map }
 
 func (p *parts) db(part any) *sql.DB {
 	db, _ := p.dbs.Load(part)
@@ -171,6 +171,54 @@ func TestSink_Contract(t *testing.T) {
 				Open: func(s txSink) int { return p.open(s) },
 				InTx: func(ctx context.Context, s txSink, f func(context.Context) error) error {
 					return inTx(ctx, storeOf(t, p.db(s)), f)
+				},
+			})
+		})
+	}
+}
+
+func TestFencedSink_Contract(t *testing.T) {
+	t.Parallel()
+	type fenced = dataflow.FencedSink[bird]
+	for name, newSink := range map[string]func() *sink[bird]{
+		"Insert": func() *sink[bird] { return newSink[bird]("Bird", false, nil) },
+		"Upsert": func() *sink[bird] { return newSink[bird]("main.Bird", true, []string{"id"}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := &parts{}
+			on := func(t *testing.T, path string, statements ...string) (fenced, *sql.DB) {
+				t.Helper()
+				db := dbtest.OpenSQLite(t, path)
+				for _, statement := range statements {
+					_, err := db.ExecContext(t.Context(), statement)
+					require.NoError(t, err, statement)
+				}
+				s := &fencedSink[bird]{sink: newSink(), db: db}
+				p.dbs.Store(s, db)
+				return s, db
+			}
+			connectortest.TestFencedSink(t, connectortest.SinkConfig[fenced, bird]{
+				Make: func(t *testing.T) (fenced, func() []bird) {
+					t.Helper()
+					path := dbtest.SQLitePath(t)
+					s, db := on(t, path, table)
+					p.paths.Store(s, path)
+					return s, inOrder(t, db)
+				},
+				Rows: birds,
+				Huge: hugeBird,
+				Waiting: func(t *testing.T) fenced {
+					t.Helper()
+					s, _ := on(t, dbtest.SQLitePath(t), table, forever, slow)
+					return s
+				},
+				Open: func(s fenced) int { return p.open(s) },
+				Reopen: func(t *testing.T, s fenced) fenced {
+					t.Helper()
+					path, _ := p.paths.Load(s)
+					again, _ := on(t, path.(string)) //nolint:forcetypeassert // nothing else is in it
+					return again
 				},
 			})
 		})

@@ -16,7 +16,9 @@
 //	})
 //	facts := sqltable.Upsert[OrderFact]("order_facts", "order_id")
 //
-// [Keyset] resumes at any row; [Select] reads any statement from its beginning.
+// [Keyset] resumes at any row; [Select] reads any statement from its beginning. [Insert]
+// and [Upsert] write to the client's database; [InsertTo] and [UpsertTo] to another one,
+// whatever the client's is.
 //
 // # Records
 //

@@ -156,3 +156,22 @@ func ExampleUpsert() {
 	// 1 Ada
 	// 2 grace
 }
+
+// The table may be in another database than the client's.
+func ExampleUpsertTo() {
+	db, end := open()
+	defer end()
+	warehouse, endWarehouse := open(`create table people (id bigint primary key, name text)`)
+	defer endWarehouse()
+
+	flow := dataflow.NewFlow("people", memory.Slice([]Person{{1, "ada"}, {2, "grace"}}), dataflow.Identity[Person](),
+		sqltable.UpsertTo[Person](warehouse, "people", "id"), nil)
+	runOnce(db, flow)
+	show(warehouse, `select id || ' ' || name from people order by id`)
+	show(warehouse, `select flow || ' ' || (state ->> 'cursor') from dataflow_sink_checkpoint`)
+	// Output:
+	// success 2 read 2 written
+	// 1 ada
+	// 2 grace
+	// people 2
+}

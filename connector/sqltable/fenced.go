@@ -1,0 +1,200 @@
+package sqltable
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/dataflowsqlite"
+	"github.com/activedataflow/dataflow/internal/rowmap"
+)
+
+// CheckpointTable is the statement that makes the table in which [InsertTo] and
+// [UpsertTo] keep the checkpoint of their flows, beside the rows. They make it by
+// themselves if it is not there, in the database of the table: an attached one if the
+// table's name has its schema. It has one row for each flow, by name: flows of two
+// applications that write to one database must have different names.
+const CheckpointTable = `create table if not exists dataflow_sink_checkpoint (
+	flow text primary key,
+	fence integer not null,
+	state text,
+	updated_at text not null default (strftime('%Y-%m-%d %H:%M:%fZ', 'now'))
+)`
+
+const checkpointName = "dataflow_sink_checkpoint"
+
+// InsertTo is [Insert] into a table of another database than the client's, which may be a
+// Postgres: exactly once, because the flow's checkpoint is kept in that database too. See
+// [CheckpointTable]. The caller closes db, after the client has stopped.
+//
+// SQLite has one writer. A write waits for others as long as the driver's busy timeout
+// says (with modernc.org/sqlite, _pragma=busy_timeout(5000) in the name), and is tried
+// again then. A process that is stopped while it writes, rather than killed, keeps all
+// others waiting.
+func InsertTo[T any](db *sql.DB, table string) dataflow.Target[T] {
+	return dataflow.ToFenced[T](&fencedSink[T]{sink: newSink[T](table, false, nil), db: db})
+}
+
+// UpsertTo is [Upsert] into a table of another database than the client's, as [InsertTo]
+// is. It does not tell which rows change something: all count as written. The caller
+// closes db, after the client has stopped.
+func UpsertTo[T any](db *sql.DB, table string, key ...string) dataflow.Target[T] {
+	return dataflow.ToFenced[T](&fencedSink[T]{sink: newSink[T](table, true, key), db: db})
+}
+
+// fencedSink writes rows and checkpoint in transactions of its own.
+type fencedSink[T any] struct {
+	sink *sink[T]
+	db   *sql.DB
+
+	mu    sync.Mutex // guards ready
+	ready bool       // the checkpoint table is there
+}
+
+// AppendOnly is true for InsertTo.
+func (s *fencedSink[T]) AppendOnly() bool { return s.sink.AppendOnly() }
+
+func (s *fencedSink[T]) Validate() error {
+	var errs []error
+	if s.db == nil {
+		errs = append(errs, &dataflow.ConfigError{Field: "db", Reason: "it is nil: use sql.Open"})
+	}
+	return errors.Join(append(errs, s.sink.Validate())...)
+}
+
+func (s *fencedSink[T]) Describe() dataflow.Description {
+	d := s.sink.Describe()
+	d.Type += "_to"
+	return d
+}
+
+// checkpoint is the checkpoint table's name, in the database of the rows.
+func (s *fencedSink[T]) checkpoint() string {
+	if len(s.sink.name) == 2 {
+		return rowmap.Quote(s.sink.name[0]) + "." + checkpointName
+	}
+	return checkpointName
+}
+
+// Claim stores the fence, unless a higher one is there.
+func (s *fencedSink[T]) Claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error) {
+	var state *string
+	err := s.ensureTable(ctx)
+	if err == nil {
+		err = s.inTx(ctx, func(tx *sql.Tx) error {
+			err := tx.QueryRowContext(ctx, "insert into "+s.checkpoint()+" as c (flow, fence) values (?, ?)"+`
+				on conflict (flow) do update set fence = excluded.fence, updated_at = strftime('%Y-%m-%d %H:%M:%fZ', 'now')
+				where c.fence <= excluded.fence returning state`, flow, fence).Scan(&state)
+			if errors.Is(err, sql.ErrNoRows) {
+				err = dataflow.ErrFenced
+			}
+			return s.wrap(flow, err)
+		})
+	}
+	if err != nil || state == nil {
+		return nil, err // documented: nil, if nothing was written yet
+	}
+	return json.RawMessage(*state), nil
+}
+
+func (s *fencedSink[T]) wrap(flow string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("checkpoint of flow %q beside table %s: %w", flow, s.sink.table, err)
+}
+
+// ensureTable makes the checkpoint table if it is not there. It looks first, so that no
+// other writer is waited for where it is.
+func (s *fencedSink[T]) ensureTable(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ready {
+		return nil
+	}
+	name := slices.Clone(s.sink.name)
+	name[len(name)-1] = checkpointName
+	var columns []string
+	err := s.inTx(ctx, func(tx *sql.Tx) (err error) {
+		columns, err = tableColumns(ctx, tx, name)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("look for table %s: %w", s.checkpoint(), err)
+	}
+	if len(columns) == 0 {
+		const start = "create table if not exists "
+		// In a transaction of its own: one that has read cannot wait for a writer.
+		err := s.inTx(ctx, func(tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, start+s.checkpoint()+CheckpointTable[len(start+checkpointName):])
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("make the table that keeps the checkpoint: %w: make it yourself: %s", err, CheckpointTable)
+		}
+	}
+	s.ready = true
+	return nil
+}
+
+// WriteFenced writes a batch and the state.
+func (s *fencedSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T]) error {
+	return s.inTx(ctx, func(tx *sql.Tx) error {
+		// First, so that it takes the writer's lock, and keeps out whoever comes after.
+		result, err := tx.ExecContext(ctx, "update "+s.checkpoint()+" set state = ?, updated_at = strftime('%Y-%m-%d %H:%M:%fZ', 'now') where flow = ? and fence = ?",
+			string(b.State), b.Flow, b.Fence)
+		if err != nil {
+			return s.wrap(b.Flow, err)
+		}
+		if n, err := result.RowsAffected(); err != nil || n != 1 {
+			return s.wrap(b.Flow, errors.Join(err, dataflow.ErrFenced))
+		}
+		if err := s.sink.write(ctx, tx, reflect.ValueOf(b.Rows), nil); err != nil {
+			return fmt.Errorf("table %s: %w", s.sink.table, err)
+		}
+		return nil
+	})
+}
+
+// inTx does something in a transaction. That another writer is in the way passes.
+func (s *fencedSink[T]) inTx(ctx context.Context, f func(tx *sql.Tx) error) error {
+	err := s.tryTx(ctx, f)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	// The client's own database may be none of SQLite, and tells nothing of its errors.
+	if store, serr := dataflowsqlite.New(s.db).Store(dataflow.StoreOptions{}); serr == nil && store.Classify(err).Passes() {
+		return dataflow.Transient(err)
+	}
+	return err
+}
+
+func (s *fencedSink[T]) tryTx(ctx context.Context, f func(tx *sql.Tx) error) error {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	defer conn.Close() //nolint:errcheck // it goes back to the pool
+	// Its statements heed ctx. If the transaction did, database/sql would end it by itself,
+	// and still be at that when this has returned.
+	tx, err := conn.BeginTx(context.WithoutCancel(ctx), nil)
+	if err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	defer tx.Rollback() //nolint:errcheck // what failed before says more; after a commit it does nothing
+	if err := f(tx); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		// Without a write-ahead log, a reader that is in the way leaves it open.
+		_, _ = conn.ExecContext(context.WithoutCancel(ctx), "rollback")
+		return fmt.Errorf("commit transaction: %w", err)
+	}
+	return nil
+}

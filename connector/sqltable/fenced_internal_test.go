@@ -1,0 +1,74 @@
+package sqltable
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/dbtest"
+)
+
+// Of an attached database, the checkpoint is in it too, beside the rows.
+func TestUpsertTo_Attached(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	db := dbtest.SQLite(t)
+	for _, statement := range []string{
+		`attach '` + filepath.ToSlash(dbtest.SQLitePath(t)) + `' as "the other"`,
+		`create table "the other".facts (id integer primary key, name text, cents int)`,
+		CheckpointTable, // which is that of others
+	} {
+		_, err := db.ExecContext(ctx, statement)
+		require.NoError(t, err, statement)
+	}
+	s := &fencedSink[fact]{sink: newSink[fact]("the other.facts", true, []string{"id"}), db: db}
+	_, err := s.Claim(ctx, "far", 1)
+	require.NoError(t, err)
+	for _, name := range []string{"one", "uno"} {
+		require.NoError(t, s.WriteFenced(ctx, dataflow.FencedBatch[fact]{Flow: "far", Fence: 1, State: []byte(`{"at": 1.0}`), Rows: []fact{{ID: 1, Name: name}}}))
+	}
+	require.Equal(t, []string{"1 uno"}, query(t, db, `select id || ' ' || name from "the other".facts`))
+	require.Equal(t, []string{`far 1 {"at": 1.0}`}, query(t, db, `select concat_ws(' ', flow, fence, state) from "the other".dataflow_sink_checkpoint`))
+	require.Empty(t, query(t, db, `select flow from main.dataflow_sink_checkpoint`))
+}
+
+// marked reports whether an error is marked as one that should pass by itself, which
+// only the engine can ask in another way.
+func marked(err error) bool {
+	return fmt.Sprintf("%T", err) == fmt.Sprintf("%T", dataflow.Transient(err))
+}
+
+// Another writer that does not end is an error that passes, so that the write is tried
+// again; one that a constraint refuses is none.
+func TestInsertTo_OtherWriter(t *testing.T) {
+	t.Parallel()
+	ctx, path := t.Context(), dbtest.SQLitePath(t)
+	db, other := dbtest.OpenSQLite(t, path), dbtest.OpenSQLite(t, path)
+	_, err := db.ExecContext(ctx, createFacts)
+	require.NoError(t, err)
+	_, err = db.ExecContext(ctx, `pragma busy_timeout = 1`)
+	require.NoError(t, err)
+	s := &fencedSink[fact]{sink: newSink[fact]("facts", false, nil), db: db}
+	_, err = s.Claim(ctx, "far", 1)
+	require.NoError(t, err)
+	write := func() error {
+		return s.WriteFenced(ctx, dataflow.FencedBatch[fact]{Flow: "far", Fence: 1, State: []byte(`{}`), Rows: []fact{{ID: 1, Name: "one"}}})
+	}
+	_, err = other.ExecContext(ctx, `begin immediate`)
+	require.NoError(t, err)
+	err = write()
+	require.ErrorContains(t, err, `checkpoint of flow "far" beside table facts: `)
+	require.True(t, marked(err), err)
+	_, err = (&fencedSink[fact]{sink: newSink[fact]("facts", false, nil), db: db}).Claim(ctx, "far", 2)
+	require.True(t, marked(err), err)
+	_, err = other.ExecContext(ctx, `rollback`)
+	require.NoError(t, err)
+	require.NoError(t, write())
+	err = write()
+	require.ErrorContains(t, err, "table facts: ")
+	require.False(t, marked(err), err)
+	require.Equal(t, []string{"1 one null"}, query(t, db, factsQuery))
+}
