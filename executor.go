@@ -156,7 +156,7 @@ func refusal(run *Run, flow *Flow) error {
 func (e *FlowExecutor) claim(ctx context.Context, flow *Flow, run *Run) (a *attempt, err error) {
 	tries := 1
 	if flow.apart(run) {
-		tries = flow.opts.MaxBackfills // that of another backfill takes one slot, and the next may be free
+		tries += flow.opts.MaxBackfills // another claim takes one slot, and the next may be free
 	}
 	for range tries {
 		err = e.client.store.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {

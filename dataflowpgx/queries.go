@@ -148,13 +148,15 @@ where flow_id = $1 and (state = 'in_progress' or state = 'pending' and (run_afte
 // only spares the server's log the usual case. The key is given up, so
 // that another run can wait while this one is worked. The run of a tick lets that of
 // an earlier one go first, which may wait in the same queue; a backfill without slots of
-// its own, the flow's own runs.
+// its own, the flow's own runs. One with some looks for a free one from that on which its id
+// says, so that not all that are claimed in the same moment want the same.
 const sqlRunClaim = `
 update {s}dataflow_run r
 set state = 'in_progress',
-	slot = (select min(n) + case when ` + apart + ` then 1000 else 0 end from generate_series(0, ` + places + ` - 1) n
+	slot = (select n + case when ` + apart + ` then 1000 else 0 end from generate_series(0, ` + places + ` - 1) n
 		where not exists (select from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress'
-			and o.slot = n + case when ` + apart + ` then 1000 else 0 end)),
+			and o.slot = n + case when ` + apart + ` then 1000 else 0 end)
+		order by case when ` + apart + ` then (n + r.id) % s.backfills else n end limit 1),
 	unique_key = null, attempt = r.attempt + 1, worker = $2,
 	lease_no = r.lease_no + 1, lease_until = {now} + $3::bigint * interval '1 microsecond',
 	started_at = coalesce(r.started_at, {clock}), code_version = $4,

@@ -146,12 +146,14 @@ from (
 // only spares an error in the usual case. The key is given up, so that
 // another run can wait while this one is worked. The run of a tick lets that of an
 // earlier one go first, which may wait in the same queue; a backfill without slots of its
-// own, the flow's own runs.
+// own, the flow's own runs. One with some looks for a free one from that on which its id
+// says.
 const sqlRunClaim = `
 update dataflow_run as r
 set state = 'in_progress',
-	slot = (select min(n.value) from json_each(case when ` + apart + ` then ?7 else ?6 end) n
-		where not exists (select 1 from dataflow_run o where o.flow_id = r.flow_id and o.slot = n.value and o.state = 'in_progress')),
+	slot = (select n.value from json_each(case when ` + apart + ` then ?7 else ?6 end) n
+		where not exists (select 1 from dataflow_run o where o.flow_id = r.flow_id and o.slot = n.value and o.state = 'in_progress')
+		order by case when ` + apart + ` then (n.value + r.id) % s.backfills else n.value end limit 1),
 	unique_key = null, attempt = r.attempt + 1, worker = ?2,
 	lease_no = r.lease_no + 1, lease_until = strftime('%Y-%m-%d %H:%M:%f', {now}, ?3 || ' seconds'),
 	started_at = coalesce(r.started_at, {now}), code_version = ?4,
