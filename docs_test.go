@@ -109,12 +109,12 @@ func docsRanges(ctx context.Context, client *dataflow.Client) ([]*dataflow.Run, 
 // orderSource is a source of the reader's own, of which docs show a part.
 type orderSource struct{ first, last int64 }
 
-func (s *orderSource) ids(_ context.Context, r dataflow.Request[int64]) (first, last int64, err error) {
+func (s *orderSource) ids(ctx context.Context, r dataflow.Request[int64]) (first, last int64, err error) {
 	first, last = max(s.first, r.From+1), s.last
 	if r.Bounded {
 		last = min(last, r.Until)
 	}
-	return first, last, nil
+	return first, last, ctx.Err()
 }
 
 func (s *orderSource) Split(ctx context.Context, r dataflow.Request[int64], n int) ([]int64, error) {

@@ -39,8 +39,12 @@ func TestFlow_Ranges(t *testing.T) {
 			from, until string // null: none
 			want        int
 		}{
-			{1, 1, "null", "null", rows}, {2, 2, "null", "null", rows}, {7, 7, "null", "null", rows}, {rows + 50, rows, "null", "null", rows},
-			{5, 5, `["2024-01-01", "40"]`, `["2024-01-02", "0"]`, 59}, {5, 5, "null", `["2024-01-02", "120"]`, 120},
+			{1, 1, "null", "null", rows},
+			{2, 2, "null", "null", rows},
+			{7, 7, "null", "null", rows},
+			{rows + 50, rows, "null", "null", rows},
+			{5, 5, `["2024-01-01", "40"]`, `["2024-01-02", "0"]`, 59},
+			{5, 5, "null", `["2024-01-02", "120"]`, 120},
 		} {
 			_, err := pool.Exec(t.Context(), `truncate `+name)
 			require.NoError(t, err)

@@ -33,8 +33,12 @@ func TestFlow_Ranges(t *testing.T) {
 		from, until string // null: none
 		want        int
 	}{
-		{1, 1, "null", "null", rows}, {2, 2, "null", "null", rows}, {7, 7, "null", "null", rows}, {rows + 50, rows, "null", "null", rows},
-		{5, 5, `["'2024-01-01'", "20"]`, `["'2024-01-02'", "60"]`, 40}, {5, 5, "null", `["'2024-01-02'", "60"]`, 60},
+		{1, 1, "null", "null", rows},
+		{2, 2, "null", "null", rows},
+		{7, 7, "null", "null", rows},
+		{rows + 50, rows, "null", "null", rows},
+		{5, 5, `["'2024-01-01'", "20"]`, `["'2024-01-02'", "60"]`, 40},
+		{5, 5, "null", `["'2024-01-02'", "60"]`, 60},
 	} {
 		_, err := db.ExecContext(t.Context(), `delete from log`)
 		require.NoError(t, err)
