@@ -190,35 +190,36 @@ func TestClient_BackfillRanges_CoalescedWithBegun(t *testing.T) {
 	})
 }
 
-// Of two who ask at once, one makes them.
+// Of those who ask at once, for another number each, one makes them.
 func TestClient_BackfillRanges_AtOnce(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
 		var meet sync.WaitGroup
 		meet.Add(4)
-		source := splitting{ranged: ranged{n: 40}, cuts: func(dataflow.Request[int], int) ([]int, error) {
+		source := splitting{ranged: ranged{n: 40}, cuts: func(r dataflow.Request[int], n int) ([]int, error) {
 			meet.Done()
 			meet.Wait() // so that all have found none that waits
-			return []int{10, 20, 30}, nil
+			return splitting{ranged: ranged{n: 40}}.Split(t.Context(), r, n)
 		}}
 		client := t.registered(t.splits(source, nil))
 		made := make([][]*dataflow.Run, 4)
 		errs := make([]error, 4)
 		var all sync.WaitGroup
 		for i := range made {
-			all.Go(func() { made[i], errs[i] = client.BackfillRanges(t.Context(), "n", 4, nil) })
+			all.Go(func() { made[i], errs[i] = client.BackfillRanges(t.Context(), "n", 4+i, nil) })
 		}
 		all.Wait()
 		require.NoError(t, errors.Join(errs...))
 		coalesced := 0
 		for _, runs := range made {
-			require.Len(t, runs, 4)
+			require.Equal(t, untils(made[0]), untils(runs))
 			require.Equal(t, made[0][3].ID, runs[3].ID)
 			if runs[0].Coalesced {
 				coalesced++
 			}
 		}
 		require.Equal(t, 3, coalesced)
+		require.EqualValues(t, len(made[0]), t.number("select count(*) from dataflow_run"))
 		t.wholly(client, 0, 40)
 	})
 }
