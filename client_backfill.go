@@ -42,10 +42,11 @@ type BackfillParams struct {
 // Otherwise it is a run like any other: it is worked as the flow's Runtime says, by a
 // started client or a [Client.Tick], in slices if by River; it is tried again when it
 // fails, cancelled by [Client.Cancel], and [Client.Retry] of a failed or cancelled one
-// goes on where that has got to. It takes a place of the flow, of which there is one
-// unless the flow has OverlapAllow: while it is worked the flow's own runs wait. They go
-// first wherever both wait, as at the end of each slice, and a backfill makes no tick be
-// skipped. A backfill on [Heartbeat] has no slices, and keeps its place to its end.
+// goes on where that has got to. A backfill makes no tick be skipped. Unless the flow has
+// MaxBackfills, it takes a place of the flow, of which there is one without OverlapAllow:
+// while it is worked the flow's own runs wait. They go first wherever both wait, as at the
+// end of each slice. A backfill on [Heartbeat] has no slices, and keeps its place to its
+// end.
 //
 // The process must have the flow's code: ErrNotRegistered. What the source does not
 // heed, or the target is not made for, is refused with a *[ConfigError]. While one with

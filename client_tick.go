@@ -103,26 +103,28 @@ func (c *Client) look(ctx context.Context) (*TickReport, error) {
 	return r, nil
 }
 
-// workAll works the due runs of a tick, a number of them at a time. Those of one flow
-// are worked in their order, as many at once as it has slots.
+// workAll works the due runs of a tick, a number of them at a time. Those of one lane
+// are worked in their order, as many at once as it has places.
 func (c *Client) workAll(ctx context.Context, r *TickReport) {
-	byFlow := make(map[int64][]int)
-	var flows []int64 // in the order of their oldest runs
+	inLane := make(map[lane][]int)
+	atOnce := make(map[lane]int)
+	var lanes []lane // in the order of their oldest runs
 	for i, run := range r.Due {
-		if byFlow[run.FlowID] == nil {
-			flows = append(flows, run.FlowID)
+		l, most := c.laneOf(run)
+		if inLane[l] == nil {
+			lanes = append(lanes, l)
 		}
-		byFlow[run.FlowID] = append(byFlow[run.FlowID], i)
+		inLane[l], atOnce[l] = append(inLane[l], i), most
 	}
 	places := make(chan struct{}, c.config.MaxWorkers)
 	var wg sync.WaitGroup
-	for _, id := range flows {
-		queue := make(chan int, len(byFlow[id]))
-		for _, i := range byFlow[id] {
+	for _, l := range lanes {
+		queue := make(chan int, len(inLane[l]))
+		for _, i := range inLane[l] {
 			queue <- i
 		}
 		close(queue)
-		for range min(c.slots(id), len(queue)) {
+		for range min(atOnce[l], len(queue)) {
 			places <- struct{}{}
 			wg.Go(func() {
 				defer func() { <-places }()
@@ -133,16 +135,6 @@ func (c *Client) workAll(ctx context.Context, r *TickReport) {
 		}
 	}
 	wg.Wait()
-}
-
-// slots is how many runs of a flow may be in progress at once.
-func (c *Client) slots(flowID int64) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if f := c.byID[flowID]; f != nil {
-		return max(f.Runtime.Settings().Schedule.Overlap.slots(), 1)
-	}
-	return 1
 }
 
 // poll fires ticks and works due runs until Stop, for a started client. It sleeps
@@ -226,14 +218,15 @@ func (c *Client) takeUp(ctx context.Context) (left bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	tried := make(map[int64]int)
+	tried := make(map[lane]int)
 	for _, run := range due {
-		// Those of the flow that are behind it must wait. If all were tried at once,
+		// Those of the lane that are behind it must wait. If all were tried at once,
 		// any could be the first.
-		if tried[run.FlowID]++; tried[run.FlowID] > c.slots(run.FlowID) {
+		l, most := c.laneOf(run)
+		if tried[l]++; tried[l] > most {
 			continue
 		}
-		if !c.reserve(run.ID) {
+		if !c.reserve(run.ID, l.apart) {
 			left = true
 			continue
 		}
@@ -253,11 +246,16 @@ func (c *Client) takeUp(ctx context.Context) (left bool, err error) {
 	return left, nil
 }
 
-// reserve takes one of the loop's places for a run, unless it has one already.
-func (c *Client) reserve(id int64) bool {
+// reserve takes one of the loop's places for a run, unless it has one already. Backfills
+// that are apart leave one free, because without River they keep theirs to their end.
+func (c *Client) reserve(id int64, apart bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.inFlight[id] || len(c.inFlight) >= c.config.MaxWorkers {
+	places := c.config.MaxWorkers
+	if apart && places > 1 {
+		places--
+	}
+	if c.inFlight[id] || len(c.inFlight) >= places {
 		return false
 	}
 	c.inFlight[id] = true
@@ -296,9 +294,9 @@ func (c *Client) enabledFlows() []FlowSlots {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	flows := make([]FlowSlots, 0, len(c.byID))
-	for id, f := range c.byID {
-		if s := f.Runtime.Settings(); s.Enabled {
-			flows = append(flows, FlowSlots{FlowID: id, Slots: s.Schedule.Overlap.slots()})
+	for _, f := range c.byID {
+		if f.Runtime.Settings().Enabled {
+			flows = append(flows, f.slots())
 		}
 	}
 	return flows

@@ -91,6 +91,46 @@ func docsBackfill(ctx context.Context, client *dataflow.Client) (*dataflow.Run, 
 	return run, err
 }
 
+func docsMaxBackfills(source dataflow.Source[Order, pgtable.Cursor], target dataflow.Target[Order]) *dataflow.Flow {
+	orders := dataflow.NewFlow("orders", source, dataflow.Identity[Order](), target, &dataflow.FlowOptions{
+		Runtime:      dataflow.JobQueue{Queue: "etl", Interval: 5 * time.Minute},
+		MaxBackfills: 4, // at once, beside the flow's own runs
+	})
+	return orders
+}
+
+func docsRanges(ctx context.Context, client *dataflow.Client) ([]*dataflow.Run, error) {
+	runs, err := client.BackfillRanges(ctx, "orders", 16, &dataflow.BackfillParams{
+		Actor: "ann", Reason: "all orders have a new column",
+	})
+	return runs, err
+}
+
+// orderSource is a source of the reader's own, of which docs show a part.
+type orderSource struct{ first, last int64 }
+
+func (s *orderSource) ids(ctx context.Context, r dataflow.Request[int64]) (first, last int64, err error) {
+	first, last = max(s.first, r.From+1), s.last
+	if r.Bounded {
+		last = min(last, r.Until)
+	}
+	return first, last, ctx.Err()
+}
+
+func (s *orderSource) Split(ctx context.Context, r dataflow.Request[int64], n int) ([]int64, error) {
+	first, last, err := s.ids(ctx, r) // of what the request would read
+	if err != nil {
+		return nil, err
+	}
+	var cursors []int64
+	count := last - first + 1
+	parts := min(int64(n), count)
+	for i := int64(1); i < parts; i++ {
+		cursors = append(cursors, first-1+count*i/parts)
+	}
+	return cursors, nil
+}
+
 func docsDryRun(ctx context.Context, client *dataflow.Client) error {
 	report, err := client.DryRun(ctx, "orders", &dataflow.DryRunParams{Limit: 5})
 	if err != nil {
@@ -142,6 +182,35 @@ func TestDocs_Backfill(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 30*24, run.Counters.Read, "the hours of November")
 	require.EqualValues(t, 30*24, *run.Total)
+}
+
+// The whole table, in ranges that are worked at once.
+func TestDocs_Ranges(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Postgres(t)
+	_, err := pool.Exec(t.Context(), `
+		create table orders (id bigint primary key, email text not null, cents bigint not null, updated_at timestamptz not null);
+		create table copied (like orders);
+		insert into orders select n, 'a@b', n, '2025-10-31 23:00Z'::timestamptz + n / 50 * interval '1 hour' from generate_series(1, 800) n`)
+	require.NoError(t, err)
+	pg := migrated(onPool(t, pool))
+	source := pgtable.Keyset[Order](pool, pgtable.Query{SQL: `select id, email, cents, updated_at from orders`, Key: []string{"updated_at", "id"}})
+	client := pg.client(&dataflow.Config{Flows: []*dataflow.Flow{docsMaxBackfills(source, pgtable.Upsert[Order]("copied", "id"))}})
+	_, err = pool.Exec(t.Context(), `create unique index on copied (id)`)
+	require.NoError(t, err)
+	pg.started(client)
+	runs, err := docsRanges(t.Context(), client)
+	require.NoError(t, err)
+	require.Len(t, runs, 16)
+	for _, run := range runs {
+		run, err := pg.wait(client, run.ID)
+		require.NoError(t, err)
+		require.EqualValues(t, 50, run.Counters.Read)
+	}
+	require.EqualValues(t, 800, pg.number("select count(*) from copied"))
+	cursors, err := (&orderSource{first: 1, last: 10}).Split(t.Context(), dataflow.Request[int64]{From: 2}, 4)
+	require.NoError(t, err)
+	require.Equal(t, []int64{4, 6, 8}, cursors)
 }
 
 // What docs show can be called.

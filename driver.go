@@ -160,17 +160,26 @@ type Queries interface {
 	// RunLive returns the runs of a flow that are pending or in progress, oldest
 	// first.
 	RunLive(ctx context.Context, flowID int64) ([]*Run, error)
+	// RunWaiting returns the pending runs of a flow whose unique key begins so, oldest
+	// first.
+	RunWaiting(ctx context.Context, flowID int64, keyPrefix string) ([]*Run, error)
 	// RunDue returns the pending runs that are due and have no River job,
 	// oldest first, of the given flows, unless as many of the flow are in progress
-	// as it has slots.
+	// as RunClaim lets.
 	RunDue(ctx context.Context, flows []FlowSlots, limit int) ([]*Run, error)
 	// RunActivity counts the runs of a flow that are in progress or wait.
 	RunActivity(ctx context.Context, flowID int64) (*Activity, error)
 	// RunClaim makes a pending run that is due in_progress, if its flow is
 	// active and has a free slot, and, of a flow with one slot, no run of an earlier
-	// tick waits in the same queue that has not begun, nor, if it is a backfill, any
-	// other that is due, and moves the sequence number of the run's checkpoint. It returns nil when the run cannot be claimed. It must be called
+	// tick waits in the same queue that has not begun, nor, if it is a backfill without
+	// slots apart, any other that is due, and moves the sequence number of the run's
+	// checkpoint. It returns nil when the run cannot be claimed. It must be called
 	// in a transaction.
+	//
+	// With Backfills, a backfill gets one of so many slots from [FirstBackfillSlot] on,
+	// if fewer backfills of the flow than that are in progress, in whichever slots.
+	// Without, it gets one of the flow's own, if fewer runs than those are in progress,
+	// of any kind. What has a slot apart is never in the way of the flow's own runs.
 	RunClaim(ctx context.Context, p *RunClaimParams) (*Claim, error)
 	// RunCheckpoint moves the flow's cursor, adds to the counters of run and
 	// checkpoint, and renews the lease. When the run or the checkpoint is no

@@ -32,9 +32,14 @@ type FlowPlanParams struct {
 
 // FlowSlots is how many runs of a flow may be in progress at once.
 type FlowSlots struct {
-	FlowID int64
-	Slots  int
+	FlowID    int64
+	Slots     int
+	Backfills int // see RunClaimParams
 }
+
+// FirstBackfillSlot is the first of the slots that backfills of a flow with MaxBackfills
+// have. Those of its own runs are below.
+const FirstBackfillSlot = MaxOverlap
 
 // Activity is what goes on with a flow. A pending run counts once it is due, or has
 // been worked already.
@@ -113,6 +118,9 @@ type RunClaimParams struct {
 	Lease       time.Duration
 	CodeVersion string
 	Slots       int // how many runs of the flow may be in progress at once; 0 is 1
+	// Backfills is how many backfills of the flow may be in progress at once, in slots
+	// apart. 0: they have the flow's own.
+	Backfills int
 	// Restart sets the run's counters back to zero, for a source that reads
 	// everything again.
 	Restart bool

@@ -68,7 +68,7 @@ func (e *FlowExecutor) execute(ctx context.Context, runID int64) (*Run, error) {
 		}
 		defer e.client.release(runID)
 	}
-	a, err := e.claim(ctx, flow, runID)
+	a, err := e.claim(ctx, flow, found)
 	if err != nil {
 		return found, fmt.Errorf("claim run %d of flow %q: %w", runID, flow.Name, err)
 	}
@@ -153,18 +153,21 @@ func refusal(run *Run, flow *Flow) error {
 }
 
 // claim makes the run this executor's. It returns nil if that is not possible.
-func (e *FlowExecutor) claim(ctx context.Context, flow *Flow, runID int64) (a *attempt, err error) {
-	err = e.client.store.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
-		a, err = e.claimTx(ctx, tx, flow, runID)
-		return err
-	})
-	if errors.Is(err, ErrAlreadyRunning) {
-		return nil, nil //nolint:nilnil // another claim was quicker
+func (e *FlowExecutor) claim(ctx context.Context, flow *Flow, run *Run) (a *attempt, err error) {
+	tries := 1
+	if flow.apart(run) {
+		tries += flow.opts.MaxBackfills // another claim takes one slot, and the next may be free
 	}
-	if err != nil {
-		return nil, err
+	for range tries {
+		err = e.client.store.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
+			a, err = e.claimTx(ctx, tx, flow, run.ID)
+			return err
+		})
+		if !errors.Is(err, ErrAlreadyRunning) {
+			return a, err
+		}
 	}
-	return a, nil
+	return nil, nil //nolint:nilnil // another claim was quicker
 }
 
 // claimTx claims the run in a transaction. ErrAlreadyRunning is a claim that
@@ -180,7 +183,8 @@ func (e *FlowExecutor) claimTx(ctx context.Context, tx Tx, flow *Flow, runID int
 		Worker:      c.config.ID,
 		Lease:       c.config.Lease,
 		CodeVersion: c.config.CodeVersion,
-		Slots:       flow.Runtime.Settings().Schedule.Overlap.slots(),
+		Slots:       flow.slots().Slots,
+		Backfills:   flow.slots().Backfills,
 		Restart:     !flow.code.resumable(),
 	})
 	if err != nil || claim == nil {
@@ -222,13 +226,12 @@ func (e *FlowExecutor) notClaimed(ctx context.Context, flow *Flow, runID int64) 
 	case rec.State != FlowActive:
 		return fail(run, inactiveError(rec))
 	}
-	slots := flow.Runtime.Settings().Schedule.Overlap.slots()
 	live, err := e.client.store.RunLive(ctx, flow.ID)
-	busy := slices.DeleteFunc(live, func(r *Run) bool { return r.State != RunInProgress })
+	busy := flow.inTheWay(run, slices.DeleteFunc(live, func(r *Run) bool { return r.State != RunInProgress }))
 	switch {
 	case err != nil:
 		return fail(run, err)
-	case len(busy) >= slots:
+	case len(busy) >= flow.places(run):
 		return fail(run, fmt.Errorf("%w: run %d is in progress on worker %s", ErrAlreadyRunning, busy[0].ID, busy[0].Worker))
 	case !run.RunAfter.After(e.client.now()):
 		return fail(run, fmt.Errorf("%w: another run of the flow was in progress a moment ago, or that of an earlier tick goes first, or one of its own before a backfill", ErrAlreadyRunning))

@@ -21,7 +21,7 @@ func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Ru
 	switch {
 	case errors.Is(cause, errSliceOver): // the next slice was committed with the checkpoint
 		a.report(ctx, a.run, EventRunReleased, cause)
-		if a.run.IsBackfill() { // it lets others go first
+		if a.run.IsBackfill() && !a.flow.apart(a.run) { // it lets others go first
 			e.client.wakeNext(context.WithoutCancel(ctx), a)
 		}
 		return a.run, nil

@@ -119,6 +119,13 @@ type FlowOptions struct {
 	// millisecond.
 	BatchWait time.Duration
 
+	// MaxBackfills is how many backfills of the flow are worked at once, over all
+	// processes, beside the flow's own runs, which then do not wait for them, nor they for
+	// those. A flow's source, transform and sink are then used by several runs at once,
+	// so that all of these values must be safe for that. 0: a backfill takes the flow's
+	// own place. The most are 1,000. See [Client.BackfillRanges].
+	MaxBackfills int
+
 	// Backoff returns how long a run waits after its failed attempt, which is 1
 	// for the first. Nil, and if it panics: attempt⁴ + 2 seconds: 3 s, 18 s,
 	// 83 s, 258 s.
@@ -300,6 +307,7 @@ type pipeline interface {
 	replay(ctx context.Context, store Store, l *DeadLetterRecord) error
 	checkCursor(cursor json.RawMessage) error
 	checkRequest(from, until, params json.RawMessage) error
+	split(ctx context.Context, from, until, params json.RawMessage, n int) ([]json.RawMessage, error)
 	appendOnly() bool
 	replaces() bool
 	dryRun(ctx context.Context, f *Flow, params *DryRunParams) (*DryRunReport, error)

@@ -22,6 +22,9 @@ func (f *Flow) validate() error {
 	if f.opts.MaxAttempts < 0 {
 		errs = append(errs, &ConfigError{Field: at + ".MaxAttempts", Reason: fmt.Sprintf("%d is negative: use 1 or more, or 0 for %d", f.opts.MaxAttempts, defaultMaxAttempts)})
 	}
+	if n := f.opts.MaxBackfills; n < 0 || n > maxBackfills {
+		errs = append(errs, &ConfigError{Field: at + ".MaxBackfills", Reason: fmt.Sprintf("%d is not from 1 to %d, nor 0 for a backfill that takes the flow's own place", n, maxBackfills)})
+	}
 	if w := f.opts.BatchWait; w < 0 || w > 0 && w < time.Millisecond {
 		errs = append(errs, &ConfigError{Field: at + ".BatchWait", Reason: fmt.Sprintf("%s is less than a millisecond: use 1ms or more, or 0 for none", w)})
 	}

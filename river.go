@@ -225,7 +225,7 @@ func (c *Client) addJob(ctx context.Context, tx Tx, run *Run, opts river.InsertO
 }
 
 // wakeNext gives the run that has waited longest for the end of another one of its
-// flow a River job, because its own is snoozed for a while. As a job too many, that
+// flow, of the same lane, a River job, because its own is snoozed for a while. As a job too many, that
 // does nothing.
 func (c *Client) wakeNext(ctx context.Context, ended *attempt) {
 	rt, ok := ended.flow.Runtime.(interface{ insertOpts() river.InsertOpts })
@@ -242,7 +242,8 @@ func (c *Client) wakeNext(ctx context.Context, ended *attempt) {
 			return err
 		}
 		runs = slices.DeleteFunc(runs, func(run *Run) bool {
-			return run.State != RunPending || run.RunAfter.After(now) || run.Queue == "" || run.ID == ended.run.ID
+			return run.State != RunPending || run.RunAfter.After(now) || run.Queue == "" || run.ID == ended.run.ID ||
+				ended.flow.apart(run) != ended.flow.apart(ended.run)
 		})
 		if len(runs) == 0 {
 			return nil

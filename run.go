@@ -47,7 +47,7 @@ type Run struct {
 	// LeaseUntil is when that right lapses if it is not renewed.
 	LeaseUntil *time.Time
 	// Slot is which of the runs that may be in progress at once this one is. See
-	// OverlapAllow.
+	// OverlapAllow. Backfills of a flow with MaxBackfills have 1000 and above.
 	Slot int
 
 	// Queue is the River queue that the run's job is in; empty for a run that
@@ -67,8 +67,9 @@ type Run struct {
 	FromCursor json.RawMessage
 	ToCursor   json.RawMessage
 
-	// Scope names the backfill that the run belongs to: by the id of its first run.
-	// Empty: it is one of the flow's own runs, which move the flow's cursor.
+	// Scope names the backfill that the run belongs to: by the id of its first run. Of
+	// ranges that were made together ([Client.BackfillRanges]) each behind the first has
+	// the first one's with its number behind a slash, such as "7/2". Empty: it is one of the flow's own runs, which move the flow's cursor.
 	Scope string
 	// UntilCursor is where a backfill ends, nil if it goes to the source's end.
 	UntilCursor json.RawMessage

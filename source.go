@@ -22,8 +22,9 @@ import (
 // A source that has no place to resume from uses [NoCursor]. Every run then
 // reads it from its beginning.
 //
-// One Source value is used by one run at a time. Optional powers, found by
-// assertion: [Counter], [Acker], [RequestChecker], [Validator], [Describer].
+// One Source value is used by one run at a time, unless its flow has OverlapAllow or
+// MaxBackfills. Optional powers, found by assertion: [Counter], [Acker],
+// [RequestChecker], [Splitter], [Validator], [Describer].
 type Source[T, C any] interface {
 	Read(ctx context.Context, r Request[C]) iter.Seq2[Item[T, C], error]
 }
@@ -52,6 +53,16 @@ type RequestChecker[C any] interface {
 	// CheckRequest returns an error unless Read does what a request says: one that
 	// tells what would be right. It must not touch the network.
 	CheckRequest(r Request[C]) error
+}
+
+// Splitter is the power of a source to cut what a request would read into parts of
+// about the same size, for [Client.BackfillRanges].
+type Splitter[C any] interface {
+	// Split returns up to n-1 cursors, in the order in which Read yields them, each once.
+	// They are places between the request's From and Until, at which one part ends and
+	// the next begins. They need not be those of records that are there. Of fewer records
+	// than n, it returns fewer cursors; of none, none. n is 2 or more.
+	Split(ctx context.Context, r Request[C], n int) ([]C, error)
 }
 
 // Item is one record of a source, or a mark.

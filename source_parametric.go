@@ -19,7 +19,7 @@ import (
 //
 // An error says what is wrong with the parameters, and refuses the run. The function is
 // called often, also without a run; it must not touch the network, nor return nil. What
-// the source can do (Count, Committed, Until) is done by the one that was made.
+// the source can do (Count, Committed, Until, Split) is done by the one that was made.
 func Parametric[P, T, C any](source func(params P) (Source[T, C], error)) Source[T, C] {
 	return &parametric[P, T, C]{make: source}
 }
@@ -100,6 +100,19 @@ func (s *parametric[P, T, C]) Count(ctx context.Context, r Request[C]) (int64, e
 	}
 	r.Params = nil
 	return counter.Count(ctx, r)
+}
+
+func (s *parametric[P, T, C]) Split(ctx context.Context, r Request[C], n int) ([]C, error) {
+	source, err := s.of(r.Params)
+	if err != nil {
+		return nil, err
+	}
+	splitter, ok := source.(Splitter[C])
+	if !ok {
+		return nil, noSplitter(source)
+	}
+	r.Params = nil
+	return splitter.Split(ctx, r, n)
 }
 
 func (s *parametric[P, T, C]) Committed(ctx context.Context, cursor C) error {

@@ -157,13 +157,14 @@ func (w *why) processesThere() {
 // wait is what a pending run waits for.
 func (w *why) wait(ctx context.Context, run *Run) error {
 	due := !run.RunAfter.After(w.now)
-	switch slots := w.flow.Runtime.Settings().Schedule.Overlap.slots(); {
+	busy, places := w.inTheWay(run)
+	switch {
 	case !due && run.Attempt > 0:
 		w.add(CauseBackingOff, run.ID, &run.RunAfter, "Run %d waits until %s for its next attempt: attempt %d of %d failed with: %s", run.ID, w.at(run.RunAfter), run.Attempt, run.MaxAttempts, clip(run.Error))
 	case !due:
 		w.add(CauseNotDue, run.ID, &run.RunAfter, "Run %d waits for its time, %s%s.", run.ID, w.at(run.RunAfter), byWhom(run.Actor, run.Reason))
-	case len(w.running)+len(w.lost) >= max(slots, 1):
-		other := slices.Concat(w.running, w.lost)[0]
+	case len(busy) >= places:
+		other := busy[0]
 		w.add(CauseBlocked, run.ID, nil, "Run %d waits for run %d, which is in progress on worker %s, whose lease ends at %s unless it is renewed.", run.ID, other.ID, other.Worker, w.at(*other.LeaseUntil))
 	case run.Queue != "":
 		return w.waitInQueue(ctx, run)
@@ -171,6 +172,18 @@ func (w *why) wait(ctx context.Context, run *Run) error {
 		w.add(CauseStarting, run.ID, nil, "Run %d is due since %s, and nothing is in its way: it should start any moment.", run.ID, w.at(run.RunAfter))
 	}
 	return nil
+}
+
+// inTheWay returns the runs in progress that count among the places of a run, and how
+// many places there are. A process that has not the flow's code sees by the slots of
+// backfills that they have their own; how many there are it does not know.
+func (w *why) inTheWay(run *Run) ([]*Run, int) {
+	inProgress := slices.Concat(w.running, w.lost)
+	apart := slices.DeleteFunc(slices.Clone(inProgress), func(r *Run) bool { return r.Slot < FirstBackfillSlot })
+	if !w.flow.Registered() && run.IsBackfill() && len(apart) > 0 {
+		return apart, len(apart)
+	}
+	return w.flow.inTheWay(run, inProgress), w.flow.places(run)
 }
 
 // held reports whether what was said before explains why no run starts.

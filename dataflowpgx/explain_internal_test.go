@@ -48,12 +48,13 @@ func TestExplain(t *testing.T) {
 		sql, types, args string
 		indexes          []string
 	}{
-		"Due":      {text(sqlRunDue), "bigint[], integer[], integer", "array[7, 8, 9], array[1, 1, 1], 100", []string{"dataflow_run_slot"}},
+		"Due":      {text(sqlRunDue), "bigint[], integer[], integer[], integer", "array[7, 8, 9], array[1, 1, 1], array[0, 2, 0], 100", []string{"dataflow_run_slot"}},
 		"Live":     {text(sqlRunLive), "bigint", "7", []string{"dataflow_run_slot", "dataflow_run_waiting"}},
 		"Lease":    {"select id from dataflow_run where state = 'in_progress' and lease_until < $1", "timestamptz", "now()", []string{"dataflow_run_lease"}},
 		"Job":      {text(sqlRunByJob), "bigint", "77", []string{"dataflow_run_job"}},
-		"Claim":    {text(sqlRunClaim), "bigint, text, bigint, text, boolean, integer", "20066, 'w', 1, 'v', false, 1", []string{"dataflow_run_pkey", "dataflow_run_slot", "dataflow_run_waiting"}},
+		"Claim":    {text(sqlRunClaim), "bigint, text, bigint, text, boolean, integer, integer", "20066, 'w', 1, 'v', false, 1, 2", []string{"dataflow_run_pkey", "dataflow_run_slot", "dataflow_run_waiting"}},
 		"Wait":     {text(sqlRunWaiting), "bigint, text", "7, 'now'", []string{"dataflow_run_waiting"}},
+		"WaitLike": {text(sqlRunWaitingLike), "bigint, text", "7, 'now'", []string{"dataflow_run_waiting"}},
 		"Tick":     {text(sqlRunByTick), "bigint, timestamptz", "7, now()", []string{"dataflow_run_tick"}},
 		"Activity": {text(sqlRunActivity), "bigint", "7", []string{"dataflow_run_slot", "dataflow_run_waiting"}},
 		"FlowDue":  {text(sqlFlowDue), "bigint[]", "array[7, 8, 9]", []string{"dataflow_flow"}},

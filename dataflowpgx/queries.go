@@ -77,6 +77,11 @@ const sqlRunWaiting = `
 select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
 where r.flow_id = $1 and r.unique_key = $2 and r.state = 'pending' and f.state = 'active'`
 
+const sqlRunWaitingLike = `
+select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+where r.flow_id = $1 and r.state = 'pending' and starts_with(r.unique_key, $2)
+order by r.id`
+
 const sqlRunByTick = `
 select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
 where r.flow_id = $1 and r.scheduled_for = $2 and r.trigger = 'schedule' and f.state = 'active'`
@@ -107,15 +112,27 @@ where r.id in (
 	select id from {s}dataflow_run where flow_id = $1 and state = 'pending')
 order by r.id`
 
+// How many runs may be in progress beside a run and with it, and which count: for one of
+// the flow's own runs, whatever has one of the flow's own slots; for a backfill that has
+// slots apart, each backfill, and for one that has not, each run. The slots apart begin
+// at dataflow.FirstBackfillSlot.
+const (
+	apart    = `(r.scope <> '' and s.backfills > 0)`
+	places   = `case when ` + apart + ` then s.backfills else s.slots end`
+	inTheWay = `(select count(*) from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress'
+		and case when r.scope = '' then o.slot < 1000 when s.backfills > 0 then o.scope <> '' else true end)`
+)
+
 // Runs behind those that are in progress are left out, so that they do not take the
 // places of those that can be worked.
 const sqlRunDue = `
 select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
 where r.state = 'pending' and r.queue = '' and r.run_after <= {now}
 	and f.state = 'active' and r.flow_id = any($1)
-	and (select count(*) from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress')
-		< ($2::integer[])[array_position($1::bigint[], r.flow_id)]
-order by r.run_after, r.id limit $3`
+	and exists (select from unnest($1::bigint[], $2::integer[], $3::integer[]) as s (flow_id, slots, backfills)
+		where s.flow_id = r.flow_id and ` + inTheWay + `
+			< ` + places + `)
+order by r.run_after, r.id limit $4`
 
 // What waits for a time that has not come does not count, unless it is the rest of
 // a run that has begun.
@@ -130,13 +147,16 @@ where flow_id = $1 and (state = 'in_progress' or state = 'pending' and (run_afte
 // The unique index on the slot decides between two that claim at once; the count
 // only spares the server's log the usual case. The key is given up, so
 // that another run can wait while this one is worked. The run of a tick lets that of
-// an earlier one go first, which may wait in the same queue; a backfill, the flow's own
-// runs.
+// an earlier one go first, which may wait in the same queue; a backfill without slots of
+// its own, the flow's own runs. One with some looks for a free one from that on which its id
+// says, so that not all that are claimed in the same moment want the same.
 const sqlRunClaim = `
 update {s}dataflow_run r
 set state = 'in_progress',
-	slot = (select min(s) from generate_series(0, $6::integer - 1) s
-		where not exists (select from {s}dataflow_run o where o.flow_id = r.flow_id and o.slot = s and o.state = 'in_progress')),
+	slot = (select n + case when ` + apart + ` then 1000 else 0 end from generate_series(0, ` + places + ` - 1) n
+		where not exists (select from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress'
+			and o.slot = n + case when ` + apart + ` then 1000 else 0 end)
+		order by case when ` + apart + ` then (n + r.id) % s.backfills else n end limit 1),
 	unique_key = null, attempt = r.attempt + 1, worker = $2,
 	lease_no = r.lease_no + 1, lease_until = {now} + $3::bigint * interval '1 microsecond',
 	started_at = coalesce(r.started_at, {clock}), code_version = $4,
@@ -144,13 +164,13 @@ set state = 'in_progress',
 	redundant = case when $5 then 0 else r.redundant end, filtered = case when $5 then 0 else r.filtered end,
 	dropped = case when $5 then 0 else r.dropped end, dead_lettered = case when $5 then 0 else r.dead_lettered end,
 	updated = case when $5 then 0 else r.updated end
-from {s}dataflow_flow f
+from {s}dataflow_flow f, (select $6::integer as slots, $7::integer as backfills) s
 where r.id = $1 and r.state = 'pending' and r.run_after <= {now} and f.id = r.flow_id and f.state = 'active'
-	and (select count(*) from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress') < $6
-	and not ($6 = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select from {s}dataflow_run o
+	and ` + inTheWay + ` < ` + places + `
+	and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select from {s}dataflow_run o
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = 'schedule' and o.lease_no = 0
 			and o.scheduled_for < r.scheduled_for and o.queue = r.queue))
-	and not ($6 = 1 and r.scope <> '' and exists (select from {s}dataflow_run o
+	and not (s.slots = 1 and s.backfills = 0 and r.scope <> '' and exists (select from {s}dataflow_run o
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue))
 returning ` + runColumns
 

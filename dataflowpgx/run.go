@@ -77,17 +77,21 @@ func (q *queries) RunLive(ctx context.Context, flowID int64) ([]*dataflow.Run, e
 	return q.runs(ctx, sqlRunLive, flowID)
 }
 
+func (q *queries) RunWaiting(ctx context.Context, flowID int64, keyPrefix string) ([]*dataflow.Run, error) {
+	return q.runs(ctx, sqlRunWaitingLike, flowID, keyPrefix)
+}
+
 func (q *queries) RunDue(ctx context.Context, flows []dataflow.FlowSlots, limit int) ([]*dataflow.Run, error) {
-	ids, slots := make([]int64, len(flows)), make([]int, len(flows))
+	ids, slots, backfills := make([]int64, len(flows)), make([]int, len(flows)), make([]int, len(flows))
 	for i, f := range flows {
-		ids[i], slots[i] = f.FlowID, max(f.Slots, 1)
+		ids[i], slots[i], backfills[i] = f.FlowID, max(f.Slots, 1), f.Backfills
 	}
-	return q.runs(ctx, sqlRunDue, ids, slots, limit)
+	return q.runs(ctx, sqlRunDue, ids, slots, backfills, limit)
 }
 
 func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*dataflow.Claim, error) {
 	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunClaim),
-		p.RunID, p.Worker, p.Lease.Microseconds(), p.CodeVersion, p.Restart, max(p.Slots, 1)))
+		p.RunID, p.Worker, p.Lease.Microseconds(), p.CodeVersion, p.Restart, max(p.Slots, 1), p.Backfills))
 	if errors.Is(err, dataflow.ErrNotFound) {
 		return nil, nil //nolint:nilnil // documented: no claim
 	}

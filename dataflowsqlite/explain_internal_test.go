@@ -31,6 +31,7 @@ func TestExplain(t *testing.T) {
 		"Job":      {text(sqlRunByJob), []string{"dataflow_run_job"}},
 		"Claim":    {text(sqlRunClaim), []string{"SEARCH r USING INTEGER PRIMARY KEY", "dataflow_run_slot", "dataflow_run_waiting"}},
 		"Wait":     {text(sqlRunWaiting), []string{"dataflow_run_waiting"}},
+		"WaitLike": {text(sqlRunWaitingLike), []string{"dataflow_run_waiting"}},
 		"Tick":     {text(sqlRunByTick), []string{"dataflow_run_tick"}},
 		"Activity": {text(sqlRunActivity), []string{"dataflow_run_slot", "dataflow_run_waiting"}},
 		"FlowDue":  {text(sqlFlowDue), []string{"SEARCH f USING INTEGER PRIMARY KEY"}},
@@ -51,7 +52,7 @@ func TestExplain(t *testing.T) {
 
 func explain(t *testing.T, db *sql.DB, query string) string {
 	t.Helper()
-	rows, err := db.QueryContext(t.Context(), "explain query plan "+query, 1, 2, 3, 4, 5, "[0]")
+	rows, err := db.QueryContext(t.Context(), "explain query plan "+query, 1, 2, 3, 4, 5, "[0]", "[1000]")
 	require.NoError(t, err)
 	defer rows.Close() //nolint:errcheck // rows.Err tells what matters
 	var lines []string

@@ -69,6 +69,11 @@ const sqlRunWaiting = `
 select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
 where r.flow_id = ? and r.unique_key = ? and r.state = 'pending' and f.state = 'active'`
 
+const sqlRunWaitingLike = `
+select ` + runColumns + ` from dataflow_run r indexed by dataflow_run_waiting join dataflow_flow f on f.id = r.flow_id
+where r.flow_id = ?1 and r.state = 'pending' and substr(r.unique_key, 1, length(?2)) = ?2
+order by r.id`
+
 const sqlRunByTick = `
 select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
 where r.flow_id = ? and r.scheduled_for = ? and r.trigger = 'schedule' and f.state = 'active'`
@@ -99,6 +104,17 @@ where r.id in (
 	select id from dataflow_run indexed by dataflow_run_waiting where flow_id = ?1 and state = 'pending')
 order by r.id`
 
+// How many runs may be in progress beside a run and with it, and which count: for one of
+// the flow's own runs, whatever has one of the flow's own slots; for a backfill that has
+// slots apart, each backfill, and for one that has not, each run. The slots apart begin
+// at dataflow.FirstBackfillSlot.
+const (
+	apart    = `(r.scope <> '' and s.backfills > 0)`
+	places   = `case when ` + apart + ` then s.backfills else s.slots end`
+	inTheWay = `(select count(*) from dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress'
+		and case when r.scope = '' then o.slot < 1000 when s.backfills > 0 then o.scope <> '' else true end)`
+)
+
 // Runs behind those that are in progress are left out, so that they do not take the
 // places of those that can be worked. Without "indexed by", all the runs that the
 // flows ever had would be read.
@@ -106,8 +122,10 @@ const sqlRunDue = `
 select ` + runColumns + ` from dataflow_run r indexed by dataflow_run_due join dataflow_flow f on f.id = r.flow_id
 where r.state = 'pending' and r.queue = '' and r.run_after <= {now}
 	and f.state = 'active' and r.flow_id in (select value from json_each(?1))
-	and (select count(*) from dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress')
-		< (select max(value) from json_each(?2) where key = cast(r.flow_id as text))
+	and exists (select 1 from (
+			select value ->> 0 as flow_id, value ->> 1 as slots, value ->> 2 as backfills from json_each(?2)) s
+		where s.flow_id = r.flow_id and ` + inTheWay + `
+			< ` + places + `)
 order by r.run_after, r.id limit ?3`
 
 // What waits for a time that has not come does not count, unless it is the rest of
@@ -127,13 +145,15 @@ from (
 // The unique index on the slot decides between two that claim at once; the count
 // only spares an error in the usual case. The key is given up, so that
 // another run can wait while this one is worked. The run of a tick lets that of an
-// earlier one go first, which may wait in the same queue; a backfill, the flow's own
-// runs.
+// earlier one go first, which may wait in the same queue; a backfill without slots of its
+// own, the flow's own runs. One with some looks for a free one from that on which its id
+// says.
 const sqlRunClaim = `
 update dataflow_run as r
 set state = 'in_progress',
-	slot = (select min(s.value) from json_each(?6) s
-		where not exists (select 1 from dataflow_run o where o.flow_id = r.flow_id and o.slot = s.value and o.state = 'in_progress')),
+	slot = (select n.value from json_each(case when ` + apart + ` then ?7 else ?6 end) n
+		where not exists (select 1 from dataflow_run o where o.flow_id = r.flow_id and o.slot = n.value and o.state = 'in_progress')
+		order by case when ` + apart + ` then (n.value + r.id) % s.backfills else n.value end limit 1),
 	unique_key = null, attempt = r.attempt + 1, worker = ?2,
 	lease_no = r.lease_no + 1, lease_until = strftime('%Y-%m-%d %H:%M:%f', {now}, ?3 || ' seconds'),
 	started_at = coalesce(r.started_at, {now}), code_version = ?4,
@@ -141,13 +161,14 @@ set state = 'in_progress',
 	redundant = case when ?5 then 0 else r.redundant end, filtered = case when ?5 then 0 else r.filtered end,
 	dropped = case when ?5 then 0 else r.dropped end, dead_lettered = case when ?5 then 0 else r.dead_lettered end,
 	updated = case when ?5 then 0 else r.updated end
+from (select json_array_length(?6) as slots, json_array_length(?7) as backfills) s
 where r.id = ?1 and r.state = 'pending' and r.run_after <= {now}
 	and exists (select 1 from dataflow_flow f where f.id = r.flow_id and f.state = 'active')
-	and (select count(*) from dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress') < json_array_length(?6)
-	and not (json_array_length(?6) = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select 1 from dataflow_run o indexed by dataflow_run_waiting
+	and ` + inTheWay + ` < ` + places + `
+	and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select 1 from dataflow_run o indexed by dataflow_run_waiting
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = 'schedule' and o.lease_no = 0
 			and o.scheduled_for < r.scheduled_for and o.queue = r.queue))
-	and not (json_array_length(?6) = 1 and r.scope <> '' and exists (select 1 from dataflow_run o indexed by dataflow_run_waiting
+	and not (s.slots = 1 and s.backfills = 0 and r.scope <> '' and exists (select 1 from dataflow_run o indexed by dataflow_run_waiting
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue))`
 
 // Moving the sequence number fences off whoever worked the flow before: his next

@@ -87,32 +87,36 @@ func (q *queries) RunLive(ctx context.Context, flowID int64) ([]*dataflow.Run, e
 	return collect(ctx, q, scanRun, sqlRunLive, flowID)
 }
 
+func (q *queries) RunWaiting(ctx context.Context, flowID int64, keyPrefix string) ([]*dataflow.Run, error) {
+	return collect(ctx, q, scanRun, sqlRunWaitingLike, flowID, keyPrefix)
+}
+
 func (q *queries) RunDue(ctx context.Context, flows []dataflow.FlowSlots, limit int) ([]*dataflow.Run, error) {
-	ids, slots := make([]int64, len(flows)), make(map[int64]int, len(flows))
+	ids, slots := make([]int64, len(flows)), make([][3]int64, len(flows))
 	for i, f := range flows {
-		ids[i], slots[f.FlowID] = f.FlowID, max(f.Slots, 1)
+		ids[i], slots[i] = f.FlowID, [3]int64{f.FlowID, int64(max(f.Slots, 1)), int64(f.Backfills)}
 	}
 	list, err := jsonArray(ids)
 	if err != nil {
 		return nil, err
 	}
-	byFlow, err := json.Marshal(slots)
+	byFlow, err := jsonArray(slots)
 	if err != nil {
 		return nil, err
 	}
-	return collect(ctx, q, scanRun, sqlRunDue, list, string(byFlow), limit)
+	return collect(ctx, q, scanRun, sqlRunDue, list, byFlow, limit)
 }
 
 func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*dataflow.Claim, error) {
-	slots := make([]int, max(p.Slots, 1))
-	for i := range slots {
-		slots[i] = i
-	}
-	list, err := jsonArray(slots)
+	own, err := jsonArray(slotsFrom(0, max(p.Slots, 1)))
 	if err != nil {
 		return nil, err
 	}
-	err = q.one(ctx, sqlRunClaim, p.RunID, p.Worker, secondsText(p.Lease), p.CodeVersion, p.Restart, list)
+	backfills, err := jsonArray(slotsFrom(dataflow.FirstBackfillSlot, p.Backfills))
+	if err != nil {
+		return nil, err
+	}
+	err = q.one(ctx, sqlRunClaim, p.RunID, p.Worker, secondsText(p.Lease), p.CodeVersion, p.Restart, own, backfills)
 	if errors.Is(err, dataflow.ErrNotFound) {
 		return nil, nil //nolint:nilnil // documented: no claim
 	}
@@ -134,6 +138,15 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 	}
 	claim.Cursor = rawJSON(cursor)
 	return claim, nil
+}
+
+// slotsFrom are n slots.
+func slotsFrom(first, n int) []int {
+	slots := make([]int, n)
+	for i := range slots {
+		slots[i] = first + i
+	}
+	return slots
 }
 
 func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {

@@ -197,7 +197,7 @@ func (r *reader[T]) collect(rows pgx.Rows, limit int) (*rowmap.Page[T], int, err
 	for rows.Next() {
 		raw := rows.RawValues()
 		key := raw[len(dest):]
-		if slices.ContainsFunc(key, func(v []byte) bool { return v == nil }) {
+		if hasNull(key) {
 			return nil, 0, r.nullError(key)
 		}
 		if err := keys.add(key); err != nil {
@@ -227,6 +227,11 @@ func (r *reader[T]) collect(rows pgx.Rows, limit int) (*rowmap.Page[T], int, err
 	var err error
 	page.Keys, err = keys.strings()
 	return page, weight, err
+}
+
+// hasNull reports whether a value of a key is null.
+func hasNull(key [][]byte) bool {
+	return slices.ContainsFunc(key, func(v []byte) bool { return v == nil })
 }
 
 // columnPlan is how a column is read into its field of the scratch record.

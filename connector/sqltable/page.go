@@ -47,22 +47,31 @@ func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page[T], err
 
 // open asks which columns the query has, and refuses it if they are not T's.
 func (r *reader[T]) open(ctx context.Context) error {
-	names, err := r.describe(ctx)
+	names, err := r.lookUpKeys(ctx)
 	if err != nil {
 		return err
-	}
-	for _, name := range r.query.Key {
-		if !slices.Contains(names, name) {
-			return dataflow.Permanent(fmt.Errorf("key column %q is not among its columns (%v)", name, names))
-		}
 	}
 	if err := r.fields.Match(names, r.query.Key); err != nil {
 		return dataflow.Permanent(err)
 	}
+	return r.refuse(ctx, r.query.FirstNullQuery(r.keys), r.args)
+}
+
+// lookUpKeys looks the columns of the key up, and returns the names of all.
+func (r *reader[T]) lookUpKeys(ctx context.Context) ([]string, error) {
+	names, err := r.describe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range r.query.Key {
+		if !slices.Contains(names, name) {
+			return nil, dataflow.Permanent(fmt.Errorf("key column %q is not among its columns (%v)", name, names))
+		}
+	}
 	for _, name := range rowmap.Qualified(r.query.Key) {
 		r.keys = append(r.keys, storedExpression(name))
 	}
-	return r.refuse(ctx, r.query.FirstNullQuery(r.keys), r.args)
+	return names, nil
 }
 
 // describe returns the columns of the query.

@@ -12,7 +12,7 @@ import (
 )
 
 // The database itself keeps a log: of each change of a run's state, with how many other runs
-// of the flow were in progress then, and of each checkpoint. It is written in the transaction
+// of the flow were in progress then, of backfills or of its own as that is, and of each checkpoint. It is written in the transaction
 // that it tells of, and has the database's clock. On Postgres it also has the name that the
 // worker's own connections bear, so that what a worker commits under the name of another, who
 // has taken the run over, is seen whatever the run's row says.
@@ -21,7 +21,7 @@ create table chaos_target (flow text not null, n bigint not null);
 create table chaos_log (
 	id bigint generated always as identity primary key, at double precision not null default extract(epoch from clock_timestamp()),
 	event text not null, flow bigint not null default 0, run bigint not null default 0, worker text not null default '',
-	lease bigint not null default 0, attempt integer not null default 0, rescues integer not null default 0, others integer not null default 0,
+	lease bigint not null default 0, attempt integer not null default 0, rescues integer not null default 0, others integer not null default 0, backfill integer not null default 0,
 	session text not null default current_setting('application_name'));
 create function chaos_audit() returns trigger language plpgsql as $$
 begin
@@ -30,9 +30,10 @@ begin
 		values ('checkpoint', new.flow_id, new.id, new.worker, new.lease_no, new.attempt, new.rescues);
 	end if;
 	if tg_op = 'INSERT' or new.state <> old.state then
-		insert into chaos_log (event, flow, run, worker, lease, attempt, rescues, others)
+		insert into chaos_log (event, flow, run, worker, lease, attempt, rescues, others, backfill)
 		select new.state, new.flow_id, new.id, new.worker, new.lease_no, new.attempt, new.rescues,
-			(select count(*) from dataflow_run where flow_id = new.flow_id and state = 'in_progress' and id <> new.id);
+			(select count(*) from dataflow_run where flow_id = new.flow_id and state = 'in_progress' and id <> new.id and (scope <> '') = (new.scope <> '')),
+			case when new.scope <> '' then 1 else 0 end;
 	end if;
 	return new;
 end $$;
@@ -43,16 +44,17 @@ create table chaos_target (flow text not null, n integer not null);
 create table chaos_log (
 	id integer primary key autoincrement, at real not null default ((julianday('now') - 2440587.5) * 86400.0),
 	event text not null, flow integer not null default 0, run integer not null default 0, worker text not null default '',
-	lease integer not null default 0, attempt integer not null default 0, rescues integer not null default 0, others integer not null default 0,
+	lease integer not null default 0, attempt integer not null default 0, rescues integer not null default 0, others integer not null default 0, backfill integer not null default 0,
 	session text not null default '');
 create trigger chaos_audit_checkpoint after update on dataflow_run when new.read <> old.read begin
 	insert into chaos_log (event, flow, run, worker, lease, attempt, rescues)
 	values ('checkpoint', new.flow_id, new.id, new.worker, new.lease_no, new.attempt, new.rescues);
 end;
 create trigger chaos_audit_state after update on dataflow_run when new.state <> old.state begin
-	insert into chaos_log (event, flow, run, worker, lease, attempt, rescues, others)
+	insert into chaos_log (event, flow, run, worker, lease, attempt, rescues, others, backfill)
 	select new.state, new.flow_id, new.id, new.worker, new.lease_no, new.attempt, new.rescues,
-		(select count(*) from dataflow_run where flow_id = new.flow_id and state = 'in_progress' and id <> new.id);
+		(select count(*) from dataflow_run where flow_id = new.flow_id and state = 'in_progress' and id <> new.id and (scope <> '') = (new.scope <> '')),
+		case when new.scope <> '' then 1 else 0 end;
 end;
 create trigger chaos_audit_insert after insert on dataflow_run begin
 	insert into chaos_log (event, flow, run, worker, lease) values (new.state, new.flow_id, new.id, new.worker, new.lease_no);
@@ -73,18 +75,19 @@ type entry struct {
 	attempt, rescues  int
 	others            int
 	finished, holding bool // the run has ended, or is in progress
+	backfill          bool
 }
 
 // log reads the log.
 func (s *stage) log() []entry {
 	s.Helper()
-	rows, err := s.db.QueryContext(s.Context(), `select at, event, worker, session, flow, run, lease, attempt, rescues, others from chaos_log order by id`)
+	rows, err := s.db.QueryContext(s.Context(), `select at, event, worker, session, flow, run, lease, attempt, rescues, others, backfill = 1 from chaos_log order by id`)
 	require.NoError(s, err)
 	defer rows.Close() //nolint:errcheck // Err tells
 	var log []entry
 	for rows.Next() {
 		var e entry
-		require.NoError(s, rows.Scan(&e.at, &e.event, &e.worker, &e.session, &e.flow, &e.run, &e.lease, &e.attempt, &e.rescues, &e.others))
+		require.NoError(s, rows.Scan(&e.at, &e.event, &e.worker, &e.session, &e.flow, &e.run, &e.lease, &e.attempt, &e.rescues, &e.others, &e.backfill))
 		e.finished = slices.Contains([]string{"success", "failed", "cancelled"}, e.event)
 		e.holding = e.event == "in_progress"
 		log = append(log, e)
@@ -93,12 +96,22 @@ func (s *stage) log() []entry {
 	return log
 }
 
-// checkLog looks for two runs of a flow at once, for a commit under a lease that had been
-// granted anew, and for one by a worker that did not have the run.
-func (s *stage) checkLog(log []entry) {
+// checkLog looks for two of a flow's own runs at once, for more of its backfills than it
+// lets, for a commit under a lease that had been granted anew, and for one by a worker that
+// did not have the run. It returns how many backfills of a flow were in progress at the most.
+func (s *stage) checkLog(log []entry) (most int) {
 	s.Helper()
-	inProgress := make(map[int64]int64) // by flow
-	lease := make(map[int64]int64)      // by run
+	atOnce := 0
+	for _, f := range s.flows {
+		atOnce = max(atOnce, f.MaxBackfills)
+	}
+	type lane struct {
+		flow     int64
+		backfill bool
+	}
+	in := make(map[int64]lane)       // by run, while it is in progress
+	inProgress := make(map[lane]int) // how many
+	lease := make(map[int64]int64)   // by run
 	for _, e := range log {
 		if e.run == 0 {
 			continue
@@ -108,17 +121,29 @@ func (s *stage) checkLog(log []entry) {
 		if s.kind == onPostgres && (e.event == eventCheckpoint || e.event == "in_progress" || e.event == "success") {
 			require.Equal(s, e.worker, e.session, "%s of run %d by a worker that does not have it", e.event, e.run)
 		}
+		now, held := in[e.run]
 		switch {
 		case e.event == eventCheckpoint:
-			require.Equal(s, e.run, inProgress[e.flow], "checkpoint of a run that was not in progress")
+			require.True(s, held, "checkpoint of run %d, which was not in progress", e.run)
 		case e.holding:
-			require.Zero(s, inProgress[e.flow], "run %d of flow %d began while another was in progress", e.run, e.flow)
-			require.Zero(s, e.others, "run %d of flow %d began while another was in progress", e.run, e.flow)
-			inProgress[e.flow] = e.run
-		case inProgress[e.flow] == e.run:
-			delete(inProgress, e.flow)
+			l, others := lane{e.flow, e.backfill}, 0
+			if e.backfill && atOnce > 0 {
+				others = atOnce - 1
+			}
+			require.False(s, held, "run %d of flow %d began twice", e.run, e.flow)
+			require.LessOrEqual(s, inProgress[l], others, "run %d of flow %d began while others were in progress", e.run, e.flow)
+			require.LessOrEqual(s, e.others, others, "run %d of flow %d began while others were in progress", e.run, e.flow)
+			in[e.run] = l
+			inProgress[l]++
+			if e.backfill {
+				most = max(most, inProgress[l])
+			}
+		case held:
+			delete(in, e.run)
+			inProgress[now]--
 		}
 	}
+	return most
 }
 
 // takeovers are the times from the kill of a worker to the next sign of life of each run that

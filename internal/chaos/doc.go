@@ -12,7 +12,7 @@
 //     gone, are of just as many records.
 //   - Every run has ended, and succeeded.
 //   - The log that the database's own triggers have written, in the transactions that it tells
-//     of, never shows two runs of a flow in progress, a checkpoint of a run that is not, a
+//     of, never shows two of a flow's own runs in progress, a checkpoint of a run that is not, a
 //     commit under a lease older than the last, or, on Postgres, one by the connection of a
 //     worker other than the one that has the run.
 //
@@ -47,6 +47,11 @@
 //	TestFollow                Twelve writers insert rows and keep transactions open for 3 s,
 //	                          flows follow by time every 500 ms, workers are killed: no row is
 //	                          missed or copied twice. A flow without guard does miss some.
+//
+//	TestBackfills             Four workers work eight ranges of each flow, four at once, beside its
+//	                          own runs, and one is killed every 2 s: what the ranges and the own
+//	                          runs read is there once; by the log never more than four
+//	                          backfills of a flow, nor two of its own runs, in progress.
 //
 // They are built with the tag "chaos" alone: "make chaos" runs their long form, and "make
 // test", behind all others, a short one. Settings are

@@ -27,6 +27,8 @@ type flowSettings struct {
 	Limit int64 // and none beyond that, if it is set
 	// Pace is how long a batch takes outside of its transaction, Hold inside of it.
 	Pace, Hold time.Duration
+	// MaxBackfills is the flow's.
+	MaxBackfills int
 	// Poison is the number that ends the process.
 	Poison int64
 	// Rival makes each batch update rows that another writer updates too.
@@ -49,7 +51,7 @@ type place struct {
 const poisonExit = 3
 
 func (s *flowSettings) flow(p place) *dataflow.Flow {
-	opts := &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: s.Batch}}
+	opts := &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: s.Batch}, MaxBackfills: s.MaxBackfills}
 	if s.Queue {
 		opts.Runtime = dataflow.JobQueue{BatchSize: s.Batch}
 	}
@@ -79,7 +81,8 @@ func (s *flowSettings) records() dataflow.Transform[int64, record] {
 
 // numbers is the source. How far a run reads depends on its cursor alone, so that a run that
 // goes on elsewhere reads what it would have read here. All runs of a flow together read
-// exactly the numbers up to the limit, if there are limit/chunk of them.
+// exactly the numbers up to the limit, if there are limit/chunk of them. A backfill reads up
+// to its Until, whatever chunk and limit are.
 type numbers struct{ chunk, limit int64 }
 
 func (s numbers) Read(ctx context.Context, r dataflow.Request[int64]) iter.Seq2[dataflow.Item[int64, int64], error] {
@@ -88,12 +91,25 @@ func (s numbers) Read(ctx context.Context, r dataflow.Request[int64]) iter.Seq2[
 		if s.limit > 0 {
 			end = min(end, s.limit)
 		}
+		if r.Bounded {
+			end = r.Until
+		}
 		for n := r.From + 1; n <= end && ctx.Err() == nil; n++ {
 			if !yield(dataflow.Item[int64, int64]{Value: n, Cursor: n, Resume: true}, nil) {
 				return
 			}
 		}
 	}
+}
+
+func (numbers) CheckRequest(dataflow.Request[int64]) error { return nil }
+
+func (numbers) Split(_ context.Context, r dataflow.Request[int64], n int) ([]int64, error) {
+	var cuts []int64
+	for i := 1; i < n; i++ {
+		cuts = append(cuts, r.From+(r.Until-r.From)*int64(i)/int64(n))
+	}
+	return cuts, nil
 }
 
 func (s *flowSettings) transform(o *orders) dataflow.Transform[int64, int64] {

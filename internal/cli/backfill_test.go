@@ -29,6 +29,24 @@ func TestBackfill(t *testing.T) {
 	})
 }
 
+func TestBackfill_Ranges(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *cliT) {
+		t.migrated().golden("backfill_ranges",
+			"backfill orders --ranges 2",
+			"backfill orders --ranges 3",
+			"backfill orders --ranges 3 -o json",
+			"run cancel 1",
+			"run cancel 2",
+			"backfill orders --from 1 --until 4 --ranges 9 --wait",
+			"run list --trigger backfill",
+			"run show 4",
+			"backfill orders --ranges 0",
+			"backfill nightly --ranges 1",
+		)
+	})
+}
+
 // One that is under way tells how much is left.
 func TestBackfill_Progress(t *testing.T) {
 	t.Parallel()

@@ -259,6 +259,14 @@ func (c count) Count(_ context.Context, r dataflow.Request[int64]) (int64, error
 	return c.end(r) - r.From, nil
 }
 
+func (c count) Split(_ context.Context, r dataflow.Request[int64], n int) (cuts []int64, err error) {
+	records := c.end(r) - r.From
+	for i := int64(1); i < min(records, int64(n)); i++ {
+		cuts = append(cuts, r.From+records*i/min(records, int64(n)))
+	}
+	return cuts, nil
+}
+
 // end is where a read ends.
 func (c count) end(r dataflow.Request[int64]) int64 {
 	if r.Bounded {

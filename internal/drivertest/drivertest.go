@@ -106,6 +106,7 @@ func groups() []group {
 		{name: "Cursor", cases: cursorRules()},
 		{name: "CursorSet", cases: cursorSetRules()},
 		{name: "Backfill", cases: backfillRules()},
+		{name: "BackfillSlot", cases: backfillSlotRules()},
 		{name: "RunEnd", cases: endRules()},
 		{name: "Trip", cases: tripRules()},
 		{name: "Lease", cases: leaseRules()},

@@ -1,0 +1,219 @@
+package dataflow
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// MaxRanges is the most ranges that [Client.BackfillRanges] takes.
+const MaxRanges = 1000
+
+// BackfillRanges is [Client.Backfill] in up to n ranges of about the same size, each of
+// them a run of its own, which can be worked by as many processes at once as
+// FlowOptions.MaxBackfills says; with 0 there, one after the other. All are made, or none.
+// Together they read what one backfill with these parameters would, each record once: each
+// begins behind the cursor at which the one before it ends, the first at From, and the last
+// goes to Until, or to the end. They are returned in this order. Fewer records than n make
+// fewer ranges. With 1 it is a Backfill.
+//
+// The source is asked for the cursors, by its power [Splitter], and must heed Until, by
+// [RequestChecker], as the Keyset of pgtable and of sqltable does. Else it is refused with a
+// *[ConfigError].
+//
+// While one of the ranges of an earlier call with the same From, Until, Params and At waits
+// to be begun, no other is made, whatever n is, since they would read the same twice. Those
+// ranges of that call that have not ended are returned, with Coalesced set. A Backfill that
+// waits is not looked for, nor does one find ranges. params may be nil.
+func (c *Client) BackfillRanges(ctx context.Context, name string, n int, params *BackfillParams) ([]*Run, error) {
+	if n == 1 {
+		run, err := c.Backfill(ctx, name, params)
+		if err != nil {
+			return nil, err
+		}
+		return []*Run{run}, nil
+	}
+	runs, err := c.backfillRanges(ctx, name, n, params)
+	if err != nil {
+		return nil, public(fmt.Errorf("backfill flow %q in %d ranges: %w", name, n, private(err)))
+	}
+	return runs, nil
+}
+
+func (c *Client) backfillRanges(ctx context.Context, name string, n int, params *BackfillParams) ([]*Run, error) {
+	if n < 1 || n > MaxRanges {
+		return nil, &ConfigError{Field: "n", Reason: fmt.Sprintf("%d is not from 1 to %d: give the number of ranges", n, MaxRanges)}
+	}
+	b := &ranges{client: c}
+	if params != nil {
+		b.BackfillParams = *params
+	}
+	var err error
+	if b.flow, err = c.Flow(ctx, name); err != nil {
+		return nil, err
+	}
+	if err := b.validate(b.flow); err != nil {
+		return nil, err
+	}
+	runs, err := b.waiting(ctx, c.store)
+	if err != nil || len(runs) > 0 {
+		return runs, err
+	}
+	// Not in the transaction: a source may need the one connection that there is.
+	ends, err := b.flow.code.split(ctx, b.From, b.Until, b.Params, n)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.check(ends); err != nil {
+		return nil, err
+	}
+	ctx = context.WithValue(ctx, triggerKey{}, &TriggerOptions{Actor: b.Actor, Reason: b.Reason, Params: b.Params})
+	err = c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := c.store.With(tx)
+		if err != nil {
+			return err
+		}
+		// Of two that ask at once, the second finds the first one's.
+		if _, _, err := q.FlowLock(ctx, b.flow.ID); err != nil {
+			return err
+		}
+		if runs, err = b.waiting(ctx, q); err != nil || len(runs) > 0 {
+			return err
+		}
+		runs, err = b.insert(ctx, tx, ends)
+		return err
+	})
+	return runs, err
+}
+
+// ranges is what is to be read in ranges.
+type ranges struct {
+	BackfillParams
+	client *Client
+	flow   *Flow
+}
+
+// key is what the keys of the ranges of such a call begin with.
+func (b *ranges) key() string {
+	key := "ranges:"
+	if !b.At.IsZero() {
+		key += "at:" + b.At.UTC().Format(time.RFC3339Nano) + ":"
+	}
+	return key + digest(b.From, b.Until, b.Params) + ":"
+}
+
+// waiting returns the ranges of an earlier call that have not ended, none unless one of
+// them waits to be begun.
+func (b *ranges) waiting(ctx context.Context, q Queries) ([]*Run, error) {
+	found, err := q.RunWaiting(ctx, b.flow.ID, string(TriggerBackfill)+":"+b.key())
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	first, _, _ := strings.Cut(found[0].Scope, "/")
+	live, err := q.RunLive(ctx, b.flow.ID)
+	var runs []*Run
+	for _, run := range live {
+		if of, _, _ := strings.Cut(run.Scope, "/"); of == first {
+			run.Coalesced = true
+			runs = append(runs, run)
+		}
+	}
+	return runs, err
+}
+
+// bounds are where a range begins and ends.
+func (b *ranges) bounds(ends []json.RawMessage, i int) (from, until json.RawMessage) {
+	from, until = b.From, b.Until
+	if i > 0 {
+		from = ends[i-1]
+	}
+	if i < len(ends) {
+		until = ends[i]
+	}
+	return from, until
+}
+
+// check returns an error if the source does not heed the bounds of all ranges.
+func (b *ranges) check(ends []json.RawMessage) error {
+	for i := range len(ends) + 1 {
+		from, until := b.bounds(ends, i)
+		if err := b.flow.code.checkRequest(from, until, b.Params); err != nil {
+			return fmt.Errorf("range %d of %d, behind %s and up to %s: %w", i+1, len(ends)+1, clip(string(from)), clip(string(until)), err)
+		}
+	}
+	return nil
+}
+
+// insert adds the runs in a transaction, which holds the flow locked.
+func (b *ranges) insert(ctx context.Context, tx Tx, ends []json.RawMessage) ([]*Run, error) {
+	runs := make([]*Run, len(ends)+1)
+	for i := range runs {
+		from, until := b.bounds(ends, i)
+		asked := &askedRun{backfill: true, from: from, until: until, key: b.key() + strconv.Itoa(i+1)}
+		if i > 0 {
+			asked.scope = runs[0].Scope + "/" + strconv.Itoa(i+1)
+		}
+		run, err := b.flow.startFor(ctx, tx, startReason{trigger: TriggerBackfill, asked: asked}, b.At)
+		if err != nil {
+			return nil, err
+		}
+		runs[i] = run
+	}
+	return runs, nil
+}
+
+// split asks the source where to cut, and returns the cursors as JSON: those that
+// are different from the one before, and so have something between them.
+func (p *typedPipeline[T, C, Out]) split(ctx context.Context, from, until, params json.RawMessage, n int) ([]json.RawMessage, error) {
+	splitter, ok := p.source.(Splitter[C])
+	if !ok {
+		return nil, noSplitter(p.source)
+	}
+	if _, ok := p.source.(RequestChecker[C]); !ok {
+		return nil, &ConfigError{Field: "n", Reason: fmt.Sprintf("the source (%s) does not say that it ends a read at Until, by the power RequestChecker, as ranges must: use 1, or a source that does, such as pgtable.Keyset", describe(p.source).Type)}
+	}
+	r := Request[C]{Params: params}
+	if from != nil {
+		r.Resumed = true
+		if err := decodeStrict(from, &r.From); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.bound(&r, until); err != nil {
+		return nil, err
+	}
+	var cursors []C
+	err := guard(func() (err error) {
+		cursors, err = splitter.Split(ctx, r, n)
+		return err
+	})
+	switch {
+	case err != nil && errors.As(err, new(*ConfigError)):
+		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("split the source: %w", err)
+	case len(cursors) > n-1:
+		return nil, fmt.Errorf("split the source: Split (of %s) has returned %d cursors for %d parts, and the most are %d", describe(p.source).Type, len(cursors), n, n-1)
+	}
+	ends, last := []json.RawMessage{}, from
+	for _, c := range cursors {
+		end, err := json.Marshal(c)
+		if err != nil {
+			return nil, fmt.Errorf("split the source: write cursor %s: %w", cursorText(c), err)
+		}
+		if last != nil && sameJSON(end, last) || until != nil && sameJSON(end, until) {
+			continue
+		}
+		ends, last = append(ends, end), end
+	}
+	return ends, nil
+}
+
+// noSplitter refuses a source that cannot be cut.
+func noSplitter(source any) error {
+	return &ConfigError{Field: "n", Reason: fmt.Sprintf("the source (%s) does not tell where it can be cut, by the power Splitter: use 1, or a source that does, such as pgtable.Keyset", describe(source).Type)}
+}

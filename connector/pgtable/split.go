@@ -1,0 +1,69 @@
+package pgtable
+
+import (
+	"context"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/rowmap"
+)
+
+// Split asks the database for the keys behind which its rows are cut into n parts of the
+// same size, but for one row. It counts the rows, and then numbers them in the order of
+// the key up to the last cut. With an index on the key columns and no others needed, both
+// are passes over that index; without one, the second sorts the rows. Rows that are added
+// or removed between the two make the parts differ. Rows that are left to a later read are
+// not counted.
+func (s *keyset[T]) Split(ctx context.Context, r dataflow.Request[Cursor], n int) ([]Cursor, error) {
+	from, err := s.query.Start(r.Resumed, r.From)
+	if err != nil {
+		return nil, s.query.Wrap(err)
+	}
+	cursors, err := s.upTo(r).split(ctx, from, n)
+	if err != nil {
+		return nil, transient(ctx, s.pool, s.query.Wrap(err))
+	}
+	return cursors, nil
+}
+
+func (s *keyset[T]) split(ctx context.Context, from Cursor, n int) ([]Cursor, error) {
+	r := &reader[T]{keyset: s}
+	if _, err := r.describe(ctx); err != nil {
+		return nil, err
+	}
+	g, err := s.guardedQuery(ctx, r.keys[0], readStart{from: from, rough: true})
+	if err != nil {
+		return nil, err
+	}
+	var count int64
+	args := withCursor(g.args, from)
+	if err := s.pool.QueryRow(ctx, g.query.CountQuery(from != nil), args...).Scan(&count); err != nil {
+		return nil, err
+	}
+	cuts := rowmap.Cuts(count, n)
+	if len(cuts) == 0 {
+		return nil, nil
+	}
+	rows, err := s.pool.Query(ctx, g.query.RowsQuery(r.keyList(), from != nil, cuts), args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	keys := keyText{columns: r.keys}
+	for rows.Next() {
+		raw := rows.RawValues()
+		if hasNull(raw) {
+			return nil, r.nullError(raw)
+		}
+		if err := keys.add(raw); err != nil {
+			return nil, err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	values, err := keys.strings()
+	if err != nil {
+		return nil, err
+	}
+	return rowmap.Cursors[Cursor](&s.query, values)
+}

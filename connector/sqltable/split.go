@@ -1,0 +1,62 @@
+package sqltable
+
+import (
+	"context"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/rowmap"
+)
+
+// Split asks the database for the keys behind which its rows are cut into n parts of the
+// same size, but for one row. It counts the rows, and then numbers them in the order of
+// the key up to the last cut. With an index on the key columns and no others needed, both
+// are passes over that index; without one, the second sorts the rows. Rows that are added
+// or removed between the two make the parts differ.
+func (s *keyset[T]) Split(ctx context.Context, r dataflow.Request[Cursor], n int) ([]Cursor, error) {
+	b, err := s.upTo(r)
+	if err != nil {
+		return nil, s.query.Wrap(err)
+	}
+	cursors, err := b.split(ctx, r, n)
+	if err != nil {
+		return nil, s.query.Wrap(err)
+	}
+	return cursors, nil
+}
+
+func (s *keyset[T]) split(ctx context.Context, req dataflow.Request[Cursor], n int) ([]Cursor, error) {
+	r := &reader[T]{keyset: s}
+	if _, err := r.lookUpKeys(ctx); err != nil {
+		return nil, err
+	}
+	count, err := s.count(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	cuts := rowmap.Cuts(count, n)
+	if len(cuts) == 0 {
+		return nil, nil
+	}
+	args, err := s.with(req.From)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.db.QueryContext(ctx, s.query.RowsQuery(r.keys, req.Resumed, cuts), args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	page, key := &rowmap.Page[T]{}, make([]any, len(r.keys))
+	for rows.Next() {
+		if err := rows.Scan(pointers(key)...); err != nil {
+			return nil, err
+		}
+		if err := r.addKey(page, key); err != nil {
+			return nil, err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return rowmap.Cursors[Cursor](&s.query, page.Keys)
+}

@@ -1,0 +1,89 @@
+//go:build unix && chaos
+
+package chaos_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// Each of two flows, one worked by River and one without, reads the numbers up to its limit by
+// its own runs, and as many behind that in eight ranges, four at once, while a worker is killed
+// every two seconds. Oracle: the target, which has no unique key, holds each number once; the
+// counters of each run are the way that its cursor went; by the log, never two of a flow's own
+// runs were in progress, nor more than four of its backfills, and both were at once.
+func TestBackfills(t *testing.T) {
+	t.Parallel()
+	const ranges, atOnce, runs = 8, 4, 3
+	rng := dice(t)
+	rows := scaled[int64](18_000, 192_000)
+	flow := flowSettings{
+		Batch: scaled(50, 500), Chunk: rows / runs, Limit: rows, MaxBackfills: atOnce,
+		Pace: scaled(20*time.Millisecond, 60*time.Millisecond), Hold: scaled(10*time.Millisecond, 30*time.Millisecond),
+	}
+	flows := []flowSettings{flow, flow}
+	flows[0].Name, flows[0].Queue, flows[1].Name = "jobs", true, "beats"
+	s := newStage(t, onPostgres, flows)
+	for _, f := range flows {
+		made, err := s.client.BackfillRanges(t.Context(), f.Name, ranges, &dataflow.BackfillParams{
+			From: json.RawMessage(fmt.Sprint(rows)), Until: json.RawMessage(fmt.Sprint(2 * rows)), Append: true,
+		})
+		require.NoError(t, err)
+		require.Len(t, made, ranges)
+	}
+	s.start(runs)
+	newFleet(s, 4, workerSettings{Conns: 20, Lease: scaled(2*time.Second, 0), Slice: time.Second}).killUntilFinished(rng, scaled(8, 1000), scaled(90*time.Second, 5*time.Minute))
+
+	require.Zero(t, s.number(`select count(*) from dataflow_run where state <> 'success'`), "runs that have failed")
+	for _, f := range flows {
+		where := fmt.Sprintf(`where flow = '%s'`, f.Name)
+		require.Equal(t, 2*rows, s.number(`select count(*) from chaos_target `+where), "flow %s: rows", f.Name)
+		require.Equal(t, 2*rows, s.number(`select count(distinct n) from chaos_target `+where+fmt.Sprintf(` and n between 1 and %d`, 2*rows)), "flow %s: different rows", f.Name)
+		of := fmt.Sprintf(`where flow_id = (select id from dataflow_flow where name = '%s')`, f.Name)
+		for _, table := range []string{"dataflow_run", "dataflow_checkpoint"} {
+			for _, scope := range []string{"=", "<>"} {
+				for _, counter := range []string{"read", "written"} {
+					require.Equal(t, rows, s.number(fmt.Sprintf(`select sum(%s) from %s %s and scope %s ''`, counter, table, of, scope)), "flow %s: %s by %s with scope %s ''", f.Name, counter, table, scope)
+				}
+			}
+		}
+		require.Equal(t, rows, s.number(`select cast(cast(cursor as text) as bigint) from dataflow_checkpoint `+of+` and scope = ''`), "flow %s: its own cursor", f.Name)
+		require.EqualValues(t, ranges, s.number(`select count(*) from dataflow_run `+of+` and scope <> '' and read = cast(cast(until_cursor as text) as bigint) - cast(cast(from_cursor as text) as bigint)`),
+			"flow %s: ranges that have read their part", f.Name)
+	}
+	log := s.log()
+	most := s.checkLog(log)
+	require.Greater(t, most, 1, "backfills at once")
+	beside := 0
+	for _, e := range log {
+		if e.holding && !e.backfill && s.backfillsAt(log, e) > 0 {
+			beside++
+		}
+	}
+	require.Positive(t, beside, "own runs that began while backfills were in progress")
+	t.Logf("%d backfills at once at the most; %d times an own run began beside some; take-over %s", most, beside, takeovers(log))
+}
+
+// backfillsAt is how many backfills of a run's flow were in progress when it began.
+func (s *stage) backfillsAt(log []entry, began entry) int {
+	s.Helper()
+	in := make(map[int64]bool)
+	for _, e := range log {
+		switch {
+		case e == began:
+			return len(in)
+		case e.flow != began.flow || e.event == eventCheckpoint:
+		case e.holding && e.backfill:
+			in[e.run] = true
+		default:
+			delete(in, e.run)
+		}
+	}
+	return len(in)
+}

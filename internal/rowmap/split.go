@@ -1,0 +1,54 @@
+package rowmap
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Cuts are the numbers, from 1, of the rows behind which so many rows are cut into n
+// parts of about the same size; fewer parts if there are fewer rows. No part is empty.
+func Cuts(rows int64, n int) []int64 {
+	parts := min(rows, int64(n))
+	var cuts []int64
+	for i := int64(1); i < parts; i++ {
+		cuts = append(cuts, rows/parts*i+rows%parts*i/parts) // rows*i/parts, which may be too great a number
+	}
+	return cuts
+}
+
+// RowsQuery selects, in order, the rows that have these numbers, which are ascending, and
+// are counted from 1 in the order of the key. Only key columns can be selected. One pass over them
+// ends at the last of these rows. Its parameters are those of CountQuery.
+func (k *Keyset) RowsQuery(list []string, resumed bool, numbers []int64) string {
+	number := "number"
+	for slices.Contains(k.Key, number) {
+		number += "_"
+	}
+	texts := make([]string, len(numbers))
+	for i, n := range numbers {
+		texts[i] = strconv.FormatInt(n, 10)
+	}
+	s := "select " + k.columns() + ", row_number() over (order by " + k.columns() + ") as " + Quote(number) + k.from()
+	if resumed {
+		s += k.after()
+	}
+	number = Qualified([]string{number})[0]
+	return fmt.Sprintf("select %s from (\n%s\n) q where %s <= %s and %s in (%s) order by %s",
+		strings.Join(list, ", "), s, number, texts[len(texts)-1], number, strings.Join(texts, ", "), number)
+}
+
+// Cursors are the keys of rows, one behind the other, as cursors. Rows of the same key are
+// an error.
+func Cursors[C cursor](k *Keyset, keys []string) ([]C, error) {
+	if err := k.Check(keys, nil); err != nil {
+		return nil, err
+	}
+	width := len(k.Key)
+	cursors := make([]C, len(keys)/width)
+	for i := range cursors {
+		cursors[i] = C(row(keys, i, width))
+	}
+	return cursors, nil
+}
