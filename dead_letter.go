@@ -1,10 +1,12 @@
 package dataflow
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -75,8 +77,12 @@ type ReplayReport struct {
 // writes no record apart from a checkpoint, and so is one with [ToReplace]. The process must have the flow's code:
 // ErrNotRegistered. What fails again is no error of Replay, but in the report.
 //
-// Only what was read can be replayed: a record that failed when it was read, or that
-// the code's type does not fit any more, fails with that as its error.
+// They are replayed in the order in which they were kept, the oldest first.
+//
+// Only what is known of a record can be replayed, and the code's type must fit it. One
+// that failed when it was read is known as its source had it, and so only fits if that
+// is JSON in which each field is one of the type's: a line of a CSV file hardly ever
+// does.
 func (c *Client) Replay(ctx context.Context, name string, ids ...int64) (*ReplayReport, error) {
 	fail := func(err error) (*ReplayReport, error) {
 		return nil, public(fmt.Errorf("replay dead letters of flow %q: %w", name, err))
@@ -96,16 +102,18 @@ func (c *Client) Replay(ctx context.Context, name string, ids ...int64) (*Replay
 	for _, id := range ids {
 		wanted[id] = true
 	}
+	pages, err := c.replayPages(ctx, name, wanted)
+	if err != nil {
+		return fail(err)
+	}
 	report := &ReplayReport{Failed: make(map[int64]error)}
-	p := &DeadLetterListParams{Flow: name, Open: len(ids) == 0, Limit: defaultPage}
-	for {
-		page, err := c.store.DeadLetterList(ctx, p)
+	for _, page := range slices.Backward(pages) {
+		letters, err := c.store.DeadLetterList(ctx, &page.params)
 		if err != nil {
 			return fail(err)
 		}
-		for _, l := range page {
-			p.Before = l.ID
-			if len(ids) > 0 && !wanted[l.ID] {
+		for _, l := range slices.Backward(letters) {
+			if l.ID < page.least || len(ids) > 0 && !wanted[l.ID] {
 				continue
 			}
 			delete(wanted, l.ID)
@@ -115,14 +123,43 @@ func (c *Client) Replay(ctx context.Context, name string, ids ...int64) (*Replay
 			}
 			report.Replayed = append(report.Replayed, l.ID)
 		}
-		if len(page) < p.Limit || ctx.Err() != nil {
-			break
+		if ctx.Err() != nil {
+			return report, public(ctx.Err())
 		}
 	}
 	for id := range wanted {
 		report.Failed[id] = ErrNotFound
 	}
-	return report, public(ctx.Err())
+	return report, nil
+}
+
+// replayPage is a page of dead letters that has some which are wanted, and the least id
+// on it.
+type replayPage struct {
+	params DeadLetterListParams
+	least  int64
+}
+
+// replayPages finds the pages of a flow's dead letters that have wanted ones, or, where
+// none are named, all that are open. They are newest first, as they are listed, and are
+// replayed the other way round: of a row that is there twice, what was read last stays.
+func (c *Client) replayPages(ctx context.Context, name string, wanted map[int64]bool) ([]replayPage, error) {
+	p := DeadLetterListParams{Flow: name, Open: len(wanted) == 0, Limit: defaultPage}
+	var pages []replayPage
+	for {
+		letters, err := c.store.DeadLetterList(ctx, &p)
+		if err != nil || len(letters) == 0 {
+			return pages, err
+		}
+		page := replayPage{params: p, least: letters[len(letters)-1].ID}
+		page.params.Before = letters[0].ID + 1 // also if there is a newer one by then
+		if len(wanted) == 0 || slices.ContainsFunc(letters, func(l *DeadLetterRecord) bool { return wanted[l.ID] }) {
+			pages = append(pages, page)
+		}
+		if p.Before = page.least; len(letters) < p.Limit {
+			return pages, nil
+		}
+	}
 }
 
 func (c *Client) replay(ctx context.Context, f *Flow, l *DeadLetterRecord) error {
@@ -144,7 +181,7 @@ func (p *typedPipeline[T, C, Out]) replay(ctx context.Context, store Store, l *D
 		return errors.New(errPart + ": mend what is wrong with the record, and start a run, which reads it again")
 	}
 	var row T
-	if err := json.Unmarshal(l.Payload, &row); err != nil {
+	if err := decodePayload(l, &row); err != nil {
 		return fmt.Errorf("the record %s does not fit %T: %w", clip(string(l.Payload)), row, err)
 	}
 	var out Results[Out]
@@ -188,4 +225,19 @@ func (p *typedPipeline[T, C, Out]) replay(ctx context.Context, store Store, l *D
 		}
 		return nil
 	})
+}
+
+// decodePayload reads what is known of a record. What the engine has written is a T.
+// What a source has said, where the record was bad, may have other names for its
+// fields, as the columns of a file, or be any text: it must not become a T in which
+// something is missing.
+func decodePayload[T any](l *DeadLetterRecord, row *T) error {
+	switch {
+	case l.Stage != StageRead:
+		return json.Unmarshal(l.Payload, row)
+	case bytes.HasPrefix(bytes.TrimSpace(l.Payload), []byte{'"'}):
+		return errors.New("it failed when it was read, and nothing but its text is known")
+	default:
+		return decodeStrict(l.Payload, row)
+	}
 }

@@ -24,6 +24,7 @@ type readBatch[T, C any] struct {
 	began             time.Time
 	took              time.Duration // to read it
 	weight            int           // estimated
+	badWeight         int           // of what is kept of bad records
 }
 
 // rowName is what names a row, beside its cursor. Text is made of it only if it is
@@ -93,9 +94,10 @@ func (b *readBatch[T, C]) name(key string, resume bool) {
 	b.names = append(b.names, rowName{key: key, resume: resume})
 }
 
-// addBad takes an item whose record is bad.
+// addBad takes an item whose record is bad. What is kept of that weighs, too.
 func (b *readBatch[T, C]) addBad(item Item[T, C], bad *RecordError) {
 	b.bad = append(b.bad, bad)
+	b.badWeight += len(bad.Raw)
 	if item.Resume || item.Mark {
 		b.mark(item.Cursor)
 	}
@@ -184,7 +186,7 @@ func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]
 			if r.size.auto && len(b.rows)%weighEvery == 1 {
 				b.weigh()
 			}
-			if int64(b.size()) < r.size.size.Load() && b.weight <= greatestWeight || !b.endsHere() {
+			if !r.full(b) || !b.endsHere() {
 				continue
 			}
 			if !r.hand(b, hand) || !waitFor(ctx, r.first) {
@@ -197,6 +199,11 @@ func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]
 		}
 		return r.last(b, hand)
 	})
+}
+
+// full reports whether a batch is to end.
+func (r *batchReader[T, C]) full(b *readBatch[T, C]) bool {
+	return int64(b.size()) >= r.size.size.Load() || r.size.auto && b.weight+b.badWeight > greatestWeight
 }
 
 // endsHere reports whether the batch can end with what was read last: it ends at the

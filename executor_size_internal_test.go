@@ -1,6 +1,8 @@
 package dataflow
 
 import (
+	"context"
+	"iter"
 	"reflect"
 	"strings"
 	"testing"
@@ -78,5 +80,45 @@ func TestWeigh(t *testing.T) {
 		got := weigh(reflect.ValueOf(tc.v), weightDepth)
 		require.GreaterOrEqual(t, got, tc.least, name)
 		require.LessOrEqual(t, got, tc.most, name)
+	}
+}
+
+// A batch also ends when what is kept of its bad records is too much, unless its size is
+// the user's.
+func TestBatchReader_HeavyBad(t *testing.T) {
+	t.Parallel()
+	const kept, records = 64 << 10, 300
+	source := badRecords{n: records, raw: make([]byte, kept)}
+	for _, wait := range []time.Duration{0, time.Hour} {
+		for set, want := range map[int]int{0: greatestWeight/kept + 1, 200: 200} {
+			r := &batchReader[int, int]{source: source, size: newBatchSize(set, true), wait: wait}
+			var sizes []int
+			require.NoError(t, r.read(t.Context(), func(b *readBatch[int, int]) bool {
+				sizes = append(sizes, b.size())
+				return true
+			}))
+			require.Equal(t, want, sizes[0])
+			sum := 0
+			for _, size := range sizes {
+				sum += size
+			}
+			require.Equal(t, records, sum)
+		}
+	}
+}
+
+// badRecords yields n bad records, each with so much that is known of it.
+type badRecords struct {
+	n   int
+	raw []byte
+}
+
+func (b badRecords) Read(context.Context, Request[int]) iter.Seq2[Item[int, int], error] {
+	return func(yield func(Item[int, int], error) bool) {
+		for i := range b.n {
+			if !yield(Item[int, int]{Cursor: i + 1, Resume: true}, &RecordError{Raw: b.raw, Err: ErrNotFound}) {
+				return
+			}
+		}
 	}
 }

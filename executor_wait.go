@@ -92,8 +92,7 @@ func (w *waitingBatch[T, C]) take(ctx context.Context, i readItem[T, C]) (done b
 	if w.size.auto && i.err == nil && !i.item.Mark && len(w.b.rows)%weighEvery == 1 {
 		w.b.weigh()
 	}
-	full := int64(w.b.size()) >= w.size.size.Load() || w.b.weight > greatestWeight
-	if (full || w.due) && w.b.endsHere() {
+	if (w.full(w.b) || w.due) && w.b.endsHere() {
 		return !w.cut(ctx), ctx.Err()
 	}
 	return false, nil

@@ -145,7 +145,7 @@ func (s *source[T]) file(ctx context.Context, name string, at Cursor, use func(f
 		return false, err
 	}
 	defer f.close()
-	start, at, err := f.find(at)
+	start, at, err := f.find(ctx, at)
 	if err != nil {
 		return false, err
 	}

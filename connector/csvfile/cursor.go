@@ -1,6 +1,7 @@
 package csvfile
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -45,18 +46,18 @@ func (c Cursor) span(offset, line, end int64) Cursor {
 }
 
 // find returns the byte at which a read begins, and the record in front of it.
-func (f *file) find(from Cursor) (start int64, at Cursor, err error) {
+func (f *file) find(ctx context.Context, from Cursor) (start int64, at Cursor, err error) {
 	if from == (Cursor{File: from.File}) {
 		return f.body.Offset, f.body, nil
 	}
-	start, err = f.resume(from)
+	start, err = f.resume(ctx, from)
 	return start, from, err
 }
 
 // resume checks as far as is cheap that the file still is what was read up to
 // the cursor. It returns the byte at which to go on.
-func (f *file) resume(c Cursor) (int64, error) {
-	start, err := f.Resume(c.Offset, c.Line, c.lines())
+func (f *file) resume(ctx context.Context, c Cursor) (int64, error) {
+	start, err := f.Resume(ctx, c.Offset, c.Line, c.lines())
 	switch stale := (*files.StaleError)(nil); {
 	case errors.As(err, &stale) && (stale.Cut || f.header != nil && c.Offset >= f.body.Offset):
 		return 0, dataflow.Permanent(f.wrap(err))

@@ -70,8 +70,10 @@
 //
 // Several files are read in the order of the bytes of their names, and so name new
 // ones by a time, or by a number with leading zeros, and do not append to a file
-// once there is a newer one. Files that were read may be removed. A compressed file
-// is read again up to the cursor, to find the place. [From] and [FromFunc] have no
+// once there is a newer one. Files that were read may be removed. What [AppendTo] and
+// [WriteFiles] keep beside their files is left out, whatever the pattern: names that
+// end in ".checkpoint" or ".lock", or begin with a dot and end in ".tmp". A compressed
+// file is read again up to the cursor, to find the place. [From] and [FromFunc] have no
 // cursor: every run reads from the beginning.
 //
 // # Writing

@@ -47,6 +47,10 @@
 // [dataflow.Transient]: the engine goes on at the last checkpoint. Any other answer
 // of 4xx is [dataflow.Permanent].
 //
+// A redirect is followed within the host. One after which the client asks with GET,
+// and without the body, as after 301, 302 and 303, is an error that no retry can mend
+// when rows were sent: nobody would have got them.
+//
 // Errors and descriptions leave out an address's query, which may hold a secret. A
 // cursor does not: with [NextURL] and [LinkHeader] it is the address that the API
 // has given.

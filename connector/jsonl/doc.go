@@ -27,7 +27,9 @@
 // what was appended to the file since, and then reads the files whose names are
 // behind that one's in the order of their bytes. So name new files by a time, or
 // by a number with leading zeros, and do not append to a file once there is a
-// newer one. Files that were read may be removed.
+// newer one. Files that were read may be removed. What [AppendTo] and [WriteFiles] keep
+// beside their files is left out, whatever the pattern: names that end in ".checkpoint"
+// or ".lock", or begin with a dot and end in ".tmp".
 //
 // What is in front of the cursor must stay as it was. A file that was cut, or whose
 // last line was changed after it was read, is an error, and so append whole lines

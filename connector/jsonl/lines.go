@@ -62,7 +62,7 @@ func (s *source[T]) file(ctx context.Context, name string, at Cursor, each func(
 		return false, err
 	}
 	defer func() { _ = f.Close() }() // nothing was written
-	start, err := begin(f, at)
+	start, err := begin(ctx, f, at)
 	if err != nil {
 		return false, err
 	}
@@ -92,11 +92,11 @@ func (s *source[T]) file(ctx context.Context, name string, at Cursor, each func(
 }
 
 // begin finds the byte at which a read begins.
-func begin(f *files.File, at Cursor) (int64, error) {
+func begin(ctx context.Context, f *files.File, at Cursor) (int64, error) {
 	var start int64
 	var err error
 	if at.Offset > 0 {
-		start, err = f.Resume(at.Offset, at.Line, at.Line)
+		start, err = f.Resume(ctx, at.Offset, at.Line, at.Line)
 	} else {
 		start, err = f.TextStart()
 	}

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/activedataflow/dataflow"
@@ -19,6 +20,9 @@ import (
 // CheckpointSuffix is behind the path of a file that is appended to, in the name
 // of the file that holds its checkpoint.
 const CheckpointSuffix = ".checkpoint"
+
+// lockSuffix is that of the file by which writers are kept apart.
+const lockSuffix = ".lock"
 
 // Appender appends batches to a file so that a crash leaves no torn and no
 // doubled line. How long the file is stands in a checkpoint beside it, which is
@@ -104,12 +108,39 @@ func (a *Appender) part(n int64) string {
 	if n == 0 {
 		return a.Path
 	}
+	dir, stem, ext := a.partNames()
+	return filepath.Join(dir, fmt.Sprintf("%s-%06d%s", stem, n, ext))
+}
+
+// partNames returns what the names of the numbered files have in common.
+func (a *Appender) partNames() (dir, stem, ext string) {
 	dir, name := filepath.Split(a.Path)
-	stem, ext, _ := strings.Cut(name, ".")
+	stem, ext, _ = strings.Cut(name, ".")
 	if ext != "" {
 		ext = "." + ext
 	}
-	return filepath.Join(dir, fmt.Sprintf("%s-%06d%s", stem, n, ext))
+	return dir, stem, ext
+}
+
+// lastPart is the greatest number of a file that is there, 0 if there is none. Those
+// in front of it may have been taken away.
+func (a *Appender) lastPart() (last int64, err error) {
+	dir, stem, ext := a.partNames()
+	entries, err := os.ReadDir(filepath.Clean(dir))
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range entries {
+		number, ok := strings.CutPrefix(e.Name(), stem+"-")
+		if !ok || !strings.HasSuffix(number, ext) {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimSuffix(number, ext), 10, 64)
+		if err == nil && filepath.Base(a.part(n)) == e.Name() {
+			last = max(last, n)
+		}
+	}
+	return last, nil
 }
 
 // load reads the checkpoint. If there is none, what is in the file already stays.
@@ -137,7 +168,11 @@ func (a *Appender) load(flow string) (*checkpoint, error) {
 func (a *Appender) first(flow string) (*checkpoint, error) {
 	c := &checkpoint{Flow: flow}
 	if a.MaxBytes > 0 {
-		c.Part = 1
+		last, err := a.lastPart()
+		if err != nil {
+			return nil, err
+		}
+		c.Part = max(1, last)
 	}
 	stat, err := os.Stat(a.part(c.Part))
 	switch {
@@ -180,10 +215,12 @@ func (a *Appender) tidy(c *checkpoint) error {
 	}
 	path := a.part(c.Part)
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) && c.Bytes == 0 {
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && c.Bytes == 0:
 		return nil
-	}
-	if err != nil {
+	case errors.Is(err, fs.ErrNotExist):
+		return dataflow.Permanent(fmt.Errorf("%s is gone, but %d bytes were written: put it back, or remove %s to begin anew", path, c.Bytes, a.Path+CheckpointSuffix))
+	case err != nil:
 		return err
 	}
 	return errors.Join(a.cut(f, c.Bytes), a.requireHeader(f, c.Bytes), f.Close())

@@ -6,12 +6,15 @@ import (
 	"path/filepath"
 )
 
+// tempSuffix ends the name of a file that is not whole yet. A dot begins it.
+const tempSuffix = ".tmp"
+
 // WriteAtomic writes a file so that whoever opens it finds all of it or what was
 // there before, also after a crash. It returns once it is on the disk.
 func WriteAtomic(path string, data []byte) (err error) {
 	dir, name := filepath.Split(path)
 	dir = filepath.Clean(dir)
-	f, err := os.CreateTemp(dir, "."+name+".*.tmp")
+	f, err := os.CreateTemp(dir, "."+name+".*"+tempSuffix)
 	if err != nil {
 		return err
 	}

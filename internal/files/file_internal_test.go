@@ -1,6 +1,7 @@
 package files
 
 import (
+	"context"
 	"io"
 	"testing"
 
@@ -31,4 +32,23 @@ func (endless) Read(p []byte) (int, error) {
 		p[i] = 'x'
 	}
 	return len(p), nil
+}
+
+// A stream has to be read up to a cursor. That ends with its context, however far it is.
+func TestFile_ResumeCancelled(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	f, err := Reader(cancelling{cancel}).Open(t.Context(), "")
+	require.NoError(t, err)
+	_, err = f.Resume(ctx, 1<<40, 1, 1)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Less(t, f.stream.end(), int64(4*chunk))
+}
+
+// cancelling is endless, and cancels something as soon as it is read.
+type cancelling struct{ cancel context.CancelFunc }
+
+func (c cancelling) Read(p []byte) (int, error) {
+	c.cancel()
+	return endless{}.Read(p)
 }

@@ -14,6 +14,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/activedataflow/dataflow"
 )
@@ -101,7 +102,8 @@ func (p Place) Describe() map[string]any {
 	}
 }
 
-// List returns the names of the files, in the order of their bytes.
+// List returns the names of the files, in the order of their bytes. A pattern finds
+// no files in which this package keeps something of its own.
 func (p Place) List() ([]string, error) {
 	if !p.many {
 		return []string{p.name}, nil
@@ -114,8 +116,17 @@ func (p Place) List() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", p.name, err)
 	}
+	names = slices.DeleteFunc(names, isOwn)
 	slices.Sort(names)
 	return names, nil
+}
+
+// isOwn reports whether a file is one that Appender or WriteAtomic writes beside
+// those that they are for, and no rows are in, or rows that will have another name.
+func isOwn(name string) bool {
+	base := filepath.Base(name)
+	return strings.HasSuffix(base, CheckpointSuffix) || strings.HasSuffix(base, lockSuffix) ||
+		strings.HasPrefix(base, ".") && strings.HasSuffix(base, tempSuffix)
 }
 
 // After returns the names of the files from the one that a cursor names on, the

@@ -1,6 +1,7 @@
 package files
 
 import (
+	"context"
 	"errors"
 	"fmt"
 )
@@ -22,12 +23,16 @@ func stale(isCut bool, reason string, args ...any) error {
 
 // Resume checks as far as is cheap that the file still is what was read up to a
 // place behind a record on these lines, and returns the byte at which to go on.
-// It returns a *[StaleError] if it is not.
-func (f *File) Resume(offset, line, lastLine int64) (int64, error) {
+// It returns a *[StaleError] if it is not. A stream is read up to there, or until ctx
+// is done.
+func (f *File) Resume(ctx context.Context, offset, line, lastLine int64) (int64, error) {
 	if offset <= 0 {
 		return 0, nil
 	}
 	f.Forget(offset - 1)
+	if err := f.skip(ctx, offset-1); err != nil {
+		return 0, err
+	}
 	around, err := f.Bytes(offset-1, offset+2)
 	if err != nil {
 		return 0, err
@@ -48,4 +53,18 @@ func (f *File) Resume(offset, line, lastLine int64) (int64, error) {
 		return offset + int64(len(behind)), nil
 	}
 	return 0, stale(false, "line %d was changed after it was read: no line ends at byte %d any more", lastLine, offset)
+}
+
+// skip reads a stream up to offset, which may be long. What is wrong with it is found
+// again by who reads on.
+func (f *File) skip(ctx context.Context, offset int64) error {
+	for f.stream != nil && f.stream.end() < offset {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if !f.stream.fill() {
+			return nil
+		}
+	}
+	return nil
 }

@@ -87,13 +87,14 @@ func (c *Caller) Validate(address string) error {
 
 // sameHost keeps what Auth has put into a request from other hosts.
 func sameHost(req *http.Request, via []*http.Request) error {
-	if first := via[0].URL; req.URL.Host != first.Host || first.Scheme == "https" && req.URL.Scheme != "https" {
-		return fmt.Errorf("it redirects to another host, %s: set Client to allow that", req.URL.Host)
+	switch first := via[0]; {
+	case req.URL.Host != first.URL.Host || first.URL.Scheme == "https" && req.URL.Scheme != "https":
+		return dataflow.Permanent(fmt.Errorf("it redirects to another host, %s: set Client to allow that", req.URL.Host))
+	case len(via) >= 10:
+		return dataflow.Permanent(errors.New("it redirects without an end"))
+	default:
+		return nil
 	}
-	if len(via) >= 10 {
-		return errors.New("it redirects without an end")
-	}
-	return nil
 }
 
 // Response is an answer with a status of 2xx, or 304.
@@ -162,7 +163,11 @@ func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*htt
 	}
 	resp, err := c.Client.Do(req)
 	if err != nil {
-		return nil, &failure{err: c.explain(limited, req, err)}
+		err = c.explain(limited, req, err)
+		if dataflow.IsPermanent(err) { // a redirect that would be refused again
+			return nil, err
+		}
+		return nil, &failure{err: err}
 	}
 	defer func() { _ = resp.Body.Close() }() // nothing was written
 	body, err := io.ReadAll(io.LimitReader(resp.Body, c.MaxBodyBytes+1))
@@ -178,6 +183,11 @@ func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*htt
 	at := req.URL
 	if resp.Request != nil { // a transport of the user's may leave it out
 		at = resp.Request.URL
+		// After 301, 302 and 303 a client asks with GET, and without the body: what
+		// answers then has not got it.
+		if got := resp.Request.Method; got != req.Method {
+			return nil, dataflow.Permanent(fmt.Errorf("%s: it redirects, and %s is asked without what was sent: use that address", show(req), show(resp.Request)))
+		}
 	}
 	return &Response{Status: resp.StatusCode, Header: resp.Header, URL: at, Body: body}, nil
 }

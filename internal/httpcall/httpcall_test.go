@@ -2,12 +2,16 @@ package httpcall_test
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/httpcall"
 )
 
@@ -32,7 +36,7 @@ func TestCaller_Redirect(t *testing.T) {
 		}
 	}))
 	t.Cleanup(home.Close)
-	c := httpcall.Caller{Tries: 1, Auth: func(req *http.Request) error { req.Header.Set("X-Token", "secret"); return nil }}.WithDefaults()
+	c := httpcall.Caller{Auth: func(req *http.Request) error { req.Header.Set("X-Token", "secret"); return nil }}.WithDefaults()
 	do := func(path string) (*httpcall.Response, error) {
 		return c.Do(t.Context(), func(ctx context.Context) (*http.Request, error) {
 			return http.NewRequestWithContext(ctx, http.MethodGet, home.URL+path, nil)
@@ -44,7 +48,46 @@ func TestCaller_Redirect(t *testing.T) {
 	require.Equal(t, "/here", resp.URL.Path)
 	_, err = do("/away")
 	require.ErrorContains(t, err, "it redirects to another host")
+	require.True(t, dataflow.IsPermanent(err), "it would be refused again")
 	_, err = do("/round")
 	require.ErrorContains(t, err, "it redirects without an end")
+	require.True(t, dataflow.IsPermanent(err))
 	require.Empty(t, told)
+}
+
+// Where a redirect makes a GET of what was sent, the answer does not say that anybody
+// has got it.
+func TestCaller_RedirectLosesBody(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusPermanentRedirect} {
+		t.Run(http.StatusText(status), func(t *testing.T) {
+			t.Parallel()
+			var got atomic.Value
+			home := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				if req.URL.Path == "/rows" {
+					http.Redirect(w, req, "/rows/", status)
+					return
+				}
+				body, err := io.ReadAll(req.Body)
+				if err == nil && len(body) > 0 {
+					got.Store(req.Method + " " + string(body))
+				}
+			}))
+			t.Cleanup(home.Close)
+			for _, client := range []*http.Client{nil, {}} {
+				got.Store("nothing")
+				_, err := httpcall.Caller{Client: client}.WithDefaults().Do(t.Context(), func(ctx context.Context) (*http.Request, error) {
+					return http.NewRequestWithContext(ctx, http.MethodPost, home.URL+"/rows", strings.NewReader("[1,2]"))
+				})
+				if status == http.StatusPermanentRedirect { // which keeps the method and the body
+					require.NoError(t, err)
+					require.Equal(t, "POST [1,2]", got.Load())
+					continue
+				}
+				require.ErrorContains(t, err, "it redirects, and GET "+home.URL+"/rows/ is asked without what was sent")
+				require.True(t, dataflow.IsPermanent(err))
+				require.Equal(t, "nothing", got.Load())
+			}
+		})
+	}
 }
