@@ -23,8 +23,7 @@ type readBatch[T, C any] struct {
 	safeRows, safeBad int
 	began             time.Time
 	took              time.Duration // to read it
-	weight            int           // estimated
-	badWeight         int           // of what is kept of bad records
+	weight            int           // estimated, of the records and of what is kept of bad ones
 }
 
 // rowName is what names a row, beside its cursor. Text is made of it only if it is
@@ -97,7 +96,7 @@ func (b *readBatch[T, C]) name(key string, resume bool) {
 // addBad takes an item whose record is bad. What is kept of that weighs, too.
 func (b *readBatch[T, C]) addBad(item Item[T, C], bad *RecordError) {
 	b.bad = append(b.bad, bad)
-	b.badWeight += len(bad.Raw)
+	b.weight += len(bad.Raw)
 	if item.Resume || item.Mark {
 		b.mark(item.Cursor)
 	}
@@ -203,7 +202,7 @@ func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]
 
 // full reports whether a batch is to end.
 func (r *batchReader[T, C]) full(b *readBatch[T, C]) bool {
-	return int64(b.size()) >= r.size.size.Load() || r.size.auto && b.weight+b.badWeight > greatestWeight
+	return int64(b.size()) >= r.size.size.Load() || r.size.auto && b.weight > greatestWeight
 }
 
 // endsHere reports whether the batch can end with what was read last: it ends at the
