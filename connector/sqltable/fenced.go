@@ -15,8 +15,8 @@ import (
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
-// CheckpointTable is the statement that makes the table in which [InsertTo] and
-// [UpsertTo] keep the checkpoint of their flows, beside the rows. They make it by
+// CheckpointTable is the statement that makes, in a SQLite, the table in which [InsertTo]
+// and [UpsertTo] keep the checkpoint of their flows, beside the rows. They make it by
 // themselves if it is not there, in the database of the table: an attached one if the
 // table's name has its schema. It has one row for each flow, by name: flows of two
 // applications that write to one database must have different names.
@@ -29,23 +29,24 @@ const CheckpointTable = `create table if not exists dataflow_sink_checkpoint (
 
 const checkpointName = "dataflow_sink_checkpoint"
 
-// InsertTo is [Insert] into a table of another database than the client's, which may be a
-// Postgres: exactly once, because the flow's checkpoint is kept in that database too. See
-// [CheckpointTable]. The caller closes db, after the client has stopped.
+// InsertTo is [Insert] into a table of another database than the client's: of a SQLite,
+// MySQL or MariaDB, where the client's may be a Postgres too. It is exactly once, because
+// the flow's checkpoint is kept in that database too. See [CheckpointTable]. The caller
+// closes db, after the client has stopped.
 //
 // SQLite has one writer. A write waits for others as long as the driver's busy timeout
 // says (with modernc.org/sqlite, _pragma=busy_timeout(5000) in the name), and is tried
 // again then. A process that is stopped while it writes, rather than killed, keeps all
 // others waiting.
 func InsertTo[T any](db *sql.DB, table string) dataflow.Target[T] {
-	return dataflow.ToFenced[T](&fencedSink[T]{sink: newSink[T](table, false, nil), db: db})
+	return dataflow.ToFenced[T](newOtherSink(db, newSink[T](table, false, nil)))
 }
 
 // UpsertTo is [Upsert] into a table of another database than the client's, as [InsertTo]
 // is. It does not tell which rows change something: all count as written. The caller
 // closes db, after the client has stopped.
 func UpsertTo[T any](db *sql.DB, table string, key ...string) dataflow.Target[T] {
-	return dataflow.ToFenced[T](&fencedSink[T]{sink: newSink[T](table, true, key), db: db})
+	return dataflow.ToFenced[T](newOtherSink(db, newSink[T](table, true, key)))
 }
 
 // fencedSink writes rows and checkpoint in transactions of its own.

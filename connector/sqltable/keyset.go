@@ -18,12 +18,14 @@ type Query struct {
 	//
 	//	select … from (SQL) q where (k1, k2) > (?1, ?2) order by k1, k2 limit n
 	//
+	// and in MySQL with where (k1 > ? or (k1 = ? and k2 > ?)).
+	//
 	// An index on the key columns, in the order of Key, lets each page be read
 	// without sorting.
 	SQL string
 
-	// Args are the parameters of SQL, written ? or ?1 to ?n. The library's own
-	// follow them.
+	// Args are the parameters of SQL, written ? or, in SQLite, ?1 to ?n. The library's
+	// own follow them.
 	Args []any
 
 	// Key names the columns of the result that order the rows. Together they
@@ -48,8 +50,8 @@ type Query struct {
 //
 // A backfill's Until is heeded: rows up to it are read, itself included.
 //
-// The order is SQLite's: numbers before text before blobs, and text by the
-// column's collation.
+// The order is the database's. SQLite's is: numbers before text before blobs, and text
+// by the column's collation.
 //
 // # Rows that are committed late
 //
@@ -57,25 +59,27 @@ type Query struct {
 // read. SQLite has one writer at a time, so that the numbers that it gives out
 // itself are in the order of the commits. A time that a program takes before its
 // turn to write has come may not be. If there are such programs, leave out of the
-// query the rows that are newer than the longest wait for the database.
+// query the rows that are newer than the longest wait for the database. MySQL has many
+// writers: leave out those that are newer than the longest transaction.
 func Keyset[T any](db *sql.DB, q Query) dataflow.Source[T, Cursor] {
-	s := &keyset[T]{db: db, args: slices.Clone(q.Args)}
+	s := &keyset[T]{db: &database{DB: db}, args: slices.Clone(q.Args)}
 	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, Mark: "?"}
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
 	return s
 }
 
 type keyset[T any] struct {
-	db        *sql.DB
+	db        *database
 	args      []any
 	query     rowmap.Keyset
+	mysql     mysqlKeys // of a MySQL, once it is known that it is one
 	fields    *rowmap.Plan
 	fieldsErr error
 }
 
 func (s *keyset[T]) Validate() error {
 	var errs []error
-	if s.db == nil {
+	if s.db.DB == nil {
 		errs = append(errs, &dataflow.ConfigError{Field: "db", Reason: "it is nil"})
 	}
 	if s.fieldsErr != nil {
@@ -90,18 +94,26 @@ func (s *keyset[T]) Describe() dataflow.Description {
 
 // Count asks the database how many rows are left.
 func (s *keyset[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (int64, error) {
-	b, err := s.upTo(r)
+	n, err := s.count(ctx, r)
 	if err != nil {
-		return 0, s.query.Wrap(err)
-	}
-	n, err := b.count(ctx, r)
-	if err != nil {
-		return 0, s.query.Wrap(err)
+		return 0, s.query.Wrap(passing(ctx, err))
 	}
 	return n, nil
 }
 
 func (s *keyset[T]) count(ctx context.Context, r dataflow.Request[Cursor]) (int64, error) {
+	b, err := s.adapted(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if b, err = b.upTo(r); err != nil {
+		return 0, err
+	}
+	return b.counted(ctx, r)
+}
+
+// counted is count, of a query that is adapted to its database and the request's end.
+func (s *keyset[T]) counted(ctx context.Context, r dataflow.Request[Cursor]) (int64, error) {
 	from, err := s.query.Start(r.Resumed, r.From)
 	if err != nil {
 		return 0, err
@@ -110,8 +122,9 @@ func (s *keyset[T]) count(ctx context.Context, r dataflow.Request[Cursor]) (int6
 	if err != nil {
 		return 0, err
 	}
+	query, args := s.query.Positional(s.query.CountQuery(r.Resumed), args)
 	var n int64
-	return n, s.db.QueryRowContext(ctx, s.query.CountQuery(r.Resumed), args...).Scan(&n)
+	return n, s.db.QueryRowContext(ctx, query, args...).Scan(&n)
 }
 
 // Read yields the rows behind the cursor.
@@ -119,12 +132,11 @@ func (s *keyset[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.S
 	if err := s.Validate(); err != nil {
 		return failed[T](dataflow.Permanent(err))
 	}
-	b, err := s.upTo(r)
-	if err != nil {
-		return failed[T](s.query.Wrap(err))
-	}
-	reader := &reader[T]{keyset: b}
-	return rowmap.Read(ctx, &s.query, r, reader.page)
+	reader := &reader[T]{keyset: s, request: r}
+	return rowmap.Read(ctx, &s.query, r, func(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
+		page, err := reader.page(ctx, from)
+		return page, passing(ctx, err)
+	})
 }
 
 // CheckRequest returns what is wrong with the cursors of a request.
@@ -163,6 +175,10 @@ func failed[T any](err error) iter.Seq2[dataflow.Item[T, Cursor], error] {
 // with returns the arguments of a statement that has the query's parameters and
 // those of a cursor.
 func (s *keyset[T]) with(from Cursor) ([]any, error) {
+	if s.mysql != nil {
+		values, err := s.mysql.values(from)
+		return slices.Concat(s.args, values), err
+	}
 	values, err := from.values()
 	if err != nil {
 		return nil, dataflow.Permanent(err)

@@ -13,6 +13,7 @@ import (
 // reader reads the pages of one read.
 type reader[T any] struct {
 	*keyset[T]
+	request dataflow.Request[Cursor]
 	opened  bool
 	keys    []string // the key columns, as they are selected
 	scratch T        // what a row is scanned into
@@ -36,8 +37,8 @@ func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page[T], err
 			return nil, err
 		}
 	}
-	list := slices.Concat(rowmap.Qualified(r.fields.Names()), r.keys)
-	rows, err := r.db.QueryContext(ctx, r.query.PageQuery(list, from != nil), args...)
+	list := slices.Concat(r.query.Qualified(r.fields.Names()), r.keys)
+	rows, err := r.run(ctx, r.query.PageQuery(list, from != nil), args)
 	if err != nil {
 		return nil, err
 	}
@@ -47,50 +48,54 @@ func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page[T], err
 
 // open asks which columns the query has, and refuses it if they are not T's.
 func (r *reader[T]) open(ctx context.Context) error {
-	names, err := r.lookUpKeys(ctx)
+	columns, err := r.lookUpKeys(ctx)
 	if err != nil {
 		return err
 	}
-	if err := r.fields.Match(names, r.query.Key); err != nil {
+	if err := r.fields.Match(namesOf(columns), r.query.Key); err != nil {
 		return dataflow.Permanent(err)
+	}
+	if column := timestamp(columns, r.fields.Names(), scanTargets(r.fields.Pointers(&r.scratch), true)); column != "" && r.mysql != nil {
+		if err := checkClock(ctx, r.db); err != nil {
+			return fmt.Errorf("column %q is a timestamp: %w", column, err)
+		}
 	}
 	return r.refuse(ctx, r.query.FirstNullQuery(r.keys), r.args)
 }
 
-// lookUpKeys looks the columns of the key up, and returns the names of all.
-func (r *reader[T]) lookUpKeys(ctx context.Context) ([]string, error) {
-	names, err := r.describe(ctx)
+// lookUpKeys adapts the query to its database and its request, looks the columns of the
+// key up, and returns all.
+func (r *reader[T]) lookUpKeys(ctx context.Context) ([]*sql.ColumnType, error) {
+	adapted, err := r.adapted(ctx)
 	if err != nil {
 		return nil, err
 	}
+	columns, err := adapted.describe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := namesOf(columns)
 	for _, name := range r.query.Key {
 		if !slices.Contains(names, name) {
-			return nil, dataflow.Permanent(fmt.Errorf("key column %q is not among its columns (%v)", name, names))
+			return nil, r.noKey(name, names)
 		}
 	}
-	for _, name := range rowmap.Qualified(r.query.Key) {
-		r.keys = append(r.keys, storedExpression(name))
-	}
-	return names, nil
-}
-
-// describe returns the columns of the query.
-func (r *reader[T]) describe(ctx context.Context) ([]string, error) {
-	rows, err := r.db.QueryContext(ctx, r.query.DescribeQuery(), r.args...)
-	if err != nil {
+	if r.keyset, err = adapted.upTo(r.request); err != nil {
 		return nil, err
 	}
-	defer func() { _ = rows.Close() }()
-	names, err := rows.Columns()
-	if err != nil {
-		return nil, err
+	for i, name := range r.query.Qualified(r.query.Key) {
+		if r.mysql != nil {
+			r.keys = append(r.keys, r.mysql[i].read(name))
+		} else {
+			r.keys = append(r.keys, storedExpression(name))
+		}
 	}
-	return names, rows.Err()
+	return columns, nil
 }
 
 // refuse returns an error if there is a row with null in its key.
 func (r *reader[T]) refuse(ctx context.Context, query string, args []any) error {
-	rows, err := r.db.QueryContext(ctx, query, args...)
+	rows, err := r.run(ctx, query, args)
 	if err != nil {
 		return err
 	}
@@ -111,7 +116,7 @@ func (r *reader[T]) nullError(key []any) error {
 		if v == nil {
 			continue
 		}
-		literal, err := literalOf(v)
+		literal, err := r.literal(i, v)
 		if err != nil {
 			return err
 		}
@@ -124,9 +129,13 @@ func (r *reader[T]) nullError(key []any) error {
 func (r *reader[T]) collect(rows *sql.Rows) (*rowmap.Page[T], error) {
 	page := &rowmap.Page[T]{Rows: make([]T, 0, r.size)}
 	key := make([]any, len(r.keys))
-	fields := scanTargets(r.fields.Pointers(&r.scratch))
+	fields := scanTargets(r.fields.Pointers(&r.scratch), r.mysql != nil)
 	dest := slices.Concat(fields, pointers(key))
 	keysOnly := slices.Concat(ignored(len(fields)), pointers(key))
+	var same int64 // is 1 if the database takes the key for equal to the one before
+	if r.mysql.collated() {
+		dest, keysOnly = append(dest, nothing{}), append(keysOnly, &same)
+	}
 	for rows.Next() {
 		// The key by itself, because a field that cannot be read must not keep
 		// the row from being named.
@@ -135,6 +144,9 @@ func (r *reader[T]) collect(rows *sql.Rows) (*rowmap.Page[T], error) {
 		}
 		if err := r.addKey(page, key); err != nil {
 			return nil, err
+		}
+		if same == 1 {
+			return nil, r.equalError(page.Keys)
 		}
 		if page.More = len(page.Rows) == r.query.Limit(); page.More {
 			continue // the row behind the page: only its key counts
@@ -158,8 +170,8 @@ func (r *reader[T]) addKey(page *rowmap.Page[T], key []any) error {
 	if slices.Contains(key, nil) {
 		return r.nullError(key)
 	}
-	for _, v := range key {
-		literal, err := literalOf(v)
+	for i, v := range key {
+		literal, err := r.literal(i, v)
 		if err != nil {
 			return err
 		}

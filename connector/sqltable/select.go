@@ -38,13 +38,13 @@ import (
 // Each column of the result must have a field in T, and each field a column. A row that
 // cannot be read into T is a [dataflow.RecordError], and the read goes on.
 func Select[T any](db *sql.DB, query string, args ...any) dataflow.Source[T, dataflow.NoCursor] {
-	s := &selectSource[T]{db: db, query: query, args: slices.Clone(args)}
+	s := &selectSource[T]{db: &database{DB: db}, query: query, args: slices.Clone(args)}
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
 	return s
 }
 
 type selectSource[T any] struct {
-	db        *sql.DB
+	db        *database
 	query     string
 	args      []any
 	fields    *rowmap.Plan
@@ -54,7 +54,7 @@ type selectSource[T any] struct {
 func (s *selectSource[T]) Validate() error {
 	var errs []error
 	switch {
-	case s.db == nil:
+	case s.db.DB == nil:
 		errs = append(errs, &dataflow.ConfigError{Field: "db", Reason: "it is nil"})
 	case s.db.Stats().MaxOpenConnections == 1:
 		errs = append(errs, &dataflow.ConfigError{Field: "db", Reason: "it has one connection, which sqltable.Select would take until its last row is read, and leave none to write with: " +
@@ -80,7 +80,7 @@ func (s *selectSource[T]) Read(ctx context.Context, _ dataflow.Request[dataflow.
 		if err != nil {
 			err = dataflow.Permanent(err)
 		} else {
-			err = s.read(ctx, yield)
+			err = passing(ctx, s.read(ctx, yield))
 		}
 		if err != nil {
 			yield(dataflow.Item[T, dataflow.NoCursor]{}, fmt.Errorf("query %q: %w", rowmap.Clip(s.query), err))
@@ -90,13 +90,21 @@ func (s *selectSource[T]) Read(ctx context.Context, _ dataflow.Request[dataflow.
 
 // read returns the error that ends the read, nil also if no more was wanted.
 func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, dataflow.NoCursor], error) bool) error {
+	mysql, err := s.db.isMySQL(ctx)
+	if err != nil {
+		return err
+	}
+	var clock error
+	if mysql {
+		clock = checkClock(ctx, s.db) // before, so as not to need two connections at once
+	}
 	rows, err := s.db.QueryContext(ctx, s.query, s.args...)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = rows.Close() }()
 	var record T
-	dest, err := s.targets(rows, &record)
+	dest, err := s.targets(rows, &record, mysql, clock)
 	if err != nil {
 		return err
 	}
@@ -121,16 +129,21 @@ func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, 
 }
 
 // targets are what the columns of a result are scanned into. It refuses a result whose
-// columns are not T's.
-func (s *selectSource[T]) targets(rows *sql.Rows, record *T) ([]any, error) {
-	names, err := rows.Columns()
+// columns are not T's. clock is what is wrong with the timestamps of a MySQL, if there
+// are any.
+func (s *selectSource[T]) targets(rows *sql.Rows, record *T, mysql bool, clock error) ([]any, error) {
+	columns, err := rows.ColumnTypes()
 	if err != nil {
 		return nil, err
 	}
+	names := namesOf(columns)
 	if err := s.fields.Match(names, nil); err != nil {
 		return nil, dataflow.Permanent(err)
 	}
-	fields := scanTargets(s.fields.Pointers(record))
+	fields := scanTargets(s.fields.Pointers(record), mysql)
+	if column := timestamp(columns, s.fields.Names(), fields); column != "" && clock != nil {
+		return nil, fmt.Errorf("column %q is a timestamp: %w", column, clock)
+	}
 	dest := make([]any, len(names))
 	for i, name := range names {
 		dest[i] = fields[s.fields.Index(name)]

@@ -15,7 +15,7 @@ import (
 )
 
 // Insert adds each record to a table, in the transaction that commits the
-// checkpoint. It is refused for a source without a cursor, because every run
+// checkpoint: that of a SQLite, which MySQL is not. It is refused for a source without a cursor, because every run
 // would add all records again.
 //
 // Columns that T has no field for get their default.

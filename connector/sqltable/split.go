@@ -13,23 +13,19 @@ import (
 // are passes over that index; without one, the second sorts the rows. Rows that are added
 // or removed between the two make the parts differ.
 func (s *keyset[T]) Split(ctx context.Context, r dataflow.Request[Cursor], n int) ([]Cursor, error) {
-	b, err := s.upTo(r)
+	cursors, err := s.split(ctx, r, n)
 	if err != nil {
-		return nil, s.query.Wrap(err)
-	}
-	cursors, err := b.split(ctx, r, n)
-	if err != nil {
-		return nil, s.query.Wrap(err)
+		return nil, s.query.Wrap(passing(ctx, err))
 	}
 	return cursors, nil
 }
 
 func (s *keyset[T]) split(ctx context.Context, req dataflow.Request[Cursor], n int) ([]Cursor, error) {
-	r := &reader[T]{keyset: s}
+	r := &reader[T]{keyset: s, request: req}
 	if _, err := r.lookUpKeys(ctx); err != nil {
 		return nil, err
 	}
-	count, err := s.count(ctx, req)
+	count, err := r.counted(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -37,11 +33,11 @@ func (s *keyset[T]) split(ctx context.Context, req dataflow.Request[Cursor], n i
 	if len(cuts) == 0 {
 		return nil, nil
 	}
-	args, err := s.with(req.From)
+	args, err := r.with(req.From)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.db.QueryContext(ctx, s.query.RowsQuery(r.keys, req.Resumed, cuts), args...)
+	rows, err := r.run(ctx, r.query.RowsQuery(r.keys, req.Resumed, cuts), args)
 	if err != nil {
 		return nil, err
 	}

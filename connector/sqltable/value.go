@@ -52,14 +52,18 @@ func driverValue(field reflect.Value) (driver.Value, error) {
 	return v, nil
 }
 
-// scanTargets replaces pointers to what database/sql cannot scan into.
-func scanTargets(fields []any) []any {
+// errParseTime is what is wrong where MySQL's driver returns a time as text.
+var errParseTime = errors.New("the driver returns times as text: add parseTime=true to the DSN")
+
+// scanTargets replaces pointers to what database/sql cannot scan into. Of MySQL, times are
+// those of the driver, which knows their zone.
+func scanTargets(fields []any, mysql bool) []any {
 	targets := make([]any, len(fields))
 	for i, f := range fields {
 		targets[i] = f
 		switch f := f.(type) {
 		case *time.Time:
-			targets[i] = timeTarget{func(t *time.Time) error {
+			targets[i] = timeTarget{!mysql, func(t *time.Time) error {
 				if t == nil {
 					return errors.New("converting NULL to a time.Time is unsupported")
 				}
@@ -67,11 +71,11 @@ func scanTargets(fields []any) []any {
 				return nil
 			}}
 		case **time.Time:
-			targets[i] = timeTarget{func(t *time.Time) error { *f = t; return nil }}
+			targets[i] = timeTarget{!mysql, func(t *time.Time) error { *f = t; return nil }}
 		case *sql.NullTime:
-			targets[i] = timeTarget{func(t *time.Time) error { return f.Scan(deref(t)) }}
+			targets[i] = timeTarget{!mysql, func(t *time.Time) error { return f.Scan(deref(t)) }}
 		case *sql.Null[time.Time]:
-			targets[i] = timeTarget{func(t *time.Time) error { return f.Scan(deref(t)) }}
+			targets[i] = timeTarget{!mysql, func(t *time.Time) error { return f.Scan(deref(t)) }}
 		case sql.Scanner, *[]byte:
 		default:
 			if v := reflect.ValueOf(f).Elem(); v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Uint8 {
@@ -105,7 +109,10 @@ func deref(t *time.Time) any {
 
 // timeTarget is a scan target that reads a time, whatever the column's declared
 // type and so the driver have made of it.
-type timeTarget struct{ set func(*time.Time) error }
+type timeTarget struct {
+	text bool // a text may be a time
+	set  func(*time.Time) error
+}
 
 // Scan implements sql.Scanner.
 func (t timeTarget) Scan(src any) error {
@@ -117,6 +124,9 @@ func (t timeTarget) Scan(src any) error {
 	case []byte:
 		return t.Scan(string(src))
 	case string:
+		if !t.text {
+			return errParseTime
+		}
 		parsed, err := parseTime(src)
 		if err != nil {
 			return err

@@ -26,6 +26,8 @@ type Keyset struct {
 	PageSize int
 	// Mark stands before the number of a parameter: "$" or "?".
 	Mark string
+	// MySQL, if not nil, makes the statements in the SQL of MySQL and MariaDB.
+	MySQL *MySQL
 }
 
 // Validate returns all that is wrong with the query's settings.
@@ -70,17 +72,44 @@ func (k *Keyset) sql() string { return strings.TrimRight(strings.TrimSpace(k.SQL
 func (k *Keyset) from() string { return " from (\n" + k.sql() + "\n) q" }
 
 // after restricts the rows to those behind a cursor.
-func (k *Keyset) after() string {
+func (k *Keyset) after() string { return " where " + k.compare(">") }
+
+// compare compares the key with a cursor.
+func (k *Keyset) compare(operator string) string {
+	if k.MySQL != nil {
+		return k.compareEach(operator)
+	}
 	marks := make([]string, len(k.Key))
 	for i := range k.Key {
 		marks[i] = k.param(i)
 	}
-	return " where (" + k.columns() + ") > (" + strings.Join(marks, ", ") + ")"
+	return "(" + k.columns() + ") " + operator + " (" + strings.Join(marks, ", ") + ")"
 }
 
-func (k *Keyset) param(i int) string { return k.Mark + strconv.Itoa(k.Args+i+1) }
+func (k *Keyset) param(i int) string {
+	if k.MySQL != nil {
+		return k.MySQL.param(i, k.Args+i+1)
+	}
+	return k.Mark + strconv.Itoa(k.Args+i+1)
+}
 
-func (k *Keyset) columns() string { return strings.Join(Qualified(k.Key), ", ") }
+func (k *Keyset) columns() string { return strings.Join(k.Qualified(k.Key), ", ") }
+
+// Qualified is [Qualified], in the SQL of k.
+func (k *Keyset) Qualified(columns []string) []string {
+	q := make([]string, len(columns))
+	for i, name := range columns {
+		q[i] = "q." + k.quote(name)
+	}
+	return q
+}
+
+func (k *Keyset) quote(name string) string {
+	if k.MySQL != nil {
+		return Backtick(name)
+	}
+	return Quote(name)
+}
 
 // Qualified is each column as the statements of a Keyset refer to it.
 func Qualified(columns []string) []string {
@@ -108,6 +137,9 @@ func (k *Keyset) CountQuery(resumed bool) string {
 // row more than a page has, which tells whether there is another page, and lets
 // [Keyset.Check] see rows of the same key on both sides of a page's end.
 func (k *Keyset) PageQuery(list []string, resumed bool) string {
+	if k.MySQL != nil && k.MySQL.Collated {
+		return k.collatedPageQuery(list, resumed)
+	}
 	s := "select " + strings.Join(list, ", ") + k.from()
 	if resumed {
 		s += k.after()
@@ -118,14 +150,14 @@ func (k *Keyset) PageQuery(list []string, resumed bool) string {
 // FirstNullQuery finds a row whose first key column is null. No page behind a
 // cursor would hold it. The index that serves the pages serves this too.
 func (k *Keyset) FirstNullQuery(list []string) string {
-	return "select " + strings.Join(list, ", ") + k.from() + " where " + Qualified(k.Key)[0] + " is null limit 1"
+	return "select " + strings.Join(list, ", ") + k.from() + " where " + k.Qualified(k.Key)[0] + " is null limit 1"
 }
 
 // NullQuery finds a row that comparison with the cursor loses, because it is
 // equal to the cursor up to a column that is null. Its parameters are the
 // query's, and all of the cursor's but the last.
 func (k *Keyset) NullQuery(list []string) string {
-	columns := Qualified(k.Key)
+	columns := k.Qualified(k.Key)
 	condition := columns[len(columns)-1] + " is null"
 	for i := len(columns) - 2; i >= 0; i-- {
 		condition = columns[i] + " = " + k.param(i) + " and (" + condition + ")"

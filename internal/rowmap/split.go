@@ -30,11 +30,11 @@ func (k *Keyset) RowsQuery(list []string, resumed bool, numbers []int64) string 
 	for i, n := range numbers {
 		texts[i] = strconv.FormatInt(n, 10)
 	}
-	s := "select " + k.columns() + ", row_number() over (order by " + k.columns() + ") as " + Quote(number) + k.from()
+	s := "select " + k.columns() + ", row_number() over (order by " + k.columns() + ") as " + k.quote(number) + k.from()
 	if resumed {
 		s += k.after()
 	}
-	number = Qualified([]string{number})[0]
+	number = k.Qualified([]string{number})[0]
 	return fmt.Sprintf("select %s from (\n%s\n) q where %s <= %s and %s in (%s) order by %s",
 		strings.Join(list, ", "), s, number, texts[len(texts)-1], number, strings.Join(texts, ", "), number)
 }

@@ -21,11 +21,7 @@ func (k *Keyset) Where(condition string, args int) *Keyset {
 // UpTo is the query without the rows behind a cursor, whose values are parameters that
 // follow the query's own, and come before those of the key.
 func (k *Keyset) UpTo() *Keyset {
-	marks := make([]string, len(k.Key))
-	for i := range k.Key {
-		marks[i] = k.param(i)
-	}
-	return k.Where("("+k.columns()+") <= ("+strings.Join(marks, ", ")+")", len(k.Key))
+	return k.Where(k.compare("<="), len(k.Key))
 }
 
 // CheckPlaces returns what is wrong with the cursors of a request, and that it has

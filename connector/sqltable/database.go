@@ -1,0 +1,139 @@
+package sqltable
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// database is the database of a source or sink, which is asked once whether it is a
+// MySQL.
+type database struct {
+	*sql.DB
+
+	mu    sync.Mutex // guards what follows
+	known bool
+	mysql bool
+}
+
+// isMySQL reports whether the database is a MySQL or MariaDB. What is between /*! and */ is
+// a comment everywhere else.
+func (d *database) isMySQL(ctx context.Context) (bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.known {
+		return d.mysql, nil
+	}
+	var n int
+	if err := d.QueryRowContext(ctx, "select 1 /*! + 1 */").Scan(&n); err != nil {
+		return false, passing(ctx, err)
+	}
+	d.known, d.mysql = true, n == 2
+	return d.mysql, nil
+}
+
+// mysqlNumber is how an error of MySQL begins, in the words of its driver, which this
+// package does not link.
+var mysqlNumber = regexp.MustCompile(`\bError (\d{4})(?: \(|:)`)
+
+// errorNumber is MySQL's number of an error, 0 if it has none.
+func errorNumber(err error) int {
+	if found := mysqlNumber.FindStringSubmatch(err.Error()); found != nil {
+		n, _ := strconv.Atoi(found[1])
+		return n
+	}
+	return 0
+}
+
+// lost marks an error of a connection that broke, or was never made. Such a one passes.
+func lost(ctx context.Context, err error) error {
+	var network net.Error
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return err
+	case errors.Is(err, driver.ErrBadConn), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network), innermost(err).Error() == "invalid connection": // the last is that of MySQL's driver
+		return dataflow.Transient(err)
+	default:
+		return err
+	}
+}
+
+// passing marks the errors of MySQL that should pass by themselves: another transaction
+// was in the way, or the server was in no state to work.
+func passing(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil || dataflow.IsPermanent(err) {
+		return err
+	}
+	switch errorNumber(err) {
+	case 1040, // too many connections
+		1053,       // the server shuts down
+		1205,       // a lock was waited for too long
+		1213,       // a deadlock
+		1290, 1836, // the server is read-only, as while another takes over
+		1927, 4031: // the connection was killed, or silent for too long
+		return dataflow.Transient(err)
+	}
+	return lost(ctx, err)
+}
+
+func innermost(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
+}
+
+// clockQuery asks a session of MySQL for a moment of winter and one of summer.
+const clockQuery = `select from_unixtime(1704067200), from_unixtime(1719792000)`
+
+// checkClock returns an error unless a session of MySQL has timestamp columns in the zone
+// that the driver takes them to be in. It needs parseTime.
+func checkClock(ctx context.Context, q queryer) error {
+	var winter, summer any
+	if err := q.QueryRowContext(ctx, clockQuery).Scan(&winter, &summer); err != nil {
+		return err
+	}
+	w, isTime := winter.(time.Time)
+	s, _ := summer.(time.Time)
+	switch {
+	case !isTime:
+		return dataflow.Permanent(errParseTime)
+	case w.Unix() != 1704067200 || s.Unix() != 1719792000:
+		return dataflow.Permanent(fmt.Errorf("the session's time_zone is not the zone of the DSN's loc (%s), so that its times would be shifted: "+
+			"add time_zone=%%27%%2B00%%3A00%%27 to the DSN, and leave loc out", w.Location()))
+	}
+	return nil
+}
+
+// checkKeyClock returns an error unless a session is in UTC. Elsewhere, two moments are the
+// same where summer ends.
+func checkKeyClock(ctx context.Context, q queryer, column string) error {
+	var winter, summer string
+	if err := q.QueryRowContext(ctx, `select cast(from_unixtime(1704067200) as char), cast(from_unixtime(1719792000) as char)`).Scan(&winter, &summer); err != nil {
+		return err
+	}
+	if !strings.HasPrefix(winter, "2024-01-01 00:00:00") || !strings.HasPrefix(summer, "2024-07-01 00:00:00") {
+		return dataflow.Permanent(fmt.Errorf("key column %q is a timestamp, whose order is that of time only if the session is in UTC: add time_zone=%%27%%2B00%%3A00%%27 to the DSN", column))
+	}
+	return nil
+}
+
+// queryer is a *sql.DB or *sql.Tx.
+type queryer interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}

@@ -1,0 +1,138 @@
+package sqltable
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/rowmap"
+)
+
+const (
+	// mysqlParameters is the limit of a statement.
+	mysqlParameters = 65535
+	// mysqlBytes is how large a statement gets, unless one row is larger. Each server takes
+	// as much.
+	mysqlBytes = 1 << 20
+)
+
+// writeRows writes rows, as many in a statement as go into it.
+func (s *mysqlSink[T]) writeRows(ctx context.Context, tx *sql.Tx, rows []T) error {
+	columns := s.sink.fields.Names()
+	head := "insert into " + rowmap.BacktickAll(s.sink.name, ".") + " (" + rowmap.BacktickAll(columns, ", ") + ") values "
+	row := "(" + strings.TrimSuffix(strings.Repeat("?, ", len(columns)), ", ") + ")"
+	tail := ""
+	if s.sink.upsert {
+		tail = onDuplicate(columns, s.sink.key)
+	}
+	most := max(1, min(maxChunk, mysqlParameters/len(columns)))
+	var args []any
+	n, size := 0, 0
+	flush := func() error {
+		if n == 0 {
+			return nil
+		}
+		_, err := tx.ExecContext(ctx, head+strings.TrimSuffix(strings.Repeat(row+", ", n), ", ")+tail, args...)
+		args, n, size = args[:0], 0, 0
+		return err
+	}
+	all := reflect.ValueOf(rows)
+	for i := range rows {
+		values, bytes, err := s.row(all.Index(i), i)
+		if err != nil {
+			return err
+		}
+		if n == most || size+bytes > mysqlBytes {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		args, n, size = append(args, values...), n+1, size+bytes
+	}
+	return flush()
+}
+
+// row is a record's values, and about how many bytes they take.
+func (s *mysqlSink[T]) row(record reflect.Value, i int) (values []any, size int, err error) {
+	bad := func(err error) error {
+		return &dataflow.RecordError{Stage: dataflow.StageWrite, Key: fmt.Sprintf("row %d of the batch", i+1), Err: err}
+	}
+	for j := range s.sink.fields.Columns {
+		c := &s.sink.fields.Columns[j]
+		v, err := mysqlValue(c.In(record))
+		if err == nil && v == nil && s.sink.upsert && slices.Contains(s.sink.key, c.Name) {
+			err = errors.New("a key must not be NULL")
+		}
+		if err != nil {
+			return nil, 0, bad(fmt.Errorf("column %q (field %s): %w", c.Name, c.Field, err))
+		}
+		values = append(values, v)
+		size += sizeOf(v)
+	}
+	if most := s.packet.Load(); most > 0 && int64(size) >= most {
+		return nil, 0, bad(fmt.Errorf("it takes %d bytes, and the server's max_allowed_packet is %d", size, most))
+	}
+	return values, size, nil
+}
+
+func sizeOf(v any) int {
+	const other = 16
+	switch v := v.(type) {
+	case string:
+		return len(v) + other
+	case []byte:
+		return len(v) + other
+	default:
+		return other
+	}
+}
+
+// onDuplicate is the end of an insert statement that says what becomes of a row whose key
+// is there already. values() is the form that MySQL and MariaDB have in common.
+func onDuplicate(columns, key []string) string {
+	var set []string
+	for _, name := range columns {
+		if !slices.Contains(key, name) {
+			set = append(set, rowmap.Backtick(name)+" = values("+rowmap.Backtick(name)+")")
+		}
+	}
+	if set == nil { // it has to set something
+		set = []string{rowmap.Backtick(key[0]) + " = " + rowmap.Backtick(key[0])}
+	}
+	return " on duplicate key update " + strings.Join(set, ", ")
+}
+
+// mysqlValue is a field's value as it is handed to the driver.
+func mysqlValue(field reflect.Value) (any, error) {
+	v, err := driver.DefaultParameterConverter.ConvertValue(field.Interface())
+	if err != nil {
+		_, isValuer := field.Interface().(driver.Valuer)
+		if n := reflect.Indirect(field); !isValuer && n.CanUint() {
+			return n.Uint(), nil // of more than an int64 holds, which the driver takes
+		}
+		return nil, err
+	}
+	switch v := v.(type) {
+	case time.Time:
+		// The server would round what it cannot store, to a time that has not come yet.
+		return v.Truncate(time.Microsecond), nil
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil, fmt.Errorf("MySQL cannot store %v", v)
+		}
+	case []byte:
+		if t := field.Type(); t == reflect.TypeFor[json.RawMessage]() || t == reflect.TypeFor[*json.RawMessage]() {
+			return string(v), nil // of bytes, it makes no JSON
+		}
+	}
+	return v, nil
+}

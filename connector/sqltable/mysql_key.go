@@ -1,0 +1,174 @@
+package sqltable
+
+import (
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/rowmap"
+)
+
+// mysqlKey is how a key column of MySQL is read into a cursor, and compared with one. A
+// parameter must have the column's type: MySQL compares a number with a text as floats,
+// which takes near ones for equal.
+type mysqlKey struct {
+	read    func(column string) string // SQL that returns what literal takes
+	cast    string                     // of the parameter
+	literal func(any) (string, error)
+	arg     func(literal string) (any, error)
+	text    bool
+}
+
+// mysqlKeyOf returns what is to be done with a column of a type, by the driver's name
+// of it.
+func mysqlKeyOf(column *sql.ColumnType) (mysqlKey, error) {
+	name := strings.TrimPrefix(column.DatabaseTypeName(), "UNSIGNED ")
+	switch name {
+	case "TINYINT", "SMALLINT", "MEDIUMINT", "INT", "BIGINT", "YEAR":
+		return mysqlKey{read: itself, cast: "?", literal: numberLiteral, arg: integerArg}, nil
+	case "DECIMAL":
+		_, scale, _ := column.DecimalSize()
+		return mysqlKey{read: asText, cast: fmt.Sprintf("cast(? as decimal(65, %d))", scale), literal: numberLiteral, arg: decimalArg}, nil
+	case "FLOAT", "DOUBLE":
+		// As a float is shown, it has fewer digits than it has.
+		return mysqlKey{read: func(c string) string { return c + " + 0e0" }, cast: "?", literal: floatLiteral, arg: floatArg}, nil
+	case "DATE":
+		return mysqlKey{read: asText, cast: "cast(? as date)", literal: timeLiteral, arg: timeArg}, nil
+	case "DATETIME", "TIMESTAMP":
+		return mysqlKey{read: asText, cast: "cast(? as datetime(6))", literal: timeLiteral, arg: timeArg}, nil
+	case "CHAR", "VARCHAR", "TINYTEXT", "TEXT", "MEDIUMTEXT", "LONGTEXT":
+		return mysqlKey{read: asText, cast: "?", literal: textLiteral, arg: textArg, text: true}, nil
+	case "BINARY", "VARBINARY", "TINYBLOB", "BLOB", "MEDIUMBLOB", "LONGBLOB":
+		return mysqlKey{read: func(c string) string { return "hex(" + c + ")" }, cast: "unhex(?)", literal: hexLiteral, arg: hexArg}, nil
+	default:
+		return mysqlKey{}, dataflow.Permanent(fmt.Errorf("key column %q is of type %s, whose order is not that of its comparisons: use one of numbers, text, bytes, date or datetime, for example cast(… as char) as %s",
+			column.Name(), name, rowmap.Backtick(column.Name())))
+	}
+}
+
+func itself(column string) string { return column }
+
+// asText is as the server writes a value, whatever the driver would make of it.
+func asText(column string) string { return "cast(" + column + " as char)" }
+
+// textOf is a value that the driver has returned, as text.
+func textOf(v any) string {
+	if b, ok := v.([]byte); ok {
+		return string(b)
+	}
+	return fmt.Sprint(v)
+}
+
+func numberLiteral(v any) (string, error) { return textOf(v), nil }
+
+func floatLiteral(v any) (string, error) {
+	if _, ok := v.(float64); ok {
+		return literalOf(v)
+	}
+	f, err := strconv.ParseFloat(textOf(v), 64)
+	if err != nil {
+		return "", err
+	}
+	return literalOf(f)
+}
+
+func textLiteral(v any) (string, error) { return literalOf("t" + textOf(v)) }
+
+func hexLiteral(v any) (string, error) { return "x'" + strings.ToLower(textOf(v)) + "'", nil }
+
+func integerArg(literal string) (any, error) {
+	if n, err := strconv.ParseInt(literal, 10, 64); err == nil {
+		return n, nil
+	}
+	n, err := strconv.ParseUint(literal, 10, 64)
+	if err != nil {
+		return nil, errors.New("a whole number")
+	}
+	return n, nil
+}
+
+var decimalPattern = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?$`)
+
+func decimalArg(literal string) (any, error) {
+	if !decimalPattern.MatchString(literal) {
+		return nil, errors.New("a decimal number")
+	}
+	return literal, nil
+}
+
+func floatArg(literal string) (any, error) {
+	f, err := strconv.ParseFloat(literal, 64)
+	if err != nil {
+		return nil, errors.New("a number")
+	}
+	return f, nil
+}
+
+func textArg(literal string) (any, error) {
+	if v, err := parseLiteral(literal); err == nil {
+		if s, ok := v.(string); ok {
+			return s, nil
+		}
+	}
+	return nil, errors.New("text in single quotes")
+}
+
+// timeArg takes no time that MySQL would make NULL of, behind which no row would be.
+func timeArg(literal string) (any, error) {
+	v, err := textArg(literal)
+	if err != nil || !isTime(v.(string)) { //nolint:forcetypeassert // textArg returns nothing else
+		return nil, errors.New("a time like '2006-01-02 15:04:05.000000'")
+	}
+	return v, nil
+}
+
+// timeLiteral refuses a time that timeArg would not take, such as 0000-00-00.
+func timeLiteral(v any) (string, error) {
+	if !isTime(textOf(v)) {
+		return "", dataflow.Permanent(fmt.Errorf("a key has the time %s, which is none: leave such rows out in the query", textOf(v)))
+	}
+	return textLiteral(v)
+}
+
+func isTime(s string) bool {
+	for _, layout := range []string{time.DateTime, time.DateOnly} {
+		if _, err := time.Parse(layout, s); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+func hexArg(literal string) (any, error) {
+	if v, err := parseLiteral(literal); err == nil {
+		if b, ok := v.([]byte); ok {
+			return hex.EncodeToString(b), nil
+		}
+	}
+	return nil, errors.New("bytes like x'00ff'")
+}
+
+// mysqlKeys are the key columns of a query.
+type mysqlKeys []mysqlKey
+
+// values are the arguments that stand for a cursor.
+func (keys mysqlKeys) values(from Cursor) ([]any, error) {
+	if len(from) > len(keys) {
+		return nil, dataflow.Permanent(fmt.Errorf("the stored cursor %s has more values than the key has columns", from))
+	}
+	values := make([]any, len(from))
+	for i, literal := range from {
+		v, err := keys[i].arg(literal)
+		if err != nil {
+			return nil, dataflow.Permanent(fmt.Errorf("value %d of the stored cursor %s is not %w", i+1, from, err))
+		}
+		values[i] = v
+	}
+	return values, nil
+}

@@ -1,0 +1,118 @@
+package sqltable
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/rowmap"
+)
+
+// adapted is the query as its database wants it.
+func (s *keyset[T]) adapted(ctx context.Context) (*keyset[T], error) {
+	mysql, err := s.db.isMySQL(ctx)
+	if err != nil || !mysql {
+		return s, err
+	}
+	a := *s
+	a.query.MySQL = &rowmap.MySQL{}
+	columns, err := a.describe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range a.query.Key {
+		i := slices.IndexFunc(columns, func(c *sql.ColumnType) bool { return c.Name() == name })
+		if i < 0 {
+			return nil, a.noKey(name, namesOf(columns))
+		}
+		key, err := mysqlKeyOf(columns[i])
+		if err != nil {
+			return nil, err
+		}
+		if columns[i].DatabaseTypeName() == "TIMESTAMP" {
+			if err := checkKeyClock(ctx, a.db, name); err != nil {
+				return nil, err
+			}
+		}
+		a.mysql = append(a.mysql, key)
+		a.query.MySQL.Casts = append(a.query.MySQL.Casts, key.cast)
+	}
+	a.query.MySQL.Collated = a.mysql.collated()
+	return &a, nil
+}
+
+// noKey is the error of a key column that the query does not have.
+func (s *keyset[T]) noKey(name string, names []string) error {
+	return dataflow.Permanent(fmt.Errorf("key column %q is not among its columns (%v)", name, names))
+}
+
+// collated reports whether a key is text.
+func (keys mysqlKeys) collated() bool {
+	return slices.ContainsFunc(keys, func(k mysqlKey) bool { return k.text })
+}
+
+// describe returns the columns of the query.
+func (s *keyset[T]) describe(ctx context.Context) ([]*sql.ColumnType, error) {
+	rows, err := s.db.QueryContext(ctx, s.query.DescribeQuery(), s.args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	columns, err := rows.ColumnTypes()
+	if err != nil {
+		return nil, err
+	}
+	return columns, rows.Err()
+}
+
+func namesOf(columns []*sql.ColumnType) []string {
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = c.Name()
+	}
+	return names
+}
+
+// run executes one of the query's statements.
+func (s *keyset[T]) run(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+	query, args = s.query.Positional(query, args)
+	return s.db.QueryContext(ctx, query, args...)
+}
+
+// literal writes a value of a key column.
+func (r *reader[T]) literal(i int, v any) (string, error) {
+	if r.mysql != nil {
+		return r.mysql[i].literal(v)
+	}
+	return literalOf(v)
+}
+
+// equalError is the error of the last two keys of a page.
+func (r *reader[T]) equalError(keys []string) error {
+	width := len(r.query.Key)
+	if len(keys) < 2*width {
+		return nil
+	}
+	before, key := keys[len(keys)-2*width:len(keys)-width], keys[len(keys)-width:]
+	if slices.Equal(before, key) {
+		return r.query.Check(key, before)
+	}
+	return r.query.EqualError(before, key)
+}
+
+// timestamp returns the name of a timestamp column that is read into a time, "" if there
+// is none. targets are where the columns of those names go.
+func timestamp(columns []*sql.ColumnType, names []string, targets []any) string {
+	for _, c := range columns {
+		i := slices.Index(names, c.Name())
+		if i < 0 || c.DatabaseTypeName() != "TIMESTAMP" {
+			continue
+		}
+		if _, isTime := targets[i].(timeTarget); isTime {
+			return c.Name()
+		}
+	}
+	return ""
+}

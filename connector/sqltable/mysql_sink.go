@@ -1,0 +1,228 @@
+package sqltable
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/rowmap"
+)
+
+// CheckpointTableMySQL is [CheckpointTable] for MySQL and MariaDB. [InsertTo] and
+// [UpsertTo] make it where they are allowed to; otherwise put it into a migration.
+const CheckpointTableMySQL = `create table if not exists dataflow_sink_checkpoint (
+	flow varchar(500) primary key,
+	fence bigint not null,
+	state longtext,
+	updated_at timestamp(6) not null default current_timestamp(6) on update current_timestamp(6)
+) engine = InnoDB character set utf8mb4 collate utf8mb4_bin`
+
+// otherSink is a fencedSink of a database of either kind.
+type otherSink[T any] struct {
+	*fencedSink[T]
+	kind  *database
+	mysql *mysqlSink[T]
+}
+
+func newOtherSink[T any](db *sql.DB, s *sink[T]) *otherSink[T] {
+	return &otherSink[T]{fencedSink: &fencedSink[T]{sink: s, db: db}, kind: &database{DB: db}, mysql: &mysqlSink[T]{sink: s, db: db}}
+}
+
+// Claim stores the fence, unless a higher one is there.
+func (s *otherSink[T]) Claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error) {
+	mysql, err := s.kind.isMySQL(ctx)
+	switch {
+	case err != nil:
+		return nil, s.wrap(flow, err)
+	case mysql:
+		return s.mysql.Claim(ctx, flow, fence)
+	default:
+		return s.fencedSink.Claim(ctx, flow, fence)
+	}
+}
+
+// WriteFenced writes a batch and the state.
+func (s *otherSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T]) error {
+	mysql, err := s.kind.isMySQL(ctx)
+	switch {
+	case err != nil:
+		return s.wrap(b.Flow, err)
+	case mysql:
+		return s.mysql.WriteFenced(ctx, b)
+	default:
+		return s.fencedSink.WriteFenced(ctx, b)
+	}
+}
+
+// mysqlSink writes rows and checkpoint in transactions of its own, in a MySQL.
+type mysqlSink[T any] struct {
+	sink *sink[T]
+	db   *sql.DB
+
+	packet atomic.Int64 // the most bytes that the server takes at once
+
+	mu      sync.Mutex // guards what follows
+	ready   bool       // the checkpoint table is there
+	checked bool       // the table is as it must be
+}
+
+// checkpoint is the checkpoint table's name, in the database of the rows.
+func (s *mysqlSink[T]) checkpoint() string {
+	name := append([]string{}, s.sink.name...)
+	name[len(name)-1] = checkpointName
+	return rowmap.BacktickAll(name, ".")
+}
+
+func (s *mysqlSink[T]) wrap(flow string, err error) error {
+	return fmt.Errorf("checkpoint of flow %q beside table %s: %w", flow, s.sink.table, err)
+}
+
+// Claim stores the fence, unless a higher one is there.
+func (s *mysqlSink[T]) Claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error) {
+	if err := s.prepare(ctx); err != nil {
+		return nil, passing(ctx, err)
+	}
+	var state *string
+	err := s.inTx(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "insert into "+s.checkpoint()+" (flow, fence) values (?, ?) on duplicate key update fence = greatest(fence, values(fence))", flow, fence)
+		if err != nil {
+			return s.wrap(flow, err)
+		}
+		state, err = s.held(ctx, tx, flow, fence)
+		return err
+	})
+	if err != nil || state == nil {
+		return nil, err // documented: nil, if nothing was written yet
+	}
+	return json.RawMessage(*state), nil
+}
+
+// held locks a flow's checkpoint and returns its state, if it is held under this fence. It
+// reads what is committed, unlike a plain select, and so sees whoever came before.
+func (s *mysqlSink[T]) held(ctx context.Context, tx *sql.Tx, flow string, fence int64) (state *string, err error) {
+	var stored int64
+	err = tx.QueryRowContext(ctx, "select fence, state from "+s.checkpoint()+" where flow = ? for update", flow).Scan(&stored, &state)
+	if errors.Is(err, sql.ErrNoRows) || (err == nil && stored != fence) {
+		err = dataflow.ErrFenced
+	}
+	if err != nil {
+		return nil, s.wrap(flow, err)
+	}
+	return state, nil
+}
+
+// WriteFenced writes a batch and the state.
+func (s *mysqlSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T]) error {
+	if len(b.Rows) > 0 {
+		if err := s.check(ctx); err != nil {
+			return passing(ctx, fmt.Errorf("table %s: %w", s.sink.table, err))
+		}
+	}
+	return s.inTx(ctx, func(tx *sql.Tx) error {
+		// First, so that it waits for nothing but another claim, and keeps out whoever
+		// comes after.
+		if _, err := s.held(ctx, tx, b.Flow, b.Fence); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "update "+s.checkpoint()+" set state = ? where flow = ?", string(b.State), b.Flow); err != nil {
+			return s.wrap(b.Flow, err)
+		}
+		if err := s.writeRows(ctx, tx, b.Rows); err != nil {
+			return fmt.Errorf("table %s: %w", s.sink.table, err)
+		}
+		return nil
+	})
+}
+
+// prepare checks the session, and makes the checkpoint table if it is not there: outside
+// of all transactions, which it would commit. It looks first, because a user who may write
+// need not be allowed to create.
+func (s *mysqlSink[T]) prepare(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var mode string
+	var packet int64
+	if err := s.db.QueryRowContext(ctx, "select @@sql_mode, @@max_allowed_packet").Scan(&mode, &packet); err != nil {
+		return fmt.Errorf("look at the session's settings: %w", err)
+	}
+	s.packet.Store(packet)
+	if !strings.Contains(mode, "STRICT_TRANS_TABLES") && !strings.Contains(mode, "STRICT_ALL_TABLES") {
+		return dataflow.Permanent(fmt.Errorf("the session's sql_mode is %q, in which MySQL cuts values that do not fit and says nothing: add sql_mode=%%27STRICT_TRANS_TABLES%%27 to the DSN, or set it on the server", mode))
+	}
+	if s.ready {
+		return nil
+	}
+	there, err := tableOf(ctx, s.db, s.schema(), checkpointName)
+	if err != nil {
+		return fmt.Errorf("look for table %s: %w", s.checkpoint(), err)
+	}
+	if len(there.columns) == 0 {
+		const start = "create table if not exists "
+		if _, err := s.db.ExecContext(ctx, start+s.checkpoint()+CheckpointTableMySQL[len(start+checkpointName):]); err != nil {
+			return fmt.Errorf("make the table that keeps the checkpoint: %w: make it yourself: %s", err, CheckpointTableMySQL)
+		}
+	} else if !there.transactions {
+		return dataflow.Permanent(fmt.Errorf("table %s is of an engine without transactions (%s): alter table %[1]s engine = InnoDB", s.checkpoint(), there.engine))
+	}
+	s.ready = true
+	return nil
+}
+
+// schema is the database that the table's name has, nil if it has none.
+func (s *mysqlSink[T]) schema() any {
+	if len(s.sink.name) == 2 {
+		return s.sink.name[0]
+	}
+	return nil
+}
+
+// limitSilence has the server break the connection of a process that is silent in a
+// transaction for as long as a lease takes by default: stopped, or cut off from the
+// network. It has locked the checkpoint, for which whoever takes its run over would wait
+// for hours.
+const (
+	limitSilence   = `set @dataflow_wait_timeout = @@session.wait_timeout, session wait_timeout = 10`
+	unlimitSilence = `set session wait_timeout = @dataflow_wait_timeout`
+)
+
+// inTx does something in a transaction.
+func (s *mysqlSink[T]) inTx(ctx context.Context, f func(tx *sql.Tx) error) error {
+	return passing(ctx, s.tryTx(ctx, f))
+}
+
+func (s *mysqlSink[T]) tryTx(ctx context.Context, f func(tx *sql.Tx) error) error {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	defer conn.Close() //nolint:errcheck // it goes back to the pool
+	if _, err := conn.ExecContext(ctx, limitSilence); err != nil {
+		return fmt.Errorf("limit how long the transaction may be silent: %w", err)
+	}
+	defer func() {
+		if _, err := conn.ExecContext(context.WithoutCancel(ctx), unlimitSilence); err != nil {
+			_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // nobody else shall get it
+		}
+	}()
+	// Its statements heed ctx. If the transaction did, database/sql would end it by itself,
+	// and still be at that when this has returned.
+	tx, err := conn.BeginTx(context.WithoutCancel(ctx), nil)
+	if err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	defer tx.Rollback() //nolint:errcheck // what failed before says more; after a commit it does nothing
+	if err := f(tx); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit transaction: %w", err)
+	}
+	return nil
+}

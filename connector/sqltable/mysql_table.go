@@ -1,0 +1,176 @@
+package sqltable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/rowmap"
+)
+
+// mysqlTable is what the catalog of a MySQL knows of a table.
+type mysqlTable struct {
+	columns      []string // none if there is no such table
+	timestamps   []string // those of the columns that are timestamps
+	engine       string   // "" of a view
+	transactions bool
+	unique       []uniqueIndex
+}
+
+// uniqueIndex is a unique index, or the primary key.
+type uniqueIndex struct {
+	name    string
+	columns []string // "" for one that is not a whole column
+}
+
+const (
+	mysqlColumns = `select column_name, data_type from information_schema.columns
+		where table_schema = coalesce(?, database()) and table_name = ? order by ordinal_position`
+
+	mysqlEngine = `select coalesce(t.engine, ''), coalesce(e.transactions, 'YES') from information_schema.tables t
+		left join information_schema.engines e on e.engine = t.engine
+		where t.table_schema = coalesce(?, database()) and t.table_name = ?`
+
+	mysqlUnique = `select index_name, case when sub_part is null then coalesce(column_name, '') else '' end
+		from information_schema.statistics
+		where table_schema = coalesce(?, database()) and table_name = ? and non_unique = 0 order by index_name, seq_in_index`
+)
+
+// tableOf looks a table up. A nil schema is that of the session.
+func tableOf(ctx context.Context, q queryer, schema any, name string) (*mysqlTable, error) {
+	t := &mysqlTable{}
+	err := eachPair(ctx, q, mysqlColumns, schema, name, func(column, dataType string) {
+		t.columns = append(t.columns, column)
+		if strings.EqualFold(dataType, "timestamp") {
+			t.timestamps = append(t.timestamps, column)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = eachPair(ctx, q, mysqlEngine, schema, name, func(engine, transactions string) {
+		t.engine, t.transactions = engine, transactions == "YES"
+	})
+	if err != nil {
+		return nil, err
+	}
+	return t, eachPair(ctx, q, mysqlUnique, schema, name, func(index, column string) {
+		if n := len(t.unique); n == 0 || t.unique[n-1].name != index {
+			t.unique = append(t.unique, uniqueIndex{name: index})
+		}
+		last := &t.unique[len(t.unique)-1]
+		last.columns = append(last.columns, column)
+	})
+}
+
+func eachPair(ctx context.Context, q queryer, query string, schema any, name string, f func(a, b string)) error {
+	rows, err := q.QueryContext(ctx, query, schema, name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var a, b string
+		if err := rows.Scan(&a, &b); err != nil {
+			return err
+		}
+		f(a, b)
+	}
+	return rows.Err()
+}
+
+// has reports whether a column is among others. MySQL takes no heed of case.
+func has(columns []string, name string) bool {
+	return slices.ContainsFunc(columns, func(c string) bool { return strings.EqualFold(c, name) })
+}
+
+func hasAll(columns, names []string) bool {
+	return !slices.ContainsFunc(names, func(name string) bool { return !has(columns, name) })
+}
+
+// check returns what is wrong with the table, once it has found nothing no more.
+func (s *mysqlSink[T]) check(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.checked {
+		return nil
+	}
+	t, err := tableOf(ctx, s.db, s.schema(), s.sink.name[len(s.sink.name)-1])
+	if err != nil {
+		return fmt.Errorf("look it up: %w", err)
+	}
+	if err := s.checkColumns(t); err != nil {
+		return dataflow.Permanent(err)
+	}
+	if err := s.checkUnique(t); err != nil {
+		return dataflow.Permanent(err)
+	}
+	if err := s.checkTimes(ctx, t); err != nil {
+		return err
+	}
+	s.checked = true
+	return nil
+}
+
+func (s *mysqlSink[T]) checkColumns(t *mysqlTable) error {
+	if len(t.columns) == 0 {
+		return errors.New("there is no such table in this database, or none that this user may see")
+	}
+	if !t.transactions {
+		return fmt.Errorf("its engine %s has no transactions, without which rows arrive twice: alter table %s engine = InnoDB", t.engine, rowmap.BacktickAll(s.sink.name, "."))
+	}
+	var missing []string
+	for _, c := range s.sink.fields.Columns {
+		if !has(t.columns, c.Name) {
+			missing = append(missing, fmt.Sprintf("%q (field %s)", c.Name, c.Field))
+		}
+	}
+	if missing != nil {
+		return fmt.Errorf("it has no column %s; its columns are %s", strings.Join(missing, ", "), rowmap.QuoteAll(t.columns, ", "))
+	}
+	return nil
+}
+
+// checkUnique returns an error unless a row is found again by the key, and by nothing
+// else: MySQL's upsert replaces a row that has the same in any unique index.
+func (s *mysqlSink[T]) checkUnique(t *mysqlTable) error {
+	if !s.sink.upsert {
+		return nil
+	}
+	found := false
+	for _, u := range t.unique {
+		if len(u.columns) == len(s.sink.key) && hasAll(u.columns, s.sink.key) {
+			found = true
+		}
+	}
+	if !found {
+		columns := rowmap.BacktickAll(s.sink.key, ", ")
+		return fmt.Errorf("it has no unique index of exactly the key columns (%s): create unique index … on %s (%s)", columns, rowmap.BacktickAll(s.sink.name, "."), columns)
+	}
+	for _, u := range t.unique {
+		if hasAll(u.columns, s.sink.key) {
+			continue // which is unique because the key is
+		}
+		if slices.ContainsFunc(u.columns, func(c string) bool { return c == "" || has(s.sink.fields.Names(), c) }) {
+			return fmt.Errorf("it has another unique index, %s: MySQL's upsert would replace a row that has the same values there, whatever its key is; drop it, or use InsertTo", rowmap.Backtick(u.name))
+		}
+	}
+	return nil
+}
+
+// checkTimes returns an error if a time would be written wrongly.
+func (s *mysqlSink[T]) checkTimes(ctx context.Context, t *mysqlTable) error {
+	var zero T
+	targets := scanTargets(s.sink.fields.Pointers(&zero), true)
+	for i, name := range s.sink.fields.Names() {
+		if _, isTime := targets[i].(timeTarget); isTime && has(t.timestamps, name) {
+			if err := checkClock(ctx, s.db); err != nil {
+				return fmt.Errorf("column %q is a timestamp: %w", name, err)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,241 @@
+//go:build unix
+
+package mysqltest
+
+import (
+	"database/sql"
+	"math"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/sqltable"
+)
+
+type numbered struct{ N int }
+
+// TestKeyset_KeyTypes reads by keys of each type, whose neighbours are as near to each
+// other as they can be, through drivers with other settings.
+func TestKeyset_KeyTypes(t *testing.T) {
+	t.Parallel()
+	c := config(t)
+	plain := opened(t, c)
+	dbs := []*sql.DB{plain}
+	for _, change := range []func(*mysql.Config){
+		func(c *mysql.Config) { c.ParseTime = false },
+		func(c *mysql.Config) { c.InterpolateParams = true },
+		func(c *mysql.Config) { c.Loc = time.FixedZone("far", 5*3600) },
+	} {
+		changed := c.Clone()
+		change(changed)
+		connector, err := mysql.NewConnector(changed)
+		require.NoError(t, err)
+		db := sql.OpenDB(connector)
+		t.Cleanup(func() { require.NoError(t, db.Close()) })
+		dbs = append(dbs, db)
+	}
+	for i, kt := range []struct {
+		typ    string
+		values []any
+		first  string
+	}{
+		{"bigint", []any{math.MinInt64, -9007199254740993, 9007199254740992, 9007199254740993, 9007199254740994, math.MaxInt64}, "-9223372036854775808"},
+		{"bigint unsigned", []any{0, 9007199254740993, math.MaxInt64, "9223372036854775808", "18446744073709551614", "18446744073709551615"}, "0"},
+		{"tinyint", []any{-128, 0, 127}, "-128"},
+		{"decimal(40, 20)", []any{"-1.00000000000000000001", "-1", "12345678901234567890.00000000000000000001", "12345678901234567890.00000000000000000002"}, "-1.00000000000000000001"},
+		{"decimal(65, 0) unsigned", []any{"99999999999999999999999999999999999999999999999999999999999999998", "99999999999999999999999999999999999999999999999999999999999999999"}, "99999999999999999999999999999999999999999999999999999999999999998"},
+		{"float", []any{-1e30, 0.1, 0.3, 16777215, 16777216}, "-1.0000000150474662e+30"},
+		{"double", []any{-1e300, 0.1, 0.30000000000000004, 9007199254740993, 1e300}, "-1e+300"},
+		{"datetime(6)", []any{"1000-01-01", "2024-01-01 00:00:00", "2024-01-01 00:00:00.000001", "2024-01-01 00:00:00.000002", "9999-12-31 23:59:59.999999"}, "'1000-01-01 00:00:00.000000'"},
+		{"datetime", []any{"2024-01-01 00:00:00", "2024-01-01 00:00:01"}, "'2024-01-01 00:00:00'"},
+		{"timestamp(6) null", []any{"2024-10-27 00:30:00", "2024-10-27 01:30:00", "2024-10-27 01:30:00.000001"}, "'2024-10-27 00:30:00.000000'"},
+		{"date", []any{"2024-01-01", "2024-01-02"}, "'2024-01-01'"},
+		{"year", []any{1999, 2024}, "1999"},
+		{"varchar(20)", []any{"", "'", "''", "0.5", "1", "a", "b ", "Ünï", "x'00'"}, "''"},
+		{"varchar(20) collate utf8mb4_bin", []any{"", "A", "B", "a", "b", "z", "Ünï", "🦆"}, "''"},
+		{"varchar(20) character set latin1", []any{"a", "B", "c", "ü"}, "'a'"},
+		{"text collate utf8mb4_unicode_ci", []any{"a", "ä1", "b", "ß", "z"}, "'a'"},
+		{"varbinary(9)", []any{[]byte{}, []byte{0}, []byte{0, 0}, []byte("A"), []byte("a"), []byte("a "), []byte{0xff}, []byte{0xff, 0xfe}}, "x''"},
+		{"binary(3)", []any{[]byte{0, 0, 1}, []byte("abc"), []byte{0xff, 0xff, 0xff}}, "x'000001'"},
+	} {
+		t.Run(kt.typ, func(t *testing.T) {
+			t.Parallel()
+			table := "t" + strconv.Itoa(i)
+			execAll(t, plain, "create table "+table+" (`the ``key` "+kt.typ+", n int)")
+			for n, v := range kt.values {
+				_, err := plain.ExecContext(t.Context(), "insert into "+table+" values (?, ?)", v, n)
+				require.NoError(t, err)
+			}
+			for _, db := range dbs {
+				for _, q := range []sqltable.Query{
+					{SQL: "select * from " + table, Key: []string{"the `key"}, PageSize: 2},
+					{SQL: "select `the ``key`, n, 1 as one from " + table + " where n > ? or '?' = ?", Args: []any{-1, "!"}, Key: []string{"one", "the `key"}, PageSize: 3},
+				} {
+					source := sqltable.Keyset[numbered](db, q)
+					all := readAll(t, source)
+					require.Len(t, all, len(kt.values))
+					for n := range kt.values {
+						require.Equal(t, n, all[n].Value.N, "%v", all)
+					}
+					require.Equal(t, kt.first, all[0].Cursor[len(q.Key)-1])
+					resumeEverywhere(t, source)
+					requireParts(t, source, 2)
+					requireParts(t, source, 9)
+				}
+			}
+		})
+	}
+}
+
+func TestKeyset_Refused(t *testing.T) {
+	t.Parallel()
+	c := config(t)
+	db := opened(t, c)
+	execAll(t, db,
+		"create table t (n int, k varchar(9), l varchar(9) collate utf8mb4_bin, e enum('b', 'a'), j json, i int, d datetime, ts timestamp null, dup int)",
+		"insert into t values (1, 'a', 'a', 'a', '1', 1, '2024-01-01', '2024-01-01', 7), (2, 'A', 'A', 'b', '2', null, '2024-01-02', null, 7), (3, 'b', 'a ', 'b', '2', 3, '2024-01-03', null, 8)",
+		"create table zero (n int, d datetime)")
+	lax := c.Clone()
+	lax.Params["sql_mode"] = "''"
+	execAll(t, opened(t, lax), "insert into zero values (1, '0000-00-00'), (2, '2024-01-01')")
+	for name, tc := range map[string]struct {
+		sql  string
+		key  []string
+		want string
+	}{
+		"CaseInsensitive": {"select n, k from t", []string{"k"}, "the key (k) is not unique: the collation of its text takes '"},
+		"TrailingSpace":   {"select n, l from t", []string{"l"}, "the key (l) is not unique: the collation of its text takes 'a"},
+		"Twice":           {"select n, dup from t", []string{"dup"}, "more than one row has 7"},
+		"TwiceText":       {"select n, cast(dup as char) dup from t", []string{"dup"}, "more than one row has '7'"},
+		"Null":            {"select n, i from t", []string{"i"}, `key column "i" is NULL in the row (NULL)`},
+		"NullSecond":      {"select n, ts, 1 as one from t", []string{"one", "ts"}, `key column "ts" is NULL in the row (1, NULL)`},
+		"Enum":            {"select n, e from t", []string{"e"}, `key column "e" is of type ENUM, whose order is not that of its comparisons`},
+		"Nothing":         {"select n, null as k from t", []string{"k"}, `key column "k" is of type NULL`},
+		"NoColumn":        {"select n from t", []string{"nn"}, `key column "nn" is not among its columns ([n])`},
+		"ZeroDate":        {"select n, d from zero", []string{"d"}, "a key has the time 0000-00-00 00:00:00, which is none"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, size := range []int{1, 2, 10} {
+				_, err := read(t, sqltable.Keyset[numbered](db, sqltable.Query{SQL: tc.sql, Key: tc.key, PageSize: size}), nil)
+				require.ErrorContains(t, err, tc.want)
+				require.True(t, dataflow.IsPermanent(err))
+			}
+		})
+	}
+	t.Run("OtherCursor", func(t *testing.T) {
+		t.Parallel()
+		for column, cursors := range map[string][]string{"i": {"'a'", "1.5"}, "s": {"1", "x'00'"}, "d": {"'soon'", "'0000-00-00 00:00:00'", "17"}} {
+			for _, cursor := range cursors {
+				_, err := read(t, sqltable.Keyset[numbered](db, sqltable.Query{SQL: "select 1 as n, " + column + " as k from (select n as i, k as s, d from t) u", Key: []string{"k"}}), sqltable.Cursor{cursor})
+				require.ErrorContains(t, err, "value 1 of the stored cursor "+cursor+" is not ", "of column %s", column)
+				require.True(t, dataflow.IsPermanent(err))
+			}
+		}
+	})
+}
+
+// A session of another zone than the driver's would shift the times of timestamps.
+func TestSources_Clock(t *testing.T) {
+	t.Parallel()
+	c := config(t)
+	execAll(t, opened(t, c), "create table t (n int, ts timestamp(6) null, d datetime(6))", "insert into t values (1, '2024-07-01 12:00:00.123456', '2024-07-01 12:00:00.123456')")
+	type timed struct {
+		N  int
+		TS *time.Time `db:"ts"`
+		D  *time.Time
+	}
+	with := func(zone string, parse bool, loc *time.Location) *sql.DB {
+		changed := c.Clone()
+		changed.Params, changed.ParseTime, changed.Loc = map[string]string{"time_zone": "'" + zone + "'"}, parse, loc
+		connector, err := mysql.NewConnector(changed)
+		require.NoError(t, err)
+		db := sql.OpenDB(connector)
+		t.Cleanup(func() { require.NoError(t, db.Close()) })
+		return db
+	}
+	// both reads by either source, with the timestamp or without.
+	both := func(db *sql.DB, columns, key string) ([]timed, error) {
+		var rows []timed
+		items, err := read(t, sqltable.Keyset[timed](db, sqltable.Query{SQL: "select n, " + columns + " from t", Key: []string{key}}), nil)
+		if err != nil {
+			return nil, err
+		}
+		for it, err := range sqltable.Select[timed](db, "select n, "+columns+" from t").Read(t.Context(), dataflow.Request[dataflow.NoCursor]{}) {
+			if err != nil {
+				return nil, err
+			}
+			rows = append(rows, it.Value)
+		}
+		require.Equal(t, values(items), rows)
+		return rows, nil
+	}
+	at := time.Date(2024, 7, 1, 12, 0, 0, 123456000, time.UTC)
+	far := time.FixedZone("", 2*3600)
+
+	rows, err := both(with("+00:00", true, time.UTC), "ts, d", "n")
+	require.NoError(t, err)
+	require.Equal(t, []timed{{1, &at, &at}}, rows)
+	rows, err = both(with("+02:00", true, far), "ts, d", "n")
+	require.NoError(t, err, "the zones are the same")
+	require.True(t, rows[0].TS.Equal(at))
+	require.True(t, rows[0].D.Equal(at.Add(-2*time.Hour)), "which is what the DSN says")
+	_, err = both(with("+02:00", true, time.UTC), "ts, d", "n")
+	require.ErrorContains(t, err, `column "ts" is a timestamp: the session's time_zone is not the zone of the DSN's loc (UTC)`)
+	require.True(t, dataflow.IsPermanent(err))
+	rows, err = both(with("+02:00", true, time.UTC), "null as ts, d", "n")
+	require.NoError(t, err, "a datetime has no zone")
+	require.True(t, rows[0].D.Equal(at))
+	_, err = both(with("+00:00", false, time.UTC), "ts, d", "n")
+	require.ErrorContains(t, err, "add parseTime=true to the DSN")
+	_, err = both(with("+02:00", true, far), "ts, d", "ts")
+	require.ErrorContains(t, err, `key column "ts" is a timestamp, whose order is that of time only if the session is in UTC`)
+}
+
+// A page is looked up in an index, also by a key of several columns.
+func TestKeyset_UsesIndex(t *testing.T) {
+	t.Parallel()
+	c := config(t)
+	db := opened(t, c)
+	db.SetMaxOpenConns(1)
+	execAll(t, db, "create table digit (d int)", "insert into digit values (0), (1), (2), (3), (4), (5), (6), (7), (8), (9)",
+		"create table t (id bigint primary key, at datetime(6) not null, name varchar(20) not null, index (at, id), index (name, id))",
+		"insert into t select n, '2024-01-01' + interval (n div 100) minute, concat('n', n div 10) from (select a.d + 10 * b.d + 100 * c.d + 1000 * e.d as n from digit a, digit b, digit c, digit e) s",
+		"analyze table t")
+	type row struct {
+		ID   int64
+		At   time.Time
+		Name string
+	}
+	for _, key := range [][]string{{"id"}, {"at", "id"}, {"name", "id"}} {
+		source := sqltable.Keyset[row](db, sqltable.Query{SQL: "select id, at, name from t where id >= ?", Args: []any{0}, Key: key, PageSize: 10})
+		all := readAll(t, sqltable.Keyset[row](db, sqltable.Query{SQL: "select id, at, name from t", Key: key}))
+		require.Len(t, all, 10_000)
+		execAll(t, db, "flush status")
+		items, err := read(t, source, all[len(all)-6].Cursor)
+		require.NoError(t, err)
+		require.Len(t, items, 5)
+		rows := handled(t, db)
+		require.Less(t, rows, 200, "rows that were read for the last five, by the key %v", key)
+	}
+}
+
+// handled is how many rows the session has read.
+func handled(t *testing.T, db *sql.DB) (n int) {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), "show session status like 'Handler_read%'")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, rows.Close()) }()
+	for rows.Next() {
+		var name string
+		var count int
+		require.NoError(t, rows.Scan(&name, &count))
+		n += count
+	}
+	require.NoError(t, rows.Err())
+	return n
+}
