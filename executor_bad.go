@@ -91,7 +91,7 @@ func (w *batchWriter[T, C, Out]) divisible(err error) bool {
 // written in so many parts, so that one that fails is not all in vain.
 const (
 	waryBatches = 8
-	waryParts   = 8
+	waryParts   = 4
 	leastPart   = 256 // rows
 )
 

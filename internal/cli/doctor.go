@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -76,6 +75,13 @@ func (s *session) examine(ctx context.Context) ([]finding, error) {
 	if err := s.store.CheckSchema(ctx); err != nil {
 		return append(found, problem("schema", "%s", s.inCommands(message(err), ""))), ctx.Err()
 	}
+	missing, err := s.missingTables(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(missing) > 0 {
+		return append(found, problem("schema", "the version is that of this program, and tables are missing: %s; restore them from a backup", strings.Join(missing, ", "))), nil
+	}
 	found = append(found, ok("schema", "the tables are those of this program"))
 	for _, check := range []func(context.Context) ([]finding, error){s.indexes, s.unworked} {
 		more, err := check(ctx)
@@ -131,65 +137,6 @@ func (s *session) skew(ctx context.Context) (finding, error) {
 		return warning("clock", "the database's clock is %s off this machine's, which logs and progress go by: leases and ticks go by the database's", off.Round(time.Millisecond)), nil
 	}
 	return ok("clock", "this machine's and the database's differ by less than %s", skewMost+(took/2).Round(time.Second)), nil
-}
-
-var indexStatement = regexp.MustCompile(`(?i)(create(?: unique)? index|drop index)(?: if (?:not )?exists)? (?:"[^"]+"\.|\w+\.)?(\w+)`)
-
-// riverIndexes are those by which River finds jobs on both databases. It has others, which
-// come and go with its versions.
-var riverIndexes = []string{"river_job_kind", "river_job_prioritized_fetching_index", "river_job_state_and_finalized_at_index", "river_job_unique_idx"} //nolint:gochecknoglobals // a constant
-
-// indexes compares the indexes in the database with those that the migrations make, ours
-// and River's.
-func (s *session) indexes(ctx context.Context) ([]finding, error) {
-	m, err := s.client.Migrations(ctx)
-	if err != nil {
-		return nil, err
-	}
-	want := slices.Clone(riverIndexes)
-	for _, step := range m.Migrations {
-		for _, match := range indexStatement.FindAllStringSubmatch(step.Up, -1) {
-			if strings.HasPrefix(strings.ToLower(match[1]), "drop") {
-				want = slices.DeleteFunc(want, func(name string) bool { return name == match[2] })
-			} else {
-				want = append(want, match[2])
-			}
-		}
-	}
-	have, err := s.indexNames(ctx)
-	if err != nil {
-		return nil, err
-	}
-	want = slices.DeleteFunc(want, func(name string) bool { return slices.Contains(have, name) })
-	if len(want) > 0 {
-		slices.Sort(want)
-		return []finding{warning("indexes", "missing or not valid: %s; %s migrate sql --all shows how those of dataflow are made, and River's migrations make those of river_job", strings.Join(want, ", "), s.program.Name)}, nil
-	}
-	return []finding{ok("indexes", "all are there")}, nil
-}
-
-// indexNames lists the indexes of the database that can be used.
-func (s *session) indexNames(ctx context.Context) (names []string, err error) {
-	if s.db.Postgres == nil {
-		rows, err := s.db.SQLite.QueryContext(ctx, `select name from sqlite_master where type = 'index'`)
-		if err != nil {
-			return nil, err
-		}
-		defer rows.Close() //nolint:errcheck // only to be read
-		for rows.Next() {
-			var name string
-			if err := rows.Scan(&name); err != nil {
-				return nil, err
-			}
-			names = append(names, name)
-		}
-		return names, rows.Err()
-	}
-	err = s.db.Postgres.QueryRow(ctx, `
-		select coalesce(array_agg(c.relname::text), '{}') from pg_index i
-		join pg_class c on c.oid = i.indexrelid
-		where i.indisvalid and c.relnamespace = (select oid from pg_namespace where nspname = coalesce($1::text, current_schema()::text))`, nullable(s.schemaName())).Scan(&names)
-	return names, err
 }
 
 func nullable(text string) *string {

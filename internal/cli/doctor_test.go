@@ -41,9 +41,23 @@ func TestDoctor_Schema(t *testing.T) {
 			require.Contains(t, shop.fails(5, doctor...), "shop migrate up")
 			shop.ok(append([]string{"migrate", "up"}, c.flags...)...)
 			require.Regexp(t, `(?m)^indexes +ok +all are there$`, shop.ok(doctor...))
-			shop.exec(`drop index "` + c.schema + `".dataflow_run_slot, "` + c.schema + `".river_job_kind`)
-			require.Regexp(t, `(?m)^indexes +warning +missing or not valid: dataflow_run_slot, river_job_kind;`, shop.ok(doctor...))
+			shop.exec(`drop index "` + c.schema + `".dataflow_run_due, "` + c.schema + `".river_job_kind`)
+			require.Regexp(t, `(?m)^indexes +warning +missing or not valid: dataflow_run_due, river_job_kind;`, shop.ok(doctor...))
 			require.Regexp(t, `(?m)^indexes +ok +all are there$`, other.ok("doctor"))
 		})
 	}
+}
+
+// Without a table nothing works, and without an index that keeps runs apart they may be
+// doubled.
+func TestDoctor_Damage(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(c *cliT) {
+		c.migrated()
+		c.exec("drop index dataflow_run_slot")
+		require.Contains(c, c.fails(5, "doctor"), "nothing else keeps runs from being doubled: dataflow_run_slot;")
+		c.exec("drop table dataflow_tick")
+		c.exec("drop table river_job")
+		require.Contains(c, c.fails(5, "doctor"), "tables are missing: dataflow_tick, river_job;")
+	})
 }
