@@ -14,7 +14,8 @@ import (
 // progress at its next checkpoint, or in the middle of a batch, which is rolled
 // back, within a few seconds. actor and reason are kept with the run; the first
 // to ask is. It returns the run as it is then, which for one in progress is
-// still that; [Client.Wait] waits for its end. A finished run is ErrRunFinished.
+// still that; [Client.Wait] waits for its end. One that is cancelled already is returned
+// as it is; any other that has ended is ErrRunFinished.
 func (c *Client) Cancel(ctx context.Context, runID int64, actor, reason string) (*Run, error) {
 	run, err := c.cancel(ctx, &RunCancelParams{RunID: runID, Actor: actor, Reason: reason})
 	if err != nil {

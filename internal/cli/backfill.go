@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -42,7 +43,7 @@ The program must have the flow's code, and the source must heed what is asked of
 			}
 			runs, err := s.client.BackfillRanges(ctx, args[0], ranges, &p)
 			if err != nil {
-				return err
+				return inFlags(err)
 			}
 			switch {
 			case ranges == 1 && wait:
@@ -111,4 +112,16 @@ func (s *session) waitForRanges(ctx context.Context, runs []*dataflow.Run) error
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// inFlags names the flags of backfill where the library names its fields.
+func inFlags(err error) error {
+	var ce *dataflow.ConfigError
+	if !errors.As(err, &ce) || errors.Is(err, dataflow.ErrNotRegistered) {
+		return err
+	}
+	return usage("%s", strings.NewReplacer(
+		" From: ", " --from: ", " Until: ", " --until: ", " Params: ", " --params: ", " n: ", " --ranges: ",
+		" Append: ", " --append: ", "set Append if", "give --append if",
+	).Replace(message(err)))
 }

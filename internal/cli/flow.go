@@ -191,6 +191,5 @@ func (a *app) inCommands(text, flow string) string {
 		"client.Resume goes on at once", resume+" goes on at once",
 		"Only calls of client.Tick or of the heartbeat endpoint would.", "Only "+tick+" or a call of the heartbeat endpoint would.",
 		"or call of client.Tick, puts it back", "or "+tick+", puts it back",
-		"set Append if that is meant", "give --append if that is meant",
 	).Replace(text)
 }
