@@ -84,18 +84,18 @@ type ReplayReport struct {
 // is JSON in which each field is one of the type's: a line of a CSV file hardly ever
 // does.
 func (c *Client) Replay(ctx context.Context, name string, ids ...int64) (*ReplayReport, error) {
-	fail := func(err error) (*ReplayReport, error) {
-		return nil, public(fmt.Errorf("replay dead letters of flow %q: %w", name, err))
+	fail := func(err error) error {
+		return public(fmt.Errorf("replay dead letters of flow %q: %w", name, err))
 	}
 	f, err := c.Flow(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	if !f.Registered() {
-		return fail(fmt.Errorf("%w: this process does not have the flow's code", ErrNotRegistered))
+		return nil, fail(fmt.Errorf("%w: this process does not have the flow's code", ErrNotRegistered))
 	}
 	if err := c.enter(); err != nil {
-		return fail(err)
+		return nil, fail(err)
 	}
 	defer c.leave()
 	wanted := make(map[int64]bool, len(ids))
@@ -104,13 +104,13 @@ func (c *Client) Replay(ctx context.Context, name string, ids ...int64) (*Replay
 	}
 	pages, err := c.replayPages(ctx, name, wanted)
 	if err != nil {
-		return fail(err)
+		return nil, fail(err)
 	}
 	report := &ReplayReport{Failed: make(map[int64]error)}
 	for _, page := range slices.Backward(pages) {
 		letters, err := c.store.DeadLetterList(ctx, &page.params)
 		if err != nil {
-			return fail(err)
+			return nil, fail(err)
 		}
 		for _, l := range slices.Backward(letters) {
 			if l.ID < page.least || len(ids) > 0 && !wanted[l.ID] {
