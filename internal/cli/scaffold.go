@@ -238,9 +238,17 @@ func (a *app) newFlow(dir, name string, force bool) error {
 	if err := f.write(force); err != nil {
 		return err
 	}
+	target := fmt.Sprintf("insert[%sRow](db, %q)", s.Flow.Lower, s.Flow.Table)
+	if declaring(dir, "func insert[", "") == "" { // which stands in the program that init writes
+		target = fmt.Sprintf("pgtable.Insert[%sRow](%q)", s.Flow.Lower, s.Flow.Table)
+	}
+	folder := dir
+	if !filepath.IsAbs(dir) && !strings.HasPrefix(dir, ".") {
+		folder = "./" + dir // else it would be a package of the standard library
+	}
 	return a.written(f,
 		"go mod tidy",
-		"go test "+quoted(dir),
-		fmt.Sprintf("add new%s(insert[%sRow](db, %q)) to the flows of your client, and %sTable to its migration", s.Flow.Upper, s.Flow.Lower, s.Flow.Table, s.Flow.Lower),
+		"go test "+quoted(folder),
+		fmt.Sprintf("add new%s(%s) to the flows of your client, and %sTable to its migration", s.Flow.Upper, target, s.Flow.Lower),
 	)
 }
