@@ -215,10 +215,10 @@ func TestDeadLetter_WrittenInParts(t *testing.T) {
 		run, err := client.Trigger(t.Context(), "hb", nil)
 		require.NoError(t, err)
 		require.Equal(t, dataflow.Counters{Read: 24_000, Written: 23_998, DeadLettered: 2}, run.Counters)
-		parts := slices.Repeat([]int{500}, 8)
+		parts := slices.Repeat([]int{1000}, 4)
 		require.Equal(t, slices.Concat(
 			[]int{4000, 1, 3999},
-			[]int{500, 500, 500, 1, 499, 500, 500, 500, 500, 500},
+			[]int{1000, 1000, 1, 999, 1000, 1000},
 			parts, parts, parts, parts,
 		), sink.sizes)
 	})

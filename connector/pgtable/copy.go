@@ -94,12 +94,32 @@ const (
 	backToBefore = "rollback to savepoint dataflow_copy" + release
 )
 
+// deadlocks is how often an upsert is begun again in its transaction.
+const deadlocks = 3
+
 // write writes a batch, which is to be written otherwise if it is not accepted. results
 // may be nil.
+//
+// Rows that are copied straight into the table lock keys in the order of the batch, and
+// not in one that all writers have, so that two of them can wait for each other. Behind
+// the savepoint, whoever is told so lets go, and is then in order.
 func (cp *copier) write(ctx context.Context, conn *pgx.Conn, rows reflect.Value, results []dataflow.RowResult) (outcome, error) {
 	if conn.PgConn().TxStatus() != 'T' {
 		return outcome{}, nil // which is for others to explain
 	}
+	result, err := cp.writeOnce(ctx, conn, rows, results)
+	for range deadlocks {
+		var pg *pgconn.PgError
+		if cp.stage == "" || !errors.As(err, &pg) || pg.Code != "40P01" || conn.PgConn().Exec(ctx, backToBefore).Close() != nil {
+			return result, err
+		}
+		cp.skip.Store(stagedBatches)
+		result, err = cp.writeStaged(ctx, conn, rows, results)
+	}
+	return result, err
+}
+
+func (cp *copier) writeOnce(ctx context.Context, conn *pgx.Conn, rows reflect.Value, results []dataflow.RowResult) (outcome, error) {
 	if cp.direct && (cp.stage == "" || cp.skip.Add(-1) < 0) {
 		cp.skip.Store(0)
 		result, err := cp.writeDirect(ctx, conn, rows)

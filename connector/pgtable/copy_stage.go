@@ -60,18 +60,22 @@ func (cp *copier) stageFor(table pgx.Identifier, st *statement, t *target, key [
 
 // stageMark is what is known of the temporary table of a connection.
 type stageMark struct {
-	next int64 // the number of the next row
+	next int64 // the number of the next row: none is used twice in a transaction
+	made bool  // it is there
 }
 
 // writeStaged writes by the temporary table. That costs another round trip if it is to
 // be told what became of the rows, since COPY's answer has no room for it.
 func (cp *copier) writeStaged(ctx context.Context, conn *pgx.Conn, rows reflect.Value, results []dataflow.RowResult) (outcome, error) {
 	marks := conn.PgConn().CustomData()
-	mark, there := marks[cp.stage].(*stageMark)
-	create := ""
-	if !there {
-		mark, create = &stageMark{}, cp.create+"; "
+	mark, _ := marks[cp.stage].(*stageMark)
+	if mark == nil {
+		mark = &stageMark{}
 		marks[cp.stage] = mark
+	}
+	create := ""
+	if !mark.made {
+		create = cp.create + "; "
 	}
 	// What another batch of this transaction has left has lower numbers.
 	fillIn := strings.NewReplacer(firstMark, strconv.FormatInt(mark.next, 10), countMark, strconv.Itoa(rows.Len()))
@@ -84,9 +88,7 @@ func (cp *copier) writeStaged(ctx context.Context, conn *pgx.Conn, rows reflect.
 	if result.accepted && results != nil {
 		result, err = cp.tell(ctx, conn, fillIn.Replace(choose(ordered, cp.allTold, cp.lastTold)), results)
 	}
-	if !result.accepted {
-		delete(marks, cp.stage) // it may never have been committed
-	}
+	mark.made = result.accepted // else it may never have been committed
 	return result, err
 }
 

@@ -215,3 +215,31 @@ func TestSink_ConcurrentUpsertsDoNotDeadlock(t *testing.T) {
 		require.NoError(t, <-errs)
 	}
 }
+
+// A batch is not written again with one behind it in the same transaction, also if one in
+// between could not be written.
+func TestUpsert_BehindFailure(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, createFacts)
+	store, err := dataflowpgx.New(pool).Store(dataflow.StoreOptions{})
+	require.NoError(t, err)
+	batch := func(n int, name string) []fact {
+		rows := make([]fact, n)
+		for i := range rows {
+			rows[i] = fact{ID: int64(n - i), Name: name} // in an order that only the server sorts
+		}
+		return rows
+	}
+	s := upsertSink[fact]{newSink[fact]("facts", true, []string{"id"})}
+	require.NoError(t, store.InTx(t.Context(), func(ctx context.Context, tx dataflow.Tx) error {
+		write := func(rows []fact) error {
+			return store.Savepoint(ctx, tx, func() error { return s.WriteResultTx(ctx, rows, make([]dataflow.RowResult, len(rows))) })
+		}
+		require.NoError(t, write(batch(300, "first")))
+		require.NoError(t, write(batch(300, "second"))) // from here on by the temporary table
+		require.Error(t, write(batch(200, "\x00")))
+		require.NoError(t, write(batch(100, "third")))
+		return nil
+	}))
+	require.Equal(t, []string{"(second,200)", "(third,100)"}, query(t, pool, `select name, count(*) from facts group by name order by name`))
+}
