@@ -37,21 +37,12 @@ func apartParams(runID int64, backfills int) *dataflow.RunClaimParams {
 // claimApart claims a run of a flow with one place of its own and some for backfills.
 func (t *test) claimApart(runID int64, backfills int) *dataflow.Claim {
 	t.Helper()
-	c, err := tryClaim(t.Context(), t.store, apartParams(runID, backfills))
-	require.NoError(t, err)
-	require.NotNil(t, c, "run %d could not be claimed", runID)
-	require.Equal(t, c.Run, t.run(runID))
-	return c
+	return t.claimWith(apartParams(runID, backfills))
 }
 
 func (t *test) requireNotApart(runID int64, backfills int) {
 	t.Helper()
-	t.unchanged(func() {
-		t.Helper()
-		c, err := tryClaim(t.Context(), t.store, apartParams(runID, backfills))
-		require.NoError(t, err)
-		require.Nil(t, c)
-	})
+	t.refuseWith(apartParams(runID, backfills))
 }
 
 // Backfills and the flow's own runs are not in each other's way, whoever is first, and

@@ -30,18 +30,30 @@ func slotParams(runID int64, slots int) *dataflow.RunClaimParams {
 // claimSlot claims a run of a flow that has a number of slots.
 func (t *test) claimSlot(runID int64, slots int) *dataflow.Claim {
 	t.Helper()
-	c, err := tryClaim(t.Context(), t.store, slotParams(runID, slots))
+	return t.claimWith(slotParams(runID, slots))
+}
+
+// claimWith claims a run, which is then stored as the claim says.
+func (t *test) claimWith(p *dataflow.RunClaimParams) *dataflow.Claim {
+	t.Helper()
+	c, err := tryClaim(t.Context(), t.store, p)
 	require.NoError(t, err)
-	require.NotNil(t, c, "run %d could not be claimed", runID)
-	require.Equal(t, c.Run, t.run(runID))
+	require.NotNil(t, c, "run %d could not be claimed", p.RunID)
+	require.Equal(t, c.Run, t.run(p.RunID))
 	return c
 }
 
 func (t *test) requireNoSlot(runID int64, slots int) {
 	t.Helper()
+	t.refuseWith(slotParams(runID, slots))
+}
+
+// refuseWith fails if a run can be claimed so.
+func (t *test) refuseWith(p *dataflow.RunClaimParams) {
+	t.Helper()
 	t.unchanged(func() {
 		t.Helper()
-		c, err := tryClaim(t.Context(), t.store, slotParams(runID, slots))
+		c, err := tryClaim(t.Context(), t.store, p)
 		require.NoError(t, err)
 		require.Nil(t, c)
 	})
