@@ -74,12 +74,24 @@ type Store interface {
 }
 
 // CheckpointCommitter is the power of a [Store] to send the checkpoint of a transaction
-// together with its commit. Without it, they are sent one after the other.
+// together with its commit, and to have another transaction work meanwhile. Without it,
+// they are sent one after the other, in one transaction at a time.
 type CheckpointCommitter interface {
-	// CommitCheckpoint runs fn in a transaction, as InTx does, makes the checkpoint that
-	// fn returns, as RunCheckpoint does, and commits. When Held is false, or there is an
-	// error before the commit, nothing is committed.
-	CommitCheckpoint(ctx context.Context, fn func(ctx context.Context, tx Tx) (*RunCheckpointParams, error)) (LeaseStatus, error)
+	// BeginCheckpoint begins a transaction that ends with a checkpoint. The context that it
+	// returns carries the transaction for sinks. The caller ends it by Commit or Rollback,
+	// one of which must be called, once.
+	BeginCheckpoint(ctx context.Context) (context.Context, CheckpointTx, error)
+}
+
+// CheckpointTx is a transaction that ends with a checkpoint.
+type CheckpointTx interface {
+	Tx
+	// Commit makes the checkpoint, as RunCheckpoint does, and commits. When Held is false,
+	// or there is an error before the commit, nothing is committed.
+	Commit(ctx context.Context, p *RunCheckpointParams) (LeaseStatus, error)
+	// Rollback takes back what was done, and returns why, as InTx does the error of its
+	// function.
+	Rollback(ctx context.Context, cause error) error
 }
 
 // Queries are the statements of a [Store]. A query that names one row returns

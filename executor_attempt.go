@@ -37,6 +37,8 @@ type attempt struct {
 	ended     bool        // the source has: there is nothing left for another slice
 	committed bool        // a checkpoint since the last trouble
 	leaving   atomic.Bool // it is giving its lease away
+	behind    *committing // the batch that is being committed, nil: none is
+	apart     bool        // no batch is written while another is committed
 	cancel    context.CancelCauseFunc
 }
 
@@ -75,93 +77,6 @@ func (a *attempt) from() json.RawMessage {
 		return json.RawMessage("null")
 	}
 	return a.stored
-}
-
-// writeFunc writes a batch in a transaction, and corrects what it counts by what
-// became of the rows.
-type writeFunc func(ctx context.Context, tx Tx, q Queries, delta *Counters) error
-
-// commit writes and checkpoints a batch in one transaction. When the slice is
-// over and the source is not, the run's next job is in that transaction too, and the
-// error is errSliceOver.
-func (a *attempt) commit(ctx context.Context, cursor json.RawMessage, delta Counters, write writeFunc) error {
-	p := &RunCheckpointParams{
-		RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.run.LeaseNumber, Scope: a.run.Scope, Slot: a.run.Slot,
-		Seq: a.seq, From: a.from(), Cursor: cursor, Total: a.total, Lease: a.client.config.Lease,
-	}
-	work := func(ctx context.Context, tx Tx) (q Queries, err error) {
-		if q, err = a.client.store.With(tx); err != nil || write == nil {
-			return q, err
-		}
-		return q, write(ctx, tx, q, &p.Delta)
-	}
-	var status LeaseStatus
-	var next *Run
-	var err error
-	together, can := a.client.store.(CheckpointCommitter)
-	if over := !a.ended && a.ending; over || !can {
-		status, next, err = a.commitApart(ctx, p, delta, work, over)
-	} else {
-		status, err = together.CommitCheckpoint(ctx, func(ctx context.Context, tx Tx) (*RunCheckpointParams, error) {
-			p.Delta = delta
-			_, err := work(ctx, tx)
-			return p, err
-		})
-	}
-	if err == nil && !status.Held {
-		err = ErrFenced
-	}
-	if err != nil {
-		a.leaving.Store(false)
-		return err
-	}
-	a.progress(cursor, p.Delta)
-	switch {
-	case status.CancelRequested:
-		return errCancelled
-	case next != nil:
-		a.run = next
-		return errSliceOver
-	default:
-		return nil
-	}
-}
-
-// commitApart makes the checkpoint before the commit, and in between hands a run over
-// whose slice is over.
-func (a *attempt) commitApart(ctx context.Context, p *RunCheckpointParams, delta Counters, work func(ctx context.Context, tx Tx) (Queries, error), over bool) (status LeaseStatus, next *Run, err error) {
-	err = a.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
-		p.Delta = delta
-		q, err := work(ctx, tx)
-		if err != nil {
-			return err
-		}
-		if status, err = q.RunCheckpoint(ctx, p); err != nil {
-			return fmt.Errorf("checkpoint: %w", err)
-		}
-		if !status.Held {
-			return ErrFenced
-		}
-		if over && !status.CancelRequested {
-			next, err = a.handOver(ctx, tx, q)
-		}
-		return err
-	})
-	return status, next, err
-}
-
-// progress notes a committed batch.
-func (a *attempt) progress(cursor json.RawMessage, delta Counters) {
-	a.seq++
-	a.stored, a.committed = cursor, true
-	run := *a.run
-	run.Counters, run.Total, run.ToCursor = run.Counters.Add(delta), a.total, cursor
-	if cursor != nil { // else the next claim begins again, and this is no progress
-		run.Rescues = 0
-		a.client.release(run.ID)
-	}
-	a.run = &run
-	a.client.publish(EventRunProgress, a.run, nil)
 }
 
 // handOver makes the run pending, with a new River job, in the transaction of
@@ -211,6 +126,9 @@ func (a *attempt) persevere(ctx context.Context, work func() error) error {
 			return err
 		}
 		trouble = err
+		if errors.Is(err, errApart) {
+			a.apart = true
+		}
 		now := time.Now() //nolint:forbidigo // how long it takes, not what time it is
 		if a.committed || since.IsZero() {
 			since, wait = now, troubleFirst
@@ -232,6 +150,9 @@ func (a *attempt) beyondRepair() bool { return !a.flow.code.resumable() && a.run
 
 // passing reports whether an error should pass by itself.
 func (a *attempt) passing(ctx context.Context, err error) bool {
+	if errors.Is(err, errApart) {
+		return ctx.Err() == nil
+	}
 	m := marks(err)
 	if ctx.Err() != nil || m.permanent || m.after > 0 || a.beyondRepair() {
 		return false
@@ -277,25 +198,4 @@ func (a *attempt) reclaim(ctx context.Context) error {
 	}
 	a.run, a.seq, a.stored = claim.Run, claim.Seq, claim.Cursor
 	return nil
-}
-
-// Conflicts with other transactions: a deadlock is tried again as often, and
-// after as long, as in the Ruby original.
-const (
-	conflictTries = 3
-	conflictWait  = 5 * time.Second
-)
-
-// commitAgain commits a batch, and again if another transaction was in the way.
-func (a *attempt) commitAgain(ctx context.Context, cursor json.RawMessage, delta Counters, write writeFunc) error {
-	for try := 0; ; try++ {
-		err := a.commit(ctx, cursor, delta, write)
-		if err == nil || try == conflictTries || a.client.store.Classify(err) != FaultConflict {
-			return err
-		}
-		a.log.WarnContext(ctx, "dataflow: another transaction was in the way; writing the batch again", slog.String(logError, err.Error()))
-		if !a.pause(ctx, conflictWait) {
-			return errors.Join(ErrStopped, err)
-		}
-	}
 }

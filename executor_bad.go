@@ -18,7 +18,7 @@ func (w *batchWriter[T, C, Out]) judge(ctx context.Context, e *RecordError, delt
 	if policy == nil {
 		policy = FailFast
 	}
-	run := w.run.Counters
+	run := w.counters()
 	e.Read = run.Read + delta.Read
 	switch policy(e, run.Dropped+run.DeadLettered+delta.Dropped+delta.DeadLettered+1) {
 	case Drop:
@@ -77,7 +77,7 @@ func (w *batchWriter[T, C, Out]) keepLetters(ctx context.Context) error {
 // divisible reports whether a batch failed for what is in it, and the flow's policy
 // may have an opinion about the records of which that is.
 func (w *batchWriter[T, C, Out]) divisible(err error) bool {
-	if w.flow.opts.OnBadRecord == nil {
+	if w.flow.opts.OnBadRecord == nil || errors.Is(err, errApart) {
 		return false
 	}
 	if m := marks(err); m.permanent || m.transient || m.after > 0 {
@@ -99,16 +99,17 @@ const (
 // what is in them by smaller ones, down to the records that are bad. The others are
 // written. It is done in the checkpoint's transaction, and so anew when that has to be
 // repeated. cause is why the batch as a whole has failed, nil if that was not tried.
-func (w *batchWriter[T, C, Out]) writeDivided(ctx context.Context, b *readBatch[T, C], cursor json.RawMessage, delta Counters, cause error) error {
+func (w *batchWriter[T, C, Out]) writeDivided(ctx context.Context, b *readBatch[T, C], s step, cause error) error {
 	letters := w.letters
-	return w.commitAgain(ctx, cursor, delta, func(ctx context.Context, tx Tx, q Queries, delta *Counters) error {
+	s.write = func(ctx context.Context, tx Tx, q Queries, delta *Counters) error {
 		w.letters = letters[:len(letters):len(letters)]
 		d := divider[T, C, Out]{batchWriter: w, batch: b, tx: tx, delta: delta}
 		if err := d.divide(ctx, 0, len(w.out.rows), cause); err != nil {
 			return err
 		}
 		return w.insertLetters(ctx, tx, q, delta)
-	})
+	}
+	return w.commitAgain(ctx, s)
 }
 
 // divider writes parts of a batch in one transaction.

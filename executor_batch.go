@@ -112,28 +112,37 @@ func (p *typedPipeline[T, C, Out]) watchSink(ctx context.Context, a *attempt) (w
 }
 
 // loop writes what is made, to its end: what was made when the client stops, too.
-func (w *batchWriter[T, C, Out]) loop(ctx context.Context, made *batch.Ahead[*madeBatch[T, C, Out]], maker *batchMaker[T, C, Out], reader *batchReader[T, C]) error {
+func (w *batchWriter[T, C, Out]) loop(ctx context.Context, made *batch.Ahead[*madeBatch[T, C, Out]], maker *batchMaker[T, C, Out], reader *batchReader[T, C]) (err error) {
+	defer func() {
+		if settleErr := w.settle(ctx); settleErr != nil {
+			err = settleErr // it came first
+		}
+	}()
 	if w.resumable() {
 		w.cursor = w.stored
 	}
-	waiting := maker.first != nil
+	w.waiting = maker.first != nil
 	for {
-		b, ok, err := made.Next(ctx)
+		b, ok, err := made.Next(ctx, w.onItsWay())
+		if errors.Is(err, batch.ErrInterrupted) {
+			err = w.settle(ctx)
+			if err == nil {
+				continue
+			}
+		}
 		if err != nil {
 			return err
 		}
 		if !ok {
 			return w.end(ctx)
 		}
-		began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
 		if err := w.work(ctx, b); err != nil {
 			return err
 		}
-		if waiting {
+		if w.waiting {
 			close(maker.first)
-			waiting = false
+			w.waiting = false
 		}
-		w.size.learn(b.size(), max(b.took, b.makeTook, time.Since(began)))
 		reader.recycle(b.readBatch)
 		maker.recycle(b)
 	}
@@ -189,6 +198,7 @@ type batchWriter[T, C, Out any] struct {
 	letters []*DeadLetterRecord
 	results []RowResult // of the batch's rows
 	wary    int         // for so many batches, each is taken to have a bad record
+	waiting bool        // the batches behind the first one wait for its commit
 }
 
 func (w *batchWriter[T, C, Out]) work(ctx context.Context, made *madeBatch[T, C, Out]) error {
@@ -208,22 +218,40 @@ func (w *batchWriter[T, C, Out]) work(ctx context.Context, made *madeBatch[T, C,
 			return Permanent(fmt.Errorf("write the source's cursor as JSON: %w", err))
 		}
 	}
-	err = w.write(ctx, b, cursor, delta)
+	err = w.write(ctx, b, step{cursor: cursor, delta: delta, ahead: w.mayWriteAhead(), then: w.committed(made)})
 	if err != nil && !errors.Is(err, errSliceOver) && !errors.Is(err, errCancelled) {
 		return err
 	}
 	w.cursor = cursor
-	if acker, ok := w.source.(Acker[C]); ok && b.resume && !w.run.IsBackfill() { // whose places are not the flow's
-		if err := acker.Committed(ctx, b.cursor); err != nil {
-			w.log.WarnContext(ctx, "dataflow: the source did not take note of a checkpoint", slog.String(logError, err.Error()))
+	return err
+}
+
+// mayWriteAhead reports whether the next batch may be written while this one is committed.
+// If that fails, the source must be able to go on at the one before.
+func (w *batchWriter[T, C, Out]) mayWriteAhead() bool {
+	sink, ok := w.txSink.(Pipelined)
+	return ok && sink.Pipelined() && w.resumable() && !w.waiting
+}
+
+// committed returns what is to be done when a batch is committed. It keeps nothing of the
+// batch, which may be filled again by then.
+func (w *batchWriter[T, C, Out]) committed(b *madeBatch[T, C, Out]) func(ctx context.Context) {
+	began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
+	size, took := b.size(), max(b.took, b.makeTook)
+	cursor, resume := b.cursor, b.resume
+	return func(ctx context.Context) {
+		w.size.learn(size, max(took, time.Since(began)))
+		if acker, ok := w.source.(Acker[C]); ok && resume && !w.run.IsBackfill() { // whose places are not the flow's
+			if err := acker.Committed(ctx, cursor); err != nil {
+				w.log.WarnContext(ctx, "dataflow: the source did not take note of a checkpoint", slog.String(logError, err.Error()))
+			}
 		}
 	}
-	return err
 }
 
 // write hands the batch to the sink: in the checkpoint's transaction, or before
 // it.
-func (w *batchWriter[T, C, Out]) write(ctx context.Context, b *readBatch[T, C], cursor json.RawMessage, delta Counters) error {
+func (w *batchWriter[T, C, Out]) write(ctx context.Context, b *readBatch[T, C], s step) error {
 	rows := w.out.rows
 	failed := func(err error) error {
 		if len(rows) == 0 {
@@ -232,32 +260,33 @@ func (w *batchWriter[T, C, Out]) write(ctx context.Context, b *readBatch[T, C], 
 		return fmt.Errorf("write records %s to %s: %w", b.key(w.out.origin[0]), b.key(w.out.origin[len(rows)-1]), err)
 	}
 	if w.target.fenced != nil {
-		return w.writeFenced(ctx, cursor, delta, failed)
+		return w.writeFenced(ctx, s, failed)
 	}
-	if len(rows) == 0 {
-		return w.commitAgain(ctx, cursor, delta, w.insertLetters)
+	if s.write = w.insertLetters; len(rows) == 0 {
+		return w.commitAgain(ctx, s)
 	}
 	if w.txSink != nil {
 		if w.wary > 0 {
 			w.wary--
-			return w.writeDivided(ctx, b, cursor, delta, nil)
+			return w.writeDivided(ctx, b, s, nil)
 		}
-		err := w.commitAgain(ctx, cursor, delta, func(ctx context.Context, tx Tx, q Queries, delta *Counters) error {
+		s.write = func(ctx context.Context, tx Tx, q Queries, delta *Counters) error {
 			if err := guard(func() error { return w.writeTx(ctx, 0, len(rows), delta) }); err != nil {
 				return failed(err)
 			}
 			return w.insertLetters(ctx, tx, q, delta)
-		})
+		}
+		err := w.commitAgain(ctx, s)
 		if err == nil || !w.divisible(err) {
 			return err
 		}
-		return w.writeDivided(ctx, b, cursor, delta, err)
+		return w.writeDivided(ctx, b, s, err)
 	}
-	sb := SinkBatch[Out]{ID: w.batchID(cursor), Rows: rows, Keys: outputKeys(b, w.out.origin)}
+	sb := SinkBatch[Out]{ID: w.batchID(s.cursor), Rows: rows, Keys: outputKeys(b, w.out.origin)}
 	if err := w.target.sink.Write(ctx, sb); err != nil {
 		return failed(foreign(err))
 	}
-	return w.commitAgain(ctx, cursor, delta, w.insertLetters)
+	return w.commitAgain(ctx, s)
 }
 
 // writeTx writes the outputs from one up to another in the checkpoint's transaction.

@@ -51,7 +51,7 @@ func recordLoop(tb testing.TB, n, size int) (left int64) {
 	made := batch.Start(tb.Context(), maker.make)
 	w := &batchWriter[plainRecord, int, plainRecord]{typedPipeline: p, attempt: a}
 	for {
-		b, ok, err := made.Next(tb.Context())
+		b, ok, err := made.Next(tb.Context(), nil)
 		require.NoError(tb, err)
 		if !ok {
 			return left

@@ -54,7 +54,7 @@ func (m *batchMaker[T, C, Out]) make(ctx context.Context, hand func(*madeBatch[T
 			if m.attempt.stopping() {
 				return ErrStopped
 			}
-			b, ok, err := m.read.Next(waiting)
+			b, ok, err := m.read.Next(waiting, nil)
 			if err != nil || !ok || !m.attempt.turns.begin(m.attempt) {
 				return err
 			}

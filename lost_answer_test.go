@@ -60,9 +60,19 @@ type losesAnswerCommitter struct {
 	together dataflow.CheckpointCommitter
 }
 
-func (s losesAnswerCommitter) CommitCheckpoint(ctx context.Context, fn func(ctx context.Context, tx dataflow.Tx) (*dataflow.RunCheckpointParams, error)) (status dataflow.LeaseStatus, err error) {
-	err = s.driver.lose(func() error {
-		status, err = s.together.CommitCheckpoint(ctx, fn)
+func (s losesAnswerCommitter) BeginCheckpoint(ctx context.Context) (context.Context, dataflow.CheckpointTx, error) {
+	ctx, tx, err := s.together.BeginCheckpoint(ctx)
+	return ctx, losesAnswerTx{CheckpointTx: tx, driver: s.driver}, err
+}
+
+type losesAnswerTx struct {
+	dataflow.CheckpointTx
+	driver *losesAnswer
+}
+
+func (t losesAnswerTx) Commit(ctx context.Context, p *dataflow.RunCheckpointParams) (status dataflow.LeaseStatus, err error) {
+	err = t.driver.lose(func() error {
+		status, err = t.CheckpointTx.Commit(ctx, p)
 		return err
 	})
 	return status, err

@@ -49,6 +49,16 @@ type ResultSink[T any] interface {
 	WriteResultTx(ctx context.Context, rows []T, results []RowResult) error
 }
 
+// Pipelined is the power of a [TxSink] to say that it writes a batch without looking at
+// what the one before it has written. On Postgres, the engine then calls WriteTx for a
+// batch while the transaction of the one before it commits, on a second connection of the
+// pool. What that has written is then not to be seen yet; a statement that meets a row of
+// it waits, and what is committed is committed in order.
+type Pipelined interface {
+	// Pipelined is asked before each batch whether the one behind it may be written so.
+	Pipelined() bool
+}
+
 // RowResult is what became of a row.
 type RowResult uint8
 

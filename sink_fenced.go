@@ -69,12 +69,12 @@ func (p *typedPipeline[T, C, Out]) claimSink(ctx context.Context, a *attempt) er
 	if sameJSON(state.Cursor, a.stored) || state.Seq < a.setSeq { // somebody has set the cursor since
 		return nil
 	}
-	return a.commitAgain(ctx, state.Cursor, state.Delta, nil)
+	return a.commitAgain(ctx, step{cursor: state.Cursor, delta: state.Delta})
 }
 
 // writeFenced writes a batch and its checkpoint to the sink, and then ours.
-func (w *batchWriter[T, C, Out]) writeFenced(ctx context.Context, cursor json.RawMessage, delta Counters, failed func(error) error) error {
-	state, err := json.Marshal(sinkState{Cursor: cursor, Delta: delta, Seq: w.seq})
+func (w *batchWriter[T, C, Out]) writeFenced(ctx context.Context, s step, failed func(error) error) error {
+	state, err := json.Marshal(sinkState{Cursor: s.cursor, Delta: s.delta, Seq: w.seq})
 	if err != nil {
 		return Permanent(fmt.Errorf("write the sink's checkpoint as JSON: %w", err))
 	}
@@ -86,7 +86,7 @@ func (w *batchWriter[T, C, Out]) writeFenced(ctx context.Context, cursor json.Ra
 	if err := guard(func() error { return w.target.fenced.WriteFenced(ctx, b) }); err != nil {
 		return w.sinkFenced(ctx, failed(err))
 	}
-	return w.commitAgain(ctx, cursor, delta, nil)
+	return w.commitAgain(ctx, s)
 }
 
 // sinkName is by which name a sink elsewhere knows the flow. A backfill has a

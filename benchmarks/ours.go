@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/csvfile"
 	"github.com/activedataflow/dataflow/connector/jsonl"
@@ -93,20 +95,29 @@ type noCheckpoints struct{ dataflow.Driver }
 
 type noCheckpointStore struct{ dataflow.Store }
 
-type noCheckpointQueries struct{ dataflow.Queries }
-
 func (d noCheckpoints) Store(opts dataflow.StoreOptions) (dataflow.Store, error) {
 	s, err := d.Driver.Store(opts)
 	return noCheckpointStore{s}, err
 }
 
-func (s noCheckpointStore) With(tx dataflow.Tx) (dataflow.Queries, error) {
-	q, err := s.Store.With(tx)
-	return noCheckpointQueries{q}, err
+// BeginCheckpoint begins a transaction that is committed as any other is.
+func (s noCheckpointStore) BeginCheckpoint(ctx context.Context) (context.Context, dataflow.CheckpointTx, error) {
+	together, ok := s.Store.(dataflow.CheckpointCommitter)
+	if !ok {
+		return ctx, nil, fmt.Errorf("%T commits otherwise", s.Store)
+	}
+	ctx, tx, err := together.BeginCheckpoint(ctx)
+	return ctx, noCheckpointTx{tx}, err
 }
 
-func (noCheckpointQueries) RunCheckpoint(_ context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
-	return dataflow.LeaseStatus{RunID: p.RunID, Held: true}, nil
+type noCheckpointTx struct{ dataflow.CheckpointTx }
+
+func (t noCheckpointTx) Commit(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
+	tx, ok := t.Unwrap().(pgx.Tx)
+	if !ok {
+		return dataflow.LeaseStatus{}, t.Rollback(ctx, dataflow.ErrTxMismatch)
+	}
+	return dataflow.LeaseStatus{RunID: p.RunID, Held: true}, tx.Commit(ctx)
 }
 
 // badEvery is how many records have one that the database refuses.

@@ -36,35 +36,53 @@ func (q *queries) queueCheckpoint(b *pgx.Batch, p *dataflow.RunCheckpointParams,
 		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, part, d.Updated, p.RunID, scope)
 }
 
-// CommitCheckpoint runs fn in a transaction, and sends the checkpoint together with the
-// commit. That costs a round trip less than one after the other; and no process can
-// fall asleep between the two, with the run locked.
+// BeginCheckpoint begins a transaction whose checkpoint is sent together with the commit.
+// That costs a round trip less than one after the other; and no process can fall asleep
+// between the two, with the run locked.
 //
 // Who has lost the run commits nothing: the statements of the checkpoint fail then, and
 // the server leaves out what was sent behind them.
-func (s *store) CommitCheckpoint(ctx context.Context, fn func(ctx context.Context, tx dataflow.Tx) (*dataflow.RunCheckpointParams, error)) (dataflow.LeaseStatus, error) {
+func (s *store) BeginCheckpoint(ctx context.Context) (context.Context, dataflow.CheckpointTx, error) {
 	tx, err := s.pool.BeginTx(ctx, s.begin)
 	if err != nil {
-		return dataflow.LeaseStatus{}, fmt.Errorf("begin transaction: %w", lostAtBegin(ctx, err))
+		return ctx, nil, fmt.Errorf("begin transaction: %w", lostAtBegin(ctx, err))
 	}
-	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // as in InTx
-	p, err := fn(context.WithValue(ctx, txKey{}, tx), Tx(tx))
-	if err != nil {
-		return dataflow.LeaseStatus{}, lostInTx(ctx, tx, err)
-	}
-	status, err := s.sendCheckpoint(ctx, tx, p)
-	if err == nil && status.Held {
-		closeCommitted(ctx, tx)
-	}
-	return status, err
+	return context.WithValue(ctx, txKey{}, tx), &checkpointTx{store: s, tx: tx}, nil
 }
 
-// sendCheckpoint sends a checkpoint and the commit of its transaction.
-func (s *store) sendCheckpoint(ctx context.Context, tx pgx.Tx, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
+// checkpointTx implements dataflow.CheckpointTx.
+type checkpointTx struct {
+	store *store
+	tx    pgx.Tx
+}
+
+func (c *checkpointTx) Unwrap() any { return c.tx }
+
+func (c *checkpointTx) Rollback(ctx context.Context, cause error) error {
+	defer c.giveUp(ctx)
+	return lostInTx(ctx, c.tx, cause)
+}
+
+// giveUp rolls back, without the caller's cancellation, so that the connection is given
+// back clean. What failed before says more than its error.
+func (c *checkpointTx) giveUp(ctx context.Context) { _ = c.tx.Rollback(context.WithoutCancel(ctx)) }
+
+// Commit sends the checkpoint and the commit.
+func (c *checkpointTx) Commit(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
+	status, err := c.send(ctx, p)
+	if err != nil || !status.Held {
+		c.giveUp(ctx)
+		return status, err
+	}
+	closeCommitted(ctx, c.tx)
+	return status, nil
+}
+
+func (c *checkpointTx) send(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
 	var b pgx.Batch
-	(&queries{store: s, db: tx}).queueCheckpoint(&b, p, sqlProgressFence, sqlMoveFence)
+	(&queries{store: c.store, db: c.tx}).queueCheckpoint(&b, p, sqlProgressFence, sqlMoveFence)
 	b.Queue(sqlCommit)
-	results := tx.SendBatch(ctx, &b)
+	results := c.tx.SendBatch(ctx, &b)
 	status := dataflow.LeaseStatus{RunID: p.RunID, Held: true}
 	var moved bool
 	err := results.QueryRow().Scan(&status.CancelRequested)

@@ -37,20 +37,31 @@ func claimed(t *testing.T, pool *pgxpool.Pool) (dataflow.Store, *dataflow.RunChe
 	}
 }
 
-// commit makes the checkpoint in a transaction that has done something.
+// commitOf makes the checkpoint in a transaction that has done something.
+func commitOf(t *testing.T, store dataflow.Store, p *dataflow.RunCheckpointParams, do func(tx pgx.Tx) error) (dataflow.LeaseStatus, error) {
+	t.Helper()
+	ctx, end, err := store.(dataflow.CheckpointCommitter).BeginCheckpoint(t.Context()) //nolint:forcetypeassert // it is that of this package
+	require.NoError(t, err)
+	tx, ok := dataflowpgx.TxFrom(ctx)
+	require.True(t, ok)
+	if err := do(tx); err != nil {
+		return dataflow.LeaseStatus{}, end.Rollback(ctx, err)
+	}
+	return end.Commit(ctx, p)
+}
+
+// commit makes the checkpoint in a transaction that has executed something.
 func commit(t *testing.T, store dataflow.Store, p *dataflow.RunCheckpointParams, do string) (dataflow.LeaseStatus, error) {
 	t.Helper()
-	return store.(dataflow.CheckpointCommitter).CommitCheckpoint(t.Context(), func(ctx context.Context, _ dataflow.Tx) (*dataflow.RunCheckpointParams, error) { //nolint:forcetypeassert // it is that of this package
-		tx, ok := dataflowpgx.TxFrom(ctx)
-		require.True(t, ok)
-		_, err := tx.Exec(ctx, do)
-		return p, err
+	return commitOf(t, store, p, func(tx pgx.Tx) error {
+		_, err := tx.Exec(t.Context(), do)
+		return err
 	})
 }
 
 // However pgx sends statements, a checkpoint that is not the claim's keeps the commit
 // behind it from taking place; and each connection is used again.
-func TestCommitCheckpoint_Modes(t *testing.T) {
+func TestCheckpointTx_Modes(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []pgx.QueryExecMode{
 		pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol,
@@ -90,7 +101,7 @@ func TestCommitCheckpoint_Modes(t *testing.T) {
 }
 
 // The statements are prepared once, and not with each commit.
-func TestCommitCheckpoint_Prepared(t *testing.T) {
+func TestCheckpointTx_Prepared(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, func(config *pgxpool.Config) { config.MaxConns = 1 })
 	store, p := claimed(t, pool)
@@ -115,7 +126,7 @@ func TestCommitCheckpoint_Prepared(t *testing.T) {
 }
 
 // What a commit finds wrong is an error of the data, and the connection goes on.
-func TestCommitCheckpoint_Deferred(t *testing.T) {
+func TestCheckpointTx_Deferred(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, func(config *pgxpool.Config) { config.MaxConns = 1 })
 	store, p := claimed(t, pool)
@@ -131,14 +142,11 @@ func TestCommitCheckpoint_Deferred(t *testing.T) {
 
 // A connection that breaks at the commit is trouble that passes; whether the commit took
 // place is for the caller to find out.
-func TestCommitCheckpoint_ConnectionBreaks(t *testing.T) {
+func TestCheckpointTx_ConnectionBreaks(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, func(*pgxpool.Config) {})
 	store, p := claimed(t, pool)
-	_, err := store.(dataflow.CheckpointCommitter).CommitCheckpoint(t.Context(), func(ctx context.Context, _ dataflow.Tx) (*dataflow.RunCheckpointParams, error) { //nolint:forcetypeassert // as above
-		tx, _ := dataflowpgx.TxFrom(ctx)
-		return p, tx.Conn().PgConn().Conn().Close()
-	})
+	_, err := commitOf(t, store, p, func(tx pgx.Tx) error { return tx.Conn().PgConn().Conn().Close() })
 	require.Error(t, err)
 	require.Equal(t, dataflow.FaultUnavailable, store.Classify(err))
 	status, err := commit(t, store, p, "select 1")
@@ -147,14 +155,13 @@ func TestCommitCheckpoint_ConnectionBreaks(t *testing.T) {
 }
 
 // One whose sink has spoilt the transaction, and says nothing, is not committed.
-func TestCommitCheckpoint_Spoilt(t *testing.T) {
+func TestCheckpointTx_Spoilt(t *testing.T) {
 	t.Parallel()
 	store, p := claimed(t, newPool(t, func(*pgxpool.Config) {}))
-	_, err := store.(dataflow.CheckpointCommitter).CommitCheckpoint(t.Context(), func(ctx context.Context, _ dataflow.Tx) (*dataflow.RunCheckpointParams, error) { //nolint:forcetypeassert // as above
-		tx, _ := dataflowpgx.TxFrom(ctx)
-		_, err := tx.Exec(ctx, "select 1/0")
+	_, err := commitOf(t, store, p, func(tx pgx.Tx) error {
+		_, err := tx.Exec(t.Context(), "select 1/0")
 		require.Error(t, err)
-		return p, nil
+		return nil
 	})
 	var pe *pgconn.PgError
 	require.ErrorAs(t, err, &pe)

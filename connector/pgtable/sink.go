@@ -74,6 +74,20 @@ func newSink[T any](table string, upsert bool, key []string) *sink[T] {
 // AppendOnly is true for Insert.
 func (s *sink[T]) AppendOnly() bool { return !s.upsert }
 
+// Pipelined is true for a table without triggers, rules and foreign keys to itself, once
+// a batch was written to it. A statement that meets a key that the batch before it has written waits
+// for the commit of that, and goes by what was committed.
+func (s *sink[T]) Pipelined() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.statements {
+		if !st.alone {
+			return false
+		}
+	}
+	return len(s.statements) > 0
+}
+
 func (s *sink[T]) Describe() dataflow.Description {
 	if s.upsert {
 		return dataflow.Description{Type: "pgtable.upsert", Detail: map[string]any{"table": s.table, "key": s.key}}

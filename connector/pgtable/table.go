@@ -50,12 +50,20 @@ type tableColumn struct {
 }
 
 // targetQuery asks whether COPY does to a table what an insert does, whether this role
-// can make temporary tables, and whether the table returns xmax, which partitioned ones
-// do not.
+// can make temporary tables, whether the table returns xmax, which partitioned ones do not,
+// and whether what is written looks at other rows of the table: by triggers, or by foreign
+// keys to the table itself.
 const targetQuery = `
+with parts (oid) as (
+	select to_regclass($1)::oid
+	union
+	select relid::oid from pg_catalog.pg_partition_tree(to_regclass($1))
+)
 select c.relkind in ('r', 'p') and not c.relhasrules and not row_security_active(c.oid),
 	has_database_privilege(current_database(), 'temporary'),
-	c.relkind = 'r'
+	c.relkind = 'r',
+	exists (select from pg_catalog.pg_trigger where tgrelid in (select oid from parts) and not tgisinternal) or
+	exists (select from pg_catalog.pg_constraint where contype = 'f' and conrelid in (select oid from parts) and confrelid in (select oid from parts))
 from pg_catalog.pg_class c where c.oid = to_regclass($1)`
 
 // target is a table that is written to.
@@ -64,6 +72,7 @@ type target struct {
 	plain     bool
 	temporary bool
 	xmax      bool // it returns that
+	looks     bool // at its other rows, when one is written
 }
 
 // lookUp looks a table up.
@@ -73,7 +82,7 @@ func lookUp(ctx context.Context, tx pgx.Tx, table pgx.Identifier) (*target, erro
 		return nil, err
 	}
 	t := &target{columns: columns}
-	if err := tx.QueryRow(ctx, targetQuery, table.Sanitize()).Scan(&t.plain, &t.temporary, &t.xmax); err != nil {
+	if err := tx.QueryRow(ctx, targetQuery, table.Sanitize()).Scan(&t.plain, &t.temporary, &t.xmax, &t.looks); err != nil {
 		return nil, fmt.Errorf("look the table up: %w", err)
 	}
 	return t, nil
@@ -110,10 +119,11 @@ type statement struct {
 	fields  *rowmap.Plan
 	columns []*column
 	copier  *copier // nil: batches are written with arrays only
+	alone   bool    // what it writes depends on the rows alone that it is given, and on those with their keys
 }
 
 func newStatement(table pgx.Identifier, fields *rowmap.Plan, to *target, upsert bool, key []string) (*statement, error) {
-	st, columns := &statement{fields: fields}, to.columns
+	st, columns := &statement{fields: fields, alone: to.plain && !to.looks}, to.columns
 	var missing []string
 	for i := range fields.Columns {
 		f := &fields.Columns[i]

@@ -4,6 +4,7 @@ package batch
 
 import (
 	"context"
+	"errors"
 )
 
 // Ahead is a producer that runs in a goroutine of its own, at most one batch
@@ -36,9 +37,13 @@ func Start[B any](ctx context.Context, produce func(ctx context.Context, hand fu
 	return a
 }
 
+// ErrInterrupted is returned by Next when there was something else to be done first.
+var ErrInterrupted = errors.New("interrupted")
+
 // Next returns the next batch. It returns false when there is none: at the end,
-// after an error of the producer, which it returns, or when ctx is done.
-func (a *Ahead[B]) Next(ctx context.Context) (B, bool, error) {
+// after an error of the producer, which it returns, when ctx is done, or with
+// ErrInterrupted when interrupt is closed first, which may be nil.
+func (a *Ahead[B]) Next(ctx context.Context, interrupt <-chan struct{}) (B, bool, error) {
 	var none B
 	select {
 	case b, ok := <-a.out:
@@ -46,6 +51,8 @@ func (a *Ahead[B]) Next(ctx context.Context) (B, bool, error) {
 			return b, true, nil
 		}
 		return none, false, a.err
+	case <-interrupt:
+		return none, false, ErrInterrupted
 	case <-ctx.Done():
 		return none, false, context.Cause(ctx)
 	}

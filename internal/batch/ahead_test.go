@@ -37,7 +37,7 @@ func count(n int, err error) func(ctx context.Context, hand func(int) bool) erro
 
 func (t *bubbleT) requireNext(a *batch.Ahead[int], want int) {
 	t.Helper()
-	b, ok, err := a.Next(t.Context())
+	b, ok, err := a.Next(t.Context(), nil)
 	require.NoError(t, err)
 	require.True(t, ok)
 	require.Equal(t, want, b)
@@ -45,7 +45,7 @@ func (t *bubbleT) requireNext(a *batch.Ahead[int], want int) {
 
 func (t *bubbleT) requireEnd(a *batch.Ahead[int], want error) {
 	t.Helper()
-	b, ok, err := a.Next(t.Context())
+	b, ok, err := a.Next(t.Context(), nil)
 	require.Equal(t, want, err)
 	require.False(t, ok)
 	require.Zero(t, b)
@@ -197,7 +197,7 @@ func TestAhead_NextIsCancelled(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		result := make(chan error)
 		go func() {
-			_, ok, err := a.Next(ctx)
+			_, ok, err := a.Next(ctx, nil)
 			if ok {
 				err = nil
 			}

@@ -117,17 +117,22 @@ type damagedCommitter struct {
 	together dataflow.CheckpointCommitter
 }
 
-func (s damagedCommitter) CommitCheckpoint(ctx context.Context, fn func(ctx context.Context, tx dataflow.Tx) (*dataflow.RunCheckpointParams, error)) (dataflow.LeaseStatus, error) {
-	status, err := s.together.CommitCheckpoint(ctx, func(ctx context.Context, tx dataflow.Tx) (*dataflow.RunCheckpointParams, error) {
-		p, err := fn(ctx, &damagedTx{Tx: tx})
-		if err == nil {
-			s.orders.reach("checkpoint/before")
-			s.orders.reach("checkpoint/uncommitted")
-		}
-		return p, err
-	})
+func (s damagedCommitter) BeginCheckpoint(ctx context.Context) (context.Context, dataflow.CheckpointTx, error) {
+	ctx, tx, err := s.together.BeginCheckpoint(ctx)
+	return ctx, damagedCheckpointTx{CheckpointTx: tx, orders: s.orders}, err
+}
+
+type damagedCheckpointTx struct {
+	dataflow.CheckpointTx
+	orders *orders
+}
+
+func (t damagedCheckpointTx) Commit(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
+	t.orders.reach("checkpoint/before")
+	t.orders.reach("checkpoint/uncommitted")
+	status, err := t.CheckpointTx.Commit(ctx, p)
 	if err == nil && status.Held {
-		s.orders.reach("checkpoint/committed")
+		t.orders.reach("checkpoint/committed")
 	}
 	return status, err
 }

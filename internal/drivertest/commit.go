@@ -25,7 +25,22 @@ func commitRules() []rule {
 // else one after the other, as the executor does.
 func commitCheckpoint(ctx context.Context, s dataflow.Store, fn func(ctx context.Context) (*dataflow.RunCheckpointParams, error)) (dataflow.LeaseStatus, error) {
 	if together, ok := s.(dataflow.CheckpointCommitter); ok {
-		return together.CommitCheckpoint(ctx, func(ctx context.Context, _ dataflow.Tx) (*dataflow.RunCheckpointParams, error) { return fn(ctx) })
+		txCtx, tx, err := together.BeginCheckpoint(ctx)
+		if err != nil {
+			return dataflow.LeaseStatus{}, err
+		}
+		ended := false
+		defer func() {
+			if !ended { // fn has panicked
+				_ = tx.Rollback(ctx, nil)
+			}
+		}()
+		p, err := fn(txCtx)
+		ended = true
+		if err != nil {
+			return dataflow.LeaseStatus{}, tx.Rollback(ctx, err)
+		}
+		return tx.Commit(ctx, p)
 	}
 	var status dataflow.LeaseStatus
 	err := inTx(ctx, s, func(ctx context.Context, q dataflow.Queries) error {

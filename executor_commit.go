@@ -1,0 +1,259 @@
+package dataflow
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// step is what takes an attempt from one checkpoint to the next.
+type step struct {
+	cursor json.RawMessage
+	delta  Counters
+	write  writeFunc // nil: there is nothing but the checkpoint
+	// ahead: the next batch may be written while this one is committed.
+	ahead bool
+	// then is called when it is committed, nil: nothing is. It must not fail.
+	then func(ctx context.Context)
+}
+
+// writeFunc writes a batch in a transaction, and corrects what it counts by what
+// became of the rows.
+type writeFunc func(ctx context.Context, tx Tx, q Queries, delta *Counters) error
+
+// committing is a step whose checkpoint and commit are on their way to the database.
+type committing struct {
+	step
+	done   chan struct{} // closed when the database has answered
+	status LeaseStatus   // readable then
+	err    error
+}
+
+// errApart says that a batch could not be committed, and that the one behind it was on its
+// way by then: both are worked again from the last checkpoint, one after the other.
+var errApart = errors.New("a batch could not be committed while the next was written")
+
+// errImpatient says that the commit of the batch before has taken too long.
+var errImpatient = errors.New("the batch before it is not committed yet")
+
+// patience is how long a batch that is written waits for the commit of the one before it,
+// before it lets go of the rows that it has locked: somebody who waits for those may have
+// locked the run, which no database can see.
+const patience = 2 * time.Second
+
+// commit writes and checkpoints a batch in one transaction. When the slice is
+// over and the source is not, the run's next job is in that transaction too, and the
+// error is errSliceOver.
+//
+// With ahead, it returns before the database has answered, which settle waits for, as does
+// the next commit: no checkpoint is sent before the one behind it is made.
+func (a *attempt) commit(ctx context.Context, s step) error {
+	together, can := a.client.store.(CheckpointCommitter)
+	over := !a.ended && a.ending
+	s.ahead = s.ahead && can && !over && !a.apart
+	if !s.ahead {
+		if err := a.settle(ctx); err != nil {
+			return err
+		}
+	}
+	if over || !can {
+		return a.commitApart(ctx, s, over)
+	}
+	beside := a.behind != nil
+	if err := a.send(ctx, together, s); err != nil {
+		if settleErr := a.settle(ctx); settleErr != nil {
+			return settleErr // it came first
+		}
+		if beside && (errors.Is(err, errImpatient) || a.client.store.Classify(err) == FaultConflict) {
+			a.apart = true
+			return a.commit(ctx, s)
+		}
+		return err
+	}
+	if s.ahead {
+		return nil
+	}
+	return a.settle(ctx)
+}
+
+// send writes a batch, waits until the one before it is committed, and sends its
+// checkpoint and the commit.
+func (a *attempt) send(ctx context.Context, together CheckpointCommitter, s step) error {
+	txCtx, tx, err := together.BeginCheckpoint(ctx)
+	if err != nil {
+		return err
+	}
+	err = guard(func() error { return a.writeIn(txCtx, tx, &s) })
+	if err == nil && !a.behind.answered() {
+		err = errImpatient
+	}
+	if err == nil {
+		err = a.settle(ctx)
+	}
+	if err != nil {
+		return tx.Rollback(ctx, err)
+	}
+	c := &committing{step: s, done: make(chan struct{})}
+	p := a.checkpoint(s)
+	go func() {
+		defer close(c.done)
+		c.status, c.err = tx.Commit(ctx, p)
+	}()
+	a.behind = c
+	return nil
+}
+
+func (a *attempt) writeIn(ctx context.Context, tx Tx, s *step) error {
+	q, err := a.client.store.With(tx)
+	if err != nil || s.write == nil {
+		return err
+	}
+	return s.write(ctx, tx, q, &s.delta)
+}
+
+// checkpoint is the next one.
+func (a *attempt) checkpoint(s step) *RunCheckpointParams {
+	return &RunCheckpointParams{
+		RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.run.LeaseNumber, Scope: a.run.Scope, Slot: a.run.Slot,
+		Seq: a.seq, From: a.from(), Cursor: s.cursor, Delta: s.delta, Total: a.total, Lease: a.client.config.Lease,
+	}
+}
+
+// answered waits for the answer to a commit as long as is good for others, and reports
+// whether it has come.
+func (c *committing) answered() bool {
+	if c == nil {
+		return true
+	}
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case <-c.done:
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
+// onItsWay returns a channel that is closed when the batch that is being committed is, and nil if
+// none is.
+func (a *attempt) onItsWay() <-chan struct{} {
+	if a.behind == nil {
+		return nil
+	}
+	return a.behind.done
+}
+
+// settle waits for the batch that is being committed, if one is.
+func (a *attempt) settle(ctx context.Context) error {
+	c := a.behind
+	if c == nil {
+		return nil
+	}
+	<-c.done // when ctx is, at the latest
+	a.behind = nil
+	err := c.err
+	if err == nil && !c.status.Held {
+		err = ErrFenced
+	}
+	if err != nil {
+		if c.ahead && ctx.Err() == nil && !errors.Is(err, ErrFenced) && a.client.store.Classify(err) != FaultUnavailable {
+			err = fmt.Errorf("%w: %w", errApart, err)
+		}
+		return err
+	}
+	return a.committedStep(ctx, c.step, c.status)
+}
+
+// committedStep notes that a step is made.
+func (a *attempt) committedStep(ctx context.Context, s step, status LeaseStatus) error {
+	a.progress(s.cursor, s.delta)
+	if s.then != nil {
+		s.then(ctx)
+	}
+	if status.CancelRequested {
+		return errCancelled
+	}
+	return nil
+}
+
+// counters are the run's, with those of the batch that is being committed.
+func (a *attempt) counters() Counters {
+	if a.behind == nil {
+		return a.run.Counters
+	}
+	return a.run.Counters.Add(a.behind.delta)
+}
+
+// commitApart makes the checkpoint before the commit, and in between hands a run over
+// whose slice is over.
+func (a *attempt) commitApart(ctx context.Context, s step, over bool) error {
+	var status LeaseStatus
+	var next *Run
+	err := a.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		if err := a.writeIn(ctx, tx, &s); err != nil {
+			return err
+		}
+		q, err := a.client.store.With(tx)
+		if err != nil {
+			return err
+		}
+		if status, err = q.RunCheckpoint(ctx, a.checkpoint(s)); err != nil {
+			return fmt.Errorf("checkpoint: %w", err)
+		}
+		if !status.Held {
+			return ErrFenced
+		}
+		if over && !status.CancelRequested {
+			next, err = a.handOver(ctx, tx, q)
+		}
+		return err
+	})
+	if err != nil {
+		a.leaving.Store(false)
+		return err
+	}
+	if err := a.committedStep(ctx, s, status); err != nil || next == nil {
+		return err
+	}
+	a.run = next
+	return errSliceOver
+}
+
+// progress notes a committed batch.
+func (a *attempt) progress(cursor json.RawMessage, delta Counters) {
+	a.seq++
+	a.stored, a.committed = cursor, true
+	run := *a.run
+	run.Counters, run.Total, run.ToCursor = run.Counters.Add(delta), a.total, cursor
+	if cursor != nil { // else the next claim begins again, and this is no progress
+		run.Rescues = 0
+		a.client.release(run.ID)
+	}
+	a.run = &run
+	a.client.publish(EventRunProgress, a.run, nil)
+}
+
+// Conflicts with other transactions: a deadlock is tried again as often, and
+// after as long, as in the Ruby original.
+const (
+	conflictTries = 3
+	conflictWait  = 5 * time.Second
+)
+
+// commitAgain commits a batch, and again if another transaction was in the way.
+func (a *attempt) commitAgain(ctx context.Context, s step) error {
+	for try := 0; ; try++ {
+		err := a.commit(ctx, s)
+		if err == nil || try == conflictTries || errors.Is(err, errApart) || a.client.store.Classify(err) != FaultConflict {
+			return err
+		}
+		a.log.WarnContext(ctx, "dataflow: another transaction was in the way; writing the batch again", slog.String(logError, err.Error()))
+		if !a.pause(ctx, conflictWait) {
+			return errors.Join(ErrStopped, err)
+		}
+	}
+}
