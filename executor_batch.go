@@ -218,7 +218,7 @@ func (w *batchWriter[T, C, Out]) work(ctx context.Context, made *madeBatch[T, C,
 			return Permanent(fmt.Errorf("write the source's cursor as JSON: %w", err))
 		}
 	}
-	err = w.write(ctx, b, step{cursor: cursor, delta: delta, ahead: w.mayWriteAhead(), then: w.committed(made)})
+	err = w.write(ctx, b, step{seq: w.next(), cursor: cursor, delta: delta, ahead: w.mayWriteAhead(), then: w.committed(made)})
 	if err != nil && !errors.Is(err, errSliceOver) && !errors.Is(err, errCancelled) {
 		return err
 	}

@@ -11,6 +11,9 @@ import (
 
 // step is what takes an attempt from one checkpoint to the next.
 type step struct {
+	// seq is the number of the checkpoint before it. It is not asked for when the checkpoint
+	// is sent: if there is another by then, or that has not come about, the database refuses this one.
+	seq    int64
 	cursor json.RawMessage
 	delta  Counters
 	write  writeFunc // nil: there is nothing but the checkpoint
@@ -67,7 +70,7 @@ func (a *attempt) commit(ctx context.Context, s step) error {
 		if settleErr := a.settle(ctx); settleErr != nil {
 			return settleErr // it came first
 		}
-		if beside && (errors.Is(err, errImpatient) || a.client.store.Classify(err) == FaultConflict) {
+		if beside && !errors.Is(err, errApart) && (errors.Is(err, errImpatient) || a.client.store.Classify(err) == FaultConflict) {
 			a.apart = true
 			return a.commit(ctx, s)
 		}
@@ -118,7 +121,7 @@ func (a *attempt) writeIn(ctx context.Context, tx Tx, s *step) error {
 func (a *attempt) checkpoint(s step) *RunCheckpointParams {
 	return &RunCheckpointParams{
 		RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.run.LeaseNumber, Scope: a.run.Scope, Slot: a.run.Slot,
-		Seq: a.seq, From: a.from(), Cursor: s.cursor, Delta: s.delta, Total: a.total, Lease: a.client.config.Lease,
+		Seq: s.seq, From: a.from(), Cursor: s.cursor, Delta: s.delta, Total: a.total, Lease: a.client.config.Lease,
 	}
 }
 
@@ -178,6 +181,14 @@ func (a *attempt) committedStep(ctx context.Context, s step, status LeaseStatus)
 		return errCancelled
 	}
 	return nil
+}
+
+// next is the number of the checkpoint that the next step is behind.
+func (a *attempt) next() int64 {
+	if a.behind == nil {
+		return a.seq
+	}
+	return a.seq + 1
 }
 
 // counters are the run's, with those of the batch that is being committed.

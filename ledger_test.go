@@ -49,15 +49,17 @@ const (
 
 // ledger is a flow made of chance, and what must come of it.
 type ledger struct {
-	seed    uint64
-	name    string
-	fates   []fate // of the records 1, 2 …
-	outputs []int  // of each
-	spacing int    // every so many records is a resume point
-	marks   bool   // which stand behind the records
-	tells   bool   // the sink tells what became of rows
-	keeps   bool   // the policy keeps dead letters
-	options *dataflow.FlowOptions
+	seed     uint64
+	name     string
+	fates    []fate // of the records 1, 2 …
+	outputs  []int  // of each
+	spacing  int    // every so many records is a resume point
+	marks    bool   // which stand behind the records
+	tells    bool   // the sink tells what became of rows
+	together bool   // a checkpoint is sent together with its commit, where the database can
+	ahead    bool   // the sink bears it that a batch is written while one is committed
+	keeps    bool   // the policy keeps dead letters
+	options  *dataflow.FlowOptions
 
 	mu       sync.Mutex // guards what follows
 	moment   int
@@ -95,6 +97,7 @@ func newLedger(seed uint64) *ledger {
 	l.options = &dataflow.FlowOptions{
 		Runtime: dataflow.Heartbeat{BatchSize: r.IntN(12)}, OnBadRecord: policy, MaxAttempts: 100, Backoff: func(int) time.Duration { return 0 },
 	}
+	l.together, l.ahead = r.IntN(4) > 0, r.IntN(2) == 0
 	if r.IntN(3) == 0 {
 		l.options.BatchWait = time.Duration(1+r.IntN(5)) * time.Millisecond
 	}
@@ -183,6 +186,8 @@ func (l *ledger) WriteTx(ctx context.Context, rows []int) error {
 	}
 	return l.breaks("sink")
 }
+
+func (l *ledger) Pipelined() bool { return l.ahead }
 
 // tellingLedger is a ledger whose sink tells.
 type tellingLedger struct{ *ledger }
@@ -289,7 +294,7 @@ func TestLedger(t *testing.T) {
 		for i := range cases {
 			l := newLedger(first + uint64(i))
 			require.NoError(t, t.exec("create table "+l.name+" (n integer check (n > 0))"))
-			l.driver = &losesAnswer{Driver: t.driver}
+			l.driver = &losesAnswer{Driver: t.driver, together: l.together}
 			client, err := dataflow.NewClient(l.driver, &dataflow.Config{Flows: []*dataflow.Flow{l.flow()}, Logger: slog.New(slog.DiscardHandler)})
 			require.NoError(t, err)
 			require.NoError(t, client.Register(t.Context()))

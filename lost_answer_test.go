@@ -71,10 +71,15 @@ type losesAnswerTx struct {
 }
 
 func (t losesAnswerTx) Commit(ctx context.Context, p *dataflow.RunCheckpointParams) (status dataflow.LeaseStatus, err error) {
+	sent := false
 	err = t.driver.lose(func() error {
+		sent = true
 		status, err = t.CheckpointTx.Commit(ctx, p)
 		return err
 	})
+	if !sent {
+		return status, t.Rollback(ctx, err)
+	}
 	return status, err
 }
 

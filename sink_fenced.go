@@ -69,7 +69,7 @@ func (p *typedPipeline[T, C, Out]) claimSink(ctx context.Context, a *attempt) er
 	if sameJSON(state.Cursor, a.stored) || state.Seq < a.setSeq { // somebody has set the cursor since
 		return nil
 	}
-	return a.commitAgain(ctx, step{cursor: state.Cursor, delta: state.Delta})
+	return a.commitAgain(ctx, step{seq: a.seq, cursor: state.Cursor, delta: state.Delta})
 }
 
 // writeFenced writes a batch and its checkpoint to the sink, and then ours.

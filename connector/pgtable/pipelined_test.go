@@ -1,0 +1,57 @@
+package pgtable_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/memory"
+	"github.com/activedataflow/dataflow/connector/pgtable"
+	"github.com/activedataflow/dataflow/dataflowpgx"
+)
+
+// Batches that meet the keys of the batch before them, which is being committed, come to
+// the same as one after the other, in the table and in the counters. A table with a trigger
+// is written one batch after the other.
+func TestUpsert_Pipelined(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, `create table ahead (id bigint primary key, cents bigint not null)`, `create table apart (id bigint primary key, cents bigint not null)`,
+		`create function nothing() returns trigger language plpgsql as 'begin return new; end'`,
+		`create trigger nothing before insert on apart for each row execute function nothing()`)
+	seed := rand.Uint64()
+	r := rand.New(rand.NewPCG(seed, 0))
+	amounts := make([]amount, 20_000)
+	for i := range amounts {
+		// Keys are new at first, and then come again soon; half of those with what is there.
+		amounts[i] = amount{ID: int64(i), Cents: int64(i)}
+		if i > len(amounts)/4 && r.IntN(3) > 0 {
+			amounts[i] = amounts[i-1-r.IntN(500)]
+			amounts[i].Cents += int64(r.IntN(2))
+		}
+	}
+	for _, size := range []int{20, 200, 1500} { // by arrays, and by COPY
+		var runs []*dataflow.Run
+		for _, table := range []string{"ahead", "apart"} {
+			_, err := pool.Exec(t.Context(), "truncate "+table)
+			require.NoError(t, err)
+			name := fmt.Sprintf("%s %d", table, size)
+			flow := dataflow.NewFlow(name, memory.Slice(amounts), dataflow.Identity[amount](), pgtable.Upsert[amount](table, "id"), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: size}})
+			client, err := dataflow.NewClient(dataflowpgx.New(pool), &dataflow.Config{Flows: []*dataflow.Flow{flow}})
+			require.NoError(t, err)
+			require.NoError(t, client.Migrate(t.Context()))
+			require.NoError(t, client.Register(t.Context()))
+			run, err := client.Trigger(t.Context(), name, nil)
+			require.NoError(t, err, "seed %d", seed)
+			runs = append(runs, run)
+		}
+		require.Equal(t, runs[1].Counters, runs[0].Counters, "seed %d, batches of %d", seed, size)
+		require.Positive(t, runs[0].Counters.Redundant)
+		require.Positive(t, runs[0].Counters.Updated)
+		var wrong int
+		require.NoError(t, pool.QueryRow(t.Context(), `select count(*) from ahead full join apart using (id) where ahead.cents is distinct from apart.cents`).Scan(&wrong))
+		require.Zero(t, wrong, "seed %d, batches of %d", seed, size)
+	}
+}
