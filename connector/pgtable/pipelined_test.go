@@ -1,10 +1,14 @@
 package pgtable_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
@@ -53,5 +57,45 @@ func TestUpsert_Pipelined(t *testing.T) {
 		var wrong int
 		require.NoError(t, pool.QueryRow(t.Context(), `select count(*) from ahead full join apart using (id) where ahead.cents is distinct from apart.cents`).Scan(&wrong))
 		require.Zero(t, wrong, "seed %d, batches of %d", seed, size)
+	}
+}
+
+// A pool that is used up makes a flow slow, and does not stop it.
+func TestInsert_PipelinedOnSmallPools(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, `create table amount (id bigint primary key, cents bigint not null)`, `insert into amount select n, n from generate_series(1, 5000) n`)
+	for _, conns := range []int32{1, 2} {
+		config := pool.Config()
+		config.MaxConns = conns
+		small, err := pgxpool.NewWithConfig(t.Context(), config)
+		require.NoError(t, err)
+		t.Cleanup(small.Close)
+		var flows []*dataflow.Flow
+		for i := range 2 {
+			table := fmt.Sprintf("copy_%d_%d", conns, i)
+			_, err := pool.Exec(t.Context(), `create table `+table+` (id bigint primary key, cents bigint not null)`)
+			require.NoError(t, err)
+			source := pgtable.Keyset[amount](small, pgtable.Query{SQL: `select id, cents from amount`, Key: []string{"id"}, PageSize: 70, LateCommits: pgtable.Unguarded{}})
+			flows = append(flows, dataflow.NewFlow(table, source, dataflow.Identity[amount](), pgtable.Insert[amount](table), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 50}}))
+		}
+		client, err := dataflow.NewClient(dataflowpgx.New(small), &dataflow.Config{Flows: flows})
+		require.NoError(t, err)
+		require.NoError(t, client.Migrate(t.Context()))
+		require.NoError(t, client.Register(t.Context()))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		errs := make(chan error)
+		for _, flow := range flows {
+			go func() {
+				_, err := client.Trigger(ctx, flow.Name, nil)
+				errs <- err
+			}()
+		}
+		require.NoError(t, errors.Join(<-errs, <-errs))
+		for _, flow := range flows {
+			var n int
+			require.NoError(t, pool.QueryRow(t.Context(), `select count(*) from `+flow.Name).Scan(&n))
+			require.Equal(t, 5000, n)
+		}
 	}
 }
