@@ -122,12 +122,18 @@ func (s damagedCommitter) BeginCheckpoint(ctx context.Context) (context.Context,
 	return ctx, damagedCheckpointTx{CheckpointTx: tx, orders: s.orders}, err
 }
 
+// slowCommit is how long a worker that writes ahead waits before it commits.
+const slowCommit = 10 * time.Millisecond
+
 type damagedCheckpointTx struct {
 	dataflow.CheckpointTx
 	orders *orders
 }
 
 func (t damagedCheckpointTx) Commit(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
+	if writesAhead && !pause(ctx, slowCommit) {
+		return dataflow.LeaseStatus{}, t.Rollback(ctx, ctx.Err())
+	}
 	t.orders.reach("checkpoint/before")
 	t.orders.reach("checkpoint/uncommitted")
 	status, err := t.CheckpointTx.Commit(ctx, p)
