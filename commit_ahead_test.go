@@ -56,13 +56,17 @@ func (s watchedStore) BeginCheckpoint(ctx context.Context) (context.Context, dat
 	return ctx, watchedTx{CheckpointTx: tx, driver: s.driver}, err
 }
 
-func (t watchedTx) Commit(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
+func (t watchedTx) Commit(ctx context.Context, p *dataflow.RunCheckpointParams) func() (dataflow.LeaseStatus, error) {
+	return func() (dataflow.LeaseStatus, error) { return t.commit(ctx, p) }
+}
+
+func (t watchedTx) commit(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
 	t.driver.most.Store(max(t.driver.now.Add(1), t.driver.most.Load()))
 	defer t.driver.now.Add(-1)
 	if err := t.driver.before(t.driver.commits.Add(1)); err != nil {
 		return dataflow.LeaseStatus{}, t.Rollback(ctx, err)
 	}
-	return t.CheckpointTx.Commit(ctx, p)
+	return t.CheckpointTx.Commit(ctx, p)()
 }
 
 // aheadT works the numbers 1 to 30 in batches of 10 into table f. The first commit

@@ -86,9 +86,11 @@ type CheckpointCommitter interface {
 // CheckpointTx is a transaction that ends with a checkpoint.
 type CheckpointTx interface {
 	Tx
-	// Commit makes the checkpoint, as RunCheckpoint does, and commits. When Held is false,
-	// or there is an error before the commit, nothing is committed.
-	Commit(ctx context.Context, p *RunCheckpointParams) (LeaseStatus, error)
+	// Commit sends the checkpoint, which is made as RunCheckpoint does, and the commit.
+	// answer, which must be called, and may be by another goroutine, waits for what comes of
+	// them: when Held is false, or there is an error before the commit, nothing is
+	// committed.
+	Commit(ctx context.Context, p *RunCheckpointParams) (answer func() (LeaseStatus, error))
 	// Rollback takes back what was done, and returns why, as InTx does the error of its
 	// function.
 	Rollback(ctx context.Context, cause error) error

@@ -200,7 +200,8 @@ type RunCheckpointParams struct {
 	Cursor      json.RawMessage // nil: the source has none
 	Delta       Counters
 	Total       *int64
-	Lease       time.Duration // from now, if less than two thirds of it are left
+	Lease       time.Duration       // from now, if less than two thirds of it are left
+	Letters     []*DeadLetterRecord // are added as DeadLetterInsert does
 }
 
 // RunEndParams are the parameters of RunEnd.

@@ -109,6 +109,9 @@ func (e *RecordError) Unwrap() error { return e.Err }
 type RowError struct {
 	// Row counts from 0 in the rows that the sink was given.
 	Row int
+	// Alone says that the row was refused when it was written alone, so that the engine
+	// need not try that again.
+	Alone bool
 	// Err is the cause.
 	Err error
 }

@@ -48,17 +48,6 @@ func (w *batchWriter[T, C, Out]) letter(e *RecordError) *DeadLetterRecord {
 	return l
 }
 
-// insertLetters keeps the batch's dead letters, in the checkpoint's transaction.
-func (w *batchWriter[T, C, Out]) insertLetters(ctx context.Context, _ Tx, q Queries, _ *Counters) error {
-	if len(w.letters) == 0 {
-		return nil
-	}
-	if err := q.DeadLetterInsert(ctx, w.letters); err != nil {
-		return fmt.Errorf("keep dead letters: %w", err)
-	}
-	return nil
-}
-
 // keepLetters keeps the batch's dead letters in a transaction of their own. If the
 // batch is worked again, they are kept twice.
 func (w *batchWriter[T, C, Out]) keepLetters(ctx context.Context) error {
@@ -70,7 +59,10 @@ func (w *batchWriter[T, C, Out]) keepLetters(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return w.insertLetters(ctx, tx, q, nil)
+		if err := q.DeadLetterInsert(ctx, w.letters); err != nil {
+			return fmt.Errorf("keep dead letters: %w", err)
+		}
+		return nil
 	})
 }
 
@@ -101,13 +93,12 @@ const (
 // repeated. cause is why the batch as a whole has failed, nil if that was not tried.
 func (w *batchWriter[T, C, Out]) writeDivided(ctx context.Context, b *readBatch[T, C], s step, cause error) error {
 	letters := w.letters
-	s.write = func(ctx context.Context, tx Tx, q Queries, delta *Counters) error {
+	s.write = func(ctx context.Context, tx Tx, _ Queries, s *step) error {
 		w.letters = letters[:len(letters):len(letters)]
-		d := divider[T, C, Out]{batchWriter: w, batch: b, tx: tx, delta: delta}
-		if err := d.divide(ctx, 0, len(w.out.rows), cause); err != nil {
-			return err
-		}
-		return w.insertLetters(ctx, tx, q, delta)
+		d := divider[T, C, Out]{batchWriter: w, batch: b, tx: tx, delta: &s.delta}
+		err := d.divide(ctx, 0, len(w.out.rows), cause)
+		s.letters = w.letters
+		return err
 	}
 	return w.commitAgain(ctx, s)
 }
@@ -123,9 +114,7 @@ type divider[T, C, Out any] struct {
 // write writes the outputs from one up to another, which are all that their inputs
 // have given.
 func (d *divider[T, C, Out]) write(ctx context.Context, from, to int) error {
-	err := d.client.store.Savepoint(ctx, d.tx, func() error {
-		return guard(func() error { return d.writeTx(ctx, from, to, d.delta) })
-	})
+	err := d.writePart(ctx, from, to)
 	if err == nil {
 		return nil
 	}
@@ -134,33 +123,60 @@ func (d *divider[T, C, Out]) write(ctx context.Context, from, to int) error {
 		return fmt.Errorf("write records %s to %s: %w", d.batch.key(origin[from]), d.batch.key(origin[to-1]), err)
 	}
 	if origin[from] == origin[to-1] {
-		var said *RecordError
-		if errors.As(err, &said) {
-			err = said.Err // which row of the batch it is, is known better here
-		}
-		e := d.batch.recordError(origin[from], StageWrite, err)
-		d.delta.Written--
-		return d.judge(ctx, e, d.delta)
+		return d.refused(ctx, from, err)
 	}
 	return d.divide(ctx, from, to, err)
+}
+
+// writePart writes outputs, or leaves the transaction as it was.
+func (d *divider[T, C, Out]) writePart(ctx context.Context, from, to int) error {
+	if sink, ok := d.txSink.(PartSink[Out]); ok {
+		return guard(func() error { return d.tell(ctx, sink.WritePartTx, from, to, d.delta) })
+	}
+	return d.client.store.Savepoint(ctx, d.tx, func() error {
+		return guard(func() error { return d.writeTx(ctx, from, to, d.delta) })
+	})
+}
+
+// refused asks the policy about the input of an output that cannot be written.
+func (d *divider[T, C, Out]) refused(ctx context.Context, row int, err error) error {
+	var said *RecordError
+	if errors.As(err, &said) {
+		err = said.Err // which row of the batch it is, is known better here
+	}
+	d.delta.Written--
+	return d.judge(ctx, d.batch.recordError(d.out.origin[row], StageWrite, err), d.delta)
 }
 
 // divide writes a part that has failed, or not been tried: in several parts; or what
 // stands before the record that the error names, the record, and what stands behind it;
 // or the halves.
 func (d *divider[T, C, Out]) divide(ctx context.Context, from, to int, cause error) error {
-	ends := []int{to}
 	if cause == nil {
-		ends = d.parts(from, to)
-	} else {
-		d.wary = waryBatches
-		if row, named := d.named(from, to, cause); named {
-			first, end := d.siblings(from, to, row)
-			ends = []int{first, end, to}
-		} else if d.out.origin[from] != d.out.origin[to-1] {
-			ends = []int{d.middle(from, to), to}
-		}
+		return d.writeAll(ctx, from, d.parts(from, to))
 	}
+	d.wary = waryBatches
+	if row, alone, named := d.named(from, to, cause); named {
+		first, end := d.siblings(from, to, row)
+		if !alone {
+			return d.writeAll(ctx, from, []int{first, end, to})
+		}
+		if err := d.writeAll(ctx, from, []int{first}); err != nil {
+			return err
+		}
+		if err := d.refused(ctx, first, cause); err != nil {
+			return err
+		}
+		return d.writeAll(ctx, end, []int{to})
+	}
+	if d.out.origin[from] == d.out.origin[to-1] {
+		return d.write(ctx, from, to)
+	}
+	return d.writeAll(ctx, from, []int{d.middle(from, to), to})
+}
+
+// writeAll writes parts, each of which begins where the one before it ends.
+func (d *divider[T, C, Out]) writeAll(ctx context.Context, from int, ends []int) error {
 	for _, end := range ends {
 		if end == from {
 			continue
@@ -200,13 +216,14 @@ func (d *divider[T, C, Out]) siblings(from, to, row int) (first, end int) {
 	return first, end
 }
 
-// named returns the row that an error of writing a part names.
-func (d *divider[T, C, Out]) named(from, to int, err error) (int, bool) {
-	var row *RowError
-	if !errors.As(err, &row) || row.Row < 0 || row.Row >= to-from {
-		return 0, false
+// named returns the row that an error of writing a part names, and whether that was
+// tried alone.
+func (d *divider[T, C, Out]) named(from, to int, err error) (row int, alone, named bool) {
+	var e *RowError
+	if !errors.As(err, &e) || e.Row < 0 || e.Row >= to-from {
+		return 0, false, false
 	}
-	return from + row.Row, true
+	return from + e.Row, e.Alone, true
 }
 
 // middle divides a part between two inputs.

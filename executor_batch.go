@@ -262,7 +262,7 @@ func (w *batchWriter[T, C, Out]) write(ctx context.Context, b *readBatch[T, C], 
 	if w.target.fenced != nil {
 		return w.writeFenced(ctx, s, failed)
 	}
-	if s.write = w.insertLetters; len(rows) == 0 {
+	if s.letters = w.letters; len(rows) == 0 {
 		return w.commitAgain(ctx, s)
 	}
 	if w.txSink != nil {
@@ -270,11 +270,11 @@ func (w *batchWriter[T, C, Out]) write(ctx context.Context, b *readBatch[T, C], 
 			w.wary--
 			return w.writeDivided(ctx, b, s, nil)
 		}
-		s.write = func(ctx context.Context, tx Tx, q Queries, delta *Counters) error {
-			if err := guard(func() error { return w.writeTx(ctx, 0, len(rows), delta) }); err != nil {
+		s.write = func(ctx context.Context, _ Tx, _ Queries, s *step) error {
+			if err := guard(func() error { return w.writeTx(ctx, 0, len(rows), &s.delta) }); err != nil {
 				return failed(err)
 			}
-			return w.insertLetters(ctx, tx, q, delta)
+			return nil
 		}
 		err := w.commitAgain(ctx, s)
 		if err == nil || !w.divisible(err) {
@@ -296,8 +296,14 @@ func (w *batchWriter[T, C, Out]) writeTx(ctx context.Context, from, to int, delt
 	if !tells {
 		return foreign(w.txSink.WriteTx(ctx, rows))
 	}
+	return w.tell(ctx, sink.WriteResultTx, from, to, delta)
+}
+
+// tell writes the outputs from one up to another by what tells what becomes of them.
+func (w *batchWriter[T, C, Out]) tell(ctx context.Context, write func(context.Context, []Out, []RowResult) error, from, to int, delta *Counters) error {
+	rows := w.out.rows[from:to]
 	w.results = append(w.results[:0], make([]RowResult, len(rows))...)
-	if err := sink.WriteResultTx(ctx, rows, w.results); err != nil {
+	if err := write(ctx, rows, w.results); err != nil {
 		return foreign(err)
 	}
 	settleResults(delta, w.out.origin[from:to], w.results)

@@ -16,16 +16,18 @@ type step struct {
 	seq    int64
 	cursor json.RawMessage
 	delta  Counters
-	write  writeFunc // nil: there is nothing but the checkpoint
+	// letters are the batch's bad records that are to be kept.
+	letters []*DeadLetterRecord
+	write   writeFunc // nil: there is nothing but the checkpoint
 	// ahead: the next batch may be written while this one is committed.
 	ahead bool
 	// then is called when it is committed, nil: nothing is. It must not fail.
 	then func(ctx context.Context)
 }
 
-// writeFunc writes a batch in a transaction, and corrects what it counts by what
-// became of the rows.
-type writeFunc func(ctx context.Context, tx Tx, q Queries, delta *Counters) error
+// writeFunc writes a batch in a transaction, and corrects what the step counts, and which
+// letters it keeps, by what became of the rows.
+type writeFunc func(ctx context.Context, tx Tx, q Queries, s *step) error
 
 // committing is a step whose checkpoint and commit are on their way to the database.
 type committing struct {
@@ -100,10 +102,10 @@ func (a *attempt) send(ctx context.Context, together CheckpointCommitter, s step
 		return tx.Rollback(ctx, err)
 	}
 	c := &committing{step: s, done: make(chan struct{})}
-	p := a.checkpoint(s)
+	answer := tx.Commit(ctx, a.checkpoint(s)) // sent by now, whenever the goroutine gets its turn
 	go func() {
 		defer close(c.done)
-		c.status, c.err = tx.Commit(ctx, p)
+		c.status, c.err = answer()
 	}()
 	a.behind = c
 	return nil
@@ -114,14 +116,14 @@ func (a *attempt) writeIn(ctx context.Context, tx Tx, s *step) error {
 	if err != nil || s.write == nil {
 		return err
 	}
-	return s.write(ctx, tx, q, &s.delta)
+	return s.write(ctx, tx, q, s)
 }
 
 // checkpoint is the next one.
 func (a *attempt) checkpoint(s step) *RunCheckpointParams {
 	return &RunCheckpointParams{
 		RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.run.LeaseNumber, Scope: a.run.Scope, Slot: a.run.Slot,
-		Seq: s.seq, From: a.from(), Cursor: s.cursor, Delta: s.delta, Total: a.total, Lease: a.client.config.Lease,
+		Seq: s.seq, From: a.from(), Cursor: s.cursor, Delta: s.delta, Total: a.total, Lease: a.client.config.Lease, Letters: s.letters,
 	}
 }
 

@@ -70,11 +70,15 @@ type losesAnswerTx struct {
 	driver *losesAnswer
 }
 
-func (t losesAnswerTx) Commit(ctx context.Context, p *dataflow.RunCheckpointParams) (status dataflow.LeaseStatus, err error) {
+func (t losesAnswerTx) Commit(ctx context.Context, p *dataflow.RunCheckpointParams) func() (dataflow.LeaseStatus, error) {
+	return func() (dataflow.LeaseStatus, error) { return t.commit(ctx, p) }
+}
+
+func (t losesAnswerTx) commit(ctx context.Context, p *dataflow.RunCheckpointParams) (status dataflow.LeaseStatus, err error) {
 	sent := false
 	err = t.driver.lose(func() error {
 		sent = true
-		status, err = t.CheckpointTx.Commit(ctx, p)
+		status, err = t.CheckpointTx.Commit(ctx, p)()
 		return err
 	})
 	if !sent {

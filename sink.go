@@ -49,6 +49,16 @@ type ResultSink[T any] interface {
 	WriteResultTx(ctx context.Context, rows []T, results []RowResult) error
 }
 
+// PartSink is the power of a [TxSink] to write some rows so that the transaction goes on as
+// before if they are refused. The engine, when it looks for bad records, calls WritePartTx
+// in place of WriteTx and WriteResultTx, and sets no savepoints of its own.
+type PartSink[T any] interface {
+	TxSink[T]
+	// WritePartTx writes all rows, and sets their results as WriteResultTx does, or returns
+	// an error. If that is one of the data, it has taken back what it did.
+	WritePartTx(ctx context.Context, rows []T, results []RowResult) error
+}
+
 // Pipelined is the power of a [TxSink] to say that it writes a batch without looking at
 // what the one before it has written. On Postgres, the engine then calls WriteTx for a
 // batch while the transaction of the one before it commits, on a second connection of the

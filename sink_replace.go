@@ -54,7 +54,7 @@ func (p *typedPipeline[T, C, Out]) inTx(ctx context.Context, a *attempt) (sink T
 	if !p.replaces() {
 		return p.target.txSink, nil
 	}
-	err = a.commitAgain(ctx, step{seq: a.seq, write: func(ctx context.Context, _ Tx, _ Queries, _ *Counters) error {
+	err = a.commitAgain(ctx, step{seq: a.seq, write: func(ctx context.Context, _ Tx, _ Queries, _ *step) error {
 		sink, err = p.begin(ctx, a.flow.Name)
 		return err
 	}})
@@ -86,8 +86,7 @@ func (w *batchWriter[T, C, Out]) end(ctx context.Context) error {
 	if !ok || !w.replaces() {
 		return nil
 	}
-	w.letters = nil
-	return w.commitAgain(ctx, step{seq: w.next(), write: func(ctx context.Context, _ Tx, q Queries, _ *Counters) error {
+	return w.commitAgain(ctx, step{seq: w.next(), write: func(ctx context.Context, _ Tx, q Queries, _ *step) error {
 		if err := guard(func() error { return r.EndTx(ctx) }); err != nil {
 			return fmt.Errorf("replace: %w", foreign(err))
 		}

@@ -112,7 +112,11 @@ func (s noCheckpointStore) BeginCheckpoint(ctx context.Context) (context.Context
 
 type noCheckpointTx struct{ dataflow.CheckpointTx }
 
-func (t noCheckpointTx) Commit(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
+func (t noCheckpointTx) Commit(ctx context.Context, p *dataflow.RunCheckpointParams) func() (dataflow.LeaseStatus, error) {
+	return func() (dataflow.LeaseStatus, error) { return t.commit(ctx, p) }
+}
+
+func (t noCheckpointTx) commit(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
 	tx, ok := t.Unwrap().(pgx.Tx)
 	if !ok {
 		return dataflow.LeaseStatus{}, t.Rollback(ctx, dataflow.ErrTxMismatch)
@@ -123,12 +127,18 @@ func (t noCheckpointTx) Commit(ctx context.Context, p *dataflow.RunCheckpointPar
 // badEvery is how many records have one that the database refuses.
 const badEvery = 10_000
 
+// isBad tells which of them it is: another in each ten thousand, since batches are as large.
+func isBad(r row) bool {
+	i := r.ID - 1
+	return i%badEvery == (i/badEvery*3711+1234)%badEvery
+}
+
 // withBad works a flow of which the database refuses some records, which become dead
 // letters.
 func (w *work) withBad(ctx context.Context) error {
 	w.run++
 	bad := dataflow.Map(func(_ context.Context, r row) (row, error) {
-		if r = change(r); r.ID%badEvery == 0 {
+		if r = change(r); isBad(r) {
 			r.Name = "\x00"
 		}
 		return r, nil

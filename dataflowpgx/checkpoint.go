@@ -17,6 +17,9 @@ func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointPa
 	q.queueCheckpoint(&b, p, sqlRunProgress, sqlCheckpointMove)
 	results := q.db.SendBatch(ctx, &b)
 	status := dataflow.LeaseStatus{RunID: p.RunID, Held: true}
+	if err := answerOfLetters(results, p); err != nil {
+		return status, errors.Join(err, results.Close())
+	}
 	err := results.QueryRow().Scan(&status.CancelRequested)
 	if errors.Is(err, pgx.ErrNoRows) {
 		status.Held, err = false, nil
@@ -26,10 +29,25 @@ func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointPa
 	return status, errors.Join(err, moveErr, results.Close())
 }
 
-// queueCheckpoint queues the two statements of a checkpoint.
+// answerOfLetters waits until the dead letters of a checkpoint are kept.
+func answerOfLetters(results pgx.BatchResults, p *dataflow.RunCheckpointParams) error {
+	if len(p.Letters) == 0 {
+		return nil
+	}
+	if _, err := results.Exec(); err != nil {
+		return fmt.Errorf("keep dead letters: %w", err)
+	}
+	return nil
+}
+
+// queueCheckpoint queues the statements of a checkpoint: one that keeps its dead letters, if
+// it has any, and two others.
 func (q *queries) queueCheckpoint(b *pgx.Batch, p *dataflow.RunCheckpointParams, progress, move string) {
 	d, cursor := p.Delta, nullJSON(p.Cursor)
 	scope, part, _ := checkpointOf(&dataflow.Run{Scope: p.Scope, Slot: p.Slot})
+	if len(p.Letters) > 0 {
+		b.Queue(q.store.text(sqlDeadLetterInsert), letterArgs(p.Letters)...)
+	}
 	b.Queue(q.store.text(progress), p.RunID, p.LeaseNumber,
 		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor, p.Lease.Microseconds(), d.Updated)
 	b.Queue(q.store.text(move), p.FlowID, p.Seq, cursor,
@@ -68,31 +86,37 @@ func (c *checkpointTx) Rollback(ctx context.Context, cause error) error {
 func (c *checkpointTx) giveUp(ctx context.Context) { _ = c.tx.Rollback(context.WithoutCancel(ctx)) }
 
 // Commit sends the checkpoint and the commit.
-func (c *checkpointTx) Commit(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
-	status, err := c.send(ctx, p)
-	if err != nil || !status.Held {
-		c.giveUp(ctx)
-		return status, err
-	}
-	closeCommitted(ctx, c.tx)
-	return status, nil
-}
-
-func (c *checkpointTx) send(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
+func (c *checkpointTx) Commit(ctx context.Context, p *dataflow.RunCheckpointParams) (answer func() (dataflow.LeaseStatus, error)) {
 	var b pgx.Batch
 	(&queries{store: c.store, db: c.tx}).queueCheckpoint(&b, p, sqlProgressFence, sqlMoveFence)
 	b.Queue(sqlCommit)
 	results := c.tx.SendBatch(ctx, &b)
-	status := dataflow.LeaseStatus{RunID: p.RunID, Held: true}
+	return func() (dataflow.LeaseStatus, error) {
+		status, err := answerOf(ctx, results, p)
+		if status.RunID = p.RunID; err != nil || !status.Held {
+			c.giveUp(ctx)
+			return status, err
+		}
+		closeCommitted(ctx, c.tx)
+		return status, nil
+	}
+}
+
+// answerOf waits for the answer to a checkpoint and its commit.
+func answerOf(ctx context.Context, results pgx.BatchResults, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
+	status := dataflow.LeaseStatus{Held: true}
 	var moved bool
-	err := results.QueryRow().Scan(&status.CancelRequested)
+	err := answerOfLetters(results, p)
+	if err == nil {
+		err = results.QueryRow().Scan(&status.CancelRequested)
+	}
 	if err == nil {
 		err = results.QueryRow().Scan(&moved)
 	}
 	if err != nil {
 		_ = results.Close() // it has the same error
 		if isFence(err) {
-			return dataflow.LeaseStatus{RunID: p.RunID}, nil
+			return dataflow.LeaseStatus{}, nil
 		}
 		// If it is the connection that broke, the commit may have taken place.
 		return dataflow.LeaseStatus{}, fmt.Errorf("checkpoint: %w", lostAtCommit(ctx, err))

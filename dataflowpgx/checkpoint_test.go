@@ -47,7 +47,7 @@ func commitOf(t *testing.T, store dataflow.Store, p *dataflow.RunCheckpointParam
 	if err := do(tx); err != nil {
 		return dataflow.LeaseStatus{}, end.Rollback(ctx, err)
 	}
-	return end.Commit(ctx, p)
+	return end.Commit(ctx, p)()
 }
 
 // commit makes the checkpoint in a transaction that has executed something.

@@ -10,6 +10,12 @@ import (
 )
 
 func (q *queries) DeadLetterInsert(ctx context.Context, letters []*dataflow.DeadLetterRecord) error {
+	_, err := q.db.Exec(ctx, q.store.text(sqlDeadLetterInsert), letterArgs(letters)...)
+	return err
+}
+
+// letterArgs are the parameters of sqlDeadLetterInsert.
+func letterArgs(letters []*dataflow.DeadLetterRecord) []any {
 	flows, runs := make([]int64, len(letters)), make([]int64, len(letters))
 	stages, keys, errs := make([]string, len(letters)), make([]string, len(letters)), make([]string, len(letters))
 	payloads := make([]*string, len(letters))
@@ -17,8 +23,7 @@ func (q *queries) DeadLetterInsert(ctx context.Context, letters []*dataflow.Dead
 		flows[i], runs[i], stages[i], keys[i], errs[i] = l.FlowID, l.RunID, string(l.Stage), l.Key, l.Error
 		payloads[i] = nullJSON(l.Payload)
 	}
-	_, err := q.db.Exec(ctx, q.store.text(sqlDeadLetterInsert), flows, runs, stages, keys, payloads, errs)
-	return err
+	return []any{flows, runs, stages, keys, payloads, errs}
 }
 
 func (q *queries) DeadLetterList(ctx context.Context, p *dataflow.DeadLetterListParams) ([]*dataflow.DeadLetterRecord, error) {

@@ -153,6 +153,9 @@ func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointPa
 	d, cursor := p.Delta, nullJSON(p.Cursor)
 	scope, part, _ := checkpointOf(&dataflow.Run{Scope: p.Scope, Slot: p.Slot})
 	status := dataflow.LeaseStatus{RunID: p.RunID}
+	if err := q.DeadLetterInsert(ctx, p.Letters); err != nil {
+		return status, fmt.Errorf("keep dead letters: %w", err)
+	}
 	err := q.db.QueryRowContext(ctx, q.store.text(sqlRunProgress), p.RunID, p.LeaseNumber,
 		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor,
 		secondsText(p.Lease), d.Updated).Scan(&status.CancelRequested)

@@ -97,17 +97,47 @@ const (
 // deadlocks is how often an upsert is begun again in its transaction.
 const deadlocks = 3
 
+// copyAs is what is known of rows that are to be copied.
+type copyAs struct {
+	part    bool // they are a part of a batch that has bad rows
+	checked bool // the table was checked in this transaction, which has kept it locked since
+}
+
+// checkedTable is the table that a connection has last copied into part by part. It stands
+// in the connection's data under checkedMark.
+type checkedTable struct {
+	tx     pgx.Tx // kept, so that no other transaction has its address
+	copier *copier
+}
+
+const checkedMark = "dataflow_checked"
+
+// copy writes a batch, or a part of one, by COPY. Of the parts, the first that is accepted
+// checks the table, and locks it for the others: no savepoint spans several.
+func (st *statement) copy(ctx context.Context, tx pgx.Tx, rows reflect.Value, results []dataflow.RowResult, part bool) (outcome, error) {
+	conn := tx.Conn()
+	if !part {
+		return st.copier.write(ctx, conn, rows, results, copyAs{})
+	}
+	marks, mark := conn.PgConn().CustomData(), checkedTable{tx: tx, copier: st.copier}
+	result, err := st.copier.write(ctx, conn, rows, results, copyAs{part: true, checked: marks[checkedMark] == mark})
+	if result.accepted && result.direct {
+		marks[checkedMark] = mark
+	}
+	return result, err
+}
+
 // write writes a batch, which is to be written otherwise if it is not accepted. results
 // may be nil.
 //
 // Rows that are copied straight into the table lock keys in the order of the batch, and
 // not in one that all writers have, so that two of them can wait for each other. Behind
 // the savepoint, whoever is told so lets go, and is then in order.
-func (cp *copier) write(ctx context.Context, conn *pgx.Conn, rows reflect.Value, results []dataflow.RowResult) (outcome, error) {
+func (cp *copier) write(ctx context.Context, conn *pgx.Conn, rows reflect.Value, results []dataflow.RowResult, as copyAs) (outcome, error) {
 	if conn.PgConn().TxStatus() != 'T' {
 		return outcome{}, nil // which is for others to explain
 	}
-	result, err := cp.writeOnce(ctx, conn, rows, results)
+	result, err := cp.writeOnce(ctx, conn, rows, results, as)
 	for range deadlocks {
 		var pg *pgconn.PgError
 		if cp.stage == "" || !errors.As(err, &pg) || pg.Code != "40P01" || conn.PgConn().Exec(ctx, backToBefore).Close() != nil {
@@ -119,10 +149,10 @@ func (cp *copier) write(ctx context.Context, conn *pgx.Conn, rows reflect.Value,
 	return result, err
 }
 
-func (cp *copier) writeOnce(ctx context.Context, conn *pgx.Conn, rows reflect.Value, results []dataflow.RowResult) (outcome, error) {
+func (cp *copier) writeOnce(ctx context.Context, conn *pgx.Conn, rows reflect.Value, results []dataflow.RowResult, as copyAs) (outcome, error) {
 	if cp.direct && (cp.stage == "" || cp.skip.Add(-1) < 0) {
 		cp.skip.Store(0)
-		result, err := cp.writeDirect(ctx, conn, rows)
+		result, err := cp.writeDirect(ctx, conn, rows, as)
 		if result.accepted || err != nil || cp.stage == "" || !result.conflict {
 			return result, err
 		}
@@ -131,13 +161,18 @@ func (cp *copier) writeOnce(ctx context.Context, conn *pgx.Conn, rows reflect.Va
 	return cp.writeStaged(ctx, conn, rows, results)
 }
 
-func (cp *copier) writeDirect(ctx context.Context, conn *pgx.Conn, rows reflect.Value) (outcome, error) {
-	sql := savepoint + "copy " + cp.table + " (" + cp.names + ") from stdin (format binary); " + cp.types + cp.arbiter + release
-	return cp.send(ctx, conn, sql, rows, nil)
+func (cp *copier) writeDirect(ctx context.Context, conn *pgx.Conn, rows reflect.Value, as copyAs) (outcome, error) {
+	sql := savepoint + "copy " + cp.table + " (" + cp.names + ") from stdin (format binary)"
+	if !as.checked {
+		sql += "; " + cp.types + cp.arbiter
+	}
+	result, err := cp.send(ctx, conn, sql+release, rows, nil, as)
+	result.direct = true
+	return result, err
 }
 
 // send has the statements executed with the batch as input of the COPY among them.
-func (cp *copier) send(ctx context.Context, conn *pgx.Conn, sql string, rows reflect.Value, mark *stageMark) (outcome, error) {
+func (cp *copier) send(ctx context.Context, conn *pgx.Conn, sql string, rows reflect.Value, mark *stageMark, as copyAs) (outcome, error) {
 	r := cp.readers.Get().(*copyReader) //nolint:forcetypeassert // only these are put there
 	defer cp.readers.Put(r)
 	if r.numbered = mark != nil; r.numbered {
@@ -156,6 +191,9 @@ func (cp *copier) send(ctx context.Context, conn *pgx.Conn, sql string, rows ref
 			return outcome{}, err
 		}
 		return outcome{notPlain: true}, conn.PgConn().Exec(ctx, backToBefore).Close()
+	}
+	if as.part {
+		return cp.refuse(ctx, conn, err)
 	}
 	return cp.reject(ctx, conn, err)
 }

@@ -126,7 +126,7 @@ func copyOnly[T any](t *testing.T, pool *pgxpool.Pool, s *sink[T], rows ...T) {
 		st, err := s.statement(ctx, tx, databaseOf(tx))
 		require.NoError(t, err)
 		require.NotNil(t, st.copier)
-		result, err := st.copier.write(ctx, tx.Conn(), reflect.ValueOf(rows), nil)
+		result, err := st.copier.write(ctx, tx.Conn(), reflect.ValueOf(rows), nil, copyAs{})
 		require.NoError(t, err)
 		require.True(t, result.accepted)
 		return nil
@@ -317,7 +317,7 @@ func TestCopy_StageIsGone(t *testing.T) {
 		tx, err := conn.Begin(t.Context())
 		require.NoError(t, err)
 		s.copyFrom = 1
-		require.NoError(t, s.write(t.Context(), tx, rows, nil))
+		require.NoError(t, s.write(t.Context(), tx, rows, nil, false))
 		_, err = conn.Exec(t.Context(), end)
 		require.NoError(t, err)
 	}

@@ -13,9 +13,13 @@ import (
 // outcome is what became of a batch.
 type outcome struct {
 	accepted bool
+	direct   bool // straight into the table
 	notPlain bool // a value is none that is encoded here
 	conflict bool // Postgres has found a key twice
 	line     int  // the row of the COPY that Postgres has refused, from 1; 0: it does not say
+	// refused is why, if that can only be for what is in the row: nobody needs to try it
+	// otherwise. It is asked for parts of a batch that has bad rows.
+	refused error
 }
 
 // reject takes back what has failed. The error is nil if the batch is to be written
@@ -33,6 +37,35 @@ func (cp *copier) reject(ctx context.Context, conn *pgx.Conn, err error) (outcom
 		cp.stale.Store(true)
 	}
 	return result, nil
+}
+
+// ofTheRow reports whether an error is about a value that COPY has read well, and which an
+// insert would refuse for the same reason.
+func ofTheRow(code string) bool {
+	switch code {
+	case "22001", // string_data_right_truncation
+		"22003",                            // numeric_value_out_of_range
+		"22021",                            // character_not_in_repertoire
+		"23502", "23505", "23514", "23P01": // not null, unique, check, exclusion
+		return true
+	default:
+		return false
+	}
+}
+
+// refuse takes back a part of a batch that was copied straight into the table, as reject
+// does, and says which row it was. In the same round trip it asks whether the columns are
+// still those that were encoded: if not, their values may have been taken for others, and
+// nothing is known of the row.
+func (cp *copier) refuse(ctx context.Context, conn *pgx.Conn, err error) (outcome, error) {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) || !ofTheRow(pg.Code) || copyLine(pg.Where) == 0 || cp.stage != "" && pg.Code == "23505" {
+		return cp.reject(ctx, conn, err)
+	}
+	if conn.PgConn().Exec(ctx, "rollback to savepoint dataflow_copy; "+cp.types+release).Close() != nil {
+		return cp.reject(ctx, conn, err)
+	}
+	return outcome{line: copyLine(pg.Where), refused: err}, nil
 }
 
 // copyLine returns the row that was copied when an error came up, from 1, and 0 if its

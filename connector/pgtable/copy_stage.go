@@ -84,7 +84,7 @@ func (cp *copier) writeStaged(ctx context.Context, conn *pgx.Conn, rows reflect.
 	if results == nil {
 		sql += "; " + fillIn.Replace(choose(ordered, cp.all, cp.last)) + release
 	}
-	result, err := cp.send(ctx, conn, sql, rows, mark)
+	result, err := cp.send(ctx, conn, sql, rows, mark, copyAs{})
 	if result.accepted && results != nil {
 		result, err = cp.tell(ctx, conn, fillIn.Replace(choose(ordered, cp.allTold, cp.lastTold)), results)
 	}

@@ -54,7 +54,7 @@ type fencedPart[T any] interface {
 func (s *sink[T]) place() string { return "table " + s.table }
 
 func (s *sink[T]) writeRows(ctx context.Context, tx pgx.Tx, rows []T) error {
-	if err := s.write(ctx, tx, rows, nil); err != nil {
+	if err := s.write(ctx, tx, rows, nil, false); err != nil {
 		return fmt.Errorf("%s: %w", s.place(), err)
 	}
 	return nil

@@ -126,7 +126,7 @@ func (r *replacement[T]) WriteTx(ctx context.Context, rows []T) error {
 	if !ok || len(rows) == 0 {
 		return nil
 	}
-	if err := r.rows.write(ctx, tx, rows, nil); err != nil {
+	if err := r.rows.write(ctx, tx, rows, nil, false); err != nil {
 		return r.to.wrap(fmt.Errorf("gather rows in %s: %w", r.rows.table, err))
 	}
 	return nil

@@ -21,7 +21,12 @@ type upsertSink[T any] struct{ *sink[T] }
 // WriteResultTx writes a batch and tells what became of its rows. Rows with the same
 // key share their fate.
 func (s upsertSink[T]) WriteResultTx(ctx context.Context, rows []T, results []dataflow.RowResult) error {
-	return s.writeTx(ctx, rows, results)
+	return s.writeTx(ctx, rows, results, false)
+}
+
+// WritePartTx is WriteResultTx for a part of a batch.
+func (s upsertSink[T]) WritePartTx(ctx context.Context, rows []T, results []dataflow.RowResult) error {
+	return s.writeTx(ctx, rows, results, true)
 }
 
 // batchRows are where a statement has the rows of a batch from.

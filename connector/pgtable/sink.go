@@ -110,10 +110,18 @@ func (s *sink[T]) Validate() error {
 }
 
 // WriteTx writes a batch.
-func (s *sink[T]) WriteTx(ctx context.Context, rows []T) error { return s.writeTx(ctx, rows, nil) }
+func (s *sink[T]) WriteTx(ctx context.Context, rows []T) error {
+	return s.writeTx(ctx, rows, nil, false)
+}
 
-// writeTx writes a batch. results may be nil.
-func (s *sink[T]) writeTx(ctx context.Context, rows []T, results []dataflow.RowResult) error {
+// WritePartTx writes a part of a batch, of which an insert has nothing to tell.
+func (s *sink[T]) WritePartTx(ctx context.Context, rows []T, _ []dataflow.RowResult) error {
+	return s.writeTx(ctx, rows, nil, true)
+}
+
+// writeTx writes a batch. results may be nil. A part of one that is refused leaves the
+// transaction as it was.
+func (s *sink[T]) writeTx(ctx context.Context, rows []T, results []dataflow.RowResult, part bool) error {
 	if err := s.Validate(); err != nil {
 		return dataflow.Permanent(err)
 	}
@@ -124,21 +132,24 @@ func (s *sink[T]) writeTx(ctx context.Context, rows []T, results []dataflow.RowR
 	if len(rows) == 0 {
 		return nil
 	}
-	if err := s.write(ctx, tx, rows, results); err != nil {
+	if err := s.write(ctx, tx, rows, results, part); err != nil {
 		return fmt.Errorf("table %s: %w", s.table, err)
 	}
 	return nil
 }
 
-func (s *sink[T]) write(ctx context.Context, tx pgx.Tx, rows []T, results []dataflow.RowResult) error {
+func (s *sink[T]) write(ctx context.Context, tx pgx.Tx, rows []T, results []dataflow.RowResult, part bool) error {
 	database := databaseOf(tx)
 	st, err := s.statement(ctx, tx, database)
 	if err != nil {
 		return err
 	}
 	if st.copier != nil && len(rows) >= s.copyFrom {
-		result, err := st.copier.write(ctx, tx.Conn(), reflect.ValueOf(rows), results)
-		if result.accepted {
+		result, err := st.copy(ctx, tx, reflect.ValueOf(rows), results, part)
+		switch {
+		case result.refused != nil:
+			return &dataflow.RowError{Row: result.line - 1, Alone: true, Err: s.explain(result.refused)}
+		case result.accepted:
 			s.refused.Store(0)
 		}
 		if result.accepted || err != nil {
@@ -152,10 +163,17 @@ func (s *sink[T]) write(ctx context.Context, tx pgx.Tx, rows []T, results []data
 	if err != nil {
 		return err
 	}
-	if results != nil && st.results != "" {
-		err = st.queryResults(ctx, tx, args, results)
+	write := func() error {
+		if results != nil && st.results != "" {
+			return st.queryResults(ctx, tx, args, results)
+		}
+		_, err := tx.Exec(ctx, st.sql, args...)
+		return err
+	}
+	if part {
+		err = behindSavepoint(ctx, tx, write)
 	} else {
-		_, err = tx.Exec(ctx, st.sql, args...)
+		err = write()
 	}
 	if err != nil {
 		s.forget(database) // the table may have been altered
@@ -179,22 +197,40 @@ func (s *sink[T]) tryRow(ctx context.Context, tx pgx.Tx, st *statement, rows []T
 	if err != nil {
 		return nil //nolint:nilerr // it comes up again, with the right number
 	}
+	err = behindSavepoint(ctx, tx, func() error {
+		if _, err := tx.Exec(ctx, st.sql, args...); err != nil {
+			return err
+		}
+		return errAccepted
+	})
+	var pg *pgconn.PgError
+	switch {
+	case errors.Is(err, errAccepted):
+		return nil
+	case !errors.As(err, &pg) || !refusal(pg.Code):
+		return err
+	default:
+		st.copier.stale.Store(false) // it was the row
+		return &dataflow.RowError{Row: row, Alone: true, Err: s.explain(err)}
+	}
+}
+
+// errAccepted has a row taken back that is not refused.
+var errAccepted = errors.New("the row is accepted")
+
+// behindSavepoint calls fn, and takes back what it has done if it returns an error.
+func behindSavepoint(ctx context.Context, tx pgx.Tx, fn func() error) error {
 	if _, err := tx.Exec(ctx, "savepoint dataflow_copy"); err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, st.sql, args...)
-	var pg *pgconn.PgError
-	if err != nil && (!errors.As(err, &pg) || !refusal(pg.Code)) {
+	if err := fn(); err != nil {
+		if _, undoErr := tx.Exec(ctx, backToBefore); undoErr != nil {
+			return errors.Join(err, undoErr)
+		}
 		return err
 	}
-	if _, err := tx.Exec(ctx, backToBefore); err != nil {
-		return err
-	}
-	if err == nil {
-		return nil
-	}
-	st.copier.stale.Store(false) // it was the row
-	return &dataflow.RowError{Row: row, Err: s.explain(err)}
+	_, err := tx.Exec(ctx, "release savepoint dataflow_copy")
+	return err
 }
 
 // databaseOf tells databases apart. The user counts, because the search path may

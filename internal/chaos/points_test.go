@@ -130,13 +130,17 @@ type damagedCheckpointTx struct {
 	orders *orders
 }
 
-func (t damagedCheckpointTx) Commit(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
+func (t damagedCheckpointTx) Commit(ctx context.Context, p *dataflow.RunCheckpointParams) func() (dataflow.LeaseStatus, error) {
+	return func() (dataflow.LeaseStatus, error) { return t.commit(ctx, p) }
+}
+
+func (t damagedCheckpointTx) commit(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
 	if writesAhead && !pause(ctx, slowCommit) {
 		return dataflow.LeaseStatus{}, t.Rollback(ctx, ctx.Err())
 	}
 	t.orders.reach("checkpoint/before")
 	t.orders.reach("checkpoint/uncommitted")
-	status, err := t.CheckpointTx.Commit(ctx, p)
+	status, err := t.CheckpointTx.Commit(ctx, p)()
 	if err == nil && status.Held {
 		t.orders.reach("checkpoint/committed")
 	}

@@ -40,7 +40,7 @@ func commitCheckpoint(ctx context.Context, s dataflow.Store, fn func(ctx context
 		if err != nil {
 			return dataflow.LeaseStatus{}, tx.Rollback(ctx, err)
 		}
-		return tx.Commit(ctx, p)
+		return tx.Commit(ctx, p)()
 	}
 	var status dataflow.LeaseStatus
 	err := inTx(ctx, s, func(ctx context.Context, q dataflow.Queries) error {
