@@ -112,16 +112,24 @@ func (s noCheckpointStore) BeginCheckpoint(ctx context.Context) (context.Context
 
 type noCheckpointTx struct{ dataflow.CheckpointTx }
 
+// Commit sends the commit at once, as that of a checkpoint does.
 func (t noCheckpointTx) Commit(ctx context.Context, p *dataflow.RunCheckpointParams) func() (dataflow.LeaseStatus, error) {
-	return func() (dataflow.LeaseStatus, error) { return t.commit(ctx, p) }
-}
-
-func (t noCheckpointTx) commit(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
 	tx, ok := t.Unwrap().(pgx.Tx)
 	if !ok {
-		return dataflow.LeaseStatus{}, t.Rollback(ctx, dataflow.ErrTxMismatch)
+		return func() (dataflow.LeaseStatus, error) {
+			return dataflow.LeaseStatus{}, t.Rollback(ctx, dataflow.ErrTxMismatch)
+		}
 	}
-	return dataflow.LeaseStatus{RunID: p.RunID, Held: true}, tx.Commit(ctx)
+	var b pgx.Batch
+	b.Queue("commit work")
+	results := tx.SendBatch(ctx, &b)
+	return func() (dataflow.LeaseStatus, error) {
+		err := results.Close()
+		done, cancel := context.WithCancel(ctx)
+		cancel()
+		_ = tx.Commit(done) // gives the connection back, and sends nothing
+		return dataflow.LeaseStatus{RunID: p.RunID, Held: true}, err
+	}
 }
 
 // badEvery is how many records have one that the database refuses.

@@ -3,6 +3,7 @@ package drivertest
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/stretchr/testify/require"
 
@@ -12,6 +13,7 @@ import (
 func commitRules() []rule {
 	return []rule{
 		{name: "WithSinkRows", run: commitWithSinkRows},
+		{name: "WithLetters", run: commitWithLetters},
 		{name: "Fenced", run: commitFenced},
 		{name: "SaysWhatIsAsked", run: commitCancelRequested},
 		{name: "SinkFails", run: commitSinkFails},
@@ -99,6 +101,22 @@ func commitWithSinkRows(t *test) {
 	t.requireCursor("7", t.run(c.Run.ID).ToCursor)
 	require.EqualValues(t, many, t.run(c.Run.ID).Counters.Written)
 	require.EqualValues(t, many, t.flowCounters(c.Run.FlowID).Written)
+}
+
+// The dead letters of a checkpoint are there exactly if it is.
+func commitWithLetters(t *test) {
+	c := t.inProgress(t.flow("orders").ID)
+	p := first(c)
+	for i := range 2 {
+		p.Letters = append(p.Letters, &dataflow.DeadLetterRecord{FlowID: c.Run.FlowID, RunID: c.Run.ID, Stage: dataflow.StageWrite, Key: fmt.Sprint(i + 1), Error: "odd"})
+	}
+	for _, late := range []int64{0, 1} {
+		p.LeaseNumber += late
+		status, err := commitCheckpoint(t.Context(), t.store, func(context.Context) (*dataflow.RunCheckpointParams, error) { return p, nil })
+		require.NoError(t, err)
+		require.Equal(t, late == 0, status.Held)
+		require.Equal(t, []string{"2", "1"}, keys(t.letters(dataflow.DeadLetterListParams{})))
+	}
 }
 
 // Who has lost the run, or the checkpoint, leaves nothing behind, nor an open

@@ -1,0 +1,90 @@
+package pgtable
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/dataflowpgx"
+)
+
+// inOneTx calls fn with what writes a part, in one transaction.
+func inOneTx(t *testing.T, pool *pgxpool.Pool, s *sink[fact], fn func(write func(rows ...fact) error)) {
+	t.Helper()
+	s.copyFrom = 1
+	store, err := dataflowpgx.New(pool).Store(dataflow.StoreOptions{})
+	require.NoError(t, err)
+	require.NoError(t, store.InTx(t.Context(), func(ctx context.Context, _ dataflow.Tx) error {
+		fn(func(rows ...fact) error {
+			if s.upsert {
+				return upsertSink[fact]{s}.WritePartTx(ctx, rows, make([]dataflow.RowResult, len(rows)))
+			}
+			return s.WritePartTx(ctx, rows, nil)
+		})
+		return nil
+	}))
+}
+
+// A part that is refused leaves the transaction as it was, whatever refuses it, and says
+// which row it is where that is known.
+func TestWritePartTx(t *testing.T) {
+	t.Parallel()
+	for _, upsert := range []bool{false, true} {
+		pool := setup(t, `create table other (id int primary key)`,
+			`create table facts (id bigint primary key, name varchar(5) not null check (name <> 'no'), cents int references other)`, `insert into facts values (-7, '', null)`)
+		s := newSink[fact]("facts", upsert, []string{"id"})
+		inOneTx(t, pool, s, func(write func(...fact) error) {
+			next := int64(0)
+			good := func() fact { next++; return fact{ID: next} }
+			for _, c := range []struct {
+				name  string
+				bad   fact
+				want  string
+				named bool
+			}{
+				{"zero byte", fact{Name: "\x00"}, "22021", true},
+				{"check", fact{Name: "no"}, "23514", true},
+				{"length", fact{Name: "longer"}, "22001", true},
+				{"reference", fact{Cents: new(int32(5))}, "23503", false},
+				{"key", fact{ID: -7}, "23505", true},
+			} {
+				if c.bad.ID == 0 {
+					next++
+					c.bad.ID = next
+				} else if upsert {
+					continue
+				}
+				err := write(good(), good(), c.bad, good())
+				require.ErrorContains(t, err, c.want, c.name)
+				var row *dataflow.RowError
+				if c.named {
+					require.ErrorAs(t, err, &row, c.name)
+					require.Equal(t, 2, row.Row, c.name)
+					require.True(t, row.Alone, c.name)
+				}
+				require.NoError(t, write(good(), good()), c.name)
+			}
+			require.NoError(t, write(fact{ID: 1000}))
+		})
+		written := map[bool]string{false: "(12)", true: "(10)"}[upsert]
+		require.Equal(t, []string{written}, query(t, pool, `select count(*) from facts`))
+		require.Zero(t, s.refused.Load())
+	}
+}
+
+// What COPY says of a row is not believed if it has read other values than were sent.
+func TestWritePartTx_ColumnChanged(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, createFacts, `insert into facts values (0, '', 0)`)
+	s := newSink[fact]("facts", false, nil)
+	inOneTx(t, pool, s, func(write func(...fact) error) { require.NoError(t, write(fact{ID: 1, Cents: new(int32(5))})) })
+	_, err := pool.Exec(t.Context(), `delete from facts where id = 0; alter table facts alter cents type real, add check (cents > 1)`)
+	require.NoError(t, err)
+	inOneTx(t, pool, s, func(write func(...fact) error) {
+		require.NoError(t, write(fact{ID: 2, Cents: new(int32(5))}, fact{ID: 3, Cents: new(int32(6))}))
+	})
+	require.Equal(t, []string{"(1,5)", "(2,5)", "(3,6)"}, query(t, pool, `select id, cents from facts order by id`))
+}
