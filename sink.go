@@ -36,6 +36,9 @@ type SinkBatch[T any] struct {
 // that a record is in the sink exactly if the cursor is past it. The driver
 // packages' TxFrom(ctx) returns that transaction; the sink must write through it
 // alone and must not end it. rows must not be kept.
+//
+// Optional powers, found by assertion: [ResultSink], [PartSink], [Pipelined], and those of
+// every sink.
 type TxSink[T any] interface {
 	WriteTx(ctx context.Context, rows []T) error
 }
