@@ -9,10 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/dataflowpgx"
+	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
 // pipelined is a sink whose next batch may be written while one is committed.
@@ -338,4 +340,28 @@ func TestAhead_BadRecords(t *testing.T) {
 	require.Equal(t, []string{"5: 1 of 10", "15: 2 of 20", "25: 3 of 30"}, told)
 	require.Equal(t, dataflow.Counters{Read: 30, Written: 27, DeadLettered: 3}, run.Counters)
 	require.EqualValues(t, 3, a.number("select count(distinct key) from dataflow_dead_letter"))
+}
+
+// Where the database isolates transactions more strictly, a batch cannot be committed that
+// was begun before the one before it was: the run goes on one batch after the other.
+func TestAhead_Isolation(t *testing.T) {
+	t.Parallel()
+	for _, level := range []string{"repeatable read", "serializable"} {
+		t.Run(level, func(t *testing.T) {
+			t.Parallel()
+			config := dbtest.Postgres(t).Config()
+			config.ConnConfig.RuntimeParams["default_transaction_isolation"] = level
+			pool, err := pgxpool.NewWithConfig(t.Context(), config)
+			require.NoError(t, err)
+			t.Cleanup(pool.Close)
+			db := migrated(onPool(t, pool))
+			db.table("f")
+			flow := dataflow.NewFlow("f", numbers{n: 60}, dataflow.Identity[int](), dataflow.ToTx(pipelined{func(ctx context.Context, rows []int) error { return insertInto(ctx, "f", rows) }}), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 10}})
+			run, err := db.execute(db.registered(flow), "f")
+			require.NoError(t, err)
+			require.Equal(t, 1, run.Attempt)
+			require.Equal(t, dataflow.Counters{Read: 60, Written: 60}, run.Counters)
+			db.requireExactly("f", 60)
+		})
+	}
 }
