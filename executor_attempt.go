@@ -34,11 +34,12 @@ type attempt struct {
 	over      bool        // it has fired
 	ending    bool        // the slice ends with the batch that is written
 	turns     *turns
-	ended     bool        // the source has: there is nothing left for another slice
-	committed bool        // a checkpoint since the last trouble
-	leaving   atomic.Bool // it is giving its lease away
-	behind    *committing // the batch that is being committed, nil: none is
-	apart     bool        // no batch is written while another is committed
+	ended     bool                        // the source has: there is nothing left for another slice
+	committed bool                        // a checkpoint since the last trouble
+	leaving   atomic.Bool                 // it is giving its lease away
+	behind    *committing                 // the batch that is being committed, nil: none is
+	then      []func(ctx context.Context) // see acknowledge
+	apart     bool                        // no batch is written while another is committed
 	cancel    context.CancelCauseFunc
 }
 

@@ -117,6 +117,7 @@ func (w *batchWriter[T, C, Out]) loop(ctx context.Context, made *batch.Ahead[*ma
 		if settleErr := w.settle(ctx); settleErr != nil {
 			err = settleErr // it came first
 		}
+		w.acknowledge(ctx)
 	}()
 	if w.resumable() {
 		w.cursor = w.stored
@@ -126,6 +127,7 @@ func (w *batchWriter[T, C, Out]) loop(ctx context.Context, made *batch.Ahead[*ma
 		b, ok, err := made.Next(ctx, w.onItsWay())
 		if errors.Is(err, batch.ErrInterrupted) {
 			err = w.settle(ctx)
+			w.acknowledge(ctx)
 			if err == nil {
 				continue
 			}
@@ -270,9 +272,10 @@ func (w *batchWriter[T, C, Out]) write(ctx context.Context, b *readBatch[T, C], 
 			w.wary--
 			return w.writeDivided(ctx, b, s, nil)
 		}
+		var cause error
 		s.write = func(ctx context.Context, _ Tx, _ Queries, s *step) error {
-			if err := guard(func() error { return w.writeTx(ctx, 0, len(rows), &s.delta) }); err != nil {
-				return failed(err)
+			if cause = guard(func() error { return w.writeTx(ctx, 0, len(rows), &s.delta) }); cause != nil {
+				return failed(cause)
 			}
 			return nil
 		}
@@ -280,7 +283,10 @@ func (w *batchWriter[T, C, Out]) write(ctx context.Context, b *readBatch[T, C], 
 		if err == nil || !w.divisible(err) {
 			return err
 		}
-		return w.writeDivided(ctx, b, s, err)
+		if cause == nil { // it came up behind the writing
+			cause = err
+		}
+		return w.writeDivided(ctx, b, s, cause)
 	}
 	sb := SinkBatch[Out]{ID: w.batchID(s.cursor), Rows: rows, Keys: outputKeys(b, w.out.origin)}
 	if err := w.target.sink.Write(ctx, sb); err != nil {

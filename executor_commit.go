@@ -56,6 +56,12 @@ const patience = 2 * time.Second
 // With ahead, it returns before the database has answered, which settle waits for, as does
 // the next commit: no checkpoint is sent before the one behind it is made.
 func (a *attempt) commit(ctx context.Context, s step) error {
+	err := a.commitStep(ctx, s)
+	a.acknowledge(ctx)
+	return err
+}
+
+func (a *attempt) commitStep(ctx context.Context, s step) error {
 	together, can := a.client.store.(CheckpointCommitter)
 	over := !a.ended && a.ending
 	s.ahead = s.ahead && can && !over && !a.apart
@@ -74,7 +80,7 @@ func (a *attempt) commit(ctx context.Context, s step) error {
 		}
 		if beside && !errors.Is(err, errApart) && (errors.Is(err, errImpatient) || a.client.store.Classify(err) == FaultConflict) {
 			a.apart = true
-			return a.commit(ctx, s)
+			return a.commitStep(ctx, s)
 		}
 		return err
 	}
@@ -92,7 +98,7 @@ func (a *attempt) send(ctx context.Context, together CheckpointCommitter, s step
 		return err
 	}
 	err = guard(func() error { return a.writeIn(txCtx, tx, &s) })
-	if err == nil && !a.behind.answered() {
+	if err == nil && !a.behind.answered(min(patience, a.client.config.Lease/2)) {
 		err = errImpatient
 	}
 	if err == nil {
@@ -105,7 +111,10 @@ func (a *attempt) send(ctx context.Context, together CheckpointCommitter, s step
 	answer := tx.Commit(ctx, a.checkpoint(s)) // sent by now, whenever the goroutine gets its turn
 	go func() {
 		defer close(c.done)
-		c.status, c.err = answer()
+		c.err = guard(func() (err error) {
+			c.status, err = answer()
+			return err
+		})
 	}()
 	a.behind = c
 	return nil
@@ -129,11 +138,11 @@ func (a *attempt) checkpoint(s step) *RunCheckpointParams {
 
 // answered waits for the answer to a commit as long as is good for others, and reports
 // whether it has come.
-func (c *committing) answered() bool {
+func (c *committing) answered(within time.Duration) bool {
 	if c == nil {
 		return true
 	}
-	t := time.NewTimer(patience)
+	t := time.NewTimer(within)
 	defer t.Stop()
 	select {
 	case <-c.done:
@@ -170,14 +179,14 @@ func (a *attempt) settle(ctx context.Context) error {
 		}
 		return err
 	}
-	return a.committedStep(ctx, c.step, c.status)
+	return a.committedStep(c.step, c.status)
 }
 
 // committedStep notes that a step is made.
-func (a *attempt) committedStep(ctx context.Context, s step, status LeaseStatus) error {
+func (a *attempt) committedStep(s step, status LeaseStatus) error {
 	a.progress(s.cursor, s.delta)
 	if s.then != nil {
-		s.then(ctx)
+		a.then = append(a.then, s.then)
 	}
 	if status.CancelRequested {
 		return errCancelled
@@ -191,6 +200,16 @@ func (a *attempt) next() int64 {
 		return a.seq
 	}
 	return a.seq + 1
+}
+
+// acknowledge does what is to be done for the steps that are committed. It may take its time,
+// and may want a connection, so that none of ours is open meanwhile but to be committed.
+func (a *attempt) acknowledge(ctx context.Context) {
+	for len(a.then) > 0 {
+		then := a.then[0]
+		a.then = a.then[1:]
+		then(ctx)
+	}
 }
 
 // counters are the run's, with those of the batch that is being committed.
@@ -229,7 +248,7 @@ func (a *attempt) commitApart(ctx context.Context, s step, over bool) error {
 		a.leaving.Store(false)
 		return err
 	}
-	if err := a.committedStep(ctx, s, status); err != nil || next == nil {
+	if err := a.committedStep(s, status); err != nil || next == nil {
 		return err
 	}
 	a.run = next

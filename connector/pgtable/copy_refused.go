@@ -40,13 +40,13 @@ func (cp *copier) reject(ctx context.Context, conn *pgx.Conn, err error) (outcom
 }
 
 // ofTheRow reports whether an error is about a value that COPY has read well, and which an
-// insert would refuse for the same reason.
+// insert would refuse for the same reason, whatever other rows there are: not of keys.
 func ofTheRow(code string) bool {
 	switch code {
 	case "22001", // string_data_right_truncation
-		"22003",                            // numeric_value_out_of_range
-		"22021",                            // character_not_in_repertoire
-		"23502", "23505", "23514", "23P01": // not null, unique, check, exclusion
+		"22003",          // numeric_value_out_of_range
+		"22021",          // character_not_in_repertoire
+		"23502", "23514": // not null, check
 		return true
 	default:
 		return false
@@ -59,7 +59,7 @@ func ofTheRow(code string) bool {
 // nothing is known of the row.
 func (cp *copier) refuse(ctx context.Context, conn *pgx.Conn, err error) (outcome, error) {
 	var pg *pgconn.PgError
-	if !errors.As(err, &pg) || !ofTheRow(pg.Code) || copyLine(pg.Where) == 0 || cp.stage != "" && pg.Code == "23505" {
+	if !errors.As(err, &pg) || !ofTheRow(pg.Code) || copyLine(pg.Where) == 0 {
 		return cp.reject(ctx, conn, err)
 	}
 	if conn.PgConn().Exec(ctx, "rollback to savepoint dataflow_copy; "+cp.types+release).Close() != nil {

@@ -99,3 +99,28 @@ func TestInsert_PipelinedOnSmallPools(t *testing.T) {
 		}
 	}
 }
+
+// A key that is there twice in a batch is not held against the second record, if the first
+// one is refused for something else.
+func TestInsert_KeyOfARefusedRecord(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, `create table place (id bigint primary key)`, `insert into place values (1)`,
+		`create table visit (id bigint primary key, cents bigint references place)`)
+	var amounts []amount
+	for id := range int64(200) {
+		amounts = append(amounts, amount{ID: id, Cents: 1})
+	}
+	amounts = append(amounts, amount{ID: 500, Cents: 99}, amount{ID: 500, Cents: 1})
+	flow := dataflow.NewFlow("visits", memory.Slice(amounts), dataflow.Identity[amount](), pgtable.Insert[amount]("visit"),
+		&dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 1000}, OnBadRecord: dataflow.DeadLetterUpTo(5)})
+	client, err := dataflow.NewClient(dataflowpgx.New(pool), &dataflow.Config{Flows: []*dataflow.Flow{flow}})
+	require.NoError(t, err)
+	require.NoError(t, client.Migrate(t.Context()))
+	require.NoError(t, client.Register(t.Context()))
+	run, err := client.Trigger(t.Context(), "visits", nil)
+	require.NoError(t, err)
+	require.Equal(t, dataflow.Counters{Read: 202, Written: 201, DeadLettered: 1}, run.Counters)
+	var place int64
+	require.NoError(t, pool.QueryRow(t.Context(), `select cents from visit where id = 500`).Scan(&place))
+	require.EqualValues(t, 1, place)
+}

@@ -211,7 +211,7 @@ func (s *sink[T]) tryRow(ctx context.Context, tx pgx.Tx, st *statement, rows []T
 		return err
 	default:
 		st.copier.stale.Store(false) // it was the row
-		return &dataflow.RowError{Row: row, Alone: true, Err: s.explain(err)}
+		return &dataflow.RowError{Row: row, Alone: pg.Code != "23503", Err: s.explain(err)}
 	}
 }
 

@@ -54,10 +54,12 @@ type tableColumn struct {
 // and whether what is written looks at other rows of the table: by triggers, or by foreign
 // keys to the table itself.
 const targetQuery = `
-with parts (oid) as (
-	select to_regclass($1)::oid
+with root (oid) as (
+	select coalesce(pg_catalog.pg_partition_root(to_regclass($1)), to_regclass($1))::oid
+), parts (oid) as (
+	select oid from root
 	union
-	select relid::oid from pg_catalog.pg_partition_tree(to_regclass($1))
+	select relid::oid from root, pg_catalog.pg_partition_tree(root.oid::regclass)
 )
 select c.relkind in ('r', 'p') and not c.relhasrules and not row_security_active(c.oid),
 	has_database_privilege(current_database(), 'temporary'),
@@ -123,7 +125,7 @@ type statement struct {
 }
 
 func newStatement(table pgx.Identifier, fields *rowmap.Plan, to *target, upsert bool, key []string) (*statement, error) {
-	st, columns := &statement{fields: fields, alone: to.plain && !to.looks}, to.columns
+	st, columns := &statement{fields: fields, alone: to.plain && !to.looks && (!upsert || to.xmax)}, to.columns
 	var missing []string
 	for i := range fields.Columns {
 		f := &fields.Columns[i]
