@@ -58,7 +58,7 @@ func killRandomly(t *testing.T, k kind) {
 	}
 	if k == onSQLite { // A single worker, which must wait for its predecessor's lease to lapse.
 		size, most = 1, scaled(2, 1000)
-		f.Pace, f.Hold = f.Pace/5, f.Hold/5
+		f.Pace, f.Hold = f.Pace/2, f.Hold/2
 	}
 	s := newStage(t, k, []flowSettings{f})
 	s.start(1)
