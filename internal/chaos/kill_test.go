@@ -64,7 +64,9 @@ func killRandomly(t *testing.T, k kind) {
 	s.start(1)
 	newFleet(s, size, workerSettings{}).killUntilFinished(rng, most, scaled(90*time.Second, 5*time.Minute))
 	took := takeovers(s.exact())
-	require.NotEmpty(t, took)
+	if long() || k == onPostgres { // the one kill of the short SQLite case may come before the claim
+		require.NotEmpty(t, took)
+	}
 	if long() {
 		require.LessOrEqual(t, took.percentile(100), takeoverWithin)
 	}
