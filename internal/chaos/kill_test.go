@@ -58,15 +58,15 @@ func killRandomly(t *testing.T, k kind) {
 	}
 	if k == onSQLite { // A single worker, which must wait for its predecessor's lease to lapse.
 		size, most = 1, scaled(2, 1000)
-		f.Pace, f.Hold = f.Pace/2, f.Hold/2
+		// It has the database to itself for less than half of the time: else whoever wants to
+		// note a kill comes to write when the run has ended.
+		f.Pace, f.Hold = scaled(f.Pace, f.Pace/5), f.Hold/5
 	}
 	s := newStage(t, k, []flowSettings{f})
 	s.start(1)
 	newFleet(s, size, workerSettings{}).killUntilFinished(rng, most, scaled(90*time.Second, 5*time.Minute))
 	took := takeovers(s.exact())
-	if long() || k == onPostgres { // the one kill of the short SQLite case may come before the claim
-		require.NotEmpty(t, took)
-	}
+	require.NotEmpty(t, took)
 	if long() {
 		require.LessOrEqual(t, took.percentile(100), takeoverWithin)
 	}
