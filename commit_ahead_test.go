@@ -365,3 +365,34 @@ func TestAhead_Isolation(t *testing.T) {
 		})
 	}
 }
+
+// What a source does with a checkpoint may need a connection, which the next batch has not
+// taken from it.
+func TestAhead_AckerOnSmallPool(t *testing.T) {
+	t.Parallel()
+	config := dbtest.Postgres(t).Config()
+	config.MaxConns = 1
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	db := migrated(onPool(t, pool))
+	db.table("f", "acks")
+	flow := dataflow.NewFlow("f", noting{numbers: numbers{n: 60}, db: db}, dataflow.Identity[int](), dataflow.ToTx(pipelined{func(ctx context.Context, rows []int) error { return insertInto(ctx, "f", rows) }}), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 10}})
+	client := db.registered(flow)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	_, err = client.Trigger(ctx, "f", nil)
+	require.NoError(t, err)
+	db.requireExactly("f", 60)
+	require.EqualValues(t, 6, db.number("select count(*) from acks"))
+}
+
+// noting keeps its checkpoints in a table.
+type noting struct {
+	numbers
+	db *dbT
+}
+
+func (a noting) Committed(_ context.Context, cursor int) error {
+	return a.db.exec(fmt.Sprintf("insert into acks (n) values (%d)", cursor))
+}
