@@ -37,6 +37,7 @@ var arrows = map[string][]string{
 	"internal/chaos":          {},
 	"internal/dbtest":         {},
 	"internal/drivertest":     {""},
+	"internal/enginetest":     {},
 	"examples/hello":          {"", "connector/csvfile", "connector/sqltable", "dataflowsqlite"},
 	"examples/quickstart":     {"", "connector/csvfile", "connector/pgtable", "connector/sqltable", "dataflowpgx", "dataflowsqlite"},
 	"dataflowhttp":            {""},

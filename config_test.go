@@ -21,6 +21,15 @@ type noDatabase struct{}
 
 func (noDatabase) Store(dataflow.StoreOptions) (dataflow.Store, error) { return nil, nil }
 
+// discard is a sink that does nothing.
+type discard struct{ appendOnly bool }
+
+func (discard) WriteTx(context.Context, []int) error { return nil }
+
+func (discard) Write(context.Context, dataflow.SinkBatch[int]) error { return nil }
+
+func (d discard) AppendOnly() bool { return d.appendOnly }
+
 // onceNumbers is a source without a cursor.
 type onceNumbers struct{ n int }
 
@@ -31,12 +40,34 @@ func (s onceNumbers) Read(context.Context, dataflow.Request[dataflow.NoCursor]) 
 	}
 }
 
-// discard is a sink that does nothing.
-type discard struct{ appendOnly bool }
+// requirePublic checks that an error names the library, once.
+func requirePublic(t require.TestingT, err error) {
+	require.Error(t, err)
+	require.True(t, strings.HasPrefix(err.Error(), "dataflow: "), "%s", err)
+	require.Equal(t, 1, strings.Count(err.Error(), "dataflow: "), "%s", err)
+}
 
-func (discard) WriteTx(context.Context, []int) error                 { return nil }
-func (discard) Write(context.Context, dataflow.SinkBatch[int]) error { return nil }
-func (d discard) AppendOnly() bool                                   { return d.appendOnly }
+// numbers yields 1 to n; the cursor is the last number.
+type numbers struct{ n int }
+
+func (s numbers) Read(ctx context.Context, r dataflow.Request[int]) iter.Seq2[dataflow.Item[int, int], error] {
+	return func(yield func(dataflow.Item[int, int], error) bool) {
+		for i := r.From + 1; i <= s.n; i++ {
+			if !yield(dataflow.Item[int, int]{Value: i, Cursor: i, Resume: true}, ctx.Err()) {
+				return
+			}
+		}
+	}
+}
+
+// minute is a time of the test's hour, at a second of that minute.
+func minute(m int, seconds ...int) time.Time {
+	at := time.Date(2031, 2, 3, 4, m, 0, 0, time.UTC)
+	for _, s := range seconds {
+		at = at.Add(time.Duration(s) * time.Second)
+	}
+	return at
+}
 
 // picky is a source that finds fault with itself.
 type picky struct{ numbers }
@@ -189,22 +220,6 @@ func TestNewClient_Queues(t *testing.T) {
 	}
 }
 
-// What NewClient lets pass must suit River too.
-func TestNewClient_QueuesSuitRiver(t *testing.T) {
-	t.Parallel()
-	onBoth(t, func(t *dbT) {
-		var flows []*dataflow.Flow
-		for _, queue := range []string{"etl-2_b", "0", "a-b", strings.Repeat("q", 64)} {
-			flows = append(flows, dataflow.NewFlow(queue, numbers{n: 1}, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{Runtime: dataflow.JobQueue{Queue: queue}}))
-		}
-		client := t.registered(flows...)
-		for _, flow := range flows {
-			_, err := t.execute(client, flow.Name)
-			require.NoError(t, err)
-		}
-	})
-}
-
 func TestNewClient_AllAtOnce(t *testing.T) {
 	t.Parallel()
 	twin := func() *dataflow.Flow {
@@ -248,7 +263,7 @@ func TestNewClient_Driver(t *testing.T) {
 	requireFaults(t, err, map[string]string{"driver": "dataflowpgx.New is nil: use pgxpool.New"})
 	_, err = dataflow.NewClient(dataflowsqlite.New(nil), nil)
 	requireFaults(t, err, map[string]string{"driver": "dataflowsqlite.New is nil: use sql.Open"})
-	driver := sqlite(t, migratedFile(t)).driver
+	driver := dataflowsqlite.New(openExample())
 	_, err = dataflow.NewClient(driver, &dataflow.Config{Schema: "s"})
 	requireFaults(t, err, map[string]string{"Schema": `SQLite has no schemas, such as "s": leave it empty`})
 	_, err = dataflow.NewClient(driver, &dataflow.Config{River: &river.Config{Schema: "s"}})
@@ -259,4 +274,14 @@ func TestNewClient_Driver(t *testing.T) {
 	require.NoError(t, err)
 	_, err = dataflow.NewClient(noDatabase{}, nil)
 	require.NoError(t, err)
+}
+
+func TestNewClient_RuntimeAdapter(t *testing.T) {
+	t.Parallel()
+	for _, adapter := range []string{"cron", "Heartbeat", "ActiveDataFlow::Runtime::ActiveJob", " "} {
+		_, err := dataflow.NewClient(noDatabase{}, &dataflow.Config{RuntimeAdapter: adapter, MaxWorkers: -1})
+		got := faults(t, err)
+		require.Contains(t, got, "MaxWorkers", "all faults at once")
+		require.Contains(t, got["RuntimeAdapter"], `"`+adapter+`" is not supported: supported are "heartbeat", the default, and "job_queue"`)
+	}
 }

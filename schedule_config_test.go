@@ -48,7 +48,8 @@ func TestNewClient_Schedules(t *testing.T) {
 			for field, reason := range c.want {
 				want[at+field] = reason
 			}
-			_, err := dataflow.NewClient(noDatabase{}, &dataflow.Config{Flows: []*dataflow.Flow{hb(c.interval, c.schedule)}, Logger: slog.New(slog.DiscardHandler)})
+			flow := dataflow.NewFlow("f", numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{Interval: c.interval, Schedule: c.schedule}})
+			_, err := dataflow.NewClient(noDatabase{}, &dataflow.Config{Flows: []*dataflow.Flow{flow}, Logger: slog.New(slog.DiscardHandler)})
 			requireFaults(t, err, want)
 		})
 	}

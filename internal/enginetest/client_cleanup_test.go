@@ -1,0 +1,84 @@
+package enginetest_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// TestPlan_10_Retention: what has ended is kept for 30 days, each state for as long
+// as is said, and the last success of a flow for ever.
+func TestPlan_10_Retention(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		c := newClock()
+		fail := false
+		client := t.onClock(c, scheduled(0, dataflow.Schedule{}, func(context.Context) error {
+			if fail {
+				return errBroken
+			}
+			return nil
+		}), named("other", nil))
+		ended := func(failing bool) int64 {
+			fail = failing
+			run, _ := t.execute(client, "f")
+			require.True(t, run.Completed())
+			return run.ID
+		}
+		cancelled, err := client.Enqueue(t.Context(), "other", nil)
+		require.NoError(t, err)
+		_, err = client.Cancel(t.Context(), cancelled.ID, "", "")
+		require.NoError(t, err)
+		for range 3 {
+			ended(false)
+			ended(true)
+		}
+		last := ended(false)
+		pending, err := client.Enqueue(t.Context(), "other", nil)
+		require.NoError(t, err)
+		c.advance(dataflow.DefaultRetention)
+		young := ended(true)
+		c.advance(time.Millisecond)
+
+		all := t.number("select count(*) from dataflow_run")
+		dry, err := client.Cleanup(t.Context(), &dataflow.RetentionOptions{DryRun: true})
+		require.NoError(t, err)
+		require.Equal(t, &dataflow.CleanupReport{Success: 3, Failed: 3, Cancelled: 1, DryRun: true}, dry)
+		require.Equal(t, all, t.number("select count(*) from dataflow_run"))
+		kept, err := client.Cleanup(t.Context(), &dataflow.RetentionOptions{Success: -1, Failed: 2 * dataflow.DefaultRetention, Cancelled: -1})
+		require.NoError(t, err)
+		require.Zero(t, kept.Total())
+
+		report, err := client.Cleanup(t.Context(), &dataflow.RetentionOptions{BatchSize: 2})
+		require.NoError(t, err)
+		require.Equal(t, &dataflow.CleanupReport{Success: 3, Failed: 3, Cancelled: 1}, report)
+		runs, err := client.Runs(t.Context(), nil)
+		require.NoError(t, err)
+		ids := []int64{}
+		for _, run := range runs {
+			ids = append(ids, run.ID)
+		}
+		require.Equal(t, []int64{young, pending.ID, last}, ids)
+		again, err := client.Cleanup(t.Context(), nil)
+		require.NoError(t, err)
+		require.Zero(t, again.Total())
+		f, err := client.Flow(t.Context(), "f")
+		require.NoError(t, err)
+		require.NotNil(t, f.LastSuccessAt, "what the flow says of itself stays")
+	})
+}
+
+func TestCleanup_Refused(t *testing.T) {
+	t.Parallel()
+	client, err := dataflow.NewClient(noDatabase{}, nil)
+	require.NoError(t, err)
+	_, err = client.Cleanup(t.Context(), &dataflow.RetentionOptions{Success: -2, Failed: -time.Hour, BatchSize: -1})
+	requirePublic(t, err)
+	for _, text := range []string{"Success: -2ns is negative", "Failed: -1h0m0s is negative: use a positive duration, 0 for 720h0m0s, or -1 for ever", "BatchSize: -1"} {
+		require.ErrorContains(t, err, text)
+	}
+}

@@ -1,0 +1,212 @@
+package enginetest_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// seen is what a caller has seen of a cursor.
+func (t *dbT) seen(client *dataflow.Client, name string) *dataflow.SetCursorParams {
+	t.Helper()
+	cur, err := client.Cursor(t.Context(), name)
+	require.NoError(t, err)
+	return &dataflow.SetCursorParams{IfSeq: &cur.Seq, Actor: "ann", Reason: "as asked"}
+}
+
+func (t *dbT) setCursor(client *dataflow.Client, name, cursor string) *dataflow.FlowCursor {
+	t.Helper()
+	p := t.seen(client, name)
+	if cursor != "" {
+		p.Cursor = json.RawMessage(cursor)
+	}
+	cur, err := client.SetCursor(t.Context(), name, p)
+	require.NoError(t, err)
+	return cur
+}
+
+// What the cursor is, who has moved it, and who has set it.
+func TestClient_Cursor(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		client := t.registered(t.numbersFlow("n", numbers{n: 5}, dataflow.Heartbeat{}))
+		cur, err := client.Cursor(t.Context(), "n")
+		require.NoError(t, err)
+		require.Equal(t, &dataflow.FlowCursor{FlowID: cur.FlowID, FlowName: "n"}, cur)
+
+		run, err := t.execute(client, "n")
+		require.NoError(t, err)
+		cur, err = client.Cursor(t.Context(), "n")
+		require.NoError(t, err)
+		require.Equal(t, "5", string(cur.Cursor))
+		require.Equal(t, run.ID, cur.RunID)
+		require.NotNil(t, cur.At)
+		require.Nil(t, cur.Change)
+
+		cur = t.setCursor(client, "n", "3")
+		require.Equal(t, "3", string(cur.Cursor))
+		require.Zero(t, cur.RunID)
+		require.Equal(t, []string{"5", "3", "ann", "as asked"}, []string{string(cur.Change.From), string(cur.Change.To), cur.Change.Actor, cur.Change.Reason})
+		run, err = t.execute(client, "n")
+		require.NoError(t, err)
+		require.Equal(t, dataflow.Counters{Read: 2, Written: 2}, run.Counters)
+		require.Equal(t, []string{"3", "5"}, []string{string(run.FromCursor), string(run.ToCursor)})
+
+		require.Nil(t, t.setCursor(client, "n", "null").Cursor)
+		require.Nil(t, t.setCursor(client, "n", "").Cursor)
+		run, err = t.execute(client, "n")
+		require.NoError(t, err)
+		require.EqualValues(t, 5, run.Counters.Read)
+
+		history, err := client.CursorHistory(t.Context(), "n", nil)
+		require.NoError(t, err)
+		require.Len(t, history, 3)
+		require.Nil(t, history[0].To)
+		require.Nil(t, history[1].To)
+		require.Equal(t, "3", string(history[2].To))
+		_, err = client.Cursor(t.Context(), "nothing")
+		require.ErrorIs(t, err, dataflow.ErrNotFound)
+		requirePublic(t, err)
+		_, err = client.CursorHistory(t.Context(), "nothing", nil)
+		require.ErrorIs(t, err, dataflow.ErrNotFound)
+	})
+}
+
+// Nothing is overwritten that the caller has not seen, and no other cursor than one of
+// the source is taken.
+func TestClient_SetCursor_Refused(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		again := dataflow.NewFlow("again", onceNumbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), nil)
+		client := t.registered(t.numbersFlow("n", numbers{n: 5}, dataflow.Heartbeat{}), again)
+		_, err := t.execute(client, "n")
+		require.NoError(t, err)
+		four, five, seq := json.RawMessage("4"), json.RawMessage(" 5 "), int64(1)
+		for _, c := range []struct {
+			params *dataflow.SetCursorParams
+			want   string
+		}{
+			{nil, "IfSeq: neither it nor IfCursor is set"},
+			{&dataflow.SetCursorParams{IfSeq: &seq, Cursor: json.RawMessage("x")}, "Cursor: x is not JSON"},
+			{&dataflow.SetCursorParams{IfSeq: &seq, Cursor: json.RawMessage(`"x"`)}, `Cursor: "x" is not a cursor of the source (custom): `},
+			{&dataflow.SetCursorParams{IfSeq: &seq, Cursor: four}, "the cursor has moved: its sequence number is not 1: it is 2, at cursor 5"},
+			{&dataflow.SetCursorParams{IfCursor: four, Cursor: four}, "the cursor has moved: it is not at cursor 4: it is at cursor 5, with the sequence number 2"},
+			{&dataflow.SetCursorParams{IfCursor: json.RawMessage("null"), Cursor: four}, "it is not at the beginning: it is at cursor 5"},
+		} {
+			before, err := client.Cursor(t.Context(), "n")
+			require.NoError(t, err)
+			now, err := client.SetCursor(t.Context(), "n", c.params)
+			require.ErrorContains(t, err, c.want)
+			require.ErrorContains(t, err, `dataflow: set cursor of flow "n": `)
+			if errors.Is(err, dataflow.ErrCursorMoved) {
+				require.Equal(t, before, now)
+			}
+			after, err := client.Cursor(t.Context(), "n")
+			require.NoError(t, err)
+			require.Equal(t, before, after)
+		}
+		_, err = client.SetCursor(t.Context(), "again", &dataflow.SetCursorParams{IfCursor: json.RawMessage("null"), Cursor: four})
+		require.ErrorContains(t, err, "the source (custom) has no cursor")
+		_, err = client.SetCursor(t.Context(), "nothing", &dataflow.SetCursorParams{IfSeq: &seq})
+		require.ErrorIs(t, err, dataflow.ErrNotFound)
+
+		cur, err := client.SetCursor(t.Context(), "n", &dataflow.SetCursorParams{IfCursor: five, Cursor: four})
+		require.NoError(t, err)
+		require.Equal(t, "4", string(cur.Cursor))
+		// A process without the code leaves it to the next run to say so.
+		other := t.client(nil)
+		require.Equal(t, `"x"`, string(t.setCursor(other, "n", `"x"`).Cursor))
+		_, err = t.execute(client, "n")
+		require.ErrorContains(t, err, `the stored cursor "x" is not one of this source`)
+	})
+}
+
+// A run in progress keeps the cursor; one that was put back goes on at the new one,
+// and who held it before can commit nothing.
+func TestClient_SetCursor_Running(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		reached, goOn := make(chan struct{}), make(chan struct{})
+		flow := dataflow.NewFlow("n", numbers{n: 9}, dataflow.Map(func(ctx context.Context, n int) (int, error) {
+			if n == 5 {
+				close(reached)
+				<-goOn
+			}
+			return n, nil
+		}), dataflow.ToTx(discard{}), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 2}})
+		client := t.registered(flow)
+		ended := make(chan error, 1)
+		go func() {
+			_, err := client.Trigger(t.Context(), "n", nil)
+			ended <- err
+		}()
+		receive(t, reached)
+		t.requireCursorAt(client, "4") // the batch before is written meanwhile
+		p := t.seen(client, "n")
+		_, err := client.SetCursor(t.Context(), "n", p)
+		require.ErrorIs(t, err, dataflow.ErrAlreadyRunning)
+		require.ErrorContains(t, err, "run 1 is in progress on worker ")
+
+		// Somebody takes the run for dead.
+		store, err := t.driver.Store(dataflow.StoreOptions{})
+		require.NoError(t, err)
+		live, err := store.RunList(t.Context(), &dataflow.RunListParams{Limit: 1})
+		require.NoError(t, err)
+		_, err = store.RunEnd(t.Context(), &dataflow.RunEndParams{RunID: live[0].ID, FlowID: live[0].FlowID, LeaseNumber: live[0].LeaseNumber, State: dataflow.RunPending, Refund: true})
+		require.NoError(t, err)
+		t.setCursor(client, "n", "7")
+		close(goOn)
+		require.ErrorIs(t, receive(t, ended), dataflow.ErrFenced)
+		cur, err := client.Cursor(t.Context(), "n")
+		require.NoError(t, err)
+		require.Equal(t, "7", string(cur.Cursor))
+		runs, err := client.Tick(t.Context())
+		require.NoError(t, err)
+		require.Len(t, runs, 1)
+		require.Equal(t, dataflow.Counters{Read: 6, Written: 6}, runs[0].Counters, "1 to 4, 8 and 9")
+	})
+}
+
+// requireCursorAt waits until the cursor of the flow n is somewhere.
+func (t *dbT) requireCursorAt(client *dataflow.Client, cursor string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		cur, err := client.Cursor(t.Context(), "n")
+		return err == nil && string(cur.Cursor) == cursor
+	}, patience, time.Millisecond)
+}
+
+// A sink elsewhere keeps a checkpoint too, which does not undo what was set.
+func TestClient_SetCursor_Fenced(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		sink := &elsewhere{}
+		flow := dataflow.NewFlow("far", numbers{n: 6}, dataflow.Identity[int](), dataflow.ToFenced(sink), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 3}})
+		client := t.registered(flow)
+		_, err := t.execute(client, "far")
+		require.NoError(t, err)
+		t.setCursor(client, "far", "4")
+		run, err := t.execute(client, "far")
+		require.NoError(t, err)
+		require.Equal(t, []int{1, 2, 3, 4, 5, 6, 5, 6}, sink.rows)
+		require.EqualValues(t, 2, run.Counters.Read)
+
+		// What the sink was given after the change counts: the next claim goes on there.
+		t.setCursor(client, "far", "3")
+		sink.after = func(int) error { sink.after = nil; return errors.New("the wire was cut") }
+		_, err = t.execute(client, "far")
+		require.ErrorContains(t, err, "the wire was cut")
+		require.NoError(t, t.exec("update dataflow_run set run_after = created_at where state = 'pending'"))
+		runs, err := client.Tick(t.Context())
+		require.NoError(t, err)
+		require.Len(t, runs, 1)
+		require.Equal(t, []int{4, 5, 6}, sink.rows[8:])
+		require.Equal(t, dataflow.Counters{Read: 3, Written: 3}, runs[0].Counters)
+	})
+}

@@ -1,0 +1,96 @@
+package enginetest_test
+
+import (
+	"context"
+	"encoding/json"
+	"iter"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/memory"
+)
+
+// What was kept first is replayed first, over all pages of the list, so that of a row
+// that is there twice the newest stays.
+func TestReplay_Order(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		const n = 250
+		broken := true
+		var got []int
+		transform := dataflow.Map(func(_ context.Context, n int) (int, error) {
+			if broken {
+				return 0, errBroken
+			}
+			return n, nil
+		})
+		sink := dataflow.To(dataflow.SinkFunc[int](func(_ context.Context, b dataflow.SinkBatch[int]) error {
+			got = append(got, b.Rows...)
+			return nil
+		}))
+		client := t.registered(dataflow.NewFlow("f", numbers{n: n}, transform, sink, &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(n)}))
+		_, err := client.Trigger(t.Context(), "f", nil)
+		require.NoError(t, err)
+		letters, err := client.DeadLetters(t.Context(), &dataflow.DeadLetterListParams{Limit: n})
+		require.NoError(t, err)
+		require.Len(t, letters, n)
+		broken = false
+
+		report, err := client.Replay(t.Context(), "f", letters[0].ID, letters[n-1].ID, letters[n-2].ID)
+		require.NoError(t, err)
+		require.Empty(t, report.Failed)
+		require.Equal(t, []int{1, 2, n}, got)
+
+		report, err = client.Replay(t.Context(), "f")
+		require.NoError(t, err)
+		require.Empty(t, report.Failed)
+		require.Len(t, report.Replayed, n-3)
+		require.True(t, slices.IsSorted(report.Replayed))
+		require.True(t, slices.IsSorted(got[3:]))
+		require.Len(t, got, n)
+	})
+}
+
+// A record that failed when it was read is known by the names that its source has for
+// its fields. It is written only if those are all the type's.
+func TestReplay_Read(t *testing.T) {
+	t.Parallel()
+	type strike struct {
+		Airport string
+		Speed   *int
+	}
+	onBoth(t, func(t *dbT) {
+		raw := []string{`{"Airport":"A","Speed IAS":"fast"}`, `{"Airport Name":"B"}`, `"C;fast"`, `{"Airport":"D","Speed":110}`, `E;fast`}
+		source := memory.Func(func(context.Context) iter.Seq2[strike, error] {
+			return func(yield func(strike, error) bool) {
+				for _, text := range raw {
+					if !yield(strike{}, &dataflow.RecordError{Raw: json.RawMessage(text), Err: errBroken}) {
+						return
+					}
+				}
+			}
+		})
+		sink := memory.NewSink[strike]()
+		client := t.registered(dataflow.NewFlow("f", source, dataflow.Identity[strike](), sink.Target(), &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(10)}))
+		_, err := client.Trigger(t.Context(), "f", nil)
+		require.NoError(t, err)
+
+		report, err := client.Replay(t.Context(), "f")
+		require.NoError(t, err)
+		speed := 110
+		require.Equal(t, []strike{{Airport: "D", Speed: &speed}}, sink.Rows())
+		require.Len(t, report.Replayed, 1)
+		var texts []string
+		for _, id := range slices.Sorted(maps.Keys(report.Failed)) {
+			texts = append(texts, report.Failed[id].Error())
+		}
+		require.Len(t, texts, len(raw)-1)
+		for i, want := range []string{`unknown field "Speed IAS"`, `unknown field "Airport Name"`, "nothing but its text is known", "nothing but its text is known"} {
+			require.Contains(t, texts[i], want)
+		}
+	})
+}

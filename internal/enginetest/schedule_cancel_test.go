@@ -1,0 +1,113 @@
+package enginetest_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// What comes of others is decided by the policy that was registered last, whatever
+// an older process was built with.
+func TestSchedule_CancelOther_NotAnyMore(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		c := newClock()
+		c.set(minute(-1))
+		begun, open := make(chan struct{}, 10), make(chan struct{})
+		flow := func(o dataflow.Overlap) *dataflow.Flow {
+			return scheduled(10*time.Minute, dataflow.Schedule{Overlap: o}, func(context.Context) error {
+				begun <- struct{}{}
+				<-open
+				return nil
+			})
+		}
+		old := t.onClock(c, flow(dataflow.OverlapCancelOther))
+		newer := t.onClock(c, flow(dataflow.OverlapBufferAll))
+		c.set(minute(0))
+		report, err := newer.BeginTick(t.Context())
+		require.NoError(t, err)
+		receive(t, begun)
+		for _, m := range []int{10, 20} {
+			c.set(minute(m))
+			_, err = newer.BeginTick(t.Context())
+			require.NoError(t, err)
+		}
+		_, err = old.BeginTick(t.Context())
+		require.NoError(t, err)
+		require.Zero(t, t.number("select count(*) from dataflow_run where cancel_requested_at is not null"))
+		close(open)
+		_, err = report.Wait(t.Context())
+		require.NoError(t, err)
+		for range 2 {
+			t.tick(newer)
+		}
+		require.EqualValues(t, 3, t.number("select count(*) from dataflow_run where state = 'success'"))
+	})
+}
+
+// A run that somebody has asked for at a time takes the place of those that were
+// started meanwhile, when that time has come.
+func TestSchedule_CancelOther_Later(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		c := newClock()
+		c.set(minute(-1))
+		begun := make(chan struct{}, 10)
+		client := t.onClock(c, scheduled(10*time.Minute, dataflow.Schedule{Overlap: dataflow.OverlapCancelOther}, func(ctx context.Context) error {
+			begun <- struct{}{}
+			<-ctx.Done()
+			return ctx.Err()
+		}))
+		later, err := client.Trigger(t.Context(), "f", &dataflow.TriggerOptions{At: minute(5)})
+		require.NoError(t, err)
+		c.set(minute(0))
+		report, err := client.BeginTick(t.Context())
+		require.NoError(t, err)
+		require.Len(t, report.Fired, 1)
+		receive(t, begun)
+		c.set(minute(5))
+		_, err = client.BeginTick(t.Context())
+		require.NoError(t, err)
+		runs, err := report.Wait(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, dataflow.RunCancelled, runs[0].State)
+		_, err = client.BeginTick(t.Context())
+		require.NoError(t, err)
+		receive(t, begun)
+		later, err = client.Run(t.Context(), later.ID)
+		require.NoError(t, err)
+		require.Equal(t, dataflow.RunInProgress, later.State)
+		require.Nil(t, later.CancelRequestedAt)
+		t.stop(client)
+	})
+}
+
+// A process whose clock is wrong does not take a run that is for later for one that
+// takes the place of others.
+func TestSchedule_CancelOther_Skew(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		begun := make(chan struct{}, 10)
+		client := t.skewed(time.Hour, scheduled(0, dataflow.Schedule{Overlap: dataflow.OverlapCancelOther}, func(ctx context.Context) error {
+			begun <- struct{}{}
+			<-ctx.Done()
+			return ctx.Err()
+		}))
+		require.NoError(t, client.Register(t.Context()))
+		_, err := client.Trigger(t.Context(), "f", &dataflow.TriggerOptions{At: time.Unix(1, 0)})
+		require.NoError(t, err)
+		_, err = client.BeginTick(t.Context())
+		require.NoError(t, err)
+		receive(t, begun)
+		_, err = client.Trigger(t.Context(), "f", &dataflow.TriggerOptions{At: time.Now().Add(30 * time.Minute)})
+		require.NoError(t, err)
+		_, err = client.BeginTick(t.Context())
+		require.NoError(t, err)
+		require.Zero(t, t.number("select count(*) from dataflow_run where cancel_requested_at is not null"))
+		t.stop(client)
+	})
+}

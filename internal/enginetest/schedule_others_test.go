@@ -1,0 +1,144 @@
+package enginetest_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// A process that cannot read a flow's Runtime, as one of the older version in the
+// middle of a deployment, leaves the ticks to those that can.
+func TestSchedule_UnknownRuntime(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		c := newClock()
+		c.set(minute(5))
+		old := t.onClock(c, hb(10*time.Minute, dataflow.Schedule{}))
+		newer := t.client(&dataflow.Config{
+			Flows: []*dataflow.Flow{dataflow.NewFlow("f", numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{
+				Runtime: onCall{JobQueue: dataflow.JobQueue{Interval: 10 * time.Minute}},
+			})},
+			Clock: c.Now, Runtimes: map[string]dataflow.RuntimeDecoder{"on_call": decodeOnCall},
+		})
+		require.NoError(t, newer.Register(t.Context()))
+		c.set(minute(10))
+		require.Empty(t, t.tick(old))
+		require.Empty(t, t.skipped(old))
+		require.Equal(t, minute(10), *t.next(old), "it stays due")
+		report, err := newer.BeginTick(t.Context())
+		require.NoError(t, err)
+		require.Len(t, report.Fired, 1)
+		// What it does not need the Runtime for, it does.
+		c.set(minute(21))
+		_, err = old.Pause(t.Context(), "f", "ann", "")
+		require.NoError(t, err)
+		c.set(minute(31))
+		require.Empty(t, t.tick(old))
+		require.Equal(t, []string{"20-20 1 missed", "30-30 1 paused"}, t.skipped(old))
+		require.Equal(t, []int{10}, t.ticked(old))
+	})
+}
+
+// The River job of a tick is worked at once, though the process's clock is behind
+// the database's.
+func TestSchedule_JobOfTick_Skew(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		client := t.skewed(-time.Hour, dataflow.NewFlow("f", numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{
+			Runtime: dataflow.JobQueue{Interval: time.Second},
+		}))
+		require.NoError(t, client.Register(t.Context()))
+		require.Eventually(t, func() bool {
+			report, err := client.BeginTick(t.Context())
+			require.NoError(t, err)
+			return len(report.Fired) == 1
+		}, patience, 10*time.Millisecond)
+		require.EqualValues(t, 1, t.number("select count(*) from river_job where state = 'available'"))
+	})
+}
+
+// withoutRiver has a River client that can insert no jobs while broken holds one.
+type withoutRiver struct {
+	dataflow.Driver
+	broken *bool
+}
+
+func (d withoutRiver) Store(opts dataflow.StoreOptions) (dataflow.Store, error) {
+	s, err := d.Driver.Store(opts)
+	return storeWithoutRiver{s, d.broken}, err
+}
+
+type storeWithoutRiver struct {
+	dataflow.Store
+	broken *bool
+}
+
+func (s storeWithoutRiver) River(config *river.Config) (dataflow.River, error) {
+	rc, err := s.Store.River(config)
+	return brokenRiver{rc, s.broken}, err
+}
+
+type brokenRiver struct {
+	dataflow.River
+	broken *bool
+}
+
+func (r brokenRiver) InsertTx(ctx context.Context, tx dataflow.Tx, args river.JobArgs, opts *river.InsertOpts) (int64, error) {
+	if *r.broken {
+		return 0, errBroken
+	}
+	return r.River.InsertTx(ctx, tx, args, opts)
+}
+
+// A tick whose run cannot be added stays due, and is in the way of no other flow.
+func TestSchedule_CannotStart(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		c := newClock()
+		c.set(minute(5))
+		broken := true
+		t.driver = withoutRiver{t.driver, &broken}
+		named := func(name string, rt dataflow.Runtime) *dataflow.Flow {
+			return dataflow.NewFlow(name, numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{Runtime: rt})
+		}
+		client := t.onClock(c, named("f", dataflow.JobQueue{Interval: 5 * time.Minute}), named("g", dataflow.Heartbeat{Interval: 10 * time.Minute}))
+		c.set(minute(10))
+		require.Len(t, t.tick(client), 1)
+		require.Empty(t, t.ticked(client))
+		require.Empty(t, t.skipped(client))
+		require.Equal(t, minute(10), *t.next(client))
+		broken = false
+		c.set(minute(11))
+		report, err := client.BeginTick(t.Context())
+		require.NoError(t, err)
+		require.Len(t, report.Fired, 1)
+		require.Equal(t, []int{10}, t.ticked(client))
+		require.EqualValues(t, 1, t.number("select count(*) from river_job"))
+	})
+}
+
+// The ticks of a flow that is in no code any more are nobody's, and Why says so.
+// When it is there again, they are accounted for.
+func TestSchedule_FlowDeleted(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		c := newClock()
+		c.set(minute(5))
+		t.onClock(c, hb(10*time.Minute, dataflow.Schedule{}))
+		c.set(minute(31))
+		without := t.started(t.client(&dataflow.Config{ID: "without", Clock: c.Now}))
+		require.Eventually(t, func() bool { return t.number("select count(*) from dataflow_process") == 1 }, patience, 10*time.Millisecond)
+		codes, text := t.causes(without, "f")
+		require.Equal(t, []dataflow.CauseCode{dataflow.CauseNotRegistered, dataflow.CauseOverdue}, codes)
+		require.Contains(t, text, "Its tick of 2031-02-03T04:10:00Z (21m0s ago) is overdue: no started client that has its code has looked since.")
+		again := t.onClock(c, hb(10*time.Minute, dataflow.Schedule{}))
+		require.Len(t, t.tick(again), 1)
+		require.Equal(t, []int{30}, t.ticked(again))
+		require.Equal(t, []string{"10-20 2 missed"}, t.skipped(again))
+	})
+}

@@ -1,0 +1,76 @@
+package enginetest_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// ownClock leaves the database its own clock, whatever the process's is.
+type ownClock struct{ dataflow.Driver }
+
+func (d ownClock) Store(opts dataflow.StoreOptions) (dataflow.Store, error) {
+	opts.Clock = nil
+	return d.Driver.Store(opts)
+}
+
+// skewed returns a client whose process's clock is wrong.
+func (t *dbT) skewed(by time.Duration, flows ...*dataflow.Flow) *dataflow.Client {
+	t.Helper()
+	client, err := dataflow.NewClient(ownClock{t.driver}, &dataflow.Config{
+		Flows: flows, Clock: func() time.Time { return time.Now().Add(by) }, Lease: time.Second,
+		PollInterval: t.pollInterval(), River: t.quickRiver(), Logger: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	return client
+}
+
+// A process whose clock is wrong works its runs when they are due by the
+// database's, keeps its leases, and hands its runs back to be worked at once.
+func TestSkew(t *testing.T) {
+	t.Parallel()
+	for name, by := range map[string]time.Duration{"ahead": time.Hour, "behind": -time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			onBoth(t, func(t *dbT) {
+				for _, rt := range []dataflow.Runtime{dataflow.Heartbeat{BatchSize: 10}, dataflow.JobQueue{BatchSize: 10}} {
+					require.NoError(t, t.exec("drop table if exists numbers"))
+					source := newGated(30, 15)
+					flow := t.numbersFlow(rt.Type(), source, rt)
+					client := t.skewed(by, flow)
+					require.NoError(t, client.Start(t.Context()))
+					other := t.started(t.client(&dataflow.Config{Lease: time.Second}))
+					due := time.Now().Add(time.Second)
+					run, err := client.Trigger(t.Context(), rt.Type(), &dataflow.TriggerOptions{At: due})
+					require.NoError(t, err)
+					receive(t, source.reached)
+					run, err = client.Run(t.Context(), run.ID)
+					require.NoError(t, err)
+					require.False(t, run.StartedAt.Before(due.Truncate(time.Millisecond)))
+					require.WithinDuration(t, time.Now(), *run.LeaseUntil, 5*time.Second)
+					require.NoError(t, client.Stop(context.WithoutCancel(t.Context())))
+					run, err = other.Run(t.Context(), run.ID)
+					require.NoError(t, err)
+					require.Equal(t, dataflow.RunPending, run.State)
+					require.Equal(t, int64(1), run.LeaseNumber)
+					require.Zero(t, run.Rescues)
+					if rt.Type() == "job_queue" {
+						require.Equal(t, int64(1), t.number("select count(*) from river_job where state = 'available'"))
+					}
+					close(source.open)
+					next := t.skewed(-by, flow)
+					require.NoError(t, next.Start(t.Context()))
+					_, err = t.wait(other, run.ID)
+					require.NoError(t, err)
+					require.NoError(t, next.Stop(context.WithoutCancel(t.Context())))
+					t.exactly(30)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,48 @@
+package enginetest_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// A run whose River job will not work it gets a new one: whoever took the job up
+// has died before he claimed the run, or River has given the job up. One whose job was
+// cancelled is cancelled.
+func TestStranded(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		long := time.Now().Add(-time.Hour).UTC().Format("2006-01-02 15:04:05")
+		client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{t.numbersFlow("n", numbers{n: 25}, dataflow.JobQueue{})}, Lease: time.Second})
+		require.NoError(t, client.Register(t.Context()))
+		var runs []*dataflow.Run
+		for i, damage := range []string{
+			"update river_job set state = 'running', attempt = 1, attempted_at = '" + long + "'",
+			"update river_job set state = 'discarded', finalized_at = '" + long + "'",
+			"delete from river_job",
+			"update river_job set state = 'cancelled', finalized_at = '" + long + "'",
+		} {
+			run, err := client.Trigger(t.Context(), "n", &dataflow.TriggerOptions{At: time.Unix(int64(i), 0)})
+			require.NoError(t, err)
+			if i == 0 {
+				require.Equal(t, int64(1), t.number("select count(*) from river_job where state = 'available'"), "due at once")
+			}
+			require.NoError(t, t.exec(damage+" where state = 'available'"))
+			runs = append(runs, run)
+		}
+		t.started(client)
+		for _, run := range runs[:3] {
+			ended, err := t.wait(client, run.ID)
+			require.NoError(t, err)
+			require.NotEqual(t, run.RiverJobID, ended.RiverJobID)
+			require.Equal(t, 1, ended.Attempt)
+		}
+		t.exactly(25)
+		left, err := t.wait(client, runs[3].ID)
+		require.ErrorContains(t, err, "cancelled: by River: its job was cancelled")
+		require.Equal(t, runs[3].RiverJobID, left.RiverJobID)
+	})
+}

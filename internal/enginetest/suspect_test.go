@@ -1,0 +1,55 @@
+package enginetest_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// Of runs that may have killed their workers, a process works one at a time,
+// until it gets to a checkpoint.
+func TestSuspects(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		// Neither gets to its first checkpoint before it is let through.
+		sources := map[string]*gated{"a": newGated(20, 5), "b": newGated(20, 5)}
+		client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{
+			t.numbersFlow("a", sources["a"], dataflow.Heartbeat{BatchSize: 10}),
+			t.numbersFlow("b", sources["b"], dataflow.Heartbeat{BatchSize: 10}),
+		}})
+		require.NoError(t, client.Register(t.Context()))
+		for name := range sources {
+			_, err := client.Trigger(t.Context(), name, &dataflow.TriggerOptions{At: time.Unix(1, 0)})
+			require.NoError(t, err)
+		}
+		require.NoError(t, t.exec("update dataflow_run set rescues = 2"))
+		done := make(chan error, 1)
+		go func() { _, err := client.Tick(t.Context()); done <- err }()
+		first := sources["a"]
+		select {
+		case <-sources["a"].reached:
+		case <-sources["b"].reached:
+			first = sources["b"]
+		}
+		worked, err := client.Tick(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, worked)
+		require.Equal(t, int64(1), t.number("select count(*) from dataflow_run where state = 'pending'"))
+
+		close(first.open)
+		require.NoError(t, <-done)
+		for _, source := range sources {
+			if source != first {
+				close(source.open)
+			}
+		}
+		require.Eventually(t, func() bool {
+			_, err := client.Tick(t.Context())
+			require.NoError(t, err)
+			return t.number("select count(*) from dataflow_run where state = 'success'") == 2
+		}, 20*time.Second, 5*time.Millisecond)
+	})
+}

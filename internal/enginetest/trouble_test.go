@@ -1,0 +1,155 @@
+package enginetest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/dataflowpgx"
+	"github.com/activedataflow/dataflow/internal/dbtest"
+)
+
+// troubled is a flow of one attempt that appends the numbers 1 to 30, and has
+// trouble in the transaction of its second batch, twice.
+func troubled(trouble func(ctx context.Context) error) *dataflow.Flow {
+	var batch atomic.Int64
+	return dataflow.NewFlow("numbers", numbers{n: 30}, dataflow.Identity[int](), dataflow.ToTx(dataflow.TxSinkFunc[int](func(ctx context.Context, rows []int) error {
+		if err := insertInto(ctx, "numbers", rows[:1]); err != nil {
+			return err
+		}
+		if n := batch.Add(1); n == 2 || n == 3 {
+			if err := trouble(ctx); err != nil {
+				return err
+			}
+		}
+		return insertInto(ctx, "numbers", rows[1:])
+	})), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 10}, MaxAttempts: 1})
+}
+
+// What the database cannot do for the moment costs no attempt: it shuts down or
+// starts up, is a read-only replica, has no room.
+func TestTrouble_Postgres(t *testing.T) {
+	t.Parallel()
+	say := func(sql string) func(ctx context.Context) error {
+		return func(ctx context.Context) error {
+			tx, _ := dataflowpgx.TxFrom(ctx)
+			_, err := tx.Exec(ctx, sql)
+			return err
+		}
+	}
+	troubles := map[string]func(ctx context.Context) error{
+		"terminated": say(`select pg_terminate_backend(pg_backend_pid())`),
+		"read-only":  say(`set transaction read only`),
+	}
+	for _, code := range []string{"08006", "53100", "53300", "55P03", "57P01", "57P02", "57P03", "58030"} {
+		troubles[code] = say(`do $$ begin raise exception 'as if' using errcode = '` + code + `'; end $$`)
+	}
+	for name, trouble := range troubles {
+		t.Run(name, func(inner *testing.T) {
+			inner.Parallel()
+			t := migrated(postgres(inner))
+			t.table("numbers")
+			run, err := t.execute(t.registered(troubled(trouble)), "numbers")
+			require.NoError(t, err)
+			require.Equal(t, 1, run.Attempt)
+			require.Equal(t, int64(1), run.LeaseNumber)
+			require.Empty(t, run.Errors)
+			t.exactly(30)
+		})
+	}
+}
+
+// SQLite's messages are all that tells.
+func TestTrouble_SQLite(t *testing.T) {
+	t.Parallel()
+	for _, message := range []string{"disk I/O error (10)", "database or disk is full (13)"} {
+		t.Run(message, func(inner *testing.T) {
+			inner.Parallel()
+			t := sqlite(inner, migratedFile(inner))
+			t.table("numbers")
+			run, err := t.execute(t.registered(troubled(func(context.Context) error { return errors.New(message) })), "numbers")
+			require.NoError(t, err)
+			require.Empty(t, run.Errors)
+			t.exactly(30)
+		})
+	}
+}
+
+// A deadlock is tried again three times, five seconds apart, and then costs the
+// attempt.
+func TestConflict(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		t.table("numbers")
+		var tries []time.Time
+		flow := dataflow.NewFlow("numbers", numbers{n: 30}, dataflow.Identity[int](), dataflow.ToTx(dataflow.TxSinkFunc[int](func(ctx context.Context, rows []int) error {
+			if err := insertInto(ctx, "numbers", rows); err != nil || rows[0] != 11 {
+				return err
+			}
+			tries = append(tries, time.Now())
+			if tx, ok := dataflowpgx.TxFrom(ctx); ok {
+				_, err := tx.Exec(ctx, `do $$ begin raise exception 'as if' using errcode = '40P01'; end $$`)
+				return err
+			}
+			return fmt.Errorf("insert: %w", errors.New("database is locked (5) (SQLITE_BUSY)"))
+		})), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 10}, MaxAttempts: 1})
+		run, err := t.execute(t.registered(flow), "numbers")
+		require.Error(t, err)
+		require.Equal(t, dataflow.RunFailed, run.State)
+		require.Len(t, run.Errors, 1)
+		require.Len(t, tries, 4)
+		for i := range tries[1:] {
+			require.WithinRange(t, tries[i+1], tries[i].Add(5*time.Second), tries[i].Add(9*time.Second))
+		}
+		t.exactly(10)
+	})
+}
+
+// A pool that others have used up holds a run up, and costs it nothing, though its
+// lease lapses meanwhile.
+func TestTrouble_ExhaustedPool(t *testing.T) {
+	t.Parallel()
+	config := dbtest.Postgres(t).Config()
+	config.MaxConns = 3
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	pg := migrated(onPool(t, pool))
+	source := newGated(30, 15)
+	client, err := dataflow.NewClient(pg.driver, &dataflow.Config{
+		Flows: []*dataflow.Flow{pg.numbersFlow("n", source, dataflow.Heartbeat{BatchSize: 10})}, Lease: time.Second, Logger: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	pg.started(client)
+	run, err := client.Trigger(t.Context(), "n", &dataflow.TriggerOptions{At: time.Unix(1, 0)})
+	require.NoError(t, err)
+	<-source.reached
+	conns := make([]*pgxpool.Conn, config.MaxConns)
+	for i := range conns {
+		conns[i], err = pool.Acquire(t.Context())
+		require.NoError(t, err)
+	}
+	close(source.open)
+	var lapsed bool
+	require.Eventually(t, func() bool {
+		require.NoError(t, conns[0].QueryRow(t.Context(), `select lease_until < now() from dataflow_run`).Scan(&lapsed))
+		return lapsed
+	}, patience, 50*time.Millisecond)
+	for _, conn := range conns {
+		conn.Release()
+	}
+	run, err = pg.wait(client, run.ID)
+	require.NoError(t, err)
+	require.Equal(t, 1, run.Attempt)
+	require.Equal(t, int64(1), run.LeaseNumber)
+	require.Empty(t, run.Errors)
+	pg.exactly(30)
+}

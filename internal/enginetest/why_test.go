@@ -1,0 +1,228 @@
+package enginetest_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// causes returns what Why says, codes and texts.
+func (t *dbT) causes(client *dataflow.Client, name string) (codes []dataflow.CauseCode, text string) {
+	t.Helper()
+	e, err := client.Why(t.Context(), name)
+	require.NoError(t, err)
+	for _, c := range e.Causes {
+		codes = append(codes, c.Code)
+	}
+	t.Logf("%s:\n%s", name, e)
+	return codes, e.String()
+}
+
+// There is an answer at each turn of a flow's life.
+func TestWhy(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		c := newClock()
+		c.set(minute(5))
+		begun, open := make(chan struct{}, 1), make(chan struct{})
+		fail := true
+		flow := scheduled(10*time.Minute, dataflow.Schedule{PauseAfter: 1, Overlap: dataflow.OverlapBufferOne}, func(context.Context) error {
+			if fail {
+				return errBroken
+			}
+			begun <- struct{}{}
+			<-open
+			return nil
+		})
+		client := t.onClock(c, flow)
+		codes, text := t.causes(client, "f")
+		require.Equal(t, []dataflow.CauseCode{dataflow.CauseNoProcess, dataflow.CauseNextTick}, codes)
+		require.Equal(t, "No process is there to work it: no started client has been seen lately. Only calls of client.Tick or of the heartbeat endpoint would.\nIts next tick is at 2031-02-03T04:10:00Z (in 5m0s).", text)
+
+		t.started(t.client(&dataflow.Config{ID: "stranger", Clock: c.Now}))
+		require.Eventually(t, func() bool { return t.number("select count(*) from dataflow_process") == 1 }, patience, 10*time.Millisecond)
+		codes, text = t.causes(client, "f")
+		require.Equal(t, []dataflow.CauseCode{dataflow.CauseNotRegistered, dataflow.CauseNextTick}, codes)
+		require.Contains(t, text, "of the 1 that are there (stranger), none has a flow of this name")
+
+		c.set(minute(10))
+		require.Len(t, t.tick(client), 1)
+		codes, text = t.causes(client, "f")
+		require.Equal(t, dataflow.CauseTripped, codes[0])
+		require.Contains(t, text, "Its ticks start no runs since 2031-02-03T04:10:00Z (now), because a run has failed; run ")
+		require.Contains(t, text, "one run tries whether it works again at 2031-02-03T05:10:00Z (in 1h0m0s)")
+		require.Regexp(t, `Its last run, \d+, failed at 2031-02-03T04:10:00Z \(now\), after attempt 1 of 1, with: read: `+errBroken.Error(), text)
+
+		_, err := client.Pause(t.Context(), "f", "ann", "the disk is full")
+		require.NoError(t, err)
+		c.set(minute(21))
+		require.Empty(t, t.tick(client))
+		codes, text = t.causes(client, "f")
+		require.Equal(t, dataflow.CausePaused, codes[0])
+		require.Contains(t, text, "It is paused since 2031-02-03T04:10:00Z (11m0s ago), by ann: the disk is full: call client.Resume to go on.")
+		require.Contains(t, text, "The tick of 2031-02-03T04:20:00Z (1m0s ago) started no run: the flow was paused.")
+
+		_, err = client.Resume(t.Context(), "f", "ann", "")
+		require.NoError(t, err)
+		fail = false
+		c.set(minute(30))
+		report, err := client.BeginTick(t.Context())
+		require.NoError(t, err)
+		receive(t, begun)
+		c.set(minute(40))
+		_, err = client.BeginTick(t.Context())
+		require.NoError(t, err)
+		e, err := client.Why(t.Context(), "f")
+		require.NoError(t, err)
+		require.True(t, e.Running)
+		codes, text = t.causes(client, "f")
+		require.Equal(t, []dataflow.CauseCode{dataflow.CauseRunning, dataflow.CauseBlocked, dataflow.CauseNextTick, dataflow.CauseFailed, dataflow.CauseSkipped}, codes)
+		require.Regexp(t, `Run \d+ waits for run \d+, which is in progress on worker .+, whose lease ends at 2031-02-03T04:`, text)
+		close(open)
+		_, err = report.Wait(t.Context())
+		require.NoError(t, err)
+
+		_, err = client.Why(t.Context(), "nothing")
+		require.ErrorIs(t, err, dataflow.ErrNotFound)
+		requirePublic(t, err)
+	})
+}
+
+// Runs wait for their time, their next attempt, and their queue.
+func TestWhy_Waiting(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		c := newClock()
+		flows := []*dataflow.Flow{
+			dataflow.NewFlow("later", numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), nil),
+			dataflow.NewFlow("retry", numbers{n: 1}, dataflow.Map(func(context.Context, int) (int, error) { return 0, errBroken }), dataflow.ToTx(discard{}), nil),
+			dataflow.NewFlow("off", numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{Disabled: true}}),
+			dataflow.NewFlow("over", numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{
+				Runtime: dataflow.Heartbeat{Interval: time.Hour, Schedule: dataflow.Schedule{End: someTime.Add(-24 * time.Hour)}},
+			}),
+			dataflow.NewFlow("etl", numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{Runtime: dataflow.JobQueue{Queue: "etl"}}),
+		}
+		client := t.onClock(c, flows...)
+		_, err := client.Trigger(t.Context(), "later", &dataflow.TriggerOptions{At: someTime.Add(time.Hour), Actor: "ann", Reason: "tonight"})
+		require.NoError(t, err)
+		codes, text := t.causes(client, "later")
+		require.Equal(t, []dataflow.CauseCode{dataflow.CauseNoProcess, dataflow.CauseNotDue, dataflow.CauseNoSchedule}, codes)
+		require.Contains(t, text, "waits for its time, 2031-02-03T05:05:06Z (in 1h0m0s), by ann: tonight.")
+
+		_, err = client.Trigger(t.Context(), "retry", nil)
+		require.ErrorIs(t, err, errBroken)
+		codes, text = t.causes(client, "retry")
+		require.Contains(t, codes, dataflow.CauseBackingOff)
+		require.Contains(t, text, "for its next attempt: attempt 1 of 5 failed with: ")
+
+		codes, _ = t.causes(client, "off")
+		require.Contains(t, codes, dataflow.CauseDisabled)
+		codes, _ = t.causes(client, "over")
+		require.Contains(t, codes, dataflow.CauseScheduleOver)
+
+		// A process that works no such queue, and one that has it paused.
+		_, err = client.Trigger(t.Context(), "etl", nil)
+		require.NoError(t, err)
+		other := t.client(&dataflow.Config{Clock: c.Now, River: t.withQueue("mail")})
+		t.started(other)
+		require.Eventually(t, func() bool { return t.number("select count(*) from dataflow_process") == 1 }, patience, 10*time.Millisecond)
+		codes, text = t.causes(client, "etl")
+		require.Contains(t, codes, dataflow.CauseNoWorker)
+		require.Contains(t, text, `waits in the River queue "etl", which no live process works.`)
+		worker := t.client(&dataflow.Config{Clock: c.Now, River: t.withQueue("etl")})
+		t.started(worker)
+		rc, ok := t.river(worker).(interface {
+			QueuePause(ctx context.Context, name string, opts *river.QueuePauseOpts) error
+		})
+		require.True(t, ok)
+		require.Eventually(t, func() bool { return rc.QueuePause(t.Context(), "etl", nil) == nil }, patience, 10*time.Millisecond)
+		codes, text = t.causes(client, "etl")
+		require.Contains(t, codes, dataflow.CauseQueuePaused)
+		require.Contains(t, text, `which is paused.`)
+	})
+}
+
+// Of many runs that wait, the first are explained, and the one that is in their way,
+// though it is older than a page of them.
+func TestWhy_Many(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		c := newClock()
+		c.set(minute(0))
+		all := dataflow.Schedule{Overlap: dataflow.OverlapBufferAll, CatchUp: dataflow.CatchUpAll, CatchUpMax: 200}
+		begun, open := make(chan struct{}, 1), make(chan struct{})
+		client := t.onClock(c, scheduled(time.Second, all, func(context.Context) error {
+			begun <- struct{}{}
+			<-open
+			return nil
+		}))
+		c.set(minute(2, 1)) // 121 ticks
+		report, err := client.BeginTick(t.Context())
+		require.NoError(t, err)
+		require.Len(t, report.Fired, 121)
+		receive(t, begun)
+		e, err := client.Why(t.Context(), "f")
+		require.NoError(t, err)
+		require.True(t, e.Running)
+		codes, text := t.causes(client, "f")
+		require.Equal(t, []dataflow.CauseCode{
+			dataflow.CauseRunning, dataflow.CauseBlocked, dataflow.CauseBlocked, dataflow.CauseBlocked, dataflow.CauseBlocked, dataflow.CauseNextTick,
+		}, codes)
+		require.Contains(t, text, "117 more of its runs wait behind these.")
+		require.Equal(t, report.Fired[0].ID, e.Causes[0].RunID)
+		require.Equal(t, report.Fired[1].ID, e.Causes[1].RunID)
+		_, err = client.CancelFlow(t.Context(), "f", "", "")
+		require.NoError(t, err)
+		close(open)
+		t.stop(client)
+	})
+}
+
+// A run whose worker has died is not running.
+func TestWhy_Lost(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		c := newClock()
+		c.set(minute(0))
+		client := t.onClock(c, hb(0, dataflow.Schedule{}))
+		run, err := client.Trigger(t.Context(), "f", &dataflow.TriggerOptions{At: minute(0)})
+		require.NoError(t, err)
+		require.NoError(t, t.exec("update dataflow_run set state = 'in_progress', slot = 0, worker = 'w9', lease_no = 1, attempt = 1, lease_until = run_after"))
+		c.set(minute(10))
+		e, err := client.Why(t.Context(), "f")
+		require.NoError(t, err)
+		require.False(t, e.Running)
+		codes, text := t.causes(client, "f")
+		require.Equal(t, []dataflow.CauseCode{dataflow.CauseLost, dataflow.CauseNoProcess, dataflow.CauseNoSchedule}, codes)
+		require.Contains(t, text, fmt.Sprintf("Run %d was in progress on worker w9, which has not been heard of: its lease ended at 2031-02-03T04:00:00Z (10m0s ago)", run.ID))
+	})
+}
+
+// A started client can be seen until it stops, and for a while if it does not.
+func TestProcesses(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		flow := dataflow.NewFlow("f", numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{Runtime: dataflow.JobQueue{Queue: "etl"}})
+		client := t.client(&dataflow.Config{ID: "w1", CodeVersion: "v7", Flows: []*dataflow.Flow{flow}, Lease: time.Second})
+		require.NoError(t, client.Start(t.Context()))
+		var seen *dataflow.Process
+		require.Eventually(t, func() bool {
+			all, err := client.Processes(t.Context())
+			require.NoError(t, err)
+			if len(all) == 1 && (seen == nil || !all[0].SeenAt.After(seen.SeenAt)) {
+				seen = all[0]
+				return false
+			}
+			return len(all) == 1 // and it has said so again
+		}, patience, 20*time.Millisecond)
+		require.Equal(t, []any{"w1", "v7", []string{"f"}, []string{"etl"}}, []any{seen.ID, seen.CodeVersion, seen.Flows, seen.Queues})
+		t.stop(client)
+		require.Zero(t, t.number("select count(*) from dataflow_process"))
+	})
+}
