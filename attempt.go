@@ -96,13 +96,6 @@ func (a *attempt) handOver(ctx context.Context, tx Tx, q Queries) (*Run, error) 
 	return run, a.client.insertJob(ctx, tx, run, river.InsertOpts{Queue: a.job.Queue, Priority: a.job.Priority})
 }
 
-// What an attempt bears before it has failed.
-const (
-	troubleWindow = time.Minute            // without a checkpoint, of a database or server that is away
-	troubleFirst  = 100 * time.Millisecond // the first wait, which doubles
-	troubleMost   = 2 * time.Second
-)
-
 // persevere works until it is done. When the database or a server cannot be
 // reached, it goes on from the last checkpoint as soon as that has passed.
 func (a *attempt) persevere(ctx context.Context, work func() error) error {

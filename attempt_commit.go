@@ -269,13 +269,6 @@ func (a *attempt) progress(cursor json.RawMessage, delta Counters) {
 	a.client.publish(EventRunProgress, a.run, nil)
 }
 
-// Conflicts with other transactions: a deadlock is tried again as often, and
-// after as long, as in the Ruby original.
-const (
-	conflictTries = 3
-	conflictWait  = 5 * time.Second
-)
-
 // commitAgain commits a batch, and again if another transaction was in the way.
 func (a *attempt) commitAgain(ctx context.Context, s step) error {
 	for try := 0; ; try++ {

@@ -1,10 +1,7 @@
 package dataflow
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -128,107 +125,5 @@ func checkPlace(field string, value *json.RawMessage, check func(json.RawMessage
 		return &ConfigError{Field: field, Reason: ce.Reason}
 	default:
 		return &ConfigError{Field: field, Reason: err.Error()}
-	}
-}
-
-// askedRun is what a run is asked for that is not one of the flow's usual ones.
-type askedRun struct {
-	backfill    bool
-	scope       string          // empty: a new one
-	from, until json.RawMessage // of a backfill
-	params      json.RawMessage // of a retry
-	key         string          // under which at most one waits; empty: the usual one
-}
-
-// askedAgain is what a run was asked for, for one in its place.
-func askedAgain(r *Run) *askedRun {
-	a := &askedRun{backfill: r.IsBackfill(), scope: r.Scope, until: r.UntilCursor, params: r.Params}
-	if !a.backfill {
-		return a
-	}
-	a.key = "backfill " + r.Scope // whichever of its runs is tried again
-	if !sameJSON(r.FromCursor, json.RawMessage("null")) {
-		a.from = r.FromCursor
-	}
-	return a
-}
-
-// fill puts what is asked for into the parameters of a run. a may be nil.
-func (a *askedRun) fill(p *RunInsertParams) {
-	if a == nil {
-		return
-	}
-	p.Backfill, p.Scope, p.From, p.Until = a.backfill, a.scope, a.from, a.until
-	if a.params != nil {
-		p.Params = a.params
-	}
-	if a.key != "" {
-		p.UniqueKey = string(p.Trigger) + ":" + a.key
-	}
-}
-
-// own is how many of the flow's own runs are in progress or wait.
-func (a *Activity) own() int { return a.InProgress + a.Waiting - a.Backfills }
-
-// digest tells JSON values apart.
-func digest(values ...json.RawMessage) string {
-	h := sha256.New()
-	for _, v := range values {
-		var b bytes.Buffer
-		if json.Compact(&b, v) != nil {
-			b.Reset()
-		}
-		h.Write(fmt.Appendf(nil, "%d:%s", b.Len(), b.Bytes()))
-	}
-	return hex.EncodeToString(h.Sum(nil)[:8])
-}
-
-// checkParams refuses parameters that the flow's source does not take, as far as this
-// process knows.
-func (f *Flow) checkParams(params json.RawMessage) error {
-	if !json.Valid(params) {
-		return &ConfigError{Field: "Params", Reason: fmt.Sprintf("%s is not JSON: a text, for one, stands in double quotes", clip(string(params)))}
-	}
-	if !f.Registered() {
-		return nil
-	}
-	return f.code.checkRequest(nil, nil, params)
-}
-
-func (p *typedPipeline[T, C, Out]) appendOnly() bool { return p.target.appendOnly() }
-
-// checkRequest returns a *ConfigError if the source does not heed what is asked of it.
-func (p *typedPipeline[T, C, Out]) checkRequest(from, until, params json.RawMessage) error {
-	r := Request[C]{Params: params}
-	if from != nil {
-		r.Resumed = true
-		if err := decodeStrict(from, &r.From); err != nil {
-			return err
-		}
-	}
-	return p.bound(&r, until)
-}
-
-// bound sets where a read ends, and asks the source whether it does what the request
-// says.
-func (p *typedPipeline[T, C, Out]) bound(r *Request[C], until json.RawMessage) error {
-	if until != nil {
-		var err error
-		if r.Until, err = p.decodeCursor(until); err != nil {
-			return &ConfigError{Field: "Until", Reason: err.Error()}
-		}
-		r.Bounded = true
-	}
-	if checker, ok := p.source.(RequestChecker[C]); ok {
-		return guard(func() error { return checker.CheckRequest(*r) })
-	}
-	const power = ", by the power RequestChecker: leave it out, or use a source that does"
-	switch {
-	case r.Bounded:
-		return &ConfigError{Field: "Until", Reason: fmt.Sprintf("the source (%s) does not say that it ends a read there%s, such as pgtable.Keyset", describe(p.source).Type, power)}
-	case r.Params != nil:
-		return &ConfigError{Field: "Params", Reason: fmt.Sprintf("the source (%s) does not say that it takes parameters%s", describe(p.source).Type, power)}
-	default:
-		return nil
 	}
 }

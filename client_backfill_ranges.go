@@ -3,7 +3,6 @@ package dataflow
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -164,56 +163,4 @@ func (b *ranges) insert(ctx context.Context, tx Tx, ends []json.RawMessage) ([]*
 		runs[i] = run
 	}
 	return runs, nil
-}
-
-// split asks the source where to cut, and returns the cursors as JSON: those that
-// are different from the one before, and so have something between them.
-func (p *typedPipeline[T, C, Out]) split(ctx context.Context, from, until, params json.RawMessage, n int) ([]json.RawMessage, error) {
-	splitter, ok := p.source.(Splitter[C])
-	if !ok {
-		return nil, noSplitter(p.source)
-	}
-	if _, ok := p.source.(RequestChecker[C]); !ok {
-		return nil, &ConfigError{Field: "n", Reason: fmt.Sprintf("the source (%s) does not say that it ends a read at Until, by the power RequestChecker, as ranges must: use 1, or a source that does, such as pgtable.Keyset", describe(p.source).Type)}
-	}
-	r := Request[C]{Params: params}
-	if from != nil {
-		r.Resumed = true
-		if err := decodeStrict(from, &r.From); err != nil {
-			return nil, err
-		}
-	}
-	if err := p.bound(&r, until); err != nil {
-		return nil, err
-	}
-	var cursors []C
-	err := guard(func() (err error) {
-		cursors, err = splitter.Split(ctx, r, n)
-		return err
-	})
-	switch {
-	case err != nil && errors.As(err, new(*ConfigError)):
-		return nil, err
-	case err != nil:
-		return nil, fmt.Errorf("split the source: %w", err)
-	case len(cursors) > n-1:
-		return nil, fmt.Errorf("split the source: Split (of %s) has returned %d cursors for %d parts, and the most are %d", describe(p.source).Type, len(cursors), n, n-1)
-	}
-	ends, last := []json.RawMessage{}, from
-	for _, c := range cursors {
-		end, err := json.Marshal(c)
-		if err != nil {
-			return nil, fmt.Errorf("split the source: write cursor %s: %w", cursorText(c), err)
-		}
-		if last != nil && sameJSON(end, last) || until != nil && sameJSON(end, until) {
-			continue
-		}
-		ends, last = append(ends, end), end
-	}
-	return ends, nil
-}
-
-// noSplitter refuses a source that cannot be cut.
-func noSplitter(source any) error {
-	return &ConfigError{Field: "n", Reason: fmt.Sprintf("the source (%s) does not tell where it can be cut, by the power Splitter: use 1, or a source that does, such as pgtable.Keyset", describe(source).Type)}
 }

@@ -7,42 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"time"
 )
-
-// FlowCursor is where a flow goes on. It is that of the flow's own runs: a backfill
-// has one of its own. See [Client.Cursor].
-type FlowCursor struct {
-	FlowID   int64
-	FlowName string
-	// Cursor is the source's, as JSON. Nil: the next run begins at the beginning.
-	Cursor json.RawMessage
-	// Seq is the sequence number of the flow's checkpoint. It moves whenever the cursor
-	// may have moved, and when a run is taken up.
-	Seq int64
-	// At is when the cursor was moved or set last, nil if it never was.
-	At *time.Time
-	// RunID is the run that has moved it last. 0: none, or somebody has set it.
-	RunID int64
-	// Change is how somebody has set it last, nil if a run has moved it since.
-	Change *CursorChange
-}
-
-// CursorChange is a cursor that somebody has set. See [Client.SetCursor].
-type CursorChange struct {
-	ID       int64
-	FlowID   int64
-	FlowName string
-	// From is the cursor before, To the one after it. Nil is the beginning.
-	From json.RawMessage
-	To   json.RawMessage
-	// Seq is the sequence number that the change has led to.
-	Seq int64
-	// Actor and Reason say who has done it and why.
-	Actor  string
-	Reason string
-	At     time.Time
-}
 
 // SetCursorParams say where a flow is to go on, and what the caller has seen.
 type SetCursorParams struct {
@@ -59,18 +24,6 @@ type SetCursorParams struct {
 	// Actor and Reason say who does this and why. They are kept in the history.
 	Actor  string
 	Reason string
-}
-
-// CursorHistoryParams page what [Client.CursorHistory] lists. The zero value lists the
-// newest 100.
-type CursorHistoryParams struct {
-	// FlowID is the flow's. The client sets it.
-	FlowID int64
-	// Before lists changes older than this id: that of the last of the page before. 0:
-	// from the newest.
-	Before int64
-	// Limit is the size of a page, up to 10,000. 0: 100.
-	Limit int
 }
 
 // Cursor returns where a flow goes on, or ErrNotFound. Of a flow with OverlapAllow,
@@ -222,36 +175,4 @@ func (p *SetCursorParams) check(ctx context.Context, q Queries, cur *FlowCursor)
 		return fmt.Errorf("%w: it is not at %s: it is at %s, with the sequence number %d", ErrCursorMoved, placeText(seen), placeText(cur.Cursor), cur.Seq)
 	}
 	return nil
-}
-
-// placeText is a stored cursor for people.
-func placeText(cursor json.RawMessage) string {
-	if cursor == nil {
-		return "the beginning"
-	}
-	return "cursor " + clip(string(cursor))
-}
-
-// checkCursor returns an error unless a cursor is one of the flow's source.
-func (p *typedPipeline[T, C, Out]) checkCursor(cursor json.RawMessage) error {
-	c, err := p.decodeCursor(cursor)
-	if err != nil {
-		return err
-	}
-	if checker, ok := p.source.(RequestChecker[C]); ok {
-		return guard(func() error { return checker.CheckRequest(Request[C]{From: c, Resumed: true}) })
-	}
-	return nil
-}
-
-// decodeCursor reads a cursor that somebody has given.
-func (p *typedPipeline[T, C, Out]) decodeCursor(cursor json.RawMessage) (C, error) {
-	var c C
-	if !p.resumable() {
-		return c, fmt.Errorf("the source (%s) has no cursor: each run begins at its beginning", describe(p.source).Type)
-	}
-	if err := decodeStrict(cursor, &c); err != nil {
-		return c, fmt.Errorf("%s is not a cursor of the source (%s): %w", clip(string(cursor)), describe(p.source).Type, err)
-	}
-	return c, nil
 }

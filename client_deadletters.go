@@ -1,48 +1,12 @@
 package dataflow
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 )
-
-// DeadLetterRecord is a bad record that a flow's [Policy] has kept.
-type DeadLetterRecord struct {
-	ID       int64
-	FlowID   int64
-	FlowName string
-	RunID    int64
-	// Stage is where the record failed, Key names it, and Error says why.
-	Stage Stage
-	Key   string
-	Error string
-	// Payload is the record, as far as it was known: as JSON, or as a JSON text if it
-	// is none. It is nil if nothing was known.
-	Payload   json.RawMessage
-	CreatedAt time.Time
-	// ReplayedAt is when it was written after all, nil if it was not.
-	ReplayedAt *time.Time
-}
-
-// DeadLetterListParams choose and page what [Client.DeadLetters] lists, newest first.
-// The zero value lists the newest 100.
-type DeadLetterListParams struct {
-	// Flow lists only those of the flow of this name. Empty: all.
-	Flow string
-	// Run lists only those of this run. 0: all.
-	Run int64
-	// Open lists only those that have not been replayed.
-	Open bool
-	// Before lists those older than this id: that of the last of the page before. 0:
-	// from the newest.
-	Before int64
-	// Limit is the size of a page, up to 10,000. 0: 100.
-	Limit int
-}
 
 // DeadLetters lists bad records that were kept, newest first. params may be nil.
 func (c *Client) DeadLetters(ctx context.Context, params *DeadLetterListParams) ([]*DeadLetterRecord, error) {
@@ -170,74 +134,4 @@ func (c *Client) replay(ctx context.Context, f *Flow, l *DeadLetterRecord) error
 		return errors.New("nothing is known of the record but its key")
 	}
 	return guard(func() error { return f.code.replay(ctx, c.store, l) })
-}
-
-// replay takes one record through the transform to the sink.
-func (p *typedPipeline[T, C, Out]) replay(ctx context.Context, store Store, l *DeadLetterRecord) error {
-	if p.target.fenced != nil {
-		return errors.New("its sink keeps the checkpoint, and writes no record apart from one")
-	}
-	if p.replaces() {
-		return errors.New(errPart + ": mend what is wrong with the record, and start a run, which reads it again")
-	}
-	var row T
-	if err := decodePayload(l, &row); err != nil {
-		return fmt.Errorf("the record %s does not fit %T: %w", clip(string(l.Payload)), row, err)
-	}
-	var out Results[Out]
-	out.reset()
-	if err := p.transform.Apply(ctx, []T{row}, &out); err != nil {
-		return fmt.Errorf("transform: %w", err)
-	}
-	out.settle()
-	if err := out.failed[0]; err != nil {
-		return fmt.Errorf("transform: %w", err)
-	}
-	if p.target.txSink == nil && len(out.rows) > 0 {
-		b := SinkBatch[Out]{ID: fmt.Sprintf("dead letter %d", l.ID), Rows: out.rows, Keys: make([]string, len(out.rows))}
-		for i := range b.Keys {
-			b.Keys[i] = l.Key
-			if i > 0 {
-				b.Keys[i] = fmt.Sprintf("%s/%d", l.Key, i+1)
-			}
-		}
-		if err := p.target.sink.Write(ctx, b); err != nil {
-			return fmt.Errorf("write: %w", err)
-		}
-	}
-	return store.InTx(ctx, func(ctx context.Context, tx Tx) error {
-		q, err := store.With(tx)
-		if err != nil {
-			return err
-		}
-		ours, err := q.DeadLetterReplayed(ctx, l.ID)
-		if err != nil {
-			return err
-		}
-		if !ours {
-			return errors.New("another process has replayed it")
-		}
-		if p.target.txSink == nil || len(out.rows) == 0 {
-			return nil
-		}
-		if err := p.target.txSink.WriteTx(ctx, out.rows); err != nil {
-			return fmt.Errorf("write: %w", err)
-		}
-		return nil
-	})
-}
-
-// decodePayload reads what is known of a record. What the engine has written is a T.
-// What a source has said, where the record was bad, may have other names for its
-// fields, as the columns of a file, or be any text: it must not become a T in which
-// something is missing.
-func decodePayload[T any](l *DeadLetterRecord, row *T) error {
-	switch {
-	case l.Stage != StageRead:
-		return json.Unmarshal(l.Payload, row)
-	case bytes.HasPrefix(bytes.TrimSpace(l.Payload), []byte{'"'}):
-		return errors.New("it failed when it was read, and nothing but its text is known")
-	default:
-		return decodeStrict(l.Payload, row)
-	}
 }

@@ -2,6 +2,7 @@ package dataflow
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 )
@@ -102,23 +103,37 @@ func (c *Client) setState(ctx context.Context, name string, p *FlowStateParams) 
 	return c.bind(rec), nil
 }
 
-// flowByID returns a flow as this process registered it, or as it is stored.
-func (c *Client) flowByID(ctx context.Context, id int64) (*Flow, error) {
-	c.mu.Lock()
-	f := c.byID[id]
-	c.mu.Unlock()
-	if f != nil {
-		return f, nil
-	}
-	rec, err := c.store.FlowByID(ctx, id)
+// Processes lists the started clients on this database that are alive, in the order
+// of their ids.
+func (c *Client) Processes(ctx context.Context) ([]*Process, error) {
+	all, err := c.store.ProcessList(ctx)
 	if err != nil {
-		return nil, err
+		return nil, public(fmt.Errorf("list processes: %w", err))
 	}
-	f = c.bind(rec)
-	if f.Registered() {
-		c.mu.Lock()
-		c.byID[id] = f
-		c.mu.Unlock()
+	return all, nil
+}
+
+// Locate returns the flow with a global id, as [Flow.GlobalID] writes it, bound to
+// this client. A text that is malformed, or the id of another application or
+// model, is ErrGlobalID; a flow that is not in the database ErrNotFound.
+func (c *Client) Locate(ctx context.Context, gid string) (*Flow, error) {
+	fail := func(err error) (*Flow, error) { return nil, public(fmt.Errorf("locate flow: %w", err)) }
+	g, err := parseGlobalID(gid)
+	if err == nil {
+		err = g.ownFlow()
 	}
-	return f, nil
+	if err != nil {
+		return fail(err)
+	}
+	if g.App != gidApp {
+		return fail(fmt.Errorf("%q is %w of ours, but of the application %q: use gid://%s/%s/ID", gid, ErrGlobalID, g.App, gidApp, gidFlow))
+	}
+	rec, err := c.store.FlowByID(ctx, g.ID)
+	if errors.Is(err, ErrNotFound) {
+		return fail(fmt.Errorf("%s: %w", gid, err))
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return c.bind(rec), nil
 }

@@ -2,14 +2,10 @@ package dataflow
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
 	"time"
-
-	"github.com/riverqueue/river"
 )
 
 // Run returns a run by its id, or ErrNotFound.
@@ -41,163 +37,6 @@ func (c *Client) Runs(ctx context.Context, params *RunListParams) ([]*Run, error
 		return nil, public(fmt.Errorf("list runs: %w", err))
 	}
 	return runs, nil
-}
-
-// TriggerOptions are the optional settings of [Client.Trigger].
-type TriggerOptions struct {
-	// At is when the run starts. Zero: now.
-	At time.Time
-	// Actor and Reason say who asks for the run and why. They are kept with it.
-	Actor  string
-	Reason string
-	// Params are given to the flow's source, as Request.Params: any JSON. The source
-	// must take them, by the power [RequestChecker]. Nil: none.
-	Params json.RawMessage
-}
-
-type triggerKey struct{}
-
-// Trigger starts a run of a flow through its Runtime: Execute, or ExecuteAt if
-// opts say when. opts may be nil.
-func (c *Client) Trigger(ctx context.Context, name string, opts *TriggerOptions) (*Run, error) {
-	f, err := c.Flow(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	if opts == nil {
-		return f.Runtime.Execute(ctx, f)
-	}
-	ctx = context.WithValue(ctx, triggerKey{}, opts)
-	if opts.At.IsZero() {
-		return f.Runtime.Execute(ctx, f)
-	}
-	return f.Runtime.ExecuteAt(ctx, f, opts.At)
-}
-
-// TriggerTx starts a run in the caller's transaction: the run, and its River
-// job, exist exactly if that is committed. A flow on [Heartbeat] is then worked
-// by a started client or a [Client.Tick]. opts may be nil.
-func (c *Client) TriggerTx(ctx context.Context, tx Tx, name string, opts *TriggerOptions) (*Run, error) {
-	if isNil(tx) {
-		return nil, public(fmt.Errorf("trigger flow %q: %w", name, &ConfigError{Field: "tx", Reason: "it is nil: use dataflowpgx.Tx(tx) or dataflowsqlite.Tx(tx)"}))
-	}
-	q, err := c.store.With(tx)
-	if err != nil {
-		return nil, public(fmt.Errorf("trigger flow %q: %w", name, err))
-	}
-	rec, err := q.FlowByName(ctx, name)
-	if err != nil {
-		return nil, public(fmt.Errorf("trigger flow %q: %w", name, err))
-	}
-	f := c.bind(rec)
-	rt, ok := f.Runtime.(TxRuntime)
-	if !ok {
-		return nil, public(fmt.Errorf("trigger flow %q: its runtime of type %q cannot start a run in a transaction: it has no ExecuteTx", name, f.Runtime.Type()))
-	}
-	at := time.Time{}
-	if opts != nil {
-		at = opts.At
-		ctx = context.WithValue(ctx, triggerKey{}, opts)
-	}
-	return rt.ExecuteTx(ctx, tx, f, at)
-}
-
-// bound refuses a flow that no client has returned.
-func (f *Flow) bound() error {
-	if f == nil || f.client == nil {
-		return public(fmt.Errorf("start run: %w: the flow was not got from a client: use client.Flow", ErrNotRegistered))
-	}
-	return nil
-}
-
-// start adds a run and, if job says how, its River job: in tx, or in a
-// transaction of its own if that is nil.
-func (f *Flow) start(ctx context.Context, tx Tx, s RuntimeSettings, at time.Time, job *river.InsertOpts) (*Run, error) {
-	if err := f.bound(); err != nil {
-		return nil, err
-	}
-	var run *Run
-	insert := func(ctx context.Context, tx Tx) (err error) {
-		run, err = f.insertRun(ctx, tx, s, at, job)
-		return err
-	}
-	var err error
-	if tx != nil {
-		err = insert(ctx, tx)
-	} else if err = f.client.store.InTx(ctx, insert); err == nil {
-		err = f.client.cancelFor(ctx, f)
-	}
-	if err != nil {
-		return nil, public(fmt.Errorf("start run of flow %q: %w", f.Name, err))
-	}
-	return run, nil
-}
-
-func (f *Flow) insertRun(ctx context.Context, tx Tx, s RuntimeSettings, at time.Time, job *river.InsertOpts) (*Run, error) {
-	if !s.Enabled {
-		return nil, fmt.Errorf("%w: its runtime is", ErrDisabled)
-	}
-	q, err := f.client.store.With(tx)
-	if err != nil {
-		return nil, err
-	}
-	p := &RunInsertParams{FlowID: f.ID, Trigger: TriggerManual, UniqueKey: "now", At: at, MaxAttempts: f.maxAttempts()}
-	if !at.IsZero() {
-		p.UniqueKey = "at:" + at.UTC().Format(time.RFC3339Nano)
-	}
-	if opts, ok := ctx.Value(triggerKey{}).(*TriggerOptions); ok {
-		p.Actor, p.Reason, p.Params = opts.Actor, opts.Reason, opts.Params
-	}
-	if why, ok := ctx.Value(startKey{}).(startReason); ok {
-		if at.IsZero() {
-			p.UniqueKey = why.key
-		}
-		p.Trigger, p.UniqueKey = why.trigger, string(why.trigger)+":"+p.UniqueKey
-		why.asked.fill(p)
-	}
-	if p.Params != nil {
-		if err := f.checkParams(p.Params); err != nil {
-			return nil, err
-		}
-		p.UniqueKey += ":" + digest(p.Params) // another run than one with other parameters
-	}
-	run, err := q.RunInsert(ctx, p)
-	if errors.Is(err, ErrNotFound) {
-		return nil, f.whyNoRun(ctx, q)
-	}
-	if err != nil || run.Coalesced || job == nil {
-		return run, err
-	}
-	opts := *job
-	if !at.IsZero() && p.Trigger != TriggerSchedule { // a tick is due by the database's clock, if not by this process's
-		opts.ScheduledAt = run.RunAfter
-	}
-	if err := f.client.insertJob(ctx, tx, run, opts); err != nil {
-		return nil, err
-	}
-	f.client.log.InfoContext(ctx, "dataflow: job enqueued", slog.String(logFlow, f.Name), slog.Int64(logRun, run.ID), slog.Int64(logJob, run.RiverJobID),
-		slog.String("queue", run.Queue), slog.Time("run_after", run.RunAfter))
-	return run, nil
-}
-
-// whyNoRun explains why a run could not be added.
-func (f *Flow) whyNoRun(ctx context.Context, q Queries) error {
-	rec, err := q.FlowByID(ctx, f.ID)
-	if err != nil {
-		return err
-	}
-	return inactiveError(rec)
-}
-
-func inactiveError(rec *FlowRecord) error {
-	why := "it is inactive"
-	if rec.StateBy != "" {
-		why += ", by " + rec.StateBy
-	}
-	if rec.StateReason != "" {
-		why += ": " + rec.StateReason
-	}
-	return fmt.Errorf("%w: %s", ErrDisabled, why)
 }
 
 // waitInterval is how often Wait looks at a run that another process works.
@@ -257,29 +96,109 @@ func (c *Client) progressOf(run *Run) *Progress {
 	return p
 }
 
-// runsOf yields all runs of a flow in some states, newest first. What is yielded may be
-// changed meanwhile.
-func (c *Client) runsOf(ctx context.Context, flow string, states ...RunState) iter.Seq2[*Run, error] {
-	return func(yield func(*Run, error) bool) {
-		p := &RunListParams{Flow: flow, States: states, Limit: pageOfRuns}
-		for {
-			runs, err := c.store.RunList(ctx, p)
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			for _, run := range runs {
-				if !yield(run, nil) {
-					return
-				}
-			}
-			if len(runs) < p.Limit {
-				return
-			}
-			p.Before = runs[len(runs)-1].ID
-		}
+// Cancel ends a run, whichever process works it: a pending one at once, one in
+// progress at its next checkpoint, or in the middle of a batch, which is rolled
+// back, within a few seconds. actor and reason are kept with the run; the first
+// to ask is. It returns the run as it is then, which for one in progress is
+// still that; [Client.Wait] waits for its end. One that is cancelled already is returned
+// as it is; any other that has ended is ErrRunFinished.
+func (c *Client) Cancel(ctx context.Context, runID int64, actor, reason string) (*Run, error) {
+	run, err := c.cancel(ctx, &RunCancelParams{RunID: runID, Actor: actor, Reason: reason})
+	if err != nil {
+		return nil, public(fmt.Errorf("cancel run %d: %w", runID, err))
 	}
+	return run, nil
 }
 
-// pageOfRuns is how many runs are in memory at once.
-const pageOfRuns = 1000
+// cancel cancels a run. With PendingOnly, one that is in progress is returned as it
+// is.
+func (c *Client) cancel(ctx context.Context, p *RunCancelParams) (*Run, error) {
+	var run *Run
+	err := c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := c.store.With(tx)
+		if err != nil {
+			return err
+		}
+		if run, err = q.RunCancel(ctx, p); err != nil {
+			return err
+		}
+		if run.State.Finished() && run.CancelRequestedAt == nil || run.State == RunSuccess || run.State == RunFailed {
+			return fmt.Errorf("%w: it is %s", ErrRunFinished, run.State)
+		}
+		if run.State != RunCancelled || run.RiverJobID == 0 {
+			return nil
+		}
+		rc, err := c.riverClient()
+		if err != nil {
+			return err
+		}
+		return rc.JobCancelTx(ctx, tx, run.RiverJobID)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !p.PendingOnly {
+		c.interrupt(LeaseRef{RunID: run.ID, LeaseNumber: run.LeaseNumber}, errCancelled)
+	}
+	if run.State == RunCancelled {
+		c.log.InfoContext(ctx, "dataflow: run cancelled", append(runAttrs(run), slog.String("actor", p.Actor), slog.String(logReason, p.Reason))...)
+		c.publish(EventRunCancelled, run, run.Err())
+	}
+	return run, nil
+}
+
+// CancelFlow cancels all runs of a flow that are pending or in progress, and
+// returns them. Runs that are started meanwhile are not among them; see Pause.
+func (c *Client) CancelFlow(ctx context.Context, name, actor, reason string) ([]*Run, error) {
+	if _, err := c.Flow(ctx, name); err != nil {
+		return nil, err
+	}
+	cancelled := []*Run{}
+	for run, err := range c.runsOf(ctx, name, RunPending, RunInProgress) {
+		if err != nil {
+			return cancelled, public(err)
+		}
+		run, err = c.Cancel(ctx, run.ID, actor, reason)
+		if errors.Is(err, ErrRunFinished) {
+			continue // it has just ended by itself
+		}
+		if err != nil {
+			return cancelled, err
+		}
+		cancelled = append(cancelled, run)
+	}
+	return cancelled, nil
+}
+
+// Retry starts a new run of the flow of a run that has failed or was cancelled, with
+// TriggerRetry and a Reason that names the old one, and with the same Params; it goes on
+// at the flow's cursor, or, if it was a backfill, where that has got to. As long as it waits, another call returns it, with Coalesced set. A run in
+// any other state is ErrRunState. actor is kept with the run.
+func (c *Client) Retry(ctx context.Context, runID int64, actor string) (*Run, error) {
+	fail := func(err error) (*Run, error) { return nil, public(fmt.Errorf("retry run %d: %w", runID, err)) }
+	old, err := c.store.RunByID(ctx, runID)
+	if err != nil {
+		return fail(err)
+	}
+	if old.State != RunFailed && old.State != RunCancelled {
+		return fail(fmt.Errorf("%w: it is %s, and only a run that is failed or cancelled can be retried", ErrRunState, old.State))
+	}
+	rec, err := c.store.FlowByID(ctx, old.FlowID)
+	if err != nil {
+		return fail(err)
+	}
+	f := c.bind(rec)
+	ctx = context.WithValue(ctx, triggerKey{}, &TriggerOptions{Actor: actor, Reason: fmt.Sprintf("retry of run %d", runID)})
+	var run *Run
+	err = c.store.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
+		run, err = f.startFor(ctx, tx, startReason{trigger: TriggerRetry, key: fmt.Sprintf("run %d", runID), asked: askedAgain(old)}, time.Time{})
+		return err
+	})
+	if err == nil {
+		err = c.cancelFor(ctx, f)
+	}
+	if err != nil {
+		return fail(private(err))
+	}
+	return run, nil
+}

@@ -2,6 +2,7 @@ package dataflow
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 )
@@ -62,55 +63,59 @@ func (c *Client) EnqueueAll(ctx context.Context, actor, reason string) ([]Enqueu
 	return all, nil
 }
 
-// eachFlow calls fn with each flow in the database, in the order of their names.
-func (c *Client) eachFlow(ctx context.Context, fn func(f *Flow) error) error {
-	p := &FlowListParams{Limit: defaultPage}
-	for {
-		recs, err := c.store.FlowList(ctx, p)
-		if err != nil {
-			return err
-		}
-		for _, rec := range recs {
-			if err := fn(c.bind(rec)); err != nil {
-				return err
-			}
-		}
-		if len(recs) < p.Limit {
-			return nil
-		}
-		p.After = recs[len(recs)-1].Name
-	}
+// TriggerOptions are the optional settings of [Client.Trigger].
+type TriggerOptions struct {
+	// At is when the run starts. Zero: now.
+	At time.Time
+	// Actor and Reason say who asks for the run and why. They are kept with it.
+	Actor  string
+	Reason string
+	// Params are given to the flow's source, as Request.Params: any JSON. The source
+	// must take them, by the power [RequestChecker]. Nil: none.
+	Params json.RawMessage
 }
 
-// Retry starts a new run of the flow of a run that has failed or was cancelled, with
-// TriggerRetry and a Reason that names the old one, and with the same Params; it goes on
-// at the flow's cursor, or, if it was a backfill, where that has got to. As long as it waits, another call returns it, with Coalesced set. A run in
-// any other state is ErrRunState. actor is kept with the run.
-func (c *Client) Retry(ctx context.Context, runID int64, actor string) (*Run, error) {
-	fail := func(err error) (*Run, error) { return nil, public(fmt.Errorf("retry run %d: %w", runID, err)) }
-	old, err := c.store.RunByID(ctx, runID)
+// Trigger starts a run of a flow through its Runtime: Execute, or ExecuteAt if
+// opts say when. opts may be nil.
+func (c *Client) Trigger(ctx context.Context, name string, opts *TriggerOptions) (*Run, error) {
+	f, err := c.Flow(ctx, name)
 	if err != nil {
-		return fail(err)
+		return nil, err
 	}
-	if old.State != RunFailed && old.State != RunCancelled {
-		return fail(fmt.Errorf("%w: it is %s, and only a run that is failed or cancelled can be retried", ErrRunState, old.State))
+	if opts == nil {
+		return f.Runtime.Execute(ctx, f)
 	}
-	rec, err := c.store.FlowByID(ctx, old.FlowID)
+	ctx = context.WithValue(ctx, triggerKey{}, opts)
+	if opts.At.IsZero() {
+		return f.Runtime.Execute(ctx, f)
+	}
+	return f.Runtime.ExecuteAt(ctx, f, opts.At)
+}
+
+// TriggerTx starts a run in the caller's transaction: the run, and its River
+// job, exist exactly if that is committed. A flow on [Heartbeat] is then worked
+// by a started client or a [Client.Tick]. opts may be nil.
+func (c *Client) TriggerTx(ctx context.Context, tx Tx, name string, opts *TriggerOptions) (*Run, error) {
+	if isNil(tx) {
+		return nil, public(fmt.Errorf("trigger flow %q: %w", name, &ConfigError{Field: "tx", Reason: "it is nil: use dataflowpgx.Tx(tx) or dataflowsqlite.Tx(tx)"}))
+	}
+	q, err := c.store.With(tx)
 	if err != nil {
-		return fail(err)
+		return nil, public(fmt.Errorf("trigger flow %q: %w", name, err))
+	}
+	rec, err := q.FlowByName(ctx, name)
+	if err != nil {
+		return nil, public(fmt.Errorf("trigger flow %q: %w", name, err))
 	}
 	f := c.bind(rec)
-	ctx = context.WithValue(ctx, triggerKey{}, &TriggerOptions{Actor: actor, Reason: fmt.Sprintf("retry of run %d", runID)})
-	var run *Run
-	err = c.store.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
-		run, err = f.startFor(ctx, tx, startReason{trigger: TriggerRetry, key: fmt.Sprintf("run %d", runID), asked: askedAgain(old)}, time.Time{})
-		return err
-	})
-	if err == nil {
-		err = c.cancelFor(ctx, f)
+	rt, ok := f.Runtime.(TxRuntime)
+	if !ok {
+		return nil, public(fmt.Errorf("trigger flow %q: its runtime of type %q cannot start a run in a transaction: it has no ExecuteTx", name, f.Runtime.Type()))
 	}
-	if err != nil {
-		return fail(private(err))
+	at := time.Time{}
+	if opts != nil {
+		at = opts.At
+		ctx = context.WithValue(ctx, triggerKey{}, opts)
 	}
-	return run, nil
+	return rt.ExecuteTx(ctx, tx, f, at)
 }

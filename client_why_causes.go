@@ -253,36 +253,3 @@ func (w *why) past() {
 		w.add(CauseSkipped, 0, nil, "%s started no run: %s.", what, s.Reason.text())
 	}
 }
-
-// text says the reason in words.
-func (r SkipReason) text() string {
-	switch r {
-	case SkipOverlap:
-		return "another run of the flow was in progress, or waited"
-	case SkipPaused:
-		return "the flow was paused"
-	case SkipDisabled:
-		return "its runtime was disabled"
-	case SkipMissed:
-		return "no process was there, and the catch-up policy does not make up for it"
-	case SkipWindow:
-		return "no process was there, and it was too old to be made up for"
-	default:
-		return string(r)
-	}
-}
-
-// byWhom says who did something and why, with a comma before it.
-func byWhom(actor, reason string) string {
-	if text := cancelText(actor, reason); text != "" {
-		return ", " + text
-	}
-	return ""
-}
-
-func ofVersion(version string) string {
-	if version == "" {
-		return ""
-	}
-	return ", version " + version
-}

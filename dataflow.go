@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"sync"
 	"time"
 
@@ -88,20 +87,6 @@ func (c *Client) MigrateDown(ctx context.Context, version int) error {
 	return public(c.store.MigrateDown(ctx, version))
 }
 
-// bind makes a Flow of what is stored, with its code if this process has it.
-func (c *Client) bind(rec *FlowRecord) *Flow {
-	f := &Flow{FlowRecord: *rec, client: c}
-	runtime, err := parseRuntime(rec.RuntimeJSON, c.config.Runtimes)
-	if err != nil {
-		runtime = unreadRuntime{err: fmt.Errorf("flow %q: %w", rec.Name, err)}
-	}
-	f.Runtime = runtime
-	if declared := c.flows[rec.Name]; declared != nil {
-		f.code, f.opts = declared.code, declared.opts
-	}
-	return f
-}
-
 // Start checks that the database has been migrated, registers the flows, and
 // works runs until Stop. ctx bounds the starting alone. A client starts once. Flows
 // that cannot be registered do not keep it from starting: it logs them, works the
@@ -164,35 +149,6 @@ func (c *Client) begin(kill context.CancelFunc) (River, map[string]river.QueueCo
 	return rc, queues, nil
 }
 
-// AddWorker adds the worker of our jobs to the bundle of a River client that the
-// service makes itself. That client must work the queues of the flows, and be
-// handed to [UseRiver] before this one starts.
-func (c *Client) AddWorker(workers *river.Workers) error {
-	if workers == nil {
-		return public(&ConfigError{Field: "workers", Reason: "it is nil: use river.NewWorkers()"})
-	}
-	return public(river.AddWorkerSafely(workers, NewDataFlowJob(c)))
-}
-
-// UseRiver makes a client insert its jobs through a River client that the
-// service has already, on the same database. Whoever made that client starts
-// and stops it. A River client of another kind of database is ErrTxMismatch.
-func UseRiver[TTx any](c *Client, rc *river.Client[TTx]) error {
-	if rc == nil {
-		return public(&ConfigError{Field: "River client", Reason: "it is nil"})
-	}
-	if want := c.store.TxType(); reflect.TypeFor[TTx]() != want {
-		return public(fmt.Errorf("use River client of %s: %w: this client's are %s", reflect.TypeFor[TTx](), ErrTxMismatch, want))
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.river != nil {
-		return public(errors.New("use River client: this client has one already: call UseRiver before anything else"))
-	}
-	c.river, c.joined = WrapRiver(rc), true
-	return nil
-}
-
 // now is this process's time, for events, logs and progress alone: what is
 // stored has the database's.
 func (c *Client) now() time.Time {
@@ -200,4 +156,39 @@ func (c *Client) now() time.Time {
 		return c.config.Clock()
 	}
 	return time.Now() //nolint:forbidigo // the one place that reads the real clock
+}
+
+// Migrations returns the migrations of our tables, which of them the database has,
+// and their SQL. It changes nothing, and works on an empty database too.
+func (c *Client) Migrations(ctx context.Context) (*MigrationStatus, error) {
+	s, err := c.store.Migrations(ctx)
+	return s, public(err)
+}
+
+// Subscribe returns a channel of the events of these kinds, or of all if none
+// is named, that happen in this process from now on, and a function that ends
+// the subscription and closes the channel. It holds 1,000 events; what a slow
+// receiver leaves no room for is lost.
+func (c *Client) Subscribe(kinds ...EventKind) (<-chan *Event, func()) {
+	s := subscription{ch: make(chan *Event, subscriptionBuffer), kinds: make(map[EventKind]bool)}
+	for _, k := range kinds {
+		s.kinds[k] = true
+	}
+	h := &c.events
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.subs == nil {
+		h.subs = make(map[int]subscription)
+	}
+	id := h.next
+	h.next++
+	h.subs[id] = s
+	return s.ch, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if _, ok := h.subs[id]; ok {
+			delete(h.subs, id)
+			close(s.ch)
+		}
+	}
 }

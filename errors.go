@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 )
 
 // Sentinel errors, to be compared with [errors.Is]. The errors that carry them
@@ -153,71 +152,3 @@ type PanicError struct {
 }
 
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
-
-// signal carries what a stage tells the executor about its error.
-type signal struct {
-	err       error
-	permanent bool
-	transient bool
-	after     time.Duration
-}
-
-func (s *signal) Error() string { return s.err.Error() }
-func (s *signal) Unwrap() error { return s.err }
-
-// Permanent marks an error that no retry can mend: the run fails at once. A nil
-// error stays nil.
-func Permanent(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &signal{err: err, permanent: true}
-}
-
-// Transient marks an error that should pass by itself: of a server that cannot be
-// reached, say. The attempt goes on from the last checkpoint, after a short
-// while, and again, for up to a minute without progress; only then it has
-// failed. What the client's own database says of itself needs no mark. One that
-// is marked by [RetryAfter] too waits as that says. A nil error stays nil.
-func Transient(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &signal{err: err, transient: true}
-}
-
-// RetryAfter marks an error after which the next attempt starts no sooner than
-// after d, instead of after the flow's backoff. A nil error stays nil; a
-// negative d counts as zero.
-func RetryAfter(err error, d time.Duration) error {
-	if err == nil {
-		return nil
-	}
-	return &signal{err: err, after: max(d, time.Nanosecond)}
-}
-
-// IsPermanent reports whether err, or any error that it wraps, was marked by
-// [Permanent].
-func IsPermanent(err error) bool { return marks(err).permanent }
-
-// marks adds up what err and all that it wraps were marked with. Of two delays,
-// the longer counts.
-func marks(err error) (m signal) {
-	if s, ok := err.(*signal); ok { //nolint:errorlint // each error on the way is looked at
-		m = *s
-	}
-	var inner []error
-	switch w := err.(type) { //nolint:errorlint // as above
-	case interface{ Unwrap() error }:
-		inner = []error{w.Unwrap()}
-	case interface{ Unwrap() []error }:
-		inner = w.Unwrap()
-	case *foreignError:
-		inner = []error{w.err}
-	}
-	for _, err := range inner {
-		i := marks(err)
-		m.permanent, m.transient, m.after = m.permanent || i.permanent, m.transient || i.transient, max(m.after, i.after)
-	}
-	return m
-}

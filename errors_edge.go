@@ -1,11 +1,7 @@
 package dataflow
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"reflect"
 	"runtime/debug"
 	"strings"
@@ -88,46 +84,6 @@ func validate(field string, v any) error {
 	}
 	if val, ok := v.(Validator); ok {
 		return errors.Join(prefixed(field, val.Validate())...)
-	}
-	return nil
-}
-
-// clip shortens what goes into an error message.
-func clip(s string) string {
-	const most = 200
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
-}
-
-// storable makes any text one that a database takes.
-func storable(s string) string {
-	return strings.ReplaceAll(strings.ToValidUTF8(s, "�"), "\x00", "�")
-}
-
-// cursorText is a cursor as people read it.
-func cursorText(cursor any) string {
-	if s, ok := cursor.(fmt.Stringer); ok {
-		return s.String()
-	}
-	data, err := json.Marshal(cursor)
-	if err != nil {
-		return fmt.Sprint(cursor)
-	}
-	return string(data)
-}
-
-// decodeStrict reads JSON that must fit v exactly, so that a cursor of another
-// kind of source is not taken for the beginning.
-func decodeStrict(data []byte, v any) error {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(v); err != nil {
-		return err
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("there is more behind it")
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package dataflow
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -76,34 +78,6 @@ type subscription struct {
 	kinds map[EventKind]bool // empty: all
 }
 
-// Subscribe returns a channel of the events of these kinds, or of all if none
-// is named, that happen in this process from now on, and a function that ends
-// the subscription and closes the channel. It holds 1,000 events; what a slow
-// receiver leaves no room for is lost.
-func (c *Client) Subscribe(kinds ...EventKind) (<-chan *Event, func()) {
-	s := subscription{ch: make(chan *Event, subscriptionBuffer), kinds: make(map[EventKind]bool)}
-	for _, k := range kinds {
-		s.kinds[k] = true
-	}
-	h := &c.events
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.subs == nil {
-		h.subs = make(map[int]subscription)
-	}
-	id := h.next
-	h.next++
-	h.subs[id] = s
-	return s.ch, func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if _, ok := h.subs[id]; ok {
-			delete(h.subs, id)
-			close(s.ch)
-		}
-	}
-}
-
 func (h *subscriptions) publish(e *Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -125,5 +99,36 @@ func runAttrs(r *Run) []any {
 		slog.Int64(logRun, r.ID),
 		slog.Int(logAttempt, r.Attempt),
 		slog.String(logWorker, r.Worker),
+	}
+}
+
+func (c *Client) publish(kind EventKind, run *Run, err error) {
+	own := *run // the caller of Execute gets the other one
+	c.events.publish(&Event{Kind: kind, At: c.now(), Run: &own, Err: err})
+}
+
+// tripped says that a flow has failed so often that ticks do not start it any more.
+func (c *Client) tripped(ctx context.Context, run *Run, err error) {
+	if !run.Tripped {
+		return
+	}
+	c.log.ErrorContext(ctx, "dataflow: flow paused, because its runs fail time after time; client.Resume lets ticks start it again", runAttrs(run)...)
+	c.publish(EventFlowTripped, run, err)
+}
+
+// gaveUp tells the user's hook about a run that has failed for good.
+func (c *Client) gaveUp(ctx context.Context, run *Run, err error) {
+	if c.config.OnRunFailed == nil {
+		return
+	}
+	c.callHook(ctx, "OnRunFailed", func() { c.config.OnRunFailed(ctx, run, err) })
+}
+
+// callHook calls a function of the Config, which may panic.
+func (c *Client) callHook(ctx context.Context, name string, hook func()) {
+	err := guard(func() error { hook(); return nil })
+	var pe *PanicError
+	if errors.As(err, &pe) {
+		c.log.ErrorContext(ctx, "dataflow: Config."+name+" panicked", slog.String(logError, pe.Error()), slog.String("stack", pe.Stack))
 	}
 }

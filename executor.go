@@ -11,10 +11,6 @@ import (
 	"github.com/riverqueue/river/rivertype"
 )
 
-// handBackTimeout bounds the statements that end an attempt whose own context
-// is done.
-const handBackTimeout = 5 * time.Second
-
 // FlowExecutor takes a run through its lifecycle: it claims the run, works it,
 // and ends it or puts it back.
 type FlowExecutor struct {

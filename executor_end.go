@@ -223,8 +223,3 @@ func (a *attempt) report(ctx context.Context, run *Run, kind EventKind, cause er
 	}
 	a.client.publish(kind, run, cause)
 }
-
-func (c *Client) publish(kind EventKind, run *Run, err error) {
-	own := *run // the caller of Execute gets the other one
-	c.events.publish(&Event{Kind: kind, At: c.now(), Run: &own, Err: err})
-}

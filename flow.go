@@ -2,8 +2,6 @@ package dataflow
 
 import (
 	"bytes"
-	"cmp"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -13,9 +11,6 @@ import (
 
 // MaxNameLength is the greatest length of a flow's name, in bytes.
 const MaxNameLength = 200
-
-// defaultMaxAttempts is how often a run is tried if its flow does not say.
-const defaultMaxAttempts = 5
 
 // Flow is what reads, transforms and writes: declared in code by [NewFlow], and
 // stored under its name when a [Client] starts. A Flow got from a client also
@@ -195,19 +190,6 @@ func adapterRuntime(adapter string) Runtime {
 	}
 }
 
-func (f *Flow) maxAttempts() int { return cmp.Or(f.opts.MaxAttempts, defaultMaxAttempts) }
-
-func (f *Flow) backoff(attempt int) time.Duration {
-	if f.opts.Backoff != nil {
-		var d time.Duration
-		if err := guard(func() error { d = f.opts.Backoff(attempt); return nil }); err == nil {
-			return max(d, 0)
-		}
-	}
-	n := float64(attempt)
-	return time.Duration((n*n*n*n + 2) * float64(time.Second))
-}
-
 // definition returns what is stored of a declared flow.
 func (f *Flow) definition(codeVersion string) (*FlowDefinition, error) {
 	runtime, err := marshalRuntime(f.Runtime)
@@ -249,66 +231,40 @@ func (f *FlowRecord) IsDue(now time.Time) bool {
 // ([OverdueAfter]) or earlier.
 func (f *FlowRecord) IsOverdue(now time.Time) bool { return f.IsDue(now.Add(-OverdueAfter)) }
 
-// FlowListParams choose and page the flows that [Client.Flows] lists, in the
-// order of their names. The zero value lists the first 100.
-type FlowListParams struct {
-	// State lists only flows in this state. Empty: all.
-	State FlowState
-	// Due lists only flows that are active and whose next tick has come; Overdue only
-	// those for which it came an hour ago ([OverdueAfter]) or earlier.
-	Due     bool
-	Overdue bool
-	// After lists flows behind this name: that of the last flow of the page
-	// before. Empty: from the beginning.
-	After string
-	// Limit is the size of a page, up to 10,000. 0: 100.
-	Limit int
-}
-
-// RunListParams choose and page the runs that [Client.Runs] lists, newest
-// first. The zero value lists the newest 100.
-type RunListParams struct {
-	// Flow lists only runs of the flow of this name. Empty: all.
-	Flow string
-	// States lists only runs in one of these states. Empty: all.
-	States []RunState
-	// Trigger lists only runs that were started so. Empty: all.
-	Trigger Trigger
-	// Due lists only pending runs whose RunAfter has come; Overdue only those for which
-	// it came an hour ago ([OverdueAfter]) or earlier.
-	Due     bool
-	Overdue bool
-	// Before lists runs older than this id: that of the last run of the page
-	// before. 0: from the newest.
-	Before int64
-	// Limit is the size of a page, up to 10,000. 0: 100.
-	Limit int
-}
-
 const (
 	defaultPage = 100
 	maxPage     = 10_000
 )
 
-// pageSize checks a page's limit and fills in the default.
-func pageSize(limit int) (int, error) {
-	if limit < 0 || limit > maxPage {
-		return 0, &ConfigError{Field: "Limit", Reason: fmt.Sprintf("%d is not from 1 to %d, nor 0 for %d", limit, maxPage, defaultPage)}
-	}
-	return cmp.Or(limit, defaultPage), nil
+// maxBackfills is the most that FlowOptions.MaxBackfills may be.
+const maxBackfills = 1000
+
+// slots is how many runs of the flow may be in progress at once, by the settings of this
+// process.
+func (f *Flow) slots() FlowSlots {
+	return FlowSlots{FlowID: f.ID, Slots: max(f.Runtime.Settings().Schedule.Overlap.slots(), 1), Backfills: f.opts.MaxBackfills}
 }
 
-// pipeline is a flow's source, transform and target without their types.
-type pipeline interface {
-	validate() error
-	describe() (source, sink Description)
-	resumable() bool
-	work(ctx context.Context, w *attempt) error
-	replay(ctx context.Context, store Store, l *DeadLetterRecord) error
-	checkCursor(cursor json.RawMessage) error
-	checkRequest(from, until, params json.RawMessage) error
-	split(ctx context.Context, from, until, params json.RawMessage, n int) ([]json.RawMessage, error)
-	appendOnly() bool
-	replaces() bool
-	dryRun(ctx context.Context, f *Flow, params *DryRunParams) (*DryRunReport, error)
+// apart reports whether a run has one of the slots that only backfills have.
+func (f *Flow) apart(run *Run) bool { return run.IsBackfill() && f.opts.MaxBackfills > 0 }
+
+// places is how many of the runs that are in each other's way with a run may be in
+// progress at once.
+func (f *Flow) places(run *Run) int {
+	if f.apart(run) {
+		return f.opts.MaxBackfills
+	}
+	return f.slots().Slots
+}
+
+// inTheWay returns those of the flow's runs that are in progress that count among the
+// places of a run. A claim counts likewise.
+func (f *Flow) inTheWay(run *Run, inProgress []*Run) []*Run {
+	var busy []*Run
+	for _, r := range inProgress {
+		if f.apart(run) && r.IsBackfill() || !f.apart(run) && (run.IsBackfill() || r.Slot < FirstBackfillSlot) {
+			busy = append(busy, r)
+		}
+	}
+	return busy
 }

@@ -1,8 +1,6 @@
 package dataflow
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -76,29 +74,4 @@ func (g GlobalID) ownFlow() error {
 		return fmt.Errorf("%q is %w of a flow, but of a %s: use gid://%s/%s/ID", g.String(), ErrGlobalID, g.Model, gidApp, gidFlow)
 	}
 	return nil
-}
-
-// Locate returns the flow with a global id, as [Flow.GlobalID] writes it, bound to
-// this client. A text that is malformed, or the id of another application or
-// model, is ErrGlobalID; a flow that is not in the database ErrNotFound.
-func (c *Client) Locate(ctx context.Context, gid string) (*Flow, error) {
-	fail := func(err error) (*Flow, error) { return nil, public(fmt.Errorf("locate flow: %w", err)) }
-	g, err := parseGlobalID(gid)
-	if err == nil {
-		err = g.ownFlow()
-	}
-	if err != nil {
-		return fail(err)
-	}
-	if g.App != gidApp {
-		return fail(fmt.Errorf("%q is %w of ours, but of the application %q: use gid://%s/%s/ID", gid, ErrGlobalID, g.App, gidApp, gidFlow))
-	}
-	rec, err := c.store.FlowByID(ctx, g.ID)
-	if errors.Is(err, ErrNotFound) {
-		return fail(fmt.Errorf("%s: %w", gid, err))
-	}
-	if err != nil {
-		return fail(err)
-	}
-	return c.bind(rec), nil
 }

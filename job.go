@@ -74,14 +74,6 @@ func (r *FlowRef) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// How long a job that cannot be worked now waits. Waiting spends no attempt.
-const (
-	snoozeBusy          = 2 * time.Second // another run of the flow is in progress
-	snoozeStopped       = time.Second     // this process is stopping
-	snoozeNotRegistered = 5 * time.Second // another process may have the code
-	soonest             = 100 * time.Millisecond
-)
-
 // DataFlowJob is River's worker of our jobs: it hands a run to the
 // [FlowExecutor]. The client adds it to its own River client; see
 // [Client.AddWorker] for any other. It is safe for concurrent use.

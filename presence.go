@@ -2,40 +2,10 @@ package dataflow
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"slices"
 	"time"
 )
-
-// Process is a started client, in this process or another one, that has been seen
-// alive a moment ago.
-type Process struct {
-	// ID is its Config.ID.
-	ID string
-	// CodeVersion is its Config.CodeVersion.
-	CodeVersion string
-	// Flows are the names of the flows whose code it has.
-	Flows []string
-	// Queues are the River queues that it works; nil if it has joined a River client
-	// of the service's own, whose queues it does not know.
-	Queues []string
-	// StartedAt is when it was first seen, SeenAt when it was last. It counts as alive
-	// until Until.
-	StartedAt time.Time
-	SeenAt    time.Time
-	Until     time.Time
-}
-
-// Processes lists the started clients on this database that are alive, in the order
-// of their ids.
-func (c *Client) Processes(ctx context.Context) ([]*Process, error) {
-	all, err := c.store.ProcessList(ctx)
-	if err != nil {
-		return nil, public(fmt.Errorf("list processes: %w", err))
-	}
-	return all, nil
-}
 
 // A started client says that it is alive twice in a lease, and is believed for two.
 // Nothing but Why depends on that: runs have leases of their own.

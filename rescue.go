@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
-
-	"github.com/riverqueue/river"
 )
 
 // renewEvery is how often leases are renewed at least, because that is also when
@@ -231,14 +229,6 @@ func (c *Client) unstrandOne(ctx context.Context) (*Run, error) {
 	return run, nil
 }
 
-func (c *Client) jobCancelled(ctx context.Context, tx Tx, jobID int64) (bool, error) {
-	rc, err := c.riverClient()
-	if err != nil || jobID == 0 {
-		return false, err
-	}
-	return rc.JobCancelled(ctx, tx, jobID)
-}
-
 // rescueParams decides what becomes of a run whose worker has died.
 func (c *Client) rescueParams(run *Run) *RunEndParams {
 	p := &RunEndParams{RunID: run.ID, FlowID: run.FlowID, LeaseNumber: run.LeaseNumber, State: RunPending, Refund: true, Rescue: true}
@@ -258,48 +248,4 @@ func (c *Client) rescueParams(run *Run) *RunEndParams {
 		p.Error = &AttemptError{Attempt: run.Attempt, At: c.now().UTC(), Worker: run.Worker, Error: "its worker has died: the lease lapsed"}
 	}
 	return p
-}
-
-// requeue has a run that was put back worked as its flow's Runtime says now: by a
-// new River job in that queue, or without one.
-func (c *Client) requeue(ctx context.Context, tx Tx, q Queries, run *Run) error {
-	rec, err := q.FlowByID(ctx, run.FlowID)
-	if err != nil {
-		return err
-	}
-	opts := river.InsertOpts{Queue: run.Queue}
-	switch rt := c.bind(rec).Runtime.(type) {
-	case interface{ insertOpts() river.InsertOpts }:
-		opts = rt.insertOpts()
-	case Heartbeat:
-		run.Queue, run.RiverJobID = "", 0
-		return q.RunSetJob(ctx, run.ID, 0, "")
-	}
-	return c.insertJob(ctx, tx, run, opts)
-}
-
-// tripped says that a flow has failed so often that ticks do not start it any more.
-func (c *Client) tripped(ctx context.Context, run *Run, err error) {
-	if !run.Tripped {
-		return
-	}
-	c.log.ErrorContext(ctx, "dataflow: flow paused, because its runs fail time after time; client.Resume lets ticks start it again", runAttrs(run)...)
-	c.publish(EventFlowTripped, run, err)
-}
-
-// gaveUp tells the user's hook about a run that has failed for good.
-func (c *Client) gaveUp(ctx context.Context, run *Run, err error) {
-	if c.config.OnRunFailed == nil {
-		return
-	}
-	c.callHook(ctx, "OnRunFailed", func() { c.config.OnRunFailed(ctx, run, err) })
-}
-
-// callHook calls a function of the Config, which may panic.
-func (c *Client) callHook(ctx context.Context, name string, hook func()) {
-	err := guard(func() error { hook(); return nil })
-	var pe *PanicError
-	if errors.As(err, &pe) {
-		c.log.ErrorContext(ctx, "dataflow: Config."+name+" panicked", slog.String(logError, pe.Error()), slog.String("stack", pe.Stack))
-	}
 }

@@ -274,3 +274,27 @@ type Progress struct {
 	// told, or if the run has ended.
 	Left *time.Duration
 }
+
+// wantedAt is since when a run is to be worked: one for later may have been started
+// long before its time, and that of a tick long after.
+func (r *Run) wantedAt() time.Time {
+	if r.CreatedAt.After(r.ScheduledFor) {
+		return r.CreatedAt
+	}
+	return r.ScheduledFor
+}
+
+// byWhom says who did something and why, with a comma before it.
+func byWhom(actor, reason string) string {
+	if text := cancelText(actor, reason); text != "" {
+		return ", " + text
+	}
+	return ""
+}
+
+func ofVersion(version string) string {
+	if version == "" {
+		return ""
+	}
+	return ", version " + version
+}

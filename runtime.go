@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -262,37 +261,6 @@ func (s RuntimeSettings) ticks(name string) (*schedule.Schedule, error) {
 
 // scheduled reports whether there are ticks at all.
 func (s RuntimeSettings) scheduled() bool { return s.Interval > 0 || s.Schedule.Cron != "" }
-
-// seconds is a duration that JSON holds as a number of seconds.
-type seconds time.Duration
-
-func (s seconds) MarshalJSON() ([]byte, error) {
-	sign, whole, rest := "", time.Duration(s)/time.Second, time.Duration(s)%time.Second
-	if s < 0 {
-		sign, whole, rest = "-", -whole, -rest
-	}
-	text := fmt.Sprintf("%s%d.%09d", sign, whole, rest) // a float64 would not hold them all
-	return []byte(strings.TrimSuffix(strings.TrimRight(text, "0"), ".")), nil
-}
-
-func (s *seconds) UnmarshalJSON(data []byte) error {
-	var n *float64
-	if err := json.Unmarshal(data, &n); err != nil {
-		return fmt.Errorf("interval %s is not a number of seconds", data)
-	}
-	if n == nil {
-		return nil
-	}
-	if d, err := time.ParseDuration(string(data) + "s"); err == nil {
-		*s = seconds(d)
-		return nil
-	}
-	if math.Abs(*n) >= math.MaxInt64/float64(time.Second) {
-		return fmt.Errorf("interval %s is out of range", data)
-	}
-	*s = seconds(math.Round(*n * float64(time.Second)))
-	return nil
-}
 
 // unreadRuntime stands for a stored Runtime that this program cannot read, so
 // that the flow can be shown all the same.

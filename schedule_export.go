@@ -1,7 +1,6 @@
 package dataflow
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -9,65 +8,6 @@ import (
 	"strings"
 	"time"
 )
-
-// ScheduleExport are the schedules in a database, in a form to be read and kept. Its
-// String is YAML; it marshals to JSON too. It holds nothing that changes by itself, so
-// that two exports can be compared.
-type ScheduleExport struct {
-	Flows []ExportedSchedule `json:"flows"`
-}
-
-// ExportedSchedule is how one flow runs.
-type ExportedSchedule struct {
-	Flow string `json:"flow"`
-	// State is "active" or "inactive"; StateBy and StateReason say who has made it so
-	// and why.
-	State       FlowState `json:"state"`
-	StateBy     string    `json:"state_by,omitempty"`
-	StateReason string    `json:"state_reason,omitempty"`
-	// Runtime is its Runtime, with its settings, as it is stored.
-	Runtime json.RawMessage `json:"runtime"`
-	// Schedule is the schedule as it is stored.
-	Schedule json.RawMessage `json:"schedule"`
-}
-
-// ExportSchedules returns the schedules of all flows in the database, in the order of
-// their names.
-func (c *Client) ExportSchedules(ctx context.Context) (*ScheduleExport, error) {
-	e := &ScheduleExport{Flows: []ExportedSchedule{}}
-	err := c.eachFlow(ctx, func(f *Flow) error {
-		e.Flows = append(e.Flows, ExportedSchedule{
-			Flow: f.Name, State: f.State, StateBy: f.StateBy, StateReason: f.StateReason, Runtime: f.RuntimeJSON, Schedule: f.ScheduleJSON,
-		})
-		return nil
-	})
-	if err != nil {
-		return nil, public(fmt.Errorf("export schedules: %w", err))
-	}
-	return e, nil
-}
-
-// String writes the schedules as YAML: durations as "5m0s", other texts as JSON
-// strings, which YAML reads.
-func (e *ScheduleExport) String() string {
-	if len(e.Flows) == 0 {
-		return "flows: []\n"
-	}
-	var b strings.Builder
-	b.WriteString("flows:\n")
-	for _, f := range e.Flows {
-		fmt.Fprintf(&b, "  - flow: %s\n    state: %s\n", yamlText(f.Flow), f.State)
-		if f.StateBy != "" {
-			fmt.Fprintf(&b, "    state_by: %s\n", yamlText(f.StateBy))
-		}
-		if f.StateReason != "" {
-			fmt.Fprintf(&b, "    state_reason: %s\n", yamlText(f.StateReason))
-		}
-		writeYAML(&b, "runtime", f.Runtime)
-		writeYAML(&b, "schedule", f.Schedule)
-	}
-	return b.String()
-}
 
 // writeYAML writes a JSON object. What this program does not know it writes as the
 // JSON that it is, which is YAML too.

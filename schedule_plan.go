@@ -129,3 +129,51 @@ func timing(raw json.RawMessage) (ticks string, disabled bool, err error) {
 	data, err := json.Marshal(scheduleJSON{Interval: j.Interval, Cron: j.Cron, TimeZone: j.TimeZone, Start: j.Start, End: j.End, Stagger: j.Stagger})
 	return string(data), j.Disabled, err
 }
+
+// idle reports whether ticks start no runs of a flow, whatever else goes on, and why.
+func (p *plan) idle(rec *FlowRecord) (SkipReason, bool) {
+	switch {
+	case rec.State != FlowActive, p.tripped(rec):
+		return SkipPaused, true
+	case p.disabled:
+		return SkipDisabled, true
+	default:
+		return "", false
+	}
+}
+
+// tripped reports whether failures have stopped ticks from starting runs.
+func (p *plan) tripped(rec *FlowRecord) bool { return rec.TrippedAt != nil && p.PauseAfter > 0 }
+
+// probeAfter is how long after a failure a probe is started, 0 for never.
+func (s *Schedule) probeAfter() time.Duration {
+	switch {
+	case s.PauseAfter == 0 || s.ProbeAfter == -1:
+		return 0
+	case s.ProbeAfter == 0:
+		return DefaultProbeAfter
+	default:
+		return s.ProbeAfter
+	}
+}
+
+func (p *plan) probeAt(now time.Time) *time.Time {
+	if p.probeAfter() == 0 {
+		return nil
+	}
+	at := now.Add(p.probeAfter())
+	return &at
+}
+
+// reprobe is when the next probe is, by a plan that may be another one than that by
+// which it was planned. It comes as late as that, unless the new plan is quicker.
+func (p *plan) reprobe(planned *time.Time, now time.Time) *time.Time {
+	at := p.probeAt(now)
+	if at != nil && planned != nil && planned.Before(*at) {
+		return planned
+	}
+	return at
+}
+
+// own is how many of the flow's own runs are in progress or wait.
+func (a *Activity) own() int { return a.InProgress + a.Waiting - a.Backfills }

@@ -175,21 +175,6 @@ func (c *Client) fireTicks(ctx context.Context, tx Tx, q Queries, f *Flow, p *pl
 	return nil
 }
 
-// idle reports whether ticks start no runs of a flow, whatever else goes on, and why.
-func (p *plan) idle(rec *FlowRecord) (SkipReason, bool) {
-	switch {
-	case rec.State != FlowActive, p.tripped(rec):
-		return SkipPaused, true
-	case p.disabled:
-		return SkipDisabled, true
-	default:
-		return "", false
-	}
-}
-
-// tripped reports whether failures have stopped ticks from starting runs.
-func (p *plan) tripped(rec *FlowRecord) bool { return rec.TrippedAt != nil && p.PauseAfter > 0 }
-
 // probe starts a run to see whether a flow that has failed time after time works
 // again; nil if one is under way.
 func (c *Client) probe(ctx context.Context, tx Tx, f *Flow, p *plan, activity *Activity) (*Run, error) {
@@ -202,91 +187,4 @@ func (c *Client) probe(ctx context.Context, tx Tx, f *Flow, p *plan, activity *A
 	}
 	activity.Waiting++
 	return run, nil
-}
-
-// probeAfter is how long after a failure a probe is started, 0 for never.
-func (s *Schedule) probeAfter() time.Duration {
-	switch {
-	case s.PauseAfter == 0 || s.ProbeAfter == -1:
-		return 0
-	case s.ProbeAfter == 0:
-		return DefaultProbeAfter
-	default:
-		return s.ProbeAfter
-	}
-}
-
-func (p *plan) probeAt(now time.Time) *time.Time {
-	if p.probeAfter() == 0 {
-		return nil
-	}
-	at := now.Add(p.probeAfter())
-	return &at
-}
-
-// reprobe is when the next probe is, by a plan that may be another one than that by
-// which it was planned. It comes as late as that, unless the new plan is quicker.
-func (p *plan) reprobe(planned *time.Time, now time.Time) *time.Time {
-	at := p.probeAt(now)
-	if at != nil && planned != nil && planned.Before(*at) {
-		return planned
-	}
-	return at
-}
-
-type startKey struct{}
-
-// startReason is why a run is started that nobody has called for: its trigger, and,
-// if it is not for a time, under which key at most one waits.
-type startReason struct {
-	trigger Trigger
-	key     string
-	asked   *askedRun // nil: nothing more
-}
-
-// startBy starts a run through the flow's Runtime for another reason than a call.
-func (f *Flow) startBy(ctx context.Context, tx Tx, trigger Trigger, at time.Time) (*Run, error) {
-	return f.startFor(ctx, tx, startReason{trigger: trigger, key: "now"}, at)
-}
-
-func (f *Flow) startFor(ctx context.Context, tx Tx, why startReason, at time.Time) (*Run, error) {
-	if unread, ok := f.Runtime.(unreadRuntime); ok {
-		return nil, unread.err // another process may be able to read it
-	}
-	rt, ok := f.Runtime.(TxRuntime)
-	if !ok {
-		return nil, fmt.Errorf("its runtime of type %q cannot start a run in a transaction: it has no ExecuteTx", f.Runtime.Type())
-	}
-	return rt.ExecuteTx(context.WithValue(ctx, startKey{}, why), tx, f, at)
-}
-
-// settle enters the due ticks of a locked flow into the ledger, because a change of
-// the flow must not start runs, and returns its next tick.
-func (c *Client) settle(ctx context.Context, q Queries, rec *FlowRecord, now time.Time) (*time.Time, error) {
-	p, err := planOf(rec)
-	if err != nil || p.ticks == nil {
-		return nil, err
-	}
-	if rec.NextRunAt == nil || rec.NextRunAt.After(now) {
-		return rec.NextRunAt, nil
-	}
-	reason, idle := p.idle(rec)
-	if !idle {
-		reason = SkipMissed
-	}
-	if s := p.span(*rec.NextRunAt, now, reason); s.count > 0 {
-		err = q.TickSkip(ctx, &TickSkipParams{FlowID: rec.ID, First: s.first, Last: s.last, Count: s.count, Reason: s.reason})
-	}
-	return p.next(now), err
-}
-
-// registeredFlows lists the flows whose code this process has.
-func (c *Client) registeredFlows() []int64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	ids := make([]int64, 0, len(c.byID))
-	for id := range c.byID {
-		ids = append(ids, id)
-	}
-	return ids
 }

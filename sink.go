@@ -2,6 +2,7 @@ package dataflow
 
 import (
 	"context"
+	"encoding/json"
 )
 
 // Sink writes records to somewhere outside the client's database: an API, a
@@ -183,3 +184,71 @@ func (t Target[T]) appendOnly() bool {
 	a, ok := t.part().(AppendOnly)
 	return ok && a.AppendOnly()
 }
+
+// FencedSink writes records to another transactional store than the client's
+// database, and keeps the flow's checkpoint there, beside its rows: exactly once,
+// in a store of its own. Package pgtable has one for another Postgres.
+//
+// The store keeps, for each flow, a fence and a state. A fence is a number that
+// grows with each claim of the flow; whoever comes with a lower one than is
+// stored has been taken over, and must not write. The state is the engine's; the
+// sink stores it and gives it back as it is.
+//
+// Like a [Sink], it may have the powers [Validator] and [Describer].
+type FencedSink[T any] interface {
+	// Claim stores the fence and returns the state that was written last, nil if
+	// there is none. If a higher fence is stored, it returns ErrFenced.
+	Claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error)
+	// WriteFenced writes the rows, of which there may be none, and the state, in
+	// one transaction, unless another fence than this is stored: ErrFenced.
+	WriteFenced(ctx context.Context, b FencedBatch[T]) error
+}
+
+// FencedBatch is what a [FencedSink] writes in one transaction.
+type FencedBatch[T any] struct {
+	Flow  string
+	Fence int64
+	State json.RawMessage
+	Rows  []T
+}
+
+// ToFenced writes to another transactional store, which keeps the checkpoint
+// beside its rows: exactly once. The source must have a cursor.
+func ToFenced[T any](sink FencedSink[T]) Target[T] { return Target[T]{fenced: sink} }
+
+// ReplaceSink writes to a place in the client's database whose whole content each run
+// replaces by what it has written. Until a run has come to the end of its source, readers
+// find what the last one has left there; and so they do if it fails, is cancelled or
+// killed. Package pgtable has one for a table.
+//
+// Like the other sinks, it may have the powers [Validator] and [Describer].
+type ReplaceSink[T any] interface {
+	// BeginTx begins to write anew, in a transaction that is committed before the
+	// first batch. It is called at the start of each attempt at a run, which reads the
+	// source from its beginning: what another attempt at a run of this flow has written,
+	// and not brought to its end, is to be thrown away. At most one attempt of a flow can
+	// commit at a time. A preview begins under a name that no flow can have, and is
+	// rolled back.
+	BeginTx(ctx context.Context, flow string) (Replacement[T], error)
+}
+
+// Replacement is what one attempt at a run writes. All of its methods write in the
+// transaction that a driver package's TxFrom(ctx) returns, which also commits a
+// checkpoint: of a worker whose run was taken over it is rolled back.
+type Replacement[T any] interface {
+	// TxSink writes batches where no reader finds them.
+	TxSink[T]
+	// EndTx puts all that was written in the place of what is there. It is called once,
+	// when the source has ended and all batches are committed; again, if that
+	// transaction did not come to its end.
+	EndTx(ctx context.Context) error
+}
+
+// ToReplace replaces what is in a sink by what the run writes, as a whole: each record of
+// the last run that succeeded is there exactly once, and nothing else.
+//
+// The source must have no cursor: one with a cursor reads only what is new, by which the
+// rest would be replaced. Nor can the flow have [OverlapAllow], backfills or
+// [Client.Replay], which would replace everything by a part. A run with Params replaces
+// everything by what its source reads with them.
+func ToReplace[T any](sink ReplaceSink[T]) Target[T] { return Target[T]{replace: sink} }

@@ -4,85 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
 	"time"
 )
-
-// TickReport is what one round of [Client.BeginTick] has found.
-type TickReport struct {
-	// Fired are the runs that schedules have started in this round.
-	Fired []*Run
-	// Skipped counts the ticks that did not become runs. See [Client.SkippedTicks].
-	Skipped int64
-	// Rescued counts the runs that were put back because their worker had died.
-	Rescued int
-	// Due are the runs that this process works, as they were when they were found.
-	// Another process may be quicker with some of them.
-	Due []*Run
-
-	worked []*Run        // what became of each of Due, nil if it was not worked here
-	done   chan struct{} // closed when worked is complete
-}
-
-// Wait waits until the runs of Due have been worked, and returns those that this
-// process has worked as they are then: finished, or pending again. ctx bounds the
-// waiting alone; its error is returned when it is over.
-func (r *TickReport) Wait(ctx context.Context) ([]*Run, error) {
-	select {
-	case <-r.done:
-	case <-ctx.Done():
-		return nil, public(fmt.Errorf("wait for the runs of a tick: %w", ctx.Err()))
-	}
-	runs := make([]*Run, 0, len(r.worked))
-	for _, run := range r.worked {
-		if run != nil {
-			runs = append(runs, run)
-		}
-	}
-	return runs, nil
-}
-
-// BeginTick makes one round of what a started client does all the time, for the
-// flows whose code this process has: it puts back the runs whose workers have died,
-// turns due ticks of schedules into runs, and takes up the runs that are due and
-// worked without River. It returns at once; the runs are worked in the background,
-// [Client.Config].MaxWorkers at a time, whatever becomes of ctx, until Stop. It may be
-// called on a client that is not started, by any number of processes at once, and
-// beside started clients: each run is worked once.
-func (c *Client) BeginTick(ctx context.Context) (*TickReport, error) {
-	return c.beginTick(ctx, context.WithoutCancel(ctx))
-}
-
-// Tick is BeginTick, and waits for the runs. It returns them as they are then:
-// finished, or pending again. When ctx is done, those in progress are handed back. A
-// failed run is no error of Tick.
-func (c *Client) Tick(ctx context.Context) ([]*Run, error) {
-	r, err := c.beginTick(ctx, ctx)
-	if err != nil {
-		return nil, err
-	}
-	return r.Wait(context.WithoutCancel(ctx))
-}
-
-func (c *Client) beginTick(ctx, work context.Context) (*TickReport, error) {
-	if err := c.enter(); err != nil {
-		return nil, public(fmt.Errorf("tick: %w", err))
-	}
-	r, err := c.look(ctx)
-	if err != nil {
-		c.leave()
-		return nil, public(fmt.Errorf("tick: %w", err))
-	}
-	go func() {
-		defer c.leave()
-		defer close(r.done)
-		c.workAll(work, r)
-	}()
-	return r, nil
-}
 
 // look does what a tick does before runs are worked.
 func (c *Client) look(ctx context.Context) (*TickReport, error) {
@@ -286,20 +212,6 @@ func (c *Client) due(ctx context.Context, limit int) ([]*Run, error) {
 	// Of a flow, the first is tried: a backfill lets the flow's own runs go first.
 	slices.SortStableFunc(runs, func(a, b *Run) int { return cmp.Compare(min(len(a.Scope), 1), min(len(b.Scope), 1)) })
 	return runs, err
-}
-
-// enabledFlows lists the flows whose code this process has, and whose runs are to
-// be worked.
-func (c *Client) enabledFlows() []FlowSlots {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	flows := make([]FlowSlots, 0, len(c.byID))
-	for _, f := range c.byID {
-		if f.Runtime.Settings().Enabled {
-			flows = append(flows, f.slots())
-		}
-	}
-	return flows
 }
 
 // workDue works a run that was found due. It returns nil when another process

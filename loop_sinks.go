@@ -1,43 +1,11 @@
 package dataflow
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 )
-
-// FencedSink writes records to another transactional store than the client's
-// database, and keeps the flow's checkpoint there, beside its rows: exactly once,
-// in a store of its own. Package pgtable has one for another Postgres.
-//
-// The store keeps, for each flow, a fence and a state. A fence is a number that
-// grows with each claim of the flow; whoever comes with a lower one than is
-// stored has been taken over, and must not write. The state is the engine's; the
-// sink stores it and gives it back as it is.
-//
-// Like a [Sink], it may have the powers [Validator] and [Describer].
-type FencedSink[T any] interface {
-	// Claim stores the fence and returns the state that was written last, nil if
-	// there is none. If a higher fence is stored, it returns ErrFenced.
-	Claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error)
-	// WriteFenced writes the rows, of which there may be none, and the state, in
-	// one transaction, unless another fence than this is stored: ErrFenced.
-	WriteFenced(ctx context.Context, b FencedBatch[T]) error
-}
-
-// FencedBatch is what a [FencedSink] writes in one transaction.
-type FencedBatch[T any] struct {
-	Flow  string
-	Fence int64
-	State json.RawMessage
-	Rows  []T
-}
-
-// ToFenced writes to another transactional store, which keeps the checkpoint
-// beside its rows: exactly once. The source must have a cursor.
-func ToFenced[T any](sink FencedSink[T]) Target[T] { return Target[T]{fenced: sink} }
 
 // sinkState is the state that a FencedSink keeps: where the flow is, and what the
 // last batch has added to the counters, in case that it is not in ours yet.
@@ -107,11 +75,61 @@ func (a *attempt) sinkFenced(ctx context.Context, err error) error {
 	return Permanent(fmt.Errorf("the sink holds a newer claim than the client's database has ever granted: was one of them restored from a backup? %s", err.Error()))
 }
 
-// sameJSON compares texts, apart from white space.
-func sameJSON(a, b json.RawMessage) bool {
-	if a == nil || b == nil {
-		return a == nil && b == nil
+// errPart is why nothing but a run can write to a sink that is replaced as a whole.
+const errPart = "the flow's target replaces all that is there by what one run writes"
+
+// inTx returns what writes the batches of an attempt in the checkpoints' transactions,
+// nil if the sink is elsewhere.
+func (p *typedPipeline[T, C, Out]) inTx(ctx context.Context, a *attempt) (sink TxSink[Out], err error) {
+	if !p.replaces() {
+		return p.target.txSink, nil
 	}
-	var x, y bytes.Buffer
-	return json.Compact(&x, a) == nil && json.Compact(&y, b) == nil && bytes.Equal(x.Bytes(), y.Bytes())
+	err = a.commitAgain(ctx, step{seq: a.seq, write: func(ctx context.Context, _ Tx, _ Queries, _ *step) error {
+		sink, err = p.begin(ctx, a.flow.Name)
+		return err
+	}})
+	a.committed = false // nothing was read: it is no progress
+	return sink, err
+}
+
+// begin begins a replacement in a transaction.
+func (p *typedPipeline[T, C, Out]) begin(ctx context.Context, flow string) (Replacement[Out], error) {
+	var r Replacement[Out]
+	err := guard(func() (err error) {
+		r, err = p.target.replace.BeginTx(ctx, flow)
+		return err
+	})
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("begin to replace: %w", foreign(err))
+	case isNil(r):
+		return nil, Permanent(errors.New("begin to replace: the sink's BeginTx returned nothing to write to"))
+	default:
+		return r, nil
+	}
+}
+
+// end replaces, behind the last batch, what is there, if that is how the target writes. A
+// run that somebody has cancelled by then is not to be seen.
+func (w *batchWriter[T, C, Out]) end(ctx context.Context) error {
+	r, ok := w.txSink.(Replacement[Out])
+	if !ok || !w.replaces() {
+		return nil
+	}
+	return w.commitAgain(ctx, step{seq: w.next(), write: func(ctx context.Context, _ Tx, q Queries, _ *step) error {
+		if err := guard(func() error { return r.EndTx(ctx) }); err != nil {
+			return fmt.Errorf("replace: %w", foreign(err))
+		}
+		claim, err := q.RunHeld(ctx, w.claimed, w.client.config.Lease)
+		switch {
+		case err != nil:
+			return fmt.Errorf("replace: look at the run: %w", err)
+		case claim == nil:
+			return ErrFenced
+		case claim.Run.CancelRequestedAt != nil:
+			return errCancelled
+		default:
+			return nil
+		}
+	}})
 }

@@ -1,0 +1,92 @@
+package dataflow
+
+import (
+	"cmp"
+	"fmt"
+)
+
+// FlowListParams choose and page the flows that [Client.Flows] lists, in the
+// order of their names. The zero value lists the first 100.
+type FlowListParams struct {
+	// State lists only flows in this state. Empty: all.
+	State FlowState
+	// Due lists only flows that are active and whose next tick has come; Overdue only
+	// those for which it came an hour ago ([OverdueAfter]) or earlier.
+	Due     bool
+	Overdue bool
+	// After lists flows behind this name: that of the last flow of the page
+	// before. Empty: from the beginning.
+	After string
+	// Limit is the size of a page, up to 10,000. 0: 100.
+	Limit int
+}
+
+// RunListParams choose and page the runs that [Client.Runs] lists, newest
+// first. The zero value lists the newest 100.
+type RunListParams struct {
+	// Flow lists only runs of the flow of this name. Empty: all.
+	Flow string
+	// States lists only runs in one of these states. Empty: all.
+	States []RunState
+	// Trigger lists only runs that were started so. Empty: all.
+	Trigger Trigger
+	// Due lists only pending runs whose RunAfter has come; Overdue only those for which
+	// it came an hour ago ([OverdueAfter]) or earlier.
+	Due     bool
+	Overdue bool
+	// Before lists runs older than this id: that of the last run of the page
+	// before. 0: from the newest.
+	Before int64
+	// Limit is the size of a page, up to 10,000. 0: 100.
+	Limit int
+}
+
+// TickListParams choose and page what [Client.SkippedTicks] lists, newest first.
+// The zero value lists the newest 100 of all flows.
+type TickListParams struct {
+	// Flow lists only ticks of the flow of this name. Empty: all.
+	Flow string
+	// Reason lists only ticks that were skipped for it. Empty: all.
+	Reason SkipReason
+	// Before lists entries older than this id: that of the last entry of the page
+	// before. 0: from the newest.
+	Before int64
+	// Limit is the size of a page, up to 10,000. 0: 100.
+	Limit int
+}
+
+// DeadLetterListParams choose and page what [Client.DeadLetters] lists, newest first.
+// The zero value lists the newest 100.
+type DeadLetterListParams struct {
+	// Flow lists only those of the flow of this name. Empty: all.
+	Flow string
+	// Run lists only those of this run. 0: all.
+	Run int64
+	// Open lists only those that have not been replayed.
+	Open bool
+	// Before lists those older than this id: that of the last of the page before. 0:
+	// from the newest.
+	Before int64
+	// Limit is the size of a page, up to 10,000. 0: 100.
+	Limit int
+}
+
+// CursorHistoryParams page what [Client.CursorHistory] lists. The zero value lists the
+// newest 100.
+type CursorHistoryParams struct {
+	// FlowID is the flow's. The client sets it.
+	FlowID int64
+	// Before lists changes older than this id: that of the last of the page before. 0:
+	// from the newest.
+	Before int64
+	// Limit is the size of a page, up to 10,000. 0: 100.
+	Limit int
+}
+
+// pageSize checks a page's limit and fills in the default.
+func pageSize(limit int) (int, error) {
+	if limit < 0 || limit > maxPage {
+		return 0, &ConfigError{Field: "Limit", Reason: fmt.Sprintf("%d is not from 1 to %d, nor 0 for %d", limit, maxPage, defaultPage)}
+	}
+	return cmp.Or(limit, defaultPage), nil
+}

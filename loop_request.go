@@ -1,0 +1,160 @@
+package dataflow
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// request decodes the stored cursor.
+func (p *typedPipeline[T, C, Out]) request(a *attempt) (Request[C], error) {
+	req := Request[C]{Params: a.run.Params}
+	if err := p.bound(&req, a.run.UntilCursor); err != nil {
+		return req, Permanent(err)
+	}
+	if a.stored == nil || !p.resumable() {
+		return req, nil
+	}
+	if err := decodeStrict(a.stored, &req.From); err != nil {
+		return req, Permanent(fmt.Errorf("the stored cursor %s is not one of this source (%s): %w: restore the source that wrote it, or give the changed flow a new name", clip(string(a.stored)), describe(p.source).Type, err))
+	}
+	req.Resumed = true
+	return req, nil
+}
+
+// countTimeout bounds what a source may take to count its records.
+const countTimeout = 5 * time.Second
+
+// count asks the source how much there is, once in a run. That it does not know,
+// or not soon enough, does not stop the run.
+func (p *typedPipeline[T, C, Out]) count(ctx context.Context, a *attempt, req Request[C]) {
+	a.total = a.run.Total
+	counter, ok := p.source.(Counter[C])
+	if !ok || a.total != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, countTimeout)
+	defer cancel()
+	n, err := counter.Count(ctx, req)
+	if err != nil {
+		a.log.DebugContext(ctx, "dataflow: the source could not count its records", slog.String(logError, err.Error()))
+		return
+	}
+	n += a.run.Counters.Read
+	a.total = &n
+}
+
+// bound sets where a read ends, and asks the source whether it does what the request
+// says.
+func (p *typedPipeline[T, C, Out]) bound(r *Request[C], until json.RawMessage) error {
+	if until != nil {
+		var err error
+		if r.Until, err = p.decodeCursor(until); err != nil {
+			return &ConfigError{Field: "Until", Reason: err.Error()}
+		}
+		r.Bounded = true
+	}
+	if checker, ok := p.source.(RequestChecker[C]); ok {
+		return guard(func() error { return checker.CheckRequest(*r) })
+	}
+	const power = ", by the power RequestChecker: leave it out, or use a source that does"
+	switch {
+	case r.Bounded:
+		return &ConfigError{Field: "Until", Reason: fmt.Sprintf("the source (%s) does not say that it ends a read there%s, such as pgtable.Keyset", describe(p.source).Type, power)}
+	case r.Params != nil:
+		return &ConfigError{Field: "Params", Reason: fmt.Sprintf("the source (%s) does not say that it takes parameters%s", describe(p.source).Type, power)}
+	default:
+		return nil
+	}
+}
+
+// checkRequest returns a *ConfigError if the source does not heed what is asked of it.
+func (p *typedPipeline[T, C, Out]) checkRequest(from, until, params json.RawMessage) error {
+	r := Request[C]{Params: params}
+	if from != nil {
+		r.Resumed = true
+		if err := decodeStrict(from, &r.From); err != nil {
+			return err
+		}
+	}
+	return p.bound(&r, until)
+}
+
+// checkCursor returns an error unless a cursor is one of the flow's source.
+func (p *typedPipeline[T, C, Out]) checkCursor(cursor json.RawMessage) error {
+	c, err := p.decodeCursor(cursor)
+	if err != nil {
+		return err
+	}
+	if checker, ok := p.source.(RequestChecker[C]); ok {
+		return guard(func() error { return checker.CheckRequest(Request[C]{From: c, Resumed: true}) })
+	}
+	return nil
+}
+
+// decodeCursor reads a cursor that somebody has given.
+func (p *typedPipeline[T, C, Out]) decodeCursor(cursor json.RawMessage) (C, error) {
+	var c C
+	if !p.resumable() {
+		return c, fmt.Errorf("the source (%s) has no cursor: each run begins at its beginning", describe(p.source).Type)
+	}
+	if err := decodeStrict(cursor, &c); err != nil {
+		return c, fmt.Errorf("%s is not a cursor of the source (%s): %w", clip(string(cursor)), describe(p.source).Type, err)
+	}
+	return c, nil
+}
+
+// split asks the source where to cut, and returns the cursors as JSON: those that
+// are different from the one before, and so have something between them.
+func (p *typedPipeline[T, C, Out]) split(ctx context.Context, from, until, params json.RawMessage, n int) ([]json.RawMessage, error) {
+	splitter, ok := p.source.(Splitter[C])
+	if !ok {
+		return nil, noSplitter(p.source)
+	}
+	if _, ok := p.source.(RequestChecker[C]); !ok {
+		return nil, &ConfigError{Field: "n", Reason: fmt.Sprintf("the source (%s) does not say that it ends a read at Until, by the power RequestChecker, as ranges must: use 1, or a source that does, such as pgtable.Keyset", describe(p.source).Type)}
+	}
+	r := Request[C]{Params: params}
+	if from != nil {
+		r.Resumed = true
+		if err := decodeStrict(from, &r.From); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.bound(&r, until); err != nil {
+		return nil, err
+	}
+	var cursors []C
+	err := guard(func() (err error) {
+		cursors, err = splitter.Split(ctx, r, n)
+		return err
+	})
+	switch {
+	case err != nil && errors.As(err, new(*ConfigError)):
+		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("split the source: %w", err)
+	case len(cursors) > n-1:
+		return nil, fmt.Errorf("split the source: Split (of %s) has returned %d cursors for %d parts, and the most are %d", describe(p.source).Type, len(cursors), n, n-1)
+	}
+	ends, last := []json.RawMessage{}, from
+	for _, c := range cursors {
+		end, err := json.Marshal(c)
+		if err != nil {
+			return nil, fmt.Errorf("split the source: write cursor %s: %w", cursorText(c), err)
+		}
+		if last != nil && sameJSON(end, last) || until != nil && sameJSON(end, until) {
+			continue
+		}
+		ends, last = append(ends, end), end
+	}
+	return ends, nil
+}
+
+// noSplitter refuses a source that cannot be cut.
+func noSplitter(source any) error {
+	return &ConfigError{Field: "n", Reason: fmt.Sprintf("the source (%s) does not tell where it can be cut, by the power Splitter: use 1, or a source that does, such as pgtable.Keyset", describe(source).Type)}
+}

@@ -1,0 +1,117 @@
+package dataflow
+
+import (
+	"cmp"
+	"time"
+)
+
+// defaultMaxAttempts is how often a run is tried if its flow does not say.
+const defaultMaxAttempts = 5
+
+func (f *Flow) maxAttempts() int { return cmp.Or(f.opts.MaxAttempts, defaultMaxAttempts) }
+
+func (f *Flow) backoff(attempt int) time.Duration {
+	if f.opts.Backoff != nil {
+		var d time.Duration
+		if err := guard(func() error { d = f.opts.Backoff(attempt); return nil }); err == nil {
+			return max(d, 0)
+		}
+	}
+	n := float64(attempt)
+	return time.Duration((n*n*n*n + 2) * float64(time.Second))
+}
+
+// Permanent marks an error that no retry can mend: the run fails at once. A nil
+// error stays nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &signal{err: err, permanent: true}
+}
+
+// Transient marks an error that should pass by itself: of a server that cannot be
+// reached, say. The attempt goes on from the last checkpoint, after a short
+// while, and again, for up to a minute without progress; only then it has
+// failed. What the client's own database says of itself needs no mark. One that
+// is marked by [RetryAfter] too waits as that says. A nil error stays nil.
+func Transient(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &signal{err: err, transient: true}
+}
+
+// RetryAfter marks an error after which the next attempt starts no sooner than
+// after d, instead of after the flow's backoff. A nil error stays nil; a
+// negative d counts as zero.
+func RetryAfter(err error, d time.Duration) error {
+	if err == nil {
+		return nil
+	}
+	return &signal{err: err, after: max(d, time.Nanosecond)}
+}
+
+// IsPermanent reports whether err, or any error that it wraps, was marked by
+// [Permanent].
+func IsPermanent(err error) bool { return marks(err).permanent }
+
+// signal carries what a stage tells the executor about its error.
+type signal struct {
+	err       error
+	permanent bool
+	transient bool
+	after     time.Duration
+}
+
+func (s *signal) Error() string { return s.err.Error() }
+
+func (s *signal) Unwrap() error { return s.err }
+
+// marks adds up what err and all that it wraps were marked with. Of two delays,
+// the longer counts.
+func marks(err error) (m signal) {
+	if s, ok := err.(*signal); ok { //nolint:errorlint // each error on the way is looked at
+		m = *s
+	}
+	var inner []error
+	switch w := err.(type) { //nolint:errorlint // as above
+	case interface{ Unwrap() error }:
+		inner = []error{w.Unwrap()}
+	case interface{ Unwrap() []error }:
+		inner = w.Unwrap()
+	case *foreignError:
+		inner = []error{w.err}
+	}
+	for _, err := range inner {
+		i := marks(err)
+		m.permanent, m.transient, m.after = m.permanent || i.permanent, m.transient || i.transient, max(m.after, i.after)
+	}
+	return m
+}
+
+// What an attempt bears before it has failed.
+const (
+	troubleWindow = time.Minute            // without a checkpoint, of a database or server that is away
+	troubleFirst  = 100 * time.Millisecond // the first wait, which doubles
+	troubleMost   = 2 * time.Second
+)
+
+// Conflicts with other transactions: a deadlock is tried again as often, and
+// after as long, as in the Ruby original.
+const (
+	conflictTries = 3
+	conflictWait  = 5 * time.Second
+)
+
+// How long a job that cannot be worked now waits. Waiting spends no attempt.
+const (
+	snoozeBusy          = 2 * time.Second // another run of the flow is in progress
+	snoozeStopped       = time.Second     // this process is stopping
+	snoozeNotRegistered = 5 * time.Second // another process may have the code
+	soonest             = 100 * time.Millisecond
+)
+
+// handBackTimeout bounds the statements that end an attempt whose own context
+// is done.
+const handBackTimeout = 5 * time.Second

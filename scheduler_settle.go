@@ -1,0 +1,97 @@
+package dataflow
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// settle enters the due ticks of a locked flow into the ledger, because a change of
+// the flow must not start runs, and returns its next tick.
+func (c *Client) settle(ctx context.Context, q Queries, rec *FlowRecord, now time.Time) (*time.Time, error) {
+	p, err := planOf(rec)
+	if err != nil || p.ticks == nil {
+		return nil, err
+	}
+	if rec.NextRunAt == nil || rec.NextRunAt.After(now) {
+		return rec.NextRunAt, nil
+	}
+	reason, idle := p.idle(rec)
+	if !idle {
+		reason = SkipMissed
+	}
+	if s := p.span(*rec.NextRunAt, now, reason); s.count > 0 {
+		err = q.TickSkip(ctx, &TickSkipParams{FlowID: rec.ID, First: s.first, Last: s.last, Count: s.count, Reason: s.reason})
+	}
+	return p.next(now), err
+}
+
+// cancelOthers cancels, of each flow that has OverlapCancelOther, the runs that are
+// older than its newest. It is done after the newest is committed, so that no lock
+// on a flow is held while one on a run is waited for, and again and again, since
+// that run may be another process's, which has died.
+func (c *Client) cancelOthers(ctx context.Context) error {
+	c.mu.Lock()
+	var ids []int64
+	for id, f := range c.byID {
+		if f.Runtime.Settings().Schedule.Overlap == OverlapCancelOther {
+			ids = append(ids, id)
+		}
+	}
+	c.mu.Unlock()
+	for _, id := range ids {
+		if err := c.cancelOlder(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cancelFor is cancelOthers for a flow of which a run has just been started.
+func (c *Client) cancelFor(ctx context.Context, f *Flow) error {
+	if f.Runtime.Settings().Schedule.Overlap != OverlapCancelOther {
+		return nil
+	}
+	return c.cancelOlder(ctx, f.ID)
+}
+
+// cancelOlder cancels the runs of a flow that are older than its newest.
+func (c *Client) cancelOlder(ctx context.Context, flowID int64) error {
+	runs, err := c.store.RunLive(ctx, flowID)
+	if err != nil || len(runs) < 2 {
+		return err
+	}
+	rec, err := c.store.FlowByID(ctx, flowID)
+	if err != nil {
+		return err
+	}
+	if p, err := planOf(rec); err != nil || p.Overlap != OverlapCancelOther {
+		return err // another version of the code has been registered since
+	}
+	now, err := c.store.Now(ctx)
+	if err != nil {
+		return err
+	}
+	runs = slices.DeleteFunc(runs, func(run *Run) bool { // backfills, and what is for later
+		return run.IsBackfill() || run.State == RunPending && run.LeaseNumber == 0 && run.RunAfter.After(now)
+	})
+	if len(runs) == 0 {
+		return nil
+	}
+	newest := slices.MaxFunc(runs, func(a, b *Run) int {
+		return cmp.Or(a.wantedAt().Compare(b.wantedAt()), cmp.Compare(a.ID, b.ID))
+	})
+	for _, run := range runs {
+		if run == newest || run.CancelRequestedAt != nil {
+			continue
+		}
+		reason := fmt.Sprintf("run %d takes its place", newest.ID)
+		if _, err := c.Cancel(ctx, run.ID, "schedule", reason); err != nil && !errors.Is(err, ErrRunFinished) {
+			return err
+		}
+	}
+	return nil
+}
