@@ -63,23 +63,19 @@ func (c *Client) Backfill(ctx context.Context, name string, params *BackfillPara
 	if err := p.validate(f); err != nil {
 		return fail(err)
 	}
-	why := startReason{
-		trigger: TriggerBackfill, key: digest(p.From, p.Until),
-		asked: &askedRun{backfill: true, from: p.From, until: p.Until},
-	}
-	if !p.At.IsZero() {
-		why.asked.key = "at:" + p.At.UTC().Format(time.RFC3339Nano) + ":" + why.key
-	}
-	ctx = context.WithValue(ctx, triggerKey{}, &TriggerOptions{Actor: p.Actor, Reason: p.Reason, Params: p.Params})
 	var run *Run
 	err = c.store.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
-		run, err = f.startFor(ctx, tx, why, p.At)
+		run, err = f.startTx(ctx, tx, p.request(&bounds{from: p.From, until: p.Until}), p.At)
 		return err
 	})
 	if err != nil {
 		return fail(err)
 	}
 	return run, nil
+}
+
+func (p *BackfillParams) request(b *bounds) *request {
+	return &request{trigger: TriggerBackfill, actor: p.Actor, reason: p.Reason, params: p.Params, backfill: b}
 }
 
 // validate returns what is wrong with the parameters for a flow.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // MaxRanges is the most ranges that [Client.BackfillRanges] takes.
@@ -70,7 +69,6 @@ func (c *Client) backfillRanges(ctx context.Context, name string, n int, params 
 	if err := b.check(ends); err != nil {
 		return nil, err
 	}
-	ctx = context.WithValue(ctx, triggerKey{}, &TriggerOptions{Actor: b.Actor, Reason: b.Reason, Params: b.Params})
 	err = c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		q, err := c.store.With(tx)
 		if err != nil {
@@ -96,19 +94,10 @@ type ranges struct {
 	flow   *Flow
 }
 
-// key is what the keys of the ranges of such a call begin with.
-func (b *ranges) key() string {
-	key := "ranges:"
-	if !b.At.IsZero() {
-		key += "at:" + b.At.UTC().Format(time.RFC3339Nano) + ":"
-	}
-	return key + digest(b.From, b.Until, b.Params) + ":"
-}
-
 // waiting returns the ranges of an earlier call that have not ended, none unless one of
 // them waits to be begun.
 func (b *ranges) waiting(ctx context.Context, q Queries) ([]*Run, error) {
-	found, err := q.RunWaiting(ctx, b.flow.ID, string(TriggerBackfill)+":"+b.key())
+	found, err := q.RunWaiting(ctx, b.flow.ID, rangesKey(&b.BackfillParams))
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
@@ -152,11 +141,11 @@ func (b *ranges) insert(ctx context.Context, tx Tx, ends []json.RawMessage) ([]*
 	runs := make([]*Run, len(ends)+1)
 	for i := range runs {
 		from, until := b.bounds(ends, i)
-		asked := &askedRun{backfill: true, from: from, until: until, key: b.key() + strconv.Itoa(i+1)}
+		part := &bounds{from: from, until: until, part: i + 1, all: &b.BackfillParams}
 		if i > 0 {
-			asked.scope = runs[0].Scope + "/" + strconv.Itoa(i+1)
+			part.scope = runs[0].Scope + "/" + strconv.Itoa(i+1)
 		}
-		run, err := b.flow.startFor(ctx, tx, startReason{trigger: TriggerBackfill, asked: asked}, b.At)
+		run, err := b.flow.startTx(ctx, tx, b.request(part), b.At)
 		if err != nil {
 			return nil, err
 		}

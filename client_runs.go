@@ -188,10 +188,9 @@ func (c *Client) Retry(ctx context.Context, runID int64, actor string) (*Run, er
 		return fail(err)
 	}
 	f := c.bind(rec)
-	ctx = context.WithValue(ctx, triggerKey{}, &TriggerOptions{Actor: actor, Reason: fmt.Sprintf("retry of run %d", runID)})
 	var run *Run
 	err = c.store.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
-		run, err = f.startFor(ctx, tx, startReason{trigger: TriggerRetry, key: fmt.Sprintf("run %d", runID), asked: askedAgain(old)}, time.Time{})
+		run, err = f.startTx(ctx, tx, retryOf(old, actor), time.Time{})
 		return err
 	})
 	if err == nil {

@@ -191,8 +191,9 @@ func (c *Client) moveRuntime(ctx context.Context, id int64, o *MigrateRuntimesOp
 		if !m.Enqueue {
 			return nil
 		}
-		ctx = context.WithValue(ctx, triggerKey{}, &TriggerOptions{Actor: o.Actor, Reason: "the flow was migrated from " + m.From.Type() + " to " + m.To.Type()})
-		run, err := f.startFor(ctx, tx, startReason{trigger: TriggerMigration, key: m.To.Type()}, time.Time{})
+		run, err := f.startTx(ctx, tx, &request{
+			trigger: TriggerMigration, actor: o.Actor, reason: "the flow was migrated from " + m.From.Type() + " to " + m.To.Type(),
+		}, time.Time{})
 		if err != nil {
 			return err
 		}

@@ -75,6 +75,14 @@ type TriggerOptions struct {
 	Params json.RawMessage
 }
 
+// request returns what a call asks for. o may be nil.
+func (o *TriggerOptions) request() *request {
+	if o == nil {
+		return nil
+	}
+	return &request{actor: o.Actor, reason: o.Reason, params: o.Params}
+}
+
 // Trigger starts a run of a flow through its Runtime: Execute, or ExecuteAt if
 // opts say when. opts may be nil.
 func (c *Client) Trigger(ctx context.Context, name string, opts *TriggerOptions) (*Run, error) {
@@ -82,11 +90,8 @@ func (c *Client) Trigger(ctx context.Context, name string, opts *TriggerOptions)
 	if err != nil {
 		return nil, err
 	}
-	if opts == nil {
-		return f.Runtime.Execute(ctx, f)
-	}
-	ctx = context.WithValue(ctx, triggerKey{}, opts)
-	if opts.At.IsZero() {
+	f = f.asking(opts.request())
+	if opts == nil || opts.At.IsZero() {
 		return f.Runtime.Execute(ctx, f)
 	}
 	return f.Runtime.ExecuteAt(ctx, f, opts.At)
@@ -115,7 +120,6 @@ func (c *Client) TriggerTx(ctx context.Context, tx Tx, name string, opts *Trigge
 	at := time.Time{}
 	if opts != nil {
 		at = opts.At
-		ctx = context.WithValue(ctx, triggerKey{}, opts)
 	}
-	return rt.ExecuteTx(ctx, tx, f, at)
+	return rt.ExecuteTx(ctx, tx, f.asking(opts.request()), at)
 }

@@ -25,6 +25,8 @@ type Flow struct {
 	opts   FlowOptions
 	code   pipeline // nil: this process does not have the flow's code
 	client *Client  // nil: not got from a client
+
+	request *request // what its Runtime is asked for; nil: a plain run
 }
 
 // FlowRecord is what is stored of a flow.

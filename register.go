@@ -168,7 +168,7 @@ func (c *Client) startAtRegistration(ctx context.Context, tx Tx, q Queries, rec 
 	if err != nil || len(runs) > 0 {
 		return err
 	}
-	if _, err := f.startBy(ctx, tx, TriggerRegistration, time.Time{}); err != nil {
+	if _, err := f.startTx(ctx, tx, &request{trigger: TriggerRegistration}, time.Time{}); err != nil {
 		return fmt.Errorf("start the run at registration: %w", err)
 	}
 	return nil

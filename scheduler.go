@@ -164,7 +164,7 @@ func (c *Client) fireTicks(ctx context.Context, tx Tx, q Queries, f *Flow, p *pl
 			}
 			continue
 		}
-		run, err := f.startBy(ctx, tx, TriggerSchedule, at)
+		run, err := f.startTx(ctx, tx, &request{trigger: TriggerSchedule}, at)
 		if err != nil {
 			return fmt.Errorf("tick %s: %w", at.Format(time.RFC3339), err)
 		}
@@ -181,7 +181,7 @@ func (c *Client) probe(ctx context.Context, tx Tx, f *Flow, p *plan, activity *A
 	if !p.tripped(&f.FlowRecord) || f.State != FlowActive || p.disabled || activity.own() > 0 {
 		return nil, nil //nolint:nilnil // there is nothing to probe
 	}
-	run, err := f.startBy(ctx, tx, TriggerProbe, time.Time{})
+	run, err := f.startTx(ctx, tx, &request{trigger: TriggerProbe}, time.Time{})
 	if err != nil {
 		return nil, fmt.Errorf("probe: %w", err)
 	}

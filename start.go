@@ -1,34 +1,123 @@
 package dataflow
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/riverqueue/river"
 )
 
-type triggerKey struct{}
-
-type startKey struct{}
-
-// startReason is why a run is started that nobody has called for: its trigger, and,
-// if it is not for a time, under which key at most one waits.
-type startReason struct {
-	trigger Trigger
-	key     string
-	asked   *askedRun // nil: nothing more
+// request is what a run is asked for, and by whom. It travels on the Flow that a Runtime is
+// handed; a Flow without one asks for a plain run, as a call does.
+type request struct {
+	trigger       Trigger // empty: TriggerManual
+	actor, reason string
+	params        json.RawMessage
+	again         int64   // the run in whose place this one is tried, 0: none
+	backfill      *bounds // nil: a run of the flow's own
 }
 
-// startBy starts a run through the flow's Runtime for another reason than a call.
-func (f *Flow) startBy(ctx context.Context, tx Tx, trigger Trigger, at time.Time) (*Run, error) {
-	return f.startFor(ctx, tx, startReason{trigger: trigger, key: "now"}, at)
+// bounds are what a backfill reads.
+type bounds struct {
+	scope       string // the backfill whose cursor and counters it continues; empty: a new one
+	from, until json.RawMessage
+	part        int             // it is the n-th of a backfill in ranges, 0: it is whole
+	all         *BackfillParams // with part: what all ranges read together
 }
 
-func (f *Flow) startFor(ctx context.Context, tx Tx, why startReason, at time.Time) (*Run, error) {
+// uniqueKey returns the key under which the run waits: while another one of the flow waits
+// under the same key, that is returned in its place. Processes of two versions work on one
+// database, so this grammar may grow and not change:
+//
+//	key    = [ trigger ":" ] what [ ":" digest(params) ]      a plain call has no trigger
+//	what   = "now" | moment                                    a call, a tick, a probe, a registration
+//	       | type of the runtime                               a migration
+//	       | "run " id | "backfill " scope                     a retry
+//	       | [ moment ":" ] digest(from, until)                a backfill
+//	       | rangesKey number                                  one of its ranges
+//	moment = "at:" time in UTC
+func (r *request) uniqueKey(at time.Time, rt Runtime) string {
+	var key string
+	if r.trigger != TriggerManual {
+		key = string(r.trigger) + ":"
+	}
+	moment := ""
+	if !at.IsZero() {
+		moment = momentKey(at)
+	}
+	switch b := r.backfill; {
+	case r.again != 0 && b != nil:
+		key += "backfill " + b.scope // whichever of its runs is tried again
+	case r.again != 0:
+		key += "run " + strconv.FormatInt(r.again, 10)
+	case b != nil && b.part > 0:
+		key = rangesKey(b.all) + strconv.Itoa(b.part)
+	case b != nil && moment != "":
+		key += moment + ":" + digest(b.from, b.until)
+	case b != nil:
+		key += digest(b.from, b.until)
+	case r.trigger == TriggerMigration:
+		key += rt.Type()
+	default:
+		key += cmp.Or(moment, "now")
+	}
+	if r.params != nil {
+		key += ":" + digest(r.params) // another run than one with other parameters
+	}
+	return key
+}
+
+func momentKey(at time.Time) string { return "at:" + at.UTC().Format(time.RFC3339Nano) }
+
+// rangesKey is how the keys of all ranges of a backfill begin:
+//
+//	"backfill:ranges:" [ moment ":" ] digest(from, until, params) ":"
+func rangesKey(all *BackfillParams) string {
+	key := string(TriggerBackfill) + ":ranges:"
+	if !all.At.IsZero() {
+		key += momentKey(all.At) + ":"
+	}
+	return key + digest(all.From, all.Until, all.Params) + ":"
+}
+
+// retryOf is the request for a run in the place of one that has ended.
+func retryOf(old *Run, actor string) *request {
+	r := &request{trigger: TriggerRetry, actor: actor, reason: fmt.Sprintf("retry of run %d", old.ID), params: old.Params, again: old.ID}
+	if !old.IsBackfill() {
+		return r
+	}
+	r.backfill = &bounds{scope: old.Scope, until: old.UntilCursor}
+	if !sameJSON(old.FromCursor, json.RawMessage("null")) {
+		r.backfill.from = old.FromCursor
+	}
+	return r
+}
+
+// asking returns a copy of the flow that asks its Runtime for a run.
+func (f *Flow) asking(r *request) *Flow {
+	own := *f
+	own.request = r
+	return &own
+}
+
+// asked is what the flow asks its Runtime for.
+func (f *Flow) asked() *request {
+	r := request{trigger: TriggerManual}
+	if f.request != nil {
+		r = *f.request
+		r.trigger = cmp.Or(r.trigger, TriggerManual)
+	}
+	return &r
+}
+
+// startTx starts a run through the flow's Runtime, in a transaction. The zero time is now.
+func (f *Flow) startTx(ctx context.Context, tx Tx, r *request, at time.Time) (*Run, error) {
 	if unread, ok := f.Runtime.(unreadRuntime); ok {
 		return nil, unread.err // another process may be able to read it
 	}
@@ -36,7 +125,7 @@ func (f *Flow) startFor(ctx context.Context, tx Tx, why startReason, at time.Tim
 	if !ok {
 		return nil, fmt.Errorf("its runtime of type %q cannot start a run in a transaction: it has no ExecuteTx", f.Runtime.Type())
 	}
-	return rt.ExecuteTx(context.WithValue(ctx, startKey{}, why), tx, f, at)
+	return rt.ExecuteTx(ctx, tx, f.asking(r), at)
 }
 
 // bound refuses a flow that no client has returned.
@@ -78,25 +167,18 @@ func (f *Flow) insertRun(ctx context.Context, tx Tx, s RuntimeSettings, at time.
 	if err != nil {
 		return nil, err
 	}
-	p := &RunInsertParams{FlowID: f.ID, Trigger: TriggerManual, UniqueKey: "now", At: at, MaxAttempts: f.maxAttempts()}
-	if !at.IsZero() {
-		p.UniqueKey = "at:" + at.UTC().Format(time.RFC3339Nano)
-	}
-	if opts, ok := ctx.Value(triggerKey{}).(*TriggerOptions); ok {
-		p.Actor, p.Reason, p.Params = opts.Actor, opts.Reason, opts.Params
-	}
-	if why, ok := ctx.Value(startKey{}).(startReason); ok {
-		if at.IsZero() {
-			p.UniqueKey = why.key
-		}
-		p.Trigger, p.UniqueKey = why.trigger, string(why.trigger)+":"+p.UniqueKey
-		why.asked.fill(p)
-	}
-	if p.Params != nil {
-		if err := f.checkParams(p.Params); err != nil {
+	r := f.asked()
+	if r.params != nil {
+		if err := f.checkParams(r.params); err != nil {
 			return nil, err
 		}
-		p.UniqueKey += ":" + digest(p.Params) // another run than one with other parameters
+	}
+	p := &RunInsertParams{
+		FlowID: f.ID, Trigger: r.trigger, UniqueKey: r.uniqueKey(at, f.Runtime), At: at, MaxAttempts: f.maxAttempts(),
+		Actor: r.actor, Reason: r.reason, Params: r.params,
+	}
+	if b := r.backfill; b != nil {
+		p.Backfill, p.Scope, p.From, p.Until = true, b.scope, b.from, b.until
 	}
 	run, err := q.RunInsert(ctx, p)
 	if errors.Is(err, ErrNotFound) {
@@ -124,42 +206,6 @@ func (f *Flow) whyNoRun(ctx context.Context, q Queries) error {
 		return err
 	}
 	return inactiveError(rec)
-}
-
-// askedRun is what a run is asked for that is not one of the flow's usual ones.
-type askedRun struct {
-	backfill    bool
-	scope       string          // empty: a new one
-	from, until json.RawMessage // of a backfill
-	params      json.RawMessage // of a retry
-	key         string          // under which at most one waits; empty: the usual one
-}
-
-// askedAgain is what a run was asked for, for one in its place.
-func askedAgain(r *Run) *askedRun {
-	a := &askedRun{backfill: r.IsBackfill(), scope: r.Scope, until: r.UntilCursor, params: r.Params}
-	if !a.backfill {
-		return a
-	}
-	a.key = "backfill " + r.Scope // whichever of its runs is tried again
-	if !sameJSON(r.FromCursor, json.RawMessage("null")) {
-		a.from = r.FromCursor
-	}
-	return a
-}
-
-// fill puts what is asked for into the parameters of a run. a may be nil.
-func (a *askedRun) fill(p *RunInsertParams) {
-	if a == nil {
-		return
-	}
-	p.Backfill, p.Scope, p.From, p.Until = a.backfill, a.scope, a.from, a.until
-	if a.params != nil {
-		p.Params = a.params
-	}
-	if a.key != "" {
-		p.UniqueKey = string(p.Trigger) + ":" + a.key
-	}
 }
 
 // checkParams refuses parameters that the flow's source does not take, as far as this
