@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/riverqueue/river/rivertype"
@@ -46,27 +45,50 @@ func (e *FlowExecutor) Execute(ctx context.Context, runID int64) (*Run, error) {
 	return run, public(err)
 }
 
+// executeKnown is Execute for a run of a flow that the caller knows already.
+func (e *FlowExecutor) executeKnown(ctx context.Context, flow *Flow, runID int64) (*Run, error) {
+	if err := e.client.enter(); err != nil {
+		return nil, public(fmt.Errorf("execute run %d of flow %q: %w", runID, flow.Name, err))
+	}
+	defer e.client.leave()
+	run, err := e.executeOf(ctx, flow, runID)
+	return run, public(err)
+}
+
+// execute works a run that is known by its id alone.
 func (e *FlowExecutor) execute(ctx context.Context, runID int64) (*Run, error) {
-	found, err := e.client.store.RunByID(ctx, runID)
+	run, err := e.client.store.RunByID(ctx, runID)
 	if err != nil {
 		return nil, fmt.Errorf("execute run %d: %w", runID, err)
 	}
-	flow, err := e.client.flowByID(ctx, found.FlowID)
+	flow, err := e.client.flowByID(ctx, run.FlowID)
 	if err != nil {
-		return found, fmt.Errorf("execute run %d: %w", runID, err)
+		return run, fmt.Errorf("execute run %d: %w", runID, err)
 	}
-	if err := refusal(found, flow); err != nil {
-		return found, fmt.Errorf("execute run %d of flow %q: %w", runID, flow.Name, err)
+	if err := (&candidate{flow: flow, run: run}).refusal(); err != nil {
+		return run, fmt.Errorf("execute run %d of flow %q: %w", runID, flow.Name, err)
 	}
-	if found.Rescues >= suspectAfter {
-		if !e.client.isolate(runID) {
-			return found, fmt.Errorf("execute run %d of flow %q: %w: another run that has lost its workers, as this one has; such runs are worked one by one", runID, flow.Name, ErrAlreadyRunning)
-		}
-		defer e.client.release(runID)
+	worked, err := e.executeOf(ctx, flow, runID)
+	if worked == nil {
+		worked = run
 	}
-	a, err := e.claim(ctx, flow, found)
-	if err != nil {
-		return found, fmt.Errorf("claim run %d of flow %q: %w", runID, flow.Name, err)
+	return worked, err
+}
+
+// executeOf works a run that is said to be the flow's. The run that it returns is nil where
+// the flow alone stands in the way.
+func (e *FlowExecutor) executeOf(ctx context.Context, flow *Flow, runID int64) (*Run, error) {
+	if err := (&candidate{flow: flow}).refusal(); err != nil {
+		return nil, fmt.Errorf("execute run %d of flow %q: %w", runID, flow.Name, err)
+	}
+	a, err := e.claim(ctx, flow, runID)
+	switch {
+	case errors.Is(err, errOtherFlow):
+		return e.execute(ctx, runID)
+	case err != nil && !errors.Is(err, ErrAlreadyRunning):
+		return nil, fmt.Errorf("claim run %d of flow %q: %w", runID, flow.Name, err)
+	case a == nil:
+		return e.notClaimed(ctx, flow, runID, err)
 	}
 	return e.workClaimed(ctx, flow, runID, a)
 }
@@ -100,9 +122,14 @@ func (e *FlowExecutor) executeNew(ctx context.Context, flow *Flow, s RuntimeSett
 	case err != nil:
 		return nil, public(fmt.Errorf("start run of flow %q: %w", flow.Name, err))
 	case !flow.Registered():
-		return run, public(refusal(run, flow))
+		return run, public((&candidate{flow: flow, run: run}).refusal())
 	}
-	worked, err := e.workClaimed(ctx, flow, run.ID, a)
+	var worked *Run
+	if a == nil {
+		worked, err = e.notClaimed(ctx, flow, run.ID, nil)
+	} else {
+		worked, err = e.workClaimed(ctx, flow, run.ID, a)
+	}
 	if worked == nil {
 		worked = run
 	}
@@ -113,11 +140,9 @@ func (e *FlowExecutor) executeNew(ctx context.Context, flow *Flow, s RuntimeSett
 	return worked, public(err)
 }
 
-// workClaimed works a claimed run. A nil attempt is a claim that failed.
+// workClaimed works a claimed run.
 func (e *FlowExecutor) workClaimed(ctx context.Context, flow *Flow, runID int64, a *attempt) (*Run, error) {
-	if a == nil {
-		return e.notClaimed(ctx, flow, runID)
-	}
+	defer e.client.release(runID)
 	ctx, a.cancel = context.WithCancelCause(ctx)
 	defer a.cancel(nil)
 	e.client.track(ctx, a)
@@ -130,36 +155,25 @@ func (e *FlowExecutor) workClaimed(ctx context.Context, flow *Flow, runID int64,
 	return e.finish(ctx, a, a.persevere(ctx, func() error { return flow.code.work(ctx, a) }))
 }
 
-// refusal tells why a run cannot be worked, as far as it is known without
-// claiming it.
-func refusal(run *Run, flow *Flow) error {
-	unread, isUnread := flow.Runtime.(unreadRuntime)
-	switch {
-	case run.State.Finished():
-		return fmt.Errorf("%w: it is %s", ErrRunFinished, run.State)
-	case isUnread: // which another process may be able to read
-		return fmt.Errorf("%w: %w", ErrNotRegistered, unread.err)
-	case !flow.Runtime.Settings().Enabled:
-		return fmt.Errorf("%w: its runtime is", ErrDisabled)
-	case !flow.Registered():
-		return fmt.Errorf("%w: this process does not have the flow's code", ErrNotRegistered)
-	default:
-		return nil
-	}
-}
+// Why a claim is taken back.
+var (
+	errOtherFlow  = errors.New("the run is another flow's")
+	errOneSuspect = fmt.Errorf("%w: another run that has lost its workers, as this one has: such runs are worked one by one", ErrAlreadyRunning)
+)
 
-// claim makes the run this executor's. It returns nil if that is not possible.
-func (e *FlowExecutor) claim(ctx context.Context, flow *Flow, run *Run) (a *attempt, err error) {
-	tries := 1
-	if flow.apart(run) {
-		tries += flow.opts.MaxBackfills // another claim takes one slot, and the next may be free
-	}
-	for range tries {
+// claim makes the run this executor's. It returns nil if that is not possible now.
+func (e *FlowExecutor) claim(ctx context.Context, flow *Flow, runID int64) (a *attempt, err error) {
+	// Of two claims that take one slot at once, one is taken back; the next slot may be free.
+	for range 1 + flow.opts.MaxBackfills {
 		err = e.client.store.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
-			a, err = e.claimTx(ctx, tx, flow, run.ID)
+			a, err = e.claimTx(ctx, tx, flow, runID)
 			return err
 		})
-		if !errors.Is(err, ErrAlreadyRunning) {
+		if err != nil {
+			a = nil
+			e.client.release(runID)
+		}
+		if !errors.Is(err, ErrAlreadyRunning) || errors.Is(err, errOneSuspect) {
 			return a, err
 		}
 	}
@@ -167,7 +181,7 @@ func (e *FlowExecutor) claim(ctx context.Context, flow *Flow, run *Run) (a *atte
 }
 
 // claimTx claims the run in a transaction. ErrAlreadyRunning is a claim that
-// another one has beaten; the transaction is spoilt then.
+// another one has beaten, or one that must wait; the transaction must be rolled back then.
 func (e *FlowExecutor) claimTx(ctx context.Context, tx Tx, flow *Flow, runID int64) (*attempt, error) {
 	c := e.client
 	q, err := c.store.With(tx)
@@ -183,8 +197,13 @@ func (e *FlowExecutor) claimTx(ctx context.Context, tx Tx, flow *Flow, runID int
 		Backfills:   flow.slots().Backfills,
 		Restart:     !flow.code.resumable(),
 	})
-	if err != nil || claim == nil {
+	switch {
+	case err != nil || claim == nil:
 		return nil, err
+	case claim.Run.FlowID != flow.ID:
+		return nil, errOtherFlow
+	case claim.Run.Rescues >= suspectAfter && !c.isolate(runID):
+		return nil, errOneSuspect
 	}
 	log := c.log.With(runAttrs(claim.Run)...)
 	if e.job != nil {
@@ -199,39 +218,4 @@ func (e *FlowExecutor) claimTx(ctx context.Context, tx Tx, flow *Flow, runID int
 		a.slice = time.NewTimer(c.config.Slice)
 	}
 	return a, nil
-}
-
-// notClaimed finds out why a run could not be claimed.
-func (e *FlowExecutor) notClaimed(ctx context.Context, flow *Flow, runID int64) (*Run, error) {
-	fail := func(run *Run, err error) (*Run, error) {
-		return run, fmt.Errorf("claim run %d of flow %q: %w", runID, flow.Name, err)
-	}
-	run, err := e.client.store.RunByID(ctx, runID)
-	if err != nil {
-		return fail(nil, err)
-	}
-	rec, err := e.client.store.FlowByID(ctx, run.FlowID)
-	if err != nil {
-		return fail(run, err)
-	}
-	switch {
-	case run.State.Finished():
-		return fail(run, fmt.Errorf("%w: it is %s", ErrRunFinished, run.State))
-	case run.State == RunInProgress:
-		return fail(run, fmt.Errorf("%w: it is in progress on worker %s", ErrAlreadyRunning, run.Worker))
-	case rec.State != FlowActive:
-		return fail(run, inactiveError(rec))
-	}
-	live, err := e.client.store.RunLive(ctx, flow.ID)
-	busy := flow.inTheWay(run, slices.DeleteFunc(live, func(r *Run) bool { return r.State != RunInProgress }))
-	switch {
-	case err != nil:
-		return fail(run, err)
-	case len(busy) >= flow.places(run):
-		return fail(run, fmt.Errorf("%w: run %d is in progress on worker %s", ErrAlreadyRunning, busy[0].ID, busy[0].Worker))
-	case !run.RunAfter.After(e.client.now()):
-		return fail(run, fmt.Errorf("%w: another run of the flow was in progress a moment ago, or that of an earlier tick goes first, or one of its own before a backfill", ErrAlreadyRunning))
-	default:
-		return fail(run, fmt.Errorf("%w until %s", ErrNotDue, run.RunAfter.Format(time.RFC3339Nano)))
-	}
 }

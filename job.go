@@ -148,7 +148,7 @@ func (j *DataFlowJob) Work(ctx context.Context, job *river.Job[DataFlowArgs]) er
 		log = log.With(slog.Int64(logRun, runID))
 	}
 	executor := &FlowExecutor{client: j.client, job: job.JobRow}
-	run, err := executor.Execute(ctx, runID)
+	run, err := executor.executeKnown(ctx, flow, runID)
 	settled := j.settle(ctx, log, job, run, err)
 	var re *RunError
 	if errors.As(err, &re) && run.State == RunFailed {
@@ -174,7 +174,7 @@ func (j *DataFlowJob) runOf(ctx context.Context, flow *Flow, job *river.Job[Data
 	if err == nil || !errors.Is(err, ErrNotFound) {
 		return run, err
 	}
-	if err := refusal(&Run{}, flow); err != nil {
+	if err := (&candidate{flow: flow}).refusal(); err != nil {
 		return nil, fmt.Errorf("start run of flow %q: %w", flow.Name, err)
 	}
 	run, err = j.client.store.RunInsert(ctx, &RunInsertParams{
@@ -195,7 +195,7 @@ func (j *DataFlowJob) settle(ctx context.Context, log *slog.Logger, job *river.J
 	case errors.As(err, &re):
 		return j.failed(job, run, err)
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrDisabled), errors.Is(err, ErrRunFinished), errors.Is(err, ErrFenced),
-		errors.Is(err, ErrAlreadyRunning) && run.State == RunInProgress: // whoever has the run ends it
+		errors.Is(err, ErrAlreadyRunning) && run != nil && run.State == RunInProgress: // whoever has the run ends it
 		log.InfoContext(ctx, "dataflow: job has nothing to do", slog.String(logReason, err.Error()))
 		return nil
 	case errors.Is(err, ErrNotRegistered):

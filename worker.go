@@ -217,7 +217,11 @@ func (c *Client) due(ctx context.Context, limit int) ([]*Run, error) {
 // workDue works a run that was found due. It returns nil when another process
 // was first, or the run must wait.
 func (c *Client) workDue(ctx context.Context, run *Run) *Run {
-	worked, err := NewFlowExecutor(c).Execute(ctx, run.ID)
+	var worked *Run
+	flow, err := c.flowByID(ctx, run.FlowID)
+	if err == nil {
+		worked, err = NewFlowExecutor(c).executeKnown(ctx, flow, run.ID)
+	}
 	var re *RunError
 	switch {
 	case err == nil, errors.As(err, &re), errors.Is(err, ErrFenced), errors.Is(err, ErrStopped):

@@ -1,0 +1,72 @@
+package dataflow
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// candidate is a run that somebody wants to work, as far as it is known. Before the claim,
+// that is the flow and perhaps the run; after a claim that failed, it is everything.
+type candidate struct {
+	flow *Flow
+	run  *Run        // nil: not looked at
+	rec  *FlowRecord // the flow as it is stored now, nil: not looked at
+	busy []*Run      // runs in progress that take the places which this one could take
+	now  time.Time
+}
+
+// refusal returns why the run cannot be worked, nil if nothing that is known stands in the
+// way. Each reason is an error that callers can tell apart.
+func (c *candidate) refusal() error {
+	run, flow := c.run, c.flow
+	unread, isUnread := flow.Runtime.(unreadRuntime)
+	switch {
+	case run != nil && run.State.Finished():
+		return fmt.Errorf("%w: it is %s", ErrRunFinished, run.State)
+	case isUnread: // another process may be able to read it
+		return fmt.Errorf("%w: %w", ErrNotRegistered, unread.err)
+	case !flow.Runtime.Settings().Enabled:
+		return fmt.Errorf("%w: its runtime is", ErrDisabled)
+	case !flow.Registered():
+		return fmt.Errorf("%w: this process does not have the flow's code", ErrNotRegistered)
+	case run == nil || c.rec == nil:
+		return nil
+	case run.State == RunInProgress:
+		return fmt.Errorf("%w: it is in progress on worker %s", ErrAlreadyRunning, run.Worker)
+	case c.rec.State != FlowActive:
+		return inactiveError(c.rec)
+	case len(c.busy) >= flow.places(run):
+		return fmt.Errorf("%w: run %d is in progress on worker %s", ErrAlreadyRunning, c.busy[0].ID, c.busy[0].Worker)
+	case run.RunAfter.After(c.now):
+		return fmt.Errorf("%w until %s", ErrNotDue, run.RunAfter.Format(time.RFC3339Nano))
+	default:
+		return fmt.Errorf("%w: another run of the flow was in progress a moment ago, or that of an earlier tick goes first, or one of its own before a backfill", ErrAlreadyRunning)
+	}
+}
+
+// notClaimed finds out why a run could not be claimed. known is the reason if there is one
+// already.
+func (e *FlowExecutor) notClaimed(ctx context.Context, flow *Flow, runID int64, known error) (*Run, error) {
+	c := &candidate{flow: flow, now: e.client.now()}
+	err := func() (err error) {
+		if c.run, err = e.client.store.RunByID(ctx, runID); err != nil || known != nil {
+			return err
+		}
+		if c.rec, err = e.client.store.FlowByID(ctx, c.run.FlowID); err != nil {
+			return err
+		}
+		live, err := e.client.store.RunLive(ctx, flow.ID)
+		c.busy = flow.inTheWay(c.run, slices.DeleteFunc(live, func(r *Run) bool { return r.State != RunInProgress }))
+		return err
+	}()
+	switch {
+	case err != nil:
+	case known != nil:
+		err = known
+	default:
+		err = c.refusal()
+	}
+	return c.run, fmt.Errorf("claim run %d of flow %q: %w", runID, flow.Name, err)
+}
