@@ -97,11 +97,11 @@ func TestDataFlowJob_NothingToDo(t *testing.T) {
 		require.Equal(t, rivertype.JobStateCompleted, j.next(runs["off"].RiverJobID).State)
 		flow := dataflow.FlowRef(runs["done"].FlowID)
 		jobs := map[string]dataflow.DataFlowArgs{
-			"work flow 99: not found":                       {FlowID: 99},
-			`claim run 999 of flow \\\"done\\\": not found`: {FlowID: flow, RunID: 999},
-			"run is finished: it is success":                {FlowID: flow, RunID: runs["done"].ID},
-			"it is inactive, by ann":                        {FlowID: dataflow.FlowRef(runs["paused"].FlowID)},
-			"disabled: its runtime is":                      {FlowID: dataflow.FlowRef(runs["off"].FlowID)},
+			"work flow 99: not found":                   {FlowID: 99},
+			`claim run 999 of flow \"done\": not found`: {FlowID: flow, RunID: 999},
+			"run is finished: it is success":            {FlowID: flow, RunID: runs["done"].ID},
+			"it is inactive, by ann":                    {FlowID: dataflow.FlowRef(runs["paused"].FlowID)},
+			"disabled: its runtime is":                  {FlowID: dataflow.FlowRef(runs["off"].FlowID)},
 		}
 		ids := make(map[string]int64)
 		for name, args := range jobs {
