@@ -84,8 +84,8 @@ func docsSetCursor(ctx context.Context, client *dataflow.Client) error {
 
 func docsBackfill(ctx context.Context, client *dataflow.Client) (*dataflow.Run, error) {
 	run, err := client.Backfill(ctx, "orders", &dataflow.BackfillParams{
-		From:  json.RawMessage(`["2025-11-01T00:00:00Z","0"]`), // behind it
-		Until: json.RawMessage(`["2025-12-01T00:00:00Z","0"]`), // itself included
+		From:  json.RawMessage(`["2025-11-01T00:00:00Z","0"]`), // exclusive
+		Until: json.RawMessage(`["2025-12-01T00:00:00Z","0"]`), // inclusive
 		Actor: "ann", Reason: "November was priced wrongly",
 	})
 	return run, err
