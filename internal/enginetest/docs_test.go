@@ -237,9 +237,13 @@ func TestDocs_Snippets(t *testing.T) {
 func TestDocs_BlocksAreCode(t *testing.T) {
 	t.Parallel()
 	code := flattened(t, "docs_test.go")
-	docs, err := filepath.Glob("../../docs/*.md")
-	require.NoError(t, err)
-	require.NotEmpty(t, docs)
+	docs := []string{"../../ARCHITECTURE.md", "../../CONTRIBUTING.md", "../../SECURITY.md"}
+	for _, pattern := range []string{"../../docs/*.md", "../../docs/*/*.md"} {
+		found, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		require.NotEmpty(t, found, pattern)
+		docs = append(docs, found...)
+	}
 	for _, doc := range docs {
 		text, err := os.ReadFile(doc)
 		require.NoError(t, err)
