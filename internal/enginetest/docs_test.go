@@ -84,8 +84,8 @@ func docsSetCursor(ctx context.Context, client *dataflow.Client) error {
 
 func docsBackfill(ctx context.Context, client *dataflow.Client) (*dataflow.Run, error) {
 	run, err := client.Backfill(ctx, "orders", &dataflow.BackfillParams{
-		From:  json.RawMessage(`["2025-11-01T00:00:00Z","0"]`), // behind it
-		Until: json.RawMessage(`["2025-12-01T00:00:00Z","0"]`), // itself included
+		From:  json.RawMessage(`["2025-11-01T00:00:00Z","0"]`), // exclusive
+		Until: json.RawMessage(`["2025-12-01T00:00:00Z","0"]`), // inclusive
 		Actor: "ann", Reason: "November was priced wrongly",
 	})
 	return run, err
@@ -237,9 +237,13 @@ func TestDocs_Snippets(t *testing.T) {
 func TestDocs_BlocksAreCode(t *testing.T) {
 	t.Parallel()
 	code := flattened(t, "docs_test.go")
-	docs, err := filepath.Glob("../../docs/*.md")
-	require.NoError(t, err)
-	require.NotEmpty(t, docs)
+	docs := []string{"../../ARCHITECTURE.md", "../../CONTRIBUTING.md", "../../SECURITY.md"}
+	for _, pattern := range []string{"../../docs/*.md", "../../docs/*/*.md"} {
+		found, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		require.NotEmpty(t, found, pattern)
+		docs = append(docs, found...)
+	}
 	for _, doc := range docs {
 		text, err := os.ReadFile(doc)
 		require.NoError(t, err)

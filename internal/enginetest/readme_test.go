@@ -99,7 +99,7 @@ func readmeSchedule() dataflow.Runtime {
 	nightly := dataflow.JobQueue{Schedule: dataflow.Schedule{
 		Cron: "30 2 * * *", TimeZone: "Europe/Berlin",
 		Overlap:    dataflow.OverlapBufferOne, // a tick that finds the flow busy waits
-		CatchUp:    dataflow.CatchUpLatest,    // of those that were missed, one run makes up
+		CatchUp:    dataflow.CatchUpLatest,    // one run makes up for all missed ticks
 		PauseAfter: 5,                         // failures in a row
 	}}
 	return nightly
@@ -134,7 +134,7 @@ func readmeSink() dataflow.Target[int] {
 	return sink
 }
 
-// The README's snippets do what it says that they do.
+// The README's snippets do what it says.
 func TestReadme_Snippets(t *testing.T) {
 	t.Parallel()
 	err := readmeClient(t.Context(), dbtest.PostgresURL(t), func(client *dataflow.Client, pool *pgxpool.Pool) error {
@@ -182,8 +182,8 @@ func TestReadme_BlocksAreCode(t *testing.T) {
 	require.NoError(t, err)
 	blocks := regexp.MustCompile("(?s)```(\\w*)\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
 	require.NotEmpty(t, blocks)
-	// CI runs these.
-	commands := []string{"go run ./examples/quickstart", "make test"}
+	// CI runs all but the first.
+	commands := []string{"go get github.com/activedataflow/dataflow", "go run ./examples/quickstart", "scripts/test.sh"}
 	for _, block := range blocks {
 		switch language, text := block[1], block[2]; language {
 		case "go":
