@@ -17,7 +17,7 @@ const module = "github.com/activedataflow/dataflow"
 // arrows are the packages of this module that each package may import, tests
 // aside. A package that is not listed fails the test: say where it stands.
 var arrows = map[string][]string{
-	"":                        {"internal/batch", "internal/schedule"},
+	"":                        {"internal/batch", "internal/lease", "internal/schedule"},
 	"dataflowpgx":             {"", "internal/migration"},
 	"dataflowsqlite":          {"", "internal/migration"},
 	"connector/httpjson":      {"", "internal/httpcall"},
@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"connector/pgtable":       {"", "dataflowpgx", "internal/rowmap"},
 	"connector/sqltable":      {"", "dataflowsqlite", "internal/rowmap"},
 	"internal/batch":          {},
+	"internal/lease":          {},
 	"internal/migration":      {},
 	"internal/rowmap":         {""},
 	"internal/chaos":          {},
