@@ -30,17 +30,17 @@ type attempt struct {
 	size      *batchSize      // nil: not worked yet
 	total     *int64
 
-	slice     *time.Timer // nil: not sliced
-	over      bool        // it has fired
-	ending    bool        // the slice ends with the batch that is written
-	turns     *turns
-	ended     bool                        // the source has: there is nothing left for another slice
-	committed bool                        // a checkpoint since the last trouble
-	leaving   atomic.Bool                 // it is giving its lease away
-	behind    *committing                 // the batch that is being committed, nil: none is
-	then      []func(ctx context.Context) // see acknowledge
-	apart     bool                        // no batch is written while another is committed
-	cancel    context.CancelCauseFunc
+	slice        *time.Timer // nil: not sliced
+	over         bool        // it has fired
+	ending       bool        // the slice ends with the batch that is written
+	turns        *turns
+	ended        bool                        // the source has: there is nothing left for another slice
+	progressed   bool                        // a checkpoint since the last trouble
+	leaving      atomic.Bool                 // it is giving its lease away
+	inFlight     *committing                 // the batch that is being committed, nil: none is
+	afterCommit  []func(ctx context.Context) // see acknowledge
+	noWriteAhead bool                        // no batch is written while another is committed
+	cancel       context.CancelCauseFunc
 }
 
 // Why an attempt ends other than by its own work.
@@ -103,7 +103,7 @@ func (a *attempt) persevere(ctx context.Context, work func() error) error {
 	var trouble error
 	wait := troubleFirst
 	for {
-		a.committed = false
+		a.progressed = false
 		err := guard(func() error {
 			// A batch must not be made before it is known where the last one has got to.
 			if !since.IsZero() {
@@ -120,11 +120,11 @@ func (a *attempt) persevere(ctx context.Context, work func() error) error {
 			return err
 		}
 		trouble = err
-		if errors.Is(err, errApart) {
-			a.apart = true
+		if errors.Is(err, errPredecessorLost) {
+			a.noWriteAhead = true
 		}
 		now := time.Now() //nolint:forbidigo // how long it takes, not what time it is
-		if a.committed || since.IsZero() {
+		if a.progressed || since.IsZero() {
 			since, wait = now, troubleFirst
 			a.log.WarnContext(ctx, "dataflow: trouble that should pass; going on at the last checkpoint", slog.String(logError, err.Error()))
 		}
@@ -144,7 +144,7 @@ func (a *attempt) beyondRepair() bool { return !a.flow.code.resumable() && a.run
 
 // passing reports whether an error should pass by itself.
 func (a *attempt) passing(ctx context.Context, err error) bool {
-	if errors.Is(err, errApart) {
+	if errors.Is(err, errPredecessorLost) {
 		return ctx.Err() == nil
 	}
 	m := marks(err)

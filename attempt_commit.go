@@ -19,10 +19,10 @@ type step struct {
 	// letters are the batch's bad records that are to be kept.
 	letters []*DeadLetterRecord
 	write   writeFunc // nil: there is nothing but the checkpoint
-	// ahead: the next batch may be written while this one is committed.
-	ahead bool
-	// then is called when it is committed, nil: nothing is. It must not fail.
-	then func(ctx context.Context)
+	// writeAhead: the next batch may be written while this one is committed.
+	writeAhead bool
+	// afterCommit is called when it is committed, nil: nothing is. It must not fail.
+	afterCommit func(ctx context.Context)
 }
 
 // writeFunc writes a batch in a transaction, and corrects what the step counts, and which
@@ -37,23 +37,23 @@ type committing struct {
 	err    error
 }
 
-// errApart says that a batch could not be committed, and that the one behind it was on its
+// errPredecessorLost says that a batch could not be committed, and that the one behind it was on its
 // way by then: both are worked again from the last checkpoint, one after the other.
-var errApart = errors.New("a batch could not be committed while the next was written")
+var errPredecessorLost = errors.New("a batch could not be committed while the next was written")
 
-// errImpatient says that the commit of the batch before has taken too long.
-var errImpatient = errors.New("the batch before it is not committed yet")
+// errPredecessorSlow says that the commit of the batch before has taken too long.
+var errPredecessorSlow = errors.New("the batch before it is not committed yet")
 
-// patience is how long a batch that is written waits for the commit of the one before it,
+// predecessorWait is how long a batch that is written waits for the commit of the one before it,
 // before it lets go of the rows that it has locked: somebody who waits for those may have
 // locked the run, which no database can see.
-const patience = 2 * time.Second
+const predecessorWait = 2 * time.Second
 
 // commit writes and checkpoints a batch in one transaction. When the slice is
 // over and the source is not, the run's next job is in that transaction too, and the
 // error is errSliceOver.
 //
-// With ahead, it returns before the database has answered, which settle waits for, as does
+// With writeAhead, it returns before the database has answered, which settle waits for, as does
 // the next commit: no checkpoint is sent before the one behind it is made.
 func (a *attempt) commit(ctx context.Context, s step) error {
 	err := a.commitStep(ctx, s)
@@ -64,27 +64,27 @@ func (a *attempt) commit(ctx context.Context, s step) error {
 func (a *attempt) commitStep(ctx context.Context, s step) error {
 	together, can := a.client.store.(CheckpointCommitter)
 	over := !a.ended && a.ending
-	s.ahead = s.ahead && can && !over && !a.apart
-	if !s.ahead {
+	s.writeAhead = s.writeAhead && can && !over && !a.noWriteAhead
+	if !s.writeAhead {
 		if err := a.settle(ctx); err != nil {
 			return err
 		}
 	}
 	if over || !can {
-		return a.commitApart(ctx, s, over)
+		return a.commitAlone(ctx, s, over)
 	}
-	beside := a.behind != nil
+	beside := a.inFlight != nil
 	if err := a.send(ctx, together, s); err != nil {
 		if settleErr := a.settle(ctx); settleErr != nil {
 			return settleErr // it came first
 		}
-		if beside && !errors.Is(err, errApart) && (errors.Is(err, errImpatient) || a.client.store.Classify(err) == FaultConflict) {
-			a.apart = true
+		if beside && !errors.Is(err, errPredecessorLost) && (errors.Is(err, errPredecessorSlow) || a.client.store.Classify(err) == FaultConflict) {
+			a.noWriteAhead = true
 			return a.commitStep(ctx, s)
 		}
 		return err
 	}
-	if s.ahead {
+	if s.writeAhead {
 		return nil
 	}
 	return a.settle(ctx)
@@ -98,8 +98,8 @@ func (a *attempt) send(ctx context.Context, together CheckpointCommitter, s step
 		return err
 	}
 	err = guard(func() error { return a.writeIn(txCtx, tx, &s) })
-	if err == nil && !a.behind.answered(min(patience, a.client.config.Lease/2)) {
-		err = errImpatient
+	if err == nil && !a.inFlight.answered(min(predecessorWait, a.client.config.Lease/2)) {
+		err = errPredecessorSlow
 	}
 	if err == nil {
 		err = a.settle(ctx)
@@ -116,7 +116,7 @@ func (a *attempt) send(ctx context.Context, together CheckpointCommitter, s step
 			return err
 		})
 	}()
-	a.behind = c
+	a.inFlight = c
 	return nil
 }
 
@@ -155,27 +155,27 @@ func (c *committing) answered(within time.Duration) bool {
 // onItsWay returns a channel that is closed when the batch that is being committed is, and nil if
 // none is.
 func (a *attempt) onItsWay() <-chan struct{} {
-	if a.behind == nil {
+	if a.inFlight == nil {
 		return nil
 	}
-	return a.behind.done
+	return a.inFlight.done
 }
 
 // settle waits for the batch that is being committed, if one is.
 func (a *attempt) settle(ctx context.Context) error {
-	c := a.behind
+	c := a.inFlight
 	if c == nil {
 		return nil
 	}
 	<-c.done // when ctx is, at the latest
-	a.behind = nil
+	a.inFlight = nil
 	err := c.err
 	if err == nil && !c.status.Held {
 		err = ErrFenced
 	}
 	if err != nil {
-		if c.ahead && ctx.Err() == nil && !errors.Is(err, ErrFenced) && a.client.store.Classify(err) != FaultUnavailable {
-			err = fmt.Errorf("%w: %w", errApart, err)
+		if c.writeAhead && ctx.Err() == nil && !errors.Is(err, ErrFenced) && a.client.store.Classify(err) != FaultUnavailable {
+			err = fmt.Errorf("%w: %w", errPredecessorLost, err)
 		}
 		return err
 	}
@@ -185,8 +185,8 @@ func (a *attempt) settle(ctx context.Context) error {
 // committedStep notes that a step is made.
 func (a *attempt) committedStep(s step, status LeaseStatus) error {
 	a.progress(s.cursor, s.delta)
-	if s.then != nil {
-		a.then = append(a.then, s.then)
+	if s.afterCommit != nil {
+		a.afterCommit = append(a.afterCommit, s.afterCommit)
 	}
 	if status.CancelRequested {
 		return errCancelled
@@ -194,9 +194,9 @@ func (a *attempt) committedStep(s step, status LeaseStatus) error {
 	return nil
 }
 
-// next is the number of the checkpoint that the next step is behind.
-func (a *attempt) next() int64 {
-	if a.behind == nil {
+// nextSeq is the number of the checkpoint that the next step is behind.
+func (a *attempt) nextSeq() int64 {
+	if a.inFlight == nil {
 		return a.seq
 	}
 	return a.seq + 1
@@ -205,24 +205,24 @@ func (a *attempt) next() int64 {
 // acknowledge does what is to be done for the steps that are committed. It may take its time,
 // and may want a connection, so that none of ours is open meanwhile but to be committed.
 func (a *attempt) acknowledge(ctx context.Context) {
-	for len(a.then) > 0 {
-		then := a.then[0]
-		a.then = a.then[1:]
+	for len(a.afterCommit) > 0 {
+		then := a.afterCommit[0]
+		a.afterCommit = a.afterCommit[1:]
 		then(ctx)
 	}
 }
 
 // counters are the run's, with those of the batch that is being committed.
 func (a *attempt) counters() Counters {
-	if a.behind == nil {
+	if a.inFlight == nil {
 		return a.run.Counters
 	}
-	return a.run.Counters.Add(a.behind.delta)
+	return a.run.Counters.Add(a.inFlight.delta)
 }
 
-// commitApart makes the checkpoint before the commit, and in between hands a run over
+// commitAlone makes the checkpoint before the commit, and in between hands a run over
 // whose slice is over.
-func (a *attempt) commitApart(ctx context.Context, s step, over bool) error {
+func (a *attempt) commitAlone(ctx context.Context, s step, over bool) error {
 	var status LeaseStatus
 	var next *Run
 	err := a.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
@@ -258,7 +258,7 @@ func (a *attempt) commitApart(ctx context.Context, s step, over bool) error {
 // progress notes a committed batch.
 func (a *attempt) progress(cursor json.RawMessage, delta Counters) {
 	a.seq++
-	a.stored, a.committed = cursor, true
+	a.stored, a.progressed = cursor, true
 	run := *a.run
 	run.Counters, run.Total, run.ToCursor = run.Counters.Add(delta), a.total, cursor
 	if cursor != nil { // else the next claim begins again, and this is no progress
@@ -273,7 +273,7 @@ func (a *attempt) progress(cursor json.RawMessage, delta Counters) {
 func (a *attempt) commitAgain(ctx context.Context, s step) error {
 	for try := 0; ; try++ {
 		err := a.commit(ctx, s)
-		if err == nil || try == conflictTries || errors.Is(err, errApart) || a.client.store.Classify(err) != FaultConflict {
+		if err == nil || try == conflictTries || errors.Is(err, errPredecessorLost) || a.client.store.Classify(err) != FaultConflict {
 			return err
 		}
 		a.log.WarnContext(ctx, "dataflow: another transaction was in the way; writing the batch again", slog.String(logError, err.Error()))

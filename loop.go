@@ -75,7 +75,7 @@ func (p *typedPipeline[T, C, Out]) work(ctx context.Context, a *attempt) error {
 		return err
 	}
 	p.count(ctx, a, req)
-	sink, err := p.inTx(ctx, a)
+	sink, err := p.beginSink(ctx, a)
 	if err != nil {
 		return err
 	}
@@ -83,13 +83,13 @@ func (p *typedPipeline[T, C, Out]) work(ctx context.Context, a *attempt) error {
 		a.size = newBatchSize(a.batchSize, p.target.sink != nil)
 	}
 	a.turns = &turns{}
-	var first chan struct{}
+	var firstDone chan struct{}
 	if a.run.Rescues > 0 {
-		first = make(chan struct{})
+		firstDone = make(chan struct{})
 	}
-	reader := &batchReader[T, C]{source: p.source, req: req, size: a.size, first: first, wait: a.flow.opts.BatchWait, free: make(chan *readBatch[T, C], 3)}
+	reader := &batchReader[T, C]{source: p.source, req: req, size: a.size, firstDone: firstDone, wait: a.flow.opts.BatchWait, free: make(chan *readBatch[T, C], 3)}
 	ahead := batch.Start(ctx, reader.read)
-	maker := &batchMaker[T, C, Out]{typedPipeline: p, attempt: a, read: ahead, first: first, free: make(chan *madeBatch[T, C, Out], 2)}
+	maker := &batchMaker[T, C, Out]{typedPipeline: p, attempt: a, read: ahead, firstDone: firstDone, free: make(chan *madeBatch[T, C, Out], 2)}
 	made := batch.Start(ctx, maker.make)
 	written := p.watchSink(ctx, a)
 	w := &batchWriter[T, C, Out]{typedPipeline: p, attempt: a, txSink: sink}
@@ -138,7 +138,7 @@ func (w *batchWriter[T, C, Out]) loop(ctx context.Context, made *batch.Ahead[*ma
 	if w.resumable() {
 		w.cursor = w.stored
 	}
-	w.waiting = maker.first != nil
+	w.waiting = maker.firstDone != nil
 	for {
 		b, ok, err := made.Next(ctx, w.onItsWay())
 		if errors.Is(err, batch.ErrInterrupted) {
@@ -152,13 +152,13 @@ func (w *batchWriter[T, C, Out]) loop(ctx context.Context, made *batch.Ahead[*ma
 			return err
 		}
 		if !ok {
-			return w.end(ctx)
+			return w.endReplacement(ctx)
 		}
-		if err := w.work(ctx, b); err != nil {
+		if err := w.writeBatch(ctx, b); err != nil {
 			return err
 		}
 		if w.waiting {
-			close(maker.first)
+			close(maker.firstDone)
 			w.waiting = false
 		}
 		reader.recycle(b.readBatch)

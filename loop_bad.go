@@ -8,9 +8,9 @@ import (
 	"log/slog"
 )
 
-// judge asks the policy about one bad record. A marked error says what is to
+// applyPolicy asks the policy about one bad record. A marked error says what is to
 // become of the attempt, and no more of the record than that it came by.
-func (w *batchWriter[T, C, Out]) judge(ctx context.Context, e *RecordError, delta *Counters) error {
+func (w *batchWriter[T, C, Out]) applyPolicy(ctx context.Context, e *RecordError, delta *Counters) error {
 	if m := marks(e.Err); m.permanent || m.transient || m.after > 0 {
 		return e
 	}
@@ -69,7 +69,7 @@ func (w *batchWriter[T, C, Out]) keepLetters(ctx context.Context) error {
 // divisible reports whether a batch failed for what is in it, and the flow's policy
 // may have an opinion about the records of which that is.
 func (w *batchWriter[T, C, Out]) divisible(err error) bool {
-	if w.flow.opts.OnBadRecord == nil || errors.Is(err, errApart) {
+	if w.flow.opts.OnBadRecord == nil || errors.Is(err, errPredecessorLost) {
 		return false
 	}
 	if m := marks(err); m.permanent || m.transient || m.after > 0 {
@@ -82,9 +82,9 @@ func (w *batchWriter[T, C, Out]) divisible(err error) bool {
 // Where a batch had a bad record, so may the next ones. For so many batches, they are
 // written in so many parts, so that one that fails is not all in vain.
 const (
-	waryBatches = 8
-	waryParts   = 4
-	leastPart   = 256 // rows
+	suspiciousBatches = 8
+	suspiciousParts   = 4
+	leastPart         = 256 // rows
 )
 
 // writeDivided writes a batch by parts, each behind a savepoint, and those that fail for
@@ -131,10 +131,10 @@ func (d *divider[T, C, Out]) write(ctx context.Context, from, to int) error {
 // writePart writes outputs, or leaves the transaction as it was.
 func (d *divider[T, C, Out]) writePart(ctx context.Context, from, to int) error {
 	if sink, ok := d.txSink.(PartSink[Out]); ok {
-		return guard(func() error { return d.tell(ctx, sink.WritePartTx, from, to, d.delta) })
+		return guard(func() error { return d.writeWithResults(ctx, sink.WritePartTx, from, to, d.delta) })
 	}
 	return d.client.store.Savepoint(ctx, d.tx, func() error {
-		return guard(func() error { return d.writeTx(ctx, from, to, d.delta) })
+		return guard(func() error { return d.writeRows(ctx, from, to, d.delta) })
 	})
 }
 
@@ -145,7 +145,7 @@ func (d *divider[T, C, Out]) refused(ctx context.Context, row int, err error) er
 		err = said.Err // which row of the batch it is, is known better here
 	}
 	d.delta.Written--
-	return d.judge(ctx, d.batch.recordError(d.out.origin[row], StageWrite, err), d.delta)
+	return d.applyPolicy(ctx, d.batch.recordError(d.out.origin[row], StageWrite, err), d.delta)
 }
 
 // divide writes a part that has failed, or not been tried: in several parts; or what
@@ -155,7 +155,7 @@ func (d *divider[T, C, Out]) divide(ctx context.Context, from, to int, cause err
 	if cause == nil {
 		return d.writeAll(ctx, from, d.parts(from, to))
 	}
-	d.wary = waryBatches
+	d.suspicious = suspiciousBatches
 	if row, alone, named := d.named(from, to, cause); named {
 		first, end := d.siblings(from, to, row)
 		if !alone {
@@ -191,7 +191,7 @@ func (d *divider[T, C, Out]) writeAll(ctx context.Context, from int, ends []int)
 
 // parts returns where the parts of a batch end.
 func (d *divider[T, C, Out]) parts(from, to int) []int {
-	size := max((to-from)/waryParts, leastPart)
+	size := max((to-from)/suspiciousParts, leastPart)
 	var ends []int
 	for from+size < to {
 		_, from = d.siblings(from, to, from+size-1)

@@ -15,12 +15,12 @@ var errDryRun = errors.New("it was a dry run")
 // dryRunner takes some records through a flow's code.
 type dryRunner[T, C, Out any] struct {
 	*batchWriter[T, C, Out]
-	batch  *readBatch[T, C]
-	report *DryRunReport
-	places []int // of the rows in the report
-	delta  Counters
-	tells  bool        // the sink tells what became of each row
-	wrote  []RowResult // of the outputs
+	batch          *readBatch[T, C]
+	report         *DryRunReport
+	places         []int // of the rows in the report
+	delta          Counters
+	reportsResults bool        // the sink tells what became of each row
+	wrote          []RowResult // of the outputs
 }
 
 // dryRun does what an attempt does, without what it leaves behind.
@@ -93,7 +93,7 @@ func (d *dryRunner[T, C, Out]) rest(ctx context.Context) error {
 		if err := d.transform.Apply(ctx, d.batch.rows, d.out); err != nil {
 			return fmt.Errorf("transform: %w", err)
 		}
-		d.out.settle()
+		d.out.dropFailed()
 	}
 	var err error
 	if d.delta, err = d.account(ctx, d.batch); err != nil {
@@ -119,11 +119,11 @@ func (d *dryRunner[T, C, Out]) writeAndUndo(ctx context.Context) error {
 	err := d.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		if d.replaces() {
 			var err error
-			if d.txSink, err = d.begin(ctx, d.flow.Name+"\tdry run"); err != nil { // which no flow can be called
+			if d.txSink, err = d.beginReplacement(ctx, d.flow.Name+"\tdry run"); err != nil { // which no flow can be called
 				return err
 			}
 		}
-		_, d.tells = d.txSink.(ResultSink[Out])
+		_, d.reportsResults = d.txSink.(ResultSink[Out])
 		if len(d.out.rows) > 0 {
 			part := divider[T, C, Out]{batchWriter: d.batchWriter, batch: d.batch, tx: tx, delta: &d.delta}
 			if err := d.writePart(ctx, &part, 0, len(d.out.rows)); err != nil {
@@ -143,7 +143,7 @@ func (d *dryRunner[T, C, Out]) writeAndUndo(ctx context.Context) error {
 // does what the divider does, and keeps the results.
 func (d *dryRunner[T, C, Out]) writePart(ctx context.Context, part *divider[T, C, Out], from, to int) error {
 	err := d.client.store.Savepoint(ctx, part.tx, func() error {
-		return guard(func() error { return d.writeTx(ctx, from, to, &d.delta) })
+		return guard(func() error { return d.writeRows(ctx, from, to, &d.delta) })
 	})
 	origin := d.out.origin
 	switch {
@@ -187,7 +187,7 @@ func (d *dryRunner[T, C, Out]) outcomes() {
 		switch {
 		case len(rows) == 0:
 			r.Outcome = DryRunFiltered
-		case !d.tells:
+		case !d.reportsResults:
 			r.Outcome = DryRunWrite
 		case !slices.ContainsFunc(rows, func(w RowResult) bool { return w != RowRedundant }):
 			r.Outcome = DryRunRedundant

@@ -11,14 +11,14 @@ import (
 
 // readBatch holds the records between two checkpoints, as they were read.
 type readBatch[T, C any] struct {
-	rows    []T
-	cursors []C       // one for each row
-	names   []rowName // one for each row, or none: each is a resume point without a key
-	bad     []*RecordError
-	first   int64 // how many records were read before this batch
-	cursor  C     // the last resume point
-	resume  bool  // there is one
-	ended   bool  // the source ends with this batch
+	rows       []T
+	cursors    []C       // one for each row
+	names      []rowName // one for each row, or none: each is a resume point without a key
+	bad        []*RecordError
+	readBefore int64 // how many records were read before this batch
+	cursor     C     // the last resume point
+	resume     bool  // there is one
+	ended      bool  // the source ends with this batch
 	// How many rows and bad records there are up to the last resume point.
 	safeRows, safeBad int
 	began             time.Time
@@ -51,7 +51,7 @@ func (b *readBatch[T, C]) key(i int) string {
 	case n.resume:
 		return cursorText(b.cursors[i])
 	default:
-		return fmt.Sprintf("#%d", b.first+int64(i)+1)
+		return fmt.Sprintf("#%d", b.readBefore+int64(i)+1)
 	}
 }
 
@@ -125,13 +125,13 @@ func (b *readBatch[T, C]) reset() {
 
 // batchReader cuts what a source yields into batches.
 type batchReader[T, C any] struct {
-	source Source[T, C]
-	req    Request[C]
-	size   *batchSize
-	first  <-chan struct{}       // see batchMaker
-	free   chan *readBatch[T, C] // batches to be filled again
-	handed int64                 // records handed over
-	wait   time.Duration         // after which a batch ends, 0: never
+	source    Source[T, C]
+	req       Request[C]
+	size      *batchSize
+	firstDone <-chan struct{}       // see batchMaker
+	free      chan *readBatch[T, C] // batches to be filled again
+	handed    int64                 // records handed over
+	wait      time.Duration         // after which a batch ends, 0: never
 }
 
 // recycle takes back a batch that is written.
@@ -143,14 +143,14 @@ func (r *batchReader[T, C]) recycle(b *readBatch[T, C]) {
 	}
 }
 
-func (r *batchReader[T, C]) next() *readBatch[T, C] {
+func (r *batchReader[T, C]) newBatch() *readBatch[T, C] {
 	var b *readBatch[T, C]
 	select {
 	case b = <-r.free:
 	default:
 		b = &readBatch[T, C]{}
 	}
-	b.first = r.handed
+	b.readBefore = r.handed
 	b.began = time.Now() //nolint:forbidigo // how long it takes, not what time it is
 	return b
 }
@@ -168,7 +168,7 @@ func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]
 		return r.readWaiting(ctx, hand)
 	}
 	return guard(func() error {
-		b := r.next()
+		b := r.newBatch()
 		for item, err := range r.source.Read(ctx, r.req) {
 			if err == nil && item.Resume && !item.Mark && item.Key == "" && len(b.names) == 0 { // what add comes to for most
 				b.rows = append(b.rows, item.Value)
@@ -188,10 +188,10 @@ func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]
 			if !r.full(b) || !b.endsHere() {
 				continue
 			}
-			if !r.hand(b, hand) || !waitFor(ctx, r.first) {
+			if !r.hand(b, hand) || !waitFor(ctx, r.firstDone) {
 				return ctx.Err()
 			}
-			b = r.next()
+			b = r.newBatch()
 		}
 		if err := ctx.Err(); err != nil {
 			return err

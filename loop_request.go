@@ -12,7 +12,7 @@ import (
 // request decodes the stored cursor.
 func (p *typedPipeline[T, C, Out]) request(a *attempt) (Request[C], error) {
 	req := Request[C]{Params: a.run.Params}
-	if err := p.bound(&req, a.run.UntilCursor); err != nil {
+	if err := p.limitRequest(&req, a.run.UntilCursor); err != nil {
 		return req, Permanent(err)
 	}
 	if a.stored == nil || !p.resumable() {
@@ -47,9 +47,9 @@ func (p *typedPipeline[T, C, Out]) count(ctx context.Context, a *attempt, req Re
 	a.total = &n
 }
 
-// bound sets where a read ends, and asks the source whether it does what the request
+// limitRequest sets where a read ends, and asks the source whether it does what the request
 // says.
-func (p *typedPipeline[T, C, Out]) bound(r *Request[C], until json.RawMessage) error {
+func (p *typedPipeline[T, C, Out]) limitRequest(r *Request[C], until json.RawMessage) error {
 	if until != nil {
 		var err error
 		if r.Until, err = p.decodeCursor(until); err != nil {
@@ -80,7 +80,7 @@ func (p *typedPipeline[T, C, Out]) checkRequest(from, until, params json.RawMess
 			return err
 		}
 	}
-	return p.bound(&r, until)
+	return p.limitRequest(&r, until)
 }
 
 // checkCursor returns an error unless a cursor is one of the flow's source.
@@ -124,7 +124,7 @@ func (p *typedPipeline[T, C, Out]) split(ctx context.Context, from, until, param
 			return nil, err
 		}
 	}
-	if err := p.bound(&r, until); err != nil {
+	if err := p.limitRequest(&r, until); err != nil {
 		return nil, err
 	}
 	var cursors []C

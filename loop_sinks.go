@@ -75,25 +75,25 @@ func (a *attempt) sinkFenced(ctx context.Context, err error) error {
 	return Permanent(fmt.Errorf("the sink holds a newer claim than the client's database has ever granted: was one of them restored from a backup? %s", err.Error()))
 }
 
-// errPart is why nothing but a run can write to a sink that is replaced as a whole.
-const errPart = "the flow's target replaces all that is there by what one run writes"
+// replacesAll is why nothing but a run can write to a sink that is replaced as a whole.
+const replacesAll = "the flow's target replaces all that is there by what one run writes"
 
-// inTx returns what writes the batches of an attempt in the checkpoints' transactions,
+// beginSink returns what writes the batches of an attempt in the checkpoints' transactions,
 // nil if the sink is elsewhere.
-func (p *typedPipeline[T, C, Out]) inTx(ctx context.Context, a *attempt) (sink TxSink[Out], err error) {
+func (p *typedPipeline[T, C, Out]) beginSink(ctx context.Context, a *attempt) (sink TxSink[Out], err error) {
 	if !p.replaces() {
 		return p.target.txSink, nil
 	}
 	err = a.commitAgain(ctx, step{seq: a.seq, write: func(ctx context.Context, _ Tx, _ Queries, _ *step) error {
-		sink, err = p.begin(ctx, a.flow.Name)
+		sink, err = p.beginReplacement(ctx, a.flow.Name)
 		return err
 	}})
-	a.committed = false // nothing was read: it is no progress
+	a.progressed = false // nothing was read: it is no progress
 	return sink, err
 }
 
-// begin begins a replacement in a transaction.
-func (p *typedPipeline[T, C, Out]) begin(ctx context.Context, flow string) (Replacement[Out], error) {
+// beginReplacement begins a replacement in a transaction.
+func (p *typedPipeline[T, C, Out]) beginReplacement(ctx context.Context, flow string) (Replacement[Out], error) {
 	var r Replacement[Out]
 	err := guard(func() (err error) {
 		r, err = p.target.replace.BeginTx(ctx, flow)
@@ -109,14 +109,14 @@ func (p *typedPipeline[T, C, Out]) begin(ctx context.Context, flow string) (Repl
 	}
 }
 
-// end replaces, behind the last batch, what is there, if that is how the target writes. A
+// endReplacement replaces, behind the last batch, what is there, if that is how the target writes. A
 // run that somebody has cancelled by then is not to be seen.
-func (w *batchWriter[T, C, Out]) end(ctx context.Context) error {
+func (w *batchWriter[T, C, Out]) endReplacement(ctx context.Context) error {
 	r, ok := w.txSink.(Replacement[Out])
 	if !ok || !w.replaces() {
 		return nil
 	}
-	return w.commitAgain(ctx, step{seq: w.next(), write: func(ctx context.Context, _ Tx, q Queries, _ *step) error {
+	return w.commitAgain(ctx, step{seq: w.nextSeq(), write: func(ctx context.Context, _ Tx, q Queries, _ *step) error {
 		if err := guard(func() error { return r.EndTx(ctx) }); err != nil {
 			return fmt.Errorf("replace: %w", foreign(err))
 		}

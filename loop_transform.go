@@ -21,11 +21,11 @@ type batchMaker[T, C, Out any] struct {
 	*typedPipeline[T, C, Out]
 	attempt *attempt
 	read    *batch.Ahead[*readBatch[T, C]]
-	// first is closed when the first batch is written, for which the others wait in a run
+	// firstDone is closed when the first batch is written, for which the others wait in a run
 	// whose workers have died, nil in any other: the batch behind its cursor must be the one that is worked, so
 	// that it is known which one kills, and what stands before it is written.
-	first chan struct{}
-	free  chan *madeBatch[T, C, Out] // to be filled again
+	firstDone chan struct{}
+	free      chan *madeBatch[T, C, Out] // to be filled again
 }
 
 // recycle takes back a batch that is written, without what was read.
@@ -55,14 +55,14 @@ func (m *batchMaker[T, C, Out]) make(ctx context.Context, hand func(*madeBatch[T
 				return ErrStopped
 			}
 			b, ok, err := m.read.Next(waiting, nil)
-			if err != nil || !ok || !m.attempt.turns.begin(m.attempt) {
+			if err != nil || !ok || !m.attempt.turns.mayTransform(m.attempt) {
 				return err
 			}
 			made, err := m.apply(ctx, b)
 			if err != nil {
 				return err
 			}
-			if !hand(made) || !waitFor(ctx, m.first) {
+			if !hand(made) || !waitFor(ctx, m.firstDone) {
 				return ctx.Err()
 			}
 		}
@@ -99,7 +99,7 @@ func (m *batchMaker[T, C, Out]) apply(ctx context.Context, b *readBatch[T, C]) (
 	if err := m.transform.Apply(ctx, b.rows, &made.out); err != nil {
 		return nil, fmt.Errorf("transform records %s to %s: %w", b.key(0), b.key(len(b.rows)-1), foreign(err))
 	}
-	made.out.settle()
+	made.out.dropFailed()
 	made.makeTook = time.Since(began)
 	return made, nil
 }
@@ -113,9 +113,9 @@ type turns struct {
 	last    bool       // no other is begun: the slice ends with the last of them
 }
 
-// begin reports whether another batch may be transformed. If not, the slice ends with
+// mayTransform reports whether another batch may be transformed. If not, the slice ends with
 // the one before it.
-func (t *turns) begin(a *attempt) bool {
+func (t *turns) mayTransform(a *attempt) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.begun > t.written && a.sliceOver() {
@@ -128,8 +128,8 @@ func (t *turns) begin(a *attempt) bool {
 	return true
 }
 
-// write reports whether the slice ends with the next batch that is written.
-func (t *turns) write(a *attempt) bool {
+// endsSlice reports whether the slice ends with the next batch that is written.
+func (t *turns) endsSlice(a *attempt) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.written++

@@ -36,7 +36,7 @@ func (r *batchReader[T, C]) readWaiting(ctx context.Context, hand func(*readBatc
 		for range items { // until the source has ended, for it is used by one read at a time
 		}
 	}()
-	w := &waitingBatch[T, C]{batchReader: r, hand: hand, b: r.next(), timer: time.NewTimer(r.wait)}
+	w := &waitingBatch[T, C]{batchReader: r, hand: hand, b: r.newBatch(), timer: time.NewTimer(r.wait)}
 	defer w.timer.Stop()
 	w.timer.Stop()
 	for {
@@ -105,11 +105,11 @@ func (w *waitingBatch[T, C]) cut(ctx context.Context) bool {
 	if hasCursor[C]() && !b.resume || b.size() == 0 && !b.resume {
 		return true // it ends at the next one
 	}
-	rows, cursors, names, bad := b.behind()
-	if !w.batchReader.hand(b, w.hand) || !waitFor(ctx, w.first) {
+	rows, cursors, names, bad := b.cutTail()
+	if !w.batchReader.hand(b, w.hand) || !waitFor(ctx, w.firstDone) {
 		return false
 	}
-	w.b = w.next()
+	w.b = w.newBatch()
 	w.b.rows, w.b.cursors, w.b.bad = append(w.b.rows, rows...), append(w.b.cursors, cursors...), append(w.b.bad, bad...)
 	w.b.names = append(w.b.names, names...)
 	w.timer.Stop()
@@ -120,9 +120,9 @@ func (w *waitingBatch[T, C]) cut(ctx context.Context) bool {
 	return true
 }
 
-// behind cuts off what stands behind the last resume point, and returns it: rows of
+// cutTail cuts off what stands behind the last resume point, and returns it: rows of
 // which none is a resume point, so that each has a name.
-func (b *readBatch[T, C]) behind() (rows []T, cursors []C, names []rowName, bad []*RecordError) {
+func (b *readBatch[T, C]) cutTail() (rows []T, cursors []C, names []rowName, bad []*RecordError) {
 	if !hasCursor[C]() {
 		return nil, nil, nil, nil // it may end anywhere
 	}

@@ -18,7 +18,7 @@ func TestWaitingBatch_Due(t *testing.T) {
 		hand:        func(b *readBatch[int, int]) bool { handed = append(handed, b.rows...); return true },
 		timer:       time.NewTimer(time.Hour),
 	}
-	w.b = w.next()
+	w.b = w.newBatch()
 	take := func(n int, resume bool) {
 		t.Helper()
 		done, err := w.take(t.Context(), readItem[int, int]{item: Item[int, int]{Value: n, Cursor: n, Resume: resume}})
@@ -46,8 +46,8 @@ func TestBatchReader_First(t *testing.T) {
 	t.Parallel()
 	for _, wait := range []time.Duration{0, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
-			first := make(chan struct{})
-			r := &batchReader[plainRecord, int]{source: plainRecords(5), size: newBatchSize(2, true), wait: wait, first: first}
+			firstDone := make(chan struct{})
+			r := &batchReader[plainRecord, int]{source: plainRecords(5), size: newBatchSize(2, true), wait: wait, firstDone: firstDone}
 			var sizes []int
 			done := make(chan error, 1)
 			go func() {
@@ -58,7 +58,7 @@ func TestBatchReader_First(t *testing.T) {
 			}()
 			synctest.Wait()
 			require.Equal(t, []int{2}, sizes)
-			close(first)
+			close(firstDone)
 			require.NoError(t, <-done)
 			require.Equal(t, []int{2, 2, 1}, sizes)
 		})

@@ -21,19 +21,19 @@ type batchWriter[T, C, Out any] struct {
 	cursor json.RawMessage // of the last checkpoint
 	number int             // of the batch in this attempt
 	// letters are the batch's bad records that are to be kept.
-	letters []*DeadLetterRecord
-	results []RowResult // of the batch's rows
-	wary    int         // for so many batches, each is taken to have a bad record
-	waiting bool        // the batches behind the first one wait for its commit
+	letters    []*DeadLetterRecord
+	results    []RowResult // of the batch's rows
+	suspicious int         // for so many batches, each is taken to have a bad record
+	waiting    bool        // the batches behind the first one wait for its commit
 }
 
-func (w *batchWriter[T, C, Out]) work(ctx context.Context, made *madeBatch[T, C, Out]) error {
+func (w *batchWriter[T, C, Out]) writeBatch(ctx context.Context, made *madeBatch[T, C, Out]) error {
 	b := made.readBatch
 	w.number++
 	w.out = &made.out
 	w.letters = nil
 	w.ended = b.ended
-	w.ending = w.turns.write(w.attempt)
+	w.ending = w.turns.endsSlice(w.attempt)
 	delta, err := w.account(ctx, b)
 	if err != nil {
 		return err
@@ -44,7 +44,7 @@ func (w *batchWriter[T, C, Out]) work(ctx context.Context, made *madeBatch[T, C,
 			return Permanent(fmt.Errorf("write the source's cursor as JSON: %w", err))
 		}
 	}
-	err = w.write(ctx, b, step{seq: w.next(), cursor: cursor, delta: delta, ahead: w.mayWriteAhead(), then: w.committed(made)})
+	err = w.write(ctx, b, step{seq: w.nextSeq(), cursor: cursor, delta: delta, writeAhead: w.mayWriteAhead(), afterCommit: w.afterCommitOf(made)})
 	if err != nil && !errors.Is(err, errSliceOver) && !errors.Is(err, errCancelled) {
 		return err
 	}
@@ -59,9 +59,9 @@ func (w *batchWriter[T, C, Out]) mayWriteAhead() bool {
 	return ok && sink.Pipelined() && w.resumable() && !w.waiting
 }
 
-// committed returns what is to be done when a batch is committed. It keeps nothing of the
+// afterCommitOf returns what is to be done when a batch is committed. It keeps nothing of the
 // batch, which may be filled again by then.
-func (w *batchWriter[T, C, Out]) committed(b *madeBatch[T, C, Out]) func(ctx context.Context) {
+func (w *batchWriter[T, C, Out]) afterCommitOf(b *madeBatch[T, C, Out]) func(ctx context.Context) {
 	began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
 	size, took := b.size(), max(b.took, b.makeTook)
 	cursor, resume := b.cursor, b.resume
@@ -92,13 +92,13 @@ func (w *batchWriter[T, C, Out]) write(ctx context.Context, b *readBatch[T, C], 
 		return w.commitAgain(ctx, s)
 	}
 	if w.txSink != nil {
-		if w.wary > 0 {
-			w.wary--
+		if w.suspicious > 0 {
+			w.suspicious--
 			return w.writeDivided(ctx, b, s, nil)
 		}
 		var cause error
 		s.write = func(ctx context.Context, _ Tx, _ Queries, s *step) error {
-			if cause = guard(func() error { return w.writeTx(ctx, 0, len(rows), &s.delta) }); cause != nil {
+			if cause = guard(func() error { return w.writeRows(ctx, 0, len(rows), &s.delta) }); cause != nil {
 				return failed(cause)
 			}
 			return nil
@@ -119,18 +119,18 @@ func (w *batchWriter[T, C, Out]) write(ctx context.Context, b *readBatch[T, C], 
 	return w.commitAgain(ctx, s)
 }
 
-// writeTx writes the outputs from one up to another in the checkpoint's transaction.
-func (w *batchWriter[T, C, Out]) writeTx(ctx context.Context, from, to int, delta *Counters) error {
+// writeRows writes the outputs from one up to another in the checkpoint's transaction.
+func (w *batchWriter[T, C, Out]) writeRows(ctx context.Context, from, to int, delta *Counters) error {
 	rows := w.out.rows[from:to]
-	sink, tells := w.txSink.(ResultSink[Out])
-	if !tells {
+	sink, reports := w.txSink.(ResultSink[Out])
+	if !reports {
 		return foreign(w.txSink.WriteTx(ctx, rows))
 	}
-	return w.tell(ctx, sink.WriteResultTx, from, to, delta)
+	return w.writeWithResults(ctx, sink.WriteResultTx, from, to, delta)
 }
 
-// tell writes the outputs from one up to another by what tells what becomes of them.
-func (w *batchWriter[T, C, Out]) tell(ctx context.Context, write func(context.Context, []Out, []RowResult) error, from, to int, delta *Counters) error {
+// writeWithResults writes the outputs from one up to another by what reports what becomes of them.
+func (w *batchWriter[T, C, Out]) writeWithResults(ctx context.Context, write func(context.Context, []Out, []RowResult) error, from, to int, delta *Counters) error {
 	rows := w.out.rows[from:to]
 	w.results = append(w.results[:0], make([]RowResult, len(rows))...)
 	if err := write(ctx, rows, w.results); err != nil {
@@ -178,7 +178,7 @@ func (w *batchWriter[T, C, Out]) account(ctx context.Context, b *readBatch[T, C]
 	delta := Counters{Read: int64(len(b.rows) + len(b.bad))}
 	for _, e := range b.bad {
 		e.Stage = StageRead
-		if err := w.judge(ctx, e, &delta); err != nil {
+		if err := w.applyPolicy(ctx, e, &delta); err != nil {
 			return delta, foreign(err)
 		}
 	}
@@ -190,7 +190,7 @@ func (w *batchWriter[T, C, Out]) account(ctx context.Context, b *readBatch[T, C]
 		if err == nil {
 			continue
 		}
-		if err := w.judge(ctx, b.recordError(i, StageTransform, err), &delta); err != nil {
+		if err := w.applyPolicy(ctx, b.recordError(i, StageTransform, err), &delta); err != nil {
 			return delta, foreign(err)
 		}
 	}

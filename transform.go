@@ -85,8 +85,8 @@ func (r *Results[Out]) reset() {
 	r.next, r.count, r.unordered = 0, 0, false
 }
 
-// settle drops what failed inputs have emitted.
-func (r *Results[Out]) settle() {
+// dropFailed drops what failed inputs have emitted.
+func (r *Results[Out]) dropFailed() {
 	if len(r.failed) == 0 {
 		return
 	}
