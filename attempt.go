@@ -11,6 +11,8 @@ import (
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
+
+	"github.com/activedataflow/dataflow/internal/batch"
 )
 
 // attempt is one attempt at a run, as the record loop sees it.
@@ -27,13 +29,13 @@ type attempt struct {
 	setSeq    int64           // for a sink elsewhere: seq when somebody has set the cursor last
 	stored    json.RawMessage // the cursor of the last checkpoint, nil if there is none
 	batchSize int             // 0: automatic
-	size      *batchSize      // nil: not worked yet
+	size      *batch.Size     // nil: not worked yet
 	total     *int64
 
 	slice        *time.Timer // nil: not sliced
 	over         bool        // it has fired
 	ending       bool        // the slice ends with the batch that is written
-	turns        *turns
+	turns        *batch.Turns
 	ended        bool                        // the source has: there is nothing left for another slice
 	progressed   bool                        // a checkpoint since the last trouble
 	leaving      atomic.Bool                 // it is giving its lease away

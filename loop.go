@@ -80,9 +80,9 @@ func (p *typedPipeline[T, C, Out]) work(ctx context.Context, a *attempt) error {
 		return err
 	}
 	if a.size == nil {
-		a.size = newBatchSize(a.batchSize, p.target.sink != nil)
+		a.size = p.newSize(a.batchSize)
 	}
-	a.turns = &turns{}
+	a.turns = batch.NewTurns(a.sliceOver)
 	var firstDone chan struct{}
 	if a.run.Rescues > 0 {
 		firstDone = make(chan struct{})
@@ -104,6 +104,16 @@ func (p *typedPipeline[T, C, Out]) work(ctx context.Context, a *attempt) error {
 		a.log.ErrorContext(ctx, "dataflow: the source ignores its context; its goroutine is left behind", slog.String(logStage, string(StageRead)), slog.String("type", describe(p.source).Type))
 	}
 	return err
+}
+
+// newSize returns the batch size that a Runtime sets; 0 is automatic. A sink outside the
+// database knows a batch by its ID, and must be given the same batch again after a failure.
+// So the size does not move for it, and batches depend on the records alone.
+func (p *typedPipeline[T, C, Out]) newSize(set int) *batch.Size {
+	if p.target.sink != nil {
+		return batch.NewSize(set, DefaultBatchSize)
+	}
+	return batch.NewSize(set, 0)
 }
 
 // watchSink says so when the sink goes on for long after it was told to end: the attempt

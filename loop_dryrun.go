@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+
+	"github.com/activedataflow/dataflow/internal/batch"
 )
 
 // errDryRun rolls back what a dry run has written.
@@ -37,7 +39,7 @@ func (p *typedPipeline[T, C, Out]) dryRun(ctx context.Context, f *Flow, params *
 	}
 	a := &attempt{
 		client: f.client, flow: &quiet, run: &Run{FlowID: f.ID, FlowName: f.Name, Params: params.Params},
-		log: slog.New(slog.DiscardHandler), stored: params.From, size: newBatchSize(params.Limit, true),
+		log: slog.New(slog.DiscardHandler), stored: params.From, size: batch.NewSize(params.Limit, DefaultBatchSize),
 	}
 	d.batchWriter = &batchWriter[T, C, Out]{typedPipeline: p, attempt: a, txSink: p.target.txSink}
 	req, err := p.request(a)

@@ -45,8 +45,8 @@ func recordLoop(tb testing.TB, n, size int) (left int64) {
 			Filter(func(r plainRecord) bool { return r.ID%10 != 0 }),
 		),
 	}
-	a := &attempt{client: &Client{}, turns: &turns{}}
-	reader := &batchReader[plainRecord, int]{source: p.source, size: newBatchSize(size, false), free: make(chan *readBatch[plainRecord, int], 3)}
+	a := &attempt{client: &Client{}, turns: batch.NewTurns(func() bool { return false })}
+	reader := &batchReader[plainRecord, int]{source: p.source, size: batch.NewSize(size, 0), free: make(chan *readBatch[plainRecord, int], 3)}
 	maker := &batchMaker[plainRecord, int, plainRecord]{typedPipeline: p, attempt: a, read: batch.Start(tb.Context(), reader.read), free: make(chan *madeBatch[plainRecord, int, plainRecord], 2)}
 	made := batch.Start(tb.Context(), maker.make)
 	w := &batchWriter[plainRecord, int, plainRecord]{typedPipeline: p, attempt: a}

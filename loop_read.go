@@ -5,8 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/batch"
 )
 
 // readBatch holds the records between two checkpoints, as they were read.
@@ -117,8 +118,8 @@ func (b *readBatch[T, C]) cut() {
 
 // reset empties the batch and keeps its memory.
 func (b *readBatch[T, C]) reset() {
-	release(b.rows)
-	release(b.cursors)
+	batch.Release(b.rows)
+	batch.Release(b.cursors)
 	clear(b.names)
 	*b = readBatch[T, C]{rows: b.rows[:0], cursors: b.cursors[:0], names: b.names[:0]}
 }
@@ -127,7 +128,7 @@ func (b *readBatch[T, C]) reset() {
 type batchReader[T, C any] struct {
 	source    Source[T, C]
 	req       Request[C]
-	size      *batchSize
+	size      *batch.Size
 	firstDone <-chan struct{}       // see batchMaker
 	free      chan *readBatch[T, C] // batches to be filled again
 	handed    int64                 // records handed over
@@ -182,7 +183,7 @@ func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]
 				r.beforeError(ctx, b, hand)
 				return fmt.Errorf("read: %w", foreign(err))
 			}
-			if r.size.auto && len(b.rows)%weighEvery == 1 {
+			if r.size.WeighsNow(len(b.rows)) {
 				b.weigh()
 			}
 			if !r.full(b) || !b.endsHere() {
@@ -202,7 +203,7 @@ func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]
 
 // full reports whether a batch is to end.
 func (r *batchReader[T, C]) full(b *readBatch[T, C]) bool {
-	return int64(b.size()) >= r.size.size.Load() || r.size.auto && b.weight > greatestWeight
+	return r.size.Full(b.size(), b.weight)
 }
 
 // endsHere reports whether the batch can end with what was read last: it ends at the
@@ -211,13 +212,8 @@ func (b *readBatch[T, C]) endsHere() bool {
 	return !hasCursor[C]() || (b.resume && b.since() == 0)
 }
 
-// weigh adds the weight of the last rows, by one of them. A batch also ends when it
-// holds as much as it may. Where that is, is told by its records alone, so that it is
-// there again when they are read again.
-func (b *readBatch[T, C]) weigh() {
-	v := reflect.ValueOf(&b.rows[len(b.rows)-1]).Elem()
-	b.weight += weighEvery * (int(v.Type().Size()) + weigh(v, weightDepth))
-}
+// weigh adds the weight of the last rows, estimated by the last one.
+func (b *readBatch[T, C]) weigh() { b.weight += batch.Weigh(&b.rows[len(b.rows)-1]) }
 
 // beforeError hands over what was read up to the last resume point before an
 // error, so that a source that breaks early every time gets on all the same.

@@ -3,7 +3,6 @@ package dataflow
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/batch"
@@ -55,7 +54,7 @@ func (m *batchMaker[T, C, Out]) make(ctx context.Context, hand func(*madeBatch[T
 				return ErrStopped
 			}
 			b, ok, err := m.read.Next(waiting, nil)
-			if err != nil || !ok || !m.attempt.turns.mayTransform(m.attempt) {
+			if err != nil || !ok || !m.attempt.turns.MayTransform() {
 				return err
 			}
 			made, err := m.apply(ctx, b)
@@ -102,39 +101,4 @@ func (m *batchMaker[T, C, Out]) apply(ctx context.Context, b *readBatch[T, C]) (
 	made.out.dropFailed()
 	made.makeTook = time.Since(began)
 	return made, nil
-}
-
-// turns lets a slice end with a batch behind which none was transformed yet, so that
-// no record is transformed twice because of slices.
-type turns struct {
-	mu      sync.Mutex // guards what follows, and the slice of the attempt
-	begun   int        // batches that are, or were, transformed
-	written int        // of which so many are, or were, written
-	last    bool       // no other is begun: the slice ends with the last of them
-}
-
-// mayTransform reports whether another batch may be transformed. If not, the slice ends with
-// the one before it.
-func (t *turns) mayTransform(a *attempt) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.begun > t.written && a.sliceOver() {
-		t.last = true
-	}
-	if t.last {
-		return false
-	}
-	t.begun++
-	return true
-}
-
-// endsSlice reports whether the slice ends with the next batch that is written.
-func (t *turns) endsSlice(a *attempt) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.written++
-	if t.written == t.begun && a.sliceOver() {
-		t.last = true
-	}
-	return t.last
 }

@@ -89,7 +89,7 @@ func (w *waitingBatch[T, C]) take(ctx context.Context, i readItem[T, C]) (done b
 		w.begun = true
 		w.timer.Reset(w.wait)
 	}
-	if w.size.auto && i.err == nil && !i.item.Mark && len(w.b.rows)%weighEvery == 1 {
+	if i.err == nil && !i.item.Mark && w.size.WeighsNow(len(w.b.rows)) {
 		w.b.weigh()
 	}
 	if (w.full(w.b) || w.due) && w.b.endsHere() {

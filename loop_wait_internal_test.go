@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow/internal/batch"
 )
 
 // A batch that has waited for long enough, and could not end, ends at the next resume
@@ -14,7 +16,7 @@ func TestWaitingBatch_Due(t *testing.T) {
 	t.Parallel()
 	handed := []int{}
 	w := &waitingBatch[int, int]{
-		batchReader: &batchReader[int, int]{size: newBatchSize(100, true), wait: time.Hour},
+		batchReader: &batchReader[int, int]{size: batch.NewSize(100, 0), wait: time.Hour},
 		hand:        func(b *readBatch[int, int]) bool { handed = append(handed, b.rows...); return true },
 		timer:       time.NewTimer(time.Hour),
 	}
@@ -47,7 +49,7 @@ func TestBatchReader_First(t *testing.T) {
 	for _, wait := range []time.Duration{0, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
 			firstDone := make(chan struct{})
-			r := &batchReader[plainRecord, int]{source: plainRecords(5), size: newBatchSize(2, true), wait: wait, firstDone: firstDone}
+			r := &batchReader[plainRecord, int]{source: plainRecords(5), size: batch.NewSize(2, 0), wait: wait, firstDone: firstDone}
 			var sizes []int
 			done := make(chan error, 1)
 			go func() {

@@ -33,7 +33,7 @@ func (w *batchWriter[T, C, Out]) writeBatch(ctx context.Context, made *madeBatch
 	w.out = &made.out
 	w.letters = nil
 	w.ended = b.ended
-	w.ending = w.turns.endsSlice(w.attempt)
+	w.ending = w.turns.EndsSlice()
 	delta, err := w.account(ctx, b)
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ func (w *batchWriter[T, C, Out]) afterCommitOf(b *madeBatch[T, C, Out]) func(ctx
 	size, took := b.size(), max(b.took, b.makeTook)
 	cursor, resume := b.cursor, b.resume
 	return func(ctx context.Context) {
-		w.size.learn(size, max(took, time.Since(began)))
+		w.size.Learn(size, max(took, time.Since(began)))
 		if acker, ok := w.source.(Acker[C]); ok && resume && !w.run.IsBackfill() { // whose places are not the flow's
 			if err := acker.Committed(ctx, cursor); err != nil {
 				w.log.WarnContext(ctx, "dataflow: the source did not take note of a checkpoint", slog.String(logError, err.Error()))
