@@ -36,12 +36,12 @@ type attempt struct {
 	over         bool        // it has fired
 	ending       bool        // the slice ends with the batch that is written
 	turns        *batch.Turns
-	ended        bool                        // the source has: there is nothing left for another slice
-	progressed   bool                        // a checkpoint since the last trouble
-	leaving      atomic.Bool                 // it is giving its lease away
-	inFlight     *committing                 // the batch that is being committed, nil: none is
-	afterCommit  []func(ctx context.Context) // see acknowledge
-	noWriteAhead bool                        // no batch is written while another is committed
+	ended        bool                            // the source has: there is nothing left for another slice
+	progressed   bool                            // a checkpoint since the last trouble
+	leaving      atomic.Bool                     // it is giving its lease away
+	inFlight     batch.Behind[step, LeaseStatus] // the batch that is being committed
+	afterCommit  []func(ctx context.Context)     // see acknowledge
+	noWriteAhead bool                            // no batch is written while another is committed
 	cancel       context.CancelCauseFunc
 }
 

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/batch"
 )
 
 // step is what takes an attempt from one checkpoint to the next.
@@ -28,14 +30,6 @@ type step struct {
 // writeFunc writes a batch in a transaction, and corrects what the step counts, and which
 // letters it keeps, by what became of the rows.
 type writeFunc func(ctx context.Context, tx Tx, q Queries, s *step) error
-
-// committing is a step whose checkpoint and commit are on their way to the database.
-type committing struct {
-	step
-	done   chan struct{} // closed when the database has answered
-	status LeaseStatus   // readable then
-	err    error
-}
 
 // errPredecessorLost says that a batch could not be committed, and that the one behind it was on its
 // way by then: both are worked again from the last checkpoint, one after the other.
@@ -73,7 +67,7 @@ func (a *attempt) commitStep(ctx context.Context, s step) error {
 	if over || !can {
 		return a.commitAlone(ctx, s, over)
 	}
-	beside := a.inFlight != nil
+	_, beside := a.inFlight.InFlight()
 	if err := a.send(ctx, together, s); err != nil {
 		if settleErr := a.settle(ctx); settleErr != nil {
 			return settleErr // it came first
@@ -98,7 +92,7 @@ func (a *attempt) send(ctx context.Context, together CheckpointCommitter, s step
 		return err
 	}
 	err = guard(func() error { return a.writeIn(txCtx, tx, &s) })
-	if err == nil && !a.inFlight.answered(min(predecessorWait, a.client.config.Lease/2)) {
+	if err == nil && !a.inFlight.Wait(min(predecessorWait, a.client.config.Lease/2)) {
 		err = errPredecessorSlow
 	}
 	if err == nil {
@@ -107,16 +101,7 @@ func (a *attempt) send(ctx context.Context, together CheckpointCommitter, s step
 	if err != nil {
 		return tx.Rollback(ctx, err)
 	}
-	c := &committing{step: s, done: make(chan struct{})}
-	answer := tx.Commit(ctx, a.checkpoint(s)) // sent by now, whenever the goroutine gets its turn
-	go func() {
-		defer close(c.done)
-		c.err = guard(func() (err error) {
-			c.status, err = answer()
-			return err
-		})
-	}()
-	a.inFlight = c
+	a.inFlight.Send(s, tx.Commit(ctx, a.checkpoint(s)))
 	return nil
 }
 
@@ -136,50 +121,26 @@ func (a *attempt) checkpoint(s step) *RunCheckpointParams {
 	}
 }
 
-// answered waits for the answer to a commit as long as is good for others, and reports
-// whether it has come.
-func (c *committing) answered(within time.Duration) bool {
-	if c == nil {
-		return true
-	}
-	t := time.NewTimer(within)
-	defer t.Stop()
-	select {
-	case <-c.done:
-		return true
-	case <-t.C:
-		return false
-	}
-}
-
-// onItsWay returns a channel that is closed when the batch that is being committed is, and nil if
-// none is.
-func (a *attempt) onItsWay() <-chan struct{} {
-	if a.inFlight == nil {
-		return nil
-	}
-	return a.inFlight.done
-}
-
 // settle waits for the batch that is being committed, if one is.
 func (a *attempt) settle(ctx context.Context) error {
-	c := a.inFlight
-	if c == nil {
+	s, status, was, err := a.inFlight.Settle() // when ctx is done, at the latest
+	if !was {
 		return nil
 	}
-	<-c.done // when ctx is, at the latest
-	a.inFlight = nil
-	err := c.err
-	if err == nil && !c.status.Held {
+	var panicked *batch.PanicError
+	if errors.As(err, &panicked) {
+		err = &PanicError{Value: panicked.Value, Stack: panicked.Stack}
+	}
+	if err == nil && !status.Held {
 		err = ErrFenced
 	}
 	if err != nil {
-		if c.writeAhead && ctx.Err() == nil && !errors.Is(err, ErrFenced) && a.client.store.Classify(err) != FaultUnavailable {
+		if s.writeAhead && ctx.Err() == nil && !errors.Is(err, ErrFenced) && a.client.store.Classify(err) != FaultUnavailable {
 			err = fmt.Errorf("%w: %w", errPredecessorLost, err)
 		}
 		return err
 	}
-	return a.committedStep(c.step, c.status)
+	return a.committedStep(s, status)
 }
 
 // committedStep notes that a step is made.
@@ -196,10 +157,10 @@ func (a *attempt) committedStep(s step, status LeaseStatus) error {
 
 // nextSeq is the number of the checkpoint that the next step is behind.
 func (a *attempt) nextSeq() int64 {
-	if a.inFlight == nil {
-		return a.seq
+	if _, is := a.inFlight.InFlight(); is {
+		return a.seq + 1
 	}
-	return a.seq + 1
+	return a.seq
 }
 
 // acknowledge does what is to be done for the steps that are committed. It may take its time,
@@ -214,10 +175,8 @@ func (a *attempt) acknowledge(ctx context.Context) {
 
 // counters are the run's, with those of the batch that is being committed.
 func (a *attempt) counters() Counters {
-	if a.inFlight == nil {
-		return a.run.Counters
-	}
-	return a.run.Counters.Add(a.inFlight.delta)
+	s, _ := a.inFlight.InFlight()
+	return a.run.Counters.Add(s.delta)
 }
 
 // commitAlone makes the checkpoint before the commit, and in between hands a run over

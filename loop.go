@@ -150,7 +150,7 @@ func (w *batchWriter[T, C, Out]) loop(ctx context.Context, made *batch.Ahead[*ma
 	}
 	w.waiting = maker.firstDone != nil
 	for {
-		b, ok, err := made.Next(ctx, w.onItsWay())
+		b, ok, err := made.Next(ctx, w.inFlight.Done())
 		if errors.Is(err, batch.ErrInterrupted) {
 			err = w.settle(ctx)
 			w.acknowledge(ctx)
