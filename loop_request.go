@@ -15,11 +15,11 @@ func (p *typedPipeline[T, C, Out]) request(a *attempt) (Request[C], error) {
 	if err := p.limitRequest(&req, a.run.UntilCursor); err != nil {
 		return req, Permanent(err)
 	}
-	if a.stored == nil || !p.resumable() {
+	if a.place.cursor == nil || !p.resumable() {
 		return req, nil
 	}
-	if err := decodeStrict(a.stored, &req.From); err != nil {
-		return req, Permanent(fmt.Errorf("the stored cursor %s is not one of this source (%s): %w: restore the source that wrote it, or give the changed flow a new name", clip(string(a.stored)), describe(p.source).Type, err))
+	if err := decodeStrict(a.place.cursor, &req.From); err != nil {
+		return req, Permanent(fmt.Errorf("the stored cursor %s is not one of this source (%s): %w: restore the source that wrote it, or give the changed flow a new name", clip(string(a.place.cursor)), describe(p.source).Type, err))
 	}
 	req.Resumed = true
 	return req, nil
@@ -31,9 +31,9 @@ const countTimeout = 5 * time.Second
 // count asks the source how much there is, once in a run. That it does not know,
 // or not soon enough, does not stop the run.
 func (p *typedPipeline[T, C, Out]) count(ctx context.Context, a *attempt, req Request[C]) {
-	a.total = a.run.Total
+	a.sizes.total = a.run.Total
 	counter, ok := p.source.(Counter[C])
-	if !ok || a.total != nil {
+	if !ok || a.sizes.total != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, countTimeout)
@@ -44,7 +44,7 @@ func (p *typedPipeline[T, C, Out]) count(ctx context.Context, a *attempt, req Re
 		return
 	}
 	n += a.run.Counters.Read
-	a.total = &n
+	a.sizes.total = &n
 }
 
 // limitRequest sets where a read ends, and asks the source whether it does what the request

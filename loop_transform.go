@@ -17,9 +17,9 @@ type madeBatch[T, C, Out any] struct {
 
 // batchMaker transforms batches, one while the one before it is written.
 type batchMaker[T, C, Out any] struct {
-	*typedPipeline[T, C, Out]
-	attempt *attempt
-	read    *batch.Ahead[*readBatch[T, C]]
+	p    *typedPipeline[T, C, Out]
+	a    *attempt
+	read *batch.Ahead[*readBatch[T, C]]
 	// firstDone is closed when the first batch is written, for which the others wait in a run
 	// whose workers have died, nil in any other: the batch behind its cursor must be the one that is worked, so
 	// that it is known which one kills, and what stands before it is written.
@@ -43,18 +43,18 @@ func (m *batchMaker[T, C, Out]) make(ctx context.Context, hand func(*madeBatch[T
 	defer cancel(nil)
 	go func() {
 		select {
-		case <-m.attempt.client.stopping:
+		case <-m.a.client.stopping:
 			cancel(ErrStopped)
 		case <-waiting.Done():
 		}
 	}()
 	return guard(func() error {
 		for {
-			if m.attempt.stopping() {
+			if m.a.stopping() {
 				return ErrStopped
 			}
 			b, ok, err := m.read.Next(waiting, nil)
-			if err != nil || !ok || !m.attempt.turns.MayTransform() {
+			if err != nil || !ok || !m.a.slice.turns.MayTransform() {
 				return err
 			}
 			made, err := m.apply(ctx, b)
@@ -95,7 +95,7 @@ func (m *batchMaker[T, C, Out]) apply(ctx context.Context, b *readBatch[T, C]) (
 		return made, nil
 	}
 	began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
-	if err := m.transform.Apply(ctx, b.rows, &made.out); err != nil {
+	if err := m.p.transform.Apply(ctx, b.rows, &made.out); err != nil {
 		return nil, fmt.Errorf("transform records %s to %s: %w", b.key(0), b.key(len(b.rows)-1), foreign(err))
 	}
 	made.out.dropFailed()

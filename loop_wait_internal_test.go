@@ -16,11 +16,11 @@ func TestWaitingBatch_Due(t *testing.T) {
 	t.Parallel()
 	handed := []int{}
 	w := &waitingBatch[int, int]{
-		batchReader: &batchReader[int, int]{size: batch.NewSize(100, 0), wait: time.Hour},
-		hand:        func(b *readBatch[int, int]) bool { handed = append(handed, b.rows...); return true },
-		timer:       time.NewTimer(time.Hour),
+		r:     &batchReader[int, int]{size: batch.NewSize(100, 0), wait: time.Hour},
+		hand:  func(b *readBatch[int, int]) bool { handed = append(handed, b.rows...); return true },
+		timer: time.NewTimer(time.Hour),
 	}
-	w.b = w.newBatch()
+	w.b = w.r.newBatch()
 	take := func(n int, resume bool) {
 		t.Helper()
 		done, err := w.take(t.Context(), readItem[int, int]{item: Item[int, int]{Value: n, Cursor: n, Resume: resume}})
