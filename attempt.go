@@ -1,3 +1,9 @@
+// The attempt takes a run from one checkpoint to the next. attempt.go says where an attempt
+// is, and keeps it going through trouble; attempt_commit.go commits its steps.
+//
+// It knows the store, the jobs to hand a run over, and internal/batch. It knows no records:
+// the record loop gives it steps, and writes their rows when asked to.
+
 package dataflow
 
 import (
@@ -11,37 +17,78 @@ import (
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
+
+	"github.com/activedataflow/dataflow/internal/batch"
 )
 
 // attempt is one attempt at a run, as the record loop sees it.
 type attempt struct {
-	client    *Client
-	flow      *Flow
-	run       *Run // Counters grow with each checkpoint
-	claimed   LeaseRef
-	job       *rivertype.JobRow // nil: worked without River
-	log       *slog.Logger
-	started   time.Time
-	seq       int64
-	fence     int64           // for a sink elsewhere: seq as the claim has set it
-	setSeq    int64           // for a sink elsewhere: seq when somebody has set the cursor last
-	stored    json.RawMessage // the cursor of the last checkpoint, nil if there is none
-	batchSize int             // 0: automatic
-	size      *batchSize      // nil: not worked yet
-	total     *int64
+	client  *Client
+	flow    *Flow
+	run     *Run              // its counters grow with each checkpoint
+	job     *rivertype.JobRow // nil: worked without River
+	log     *slog.Logger
+	started time.Time
 
-	slice     *time.Timer // nil: not sliced
-	over      bool        // it has fired
-	ending    bool        // the slice ends with the batch that is written
-	turns     *turns
-	ended     bool                        // the source has: there is nothing left for another slice
-	committed bool                        // a checkpoint since the last trouble
-	leaving   atomic.Bool                 // it is giving its lease away
-	behind    *committing                 // the batch that is being committed, nil: none is
-	then      []func(ctx context.Context) // see acknowledge
-	apart     bool                        // no batch is written while another is committed
-	cancel    context.CancelCauseFunc
+	claimed LeaseRef
+	cancel  context.CancelCauseFunc
+	leaving atomic.Bool // a transaction that is on its way gives the lease away
+
+	place  place
+	sizes  sizes
+	slice  slice
+	chain  chain
+	writer stepWriter
 }
+
+// place is where the attempt is: the checkpoint that it goes on from.
+type place struct {
+	seq    int64           // the checkpoint's number
+	cursor json.RawMessage // nil: there is no checkpoint with a cursor
+	fence  int64           // for a sink elsewhere: the number that the claim has set
+	setSeq int64           // for a sink elsewhere: the number when somebody last set the cursor
+}
+
+// from is the cursor that the next checkpoint replaces; JSON null is the beginning.
+func (p *place) from() json.RawMessage {
+	if p.cursor == nil {
+		return json.RawMessage("null")
+	}
+	return p.cursor
+}
+
+// sizes say how many records a batch should hold, and how many the source does hold.
+type sizes struct {
+	set   int         // a batch's size, as the Runtime sets it; 0: automatic
+	batch *batch.Size // nil: the record loop has not begun
+	total *int64      // the source's records; nil: not known
+}
+
+// slice is the part of a run that one River job works.
+type slice struct {
+	timer       *time.Timer // nil: the run is not sliced
+	over        bool        // the timer has fired
+	turns       *batch.Turns
+	ends        bool // the slice ends with the batch that is written now
+	sourceEnded bool // nothing is left for another slice
+}
+
+// isOver reports whether the run should go on in another job.
+func (s *slice) isOver() bool {
+	if s.timer == nil || s.over {
+		return s.over
+	}
+	select {
+	case <-s.timer.C:
+		s.over = true
+	default:
+	}
+	return s.over
+}
+
+// handsOver reports whether the run changes jobs with the checkpoint of the batch that is
+// written now.
+func (s *slice) handsOver() bool { return s.ends && !s.sourceEnded }
 
 // Why an attempt ends other than by its own work.
 var (
@@ -59,29 +106,8 @@ func (a *attempt) stopping() bool {
 	}
 }
 
-// sliceOver reports whether the run is to go on in another job.
-func (a *attempt) sliceOver() bool {
-	if a.slice == nil || a.over {
-		return a.over
-	}
-	select {
-	case <-a.slice.C:
-		a.over = true
-	default:
-	}
-	return a.over
-}
-
-// from is where the attempt began: JSON null is the beginning.
-func (a *attempt) from() json.RawMessage {
-	if a.stored == nil {
-		return json.RawMessage("null")
-	}
-	return a.stored
-}
-
-// handOver makes the run pending, with a new River job, in the transaction of
-// its last checkpoint.
+// handOver makes the run pending, with a new River job, in the transaction of the slice's
+// last checkpoint.
 func (a *attempt) handOver(ctx context.Context, tx Tx, q Queries) (*Run, error) {
 	a.leaving.Store(true)
 	run, err := q.RunEnd(ctx, &RunEndParams{
@@ -96,17 +122,18 @@ func (a *attempt) handOver(ctx context.Context, tx Tx, q Queries) (*Run, error) 
 	return run, a.client.insertJob(ctx, tx, run, river.InsertOpts{Queue: a.job.Queue, Priority: a.job.Priority})
 }
 
-// persevere works until it is done. When the database or a server cannot be
-// reached, it goes on from the last checkpoint as soon as that has passed.
+// persevere works until it is done. While the database or a server cannot be reached, it
+// waits, and goes on from the last checkpoint.
 func (a *attempt) persevere(ctx context.Context, work func() error) error {
 	var since time.Time
 	var trouble error
 	wait := troubleFirst
 	for {
-		a.committed = false
+		a.chain.progressed = false
 		err := guard(func() error {
-			// A batch must not be made before it is known where the last one has got to.
 			if !since.IsZero() {
+				// The last commit may have gone through: where the run is must be known before
+				// the next batch is made.
 				if err := a.reclaim(ctx); err != nil {
 					return err
 				}
@@ -120,11 +147,11 @@ func (a *attempt) persevere(ctx context.Context, work func() error) error {
 			return err
 		}
 		trouble = err
-		if errors.Is(err, errApart) {
-			a.apart = true
+		if errors.Is(err, errPredecessorLost) {
+			a.chain.noWriteAhead = true
 		}
 		now := time.Now() //nolint:forbidigo // how long it takes, not what time it is
-		if a.committed || since.IsZero() {
+		if a.chain.progressed || since.IsZero() {
 			since, wait = now, troubleFirst
 			a.log.WarnContext(ctx, "dataflow: trouble that should pass; going on at the last checkpoint", slog.String(logError, err.Error()))
 		}
@@ -138,13 +165,13 @@ func (a *attempt) persevere(ctx context.Context, work func() error) error {
 	}
 }
 
-// beyondRepair reports whether the attempt cannot go on: a source without a cursor cannot
-// in the middle.
+// beyondRepair reports whether the attempt cannot go on from a checkpoint: it has read
+// records of a source without a cursor.
 func (a *attempt) beyondRepair() bool { return !a.flow.code.resumable() && a.run.Counters.Read > 0 }
 
 // passing reports whether an error should pass by itself.
 func (a *attempt) passing(ctx context.Context, err error) bool {
-	if errors.Is(err, errApart) {
+	if errors.Is(err, errPredecessorLost) {
 		return ctx.Err() == nil
 	}
 	m := marks(err)
@@ -155,7 +182,7 @@ func (a *attempt) passing(ctx context.Context, err error) bool {
 	return m.transient || !errors.As(err, &bad) && a.client.store.Classify(err) == FaultUnavailable
 }
 
-// pause waits, unless the attempt is to end.
+// pause waits, and reports false if the attempt is to end before.
 func (a *attempt) pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -169,9 +196,8 @@ func (a *attempt) pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// reclaim asks the database where the run is. A commit whose answer was lost may
-// have gone through; no other process can have moved the checkpoint as long as
-// the claim is ours.
+// reclaim asks the database where the run is: a commit whose answer was lost may have gone
+// through. While the claim is ours, no other process can move the checkpoint.
 func (a *attempt) reclaim(ctx context.Context) error {
 	var claim *Claim
 	err := a.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
@@ -190,6 +216,6 @@ func (a *attempt) reclaim(ctx context.Context) error {
 	case claim.Run.CancelRequestedAt != nil:
 		return errCancelled
 	}
-	a.run, a.seq, a.stored = claim.Run, claim.Seq, claim.Cursor
+	a.run, a.place.seq, a.place.cursor = claim.Run, claim.Seq, claim.Cursor
 	return nil
 }

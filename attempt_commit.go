@@ -7,99 +7,123 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/batch"
 )
 
-// step is what takes an attempt from one checkpoint to the next.
+// step takes an attempt from one checkpoint to the next.
 type step struct {
-	// seq is the number of the checkpoint before it. It is not asked for when the checkpoint
-	// is sent: if there is another by then, or that has not come about, the database refuses this one.
-	seq    int64
-	cursor json.RawMessage
-	delta  Counters
-	// letters are the batch's bad records that are to be kept.
-	letters []*DeadLetterRecord
-	write   writeFunc // nil: there is nothing but the checkpoint
-	// ahead: the next batch may be written while this one is committed.
-	ahead bool
-	// then is called when it is committed, nil: nothing is. It must not fail.
-	then func(ctx context.Context)
+	// seq is the number of the checkpoint before the step, fixed when its batch is written.
+	// If that checkpoint was not committed, or somebody moved it, the database rejects the
+	// step.
+	seq     int64
+	cursor  json.RawMessage
+	delta   Counters
+	letters []*DeadLetterRecord // the batch's dead letters, kept with the checkpoint
+	writes  content
+	// writeAhead: the next batch may be written while this one is committed.
+	writeAhead bool
+	// afterCommit is called once the step is committed, and must not fail; nil: nothing is.
+	afterCommit func(ctx context.Context)
 }
 
-// writeFunc writes a batch in a transaction, and corrects what the step counts, and which
-// letters it keeps, by what became of the rows.
-type writeFunc func(ctx context.Context, tx Tx, q Queries, s *step) error
+// content is what a step writes beside its checkpoint.
+type content int
 
-// committing is a step whose checkpoint and commit are on their way to the database.
-type committing struct {
-	step
-	done   chan struct{} // closed when the database has answered
-	status LeaseStatus   // readable then
-	err    error
+const (
+	nothing      content = iota
+	wholeBatch           // all rows at once
+	batchInParts         // parts of the batch, to find bad records
+	replacementBegin
+	replacementEnd
+)
+
+// stepWriter is the record loop, as the attempt sees it.
+type stepWriter interface {
+	// writeStep writes the content of a step in the transaction of its checkpoint. It corrects
+	// the step's counters and dead letters by what became of the rows.
+	writeStep(ctx context.Context, tx Tx, q Queries, s *step) error
 }
 
-// errApart says that a batch could not be committed, and that the one behind it was on its
-// way by then: both are worked again from the last checkpoint, one after the other.
-var errApart = errors.New("a batch could not be committed while the next was written")
+// chain holds the commits of an attempt together: none is sent before its predecessor is
+// answered.
+type chain struct {
+	inFlight     batch.Behind[step, LeaseStatus]
+	noWriteAhead bool                        // no batch is written while another is committed
+	progressed   bool                        // a checkpoint was made since the last trouble
+	afterCommit  []func(ctx context.Context) // of committed steps, not called yet
+}
 
-// errImpatient says that the commit of the batch before has taken too long.
-var errImpatient = errors.New("the batch before it is not committed yet")
+// errPredecessorLost says that a commit failed while the next batch was written, or may
+// have been. Both are worked again from the last checkpoint, one after the other.
+var errPredecessorLost = errors.New("a batch could not be committed while the next was written")
 
-// patience is how long a batch that is written waits for the commit of the one before it,
-// before it lets go of the rows that it has locked: somebody who waits for those may have
-// locked the run, which no database can see.
-const patience = 2 * time.Second
+// errPredecessorSlow says that the commit of the batch before has taken too long.
+var errPredecessorSlow = errors.New("the batch before it is not committed yet")
 
-// commit writes and checkpoints a batch in one transaction. When the slice is
-// over and the source is not, the run's next job is in that transaction too, and the
-// error is errSliceOver.
+// predecessorWait is how long a written batch waits for the commit of the batch before it.
+// Then it rolls back, and unlocks its rows: somebody who waits for one of them may have
+// locked the run, and no database can see that.
+const predecessorWait = 2 * time.Second
+
+// commit writes a step and makes its checkpoint in one transaction. If the slice ends with
+// the step, the same transaction adds the run's next job; the error is errSliceOver.
 //
-// With ahead, it returns before the database has answered, which settle waits for, as does
-// the next commit: no checkpoint is sent before the one behind it is made.
+// A step with writeAhead is still in flight when commit returns, and the next commit or
+// settle waits for it.
 func (a *attempt) commit(ctx context.Context, s step) error {
-	err := a.commitStep(ctx, s)
-	a.acknowledge(ctx)
-	return err
-}
-
-func (a *attempt) commitStep(ctx context.Context, s step) error {
+	defer a.acknowledge(ctx)
 	together, can := a.client.store.(CheckpointCommitter)
-	over := !a.ended && a.ending
-	s.ahead = s.ahead && can && !over && !a.apart
-	if !s.ahead {
+	if !can || a.slice.handsOver() {
 		if err := a.settle(ctx); err != nil {
 			return err
 		}
+		return a.commitAlone(ctx, s)
 	}
-	if over || !can {
-		return a.commitApart(ctx, s, over)
+	if s.writeAhead && !a.chain.noWriteAhead {
+		_, overlaps := a.chain.inFlight.InFlight()
+		err := a.send(ctx, together, s)
+		if err == nil {
+			return nil
+		}
+		if predecessorErr := a.settle(ctx); predecessorErr != nil {
+			return predecessorErr // it came first
+		}
+		if !overlaps || !a.causedByOverlap(err) {
+			return err
+		}
+		a.chain.noWriteAhead = true
 	}
-	beside := a.behind != nil
-	if err := a.send(ctx, together, s); err != nil {
-		if settleErr := a.settle(ctx); settleErr != nil {
-			return settleErr // it came first
-		}
-		if beside && !errors.Is(err, errApart) && (errors.Is(err, errImpatient) || a.client.store.Classify(err) == FaultConflict) {
-			a.apart = true
-			return a.commitStep(ctx, s)
-		}
+	s.writeAhead = false
+	if err := a.settle(ctx); err != nil {
 		return err
 	}
-	if s.ahead {
-		return nil
+	if err := a.send(ctx, together, s); err != nil {
+		return err
 	}
 	return a.settle(ctx)
 }
 
-// send writes a batch, waits until the one before it is committed, and sends its
-// checkpoint and the commit.
+// causedByOverlap reports whether a step may have failed only because its predecessor was
+// not committed yet when it was written.
+func (a *attempt) causedByOverlap(err error) bool {
+	return !errors.Is(err, errPredecessorLost) &&
+		(errors.Is(err, errPredecessorSlow) || a.client.store.Classify(err) == FaultConflict)
+}
+
+// send writes a step, waits until its predecessor is committed, and sends the checkpoint
+// together with the commit.
 func (a *attempt) send(ctx context.Context, together CheckpointCommitter, s step) error {
 	txCtx, tx, err := together.BeginCheckpoint(ctx)
 	if err != nil {
 		return err
 	}
-	err = guard(func() error { return a.writeIn(txCtx, tx, &s) })
-	if err == nil && !a.behind.answered(min(patience, a.client.config.Lease/2)) {
-		err = errImpatient
+	q, err := a.client.store.With(tx)
+	if err == nil && s.writes != nothing {
+		err = guard(func() error { return a.writer.writeStep(txCtx, tx, q, &s) })
+	}
+	if err == nil && !a.chain.inFlight.Wait(min(predecessorWait, a.client.config.Lease/2)) {
+		err = errPredecessorSlow
 	}
 	if err == nil {
 		err = a.settle(ctx)
@@ -107,86 +131,45 @@ func (a *attempt) send(ctx context.Context, together CheckpointCommitter, s step
 	if err != nil {
 		return tx.Rollback(ctx, err)
 	}
-	c := &committing{step: s, done: make(chan struct{})}
-	answer := tx.Commit(ctx, a.checkpoint(s)) // sent by now, whenever the goroutine gets its turn
-	go func() {
-		defer close(c.done)
-		c.err = guard(func() (err error) {
-			c.status, err = answer()
-			return err
-		})
-	}()
-	a.behind = c
+	a.chain.inFlight.Send(s, tx.Commit(ctx, a.checkpoint(s)))
 	return nil
 }
 
-func (a *attempt) writeIn(ctx context.Context, tx Tx, s *step) error {
-	q, err := a.client.store.With(tx)
-	if err != nil || s.write == nil {
-		return err
-	}
-	return s.write(ctx, tx, q, s)
-}
-
-// checkpoint is the next one.
+// checkpoint is the checkpoint that a step makes.
 func (a *attempt) checkpoint(s step) *RunCheckpointParams {
 	return &RunCheckpointParams{
 		RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.run.LeaseNumber, Scope: a.run.Scope, Slot: a.run.Slot,
-		Seq: s.seq, From: a.from(), Cursor: s.cursor, Delta: s.delta, Total: a.total, Lease: a.client.config.Lease, Letters: s.letters,
+		Seq: s.seq, From: a.place.from(), Cursor: s.cursor, Delta: s.delta, Total: a.sizes.total, Lease: a.client.config.Lease, Letters: s.letters,
 	}
 }
 
-// answered waits for the answer to a commit as long as is good for others, and reports
-// whether it has come.
-func (c *committing) answered(within time.Duration) bool {
-	if c == nil {
-		return true
-	}
-	t := time.NewTimer(within)
-	defer t.Stop()
-	select {
-	case <-c.done:
-		return true
-	case <-t.C:
-		return false
-	}
-}
-
-// onItsWay returns a channel that is closed when the batch that is being committed is, and nil if
-// none is.
-func (a *attempt) onItsWay() <-chan struct{} {
-	if a.behind == nil {
-		return nil
-	}
-	return a.behind.done
-}
-
-// settle waits for the batch that is being committed, if one is.
+// settle waits until the step in flight is committed. It does nothing if there is none.
 func (a *attempt) settle(ctx context.Context) error {
-	c := a.behind
-	if c == nil {
+	s, status, was, err := a.chain.inFlight.Settle() // returns once ctx is done, at the latest
+	if !was {
 		return nil
 	}
-	<-c.done // when ctx is, at the latest
-	a.behind = nil
-	err := c.err
-	if err == nil && !c.status.Held {
+	var panicked *batch.PanicError
+	if errors.As(err, &panicked) {
+		err = &PanicError{Value: panicked.Value, Stack: panicked.Stack}
+	}
+	if err == nil && !status.Held {
 		err = ErrFenced
 	}
 	if err != nil {
-		if c.ahead && ctx.Err() == nil && !errors.Is(err, ErrFenced) && a.client.store.Classify(err) != FaultUnavailable {
-			err = fmt.Errorf("%w: %w", errApart, err)
+		if s.writeAhead && ctx.Err() == nil && !errors.Is(err, ErrFenced) && a.client.store.Classify(err) != FaultUnavailable {
+			err = fmt.Errorf("%w: %w", errPredecessorLost, err)
 		}
 		return err
 	}
-	return a.committedStep(c.step, c.status)
+	return a.committed(s, status)
 }
 
-// committedStep notes that a step is made.
-func (a *attempt) committedStep(s step, status LeaseStatus) error {
+// committed notes that a step is committed.
+func (a *attempt) committed(s step, status LeaseStatus) error {
 	a.progress(s.cursor, s.delta)
-	if s.then != nil {
-		a.then = append(a.then, s.then)
+	if s.afterCommit != nil {
+		a.chain.afterCommit = append(a.chain.afterCommit, s.afterCommit)
 	}
 	if status.CancelRequested {
 		return errCancelled
@@ -194,44 +177,46 @@ func (a *attempt) committedStep(s step, status LeaseStatus) error {
 	return nil
 }
 
-// next is the number of the checkpoint that the next step is behind.
-func (a *attempt) next() int64 {
-	if a.behind == nil {
-		return a.seq
+// nextSeq is the number of the checkpoint before the next step: the step in flight counts
+// as committed.
+func (a *attempt) nextSeq() int64 {
+	if _, is := a.chain.inFlight.InFlight(); is {
+		return a.place.seq + 1
 	}
-	return a.seq + 1
+	return a.place.seq
 }
 
-// acknowledge does what is to be done for the steps that are committed. It may take its time,
-// and may want a connection, so that none of ours is open meanwhile but to be committed.
+// acknowledge calls what the committed steps asked for. That may be slow, and may need a
+// connection. So it is called only while no transaction of ours is open, except one that
+// waits for its commit.
 func (a *attempt) acknowledge(ctx context.Context) {
-	for len(a.then) > 0 {
-		then := a.then[0]
-		a.then = a.then[1:]
-		then(ctx)
+	for len(a.chain.afterCommit) > 0 {
+		afterCommit := a.chain.afterCommit[0]
+		a.chain.afterCommit = a.chain.afterCommit[1:]
+		afterCommit(ctx)
 	}
 }
 
-// counters are the run's, with those of the batch that is being committed.
+// counters are the run's, with those of the step in flight.
 func (a *attempt) counters() Counters {
-	if a.behind == nil {
-		return a.run.Counters
-	}
-	return a.run.Counters.Add(a.behind.delta)
+	s, _ := a.chain.inFlight.InFlight()
+	return a.run.Counters.Add(s.delta)
 }
 
-// commitApart makes the checkpoint before the commit, and in between hands a run over
-// whose slice is over.
-func (a *attempt) commitApart(ctx context.Context, s step, over bool) error {
+// commitAlone makes the checkpoint by a statement of its own before the commit, with nothing
+// else in flight. If the slice is over, it hands the run over in between.
+func (a *attempt) commitAlone(ctx context.Context, s step) error {
 	var status LeaseStatus
 	var next *Run
 	err := a.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
-		if err := a.writeIn(ctx, tx, &s); err != nil {
-			return err
-		}
 		q, err := a.client.store.With(tx)
 		if err != nil {
 			return err
+		}
+		if s.writes != nothing {
+			if err := a.writer.writeStep(ctx, tx, q, &s); err != nil {
+				return err
+			}
 		}
 		if status, err = q.RunCheckpoint(ctx, a.checkpoint(s)); err != nil {
 			return fmt.Errorf("checkpoint: %w", err)
@@ -239,7 +224,7 @@ func (a *attempt) commitApart(ctx context.Context, s step, over bool) error {
 		if !status.Held {
 			return ErrFenced
 		}
-		if over && !status.CancelRequested {
+		if a.slice.handsOver() && !status.CancelRequested {
 			next, err = a.handOver(ctx, tx, q)
 		}
 		return err
@@ -248,20 +233,20 @@ func (a *attempt) commitApart(ctx context.Context, s step, over bool) error {
 		a.leaving.Store(false)
 		return err
 	}
-	if err := a.committedStep(s, status); err != nil || next == nil {
+	if err := a.committed(s, status); err != nil || next == nil {
 		return err
 	}
 	a.run = next
 	return errSliceOver
 }
 
-// progress notes a committed batch.
+// progress moves the attempt to a checkpoint that was committed.
 func (a *attempt) progress(cursor json.RawMessage, delta Counters) {
-	a.seq++
-	a.stored, a.committed = cursor, true
+	a.place.seq++
+	a.place.cursor, a.chain.progressed = cursor, true
 	run := *a.run
-	run.Counters, run.Total, run.ToCursor = run.Counters.Add(delta), a.total, cursor
-	if cursor != nil { // else the next claim begins again, and this is no progress
+	run.Counters, run.Total, run.ToCursor = run.Counters.Add(delta), a.sizes.total, cursor
+	if cursor != nil { // without one, the next claim begins anew: that is no progress
 		run.Rescues = 0
 		a.client.release(run.ID)
 	}
@@ -269,11 +254,11 @@ func (a *attempt) progress(cursor json.RawMessage, delta Counters) {
 	a.client.publish(EventRunProgress, a.run, nil)
 }
 
-// commitAgain commits a batch, and again if another transaction was in the way.
+// commitAgain commits a step, and tries again if another transaction was in the way.
 func (a *attempt) commitAgain(ctx context.Context, s step) error {
 	for try := 0; ; try++ {
 		err := a.commit(ctx, s)
-		if err == nil || try == conflictTries || errors.Is(err, errApart) || a.client.store.Classify(err) != FaultConflict {
+		if err == nil || try == conflictTries || errors.Is(err, errPredecessorLost) || a.client.store.Classify(err) != FaultConflict {
 			return err
 		}
 		a.log.WarnContext(ctx, "dataflow: another transaction was in the way; writing the batch again", slog.String(logError, err.Error()))

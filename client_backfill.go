@@ -92,7 +92,7 @@ func (p *BackfillParams) validate(f *Flow) error {
 		errs = append(errs, &ConfigError{Field: "Append", Reason: "the flow's sink only appends: records that are there would be there twice: set Append if that is meant, or use a target that upserts"})
 	}
 	if f.code.replaces() {
-		errs = append(errs, &ConfigError{Field: "Target", Reason: errPart + ": start a run of the flow, which reads everything"})
+		errs = append(errs, &ConfigError{Field: "Target", Reason: replacesAll + ": start a run of the flow, which reads everything"})
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err

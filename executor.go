@@ -147,12 +147,12 @@ func (e *FlowExecutor) workClaimed(ctx context.Context, flow *Flow, runID int64,
 	defer a.cancel(nil)
 	e.client.track(ctx, a)
 	defer e.client.untrack(a)
-	if a.slice != nil {
-		defer a.slice.Stop()
+	if a.slice.timer != nil {
+		defer a.slice.timer.Stop()
 	}
 	a.log.InfoContext(ctx, "dataflow: run started")
 	e.client.publish(EventRunStarted, a.run, nil)
-	return e.finish(ctx, a, a.persevere(ctx, func() error { return flow.code.work(ctx, a) }))
+	return e.finish(ctx, a, a.persevere(ctx, func() error { return flow.code.run(ctx, a) }))
 }
 
 // Why a claim is taken back.
@@ -212,10 +212,11 @@ func (e *FlowExecutor) claimTx(ctx context.Context, tx Tx, flow *Flow, runID int
 	a := &attempt{
 		client: c, flow: flow, run: claim.Run, job: e.job, log: log, started: c.now(),
 		claimed: LeaseRef{RunID: runID, LeaseNumber: claim.Run.LeaseNumber},
-		seq:     claim.Seq, fence: claim.Seq, setSeq: claim.SetSeq, stored: claim.Cursor, batchSize: flow.Runtime.Settings().BatchSize,
+		place:   place{seq: claim.Seq, cursor: claim.Cursor, fence: claim.Seq, setSeq: claim.SetSeq},
+		sizes:   sizes{set: flow.Runtime.Settings().BatchSize},
 	}
 	if e.job != nil && c.config.Slice > 0 && flow.code.resumable() {
-		a.slice = time.NewTimer(c.config.Slice)
+		a.slice.timer = time.NewTimer(c.config.Slice)
 	}
 	return a, nil
 }

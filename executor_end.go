@@ -194,7 +194,7 @@ func (a *attempt) verdict(ctx context.Context, cause error) (*RunEndParams, Even
 // timedOut reports whether River's time for the job is over, in the middle of a
 // batch: handing the run back would only lead to the same again.
 func (a *attempt) timedOut(ctx context.Context) bool {
-	return a.slice != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded)
+	return a.slice.timer != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded)
 }
 
 // report says how the attempt ended, once, in the log and as an event.

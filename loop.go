@@ -16,7 +16,7 @@ type pipeline interface {
 	validate() error
 	describe() (source, sink Description)
 	resumable() bool
-	work(ctx context.Context, w *attempt) error
+	run(ctx context.Context, a *attempt) error
 	replay(ctx context.Context, store Store, l *DeadLetterRecord) error
 	checkCursor(cursor json.RawMessage) error
 	checkRequest(from, until, params json.RawMessage) error
@@ -61,10 +61,12 @@ func (p *typedPipeline[T, C, Out]) appendOnly() bool { return p.target.appendOnl
 
 func (p *typedPipeline[T, C, Out]) replaces() bool { return p.target.replace != nil }
 
-// work is the record loop: while one batch is written, the next is transformed, and
-// the one behind it read.
-func (p *typedPipeline[T, C, Out]) work(ctx context.Context, a *attempt) error {
-	a.ending = a.sliceOver()
+// run is the record loop. While one batch is written, the next is transformed, and the one
+// after that is read.
+func (p *typedPipeline[T, C, Out]) run(ctx context.Context, a *attempt) error {
+	w := &batchWriter[T, C, Out]{p: p, a: a}
+	a.writer = w
+	a.slice.ends = a.slice.isOver()
 	if p.target.fenced != nil {
 		if err := p.claimSink(ctx, a); err != nil {
 			return err
@@ -75,24 +77,24 @@ func (p *typedPipeline[T, C, Out]) work(ctx context.Context, a *attempt) error {
 		return err
 	}
 	p.count(ctx, a, req)
-	sink, err := p.inTx(ctx, a)
-	if err != nil {
+	if err := w.beginSink(ctx); err != nil {
 		return err
 	}
-	if a.size == nil {
-		a.size = newBatchSize(a.batchSize, p.target.sink != nil)
+	if a.sizes.batch == nil {
+		a.sizes.batch = p.newSize(a.sizes.set)
 	}
-	a.turns = &turns{}
-	var first chan struct{}
+	a.slice.turns = batch.NewTurns(a.slice.isOver)
 	if a.run.Rescues > 0 {
-		first = make(chan struct{})
+		w.firstDone = make(chan struct{})
 	}
-	reader := &batchReader[T, C]{source: p.source, req: req, size: a.size, first: first, wait: a.flow.opts.BatchWait, free: make(chan *readBatch[T, C], 3)}
-	ahead := batch.Start(ctx, reader.read)
-	maker := &batchMaker[T, C, Out]{typedPipeline: p, attempt: a, read: ahead, first: first, free: make(chan *madeBatch[T, C, Out], 2)}
+	reader := &batchReader[T, C]{
+		source: p.source, req: req, size: a.sizes.batch, wait: a.flow.opts.BatchWait,
+		firstDone: w.firstDone, free: make(chan *readBatch[T, C], 3),
+	}
+	read := batch.Start(ctx, reader.read)
+	maker := &batchMaker[T, C, Out]{p: p, a: a, read: read, firstDone: w.firstDone, free: make(chan *madeBatch[T, C, Out], 2)}
 	made := batch.Start(ctx, maker.make)
 	written := p.watchSink(ctx, a)
-	w := &batchWriter[T, C, Out]{typedPipeline: p, attempt: a, txSink: sink}
 	err = guard(func() error { return w.loop(ctx, made, maker, reader) }) // so that a panic stops the others too
 	written()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
@@ -100,10 +102,20 @@ func (p *typedPipeline[T, C, Out]) work(ctx context.Context, a *attempt) error {
 	if !made.Stop(grace) {
 		a.log.ErrorContext(ctx, "dataflow: the transform ignores its context; its goroutine is left behind", slog.String(logStage, string(StageTransform)), slog.String("type", fmt.Sprintf("%T", p.transform)))
 	}
-	if !ahead.Stop(grace) {
+	if !read.Stop(grace) {
 		a.log.ErrorContext(ctx, "dataflow: the source ignores its context; its goroutine is left behind", slog.String(logStage, string(StageRead)), slog.String("type", describe(p.source).Type))
 	}
 	return err
+}
+
+// newSize returns the batch size that a Runtime sets; 0 is automatic. A sink outside the
+// database knows a batch by its ID, and must be given the same batch again after a failure.
+// So the size does not move for it, and batches depend on the records alone.
+func (p *typedPipeline[T, C, Out]) newSize(set int) *batch.Size {
+	if p.target.sink != nil {
+		return batch.NewSize(set, DefaultBatchSize)
+	}
+	return batch.NewSize(set, 0)
 }
 
 // watchSink says so when the sink goes on for long after it was told to end: the attempt
@@ -127,23 +139,23 @@ func (p *typedPipeline[T, C, Out]) watchSink(ctx context.Context, a *attempt) (w
 	return func() { close(done) }
 }
 
-// loop writes what is made, to its end: what was made when the client stops, too.
+// loop writes transformed batches until the source ends. After Stop it still writes those
+// that were already transformed.
 func (w *batchWriter[T, C, Out]) loop(ctx context.Context, made *batch.Ahead[*madeBatch[T, C, Out]], maker *batchMaker[T, C, Out], reader *batchReader[T, C]) (err error) {
 	defer func() {
-		if settleErr := w.settle(ctx); settleErr != nil {
+		if settleErr := w.a.settle(ctx); settleErr != nil {
 			err = settleErr // it came first
 		}
-		w.acknowledge(ctx)
+		w.a.acknowledge(ctx)
 	}()
-	if w.resumable() {
-		w.cursor = w.stored
+	if w.p.resumable() {
+		w.cursor = w.a.place.cursor
 	}
-	w.waiting = maker.first != nil
 	for {
-		b, ok, err := made.Next(ctx, w.onItsWay())
+		b, ok, err := made.Next(ctx, w.a.chain.inFlight.Done())
 		if errors.Is(err, batch.ErrInterrupted) {
-			err = w.settle(ctx)
-			w.acknowledge(ctx)
+			err = w.a.settle(ctx)
+			w.a.acknowledge(ctx)
 			if err == nil {
 				continue
 			}
@@ -152,14 +164,14 @@ func (w *batchWriter[T, C, Out]) loop(ctx context.Context, made *batch.Ahead[*ma
 			return err
 		}
 		if !ok {
-			return w.end(ctx)
+			return w.endReplacement(ctx)
 		}
-		if err := w.work(ctx, b); err != nil {
+		if err := w.writeBatch(ctx, b); err != nil {
 			return err
 		}
-		if w.waiting {
-			close(maker.first)
-			w.waiting = false
+		if w.firstDone != nil {
+			close(w.firstDone)
+			w.firstDone = nil
 		}
 		reader.recycle(b.readBatch)
 		maker.recycle(b)

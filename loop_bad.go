@@ -8,27 +8,27 @@ import (
 	"log/slog"
 )
 
-// judge asks the policy about one bad record. A marked error says what is to
+// applyPolicy asks the policy about one bad record. A marked error says what is to
 // become of the attempt, and no more of the record than that it came by.
-func (w *batchWriter[T, C, Out]) judge(ctx context.Context, e *RecordError, delta *Counters) error {
+func (w *batchWriter[T, C, Out]) applyPolicy(ctx context.Context, e *RecordError, delta *Counters) error {
 	if m := marks(e.Err); m.permanent || m.transient || m.after > 0 {
 		return e
 	}
-	policy := w.flow.opts.OnBadRecord
+	policy := w.a.flow.opts.OnBadRecord
 	if policy == nil {
 		policy = FailFast
 	}
-	run := w.counters()
+	run := w.a.counters()
 	e.Read = run.Read + delta.Read
 	switch policy(e, run.Dropped+run.DeadLettered+delta.Dropped+delta.DeadLettered+1) {
 	case Drop:
 		delta.Dropped++
-		w.log.WarnContext(ctx, "dataflow: record dropped", slog.String(logStage, string(e.Stage)), slog.String(logKey, e.Key), slog.String(logError, e.Err.Error()))
+		w.a.log.WarnContext(ctx, "dataflow: record dropped", slog.String(logStage, string(e.Stage)), slog.String(logKey, e.Key), slog.String(logError, e.Err.Error()))
 		return nil
 	case DeadLetter:
 		delta.DeadLettered++
 		w.letters = append(w.letters, w.letter(e))
-		w.log.WarnContext(ctx, "dataflow: record kept as a dead letter", slog.String(logStage, string(e.Stage)), slog.String(logKey, e.Key), slog.String(logError, e.Err.Error()))
+		w.a.log.WarnContext(ctx, "dataflow: record kept as a dead letter", slog.String(logStage, string(e.Stage)), slog.String(logKey, e.Key), slog.String(logError, e.Err.Error()))
 		return nil
 	default:
 		return e
@@ -37,7 +37,7 @@ func (w *batchWriter[T, C, Out]) judge(ctx context.Context, e *RecordError, delt
 
 // letter is what is kept of a bad record. What is no JSON is kept as a text.
 func (w *batchWriter[T, C, Out]) letter(e *RecordError) *DeadLetterRecord {
-	l := &DeadLetterRecord{FlowID: w.run.FlowID, RunID: w.run.ID, Stage: e.Stage, Key: storable(e.Key), Error: storable(e.Err.Error())}
+	l := &DeadLetterRecord{FlowID: w.a.run.FlowID, RunID: w.a.run.ID, Stage: e.Stage, Key: storable(e.Key), Error: storable(e.Err.Error())}
 	switch {
 	case len(e.Raw) == 0:
 	case json.Valid(e.Raw):
@@ -54,8 +54,8 @@ func (w *batchWriter[T, C, Out]) keepLetters(ctx context.Context) error {
 	if len(w.letters) == 0 {
 		return nil
 	}
-	return w.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
-		q, err := w.client.store.With(tx)
+	return w.a.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := w.a.client.store.With(tx)
 		if err != nil {
 			return err
 		}
@@ -69,44 +69,36 @@ func (w *batchWriter[T, C, Out]) keepLetters(ctx context.Context) error {
 // divisible reports whether a batch failed for what is in it, and the flow's policy
 // may have an opinion about the records of which that is.
 func (w *batchWriter[T, C, Out]) divisible(err error) bool {
-	if w.flow.opts.OnBadRecord == nil || errors.Is(err, errApart) {
+	if w.a.flow.opts.OnBadRecord == nil || errors.Is(err, errPredecessorLost) {
 		return false
 	}
 	if m := marks(err); m.permanent || m.transient || m.after > 0 {
 		return false
 	}
 	var bad *RecordError
-	return errors.As(err, &bad) || w.client.store.Classify(err) == FaultData
+	return errors.As(err, &bad) || w.a.client.store.Classify(err) == FaultData
 }
 
 // Where a batch had a bad record, so may the next ones. For so many batches, they are
 // written in so many parts, so that one that fails is not all in vain.
 const (
-	waryBatches = 8
-	waryParts   = 4
-	leastPart   = 256 // rows
+	suspiciousBatches = 8
+	suspiciousParts   = 4
+	leastPart         = 256 // rows
 )
 
-// writeDivided writes a batch by parts, each behind a savepoint, and those that fail for
-// what is in them by smaller ones, down to the records that are bad. The others are
-// written. It is done in the checkpoint's transaction, and so anew when that has to be
-// repeated. cause is why the batch as a whole has failed, nil if that was not tried.
-func (w *batchWriter[T, C, Out]) writeDivided(ctx context.Context, b *readBatch[T, C], s step, cause error) error {
-	letters := w.letters
-	s.write = func(ctx context.Context, tx Tx, _ Queries, s *step) error {
-		w.letters = letters[:len(letters):len(letters)]
-		d := divider[T, C, Out]{batchWriter: w, batch: b, tx: tx, delta: &s.delta}
-		err := d.divide(ctx, 0, len(w.out.rows), cause)
-		s.letters = w.letters
-		return err
-	}
-	return w.commitAgain(ctx, s)
+// writeDivided writes a batch in parts, each after a savepoint. It divides the parts that
+// fail for their data further, down to the bad records; the others are written. It does so
+// in the checkpoint's transaction, and so anew when that is repeated. cause is why the
+// batch as a whole failed; nil: that was not tried.
+func (w *batchWriter[T, C, Out]) writeDivided(ctx context.Context, s step, cause error) error {
+	s.writes, w.cause = batchInParts, cause
+	return w.a.commitAgain(ctx, s)
 }
 
 // divider writes parts of a batch in one transaction.
 type divider[T, C, Out any] struct {
-	*batchWriter[T, C, Out]
-	batch *readBatch[T, C]
+	w     *batchWriter[T, C, Out]
 	tx    Tx
 	delta *Counters
 }
@@ -118,9 +110,9 @@ func (d *divider[T, C, Out]) write(ctx context.Context, from, to int) error {
 	if err == nil {
 		return nil
 	}
-	origin := d.out.origin
-	if !d.divisible(err) {
-		return fmt.Errorf("write records %s to %s: %w", d.batch.key(origin[from]), d.batch.key(origin[to-1]), err)
+	origin := d.w.out.origin
+	if !d.w.divisible(err) {
+		return d.w.writeError(from, to, err)
 	}
 	if origin[from] == origin[to-1] {
 		return d.refused(ctx, from, err)
@@ -130,11 +122,11 @@ func (d *divider[T, C, Out]) write(ctx context.Context, from, to int) error {
 
 // writePart writes outputs, or leaves the transaction as it was.
 func (d *divider[T, C, Out]) writePart(ctx context.Context, from, to int) error {
-	if sink, ok := d.txSink.(PartSink[Out]); ok {
-		return guard(func() error { return d.tell(ctx, sink.WritePartTx, from, to, d.delta) })
+	if sink, ok := d.w.txSink.(PartSink[Out]); ok {
+		return guard(func() error { return d.w.writeWithResults(ctx, sink.WritePartTx, from, to, d.delta) })
 	}
-	return d.client.store.Savepoint(ctx, d.tx, func() error {
-		return guard(func() error { return d.writeTx(ctx, from, to, d.delta) })
+	return d.w.a.client.store.Savepoint(ctx, d.tx, func() error {
+		return guard(func() error { return d.w.writeRows(ctx, from, to, d.delta) })
 	})
 }
 
@@ -145,7 +137,7 @@ func (d *divider[T, C, Out]) refused(ctx context.Context, row int, err error) er
 		err = said.Err // which row of the batch it is, is known better here
 	}
 	d.delta.Written--
-	return d.judge(ctx, d.batch.recordError(d.out.origin[row], StageWrite, err), d.delta)
+	return d.w.applyPolicy(ctx, d.w.batch.recordError(d.w.out.origin[row], StageWrite, err), d.delta)
 }
 
 // divide writes a part that has failed, or not been tried: in several parts; or what
@@ -155,7 +147,7 @@ func (d *divider[T, C, Out]) divide(ctx context.Context, from, to int, cause err
 	if cause == nil {
 		return d.writeAll(ctx, from, d.parts(from, to))
 	}
-	d.wary = waryBatches
+	d.w.suspicious = suspiciousBatches
 	if row, alone, named := d.named(from, to, cause); named {
 		first, end := d.siblings(from, to, row)
 		if !alone {
@@ -169,7 +161,7 @@ func (d *divider[T, C, Out]) divide(ctx context.Context, from, to int, cause err
 		}
 		return d.writeAll(ctx, end, []int{to})
 	}
-	if d.out.origin[from] == d.out.origin[to-1] {
+	if d.w.out.origin[from] == d.w.out.origin[to-1] {
 		return d.write(ctx, from, to)
 	}
 	return d.writeAll(ctx, from, []int{d.middle(from, to), to})
@@ -191,7 +183,7 @@ func (d *divider[T, C, Out]) writeAll(ctx context.Context, from int, ends []int)
 
 // parts returns where the parts of a batch end.
 func (d *divider[T, C, Out]) parts(from, to int) []int {
-	size := max((to-from)/waryParts, leastPart)
+	size := max((to-from)/suspiciousParts, leastPart)
 	var ends []int
 	for from+size < to {
 		_, from = d.siblings(from, to, from+size-1)
@@ -206,7 +198,7 @@ func (d *divider[T, C, Out]) parts(from, to int) []int {
 // siblings returns from where to where the outputs stand that come of the same input
 // as one.
 func (d *divider[T, C, Out]) siblings(from, to, row int) (first, end int) {
-	origin := d.out.origin
+	origin := d.w.out.origin
 	for first = row; first > from && origin[first-1] == origin[row]; {
 		first--
 	}
@@ -228,7 +220,7 @@ func (d *divider[T, C, Out]) named(from, to int, err error) (row int, alone, nam
 
 // middle divides a part between two inputs.
 func (d *divider[T, C, Out]) middle(from, to int) int {
-	origin := d.out.origin
+	origin := d.w.out.origin
 	middle := (from + to) / 2
 	for middle > from && origin[middle] == origin[middle-1] {
 		middle--

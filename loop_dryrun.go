@@ -14,18 +14,17 @@ var errDryRun = errors.New("it was a dry run")
 
 // dryRunner takes some records through a flow's code.
 type dryRunner[T, C, Out any] struct {
-	*batchWriter[T, C, Out]
-	batch  *readBatch[T, C]
-	report *DryRunReport
-	places []int // of the rows in the report
-	delta  Counters
-	tells  bool        // the sink tells what became of each row
-	wrote  []RowResult // of the outputs
+	w              *batchWriter[T, C, Out]
+	report         *DryRunReport
+	places         []int // of the rows in the report
+	delta          Counters
+	reportsResults bool        // the sink tells what became of each row
+	wrote          []RowResult // of the outputs
 }
 
 // dryRun does what an attempt does, without what it leaves behind.
 func (p *typedPipeline[T, C, Out]) dryRun(ctx context.Context, f *Flow, params *DryRunParams) (*DryRunReport, error) {
-	d := &dryRunner[T, C, Out]{report: &DryRunReport{Flow: f.Name, From: params.From}, batch: &readBatch[T, C]{}}
+	d := &dryRunner[T, C, Out]{report: &DryRunReport{Flow: f.Name, From: params.From}}
 	quiet := *f
 	policy := f.opts.OnBadRecord
 	if policy == nil {
@@ -37,9 +36,9 @@ func (p *typedPipeline[T, C, Out]) dryRun(ctx context.Context, f *Flow, params *
 	}
 	a := &attempt{
 		client: f.client, flow: &quiet, run: &Run{FlowID: f.ID, FlowName: f.Name, Params: params.Params},
-		log: slog.New(slog.DiscardHandler), stored: params.From, size: newBatchSize(params.Limit, true),
+		log: slog.New(slog.DiscardHandler), place: place{cursor: params.From},
 	}
-	d.batchWriter = &batchWriter[T, C, Out]{typedPipeline: p, attempt: a, txSink: p.target.txSink}
+	d.w = &batchWriter[T, C, Out]{p: p, a: a, txSink: p.target.txSink, batch: &readBatch[T, C]{}, out: &Results[Out]{}}
 	req, err := p.request(a)
 	if err != nil {
 		return nil, err
@@ -52,8 +51,8 @@ func (p *typedPipeline[T, C, Out]) dryRun(ctx context.Context, f *Flow, params *
 
 // read reads some records.
 func (d *dryRunner[T, C, Out]) read(ctx context.Context, req Request[C], limit int) error {
-	b := d.batch
-	for item, err := range d.source.Read(ctx, req) {
+	b := d.w.batch
+	for item, err := range d.w.p.source.Read(ctx, req) {
 		switch bad := asRecordError(err); {
 		case err == nil:
 			if !item.Mark {
@@ -78,7 +77,7 @@ func (d *dryRunner[T, C, Out]) read(ctx context.Context, req Request[C], limit i
 	for i, at := range d.places {
 		d.report.Records[at].Key = b.key(i)
 	}
-	if !b.resume || !d.resumable() {
+	if !b.resume || !d.w.p.resumable() {
 		return nil
 	}
 	var err error
@@ -88,23 +87,22 @@ func (d *dryRunner[T, C, Out]) read(ctx context.Context, req Request[C], limit i
 
 // rest transforms and writes what was read.
 func (d *dryRunner[T, C, Out]) rest(ctx context.Context) error {
-	d.out = &Results[Out]{}
-	if len(d.batch.rows) > 0 {
-		if err := d.transform.Apply(ctx, d.batch.rows, d.out); err != nil {
+	if len(d.w.batch.rows) > 0 {
+		if err := d.w.p.transform.Apply(ctx, d.w.batch.rows, d.w.out); err != nil {
 			return fmt.Errorf("transform: %w", err)
 		}
-		d.out.settle()
+		d.w.out.dropFailed()
 	}
 	var err error
-	if d.delta, err = d.account(ctx, d.batch); err != nil {
+	if d.delta, err = d.w.account(ctx); err != nil {
 		return err
 	}
-	for j, i := range d.out.origin {
+	for j, i := range d.w.out.origin {
 		r := &d.report.Records[d.places[i]]
-		r.After = append(r.After, rawOf(d.out.rows[j]))
+		r.After = append(r.After, rawOf(d.w.out.rows[j]))
 	}
-	d.wrote = make([]RowResult, len(d.out.rows))
-	if d.txSink != nil || d.replaces() {
+	d.wrote = make([]RowResult, len(d.w.out.rows))
+	if d.w.txSink != nil || d.w.p.replaces() {
 		if err := d.writeAndUndo(ctx); err != nil {
 			return err
 		}
@@ -116,17 +114,17 @@ func (d *dryRunner[T, C, Out]) rest(ctx context.Context) error {
 
 // writeAndUndo writes the outputs in a transaction and rolls it back.
 func (d *dryRunner[T, C, Out]) writeAndUndo(ctx context.Context) error {
-	err := d.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
-		if d.replaces() {
+	err := d.w.a.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		if d.w.p.replaces() {
 			var err error
-			if d.txSink, err = d.begin(ctx, d.flow.Name+"\tdry run"); err != nil { // which no flow can be called
+			if d.w.txSink, err = d.w.p.beginReplacement(ctx, d.w.a.flow.Name+"\tdry run"); err != nil { // which no flow can be called
 				return err
 			}
 		}
-		_, d.tells = d.txSink.(ResultSink[Out])
-		if len(d.out.rows) > 0 {
-			part := divider[T, C, Out]{batchWriter: d.batchWriter, batch: d.batch, tx: tx, delta: &d.delta}
-			if err := d.writePart(ctx, &part, 0, len(d.out.rows)); err != nil {
+		_, d.reportsResults = d.w.txSink.(ResultSink[Out])
+		if len(d.w.out.rows) > 0 {
+			part := divider[T, C, Out]{w: d.w, tx: tx, delta: &d.delta}
+			if err := d.writePart(ctx, &part, 0, len(d.w.out.rows)); err != nil {
 				return err
 			}
 		}
@@ -142,16 +140,16 @@ func (d *dryRunner[T, C, Out]) writeAndUndo(ctx context.Context) error {
 // writePart writes the outputs from one up to another, and notes what became of them. It
 // does what the divider does, and keeps the results.
 func (d *dryRunner[T, C, Out]) writePart(ctx context.Context, part *divider[T, C, Out], from, to int) error {
-	err := d.client.store.Savepoint(ctx, part.tx, func() error {
-		return guard(func() error { return d.writeTx(ctx, from, to, &d.delta) })
+	err := d.w.a.client.store.Savepoint(ctx, part.tx, func() error {
+		return guard(func() error { return d.w.writeRows(ctx, from, to, &d.delta) })
 	})
-	origin := d.out.origin
+	origin := d.w.out.origin
 	switch {
 	case err == nil:
-		copy(d.wrote[from:to], d.results)
+		copy(d.wrote[from:to], d.w.results)
 		return nil
-	case !d.divisible(err):
-		return fmt.Errorf("write records %s to %s: %w", d.batch.key(origin[from]), d.batch.key(origin[to-1]), err)
+	case !d.w.divisible(err):
+		return d.w.writeError(from, to, err)
 	case origin[from] == origin[to-1]:
 		return part.write(ctx, from, to) // which finds that it is bad, and asks the policy
 	}
@@ -175,7 +173,7 @@ func (d *dryRunner[T, C, Out]) bad(e *RecordError, action Action) {
 // outcomes settles what becomes of the records that are not bad.
 func (d *dryRunner[T, C, Out]) outcomes() {
 	results := make(map[int][]RowResult)
-	for j, i := range d.out.origin {
+	for j, i := range d.w.out.origin {
 		results[i] = append(results[i], d.wrote[j])
 	}
 	for i, at := range d.places {
@@ -187,7 +185,7 @@ func (d *dryRunner[T, C, Out]) outcomes() {
 		switch {
 		case len(rows) == 0:
 			r.Outcome = DryRunFiltered
-		case !d.tells:
+		case !d.reportsResults:
 			r.Outcome = DryRunWrite
 		case !slices.ContainsFunc(rows, func(w RowResult) bool { return w != RowRedundant }):
 			r.Outcome = DryRunRedundant

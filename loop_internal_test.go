@@ -45,19 +45,20 @@ func recordLoop(tb testing.TB, n, size int) (left int64) {
 			Filter(func(r plainRecord) bool { return r.ID%10 != 0 }),
 		),
 	}
-	a := &attempt{client: &Client{}, turns: &turns{}}
-	reader := &batchReader[plainRecord, int]{source: p.source, size: newBatchSize(size, false), free: make(chan *readBatch[plainRecord, int], 3)}
-	maker := &batchMaker[plainRecord, int, plainRecord]{typedPipeline: p, attempt: a, read: batch.Start(tb.Context(), reader.read), free: make(chan *madeBatch[plainRecord, int, plainRecord], 2)}
+	a := &attempt{client: &Client{}}
+	a.slice.turns = batch.NewTurns(a.slice.isOver)
+	reader := &batchReader[plainRecord, int]{source: p.source, size: batch.NewSize(size, 0), free: make(chan *readBatch[plainRecord, int], 3)}
+	maker := &batchMaker[plainRecord, int, plainRecord]{p: p, a: a, read: batch.Start(tb.Context(), reader.read), free: make(chan *madeBatch[plainRecord, int, plainRecord], 2)}
 	made := batch.Start(tb.Context(), maker.make)
-	w := &batchWriter[plainRecord, int, plainRecord]{typedPipeline: p, attempt: a}
+	w := &batchWriter[plainRecord, int, plainRecord]{p: p, a: a}
 	for {
 		b, ok, err := made.Next(tb.Context(), nil)
 		require.NoError(tb, err)
 		if !ok {
 			return left
 		}
-		w.out = &b.out
-		delta, err := w.account(tb.Context(), b.readBatch)
+		w.batch, w.out = b.readBatch, &b.out
+		delta, err := w.account(tb.Context())
 		require.NoError(tb, err)
 		left += delta.Written
 		reader.recycle(b.readBatch)

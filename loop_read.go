@@ -5,20 +5,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/batch"
 )
 
 // readBatch holds the records between two checkpoints, as they were read.
 type readBatch[T, C any] struct {
-	rows    []T
-	cursors []C       // one for each row
-	names   []rowName // one for each row, or none: each is a resume point without a key
-	bad     []*RecordError
-	first   int64 // how many records were read before this batch
-	cursor  C     // the last resume point
-	resume  bool  // there is one
-	ended   bool  // the source ends with this batch
+	rows       []T
+	cursors    []C       // one for each row
+	names      []rowName // one for each row, or none: each is a resume point without a key
+	bad        []*RecordError
+	readBefore int64 // how many records were read before this batch
+	cursor     C     // the last resume point
+	resume     bool  // there is one
+	ended      bool  // the source ends with this batch
 	// How many rows and bad records there are up to the last resume point.
 	safeRows, safeBad int
 	began             time.Time
@@ -51,7 +52,7 @@ func (b *readBatch[T, C]) key(i int) string {
 	case n.resume:
 		return cursorText(b.cursors[i])
 	default:
-		return fmt.Sprintf("#%d", b.first+int64(i)+1)
+		return fmt.Sprintf("#%d", b.readBefore+int64(i)+1)
 	}
 }
 
@@ -117,21 +118,21 @@ func (b *readBatch[T, C]) cut() {
 
 // reset empties the batch and keeps its memory.
 func (b *readBatch[T, C]) reset() {
-	release(b.rows)
-	release(b.cursors)
+	batch.Release(b.rows)
+	batch.Release(b.cursors)
 	clear(b.names)
 	*b = readBatch[T, C]{rows: b.rows[:0], cursors: b.cursors[:0], names: b.names[:0]}
 }
 
 // batchReader cuts what a source yields into batches.
 type batchReader[T, C any] struct {
-	source Source[T, C]
-	req    Request[C]
-	size   *batchSize
-	first  <-chan struct{}       // see batchMaker
-	free   chan *readBatch[T, C] // batches to be filled again
-	handed int64                 // records handed over
-	wait   time.Duration         // after which a batch ends, 0: never
+	source    Source[T, C]
+	req       Request[C]
+	size      *batch.Size
+	firstDone <-chan struct{}       // see batchMaker
+	free      chan *readBatch[T, C] // batches to be filled again
+	handed    int64                 // records handed over
+	wait      time.Duration         // after which a batch ends, 0: never
 }
 
 // recycle takes back a batch that is written.
@@ -143,14 +144,14 @@ func (r *batchReader[T, C]) recycle(b *readBatch[T, C]) {
 	}
 }
 
-func (r *batchReader[T, C]) next() *readBatch[T, C] {
+func (r *batchReader[T, C]) newBatch() *readBatch[T, C] {
 	var b *readBatch[T, C]
 	select {
 	case b = <-r.free:
 	default:
 		b = &readBatch[T, C]{}
 	}
-	b.first = r.handed
+	b.readBefore = r.handed
 	b.began = time.Now() //nolint:forbidigo // how long it takes, not what time it is
 	return b
 }
@@ -168,7 +169,7 @@ func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]
 		return r.readWaiting(ctx, hand)
 	}
 	return guard(func() error {
-		b := r.next()
+		b := r.newBatch()
 		for item, err := range r.source.Read(ctx, r.req) {
 			if err == nil && item.Resume && !item.Mark && item.Key == "" && len(b.names) == 0 { // what add comes to for most
 				b.rows = append(b.rows, item.Value)
@@ -182,16 +183,16 @@ func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]
 				r.beforeError(ctx, b, hand)
 				return fmt.Errorf("read: %w", foreign(err))
 			}
-			if r.size.auto && len(b.rows)%weighEvery == 1 {
+			if r.size.WeighsNow(len(b.rows)) {
 				b.weigh()
 			}
 			if !r.full(b) || !b.endsHere() {
 				continue
 			}
-			if !r.hand(b, hand) || !waitFor(ctx, r.first) {
+			if !r.hand(b, hand) || !waitFor(ctx, r.firstDone) {
 				return ctx.Err()
 			}
-			b = r.next()
+			b = r.newBatch()
 		}
 		if err := ctx.Err(); err != nil {
 			return err
@@ -202,7 +203,7 @@ func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]
 
 // full reports whether a batch is to end.
 func (r *batchReader[T, C]) full(b *readBatch[T, C]) bool {
-	return int64(b.size()) >= r.size.size.Load() || r.size.auto && b.weight > greatestWeight
+	return r.size.Full(b.size(), b.weight)
 }
 
 // endsHere reports whether the batch can end with what was read last: it ends at the
@@ -211,13 +212,8 @@ func (b *readBatch[T, C]) endsHere() bool {
 	return !hasCursor[C]() || (b.resume && b.since() == 0)
 }
 
-// weigh adds the weight of the last rows, by one of them. A batch also ends when it
-// holds as much as it may. Where that is, is told by its records alone, so that it is
-// there again when they are read again.
-func (b *readBatch[T, C]) weigh() {
-	v := reflect.ValueOf(&b.rows[len(b.rows)-1]).Elem()
-	b.weight += weighEvery * (int(v.Type().Size()) + weigh(v, weightDepth))
-}
+// weigh adds the weight of the last rows, estimated by the last one.
+func (b *readBatch[T, C]) weigh() { b.weight += batch.Weigh(&b.rows[len(b.rows)-1]) }
 
 // beforeError hands over what was read up to the last resume point before an
 // error, so that a source that breaks early every time gets on all the same.

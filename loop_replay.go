@@ -14,7 +14,7 @@ func (p *typedPipeline[T, C, Out]) replay(ctx context.Context, store Store, l *D
 		return errors.New("its sink keeps the checkpoint, and writes no record apart from one")
 	}
 	if p.replaces() {
-		return errors.New(errPart + ": mend what is wrong with the record, and start a run, which reads it again")
+		return errors.New(replacesAll + ": mend what is wrong with the record, and start a run, which reads it again")
 	}
 	var row T
 	if err := decodePayload(l, &row); err != nil {
@@ -25,7 +25,7 @@ func (p *typedPipeline[T, C, Out]) replay(ctx context.Context, store Store, l *D
 	if err := p.transform.Apply(ctx, []T{row}, &out); err != nil {
 		return fmt.Errorf("transform: %w", err)
 	}
-	out.settle()
+	out.dropFailed()
 	if err := out.failed[0]; err != nil {
 		return fmt.Errorf("transform: %w", err)
 	}

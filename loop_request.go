@@ -12,14 +12,14 @@ import (
 // request decodes the stored cursor.
 func (p *typedPipeline[T, C, Out]) request(a *attempt) (Request[C], error) {
 	req := Request[C]{Params: a.run.Params}
-	if err := p.bound(&req, a.run.UntilCursor); err != nil {
+	if err := p.limitRequest(&req, a.run.UntilCursor); err != nil {
 		return req, Permanent(err)
 	}
-	if a.stored == nil || !p.resumable() {
+	if a.place.cursor == nil || !p.resumable() {
 		return req, nil
 	}
-	if err := decodeStrict(a.stored, &req.From); err != nil {
-		return req, Permanent(fmt.Errorf("the stored cursor %s is not one of this source (%s): %w: restore the source that wrote it, or give the changed flow a new name", clip(string(a.stored)), describe(p.source).Type, err))
+	if err := decodeStrict(a.place.cursor, &req.From); err != nil {
+		return req, Permanent(fmt.Errorf("the stored cursor %s is not one of this source (%s): %w: restore the source that wrote it, or give the changed flow a new name", clip(string(a.place.cursor)), describe(p.source).Type, err))
 	}
 	req.Resumed = true
 	return req, nil
@@ -31,9 +31,9 @@ const countTimeout = 5 * time.Second
 // count asks the source how much there is, once in a run. That it does not know,
 // or not soon enough, does not stop the run.
 func (p *typedPipeline[T, C, Out]) count(ctx context.Context, a *attempt, req Request[C]) {
-	a.total = a.run.Total
+	a.sizes.total = a.run.Total
 	counter, ok := p.source.(Counter[C])
-	if !ok || a.total != nil {
+	if !ok || a.sizes.total != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, countTimeout)
@@ -44,12 +44,12 @@ func (p *typedPipeline[T, C, Out]) count(ctx context.Context, a *attempt, req Re
 		return
 	}
 	n += a.run.Counters.Read
-	a.total = &n
+	a.sizes.total = &n
 }
 
-// bound sets where a read ends, and asks the source whether it does what the request
+// limitRequest sets where a read ends, and asks the source whether it does what the request
 // says.
-func (p *typedPipeline[T, C, Out]) bound(r *Request[C], until json.RawMessage) error {
+func (p *typedPipeline[T, C, Out]) limitRequest(r *Request[C], until json.RawMessage) error {
 	if until != nil {
 		var err error
 		if r.Until, err = p.decodeCursor(until); err != nil {
@@ -80,7 +80,7 @@ func (p *typedPipeline[T, C, Out]) checkRequest(from, until, params json.RawMess
 			return err
 		}
 	}
-	return p.bound(&r, until)
+	return p.limitRequest(&r, until)
 }
 
 // checkCursor returns an error unless a cursor is one of the flow's source.
@@ -124,7 +124,7 @@ func (p *typedPipeline[T, C, Out]) split(ctx context.Context, from, until, param
 			return nil, err
 		}
 	}
-	if err := p.bound(&r, until); err != nil {
+	if err := p.limitRequest(&r, until); err != nil {
 		return nil, err
 	}
 	var cursors []C

@@ -21,7 +21,7 @@ type sinkState struct {
 func (p *typedPipeline[T, C, Out]) claimSink(ctx context.Context, a *attempt) error {
 	var data json.RawMessage
 	err := guard(func() (err error) {
-		data, err = p.target.fenced.Claim(ctx, a.sinkName(), a.fence)
+		data, err = p.target.fenced.Claim(ctx, a.sinkName(), a.place.fence)
 		return err
 	})
 	if err != nil {
@@ -34,15 +34,15 @@ func (p *typedPipeline[T, C, Out]) claimSink(ctx context.Context, a *attempt) er
 	if err := json.Unmarshal(data, &state); err != nil || state.Cursor == nil {
 		return Permanent(fmt.Errorf("the sink's checkpoint %s was not written by this library", clip(string(data))))
 	}
-	if sameJSON(state.Cursor, a.stored) || state.Seq < a.setSeq { // somebody has set the cursor since
+	if sameJSON(state.Cursor, a.place.cursor) || state.Seq < a.place.setSeq { // somebody has set the cursor since
 		return nil
 	}
-	return a.commitAgain(ctx, step{seq: a.seq, cursor: state.Cursor, delta: state.Delta})
+	return a.commitAgain(ctx, step{seq: a.place.seq, cursor: state.Cursor, delta: state.Delta})
 }
 
 // writeFenced writes a batch and its checkpoint to the sink, and then ours.
-func (w *batchWriter[T, C, Out]) writeFenced(ctx context.Context, s step, failed func(error) error) error {
-	state, err := json.Marshal(sinkState{Cursor: s.cursor, Delta: s.delta, Seq: w.seq})
+func (w *batchWriter[T, C, Out]) writeFenced(ctx context.Context, s step) error {
+	state, err := json.Marshal(sinkState{Cursor: s.cursor, Delta: s.delta, Seq: w.a.place.seq})
 	if err != nil {
 		return Permanent(fmt.Errorf("write the sink's checkpoint as JSON: %w", err))
 	}
@@ -50,11 +50,11 @@ func (w *batchWriter[T, C, Out]) writeFenced(ctx context.Context, s step, failed
 	if err := w.keepLetters(ctx); err != nil {
 		return err
 	}
-	b := FencedBatch[Out]{Flow: w.sinkName(), Fence: w.fence, State: state, Rows: w.out.rows}
-	if err := guard(func() error { return w.target.fenced.WriteFenced(ctx, b) }); err != nil {
-		return w.sinkFenced(ctx, failed(err))
+	b := FencedBatch[Out]{Flow: w.a.sinkName(), Fence: w.a.place.fence, State: state, Rows: w.out.rows}
+	if err := guard(func() error { return w.p.target.fenced.WriteFenced(ctx, b) }); err != nil {
+		return w.a.sinkFenced(ctx, w.writeError(0, len(w.out.rows), err))
 	}
-	return w.commitAgain(ctx, s)
+	return w.a.commitAgain(ctx, s)
 }
 
 // sinkName is by which name a sink elsewhere knows the flow. A backfill has a
@@ -75,25 +75,23 @@ func (a *attempt) sinkFenced(ctx context.Context, err error) error {
 	return Permanent(fmt.Errorf("the sink holds a newer claim than the client's database has ever granted: was one of them restored from a backup? %s", err.Error()))
 }
 
-// errPart is why nothing but a run can write to a sink that is replaced as a whole.
-const errPart = "the flow's target replaces all that is there by what one run writes"
+// replacesAll is why nothing but a run can write to a sink that is replaced as a whole.
+const replacesAll = "the flow's target replaces all that is there by what one run writes"
 
-// inTx returns what writes the batches of an attempt in the checkpoints' transactions,
-// nil if the sink is elsewhere.
-func (p *typedPipeline[T, C, Out]) inTx(ctx context.Context, a *attempt) (sink TxSink[Out], err error) {
-	if !p.replaces() {
-		return p.target.txSink, nil
+// beginSink finds what writes the batches in the checkpoints' transactions: the target's
+// TxSink, or the replacement that it begins.
+func (w *batchWriter[T, C, Out]) beginSink(ctx context.Context) error {
+	if !w.p.replaces() {
+		w.txSink = w.p.target.txSink
+		return nil
 	}
-	err = a.commitAgain(ctx, step{seq: a.seq, write: func(ctx context.Context, _ Tx, _ Queries, _ *step) error {
-		sink, err = p.begin(ctx, a.flow.Name)
-		return err
-	}})
-	a.committed = false // nothing was read: it is no progress
-	return sink, err
+	err := w.a.commitAgain(ctx, step{seq: w.a.place.seq, writes: replacementBegin})
+	w.a.chain.progressed = false // nothing was read: it is no progress
+	return err
 }
 
-// begin begins a replacement in a transaction.
-func (p *typedPipeline[T, C, Out]) begin(ctx context.Context, flow string) (Replacement[Out], error) {
+// beginReplacement begins a replacement in a transaction.
+func (p *typedPipeline[T, C, Out]) beginReplacement(ctx context.Context, flow string) (Replacement[Out], error) {
 	var r Replacement[Out]
 	err := guard(func() (err error) {
 		r, err = p.target.replace.BeginTx(ctx, flow)
@@ -109,27 +107,34 @@ func (p *typedPipeline[T, C, Out]) begin(ctx context.Context, flow string) (Repl
 	}
 }
 
-// end replaces, behind the last batch, what is there, if that is how the target writes. A
-// run that somebody has cancelled by then is not to be seen.
-func (w *batchWriter[T, C, Out]) end(ctx context.Context) error {
-	r, ok := w.txSink.(Replacement[Out])
-	if !ok || !w.replaces() {
+// endReplacement puts what the attempt has written in place of what was there, after the
+// last batch, if the target writes so.
+func (w *batchWriter[T, C, Out]) endReplacement(ctx context.Context) error {
+	if _, ok := w.txSink.(Replacement[Out]); !ok || !w.p.replaces() {
 		return nil
 	}
-	return w.commitAgain(ctx, step{seq: w.next(), write: func(ctx context.Context, _ Tx, q Queries, _ *step) error {
-		if err := guard(func() error { return r.EndTx(ctx) }); err != nil {
-			return fmt.Errorf("replace: %w", foreign(err))
-		}
-		claim, err := q.RunHeld(ctx, w.claimed, w.client.config.Lease)
-		switch {
-		case err != nil:
-			return fmt.Errorf("replace: look at the run: %w", err)
-		case claim == nil:
-			return ErrFenced
-		case claim.Run.CancelRequestedAt != nil:
-			return errCancelled
-		default:
-			return nil
-		}
-	}})
+	return w.a.commitAgain(ctx, step{seq: w.a.nextSeq(), writes: replacementEnd})
+}
+
+// replace ends the replacement in a transaction, unless somebody has cancelled the run by
+// then: its rows must not be seen.
+func (w *batchWriter[T, C, Out]) replace(ctx context.Context, q Queries) error {
+	r, ok := w.txSink.(Replacement[Out])
+	if !ok {
+		return nil
+	}
+	if err := guard(func() error { return r.EndTx(ctx) }); err != nil {
+		return fmt.Errorf("replace: %w", foreign(err))
+	}
+	claim, err := q.RunHeld(ctx, w.a.claimed, w.a.client.config.Lease)
+	switch {
+	case err != nil:
+		return fmt.Errorf("replace: look at the run: %w", err)
+	case claim == nil:
+		return ErrFenced
+	case claim.Run.CancelRequestedAt != nil:
+		return errCancelled
+	default:
+		return nil
+	}
 }

@@ -3,7 +3,6 @@ package dataflow
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/batch"
@@ -18,14 +17,14 @@ type madeBatch[T, C, Out any] struct {
 
 // batchMaker transforms batches, one while the one before it is written.
 type batchMaker[T, C, Out any] struct {
-	*typedPipeline[T, C, Out]
-	attempt *attempt
-	read    *batch.Ahead[*readBatch[T, C]]
-	// first is closed when the first batch is written, for which the others wait in a run
+	p    *typedPipeline[T, C, Out]
+	a    *attempt
+	read *batch.Ahead[*readBatch[T, C]]
+	// firstDone is closed when the first batch is written, for which the others wait in a run
 	// whose workers have died, nil in any other: the batch behind its cursor must be the one that is worked, so
 	// that it is known which one kills, and what stands before it is written.
-	first chan struct{}
-	free  chan *madeBatch[T, C, Out] // to be filled again
+	firstDone chan struct{}
+	free      chan *madeBatch[T, C, Out] // to be filled again
 }
 
 // recycle takes back a batch that is written, without what was read.
@@ -44,25 +43,25 @@ func (m *batchMaker[T, C, Out]) make(ctx context.Context, hand func(*madeBatch[T
 	defer cancel(nil)
 	go func() {
 		select {
-		case <-m.attempt.client.stopping:
+		case <-m.a.client.stopping:
 			cancel(ErrStopped)
 		case <-waiting.Done():
 		}
 	}()
 	return guard(func() error {
 		for {
-			if m.attempt.stopping() {
+			if m.a.stopping() {
 				return ErrStopped
 			}
 			b, ok, err := m.read.Next(waiting, nil)
-			if err != nil || !ok || !m.attempt.turns.begin(m.attempt) {
+			if err != nil || !ok || !m.a.slice.turns.MayTransform() {
 				return err
 			}
 			made, err := m.apply(ctx, b)
 			if err != nil {
 				return err
 			}
-			if !hand(made) || !waitFor(ctx, m.first) {
+			if !hand(made) || !waitFor(ctx, m.firstDone) {
 				return ctx.Err()
 			}
 		}
@@ -96,45 +95,10 @@ func (m *batchMaker[T, C, Out]) apply(ctx context.Context, b *readBatch[T, C]) (
 		return made, nil
 	}
 	began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
-	if err := m.transform.Apply(ctx, b.rows, &made.out); err != nil {
+	if err := m.p.transform.Apply(ctx, b.rows, &made.out); err != nil {
 		return nil, fmt.Errorf("transform records %s to %s: %w", b.key(0), b.key(len(b.rows)-1), foreign(err))
 	}
-	made.out.settle()
+	made.out.dropFailed()
 	made.makeTook = time.Since(began)
 	return made, nil
-}
-
-// turns lets a slice end with a batch behind which none was transformed yet, so that
-// no record is transformed twice because of slices.
-type turns struct {
-	mu      sync.Mutex // guards what follows, and the slice of the attempt
-	begun   int        // batches that are, or were, transformed
-	written int        // of which so many are, or were, written
-	last    bool       // no other is begun: the slice ends with the last of them
-}
-
-// begin reports whether another batch may be transformed. If not, the slice ends with
-// the one before it.
-func (t *turns) begin(a *attempt) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.begun > t.written && a.sliceOver() {
-		t.last = true
-	}
-	if t.last {
-		return false
-	}
-	t.begun++
-	return true
-}
-
-// write reports whether the slice ends with the next batch that is written.
-func (t *turns) write(a *attempt) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.written++
-	if t.written == t.begun && a.sliceOver() {
-		t.last = true
-	}
-	return t.last
 }

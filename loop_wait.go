@@ -36,7 +36,7 @@ func (r *batchReader[T, C]) readWaiting(ctx context.Context, hand func(*readBatc
 		for range items { // until the source has ended, for it is used by one read at a time
 		}
 	}()
-	w := &waitingBatch[T, C]{batchReader: r, hand: hand, b: r.next(), timer: time.NewTimer(r.wait)}
+	w := &waitingBatch[T, C]{r: r, hand: hand, b: r.newBatch(), timer: time.NewTimer(r.wait)}
 	defer w.timer.Stop()
 	w.timer.Stop()
 	for {
@@ -67,7 +67,7 @@ func (r *batchReader[T, C]) readWaiting(ctx context.Context, hand func(*readBatc
 
 // waitingBatch is a batch that ends when it has waited for long enough.
 type waitingBatch[T, C any] struct {
-	*batchReader[T, C]
+	r     *batchReader[T, C]
 	hand  func(*readBatch[T, C]) bool
 	b     *readBatch[T, C]
 	timer *time.Timer // fires when the batch has waited since its first record
@@ -82,17 +82,17 @@ func (w *waitingBatch[T, C]) take(ctx context.Context, i readItem[T, C]) (done b
 	} else if bad := asRecordError(i.err); bad != nil {
 		w.b.addBad(i.item, bad)
 	} else {
-		w.beforeError(ctx, w.b, w.hand)
+		w.r.beforeError(ctx, w.b, w.hand)
 		return true, fmt.Errorf("read: %w", foreign(i.err))
 	}
 	if !w.begun {
 		w.begun = true
-		w.timer.Reset(w.wait)
+		w.timer.Reset(w.r.wait)
 	}
-	if w.size.auto && i.err == nil && !i.item.Mark && len(w.b.rows)%weighEvery == 1 {
+	if i.err == nil && !i.item.Mark && w.r.size.WeighsNow(len(w.b.rows)) {
 		w.b.weigh()
 	}
-	if (w.full(w.b) || w.due) && w.b.endsHere() {
+	if (w.r.full(w.b) || w.due) && w.b.endsHere() {
 		return !w.cut(ctx), ctx.Err()
 	}
 	return false, nil
@@ -105,24 +105,24 @@ func (w *waitingBatch[T, C]) cut(ctx context.Context) bool {
 	if hasCursor[C]() && !b.resume || b.size() == 0 && !b.resume {
 		return true // it ends at the next one
 	}
-	rows, cursors, names, bad := b.behind()
-	if !w.batchReader.hand(b, w.hand) || !waitFor(ctx, w.first) {
+	rows, cursors, names, bad := b.cutTail()
+	if !w.r.hand(b, w.hand) || !waitFor(ctx, w.r.firstDone) {
 		return false
 	}
-	w.b = w.next()
+	w.b = w.r.newBatch()
 	w.b.rows, w.b.cursors, w.b.bad = append(w.b.rows, rows...), append(w.b.cursors, cursors...), append(w.b.bad, bad...)
 	w.b.names = append(w.b.names, names...)
 	w.timer.Stop()
 	w.due, w.begun = false, w.b.size() > 0
 	if w.begun {
-		w.timer.Reset(w.wait)
+		w.timer.Reset(w.r.wait)
 	}
 	return true
 }
 
-// behind cuts off what stands behind the last resume point, and returns it: rows of
+// cutTail cuts off what stands behind the last resume point, and returns it: rows of
 // which none is a resume point, so that each has a name.
-func (b *readBatch[T, C]) behind() (rows []T, cursors []C, names []rowName, bad []*RecordError) {
+func (b *readBatch[T, C]) cutTail() (rows []T, cursors []C, names []rowName, bad []*RecordError) {
 	if !hasCursor[C]() {
 		return nil, nil, nil, nil // it may end anywhere
 	}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow/internal/batch"
 )
 
 // A batch that has waited for long enough, and could not end, ends at the next resume
@@ -14,11 +16,11 @@ func TestWaitingBatch_Due(t *testing.T) {
 	t.Parallel()
 	handed := []int{}
 	w := &waitingBatch[int, int]{
-		batchReader: &batchReader[int, int]{size: newBatchSize(100, true), wait: time.Hour},
-		hand:        func(b *readBatch[int, int]) bool { handed = append(handed, b.rows...); return true },
-		timer:       time.NewTimer(time.Hour),
+		r:     &batchReader[int, int]{size: batch.NewSize(100, 0), wait: time.Hour},
+		hand:  func(b *readBatch[int, int]) bool { handed = append(handed, b.rows...); return true },
+		timer: time.NewTimer(time.Hour),
 	}
-	w.b = w.next()
+	w.b = w.r.newBatch()
 	take := func(n int, resume bool) {
 		t.Helper()
 		done, err := w.take(t.Context(), readItem[int, int]{item: Item[int, int]{Value: n, Cursor: n, Resume: resume}})
@@ -46,8 +48,8 @@ func TestBatchReader_First(t *testing.T) {
 	t.Parallel()
 	for _, wait := range []time.Duration{0, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
-			first := make(chan struct{})
-			r := &batchReader[plainRecord, int]{source: plainRecords(5), size: newBatchSize(2, true), wait: wait, first: first}
+			firstDone := make(chan struct{})
+			r := &batchReader[plainRecord, int]{source: plainRecords(5), size: batch.NewSize(2, 0), wait: wait, firstDone: firstDone}
 			var sizes []int
 			done := make(chan error, 1)
 			go func() {
@@ -58,7 +60,7 @@ func TestBatchReader_First(t *testing.T) {
 			}()
 			synctest.Wait()
 			require.Equal(t, []int{2}, sizes)
-			close(first)
+			close(firstDone)
 			require.NoError(t, <-done)
 			require.Equal(t, []int{2, 2, 1}, sizes)
 		})

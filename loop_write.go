@@ -8,33 +8,40 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"time"
 )
 
 // batchWriter writes the batches of one attempt.
 type batchWriter[T, C, Out any] struct {
-	*typedPipeline[T, C, Out]
-	*attempt
-	txSink TxSink[Out]     // writes in the checkpoints' transactions; nil: the sink is elsewhere
-	out    *Results[Out]   // of the batch
-	cursor json.RawMessage // of the last checkpoint
-	number int             // of the batch in this attempt
-	// letters are the batch's bad records that are to be kept.
-	letters []*DeadLetterRecord
-	results []RowResult // of the batch's rows
-	wary    int         // for so many batches, each is taken to have a bad record
-	waiting bool        // the batches behind the first one wait for its commit
+	p *typedPipeline[T, C, Out]
+	a *attempt
+
+	txSink    TxSink[Out]     // writes in the checkpoints' transactions; nil: the sink is elsewhere
+	cursor    json.RawMessage // of the last checkpoint
+	number    int             // of the batch in this attempt
+	firstDone chan struct{}   // see batchMaker; nil once closed
+	// suspicious is how many coming batches to write in parts at once, because a recent one
+	// held a bad record.
+	suspicious int
+
+	// Of the batch that is written now:
+	batch    *readBatch[T, C]
+	out      *Results[Out]
+	letters  []*DeadLetterRecord
+	results  []RowResult // of the rows that were written last
+	writeErr error       // of the last try to write all rows at once; nil: they were written
+	cause    error       // why it is written in parts; nil: it is suspicious
 }
 
-func (w *batchWriter[T, C, Out]) work(ctx context.Context, made *madeBatch[T, C, Out]) error {
+func (w *batchWriter[T, C, Out]) writeBatch(ctx context.Context, made *madeBatch[T, C, Out]) error {
 	b := made.readBatch
 	w.number++
-	w.out = &made.out
-	w.letters = nil
-	w.ended = b.ended
-	w.ending = w.turns.write(w.attempt)
-	delta, err := w.account(ctx, b)
+	w.batch, w.out, w.letters = b, &made.out, nil
+	w.a.slice.sourceEnded = b.ended
+	w.a.slice.ends = w.a.slice.turns.EndsSlice()
+	delta, err := w.account(ctx)
 	if err != nil {
 		return err
 	}
@@ -44,7 +51,7 @@ func (w *batchWriter[T, C, Out]) work(ctx context.Context, made *madeBatch[T, C,
 			return Permanent(fmt.Errorf("write the source's cursor as JSON: %w", err))
 		}
 	}
-	err = w.write(ctx, b, step{seq: w.next(), cursor: cursor, delta: delta, ahead: w.mayWriteAhead(), then: w.committed(made)})
+	err = w.write(ctx, step{seq: w.a.nextSeq(), cursor: cursor, delta: delta, writeAhead: w.mayWriteAhead(), afterCommit: w.afterCommitOf(made)})
 	if err != nil && !errors.Is(err, errSliceOver) && !errors.Is(err, errCancelled) {
 		return err
 	}
@@ -53,84 +60,111 @@ func (w *batchWriter[T, C, Out]) work(ctx context.Context, made *madeBatch[T, C,
 }
 
 // mayWriteAhead reports whether the next batch may be written while this one is committed.
-// If that fails, the source must be able to go on at the one before.
+// If that commit fails, the source must be able to go on at the checkpoint before.
 func (w *batchWriter[T, C, Out]) mayWriteAhead() bool {
 	sink, ok := w.txSink.(Pipelined)
-	return ok && sink.Pipelined() && w.resumable() && !w.waiting
+	return ok && sink.Pipelined() && w.p.resumable() && w.firstDone == nil
 }
 
-// committed returns what is to be done when a batch is committed. It keeps nothing of the
-// batch, which may be filled again by then.
-func (w *batchWriter[T, C, Out]) committed(b *madeBatch[T, C, Out]) func(ctx context.Context) {
+// afterCommitOf returns what to do once a batch is committed. It keeps nothing of the
+// batch, which may hold other records by then.
+func (w *batchWriter[T, C, Out]) afterCommitOf(b *madeBatch[T, C, Out]) func(ctx context.Context) {
 	began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
 	size, took := b.size(), max(b.took, b.makeTook)
 	cursor, resume := b.cursor, b.resume
 	return func(ctx context.Context) {
-		w.size.learn(size, max(took, time.Since(began)))
-		if acker, ok := w.source.(Acker[C]); ok && resume && !w.run.IsBackfill() { // whose places are not the flow's
+		w.a.sizes.batch.Learn(size, max(took, time.Since(began)))
+		if acker, ok := w.p.source.(Acker[C]); ok && resume && !w.a.run.IsBackfill() { // a backfill's cursors are not the flow's
 			if err := acker.Committed(ctx, cursor); err != nil {
-				w.log.WarnContext(ctx, "dataflow: the source did not take note of a checkpoint", slog.String(logError, err.Error()))
+				w.a.log.WarnContext(ctx, "dataflow: the source did not take note of a checkpoint", slog.String(logError, err.Error()))
 			}
 		}
 	}
 }
 
-// write hands the batch to the sink: in the checkpoint's transaction, or before
-// it.
-func (w *batchWriter[T, C, Out]) write(ctx context.Context, b *readBatch[T, C], s step) error {
+// write hands the batch to the sink: in the checkpoint's transaction, or before it.
+func (w *batchWriter[T, C, Out]) write(ctx context.Context, s step) error {
+	if w.p.target.fenced != nil {
+		return w.writeFenced(ctx, s)
+	}
+	s.letters = w.letters
 	rows := w.out.rows
-	failed := func(err error) error {
-		if len(rows) == 0 {
-			return fmt.Errorf("write checkpoint: %w", err)
-		}
-		return fmt.Errorf("write records %s to %s: %w", b.key(w.out.origin[0]), b.key(w.out.origin[len(rows)-1]), err)
+	switch {
+	case len(rows) == 0:
+		return w.a.commitAgain(ctx, s)
+	case w.txSink != nil:
+		return w.writeInTx(ctx, s)
 	}
-	if w.target.fenced != nil {
-		return w.writeFenced(ctx, s, failed)
+	sb := SinkBatch[Out]{ID: w.batchID(s.cursor), Rows: rows, Keys: outputKeys(w.batch, w.out.origin)}
+	if err := w.p.target.sink.Write(ctx, sb); err != nil {
+		return w.writeError(0, len(rows), foreign(err))
 	}
-	if s.letters = w.letters; len(rows) == 0 {
-		return w.commitAgain(ctx, s)
-	}
-	if w.txSink != nil {
-		if w.wary > 0 {
-			w.wary--
-			return w.writeDivided(ctx, b, s, nil)
-		}
-		var cause error
-		s.write = func(ctx context.Context, _ Tx, _ Queries, s *step) error {
-			if cause = guard(func() error { return w.writeTx(ctx, 0, len(rows), &s.delta) }); cause != nil {
-				return failed(cause)
-			}
-			return nil
-		}
-		err := w.commitAgain(ctx, s)
-		if err == nil || !w.divisible(err) {
-			return err
-		}
-		if cause == nil { // it came up behind the writing
-			cause = err
-		}
-		return w.writeDivided(ctx, b, s, cause)
-	}
-	sb := SinkBatch[Out]{ID: w.batchID(s.cursor), Rows: rows, Keys: outputKeys(b, w.out.origin)}
-	if err := w.target.sink.Write(ctx, sb); err != nil {
-		return failed(foreign(err))
-	}
-	return w.commitAgain(ctx, s)
+	return w.a.commitAgain(ctx, s)
 }
 
-// writeTx writes the outputs from one up to another in the checkpoint's transaction.
-func (w *batchWriter[T, C, Out]) writeTx(ctx context.Context, from, to int, delta *Counters) error {
+// writeInTx writes the batch at once, or in parts if it holds bad records.
+func (w *batchWriter[T, C, Out]) writeInTx(ctx context.Context, s step) error {
+	if w.suspicious > 0 {
+		w.suspicious--
+		return w.writeDivided(ctx, s, nil)
+	}
+	s.writes, w.writeErr = wholeBatch, nil
+	err := w.a.commitAgain(ctx, s)
+	if err == nil || !w.divisible(err) {
+		return err
+	}
+	if w.writeErr == nil { // the checkpoint or the commit failed
+		return w.writeDivided(ctx, s, err)
+	}
+	return w.writeDivided(ctx, s, w.writeErr)
+}
+
+// writeStep implements stepWriter.
+func (w *batchWriter[T, C, Out]) writeStep(ctx context.Context, tx Tx, q Queries, s *step) error {
+	switch s.writes {
+	case wholeBatch:
+		w.writeErr = guard(func() error { return w.writeRows(ctx, 0, len(w.out.rows), &s.delta) })
+		if w.writeErr != nil {
+			return w.writeError(0, len(w.out.rows), w.writeErr)
+		}
+		return nil
+	case batchInParts:
+		w.letters = slices.Clip(s.letters) // as they were before any part was written
+		d := divider[T, C, Out]{w: w, tx: tx, delta: &s.delta}
+		err := d.divide(ctx, 0, len(w.out.rows), w.cause)
+		s.letters = w.letters
+		return err
+	case replacementBegin:
+		r, err := w.p.beginReplacement(ctx, w.a.flow.Name)
+		w.txSink = r
+		return err
+	case replacementEnd:
+		return w.replace(ctx, q)
+	default:
+		return nil
+	}
+}
+
+// writeError adds to an error which rows could not be written.
+func (w *batchWriter[T, C, Out]) writeError(from, to int, err error) error {
+	if from == to {
+		return fmt.Errorf("write checkpoint: %w", err)
+	}
+	return fmt.Errorf("write records %s to %s: %w", w.batch.key(w.out.origin[from]), w.batch.key(w.out.origin[to-1]), err)
+}
+
+// writeRows writes rows[from:to] in the checkpoint's transaction.
+func (w *batchWriter[T, C, Out]) writeRows(ctx context.Context, from, to int, delta *Counters) error {
 	rows := w.out.rows[from:to]
-	sink, tells := w.txSink.(ResultSink[Out])
-	if !tells {
+	sink, reports := w.txSink.(ResultSink[Out])
+	if !reports {
 		return foreign(w.txSink.WriteTx(ctx, rows))
 	}
-	return w.tell(ctx, sink.WriteResultTx, from, to, delta)
+	return w.writeWithResults(ctx, sink.WriteResultTx, from, to, delta)
 }
 
-// tell writes the outputs from one up to another by what tells what becomes of them.
-func (w *batchWriter[T, C, Out]) tell(ctx context.Context, write func(context.Context, []Out, []RowResult) error, from, to int, delta *Counters) error {
+// writeWithResults writes rows[from:to] with a sink method that reports each row's outcome.
+func (w *batchWriter[T, C, Out]) writeWithResults(ctx context.Context, write func(context.Context, []Out, []RowResult) error, from, to int, delta *Counters) error {
 	rows := w.out.rows[from:to]
 	w.results = append(w.results[:0], make([]RowResult, len(rows))...)
 	if err := write(ctx, rows, w.results); err != nil {
@@ -140,23 +174,23 @@ func (w *batchWriter[T, C, Out]) tell(ctx context.Context, write func(context.Co
 	return nil
 }
 
-// batchID names the batch by where it begins and ends, and how much is in it,
-// which a retry has in common with the attempt before it. The beginning alone
-// would not do: what is read again from there may have grown, and must not be
-// taken for what was written before.
+// batchID names the batch by the cursors before and after it, and by its number of rows. A
+// retry of the same batch so has the same ID. The cursor before it alone would not do: a
+// second read from there may yield more records, and must not be taken for the batch that
+// was written.
 func (w *batchWriter[T, C, Out]) batchID(to json.RawMessage) string {
 	from := string(w.cursor)
-	if w.run.IsBackfill() { // which is to write again what was written before
-		from = fmt.Sprintf("backfill %s: %s", w.run.Scope, from)
+	if w.a.run.IsBackfill() { // which writes again what was written before
+		from = fmt.Sprintf("backfill %s: %s", w.a.run.Scope, from)
 	}
-	if !w.resumable() {
-		from = fmt.Sprintf("run %d batch %d", w.run.ID, w.number)
+	if !w.p.resumable() {
+		from = fmt.Sprintf("run %d batch %d", w.a.run.ID, w.number)
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s:%d:%s:%d:%s:%d", len(w.flow.Name), w.flow.Name, len(from), from, len(to), to, len(w.out.rows)))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s:%d:%s:%d:%s:%d", len(w.a.flow.Name), w.a.flow.Name, len(from), from, len(to), to, len(w.out.rows)))
 	return hex.EncodeToString(sum[:16])
 }
 
-// outputKeys names the outputs by the inputs that they came of.
+// outputKeys names each output by its input's key, and by a number from its second output on.
 func outputKeys[T, C any](b *readBatch[T, C], origin []int) []string {
 	keys := make([]string, len(origin))
 	last, n := -1, 0
@@ -172,13 +206,14 @@ func outputKeys[T, C any](b *readBatch[T, C], origin []int) []string {
 	return keys
 }
 
-// account settles what became of each record that was read, and asks the policy
-// about the bad ones.
-func (w *batchWriter[T, C, Out]) account(ctx context.Context, b *readBatch[T, C]) (Counters, error) {
+// account counts what became of each record that was read, and applies the policy to the
+// bad ones.
+func (w *batchWriter[T, C, Out]) account(ctx context.Context) (Counters, error) {
+	b := w.batch
 	delta := Counters{Read: int64(len(b.rows) + len(b.bad))}
 	for _, e := range b.bad {
 		e.Stage = StageRead
-		if err := w.judge(ctx, e, &delta); err != nil {
+		if err := w.applyPolicy(ctx, e, &delta); err != nil {
 			return delta, foreign(err)
 		}
 	}
@@ -190,7 +225,7 @@ func (w *batchWriter[T, C, Out]) account(ctx context.Context, b *readBatch[T, C]
 		if err == nil {
 			continue
 		}
-		if err := w.judge(ctx, b.recordError(i, StageTransform, err), &delta); err != nil {
+		if err := w.applyPolicy(ctx, b.recordError(i, StageTransform, err), &delta); err != nil {
 			return delta, foreign(err)
 		}
 	}

@@ -3,6 +3,8 @@ package dataflow
 import (
 	"context"
 	"slices"
+
+	"github.com/activedataflow/dataflow/internal/batch"
 )
 
 // Transform turns the records of a batch into other records. Apply reads in[i],
@@ -79,14 +81,14 @@ func (r *Results[Out]) Fail(i int, err error) {
 
 // reset empties r and keeps its memory.
 func (r *Results[Out]) reset() {
-	release(r.rows)
+	batch.Release(r.rows)
 	r.rows, r.origin = r.rows[:0], r.origin[:0]
 	clear(r.failed)
 	r.next, r.count, r.unordered = 0, 0, false
 }
 
-// settle drops what failed inputs have emitted.
-func (r *Results[Out]) settle() {
+// dropFailed drops what failed inputs have emitted.
+func (r *Results[Out]) dropFailed() {
 	if len(r.failed) == 0 {
 		return
 	}

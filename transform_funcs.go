@@ -195,7 +195,7 @@ func (p *pipe[A, B, C]) Apply(ctx context.Context, in []A, out *Results[C]) erro
 	if _, err := mid.inputs(len(in)); err != nil {
 		return err
 	}
-	mid.settle()
+	mid.dropFailed()
 	if len(mid.rows) > 0 {
 		single := !mid.unordered && mid.count == int64(len(mid.rows))
 		if err := out.through(mid.origin, single, func(last *Results[C]) error { return p.second.Apply(ctx, mid.rows, last) }); err != nil {
