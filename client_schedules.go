@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // ScheduleChangeKind tells what is different about a flow.
@@ -58,7 +60,7 @@ func (c ScheduleChange) String() string {
 func scheduleText(raw json.RawMessage) string {
 	fields, err := exportedFields(raw)
 	if err != nil {
-		return clip(string(raw))
+		return stored.Clip(string(raw))
 	}
 	if len(fields) == 0 {
 		return "no schedule"

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"maps"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // Register stores the definitions of Config.Flows. It never changes whether a
@@ -137,7 +139,7 @@ func (c *Client) keepMigrated(def *FlowDefinition, before *FlowRecord) bool {
 		return false
 	}
 	was, err := marshalRuntime(from) // in this version's form, as the definition is
-	if err != nil || !sameJSON(was, def.Runtime) {
+	if err != nil || !stored.Same(was, def.Runtime) {
 		return false
 	}
 	def.Runtime, def.MigratedFrom = before.RuntimeJSON, before.MigratedFrom
@@ -249,7 +251,7 @@ func (c *Client) followMigrations(ctx context.Context) error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		known := c.byID[f.ID]
-		if known == nil || sameJSON(known.RuntimeJSON, f.RuntimeJSON) {
+		if known == nil || stored.Same(known.RuntimeJSON, f.RuntimeJSON) {
 			return nil
 		}
 		c.byID[f.ID], moved = f, true

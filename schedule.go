@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/schedule"
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // The defaults of a [Schedule].
@@ -238,18 +239,18 @@ func scheduleError(err error) error {
 
 // scheduleJSON is a schedule as it is stored; what is not set is left out.
 type scheduleJSON struct {
-	Interval      seconds    `json:"interval,omitzero"`
-	Cron          string     `json:"cron,omitempty"`
-	TimeZone      string     `json:"time_zone,omitempty"`
-	Start         *time.Time `json:"start,omitempty"`
-	End           *time.Time `json:"end,omitempty"`
-	Stagger       seconds    `json:"stagger,omitzero"`
-	Overlap       Overlap    `json:"overlap,omitempty"`
-	CatchUp       CatchUp    `json:"catch_up,omitempty"`
-	CatchUpWindow seconds    `json:"catch_up_window,omitzero"`
-	CatchUpMax    int        `json:"catch_up_max,omitempty"`
-	PauseAfter    int        `json:"pause_after,omitempty"`
-	ProbeAfter    seconds    `json:"probe_after,omitzero"`
+	Interval      stored.Seconds `json:"interval,omitzero"`
+	Cron          string         `json:"cron,omitempty"`
+	TimeZone      string         `json:"time_zone,omitempty"`
+	Start         *time.Time     `json:"start,omitempty"`
+	End           *time.Time     `json:"end,omitempty"`
+	Stagger       stored.Seconds `json:"stagger,omitzero"`
+	Overlap       Overlap        `json:"overlap,omitempty"`
+	CatchUp       CatchUp        `json:"catch_up,omitempty"`
+	CatchUpWindow stored.Seconds `json:"catch_up_window,omitzero"`
+	CatchUpMax    int            `json:"catch_up_max,omitempty"`
+	PauseAfter    int            `json:"pause_after,omitempty"`
+	ProbeAfter    stored.Seconds `json:"probe_after,omitzero"`
 
 	RunAtRegistration bool `json:"run_at_registration,omitempty"`
 }
@@ -269,13 +270,13 @@ func (s Schedule) json(interval time.Duration) scheduleJSON {
 		t = t.UTC()
 		return &t
 	}
-	probe := seconds(s.ProbeAfter)
+	probe := stored.Seconds(s.ProbeAfter)
 	if s.ProbeAfter == -1 {
-		probe = seconds(-time.Second)
+		probe = stored.Seconds(-time.Second)
 	}
 	return scheduleJSON{
-		Interval: seconds(interval), Cron: s.Cron, TimeZone: s.TimeZone, Start: bound(s.Start), End: bound(s.End), Stagger: seconds(s.Stagger),
-		Overlap: s.Overlap, CatchUp: s.CatchUp, CatchUpWindow: seconds(s.CatchUpWindow), CatchUpMax: s.CatchUpMax,
+		Interval: stored.Seconds(interval), Cron: s.Cron, TimeZone: s.TimeZone, Start: bound(s.Start), End: bound(s.End), Stagger: stored.Seconds(s.Stagger),
+		Overlap: s.Overlap, CatchUp: s.CatchUp, CatchUpWindow: stored.Seconds(s.CatchUpWindow), CatchUpMax: s.CatchUpMax,
 		PauseAfter: s.PauseAfter, ProbeAfter: probe, RunAtRegistration: s.RunAtRegistration,
 	}
 }
@@ -304,11 +305,11 @@ func (s Schedule) MarshalJSON() ([]byte, error) { return json.Marshal(s.json(0))
 // UnmarshalJSON reads what MarshalJSON writes. An unknown field is an error.
 func (s *Schedule) UnmarshalJSON(data []byte) error {
 	var j scheduleJSON
-	if err := decodeStrict(data, &j); err != nil {
-		return fmt.Errorf("schedule %s: %w", clip(string(data)), err)
+	if err := stored.DecodeStrict(data, &j); err != nil {
+		return fmt.Errorf("schedule %s: %w", stored.Clip(string(data)), err)
 	}
 	if j.Interval != 0 {
-		return fmt.Errorf("schedule %s: the interval belongs to the runtime", clip(string(data)))
+		return fmt.Errorf("schedule %s: the interval belongs to the runtime", stored.Clip(string(data)))
 	}
 	*s = j.schedule()
 	return nil

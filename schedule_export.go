@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // writeYAML writes a JSON object. What this program does not know it writes as the
@@ -76,7 +78,7 @@ func sortedOthers(object map[string]json.RawMessage, known []string) []string {
 func exportedValue(name string, raw json.RawMessage) string {
 	switch name {
 	case "interval", "stagger", "catch_up_window", "probe_after":
-		var s seconds
+		var s stored.Seconds
 		if err := json.Unmarshal(raw, &s); err == nil {
 			return time.Duration(s).String()
 		}
