@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/activedataflow/dataflow/internal/schedule"
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
@@ -15,7 +16,7 @@ type why struct {
 	client           *Client
 	now              time.Time
 	flow             *Flow
-	plan             *plan // nil: it cannot be read here
+	plan             *schedule.Plan // nil: it cannot be read here
 	running, waiting []*Run
 	lost             []*Run        // in progress, with a lease that has lapsed
 	last             *Run          // that has ended, nil if there is none
@@ -113,7 +114,7 @@ func (w *why) state() {
 	case !f.Runtime.Settings().Enabled:
 		w.add(CauseDisabled, 0, nil, "Its runtime is disabled, in the code that was registered last%s.", ofVersion(f.CodeVersion))
 	}
-	if w.plan != nil && w.plan.tripped(&f.FlowRecord) {
+	if w.plan != nil && w.plan.Tripped(f.TrippedAt) {
 		probe := "call client.Resume to go on"
 		if f.ProbeAt != nil {
 			probe = fmt.Sprintf("one run tries whether it works again at %s, and client.Resume goes on at once", w.at(*f.ProbeAt))
@@ -231,7 +232,7 @@ func (w *why) schedule() {
 	switch {
 	case w.plan == nil:
 		w.add(CauseUnreadable, 0, nil, "This process cannot read its schedule, %s.", stored.Clip(string(f.ScheduleJSON)))
-	case w.plan.ticks == nil:
+	case !w.plan.HasTicks():
 		w.add(CauseNoSchedule, 0, nil, "It has no schedule: it runs only when somebody calls it.")
 	case f.NextRunAt == nil:
 		w.add(CauseScheduleOver, 0, nil, "Its schedule is over: there are no more ticks.")

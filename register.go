@@ -8,6 +8,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/activedataflow/dataflow/internal/schedule"
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
@@ -193,11 +194,11 @@ func lockByName(ctx context.Context, q Queries, name string) (*FlowRecord, error
 // the same, those that are due stay due. If they are others, or if the flow was, or
 // is to be, disabled, what is due is entered into the ledger.
 func (c *Client) replan(ctx context.Context, q Queries, before, rec *FlowRecord, def *FlowDefinition, now time.Time) error {
-	was, wasDisabled, err := timing(before.ScheduleJSON)
+	was, wasDisabled, err := schedule.Timing(before.ScheduleJSON)
 	if err != nil {
 		return err
 	}
-	is, disabled, err := timing(def.Schedule)
+	is, disabled, err := schedule.Timing(def.Schedule)
 	if err != nil {
 		return err
 	}
@@ -214,11 +215,11 @@ func (c *Client) replan(ctx context.Context, q Queries, before, rec *FlowRecord,
 		return err
 	}
 	if replanned {
-		plan.NextRunAt, plan.ScheduleAt = p.next(now), &now
+		plan.NextRunAt, plan.ScheduleAt = p.Next(now), &now
 		rec.ScheduleAt = now
 	}
 	if rec.TrippedAt != nil {
-		plan.ProbeAt = p.reprobe(rec.ProbeAt, now)
+		plan.ProbeAt = p.Reprobe(rec.ProbeAt, now)
 	}
 	rec.NextRunAt = plan.NextRunAt
 	return q.FlowPlan(ctx, plan)
