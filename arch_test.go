@@ -17,7 +17,7 @@ const module = "github.com/activedataflow/dataflow"
 // arrows are the packages of this module that each package may import, tests
 // aside. A package that is not listed fails the test: say where it stands.
 var arrows = map[string][]string{
-	"":                        {"internal/batch", "internal/lease", "internal/schedule"},
+	"":                        {"internal/batch", "internal/lease", "internal/schedule", "internal/stored"},
 	"dataflowpgx":             {"", "internal/migration"},
 	"dataflowsqlite":          {"", "internal/migration"},
 	"connector/httpjson":      {"", "internal/httpcall"},
@@ -42,7 +42,8 @@ var arrows = map[string][]string{
 	"examples/hello":          {"", "connector/csvfile", "connector/sqltable", "dataflowsqlite"},
 	"examples/quickstart":     {"", "connector/csvfile", "connector/pgtable", "connector/sqltable", "dataflowpgx", "dataflowsqlite"},
 	"dataflowhttp":            {""},
-	"internal/schedule":       {},
+	"internal/schedule":       {"internal/stored"},
+	"internal/stored":         {},
 	"examples/schedules":      {"", "connector/memory", "dataflowhttp", "dataflowsqlite"},
 	"internal/week":           {},
 	"cmd/dataflow":            {"dataflowcli"},
@@ -59,6 +60,7 @@ var forbidden = map[string][]string{
 	"dataflowpgx":        {"testing", "modernc.org/...", "github.com/stretchr/...", "github.com/riverqueue/river/riverdriver/riversqlite"},
 	"dataflowsqlite":     {"testing", "modernc.org/...", "github.com/jackc/...", "github.com/stretchr/..."},
 	"internal/schedule":  {"database/sql", "net/http", "testing", "github.com/jackc/...", "github.com/riverqueue/...", "modernc.org/...", "github.com/stretchr/..."},
+	"internal/stored":    {"database/sql", "net/http", "testing", "github.com/jackc/...", "github.com/riverqueue/...", "modernc.org/...", "github.com/stretchr/..."},
 	"connector/httpjson": {"database/sql", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},
 	"connector/jsonrpc":  {"database/sql", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},
 	"connector/jsonl":    {"database/sql", "net/http", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},

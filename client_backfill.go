@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // BackfillParams say what a [Client.Backfill] reads. The zero value reads everything
@@ -104,13 +106,13 @@ func (p *BackfillParams) validate(f *Flow) error {
 // none.
 func checkPlace(field string, value *json.RawMessage, check func(json.RawMessage) error) error {
 	switch {
-	case sameJSON(*value, json.RawMessage("null")):
+	case stored.Same(*value, json.RawMessage("null")):
 		*value = nil
 		return nil
 	case *value == nil:
 		return nil
 	case !json.Valid(*value):
-		return &ConfigError{Field: field, Reason: fmt.Sprintf("%s is not JSON: a text, for one, stands in double quotes", clip(string(*value)))}
+		return &ConfigError{Field: field, Reason: fmt.Sprintf("%s is not JSON: a text, for one, stands in double quotes", stored.Clip(string(*value)))}
 	}
 	err := check(*value)
 	var ce *ConfigError

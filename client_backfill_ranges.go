@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // MaxRanges is the most ranges that [Client.BackfillRanges] takes.
@@ -130,7 +132,7 @@ func (b *ranges) check(ends []json.RawMessage) error {
 	for i := range len(ends) + 1 {
 		from, until := b.bounds(ends, i)
 		if err := b.flow.code.checkRequest(from, until, b.Params); err != nil {
-			return fmt.Errorf("range %d of %d, behind %s and up to %s: %w", i+1, len(ends)+1, clip(string(from)), clip(string(until)), err)
+			return fmt.Errorf("range %d of %d, behind %s and up to %s: %w", i+1, len(ends)+1, stored.Clip(string(from)), stored.Clip(string(until)), err)
 		}
 	}
 	return nil

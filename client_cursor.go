@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // SetCursorParams say where a flow is to go on, and what the caller has seen.
@@ -127,7 +129,7 @@ func (c *Client) SetCursor(ctx context.Context, name string, params *SetCursorPa
 	if err != nil {
 		return nil, fail(err)
 	}
-	c.log.InfoContext(ctx, "dataflow: cursor set", slog.String(logFlow, name), slog.String("cursor", placeText(cur.Cursor)), slog.Int64("seq", cur.Seq),
+	c.log.InfoContext(ctx, "dataflow: cursor set", slog.String(logFlow, name), slog.String("cursor", stored.PlaceText(cur.Cursor)), slog.Int64("seq", cur.Seq),
 		slog.String("actor", params.Actor), slog.String(logReason, params.Reason))
 	return cur, nil
 }
@@ -143,10 +145,10 @@ func (p *SetCursorParams) validate(f *Flow) error {
 		cursor json.RawMessage
 	}{{"Cursor", p.Cursor}, {"IfCursor", p.IfCursor}} {
 		if c.cursor != nil && !json.Valid(c.cursor) {
-			errs = append(errs, &ConfigError{Field: c.field, Reason: fmt.Sprintf("%s is not JSON: a text, for one, stands in double quotes", clip(string(c.cursor)))})
+			errs = append(errs, &ConfigError{Field: c.field, Reason: fmt.Sprintf("%s is not JSON: a text, for one, stands in double quotes", stored.Clip(string(c.cursor)))})
 		}
 	}
-	if sameJSON(p.Cursor, json.RawMessage("null")) {
+	if stored.Same(p.Cursor, json.RawMessage("null")) {
 		p.Cursor = nil
 	}
 	if err := errors.Join(errs...); err != nil || !f.Registered() || p.Cursor == nil {
@@ -165,14 +167,14 @@ func (p *SetCursorParams) check(ctx context.Context, q Queries, cur *FlowCursor)
 		return fmt.Errorf("%w: run %d is in progress on worker %s: wait until it has ended, or pause the flow and cancel the run", ErrAlreadyRunning, live[i].ID, live[i].Worker)
 	}
 	if p.IfSeq != nil && *p.IfSeq != cur.Seq {
-		return fmt.Errorf("%w: its sequence number is not %d: it is %d, at %s", ErrCursorMoved, *p.IfSeq, cur.Seq, placeText(cur.Cursor))
+		return fmt.Errorf("%w: its sequence number is not %d: it is %d, at %s", ErrCursorMoved, *p.IfSeq, cur.Seq, stored.PlaceText(cur.Cursor))
 	}
 	seen := p.IfCursor
-	if sameJSON(seen, json.RawMessage("null")) {
+	if stored.Same(seen, json.RawMessage("null")) {
 		seen = nil
 	}
-	if p.IfCursor != nil && !sameJSON(seen, cur.Cursor) {
-		return fmt.Errorf("%w: it is not at %s: it is at %s, with the sequence number %d", ErrCursorMoved, placeText(seen), placeText(cur.Cursor), cur.Seq)
+	if p.IfCursor != nil && !stored.Same(seen, cur.Cursor) {
+		return fmt.Errorf("%w: it is not at %s: it is at %s, with the sequence number %d", ErrCursorMoved, stored.PlaceText(seen), stored.PlaceText(cur.Cursor), cur.Seq)
 	}
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"slices"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // MigrateRuntimesOptions are the settings of [Client.MigrateRuntimes].
@@ -77,7 +79,7 @@ func (c *Client) MigrateRuntimes(ctx context.Context, opts *MigrateRuntimesOptio
 	}
 	for _, name := range o.Flows {
 		if _, err := c.store.FlowByName(ctx, name); err != nil {
-			return r, public(fmt.Errorf("migrate runtimes to %s: flow %q: %w", o.To, clip(name), err))
+			return r, public(fmt.Errorf("migrate runtimes to %s: flow %q: %w", o.To, stored.Clip(name), err))
 		}
 	}
 	err := c.eachFlow(ctx, func(f *Flow) error {
@@ -101,7 +103,7 @@ func (c *Client) MigrateRuntimes(ctx context.Context, opts *MigrateRuntimesOptio
 
 func (o *MigrateRuntimesOptions) validate() error {
 	if adapterRuntime(o.To) == nil {
-		return &ConfigError{Field: "To", Reason: fmt.Sprintf("%q is not supported: supported are %q and %q", clip(o.To), JobQueue{}.Type(), Heartbeat{}.Type())}
+		return &ConfigError{Field: "To", Reason: fmt.Sprintf("%q is not supported: supported are %q and %q", stored.Clip(o.To), JobQueue{}.Type(), Heartbeat{}.Type())}
 	}
 	if o.To == (Heartbeat{}).Type() && (o.Queue != "" || o.Priority != 0) {
 		return &ConfigError{Field: "Queue", Reason: "a heartbeat flow has no queue and no priority: leave them out"}
@@ -223,7 +225,7 @@ func (c *Client) migrated(rec *FlowRecord, to Runtime) (*FlowRuntimeParams, erro
 	if err != nil {
 		return nil, err
 	}
-	if sameJSON(was, data) {
+	if stored.Same(was, data) {
 		p.MigratedFrom = data
 	}
 	return p, nil
@@ -232,7 +234,7 @@ func (c *Client) migrated(rec *FlowRecord, to Runtime) (*FlowRuntimeParams, erro
 // comingBack reports whether the flow has been migrated back to the Runtime that its
 // code declares, and the runs of the other have yet to be cancelled.
 func (f *FlowRecord) comingBack() bool {
-	return f.MigratedFrom != nil && sameJSON(f.MigratedFrom, f.RuntimeJSON)
+	return f.MigratedFrom != nil && stored.Same(f.MigratedFrom, f.RuntimeJSON)
 }
 
 // endMigration makes a flow that has come back as if it had never been migrated.

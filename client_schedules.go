@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/schedule"
 )
 
 // ScheduleChangeKind tells what is different about a flow.
@@ -44,30 +46,14 @@ type ScheduleChange struct {
 func (c ScheduleChange) String() string {
 	switch c.Kind {
 	case ScheduleAdded:
-		return fmt.Sprintf("added    %s: %s", c.Flow, scheduleText(c.Declared))
+		return fmt.Sprintf("added    %s: %s", c.Flow, schedule.Text(c.Declared))
 	case ScheduleChanged:
-		return fmt.Sprintf("changed  %s: %s, was %s", c.Flow, scheduleText(c.Declared), scheduleText(c.Stored))
+		return fmt.Sprintf("changed  %s: %s, was %s", c.Flow, schedule.Text(c.Declared), schedule.Text(c.Stored))
 	case ScheduleRemoved:
-		return fmt.Sprintf("removed  %s: %s", c.Flow, scheduleText(c.Stored))
+		return fmt.Sprintf("removed  %s: %s", c.Flow, schedule.Text(c.Stored))
 	default:
 		return fmt.Sprintf("%-8s %s%s", c.Kind, c.Flow, byWhom(c.By, c.Reason))
 	}
-}
-
-// scheduleText is a stored schedule as people read it.
-func scheduleText(raw json.RawMessage) string {
-	fields, err := exportedFields(raw)
-	if err != nil {
-		return clip(string(raw))
-	}
-	if len(fields) == 0 {
-		return "no schedule"
-	}
-	parts := make([]string, len(fields))
-	for i, f := range fields {
-		parts[i] = f.name + " " + f.value
-	}
-	return strings.Join(parts, ", ")
 }
 
 // ScheduleDiff compares the schedules that Config.Flows declare with those in the
@@ -94,7 +80,7 @@ func (c *Client) scheduleDiff(ctx context.Context) ([]ScheduleChange, error) {
 			if err != nil {
 				return fmt.Errorf("flow %q: %w", f.Name, err)
 			}
-			if !sameSchedule(def.Schedule, f.ScheduleJSON) {
+			if !schedule.Same(def.Schedule, f.ScheduleJSON) {
 				change.Kind, change.Declared = ScheduleChanged, def.Schedule
 			}
 		}
@@ -121,17 +107,6 @@ func (c *Client) scheduleDiff(ctx context.Context) ([]ScheduleChange, error) {
 	}
 	slices.SortStableFunc(diff, func(a, b ScheduleChange) int { return strings.Compare(a.Flow, b.Flow) })
 	return diff, nil
-}
-
-// sameSchedule compares stored schedules, whatever their form.
-func sameSchedule(a, b json.RawMessage) bool {
-	var x, y scheduleJSON
-	if json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {
-		return false
-	}
-	p, errX := json.Marshal(x)
-	q, errY := json.Marshal(y)
-	return errX == nil && errY == nil && string(p) == string(q)
 }
 
 // SyncSchedules brings what Config.Flows declare into the database, by registering
@@ -192,15 +167,15 @@ func (e *ScheduleExport) String() string {
 	var b strings.Builder
 	b.WriteString("flows:\n")
 	for _, f := range e.Flows {
-		fmt.Fprintf(&b, "  - flow: %s\n    state: %s\n", yamlText(f.Flow), f.State)
+		fmt.Fprintf(&b, "  - flow: %s\n    state: %s\n", schedule.YAMLText(f.Flow), f.State)
 		if f.StateBy != "" {
-			fmt.Fprintf(&b, "    state_by: %s\n", yamlText(f.StateBy))
+			fmt.Fprintf(&b, "    state_by: %s\n", schedule.YAMLText(f.StateBy))
 		}
 		if f.StateReason != "" {
-			fmt.Fprintf(&b, "    state_reason: %s\n", yamlText(f.StateReason))
+			fmt.Fprintf(&b, "    state_reason: %s\n", schedule.YAMLText(f.StateReason))
 		}
-		writeYAML(&b, "runtime", f.Runtime)
-		writeYAML(&b, "schedule", f.Schedule)
+		schedule.WriteYAML(&b, "runtime", f.Runtime)
+		schedule.WriteYAML(&b, "schedule", f.Schedule)
 	}
 	return b.String()
 }

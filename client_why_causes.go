@@ -6,6 +6,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/schedule"
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // why is what an explanation is made of.
@@ -13,7 +16,7 @@ type why struct {
 	client           *Client
 	now              time.Time
 	flow             *Flow
-	plan             *plan // nil: it cannot be read here
+	plan             *schedule.Plan // nil: it cannot be read here
 	running, waiting []*Run
 	lost             []*Run        // in progress, with a lease that has lapsed
 	last             *Run          // that has ended, nil if there is none
@@ -111,12 +114,12 @@ func (w *why) state() {
 	case !f.Runtime.Settings().Enabled:
 		w.add(CauseDisabled, 0, nil, "Its runtime is disabled, in the code that was registered last%s.", ofVersion(f.CodeVersion))
 	}
-	if w.plan != nil && w.plan.tripped(&f.FlowRecord) {
+	if w.plan != nil && w.plan.Tripped(f.TrippedAt) {
 		probe := "call client.Resume to go on"
 		if f.ProbeAt != nil {
 			probe = fmt.Sprintf("one run tries whether it works again at %s, and client.Resume goes on at once", w.at(*f.ProbeAt))
 		}
-		w.add(CauseTripped, 0, f.ProbeAt, "Its ticks start no runs since %s, because %s; %s.", w.at(*f.TrippedAt), clip(f.TrippedReason), probe)
+		w.add(CauseTripped, 0, f.ProbeAt, "Its ticks start no runs since %s, because %s; %s.", w.at(*f.TrippedAt), stored.Clip(f.TrippedReason), probe)
 	}
 	if len(w.running) == 0 {
 		w.processesThere()
@@ -133,7 +136,7 @@ func asBackfill(run *Run) string {
 
 // unregistered is why this process could not register the flow.
 func (w *why) unregistered(err error) {
-	w.add(CauseUnregistered, 0, nil, "This process could not register it, and tries again now and then: %s.", clip(private(err).Error()))
+	w.add(CauseUnregistered, 0, nil, "This process could not register it, and tries again now and then: %s.", stored.Clip(private(err).Error()))
 }
 
 // processesThere is who could work the flow.
@@ -151,7 +154,7 @@ func (w *why) processesThere() {
 	for i, p := range w.processes {
 		ids[i] = p.ID
 	}
-	w.add(CauseNotRegistered, 0, nil, "No live process has its code: of the %d that are there (%s), none has a flow of this name among its Config.Flows.", len(ids), clip(strings.Join(ids, ", ")))
+	w.add(CauseNotRegistered, 0, nil, "No live process has its code: of the %d that are there (%s), none has a flow of this name among its Config.Flows.", len(ids), stored.Clip(strings.Join(ids, ", ")))
 }
 
 // wait is what a pending run waits for.
@@ -160,7 +163,7 @@ func (w *why) wait(ctx context.Context, run *Run) error {
 	busy, places := w.inTheWay(run)
 	switch {
 	case !due && run.Attempt > 0:
-		w.add(CauseBackingOff, run.ID, &run.RunAfter, "Run %d waits until %s for its next attempt: attempt %d of %d failed with: %s", run.ID, w.at(run.RunAfter), run.Attempt, run.MaxAttempts, clip(run.Error))
+		w.add(CauseBackingOff, run.ID, &run.RunAfter, "Run %d waits until %s for its next attempt: attempt %d of %d failed with: %s", run.ID, w.at(run.RunAfter), run.Attempt, run.MaxAttempts, stored.Clip(run.Error))
 	case !due:
 		w.add(CauseNotDue, run.ID, &run.RunAfter, "Run %d waits for its time, %s%s.", run.ID, w.at(run.RunAfter), byWhom(run.Actor, run.Reason))
 	case len(busy) >= places:
@@ -228,8 +231,8 @@ func (w *why) schedule() {
 	f := w.flow
 	switch {
 	case w.plan == nil:
-		w.add(CauseUnreadable, 0, nil, "This process cannot read its schedule, %s.", clip(string(f.ScheduleJSON)))
-	case w.plan.ticks == nil:
+		w.add(CauseUnreadable, 0, nil, "This process cannot read its schedule, %s.", stored.Clip(string(f.ScheduleJSON)))
+	case !w.plan.HasTicks():
 		w.add(CauseNoSchedule, 0, nil, "It has no schedule: it runs only when somebody calls it.")
 	case f.NextRunAt == nil:
 		w.add(CauseScheduleOver, 0, nil, "Its schedule is over: there are no more ticks.")
@@ -243,7 +246,7 @@ func (w *why) schedule() {
 // past is what became of the last run and the last tick.
 func (w *why) past() {
 	if run := w.last; run != nil && run.State == RunFailed {
-		w.add(CauseFailed, run.ID, nil, "Its last run, %d, failed at %s, after attempt %d of %d, with: %s", run.ID, w.at(*run.EndedAt), run.Attempt, run.MaxAttempts, clip(run.Error))
+		w.add(CauseFailed, run.ID, nil, "Its last run, %d, failed at %s, after attempt %d of %d, with: %s", run.ID, w.at(*run.EndedAt), run.Attempt, run.MaxAttempts, stored.Clip(run.Error))
 	}
 	if s := w.skipped; s != nil && (w.last == nil || s.Last.After(w.last.ScheduledFor)) {
 		what := "The tick of " + w.at(s.Last)

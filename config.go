@@ -14,6 +14,8 @@ import (
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
+
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // The defaults of a [Config].
@@ -152,7 +154,7 @@ func (c *Config) validate() error {
 		errs = append(errs, &ConfigError{Field: "MaxRescues", Reason: fmt.Sprintf("%d is negative: use 1 or more, or 0 for %d", c.MaxRescues, DefaultMaxRescues)})
 	}
 	if adapterRuntime(c.RuntimeAdapter) == nil {
-		errs = append(errs, &ConfigError{Field: "RuntimeAdapter", Reason: fmt.Sprintf("%q is not supported: supported are %q, the default, and %q", clip(c.RuntimeAdapter), Heartbeat{}.Type(), JobQueue{}.Type())})
+		errs = append(errs, &ConfigError{Field: "RuntimeAdapter", Reason: fmt.Sprintf("%q is not supported: supported are %q, the default, and %q", stored.Clip(c.RuntimeAdapter), Heartbeat{}.Type(), JobQueue{}.Type())})
 	}
 	if c.PollInterval < 0 {
 		errs = append(errs, &ConfigError{Field: "PollInterval", Reason: fmt.Sprintf("%s is negative: use a positive duration, or 0 for %s", c.PollInterval, DefaultPollInterval)})

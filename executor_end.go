@@ -9,6 +9,8 @@ import (
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
+
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // finish ends the attempt, by what came of it.
@@ -175,10 +177,10 @@ func (a *attempt) verdict(ctx context.Context, cause error) (*RunEndParams, Even
 		p.State, p.Refund = RunPending, true
 		return p, EventRunReleased
 	}
-	p.Error = &AttemptError{Attempt: a.run.Attempt, At: a.client.now().UTC(), Worker: a.run.Worker, Error: storable(cause.Error())}
+	p.Error = &AttemptError{Attempt: a.run.Attempt, At: a.client.now().UTC(), Worker: a.run.Worker, Error: stored.Clean(cause.Error())}
 	var pe *PanicError
 	if errors.As(cause, &pe) {
-		p.Error.Stack = storable(pe.Stack)
+		p.Error.Stack = stored.Clean(pe.Stack)
 	}
 	if IsPermanent(cause) || a.run.Attempt >= a.run.MaxAttempts {
 		p.State = RunFailed

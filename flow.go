@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/schedule"
 )
 
 // MaxNameLength is the greatest length of a flow's name, in bytes.
@@ -200,11 +202,12 @@ func (f *Flow) definition(codeVersion string) (*FlowDefinition, error) {
 	}
 	source, sink := f.code.describe()
 	settings := f.Runtime.Settings()
+	plan := settings.Schedule.settings(settings.Interval)
 	d := &FlowDefinition{
 		Name: f.Name, Runtime: runtime, Guarantee: f.Guarantee, CodeVersion: codeVersion,
-		PauseAfter: settings.Schedule.PauseAfter, ProbeAfter: settings.Schedule.probeAfter(),
+		PauseAfter: settings.Schedule.PauseAfter, ProbeAfter: plan.ProbeWait(),
 	}
-	if d.Schedule, err = json.Marshal(storedSchedule{settings.Schedule.json(settings.Interval), !settings.Enabled}); err != nil {
+	if d.Schedule, err = json.Marshal(schedule.Stored{Settings: *plan, Disabled: !settings.Enabled}); err != nil {
 		return nil, fmt.Errorf("describe schedule: %w", err)
 	}
 	if d.Source, err = json.Marshal(source); err != nil {
@@ -244,7 +247,7 @@ const maxBackfills = 1000
 // slots is how many runs of the flow may be in progress at once, by the settings of this
 // process.
 func (f *Flow) slots() FlowSlots {
-	return FlowSlots{FlowID: f.ID, Slots: max(f.Runtime.Settings().Schedule.Overlap.slots(), 1), Backfills: f.opts.MaxBackfills}
+	return FlowSlots{FlowID: f.ID, Slots: max(f.Runtime.Settings().Schedule.Overlap.policy().Slots, 1), Backfills: f.opts.MaxBackfills}
 }
 
 // apart reports whether a run has one of the slots that only backfills have.

@@ -44,11 +44,11 @@ func (f *Flow) validateRuntime() error {
 	if _, checked := f.Runtime.(Validator); !checked {
 		errs = append(errs, s.Schedule.validate(s.Interval))
 	}
-	if n := s.Schedule.Overlap.slots(); n > 1 && f.code.resumable() {
+	if n := s.Schedule.Overlap.policy().Slots; n > 1 && f.code.resumable() {
 		errs = append(errs, &ConfigError{Field: "Schedule.Overlap", Reason: fmt.Sprintf(
 			"OverlapAllow(%d) would have %d runs move one cursor: use OverlapSkip or another policy, or a source without a cursor", n, n)})
 	}
-	if n := s.Schedule.Overlap.slots(); n > 1 && f.code.replaces() {
+	if n := s.Schedule.Overlap.policy().Slots; n > 1 && f.code.replaces() {
 		errs = append(errs, &ConfigError{Field: "Schedule.Overlap", Reason: fmt.Sprintf(
 			"OverlapAllow(%d) would have %d runs replace the same: use OverlapSkip or another policy", n, n)})
 	}

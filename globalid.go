@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 const (
@@ -48,7 +50,7 @@ func ParseGlobalID(text string) (GlobalID, error) {
 
 func parseGlobalID(text string) (GlobalID, error) {
 	fail := func(why string) (GlobalID, error) {
-		return GlobalID{}, fmt.Errorf("%q is %w: %s: use gid://%s/%s/ID", clip(text), ErrGlobalID, why, gidApp, gidFlow)
+		return GlobalID{}, fmt.Errorf("%q is %w: %s: use gid://%s/%s/ID", stored.Clip(text), ErrGlobalID, why, gidApp, gidFlow)
 	}
 	rest, ok := strings.CutPrefix(text, gidScheme)
 	if !ok {
@@ -63,7 +65,7 @@ func parseGlobalID(text string) (GlobalID, error) {
 	}
 	id, err := strconv.ParseInt(parts[2], 10, 64)
 	if err != nil || id <= 0 || parts[2] != strconv.FormatInt(id, 10) {
-		return fail(fmt.Sprintf("its last part, %q, is not a positive number", clip(parts[2])))
+		return fail(fmt.Sprintf("its last part, %q, is not a positive number", stored.Clip(parts[2])))
 	}
 	return GlobalID{App: parts[0], Model: parts[1], ID: id}, nil
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
+
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // DataFlowArgs are the args of a River job that works a run: ids only.
@@ -129,7 +131,7 @@ func (j *DataFlowJob) Work(ctx context.Context, job *river.Job[DataFlowArgs]) er
 		log = log.With(slog.Int64(logRun, job.Args.RunID))
 	}
 	if err := job.Args.err; err != nil {
-		err = fmt.Errorf("dataflow: args %s cannot be read: %w", clip(string(job.EncodedArgs)), err)
+		err = fmt.Errorf("dataflow: args %s cannot be read: %w", stored.Clip(string(job.EncodedArgs)), err)
 		j.discarded(ctx, log, job, err)
 		return river.JobCancel(err)
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // applyPolicy asks the policy about one bad record. A marked error says what is to
@@ -37,13 +39,13 @@ func (w *batchWriter[T, C, Out]) applyPolicy(ctx context.Context, e *RecordError
 
 // letter is what is kept of a bad record. What is no JSON is kept as a text.
 func (w *batchWriter[T, C, Out]) letter(e *RecordError) *DeadLetterRecord {
-	l := &DeadLetterRecord{FlowID: w.a.run.FlowID, RunID: w.a.run.ID, Stage: e.Stage, Key: storable(e.Key), Error: storable(e.Err.Error())}
+	l := &DeadLetterRecord{FlowID: w.a.run.FlowID, RunID: w.a.run.ID, Stage: e.Stage, Key: stored.Clean(e.Key), Error: stored.Clean(e.Err.Error())}
 	switch {
 	case len(e.Raw) == 0:
 	case json.Valid(e.Raw):
-		l.Payload = json.RawMessage(storable(string(e.Raw)))
+		l.Payload = json.RawMessage(stored.Clean(string(e.Raw)))
 	default:
-		l.Payload, _ = json.Marshal(storable(string(e.Raw))) // a text can be written
+		l.Payload, _ = json.Marshal(stored.Clean(string(e.Raw))) // a text can be written
 	}
 	return l
 }

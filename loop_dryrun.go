@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // errDryRun rolls back what a dry run has written.
@@ -202,7 +204,7 @@ func textOf(raw json.RawMessage) json.RawMessage {
 	if len(raw) == 0 || json.Valid(raw) {
 		return raw
 	}
-	return rawOf(storable(string(raw)))
+	return rawOf(stored.Clean(string(raw)))
 }
 
 // rawOf is a value as JSON, or as a text if it cannot be that.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/batch"
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // readBatch holds the records between two checkpoints, as they were read.
@@ -50,7 +51,7 @@ func (b *readBatch[T, C]) key(i int) string {
 	case n.key != "":
 		return n.key
 	case n.resume:
-		return cursorText(b.cursors[i])
+		return stored.CursorText(b.cursors[i])
 	default:
 		return fmt.Sprintf("#%d", b.readBefore+int64(i)+1)
 	}

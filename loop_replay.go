@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // replay takes one record through the transform to the sink.
@@ -18,7 +20,7 @@ func (p *typedPipeline[T, C, Out]) replay(ctx context.Context, store Store, l *D
 	}
 	var row T
 	if err := decodePayload(l, &row); err != nil {
-		return fmt.Errorf("the record %s does not fit %T: %w", clip(string(l.Payload)), row, err)
+		return fmt.Errorf("the record %s does not fit %T: %w", stored.Clip(string(l.Payload)), row, err)
 	}
 	var out Results[Out]
 	out.reset()
@@ -74,6 +76,6 @@ func decodePayload[T any](l *DeadLetterRecord, row *T) error {
 	case bytes.HasPrefix(bytes.TrimSpace(l.Payload), []byte{'"'}):
 		return errors.New("it failed when it was read, and nothing but its text is known")
 	default:
-		return decodeStrict(l.Payload, row)
+		return stored.DecodeStrict(l.Payload, row)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // request decodes the stored cursor.
@@ -18,8 +20,8 @@ func (p *typedPipeline[T, C, Out]) request(a *attempt) (Request[C], error) {
 	if a.place.cursor == nil || !p.resumable() {
 		return req, nil
 	}
-	if err := decodeStrict(a.place.cursor, &req.From); err != nil {
-		return req, Permanent(fmt.Errorf("the stored cursor %s is not one of this source (%s): %w: restore the source that wrote it, or give the changed flow a new name", clip(string(a.place.cursor)), describe(p.source).Type, err))
+	if err := stored.DecodeStrict(a.place.cursor, &req.From); err != nil {
+		return req, Permanent(fmt.Errorf("the stored cursor %s is not one of this source (%s): %w: restore the source that wrote it, or give the changed flow a new name", stored.Clip(string(a.place.cursor)), describe(p.source).Type, err))
 	}
 	req.Resumed = true
 	return req, nil
@@ -76,7 +78,7 @@ func (p *typedPipeline[T, C, Out]) checkRequest(from, until, params json.RawMess
 	r := Request[C]{Params: params}
 	if from != nil {
 		r.Resumed = true
-		if err := decodeStrict(from, &r.From); err != nil {
+		if err := stored.DecodeStrict(from, &r.From); err != nil {
 			return err
 		}
 	}
@@ -101,8 +103,8 @@ func (p *typedPipeline[T, C, Out]) decodeCursor(cursor json.RawMessage) (C, erro
 	if !p.resumable() {
 		return c, fmt.Errorf("the source (%s) has no cursor: each run begins at its beginning", describe(p.source).Type)
 	}
-	if err := decodeStrict(cursor, &c); err != nil {
-		return c, fmt.Errorf("%s is not a cursor of the source (%s): %w", clip(string(cursor)), describe(p.source).Type, err)
+	if err := stored.DecodeStrict(cursor, &c); err != nil {
+		return c, fmt.Errorf("%s is not a cursor of the source (%s): %w", stored.Clip(string(cursor)), describe(p.source).Type, err)
 	}
 	return c, nil
 }
@@ -120,7 +122,7 @@ func (p *typedPipeline[T, C, Out]) split(ctx context.Context, from, until, param
 	r := Request[C]{Params: params}
 	if from != nil {
 		r.Resumed = true
-		if err := decodeStrict(from, &r.From); err != nil {
+		if err := stored.DecodeStrict(from, &r.From); err != nil {
 			return nil, err
 		}
 	}
@@ -144,9 +146,9 @@ func (p *typedPipeline[T, C, Out]) split(ctx context.Context, from, until, param
 	for _, c := range cursors {
 		end, err := json.Marshal(c)
 		if err != nil {
-			return nil, fmt.Errorf("split the source: write cursor %s: %w", cursorText(c), err)
+			return nil, fmt.Errorf("split the source: write cursor %s: %w", stored.CursorText(c), err)
 		}
-		if last != nil && sameJSON(end, last) || until != nil && sameJSON(end, until) {
+		if last != nil && stored.Same(end, last) || until != nil && stored.Same(end, until) {
 			continue
 		}
 		ends, last = append(ends, end), end

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // sinkState is the state that a FencedSink keeps: where the flow is, and what the
@@ -32,9 +34,9 @@ func (p *typedPipeline[T, C, Out]) claimSink(ctx context.Context, a *attempt) er
 	}
 	var state sinkState
 	if err := json.Unmarshal(data, &state); err != nil || state.Cursor == nil {
-		return Permanent(fmt.Errorf("the sink's checkpoint %s was not written by this library", clip(string(data))))
+		return Permanent(fmt.Errorf("the sink's checkpoint %s was not written by this library", stored.Clip(string(data))))
 	}
-	if sameJSON(state.Cursor, a.place.cursor) || state.Seq < a.place.setSeq { // somebody has set the cursor since
+	if stored.Same(state.Cursor, a.place.cursor) || state.Seq < a.place.setSeq { // somebody has set the cursor since
 		return nil
 	}
 	return a.commitAgain(ctx, step{seq: a.place.seq, cursor: state.Cursor, delta: state.Delta})

@@ -7,6 +7,9 @@ import (
 	"log/slog"
 	"maps"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/schedule"
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // Register stores the definitions of Config.Flows. It never changes whether a
@@ -137,7 +140,7 @@ func (c *Client) keepMigrated(def *FlowDefinition, before *FlowRecord) bool {
 		return false
 	}
 	was, err := marshalRuntime(from) // in this version's form, as the definition is
-	if err != nil || !sameJSON(was, def.Runtime) {
+	if err != nil || !stored.Same(was, def.Runtime) {
 		return false
 	}
 	def.Runtime, def.MigratedFrom = before.RuntimeJSON, before.MigratedFrom
@@ -191,11 +194,11 @@ func lockByName(ctx context.Context, q Queries, name string) (*FlowRecord, error
 // the same, those that are due stay due. If they are others, or if the flow was, or
 // is to be, disabled, what is due is entered into the ledger.
 func (c *Client) replan(ctx context.Context, q Queries, before, rec *FlowRecord, def *FlowDefinition, now time.Time) error {
-	was, wasDisabled, err := timing(before.ScheduleJSON)
+	was, wasDisabled, err := schedule.Timing(before.ScheduleJSON)
 	if err != nil {
 		return err
 	}
-	is, disabled, err := timing(def.Schedule)
+	is, disabled, err := schedule.Timing(def.Schedule)
 	if err != nil {
 		return err
 	}
@@ -212,11 +215,11 @@ func (c *Client) replan(ctx context.Context, q Queries, before, rec *FlowRecord,
 		return err
 	}
 	if replanned {
-		plan.NextRunAt, plan.ScheduleAt = p.next(now), &now
+		plan.NextRunAt, plan.ScheduleAt = p.Next(now), &now
 		rec.ScheduleAt = now
 	}
 	if rec.TrippedAt != nil {
-		plan.ProbeAt = p.reprobe(rec.ProbeAt, now)
+		plan.ProbeAt = p.Reprobe(rec.ProbeAt, now)
 	}
 	rec.NextRunAt = plan.NextRunAt
 	return q.FlowPlan(ctx, plan)
@@ -249,7 +252,7 @@ func (c *Client) followMigrations(ctx context.Context) error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		known := c.byID[f.ID]
-		if known == nil || sameJSON(known.RuntimeJSON, f.RuntimeJSON) {
+		if known == nil || stored.Same(known.RuntimeJSON, f.RuntimeJSON) {
 			return nil
 		}
 		c.byID[f.ID], moved = f, true

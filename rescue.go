@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // renewEvery is how often leases are renewed at least, because that is also when
@@ -239,10 +241,10 @@ func (c *Client) rescueParams(run *Run) *RunEndParams {
 	case deaths >= c.config.MaxRescues:
 		where := "its beginning"
 		if run.ToCursor != nil {
-			where = "cursor " + clip(string(run.ToCursor))
+			where = "cursor " + stored.Clip(string(run.ToCursor))
 		}
 		p.State, p.Refund = RunFailed, false
-		p.Error = &AttemptError{Attempt: run.Attempt, At: c.now().UTC(), Worker: run.Worker, Error: storable(fmt.Sprintf(
+		p.Error = &AttemptError{Attempt: run.Attempt, At: c.now().UTC(), Worker: run.Worker, Error: stored.Clean(fmt.Sprintf(
 			"it has killed its worker %d times in a row, in the batch behind %s: look for a record there that ends the process, or exhausts its memory", deaths, where))}
 	default:
 		p.Error = &AttemptError{Attempt: run.Attempt, At: c.now().UTC(), Worker: run.Worker, Error: "its worker has died: the lease lapsed"}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/schedule"
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // DefaultBatchSize is the batch size of a flow whose Runtime sets none and whose sink
@@ -84,7 +85,7 @@ func parseRuntime(data []byte, decoders map[string]RuntimeDecoder) (Runtime, err
 		ClassName string `json:"class_name"`
 	}
 	if err := json.Unmarshal(data, &head); err != nil {
-		return nil, fmt.Errorf("read runtime %s: it must be a JSON object: %w", clip(string(data)), err)
+		return nil, fmt.Errorf("read runtime %s: it must be a JSON object: %w", stored.Clip(string(data)), err)
 	}
 	name := head.Type
 	if name == "" {
@@ -97,7 +98,7 @@ func parseRuntime(data []byte, decoders map[string]RuntimeDecoder) (Runtime, err
 	switch {
 	case decode != nil:
 	case head.Type == "" && head.ClassName == "":
-		return nil, fmt.Errorf("read runtime %s: it has no \"type\": %w", clip(string(data)), ErrUnknownType)
+		return nil, fmt.Errorf("read runtime %s: it has no \"type\": %w", stored.Clip(string(data)), ErrUnknownType)
 	case head.Type == "":
 		return nil, fmt.Errorf("read runtime of class_name %q: %w: supported are ActiveDataFlow::Runtime::Heartbeat and ActiveDataFlow::Runtime::ActiveJob", head.ClassName, ErrUnknownType)
 	default:
@@ -155,7 +156,7 @@ func marshalRuntime(r Runtime) (json.RawMessage, error) {
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(data, &fields); err != nil || fields == nil {
-		return nil, fmt.Errorf("write runtime of type %q: its JSON must be an object, not %s", r.Type(), clip(string(data)))
+		return nil, fmt.Errorf("write runtime of type %q: its JSON must be an object, not %s", r.Type(), stored.Clip(string(data)))
 	}
 	name, err := json.Marshal(r.Type())
 	if err != nil {
@@ -195,10 +196,10 @@ func validateCommon(interval time.Duration, s *Schedule, batchSize int) error {
 
 // commonJSON are the settings that all of our Runtimes store.
 type commonJSON struct {
-	BatchSize *int     `json:"batch_size"` // null: automatic
-	Enabled   *bool    `json:"enabled"`
-	Interval  *seconds `json:"interval"`
-	Schedule  Schedule `json:"schedule,omitzero"`
+	BatchSize *int            `json:"batch_size"` // null: automatic
+	Enabled   *bool           `json:"enabled"`
+	Interval  *stored.Seconds `json:"interval"`
+	Schedule  Schedule        `json:"schedule,omitzero"`
 }
 
 func (c commonJSON) batchSize() int {
@@ -223,7 +224,7 @@ func commonOf(s RuntimeSettings) commonJSON {
 		c.BatchSize = &s.BatchSize
 	}
 	if s.Interval != 0 {
-		interval := seconds(s.Interval)
+		interval := stored.Seconds(s.Interval)
 		c.Interval = &interval
 	}
 	return c

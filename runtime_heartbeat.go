@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // Heartbeat works runs in process, without River: Execute in the calling
@@ -94,7 +96,7 @@ func (h Heartbeat) MarshalJSON() ([]byte, error) {
 func (h *Heartbeat) UnmarshalJSON(data []byte) error {
 	var v heartbeatJSON
 	if err := json.Unmarshal(data, &v); err != nil {
-		return fmt.Errorf("%s: %w", clip(string(data)), err)
+		return fmt.Errorf("%s: %w", stored.Clip(string(data)), err)
 	}
 	*h = Heartbeat{Interval: v.interval(), Schedule: v.Schedule, BatchSize: v.batchSize(), Disabled: v.disabled()}
 	return nil

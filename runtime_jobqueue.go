@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
+
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // DefaultQueue is the River queue of a [JobQueue] that names none.
@@ -101,7 +103,7 @@ func (j JobQueue) Validate() error {
 		errs = append(errs, &ConfigError{Field: "Priority", Reason: fmt.Sprintf("%d is not one of River's, 1 (highest) to 4, nor 0 for none", j.Priority)})
 	}
 	if q := j.QueueName(); len(q) > 64 || !queueName.MatchString(q) {
-		errs = append(errs, &ConfigError{Field: "Queue", Reason: fmt.Sprintf("%q is not a River queue: use up to 64 lower-case letters and digits, separated by single underscores or hyphens", clip(q))})
+		errs = append(errs, &ConfigError{Field: "Queue", Reason: fmt.Sprintf("%q is not a River queue: use up to 64 lower-case letters and digits, separated by single underscores or hyphens", stored.Clip(q))})
 	}
 	return errors.Join(errs...)
 }
@@ -127,7 +129,7 @@ func (j JobQueue) MarshalJSON() ([]byte, error) {
 func (j *JobQueue) UnmarshalJSON(data []byte) error {
 	var v jobQueueJSON
 	if err := json.Unmarshal(data, &v); err != nil {
-		return fmt.Errorf("%s: %w", clip(string(data)), err)
+		return fmt.Errorf("%s: %w", stored.Clip(string(data)), err)
 	}
 	*j = JobQueue{Interval: v.interval(), Schedule: v.Schedule, BatchSize: v.batchSize(), Disabled: v.disabled()}
 	if v.Queue != nil {

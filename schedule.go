@@ -5,17 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/schedule"
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // The defaults of a [Schedule].
 const (
-	DefaultCatchUpMax = 100
-	DefaultProbeAfter = time.Hour
+	DefaultCatchUpMax = schedule.DefaultCatchUpMax
+	DefaultProbeAfter = schedule.DefaultProbeAfter
 )
 
 // Schedule says what else than its Interval decides when a flow runs by itself,
@@ -76,41 +75,24 @@ type Overlap string
 // The overlap policies.
 const (
 	// OverlapSkip skips the tick.
-	OverlapSkip Overlap = "skip"
+	OverlapSkip Overlap = schedule.Skip
 	// OverlapBufferOne has one tick wait for its turn, and skips those behind it.
-	OverlapBufferOne Overlap = "buffer_one"
+	OverlapBufferOne Overlap = schedule.BufferOne
 	// OverlapBufferAll has every tick wait for its turn, up to 1,000 of them.
-	OverlapBufferAll Overlap = "buffer_all"
+	OverlapBufferAll Overlap = schedule.BufferAll
 	// OverlapCancelOther cancels the other runs, and runs when they have ended.
-	OverlapCancelOther Overlap = "cancel_other"
+	OverlapCancelOther Overlap = schedule.CancelOther
 )
 
 // OverlapAllow has up to n runs of a flow in progress at once, and skips a tick
 // that would be one more. More than one can only be in progress of a flow whose
 // source has no cursor, since they would all move the same one.
-func OverlapAllow(n int) Overlap { return Overlap(overlapAllow + strconv.Itoa(n)) }
+func OverlapAllow(n int) Overlap { return Overlap(schedule.Allow(n)) }
 
-const overlapAllow = "allow_"
+func (o Overlap) policy() schedule.Policy { return schedule.PolicyOf(string(o)) }
 
-// bufferMost is how many ticks wait at the most, with OverlapBufferAll.
-const bufferMost = 1000
-
-// slots is how many runs may be in progress at once, 0 for a policy that is none.
-func (o Overlap) slots() int {
-	switch o {
-	case "", OverlapSkip, OverlapBufferOne, OverlapBufferAll, OverlapCancelOther:
-		return 1
-	}
-	text, ok := strings.CutPrefix(string(o), overlapAllow)
-	n, err := strconv.Atoi(text)
-	if !ok || err != nil || n < 1 || n > MaxOverlap || OverlapAllow(n) != o {
-		return 0
-	}
-	return n
-}
-
-// MaxOverlap is the most runs of one flow that OverlapAllow takes.
-const MaxOverlap = 1000
+// MaxOverlap is the most runs of one flow that OverlapAllow takes: 1,000.
+const MaxOverlap = schedule.MaxOverlap
 
 // CatchUp decides about ticks that came while no process was there to see them.
 type CatchUp string
@@ -118,17 +100,14 @@ type CatchUp string
 // The catch-up policies.
 const (
 	// CatchUpLatest makes up for the newest of the missed ticks.
-	CatchUpLatest CatchUp = "latest"
+	CatchUpLatest CatchUp = schedule.CatchUpLatest
 	// CatchUpNone makes up for none: only a tick that is not older than a minute
 	// starts a run.
-	CatchUpNone CatchUp = "none"
+	CatchUpNone CatchUp = schedule.CatchUpNone
 	// CatchUpAll makes up for all of them, up to CatchUpMax. It needs
 	// OverlapBufferAll.
-	CatchUpAll CatchUp = "all"
+	CatchUpAll CatchUp = schedule.CatchUpAll
 )
-
-// onTime is how old a tick may be and count as seen in time.
-const onTime = time.Minute
 
 // validate returns what is wrong with a schedule, each as a *ConfigError.
 func (s *Schedule) validate(interval time.Duration) error {
@@ -156,7 +135,7 @@ func (s *Schedule) validate(interval time.Duration) error {
 			}
 		}
 	}
-	if s.Overlap.slots() == 0 {
+	if s.Overlap.policy().Slots == 0 {
 		fault("Schedule.Overlap", "%q is not a policy: use OverlapSkip, OverlapBufferOne, OverlapBufferAll, OverlapCancelOther, or OverlapAllow(1) to OverlapAllow(%d)", s.Overlap, MaxOverlap)
 	}
 	s.validateCatchUp(fault)
@@ -177,16 +156,16 @@ func (s *Schedule) validateCatchUp(fault func(field, format string, args ...any)
 	default:
 		fault("Schedule.CatchUp", "%q is not a policy: use CatchUpLatest, CatchUpNone or CatchUpAll", s.CatchUp)
 	}
-	if s.CatchUpMax < 0 || s.CatchUpMax > bufferMost {
-		fault("Schedule.CatchUpMax", "%d is not from 1 to %d, nor 0 for %d", s.CatchUpMax, bufferMost, DefaultCatchUpMax)
+	if s.CatchUpMax < 0 || s.CatchUpMax > schedule.MaxBuffer {
+		fault("Schedule.CatchUpMax", "%d is not from 1 to %d, nor 0 for %d", s.CatchUpMax, schedule.MaxBuffer, DefaultCatchUpMax)
 	}
 	switch {
 	case s.CatchUpWindow < 0:
 		fault("Schedule.CatchUpWindow", "%s is negative: use a positive duration, or 0 for no bound", s.CatchUpWindow)
 	case s.CatchUpWindow > 0 && s.CatchUp == CatchUpNone:
 		fault("Schedule.CatchUpWindow", "%s is set, but CatchUpNone makes up for no tick: leave one of them out", s.CatchUpWindow)
-	case s.CatchUpWindow > 0 && s.CatchUpWindow < onTime:
-		fault("Schedule.CatchUpWindow", "%s is less than the %s for which a tick is on time: use more", s.CatchUpWindow, onTime)
+	case s.CatchUpWindow > 0 && s.CatchUpWindow < schedule.OnTime:
+		fault("Schedule.CatchUpWindow", "%s is less than the %s for which a tick is on time: use more", s.CatchUpWindow, schedule.OnTime)
 	}
 }
 
@@ -204,16 +183,13 @@ func (s *Schedule) validatePause(fault func(field, format string, args ...any)) 
 
 // compile returns the ticks. offset is how far this flow's are shifted.
 func (s *Schedule) compile(interval, offset time.Duration) (*schedule.Schedule, error) {
-	if s.Stagger < 0 || interval > 0 && s.Stagger > interval {
-		return nil, &ConfigError{Field: "Schedule.Stagger", Reason: fmt.Sprintf("%s is not from 0 to the Interval, %s", s.Stagger, interval)}
-	}
-	ticks, err := schedule.New(schedule.Spec{
+	ticks, err := schedule.NewStaggered(schedule.Spec{
 		Interval: interval, Cron: s.Cron, TimeZone: s.TimeZone, Start: s.Start, End: s.End, Offset: offset,
-	})
-	if err == nil {
-		return ticks, nil
+	}, s.Stagger)
+	if err != nil {
+		return nil, scheduleError(err)
 	}
-	return nil, scheduleError(err)
+	return ticks, nil
 }
 
 // scheduleError turns the faults of a schedule into ours.
@@ -236,32 +212,8 @@ func scheduleError(err error) error {
 	return &ConfigError{Field: field, Reason: fe.Reason}
 }
 
-// scheduleJSON is a schedule as it is stored; what is not set is left out.
-type scheduleJSON struct {
-	Interval      seconds    `json:"interval,omitzero"`
-	Cron          string     `json:"cron,omitempty"`
-	TimeZone      string     `json:"time_zone,omitempty"`
-	Start         *time.Time `json:"start,omitempty"`
-	End           *time.Time `json:"end,omitempty"`
-	Stagger       seconds    `json:"stagger,omitzero"`
-	Overlap       Overlap    `json:"overlap,omitempty"`
-	CatchUp       CatchUp    `json:"catch_up,omitempty"`
-	CatchUpWindow seconds    `json:"catch_up_window,omitzero"`
-	CatchUpMax    int        `json:"catch_up_max,omitempty"`
-	PauseAfter    int        `json:"pause_after,omitempty"`
-	ProbeAfter    seconds    `json:"probe_after,omitzero"`
-
-	RunAtRegistration bool `json:"run_at_registration,omitempty"`
-}
-
-// storedSchedule is a schedule as it stands beside its flow's Runtime, with what a
-// process has to know that cannot read the Runtime.
-type storedSchedule struct {
-	scheduleJSON
-	Disabled bool `json:"disabled,omitempty"`
-}
-
-func (s Schedule) json(interval time.Duration) scheduleJSON {
+// settings returns what is stored of a schedule.
+func (s Schedule) settings(interval time.Duration) *schedule.Settings {
 	bound := func(t time.Time) *time.Time {
 		if t.IsZero() {
 			return nil
@@ -269,18 +221,19 @@ func (s Schedule) json(interval time.Duration) scheduleJSON {
 		t = t.UTC()
 		return &t
 	}
-	probe := seconds(s.ProbeAfter)
+	probe := stored.Seconds(s.ProbeAfter)
 	if s.ProbeAfter == -1 {
-		probe = seconds(-time.Second)
+		probe = schedule.NoProbe
 	}
-	return scheduleJSON{
-		Interval: seconds(interval), Cron: s.Cron, TimeZone: s.TimeZone, Start: bound(s.Start), End: bound(s.End), Stagger: seconds(s.Stagger),
-		Overlap: s.Overlap, CatchUp: s.CatchUp, CatchUpWindow: seconds(s.CatchUpWindow), CatchUpMax: s.CatchUpMax,
+	return &schedule.Settings{
+		Interval: stored.Seconds(interval), Cron: s.Cron, TimeZone: s.TimeZone, Start: bound(s.Start), End: bound(s.End), Stagger: stored.Seconds(s.Stagger),
+		Overlap: string(s.Overlap), CatchUp: string(s.CatchUp), CatchUpWindow: stored.Seconds(s.CatchUpWindow), CatchUpMax: s.CatchUpMax,
 		PauseAfter: s.PauseAfter, ProbeAfter: probe, RunAtRegistration: s.RunAtRegistration,
 	}
 }
 
-func (j scheduleJSON) schedule() Schedule {
+// scheduleOf is the inverse of settings. The Interval is the Runtime's.
+func scheduleOf(j *schedule.Settings) Schedule {
 	bound := func(t *time.Time) time.Time {
 		if t == nil {
 			return time.Time{}
@@ -288,29 +241,38 @@ func (j scheduleJSON) schedule() Schedule {
 		return t.UTC()
 	}
 	probe := time.Duration(j.ProbeAfter)
-	if probe == -time.Second {
+	if j.ProbeAfter == schedule.NoProbe {
 		probe = -1
 	}
 	return Schedule{
 		Cron: j.Cron, TimeZone: j.TimeZone, Start: bound(j.Start), End: bound(j.End), Stagger: time.Duration(j.Stagger),
-		Overlap: j.Overlap, CatchUp: j.CatchUp, CatchUpWindow: time.Duration(j.CatchUpWindow), CatchUpMax: j.CatchUpMax,
+		Overlap: Overlap(j.Overlap), CatchUp: CatchUp(j.CatchUp), CatchUpWindow: time.Duration(j.CatchUpWindow), CatchUpMax: j.CatchUpMax,
 		PauseAfter: j.PauseAfter, ProbeAfter: probe, RunAtRegistration: j.RunAtRegistration,
 	}
 }
 
+// planOf reads the schedule that is stored with a flow.
+func planOf(rec *FlowRecord) (*schedule.Plan, error) {
+	p, err := schedule.ReadPlan(rec.ScheduleJSON, rec.Name)
+	if err != nil {
+		return nil, fmt.Errorf("read schedule of flow %q: %w", rec.Name, scheduleError(err))
+	}
+	return p, nil
+}
+
 // MarshalJSON writes what is set, durations as numbers of seconds.
-func (s Schedule) MarshalJSON() ([]byte, error) { return json.Marshal(s.json(0)) }
+func (s Schedule) MarshalJSON() ([]byte, error) { return json.Marshal(s.settings(0)) }
 
 // UnmarshalJSON reads what MarshalJSON writes. An unknown field is an error.
 func (s *Schedule) UnmarshalJSON(data []byte) error {
-	var j scheduleJSON
-	if err := decodeStrict(data, &j); err != nil {
-		return fmt.Errorf("schedule %s: %w", clip(string(data)), err)
+	var j schedule.Settings
+	if err := stored.DecodeStrict(data, &j); err != nil {
+		return fmt.Errorf("schedule %s: %w", stored.Clip(string(data)), err)
 	}
 	if j.Interval != 0 {
-		return fmt.Errorf("schedule %s: the interval belongs to the runtime", clip(string(data)))
+		return fmt.Errorf("schedule %s: the interval belongs to the runtime", stored.Clip(string(data)))
 	}
-	*s = j.schedule()
+	*s = scheduleOf(&j)
 	return nil
 }
 

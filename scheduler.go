@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/schedule"
 )
 
 // fired is what came of ticks that were due.
@@ -111,22 +113,23 @@ func (c *Client) fire(ctx context.Context, tx Tx, q Queries, rec *FlowRecord, no
 	if err != nil {
 		return nil, err
 	}
+	load := (*schedule.Load)(activity)
 	next := &FlowPlanParams{ID: rec.ID, NextRunAt: rec.NextRunAt, ProbeAt: rec.ProbeAt}
 	one := &fired{}
 	f := c.bind(rec)
 	if rec.ProbeAt != nil && !rec.ProbeAt.After(now) {
-		probe, err := c.probe(ctx, tx, f, p, activity)
+		probe, err := c.probe(ctx, tx, f, p, load)
 		if err != nil {
 			return nil, err
 		}
 		if probe != nil {
 			one.runs = append(one.runs, probe)
 		}
-		next.ProbeAt = p.probeAt(now)
+		next.ProbeAt = p.ProbeAt(now)
 	}
 	if rec.NextRunAt != nil && !rec.NextRunAt.After(now) {
-		next.NextRunAt = p.next(now)
-		if err := c.fireTicks(ctx, tx, q, f, p, activity, now, one); err != nil {
+		next.NextRunAt = p.Next(now)
+		if err := c.fireTicks(ctx, tx, q, f, p, load, now, one); err != nil {
 			return nil, err
 		}
 	}
@@ -134,32 +137,29 @@ func (c *Client) fire(ctx context.Context, tx Tx, q Queries, rec *FlowRecord, no
 }
 
 // fireTicks handles the due ticks of a flow.
-func (c *Client) fireTicks(ctx context.Context, tx Tx, q Queries, f *Flow, p *plan, activity *Activity, now time.Time, one *fired) error {
-	skip := func(s span) error {
-		one.skipped += s.count
-		c.log.DebugContext(ctx, "dataflow: ticks skipped", slog.String(logFlow, f.Name), slog.String(logReason, string(s.reason)),
-			slog.Time("first", s.first), slog.Time("last", s.last), slog.Int64("ticks", s.count))
-		return q.TickSkip(ctx, &TickSkipParams{FlowID: f.ID, First: s.first, Last: s.last, Count: s.count, Reason: s.reason})
-	}
-	if p.ticks == nil {
-		return nil
+func (c *Client) fireTicks(ctx context.Context, tx Tx, q Queries, f *Flow, p *schedule.Plan, load *schedule.Load, now time.Time, one *fired) error {
+	skip := func(s schedule.Span) error {
+		one.skipped += s.Count
+		c.log.DebugContext(ctx, "dataflow: ticks skipped", slog.String(logFlow, f.Name), slog.String(logReason, s.Reason),
+			slog.Time("first", s.First), slog.Time("last", s.Last), slog.Int64("ticks", s.Count))
+		return q.TickSkip(ctx, skippedOf(f.ID, s))
 	}
 	from := *f.NextRunAt
-	if reason, ok := p.idle(&f.FlowRecord); ok {
-		if s := p.span(from, now, reason); s.count > 0 {
+	if reason, ok := p.Idle(f.IsActive(), f.TrippedAt); ok {
+		if s := p.Span(from, now, reason); s.Count > 0 {
 			return skip(s)
 		}
 		return nil
 	}
-	fire, late := p.due(from, now)
+	fire, late := p.Due(from, now)
 	for _, s := range late {
 		if err := skip(s); err != nil {
 			return err
 		}
 	}
 	for _, at := range fire {
-		if !p.Overlap.admits(activity) {
-			if err := skip(span{first: at, last: at, count: 1, reason: SkipOverlap}); err != nil {
+		if !p.Admits(load) {
+			if err := skip(schedule.Span{First: at, Last: at, Count: 1, Reason: schedule.SkippedOverlap}); err != nil {
 				return err
 			}
 			continue
@@ -177,14 +177,13 @@ func (c *Client) fireTicks(ctx context.Context, tx Tx, q Queries, f *Flow, p *pl
 
 // probe starts a run to see whether a flow that has failed time after time works
 // again; nil if one is under way.
-func (c *Client) probe(ctx context.Context, tx Tx, f *Flow, p *plan, activity *Activity) (*Run, error) {
-	if !p.tripped(&f.FlowRecord) || f.State != FlowActive || p.disabled || activity.own() > 0 {
+func (c *Client) probe(ctx context.Context, tx Tx, f *Flow, p *schedule.Plan, load *schedule.Load) (*Run, error) {
+	if !p.Probes(f.IsActive(), f.TrippedAt, load) {
 		return nil, nil //nolint:nilnil // there is nothing to probe
 	}
 	run, err := f.startTx(ctx, tx, &request{trigger: TriggerProbe}, time.Time{})
 	if err != nil {
 		return nil, fmt.Errorf("probe: %w", err)
 	}
-	activity.Waiting++
 	return run, nil
 }

@@ -7,29 +7,31 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/schedule"
 )
 
 // settle enters the due ticks of a locked flow into the ledger, because a change of
 // the flow must not start runs, and returns its next tick.
 func (c *Client) settle(ctx context.Context, q Queries, rec *FlowRecord, now time.Time) (*time.Time, error) {
 	p, err := planOf(rec)
-	if err != nil || p.ticks == nil {
+	if err != nil || !p.HasTicks() {
 		return nil, err
 	}
 	if rec.NextRunAt == nil || rec.NextRunAt.After(now) {
 		return rec.NextRunAt, nil
 	}
-	reason, idle := p.idle(rec)
+	reason, idle := p.Idle(rec.IsActive(), rec.TrippedAt)
 	if !idle {
-		reason = SkipMissed
+		reason = schedule.SkippedMissed
 	}
-	if s := p.span(*rec.NextRunAt, now, reason); s.count > 0 {
-		err = q.TickSkip(ctx, &TickSkipParams{FlowID: rec.ID, First: s.first, Last: s.last, Count: s.count, Reason: s.reason})
+	if s := p.Span(*rec.NextRunAt, now, reason); s.Count > 0 {
+		err = q.TickSkip(ctx, skippedOf(rec.ID, s))
 	}
-	return p.next(now), err
+	return p.Next(now), err
 }
 
-// cancelOthers cancels, of each flow that has OverlapCancelOther, the runs that are
+// cancelOthers cancels, of each flow whose overlap policy says so, the runs that are
 // older than its newest. It is done after the newest is committed, so that no lock
 // on a flow is held while one on a run is waited for, and again and again, since
 // that run may be another process's, which has died.
@@ -37,7 +39,7 @@ func (c *Client) cancelOthers(ctx context.Context) error {
 	c.mu.Lock()
 	var ids []int64
 	for id, f := range c.byID {
-		if f.Runtime.Settings().Schedule.Overlap == OverlapCancelOther {
+		if f.Runtime.Settings().Schedule.Overlap.policy().Cancels {
 			ids = append(ids, id)
 		}
 	}
@@ -52,7 +54,7 @@ func (c *Client) cancelOthers(ctx context.Context) error {
 
 // cancelFor is cancelOthers for a flow of which a run has just been started.
 func (c *Client) cancelFor(ctx context.Context, f *Flow) error {
-	if f.Runtime.Settings().Schedule.Overlap != OverlapCancelOther {
+	if !f.Runtime.Settings().Schedule.Overlap.policy().Cancels {
 		return nil
 	}
 	return c.cancelOlder(ctx, f.ID)
@@ -68,7 +70,7 @@ func (c *Client) cancelOlder(ctx context.Context, flowID int64) error {
 	if err != nil {
 		return err
 	}
-	if p, err := planOf(rec); err != nil || p.Overlap != OverlapCancelOther {
+	if p, err := planOf(rec); err != nil || !p.Cancels() {
 		return err // another version of the code has been registered since
 	}
 	now, err := c.store.Now(ctx)

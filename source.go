@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // Source reads records. T is the record, C the cursor: the place from which a
@@ -181,7 +183,7 @@ func (p paged[T, C]) Read(ctx context.Context, r Request[C]) iter.Seq2[Item[T, C
 				err = fmt.Errorf("the page has %d rows and %d keys", len(page.Rows), len(page.Keys))
 			}
 			if err != nil {
-				yield(Item[T, C]{}, fmt.Errorf("fetch page at %s: %w", cursorText(from), err))
+				yield(Item[T, C]{}, fmt.Errorf("fetch page at %s: %w", stored.CursorText(from), err))
 				return
 			}
 			if !yieldPage(&page, from, yield) {
@@ -203,7 +205,7 @@ func yieldPage[T, C any](page *Page[T, C], from C, yield func(Item[T, C], error)
 		if page.Keys != nil {
 			item.Key = page.Keys[i]
 		} else {
-			item.Key = fmt.Sprintf("%s#%d", cursorText(from), i+1)
+			item.Key = fmt.Sprintf("%s#%d", stored.CursorText(from), i+1)
 		}
 		if i == len(page.Rows)-1 {
 			item.Cursor, item.Resume = page.Next, true

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"iter"
 	"sync"
+
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // Parametric is a source that is made anew for each run, of the run's Params: of P, as
@@ -35,8 +37,8 @@ type parametric[P, T, C any] struct {
 func (s *parametric[P, T, C]) of(params json.RawMessage) (Source[T, C], error) {
 	var p P
 	if params != nil {
-		if err := decodeStrict(params, &p); err != nil {
-			return nil, &ConfigError{Field: "Params", Reason: fmt.Sprintf("%s is not a %T: %v", clip(string(params)), p, err)}
+		if err := stored.DecodeStrict(params, &p); err != nil {
+			return nil, &ConfigError{Field: "Params", Reason: fmt.Sprintf("%s is not a %T: %v", stored.Clip(string(params)), p, err)}
 		}
 	}
 	source, err := s.make(p)

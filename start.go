@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
+
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // request is what a run is asked for, and by whom. It travels on the Flow that a Runtime is
@@ -59,16 +61,16 @@ func (r *request) uniqueKey(at time.Time, rt Runtime) string {
 	case b != nil && b.part > 0:
 		key = rangesKey(b.all) + strconv.Itoa(b.part)
 	case b != nil && moment != "":
-		key += moment + ":" + digest(b.from, b.until)
+		key += moment + ":" + stored.Digest(b.from, b.until)
 	case b != nil:
-		key += digest(b.from, b.until)
+		key += stored.Digest(b.from, b.until)
 	case r.trigger == TriggerMigration:
 		key += rt.Type()
 	default:
 		key += cmp.Or(moment, "now")
 	}
 	if r.params != nil {
-		key += ":" + digest(r.params) // another run than one with other parameters
+		key += ":" + stored.Digest(r.params) // another run than one with other parameters
 	}
 	return key
 }
@@ -83,7 +85,7 @@ func rangesKey(all *BackfillParams) string {
 	if !all.At.IsZero() {
 		key += momentKey(all.At) + ":"
 	}
-	return key + digest(all.From, all.Until, all.Params) + ":"
+	return key + stored.Digest(all.From, all.Until, all.Params) + ":"
 }
 
 // retryOf is the request for a run in the place of one that has ended.
@@ -93,7 +95,7 @@ func retryOf(old *Run, actor string) *request {
 		return r
 	}
 	r.backfill = &bounds{scope: old.Scope, until: old.UntilCursor}
-	if !sameJSON(old.FromCursor, json.RawMessage("null")) {
+	if !stored.Same(old.FromCursor, json.RawMessage("null")) {
 		r.backfill.from = old.FromCursor
 	}
 	return r
@@ -212,7 +214,7 @@ func (f *Flow) whyNoRun(ctx context.Context, q Queries) error {
 // process knows.
 func (f *Flow) checkParams(params json.RawMessage) error {
 	if !json.Valid(params) {
-		return &ConfigError{Field: "Params", Reason: fmt.Sprintf("%s is not JSON: a text, for one, stands in double quotes", clip(string(params)))}
+		return &ConfigError{Field: "Params", Reason: fmt.Sprintf("%s is not JSON: a text, for one, stands in double quotes", stored.Clip(string(params)))}
 	}
 	if !f.Registered() {
 		return nil

@@ -2,6 +2,8 @@ package dataflow
 
 import (
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/schedule"
 )
 
 // SkippedTicks are ticks of a schedule, one after the other, that did not become
@@ -28,15 +30,15 @@ type SkipReason string
 // The reasons for which ticks are skipped.
 const (
 	// SkipOverlap: another run of the flow was in progress, or waited. See Overlap.
-	SkipOverlap SkipReason = "overlap"
+	SkipOverlap SkipReason = schedule.SkippedOverlap
 	// SkipPaused: somebody, or failures in a row, had paused the flow.
-	SkipPaused SkipReason = "paused"
+	SkipPaused SkipReason = schedule.SkippedPaused
 	// SkipDisabled: the flow's Runtime was disabled.
-	SkipDisabled SkipReason = "disabled"
+	SkipDisabled SkipReason = schedule.SkippedDisabled
 	// SkipMissed: no process was there to see it, and CatchUp did not make up for it.
-	SkipMissed SkipReason = "missed"
+	SkipMissed SkipReason = schedule.SkippedMissed
 	// SkipWindow: the same, and it was older than CatchUpWindow.
-	SkipWindow SkipReason = "outside_window"
+	SkipWindow SkipReason = schedule.SkippedWindow
 )
 
 // Valid reports whether r is a reason.
@@ -65,4 +67,9 @@ func (r SkipReason) text() string {
 	default:
 		return string(r)
 	}
+}
+
+// skippedOf are the parameters by which ticks of a flow are entered into the ledger.
+func skippedOf(flowID int64, s schedule.Span) *TickSkipParams {
+	return &TickSkipParams{FlowID: flowID, First: s.First, Last: s.Last, Count: s.Count, Reason: SkipReason(s.Reason)}
 }

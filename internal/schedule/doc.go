@@ -2,6 +2,8 @@
 // keeps no state, starts nothing and asks no clock, so that every process that has the same
 // [Spec] computes the same ticks, before and after a restart.
 //
+// A [Plan] is a schedule as it is stored with a flow. It also decides which ticks start runs.
+//
 // # Ticks
 //
 // A schedule has an interval or a cron expression. All ticks are whole milliseconds, which

@@ -36,16 +36,6 @@ func (s *spec) timing() dataflow.Schedule {
 	}
 }
 
-// slots is how many runs may be in progress at once.
-func (s *spec) slots() int {
-	for n := 1; n < 10; n++ {
-		if s.schedule.Overlap == dataflow.OverlapAllow(n) {
-			return n
-		}
-	}
-	return 1
-}
-
 func (s *spec) runtime() dataflow.Runtime {
 	if s.queue {
 		return dataflow.JobQueue{Interval: s.interval, Schedule: s.schedule, Disabled: s.disabled}

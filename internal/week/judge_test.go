@@ -58,7 +58,7 @@ func (m *model) judge(now time.Time, runs []*active, dead func(worker string) bo
 				continue
 			}
 			due[i].fate = dataflow.SkipOverlap
-			if m.admits(busy+waiting, waitingTicks) {
+			if m.spec.admits(busy+waiting, waitingTicks) {
 				due[i].fate = fired
 				waiting++
 				waitingTicks++
@@ -94,19 +94,6 @@ func (m *model) catchUp(now time.Time, due []tick) {
 		case i < len(due)-most:
 			due[i].fate = dataflow.SkipMissed
 		}
-	}
-}
-
-func (m *model) admits(all, waitingTicks int) bool {
-	switch m.spec.schedule.Overlap {
-	case dataflow.OverlapBufferOne:
-		return waitingTicks == 0
-	case dataflow.OverlapBufferAll:
-		return waitingTicks < 1000
-	case dataflow.OverlapCancelOther:
-		return true
-	default:
-		return all < m.spec.slots()
 	}
 }
 

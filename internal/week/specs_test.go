@@ -39,16 +39,6 @@ func newSpecs(dice *rand.Rand, n int, start time.Time) []*spec {
 	return specs
 }
 
-func (s *spec) setOverlap(i int) {
-	s.schedule.Overlap = []dataflow.Overlap{
-		"", dataflow.OverlapSkip, dataflow.OverlapBufferOne, dataflow.OverlapBufferAll, dataflow.OverlapBufferAll,
-		dataflow.OverlapCancelOther, dataflow.OverlapAllow(1), dataflow.OverlapAllow(2), dataflow.OverlapAllow(3),
-	}[i%9]
-	if s.slots() > 1 {
-		s.cursor = false
-	}
-}
-
 func (s *spec) setCatchUp(dice *rand.Rand, i int) {
 	h := &s.schedule
 	h.CatchUp, h.CatchUpWindow, h.CatchUpMax = []dataflow.CatchUp{"", dataflow.CatchUpLatest, dataflow.CatchUpNone}[i%3], 0, 0

@@ -1,0 +1,156 @@
+package stored_test
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow/internal/stored"
+)
+
+func raw(s string) json.RawMessage { return json.RawMessage(s) }
+
+func TestDigest(t *testing.T) {
+	t.Parallel()
+	// The digest is part of unique keys in databases.
+	require.Equal(t, "5e9fadb89a9e9ede", stored.Digest(raw(`{"id":1}`)))
+	require.Equal(t, stored.Digest(raw(`{"id":1}`)), stored.Digest(raw(" {\n\"id\" : 1 } ")))
+	require.Equal(t, stored.Digest(nil), stored.Digest(raw(`{`)), "what is not JSON is empty")
+	differ := map[string]bool{}
+	for _, values := range [][]json.RawMessage{
+		{}, {nil}, {nil, nil}, {raw(`1`)}, {raw(`12`)}, {raw(`1`), raw(`2`)}, {raw(`1`), nil}, {nil, raw(`1`)}, {raw(`"1"`)},
+	} {
+		differ[stored.Digest(values...)] = true
+	}
+	require.Len(t, differ, 9)
+}
+
+func TestSame(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		a, b json.RawMessage
+		same bool
+	}{
+		{nil, nil, true},
+		{nil, raw(`null`), false},
+		{raw(`null`), nil, false},
+		{raw(`null`), raw(` null `), true},
+		{raw(`{"a":1}`), raw(`{ "a": 1 }`), true},
+		{raw(`{"a":1,"b":2}`), raw(`{"b":2,"a":1}`), false},
+		{raw(`1`), raw(`1.0`), false},
+		{raw(`{`), raw(`{`), false},
+	} {
+		require.Equal(t, c.same, stored.Same(c.a, c.b), "%s and %s", c.a, c.b)
+	}
+}
+
+func TestDecodeStrict(t *testing.T) {
+	t.Parallel()
+	type cursor struct {
+		ID int `json:"id"`
+	}
+	var c cursor
+	require.NoError(t, stored.DecodeStrict([]byte(` {"id":7} `), &c))
+	require.Equal(t, cursor{7}, c)
+	for data, want := range map[string]string{
+		`{"offset":7}`:      `unknown field "offset"`,
+		`{"id":7}{"id":8}`:  "more data follows",
+		`{"id":7} garbage`:  "more data follows",
+		`{"id":"7"}`:        "cannot unmarshal",
+		`{"id":7`:           "unexpected EOF",
+		``:                  "EOF",
+		`["id"]`:            "cannot unmarshal",
+		`{"id":7,"more":0}`: `unknown field "more"`,
+	} {
+		require.ErrorContains(t, stored.DecodeStrict([]byte(data), &cursor{}), want, data)
+	}
+}
+
+func TestClip(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, strings.Repeat("x", 200), stored.Clip(strings.Repeat("x", 200)))
+	require.Equal(t, strings.Repeat("x", 200)+"…", stored.Clip(strings.Repeat("x", 201)))
+	require.Equal(t, strings.Repeat("x", 199)+"…", stored.Clip(strings.Repeat("x", 199)+"ä"), "no half of a letter stays")
+}
+
+func TestClean(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"":               "",
+		"plain ä ✓":      "plain ä ✓",
+		"a\x00b":         "a\uFFFDb",
+		"a\xffb":         "a\uFFFDb",
+		"a\xff\xfe\x00b": "a\uFFFD\uFFFDb",
+		"half \xc3":      "half \uFFFD",
+	} {
+		got := stored.Clean(text)
+		require.Equal(t, want, got, "%q", text)
+		require.True(t, utf8.ValidString(got))
+	}
+}
+
+type page int
+
+func (p page) String() string { return "page" }
+
+type mute struct{ Name string }
+
+func (mute) MarshalJSON() ([]byte, error) { return nil, errors.New("mute") }
+
+func TestCursorText(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "page", stored.CursorText(page(3)))
+	require.Equal(t, `{"ID":3}`, stored.CursorText(struct{ ID int }{3}))
+	require.Equal(t, "{x}", stored.CursorText(mute{"x"}), "it has no JSON")
+}
+
+func TestPlaceText(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "the beginning", stored.PlaceText(nil))
+	require.Equal(t, `cursor {"id":7}`, stored.PlaceText(raw(`{"id":7}`)))
+	require.Equal(t, "cursor "+strings.Repeat("1", 200)+"…", stored.PlaceText(raw(strings.Repeat("1", 300))))
+}
+
+func TestSeconds(t *testing.T) {
+	t.Parallel()
+	for text, d := range map[string]time.Duration{
+		"0":                     0,
+		"60":                    time.Minute,
+		"1.5":                   1500 * time.Millisecond,
+		"-1":                    -time.Second,
+		"-0.25":                 -250 * time.Millisecond,
+		"0.000000001":           1,
+		"6307200000.003":        200*365*24*time.Hour + 3*time.Millisecond,
+		"9223372036.854775807":  math.MaxInt64,
+		"-9223372036.854775808": math.MinInt64,
+	} {
+		data, err := json.Marshal(stored.Seconds(d))
+		require.NoError(t, err)
+		require.Equal(t, text, string(data))
+		var back stored.Seconds
+		require.NoError(t, json.Unmarshal(data, &back))
+		require.Equal(t, d, time.Duration(back))
+	}
+}
+
+func TestSeconds_Unmarshal(t *testing.T) {
+	t.Parallel()
+	s := stored.Seconds(time.Minute)
+	require.NoError(t, json.Unmarshal(raw(`null`), &s))
+	require.Equal(t, stored.Seconds(time.Minute), s)
+	require.NoError(t, json.Unmarshal(raw(`3e2`), &s), "what time.ParseDuration does not read")
+	require.Equal(t, stored.Seconds(5*time.Minute), s)
+	for data, want := range map[string]string{
+		`"5m"`: `interval "5m" is not a number of seconds`,
+		`true`: "interval true is not a number of seconds",
+		`1e10`: "interval 1e10 is out of range",
+	} {
+		require.EqualError(t, json.Unmarshal(raw(data), &s), want)
+	}
+}

@@ -1,0 +1,43 @@
+package stored
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// clipAfter is how many bytes of a text Clip keeps.
+const clipAfter = 200
+
+// Clip shortens a text for an error message to its first 200 bytes.
+func Clip(s string) string {
+	if len(s) <= clipAfter {
+		return s
+	}
+	return strings.ToValidUTF8(s[:clipAfter], "") + "…"
+}
+
+// Clean makes a text storable: bytes that are not UTF-8, and zero bytes, become U+FFFD.
+func Clean(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+// CursorText returns a source's cursor as people read it.
+func CursorText(cursor any) string {
+	if s, ok := cursor.(fmt.Stringer); ok {
+		return s.String()
+	}
+	data, err := json.Marshal(cursor)
+	if err != nil {
+		return fmt.Sprint(cursor)
+	}
+	return string(data)
+}
+
+// PlaceText returns a stored cursor as people read it. A nil cursor is the beginning.
+func PlaceText(cursor json.RawMessage) string {
+	if cursor == nil {
+		return "the beginning"
+	}
+	return "cursor " + Clip(string(cursor))
+}
