@@ -12,6 +12,9 @@ import (
 // MaxNameLength is the greatest length of a flow's name, in bytes.
 const MaxNameLength = 200
 
+// OverdueAfter is how long after its time a tick, or a run, is overdue.
+const OverdueAfter = time.Hour
+
 // Flow is what reads, transforms and writes: declared in code by [NewFlow], and
 // stored under its name when a [Client] starts. A Flow got from a client also
 // carries what is stored of it, and is bound to that client, so that it can be
@@ -82,6 +85,18 @@ type FlowRecord struct {
 	UpdatedAt time.Time
 }
 
+// IsActive reports whether nobody has paused the flow.
+func (f *FlowRecord) IsActive() bool { return f.State == FlowActive }
+
+// IsDue reports whether the flow is active and its next tick has come.
+func (f *FlowRecord) IsDue(now time.Time) bool {
+	return f.IsActive() && f.NextRunAt != nil && !f.NextRunAt.After(now)
+}
+
+// IsOverdue reports whether the flow is active and its next tick came an hour ago
+// ([OverdueAfter]) or earlier.
+func (f *FlowRecord) IsOverdue(now time.Time) bool { return f.IsDue(now.Add(-OverdueAfter)) }
+
 // FlowState says whether a flow's runs are worked.
 type FlowState string
 
@@ -128,6 +143,9 @@ type FlowOptions struct {
 	// 83 s, 258 s.
 	Backoff func(attempt int) time.Duration
 }
+
+// maxBackfills is the most that FlowOptions.MaxBackfills may be.
+const maxBackfills = 1000
 
 // NewFlow declares a flow: records from source go through transform to target.
 // T is the source's record, C its cursor, and Out the target's record; they are
@@ -217,29 +235,6 @@ func (f *Flow) definition(codeVersion string) (*FlowDefinition, error) {
 	d.Hash = hex.EncodeToString(sum[:8])
 	return d, nil
 }
-
-// OverdueAfter is how long after its time a tick, or a run, is overdue.
-const OverdueAfter = time.Hour
-
-// IsActive reports whether nobody has paused the flow.
-func (f *FlowRecord) IsActive() bool { return f.State == FlowActive }
-
-// IsDue reports whether the flow is active and its next tick has come.
-func (f *FlowRecord) IsDue(now time.Time) bool {
-	return f.IsActive() && f.NextRunAt != nil && !f.NextRunAt.After(now)
-}
-
-// IsOverdue reports whether the flow is active and its next tick came an hour ago
-// ([OverdueAfter]) or earlier.
-func (f *FlowRecord) IsOverdue(now time.Time) bool { return f.IsDue(now.Add(-OverdueAfter)) }
-
-const (
-	defaultPage = 100
-	maxPage     = 10_000
-)
-
-// maxBackfills is the most that FlowOptions.MaxBackfills may be.
-const maxBackfills = 1000
 
 // slots is how many runs of the flow may be in progress at once, by the settings of this
 // process.

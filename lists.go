@@ -5,6 +5,11 @@ import (
 	"fmt"
 )
 
+const (
+	defaultPage = 100
+	maxPage     = 10_000
+)
+
 // FlowListParams choose and page the flows that [Client.Flows] lists, in the
 // order of their names. The zero value lists the first 100.
 type FlowListParams struct {

@@ -5,32 +5,6 @@ import (
 	"time"
 )
 
-// Migration is one step of our tables' schema.
-type Migration struct {
-	Version int
-	Name    string
-	// AppliedAt is when it was applied to the database, nil if it was not.
-	AppliedAt *time.Time
-	// Up and Down are the whole step as SQL for this database and schema, with the
-	// note in dataflow_migration. Each is meant for a transaction of its own.
-	Up   string
-	Down string
-}
-
-// MigrationStatus is the state of the tables in a database. Versions count
-// migrations: 0 is a database without the tables.
-type MigrationStatus struct {
-	// Migrations are those of this library, oldest first.
-	Migrations []Migration
-	// Version is that of our tables in the database, which is greater than
-	// len(Migrations) if a newer program has migrated them.
-	Version int
-	// RiverVersion is that of River's tables in the database, RiverNewest that of the
-	// River that this program has.
-	RiverVersion int
-	RiverNewest  int
-}
-
 // FlowCursor is where a flow goes on. It is that of the flow's own runs: a backfill
 // has one of its own. See [Client.Cursor].
 type FlowCursor struct {
@@ -100,4 +74,30 @@ type Process struct {
 	StartedAt time.Time
 	SeenAt    time.Time
 	Until     time.Time
+}
+
+// Migration is one step of our tables' schema.
+type Migration struct {
+	Version int
+	Name    string
+	// AppliedAt is when it was applied to the database, nil if it was not.
+	AppliedAt *time.Time
+	// Up and Down are the whole step as SQL for this database and schema, with the
+	// note in dataflow_migration. Each is meant for a transaction of its own.
+	Up   string
+	Down string
+}
+
+// MigrationStatus is the state of the tables in a database. Versions count
+// migrations: 0 is a database without the tables.
+type MigrationStatus struct {
+	// Migrations are those of this library, oldest first.
+	Migrations []Migration
+	// Version is that of our tables in the database, which is greater than
+	// len(Migrations) if a newer program has migrated them.
+	Version int
+	// RiverVersion is that of River's tables in the database, RiverNewest that of the
+	// River that this program has.
+	RiverVersion int
+	RiverNewest  int
 }

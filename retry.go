@@ -5,22 +5,6 @@ import (
 	"time"
 )
 
-// defaultMaxAttempts is how often a run is tried if its flow does not say.
-const defaultMaxAttempts = 5
-
-func (f *Flow) maxAttempts() int { return cmp.Or(f.opts.MaxAttempts, defaultMaxAttempts) }
-
-func (f *Flow) backoff(attempt int) time.Duration {
-	if f.opts.Backoff != nil {
-		var d time.Duration
-		if err := guard(func() error { d = f.opts.Backoff(attempt); return nil }); err == nil {
-			return max(d, 0)
-		}
-	}
-	n := float64(attempt)
-	return time.Duration((n*n*n*n + 2) * float64(time.Second))
-}
-
 // Permanent marks an error that no retry can mend: the run fails at once. A nil
 // error stays nil.
 func Permanent(err error) error {
@@ -88,6 +72,22 @@ func marks(err error) (m signal) {
 		m.permanent, m.transient, m.after = m.permanent || i.permanent, m.transient || i.transient, max(m.after, i.after)
 	}
 	return m
+}
+
+// defaultMaxAttempts is how often a run is tried if its flow does not say.
+const defaultMaxAttempts = 5
+
+func (f *Flow) maxAttempts() int { return cmp.Or(f.opts.MaxAttempts, defaultMaxAttempts) }
+
+func (f *Flow) backoff(attempt int) time.Duration {
+	if f.opts.Backoff != nil {
+		var d time.Duration
+		if err := guard(func() error { d = f.opts.Backoff(attempt); return nil }); err == nil {
+			return max(d, 0)
+		}
+	}
+	n := float64(attempt)
+	return time.Duration((n*n*n*n + 2) * float64(time.Second))
 }
 
 // What an attempt bears before it has failed.

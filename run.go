@@ -94,15 +94,6 @@ type Run struct {
 	CodeVersion string
 }
 
-// AttemptError is the error of one attempt at a run.
-type AttemptError struct {
-	Attempt int       `json:"attempt"`
-	At      time.Time `json:"at"`
-	Worker  string    `json:"worker"`
-	Error   string    `json:"error"`
-	Stack   string    `json:"stack,omitempty"`
-}
-
 // IsBackfill reports whether the run is one of a backfill. See [Client.Backfill].
 func (r *Run) IsBackfill() bool { return r.Scope != "" }
 
@@ -125,6 +116,15 @@ func (r *Run) IsDue(now time.Time) bool { return r.State == RunPending && !r.Run
 // IsOverdue reports whether the run is pending and its RunAfter came an hour ago
 // ([OverdueAfter]) or earlier.
 func (r *Run) IsOverdue(now time.Time) bool { return r.IsDue(now.Add(-OverdueAfter)) }
+
+// wantedAt is since when a run is to be worked: one for later may have been started
+// long before its time, and that of a tick long after.
+func (r *Run) wantedAt() time.Time {
+	if r.CreatedAt.After(r.ScheduledFor) {
+		return r.CreatedAt
+	}
+	return r.ScheduledFor
+}
 
 // Err returns a *[RunError] for a run that has failed or was cancelled, and nil
 // for any other.
@@ -151,6 +151,21 @@ func cancelText(actor, reason string) string {
 	}
 }
 
+// byWhom says who did something and why, with a comma before it.
+func byWhom(actor, reason string) string {
+	if text := cancelText(actor, reason); text != "" {
+		return ", " + text
+	}
+	return ""
+}
+
+func ofVersion(version string) string {
+	if version == "" {
+		return ""
+	}
+	return ", version " + version
+}
+
 // endedError says how a run has ended.
 type endedError struct {
 	state   RunState
@@ -162,6 +177,15 @@ func (e *endedError) Error() string {
 		return string(e.state)
 	}
 	return string(e.state) + ": " + e.message
+}
+
+// AttemptError is the error of one attempt at a run.
+type AttemptError struct {
+	Attempt int       `json:"attempt"`
+	At      time.Time `json:"at"`
+	Worker  string    `json:"worker"`
+	Error   string    `json:"error"`
+	Stack   string    `json:"stack,omitempty"`
 }
 
 // Counters count a run's or a flow's input records. Every record that was read
@@ -273,28 +297,4 @@ type Progress struct {
 	// Left is how long what is left of Total takes at this rate, nil if that cannot be
 	// told, or if the run has ended.
 	Left *time.Duration
-}
-
-// wantedAt is since when a run is to be worked: one for later may have been started
-// long before its time, and that of a tick long after.
-func (r *Run) wantedAt() time.Time {
-	if r.CreatedAt.After(r.ScheduledFor) {
-		return r.CreatedAt
-	}
-	return r.ScheduledFor
-}
-
-// byWhom says who did something and why, with a comma before it.
-func byWhom(actor, reason string) string {
-	if text := cancelText(actor, reason); text != "" {
-		return ", " + text
-	}
-	return ""
-}
-
-func ofVersion(version string) string {
-	if version == "" {
-		return ""
-	}
-	return ", version " + version
 }

@@ -67,6 +67,9 @@ type Schedule struct {
 	RunAtRegistration bool
 }
 
+// IsZero reports whether nothing is set.
+func (s Schedule) IsZero() bool { return s == Schedule{} }
+
 // Overlap decides about a tick that comes while another run of the flow is in
 // progress, or waits to be worked. A run that somebody asks for obeys it too, in
 // that no more runs than it allows are in progress at once; but it is never
@@ -90,10 +93,10 @@ const (
 // source has no cursor, since they would all move the same one.
 func OverlapAllow(n int) Overlap { return Overlap(overlapAllow + strconv.Itoa(n)) }
 
-const overlapAllow = "allow_"
+// MaxOverlap is the most runs of one flow that OverlapAllow takes.
+const MaxOverlap = 1000
 
-// bufferMost is how many ticks wait at the most, with OverlapBufferAll.
-const bufferMost = 1000
+const overlapAllow = "allow_"
 
 // slots is how many runs may be in progress at once, 0 for a policy that is none.
 func (o Overlap) slots() int {
@@ -109,8 +112,8 @@ func (o Overlap) slots() int {
 	return n
 }
 
-// MaxOverlap is the most runs of one flow that OverlapAllow takes.
-const MaxOverlap = 1000
+// bufferMost is how many ticks wait at the most, with OverlapBufferAll.
+const bufferMost = 1000
 
 // CatchUp decides about ticks that came while no process was there to see them.
 type CatchUp string
@@ -313,6 +316,3 @@ func (s *Schedule) UnmarshalJSON(data []byte) error {
 	*s = j.schedule()
 	return nil
 }
-
-// IsZero reports whether nothing is set.
-func (s Schedule) IsZero() bool { return s == Schedule{} }

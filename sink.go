@@ -33,6 +33,19 @@ type SinkBatch[T any] struct {
 	Keys []string
 }
 
+// SinkFunc makes a [Sink] of a function.
+type SinkFunc[T any] func(ctx context.Context, b SinkBatch[T]) error
+
+// Write calls f.
+func (f SinkFunc[T]) Write(ctx context.Context, b SinkBatch[T]) error { return f(ctx, b) }
+
+// AppendOnly is the power of a sink to say that a record written twice is there
+// twice. A flow with such a sink is refused when its source has no cursor,
+// because every run and every retry would write all records again.
+type AppendOnly interface {
+	AppendOnly() bool
+}
+
 // TxSink writes records in the transaction that also commits the checkpoint, so
 // that a record is in the sink exactly if the cursor is past it. The driver
 // packages' TxFrom(ctx) returns that transaction; the sink must write through it
@@ -43,6 +56,12 @@ type SinkBatch[T any] struct {
 type TxSink[T any] interface {
 	WriteTx(ctx context.Context, rows []T) error
 }
+
+// TxSinkFunc makes a [TxSink] of a function.
+type TxSinkFunc[T any] func(ctx context.Context, rows []T) error
+
+// WriteTx calls f.
+func (f TxSinkFunc[T]) WriteTx(ctx context.Context, rows []T) error { return f(ctx, rows) }
 
 // ResultSink is the power of a [TxSink] to tell what became of each row, which the
 // counters then show. The engine calls WriteResultTx in place of WriteTx.
@@ -106,23 +125,59 @@ func settleResults(delta *Counters, origin []int, results []RowResult) {
 	}
 }
 
-// SinkFunc makes a [Sink] of a function.
-type SinkFunc[T any] func(ctx context.Context, b SinkBatch[T]) error
+// FencedSink writes records to another transactional store than the client's
+// database, and keeps the flow's checkpoint there, beside its rows: exactly once,
+// in a store of its own. Package pgtable has one for another Postgres.
+//
+// The store keeps, for each flow, a fence and a state. A fence is a number that
+// grows with each claim of the flow; whoever comes with a lower one than is
+// stored has been taken over, and must not write. The state is the engine's; the
+// sink stores it and gives it back as it is.
+//
+// Like a [Sink], it may have the powers [Validator] and [Describer].
+type FencedSink[T any] interface {
+	// Claim stores the fence and returns the state that was written last, nil if
+	// there is none. If a higher fence is stored, it returns ErrFenced.
+	Claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error)
+	// WriteFenced writes the rows, of which there may be none, and the state, in
+	// one transaction, unless another fence than this is stored: ErrFenced.
+	WriteFenced(ctx context.Context, b FencedBatch[T]) error
+}
 
-// Write calls f.
-func (f SinkFunc[T]) Write(ctx context.Context, b SinkBatch[T]) error { return f(ctx, b) }
+// FencedBatch is what a [FencedSink] writes in one transaction.
+type FencedBatch[T any] struct {
+	Flow  string
+	Fence int64
+	State json.RawMessage
+	Rows  []T
+}
 
-// TxSinkFunc makes a [TxSink] of a function.
-type TxSinkFunc[T any] func(ctx context.Context, rows []T) error
+// ReplaceSink writes to a place in the client's database whose whole content each run
+// replaces by what it has written. Until a run has come to the end of its source, readers
+// find what the last one has left there; and so they do if it fails, is cancelled or
+// killed. Package pgtable has one for a table.
+//
+// Like the other sinks, it may have the powers [Validator] and [Describer].
+type ReplaceSink[T any] interface {
+	// BeginTx begins to write anew, in a transaction that is committed before the
+	// first batch. It is called at the start of each attempt at a run, which reads the
+	// source from its beginning: what another attempt at a run of this flow has written,
+	// and not brought to its end, is to be thrown away. At most one attempt of a flow can
+	// commit at a time. A preview begins under a name that no flow can have, and is
+	// rolled back.
+	BeginTx(ctx context.Context, flow string) (Replacement[T], error)
+}
 
-// WriteTx calls f.
-func (f TxSinkFunc[T]) WriteTx(ctx context.Context, rows []T) error { return f(ctx, rows) }
-
-// AppendOnly is the power of a sink to say that a record written twice is there
-// twice. A flow with such a sink is refused when its source has no cursor,
-// because every run and every retry would write all records again.
-type AppendOnly interface {
-	AppendOnly() bool
+// Replacement is what one attempt at a run writes. All of its methods write in the
+// transaction that a driver package's TxFrom(ctx) returns, which also commits a
+// checkpoint: of a worker whose run was taken over it is rolled back.
+type Replacement[T any] interface {
+	// TxSink writes batches where no reader finds them.
+	TxSink[T]
+	// EndTx puts all that was written in the place of what is there. It is called once,
+	// when the source has ended and all batches are committed; again, if that
+	// transaction did not come to its end.
+	EndTx(ctx context.Context) error
 }
 
 // Guarantee says how often a record can arrive in a flow's sink.
@@ -152,6 +207,19 @@ func To[T any](sink Sink[T]) Target[T] { return Target[T]{sink: sink} }
 
 // ToTx writes in the checkpoint's own transaction: exactly once.
 func ToTx[T any](sink TxSink[T]) Target[T] { return Target[T]{txSink: sink} }
+
+// ToFenced writes to another transactional store, which keeps the checkpoint
+// beside its rows: exactly once. The source must have a cursor.
+func ToFenced[T any](sink FencedSink[T]) Target[T] { return Target[T]{fenced: sink} }
+
+// ToReplace replaces what is in a sink by what the run writes, as a whole: each record of
+// the last run that succeeded is there exactly once, and nothing else.
+//
+// The source must have no cursor: one with a cursor reads only what is new, by which the
+// rest would be replaced. Nor can the flow have [OverlapAllow], backfills or
+// [Client.Replay], which would replace everything by a part. A run with Params replaces
+// everything by what its source reads with them.
+func ToReplace[T any](sink ReplaceSink[T]) Target[T] { return Target[T]{replace: sink} }
 
 // Guarantee tells how often a record can arrive.
 func (t Target[T]) Guarantee() Guarantee {
@@ -184,71 +252,3 @@ func (t Target[T]) appendOnly() bool {
 	a, ok := t.part().(AppendOnly)
 	return ok && a.AppendOnly()
 }
-
-// FencedSink writes records to another transactional store than the client's
-// database, and keeps the flow's checkpoint there, beside its rows: exactly once,
-// in a store of its own. Package pgtable has one for another Postgres.
-//
-// The store keeps, for each flow, a fence and a state. A fence is a number that
-// grows with each claim of the flow; whoever comes with a lower one than is
-// stored has been taken over, and must not write. The state is the engine's; the
-// sink stores it and gives it back as it is.
-//
-// Like a [Sink], it may have the powers [Validator] and [Describer].
-type FencedSink[T any] interface {
-	// Claim stores the fence and returns the state that was written last, nil if
-	// there is none. If a higher fence is stored, it returns ErrFenced.
-	Claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error)
-	// WriteFenced writes the rows, of which there may be none, and the state, in
-	// one transaction, unless another fence than this is stored: ErrFenced.
-	WriteFenced(ctx context.Context, b FencedBatch[T]) error
-}
-
-// FencedBatch is what a [FencedSink] writes in one transaction.
-type FencedBatch[T any] struct {
-	Flow  string
-	Fence int64
-	State json.RawMessage
-	Rows  []T
-}
-
-// ToFenced writes to another transactional store, which keeps the checkpoint
-// beside its rows: exactly once. The source must have a cursor.
-func ToFenced[T any](sink FencedSink[T]) Target[T] { return Target[T]{fenced: sink} }
-
-// ReplaceSink writes to a place in the client's database whose whole content each run
-// replaces by what it has written. Until a run has come to the end of its source, readers
-// find what the last one has left there; and so they do if it fails, is cancelled or
-// killed. Package pgtable has one for a table.
-//
-// Like the other sinks, it may have the powers [Validator] and [Describer].
-type ReplaceSink[T any] interface {
-	// BeginTx begins to write anew, in a transaction that is committed before the
-	// first batch. It is called at the start of each attempt at a run, which reads the
-	// source from its beginning: what another attempt at a run of this flow has written,
-	// and not brought to its end, is to be thrown away. At most one attempt of a flow can
-	// commit at a time. A preview begins under a name that no flow can have, and is
-	// rolled back.
-	BeginTx(ctx context.Context, flow string) (Replacement[T], error)
-}
-
-// Replacement is what one attempt at a run writes. All of its methods write in the
-// transaction that a driver package's TxFrom(ctx) returns, which also commits a
-// checkpoint: of a worker whose run was taken over it is rolled back.
-type Replacement[T any] interface {
-	// TxSink writes batches where no reader finds them.
-	TxSink[T]
-	// EndTx puts all that was written in the place of what is there. It is called once,
-	// when the source has ended and all batches are committed; again, if that
-	// transaction did not come to its end.
-	EndTx(ctx context.Context) error
-}
-
-// ToReplace replaces what is in a sink by what the run writes, as a whole: each record of
-// the last run that succeeded is there exactly once, and nothing else.
-//
-// The source must have no cursor: one with a cursor reads only what is new, by which the
-// rest would be replaced. Nor can the flow have [OverlapAllow], backfills or
-// [Client.Replay], which would replace everything by a part. A run with Params replaces
-// everything by what its source reads with them.
-func ToReplace[T any](sink ReplaceSink[T]) Target[T] { return Target[T]{replace: sink} }

@@ -2,6 +2,7 @@ package dataflow
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/activedataflow/dataflow/internal/batch"
@@ -134,4 +135,8 @@ func (r *Results[Out]) inputs(n int) (count int64, err error) {
 		count++
 	}
 	return count, nil
+}
+
+func misplaced(output, input, n int) error {
+	return Permanent(fmt.Errorf("the transform's results do not add up: output %d cannot come of input %d of %d: it must emit the outputs of one input together, and number the inputs from 0", output, input, n))
 }
