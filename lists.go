@@ -88,10 +88,29 @@ type CursorHistoryParams struct {
 	Limit int
 }
 
-// pageSize checks a page's limit and fills in the default.
-func pageSize(limit int) (int, error) {
-	if limit < 0 || limit > maxPage {
-		return 0, &ConfigError{Field: "Limit", Reason: fmt.Sprintf("%d is not from 1 to %d, nor 0 for %d", limit, maxPage, defaultPage)}
+// listParams is a pointer to the parameters of a list.
+type listParams[P any] interface {
+	*P
+	limit() *int
+}
+
+func (p *FlowListParams) limit() *int       { return &p.Limit }
+func (p *RunListParams) limit() *int        { return &p.Limit }
+func (p *TickListParams) limit() *int       { return &p.Limit }
+func (p *DeadLetterListParams) limit() *int { return &p.Limit }
+func (p *CursorHistoryParams) limit() *int  { return &p.Limit }
+
+// page copies a list's parameters, checks the Limit, and fills in its default. params
+// may be nil.
+func page[P any, L listParams[P]](params L) (P, error) {
+	var p P
+	if params != nil {
+		p = *params
 	}
-	return cmp.Or(limit, defaultPage), nil
+	limit := L(&p).limit()
+	if *limit < 0 || *limit > maxPage {
+		return p, &ConfigError{Field: "Limit", Reason: fmt.Sprintf("%d is not from 1 to %d, nor 0 for %d", *limit, maxPage, defaultPage)}
+	}
+	*limit = cmp.Or(*limit, defaultPage)
+	return p, nil
 }
