@@ -233,7 +233,7 @@ func TestNewClient_AllAtOnce(t *testing.T) {
 		MaxWorkers: -1, PollInterval: -time.Second, Schema: "ours", River: &river.Config{Schema: "theirs"},
 	}
 	want := map[string]string{
-		`MaxWorkers`:                   "-1 is not from 1 to 10000, nor 0 for 10",
+		`MaxWorkers`:                   "-1 is out of range: use 1 to 10000, or 0 for the default, 10",
 		`PollInterval`:                 "-1s is negative: use a positive duration, or 0 for 1s",
 		`Schema`:                       `"ours" is not River.Schema, "theirs": leave one of them empty`,
 		`Flows["twin"].Name`:           "two flows have this name",

@@ -18,87 +18,86 @@ const (
 	DefaultProbeAfter = time.Hour
 )
 
-// Schedule says what else than its Interval decides when a flow runs by itself,
-// and what becomes of a tick that comes while the flow is busy, or while nobody
-// was there. The zero value adds nothing: ticks come at the Runtime's Interval; one
-// that finds the flow busy is skipped, and of those that were missed the latest is
-// made up for.
+// Schedule holds the scheduling options besides the Interval of a [Runtime]. The zero
+// value adds nothing: ticks come at the Interval. A tick that finds the flow busy is
+// skipped. Of the ticks that no process saw, the latest is made up for.
 type Schedule struct {
-	// Cron is an expression of five fields, such as "30 6 * * mon-fri", of six with
+	// Cron is an expression of five fields, such as "30 6 * * mon-fri", or of six with
 	// the seconds first, or one of @hourly, @daily, @weekly, @monthly and @yearly. It
-	// stands in place of an Interval. Empty: none.
+	// replaces an Interval. Empty: none.
 	Cron string
-	// TimeZone is the IANA name of the zone that Cron is read in, such as
-	// "Europe/Berlin". A local time that a clock change skips runs at the first
-	// moment after the gap; one that comes twice runs once, the first time. Empty:
-	// UTC.
+	// TimeZone is the IANA name of the zone in which Cron is read, such as
+	// "Europe/Berlin". If a clock change skips a local time, the tick comes at the
+	// first moment after the gap. If a local time comes twice, the tick comes the first
+	// time only. Empty: UTC.
 	TimeZone string
-	// Start and End bound the ticks, both inclusive. An Interval is counted from
-	// Start, or from the Unix epoch. Zero: no bound.
+	// Start and End bound the ticks, both inclusive. Zero: no bound. An Interval is
+	// counted from Start, or from the Unix epoch if Start is zero.
 	Start time.Time
 	End   time.Time
-	// Stagger shifts all ticks of a flow by an amount that its name decides, less
-	// than this, so that many flows of one schedule do not all run at once. 0: none.
+	// Stagger shifts all ticks of a flow by an amount that its name decides, less than
+	// Stagger. So the flows of one schedule do not all run at once. 0: none.
 	Stagger time.Duration
 
-	// Overlap decides about a tick that comes while a run of the flow is in progress
-	// or waits. Empty: OverlapSkip.
+	// Overlap decides about a tick that comes while a run of the flow is in progress or
+	// waits. Empty: OverlapSkip.
 	Overlap Overlap
 
 	// CatchUp decides about ticks that came while no process was there to see them.
 	// Empty: CatchUpLatest.
 	CatchUp CatchUp
-	// CatchUpWindow leaves out ticks that are older than this. 0: no bound.
+	// CatchUpWindow leaves out missed ticks that are older than this. 0: no bound.
 	CatchUpWindow time.Duration
-	// CatchUpMax is how many of the newest missed ticks CatchUpAll makes up for.
-	// 0: 100.
+	// CatchUpMax is how many of the newest missed ticks CatchUpAll makes up for. 0:
+	// 100.
 	CatchUpMax int
 
-	// PauseAfter is the number of runs that have failed in a row after which ticks do
-	// not start runs any more, until a run succeeds or somebody calls
-	// [Client.Resume]. 0: never.
+	// PauseAfter is how many runs may fail in a row before ticks stop starting runs.
+	// They start runs again after a run succeeds or somebody calls [Client.Resume]. 0:
+	// never.
 	PauseAfter int
-	// ProbeAfter is how long after that, and after each probe that fails, one run is
-	// started to see whether the trouble has passed. 0: one hour. -1: none is.
+	// ProbeAfter is how long after that one probe run is started, to see whether the
+	// trouble has passed. If the probe fails, the next comes after the same time. 0:
+	// one hour. -1: no probes.
 	ProbeAfter time.Duration
 
 	// RunAtRegistration starts one run when the flow is stored for the first time,
-	// besides the ticks. Registering it again starts none.
+	// besides the ticks. Later registrations start none.
 	RunAtRegistration bool
 }
 
 // IsZero reports whether nothing is set.
 func (s Schedule) IsZero() bool { return s == Schedule{} }
 
-// Overlap decides about a tick that comes while another run of the flow is in
-// progress, or waits to be worked. A run that somebody asks for obeys it too, in
-// that no more runs than it allows are in progress at once; but it is never
-// skipped: it waits for its turn.
+// Overlap decides about a tick that comes while another run of the flow is in progress
+// or waits to be worked. It also limits how many runs are in progress at once,
+// including runs that somebody asks for. Such a run is never skipped: it waits for its
+// turn.
 type Overlap string
 
 // The overlap policies.
 const (
 	// OverlapSkip skips the tick.
 	OverlapSkip Overlap = "skip"
-	// OverlapBufferOne has one tick wait for its turn, and skips those behind it.
+	// OverlapBufferOne lets one tick wait for its turn, and skips the ticks after it.
 	OverlapBufferOne Overlap = "buffer_one"
-	// OverlapBufferAll has every tick wait for its turn, up to 1,000 of them.
+	// OverlapBufferAll lets every tick wait for its turn, up to 1,000 of them.
 	OverlapBufferAll Overlap = "buffer_all"
-	// OverlapCancelOther cancels the other runs, and runs when they have ended.
+	// OverlapCancelOther cancels the other runs, and runs after they have ended.
 	OverlapCancelOther Overlap = "cancel_other"
 )
 
-// OverlapAllow has up to n runs of a flow in progress at once, and skips a tick
-// that would be one more. More than one can only be in progress of a flow whose
-// source has no cursor, since they would all move the same one.
+// OverlapAllow lets up to n runs of a flow be in progress at once, and skips a tick
+// that would be one more. n is 1 to [MaxOverlap]. More than 1 needs a source without a
+// cursor, since several runs would all move the same cursor.
 func OverlapAllow(n int) Overlap { return Overlap(overlapAllow + strconv.Itoa(n)) }
 
-// MaxOverlap is the most runs of one flow that OverlapAllow takes.
+// MaxOverlap is the greatest n of [OverlapAllow].
 const MaxOverlap = 1000
 
 const overlapAllow = "allow_"
 
-// slots is how many runs may be in progress at once, 0 for a policy that is none.
+// slots is how many runs may be in progress at once, 0 for an unknown policy.
 func (o Overlap) slots() int {
 	switch o {
 	case "", OverlapSkip, OverlapBufferOne, OverlapBufferAll, OverlapCancelOther:
@@ -112,7 +111,7 @@ func (o Overlap) slots() int {
 	return n
 }
 
-// bufferMost is how many ticks wait at the most, with OverlapBufferAll.
+// bufferMost is how many ticks can wait with OverlapBufferAll.
 const bufferMost = 1000
 
 // CatchUp decides about ticks that came while no process was there to see them.
@@ -122,18 +121,17 @@ type CatchUp string
 const (
 	// CatchUpLatest makes up for the newest of the missed ticks.
 	CatchUpLatest CatchUp = "latest"
-	// CatchUpNone makes up for none: only a tick that is not older than a minute
-	// starts a run.
+	// CatchUpNone makes up for none: only a tick that is at most a minute old starts a
+	// run.
 	CatchUpNone CatchUp = "none"
-	// CatchUpAll makes up for all of them, up to CatchUpMax. It needs
-	// OverlapBufferAll.
+	// CatchUpAll makes up for all of them, up to CatchUpMax. It needs OverlapBufferAll.
 	CatchUpAll CatchUp = "all"
 )
 
-// onTime is how old a tick may be and count as seen in time.
+// onTime is the age up to which a tick counts as seen in time.
 const onTime = time.Minute
 
-// validate returns what is wrong with a schedule, each as a *ConfigError.
+// validate returns everything that is wrong with a schedule, each as a *ConfigError.
 func (s *Schedule) validate(interval time.Duration) error {
 	var errs []error
 	fault := func(field, format string, args ...any) {
@@ -175,13 +173,13 @@ func (s *Schedule) validateCatchUp(fault func(field, format string, args ...any)
 		}
 	case CatchUpAll:
 		if s.Overlap != OverlapBufferAll {
-			fault("Schedule.CatchUp", "CatchUpAll would have the ticks that it makes up for skipped again by Overlap %q: use OverlapBufferAll with it, or CatchUpLatest", cmp.Or(s.Overlap, OverlapSkip))
+			fault("Schedule.CatchUp", "CatchUpAll makes up for ticks that Overlap %q then skips: use OverlapBufferAll with it, or CatchUpLatest", cmp.Or(s.Overlap, OverlapSkip))
 		}
 	default:
 		fault("Schedule.CatchUp", "%q is not a policy: use CatchUpLatest, CatchUpNone or CatchUpAll", s.CatchUp)
 	}
 	if s.CatchUpMax < 0 || s.CatchUpMax > bufferMost {
-		fault("Schedule.CatchUpMax", "%d is not from 1 to %d, nor 0 for %d", s.CatchUpMax, bufferMost, DefaultCatchUpMax)
+		fault("Schedule.CatchUpMax", "%d is out of range: use 1 to %d, or 0 for the default, %d", s.CatchUpMax, bufferMost, DefaultCatchUpMax)
 	}
 	switch {
 	case s.CatchUpWindow < 0:
@@ -205,10 +203,10 @@ func (s *Schedule) validatePause(fault func(field, format string, args ...any)) 
 	}
 }
 
-// compile returns the ticks. offset is how far this flow's are shifted.
+// compile returns the ticks, shifted by offset.
 func (s *Schedule) compile(interval, offset time.Duration) (*schedule.Schedule, error) {
 	if s.Stagger < 0 || interval > 0 && s.Stagger > interval {
-		return nil, &ConfigError{Field: "Schedule.Stagger", Reason: fmt.Sprintf("%s is not from 0 to the Interval, %s", s.Stagger, interval)}
+		return nil, &ConfigError{Field: "Schedule.Stagger", Reason: fmt.Sprintf("%s is out of range: use 0 to the Interval, %s", s.Stagger, interval)}
 	}
 	ticks, err := schedule.New(schedule.Spec{
 		Interval: interval, Cron: s.Cron, TimeZone: s.TimeZone, Start: s.Start, End: s.End, Offset: offset,
@@ -219,7 +217,7 @@ func (s *Schedule) compile(interval, offset time.Duration) (*schedule.Schedule, 
 	return nil, scheduleError(err)
 }
 
-// scheduleError turns the faults of a schedule into ours.
+// scheduleError turns the errors of package schedule into ours.
 func scheduleError(err error) error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var errs []error
@@ -239,7 +237,7 @@ func scheduleError(err error) error {
 	return &ConfigError{Field: field, Reason: fe.Reason}
 }
 
-// scheduleJSON is a schedule as it is stored; what is not set is left out.
+// scheduleJSON is a schedule as it is stored. What is not set is left out.
 type scheduleJSON struct {
 	Interval      seconds    `json:"interval,omitzero"`
 	Cron          string     `json:"cron,omitempty"`
@@ -257,8 +255,8 @@ type scheduleJSON struct {
 	RunAtRegistration bool `json:"run_at_registration,omitempty"`
 }
 
-// storedSchedule is a schedule as it stands beside its flow's Runtime, with what a
-// process has to know that cannot read the Runtime.
+// storedSchedule is the schedule column of a flow. It adds to the schedule what a
+// process must know that cannot read the flow's Runtime.
 type storedSchedule struct {
 	scheduleJSON
 	Disabled bool `json:"disabled,omitempty"`
@@ -301,7 +299,7 @@ func (j scheduleJSON) schedule() Schedule {
 	}
 }
 
-// MarshalJSON writes what is set, durations as numbers of seconds.
+// MarshalJSON writes what is set. Durations are numbers of seconds.
 func (s Schedule) MarshalJSON() ([]byte, error) { return json.Marshal(s.json(0)) }
 
 // UnmarshalJSON reads what MarshalJSON writes. An unknown field is an error.
@@ -311,7 +309,7 @@ func (s *Schedule) UnmarshalJSON(data []byte) error {
 		return fmt.Errorf("schedule %s: %w", clip(string(data)), err)
 	}
 	if j.Interval != 0 {
-		return fmt.Errorf("schedule %s: the interval belongs to the runtime", clip(string(data)))
+		return fmt.Errorf("schedule %s: it has an interval: set the Runtime's Interval instead", clip(string(data)))
 	}
 	*s = j.schedule()
 	return nil
