@@ -58,14 +58,11 @@ func currentCursor(ctx context.Context, q Queries, flowID int64) (*FlowCursor, e
 // CursorHistory lists how a flow's cursor was set, newest first. How runs have moved it
 // stands with the runs. params may be nil.
 func (c *Client) CursorHistory(ctx context.Context, name string, params *CursorHistoryParams) ([]*CursorChange, error) {
-	p := CursorHistoryParams{}
-	if params != nil {
-		p = *params
-	}
+	var p CursorHistoryParams
 	rec, err := c.store.FlowByName(ctx, name)
 	if err == nil {
+		p, err = page(params)
 		p.FlowID = rec.ID
-		p.Limit, err = pageSize(p.Limit)
 	}
 	var changes []*CursorChange
 	if err == nil {

@@ -10,12 +10,8 @@ import (
 
 // DeadLetters lists bad records that were kept, newest first. params may be nil.
 func (c *Client) DeadLetters(ctx context.Context, params *DeadLetterListParams) ([]*DeadLetterRecord, error) {
-	p := DeadLetterListParams{}
-	if params != nil {
-		p = *params
-	}
-	var err error
-	if p.Limit, err = pageSize(p.Limit); err != nil {
+	p, err := page(params)
+	if err != nil {
 		return nil, public(fmt.Errorf("list dead letters: %w", err))
 	}
 	letters, err := c.store.DeadLetterList(ctx, &p)

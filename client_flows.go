@@ -20,12 +20,8 @@ func (c *Client) Flow(ctx context.Context, name string) (*Flow, error) {
 // Flows lists the flows in the database, in the order of their names, whether
 // or not this process has their code. params may be nil.
 func (c *Client) Flows(ctx context.Context, params *FlowListParams) ([]*Flow, error) {
-	p := FlowListParams{}
-	if params != nil {
-		p = *params
-	}
-	var err error
-	if p.Limit, err = pageSize(p.Limit); err != nil {
+	p, err := page(params)
+	if err != nil {
 		return nil, public(fmt.Errorf("list flows: %w", err))
 	}
 	if p.State != "" && !p.State.Valid() {

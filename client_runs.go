@@ -19,12 +19,8 @@ func (c *Client) Run(ctx context.Context, id int64) (*Run, error) {
 
 // Runs lists runs, newest first. params may be nil.
 func (c *Client) Runs(ctx context.Context, params *RunListParams) ([]*Run, error) {
-	p := RunListParams{}
-	if params != nil {
-		p = *params
-	}
-	var err error
-	if p.Limit, err = pageSize(p.Limit); err != nil {
+	p, err := page(params)
+	if err != nil {
 		return nil, public(fmt.Errorf("list runs: %w", err))
 	}
 	for _, s := range p.States {

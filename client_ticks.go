@@ -9,12 +9,8 @@ import (
 // SkippedTicks lists the ticks that did not become runs, newest first, as ranges.
 // params may be nil.
 func (c *Client) SkippedTicks(ctx context.Context, params *TickListParams) ([]*SkippedTicks, error) {
-	p := TickListParams{}
-	if params != nil {
-		p = *params
-	}
-	var err error
-	if p.Limit, err = pageSize(p.Limit); err != nil {
+	p, err := page(params)
+	if err != nil {
 		return nil, public(fmt.Errorf("list skipped ticks: %w", err))
 	}
 	if p.Reason != "" && !p.Reason.Valid() {

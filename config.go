@@ -27,76 +27,75 @@ const (
 	DefaultMaxRescues   = 5
 )
 
-// Config are the settings of a [Client]. The zero value is ready to use: a
-// client without flows, which starts and lists runs that other processes work.
+// Config holds the settings of a [Client]. The zero value is ready to use: a client
+// without flows, which starts and lists runs that other processes work.
 type Config struct {
 	// Flows are the flows whose code this process has. Start registers them.
 	Flows []*Flow
 
-	// River is the user's own configuration of River, for his own workers and
-	// queues beside ours. The client works on a copy, with its worker and the
-	// queues of the Flows added; River.Workers itself gets our worker. Nil: only
-	// what the library needs. It is not used when the client joins an existing
-	// River client with [UseRiver].
+	// River is the service's own configuration of River, for its own workers and queues
+	// beside ours. The client works on a copy, to which it adds the queues of the
+	// Flows. It adds its worker to River.Workers itself. Nil: only what the library
+	// needs. A client that joins an existing River client with [UseRiver] ignores it.
 	River *river.Config
 
-	// Schema is the Postgres schema of River's tables and ours, which must
-	// exist. Empty: River.Schema if there is one, else the first of the search
-	// path. SQLite has none.
+	// Schema is the Postgres schema of River's tables and ours. It must exist. Empty:
+	// River.Schema if that is set, else the first schema of the search path. With
+	// SQLite it must be empty.
 	Schema string
 
 	// Logger gets the client's and River's log lines. Nil: [slog.Default].
 	Logger *slog.Logger
 
-	// RuntimeAdapter is the Runtime of the Flows that name none: "heartbeat", or
+	// RuntimeAdapter is the Runtime of the Flows that name none: "heartbeat" or
 	// "job_queue". Empty: "heartbeat".
 	RuntimeAdapter string
 
-	// Runtimes reads back the user's own types of [Runtime], by their Type.
+	// Runtimes holds the decoders of the user's own types of [Runtime], by their Type.
 	Runtimes map[string]RuntimeDecoder
 
-	// ID names this client in the runs that it works. It must be unique among
-	// running processes. Empty: host name, process id and a random part.
+	// ID names this client in the runs that it works. It must be unique among running
+	// processes. Empty: host name, process id and a random part.
 	ID string
 
-	// CodeVersion is noted at the flows that this client registers and the runs
-	// that it works, such as a commit. Empty: none.
+	// CodeVersion is stored with the flows that this client registers and the runs that
+	// it works. It is a commit, for example. Empty: none.
 	CodeVersion string
 
-	// MaxWorkers is how many runs this client works at once: those without
-	// River, and those of each River queue that River.Queues does not name.
-	// 0: 10.
+	// MaxWorkers is how many runs this client works at once without River, and as many
+	// in each River queue that River.Queues does not name. 0: 10.
 	MaxWorkers int
 
-	// PollInterval is how often a started client looks for runs that are due
-	// and worked without River. 0: one second.
+	// PollInterval is how often a started client looks for due runs that are worked
+	// without River. 0: one second.
 	PollInterval time.Duration
 
-	// Lease is for how long a process has the right to a run that it works, unless
-	// it renews that, which it does all the time. It is how long a run waits for
-	// a process that was killed. 0: 10 s; the least is 1 s.
+	// Lease is how long a process may work a run without renewing its right to it. A
+	// live process renews in time. The run of a killed process waits this long before
+	// another process takes it over. 0: 10 s. The least is 1 s.
 	Lease time.Duration
 
-	// Slice is for how long a River job works a run whose source can resume. At
-	// the next checkpoint the run goes on in another job, so that long runs leave
-	// room for others and for deploys. 0: one minute. -1: without end.
+	// Slice is how long one River job works a run whose source can resume. At the next
+	// checkpoint the run goes on in a new job, so that long runs leave room for other
+	// runs and for deploys. 0: one minute. -1: no limit.
 	Slice time.Duration
 
-	// MaxRescues is how many workers a run may kill without getting to a
-	// checkpoint, or in all if its source has no cursor. After that it fails. 0: 5.
+	// MaxRescues is how many workers in a row may die on a run before the run fails. A
+	// checkpoint with a cursor starts the count anew. 0: 5.
 	MaxRescues int
 
-	// OnRunFailed is called, if it is set, when a run has failed for good, in the
-	// process that found it so, after that is stored. The error is a *[RunError].
+	// OnRunFailed, if set, is called after a run has failed for good and this is
+	// stored, in the process that stored it. The error is a *[RunError].
 	OnRunFailed func(ctx context.Context, run *Run, err error)
 
-	// OnJobDiscarded is called, if it is set, when a River job of ours is given up: its
-	// args cannot be read, so that there is no run, or its run has failed for good,
-	// after OnRunFailed. The error says why. The job must not be changed.
+	// OnJobDiscarded, if set, is called when one of our River jobs is given up. Either
+	// its args cannot be read, so that there is no run, or its run has failed for good.
+	// In the second case OnRunFailed is called first. The error says why. The hook must
+	// not change the job.
 	OnJobDiscarded func(ctx context.Context, job *rivertype.JobRow, err error)
 
-	// Clock replaces the clocks of the database and of this process, in tests.
-	// River keeps its own. Nil: the real ones.
+	// Clock replaces the clocks of the database and of this process, in tests. River
+	// keeps its own. Nil: the real clocks.
 	Clock func() time.Time
 }
 
@@ -138,11 +137,11 @@ func newWorkerID() string {
 	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), hex.EncodeToString(b))
 }
 
-// validate returns all that is wrong, each as a *[ConfigError].
+// validate returns everything that is wrong, each as a *[ConfigError].
 func (c *Config) validate() error {
 	var errs []error
 	if c.MaxWorkers < 0 || c.MaxWorkers > river.QueueNumWorkersMax {
-		errs = append(errs, &ConfigError{Field: "MaxWorkers", Reason: fmt.Sprintf("%d is not from 1 to %d, nor 0 for %d", c.MaxWorkers, river.QueueNumWorkersMax, DefaultMaxWorkers)})
+		errs = append(errs, &ConfigError{Field: "MaxWorkers", Reason: fmt.Sprintf("%d is out of range: use 1 to %d, or 0 for the default, %d", c.MaxWorkers, river.QueueNumWorkersMax, DefaultMaxWorkers)})
 	}
 	if c.Lease < time.Second {
 		errs = append(errs, &ConfigError{Field: "Lease", Reason: fmt.Sprintf("%s is less than a second: use a second or more, or 0 for %s", c.Lease, DefaultLease)})
@@ -180,7 +179,7 @@ func (c *Config) validate() error {
 // validateStored checks that the flow's Runtime can be read back.
 func (c *Config) validateStored(f *Flow) error {
 	if !validRuntime(f.Runtime) {
-		return nil // Flow.validate has said so
+		return nil // Flow.validate reports it
 	}
 	data, err := marshalRuntime(f.Runtime)
 	if err == nil {

@@ -160,7 +160,7 @@ func TestNewClient_Faults(t *testing.T) {
 		"Attempts":         {dataflow.NewFlow("f", numbers{}, identity, target, &dataflow.FlowOptions{MaxAttempts: -1}), map[string]string{`Flows["f"].MaxAttempts`: "-1 is negative: use 1 or more"}},
 		"TypedNilRuntime":  {withRuntime((*dataflow.JobQueue)(nil)), map[string]string{`Flows["f"].Runtime`: "it is nil"}},
 		"Heartbeat":        {withRuntime(dataflow.Heartbeat{Interval: -time.Second, BatchSize: -1}), map[string]string{`Flows["f"].Runtime.Interval`: "-1s is negative", `Flows["f"].Runtime.BatchSize`: "-1 is negative: use 1 or more"}},
-		"JobQueue":         {withRuntime(dataflow.JobQueue{Interval: -1, BatchSize: -2, Priority: 5, Queue: "A"}), map[string]string{`Flows["f"].Runtime.Interval`: "negative", `Flows["f"].Runtime.BatchSize`: "negative", `Flows["f"].Runtime.Priority`: "5 is not one of River's, 1 (highest) to 4", `Flows["f"].Runtime.Queue`: `"A" is not a River queue: use`}},
+		"JobQueue":         {withRuntime(dataflow.JobQueue{Interval: -1, BatchSize: -2, Priority: 5, Queue: "A"}), map[string]string{`Flows["f"].Runtime.Interval`: "negative", `Flows["f"].Runtime.BatchSize`: "negative", `Flows["f"].Runtime.Priority`: "5 is not a priority of River: use 1 (highest) to 4", `Flows["f"].Runtime.Queue`: `"A" is not a River queue: use`}},
 		"NegativePriority": {withRuntime(dataflow.JobQueue{Priority: -1}), map[string]string{`Flows["f"].Runtime.Priority`: "-1"}},
 		"PointerToRuntime": {withRuntime(&dataflow.JobQueue{Priority: 9}), map[string]string{`Flows["f"].Runtime.Priority`: "9"}},
 	} {
@@ -176,7 +176,7 @@ func TestNewClient_Names(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]string{
 		"":                        "it is empty",
-		strings.Repeat("n", 201):  "it has 201 bytes: the most are 200",
+		strings.Repeat("n", 201):  "it has 201 bytes: use at most 200",
 		strings.Repeat("é", 101):  "it has 202 bytes",
 		"a\tb":                    "control character U+0009",
 		"a\x00":                   "control character U+0000",
@@ -233,7 +233,7 @@ func TestNewClient_AllAtOnce(t *testing.T) {
 		MaxWorkers: -1, PollInterval: -time.Second, Schema: "ours", River: &river.Config{Schema: "theirs"},
 	}
 	want := map[string]string{
-		`MaxWorkers`:                   "-1 is not from 1 to 10000, nor 0 for 10",
+		`MaxWorkers`:                   "-1 is out of range: use 1 to 10000, or 0 for the default, 10",
 		`PollInterval`:                 "-1s is negative: use a positive duration, or 0 for 1s",
 		`Schema`:                       `"ours" is not River.Schema, "theirs": leave one of them empty`,
 		`Flows["twin"].Name`:           "two flows have this name",
@@ -243,7 +243,7 @@ func TestNewClient_AllAtOnce(t *testing.T) {
 		`Flows[" x"].Transform`:        "it is nil",
 		`Flows[" x"].Target`:           "it is nil",
 		`Flows[" x"].MaxAttempts`:      "-3 is negative",
-		`Flows[" x"].Runtime.Priority`: "5 is not one of River's",
+		`Flows[" x"].Runtime.Priority`: "5 is not a priority of River",
 	}
 	_, err := dataflow.NewClient(noDatabase{}, config)
 	requireFaults(t, err, want)

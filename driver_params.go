@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// FlowDefinition is what registering stores of a flow.
+// FlowDefinition is what the registration of a flow stores.
 type FlowDefinition struct {
 	Name        string
 	Source      json.RawMessage
@@ -27,7 +27,7 @@ type FlowPlanParams struct {
 	NextRunAt  *time.Time
 	ProbeAt    *time.Time
 	Schedule   json.RawMessage // nil: as it is
-	ScheduleAt *time.Time      // since when the ticks are others than before; nil: they are not
+	ScheduleAt *time.Time      // since when the ticks have changed; nil: they have not
 }
 
 // FlowSlots is how many runs of a flow may be in progress at once.
@@ -37,19 +37,18 @@ type FlowSlots struct {
 	Backfills int // see RunClaimParams
 }
 
-// FirstBackfillSlot is the first of the slots that backfills of a flow with MaxBackfills
-// have. Those of its own runs are below.
+// FirstBackfillSlot is the first slot of the backfills of a flow with MaxBackfills. The
+// slots of its own runs are below it.
 const FirstBackfillSlot = MaxOverlap
 
-// Activity is what goes on with a flow. A pending run counts once it is due, or has
-// been worked already.
+// Activity counts the runs of a flow. A pending run counts if it is due, or has been
+// claimed before.
 type Activity struct {
 	InProgress int
 	Waiting    int
-	// WaitingTicks are those of Waiting that a schedule has started, and that have not
-	// begun.
+	// WaitingTicks counts those of Waiting that a tick started and nobody has claimed.
 	WaitingTicks int
-	// Backfills are those of InProgress and Waiting that are backfills.
+	// Backfills counts those of InProgress and Waiting that are backfills.
 	Backfills int
 }
 
@@ -74,8 +73,8 @@ type FlowStateParams struct {
 type FlowRuntimeParams struct {
 	ID      int64
 	Runtime json.RawMessage
-	// MigratedFrom is the Runtime that the flow's code declares, nil if that is
-	// Runtime.
+	// MigratedFrom is the Runtime that the flow's code declares, nil if Runtime is
+	// that.
 	MigratedFrom json.RawMessage
 }
 
@@ -83,8 +82,8 @@ type FlowRuntimeParams struct {
 type PruneParams struct {
 	State RunState // of runs
 	Age   time.Duration
-	// DeadLetterAge is from which age on dead letters go too, with their runs. -1: none
-	// does.
+	// DeadLetterAge is the age from which dead letters are removed together with their
+	// runs. -1: none are.
 	DeadLetterAge time.Duration
 	Limit         int
 	DryRun        bool
@@ -103,8 +102,8 @@ type RunInsertParams struct {
 	Reason      string
 	Params      json.RawMessage // nil: none
 
-	// Backfill is true for a run with a checkpoint apart from the flow's. Scope says
-	// whose that is: empty, it is one of the run's own, whose Scope is then its id.
+	// Backfill is true for a run with a checkpoint apart from the flow's. Scope names
+	// that checkpoint. Empty: it is a new one, and the run's Scope becomes its id.
 	Backfill bool
 	Scope    string
 	From     json.RawMessage // of a backfill: nil is the beginning
@@ -119,10 +118,10 @@ type RunClaimParams struct {
 	CodeVersion string
 	Slots       int // how many runs of the flow may be in progress at once; 0 is 1
 	// Backfills is how many backfills of the flow may be in progress at once, in slots
-	// apart. 0: they have the flow's own.
+	// of their own. 0: they take slots of the flow's own runs.
 	Backfills int
-	// Restart sets the run's counters back to zero, for a source that reads
-	// everything again.
+	// Restart sets the run's counters to zero, for a source that reads everything
+	// again.
 	Restart bool
 }
 
@@ -133,17 +132,17 @@ type Fault int
 const (
 	// FaultOther: trying again would fail again, as far as is known.
 	FaultOther Fault = iota
-	// FaultConflict: another transaction was in the way, by a deadlock or for
-	// lack of a serial order. This one was rolled back and may be tried again.
+	// FaultConflict: another transaction was in the way, by a deadlock or a
+	// serialization failure. This transaction was rolled back and may be tried again.
 	FaultConflict
-	// FaultUnavailable: the database cannot be reached, or cannot work now.
-	// Whether a commit went through is not known.
+	// FaultUnavailable: the database cannot be reached, or cannot work now. Whether a
+	// commit went through is not known.
 	FaultUnavailable
-	// FaultData: it does not take the data that it was given. Other data may do.
+	// FaultData: the database refuses the data. It may accept other data.
 	FaultData
 )
 
-// Passes reports whether what failed may be tried again as it is.
+// Passes reports whether the same work may be tried again.
 func (f Fault) Passes() bool { return f == FaultConflict || f == FaultUnavailable }
 
 // LeaseRef names a claim.
@@ -152,12 +151,12 @@ type LeaseRef struct {
 	LeaseNumber int64
 }
 
-// LeaseStatus is what renewing a lease has found.
+// LeaseStatus is the outcome of renewing a lease.
 type LeaseStatus struct {
 	RunID int64
-	// Held is false when the run is no longer the claim's.
+	// Held is false if the claim no longer holds the run.
 	Held bool
-	// CancelRequested says that somebody wants the run to end.
+	// CancelRequested says that somebody asked to cancel the run.
 	CancelRequested bool
 }
 
@@ -166,7 +165,7 @@ type RunCancelParams struct {
 	RunID  int64
 	Actor  string
 	Reason string
-	// PendingOnly leaves a run that is in progress as it is.
+	// PendingOnly leaves a run in progress as it is.
 	PendingOnly bool
 }
 
@@ -175,7 +174,7 @@ type Claim struct {
 	Run    *Run
 	Seq    int64           // of the checkpoint, as this claim has set it
 	Cursor json.RawMessage // nil: none yet
-	SetSeq int64           // the sequence number when somebody has set the cursor last, 0: never
+	SetSeq int64           // the sequence number when somebody last set the cursor, 0: never
 }
 
 // CursorSetParams are the parameters of CursorSet.
@@ -193,15 +192,15 @@ type RunCheckpointParams struct {
 	RunID       int64
 	FlowID      int64
 	LeaseNumber int64
-	Scope       string // whose checkpoint it is: the run's
+	Scope       string // the run's, which names the checkpoint
 	Slot        int
 	Seq         int64           // expected; the checkpoint's becomes Seq+1
 	From        json.RawMessage // where the run began, kept if there is one already
 	Cursor      json.RawMessage // nil: the source has none
 	Delta       Counters
 	Total       *int64
-	Lease       time.Duration       // from now, if less than two thirds of it are left
-	Letters     []*DeadLetterRecord // are added as DeadLetterInsert does
+	Lease       time.Duration       // renewed if less than two thirds of it are left
+	Letters     []*DeadLetterRecord // stored as DeadLetterInsert does
 }
 
 // RunEndParams are the parameters of RunEnd.
@@ -211,7 +210,7 @@ type RunEndParams struct {
 	LeaseNumber int64
 	State       RunState
 	Delay       time.Duration // to the next attempt, for RunPending
-	// Refund gives the attempt back, for a run that was handed back unfinished.
+	// Refund gives the attempt back, for a run that is handed back unfinished.
 	Refund bool
 	// Rescue counts a worker that died.
 	Rescue bool

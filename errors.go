@@ -6,69 +6,71 @@ import (
 	"fmt"
 )
 
-// Sentinel errors, to be compared with [errors.Is]. The errors that carry them
-// name the flow and the run.
+// Sentinel errors, to be compared with [errors.Is]. The errors that wrap them name the
+// flow and the run.
 var (
-	// ErrNotFound is returned for a flow or a run that is not in the database.
+	// ErrNotFound is returned for a flow, a run or a dead letter that is not in the
+	// database.
 	ErrNotFound = errors.New("not found")
 
-	// ErrNotRegistered is returned for a flow that is in the database but whose
-	// code is not among this client's Config.Flows, and for a flow that was not
-	// got from a client.
+	// ErrNotRegistered is returned for a flow in the database whose code is not among
+	// this client's Config.Flows, and for a Flow that no client returned.
 	ErrNotRegistered = errors.New("not registered")
 
-	// ErrAlreadyRunning is returned by [FlowExecutor.Execute] and by
-	// [Heartbeat.Execute] when the run, or another of its flow, is in progress.
-	// A pending run stays pending.
+	// ErrAlreadyRunning is returned by [FlowExecutor.Execute] and [Heartbeat.Execute]
+	// when the run, or another run of its flow, is in progress. A pending run stays
+	// pending. [Client.SetCursor] returns it while a run of the flow is in progress.
 	ErrAlreadyRunning = errors.New("already running")
 
-	// ErrNotDue is returned by [FlowExecutor.Execute] for a run whose time has
-	// not come. The run stays pending.
+	// ErrNotDue is returned by [FlowExecutor.Execute] for a run whose time has not
+	// come. The run stays pending.
 	ErrNotDue = errors.New("not due")
 
 	// ErrDisabled is returned for a flow that is inactive, or whose Runtime is
-	// disabled. Starting one leaves no rows.
+	// disabled. A call that would start a run then stores nothing.
 	ErrDisabled = errors.New("disabled")
 
-	// ErrRunFinished is returned by [FlowExecutor.Execute] for a run that has
-	// ended.
+	// ErrRunFinished is returned by [FlowExecutor.Execute] for a run that has ended.
 	ErrRunFinished = errors.New("run is finished")
 
-	// ErrUnknownType is returned for a stored Runtime of a type that nothing in
-	// this program reads. See Config.Runtimes.
+	// ErrUnknownType is returned for a stored Runtime whose type neither the library
+	// nor Config.Runtimes can read.
 	ErrUnknownType = errors.New("unknown type")
 
-	// ErrGlobalID is returned by [ParseGlobalID] and [Client.Locate] for a text that
-	// is no global id, and by Locate for one of another application or model.
+	// ErrGlobalID is returned by [ParseGlobalID] and [Client.Locate] for a text that is
+	// not a global id, and by Locate for an id of another application or model.
 	ErrGlobalID = errors.New("not a global id")
 
 	// ErrRunState is returned by [Client.Retry] for a run that has neither failed nor
-	// was cancelled.
+	// been cancelled.
 	ErrRunState = errors.New("run is in another state")
 
-	// ErrCursorMoved is returned by [Client.SetCursor] when the flow's cursor is not
-	// the one that the caller has seen. The error says what it is now.
+	// ErrCursorMoved is returned by [Client.SetCursor] when the flow's cursor is no
+	// longer the one that the caller named. The error's message holds the current
+	// cursor.
 	ErrCursorMoved = errors.New("the cursor has moved")
 
-	// ErrTxMismatch is returned by calls that take a [Tx] of another kind of
-	// database than the client's.
+	// ErrTxMismatch is returned by calls that take a [Tx], when it belongs to another
+	// kind of database than the client's.
 	ErrTxMismatch = errors.New("transaction of another database")
 
 	// ErrStopped is returned by calls on a client that is stopping, and by
-	// [FlowExecutor.Execute] for a run that was handed back because of that.
+	// [FlowExecutor.Execute] for a run that was handed back, because the client stops
+	// or the caller's context ended.
 	ErrStopped = errors.New("client is stopped")
 
-	// ErrFenced is returned by [FlowExecutor.Execute] when another process has
-	// taken the run over. Nothing of the interrupted batch was committed.
+	// ErrFenced is returned by [FlowExecutor.Execute] when another process took the run
+	// over. Nothing of the interrupted batch was committed. A [FencedSink] returns it
+	// for a fence that is out of date.
 	ErrFenced = errors.New("run was taken over")
 )
 
-// Skip is returned by the function of a [Map] for a record that is left out on
-// purpose. It counts as filtered.
+// Skip is returned by the function of a [Map] or a [FlatMap] to leave a record out on
+// purpose. The record counts as filtered.
 var Skip = errors.New("skip this record") //nolint:gochecknoglobals,errname,revive,staticcheck // a signal, named like fs.SkipDir
 
-// ConfigError tells which setting is wrong, and what would be right.
-// [NewClient] returns all of them at once, joined.
+// ConfigError says which setting is wrong, and what would be right. [NewClient] returns
+// all of them at once, joined.
 type ConfigError struct {
 	// Field is the setting, such as `Flows["orders"].Runtime.Priority`.
 	Field string
@@ -78,9 +80,9 @@ type ConfigError struct {
 
 func (e *ConfigError) Error() string { return e.Field + ": " + e.Reason }
 
-// RecordError is an error of one record. A [Source] yields it for a row that
-// cannot be read and goes on; a [Transform] reports it through [Results.Fail].
-// The flow's [Policy] decides what becomes of the record.
+// RecordError is the error of one bad record. A [Source] yields it for a record that it
+// cannot read, and goes on. The engine makes one of each [Results.Fail] of a
+// [Transform]. The flow's [Policy] decides what becomes of the record.
 type RecordError struct {
 	// Stage is where the record failed. The engine sets it.
 	Stage Stage
@@ -88,8 +90,8 @@ type RecordError struct {
 	Key string
 	// Raw is the record as it was read, as far as it is known. It may be nil.
 	Raw json.RawMessage
-	// Read is how many records the run has read, those of the record's batch
-	// included. The engine sets it.
+	// Read is how many records the run has read, including the record's batch. The
+	// engine sets it.
 	Read int64
 	// Err is the cause.
 	Err error
@@ -102,14 +104,14 @@ func (e *RecordError) Error() string {
 // Unwrap returns the cause.
 func (e *RecordError) Unwrap() error { return e.Err }
 
-// RowError is what a [TxSink] returns that knows which row of a batch cannot be
-// written. Where the flow's policy keeps the other records, they are then written
-// without looking for the bad one by halves.
+// RowError is returned by a [TxSink] that knows which row of a batch cannot be written.
+// If the flow's policy keeps the other records, the engine writes them without
+// searching for the bad row.
 type RowError struct {
-	// Row counts from 0 in the rows that the sink was given.
+	// Row is the index of the bad row in the rows that the sink was given, from 0.
 	Row int
-	// Alone says that the row was refused when it was written alone, so that the engine
-	// need not try that again.
+	// Alone says that the sink has tried the row alone and it was refused, so that the
+	// engine need not try that again.
 	Alone bool
 	// Err is the cause.
 	Err error
@@ -117,9 +119,10 @@ type RowError struct {
 
 func (e *RowError) Error() string { return e.Err.Error() }
 
+// Unwrap returns the cause.
 func (e *RowError) Unwrap() error { return e.Err }
 
-// Stage is a part of a flow, in which an error arose.
+// Stage is the part of a flow in which an error arose.
 type Stage string
 
 // The stages of a flow.
@@ -129,7 +132,7 @@ const (
 	StageWrite     Stage = "write"
 )
 
-// RunError is the error of an attempt at a run.
+// RunError is the error of a failed attempt at a run.
 type RunError struct {
 	RunID int64
 	Flow  string
@@ -143,9 +146,9 @@ func (e *RunError) Error() string {
 // Unwrap returns the cause.
 func (e *RunError) Unwrap() error { return e.Err }
 
-// PanicError is a panic of a source, a transform or a sink.
+// PanicError reports a panic of a source, a transform or a sink.
 type PanicError struct {
-	// Value is what was passed to panic.
+	// Value is the argument of panic.
 	Value any
 	// Stack is the goroutine's stack.
 	Stack string

@@ -7,17 +7,16 @@ import (
 	"strings"
 )
 
-// errorPrefix stands before every message that leaves the library, once.
+// errorPrefix begins every message that leaves the library, once.
 const errorPrefix = "dataflow: "
 
-// publicError is an error at the public edge.
+// publicError is an error that leaves the library.
 type publicError struct{ err error }
 
 func (e *publicError) Error() string { return errorPrefix + e.err.Error() }
 func (e *publicError) Unwrap() error { return e.err }
 
-// public puts the library's name before an error's message, unless it is there
-// already.
+// public puts the library's name before an error's message, unless it is there already.
 func public(err error) error {
 	if err == nil || strings.HasPrefix(err.Error(), errorPrefix) {
 		return err
@@ -25,7 +24,7 @@ func public(err error) error {
 	return &publicError{err: err}
 }
 
-// private takes the library's name away again, from an error that goes into another.
+// private removes the library's name from an error that is to be wrapped in another.
 func private(err error) error {
 	if p, ok := err.(*publicError); ok { //nolint:errorlint // the outermost alone
 		return p.err
@@ -33,11 +32,11 @@ func private(err error) error {
 	return err
 }
 
-// foreignError is an error of the user's code that says what is the engine's to say: that
-// the run was taken over, or that the client stops. It may be that of another client.
+// foreignError hides ErrFenced and ErrStopped in an error of the user's code. These two
+// are the engine's to say. The user's code may return those of another client.
 type foreignError struct{ err error }
 
-// foreign makes an error one of the user's code. err may be nil.
+// foreign marks an error as one of the user's code. err may be nil.
 func foreign(err error) error {
 	if errors.Is(err, ErrFenced) || errors.Is(err, ErrStopped) {
 		return &foreignError{err: err}
@@ -47,7 +46,7 @@ func foreign(err error) error {
 
 func (e *foreignError) Error() string { return e.err.Error() }
 
-// Is and As are in place of Unwrap, which would let the two be found.
+// Is and As replace Unwrap, which would let errors.Is find the two.
 func (e *foreignError) Is(target error) bool {
 	return target != ErrFenced && target != ErrStopped && errors.Is(e.err, target)
 }

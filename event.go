@@ -30,28 +30,28 @@ type EventKind string
 const (
 	// EventRunStarted: an attempt at a run has begun.
 	EventRunStarted EventKind = "run_started"
-	// EventRunProgress: a batch and its checkpoint are committed.
+	// EventRunProgress: a batch and its checkpoint were committed.
 	EventRunProgress EventKind = "run_progress"
 	// EventRunSucceeded: the run is done.
 	EventRunSucceeded EventKind = "run_succeeded"
-	// EventRunRetrying: an attempt failed; the run is pending again.
+	// EventRunRetrying: an attempt failed, and the run is pending again.
 	EventRunRetrying EventKind = "run_retrying"
-	// EventRunFailed: the last attempt failed.
+	// EventRunFailed: the run failed for good.
 	EventRunFailed EventKind = "run_failed"
 	// EventRunCancelled: the run was cancelled.
 	EventRunCancelled EventKind = "run_cancelled"
-	// EventRunReleased: the run was handed back unfinished, because its process
-	// is stopping or its slice is over. It is pending again.
+	// EventRunReleased: the run was handed back unfinished, because its process stops
+	// or its slice is over. It is pending again.
 	EventRunReleased EventKind = "run_released"
-	// EventRunRescued: the run's worker has died. The run is pending again.
+	// EventRunRescued: the run's worker died. The run is pending again.
 	EventRunRescued EventKind = "run_rescued"
-	// EventFlowTripped: as many runs of the flow have failed in a row as
-	// Schedule.PauseAfter says; ticks do not start it any more. Run is the last of
-	// them.
+	// EventFlowTripped: Schedule.PauseAfter runs of the flow failed in a row, so that
+	// ticks no longer start it. Run is the last of them.
 	EventFlowTripped EventKind = "flow_tripped"
 )
 
-// Event is something that this process's client did with a run.
+// Event is something that this process's client did with a run. It may be read by
+// several goroutines, and must not be changed.
 type Event struct {
 	Kind EventKind
 	// At is when it happened, by this process's clock.
@@ -63,10 +63,10 @@ type Event struct {
 	Err error
 }
 
-// subscriptionBuffer is how many events wait for a subscriber that is slow.
+// subscriptionBuffer is how many events wait for a slow subscriber.
 const subscriptionBuffer = 1000
 
-// subscriptions hands events to whoever asked for them.
+// subscriptions hands events to the subscribers.
 type subscriptions struct {
 	mu   sync.Mutex // guards next and subs
 	next int
@@ -87,12 +87,12 @@ func (h *subscriptions) publish(e *Event) {
 		}
 		select {
 		case s.ch <- e:
-		default: // the subscriber is behind; it was told that events are lost then
+		default: // the subscriber is slow: Subscribe says that it then loses events
 		}
 	}
 }
 
-// runAttrs are the attributes that every log line about a run has.
+// runAttrs are the attributes of every log line about a run.
 func runAttrs(r *Run) []any {
 	return []any{
 		slog.String(logFlow, r.FlowName),
@@ -103,20 +103,20 @@ func runAttrs(r *Run) []any {
 }
 
 func (c *Client) publish(kind EventKind, run *Run, err error) {
-	own := *run // the caller of Execute gets the other one
+	own := *run // the caller of Execute gets, and may change, the other one
 	c.events.publish(&Event{Kind: kind, At: c.now(), Run: &own, Err: err})
 }
 
-// tripped says that a flow has failed so often that ticks do not start it any more.
+// tripped reports that a flow failed so often that ticks no longer start it.
 func (c *Client) tripped(ctx context.Context, run *Run, err error) {
 	if !run.Tripped {
 		return
 	}
-	c.log.ErrorContext(ctx, "dataflow: flow paused, because its runs fail time after time; client.Resume lets ticks start it again", runAttrs(run)...)
+	c.log.ErrorContext(ctx, "dataflow: ticks no longer start the flow, because its runs keep failing: client.Resume ends that", runAttrs(run)...)
 	c.publish(EventFlowTripped, run, err)
 }
 
-// gaveUp tells the user's hook about a run that has failed for good.
+// gaveUp calls the user's hook for a run that failed for good.
 func (c *Client) gaveUp(ctx context.Context, run *Run, err error) {
 	if c.config.OnRunFailed == nil {
 		return

@@ -110,7 +110,7 @@ func ExampleNewClient_configError() {
 	fmt.Println(err)
 	// Output:
 	// dataflow: Flows[""].Name: it is empty: give each flow a name of 1 to 200 bytes
-	// Flows[""].Runtime.Priority: 9 is not one of River's, 1 (highest) to 4, nor 0 for none
+	// Flows[""].Runtime.Priority: 9 is not a priority of River: use 1 (highest) to 4, or 0 for none
 	// Flows[""].Target: it is nil
 }
 

@@ -14,10 +14,13 @@ import (
 // MaxNameLength is the greatest length of a flow's name, in bytes.
 const MaxNameLength = 200
 
-// Flow is what reads, transforms and writes: declared in code by [NewFlow], and
-// stored under its name when a [Client] starts. A Flow got from a client also
-// carries what is stored of it, and is bound to that client, so that it can be
-// handed to its [Runtime]. It is a copy: it does not change.
+// OverdueAfter is how long after its time a tick or a run counts as overdue.
+const OverdueAfter = time.Hour
+
+// Flow reads, transforms and writes records. [NewFlow] declares it in code, and a
+// started [Client] stores it under its name. A Flow that a client returns also carries
+// what is stored of it. It is bound to that client, so that it can be handed to its
+// [Runtime]. It is a copy: it does not change.
 type Flow struct {
 	FlowRecord
 
@@ -41,42 +44,41 @@ type FlowRecord struct {
 	Sink        json.RawMessage
 	RuntimeJSON json.RawMessage
 	// MigratedFrom is the Runtime that the flow's code declared when somebody migrated
-	// the flow to another, which registering that code again does not undo. Nil: the
-	// Runtime is that of the code. The same as RuntimeJSON: a migration back has yet to
-	// cancel the waiting runs. See [Client.MigrateRuntimes].
+	// the flow to another Runtime. Registering the same code again does not undo that.
+	// Nil: the Runtime is the code's own. Equal to RuntimeJSON: a migration back has
+	// not yet cancelled the waiting runs. See [Client.MigrateRuntimes].
 	MigratedFrom json.RawMessage
 	// Guarantee says how often a record can arrive in the flow's sink.
 	Guarantee Guarantee
 
-	// State is the operator's: registering a flow again does not change it.
+	// State is set by operators. Registering a flow again does not change it.
 	State       FlowState
 	StateBy     string
 	StateReason string
 	StateAt     *time.Time
 
-	// ScheduleJSON is the schedule as a JSON object; ScheduleAt is since when its
-	// ticks are those that they are now.
+	// ScheduleJSON is the schedule as a JSON object. ScheduleAt is since when it has
+	// its present ticks.
 	ScheduleJSON json.RawMessage
 	ScheduleAt   time.Time
 
-	// NextRunAt is the next tick, nil if there is none: the one truth about when the
-	// flow runs by itself.
+	// NextRunAt is the next tick, nil if there is none. All processes go by it.
 	NextRunAt     *time.Time
 	LastRunAt     *time.Time
 	LastSuccessAt *time.Time
 	// LastError is the error of the last attempt, empty after a success.
 	LastError string
-	// Failures counts the failed runs since the last success.
+	// Failures counts the runs that failed in a row since the last success.
 	Failures int
-	// TrippedAt is when as many failures in a row as Schedule.PauseAfter says have
-	// stopped ticks from starting runs, nil if they have not. TrippedReason says
-	// which. A run is started at ProbeAt to see whether the trouble has passed.
+	// TrippedAt is when Schedule.PauseAfter failures in a row stopped ticks from
+	// starting runs, nil if they have not. TrippedReason says which failures. A probe
+	// run starts at ProbeAt.
 	TrippedAt     *time.Time
 	TrippedReason string
 	ProbeAt       *time.Time
 
-	// CodeVersion is the Config.CodeVersion of the client that registered the
-	// flow last; DefinitionHash tells definitions apart.
+	// CodeVersion is the Config.CodeVersion of the client that registered the flow
+	// last. DefinitionHash is equal for equal definitions.
 	CodeVersion    string
 	DefinitionHash string
 
@@ -84,61 +86,73 @@ type FlowRecord struct {
 	UpdatedAt time.Time
 }
 
+// IsActive reports whether nobody has paused the flow.
+func (f *FlowRecord) IsActive() bool { return f.State == FlowActive }
+
+// IsDue reports whether the flow is active and its next tick has come.
+func (f *FlowRecord) IsDue(now time.Time) bool {
+	return f.IsActive() && f.NextRunAt != nil && !f.NextRunAt.After(now)
+}
+
+// IsOverdue reports whether the flow is active and its next tick came at least an hour
+// ago ([OverdueAfter]).
+func (f *FlowRecord) IsOverdue(now time.Time) bool { return f.IsDue(now.Add(-OverdueAfter)) }
+
 // FlowState says whether a flow's runs are worked.
 type FlowState string
 
 // The states of a flow.
 const (
 	FlowActive   FlowState = "active"
-	FlowInactive FlowState = "inactive"
+	FlowInactive FlowState = "inactive" // somebody has paused it: see [Client.Pause]
 )
 
 // Valid reports whether s is a state of a flow.
 func (s FlowState) Valid() bool { return s == FlowActive || s == FlowInactive }
 
-// FlowOptions are the optional settings of [NewFlow]. The zero value is ready
-// to use.
+// FlowOptions are the optional settings of [NewFlow]. The zero value is ready to use.
 type FlowOptions struct {
 	// Runtime decides when and where the flow's runs are worked. Nil: that of
 	// Config.RuntimeAdapter, which is [Heartbeat]{} unless it is set.
 	Runtime Runtime
 
-	// OnBadRecord decides what becomes of a record that cannot be read, transformed
-	// or, with a target of [ToTx] or [ToReplace], written. Nil: [FailFast].
+	// OnBadRecord decides about a record that cannot be read, transformed or, with a
+	// target of [ToTx] or [ToReplace], written. Nil: [FailFast].
 	OnBadRecord Policy
 
 	// MaxAttempts is how often a run is tried before it fails. 0: 5.
 	MaxAttempts int
 
-	// BatchWait ends a batch when so much time has passed since its first record, at its
-	// last resume point, though it has fewer records than BatchSize: for a source that
-	// waits for its records, such as a queue. A sink outside the database ([To]) may then
-	// be given other batches after a failure, which have other IDs, and the same keys.
-	// 0: a batch waits until it is full, or the source ends. The least is a
-	// millisecond.
+	// BatchWait ends a batch at its last resume point when this time has passed since
+	// its first record, even if it has fewer records than BatchSize. Use it for a
+	// source that waits for its records, such as a queue. 0: a batch waits until it is
+	// full or the source ends. The least is a millisecond.
+	//
+	// After a failure, a sink outside the database ([To]) may then get other batches,
+	// with other IDs and the same keys.
 	BatchWait time.Duration
 
 	// MaxBackfills is how many backfills of the flow are worked at once, over all
-	// processes, beside the flow's own runs, which then do not wait for them, nor they for
-	// those. A flow's source, transform and sink are then used by several runs at once,
-	// so that all of these values must be safe for that. 0: a backfill takes the flow's
-	// own place. The most are 1,000. See [Client.BackfillRanges].
+	// processes, beside the flow's own runs. Neither waits for the other. Several runs
+	// then use the flow's source, transform and sink at once, which must be safe for
+	// that. 0: a backfill takes the place of one of the flow's own runs. The most are
+	// 1,000. See [Client.BackfillRanges].
 	MaxBackfills int
 
-	// Backoff returns how long a run waits after its failed attempt, which is 1
-	// for the first. Nil, and if it panics: attempt⁴ + 2 seconds: 3 s, 18 s,
-	// 83 s, 258 s.
+	// Backoff returns how long a run waits after a failed attempt, which is 1 for the
+	// first. Nil, or if it panics: attempt⁴ + 2 seconds, so 3 s, 18 s, 83 s and 258 s.
 	Backoff func(attempt int) time.Duration
 }
 
-// NewFlow declares a flow: records from source go through transform to target.
-// T is the source's record, C its cursor, and Out the target's record; they are
-// inferred, and end here.
+// maxBackfills is the greatest FlowOptions.MaxBackfills.
+const maxBackfills = 1000
+
+// NewFlow declares a flow: records from source go through transform to target. T is the
+// source's record, C its cursor, and Out the target's record. Go infers all three.
 //
-// The name is the flow's identity: a flow that is registered again under its
-// name goes on at its last checkpoint. It has 1 to 200 bytes, none of them
-// space at either end or a control character. opts may be nil. What is wrong is
-// reported by [NewClient].
+// The name is the flow's identity: a flow that is registered again under its name goes
+// on at its last checkpoint. It has 1 to 200 bytes, no space at either end, and no
+// control character. opts may be nil. [NewClient] reports what is wrong.
 func NewFlow[T, C, Out any](name string, source Source[T, C], transform Transform[T, Out], target Target[Out], opts *FlowOptions) *Flow {
 	f := &Flow{
 		FlowRecord: FlowRecord{Name: name, Guarantee: guaranteeOf(target, hasCursor[C]()), State: FlowActive},
@@ -154,9 +168,9 @@ func NewFlow[T, C, Out any](name string, source Source[T, C], transform Transfor
 	return f
 }
 
-// guaranteeOf says what a flow has with a target. A source that cannot resume
-// yields everything again in each attempt, by which only a target that is replaced has
-// each record once.
+// guaranteeOf returns the guarantee of a flow with a target. A source that cannot
+// resume yields everything again in each attempt, so that only a target that is
+// replaced holds each record once.
 func guaranteeOf[T any](target Target[T], resumable bool) Guarantee {
 	if !resumable && target.replace == nil {
 		return AtLeastOnce
@@ -164,14 +178,14 @@ func guaranteeOf[T any](target Target[T], resumable bool) Guarantee {
 	return target.Guarantee()
 }
 
-// Client returns the client that the flow was got from, nil if there is none.
+// Client returns the client that returned the flow, nil for a declared flow.
 func (f *Flow) Client() *Client { return f.client }
 
-// Registered reports whether the process has the flow's code.
+// Registered reports whether this process has the flow's code.
 func (f *Flow) Registered() bool { return f.code != nil }
 
-// adapted returns a declared flow with a Runtime: that of the adapter, if it names
-// none. A flow is not changed, for other clients may have it too.
+// adapted returns a declared flow with the adapter's Runtime, if it names none. It
+// copies the flow, because other clients may have it too.
 func (f *Flow) adapted(adapter string) *Flow {
 	rt := adapterRuntime(adapter)
 	if f == nil || f.opts.Runtime != nil || f.Runtime != Runtime(Heartbeat{}) || rt == nil {
@@ -221,31 +235,8 @@ func (f *Flow) definition(codeVersion string) (*FlowDefinition, error) {
 	return d, nil
 }
 
-// OverdueAfter is how long after its time a tick, or a run, is overdue.
-const OverdueAfter = time.Hour
-
-// IsActive reports whether nobody has paused the flow.
-func (f *FlowRecord) IsActive() bool { return f.State == FlowActive }
-
-// IsDue reports whether the flow is active and its next tick has come.
-func (f *FlowRecord) IsDue(now time.Time) bool {
-	return f.IsActive() && f.NextRunAt != nil && !f.NextRunAt.After(now)
-}
-
-// IsOverdue reports whether the flow is active and its next tick came an hour ago
-// ([OverdueAfter]) or earlier.
-func (f *FlowRecord) IsOverdue(now time.Time) bool { return f.IsDue(now.Add(-OverdueAfter)) }
-
-const (
-	defaultPage = 100
-	maxPage     = 10_000
-)
-
-// maxBackfills is the most that FlowOptions.MaxBackfills may be.
-const maxBackfills = 1000
-
-// slots is how many runs of the flow may be in progress at once, by the settings of this
-// process.
+// slots returns how many runs of the flow may be in progress at once, by this process's
+// settings.
 func (f *Flow) slots() FlowSlots {
 	return FlowSlots{FlowID: f.ID, Slots: max(f.Runtime.Settings().Schedule.Overlap.policy().Slots, 1), Backfills: f.opts.MaxBackfills}
 }
@@ -253,8 +244,8 @@ func (f *Flow) slots() FlowSlots {
 // apart reports whether a run has one of the slots that only backfills have.
 func (f *Flow) apart(run *Run) bool { return run.IsBackfill() && f.opts.MaxBackfills > 0 }
 
-// places is how many of the runs that are in each other's way with a run may be in
-// progress at once.
+// places returns how many runs may be in progress at once in the kind of slots that run
+// would take.
 func (f *Flow) places(run *Run) int {
 	if f.apart(run) {
 		return f.opts.MaxBackfills
@@ -262,8 +253,8 @@ func (f *Flow) places(run *Run) int {
 	return f.slots().Slots
 }
 
-// inTheWay returns those of the flow's runs that are in progress that count among the
-// places of a run. A claim counts likewise.
+// inTheWay returns the runs in progress that occupy the slots that run could take. It
+// mirrors RunClaim.
 func (f *Flow) inTheWay(run *Run, inProgress []*Run) []*Run {
 	var busy []*Run
 	for _, r := range inProgress {

@@ -9,7 +9,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/schedule"
 )
 
-// validate returns all that is wrong with a declared flow.
+// validate returns everything that is wrong with a declared flow.
 func (f *Flow) validate() error {
 	at := fmt.Sprintf("Flows[%q]", f.Name)
 	var errs []error
@@ -17,13 +17,13 @@ func (f *Flow) validate() error {
 		errs = append(errs, &ConfigError{Field: at + ".Name", Reason: err.Error()})
 	}
 	if f.code == nil {
-		return &ConfigError{Field: at, Reason: "it was not made by NewFlow"}
+		return &ConfigError{Field: at, Reason: "it was not made by NewFlow: use NewFlow"}
 	}
 	if f.opts.MaxAttempts < 0 {
 		errs = append(errs, &ConfigError{Field: at + ".MaxAttempts", Reason: fmt.Sprintf("%d is negative: use 1 or more, or 0 for %d", f.opts.MaxAttempts, defaultMaxAttempts)})
 	}
 	if n := f.opts.MaxBackfills; n < 0 || n > maxBackfills {
-		errs = append(errs, &ConfigError{Field: at + ".MaxBackfills", Reason: fmt.Sprintf("%d is not from 1 to %d, nor 0 for a backfill that takes the flow's own place", n, maxBackfills)})
+		errs = append(errs, &ConfigError{Field: at + ".MaxBackfills", Reason: fmt.Sprintf("%d is out of range: use 1 to %d, or 0 for backfills that take the place of the flow's own runs", n, maxBackfills)})
 	}
 	if w := f.opts.BatchWait; w < 0 || w > 0 && w < time.Millisecond {
 		errs = append(errs, &ConfigError{Field: at + ".BatchWait", Reason: fmt.Sprintf("%s is less than a millisecond: use 1ms or more, or 0 for none", w)})
@@ -33,8 +33,8 @@ func (f *Flow) validate() error {
 	return errors.Join(errs...)
 }
 
-// validateRuntime returns what is wrong with the flow's Runtime, in itself and for
-// this flow.
+// validateRuntime returns what is wrong with the flow's Runtime, in itself and for this
+// flow.
 func (f *Flow) validateRuntime() error {
 	if err := validateRuntime(f.Runtime); err != nil {
 		return err
@@ -46,19 +46,19 @@ func (f *Flow) validateRuntime() error {
 	}
 	if n := s.Schedule.Overlap.policy().Slots; n > 1 && f.code.resumable() {
 		errs = append(errs, &ConfigError{Field: "Schedule.Overlap", Reason: fmt.Sprintf(
-			"OverlapAllow(%d) would have %d runs move one cursor: use OverlapSkip or another policy, or a source without a cursor", n, n)})
+			"OverlapAllow(%d) lets %d runs move one cursor: use OverlapSkip or another policy, or a source without a cursor", n, n)})
 	}
 	if n := s.Schedule.Overlap.policy().Slots; n > 1 && f.code.replaces() {
 		errs = append(errs, &ConfigError{Field: "Schedule.Overlap", Reason: fmt.Sprintf(
-			"OverlapAllow(%d) would have %d runs replace the same: use OverlapSkip or another policy", n, n)})
+			"OverlapAllow(%d) lets %d runs replace the same content: use OverlapSkip or another policy", n, n)})
 	}
 	if _, ok := f.Runtime.(TxRuntime); !ok && s.Schedule.RunAtRegistration {
 		errs = append(errs, &ConfigError{Field: "Schedule.RunAtRegistration", Reason: fmt.Sprintf(
-			"the type %T has no ExecuteTx, by which that run is started: add it (see TxRuntime), or leave RunAtRegistration out", f.Runtime)})
+			"the type %T has no ExecuteTx to start that run with: add it (see TxRuntime), or leave RunAtRegistration out", f.Runtime)})
 	}
 	if _, ok := f.Runtime.(TxRuntime); !ok && s.scheduled() {
 		errs = append(errs, &ConfigError{Field: "Interval", Reason: fmt.Sprintf(
-			"the type %T has no ExecuteTx, by which ticks start runs: add it (see TxRuntime), or return no Interval and no Cron in its Settings", f.Runtime)})
+			"the type %T has no ExecuteTx to start the runs of ticks with: add it (see TxRuntime), or return no Interval and no Cron in its Settings", f.Runtime)})
 	}
 	if len(errs) == 0 && s.scheduled() {
 		errs = append(errs, f.validateStagger(s))
@@ -66,8 +66,8 @@ func (f *Flow) validateRuntime() error {
 	return errors.Join(errs...)
 }
 
-// validateStagger returns an error if the flow's own ticks, which its name shifts, are
-// all behind the End of a schedule that has some.
+// validateStagger returns an error if Stagger shifts all ticks of this flow past the
+// End of its schedule.
 func (f *Flow) validateStagger(s RuntimeSettings) error {
 	_, err := s.ticks(f.Name)
 	var ce *ConfigError
@@ -102,17 +102,17 @@ func validateName(name string) error {
 	case name == "":
 		return errors.New("it is empty: give each flow a name of 1 to 200 bytes")
 	case len(name) > MaxNameLength:
-		return fmt.Errorf("it has %d bytes: the most are %d", len(name), MaxNameLength)
+		return fmt.Errorf("it has %d bytes: use at most %d", len(name), MaxNameLength)
 	case !utf8.ValidString(name):
-		return errors.New("it is not valid UTF-8")
+		return errors.New("it is not valid UTF-8: use UTF-8")
 	}
 	for _, r := range name {
 		if r < ' ' || r == 0x7f {
-			return fmt.Errorf("it holds the control character %U", r)
+			return fmt.Errorf("it holds the control character %U: leave it out", r)
 		}
 	}
 	if name[0] == ' ' || name[len(name)-1] == ' ' {
-		return errors.New("it begins or ends with a space")
+		return errors.New("it begins or ends with a space: leave it out")
 	}
 	return nil
 }

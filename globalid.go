@@ -15,8 +15,8 @@ const (
 	gidFlow   = "Flow"
 )
 
-// GlobalID names a row of an application, as text that can be kept elsewhere.
-// Ours are of the App "dataflow" and the Model "Flow".
+// GlobalID names a row of an application, as text that can be kept elsewhere. Ours have
+// the App "dataflow" and the Model "Flow".
 type GlobalID struct {
 	App   string
 	Model string
@@ -28,8 +28,8 @@ func (g GlobalID) String() string {
 	return gidScheme + g.App + "/" + g.Model + "/" + strconv.FormatInt(g.ID, 10)
 }
 
-// GlobalID returns the flow's global id, such as "gid://dataflow/Flow/7". A flow that
-// was not got from a client is not stored and has none: "".
+// GlobalID returns the flow's global id, such as "gid://dataflow/Flow/7". It returns ""
+// for a flow that no client returned, because such a flow is not stored.
 func (f *Flow) GlobalID() string {
 	if f.ID == 0 {
 		return ""
@@ -37,12 +37,12 @@ func (f *Flow) GlobalID() string {
 	return GlobalID{App: gidApp, Model: gidFlow, ID: f.ID}.String()
 }
 
-// gidPart is what the name of an application and of a model are made of. Those of
-// the Ruby gem have modules, such as ActiveDataFlow::DataFlow.
+// gidPart matches the name of an application or a model. The names of the Ruby gem have
+// modules, such as ActiveDataFlow::DataFlow.
 var gidPart = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.:-]*$`)
 
-// ParseGlobalID reads "gid://APP/MODEL/ID" of any application and model; ID is a
-// positive number. Anything else is ErrGlobalID.
+// ParseGlobalID reads "gid://APP/MODEL/ID" of any application and model. ID is a
+// positive number. Any other text returns ErrGlobalID.
 func ParseGlobalID(text string) (GlobalID, error) {
 	g, err := parseGlobalID(text)
 	return g, public(err)
@@ -70,7 +70,7 @@ func parseGlobalID(text string) (GlobalID, error) {
 	return GlobalID{App: parts[0], Model: parts[1], ID: id}, nil
 }
 
-// ownFlow refuses ids that are not those of flows.
+// ownFlow returns an error for an id of anything but a flow.
 func (g GlobalID) ownFlow() error {
 	if g.Model != gidFlow {
 		return fmt.Errorf("%q is %w of a flow, but of a %s: use gid://%s/%s/ID", g.String(), ErrGlobalID, g.Model, gidApp, gidFlow)

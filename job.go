@@ -1,5 +1,8 @@
 package dataflow
 
+// The River worker: it takes a run from a River job to the executor, and tells River what
+// came of it. It knows the executor and the rooms below.
+
 import (
 	"bytes"
 	"context"
@@ -16,13 +19,12 @@ import (
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
-// DataFlowArgs are the args of a River job that works a run: ids only.
+// DataFlowArgs are the args of a River job that works a run. They hold ids only.
 type DataFlowArgs struct {
-	// FlowID is the flow's id. It is read as a number, as a string of digits,
-	// and as a global id, "gid://app/Flow/7".
+	// FlowID is the flow's id. It is read from a number, a string of digits, or a
+	// global id, "gid://app/Flow/7".
 	FlowID FlowRef `json:"flow_id"`
-	// RunID is the run's id. Without one, the job starts a run of the flow and
-	// works it.
+	// RunID is the run's id. 0: the job starts a run of the flow and works it.
 	RunID int64 `json:"run_id,omitempty"`
 
 	err     error     // why the args could not be read
@@ -32,8 +34,8 @@ type DataFlowArgs struct {
 // Kind returns "data_flow".
 func (DataFlowArgs) Kind() string { return "data_flow" }
 
-// UnmarshalJSON reads args. It keeps its error for the worker, which discards
-// the job, where River would try it again and again.
+// UnmarshalJSON reads args. It returns no error, but keeps it for the worker, which
+// discards the job. River would try the job again and again.
 func (a *DataFlowArgs) UnmarshalJSON(data []byte) error {
 	type plain DataFlowArgs // without this method
 	var p plain
@@ -76,9 +78,9 @@ func (r *FlowRef) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// DataFlowJob is River's worker of our jobs: it hands a run to the
-// [FlowExecutor]. The client adds it to its own River client; see
-// [Client.AddWorker] for any other. It is safe for concurrent use.
+// DataFlowJob is River's worker of our jobs: it hands a run to the [FlowExecutor]. The
+// client adds it to its own River client. For any other, see [Client.AddWorker]. It is
+// safe for concurrent use.
 type DataFlowJob struct {
 	river.WorkerDefaults[DataFlowArgs]
 	client *Client
@@ -87,11 +89,11 @@ type DataFlowJob struct {
 // NewDataFlowJob returns the worker of a client's jobs.
 func NewDataFlowJob(client *Client) *DataFlowJob { return &DataFlowJob{client: client} }
 
-// sliceGrace is how long a job may take beyond its slice, to end its batch.
+// sliceGrace is how long a job may take after its slice, to end its batch.
 const sliceGrace = time.Minute
 
-// Timeout returns how long a job may take: a slice and a minute. A run that
-// cannot be sliced takes as long as it takes, for which Timeout returns -1.
+// Timeout returns how long a job may take: a slice and a minute. It returns -1, for no
+// limit, for a run that cannot be sliced.
 func (j *DataFlowJob) Timeout(job *river.Job[DataFlowArgs]) time.Duration {
 	j.client.mu.Lock()
 	flow := j.client.byID[int64(job.Args.FlowID)]
@@ -99,23 +101,24 @@ func (j *DataFlowJob) Timeout(job *river.Job[DataFlowArgs]) time.Duration {
 	if flow != nil && flow.code.resumable() && j.client.config.Slice > 0 {
 		return j.client.config.Slice + sliceGrace
 	}
-	// River's rescuer asks too, and leaves a job without a limit alone, so that a
-	// dead worker's would stay for ever. A job that is worked all the same finds
-	// its run taken.
+	// River's rescuer asks too, and ignores a job without a limit (v0.51.1,
+	// JobRescuer.makeRetryDecision). So a dead worker's job would stay for ever. If a
+	// live worker has the job after all, the rescued job finds its run taken.
 	if job.AttemptedAt != nil && time.Since(*job.AttemptedAt) > riverRescue {
 		return sliceGrace
 	}
 	return -1
 }
 
-// NextRetry returns the time at which the run is due again, if the run says.
+// NextRetry returns the time at which a failed run is due again. The zero time leaves
+// it to River.
 func (*DataFlowJob) NextRetry(job *river.Job[DataFlowArgs]) time.Time {
 	at := job.Args.retryAt
 	if at.IsZero() {
 		return at
 	}
-	// River takes a time that has passed for a mistake, and goes by its own policy,
-	// which waits for minutes.
+	// River takes a time in the past for a mistake and uses its own policy instead,
+	// which waits for minutes (v0.51.1, JobExecutor.reportError).
 	soon := time.Now().Add(soonest) //nolint:forbidigo // River's clock
 	if at.Before(soon) {
 		return soon
@@ -123,15 +126,16 @@ func (*DataFlowJob) NextRetry(job *river.Job[DataFlowArgs]) time.Time {
 	return at
 }
 
-// Work works the job's run. A run or flow that is missing, finished or disabled
-// is no error, and not tried again; one that cannot be worked now is snoozed.
+// Work works the job's run. If the run or the flow is missing, finished or disabled,
+// Work returns no error, and the job ends. If the run cannot be worked now, the job is
+// snoozed.
 func (j *DataFlowJob) Work(ctx context.Context, job *river.Job[DataFlowArgs]) error {
 	log := j.client.log.With(slog.Int64(logJob, job.ID))
 	if job.Args.RunID != 0 {
 		log = log.With(slog.Int64(logRun, job.Args.RunID))
 	}
 	if err := job.Args.err; err != nil {
-		err = fmt.Errorf("dataflow: args %s cannot be read: %w", stored.Clip(string(job.EncodedArgs)), err)
+		err = fmt.Errorf("dataflow: job args %s cannot be read: %w", stored.Clip(string(job.EncodedArgs)), err)
 		j.discarded(ctx, log, job, err)
 		return river.JobCancel(err)
 	}
@@ -159,7 +163,7 @@ func (j *DataFlowJob) Work(ctx context.Context, job *river.Job[DataFlowArgs]) er
 	return settled
 }
 
-// discarded says that River will not work a job again.
+// discarded reports that River will not work a job again.
 func (j *DataFlowJob) discarded(ctx context.Context, log *slog.Logger, job *river.Job[DataFlowArgs], err error) {
 	log.ErrorContext(ctx, "dataflow: job discarded", slog.String(logError, err.Error()))
 	if j.client.config.OnJobDiscarded == nil {
@@ -169,8 +173,8 @@ func (j *DataFlowJob) discarded(ctx context.Context, log *slog.Logger, job *rive
 	j.client.callHook(ctx, "OnJobDiscarded", func() { j.client.config.OnJobDiscarded(ctx, job.JobRow, err) })
 }
 
-// runOf returns the run of a job that names none: the one that an earlier
-// attempt at the job has started, or a new one.
+// runOf returns the run of a job that names none: the run that an earlier attempt at
+// the job has started, or a new one.
 func (j *DataFlowJob) runOf(ctx context.Context, flow *Flow, job *river.Job[DataFlowArgs]) (*Run, error) {
 	run, err := j.client.store.RunByJob(ctx, job.ID)
 	if err == nil || !errors.Is(err, ErrNotFound) {
@@ -188,7 +192,7 @@ func (j *DataFlowJob) runOf(ctx context.Context, flow *Flow, job *river.Job[Data
 	return run, err
 }
 
-// settle turns what came of the run into what River does with the job.
+// settle turns the outcome of the run into River's outcome of the job.
 func (j *DataFlowJob) settle(ctx context.Context, log *slog.Logger, job *river.Job[DataFlowArgs], run *Run, err error) error {
 	var re *RunError
 	switch {
@@ -216,7 +220,7 @@ func (j *DataFlowJob) settle(ctx context.Context, log *slog.Logger, job *river.J
 	}
 }
 
-// failed tells River about a failed attempt.
+// failed turns a failed attempt at the run into River's outcome of the job.
 func (j *DataFlowJob) failed(job *river.Job[DataFlowArgs], run *Run, err error) error {
 	switch run.State {
 	case RunPending:

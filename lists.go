@@ -5,16 +5,21 @@ import (
 	"fmt"
 )
 
+const (
+	defaultPage = 100
+	maxPage     = 10_000
+)
+
 // FlowListParams choose and page the flows that [Client.Flows] lists, in the
 // order of their names. The zero value lists the first 100.
 type FlowListParams struct {
 	// State lists only flows in this state. Empty: all.
 	State FlowState
-	// Due lists only flows that are active and whose next tick has come; Overdue only
-	// those for which it came an hour ago ([OverdueAfter]) or earlier.
+	// Due lists only active flows whose next tick has come. Overdue lists only those
+	// whose next tick came at least an hour ago ([OverdueAfter]).
 	Due     bool
 	Overdue bool
-	// After lists flows behind this name: that of the last flow of the page
+	// After lists the flows after this name: the name of the last flow of the page
 	// before. Empty: from the beginning.
 	After string
 	// Limit is the size of a page, up to 10,000. 0: 100.
@@ -28,13 +33,13 @@ type RunListParams struct {
 	Flow string
 	// States lists only runs in one of these states. Empty: all.
 	States []RunState
-	// Trigger lists only runs that were started so. Empty: all.
+	// Trigger lists only runs with this trigger. Empty: all.
 	Trigger Trigger
-	// Due lists only pending runs whose RunAfter has come; Overdue only those for which
-	// it came an hour ago ([OverdueAfter]) or earlier.
+	// Due lists only pending runs whose RunAfter has come. Overdue lists only those
+	// whose RunAfter came at least an hour ago ([OverdueAfter]).
 	Due     bool
 	Overdue bool
-	// Before lists runs older than this id: that of the last run of the page
+	// Before lists the runs older than this id: the id of the last run of the page
 	// before. 0: from the newest.
 	Before int64
 	// Limit is the size of a page, up to 10,000. 0: 100.
@@ -46,9 +51,9 @@ type RunListParams struct {
 type TickListParams struct {
 	// Flow lists only ticks of the flow of this name. Empty: all.
 	Flow string
-	// Reason lists only ticks that were skipped for it. Empty: all.
+	// Reason lists only ticks that were skipped for this reason. Empty: all.
 	Reason SkipReason
-	// Before lists entries older than this id: that of the last entry of the page
+	// Before lists the entries older than this id: the id of the last entry of the page
 	// before. 0: from the newest.
 	Before int64
 	// Limit is the size of a page, up to 10,000. 0: 100.
@@ -58,14 +63,14 @@ type TickListParams struct {
 // DeadLetterListParams choose and page what [Client.DeadLetters] lists, newest first.
 // The zero value lists the newest 100.
 type DeadLetterListParams struct {
-	// Flow lists only those of the flow of this name. Empty: all.
+	// Flow lists only dead letters of the flow of this name. Empty: all.
 	Flow string
-	// Run lists only those of this run. 0: all.
+	// Run lists only dead letters of this run. 0: all.
 	Run int64
-	// Open lists only those that have not been replayed.
+	// Open lists only dead letters that have not been replayed.
 	Open bool
-	// Before lists those older than this id: that of the last of the page before. 0:
-	// from the newest.
+	// Before lists the dead letters older than this id: the id of the last one of the
+	// page before. 0: from the newest.
 	Before int64
 	// Limit is the size of a page, up to 10,000. 0: 100.
 	Limit int
@@ -74,19 +79,38 @@ type DeadLetterListParams struct {
 // CursorHistoryParams page what [Client.CursorHistory] lists. The zero value lists the
 // newest 100.
 type CursorHistoryParams struct {
-	// FlowID is the flow's. The client sets it.
+	// FlowID is the flow's id. The client sets it.
 	FlowID int64
-	// Before lists changes older than this id: that of the last of the page before. 0:
-	// from the newest.
+	// Before lists the changes older than this id: the id of the last one of the page
+	// before. 0: from the newest.
 	Before int64
 	// Limit is the size of a page, up to 10,000. 0: 100.
 	Limit int
 }
 
-// pageSize checks a page's limit and fills in the default.
-func pageSize(limit int) (int, error) {
-	if limit < 0 || limit > maxPage {
-		return 0, &ConfigError{Field: "Limit", Reason: fmt.Sprintf("%d is not from 1 to %d, nor 0 for %d", limit, maxPage, defaultPage)}
+// listParams is a pointer to the parameters of a list.
+type listParams[P any] interface {
+	*P
+	limit() *int
+}
+
+func (p *FlowListParams) limit() *int       { return &p.Limit }
+func (p *RunListParams) limit() *int        { return &p.Limit }
+func (p *TickListParams) limit() *int       { return &p.Limit }
+func (p *DeadLetterListParams) limit() *int { return &p.Limit }
+func (p *CursorHistoryParams) limit() *int  { return &p.Limit }
+
+// page copies a list's parameters, checks the Limit, and fills in its default. params
+// may be nil.
+func page[P any, L listParams[P]](params L) (P, error) {
+	var p P
+	if params != nil {
+		p = *params
 	}
-	return cmp.Or(limit, defaultPage), nil
+	limit := L(&p).limit()
+	if *limit < 0 || *limit > maxPage {
+		return p, &ConfigError{Field: "Limit", Reason: fmt.Sprintf("%d is out of range: use 1 to %d, or 0 for the default, %d", *limit, maxPage, defaultPage)}
+	}
+	*limit = cmp.Or(*limit, defaultPage)
+	return p, nil
 }

@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// Message is a record without a Go type: a JSON object, say. Where the type is known,
-// a struct serves better; the compiler then checks what a [Schema] checks here.
+// Message is a record without a Go type, such as a JSON object. Use a struct where the
+// type is known: the compiler then checks what a [Schema] checks here.
 type Message map[string]any
 
 // FieldType is the type of a [Message]'s field.
 type FieldType string
 
-// The types. Numbers are Go's numbers of any kind, and [json.Number].
+// The types of fields. A number is a Go number of any kind, or a [json.Number].
 const (
 	AnyField     FieldType = "any"
 	StringField  FieldType = "string"
@@ -51,21 +51,21 @@ type Field struct {
 	Nullable bool
 }
 
-// Schema says which fields a [Message] has.
+// Schema says which fields a [Message] has. The zero value allows any message.
 type Schema struct {
 	Fields []Field
 	// Closed refuses fields that are not among Fields.
 	Closed bool
 }
 
-// FieldError is a field of a [Message] that is not as its [Schema] says.
+// FieldError says that a field of a [Message] differs from its [Schema].
 type FieldError struct {
 	// Field is the field's name.
 	Field string
-	// Expected is the type of the schema. Empty: the schema has no such field.
+	// Expected is the type in the schema. Empty: the schema has no such field.
 	Expected FieldType
-	// Actual is the type that it has: one of those above, "null", "absent", or the name
-	// of a Go type.
+	// Actual is the type of the field's value: a [FieldType], "null", "absent", or the
+	// name of a Go type.
 	Actual string
 }
 
@@ -76,7 +76,8 @@ func (e *FieldError) Error() string {
 	return fmt.Sprintf("field %q must be of type %s, and is %s", e.Field, e.Expected, e.Actual)
 }
 
-// Validate returns what is wrong with the schema itself, each as a *[ConfigError].
+// Validate returns what is wrong with the schema itself, each fault as a
+// *[ConfigError], joined.
 func (s Schema) Validate() error {
 	var errs []error
 	seen := make(map[string]bool, len(s.Fields))
@@ -96,8 +97,8 @@ func (s Schema) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Check returns what is wrong with a message, each field as a *[FieldError], joined, in
-// the order of the schema; nil if nothing is.
+// Check compares a message with the schema. It returns a *[FieldError] for each wrong
+// field, joined, in the order of the schema, or nil.
 func (s Schema) Check(m Message) error {
 	var errs []error
 	for _, f := range s.Fields {
@@ -116,7 +117,7 @@ func (s Schema) Check(m Message) error {
 	return errors.Join(errs...)
 }
 
-// strangers are the fields of a message that the schema does not have, by name.
+// strangers returns an error for each field that the schema does not have, by name.
 func (s Schema) strangers(m Message) []error {
 	var names []string
 	for name := range m {
@@ -132,7 +133,7 @@ func (s Schema) strangers(m Message) []error {
 	return errs
 }
 
-// fits reports whether a value is of a type.
+// fits reports whether a value is of the type.
 func (t FieldType) fits(v any) bool {
 	name := typeName(v)
 	text, isText := v.(string)
@@ -149,7 +150,7 @@ func (t FieldType) fits(v any) bool {
 	}
 }
 
-// typeName is the type of a value.
+// typeName returns the type of a value.
 func typeName(v any) string {
 	if isNil(v) {
 		return "null"
@@ -184,9 +185,8 @@ func typeName(v any) string {
 	}
 }
 
-// Conform lets messages through that are as the schema says, as they are. Any other
-// is a bad record, whose *[RecordError] holds a *[FieldError] for each field that is
-// wrong.
+// Conform passes messages on unchanged if they conform to the schema. Any other message
+// is a bad record. Its *[RecordError] holds a *[FieldError] for each wrong field.
 func Conform(schema Schema) Transform[Message, Message] { return conform{schema: schema} }
 
 type conform struct{ schema Schema }
@@ -204,7 +204,7 @@ func (c conform) Apply(_ context.Context, in []Message, out *Results[Message]) e
 	return nil
 }
 
-// fieldErrors says several errors in a line.
+// fieldErrors joins several errors in one line.
 type fieldErrors struct{ error } //nolint:errname // it is several
 
 func (e *fieldErrors) Error() string { return strings.ReplaceAll(e.error.Error(), "\n", "; ") }

@@ -1,6 +1,6 @@
 package dataflow
 
-// Action is what becomes of a bad record.
+// Action is what the engine does with a bad record.
 type Action int
 
 // The actions of a [Policy].
@@ -9,8 +9,9 @@ const (
 	Fail Action = iota
 	// Drop leaves the record out and counts it as dropped.
 	Drop
-	// DeadLetter keeps the record as a [DeadLetterRecord], in the checkpoint's transaction,
-	// and counts it as dead-lettered.
+	// DeadLetter stores the record as a [DeadLetterRecord] and counts it as
+	// dead-lettered. It is stored in the checkpoint's transaction. With [ToFenced] it
+	// is stored before, so that a batch that is written again may store it twice.
 	DeadLetter
 )
 
@@ -26,19 +27,22 @@ func (a Action) String() string {
 	}
 }
 
-// Policy decides what becomes of a record that failed to be read, transformed or
-// written. badSoFar counts the run's bad records, this one included. It is
-// not asked about an error that was marked by [Permanent], [Transient] or
-// [RetryAfter]: that ends the attempt, or makes it go on later, and the record is
-// read again. Nil is [FailFast].
+// Policy decides about a record that could not be read, transformed or written.
+// badSoFar counts the run's bad records, including this one. Nil is [FailFast].
+//
+// The engine does not ask it about an error that is marked by [Permanent], [Transient]
+// or [RetryAfter]. Such an error ends or delays the attempt, and the record is read
+// again.
+//
+// It must be safe for concurrent use: other runs and previews of the flow may call it
+// at the same time.
 type Policy func(e *RecordError, badSoFar int64) Action
 
-// FailFast ends the attempt at the first bad record. Nothing of its batch is
-// written.
+// FailFast ends the attempt at the first bad record. Nothing of its batch is written.
 func FailFast(*RecordError, int64) Action { return Fail }
 
-// SkipUpTo drops and counts up to n bad records of a run, and ends the attempt
-// at the next. Each is logged with its key and its error.
+// SkipUpTo drops and counts up to n bad records of a run, and ends the attempt at the
+// next one. Each dropped record is logged with its key and its error.
 func SkipUpTo(n int64) Policy {
 	return func(_ *RecordError, badSoFar int64) Action {
 		if badSoFar > n {
@@ -49,7 +53,7 @@ func SkipUpTo(n int64) Policy {
 }
 
 // DeadLetterUpTo keeps up to n bad records of a run as dead letters, and ends the
-// attempt at the next. [Client.DeadLetters] lists them, [Client.Replay] tries them
+// attempt at the next one. [Client.DeadLetters] lists them. [Client.Replay] tries them
 // again.
 func DeadLetterUpTo(n int64) Policy {
 	return func(_ *RecordError, badSoFar int64) Action {
@@ -63,10 +67,9 @@ func DeadLetterUpTo(n int64) Policy {
 // ratioOver is how many records a run must have read before a ratio says anything.
 const ratioOver = 100
 
-// MaxBadRatio asks another policy as long as no more than this part of the run's
-// records is bad, such as 0.01 for one in a hundred, and ends the attempt when it is
-// more. Of the first 100 records of a run any number may be bad. A nil policy is
-// SkipUpTo any number.
+// MaxBadRatio asks policy as long as at most this part of the run's records is bad,
+// such as 0.01 for one in a hundred. Above it, it ends the attempt. Any number of a
+// run's first 100 records may be bad. A nil policy drops bad records.
 func MaxBadRatio(ratio float64, policy Policy) Policy {
 	return func(e *RecordError, badSoFar int64) Action {
 		if e.Read > ratioOver && float64(badSoFar) > ratio*float64(e.Read) {

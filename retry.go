@@ -5,24 +5,8 @@ import (
 	"time"
 )
 
-// defaultMaxAttempts is how often a run is tried if its flow does not say.
-const defaultMaxAttempts = 5
-
-func (f *Flow) maxAttempts() int { return cmp.Or(f.opts.MaxAttempts, defaultMaxAttempts) }
-
-func (f *Flow) backoff(attempt int) time.Duration {
-	if f.opts.Backoff != nil {
-		var d time.Duration
-		if err := guard(func() error { d = f.opts.Backoff(attempt); return nil }); err == nil {
-			return max(d, 0)
-		}
-	}
-	n := float64(attempt)
-	return time.Duration((n*n*n*n + 2) * float64(time.Second))
-}
-
-// Permanent marks an error that no retry can mend: the run fails at once. A nil
-// error stays nil.
+// Permanent marks an error that no retry can fix: the run fails at once. A nil error
+// stays nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -30,11 +14,10 @@ func Permanent(err error) error {
 	return &signal{err: err, permanent: true}
 }
 
-// Transient marks an error that should pass by itself: of a server that cannot be
-// reached, say. The attempt goes on from the last checkpoint, after a short
-// while, and again, for up to a minute without progress; only then it has
-// failed. What the client's own database says of itself needs no mark. One that
-// is marked by [RetryAfter] too waits as that says. A nil error stays nil.
+// Transient marks an error that should pass by itself, such as that of a server that
+// cannot be reached. The attempt waits briefly and goes on from the last checkpoint. It
+// fails only after a minute without progress. Errors of the client's own database need
+// no mark. [RetryAfter] on the same error sets the wait instead. A nil error stays nil.
 func Transient(err error) error {
 	if err == nil {
 		return nil
@@ -42,9 +25,9 @@ func Transient(err error) error {
 	return &signal{err: err, transient: true}
 }
 
-// RetryAfter marks an error after which the next attempt starts no sooner than
-// after d, instead of after the flow's backoff. A nil error stays nil; a
-// negative d counts as zero.
+// RetryAfter marks an error after which the next attempt starts after d at the
+// earliest, instead of after the flow's backoff. A nil error stays nil. A negative d
+// counts as zero.
 func RetryAfter(err error, d time.Duration) error {
 	if err == nil {
 		return nil
@@ -56,7 +39,7 @@ func RetryAfter(err error, d time.Duration) error {
 // [Permanent].
 func IsPermanent(err error) bool { return marks(err).permanent }
 
-// signal carries what a stage tells the executor about its error.
+// signal carries the marks of an error from a stage to the executor.
 type signal struct {
 	err       error
 	permanent bool
@@ -68,8 +51,8 @@ func (s *signal) Error() string { return s.err.Error() }
 
 func (s *signal) Unwrap() error { return s.err }
 
-// marks adds up what err and all that it wraps were marked with. Of two delays,
-// the longer counts.
+// marks adds up the marks of err and of all errors that it wraps. Of two delays, the
+// longer counts.
 func marks(err error) (m signal) {
 	if s, ok := err.(*signal); ok { //nolint:errorlint // each error on the way is looked at
 		m = *s
@@ -90,21 +73,38 @@ func marks(err error) (m signal) {
 	return m
 }
 
-// What an attempt bears before it has failed.
+// defaultMaxAttempts is how often a run is tried if its flow does not say.
+const defaultMaxAttempts = 5
+
+func (f *Flow) maxAttempts() int { return cmp.Or(f.opts.MaxAttempts, defaultMaxAttempts) }
+
+func (f *Flow) backoff(attempt int) time.Duration {
+	if f.opts.Backoff != nil {
+		var d time.Duration
+		if err := guard(func() error { d = f.opts.Backoff(attempt); return nil }); err == nil {
+			return max(d, 0)
+		}
+	}
+	n := float64(attempt)
+	return time.Duration((n*n*n*n + 2) * float64(time.Second))
+}
+
+// How an attempt waits while a database or server is away, before it fails.
 const (
-	troubleWindow = time.Minute            // without a checkpoint, of a database or server that is away
+	troubleWindow = time.Minute            // without a checkpoint, before the attempt fails
 	troubleFirst  = 100 * time.Millisecond // the first wait, which doubles
 	troubleMost   = 2 * time.Second
 )
 
-// Conflicts with other transactions: a deadlock is tried again as often, and
-// after as long, as in the Ruby original.
+// How an attempt waits after a conflict with another transaction, such as a deadlock.
+// The numbers are those of the Ruby gem: retry_on Deadlocked, wait: 5.seconds,
+// attempts: 3.
 const (
 	conflictTries = 3
 	conflictWait  = 5 * time.Second
 )
 
-// How long a job that cannot be worked now waits. Waiting spends no attempt.
+// How long a job that cannot be worked now is snoozed. A snooze spends no attempt.
 const (
 	snoozeBusy          = 2 * time.Second // another run of the flow is in progress
 	snoozeStopped       = time.Second     // this process is stopping
@@ -112,6 +112,5 @@ const (
 	soonest             = 100 * time.Millisecond
 )
 
-// handBackTimeout bounds the statements that end an attempt whose own context
-// is done.
+// handBackTimeout bounds the statements that end an attempt whose own context is done.
 const handBackTimeout = 5 * time.Second

@@ -1,5 +1,8 @@
 package dataflow
 
+// River's client, seen through the interface [River]: how the service and this client share
+// one. It knows the words only. Room jobs uses it.
+
 import (
 	"context"
 	"errors"
@@ -10,7 +13,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 )
 
-// WrapRiver makes a River client of any database one that a [Store] returns.
+// WrapRiver makes a River client of any database into the one that a [Store] returns.
 func WrapRiver[TTx any](rc *river.Client[TTx]) River { return riverClient[TTx]{rc} }
 
 type riverClient[TTx any] struct{ *river.Client[TTx] }
@@ -65,8 +68,9 @@ func (r riverClient[TTx]) QueueAdd(name string, config river.QueueConfig) error 
 
 func (r riverClient[TTx]) Unwrap() any { return r.Client }
 
-// RiverClient returns the River client that a client uses, for the user's own
-// jobs. The driver packages' RiverClient is this one with its type filled in.
+// RiverClient returns the River client that a client uses, for the service's own jobs.
+// The driver packages have a RiverClient with TTx filled in. Another TTx than the
+// database's returns ErrTxMismatch. It is safe for concurrent use.
 func RiverClient[TTx any](c *Client) (*river.Client[TTx], error) {
 	r, err := c.riverClient()
 	if err != nil {
@@ -79,12 +83,13 @@ func RiverClient[TTx any](c *Client) (*river.Client[TTx], error) {
 	return rc, nil
 }
 
-// UseRiver makes a client insert its jobs through a River client that the
-// service has already, on the same database. Whoever made that client starts
-// and stops it. A River client of another kind of database is ErrTxMismatch.
+// UseRiver makes a client insert its jobs through a River client that the service
+// already has, on the same database. The service starts and stops that River client.
+// Call UseRiver before anything else. A River client of another kind of database
+// returns ErrTxMismatch.
 func UseRiver[TTx any](c *Client, rc *river.Client[TTx]) error {
 	if rc == nil {
-		return public(&ConfigError{Field: "River client", Reason: "it is nil"})
+		return public(&ConfigError{Field: "River client", Reason: "it is nil: make one with river.NewClient"})
 	}
 	if want := c.store.TxType(); reflect.TypeFor[TTx]() != want {
 		return public(fmt.Errorf("use River client of %s: %w: this client's are %s", reflect.TypeFor[TTx](), ErrTxMismatch, want))
@@ -98,9 +103,9 @@ func UseRiver[TTx any](c *Client, rc *river.Client[TTx]) error {
 	return nil
 }
 
-// AddWorker adds the worker of our jobs to the bundle of a River client that the
-// service makes itself. That client must work the queues of the flows, and be
-// handed to [UseRiver] before this one starts.
+// AddWorker adds the worker of our jobs to the workers of a River client that the
+// service makes. That River client must work the queues of the flows. Hand it to
+// [UseRiver] before this client starts.
 func (c *Client) AddWorker(workers *river.Workers) error {
 	if workers == nil {
 		return public(&ConfigError{Field: "workers", Reason: "it is nil: use river.NewWorkers()"})

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Run is one execution of a flow, as it is stored. A Run that a call has
-// returned is a copy: it does not change.
+// Run is one execution of a flow, as it is stored. A Run that a call returns is a copy:
+// it does not change.
 type Run struct {
 	ID       int64
 	FlowID   int64
@@ -14,79 +14,79 @@ type Run struct {
 	State    RunState
 	Trigger  Trigger
 
-	// Coalesced is true when the call that returned this run found it waiting
-	// already, and made no other. It is not stored.
+	// Coalesced is true if the call that returned this run found it waiting already,
+	// and stored no other. It is not stored.
 	Coalesced bool
 
-	// Tripped is true when a call that ended this run has found that its flow has
-	// failed so often in a row that ticks do not start it any more. It is not stored.
+	// Tripped is true if the call that ended this run found that its flow failed
+	// Schedule.PauseAfter times in a row, so that ticks no longer start it. It is not
+	// stored.
 	Tripped bool
 
-	// ScheduledFor is the moment that the run was asked for; of a run that a schedule
-	// has started, the tick.
+	// ScheduledFor is the time for which the run was asked. For a run that a schedule
+	// started, it is the tick.
 	ScheduledFor time.Time
 	// RunAfter is when the run, or its next attempt, may start.
 	RunAfter  time.Time
 	CreatedAt time.Time
 	// StartedAt is when the first attempt started, nil before that.
 	StartedAt *time.Time
-	// EndedAt is when the run reached success, failed or cancelled.
+	// EndedAt is when the run reached success, failed or cancelled, nil before that.
 	EndedAt *time.Time
 
-	// Attempt counts the attempts that have started; MaxAttempts is how many
-	// there are.
+	// Attempt counts the attempts that have started. MaxAttempts is how many there may
+	// be.
 	Attempt     int
 	MaxAttempts int
-	// Worker is the client that works the run, or worked it last.
+	// Worker is the Config.ID of the client that works the run, or worked it last.
 	Worker string
-	// Rescues counts the workers that have died since the run's last checkpoint
-	// with a cursor.
+	// Rescues counts the workers that have died since the run's last checkpoint with a
+	// cursor.
 	Rescues int
-	// LeaseNumber counts how often the right to work the run was granted.
+	// LeaseNumber counts the claims of the run.
 	LeaseNumber int64
-	// LeaseUntil is when that right lapses if it is not renewed.
+	// LeaseUntil is when the claim lapses unless it is renewed, nil if no worker has
+	// one.
 	LeaseUntil *time.Time
-	// Slot is which of the runs that may be in progress at once this one is. See
-	// OverlapAllow. Backfills of a flow with MaxBackfills have 1000 and above.
+	// Slot numbers the runs of the flow that are in progress at once. See
+	// [OverlapAllow]. Backfills of a flow with MaxBackfills have 1000 and above.
 	Slot int
 
-	// Queue is the River queue that the run's job is in; empty for a run that
-	// is worked without River. RiverJobID is that job, 0 if there is none.
+	// Queue is the River queue of the run's job, empty for a run that is worked without
+	// River. RiverJobID is that job, 0 if there is none.
 	Queue      string
 	RiverJobID int64
 
 	// Counters add up over the run's attempts.
 	Counters Counters
-	// Total is how many records the source expected to yield, nil if it cannot
-	// tell.
+	// Total is how many records the source expected to yield, nil if it cannot tell.
 	Total *int64
-	// FromCursor is the cursor at which the run began, ToCursor the last one
-	// that it committed. Both are nil before the first checkpoint; a run that
-	// began at the beginning has JSON null as its FromCursor. A backfill has its From
-	// from the beginning on.
+	// FromCursor is the cursor at which the run began. ToCursor is the last one that it
+	// committed. Both are nil before the first checkpoint. FromCursor is JSON null if
+	// the run began at the source's beginning. A backfill has its FromCursor at once.
 	FromCursor json.RawMessage
 	ToCursor   json.RawMessage
 
-	// Scope names the backfill that the run belongs to: by the id of its first run. Of
-	// ranges that were made together ([Client.BackfillRanges]) each behind the first has
-	// the first one's with its number behind a slash, such as "7/2". Empty: it is one of the flow's own runs, which move the flow's cursor.
+	// Scope names the backfill of the run: the id of its first run. Of ranges that were
+	// made together ([Client.BackfillRanges]), each later one has the Scope of the first
+	// with its number after a slash, such as "7/2". Empty: it is one of the flow's own
+	// runs, which move the flow's cursor.
 	Scope string
 	// UntilCursor is where a backfill ends, nil if it goes to the source's end.
 	UntilCursor json.RawMessage
-	// Params are what the source was given for this run, nil if nothing.
+	// Params are the run's parameters for the source, nil if there are none.
 	Params json.RawMessage
 
-	// Error is the error of the last attempt, empty if there was none. Errors
-	// holds those of all attempts.
+	// Error is the error of the last attempt, empty if there was none. Errors holds the
+	// errors of all attempts.
 	Error  string
 	Errors []AttemptError
 
-	// Actor and Reason say who asked for the run and why, as given by the
-	// caller.
+	// Actor and Reason say who asked for the run and why, as the caller gave them.
 	Actor  string
 	Reason string
-	// CancelRequestedAt is when somebody asked for the run to be cancelled, nil
-	// if nobody has. CancelledBy and CancelReason say who and why.
+	// CancelRequestedAt is when somebody asked to cancel the run, nil if nobody has.
+	// CancelledBy and CancelReason say who and why.
 	CancelRequestedAt *time.Time
 	CancelledBy       string
 	CancelReason      string
@@ -94,20 +94,11 @@ type Run struct {
 	CodeVersion string
 }
 
-// AttemptError is the error of one attempt at a run.
-type AttemptError struct {
-	Attempt int       `json:"attempt"`
-	At      time.Time `json:"at"`
-	Worker  string    `json:"worker"`
-	Error   string    `json:"error"`
-	Stack   string    `json:"stack,omitempty"`
-}
-
-// IsBackfill reports whether the run is one of a backfill. See [Client.Backfill].
+// IsBackfill reports whether the run belongs to a backfill. See [Client.Backfill].
 func (r *Run) IsBackfill() bool { return r.Scope != "" }
 
-// Duration is how long the run has taken from the start of its first attempt to
-// its end; zero for a run that has not ended.
+// Duration is the time from the start of the first attempt to the end of the run, zero
+// for a run that has not ended.
 func (r *Run) Duration() time.Duration {
 	if r.StartedAt == nil || r.EndedAt == nil {
 		return 0
@@ -115,19 +106,28 @@ func (r *Run) Duration() time.Duration {
 	return r.EndedAt.Sub(*r.StartedAt)
 }
 
-// Completed reports whether the run has come to an end by itself: by success or by
-// failure. See [RunState.Finished], which counts cancelled runs too.
+// Completed reports whether the run has ended by itself: by success or failure. See
+// [RunState.Finished], which includes cancelled runs.
 func (r *Run) Completed() bool { return r.State == RunSuccess || r.State == RunFailed }
 
 // IsDue reports whether the run is pending and its RunAfter has come.
 func (r *Run) IsDue(now time.Time) bool { return r.State == RunPending && !r.RunAfter.After(now) }
 
-// IsOverdue reports whether the run is pending and its RunAfter came an hour ago
-// ([OverdueAfter]) or earlier.
+// IsOverdue reports whether the run is pending and its RunAfter came at least an hour
+// ago ([OverdueAfter]).
 func (r *Run) IsOverdue(now time.Time) bool { return r.IsDue(now.Add(-OverdueAfter)) }
 
-// Err returns a *[RunError] for a run that has failed or was cancelled, and nil
-// for any other.
+// wantedAt is since when a run should be worked. A run for later may be stored long
+// before its time, and the run of a tick long after.
+func (r *Run) wantedAt() time.Time {
+	if r.CreatedAt.After(r.ScheduledFor) {
+		return r.CreatedAt
+	}
+	return r.ScheduledFor
+}
+
+// Err returns a *[RunError] for a run that has failed or was cancelled, and nil for any
+// other run.
 func (r *Run) Err() error {
 	if r.State != RunFailed && r.State != RunCancelled {
 		return nil
@@ -151,6 +151,21 @@ func cancelText(actor, reason string) string {
 	}
 }
 
+// byWhom says who did something and why, after a comma.
+func byWhom(actor, reason string) string {
+	if text := cancelText(actor, reason); text != "" {
+		return ", " + text
+	}
+	return ""
+}
+
+func ofVersion(version string) string {
+	if version == "" {
+		return ""
+	}
+	return ", version " + version
+}
+
 // endedError says how a run has ended.
 type endedError struct {
 	state   RunState
@@ -164,21 +179,30 @@ func (e *endedError) Error() string {
 	return string(e.state) + ": " + e.message
 }
 
-// Counters count a run's or a flow's input records. Every record that was read
-// is in exactly one of the other counters, besides Updated.
+// AttemptError is the error of one attempt at a run.
+type AttemptError struct {
+	Attempt int       `json:"attempt"`
+	At      time.Time `json:"at"`
+	Worker  string    `json:"worker"`
+	Error   string    `json:"error"`
+	Stack   string    `json:"stack,omitempty"`
+}
+
+// Counters count the input records of a run or a flow. Every record that was read is in
+// exactly one of the other counters. Updated is part of Written.
 type Counters struct {
 	Read         int64 `json:"read"`
 	Written      int64 `json:"written"`
-	Redundant    int64 `json:"redundant"`
-	Filtered     int64 `json:"filtered"`
-	Dropped      int64 `json:"dropped"`
-	DeadLettered int64 `json:"dead_lettered"`
-	// Updated counts those of Written that replaced a row of the sink, where the sink
-	// tells. See ResultSink.
+	Redundant    int64 `json:"redundant"`     // in the sink already, with the same values
+	Filtered     int64 `json:"filtered"`      // left out by the transform
+	Dropped      int64 `json:"dropped"`       // bad, and left out by the Policy
+	DeadLettered int64 `json:"dead_lettered"` // bad, and kept as a [DeadLetterRecord]
+	// Updated counts the records of Written that replaced a row of the sink, if the
+	// sink reports it. See [ResultSink].
 	Updated int64 `json:"updated,omitempty"`
 }
 
-// Balanced reports whether the counters add up.
+// Balanced reports whether every record that was read is in one other counter.
 func (c Counters) Balanced() bool {
 	return c.Read == c.Written+c.Redundant+c.Filtered+c.Dropped+c.DeadLettered
 }
@@ -201,14 +225,14 @@ type RunState string
 
 // The states of a run.
 const (
-	RunPending    RunState = "pending"
-	RunInProgress RunState = "in_progress"
+	RunPending    RunState = "pending"     // it waits for its time, its turn, or its next attempt
+	RunInProgress RunState = "in_progress" // a worker has claimed it
 	RunSuccess    RunState = "success"
-	RunFailed     RunState = "failed"
+	RunFailed     RunState = "failed" // for good
 	RunCancelled  RunState = "cancelled"
 )
 
-// Next returns the states that may follow s; none for a finished run.
+// Next returns the states that may follow s, none for a finished run.
 //
 //	pending      → in_progress, cancelled
 //	in_progress  → success, failed, cancelled, or pending: to be tried again
@@ -238,7 +262,9 @@ type Trigger string
 
 // The triggers of a run.
 const (
-	TriggerManual   Trigger = "manual"
+	// TriggerManual: somebody asked for the run. See [Client.Trigger].
+	TriggerManual Trigger = "manual"
+	// TriggerSchedule: a tick of the flow's schedule came.
 	TriggerSchedule Trigger = "schedule"
 	// TriggerRegistration: the flow was registered for the first time. See
 	// Schedule.RunAtRegistration.
@@ -246,13 +272,13 @@ const (
 	// TriggerMigration: the flow was migrated to another Runtime. See
 	// [Client.MigrateRuntimes].
 	TriggerMigration Trigger = "migration"
-	// TriggerRetry: somebody wants a run that has failed, or was cancelled, once more.
-	// See [Client.Retry].
+	// TriggerRetry: somebody asked to try a failed or cancelled run again. See
+	// [Client.Retry].
 	TriggerRetry Trigger = "retry"
-	// TriggerProbe: the run is to find out whether a flow that has failed time after
-	// time works again. See Schedule.PauseAfter.
+	// TriggerProbe: the run tests whether a flow that failed several times in a row
+	// works again. See Schedule.PauseAfter.
 	TriggerProbe Trigger = "probe"
-	// TriggerBackfill: somebody wants a part of the source read again. See
+	// TriggerBackfill: somebody asked to read a part of the source again. See
 	// [Client.Backfill].
 	TriggerBackfill Trigger = "backfill"
 )
@@ -262,39 +288,14 @@ type Progress struct {
 	RunID    int64
 	State    RunState
 	Counters Counters
-	// Total is how many records the source expected to yield, nil if it cannot
-	// tell.
+	// Total is how many records the source expected to yield, nil if it cannot tell.
 	Total *int64
-	// Elapsed is the time since the first attempt started, to the end of a
-	// finished run.
+	// Elapsed is the time since the first attempt started, up to the end of a finished
+	// run.
 	Elapsed time.Duration
 	// Rate is the number of records read per second of Elapsed.
 	Rate float64
-	// Left is how long what is left of Total takes at this rate, nil if that cannot be
-	// told, or if the run has ended.
+	// Left is how long the rest of Total takes at this rate, nil if that is not known
+	// or the run has ended.
 	Left *time.Duration
-}
-
-// wantedAt is since when a run is to be worked: one for later may have been started
-// long before its time, and that of a tick long after.
-func (r *Run) wantedAt() time.Time {
-	if r.CreatedAt.After(r.ScheduledFor) {
-		return r.CreatedAt
-	}
-	return r.ScheduledFor
-}
-
-// byWhom says who did something and why, with a comma before it.
-func byWhom(actor, reason string) string {
-	if text := cancelText(actor, reason); text != "" {
-		return ", " + text
-	}
-	return ""
-}
-
-func ofVersion(version string) string {
-	if version == "" {
-		return ""
-	}
-	return ", version " + version
 }

@@ -15,65 +15,64 @@ import (
 )
 
 // DefaultBatchSize is the batch size of a flow whose Runtime sets none and whose sink
-// is outside the database: see [To].
+// is outside the database ([To]).
 const DefaultBatchSize = 1000
 
 // Runtime decides when and where a flow's runs are worked. It is a plain value:
-// [Heartbeat], [JobQueue], or a type of the user's own, which Config.Runtimes
-// reads back from JSON. The flow must be one that a client returned; any other
-// gives ErrNotRegistered.
+// [Heartbeat], [JobQueue], or a type of the user's own, which Config.Runtimes reads
+// back from JSON. Its methods are safe for concurrent use. They take a flow that a
+// client returned, and return ErrNotRegistered for any other.
 //
-// A Runtime that is disabled returns ErrDisabled from all three methods and
-// leaves no rows; so does a flow that is inactive.
+// If the Runtime is disabled or the flow is inactive, the three methods that start a
+// run return ErrDisabled and store nothing.
 type Runtime interface {
 	// Type is the name under which the Runtime is stored, such as "job_queue".
 	Type() string
 	// Settings returns what all Runtimes have, defaults filled in.
 	Settings() RuntimeSettings
 
-	// Execute starts a run now. If one that was started so is still waiting, it
-	// returns that, with Coalesced set.
+	// Execute starts a run now. If a run that was started by Execute is still waiting,
+	// it returns that run, with Coalesced set.
 	Execute(ctx context.Context, flow *Flow) (*Run, error)
-	// ExecuteAt starts a run at a time; one in the past is due at once. If one
-	// for exactly that time is still waiting, it returns that, with Coalesced
-	// set.
+	// ExecuteAt starts a run at a time. A time in the past is due at once. If a run for
+	// exactly that time is still waiting, it returns that run, with Coalesced set.
 	ExecuteAt(ctx context.Context, flow *Flow, at time.Time) (*Run, error)
-	// ScheduleNext starts a run one interval after from, or at the first tick of the
-	// Cron after it. A Runtime that has neither returns a *[ConfigError].
+	// ScheduleNext starts a run one Interval after from, or at the first tick of the
+	// Cron after from. A Runtime that has neither returns a *[ConfigError].
 	ScheduleNext(ctx context.Context, flow *Flow, from time.Time) (*Run, error)
 }
 
-// TxRuntime is the power of a Runtime to start a run in the caller's
-// transaction, which [Client.TriggerTx] needs. [Heartbeat] and [JobQueue] have
-// it, and so has a type that embeds one of them.
+// TxRuntime is the power of a Runtime to start a run in the caller's transaction.
+// [Client.TriggerTx] and schedules need it. [Heartbeat] and [JobQueue] have it, and so
+// has a type that embeds one of them.
 type TxRuntime interface {
-	// ExecuteTx starts a run at a time; the zero time is now.
+	// ExecuteTx starts a run at a time. The zero time is now.
 	ExecuteTx(ctx context.Context, tx Tx, flow *Flow, at time.Time) (*Run, error)
 }
 
 // RuntimeSettings are the settings that all Runtimes have.
 type RuntimeSettings struct {
-	// Enabled is false when the flow's runs are not to be started or worked.
+	// Enabled is false if the flow's runs are not to be started or worked.
 	Enabled bool
 	// Interval is the time between two ticks. 0: none.
 	Interval time.Duration
-	// Schedule is what else decides about ticks.
+	// Schedule holds the other options of the schedule.
 	Schedule Schedule
-	// BatchSize is the number of records between two checkpoints, at least. 0:
-	// automatic.
+	// BatchSize is the least number of records between two checkpoints. 0: automatic.
 	BatchSize int
 }
 
-// RuntimeDecoder reads a Runtime from the JSON object that it was stored as.
+// RuntimeDecoder reads a Runtime from the JSON object as which it was stored. It must
+// be safe for concurrent use.
 type RuntimeDecoder func(data []byte) (Runtime, error)
 
 // ParseRuntime reads a Runtime from JSON, as [json.Marshal] writes one:
 //
 //	{"type":"job_queue","queue":"etl","priority":null,"batch_size":500,"enabled":true,"interval":300}
 //
-// What is absent or null has its default. Objects written by the Ruby gem, with
-// a "class_name" in place of the "type", are read too. A type that neither the
-// library nor decoders know is ErrUnknownType. decoders may be nil.
+// What is absent or null has its default. Objects of the Ruby gem, with a "class_name"
+// in place of the "type", are read too. A type that neither the library nor decoders
+// know is ErrUnknownType. decoders may be nil.
 func ParseRuntime(data []byte, decoders map[string]RuntimeDecoder) (Runtime, error) {
 	r, err := parseRuntime(data, decoders)
 	return r, public(err)
@@ -106,7 +105,7 @@ func parseRuntime(data []byte, decoders map[string]RuntimeDecoder) (Runtime, err
 	}
 	r, err := decode(data)
 	if err == nil && isNil(r) {
-		err = errors.New("its decoder returned nil")
+		err = errors.New("its decoder in Config.Runtimes returned nil")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read runtime of type %q: %w", name, err)
@@ -125,8 +124,8 @@ func builtinRuntime(name string) RuntimeDecoder {
 	}
 }
 
-// rubyType returns the type that stands for a class of the Ruby gem. The name
-// is looked up, never instantiated.
+// rubyType returns the type that stands for a class of the Ruby gem. The class name is
+// looked up, never instantiated.
 func rubyType(class string) string {
 	switch class {
 	case "ActiveDataFlow::Runtime::Heartbeat":
@@ -147,8 +146,8 @@ func supportedRuntimes(decoders map[string]RuntimeDecoder) []string {
 	return slices.Compact(names)
 }
 
-// marshalRuntime writes a Runtime with its type, which a user's own type need
-// not write itself.
+// marshalRuntime writes a Runtime with its type, which a user's own type need not write
+// itself.
 func marshalRuntime(r Runtime) (json.RawMessage, error) {
 	data, err := json.Marshal(r)
 	if err != nil {
@@ -172,10 +171,10 @@ func marshalRuntime(r Runtime) (json.RawMessage, error) {
 // validateRuntime returns what is wrong with a Runtime's settings.
 func validateRuntime(r Runtime) error {
 	if isNil(r) {
-		return errors.New("it is nil: leave it out for Heartbeat{}")
+		return errors.New("it is nil: name a Runtime, or leave it out for Heartbeat{}")
 	}
 	if r.Type() == "" {
-		return errors.New("its Type is empty")
+		return errors.New("its Type is empty: return the name under which it is to be stored")
 	}
 	if v, ok := r.(Validator); ok {
 		return v.Validate()
@@ -230,7 +229,7 @@ func commonOf(s RuntimeSettings) commonJSON {
 	return c
 }
 
-// next is when ScheduleNext starts a run of a flow.
+// next returns the time for which ScheduleNext starts a run.
 func (s RuntimeSettings) next(flow *Flow, from time.Time) (time.Time, error) {
 	if s.Interval > 0 {
 		return from.Add(s.Interval), nil
@@ -255,7 +254,7 @@ func (s RuntimeSettings) next(flow *Flow, from time.Time) (time.Time, error) {
 	return at, nil
 }
 
-// ticks returns the schedule of a flow of this name. There must be one.
+// ticks returns the schedule of the flow of this name. There must be one.
 func (s RuntimeSettings) ticks(name string) (*schedule.Schedule, error) {
 	return s.Schedule.compile(s.Interval, schedule.Stagger(name, s.Schedule.Stagger))
 }
@@ -263,8 +262,8 @@ func (s RuntimeSettings) ticks(name string) (*schedule.Schedule, error) {
 // scheduled reports whether there are ticks at all.
 func (s RuntimeSettings) scheduled() bool { return s.Interval > 0 || s.Schedule.Cron != "" }
 
-// unreadRuntime stands for a stored Runtime that this program cannot read, so
-// that the flow can be shown all the same.
+// unreadRuntime stands for a stored Runtime that this program cannot read, so that the
+// flow can still be shown.
 type unreadRuntime struct{ err error }
 
 func (unreadRuntime) Type() string              { return "unknown" }

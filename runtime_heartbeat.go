@@ -9,22 +9,26 @@ import (
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
-// Heartbeat works runs in process, without River: Execute in the calling
-// process, and a run for later in the process that finds it due, which is a
-// started client or a call of [Client.Tick]. The zero value is ready to use.
+// Heartbeat works runs without River. Execute works its run in the calling process. A
+// run for later is worked by the process that finds it due: a started client, or a call
+// of [Client.Tick]. The zero value is ready to use.
 type Heartbeat struct {
 	// Interval is the time between two ticks, at which the flow runs by itself: whole
-	// milliseconds, at least a second. 0: it runs only when it is called, or by
+	// milliseconds, at least a second. 0: the flow runs only when it is called, or by
 	// Schedule.Cron.
 	Interval time.Duration
-	// Schedule has the other ways to say when the flow runs by itself, and what
-	// becomes of ticks that overlap or are missed. The zero value adds nothing.
+	// Schedule holds the other options of the schedule: a Cron, and what happens to
+	// ticks that overlap or are missed. The zero value adds nothing.
 	Schedule Schedule
-	// BatchSize is the number of records between two checkpoints, at least; a
-	// batch ends at the first resume point from there on. 0: automatic: it begins at
-	// 100, and doubles up to 10,000 as long as batches take less than a quarter of a
-	// second and are of less than about 4 MiB. For a sink outside the database ([To]),
-	// which is to be given the same batches again, it is 1000.
+	// BatchSize is the least number of records between two checkpoints. A batch ends at
+	// the first resume point from there on. 0 is automatic:
+	//
+	//   - A batch begins with 100 records. The size doubles, up to 10,000, after each
+	//     batch that took less than a quarter of a second. It halves, down to 100,
+	//     after one that took more than a second.
+	//   - A batch of heavy records ends at about 4 MiB.
+	//   - For a sink outside the database ([To]) the size stays 1000, so that a retry
+	//     gives it the same batch.
 	BatchSize int
 	// Disabled stops the flow's runs from being started and worked.
 	Disabled bool
@@ -43,10 +47,10 @@ func (h Heartbeat) Settings() RuntimeSettings {
 	}
 }
 
-// Execute starts a run and works it before it returns. The error of a failed
-// attempt is a *[RunError]; the run may be pending then, to be tried again. If
-// another run of the flow is in progress, the new one stays pending, for a
-// started client or a [Client.Tick], and the error is ErrAlreadyRunning.
+// Execute starts a run and works it before it returns. The error of a failed attempt is
+// a *[RunError]. The run may then be pending, to be tried again. If another run of the
+// flow is in progress, the error is ErrAlreadyRunning. The new run then stays pending,
+// for a started client or a [Client.Tick].
 func (h Heartbeat) Execute(ctx context.Context, flow *Flow) (*Run, error) {
 	if err := flow.bound(); err != nil {
 		return nil, err
@@ -54,14 +58,14 @@ func (h Heartbeat) Execute(ctx context.Context, flow *Flow) (*Run, error) {
 	return NewFlowExecutor(flow.client).executeNew(ctx, flow, h.Settings())
 }
 
-// ExecuteAt leaves a pending run, which a started client or a [Client.Tick]
-// works when it is due.
+// ExecuteAt stores a pending run. A started client or a [Client.Tick] works it when it
+// is due.
 func (h Heartbeat) ExecuteAt(ctx context.Context, flow *Flow, at time.Time) (*Run, error) {
 	return h.ExecuteTx(ctx, nil, flow, at)
 }
 
-// ScheduleNext is ExecuteAt one interval after from, or at the first tick of the
-// Cron after it.
+// ScheduleNext is ExecuteAt one Interval after from, or at the first tick of the Cron
+// after from.
 func (h Heartbeat) ScheduleNext(ctx context.Context, flow *Flow, from time.Time) (*Run, error) {
 	if err := flow.bound(); err != nil {
 		return nil, err
@@ -73,13 +77,14 @@ func (h Heartbeat) ScheduleNext(ctx context.Context, flow *Flow, from time.Time)
 	return h.ExecuteAt(ctx, flow, at)
 }
 
-// ExecuteTx leaves a pending run in the caller's transaction; a nil tx is one of
-// its own.
+// ExecuteTx stores a pending run in the caller's transaction. If tx is nil, it uses a
+// transaction of its own.
 func (h Heartbeat) ExecuteTx(ctx context.Context, tx Tx, flow *Flow, at time.Time) (*Run, error) {
 	return flow.start(ctx, tx, h.Settings(), at, nil)
 }
 
-// Validate returns what is wrong with the settings.
+// Validate returns what is wrong with the settings, each fault as a *[ConfigError],
+// joined.
 func (h Heartbeat) Validate() error { return validateCommon(h.Interval, &h.Schedule, h.BatchSize) }
 
 type heartbeatJSON struct {
@@ -87,7 +92,7 @@ type heartbeatJSON struct {
 	commonJSON
 }
 
-// MarshalJSON writes the settings with their type, defaults filled in.
+// MarshalJSON writes the settings with their type. What is not set is null.
 func (h Heartbeat) MarshalJSON() ([]byte, error) {
 	return json.Marshal(heartbeatJSON{Type: h.Type(), commonJSON: commonOf(h.Settings())})
 }

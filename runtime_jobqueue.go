@@ -17,26 +17,22 @@ import (
 // DefaultQueue is the River queue of a [JobQueue] that names none.
 const DefaultQueue = "active_data_flow"
 
-// JobQueue has runs worked by River jobs: by any process whose client has the
-// flow's code and works the queue. The zero value is ready to use.
+// JobQueue works runs by River jobs: in any process whose client has the flow's code
+// and works the queue. The zero value is ready to use.
 type JobQueue struct {
 	// Queue is the River queue. Empty: "active_data_flow".
 	Queue string
-	// Priority is River's: 1, the highest, to 4. 0: none, which River takes
-	// as 1.
+	// Priority is River's: 1, the highest, to 4. 0: none, which River takes as 1.
 	Priority int
 	// Interval is the time between two ticks, at which the flow runs by itself: whole
-	// milliseconds, at least a second. 0: it runs only when it is called, or by
+	// milliseconds, at least a second. 0: the flow runs only when it is called, or by
 	// Schedule.Cron.
 	Interval time.Duration
-	// Schedule has the other ways to say when the flow runs by itself, and what
-	// becomes of ticks that overlap or are missed. The zero value adds nothing.
+	// Schedule holds the other options of the schedule: a Cron, and what happens to
+	// ticks that overlap or are missed. The zero value adds nothing.
 	Schedule Schedule
-	// BatchSize is the number of records between two checkpoints, at least; a
-	// batch ends at the first resume point from there on. 0: automatic: it begins at
-	// 100, and doubles up to 10,000 as long as batches take less than a quarter of a
-	// second and are of less than about 4 MiB. For a sink outside the database ([To]),
-	// which is to be given the same batches again, it is 1000.
+	// BatchSize is the least number of records between two checkpoints. 0 is automatic.
+	// See [Heartbeat].
 	BatchSize int
 	// Disabled stops the flow's runs from being started and worked.
 	Disabled bool
@@ -58,19 +54,18 @@ func (j JobQueue) Settings() RuntimeSettings {
 	}
 }
 
-// Execute adds a run and its River job, in one transaction.
+// Execute stores a run and its River job, in one transaction.
 func (j JobQueue) Execute(ctx context.Context, flow *Flow) (*Run, error) {
 	return j.ExecuteTx(ctx, nil, flow, time.Time{})
 }
 
-// ExecuteAt adds a run and its River job, scheduled at the time, in one
-// transaction.
+// ExecuteAt stores a run and its River job, scheduled at the time, in one transaction.
 func (j JobQueue) ExecuteAt(ctx context.Context, flow *Flow, at time.Time) (*Run, error) {
 	return j.ExecuteTx(ctx, nil, flow, at)
 }
 
-// ScheduleNext is ExecuteAt one interval after from, or at the first tick of the
-// Cron after it.
+// ScheduleNext is ExecuteAt one Interval after from, or at the first tick of the Cron
+// after from.
 func (j JobQueue) ScheduleNext(ctx context.Context, flow *Flow, from time.Time) (*Run, error) {
 	if err := flow.bound(); err != nil {
 		return nil, err
@@ -82,8 +77,8 @@ func (j JobQueue) ScheduleNext(ctx context.Context, flow *Flow, from time.Time) 
 	return j.ExecuteAt(ctx, flow, at)
 }
 
-// ExecuteTx adds a run and its River job in the caller's transaction; a nil tx
-// is one of its own.
+// ExecuteTx stores a run and its River job in the caller's transaction. If tx is nil,
+// it uses a transaction of its own.
 func (j JobQueue) ExecuteTx(ctx context.Context, tx Tx, flow *Flow, at time.Time) (*Run, error) {
 	opts := j.insertOpts()
 	return flow.start(ctx, tx, j.Settings(), at, &opts)
@@ -93,14 +88,15 @@ func (j JobQueue) insertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: j.QueueName(), Priority: j.Priority}
 }
 
-// queueName is what River accepts as the name of a queue.
+// queueName is what River accepts as the name of a queue: nameRegex of v0.51.1.
 var queueName = regexp.MustCompile(`^[a-z0-9]+(?:[_|-]?[a-z0-9]+)*$`)
 
-// Validate returns what is wrong with the settings.
+// Validate returns what is wrong with the settings, each fault as a *[ConfigError],
+// joined.
 func (j JobQueue) Validate() error {
 	errs := []error{validateCommon(j.Interval, &j.Schedule, j.BatchSize)}
 	if j.Priority < 0 || j.Priority > 4 {
-		errs = append(errs, &ConfigError{Field: "Priority", Reason: fmt.Sprintf("%d is not one of River's, 1 (highest) to 4, nor 0 for none", j.Priority)})
+		errs = append(errs, &ConfigError{Field: "Priority", Reason: fmt.Sprintf("%d is not a priority of River: use 1 (highest) to 4, or 0 for none", j.Priority)})
 	}
 	if q := j.QueueName(); len(q) > 64 || !queueName.MatchString(q) {
 		errs = append(errs, &ConfigError{Field: "Queue", Reason: fmt.Sprintf("%q is not a River queue: use up to 64 lower-case letters and digits, separated by single underscores or hyphens", stored.Clip(q))})
@@ -115,7 +111,7 @@ type jobQueueJSON struct {
 	commonJSON
 }
 
-// MarshalJSON writes the settings with their type, defaults filled in.
+// MarshalJSON writes the settings with their type. The queue is never null.
 func (j JobQueue) MarshalJSON() ([]byte, error) {
 	queue := j.QueueName()
 	v := jobQueueJSON{Type: j.Type(), Queue: &queue, commonJSON: commonOf(j.Settings())}

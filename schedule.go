@@ -17,81 +17,83 @@ const (
 	DefaultProbeAfter = schedule.DefaultProbeAfter
 )
 
-// Schedule says what else than its Interval decides when a flow runs by itself,
-// and what becomes of a tick that comes while the flow is busy, or while nobody
-// was there. The zero value adds nothing: ticks come at the Runtime's Interval; one
-// that finds the flow busy is skipped, and of those that were missed the latest is
-// made up for.
+// Schedule holds the scheduling options besides the Interval of a [Runtime]. The zero
+// value adds nothing: ticks come at the Interval. A tick that finds the flow busy is
+// skipped. Of the ticks that no process saw, the latest is made up for.
 type Schedule struct {
-	// Cron is an expression of five fields, such as "30 6 * * mon-fri", of six with
+	// Cron is an expression of five fields, such as "30 6 * * mon-fri", or of six with
 	// the seconds first, or one of @hourly, @daily, @weekly, @monthly and @yearly. It
-	// stands in place of an Interval. Empty: none.
+	// replaces an Interval. Empty: none.
 	Cron string
-	// TimeZone is the IANA name of the zone that Cron is read in, such as
-	// "Europe/Berlin". A local time that a clock change skips runs at the first
-	// moment after the gap; one that comes twice runs once, the first time. Empty:
-	// UTC.
+	// TimeZone is the IANA name of the zone in which Cron is read, such as
+	// "Europe/Berlin". If a clock change skips a local time, the tick comes at the
+	// first moment after the gap. If a local time comes twice, the tick comes the first
+	// time only. Empty: UTC.
 	TimeZone string
-	// Start and End bound the ticks, both inclusive. An Interval is counted from
-	// Start, or from the Unix epoch. Zero: no bound.
+	// Start and End bound the ticks, both inclusive. Zero: no bound. An Interval is
+	// counted from Start, or from the Unix epoch if Start is zero.
 	Start time.Time
 	End   time.Time
-	// Stagger shifts all ticks of a flow by an amount that its name decides, less
-	// than this, so that many flows of one schedule do not all run at once. 0: none.
+	// Stagger shifts all ticks of a flow by an amount that its name decides, less than
+	// Stagger. So the flows of one schedule do not all run at once. 0: none.
 	Stagger time.Duration
 
-	// Overlap decides about a tick that comes while a run of the flow is in progress
-	// or waits. Empty: OverlapSkip.
+	// Overlap decides about a tick that comes while a run of the flow is in progress or
+	// waits. Empty: OverlapSkip.
 	Overlap Overlap
 
 	// CatchUp decides about ticks that came while no process was there to see them.
 	// Empty: CatchUpLatest.
 	CatchUp CatchUp
-	// CatchUpWindow leaves out ticks that are older than this. 0: no bound.
+	// CatchUpWindow leaves out missed ticks that are older than this. 0: no bound.
 	CatchUpWindow time.Duration
-	// CatchUpMax is how many of the newest missed ticks CatchUpAll makes up for.
-	// 0: 100.
+	// CatchUpMax is how many of the newest missed ticks CatchUpAll makes up for. 0:
+	// 100.
 	CatchUpMax int
 
-	// PauseAfter is the number of runs that have failed in a row after which ticks do
-	// not start runs any more, until a run succeeds or somebody calls
-	// [Client.Resume]. 0: never.
+	// PauseAfter is how many runs may fail in a row before ticks stop starting runs.
+	// They start runs again after a run succeeds or somebody calls [Client.Resume]. 0:
+	// never.
 	PauseAfter int
-	// ProbeAfter is how long after that, and after each probe that fails, one run is
-	// started to see whether the trouble has passed. 0: one hour. -1: none is.
+	// ProbeAfter is how long after that one probe run is started, to see whether the
+	// trouble has passed. If the probe fails, the next comes after the same time. 0:
+	// one hour. -1: no probes.
 	ProbeAfter time.Duration
 
 	// RunAtRegistration starts one run when the flow is stored for the first time,
-	// besides the ticks. Registering it again starts none.
+	// besides the ticks. Later registrations start none.
 	RunAtRegistration bool
 }
 
-// Overlap decides about a tick that comes while another run of the flow is in
-// progress, or waits to be worked. A run that somebody asks for obeys it too, in
-// that no more runs than it allows are in progress at once; but it is never
-// skipped: it waits for its turn.
+// IsZero reports whether nothing is set.
+func (s Schedule) IsZero() bool { return s == Schedule{} }
+
+// Overlap decides about a tick that comes while another run of the flow is in progress
+// or waits to be worked. It also limits how many runs are in progress at once,
+// including runs that somebody asks for. Such a run is never skipped: it waits for its
+// turn.
 type Overlap string
 
 // The overlap policies.
 const (
 	// OverlapSkip skips the tick.
 	OverlapSkip Overlap = schedule.Skip
-	// OverlapBufferOne has one tick wait for its turn, and skips those behind it.
+	// OverlapBufferOne lets one tick wait for its turn, and skips the ticks after it.
 	OverlapBufferOne Overlap = schedule.BufferOne
-	// OverlapBufferAll has every tick wait for its turn, up to 1,000 of them.
+	// OverlapBufferAll lets every tick wait for its turn, up to 1,000 of them.
 	OverlapBufferAll Overlap = schedule.BufferAll
-	// OverlapCancelOther cancels the other runs, and runs when they have ended.
+	// OverlapCancelOther cancels the other runs, and runs after they have ended.
 	OverlapCancelOther Overlap = schedule.CancelOther
 )
 
-// OverlapAllow has up to n runs of a flow in progress at once, and skips a tick
-// that would be one more. More than one can only be in progress of a flow whose
-// source has no cursor, since they would all move the same one.
+// OverlapAllow lets up to n runs of a flow be in progress at once, and skips a tick
+// that would be one more. n is 1 to [MaxOverlap]. More than 1 needs a source without a
+// cursor, since several runs would all move the same cursor.
 func OverlapAllow(n int) Overlap { return Overlap(schedule.Allow(n)) }
 
 func (o Overlap) policy() schedule.Policy { return schedule.PolicyOf(string(o)) }
 
-// MaxOverlap is the most runs of one flow that OverlapAllow takes: 1,000.
+// MaxOverlap is the greatest n of [OverlapAllow]: 1,000.
 const MaxOverlap = schedule.MaxOverlap
 
 // CatchUp decides about ticks that came while no process was there to see them.
@@ -101,15 +103,15 @@ type CatchUp string
 const (
 	// CatchUpLatest makes up for the newest of the missed ticks.
 	CatchUpLatest CatchUp = schedule.CatchUpLatest
-	// CatchUpNone makes up for none: only a tick that is not older than a minute
-	// starts a run.
+	// CatchUpNone makes up for none: only a tick that is at most a minute old starts a
+	// run.
 	CatchUpNone CatchUp = schedule.CatchUpNone
 	// CatchUpAll makes up for all of them, up to CatchUpMax. It needs
 	// OverlapBufferAll.
 	CatchUpAll CatchUp = schedule.CatchUpAll
 )
 
-// validate returns what is wrong with a schedule, each as a *ConfigError.
+// validate returns everything that is wrong with a schedule, each as a *ConfigError.
 func (s *Schedule) validate(interval time.Duration) error {
 	var errs []error
 	fault := func(field, format string, args ...any) {
@@ -151,13 +153,13 @@ func (s *Schedule) validateCatchUp(fault func(field, format string, args ...any)
 		}
 	case CatchUpAll:
 		if s.Overlap != OverlapBufferAll {
-			fault("Schedule.CatchUp", "CatchUpAll would have the ticks that it makes up for skipped again by Overlap %q: use OverlapBufferAll with it, or CatchUpLatest", cmp.Or(s.Overlap, OverlapSkip))
+			fault("Schedule.CatchUp", "CatchUpAll makes up for ticks that Overlap %q then skips: use OverlapBufferAll with it, or CatchUpLatest", cmp.Or(s.Overlap, OverlapSkip))
 		}
 	default:
 		fault("Schedule.CatchUp", "%q is not a policy: use CatchUpLatest, CatchUpNone or CatchUpAll", s.CatchUp)
 	}
 	if s.CatchUpMax < 0 || s.CatchUpMax > schedule.MaxBuffer {
-		fault("Schedule.CatchUpMax", "%d is not from 1 to %d, nor 0 for %d", s.CatchUpMax, schedule.MaxBuffer, DefaultCatchUpMax)
+		fault("Schedule.CatchUpMax", "%d is out of range: use 1 to %d, or 0 for the default, %d", s.CatchUpMax, schedule.MaxBuffer, DefaultCatchUpMax)
 	}
 	switch {
 	case s.CatchUpWindow < 0:
@@ -181,7 +183,7 @@ func (s *Schedule) validatePause(fault func(field, format string, args ...any)) 
 	}
 }
 
-// compile returns the ticks. offset is how far this flow's are shifted.
+// compile returns the ticks, shifted by offset.
 func (s *Schedule) compile(interval, offset time.Duration) (*schedule.Schedule, error) {
 	ticks, err := schedule.NewStaggered(schedule.Spec{
 		Interval: interval, Cron: s.Cron, TimeZone: s.TimeZone, Start: s.Start, End: s.End, Offset: offset,
@@ -192,7 +194,7 @@ func (s *Schedule) compile(interval, offset time.Duration) (*schedule.Schedule, 
 	return ticks, nil
 }
 
-// scheduleError turns the faults of a schedule into ours.
+// scheduleError turns the errors of package schedule into ours.
 func scheduleError(err error) error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var errs []error
@@ -260,7 +262,7 @@ func planOf(rec *FlowRecord) (*schedule.Plan, error) {
 	return p, nil
 }
 
-// MarshalJSON writes what is set, durations as numbers of seconds.
+// MarshalJSON writes what is set. Durations are numbers of seconds.
 func (s Schedule) MarshalJSON() ([]byte, error) { return json.Marshal(s.settings(0)) }
 
 // UnmarshalJSON reads what MarshalJSON writes. An unknown field is an error.
@@ -270,11 +272,8 @@ func (s *Schedule) UnmarshalJSON(data []byte) error {
 		return fmt.Errorf("schedule %s: %w", stored.Clip(string(data)), err)
 	}
 	if j.Interval != 0 {
-		return fmt.Errorf("schedule %s: the interval belongs to the runtime", stored.Clip(string(data)))
+		return fmt.Errorf("schedule %s: it has an interval: set the Runtime's Interval instead", stored.Clip(string(data)))
 	}
 	*s = scheduleOf(&j)
 	return nil
 }
-
-// IsZero reports whether nothing is set.
-func (s Schedule) IsZero() bool { return s == Schedule{} }

@@ -34,7 +34,7 @@ func TestNewClient_Schedules(t *testing.T) {
 		"AllowNone":   {time.Hour, dataflow.Schedule{Overlap: dataflow.OverlapAllow(0)}, map[string]string{"Schedule.Overlap": `"allow_0" is not a policy`}},
 		"AllowCursor": {time.Hour, dataflow.Schedule{Overlap: dataflow.OverlapAllow(2)}, map[string]string{"Schedule.Overlap": "one cursor"}},
 		"CatchUp":     {time.Hour, dataflow.Schedule{CatchUp: "some"}, map[string]string{"Schedule.CatchUp": `"some" is not a policy`}},
-		"AllOfSkip":   {time.Hour, dataflow.Schedule{CatchUp: dataflow.CatchUpAll}, map[string]string{"Schedule.CatchUp": `skipped again by Overlap "skip": use OverlapBufferAll`}},
+		"AllOfSkip":   {time.Hour, dataflow.Schedule{CatchUp: dataflow.CatchUpAll}, map[string]string{"Schedule.CatchUp": `that Overlap "skip" then skips: use OverlapBufferAll`}},
 		"MaxOfLatest": {time.Hour, dataflow.Schedule{CatchUpMax: 3}, map[string]string{"Schedule.CatchUpMax": "only CatchUpAll"}},
 		"WindowNone":  {time.Hour, dataflow.Schedule{CatchUp: dataflow.CatchUpNone, CatchUpWindow: time.Hour}, map[string]string{"Schedule.CatchUpWindow": "leave one"}},
 		"WindowShort": {time.Hour, dataflow.Schedule{CatchUpWindow: time.Second}, map[string]string{"Schedule.CatchUpWindow": "1s is less than"}},

@@ -5,90 +5,114 @@ import (
 	"encoding/json"
 )
 
-// Sink writes records to somewhere outside the client's database: an API, a
-// file, another store. A batch is written first and its checkpoint committed
-// after, so that a crash in between leads to a second Write of the same batch,
-// with the same ID and the same keys, by which the sink can recognise it.
+// Sink writes records outside the client's database: to an API, a file, another store.
+// The engine writes a batch first and commits its checkpoint after. A crash in between
+// leads to a second Write of the same batch, with the same ID and keys, so that the
+// sink can recognise it.
 //
-// Write is called by one run at a time and must return when ctx is done. An
-// error fails the attempt.
+// One run at a time calls Write. Write must return when ctx is done. An error fails the
+// attempt.
 //
-// Optional powers of both kinds of sink, found by assertion: [AppendOnly],
-// [Validator], [Describer].
+// The engine finds these optional powers of every kind of sink by type assertion:
+// [AppendOnly], [Validator], [Describer].
 type Sink[T any] interface {
 	Write(ctx context.Context, b SinkBatch[T]) error
 }
 
-// SinkBatch is what a [Sink] writes at once.
+// SinkBatch is one batch for a [Sink].
 type SinkBatch[T any] struct {
-	// ID names the batch, by where it begins and ends. A retry of the batch has the
-	// same ID, as long as the source yields the same records and the batch size is
-	// unchanged. Otherwise it is another batch, of which some rows may have been
-	// written before: their keys tell.
+	// ID names the batch, by where it begins and ends. A retry has the same ID as long
+	// as the source yields the same records and the batch size is unchanged. Otherwise
+	// it is a new batch, and some of its rows may have been written before: compare
+	// their keys.
 	ID string
-	// Rows are the records. They must not be kept.
+	// Rows are the records. The sink must not keep the slice.
 	Rows []T
-	// Keys name the rows, in the same order: the key of the source's record,
-	// with "/2", "/3" … behind it where a transform made several of one.
+	// Keys name the rows, in the same order. A row's key is that of the source's
+	// record. Where a transform made several rows of one record, "/2", "/3" and so on
+	// follow it.
 	Keys []string
 }
 
-// TxSink writes records in the transaction that also commits the checkpoint, so
-// that a record is in the sink exactly if the cursor is past it. The driver
-// packages' TxFrom(ctx) returns that transaction; the sink must write through it
-// alone and must not end it. rows must not be kept.
+// SinkFunc makes a [Sink] of a function.
+type SinkFunc[T any] func(ctx context.Context, b SinkBatch[T]) error
+
+// Write calls f.
+func (f SinkFunc[T]) Write(ctx context.Context, b SinkBatch[T]) error { return f(ctx, b) }
+
+// AppendOnly is the power of a sink to say that it stores a record twice if it is
+// written twice. [NewClient] refuses a flow with such a sink and a source without a
+// cursor, because every run and every retry would write all records again.
+type AppendOnly interface {
+	AppendOnly() bool
+}
+
+// TxSink writes records in the transaction that also commits the checkpoint. So a
+// record is in the sink exactly if the cursor is past it. The driver packages'
+// TxFrom(ctx) returns that transaction. The sink must write through it alone, and must
+// not end it. It must not keep rows.
 //
-// Optional powers, found by assertion: [ResultSink], [PartSink], [Pipelined], and those of
-// every sink.
+// The engine finds these optional powers by type assertion: [ResultSink], [PartSink],
+// [Pipelined], and those of every [Sink].
 type TxSink[T any] interface {
 	WriteTx(ctx context.Context, rows []T) error
 }
 
-// ResultSink is the power of a [TxSink] to tell what became of each row, which the
-// counters then show. The engine calls WriteResultTx in place of WriteTx.
+// TxSinkFunc makes a [TxSink] of a function.
+type TxSinkFunc[T any] func(ctx context.Context, rows []T) error
+
+// WriteTx calls f.
+func (f TxSinkFunc[T]) WriteTx(ctx context.Context, rows []T) error { return f(ctx, rows) }
+
+// ResultSink is the power of a [TxSink] to report what happened to each row. The run's
+// [Counters] then show it. The engine calls WriteResultTx in place of WriteTx.
 type ResultSink[T any] interface {
 	TxSink[T]
-	// WriteResultTx is WriteTx, and sets the results of the rows, which are as many,
-	// and RowWritten before. A row that it does not know anything about stays so.
+	// WriteResultTx is WriteTx, and sets results[i] for rows[i]. Before the call, all
+	// results are RowWritten. The sink leaves a row as it is if it knows nothing of it.
 	WriteResultTx(ctx context.Context, rows []T, results []RowResult) error
 }
 
-// PartSink is the power of a [TxSink] to write some rows so that the transaction goes on as
-// before if they are refused. The engine, when it looks for bad records, calls WritePartTx
-// in place of WriteTx and WriteResultTx, and sets no savepoints of its own.
+// PartSink is the power of a [TxSink] to keep the transaction usable when its rows are
+// refused. When the engine searches for bad records, it calls WritePartTx in place of
+// WriteTx and WriteResultTx, and sets no savepoints of its own.
 type PartSink[T any] interface {
 	TxSink[T]
-	// WritePartTx writes all rows, and sets their results as WriteResultTx does, or returns
-	// an error. If that is one of the data, it has taken back what it did.
+	// WritePartTx writes all rows and sets their results as WriteResultTx does, or
+	// returns an error. If the database refused the rows' data, it has undone its
+	// writes before it returns.
 	WritePartTx(ctx context.Context, rows []T, results []RowResult) error
 }
 
-// Pipelined is the power of a [TxSink] to say that it writes a batch without looking at
-// what the one before it has written. On Postgres, the engine then calls WriteTx for a
-// batch while the transaction of the one before it commits, on a second connection of the
-// pool. What that has written is then not to be seen yet; a statement that meets a row of
-// it waits, and what is committed is committed in order.
+// Pipelined is the power of a [TxSink] to say that it can be written ahead: it writes a
+// batch without reading what the batch before it wrote. On Postgres, the engine then
+// calls WriteTx for a batch while the transaction before it still commits, on a second
+// connection of the pool. The rows of that transaction are not visible yet. A statement
+// that touches one of them waits for the commit. Batches are committed in order.
 type Pipelined interface {
-	// Pipelined is asked before each batch whether the one behind it may be written so.
+	// Pipelined is called before each batch. It reports whether the next batch may be
+	// written ahead.
 	Pipelined() bool
 }
 
-// RowResult is what became of a row.
+// RowResult is what happened to a row.
 type RowResult uint8
 
-// The results.
+// The results of a row.
 const (
 	// RowWritten: the row was added, or nothing is known about it.
 	RowWritten RowResult = iota
-	// RowUpdated: it replaced one that was there.
+	// RowUpdated: it replaced a row of the sink.
 	RowUpdated
-	// RowRedundant: it was there already, with the same values, and was not written.
+	// RowRedundant: the sink held it already, with the same values, so it was not
+	// written.
 	RowRedundant
 )
 
-// settleResults counts records by what became of their rows: those of which no row
-// was written are redundant, and those of which one replaced another are updated.
-// origin names the record that each row came of; rows of one stand together.
+// settleResults corrects the counters by what happened to each record's rows. A record
+// whose rows are all redundant counts as redundant. Of the others, one with an updated
+// row counts as updated. origin holds the index of the record of each row, and the rows
+// of one record are together.
 func settleResults(delta *Counters, origin []int, results []RowResult) {
 	for from := 0; from < len(origin); {
 		redundant, updated, to := true, false, from
@@ -106,23 +130,63 @@ func settleResults(delta *Counters, origin []int, results []RowResult) {
 	}
 }
 
-// SinkFunc makes a [Sink] of a function.
-type SinkFunc[T any] func(ctx context.Context, b SinkBatch[T]) error
+// FencedSink writes records to another transactional store than the client's database.
+// It keeps the flow's checkpoint there, beside its rows: exactly once. Package pgtable
+// has one for another Postgres.
+//
+// The store keeps a fence and a state for each flow:
+//
+//   - The fence is a number that grows with each claim of the flow. A caller with a
+//     lower fence than the stored one has lost its run to another process, and must not
+//     write.
+//   - The state belongs to the engine. The sink stores it and returns it unchanged.
+//
+// Like a [Sink], it may have the powers [Validator] and [Describer].
+type FencedSink[T any] interface {
+	// Claim stores the fence and returns the state that was written last, nil if there
+	// is none. If a higher fence is stored, it returns ErrFenced.
+	Claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error)
+	// WriteFenced writes the rows and the state in one transaction. There may be no
+	// rows. If the stored fence is not b.Fence, it writes nothing and returns
+	// ErrFenced.
+	WriteFenced(ctx context.Context, b FencedBatch[T]) error
+}
 
-// Write calls f.
-func (f SinkFunc[T]) Write(ctx context.Context, b SinkBatch[T]) error { return f(ctx, b) }
+// FencedBatch is what a [FencedSink] writes in one transaction.
+type FencedBatch[T any] struct {
+	Flow  string
+	Fence int64
+	State json.RawMessage
+	Rows  []T
+}
 
-// TxSinkFunc makes a [TxSink] of a function.
-type TxSinkFunc[T any] func(ctx context.Context, rows []T) error
+// ReplaceSink writes to a place in the client's database. Each run replaces its whole
+// content. Readers see the old content until a run has reached the end of its source.
+// If the run fails, is cancelled or is killed, they go on seeing it. Package pgtable
+// has one for a table.
+//
+// Like the other sinks, it may have the powers [Validator] and [Describer].
+type ReplaceSink[T any] interface {
+	// BeginTx prepares to write anew, in a transaction that is committed before the
+	// first batch. The engine calls it at the start of each attempt, because an attempt
+	// reads the source from its beginning.
+	//
+	// BeginTx throws away what an unfinished attempt of this flow left behind. At most
+	// one attempt of a flow can commit at a time. A preview begins under a name that no
+	// flow can have, and is rolled back.
+	BeginTx(ctx context.Context, flow string) (Replacement[T], error)
+}
 
-// WriteTx calls f.
-func (f TxSinkFunc[T]) WriteTx(ctx context.Context, rows []T) error { return f(ctx, rows) }
-
-// AppendOnly is the power of a sink to say that a record written twice is there
-// twice. A flow with such a sink is refused when its source has no cursor,
-// because every run and every retry would write all records again.
-type AppendOnly interface {
-	AppendOnly() bool
+// Replacement is what one attempt at a run writes. Its methods write in the transaction
+// that a driver package's TxFrom(ctx) returns. It also commits a checkpoint, so that it
+// is rolled back if the run was taken over.
+type Replacement[T any] interface {
+	// TxSink writes batches where no reader sees them.
+	TxSink[T]
+	// EndTx puts everything that was written in the place of the old content. The
+	// engine calls it once, after all batches are committed. It calls it again if that
+	// transaction failed.
+	EndTx(ctx context.Context) error
 }
 
 // Guarantee says how often a record can arrive in a flow's sink.
@@ -130,16 +194,16 @@ type Guarantee string
 
 // The guarantees of a flow.
 const (
-	// AtLeastOnce: every record arrives; a crash may make some arrive twice,
-	// under the same key.
+	// AtLeastOnce: every record arrives. A crash may make some arrive twice, under the
+	// same key.
 	AtLeastOnce Guarantee = "at_least_once"
-	// ExactlyOnce: every record arrives once, because it is committed together
-	// with the checkpoint.
+	// ExactlyOnce: every record arrives once, because it is committed together with the
+	// checkpoint.
 	ExactlyOnce Guarantee = "exactly_once"
 )
 
-// Target is a sink together with the guarantee that a flow has with it. It is
-// made by [To], [ToTx], [ToFenced] or [ToReplace]; the zero value is no target, and refused.
+// Target is a sink with the guarantee that it gives a flow. [To], [ToTx], [ToFenced]
+// and [ToReplace] make one. [NewClient] refuses the zero value.
 type Target[T any] struct {
 	sink    Sink[T]
 	txSink  TxSink[T]
@@ -153,7 +217,22 @@ func To[T any](sink Sink[T]) Target[T] { return Target[T]{sink: sink} }
 // ToTx writes in the checkpoint's own transaction: exactly once.
 func ToTx[T any](sink TxSink[T]) Target[T] { return Target[T]{txSink: sink} }
 
-// Guarantee tells how often a record can arrive.
+// ToFenced writes to another transactional store, which keeps the checkpoint
+// beside its rows: exactly once. The source must have a cursor.
+func ToFenced[T any](sink FencedSink[T]) Target[T] { return Target[T]{fenced: sink} }
+
+// ToReplace replaces the content of a sink by what the run writes, as a whole. The sink
+// then holds each record of the last successful run exactly once, and nothing else.
+//
+// [NewClient] and the calls below refuse what would replace everything by a part:
+//
+//   - A source with a cursor, because it reads only what is new.
+//   - [OverlapAllow], backfills and [Client.Replay].
+//
+// A run with Params replaces everything by what its source reads with them.
+func ToReplace[T any](sink ReplaceSink[T]) Target[T] { return Target[T]{replace: sink} }
+
+// Guarantee returns how often a record can arrive.
 func (t Target[T]) Guarantee() Guarantee {
 	if t.txSink != nil || t.fenced != nil || t.replace != nil {
 		return ExactlyOnce
@@ -161,7 +240,7 @@ func (t Target[T]) Guarantee() Guarantee {
 	return AtLeastOnce
 }
 
-// Describe says what the sink is.
+// Describe returns what the sink says of itself. See [Describer].
 func (t Target[T]) Describe() Description { return describe(t.part()) }
 
 // part returns the sink, nil if there is none.
@@ -184,71 +263,3 @@ func (t Target[T]) appendOnly() bool {
 	a, ok := t.part().(AppendOnly)
 	return ok && a.AppendOnly()
 }
-
-// FencedSink writes records to another transactional store than the client's
-// database, and keeps the flow's checkpoint there, beside its rows: exactly once,
-// in a store of its own. Package pgtable has one for another Postgres.
-//
-// The store keeps, for each flow, a fence and a state. A fence is a number that
-// grows with each claim of the flow; whoever comes with a lower one than is
-// stored has been taken over, and must not write. The state is the engine's; the
-// sink stores it and gives it back as it is.
-//
-// Like a [Sink], it may have the powers [Validator] and [Describer].
-type FencedSink[T any] interface {
-	// Claim stores the fence and returns the state that was written last, nil if
-	// there is none. If a higher fence is stored, it returns ErrFenced.
-	Claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error)
-	// WriteFenced writes the rows, of which there may be none, and the state, in
-	// one transaction, unless another fence than this is stored: ErrFenced.
-	WriteFenced(ctx context.Context, b FencedBatch[T]) error
-}
-
-// FencedBatch is what a [FencedSink] writes in one transaction.
-type FencedBatch[T any] struct {
-	Flow  string
-	Fence int64
-	State json.RawMessage
-	Rows  []T
-}
-
-// ToFenced writes to another transactional store, which keeps the checkpoint
-// beside its rows: exactly once. The source must have a cursor.
-func ToFenced[T any](sink FencedSink[T]) Target[T] { return Target[T]{fenced: sink} }
-
-// ReplaceSink writes to a place in the client's database whose whole content each run
-// replaces by what it has written. Until a run has come to the end of its source, readers
-// find what the last one has left there; and so they do if it fails, is cancelled or
-// killed. Package pgtable has one for a table.
-//
-// Like the other sinks, it may have the powers [Validator] and [Describer].
-type ReplaceSink[T any] interface {
-	// BeginTx begins to write anew, in a transaction that is committed before the
-	// first batch. It is called at the start of each attempt at a run, which reads the
-	// source from its beginning: what another attempt at a run of this flow has written,
-	// and not brought to its end, is to be thrown away. At most one attempt of a flow can
-	// commit at a time. A preview begins under a name that no flow can have, and is
-	// rolled back.
-	BeginTx(ctx context.Context, flow string) (Replacement[T], error)
-}
-
-// Replacement is what one attempt at a run writes. All of its methods write in the
-// transaction that a driver package's TxFrom(ctx) returns, which also commits a
-// checkpoint: of a worker whose run was taken over it is rolled back.
-type Replacement[T any] interface {
-	// TxSink writes batches where no reader finds them.
-	TxSink[T]
-	// EndTx puts all that was written in the place of what is there. It is called once,
-	// when the source has ended and all batches are committed; again, if that
-	// transaction did not come to its end.
-	EndTx(ctx context.Context) error
-}
-
-// ToReplace replaces what is in a sink by what the run writes, as a whole: each record of
-// the last run that succeeded is there exactly once, and nothing else.
-//
-// The source must have no cursor: one with a cursor reads only what is new, by which the
-// rest would be replaced. Nor can the flow have [OverlapAllow], backfills or
-// [Client.Replay], which would replace everything by a part. A run with Params replaces
-// everything by what its source reads with them.
-func ToReplace[T any](sink ReplaceSink[T]) Target[T] { return Target[T]{replace: sink} }

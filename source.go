@@ -9,23 +9,26 @@ import (
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
-// Source reads records. T is the record, C the cursor: the place from which a
-// later read goes on, which the engine stores as JSON with each checkpoint.
+// Source reads records. T is the record. C is the cursor: the place from which a later
+// read goes on. The engine stores it as JSON with each checkpoint. A source that cannot
+// resume uses [NoCursor], and every run reads it from its beginning.
 //
-// Read yields the records in an order in which no record can later appear
-// before one that was yielded. With a *[RecordError] it reports one bad record
-// and goes on (the Item's Cursor still counts, if it is a resume point); any
-// other error ends the read and the attempt, after what was read up to the last
-// resume point is committed. The engine puts "read" before the error's message.
-// Read returns when ctx is done. A
-// source must not hold a database transaction or an open result set while it
-// yields, because the next record may be asked for much later.
+// Read yields the records in such an order that no record can later appear before one
+// that it has yielded. Read returns when ctx is done. It yields two kinds of errors:
 //
-// A source that has no place to resume from uses [NoCursor]. Every run then
-// reads it from its beginning.
+//   - A *[RecordError] reports one bad record, and Read goes on. The Item's Cursor
+//     still counts if it is a resume point.
+//   - Any other error ends the read. The engine commits what was read up to the last
+//     resume point, and then fails the attempt. It puts "read" before the error's
+//     message.
 //
-// One Source value is used by one run at a time, unless its flow has OverlapAllow or
-// MaxBackfills. Optional powers, found by assertion: [Counter], [Acker],
+// A source must not hold a database transaction or an open result set while it yields,
+// because the next record may be asked for much later.
+//
+// One run at a time uses a Source value, unless its flow has OverlapAllow or
+// MaxBackfills. A preview ([Client.DryRun]) may use it at the same time.
+//
+// The engine finds these optional powers by type assertion: [Counter], [Acker],
 // [RequestChecker], [Splitter], [Validator], [Describer].
 type Source[T, C any] interface {
 	Read(ctx context.Context, r Request[C]) iter.Seq2[Item[T, C], error]
@@ -35,35 +38,35 @@ type Source[T, C any] interface {
 type Request[C any] struct {
 	// From is the cursor of the last checkpoint.
 	From C
-	// Resumed is false when there is no checkpoint yet. From is then the zero
-	// value, and the read starts at the beginning.
+	// Resumed is false when there is no checkpoint yet. From is then the zero value,
+	// and the read starts at the beginning.
 	Resumed bool
-	// Until is where the read ends, if Bounded is true: behind the record whose cursor
-	// it is, or would be. It is set for backfills alone, and only for a source that has
+	// Until is where the read ends, if Bounded is true: after the record that has this
+	// cursor, or would have it. Only backfills set it, and only for a source that has
 	// the power [RequestChecker].
 	Until   C
 	Bounded bool
-	// Params are what the run was given, as JSON, nil if nothing: only for a source
-	// that has the power [RequestChecker].
+	// Params are the run's parameters as JSON, nil if it has none. Only a source that
+	// has the power [RequestChecker] gets any.
 	Params json.RawMessage
 }
 
-// RequestChecker is the power of a source to heed Until and Params of a [Request]. Of a
-// source without it, runs that have either are refused, because it would read what it
-// should not.
+// RequestChecker is the power of a source to obey Until and Params of a [Request]. The
+// engine refuses runs that have either if the source lacks this power, because it would
+// read the wrong records.
 type RequestChecker[C any] interface {
-	// CheckRequest returns an error unless Read does what a request says: one that
-	// tells what would be right. It must not touch the network.
+	// CheckRequest returns nil if Read does what the request says. Otherwise the error
+	// says what would be right. It must not touch the network.
 	CheckRequest(r Request[C]) error
 }
 
 // Splitter is the power of a source to cut what a request would read into parts of
 // about the same size, for [Client.BackfillRanges].
 type Splitter[C any] interface {
-	// Split returns up to n-1 cursors, in the order in which Read yields them, each once.
-	// They are places between the request's From and Until, at which one part ends and
-	// the next begins. They need not be those of records that are there. Of fewer records
-	// than n, it returns fewer cursors; of none, none. n is 2 or more.
+	// Split returns up to n-1 different cursors, in the order in which Read yields
+	// them. Each is a place between the request's From and Until, where one part ends
+	// and the next begins. No record need have that cursor. For fewer than n records,
+	// Split returns fewer cursors, and none for no records. n is 2 or more.
 	Split(ctx context.Context, r Request[C], n int) ([]C, error)
 }
 
@@ -71,19 +74,20 @@ type Splitter[C any] interface {
 type Item[T, C any] struct {
 	// Value is the record.
 	Value T
-	// Key names the record in errors and for sinks outside the database. It is
-	// the same whenever the record is read. Empty means the text of Cursor at a
-	// resume point, so that a source whose cursor is the record's key need not
-	// format both, and elsewhere the record's number in the attempt: such a
-	// source had better set one.
+	// Key names the record in errors and for sinks outside the database. It is the same
+	// whenever the record is read.
+	//
+	// Empty at a resume point: the text of Cursor, so that a source whose cursor is the
+	// record's key need not format both. Empty elsewhere: the record's number in the
+	// attempt, which differs between attempts, so that such a source should set a Key.
 	Key string
-	// Cursor is where to go on after this record. It counts only where Resume
+	// Cursor is where a later read goes on after this record. It counts only if Resume
 	// is true.
 	Cursor C
-	// Resume is true when a later read can go on right after this record.
+	// Resume is true if a later read can go on right after this record.
 	Resume bool
-	// Mark is true for a resume point without a record: a place in the source
-	// up to which there is nothing more. Value and Key are ignored.
+	// Mark is true for a resume point without a record: the source holds no more
+	// records up to Cursor. Value and Key are ignored.
 	Mark bool
 }
 
@@ -97,39 +101,38 @@ func hasCursor[C any]() bool {
 	return !none
 }
 
-// Counter is the power of a source to tell how many records a read will yield.
-// It is asked once at the start of a run, for [Progress], and has five seconds.
+// Counter is the power of a source to tell how many records a read will yield. The
+// engine asks once at the start of a run, for [Progress], and waits five seconds at
+// most.
 type Counter[C any] interface {
 	Count(ctx context.Context, r Request[C]) (int64, error)
 }
 
-// Acker is the power of a source to be told that a checkpoint is committed. It
-// is called after the commit only, while Read may be running in another
-// goroutine; an error is logged and changes nothing.
+// Acker is the power of a source to hear that a checkpoint is committed. The engine
+// calls it only after the commit, while Read may be running in another goroutine. An
+// error is logged and changes nothing.
 type Acker[C any] interface {
 	Committed(ctx context.Context, cursor C) error
 }
 
-// Validator is the power of a source, a transform or a sink to check its own
-// settings. [NewClient] calls it and puts the flow's name and the part's, such as
-// Flows["orders"].Source, before the Field of a *[ConfigError]. It must not touch
-// the network.
+// Validator is the power of a source, a transform or a sink to check its own settings.
+// [NewClient] calls it. It puts the part's name, such as Flows["orders"].Source, before
+// the Field of each *[ConfigError]. Validate must not touch the network.
 type Validator interface {
 	Validate() error
 }
 
-// Describer is the power of a source or a sink to say what it is. The
-// description is stored with the flow.
+// Describer is the power of a source or a sink to say what it is. The flow stores the
+// description.
 type Describer interface {
 	Describe() Description
 }
 
-// Description says what a source or a sink is, for people. It must hold no
-// secrets.
+// Description says what a source or a sink is, for people. It must hold no secrets.
 type Description struct {
 	// Type is a stable name such as "csvfile" or "pgtable.upsert".
 	Type string `json:"type"`
-	// Detail holds what tells it from others of its type: a path, a table.
+	// Detail tells it from others of its type: a path, a table.
 	Detail map[string]any `json:"detail,omitempty"`
 }
 
@@ -141,23 +144,22 @@ func describe(v any) Description {
 	return Description{Type: "custom"}
 }
 
-// Page is what the function of [Paged] returns.
+// Page is one page of a [Paged] source.
 type Page[T, C any] struct {
 	// Rows are the page's records.
 	Rows []T
-	// Keys name the rows, in the same order. It may be nil: rows are then named
-	// by their position in the page.
+	// Keys name the rows, in the same order. Nil: a row's key is the page's cursor and
+	// the row's number in the page.
 	Keys []string
-	// Next is where the following page begins, and the place from which a later
-	// run goes on.
+	// Next is where the following page begins. A later run goes on from there.
 	Next C
 	// More is false on the last page.
 	More bool
 }
 
-// Paged is a source that reads page by page, such as an API or a query with a
-// limit. fetch returns the page that begins at the given cursor, which is the
-// zero value for the first. The end of each page is a resume point.
+// Paged is a source that reads page by page, such as an API or a query with a limit.
+// fetch returns the page that begins at a cursor: the zero value for the first page.
+// The end of each page is a resume point.
 func Paged[T, C any](fetch func(ctx context.Context, from C) (Page[T, C], error)) Source[T, C] {
 	return paged[T, C]{fetch: fetch}
 }
@@ -194,8 +196,8 @@ func (p paged[T, C]) Read(ctx context.Context, r Request[C]) iter.Seq2[Item[T, C
 	}
 }
 
-// yieldPage yields a page's rows, the last as a resume point. It reports
-// whether more is wanted.
+// yieldPage yields a page's rows, the last one as a resume point. It reports whether
+// the caller wants more.
 func yieldPage[T, C any](page *Page[T, C], from C, yield func(Item[T, C], error) bool) bool {
 	if len(page.Rows) == 0 {
 		return yield(Item[T, C]{Mark: true, Cursor: page.Next}, nil)

@@ -11,17 +11,19 @@ import (
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
-// Parametric is a source that is made anew for each run, of the run's Params: of P, as
-// which they are read, strictly; its zero value if the run has none. So any source takes
-// parameters: the arguments of a query, or the path of a file.
+// Parametric makes a source anew for each run, from the run's Params. They are read
+// strictly as a P: an unknown field is an error. P is its zero value if the run has
+// none. So any source can take parameters, such as the arguments of a query or a file's
+// path.
 //
 //	dataflow.Parametric(func(p Day) (dataflow.Source[Order, pgtable.Cursor], error) {
 //		return pgtable.Keyset[Order](pool, pgtable.Query{SQL: ordersOf, Args: []any{p.Day}, Key: key}), nil
 //	})
 //
-// An error says what is wrong with the parameters, and refuses the run. The function is
-// called often, also without a run; it must not touch the network, nor return nil. What
-// the source can do (Count, Committed, Until, Split) is done by the one that was made.
+// An error of the function says what is wrong with the parameters, and refuses the run.
+// The library calls the function often, also without a run. It must not touch the
+// network, and must not return a nil source. The optional powers (Count, Committed,
+// Until, Split) are those of the source that it returns.
 func Parametric[P, T, C any](source func(params P) (Source[T, C], error)) Source[T, C] {
 	return &parametric[P, T, C]{make: source}
 }
@@ -59,7 +61,7 @@ func (s *parametric[P, T, C]) Validate() error {
 	return nil
 }
 
-// Describe tells what it is like without parameters, if it is anything then.
+// Describe describes the source without parameters, if the function can make it.
 func (s *parametric[P, T, C]) Describe() Description {
 	d := Description{Type: "parametric"}
 	_ = guard(func() error {
@@ -86,7 +88,7 @@ func (s *parametric[P, T, C]) CheckRequest(r Request[C]) error {
 		return checker.CheckRequest(r)
 	}
 	if r.Bounded {
-		return &ConfigError{Field: "Until", Reason: fmt.Sprintf("the source (%s) does not say that it ends a read there, by the power RequestChecker", describe(source).Type)}
+		return &ConfigError{Field: "Until", Reason: fmt.Sprintf("the source (%s) cannot end a read there: it lacks the power RequestChecker", describe(source).Type)}
 	}
 	return nil
 }
@@ -98,7 +100,7 @@ func (s *parametric[P, T, C]) Count(ctx context.Context, r Request[C]) (int64, e
 	}
 	counter, ok := source.(Counter[C])
 	if !ok {
-		return 0, errors.New("it does not count")
+		return 0, errors.New("the source does not count its records")
 	}
 	r.Params = nil
 	return counter.Count(ctx, r)

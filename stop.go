@@ -1,5 +1,8 @@
 package dataflow
 
+// The gate: everything that works a run passes it, and Stop waits for all of it. It knows
+// the words, and the attempts and the River client that it interrupts.
+
 import (
 	"context"
 	"errors"
@@ -8,14 +11,17 @@ import (
 	"time"
 )
 
-// Stop ends the client: it starts no more runs, and those in progress stop after
-// the batch that they are in and are handed back, to go on elsewhere or later;
-// that spends no attempt. Shortly before ctx's deadline, what is left is
-// interrupted in mid-batch, which rolls the batch back. What does not even heed
-// that is left behind: its run is taken from it, so that it can commit nothing
-// more, and Stop returns an error that names it. Stop returns by ctx's deadline,
-// or a second after ctx was cancelled. It does not stop a River client that was
-// joined with [UseRiver]. It may be called at any time, and more than once.
+// Stop ends the client. It starts no more runs. The runs in progress stop after their
+// present batch and are handed back, to go on elsewhere or later. That spends no
+// attempt.
+//
+// Shortly before ctx's deadline, Stop interrupts what is left, which rolls its batch
+// back. It then gives up on code that ignores even that. It takes the run of such code
+// away, so that it can commit nothing more, and returns an error that names the run.
+//
+// Stop returns by ctx's deadline, or a second after ctx was cancelled. It does not stop
+// a River client that was joined with [UseRiver]. It may be called at any time, and
+// more than once.
 func (c *Client) Stop(ctx context.Context) error {
 	c.mu.Lock()
 	if !c.stopped {
@@ -85,7 +91,7 @@ func (c *Client) stopHard(ctx context.Context) error {
 	return c.waitWorking(ctx)
 }
 
-// ownRiver returns the River client that Start has started, nil if it has not.
+// ownRiver returns the River client that Start started, nil if there is none.
 func (c *Client) ownRiver() River {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -106,12 +112,12 @@ func (c *Client) waitWorking(ctx context.Context) error {
 	}
 }
 
-// abandonTimeout bounds the statements that take runs from code that does not
-// end, if ctx is done already and leaves no time for them.
+// abandonTimeout bounds the statements that hand back runs whose code does not end, if
+// ctx is done and leaves no time for them.
 const abandonTimeout = time.Second
 
-// abandon hands back the runs whose code does not heed its context. Their claims
-// are gone then, and with them the right to commit.
+// abandon hands back the runs whose code ignores its context. This ends their claims,
+// and with them the right to commit.
 func (c *Client) abandon(ctx context.Context) error {
 	c.mu.Lock()
 	left := make([]*attempt, 0, len(c.attempts))
@@ -133,18 +139,18 @@ func (c *Client) abandon(ctx context.Context) error {
 		})
 		c.untrack(a)
 		if errors.Is(err, ErrFenced) {
-			continue // it has ended by itself in the meantime
+			continue // it ended by itself in the meantime
 		}
 		if run != nil {
 			c.publish(EventRunReleased, run, nil)
 		}
-		errs = append(errs, fmt.Errorf("flow %q run %d does not heed its context, and was left behind", a.flow.Name, a.claimed.RunID), err)
+		errs = append(errs, fmt.Errorf("flow %q run %d: its code ignores its context: the run was handed back, and its goroutine left running", a.flow.Name, a.claimed.RunID), err)
 	}
 	return errors.Join(errs...)
 }
 
-// enter notes that a run is being worked, so that Stop waits for it. It refuses
-// once Stop has begun; otherwise leave must follow.
+// enter counts a run that is being worked, so that Stop waits for it. It returns
+// ErrStopped after Stop has begun. Otherwise leave must follow.
 func (c *Client) enter() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

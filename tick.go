@@ -6,15 +6,15 @@ import (
 	"github.com/activedataflow/dataflow/internal/schedule"
 )
 
-// SkippedTicks are ticks of a schedule, one after the other, that did not become
-// runs. Every tick is either the ScheduledFor of a run with TriggerSchedule, or in
-// one of these.
+// SkippedTicks are ticks of a schedule, one after the other, that did not become runs.
+// Each tick of a schedule is in one place: it is the ScheduledFor of a run with
+// TriggerSchedule, or it lies in one SkippedTicks.
 type SkippedTicks struct {
 	ID       int64
 	FlowID   int64
 	FlowName string
-	// First and Last are the times of the first and the last of the ticks, which are
-	// the same if there is one. Count is how many there are.
+	// First and Last are the times of the first and the last of the ticks. If there is
+	// only one, they are equal. Count is the number of ticks.
 	First time.Time
 	Last  time.Time
 	Count int64
@@ -29,19 +29,20 @@ type SkipReason string
 
 // The reasons for which ticks are skipped.
 const (
-	// SkipOverlap: another run of the flow was in progress, or waited. See Overlap.
+	// SkipOverlap: another run of the flow was in progress or waiting. See [Overlap].
 	SkipOverlap SkipReason = schedule.SkippedOverlap
 	// SkipPaused: somebody, or failures in a row, had paused the flow.
 	SkipPaused SkipReason = schedule.SkippedPaused
 	// SkipDisabled: the flow's Runtime was disabled.
 	SkipDisabled SkipReason = schedule.SkippedDisabled
-	// SkipMissed: no process was there to see it, and CatchUp did not make up for it.
+	// SkipMissed: no process was there to see it, and [CatchUp] did not make up for it.
 	SkipMissed SkipReason = schedule.SkippedMissed
-	// SkipWindow: the same, and it was older than CatchUpWindow.
+	// SkipWindow: no process was there to see it, and it was older than
+	// Schedule.CatchUpWindow.
 	SkipWindow SkipReason = schedule.SkippedWindow
 )
 
-// Valid reports whether r is a reason.
+// Valid reports whether r is one of the reasons above.
 func (r SkipReason) Valid() bool {
 	switch r {
 	case SkipOverlap, SkipPaused, SkipDisabled, SkipMissed, SkipWindow:
@@ -55,15 +56,15 @@ func (r SkipReason) Valid() bool {
 func (r SkipReason) text() string {
 	switch r {
 	case SkipOverlap:
-		return "another run of the flow was in progress, or waited"
+		return "another run of the flow was in progress or waiting"
 	case SkipPaused:
 		return "the flow was paused"
 	case SkipDisabled:
 		return "its runtime was disabled"
 	case SkipMissed:
-		return "no process was there, and the catch-up policy does not make up for it"
+		return "no process was there to see it, and the catch-up policy does not make up for it"
 	case SkipWindow:
-		return "no process was there, and it was too old to be made up for"
+		return "no process was there to see it, and it is older than the catch-up window"
 	default:
 		return string(r)
 	}

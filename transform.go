@@ -2,40 +2,44 @@ package dataflow
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/activedataflow/dataflow/internal/batch"
 )
 
-// Transform turns the records of a batch into other records. Apply reads in[i],
-// and calls out.Emit(i, v) for each record that comes of it and out.Fail(i, err)
-// if it is bad; an input without either is filtered. Outputs are written in the
-// order in which they are emitted; those of one input must be emitted together.
-// An error that Apply returns fails the whole attempt.
+// Transform turns the records of a batch into other records. For each in[i], Apply
+// calls one of these, or none to filter the record:
 //
-// Apply runs outside any transaction and may be called again for the same
-// records after a failure. As a rule it runs while the batch before is still being
-// written, and so must not expect to find that one's records where they go. in must
-// not be changed or kept.
+//   - out.Emit(i, v) for each record that it makes of in[i]
+//   - out.Fail(i, err) if in[i] is bad
+//
+// It must emit the outputs of one input together. They are written in the order in
+// which they are emitted. An error that Apply returns fails the whole attempt.
+//
+// Apply runs outside any transaction. After a failure it may be called again for the
+// same records. It usually runs while the batch before is still being written, so that
+// it must not expect to find that batch's records in the sink. It must not change or
+// keep in.
 type Transform[In, Out any] interface {
 	Apply(ctx context.Context, in []In, out *Results[Out]) error
 }
 
-// Results takes what a [Transform] makes of a batch. It is not safe for
+// Results takes the output of a [Transform] for one batch. It is not safe for
 // concurrent use.
 type Results[Out any] struct {
 	rows   []Out
-	origin []int // origin[j] is the index of the input that rows[j] came of
+	origin []int // origin[j] is the index of the input that rows[j] was made of
 	failed map[int]error
 
-	// As long as the outputs are in the order of the inputs, they are counted as they
-	// come.
-	next      int   // one behind the last output's input
-	count     int64 // of the inputs that outputs came of
-	unordered bool  // or not counted
+	// These count the inputs that have outputs, as long as the outputs come in the
+	// order of the inputs.
+	next      int   // one after the last output's input
+	count     int64 // inputs that have outputs
+	unordered bool  // outputs came in another order, so count is not used
 }
 
-// Emit adds a record that came of input i.
+// Emit adds a record that was made of input i.
 func (r *Results[Out]) Emit(i int, v Out) {
 	r.rows = append(r.rows, v)
 	r.origin = append(r.origin, i)
@@ -47,14 +51,14 @@ func (r *Results[Out]) Emit(i int, v Out) {
 	}
 }
 
-// room returns memory for n outputs of ascending inputs, one of each at most, and for
-// the inputs' indexes: a faster way to emit.
+// room returns memory for up to n outputs, at most one of each input and in the order
+// of the inputs, and for the inputs' indexes. It is a faster way to emit.
 func (r *Results[Out]) room(n int) ([]Out, []int) {
 	r.rows, r.origin = slices.Grow(r.rows, n), slices.Grow(r.origin, n)
 	return r.rows[len(r.rows):][:n], r.origin[len(r.origin):][:n]
 }
 
-// filled adds the first n outputs of the room.
+// filled adds the first n outputs of the memory that room returned.
 func (r *Results[Out]) filled(n int) {
 	if n == 0 {
 		return
@@ -69,7 +73,8 @@ func (r *Results[Out]) filled(n int) {
 	r.next = r.origin[before+n-1] + 1
 }
 
-// Fail says that input i is bad. Whatever it emitted is not written.
+// Fail says that input i is bad. What it emitted is not written. The first error
+// counts.
 func (r *Results[Out]) Fail(i int, err error) {
 	if r.failed == nil {
 		r.failed = make(map[int]error)
@@ -87,7 +92,7 @@ func (r *Results[Out]) reset() {
 	r.next, r.count, r.unordered = 0, 0, false
 }
 
-// dropFailed drops what failed inputs have emitted.
+// dropFailed drops the outputs of failed inputs.
 func (r *Results[Out]) dropFailed() {
 	if len(r.failed) == 0 {
 		return
@@ -103,8 +108,8 @@ func (r *Results[Out]) dropFailed() {
 	r.unordered = true
 }
 
-// inputs counts the inputs, of n, that the outputs came of. It is an error if the
-// outputs of one are not together, because their keys number them.
+// inputs counts the inputs, of n, that have outputs. It returns an error if the outputs
+// of one input are not together, because their keys number them.
 func (r *Results[Out]) inputs(n int) (count int64, err error) {
 	if !r.unordered && r.next <= n {
 		return r.count, nil
@@ -134,4 +139,8 @@ func (r *Results[Out]) inputs(n int) (count int64, err error) {
 		count++
 	}
 	return count, nil
+}
+
+func misplaced(output, input, n int) error {
+	return Permanent(fmt.Errorf("the transform's results do not add up: output %d names input %d of %d: the transform must emit the outputs of one input together, and number the inputs from 0", output, input, n))
 }

@@ -8,57 +8,8 @@ import (
 	"time"
 )
 
-// RateLimit passes records on as they are, no more than so many a second in each
-// process, for what stands behind it: an API, say. A batch goes on when the time has
-// passed that its records may take, counted from the batch before; the time that the
-// flow itself takes counts too. The same RateLimit in several flows is one limit for
-// all. What is not above 0 is refused by [NewClient].
-func RateLimit[T any](perSecond float64) Transform[T, T] {
-	return &rateLimit[T]{perSecond: perSecond}
-}
-
-type rateLimit[T any] struct {
-	perSecond float64
-
-	mu   sync.Mutex // guards free
-	free time.Time  // when the records that were passed on have taken their time
-}
-
-func (r *rateLimit[T]) Validate() error {
-	if r.perSecond > 0 {
-		return nil
-	}
-	return errors.New("RateLimit must be above 0 records a second")
-}
-
-func (r *rateLimit[T]) Apply(ctx context.Context, in []T, out *Results[T]) error {
-	t := time.NewTimer(r.take(len(in)))
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	for i, v := range in {
-		out.Emit(i, v)
-	}
-	return nil
-}
-
-// take books the time of n records, and returns how long it is until it has passed.
-func (r *rateLimit[T]) take(n int) time.Duration {
-	now := time.Now() //nolint:forbidigo // how long it takes, not what time it is
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.free.Before(now) {
-		r.free = now
-	}
-	r.free = r.free.Add(time.Duration(float64(n) / r.perSecond * float64(time.Second)))
-	return r.free.Sub(now)
-}
-
-// Map turns each record into one other. An error fails the record; [Skip]
-// leaves it out.
+// Map turns each record into one other. An error of f fails the record. [Skip] leaves
+// it out. Unless it is given to [Parallel], f is called for one record after the other.
 func Map[In, Out any](f func(ctx context.Context, in In) (Out, error)) Transform[In, Out] {
 	return transformFunc[In, Out]{missing: f == nil, apply: func(ctx context.Context, in []In, out *Results[Out]) error {
 		rows, origin := out.room(len(in))
@@ -94,8 +45,8 @@ func Filter[T any](keep func(T) bool) Transform[T, T] {
 	}}
 }
 
-// FlatMap turns each record into any number of others. An error fails the
-// record; [Skip] leaves it out.
+// FlatMap turns each record into any number of others. An error of f fails the record.
+// [Skip] leaves it out.
 func FlatMap[In, Out any](f func(ctx context.Context, in In) ([]Out, error)) Transform[In, Out] {
 	return transformFunc[In, Out]{missing: f == nil, apply: func(ctx context.Context, in []In, out *Results[Out]) error {
 		for i := range in {
@@ -114,9 +65,8 @@ func FlatMap[In, Out any](f func(ctx context.Context, in In) ([]Out, error)) Tra
 	}}
 }
 
-// Batch turns the records of a batch into as many others, in the same order,
-// with one call: for a lookup that is cheaper for many at once. An error fails
-// the attempt.
+// Batch turns the records of a batch into as many others, in the same order, with one
+// call of f: for a lookup that is cheaper for many at once. An error fails the attempt.
 func Batch[In, Out any](f func(ctx context.Context, in []In) ([]Out, error)) Transform[In, Out] {
 	return transformFunc[In, Out]{missing: f == nil, apply: func(ctx context.Context, in []In, out *Results[Out]) error {
 		vs, err := f(ctx, in)
@@ -165,7 +115,7 @@ func (t transformFunc[In, Out]) Validate() error {
 	return nil
 }
 
-// Pipe passes what first makes on to second.
+// Pipe passes the results of first on to second.
 func Pipe[A, B, C any](first Transform[A, B], second Transform[B, C]) Transform[A, C] {
 	return &pipe[A, B, C]{first: first, second: second}
 }
@@ -173,7 +123,7 @@ func Pipe[A, B, C any](first Transform[A, B], second Transform[B, C]) Transform[
 type pipe[A, B, C any] struct {
 	first  Transform[A, B]
 	second Transform[B, C]
-	mids   sync.Pool // of *Results[B], whose memory is used again
+	mids   sync.Pool // of *Results[B], to reuse their memory
 }
 
 func (p *pipe[A, B, C]) Validate() error {
@@ -208,10 +158,11 @@ func (p *pipe[A, B, C]) Apply(ctx context.Context, in []A, out *Results[C]) erro
 	return nil
 }
 
-// through takes what apply makes of inputs that have come of those in origin; single
-// says that these are in order, and no two the same.
+// through adds to r what apply makes of inputs. origin holds, for each of them, the
+// index of the original input that it was made of. single says that origin is in order
+// and names none twice.
 func (r *Results[Out]) through(origin []int, single bool, apply func(*Results[Out]) error) error {
-	last := r // as a rule it is empty, and nothing need be copied
+	last := r // r is usually empty, and nothing need be copied
 	if len(r.rows)+len(r.failed) > 0 {
 		last = &Results[Out]{}
 	}
@@ -224,7 +175,7 @@ func (r *Results[Out]) through(origin []int, single bool, apply func(*Results[Ou
 	failed := last.failed
 	if last == r {
 		r.failed = nil
-		if !single || origin[len(origin)-1] != len(origin)-1 { // else each has come of the input that it is
+		if !single || origin[len(origin)-1] != len(origin)-1 { // else every input is its own origin
 			for k, i := range r.origin {
 				r.origin[k] = origin[i]
 			}
@@ -245,8 +196,8 @@ func (r *Results[Out]) through(origin []int, single bool, apply func(*Results[Ou
 	return nil
 }
 
-// Parallel applies t to n parts of each batch at once, and keeps the order. t
-// must be safe for concurrent use; n below 1 counts as 1.
+// Parallel applies t to n parts of each batch at once, and keeps the order. t must be
+// safe for concurrent use. n below 1 counts as 1.
 func Parallel[In, Out any](n int, t Transform[In, Out]) Transform[In, Out] {
 	return parallel[In, Out]{n: max(n, 1), t: t}
 }
@@ -291,6 +242,53 @@ func (p parallel[In, Out]) Apply(ctx context.Context, in []In, out *Results[Out]
 	return nil
 }
 
-func misplaced(output, input, n int) error {
-	return Permanent(fmt.Errorf("the transform's results do not add up: output %d cannot come of input %d of %d: it must emit the outputs of one input together, and number the inputs from 0", output, input, n))
+// RateLimit passes records on as they are, at most so many a second in each process. It
+// protects what the flow uses after it, such as an API.
+//
+// A batch of n records takes n/perSecond seconds, counted from the end of the batch
+// before. It waits only for what is left of that time, so that the flow's own work
+// counts too. Several flows that share one RateLimit value share the limit. [NewClient]
+// refuses a perSecond that is not above 0.
+func RateLimit[T any](perSecond float64) Transform[T, T] {
+	return &rateLimit[T]{perSecond: perSecond}
+}
+
+type rateLimit[T any] struct {
+	perSecond float64
+
+	mu   sync.Mutex // guards free
+	free time.Time  // when the time that is booked so far ends
+}
+
+func (r *rateLimit[T]) Validate() error {
+	if r.perSecond > 0 {
+		return nil
+	}
+	return errors.New("RateLimit must be above 0 records a second")
+}
+
+func (r *rateLimit[T]) Apply(ctx context.Context, in []T, out *Results[T]) error {
+	t := time.NewTimer(r.take(len(in)))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	for i, v := range in {
+		out.Emit(i, v)
+	}
+	return nil
+}
+
+// take books the time of n records, and returns how long to wait for its end.
+func (r *rateLimit[T]) take(n int) time.Duration {
+	now := time.Now() //nolint:forbidigo // how long it takes, not what time it is
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.free.Before(now) {
+		r.free = now
+	}
+	r.free = r.free.Add(time.Duration(float64(n) / r.perSecond * float64(time.Second)))
+	return r.free.Sub(now)
 }

@@ -194,7 +194,7 @@ func TestClient_Trigger(t *testing.T) {
 }
 
 // A client of its own refuses what makes no sense in its life.
-func TestClient_Life(t *testing.T) {
+func TestClient_StartAndStop(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
 		t.table("hb", "jq")

@@ -137,7 +137,7 @@ func (a *aheadT) work(transform dataflow.Transform[int, int]) *dataflow.Run {
 
 // A batch is written while the one before it is committed, which it does not see, and is
 // committed behind it.
-func TestAhead(t *testing.T) {
+func TestWriteAhead(t *testing.T) {
 	t.Parallel()
 	a := newAhead(t)
 	var seen int
@@ -152,7 +152,7 @@ func TestAhead(t *testing.T) {
 
 // Sinks that do not say that they bear it, sources that cannot go on, and runs whose
 // workers have died are worked one batch after the other.
-func TestAhead_Not(t *testing.T) {
+func TestWriteAhead_NotUsed(t *testing.T) {
 	t.Parallel()
 	for _, c := range []string{"sink", "source", "suspect"} {
 		t.Run(c, func(t *testing.T) {
@@ -194,7 +194,7 @@ func TestAhead_Not(t *testing.T) {
 
 // What fails at the commit is worked again with what was written meanwhile, one batch after
 // the other, and so ends as if nothing had been written ahead.
-func TestAhead_CommitFails(t *testing.T) {
+func TestWriteAhead_CommitFails(t *testing.T) {
 	t.Parallel()
 	t.Run("passing", func(t *testing.T) {
 		t.Parallel()
@@ -220,7 +220,7 @@ func TestAhead_CommitFails(t *testing.T) {
 
 // A run that another process has taken over, or that somebody has cancelled, ends with the
 // batch that was being committed then: nothing of the next is there.
-func TestAhead_Ends(t *testing.T) {
+func TestWriteAhead_Ends(t *testing.T) {
 	t.Parallel()
 	t.Run("fenced", func(t *testing.T) {
 		t.Parallel()
@@ -250,7 +250,7 @@ func TestAhead_Ends(t *testing.T) {
 
 // Somebody has locked the run, for which the commit waits, and then wants a row that was
 // written ahead. No database sees that the one waits for the other.
-func TestAhead_Patience(t *testing.T) {
+func TestWriteAhead_HiddenDeadlock(t *testing.T) {
 	t.Parallel()
 	a := newAhead(t)
 	other := make(chan struct{})
@@ -274,7 +274,7 @@ func TestAhead_Patience(t *testing.T) {
 
 // A source that waits for the checkpoint of what it has yielded gets it, though nothing is
 // read meanwhile.
-func TestAhead_SourceWaits(t *testing.T) {
+func TestWriteAhead_SourceWaits(t *testing.T) {
 	t.Parallel()
 	db := migrated(postgres(t))
 	db.table("f")
@@ -314,7 +314,7 @@ func (h *handshake) Committed(_ context.Context, cursor int) error {
 }
 
 // The policy counts what is bad in the batch that is being committed.
-func TestAhead_BadRecords(t *testing.T) {
+func TestWriteAhead_BadRecords(t *testing.T) {
 	t.Parallel()
 	a := newAhead(t)
 	asked := make(chan struct{})
@@ -344,7 +344,7 @@ func TestAhead_BadRecords(t *testing.T) {
 
 // Where the database isolates transactions more strictly, a batch cannot be committed that
 // was begun before the one before it was: the run goes on one batch after the other.
-func TestAhead_Isolation(t *testing.T) {
+func TestWriteAhead_Isolation(t *testing.T) {
 	t.Parallel()
 	for _, level := range []string{"repeatable read", "serializable"} {
 		t.Run(level, func(t *testing.T) {
@@ -368,7 +368,7 @@ func TestAhead_Isolation(t *testing.T) {
 
 // What a source does with a checkpoint may need a connection, which the next batch has not
 // taken from it.
-func TestAhead_AckerOnSmallPool(t *testing.T) {
+func TestWriteAhead_AckerOnSmallPool(t *testing.T) {
 	t.Parallel()
 	config := dbtest.Postgres(t).Config()
 	config.MaxConns = 1

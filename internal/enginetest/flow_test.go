@@ -135,7 +135,7 @@ func TestClient_Flows(t *testing.T) {
 			}
 		}
 		for field, params := range map[string]*dataflow.FlowListParams{
-			"Limit: -1 is not from 1 to 10000": {Limit: -1}, "Limit: 10001 is not": {Limit: 10_001}, `State: "paused" is not a state of a flow: use active or inactive`: {State: "paused"},
+			"Limit: -1 is out of range: use 1 to 10000": {Limit: -1}, "Limit: 10001 is out of range": {Limit: 10_001}, `State: "paused" is not a state of a flow: use active or inactive`: {State: "paused"},
 		} {
 			_, err := client.Flows(t.Context(), params)
 			requirePublic(t, err)
@@ -195,7 +195,7 @@ func TestClient_Runs(t *testing.T) {
 			require.Equal(t, c.want, found, name)
 		}
 		for text, params := range map[string]*dataflow.RunListParams{
-			"Limit: -1 is not from 1 to 10000": {Limit: -1}, "Limit: 10001 is not": {Limit: 10_001},
+			"Limit: -1 is out of range: use 1 to 10000": {Limit: -1}, "Limit: 10001 is out of range": {Limit: 10_001},
 			`States: "done" is not a state of a run: use pending, in_progress, success, failed or cancelled`: {States: []dataflow.RunState{"pending", "done"}},
 		} {
 			_, err := client.Runs(t.Context(), params)

@@ -249,7 +249,7 @@ func TestMigrateRuntimes_Refused(t *testing.T) {
 		`To: "cron" is not supported`:                                          {To: "cron"},
 		"Queue: a heartbeat flow has no queue and no priority: leave them out": {To: "heartbeat", Queue: "etl"},
 		`Queue: "no queue" is not a River queue`:                               {To: "job_queue", Queue: "no queue"},
-		"Priority: 5 is not one of River's":                                    {To: "job_queue", Priority: 5},
+		"Priority: 5 is not a priority of River":                               {To: "job_queue", Priority: 5},
 	} {
 		_, err := client.MigrateRuntimes(t.Context(), o)
 		requirePublic(t, err)

@@ -230,7 +230,7 @@ func TestSchedule_PauseAfter(t *testing.T) {
 		e := receive(t, events)
 		require.Equal(t, minute(5), e.Run.ScheduledFor)
 		require.ErrorIs(t, e.Err, errBroken)
-		require.Len(t, l.lines("flow paused, because its runs fail"), 1)
+		require.Len(t, l.lines("ticks no longer start the flow"), 1)
 		got, err := client.Flow(t.Context(), "f")
 		require.NoError(t, err)
 		require.Equal(t, dataflow.FlowActive, got.State)

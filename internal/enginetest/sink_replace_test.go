@@ -275,7 +275,7 @@ func TestToReplace_Refused(t *testing.T) {
 		allow := dataflow.Heartbeat{Schedule: dataflow.Schedule{Overlap: dataflow.OverlapAllow(2)}}
 		for want, flow := range map[string]*dataflow.Flow{
 			`Flows["f"].Target: it replaces all that is there by what a run writes, and the source has a cursor`: dataflow.NewFlow("f", numbers{n: 3}, dataflow.Identity[int](), dataflow.ToReplace(&whole{}), nil),
-			`Flows["whole"].Runtime.Schedule.Overlap: OverlapAllow(2) would have 2 runs replace the same`:        t.wholeFlow(&whole{}, someNumbers{n: &n}, dataflow.FlowOptions{Runtime: allow}),
+			`Flows["whole"].Runtime.Schedule.Overlap: OverlapAllow(2) lets 2 runs replace the same content`:      t.wholeFlow(&whole{}, someNumbers{n: &n}, dataflow.FlowOptions{Runtime: allow}),
 			`Flows["f"].Target: `: dataflow.NewFlow("f", onceNumbers{}, dataflow.Identity[int](), dataflow.ToReplace[int](nil), nil),
 		} {
 			_, err := dataflow.NewClient(t.driver, &dataflow.Config{Flows: []*dataflow.Flow{flow}})

@@ -11,7 +11,7 @@ import (
 
 // Of runs that may have killed their workers, a process works one at a time,
 // until it gets to a checkpoint.
-func TestSuspects(t *testing.T) {
+func TestLease_SuspectsOneAtATime(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
 		// Neither gets to its first checkpoint before it is let through.

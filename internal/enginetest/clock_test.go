@@ -32,7 +32,7 @@ func (t *dbT) skewed(by time.Duration, flows ...*dataflow.Flow) *dataflow.Client
 
 // A process whose clock is wrong works its runs when they are due by the
 // database's, keeps its leases, and hands its runs back to be worked at once.
-func TestSkew(t *testing.T) {
+func TestClock_Skew(t *testing.T) {
 	t.Parallel()
 	for name, by := range map[string]time.Duration{"ahead": time.Hour, "behind": -time.Hour} {
 		t.Run(name, func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 
 // A process that falls silent in the middle of a transaction does not keep its
 // run locked for longer than its lease.
-func TestSilentInTransaction(t *testing.T) {
+func TestLease_SilentTransaction(t *testing.T) {
 	t.Parallel()
 	pg := migrated(postgres(t))
 	client := pg.registered(pg.numbersFlow("n", numbers{n: 5}, dataflow.Heartbeat{}))

@@ -280,7 +280,7 @@ func (t *dbT) balanced() {
 // Whatever a flow is made of, and whatever breaks its attempts, each record that was
 // read is in one of the counters, at each checkpoint; in the end each has become what it
 // was to become, once.
-func TestLedger(t *testing.T) {
+func TestCounters_AnyFlow(t *testing.T) {
 	t.Parallel()
 	first, cases := rand.Uint64()>>1, 40
 	if seed := os.Getenv(ledgerSeed); seed != "" {
@@ -300,7 +300,7 @@ func TestLedger(t *testing.T) {
 			require.NoError(t, client.Register(t.Context()))
 			run := l.work(t, client)
 			counters, rows := l.want()
-			again := fmt.Sprintf("%s=%d go test -run TestLedger repeats it; what broke: %v", ledgerSeed, l.seed, l.onBreak)
+			again := fmt.Sprintf("%s=%d go test -run TestCounters_AnyFlow repeats it; what broke: %v", ledgerSeed, l.seed, l.onBreak)
 			require.Equal(t, dataflow.RunSuccess, run.State, "%s: %s", again, run.Error)
 			require.Equal(t, counters, run.Counters, again)
 			require.Equal(t, []int64{rows, rows}, []int64{t.number("select count(*) from " + l.name), t.number("select count(distinct n) from " + l.name)}, again)

@@ -13,7 +13,7 @@ import (
 
 // What a flow's own code returns, such as an error of another client that it uses, does not
 // say that this client stops, or that the run was taken over: it fails the attempt.
-func TestForeignErrors(t *testing.T) {
+func TestErrors_OfAnotherClient(t *testing.T) {
 	t.Parallel()
 	for _, theirs := range []error{dataflow.ErrStopped, dataflow.ErrFenced} {
 		err := dataflow.RetryAfter(fmt.Errorf("ask the other client: %w", theirs), time.Millisecond)

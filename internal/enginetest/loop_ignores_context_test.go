@@ -11,7 +11,7 @@ import (
 )
 
 // A transform or a sink that goes on long after its run was told to end is named.
-func TestDeaf(t *testing.T) {
+func TestLoop_CodeIgnoresContext(t *testing.T) {
 	t.Parallel()
 	for _, part := range []string{"transform", "sink"} {
 		t.Run(part, func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 // A run whose River job will not work it gets a new one: whoever took the job up
 // has died before he claimed the run, or River has given the job up. One whose job was
 // cancelled is cancelled.
-func TestStranded(t *testing.T) {
+func TestRescue_StrandedRun(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
 		long := time.Now().Add(-time.Hour).UTC().Format("2006-01-02 15:04:05")

@@ -164,6 +164,6 @@ func TestMaxBackfills_Validate(t *testing.T) {
 		_, err := dataflow.NewClient(noDatabase{}, &dataflow.Config{Flows: []*dataflow.Flow{
 			dataflow.NewFlow("n", ranged{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{MaxBackfills: n}),
 		}})
-		require.ErrorContains(t, err, fmt.Sprintf(`Flows["n"].MaxBackfills: %d is not from 1 to 1000, nor 0 for a backfill that takes the flow's own place`, n))
+		require.ErrorContains(t, err, fmt.Sprintf(`Flows["n"].MaxBackfills: %d is out of range: use 1 to 1000, or 0 for backfills that take the place of the flow's own runs`, n))
 	}
 }
