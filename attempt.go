@@ -19,11 +19,15 @@ import (
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/activedataflow/dataflow/internal/batch"
+	"github.com/activedataflow/dataflow/internal/lease"
 )
 
 // attempt is one attempt at a run, as the record loop sees it.
 type attempt struct {
-	client  *Client
+	base
+	gate    *gate
+	leases  *lease.Keeper[*attempt]
+	jobs    *jobs
 	flow    *Flow
 	run     *Run              // its counters grow with each checkpoint
 	job     *rivertype.JobRow // nil: worked without River
@@ -99,7 +103,7 @@ var (
 // stopping reports whether the client wants its runs back.
 func (a *attempt) stopping() bool {
 	select {
-	case <-a.client.stopping:
+	case <-a.gate.stopping:
 		return true
 	default:
 		return false
@@ -119,7 +123,7 @@ func (a *attempt) handOver(ctx context.Context, tx Tx, q Queries) (*Run, error) 
 	if run == nil {
 		return nil, ErrFenced
 	}
-	return run, a.client.insertJob(ctx, tx, run, river.InsertOpts{Queue: a.job.Queue, Priority: a.job.Priority})
+	return run, a.jobs.insert(ctx, tx, run, river.InsertOpts{Queue: a.job.Queue, Priority: a.job.Priority})
 }
 
 // persevere works until it is done. While the database or a server cannot be reached, it
@@ -179,7 +183,7 @@ func (a *attempt) passing(ctx context.Context, err error) bool {
 		return false
 	}
 	var bad *RecordError
-	return m.transient || !errors.As(err, &bad) && a.client.store.Classify(err) == FaultUnavailable
+	return m.transient || !errors.As(err, &bad) && a.store.Classify(err) == FaultUnavailable
 }
 
 // pause waits, and reports false if the attempt is to end before.
@@ -189,7 +193,7 @@ func (a *attempt) pause(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-t.C:
 		return true
-	case <-a.client.stopping:
+	case <-a.gate.stopping:
 		return false
 	case <-ctx.Done():
 		return false
@@ -200,12 +204,12 @@ func (a *attempt) pause(ctx context.Context, d time.Duration) bool {
 // through. While the claim is ours, no other process can move the checkpoint.
 func (a *attempt) reclaim(ctx context.Context) error {
 	var claim *Claim
-	err := a.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
-		q, err := a.client.store.With(tx)
+	err := a.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := a.store.With(tx)
 		if err != nil {
 			return err
 		}
-		claim, err = q.RunHeld(ctx, a.claimed, a.client.config.Lease)
+		claim, err = q.RunHeld(ctx, a.claimed, a.config.Lease)
 		return err
 	})
 	switch {
@@ -219,3 +223,10 @@ func (a *attempt) reclaim(ctx context.Context) error {
 	a.run, a.place.seq, a.place.cursor = claim.Run, claim.Seq, claim.Cursor
 	return nil
 }
+
+// Interrupt ends the attempt with a cause. It is a [lease.Holder], as is Leaving.
+func (a *attempt) Interrupt(cause error) { a.cancel(cause) }
+
+// Leaving reports whether the attempt gives its lease to the next slice. It has no lease any
+// more when the database has committed that, and must be let to hear of it.
+func (a *attempt) Leaving() bool { return a.leaving.Load() }

@@ -73,7 +73,7 @@ const predecessorWait = 2 * time.Second
 // settle waits for it.
 func (a *attempt) commit(ctx context.Context, s step) error {
 	defer a.acknowledge(ctx)
-	together, can := a.client.store.(CheckpointCommitter)
+	together, can := a.store.(CheckpointCommitter)
 	if !can || a.slice.handsOver() {
 		if err := a.settle(ctx); err != nil {
 			return err
@@ -108,7 +108,7 @@ func (a *attempt) commit(ctx context.Context, s step) error {
 // not committed yet when it was written.
 func (a *attempt) causedByOverlap(err error) bool {
 	return !errors.Is(err, errPredecessorLost) &&
-		(errors.Is(err, errPredecessorSlow) || a.client.store.Classify(err) == FaultConflict)
+		(errors.Is(err, errPredecessorSlow) || a.store.Classify(err) == FaultConflict)
 }
 
 // send writes a step, waits until its predecessor is committed, and sends the checkpoint
@@ -118,11 +118,11 @@ func (a *attempt) send(ctx context.Context, together CheckpointCommitter, s step
 	if err != nil {
 		return err
 	}
-	q, err := a.client.store.With(tx)
+	q, err := a.store.With(tx)
 	if err == nil && s.writes != nothing {
 		err = guard(func() error { return a.writer.writeStep(txCtx, tx, q, &s) })
 	}
-	if err == nil && !a.chain.inFlight.Wait(min(predecessorWait, a.client.config.Lease/2)) {
+	if err == nil && !a.chain.inFlight.Wait(min(predecessorWait, a.config.Lease/2)) {
 		err = errPredecessorSlow
 	}
 	if err == nil {
@@ -139,7 +139,7 @@ func (a *attempt) send(ctx context.Context, together CheckpointCommitter, s step
 func (a *attempt) checkpoint(s step) *RunCheckpointParams {
 	return &RunCheckpointParams{
 		RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.run.LeaseNumber, Scope: a.run.Scope, Slot: a.run.Slot,
-		Seq: s.seq, From: a.place.from(), Cursor: s.cursor, Delta: s.delta, Total: a.sizes.total, Lease: a.client.config.Lease, Letters: s.letters,
+		Seq: s.seq, From: a.place.from(), Cursor: s.cursor, Delta: s.delta, Total: a.sizes.total, Lease: a.config.Lease, Letters: s.letters,
 	}
 }
 
@@ -157,7 +157,7 @@ func (a *attempt) settle(ctx context.Context) error {
 		err = ErrFenced
 	}
 	if err != nil {
-		if s.writeAhead && ctx.Err() == nil && !errors.Is(err, ErrFenced) && a.client.store.Classify(err) != FaultUnavailable {
+		if s.writeAhead && ctx.Err() == nil && !errors.Is(err, ErrFenced) && a.store.Classify(err) != FaultUnavailable {
 			err = fmt.Errorf("%w: %w", errPredecessorLost, err)
 		}
 		return err
@@ -208,8 +208,8 @@ func (a *attempt) counters() Counters {
 func (a *attempt) commitAlone(ctx context.Context, s step) error {
 	var status LeaseStatus
 	var next *Run
-	err := a.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
-		q, err := a.client.store.With(tx)
+	err := a.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := a.store.With(tx)
 		if err != nil {
 			return err
 		}
@@ -248,17 +248,17 @@ func (a *attempt) progress(cursor json.RawMessage, delta Counters) {
 	run.Counters, run.Total, run.ToCursor = run.Counters.Add(delta), a.sizes.total, cursor
 	if cursor != nil { // without one, the next claim begins anew: that is no progress
 		run.Rescues = 0
-		a.client.release(run.ID)
+		a.leases.Release(run.ID)
 	}
 	a.run = &run
-	a.client.publish(EventRunProgress, a.run, nil)
+	a.publish(EventRunProgress, a.run, nil)
 }
 
 // commitAgain commits a step, and tries again if another transaction was in the way.
 func (a *attempt) commitAgain(ctx context.Context, s step) error {
 	for try := 0; ; try++ {
 		err := a.commit(ctx, s)
-		if err == nil || try == conflictTries || errors.Is(err, errPredecessorLost) || a.client.store.Classify(err) != FaultConflict {
+		if err == nil || try == conflictTries || errors.Is(err, errPredecessorLost) || a.store.Classify(err) != FaultConflict {
 			return err
 		}
 		a.log.WarnContext(ctx, "dataflow: another transaction was in the way; writing the batch again", slog.String(logError, err.Error()))

@@ -54,10 +54,10 @@ func (c *Client) Replay(ctx context.Context, name string, ids ...int64) (*Replay
 	if !f.Registered() {
 		return nil, fail(fmt.Errorf("%w: this process does not have the flow's code", ErrNotRegistered))
 	}
-	if err := c.enter(); err != nil {
+	if err := c.gate.enter(); err != nil {
 		return nil, fail(err)
 	}
-	defer c.leave()
+	defer c.gate.leave()
 	wanted := make(map[int64]bool, len(ids))
 	for _, id := range ids {
 		wanted[id] = true

@@ -98,10 +98,10 @@ func (c *Client) DryRun(ctx context.Context, name string, params *DryRunParams) 
 	if !f.Registered() {
 		return fail(fmt.Errorf("%w: this process does not have the flow's code", ErrNotRegistered))
 	}
-	if err := c.enter(); err != nil {
+	if err := c.gate.enter(); err != nil {
 		return fail(err)
 	}
-	defer c.leave()
+	defer c.gate.leave()
 	if err := c.notWorking(f); err != nil {
 		return fail(err)
 	}
@@ -121,11 +121,9 @@ func (c *Client) DryRun(ctx context.Context, name string, params *DryRunParams) 
 
 // notWorking returns an error while this process works a run of a flow.
 func (c *Client) notWorking(f *Flow) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for id, a := range c.attempts {
+	for _, a := range c.leases.Holders() {
 		if a.flow.ID == f.ID {
-			return fmt.Errorf("%w: this process works run %d, with the same source: try again when it has ended, or in another process", ErrAlreadyRunning, id)
+			return fmt.Errorf("%w: this process works run %d, with the same source: try again when it has ended, or in another process", ErrAlreadyRunning, a.claimed.RunID)
 		}
 	}
 	return nil

@@ -14,7 +14,7 @@ func (c *Client) Flow(ctx context.Context, name string) (*Flow, error) {
 	if err != nil {
 		return nil, public(fmt.Errorf("get flow %q: %w", name, err))
 	}
-	return c.bind(rec), nil
+	return c.flows.bind(rec), nil
 }
 
 // Flows lists the flows in the database, in the order of their names, whether
@@ -33,7 +33,7 @@ func (c *Client) Flows(ctx context.Context, params *FlowListParams) ([]*Flow, er
 	}
 	flows := make([]*Flow, len(recs))
 	for i, rec := range recs {
-		flows[i] = c.bind(rec)
+		flows[i] = c.flows.bind(rec)
 	}
 	return flows, nil
 }
@@ -56,7 +56,7 @@ func (c *Client) Pause(ctx context.Context, name, actor, reason string) (*Flow, 
 func (c *Client) Resume(ctx context.Context, name, actor, reason string) (*Flow, error) {
 	f, err := c.setState(ctx, name, &FlowStateParams{State: FlowActive, Actor: actor, Reason: reason})
 	if err == nil {
-		err = c.wake(ctx, f)
+		err = c.jobs.wake(ctx, f)
 	}
 	if err != nil {
 		return nil, public(fmt.Errorf("resume flow %q: %w", name, err))
@@ -84,7 +84,7 @@ func (c *Client) setState(ctx context.Context, name string, p *FlowStateParams) 
 		if rec, err = q.FlowSetState(ctx, p); err != nil {
 			return err
 		}
-		next, err := c.settle(ctx, q, before, now)
+		next, err := c.schedule.skipDue(ctx, q, before, now)
 		if err != nil { // such as a zone that this machine does not know, which must not keep anybody from pausing
 			c.log.WarnContext(ctx, "dataflow: ticks that are due are left to a process that can read the schedule", slog.String(logFlow, name), slog.String(logError, err.Error()))
 			return nil
@@ -96,7 +96,7 @@ func (c *Client) setState(ctx context.Context, name string, p *FlowStateParams) 
 		return nil, err
 	}
 	c.log.InfoContext(ctx, "dataflow: flow is "+string(p.State), slog.String(logFlow, name), slog.String("actor", p.Actor), slog.String(logReason, p.Reason))
-	return c.bind(rec), nil
+	return c.flows.bind(rec), nil
 }
 
 // Processes lists the started clients on this database that are alive, in the order
@@ -131,5 +131,5 @@ func (c *Client) Locate(ctx context.Context, gid string) (*Flow, error) {
 	if err != nil {
 		return fail(err)
 	}
-	return c.bind(rec), nil
+	return c.flows.bind(rec), nil
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/lease"
 )
 
 // Run returns a run by its id, or ErrNotFound.
@@ -124,7 +126,7 @@ func (c *Client) cancel(ctx context.Context, p *RunCancelParams) (*Run, error) {
 		if run.State != RunCancelled || run.RiverJobID == 0 {
 			return nil
 		}
-		rc, err := c.riverClient()
+		rc, err := c.jobs.client()
 		if err != nil {
 			return err
 		}
@@ -134,7 +136,7 @@ func (c *Client) cancel(ctx context.Context, p *RunCancelParams) (*Run, error) {
 		return nil, err
 	}
 	if !p.PendingOnly {
-		c.interrupt(LeaseRef{RunID: run.ID, LeaseNumber: run.LeaseNumber}, errCancelled)
+		c.leases.Interrupt(lease.Ref{RunID: run.ID, LeaseNumber: run.LeaseNumber}, errCancelled)
 	}
 	if run.State == RunCancelled {
 		c.log.InfoContext(ctx, "dataflow: run cancelled", append(runAttrs(run), slog.String("actor", p.Actor), slog.String(logReason, p.Reason))...)
@@ -150,7 +152,7 @@ func (c *Client) CancelFlow(ctx context.Context, name, actor, reason string) ([]
 		return nil, err
 	}
 	cancelled := []*Run{}
-	for run, err := range c.runsOf(ctx, name, RunPending, RunInProgress) {
+	for run, err := range c.flows.runsOf(ctx, name, RunPending, RunInProgress) {
 		if err != nil {
 			return cancelled, public(err)
 		}
@@ -183,14 +185,14 @@ func (c *Client) Retry(ctx context.Context, runID int64, actor string) (*Run, er
 	if err != nil {
 		return fail(err)
 	}
-	f := c.bind(rec)
+	f := c.flows.bind(rec)
 	var run *Run
 	err = c.store.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
 		run, err = f.startTx(ctx, tx, retryOf(old, actor), time.Time{})
 		return err
 	})
 	if err == nil {
-		err = c.cancelFor(ctx, f)
+		err = c.schedule.cancelFor(ctx, f)
 	}
 	if err != nil {
 		return fail(private(err))

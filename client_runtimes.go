@@ -82,7 +82,7 @@ func (c *Client) MigrateRuntimes(ctx context.Context, opts *MigrateRuntimesOptio
 			return r, public(fmt.Errorf("migrate runtimes to %s: flow %q: %w", o.To, stored.Clip(name), err))
 		}
 	}
-	err := c.eachFlow(ctx, func(f *Flow) error {
+	err := c.flows.each(ctx, func(f *Flow) error {
 		if len(o.Flows) > 0 && !slices.Contains(o.Flows, f.Name) {
 			return nil
 		}
@@ -175,7 +175,7 @@ func (c *Client) moveRuntime(ctx context.Context, id int64, o *MigrateRuntimesOp
 		if err != nil {
 			return err
 		}
-		f := c.bind(rec)
+		f := c.flows.bind(rec)
 		m.From = f.Runtime
 		if m.To = o.convert(f.Runtime); m.To == nil {
 			return nil // somebody else was quicker
@@ -187,7 +187,7 @@ func (c *Client) moveRuntime(ctx context.Context, id int64, o *MigrateRuntimesOp
 		if rec, err = q.FlowSetRuntime(ctx, p); err != nil {
 			return err
 		}
-		f = c.bind(rec)
+		f = c.flows.bind(rec)
 		back = f.comingBack()
 		m.Enqueue = f.State == FlowActive && f.Runtime.Settings().Enabled
 		if !m.Enqueue {
@@ -278,7 +278,7 @@ func (c *Client) cancelMigrated(ctx context.Context, o *MigrateRuntimesOptions, 
 // queue for a flow on a job queue, and those in one for a flow on heartbeat.
 func (c *Client) stranded(ctx context.Context, o *MigrateRuntimesOptions, flow string) (ids []int64, err error) {
 	queued := o.To == (Heartbeat{}).Type()
-	for run, err := range c.runsOf(ctx, flow, RunPending) {
+	for run, err := range c.flows.runsOf(ctx, flow, RunPending) {
 		if err != nil {
 			return nil, err
 		}

@@ -70,10 +70,10 @@ func (c *Client) ScheduleDiff(ctx context.Context) ([]ScheduleChange, error) {
 func (c *Client) scheduleDiff(ctx context.Context) ([]ScheduleChange, error) {
 	diff := []ScheduleChange{}
 	stored := make(map[string]bool)
-	err := c.eachFlow(ctx, func(f *Flow) error {
+	err := c.flows.each(ctx, func(f *Flow) error {
 		stored[f.Name] = true
 		change := ScheduleChange{Flow: f.Name, Stored: f.ScheduleJSON}
-		if declared := c.flows[f.Name]; declared == nil {
+		if declared := c.flows.declared[f.Name]; declared == nil {
 			change.Kind = ScheduleRemoved
 		} else {
 			def, err := declared.definition(c.config.CodeVersion)
@@ -146,7 +146,7 @@ type ExportedSchedule struct {
 // their names.
 func (c *Client) ExportSchedules(ctx context.Context) (*ScheduleExport, error) {
 	e := &ScheduleExport{Flows: []ExportedSchedule{}}
-	err := c.eachFlow(ctx, func(f *Flow) error {
+	err := c.flows.each(ctx, func(f *Flow) error {
 		e.Flows = append(e.Flows, ExportedSchedule{
 			Flow: f.Name, State: f.State, StateBy: f.StateBy, StateReason: f.StateReason, Runtime: f.RuntimeJSON, Schedule: f.ScheduleJSON,
 		})

@@ -113,18 +113,18 @@ func (c *Client) Tick(ctx context.Context) ([]*Run, error) {
 }
 
 func (c *Client) beginTick(ctx, work context.Context) (*TickReport, error) {
-	if err := c.enter(); err != nil {
+	if err := c.gate.enter(); err != nil {
 		return nil, public(fmt.Errorf("tick: %w", err))
 	}
-	r, err := c.look(ctx)
+	r, err := c.worker.look(ctx)
 	if err != nil {
-		c.leave()
+		c.gate.leave()
 		return nil, public(fmt.Errorf("tick: %w", err))
 	}
 	go func() {
-		defer c.leave()
+		defer c.gate.leave()
 		defer close(r.done)
-		c.workAll(work, r)
+		c.worker.workAll(work, r)
 	}()
 	return r, nil
 }

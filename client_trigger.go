@@ -25,7 +25,7 @@ func (f *Flow) enqueue(ctx context.Context, opts *TriggerOptions) (*Run, error) 
 		return err
 	})
 	if err == nil {
-		err = f.client.cancelFor(ctx, f)
+		err = f.client.schedule.cancelFor(ctx, f)
 	}
 	if err != nil {
 		return nil, public(err)
@@ -49,7 +49,7 @@ type Enqueued struct {
 // done, and ctx's error.
 func (c *Client) EnqueueAll(ctx context.Context, actor, reason string) ([]Enqueued, error) {
 	all := []Enqueued{}
-	err := c.eachFlow(ctx, func(f *Flow) error {
+	err := c.flows.each(ctx, func(f *Flow) error {
 		run, err := f.enqueue(ctx, &TriggerOptions{Actor: actor, Reason: reason})
 		if err != nil && ctx.Err() != nil {
 			return err
@@ -112,7 +112,7 @@ func (c *Client) TriggerTx(ctx context.Context, tx Tx, name string, opts *Trigge
 	if err != nil {
 		return nil, public(fmt.Errorf("trigger flow %q: %w", name, err))
 	}
-	f := c.bind(rec)
+	f := c.flows.bind(rec)
 	rt, ok := f.Runtime.(TxRuntime)
 	if !ok {
 		return nil, public(fmt.Errorf("trigger flow %q: its runtime of type %q cannot start a run in a transaction: it has no ExecuteTx", name, f.Runtime.Type()))

@@ -30,7 +30,7 @@ func (c *Client) lookInto(ctx context.Context, name string) (*why, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &why{client: c, flow: c.bind(rec)}
+	w := &why{client: c, flow: c.flows.bind(rec)}
 	if w.now, err = c.store.Now(ctx); err != nil {
 		return nil, err
 	}
@@ -203,7 +203,7 @@ func (w *why) held() bool {
 
 // waitInQueue is what a due run waits for that a River job is to work.
 func (w *why) waitInQueue(ctx context.Context, run *Run) error {
-	rc, err := w.client.riverClient()
+	rc, err := w.client.jobs.client()
 	if err != nil {
 		return err
 	}

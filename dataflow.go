@@ -5,41 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
-	"time"
 
-	"github.com/riverqueue/river"
+	"github.com/activedataflow/dataflow/internal/lease"
 )
 
 // Client registers flows, starts and lists runs, and, once started, works them.
 // It is safe for concurrent use. A program has one for each database.
 type Client struct {
-	config Config
-	store  Store
-	log    *slog.Logger
-	flows  map[string]*Flow // as declared, by name
-	events subscriptions
-
-	stopping chan struct{} // closed when Stop begins
-	freed    chan struct{} // holds a signal when the loop has a place again
-	worked   chan struct{} // holds a signal when a run that the loop has worked has ended
-	working  sync.WaitGroup
-
-	mu       sync.Mutex // guards what follows
-	byID     map[int64]*Flow
-	river    River
-	joined   bool // river is the user's own client, who starts and stops it
-	started  bool
-	stopped  bool
-	kill     context.CancelFunc // interrupts the runs that the loop works
-	inFlight map[int64]bool     // runs that the loop works
-	attempts map[int64]*attempt // what this process works, by run
-	renewing bool               // a loop renews the leases of the attempts
-	suspect  int64              // the run that is isolated, 0: none
-	// unregistered holds why flows could not be registered, by name.
-	unregistered map[string]error
-	riverQueues  map[string]river.QueueConfig // that river works
-	workerAdded  bool                         // our worker is in Config.River.Workers
+	base
+	gate      *gate
+	flows     *registry
+	leases    *lease.Keeper[*attempt]
+	jobs      *jobs
+	schedule  *scheduler
+	rescuer   *rescuer
+	registrar *registrar
+	presence  *presence
+	worker    *worker
 }
 
 // NewClient returns a client on a database. It checks the whole Config and
@@ -55,22 +37,19 @@ func NewClient(driver Driver, config *Config) (*Client, error) {
 	if err := errors.Join(conf.validate(), err); err != nil {
 		return nil, public(err)
 	}
-	c := &Client{
-		config:       conf,
-		store:        store,
-		log:          conf.Logger,
-		flows:        make(map[string]*Flow, len(conf.Flows)),
-		byID:         make(map[int64]*Flow),
-		inFlight:     make(map[int64]bool),
-		attempts:     make(map[int64]*attempt),
-		stopping:     make(chan struct{}),
-		freed:        make(chan struct{}, 1),
-		worked:       make(chan struct{}, 1),
-		unregistered: make(map[string]error),
-	}
-	for _, f := range conf.Flows {
-		c.flows[f.Name] = f
-	}
+	b := base{store: store, log: conf.Logger, config: &conf, events: &subscriptions{}}
+	c := &Client{base: b, gate: newGate()}
+	c.flows = newRegistry(c, conf.Flows)
+	c.leases = lease.NewKeeper[*attempt](lease.Config{
+		Renew: b.renewLeases, Every: min(conf.Lease/3, renewEvery), Timeout: conf.Lease / 2,
+		Lost: ErrFenced, Cancelled: errCancelled, Log: b.log.With(slog.String(logWorker, conf.ID)),
+	})
+	c.jobs = &jobs{base: b, flows: c.flows, newWorker: func() *DataFlowJob { return NewDataFlowJob(c) }}
+	c.schedule = &scheduler{base: b, flows: c.flows, cancel: c.cancel}
+	c.rescuer = &rescuer{base: b, flows: c.flows, leases: c.leases, jobs: c.jobs}
+	c.registrar = &registrar{base: b, flows: c.flows, jobs: c.jobs, schedule: c.schedule, gate: c.gate}
+	c.presence = &presence{base: b, flows: c.flows, jobs: c.jobs}
+	c.worker = newWorker(c, NewFlowExecutor(c).executeKnown)
 	return c, nil
 }
 
@@ -95,67 +74,31 @@ func (c *Client) Start(ctx context.Context) error {
 	if err := c.store.CheckSchema(ctx); err != nil {
 		return public(err)
 	}
-	if err := c.registerAtStart(ctx); err != nil {
+	if err := c.registrar.registerAtStart(ctx); err != nil {
 		return err
 	}
 	workCtx, kill := context.WithCancel(context.WithoutCancel(ctx))
-	rc, queues, err := c.begin(kill)
-	if err != nil {
+	if err := c.gate.open(kill); err != nil {
 		kill()
 		return public(fmt.Errorf("start: %w", err))
 	}
-	// Without the lock: River's client asks the database, which on SQLite is for
-	// one at a time, and its jobs ask this client.
-	if rc != nil {
-		err := c.addQueues(rc, queues)
-		if err == nil {
-			err = rc.Start(context.WithoutCancel(ctx))
-		}
-		if err != nil {
-			c.mu.Lock()
-			c.started = false
-			c.mu.Unlock()
-			kill()
-			return public(fmt.Errorf("start River: %w", err))
-		}
+	if err := c.jobs.start(ctx); err != nil {
+		c.gate.reopen()
+		kill()
+		return public(fmt.Errorf("start: %w", err))
 	}
-	if err := c.enter(); err != nil {
+	if err := c.gate.enter(); err != nil {
+		if rc := c.jobs.own(); rc != nil { // Stop may have come before it was started
+			err = errors.Join(err, rc.Stop(context.WithoutCancel(ctx)))
+		}
 		return public(fmt.Errorf("start: %w meanwhile", err))
 	}
 	go func() {
-		defer c.leave()
-		c.poll(workCtx)
+		defer c.gate.leave()
+		c.worker.poll(workCtx)
 	}()
-	c.log.InfoContext(ctx, "dataflow: started", slog.String(logWorker, c.config.ID), slog.Int("flows", len(c.flows)))
+	c.log.InfoContext(ctx, "dataflow: started", slog.String(logWorker, c.config.ID), slog.Int("flows", len(c.flows.declared)))
 	return nil
-}
-
-// begin makes the client a started one, and returns the River client that is to
-// be started too, nil if there is none, and the queues that it lacks.
-func (c *Client) begin(kill context.CancelFunc) (River, map[string]river.QueueConfig, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.stopped {
-		return nil, nil, fmt.Errorf("%w: make a new one", ErrStopped)
-	}
-	if c.started {
-		return nil, nil, errors.New("the client is started already")
-	}
-	rc, queues, err := c.startable()
-	if err != nil {
-		return nil, nil, err
-	}
-	c.started, c.kill = true, kill
-	return rc, queues, nil
-}
-
-// now is this process's time, for events, logs and progress alone: what is
-// stored has the database's.
-func (c *Client) now() time.Time {
-	if c.config.Clock != nil {
-		return c.config.Clock()
-	}
-	return time.Now() //nolint:forbidigo // the one place that reads the real clock
 }
 
 // Migrations returns the migrations of our tables, which of them the database has,
@@ -174,7 +117,7 @@ func (c *Client) Subscribe(kinds ...EventKind) (<-chan *Event, func()) {
 	for _, k := range kinds {
 		s.kinds[k] = true
 	}
-	h := &c.events
+	h := c.events
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.subs == nil {

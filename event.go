@@ -102,33 +102,33 @@ func runAttrs(r *Run) []any {
 	}
 }
 
-func (c *Client) publish(kind EventKind, run *Run, err error) {
+func (b base) publish(kind EventKind, run *Run, err error) {
 	own := *run // the caller of Execute gets, and may change, the other one
-	c.events.publish(&Event{Kind: kind, At: c.now(), Run: &own, Err: err})
+	b.events.publish(&Event{Kind: kind, At: b.now(), Run: &own, Err: err})
 }
 
 // tripped reports that a flow failed so often that ticks no longer start it.
-func (c *Client) tripped(ctx context.Context, run *Run, err error) {
+func (b base) tripped(ctx context.Context, run *Run, err error) {
 	if !run.Tripped {
 		return
 	}
-	c.log.ErrorContext(ctx, "dataflow: ticks no longer start the flow, because its runs keep failing: client.Resume ends that", runAttrs(run)...)
-	c.publish(EventFlowTripped, run, err)
+	b.log.ErrorContext(ctx, "dataflow: ticks no longer start the flow, because its runs keep failing: client.Resume ends that", runAttrs(run)...)
+	b.publish(EventFlowTripped, run, err)
 }
 
 // gaveUp calls the user's hook for a run that failed for good.
-func (c *Client) gaveUp(ctx context.Context, run *Run, err error) {
-	if c.config.OnRunFailed == nil {
+func (b base) gaveUp(ctx context.Context, run *Run, err error) {
+	if b.config.OnRunFailed == nil {
 		return
 	}
-	c.callHook(ctx, "OnRunFailed", func() { c.config.OnRunFailed(ctx, run, err) })
+	b.callHook(ctx, "OnRunFailed", func() { b.config.OnRunFailed(ctx, run, err) })
 }
 
 // callHook calls a function of the Config, which may panic.
-func (c *Client) callHook(ctx context.Context, name string, hook func()) {
+func (b base) callHook(ctx context.Context, name string, hook func()) {
 	err := guard(func() error { hook(); return nil })
 	var pe *PanicError
 	if errors.As(err, &pe) {
-		c.log.ErrorContext(ctx, "dataflow: Config."+name+" panicked", slog.String(logError, pe.Error()), slog.String("stack", pe.Stack))
+		b.log.ErrorContext(ctx, "dataflow: Config."+name+" panicked", slog.String(logError, pe.Error()), slog.String("stack", pe.Stack))
 	}
 }

@@ -10,7 +10,7 @@ import (
 // A subscriber that is slow loses events, and holds nobody up.
 func TestClient_Subscribe_Slow(t *testing.T) {
 	t.Parallel()
-	var client Client
+	client := Client{base: base{events: &subscriptions{}}}
 	slow, cancel := client.Subscribe()
 	other, cancelOther := client.Subscribe(EventRunFailed)
 	defer cancelOther()
@@ -34,7 +34,7 @@ func TestClient_Subscribe_Slow(t *testing.T) {
 // Subscribing, publishing and cancelling may all happen at once.
 func TestClient_Subscribe_AtOnce(t *testing.T) {
 	t.Parallel()
-	var client Client
+	client := Client{base: base{events: &subscriptions{}}}
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {

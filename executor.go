@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/riverqueue/river/rivertype"
+
+	"github.com/activedataflow/dataflow/internal/lease"
 )
 
 // FlowExecutor takes a run through its lifecycle: it claims the run, works it,
@@ -37,20 +39,20 @@ func (e *FlowExecutor) Execute(ctx context.Context, runID int64) (*Run, error) {
 	if e.client == nil {
 		return nil, public(fmt.Errorf("execute run %d: %w: the flow was not got from a client", runID, ErrNotRegistered))
 	}
-	if err := e.client.enter(); err != nil {
+	if err := e.client.gate.enter(); err != nil {
 		return nil, public(fmt.Errorf("execute run %d: %w", runID, err))
 	}
-	defer e.client.leave()
+	defer e.client.gate.leave()
 	run, err := e.execute(ctx, runID)
 	return run, public(err)
 }
 
 // executeKnown is Execute for a run of a flow that the caller knows already.
 func (e *FlowExecutor) executeKnown(ctx context.Context, flow *Flow, runID int64) (*Run, error) {
-	if err := e.client.enter(); err != nil {
+	if err := e.client.gate.enter(); err != nil {
 		return nil, public(fmt.Errorf("execute run %d of flow %q: %w", runID, flow.Name, err))
 	}
-	defer e.client.leave()
+	defer e.client.gate.leave()
 	run, err := e.executeOf(ctx, flow, runID)
 	return run, public(err)
 }
@@ -61,7 +63,7 @@ func (e *FlowExecutor) execute(ctx context.Context, runID int64) (*Run, error) {
 	if err != nil {
 		return nil, fmt.Errorf("execute run %d: %w", runID, err)
 	}
-	flow, err := e.client.flowByID(ctx, run.FlowID)
+	flow, err := e.client.flows.get(ctx, run.FlowID)
 	if err != nil {
 		return run, fmt.Errorf("execute run %d: %w", runID, err)
 	}
@@ -96,10 +98,10 @@ func (e *FlowExecutor) executeOf(ctx context.Context, flow *Flow, runID int64) (
 // executeNew adds a run and claims it in the same transaction, so that no other
 // process can work it first, and works it.
 func (e *FlowExecutor) executeNew(ctx context.Context, flow *Flow, s RuntimeSettings) (*Run, error) {
-	if err := e.client.enter(); err != nil {
+	if err := e.client.gate.enter(); err != nil {
 		return nil, public(fmt.Errorf("execute flow %q: %w", flow.Name, err))
 	}
-	defer e.client.leave()
+	defer e.client.gate.leave()
 	var run *Run
 	var a *attempt
 	insert := func(claim bool) error {
@@ -116,7 +118,7 @@ func (e *FlowExecutor) executeNew(ctx context.Context, flow *Flow, s RuntimeSett
 		err = insert(false) // the claim has taken the run back with it
 	}
 	if err == nil && a == nil {
-		err = e.client.cancelFor(ctx, flow)
+		err = e.client.schedule.cancelFor(ctx, flow)
 	}
 	switch {
 	case err != nil:
@@ -142,11 +144,10 @@ func (e *FlowExecutor) executeNew(ctx context.Context, flow *Flow, s RuntimeSett
 
 // workClaimed works a claimed run.
 func (e *FlowExecutor) workClaimed(ctx context.Context, flow *Flow, runID int64, a *attempt) (*Run, error) {
-	defer e.client.release(runID)
+	defer e.client.leases.Release(runID)
 	ctx, a.cancel = context.WithCancelCause(ctx)
 	defer a.cancel(nil)
-	e.client.track(ctx, a)
-	defer e.client.untrack(a)
+	defer e.client.leases.Hold(ctx, lease.Ref(a.claimed), a)()
 	if a.slice.timer != nil {
 		defer a.slice.timer.Stop()
 	}
@@ -154,6 +155,12 @@ func (e *FlowExecutor) workClaimed(ctx context.Context, flow *Flow, runID int64,
 	e.client.publish(EventRunStarted, a.run, nil)
 	return e.finish(ctx, a, a.persevere(ctx, func() error { return flow.code.run(ctx, a) }))
 }
+
+// suspectAfter is how many workers in a row a run has lost when it counts as a suspect: it
+// may be a poison run, which kills them. A process works one suspect at a time, until the
+// suspect gets to a checkpoint. So a poison run does not take the others down with it again
+// and again.
+const suspectAfter = 2
 
 // Why a claim is taken back.
 var (
@@ -171,7 +178,7 @@ func (e *FlowExecutor) claim(ctx context.Context, flow *Flow, runID int64) (a *a
 		})
 		if err != nil {
 			a = nil
-			e.client.release(runID)
+			e.client.leases.Release(runID)
 		}
 		if !errors.Is(err, ErrAlreadyRunning) || errors.Is(err, errOneSuspect) {
 			return a, err
@@ -202,7 +209,7 @@ func (e *FlowExecutor) claimTx(ctx context.Context, tx Tx, flow *Flow, runID int
 		return nil, err
 	case claim.Run.FlowID != flow.ID:
 		return nil, errOtherFlow
-	case claim.Run.Rescues >= suspectAfter && !c.isolate(runID):
+	case claim.Run.Rescues >= suspectAfter && !c.leases.Isolate(runID):
 		return nil, errOneSuspect
 	}
 	log := c.log.With(runAttrs(claim.Run)...)
@@ -210,7 +217,7 @@ func (e *FlowExecutor) claimTx(ctx context.Context, tx Tx, flow *Flow, runID int
 		log = log.With(slog.Int64(logJob, e.job.ID))
 	}
 	a := &attempt{
-		client: c, flow: flow, run: claim.Run, job: e.job, log: log, started: c.now(),
+		base: c.base, gate: c.gate, leases: c.leases, jobs: c.jobs, flow: flow, run: claim.Run, job: e.job, log: log, started: c.now(),
 		claimed: LeaseRef{RunID: runID, LeaseNumber: claim.Run.LeaseNumber},
 		place:   place{seq: claim.Seq, cursor: claim.Cursor, fence: claim.Seq, setSeq: claim.SetSeq},
 		sizes:   sizes{set: flow.Runtime.Settings().BatchSize},

@@ -24,7 +24,7 @@ func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Ru
 	case errors.Is(cause, errSliceOver): // the next slice was committed with the checkpoint
 		a.report(ctx, a.run, EventRunReleased, cause)
 		if a.run.IsBackfill() && !a.flow.apart(a.run) { // it lets others go first
-			e.client.wakeNext(context.WithoutCancel(ctx), a)
+			e.client.jobs.wakeNext(context.WithoutCancel(ctx), a)
 		}
 		return a.run, nil
 	case errors.Is(cause, ErrFenced):
@@ -45,7 +45,7 @@ func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Ru
 		kind = EventRunCancelled
 	}
 	a.report(ctx, run, kind, cause)
-	e.client.wakeNext(context.WithoutCancel(ctx), a)
+	e.client.jobs.wakeNext(context.WithoutCancel(ctx), a)
 	switch kind {
 	case EventRunSucceeded:
 		return run, nil
@@ -140,7 +140,7 @@ func (e *FlowExecutor) end(ctx context.Context, p *RunEndParams) (*Run, error) {
 		if e.job != nil {
 			opts.Priority = e.job.Priority
 		}
-		return e.client.insertJob(ctx, tx, run, opts)
+		return e.client.jobs.insert(ctx, tx, run, opts)
 	})
 	return run, err
 }
@@ -172,12 +172,12 @@ func (a *attempt) verdict(ctx context.Context, cause error) (*RunEndParams, Even
 		p.State = RunCancelled
 		return p, EventRunCancelled
 	case a.timedOut(ctx):
-		cause = fmt.Errorf("a batch did not end within %s and the %s after it: use a smaller BatchSize, or a longer Config.Slice: %w", a.client.config.Slice, sliceGrace, cause)
+		cause = fmt.Errorf("a batch did not end within %s and the %s after it: use a smaller BatchSize, or a longer Config.Slice: %w", a.config.Slice, sliceGrace, cause)
 	case errors.Is(cause, ErrStopped), ctx.Err() != nil:
 		p.State, p.Refund = RunPending, true
 		return p, EventRunReleased
 	}
-	p.Error = &AttemptError{Attempt: a.run.Attempt, At: a.client.now().UTC(), Worker: a.run.Worker, Error: stored.Clean(cause.Error())}
+	p.Error = &AttemptError{Attempt: a.run.Attempt, At: a.now().UTC(), Worker: a.run.Worker, Error: stored.Clean(cause.Error())}
 	var pe *PanicError
 	if errors.As(cause, &pe) {
 		p.Error.Stack = stored.Clean(pe.Stack)
@@ -202,7 +202,7 @@ func (a *attempt) timedOut(ctx context.Context) bool {
 // report says how the attempt ended, once, in the log and as an event.
 func (a *attempt) report(ctx context.Context, run *Run, kind EventKind, cause error) {
 	attrs := []any{
-		slog.Duration(logDuration, a.client.now().Sub(a.started)),
+		slog.Duration(logDuration, a.now().Sub(a.started)),
 		slog.Int64(logRecords, run.Counters.Read),
 	}
 	switch kind {
@@ -223,5 +223,5 @@ func (a *attempt) report(ctx context.Context, run *Run, kind EventKind, cause er
 	if kind == EventRunSucceeded || kind == EventRunReleased {
 		cause = nil
 	}
-	a.client.publish(kind, run, cause)
+	a.publish(kind, run, cause)
 }

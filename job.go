@@ -95,9 +95,7 @@ const sliceGrace = time.Minute
 // Timeout returns how long a job may take: a slice and a minute. It returns -1, for no
 // limit, for a run that cannot be sliced.
 func (j *DataFlowJob) Timeout(job *river.Job[DataFlowArgs]) time.Duration {
-	j.client.mu.Lock()
-	flow := j.client.byID[int64(job.Args.FlowID)]
-	j.client.mu.Unlock()
+	flow := j.client.flows.knownByID(int64(job.Args.FlowID))
 	if flow != nil && flow.code.resumable() && j.client.config.Slice > 0 {
 		return j.client.config.Slice + sliceGrace
 	}
@@ -139,7 +137,7 @@ func (j *DataFlowJob) Work(ctx context.Context, job *river.Job[DataFlowArgs]) er
 		j.discarded(ctx, log, job, err)
 		return river.JobCancel(err)
 	}
-	flow, err := j.client.flowByID(ctx, int64(job.Args.FlowID))
+	flow, err := j.client.flows.get(ctx, int64(job.Args.FlowID))
 	if err != nil {
 		return j.settle(ctx, log, job, nil, fmt.Errorf("work flow %d: %w", job.Args.FlowID, err))
 	}

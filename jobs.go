@@ -8,118 +8,218 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/riverqueue/river"
 )
 
-func (c *Client) riverClient() (River, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.riverLocked()
+// queued is the power of a Runtime to have runs worked by River jobs. [JobQueue] has it, and so
+// has a type that embeds it.
+type queued interface {
+	QueueName() string
+	insertOpts() river.InsertOpts
 }
 
-// riverLocked returns the River client and makes it at its first use, so that
-// UseRiver can come before that. c.mu is held.
-func (c *Client) riverLocked() (River, error) {
-	if c.river != nil {
-		return c.river, nil
+// queuedOf returns a Runtime's power to have runs worked by River jobs.
+func queuedOf(rt Runtime) (queued, bool) {
+	q, ok := rt.(queued)
+	return q, ok
+}
+
+// queueOf returns the River queue that a Runtime names. A user's type may name one without being
+// queued: it may hold a JobQueue in a field.
+func queueOf(rt Runtime) (string, bool) {
+	q, ok := rt.(interface{ QueueName() string })
+	if !ok {
+		return "", false
+	}
+	return q.QueueName(), true
+}
+
+// jobs holds the River client, with which River jobs are added, and the queues that it
+// works here.
+type jobs struct {
+	base
+	flows     *registry
+	newWorker func() *DataFlowJob
+
+	mu          sync.Mutex // guards what follows
+	river       River      // nil: not made yet
+	joined      bool       // river is the service's own, which starts and stops it
+	started     bool
+	queues      map[string]river.QueueConfig // that river works; nil if it is joined
+	workerAdded bool                         // our worker is in Config.River.Workers
+}
+
+// client returns the River client and makes it at its first use, so that UseRiver can come
+// before that.
+func (j *jobs) client() (River, error) {
+	j.mu.Lock()
+	rc := j.river
+	j.mu.Unlock()
+	if rc != nil {
+		return rc, nil
+	}
+	wanted := j.wantedQueues()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.clientLocked(wanted)
+}
+
+// clientLocked is client, with j.mu held.
+func (j *jobs) clientLocked(queues map[string]river.QueueConfig) (River, error) {
+	if j.river != nil {
+		return j.river, nil
 	}
 	conf := river.Config{}
-	if c.config.River != nil {
-		conf = *c.config.River
+	if j.config.River != nil {
+		conf = *j.config.River
 	}
-	conf.Schema = c.config.Schema
+	conf.Schema = j.config.Schema
 	if conf.Logger == nil {
-		conf.Logger = c.log
+		conf.Logger = j.log
 	}
 	if conf.Workers == nil {
 		conf.Workers = river.NewWorkers()
 	}
-	if !c.workerAdded || c.config.River == nil || c.config.River.Workers == nil {
-		if err := river.AddWorkerSafely(conf.Workers, NewDataFlowJob(c)); err != nil {
+	if !j.workerAdded || j.config.River == nil || j.config.River.Workers == nil {
+		if err := river.AddWorkerSafely(conf.Workers, j.newWorker()); err != nil {
 			return nil, fmt.Errorf("add our worker to Config.River.Workers: %w", err)
 		}
-		c.workerAdded = true
+		j.workerAdded = true
 	}
-	if queues := c.queuesLocked(); len(queues) > 0 {
-		conf.Queues = queues
+	if len(queues) > 0 {
+		conf.Queues = maps.Clone(queues)
 	}
-	rc, err := c.store.River(&conf)
+	rc, err := j.store.River(&conf)
 	if err != nil {
 		return nil, fmt.Errorf("make River client: %w", err)
 	}
-	c.river, c.riverQueues = rc, conf.Queues
+	j.river, j.queues = rc, conf.Queues
 	return rc, nil
 }
 
-// queuesLocked returns the user's own queues, those of the declared flows, and those
-// of flows that were migrated to another Runtime than their code declares. c.mu is
-// held.
-func (c *Client) queuesLocked() map[string]river.QueueConfig {
+// join makes a River client of the service's own the one that is used.
+func (j *jobs) join(rc River) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.river != nil {
+		return errors.New("use River client: this client has one already: call UseRiver before anything else")
+	}
+	j.river, j.joined = rc, true
+	return nil
+}
+
+// wantedQueues returns the user's own queues, those of the declared flows, and those
+// of flows that were migrated to another Runtime than their code declares.
+func (j *jobs) wantedQueues() map[string]river.QueueConfig {
 	queues := make(map[string]river.QueueConfig)
-	if c.config.River != nil {
-		maps.Copy(queues, c.config.River.Queues)
+	if j.config.River != nil {
+		maps.Copy(queues, j.config.River.Queues)
 	}
-	add := func(f *Flow) {
-		q, ok := f.Runtime.(interface{ QueueName() string })
+	for _, f := range j.flows.all() {
+		queue, ok := queueOf(f.Runtime)
 		if !ok {
-			return
+			continue
 		}
-		if _, set := queues[q.QueueName()]; !set {
-			queues[q.QueueName()] = river.QueueConfig{MaxWorkers: c.config.MaxWorkers}
+		if _, set := queues[queue]; !set {
+			queues[queue] = river.QueueConfig{MaxWorkers: j.config.MaxWorkers}
 		}
-	}
-	for _, f := range c.flows {
-		add(f)
-	}
-	for _, f := range c.byID {
-		add(f)
 	}
 	return queues
 }
 
-// startable returns the River client that this one starts, nil if there is none: the
-// user's own, or one that has no work to do, since all flows are worked without
-// River. It may have been made before the flows were registered, and then lacks the
-// queues of those that were migrated, which are returned too. c.mu is held.
-func (c *Client) startable() (River, map[string]river.QueueConfig, error) {
-	queues := c.queuesLocked()
-	if c.river != nil && !c.joined && len(c.riverQueues) == 0 && len(queues) > 0 {
-		c.river = nil // it can only insert jobs
+// workedQueues returns the names of the queues that this process works, nil if its River
+// client is the service's own, which knows them alone.
+func (j *jobs) workedQueues() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.joined {
+		return nil
 	}
-	rc, err := c.riverLocked()
-	if err != nil || c.joined || len(queues) == 0 {
-		return nil, nil, err
+	names := make([]string, 0, len(j.queues))
+	for name := range j.queues {
+		names = append(names, name)
 	}
-	maps.DeleteFunc(queues, func(name string, _ river.QueueConfig) bool {
-		_, has := c.riverQueues[name]
-		return has
-	})
-	return rc, queues, nil
+	slices.Sort(names)
+	return names
 }
 
-// addQueues has River's client work more queues. c.mu is not held, because a client
+// start starts the River client, unless it is the service's own or has no work to do, since
+// all flows are worked without River. Called again, it starts work on the queues that have
+// come since.
+func (j *jobs) start(ctx context.Context) error {
+	rc, queues, running, err := j.startable()
+	if err != nil || rc == nil {
+		return err
+	}
+	// Without the lock: River's client asks the database, which on SQLite is for
+	// one at a time, and its jobs ask this client.
+	if err := j.addQueues(rc, queues); err != nil || running {
+		return err
+	}
+	if err := rc.Start(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("start River: %w", err)
+	}
+	j.mu.Lock()
+	j.started = true
+	j.mu.Unlock()
+	return nil
+}
+
+// startable returns the River client that this one starts, nil if there is none, the queues
+// that it lacks, and whether it has been started already. It may have been made before the
+// flows were registered, and then lacks the queues of those that were migrated.
+func (j *jobs) startable() (rc River, lacking map[string]river.QueueConfig, running bool, err error) {
+	queues := j.wantedQueues()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.river != nil && !j.joined && len(j.queues) == 0 && len(queues) > 0 {
+		j.river = nil // it can only insert jobs
+	}
+	rc, err = j.clientLocked(queues)
+	if err != nil || j.joined || len(queues) == 0 {
+		return nil, nil, false, err
+	}
+	maps.DeleteFunc(queues, func(name string, _ river.QueueConfig) bool {
+		_, has := j.queues[name]
+		return has
+	})
+	return rc, queues, j.started, nil
+}
+
+// addQueues makes River's client work more queues. j.mu is not held, because a client
 // that is started asks the database.
-func (c *Client) addQueues(rc River, queues map[string]river.QueueConfig) error {
+func (j *jobs) addQueues(rc River, queues map[string]river.QueueConfig) error {
 	for name, config := range queues {
 		if err := rc.QueueAdd(name, config); err != nil {
 			return fmt.Errorf("add queue %q: %w", name, err)
 		}
-		c.mu.Lock()
-		c.riverQueues[name] = config
-		c.mu.Unlock()
+		j.mu.Lock()
+		j.queues[name] = config
+		j.mu.Unlock()
 	}
 	return nil
 }
 
-// insertJob adds the River job that is to work a run, in the run's transaction.
-func (c *Client) insertJob(ctx context.Context, tx Tx, run *Run, opts river.InsertOpts) error {
-	id, err := c.addJob(ctx, tx, run, opts)
+// own returns the River client that start has started, nil if it has not.
+func (j *jobs) own() River {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.started {
+		return nil
+	}
+	return j.river
+}
+
+// insert adds the River job that is to work a run, in the run's transaction.
+func (j *jobs) insert(ctx context.Context, tx Tx, run *Run, opts river.InsertOpts) error {
+	id, err := j.add(ctx, tx, run, opts)
 	if err != nil {
 		return err
 	}
-	q, err := c.store.With(tx)
+	q, err := j.store.With(tx)
 	if err != nil {
 		return err
 	}
@@ -131,8 +231,8 @@ func (c *Client) insertJob(ctx context.Context, tx Tx, run *Run, opts river.Inse
 }
 
 // addJob adds a River job for a run, and leaves the run as it is.
-func (c *Client) addJob(ctx context.Context, tx Tx, run *Run, opts river.InsertOpts) (int64, error) {
-	rc, err := c.riverClient()
+func (j *jobs) add(ctx context.Context, tx Tx, run *Run, opts river.InsertOpts) (int64, error) {
+	rc, err := j.client()
 	if err != nil {
 		return 0, err
 	}
@@ -142,7 +242,7 @@ func (c *Client) addJob(ctx context.Context, tx Tx, run *Run, opts river.InsertO
 		return 0, err
 	}
 	opts.MaxAttempts, opts.Metadata = run.MaxAttempts, metadata
-	if !opts.ScheduledAt.After(c.now()) {
+	if !opts.ScheduledAt.After(j.now()) {
 		// With any time, even a past one, the job would wait for River's scheduler,
 		// which looks every 5 s, and a quarter of a minute after its leader has died.
 		opts.ScheduledAt = time.Time{}
@@ -157,17 +257,17 @@ func (c *Client) addJob(ctx context.Context, tx Tx, run *Run, opts river.InsertO
 // wakeNext gives the run that has waited longest for the end of another one of its
 // flow, of the same lane, a River job, because its own is snoozed for a while. As a job too many, that
 // does nothing.
-func (c *Client) wakeNext(ctx context.Context, ended *attempt) {
+func (j *jobs) wakeNext(ctx context.Context, ended *attempt) {
 	rt, ok := ended.flow.Runtime.(interface{ insertOpts() river.InsertOpts })
 	if !ok {
 		return
 	}
 	err := func() error {
-		runs, err := c.store.RunLive(ctx, ended.flow.ID)
+		runs, err := j.store.RunLive(ctx, ended.flow.ID)
 		if err != nil || len(runs) == 0 {
 			return err
 		}
-		now, err := c.store.Now(ctx)
+		now, err := j.store.Now(ctx)
 		if err != nil {
 			return err
 		}
@@ -179,8 +279,8 @@ func (c *Client) wakeNext(ctx context.Context, ended *attempt) {
 			return nil
 		}
 		next := slices.MinFunc(runs, func(a, b *Run) int { return a.ScheduledFor.Compare(b.ScheduledFor) })
-		return c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
-			_, err := c.addJob(ctx, tx, next, rt.insertOpts())
+		return j.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+			_, err := j.add(ctx, tx, next, rt.insertOpts())
 			return err
 		})
 	}()
@@ -193,23 +293,23 @@ func (c *Client) wakeNext(ctx context.Context, ended *attempt) {
 // the flow disabled are gone. A job too many finds its run taken, and does
 // nothing. The run keeps its RiverJobID, by which an old job that names no run
 // knows it.
-func (c *Client) wake(ctx context.Context, f *Flow) error {
+func (j *jobs) wake(ctx context.Context, f *Flow) error {
 	rt, ok := f.Runtime.(interface{ insertOpts() river.InsertOpts })
 	if !ok {
 		return nil
 	}
 	var errs []error
-	for run, err := range c.runsOf(ctx, f.Name, RunPending) {
+	for run, err := range j.flows.runsOf(ctx, f.Name, RunPending) {
 		if err != nil {
 			return errors.Join(append(errs, err)...)
 		}
 		if run.Queue == "" {
 			continue
 		}
-		errs = append(errs, c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		errs = append(errs, j.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 			opts := rt.insertOpts()
 			opts.ScheduledAt = run.RunAfter
-			_, err := c.addJob(ctx, tx, run, opts)
+			_, err := j.add(ctx, tx, run, opts)
 			return err
 		}))
 	}
@@ -218,24 +318,24 @@ func (c *Client) wake(ctx context.Context, f *Flow) error {
 
 // requeue has a run that was put back worked as its flow's Runtime says now: by a
 // new River job in that queue, or without one.
-func (c *Client) requeue(ctx context.Context, tx Tx, q Queries, run *Run) error {
+func (j *jobs) requeue(ctx context.Context, tx Tx, q Queries, run *Run) error {
 	rec, err := q.FlowByID(ctx, run.FlowID)
 	if err != nil {
 		return err
 	}
 	opts := river.InsertOpts{Queue: run.Queue}
-	switch rt := c.bind(rec).Runtime.(type) {
+	switch rt := j.flows.bind(rec).Runtime.(type) {
 	case interface{ insertOpts() river.InsertOpts }:
 		opts = rt.insertOpts()
 	case Heartbeat:
 		run.Queue, run.RiverJobID = "", 0
 		return q.RunSetJob(ctx, run.ID, 0, "")
 	}
-	return c.insertJob(ctx, tx, run, opts)
+	return j.insert(ctx, tx, run, opts)
 }
 
-func (c *Client) jobCancelled(ctx context.Context, tx Tx, jobID int64) (bool, error) {
-	rc, err := c.riverClient()
+func (j *jobs) cancelled(ctx context.Context, tx Tx, jobID int64) (bool, error) {
+	rc, err := j.client()
 	if err != nil || jobID == 0 {
 		return false, err
 	}

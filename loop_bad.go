@@ -56,8 +56,8 @@ func (w *batchWriter[T, C, Out]) keepLetters(ctx context.Context) error {
 	if len(w.letters) == 0 {
 		return nil
 	}
-	return w.a.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
-		q, err := w.a.client.store.With(tx)
+	return w.a.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := w.a.store.With(tx)
 		if err != nil {
 			return err
 		}
@@ -78,7 +78,7 @@ func (w *batchWriter[T, C, Out]) divisible(err error) bool {
 		return false
 	}
 	var bad *RecordError
-	return errors.As(err, &bad) || w.a.client.store.Classify(err) == FaultData
+	return errors.As(err, &bad) || w.a.store.Classify(err) == FaultData
 }
 
 // Where a batch had a bad record, so may the next ones. For so many batches, they are
@@ -127,7 +127,7 @@ func (d *divider[T, C, Out]) writePart(ctx context.Context, from, to int) error 
 	if sink, ok := d.w.txSink.(PartSink[Out]); ok {
 		return guard(func() error { return d.w.writeWithResults(ctx, sink.WritePartTx, from, to, d.delta) })
 	}
-	return d.w.a.client.store.Savepoint(ctx, d.tx, func() error {
+	return d.w.a.store.Savepoint(ctx, d.tx, func() error {
 		return guard(func() error { return d.w.writeRows(ctx, from, to, d.delta) })
 	})
 }

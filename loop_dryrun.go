@@ -37,7 +37,7 @@ func (p *typedPipeline[T, C, Out]) dryRun(ctx context.Context, f *Flow, params *
 		return Drop // and go on
 	}
 	a := &attempt{
-		client: f.client, flow: &quiet, run: &Run{FlowID: f.ID, FlowName: f.Name, Params: params.Params},
+		base: f.client.base, gate: f.client.gate, leases: f.client.leases, jobs: f.client.jobs, flow: &quiet, run: &Run{FlowID: f.ID, FlowName: f.Name, Params: params.Params},
 		log: slog.New(slog.DiscardHandler), place: place{cursor: params.From},
 	}
 	d.w = &batchWriter[T, C, Out]{p: p, a: a, txSink: p.target.txSink, batch: &readBatch[T, C]{}, out: &Results[Out]{}}
@@ -116,7 +116,7 @@ func (d *dryRunner[T, C, Out]) rest(ctx context.Context) error {
 
 // writeAndUndo writes the outputs in a transaction and rolls it back.
 func (d *dryRunner[T, C, Out]) writeAndUndo(ctx context.Context) error {
-	err := d.w.a.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+	err := d.w.a.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		if d.w.p.replaces() {
 			var err error
 			if d.w.txSink, err = d.w.p.beginReplacement(ctx, d.w.a.flow.Name+"\tdry run"); err != nil { // which no flow can be called
@@ -142,7 +142,7 @@ func (d *dryRunner[T, C, Out]) writeAndUndo(ctx context.Context) error {
 // writePart writes the outputs from one up to another, and notes what became of them. It
 // does what the divider does, and keeps the results.
 func (d *dryRunner[T, C, Out]) writePart(ctx context.Context, part *divider[T, C, Out], from, to int) error {
-	err := d.w.a.client.store.Savepoint(ctx, part.tx, func() error {
+	err := d.w.a.store.Savepoint(ctx, part.tx, func() error {
 		return guard(func() error { return d.w.writeRows(ctx, from, to, &d.delta) })
 	})
 	origin := d.w.out.origin

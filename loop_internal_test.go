@@ -45,7 +45,7 @@ func recordLoop(tb testing.TB, n, size int) (left int64) {
 			Filter(func(r plainRecord) bool { return r.ID%10 != 0 }),
 		),
 	}
-	a := &attempt{client: &Client{}}
+	a := &attempt{gate: newGate()}
 	a.slice.turns = batch.NewTurns(a.slice.isOver)
 	reader := &batchReader[plainRecord, int]{source: p.source, size: batch.NewSize(size, 0), free: make(chan *readBatch[plainRecord, int], 3)}
 	maker := &batchMaker[plainRecord, int, plainRecord]{p: p, a: a, read: batch.Start(tb.Context(), reader.read), free: make(chan *madeBatch[plainRecord, int, plainRecord], 2)}

@@ -128,7 +128,7 @@ func (w *batchWriter[T, C, Out]) replace(ctx context.Context, q Queries) error {
 	if err := guard(func() error { return r.EndTx(ctx) }); err != nil {
 		return fmt.Errorf("replace: %w", foreign(err))
 	}
-	claim, err := q.RunHeld(ctx, w.a.claimed, w.a.client.config.Lease)
+	claim, err := q.RunHeld(ctx, w.a.claimed, w.a.config.Lease)
 	switch {
 	case err != nil:
 		return fmt.Errorf("replace: look at the run: %w", err)

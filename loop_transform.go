@@ -43,7 +43,7 @@ func (m *batchMaker[T, C, Out]) make(ctx context.Context, hand func(*madeBatch[T
 	defer cancel(nil)
 	go func() {
 		select {
-		case <-m.a.client.stopping:
+		case <-m.a.gate.stopping:
 			cancel(ErrStopped)
 		case <-waiting.Done():
 		}

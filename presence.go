@@ -7,38 +7,36 @@ import (
 	"time"
 )
 
-// A started client says that it is alive twice in a lease, and is believed for two.
-// Nothing but Why depends on that: runs have leases of their own.
-func (c *Client) aliveEvery() time.Duration { return c.config.Lease / 2 }
-func (c *Client) aliveFor() time.Duration   { return 2 * c.config.Lease }
+// presence tells the other processes that this one is there. A started client says that it
+// is alive twice in a lease, and is believed for two. Only Why depends on that: runs have
+// leases of their own.
+type presence struct {
+	base
+	flows *registry
+	jobs  *jobs
+}
+
+func (p *presence) every() time.Duration { return p.config.Lease / 2 }
+func (p *presence) lasts() time.Duration { return 2 * p.config.Lease }
 
 // sayAlive notes that this client is there, and what it works.
-func (c *Client) sayAlive(ctx context.Context) error {
-	p := &Process{ID: c.config.ID, CodeVersion: c.config.CodeVersion, Flows: make([]string, 0, len(c.flows))}
-	failed := c.RegistrationErrors()
-	for name := range c.flows {
+func (p *presence) sayAlive(ctx context.Context) error {
+	process := &Process{ID: p.config.ID, CodeVersion: p.config.CodeVersion, Flows: make([]string, 0, len(p.flows.declared)), Queues: p.jobs.workedQueues()}
+	failed := p.flows.failures()
+	for name := range p.flows.declared {
 		if failed[name] == nil {
-			p.Flows = append(p.Flows, name)
+			process.Flows = append(process.Flows, name)
 		}
 	}
-	slices.Sort(p.Flows)
-	c.mu.Lock()
-	if !c.joined {
-		p.Queues = []string{}
-		for name := range c.riverQueues {
-			p.Queues = append(p.Queues, name)
-		}
-		slices.Sort(p.Queues)
-	}
-	c.mu.Unlock()
-	return c.store.ProcessSeen(ctx, p, c.aliveFor())
+	slices.Sort(process.Flows)
+	return p.store.ProcessSeen(ctx, process, p.lasts())
 }
 
 // sayGone takes that back, when the client stops.
-func (c *Client) sayGone(ctx context.Context) {
+func (p *presence) sayGone(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
 	defer cancel()
-	if err := c.store.ProcessGone(ctx, c.config.ID); err != nil {
-		c.log.WarnContext(ctx, "dataflow: could not say that this process is gone; others will find out", slog.String(logWorker, c.config.ID), slog.String(logError, err.Error()))
+	if err := p.store.ProcessGone(ctx, p.config.ID); err != nil {
+		p.log.WarnContext(ctx, "dataflow: could not say that this process is gone; the others find out within two leases", slog.String(logWorker, p.config.ID), slog.String(logError, err.Error()))
 	}
 }

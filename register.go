@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/schedule"
@@ -17,78 +16,82 @@ import (
 // schedule that is new, or has changed, begins with its next tick. One flow that
 // cannot be stored does not stop the others; the errors are returned joined, and
 // kept for [Client.RegistrationErrors]. Start calls it.
-func (c *Client) Register(ctx context.Context) error {
-	var errs []error
-	for _, f := range c.config.Flows {
-		if err := c.registerNoted(ctx, f); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return public(errors.Join(errs...))
-}
+func (c *Client) Register(ctx context.Context) error { return public(c.registrar.registerAll(ctx)) }
 
 // RegistrationErrors returns, by the flows' names, why this client could not store
 // flows when it tried last; it is empty if all is well. A started client tries again
 // now and then. The caller may change the map.
-func (c *Client) RegistrationErrors() map[string]error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return maps.Clone(c.unregistered)
+func (c *Client) RegistrationErrors() map[string]error { return c.flows.failures() }
+
+// registrar stores the definitions of the flows that this process declares.
+type registrar struct {
+	base
+	flows    *registry
+	jobs     *jobs
+	schedule *scheduler
+	gate     *gate
 }
 
 // registerNoted registers a flow and keeps the error.
-func (c *Client) registerNoted(ctx context.Context, f *Flow) error {
-	err := guard(func() error { return c.register(ctx, f) })
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (r *registrar) registerNoted(ctx context.Context, f *Flow) error {
+	err := guard(func() error { return r.register(ctx, f) })
 	if err == nil {
-		delete(c.unregistered, f.Name)
+		r.flows.noteFailure(f.Name, nil)
 		return nil
 	}
 	err = fmt.Errorf("register flow %q: %w", f.Name, err)
-	c.unregistered[f.Name] = public(err)
+	r.flows.noteFailure(f.Name, public(err))
 	return err
+}
+
+// registerAll registers all declared flows, and returns the errors joined.
+func (r *registrar) registerAll(ctx context.Context) error {
+	var errs []error
+	for _, f := range r.config.Flows {
+		errs = append(errs, r.registerNoted(ctx, f))
+	}
+	return errors.Join(errs...)
 }
 
 // registerAtStart registers the flows of a client that starts. Flows that cannot be
 // stored are left for later, but a database that cannot be reached is an error.
-func (c *Client) registerAtStart(ctx context.Context) error {
-	err := c.Register(ctx)
+func (r *registrar) registerAtStart(ctx context.Context) error {
+	err := public(r.registerAll(ctx))
 	if err == nil {
 		return nil
 	}
-	if _, away := c.store.Now(ctx); away != nil {
+	if _, away := r.store.Now(ctx); away != nil {
 		return err
 	}
-	for name, err := range c.RegistrationErrors() {
-		c.log.ErrorContext(ctx, "dataflow: flow could not be registered; going on without it, and trying again", slog.String(logFlow, name), slog.String(logError, err.Error()))
+	for name, err := range r.flows.failures() {
+		r.log.ErrorContext(ctx, "dataflow: flow could not be registered; going on without it, and trying again", slog.String(logFlow, name), slog.String(logError, err.Error()))
 	}
 	return nil
 }
 
 // registerAgain tries the flows that could not be registered.
-func (c *Client) registerAgain(ctx context.Context) error {
+func (r *registrar) registerAgain(ctx context.Context) error {
 	var errs []error
-	for name := range c.RegistrationErrors() {
-		if err := c.registerNoted(ctx, c.flows[name]); err != nil {
+	for name := range r.flows.failures() {
+		if err := r.registerNoted(ctx, r.flows.declared[name]); err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		c.log.InfoContext(ctx, "dataflow: flow is registered now", slog.String(logFlow, name))
+		r.log.InfoContext(ctx, "dataflow: flow is registered now", slog.String(logFlow, name))
 	}
 	return errors.Join(errs...)
 }
 
-func (c *Client) register(ctx context.Context, f *Flow) error {
-	declared, err := f.definition(c.config.CodeVersion)
+func (r *registrar) register(ctx context.Context, f *Flow) error {
+	declared, err := f.definition(r.config.CodeVersion)
 	if err != nil {
 		return err
 	}
 	var before, rec *FlowRecord
 	var now time.Time
 	kept := false
-	err = c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
-		q, err := c.store.With(tx)
+	err = r.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := r.store.With(tx)
 		if err != nil {
 			return err
 		}
@@ -97,7 +100,7 @@ func (c *Client) register(ctx context.Context, f *Flow) error {
 		}
 		isNew := before == nil
 		def := *declared
-		kept = c.keepMigrated(&def, before)
+		kept = r.keepMigrated(&def, before)
 		if rec, err = q.FlowUpsert(ctx, &def); err != nil {
 			return err
 		}
@@ -107,23 +110,21 @@ func (c *Client) register(ctx context.Context, f *Flow) error {
 		if before == nil {
 			before = rec // another process may have been quicker to store it
 		}
-		if err := c.replan(ctx, q, before, rec, &def, now); err != nil {
+		if err := r.replan(ctx, q, before, rec, &def, now); err != nil {
 			return err
 		}
-		return c.startAtRegistration(ctx, tx, q, rec, isNew)
+		return r.startAtRegistration(ctx, tx, q, rec, isNew)
 	})
 	if err != nil {
 		return err
 	}
-	c.logMigrated(ctx, before, rec, kept)
-	bound := c.bind(rec)
-	c.mu.Lock()
-	c.byID[rec.ID] = bound
-	c.mu.Unlock()
-	c.warnOfGap(ctx, bound, now)
-	wasEnabled := c.bind(before).Runtime.Settings().Enabled
+	r.logMigrated(ctx, before, rec, kept)
+	bound := r.flows.bind(rec)
+	r.flows.know(bound)
+	r.warnOfGap(ctx, bound, now)
+	wasEnabled := r.flows.bind(before).Runtime.Settings().Enabled
 	if !wasEnabled && bound.Runtime.Settings().Enabled && rec.State == FlowActive {
-		return c.wake(ctx, bound)
+		return r.jobs.wake(ctx, bound)
 	}
 	return nil
 }
@@ -131,11 +132,11 @@ func (c *Client) register(ctx context.Context, f *Flow) error {
 // keepMigrated puts the Runtime to which somebody has migrated a flow into its
 // definition, as long as the code declares what it declared then, and reports
 // whether it did. Code that declares another Runtime wins.
-func (c *Client) keepMigrated(def *FlowDefinition, before *FlowRecord) bool {
+func (r *registrar) keepMigrated(def *FlowDefinition, before *FlowRecord) bool {
 	if before == nil || before.MigratedFrom == nil {
 		return false
 	}
-	from, err := parseRuntime(before.MigratedFrom, c.config.Runtimes)
+	from, err := parseRuntime(before.MigratedFrom, r.config.Runtimes)
 	if err != nil {
 		return false
 	}
@@ -148,22 +149,22 @@ func (c *Client) keepMigrated(def *FlowDefinition, before *FlowRecord) bool {
 }
 
 // logMigrated says what became of a Runtime to which somebody has migrated the flow.
-func (c *Client) logMigrated(ctx context.Context, before, rec *FlowRecord, kept bool) {
-	was, is := c.bind(before).Runtime.Type(), c.bind(rec).Runtime.Type()
+func (r *registrar) logMigrated(ctx context.Context, before, rec *FlowRecord, kept bool) {
+	was, is := r.flows.bind(before).Runtime.Type(), r.flows.bind(rec).Runtime.Type()
 	switch {
 	case rec.comingBack(): // and so both are the same
 	case kept:
-		c.log.InfoContext(ctx, "dataflow: flow stays on the runtime to which it was migrated; its code still declares the one before", slog.String(logFlow, rec.Name), slog.String("runtime", is))
+		r.log.InfoContext(ctx, "dataflow: flow stays on the runtime to which it was migrated; its code still declares the one before", slog.String(logFlow, rec.Name), slog.String("runtime", is))
 	case before.MigratedFrom != nil:
-		c.log.WarnContext(ctx, "dataflow: flow leaves the runtime to which it was migrated, because its code declares another one now", slog.String(logFlow, rec.Name), slog.String("migrated", was), slog.String("runtime", is))
+		r.log.WarnContext(ctx, "dataflow: flow leaves the runtime to which it was migrated, because its code declares another one now", slog.String(logFlow, rec.Name), slog.String("migrated", was), slog.String("runtime", is))
 	}
 }
 
 // startAtRegistration starts the run of a flow that is stored for the first time, if
 // its schedule wants one. Two processes may believe that: the flow is locked, and
 // the run of the first tells the second.
-func (c *Client) startAtRegistration(ctx context.Context, tx Tx, q Queries, rec *FlowRecord, isNew bool) error {
-	f := c.bind(rec)
+func (r *registrar) startAtRegistration(ctx context.Context, tx Tx, q Queries, rec *FlowRecord, isNew bool) error {
+	f := r.flows.bind(rec)
 	if s := f.Runtime.Settings(); !isNew || !s.Schedule.RunAtRegistration || !s.Enabled || rec.State != FlowActive {
 		return nil
 	}
@@ -193,7 +194,7 @@ func lockByName(ctx context.Context, q Queries, name string) (*FlowRecord, error
 // replan stores the schedule of a flow that is registered. As long as its ticks are
 // the same, those that are due stay due. If they are others, or if the flow was, or
 // is to be, disabled, what is due is entered into the ledger.
-func (c *Client) replan(ctx context.Context, q Queries, before, rec *FlowRecord, def *FlowDefinition, now time.Time) error {
+func (r *registrar) replan(ctx context.Context, q Queries, before, rec *FlowRecord, def *FlowDefinition, now time.Time) error {
 	was, wasDisabled, err := schedule.Timing(before.ScheduleJSON)
 	if err != nil {
 		return err
@@ -205,7 +206,7 @@ func (c *Client) replan(ctx context.Context, q Queries, before, rec *FlowRecord,
 	plan := &FlowPlanParams{ID: rec.ID, NextRunAt: rec.NextRunAt, ProbeAt: rec.ProbeAt, Schedule: def.Schedule}
 	replanned := was != is
 	if replanned || disabled != wasDisabled {
-		if plan.NextRunAt, err = c.settle(ctx, q, before, now); err != nil {
+		if plan.NextRunAt, err = r.schedule.skipDue(ctx, q, before, now); err != nil {
 			return err
 		}
 	}
@@ -229,7 +230,7 @@ func (c *Client) replan(ctx context.Context, q Queries, before, rec *FlowRecord,
 const gapsWithin = 366 * 24 * time.Hour
 
 // warnOfGap says when a clock change skips the local time of one of a flow's ticks.
-func (c *Client) warnOfGap(ctx context.Context, f *Flow, now time.Time) {
+func (r *registrar) warnOfGap(ctx context.Context, f *Flow, now time.Time) {
 	s := f.Runtime.Settings()
 	if s.Schedule.Cron == "" || s.Schedule.TimeZone == "" {
 		return
@@ -239,56 +240,29 @@ func (c *Client) warnOfGap(ctx context.Context, f *Flow, now time.Time) {
 		return // NewClient has refused that
 	}
 	if wall, at, ok := ticks.Gap(now, now.Add(gapsWithin)); ok {
-		c.log.WarnContext(ctx, "dataflow: a clock change skips a tick's local time; it comes at the first moment after the gap",
+		r.log.WarnContext(ctx, "dataflow: a clock change skips a tick's local time; it comes at the first moment after the gap",
 			slog.String(logFlow, f.Name), slog.String("local", wall), slog.String("zone", s.Schedule.TimeZone), slog.Time("tick", at))
 	}
 }
 
 // followMigrations takes note of flows that were migrated to another Runtime while
 // this client runs, and works their queues from then on.
-func (c *Client) followMigrations(ctx context.Context) error {
+func (r *registrar) followMigrations(ctx context.Context) error {
 	moved := false
-	err := c.eachFlow(ctx, func(f *Flow) error {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		known := c.byID[f.ID]
-		if known == nil || stored.Same(known.RuntimeJSON, f.RuntimeJSON) {
-			return nil
+	err := r.flows.each(ctx, func(f *Flow) error {
+		if r.flows.knowMoved(f) {
+			moved = true
+			r.log.InfoContext(ctx, "dataflow: flow has another runtime now", slog.String(logFlow, f.Name), slog.String("runtime", f.Runtime.Type()))
 		}
-		c.byID[f.ID], moved = f, true
-		c.log.InfoContext(ctx, "dataflow: flow has another runtime now", slog.String(logFlow, f.Name), slog.String("runtime", f.Runtime.Type()))
 		return nil
 	})
-	if err != nil || !moved {
+	if err != nil || !moved || r.gate.closed() {
 		return err
 	}
-	return c.workMore(ctx)
-}
-
-// workMore has River work the queues that flows have now, and starts it if it has had
-// no work before.
-func (c *Client) workMore(ctx context.Context) error {
-	c.mu.Lock()
-	if c.stopped {
-		c.mu.Unlock()
-		return nil
-	}
-	before := len(c.riverQueues)
-	rc, queues, err := c.startable()
-	c.mu.Unlock()
-	if err != nil || rc == nil {
+	if err := r.jobs.start(ctx); err != nil {
 		return err
 	}
-	if err := c.addQueues(rc, queues); err != nil || before > 0 {
-		return err
-	}
-	if err := rc.Start(context.WithoutCancel(ctx)); err != nil {
-		return fmt.Errorf("start River: %w", err)
-	}
-	c.mu.Lock()
-	stopped := c.stopped
-	c.mu.Unlock()
-	if stopped { // meanwhile, and Stop may have come before it was started
+	if rc := r.jobs.own(); rc != nil && r.gate.closed() { // meanwhile, and Stop may have come before it was started
 		return rc.Stop(context.WithoutCancel(ctx))
 	}
 	return nil

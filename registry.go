@@ -4,50 +4,124 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
+// registry holds the flows that this process knows: as its code declares them, and as they
+// are stored, once they are registered.
+type registry struct {
+	base
+	client   *Client          // to which the flows that it returns are bound
+	declared map[string]*Flow // by name; it does not change
+
+	mu     sync.Mutex // guards what follows
+	known  map[int64]*Flow
+	failed map[string]error // why flows could not be registered, by name
+}
+
+func newRegistry(c *Client, declared []*Flow) *registry {
+	r := &registry{base: c.base, client: c, declared: make(map[string]*Flow, len(declared)), known: make(map[int64]*Flow), failed: make(map[string]error)}
+	for _, f := range declared {
+		r.declared[f.Name] = f
+	}
+	return r
+}
+
 // bind makes a Flow of what is stored, with its code if this process has it.
-func (c *Client) bind(rec *FlowRecord) *Flow {
-	f := &Flow{FlowRecord: *rec, client: c}
-	runtime, err := parseRuntime(rec.RuntimeJSON, c.config.Runtimes)
+func (r *registry) bind(rec *FlowRecord) *Flow {
+	f := &Flow{FlowRecord: *rec, client: r.client}
+	runtime, err := parseRuntime(rec.RuntimeJSON, r.config.Runtimes)
 	if err != nil {
 		runtime = unreadRuntime{err: fmt.Errorf("flow %q: %w", rec.Name, err)}
 	}
 	f.Runtime = runtime
-	if declared := c.flows[rec.Name]; declared != nil {
+	if declared := r.declared[rec.Name]; declared != nil {
 		f.code, f.opts = declared.code, declared.opts
 	}
 	return f
 }
 
-// flowByID returns a flow as this process registered it, or as it is stored.
-func (c *Client) flowByID(ctx context.Context, id int64) (*Flow, error) {
-	c.mu.Lock()
-	f := c.byID[id]
-	c.mu.Unlock()
-	if f != nil {
+// get returns a flow as this process registered it, or as it is stored.
+func (r *registry) get(ctx context.Context, id int64) (*Flow, error) {
+	if f := r.knownByID(id); f != nil {
 		return f, nil
 	}
-	rec, err := c.store.FlowByID(ctx, id)
+	rec, err := r.store.FlowByID(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	f = c.bind(rec)
+	f := r.bind(rec)
 	if f.Registered() {
-		c.mu.Lock()
-		c.byID[id] = f
-		c.mu.Unlock()
+		r.know(f)
 	}
 	return f, nil
 }
 
+// knownByID returns a flow whose code this process has, nil if it has not.
+func (r *registry) knownByID(id int64) *Flow {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.known[id]
+}
+
+// know notes a flow whose code this process has.
+func (r *registry) know(f *Flow) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.known[f.ID] = f
+}
+
+// knowMoved notes that a flow has another Runtime than this process knew, and reports
+// whether that is so.
+func (r *registry) knowMoved(f *Flow) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known := r.known[f.ID]
+	if known == nil || stored.Same(known.RuntimeJSON, f.RuntimeJSON) {
+		return false
+	}
+	r.known[f.ID] = f
+	return true
+}
+
+// all returns the flows that this process's code declares, and then those that it knows as
+// they are stored.
+func (r *registry) all() []*Flow {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	flows := slices.Collect(maps.Values(r.declared))
+	return slices.AppendSeq(flows, maps.Values(r.known))
+}
+
+// failures returns why flows could not be registered, by name.
+func (r *registry) failures() map[string]error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.failed)
+}
+
+// noteFailure keeps why a flow could not be registered; nil: it could.
+func (r *registry) noteFailure(name string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err == nil {
+		delete(r.failed, name)
+		return
+	}
+	r.failed[name] = err
+}
+
 // enabledFlows lists the flows whose code this process has, and whose runs are to
 // be worked.
-func (c *Client) enabledFlows() []FlowSlots {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	flows := make([]FlowSlots, 0, len(c.byID))
-	for _, f := range c.byID {
+func (r *registry) enabled() []FlowSlots {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	flows := make([]FlowSlots, 0, len(r.known))
+	for _, f := range r.known {
 		if f.Runtime.Settings().Enabled {
 			flows = append(flows, f.slots())
 		}
@@ -56,12 +130,17 @@ func (c *Client) enabledFlows() []FlowSlots {
 }
 
 // registeredFlows lists the flows whose code this process has.
-func (c *Client) registeredFlows() []int64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	ids := make([]int64, 0, len(c.byID))
-	for id := range c.byID {
-		ids = append(ids, id)
+func (r *registry) ids() []int64 { return r.idsOf(func(*Flow) bool { return true }) }
+
+// idsOf lists those of them for which a function is true.
+func (r *registry) idsOf(is func(*Flow) bool) []int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ids := make([]int64, 0, len(r.known))
+	for id, f := range r.known {
+		if is(f) {
+			ids = append(ids, id)
+		}
 	}
 	return ids
 }
@@ -74,10 +153,10 @@ type lane struct {
 }
 
 // laneOf returns the lane of a run, and how many runs of that may be in progress at once.
-func (c *Client) laneOf(run *Run) (lane, int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	f := c.byID[run.FlowID]
+func (r *registry) laneOf(run *Run) (lane, int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.known[run.FlowID]
 	if f == nil {
 		return lane{flowID: run.FlowID}, 1
 	}
@@ -85,15 +164,15 @@ func (c *Client) laneOf(run *Run) (lane, int) {
 }
 
 // eachFlow calls fn with each flow in the database, in the order of their names.
-func (c *Client) eachFlow(ctx context.Context, fn func(f *Flow) error) error {
+func (r *registry) each(ctx context.Context, fn func(f *Flow) error) error {
 	p := &FlowListParams{Limit: defaultPage}
 	for {
-		recs, err := c.store.FlowList(ctx, p)
+		recs, err := r.store.FlowList(ctx, p)
 		if err != nil {
 			return err
 		}
 		for _, rec := range recs {
-			if err := fn(c.bind(rec)); err != nil {
+			if err := fn(r.bind(rec)); err != nil {
 				return err
 			}
 		}
@@ -106,11 +185,11 @@ func (c *Client) eachFlow(ctx context.Context, fn func(f *Flow) error) error {
 
 // runsOf yields all runs of a flow in some states, newest first. What is yielded may be
 // changed meanwhile.
-func (c *Client) runsOf(ctx context.Context, flow string, states ...RunState) iter.Seq2[*Run, error] {
+func (r *registry) runsOf(ctx context.Context, flow string, states ...RunState) iter.Seq2[*Run, error] {
 	return func(yield func(*Run, error) bool) {
 		p := &RunListParams{Flow: flow, States: states, Limit: pageOfRuns}
 		for {
-			runs, err := c.store.RunList(ctx, p)
+			runs, err := r.store.RunList(ctx, p)
 			if err != nil {
 				yield(nil, err)
 				return

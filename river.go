@@ -72,7 +72,7 @@ func (r riverClient[TTx]) Unwrap() any { return r.Client }
 // The driver packages have a RiverClient with TTx filled in. Another TTx than the
 // database's returns ErrTxMismatch. It is safe for concurrent use.
 func RiverClient[TTx any](c *Client) (*river.Client[TTx], error) {
-	r, err := c.riverClient()
+	r, err := c.jobs.client()
 	if err != nil {
 		return nil, public(err)
 	}
@@ -94,13 +94,7 @@ func UseRiver[TTx any](c *Client, rc *river.Client[TTx]) error {
 	if want := c.store.TxType(); reflect.TypeFor[TTx]() != want {
 		return public(fmt.Errorf("use River client of %s: %w: this client's are %s", reflect.TypeFor[TTx](), ErrTxMismatch, want))
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.river != nil {
-		return public(errors.New("use River client: this client has one already: call UseRiver before anything else"))
-	}
-	c.river, c.joined = WrapRiver(rc), true
-	return nil
+	return public(c.jobs.join(WrapRiver(rc)))
 }
 
 // AddWorker adds the worker of our jobs to the workers of a River client that the

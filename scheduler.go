@@ -23,9 +23,16 @@ type fired struct {
 // database most of its time.
 const fireAtOnce = 4
 
+// scheduler turns ticks into runs, or enters them into the ledger.
+type scheduler struct {
+	base
+	flows  *registry
+	cancel func(ctx context.Context, p *RunCancelParams) (*Run, error) // the client's
+}
+
 // firing is a round of looking for due ticks.
 type firing struct {
-	client *Client
+	schedule *scheduler
 
 	mu  sync.Mutex // guards what follows
 	ids []int64    // the flows that are looked at
@@ -35,8 +42,8 @@ type firing struct {
 // fireDue turns the due ticks of the flows whose code this process has into runs, or
 // enters them into the ledger, one flow in a transaction. Any number of processes
 // may do so at once. A flow that cannot be handled is left out until the next time.
-func (c *Client) fireDue(ctx context.Context) (*fired, error) {
-	f := &firing{client: c, ids: c.registeredFlows()}
+func (s *scheduler) fireDue(ctx context.Context) (*fired, error) {
+	f := &firing{schedule: s, ids: s.flows.ids()}
 	more, err := f.next(ctx)
 	errs := make([]error, fireAtOnce+1)
 	errs[fireAtOnce] = err
@@ -51,7 +58,7 @@ func (c *Client) fireDue(ctx context.Context) (*fired, error) {
 		}
 		wg.Wait()
 	}
-	return &f.all, errors.Join(errors.Join(errs...), c.cancelOthers(ctx))
+	return &f.all, errors.Join(errors.Join(errs...), s.cancelOthers(ctx))
 }
 
 // next handles one of the flows, and reports whether there may be more.
@@ -62,7 +69,7 @@ func (f *firing) next(ctx context.Context) (bool, error) {
 	if len(ids) == 0 {
 		return false, nil
 	}
-	rec, one, err := f.client.fireOne(ctx, ids)
+	rec, one, err := f.schedule.fireOne(ctx, ids)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
@@ -71,7 +78,7 @@ func (f *firing) next(ctx context.Context) (bool, error) {
 	case err != nil && !slices.Contains(f.ids, rec.ID):
 		return true, nil // it has been said
 	case err != nil:
-		f.client.log.WarnContext(ctx, "dataflow: the due ticks of a flow could not be handled; trying again", slog.String(logFlow, rec.Name), slog.String(logError, err.Error()))
+		f.schedule.log.WarnContext(ctx, "dataflow: the due ticks of a flow could not be handled; trying again", slog.String(logFlow, rec.Name), slog.String(logError, err.Error()))
 		f.all.failed++
 		f.ids = slices.DeleteFunc(f.ids, func(id int64) bool { return id == rec.ID })
 		return true, nil
@@ -85,11 +92,11 @@ func (f *firing) next(ctx context.Context) (bool, error) {
 
 // fireOne handles one of the flows that have a tick or a probe due, and returns it,
 // or nil if there is none.
-func (c *Client) fireOne(ctx context.Context, ids []int64) (*FlowRecord, *fired, error) {
+func (s *scheduler) fireOne(ctx context.Context, ids []int64) (*FlowRecord, *fired, error) {
 	var rec *FlowRecord
 	var one *fired
-	err := c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
-		q, err := c.store.With(tx)
+	err := s.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := s.store.With(tx)
 		if err != nil {
 			return err
 		}
@@ -97,14 +104,14 @@ func (c *Client) fireOne(ctx context.Context, ids []int64) (*FlowRecord, *fired,
 		if rec, now, err = q.FlowDue(ctx, ids); err != nil || rec == nil {
 			return err
 		}
-		one, err = c.fire(ctx, tx, q, rec, now)
+		one, err = s.fire(ctx, tx, q, rec, now)
 		return err
 	})
 	return rec, one, err
 }
 
 // fire handles what is due of a flow that is locked.
-func (c *Client) fire(ctx context.Context, tx Tx, q Queries, rec *FlowRecord, now time.Time) (*fired, error) {
+func (s *scheduler) fire(ctx context.Context, tx Tx, q Queries, rec *FlowRecord, now time.Time) (*fired, error) {
 	p, err := planOf(rec)
 	if err != nil {
 		return nil, err
@@ -116,9 +123,9 @@ func (c *Client) fire(ctx context.Context, tx Tx, q Queries, rec *FlowRecord, no
 	load := (*schedule.Load)(activity)
 	next := &FlowPlanParams{ID: rec.ID, NextRunAt: rec.NextRunAt, ProbeAt: rec.ProbeAt}
 	one := &fired{}
-	f := c.bind(rec)
+	f := s.flows.bind(rec)
 	if rec.ProbeAt != nil && !rec.ProbeAt.After(now) {
-		probe, err := c.probe(ctx, tx, f, p, load)
+		probe, err := s.probe(ctx, tx, f, p, load)
 		if err != nil {
 			return nil, err
 		}
@@ -129,7 +136,7 @@ func (c *Client) fire(ctx context.Context, tx Tx, q Queries, rec *FlowRecord, no
 	}
 	if rec.NextRunAt != nil && !rec.NextRunAt.After(now) {
 		next.NextRunAt = p.Next(now)
-		if err := c.fireTicks(ctx, tx, q, f, p, load, now, one); err != nil {
+		if err := s.fireTicks(ctx, tx, q, f, p, load, now, one); err != nil {
 			return nil, err
 		}
 	}
@@ -137,12 +144,12 @@ func (c *Client) fire(ctx context.Context, tx Tx, q Queries, rec *FlowRecord, no
 }
 
 // fireTicks handles the due ticks of a flow.
-func (c *Client) fireTicks(ctx context.Context, tx Tx, q Queries, f *Flow, p *schedule.Plan, load *schedule.Load, now time.Time, one *fired) error {
-	skip := func(s schedule.Span) error {
-		one.skipped += s.Count
-		c.log.DebugContext(ctx, "dataflow: ticks skipped", slog.String(logFlow, f.Name), slog.String(logReason, s.Reason),
-			slog.Time("first", s.First), slog.Time("last", s.Last), slog.Int64("ticks", s.Count))
-		return q.TickSkip(ctx, skippedOf(f.ID, s))
+func (s *scheduler) fireTicks(ctx context.Context, tx Tx, q Queries, f *Flow, p *schedule.Plan, load *schedule.Load, now time.Time, one *fired) error {
+	skip := func(span schedule.Span) error {
+		one.skipped += span.Count
+		s.log.DebugContext(ctx, "dataflow: ticks skipped", slog.String(logFlow, f.Name), slog.String(logReason, span.Reason),
+			slog.Time("first", span.First), slog.Time("last", span.Last), slog.Int64("ticks", span.Count))
+		return q.TickSkip(ctx, skippedOf(f.ID, span))
 	}
 	from := *f.NextRunAt
 	if reason, ok := p.Idle(f.IsActive(), f.TrippedAt); ok {
@@ -177,7 +184,7 @@ func (c *Client) fireTicks(ctx context.Context, tx Tx, q Queries, f *Flow, p *sc
 
 // probe starts a run to see whether a flow that has failed time after time works
 // again; nil if one is under way.
-func (c *Client) probe(ctx context.Context, tx Tx, f *Flow, p *schedule.Plan, load *schedule.Load) (*Run, error) {
+func (s *scheduler) probe(ctx context.Context, tx Tx, f *Flow, p *schedule.Plan, load *schedule.Load) (*Run, error) {
 	if !p.Probes(f.IsActive(), f.TrippedAt, load) {
 		return nil, nil //nolint:nilnil // there is nothing to probe
 	}

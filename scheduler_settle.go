@@ -13,7 +13,7 @@ import (
 
 // settle enters the due ticks of a locked flow into the ledger, because a change of
 // the flow must not start runs, and returns its next tick.
-func (c *Client) settle(ctx context.Context, q Queries, rec *FlowRecord, now time.Time) (*time.Time, error) {
+func (s *scheduler) skipDue(ctx context.Context, q Queries, rec *FlowRecord, now time.Time) (*time.Time, error) {
 	p, err := planOf(rec)
 	if err != nil || !p.HasTicks() {
 		return nil, err
@@ -35,17 +35,10 @@ func (c *Client) settle(ctx context.Context, q Queries, rec *FlowRecord, now tim
 // older than its newest. It is done after the newest is committed, so that no lock
 // on a flow is held while one on a run is waited for, and again and again, since
 // that run may be another process's, which has died.
-func (c *Client) cancelOthers(ctx context.Context) error {
-	c.mu.Lock()
-	var ids []int64
-	for id, f := range c.byID {
-		if f.Runtime.Settings().Schedule.Overlap.policy().Cancels {
-			ids = append(ids, id)
-		}
-	}
-	c.mu.Unlock()
+func (s *scheduler) cancelOthers(ctx context.Context) error {
+	ids := s.flows.idsOf(func(f *Flow) bool { return f.Runtime.Settings().Schedule.Overlap == OverlapCancelOther })
 	for _, id := range ids {
-		if err := c.cancelOlder(ctx, id); err != nil {
+		if err := s.cancelOlder(ctx, id); err != nil {
 			return err
 		}
 	}
@@ -53,27 +46,27 @@ func (c *Client) cancelOthers(ctx context.Context) error {
 }
 
 // cancelFor is cancelOthers for a flow of which a run has just been started.
-func (c *Client) cancelFor(ctx context.Context, f *Flow) error {
+func (s *scheduler) cancelFor(ctx context.Context, f *Flow) error {
 	if !f.Runtime.Settings().Schedule.Overlap.policy().Cancels {
 		return nil
 	}
-	return c.cancelOlder(ctx, f.ID)
+	return s.cancelOlder(ctx, f.ID)
 }
 
 // cancelOlder cancels the runs of a flow that are older than its newest.
-func (c *Client) cancelOlder(ctx context.Context, flowID int64) error {
-	runs, err := c.store.RunLive(ctx, flowID)
+func (s *scheduler) cancelOlder(ctx context.Context, flowID int64) error {
+	runs, err := s.store.RunLive(ctx, flowID)
 	if err != nil || len(runs) < 2 {
 		return err
 	}
-	rec, err := c.store.FlowByID(ctx, flowID)
+	rec, err := s.store.FlowByID(ctx, flowID)
 	if err != nil {
 		return err
 	}
 	if p, err := planOf(rec); err != nil || !p.Cancels() {
 		return err // another version of the code has been registered since
 	}
-	now, err := c.store.Now(ctx)
+	now, err := s.store.Now(ctx)
 	if err != nil {
 		return err
 	}
@@ -91,8 +84,9 @@ func (c *Client) cancelOlder(ctx context.Context, flowID int64) error {
 			continue
 		}
 		reason := fmt.Sprintf("run %d takes its place", newest.ID)
-		if _, err := c.Cancel(ctx, run.ID, "schedule", reason); err != nil && !errors.Is(err, ErrRunFinished) {
-			return err
+		_, err := s.cancel(ctx, &RunCancelParams{RunID: run.ID, Actor: "schedule", Reason: reason})
+		if err != nil && !errors.Is(err, ErrRunFinished) {
+			return fmt.Errorf("cancel run %d: %w", run.ID, err)
 		}
 	}
 	return nil

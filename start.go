@@ -153,7 +153,7 @@ func (f *Flow) start(ctx context.Context, tx Tx, s RuntimeSettings, at time.Time
 	if tx != nil {
 		err = insert(ctx, tx)
 	} else if err = f.client.store.InTx(ctx, insert); err == nil {
-		err = f.client.cancelFor(ctx, f)
+		err = f.client.schedule.cancelFor(ctx, f)
 	}
 	if err != nil {
 		return nil, public(fmt.Errorf("start run of flow %q: %w", f.Name, err))
@@ -193,7 +193,7 @@ func (f *Flow) insertRun(ctx context.Context, tx Tx, s RuntimeSettings, at time.
 	if !at.IsZero() && p.Trigger != TriggerSchedule { // a tick is due by the database's clock, if not by this process's
 		opts.ScheduledAt = run.RunAfter
 	}
-	if err := f.client.insertJob(ctx, tx, run, opts); err != nil {
+	if err := f.client.jobs.insert(ctx, tx, run, opts); err != nil {
 		return nil, err
 	}
 	f.client.log.InfoContext(ctx, "dataflow: job enqueued", slog.String(logFlow, f.Name), slog.Int64(logRun, run.ID), slog.Int64(logJob, run.RiverJobID),

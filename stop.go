@@ -8,8 +8,88 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/lease"
 )
+
+// gate counts what works runs, and lets nothing more in when Stop has begun.
+type gate struct {
+	stopping chan struct{} // closed when Stop begins
+	working  sync.WaitGroup
+
+	mu      sync.Mutex // guards what follows
+	started bool
+	stopped bool
+	kill    context.CancelFunc // interrupts what the client's loop works
+}
+
+func newGate() *gate { return &gate{stopping: make(chan struct{}), kill: func() {}} }
+
+// open makes the client a started one. It is started once.
+func (g *gate) open(kill context.CancelFunc) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.stopped {
+		return fmt.Errorf("%w: make a new one", ErrStopped)
+	}
+	if g.started {
+		return errors.New("the client is started already")
+	}
+	g.started, g.kill = true, kill
+	return nil
+}
+
+// reopen lets a client be started again that could not be.
+func (g *gate) reopen() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.started = false
+}
+
+// close lets nothing more in, and returns what interrupts the client's loop.
+func (g *gate) close() (kill context.CancelFunc) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.stopped {
+		g.stopped = true
+		close(g.stopping)
+	}
+	return g.kill
+}
+
+func (g *gate) closed() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.stopped
+}
+
+// enter notes that a run is being worked, so that Stop waits for it. It refuses
+// once Stop has begun; otherwise leave must follow.
+func (g *gate) enter() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.stopped {
+		return ErrStopped
+	}
+	g.working.Add(1)
+	return nil
+}
+
+func (g *gate) leave() { g.working.Done() }
+
+// wait waits until nothing is worked any more, or returns ctx's error.
+func (g *gate) wait(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() { g.working.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // Stop ends the client. It starts no more runs. The runs in progress stop after their
 // present batch and are handed back, to go on elsewhere or later. That spends no
@@ -23,13 +103,7 @@ import (
 // a River client that was joined with [UseRiver]. It may be called at any time, and
 // more than once.
 func (c *Client) Stop(ctx context.Context) error {
-	c.mu.Lock()
-	if !c.stopped {
-		c.stopped = true
-		close(c.stopping)
-	}
-	started := c.started
-	c.mu.Unlock()
+	kill := c.gate.close()
 
 	soft, hard, cancel := stopPhases(ctx)
 	defer cancel()
@@ -40,9 +114,7 @@ func (c *Client) Stop(ctx context.Context) error {
 	if err != nil {
 		err = errors.Join(err, c.abandon(ctx))
 	}
-	if started {
-		c.kill()
-	}
+	kill()
 	if err != nil {
 		return public(fmt.Errorf("stop: %w", err))
 	}
@@ -65,51 +137,26 @@ func stopPhases(ctx context.Context) (soft, hard context.Context, cancel context
 
 // stopSoftly waits until everything has ended by itself.
 func (c *Client) stopSoftly(ctx context.Context) error {
-	if rc := c.ownRiver(); rc != nil {
+	if rc := c.jobs.own(); rc != nil {
 		if err := rc.Stop(ctx); err != nil {
 			return err
 		}
 	}
-	return c.waitWorking(ctx)
+	return c.gate.wait(ctx)
 }
 
 // stopHard interrupts what is left, and waits for it.
 func (c *Client) stopHard(ctx context.Context) error {
-	c.mu.Lock()
-	for _, a := range c.attempts {
-		a.cancel(ErrStopped)
+	for _, a := range c.leases.Holders() {
+		a.Interrupt(ErrStopped)
 	}
-	if c.kill != nil {
-		c.kill()
-	}
-	c.mu.Unlock()
-	if rc := c.ownRiver(); rc != nil {
+	c.gate.close()()
+	if rc := c.jobs.own(); rc != nil {
 		if err := rc.StopAndCancel(ctx); err != nil {
 			return err
 		}
 	}
-	return c.waitWorking(ctx)
-}
-
-// ownRiver returns the River client that Start started, nil if there is none.
-func (c *Client) ownRiver() River {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.started || c.joined || len(c.riverQueues) == 0 {
-		return nil
-	}
-	return c.river
-}
-
-func (c *Client) waitWorking(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() { c.working.Wait(); close(done) }()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return c.gate.wait(ctx)
 }
 
 // abandonTimeout bounds the statements that hand back runs whose code does not end, if
@@ -119,12 +166,6 @@ const abandonTimeout = time.Second
 // abandon hands back the runs whose code ignores its context. This ends their claims,
 // and with them the right to commit.
 func (c *Client) abandon(ctx context.Context) error {
-	c.mu.Lock()
-	left := make([]*attempt, 0, len(c.attempts))
-	for _, a := range c.attempts {
-		left = append(left, a)
-	}
-	c.mu.Unlock()
 	timeout := abandonTimeout
 	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil {
 		timeout = min(timeout, time.Until(deadline))
@@ -132,12 +173,12 @@ func (c *Client) abandon(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	var errs []error
-	for _, a := range left {
+	for _, a := range c.leases.Holders() {
 		executor := &FlowExecutor{client: c, job: a.job}
 		run, err := executor.end(ctx, &RunEndParams{
 			RunID: a.claimed.RunID, FlowID: a.flow.ID, LeaseNumber: a.claimed.LeaseNumber, State: RunPending, Refund: true,
 		})
-		c.untrack(a)
+		c.leases.Drop(lease.Ref(a.claimed))
 		if errors.Is(err, ErrFenced) {
 			continue // it ended by itself in the meantime
 		}
@@ -148,17 +189,3 @@ func (c *Client) abandon(ctx context.Context) error {
 	}
 	return errors.Join(errs...)
 }
-
-// enter counts a run that is being worked, so that Stop waits for it. It returns
-// ErrStopped after Stop has begun. Otherwise leave must follow.
-func (c *Client) enter() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.stopped {
-		return ErrStopped
-	}
-	c.working.Add(1)
-	return nil
-}
-
-func (c *Client) leave() { c.working.Done() }
