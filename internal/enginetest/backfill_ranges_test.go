@@ -254,7 +254,7 @@ func TestClient_BackfillRanges_Refused(t *testing.T) {
 			{"none", 2, "n: the source (custom) does not tell where it can be cut, by the power Splitter: use 1, or a source that does, such as pgtable.Keyset"},
 			{"p none", 2, "n: the source (custom) does not tell where it can be cut, by the power Splitter"},
 			{"unbounded", 2, "n: the source (custom) does not say that it ends a read at Until, by the power RequestChecker, as ranges must: use 1"},
-			{"p unbounded", 2, "range 1 of 2, behind  and up to 3: Until: the source (custom) does not say that it ends a read there"},
+			{"p unbounded", 2, "range 1 of 2, behind  and up to 3: Until: the source (custom) cannot end a read there"},
 			{"appends", 2, "Append: the flow's sink only appends"},
 		} {
 			_, err := client.BackfillRanges(t.Context(), c.flow, c.n, nil)
