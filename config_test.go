@@ -61,13 +61,7 @@ func (s numbers) Read(ctx context.Context, r dataflow.Request[int]) iter.Seq2[da
 }
 
 // minute returns a time in the test's hour.
-func minute(m int, seconds ...int) time.Time {
-	at := time.Date(2031, 2, 3, 4, m, 0, 0, time.UTC)
-	for _, s := range seconds {
-		at = at.Add(time.Duration(s) * time.Second)
-	}
-	return at
-}
+func minute(m int) time.Time { return time.Date(2031, 2, 3, 4, m, 0, 0, time.UTC) }
 
 // picky is a source whose Validate finds a fault.
 type picky struct{ numbers }
