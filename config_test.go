@@ -60,16 +60,10 @@ func (s numbers) Read(ctx context.Context, r dataflow.Request[int]) iter.Seq2[da
 	}
 }
 
-// minute is a time of the test's hour, at a second of that minute.
-func minute(m int, seconds ...int) time.Time {
-	at := time.Date(2031, 2, 3, 4, m, 0, 0, time.UTC)
-	for _, s := range seconds {
-		at = at.Add(time.Duration(s) * time.Second)
-	}
-	return at
-}
+// minute returns a time in the test's hour.
+func minute(m int) time.Time { return time.Date(2031, 2, 3, 4, m, 0, 0, time.UTC) }
 
-// picky is a source that finds fault with itself.
+// picky is a source whose Validate finds a fault.
 type picky struct{ numbers }
 
 func (picky) Validate() error {
@@ -102,8 +96,8 @@ func faults(t *testing.T, err error) map[string]string {
 	return found
 }
 
-// requireFaults checks that an error holds just these faults: by their field,
-// with a part of the reason.
+// requireFaults checks that an error holds exactly these faults: by their field, with a
+// part of the reason.
 func requireFaults(t *testing.T, err error, want map[string]string) {
 	t.Helper()
 	got := faults(t, err)

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A subscriber that is slow loses events, and holds nobody up.
+// A slow subscriber loses events, and blocks nobody.
 func TestClient_Subscribe_Slow(t *testing.T) {
 	t.Parallel()
 	client := Client{base: base{events: &subscriptions{}}}

@@ -96,7 +96,7 @@ func ExampleNewClient() {
 	// [2 4 6]
 }
 
-// What is wrong with a configuration is told at once, and by name.
+// NewClient reports everything that is wrong with a configuration at once, by name.
 func ExampleNewClient_configError() {
 	flow := dataflow.NewFlow("",
 		memory.Slice([]int{1}),
@@ -114,8 +114,8 @@ func ExampleNewClient_configError() {
 	// Flows[""].Target: it is nil
 }
 
-// A Heartbeat works a run in the calling process, and leaves one for later to
-// whoever finds it due: a started client, or a Tick.
+// A Heartbeat works a run in the calling process. A run for later is worked by the
+// process that finds it due: a started client, or a Tick.
 func ExampleHeartbeat() {
 	ctx := context.Background()
 	db := openExample()
@@ -178,7 +178,7 @@ func ExampleJobQueue() {
 	// data_flow {"flow_id":1,"run_id":1} etl 2 scheduled 2100-01-01T03:00:00Z
 }
 
-// Runtimes are plain values, which JSON holds.
+// Runtimes are plain values that JSON can hold.
 func ExampleParseRuntime() {
 	data, err := json.Marshal(dataflow.JobQueue{Queue: "etl", Interval: 5 * time.Minute})
 	check(err)
@@ -192,7 +192,7 @@ func ExampleParseRuntime() {
 	// job_queue 100 1m0s
 }
 
-// A run can be started in the transaction that writes what it is to work on.
+// A run can be started in the transaction that writes the rows for it.
 func ExampleClient_TriggerTx() {
 	ctx := context.Background()
 	db := openExample()

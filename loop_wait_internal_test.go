@@ -10,7 +10,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/batch"
 )
 
-// A batch that has waited for long enough, and could not end, ends at the next resume
+// A batch that has waited long enough and could not end does so at the next resume
 // point, though it is not full.
 func TestWaitingBatch_Due(t *testing.T) {
 	t.Parallel()
@@ -42,8 +42,8 @@ func TestWaitingBatch_Due(t *testing.T) {
 	require.Equal(t, []int{1, 2, 3, 4}, handed)
 }
 
-// Of a run that may kill its worker, nothing is read behind the first batch before that is
-// written.
+// In a run that may be poison, nothing is read after the first batch before that batch
+// is written.
 func TestBatchReader_First(t *testing.T) {
 	t.Parallel()
 	for _, wait := range []time.Duration{0, time.Hour} {

@@ -158,9 +158,8 @@ func (p *pipe[A, B, C]) Apply(ctx context.Context, in []A, out *Results[C]) erro
 	return nil
 }
 
-// through adds to r what apply makes of inputs. origin holds, for each of them, the
-// index of the original input that it was made of. single says that origin is in order
-// and names none twice.
+// through adds to r what apply makes of inputs. The original index of input k is
+// origin[k]. If single is true, origin is in order and names no index twice.
 func (r *Results[Out]) through(origin []int, single bool, apply func(*Results[Out]) error) error {
 	last := r // r is usually empty, and nothing need be copied
 	if len(r.rows)+len(r.failed) > 0 {

@@ -11,7 +11,7 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// No more records go on than the rate allows, also of two flows at once.
+// RateLimit passes on no more records than the rate allows, even for two flows at once.
 func TestRateLimit(t *testing.T) {
 	t.Parallel()
 	limit := dataflow.RateLimit[int](1000)

@@ -7,11 +7,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What a second stage makes is the same, whether there is something before it or not.
+// A second stage gives the same results whether or not something was emitted before.
 func TestResults_Through(t *testing.T) {
 	t.Parallel()
 	boom := errors.New("boom")
-	origin := []int{0, 0, 2, 5} // the first input has given two
+	origin := []int{0, 0, 2, 5} // the first input has two outputs
 	var failed Results[string]
 	require.Equal(t, boom, failed.through(origin, false, func(*Results[string]) error { return boom }))
 	apply := func(out *Results[string]) {
@@ -39,7 +39,7 @@ func TestResults_Through(t *testing.T) {
 	}
 }
 
-// Counting outputs as they come gives what counting them afterwards gives.
+// Counting outputs as they come gives the same as counting them afterwards.
 func TestResults_Inputs(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

@@ -13,9 +13,9 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// TestPlan_1_DataFlowJob: whoever wants to hear of a job that is given up does, with a
-// log line, whether its args cannot be read or its run has failed; of a missing or
-// disabled flow nobody hears.
+// TestPlan_1_DataFlowJob: the hook and a log line report a job that is discarded,
+// whether its args cannot be read or its run failed. A missing or disabled flow is not
+// reported.
 func TestPlan_1_DataFlowJob(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -45,7 +45,7 @@ func TestPlan_1_DataFlowJob(t *testing.T) {
 			lines := l.lines(fmt.Sprintf("job=%d ", id))
 			require.Contains(t, lines[0], "job discarded")
 		}
-		j.insert(rawArgs(`{"flow_id":4242}`)) // of a flow that is not there
+		j.insert(rawArgs(`{"flow_id":4242}`)) // a flow that does not exist
 		run, err := t.execute(client, "f")
 		require.NoError(t, err)
 		d := receive(t, discards)
@@ -58,8 +58,8 @@ func TestPlan_1_DataFlowJob(t *testing.T) {
 	})
 }
 
-// TestPlan_2_JobRuntime: queue, priority and time are those of River's job, and the
-// log names the job and the flow.
+// TestPlan_2_JobRuntime: queue, priority and time are those of River's job, and the log
+// names the job and the flow.
 func TestPlan_2_JobRuntime(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -97,7 +97,7 @@ func TestPlan_2_JobRuntime(t *testing.T) {
 	})
 }
 
-// conflicting is a driver whose database takes errBroken for a deadlock.
+// conflicting is a driver whose database reports errBroken as a deadlock.
 type conflicting struct{ dataflow.Driver }
 
 func (d conflicting) Store(opts dataflow.StoreOptions) (dataflow.Store, error) {
@@ -114,8 +114,8 @@ func (s conflictingStore) Classify(err error) dataflow.Fault {
 	return s.Store.Classify(err)
 }
 
-// TestPlan_1_Deadlock: after a deadlock the batch is written again, 5 s later, which
-// spends no attempt; another error spends one, and the waits grow polynomially.
+// TestPlan_1_Deadlock: after a deadlock the batch is written again 5 s later, which
+// spends no attempt. Any other error spends one, and the waits grow polynomially.
 func TestPlan_1_Deadlock(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -138,8 +138,8 @@ func TestPlan_1_Deadlock(t *testing.T) {
 	})
 }
 
-// TestPlan_1_Retries: any other error is tried again, polynomially later, five times in
-// all.
+// TestPlan_1_Retries: any other error is tried again after polynomially growing waits,
+// five times in all.
 func TestPlan_1_Retries(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

@@ -16,10 +16,10 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// The defects of the Ruby original, none of which may come back. Each test was seen to
-// fail without the guard that is named above it.
+// The defects of the Ruby gem. None may come back. Each test was seen to fail without
+// the guard that its comment names.
 
-// tickAll has each client make a tick at the same moment.
+// tickAll makes each client tick at the same moment.
 func tickAll(t *dbT, clients ...*dataflow.Client) {
 	t.Helper()
 	errs := make([]error, len(clients))
@@ -89,10 +89,10 @@ func TestDefect_TwoHeartbeatsRunOneRow(t *testing.T) {
 	})
 }
 
-// What waits of a flow that is paused is not worked, neither by a heartbeat nor by a
-// call, and its ticks start no runs.
+// The waiting runs of a paused flow are worked neither by a heartbeat nor by a call,
+// and its ticks start no runs.
 //
-// Guard: "f.state = 'active'" in the claim, and Flow.idle. (Tried: without each.)
+// Guard: "f.state = 'active'" in the claim, and plan.idle. (Tried: without each.)
 func TestDefect_InactiveFlowsRun(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -117,8 +117,8 @@ func TestDefect_InactiveFlowsRun(t *testing.T) {
 	})
 }
 
-// The cursor is where the rows end, also when a batch breaks after its rows were
-// written, and when the checkpoint itself breaks.
+// The cursor is where the rows end, even if a batch breaks after its rows were written,
+// or the checkpoint itself breaks.
 //
 // Guard: the one transaction of attempt.commit. (Tried: the error of write ignored.)
 func TestDefect_CursorApartFromRows(t *testing.T) {
@@ -147,7 +147,7 @@ func TestDefect_CursorApartFromRows(t *testing.T) {
 	})
 }
 
-// A run whose process has died goes on in another.
+// A run whose process died goes on in another.
 //
 // Guard: Client.rescue. (Tried: without it.)
 func TestDefect_InProgressForEver(t *testing.T) {
@@ -167,11 +167,11 @@ func TestDefect_InProgressForEver(t *testing.T) {
 	})
 }
 
-// What came due while no process was there is treated by the catch-up policy, and
+// The catch-up policy decides about work that came due while no process was there, and
 // every tick is accounted for.
 //
-// Guard: Client.replan, which settles what is due only if the ticks are others.
-// (Tried: always.)
+// Guard: Client.replan, which settles due ticks only if the ticks have changed. (Tried:
+// always.)
 func TestDefect_OverdueWorkVanishes(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -248,7 +248,7 @@ func fill(v reflect.Value) {
 	}
 }
 
-// Every setting of a Runtime survives the way to JSON and back, also one that is
+// Every setting of a Runtime survives the way to JSON and back, including one that is
 // added later.
 //
 // Guard: scheduleJSON and its like. (Tried: without catch_up_max, and without queue.)
@@ -288,12 +288,11 @@ func TestDefect_PausedFlowsComeBackAtBoot(t *testing.T) {
 	})
 }
 
-// The name of a class, or of a type, that stands in the database is looked up among
-// those that are known, and makes nothing. The flow can be shown and is not worked,
-// and the others are.
+// The name of a class or a type in the database is looked up among the known names, and
+// instantiates nothing. The flow can be shown and is not worked. Other flows are.
 //
-// Guard: parseRuntime, to which an unknown name is an error. (Tried: a Heartbeat for
-// it.)
+// Guard: parseRuntime, which returns an error for an unknown name. (Tried: a Heartbeat
+// for it.)
 func TestDefect_ClassNameFromTheDatabaseIsInstantiated(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"Kernel", "ActiveDataFlow::Runtime::Base", "dataflow.Heartbeat", "*exec.Cmd", "Heartbeat", " "} {

@@ -12,7 +12,7 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// gate has batches wait until it is opened, and tells which runs have come to it.
+// gate holds batches until it is opened, and tells which runs have reached it.
 type gate struct {
 	opened chan struct{}
 
@@ -22,7 +22,8 @@ type gate struct {
 
 func newGate() *gate { return &gate{opened: make(chan struct{})} }
 
-// pass notes the first record of a batch, and holds batches of backfills, which are behind a record.
+// pass returns a transform that notes the first record of each batch. It holds the
+// batches of backfills, whose records come after behind.
 func (g *gate) pass(behind int) dataflow.Transform[int, int] {
 	return dataflow.Batch(func(ctx context.Context, in []int) ([]int, error) {
 		g.mu.Lock()
@@ -45,8 +46,8 @@ func (g *gate) count() int {
 	return len(g.came)
 }
 
-// While so many backfills are in progress, those behind them wait, and the flow's own runs
-// do not; Why knows which is in whose way. All end well.
+// While MaxBackfills backfills are in progress, later ones wait and the flow's own runs
+// do not. Why says which run waits for which. All end well.
 func TestMaxBackfills(t *testing.T) {
 	t.Parallel()
 	for _, runtime := range []dataflow.Runtime{dataflow.Heartbeat{BatchSize: 100}, dataflow.JobQueue{BatchSize: 100}} {
@@ -63,7 +64,7 @@ func TestMaxBackfills(t *testing.T) {
 				require.NoError(t, err)
 				require.Eventually(t, func() bool { return g.count() == 2 }, patience, 10*time.Millisecond, "two are worked")
 
-				for range 2 { // which wait for nobody
+				for range 2 { // the flow's own runs
 					own, err := client.Enqueue(t.Context(), "n", nil)
 					require.NoError(t, err)
 					own, err = t.wait(client, own.ID)
@@ -100,8 +101,8 @@ func TestMaxBackfills(t *testing.T) {
 	}
 }
 
-// Backfills on Heartbeat keep their places to their end, so that they leave one of a started
-// client's for others.
+// Backfills on Heartbeat keep their places until they end, so they leave one place of a
+// started client to other runs.
 func TestMaxBackfills_LeaveAPlace(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -126,7 +127,8 @@ func TestMaxBackfills_LeaveAPlace(t *testing.T) {
 	})
 }
 
-// Of a client that stops, each is handed back, and another goes on with them.
+// When the client stops, each backfill is handed back, and another client goes on with
+// it.
 func TestMaxBackfills_HandedBack(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

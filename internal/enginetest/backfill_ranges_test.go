@@ -41,8 +41,8 @@ func (t *dbT) splits(source dataflow.Source[int, int], opts *dataflow.FlowOption
 	return dataflow.NewFlow("n", source, dataflow.Identity[int](), appendTo("numbers"), opts)
 }
 
-// wholly works what is due until nothing is, and requires that each of the numbers behind
-// one up to another is there once.
+// wholly works due runs until there are none. It requires each number after from, up to
+// and including until, exactly once.
 func (t *dbT) wholly(client *dataflow.Client, from, until int) {
 	t.Helper()
 	for {
@@ -62,8 +62,8 @@ func (t *dbT) wholly(client *dataflow.Client, from, until int) {
 	require.EqualValues(t, until-from, t.number("select coalesce(sum(written), 0) from dataflow_checkpoint where scope <> ''"))
 }
 
-// Ranges together read what one backfill would, each record once, with and without slots
-// apart.
+// Ranges together read what one backfill would, each record once, with and without
+// slots of their own.
 func TestClient_BackfillRanges(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -104,7 +104,7 @@ func TestClient_BackfillRanges(t *testing.T) {
 	})
 }
 
-// Asking again while one of them waits makes none, whatever the source would say now.
+// Asking again while a range waits makes none, whatever the source would say now.
 func TestClient_BackfillRanges_Coalesced(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -165,7 +165,7 @@ func untils(runs []*dataflow.Run) []string {
 	return all
 }
 
-// While some of them are worked already, the others still wait: it is one thing.
+// While some ranges are worked already, the others still wait: asking again makes none.
 func TestClient_BackfillRanges_CoalescedWithBegun(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -190,7 +190,7 @@ func TestClient_BackfillRanges_CoalescedWithBegun(t *testing.T) {
 	})
 }
 
-// Of those who ask at once, for another number each, one makes them.
+// Of several callers that ask at once for different numbers of ranges, one makes them.
 func TestClient_BackfillRanges_AtOnce(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -224,8 +224,8 @@ func TestClient_BackfillRanges_AtOnce(t *testing.T) {
 	})
 }
 
-// What cannot be cut, or would read too much, is refused, and leaves no run; all are made,
-// or none.
+// BackfillRanges refuses a source that cannot be cut or would read too much, and leaves
+// no run. It makes all ranges or none.
 func TestClient_BackfillRanges_Refused(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -254,7 +254,7 @@ func TestClient_BackfillRanges_Refused(t *testing.T) {
 			{"none", 2, "n: the source (custom) does not tell where it can be cut, by the power Splitter: use 1, or a source that does, such as pgtable.Keyset"},
 			{"p none", 2, "n: the source (custom) does not tell where it can be cut, by the power Splitter"},
 			{"unbounded", 2, "n: the source (custom) does not say that it ends a read at Until, by the power RequestChecker, as ranges must: use 1"},
-			{"p unbounded", 2, "range 1 of 2, behind  and up to 3: Until: the source (custom) does not say that it ends a read there"},
+			{"p unbounded", 2, "range 1 of 2, behind  and up to 3: Until: the source (custom) cannot end a read there"},
 			{"appends", 2, "Append: the flow's sink only appends"},
 		} {
 			_, err := client.BackfillRanges(t.Context(), c.flow, c.n, nil)
@@ -290,7 +290,7 @@ func TestClient_BackfillRanges_Refused(t *testing.T) {
 	})
 }
 
-// cutNumbers tells where it can be cut, and heeds nothing.
+// cutNumbers tells where it can be cut, and obeys no bounds.
 type cutNumbers struct{ numbers }
 
 func (cutNumbers) Split(context.Context, dataflow.Request[int], int) ([]int, error) {
@@ -301,7 +301,7 @@ func (cutNumbers) Read(context.Context, dataflow.Request[int]) iter.Seq2[dataflo
 	return func(func(dataflow.Item[int, int], error) bool) {}
 }
 
-// If one of them cannot be made, none is.
+// If one range cannot be made, none is.
 func TestClient_BackfillRanges_AllOrNone(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -318,7 +318,7 @@ func TestClient_BackfillRanges_AllOrNone(t *testing.T) {
 	})
 }
 
-// A range that fails is tried again alone, where it was.
+// A range that fails is tried again alone, from its last checkpoint.
 func TestClient_BackfillRanges_Retry(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

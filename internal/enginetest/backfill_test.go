@@ -13,8 +13,8 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// ranged yields the numbers behind From, up to n or to Until, each times the number
-// that the run has as its parameter.
+// ranged yields the numbers after From, up to n or Until. It multiplies each by the
+// number in the run's Params.
 type ranged struct {
 	n    int
 	wait time.Duration // before each
@@ -122,8 +122,8 @@ func (t *dbT) flowRecord(client *dataflow.Client) dataflow.FlowRecord {
 	return f.FlowRecord
 }
 
-// What the source does not heed, or the sink is not made for, is refused, and leaves no
-// run.
+// A backfill that the source does not obey, or the sink is not made for, is refused and
+// leaves no run.
 func TestClient_Backfill_Refused(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

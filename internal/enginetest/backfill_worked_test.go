@@ -135,8 +135,8 @@ func (s byFlow) WriteFenced(ctx context.Context, b dataflow.FencedBatch[int]) er
 	return s[b.Flow].WriteFenced(ctx, b)
 }
 
-// A batch of a backfill has another name than the one that was written before, and the
-// source does not hear of places that are not the flow's.
+// A batch of a backfill has another ID than the batch that was written before. The
+// source does not hear of cursors that are not the flow's own.
 func TestClient_Backfill_To(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -165,7 +165,7 @@ func (a *acking) Committed(_ context.Context, cursor int) error {
 	return nil
 }
 
-// OverlapCancelOther cancels what is older, and leaves backfills alone.
+// OverlapCancelOther cancels older runs, and leaves backfills alone.
 func TestClient_Backfill_NotCancelled(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

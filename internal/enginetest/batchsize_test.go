@@ -11,8 +11,8 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// Where no batch size is set, batches grow, except for a sink that is to be given the
-// same ones again.
+// Without a set batch size, batches grow, except for a sink that must get the same
+// batches again.
 func TestBatchSize_Automatic(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -55,7 +55,7 @@ func (h heavy) Read(_ context.Context, r dataflow.Request[int]) iter.Seq2[datafl
 	}
 }
 
-// What is in memory is bounded also where records are large.
+// Memory is bounded even if records are large.
 func TestBatchSize_HeavyRecords(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

@@ -10,8 +10,8 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// fed is a source that waits for its items, and ends with its channel. It goes on
-// behind a cursor by leaving out what is before it.
+// fed is a source that waits for its items and ends with its channel. To resume after a
+// cursor, it leaves out the items up to it.
 func fed(items <-chan dataflow.Item[int, int]) readFunc {
 	return func(ctx context.Context, r dataflow.Request[int], yield func(dataflow.Item[int, int], error) bool) {
 		for {
@@ -32,11 +32,11 @@ func point(n int) dataflow.Item[int, int] {
 	return dataflow.Item[int, int]{Value: n, Cursor: n, Resume: true}
 }
 
-// inside is a record behind which no read can go on.
+// inside is a record after which no read can resume.
 func inside(n int) dataflow.Item[int, int] { return dataflow.Item[int, int]{Value: n} }
 
-// What a source has yielded is written while it blocks: up to the last resume point,
-// and what is behind it with the next.
+// While the source blocks, what it has yielded is written up to the last resume point.
+// The rest is written with the next resume point.
 func TestBatchWait(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -73,8 +73,9 @@ func TestBatchWait(t *testing.T) {
 	})
 }
 
-// A source that breaks, panics or ends within a batch is what it is without BatchWait;
-// one without a cursor may end a batch anywhere; and a run can be stopped while it waits.
+// A source that breaks, panics or ends within a batch behaves as without BatchWait. A
+// source without a cursor may end a batch anywhere. A run can be stopped while it
+// waits.
 func TestBatchWait_Ends(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

@@ -66,8 +66,8 @@ func TestCancel_InProgress(t *testing.T) {
 	})
 }
 
-// blocked is a flow of which one part waits until its context is done, and closes
-// reached when it does.
+// blocked is a flow with one part that waits until its context is done. It closes
+// reached when it begins to wait.
 func blocked(stage string, rt dataflow.Runtime, reached chan struct{}) *dataflow.Flow {
 	var once sync.Once
 	block := func(ctx context.Context) error {
@@ -99,7 +99,7 @@ func blocked(stage string, rt dataflow.Runtime, reached chan struct{}) *dataflow
 	return dataflow.NewFlow(rt.Type(), numbers{n: 30}, transform, target, &dataflow.FlowOptions{Runtime: rt})
 }
 
-// Whatever blocks a run, somebody in another process can cancel it, within 5 s.
+// Whatever blocks a run, another process can cancel it within 5 s.
 func TestCancel_Blocked(t *testing.T) {
 	t.Parallel()
 	for _, stage := range []string{"Map", "Write", "WriteTx", "Trouble"} {
@@ -133,8 +133,8 @@ func TestCancel_Blocked(t *testing.T) {
 	}
 }
 
-// A run whose worker has died before it heard that it was cancelled ends, and is
-// not worked again.
+// A cancelled run whose worker died before it heard of that ends, and is not worked
+// again.
 func TestCancel_WorkerDead(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

@@ -10,8 +10,8 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// TestPlan_10_Retention: what has ended is kept for 30 days, each state for as long
-// as is said, and the last success of a flow for ever.
+// TestPlan_10_Retention: ended runs are kept for 30 days, or as long as is set for
+// their state. The last success of a flow is kept for ever.
 func TestPlan_10_Retention(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

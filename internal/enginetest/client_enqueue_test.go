@@ -9,8 +9,8 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// TestPlan_7_ManualTriggering: one flow, or all of them, are enqueued by a client that
-// has no code, and worked by one that has.
+// TestPlan_7_ManualTriggering: a client without code enqueues one flow, or all. A
+// client with the code works them.
 func TestPlan_7_ManualTriggering(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

@@ -193,7 +193,7 @@ func TestClient_Trigger(t *testing.T) {
 	})
 }
 
-// A client of its own refuses what makes no sense in its life.
+// A client starts once. It refuses to start again, after Stop, or without the tables.
 func TestClient_StartAndStop(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -249,7 +249,7 @@ func TestClient_ClosedPool(t *testing.T) {
 	})
 }
 
-// chore is a job of the user's own.
+// chore is a job of the service's own.
 type chore struct {
 	Name string `json:"name"`
 }
@@ -266,8 +266,8 @@ func (w *choreWorker) Work(_ context.Context, job *river.Job[chore]) error {
 	return nil
 }
 
-// A service that has River already keeps its workers and queues, whether the
-// client adds itself to them or joins a River client.
+// A service that already has River keeps its workers and queues, whether the client
+// adds its own to them or joins a River client.
 func TestClient_UsersRiver(t *testing.T) {
 	t.Parallel()
 	for name, connect := range map[string]func(t *dbT, flow *dataflow.Flow, conf *river.Config) (*dataflow.Client, riverClient){

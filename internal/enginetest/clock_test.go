@@ -30,8 +30,8 @@ func (t *dbT) skewed(by time.Duration, flows ...*dataflow.Flow) *dataflow.Client
 	return client
 }
 
-// A process whose clock is wrong works its runs when they are due by the
-// database's, keeps its leases, and hands its runs back to be worked at once.
+// A process with a wrong clock works runs when they are due by the database's clock. It
+// keeps its leases, and hands its runs back to be worked at once.
 func TestClock_Skew(t *testing.T) {
 	t.Parallel()
 	for name, by := range map[string]time.Duration{"ahead": time.Hour, "behind": -time.Hour} {

@@ -17,7 +17,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-// pipelined is a sink whose next batch may be written while one is committed.
+// pipelined is a sink that can be written ahead.
 type pipelined struct{ dataflow.TxSinkFunc[int] }
 
 func (pipelined) Pipelined() bool { return true }
@@ -48,7 +48,7 @@ func (d *watched) Store(opts dataflow.StoreOptions) (dataflow.Store, error) {
 	return watchedStore{Store: s, together: together, driver: d}, err
 }
 
-// Classify takes errBroken for a deadlock.
+// Classify reports errBroken as a deadlock.
 func (s watchedStore) Classify(err error) dataflow.Fault {
 	return conflictingStore{s.Store}.Classify(err)
 }
@@ -72,7 +72,7 @@ func (t watchedTx) commit(ctx context.Context, p *dataflow.RunCheckpointParams) 
 }
 
 // aheadT works the numbers 1 to 30 in batches of 10 into table f. The first commit
-// waits until what is done to the second batch is done.
+// waits until the second batch is written.
 type aheadT struct {
 	*dbT
 	driver  *watched
@@ -135,8 +135,8 @@ func (a *aheadT) work(transform dataflow.Transform[int, int]) *dataflow.Run {
 	return run
 }
 
-// A batch is written while the one before it is committed, which it does not see, and is
-// committed behind it.
+// A batch is written while the batch before it is being committed, whose rows it does
+// not see. It is committed after it.
 func TestWriteAhead(t *testing.T) {
 	t.Parallel()
 	a := newAhead(t)
@@ -150,8 +150,8 @@ func TestWriteAhead(t *testing.T) {
 	require.EqualValues(t, 3, a.driver.commits.Load())
 }
 
-// Sinks that do not say that they bear it, sources that cannot go on, and runs whose
-// workers have died are worked one batch after the other.
+// There is no write-ahead for sinks without Pipelined, sources that cannot resume, and
+// runs whose workers died.
 func TestWriteAhead_NotUsed(t *testing.T) {
 	t.Parallel()
 	for _, c := range []string{"sink", "source", "suspect"} {
@@ -160,7 +160,7 @@ func TestWriteAhead_NotUsed(t *testing.T) {
 			db := migrated(postgres(t))
 			db.table("f")
 			db.driver = &watched{Driver: db.driver, before: func(int64) error {
-				time.Sleep(20 * time.Millisecond) // so that what does not wait is there first
+				time.Sleep(20 * time.Millisecond) // time for a write-ahead to show, if there is one
 				return nil
 			}}
 			var seen []int
@@ -192,8 +192,8 @@ func TestWriteAhead_NotUsed(t *testing.T) {
 	}
 }
 
-// What fails at the commit is worked again with what was written meanwhile, one batch after
-// the other, and so ends as if nothing had been written ahead.
+// After a failed commit, the failed batch and the one written ahead are worked again,
+// one after the other. The result is as if nothing had been written ahead.
 func TestWriteAhead_CommitFails(t *testing.T) {
 	t.Parallel()
 	t.Run("passing", func(t *testing.T) {
@@ -218,8 +218,8 @@ func TestWriteAhead_CommitFails(t *testing.T) {
 	})
 }
 
-// A run that another process has taken over, or that somebody has cancelled, ends with the
-// batch that was being committed then: nothing of the next is there.
+// If a run is taken over or cancelled, it ends with the batch that was being committed.
+// The batch written ahead leaves nothing.
 func TestWriteAhead_Ends(t *testing.T) {
 	t.Parallel()
 	t.Run("fenced", func(t *testing.T) {
@@ -248,8 +248,8 @@ func TestWriteAhead_Ends(t *testing.T) {
 	})
 }
 
-// Somebody has locked the run, for which the commit waits, and then wants a row that was
-// written ahead. No database sees that the one waits for the other.
+// Another transaction has locked the run, for which the commit waits, and then wants a
+// row that was written ahead. The database cannot see this deadlock.
 func TestWriteAhead_HiddenDeadlock(t *testing.T) {
 	t.Parallel()
 	a := newAhead(t)
@@ -272,8 +272,8 @@ func TestWriteAhead_HiddenDeadlock(t *testing.T) {
 	receive(a.dbT, other)
 }
 
-// A source that waits for the checkpoint of what it has yielded gets it, though nothing is
-// read meanwhile.
+// A source that waits for the checkpoint of its records gets it, though nothing is read
+// in the meantime.
 func TestWriteAhead_SourceWaits(t *testing.T) {
 	t.Parallel()
 	db := migrated(postgres(t))
@@ -287,7 +287,7 @@ func TestWriteAhead_SourceWaits(t *testing.T) {
 	db.requireExactly("f", 30)
 }
 
-// handshake yields numbers, ten at a time: the next when those are committed.
+// handshake yields ten numbers at a time: the next ten after those are committed.
 type handshake struct{ committed chan int }
 
 func (h *handshake) Read(ctx context.Context, r dataflow.Request[int]) iter.Seq2[dataflow.Item[int, int], error] {
@@ -313,7 +313,7 @@ func (h *handshake) Committed(_ context.Context, cursor int) error {
 	return nil
 }
 
-// The policy counts what is bad in the batch that is being committed.
+// The policy counts the bad records of the batch that is still being committed.
 func TestWriteAhead_BadRecords(t *testing.T) {
 	t.Parallel()
 	a := newAhead(t)
@@ -342,8 +342,8 @@ func TestWriteAhead_BadRecords(t *testing.T) {
 	require.EqualValues(t, 3, a.number("select count(distinct key) from dataflow_dead_letter"))
 }
 
-// Where the database isolates transactions more strictly, a batch cannot be committed that
-// was begun before the one before it was: the run goes on one batch after the other.
+// Under stricter isolation, a batch that began before the batch before it was committed
+// cannot be committed. The run goes on one batch after the other.
 func TestWriteAhead_Isolation(t *testing.T) {
 	t.Parallel()
 	for _, level := range []string{"repeatable read", "serializable"} {
@@ -366,8 +366,7 @@ func TestWriteAhead_Isolation(t *testing.T) {
 	}
 }
 
-// What a source does with a checkpoint may need a connection, which the next batch has not
-// taken from it.
+// A source's acknowledgement may need a connection. Write-ahead leaves it one.
 func TestWriteAhead_AckerOnSmallPool(t *testing.T) {
 	t.Parallel()
 	config := dbtest.Postgres(t).Config()

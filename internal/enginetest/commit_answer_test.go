@@ -12,7 +12,7 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// errAway is what a database says that cannot be reached.
+// errAway is the error of a database that cannot be reached.
 var errAway = errors.New("the database is away")
 
 // losesAnswer loses the answer to the commit of one batch, and is away for the
@@ -94,13 +94,13 @@ func (s losesAnswerStore) Classify(err error) dataflow.Fault {
 	return s.Store.Classify(err)
 }
 
-// A commit that went through, whose answer was lost, is not made again, however
-// long the database is away then; and the run goes on where it was.
+// A commit that went through, but whose answer was lost, is not repeated, however long
+// the database is then away. The run goes on from there.
 func TestCommit_AnswerLost(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
-		// The third commit, behind the claim's and that of a batch, is of a batch.
-		// The sixth, behind those of four batches, is of the end.
+		// The third commit is a batch's: it comes after the claim's and that of a
+		// batch. The sixth ends the run: it comes after those of four batches.
 		for _, c := range []struct {
 			commit, away int64
 			together     bool

@@ -9,8 +9,8 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// TestPlan_4_RuntimeAdapter: flows that name no Runtime have that of the adapter;
-// others have their own. One flow may be declared to two clients.
+// TestPlan_4_RuntimeAdapter: flows that name no Runtime have the adapter's. Others have
+// their own. One flow may be declared to two clients.
 func TestPlan_4_RuntimeAdapter(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

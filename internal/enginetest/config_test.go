@@ -33,7 +33,7 @@ func (discard) WriteTx(context.Context, []int) error                 { return ni
 func (discard) Write(context.Context, dataflow.SinkBatch[int]) error { return nil }
 func (d discard) AppendOnly() bool                                   { return d.appendOnly }
 
-// What NewClient lets pass must suit River too.
+// River accepts each queue name that NewClient accepts.
 func TestNewClient_QueuesSuitRiver(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

@@ -18,10 +18,10 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// ledgerSeed is an environment variable that repeats a case that has failed.
+// ledgerSeed is the environment variable that repeats a failed case.
 const ledgerSeed = "LEDGER_SEED"
 
-// fate is what a record is made to become.
+// fate is what is to happen to a record.
 type fate int
 
 const (
@@ -47,17 +47,17 @@ const (
 	breakages
 )
 
-// ledger is a flow made of chance, and what must come of it.
+// ledger is a random flow, and the expected outcome.
 type ledger struct {
 	seed     uint64
 	name     string
 	fates    []fate // of the records 1, 2 …
 	outputs  []int  // of each
 	spacing  int    // every so many records is a resume point
-	marks    bool   // which stand behind the records
-	tells    bool   // the sink tells what became of rows
+	marks    bool   // marks after the records
+	tells    bool   // the sink reports the results of rows
 	together bool   // a checkpoint is sent together with its commit, where the database can
-	ahead    bool   // the sink bears it that a batch is written while one is committed
+	ahead    bool   // the sink can be written ahead
 	keeps    bool   // the policy keeps dead letters
 	options  *dataflow.FlowOptions
 
@@ -66,7 +66,7 @@ type ledger struct {
 	breaking map[int]breakage // by the moment at which they come
 	driver   *losesAnswer
 	cancel   context.CancelFunc
-	onBreak  []string // what has come of them, for the report
+	onBreak  []string // what broke, for the report
 }
 
 func newLedger(seed uint64) *ledger {
@@ -75,7 +75,7 @@ func newLedger(seed uint64) *ledger {
 		seed: seed, name: fmt.Sprintf("ledger_%d", seed), spacing: 1 + r.IntN(5), marks: r.IntN(3) == 0, tells: r.IntN(2) == 0, keeps: r.IntN(2) == 0,
 		breaking: make(map[int]breakage),
 	}
-	strange := r.IntN(3) // how much of it is out of the ordinary
+	strange := r.IntN(3) // how much of it is unusual
 	for range r.IntN(80) {
 		f := fateWritten
 		if r.IntN(6) < 2*strange {
@@ -104,7 +104,7 @@ func newLedger(seed uint64) *ledger {
 	return l
 }
 
-// breaks returns the error of what breaks now, if something does.
+// breaks returns the error of the breakage that is due now, if any.
 func (l *ledger) breaks(where string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -134,7 +134,7 @@ func (l *ledger) breaks(where string) error {
 	}
 }
 
-// of returns what becomes of a record, and how many outputs it has.
+// of returns the fate of a record, and how many outputs it has.
 func (l *ledger) of(n int) (fate, int) { return l.fates[n-1], l.outputs[n-1] }
 
 func (l *ledger) Read(ctx context.Context, r dataflow.Request[int], yield func(dataflow.Item[int, int], error) bool) {
@@ -169,7 +169,7 @@ func (l *ledger) Apply(_ context.Context, in []int, out *dataflow.Results[int]) 
 	return nil
 }
 
-// WriteTx writes the rows, of which the database refuses those that are to be refused.
+// WriteTx writes the rows. The database refuses those that are to be refused.
 func (l *ledger) WriteTx(ctx context.Context, rows []int) error {
 	written := []int{}
 	for _, row := range rows {
@@ -189,7 +189,7 @@ func (l *ledger) WriteTx(ctx context.Context, rows []int) error {
 
 func (l *ledger) Pipelined() bool { return l.ahead }
 
-// tellingLedger is a ledger whose sink tells.
+// tellingLedger is a ledger whose sink reports the results of rows.
 type tellingLedger struct{ *ledger }
 
 func (l tellingLedger) WriteResultTx(ctx context.Context, rows []int, results []dataflow.RowResult) error {
@@ -213,7 +213,7 @@ func (l *ledger) flow() *dataflow.Flow {
 	return dataflow.NewFlow(l.name, readFunc(l.Read), dataflow.Transform[int, int](l), target, l.options)
 }
 
-// want is what the counters must come to, and how many rows there must be.
+// want is the expected counters, and how many rows there must be.
 func (l *ledger) want() (c dataflow.Counters, rows int64) {
 	for n := range l.fates {
 		f, outputs := l.of(n + 1)
@@ -242,7 +242,7 @@ func (l *ledger) want() (c dataflow.Counters, rows int64) {
 	return c, rows
 }
 
-// work works a run to its end, through all that breaks it.
+// work works a run to its end, through all breakages.
 func (l *ledger) work(t *dbT, client *dataflow.Client) *dataflow.Run {
 	t.Helper()
 	run, err := client.Enqueue(t.Context(), l.name, nil)
@@ -264,7 +264,7 @@ func (l *ledger) work(t *dbT, client *dataflow.Client) *dataflow.Run {
 	return nil
 }
 
-// balanced has the database refuse counters that do not add up, at any moment.
+// balanced makes the database refuse counters that do not add up, at any moment.
 func (t *dbT) balanced() {
 	t.Helper()
 	for _, table := range []string{"dataflow_run", "dataflow_checkpoint"} {
@@ -277,9 +277,9 @@ func (t *dbT) balanced() {
 	}
 }
 
-// Whatever a flow is made of, and whatever breaks its attempts, each record that was
-// read is in one of the counters, at each checkpoint; in the end each has become what it
-// was to become, once.
+// Whatever a flow consists of, and whatever breaks its attempts, each record that was
+// read is in one of the counters at each checkpoint. In the end each has met its fate
+// once.
 func TestCounters_AnyFlow(t *testing.T) {
 	t.Parallel()
 	first, cases := rand.Uint64()>>1, 40

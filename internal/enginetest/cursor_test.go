@@ -12,7 +12,7 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// seen is what a caller has seen of a cursor.
+// seen returns what a caller sees of a cursor.
 func (t *dbT) seen(client *dataflow.Client, name string) *dataflow.SetCursorParams {
 	t.Helper()
 	cur, err := client.Cursor(t.Context(), name)
@@ -31,7 +31,7 @@ func (t *dbT) setCursor(client *dataflow.Client, name, cursor string) *dataflow.
 	return cur
 }
 
-// What the cursor is, who has moved it, and who has set it.
+// Cursor says what the cursor is, which run moved it, and who set it.
 func TestClient_Cursor(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -78,8 +78,8 @@ func TestClient_Cursor(t *testing.T) {
 	})
 }
 
-// Nothing is overwritten that the caller has not seen, and no other cursor than one of
-// the source is taken.
+// SetCursor overwrites nothing that the caller has not seen, and takes no cursor that
+// is not the source's.
 func TestClient_SetCursor_Refused(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -119,7 +119,7 @@ func TestClient_SetCursor_Refused(t *testing.T) {
 		cur, err := client.SetCursor(t.Context(), "n", &dataflow.SetCursorParams{IfCursor: five, Cursor: four})
 		require.NoError(t, err)
 		require.Equal(t, "4", string(cur.Cursor))
-		// A process without the code leaves it to the next run to say so.
+		// A process without the code cannot check the cursor. The next run does.
 		other := t.client(nil)
 		require.Equal(t, `"x"`, string(t.setCursor(other, "n", `"x"`).Cursor))
 		_, err = t.execute(client, "n")
@@ -127,8 +127,8 @@ func TestClient_SetCursor_Refused(t *testing.T) {
 	})
 }
 
-// A run in progress keeps the cursor; one that was put back goes on at the new one,
-// and who held it before can commit nothing.
+// A run in progress keeps the cursor. A run that was put back goes on at the new
+// cursor, and its former worker can commit nothing.
 func TestClient_SetCursor_Running(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -153,7 +153,7 @@ func TestClient_SetCursor_Running(t *testing.T) {
 		require.ErrorIs(t, err, dataflow.ErrAlreadyRunning)
 		require.ErrorContains(t, err, "run 1 is in progress on worker ")
 
-		// Somebody takes the run for dead.
+		// Another process takes the run over.
 		store, err := t.driver.Store(dataflow.StoreOptions{})
 		require.NoError(t, err)
 		live, err := store.RunList(t.Context(), &dataflow.RunListParams{Limit: 1})
@@ -173,7 +173,7 @@ func TestClient_SetCursor_Running(t *testing.T) {
 	})
 }
 
-// requireCursorAt waits until the cursor of the flow n is somewhere.
+// requireCursorAt waits until the cursor of flow n has a value.
 func (t *dbT) requireCursorAt(client *dataflow.Client, cursor string) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -182,7 +182,7 @@ func (t *dbT) requireCursorAt(client *dataflow.Client, cursor string) {
 	}, patience, time.Millisecond)
 }
 
-// A sink elsewhere keeps a checkpoint too, which does not undo what was set.
+// The checkpoint of a sink elsewhere does not undo the change.
 func TestClient_SetCursor_Fenced(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -197,7 +197,7 @@ func TestClient_SetCursor_Fenced(t *testing.T) {
 		require.Equal(t, []int{1, 2, 3, 4, 5, 6, 5, 6}, sink.rows)
 		require.EqualValues(t, 2, run.Counters.Read)
 
-		// What the sink was given after the change counts: the next claim goes on there.
+		// What the sink got after the change counts: the next claim goes on there.
 		t.setCursor(client, "far", "3")
 		sink.after = func(int) error { sink.after = nil; return errors.New("the wire was cut") }
 		_, err = t.execute(client, "far")

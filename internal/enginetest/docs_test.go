@@ -106,7 +106,7 @@ func docsRanges(ctx context.Context, client *dataflow.Client) ([]*dataflow.Run, 
 	return runs, err
 }
 
-// orderSource is a source of the reader's own, of which docs show a part.
+// orderSource is a source of the reader's own. The docs show a part of it.
 type orderSource struct{ first, last int64 }
 
 func (s *orderSource) ids(ctx context.Context, r dataflow.Request[int64]) (first, last int64, err error) {
@@ -160,7 +160,7 @@ func docsParametric(pool *pgxpool.Pool) dataflow.Source[Order, pgtable.Cursor] {
 	return source
 }
 
-// A backfill that docs show reads what they say.
+// The backfill in the docs reads what they say.
 func TestDocs_Backfill(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Postgres(t)
@@ -256,8 +256,7 @@ func TestDocs_BlocksAreCode(t *testing.T) {
 	}
 }
 
-// Every row of the tables that compare with the Ruby original names a test, which is
-// there.
+// Every row of the tables that compare with the Ruby gem names an existing test.
 func TestDocs_ActiveDataFlow(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../docs/activedataflow.md")

@@ -14,7 +14,7 @@ import (
 	"github.com/activedataflow/dataflow/connector/sqltable"
 )
 
-// traces counts all that a run leaves behind.
+// traces counts everything that a run leaves behind.
 func (t *dbT) traces(table string) []int64 {
 	t.Helper()
 	return []int64{
@@ -24,7 +24,7 @@ func (t *dbT) traces(table string) []int64 {
 	}
 }
 
-// outcomes is a report as text.
+// outcomes returns a report as text.
 func outcomes(r *dataflow.DryRunReport) []string {
 	lines := []string{}
 	for _, rec := range r.Records {
@@ -91,7 +91,8 @@ func TestClient_DryRun(t *testing.T) {
 	})
 }
 
-// An upsert tells which records are new, which replace others, and which are there.
+// An upsert reports which records are new, which replace others, and which are there
+// already.
 func TestClient_DryRun_Upsert(t *testing.T) {
 	t.Parallel()
 	type row struct {

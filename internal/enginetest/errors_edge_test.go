@@ -11,8 +11,8 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// What a flow's own code returns, such as an error of another client that it uses, does not
-// say that this client stops, or that the run was taken over: it fails the attempt.
+// ErrStopped and ErrFenced in an error of a flow's own code, such as those of another
+// client, fail the attempt. They do not say that this client stops or lost the run.
 func TestErrors_OfAnotherClient(t *testing.T) {
 	t.Parallel()
 	for _, theirs := range []error{dataflow.ErrStopped, dataflow.ErrFenced} {

@@ -54,7 +54,7 @@ func TestClient_Subscribe(t *testing.T) {
 	})
 }
 
-// An event's run belongs to whoever has it, also while Execute returns.
+// An event's run belongs to its receiver, even while Execute returns.
 func TestClient_Subscribe_RunIsACopy(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

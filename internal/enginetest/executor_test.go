@@ -65,7 +65,7 @@ func (f *fault) flow(table string, rt dataflow.Runtime) *dataflow.Flow {
 	return dataflow.NewFlow(table, source, transform, dataflow.ToTx(sink), &dataflow.FlowOptions{Runtime: rt, Backoff: func(int) time.Duration { return time.Millisecond }})
 }
 
-// Whatever breaks, and however, the next attempt goes on at the last checkpoint.
+// Whatever breaks, the next attempt goes on at the last checkpoint.
 func TestFlowExecutor_Resumes(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -168,7 +168,7 @@ func TestFlowExecutor_Exhausted(t *testing.T) {
 		require.Equal(t, dataflow.RunFailed, run.State)
 		require.Equal(t, 1, run.Attempt)
 
-		// A run of a job may be worked directly too. It keeps a job for later.
+		// A run with a job may also be worked directly. It keeps a job for later.
 		run, err = t.execute(client, "jq")
 		require.NoError(t, err)
 		run, err = dataflow.NewFlowExecutor(client).Execute(t.Context(), run.ID)
@@ -190,7 +190,7 @@ func cancelling(table string, at int, cancel func()) dataflow.Target[int] {
 		for _, n := range rows {
 			if n == at {
 				cancel()
-				return errors.New("interrupted") // as a database may put it
+				return errors.New("interrupted") // as a database may report it
 			}
 		}
 		return nil
@@ -281,7 +281,7 @@ func TestFlowExecutor_Stop(t *testing.T) {
 	}
 }
 
-// A Stop whose patience is over interrupts the batch.
+// A Stop whose deadline is near interrupts the batch.
 func TestFlowExecutor_StopNow(t *testing.T) {
 	t.Parallel()
 	for _, rt := range []dataflow.Runtime{dataflow.Heartbeat{BatchSize: 10}, dataflow.JobQueue{BatchSize: 10}} {
@@ -322,7 +322,7 @@ func TestFlowExecutor_StopNow(t *testing.T) {
 	}
 }
 
-// Two clients cannot work two runs of a flow at a time; the second run waits.
+// Two clients cannot work two runs of a flow at the same time. The second run waits.
 func TestFlowExecutor_OneAtATime(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -372,7 +372,7 @@ func TestFlowExecutor_OneAtATime(t *testing.T) {
 	})
 }
 
-// A source is not read on when its attempt is over, however it has ended.
+// A source is read no further when its attempt is over, however it ended.
 func TestFlowExecutor_SourceEnds(t *testing.T) {
 	t.Parallel()
 	for name, transform := range map[string]dataflow.Transform[int, int]{

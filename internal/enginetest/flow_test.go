@@ -300,8 +300,8 @@ func TestFlow_NotBound(t *testing.T) {
 	}
 }
 
-// A run that was given a second job, by Resume, is retried whichever job works
-// it, and the other one does no harm.
+// A run that got a second job, by Resume, is retried whichever job works it. The other
+// job does no harm.
 func TestClient_Resume(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -343,7 +343,7 @@ func TestClient_Resume(t *testing.T) {
 	})
 }
 
-// A job that names no run keeps to the one that it has started.
+// A job that names no run keeps to the run that it has started.
 func TestClient_Resume_JobWithoutRun(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

@@ -9,8 +9,8 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// TestPlan_3_GlobalIDs: a flow is found by its global id; one that is malformed,
-// foreign, or of a flow that is gone is an error that says which.
+// TestPlan_3_GlobalIDs: a flow is found by its global id. The error of an id that is
+// malformed, foreign, or of a removed flow says which.
 func TestPlan_3_GlobalIDs(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

@@ -31,8 +31,8 @@ func onQueue(table string, transform dataflow.Transform[int, int], opts dataflow
 	return flowTo(table, 3, transform, &opts)
 }
 
-// failing fails the first record n times, and so n attempts, with an error. (The next
-// one may be transformed meanwhile.)
+// failing fails the first record n times, and so n attempts. (The next record may be
+// transformed in the meantime.)
 func failing(n int64, err error) dataflow.Transform[int, int] {
 	var calls atomic.Int64
 	return dataflow.Map(func(_ context.Context, v int) (int, error) {
@@ -70,7 +70,7 @@ func TestDataFlowJob_FlowRefs(t *testing.T) {
 	})
 }
 
-// What is not there to be worked is no error, and not tried again.
+// A job with nothing to work returns no error, and is not tried again.
 func TestDataFlowJob_NothingToDo(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -172,7 +172,7 @@ func TestDataFlowJob_BadArgs(t *testing.T) {
 	})
 }
 
-// A job whose flow this process has no code for waits for one that has.
+// A job waits for a process that has its flow's code.
 func TestDataFlowJob_NotRegistered(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -209,8 +209,8 @@ func TestDataFlowJob_NotRegistered(t *testing.T) {
 	})
 }
 
-// A job that comes too early, or while another run of its flow is in progress,
-// waits, and that spends no attempt.
+// A job waits if it comes too early, or while another run of its flow is in progress.
+// That spends no attempt.
 func TestDataFlowJob_Waits(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -286,8 +286,8 @@ func TestDataFlowJob_RetryAt(t *testing.T) {
 	})
 }
 
-// When the run's attempts are used up, so are the job's; waits that are over at
-// once are no reason for River to take its own.
+// When the run's attempts are used up, so are the job's. A wait that is over at once
+// does not make River use its own policy.
 func TestDataFlowJob_Exhausted(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

@@ -11,9 +11,9 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// A job may take a slice and a minute; one that cannot be sliced, as long as it
-// takes. River's rescuer, which leaves jobs without a time limit alone, is told
-// another: it asks about jobs that were taken up an hour ago.
+// A job may take a slice and a minute. A job that cannot be sliced has no limit.
+// River's rescuer ignores jobs without a limit, so it is told a limit: it asks about
+// jobs that were fetched an hour ago.
 func TestDataFlowJob_Timeout(t *testing.T) {
 	t.Parallel()
 	db := sqlite(t, migratedFile(t))

@@ -13,8 +13,8 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// A process whose lease has lapsed while it was stalled, and whose run nobody has
-// taken over, goes on with it.
+// A process that was stalled while its lease lapsed goes on with its run if no other
+// process took it over.
 func TestRescue_Own(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -38,7 +38,7 @@ func TestRescue_Own(t *testing.T) {
 	})
 }
 
-// committed waits until so many records are.
+// committed waits until n records are committed.
 func (t *dbT) committed(n int64) {
 	t.Helper()
 	require.Eventually(t, func() bool { return t.number("select max(read) from dataflow_run") == n }, 20*time.Second, 5*time.Millisecond)
@@ -67,8 +67,7 @@ func (s rereading) Read(ctx context.Context, r dataflow.Request[int]) iter.Seq2[
 	}
 }
 
-// slowRenewal holds back what renewing the leases has found, when it has found
-// one lost for the first time.
+// slowRenewal delays the answer of the first renewal that finds a lease lost.
 type slowRenewal struct {
 	dataflow.Driver
 	store *slowStore
@@ -93,8 +92,8 @@ func (s *slowStore) RunRenew(ctx context.Context, claims []dataflow.LeaseRef, le
 	return statuses, err
 }
 
-// A process that has lost a run and claimed it again does not take the new claim
-// for the one that it has lost.
+// A process that lost a run and claimed it again does not mistake the new claim for the
+// lost one.
 func TestRenew_ClaimedAgain(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -111,7 +110,7 @@ func TestRenew_ClaimedAgain(t *testing.T) {
 		run, err := client.Trigger(t.Context(), "n", nil)
 		require.NoError(t, err)
 		t.committed(10)
-		// It is put back by another process, and gets a new job.
+		// Another process puts the run back, and it gets a new job.
 		back, err := slow.RunEnd(t.Context(), &dataflow.RunEndParams{RunID: run.ID, FlowID: run.FlowID, LeaseNumber: 1, State: dataflow.RunPending, Refund: true})
 		require.NoError(t, err)
 		require.NotNil(t, back)

@@ -9,12 +9,12 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// Of runs that may have killed their workers, a process works one at a time,
-// until it gets to a checkpoint.
+// A process works one suspect at a time, until it reaches a checkpoint. A suspect is a
+// run that may have killed its workers.
 func TestLease_SuspectsOneAtATime(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
-		// Neither gets to its first checkpoint before it is let through.
+		// Neither reaches its first checkpoint before its source is let through.
 		sources := map[string]*gated{"a": newGated(20, 5), "b": newGated(20, 5)}
 		client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{
 			t.numbersFlow("a", sources["a"], dataflow.Heartbeat{BatchSize: 10}),

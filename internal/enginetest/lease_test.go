@@ -13,14 +13,14 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// gated yields numbers like its inner source, but waits before one of them until
-// it is let through, or its context is done, if it heeds that.
+// gated yields numbers like its inner source. Before one of them it waits until it is
+// let through or, unless it is deaf, its context is done.
 type gated struct {
 	numbers
 	before  int
 	reached chan struct{} // closed when it waits
 	open    chan struct{}
-	deaf    bool // does not heed its context
+	deaf    bool // ignores its context
 }
 
 func newGated(n, before int) *gated {
@@ -70,7 +70,7 @@ func (t *dbT) exactly(n int64) {
 	require.Equal(t, n, t.number("select count(distinct n) from numbers"))
 }
 
-// abandoned claims a run as a process does that dies right after.
+// abandoned claims a run like a process that dies right afterwards.
 func (t *dbT) abandoned(id int64) *dataflow.Claim {
 	t.Helper()
 	claim := t.claimed(id)
@@ -134,7 +134,7 @@ func TestRescue(t *testing.T) {
 	})
 }
 
-// A run that kills its worker again and again fails, and says where.
+// A poison run fails, and its error says where.
 func TestRescue_Max(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -159,8 +159,8 @@ func TestRescue_Max(t *testing.T) {
 	})
 }
 
-// A worker whose run was taken over in the middle of a batch commits nothing of
-// it, and says so once.
+// A worker whose run was taken over in the middle of a batch commits nothing of the
+// batch. It says so once.
 func TestFenced(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -215,7 +215,7 @@ func TestLease_IsRenewed(t *testing.T) {
 	})
 }
 
-// What should pass by itself costs no attempt.
+// An error that should pass by itself costs no attempt.
 func TestTransient(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

@@ -10,8 +10,8 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// A process that falls silent in the middle of a transaction does not keep its
-// run locked for longer than its lease.
+// A process that falls silent in a transaction keeps its run locked no longer than its
+// lease.
 func TestLease_SilentTransaction(t *testing.T) {
 	t.Parallel()
 	pg := migrated(postgres(t))

@@ -10,7 +10,8 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// A transform or a sink that goes on long after its run was told to end is named.
+// A log line names a transform or a sink that goes on long after its run was told to
+// end.
 func TestLoop_CodeIgnoresContext(t *testing.T) {
 	t.Parallel()
 	for _, part := range []string{"transform", "sink"} {

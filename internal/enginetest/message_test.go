@@ -32,8 +32,8 @@ func (c *collected) WriteTx(_ context.Context, rows []dataflow.Message) error {
 	return nil
 }
 
-// TestPlan_10_Messages: records without a type are checked against a schema; the
-// error of a bad one says the field, and the type that it should have and has.
+// TestPlan_10_Messages: records without a type are checked against a schema. The error
+// of a bad record names the field, the expected type and the actual type.
 func TestPlan_10_Messages(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

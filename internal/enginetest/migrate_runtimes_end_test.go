@@ -33,8 +33,8 @@ func (s unlistedStore) RunList(ctx context.Context, p *dataflow.RunListParams) (
 	return s.Store.RunList(ctx, p)
 }
 
-// A migration back that was interrupted before the waiting runs were cancelled is completed
-// by doing it again, also after a start of the program, and the time after changes nothing.
+// A migration back that was interrupted before it cancelled the waiting runs is
+// completed by a second one, even after a restart. A third changes nothing.
 func TestMigrateRuntimes_BackInterrupted(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -94,7 +94,7 @@ func TestMigrateRuntimes_BackInterrupted(t *testing.T) {
 	}
 }
 
-// Waiting runs are found to the last, however many they are.
+// All waiting runs are found, however many there are.
 func TestMigrateRuntimes_ManyRuns(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

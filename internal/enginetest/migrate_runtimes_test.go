@@ -9,7 +9,8 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// heartbeats are three flows on heartbeat, of which one is disabled, and one that is not.
+// heartbeats are three flows on heartbeat, one of them disabled, and one flow on a job
+// queue.
 func heartbeats() []*dataflow.Flow {
 	return []*dataflow.Flow{
 		named("busy", dataflow.Heartbeat{Interval: time.Hour, BatchSize: 7, Schedule: dataflow.Schedule{Overlap: dataflow.OverlapBufferOne}}),
@@ -41,9 +42,9 @@ func (t *dbT) waiting(client *dataflow.Client, name string) []*dataflow.Run {
 
 var toQueue = &dataflow.MigrateRuntimesOptions{To: "job_queue", Queue: "etl", Priority: 2, Actor: "ann"}
 
-// TestPlan_8_MigrateRuntimes: flows on heartbeat become job-queue flows that keep
-// their settings, their waiting runs are cancelled, the active ones get a run; a dry
-// run says so and does nothing, and doing it again changes nothing.
+// TestPlan_8_MigrateRuntimes: flows on heartbeat become job-queue flows and keep their
+// settings. Their waiting runs are cancelled, and the active flows get a run. A dry run
+// says so and changes nothing, and so does a second migration.
 func TestPlan_8_MigrateRuntimes(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -107,8 +108,8 @@ func TestPlan_8_MigrateRuntimes(t *testing.T) {
 	})
 }
 
-// An interrupted migration, which has moved a flow and not cancelled its runs, is
-// completed by doing it again.
+// An interrupted migration, which has moved a flow but not cancelled its runs, is
+// completed by a second one.
 func TestMigrateRuntimes_Interrupted(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -127,7 +128,7 @@ func TestMigrateRuntimes_Interrupted(t *testing.T) {
 	})
 }
 
-// Only the flows that are named are migrated, and none if one of them is not there.
+// Only the named flows are migrated, and none if one of them does not exist.
 func TestMigrateRuntimes_Flows(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -145,8 +146,8 @@ func TestMigrateRuntimes_Flows(t *testing.T) {
 	})
 }
 
-// Registering the same code does not undo a migration, and its queue is worked;
-// other code does.
+// Registering the same code does not undo a migration, and its queue is worked. Other
+// code does undo it.
 func TestMigrateRuntimes_Register(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -189,8 +190,8 @@ func TestMigrateRuntimes_Register(t *testing.T) {
 	})
 }
 
-// A client that runs meanwhile works the new queue, and the next one, without being
-// started again.
+// A client that runs during the migration works the new queue, and the next one,
+// without a restart.
 func TestMigrateRuntimes_Running(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

@@ -41,7 +41,7 @@ func except(bad int) dataflow.Transform[int, int] {
 	})
 }
 
-// letters returns what is kept, oldest first, as text.
+// letters returns the dead letters, oldest first, as text.
 func (t *dbT) letters(client *dataflow.Client, p *dataflow.DeadLetterListParams) []string {
 	t.Helper()
 	all, err := client.DeadLetters(t.Context(), p)
@@ -54,14 +54,14 @@ func (t *dbT) letters(client *dataflow.Client, p *dataflow.DeadLetterListParams)
 	return text
 }
 
-// pickyTable makes a table hb that does not take some numbers.
+// pickyTable makes a table hb that refuses some numbers.
 func (t *dbT) pickyTable(condition string) {
 	t.Helper()
 	require.NoError(t, t.exec("create table hb (n integer check ("+condition+"))"))
 }
 
-// A record that cannot be read, transformed or written is kept, with the checkpoint
-// behind it, and its siblings go on.
+// A record that cannot be read, transformed or written is kept with its batch's
+// checkpoint, and the other records of the batch are written.
 func TestDeadLetter(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -86,7 +86,8 @@ func TestDeadLetter(t *testing.T) {
 	})
 }
 
-// One more than the policy bears ends the attempt; nothing of its batch is kept.
+// One bad record more than the policy allows ends the attempt. Nothing of its batch is
+// kept.
 func TestDeadLetter_TooMany(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -133,7 +134,7 @@ func TestDeadLetter_FlatMap(t *testing.T) {
 	})
 }
 
-// fussy is a sink that refuses numbers, and names the row by tells, if that is not nil.
+// fussy is a sink that refuses numbers. It names the row by tells, if that is not nil.
 type fussy struct {
 	refused []int
 	tells   func(row int) int
@@ -159,8 +160,8 @@ func (p *fussy) WriteTx(ctx context.Context, rows []int) error {
 	return insertInto(ctx, "hb", rows)
 }
 
-// A row that the sink names is not looked for; what stands before it and behind it is
-// written at once.
+// The engine does not search for a row that the sink names. It writes the rows before
+// and after it at once.
 func TestDeadLetter_RowIsNamed(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -179,7 +180,7 @@ func TestDeadLetter_RowIsNamed(t *testing.T) {
 	})
 }
 
-// A sink that names the wrong row, or none that is there, costs time only.
+// A sink that names the wrong row, or one that does not exist, only costs time.
 func TestDeadLetter_WrongRowIsNamed(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -202,8 +203,8 @@ func TestDeadLetter_WrongRowIsNamed(t *testing.T) {
 	})
 }
 
-// Behind a bad record, batches are written in parts for a while, of which one that
-// fails is not all of the batch; and they are as large as before.
+// After a bad record, batches are written in parts for a while. A part that fails does
+// not fail the batch. Batches keep their size.
 func TestDeadLetter_WrittenInParts(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -224,7 +225,7 @@ func TestDeadLetter_WrittenInParts(t *testing.T) {
 	})
 }
 
-// What was kept goes through the transform to the sink again, once.
+// A dead letter goes through the transform to the sink again, once.
 func TestReplay(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -280,7 +281,7 @@ func sorted(texts []string) []string {
 	return texts
 }
 
-// A sink outside gets a record again under its key.
+// A sink outside the database gets a record again under the same key.
 func TestReplay_To(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

@@ -31,7 +31,7 @@ const (
 	workerDelay = 20 * time.Millisecond
 )
 
-// more yields the numbers behind the cursor, so many in each run.
+// more yields the next numbers after the cursor, the same count in each run.
 type more struct{}
 
 func (more) Read(ctx context.Context, r dataflow.Request[int]) iter.Seq2[dataflow.Item[int, int], error] {
@@ -51,9 +51,9 @@ func sharedFlow(rt dataflow.Runtime) *dataflow.Flow {
 	return dataflow.NewFlow("shared", more{}, dataflow.Identity[int](), dataflow.ToTx(sink), &dataflow.FlowOptions{Runtime: rt})
 }
 
-// worker is the main of a process that starts runs of the shared flow, works
-// whatever it finds, and prints the ids of its runs. It waits for a line on its
-// standard input twice: to begin, and to end.
+// worker is the main of a process that starts runs of the shared flow, works due runs,
+// and prints the ids of its runs. It waits for two lines on its standard input: one to
+// begin, one to end.
 func worker(ctx context.Context, url string) error {
 	pool, err := pgxpool.New(ctx, url)
 	if err != nil {
@@ -137,8 +137,8 @@ func (p *process) hear(t *testing.T) string {
 	return line
 }
 
-// The server itself notes each change of a run's state, and how many runs of the
-// flow were in progress then.
+// The server itself records each change of a run's state, and how many runs of the flow
+// were in progress then.
 const auditSQL = `
 create table numbers (n integer);
 create table audit (at timestamptz, run bigint, state text, others bigint);
@@ -150,8 +150,8 @@ begin
 end $$;
 create trigger audit after insert or update of state on dataflow_run for each row execute function audit();`
 
-// Two processes start runs of one flow at once. One run is worked, the others
-// wait; never are two in progress.
+// Two processes start runs of one flow at once. One run is worked and the others wait.
+// Two are never in progress.
 func TestTwoProcesses_OneFlow(t *testing.T) {
 	t.Parallel()
 	for _, runtime := range []string{`{"type":"heartbeat"}`, `{"type":"job_queue"}`} {

@@ -22,8 +22,8 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-// Each block of Go in the README stands in this file or is a whole example, so
-// that it compiles; each block of shell is run by TestReadme or by CI.
+// Each block of Go in the README stands in this file or is a whole example, so that it
+// compiles. TestReadme or CI runs each block of shell.
 
 type Order struct {
 	ID        int64     `db:"id"`

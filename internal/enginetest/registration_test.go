@@ -20,9 +20,9 @@ type panicky struct{ discard }
 
 func (panicky) Describe() dataflow.Description { panic("no description") }
 
-// TestPlan_5_StartUp: flows that cannot be registered, one of them because its code
-// panics, do not keep the client from starting and working the others; their errors
-// are kept, logged and shown, and they are registered as soon as that is possible.
+// TestPlan_5_StartUp: a flow that cannot be registered, even one whose code panics,
+// does not keep the client from starting and working the others. Its error is kept,
+// logged and shown. It is registered as soon as that is possible.
 func TestPlan_5_StartUp(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -91,7 +91,7 @@ func TestStart_Cancelled(t *testing.T) {
 	})
 }
 
-// describing is a sink that does something when it is described.
+// describing is a sink that calls a function when it is described.
 type describing struct{ do func() }
 
 func (describing) WriteTx(context.Context, []int) error { return nil }
@@ -101,8 +101,8 @@ func (d describing) Describe() dataflow.Description {
 	return dataflow.Description{Type: "describing"}
 }
 
-// TestPlan_10_RunAtRegistration: a flow that wants it gets one run when it is stored
-// for the first time, whoever registers it, and none when it is registered again.
+// TestPlan_10_RunAtRegistration: a flow that wants it gets one run when it is first
+// stored, whichever process registers it. Registering it again starts none.
 func TestPlan_10_RunAtRegistration(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -165,8 +165,8 @@ func (tooEarlyQueries) FlowByName(context.Context, string) (*dataflow.FlowRecord
 	return nil, dataflow.ErrNotFound
 }
 
-// Of two processes that both believe to store the flow first, the second starts no run, even
-// if that of the first does not wait any more, or has ended.
+// Two processes both believe that they store the flow first. The second starts no run,
+// even if the run of the first is in progress or has ended.
 func TestRunAtRegistration_Claimed(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

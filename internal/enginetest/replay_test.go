@@ -14,8 +14,8 @@ import (
 	"github.com/activedataflow/dataflow/connector/memory"
 )
 
-// What was kept first is replayed first, over all pages of the list, so that of a row
-// that is there twice the newest stays.
+// Dead letters are replayed oldest first, over all pages of the list. So the newest
+// version of a row stays.
 func TestReplay_Order(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -55,8 +55,8 @@ func TestReplay_Order(t *testing.T) {
 	})
 }
 
-// A record that failed when it was read is known by the names that its source has for
-// its fields. It is written only if those are all the type's.
+// A record that could not be read is known by its source's names of its fields. It is
+// written only if they are all fields of the type.
 func TestReplay_Read(t *testing.T) {
 	t.Parallel()
 	type strike struct {

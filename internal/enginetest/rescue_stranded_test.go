@@ -9,9 +9,9 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// A run whose River job will not work it gets a new one: whoever took the job up
-// has died before he claimed the run, or River has given the job up. One whose job was
-// cancelled is cancelled.
+// A stranded run gets a new River job: its worker died between fetching the job and
+// claiming the run, or River gave the job up. A run whose job was cancelled is
+// cancelled.
 func TestRescue_StrandedRun(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

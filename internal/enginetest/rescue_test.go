@@ -13,8 +13,8 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// Whoever finds a lapsed lease puts the run back, as its Runtime says, though he
-// has neither its code nor its queue.
+// The process that finds a lapsed lease puts the run back as its Runtime says, even if
+// it has neither the flow's code nor its queue.
 func TestRescue_ByOther(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -44,8 +44,8 @@ func TestRescue_ByOther(t *testing.T) {
 	})
 }
 
-// A source without a cursor begins again in each attempt, so that a checkpoint
-// before the record that kills is no progress.
+// A source without a cursor begins again in each attempt. So a checkpoint before the
+// record that kills is no progress.
 func TestRescue_MaxWithoutCursor(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -99,7 +99,7 @@ func (s countedRenewalsStore) RunRenew(ctx context.Context, claims []dataflow.Le
 	return s.Store.RunRenew(ctx, claims, lease)
 }
 
-// All leases of a process are renewed at once, at a third of their length.
+// One statement renews all leases of a process, at a third of their length.
 func TestLease_OneStatement(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

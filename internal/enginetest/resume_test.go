@@ -42,8 +42,8 @@ func (b breaker) Apply(_ context.Context, in []strike, out *dataflow.Results[str
 	return nil
 }
 
-// A file of 10,000 lines goes into a table without a unique key, so that any
-// line that is lost or doubled shows, while an attempt breaks in mid-file.
+// A file of 10,000 lines goes into a table without a unique key while an attempt breaks
+// in mid-file. So a line that is lost or doubled shows.
 func TestResume_InMidFile(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

@@ -17,8 +17,8 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-// troubled is a flow of one attempt that appends the numbers 1 to 30, and has
-// trouble in the transaction of its second batch, twice.
+// troubled is a flow of one attempt that appends the numbers 1 to 30. The transaction
+// of its second batch fails twice.
 func troubled(trouble func(ctx context.Context) error) *dataflow.Flow {
 	var batch atomic.Int64
 	return dataflow.NewFlow("numbers", numbers{n: 30}, dataflow.Identity[int](), dataflow.ToTx(dataflow.TxSinkFunc[int](func(ctx context.Context, rows []int) error {
@@ -34,8 +34,8 @@ func troubled(trouble func(ctx context.Context) error) *dataflow.Flow {
 	})), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 10}, MaxAttempts: 1})
 }
 
-// What the database cannot do for the moment costs no attempt: it shuts down or
-// starts up, is a read-only replica, has no room.
+// A database that is away for a while costs no attempt: it shuts down or starts up, is
+// a read-only replica, or has no space.
 func TestTrouble_Postgres(t *testing.T) {
 	t.Parallel()
 	say := func(sql string) func(ctx context.Context) error {
@@ -67,7 +67,7 @@ func TestTrouble_Postgres(t *testing.T) {
 	}
 }
 
-// SQLite's messages are all that tells.
+// With SQLite, only the message tells.
 func TestTrouble_SQLite(t *testing.T) {
 	t.Parallel()
 	for _, message := range []string{"disk I/O error (10)", "database or disk is full (13)"} {
@@ -83,7 +83,7 @@ func TestTrouble_SQLite(t *testing.T) {
 	}
 }
 
-// A deadlock is tried again three times, five seconds apart, and then costs the
+// A deadlock is tried again three times, five seconds apart, before it costs the
 // attempt.
 func TestConflict(t *testing.T) {
 	t.Parallel()
@@ -113,8 +113,8 @@ func TestConflict(t *testing.T) {
 	})
 }
 
-// A pool that others have used up holds a run up, and costs it nothing, though its
-// lease lapses meanwhile.
+// An exhausted pool delays a run and costs it no attempt, even if its lease lapses in
+// the meantime.
 func TestTrouble_ExhaustedPool(t *testing.T) {
 	t.Parallel()
 	config := dbtest.Postgres(t).Config()

@@ -12,8 +12,8 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// stages breaks a flow of the numbers 1 to 30 at 15, in each way that a part of a
-// flow has to report an error. The error is what the attempt's number gives.
+// stages breaks a flow of the numbers 1 to 30 at 15, in each way in which a part of a
+// flow can report an error. The error depends on the attempt's number.
 func stages(table string, err func() error) map[string]func(opts *dataflow.FlowOptions) *dataflow.Flow {
 	at15 := func(n int) error {
 		if n != 15 {
@@ -66,8 +66,8 @@ func stages(table string, err func() error) map[string]func(opts *dataflow.FlowO
 	}
 }
 
-// Whichever part of a flow marks an error, and however deep in others it lies, it
-// is of the attempt, and no record is left out because of it.
+// A mark makes an error that of the attempt, whichever part of a flow returns it and
+// however deep it is wrapped. No record is left out because of it.
 func TestMarks(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -109,7 +109,7 @@ func TestMarks(t *testing.T) {
 	})
 }
 
-// Marks add up, in whatever order and however the errors were joined.
+// Marks add up, in any order and however the errors were joined.
 func TestMarks_AddUp(t *testing.T) {
 	t.Parallel()
 	require.True(t, dataflow.IsPermanent(dataflow.Transient(dataflow.Permanent(errBroken))))

@@ -33,8 +33,8 @@ func TestRetry_AtOnce(t *testing.T) {
 	})
 }
 
-// The hook hears of each run that is given up, once that is stored, and of no
-// other.
+// The hook is called for each run that failed for good, after that is stored, and for
+// no other run.
 func TestOnRunFailed(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

@@ -34,7 +34,7 @@ func requireGolden(t *testing.T, file string, got []byte) {
 	require.Equal(t, string(want), string(got))
 }
 
-// What is stored of a Runtime must stay readable, so its JSON is a contract.
+// Stored Runtimes must stay readable, so their JSON is a contract.
 func TestRuntime_JSON(t *testing.T) {
 	t.Parallel()
 	for name, r := range map[string]dataflow.Runtime{
@@ -171,7 +171,7 @@ func TestRuntime_UnmarshalRefused(t *testing.T) {
 	require.ErrorContains(t, json.Unmarshal([]byte(`[]`), &j), "[]")
 }
 
-// onCall is a Runtime of a user's own: a JobQueue with a telephone number.
+// onCall is a Runtime of the user's own: a JobQueue with a telephone number.
 type onCall struct {
 	dataflow.JobQueue
 	Phone string
@@ -225,8 +225,8 @@ func TestRuntime_Custom(t *testing.T) {
 	})
 }
 
-// requireUnreadable checks that a program that cannot read a flow's Runtime
-// shows the flow, and leaves its jobs to one that can.
+// requireUnreadable checks that a program that cannot read a flow's Runtime still shows
+// the flow, and leaves its jobs to a program that can.
 func requireUnreadable(t *dbT, flowID int64) {
 	t.Helper()
 	logs := newLogs()
@@ -346,7 +346,7 @@ func TestJobQueue_ExecuteAt(t *testing.T) {
 	})
 }
 
-// The run and its job are there together or not at all.
+// The run and its job are stored together or not at all.
 func TestJobQueue_NoJob(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

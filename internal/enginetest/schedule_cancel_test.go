@@ -10,8 +10,8 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// What comes of others is decided by the policy that was registered last, whatever
-// an older process was built with.
+// The policy that was registered last decides about other runs, whatever policy an
+// older process was built with.
 func TestSchedule_CancelOther_NotAnyMore(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -49,8 +49,8 @@ func TestSchedule_CancelOther_NotAnyMore(t *testing.T) {
 	})
 }
 
-// A run that somebody has asked for at a time takes the place of those that were
-// started meanwhile, when that time has come.
+// A run that somebody asked for at a time replaces, at that time, the runs that were
+// started in the meantime.
 func TestSchedule_CancelOther_Later(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -86,8 +86,8 @@ func TestSchedule_CancelOther_Later(t *testing.T) {
 	})
 }
 
-// A process whose clock is wrong does not take a run that is for later for one that
-// takes the place of others.
+// A process with a wrong clock does not mistake a run for later for one that replaces
+// others.
 func TestSchedule_CancelOther_Skew(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

@@ -10,8 +10,8 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// TestPlan_9_Schedules: what is declared is compared with what is stored, brought
-// there, and exported.
+// TestPlan_9_Schedules: the declared schedules are compared with the stored ones,
+// stored, and exported.
 func TestPlan_9_Schedules(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

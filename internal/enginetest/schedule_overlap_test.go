@@ -10,8 +10,8 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// Of runs that wait for each other, the first is worked first, and the next as soon
-// as it has ended.
+// Of several waiting runs the oldest is worked first, and the next as soon as that has
+// ended.
 func TestSchedule_BufferAll_Order(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -41,7 +41,7 @@ func TestSchedule_BufferAll_Order(t *testing.T) {
 	})
 }
 
-// A run that has begun and waits for its next attempt is no tick that waits.
+// A run that waits for its next attempt does not count as a waiting tick.
 func TestSchedule_BufferOne_BetweenAttempts(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -65,8 +65,8 @@ func TestSchedule_BufferOne_BetweenAttempts(t *testing.T) {
 	})
 }
 
-// Up to so many River jobs of a flow are worked at once, and what waits is told for
-// which run.
+// OverlapAllow(n) lets n River jobs of a flow be worked at once. Why tells a waiting
+// run which runs it waits for.
 func TestSchedule_Allow_JobQueue(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -102,7 +102,7 @@ func TestSchedule_Allow_JobQueue(t *testing.T) {
 	})
 }
 
-// Runs of ticks that wait are worked in their order also by River jobs, though those of
+// River jobs also work the waiting runs of ticks in their order, though the jobs of
 // runs that must wait are snoozed.
 func TestSchedule_BufferAll_JobQueue(t *testing.T) {
 	t.Parallel()

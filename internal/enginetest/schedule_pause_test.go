@@ -10,7 +10,7 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// A probe comes also when failures did not pause the schedule for a while.
+// A probe also comes if failures did not pause the schedule for a while.
 func TestSchedule_PauseAfter_Again(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -47,8 +47,8 @@ func TestSchedule_PauseAfter_Again(t *testing.T) {
 	})
 }
 
-// A run that kills its workers counts as one that has failed. A probe that somebody
-// cancels tells nothing: there is another one.
+// A poison run counts as a failed run. A probe that somebody cancels says nothing, and
+// another one follows.
 func TestSchedule_PauseAfter_Deaths(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -84,7 +84,7 @@ func TestSchedule_PauseAfter_Deaths(t *testing.T) {
 	})
 }
 
-// A clock that is put back makes no tick come again, also when a probe is due.
+// A clock that is put back repeats no tick, even if a probe is due.
 func TestSchedule_ClockPutBack(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

@@ -12,8 +12,7 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// What becomes of the ticks of every ten minutes from 4:10 on, when nobody looks
-// until 4:42.
+// The ticks come every ten minutes from 4:10 on. No process looks until 4:42.
 func TestSchedule_CatchUp(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -62,8 +61,7 @@ func (t *dbT) emptied() {
 	}
 }
 
-// What becomes of the ticks of 4:10, 4:20 and 4:30 when the run of 4:00 takes until
-// 4:35.
+// The run of 4:00 takes until 4:35, over the ticks of 4:10, 4:20 and 4:30.
 func TestSchedule_Overlap(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -114,7 +112,7 @@ func TestSchedule_Overlap(t *testing.T) {
 	})
 }
 
-// The run of a tick takes the place of those that are in progress or wait.
+// The run of a tick replaces the runs that are in progress or waiting.
 func TestSchedule_CancelOther(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -167,7 +165,8 @@ func (o onceSlow) Read(ctx context.Context, _ dataflow.Request[dataflow.NoCursor
 	}
 }
 
-// Up to so many runs are in progress at once, each with a checkpoint of its own.
+// OverlapAllow(n) lets n runs be in progress at once, each with a checkpoint of its
+// own.
 func TestSchedule_Allow(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

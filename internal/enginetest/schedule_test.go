@@ -30,7 +30,7 @@ func scheduled(interval time.Duration, s dataflow.Schedule, work func(ctx contex
 	})
 }
 
-// minute is a time of the test's hour, at a second of that minute.
+// minute returns a time in the test's hour.
 func minute(m int, seconds ...int) time.Time {
 	at := time.Date(2031, 2, 3, 4, m, 0, 0, time.UTC)
 	for _, s := range seconds {
@@ -45,7 +45,7 @@ func (c *clock) set(t time.Time) {
 	c.now = t
 }
 
-// ticked returns what the ticks have started, oldest first, as minutes.
+// ticked returns the ticks that started runs, oldest first, as minutes.
 func (t *dbT) ticked(client *dataflow.Client) []int {
 	t.Helper()
 	runs, err := client.Runs(t.Context(), &dataflow.RunListParams{Flow: "f", Trigger: dataflow.TriggerSchedule})
@@ -77,8 +77,8 @@ func (t *dbT) next(client *dataflow.Client) *time.Time {
 	return flow.NextRunAt
 }
 
-// A tick comes at its time, starts one run, and the next one is counted from it, not
-// from when it was seen.
+// A tick comes at its time and starts one run. The next tick is counted from that time,
+// not from when a process saw it.
 func TestSchedule_Interval(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -107,7 +107,7 @@ func TestSchedule_Interval(t *testing.T) {
 	})
 }
 
-// Pausing and resuming start nothing; the ticks between are accounted for.
+// Pausing and resuming start nothing. The ticks between are accounted for.
 func TestSchedule_Pause(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -135,8 +135,9 @@ func TestSchedule_Pause(t *testing.T) {
 	})
 }
 
-// A flow that is registered with another schedule goes by that from then on; what is
-// due of the old one is accounted for. So it is when it is disabled and enabled.
+// A flow that is registered with another schedule follows it from then on, and due
+// ticks of the old schedule are accounted for. So it is after disabling and enabling
+// it.
 func TestSchedule_Edit(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -163,7 +164,7 @@ func TestSchedule_Edit(t *testing.T) {
 		require.Equal(t, minute(49), *t.next(client))
 		c.set(minute(49))
 		require.Len(t, t.tick(client), 1)
-		// A policy is no schedule: what is due stays due.
+		// A change of policy leaves the ticks alone: a due tick stays due.
 		c.set(minute(56))
 		client = t.onClock(c, hb(7*time.Minute, dataflow.Schedule{Start: minute(0)}))
 		require.Len(t, t.tick(client), 1)
@@ -175,7 +176,7 @@ func TestSchedule_Edit(t *testing.T) {
 	})
 }
 
-// A run that somebody asks for is one besides the ticks.
+// A run that somebody asks for comes besides the ticks.
 func TestSchedule_Manual(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -189,7 +190,7 @@ func TestSchedule_Manual(t *testing.T) {
 		require.Equal(t, minute(10), *t.next(client))
 		require.Len(t, t.tick(client), 1)
 		require.Equal(t, minute(20), *t.next(client))
-		// One for later is not in the way of ticks, even of that of its time.
+		// A run for later does not block ticks, not even the tick of its time.
 		later, err := client.Trigger(t.Context(), "f", &dataflow.TriggerOptions{At: minute(20)})
 		require.NoError(t, err)
 		again, err := client.Trigger(t.Context(), "f", &dataflow.TriggerOptions{At: minute(20)})
@@ -205,8 +206,8 @@ func TestSchedule_Manual(t *testing.T) {
 	})
 }
 
-// After failures in a row ticks start no runs; a probe does, and its success, or a
-// person, makes them go on.
+// After PauseAfter failures in a row, ticks start no runs. They do again after a probe
+// succeeds or somebody resumes the flow.
 func TestSchedule_PauseAfter(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -267,7 +268,7 @@ func TestSchedule_PauseAfter(t *testing.T) {
 	})
 }
 
-// Any number of processes look for ticks; each becomes one run.
+// Many processes look for ticks, and each tick becomes one run.
 func TestSchedule_ManyProcesses(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -292,8 +293,8 @@ func TestSchedule_ManyProcesses(t *testing.T) {
 	})
 }
 
-// A started client sleeps until the next tick, and works what it starts, with River
-// and without.
+// A started client sleeps until the next tick and works the run that it starts, with
+// and without River.
 func TestSchedule_Loop(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -315,7 +316,7 @@ func TestSchedule_Loop(t *testing.T) {
 	})
 }
 
-// What cannot be handled of one flow is not in the way of others.
+// A flow whose tick cannot be handled does not block others.
 func TestSchedule_Unreadable(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

@@ -11,8 +11,8 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// A process that cannot read a flow's Runtime, as one of the older version in the
-// middle of a deployment, leaves the ticks to those that can.
+// A process that cannot read a flow's Runtime leaves the ticks to processes that can.
+// It may be of the older version in the middle of a deployment.
 func TestSchedule_UnknownRuntime(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -33,7 +33,7 @@ func TestSchedule_UnknownRuntime(t *testing.T) {
 		report, err := newer.BeginTick(t.Context())
 		require.NoError(t, err)
 		require.Len(t, report.Fired, 1)
-		// What it does not need the Runtime for, it does.
+		// It does what it does not need the Runtime for.
 		c.set(minute(21))
 		_, err = old.Pause(t.Context(), "f", "ann", "")
 		require.NoError(t, err)
@@ -62,7 +62,7 @@ func TestSchedule_JobOfTick_Skew(t *testing.T) {
 	})
 }
 
-// withoutRiver has a River client that can insert no jobs while broken holds one.
+// withoutRiver has a River client that cannot insert jobs while broken holds an error.
 type withoutRiver struct {
 	dataflow.Driver
 	broken *bool
@@ -95,7 +95,7 @@ func (r brokenRiver) InsertTx(ctx context.Context, tx dataflow.Tx, args river.Jo
 	return r.River.InsertTx(ctx, tx, args, opts)
 }
 
-// A tick whose run cannot be added stays due, and is in the way of no other flow.
+// A tick whose run cannot be stored stays due, and does not block other flows.
 func TestSchedule_CannotStart(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -122,8 +122,8 @@ func TestSchedule_CannotStart(t *testing.T) {
 	})
 }
 
-// The ticks of a flow that is in no code any more are nobody's, and Why says so.
-// When it is there again, they are accounted for.
+// If a flow is no longer in any code, nobody sees its ticks, and Why says so. They are
+// accounted for when the flow is back.
 func TestSchedule_FlowDeleted(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

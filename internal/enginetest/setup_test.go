@@ -54,7 +54,7 @@ type dbT struct {
 	joined func(client *dataflow.Client, config *river.Config) riverClient
 	// close closes the pool.
 	close func()
-	// isPostgres tells which it is.
+	// isPostgres tells which database it is.
 	isPostgres bool
 }
 
@@ -188,7 +188,7 @@ func sqlite(t *testing.T, path string) *dbT {
 	}
 }
 
-// client returns a client that is quiet and looks for work often. config may be
+// client returns a client that logs nothing and looks for work often. config may be
 // nil.
 func (t *dbT) client(config *dataflow.Config) *dataflow.Client {
 	t.Helper()
@@ -210,8 +210,8 @@ func (t *dbT) client(config *dataflow.Config) *dataflow.Client {
 	return client
 }
 
-// pollInterval is how often to look for work: often, but not so often that it
-// takes all the time of SQLite's one connection.
+// pollInterval is how often to look for work: often, but not so often that it occupies
+// SQLite's one connection.
 func (t *dbT) pollInterval() time.Duration {
 	if t.isPostgres {
 		return 20 * time.Millisecond
@@ -283,7 +283,7 @@ type stopper interface {
 	Stop(ctx context.Context) error
 }
 
-// stop stops a client, which may take a while but not for ever.
+// stop stops a client, within the test's patience.
 func (t *dbT) stop(client stopper) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 20*time.Second)
@@ -337,7 +337,7 @@ func (t *dbT) wait(client *dataflow.Client, id int64) (*dataflow.Run, error) {
 	return client.Wait(ctx, id)
 }
 
-// jobT is a started client with its River client and what they say.
+// jobT is a started client with its River client and their jobs and events.
 type jobT struct {
 	*dbT
 	client *dataflow.Client

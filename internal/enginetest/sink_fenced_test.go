@@ -18,11 +18,10 @@ type elsewhere struct {
 	fence int64
 	state json.RawMessage
 	rows  []int
-	// before is called with a batch that is not written yet, if it is set; its
-	// error leaves it so.
+	// before, if set, is called before a batch is written. If it returns an error,
+	// nothing is written.
 	before func(rows []int) error
-	// after is called when a batch is committed; its error is what the writer
-	// sees.
+	// after is called after a batch is committed. The writer gets its error.
 	after func(rows int) error
 }
 
@@ -52,8 +51,8 @@ func (s *elsewhere) WriteFenced(_ context.Context, b dataflow.FencedBatch[int]) 
 	return nil
 }
 
-// An attempt breaks between the sink's commit and ours, again and again. The sink
-// is one batch ahead then, and the next attempt goes on behind it.
+// An attempt breaks between the sink's commit and ours, again and again. The sink is
+// then one batch ahead, and the next attempt goes on after that batch.
 func TestToFenced_BreaksBetweenTheCommits(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -85,8 +84,8 @@ func TestToFenced_BreaksBetweenTheCommits(t *testing.T) {
 	})
 }
 
-// A sink that has seen a newer claim refuses an older one; what no claim of ours
-// can have written is an error that says so.
+// A sink that has seen a newer claim refuses an older one. If no claim of ours can have
+// written it, the error says so.
 func TestToFenced_NewerClaim(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

@@ -16,7 +16,7 @@ import (
 	"github.com/activedataflow/dataflow/dataflowsqlite"
 )
 
-// whole replaces the numbers in table kept by what a run has written to table staged.
+// whole replaces the numbers in table kept by those that a run wrote to table staged.
 type whole struct {
 	// before is called before a step ("begin", "write", "end") is done.
 	before func(ctx context.Context, step string) error
@@ -63,8 +63,8 @@ func (s *whole) EndTx(ctx context.Context) error {
 	return s.step(ctx, "end") // behind it, so that there is something to roll back
 }
 
-// someNumbers yields as many numbers as it is told at each read, and calls before ahead
-// of each.
+// someNumbers yields a given count of numbers at each read, and calls before ahead of
+// each.
 type someNumbers struct {
 	n      *int
 	before func(n int) error
@@ -101,8 +101,8 @@ func (t *dbT) keptTables() {
 	require.NoError(t, t.exec("insert into kept (n) values (1), (2), (3)"))
 }
 
-// Each run replaces what is there: by more, by as many as fill its batches, by fewer, and
-// by nothing.
+// Each run replaces the old content: by more numbers, by full batches, by fewer, and by
+// none.
 func TestToReplace(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -121,7 +121,7 @@ func TestToReplace(t *testing.T) {
 	})
 }
 
-// By River, over which a run is not parted into slices.
+// By River, where the run is not sliced.
 func TestToReplace_JobQueue(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -137,8 +137,8 @@ func TestToReplace_JobQueue(t *testing.T) {
 	})
 }
 
-// What an attempt leaves behind that fails anywhere is neither seen nor kept: the next
-// one begins again.
+// What a failed attempt leaves behind is neither seen nor kept. The next attempt begins
+// again.
 func TestToReplace_Fails(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -180,7 +180,7 @@ func TestToReplace_Fails(t *testing.T) {
 	})
 }
 
-// A run that is cancelled at the last moment leaves what was there.
+// A run that is cancelled at the last moment leaves the old content.
 func TestToReplace_Cancelled(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -200,7 +200,7 @@ func TestToReplace_Cancelled(t *testing.T) {
 	})
 }
 
-// A worker whose run was taken over, and that goes on later, changes nothing.
+// A worker whose run was taken over changes nothing when it goes on later.
 func TestToReplace_TakenOver(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -237,7 +237,7 @@ func TestToReplace_TakenOver(t *testing.T) {
 	})
 }
 
-// The answer to a commit is lost: that of the beginning, of a batch, or of the end.
+// The answer to a commit is lost: that of BeginTx, of a batch, or of EndTx.
 func TestToReplace_AnswerLost(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -266,7 +266,7 @@ func TestToReplace_AnswerLost(t *testing.T) {
 	})
 }
 
-// What would replace everything by a part is refused.
+// Everything that would replace the whole by a part is refused.
 func TestToReplace_Refused(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -290,8 +290,8 @@ func TestToReplace_Refused(t *testing.T) {
 	})
 }
 
-// Bad records are kept aside, also those that the sink refuses, and are not replayed:
-// the others stand in the place of what was there.
+// Bad records are kept as dead letters, even those that the sink refuses, and are not
+// replayed. The others replace the old content.
 func TestToReplace_BadRecords(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

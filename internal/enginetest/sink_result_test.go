@@ -10,7 +10,7 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// telling is a sink that says of the rows what the test wants.
+// telling is a sink that reports the results that the test wants.
 type telling struct {
 	discard
 	result func(row int) dataflow.RowResult
@@ -23,7 +23,7 @@ func (s telling) WriteResultTx(_ context.Context, rows []int, results []dataflow
 	return nil
 }
 
-// TestPlan_10_Collisions: what a sink says of its rows is counted by input records,
+// TestPlan_10_Collisions: the results that a sink reports are counted by input records,
 // and the counters add up.
 func TestPlan_10_Collisions(t *testing.T) {
 	t.Parallel()

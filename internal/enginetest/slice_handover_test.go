@@ -11,8 +11,8 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// slowCommit hears of the commit of a slice's end only after the leases were
-// renewed, unless its context ends before.
+// slowCommit learns of the commit of a slice's end only after the leases were renewed,
+// unless its context ends before.
 type slowCommit struct {
 	dataflow.Driver
 	slices atomic.Int64 // how many slices have ended
@@ -81,8 +81,8 @@ func (q slowCommitQueries) RunEnd(ctx context.Context, p *dataflow.RunEndParams)
 	return q.Queries.RunEnd(ctx, p)
 }
 
-// A slice that has given its run away does not take itself for one that was taken
-// over, however late it hears of its commit.
+// A slice that has handed its run over does not take itself for fenced, however late it
+// learns of its commit.
 func TestSlice_NotFenced(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

@@ -11,8 +11,8 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// The next batch is transformed while one is written; but where a slice ends, it is
-// left to the next slice, so that nothing is transformed twice.
+// The next batch is transformed while one is written. At the end of a slice it is left
+// to the next slice, so that nothing is transformed twice.
 func TestSlice_TransformsOnce(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

@@ -11,7 +11,7 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// span is what a run of the flow in these tests may be given.
+// span is the parameters of a run of the flow in these tests.
 type span struct {
 	Last  int  `json:"last"`
 	Plain bool `json:"plain"` // without a source's powers
@@ -37,7 +37,7 @@ func spans(made *[]*acking) dataflow.Source[int, int] {
 	})
 }
 
-// A source is made of each run's parameters, and does what that can do.
+// A source is made from each run's parameters, and has the powers of that source.
 func TestParametric(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -70,7 +70,7 @@ func TestParametric(t *testing.T) {
 			`{"first": 1}`:            `Params: {"first": 1} is not a enginetest_test.span: json: unknown field "first"`,
 			`{"last": 1} {}`:          "is not JSON",
 			`[]`:                      "Params: [] is not a enginetest_test.span",
-			`{"last":3,"plain":true}`: "Until: the source (custom) does not say that it ends a read there",
+			`{"last":3,"plain":true}`: "Until: the source (custom) cannot end a read there",
 		} {
 			_, err := client.Backfill(t.Context(), "n", &dataflow.BackfillParams{Params: json.RawMessage(params), Until: cursorAt(2)})
 			var ce *dataflow.ConfigError
@@ -80,7 +80,7 @@ func TestParametric(t *testing.T) {
 	})
 }
 
-// What it is made of is checked with the flow.
+// The source without parameters is checked with the flow.
 func TestParametric_Validate(t *testing.T) {
 	t.Parallel()
 	flow := dataflow.NewFlow("n", dataflow.Parametric[int, int, int](nil), dataflow.Identity[int](), dataflow.ToTx(discard{}), nil)

@@ -71,7 +71,7 @@ func TestPaged(t *testing.T) {
 	}
 }
 
-// eager is a source that counts its records, and is told what is committed.
+// eager is a source that counts its records, and hears of commits.
 type eager struct {
 	numbers
 	db *dbT
@@ -195,7 +195,8 @@ func TestSource_ResumePoints(t *testing.T) {
 	})
 }
 
-// A cursor that is not the source's is no reason to start from the beginning.
+// A stored cursor that is not the source's does not make the run start from the
+// beginning.
 func TestSource_AnothersCursor(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -233,7 +234,7 @@ type place struct {
 	Page int `json:"page"`
 }
 
-// A source without a cursor is read from its beginning, by every attempt.
+// Every attempt reads a source without a cursor from its beginning.
 func TestSource_NoCursor(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -260,7 +261,7 @@ func TestSource_NoCursor(t *testing.T) {
 	})
 }
 
-// A sink outside the database can tell a batch that comes again.
+// A sink outside the database can recognise a batch that comes again.
 func TestSink_SameBatchAgain(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -303,9 +304,9 @@ func TestSink_SameBatchAgain(t *testing.T) {
 	})
 }
 
-// A batch that was written and not checkpointed comes again with more records, if
-// the source has got more: it is another batch then, or the sink would take it for
-// one that it has.
+// A batch that was written but not checkpointed comes again with more records, if the
+// source has more by then. It then has another ID. Otherwise the sink would take it for
+// the one that it has.
 func TestSink_GrownBatch(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

@@ -13,7 +13,7 @@ import (
 )
 
 // A stopping client does not wait for its sources. The run goes on elsewhere, and
-// no attempt is spent.
+// spends no attempt.
 func TestStop_WaitingForTheSource(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -48,8 +48,8 @@ func TestStop_WaitingForTheSource(t *testing.T) {
 	})
 }
 
-// A transform that does not even heed its context is left behind by the deadline.
-// Its run is taken from it.
+// A transform that ignores its context is left running at the deadline. Its run is
+// handed back.
 func TestStop_DeafTransform(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -91,7 +91,7 @@ func TestStop_DeafTransform(t *testing.T) {
 	})
 }
 
-// A source that does not heed its context is left behind too.
+// A source that ignores its context is left running too.
 func TestStop_DeafSource(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -156,7 +156,7 @@ func (s silentStore) InTx(ctx context.Context, fn func(ctx context.Context, tx d
 	return s.Store.InTx(ctx, fn)
 }
 
-// Stop keeps its deadline though runs can be handed back no more.
+// Stop keeps its deadline even if runs cannot be handed back.
 func TestStop_SilentDatabase(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -182,7 +182,7 @@ func TestStop_SilentDatabase(t *testing.T) {
 	})
 }
 
-// deafTransform does not heed its context.
+// deafTransform ignores its context.
 type deafTransform struct{ reached, open chan struct{} }
 
 func (d deafTransform) Apply(_ context.Context, in []int, out *dataflow.Results[int]) error {
@@ -219,7 +219,7 @@ func TestSlices(t *testing.T) {
 	})
 }
 
-// A run whose source has ended needs no other slice, which would only find out that it has.
+// A run whose source has ended needs no further slice.
 func TestSlices_End(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

@@ -115,7 +115,7 @@ func TestHeartbeat_ExecuteAt(t *testing.T) {
 	})
 }
 
-// What a started client's loop finds due, it works.
+// A started client's loop works the runs that it finds due.
 func TestHeartbeat_Loop(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -146,7 +146,7 @@ func TestHeartbeat_Loop(t *testing.T) {
 	})
 }
 
-// Tick leaves alone what is not its own.
+// Tick leaves other clients' runs alone.
 func TestClient_Tick_Others(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -253,7 +253,7 @@ func TestClient_Tick_TwoClients(t *testing.T) {
 	})
 }
 
-// Many due runs are worked one after the other, without a pause between them.
+// Many due runs are worked one after the other, without a pause.
 func TestHeartbeat_Backlog(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {

@@ -14,7 +14,7 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// outcome is what a flow has made of the numbers 1 to n, in one batch.
+// outcome is what a flow made of the numbers 1 to n, in one batch.
 type outcome struct {
 	run  *dataflow.Run
 	err  error
@@ -23,7 +23,7 @@ type outcome struct {
 	bad  []string // as told to the policy
 }
 
-// transformed runs a flow that drops what is bad.
+// transformed runs a flow that drops bad records.
 func (t *dbT) transformed(n int, transform dataflow.Transform[int, string]) (out outcome) {
 	t.Helper()
 	sink := dataflow.SinkFunc[string](func(_ context.Context, b dataflow.SinkBatch[string]) error {
@@ -52,7 +52,7 @@ func text(_ context.Context, n int) (string, error) {
 	return strconv.Itoa(n), nil
 }
 
-// repeat writes n as often as it says.
+// repeat writes n as many times as n says.
 func repeat(_ context.Context, n int) ([]string, error) {
 	if n == 5 {
 		return nil, dataflow.Skip
@@ -123,7 +123,7 @@ func TestTransform(t *testing.T) {
 
 func twice(_ context.Context, n int) ([]int, error) { return []int{n, n}, nil }
 
-// failSecond fails a number when it comes the second time.
+// failSecond fails a number when it comes a second time.
 func failSecond(n int) func(context.Context, int) (string, error) {
 	seen := 0
 	return func(_ context.Context, v int) (string, error) {
@@ -143,7 +143,7 @@ func mustHaveRows() dataflow.Transform[int, string] {
 	})
 }
 
-// What a transform does wrong ends the attempt, with an error that says what.
+// A transform that breaks the rules ends the attempt, with an error that says how.
 func TestTransform_Errors(t *testing.T) {
 	t.Parallel()
 	emits := func(origins ...int) dataflow.Transform[int, string] {
@@ -199,7 +199,7 @@ func TestParallel_AtOnce(t *testing.T) {
 	all.Add(3)
 	out := sqlite(t, migratedFile(t)).transformed(3, dataflow.Parallel(3, dataflow.Map(func(ctx context.Context, n int) (string, error) {
 		all.Done()
-		all.Wait() // for ever, were they one after the other
+		all.Wait() // for ever, if they ran one after the other
 		return text(ctx, n)
 	})))
 	require.NoError(t, out.err)

@@ -12,7 +12,7 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// causes returns what Why says, codes and texts.
+// causes returns the codes and texts of Why.
 func (t *dbT) causes(client *dataflow.Client, name string) (codes []dataflow.CauseCode, text string) {
 	t.Helper()
 	e, err := client.Why(t.Context(), name)
@@ -24,7 +24,7 @@ func (t *dbT) causes(client *dataflow.Client, name string) (codes []dataflow.Cau
 	return codes, e.String()
 }
 
-// There is an answer at each turn of a flow's life.
+// Why has an answer at each stage of a flow's life.
 func TestWhy(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -126,7 +126,7 @@ func TestWhy_Waiting(t *testing.T) {
 		codes, _ = t.causes(client, "over")
 		require.Contains(t, codes, dataflow.CauseScheduleOver)
 
-		// A process that works no such queue, and one that has it paused.
+		// One process does not work the queue, and another has it paused.
 		_, err = client.Trigger(t.Context(), "etl", nil)
 		require.NoError(t, err)
 		other := t.client(&dataflow.Config{Clock: c.Now, River: t.withQueue("mail")})
@@ -148,8 +148,8 @@ func TestWhy_Waiting(t *testing.T) {
 	})
 }
 
-// Of many runs that wait, the first are explained, and the one that is in their way,
-// though it is older than a page of them.
+// Of many waiting runs, Why explains the first, and the run that they wait for, even if
+// it is older than a page of runs.
 func TestWhy_Many(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -184,7 +184,7 @@ func TestWhy_Many(t *testing.T) {
 	})
 }
 
-// A run whose worker has died is not running.
+// A run whose worker has died is not shown as running.
 func TestWhy_Lost(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -204,7 +204,7 @@ func TestWhy_Lost(t *testing.T) {
 	})
 }
 
-// A started client can be seen until it stops, and for a while if it does not.
+// A started client is listed until it stops, or for a while after it dies.
 func TestProcesses(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
