@@ -10,7 +10,7 @@ import (
 // A slow subscriber loses events, and blocks nobody.
 func TestClient_Subscribe_Slow(t *testing.T) {
 	t.Parallel()
-	client := Client{base: base{events: &subscriptions{}}}
+	client := Client{base: base{config: &Config{}, events: &subscriptions{}}}
 	slow, cancel := client.Subscribe()
 	other, cancelOther := client.Subscribe(EventRunFailed)
 	defer cancelOther()
@@ -34,7 +34,7 @@ func TestClient_Subscribe_Slow(t *testing.T) {
 // Subscribing, publishing and cancelling may all happen at once.
 func TestClient_Subscribe_AtOnce(t *testing.T) {
 	t.Parallel()
-	client := Client{base: base{events: &subscriptions{}}}
+	client := Client{base: base{config: &Config{}, events: &subscriptions{}}}
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
