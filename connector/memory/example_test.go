@@ -12,7 +12,7 @@ import (
 func ExampleSlice() {
 	src := memory.Slice([]string{"sparrow", "swan", "gull"})
 
-	// A run that has a checkpoint goes on behind it.
+	// A run with a checkpoint continues after it.
 	from := dataflow.Request[memory.Cursor]{From: 1, Resumed: true}
 	for item, err := range src.Read(context.Background(), from) {
 		if err != nil {
@@ -49,7 +49,7 @@ func ExampleFunc() {
 func ExampleSink() {
 	sink := memory.NewSink[string]()
 	batch := dataflow.SinkBatch[string]{ID: "1", Rows: []string{"sparrow", "swan"}, Keys: []string{"row 1", "row 2"}}
-	for range 2 { // a crash made the run write its batch again
+	for range 2 { // a crash made the run write its batch twice
 		if err := sink.Write(context.Background(), batch); err != nil {
 			fmt.Println(err)
 			return
