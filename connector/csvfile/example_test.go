@@ -22,7 +22,7 @@ func ExampleOpen() {
 	}
 	src := csvfile.Open[Strike]("../../testdata/birdstrikes.csv", nil)
 
-	// A flow does this, batch by batch, and goes on at its last checkpoint.
+	// A flow reads like this, batch by batch, from its last checkpoint.
 	from := dataflow.Request[csvfile.Cursor]{From: csvfile.Cursor{Offset: 1223090, Line: 9999}, Resumed: true}
 	for item, err := range src.Read(context.Background(), from) {
 		if err != nil {
@@ -71,10 +71,10 @@ func ExampleOpen_badRecord() {
 	// line 4 3
 }
 
-// What is no file is read from its beginning each time.
+// A stream is read from its beginning each time.
 func ExampleFromFunc() {
 	type Order struct{ ID, Cents int64 }
-	download := func(context.Context) (io.ReadCloser, error) { // of an object store, say
+	download := func(context.Context) (io.ReadCloser, error) { // from an object store, for example
 		return io.NopCloser(strings.NewReader("id,cents\n1,250\n2,99\n")), nil
 	}
 	for item, err := range csvfile.FromFunc[Order](download, nil).Read(context.Background(), dataflow.Request[dataflow.NoCursor]{}) {
