@@ -53,7 +53,7 @@ func ExampleOpenFS() {
 	// 2026-01-02.jsonl line 1 {PITTSBURGH 0}
 }
 
-// A flow from one file to another goes on where it was, on both sides.
+// A flow from one file to another resumes on both sides.
 func ExampleAppendTo() {
 	dir, err := os.MkdirTemp("", "jsonl")
 	check(err)
@@ -95,7 +95,7 @@ func ExampleAppendTo() {
 	// {"airport":"pittsburgh","cost":0}
 }
 
-// Each batch is a file, which appears as a whole.
+// Each batch is a file, which appears in one step.
 func ExampleWriteFiles() {
 	dir, err := os.MkdirTemp("", "jsonl")
 	check(err)
