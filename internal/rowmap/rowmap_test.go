@@ -64,11 +64,11 @@ func TestOf(t *testing.T) {
 func TestOf_Errors(t *testing.T) {
 	t.Parallel()
 	for want, typ := range map[string]reflect.Type{
-		"<nil> is not a struct: use a struct with a field for each column":                                                                           nil,
-		"*rowmap_test.Base is not a struct: use a struct with a field for each column":                                                               reflect.TypeFor[*Base](),
-		"interface {} is not a struct: use a struct with a field for each column":                                                                    reflect.TypeFor[any](),
-		"struct {} has no exported fields: add one for each column":                                                                      reflect.TypeFor[struct{}](),
-		"time.Time has no exported fields: add one for each column":                                                                      reflect.TypeFor[time.Time](),
+		"<nil> is not a struct: use a struct with a field for each column":                                                            nil,
+		"*rowmap_test.Base is not a struct: use a struct with a field for each column":                                                reflect.TypeFor[*Base](),
+		"interface {} is not a struct: use a struct with a field for each column":                                                     reflect.TypeFor[any](),
+		"struct {} has no exported fields: add one for each column":                                                                   reflect.TypeFor[struct{}](),
+		"time.Time has no exported fields: add one for each column":                                                                   reflect.TypeFor[time.Time](),
 		"field Base of struct { *rowmap_test.Base } embeds a pointer: embed rowmap_test.Base itself, or leave it out with `db:\"-\"`": reflect.TypeFor[struct{ *Base }](),
 		"fields Base.ID and ID of struct { rowmap_test.Base; ID int } have the same column \"id\": rename one with a db tag, or leave it out with `db:\"-\"`": reflect.TypeFor[struct {
 			Base
