@@ -15,8 +15,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// loop is what most people write: a page, its rows with CopyFrom, and the cursor,
-// one after the other.
+// loop is what most people write: read a page, write its rows with CopyFrom, store
+// the cursor, in sequence.
 func (w *work) loop(ctx context.Context) error {
 	const size = 1000
 	for last := int64(0); ; {
@@ -41,8 +41,8 @@ func (w *work) copyRows(ctx context.Context, records []row, last int64) error {
 	})
 }
 
-// pipe is the ceiling: one psql writes what another one reads, unchanged and without
-// checkpoints.
+// pipe is the upper bound: one psql writes what another reads, unchanged and
+// without checkpoints.
 func (w *work) pipe(ctx context.Context) error {
 	out := exec.CommandContext(ctx, "psql", w.url, "-X", "-q", "-c", "copy src to stdout")
 	in := exec.CommandContext(ctx, "psql", w.url, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", "copy dst from stdin")
@@ -58,18 +58,18 @@ func (w *work) pipe(ctx context.Context) error {
 	return errors.Join(out.Run(), in.Wait())
 }
 
-// server has the server do all, in one statement.
+// server does everything in the server, in one statement.
 func (w *work) server(ctx context.Context) error {
 	return w.exec(ctx, `insert into dst select id, upper(name), amount * 1.5, updated_at from src
 		on conflict (id) do update set name = excluded.name, amount = excluded.amount, updated_at = excluded.updated_at`)
 }
 
-// psqlCSV is the ceiling of files.
+// psqlCSV is the upper bound for files.
 func (w *work) psqlCSV(ctx context.Context) error {
 	return w.psql(ctx, `\copy dst from '`+w.file("rows.csv")+`' csv header`)
 }
 
-// fileBatch is a common size of batches with CopyFrom.
+// fileBatch is a common batch size for CopyFrom.
 const fileBatch = 5000
 
 // loadCSV is encoding/csv and CopyFrom.
@@ -78,7 +78,7 @@ func (w *work) loadCSV(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // it was only read
+	defer f.Close() //nolint:errcheck // the file was only read
 	r := csv.NewReader(bufio.NewReaderSize(f, 1<<16))
 	r.ReuseRecord = true
 	if _, err := r.Read(); err != nil {
@@ -108,7 +108,7 @@ func (w *work) loadJSONL(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // it was only read
+	defer f.Close() //nolint:errcheck // the file was only read
 	d := json.NewDecoder(bufio.NewReaderSize(f, 1<<16))
 	return w.load(ctx, func() (v row, err error) { return v, d.Decode(&v) })
 }

@@ -14,22 +14,22 @@ type contender struct {
 	run  func(ctx context.Context) (time.Duration, error)
 }
 
-// comparison is one line of the table: ours against a base, in pairs.
+// comparison is one line of the table: our flow against a base, in pairs.
 type comparison struct {
 	key    string
 	rows   int
 	base   contender
 	ours   contender
-	target float64 // the least ratio of speeds, 0: only shown
+	target float64 // the least ratio of speeds; 0 only shows it
 }
 
-// result holds the speeds of the pairs, in rows a second.
+// result holds the speeds of the pairs, in rows per second.
 type result struct {
 	base, ours []float64
 }
 
-// measure runs the pairs. Which of the two comes first alternates, so that neither
-// has the warm machine each time.
+// measure runs the pairs. The order alternates, so that neither side always has the
+// warm machine.
 func (c *comparison) measure(ctx context.Context, pairs int) (*result, error) {
 	r := &result{}
 	for i := range pairs {

@@ -15,24 +15,24 @@ import (
 	"github.com/activedataflow/dataflow/connector/pgtable"
 )
 
-// Speed is to stay as it is within a tenth, and memory within a fourth, and below so many
-// MB.
+// With more rows, speed must keep 90 %, memory may grow by a quarter, and must stay
+// below mostMB.
 const (
 	leastGrowth = 0.9
 	mostMemory  = 1.25
 	mostMB      = 64
 )
 
-// size is what came of so many rows.
+// size is the result for a number of rows.
 type size struct {
 	rows  int
-	speed float64 // in rows a second
-	peak  float64 // in MB above what the process has when it is idle
+	speed float64 // in rows per second
+	peak  float64 // in MB above the idle process
 }
 
-// measureGrowth prints how fast inserts are, and how much memory they take, with more
-// and more rows. The sizes of a round follow each other, so that all have the same
-// machine.
+// measureGrowth prints the speed and the memory of inserts for growing numbers of
+// rows. The sizes of a round follow each other, so that all are measured on the
+// machine in the same state.
 func (w *work) measureGrowth(ctx context.Context, pairs int, speed, memory bool) error {
 	growths := []int{1, 3, 10}
 	last := w.rows * slices.Max(growths)
@@ -86,7 +86,7 @@ func judge(what string, ratio float64, of string, reached bool) {
 func (w *work) part(n int) *work {
 	p := *w
 	p.rows = n
-	w.run++ // names the flow
+	w.run++ // for the flow's name
 	p.run = w.run
 	return &p
 }
@@ -104,11 +104,11 @@ func (w *work) insertOnce(ctx context.Context) (size, error) {
 	return size{rows: w.rows, speed: float64(w.rows) / took.Seconds(), peak: peak}, err
 }
 
-// peakMemory is how much more memory the process has had at some moment of f than
-// before it, in MB.
+// peakMemory returns the most memory that the process used during f above its use
+// before, in MB.
 func peakMemory(f func() error) (float64, error) {
 	debug.FreeOSMemory()
-	// The kernel's highest mark begins again at what there is now.
+	// Reset the kernel's peak to the current use.
 	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
 		return 0, err
 	}
@@ -129,7 +129,7 @@ func memoryStatus(name string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer f.Close() //nolint:errcheck // it was only read
+	defer f.Close() //nolint:errcheck // the file was only read
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		if value, ok := strings.CutPrefix(lines.Text(), name+":"); ok {
 			return strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(value, "kB")))

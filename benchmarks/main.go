@@ -1,5 +1,5 @@
-// Command benchmarks compares flows with what does the same work without this
-// library, in pairs of runs on one machine, and prints one table.
+// Command benchmarks compares flows with programs that do the same work without this
+// library. It runs them in pairs on one machine and prints one table.
 //
 //	DATAFLOW_BENCH_ROWS=200000 DATAFLOW_BENCH_PAIRS=3 go run . [part of a bench's name …]
 package main
@@ -88,14 +88,14 @@ func run(ctx context.Context, only []string) (err error) {
 			return err
 		}
 	}
-	// Only if they are asked for, because they take ten times as many rows.
+	// Only on request, because these need ten times as many rows.
 	if speed, memory := slices.Contains(only, "growth"), slices.Contains(only, "peak"); speed || memory {
 		return w.measureGrowth(ctx, pairs, speed, memory)
 	}
 	return nil
 }
 
-// profile writes a CPU profile of this process to a file; an empty path: none.
+// profile writes a CPU profile of this process to a file; an empty path means none.
 func profile(path string) (stop func() error, err error) {
 	if path == "" {
 		return func() error { return nil }, nil
@@ -107,7 +107,7 @@ func profile(path string) (stop func() error, err error) {
 	return func() error { pprof.StopCPUProfile(); return f.Close() }, pprof.StartCPUProfile(f)
 }
 
-// migrate makes the library's tables.
+// migrate creates the library's tables.
 func (w *work) migrate(ctx context.Context) error {
 	client, err := dataflow.NewClient(dataflowpgx.New(w.pool), nil)
 	if err != nil {

@@ -12,10 +12,10 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// memoryRecords is how many records the bench in memory has.
+// memoryRecords is the number of records of the benchmark in memory.
 const memoryRecords = 5_000_000
 
-// record is small and plain, so that what is measured is what the engine adds.
+// record is small and plain, so that the engine's own cost is measured.
 type record struct {
 	ID     int64
 	Amount float64
@@ -26,7 +26,7 @@ func wanted(r record) bool    { return r.ID%10 != 0 }
 func nth(i int) record        { return record{ID: int64(i), Amount: float64(i % 1000)} }
 func (w *work) inMemory() int { return min(memoryRecords, 5*w.rows) }
 
-// memory yields records that are made as they are asked for.
+// memory yields records that are created when they are read.
 type memory struct{ n int }
 
 func (m memory) Read(_ context.Context, r dataflow.Request[int]) iter.Seq2[dataflow.Item[record, int], error] {
@@ -39,7 +39,7 @@ func (m memory) Read(_ context.Context, r dataflow.Request[int]) iter.Seq2[dataf
 	}
 }
 
-// loopInMemory is the same as a plain loop.
+// loopInMemory does the same as a plain loop.
 func (w *work) loopInMemory() (int, float64) {
 	count, sum := 0, 0.0
 	for i := range w.inMemory() {
@@ -51,7 +51,7 @@ func (w *work) loopInMemory() (int, float64) {
 	return count, sum
 }
 
-// cpuTime is what this process has used of all cores.
+// cpuTime returns the CPU time that this process has used on all cores.
 func cpuTime() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
@@ -60,7 +60,7 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// measureMemory prints what the engine costs for each record, in time of all cores,
+// measureMemory prints the engine's cost for each record, in CPU time of all cores,
 // with a checkpoint every 100,000 records.
 func (w *work) measureMemory(ctx context.Context, pairs int) error {
 	n := w.inMemory()

@@ -38,7 +38,7 @@ func (w *work) execute(ctx context.Context, f *dataflow.Flow) error {
 	return err
 }
 
-// executeOn works a flow once. Making and registering a client is counted too.
+// executeOn works a flow once. The time includes creating and registering a client.
 func executeOn(ctx context.Context, driver dataflow.Driver, f *dataflow.Flow) (*dataflow.Run, error) {
 	client, err := dataflow.NewClient(driver, &dataflow.Config{Flows: []*dataflow.Flow{f}, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -58,7 +58,7 @@ func executeOn(ctx context.Context, driver dataflow.Driver, f *dataflow.Flow) (*
 	return run, err
 }
 
-// fillAgain puts all rows into the target, as the work makes them.
+// fillAgain puts all rows into the target, as the work would write them.
 func (w *work) fillAgain(ctx context.Context) error {
 	if err := w.exec(ctx, "truncate dst"); err != nil {
 		return err
@@ -69,7 +69,7 @@ func (w *work) fillAgain(ctx context.Context) error {
 	return w.exec(ctx, "vacuum (freeze, analyze) dst", "checkpoint")
 }
 
-// again works a flow that finds all rows there.
+// again works a flow whose rows are already in the target.
 func (w *work) again(ctx context.Context) error {
 	w.run++
 	f := dataflow.NewFlow(fmt.Sprintf("again %d", w.run), w.keyset(), transform(), upsert(), nil)
@@ -80,7 +80,7 @@ func (w *work) again(ctx context.Context) error {
 	return err
 }
 
-// withoutCheckpoints works a flow that writes its batches and no checkpoints.
+// withoutCheckpoints works a flow that writes its batches but no checkpoints.
 func (w *work) withoutCheckpoints(size int) func(context.Context) error {
 	return func(ctx context.Context) error {
 		w.run++
@@ -90,7 +90,7 @@ func (w *work) withoutCheckpoints(size int) func(context.Context) error {
 	}
 }
 
-// noCheckpoints is a driver that claims to have checkpointed.
+// noCheckpoints is a driver that only pretends to write checkpoints.
 type noCheckpoints struct{ dataflow.Driver }
 
 type noCheckpointStore struct{ dataflow.Store }
@@ -112,7 +112,7 @@ func (s noCheckpointStore) BeginCheckpoint(ctx context.Context) (context.Context
 
 type noCheckpointTx struct{ dataflow.CheckpointTx }
 
-// Commit sends the commit at once, as that of a checkpoint does.
+// Commit sends the commit at once, as a checkpoint does.
 func (t noCheckpointTx) Commit(ctx context.Context, p *dataflow.RunCheckpointParams) func() (dataflow.LeaseStatus, error) {
 	tx, ok := t.Unwrap().(pgx.Tx)
 	if !ok {
@@ -127,22 +127,23 @@ func (t noCheckpointTx) Commit(ctx context.Context, p *dataflow.RunCheckpointPar
 		err := results.Close()
 		done, cancel := context.WithCancel(ctx)
 		cancel()
-		_ = tx.Commit(done) // gives the connection back, and sends nothing
+		_ = tx.Commit(done) // returns the connection and sends nothing
 		return dataflow.LeaseStatus{RunID: p.RunID, Held: true}, err
 	}
 }
 
-// badEvery is how many records have one that the database refuses.
+// The database refuses one of badEvery records.
 const badEvery = 10_000
 
-// isBad tells which of them it is: another in each ten thousand, since batches are as large.
+// isBad reports whether the database refuses a record. The bad record is at another
+// place in each ten thousand, because batches have that size.
 func isBad(r row) bool {
 	i := r.ID - 1
 	return i%badEvery == (i/badEvery*3711+1234)%badEvery
 }
 
-// withBad works a flow of which the database refuses some records, which become dead
-// letters.
+// withBad works a flow of which the database refuses some records. These become
+// dead letters.
 func (w *work) withBad(ctx context.Context) error {
 	w.run++
 	bad := dataflow.Map(func(_ context.Context, r row) (row, error) {

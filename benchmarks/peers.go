@@ -14,7 +14,7 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 )
 
-// page reads the next rows behind last.
+// page reads the next rows after last.
 func (w *work) page(ctx context.Context, last int64, size int) ([]row, error) {
 	rows, err := w.pool.Query(ctx, "select id, name, amount, updated_at from src where id > $1 order by id limit $2", last, size)
 	if err != nil {
@@ -39,8 +39,8 @@ type copyJob struct {
 
 func (copyJob) Kind() string { return "copy" }
 
-// copyWorker goes on at the cursor that it keeps in its job, in the transaction of the
-// rows.
+// copyWorker continues from the cursor that it stores in its job, in the
+// transaction of the rows.
 type copyWorker struct {
 	river.WorkerDefaults[copyJob]
 
@@ -72,7 +72,7 @@ func (c copyWorker) Work(ctx context.Context, job *river.Job[copyJob]) error {
 	return nil
 }
 
-// riverJob works one job of River's, from its insertion to its completion.
+// riverJob works one River job, from its insertion to its completion.
 func (w *work) riverJob(page int) func(context.Context) error {
 	return func(ctx context.Context) error {
 		workers := river.NewWorkers()
@@ -104,9 +104,9 @@ func (w *work) riverJob(page int) func(context.Context) error {
 	}
 }
 
-// dbosWorkflow works one workflow of DBOS, of which each page is a transaction that is a
-// step: the rows and the step's record are committed together. Its transactions have no
-// COPY, so that the rows go as arrays.
+// dbosWorkflow works one DBOS workflow. Each page is a step in a transaction, so
+// the rows and the step's record are committed together. Its transactions have no
+// COPY, so the rows are sent as arrays.
 func (w *work) dbosWorkflow(page int) func(context.Context) error {
 	return w.dbos(func(ctx dbos.Context, source *dbos.DataSource, last int64) (int64, error) {
 		return dbos.RunAsTransaction(ctx, source, func(ctx context.Context, tx dbos.Tx) (int64, error) {
@@ -126,8 +126,8 @@ func (w *work) dbosWorkflow(page int) func(context.Context) error {
 	})
 }
 
-// dbosSteps does it in plain steps, which may use COPY: a step that has committed its
-// rows and dies before it is recorded does them again.
+// dbosSteps does the same in plain steps, which may use COPY. A step that dies
+// after committing its rows, but before it is recorded, writes them again.
 func (w *work) dbosSteps(page int) func(context.Context) error {
 	return w.dbos(func(ctx dbos.Context, _ *dbos.DataSource, last int64) (int64, error) {
 		return dbos.RunAsStep(ctx, func(ctx context.Context) (int64, error) {
@@ -140,8 +140,8 @@ func (w *work) dbosSteps(page int) func(context.Context) error {
 	})
 }
 
-// openDBOS connects DBOS to the database of the work, which makes its tables if they are
-// not there. What it is given to connect with, it closes itself.
+// openDBOS connects DBOS to the database of the work and creates its tables if they
+// do not exist. DBOS closes the given connection itself.
 func (w *work) openDBOS(ctx context.Context) (dbos.Context, *dbos.DataSource, error) {
 	pool, err := pgxpool.New(ctx, w.url)
 	if err != nil {
@@ -155,7 +155,7 @@ func (w *work) openDBOS(ctx context.Context) (dbos.Context, *dbos.DataSource, er
 	return c, source, err
 }
 
-// resetDBOS is reset, with DBOS's tables made.
+// resetDBOS is reset, and creates DBOS's tables.
 func (w *work) resetDBOS(ctx context.Context) error {
 	c, _, err := w.openDBOS(ctx)
 	if err != nil {
@@ -165,8 +165,8 @@ func (w *work) resetDBOS(ctx context.Context) error {
 	return errors.Join(err, dbos.Shutdown(c, 10*time.Second), w.reset(ctx))
 }
 
-// dbos runs a workflow of steps, each of which returns the last id that it has copied, 0
-// if there was none.
+// dbos runs a workflow of steps. Each step returns the last id that it has copied,
+// or 0 if there was none.
 func (w *work) dbos(step func(ctx dbos.Context, source *dbos.DataSource, last int64) (int64, error)) func(context.Context) error {
 	return func(ctx context.Context) error {
 		c, source, err := w.openDBOS(ctx)

@@ -16,7 +16,7 @@ import (
 	"syscall"
 )
 
-// urlEnv names a server to measure on, in place of one of the program's own.
+// urlEnv names a server to measure on instead of the program's own.
 const urlEnv = "DATAFLOW_BENCH_DATABASE_URL"
 
 // serverOptions are what a small production server has. Durability is whole:
@@ -29,7 +29,7 @@ type server struct {
 	owner    *syscall.Credential
 }
 
-// openServer returns a URL to measure on, and what ends the server.
+// openServer returns the URL of a server, and a function that stops it.
 func openServer(ctx context.Context) (string, func() error, error) {
 	if given := os.Getenv(urlEnv); given != "" {
 		return given, func() error { return nil }, nil
@@ -114,7 +114,7 @@ func (s *server) run(ctx context.Context, program string, args ...string) error 
 	return nil
 }
 
-// machine describes what was measured on.
+// machine describes the machine that was measured on.
 func (w *work) machine(ctx context.Context) string {
 	var version string
 	if err := w.pool.QueryRow(ctx, "show server_version").Scan(&version); err != nil {

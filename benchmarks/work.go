@@ -27,15 +27,15 @@ func change(r row) row {
 	return r
 }
 
-// work is the data, and where it goes.
+// work is the data and its target.
 type work struct {
 	url  string
 	pool *pgxpool.Pool
 	rows int
-	dir  string // of files
-	run  int    // makes the names of flows
+	dir  string // the directory of the files
+	run  int    // numbers the flows, for their names
 
-	missing int // rows that are not to arrive
+	missing int // the number of rows that must not arrive
 }
 
 func newWork(ctx context.Context, url string, rows int, dir string) (*work, error) {
@@ -64,11 +64,11 @@ func (w *work) prepare(ctx context.Context) error {
 	if err := w.psql(ctx, fmt.Sprintf(`\copy (select %s from src order by id) to '%s' csv header`, columns, w.file("rows.csv"))); err != nil {
 		return err
 	}
-	// The format's quote and delimiter are not in the data, so that the lines come out as they are.
+	// The data does not contain the quote and delimiter of this format, so the lines are unchanged.
 	return w.psql(ctx, fmt.Sprintf(`\copy (select row_to_json(r) from (select %s from src order by id) r) to '%s' csv quote e'\x01' delimiter e'\x02'`, columns, w.file("rows.jsonl")))
 }
 
-// generated selects rows of the source table that are not there yet.
+// generated selects the rows still missing from the source table.
 func generated(first, last int) string {
 	return fmt.Sprintf(`select g, 'customer ' || md5(g::text) || ' of city ' || g %% 1000, (g %% 100000) / 100.0, '2024-01-01'::timestamptz + g * interval '1 second'
 		from generate_series(%d::bigint, %d) g`, first, last)
@@ -83,10 +83,10 @@ func (w *work) psql(ctx context.Context, command string) error {
 	return cmd.Run()
 }
 
-// reset empties the target, and has the server do now what it would do later.
+// reset empties the target, and makes the server do its deferred work now.
 func (w *work) reset(ctx context.Context) error { return w.exec(ctx, "truncate dst", "checkpoint") }
 
-// fill puts all rows into the target, as others than the work makes of them.
+// fill puts all rows into the target, with other values than the work writes.
 func (w *work) fill(ctx context.Context) error {
 	return w.exec(ctx, "truncate dst", "insert into dst select * from src", "vacuum (freeze, analyze) dst", "checkpoint")
 }
@@ -100,7 +100,7 @@ func (w *work) exec(ctx context.Context, statements ...string) error {
 	return nil
 }
 
-// verify makes sure that the work was done.
+// verify checks that the work was done.
 func (w *work) verify(ctx context.Context, changed bool) error {
 	name, factor := "src.name", 1.0
 	if changed {
@@ -115,8 +115,8 @@ func (w *work) verify(ctx context.Context, changed bool) error {
 	return err
 }
 
-// timed makes a contender of work: before it the target is made ready, after it what
-// it did is checked.
+// timed makes a contender of work: it prepares the target before the work and
+// checks the result after it.
 func (w *work) timed(name string, ready func(context.Context) error, changed bool, run func(context.Context) error) contender {
 	return contender{name: name, run: func(ctx context.Context) (time.Duration, error) {
 		if err := ready(ctx); err != nil {

@@ -22,8 +22,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-// Each block of Go in the README stands in this file, so that it compiles, and is run
-// by a test.
+// Each Go block of the README is in this file, so that it compiles and a test runs it.
 
 // Inbox reads the letters in a directory, in the order of their names. The cursor is
 // the name of the last letter.
@@ -118,7 +117,7 @@ func written(t *testing.T, rows []Letter) string {
 	return dir
 }
 
-// writtenBad puts a letter that cannot be read before one of the others.
+// writtenBad writes the letters, with one that cannot be read before rows[at].
 func writtenBad(t *testing.T, rows []Letter, at int) string {
 	t.Helper()
 	dir := written(t, rows)
@@ -138,7 +137,7 @@ func TestOutbox_Contract(t *testing.T) {
 			dir := t.TempDir()
 			return Outbox{Dir: dir}, func() []Letter { return posted(t, dir) }
 		},
-		Rows: func(n int) []Letter { // what a file keeps of a letter
+		Rows: func(n int) []Letter { // the part of a letter that a file holds
 			rows := someLetters(n)
 			for i := range rows {
 				rows[i].Name = ""
@@ -149,7 +148,7 @@ func TestOutbox_Contract(t *testing.T) {
 	})
 }
 
-// posted reads what is in an outbox.
+// posted reads the letters in an outbox.
 func posted(t *testing.T, dir string) []Letter {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -197,7 +196,7 @@ func TestReadme_BlocksAreCode(t *testing.T) {
 	}
 }
 
-// Each package has its row, and each link of the README leads somewhere.
+// Each package has its row in the README, and each link of the README has a target.
 func TestReadme_Packages(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile("README.md")
@@ -214,8 +213,8 @@ func TestReadme_Packages(t *testing.T) {
 	}
 }
 
-// flatten removes indentation, empty lines, and the calls that only the linters of
-// this repository ask for.
+// flatten removes indentation, empty lines, and the calls that only this
+// repository's linters require.
 func flatten(code string) string {
 	var b strings.Builder
 	for line := range strings.Lines(code) {

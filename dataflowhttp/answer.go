@@ -9,7 +9,7 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// tickAnswer is what a tick has found.
+// tickAnswer is the response to a round.
 type tickAnswer struct {
 	Fired   int         `json:"fired"`
 	Skipped int64       `json:"skipped"`
@@ -18,7 +18,7 @@ type tickAnswer struct {
 	Runs    []runAnswer `json:"runs"`
 }
 
-// runAnswer is a run in an answer. Counters and Error are for those who wait.
+// runAnswer is a run in a response. Counters and Error are set only after a wait.
 type runAnswer struct {
 	ID       int64              `json:"id"`
 	Flow     string             `json:"flow"`
@@ -29,8 +29,8 @@ type runAnswer struct {
 	Error    string             `json:"error,omitempty"`
 }
 
-// runsOf returns the runs that a tick has started or found, in the order of their
-// ids. A run that it has started and works itself is in both of its lists.
+// runsOf returns the runs that a tick has started or found, ordered by ID. A run
+// that it has both started and works is in both of its lists.
 func runsOf(t *tick) []*dataflow.Run {
 	runs := slices.Concat(t.Due, t.Fired)
 	slices.SortStableFunc(runs, func(a, b *dataflow.Run) int { return cmp.Compare(a.ID, b.ID) })
@@ -52,17 +52,17 @@ func (h *heartbeat) answer(t *tick, runs []*dataflow.Run, waited bool) *tickAnsw
 	return a
 }
 
-// writeJSON answers a request. What it is given can be marshalled.
+// writeJSON sends a response. v must be a value that can be marshalled.
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	header := w.Header()
 	header.Set("Content-Type", "application/json")
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // fails only when the caller has gone away
+	_ = json.NewEncoder(w).Encode(v) // fails only if the caller has gone away
 }
 
-// writeError answers a request with what the caller is told of an error.
+// writeError sends the text of an error to the caller.
 func writeError(w http.ResponseWriter, status int, text string) {
 	writeJSON(w, status, struct {
 		Error string `json:"error"`

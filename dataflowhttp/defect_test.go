@@ -14,12 +14,11 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-// A token that is not set, as that of an environment variable that is missing, lets
-// nobody in: it is refused when the endpoint is made, and a request without one gets
-// 401.
+// An empty token, as from a missing environment variable, lets nobody in. Heartbeat
+// refuses it, and a request without a token gets 401.
 //
-// Guard: the check of HeartbeatOptions, and that of the request. (Tried: without
-// each.)
+// Guard: the check of HeartbeatOptions, and the check of the request. (Verified by
+// removing each.)
 func TestDefect_TokenComparedAsEmpty(t *testing.T) {
 	t.Parallel()
 	client, err := dataflow.NewClient(dataflowsqlite.New(dbtest.SQLite(t)), &dataflow.Config{Logger: slog.New(slog.DiscardHandler)})

@@ -1,14 +1,17 @@
-// Package dataflowhttp has dataflow's endpoints as http.Handlers, to be mounted
-// in the service's own server.
+// Package dataflowhttp provides dataflow's endpoints as http.Handlers, to mount in the
+// service's own server.
 //
 // # The heartbeat
 //
-// A started client looks for work all the time. [Heartbeat] is for what looks
-// from outside: cron, a Kubernetes CronJob, the timer of a serverless platform. A
-// POST makes one round: it puts back runs whose workers have died, turns the due
-// ticks of schedules into runs, and works the runs that are due. It makes the same
-// claims as started clients do, so that both may be used together, and several
-// callers at once, and each run is worked once.
+// A started client looks for work all the time. [Heartbeat] is for callers from outside:
+// cron, a Kubernetes CronJob, the timer of a serverless platform. A POST makes one round:
+//
+//   - it puts back runs whose workers have died;
+//   - it turns the due ticks of schedules into runs;
+//   - it works the runs that are due.
+//
+// It claims runs as started clients do. So several callers and started clients may work
+// together, and each run is worked once.
 //
 //	beat, err := dataflowhttp.Heartbeat(client, &dataflowhttp.HeartbeatOptions{
 //		Tokens: []string{os.Getenv("HEARTBEAT_TOKEN")}, // openssl rand -hex 32
@@ -51,82 +54,88 @@
 //	          - name: token
 //	            secret: {secretName: heartbeat}
 //
-// A request needs no body; one is read and ignored. The token is in the header
-// X-Heartbeat-Token, or in Authorization as a Bearer token; if the first is there,
-// the second is not looked at, because a platform in front of the service may need
-// it for itself. A token in the URL is not taken, because URLs are logged. Send
-// tokens over TLS only.
+// A request needs no body; a body is read and ignored. The token is in the header
+// X-Heartbeat-Token, or in Authorization as a Bearer token. X-Heartbeat-Token takes
+// precedence, because a platform in front of the service may need Authorization for
+// itself. A token in the URL is ignored, because URLs are logged. Send tokens only over
+// TLS.
 //
-// To change a token, give Tokens the old and the new one, change the callers, and
-// take the old one out.
+// To change a token, set Tokens to the old and the new one, change the callers, and
+// remove the old one.
 //
 // # Waiting
 //
-// Without more, the answer comes at once, and the runs are worked behind it.
-// ?wait=30s, or a number of seconds, waits until they have ended, for up to
-// [HeartbeatOptions].MaxWait. The wait bounds the answer and never the runs: they
-// go on when it is over, and when the caller hangs up.
+// By default the response is sent at once, and the runs are worked after it. ?wait=30s,
+// or a number of seconds, waits until they have ended, for up to
+// [HeartbeatOptions].MaxWait. The wait limits the response, never the runs: they continue
+// after the wait, and after the caller hangs up.
 //
-// Wait where the platform takes the CPU away from a process that serves no request,
-// as serverless ones do. There the runs would stand still behind the answer, lose
-// their leases, and be taken up by the next beat as if their worker had died. Let
-// the wait be as long as runs take, and shorter than the time after which the
-// platform, a proxy or the caller gives up. A server's WriteTimeout does not end a
-// wait.
+// Use a wait on a platform that takes the CPU away from a process without a request, as
+// serverless platforms do. Without a wait, the runs would stop after the response and
+// lose their leases, and the next beat would treat their worker as dead. Make the wait as
+// long as the runs take, and shorter than the timeouts of the platform, the proxies and
+// the caller. A server's WriteTimeout does not end a wait.
 //
-// Runs that River works, those with a queue in the answer, are not waited for.
+// The endpoint does not wait for runs that River works. They have a queue in the response.
 //
-// # Answers
+// # Responses
 //
-// All are JSON.
+// All responses are JSON.
 //
 //	{"fired":1,"skipped":0,"rescued":0,"due":1,"runs":[{"id":7,"flow":"orders","trigger":"schedule","state":"pending"}]}
 //
-// fired counts the runs that schedules have started in this round, skipped the
-// ticks that became none, rescued the runs that were put back because their
-// worker had died, and due the runs that this process works. runs lists those that
-// were started or are worked. Who waits gets their counters, too, and, with
-// [HeartbeatOptions].ShowErrors, the error of their last attempt.
+// The fields of a round are
 //
-//   - 202: the round is made, and its runs are being worked; after a wait: some
-//     still are.
-//   - 200, after a wait only: none is worked any more. Their states say how they
-//     have ended; a run that is pending is tried again later, or handed back because
-//     the service stops. A run that has failed is no error of the request.
-//   - 400: the query or the body cannot be read. No round was made; so it is with
-//     all that follow.
+//   - fired: the number of runs that schedules started in this round;
+//   - skipped: the number of ticks that started no run;
+//   - rescued: the number of runs that were put back because their worker had died;
+//   - due: the number of runs that this process works;
+//   - runs: the runs that were started or are being worked.
+//
+// With a wait, runs have their counters and, with [HeartbeatOptions].ShowErrors, the error
+// of their last attempt.
+//
+// The statuses are
+//
+//   - 202: the round was made, and its runs are being worked. After a wait it means that
+//     some runs still are.
+//   - 200, only after a wait: no run is being worked any more. Their states are final,
+//     except for pending: such a run is retried later, or was handed back because the
+//     service stops. A failed run is no error of the request.
+//   - 400: the query or the body is invalid. For this status and for 401 to 429, no round
+//     was made.
 //   - 401: no token, or a wrong one.
-//   - 403: the caller's address is not on AllowedIPs, whatever token it shows.
+//   - 403: the caller's address is not in AllowedIPs, whatever its token.
 //   - 405: the method is not POST.
 //   - 413: the body is larger than MaxBody.
-//   - 429: more than MaxPerMinute requests, or more than 10 wrong tokens in a minute
-//     from this address, or from this /64 of IPv6. Such an address is not served
-//     with the right token either, until the time in Retry-After is over.
-//   - 500: the round could not be made, or not to its end: the database cannot be
-//     reached, say. The log has the error, the answer has not. To call again does
+//   - 429: more than MaxPerMinute requests, or more than 10 wrong tokens in a minute from
+//     this address, or from its /64 of IPv6. After too many wrong tokens, the address is
+//     refused even with the right token, until the time in Retry-After has passed.
+//   - 500: the round failed or is incomplete, for example because the database cannot be
+//     reached. The error is in the log, not in the response. Repeating the request does
 //     no harm.
 //   - 503: the client is stopped. Another process may serve.
 //
-// Errors are {"error":"…"}, and hold nothing of what is inside. Each request that is
-// not served is logged as a warning with the caller's address, the peer's, the
-// method and the reason, and never with a token.
+// Errors are {"error":"…"}, without internals. Each refused request is logged as a warning
+// with the caller's address, the peer's address, the method and the reason, and never with
+// a token.
 //
 // # Behind a proxy
 //
-// All requests that come through a proxy have the proxy's address. Name it in
-// [HeartbeatOptions].TrustedProxies; then the caller is who stands in the header
-// X-Forwarded-For, read from the right, behind all proxies that are trusted. What
-// is further left was sent by the caller, and could be anything. The header of a
-// peer that is not trusted is ignored, and so is the header Forwarded, always. A
-// proxy must add the address from which it was called, as they all do unless they
-// are told otherwise; one that passes the header on as it is must not be trusted.
+// All requests through a proxy have the proxy's address. List the proxy in
+// [HeartbeatOptions].TrustedProxies. Then the caller is the rightmost address in the
+// header X-Forwarded-For that is not a trusted proxy. The addresses further left were sent
+// by the caller, and may be forged. The header of a peer that is not trusted is ignored.
+// The header Forwarded is always ignored.
 //
-// If a trusted proxy writes something else than an address, such as "unknown", the
-// caller's address is unknown, and with AllowedIPs such a request is not served.
-// Nor is one over a Unix socket, which has no address.
+// A trusted proxy must add the address from which it was called. Proxies do this by
+// default. A proxy that passes the header on unchanged must not be trusted.
 //
-// A proxy that is not named is the one caller of all its requests. Then anybody
-// behind it who shows wrong tokens keeps everybody behind it out, for as long as
-// he goes on. AllowedIPs limits this to those who are on it, because an address
-// that is not allowed has no guesses.
+// If a trusted proxy writes something other than an address, such as "unknown", the
+// caller's address is unknown. With AllowedIPs such a request is refused, and so is one
+// over a Unix socket, which has no address.
+//
+// A proxy that is not listed counts as the caller of all its requests. Then one client
+// with wrong tokens locks out all clients of the proxy, as long as it continues. AllowedIPs
+// limits this to the listed addresses, because only they may try a token.
 package dataflowhttp

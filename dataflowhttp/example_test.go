@@ -25,13 +25,13 @@ func check(err error) {
 	}
 }
 
-// A POST works what is due, here and now, in a client that is not even started.
+// A POST works the due runs. The client need not be started.
 func ExampleHeartbeat() {
 	ctx := context.Background()
 	db, err := sql.Open("sqlite", ":memory:")
 	check(err)
 	defer func() { check(db.Close()) }()
-	db.SetMaxOpenConns(1) // SQLite has one writer
+	db.SetMaxOpenConns(1) // SQLite has one writer at a time
 
 	orders := dataflow.NewFlow("orders", memory.Slice([]int{1, 2, 3}), dataflow.Identity[int](), memory.NewSink[int]().Target(), nil)
 	client, err := dataflow.NewClient(dataflowsqlite.New(db), &dataflow.Config{Flows: []*dataflow.Flow{orders}, Logger: slog.New(slog.DiscardHandler)})
@@ -42,7 +42,7 @@ func ExampleHeartbeat() {
 	check(err)
 
 	beat, err := dataflowhttp.Heartbeat(client, &dataflowhttp.HeartbeatOptions{
-		Tokens:     []string{"a-secret-of-16-or-more-characters"}, // os.Getenv, in a service
+		Tokens:     []string{"a-secret-of-16-or-more-characters"}, // in a service: os.Getenv
 		AllowedIPs: []string{"127.0.0.1", "::1"},
 	})
 	check(err)

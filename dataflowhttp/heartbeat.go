@@ -11,7 +11,7 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// ticker is what the endpoint needs of a client.
+// ticker is the part of a client that the endpoint needs.
 type ticker interface {
 	begin(ctx context.Context) (*tick, error)
 	run(ctx context.Context, id int64) (*dataflow.Run, error)
@@ -20,11 +20,12 @@ type ticker interface {
 // tick is a round that has begun.
 type tick struct {
 	*dataflow.TickReport
-	// wait returns the runs of Due when they have ended or wait again.
+	// wait waits until the runs of Due have ended or are pending again, and returns
+	// them.
 	wait func(ctx context.Context) ([]*dataflow.Run, error)
 }
 
-// clientTicker is the real one.
+// clientTicker is the ticker of a real client.
 type clientTicker struct{ client *dataflow.Client }
 
 func (c clientTicker) begin(ctx context.Context) (*tick, error) {
@@ -44,23 +45,22 @@ type heartbeat struct {
 	settings
 
 	ticker  ticker
-	all     rate    // all requests that show a token
-	guesses guesses // wrong tokens
+	all     rate    // limits all requests with a valid token
+	guesses guesses // limits wrong tokens
 }
 
-// Heartbeat returns the endpoint at which a POST makes the client do one round
-// of what a started client does all the time. See the package for what it
-// answers. Everything that is wrong with opts is returned at once, joined, each
-// as a *[dataflow.ConfigError]. opts must hold Tokens, or AllowAnonymous.
+// Heartbeat returns the endpoint at which a POST makes the client do one round of
+// what a started client does all the time. See the package documentation for its
+// responses. Invalid opts are returned as one joined error, with a
+// *[dataflow.ConfigError] for each fault. opts must set Tokens or AllowAnonymous.
 //
-// The client need not be started, but its flows must be registered: by Start, or
-// by Register. Whoever owns it stops it; the endpoint answers 503 from then on.
-// The handler answers at whatever path it is mounted, and is safe for concurrent
-// use.
+// The client need not be started, but its flows must be registered, by Start or
+// Register. The caller stops the client; the endpoint then answers 503. The handler
+// ignores the path of a request and is safe for concurrent use.
 func Heartbeat(client *dataflow.Client, opts *HeartbeatOptions) (http.Handler, error) {
 	s, err := opts.settings()
 	if client == nil {
-		err = errors.Join(&dataflow.ConfigError{Field: "client", Reason: "it is nil: use dataflow.NewClient"}, err)
+		err = errors.Join(&dataflow.ConfigError{Field: "client", Reason: "it is nil: create it with dataflow.NewClient"}, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("dataflow: %w", err)
@@ -95,11 +95,11 @@ func (h *heartbeat) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.serveWait(w, r, from, t, wait)
 }
 
-// serveWait answers when the runs of the tick have ended, or the wait is over.
+// serveWait answers once the runs of the tick have ended or the wait is over.
 func (h *heartbeat) serveWait(w http.ResponseWriter, r *http.Request, from caller, t *tick, wait time.Duration) {
-	// A server's WriteTimeout is meant for answers that are made at once: it would
-	// close the connection in the middle of the wait. The server sets it anew for
-	// the next request. Not every ResponseWriter can do this.
+	// A server's WriteTimeout is meant for immediate responses: it would close the
+	// connection during the wait. The server sets it again for the next request. Not
+	// every ResponseWriter supports this.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 
 	bounded, cancel := context.WithTimeout(r.Context(), wait)
@@ -108,7 +108,7 @@ func (h *heartbeat) serveWait(w http.ResponseWriter, r *http.Request, from calle
 	status := http.StatusOK
 	switch {
 	case err != nil && bounded.Err() != nil:
-		status, worked = http.StatusAccepted, nil // what is known of them is old
+		status, worked = http.StatusAccepted, nil // these states are outdated
 	case err != nil:
 		h.fail(w, r, from, err)
 		return
@@ -116,9 +116,9 @@ func (h *heartbeat) serveWait(w http.ResponseWriter, r *http.Request, from calle
 	writeJSON(w, status, h.answer(t, h.latest(r.Context(), runsOf(t), worked), true))
 }
 
-// latest returns the runs as they are now: those that were worked as they were
-// then, and the others, which others work or that go on, as the database has
-// them.
+// latest returns the runs with their current states. A run that was worked here has
+// its state from the end of that work. The others are read from the database,
+// because they still run or other processes work them.
 func (h *heartbeat) latest(ctx context.Context, runs, worked []*dataflow.Run) []*dataflow.Run {
 	byID := make(map[int64]*dataflow.Run, len(worked))
 	for _, run := range worked {
@@ -130,10 +130,10 @@ func (h *heartbeat) latest(ctx context.Context, runs, worked []*dataflow.Run) []
 		if run == nil {
 			var err error
 			if run, err = h.ticker.run(ctx, found.ID); err != nil {
-				// The tick has happened, and a caller who is told otherwise would repeat it.
+				// The tick has happened: an error would make the caller repeat it.
 				run = found
 				if ctx.Err() == nil {
-					h.log.WarnContext(ctx, "dataflow: heartbeat cannot tell how a run is now", slog.Int64("run", found.ID), slog.String("flow", found.FlowName), slog.String("error", err.Error()))
+					h.log.WarnContext(ctx, "dataflow: heartbeat cannot read the current state of a run", slog.Int64("run", found.ID), slog.String("flow", found.FlowName), slog.String("error", err.Error()))
 				}
 			}
 		}
@@ -142,10 +142,9 @@ func (h *heartbeat) latest(ctx context.Context, runs, worked []*dataflow.Run) []
 	return now
 }
 
-// fail answers a tick that could not be made. What the caller is told holds
-// nothing of the error.
+// fail answers a tick that failed. The response does not contain the error.
 func (h *heartbeat) fail(w http.ResponseWriter, r *http.Request, from caller, err error) {
-	level, status, text := slog.LevelError, http.StatusInternalServerError, "the tick failed: the service's log says why"
+	level, status, text := slog.LevelError, http.StatusInternalServerError, "the tick failed: see the service's log"
 	switch {
 	case errors.Is(err, dataflow.ErrStopped):
 		level, status, text = slog.LevelWarn, http.StatusServiceUnavailable, "the service is stopping"

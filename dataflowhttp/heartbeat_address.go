@@ -10,24 +10,24 @@ import (
 	"strings"
 )
 
-// addresses tells who calls, and whether he may.
+// addresses determines the caller of a request, and whether it is allowed.
 type addresses struct {
-	any     bool // from anywhere
+	any     bool // true if every address is allowed
 	allowed []netip.Prefix
 	proxies []netip.Prefix
 }
 
-// caller is where a request comes from.
+// caller is the origin of a request.
 type caller struct {
-	// addr is the caller's address, behind the trusted proxies. It is the zero
-	// Addr if it is not known.
+	// addr is the caller's address, seen through the trusted proxies. It is the
+	// zero Addr if unknown.
 	addr netip.Addr
-	// peer is the other end of the connection, as the server says it.
+	// peer is the other end of the connection, as the server reports it.
 	peer string
 }
 
-// attrs are what the log says of a request. A method may be long, and is chosen
-// by the caller.
+// attrs returns the log attributes of a request. It cuts the method, which the
+// caller chooses and which may be long.
 func (c caller) attrs(r *http.Request) []slog.Attr {
 	const most = 32
 	address, method := "unknown", r.Method
@@ -42,19 +42,19 @@ func (c caller) attrs(r *http.Request) []slog.Attr {
 
 func (a *addresses) allow(addr netip.Addr) bool { return a.any || within(a.allowed, addr) }
 
-// caller tells who sends a request.
+// caller returns the origin of a request.
 func (a *addresses) caller(r *http.Request) caller {
 	peer, _ := parseHop(r.RemoteAddr) // a Unix socket has none
-	return caller{addr: behind(a.proxies, peer, r.Header.Values("X-Forwarded-For")), peer: r.RemoteAddr}
+	return caller{addr: clientAddress(a.proxies, peer, r.Header.Values("X-Forwarded-For")), peer: r.RemoteAddr}
 }
 
-// behind returns the address behind the proxies. Each proxy adds on the right of
-// the header the address from which it was called; what is further left was there
-// before, and may be anybody's invention. So the header is read from the right,
-// for as long as a proxy has written it. It returns the zero Addr when a proxy
-// has written something that is no address.
-func behind(proxies []netip.Prefix, peer netip.Addr, header []string) netip.Addr {
-	rest := strings.Join(header, ",") // as HTTP has it, several lines are one
+// clientAddress returns the address of the client that called the outermost trusted
+// proxy. Each proxy appends to the header the address from which it was called.
+// Entries further left existed before, and may be forged. So the header is read
+// from the right, as long as a trusted proxy has written the entry. It returns the
+// zero Addr if a proxy has written something other than an address.
+func clientAddress(proxies []netip.Prefix, peer netip.Addr, header []string) netip.Addr {
+	rest := strings.Join(header, ",") // in HTTP, several lines of a header are one list
 	left := strings.TrimSpace(rest) != ""
 	addr := peer
 	for left && within(proxies, addr) {
@@ -83,7 +83,8 @@ func parseHop(s string) (netip.Addr, bool) {
 	return plain(addr), err == nil
 }
 
-// plain returns the address that all ways to write it have in common.
+// plain returns the canonical form of an address: without a zone, and IPv4 if
+// possible.
 func plain(addr netip.Addr) netip.Addr { return addr.WithZone("").Unmap() }
 
 func within(prefixes []netip.Prefix, addr netip.Addr) bool {
@@ -92,7 +93,7 @@ func within(prefixes []netip.Prefix, addr netip.Addr) bool {
 
 func (o *HeartbeatOptions) parseAddresses(bad func(field, reason string, args ...any)) addresses {
 	if o.AllowedIPs != nil && len(o.AllowedIPs) == 0 {
-		bad("AllowedIPs", "it is empty, so that nobody could call: name addresses, or leave it nil for any address")
+		bad("AllowedIPs", "it is empty, so no caller would be allowed: list addresses, or leave it nil for any address")
 	}
 	a := addresses{any: o.AllowedIPs == nil}
 	parse := func(field string, entries []string) (prefixes []netip.Prefix) {
@@ -109,7 +110,7 @@ func (o *HeartbeatOptions) parseAddresses(bad func(field, reason string, args ..
 	a.proxies = parse("TrustedProxies", o.TrustedProxies)
 	for i, p := range a.proxies {
 		if p.IsValid() && p.Bits() == 0 {
-			bad(fmt.Sprintf("TrustedProxies[%d]", i), "%q trusts everybody, who could then call in anybody's name: name the proxies' own addresses", o.TrustedProxies[i])
+			bad(fmt.Sprintf("TrustedProxies[%d]", i), "%q trusts every address, so every caller could forge its address: list the proxies' own addresses", o.TrustedProxies[i])
 		}
 	}
 	return a
@@ -129,12 +130,12 @@ func parsePrefix(entry string) (netip.Prefix, error) {
 	if prefix.Addr().Is4In6() {
 		const mapped = 96 // bits before the IPv4 address
 		if prefix.Bits() < mapped {
-			return netip.Prefix{}, errors.New("holds more than the IPv4 addresses that it is written with: use an IPv4 prefix such as 10.0.0.0/8")
+			return netip.Prefix{}, errors.New("covers more than IPv4 addresses: use an IPv4 prefix such as 10.0.0.0/8")
 		}
 		prefix = netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-mapped)
 	}
 	if masked := prefix.Masked(); masked != prefix {
-		return netip.Prefix{}, fmt.Errorf("has bits behind its /%d: use %s, or %s for the one address", prefix.Bits(), masked, prefix.Addr())
+		return netip.Prefix{}, fmt.Errorf("has bits after its /%d: use %s, or %s for the one address", prefix.Bits(), masked, prefix.Addr())
 	}
 	return prefix, nil
 }

@@ -11,7 +11,7 @@ import (
 
 func TestParseHop(t *testing.T) {
 	t.Parallel()
-	tests := map[string]string{ // empty: no address
+	tests := map[string]string{ // empty means not an address
 		"192.0.2.1": "192.0.2.1", "192.0.2.1:80": "192.0.2.1", "2001:db8::1": "2001:db8::1", "[2001:db8::1]": "2001:db8::1",
 		"[2001:db8::1]:80": "2001:db8::1", "::ffff:192.0.2.1": "192.0.2.1", "[::ffff:192.0.2.1]:80": "192.0.2.1", "fe80::1%eth0": "fe80::1",
 		"[fe80::1%eth0]:80": "fe80::1", "::FFFF:C000:201": "192.0.2.1",
@@ -27,13 +27,13 @@ func TestParseHop(t *testing.T) {
 	}
 }
 
-func TestBehind(t *testing.T) {
+func TestClientAddress(t *testing.T) {
 	t.Parallel()
 	proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}
 	tests := []struct {
 		name, peer string
 		header     []string
-		want       string // empty: unknown
+		want       string // empty means unknown
 	}{
 		{"NoProxy", "203.0.113.1", []string{"10.0.0.1"}, "203.0.113.1"},
 		{"NoHeader", "10.0.0.1", nil, "10.0.0.1"},
@@ -59,11 +59,11 @@ func TestBehind(t *testing.T) {
 			if tt.want != "" {
 				want = netip.MustParseAddr(tt.want)
 			}
-			require.Equal(t, want, behind(proxies, netip.MustParseAddr(tt.peer), tt.header))
+			require.Equal(t, want, clientAddress(proxies, netip.MustParseAddr(tt.peer), tt.header))
 		})
 	}
 	unknown := netip.Addr{}
-	require.Equal(t, unknown, behind(proxies, unknown, []string{"203.0.113.1"}), "a Unix socket is no trusted proxy")
+	require.Equal(t, unknown, clientAddress(proxies, unknown, []string{"203.0.113.1"}), "a Unix socket is no trusted proxy")
 }
 
 func TestHeartbeat_Address(t *testing.T) {
@@ -75,7 +75,7 @@ func TestHeartbeat_Address(t *testing.T) {
 		name    string
 		peer    string
 		header  http.Header
-		address string // in the log; empty: served
+		address string // in the log; empty means served
 	}{
 		{"Single", "198.51.100.7:1", forwarded(), ""},
 		{"Prefix", "10.255.0.1:1", forwarded(), ""},
@@ -128,37 +128,37 @@ func TestHeartbeat_AnyAddress(t *testing.T) {
 	}
 }
 
-// FuzzBehind holds for whatever a caller sends that he cannot choose who he is:
-// the address is one that a trusted proxy has seen.
-func FuzzBehind(f *testing.F) {
+// FuzzClientAddress requires that a caller cannot forge its address, whatever it
+// sends: the result is an address that a trusted proxy has seen.
+func FuzzClientAddress(f *testing.F) {
 	for _, sent := range []string{"", ",", "10.0.0.1", "203.0.113.1, 10.0.0.1", "[::1]:80,::ffff:10.0.0.1", "unknown,\x00", " ,10.1.2.3%a,", "10.0.0.1\n10.0.0.2", "fe80::1%10.0.0.1,10.0.0.1"} {
 		f.Add(sent, 3)
 	}
 	proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	proxy, outside := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("203.0.113.77")
 	f.Fuzz(func(t *testing.T, sent string, at int) {
-		require.Equal(t, outside, behind(proxies, outside, []string{sent}), "no proxy: the header is ignored")
+		require.Equal(t, outside, clientAddress(proxies, outside, []string{sent}), "no proxy: the header is ignored")
 		for _, added := range []string{"203.0.113.77", " [::ffff:203.0.113.77]:80 ", "203.0.113.77:1, 10.9.9.9", "203.0.113.77,::1,10.9.9.9:70"} {
-			require.Equal(t, outside, behind(proxies, proxy, []string{sent + "," + added}))
-			require.Equal(t, outside, behind(proxies, proxy, []string{sent, added}))
+			require.Equal(t, outside, clientAddress(proxies, proxy, []string{sent + "," + added}))
+			require.Equal(t, outside, clientAddress(proxies, proxy, []string{sent, added}))
 		}
-		require.Equal(t, netip.Addr{}, behind(proxies, proxy, []string{sent + ",unknown"}))
+		require.Equal(t, netip.Addr{}, clientAddress(proxies, proxy, []string{sent + ",unknown"}))
 
-		// Alone, it is read from the right up to the first that is no proxy.
-		got := behind(proxies, proxy, []string{sent})
+		// Without another entry, the result is the rightmost address that is not a proxy.
+		got := clientAddress(proxies, proxy, []string{sent})
 		require.Equal(t, reference(proxies, proxy, sent), got)
 		require.Equal(t, plain(got), got)
 		if comma := strings.IndexByte(sent, ','); comma >= 0 {
-			require.Equal(t, got, behind(proxies, proxy, []string{sent[:comma], sent[comma+1:]}), "lines are joined")
+			require.Equal(t, got, clientAddress(proxies, proxy, []string{sent[:comma], sent[comma+1:]}), "lines are joined")
 		}
 		if got.IsValid() && !within(proxies, got) {
 			cut := sent[:max(0, min(at, len(sent)))]
-			require.Equal(t, got, behind(proxies, proxy, []string{cut + "," + sent}), "what is further left does not matter")
+			require.Equal(t, got, clientAddress(proxies, proxy, []string{cut + "," + sent}), "what is further left does not matter")
 		}
 	})
 }
 
-// reference is behind, in another way.
+// reference is another implementation of clientAddress.
 func reference(proxies []netip.Prefix, peer netip.Addr, header string) netip.Addr {
 	if strings.TrimSpace(header) == "" {
 		return peer

@@ -12,24 +12,26 @@ import (
 	"time"
 )
 
-// refusal is why a request is not served.
+// refusal says why a request is refused.
 type refusal struct {
 	status int
-	// text is what the caller is told; reason is what the log is told, the text
-	// if it is empty.
+	// text is sent to the caller, and reason is logged; an empty reason means the
+	// text.
 	text, reason string
-	// retryAfter is when to come again, of a 429.
+	// retryAfter is the Retry-After of a 429.
 	retryAfter time.Duration
 }
 
-// check tells whether a request is to be served, and takes its body.
+// check decides whether a request may be served, and reads its body. The checks are
+// ordered so that a refused caller learns nothing, and costly ones come last:
 //
-// The order is such that nothing is told to those whom it does not concern, and
-// what costs more comes later. The method tells nothing about anybody. The address
-// comes before the token, so that somebody elsewhere who has found a token does
-// not learn that it is right, and cannot use up the guesses of those who may
-// come. The rate comes behind the token, so that who has none cannot use it up.
-// Last is the body, which is not read for anybody else.
+//   - The method depends on nothing secret.
+//   - The address precedes the token. So a stolen token cannot be tested from
+//     another address, and a caller from there cannot use up the guesses of an
+//     allowed one.
+//   - The rate follows the token, so that a caller without a token cannot use it
+//     up.
+//   - The body is read last, only for a caller that passed all checks.
 func (h *heartbeat) check(w http.ResponseWriter, r *http.Request, from caller) *refusal {
 	if r.Method != http.MethodPost {
 		return &refusal{status: http.StatusMethodNotAllowed, text: "use POST"}
@@ -52,8 +54,8 @@ func (h *heartbeat) checkToken(r *http.Request, from caller) *refusal {
 	}
 	token, missing := shown(r.Header)
 	right := h.tokens.include(token)
-	// A caller that has guessed too often is told nothing, not even that it is
-	// right now: else the limit would not slow anybody down.
+	// A caller with too many wrong guesses is refused even with the right token:
+	// otherwise the limit would not slow down guessing.
 	if wait := h.guesses.note(from.addr, missing == "" && !right, h.clock()); wait > 0 {
 		return &refusal{status: http.StatusTooManyRequests, text: "too many wrong tokens from this address", retryAfter: wait}
 	}
@@ -67,10 +69,10 @@ func (h *heartbeat) checkToken(r *http.Request, from caller) *refusal {
 	return &refusal{status: http.StatusUnauthorized, text: "no valid token: send one as X-Heartbeat-Token, or as Authorization: Bearer", reason: reason}
 }
 
-// takeBody reads the body to its end, and forgets it: a connection whose body
-// was not read cannot be used again.
+// takeBody reads and discards the body: a connection with an unread body cannot be
+// reused.
 func (h *heartbeat) takeBody(w http.ResponseWriter, r *http.Request) *refusal {
-	large := &refusal{status: http.StatusRequestEntityTooLarge, text: "the body is too large: none is needed"}
+	large := &refusal{status: http.StatusRequestEntityTooLarge, text: "the body is too large: send none"}
 	if r.ContentLength > h.maxBody {
 		return large
 	}
@@ -89,9 +91,9 @@ func (h *heartbeat) takeBody(w http.ResponseWriter, r *http.Request) *refusal {
 	}
 }
 
-// waitOf reads how long the caller wants to wait.
+// waitOf returns how long the caller wants to wait, at most maxWait.
 func (h *heartbeat) waitOf(r *http.Request) (time.Duration, *refusal) {
-	bad := &refusal{status: http.StatusBadRequest, text: "wait is no duration: use one such as wait=30s, or a number of seconds"}
+	bad := &refusal{status: http.StatusBadRequest, text: "wait is not a duration: use one such as wait=30s, or a number of seconds"}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return 0, &refusal{status: http.StatusBadRequest, text: "the query cannot be read"}

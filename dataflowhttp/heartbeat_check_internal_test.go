@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const badWait = "wait is no duration: use one such as wait=30s, or a number of seconds"
+const badWait = "wait is not a duration: use one such as wait=30s, or a number of seconds"
 
 func TestHeartbeat_Method(t *testing.T) {
 	t.Parallel()
@@ -29,14 +29,14 @@ func TestHeartbeat_Method(t *testing.T) {
 	}
 }
 
-// What is refused first tells nothing about what comes later.
+// A refusal reveals nothing about later checks.
 func TestHeartbeat_Order(t *testing.T) {
 	t.Parallel()
 	large := strings.Repeat("x", 11)
 	e := setup(t, &HeartbeatOptions{AllowedIPs: []string{"192.0.2.1"}, MaxBody: 10, MaxPerMinute: 1})
 	const elsewhere = "192.0.2.2:1"
 	require.Equal(t, 405, e.send(request{method: "GET", peer: elsewhere, token: wrongToken, body: large}).Code)
-	for range guessesPerMinute + 1 { // none counts as a guess
+	for range guessesPerMinute + 1 { // none of these counts as a guess
 		wrong := e.send(request{peer: elsewhere, token: wrongToken, body: large})
 		right := e.send(request{peer: elsewhere, body: large})
 		require.Equal(t, 403, right.Code)
@@ -45,7 +45,7 @@ func TestHeartbeat_Order(t *testing.T) {
 		require.Equal(t, right.Header(), wrong.Header())
 	}
 	require.Equal(t, 401, e.send(request{token: wrongToken, body: large}).Code)
-	require.Equal(t, 413, e.send(request{body: large}).Code) // the first that counts
+	require.Equal(t, 413, e.send(request{body: large}).Code) // the first request that counts
 	require.Equal(t, 429, e.send(request{body: large}).Code)
 	require.Equal(t, 401, e.send(request{token: wrongToken, body: large}).Code)
 	require.Zero(t, e.ticker.ticks())
@@ -63,7 +63,7 @@ func TestHeartbeat_Body(t *testing.T) {
 		requireHeaders(t, rec)
 		return rec
 	}
-	const tooLarge = "the body is too large: none is needed"
+	const tooLarge = "the body is too large: send none"
 	most := strings.Repeat("x", DefaultMaxBody)
 	for name, length := range map[string]int64{"Declared": DefaultMaxBody, "Chunked": -1} {
 		t.Run(name, func(t *testing.T) {
@@ -105,7 +105,7 @@ func TestHeartbeat_WaitOf(t *testing.T) {
 	const most = 5 * time.Minute
 	tests := []struct {
 		query string
-		want  time.Duration // -1: refused
+		want  time.Duration // -1 means refused
 	}{
 		{"", 0},
 		{"other=1", 0},
@@ -154,7 +154,7 @@ func TestHeartbeat_WaitOf(t *testing.T) {
 	})
 }
 
-// What a caller sends cannot forge lines of the log, nor fill it.
+// A request can neither forge lines of the log nor fill it.
 func TestHeartbeat_LogInjection(t *testing.T) {
 	t.Parallel()
 	e := setup(t, &HeartbeatOptions{TrustedProxies: []string{"192.0.2.1"}, AllowedIPs: []string{"10.0.0.1"}})

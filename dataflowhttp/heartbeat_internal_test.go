@@ -17,8 +17,8 @@ import (
 
 var errSecret = errors.New("dial postgres://app:hunter2@10.0.0.5: refused")
 
-// withRuns puts a tick into the fake that has fired three runs: one that it
-// works, one that it had found before, and one for River.
+// withRuns makes the fake report a tick with three runs: one that it fired and
+// works, one that it found due, and one for River.
 func (e *endpoint) withRuns() {
 	run := func(id int64, flow string, trigger dataflow.Trigger, state dataflow.RunState) *dataflow.Run {
 		return &dataflow.Run{ID: id, FlowName: flow, Trigger: trigger, State: state}
@@ -47,7 +47,8 @@ const (
 		{"id":7,"flow":"failing","trigger":"manual","state":"pending"},
 		{"id":8,"flow":"queued","trigger":"schedule","state":"pending","queue":"etl"},
 		{"id":9,"flow":"orders","trigger":"schedule","state":"pending"}]}`
-	// waited has the error of run 7, and the state and counter of run 9.
+	// waited has placeholders for the error of run 7, and for the state and
+	// counters of run 9.
 	waited = `{"fired":2,"skipped":5,"rescued":3,"due":2,"runs":[
 		{"id":7,"flow":"failing","trigger":"manual","state":"failed"%s,"counters":{"read":3,"written":2,"redundant":0,"filtered":0,"dropped":1,"dead_lettered":0}},
 		{"id":8,"flow":"queued","trigger":"schedule","state":"in_progress","queue":"etl","counters":{"read":0,"written":0,"redundant":0,"filtered":0,"dropped":0,"dead_lettered":0}},
@@ -69,7 +70,7 @@ func TestHeartbeat_Accepted(t *testing.T) {
 		t.Parallel()
 		e := setup(t, &HeartbeatOptions{ShowErrors: true})
 		e.withRuns()
-		e.ticker.ended = nil // to wait would be for ever
+		e.ticker.ended = nil // a wait would never end
 		rec := e.send(request{})
 		require.Equal(t, http.StatusAccepted, rec.Code)
 		require.JSONEq(t, atOnce, rec.Body.String())
@@ -149,8 +150,8 @@ func TestHeartbeat_Failed(t *testing.T) {
 		text   string
 		level  string
 	}{
-		{"Begin", "/", errSecret, 500, "the tick failed: the service's log says why", "ERROR"},
-		{"Wait", "/?wait=1h", errSecret, 500, "the tick failed: the service's log says why", "ERROR"},
+		{"Begin", "/", errSecret, 500, "the tick failed: see the service's log", "ERROR"},
+		{"Wait", "/?wait=1h", errSecret, 500, "the tick failed: see the service's log", "ERROR"},
 		{"BeginStopped", "/", fmt.Errorf("dataflow: tick: %w", dataflow.ErrStopped), 503, "the service is stopping", "WARN"},
 		{"WaitStopped", "/?wait=1h", fmt.Errorf("dataflow: wait: %w", dataflow.ErrStopped), 503, "the service is stopping", "WARN"},
 	}
@@ -172,7 +173,7 @@ func TestHeartbeat_Failed(t *testing.T) {
 	}
 }
 
-// A wait is longer than the server gives its answers and its requests.
+// A wait may exceed the server's timeouts for requests and responses.
 func TestHeartbeat_WriteTimeout(t *testing.T) {
 	t.Parallel()
 	e := setup(t, nil)

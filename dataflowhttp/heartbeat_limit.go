@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// A limit is kept as the moment until which it is used up: it may lie up to a
-// minute ahead, and each request moves it by that request's part of a minute. The
-// zero time has everything left. It is a token bucket of one minute's requests,
-// without fractions to be rounded.
+// A limit is a token bucket of one minute's requests. It is stored as the moment until
+// which it is used up, at most a minute ahead, so that no fraction is rounded. Each
+// request moves the moment by that request's share of a minute. The zero time means a
+// full bucket.
 
-// spend uses up one of perMinute, if it is left, and otherwise returns how long to
-// wait for one. Either way the moment that it returns is to be kept.
+// spend takes one request of perMinute, if any is left. Otherwise it returns how
+// long to wait for one. The caller must store the returned moment in either case.
 func spend(until, now time.Time, perMinute int) (time.Time, time.Duration) {
 	until = settled(until, now)
 	next := until.Add(time.Minute / time.Duration(perMinute))
@@ -22,8 +22,8 @@ func spend(until, now time.Time, perMinute int) (time.Time, time.Duration) {
 	return next, 0
 }
 
-// settled returns a moment that is neither in the past nor, after a clock was put
-// back, further ahead than a limit goes.
+// settled returns until, but not in the past, and not further ahead than a minute,
+// as it may be after a clock was set back.
 func settled(until, now time.Time) time.Time {
 	switch most := now.Add(time.Minute); {
 	case until.Before(now):
@@ -35,7 +35,7 @@ func settled(until, now time.Time) time.Time {
 	}
 }
 
-// rate limits the requests to so many in a minute; -1 is no limit.
+// rate limits the requests in a minute; -1 means no limit.
 type rate struct {
 	perMinute int
 
@@ -43,7 +43,7 @@ type rate struct {
 	until time.Time
 }
 
-// take returns 0 if a request is to be served, and otherwise how long to wait.
+// take returns 0 if a request may be served, and otherwise how long to wait.
 func (r *rate) take(now time.Time) time.Duration {
 	if r.perMinute < 0 {
 		return 0
@@ -56,21 +56,22 @@ func (r *rate) take(now time.Time) time.Duration {
 }
 
 const (
-	// guessesPerMinute is how many wrong tokens an address may show.
+	// guessesPerMinute is the number of wrong tokens that an address may try in a
+	// minute.
 	guessesPerMinute = 10
-	// maxGuessers bounds the memory that they take.
+	// maxGuessers is the number of addresses to remember, which bounds the memory.
 	maxGuessers = 1024
 )
 
-// guesses limits the wrong tokens of each address. An address that has used up
-// its own is not served at all, until it may guess again.
+// guesses limits the wrong tokens of each address. An address that has used up its
+// guesses is not served at all until it may guess again.
 type guesses struct {
 	mu    sync.Mutex // guards until
 	until map[netip.Addr]time.Time
 }
 
-// note counts a wrong token, and returns 0 if the caller may be told whether its
-// token is right, and otherwise how long to wait.
+// note counts a wrong token. It returns 0 if the caller may learn whether its token
+// is right, and otherwise how long to wait.
 func (g *guesses) note(addr netip.Addr, wrong bool, now time.Time) time.Duration {
 	addr = network(addr)
 	g.mu.Lock()
@@ -87,9 +88,10 @@ func (g *guesses) note(addr netip.Addr, wrong bool, now time.Time) time.Duration
 	return wait
 }
 
-// makeRoom forgets, of some addresses, those that have nothing used up any more, and
-// if there are none, the one that has used up least. So it costs little, and a
-// flood from many addresses does not free one that has used up everything.
+// makeRoom makes room for one more address. It looks at a few addresses only, so it
+// is cheap. It forgets those with all guesses left or, if there are none, the one
+// that has used the fewest. So a flood from many addresses does not free an address
+// that has used all its guesses.
 func (g *guesses) makeRoom(now time.Time) {
 	const some = 16
 	if g.until == nil {
@@ -101,7 +103,7 @@ func (g *guesses) makeRoom(now time.Time) {
 	var least netip.Addr
 	var lowest time.Time
 	seen := 0
-	for addr, until := range g.until { // it begins anywhere
+	for addr, until := range g.until { // in random order
 		if !until.After(now) {
 			delete(g.until, addr)
 		} else if seen == 0 || until.Before(lowest) {
@@ -116,8 +118,8 @@ func (g *guesses) makeRoom(now time.Time) {
 	}
 }
 
-// network returns what one caller has of the addresses: of IPv6 ones, which
-// everybody has without end, a /64.
+// network returns the part of an address that stands for one caller. For IPv6 that
+// is the /64, because a caller can use any number of addresses in it.
 func network(addr netip.Addr) netip.Addr {
 	const bits = 64
 	if !addr.Is6() {

@@ -17,8 +17,8 @@ const (
 	tooManyWrong = "too many wrong tokens from this address"
 )
 
-// In any minute there are at most twice as many as in one, and in the long run no
-// more than one after the other.
+// Any minute has at most twice the limit. In the long run, requests are served at
+// the given rate.
 func TestRate(t *testing.T) {
 	t.Parallel()
 	for _, perMinute := range []int{1, 2, 7, 59, 60, 1000} {
@@ -44,7 +44,7 @@ func TestRate(t *testing.T) {
 	}
 }
 
-// A clock that is put back stops nobody for longer than a minute.
+// A clock that is set back blocks requests for at most a minute.
 func TestRate_ClockPutBack(t *testing.T) {
 	t.Parallel()
 	r := rate{perMinute: 2}
@@ -106,14 +106,14 @@ func TestHeartbeat_MaxPerMinute(t *testing.T) {
 	t.Run("Default", func(t *testing.T) {
 		t.Parallel()
 		e := setup(t, nil)
-		for range 100 { // nobody without a token uses the limit up
+		for range 100 { // requests without a token do not use up the limit
 			e.send(request{header: http.Header{}})
 			e.send(request{method: "GET"})
 		}
 		for range DefaultMaxPerMinute {
 			require.Equal(t, http.StatusAccepted, e.send(request{}).Code)
 		}
-		rec := e.send(request{peer: "203.0.113.7:1"}) // it is for all
+		rec := e.send(request{peer: "203.0.113.7:1"}) // the limit is for all callers
 		e.requireRefused(rec, http.StatusTooManyRequests, tooMany)
 		require.Equal(t, "1", rec.Header().Get("Retry-After"))
 		e.clock.advance(time.Second)
@@ -141,8 +141,8 @@ func TestHeartbeat_MaxPerMinute(t *testing.T) {
 	})
 }
 
-// Who has guessed too often is not told whether it is right, until it may guess
-// again. Others are not concerned.
+// A caller with too many wrong tokens does not learn whether a token is right until
+// it may guess again. Other callers are not affected.
 func TestHeartbeat_Guesses(t *testing.T) {
 	t.Parallel()
 	e := setup(t, &HeartbeatOptions{MaxPerMinute: -1})
@@ -172,7 +172,7 @@ func TestHeartbeat_Guesses(t *testing.T) {
 	}
 }
 
-// Behind a trusted proxy, the callers have their guesses each for itself.
+// The callers of a trusted proxy each have their own guesses.
 func TestHeartbeat_GuessesBehindProxy(t *testing.T) {
 	t.Parallel()
 	e := setup(t, &HeartbeatOptions{TrustedProxies: []string{"192.0.2.1"}})
@@ -186,7 +186,7 @@ func TestHeartbeat_GuessesBehindProxy(t *testing.T) {
 	require.Equal(t, http.StatusAccepted, send(goodToken, "203.0.113.7"))
 }
 
-// Limits are exact, however many ask at once.
+// Limits are exact for any number of concurrent requests.
 func TestHeartbeat_Concurrent(t *testing.T) {
 	t.Parallel()
 	e := setup(t, &HeartbeatOptions{MaxPerMinute: 30})

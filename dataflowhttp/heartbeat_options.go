@@ -19,53 +19,53 @@ const (
 
 // HeartbeatOptions are the settings of [Heartbeat].
 type HeartbeatOptions struct {
-	// Tokens are the secrets of which a request must show one: a second one lets
-	// callers change from the old to the new. There must be at least one, unless
-	// AllowAnonymous is set. Each has 16 or more characters, which are visible
-	// ASCII; take random ones, as from `openssl rand -hex 32`.
+	// Tokens are the valid secrets. A request must carry one of them; a second one
+	// lets callers change from the old to the new. At least one is required, unless
+	// AllowAnonymous is set. Each must have 16 or more characters of visible ASCII.
+	// Use random ones, as from `openssl rand -hex 32`.
 	Tokens []string
 
-	// AllowAnonymous switches the token off: whoever reaches the endpoint, and is
-	// on AllowedIPs if there are any, may tick. Tokens must be empty then.
+	// AllowAnonymous switches the token off: every caller that reaches the endpoint
+	// may tick, if AllowedIPs permits it. Tokens must then be empty.
 	AllowAnonymous bool
 
-	// AllowedIPs are the addresses and prefixes, such as "10.0.0.7", "10.0.0.0/8"
-	// and "2001:db8::/32", from which requests are served. An IPv4 address that is
-	// written as an IPv6 one, and one with a zone, are what they stand for. Nil: any
-	// address. An empty list that is not nil is refused, because nobody could call.
+	// AllowedIPs are the addresses and prefixes from which requests are served,
+	// such as "10.0.0.7", "10.0.0.0/8" and "2001:db8::/32". An IPv4 address in IPv6
+	// form counts as IPv4, and a zone is ignored. Nil means any address. An empty
+	// list that is not nil is an error, because no caller would be allowed.
 	AllowedIPs []string
 
 	// TrustedProxies are the addresses and prefixes of the proxies in front of the
-	// service, whose header X-Forwarded-For is believed: the caller is the last
-	// address in it that is not one of theirs. Nil: none, and the header is ignored.
+	// service whose header X-Forwarded-For is trusted. The caller is the last
+	// address in it that is not a trusted proxy. Nil means none, and the header is
+	// ignored.
 	TrustedProxies []string
 
-	// MaxPerMinute is how many requests are served in a minute, those that are
-	// refused for their method, address or token not counted: up to so many at once,
-	// and then one each time its part of a minute has passed. 0: 60. -1: no limit.
-	// Wrong tokens have a limit of their own, 10 in a minute for each address.
+	// MaxPerMinute is the number of requests served in a minute. That many may
+	// arrive at once; after that, one is allowed each time its share of a minute
+	// has passed. Requests refused for their method, address or token do not count.
+	// 0 means 60; -1 means no limit. Wrong tokens have their own limit of 10 in a
+	// minute for each address.
 	MaxPerMinute int
 
-	// MaxWait is the longest wait; who asks for a longer one waits so long. 0: 5
-	// minutes.
+	// MaxWait is the longest wait; a longer one is cut to it. 0 means 5 minutes.
 	MaxWait time.Duration
 
-	// MaxBody is how many bytes a request's body may have. It is read and ignored.
-	// 0: 64 KiB.
+	// MaxBody is the largest body of a request, in bytes. It is read and ignored. 0
+	// means 64 KiB.
 	MaxBody int64
 
-	// ShowErrors puts the error texts of runs into the answers of requests that
-	// wait. They come from the code and the databases of the flows and may hold what
-	// the caller must not see, such as records, addresses and passwords. Without it
-	// they stand in the log and at the run only.
+	// ShowErrors adds the errors of runs to responses after a wait. The texts come
+	// from the flows' code and databases, and may hold secrets such as records,
+	// addresses and passwords. Without it, they are only in the log and in the run.
 	ShowErrors bool
 
-	// Logger gets the warnings about refused requests and the errors. Nil:
+	// Logger receives errors, and warnings about refused requests. Nil means
 	// [slog.Default].
 	Logger *slog.Logger
 
-	// Clock replaces the clock of the limits, in tests. A wait is by the real one.
-	// Nil: that one too.
+	// Clock replaces the clock of the limits in tests. A wait always uses the real
+	// clock. Nil means the real clock.
 	Clock func() time.Time
 }
 
@@ -82,7 +82,7 @@ type settings struct {
 	clock      func() time.Time
 }
 
-// settings fills in the defaults, and returns all that is wrong, each as a
+// settings fills in the defaults. It returns all faults, each as a
 // *[dataflow.ConfigError].
 func (o *HeartbeatOptions) settings() (settings, error) {
 	if o == nil {
@@ -101,7 +101,7 @@ func (o *HeartbeatOptions) settings() (settings, error) {
 		s.log = slog.Default()
 	}
 	if s.clock == nil {
-		s.clock = time.Now //nolint:forbidigo // the one place that names the real clock
+		s.clock = time.Now //nolint:forbidigo // the only place that reads the real clock
 	}
 	var errs []error
 	bad := func(field, reason string, args ...any) {

@@ -16,8 +16,8 @@ import (
 
 const token = "0123456789abcdef"
 
-// faults returns the settings that an error names, and checks that each is a
-// ConfigError that says what is wrong.
+// faults returns the settings that an error names. It requires that each is a
+// ConfigError with a reason.
 func faults(t *testing.T, err error) (fields []string) {
 	t.Helper()
 	var walk func(err error)
@@ -70,15 +70,15 @@ func TestHeartbeatOptions(t *testing.T) {
 		{"BlankWithin", &options{Tokens: []string{token + " " + token}}, []string{"Tokens[0]"}, "ASCII"},
 		{"NotASCII", &options{Tokens: []string{token + "é"}}, []string{"Tokens[0]"}, "ASCII"},
 		{"ControlCharacter", &options{Tokens: []string{token + "\x7f0"}}, []string{"Tokens[0]"}, "ASCII"},
-		{"AnonymousWithToken", &options{Tokens: tokens, AllowAnonymous: true}, []string{"AllowAnonymous"}, "leave out one"},
-		{"NobodyAllowed", &options{Tokens: tokens, AllowedIPs: []string{}}, []string{"AllowedIPs"}, "nobody could call"},
+		{"AnonymousWithToken", &options{Tokens: tokens, AllowAnonymous: true}, []string{"AllowAnonymous"}, "unset one of them"},
+		{"NobodyAllowed", &options{Tokens: tokens, AllowedIPs: []string{}}, []string{"AllowedIPs"}, "no caller would be allowed"},
 		{"BadAddress", &options{Tokens: tokens, AllowedIPs: []string{"10.0.0.1", "10.0.0.256"}}, []string{"AllowedIPs[1]"}, `"10.0.0.256" is neither`},
 		{"BadPrefix", &options{Tokens: tokens, AllowedIPs: []string{"10.0.0.0/33"}}, []string{"AllowedIPs[0]"}, `"10.0.0.0/33" is neither`},
 		{"Name", &options{Tokens: tokens, AllowedIPs: []string{"localhost", ""}}, []string{"AllowedIPs[0]", "AllowedIPs[1]"}, `"localhost" is neither`},
-		{"BitsBehindPrefix", &options{Tokens: tokens, AllowedIPs: []string{"10.1.2.3/8"}}, []string{"AllowedIPs[0]"}, `"10.1.2.3/8" has bits behind its /8: use 10.0.0.0/8, or 10.1.2.3`},
+		{"BitsBehindPrefix", &options{Tokens: tokens, AllowedIPs: []string{"10.1.2.3/8"}}, []string{"AllowedIPs[0]"}, `"10.1.2.3/8" has bits after its /8: use 10.0.0.0/8, or 10.1.2.3`},
 		{"MappedTooWide", &options{Tokens: tokens, AllowedIPs: []string{"::ffff:0:0/90"}}, []string{"AllowedIPs[0]"}, "use an IPv4 prefix"},
 		{"BadProxy", &options{Tokens: tokens, TrustedProxies: []string{"nginx"}}, []string{"TrustedProxies[0]"}, `"nginx" is neither`},
-		{"TrustsEverybody", &options{Tokens: tokens, TrustedProxies: []string{"10.0.0.1", "0.0.0.0/0", "::/0", "::ffff:0:0/96"}}, []string{"TrustedProxies[1]", "TrustedProxies[2]", "TrustedProxies[3]"}, "anybody's name"},
+		{"TrustsEverybody", &options{Tokens: tokens, TrustedProxies: []string{"10.0.0.1", "0.0.0.0/0", "::/0", "::ffff:0:0/96"}}, []string{"TrustedProxies[1]", "TrustedProxies[2]", "TrustedProxies[3]"}, "could forge its address"},
 		{"Negative", &options{Tokens: tokens, MaxPerMinute: -2, MaxWait: -1, MaxBody: -1}, []string{"MaxPerMinute", "MaxWait", "MaxBody"}, "-1 for no limit"},
 	}
 	for _, tt := range tests {

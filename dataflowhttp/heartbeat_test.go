@@ -43,7 +43,7 @@ func TestHeartbeat_WaitForRuns(t *testing.T) {
 	})
 }
 
-// The runs go on behind the answer, and when the caller hangs up.
+// The runs continue after the response, and after the caller hangs up.
 func TestHeartbeat_GoesOn(t *testing.T) {
 	t.Parallel()
 	for _, query := range []string{"", "?wait=1ms", "?wait=1m"} {
@@ -79,7 +79,7 @@ func TestHeartbeat_GoesOn(t *testing.T) {
 	}
 }
 
-// A run that is being worked is not worked again.
+// A run in progress is not worked again.
 func TestHeartbeat_InProgress(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -107,7 +107,7 @@ func TestHeartbeat_Stopped(t *testing.T) {
 	})
 }
 
-// A database that has no tables is an error without internals.
+// A database without tables causes an error without internals.
 func TestHeartbeat_DatabaseFails(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -118,8 +118,8 @@ func TestHeartbeat_DatabaseFails(t *testing.T) {
 	})
 }
 
-// Two endpoints of two processes that are called at once, again and again, work
-// each run once.
+// The endpoints of two processes are called concurrently, again and again. Each run
+// is worked once.
 func TestHeartbeat_TwoProcesses(t *testing.T) {
 	t.Parallel()
 	const flows, runsOfEach, callers = 3, 4, 4
@@ -181,7 +181,8 @@ func TestHeartbeat_TwoProcesses(t *testing.T) {
 	})
 }
 
-// Ticks of schedules fire by requests alone, and beside a started client, each once.
+// Ticks of schedules fire once each, by requests alone and together with a started
+// client.
 func TestHeartbeat_Ticks(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -200,7 +201,7 @@ func TestHeartbeat_Ticks(t *testing.T) {
 		client := process()
 		server := t.serve(client)
 		require.Zero(t, t.post(server.URL+"?wait=1m").Fired)
-		set(7) // after two that nobody has seen
+		set(7) // after two ticks that no process has seen
 		a := t.post(server.URL + "?wait=1m")
 		require.Equal(t, []int{1, 2, 1}, []int{a.Fired, a.Skipped, a.Due})
 		require.Equal(t, "hourly", a.Runs[0].Flow)

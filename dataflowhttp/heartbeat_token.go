@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// minToken is how many characters a token has at least.
+// minToken is the least number of characters of a token.
 const minToken = 16
 
-// tokens are the hashes of the tokens.
+// tokens are the hashes of the valid tokens.
 type tokens [][sha256.Size]byte
 
-// include reports whether a token is one of them. The time that it takes tells
-// nothing about them: hashes are as long as each other, and all are compared.
+// include reports whether a token is valid. Its duration reveals nothing about the
+// valid tokens: all hashes have the same length, and all are compared.
 func (t tokens) include(token string) bool {
 	if token == "" {
 		return false
@@ -28,9 +28,9 @@ func (t tokens) include(token string) bool {
 	return found == 1
 }
 
-// shown returns the token of a request, or what is missing. X-Heartbeat-Token
-// goes before Authorization, which a platform in front of the service may need
-// for itself. Of several none is taken, so that a request is one guess.
+// shown returns the token of a request, or what is missing. X-Heartbeat-Token takes
+// precedence over Authorization, which a platform in front of the service may need
+// for itself. Several tokens are refused, so that a request is one guess.
 func shown(header http.Header) (token, missing string) {
 	own, auth := header.Values("X-Heartbeat-Token"), header.Values("Authorization")
 	switch {
@@ -49,26 +49,26 @@ func shown(header http.Header) (token, missing string) {
 	return "", "no token"
 }
 
-// hashTokens checks the tokens. What it says of one that is bad does not hold it.
+// hashTokens checks and hashes the tokens. Its errors never contain a token.
 func (o *HeartbeatOptions) hashTokens(bad func(field, reason string, args ...any)) tokens {
 	switch {
 	case o.AllowAnonymous && len(o.Tokens) > 0:
-		bad("AllowAnonymous", "it is set, and there are Tokens, which nobody would have to show: leave out one or the other")
+		bad("AllowAnonymous", "it is set together with Tokens, which would then not be checked: unset one of them")
 	case !o.AllowAnonymous && len(o.Tokens) == 0:
-		bad("Tokens", "there is none: give one of %d or more characters, or set AllowAnonymous to serve whoever reaches the endpoint", minToken)
+		bad("Tokens", "there is none: give one of %d or more characters, or set AllowAnonymous to serve every caller that reaches the endpoint", minToken)
 	}
 	hashes := make(tokens, 0, len(o.Tokens))
 	for i, token := range o.Tokens {
 		field := fmt.Sprintf("Tokens[%d]", i)
 		switch {
 		case strings.TrimSpace(token) == "":
-			bad(field, "it is empty: is the variable set that it comes from?")
+			bad(field, "it is empty: set the variable from which it comes")
 		case strings.TrimSpace(token) != token:
-			bad(field, "it begins or ends with white space, which a header cannot: use strings.TrimSpace on what was read from a file")
+			bad(field, "it begins or ends with white space, which a header cannot hold: use strings.TrimSpace on a token from a file")
 		case strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }):
-			bad(field, "it holds something else than visible ASCII characters, which a header cannot: use `openssl rand -hex 32`")
+			bad(field, "it holds other characters than visible ASCII, which a header cannot hold: use `openssl rand -hex 32`")
 		case len(token) < minToken:
-			bad(field, "it has %d characters, which can be guessed: use %d or more, such as from `openssl rand -hex 32`", len(token), minToken)
+			bad(field, "it has only %d characters and can be guessed: use %d or more, such as from `openssl rand -hex 32`", len(token), minToken)
 		}
 		hashes = append(hashes, sha256.Sum256([]byte(token)))
 	}

@@ -24,7 +24,7 @@ func TestHeartbeat_Token(t *testing.T) {
 		name   string
 		header http.Header
 		target string
-		reason string // empty: served
+		reason string // empty means served
 	}{
 		{"Own", header(own, goodToken), "", ""},
 		{"Bearer", header(auth, "Bearer "+goodToken), "", ""},

@@ -18,14 +18,14 @@ import (
 )
 
 const (
-	goodToken  = "0123456789abcdef" // the shortest
+	goodToken  = "0123456789abcdef" // the shortest allowed
 	newToken   = "fedcba9876543210-new"
 	wrongToken = "0123456789abcdeX"
 )
 
 var someTime = time.Date(2031, 2, 3, 4, 5, 6, 789e6, time.UTC)
 
-// clock is a clock that only a test moves.
+// clock is a clock that only the test moves.
 type clock struct {
 	mu  sync.Mutex // guards now
 	now time.Time
@@ -43,13 +43,13 @@ func (c *clock) advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// fakeTicker answers with what a test has put into it.
+// fakeTicker returns what a test has set.
 type fakeTicker struct {
 	report   dataflow.TickReport
-	err      error // of begin
+	err      error // the error of begin
 	worked   []*dataflow.Run
-	ended    chan struct{} // closed when wait is to return worked
-	waitErr  error         // of wait, if it is set
+	ended    chan struct{} // closed when wait may return worked
+	waitErr  error         // the error of wait, if set
 	now      map[int64]*dataflow.Run
 	runErr   error
 	mu       sync.Mutex // guards begun
@@ -96,7 +96,7 @@ func (f *fakeTicker) ticks() int {
 	return f.begun
 }
 
-// endpoint is a handler over a fake, with what it logs.
+// endpoint is a handler with a fake ticker, and its log.
 type endpoint struct {
 	*testing.T
 	handler http.Handler
@@ -105,7 +105,7 @@ type endpoint struct {
 	log     *syncBuffer
 }
 
-// syncBuffer is a buffer that a logger may write while a test reads.
+// syncBuffer is a buffer that a logger may write to while a test reads it.
 type syncBuffer struct {
 	mu sync.Mutex // guards b
 	b  bytes.Buffer
@@ -123,7 +123,7 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
-// setup returns an endpoint. opts may be nil, and need hold no token.
+// setup returns an endpoint. opts may be nil, and need not have a token.
 func setup(t *testing.T, opts *HeartbeatOptions) *endpoint {
 	t.Helper()
 	e := &endpoint{T: t, ticker: newFake(), clock: &clock{now: someTime}, log: &syncBuffer{}}
@@ -141,12 +141,12 @@ func setup(t *testing.T, opts *HeartbeatOptions) *endpoint {
 	return e
 }
 
-// request is what a test sends.
+// request is a request of a test.
 type request struct {
-	method string // POST if it is empty
-	target string // / if it is empty
-	peer   string // 192.0.2.1:1234 if it is empty
-	token  string // of X-Heartbeat-Token, the good one if there are no headers
+	method string // empty means POST
+	target string // empty means /
+	peer   string // empty means 192.0.2.1:1234
+	token  string // for X-Heartbeat-Token; empty means the good one, if header is nil
 	body   string
 	header http.Header
 }
@@ -178,7 +178,7 @@ func (e *endpoint) send(r request) *httptest.ResponseRecorder {
 	return rec
 }
 
-// requireHeaders holds for every answer.
+// requireHeaders checks the headers that every response must have.
 func requireHeaders(t *testing.T, rec *httptest.ResponseRecorder) {
 	t.Helper()
 	require.Equal(t, "application/json", rec.Header().Get("Content-Type"))
@@ -187,7 +187,7 @@ func requireHeaders(t *testing.T, rec *httptest.ResponseRecorder) {
 	require.True(t, json.Valid(rec.Body.Bytes()), rec.Body)
 }
 
-// requireRefused checks an error's status and whole body.
+// requireRefused checks the status and the whole body of an error.
 func (e *endpoint) requireRefused(rec *httptest.ResponseRecorder, status int, text string) {
 	e.Helper()
 	require.Equal(e, status, rec.Code, rec.Body)
@@ -196,7 +196,7 @@ func (e *endpoint) requireRefused(rec *httptest.ResponseRecorder, status int, te
 	require.JSONEq(e, string(want), rec.Body.String())
 }
 
-// logged returns the attributes of the only line of the log.
+// logged returns the attributes of the only line in the log.
 func (e *endpoint) logged() map[string]any {
 	e.Helper()
 	lines := strings.Split(strings.TrimSpace(e.log.String()), "\n")

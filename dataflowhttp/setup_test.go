@@ -25,8 +25,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
 
-// dbT is a test on a fresh, migrated database of either kind. Each driver is what
-// a process of its own would have.
+// dbT is a test on a fresh, migrated database of either kind. Each driver stands
+// for another process.
 type dbT struct {
 	*testing.T
 	driver func() dataflow.Driver
@@ -76,7 +76,7 @@ func (t *dbT) serve(client *dataflow.Client) *httptest.Server {
 	return server
 }
 
-// leave leaves a due run for whoever looks.
+// leave creates a due run.
 func (t *dbT) leave(client *dataflow.Client, flow string) *dataflow.Run {
 	t.Helper()
 	run, err := client.Trigger(t.Context(), flow, &dataflow.TriggerOptions{At: time.Unix(1, 0)})
@@ -127,7 +127,7 @@ func numbersFlow(name string, sink *memory.Sink[int]) *dataflow.Flow {
 	return dataflow.NewFlow(name, memory.Slice([]int{1, 2, 3}), dataflow.Identity[int](), sink.Target(), nil)
 }
 
-// gate is a source that says when it is read, and waits until it may end.
+// gate is a source that signals when it is read, and waits until it may end.
 type gate struct{ reading, open chan struct{} }
 
 func newGate() gate { return gate{reading: make(chan struct{}), open: make(chan struct{})} }

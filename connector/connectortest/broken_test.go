@@ -14,11 +14,11 @@ import (
 	"github.com/activedataflow/dataflow/connector/connectortest"
 )
 
-// brokenEnv names the breach of contract that TestBroken is to try.
+// brokenEnv names the breach of contract that TestBroken tries.
 const brokenEnv = "CONNECTORTEST_BROKEN"
 
-// breaches are sources that break the contract, each in one way, and the subtest
-// that finds it out.
+// breaches are sources that break the contract in one way each, with the subtest
+// that detects it.
 var breaches = map[string]struct {
 	subtest string
 	read    func(ctx context.Context, w words, r dataflow.Request[int], yield func(dataflow.Item[string, int], error) bool)

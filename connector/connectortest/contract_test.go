@@ -11,7 +11,7 @@ import (
 	"github.com/activedataflow/dataflow/connector/connectortest"
 )
 
-// words is a source of a user's own: the cursor is how many were read.
+// words is a user's own source. Its cursor is the number of words read.
 type words []string
 
 func (w words) Read(ctx context.Context, r dataflow.Request[int]) iter.Seq2[dataflow.Item[string, int], error] {
@@ -28,7 +28,7 @@ func (w words) Read(ctx context.Context, r dataflow.Request[int]) iter.Seq2[data
 	}
 }
 
-// This is all that a source's own test needs.
+// The test of a user's own source needs no more than this.
 func TestSource_Words(t *testing.T) {
 	t.Parallel()
 	connectortest.TestSource(t, connectortest.SourceConfig[string, int]{
@@ -45,7 +45,7 @@ func numbered(n int) []string {
 	return rows
 }
 
-// letters is a sink of a user's own, which knows a batch by its ID.
+// letters is a user's own sink. It recognises a batch by its ID.
 type letters struct {
 	ids  []string
 	rows []string
@@ -75,7 +75,7 @@ func TestSink_Letters(t *testing.T) {
 	})
 }
 
-// chest keeps rows and checkpoints, and stands for another database.
+// chest holds rows and checkpoints, and stands for another database.
 type chest struct {
 	mu     sync.Mutex
 	fences map[string]int64
@@ -110,7 +110,7 @@ func (c *chest) WriteFenced(ctx context.Context, b dataflow.FencedBatch[string])
 	return nil
 }
 
-// opened is a chest as another process sees it.
+// opened is a chest as seen by another process.
 type opened struct{ *chest }
 
 func TestFencedSink_Chest(t *testing.T) {
@@ -125,7 +125,7 @@ func TestFencedSink_Chest(t *testing.T) {
 	})
 }
 
-// ledger is a sink whose rows are there once their transaction is committed.
+// ledger is a sink whose rows appear when their transaction commits.
 type ledger struct{ rows []string }
 
 type ledgerTx struct{}

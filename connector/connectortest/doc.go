@@ -1,5 +1,5 @@
-// Package connectortest puts a source or a sink through what the engine asks of
-// one, as a test of its own package:
+// Package connectortest tests a source or a sink against the contract of the engine. Call
+// it from a test of the connector's package:
 //
 //	func TestContract(t *testing.T) {
 //		connectortest.TestSource(t, connectortest.SourceConfig[Order, Cursor]{
@@ -12,44 +12,43 @@
 //
 // # Sources
 //
-// [TestSource] asks for sources of no record, of a few and of many, and holds
-// that
+// [TestSource] creates sources of no record, of a few and of many, and requires that
 //
-//   - the records are there, in order, and once, and that a second read yields
-//     the same, with the same keys, no two of which are alike;
-//   - every resume point can be written as JSON and read back, and that a read
-//     from it yields just the records behind it;
+//   - a read yields each record once, in order;
+//   - all keys differ, and a second read yields the same records and keys;
+//   - every resume point survives JSON, and a read from it yields exactly the later
+//     records;
 //   - the last record is a resume point, or a mark follows it;
-//   - a read ends soon with the context's error when the context is cancelled,
-//     before it, within it, and while it waits;
-//   - a consumer can break off after any record, and that whatever the read has
-//     opened is closed then;
-//   - a bad record is a *[dataflow.RecordError] with a key, behind which the read
-//     goes on;
-//   - a huge record arrives as a whole.
+//   - a read ends soon with the context's error when the context is cancelled: before
+//     the read, during it, and while it waits;
+//   - a consumer can stop after any record, and everything that the read has opened is
+//     then closed;
+//   - a bad record is a *[dataflow.RecordError] with a key, and the read continues after
+//     it;
+//   - a huge record arrives whole.
 //
-// A source without a cursor ([dataflow.NoCursor]) is not asked to resume. What
-// cannot be tried without a part of the config is skipped, and the log says so.
+// A source without a cursor ([dataflow.NoCursor]) is not resumed. A test that needs a
+// missing part of the config is skipped, and the log says so.
 //
 // # Sinks
 //
-// [TestSink], [TestFencedSink] and [TestTxSink] are for the three kinds of
-// sinks. They hold that
+// [TestSink], [TestFencedSink] and [TestTxSink] are for the three kinds of sinks. They
+// require that
 //
-//   - what is written can be read back, in order, also a huge record;
+//   - written rows can be read back in order, even a huge record;
 //   - a batch of no rows is no error;
 //   - rows may be changed as soon as the sink has returned;
-//   - a write with a cancelled context writes nothing, and returns its error;
-//   - a batch that is written again under its ID is there once, unless the sink
-//     says that it only appends, and at least once then;
-//   - a fenced sink gives back the state of its last batch, also after it was
-//     opened anew, and refuses an older fence than it has seen;
-//   - a row that was written in a transaction is there if it is committed, and is
-//     not if it is rolled back;
-//   - what a write has opened is closed again.
+//   - a write with a cancelled context writes nothing, and returns the context's error;
+//   - a batch that is written again under its ID is stored once, or at least once if the
+//     sink declares that it only appends;
+//   - a fenced sink returns the state of its last batch, even after it was reopened;
+//   - a fenced sink refuses a fence older than one it has seen;
+//   - a row written in a transaction is stored if the transaction commits, and is not if
+//     it rolls back;
+//   - everything that a write has opened is closed again.
 //
 // # Use
 //
-// The functions run subtests, in parallel. Only tests can import this package,
-// because it imports testing.
+// The functions run subtests in parallel. Import this package only from tests, because
+// it imports testing.
 package connectortest

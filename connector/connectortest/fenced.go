@@ -48,8 +48,8 @@ func stateOf(batch int) json.RawMessage {
 	return json.RawMessage(fmt.Sprintf(`{"cursor":{"at":%d,"key":"<é>"},"delta":{"read":3}}`, batch))
 }
 
-// state gives back what the last batch has left, and moves with a batch of no
-// rows too.
+// state requires that a claim returns the state of the last batch, even of one
+// without rows.
 func (s *fencedSuite[T]) state(t *testing.T) {
 	t.Helper()
 	sink, read := s.Make(t)
@@ -59,7 +59,7 @@ func (s *fencedSuite[T]) state(t *testing.T) {
 	rows := s.Rows(2)
 	for batch, part := range [][]T{rows[:1], nil, rows[1:]} {
 		require.NoError(t, sink.WriteFenced(t.Context(), fencedBatch(1, batch, slices.Clone(part))))
-		for range 2 { // it can be asked again under the same fence
+		for range 2 { // the same fence may be claimed again
 			got, err = sink.Claim(t.Context(), flowName, 1)
 			require.NoError(t, err)
 			require.JSONEq(t, string(stateOf(batch)), string(got))
@@ -69,7 +69,7 @@ func (s *fencedSuite[T]) state(t *testing.T) {
 	s.requireClosed(t, sink)
 }
 
-// fence keeps out whoever was taken over.
+// fence requires that a sink refuses an older fence.
 func (s *fencedSuite[T]) fence(t *testing.T) {
 	t.Helper()
 	sink, read := s.Make(t)
@@ -86,13 +86,13 @@ func (s *fencedSuite[T]) fence(t *testing.T) {
 	s.requireRows(t, rows[:1], read())
 	got, err := sink.Claim(t.Context(), flowName, 7)
 	require.NoError(t, err)
-	require.JSONEq(t, string(stateOf(1)), string(got), "who was kept out has moved the state")
+	require.JSONEq(t, string(stateOf(1)), string(got), "the refused write has changed the state")
 	require.NoError(t, sink.WriteFenced(t.Context(), fencedBatch(7, 3, slices.Clone(rows[1:]))))
 	s.requireRows(t, rows, read())
 	s.requireClosed(t, sink)
 }
 
-// reopened goes on in another process, whose claim keeps out the first one.
+// reopened continues in another process, whose claim locks out the first one.
 func (s *fencedSuite[T]) reopened(t *testing.T) {
 	t.Helper()
 	if s.Reopen == nil {

@@ -14,12 +14,12 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// result is what a read yielded.
+// result is what a read has yielded.
 type result[T, C any] struct {
 	items []dataflow.Item[T, C]
-	errs  []*dataflow.RecordError // one for each item, nil if it is a good one
+	errs  []*dataflow.RecordError // one for each item, nil for a good one
 	bad   []*dataflow.RecordError
-	err   error // that ended the read
+	err   error // the error that ended the read
 }
 
 // rows returns the good records.
@@ -33,8 +33,9 @@ func (r *result[T, C]) rows() []T {
 	return rows
 }
 
-// keys names the records, good and bad, as the engine does: an empty key is the
-// text of the cursor at a resume point, and nothing that lasts elsewhere.
+// keys names the records, good and bad, as the engine does. At a resume point, an
+// empty key means the text of the cursor. Elsewhere, a record without a key has no
+// lasting name.
 func (r *result[T, C]) keys() []string {
 	var keys []string
 	for i, item := range r.items {
@@ -51,12 +52,12 @@ func (r *result[T, C]) keys() []string {
 	return keys
 }
 
-// behind is what follows item i.
-func behind[T, C any](all *result[T, C], i int) *result[T, C] {
+// after returns what follows item i.
+func after[T, C any](all *result[T, C], i int) *result[T, C] {
 	return &result[T, C]{items: all.items[i+1:], errs: all.errs[i+1:]}
 }
 
-// requireNamed makes sure that a key names one record.
+// requireNamed requires that each key names one record.
 func requireNamed[T, C any](t *testing.T, all *result[T, C]) {
 	t.Helper()
 	seen := make(map[string]bool)
@@ -73,8 +74,9 @@ func (s *sourceSuite[T, C]) read(t *testing.T, src dataflow.Source[T, C], r data
 	return all
 }
 
-// readWith reads until the source ends, or until more, which is called after each
-// record, returns false. It fails the test if that takes too long.
+// readWith reads until the source ends, or until more returns false. more is called
+// after each record; nil means to read on. The test fails if this takes longer than
+// Patience.
 func (s *sourceSuite[T, C]) readWith(ctx context.Context, t *testing.T, src dataflow.Source[T, C], r dataflow.Request[C], more func(read int) bool) *result[T, C] {
 	t.Helper()
 	done := make(chan *result[T, C], 1)
@@ -100,7 +102,7 @@ func collect[T, C any](ctx context.Context, src dataflow.Source[T, C], r dataflo
 	read := 0
 	for item, err := range src.Read(ctx, r) {
 		if all.err != nil {
-			all.err = fmt.Errorf("the read went on after the error that ends it: %w", all.err)
+			all.err = fmt.Errorf("the read continued after the error that ended it: %w", all.err)
 			return all
 		}
 		var bad *dataflow.RecordError
@@ -122,7 +124,7 @@ func collect[T, C any](ctx context.Context, src dataflow.Source[T, C], r dataflo
 	return all
 }
 
-// from asks for what is behind a cursor, which has been to the database and back.
+// from returns a request from a cursor that has passed through JSON.
 func (s *sourceSuite[T, C]) from(t *testing.T, cursor C) dataflow.Request[C] {
 	t.Helper()
 	data, err := json.Marshal(cursor)

@@ -14,40 +14,41 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// SinkConfig says how [TestSink] and its like get the sinks that they try. S is
-// the kind of sink: [dataflow.Sink], [dataflow.FencedSink] or [dataflow.TxSink].
+// SinkConfig tells [TestSink], [TestFencedSink] and [TestTxSink] how to create the
+// sinks to test. S is the kind of sink: [dataflow.Sink], [dataflow.FencedSink] or
+// [dataflow.TxSink].
 type SinkConfig[S, T any] struct {
-	// Make returns an empty sink, and the function that reads what is in it, in
-	// the order of writing. Required.
+	// Make returns an empty sink, and a function that reads its rows in the order
+	// of writing. Required.
 	Make func(t *testing.T) (sink S, read func() []T)
 
-	// Rows returns n records, no two of which are alike. Required.
+	// Rows returns n records that all differ. Required.
 	Rows func(n int) []T
 
-	// Huge returns a record of a megabyte or more. Nil: it is not tried.
+	// Huge returns a record of a megabyte or more. Nil skips its test.
 	Huge func() T
 
-	// Waiting returns a sink that waits in its write, for ever, such as for a
-	// server that does not answer. Nil: it is not tried.
+	// Waiting returns a sink whose write waits for ever, such as for a server that
+	// does not answer. Nil skips its test.
 	Waiting func(t *testing.T) S
 
-	// Open tells how many files, connections or the like the sink holds open. Nil:
-	// it is not tried whether they are closed after each write.
+	// Open returns how many files, connections or the like the sink holds open. Nil
+	// skips the check that they are closed after each write.
 	Open func(sink S) int
 
-	// Reopen returns another sink of the same place, as after a restart of the
-	// process. [TestFencedSink] uses it. Nil: it is not tried.
+	// Reopen returns another sink for the same place, as after a restart of the
+	// process. [TestFencedSink] uses it. Nil skips its test.
 	Reopen func(t *testing.T, sink S) S
 
-	// InTx runs f in a transaction of the store, which it puts into f's context
-	// as a driver does; it commits, and rolls back if f returns an error.
-	// [TestTxSink] requires it; the others have no use for it.
+	// InTx runs f in a transaction of the store, and puts the transaction into f's
+	// context as a driver does. It commits, or rolls back if f returns an error.
+	// [TestTxSink] requires it; the others ignore it.
 	InTx func(ctx context.Context, sink S, f func(ctx context.Context) error) error
 
 	// Unordered is for a store that does not keep the order of its records.
 	Unordered bool
 
-	// Patience is how long anything may take. 0: 20 seconds.
+	// Patience is the longest time that a step may take. 0 means 20 seconds.
 	Patience time.Duration
 }
 
@@ -99,7 +100,7 @@ func newSinkSuite[S, T any](t *testing.T, config SinkConfig[S, T]) *sinkSuite[S,
 	return &sinkSuite[S, T]{SinkConfig: config}
 }
 
-// run runs what all kinds of sinks have in common.
+// run runs the tests that all kinds of sinks share.
 func (s *sinkSuite[S, T]) run(t *testing.T) {
 	t.Helper()
 	for _, c := range []struct {
@@ -149,7 +150,7 @@ func (s *sinkSuite[S, T]) emptyBatch(t *testing.T) {
 	s.requireRows(t, rows, read())
 }
 
-// rowsAreNotKept uses the rows' memory for the next batch, as the engine does.
+// rowsAreNotKept reuses the rows' memory for the next batch, as the engine does.
 func (s *sinkSuite[S, T]) rowsAreNotKept(t *testing.T) {
 	t.Helper()
 	sink, read := s.Make(t)
@@ -200,7 +201,7 @@ func (s *sinkSuite[S, T]) huge(t *testing.T) {
 	rows := s.Rows(3)
 	rows[1] = s.Huge()
 	require.NoError(t, s.write(t.Context(), sink, 1, slices.Clone(rows)))
-	require.True(t, reflect.DeepEqual(rows, read()), "a huge record, or one beside it, is not what it was")
+	require.True(t, reflect.DeepEqual(rows, read()), "a huge record, or one next to it, has changed")
 }
 
 // again writes a batch a second time, as after a crash between the write and the
@@ -255,6 +256,6 @@ func (s *sinkSuite[S, T]) requireRows(t *testing.T, want, got []T) {
 func (s *sinkSuite[S, T]) requireClosed(t *testing.T, sink S) {
 	t.Helper()
 	if s.Open != nil {
-		require.Zero(t, s.Open(sink), "what the write has opened is still open")
+		require.Zero(t, s.Open(sink), "the write has left something open")
 	}
 }

@@ -12,47 +12,47 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// SourceConfig says how [TestSource] gets the sources that it tries.
+// SourceConfig tells [TestSource] how to create the sources to test.
 type SourceConfig[T, C any] struct {
-	// Make returns a source of just these records. It is called many times, also
-	// with none. Required.
+	// Make returns a source of exactly these records. It is called many times, also
+	// without records. Required.
 	Make func(t *testing.T, rows []T) dataflow.Source[T, C]
 
-	// Rows returns n records that Make can make a source of. Required.
+	// Rows returns n records for Make. Required.
 	Rows func(n int) []T
 
-	// MakeBad returns a source of these records, with one before rows[at] that
-	// cannot be read; at may be len(rows). Nil: bad records are not tried.
+	// MakeBad returns a source of these records, with one that cannot be read
+	// before rows[at]; at may be len(rows). Nil skips the tests of bad records.
 	MakeBad func(t *testing.T, rows []T, at int) dataflow.Source[T, C]
 
-	// Huge returns a record of a megabyte or more. Nil: it is not tried.
+	// Huge returns a record of a megabyte or more. Nil skips its test.
 	Huge func() T
 
-	// Waiting returns a source whose read has to wait for its first record, for
-	// ever, such as that of a server that does not answer. Nil: it is not tried.
+	// Waiting returns a source whose read waits for its first record for ever, such
+	// as one of a server that does not answer. Nil skips its test.
 	Waiting func(t *testing.T) dataflow.Source[T, C]
 
-	// Open tells how many files, connections or the like a source of Make holds
-	// open. Nil: it is not tried whether they are closed.
+	// Open returns how many files, connections or the like a source from Make holds
+	// open. Nil skips the check that they are closed.
 	Open func(src dataflow.Source[T, C]) int
 
-	// Many is how many records the source has that is cancelled while it is
-	// read. It must end within 1,024 records. 0: 3,000.
+	// Many is the number of records of the source whose read is cancelled. It must
+	// end within 1,024 records. 0 means 3,000.
 	Many int
 
-	// Patience is how long anything may take. 0: 20 seconds.
+	// Patience is the longest time that a step may take. 0 means 20 seconds.
 	Patience time.Duration
 
 	// ReadOnce is for a source whose records can be read only once, such as a
-	// channel's. It must have no cursor.
+	// channel. The source must have no cursor.
 	ReadOnce bool
 }
 
-// few is how many records most sources have here. They are read from each
-// resume point, which grows with the square.
+// few is the number of records of most sources here. They are read from each resume
+// point, so the cost grows with the square.
 const few = 23
 
-// soon is how many records may follow after the context was cancelled.
+// soon is the number of records that may follow after the context was cancelled.
 const soon = 1024
 
 // TestSource runs the contract of a [dataflow.Source] as subtests of t.
@@ -74,7 +74,7 @@ func TestSource[T, C any](t *testing.T, config SourceConfig[T, C]) {
 	}{
 		{name: "Empty", test: s.empty},
 		{name: "All", test: s.all},
-		{name: "Twice", test: s.twice, skip: when(s.ReadOnce, "the source can be read once only")},
+		{name: "Twice", test: s.twice, skip: when(s.ReadOnce, "the source can be read only once")},
 		{name: "Resume", test: s.resume, skip: when(!hasCursor[C](), "the source has no cursor")},
 		{name: "CancelledBefore", test: s.cancelledBefore},
 		{name: "CancelledWithin", test: s.cancelledWithin},
@@ -82,7 +82,7 @@ func TestSource[T, C any](t *testing.T, config SourceConfig[T, C]) {
 		{name: "BreakOff", test: s.breakOff},
 		{name: "BadRecord", test: s.badRecord, skip: when(s.MakeBad == nil, "SourceConfig.MakeBad is nil")},
 		{name: "HugeRecord", test: s.huge, skip: when(s.Huge == nil, "SourceConfig.Huge is nil")},
-		{name: "Count", test: s.count, skip: when(!s.counts(t), "the source is no dataflow.Counter")},
+		{name: "Count", test: s.count, skip: when(!s.counts(t), "the source is not a dataflow.Counter")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -103,7 +103,7 @@ func (s *sourceSuite[T, C]) empty(t *testing.T) {
 	all := s.read(t, src, dataflow.Request[C]{})
 	require.NoError(t, all.err, "a source of no records is no error")
 	require.Empty(t, all.rows())
-	for _, mark := range all.items { // and can be resumed, if it has said where
+	for _, mark := range all.items { // a mark, if any, can be resumed from
 		rest := s.read(t, src, s.from(t, mark.Cursor))
 		require.NoError(t, rest.err)
 		require.Empty(t, rest.rows())
@@ -124,7 +124,7 @@ func (s *sourceSuite[T, C]) all(t *testing.T) {
 		requireNamed(t, all)
 		if hasCursor[C]() {
 			last := all.items[len(all.items)-1]
-			require.True(t, last.Resume || last.Mark, "the last record is no resume point, and no mark follows it: the next run would read it again")
+			require.True(t, last.Resume || last.Mark, "the last record is not a resume point, and no mark follows it: the next run would read it again")
 		}
 	}
 }
@@ -139,7 +139,8 @@ func (s *sourceSuite[T, C]) twice(t *testing.T) {
 	require.Equal(t, first.items, second.items, "a second read yields other records, keys or cursors")
 }
 
-// resume reads on from each resume point: no loss and no double.
+// resume reads from each resume point, and requires that no record is lost or
+// repeated.
 func (s *sourceSuite[T, C]) resume(t *testing.T) {
 	t.Helper()
 	s.resumeEverywhere(t, s.Make(t, s.Rows(few)))
@@ -156,10 +157,10 @@ func (s *sourceSuite[T, C]) resumeEverywhere(t *testing.T, src dataflow.Source[T
 		}
 		points++
 		rest := s.read(t, src, s.from(t, item.Cursor))
-		require.NoError(t, rest.err, "resumed behind item %d, at %s", i+1, text(item.Cursor))
-		want := behind(all, i)
-		require.Equal(t, want.rows(), rest.rows(), "resumed behind item %d, at %s", i+1, text(item.Cursor))
-		require.Equal(t, want.keys(), rest.keys(), "the keys of what is resumed behind item %d, at %s", i+1, text(item.Cursor))
+		require.NoError(t, rest.err, "resumed after item %d, at %s", i+1, text(item.Cursor))
+		want := after(all, i)
+		require.Equal(t, want.rows(), rest.rows(), "resumed after item %d, at %s", i+1, text(item.Cursor))
+		require.Equal(t, want.keys(), rest.keys(), "the keys of the records after item %d, at %s", i+1, text(item.Cursor))
 	}
 	require.NotZero(t, points, "the source has a cursor, but no resume point")
 }
@@ -196,8 +197,8 @@ func (s *sourceSuite[T, C]) cancelledWaiting(t *testing.T) {
 	s.requireClosed(t, src)
 }
 
-// breakOff leaves the loop after each record. The language itself panics if the
-// source then goes on.
+// breakOff leaves the loop after each record. Go panics if the source then
+// continues.
 func (s *sourceSuite[T, C]) breakOff(t *testing.T) {
 	t.Helper()
 	rows := s.Rows(few)
@@ -207,7 +208,7 @@ func (s *sourceSuite[T, C]) breakOff(t *testing.T) {
 		require.NoError(t, all.err)
 		require.Equal(t, rows[:n], all.rows())
 		s.requireClosed(t, src)
-		if !s.ReadOnce { // the next read begins anew
+		if !s.ReadOnce { // the next read begins again
 			again := s.read(t, src, dataflow.Request[C]{})
 			require.NoError(t, again.err)
 			require.Equal(t, rows, again.rows())
@@ -223,7 +224,7 @@ func (s *sourceSuite[T, C]) badRecord(t *testing.T) {
 		src := s.MakeBad(t, rows, at)
 		all := s.read(t, src, dataflow.Request[C]{})
 		require.NoError(t, all.err, "a bad record is a *dataflow.RecordError, which does not end the read")
-		require.Len(t, all.bad, 1, "before record %d there is one that cannot be read", at+1)
+		require.Len(t, all.bad, 1, "one record that cannot be read precedes record %d", at+1)
 		require.NotEmpty(t, all.bad[0].Key, "the error of a bad record has its key")
 		require.Error(t, all.bad[0].Err, "the error of a bad record says what is wrong")
 		require.Equal(t, rows, all.rows(), "the records around a bad one")
@@ -233,7 +234,7 @@ func (s *sourceSuite[T, C]) badRecord(t *testing.T) {
 		}
 		left := s.readWith(t.Context(), t, s.MakeBad(t, rows, at), dataflow.Request[C]{}, func(read int) bool { return read <= at })
 		require.NoError(t, left.err)
-		require.Len(t, left.bad, 1, "the bad record is the last that was read")
+		require.Len(t, left.bad, 1, "the bad record is the last one read")
 		s.requireClosed(t, src)
 	}
 }
@@ -246,8 +247,8 @@ func (s *sourceSuite[T, C]) huge(t *testing.T) {
 	all := s.read(t, src, dataflow.Request[C]{})
 	require.NoError(t, all.err)
 	require.Len(t, all.rows(), 3)
-	for i, row := range all.rows() { // a difference would be too long to print
-		require.True(t, reflect.DeepEqual(rows[i], row), "record %d, beside a huge one, is not what it was", i+1)
+	for i, row := range all.rows() { // require.Equal would print too much
+		require.True(t, reflect.DeepEqual(rows[i], row), "record %d, next to a huge one, has changed", i+1)
 	}
 }
 
@@ -264,7 +265,7 @@ func (s *sourceSuite[T, C]) count(t *testing.T) {
 		if item.Resume || item.Mark {
 			n, err := counter.Count(t.Context(), s.from(t, item.Cursor))
 			require.NoError(t, err)
-			require.EqualValues(t, len(behind(all, i).rows()), n, "counted behind item %d", i+1)
+			require.EqualValues(t, len(after(all, i).rows()), n, "counted after item %d", i+1)
 		}
 	}
 	s.requireClosed(t, src)
@@ -279,11 +280,11 @@ func (s *sourceSuite[T, C]) counts(t *testing.T) bool {
 func (s *sourceSuite[T, C]) requireClosed(t *testing.T, src dataflow.Source[T, C]) {
 	t.Helper()
 	if s.Open != nil {
-		require.Zero(t, s.Open(src), "what the read has opened is still open")
+		require.Zero(t, s.Open(src), "the read has left something open")
 	}
 }
 
-// validate makes sure that the source's own check agrees with its settings.
+// validate requires that the source's or sink's own check accepts it.
 func validate(t *testing.T, part any) {
 	t.Helper()
 	if v, ok := part.(dataflow.Validator); ok {
@@ -301,5 +302,5 @@ func when(is bool, reason string) string {
 	return ""
 }
 
-// text shows a cursor.
+// text formats a cursor.
 func text(cursor any) string { return fmt.Sprintf("%+v", cursor) }

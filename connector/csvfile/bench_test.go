@@ -14,8 +14,8 @@ import (
 	"github.com/activedataflow/dataflow/connector/csvfile"
 )
 
-// BenchmarkOpen reads records of four cells, of which one in a hundred has quotes in
-// it, and, as Quoted, each of whose cells stands in quotes.
+// BenchmarkOpen reads records of four cells. One record in a hundred has quotes; in
+// the Quoted case, every cell is quoted.
 func BenchmarkOpen(b *testing.B) {
 	type row struct {
 		ID        int64     `csv:"id"`

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// bind returns a function that reads text into the field v, which is zero.
-// Looking at v's type is done here, once, and not for each record.
+// bind returns a function that reads text into the field v, which must be zero. It
+// examines v's type once, not for each record.
 func bind(v reflect.Value, layouts []string) func(text string) error {
 	if v.Kind() == reflect.Pointer {
 		return bindPointer(v, layouts)
@@ -24,7 +24,7 @@ func bind(v reflect.Value, layouts []string) func(text string) error {
 		return func(text string) error {
 			d, err := time.ParseDuration(text)
 			if err != nil {
-				return strconv.ErrSyntax // the error of time only repeats the text
+				return strconv.ErrSyntax // the error of package time only repeats the text
 			}
 			v.SetInt(int64(d))
 			return nil
@@ -61,12 +61,12 @@ func bind(v reflect.Value, layouts []string) func(text string) error {
 	}
 }
 
-// bindPointer reads into a new value each time, because the one before may be
-// in use.
+// bindPointer returns a function that allocates a new value each time, because the
+// previous one may still be in use.
 func bindPointer(v reflect.Value, layouts []string) func(string) error {
 	elem := v.Type().Elem()
 	if kindOf(elem) == custom {
-		// Such a type may hold what must not be copied.
+		// Such a type may hold something that must not be copied.
 		return func(text string) error {
 			p := reflect.New(elem)
 			v.Set(p)
@@ -88,10 +88,10 @@ func bindPointer(v reflect.Value, layouts []string) func(string) error {
 
 func bindCustom(v reflect.Value) func(string) error {
 	u, ok := v.Addr().Interface().(encoding.TextUnmarshaler)
-	if !ok { // kindOf has seen that it is one
-		return func(string) error { return fmt.Errorf("%s is no TextUnmarshaler", v.Type()) }
+	if !ok { // cannot happen: kindOf has checked it
+		return func(string) error { return fmt.Errorf("%s is not an encoding.TextUnmarshaler", v.Type()) }
 	}
-	var buf []byte // UnmarshalText may not keep it
+	var buf []byte // reused: UnmarshalText must not keep it
 	return func(text string) error {
 		buf = append(buf[:0], text...)
 		return u.UnmarshalText(buf)
@@ -100,8 +100,8 @@ func bindCustom(v reflect.Value) func(string) error {
 
 func bindTime(v reflect.Value, layouts []string) func(string) error {
 	p, ok := v.Addr().Interface().(*time.Time)
-	if !ok { // kindOf has seen that it is one
-		return func(string) error { return fmt.Errorf("%s is no time.Time", v.Type()) }
+	if !ok { // cannot happen: kindOf has checked it
+		return func(string) error { return fmt.Errorf("%s is not a time.Time", v.Type()) }
 	}
 	return func(text string) (err error) {
 		if len(layouts) == 0 {
@@ -119,8 +119,8 @@ func bindTime(v reflect.Value, layouts []string) func(string) error {
 	}
 }
 
-// usualLayout picks the one default layout that text can have, because a failed
-// attempt at another costs more than the one that succeeds.
+// usualLayout picks the one default layout that text can have. Trying the others
+// first would cost more than the successful parse.
 func usualLayout(text string) string {
 	switch n := len(time.DateOnly); {
 	case len(text) <= n:

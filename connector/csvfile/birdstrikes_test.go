@@ -69,7 +69,7 @@ func TestBirdstrikes(t *testing.T) {
 	}
 }
 
-// cells writes a strike as it is in the file.
+// cells returns a strike as it is written in the file.
 func (s *strike) cells() []string {
 	number := func(n int64) string { return strconv.FormatInt(n, 10) }
 	speed := ""
@@ -82,7 +82,7 @@ func (s *strike) cells() []string {
 	}
 }
 
-// TestRead_Allocations holds that a record costs one allocation, for the memory
+// TestRead_Allocations requires that a record costs one allocation for the memory
 // of its strings, and one for each pointer that is not nil.
 func TestRead_Allocations(t *testing.T) { //nolint:paralleltest // counts the allocations of the whole process
 	type noPointer struct {
@@ -104,7 +104,7 @@ func BenchmarkRead(b *testing.B) {
 	src := csvfile.Open[strike](birdstrikes, nil)
 	benchmark(b, func() (n int) {
 		for _, err := range src.Read(b.Context(), request(nil)) {
-			if err != nil { // require is not free
+			if err != nil { // calls to require are slow
 				b.Fatal(err)
 			}
 			n++
@@ -113,8 +113,8 @@ func BenchmarkRead(b *testing.B) {
 	})
 }
 
-// BenchmarkEncodingCSV is what BenchmarkRead cannot be faster than: the same
-// file without fields, types and cursors.
+// BenchmarkEncodingCSV is the lower bound for BenchmarkRead: it reads the same file
+// without fields, types and cursors.
 func BenchmarkEncodingCSV(b *testing.B) {
 	benchmark(b, func() (n int) {
 		f, err := os.Open(birdstrikes)

@@ -68,7 +68,7 @@ func TestCells(t *testing.T) {
 		Took: 90 * time.Second, At: time.Date(2020, 2, 29, 0, 0, 0, 0, time.UTC), Day: day, Until: &until,
 		Comma: "c", Dash: "d", Addr: netip.IPv6Loopback(), Big: number, Note: &note, Count: &n,
 	}, all[0].Value)
-	// Nothing of the record before is left over.
+	// Nothing remains of the previous record.
 	require.Equal(t, wide{
 		base: base{ID: 8}, F32: 1000, Took: -time.Second, Day: day,
 		At: time.Date(2020, 2, 29, 1, 2, 3, 500_000_000, time.UTC),
@@ -102,13 +102,13 @@ func TestCells_Bad(t *testing.T) {
 		{"Good", 0, "1", ""},
 		{"NotInt", 0, "1.5", `column "N": "1.5" is not a valid int8`},
 		{"IntRange", 0, "300", `column "N": "300" is out of range for int8`},
-		{"IntNull", 0, "", `column "N": "" is null, which int8 cannot be: use *int8`},
+		{"IntNull", 0, "", `column "N": "" is null, but int8 cannot be null: use *int8`},
 		{"NotFloat", 1, "x", `column "F": "x" is not a valid float64`},
 		{"NotBool", 2, "yes", `column "B": "yes" is not a valid bool`},
 		{"NotDuration", 3, "12", `column "D": "12" is not a valid time.Duration`},
 		{"NotDate", 4, "1990-13-01", `column "Day": "1990-13-01" is not a valid time.Time: want ` + want},
 		{"NotTime", 4, "1990-12-01 25:00:00", `column "Day": "1990-12-01 25:00:00" is not a valid time.Time: want ` + want},
-		{"DateNull", 4, "", `column "Day": "" is null, which time.Time cannot be: use *time.Time`},
+		{"DateNull", 4, "", `column "Day": "" is null, but time.Time cannot be null: use *time.Time`},
 		{"LayoutOfTag", 5, "1999-12-31", `column "Short": "1999-12-31" is not a valid time.Time: want 02.01.06`},
 		{"NotAddr", 6, "x", `column "Addr": "x" is not a valid netip.Addr: ParseAddr("x"): unable to parse IP`},
 		{"PointerRange", 7, "-1", `column "Ptr": "-1" is not a valid uint8`},
@@ -162,7 +162,7 @@ func TestOptions_Null(t *testing.T) {
 
 func TestOptions_TimeLayouts(t *testing.T) {
 	t.Parallel()
-	// The first layout that fits wins, for each record anew.
+	// Each record uses the first layout that fits it.
 	opts := &csvfile.Options{TimeLayouts: []string{"01/02/2006", "02/01/2006"}}
 	all, last := read(t, csvfile.Open[struct{ D time.Time }](write(t, "D\n13/01/2020\n02/01/2020\n2020-01-01\n"), opts), nil)
 	require.NoError(t, last)

@@ -25,7 +25,7 @@ func TestValidate(t *testing.T) {
 		{"Path", csvfile.Open[pair]("", nil), []string{"Path: it is empty: give the path of a CSV file"}},
 		{"NotStruct", csvfile.Open[*pair]("x.csv", nil), []string{"T: it is *csvfile_test.pair: use a struct with a field for each column"}},
 		{"Interface", csvfile.Open[any]("x.csv", nil), []string{"T: it is interface {}: use a struct with a field for each column"}},
-		{"NoFields", csvfile.Open[struct{ a int }]("x.csv", nil), []string{"T: struct { a int } has no exported field that a column could be read into"}},
+		{"NoFields", csvfile.Open[struct{ a int }]("x.csv", nil), []string{"T: struct { a int } has no exported field to read a column into: add one"}},
 		{"Unsupported", csvfile.Open[struct {
 			A []byte
 			B **int
@@ -38,12 +38,12 @@ func TestValidate(t *testing.T) {
 			"T.C: a cell cannot be read into csvfile_test.Node: " + supported,
 			"T.D: a cell cannot be read into error: " + supported,
 		}},
-		{"EmbeddedPointer", csvfile.Open[struct{ *Node }]("x.csv", nil), []string{"T.Node: it embeds the pointer *csvfile_test.Node: embed the struct itself, or tag it `csv:\"-\"`"}},
-		{"InEmbedded", csvfile.Open[struct{ bad }]("x.csv", nil), []string{"T.bad.L: its tag has a layout, but int is not a time.Time"}},
+		{"EmbeddedPointer", csvfile.Open[struct{ *Node }]("x.csv", nil), []string{"T.Node: the field embeds the pointer *csvfile_test.Node: embed the struct itself, or tag it `csv:\"-\"`"}},
+		{"InEmbedded", csvfile.Open[struct{ bad }]("x.csv", nil), []string{"T.bad.L: the tag has a layout, but int is not a time.Time: remove the layout"}},
 		{"Unexported", csvfile.Open[struct {
 			A string
 			b string `csv:"b"`
-		}]("x.csv", nil), []string{"T.b: it has a csv tag but is not exported: begin its name with a capital letter"}},
+		}]("x.csv", nil), []string{"T.b: the field has a csv tag but is not exported: begin its name with a capital letter"}},
 		{"Tags", csvfile.Open[struct {
 			A string    `csv:"a,omitempty"`
 			B string    `csv:"'b"`
@@ -51,22 +51,22 @@ func TestValidate(t *testing.T) {
 			D time.Time `csv:"d,layout="`
 			E time.Time `csv:"e,layout=YYYY-MM-DD"`
 		}]("x.csv", nil), []string{
-			`T.A: its tag has the unknown option "omitempty": use layout=…, or put a column name that holds a comma in single quotes`,
-			`T.B: its tag "'b" has no closing single quote`,
-			`T.C: its tag "''" names no column`,
-			`T.D: its tag has the unknown option "layout=": use layout=…, or put a column name that holds a comma in single quotes`,
-			`T.E: "YYYY-MM-DD" has no part of a time: write the layout of the moment 2006-01-02 15:04:05`,
+			`T.A: the tag has the unknown option "omitempty": use layout=…, or put a column name that holds a comma in single quotes`,
+			`T.B: the tag "'b" has no closing single quote: add it`,
+			`T.C: the tag "''" names no column: write a name between the quotes`,
+			`T.D: the tag has the unknown option "layout=": use layout=…, or put a column name that holds a comma in single quotes`,
+			`T.E: "YYYY-MM-DD" has no part of a time: write the moment 2006-01-02 15:04:05 in your layout`,
 		}},
 		{"Comma", open(csvfile.Options{Comma: '"'}), []string{`Comma: '"' cannot separate cells: use a character that is neither a quote nor a line break`}},
 		{"Comment", open(csvfile.Options{Comment: '\n'}), []string{`Comment: '\n' cannot begin a comment: use a character that is neither a quote nor a line break`}},
-		{"CommentIsComma", open(csvfile.Options{Comment: ','}), []string{`Comment: ',' is the Comma as well: use another character`}},
-		{"TimeLayouts", open(csvfile.Options{TimeLayouts: []string{time.DateOnly, ""}}), []string{`TimeLayouts[1]: "" has no part of a time: write the layout of the moment 2006-01-02 15:04:05`}},
+		{"CommentIsComma", open(csvfile.Options{Comment: ','}), []string{`Comment: ',' is also the Comma: use another character`}},
+		{"TimeLayouts", open(csvfile.Options{TimeLayouts: []string{time.DateOnly, ""}}), []string{`TimeLayouts[1]: "" has no part of a time: write the moment 2006-01-02 15:04:05 in your layout`}},
 		{"MaxRecordBytes", open(csvfile.Options{MaxRecordBytes: -1}), []string{"MaxRecordBytes: -1 is negative: use 1 or more, or 0 for 16777216"}},
 		{"All", csvfile.Open[int]("", &csvfile.Options{Comma: '\r', Comment: '\r'}), []string{
 			"Path: it is empty: give the path of a CSV file",
 			`Comma: '\r' cannot separate cells: use a character that is neither a quote nor a line break`,
 			`Comment: '\r' cannot begin a comment: use a character that is neither a quote nor a line break`,
-			`Comment: '\r' is the Comma as well: use another character`,
+			`Comment: '\r' is also the Comma: use another character`,
 			"T: it is int: use a struct with a field for each column",
 		}},
 	} {
@@ -83,7 +83,7 @@ type bad struct {
 	L int `csv:"l,layout=2006"`
 }
 
-// configErrors takes a joined error apart.
+// configErrors splits a joined error.
 func configErrors(t *testing.T, err error) (list []string) {
 	t.Helper()
 	if err == nil {

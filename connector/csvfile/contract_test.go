@@ -30,8 +30,8 @@ func pairs(n int) []pair {
 
 func hugePair() pair { return pair{A: "huge", B: strings.Repeat("€ \"\n", 1<<17)} }
 
-// text is the file of these records, with a bad one before one of them, if there
-// is to be one.
+// text returns the file of these records. If bad is a valid index, a bad record
+// precedes that record.
 func text(rows []pair, bad int) string {
 	var b strings.Builder
 	b.WriteString("a,b\n")
@@ -145,8 +145,8 @@ func compressed(text string) string {
 	return b.String()
 }
 
-// spread writes the records to several files, one of which is empty and one
-// compressed, and returns their pattern.
+// spread writes the records to several files and returns their pattern. One file is
+// empty and one is compressed.
 func spread(t *testing.T, rows []pair, bad int) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -165,7 +165,7 @@ func spread(t *testing.T, rows []pair, bad int) string {
 	return filepath.Join(dir, "*.csv")
 }
 
-// openFiles counts how often this process has the file of a source open.
+// openFiles counts the open descriptors of a source's file in this process.
 func openFiles(t *testing.T, src any) int {
 	t.Helper()
 	if runtime.GOOS != "linux" {

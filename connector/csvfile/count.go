@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// count counts the records that encoding/csv would find, good or bad, without
-// taking them apart.
+// count counts the records, good or bad, that encoding/csv would find, without
+// splitting them.
 func count(ctx context.Context, recs *records, opts *Options) (int64, error) {
 	in := recs.in
 	c := &counter{comma: utf8.AppendRune(nil, opts.Comma), trim: opts.trimLeading()}
@@ -20,7 +20,7 @@ func count(ctx context.Context, recs *records, opts *Options) (int64, error) {
 		c.comment = utf8.AppendRune(nil, opts.Comment)
 	}
 	r := bufio.NewReaderSize(in, bufferSize)
-	var long []byte // a line that the buffer cannot hold
+	var long []byte // the current line, if it is too long for the buffer
 	for lines := 1; ; {
 		in.allow(opts.MaxRecordBytes)
 		recs.f.Forget(recs.offset + in.served)
@@ -49,11 +49,11 @@ func count(ctx context.Context, recs *records, opts *Options) (int64, error) {
 type counter struct {
 	comma, comment []byte
 	trim           bool
-	open           bool // the next line begins inside a quoted cell
+	open           bool // true if the next line begins inside a quoted cell
 	records        int64
 }
 
-// line takes the next line, with its line break.
+// line counts the next line, given with its line break.
 func (c *counter) line(b []byte) {
 	if !c.open {
 		if b[0] == '\n' || string(b) == "\r\n" || c.comment != nil && bytes.HasPrefix(b, c.comment) {
@@ -61,14 +61,14 @@ func (c *counter) line(b []byte) {
 		}
 		c.records++
 		if bytes.IndexByte(b, '"') < 0 {
-			return // most lines: each is one record
+			return // as for most lines, the record ends here
 		}
 	}
 	c.open = c.cells(b)
 }
 
-// cells goes over the cells of a line. It reports whether the last one goes on
-// in the next line.
+// cells scans the cells of a line. It reports whether the last cell continues on
+// the next line.
 func (c *counter) cells(b []byte) bool {
 	for quoted := c.open; ; quoted = false {
 		if !quoted {
@@ -82,7 +82,7 @@ func (c *counter) cells(b []byte) bool {
 		var more bool
 		if quoted {
 			var closed bool
-			if b, closed = behindQuote(b); !closed {
+			if b, closed = afterQuote(b); !closed {
 				return true
 			}
 			b, more = bytes.CutPrefix(b, c.comma)
@@ -91,15 +91,15 @@ func (c *counter) cells(b []byte) bool {
 			cell, b, more = bytes.Cut(b, c.comma)
 			more = more && bytes.IndexByte(cell, '"') < 0
 		}
-		// The line is over, or a quote is misplaced: that ends the record, too.
+		// The line has ended, or a misplaced quote ends the record.
 		if !more {
 			return false
 		}
 	}
 }
 
-// behindQuote returns what is behind the quote that closes a cell, if one does.
-func behindQuote(b []byte) ([]byte, bool) {
+// afterQuote returns what follows the quote that closes a cell, if there is one.
+func afterQuote(b []byte) ([]byte, bool) {
 	for {
 		i := bytes.IndexByte(b, '"')
 		if i < 0 {
@@ -109,6 +109,6 @@ func behindQuote(b []byte) ([]byte, bool) {
 		if len(b) == 0 || b[0] != '"' {
 			return b, true
 		}
-		b = b[1:] // a doubled quote is a part of the cell
+		b = b[1:] // a doubled quote is part of the cell
 	}
 }

@@ -13,29 +13,28 @@ import (
 	"github.com/activedataflow/dataflow/internal/files"
 )
 
-// checkEvery is how many records are read between two looks at the context.
+// checkEvery is the number of records read between two checks of the context.
 const checkEvery = 128
 
-// Open returns a source that reads the file at path into structs of type T. See
-// the package's documentation for how columns find their fields. opts may be nil.
+// Open returns a source that reads the file at path into structs of type T. See the
+// package documentation for how columns and fields match. opts may be nil.
 //
-// Open does not touch the file: each read opens it, and closes it at its end.
-// What is wrong with T or opts is reported by [dataflow.NewClient], or by the
-// first read. The source also is a [dataflow.Counter], a [dataflow.Validator]
-// and a [dataflow.Describer]. It is safe for concurrent use.
+// Open does not touch the file: each read opens the file and closes it at the end.
+// An invalid T or opts is reported by [dataflow.NewClient], or by the first read.
+// The source is also a [dataflow.Counter], a [dataflow.Validator] and a
+// [dataflow.Describer]. It is safe for concurrent use.
 func Open[T any](path string, opts *Options) dataflow.Source[T, Cursor] {
 	return newSource[T](files.Path(path), opts)
 }
 
-// OpenGlob is [Open] for all files that match a pattern of
-// [path/filepath.Match], one after the other in the order of their paths. Each
-// has a header of its own. See the package's documentation for what a later run
-// finds.
+// OpenGlob is [Open] for all files that match a pattern of [path/filepath.Match],
+// in the order of their paths. Each file has its own header. See the package
+// documentation for which files a later run reads.
 func OpenGlob[T any](pattern string, opts *Options) dataflow.Source[T, Cursor] {
 	return newSource[T](files.Glob(pattern), opts)
 }
 
-// OpenFS is [OpenGlob] for the files of fsys, and a pattern of [path.Match].
+// OpenFS is [OpenGlob] for the files of fsys and a pattern of [path.Match].
 func OpenFS[T any](fsys fs.FS, pattern string, opts *Options) dataflow.Source[T, Cursor] {
 	return newSource[T](files.FS(fsys, pattern), opts)
 }
@@ -69,18 +68,18 @@ func (s *source[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.S
 	}
 }
 
-// each yields the records that r asks for. It returns the error that ended the
-// read, which is then still to be yielded.
+// each yields the requested records. It returns the error that ended the read; the
+// caller must yield it.
 func (s *source[T]) each(ctx context.Context, r dataflow.Request[Cursor], yield func(dataflow.Item[T, Cursor], error) bool) error {
 	return s.files(ctx, r, func(f *file, recs *records) (bool, error) {
 		return s.records(ctx, f, recs, yield)
 	})
 }
 
-// records yields the records of one file. It reports whether more is wanted.
+// records yields the records of one file. It reports whether the caller wants more.
 func (s *source[T]) records(ctx context.Context, f *file, recs *records, yield func(dataflow.Item[T, Cursor], error) bool) (bool, error) {
-	// The fields of one row are looked up once; each record fills it anew and is
-	// yielded as a copy.
+	// The fields of one row are looked up once. Each record is read into this row
+	// and yielded as a copy.
 	row := new(T)
 	dec, err := newDecoder(reflect.ValueOf(row).Elem(), s.plan, f)
 	if err != nil {
@@ -111,8 +110,8 @@ func (s *source[T]) records(ctx context.Context, f *file, recs *records, yield f
 	}
 }
 
-// files opens the files that r asks for, one after the other, and calls f with
-// each that has a header, until it returns false.
+// files opens the requested files in turn. It calls f for each file that has a
+// header, until f returns false.
 func (s *source[T]) files(ctx context.Context, r dataflow.Request[Cursor], f func(f *file, recs *records) (bool, error)) error {
 	if err := s.Validate(); err != nil {
 		return dataflow.Permanent(fmt.Errorf("CSV file: %w", err))
@@ -149,7 +148,7 @@ func (s *source[T]) file(ctx context.Context, name string, at Cursor, use func(f
 	if err != nil {
 		return false, err
 	}
-	if f.header == nil { // it may yet come
+	if f.header == nil { // it may still be written
 		return true, nil
 	}
 	return use(f, newRecords(f, start, at))

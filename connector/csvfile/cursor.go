@@ -10,21 +10,21 @@ import (
 	"github.com/activedataflow/dataflow/internal/files"
 )
 
-// Cursor is the place right behind a record.
+// Cursor is the place directly after a record. Its zero value is the beginning.
 type Cursor struct {
-	// File is the file, empty for the one of [Open].
+	// File is the name of the file, empty for a source of [Open].
 	File string `json:"file,omitempty"`
-	// Offset is the byte behind the record and its line break, counted from the
-	// beginning of the file as it is uncompressed. 0 is the beginning.
+	// Offset is the byte after the record and its line break, counted in the
+	// uncompressed file. 0 is the beginning.
 	Offset int64 `json:"offset"`
-	// Line is the line on which the record begins. The file's first is 1.
+	// Line is the line on which the record begins. The first line is 1.
 	Line int64 `json:"line"`
-	// EndLine is the line on which the record ends, if that is another.
+	// EndLine is the line on which the record ends, or 0 if that is Line.
 	EndLine int64 `json:"end_line,omitempty"`
 }
 
-// String names the record in front of the cursor: "line 17", or "in/a.csv line 17"
-// where there may be several files.
+// String names the last record before the cursor: "line 17", or "in/a.csv line 17"
+// if the source reads a pattern.
 func (c Cursor) String() string {
 	line := "line " + strconv.FormatInt(c.Line, 10)
 	if c.File == "" {
@@ -33,10 +33,10 @@ func (c Cursor) String() string {
 	return c.File + " " + line
 }
 
-// lines is how many lines of the file are in front of the cursor.
+// lines returns the number of lines before the cursor.
 func (c Cursor) lines() int64 { return max(c.Line, c.EndLine) }
 
-// span is the cursor behind a record on these lines of the file of c.
+// span returns the cursor after a record on these lines of c's file.
 func (c Cursor) span(offset, line, end int64) Cursor {
 	c = Cursor{File: c.File, Offset: offset, Line: line}
 	if end != line {
@@ -45,7 +45,8 @@ func (c Cursor) span(offset, line, end int64) Cursor {
 	return c
 }
 
-// find returns the byte at which a read begins, and the record in front of it.
+// find returns the byte at which a read begins, and the cursor of the last record
+// before it.
 func (f *file) find(ctx context.Context, from Cursor) (start int64, at Cursor, err error) {
 	if from == (Cursor{File: from.File}) {
 		return f.body.Offset, f.body, nil
@@ -54,8 +55,8 @@ func (f *file) find(ctx context.Context, from Cursor) (start int64, at Cursor, e
 	return start, from, err
 }
 
-// resume checks as far as is cheap that the file still is what was read up to
-// the cursor. It returns the byte at which to go on.
+// resume makes the cheap checks that the file still is the one that was read up to
+// the cursor. It returns the byte at which to continue.
 func (f *file) resume(ctx context.Context, c Cursor) (int64, error) {
 	start, err := f.Resume(ctx, c.Offset, c.Line, c.lines())
 	switch stale := (*files.StaleError)(nil); {
@@ -64,7 +65,7 @@ func (f *file) resume(ctx context.Context, c Cursor) (int64, error) {
 	case err != nil && stale == nil:
 		return 0, f.wrap(err)
 	case f.header == nil:
-		return 0, f.stale("the file was read up to byte %d (%s), but now has no header", c.Offset, c)
+		return 0, f.stale("the cursor is at byte %d (%s), but the file now has no header", c.Offset, c)
 	case c.Offset < f.body.Offset:
 		return 0, f.stale("the cursor is at byte %d, inside the header, which ends at byte %d", c.Offset, f.body.Offset)
 	default:
@@ -72,7 +73,7 @@ func (f *file) resume(ctx context.Context, c Cursor) (int64, error) {
 	}
 }
 
-// stale is the error of a cursor that does not fit the file.
+// stale returns the permanent error of a cursor that does not fit the file.
 func (f *file) stale(reason string, args ...any) error {
 	return dataflow.Permanent(f.wrap(&files.StaleError{Reason: fmt.Sprintf(reason, args...)}))
 }

@@ -9,24 +9,24 @@ import (
 	"strings"
 )
 
-// maxShown is how much of a cell an error shows, in bytes.
+// maxShown is the number of bytes of a cell that an error shows.
 const maxShown = 100
 
-// decoder fills one row with the cells of one record after the other.
+// decoder reads the cells of one record after another into the same row.
 type decoder struct {
 	row     reflect.Value
 	targets []target
-	width   int // of the header
+	width   int // the number of columns in the header
 	opts    *Options
 }
 
-// target is a field of the row and the cell that goes there.
+// target is a field of the row and the cell that it reads.
 type target struct {
 	cell int
 	name string
 	want reflect.Type
 	kind kind
-	null bool // the field can be nil
+	null bool // true if the field can be nil
 	set  func(text string) error
 }
 
@@ -54,7 +54,7 @@ func newDecoder(row reflect.Value, plan []column, f *file) (*decoder, error) {
 	return d, nil
 }
 
-// find returns where in the header the column is.
+// find returns every place of the column in the header.
 func (c *column) find(header []string) []int {
 	field := c.fieldName()
 	var at []int
@@ -66,12 +66,13 @@ func (c *column) find(header []string) []int {
 	return at
 }
 
-// fieldName is the field's own name, without those that it is in.
+// fieldName returns the field's own name, without the path of its parent structs.
 func (c *column) fieldName() string {
 	return c.field[strings.LastIndexByte(c.field, '.')+1:]
 }
 
-// lack says what is wrong with the header if a column is not there just once.
+// lack describes a column that is missing from the header or appears more than
+// once.
 func (c *column) lack(header []string, at []int) string {
 	if len(at) > 0 {
 		names := make([]string, len(at))
@@ -86,7 +87,8 @@ func (c *column) lack(header []string, at []int) string {
 	return fmt.Sprintf("the header has no column %q, for the field %s", c.name, c.field)
 }
 
-// simple leaves out of a name what does not count.
+// simple normalizes a name for the loose comparison: no spaces, no underscores,
+// lower case.
 func simple(name string) string {
 	return strings.ToLower(strings.NewReplacer(" ", "", "_", "").Replace(name))
 }
@@ -106,10 +108,10 @@ func (c *column) timeLayouts(opts *Options) []string {
 	return opts.TimeLayouts
 }
 
-// decode fills the row. If it returns an error the row is not complete.
+// decode fills the row. After an error the row is incomplete.
 func (d *decoder) decode(cells []string) error {
 	if len(cells) != d.width {
-		return fmt.Errorf("has %d %s, the header has %d", len(cells), plural("field", len(cells)), d.width)
+		return fmt.Errorf("has %d %s, but the header has %d", len(cells), plural("field", len(cells)), d.width)
 	}
 	d.row.SetZero()
 	for i := range d.targets {
@@ -125,14 +127,14 @@ func (d *decoder) decode(cells []string) error {
 	return nil
 }
 
-// store reads one cell into its field, which is zero.
+// store reads one cell into its field, which must be zero.
 func (d *decoder) store(t *target, text string) error {
 	if slices.Contains(d.opts.Null, text) {
 		switch {
 		case t.null || t.kind == str:
 			return nil
 		case t.kind != custom:
-			return fmt.Errorf("%s is null, which %s cannot be: use *%s", show(text), t.want, t.want)
+			return fmt.Errorf("%s is null, but %s cannot be null: use *%s", show(text), t.want, t.want)
 		}
 		text = ""
 	}

@@ -10,76 +10,81 @@
 //
 //	strikes := csvfile.Open[Strike]("birdstrikes.csv", nil)
 //
-// [Open] reads one file, [OpenGlob] all that match a pattern, [OpenFS] those of an
-// [io/fs.FS]; [From] and [FromFunc] read what is no file. A file that begins like
-// a gzip file is read as one, whatever its name.
+// [Open] reads one file, [OpenGlob] all files that match a pattern, and [OpenFS] the
+// files of an [io/fs.FS]. [From] and [FromFunc] read streams. A file that begins with
+// the gzip magic number is decompressed, whatever its name.
 //
 // # Columns
 //
-// Columns are found by the header, so that their order does not matter, and
-// columns that no field asks for are left out. A column that a field asks for
-// must be there, once. Each exported field of T asks for one:
+// Columns are found by the header, so their order does not matter. Columns without a
+// field are ignored. The column of a field must appear exactly once. Each exported
+// field of T reads one column, chosen by its tag:
 //
-//   - `csv:"Flight Date"` for the column of exactly that name;
-//   - no tag, or an empty name, for the column whose name is the field's,
-//     whereby case, spaces and underscores do not count: FlightDate reads
-//     "FlightDate", "flight_date" and "Flight Date";
-//   - `csv:"-"` for none.
+//   - `csv:"Flight Date"` reads the column with exactly that name;
+//   - no tag, or an empty name, reads the column with the field's name, ignoring
+//     case, spaces and underscores: FlightDate reads "FlightDate", "flight_date" and
+//     "Flight Date";
+//   - `csv:"-"` reads none.
 //
-// A name ends at the first comma. One that holds a comma, or is a dash, stands
-// in single quotes: `csv:"'Cost, total'"`. Behind the comma, a time may have a
-// layout of its own, which reaches to the end of the tag and so may hold commas
-// itself: `csv:"Flight Date,layout=Jan 2, 2006"`.
+// A name ends at the first comma. Put a name that holds a comma, or is a dash, in
+// single quotes: `csv:"'Cost, total'"`. After the comma, a time may have its own
+// layout: `csv:"Flight Date,layout=Jan 2, 2006"`. The layout reaches to the end of the
+// tag, so it may hold commas.
 //
 // The fields of an embedded struct count as fields of T. A pointer to a struct
 // cannot be embedded.
 //
 // # Cells
 //
-// A field is a string, a bool (as of [strconv.ParseBool]), an integer in
-// decimal, a float, a [time.Time] (UTC where the cell has no zone), a
-// [time.Duration] ("1m30s"), an [encoding.TextUnmarshaler], or a pointer to one
-// of these.
+// A field has one of these types, or is a pointer to one:
 //
-// A null cell, which is an empty one unless [Options].Null says otherwise, makes
-// a pointer nil and a string empty, and is passed to an UnmarshalText as empty
-// text. Any other field cannot take it: the record is bad.
+//   - a string;
+//   - a bool, read by [strconv.ParseBool];
+//   - an integer in decimal, or a float;
+//   - a [time.Time], in UTC if the cell has no zone;
+//   - a [time.Duration], such as "1m30s";
+//   - an [encoding.TextUnmarshaler].
 //
-// Text is taken as it stands. It is not checked to be UTF-8. A line break in a
-// quoted cell is read as "\n", also where the file has "\r\n". The strings of
-// one record share their memory.
+// A null cell is an empty one, unless [Options].Null says otherwise. It makes a pointer
+// nil and a string empty, and calls UnmarshalText with empty text. For a field of any
+// other type the record is bad.
+//
+// Text is not changed, and not checked to be UTF-8. A line break in a quoted cell is
+// read as "\n", even if the file has "\r\n". The strings of one record share their
+// memory.
 //
 // # Bad records
 //
-// A line with too few or too many cells, a cell that cannot be read, or a
-// misplaced quote is a [dataflow.RecordError] with the key "line 17", or
-// "in/a.csv line 17" where there may be several files. The read goes on behind it. A quote that is never closed ends the read, because it
-// takes in the rest of the file.
+// A line with too few or too many cells, a cell that cannot be read, or a misplaced
+// quote is a [dataflow.RecordError]. Its key is "line 17", or "in/a.csv line 17" if
+// the source reads a pattern. The read continues after it. A quote that is never closed
+// ends the read, because it takes in the rest of the file.
 //
 // Blank lines are skipped.
 //
 // # Resuming
 //
-// Every record is a resume point. A later read finds what was appended to the
-// file since; what is in front of the cursor must stay as it was. A file that
-// was cut, or whose last line was changed after it was read, is an error, and so
-// append whole lines only. A file that was replaced by another of the same size
-// or more cannot always be told, and should have another path and another flow.
+// Every record is a resume point. A later read finds the records appended since; the
+// bytes before the cursor must not change. A read returns an error if the file was cut,
+// or if its last line was changed after it was read. So append whole lines only. A
+// replaced file of the same size or more is not always detected: use another path and
+// another flow for it.
 //
-// An empty file has no records, and no error: its header may yet come.
+// An empty file has no records and is no error: its header may still be written.
 //
-// Several files are read in the order of the bytes of their names, and so name new
-// ones by a time, or by a number with leading zeros, and do not append to a file
-// once there is a newer one. Files that were read may be removed. What [AppendTo] and
-// [WriteFiles] keep beside their files is left out, whatever the pattern: names that
-// end in ".checkpoint" or ".lock", or begin with a dot and end in ".tmp". A compressed
-// file is read again up to the cursor, to find the place. [From] and [FromFunc] have no
+// Several files are read in the order of the bytes of their names. Name new files by a
+// time, or by a number with leading zeros, and do not append to a file once there is a
+// newer one. Files that were read may be removed. No pattern matches the files that
+// [AppendTo] and [WriteFiles] keep for themselves: names that end in ".checkpoint" or
+// ".lock", or begin with a dot and end in ".tmp".
+//
+// A compressed file is read again up to the cursor. [From] and [FromFunc] have no
 // cursor: every run reads from the beginning.
 //
 // # Writing
 //
-// [AppendTo] appends to a file, exactly once: a crash leaves no torn and no doubled
-// record. [WriteFiles] writes a file for each batch, which appears as a whole.
-// What they write is read as it was by [Open], except that a "\r\n" in a text is
-// read as "\n", and that a nil pointer and one to the text of Null are alike.
+// [AppendTo] appends to a file, exactly once: a crash leaves neither a torn nor a
+// duplicate record. [WriteFiles] writes a file for each batch; the file appears in one
+// step. [Open] reads back the same values, with two exceptions: a "\r\n" in a text is
+// read as "\n", and a nil pointer cannot be told from one to the text of Null.
 package csvfile

@@ -15,7 +15,7 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// encoder writes structs of one type as records.
+// encoder writes structs of one type as CSV records.
 type encoder struct {
 	opts    SinkOptions
 	plan    []column
@@ -48,13 +48,13 @@ func (e *encoder) validate() error {
 	}
 	for _, c := range e.plan {
 		if c.custom && !c.marshals {
-			wrong("T."+c.field, "it has no MarshalText, and so cannot be written")
+			wrong("T."+c.field, "it has no MarshalText, and so cannot be written: add one to its type")
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// header is the line of the column names.
+// header returns the header line.
 func (e *encoder) header() []byte {
 	var line []byte
 	for i, c := range e.plan {
@@ -63,7 +63,7 @@ func (e *encoder) header() []byte {
 	return append(line, '\n')
 }
 
-// encodeRows appends rows as records. A row that cannot be written is a
+// encodeRows appends rows to out as records. A row that cannot be written is a
 // *RecordError.
 func encodeRows[T any](e *encoder, out []byte, rows []T, keys []string) ([]byte, error) {
 	for i := range rows {
@@ -90,7 +90,7 @@ func (e *encoder) record(out []byte, row reflect.Value) ([]byte, error) {
 	return append(out, '\n'), nil
 }
 
-// text is what a cell holds.
+// text returns the text of a cell.
 func (e *encoder) text(v reflect.Value, layout string) (string, error) {
 	if v.Kind() == reflect.Pointer {
 		if v.IsNil() {
@@ -101,15 +101,15 @@ func (e *encoder) text(v reflect.Value, layout string) (string, error) {
 	switch kindOf(v.Type()) {
 	case custom:
 		m, ok := v.Addr().Interface().(encoding.TextMarshaler)
-		if !ok { // validate has seen that it is one
-			return "", fmt.Errorf("%s is no TextMarshaler", v.Type())
+		if !ok { // cannot happen: validate has checked it
+			return "", fmt.Errorf("%s is not an encoding.TextMarshaler", v.Type())
 		}
 		text, err := m.MarshalText()
 		return string(text), err
 	case moment:
 		t, ok := v.Interface().(time.Time)
-		if !ok { // kindOf has seen that it is one
-			return "", fmt.Errorf("%s is no time.Time", v.Type())
+		if !ok { // cannot happen: kindOf has checked it
+			return "", fmt.Errorf("%s is not a time.Time", v.Type())
 		}
 		return t.Format(cmp.Or(layout, e.opts.TimeLayout)), nil
 	case duration:
@@ -127,8 +127,8 @@ func (e *encoder) text(v reflect.Value, layout string) (string, error) {
 	}
 }
 
-// cell appends the cell of a column. One that a reader might take for something
-// else is quoted: also an empty one that is alone on its line.
+// cell appends the cell of a column. It quotes text that a reader might misread,
+// such as a comment, a byte order mark, or an empty cell alone on its line.
 func (e *encoder) cell(out []byte, column int, text string) []byte {
 	if column > 0 {
 		out = append(out, e.comma...)

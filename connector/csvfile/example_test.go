@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"testing/fstest"
 	"time"
 
 	"github.com/activedataflow/dataflow"
@@ -22,7 +23,7 @@ func ExampleOpen() {
 	}
 	src := csvfile.Open[Strike]("../../testdata/birdstrikes.csv", nil)
 
-	// A flow does this, batch by batch, and goes on at its last checkpoint.
+	// A flow reads like this, batch by batch, from its last checkpoint.
 	from := dataflow.Request[csvfile.Cursor]{From: csvfile.Cursor{Offset: 1223090, Line: 9999}, Resumed: true}
 	for item, err := range src.Read(context.Background(), from) {
 		if err != nil {
@@ -71,10 +72,10 @@ func ExampleOpen_badRecord() {
 	// line 4 3
 }
 
-// What is no file is read from its beginning each time.
+// A stream is read from its beginning each time.
 func ExampleFromFunc() {
 	type Order struct{ ID, Cents int64 }
-	download := func(context.Context) (io.ReadCloser, error) { // of an object store, say
+	download := func(context.Context) (io.ReadCloser, error) { // from an object store, for example
 		return io.NopCloser(strings.NewReader("id,cents\n1,250\n2,99\n")), nil
 	}
 	for item, err := range csvfile.FromFunc[Order](download, nil).Read(context.Background(), dataflow.Request[dataflow.NoCursor]{}) {
@@ -97,4 +98,46 @@ func ExampleAppendTo() {
 	target := csvfile.AppendTo[Order]("orders.csv", &csvfile.SinkOptions{MaxFileBytes: 100 << 20})
 	fmt.Println(target.Guarantee(), target.Describe().Detail["path"])
 	// Output: exactly_once orders.csv
+}
+
+// Several files are read in the order of their names. Each has its own header.
+func ExampleOpenFS() {
+	type Order struct{ ID, Cents int64 }
+	days := fstest.MapFS{
+		"2026-01-01.csv": {Data: []byte("id,cents\n1,250\n")},
+		"2026-01-02.csv": {Data: []byte("cents,id\n99,2\n")},
+	}
+	for item, err := range csvfile.OpenFS[Order](days, "*.csv", nil).Read(context.Background(), dataflow.Request[csvfile.Cursor]{}) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(item.Cursor, item.Value)
+	}
+	// Output:
+	// 2026-01-01.csv line 2 {1 250}
+	// 2026-01-02.csv line 2 {2 99}
+}
+
+// A reader is read once, such as the standard input of a command.
+func ExampleFrom() {
+	type Order struct{ ID, Cents int64 }
+	in := strings.NewReader("id;cents\n1;250\n2;99\n")
+	for item, err := range csvfile.From[Order](in, &csvfile.Options{Comma: ';'}).Read(context.Background(), dataflow.Request[dataflow.NoCursor]{}) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(item.Key, item.Value)
+	}
+	// Output:
+	// line 2 {1 250}
+	// line 3 {2 99}
+}
+
+// Each batch is a file, which appears in one step.
+func ExampleWriteFiles() {
+	type Order struct{ ID, Cents int64 }
+	fmt.Println(csvfile.WriteFiles[Order](os.TempDir(), nil).Guarantee())
+	// Output: at_least_once
 }

@@ -21,7 +21,7 @@ type file struct {
 	header []string
 	// unique is true if no two columns have the same name.
 	unique bool
-	// body is the place right behind the header.
+	// body is the cursor directly after the header.
 	body Cursor
 }
 
@@ -39,8 +39,7 @@ func openFile(ctx context.Context, place files.Place, name string, at Cursor, op
 	return f, nil
 }
 
-// close closes the file. Nothing was written to it, so that an error of that
-// would tell nothing.
+// close closes the file. The file was only read, so its error does not matter.
 func (f *file) close() { _ = f.Close() }
 
 func (f *file) readHeader() error {
@@ -61,7 +60,7 @@ func (f *file) readHeader() error {
 	case err != nil:
 		return err
 	}
-	// The body has a reader of its own, so that these strings stay as they are.
+	// The body gets its own reader, so these strings stay valid.
 	f.header, f.body = header, recs.at
 	seen := make(map[string]bool, len(header))
 	for i, name := range header {
@@ -74,8 +73,8 @@ func (f *file) readHeader() error {
 	return nil
 }
 
-// raw returns a record as JSON: an object with the column names, or an array if
-// these do not fit.
+// raw returns a record as JSON: an object with the column names, or an array if the
+// names are not unique or their number differs.
 func (f *file) raw(cells []string) json.RawMessage {
 	if len(cells) != len(f.header) || !f.unique {
 		return marshal(cells)
@@ -94,15 +93,15 @@ func (f *file) raw(cells []string) json.RawMessage {
 func marshal[T string | []string](text T) json.RawMessage {
 	b, err := json.Marshal(text)
 	if err != nil {
-		return nil // strings can always be written as JSON
+		return nil // cannot happen: every string can be written as JSON
 	}
 	return b
 }
 
-// wrap says which file an error is of.
+// wrap adds the file's name to an error.
 func (f *file) wrap(err error) error { return fmt.Errorf("CSV file %s: %w", f.name, err) }
 
-// permanent is an error of the file that no retry can mend.
+// permanent returns an error of the file that no retry can fix.
 func (f *file) permanent(format string, args ...any) error {
 	return dataflow.Permanent(f.wrap(fmt.Errorf(format, args...)))
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/activedataflow/dataflow/connector/csvfile"
 )
 
-// FuzzResume holds for any file that a read from a record's cursor yields just
-// what a read of the whole file yields behind that record, and that Count agrees.
+// FuzzResume requires, for any file, that a read from a record's cursor yields the
+// same records as the rest of a full read, and that Count agrees.
 func FuzzResume(f *testing.F) {
 	for _, body := range []string{"", "1,2", "1,2\r\n\r\n3,4\r", "\"x\ny\",\"\"\"\"\n\n\"z\"z\n,\n", "1,\"open\n", "# \"\n\x00,\xff\n", tricky} {
 		for dialect := range byte(6) {
@@ -51,7 +51,7 @@ func FuzzResume(f *testing.F) {
 	})
 }
 
-// FuzzOpen holds that no file makes a read panic, whatever its header.
+// FuzzOpen requires that no file makes a read panic, whatever its header.
 func FuzzOpen(f *testing.F) {
 	for _, file := range []string{"", "\xEF\xBB\xBF", "\xFF\xFE", "a,b\n1,2\n", "\"a\n\",b", "a,a,b\n", tricky} {
 		f.Add([]byte(file), int64(3))

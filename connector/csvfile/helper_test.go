@@ -17,9 +17,9 @@ type pair struct {
 	B string `csv:"b"`
 }
 
-// got is one thing that a read yielded, in a form to compare.
+// got is one result of a read, in a comparable form.
 type got[T any] struct {
-	Key    string // of the item or of its error
+	Key    string // of the item or the error
 	Value  T
 	Err    string
 	Raw    string
@@ -27,7 +27,7 @@ type got[T any] struct {
 	Resume bool
 }
 
-// write makes a file that goes away with the test.
+// write creates a file that is removed after the test.
 func write(tb testing.TB, text string) string {
 	tb.Helper()
 	path := filepath.Join(tb.TempDir(), "data.csv")
@@ -35,7 +35,7 @@ func write(tb testing.TB, text string) string {
 	return path
 }
 
-// appendTo lets a file grow.
+// appendTo appends text to a file.
 func appendTo(tb testing.TB, path, text string) {
 	tb.Helper()
 	old, err := os.ReadFile(path)
@@ -43,8 +43,8 @@ func appendTo(tb testing.TB, path, text string) {
 	require.NoError(tb, os.WriteFile(path, append(old, text...), 0o600))
 }
 
-// read reads all behind the cursor; nil is the beginning. It returns the records
-// and record errors, and the error that ended the read.
+// read reads everything after the cursor; nil means from the beginning. It returns
+// the records and record errors, and the error that ended the read.
 func read[T any](tb testing.TB, src dataflow.Source[T, csvfile.Cursor], from *csvfile.Cursor) (all []got[T], last error) {
 	tb.Helper()
 	for item, err := range src.Read(tb.Context(), request(from)) {
@@ -62,7 +62,7 @@ func read[T any](tb testing.TB, src dataflow.Source[T, csvfile.Cursor], from *cs
 			require.Equal(tb, g.Key, bad.Key)
 			g.Err, g.Raw = bad.Err.Error(), string(bad.Raw)
 		}
-		if item.Key != "" || !item.Resume || item.Mark { // require is not free
+		if item.Key != "" || !item.Resume || item.Mark { // calls to require are slow
 			require.Fail(tb, "no item of this source", "%+v", item)
 		}
 		all = append(all, g)
@@ -77,7 +77,7 @@ func request(from *csvfile.Cursor) dataflow.Request[csvfile.Cursor] {
 	return dataflow.Request[csvfile.Cursor]{From: *from, Resumed: true}
 }
 
-// count asks the source how many records are behind the cursor.
+// count asks the source how many records follow the cursor.
 func count[T any](tb testing.TB, src dataflow.Source[T, csvfile.Cursor], from *csvfile.Cursor) int {
 	tb.Helper()
 	counter, ok := src.(dataflow.Counter[csvfile.Cursor])

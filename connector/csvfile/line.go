@@ -5,18 +5,17 @@ import (
 	"unicode/utf8"
 )
 
-// plainLines reads records that stand on one line each, as encoding/csv does, and
-// faster. It takes only lines in which nothing is wrong; what it leaves, encoding/csv
-// reads on from the same place.
+// plainLines reads records of one line as encoding/csv does, but faster. It accepts
+// only valid lines; encoding/csv reads all others from the same place.
 type plainLines struct {
 	comma   byte
-	comment []byte // nil: there are none
+	comment []byte // nil if there are none
 	cells   []string
-	ends    []int  // of the cells in text
-	text    []byte // of cells with doubled quotes
+	ends    []int  // where each cell ends in text
+	text    []byte // the cells of a line with quotes, unquoted
 }
 
-// newPlainLines returns nil where no line is read so.
+// newPlainLines returns nil if the options need encoding/csv for every line.
 func newPlainLines(opts *Options) *plainLines {
 	if opts.trimLeading() || opts.Comma >= utf8.RuneSelf {
 		return nil
@@ -28,13 +27,13 @@ func newPlainLines(opts *Options) *plainLines {
 	return p
 }
 
-// skipped reports whether a line, with its line break, is left out.
+// skipped reports whether a line, given with its line break, is blank or a comment.
 func (p *plainLines) skipped(line []byte) bool {
 	return line[0] == '\n' || string(line) == "\r\n" || p.comment != nil && bytes.HasPrefix(line, p.comment)
 }
 
-// split takes a line apart. It returns nil for one that encoding/csv is to read. The
-// cells share one text, and the slice is used again by the next call.
+// split returns the cells of a line, or nil if encoding/csv must read it. The cells
+// share one text. The next call reuses the slice.
 func (p *plainLines) split(line []byte) []string {
 	line = line[:len(line)-1]
 	if n := len(line); n > 0 && line[n-1] == '\r' {
@@ -55,7 +54,7 @@ func (p *plainLines) split(line []byte) []string {
 	}
 }
 
-// splitQuoted is split for a line that has quotes.
+// splitQuoted is split for a line with quotes.
 func (p *plainLines) splitQuoted(line []byte) []string {
 	p.text, p.ends = p.text[:0], p.ends[:0]
 	for more := true; more; {
@@ -73,8 +72,8 @@ func (p *plainLines) splitQuoted(line []byte) []string {
 	return p.cells
 }
 
-// cell appends the first cell of a line to text. It returns what is behind the comma
-// that follows, if one does.
+// cell appends the first cell of a line to text. If a comma follows, it returns the
+// rest of the line after it.
 func (p *plainLines) cell(line []byte) (rest []byte, more, ok bool) {
 	if len(line) == 0 || line[0] != '"' {
 		cell, rest, more := bytes.Cut(line, []byte{p.comma})
@@ -84,7 +83,7 @@ func (p *plainLines) cell(line []byte) (rest []byte, more, ok bool) {
 	for rest = line[1:]; ; rest = rest[1:] {
 		i := bytes.IndexByte(rest, '"')
 		if i < 0 {
-			return nil, false, false // it goes on in the next line, or nowhere
+			return nil, false, false // the cell continues on the next line, or is never closed
 		}
 		p.text = append(p.text, rest[:i]...)
 		rest = rest[i+1:]

@@ -15,7 +15,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/files"
 )
 
-// manyRecords are read by two tests.
+// manyRecords are used by two tests.
 var manyRecords = []string{
 	"", "\n", "a", "a,b", "a,b\n", "a,b\r\n", "a,b\r", "\r", "\r\n\r\n", "a\r\r\n", ",\n,,\n", "a;b\tc\n",
 	"\"a\"\n", "\"a\",b\n", "a,\"b,c\",d\r\n", "\"\"\n", "\"\",\"\"\n", "\"a\"\"b\",\"\"\"\"\n", "\"a\r\"\r\n", "\"a\"\r",
@@ -24,17 +24,18 @@ var manyRecords = []string{
 	"#c\na\n", "#c", "a\n#\"\nb\n", "\"#\"\n", "#\n\n#\n", " #a\n", "§,ö\n\xff,\x00\n", "a§b\n",
 }
 
-// requireSameRecords reads a file as the source does, and by encoding/csv alone.
+// requireSameRecords reads a file with the source and with encoding/csv alone, and
+// compares the results.
 func requireSameRecords(t *testing.T, text []byte, opts *Options) {
 	t.Helper()
 	filled := opts.withDefaults()
 	place := files.Reader(bytes.NewReader(text))
 	opened, err := place.Open(t.Context(), "")
 	if err != nil {
-		return // it begins like a gzip file
+		return // the text begins like a gzip file
 	}
 	got := newRecords(&file{File: opened, opts: &filled}, 0, Cursor{})
-	// The last line has its line break, as it has from input.
+	// Add the line break that input adds to the last line.
 	if n := len(text); n > 0 && text[n-1] != '\n' {
 		text = append(slices.Clone(text), '\n')
 	}
@@ -79,13 +80,13 @@ func TestRecords_SameAsEncodingCSV(t *testing.T) {
 		for i, text := range manyRecords {
 			requireSameRecords(t, []byte(text), opts)
 			requireSameRecords(t, []byte(text+"\n"+manyRecords[(i+7)%len(manyRecords)]), opts)
-			requireSameRecords(t, []byte(long[:bufferSize-i]+text+"\n"+text), opts) // over the end of the buffer
+			requireSameRecords(t, []byte(long[:bufferSize-i]+text+"\n"+text), opts) // longer than the buffer
 			requireSameRecords(t, []byte(long+long+"\n"+text), opts)
 		}
 	}
 }
 
-// FuzzRecords holds that what is read is what encoding/csv reads, error for error.
+// FuzzRecords requires the same records and errors as encoding/csv.
 func FuzzRecords(f *testing.F) {
 	for i, text := range manyRecords {
 		f.Add([]byte(text), i%3 == 0, byte(i%4))

@@ -16,28 +16,28 @@ const defaultMaxRecordBytes = 16 << 20
 
 // Options are the optional settings of [Open]. The zero value is ready to use.
 type Options struct {
-	// Comma separates the cells of a record. 0: a comma.
+	// Comma separates the cells of a record. 0 means a comma.
 	Comma rune
 
-	// Comment begins a line that is left out. 0: there are no comments.
+	// Comment begins a line that is skipped. 0 means that there are no comments.
 	Comment rune
 
-	// TimeLayouts are the layouts of [time.Parse] that the cell of a time.Time
-	// may have, tried in this order. A layout in the field's tag takes the place
-	// of all of them. Empty: [time.RFC3339], [time.DateTime] and [time.DateOnly].
+	// TimeLayouts are layouts of [time.Parse] for the cells of a time.Time, tried
+	// in this order. A layout in the field's tag replaces all of them. Empty means
+	// [time.RFC3339], [time.DateTime] and [time.DateOnly].
 	TimeLayouts []string
 
-	// Null holds the texts of cells that mean null. Nil: the empty text alone.
-	// Empty but not nil: no cell is null.
+	// Null lists the texts of a null cell. Nil means the empty text alone. Empty
+	// but not nil means that no cell is null.
 	Null []string
 
-	// TrimSpace removes white space around cells and column names, also in
-	// front of a cell's opening quote and within its quotes. False: it is part of them.
+	// TrimSpace removes white space around column names and cells, both before an
+	// opening quote and within the quotes. False keeps it as part of the text.
 	TrimSpace bool
 
-	// MaxRecordBytes ends the read at a record that is longer than about this,
-	// so that a quote that is never closed does not draw a huge file into
-	// memory. 0: 16 MiB.
+	// MaxRecordBytes ends the read at a record longer than about this many bytes.
+	// It keeps a quote that is never closed from loading a huge file into memory. 0
+	// means 16 MiB.
 	MaxRecordBytes int64
 }
 
@@ -69,7 +69,7 @@ func (o *Options) validate() error {
 		wrong("Comment", "%q cannot begin a comment: use a character that is neither a quote nor a line break", o.Comment)
 	}
 	if o.Comment == o.Comma {
-		wrong("Comment", "%q is the Comma as well: use another character", o.Comment)
+		wrong("Comment", "%q is also the Comma: use another character", o.Comment)
 	}
 	for i, layout := range o.TimeLayouts {
 		if err := checkLayout(layout); err != nil {
@@ -82,18 +82,19 @@ func (o *Options) validate() error {
 	return errors.Join(errs...)
 }
 
-// validDelimiter is the rule of encoding/csv.
+// validDelimiter applies the rule of encoding/csv.
 func validDelimiter(r rune) bool {
 	return r != 0 && r != '"' && r != '\r' && r != '\n' && utf8.ValidRune(r) && r != utf8.RuneError
 }
 
-// checkLayout refuses a layout such as "YYYY-MM-DD", which would match that one
-// text only.
+// checkLayout rejects a layout such as "YYYY-MM-DD", which would match only that
+// exact text.
 func checkLayout(layout string) error {
-	// No part of this moment is written like the same part of Go's reference time.
+	// Every part of this moment is written differently from the same part of Go's
+	// reference time.
 	other := time.Date(1999, time.December, 31, 23, 58, 59, 0, time.FixedZone("XYZ", 3600))
 	if other.Format(layout) == layout {
-		return fmt.Errorf("%q has no part of a time: write the layout of the moment %s", layout, time.DateTime)
+		return fmt.Errorf("%q has no part of a time: write the moment %s in your layout", layout, time.DateTime)
 	}
 	return nil
 }

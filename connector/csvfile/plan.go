@@ -12,20 +12,19 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// column is a field of T and the column that it asks for.
+// column is a field of T and the column that it reads.
 type column struct {
-	field string // for people: "Address.City"
+	field string // the field's path, for messages: "Address.City"
 	index []int
-	name  string // empty: the field's own, roughly
-	// layout is that of a time's tag, empty if there is none.
+	name  string // from the tag; empty means the field's own, compared loosely
+	// layout is the time layout in the field's tag, or empty.
 	layout string
-	// custom is true for an encoding.TextUnmarshaler, marshals if it is a
-	// TextMarshaler too.
+	// custom is true for an encoding.TextUnmarshaler, and marshals for a
+	// TextMarshaler.
 	custom, marshals bool
 }
 
-// compile finds the columns that a struct asks for. It returns all that is wrong
-// with the type.
+// compile finds the columns that a struct reads. It returns all errors of the type.
 func compile(t reflect.Type) ([]column, error) {
 	if t.Kind() != reflect.Struct {
 		return nil, &dataflow.ConfigError{Field: "T", Reason: fmt.Sprintf("it is %s: use a struct with a field for each column", t)}
@@ -33,7 +32,7 @@ func compile(t reflect.Type) ([]column, error) {
 	c := &compiler{}
 	c.walk(t, "", nil)
 	if len(c.errs) == 0 && len(c.columns) == 0 {
-		c.errs = append(c.errs, &dataflow.ConfigError{Field: "T", Reason: fmt.Sprintf("%s has no exported field that a column could be read into", t)})
+		c.errs = append(c.errs, &dataflow.ConfigError{Field: "T", Reason: fmt.Sprintf("%s has no exported field to read a column into: add one", t)})
 	}
 	return c.columns, errors.Join(c.errs...)
 }
@@ -66,16 +65,16 @@ func (c *compiler) walk(t reflect.Type, path string, index []int) {
 	}
 }
 
-// newColumn returns what one field asks for, nil if that is nothing.
+// newColumn returns the column of one field, or nil if the field reads none.
 func newColumn(f reflect.StructField, tag string, tagged bool) (*column, error) {
 	if f.Anonymous && f.Type.Kind() == reflect.Pointer && kindOf(f.Type.Elem()) == unsupported {
-		return nil, fmt.Errorf("it embeds the pointer %s: embed the struct itself, or tag it `csv:\"-\"`", f.Type)
+		return nil, fmt.Errorf("the field embeds the pointer %s: embed the struct itself, or tag it `csv:\"-\"`", f.Type)
 	}
 	if !f.IsExported() {
 		if tagged {
-			return nil, errors.New("it has a csv tag but is not exported: begin its name with a capital letter")
+			return nil, errors.New("the field has a csv tag but is not exported: begin its name with a capital letter")
 		}
-		return nil, nil //nolint:nilnil // like encoding/json, a field that nobody else sees is nobody's business
+		return nil, nil //nolint:nilnil // like encoding/json, ignore a field that is not exported
 	}
 	value := f.Type
 	if value.Kind() == reflect.Pointer {
@@ -91,7 +90,7 @@ func newColumn(f reflect.StructField, tag string, tagged bool) (*column, error) 
 	}
 	if layout != "" {
 		if kind != moment {
-			return nil, fmt.Errorf("its tag has a layout, but %s is not a time.Time", f.Type)
+			return nil, fmt.Errorf("the tag has a layout, but %s is not a time.Time: remove the layout", f.Type)
 		}
 		if err := checkLayout(layout); err != nil {
 			return nil, err
@@ -101,20 +100,21 @@ func newColumn(f reflect.StructField, tag string, tagged bool) (*column, error) 
 	return &column{name: name, layout: layout, custom: kind == custom, marshals: marshals}, nil
 }
 
-// parseTag takes a tag apart: a name, maybe in single quotes, and maybe a layout.
+// parseTag splits a tag into its column name, which may be in single quotes, and
+// its layout, if any.
 func parseTag(tag string) (name, layout string, err error) {
 	name, option, more := strings.Cut(tag, ",")
 	if strings.HasPrefix(tag, "'") {
-		// The quote that ends the name stands in front of a comma or the end.
+		// A comma, or the end of the tag, follows the quote that ends the name.
 		switch name, option, more = strings.Cut(tag[1:], "',"); {
 		case more:
 		case strings.HasSuffix(name, "'"):
 			name = strings.TrimSuffix(name, "'")
 		default:
-			return "", "", fmt.Errorf("its tag %q has no closing single quote", tag)
+			return "", "", fmt.Errorf("the tag %q has no closing single quote: add it", tag)
 		}
 		if name == "" {
-			return "", "", fmt.Errorf("its tag %q names no column", tag)
+			return "", "", fmt.Errorf("the tag %q names no column: write a name between the quotes", tag)
 		}
 	}
 	if !more {
@@ -122,7 +122,7 @@ func parseTag(tag string) (name, layout string, err error) {
 	}
 	layout, ok := strings.CutPrefix(option, "layout=")
 	if !ok || layout == "" {
-		return "", "", fmt.Errorf("its tag has the unknown option %q: use layout=…, or put a column name that holds a comma in single quotes", option)
+		return "", "", fmt.Errorf("the tag has the unknown option %q: use layout=…, or put a column name that holds a comma in single quotes", option)
 	}
 	return name, layout, nil
 }
@@ -142,7 +142,7 @@ const (
 	duration
 )
 
-// kindOf tells how a cell is read into a type that is not a pointer.
+// kindOf returns how a cell is read into a type that is not a pointer.
 func kindOf(t reflect.Type) kind {
 	switch {
 	case t == reflect.TypeFor[time.Time]():

@@ -51,7 +51,7 @@ func TestRead(t *testing.T) {
 		{name: "Comment", file: "# \"x\na,b\n#,\n1,2\n", opts: &csvfile.Options{Comment: '#'}, want: []string{"line 4: 1|2"}},
 		{
 			name: "FieldCount", file: "a,b\n1\n1,2,3\n1,2\n",
-			want: []string{"line 2: error: has 1 field, the header has 2", "line 3: error: has 3 fields, the header has 2", "line 4: 1|2"},
+			want: []string{"line 2: error: has 1 field, but the header has 2", "line 3: error: has 3 fields, but the header has 2", "line 4: 1|2"},
 		},
 		{
 			name: "BareQuote", file: "a,b\n\"x\ny\",a \" b\n1,2\n",
@@ -63,15 +63,15 @@ func TestRead(t *testing.T) {
 		},
 		{
 			name: "UnclosedQuote", file: "a,b\n1,2\n\"x\ny\",\"z\n1,2\n",
-			want: []string{"line 2: 1|2"}, last: "the quote that opens on line 4 is never closed: it takes in the rest of the file",
+			want: []string{"line 2: 1|2"}, last: "the quote that opens on line 4 is never closed and takes in the rest of the file: close it",
 		},
-		{name: "UnclosedQuoteAtEnd", file: "a,b\n\"", last: "the quote that opens on line 2 is never closed: it takes in the rest of the file"},
-		{name: "UnclosedQuoteInHeader", file: "a,\"b\n1,2\n", last: "the quote that opens on line 1 is never closed: it takes in the rest of the file"},
+		{name: "UnclosedQuoteAtEnd", file: "a,b\n\"", last: "the quote that opens on line 2 is never closed and takes in the rest of the file: close it"},
+		{name: "UnclosedQuoteInHeader", file: "a,\"b\n1,2\n", last: "the quote that opens on line 1 is never closed and takes in the rest of the file: close it"},
 		{name: "BareQuoteInHeader", file: "\na,b\"\n1,2\n", last: `header on line 2: line 2, byte 4: bare " in non-quoted-field`},
-		{name: "UTF16", file: "\xFF\xFEa\x00,\x00b\x00", last: "it is encoded as UTF-16: save it as UTF-8"},
+		{name: "UTF16", file: "\xFF\xFEa\x00,\x00b\x00", last: "the file is encoded as UTF-16: save it as UTF-8"},
 		{
 			name: "TooLong", file: "a,b\n1,2\n\"" + strings.Repeat("x\n", 200_000) + "\",2\n", opts: &csvfile.Options{MaxRecordBytes: 1000},
-			want: []string{"line 2: 1|2"}, last: "the record behind line 2 has more than 1000 bytes: a quote may be open, or raise MaxRecordBytes",
+			want: []string{"line 2: 1|2"}, last: "the record after line 2 has more than 1000 bytes: close an open quote, or raise MaxRecordBytes",
 		},
 		{
 			name: "LongLine", file: "a,b\n1," + strings.Repeat("x", 200_000) + "\n3,4\n",
@@ -95,7 +95,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// requirePermanent checks that err is marked, which shows in its type alone.
+// requirePermanent checks that err is permanent. Only its type shows that.
 func requirePermanent(t *testing.T, err error) {
 	t.Helper()
 	require.Equal(t, fmt.Sprintf("%T", dataflow.Permanent(errors.New("x"))), fmt.Sprintf("%T", err))

@@ -11,7 +11,7 @@ import (
 	"github.com/activedataflow/dataflow/connector/csvfile"
 )
 
-// tricky is a file in which nearly every line is a trap.
+// tricky is a file in which nearly every line is an edge case.
 const tricky = "\xEF\xBB\xBF" +
 	"# made by hand\r\n" +
 	"a,\"b\"\r\n" +
@@ -65,7 +65,7 @@ func TestResume_Lines(t *testing.T) {
 		"line 5: two\nlines|and\n\nthree",
 		"line 9: Åse|日本語 🐦",
 		"line 10: |",
-		"line 14: error: has 1 field, the header has 2",
+		"line 14: error: has 1 field, but the header has 2",
 		`line 15: error: line 15, byte 5: bare " in non-quoted-field`,
 		"line 16: say \"hi\"|\n",
 		`line 18: error: line 19, byte 7: extraneous or missing " in quoted-field`,
@@ -105,9 +105,9 @@ func TestResume_Grown(t *testing.T) {
 		{name: "LFOnly", file: "a,b\n1,2", more: "\n"},
 		{name: "TornCRLF", file: "a,b\r\n1,2\r", more: "\n3,4\r\n", want: []string{"line 3: 3|4"}},
 		{name: "Quoted", file: "a,b\n1,\"\n2\"", more: "\n3,4\n", want: []string{"line 4: 3|4"}},
-		{name: "SameLine", file: "a,b\n1,2", more: "34\n", err: "line 2 was changed after it was read: no line ends at byte 7 any more"},
-		{name: "SameLineQuote", file: "a,b\n1,\"\n2\"", more: "\"x\"\n", err: "line 3 was changed after it was read: no line ends at byte 10 any more"},
-		{name: "SameLineCR", file: "a,b\n1,2", more: "\r3\n", err: "line 2 was changed after it was read: no line ends at byte 7 any more"},
+		{name: "SameLine", file: "a,b\n1,2", more: "34\n", err: "line 2 was changed after it was read: no line ends at byte 7 now"},
+		{name: "SameLineQuote", file: "a,b\n1,\"\n2\"", more: "\"x\"\n", err: "line 3 was changed after it was read: no line ends at byte 10 now"},
+		{name: "SameLineCR", file: "a,b\n1,2", more: "\r3\n", err: "line 2 was changed after it was read: no line ends at byte 7 now"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -150,12 +150,12 @@ func TestResume_OtherFile(t *testing.T) {
 		from csvfile.Cursor
 		want string
 	}{
-		{"Shrunk", "a,b\n1,2\n", csvfile.Cursor{Offset: 1234, Line: 17}, "the file has 8 bytes, but was read up to byte 1234 (line 17): it was cut or replaced"},
-		{"Emptied", "", csvfile.Cursor{Offset: 8, Line: 2}, "the file has 0 bytes, but was read up to byte 8 (line 2): it was cut or replaced"},
-		{"NoHeader", "\n\n\n", csvfile.Cursor{Offset: 2, Line: 2}, "the file was read up to byte 2 (line 2), but now has no header"},
+		{"Shrunk", "a,b\n1,2\n", csvfile.Cursor{Offset: 1234, Line: 17}, "the file has 8 bytes, but the cursor is at byte 1234 (line 17): the file was cut or replaced"},
+		{"Emptied", "", csvfile.Cursor{Offset: 8, Line: 2}, "the file has 0 bytes, but the cursor is at byte 8 (line 2): the file was cut or replaced"},
+		{"NoHeader", "\n\n\n", csvfile.Cursor{Offset: 2, Line: 2}, "the cursor is at byte 2 (line 2), but the file now has no header"},
 		{"InHeader", "a,b\n1,2\n", csvfile.Cursor{Offset: 2, Line: 1}, "the cursor is at byte 2, inside the header, which ends at byte 4"},
 		{"Negative", "a,b\n1,2\n", csvfile.Cursor{Offset: -2, Line: 1}, "the cursor is at byte -2, inside the header, which ends at byte 4"},
-		{"Replaced", "a,b\n1111,2222\n", csvfile.Cursor{Offset: 8, Line: 2}, "line 2 was changed after it was read: no line ends at byte 8 any more"},
+		{"Replaced", "a,b\n1111,2222\n", csvfile.Cursor{Offset: 8, Line: 2}, "line 2 was changed after it was read: no line ends at byte 8 now"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -15,35 +15,37 @@ import (
 // SinkOptions are the optional settings of [AppendTo] and [WriteFiles]. The zero
 // value is ready to use.
 type SinkOptions struct {
-	// Comma separates the cells of a record. 0: a comma.
+	// Comma separates the cells of a record. 0 means a comma.
 	Comma rune
 
-	// TimeLayout is the layout of [time.Time.Format] of a time's cell. A layout in
-	// the field's tag takes its place. Empty: [time.RFC3339Nano].
+	// TimeLayout is the layout of [time.Time.Format] for the cells of a time. A
+	// layout in the field's tag replaces it. Empty means [time.RFC3339Nano].
 	TimeLayout string
 
-	// Null is the cell of a nil pointer. Empty: an empty cell.
+	// Null is the text of a nil pointer's cell. Empty means an empty cell.
 	Null string
 
-	// MaxFileBytes makes [AppendTo] begin another file when one has as many bytes,
-	// at the end of a batch. The files then have numbers: "out.csv" is
-	// "out-000001.csv", "out-000002.csv" and so on, and all but the last are
-	// finished. 0: there is one file.
+	// MaxFileBytes makes [AppendTo] start another file, at the end of a batch, once
+	// the current file has this many bytes. The files then have numbers: "out.csv"
+	// becomes "out-000001.csv", "out-000002.csv" and so on. All but the last are
+	// finished. 0 means one file.
 	MaxFileBytes int64
 }
 
-// AppendTo appends a record for each row to the file at path, and begins a file
-// with a header: exactly once, because the flow's checkpoint is kept beside the
-// file, in path + ".checkpoint", with the file's length. What a crash has left
-// behind that length is cut off before the next record is written. A path that
-// ends in ".gz" is compressed. T is as for [Open], but with
-// [encoding.TextMarshaler]. opts may be nil.
+// AppendTo returns a target that appends a record for each row to the file at path,
+// exactly once. A new file begins with a header. A path that ends in ".gz" is
+// compressed. T is as for [Open], but with [encoding.TextMarshaler]. opts may be
+// nil.
 //
-// The source must have a cursor. A file belongs to one flow; what is in it
-// already when the flow first writes to it stays, and must have the same header.
-// The directory must be there, and be on a disk of this machine: writers are kept
-// apart by a lock of the file system, in path + ".lock". Whoever reads the file
-// while the flow runs may see records of a batch that is not committed yet.
+// The flow's checkpoint and the file's committed length are kept next to the file,
+// in path + ".checkpoint". Bytes that a crash left after that length are cut off
+// before the next record is written.
+//
+// The source must have a cursor. A file belongs to one flow. Existing content stays
+// when the flow first writes to the file, and must have the same header. The
+// directory must exist on a local disk: a lock of the file system, in path +
+// ".lock", keeps writers apart. A reader of the file may see records of a batch
+// that is not committed yet.
 func AppendTo[T any](path string, opts *SinkOptions) dataflow.Target[T] {
 	return dataflow.ToFenced[T](newAppendSink[T](path, opts))
 }
@@ -80,14 +82,13 @@ func (s *appendSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[
 	return s.files.Write(ctx, b.Flow, b.Fence, b.State, body)
 }
 
-// WriteFiles writes each batch to a file of its own in the directory dir, with a
-// header, and named by the batch's ID: whoever opens one finds all of it. A batch
-// that is written again, after a crash, takes the place of the file that is there,
-// so that no row is there twice as long as one process writes at a time. opts may
-// be nil.
+// WriteFiles returns a target that writes each batch, with a header, to its own
+// file in the directory dir, named by the batch's ID. A file appears in one step. A
+// batch that is written again after a crash replaces its file. So no row is there
+// twice, as long as one process writes at a time. opts may be nil.
 //
-// The directory must be there. Files that begin with a dot and end in ".tmp" are
-// what a crash has left, and can be removed.
+// The directory must exist. Files that begin with a dot and end in ".tmp" are left
+// by a crash and can be removed.
 func WriteFiles[T any](dir string, opts *SinkOptions) dataflow.Target[T] {
 	return dataflow.To[T](newFilesSink[T](dir, opts))
 }
@@ -121,7 +122,7 @@ func (s *filesSink[T]) Write(ctx context.Context, b dataflow.SinkBatch[T]) error
 		return err
 	}
 	if b.ID == "" || b.ID != filepath.Base(b.ID) {
-		return dataflow.Permanent(fmt.Errorf("the batch's ID %q cannot be the name of a file", b.ID))
+		return dataflow.Permanent(fmt.Errorf("the batch's ID %q cannot be a file name: use an ID without a path separator", b.ID))
 	}
 	body, err := encodeRows(s.encoder, s.header(), b.Rows, b.Keys)
 	if err != nil {

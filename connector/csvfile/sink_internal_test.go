@@ -31,7 +31,7 @@ func numbered(n int) []row {
 
 func hugeRow() row { return row{Text: strings.Repeat("ostrich\n", 1<<17)} }
 
-// readAll reads what is in the files.
+// readAll reads all records of the files.
 func readAll[T any](t *testing.T, pattern string) []T {
 	t.Helper()
 	var rows []T
@@ -77,7 +77,7 @@ func TestWriteFiles_Contract(t *testing.T) {
 	})
 }
 
-// The header is there once, whatever a crash has left of the first batch.
+// The header is written once, whatever a crash left of the first batch.
 func TestAppendTo_Header(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "out.csv")
@@ -86,7 +86,7 @@ func TestAppendTo_Header(t *testing.T) {
 		sink := newAppendSink[row](path, nil)
 		_, err := sink.Claim(t.Context(), "f", int64(i))
 		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(path, []byte(torn), 0o600)) // of a batch that was not committed
+		require.NoError(t, os.WriteFile(path, []byte(torn), 0o600)) // part of a batch that was not committed
 		_, err = sink.Claim(t.Context(), "f", int64(i))
 		require.NoError(t, err)
 		data, err := os.ReadFile(path)
@@ -107,7 +107,7 @@ func TestAppendTo_Header(t *testing.T) {
 	require.ErrorContains(t, err, `does not begin with the header "Other"`)
 }
 
-// all has every kind of field that can be written.
+// all has a field of every kind that can be written.
 type all struct {
 	OK    bool
 	I8    int8
@@ -150,8 +150,8 @@ func TestEncode_RoundTrip(t *testing.T) {
 	require.Equal(t, rows, got)
 }
 
-// FuzzEncode holds that any text is read as it was written, apart from what reading
-// makes of "\r\n".
+// FuzzEncode requires that any text is read as it was written, except that "\r\n"
+// becomes "\n".
 func FuzzEncode(f *testing.F) {
 	for _, text := range []string{"", " ", "#", "a,b", "\"", "\n", "\r", "x\r\ny", "\uFEFF", "\\.", "\x00\xff", "é, \"\n"} {
 		f.Add(text, "")
@@ -180,13 +180,13 @@ func FuzzEncode(f *testing.F) {
 func TestSink_Validate(t *testing.T) {
 	t.Parallel()
 	for want, part := range map[string]dataflow.Validator{
-		"Path: it is empty: give the path of the file to write":                                        newAppendSink[row]("", nil),
-		"Dir: it is empty: give the directory to write to":                                             newFilesSink[row]("", nil),
-		"MaxFileBytes: -1 is negative: use 1 or more, or 0 for one file":                               newAppendSink[row]("a", &SinkOptions{MaxFileBytes: -1}),
-		"T.A: it has no MarshalText, and so cannot be written":                                         newAppendSink[struct{ A readable }]("a", nil),
-		`Comma: '"' cannot separate cells: use a character that is neither a quote nor a line break`:   newAppendSink[row]("a", &SinkOptions{Comma: '"'}),
-		`TimeLayout: "YYYY" has no part of a time: write the layout of the moment 2006-01-02 15:04:05`: newAppendSink[row]("a", &SinkOptions{TimeLayout: "YYYY"}),
-		"T: struct {} has no exported field that a column could be read into":                          newFilesSink[struct{}]("a", nil),
+		"Path: it is empty: give the path of the file to write":                                         newAppendSink[row]("", nil),
+		"Dir: it is empty: give the directory to write to":                                              newFilesSink[row]("", nil),
+		"MaxFileBytes: -1 is negative: use 1 or more, or 0 for one file":                                newAppendSink[row]("a", &SinkOptions{MaxFileBytes: -1}),
+		"T.A: it has no MarshalText, and so cannot be written: add one to its type":                     newAppendSink[struct{ A readable }]("a", nil),
+		`Comma: '"' cannot separate cells: use a character that is neither a quote nor a line break`:    newAppendSink[row]("a", &SinkOptions{Comma: '"'}),
+		`TimeLayout: "YYYY" has no part of a time: write the moment 2006-01-02 15:04:05 in your layout`: newAppendSink[row]("a", &SinkOptions{TimeLayout: "YYYY"}),
+		"T: struct {} has no exported field to read a column into: add one":                             newFilesSink[struct{}]("a", nil),
 	} {
 		require.EqualError(t, part.Validate(), want)
 	}

@@ -9,20 +9,20 @@ import (
 	"github.com/activedataflow/dataflow/internal/files"
 )
 
-// From returns a source that reads r, which the caller closes. It can be read
-// once: a second run or attempt is an error.
+// From returns a source that reads r. It does not close r. It can be read once: a
+// second run or attempt fails with a permanent error.
 func From[T any](r io.Reader, opts *Options) dataflow.Source[T, dataflow.NoCursor] {
 	return stream[T]{newSource[T](files.Reader(r), opts)}
 }
 
-// FromFunc returns a source that reads what open returns, such as an object of a
-// store, and closes it. It cannot resume: every run, and every retry, calls open
-// again and reads from the beginning.
+// FromFunc returns a source that reads and closes what open returns, such as an
+// object of a store. It cannot resume: every run, and every retry, calls open again
+// and reads from the beginning.
 func FromFunc[T any](open func(ctx context.Context) (io.ReadCloser, error), opts *Options) dataflow.Source[T, dataflow.NoCursor] {
 	return stream[T]{newSource[T](files.Func(open), opts)}
 }
 
-// stream reads a place that has no resume points.
+// stream reads a place without resume points.
 type stream[T any] struct{ *source[T] }
 
 func (s stream[T]) Describe() dataflow.Description {
@@ -33,7 +33,7 @@ func (s stream[T]) Read(ctx context.Context, _ dataflow.Request[dataflow.NoCurso
 	return func(yield func(dataflow.Item[T, dataflow.NoCursor], error) bool) {
 		for item, err := range s.source.Read(ctx, dataflow.Request[Cursor]{}) {
 			streamed := dataflow.Item[T, dataflow.NoCursor]{Value: item.Value}
-			if item.Resume { // it is a record, good or bad
+			if item.Resume { // true for every record, good or bad
 				streamed.Key = item.Cursor.String()
 			}
 			if !yield(streamed, err) {

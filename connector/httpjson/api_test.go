@@ -33,16 +33,16 @@ func orders(n int) []order {
 	return rows
 }
 
-// api is an API that pages in every way, five records a page. It is its own
-// transport, without sockets, so that a clock of synctest can run.
+// api is an API with every kind of paging and five records a page. It is its own
+// transport, without sockets, so that it works with the clock of synctest.
 type api struct {
 	mu       sync.Mutex
 	records  []json.RawMessage
-	etag     bool                                  // it sends and heeds them
-	before   func(n int, req *http.Request) answer // answers in its place
+	etag     bool                                  // whether it supports ETags
+	before   func(n int, req *http.Request) answer // may answer in its place
 	requests []string
-	tags     []string     // of If-None-Match
-	open     atomic.Int32 // bodies
+	tags     []string     // the If-None-Match headers received
+	open     atomic.Int32 // response bodies not closed yet
 }
 
 const apiPage = 5
@@ -136,7 +136,7 @@ func (a *api) answer(w http.ResponseWriter, req *http.Request) {
 	}
 	data, _ := json.Marshal(answer)
 	if a.etag {
-		tag := fmt.Sprintf(`"%d-%d-%v"`, from, len(records), answer["next"] != nil) // of the body, as many APIs have it
+		tag := fmt.Sprintf(`"%d-%d-%v"`, from, len(records), answer["next"] != nil) // made from the body, as in many APIs
 		w.Header().Set("ETag", tag)
 		if req.Header.Get("If-None-Match") == tag {
 			w.WriteHeader(http.StatusNotModified)
@@ -146,7 +146,7 @@ func (a *api) answer(w http.ResponseWriter, req *http.Request) {
 	_, _ = w.Write(data)
 }
 
-// pagings are the ways to page, by the API's path.
+// pagings maps the API's paths to their pagings.
 func pagings() map[string]httpjson.Paging {
 	return map[string]httpjson.Paging{
 		"/all":    nil,
@@ -163,7 +163,7 @@ func (a *api) source(path string, opts httpjson.Options) dataflow.Source[order, 
 	return httpjson.Source[order]("https://api.test"+path, &opts)
 }
 
-// read reads all behind the cursor, and returns the records' numbers, the last
+// read reads everything after the cursor. It returns the records' numbers, the last
 // cursor and the error that ended the read.
 func read(ctx context.Context, tb testing.TB, src dataflow.Source[order, httpjson.Cursor], from httpjson.Cursor) (ids []int, last httpjson.Cursor, err error) {
 	tb.Helper()
@@ -189,7 +189,7 @@ func numbers(from, to int) []int {
 	return list
 }
 
-// answer is what an API answers, each time anew.
+// answer returns a new response at each call.
 type answer func() *http.Response
 
 func reply(status int, header map[string]string, text string) answer {

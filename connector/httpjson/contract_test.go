@@ -18,7 +18,7 @@ func TestSource_Contract(t *testing.T) {
 	for path := range pagings() {
 		for name, opts := range map[string]httpjson.Options{"": {}, "Key": {Key: "id"}, "Snapshot": {Snapshot: true}, "ETag": {}} {
 			if name == "Snapshot" && path != "/all" || name == "Key" && path != "/cursor" {
-				continue // the last cursor of a snapshot of several pages begins anew
+				continue // after the last cursor of such a snapshot, a read starts again
 			}
 			t.Run(strings.Trim(path, "/")+name, func(t *testing.T) {
 				t.Parallel()
@@ -50,7 +50,7 @@ func TestSource_Contract(t *testing.T) {
 					},
 					Many: 2000,
 				}
-				if name != "" { // it takes long, and is the same
+				if name != "" { // the case is slow and does not depend on the options
 					config.Huge = nil
 				}
 				connectortest.TestSource(t, config)

@@ -5,24 +5,25 @@ import (
 	"net/http"
 )
 
-// Cursor is the place right behind a record.
+// Cursor is the place directly after a record. Its zero value is the beginning.
 type Cursor struct {
-	// Page is what the [Paging] calls the page, empty for the first.
+	// Page is the [Paging]'s name of the page, empty for the first.
 	Page string `json:"page,omitempty"`
-	// Skip is how many records of the page are in front of the cursor.
+	// Skip is the number of records of the page before the cursor.
 	Skip int `json:"skip"`
-	// Done is true if all was read, and the next run begins anew. Only a snapshot
-	// is ever done.
+	// Done is true once a snapshot was read to its end. The next run then starts
+	// again. It is false without Snapshot.
 	Done bool `json:"done,omitempty"`
-	// Sum tells the page of a snapshot from another.
+	// Sum is a hash of the page, set for a snapshot. It shows whether the page has
+	// changed.
 	Sum string `json:"sum,omitempty"`
-	// ETag and LastModified are those of the last page, if it was read to its end:
-	// the server is asked whether there is another since.
+	// ETag and LastModified are those of the last page, if it was read to its end.
+	// The next request asks for the page only if it has changed since.
 	ETag         string `json:"etag,omitempty"`
 	LastModified string `json:"last_modified,omitempty"`
 }
 
-// String names the record in front of the cursor: "page 3 record 17".
+// String names the last record before the cursor: "page 3 record 17".
 func (c Cursor) String() string { return fmt.Sprintf("page %s record %d", c.pageName(), c.Skip) }
 
 func (c Cursor) pageName() string {
@@ -32,7 +33,7 @@ func (c Cursor) pageName() string {
 	return c.Page
 }
 
-// condition asks for the page only if it has changed.
+// condition makes a request conditional on a change of the page.
 func (c Cursor) condition(req *http.Request) {
 	if c.ETag != "" {
 		req.Header.Set("If-None-Match", c.ETag)

@@ -9,18 +9,18 @@ import (
 	"github.com/activedataflow/dataflow/internal/httpcall"
 )
 
-// maxRawBytes is how much is kept of a bad record.
+// maxRawBytes is the size above which a bad record is not kept.
 const maxRawBytes = 64 << 10
 
-// page is a page that was fetched.
+// page is a fetched page.
 type page struct {
 	records            []json.RawMessage
-	next               string // empty: it is the last
+	next               string // empty for the last page
 	sum                string
 	etag, lastModified string
 }
 
-// parse finds the records in an answer.
+// parse finds the records in a response.
 func (s *source[T]) parse(resp *httpcall.Response) (*page, error) {
 	p := &page{}
 	if conditional(s.opts.Paging) {
@@ -38,7 +38,7 @@ func (s *source[T]) parse(resp *httpcall.Response) (*page, error) {
 	return p, nil
 }
 
-// cursor is the place behind the first n records.
+// cursor returns the place after the first n records.
 func (p *page) cursor(name string, n int, snapshot bool) Cursor {
 	c := Cursor{Page: name, Skip: n}
 	if snapshot {
@@ -48,20 +48,20 @@ func (p *page) cursor(name string, n int, snapshot bool) Cursor {
 		return c
 	}
 	c.Done = snapshot
-	// The condition of a snapshot is for its one page.
+	// A conditional request for a snapshot is possible only if it has one page.
 	if !snapshot || name == "" {
 		c.ETag, c.LastModified = p.etag, p.lastModified
 	}
 	return c
 }
 
-// changed reports whether the page is another than the one that was read up to a
-// cursor of a snapshot.
+// changed reports whether the page differs from the one read up to a snapshot's
+// cursor.
 func (p *page) changed(at Cursor) bool {
 	return at.Sum != "" && (at.Sum != p.sum || at.Done && p.next != "")
 }
 
-// key names a record by its own key, if there is one.
+// key returns a record's own key, or "" if it has none.
 func (s *source[T]) key(record json.RawMessage) string {
 	if s.opts.Key == "" {
 		return ""
@@ -73,7 +73,7 @@ func (s *source[T]) key(record json.RawMessage) string {
 	return httpcall.Text(value)
 }
 
-// clip leaves out a record that is too long to be kept with its error.
+// clip returns a record to keep with its error, or nil if it is too long.
 func clip(record json.RawMessage) json.RawMessage {
 	if len(record) > maxRawBytes {
 		return nil

@@ -13,37 +13,37 @@ import (
 	"github.com/activedataflow/dataflow/internal/httpcall"
 )
 
-// Paging is how an API is asked for its pages: one of [PageNumber], [Offset],
-// [BodyCursor], [LinkHeader] and [NextURL], or one of your own. It must be safe for
+// Paging is how an API is asked for its pages: [PageNumber], [Offset],
+// [BodyCursor], [LinkHeader], [NextURL], or your own. It must be safe for
 // concurrent use.
 type Paging interface {
-	// Prepare makes a request, which is for the source's address, one for a page.
-	// The first page is "".
+	// Prepare turns a request for the source's address into one for a page. The
+	// first page is "".
 	Prepare(req *http.Request, page string) error
-	// Next returns the page behind one that was fetched, "" if it is the last.
+	// Next returns the page after a fetched one, or "" if that is the last.
 	Next(page string, got *Page) (string, error)
 }
 
-// Page is a page that was fetched, as a [Paging] sees it.
+// Page is a fetched page, as a [Paging] sees it.
 type Page struct {
 	// URL is the address of the request, after redirects.
 	URL *url.URL
-	// Header is that of the answer.
+	// Header is the header of the response.
 	Header http.Header
-	// Body is the answer.
+	// Body is the body of the response.
 	Body json.RawMessage
-	// Records is how many records it has.
+	// Records is the number of records on the page.
 	Records int
 }
 
-// onePage is no paging: the answer has all.
+// onePage is the paging of an API that returns everything in one response.
 type onePage struct{}
 
 func (onePage) Prepare(*http.Request, string) error { return nil }
 func (onePage) Next(string, *Page) (string, error)  { return "", nil }
 
-// conditional reports whether an answer that has not changed says that no page
-// follows it still. A link in the header may come while the answer stays.
+// conditional reports whether an unchanged response also means that no new page
+// follows it. A link in the header may appear while the body stays the same.
 func conditional(p Paging) bool {
 	switch p.(type) {
 	case onePage, PageNumber, Offset, BodyCursor, NextURL:
@@ -53,16 +53,16 @@ func conditional(p Paging) bool {
 	}
 }
 
-// PageNumber asks for pages by their number. A page that is empty, or has fewer
+// PageNumber requests pages by their number. A page that is empty, or has fewer
 // records than Size, is the last.
 type PageNumber struct {
-	// Param is the query's parameter. Empty: "page".
+	// Param is the query parameter. Empty means "page".
 	Param string
-	// First is the number of the first page. 0: 1. -1: 0.
+	// First is the number of the first page. 0 means 1; -1 means 0.
 	First int
-	// Size is how many records to ask for. 0: the API decides.
+	// Size is the number of records to request. 0 means that the API decides.
 	Size int
-	// SizeParam is the query's parameter for Size. Empty: "per_page".
+	// SizeParam is the query parameter for Size. Empty means "per_page".
 	SizeParam string
 }
 
@@ -75,28 +75,28 @@ func (p PageNumber) Prepare(req *http.Request, page string) error {
 	return nil
 }
 
-// Next counts.
+// Next returns the next number.
 func (p PageNumber) Next(page string, got *Page) (string, error) {
 	if got.Records == 0 || got.Records < p.Size {
 		return "", nil
 	}
 	n, err := strconv.Atoi(cmp.Or(page, strconv.Itoa(p.first())))
 	if err != nil {
-		return "", fmt.Errorf("%q is no number of a page", page)
+		return "", fmt.Errorf("%q is not a page number: reset the flow's cursor", page)
 	}
 	return strconv.Itoa(n + 1), nil
 }
 
 func (p PageNumber) first() int { return max(0, cmp.Or(p.First, 1)) }
 
-// Offset asks for pages by how many records are in front of them. A page that has
-// fewer records than Limit is the last.
+// Offset requests pages by the number of records before them. A page with fewer
+// records than Limit is the last.
 type Offset struct {
-	// Param is the query's parameter. Empty: "offset".
+	// Param is the query parameter. Empty means "offset".
 	Param string
-	// Limit is how many records to ask for. 0: 100.
+	// Limit is the number of records to request. 0 means 100.
 	Limit int
-	// LimitParam is the query's parameter for Limit. Empty: "limit".
+	// LimitParam is the query parameter for Limit. Empty means "limit".
 	LimitParam string
 }
 
@@ -107,31 +107,31 @@ func (o Offset) Prepare(req *http.Request, page string) error {
 	return nil
 }
 
-// Next counts.
+// Next returns the next offset.
 func (o Offset) Next(page string, got *Page) (string, error) {
 	if got.Records < o.limit() {
 		return "", nil
 	}
 	n, err := strconv.Atoi(cmp.Or(page, "0"))
 	if err != nil {
-		return "", fmt.Errorf("%q is no offset", page)
+		return "", fmt.Errorf("%q is not an offset: reset the flow's cursor", page)
 	}
 	return strconv.Itoa(n + got.Records), nil
 }
 
 func (o Offset) limit() int { return cmp.Or(o.Limit, 100) }
 
-// BodyCursor asks for the page that the one before names in its body. If it names
-// none, or null, or nothing, it is the last.
+// BodyCursor requests the page that the previous page names in its body. A page
+// whose name is missing, null or empty is followed by none.
 type BodyCursor struct {
-	// Path is where the name is in the body: names with dots between them, such as
+	// Path is the path of the name in the body: fields separated by dots, such as
 	// "meta.next_cursor". Required.
 	Path string
-	// Param is the query's parameter. Empty: "cursor".
+	// Param is the query parameter. Empty means "cursor".
 	Param string
 }
 
-// Validate returns what is wrong with the settings.
+// Validate returns a [dataflow.ConfigError] if Path is empty.
 func (b BodyCursor) Validate() error { return requirePath("BodyCursor", b.Path) }
 
 // Prepare sets the parameter.
@@ -142,24 +142,24 @@ func (b BodyCursor) Prepare(req *http.Request, page string) error {
 	return nil
 }
 
-// Next looks it up.
+// Next returns the name in the body.
 func (b BodyCursor) Next(_ string, got *Page) (string, error) { return optional(got.Body, b.Path) }
 
-// NextURL asks for the page whose address the one before has in its body. If it has
-// none, or null, or nothing, it is the last.
+// NextURL requests the page whose address the previous page has in its body. A page
+// whose address is missing, null or empty is followed by none.
 type NextURL struct {
-	// Path is where the address is in the body: names with dots between them, such
-	// as "links.next". It may be relative. Required.
+	// Path is the path of the address in the body: fields separated by dots, such as
+	// "links.next". The address may be relative. Required.
 	Path string
 }
 
-// Validate returns what is wrong with the settings.
+// Validate returns a [dataflow.ConfigError] if Path is empty.
 func (n NextURL) Validate() error { return requirePath("NextURL", n.Path) }
 
 // Prepare sets the address.
 func (n NextURL) Prepare(req *http.Request, page string) error { return goTo(req, page) }
 
-// Next looks it up.
+// Next returns the address in the body.
 func (n NextURL) Next(_ string, got *Page) (string, error) {
 	next, err := optional(got.Body, n.Path)
 	if err != nil || next == "" {
@@ -168,14 +168,14 @@ func (n NextURL) Next(_ string, got *Page) (string, error) {
 	return resolve(got.URL, next)
 }
 
-// LinkHeader asks for the page whose address the one before has in its header Link,
-// with rel="next" (RFC 8288).
+// LinkHeader requests the page whose address the previous page has in its Link
+// header, with rel="next" (RFC 8288).
 type LinkHeader struct{}
 
 // Prepare sets the address.
 func (LinkHeader) Prepare(req *http.Request, page string) error { return goTo(req, page) }
 
-// Next looks it up.
+// Next returns the address in the header.
 func (LinkHeader) Next(_ string, got *Page) (string, error) {
 	for _, header := range got.Header.Values("Link") {
 		if next := nextLink(header); next != "" {
@@ -185,7 +185,7 @@ func (LinkHeader) Next(_ string, got *Page) (string, error) {
 	return "", nil
 }
 
-// nextLink finds the link with rel="next" in a header.
+// nextLink returns the link with rel="next" in a Link header, or "".
 func nextLink(header string) string {
 	for header != "" {
 		_, rest, ok := strings.Cut(header, "<")
@@ -215,7 +215,7 @@ func nextLink(header string) string {
 	return ""
 }
 
-// cutUnquoted cuts a text at a character outside quotes.
+// cutUnquoted cuts a text at a character outside double quotes.
 func cutUnquoted(text string, at rune) (before, after string) {
 	quoted := false
 	for i, c := range text {
@@ -241,7 +241,7 @@ func goTo(req *http.Request, page string) error {
 	}
 	u, err := req.URL.Parse(page)
 	if err != nil {
-		return errors.New("its address cannot be read")
+		return errors.New("its address is not a URL: reset the flow's cursor")
 	}
 	req.URL, req.Host = u, u.Host
 	return nil
@@ -250,19 +250,19 @@ func goTo(req *http.Request, page string) error {
 func resolve(base *url.URL, address string) (string, error) {
 	u, err := base.Parse(address)
 	if err != nil {
-		return "", fmt.Errorf("%q is no address", address)
+		return "", fmt.Errorf("%q is not a URL: check the path in Options.Paging", address)
 	}
 	return u.String(), nil
 }
 
-// optional looks up a text that need not be there.
+// optional returns the text at a path, or "" if the path is missing.
 func optional(body json.RawMessage, path string) (string, error) {
 	value, err := httpcall.Find(body, path)
 	if err != nil {
-		return "", nil //nolint:nilerr // the last page names none
+		return "", nil //nolint:nilerr // the last page names no next page
 	}
 	if value = json.RawMessage(strings.TrimSpace(string(value))); len(value) > 0 && (value[0] == '{' || value[0] == '[' || string(value) == "true") {
-		return "", fmt.Errorf("%s at %q is neither a text nor a number", value, path)
+		return "", fmt.Errorf("%s at %q is neither a string nor a number: check the path in Options.Paging", value, path)
 	}
 	if string(value) == "false" {
 		return "", nil

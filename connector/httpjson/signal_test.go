@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// signalOf shows what an error tells the engine: only its text has all of it.
+// signalOf returns the signal of an error for the engine, as text: only the text
+// shows all of it.
 func signalOf(err error) string {
 	for ; err != nil; err = errors.Unwrap(err) {
 		if text := fmt.Sprintf("%#v", err); strings.HasPrefix(text, "&dataflow.signal{") {

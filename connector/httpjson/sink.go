@@ -16,22 +16,22 @@ import (
 
 // SinkOptions are the optional settings of [Sink]. The zero value is ready to use.
 type SinkOptions struct {
-	// Method is POST, PUT or PATCH. Empty: POST.
+	// Method is POST, PUT or PATCH. Empty means POST.
 	Method string
 
-	// Field wraps the array of rows in an object, as its field of that name. Empty:
-	// the body is the array.
+	// Field wraps the array of rows in an object with this field. Empty sends the
+	// array itself.
 	Field string
 
-	// MaxRows is how many rows a request may have; a batch of more makes several.
-	// 0: a batch is one request.
+	// MaxRows is the most rows a request may have; a longer batch is split into
+	// several requests. 0 sends a batch as one request.
 	MaxRows int
 
-	// KeyHeader is the header with which the API recognises a request that is made
-	// again. Empty: "Idempotency-Key".
+	// KeyHeader is the header by which the API recognises a repeated request. Empty
+	// means "Idempotency-Key".
 	KeyHeader string
 
-	// The others are those of [Options].
+	// The other fields are those of [Options].
 	Auth         func(*http.Request) error
 	Header       http.Header
 	Client       *http.Client
@@ -42,12 +42,14 @@ type SinkOptions struct {
 }
 
 // Sink returns a target that sends each batch to the API at address, as a JSON
-// array. A batch that is sent again, after a crash or an answer that was lost, has
-// the same Idempotency-Key, by which the API can tell that it has it already: at
-// least once, and once with an API that heeds the key. opts may be nil.
+// array. opts may be nil.
 //
-// An answer of 2xx is a success. One of 4xx is an error that no retry can mend,
-// apart from 408, 425 and 429; those and 5xx are tried again, as for [Source].
+// A batch that is sent again, after a crash or a lost response, has the same
+// Idempotency-Key. Delivery is at least once, and exactly once if the API ignores
+// repeated keys.
+//
+// A status of 2xx is a success. 408, 425, 429 and 5xx are tried again, as for
+// [Source]. Any other status of 4xx is a permanent error.
 func Sink[T any](address string, opts *SinkOptions) dataflow.Target[T] {
 	return dataflow.To[T](newSink[T](address, opts))
 }
@@ -81,7 +83,7 @@ func (s *sink[T]) Validate() error {
 	switch s.opts.Method {
 	case http.MethodPost, http.MethodPut, http.MethodPatch:
 	default:
-		errs = append(errs, &dataflow.ConfigError{Field: "Method", Reason: fmt.Sprintf("%q does not send rows: use POST, PUT or PATCH", s.opts.Method)})
+		errs = append(errs, &dataflow.ConfigError{Field: "Method", Reason: fmt.Sprintf("%q cannot send rows: use POST, PUT or PATCH", s.opts.Method)})
 	}
 	if s.opts.MaxRows < 0 {
 		errs = append(errs, &dataflow.ConfigError{Field: "MaxRows", Reason: fmt.Sprintf("%d is negative: use 1 or more, or 0 for all of a batch", s.opts.MaxRows)})
@@ -107,7 +109,7 @@ func (s *sink[T]) Write(ctx context.Context, b dataflow.SinkBatch[T]) error {
 	for from := 0; from < len(b.Rows); from += size {
 		to := min(from+size, len(b.Rows))
 		key := b.ID
-		if size < len(b.Rows) { // by the row, so that it names the same ones if more follow
+		if size < len(b.Rows) { // name the part by its first row
 			key += "-" + strconv.Itoa(from+1)
 		}
 		if err := s.send(ctx, key, b, from, to); err != nil {
@@ -117,7 +119,7 @@ func (s *sink[T]) Write(ctx context.Context, b dataflow.SinkBatch[T]) error {
 	return nil
 }
 
-// send makes one request of rows from..to of a batch.
+// send makes one request with rows[from:to] of a batch.
 func (s *sink[T]) send(ctx context.Context, key string, b dataflow.SinkBatch[T], from, to int) error {
 	body, err := s.body(b, from, to)
 	if err != nil {
@@ -136,7 +138,7 @@ func (s *sink[T]) send(ctx context.Context, key string, b dataflow.SinkBatch[T],
 	return err
 }
 
-// body writes rows as JSON. A row that cannot be written is a *RecordError.
+// body returns rows as JSON. A row that cannot be written is a *RecordError.
 func (s *sink[T]) body(b dataflow.SinkBatch[T], from, to int) ([]byte, error) {
 	list := make([]json.RawMessage, 0, to-from)
 	for i := from; i < to; i++ {

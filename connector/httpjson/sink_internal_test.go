@@ -29,14 +29,14 @@ func numbered(n int) []row {
 	return rows
 }
 
-// store is an API that heeds the Idempotency-Key.
+// store is an API that ignores a repeated Idempotency-Key.
 type store struct {
 	mu     sync.Mutex
 	seen   map[string]bool
 	rows   []row
 	keys   []string
 	bodies []string
-	status int // of each answer, 0: 200
+	status int // of each response; 0 means 200
 }
 
 func (s *store) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -154,8 +154,8 @@ func TestSink_Validate(t *testing.T) {
 	}
 }
 
-// FuzzNextLink holds that no header makes it panic, and that it finds the link of a
-// good one.
+// FuzzNextLink requires that no header makes nextLink panic, and that it finds the
+// link in a valid header.
 func FuzzNextLink(f *testing.F) {
 	for _, header := range []string{"", "<", "<a", "<a>", `<a>; rel="next"`, `<a>; rel=prev, <b>; title="x, <y>"; rel="last NEXT"`, `<a>; rel`, `<a>,,<b>;rel=next`} {
 		f.Add(header)

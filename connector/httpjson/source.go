@@ -13,16 +13,16 @@ import (
 	"github.com/activedataflow/dataflow/internal/httpcall"
 )
 
-// checkEvery is how many records are read between two looks at the context.
+// checkEvery is the number of records read between two checks of the context.
 const checkEvery = 128
 
-// Source returns a source that reads the records of the API at address, which it
-// asks with GET. See the package's documentation for what a later run reads. opts
-// may be nil: the answer is one array.
+// Source returns a source that reads the records of the API at address with GET
+// requests. See the package documentation for what a later run reads. opts may be
+// nil: the response is then one array.
 //
-// What is wrong with address or opts is reported by [dataflow.NewClient], or by
-// the first read. The source also is a [dataflow.Validator] and a
-// [dataflow.Describer]. It is safe for concurrent use, if opts.Auth is.
+// An invalid address or opts is reported by [dataflow.NewClient], or by the first
+// read. The source is also a [dataflow.Validator] and a [dataflow.Describer]. It is
+// safe for concurrent use if opts.Auth is.
 func Source[T any](address string, opts *Options) dataflow.Source[T, Cursor] {
 	if opts == nil {
 		opts = &Options{}
@@ -61,8 +61,8 @@ func (s *source[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.S
 	}
 }
 
-// pages yields the records behind a cursor. It returns the error that ended the
-// read, which is then still to be yielded.
+// pages yields the records after a cursor. It returns the error that ended the
+// read; the caller must yield it.
 func (s *source[T]) pages(ctx context.Context, from Cursor, yield func(dataflow.Item[T, Cursor], error) bool) error {
 	if err := s.Validate(); err != nil {
 		return dataflow.Permanent(fmt.Errorf("HTTP source: %w", err))
@@ -76,18 +76,18 @@ func (s *source[T]) pages(ctx context.Context, from Cursor, yield func(dataflow.
 			return err
 		}
 		p, err := s.fetch(ctx, at)
-		if err != nil || p == nil { // nil: nothing has changed
+		if err != nil || p == nil { // a nil page means that nothing has changed
 			return err
 		}
 		if s.opts.Snapshot && p.changed(at) {
 			at.Skip, at.Done = 0, false
-			if at.Page != "" { // what has moved may have gone to a page that was read
+			if at.Page != "" { // records may have moved to a page that was already read
 				at = Cursor{}
 				continue
 			}
 		}
 		if at.Skip > len(p.records) {
-			return dataflow.Permanent(fmt.Errorf("page %s has %d records, but %d were read: records have gone: use Options.Snapshot for a list that does not only grow", at.pageName(), len(p.records), at.Skip))
+			return dataflow.Permanent(fmt.Errorf("page %s has %d records, but %d were read: records were removed: set Options.Snapshot for a list that does not only grow", at.pageName(), len(p.records), at.Skip))
 		}
 		more, err := s.yieldPage(ctx, p, at, yield)
 		if err != nil || !more || p.next == "" {
@@ -97,8 +97,8 @@ func (s *source[T]) pages(ctx context.Context, from Cursor, yield func(dataflow.
 	}
 }
 
-// yieldPage yields the records of a page that were not read. It reports whether
-// more is wanted.
+// yieldPage yields the records of a page after the cursor. It reports whether the
+// caller wants more.
 func (s *source[T]) yieldPage(ctx context.Context, p *page, at Cursor, yield func(dataflow.Item[T, Cursor], error) bool) (bool, error) {
 	for i := at.Skip; i < len(p.records); i++ {
 		if i%checkEvery == checkEvery-1 && ctx.Err() != nil {
@@ -118,25 +118,25 @@ func (s *source[T]) yieldPage(ctx context.Context, p *page, at Cursor, yield fun
 			return false, nil
 		}
 	}
-	// What is known now without a record: that the page is empty and another
-	// follows, or that the answer is another one than it was.
+	// The end of the page may be a new cursor without a record: if the page is empty
+	// and another follows, or if the ETag or Last-Modified has changed.
 	end := p.cursor(at.Page, len(p.records), s.opts.Snapshot)
 	switch {
 	case at.Skip < len(p.records):
 		return true, nil
 	case p.next != "" && len(p.records) > 0:
-		return true, nil // it may be the last that has records, and get longer
+		return true, nil // this may be the last page with records, and may still grow
 	case p.next != "":
 		end = Cursor{Page: p.next}
-	// An empty page is where the read ended, and not where the next one begins: the
-	// page before may get longer.
+	// Do not move to an empty last page: the next read begins at the page before it,
+	// which may still grow.
 	case end == at, len(p.records) == 0 && at.Page != "" && !s.opts.Snapshot, at.Skip == 0 && !s.opts.Snapshot && end.ETag == "" && end.LastModified == "":
 		return true, nil
 	}
 	return yield(dataflow.Item[T, Cursor]{Mark: true, Cursor: end}, nil), nil
 }
 
-// fetch gets the page of a cursor; nil says that it is as it was.
+// fetch gets the page of a cursor, or nil if the page has not changed.
 func (s *source[T]) fetch(ctx context.Context, at Cursor) (*page, error) {
 	resp, err := s.call.Do(ctx, func(ctx context.Context) (*http.Request, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.address, nil)
@@ -154,7 +154,7 @@ func (s *source[T]) fetch(ctx context.Context, at Cursor) (*page, error) {
 		return nil, err
 	}
 	if resp.Status == http.StatusNotModified {
-		return nil, nil //nolint:nilnil // documented
+		return nil, nil //nolint:nilnil // nil means unchanged
 	}
 	p, err := s.parse(resp)
 	if err != nil {
@@ -165,21 +165,23 @@ func (s *source[T]) fetch(ctx context.Context, at Cursor) (*page, error) {
 		return nil, dataflow.Permanent(fmt.Errorf("page %s of %s: the next page: %w", at.pageName(), bare(s.address), err))
 	}
 	if p.next != "" && p.next == at.Page {
-		return nil, dataflow.Permanent(fmt.Errorf("page %s of %s says that the next page is itself", at.pageName(), bare(s.address)))
+		return nil, dataflow.Permanent(fmt.Errorf("page %s of %s names itself as the next page: check Options.Paging", at.pageName(), bare(s.address)))
 	}
 	return p, nil
 }
 
-// allowed keeps what Auth puts into a request from the hosts that an answer names.
+// allowed returns an error for a page at another host, which must not receive what
+// Auth adds.
 func (s *source[T]) allowed(u *url.URL) error {
 	home, err := url.Parse(s.address)
 	if err == nil && u.Host == home.Host && u.Scheme == home.Scheme {
 		return nil
 	}
-	return dataflow.Permanent(fmt.Errorf("the next page is at %s://%s, another host than %s: it is not asked, because it would be told what Auth adds", u.Scheme, u.Host, bare(s.address)))
+	return dataflow.Permanent(fmt.Errorf("the next page is at %s://%s, not at the host of %s: it was not requested, because it would receive what Auth adds", u.Scheme, u.Host, bare(s.address)))
 }
 
-// bare is an address without what may be a secret.
+// bare returns an address without its user, query and fragment, which may hold
+// secrets.
 func bare(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/activedataflow/dataflow/connector/httpjson"
 )
 
-// A later run finds what has come since, and does not read again what was read.
+// A later run reads only the records added since.
 func TestSource_Grows(t *testing.T) {
 	t.Parallel()
 	for path := range pagings() {
@@ -46,7 +46,7 @@ func TestSource_Grows(t *testing.T) {
 	}
 }
 
-// What has not changed is not sent again.
+// An unchanged page is not sent again.
 func TestSource_Conditional(t *testing.T) {
 	t.Parallel()
 	a := newAPI(orders(7))
@@ -86,7 +86,7 @@ func TestSource_Snapshot(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, ids, "its bytes are the same")
 
-	half := httpjson.Cursor{Skip: 2, Sum: done.Sum} // an attempt that broke off
+	half := httpjson.Cursor{Skip: 2, Sum: done.Sum} // an attempt that was interrupted
 	ids, _, err = read(t.Context(), t, src, half)
 	require.NoError(t, err)
 	require.Equal(t, []int{3}, ids)
@@ -112,22 +112,22 @@ func TestSource_Snapshot(t *testing.T) {
 	ids, _, err = read(t.Context(), t, src, done)
 	require.NoError(t, err)
 	require.Equal(t, numbers(1, 12), ids, "the next run reads all of it")
-	a.records = a.records[1:] // page 2 is another now
+	a.records = a.records[1:] // page 2 has changed
 	ids, _, err = read(t.Context(), t, src, half2)
 	require.NoError(t, err)
 	require.Equal(t, numbers(2, 12), ids)
 }
 
-// An answer that may be another one a little later is asked for again.
+// A request is repeated if a later try may succeed.
 func TestSource_TriesAgain(t *testing.T) {
 	t.Parallel()
 	const date = "Wed, 25 Nov 2026 10:00:00 GMT"
 	for _, tt := range []struct {
 		name    string
-		answers []answer // in turn, and then the last again
+		answers []answer // in turn; the last one repeats
 		took    time.Duration
 		tries   int
-		signal  error // nil: all is well in the end
+		signal  error // nil if a later try succeeds
 		text    string
 	}{
 		{name: "Once", answers: []answer{reply(503, nil, ""), nil}, took: 500 * time.Millisecond, tries: 2},
@@ -138,7 +138,7 @@ func TestSource_TriesAgain(t *testing.T) {
 		{name: "RetryAfterAlways", answers: []answer{reply(503, map[string]string{"Retry-After": "1"}, "")}, took: 3 * time.Second, tries: 4, signal: dataflow.RetryAfter(errAny, time.Second), text: "503 Service Unavailable"},
 		{name: "Always", answers: []answer{reply(502, nil, "")}, took: 3500 * time.Millisecond, tries: 4, signal: dataflow.Transient(errAny), text: "502 Bad Gateway"},
 		{name: "Permanent", answers: []answer{reply(404, nil, "no such list")}, tries: 1, signal: dataflow.Permanent(errAny), text: "404 Not Found: no such list"},
-		{name: "NotJSON", answers: []answer{reply(200, nil, "<html>")}, tries: 1, signal: dataflow.Permanent(errAny), text: "page first of https://api.test/all: it is not JSON"},
+		{name: "NotJSON", answers: []answer{reply(200, nil, "<html>")}, tries: 1, signal: dataflow.Permanent(errAny), text: "page first of https://api.test/all: the response is not JSON"},
 		{name: "NoRecords", answers: []answer{reply(200, nil, `{"data":{}}`)}, tries: 1, signal: dataflow.Permanent(errAny), text: `there is no field "data.orders"`},
 		{name: "NoArray", answers: []answer{reply(200, nil, `{"data":{"orders":{}}}`)}, tries: 1, signal: dataflow.Permanent(errAny), text: `the records, at "data.orders"`},
 		{name: "TooLong", answers: []answer{reply(200, nil, strings.Repeat(" ", 2000))}, tries: 1, signal: dataflow.Permanent(errAny), text: "has more than 1000 bytes"},
@@ -167,7 +167,7 @@ func TestSource_TriesAgain(t *testing.T) {
 
 var errAny = errors.New("any")
 
-// requireSignal makes sure that the engine is told the same by two errors.
+// requireSignal requires that two errors give the engine the same signal.
 func requireSignal(t *testing.T, want, err error) {
 	t.Helper()
 	require.Equal(t, signalOf(want), signalOf(err))
@@ -182,7 +182,7 @@ func TestSource_Unreachable(t *testing.T) {
 			_, _, err := read(t.Context(), t, src, httpjson.Cursor{})
 			require.ErrorContains(t, err, "GET https://api.test/all: ")
 			require.NotContains(t, err.Error(), "secret")
-			require.NotErrorIs(t, err, context.DeadlineExceeded, "it is not the run whose time is up")
+			require.NotErrorIs(t, err, context.DeadlineExceeded, "it is not the run's own deadline")
 			requireSignal(t, dataflow.Transient(errAny), err)
 			require.NotContains(t, src.(dataflow.Describer).Describe().Detail["url"], "secret")
 		}
@@ -195,7 +195,7 @@ func (broken) RoundTrip(*http.Request) (*http.Response, error) {
 	return nil, errors.New("connection refused")
 }
 
-// What Auth adds goes to no other host.
+// What Auth adds is sent to no other host.
 func TestSource_OtherHost(t *testing.T) {
 	t.Parallel()
 	for name, resp := range map[string]answer{
@@ -213,7 +213,7 @@ func TestSource_OtherHost(t *testing.T) {
 				return nil
 			}}
 			_, at, err := read(t.Context(), t, httpjson.Source[order]("https://api.test/next", &opts), httpjson.Cursor{})
-			require.ErrorContains(t, err, "another host than https://api.test/next")
+			require.ErrorContains(t, err, "not at the host of https://api.test/next")
 			require.True(t, dataflow.IsPermanent(err))
 			require.Equal(t, 1, at.Skip, "what was read is not lost")
 			require.Equal(t, []string{"https://api.test"}, hosts)
@@ -242,7 +242,7 @@ func TestSource_Auth(t *testing.T) {
 	require.Len(t, got, 1)
 }
 
-// A list whose records have gone is an error, and not a loss.
+// Removed records are an error, so none is skipped unnoticed.
 func TestSource_Shrunk(t *testing.T) {
 	t.Parallel()
 	a := newAPI(orders(3))
@@ -258,7 +258,7 @@ func TestSource_NextIsItself(t *testing.T) {
 		return reply(200, nil, `{"data":{"orders":[{"id":1}]},"next":"x"}`)
 	}
 	_, _, err := read(t.Context(), t, a.source("/cursor", httpjson.Options{}), httpjson.Cursor{})
-	require.ErrorContains(t, err, "page x of https://api.test/cursor says that the next page is itself")
+	require.ErrorContains(t, err, "page x of https://api.test/cursor names itself as the next page")
 }
 
 func TestValidate(t *testing.T) {

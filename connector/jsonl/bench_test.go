@@ -14,8 +14,8 @@ import (
 	"github.com/activedataflow/dataflow/connector/jsonl"
 )
 
-// BenchmarkOpen reads objects of four fields, of which one in a hundred has escapes
-// in it; as Nested, of two more, which hold a list and an object.
+// BenchmarkOpen reads objects of four fields. One object in a hundred has escapes.
+// The Nested case adds two fields, which hold a list and an object.
 func BenchmarkOpen(b *testing.B) {
 	type flat struct {
 		ID        int64     `json:"id"`

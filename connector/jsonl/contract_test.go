@@ -44,8 +44,8 @@ func birds(n int) []bird {
 
 func hugeBird() bird { return bird{Name: strings.Repeat("ostrich\n", 1<<17)} }
 
-// lines is the file of these records, with a line before one of them that is
-// none, if there is to be one.
+// lines returns the file of these records. If bad is a valid index, a line that is
+// not JSON precedes that record.
 func lines(rows []bird, bad int) []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -129,8 +129,8 @@ func TestSource_Contract(t *testing.T) {
 	}
 }
 
-// spread writes the records to several files, one of them empty, one compressed,
-// and one whose last line has no line break, and returns their pattern.
+// spread writes the records to several files and returns their pattern. One file is
+// empty, one is compressed, and one has no line break at its end.
 func spread(t *testing.T, rows []bird, bad int) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -149,7 +149,7 @@ func spread(t *testing.T, rows []bird, bad int) string {
 	return filepath.Join(dir, "*.jsonl*")
 }
 
-// countingFS counts its open files, which cannot be read anywhere but on.
+// countingFS counts its open files. They can be read only in sequence.
 type countingFS struct {
 	files fstest.MapFS
 	open  atomic.Int32
@@ -208,14 +208,14 @@ func TestFrom_Contract(t *testing.T) {
 				if fsys, ok := counted.Load(src); ok {
 					return int(fsys.(*countingFS).open.Load())
 				}
-				return 0 // the caller closes a reader
+				return 0 // the caller closes the reader
 			}
 			connectortest.TestSource(t, config)
 		})
 	}
 }
 
-// write makes a file that goes away with the test.
+// write creates a file that is removed after the test.
 func write(tb testing.TB, name string, data []byte) string {
 	tb.Helper()
 	path := filepath.Join(tb.TempDir(), name)
@@ -223,7 +223,7 @@ func write(tb testing.TB, name string, data []byte) string {
 	return path
 }
 
-// openFiles counts how often this process has the file of a source open.
+// openFiles counts the open descriptors of a source's file in this process.
 func openFiles(t *testing.T, src any) int {
 	t.Helper()
 	if runtime.GOOS != "linux" {

@@ -8,13 +8,13 @@ import (
 	"reflect"
 )
 
-// maxRawBytes is how much is kept of a bad line.
+// maxRawBytes limits the bytes kept of a bad line.
 const maxRawBytes = 64 << 10
 
-// decoder reads lines into one value.
+// decoder reads every line into the same value.
 type decoder[T any] struct {
 	into   *T
-	plain  *plainLine // nil: no line is
+	plain  *plainLine // nil if T needs encoding/json for every line
 	strict bool
 }
 
@@ -23,7 +23,7 @@ func newDecoder[T any](strict bool) *decoder[T] {
 	return &decoder[T]{into: into, plain: newPlainLine(reflect.ValueOf(into).Elem(), strict), strict: strict}
 }
 
-// decode reads a line into a value that shares nothing with the one before.
+// decode reads a line into a value that shares no memory with the previous one.
 func (d *decoder[T]) decode(line []byte) error {
 	var zero T
 	*d.into = zero
@@ -40,24 +40,25 @@ func (d *decoder[T]) decode(line []byte) error {
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(d.into); err != nil {
 		if errors.Is(err, io.ErrUnexpectedEOF) {
-			return errors.New("the line ends within a value")
+			return errors.New("the JSON value on the line is cut off")
 		}
 		return err
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("something follows the value on its line")
+		return errors.New("the line has more text after its JSON value: write one value a line")
 	}
 	return nil
 }
 
-// raw returns a bad line as JSON: as it is, or as a string if it is none.
+// raw returns a bad line as JSON: unchanged if it is valid JSON, otherwise as a
+// string.
 func raw(line []byte) json.RawMessage {
 	if len(line) <= maxRawBytes && json.Valid(line) {
 		return bytes.Clone(line)
 	}
 	text, err := json.Marshal(string(line[:min(len(line), maxRawBytes)]))
 	if err != nil {
-		return nil // a string can always be written as JSON
+		return nil // cannot happen: every string can be written as JSON
 	}
 	return text
 }

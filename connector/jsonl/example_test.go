@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"log/slog"
 	"os"
@@ -53,7 +54,7 @@ func ExampleOpenFS() {
 	// 2026-01-02.jsonl line 1 {PITTSBURGH 0}
 }
 
-// A flow from one file to another goes on where it was, on both sides.
+// A flow from one file to another resumes on both sides.
 func ExampleAppendTo() {
 	dir, err := os.MkdirTemp("", "jsonl")
 	check(err)
@@ -95,11 +96,40 @@ func ExampleAppendTo() {
 	// {"airport":"pittsburgh","cost":0}
 }
 
-// Each batch is a file, which appears as a whole.
+// Each batch is a file, which appears in one step.
 func ExampleWriteFiles() {
 	dir, err := os.MkdirTemp("", "jsonl")
 	check(err)
 	defer func() { _ = os.RemoveAll(dir) }()
 	fmt.Println(jsonl.WriteFiles[Strike](dir).Guarantee())
 	// Output: at_least_once
+}
+
+// A later read continues after the last record.
+func ExampleOpen() {
+	dir, err := os.MkdirTemp("", "jsonl")
+	check(err)
+	defer func() { _ = os.RemoveAll(dir) }()
+	path := filepath.Join(dir, "strikes.jsonl")
+	check(os.WriteFile(path, []byte(`{"airport": "NEWARK", "cost": 30}`+"\n"+`{"airport": "PITTSBURGH", "cost": 0}`+"\n"), 0o600))
+
+	src := jsonl.Open[Strike](path, nil)
+	from := dataflow.Request[jsonl.Cursor]{From: jsonl.Cursor{Offset: 34, Line: 1}, Resumed: true}
+	for item, err := range src.Read(context.Background(), from) {
+		check(err)
+		fmt.Println(item.Cursor, item.Value)
+	}
+	// Output: line 2 {PITTSBURGH 0}
+}
+
+// A stream is read from its beginning each time.
+func ExampleFromFunc() {
+	download := func(context.Context) (io.ReadCloser, error) { // from an object store, for example
+		return io.NopCloser(strings.NewReader(`{"airport": "NEWARK", "cost": 30}`)), nil
+	}
+	for item, err := range jsonl.FromFunc[Strike](download, nil).Read(context.Background(), dataflow.Request[dataflow.NoCursor]{}) {
+		check(err)
+		fmt.Println(item.Key, item.Value)
+	}
+	// Output: line 1 {NEWARK 30}
 }

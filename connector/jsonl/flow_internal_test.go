@@ -19,8 +19,9 @@ import (
 
 var errCut = errors.New("the wire was cut")
 
-// cutSink breaks after every third write, of which the engine so does not learn, and
-// before every fifth, of which it leaves a part.
+// cutSink fails in two ways. After every third write it returns an error, so the
+// engine does not learn that the write succeeded. Before every fifth write it
+// writes only a part and returns an error.
 type cutSink struct {
 	*appendSink[row]
 	writes int
@@ -45,7 +46,7 @@ func (s *cutSink) WriteFenced(ctx context.Context, b dataflow.FencedBatch[row]) 
 	return nil
 }
 
-// However a run breaks off, each record is in the file once.
+// Wherever a run breaks off, each record is in the file once.
 func TestAppendTo_FlowBreaks(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

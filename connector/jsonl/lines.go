@@ -13,15 +13,15 @@ import (
 
 // line is one line of a file.
 type line struct {
-	at    Cursor // behind it
+	at    Cursor // after the line
 	start int64  // its first byte
-	text  []byte // without the line break; how it begins, if it is too long
-	// tooLong is true for a line that is longer than allowed.
+	text  []byte // without the line break; if tooLong, only the beginning
+	// tooLong is true for a line over the limit.
 	tooLong bool
 }
 
-// lines calls each with the lines that r asks for that are not blank, until it
-// returns false. A line's text is good until each returns.
+// lines calls each with the requested lines that are not blank, until each returns
+// false. A line's text is valid until each returns.
 func (s *source[T]) lines(ctx context.Context, r dataflow.Request[Cursor], each func(line) bool) error {
 	if err := s.Validate(); err != nil {
 		return dataflow.Permanent(fmt.Errorf("JSON lines: %w", err))
@@ -55,13 +55,13 @@ func (s *source[T]) lines(ctx context.Context, r dataflow.Request[Cursor], each 
 	return nil
 }
 
-// file reads one file. It reports whether more is wanted.
+// file reads one file. It reports whether the caller wants more.
 func (s *source[T]) file(ctx context.Context, name string, at Cursor, each func(line) bool) (more bool, err error) {
 	f, err := s.place.Open(ctx, name)
 	if err != nil {
 		return false, err
 	}
-	defer func() { _ = f.Close() }() // nothing was written
+	defer func() { _ = f.Close() }() // the file was only read
 	start, err := begin(ctx, f, at)
 	if err != nil {
 		return false, err
@@ -78,7 +78,7 @@ func (s *source[T]) file(ctx context.Context, name string, at Cursor, each func(
 		}
 		l.tooLong = errors.Is(err, files.ErrTooLong)
 		if err != nil && !l.tooLong {
-			return false, fmt.Errorf("behind line %d: %w", at.Line, err)
+			return false, fmt.Errorf("after line %d: %w", at.Line, err)
 		}
 		at.Line, at.Offset = at.Line+1, in.Offset
 		l.at = at
@@ -91,7 +91,7 @@ func (s *source[T]) file(ctx context.Context, name string, at Cursor, each func(
 	}
 }
 
-// begin finds the byte at which a read begins.
+// begin returns the byte at which a read begins.
 func begin(ctx context.Context, f *files.File, at Cursor) (int64, error) {
 	var start int64
 	var err error

@@ -12,12 +12,12 @@ const defaultMaxLineBytes = 16 << 20
 
 // Options are the optional settings of a source. The zero value is ready to use.
 type Options struct {
-	// Strict makes a record bad that has a field which T does not have. False:
-	// such fields are left out.
+	// Strict makes a record bad if it has a field that T lacks. False ignores such
+	// fields.
 	Strict bool
 
-	// MaxLineBytes makes a record bad whose line is longer, without drawing it
-	// into memory. 0: 16 MiB.
+	// MaxLineBytes makes a record bad if its line is longer. Such a line is not
+	// loaded into memory. 0 means 16 MiB.
 	MaxLineBytes int64
 }
 

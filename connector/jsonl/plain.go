@@ -6,17 +6,19 @@ import (
 	"reflect"
 )
 
-// maxNested is how long an object or a list within a line may be to be read here. It
-// is shorter than encoding/json lets one be deep.
+// maxNested limits the bytes of an object or a list that is read here. It is below
+// the nesting depth that encoding/json allows, so no such value is too deep.
 const maxNested = 8 << 10
 
-// plainLine reads lines that are objects into one struct, several times as fast as
-// encoding/json, and as that does. It never finds that a line is bad: what it does not
-// know is left to encoding/json, which then begins anew.
+// plainLine reads lines that hold an object into one struct. It gives the same
+// results as encoding/json, several times as fast. It never reports a bad line: it
+// leaves anything unusual to encoding/json, which reads the line again from its
+// start.
 type plainLine struct {
 	fields []field
 	strict bool
-	// Most lines have the names of the line before, in the same order.
+	// before holds the names of the previous line. Most lines repeat them in the
+	// same order.
 	before []spelling
 
 	text    []byte
@@ -24,13 +26,13 @@ type plainLine struct {
 	scratch []byte
 }
 
-// spelling is a name as it stood in a line, and its field.
+// spelling is a name as written in a line, and its field.
 type spelling struct {
 	name  []byte
-	field int // -1: none
+	field int // -1 if no field has the name
 }
 
-// newPlainLine returns nil if no line can be read so.
+// newPlainLine returns nil if the type needs encoding/json for every line.
 func newPlainLine(row reflect.Value, strict bool) *plainLine {
 	fields, ok := compile(row)
 	if !ok {
@@ -39,8 +41,8 @@ func newPlainLine(row reflect.Value, strict bool) *plainLine {
 	return &plainLine{fields: fields, strict: strict}
 }
 
-// decode reads a line into the struct, which is zero. It returns false, and leaves
-// anything in the struct, for a line that is not so plain.
+// decode reads a line into the struct, which must be zero. It returns false if
+// encoding/json must read the line; the struct's content is then undefined.
 func (l *plainLine) decode(line []byte) bool {
 	l.text, l.at = line, 0
 	if l.next() != '{' {
@@ -84,7 +86,7 @@ func (l *plainLine) field(n int, name []byte) int {
 	return i
 }
 
-// value reads the value at hand into a field.
+// value reads the next value into field i.
 func (l *plainLine) value(i int) bool {
 	c := l.peek()
 	switch {
@@ -107,13 +109,13 @@ func (l *plainLine) value(i int) bool {
 	return f.set(l, v)
 }
 
-// ended reports whether nothing is left of the line.
+// ended reports whether only white space remains.
 func (l *plainLine) ended() bool {
 	l.peek()
 	return l.at == len(l.text)
 }
 
-// peek returns the next character behind white space, 0 at the end.
+// peek skips white space and returns the next character, or 0 at the end.
 func (l *plainLine) peek() byte {
 	for ; l.at < len(l.text); l.at++ {
 		if c := l.text[l.at]; c != ' ' && c != '\t' && c != '\r' && c != '\n' {
@@ -123,7 +125,7 @@ func (l *plainLine) peek() byte {
 	return 0
 }
 
-// next is peek, and goes on behind the character.
+// next is peek, and consumes the character.
 func (l *plainLine) next() byte {
 	c := l.peek()
 	l.at++
@@ -138,13 +140,13 @@ func (l *plainLine) literal(word string) bool {
 	return true
 }
 
-// setAny has encoding/json read one value of any type.
+// setAny reads one value of any type with encoding/json.
 func (l *plainLine) setAny(v reflect.Value) bool {
 	text, ok := l.extent()
 	return ok && !l.strict && json.Unmarshal(text, v.Addr().Interface()) == nil
 }
 
-// skip leaves out a value that no field wants.
+// skip skips a value without a field.
 func (l *plainLine) skip() bool {
 	if _, ok := l.plain(); ok {
 		return true
@@ -153,7 +155,8 @@ func (l *plainLine) skip() bool {
 	return ok && json.Valid(text)
 }
 
-// extent returns the text of the value at hand, if it is one.
+// extent returns the text of the next value. It returns false if the value does not
+// end or is longer than maxNested.
 func (l *plainLine) extent() ([]byte, bool) {
 	start, depth, quoted := l.at, 0, false
 	for ; l.at < len(l.text); l.at++ {

@@ -25,7 +25,7 @@ type embedded struct {
 	Also *float32 `json:"also"`
 }
 
-// many has a field of each kind that is told apart.
+// many has a field of each kind that plainLine distinguishes.
 type many struct {
 	embedded
 	ID     int64          `json:"id"`
@@ -58,7 +58,7 @@ type many struct {
 	Kelvin int `json:"Kelvin"`
 }
 
-// manyLines are read by two tests.
+// manyLines are used by two tests.
 var manyLines = []string{
 	`{"id":1,"name":"a","flag":true,"amount":1.5,"at":"2024-01-02T03:04:05Z","small":-8,"size":9}`,
 	` { "id" : -12 , "name" : "é\n\"\/\\\u00e9\b\f\r\t" } ` + "\r",
@@ -81,8 +81,8 @@ var manyLines = []string{
 	`{"any":` + strings.Repeat("[", 10000) + strings.Repeat("]", 10000) + `}`,
 }
 
-// requireSame reads the lines, one after the other, by the decoder and by
-// encoding/json alone. It returns how many of them the plain way could read.
+// requireSame reads the lines in turn with the decoder and with encoding/json
+// alone, and compares the results. It returns how many lines plainLine could read.
 func requireSame[T any](t *testing.T, lines []string, strict bool) (plain int) {
 	t.Helper()
 	got, want := newDecoder[T](strict), newDecoder[T](strict)
@@ -108,7 +108,7 @@ func TestDecoder_SameAsEncodingJSON(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, 18, requireSame[many](t, manyLines, false))
 	require.Equal(t, 13, requireSame[many](t, manyLines, true))
-	// Two fields of one name, a tag that does more, and others that are not plain.
+	// Types that plainLine does not read: two fields with one name, a tag with another option, and more.
 	type pair struct {
 		inner
 		City int `json:"city"`
@@ -128,7 +128,7 @@ func TestDecoder_SameAsEncodingJSON(t *testing.T) {
 	require.Zero(t, requireSame[time.Time](t, append(manyLines, `"2024-01-02T03:04:05Z"`), false))
 }
 
-// A record that was read keeps nothing of the memory that the next one is read into.
+// A decoded record shares no memory with the next one.
 func TestDecoder_SharesNothing(t *testing.T) {
 	t.Parallel()
 	dec := newDecoder[many](false)
@@ -147,7 +147,7 @@ func TestDecoder_SharesNothing(t *testing.T) {
 	}
 }
 
-// FuzzDecoder holds that what is read is what encoding/json reads, error for error.
+// FuzzDecoder requires the same values and errors as encoding/json.
 func FuzzDecoder(f *testing.F) {
 	for _, line := range manyLines {
 		if len(line) < 1000 {
@@ -155,12 +155,12 @@ func FuzzDecoder(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, line, second string, strict bool) {
-		// As lines of one file, so that names are looked for where they were before.
+		// As lines of one file, so that the names of the previous line are used.
 		requireSame[many](t, []string{line, second, line}, strict)
 	})
 }
 
-// FuzzPlainValue puts any text where a value stands.
+// FuzzPlainValue puts any text in place of a value.
 func FuzzPlainValue(f *testing.F) {
 	row := reflect.TypeFor[many]()
 	for i := range row.NumField() {

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// plain returns the string at hand, if it is ASCII without escapes.
+// plain returns the next string if it is ASCII without escapes.
 func (l *plainLine) plain() ([]byte, bool) {
 	if l.at >= len(l.text) || l.text[l.at] != '"' {
 		return nil, false
@@ -27,8 +27,8 @@ func (l *plainLine) plain() ([]byte, bool) {
 	return nil, false
 }
 
-// str returns the string at hand, good until the next call. encoding/json mends what
-// is not UTF-8.
+// str returns the next string, valid until the next call. It leaves a string that
+// is not UTF-8 to encoding/json, which repairs it.
 func (l *plainLine) str() ([]byte, bool) {
 	if s, ok := l.plain(); ok {
 		return s, true
@@ -55,7 +55,7 @@ func (l *plainLine) str() ([]byte, bool) {
 	return nil, false
 }
 
-// escape appends what stands behind a backslash.
+// escape appends the character after a backslash.
 func (l *plainLine) escape() bool {
 	if l.at == len(l.text) {
 		return false
@@ -83,7 +83,7 @@ func (l *plainLine) escape() bool {
 	return true
 }
 
-// unicode appends a character of four digits, or of two such escapes.
+// unicode appends the character of one \u escape, or of a surrogate pair of two.
 func (l *plainLine) unicode() bool {
 	r, ok := l.hex()
 	if ok && utf16.IsSurrogate(r) {
@@ -91,7 +91,7 @@ func (l *plainLine) unicode() bool {
 			var second rune
 			second, ok = l.hex()
 			r = utf16.DecodeRune(r, second)
-			ok = ok && r != utf8.RuneError // encoding/json mends the two
+			ok = ok && r != utf8.RuneError // encoding/json repairs an invalid pair
 		}
 	}
 	l.scratch = utf8.AppendRune(l.scratch, r)
@@ -107,7 +107,7 @@ func (l *plainLine) hex() (rune, bool) {
 	return rune(n), err == nil
 }
 
-// number returns the number at hand.
+// number returns the text of the next number.
 func (l *plainLine) number() ([]byte, bool) {
 	start := l.at
 	if l.at < len(l.text) && l.text[l.at] == '-' {
@@ -141,7 +141,7 @@ func (l *plainLine) digits() (n int) {
 	return n
 }
 
-// null leaves a field as it is, except a pointer.
+// null sets a pointer to nil and leaves any other field unchanged.
 func (l *plainLine) null(f *field) bool {
 	if f.pointer {
 		f.value.SetZero()

@@ -9,22 +9,22 @@ import (
 	"time"
 )
 
-// field is a field of a struct, under the name that encoding/json has for it.
+// field is a field of a struct, with the name that encoding/json uses for it.
 type field struct {
 	name  string
 	value reflect.Value
 	set   setter
-	// pointer is true if set wants what the field points to, plain if it is not of
-	// any type.
+	// pointer is true if set takes the value that the field points to. plain is
+	// false if only encoding/json can read the field's type.
 	pointer, plain bool
 }
 
-// setter reads a value of a line into a field. It returns false for what only
-// encoding/json knows how to read, or what is wrong with it.
+// setter reads the next value of a line into a field. It returns false if
+// encoding/json must read the line.
 type setter func(l *plainLine, v reflect.Value) bool
 
-// compile lists the fields of a struct. It returns false where encoding/json has
-// rules that [plainLine] does not have.
+// compile lists the fields of a struct. It returns false if encoding/json has rules
+// for the type that plainLine lacks.
 func compile(row reflect.Value) ([]field, bool) {
 	if row.Kind() != reflect.Struct || unmarshals(row.Type()) {
 		return nil, false
@@ -32,14 +32,14 @@ func compile(row reflect.Value) ([]field, bool) {
 	fields, ok := walk(row)
 	names := make(map[string]bool, len(fields))
 	for i := range fields {
-		ok = ok && !names[fields[i].name] // which of the two counts is such a rule
+		ok = ok && !names[fields[i].name] // plainLine has no rule for two fields with one name
 		names[fields[i].name] = true
 	}
 	return fields, ok
 }
 
-// walk lists fields in the order in which encoding/json tries them for a name that
-// differs by case.
+// walk lists the fields in the order in which encoding/json tries them for a name
+// that differs in case.
 func walk(v reflect.Value) (fields []field, ok bool) {
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
@@ -67,7 +67,8 @@ func walk(v reflect.Value) (fields []field, ok bool) {
 	return fields, true
 }
 
-// nameOf reads a tag. It returns false for one that does more than to name the field.
+// nameOf returns the name in a tag. It returns false for a tag with other options
+// than omitempty and omitzero.
 func nameOf(f *reflect.StructField, tag string) (string, bool) {
 	name, options, _ := strings.Cut(tag, ",")
 	for option := range strings.SplitSeq(options, ",") {
@@ -78,7 +79,7 @@ func nameOf(f *reflect.StructField, tag string) (string, bool) {
 	if name == "" {
 		return f.Name, true
 	}
-	// encoding/json leaves out a name with some other characters.
+	// encoding/json ignores a name with certain other characters.
 	strange := strings.ContainsFunc(name, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("_-.:/@$# ", r)
 	})
@@ -97,7 +98,7 @@ func newField(name string, v reflect.Value) field {
 	return f
 }
 
-// setterOf returns nil for a type whose values are not plain.
+// setterOf returns the setter of a type, or nil if only encoding/json can read it.
 func setterOf(t reflect.Type) setter {
 	switch kind := t.Kind(); {
 	case t == reflect.TypeFor[time.Time]():
@@ -119,14 +120,14 @@ func setterOf(t reflect.Type) setter {
 	}
 }
 
-// unmarshals reports whether a type has its own way to be read.
+// unmarshals reports whether a type has its own unmarshal method.
 func unmarshals(t reflect.Type) bool {
 	p := reflect.PointerTo(t)
 	return p.Implements(reflect.TypeFor[json.Unmarshaler]()) || p.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
-// find returns which field a name is of, -1 for none: the one of that name, or the
-// first whose name differs by case alone.
+// find returns the index of the field for a name, or -1. An exact match wins over
+// the first match that differs in case.
 func find(fields []field, name string) int {
 	if i := slices.IndexFunc(fields, func(f field) bool { return f.name == name }); i >= 0 {
 		return i

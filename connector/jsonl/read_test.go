@@ -14,8 +14,8 @@ import (
 	"github.com/activedataflow/dataflow/connector/jsonl"
 )
 
-// read reads all behind the cursor, nil being the beginning: each record and each
-// bad one as a text, and the error that ended the read.
+// read reads everything after the cursor; nil means from the beginning. It returns
+// each record and each bad one as a text, and the error that ended the read.
 func read[T any](tb testing.TB, src dataflow.Source[T, jsonl.Cursor], from *jsonl.Cursor) (texts []string, cursors []jsonl.Cursor, last error) {
 	tb.Helper()
 	r := dataflow.Request[jsonl.Cursor]{}
@@ -70,8 +70,8 @@ func TestRead(t *testing.T) {
 		{
 			name: "NotJSONStrict", file: "{\"seen\":\n{\"seen\":3}{}\n[]\n", opts: &jsonl.Options{Strict: true},
 			want: []string{
-				`line 1: error: at byte 0: the line ends within a value: "{\"seen\":"`,
-				`line 2: error: at byte 9: something follows the value on its line: "{\"seen\":3}{}"`,
+				`line 1: error: at byte 0: the JSON value on the line is cut off: "{\"seen\":"`,
+				`line 2: error: at byte 9: the line has more text after its JSON value: write one value a line: "{\"seen\":3}{}"`,
 				`line 3: error: at byte 22: json: cannot unmarshal array into Go value of type jsonl_test.bird: []`,
 			},
 		},
@@ -91,7 +91,7 @@ func TestRead(t *testing.T) {
 				`line 4: error: at byte 200035: the line has more than 11 bytes: raise MaxLineBytes: "{\"name\":\"ab"`,
 			},
 		},
-		{name: "UTF16", file: "\xFF\xFE{\x00}\x00", last: "it is encoded as UTF-16: save it as UTF-8"},
+		{name: "UTF16", file: "\xFF\xFE{\x00}\x00", last: "the file is encoded as UTF-16: save it as UTF-8"},
 		{name: "TornGzip", file: string(compressed([]byte(strings.Repeat("{\"seen\":1}\n", 10))))[:20], last: "unexpected EOF"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -109,7 +109,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// What has come since is read, and what was changed is an error.
+// Appended lines are read, and changed lines are an error.
 func TestResume_Grown(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -121,8 +121,8 @@ func TestResume_Grown(t *testing.T) {
 		{name: "Lines", file: "1\n", then: "1\n2\n3", want: []string{"line 2: 2", "line 3: 3"}},
 		{name: "LF", file: "1", then: "1\n2\n", want: []string{"line 2: 2"}},
 		{name: "CRLF", file: "1", then: "1\r\n2\n", want: []string{"line 2: 2"}},
-		{name: "SameLine", file: "1", then: "12\n", err: "line 1 was changed after it was read: no line ends at byte 1 any more"},
-		{name: "Cut", file: "1\n", then: "", err: "the file has 0 bytes, but was read up to byte 2 (line 1): it was cut or replaced"},
+		{name: "SameLine", file: "1", then: "12\n", err: "line 1 was changed after it was read: no line ends at byte 1 now"},
+		{name: "Cut", file: "1\n", then: "", err: "the file has 0 bytes, but the cursor is at byte 2 (line 1): the file was cut or replaced"},
 	} {
 		for form, encode := range map[string]func([]byte) []byte{"Plain": func(b []byte) []byte { return b }, "Gzip": compressed} {
 			t.Run(tt.name+form, func(t *testing.T) {
@@ -146,7 +146,7 @@ func TestResume_Grown(t *testing.T) {
 	}
 }
 
-// Files that come later are read later; those that were read may go.
+// New files are read later; files that were read may be removed.
 func TestResume_NewFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -191,7 +191,7 @@ func TestFrom_Twice(t *testing.T) {
 			require.NoError(t, last)
 			continue
 		}
-		require.ErrorContains(t, last, "the reader was read before")
+		require.ErrorContains(t, last, "the reader was already read")
 	}
 }
 
@@ -216,8 +216,8 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// FuzzResume holds for any file that a read from a record's cursor yields what a
-// read of the whole file yields behind that record, plain or compressed.
+// FuzzResume requires, for any file, plain or compressed, that a read from a
+// record's cursor yields the same records as the rest of a full read.
 func FuzzResume(f *testing.F) {
 	for _, file := range []string{"", "1\n2", "\xEF\xBB\xBF1\r\n\r\n\"x\"\r", "{}\n{\n[1]\n\n", "123456789\n1\r", "\x1f\x8b1\n"} {
 		f.Add([]byte(file))

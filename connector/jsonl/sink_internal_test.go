@@ -29,7 +29,7 @@ func numbered(n int) []row {
 
 func hugeRow() row { return row{Text: strings.Repeat("ostrich\n", 1<<17)} }
 
-// readAll reads what is in the files.
+// readAll reads all rows of the files.
 func readAll(t *testing.T, pattern string) []row {
 	t.Helper()
 	var rows []row
@@ -75,7 +75,7 @@ func TestWriteFiles_Contract(t *testing.T) {
 	})
 }
 
-// A crash may leave any part of a batch behind the file's committed length.
+// A crash may leave any part of a batch after the file's committed length.
 func TestAppendTo_TornLine(t *testing.T) {
 	t.Parallel()
 	rows := numbered(6)
@@ -88,16 +88,16 @@ func TestAppendTo_TornLine(t *testing.T) {
 				_, err := sink.Claim(t.Context(), "f", i)
 				require.NoError(t, err)
 				require.Equal(t, rows[:2*i], append([]row{}, readAll(t, path)...), "the claim has cut off what was not committed")
-				write(t, path, torn) // of an attempt whose write broke off
+				write(t, path, torn) // of an attempt whose write was interrupted
 				require.NoError(t, sink.WriteFenced(t.Context(), dataflow.FencedBatch[row]{Flow: "f", Fence: i, State: []byte(`{}`), Rows: slices.Clone(rows[2*i : 2*i+2])}))
 				require.Equal(t, rows[:2*i+2], readAll(t, path))
-				write(t, path, torn) // of a batch that was not committed
+				write(t, path, torn) // part of a batch that was not committed
 			}
 		})
 	}
 }
 
-// write appends text to a file, as a writer does that is killed then.
+// write appends text to a file, as a writer does that is then killed.
 func write(t *testing.T, path, text string) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o600)
@@ -106,16 +106,16 @@ func write(t *testing.T, path, text string) {
 	require.NoError(t, errors.Join(err, f.Close()))
 }
 
-// What is there already stays, if it can.
+// Existing content stays if lines can be appended to it.
 func TestAppendTo_Existing(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, file, checkpoint, err string }{
 		{name: "Lines", file: "{\"n\":-1}\n"},
 		{name: "NoFinalNewline", file: "{\"n\":-1}", err: "its last line has no line break"},
-		{name: "OtherFlow", file: "", checkpoint: `{"flow":"other","fence":1,"bytes":0}`, err: `it is written by the flow "other"`},
-		{name: "Cut", file: "{}\n", checkpoint: `{"flow":"f","fence":1,"bytes":7}`, err: "has 3 bytes, but 7 were written"},
-		{name: "Gone", checkpoint: `{"flow":"f","fence":1,"bytes":7}`, err: "is gone, but 7 bytes were written"},
-		{name: "NoCheckpoint", checkpoint: `hello`, err: "was not written by this library"},
+		{name: "OtherFlow", file: "", checkpoint: `{"flow":"other","fence":1,"bytes":0}`, err: `the file belongs to the flow "other"`},
+		{name: "Cut", file: "{}\n", checkpoint: `{"flow":"f","fence":1,"bytes":7}`, err: "has 3 bytes, but 7 were committed"},
+		{name: "Gone", checkpoint: `{"flow":"f","fence":1,"bytes":7}`, err: "is gone, but 7 bytes of it were committed"},
+		{name: "NoCheckpoint", checkpoint: `hello`, err: "is not a checkpoint of this library"},
 		{name: "Rotated", checkpoint: `{"flow":"f","fence":1,"bytes":0,"part":2}`, err: "MaxFileBytes was set or unset"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -141,8 +141,8 @@ func TestAppendTo_Existing(t *testing.T) {
 	}
 }
 
-// A batch goes to the next file when the one before is full, and a file that was
-// begun but not committed goes away.
+// A batch goes to the next file once the current one is full. A file that was
+// started but not committed is removed.
 func TestAppendTo_Rotates(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -178,6 +178,6 @@ func TestWriteFiles_BadID(t *testing.T) {
 	t.Parallel()
 	for _, id := range []string{"", "../x", "a/b"} {
 		err := (&filesSink[row]{dir: t.TempDir()}).Write(t.Context(), dataflow.SinkBatch[row]{ID: id, Rows: numbered(1)})
-		require.ErrorContains(t, err, "cannot be the name of a file")
+		require.ErrorContains(t, err, "cannot be a file name")
 	}
 }

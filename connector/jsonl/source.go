@@ -12,41 +12,41 @@ import (
 	"github.com/activedataflow/dataflow/internal/files"
 )
 
-// checkEvery is how many lines are read between two looks at the context.
+// checkEvery is the number of lines read between two checks of the context.
 const checkEvery = 128
 
-// Open returns a source that reads the file at path into values of type T. opts
-// may be nil.
+// Open returns a source that reads the file at path into values of type T. opts may
+// be nil.
 //
-// Open does not touch the file: each read opens it, and closes it at its end. What
-// is wrong with opts is reported by [dataflow.NewClient], or by the first read.
-// The source also is a [dataflow.Counter], a [dataflow.Validator] and a
+// Open does not touch the file: each read opens the file and closes it at the end.
+// Invalid opts are reported by [dataflow.NewClient], or by the first read. The
+// source is also a [dataflow.Counter], a [dataflow.Validator] and a
 // [dataflow.Describer]. It is safe for concurrent use.
 func Open[T any](path string, opts *Options) dataflow.Source[T, Cursor] {
 	return newSource[T](files.Path(path), opts)
 }
 
-// OpenGlob is [Open] for all files that match a pattern of
-// [path/filepath.Match], one after the other in the order of their paths. See the
-// package's documentation for what a later run finds.
+// OpenGlob is [Open] for all files that match a pattern of [path/filepath.Match],
+// in the order of their paths. See the package documentation for which files a
+// later run reads.
 func OpenGlob[T any](pattern string, opts *Options) dataflow.Source[T, Cursor] {
 	return newSource[T](files.Glob(pattern), opts)
 }
 
-// OpenFS is [OpenGlob] for the files of fsys, and a pattern of [path.Match].
+// OpenFS is [OpenGlob] for the files of fsys and a pattern of [path.Match].
 func OpenFS[T any](fsys fs.FS, pattern string, opts *Options) dataflow.Source[T, Cursor] {
 	return newSource[T](files.FS(fsys, pattern), opts)
 }
 
-// From returns a source that reads r, which the caller closes. It can be read
-// once: a second run or attempt is an error.
+// From returns a source that reads r. It does not close r. It can be read once: a
+// second run or attempt fails with a permanent error.
 func From[T any](r io.Reader, opts *Options) dataflow.Source[T, dataflow.NoCursor] {
 	return stream[T]{newSource[T](files.Reader(r), opts)}
 }
 
-// FromFunc returns a source that reads what open returns, such as an object of a
-// store, and closes it. It cannot resume: every run, and every retry, calls open
-// again and reads from the beginning.
+// FromFunc returns a source that reads and closes what open returns, such as an
+// object of a store. It cannot resume: every run, and every retry, calls open again
+// and reads from the beginning.
 func FromFunc[T any](open func(ctx context.Context) (io.ReadCloser, error), opts *Options) dataflow.Source[T, dataflow.NoCursor] {
 	return stream[T]{newSource[T](files.Func(open), opts)}
 }
@@ -97,7 +97,7 @@ func (s *source[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (n in
 	return n, err
 }
 
-// stream reads a place that has no resume points.
+// stream reads a place without resume points.
 type stream[T any] struct{ *source[T] }
 
 func (s stream[T]) Describe() dataflow.Description {
@@ -108,7 +108,7 @@ func (s stream[T]) Read(ctx context.Context, _ dataflow.Request[dataflow.NoCurso
 	return func(yield func(dataflow.Item[T, dataflow.NoCursor], error) bool) {
 		for item, err := range s.source.Read(ctx, dataflow.Request[Cursor]{}) {
 			streamed := dataflow.Item[T, dataflow.NoCursor]{Value: item.Value}
-			if item.Resume { // it is a record, good or bad
+			if item.Resume { // true for every record, good or bad
 				streamed.Key = item.Cursor.String()
 			}
 			if !yield(streamed, err) {

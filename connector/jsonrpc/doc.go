@@ -8,30 +8,31 @@
 //
 // # Reading
 //
-// [Source] calls a method with {"cursor": …}, and again with the cursor that the
-// result names as the next, until it names none. Every record is a resume point: the
-// cursor of its call, and how many records of the result were read. A later run
-// makes the last call again, leaves out what was read of its result, and goes on: for
-// a list that only grows at its end.
+// [Source] calls a method with {"cursor": …}. It repeats the call with the next cursor
+// from each result, until a result names none. Every record is a resume point: the
+// cursor of its call, and how many records of the result were read. A later run makes
+// the last call again, skips the records already read, and continues. This suits a list
+// that only grows at its end.
 //
 // # Writing
 //
-// [Sink] makes one call for a batch, with all of its rows, or, with
-// [SinkOptions].Each, one for each row, sent together as a batch of JSON-RPC. The
-// names of the methods are those of the Ruby gem active_data_flow, unless others are
-// set. A call that is made again, after a crash or an answer that was lost, has the
-// same id, and its request the same Idempotency-Key, by which the server can tell
-// that it has it already.
+// [Sink] makes one call with all rows of a batch. With [SinkOptions].Each it makes one
+// call for each row, sent together as a JSON-RPC batch. The default method names are
+// those of the Ruby gem active_data_flow. A call that is repeated, after a crash or a
+// lost response, has the same id, and its request the same Idempotency-Key. The server
+// can use either to ignore the repetition.
 //
 // # Errors
 //
-// An answer that is an error is an [*Error]. One that names a record is a
-// [dataflow.RecordError] with the record's key and an *Error in it: of a call for one
-// row; or whose data is {"index": 3} (from 0), {"key": "…"}, or {"errors": […]} with a
-// list of such, each of which may have a message of its own.
+// An error response is an [*Error]. If it names a record, it is wrapped in a
+// [dataflow.RecordError] with the record's key. With [SinkOptions].Each, it names the
+// record of its call. Otherwise it names a record if its data is
 //
-// Errors of the protocol (codes -32700, -32600, -32601 and -32602) are
-// [dataflow.Permanent]: the same call would fail again. Others fail the attempt, and
-// are tried again as the flow says. What goes wrong below that, with connections and
-// HTTP, is treated as package httpjson does.
+//   - {"index": 3}, counted from 0;
+//   - {"key": "…"};
+//   - {"errors": […]}, a list of either, each with an optional "message".
+//
+// Protocol errors (codes -32700, -32600, -32601 and -32602) are [dataflow.Permanent]:
+// the same call would fail again. Other error responses fail the attempt, and the flow
+// retries it. Errors of the connection and of HTTP are treated as in package httpjson.
 package jsonrpc

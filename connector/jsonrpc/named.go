@@ -5,22 +5,22 @@ import (
 	"slices"
 )
 
-// named is a record that an error names.
+// named is a record that an error names, with its own error.
 type named struct {
 	index int
 	err   error
 }
 
-// place is how an error's data names a record.
+// place identifies a record in an error's data.
 type place struct {
 	Index   *int   `json:"index"`
 	Key     string `json:"key"`
 	Message string `json:"message"`
 }
 
-// records returns the records of a batch that an error names by its data. It
-// returns none if it names one that is not in the batch, because the error then
-// means something else.
+// records returns the records of a batch of n rows that the error's data names. It
+// returns none if any of them is not in the batch: the data then means something
+// else.
 func (e *Error) records(keys []string, n int) []named {
 	var data struct {
 		place

@@ -13,7 +13,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/httpcall"
 )
 
-// Error is an error that a server has answered.
+// Error is an error response of a server.
 type Error struct {
 	Code    int             `json:"code"`
 	Message string          `json:"message"`
@@ -22,7 +22,7 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("error %d: %s", e.Code, e.Message) }
 
-// The codes of errors that would come again.
+// The codes of errors that would occur again.
 const (
 	codeParse          = -32700
 	codeInvalidRequest = -32600
@@ -30,7 +30,7 @@ const (
 	codeInvalidParams  = -32602
 )
 
-// signal marks an error for the engine.
+// signal marks a protocol error as permanent.
 func (e *Error) signal() error {
 	switch e.Code {
 	case codeParse, codeInvalidRequest, codeNoMethod, codeInvalidParams:
@@ -40,7 +40,6 @@ func (e *Error) signal() error {
 	}
 }
 
-// request is a call.
 type request struct {
 	Version string `json:"jsonrpc"`
 	ID      string `json:"id"`
@@ -48,7 +47,6 @@ type request struct {
 	Params  any    `json:"params"`
 }
 
-// response is the answer to a call.
 type response struct {
 	Version string          `json:"jsonrpc"`
 	ID      json.RawMessage `json:"id"`
@@ -58,13 +56,14 @@ type response struct {
 
 const version = "2.0"
 
-// server is where calls go.
+// server is the server that receives the calls.
 type server struct {
 	address string
 	call    *httpcall.Caller
 }
 
-// Describe leaves out the address's query, which may hold a secret.
+// bare returns the address without its user, query and fragment, which may hold
+// secrets.
 func (s *server) bare() string {
 	u, err := url.Parse(s.address)
 	if err != nil {
@@ -73,8 +72,8 @@ func (s *server) bare() string {
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
 }
 
-// post sends one call or a list of them, and returns what is answered. key is the
-// Idempotency-Key, if there is one.
+// post sends one call or a list of calls, and returns the body of the response. key
+// is the Idempotency-Key; "" sends none.
 func (s *server) post(ctx context.Context, key string, calls any) ([]byte, error) {
 	body, err := json.Marshal(calls)
 	if err != nil {
@@ -98,8 +97,8 @@ func (s *server) post(ctx context.Context, key string, calls any) ([]byte, error
 	return resp.Body, nil
 }
 
-// one makes one call and returns its result. An error that the server answers is an
-// [*Error], not marked yet.
+// one makes one call and returns its result. An error response is returned as an
+// [*Error], not marked as permanent yet.
 func (s *server) one(ctx context.Context, key string, call *request) (json.RawMessage, error) {
 	body, err := s.post(ctx, key, call)
 	if err != nil {
@@ -107,23 +106,24 @@ func (s *server) one(ctx context.Context, key string, call *request) (json.RawMe
 	}
 	var answer response
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, dataflow.Permanent(fmt.Errorf("the answer is not one of JSON-RPC: %w", err))
+		return nil, dataflow.Permanent(fmt.Errorf("the response is not JSON-RPC: %w", err))
 	}
 	return answer.result(call.ID)
 }
 
-// result checks an answer to the call of that id.
+// result checks that this is the response to the call with an id, and returns its
+// result or its *Error.
 func (r *response) result(id string) (json.RawMessage, error) {
 	var got string
 	switch {
 	case r.Version != version:
-		return nil, dataflow.Permanent(fmt.Errorf("the answer has \"jsonrpc\" %q: only %q is known", r.Version, version))
-	case r.Error != nil: // a server that could not read the call does not know its id
+		return nil, dataflow.Permanent(fmt.Errorf("the response has \"jsonrpc\" %q, but only %q is supported", r.Version, version))
+	case r.Error != nil: // checked before the id: a server that cannot read the call does not know it
 		return nil, r.Error
 	case json.Unmarshal(r.ID, &got) != nil || got != id:
-		return nil, fmt.Errorf("the answer has the id %s, and the call %q", r.ID, id)
+		return nil, fmt.Errorf("the response has the id %s, but the call has %q", r.ID, id)
 	case r.Result == nil:
-		return nil, dataflow.Permanent(errors.New("the answer has neither a result nor an error"))
+		return nil, dataflow.Permanent(errors.New("the response has neither a result nor an error"))
 	default:
 		return r.Result, nil
 	}

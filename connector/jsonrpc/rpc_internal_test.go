@@ -34,8 +34,8 @@ func numbered(n int) []row {
 
 func hugeRow() row { return row{Text: strings.Repeat("x", 1<<20)} }
 
-// rpc is a server that lists records, five at a time, and takes them. It is its own
-// transport.
+// rpc is a server that lists records, five at a time, and stores the records it
+// receives. It is its own transport.
 type rpc struct {
 	mu      sync.Mutex
 	list    []json.RawMessage
@@ -43,10 +43,10 @@ type rpc struct {
 	rows    []row
 	calls   []string
 	keys    []string
-	refuse  map[int]string // error objects, by the row's N, of receive_record
-	refused string         // error object of everything
-	answer  string         // in place of any other
-	shuffle bool           // it answers a batch in another order
+	refuse  map[int]string // error objects of receive_record, by the row's N
+	refused string         // error object of every call
+	answer  string         // replaces every response
+	shuffle bool           // answer a batch in another order
 	open    atomic.Int32
 }
 
@@ -229,7 +229,7 @@ func (silent) RoundTrip(req *http.Request) (*http.Response, error) {
 	return nil, req.Context().Err()
 }
 
-// A later run finds what has come since.
+// A later run reads only the records added since.
 func TestSource_Grows(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{0, 3, 5, 7} {
@@ -275,13 +275,13 @@ func TestSource_Errors(t *testing.T) {
 	}{
 		{"Refused", &rpc{refused: `{"code":-32602,"message":"no such list"}`}, Cursor{}, "list of https://api.test/rpc at first call record 0: error -32602: no such list", true},
 		{"Busy", &rpc{refused: `{"code":-32000,"message":"busy"}`}, Cursor{}, "error -32000: busy", false},
-		{"NotJSON", &rpc{answer: `<html>`}, Cursor{}, "the answer is not one of JSON-RPC", true},
-		{"OtherVersion", &rpc{answer: `{"id":"1","result":[]}`}, Cursor{}, `the answer has "jsonrpc" ""`, true},
-		{"OtherID", &rpc{answer: `{"jsonrpc":"2.0","id":1,"result":[]}`}, Cursor{}, `the answer has the id 1, and the call "1"`, false},
+		{"NotJSON", &rpc{answer: `<html>`}, Cursor{}, "the response is not JSON-RPC", true},
+		{"OtherVersion", &rpc{answer: `{"id":"1","result":[]}`}, Cursor{}, `the response has "jsonrpc" ""`, true},
+		{"OtherID", &rpc{answer: `{"jsonrpc":"2.0","id":1,"result":[]}`}, Cursor{}, `the response has the id 1, but the call has "1"`, false},
 		{"Nothing", &rpc{answer: `{"jsonrpc":"2.0","id":"1"}`}, Cursor{}, "neither a result nor an error", true},
 		{"NoRecords", &rpc{answer: `{"jsonrpc":"2.0","id":"1","result":{}}`}, Cursor{}, `there is no field "page"`, true},
 		{"NoArray", &rpc{answer: `{"jsonrpc":"2.0","id":"1","result":{"page":{"records":1}}}`}, Cursor{}, `the records, at "page.records"`, true},
-		{"Itself", &rpc{answer: `{"jsonrpc":"2.0","id":"1","result":{"page":{"records":[],"next":7}}}`}, Cursor{Call: "7"}, "the next call is itself", true},
+		{"Itself", &rpc{answer: `{"jsonrpc":"2.0","id":"1","result":{"page":{"records":[],"next":7}}}`}, Cursor{Call: "7"}, "names its own call as the next", true},
 		{"Shrunk", &rpc{}, Cursor{Skip: 3}, "returns 0 records, but 3 were read", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -297,7 +297,7 @@ func TestSource_Errors(t *testing.T) {
 	}
 }
 
-// What the server says of a record is the record's error.
+// An error that names a record becomes the record's error.
 func TestSink_Errors(t *testing.T) {
 	t.Parallel()
 	rows, keys := numbered(4), []string{"k0", "k1", "k2", "k3"}
@@ -318,8 +318,8 @@ func TestSink_Errors(t *testing.T) {
 		{name: "NoMethod", opts: SinkOptions{Method: "none"}, server: &rpc{}, text: "none of https://api.test/rpc: error -32601: Method not found", permanent: true},
 		{name: "Each", opts: SinkOptions{Each: true}, server: &rpc{refuse: map[int]string{1: `{"code":7,"message":"one"}`, 3: `{"code":8,"message":"three"}`}}, bad: map[string]string{"k1": "error 7: one", "k3": "error 8: three"}},
 		{name: "EachOnce", opts: SinkOptions{Each: true}, server: &rpc{answer: `{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"no batches"}}`}, text: "error -32600: no batches", permanent: true},
-		{name: "EachMissing", opts: SinkOptions{Each: true}, server: &rpc{answer: `[]`}, text: `call "b/1" is not answered`},
-		{name: "EachNotJSON", opts: SinkOptions{Each: true}, server: &rpc{answer: `<html>`}, text: "not a list of those of JSON-RPC", permanent: true},
+		{name: "EachMissing", opts: SinkOptions{Each: true}, server: &rpc{answer: `[]`}, text: `call "b/1" has no response`},
+		{name: "EachNotJSON", opts: SinkOptions{Each: true}, server: &rpc{answer: `<html>`}, text: "the response is not a JSON-RPC batch", permanent: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -342,7 +342,7 @@ func TestSink_Errors(t *testing.T) {
 	}
 }
 
-// recordErrors finds all errors of records in one.
+// recordErrors returns all record errors in an error.
 func recordErrors(err error) (list []*dataflow.RecordError) {
 	switch e := err.(type) { //nolint:errorlint // it walks the tree itself
 	case nil:
@@ -394,8 +394,8 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// FuzzAnswer holds that no answer makes a source or a sink panic, or read a record
-// that is not there.
+// FuzzAnswer requires that no response makes a source or a sink panic, or a source
+// read a record that the response lacks.
 func FuzzAnswer(f *testing.F) {
 	for _, answer := range []string{
 		"", "null", "[]", "{}", `{"jsonrpc":"2.0","id":"1","result":{"page":{"records":[{"n":1},2,null]}}}`,

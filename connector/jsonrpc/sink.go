@@ -14,19 +14,19 @@ import (
 
 // SinkOptions are the optional settings of [Sink]. The zero value is ready to use.
 type SinkOptions struct {
-	// Method is what is called. Empty: "receive_records", or "receive_record" if
-	// Each is set.
+	// Method is the method to call. Empty means "receive_records", or
+	// "receive_record" if Each is set.
 	Method string
 
-	// Each makes a call for each row, all in one request. False: a batch is one
-	// call.
+	// Each makes one call for each row, all in one request. False makes one call
+	// for a batch.
 	Each bool
 
-	// Param is the parameter with the rows, or the row. Empty: it is the only one,
-	// and has no name.
+	// Param is the name of the parameter with the rows, or with the row. Empty
+	// sends it as the only, unnamed parameter.
 	Param string
 
-	// The others are those of [Options].
+	// The other fields are those of [Options].
 	Auth         func(*http.Request) error
 	Header       http.Header
 	Client       *http.Client
@@ -36,9 +36,9 @@ type SinkOptions struct {
 	MaxWait      time.Duration
 }
 
-// Sink returns a target that sends each batch to the server at address: at least
-// once, and once to a server that heeds the id of a call or the Idempotency-Key of
-// its request. opts may be nil.
+// Sink returns a target that sends each batch to the server at address. Delivery is
+// at least once. It is exactly once if the server ignores a repeated call id or
+// Idempotency-Key. opts may be nil.
 func Sink[T any](address string, opts *SinkOptions) dataflow.Target[T] {
 	return dataflow.To[T](newSink[T](address, opts))
 }
@@ -97,7 +97,7 @@ func (s *sink[T]) Write(ctx context.Context, b dataflow.SinkBatch[T]) error {
 	return nil
 }
 
-// together makes one call of all rows.
+// together makes one call with all rows.
 func (s *sink[T]) together(ctx context.Context, id string, keys []string, rows []json.RawMessage) error {
 	_, err := s.one(ctx, id, s.request(id, rows))
 	answered := (*Error)(nil)
@@ -114,8 +114,8 @@ func (s *sink[T]) together(ctx context.Context, id string, keys []string, rows [
 	return errors.Join(errs...)
 }
 
-// each makes a call of each row. Those that the server has taken are there, also
-// if others are refused.
+// each makes one call for each row. Rows that the server accepts are kept, even if
+// it refuses others.
 func (s *sink[T]) each(ctx context.Context, id string, keys []string, rows []json.RawMessage) error {
 	calls := make([]*request, len(rows))
 	for i, row := range rows {
@@ -127,11 +127,11 @@ func (s *sink[T]) each(ctx context.Context, id string, keys []string, rows []jso
 	}
 	var answers []response
 	if err := json.Unmarshal(body, &answers); err != nil {
-		var all response // a server that could not read the request answers once
+		var all response // a server that cannot read the request sends a single response
 		if json.Unmarshal(body, &all) == nil && all.Error != nil {
 			return all.Error.signal()
 		}
-		return dataflow.Permanent(fmt.Errorf("the answer is not a list of those of JSON-RPC: %w", err))
+		return dataflow.Permanent(fmt.Errorf("the response is not a JSON-RPC batch: %w", err))
 	}
 	byID := make(map[string]*response, len(answers))
 	for i := range answers {
@@ -141,7 +141,7 @@ func (s *sink[T]) each(ctx context.Context, id string, keys []string, rows []jso
 	for i, call := range calls {
 		answer, ok := byID[call.ID]
 		if !ok {
-			errs = append(errs, fmt.Errorf("call %q is not answered", call.ID))
+			errs = append(errs, fmt.Errorf("call %q has no response", call.ID))
 			continue
 		}
 		_, err := answer.result(call.ID)
@@ -155,7 +155,7 @@ func (s *sink[T]) each(ctx context.Context, id string, keys []string, rows []jso
 	return errors.Join(errs...)
 }
 
-// request is the call of one parameter.
+// request returns a call with one parameter.
 func (s *sink[T]) request(id string, param any) *request {
 	call := &request{Version: version, ID: id, Method: s.opts.Method, Params: []any{param}}
 	if s.opts.Param != "" {
@@ -164,7 +164,7 @@ func (s *sink[T]) request(id string, param any) *request {
 	return call
 }
 
-// bad is the error of row i.
+// bad returns the error of row i.
 func (s *sink[T]) bad(keys []string, rows []json.RawMessage, i int, err error) error {
 	bad := &dataflow.RecordError{Stage: dataflow.StageWrite, Key: fmt.Sprintf("%d of the batch", i+1), Err: err}
 	if i < len(keys) {

@@ -15,68 +15,71 @@ import (
 )
 
 const (
-	// checkEvery is how many records are read between two looks at the context.
+	// checkEvery is the number of records read between two checks of the context.
 	checkEvery = 128
-	// maxRawBytes is how much is kept of a bad record.
+	// maxRawBytes is the size above which a bad record is not kept.
 	maxRawBytes = 64 << 10
 )
 
 // Options are the optional settings of [Source]. The zero value is ready to use.
 type Options struct {
-	// Params are sent with each call, beside the cursor. Nil: there are none.
+	// Params are sent with each call, in addition to the cursor. Nil means none.
 	Params map[string]any
 
-	// CursorParam is the parameter for the cursor. The first call is without.
-	// Empty: "cursor".
+	// CursorParam is the parameter for the cursor. The first call does not have it.
+	// Empty means "cursor".
 	CursorParam string
 
-	// Records is where the array of records is in a result: names with dots
-	// between them. Empty: the result is the array, and there is one.
+	// Records is the path of the array of records in a result: fields separated by
+	// dots. Empty means that the result is the array, and the only one.
 	Records string
 
-	// Next is where a result names the cursor of the next call, which may be of any
-	// type. If it names none, or null, or an empty text, the result is the last.
-	// Empty: there is one result.
+	// Next is the path of the next call's cursor in a result. The cursor may have
+	// any type. A result whose cursor is missing, null or an empty string is the
+	// last. Empty means that there is one result.
 	Next string
 
-	// Key is where a record has its own key, such as "id", which names it in
-	// errors and for sinks outside the database. Empty: it is named by its place.
+	// Key is the path of a record's own key, such as "id". The key names the record
+	// in errors and in sinks outside the database. Empty names the record by its
+	// place.
 	Key string
 
-	// Auth changes each request before it is sent: it adds a token, say. It is
-	// called again for each try. An error ends the read. Nil: it is sent as it is.
+	// Auth changes each request before it is sent, for example to add a token. It
+	// is called again for each try. An error ends the read. Nil sends the request
+	// unchanged.
 	Auth func(*http.Request) error
 
-	// Header is sent with each request. Nil: only what JSON needs.
+	// Header is sent with each request. Nil sends only the headers for JSON.
 	Header http.Header
 
-	// Client makes the requests. Nil: one that follows no redirect to another host.
+	// Client makes the requests. Nil means a client that follows no redirect to
+	// another host.
 	Client *http.Client
 
-	// Timeout is how long one request may take, with its answer. 0: 30 seconds.
+	// Timeout limits one request, including its response. 0 means 30 seconds.
 	Timeout time.Duration
 
-	// MaxBodyBytes is how long an answer may be. 0: 32 MiB.
+	// MaxBodyBytes limits the length of a response. 0 means 32 MiB.
 	MaxBodyBytes int64
 
-	// Tries is how often a request is made that is not answered, or with 408, 425,
-	// 429 or 5xx. 0: 4.
+	// Tries is the number of times a request is made if it gets no response, or the
+	// status 408, 425, 429 or 5xx. 0 means 4.
 	Tries int
 
-	// MaxWait is the longest wait between two tries. A server that asks for more
-	// by Retry-After gets it, but the run is put back for that time. 0: 30 seconds.
+	// MaxWait is the longest wait between two tries. If a server asks for more by
+	// Retry-After, the run is put back for that time. 0 means 30 seconds.
 	MaxWait time.Duration
 }
 
-// Cursor is the place right behind a record.
+// Cursor is the place directly after a record. Its zero value is the beginning.
 type Cursor struct {
-	// Call is the cursor of the call, as JSON; empty for the first.
+	// Call is the cursor of the call, as JSON. It is empty for the first call.
 	Call string `json:"call,omitempty"`
-	// Skip is how many records of its result are in front of the cursor.
+	// Skip is the number of records of the call's result before the cursor.
 	Skip int `json:"skip"`
 }
 
-// String names the record in front of the cursor.
+// String names the last record before the cursor: "first call record 17".
 func (c Cursor) String() string {
 	if c.Call == "" {
 		return fmt.Sprintf("first call record %d", c.Skip)
@@ -84,12 +87,12 @@ func (c Cursor) String() string {
 	return fmt.Sprintf("call %s record %d", c.Call, c.Skip)
 }
 
-// Source returns a source that reads the records that a method of the server at
-// address returns. opts may be nil: the result is one array.
+// Source returns a source that calls a method of the server at address and reads
+// the records in its results. opts may be nil: the result is then one array.
 //
-// What is wrong with address or opts is reported by [dataflow.NewClient], or by the
-// first read. The source also is a [dataflow.Validator] and a [dataflow.Describer].
-// It is safe for concurrent use, if opts.Auth is.
+// An invalid address or opts is reported by [dataflow.NewClient], or by the first
+// read. The source is also a [dataflow.Validator] and a [dataflow.Describer]. It is
+// safe for concurrent use if opts.Auth is.
 func Source[T any](address, method string, opts *Options) dataflow.Source[T, Cursor] {
 	if opts == nil {
 		opts = &Options{}
@@ -117,7 +120,7 @@ func (s *source[T]) Validate() error {
 		errs = append(errs, &dataflow.ConfigError{Field: "Method", Reason: "it is empty: name the method to call"})
 	}
 	if s.opts.Next != "" && s.opts.Records == "" {
-		errs = append(errs, &dataflow.ConfigError{Field: "Records", Reason: "it is empty, but Next is set: a result that names the next call is an object: say where its array of records is"})
+		errs = append(errs, &dataflow.ConfigError{Field: "Records", Reason: "it is empty, but Next is set: give the path of the array of records in the result"})
 	}
 	return errors.Join(errs...)
 }
@@ -134,8 +137,8 @@ func (s *source[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.S
 	}
 }
 
-// calls yields the records behind a cursor. It returns the error that ended the
-// read, which is then still to be yielded.
+// calls yields the records after a cursor. It returns the error that ended the
+// read; the caller must yield it.
 func (s *source[T]) calls(ctx context.Context, at Cursor, yield func(dataflow.Item[T, Cursor], error) bool) error {
 	if err := s.Validate(); err != nil {
 		return dataflow.Permanent(fmt.Errorf("JSON-RPC source: %w", err))
@@ -149,14 +152,14 @@ func (s *source[T]) calls(ctx context.Context, at Cursor, yield func(dataflow.It
 			return err
 		}
 		if at.Skip > len(records) {
-			return dataflow.Permanent(fmt.Errorf("%s at %s returns %d records, but %d were read: records have gone from a list that should only grow", s.method, at, len(records), at.Skip))
+			return dataflow.Permanent(fmt.Errorf("%s at %s returns %d records, but %d were read: the list lost records, but may only grow: give the flow a new name or reset its cursor", s.method, at, len(records), at.Skip))
 		}
 		more, err := s.yieldRecords(ctx, records[at.Skip:], at, yield)
 		if err != nil || !more || next == "" {
 			return err
 		}
 		at = Cursor{Call: next}
-		// A result that names a next call has an end, which is there.
+		// A result that names a next call is complete, so its end is a resume point.
 		if !yield(dataflow.Item[T, Cursor]{Mark: true, Cursor: at}, nil) {
 			return nil
 		}
@@ -185,7 +188,7 @@ func (s *source[T]) yieldRecords(ctx context.Context, records []json.RawMessage,
 	return true, nil
 }
 
-// ask makes the call of a cursor.
+// ask makes the call at a cursor.
 func (s *source[T]) ask(ctx context.Context, at Cursor) (records []json.RawMessage, next string, err error) {
 	params := map[string]any{}
 	maps.Copy(params, s.opts.Params)
@@ -200,7 +203,7 @@ func (s *source[T]) ask(ctx context.Context, at Cursor) (records []json.RawMessa
 		return nil, "", fmt.Errorf("%s of %s at %s: %w", s.method, s.bare(), at, err)
 	}
 	if records, next, err = s.parse(result); err == nil && next != "" && next == at.Call {
-		err = errors.New("the result says that the next call is itself")
+		err = errors.New("the result names its own call as the next: check Options.Next")
 	}
 	if err != nil {
 		return nil, "", dataflow.Permanent(fmt.Errorf("%s of %s at %s: %w", s.method, s.bare(), at, err))
@@ -221,12 +224,12 @@ func (s *source[T]) parse(result json.RawMessage) (records []json.RawMessage, ne
 	}
 	value, err := httpcall.Find(result, s.opts.Next)
 	if err != nil || httpcall.Text(value) == "" || string(value) == "false" {
-		return records, "", nil //nolint:nilerr // the last result names none
+		return records, "", nil //nolint:nilerr // the last result names no next call
 	}
 	return records, string(value), nil
 }
 
-// key names a record by its own key, if there is one.
+// key returns a record's own key, or "" if it has none.
 func (s *source[T]) key(record json.RawMessage) string {
 	if s.opts.Key == "" {
 		return ""
@@ -238,7 +241,7 @@ func (s *source[T]) key(record json.RawMessage) string {
 	return httpcall.Text(value)
 }
 
-// clip leaves out a record that is too long to be kept with its error.
+// clip returns a record to keep with its error, or nil if it is too long.
 func clip(record json.RawMessage) json.RawMessage {
 	if len(record) > maxRawBytes {
 		return nil

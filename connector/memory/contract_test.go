@@ -122,7 +122,7 @@ func TestNext_Contract(t *testing.T) {
 		Waiting: func(*testing.T) streamed {
 			return memory.Next(func(ctx context.Context) (string, error) {
 				<-ctx.Done()
-				return "", io.EOF // as one that closes its connection then
+				return "", io.EOF // as a function does that closes its connection at the end
 			})
 		},
 		Rows:     birds,
@@ -147,7 +147,7 @@ func TestChan_Contract(t *testing.T) {
 	})
 }
 
-// The channel's records go on in the next run, under other keys.
+// The next run continues with the channel's records, under new keys.
 func TestChan_GoesOn(t *testing.T) {
 	t.Parallel()
 	ch := make(chan string, 2)

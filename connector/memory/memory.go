@@ -1,6 +1,6 @@
-// Package memory holds sources and sinks that live in memory: slices, channels,
-// sequences and functions. They are for a first look, for tests, and for records
-// that a program has at hand anyway.
+// Package memory provides sources and sinks that live in memory: slices, channels,
+// sequences and functions. Use them for a first look, for tests, and for records
+// that a program already holds.
 package memory
 
 import (
@@ -13,28 +13,28 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// checkEvery is how many rows are read between two looks at the context.
+// checkEvery is the number of rows read between two checks of the context.
 const checkEvery = 128
 
-// Cursor is the place right behind a row of a [Slice]: how many rows are in
-// front of it, and so the index of the next.
+// Cursor counts the rows of a [Slice] that were read. It is the index of the next
+// row.
 type Cursor int
 
-// String names the row in front of the cursor: "row 1" is the first.
+// String names the last row that was read: "row 1" is the first row of the slice.
 func (c Cursor) String() string { return rowName(int(c)) }
 
 func rowName(n int) string { return "row " + strconv.Itoa(n) }
 
-// Slice returns a source that reads rows in order. Every row is a resume point,
-// and its key is "row 1", "row 2" and so on. The source also is a
-// [dataflow.Counter] and is safe for concurrent use.
+// Slice returns a source that reads rows in order. Every row is a resume point, and
+// its key is "row 1", "row 2" and so on. The source is also a [dataflow.Counter],
+// and it is safe for concurrent use.
 //
-// rows is not copied: the caller must not change it while a run reads it. A
-// later run goes on behind the last row that was read, and so finds nothing,
-// unless the flow is declared anew with a slice that begins with the same rows.
+// rows is not copied: the caller must not change it while a run reads it. A later
+// run starts after the last row read. It reads nothing until the flow is declared
+// again with a longer slice that begins with the same rows.
 func Slice[T any](rows []T) dataflow.Source[T, Cursor] { return slice[T]{rows: rows} }
 
-// slice is a struct, so that a flow may have a source around a nil slice.
+// slice is a struct, so that a flow may have a source over a nil slice.
 type slice[T any] struct{ rows []T }
 
 func (s slice[T]) Describe() dataflow.Description {
@@ -67,24 +67,24 @@ func (s slice[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.Seq
 	}
 }
 
-// rest returns the rows behind the cursor.
+// rest returns the rows after the cursor.
 func (s slice[T]) rest(r dataflow.Request[Cursor]) ([]T, error) {
 	if !r.Resumed {
 		return s.rows, nil
 	}
 	if r.From < 0 || int(r.From) > len(s.rows) {
-		return nil, dataflow.Permanent(fmt.Errorf("the slice has %d rows, but was read up to row %d: give the flow a new name to read it from its beginning", len(s.rows), int(r.From)))
+		return nil, dataflow.Permanent(fmt.Errorf("the slice has %d rows, but the cursor is at row %d: give the flow a new name to read the slice from its beginning", len(s.rows), int(r.From)))
 	}
 	return s.rows[r.From:], nil
 }
 
-// Func returns a source that reads what f yields. It cannot resume: every run,
-// and every retry, calls f again and reads from the beginning.
+// Func returns a source that reads what f yields. It cannot resume: every run, and
+// every retry, calls f again and reads from the beginning.
 //
-// A record's key is its position, "row 1" and so on, and so f should yield the
-// same records in the same order each time. With a *[dataflow.RecordError] f
-// reports one bad record and goes on; any other error ends the read. f must
-// return when ctx is done.
+// A record's key is its position, "row 1" and so on, so f should yield the same
+// records in the same order each time. f reports one bad record with a
+// *[dataflow.RecordError] and goes on; any other error ends the read. f must return
+// when ctx is done.
 func Func[T any](f func(ctx context.Context) iter.Seq2[T, error]) dataflow.Source[T, dataflow.NoCursor] {
 	return funcSource[T]{f: f}
 }

@@ -64,7 +64,7 @@ func TestSlice_Bounds(t *testing.T) {
 			items, errs := read(t.Context(), memory.Slice([]int{1, 2}), dataflow.Request[memory.Cursor]{From: from, Resumed: true})
 			require.Empty(t, items)
 			require.Len(t, errs, 1)
-			require.ErrorContains(t, errs[0], "the slice has 2 rows, but was read up to row ")
+			require.ErrorContains(t, errs[0], "the slice has 2 rows, but the cursor is at row ")
 		})
 	}
 }
@@ -95,7 +95,7 @@ func TestFunc(t *testing.T) {
 			_ = yield(10, nil) && yield(0, shared) && yield(30, nil) && yield(0, broken) && yield(50, nil)
 		}
 	})
-	for range 2 { // it begins anew each time
+	for range 2 { // every read begins again
 		items, errs := read(t.Context(), src, dataflow.Request[dataflow.NoCursor]{})
 		require.Equal(t, []dataflow.Item[int, dataflow.NoCursor]{{Value: 10, Key: "row 1"}, {Value: 30, Key: "row 3"}}, items)
 		require.Len(t, errs, 2)

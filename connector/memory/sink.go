@@ -10,18 +10,18 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// Sink keeps the rows of a flow. A row that is written again under the same key
-// takes the place of the one before, so that a batch that is retried, or a
-// source that is read again, leaves each record once. Give each flow a Sink of
-// its own: keys of different sources may be the same.
+// Sink keeps the rows of a flow. A row written again under the same key replaces
+// the earlier one, so each record is kept once even if a batch is retried or a
+// source is read again. Give each flow its own Sink: keys of different sources may
+// be equal.
 //
-// The zero value is an empty Sink. It is safe for concurrent use and must not be
-// copied.
+// The zero value is an empty Sink. A Sink is safe for concurrent use and must not
+// be copied.
 type Sink[T any] struct {
-	mu    sync.RWMutex // guards what follows
+	mu    sync.RWMutex // guards the fields below
 	rows  []T
 	keys  []string
-	index map[string]int // of keys
+	index map[string]int // from a key to its place in rows
 }
 
 // NewSink returns an empty sink.
@@ -30,14 +30,15 @@ func NewSink[T any]() *Sink[T] { return &Sink[T]{} }
 // Target returns the sink as the target of a flow.
 func (s *Sink[T]) Target() dataflow.Target[T] { return dataflow.To(s) }
 
-// Write keeps all rows of a batch, or none. Rows without keys are named by the
-// batch and their place in it.
+// Write keeps all rows of a batch, or none. A row without a key is named by the
+// batch's ID and its place in the batch. Write fails if ctx is done or if the
+// number of keys differs from the number of rows.
 func (s *Sink[T]) Write(ctx context.Context, b dataflow.SinkBatch[T]) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if b.Keys != nil && len(b.Keys) != len(b.Rows) {
-		return dataflow.Permanent(fmt.Errorf("batch %s has %d rows and %d keys", b.ID, len(b.Rows), len(b.Keys)))
+		return dataflow.Permanent(fmt.Errorf("batch %s has %d rows but %d keys: give each row a key, or none", b.ID, len(b.Rows), len(b.Keys)))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,7 +55,7 @@ func (s *Sink[T]) Write(ctx context.Context, b dataflow.SinkBatch[T]) error {
 	return nil
 }
 
-// put keeps one row. The caller holds mu.
+// put keeps one row. The caller must hold mu.
 func (s *Sink[T]) put(key string, row T) {
 	if at, ok := s.index[key]; ok {
 		s.rows[at] = row
@@ -64,7 +65,7 @@ func (s *Sink[T]) put(key string, row T) {
 	s.rows, s.keys = append(s.rows, row), append(s.keys, key)
 }
 
-// Rows returns a copy of all rows, in the order in which their keys came first.
+// Rows returns a copy of all rows, ordered by the first write of their keys.
 func (s *Sink[T]) Rows() []T {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -78,7 +79,7 @@ func (s *Sink[T]) Keys() []string {
 	return slices.Clone(s.keys)
 }
 
-// Describe says what the sink is.
+// Describe returns the sink's type, "memory.sink".
 func (s *Sink[T]) Describe() dataflow.Description {
 	return dataflow.Description{Type: "memory.sink"}
 }

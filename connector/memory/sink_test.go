@@ -55,7 +55,7 @@ func TestSink_Write(t *testing.T) {
 func TestSink_WriteRefused(t *testing.T) {
 	t.Parallel()
 	sink := memory.NewSink[int]()
-	require.EqualError(t, sink.Write(t.Context(), dataflow.SinkBatch[int]{ID: "7", Rows: []int{1, 2}, Keys: []string{"a"}}), "batch 7 has 2 rows and 1 keys")
+	require.EqualError(t, sink.Write(t.Context(), dataflow.SinkBatch[int]{ID: "7", Rows: []int{1, 2}, Keys: []string{"a"}}), "batch 7 has 2 rows but 1 keys: give each row a key, or none")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, sink.Write(ctx, dataflow.SinkBatch[int]{ID: "8", Rows: []int{1}}), context.Canceled)

@@ -10,9 +10,9 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// Seq returns a source that reads what seq yields, anew from its beginning for
-// every run and every retry. It is [Func] for a sequence that has no use for a
-// context: it is asked for its next record only while the run goes on.
+// Seq returns a source that reads seq from its beginning for every run and every
+// retry. It is [Func] for a sequence that needs no context: the source stops asking
+// for records once the run's context is done.
 func Seq[T any](seq iter.Seq2[T, error]) dataflow.Source[T, dataflow.NoCursor] {
 	if seq == nil {
 		return Func[T](nil)
@@ -37,10 +37,12 @@ func Seq[T any](seq iter.Seq2[T, error]) dataflow.Source[T, dataflow.NoCursor] {
 	})
 }
 
-// Next returns a source that calls next for each record, until it returns
-// [io.EOF]. Where it begins is up to next: if that goes on where it was, in the next
-// run or attempt, the records of a batch that failed are lost. next must return when
-// ctx is done. A *[dataflow.RecordError] is of one bad record.
+// Next returns a source that calls next for each record until next returns
+// [io.EOF].
+//
+// next decides where a read begins. If it continues where the last run or attempt
+// stopped, the records of a failed batch are lost. next reports one bad record with
+// a *[dataflow.RecordError]. It must return when ctx is done.
 func Next[T any](next func(ctx context.Context) (T, error)) dataflow.Source[T, dataflow.NoCursor] {
 	if next == nil {
 		return Func[T](nil)
@@ -64,13 +66,12 @@ func Next[T any](next func(ctx context.Context) (T, error)) dataflow.Source[T, d
 	})
 }
 
-// Chan returns a source that reads what is sent on ch, until it is closed: one run
-// reads for as long as that takes. At most once: a record that was received is
-// gone, and so lost if its batch fails. What must not be lost should go through a
-// table.
+// Chan returns a source that receives from ch. One run reads until ch is closed.
+// Delivery is at most once: a received record is gone from the channel, and lost if
+// its batch fails. Use a table for records that must not be lost.
 //
-// A record's key is its number among all that were received of ch, "row 1" and so
-// on, also over several runs.
+// A record's key is its number among all records received from ch, "row 1" and so
+// on. The count continues over several runs.
 func Chan[T any](ch <-chan T) dataflow.Source[T, dataflow.NoCursor] {
 	return &chanSource[T]{ch: ch}
 }
@@ -78,13 +79,13 @@ func Chan[T any](ch <-chan T) dataflow.Source[T, dataflow.NoCursor] {
 type chanSource[T any] struct {
 	ch <-chan T
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards received
 	received int
 }
 
 func (c *chanSource[T]) Validate() error {
 	if c.ch == nil {
-		return &dataflow.ConfigError{Field: "Chan", Reason: "the channel is nil: nothing would ever come"}
+		return &dataflow.ConfigError{Field: "Chan", Reason: "the channel is nil, and would never deliver a record: pass a channel that was made"}
 	}
 	return nil
 }
@@ -101,7 +102,7 @@ func (c *chanSource[T]) Read(ctx context.Context, _ dataflow.Request[dataflow.No
 			return
 		}
 		for {
-			if err := ctx.Err(); err != nil { // before a record that is there as well
+			if err := ctx.Err(); err != nil { // checked first: select picks at random when a record is ready too
 				fail(err)
 				return
 			}
@@ -118,7 +119,7 @@ func (c *chanSource[T]) Read(ctx context.Context, _ dataflow.Request[dataflow.No
 	}
 }
 
-// name names the next record.
+// name counts the next record and returns its key.
 func (c *chanSource[T]) name() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -8,9 +8,9 @@ import (
 )
 
 // ToFunc returns a target that calls f for each row, in order: at least once. If f
-// returns an error, the rows behind are not written, and the batch is written again,
-// from its first row, when the run is tried again. f must return when ctx is done.
-// For a function of a whole batch, use [dataflow.SinkFunc].
+// returns an error, the later rows are not written. The retry writes the batch
+// again from its first row. f must return when ctx is done. To write a whole batch
+// in one call, use [dataflow.SinkFunc].
 func ToFunc[T any](f func(ctx context.Context, row T) error) dataflow.Target[T] {
 	return dataflow.To[T](funcSink[T]{f: f})
 }
@@ -51,15 +51,15 @@ func (s funcSink[T]) Write(ctx context.Context, b dataflow.SinkBatch[T]) error {
 	return nil
 }
 
-// ToChan returns a target that sends each row on ch, and waits while nobody receives:
-// at least once. It does not close ch.
+// ToChan returns a target that sends each row on ch, and waits while there is no
+// receiver: at least once. It does not close ch.
 func ToChan[T any](ch chan<- T) dataflow.Target[T] { return dataflow.To[T](chanSink[T]{ch: ch}) }
 
 type chanSink[T any] struct{ ch chan<- T }
 
 func (s chanSink[T]) Validate() error {
 	if s.ch == nil {
-		return &dataflow.ConfigError{Field: "Chan", Reason: "the channel is nil: nobody would ever receive"}
+		return &dataflow.ConfigError{Field: "Chan", Reason: "the channel is nil, and would block for ever: pass a channel that was made"}
 	}
 	return nil
 }
@@ -73,7 +73,7 @@ func (s chanSink[T]) Write(ctx context.Context, b dataflow.SinkBatch[T]) error {
 		return dataflow.Permanent(err)
 	}
 	for _, row := range b.Rows {
-		if err := ctx.Err(); err != nil { // before a receiver that is there as well
+		if err := ctx.Err(); err != nil { // checked first: select picks at random when a receiver is ready too
 			return err
 		}
 		select {

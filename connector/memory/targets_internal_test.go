@@ -21,7 +21,7 @@ func numbered(n int) []string {
 	return rows
 }
 
-// appending is a sink that says that it only appends.
+// appending is a sink that declares that it only appends.
 type appending struct{ dataflow.Sink[string] }
 
 func (appending) AppendOnly() bool { return true }
@@ -54,7 +54,7 @@ func TestToChan_Contract(t *testing.T) {
 					select {
 					case row := <-ch:
 						rows = append(rows, row)
-					case answer := <-asked: // behind all that was sent
+					case answer := <-asked: // after everything that was sent
 						answer <- slices.Clone(rows)
 					case <-t.Context().Done():
 						return

@@ -20,23 +20,23 @@ type column struct {
 	tableColumn
 	field *rowmap.Column
 	key   bool
-	// wire is the SQL type of the array's elements.
+	// wire is the SQL type of the elements of the parameter array.
 	wire string
-	// array makes the array that a batch's values are gathered in.
+	// array creates the array for the values of a batch.
 	array func(m *pgtype.Map, n int) array
 }
 
-// array gathers the values of a column.
+// array collects the values of a column.
 type array interface {
 	// add adds a value, and reports whether it is null.
 	add(v reflect.Value) (null bool, err error)
-	// argument is what pgx is given.
+	// argument returns the parameter for pgx.
 	argument() any
 }
 
-// newColumn chooses how values travel: as they are where Go's type and the
-// column's are of one kind, and else as the text that pgx makes of them for a
-// column of this type, which Postgres can cast to any type.
+// newColumn chooses how the values of a field are sent. If Go's type and the
+// column's type are of one kind, they are sent unchanged. Otherwise they are sent
+// as the text that pgx makes for the column's type. Postgres casts that text.
 func newColumn(field *rowmap.Column, to tableColumn, key bool) *column {
 	c := &column{tableColumn: to, field: field, key: key}
 	t := field.Type
@@ -55,7 +55,7 @@ func newColumn(field *rowmap.Column, to tableColumn, key bool) *column {
 	case (t.Kind() == reflect.Float64 || t.Kind() == reflect.Float32) && (to.oid == pgtype.Float8OID || to.oid == pgtype.Float4OID):
 		c.wire, c.array = "double precision", plain(reflect.Value.Float)
 	case t == reflect.TypeFor[time.Time]() && to.oid == pgtype.TimestamptzOID:
-		// Not by value, because that would be copied to the heap.
+		// Read through a pointer: v.Interface would copy the time to the heap.
 		c.wire, c.array = to.typ, plain(func(v reflect.Value) time.Time { return *v.Addr().Interface().(*time.Time) })
 	default:
 		c.asText()
@@ -63,20 +63,20 @@ func newColumn(field *rowmap.Column, to tableColumn, key bool) *column {
 	return c
 }
 
-// hasMethods reports whether a type may encode itself.
+// hasMethods reports whether a type might encode itself.
 func hasMethods(t reflect.Type) bool { return reflect.PointerTo(t).NumMethod() > 0 }
 
 func (c *column) isInteger() bool {
 	return c.oid == pgtype.Int8OID || c.oid == pgtype.Int4OID || c.oid == pgtype.Int2OID
 }
 
-// takesText reports whether a string is written as it is. In a JSON column, pgx
-// takes a string for JSON, and a type made of string for a value.
+// takesText reports whether a string is written unchanged. For a JSON column, pgx
+// treats a string as JSON, but a type based on string as a value to encode.
 func (c *column) takesText(t reflect.Type) bool {
 	return t == reflect.TypeFor[string]() || (c.oid != pgtype.JSONOID && c.oid != pgtype.JSONBOID && !c.isArray)
 }
 
-// collate is what makes Postgres compare keys as the table does.
+// collate returns the clause by which Postgres compares keys as the table does.
 func (c *column) collate() string {
 	if c.collation == "" {
 		return ""
@@ -88,7 +88,7 @@ func (c *column) collate() string {
 type plainArray[V any] struct {
 	get    func(reflect.Value) V
 	values []V
-	valid  []*V // nil: no value is null so far
+	valid  []*V // nil until a value is null
 }
 
 func plain[V any](get func(reflect.Value) V) func(*pgtype.Map, int) array {
@@ -109,7 +109,7 @@ func (a *plainArray[V]) add(v reflect.Value) (bool, error) {
 	return false, nil
 }
 
-// push adds a value. The values' memory does not move: there is room for all.
+// push adds a value. The capacity holds all values, so they never move.
 func (a *plainArray[V]) push(v V) {
 	a.values = append(a.values, v)
 	if a.valid != nil {
@@ -136,8 +136,8 @@ func (a *plainArray[V]) argument() any {
 	return a.values
 }
 
-// integerArray is an array of integers that fit the column. Postgres would
-// refuse the others as well, but without a word about the column.
+// integerArray is an array of integers in the range of the column. Postgres would
+// reject the others too, but without naming the column.
 type integerArray struct {
 	plainArray[int64]
 	least, most int64
@@ -182,19 +182,19 @@ func (a *integerArray) add(v reflect.Value) (bool, error) {
 	return false, nil
 }
 
-// textArray is an array of values as text.
+// textArray is an array of values, each as text.
 type textArray struct {
 	plainArray[string]
 	m       *pgtype.Map
 	oid     uint32
-	convert reflect.Type // nil: values go to pgx as they are
+	convert reflect.Type // nil if values go to pgx unchanged
 	buf     []byte
 }
 
 func (c *column) asText() {
 	var convert reflect.Type
-	// A list that has a String method would be written as that, rather than as
-	// an array.
+	// pgx would write a slice type with a String method as that string, not as an
+	// array.
 	if t := c.field.Type; c.isArray && t.Kind() == reflect.Slice && !t.Implements(reflect.TypeFor[driver.Valuer]()) {
 		convert = reflect.SliceOf(t.Elem())
 	}
@@ -221,7 +221,7 @@ func (a *textArray) add(v reflect.Value) (bool, error) {
 	return false, nil
 }
 
-// encode gathers the columns of a batch.
+// encode turns the rows of a batch into one array for each column.
 func (st *statement) encode(m *pgtype.Map, rows reflect.Value) ([]any, error) {
 	args := make([]any, len(st.columns))
 	for i, c := range st.columns {
@@ -240,7 +240,7 @@ func (st *statement) encode(m *pgtype.Map, rows reflect.Value) ([]any, error) {
 	return args, nil
 }
 
-// badRow says which row of a batch it is that cannot be written.
+// badRow returns the error of row i of a batch, counted from 0.
 func badRow(i int, err error) error {
 	return &dataflow.RowError{Row: i, Err: &dataflow.RecordError{Stage: dataflow.StageWrite, Key: fmt.Sprintf("row %d of the batch", i+1), Err: err}}
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-// bird is what the contract's sources and sinks hold.
+// bird is the record of the contract's sources and sinks.
 type bird struct {
 	ID    int64
 	Name  string `db:"Common name"`
@@ -40,11 +40,11 @@ func birds(n int) []bird {
 
 func hugeBird() bird { return bird{ID: 15, Name: strings.Repeat("€ \"\n", 1<<18)} }
 
-// table has a bird's columns, one of them under a name that needs quotes and one that
-// is null in a row that cannot be read, and the order of writing.
+// table has a bird's columns and a column for the order of writing. One column name
+// needs quotes. One column may be null, and a row with null there cannot be read.
 const table = `create table "Bird" (id bigint primary key, "Common name" text, grams float8, seen bigint, written bigint generated always as identity)`
 
-// places makes schemas in one database, each with a pool of its own that does not see
+// places creates schemas in one database. Each has its own pool, which does not see
 // the others.
 type places struct {
 	url   string
@@ -74,7 +74,7 @@ func (p *places) pool(t *testing.T, statements ...string) *pgxpool.Pool {
 	return pool
 }
 
-// beside is another pool of the same place.
+// beside returns another pool for the same schema.
 func (*places) beside(t *testing.T, of *pgxpool.Pool) *pgxpool.Pool {
 	t.Helper()
 	pool, err := pgxpool.NewWithConfig(t.Context(), of.Config())
@@ -83,8 +83,8 @@ func (*places) beside(t *testing.T, of *pgxpool.Pool) *pgxpool.Pool {
 	return pool
 }
 
-// open is how many connections a source or sink holds. The pool closes a broken one in
-// the background, which this waits for.
+// open returns how many connections a source or sink holds. It waits while the pool
+// closes a broken one in the background.
 func (p *places) open(t *testing.T, part any) int {
 	t.Helper()
 	pool, _ := p.pools.Load(part)
@@ -93,8 +93,8 @@ func (p *places) open(t *testing.T, part any) int {
 	return 0
 }
 
-// filled is a pool of a place with these birds, and before one of them another that
-// cannot be read, if there is to be one.
+// filled returns a pool of a schema with these birds. If bad is a valid index, a
+// row that cannot be read precedes that bird.
 func (p *places) filled(t *testing.T, rows []bird, bad int) *pgxpool.Pool {
 	t.Helper()
 	pool := p.pool(t, table)
@@ -175,15 +175,15 @@ func TestSelect_Contract(t *testing.T) {
 	})
 }
 
-// inTx runs f in a transaction like that of a checkpoint. It is the sink that has to
-// notice that its context is cancelled, and not the begin of the transaction.
+// inTx runs f in a transaction like a checkpoint's. The begin ignores ctx, so that
+// the sink itself must notice that ctx is cancelled.
 func inTx(ctx context.Context, store dataflow.Store, f func(context.Context) error) error {
 	return store.InTx(context.WithoutCancel(ctx), func(within context.Context, _ dataflow.Tx) error {
 		return f(inContext{ctx, within}) //nolint:contextcheck // that is its purpose
 	})
 }
 
-// inContext has the values of one context and ends with the other.
+// inContext has the values of one context and ends with another.
 type inContext struct {
 	context.Context //nolint:containedctx // it is one itself
 	values          context.Context

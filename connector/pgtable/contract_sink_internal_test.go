@@ -25,7 +25,7 @@ func inOrder(t *testing.T, pool *pgxpool.Pool) func() []bird {
 	}
 }
 
-// lock keeps all writers waiting until the test ends.
+// lock blocks all writers until the test ends.
 func lock(t *testing.T, pool *pgxpool.Pool) {
 	t.Helper()
 	tx, err := pool.Begin(t.Context())
@@ -35,7 +35,7 @@ func lock(t *testing.T, pool *pgxpool.Pool) {
 	require.NoError(t, err)
 }
 
-// birdSinks are the ways in which birds are written.
+// birdSinks are the ways of writing birds.
 func birdSinks() map[string]func() *sink[bird] {
 	return map[string]func() *sink[bird]{
 		"Insert": func() *sink[bird] { return newSink[bird]("Bird", false, nil) },
@@ -53,7 +53,8 @@ func birdSinks() map[string]func() *sink[bird] {
 	}
 }
 
-// telling writes as the engine does with a sink that tells what became of the rows.
+// telling writes as the engine does with a sink that reports the outcome of its
+// rows.
 type telling struct{ upsertSink[bird] }
 
 func (s telling) WriteTx(ctx context.Context, rows []bird) error {
@@ -108,7 +109,7 @@ func TestSink_Contract(t *testing.T) {
 	}
 }
 
-// queueBird writes a bird with a statement of the caller's own.
+// queueBird writes a bird with the caller's own statement.
 func queueBird(b *pgx.Batch, row bird) error {
 	b.Queue(`insert into "Bird" values ($1, $2, $3, $4)`, row.ID, row.Name, row.Grams, row.Seen)
 	return nil

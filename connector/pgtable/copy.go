@@ -16,42 +16,43 @@ import (
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
-// copyFrom is the least number of rows for which COPY, whose statements are parsed
-// each time, is quicker than the prepared statement with arrays.
+// copyFrom is the smallest batch for which COPY is faster than the prepared
+// statement with arrays. COPY's statements are parsed each time.
 const copyFrom = 64
 
-// stagedBatches is for how many batches an upsert does without copying straight into
-// the table, once it has met a key that is there.
+// stagedBatches is the number of batches for which an upsert uses the temporary
+// table after it has met an existing key.
 const stagedBatches = 100
 
-// copier writes batches by COPY: straight into the table, as long as keys are new,
-// or into a temporary table and from there.
+// copier writes batches by COPY: directly into the table while keys are new,
+// otherwise through a temporary table.
 //
-// All is done in a string of statements behind a savepoint, which costs one round trip. Whatever Postgres says against it, the batch is then written with arrays
-// instead, so that COPY never changes what is written, and never what an error says.
+// All statements of a batch follow a savepoint and cost one round trip. If Postgres
+// rejects any of them, the batch is written with arrays instead. So COPY changes
+// neither what is written nor the text of an error.
 type copier struct {
 	table    string
 	columns  []*column
 	encoders []encoder
-	names    string // of the columns
-	types    string // checks that the columns are still those that are encoded
-	arbiter  string // checks that there is a unique index of the key; empty for Insert
-	direct   bool   // the table can be copied into
+	names    string // the column names
+	types    string // a query that fails if the types of the columns have changed
+	arbiter  string // a statement that fails without a unique index of the key; empty for Insert
+	direct   bool   // true if COPY may write directly into the table
 
 	stage    string // the temporary table; empty for Insert
 	create   string
-	last     string // writes from it the last row of each key
-	all      string // the same when the keys are in order, and different
-	lastTold string // last and all, which tell what became of the rows
+	last     string // writes the last row of each key from the temporary table
+	all      string // the same for keys that are distinct and in order
+	lastTold string // last and all, returning the outcome of each row
 	allTold  string
 	integers []*column
 
 	readers sync.Pool
-	skip    atomic.Int64 // for so many batches, keys are not taken to be new
-	stale   atomic.Bool  // Postgres has refused a batch
+	skip    atomic.Int64 // the number of batches still to write through the temporary table
+	stale   atomic.Bool  // true once Postgres has rejected a batch
 }
 
-// newCopier returns nil if the table or T is none that can be copied.
+// newCopier returns nil if COPY cannot write T to the table.
 func newCopier(table pgx.Identifier, st *statement, t *target, upsert bool, key []string) *copier {
 	cp := &copier{table: table.Sanitize(), columns: st.columns, names: st.columnNames(), direct: t.plain}
 	for _, c := range st.columns {
@@ -75,9 +76,9 @@ func newCopier(table pgx.Identifier, st *statement, t *target, upsert bool, key 
 	return cp
 }
 
-// typesQuery fails unless the columns' types are still these: COPY's binary format
-// does not tell types, and Postgres would take the bytes of one for another. The
-// transaction has the table locked by then.
+// typesQuery returns a query that fails if the columns' types have changed. COPY's
+// binary format carries no types, so Postgres would misread the bytes of another
+// type. The transaction holds a lock on the table by then.
 func typesQuery(table string, columns []*column) string {
 	var now, then []string
 	for _, c := range columns {
@@ -94,26 +95,26 @@ const (
 	backToBefore = "rollback to savepoint dataflow_copy" + release
 )
 
-// deadlocks is how often an upsert is begun again in its transaction.
+// deadlocks is how often an upsert is repeated in its transaction after a deadlock.
 const deadlocks = 3
 
-// copyAs is what is known of rows that are to be copied.
+// copyAs is what is known about the rows to copy.
 type copyAs struct {
-	part    bool // they are a part of a batch that has bad rows
-	checked bool // the table was checked in this transaction, which has kept it locked since
+	part    bool // true for a part of a batch with bad rows
+	checked bool // true if this transaction has checked the table, and so holds its lock
 }
 
-// checkedTable is the table that a connection has last copied into part by part. It stands
-// in the connection's data under checkedMark.
+// checkedTable is the last table into which a connection has copied a part of a
+// batch. It is stored in the connection's custom data under checkedMark.
 type checkedTable struct {
-	tx     pgx.Tx // kept, so that no other transaction has its address
+	tx     pgx.Tx // holding it keeps its address from being reused
 	copier *copier
 }
 
 const checkedMark = "dataflow_checked"
 
-// copy writes a batch, or a part of one, by COPY. Of the parts, the first that is accepted
-// checks the table, and locks it for the others: no savepoint spans several.
+// copy writes a batch, or a part of one, by COPY. The first accepted part checks
+// the table and locks it for the later parts. No savepoint spans several parts.
 func (st *statement) copy(ctx context.Context, tx pgx.Tx, rows reflect.Value, results []dataflow.RowResult, part bool) (outcome, error) {
 	conn := tx.Conn()
 	if !part {
@@ -127,15 +128,15 @@ func (st *statement) copy(ctx context.Context, tx pgx.Tx, rows reflect.Value, re
 	return result, err
 }
 
-// write writes a batch, which is to be written otherwise if it is not accepted. results
-// may be nil.
+// write writes a batch. If the batch is not accepted, the caller must write it with
+// arrays. results may be nil.
 //
-// Rows that are copied straight into the table lock keys in the order of the batch, and
-// not in one that all writers have, so that two of them can wait for each other. Behind
-// the savepoint, whoever is told so lets go, and is then in order.
+// COPY directly into the table locks keys in the order of the batch, so two writers
+// can deadlock. After a deadlock, write rolls back to the savepoint and uses the
+// temporary table, which locks keys in the same order for all writers.
 func (cp *copier) write(ctx context.Context, conn *pgx.Conn, rows reflect.Value, results []dataflow.RowResult, as copyAs) (outcome, error) {
 	if conn.PgConn().TxStatus() != 'T' {
-		return outcome{}, nil // which is for others to explain
+		return outcome{}, nil // the statement with arrays reports what is wrong
 	}
 	result, err := cp.writeOnce(ctx, conn, rows, results, as)
 	for range deadlocks {
@@ -171,9 +172,9 @@ func (cp *copier) writeDirect(ctx context.Context, conn *pgx.Conn, rows reflect.
 	return result, err
 }
 
-// send has the statements executed with the batch as input of the COPY among them.
+// send executes the statements and streams the batch to the COPY among them.
 func (cp *copier) send(ctx context.Context, conn *pgx.Conn, sql string, rows reflect.Value, mark *stageMark, as copyAs) (outcome, error) {
-	r := cp.readers.Get().(*copyReader) //nolint:forcetypeassert // only these are put there
+	r := cp.readers.Get().(*copyReader) //nolint:forcetypeassert // the pool holds only this type
 	defer cp.readers.Put(r)
 	if r.numbered = mark != nil; r.numbered {
 		r.first = mark.next

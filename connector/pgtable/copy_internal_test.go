@@ -20,7 +20,7 @@ import (
 	"github.com/activedataflow/dataflow/dataflowpgx"
 )
 
-// copied is a struct of all the types that COPY encodes.
+// copied has a field of each type that COPY encodes.
 type copied struct {
 	ID   int64
 	I2   int16
@@ -116,7 +116,7 @@ func setupCopied(t *testing.T, tables ...string) *pgxpool.Pool {
 	return pool
 }
 
-// copyOnly writes rows by COPY, and fails if they are to be written otherwise.
+// copyOnly writes rows by COPY, and fails if COPY does not accept them.
 func copyOnly[T any](t *testing.T, pool *pgxpool.Pool, s *sink[T], rows ...T) {
 	t.Helper()
 	store, err := dataflowpgx.New(pool).Store(dataflow.StoreOptions{})
@@ -133,7 +133,7 @@ func copyOnly[T any](t *testing.T, pool *pgxpool.Pool, s *sink[T], rows ...T) {
 	}))
 }
 
-// The two ways of writing make the same rows of the same records.
+// COPY and arrays write the same rows for the same records.
 func TestCopy_SameAsArrays(t *testing.T) {
 	t.Parallel()
 	pool := setupCopied(t, "by_copy", "by_stage", "by_arrays")
@@ -147,7 +147,7 @@ func TestCopy_SameAsArrays(t *testing.T) {
 	require.NoError(t, write(t, pool, arrays, rows...))
 	copyOnly(t, pool, newSink[copied]("by_copy", false, nil), rows...)
 	staged := newSink[copied]("by_stage", true, []string{"id"})
-	copyOnly(t, pool, staged, rows[0]) // so that a key is there
+	copyOnly(t, pool, staged, rows[0]) // so that a key exists
 	copyOnly(t, pool, staged, rows...)
 	want := query(t, pool, `select * from by_arrays order by id`)
 	require.Len(t, want, len(rows))
@@ -160,9 +160,9 @@ func TestCopy_SameAsArrays(t *testing.T) {
 	}
 }
 
-// Keys that are there, in the table or twice in the batch, make Upsert go by the
-// temporary table, in any order of batches and of one transaction's writes. What became
-// of the rows is told alike.
+// A key that exists, in the table or twice in the batch, makes Upsert use the
+// temporary table. This works for any order of batches and of writes in one
+// transaction. The reported outcomes are the same as with arrays.
 func TestCopy_UpsertSameAsArrays(t *testing.T) {
 	t.Parallel()
 	type row struct {
@@ -231,7 +231,7 @@ func TestCopy_UpsertSameAsArrays(t *testing.T) {
 	require.Equal(t, want, query(t, pool, `select * from by_copy order by s, k`))
 }
 
-// Integer keys in order need no sorting by the server; the same rows arrive.
+// Integer keys in order need no sorting by the server. The same rows are written.
 func TestCopy_KeysInOrder(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, createFacts)
@@ -258,8 +258,8 @@ func TestCopy_KeysInOrder(t *testing.T) {
 	}
 }
 
-// COPY's bytes do not tell their type. A column that has become of another one, whose
-// values have as many bytes, must not get the bytes of the old one.
+// COPY's bytes carry no type. If a column's type has changed to one of the same
+// size, the column must not get the bytes of the old type.
 func TestCopy_ColumnOfAnotherType(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, `create table t (id bigint primary key, v bigint)`)
@@ -280,7 +280,7 @@ func TestCopy_ColumnOfAnotherType(t *testing.T) {
 	}
 }
 
-// An index that is gone must not turn an upsert into an insert.
+// A dropped index must not turn an upsert into an insert.
 func TestCopy_IndexIsGone(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, createFacts)
@@ -292,7 +292,8 @@ func TestCopy_IndexIsGone(t *testing.T) {
 	require.Equal(t, []string{"(1)"}, query(t, pool, `select count(*) from facts`))
 }
 
-// Where COPY would do something else than an insert, or is not allowed, arrays write.
+// Arrays are used where COPY would do something else than an insert, or is not
+// allowed.
 func TestCopy_NotThere(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, createFacts, `create view v as select * from facts`,
@@ -304,8 +305,8 @@ func TestCopy_NotThere(t *testing.T) {
 	require.Equal(t, []string{"(1)", "(2)"}, query(t, pool, `select id from facts order by id`))
 }
 
-// A temporary table that another transaction has made and not committed, or that
-// somebody has dropped, is made again.
+// A temporary table is created again if it was dropped, or if the transaction that
+// created it was rolled back.
 func TestCopy_StageIsGone(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, createFacts)
@@ -332,7 +333,7 @@ func TestCopy_StageIsGone(t *testing.T) {
 	}
 }
 
-// A sink that can never copy stops trying. What is wrong with the rows does not count.
+// A sink that can never copy stops trying. Errors of the rows do not count.
 func TestCopy_GivenUp(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, createFacts, `create function only_arrays() returns trigger language plpgsql as $$
@@ -342,7 +343,7 @@ func TestCopy_GivenUp(t *testing.T) {
 		for _, st := range s.statements {
 			return st.copier != nil
 		}
-		return true // not looked up again yet
+		return true // the table was not looked up again yet
 	}
 	for i := range 5 {
 		require.Error(t, write(t, pool, s, fact{ID: int64(i)}, fact{ID: int64(i)}))
@@ -359,8 +360,8 @@ func TestCopy_GivenUp(t *testing.T) {
 	require.Equal(t, []string{"(6)"}, query(t, pool, `select count(*) from facts`))
 }
 
-// COPY tells which row it is that Postgres refuses, and the error is the one that an
-// insert of the row has.
+// COPY names the row that Postgres rejects. The error is the same as for an insert
+// of the row.
 func TestCopy_NamesTheRow(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, `create table facts (id bigint primary key, name text not null check (name <> 'no'), cents int)`, `insert into facts values (-7, '', 0)`)

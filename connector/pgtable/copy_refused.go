@@ -10,20 +10,21 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// outcome is what became of a batch.
+// outcome is the result of writing a batch by COPY.
 type outcome struct {
 	accepted bool
-	direct   bool // straight into the table
-	notPlain bool // a value is none that is encoded here
-	conflict bool // Postgres has found a key twice
-	line     int  // the row of the COPY that Postgres has refused, from 1; 0: it does not say
-	// refused is why, if that can only be for what is in the row: nobody needs to try it
-	// otherwise. It is asked for parts of a batch that has bad rows.
+	direct   bool // true for a COPY directly into the table
+	notPlain bool // a value has no binary encoder
+	conflict bool // Postgres found a duplicate key
+	line     int  // the row of the COPY that Postgres rejected, from 1; 0 if unknown
+	// refused is the error of a row, if only the row's own values can cause it.
+	// Then nobody needs to try the row in another way. It is set only for parts of
+	// a batch with bad rows.
 	refused error
 }
 
-// reject takes back what has failed. The error is nil if the batch is to be written
-// otherwise.
+// reject rolls back a failed COPY. It returns a nil error if the batch must be
+// written with arrays.
 func (cp *copier) reject(ctx context.Context, conn *pgx.Conn, err error) (outcome, error) {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) || !refusal(pg.Code) {
@@ -39,8 +40,9 @@ func (cp *copier) reject(ctx context.Context, conn *pgx.Conn, err error) (outcom
 	return result, nil
 }
 
-// ofTheRow reports whether an error is about a value that COPY has read well, and which an
-// insert would refuse for the same reason, whatever other rows there are: not of keys.
+// ofTheRow reports whether an error concerns a value that COPY has decoded
+// correctly, and that an insert would reject too, whatever the other rows are.
+// Errors of keys depend on other rows.
 func ofTheRow(code string) bool {
 	switch code {
 	case "22001", // string_data_right_truncation
@@ -53,10 +55,10 @@ func ofTheRow(code string) bool {
 	}
 }
 
-// refuse takes back a part of a batch that was copied straight into the table, as reject
-// does, and says which row it was. In the same round trip it asks whether the columns are
-// still those that were encoded: if not, their values may have been taken for others, and
-// nothing is known of the row.
+// refuse rolls back a part that was copied directly into the table, as reject does,
+// and names the rejected row. The same round trip checks that the columns still
+// have the encoded types. If not, Postgres may have misread the values, and nothing
+// is known about the row.
 func (cp *copier) refuse(ctx context.Context, conn *pgx.Conn, err error) (outcome, error) {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) || !ofTheRow(pg.Code) || copyLine(pg.Where) == 0 {
@@ -68,9 +70,9 @@ func (cp *copier) refuse(ctx context.Context, conn *pgx.Conn, err error) (outcom
 	return outcome{line: copyLine(pg.Where), refused: err}, nil
 }
 
-// copyLine returns the row that was copied when an error came up, from 1, and 0 if its
-// context does not tell. That ends with "COPY name, line 7, column a", in the server's
-// language.
+// copyLine returns the row, from 1, that was copied when an error occurred, or 0 if
+// the error's context does not say. The context ends with "COPY name, line 7,
+// column a", in the server's language.
 func copyLine(where string) int {
 	last := where[strings.LastIndexByte(where, '\n')+1:]
 	if !strings.HasPrefix(last, "COPY ") {
@@ -85,10 +87,10 @@ func copyLine(where string) int {
 	return 0
 }
 
-// refusal reports whether an error is about what was written, or how. It is found
-// again with arrays, if it is about the rows.
+// refusal reports whether an error concerns the written rows or the way of writing
+// them. If it concerns the rows, writing them with arrays meets it again.
 func refusal(code string) bool {
-	if code == "08P01" { // protocol_violation: the bytes of another type
+	if code == "08P01" { // protocol_violation: the bytes do not fit the column's type
 		return true
 	}
 	switch code[:min(2, len(code))] {

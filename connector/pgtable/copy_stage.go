@@ -14,14 +14,14 @@ import (
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
-// What stands in a statement for the number of the batch's first row, and for how many
-// rows it has. No name has a zero in it.
+// Placeholders in a statement for the number of the batch's first row and for its
+// number of rows. No name contains a zero byte.
 const (
 	firstMark = "\x00first"
 	countMark = "\x00count"
 )
 
-// stageFor makes the statements of an upsert.
+// stageFor builds the statements of an upsert through the temporary table.
 func (cp *copier) stageFor(table pgx.Identifier, st *statement, t *target, key []string) {
 	names := strings.Split(st.names(), ", ")
 	define := make([]string, len(st.columns))
@@ -58,14 +58,14 @@ func (cp *copier) stageFor(table pgx.Identifier, st *statement, t *target, key [
 	cp.arbiter = "; explain insert into " + cp.table + " (" + on + ") select " + on + " from " + cp.table + " where false on conflict (" + on + ") do nothing"
 }
 
-// stageMark is what is known of the temporary table of a connection.
+// stageMark describes a connection's temporary table.
 type stageMark struct {
-	next int64 // the number of the next row: none is used twice in a transaction
-	made bool  // it is there
+	next int64 // the number of the next row; no number repeats in a transaction
+	made bool  // true if the table exists
 }
 
-// writeStaged writes by the temporary table. That costs another round trip if it is to
-// be told what became of the rows, since COPY's answer has no room for it.
+// writeStaged writes through the temporary table. With results it costs another
+// round trip, because COPY's answer has no room for them.
 func (cp *copier) writeStaged(ctx context.Context, conn *pgx.Conn, rows reflect.Value, results []dataflow.RowResult) (outcome, error) {
 	marks := conn.PgConn().CustomData()
 	mark, _ := marks[cp.stage].(*stageMark)
@@ -77,7 +77,7 @@ func (cp *copier) writeStaged(ctx context.Context, conn *pgx.Conn, rows reflect.
 	if !mark.made {
 		create = cp.create + "; "
 	}
-	// What another batch of this transaction has left has lower numbers.
+	// Rows of earlier batches of this transaction have lower numbers.
 	fillIn := strings.NewReplacer(firstMark, strconv.FormatInt(mark.next, 10), countMark, strconv.Itoa(rows.Len()))
 	ordered := cp.ascending(rows)
 	sql := savepoint + create + "copy " + cp.stage + " from stdin (format binary)"
@@ -86,9 +86,9 @@ func (cp *copier) writeStaged(ctx context.Context, conn *pgx.Conn, rows reflect.
 	}
 	result, err := cp.send(ctx, conn, sql, rows, mark, copyAs{})
 	if result.accepted && results != nil {
-		result, err = cp.tell(ctx, conn, fillIn.Replace(choose(ordered, cp.allTold, cp.lastTold)), results)
+		result, err = cp.writeWithResults(ctx, conn, fillIn.Replace(choose(ordered, cp.allTold, cp.lastTold)), results)
 	}
-	mark.made = result.accepted // else it may never have been committed
+	mark.made = result.accepted // otherwise a rollback may have removed the table
 	return result, err
 }
 
@@ -99,9 +99,9 @@ func choose(ordered bool, all, last string) string {
 	return last
 }
 
-// tell writes the rows of the temporary table, and notes what became of them. The
-// statement is planned anew each time, for the rows that are there.
-func (cp *copier) tell(ctx context.Context, conn *pgx.Conn, sql string, results []dataflow.RowResult) (outcome, error) {
+// writeWithResults writes the rows of the temporary table and stores the outcome of
+// each in results. The statement is planned each time, for the rows that are there.
+func (cp *copier) writeWithResults(ctx context.Context, conn *pgx.Conn, sql string, results []dataflow.RowResult) (outcome, error) {
 	answers := conn.PgConn().Exec(ctx, sql+release)
 	known, first := true, true
 	var noteErr error
@@ -110,7 +110,7 @@ func (cp *copier) tell(ctx context.Context, conn *pgx.Conn, sql string, results 
 		for first && reader.NextRow() {
 			noteErr = errors.Join(noteErr, noteText(reader.Values(), results, &known))
 		}
-		_, _ = reader.Close() // answers has the error too
+		_, _ = reader.Close() // answers.Close returns the same error
 		first = false
 	}
 	if err := answers.Close(); err != nil {
@@ -123,8 +123,8 @@ func (cp *copier) tell(ctx context.Context, conn *pgx.Conn, sql string, results 
 	return outcome{accepted: true}, noteErr
 }
 
-// ascending reports whether the rows' keys are in order, and none is there twice.
-// Only the server can tell for other keys than integers.
+// ascending reports whether the rows' keys are distinct and in order. It is false
+// for keys other than integers: only the server can compare those.
 func (cp *copier) ascending(rows reflect.Value) bool {
 	if cp.integers == nil {
 		return false

@@ -8,26 +8,27 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// copyChunk is how much is encoded at once. pgconn sends messages of that size.
+// copyChunk is the number of bytes encoded at once. pgconn sends messages of that
+// size.
 const copyChunk = 64 << 10
 
-// copyReader gives a batch in COPY's binary format. Rows are encoded as they are
-// sent, so that the server works on the first ones meanwhile.
+// copyReader reads a batch in COPY's binary format. It encodes rows while earlier
+// ones are sent, so the server works on those meanwhile.
 type copyReader struct {
 	columns  []*column
 	encoders []encoder
 	rows     reflect.Value
-	numbered bool  // each row begins with its number
+	numbered bool  // true if each row begins with its number
 	first    int64 // the number of the first row
-	row      int   // the next one
+	row      int   // the next row
 	began    bool
 	ended    bool
 	enc      rowEncoder
-	sent     int   // bytes of enc.buf
-	err      error // why it has failed
+	sent     int   // bytes of enc.buf already read
+	err      error // the error that ended the read
 }
 
-// start has the reader begin with other rows, in the memory that it has.
+// start makes the reader begin with other rows and reuse its memory.
 func (r *copyReader) start(m *pgtype.Map, rows reflect.Value) {
 	r.rows, r.row, r.began, r.ended, r.sent, r.err = rows, 0, false, false, 0, nil
 	r.enc.m, r.enc.buf = m, r.enc.buf[:0]
@@ -50,7 +51,7 @@ func (r *copyReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fill encodes a chunk.
+// fill encodes the next chunk.
 func (r *copyReader) fill() error {
 	e := &r.enc
 	if !r.began {

@@ -11,12 +11,12 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// decoder reads a value from its binary form. It returns false for one that it
-// leaves to pgx, which also says what is wrong with it.
+// decoder reads a value from its binary form into v. It returns false for a value
+// that it leaves to pgx. pgx also reports what is wrong with a bad value.
 type decoder func(raw []byte, v reflect.Value) bool
 
-// newDecoder chooses how a column is read into a field, nil if pgx does that. What
-// it makes is what pgx makes.
+// newDecoder returns the decoder of a column into a field, or nil if pgx must
+// decode it. The result is the same as pgx's.
 func newDecoder(f pgconn.FieldDescription, t reflect.Type) decoder {
 	if f.Format != pgtype.BinaryFormatCode && !isPlainText(f.DataTypeOID) {
 		return nil
@@ -47,7 +47,7 @@ func newDecoder(f pgconn.FieldDescription, t reflect.Type) decoder {
 	}
 }
 
-// isPlainText reports whether a type's binary form and its text are the same.
+// isPlainText reports whether a type's binary form equals its text.
 func isPlainText(oid uint32) bool {
 	return oid == pgtype.TextOID || oid == pgtype.VarcharOID || oid == pgtype.BPCharOID
 }
@@ -132,13 +132,14 @@ func newFloatDecoder(oid uint32) decoder {
 	}
 }
 
-// powers of ten that a float64 holds exactly.
+// Limits within which a float64 is exact: powers of ten and whole numbers.
 const (
 	exactPower    = 22
 	exactMantissa = 1 << 53
 )
 
-// numericFloat returns a numeric as a float64, unless it is no number.
+// numericFloat returns a numeric as a float64. It returns false for NaN and
+// infinity.
 func numericFloat(raw []byte) (float64, bool) {
 	if len(raw) < 8 {
 		return 0, false
@@ -174,12 +175,12 @@ func numericFloat(raw []byte) (float64, bool) {
 	return f, true
 }
 
-// exactFloat divides two numbers that a float64 holds exactly, so that the result is
-// rounded once, as it should be.
+// exactFloat multiplies or divides two numbers that a float64 holds exactly. So the
+// result is rounded once, correctly. It returns false if a number is not exact.
 func exactFloat(digits []byte, exponent int) (float64, bool) {
 	mantissa := uint64(0)
 	for ; len(digits) > 0; digits = digits[2:] {
-		if mantissa > exactMantissa/10_000 { // which also keeps it from overflowing
+		if mantissa > exactMantissa/10_000 { // also prevents an overflow
 			return 0, false
 		}
 		mantissa = 10_000*mantissa + uint64(binary.BigEndian.Uint16(digits))

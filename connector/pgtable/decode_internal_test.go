@@ -14,7 +14,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
-// decoded is a struct of all the types that are decoded here, and of some that pgx
+// decoded has a field of each type that is decoded here, and of some types that pgx
 // decodes.
 type decoded struct {
 	ID    int64
@@ -41,7 +41,7 @@ type decoded struct {
 
 type namedText string
 
-// What is decoded here is what pgx decodes.
+// A decoded value is the same as pgx's.
 func TestDecode_SameAsPgx(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, `create table t (id bigint, i4 int, i2 smallint, i int, n numeric, np numeric, f double precision, b boolean, bp boolean, t text, tp varchar, named text, ch char(5),
@@ -89,7 +89,7 @@ func TestDecode_SameAsPgx(t *testing.T) {
 	}
 }
 
-// A number whose digits together are a little more than 2^64 is not taken for a small one.
+// Digits that together slightly exceed 2^64 do not overflow to a small number.
 func TestNumericFloat_ManyDigits(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
@@ -104,7 +104,7 @@ func TestNumericFloat_ManyDigits(t *testing.T) {
 	}
 }
 
-// The types that a benchmark depends on must be decoded here at all.
+// The types that a benchmark depends on are decoded here, not by pgx.
 func TestDecode_Plans(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, `create table t (id bigint, i4 int, i2 smallint, i int, n numeric, np numeric, f double precision, b boolean, bp boolean, t text, tp varchar, named text, ch char(5),

@@ -11,24 +11,24 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// encoder appends a value as COPY's binary format has it, its length first. It
-// reports whether the value is NULL, and fails with errNotPlain for a value that is
-// not encoded here.
+// encoder appends a value in COPY's binary format, its length first. It reports
+// whether the value is NULL. It fails with errNotPlain for a value that it cannot
+// encode.
 type encoder func(e *rowEncoder, v reflect.Value) (null bool, err error)
 
-// errNotPlain says that a batch is to be written by [statement.encode], which takes
-// every value that pgx takes, and explains what is wrong with the others.
+// errNotPlain means that the batch must be written by [statement.encode]. That
+// accepts every value that pgx accepts, and reports what is wrong with the others.
 var errNotPlain = errors.New("not a plain value")
 
-// rowEncoder appends rows to one piece of memory.
+// rowEncoder appends rows to one buffer.
 type rowEncoder struct {
 	m       *pgtype.Map
 	buf     []byte
 	scratch []byte // the text of a number
 }
 
-// newEncoder chooses how a field is encoded for its column, nil if it is not. What
-// it makes is what [newColumn]'s way through arrays comes to.
+// newEncoder returns the encoder of a field for its column, or nil if there is
+// none. The written value is the same as by the arrays of [newColumn].
 func newEncoder(c *column) encoder {
 	t := c.field.Type
 	pointer := t.Kind() == reflect.Pointer
@@ -62,7 +62,7 @@ func newPlainEncoder(c *column, t reflect.Type) encoder {
 		return newIntegerEncoder(c.oid, reflect.Value.Int)
 	case kind >= reflect.Uint && kind <= reflect.Uint64:
 		return newIntegerEncoder(c.oid, func(v reflect.Value) int64 {
-			return int64(min(v.Uint(), math.MaxInt64+1)) // what is too great comes out negative
+			return int64(min(v.Uint(), math.MaxInt64+1)) // a value over the maximum becomes negative
 		})
 	case kind == reflect.Float32 || kind == reflect.Float64:
 		return newFloatEncoder(c.oid)
@@ -95,8 +95,8 @@ func newPlainEncoder(c *column, t reflect.Type) encoder {
 	}
 }
 
-// newTextEncoder encodes what pgx makes text of, for columns whose binary form is
-// their text. Others have no encoder.
+// newTextEncoder encodes the text that pgx makes of a value, for columns whose
+// binary form is their text. It returns nil for other columns.
 func newTextEncoder(c *column) encoder {
 	if !c.isText() {
 		return nil
@@ -114,8 +114,8 @@ func newTextEncoder(c *column) encoder {
 	}
 }
 
-// isText reports whether the binary form of the column is its text, in jsonb with
-// one byte before it.
+// isText reports whether the binary form of the column is its text. In jsonb one
+// byte precedes the text.
 func (c *column) isText() bool {
 	switch c.oid {
 	case pgtype.TextOID, pgtype.VarcharOID, pgtype.BPCharOID, pgtype.NameOID, pgtype.JSONOID, pgtype.JSONBOID:
@@ -213,7 +213,7 @@ func newFloatEncoder(oid uint32) encoder {
 		return func(e *rowEncoder, v reflect.Value) (bool, error) {
 			f := v.Float()
 			short := float32(f)
-			// Postgres refuses what becomes infinite or zero.
+			// Postgres rejects a value that becomes infinite or zero.
 			if math.IsInf(float64(short), 0) != math.IsInf(f, 0) || (short == 0) != (f == 0) {
 				return false, errNotPlain
 			}
@@ -231,7 +231,8 @@ func newFloatEncoder(oid uint32) encoder {
 	}
 }
 
-// A time's date and clock are those of its own zone, where the column has none.
+// newTimeEncoder encodes a time. For a column without a time zone it uses the date
+// and clock in the time's own zone.
 func newTimeEncoder(oid uint32) encoder {
 	var micros func(t time.Time) int64
 	switch oid {
@@ -268,12 +269,13 @@ func newTimeEncoder(oid uint32) encoder {
 	}
 }
 
-// timeOf does not copy the time to the heap.
-func timeOf(v reflect.Value) *time.Time { return v.Addr().Interface().(*time.Time) } //nolint:forcetypeassert // its type was looked at
+// timeOf returns a pointer, so that the time is not copied to the heap.
+func timeOf(v reflect.Value) *time.Time { return v.Addr().Interface().(*time.Time) } //nolint:forcetypeassert // the caller has checked the type
 
 func microsecond(t time.Time) int64 { return (t.Unix()-epoch)*1e6 + int64(t.Nanosecond()/1e3) }
 
-// plainYear leaves years of other than four digits to pgx.
+// plainYear reports whether the year has at most four digits. pgx encodes the
+// others.
 func plainYear(t time.Time) bool { return t.Year() > 0 && t.Year() < 10_000 }
 
 func (e *rowEncoder) length(n int) { e.buf = binary.BigEndian.AppendUint32(e.buf, uint32(n)) }

@@ -9,8 +9,8 @@ import (
 // maxNumeric is the length of the longest number that is encoded here.
 const maxNumeric = 1000
 
-// numeric appends a decimal number, such as "-12.50", as Postgres has it: its digits
-// in fours, counted from the decimal point.
+// numeric appends a decimal number, such as "-12.50", in Postgres's form: groups of
+// four digits, counted from the decimal point.
 func (e *rowEncoder) numeric(text []byte) (bool, error) {
 	sign := uint16(0)
 	if len(text) > 0 && (text[0] == '-' || text[0] == '+') {
@@ -26,10 +26,10 @@ func (e *rowEncoder) numeric(text []byte) (bool, error) {
 	whole = bytes.TrimLeft(whole, "0")
 	scale := len(fraction)
 	start := len(e.buf)
-	e.buf = append(e.buf, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) // length and head, filled in below
+	e.buf = append(e.buf, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) // length and header, filled in below
 	groups := (len(whole) + 3) / 4
 	weight := groups - 1
-	for i := range groups { // the first may be shorter
+	for i := range groups { // the first group may be shorter
 		end := len(whole) - 4*(groups-1-i)
 		e.group(whole[max(end-4, 0):end], 0)
 	}
@@ -39,7 +39,7 @@ func (e *rowEncoder) numeric(text []byte) (bool, error) {
 		fraction = fraction[n:]
 	}
 	digits := e.buf[start+12:]
-	for len(digits) > 0 && digits[0]|digits[1] == 0 { // of a number below 1
+	for len(digits) > 0 && digits[0]|digits[1] == 0 { // leading zero groups of a number below 1
 		copy(digits, digits[2:])
 		digits = digits[:len(digits)-2]
 		weight--
@@ -60,7 +60,7 @@ func (e *rowEncoder) numeric(text []byte) (bool, error) {
 	return false, nil
 }
 
-// group appends up to four digits, with zeros behind them.
+// group appends up to four digits, followed by zeros.
 func (e *rowEncoder) group(digits []byte, zeros int) {
 	n := 0
 	for _, d := range digits {
@@ -81,7 +81,7 @@ func isDigits(b []byte) bool {
 	return true
 }
 
-// uuid appends a UUID in its usual form.
+// uuid appends a UUID given in its usual text form.
 func (e *rowEncoder) uuid(s string) (bool, error) {
 	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
 		return false, errNotPlain

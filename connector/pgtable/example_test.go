@@ -28,7 +28,7 @@ func check(err error) {
 	}
 }
 
-// runOnce works one run of a flow here and now, and says how it went.
+// runOnce works one run of a flow and prints its result.
 func runOnce(pool *pgxpool.Pool, flow *dataflow.Flow) {
 	ctx := context.Background()
 	client, err := dataflow.NewClient(dataflowpgx.New(pool), &dataflow.Config{Flows: []*dataflow.Flow{flow}, Logger: slog.New(slog.DiscardHandler)})
@@ -52,7 +52,7 @@ func show(pool *pgxpool.Pool, query string) {
 	check(rows.Err())
 }
 
-// A flow from a table goes on behind the last row that it has read.
+// A flow from a table resumes after the last row that it has read.
 func ExampleKeyset() {
 	pool, end := dbtest.ExamplePostgres(
 		`create table people (id bigint primary key, name text not null)`,
@@ -75,7 +75,7 @@ func ExampleKeyset() {
 	// [ADA GRACE MARY]
 }
 
-// A result without a key of its own is read as a whole by each run.
+// Each run reads a result without a key from its beginning.
 func ExampleSelect() {
 	pool, end := dbtest.ExamplePostgres(
 		`create table sale (shop text, cents bigint)`,
@@ -132,8 +132,7 @@ func ExampleUpsert() {
 	// 2 grace
 }
 
-// A table that is made anew by each run has no rows left of which the source knows
-// nothing more.
+// Replace removes the rows that the source no longer has.
 func ExampleReplace() {
 	pool, end := dbtest.ExamplePostgres(
 		`create table sale (shop text, cents bigint)`,
@@ -159,7 +158,7 @@ func ExampleReplace() {
 	// Oslo 6
 }
 
-// What is neither an insert nor an upsert is written by statements of one's own.
+// Batch writes with statements that are neither an insert nor an upsert.
 func ExampleBatch() {
 	pool, end := dbtest.ExamplePostgres(`create table stock (item text primary key, pieces bigint)`, `insert into stock values ('pen', 10)`)
 	defer end()
@@ -174,7 +173,7 @@ func ExampleBatch() {
 			return nil
 		}), nil)
 	runOnce(pool, flow)
-	runOnce(pool, flow) // there is nothing new
+	runOnce(pool, flow) // reads nothing new
 	show(pool, `select item, pieces from stock order by item`)
 	// Output:
 	// success 3 read 3 written
@@ -183,7 +182,7 @@ func ExampleBatch() {
 	// pen 5
 }
 
-// The table may be in another database than the client's.
+// The table may be in a database other than the client's.
 func ExampleUpsertTo() {
 	pool, end := dbtest.ExamplePostgres()
 	defer end()
@@ -200,4 +199,29 @@ func ExampleUpsertTo() {
 	// 1 ada
 	// 2 grace
 	// people 2
+}
+
+// Func writes a batch to several tables, in the transaction that moves the cursor.
+func ExampleFunc() {
+	pool, end := dbtest.ExamplePostgres(`create table people (id bigint primary key, name text)`, `create table batch (rows bigint)`)
+	defer end()
+
+	flow := dataflow.NewFlow("people", memory.Slice([]Person{{1, "ada"}, {2, "grace"}}), dataflow.Identity[Person](),
+		pgtable.Func(func(ctx context.Context, tx pgx.Tx, rows []Person) error {
+			for _, p := range rows {
+				if _, err := tx.Exec(ctx, `insert into people (id, name) values ($1, $2)`, p.ID, p.Name); err != nil {
+					return err
+				}
+			}
+			_, err := tx.Exec(ctx, `insert into batch (rows) values ($1)`, len(rows))
+			return err
+		}), nil)
+	runOnce(pool, flow)
+	show(pool, `select id, name from people order by id`)
+	show(pool, `select sum(rows)::bigint from batch`)
+	// Output:
+	// success 2 read 2 written
+	// 1 ada
+	// 2 grace
+	// 2
 }

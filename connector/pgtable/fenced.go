@@ -14,11 +14,12 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// CheckpointTable is the statement that makes the table in which [InsertTo] and its
-// like keep the checkpoint of their flows, beside the rows. They make it by
-// themselves where they are allowed to; otherwise put it into a migration. It is
-// looked for along the search path. It has one row for each flow, by name: flows
-// of two applications that write to one database must have different names.
+// CheckpointTable is the statement that creates the table in which [InsertTo],
+// [UpsertTo], [FuncTo] and [BatchTo] keep their flows' checkpoints, in the database
+// of the rows. They create it themselves if their role may; otherwise put it into a
+// migration. The search path must lead to it. It has one row for each flow, by
+// name: flows of two applications that write to one database must have different
+// names.
 const CheckpointTable = `create table if not exists dataflow_sink_checkpoint (
 	flow text primary key,
 	fence bigint not null,
@@ -26,17 +27,17 @@ const CheckpointTable = `create table if not exists dataflow_sink_checkpoint (
 	updated_at timestamptz not null default now()
 )`
 
-// InsertTo is [Insert] into a table of another database than the client's:
-// exactly once, because the flow's checkpoint is kept in that database too. See
-// [CheckpointTable]. The caller closes the pool, after the client has stopped.
+// InsertTo is [Insert] into a table of a database other than the client's. It is
+// exactly once, because that database also keeps the flow's checkpoint; see
+// [CheckpointTable]. The caller closes the pool after the client has stopped.
 func InsertTo[T any](pool *pgxpool.Pool, table string) dataflow.Target[T] {
 	return dataflow.ToFenced[T](&fencedSink[T]{fencedPart: newSink[T](table, false, nil), pool: pool})
 }
 
-// UpsertTo is [Upsert] into a table of another database than the client's:
-// exactly once, because the flow's checkpoint is kept in that database too. See
-// [CheckpointTable]. It does not look which rows change something: all count as
-// written. The caller closes the pool, after the client has stopped.
+// UpsertTo is [Upsert] into a table of a database other than the client's. It is
+// exactly once, because that database also keeps the flow's checkpoint; see
+// [CheckpointTable]. It does not detect unchanged rows: all rows count as written.
+// The caller closes the pool after the client has stopped.
 func UpsertTo[T any](pool *pgxpool.Pool, table string, key ...string) dataflow.Target[T] {
 	return dataflow.ToFenced[T](&fencedSink[T]{fencedPart: newSink[T](table, true, key), pool: pool})
 }
@@ -46,7 +47,7 @@ type fencedPart[T any] interface {
 	dataflow.Validator
 	dataflow.Describer
 	dataflow.AppendOnly
-	// place names where the rows go, for errors.
+	// place names the target of the rows, for errors.
 	place() string
 	writeRows(ctx context.Context, tx pgx.Tx, rows []T) error
 }
@@ -65,13 +66,13 @@ type fencedSink[T any] struct {
 	pool *pgxpool.Pool
 
 	mu    sync.Mutex
-	ready bool // the checkpoint table is there
+	ready bool // true if the checkpoint table exists
 }
 
 func (s *fencedSink[T]) Validate() error {
 	var errs []error
 	if s.pool == nil {
-		errs = append(errs, &dataflow.ConfigError{Field: "pool", Reason: "it is nil: use pgxpool.New"})
+		errs = append(errs, &dataflow.ConfigError{Field: "pool", Reason: "it is nil: create it with pgxpool.New"})
 	}
 	return errors.Join(append(errs, s.fencedPart.Validate())...)
 }
@@ -82,7 +83,8 @@ func (s *fencedSink[T]) Describe() dataflow.Description {
 	return d
 }
 
-// Claim stores the fence, unless a higher one is there.
+// Claim stores the fence and returns the stored state. It returns
+// [dataflow.ErrFenced] if a higher fence is stored.
 func (s *fencedSink[T]) Claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error) {
 	state, err := s.claim(ctx, flow, fence)
 	return state, transient(ctx, s.pool, err)
@@ -99,17 +101,17 @@ func (s *fencedSink[T]) claim(ctx context.Context, flow string, fence int64) (js
 		returning state`, flow, fence).Scan(&state)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return nil, fmt.Errorf("checkpoint of flow %q beside %s: %w", flow, s.place(), dataflow.ErrFenced)
+		return nil, fmt.Errorf("checkpoint of flow %q for %s: %w", flow, s.place(), dataflow.ErrFenced)
 	case err != nil:
-		return nil, fmt.Errorf("checkpoint of flow %q beside %s: %w", flow, s.place(), err)
+		return nil, fmt.Errorf("checkpoint of flow %q for %s: %w", flow, s.place(), err)
 	case state == nil:
-		return nil, nil //nolint:nilnil // documented: nothing was written yet
+		return nil, nil //nolint:nilnil // nil means that nothing was written yet
 	default:
 		return json.RawMessage(*state), nil
 	}
 }
 
-// ensureTable makes the checkpoint table if it is not there. It looks first,
+// ensureTable creates the checkpoint table if it does not exist. It looks first,
 // because a role that may write need not be allowed to create.
 func (s *fencedSink[T]) ensureTable(ctx context.Context) error {
 	s.mu.Lock()
@@ -123,36 +125,37 @@ func (s *fencedSink[T]) ensureTable(ctx context.Context) error {
 		return fmt.Errorf("look for table dataflow_sink_checkpoint: %w", err)
 	}
 	if !there {
-		// Two that make it at once may collide in the catalog; then it is there.
+		// Two concurrent creations may collide in the catalog; then the table exists.
 		_, err := s.pool.Exec(ctx, CheckpointTable)
 		var pg *pgconn.PgError
 		collided := errors.As(err, &pg) && (pg.Code == "23505" || pg.Code == "42P07")
 		if err != nil && !collided {
-			return fmt.Errorf("make the table that keeps the checkpoint: %w: make it yourself: %s", err, CheckpointTable)
+			return fmt.Errorf("create the checkpoint table: %w: create it yourself: %s", err, CheckpointTable)
 		}
 	}
 	s.ready = true
 	return nil
 }
 
-// beginFenced has the server break the transaction of a process that is silent in
-// it for as long as a lease takes by default: stopped, or cut off from the
-// network. It has locked the checkpoint, for which whoever takes its run over
-// would wait without end.
+// beginFenced makes the server end the transaction of a process that is silent for
+// 10 s, the default length of a lease. Such a process was stopped or lost its
+// network. It holds the lock on the checkpoint, and the worker that takes its run
+// over would wait for that lock for ever.
 const beginFenced = `begin; set local idle_in_transaction_session_timeout = '10s'`
 
-// WriteFenced writes a batch and the state.
+// WriteFenced writes a batch and its state in one transaction. It returns
+// [dataflow.ErrFenced] if the flow was claimed by another fence.
 func (s *fencedSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T]) error {
 	return transient(ctx, s.pool, pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{BeginQuery: beginFenced}, func(tx pgx.Tx) error {
-		// First, so that it waits for nothing but another claim, and keeps out
-		// whoever comes after.
+		// Update the checkpoint first: this waits only for another claim, and blocks
+		// later ones.
 		tag, err := tx.Exec(ctx, `update dataflow_sink_checkpoint set state = $3, updated_at = now() where flow = $1 and fence = $2`,
 			b.Flow, b.Fence, string(b.State))
 		if err != nil {
-			return fmt.Errorf("checkpoint of flow %q beside %s: %w", b.Flow, s.place(), err)
+			return fmt.Errorf("checkpoint of flow %q for %s: %w", b.Flow, s.place(), err)
 		}
 		if tag.RowsAffected() != 1 {
-			return fmt.Errorf("checkpoint of flow %q beside %s: %w", b.Flow, s.place(), dataflow.ErrFenced)
+			return fmt.Errorf("checkpoint of flow %q for %s: %w", b.Flow, s.place(), dataflow.ErrFenced)
 		}
 		if len(b.Rows) == 0 {
 			return nil

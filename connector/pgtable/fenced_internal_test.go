@@ -13,8 +13,7 @@ type fencedRow struct {
 	N int64 `db:"n"`
 }
 
-// An old claim can write nothing once a newer one is there, in whatever order
-// they come.
+// An old claim can write nothing after a newer one, in whatever order they arrive.
 func TestUpsertTo_Fence(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -44,8 +43,8 @@ func TestUpsertTo_Fence(t *testing.T) {
 	require.NoError(t, err, "each flow has a fence of its own")
 }
 
-// A process that is stopped in the middle of a write has locked the checkpoint.
-// The server ends its transaction, so that another can go on.
+// A process that stops in the middle of a write holds the lock on the checkpoint.
+// The server ends its transaction, so that another process can continue.
 func TestInsertTo_SilentClient(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()

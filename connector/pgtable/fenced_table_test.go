@@ -16,8 +16,8 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-// A role that may write and not create is told the statement to paste, and works
-// once that was done.
+// For a role that may write but not create, the error gives the statement to run.
+// The sink works after that.
 func TestUpsertTo_MayNotCreate(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -56,7 +56,7 @@ func TestUpsertTo_MayNotCreate(t *testing.T) {
 	require.ErrorContains(t, err, pgtable.CheckpointTable)
 
 	exec(pgtable.CheckpointTable)
-	exec(pgtable.CheckpointTable) // which may be pasted twice
+	exec(pgtable.CheckpointTable) // the statement may be run twice
 	exec(`grant select, insert, update on dataflow_sink_checkpoint to ` + role)
 	run, err := client.Trigger(ctx, "far", nil)
 	require.NoError(t, err)

@@ -25,7 +25,7 @@ func numberRows(n int) []number {
 	return rows
 }
 
-// The client's database and the sink's are two.
+// The client and the sink use two databases.
 func TestInsertTo_AnotherDatabase(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -51,8 +51,8 @@ func TestInsertTo_AnotherDatabase(t *testing.T) {
 	n, distinct := count()
 	require.Equal(t, []int{100, 100}, []int{n, distinct})
 
-	// As if the process had been killed between the sink's commit and ours: our
-	// checkpoint is a batch behind, and the counters too.
+	// As if the process had been killed between the sink's commit and the client's:
+	// the client's checkpoint and counters lack the last batch.
 	_, err = own.Exec(ctx, `update dataflow_checkpoint set cursor = '91'`)
 	require.NoError(t, err)
 	run, err := client.Trigger(ctx, "far", nil)

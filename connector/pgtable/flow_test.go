@@ -17,8 +17,8 @@ type amount struct {
 	Cents int64
 }
 
-// TestFlow runs a flow from a table to another in batches that do not end where
-// pages do, and goes on where it has stopped.
+// TestFlow runs a flow from one table to another. Its batches do not end where
+// pages do. The second run resumes.
 func TestFlow(t *testing.T) {
 	t.Parallel()
 	pool := setup(t,
@@ -79,7 +79,7 @@ func TestFlow(t *testing.T) {
 	n, _ = count("log")
 	require.EqualValues(t, 1000, n)
 
-	// Of what is read once more, 10 rows are others now, and the rest is redundant.
+	// Of the rows that are read again, 10 have changed, and the others are redundant.
 	_, err = pool.Exec(t.Context(), `update amount set at = clock_timestamp() where id <= 30`)
 	require.NoError(t, err)
 	_, err = pool.Exec(t.Context(), `update amount set cents = 7 where id <= 10`)

@@ -12,41 +12,43 @@ import (
 	"github.com/activedataflow/dataflow/dataflowpgx"
 )
 
-// Func writes with statements of the caller's own, in the transaction that commits the
-// checkpoint: what they change is there exactly if the cursor is past the rows. It is
-// for what [Insert] and [Upsert] do not do: several tables, deletions, sums that grow.
-// [Batch] sends many statements at once.
+// Func writes with the caller's own statements, in the transaction that commits the
+// checkpoint. So their changes are committed exactly when the cursor moves past the
+// rows. Use it for what [Insert] and [Upsert] cannot do: several tables, deletions,
+// running sums. [Batch] sends many statements at once.
 //
-// f gets the rows of a batch, at least one, and must not keep them. It must write by no
-// other way than tx, which it can neither commit nor roll back; tx.Begin makes a
-// savepoint. An error undoes the batch. If it is about the data, such as a broken
-// constraint or a [dataflow.RecordError], and the flow has an OnBadRecord, f is called
-// again with parts of the batch, down to the row at fault, each time with the work of
-// the failed call undone.
+// f gets the rows of a batch, at least one, and must not keep them. It must write
+// only through tx. It can neither commit nor roll back tx; tx.Begin makes a
+// savepoint. An error undoes the batch.
 //
-// It is not known what f does. With a source without a cursor, which reads all rows
-// again in each run, f must be such that rows can be written again.
+// An error about the data is a broken constraint, for example, or a
+// [dataflow.RecordError]. If the flow has an OnBadRecord, f is then called again
+// with parts of the batch, until the bad row is found. The work of each failed call
+// is undone.
+//
+// The library does not know what f does. A source without a cursor reads all rows
+// again in each run, so f must then be idempotent.
 func Func[T any](f func(ctx context.Context, tx pgx.Tx, rows []T) error) dataflow.Target[T] {
 	return dataflow.ToTx[T](newFunc(f))
 }
 
-// FuncTo is [Func] in another database than the client's: exactly once, because the
-// flow's checkpoint is kept in that database too. See [CheckpointTable]. It cannot tell
-// rows that are at fault: an error of f fails the run. The caller closes the pool, after
-// the client has stopped.
+// FuncTo is [Func] in a database other than the client's. It is exactly once,
+// because that database also keeps the flow's checkpoint; see [CheckpointTable]. It
+// cannot find bad rows: an error of f fails the run. The caller closes the pool
+// after the client has stopped.
 func FuncTo[T any](pool *pgxpool.Pool, f func(ctx context.Context, tx pgx.Tx, rows []T) error) dataflow.Target[T] {
 	return dataflow.ToFenced[T](&fencedSink[T]{fencedPart: newFunc(f), pool: pool})
 }
 
-// Batch is [Func] for statements that are the same for all rows, or depend on the row
-// alone: queue is called for each row, and all that it has put in the batch is sent in
-// one round trip. An error of queue is about its row, unless it is a
-// [dataflow.Permanent] or [dataflow.Transient] one.
+// Batch is [Func] for statements that depend on one row at a time. queue is called
+// for each row, and everything that it queues is sent in one round trip. An error
+// of queue is an error of its row, unless it is a [dataflow.Permanent] or
+// [dataflow.Transient] one.
 func Batch[T any](queue func(batch *pgx.Batch, row T) error) dataflow.Target[T] {
 	return dataflow.ToTx[T](newBatch(queue))
 }
 
-// BatchTo is [Batch] in another database than the client's, as [FuncTo] is.
+// BatchTo is [Batch] in a database other than the client's; see [FuncTo].
 func BatchTo[T any](pool *pgxpool.Pool, queue func(batch *pgx.Batch, row T) error) dataflow.Target[T] {
 	return dataflow.ToFenced[T](&fencedSink[T]{fencedPart: newBatch(queue), pool: pool})
 }
@@ -66,21 +68,21 @@ func newBatch[T any](queue func(batch *pgx.Batch, row T) error) *funcSink[T] {
 		if b.Len() == 0 {
 			return nil
 		}
-		return tx.SendBatch(ctx, b).Close() // which gives the first error
+		return tx.SendBatch(ctx, b).Close() // Close returns the first error
 	}}
 }
 
-// funcSink writes with a function of the caller's.
+// funcSink writes with a function of the caller.
 type funcSink[T any] struct {
 	kind    string
 	nilFunc bool
 	f       func(ctx context.Context, tx pgx.Tx, rows []T) error
 }
 
-// AppendOnly is false, because nothing is known.
+// AppendOnly is false, because it is not known what the function does.
 func (s *funcSink[T]) AppendOnly() bool { return false }
 
-func (s *funcSink[T]) place() string { return "what pgtable." + s.kind + " writes" }
+func (s *funcSink[T]) place() string { return "the target pgtable." + s.kind }
 
 func (s *funcSink[T]) writeRows(ctx context.Context, tx pgx.Tx, rows []T) error {
 	return s.f(ctx, ownTx{tx}, rows)
@@ -104,7 +106,7 @@ func (s *funcSink[T]) WriteTx(ctx context.Context, rows []T) error {
 	}
 	tx, ok := dataflowpgx.TxFrom(ctx)
 	if !ok {
-		return dataflow.Permanent(fmt.Errorf("pgtable.%s writes in the transaction of a Postgres client, and there is none: %w", s.kind, dataflow.ErrTxMismatch))
+		return dataflow.Permanent(fmt.Errorf("pgtable.%s needs a client on Postgres, in whose transaction it writes: %w", s.kind, dataflow.ErrTxMismatch))
 	}
 	if len(rows) == 0 {
 		return nil
@@ -112,13 +114,13 @@ func (s *funcSink[T]) WriteTx(ctx context.Context, rows []T) error {
 	return s.writeRows(ctx, tx, rows)
 }
 
-// ownTx is the checkpoint's transaction, which the caller's statements must not end.
+// ownTx is the checkpoint's transaction. The caller's function must not end it.
 type ownTx struct{ pgx.Tx }
 
-var errNotYours = errors.New("the transaction is the checkpoint's, which commits it: return an error to undo the batch")
+var errNotYours = errors.New("the transaction belongs to the checkpoint and cannot be ended here: return nil to commit, or an error to undo the batch")
 
-// Commit refuses.
+// Commit always returns an error.
 func (ownTx) Commit(context.Context) error { return dataflow.Permanent(errNotYours) }
 
-// Rollback refuses.
+// Rollback always returns an error.
 func (ownTx) Rollback(context.Context) error { return dataflow.Permanent(errNotYours) }

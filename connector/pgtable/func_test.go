@@ -55,8 +55,8 @@ func queueBoth(b *pgx.Batch, row number) error {
 	return nil
 }
 
-// A row that breaks a constraint, or that the function itself refuses, is left out
-// with all that was done for it, and all others count once.
+// A row that breaks a constraint, or that the function rejects, is left out with
+// everything done for it. All other rows count once.
 func TestFunc_BadRows(t *testing.T) {
 	t.Parallel()
 	for name, target := range map[string]dataflow.Target[number]{
@@ -89,8 +89,8 @@ func TestFunc_BadRows(t *testing.T) {
 	}
 }
 
-// What a failed batch has done is undone, and the batches before it stay. The run goes
-// on behind them.
+// The work of a failed batch is undone, and the batches before it stay. The next
+// run continues after them.
 func TestFunc_FailsAndGoesOn(t *testing.T) {
 	t.Parallel()
 	pool := sumTables(t)
@@ -111,7 +111,7 @@ func TestFunc_FailsAndGoesOn(t *testing.T) {
 	require.Equal(t, []int64{100, 5050}, []int64{count, sum})
 }
 
-// The checkpoint's transaction is not the function's to end.
+// The function cannot end the checkpoint's transaction.
 func TestFunc_CannotEndTheTransaction(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(pgx.Tx, context.Context) error{"Commit": pgx.Tx.Commit, "Rollback": pgx.Tx.Rollback} {
@@ -124,7 +124,7 @@ func TestFunc_CannotEndTheTransaction(t *testing.T) {
 				}
 				return end(tx, ctx)
 			}), dataflow.SkipUpTo(100))
-			require.ErrorContains(t, err, "the transaction is the checkpoint's")
+			require.ErrorContains(t, err, "the transaction belongs to the checkpoint")
 			require.True(t, dataflow.IsPermanent(err))
 			count, _ := sums(t, pool)
 			require.Zero(t, count)
@@ -132,7 +132,8 @@ func TestFunc_CannotEndTheTransaction(t *testing.T) {
 	}
 }
 
-// The client's database is another one, and is a batch behind when the run goes on.
+// The client uses another database, whose checkpoint lacks the last batch when the
+// run continues.
 func TestBatchTo_AnotherDatabase(t *testing.T) {
 	t.Parallel()
 	own, other := setup(t), sumTables(t)
@@ -161,10 +162,10 @@ func TestBatchTo_AnotherDatabase(t *testing.T) {
 	_, err = own.Exec(t.Context(), `update dataflow_checkpoint set cursor = null`)
 	require.NoError(t, err)
 	_, err = trigger(t, own, pgtable.FuncTo(other, commit), nil)
-	require.ErrorContains(t, err, "the transaction is the checkpoint's")
+	require.ErrorContains(t, err, "the transaction belongs to the checkpoint")
 }
 
-// A function that has nothing to write for a row need not.
+// A function need not queue anything for a row.
 func TestBatch_NothingQueued(t *testing.T) {
 	t.Parallel()
 	run, err := trigger(t, sumTables(t), pgtable.Batch(func(*pgx.Batch, number) error { return nil }), nil)

@@ -11,47 +11,47 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// Guard leaves rows to a later read as long as a row with a smaller key may
-// still be committed. It is an [OpenTransactions], a [Lag], an [XID8] or
-// [Unguarded]. The section "Rows that are committed late" of the package
-// compares them.
+// Guard leaves a row to a later read as long as a row with a smaller key may still
+// be committed. It is an [OpenTransactions], a [Lag], an [XID8] or [Unguarded]. See
+// "Rows that are committed late" in the package documentation for a comparison.
 type Guard interface {
 	fmt.Stringer
-	// validate returns what is wrong with the settings for a query of this key.
+	// validate returns a [dataflow.ConfigError] if the settings do not fit a query
+	// with this key.
 	validate(key []string) error
-	// cast makes of a parameter, %s, a value to compare the first column of the
-	// key with. Empty: there is no limit.
+	// cast returns the expression that turns a parameter, %s, into a value to
+	// compare with the first key column. "" means that there is no limit.
 	cast(first keyColumn) (string, error)
 	// horizon asks the database how far a read may go.
 	horizon(ctx context.Context, r readStart) (horizon, error)
 }
 
-// readStart is what a guard knows of a read that begins.
+// readStart is what a guard knows about a read that begins.
 type readStart struct {
 	pool *pgxpool.Pool
-	from Cursor // nil: at the beginning
-	// rough asks for an answer at once, which need not be safe.
+	from Cursor // nil for the beginning
+	// rough asks for a quick answer, which need not be safe.
 	rough bool
 }
 
-// horizon is how far a read may go. It holds for all pages of the read: what is
-// below it when it was asked for is still below it later.
+// horizon is how far a read may go. It holds for all pages of the read: rows below
+// it stay below it.
 type horizon struct {
-	// limit is what the first column of the key must be less than, as text.
+	// limit is the upper bound of the first key column, exclusive, as text.
 	limit string
-	// held is who keeps the limit behind the clock; nil: nobody.
+	// held is what keeps the limit before the clock's time; nil if nothing does.
 	held *held
 }
 
-// held says what keeps rows back that are otherwise ready.
+// held describes what holds back rows that are otherwise ready.
 type held struct {
 	by       string
 	since    time.Time
-	asked    time.Time // the clock, by which all rows are ready
+	asked    time.Time // the clock's time; rows before it are ready
 	patience time.Duration
 }
 
-// guardFor is the guard that is set, or the default for the key.
+// guardFor returns the given guard, or the default for the key if it is nil.
 func guardFor(set Guard, first keyColumn) Guard {
 	switch {
 	case set != nil:
@@ -63,9 +63,9 @@ func guardFor(set Guard, first keyColumn) Guard {
 	}
 }
 
-// Unguarded reads all rows that are visible. Rows are missed that are committed
-// after a row with a greater key was read. It is for tables that nobody writes
-// to while they are read, or that have one writer at a time.
+// Unguarded reads all visible rows. It misses a row that is committed after a row
+// with a greater key was read. Use it for tables that are not written to during a
+// read, or that have one writer at a time.
 type Unguarded struct{}
 
 func (Unguarded) validate([]string) error        { return nil }
@@ -75,10 +75,10 @@ func (Unguarded) horizon(context.Context, readStart) (horizon, error) {
 	return horizon{}, nil
 }
 
-// negativeInfinity is a limit that no time is less than.
+// negativeInfinity is a limit below every time.
 const negativeInfinity = "-infinity"
 
-// timeCast is the cast of the guards that compare times.
+// timeCast returns the cast of the guards that compare times.
 func timeCast(guard string, first keyColumn, utc bool) (string, error) {
 	switch {
 	case first.DataTypeOID == pgtype.TimestamptzOID:
@@ -86,10 +86,10 @@ func timeCast(guard string, first keyColumn, utc bool) (string, error) {
 	case first.DataTypeOID == pgtype.TimestampOID && utc:
 		return "(%s::timestamptz at time zone 'UTC')", nil
 	case first.DataTypeOID == pgtype.TimestampOID:
-		return "", fmt.Errorf("key column %q is a timestamp without time zone, which can only be compared with a clock if its zone is known: "+
+		return "", fmt.Errorf("key column %q is a timestamp without time zone, and its zone must be known to compare it with a clock: "+
 			"if it holds times in UTC, set Query.LateCommits to pgtable.%s with UTC: true; if nobody writes to the table while it is read, to pgtable.Unguarded{}", first.Name, guard)
 	default:
-		return "", fmt.Errorf("key column %q is of type %s, and pgtable.%s in Query.LateCommits compares times: "+
+		return "", fmt.Errorf("key column %q is of type %s, but pgtable.%s in Query.LateCommits compares times: "+
 			"begin the key with a timestamp with time zone, or with a column for pgtable.XID8", first.Name, typeName(first.DataTypeOID), guard)
 	}
 }
@@ -102,7 +102,7 @@ func typeName(oid uint32) string {
 	return fmt.Sprintf("OID %d", oid)
 }
 
-// timeText is a time as Postgres reads it under all settings.
+// timeText formats a time so that Postgres reads it alike under all settings.
 func timeText(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.999999Z07:00") }
 
 func badGuard(format string, args ...any) error {

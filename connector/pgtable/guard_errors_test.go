@@ -18,12 +18,12 @@ func TestGuard_Validate(t *testing.T) {
 		want  string
 	}{
 		"grace":     {pgtable.OpenTransactions{Grace: -time.Second}, "OpenTransactions.Grace -1s is negative: use 0 for keys from now()"},
-		"no lag":    {pgtable.Lag{}, "Lag.By 0s protects nothing: give the longest time that a transaction writes to the table"},
-		"lag":       {pgtable.Lag{By: -time.Second}, "Lag.By -1s protects nothing: give the longest time that a transaction writes to the table"},
+		"no lag":    {pgtable.Lag{}, "Lag.By 0s protects no rows: give more than the longest time that a transaction writes to the table"},
+		"lag":       {pgtable.Lag{By: -time.Second}, "Lag.By -1s protects no rows: give more than the longest time that a transaction writes to the table"},
 		"no column": {pgtable.XID8{}, "XID8.Column is empty: name the column of type xid8 that holds the row's transaction"},
 		"column": {
 			pgtable.XID8{Column: "txid"},
-			`XID8.Column "txid" is not the first of Query.Key ("id" is): an id alone does not order rows as they are committed, so use Key: []string{"txid", …}`,
+			`XID8.Column "txid" is not the first of Query.Key ("id" is): an id alone does not order rows by their commits: use Key: []string{"txid", …}`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -45,7 +45,7 @@ func TestGuard_Validate(t *testing.T) {
 	}
 }
 
-// TestGuard_WrongKey has keys that a guard cannot compare.
+// TestGuard_WrongKey uses keys that a guard cannot compare.
 func TestGuard_WrongKey(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, ticketTable, `alter table ticket add day date not null default current_date`)
@@ -57,32 +57,32 @@ func TestGuard_WrongKey(t *testing.T) {
 		"id and open": {
 			pgtable.OpenTransactions{},
 			[]string{"id"},
-			`key column "id" is of type int8, and pgtable.OpenTransactions in Query.LateCommits compares times: begin the key with a timestamp with time zone, or with a column for pgtable.XID8`,
+			`key column "id" is of type int8, but pgtable.OpenTransactions in Query.LateCommits compares times: begin the key with a timestamp with time zone, or with a column for pgtable.XID8`,
 		},
 		"id first and open": {
 			pgtable.OpenTransactions{UTC: true},
 			[]string{"id", "version"},
-			`key column "id" is of type int8, and pgtable.OpenTransactions in Query.LateCommits compares times: begin the key with a timestamp with time zone, or with a column for pgtable.XID8`,
+			`key column "id" is of type int8, but pgtable.OpenTransactions in Query.LateCommits compares times: begin the key with a timestamp with time zone, or with a column for pgtable.XID8`,
 		},
 		"date and lag": {
 			pgtable.Lag{By: time.Minute},
 			[]string{"day", "id"},
-			`key column "day" is of type date, and pgtable.Lag in Query.LateCommits compares times: begin the key with a timestamp with time zone, or with a column for pgtable.XID8`,
+			`key column "day" is of type date, but pgtable.Lag in Query.LateCommits compares times: begin the key with a timestamp with time zone, or with a column for pgtable.XID8`,
 		},
 		"timestamp": {
 			nil,
 			[]string{"utc", "id"},
-			`key column "utc" is a timestamp without time zone, which can only be compared with a clock if its zone is known: if it holds times in UTC, set Query.LateCommits to pgtable.OpenTransactions with UTC: true; if nobody writes to the table while it is read, to pgtable.Unguarded{}`,
+			`key column "utc" is a timestamp without time zone, and its zone must be known to compare it with a clock: if it holds times in UTC, set Query.LateCommits to pgtable.OpenTransactions with UTC: true; if nobody writes to the table while it is read, to pgtable.Unguarded{}`,
 		},
 		"timestamp and lag": {
 			pgtable.Lag{By: time.Minute},
 			[]string{"utc", "id"},
-			`key column "utc" is a timestamp without time zone, which can only be compared with a clock if its zone is known: if it holds times in UTC, set Query.LateCommits to pgtable.Lag with UTC: true; if nobody writes to the table while it is read, to pgtable.Unguarded{}`,
+			`key column "utc" is a timestamp without time zone, and its zone must be known to compare it with a clock: if it holds times in UTC, set Query.LateCommits to pgtable.Lag with UTC: true; if nobody writes to the table while it is read, to pgtable.Unguarded{}`,
 		},
 		"xid8": {
 			pgtable.XID8{Column: "id"},
 			[]string{"id"},
-			`key column "id" is of type int8, and pgtable.XID8 needs one of type xid8 with the default pg_current_xact_id()`,
+			`key column "id" is of type int8, but pgtable.XID8 needs type xid8 with the default pg_current_xact_id()`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

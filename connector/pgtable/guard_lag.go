@@ -6,26 +6,25 @@ import (
 	"time"
 )
 
-// Lag leaves the rows to a later read whose key is less than a fixed time
-// before the database's clock. It needs no permissions, and it protects the rows
-// of the transactions that take less than that time. A transaction that takes
-// longer is not noticed, and its rows may be missed.
+// Lag reads only rows whose key is at least a fixed time before the database's
+// clock. It needs no permissions. It protects the rows of transactions shorter than
+// that time. A longer transaction is not noticed, and its rows may be missed.
 //
-// On a standby, the time counts from the last commit that was replayed there,
-// so that a slow replay does no harm. The last rows of all are read when a later
-// transaction has been replayed.
+// On a standby, the time counts from the last commit replayed there, so a slow
+// replay does no harm. The very last rows are read once a later transaction has
+// been replayed.
 type Lag struct {
-	// By is the time. It is longer than any transaction that writes the table,
-	// and than any writer's clock may be late. It must be given.
+	// By is the fixed time. It must be longer than any transaction that writes to
+	// the table, plus the most that a writer's clock may be slow. Required.
 	By time.Duration
 
-	// UTC says that a key column of the type timestamp, which has no time zone,
-	// holds times in UTC. Without it such a column is refused.
+	// UTC says that a key column of type timestamp, without time zone, holds times
+	// in UTC. Without it such a column is an error.
 	UTC bool
 }
 
-// lagQuery returns the clock's time, or that of the last commit that a standby
-// has replayed, if there was one.
+// lagQuery returns the clock's time. On a standby it returns the time of the last
+// replayed commit, or null if there was none.
 const lagQuery = `
 select (extract(epoch from case when pg_is_in_recovery() then pg_last_xact_replay_timestamp() else clock_timestamp() end) * 1000000)::bigint`
 
@@ -33,7 +32,7 @@ func (g Lag) String() string { return fmt.Sprintf("lag %v", g.By) }
 
 func (g Lag) validate([]string) error {
 	if g.By <= 0 {
-		return badGuard("Lag.By %v protects nothing: give the longest time that a transaction writes to the table", g.By)
+		return badGuard("Lag.By %v protects no rows: give more than the longest time that a transaction writes to the table", g.By)
 	}
 	return nil
 }

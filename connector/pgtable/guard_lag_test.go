@@ -10,7 +10,7 @@ import (
 	"github.com/activedataflow/dataflow/connector/pgtable"
 )
 
-// aged adds a row with a key of some age.
+// aged adds a row whose key has a given age.
 const aged = `insert into ticket (at, utc) select t, t at time zone 'UTC' from (select now() - $1::int * interval '1 second') v (t)`
 
 func TestLag(t *testing.T) {
@@ -22,7 +22,7 @@ func TestLag(t *testing.T) {
 			lag := func(by time.Duration) dataflow.Source[ticket, pgtable.Cursor] {
 				return tickets(pool, pgtable.Lag{By: by, UTC: utc}, key, "id")
 			}
-			// A transaction that began 50 minutes ago, and others later.
+			// One transaction began 50 minutes ago, the others later.
 			late := begin(t, pool)
 			exec(t, late, aged, 3000)
 			exec(t, pool, aged, 2400)
@@ -39,7 +39,7 @@ func TestLag(t *testing.T) {
 
 			commit(t, late)
 			require.Empty(t, hour.run(), "its time has not come")
-			hour.source = lag(10 * time.Minute) // as if time had gone by
+			hour.source = lag(10 * time.Minute) // as if time had passed
 			require.Equal(t, []ticket{{1, 1}, {2, 1}}, hour.run())
 			half.source = lag(10 * time.Minute)
 			require.Empty(t, half.run(), "a transaction of 50 minutes is too long for a lag of 30: row 1 is missed for ever")
@@ -54,7 +54,7 @@ func TestLag_Standby(t *testing.T) {
 		`null`:                            0,
 		`(now() - interval '2 hours')`:    1,
 		`(now() - interval '20 minutes')`: 2,
-		`(now() + interval '2 hours')`:    3, // its primary's clock is ahead
+		`(now() + interval '2 hours')`:    3, // the clock of its primary is ahead
 	} {
 		pool := standby(t, replayed)
 		for _, seconds := range []int{3 * 3600, 3600, 0} {

@@ -12,55 +12,54 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// OpenTransactions leaves the rows to a later read whose key is not before the
-// start of the oldest transaction that is open in this database. The key begins
-// with a time that the writing transaction has set to now() or
-// clock_timestamp(). Both are never before the transaction's start, so that no
-// row can appear before that of the oldest open one.
+// OpenTransactions reads only rows whose key is before the start of the oldest open
+// transaction in this database. The key must begin with a time that the writing
+// transaction has set to now() or clock_timestamp(). Neither is before the
+// transaction's start, so no row can appear before the start of the oldest open
+// one.
 //
-// The reading role must see when the transactions of others have started:
+// The reading role must be allowed to see when other roles' transactions started:
 //
 //	grant pg_read_all_stats to reader
 //
-// or all transactions must be of the reading role. A read that finds one whose
-// start it may not see ends with an error.
+// This is not needed if all transactions belong to the reading role. A read that
+// meets a transaction whose start it may not see fails.
 type OpenTransactions struct {
-	// Grace is how much earlier than the start of its transaction a key may be.
-	// Times that are cut to seconds, as by date_trunc('second', now()), need a
-	// second; times from the writers' own clocks need what these may be slow. 0
-	// is right for now() and clock_timestamp().
+	// Grace is the most by which a key may precede the start of its transaction.
+	// Times cut to seconds, as by date_trunc('second', now()), need one second.
+	// Times from the writers' own clocks need the most that those may be slow. 0
+	// suits now() and clock_timestamp().
 	Grace time.Duration
 
-	// Patience is how long one transaction may hold rows back. If it does so
-	// for longer, then a read ends, behind the last row that may be read, with
-	// an error that names the transaction. 0: an hour. Negative: for ever.
+	// Patience is the longest time for which one transaction may hold rows back.
+	// After that, a read ends after the last row that it may read, with an error
+	// that names the transaction. 0 means an hour; negative means for ever.
 	Patience time.Duration
 
-	// UTC says that a key column of the type timestamp, which has no time zone,
-	// holds times in UTC. Without it such a column is refused.
+	// UTC says that a key column of type timestamp, without time zone, holds times
+	// in UTC. Without it such a column is an error.
 	UTC bool
 }
 
 const (
 	defaultPatience = time.Hour
 
-	// settle is the time between reading the clock and looking for transactions
-	// that are older. A session takes the time at which its transaction starts
-	// before it shows it; this is the time that it has for that. It also lets
-	// short transactions end, which so hold nothing back.
+	// settle is the wait between reading the clock and looking for older
+	// transactions. A session sets the start time of its transaction before it
+	// publishes that time; this wait lets it publish. It also lets short
+	// transactions end, so they hold nothing back.
 	settle = 20 * time.Millisecond
 
-	// settles is how often a settle is waited for transactions to end whose
-	// start cannot be seen.
+	// settles is how many times to wait for settle until transactions with an
+	// invisible start have ended.
 	settles = 10
 )
 
 const clockQuery = `select (extract(epoch from clock_timestamp()) * 1000000)::bigint`
 
-// sessions are the other sessions in this database. Autovacuum, which has no
-// user, writes no rows. Of a session that runs a statement and has no
-// transaction, the next one starts at the statement's time, as by "commit and
-// chain", or later.
+// sessions lists the other sessions in this database. Autovacuum has no user and
+// writes no rows. Some sessions run a statement but have no transaction: their next
+// one starts at the statement's time, as by "commit and chain", or later.
 const sessions = `
 	select pid, coalesce(usename::text, '') as role, coalesce(application_name, '') as application, coalesce(state, '') as state,
 		coalesce(xact_start, case when backend_type = 'client backend' and state not in ('idle', 'disabled') then query_start end) as since,
@@ -79,17 +78,17 @@ select pg_is_in_recovery(), current_setting('max_prepared_transactions')::int > 
 from (select) one
 left join lateral (select * from session where since is not null order by since limit 1) oldest on true`
 
-// preparedQuery finds the oldest prepared transaction. When it has started is
-// recorded nowhere.
+// preparedQuery finds the oldest prepared transaction. Its start is recorded
+// nowhere.
 const preparedQuery = `
 select gid, coalesce(owner::text, ''), (extract(epoch from prepared) * 1000000)::bigint
 from pg_catalog.pg_prepared_xacts
 where database = current_database()
 order by prepared limit 1`
 
-// unseenQuery finds transactions whose start cannot be seen. Everybody may see
-// that there are transactions: each holds the lock of its virtual ID. $1 are
-// the IDs that matter; null: all.
+// unseenQuery finds transactions whose start is not visible. Every role can see
+// that a transaction exists, by the lock on its virtual ID. $1 lists the IDs that
+// matter; null means all.
 const unseenQuery = `
 with session as materialized (` + sessions + `
 )
@@ -118,7 +117,7 @@ func (g OpenTransactions) horizon(ctx context.Context, r readStart) (horizon, er
 		return horizon{}, err
 	}
 	if oldest.recovery {
-		return horizon{}, dataflow.Permanent(errors.New("pgtable.OpenTransactions, which is the default for times, cannot guard a read from a standby, because a standby does not show the transactions of its primary: " +
+		return horizon{}, dataflow.Permanent(errors.New("pgtable.OpenTransactions, the default for a key with a time, does not work on a standby, because a standby does not show the transactions of its primary: " +
 			"set Query.LateCommits to pgtable.Lag or pgtable.XID8, or read from the primary"))
 	}
 	if !r.rough && oldest.unseen {
@@ -131,15 +130,16 @@ func (g OpenTransactions) horizon(ctx context.Context, r readStart) (horizon, er
 		h.held = &held{by: oldest.String(), since: time.UnixMicro(*oldest.since), asked: asked, patience: g.Patience}
 		h.limit = timeText(h.held.since.Add(-g.Grace))
 	}
-	// After the sessions, because a transaction is prepared before its session
-	// gives it up.
+	// Look for prepared transactions after the sessions: a transaction is prepared
+	// before its session gives it up.
 	if !r.rough && oldest.prepares {
 		err = g.prepared(ctx, r.pool, asked, &h)
 	}
 	return h, err
 }
 
-// oldest is the oldest open transaction, and what else oldestQuery tells.
+// oldest is the result of oldestQuery: the oldest open transaction and the state of
+// the server.
 type oldest struct {
 	recovery, prepares, unseen bool
 	since                      *int64
@@ -151,7 +151,7 @@ func (o *oldest) String() string {
 	return fmt.Sprintf("the transaction of process %d, role %q, application %q, which is %s", o.pid, o.role, o.application, o.state)
 }
 
-// look returns the clock's time, and the oldest transaction later.
+// look returns the clock's time and, read later, the oldest open transaction.
 func (g OpenTransactions) look(ctx context.Context, r readStart) (time.Time, *oldest, error) {
 	var clock int64
 	if err := r.pool.QueryRow(ctx, clockQuery).Scan(&clock); err != nil {
@@ -170,7 +170,7 @@ func (g OpenTransactions) look(ctx context.Context, r readStart) (time.Time, *ol
 	return time.UnixMicro(clock), o, nil
 }
 
-// prepared holds all rows back while there is a prepared transaction.
+// prepared holds all rows back if there is a prepared transaction.
 func (g OpenTransactions) prepared(ctx context.Context, pool *pgxpool.Pool, asked time.Time, h *horizon) error {
 	var gid, owner string
 	var at int64
@@ -185,8 +185,8 @@ func (g OpenTransactions) prepared(ctx context.Context, pool *pgxpool.Pool, aske
 	return nil
 }
 
-// unseen waits for the transactions to end that are open and whose start cannot
-// be seen. Those that begin meanwhile are younger than the clock that was read.
+// unseen waits until the open transactions whose start is not visible have ended.
+// Those that begin meanwhile started after the clock was read.
 func unseen(ctx context.Context, pool *pgxpool.Pool) error {
 	var open []string
 	for n := 0; ; n++ {
@@ -208,10 +208,10 @@ func unseen(ctx context.Context, pool *pgxpool.Pool) error {
 		case len(open) == 0:
 			return nil
 		case n == settles && hidden:
-			return fmt.Errorf("role %q may not see since when the transaction of process %d, role %q, is open, and rows could be missed: "+
+			return fmt.Errorf("role %q may not see when the transaction of process %d, role %q, started, so rows could be missed: "+
 				"grant pg_read_all_stats to %s, or set Query.LateCommits to pgtable.Lag or pgtable.XID8", me, pid, role, pgx.Identifier{me}.Sanitize())
 		case n == settles:
-			return fmt.Errorf("process %d, role %q, has track_activities off, which hides since when its transaction is open, and rows could be missed: "+
+			return fmt.Errorf("process %d, role %q, has track_activities off, which hides when its transaction started, so rows could be missed: "+
 				"turn it on, or set Query.LateCommits to pgtable.Lag or pgtable.XID8", pid, role)
 		}
 		if err := pause(ctx); err != nil {
@@ -220,7 +220,7 @@ func unseen(ctx context.Context, pool *pgxpool.Pool) error {
 	}
 }
 
-// pause waits for settle.
+// pause waits for settle, or until ctx is done.
 func pause(ctx context.Context) error {
 	timer := time.NewTimer(settle)
 	defer timer.Stop()

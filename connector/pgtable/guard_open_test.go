@@ -23,8 +23,8 @@ func atID(t *testing.T, pool *pgxpool.Pool) *follower {
 	return &follower{t: t, source: tickets(pool, nil, "at", "id")}
 }
 
-// TestOpenTransactions_NotWrittenYet has a transaction that writes nothing
-// before the others have been read.
+// TestOpenTransactions_NotWrittenYet opens a transaction that writes only after the
+// other rows were read.
 func TestOpenTransactions_NotWrittenYet(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, ticketTable)
@@ -37,7 +37,8 @@ func TestOpenTransactions_NotWrittenYet(t *testing.T) {
 	require.Equal(t, []ticket{{2, 1}, {1, 1}}, f.run())
 }
 
-// TestOpenTransactions_Prepared has a transaction that no session has any more.
+// TestOpenTransactions_Prepared has a prepared transaction, which belongs to no
+// session.
 func TestOpenTransactions_Prepared(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, ticketTable, `insert into ticket default values`)
@@ -50,7 +51,7 @@ func TestOpenTransactions_Prepared(t *testing.T) {
 	impatient := *f
 	impatient.source = tickets(pool, pgtable.OpenTransactions{Patience: time.Nanosecond}, "at", "id")
 	_, err := impatient.tryRun()
-	require.ErrorContains(t, err, `rows are not read yet because of the prepared transaction "`+gid(pool)+`" of role "`+pool.Config().ConnConfig.User+`", since 2`)
+	require.ErrorContains(t, err, `rows are held back by the prepared transaction "`+gid(pool)+`" of role "`+pool.Config().ConnConfig.User+`", since 2`)
 
 	end()
 	require.Equal(t, []ticket{{2, 1}, {3, 1}}, f.run())
@@ -59,7 +60,7 @@ func TestOpenTransactions_Prepared(t *testing.T) {
 	require.Len(t, rest, 2)
 }
 
-// TestOpenTransactions_Patience ends a read with an error if a transaction holds
+// TestOpenTransactions_Patience requires that a read fails if a transaction holds
 // rows back for too long.
 func TestOpenTransactions_Patience(t *testing.T) {
 	t.Parallel()
@@ -77,9 +78,9 @@ func TestOpenTransactions_Patience(t *testing.T) {
 	require.Empty(t, patient.run())
 	rows, err = impatient.tryRun()
 	require.Len(t, rows, 1, "the rows before it are read first")
-	require.ErrorContains(t, err, `query "select id, version, at from ticket": rows are not read yet because of the transaction of process `)
+	require.ErrorContains(t, err, `query "select id, version, at from ticket": rows are held back by the transaction of process `)
 	require.ErrorContains(t, err, `, which is idle in transaction, since 2`)
-	require.ErrorContains(t, err, `: end it, or choose another guard in Query.LateCommits, or a longer Patience`)
+	require.ErrorContains(t, err, `: end it, choose another guard in Query.LateCommits, or set a longer Patience`)
 	commit(t, late)
 	require.Len(t, impatient.run(), 1)
 	require.Len(t, patient.run(), 1)
@@ -95,7 +96,7 @@ func TestOpenTransactions_OtherDatabase(t *testing.T) {
 	require.Len(t, atID(t, pool).run(), 1)
 }
 
-// TestOpenTransactions_Grace has a column that rounds times.
+// TestOpenTransactions_Grace uses a column that rounds times.
 func TestOpenTransactions_Grace(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, ticketTable, `alter table ticket alter at type timestamptz(0), alter at set default date_trunc('second', now())`)
@@ -108,7 +109,7 @@ func TestOpenTransactions_Grace(t *testing.T) {
 	require.Equal(t, []int64{1, 2}, ids(f.runUntil(2)))
 }
 
-// role makes a role that may read tickets, and returns its URL.
+// role creates a role that may read tickets, and returns its name and URL.
 func role(t *testing.T, admin *pgxpool.Pool, connString string) (name, roleURL string) {
 	t.Helper()
 	var super bool
@@ -135,8 +136,8 @@ func role(t *testing.T, admin *pgxpool.Pool, connString string) (name, roleURL s
 	return name, u.String()
 }
 
-// TestOpenTransactions_Unprivileged has a role that may not see the transactions
-// of others.
+// TestOpenTransactions_Unprivileged reads as a role that may not see other roles'
+// transactions.
 func TestOpenTransactions_Unprivileged(t *testing.T) {
 	t.Parallel()
 	connString := dbtest.PostgresURL(t)
@@ -158,8 +159,8 @@ func TestOpenTransactions_Unprivileged(t *testing.T) {
 	exec(t, late, `insert into ticket default values`)
 	exec(t, admin, `insert into ticket default values`)
 	_, err := f.tryRun()
-	require.ErrorContains(t, err, `role "`+name+`" may not see since when the transaction of process `)
-	require.ErrorContains(t, err, `, role "`+admin.Config().ConnConfig.User+`", is open, and rows could be missed: `+
+	require.ErrorContains(t, err, `role "`+name+`" may not see when the transaction of process `)
+	require.ErrorContains(t, err, `, role "`+admin.Config().ConnConfig.User+`", started, so rows could be missed: `+
 		`grant pg_read_all_stats to "`+name+`", or set Query.LateCommits to pgtable.Lag or pgtable.XID8`)
 
 	exec(t, admin, `grant pg_read_all_stats to `+name)
@@ -169,8 +170,8 @@ func TestOpenTransactions_Unprivileged(t *testing.T) {
 	require.Equal(t, []ticket{{4, 1}, {5, 1}}, f.run())
 }
 
-// TestOpenTransactions_Untracked has a session that hides its transactions from
-// everybody.
+// TestOpenTransactions_Untracked has a session that hides its transactions from all
+// roles.
 func TestOpenTransactions_Untracked(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, ticketTable)
@@ -185,7 +186,7 @@ func TestOpenTransactions_Untracked(t *testing.T) {
 			exec(t, conn, statement)
 		}
 		_, err = f.tryRun()
-		require.ErrorContains(t, err, `has track_activities off, which hides since when its transaction is open, and rows could be missed: turn it on, or `, name)
+		require.ErrorContains(t, err, `has track_activities off, which hides when its transaction started, so rows could be missed: turn it on, or `, name)
 		exec(t, conn, `commit`)
 		require.Empty(t, f.run(), "it is in no transaction")
 		exec(t, conn, `reset track_activities`)
@@ -193,16 +194,16 @@ func TestOpenTransactions_Untracked(t *testing.T) {
 	}
 }
 
-// TestOpenTransactions_Standby has functions in the place of a standby's.
+// TestOpenTransactions_Standby replaces functions to simulate a standby.
 func TestOpenTransactions_Standby(t *testing.T) {
 	t.Parallel()
 	pool := standby(t, `null`)
 	f := atID(t, pool)
 	_, err := f.tryRun()
-	require.ErrorContains(t, err, `cannot guard a read from a standby, because a standby does not show the transactions of its primary: set Query.LateCommits to pgtable.Lag or pgtable.XID8, or read from the primary`)
+	require.ErrorContains(t, err, `does not work on a standby, because a standby does not show the transactions of its primary: set Query.LateCommits to pgtable.Lag or pgtable.XID8, or read from the primary`)
 }
 
-// standby is a server that says of itself that it is one.
+// standby returns a pool of a server that claims to be a standby.
 func standby(t *testing.T, replayed string) *pgxpool.Pool {
 	t.Helper()
 	return setupMode(t, pgx.QueryExecModeCacheStatement, map[string]string{"search_path": "standby, pg_catalog, public"},
@@ -212,9 +213,9 @@ func standby(t *testing.T, replayed string) *pgxpool.Pool {
 		`set search_path = public`, ticketTable, `reset search_path`)
 }
 
-// TestOpenTransactions_BetweenTransactions has a session that is at a statement
-// and has ended its transaction. The next one may begin at the statement's time,
-// as with "commit and chain".
+// TestOpenTransactions_BetweenTransactions has a session that has ended its
+// transaction but still runs a statement. The next transaction may begin at the
+// statement's time, as with "commit and chain".
 func TestOpenTransactions_BetweenTransactions(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, ticketTable)

@@ -10,7 +10,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
-// guarded is the query of a read, restricted to what its guard lets through.
+// guarded is the query of a read, restricted to the rows that its guard allows.
 type guarded struct {
 	horizon
 	query *rowmap.Keyset
@@ -18,8 +18,8 @@ type guarded struct {
 	cast  string
 }
 
-// guardedQuery asks the guard how far the read may go. That is done once, before
-// the first page is read, so that the read has an end.
+// guardedQuery asks the guard how far the read may go. It does so once, before the
+// first page, so that the read has an end.
 func (s *keyset[T]) guardedQuery(ctx context.Context, first keyColumn, start readStart) (*guarded, error) {
 	guard := guardFor(s.guard, first)
 	cast, err := guard.cast(first)
@@ -39,14 +39,14 @@ func (s *keyset[T]) guardedQuery(ctx context.Context, first keyColumn, start rea
 	return g, nil
 }
 
-// compare is a condition on the first column of the key. n is the number of the
-// parameter, counted behind those of the query.
+// compare returns a condition on the first key column. n is the number of the
+// parameter, counted after the query's own.
 func (s *keyset[T]) compare(operator, cast string, n int) string {
 	return rowmap.Qualified(s.query.Key)[0] + " " + operator + " " + fmt.Sprintf(cast, "$"+strconv.Itoa(len(s.args)+n))
 }
 
-// stalled returns an error if a transaction has been holding rows back for too
-// long. That would otherwise go unnoticed, as all reads end well.
+// stalled returns an error if a transaction has held rows back for longer than the
+// guard's patience. Otherwise this would go unnoticed, because every read succeeds.
 func (r *reader[T]) stalled(ctx context.Context, from Cursor) error {
 	h := r.guarded.held
 	if h == nil || h.patience < 0 {
@@ -70,12 +70,12 @@ func (r *reader[T]) stalled(ctx context.Context, from Cursor) error {
 	if !rows.Next() {
 		return rows.Err()
 	}
-	return fmt.Errorf("rows are not read yet because of %s, since %s: end it, or choose another guard in Query.LateCommits, or a longer Patience", h.by, timeText(h.since))
+	return fmt.Errorf("rows are held back by %s, since %s: end it, choose another guard in Query.LateCommits, or set a longer Patience", h.by, timeText(h.since))
 }
 
-// withCursor returns the arguments of a statement, and behind them those of a
-// cursor. pgx passes a string on as text, which Postgres reads as a value of the
-// column that it is compared with.
+// withCursor returns the arguments of a statement followed by those of a cursor.
+// pgx sends a string as text. Postgres reads it as a value of the column that it is
+// compared with.
 func withCursor(args []any, from []string) []any {
 	all := slices.Clone(args)
 	for _, v := range from {

@@ -14,8 +14,7 @@ import (
 	"github.com/activedataflow/dataflow/connector/pgtable"
 )
 
-// ticketTable has all the columns that a guard may need. An update sets them
-// anew.
+// ticketTable has all columns that a guard may need. An update sets them again.
 const ticketTable = `
 create table ticket (
 	id bigint generated always as identity primary key,
@@ -25,13 +24,13 @@ create table ticket (
 	version int not null default 1
 )`
 
-// ticket is a row, as a version of it was seen.
+// ticket is one version of a row, as it was read.
 type ticket struct {
 	ID      int64
 	Version int
 }
 
-// touch makes a new version of a ticket.
+// touch creates a new version of a ticket.
 const touch = `update ticket set version = version + 1, at = now(), utc = now() at time zone 'UTC', txid = pg_current_xact_id() where id = $1`
 
 // tickets reads the tickets in pages of two.
@@ -56,7 +55,7 @@ type follower struct {
 	cursor pgtable.Cursor
 }
 
-// run reads to the end and returns what is new.
+// run reads to the end and returns the new tickets.
 func (f *follower) run() []ticket {
 	f.t.Helper()
 	seen, err := f.tryRun()
@@ -72,8 +71,8 @@ func (f *follower) tryRun() ([]ticket, error) {
 	return values(items), err
 }
 
-// runUntil runs until there are n rows. The transactions of other tests, in
-// other databases of the server, hold an XID8 back.
+// runUntil runs until there are n rows. Transactions of other tests, in other
+// databases of the server, may hold back an XID8.
 func (f *follower) runUntil(n int) []ticket {
 	f.t.Helper()
 	var seen []ticket
@@ -84,7 +83,7 @@ func (f *follower) runUntil(n int) []ticket {
 	return seen
 }
 
-// until asks again and again, in the test's goroutine.
+// until polls in the test's goroutine.
 func until(t *testing.T, done func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(10 * time.Millisecond)
@@ -100,8 +99,8 @@ func until(t *testing.T, done func() bool) {
 	}
 }
 
-// begin begins a transaction that is rolled back at the end, if it is not
-// committed. Its time is that of the begin.
+// begin begins a transaction. If the test does not commit it, it is rolled back at
+// the end. Its time is that of the begin.
 func begin(t *testing.T, pool *pgxpool.Pool) pgx.Tx {
 	t.Helper()
 	tx, err := pool.Begin(t.Context())
@@ -127,7 +126,7 @@ func exec(t *testing.T, db execer, sql string, args ...any) {
 	require.NoError(t, rows.Err(), sql)
 }
 
-// ids are the IDs of tickets, in their order.
+// ids returns the IDs of tickets, in order.
 func ids(seen []ticket) []int64 {
 	var all []int64
 	for _, s := range seen {
@@ -139,7 +138,7 @@ func ids(seen []ticket) []int64 {
 
 func gid(pool *pgxpool.Pool) string { return "late " + pool.Config().ConnConfig.Database }
 
-// prepare prepares a transaction, and returns what commits it.
+// prepare prepares a transaction, and returns a function that commits it.
 func prepare(t *testing.T, pool *pgxpool.Pool, statement string) func() {
 	t.Helper()
 	var most int

@@ -27,22 +27,22 @@ const (
 	writers   = 12
 )
 
-// stress is 12 writers beside incremental flows.
+// stress runs 12 writers while incremental flows read.
 type stress struct {
 	t        *testing.T
-	pool     *pgxpool.Pool // of the flows
+	pool     *pgxpool.Pool // the flows' pool
 	client   *dataflow.Client
-	duration time.Duration // of all
+	duration time.Duration // how long the writers write
 	hold     time.Duration // the longest time that a transaction is kept open
 	every    time.Duration // the longest time between two runs
 	writing  chan struct{} // closed when the writers have ended
 
-	mu        sync.Mutex // guards what follows
+	mu        sync.Mutex // guards the fields below
 	committed int
-	longest   time.Duration // that a transaction has taken
+	longest   time.Duration // the longest transaction
 }
 
-// stressFlow is a flow that copies each version of a ticket that it sees.
+// stressFlow is a flow that copies each version of a ticket that it reads.
 type stressFlow struct {
 	name  string
 	guard pgtable.Guard
@@ -50,8 +50,8 @@ type stressFlow struct {
 	runs  atomic.Int64
 }
 
-// TestGuard_Stress reads a table while 12 writers fill it, some of which keep
-// their transactions open.
+// TestGuard_Stress reads a table while 12 writers fill it. Some writers keep their
+// transactions open.
 func TestGuard_Stress(t *testing.T) {
 	t.Parallel()
 	s := &stress{t: t, duration: 1500 * time.Millisecond, hold: 500 * time.Millisecond, every: 200 * time.Millisecond, writing: make(chan struct{})}
@@ -89,7 +89,7 @@ func TestGuard_Stress(t *testing.T) {
 	}
 	for _, f := range plain {
 		s.run(f)
-		s.report(f) // what it misses depends on the timing
+		s.report(f) // the number of missed rows depends on the timing
 	}
 }
 
@@ -135,8 +135,8 @@ func (s *stress) run(f *stressFlow) {
 	f.runs.Add(1)
 }
 
-// missed counts the tickets whose last version a flow has not seen. A key of the
-// ID alone does not follow versions.
+// missed counts the tickets whose last version a flow has not read. A key of the ID
+// alone does not follow versions.
 func (s *stress) missed(f *stressFlow) (n int) {
 	condition := `l.id = t.id and l.version = t.version`
 	if f.key[0] == "id" {
@@ -146,7 +146,7 @@ func (s *stress) missed(f *stressFlow) (n int) {
 	return n
 }
 
-// doubled counts the versions that a flow has seen more than once.
+// doubled counts the versions that a flow has read more than once.
 func (s *stress) doubled(f *stressFlow) (n int) {
 	require.NoError(s.t, s.pool.QueryRow(s.t.Context(), `select count(*) - count(distinct (id, version)) from `+f.name).Scan(&n))
 	return n
@@ -184,7 +184,7 @@ func (s *stress) write(url string) {
 	wg.Wait()
 }
 
-// count counts a transaction that was committed.
+// count counts a committed transaction.
 func (s *stress) count(took time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,7 +192,7 @@ func (s *stress) count(took time.Duration) {
 	s.longest = max(s.longest, took)
 }
 
-// transact is one transaction, or two of which the second begins with the end of
+// transact runs one transaction, or two of which the second begins at the end of
 // the first. One in eight is kept open.
 func (s *stress) transact(conn *pgx.Conn) error {
 	var failed error
@@ -214,7 +214,7 @@ func (s *stress) transact(conn *pgx.Conn) error {
 	}
 	rows := func() {
 		hold := rand.N(24)
-		keepOpen(hold) // before it writes anything
+		keepOpen(hold) // before the first write
 		do(`insert into ticket (version) select 1 from generate_series(1, $1::int)`, 1+rand.N(3))
 		keepOpen(hold - 1)
 		do(`update ticket set version = version + 1, at = now(), utc = now() at time zone 'UTC', txid = pg_current_xact_id()

@@ -22,8 +22,8 @@ var guards = map[string]struct {
 	"XID8":                {pgtable.XID8{Column: "txid"}, []string{"txid", "id"}},
 }
 
-// TestGuard_LateCommit has a transaction that takes its time, its ID and its
-// number first and commits last.
+// TestGuard_LateCommit has a transaction that takes its time, its ID and its number
+// first, and commits last.
 func TestGuard_LateCommit(t *testing.T) {
 	t.Parallel()
 	for name, g := range guards {
@@ -46,7 +46,7 @@ func TestGuard_LateCommit(t *testing.T) {
 	}
 }
 
-// TestGuard_Unguarded shows what the guards are for.
+// TestGuard_Unguarded shows which rows a read without a guard misses.
 func TestGuard_Unguarded(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -71,8 +71,8 @@ func TestGuard_Unguarded(t *testing.T) {
 	}
 }
 
-// TestGuard_SetBack has two transactions that change one row. The second to
-// commit has begun first, and sets the row's key back.
+// TestGuard_SetBack has two transactions that change one row. The second to commit
+// began first, and sets the row's key back.
 func TestGuard_SetBack(t *testing.T) {
 	t.Parallel()
 	run := func(t *testing.T, guard pgtable.Guard, key ...string) (*follower, []ticket) {
@@ -105,8 +105,8 @@ func TestGuard_SetBack(t *testing.T) {
 	})
 }
 
-// TestGuard_ChangedWhileRead changes rows before and behind a read that is under
-// way. Each version that is read is read once, and the last one is.
+// TestGuard_ChangedWhileRead changes rows before and after the current place of a
+// read. Each version is read at most once, and the last one is read.
 func TestGuard_ChangedWhileRead(t *testing.T) {
 	t.Parallel()
 	for name, g := range guards {
@@ -116,7 +116,7 @@ func TestGuard_ChangedWhileRead(t *testing.T) {
 				`insert into ticket default values`, `insert into ticket default values`, `insert into ticket default values`)
 			f := &follower{t: t, source: tickets(pool, g.guard, g.key...)}
 			counter := f.source.(dataflow.Counter[pgtable.Cursor])
-			until(t, func() bool { // all are ready
+			until(t, func() bool { // all rows are ready
 				n, err := counter.Count(t.Context(), dataflow.Request[pgtable.Cursor]{})
 				require.NoError(t, err)
 				return n == 5
@@ -129,7 +129,7 @@ func TestGuard_ChangedWhileRead(t *testing.T) {
 				f.cursor = it.Cursor
 				if it.Value.ID == 1 {
 					exec(t, pool, touch, 1)
-					exec(t, pool, touch, 2) // in memory already
+					exec(t, pool, touch, 2) // already in memory
 					exec(t, pool, touch, 4) // on a later page
 					exec(t, pool, `insert into ticket default values`)
 				}
@@ -141,8 +141,8 @@ func TestGuard_ChangedWhileRead(t *testing.T) {
 	}
 }
 
-// TestGuard_Ties has rows of the same first key column on both sides of the ends
-// of pages and runs.
+// TestGuard_Ties has rows with equal first key columns on both sides of the ends of
+// pages and runs.
 func TestGuard_Ties(t *testing.T) {
 	t.Parallel()
 	for name, g := range guards {
@@ -163,7 +163,7 @@ func TestGuard_Ties(t *testing.T) {
 	}
 }
 
-// TestGuard_Count counts what a read may take.
+// TestGuard_Count counts the rows that a read may take.
 func TestGuard_Count(t *testing.T) {
 	t.Parallel()
 	for name, g := range guards {
@@ -186,8 +186,8 @@ func TestGuard_Count(t *testing.T) {
 	}
 }
 
-// TestGuard_AllQueryModes asks in each way of executing queries, in sessions
-// that write times in a way of their own.
+// TestGuard_AllQueryModes uses each mode of executing queries, in sessions with
+// their own formats of times.
 func TestGuard_AllQueryModes(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []pgx.QueryExecMode{

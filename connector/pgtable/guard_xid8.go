@@ -10,24 +10,24 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// XID8 leaves the rows to a later read that were written by a transaction that
-// is not older than all open ones. It needs a column that holds the ID of the
-// row's transaction, an index, no permissions, and Postgres 13:
+// XID8 reads only rows written by a transaction that is older than all open ones.
+// It needs Postgres 13, no permissions, an index, and a column with the ID of the
+// row's transaction:
 //
 //	alter table orders add txid xid8 not null default pg_current_xact_id()
 //	create index on orders (txid, id)
 //
-// The column is the first of the key, as in Key: []string{"txid", "id"}. To
-// leave out the young transactions and to order by the id alone would not do: an
-// id may be taken by a transaction that is younger than that of the id after it.
+// The column must be the first of the key, as in Key: []string{"txid", "id"}. It is
+// not enough to skip the rows of young transactions and order by the id alone: a
+// younger transaction may take a smaller id.
 //
-// Adding the column rewrites the table. The default sets it for new rows. If
-// changed rows are to be read again, each update sets it, or a trigger does.
+// Adding the column rewrites the table. The default sets it for new rows. To read
+// changed rows again, set it in each update, or by a trigger.
 //
-// The IDs are those of one server. Where rows were restored from a dump, or come
-// by logical replication, set the column to pg_current_xact_id() once more.
+// The IDs belong to one server. After rows were restored from a dump, or arrived by
+// logical replication, set the column to pg_current_xact_id() again.
 type XID8 struct {
-	// Column is the name of the column. It must be given.
+	// Column is the name of the column. Required.
 	Column string
 }
 
@@ -40,14 +40,14 @@ func (g XID8) validate(key []string) error {
 	case g.Column == "":
 		return badGuard("XID8.Column is empty: name the column of type xid8 that holds the row's transaction")
 	case len(key) > 0 && key[0] != g.Column:
-		return badGuard("XID8.Column %q is not the first of Query.Key (%q is): an id alone does not order rows as they are committed, so use Key: []string{%q, …}", g.Column, key[0], g.Column)
+		return badGuard("XID8.Column %q is not the first of Query.Key (%q is): an id alone does not order rows by their commits: use Key: []string{%q, …}", g.Column, key[0], g.Column)
 	}
 	return nil
 }
 
 func (g XID8) cast(first keyColumn) (string, error) {
 	if first.DataTypeOID != pgtype.XID8OID {
-		return "", fmt.Errorf("key column %q is of type %s, and pgtable.XID8 needs one of type xid8 with the default pg_current_xact_id()", first.Name, typeName(first.DataTypeOID))
+		return "", fmt.Errorf("key column %q is of type %s, but pgtable.XID8 needs type xid8 with the default pg_current_xact_id(): begin the key with such a column", first.Name, typeName(first.DataTypeOID))
 	}
 	return "%s::xid8", nil
 }
@@ -61,8 +61,8 @@ func (g XID8) horizon(ctx context.Context, r readStart) (horizon, error) {
 	return horizon{limit: oldest}, checkCursor(r.from, oldest, recovery)
 }
 
-// checkCursor refuses a cursor that no read of XID8 can have left behind. With
-// it rows would be missed.
+// checkCursor returns an error for a cursor that no read with XID8 can have stored.
+// Reading on from it would miss rows.
 func checkCursor(from Cursor, oldest string, recovery bool) error {
 	if from == nil {
 		return nil
@@ -71,14 +71,14 @@ func checkCursor(from Cursor, oldest string, recovery bool) error {
 	if err != nil {
 		return fmt.Errorf("transaction %q: %w", oldest, err)
 	}
-	// Postgres 15 takes any text for an xid8.
+	// Postgres 15 accepts any text as an xid8.
 	last, err := strconv.ParseUint(from[0], 10, 64)
 	if err != nil {
-		return dataflow.Permanent(fmt.Errorf("the stored cursor %s does not begin with a transaction ID: restore the key that it was written with, or give the changed flow a new name", from))
+		return dataflow.Permanent(fmt.Errorf("the stored cursor %s does not begin with a transaction ID: restore the old key, or give the changed flow a new name", from))
 	}
-	// A standby may be behind the server that the cursor is from.
+	// A standby may lag behind the server from which the cursor comes.
 	if last >= limit && !recovery {
-		return fmt.Errorf("the stored cursor %s is not before transaction %s, the oldest that may be open, and pgtable.XID8 reads no further than that: "+
+		return fmt.Errorf("the stored cursor %s is not before transaction %s, the oldest that may be open, but pgtable.XID8 never reads that far: "+
 			"if the database was restored from a dump or has lost transactions, give the flow a new name; if the flow ran without the guard, wait for that transaction to end", from, oldest)
 	}
 	return nil

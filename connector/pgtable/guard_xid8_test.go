@@ -9,8 +9,8 @@ import (
 	"github.com/activedataflow/dataflow/connector/pgtable"
 )
 
-// TestXID8_FilterIsNotEnough shows why the transaction is the first column of
-// the key: a younger transaction takes the smaller ID.
+// TestXID8_FilterIsNotEnough shows why the transaction must be the first column of
+// the key: a younger transaction may take the smaller ID.
 func TestXID8_FilterIsNotEnough(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, ticketTable)
@@ -54,8 +54,8 @@ func TestXID8_Prepared(t *testing.T) {
 	require.Equal(t, []ticket{{1, 1}, {2, 1}}, f.runUntil(2))
 }
 
-// TestXID8_CursorAhead has a cursor of another server, or of the time before the
-// flow had its guard.
+// TestXID8_CursorAhead uses a cursor from another server, or from before the flow
+// had its guard.
 func TestXID8_CursorAhead(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, ticketTable)
@@ -64,7 +64,7 @@ func TestXID8_CursorAhead(t *testing.T) {
 	require.ErrorContains(t, err, `the stored cursor (9223372036854775807, 5) is not before transaction `)
 	require.ErrorContains(t, err, `if the database was restored from a dump or has lost transactions, give the flow a new name; if the flow ran without the guard, wait for that transaction to end`)
 	_, err = read(t, source, pgtable.Cursor{"x", "5"}, -1)
-	require.ErrorContains(t, err, `the stored cursor (x, 5) does not begin with a transaction ID: restore the key that it was written with, or give the changed flow a new name`)
+	require.ErrorContains(t, err, `the stored cursor (x, 5) does not begin with a transaction ID: restore the old key, or give the changed flow a new name`)
 	_, err = source.(dataflow.Counter[pgtable.Cursor]).Count(t.Context(), dataflow.Request[pgtable.Cursor]{Resumed: true, From: pgtable.Cursor{"9223372036854775807", "5"}})
 	require.ErrorContains(t, err, `the stored cursor`)
 

@@ -23,40 +23,41 @@ type Query struct {
 	// without sorting.
 	SQL string
 
-	// Args are the parameters $1 to $n of SQL. The library's own follow them.
+	// Args are the parameters $1 to $n of SQL. The library adds its own after them.
 	Args []any
 
-	// Key names the columns of the result that order the rows. Together they
-	// are unique, none is ever NULL, and rows that are added or changed get a
-	// key greater than all before. Every row is a resume point.
+	// Key names the result columns that order the rows. Together they must be
+	// unique, and none may be NULL. A row that is added or changed must get a key
+	// greater than all earlier ones. Every row is a resume point.
 	Key []string
 
-	// PageSize is the number of rows that are read at once and kept in memory.
-	// 0: 1000, and up to 8000 where the rows of a page are of less than a megabyte.
+	// PageSize is the number of rows that are read at once and held in memory. 0
+	// means 1000, rising to 8000 while a page holds less than half a megabyte.
 	PageSize int
 
-	// LateCommits leaves rows to a later read as long as a row with a smaller
-	// key may still be committed, which would be missed. nil:
-	// [OpenTransactions] if Key begins with a timestamp, with or without time
-	// zone; else [Unguarded], because Postgres does not tell which ids open
-	// transactions have taken.
+	// LateCommits leaves a row to a later read as long as a row with a smaller key
+	// may still be committed, which would otherwise be missed. Nil means
+	// [OpenTransactions] if Key begins with a timestamp, with or without time zone,
+	// and otherwise [Unguarded]: Postgres does not tell which ids open transactions
+	// have taken.
 	LateCommits Guard
 }
 
-// Keyset reads the rows of a query in the order of its key, page by page, and
-// resumes behind any of them. No transaction and no connection is held between
-// the pages. Each column of the query must have a field in T, unless it is in
-// the key, and each field a column.
+// Keyset reads the rows of a query in the order of its key, page by page, and can
+// resume after any row. It holds no transaction and no connection between pages.
+// Each column of the query must have a field in T, unless it is in the key, and
+// each field must have a column.
 //
 // A row that cannot be read into T is a [dataflow.RecordError], and the read
-// goes on. Two rows of the same key, or NULL in a key column, end the read,
-// because rows would be lost.
+// continues. Two rows with the same key, or NULL in a key column, end the read with
+// an error, because rows would be lost.
 //
-// A backfill's Until is heeded: rows up to it are read, itself included, except for
-// those that are left to a later read, which the flow's own runs read.
+// A backfill's Until is respected: it reads the rows up to and including Until.
+// Rows that the guard holds back are left to the flow's own runs.
 //
-// The table may be written to meanwhile. [Query.LateCommits] says which rows are
-// left to a later read, so that none is missed that is committed late.
+// The table may be written to during a read. [Query.LateCommits] says which rows
+// are left to a later read, so that no late commit is missed. The source is safe
+// for concurrent use. The caller closes the pool after the client has stopped.
 func Keyset[T any](pool *pgxpool.Pool, q Query) dataflow.Source[T, Cursor] {
 	s := &keyset[T]{pool: pool, args: slices.Clone(q.Args), guard: q.LateCommits}
 	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, Mark: "$"}
@@ -67,7 +68,7 @@ func Keyset[T any](pool *pgxpool.Pool, q Query) dataflow.Source[T, Cursor] {
 type keyset[T any] struct {
 	pool      *pgxpool.Pool
 	args      []any
-	guard     Guard // nil: the default
+	guard     Guard // nil means the default
 	query     rowmap.Keyset
 	fields    *rowmap.Plan
 	fieldsErr error
@@ -76,7 +77,7 @@ type keyset[T any] struct {
 func (s *keyset[T]) Validate() error {
 	var errs []error
 	if s.pool == nil {
-		errs = append(errs, &dataflow.ConfigError{Field: "pool", Reason: "it is nil"})
+		errs = append(errs, &dataflow.ConfigError{Field: "pool", Reason: "it is nil: create it with pgxpool.New"})
 	}
 	if s.fieldsErr != nil {
 		errs = append(errs, &dataflow.ConfigError{Field: "T", Reason: s.fieldsErr.Error()})
@@ -96,8 +97,8 @@ func (s *keyset[T]) Describe() dataflow.Description {
 	return dataflow.Description{Type: "pgtable.keyset", Detail: detail}
 }
 
-// Count asks the database how many rows are left that a read may take. The read
-// asks again how far it may go, and may get a little further.
+// Count returns how many rows a read may still take. The read asks the guard again,
+// and may go a little further.
 func (s *keyset[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (int64, error) {
 	from, err := s.query.Start(r.Resumed, r.From)
 	if err != nil {
@@ -123,7 +124,7 @@ func (s *keyset[T]) count(ctx context.Context, from Cursor) (int64, error) {
 	return n, s.pool.QueryRow(ctx, g.query.CountQuery(from != nil), withCursor(g.args, from)...).Scan(&n)
 }
 
-// Read yields the rows behind the cursor.
+// Read yields the rows after the cursor.
 func (s *keyset[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.Seq2[dataflow.Item[T, Cursor], error] {
 	if err := s.Validate(); err != nil {
 		return failed[T](dataflow.Permanent(err))
@@ -135,12 +136,12 @@ func (s *keyset[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.S
 	})
 }
 
-// CheckRequest returns what is wrong with the cursors of a request.
+// CheckRequest returns an error if a cursor of the request is invalid.
 func (s *keyset[T]) CheckRequest(r dataflow.Request[Cursor]) error {
 	return rowmap.CheckPlaces(&s.query, r)
 }
 
-// upTo is the query of a request, which may end at a cursor.
+// upTo returns the source for a request, which may end at a cursor.
 func (s *keyset[T]) upTo(r dataflow.Request[Cursor]) *keyset[T] {
 	if !r.Bounded {
 		return s
@@ -150,7 +151,7 @@ func (s *keyset[T]) upTo(r dataflow.Request[Cursor]) *keyset[T] {
 	return &b
 }
 
-// failed is a read that ends before its first row.
+// failed returns a read that ends with err before its first row.
 func failed[T any](err error) iter.Seq2[dataflow.Item[T, Cursor], error] {
 	return func(yield func(dataflow.Item[T, Cursor], error) bool) { yield(dataflow.Item[T, Cursor]{}, err) }
 }

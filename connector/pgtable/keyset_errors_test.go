@@ -31,14 +31,14 @@ func TestKeyset_Validate(t *testing.T) {
 		source any
 		want   string
 	}{
-		"nil pool":  {pgtable.Keyset[order](nil, good), "pool: it is nil"},
+		"nil pool":  {pgtable.Keyset[order](nil, good), "pool: it is nil: create it with pgxpool.New"},
 		"empty SQL": {pgtable.Keyset[order](pool, with(func(q *pgtable.Query) { q.SQL = " ;\n" })), `Query.SQL: it is empty: give a select statement without "order by" and "limit"`},
 		"empty key": {pgtable.Keyset[order](pool, with(func(q *pgtable.Query) { q.Key = nil })), "Query.Key: it is empty: name the columns that are unique together and only grow for new rows"},
 		"nameless key": {
 			pgtable.Keyset[order](pool, with(func(q *pgtable.Query) { q.Key = []string{"id", ""} })), "Query.Key: column 2 has no name",
 		},
 		"key twice": {
-			pgtable.Keyset[order](pool, with(func(q *pgtable.Query) { q.Key = []string{"id", "id"} })), `Query.Key: column "id" is there twice`,
+			pgtable.Keyset[order](pool, with(func(q *pgtable.Query) { q.Key = []string{"id", "id"} })), `Query.Key: column "id" is named twice`,
 		},
 		"page size": {
 			pgtable.Keyset[order](pool, with(func(q *pgtable.Query) { q.PageSize = -1 })), "Query.PageSize: -1 is negative: use 1 or more, or 0 for 1000",
@@ -46,13 +46,13 @@ func TestKeyset_Validate(t *testing.T) {
 		"named arguments": {
 			pgtable.Keyset[order](pool, with(func(q *pgtable.Query) { q.Args = []any{pgx.NamedArgs{"a": 1}} })), "Query.Args: argument 1 is a pgx.NamedArgs: use plain values for $1, $2 and so on",
 		},
-		"no struct": {pgtable.Keyset[int](pool, good), "T: int is not a struct: its fields are the columns"},
+		"no struct": {pgtable.Keyset[int](pool, good), "T: int is not a struct: use a struct with a field for each column"},
 		"same column": {
 			pgtable.Keyset[struct {
 				ID  int
 				ID2 int `db:"id"`
 			}](pool, good),
-			"T: fields ID and ID2 of struct { ID int; ID2 int \"db:\\\"id\\\"\" } are both column \"id\": give one another name with a db tag, or leave it out with `db:\"-\"`",
+			"T: fields ID and ID2 of struct { ID int; ID2 int \"db:\\\"id\\\"\" } have the same column \"id\": rename one with a db tag, or leave it out with `db:\"-\"`",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -65,7 +65,7 @@ func TestKeyset_Validate(t *testing.T) {
 	}
 	require.NoError(t, pgtable.Keyset[order](pool, good).(dataflow.Validator).Validate())
 	_, err := read(t, pgtable.Keyset[order](nil, good), nil, -1)
-	require.EqualError(t, err, "pool: it is nil")
+	require.EqualError(t, err, "pool: it is nil: create it with pgxpool.New")
 }
 
 func TestKeyset_ReadErrors(t *testing.T) {
@@ -90,21 +90,21 @@ func TestKeyset_ReadErrors(t *testing.T) {
 		},
 		"column twice": {
 			query: pgtable.Query{SQL: `select id, customer_email, customer_email from orders`, Key: []string{"id"}},
-			want:  `query "select id, customer_email, customer_email from orders": the query returns two columns of the name "customer_email": rename one with "as"`,
+			want:  `query "select id, customer_email, customer_email from orders": the query returns two columns named "customer_email": rename one with "as"`,
 		},
 		"key not selected": {
 			query: pgtable.Query{SQL: `select id, customer_email from orders`, Key: []string{"id", "at"}},
-			want:  `query "select id, customer_email from orders": key column "at" is not among its columns ([id customer_email])`,
+			want:  `query "select id, customer_email from orders": key column "at" is not among the query's columns ([id customer_email]): select it`,
 		},
 		"cursor of another key": {
 			query: pgtable.Query{SQL: `select id, customer_email from orders`, Key: []string{"id"}}, from: pgtable.Cursor{"1", "a, b"},
-			want: `query "select id, customer_email from orders": the stored cursor (1, "a, b") has 2 values, and the key has 1 column (id): ` +
-				`restore the key that it was written with, or give the changed flow a new name`,
+			want: `query "select id, customer_email from orders": the stored cursor (1, "a, b") has 2 values, but the key has 1 column (id): ` +
+				`restore the old key, or give the changed flow a new name`,
 		},
 		"empty cursor": {
 			query: pgtable.Query{SQL: `select id, customer_email from orders`, Key: []string{"id"}}, from: pgtable.Cursor{},
-			want: `query "select id, customer_email from orders": the stored cursor () has 0 values, and the key has 1 column (id): ` +
-				`restore the key that it was written with, or give the changed flow a new name`,
+			want: `query "select id, customer_email from orders": the stored cursor () has 0 values, but the key has 1 column (id): ` +
+				`restore the old key, or give the changed flow a new name`,
 		},
 		"cursor of another type": {
 			query: pgtable.Query{SQL: `select id, customer_email from orders`, Key: []string{"id"}}, from: pgtable.Cursor{"2024-01-01"},
@@ -112,23 +112,23 @@ func TestKeyset_ReadErrors(t *testing.T) {
 		},
 		"key not unique": {
 			query: pgtable.Query{SQL: `select id, customer_email, at from orders where id < 3`, Key: []string{"at"}, PageSize: 1},
-			want: `query "select id, customer_email, at from orders where id < 3": the key (at) is not unique: more than one row has 10: ` +
-				`add a column to the key that tells them apart`,
+			want: `query "select id, customer_email, at from orders where id < 3": the key (at) is not unique: several rows have 10: ` +
+				`add a column to the key that distinguishes them`,
 		},
 		"null first": {
 			query: pgtable.Query{SQL: `select id, customer_email, at from orders`, Key: []string{"at", "id"}}, from: pgtable.Cursor{"10", "1"},
-			want: `query "select id, customer_email, at from orders": key column "at" is NULL in the row (NULL, 3), which so has no place in the order: ` +
-				`leave such rows out in the query, or use a key that is never NULL`,
+			want: `query "select id, customer_email, at from orders": key column "at" is NULL in the row (NULL, 3), so the row has no place in the order: ` +
+				`exclude such rows in the query, or use a key that is never NULL`,
 		},
 		"null in the page": {
 			query: pgtable.Query{SQL: `select id, customer_email, at from orders`, Key: []string{"id", "at"}},
-			want: `query "select id, customer_email, at from orders": key column "at" is NULL in the row (3, NULL), which so has no place in the order: ` +
-				`leave such rows out in the query, or use a key that is never NULL`,
+			want: `query "select id, customer_email, at from orders": key column "at" is NULL in the row (3, NULL), so the row has no place in the order: ` +
+				`exclude such rows in the query, or use a key that is never NULL`,
 		},
 		"null beside the cursor": {
 			query: pgtable.Query{SQL: `select id, customer_email, at from orders`, Key: []string{"id", "at"}}, from: pgtable.Cursor{"3", "5"},
-			want: `query "select id, customer_email, at from orders": key column "at" is NULL in the row (3, NULL), which so has no place in the order: ` +
-				`leave such rows out in the query, or use a key that is never NULL`,
+			want: `query "select id, customer_email, at from orders": key column "at" is NULL in the row (3, NULL), so the row has no place in the order: ` +
+				`exclude such rows in the query, or use a key that is never NULL`,
 		},
 		"arguments": {
 			query: pgtable.Query{SQL: `select id, customer_email from orders where id > $2`, Key: []string{"id"}, Args: []any{1}},

@@ -12,12 +12,12 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-// keyTypes are types of key columns, with values in their order. Neighbours
-// differ by as little as the type allows.
+// keyTypes are types of key columns with values in order. Neighbours differ by as
+// little as the type allows.
 var keyTypes = []struct {
 	name   string
 	values []string
-	first  string // the first cursor, if it is not the first value
+	first  string // the first cursor, if it differs from the first value
 }{
 	{name: "smallint", values: []string{"-32768", "-1", "0", "32767"}},
 	{name: "integer", values: []string{"-2147483648", "0", "2147483647"}},
@@ -73,8 +73,8 @@ func tableOf(typ string) string { return pgx.Identifier{"t " + typ}.Sanitize() }
 
 type numbered struct{ N int }
 
-// TestKeyset_KeyTypes reads by keys of each type, and resumes with sessions that
-// write values in other ways.
+// TestKeyset_KeyTypes reads by keys of each type, and resumes in sessions with
+// other output formats.
 func TestKeyset_KeyTypes(t *testing.T) {
 	t.Parallel()
 	url := dbtest.PostgresURL(t)

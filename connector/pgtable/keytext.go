@@ -15,15 +15,15 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// keyColumn is a column of the key. Its values become text that does not depend
-// on the session's settings, and that Postgres reads as exactly the same value.
+// keyColumn is a column of the key. Its values become text that does not depend on
+// the session's settings, and that Postgres reads back as exactly the same value.
 type keyColumn struct {
 	pgconn.FieldDescription
 }
 
-// expression is SQL that makes text of the column. A plain cast depends on the
-// session's DateStyle, TimeZone, bytea_output and extra_float_digits, so that
-// these types come in their binary form.
+// expression returns SQL that turns the column into text. A plain cast would depend
+// on the session's DateStyle, TimeZone, bytea_output and extra_float_digits. So the
+// types that depend on these use their binary form.
 func (c keyColumn) expression(name string) string {
 	switch c.DataTypeOID {
 	case pgtype.TimestamptzOID:
@@ -41,7 +41,7 @@ func (c keyColumn) expression(name string) string {
 	}
 }
 
-// appendText appends what expression has returned, as text for a cursor.
+// appendText appends a value that expression has returned, as text for a cursor.
 func (c keyColumn) appendText(b, raw []byte) ([]byte, error) {
 	switch c.DataTypeOID {
 	case pgtype.TimestamptzOID:
@@ -66,13 +66,13 @@ func (c keyColumn) appendText(b, raw []byte) ([]byte, error) {
 func parseHex(raw []byte) (uint64, error) {
 	n, err := strconv.ParseUint(string(raw), 16, 64)
 	if err != nil {
-		return 0, fmt.Errorf("the database sent a key that cannot be read: %w", err)
+		return 0, fmt.Errorf("the database sent an invalid key: %w", err)
 	}
 	return n, nil
 }
 
-// appendTime appends a timestamp, which Postgres counts in microseconds from the
-// year 2000. Its extremes stand for infinity.
+// appendTime appends a timestamp. Postgres counts microseconds from the year 2000;
+// the extreme values mean infinity.
 func appendTime(b []byte, bits uint64, layout string) []byte {
 	n := int64(bits)
 	switch n {
@@ -85,7 +85,7 @@ func appendTime(b []byte, bits uint64, layout string) []byte {
 	return appendYearFirst(b, time.Unix(epoch+second, micro*1e3).UTC(), layout)
 }
 
-// appendDate appends a date, which Postgres counts in days.
+// appendDate appends a date. Postgres counts days from the year 2000.
 func appendDate(b []byte, n int32) []byte {
 	switch n {
 	case math.MaxInt32:
@@ -96,11 +96,11 @@ func appendDate(b []byte, n int32) []byte {
 	return appendYearFirst(b, time.Unix(epoch+int64(n)*24*60*60, 0).UTC(), time.DateOnly)
 }
 
-// epoch is the beginning of the year 2000 in seconds.
+// epoch is the beginning of the year 2000 in Unix seconds.
 const epoch = 946684800
 
-// appendYearFirst appends a time, in a layout that begins with the year, as
-// Postgres reads it: the year before 1 is 1 BC.
+// appendYearFirst appends a time in Postgres's form, in a layout that begins with
+// the year. The year before 1 is 1 BC.
 func appendYearFirst(b []byte, t time.Time, layout string) []byte {
 	if t.Year() > 0 {
 		return t.AppendFormat(b, layout)
@@ -110,14 +110,14 @@ func appendYearFirst(b []byte, t time.Time, layout string) []byte {
 	return append(b, " BC"...)
 }
 
-// keyText gathers the keys of a page in one piece of memory.
+// keyText collects the keys of a page in one buffer.
 type keyText struct {
 	columns []keyColumn
 	text    []byte
 	ends    []int
 }
 
-// add adds a row's key, in which there is no null.
+// add adds a row's key, which must have no null.
 func (k *keyText) add(raw [][]byte) error {
 	for i, v := range raw {
 		var err error
@@ -132,9 +132,9 @@ func (k *keyText) add(raw [][]byte) error {
 // strings returns all values of all keys.
 func (k *keyText) strings() ([]string, error) {
 	if !utf8.Valid(k.text) {
-		// Such text is in databases of the encoding SQL_ASCII, and JSON would
+		// A database with the encoding SQL_ASCII may hold such text. JSON would
 		// change it.
-		return nil, dataflow.Permanent(errors.New("a key holds text that is not UTF-8, which a cursor cannot hold"))
+		return nil, dataflow.Permanent(errors.New("a key holds text that is not UTF-8, but a cursor must be UTF-8: use another key column"))
 	}
 	text := string(k.text)
 	values := make([]string, len(k.ends))

@@ -13,7 +13,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
-// notNullQuery counts those of some columns of tables that can be null.
+// notNullQuery counts the given table columns that may be null.
 const notNullQuery = `
 select count(*)
 from unnest($1::bigint[], $2::bigint[]) as k (relation, number)
@@ -23,17 +23,17 @@ where a.attnotnull is not true`
 // reader reads the pages of one read.
 type reader[T any] struct {
 	*keyset[T]
-	keys     []keyColumn // nil: not looked up yet
-	columns  []string    // of T, quoted
-	nullable bool        // one of the key columns behind the first
-	guarded  *guarded    // nil: the guard has not been asked yet
-	stall    error       // what comes behind the last page
-	scratch  T           // what a row is scanned into
-	size     int         // rows in the last page
-	limit    int         // rows in the next one, 0: as the query says
+	keys     []keyColumn // nil until looked up
+	columns  []string    // T's columns, quoted
+	nullable bool        // true if a key column after the first may be null
+	guarded  *guarded    // nil until the guard was asked
+	stall    error       // the error to return after the last page
+	scratch  T           // the record into which each row is scanned
+	size     int         // the number of rows in the last page
+	limit    int         // the number of rows to read next; 0 means the query's page size
 }
 
-// page reads the page behind a cursor, or the first one.
+// page reads the page after a cursor, or the first page.
 func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
 	if r.stall != nil {
 		return nil, r.stall
@@ -77,14 +77,14 @@ func (r *reader[T]) fetch(ctx context.Context, from Cursor) (*rowmap.Page[T], er
 	return page, err
 }
 
-// A page of which the size is not given grows, as long as it is light.
+// A page without a given size grows while its rows take less than lightPage bytes.
 const (
 	lightPage    = 1 << 19
 	greatestPage = 8 * rowmap.DefaultPageSize
 )
 
-// open asks which columns the query has, and refuses it if they are not T's. It
-// then asks the guard how far to read.
+// open looks up the query's columns and checks them against T. Then it asks the
+// guard how far to read.
 func (r *reader[T]) open(ctx context.Context, from Cursor) error {
 	names, err := r.describe(ctx)
 	if err != nil {
@@ -104,7 +104,7 @@ func (r *reader[T]) open(ctx context.Context, from Cursor) error {
 	return err
 }
 
-// describe looks the columns of the key up, and returns the names of all.
+// describe looks up the key columns. It returns the names of all columns.
 func (r *reader[T]) describe(ctx context.Context) ([]string, error) {
 	rows, err := r.pool.Query(ctx, r.query.DescribeQuery(), r.args...)
 	if err != nil {
@@ -124,14 +124,14 @@ func (r *reader[T]) describe(ctx context.Context) ([]string, error) {
 	for i, name := range r.query.Key {
 		at := slices.Index(names, name)
 		if at < 0 {
-			return nil, dataflow.Permanent(fmt.Errorf("key column %q is not among its columns (%v)", name, names))
+			return nil, dataflow.Permanent(fmt.Errorf("key column %q is not among the query's columns (%v): select it", name, names))
 		}
 		r.keys[i].FieldDescription = fields[at]
 	}
 	return names, nil
 }
 
-// lookUpNullable asks whether a key column behind the first may hold null.
+// lookUpNullable asks whether a key column after the first may be null.
 func (r *reader[T]) lookUpNullable(ctx context.Context) error {
 	if len(r.keys) == 1 {
 		return nil
@@ -149,7 +149,7 @@ func (r *reader[T]) lookUpNullable(ctx context.Context) error {
 	return nil
 }
 
-// refuse returns an error if there is a row with null in its key.
+// refuse returns an error if a row has null in its key.
 func (r *reader[T]) refuse(ctx context.Context, query string, args []any) error {
 	rows, err := r.pool.Query(ctx, query, args...)
 	if err != nil {
@@ -187,7 +187,8 @@ func (r *reader[T]) keyList() []string {
 	return list
 }
 
-// collect takes a page of so many rows into memory, and tells how many bytes they had.
+// collect reads a page of at most limit rows into memory. It also returns the
+// number of bytes received.
 func (r *reader[T]) collect(rows pgx.Rows, limit int) (*rowmap.Page[T], int, error) {
 	weight := 0
 	page := &rowmap.Page[T]{Rows: make([]T, 0, r.size)}
@@ -204,7 +205,7 @@ func (r *reader[T]) collect(rows pgx.Rows, limit int) (*rowmap.Page[T], int, err
 			return nil, 0, err
 		}
 		if page.More = len(page.Rows) == limit; page.More {
-			continue // the row behind the page: only its key counts
+			continue // the row after the page: only its key counts
 		}
 		if plans == nil {
 			plans = r.plan(rows, dest)
@@ -236,9 +237,9 @@ func hasNull(key [][]byte) bool {
 
 // columnPlan is how a column is read into its field of the scratch record.
 type columnPlan struct {
-	decode decoder       // nil: pgx does it
-	field  reflect.Value // of the scratch record
-	dest   any           // a pointer to it
+	decode decoder       // nil if pgx decodes it
+	field  reflect.Value // the field of the scratch record
+	dest   any           // a pointer to the field
 	scan   pgtype.ScanPlan
 }
 
@@ -255,11 +256,11 @@ func (r *reader[T]) plan(rows pgx.Rows, dest []any) []columnPlan {
 	return plans
 }
 
-// scan reads a row into the scratch record. It does what rows.Scan does, which
-// however gives up all rows at the first bad one.
+// scan reads a row into the scratch record. Unlike rows.Scan, it does not give up
+// all rows at the first bad one.
 func (r *reader[T]) scan(plans []columnPlan, raw [][]byte) error {
 	var zero T
-	r.scratch = zero // so that no record shares memory with the one before it
+	r.scratch = zero // no record shares memory with the previous one
 	for i := range plans {
 		p := &plans[i]
 		if p.decode != nil && p.decode(raw[i], p.field) {

@@ -11,7 +11,7 @@ import (
 	"github.com/activedataflow/dataflow/dataflowpgx"
 )
 
-// inOneTx calls fn with what writes a part, in one transaction.
+// inOneTx calls fn in one transaction, with a function that writes a part.
 func inOneTx(t *testing.T, pool *pgxpool.Pool, s *sink[fact], fn func(write func(rows ...fact) error)) {
 	t.Helper()
 	s.copyFrom = 1
@@ -28,8 +28,8 @@ func inOneTx(t *testing.T, pool *pgxpool.Pool, s *sink[fact], fn func(write func
 	}))
 }
 
-// A part that is refused leaves the transaction as it was, whatever refuses it, and says
-// which row it is where that is known.
+// A rejected part leaves the transaction as it was, whatever the reason. The error
+// names the row if it is known.
 func TestWritePartTx(t *testing.T) {
 	t.Parallel()
 	for _, upsert := range []bool{false, true} {
@@ -75,7 +75,7 @@ func TestWritePartTx(t *testing.T) {
 	}
 }
 
-// What COPY says of a row is not believed if it has read other values than were sent.
+// COPY's error about a row is ignored if COPY has misread the values.
 func TestWritePartTx_ColumnChanged(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, createFacts, `insert into facts values (0, '', 0)`)

@@ -9,7 +9,8 @@ import (
 
 type pipelinedRow struct{ ID, Cents int64 }
 
-// What looks at other rows of a table would miss those of the batch before.
+// A table whose writes look at other rows is not pipelined: they would miss the
+// rows of the batch before.
 func TestSink_Pipelined(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, `create function nothing() returns trigger language plpgsql as 'begin return new; end'`)

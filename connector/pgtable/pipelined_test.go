@@ -17,9 +17,9 @@ import (
 	"github.com/activedataflow/dataflow/dataflowpgx"
 )
 
-// Batches that meet the keys of the batch before them, which is being committed, come to
-// the same as one after the other, in the table and in the counters. A table with a trigger
-// is written one batch after the other.
+// Some batches meet keys of the batch before, which is still being committed. The
+// table and the counters are the same as if the batches were written in sequence. A
+// table with a trigger is written in sequence.
 func TestUpsert_Pipelined(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, `create table ahead (id bigint primary key, cents bigint not null)`, `create table apart (id bigint primary key, cents bigint not null)`,
@@ -29,14 +29,14 @@ func TestUpsert_Pipelined(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	amounts := make([]amount, 20_000)
 	for i := range amounts {
-		// Keys are new at first, and then come again soon; half of those with what is there.
+		// Keys are new at first. Later, most repeat a recent key, half of those with the same value.
 		amounts[i] = amount{ID: int64(i), Cents: int64(i)}
 		if i > len(amounts)/4 && r.IntN(3) > 0 {
 			amounts[i] = amounts[i-1-r.IntN(500)]
 			amounts[i].Cents += int64(r.IntN(2))
 		}
 	}
-	for _, size := range []int{20, 200, 1500} { // by arrays, and by COPY
+	for _, size := range []int{20, 200, 1500} { // with arrays and with COPY
 		var runs []*dataflow.Run
 		for _, table := range []string{"ahead", "apart"} {
 			_, err := pool.Exec(t.Context(), "truncate "+table)
@@ -60,7 +60,7 @@ func TestUpsert_Pipelined(t *testing.T) {
 	}
 }
 
-// A pool that is used up makes a flow slow, and does not stop it.
+// An exhausted pool makes a flow slow, but does not block it.
 func TestInsert_PipelinedOnSmallPools(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, `create table amount (id bigint primary key, cents bigint not null)`, `insert into amount select n, n from generate_series(1, 5000) n`)
@@ -100,8 +100,8 @@ func TestInsert_PipelinedOnSmallPools(t *testing.T) {
 	}
 }
 
-// A key that is there twice in a batch is not held against the second record, if the first
-// one is refused for something else.
+// If the first of two records with one key is rejected for another reason, the
+// second is not a duplicate.
 func TestInsert_KeyOfARefusedRecord(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, `create table place (id bigint primary key)`, `insert into place values (1)`,

@@ -12,9 +12,9 @@ import (
 	"github.com/activedataflow/dataflow/dataflowpgx"
 )
 
-// A table with a key of two columns, most of which are alike in the first, is worked in
-// ranges, several at once by the same source and sink values: each row arrives once, in a
-// table that takes it twice, and the last of two writes stands in one with a key.
+// Several ranges of a table are worked at once by the same source and sink. Its key
+// has two columns, and most rows are equal in the first. Each row arrives once in a
+// target that only inserts. A target with a key holds the last of two writes.
 func TestFlow_Ranges(t *testing.T) {
 	t.Parallel()
 	const rows = 240
@@ -36,7 +36,7 @@ func TestFlow_Ranges(t *testing.T) {
 	for name := range flows {
 		for _, c := range []struct {
 			n, runs     int
-			from, until string // null: none
+			from, until string // null means none
 			want        int
 		}{
 			{1, 1, "null", "null", rows},
@@ -52,7 +52,7 @@ func TestFlow_Ranges(t *testing.T) {
 			require.NoError(t, err)
 			require.Len(t, made, c.runs)
 			var sum dataflow.Counters
-			for worked := made; len(worked) > 0; { // those that are claimed in the same moment may have to wait for the next
+			for worked := made; len(worked) > 0; { // some runs may have to wait for the next tick
 				worked, err = client.Tick(t.Context())
 				require.NoError(t, err)
 				for _, run := range worked {

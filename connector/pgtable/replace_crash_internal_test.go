@@ -12,9 +12,9 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-// A server that crashes between two batches empties the table of the rows, and the worker,
-// whose pool makes new connections, need not notice. What it has written behind that is
-// not taken for all.
+// A server that crashes between two batches empties the staging table. The worker
+// may not notice, because its pool makes new connections. The rows that it writes
+// afterwards must not replace the table.
 func TestReplace_ServerCrashes(t *testing.T) {
 	t.Parallel()
 	server := dbtest.StartServer(t)

@@ -14,7 +14,7 @@ import (
 	"github.com/activedataflow/dataflow/dataflowpgx"
 )
 
-// inTransaction does something in a transaction like that of a checkpoint.
+// inTransaction runs f in a transaction like a checkpoint's.
 func inTransaction(t *testing.T, pool *pgxpool.Pool, f func(ctx context.Context) error) error {
 	t.Helper()
 	store, err := dataflowpgx.New(pool).Store(dataflow.StoreOptions{})
@@ -28,7 +28,7 @@ func newReplace() *replaceSink[fact] {
 	return &replaceSink[fact]{into: newSink[fact]("facts", false, nil)}
 }
 
-// beginReplace begins to replace table facts.
+// beginReplace begins to replace the table facts.
 func beginReplace(t *testing.T, pool *pgxpool.Pool, flow string) (r dataflow.Replacement[fact]) {
 	t.Helper()
 	require.NoError(t, inTransaction(t, pool, func(ctx context.Context) (err error) {
@@ -38,13 +38,13 @@ func beginReplace(t *testing.T, pool *pgxpool.Pool, flow string) (r dataflow.Rep
 	return r
 }
 
-// openTx is a transaction that is to be ended.
+// openTx is a transaction that the test must end.
 type openTx struct {
 	end  chan error
 	done chan error
 }
 
-// hold does something in a transaction that it leaves open.
+// hold runs f in a transaction and leaves it open.
 func hold(t *testing.T, pool *pgxpool.Pool, f func(ctx context.Context) error) *openTx {
 	t.Helper()
 	h, open := &openTx{end: make(chan error, 1), done: make(chan error, 1)}, make(chan struct{})
@@ -62,7 +62,7 @@ func hold(t *testing.T, pool *pgxpool.Pool, f func(ctx context.Context) error) *
 	return h
 }
 
-// waiting waits until so many sessions wait for a lock.
+// waiting waits until n sessions wait for a lock.
 func waiting(t *testing.T, pool *pgxpool.Pool, n int) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -72,8 +72,8 @@ func waiting(t *testing.T, pool *pgxpool.Pool, n int) {
 	}, 20*time.Second, 5*time.Millisecond)
 }
 
-// A worker that was taken over still writes, and then cannot commit. Who has taken over
-// waits for that, and finds none of it.
+// A worker that was taken over still writes, but cannot commit. The new worker
+// waits for that transaction, and does not see its rows.
 func TestReplace_OldHolder(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, createFacts, `insert into facts (id, name) values (1, 'before')`)
@@ -94,7 +94,7 @@ func TestReplace_OldHolder(t *testing.T) {
 	require.ErrorIs(t, <-old.done, dataflow.ErrFenced)
 	require.NoError(t, <-began)
 
-	// It goes on with its next batch, in the table that is there now.
+	// The old worker continues with its next batch, in the new staging table.
 	old = hold(t, pool, func(ctx context.Context) error { return first.WriteTx(ctx, []fact{{ID: 12, Name: "later"}}) })
 	require.NoError(t, inTransaction(t, pool, func(ctx context.Context) error { return second.WriteTx(ctx, []fact{{ID: 20, Name: "new"}}) }))
 	ended := make(chan error, 1)
@@ -109,8 +109,8 @@ func TestReplace_OldHolder(t *testing.T) {
 	require.Equal(t, []string{"(20,new)"}, query(t, pool, `select id, name from facts`))
 }
 
-// Two flows that replace the same table, and one that adds to it, at the same time: the
-// last replaces what the others have written.
+// Two flows replace the same table while another adds to it. The last one to
+// replace it also replaces the others' rows.
 func TestReplace_OtherWriters(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, createFacts)
@@ -136,7 +136,7 @@ func TestReplace_OtherWriters(t *testing.T) {
 	require.Equal(t, []string{"(2,replaced)"}, query(t, pool, `select id, name from facts`))
 }
 
-// Readers do not wait while the rows are replaced, and see those that were there.
+// Readers do not wait while the rows are replaced, and see the old rows.
 func TestReplace_ReadersDoNotWait(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, createFacts, `insert into facts (id, name) values (1, 'before')`)
@@ -158,7 +158,7 @@ func TestReplace_ReadersDoNotWait(t *testing.T) {
 	require.Equal(t, "before", read(), "an older snapshot")
 }
 
-// What the role may not do comes out before anything is read.
+// A missing privilege is reported before anything is read.
 func TestReplace_Privileges(t *testing.T) {
 	t.Parallel()
 	owner, other, role := asRole(t, createFacts)
@@ -169,9 +169,9 @@ func TestReplace_Privileges(t *testing.T) {
 		})
 	}
 	for _, c := range []struct{ grant, want string }{
-		{`grant select on facts to ` + role, "table facts: it cannot be replaced: ERROR: permission denied for table facts"},
-		{`grant insert on facts to ` + role, "table facts: it cannot be replaced: ERROR: permission denied for table facts"},
-		{`grant delete on facts to ` + role, `in which the rows are gathered: ERROR: permission denied for schema public`},
+		{`grant select on facts to ` + role, "table facts: its rows cannot be replaced: ERROR: permission denied for table facts"},
+		{`grant insert on facts to ` + role, "table facts: its rows cannot be replaced: ERROR: permission denied for table facts"},
+		{`grant delete on facts to ` + role, `ERROR: permission denied for schema public`},
 		{`grant create on schema public to ` + role, ""},
 		{`alter table facts enable row level security`, "table facts: row security is active for this role"},
 	} {
@@ -185,7 +185,7 @@ func TestReplace_Privileges(t *testing.T) {
 	}
 }
 
-// Names are cut between characters, and tell flows and tables apart.
+// Names are cut between characters, and differ for different flows and tables.
 func TestStageName(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, "dataflow_stage_facts_", stageName("facts", "f")[:21])

@@ -4,7 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
-	osexec "os/exec" // exec is a function of these tests
+	osexec "os/exec" // these tests have their own function exec
 	"testing"
 	"time"
 
@@ -29,14 +29,15 @@ func killedFlow(pool *pgxpool.Pool) *dataflow.Flow {
 	}), dataflow.FlowOptions{})
 }
 
-// killedClient works killedFlow, and finds soon that another worker has died.
+// killedClient returns a client that works killedFlow and quickly notices that
+// another worker has died.
 func killedClient(pool *pgxpool.Pool) (*dataflow.Client, error) {
 	return dataflow.NewClient(dataflowpgx.New(pool), &dataflow.Config{
 		Flows: []*dataflow.Flow{killedFlow(pool)}, Lease: time.Second, PollInterval: 20 * time.Millisecond, Logger: slog.New(slog.DiscardHandler),
 	})
 }
 
-// worker is the main of a process that works the flow until it is killed.
+// worker is the main function of a process that works the flow until it is killed.
 func worker(ctx context.Context, url string) error {
 	pool, err := pgxpool.New(ctx, url)
 	if err != nil {
@@ -49,12 +50,13 @@ func worker(ctx context.Context, url string) error {
 	if err := client.Start(ctx); err != nil {
 		return err
 	}
-	_, err = os.Stdin.Read(make([]byte, 1)) // which comes never
+	_, err = os.Stdin.Read(make([]byte, 1)) // waits for ever
 	return err
 }
 
-// A worker is killed while it gathers rows, or between deleting the old ones and inserting
-// the new ones. What was there stays, until another has done all of it anew.
+// A worker is killed while it collects rows, or between deleting the old rows and
+// inserting the new ones. The old rows stay until another worker has done
+// everything again.
 func TestReplace_Killed(t *testing.T) {
 	t.Parallel()
 	for _, at := range []string{"read", "move"} {

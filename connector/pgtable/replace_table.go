@@ -21,7 +21,7 @@ const replacedQuery = `
 select n.nspname, c.relname, c.relkind in ('r', 'p'), row_security_active(c.oid)
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.oid = to_regclass($1)`
 
-// referencesQuery lists the foreign keys that lead to a table.
+// referencesQuery lists the foreign keys that refer to a table.
 const referencesQuery = `
 select conname, conrelid::regclass::text, conrelid = confrelid, confdeltype::text
 from pg_catalog.pg_constraint where contype = 'f' and confrelid = to_regclass($1) order by conname`
@@ -29,25 +29,26 @@ from pg_catalog.pg_constraint where contype = 'f' and confrelid = to_regclass($1
 // replaced is a table whose rows are replaced.
 type replaced struct {
 	schema, table string
-	referenced    bool           // by another table
-	columns       []string       // that are written
-	stage         pgx.Identifier // the table beside it
+	referenced    bool           // true if another table has a foreign key to it
+	columns       []string       // the columns that are written
+	stage         pgx.Identifier // the staging table
 }
 
-// lookUpReplaced looks a table up, and refuses it if its rows cannot be replaced.
+// lookUpReplaced looks up a table. It returns an error if the rows cannot be
+// replaced.
 func lookUpReplaced(ctx context.Context, tx pgx.Tx, name pgx.Identifier) (*replaced, error) {
 	p := &replaced{}
 	var isTable, secured bool
 	err := tx.QueryRow(ctx, replacedQuery, name.Sanitize()).Scan(&p.schema, &p.table, &isTable, &secured)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return nil, dataflow.Permanent(errors.New("it is not there any more"))
+		return nil, dataflow.Permanent(errors.New("the table no longer exists"))
 	case err != nil:
-		return nil, fmt.Errorf("look the table up: %w", err)
+		return nil, fmt.Errorf("look up the table: %w", err)
 	case !isTable:
-		return nil, dataflow.Permanent(errors.New("it is no table, whose rows could be replaced"))
+		return nil, dataflow.Permanent(errors.New("it is not a table: Replace needs a table"))
 	case secured:
-		return nil, dataflow.Permanent(errors.New("row security is active for this role, and may hide rows, which would not be replaced: use a role with bypassrls, or the table's owner"))
+		return nil, dataflow.Permanent(errors.New("row security is active for this role and may hide rows, which then could not be replaced: use a role with bypassrls, or the table's owner"))
 	}
 	return p, p.lookUpReferences(ctx, tx, name)
 }
@@ -66,7 +67,7 @@ func (p *replaced) lookUpReferences(ctx context.Context, tx pgx.Tx, name pgx.Ide
 			own = key
 		case self:
 		case action != "a":
-			refused = fmt.Errorf(`foreign key %q of table %s does something ("on delete …") when the rows are replaced: use "on delete no action", which is checked against the new rows, or the target Upsert`, key, table)
+			refused = fmt.Errorf(`foreign key %q of table %s acts on deleted rows ("on delete …"): use "on delete no action", which is checked against the new rows, or the target Upsert`, key, table)
 		default:
 			p.referenced = true
 		}
@@ -75,8 +76,8 @@ func (p *replaced) lookUpReferences(ctx context.Context, tx pgx.Tx, name pgx.Ide
 	if err != nil {
 		return fmt.Errorf("look for foreign keys: %w", err)
 	}
-	if own != "" && p.referenced { // it would act on the new rows
-		refused = fmt.Errorf(`foreign key %q of the table to itself does something ("on delete …"), and another table refers to it too: use "on delete no action"`, own)
+	if own != "" && p.referenced { // the key would act on the new rows
+		refused = fmt.Errorf(`foreign key %q of the table to itself acts on deleted rows ("on delete …"), and another table refers to it too: use "on delete no action"`, own)
 	}
 	if refused != nil {
 		return dataflow.Permanent(refused)
@@ -84,10 +85,10 @@ func (p *replaced) lookUpReferences(ctx context.Context, tx pgx.Tx, name pgx.Ide
 	return nil
 }
 
-// stageName names the table in which a flow gathers the rows of a table: so that people
-// see what it is, and two flows have two.
+// stageName names the staging table of a flow for a table. The name shows its
+// purpose, and differs for two flows.
 func stageName(table, flow string) string {
-	const most = 63 - len("dataflow_stage__") - 10 - len(begun) // bytes, of Postgres's 63
+	const most = 63 - len("dataflow_stage__") - 10 - len(begun) // in bytes; Postgres allows 63
 	sum := sha256.Sum256([]byte(table + "\x00" + flow))
 	for len(table) > most {
 		_, last := utf8.DecodeLastRuneInString(table)
@@ -96,30 +97,32 @@ func stageName(table, flow string) string {
 	return "dataflow_stage_" + table + "_" + hex.EncodeToString(sum[:5])
 }
 
-// begun ends the name of the table that tells that the one of the rows was not emptied.
+// begun ends the name of the table that shows whether the staging table was
+// emptied.
 const begun = "_begun"
 
 func (p *replaced) begun() string {
 	return pgx.Identifier{p.schema, p.stage[len(p.stage)-1] + begun}.Sanitize()
 }
 
-// isWhole asks whether all rows are there that were gathered. What empties an unlogged
-// table, other than somebody's own statement, empties all of them.
+// isWhole returns a query that asks whether all collected rows are still there. A
+// crash empties all unlogged tables, so an empty begun table shows it.
 func (p *replaced) isWhole() string { return "select exists (select from " + p.begun() + ")" }
 
 func (p *replaced) name() string  { return pgx.Identifier{p.schema, p.table}.Sanitize() }
 func (p *replaced) names() string { return rowmap.QuoteAll(p.columns, ", ") }
 
-// tryInsert and tryDelete fail, before anything is read, if the role may not do what it
-// has to do in the end, or a column cannot be written.
+// tryInsert and tryDelete return statements that fail early, before anything is
+// read, if the role lacks a privilege for the end of the run or a column cannot be
+// written.
 func (p *replaced) tryInsert() string {
 	return "explain insert into " + p.name() + " (" + p.names() + ") select " + p.names() + " from " + p.name() + " where false"
 }
 
 func (p *replaced) tryDelete() string { return "explain delete from " + p.name() + " where false" }
 
-// makeStage makes the table beside. The columns that are not written get their values when
-// the rows are moved.
+// makeStage returns the statements that create the staging table. Columns without a
+// field get their values when the rows are moved.
 func (p *replaced) makeStage(columns []tableColumn, flow string) string {
 	stage := p.stage.Sanitize()
 	sql := "drop table if exists " + stage + ", " + p.begun() + "; create unlogged table " + p.begun() + " as select now() as at; create unlogged table " + stage + " (like " + p.name() + " including constraints including indexes)"
@@ -133,17 +136,19 @@ func (p *replaced) makeStage(columns []tableColumn, flow string) string {
 		sql += "; alter table " + stage + " " + strings.Join(without, ", ")
 	}
 	return sql + "; comment on table " + stage + " is " + literal(fmt.Sprintf(
-		"What flow %q has read so far, which will replace the rows of %s. Made by dataflow; it can be dropped when the flow is not running.", flow, p.name()))
+		"Rows that flow %q has read so far; they will replace the rows of %s. Created by dataflow; it can be dropped while the flow is not running.", flow, p.name()))
 }
 
-// literal is a text in SQL, whatever standard_conforming_strings is.
+// literal returns a text as an SQL literal, whatever the value of
+// standard_conforming_strings.
 func literal(text string) string {
 	return "e'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(text) + "'"
 }
 
-// moveRows replaces the rows. Foreign keys of other tables are checked at the end of a
-// statement, and so it must be one that deletes and inserts: it counts what it deletes
-// before it has the first row to insert. Otherwise two need no room for the count.
+// moveRows returns the statements that replace the rows. Foreign keys of other
+// tables are checked at the end of a statement. So with such keys one statement
+// deletes and inserts: counting the deleted rows forces the deletion before the
+// first insert. Without them, two statements save the space for the count.
 func (p *replaced) moveRows() []string {
 	remove := "delete from " + p.name()
 	insert := "insert into " + p.name() + " (" + p.names() + ") select s." + rowmap.QuoteAll(p.columns, ", s.") + " from " + p.stage.Sanitize() + " s"

@@ -22,8 +22,8 @@ type place struct {
 	Name string
 }
 
-// replaced is a database with a table from_here, which each run reads, and a table places,
-// which it replaces.
+// replaced is a database with two tables: each run reads from_here and replaces
+// places.
 type replaced struct {
 	*testing.T
 	pool *pgxpool.Pool
@@ -53,7 +53,8 @@ func (r *replaced) rows(query string) []string {
 	return texts
 }
 
-// flow replaces places by from_here, in batches of two.
+// flow returns a flow that replaces places with the rows of from_here, in batches
+// of two.
 func (r *replaced) flow(transform dataflow.Transform[place, place], opts dataflow.FlowOptions) *dataflow.Flow {
 	return placesFlow(r.pool, transform, opts)
 }
@@ -73,13 +74,13 @@ func (r *replaced) client(flows ...*dataflow.Flow) *dataflow.Client {
 	return client
 }
 
-// simple is a client of a flow that writes what it reads.
+// simple returns a client of a flow that writes what it reads.
 func (r *replaced) simple() *dataflow.Client {
 	r.Helper()
 	return r.client(r.flow(dataflow.Identity[place](), dataflow.FlowOptions{}))
 }
 
-// run runs the flow with these rows to read, and returns the run.
+// run runs the flow with these rows to read.
 func (r *replaced) run(client *dataflow.Client, rows string) (*dataflow.Run, error) {
 	r.Helper()
 	r.exec(`truncate from_here`)
@@ -89,7 +90,7 @@ func (r *replaced) run(client *dataflow.Client, rows string) (*dataflow.Run, err
 	return client.Trigger(r.Context(), "places", nil)
 }
 
-// holds checks what stands in places, and that nothing is left beside it.
+// holds checks the rows of places, and that no staging table is left.
 func (r *replaced) holds(want ...string) {
 	r.Helper()
 	require.Equal(r, want, r.rows(`select id || ' ' || name from places order by id`))
@@ -121,8 +122,8 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// Some hundreds of rows go by COPY. The columns without a field get their defaults, and
-// names that need quotes are quoted.
+// Several hundred rows are written by COPY. Columns without a field get their
+// defaults, and names are quoted where needed.
 func TestReplace_Many(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, `create schema "My.schema"`,
@@ -147,7 +148,7 @@ func TestReplace_Many(t *testing.T) {
 	r.nothingBeside()
 }
 
-// A run that breaks leaves the rows as they were; the next attempt begins again.
+// A run that fails leaves the rows as they were. The next attempt starts again.
 func TestReplace_Fails(t *testing.T) {
 	t.Parallel()
 	r := newReplaced(t)
@@ -163,7 +164,7 @@ func TestReplace_Fails(t *testing.T) {
 	require.Equal(t, dataflow.RunPending, run.State)
 	r.holds("1 Oslo", "2 Rome")
 	require.Len(t, r.rows(`select relname::text from pg_class where relkind = 'r' and relname like 'dataflow_stage_places_%' and relname not like '%_begun' and relpersistence = 'u'`), 1)
-	require.Contains(t, r.rows(`select obj_description(oid) from pg_class where relkind = 'r' and relname like 'dataflow_stage_places_%' and relname not like '%_begun'`)[0], `What flow "places" has read so far`)
+	require.Contains(t, r.rows(`select obj_description(oid) from pg_class where relkind = 'r' and relname like 'dataflow_stage_places_%' and relname not like '%_begun'`)[0], `Rows that flow "places" has read so far`)
 
 	broken = false
 	r.exec(`delete from from_here where id = 3`)
@@ -174,7 +175,7 @@ func TestReplace_Fails(t *testing.T) {
 	r.nothingBeside()
 }
 
-// Rows that the table would not take are bad records, where a policy asks for that.
+// Rows that the table would reject are bad records, if a policy handles them.
 func TestReplace_BadRecords(t *testing.T) {
 	t.Parallel()
 	r := newReplaced(t)
@@ -186,14 +187,14 @@ func TestReplace_BadRecords(t *testing.T) {
 
 	run, err = r.run(r.simple(), `(1, 'Bonn'), (1, 'Lima')`)
 	require.Error(t, err)
-	require.ErrorContains(t, err, `table places: gather rows in "public"."dataflow_stage_places_`)
+	require.ErrorContains(t, err, `table places: write to the staging table "public"."dataflow_stage_places_`)
 	require.ErrorContains(t, err, "Key (id)=(1) already exists.")
 	require.Equal(t, dataflow.RunPending, run.State)
 	r.holds("1 Bonn", "4 Lima", "5 Bath")
 }
 
-// A preview tells which rows the table would refuse, and leaves nothing behind, also while
-// a run has got into the middle.
+// A dry run reports the rows that the table would reject. It leaves nothing in the
+// database, even while a run is half done.
 func TestReplace_DryRun(t *testing.T) {
 	t.Parallel()
 	r := newReplaced(t)
@@ -220,7 +221,7 @@ func TestReplace_DryRun(t *testing.T) {
 	r.holds("1 Oslo", "2 Rome")
 }
 
-// Readers find the rows of one run, all of them, while others replace them.
+// While several runs replace the rows, a reader sees all rows of one run.
 func TestReplace_Readers(t *testing.T) {
 	t.Parallel()
 	r := newReplaced(t, `truncate places`)
@@ -249,7 +250,7 @@ func TestReplace_Readers(t *testing.T) {
 		}
 	}()
 	for i := range 30 {
-		n := 3 + 7*(i%4) // of rows whose names are as long
+		n := 3 + 7*(i%4) // n rows, whose names have n characters
 		r.exec(`truncate from_here`)
 		_, err := r.pool.Exec(t.Context(), `insert into from_here select i, repeat('x', $1) from generate_series(1, $1) i`, n)
 		require.NoError(t, err)
@@ -261,8 +262,8 @@ func TestReplace_Readers(t *testing.T) {
 	require.GreaterOrEqual(t, len(seen), 3, "the reader has read while the runs went on")
 }
 
-// What depends on the table stays: views, grants, triggers, and foreign keys from it and
-// to it, which are checked against the new rows.
+// The table's dependants stay: views, grants, triggers, and foreign keys in both
+// directions, which are checked against the new rows.
 func TestReplace_Dependants(t *testing.T) {
 	t.Parallel()
 	r := newReplaced(t,
@@ -284,18 +285,18 @@ func TestReplace_Dependants(t *testing.T) {
 	require.Len(t, r.rows(`select place::text from visit`), 1)
 }
 
-// What cannot be right is refused before the source is read.
+// A target that cannot work is refused before the source is read.
 func TestReplace_Refused(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ with, want string }{
-		"Cascade":    {`create table visit (place bigint references places (id) on delete cascade)`, `foreign key "visit_place_fkey" of table visit does something`},
+		"Cascade":    {`create table visit (place bigint references places (id) on delete cascade)`, `foreign key "visit_place_fkey" of table visit acts on deleted rows`},
 		"SetNull":    {`create table visit (place bigint references places (id) on delete set null)`, `use "on delete no action"`},
 		"Itself":     {`create table visit (place bigint references places (id)); alter table places add up bigint references places (id) on delete cascade`, `foreign key "places_up_fkey" of the table to itself`},
-		"View":       {`drop table places; create view places as select 1::bigint as id, ''::text as name`, `table places: it is no table`},
-		"NoTable":    {`drop table places`, `table places: there is no "places"`},
-		"NoColumn":   {`alter table places drop column name cascade`, `it has no column "name" (field Name)`},
-		"Generated":  {`alter table places drop name, add name text generated always as ('x') stored`, `it cannot be replaced: `},
-		"IdentityID": {`alter table places alter id add generated always as identity`, `it cannot be replaced: `},
+		"View":       {`drop table places; create view places as select 1::bigint as id, ''::text as name`, `table places: it is not a table`},
+		"NoTable":    {`drop table places`, `table places: there is no table "places"`},
+		"NoColumn":   {`alter table places drop column name cascade`, `the table has no column "name" (field Name)`},
+		"Generated":  {`alter table places drop name, add name text generated always as ('x') stored`, `its rows cannot be replaced: `},
+		"IdentityID": {`alter table places alter id add generated always as identity`, `its rows cannot be replaced: `},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -320,7 +321,7 @@ func TestReplace_Refused(t *testing.T) {
 	require.ErrorContains(t, err, `Flows["f"].Target.table: a.b.c has 3 parts`)
 }
 
-// A foreign key of the table to itself is in nobody's way.
+// A foreign key of the table to itself does no harm.
 func TestReplace_ToItself(t *testing.T) {
 	t.Parallel()
 	r := newReplaced(t, `alter table places add foreign key (id) references places (id) on delete cascade`)
@@ -342,7 +343,7 @@ func TestReplace_Partitioned(t *testing.T) {
 	}
 }
 
-// A worker that was taken over in the middle changes nothing, whatever it does later.
+// A worker that was taken over half-way changes nothing, whatever it does later.
 func TestReplace_TakenOver(t *testing.T) {
 	t.Parallel()
 	r := newReplaced(t)

@@ -14,12 +14,12 @@ import (
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
-// upsertSink is a sink that writes only rows that change something, and tells what
-// became of each.
+// upsertSink is a sink that writes only rows that change something, and reports the
+// outcome of each.
 type upsertSink[T any] struct{ *sink[T] }
 
-// WriteResultTx writes a batch and tells what became of its rows. Rows with the same
-// key share their fate.
+// WriteResultTx writes a batch and reports the outcome of its rows. Rows with the
+// same key have the same outcome.
 func (s upsertSink[T]) WriteResultTx(ctx context.Context, rows []T, results []dataflow.RowResult) error {
 	return s.writeTx(ctx, rows, results, false)
 }
@@ -29,20 +29,20 @@ func (s upsertSink[T]) WritePartTx(ctx context.Context, rows []T, results []data
 	return s.writeTx(ctx, rows, results, true)
 }
 
-// batchRows are where a statement has the rows of a batch from.
+// batchRows describes the query from which a statement takes the rows of a batch.
 type batchRows struct {
-	query   string // selects them with their numbers n, from 1
-	inline  bool   // it is cheap enough to be asked twice
-	ordered bool   // by their keys, none of which is there twice
-	count   string // how many they are, if they are ordered
+	query   string // selects the rows with their numbers n, from 1
+	inline  bool   // true if the query is cheap enough to run twice
+	ordered bool   // true if the keys are distinct and in order
+	count   string // the number of rows, if ordered
 }
 
-// withResults is an upsert that leaves rows alone that are as they shall be, and tells
-// what became of the others; see [fate].
+// withResults returns an upsert that skips unchanged rows and returns the outcome
+// of the others; see [fate].
 //
-// Of a plain table, a row's xmax tells whether it replaced one. As a rule all rows of
-// a batch share their fate, which two numbers tell; only otherwise are they matched
-// with what was written, by their keys.
+// In an ordinary table, a row's xmax shows whether it replaced one. Usually all
+// rows of a batch have the same outcome, and two counts are enough. Only otherwise
+// are the rows matched by key with those that were written.
 func (st *statement) withResults(table pgx.Identifier, t *target, key []string, from batchRows) string {
 	names := strings.Split(st.names(), ", ")
 	var order, returning, match, there, is, was []string
@@ -84,10 +84,10 @@ func (st *statement) withResults(table pgx.Identifier, t *target, key []string, 
 		"\nwhere (select written > 0 and (written < " + count + " or updated > 0 and updated < written) from s)"
 }
 
-// exact is a column's value for the question whether another one is the same: as it
-// is where equal values are the same, and as text where they need not be (1.0 and
-// 1.00, or what a collation takes for equal), or cannot be compared (json). Of equal
-// numerics, those that are shown alike have as many digits.
+// exact returns the expressions by which a column's old and new value are compared.
+// For some types, equal values may differ (1.0 and 1.00, or texts that are equal by
+// their collation) or cannot be compared (json). These are compared as text. A
+// numeric is compared by its value and its number of digits after the point.
 func (c *column) exact(of string) string {
 	value := of + "." + rowmap.Quote(c.name)
 	switch {
@@ -105,7 +105,7 @@ func (c *column) exact(of string) string {
 	}
 }
 
-// queryResults runs the statement with arrays and notes what became of the rows.
+// queryResults runs the statement with arrays and stores the outcome of each row.
 func (st *statement) queryResults(ctx context.Context, tx pgx.Tx, args []any, results []dataflow.RowResult) error {
 	rows, err := tx.Query(ctx, st.results, args...)
 	if err != nil {
@@ -120,16 +120,17 @@ func (st *statement) queryResults(ctx context.Context, tx pgx.Tx, args []any, re
 	return err
 }
 
-// fate is a row of what a statement of [statement.withResults] returns: how many rows
-// were written and how many of these replaced one, or what became of one row of the
-// batch. The latter come behind the former, if they do not follow from it.
+// fate is one result row of a statement of [statement.withResults]. It holds either
+// two counts, of the rows written and of those that replaced one, or the outcome of
+// one row. The counts come first. Single rows follow only if the counts do not give
+// each outcome.
 type fate struct {
 	written, updated *int64
-	row              *int64 // nil: a key that no row of the batch has, because the table changes keys
-	wasThere         *bool  // a row of the key; nil: and was not written
+	row              *int64 // nil if no row of the batch has the written key, because the table changes keys
+	wasThere         *bool  // true if a row with the key existed; nil if it was not written
 }
 
-// noteText notes a row of such a result in the text format.
+// noteText reads a result row in the text format and stores the outcome.
 func noteText(values [][]byte, results []dataflow.RowResult, known *bool) error {
 	var f fate
 	for i, to := range []**int64{&f.written, &f.updated, &f.row} {
@@ -148,7 +149,8 @@ func noteText(values [][]byte, results []dataflow.RowResult, known *bool) error 
 	return f.note(results, known)
 }
 
-// note notes it. known becomes false where nothing can be said.
+// note stores the outcome in results. It sets known to false if the outcome is
+// unclear.
 func (f *fate) note(results []dataflow.RowResult, known *bool) error {
 	switch {
 	case f.written != nil && *f.written == 0:

@@ -19,10 +19,10 @@ const (
 	redundant = dataflow.RowRedundant
 )
 
-// ways are the least numbers of rows that go by COPY, for tests that write so and so.
+// ways maps each way of writing to its copyFrom.
 var ways = map[string]int{"Arrays": math.MaxInt, "Copy": 1}
 
-// results writes rows and returns what became of them.
+// results writes rows and returns their outcomes.
 func results[T any](t *testing.T, pool *pgxpool.Pool, s *sink[T], rows ...T) []dataflow.RowResult {
 	t.Helper()
 	store, err := dataflowpgx.New(pool).Store(dataflow.StoreOptions{})
@@ -55,8 +55,8 @@ func TestUpsert_Results(t *testing.T) {
 	}
 }
 
-// Values are the same only if they are shown alike, and types that Postgres cannot
-// compare are no trouble.
+// Values are equal only if their text is equal. Types that Postgres cannot compare
+// work too.
 func TestUpsert_Results_Exact(t *testing.T) {
 	t.Parallel()
 	for name, copyFrom := range ways {
@@ -95,8 +95,8 @@ func TestUpsert_Results_Exact(t *testing.T) {
 	}
 }
 
-// Of a table that changes keys, nothing is said that is not known; what has not
-// changed is not written all the same.
+// For a table that changes keys, an unknown outcome is not reported. Unchanged rows
+// are still not written.
 func TestUpsert_Results_ChangedKeys(t *testing.T) {
 	t.Parallel()
 	for name, copyFrom := range ways {
@@ -117,7 +117,7 @@ func TestUpsert_Results_ChangedKeys(t *testing.T) {
 	}
 }
 
-// A partitioned table tells as well as any other.
+// A partitioned table reports outcomes like any other table.
 func TestUpsert_Results_Partitioned(t *testing.T) {
 	t.Parallel()
 	for name, copyFrom := range ways {

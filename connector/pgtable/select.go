@@ -17,28 +17,33 @@ import (
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
-// Select reads the rows of any select statement, in one pass and in the order in
-// which they come: one with joins, groups, "order by" or "limit", or a "with" query.
-// It is for a result that has no key to go on behind. Where it has one, [Keyset]
-// resumes, and holds nothing open.
+// Select reads the rows of any select statement in one pass, in the order in which
+// they arrive: with joins, groups, "order by", "limit" or "with". Use it for a
+// result without a key to resume from. If there is a key, [Keyset] resumes and
+// holds nothing open.
 //
-// The rows are streamed: the memory that is taken does not grow with their number. One
-// connection is taken, and the statement is under way, until the last row is read,
-// which is as long as the flow takes to write them. Meanwhile the server keeps the
-// rows that the statement sees from being vacuumed, and its statement_timeout counts.
+// The rows are streamed: the memory used does not grow with their number. Until the
+// last row is read and written, the statement stays active and uses one connection.
+// Meanwhile the server cannot vacuum the rows that the statement sees, and its
+// statement_timeout counts.
 //
-// The source has no cursor. Each run, and each further attempt of one, executes the
-// statement again and reads all its rows: nothing may be read twice that must not be
-// written twice, so that a target that only appends is refused, and so is one in
-// another database, such as [UpsertTo]'s, which would keep a cursor. Use [Upsert];
-// [Replace], which also takes away the rows that the result has no more; or a
-// [dataflow.To] whose sink knows rows by something of their own. All rows are of
-// the moment at which the statement began. A row is named by its place in the result,
-// "row 1" being the first, which is another row at each read unless the statement has
-// an "order by".
+// The source has no cursor. Each run, and each further attempt of a run, executes
+// the statement again and reads all rows. So writing a row twice must do no harm. A
+// target that only appends is refused. So is one in another database that keeps a
+// cursor, such as [UpsertTo]. Use one of these:
 //
-// Each column of the result must have a field in T, and each field a column. A row that
-// cannot be read into T is a [dataflow.RecordError], and the read goes on.
+//   - [Upsert];
+//   - [Replace], which also removes rows that the result no longer has;
+//   - a [dataflow.To] whose sink identifies rows by their content.
+//
+// All rows are as of the start of the statement. A row is named by its place in the
+// result; the first is "row 1". Without "order by", another read may give that name
+// to another row.
+//
+// Each column of the result must have a field in T, and each field must have a
+// column. A row that cannot be read into T is a [dataflow.RecordError], and the
+// read continues. The source is safe for concurrent use. The caller closes the pool
+// after the client has stopped.
 func Select[T any](pool *pgxpool.Pool, sql string, args ...any) dataflow.Source[T, dataflow.NoCursor] {
 	s := &selectSource[T]{pool: pool, sql: sql, args: slices.Clone(args)}
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
@@ -56,7 +61,7 @@ type selectSource[T any] struct {
 func (s *selectSource[T]) Validate() error {
 	var errs []error
 	if s.pool == nil {
-		errs = append(errs, &dataflow.ConfigError{Field: "pool", Reason: "it is nil: use pgxpool.New"})
+		errs = append(errs, &dataflow.ConfigError{Field: "pool", Reason: "it is nil: create it with pgxpool.New"})
 	}
 	if strings.TrimSpace(s.sql) == "" {
 		errs = append(errs, &dataflow.ConfigError{Field: "sql", Reason: "it is empty: give a select statement"})
@@ -67,7 +72,8 @@ func (s *selectSource[T]) Validate() error {
 	return errors.Join(append(errs, validateArgs("args", s.args)...)...)
 }
 
-// validateArgs refuses what pgx does not take for a parameter.
+// validateArgs returns an error for each argument that pgx would not treat as a
+// parameter.
 func validateArgs(field string, args []any) []error {
 	var errs []error
 	for i, arg := range args {
@@ -98,7 +104,8 @@ func (s *selectSource[T]) Read(ctx context.Context, _ dataflow.Request[dataflow.
 	}
 }
 
-// read returns the error that ends the read, nil also if no more was wanted.
+// read returns the error that ends the read. It also returns nil if the caller
+// wants no more rows.
 func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, dataflow.NoCursor], error) bool) error {
 	within, cancel := context.WithCancel(ctx)
 	rows, err := s.pool.Query(within, s.sql, s.args...)
@@ -107,7 +114,7 @@ func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, 
 		return err
 	}
 	defer func() {
-		cancel() // first, or Close would read all rows that are left
+		cancel() // before Close, which would otherwise read all remaining rows
 		rows.Close()
 	}()
 	r := selectReader[T]{fields: s.fields}
@@ -135,15 +142,15 @@ func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, 
 	return r.open(rows) // an empty result may have the wrong columns too
 }
 
-// selectReader makes records of the rows of one result.
+// selectReader turns the rows of one result into records.
 type selectReader[T any] struct {
 	fields *rowmap.Plan
-	plans  []columnPlan // nil: the columns have not been looked at
+	plans  []columnPlan // nil until the columns were checked
 	names  []string
 	record T
 }
 
-// open refuses a result whose columns are not T's.
+// open returns an error if the result's columns are not T's.
 func (r *selectReader[T]) open(rows pgx.Rows) error {
 	if r.plans != nil {
 		return nil
@@ -171,7 +178,7 @@ func (r *selectReader[T]) open(rows pgx.Rows) error {
 // scan reads a row.
 func (r *selectReader[T]) scan(raw [][]byte) error {
 	var zero T
-	r.record = zero // so that no record shares memory with the one before it
+	r.record = zero // no record shares memory with the previous one
 	for i := range r.plans {
 		p := &r.plans[i]
 		if p.decode != nil && p.decode(raw[i], p.field) {

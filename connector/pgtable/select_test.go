@@ -25,7 +25,7 @@ func selected[T any](t *testing.T, source dataflow.Source[T, dataflow.NoCursor])
 	return rows, nil
 }
 
-// Whatever a select statement may hold, in each way of executing it.
+// Any kind of select statement works, in each mode of executing queries.
 func TestSelect_AnyStatement(t *testing.T) {
 	t.Parallel()
 	type sum struct {
@@ -52,8 +52,8 @@ func TestSelect_AnyStatement(t *testing.T) {
 	}
 }
 
-// Rows come while the statement still runs, and whoever has enough does not wait for
-// the rest. This statement never ends.
+// Rows arrive while the statement still runs, and a reader that stops does not wait
+// for the rest. This statement never ends.
 func TestSelect_Streams(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
@@ -78,7 +78,7 @@ func TestSelect_Errors(t *testing.T) {
 	for query, want := range map[string][]string{
 		`select n, n as m from numbers`:                       {`query "select n, n as m from numbers"`, "columns without a field: m"},
 		`select 1 as "N"`:                                     {"columns without a field: N", "fields without a column: n (field N)"},
-		`select n, n from numbers`:                            {`two columns of the name "n"`},
+		`select n, n from numbers`:                            {`two columns named "n"`},
 		`select n from figures`:                               {`"figures" does not exist`, "42P01"},
 		`select 5 / (n - 3) as n from generate_series(1,9) n`: {"division by zero"},
 	} {
@@ -98,8 +98,8 @@ func TestSelect_Errors(t *testing.T) {
 	}
 }
 
-// What only appends, or keeps a cursor, is refused. An upsert reads all again and
-// finds nothing new.
+// A target that only appends, or that keeps a cursor, is refused. An upsert reads
+// everything again and writes nothing new.
 func TestSelect_Targets(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, `create table numbers (n bigint primary key)`)

@@ -40,8 +40,9 @@ func setup(t *testing.T, statements ...string) *pgxpool.Pool {
 
 type item[T any] = dataflow.Item[T, pgtable.Cursor]
 
-// read takes up to n items behind a cursor, which goes through JSON as it does
-// between runs. A nil cursor is the beginning, and a negative n takes all.
+// read reads up to n items after a cursor. The cursor passes through JSON, as it
+// does between runs. A nil cursor is the beginning, and a negative n means all
+// items.
 func read[T any](t *testing.T, source dataflow.Source[T, pgtable.Cursor], from pgtable.Cursor, n int) ([]item[T], error) {
 	t.Helper()
 	var r dataflow.Request[pgtable.Cursor]
@@ -82,8 +83,7 @@ func values[T any](items []item[T]) []T {
 	return vs
 }
 
-// resumeEverywhere checks that a read that resumes behind any row goes on with
-// the next one.
+// resumeEverywhere checks that a read can resume after any row.
 func resumeEverywhere[T any](t *testing.T, source dataflow.Source[T, pgtable.Cursor]) {
 	t.Helper()
 	all := readAll(t, source)
@@ -94,8 +94,7 @@ func resumeEverywhere[T any](t *testing.T, source dataflow.Source[T, pgtable.Cur
 	}
 }
 
-// setupMode is setup with a way of executing queries, and with settings of the
-// sessions.
+// setupMode is setup with a mode of executing queries and with session settings.
 func setupMode(t *testing.T, mode pgx.QueryExecMode, settings map[string]string, statements ...string) *pgxpool.Pool {
 	t.Helper()
 	return open(t, dbtest.PostgresURL(t), mode, settings, statements...)

@@ -18,23 +18,22 @@ import (
 )
 
 // Insert adds each record to a table, in the transaction that commits the
-// checkpoint. It is refused for a source without a cursor, because every run
-// would add all records again.
+// checkpoint. It is refused for a source without a cursor, because every run would
+// add all records again.
 //
-// Columns that T has no field for get their default.
+// Columns without a field in T get their default.
 func Insert[T any](table string) dataflow.Target[T] {
 	return dataflow.ToTx[T](newSink[T](table, false, nil))
 }
 
-// Upsert adds each record to a table, or replaces the values of T's columns in
-// the row that has the same key. It does so in the transaction that commits the
-// checkpoint. The table needs a unique index, or a primary key, of exactly the
-// key columns; a key must not be NULL.
+// Upsert adds each record to a table. If a row with the same key exists, Upsert
+// replaces the values of T's columns in that row. It does so in the transaction
+// that commits the checkpoint. The table needs a primary key or a unique index of
+// exactly the key columns. A key must not be NULL.
 //
-// Of several records of a batch with the same key, the last one counts. A row that
-// has the same values already is not written, and its record counts as redundant;
-// of those that are written, the counters tell how many replaced a row
-// ([dataflow.Counters].Updated).
+// If several records of a batch have the same key, the last one counts. A row that
+// already has the same values is not written, and its record counts as redundant.
+// [dataflow.Counters].Updated counts the written records that replaced a row.
 func Upsert[T any](table string, key ...string) dataflow.Target[T] {
 	return dataflow.ToTx[T](upsertSink[T]{newSink[T](table, true, key)})
 }
@@ -44,7 +43,8 @@ func Upsert[T any](table string, key ...string) dataflow.Target[T] {
 //
 //	insert into t (a, b) select … from unnest($1::bigint[], $2::text[]) …
 //
-// That takes all types. Larger batches of plain types go by COPY; see [copier].
+// This works for all types. Larger batches of plain types are written by COPY; see
+// [copier].
 type sink[T any] struct {
 	table     string
 	name      pgx.Identifier
@@ -53,15 +53,16 @@ type sink[T any] struct {
 	key       []string
 	fields    *rowmap.Plan
 	fieldsErr error
-	copyFrom  int // the least number of rows that are copied
+	copyFrom  int // the smallest number of rows to copy
 
-	refused atomic.Int32 // batches by COPY, one after the other, for no reason that is in the rows
+	refused atomic.Int32 // the number of successive COPY batches rejected for a reason other than the rows
 
 	mu         sync.Mutex
-	statements map[string]*statement // by database
+	statements map[string]*statement // by database, see databaseOf
 }
 
-// mostRefused is after how many batches a sink does without COPY.
+// mostRefused is the number of rejected batches after which a sink stops using
+// COPY.
 const mostRefused = 3
 
 func newSink[T any](table string, upsert bool, key []string) *sink[T] {
@@ -74,9 +75,9 @@ func newSink[T any](table string, upsert bool, key []string) *sink[T] {
 // AppendOnly is true for Insert.
 func (s *sink[T]) AppendOnly() bool { return !s.upsert }
 
-// Pipelined is true for a table without triggers, rules and foreign keys to itself, once
-// a batch was written to it. A statement that meets a key that the batch before it has written waits
-// for the commit of that, and goes by what was committed.
+// Pipelined is true for a table without triggers, rules and foreign keys to itself,
+// once a batch was written to it. A statement that meets a key of the batch before
+// waits for that batch's commit, and then sees the committed row.
 func (s *sink[T]) Pipelined() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,12 +115,12 @@ func (s *sink[T]) WriteTx(ctx context.Context, rows []T) error {
 	return s.writeTx(ctx, rows, nil, false)
 }
 
-// WritePartTx writes a part of a batch, of which an insert has nothing to tell.
+// WritePartTx writes a part of a batch. An insert reports no results.
 func (s *sink[T]) WritePartTx(ctx context.Context, rows []T, _ []dataflow.RowResult) error {
 	return s.writeTx(ctx, rows, nil, true)
 }
 
-// writeTx writes a batch. results may be nil. A part of one that is refused leaves the
+// writeTx writes a batch. results may be nil. A rejected part leaves the
 // transaction as it was.
 func (s *sink[T]) writeTx(ctx context.Context, rows []T, results []dataflow.RowResult, part bool) error {
 	if err := s.Validate(); err != nil {
@@ -127,7 +128,7 @@ func (s *sink[T]) writeTx(ctx context.Context, rows []T, results []dataflow.RowR
 	}
 	tx, ok := dataflowpgx.TxFrom(ctx)
 	if !ok {
-		return dataflow.Permanent(fmt.Errorf("pgtable writes to table %s in the transaction of a Postgres client, and there is none (use package sqltable with SQLite): %w", s.table, dataflow.ErrTxMismatch))
+		return dataflow.Permanent(fmt.Errorf("pgtable needs a client on Postgres to write to table %s in its transaction (use package sqltable with SQLite): %w", s.table, dataflow.ErrTxMismatch))
 	}
 	if len(rows) == 0 {
 		return nil
@@ -171,7 +172,7 @@ func (s *sink[T]) write(ctx context.Context, tx pgx.Tx, rows []T, results []data
 		return err
 	}
 	if part {
-		err = behindSavepoint(ctx, tx, write)
+		err = withSavepoint(ctx, tx, write)
 	} else {
 		err = write()
 	}
@@ -180,24 +181,24 @@ func (s *sink[T]) write(ctx context.Context, tx pgx.Tx, rows []T, results []data
 		return s.explain(err)
 	}
 	if st.copier != nil && st.copier.stale.Load() {
-		// What was wrong was not the rows. It may have been the table as it was.
+		// COPY failed, but not because of the rows. The table may have changed.
 		s.forget(database)
 		s.refused.Add(1)
 	}
 	return nil
 }
 
-// tryRow tries a row alone that COPY was refused at, and takes it back. The error names
-// the row; it is nil if there is nothing wrong with it.
+// tryRow writes alone the row at which COPY was rejected, and rolls it back. The
+// error names the row; it is nil if the row is accepted.
 func (s *sink[T]) tryRow(ctx context.Context, tx pgx.Tx, st *statement, rows []T, row int) error {
 	if row < 0 || row >= len(rows) {
 		return nil
 	}
 	args, err := st.encode(tx.Conn().TypeMap(), reflect.ValueOf(rows[row:row+1]))
 	if err != nil {
-		return nil //nolint:nilerr // it comes up again, with the right number
+		return nil //nolint:nilerr // encoding the batch meets it again, with the right row number
 	}
-	err = behindSavepoint(ctx, tx, func() error {
+	err = withSavepoint(ctx, tx, func() error {
 		if _, err := tx.Exec(ctx, st.sql, args...); err != nil {
 			return err
 		}
@@ -210,16 +211,17 @@ func (s *sink[T]) tryRow(ctx context.Context, tx pgx.Tx, st *statement, rows []T
 	case !errors.As(err, &pg) || !refusal(pg.Code):
 		return err
 	default:
-		st.copier.stale.Store(false) // it was the row
+		st.copier.stale.Store(false) // the row was the reason
 		return &dataflow.RowError{Row: row, Alone: pg.Code != "23503", Err: s.explain(err)}
 	}
 }
 
-// errAccepted has a row taken back that is not refused.
+// errAccepted makes withSavepoint roll back a row that was accepted.
 var errAccepted = errors.New("the row is accepted")
 
-// behindSavepoint calls fn, and takes back what it has done if it returns an error.
-func behindSavepoint(ctx context.Context, tx pgx.Tx, fn func() error) error {
+// withSavepoint calls fn in a savepoint, and rolls back to it if fn returns an
+// error.
+func withSavepoint(ctx context.Context, tx pgx.Tx, fn func() error) error {
 	if _, err := tx.Exec(ctx, "savepoint dataflow_copy"); err != nil {
 		return err
 	}
@@ -233,14 +235,14 @@ func behindSavepoint(ctx context.Context, tx pgx.Tx, fn func() error) error {
 	return err
 }
 
-// databaseOf tells databases apart. The user counts, because the search path may
-// depend on it.
+// databaseOf returns a key for the database of a transaction. It includes the user,
+// because the search path may depend on the user.
 func databaseOf(tx pgx.Tx) string {
 	c := tx.Conn().Config()
 	return fmt.Sprintf("%q %d %q %q %q", c.Host, c.Port, c.Database, c.User, c.RuntimeParams["search_path"])
 }
 
-// statement returns the statement for a database, which is made once.
+// statement returns the statement for a database, building it at the first call.
 func (s *sink[T]) statement(ctx context.Context, tx pgx.Tx, database string) (*statement, error) {
 	s.mu.Lock()
 	st := s.statements[database]
@@ -271,7 +273,7 @@ func (s *sink[T]) forget(database string) {
 	s.mu.Unlock()
 }
 
-// explain adds to Postgres's error what it does not say by itself.
+// explain adds to Postgres's error what is missing from its text.
 func (s *sink[T]) explain(err error) error {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
@@ -280,9 +282,9 @@ func (s *sink[T]) explain(err error) error {
 	switch pg.Code {
 	case "42P10":
 		columns := rowmap.QuoteAll(s.key, ", ")
-		return dataflow.Permanent(fmt.Errorf("it has no unique index of exactly the key columns (%s): create unique index on %s (%s): %w", columns, s.name.Sanitize(), columns, err))
+		return dataflow.Permanent(fmt.Errorf("the table has no unique index of exactly the key columns (%s): create unique index on %s (%s): %w", columns, s.name.Sanitize(), columns, err))
 	case "23505", "23503", "22003":
-		// These details are about the values at fault alone. Others hold the
+		// The details of these errors hold only the bad values. Others hold the
 		// whole row.
 		if pg.Detail != "" {
 			return fmt.Errorf("%w: %s", err, pg.Detail)

@@ -23,15 +23,15 @@ func TestSink_Validate(t *testing.T) {
 	}{
 		"no table":         {newSink[fact]("", false, nil), `table: it is empty or has an empty part: use "table" or "schema.table"`},
 		"empty part":       {newSink[fact]("a.", false, nil), `table: it is empty or has an empty part: use "table" or "schema.table"`},
-		"three parts":      {newSink[fact]("a.b.c", false, nil), `table: a.b.c has 3 parts: use "table" or "schema.table"; a name that holds a dot goes in double quotes`},
-		"open quote":       {newSink[fact](`"a`, false, nil), `table: "a has a double quote that is not closed`},
-		"behind quote":     {newSink[fact](`"a"b`, false, nil), `table: "a"b has text behind a closing quote`},
-		"zero byte":        {newSink[fact]("a\x00b", false, nil), `table: "a\x00b" is not a name that a table can have`},
-		"no struct":        {newSink[map[string]any]("t", false, nil), `T: map[string]interface {} is not a struct: its fields are the columns`},
-		"no fields":        {newSink[struct{ a int }]("t", false, nil), `T: struct { a int } has no exported fields: they are the columns`},
-		"no key":           {newSink[fact]("t", true, nil), `key: it is empty: name the columns by which a row is found again`},
+		"three parts":      {newSink[fact]("a.b.c", false, nil), `table: a.b.c has 3 parts: use "table" or "schema.table"; put a name with a dot in double quotes`},
+		"open quote":       {newSink[fact](`"a`, false, nil), `table: "a has a double quote that is not closed: close it`},
+		"behind quote":     {newSink[fact](`"a"b`, false, nil), `table: "a"b has text after a closing quote: separate the parts with a dot`},
+		"zero byte":        {newSink[fact]("a\x00b", false, nil), `table: "a\x00b" cannot be the name of a table: remove zero bytes and invalid UTF-8`},
+		"no struct":        {newSink[map[string]any]("t", false, nil), `T: map[string]interface {} is not a struct: use a struct with a field for each column`},
+		"no fields":        {newSink[struct{ a int }]("t", false, nil), `T: struct { a int } has no exported fields: add one for each column`},
+		"no key":           {newSink[fact]("t", true, nil), `key: it is empty: name the columns that identify a row`},
 		"key not in T":     {newSink[fact]("t", true, []string{"ID"}), `key: "ID" is not a column of pgtable.fact: its columns are id, name, cents`},
-		"key twice":        {newSink[fact]("t", true, []string{"id", "id"}), `key: column "id" is there twice`},
+		"key twice":        {newSink[fact]("t", true, []string{"id", "id"}), `key: column "id" is named twice`},
 		"embedded pointer": {newSink[struct{ *fact }]("t", false, nil), "T: field fact of struct { *pgtable.fact } embeds a pointer: embed pgtable.fact itself, or leave it out with `db:\"-\"`"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -58,7 +58,7 @@ func TestSink_NoTransaction(t *testing.T) {
 	t.Parallel()
 	err := newSink[fact]("facts", false, nil).WriteTx(t.Context(), []fact{{}})
 	require.ErrorIs(t, err, dataflow.ErrTxMismatch)
-	require.EqualError(t, err, "pgtable writes to table facts in the transaction of a Postgres client, and there is none (use package sqltable with SQLite): transaction of another database")
+	require.EqualError(t, err, "pgtable needs a client on Postgres to write to table facts in its transaction (use package sqltable with SQLite): transaction of another database")
 }
 
 func TestSink_TableDoesNotFit(t *testing.T) {
@@ -68,12 +68,12 @@ func TestSink_TableDoesNotFit(t *testing.T) {
 		sink *sink[fact]
 		want string
 	}{
-		"no table":   {newSink[fact]("facts", false, nil), `table facts: there is no "facts" in this database, or the search path does not lead to it`},
-		"no schema":  {newSink[fact]("x.Facts", false, nil), `table x.Facts: there is no "x"."Facts" in this database, or the search path does not lead to it`},
-		"no columns": {newSink[fact]("Facts", false, nil), `table Facts: it has no column "name" (field Name), "cents" (field Cents); its columns are "id", "Name", "extra"`},
+		"no table":   {newSink[fact]("facts", false, nil), `table facts: there is no table "facts" in this database, or the search path does not lead to it: create it, or qualify its name with a schema`},
+		"no schema":  {newSink[fact]("x.Facts", false, nil), `table x.Facts: there is no table "x"."Facts" in this database, or the search path does not lead to it: create it, or qualify its name with a schema`},
+		"no columns": {newSink[fact]("Facts", false, nil), `table Facts: the table has no column "name" (field Name), "cents" (field Cents); its columns are "id", "Name", "extra"`},
 		"no index": {
 			newSink[fact]("keyless", true, []string{"id", "name"}),
-			`table keyless: it has no unique index of exactly the key columns ("id", "name"): create unique index on "keyless" ("id", "name"): ` +
+			`table keyless: the table has no unique index of exactly the key columns ("id", "name"): create unique index on "keyless" ("id", "name"): ` +
 				`ERROR: there is no unique or exclusion constraint matching the ON CONFLICT specification (SQLSTATE 42P10)`,
 		},
 	} {
@@ -151,7 +151,7 @@ func TestSink_AlteredTable(t *testing.T) {
 	_, err = pool.Exec(t.Context(), `alter table facts drop cents`)
 	require.NoError(t, err)
 	require.Error(t, write(t, pool, s, fact{ID: 3}))
-	require.EqualError(t, write(t, pool, s, fact{ID: 3}), `table facts: it has no column "cents" (field Cents); its columns are "id", "name"`)
+	require.EqualError(t, write(t, pool, s, fact{ID: 3}), `table facts: the table has no column "cents" (field Cents); its columns are "id", "name"`)
 	_, err = pool.Exec(t.Context(), `alter table facts add cents int`)
 	require.NoError(t, err)
 	require.NoError(t, write(t, pool, s, fact{ID: math.MaxInt64, Cents: ptr(int32(5))}))
@@ -216,9 +216,9 @@ func TestSink_ConcurrentUpsertsDoNotDeadlock(t *testing.T) {
 	}
 }
 
-// A batch is not written again with one behind it in the same transaction, also if one in
-// between could not be written.
-func TestUpsert_BehindFailure(t *testing.T) {
+// Each batch of a transaction is written once, even if a batch before it has
+// failed.
+func TestUpsert_AfterFailure(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, createFacts)
 	store, err := dataflowpgx.New(pool).Store(dataflow.StoreOptions{})
@@ -226,7 +226,7 @@ func TestUpsert_BehindFailure(t *testing.T) {
 	batch := func(n int, name string) []fact {
 		rows := make([]fact, n)
 		for i := range rows {
-			rows[i] = fact{ID: int64(n - i), Name: name} // in an order that only the server sorts
+			rows[i] = fact{ID: int64(n - i), Name: name} // in descending order, so that the server must sort
 		}
 		return rows
 	}
@@ -236,7 +236,7 @@ func TestUpsert_BehindFailure(t *testing.T) {
 			return store.Savepoint(ctx, tx, func() error { return s.WriteResultTx(ctx, rows, make([]dataflow.RowResult, len(rows))) })
 		}
 		require.NoError(t, write(batch(300, "first")))
-		require.NoError(t, write(batch(300, "second"))) // from here on by the temporary table
+		require.NoError(t, write(batch(300, "second"))) // from here on through the temporary table
 		require.Error(t, write(batch(200, "\x00")))
 		require.NoError(t, write(batch(100, "third")))
 		return nil

@@ -31,8 +31,8 @@ func setup(t *testing.T, statements ...string) *pgxpool.Pool {
 	return pool
 }
 
-// write writes rows in a transaction like that of a checkpoint, few as they are by
-// COPY where the sink can.
+// write writes rows in a transaction like a checkpoint's. It uses COPY even for few
+// rows, if the sink can.
 func write[T any](t *testing.T, pool *pgxpool.Pool, s *sink[T], rows ...T) error {
 	t.Helper()
 	if s.copyFrom == copyFrom {

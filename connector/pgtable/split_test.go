@@ -14,7 +14,7 @@ import (
 
 type request = dataflow.Request[pgtable.Cursor]
 
-// parts splits a request, and returns what each part reads.
+// parts splits a request, and returns the rows that each part reads.
 func parts[T any](t *testing.T, source dataflow.Source[T, pgtable.Cursor], r request, n int) [][]T {
 	t.Helper()
 	cursors, err := source.(dataflow.Splitter[pgtable.Cursor]).Split(t.Context(), r, n)
@@ -36,8 +36,8 @@ func parts[T any](t *testing.T, source dataflow.Source[T, pgtable.Cursor], r req
 	return all
 }
 
-// requireParts requires that the parts are the whole in its order, that each is about of
-// the same size, and that there are as many as there can be.
+// requireParts requires that the parts together are the whole, in order. Their
+// sizes must be about equal, and there must be as many as possible.
 func requireParts[T any](t *testing.T, source dataflow.Source[T, pgtable.Cursor], r request, n int) {
 	t.Helper()
 	whole, err := collect(source.Read(t.Context(), r))
@@ -52,7 +52,7 @@ func requireParts[T any](t *testing.T, source dataflow.Source[T, pgtable.Cursor]
 	require.Equal(t, whole, joined)
 }
 
-// Whatever the key and the bounds are, the parts are the whole.
+// Whatever the key and the bounds are, the parts together are the whole.
 func TestKeyset_Split(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
@@ -70,8 +70,8 @@ func TestKeyset_Split(t *testing.T) {
 	}
 }
 
-// As above, for keys that chance decides about, most of which are alike in their first
-// columns, between bounds that need not be those of rows.
+// As TestKeyset_Split, for random keys that are mostly equal in their first
+// columns, and for bounds that need not be keys of rows.
 func TestKeyset_Split_Random(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, `create table t (a text not null, number numeric not null, at timestamptz not null, id bigint not null, primary key (a, number, at, id))`)
@@ -106,7 +106,7 @@ func TestKeyset_Split_Random(t *testing.T) {
 	}
 }
 
-// The rows that are left to a later read do not count.
+// Rows that the guard holds back do not count.
 func TestKeyset_Split_Guarded(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, `create table t (at timestamptz primary key)`,
@@ -125,10 +125,10 @@ func TestKeyset_Split_Errors(t *testing.T) {
 		want  string
 	}{
 		{pgtable.Query{SQL: `select id from nowhere`, Key: []string{"id"}}, request{}, `query "select id from nowhere": ERROR: relation "nowhere" does not exist`},
-		{pgtable.Query{SQL: `select id from t`, Key: []string{"other"}}, request{}, `key column "other" is not among its columns ([id])`},
+		{pgtable.Query{SQL: `select id from t`, Key: []string{"other"}}, request{}, `key column "other" is not among the query's columns ([id]): select it`},
 		{pgtable.Query{SQL: `select id, other from t`, Key: []string{"other"}}, request{}, `key column "other" is NULL in the row (NULL)`},
-		{pgtable.Query{SQL: `select id from t`, Key: []string{"id"}}, request{}, `the key (id) is not unique: more than one row has 2`},
-		{pgtable.Query{SQL: `select id from t`, Key: []string{"id"}}, request{Resumed: true, From: pgtable.Cursor{"1", "2"}}, `the stored cursor (1, 2) has 2 values, and the key has 1 column (id)`},
+		{pgtable.Query{SQL: `select id from t`, Key: []string{"id"}}, request{}, `the key (id) is not unique: several rows have 2`},
+		{pgtable.Query{SQL: `select id from t`, Key: []string{"id"}}, request{Resumed: true, From: pgtable.Cursor{"1", "2"}}, `the stored cursor (1, 2) has 2 values, but the key has 1 column (id)`},
 	} {
 		_, err := pgtable.Keyset[row](pool, c.query).(dataflow.Splitter[pgtable.Cursor]).Split(t.Context(), c.r, 5)
 		require.ErrorContains(t, err, c.want)

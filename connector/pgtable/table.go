@@ -13,9 +13,9 @@ import (
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
-// columnsQuery lists a table's columns with the types beneath their domains.
-// The types are without a length, because a cast to a type with a length would
-// cut values off in silence, where the assignment to the column is an error.
+// columnsQuery lists a table's columns with the base types of their domains. The
+// types have no length: a cast to a type with a length silently cuts values off,
+// but the assignment to the column gives an error.
 const columnsQuery = `
 with recursive step (number, type) as (
 	select attnum, atttypid
@@ -36,23 +36,26 @@ left join pg_catalog.pg_collation c on c.oid = a.attcollation and c.collname <> 
 left join pg_catalog.pg_namespace n on n.oid = c.collnamespace
 order by a.attnum`
 
-// tableColumn is a column of the table that is written to.
+// tableColumn is a column of the table to write to.
 type tableColumn struct {
 	name       string
 	oid        uint32
 	typ        string // as SQL
 	isArray    bool
 	isEnum     bool
-	declared   uint32 // the type, or the domain over it
-	isIdentity bool   // always generated
-	collation  string // as SQL; empty: the database's own, or none
-	collated   bool   // it has one
+	declared   uint32 // the declared type, which may be a domain
+	isIdentity bool   // generated always as identity
+	collation  string // as SQL; empty for the database's default, or none
+	collated   bool   // true if it has a collation
 }
 
-// targetQuery asks whether COPY does to a table what an insert does, whether this role
-// can make temporary tables, whether the table returns xmax, which partitioned ones do not,
-// and whether what is written looks at other rows of the table: by triggers, or by foreign
-// keys to the table itself.
+// targetQuery asks four questions:
+//
+//   - whether COPY does the same to the table as an insert;
+//   - whether this role may create temporary tables;
+//   - whether the table returns xmax, as partitioned tables do not;
+//   - whether writing looks at other rows of the table, by triggers or by foreign
+//     keys to the table itself.
 const targetQuery = `
 with root (oid) as (
 	select coalesce(pg_catalog.pg_partition_root(to_regclass($1)), to_regclass($1))::oid
@@ -68,16 +71,16 @@ select c.relkind in ('r', 'p') and not c.relhasrules and not row_security_active
 	exists (select from pg_catalog.pg_constraint where contype = 'f' and conrelid in (select oid from parts) and confrelid in (select oid from parts))
 from pg_catalog.pg_class c where c.oid = to_regclass($1)`
 
-// target is a table that is written to.
+// target is a table to write to, with the answers of targetQuery.
 type target struct {
 	columns   []tableColumn
 	plain     bool
 	temporary bool
-	xmax      bool // it returns that
-	looks     bool // at its other rows, when one is written
+	xmax      bool // true if the table returns xmax
+	looks     bool // true if writing looks at other rows of the table
 }
 
-// lookUp looks a table up.
+// lookUp looks up a table.
 func lookUp(ctx context.Context, tx pgx.Tx, table pgx.Identifier) (*target, error) {
 	columns, err := tableColumns(ctx, tx, table)
 	if err != nil {
@@ -85,31 +88,31 @@ func lookUp(ctx context.Context, tx pgx.Tx, table pgx.Identifier) (*target, erro
 	}
 	t := &target{columns: columns}
 	if err := tx.QueryRow(ctx, targetQuery, table.Sanitize()).Scan(&t.plain, &t.temporary, &t.xmax, &t.looks); err != nil {
-		return nil, fmt.Errorf("look the table up: %w", err)
+		return nil, fmt.Errorf("look up the table: %w", err)
 	}
 	return t, nil
 }
 
-// tableColumns looks a table's columns up.
+// tableColumns looks up a table's columns.
 func tableColumns(ctx context.Context, tx pgx.Tx, table pgx.Identifier) ([]tableColumn, error) {
 	rows, err := tx.Query(ctx, columnsQuery, table.Sanitize())
 	if err != nil {
-		return nil, fmt.Errorf("look its columns up: %w", err)
+		return nil, fmt.Errorf("look up its columns: %w", err)
 	}
 	defer rows.Close()
 	var columns []tableColumn
 	for rows.Next() {
 		var c tableColumn
 		if err := rows.Scan(&c.name, &c.oid, &c.typ, &c.isArray, &c.isEnum, &c.declared, &c.isIdentity, &c.collation, &c.collated); err != nil {
-			return nil, fmt.Errorf("look its columns up: %w", err)
+			return nil, fmt.Errorf("look up its columns: %w", err)
 		}
 		columns = append(columns, c)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("look its columns up: %w", err)
+		return nil, fmt.Errorf("look up its columns: %w", err)
 	}
 	if len(columns) == 0 {
-		return nil, dataflow.Permanent(fmt.Errorf("there is no %s in this database, or the search path does not lead to it", table.Sanitize()))
+		return nil, dataflow.Permanent(fmt.Errorf("there is no table %s in this database, or the search path does not lead to it: create it, or qualify its name with a schema", table.Sanitize()))
 	}
 	return columns, nil
 }
@@ -117,11 +120,11 @@ func tableColumns(ctx context.Context, tx pgx.Tx, table pgx.Identifier) ([]table
 // statement writes a batch to a table.
 type statement struct {
 	sql     string
-	results string // sql, which also tells what became of the rows; empty: there is none
+	results string // like sql, but returns the outcome of each row; empty for Insert
 	fields  *rowmap.Plan
 	columns []*column
-	copier  *copier // nil: batches are written with arrays only
-	alone   bool    // what it writes depends on the rows alone that it is given, and on those with their keys
+	copier  *copier // nil if all batches are written with arrays
+	alone   bool    // true if the result depends only on the given rows and on the rows with their keys
 }
 
 func newStatement(table pgx.Identifier, fields *rowmap.Plan, to *target, upsert bool, key []string) (*statement, error) {
@@ -141,7 +144,7 @@ func newStatement(table pgx.Identifier, fields *rowmap.Plan, to *target, upsert 
 		for i, c := range columns {
 			have[i] = c.name
 		}
-		return nil, dataflow.Permanent(fmt.Errorf("it has no column %s; its columns are %s", strings.Join(missing, ", "), rowmap.QuoteAll(have, ", ")))
+		return nil, dataflow.Permanent(fmt.Errorf("the table has no column %s; its columns are %s", strings.Join(missing, ", "), rowmap.QuoteAll(have, ", ")))
 	}
 	st.sql = "insert into " + table.Sanitize() + " (" + rowmap.QuoteAll(fields.Names(), ", ") + ")\n"
 	if upsert {
@@ -154,13 +157,13 @@ func newStatement(table pgx.Identifier, fields *rowmap.Plan, to *target, upsert 
 	return st, nil
 }
 
-// columnNames are the names of the columns of the table.
+// columnNames returns the names of the table's columns.
 func (st *statement) columnNames() string { return rowmap.QuoteAll(st.fields.Names(), ", ") }
 
-// selectLast selects the last row of each key, because "on conflict" cannot
-// touch a row twice. That Postgres compares the keys, and not this program,
-// makes two keys equal exactly if they are for the unique index. The rows are so
-// also locked in one order, which keeps concurrent writers from deadlocks.
+// selectLast selects the last row of each key, because "on conflict" cannot change
+// a row twice. Postgres compares the keys, so they are equal exactly if they are
+// equal in the unique index. This also locks the rows in one order, which protects
+// concurrent writers from deadlocks.
 func (st *statement) selectLast() string {
 	var keys []string
 	names := strings.Split(st.names(), ", ")
@@ -173,7 +176,7 @@ func (st *statement) selectLast() string {
 	return "select distinct on (" + on + ") " + st.names() + " from (\n" + st.numbered() + "\n) v order by " + on + ", n desc"
 }
 
-// numbered selects the values with their numbers.
+// numbered selects the values with their row numbers.
 func (st *statement) numbered() string {
 	names := strings.Split(st.names(), ", ")
 	inner := st.values()
@@ -183,7 +186,7 @@ func (st *statement) numbered() string {
 	return "select " + strings.Join(inner, ", ") + ", n from unnest(" + st.arrays() + ") with ordinality as u (" + st.names() + ", n)"
 }
 
-// names are the names of the columns within the statement.
+// names returns the names of the columns within the statement.
 func (st *statement) names() string {
 	names := make([]string, len(st.columns))
 	for i := range names {
@@ -192,7 +195,7 @@ func (st *statement) names() string {
 	return strings.Join(names, ", ")
 }
 
-// arrays are the parameters.
+// arrays returns the parameters.
 func (st *statement) arrays() string {
 	arrays := make([]string, len(st.columns))
 	for i, c := range st.columns {
@@ -201,7 +204,8 @@ func (st *statement) arrays() string {
 	return strings.Join(arrays, ", ")
 }
 
-// values are the elements of the arrays as values of the table's columns.
+// values returns the elements of the arrays, cast to the types of the table's
+// columns.
 func (st *statement) values() []string {
 	values := make([]string, len(st.columns))
 	for i, c := range st.columns {

@@ -12,7 +12,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-// asRole returns the owner's pool and that of a role that may do nothing yet.
+// asRole returns the owner's pool and the pool of a role without privileges.
 func asRole(t *testing.T, statements ...string) (owner, other *pgxpool.Pool, role string) {
 	t.Helper()
 	address := dbtest.PostgresURL(t)
@@ -38,7 +38,7 @@ func asRole(t *testing.T, statements ...string) (owner, other *pgxpool.Pool, rol
 	return owner, other, role
 }
 
-// inEachWay runs a test for small batches and for those by COPY.
+// inEachWay runs a test with arrays and with COPY.
 func inEachWay(t *testing.T, test func(t *testing.T, made func(*sink[fact]) *sink[fact])) {
 	t.Helper()
 	for _, from := range []int{1, 1 << 30} {
@@ -49,7 +49,7 @@ func inEachWay(t *testing.T, test func(t *testing.T, made func(*sink[fact]) *sin
 	}
 }
 
-// A privilege that is missing is named together with the table.
+// The error of a missing privilege names the table.
 func TestSink_NoPrivilege(t *testing.T) {
 	t.Parallel()
 	inEachWay(t, func(t *testing.T, made func(*sink[fact]) *sink[fact]) {
@@ -71,7 +71,7 @@ func TestSink_NoPrivilege(t *testing.T) {
 	})
 }
 
-// The policies of row security hold for what is written. A row that they forbid fails.
+// Row security policies apply to written rows. A row that they forbid fails.
 func TestSink_RowSecurity(t *testing.T) {
 	t.Parallel()
 	inEachWay(t, func(t *testing.T, made func(*sink[fact]) *sink[fact]) {
@@ -91,7 +91,7 @@ func TestSink_RowSecurity(t *testing.T) {
 	})
 }
 
-// Triggers see every row that is written, and may change it or leave it out.
+// Triggers see every written row, and may change or skip it.
 func TestSink_Triggers(t *testing.T) {
 	t.Parallel()
 	inEachWay(t, func(t *testing.T, made func(*sink[fact]) *sink[fact]) {

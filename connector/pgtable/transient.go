@@ -12,11 +12,13 @@ import (
 	"github.com/activedataflow/dataflow/dataflowpgx"
 )
 
-// transient marks the errors of a pool that should pass by themselves: those of a
-// server that cannot be reached or is in no state to work, and of another
-// transaction that was in the way. The client's own database may be none of
-// Postgres, and tells nothing of these. A broken connection often gives a plain
-// "unexpected EOF", which nobody else could tell from any other.
+// transient marks the errors of a pool that should go away by themselves:
+//
+//   - the server cannot be reached or is not ready;
+//   - another transaction was in the way;
+//   - a connection broke, often as a plain "unexpected EOF".
+//
+// The client's own driver may not be for Postgres, and then knows none of these.
 func transient(ctx context.Context, pool *pgxpool.Pool, err error) error {
 	if err == nil || ctx.Err() != nil {
 		return err
@@ -28,7 +30,7 @@ func transient(ctx context.Context, pool *pgxpool.Pool, err error) error {
 	return err
 }
 
-// passes asks the driver of Postgres, which need not be the client's.
+// passes asks the Postgres driver, whatever the client's own driver is.
 func passes(pool *pgxpool.Pool, err error) bool {
 	store, serr := dataflowpgx.New(pool).Store(dataflow.StoreOptions{})
 	return serr == nil && store.Classify(err).Passes()

@@ -17,8 +17,8 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-// onSQLite returns a client whose own database is none of Postgres, and so cannot
-// tell what an error of Postgres means.
+// onSQLite returns a client on SQLite, whose driver cannot classify an error of
+// Postgres.
 func onSQLite(t *testing.T, flows ...*dataflow.Flow) *dataflow.Client {
 	t.Helper()
 	client, err := dataflow.NewClient(dataflowsqlite.New(dbtest.SQLite(t)), &dataflow.Config{Flows: flows, Logger: slog.New(slog.DiscardHandler)})
@@ -28,7 +28,7 @@ func onSQLite(t *testing.T, flows ...*dataflow.Flow) *dataflow.Client {
 	return client
 }
 
-// raises makes inserts into a table fail so often with an error code.
+// raises makes the first inserts into a table fail with an error code.
 func raises(table, code string, times int) string {
 	return fmt.Sprintf(`
 		create sequence %[1]s_raised;
@@ -42,8 +42,8 @@ func raises(table, code string, times int) string {
 		create trigger raise before insert on %[1]s for each row execute function %[1]s_raise()`, table, code, times)
 }
 
-// What should pass by itself in a database elsewhere costs no attempt, whatever
-// the client's own database is.
+// A transient error of another database costs no attempt, whatever the client's own
+// database is.
 func TestInsertTo_Transient(t *testing.T) {
 	t.Parallel()
 	for code, passes := range map[string]bool{
@@ -65,14 +65,14 @@ func TestInsertTo_Transient(t *testing.T) {
 	}
 }
 
-// terminate breaks all connections of a pool, as a restart of the server does.
+// terminate breaks all connections of a pool, as a server restart does.
 func terminate(ctx context.Context, pool *pgxpool.Pool) error {
 	_, err := pool.Exec(ctx, `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`)
 	return err
 }
 
-// A server whose connections break between two batches and two pages costs no
-// attempt either: source and sink make new ones.
+// Connections that break between two batches or two pages cost no attempt: source
+// and sink reconnect.
 func TestConnectionsBreak(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, `create table source (n bigint primary key)`, `insert into source select generate_series(1, 100)`, `create table sink (n bigint)`)

@@ -10,8 +10,8 @@ import (
 	"github.com/activedataflow/dataflow/connector/pgtable"
 )
 
-// A read ends behind the row whose cursor is given, or where it would be, whatever the
-// pages and the guard are.
+// A read ends after the row with the given cursor, or at its place if the row is
+// gone, whatever the page size and the guard.
 func TestKeyset_Until(t *testing.T) {
 	t.Parallel()
 	pool := setup(t,
@@ -59,7 +59,7 @@ func TestKeyset_CheckRequest(t *testing.T) {
 		Resumed: true, From: pgtable.Cursor{"1"}, Bounded: true, Params: []byte("1"),
 	})
 	for _, text := range []string{
-		"From: 1 has 1 value, and the key has 2 columns (a, b)", "Until: () has 0 values", "Params: a Keyset takes none",
+		"From: 1 has 1 value, but the key has 2 columns (a, b)", "Until: () has 0 values", "Params: a Keyset takes none",
 	} {
 		require.ErrorContains(t, err, text)
 	}

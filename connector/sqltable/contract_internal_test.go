@@ -15,7 +15,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-// bird is what the contract's sources and sinks hold.
+// bird is the record of the contract's sources and sinks.
 type bird struct {
 	ID    int64
 	Name  string `db:"Common name"`
@@ -38,17 +38,18 @@ func birds(n int) []bird {
 func hugeBird() bird { return bird{ID: 15, Name: strings.Repeat("€ \"\n", 1<<18)} }
 
 const (
-	// table has a bird's columns, one of them under a name that needs quotes, one that
-	// is null in a row that cannot be read, and the order of writing.
+	// table has a bird's columns and a column for the order of writing. One column
+	// name needs quotes. One column may be null, and a row with null there cannot
+	// be read.
 	table       = `create table Bird (written integer primary key autoincrement, id integer unique, "Common name" text, grams real, seen integer)`
 	selectBirds = `select id, "Common name", grams, seen from Bird`
 	// forever is a query that does not end.
 	forever = `create view forever as with recursive n (n) as (select 1 union all select n + 1 from n) select n from n where n < 0`
-	// slow makes whoever writes wait for it.
+	// slow makes a writer wait for ever.
 	slow = `create trigger slow before insert on Bird begin select count(*) from forever; end`
 )
 
-// parts are sources and sinks, and the databases that they are on.
+// parts maps sources and sinks to their databases.
 type parts struct{ dbs, paths sync.Map }
 
 func (p *parts) db(part any) *sql.DB {
@@ -56,11 +57,11 @@ func (p *parts) db(part any) *sql.DB {
 	return db.(*sql.DB) //nolint:forcetypeassert // nothing else is in it
 }
 
-// open is how many connections a source or sink holds.
+// open returns how many connections a source or sink holds.
 func (p *parts) open(part any) int { return p.db(part).Stats().InUse }
 
-// filled is a database with these birds, and before one of them another that cannot be
-// read, if there is to be one.
+// filled returns a database with these birds. If bad is a valid index, a row that
+// cannot be read precedes that bird.
 func filled(t *testing.T, rows []bird, bad int) *sql.DB {
 	t.Helper()
 	db := dbtest.SQLite(t)
@@ -135,7 +136,8 @@ func TestSelect_Contract(t *testing.T) {
 	})
 }
 
-// telling writes as the engine does with a sink that tells what became of the rows.
+// telling writes as the engine does with a sink that reports the outcome of its
+// rows.
 type telling struct{ upsertSink[bird] }
 
 func (s telling) WriteTx(ctx context.Context, rows []bird) error {
@@ -243,15 +245,15 @@ func inOrder(t *testing.T, db *sql.DB) func() []bird {
 	}
 }
 
-// inTx runs f in a transaction like that of a checkpoint. It is the sink that has to
-// notice that its context is cancelled, and not the begin of the transaction.
+// inTx runs f in a transaction like a checkpoint's. The begin ignores ctx, so that
+// the sink itself must notice that ctx is cancelled.
 func inTx(ctx context.Context, store dataflow.Store, f func(context.Context) error) error {
 	return store.InTx(context.WithoutCancel(ctx), func(within context.Context, _ dataflow.Tx) error {
 		return f(inContext{ctx, within}) //nolint:contextcheck // that is its purpose
 	})
 }
 
-// inContext has the values of one context and ends with the other.
+// inContext has the values of one context and ends with another.
 type inContext struct {
 	context.Context //nolint:containedctx // it is one itself
 	values          context.Context

@@ -8,13 +8,13 @@ import (
 	"unicode/utf8"
 )
 
-// Cursor is the place behind a row: the values of its key columns in the order
-// of [Query.Key], written as SQL does: 17, 0.5, 'text', x'00ff'. Each so has the
-// type, too, that it has in the table, without which SQLite would not find it
-// equal. t'00ff' is text that is not UTF-8.
+// Cursor is the place directly after a row: the values of its key columns in the
+// order of [Query.Key]. Each is written as in SQL: 17, 0.5, 'text', x'00ff'. So a
+// value keeps its type, without which SQLite would not find it equal. t'00ff' is
+// text that is not UTF-8.
 type Cursor []string
 
-// String names the row: "17", or "('2024-01-01', 17)".
+// String names the last row before the cursor: "17", or "('2024-01-01', 17)".
 func (c Cursor) String() string {
 	if len(c) == 1 {
 		return c[0]
@@ -22,7 +22,7 @@ func (c Cursor) String() string {
 	return "(" + strings.Join(c, ", ") + ")"
 }
 
-// values are the arguments that stand for the cursor in a statement.
+// values returns the cursor as arguments of a statement.
 func (c Cursor) values() ([]any, error) {
 	values := make([]any, len(c))
 	for i, literal := range c {
@@ -35,14 +35,13 @@ func (c Cursor) values() ([]any, error) {
 	return values, nil
 }
 
-// storedExpression is SQL that returns a column as it is stored. A driver makes
-// times of the text in some columns, and would also do so where a text looks
-// like one.
+// storedExpression returns SQL that yields a column as it is stored. A driver turns
+// the text of some columns into times; the prefix "t" prevents that.
 func storedExpression(name string) string {
 	return "case typeof(" + name + ") when 'text' then 't' || " + name + " else " + name + " end"
 }
 
-// literalOf writes what storedExpression has returned.
+// literalOf writes a value of storedExpression as a literal of a cursor.
 func literalOf(v any) (string, error) {
 	switch v := v.(type) {
 	case int64:
@@ -50,7 +49,7 @@ func literalOf(v any) (string, error) {
 	case float64:
 		s := strconv.FormatFloat(v, 'g', -1, 64)
 		if !strings.ContainsAny(s, ".eIN") {
-			s += ".0" // or it would come back as an integer
+			s += ".0" // otherwise it would be read as an integer
 		}
 		return s, nil
 	case []byte:
@@ -66,7 +65,7 @@ func literalOf(v any) (string, error) {
 	}
 }
 
-// parseLiteral reads what literalOf has written.
+// parseLiteral reads a literal written by literalOf.
 func parseLiteral(s string) (any, error) {
 	prefix, quoted, isQuoted := strings.Cut(s, "'")
 	if !isQuoted {

@@ -17,18 +17,18 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// database is the database of a source or sink, which is asked once whether it is a
+// database is the database of a source or sink. It is asked once whether it is
 // MySQL.
 type database struct {
 	*sql.DB
 
-	mu    sync.Mutex // guards what follows
+	mu    sync.Mutex // guards the fields below
 	known bool
 	mysql bool
 }
 
-// isMySQL reports whether the database is a MySQL or MariaDB. What is between /*! and */ is
-// a comment everywhere else.
+// isMySQL reports whether the database is MySQL or MariaDB. Only these execute the
+// text between /*! and */; it is a comment everywhere else.
 func (d *database) isMySQL(ctx context.Context) (bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -43,11 +43,11 @@ func (d *database) isMySQL(ctx context.Context) (bool, error) {
 	return d.mysql, nil
 }
 
-// mysqlNumber is how an error of MySQL begins, in the words of its driver, which this
-// package does not link.
+// mysqlNumber finds MySQL's error number in the text of its driver. This package
+// does not link the driver.
 var mysqlNumber = regexp.MustCompile(`\bError (\d{4})(?: \(|:)`)
 
-// errorNumber is MySQL's number of an error, 0 if it has none.
+// errorNumber returns MySQL's number of an error, or 0.
 func errorNumber(err error) int {
 	if found := mysqlNumber.FindStringSubmatch(err.Error()); found != nil {
 		n, _ := strconv.Atoi(found[1])
@@ -56,32 +56,33 @@ func errorNumber(err error) int {
 	return 0
 }
 
-// lost marks an error of a connection that broke, or was never made. Such a one passes.
+// lost marks the error of a connection that broke, or could not be made, as
+// transient.
 func lost(ctx context.Context, err error) error {
 	var network net.Error
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return err
-	case errors.Is(err, driver.ErrBadConn), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network), innermost(err).Error() == "invalid connection": // the last is that of MySQL's driver
+	case errors.Is(err, driver.ErrBadConn), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network), innermost(err).Error() == "invalid connection": // the last is an error of MySQL's driver
 		return dataflow.Transient(err)
 	default:
 		return err
 	}
 }
 
-// passing marks the errors of MySQL that should pass by themselves: another transaction
-// was in the way, or the server was in no state to work.
+// passing marks the errors of MySQL that should go away by themselves: another
+// transaction was in the way, or the server was not ready.
 func passing(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil || dataflow.IsPermanent(err) {
 		return err
 	}
 	switch errorNumber(err) {
 	case 1040, // too many connections
-		1053,       // the server shuts down
-		1205,       // a lock was waited for too long
+		1053,       // the server is shutting down
+		1205,       // timeout of a lock
 		1213,       // a deadlock
-		1290, 1836, // the server is read-only, as while another takes over
-		1927, 4031: // the connection was killed, or silent for too long
+		1290, 1836, // the server is read-only, as during a failover
+		1927, 4031: // the connection was killed, or idle for too long
 		return dataflow.Transient(err)
 	}
 	return lost(ctx, err)
@@ -97,11 +98,11 @@ func innermost(err error) error {
 	}
 }
 
-// clockQuery asks a session of MySQL for a moment of winter and one of summer.
+// clockQuery asks a MySQL session for one moment in winter and one in summer.
 const clockQuery = `select from_unixtime(1704067200), from_unixtime(1719792000)`
 
-// checkClock returns an error unless a session of MySQL has timestamp columns in the zone
-// that the driver takes them to be in. It needs parseTime.
+// checkClock returns an error unless a MySQL session uses the time zone that the
+// driver assumes for timestamp columns. It needs parseTime.
 func checkClock(ctx context.Context, q queryer) error {
 	var winter, summer any
 	if err := q.QueryRowContext(ctx, clockQuery).Scan(&winter, &summer); err != nil {
@@ -113,26 +114,26 @@ func checkClock(ctx context.Context, q queryer) error {
 	case !isTime:
 		return dataflow.Permanent(errParseTime)
 	case w.Unix() != 1704067200 || s.Unix() != 1719792000:
-		return dataflow.Permanent(fmt.Errorf("the session's time_zone is not the zone of the DSN's loc (%s), so that its times would be shifted: "+
+		return dataflow.Permanent(fmt.Errorf("the session's time_zone differs from the DSN's loc (%s), so its times would be shifted: "+
 			"add time_zone=%%27%%2B00%%3A00%%27 to the DSN, and leave loc out", w.Location()))
 	}
 	return nil
 }
 
-// checkKeyClock returns an error unless a session is in UTC. Elsewhere, two moments are the
-// same where summer ends.
+// checkKeyClock returns an error unless a session is in UTC. In other zones, two
+// moments have the same text when summer time ends.
 func checkKeyClock(ctx context.Context, q queryer, column string) error {
 	var winter, summer string
 	if err := q.QueryRowContext(ctx, `select cast(from_unixtime(1704067200) as char), cast(from_unixtime(1719792000) as char)`).Scan(&winter, &summer); err != nil {
 		return err
 	}
 	if !strings.HasPrefix(winter, "2024-01-01 00:00:00") || !strings.HasPrefix(summer, "2024-07-01 00:00:00") {
-		return dataflow.Permanent(fmt.Errorf("key column %q is a timestamp, whose order is that of time only if the session is in UTC: add time_zone=%%27%%2B00%%3A00%%27 to the DSN", column))
+		return dataflow.Permanent(fmt.Errorf("key column %q is a timestamp, which is in the order of time only if the session is in UTC: add time_zone=%%27%%2B00%%3A00%%27 to the DSN", column))
 	}
 	return nil
 }
 
-// queryer is a *sql.DB or *sql.Tx.
+// queryer is a *sql.DB or a *sql.Tx.
 type queryer interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row

@@ -27,7 +27,7 @@ func check(err error) {
 	}
 }
 
-// runOnce works one run of a flow here and now, and says how it went.
+// runOnce works one run of a flow and prints its result.
 func runOnce(db *sql.DB, flow *dataflow.Flow) {
 	ctx := context.Background()
 	client, err := dataflow.NewClient(dataflowsqlite.New(db), &dataflow.Config{Flows: []*dataflow.Flow{flow}, Logger: slog.New(slog.DiscardHandler)})
@@ -51,7 +51,7 @@ func show(db *sql.DB, query string) {
 	check(rows.Err())
 }
 
-// open opens a database in memory. An application names a file instead.
+// open opens a database in memory. An application would open a file.
 func open(statements ...string) (db *sql.DB, end func()) {
 	db, err := sql.Open("sqlite", ":memory:")
 	check(err)
@@ -63,7 +63,7 @@ func open(statements ...string) (db *sql.DB, end func()) {
 	return db, func() { check(db.Close()) }
 }
 
-// A flow from a table goes on behind the last row that it has read.
+// A flow from a table resumes after the last row that it has read.
 func ExampleKeyset() {
 	db, end := open(
 		`create table people (id bigint primary key, name text not null)`,
@@ -86,8 +86,8 @@ func ExampleKeyset() {
 	// [ADA GRACE MARY]
 }
 
-// A result without a key of its own is read as a whole by each run, through a pool that
-// is not the client's.
+// Each run reads a result without a key from its beginning, through a separate
+// pool.
 func ExampleSelect() {
 	dir, err := os.MkdirTemp("", "sales")
 	check(err)
@@ -96,7 +96,7 @@ func ExampleSelect() {
 	db, err := sql.Open("sqlite", dsn)
 	check(err)
 	defer func() { check(db.Close()) }()
-	db.SetMaxOpenConns(1) // SQLite has one writer
+	db.SetMaxOpenConns(1) // SQLite has one writer at a time
 	reading, err := sql.Open("sqlite", dsn)
 	check(err)
 	defer func() { check(reading.Close()) }()
@@ -157,7 +157,7 @@ func ExampleUpsert() {
 	// 2 grace
 }
 
-// The table may be in another database than the client's.
+// The table may be in a database other than the client's.
 func ExampleUpsertTo() {
 	db, end := open()
 	defer end()
@@ -174,4 +174,23 @@ func ExampleUpsertTo() {
 	// 1 ada
 	// 2 grace
 	// people 2
+}
+
+// The rows and the flow's checkpoint are committed together in the other database.
+func ExampleInsertTo() {
+	db, end := open()
+	defer end()
+	warehouse, endWarehouse := open(`create table people (id bigint, name text)`)
+	defer endWarehouse()
+
+	flow := dataflow.NewFlow("people", memory.Slice([]Person{{1, "ada"}, {2, "grace"}}), dataflow.Identity[Person](),
+		sqltable.InsertTo[Person](warehouse, "people"), nil)
+	runOnce(db, flow)
+	runOnce(db, flow) // reads nothing new
+	show(warehouse, `select id || ' ' || name from people order by id`)
+	// Output:
+	// success 2 read 2 written
+	// success 0 read 0 written
+	// 1 ada
+	// 2 grace
 }

@@ -15,11 +15,11 @@ import (
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
-// CheckpointTable is the statement that makes, in a SQLite, the table in which [InsertTo]
-// and [UpsertTo] keep the checkpoint of their flows, beside the rows. They make it by
-// themselves if it is not there, in the database of the table: an attached one if the
-// table's name has its schema. It has one row for each flow, by name: flows of two
-// applications that write to one database must have different names.
+// CheckpointTable is the statement that creates, in SQLite, the table in which
+// [InsertTo] and [UpsertTo] keep their flows' checkpoints. They create it
+// themselves if it does not exist, in the database of the rows: an attached one if
+// the table's name has its schema. It has one row for each flow, by name: flows of
+// two applications that write to one database must have different names.
 const CheckpointTable = `create table if not exists dataflow_sink_checkpoint (
 	flow text primary key,
 	fence integer not null,
@@ -29,33 +29,33 @@ const CheckpointTable = `create table if not exists dataflow_sink_checkpoint (
 
 const checkpointName = "dataflow_sink_checkpoint"
 
-// InsertTo is [Insert] into a table of another database than the client's: of a SQLite,
-// MySQL or MariaDB, where the client's may be a Postgres too. It is exactly once, because
-// the flow's checkpoint is kept in that database too. See [CheckpointTable]. The caller
-// closes db, after the client has stopped.
+// InsertTo is [Insert] into a table of a database other than the client's, which
+// may be Postgres too. The table is in SQLite, MySQL or MariaDB. It is exactly
+// once, because that database also keeps the flow's checkpoint; see
+// [CheckpointTable]. The caller closes db after the client has stopped.
 //
-// SQLite has one writer. A write waits for others as long as the driver's busy timeout
-// says (with modernc.org/sqlite, _pragma=busy_timeout(5000) in the name), and is tried
-// again then. A process that is stopped while it writes, rather than killed, keeps all
-// others waiting.
+// SQLite has one writer at a time. A write waits for other writers up to the
+// driver's busy timeout, and is then tried again. With modernc.org/sqlite,
+// _pragma=busy_timeout(5000) in the DSN sets the timeout. A process that is
+// stopped, not killed, while it writes blocks all others.
 func InsertTo[T any](db *sql.DB, table string) dataflow.Target[T] {
 	return dataflow.ToFenced[T](newOtherSink(db, newSink[T](table, false, nil)))
 }
 
-// UpsertTo is [Upsert] into a table of another database than the client's, as [InsertTo]
-// is. It does not tell which rows change something: all count as written. The caller
-// closes db, after the client has stopped.
+// UpsertTo is [Upsert] into a table of a database other than the client's; see
+// [InsertTo]. It does not detect unchanged rows: all rows count as written. The
+// caller closes db after the client has stopped.
 func UpsertTo[T any](db *sql.DB, table string, key ...string) dataflow.Target[T] {
 	return dataflow.ToFenced[T](newOtherSink(db, newSink[T](table, true, key)))
 }
 
-// fencedSink writes rows and checkpoint in transactions of its own.
+// fencedSink writes rows and their checkpoint in its own transactions.
 type fencedSink[T any] struct {
 	sink *sink[T]
 	db   *sql.DB
 
 	mu    sync.Mutex // guards ready
-	ready bool       // the checkpoint table is there
+	ready bool       // true if the checkpoint table exists
 }
 
 // AppendOnly is true for InsertTo.
@@ -64,7 +64,7 @@ func (s *fencedSink[T]) AppendOnly() bool { return s.sink.AppendOnly() }
 func (s *fencedSink[T]) Validate() error {
 	var errs []error
 	if s.db == nil {
-		errs = append(errs, &dataflow.ConfigError{Field: "db", Reason: "it is nil: use sql.Open"})
+		errs = append(errs, &dataflow.ConfigError{Field: "db", Reason: "it is nil: create it with sql.Open"})
 	}
 	return errors.Join(append(errs, s.sink.Validate())...)
 }
@@ -75,7 +75,7 @@ func (s *fencedSink[T]) Describe() dataflow.Description {
 	return d
 }
 
-// checkpoint is the checkpoint table's name, in the database of the rows.
+// checkpoint returns the checkpoint table's name, in the database of the rows.
 func (s *fencedSink[T]) checkpoint() string {
 	if len(s.sink.name) == 2 {
 		return rowmap.Quote(s.sink.name[0]) + "." + checkpointName
@@ -83,7 +83,8 @@ func (s *fencedSink[T]) checkpoint() string {
 	return checkpointName
 }
 
-// Claim stores the fence, unless a higher one is there.
+// Claim stores the fence and returns the stored state. It returns
+// [dataflow.ErrFenced] if a higher fence is stored.
 func (s *fencedSink[T]) Claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error) {
 	var state *string
 	err := s.ensureTable(ctx)
@@ -99,7 +100,7 @@ func (s *fencedSink[T]) Claim(ctx context.Context, flow string, fence int64) (js
 		})
 	}
 	if err != nil || state == nil {
-		return nil, err // documented: nil, if nothing was written yet
+		return nil, err // a nil state means that nothing was written yet
 	}
 	return json.RawMessage(*state), nil
 }
@@ -108,11 +109,11 @@ func (s *fencedSink[T]) wrap(flow string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("checkpoint of flow %q beside table %s: %w", flow, s.sink.table, err)
+	return fmt.Errorf("checkpoint of flow %q for table %s: %w", flow, s.sink.table, err)
 }
 
-// ensureTable makes the checkpoint table if it is not there. It looks first, so that no
-// other writer is waited for where it is.
+// ensureTable creates the checkpoint table if it does not exist. It looks first, so
+// that it need not wait for another writer if the table exists.
 func (s *fencedSink[T]) ensureTable(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,23 +132,24 @@ func (s *fencedSink[T]) ensureTable(ctx context.Context) error {
 	}
 	if len(columns) == 0 {
 		const start = "create table if not exists "
-		// In a transaction of its own: one that has read cannot wait for a writer.
+		// Use a new transaction: one that has read cannot wait for a writer.
 		err := s.inTx(ctx, func(tx *sql.Tx) error {
 			_, err := tx.ExecContext(ctx, start+s.checkpoint()+CheckpointTable[len(start+checkpointName):])
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("make the table that keeps the checkpoint: %w: make it yourself: %s", err, CheckpointTable)
+			return fmt.Errorf("create the checkpoint table: %w: create it yourself: %s", err, CheckpointTable)
 		}
 	}
 	s.ready = true
 	return nil
 }
 
-// WriteFenced writes a batch and the state.
+// WriteFenced writes a batch and its state in one transaction. It returns
+// [dataflow.ErrFenced] if the flow was claimed by another fence.
 func (s *fencedSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T]) error {
 	return s.inTx(ctx, func(tx *sql.Tx) error {
-		// First, so that it takes the writer's lock, and keeps out whoever comes after.
+		// Update the checkpoint first: this takes the writer's lock and blocks later claims.
 		result, err := tx.ExecContext(ctx, "update "+s.checkpoint()+" set state = ?, updated_at = strftime('%Y-%m-%d %H:%M:%fZ', 'now') where flow = ? and fence = ?",
 			string(b.State), b.Flow, b.Fence)
 		if err != nil {
@@ -163,13 +165,13 @@ func (s *fencedSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[
 	})
 }
 
-// inTx does something in a transaction. That another writer is in the way passes.
+// inTx runs f in a transaction. An error caused by another writer is transient.
 func (s *fencedSink[T]) inTx(ctx context.Context, f func(tx *sql.Tx) error) error {
 	err := s.tryTx(ctx, f)
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	// The client's own database may be none of SQLite, and tells nothing of its errors.
+	// Ask the SQLite driver: the client's own may be for another database.
 	if store, serr := dataflowsqlite.New(s.db).Store(dataflow.StoreOptions{}); serr == nil && store.Classify(err).Passes() {
 		return dataflow.Transient(err)
 	}
@@ -181,19 +183,19 @@ func (s *fencedSink[T]) tryTx(ctx context.Context, f func(tx *sql.Tx) error) err
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
-	defer conn.Close() //nolint:errcheck // it goes back to the pool
-	// Its statements heed ctx. If the transaction did, database/sql would end it by itself,
-	// and still be at that when this has returned.
+	defer conn.Close() //nolint:errcheck // this returns it to the pool
+	// The statements use ctx, but the transaction must not: database/sql would roll it back
+	// in the background, possibly after this function has returned.
 	tx, err := conn.BeginTx(context.WithoutCancel(ctx), nil)
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
-	defer tx.Rollback() //nolint:errcheck // what failed before says more; after a commit it does nothing
+	defer tx.Rollback() //nolint:errcheck // an earlier error says more; after a commit this does nothing
 	if err := f(tx); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
-		// Without a write-ahead log, a reader that is in the way leaves it open.
+		// Without a write-ahead log, a reader may block the commit and leave the transaction open.
 		_, _ = conn.ExecContext(context.WithoutCancel(ctx), "rollback")
 		return fmt.Errorf("commit transaction: %w", err)
 	}

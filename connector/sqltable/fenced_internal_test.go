@@ -11,7 +11,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-// Of an attached database, the checkpoint is in it too, beside the rows.
+// For a table of an attached database, the checkpoint is in that database too.
 func TestUpsertTo_Attached(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -19,7 +19,7 @@ func TestUpsertTo_Attached(t *testing.T) {
 	for _, statement := range []string{
 		`attach '` + filepath.ToSlash(dbtest.SQLitePath(t)) + `' as "the other"`,
 		`create table "the other".facts (id integer primary key, name text, cents int)`,
-		CheckpointTable, // which is that of others
+		CheckpointTable, // the table of other flows
 	} {
 		_, err := db.ExecContext(ctx, statement)
 		require.NoError(t, err, statement)
@@ -35,14 +35,14 @@ func TestUpsertTo_Attached(t *testing.T) {
 	require.Empty(t, query(t, db, `select flow from main.dataflow_sink_checkpoint`))
 }
 
-// marked reports whether an error is marked as one that should pass by itself, which
-// only the engine can ask in another way.
+// marked reports whether an error is marked as transient. Only the engine has
+// another way to ask.
 func marked(err error) bool {
 	return fmt.Sprintf("%T", err) == fmt.Sprintf("%T", dataflow.Transient(err))
 }
 
-// Another writer that does not end is an error that passes, so that the write is tried
-// again; one that a constraint refuses is none.
+// Another writer that does not finish causes a transient error, so that the write
+// is tried again. A broken constraint does not.
 func TestInsertTo_OtherWriter(t *testing.T) {
 	t.Parallel()
 	ctx, path := t.Context(), dbtest.SQLitePath(t)
@@ -60,7 +60,7 @@ func TestInsertTo_OtherWriter(t *testing.T) {
 	_, err = other.ExecContext(ctx, `begin immediate`)
 	require.NoError(t, err)
 	err = write()
-	require.ErrorContains(t, err, `checkpoint of flow "far" beside table facts: `)
+	require.ErrorContains(t, err, `checkpoint of flow "far" for table facts: `)
 	require.True(t, marked(err), err)
 	_, err = (&fencedSink[fact]{sink: newSink[fact]("facts", false, nil), db: db}).Claim(ctx, "far", 2)
 	require.True(t, marked(err), err)

@@ -14,7 +14,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-// The client's database and the sink's are two, of one kind or of two.
+// The client and the sink use two databases, of one kind or of two.
 func TestInsertTo_AnotherDatabase(t *testing.T) {
 	t.Parallel()
 	for name, open := range map[string]func(t *testing.T) (driver dataflow.Driver, exec func(sql string) error){
@@ -56,8 +56,8 @@ func TestInsertTo_AnotherDatabase(t *testing.T) {
 				requireAll()
 			}
 
-			// As if the process had been killed between the sink's commit and ours: our
-			// checkpoint is a batch behind.
+			// As if the process had been killed between the sink's commit and the
+			// client's: the client's checkpoint lacks the last batch.
 			require.NoError(t, exec(`update dataflow_checkpoint set cursor = '91'`))
 			run, err := client.Trigger(ctx, "far", nil)
 			require.NoError(t, err)

@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// maxParameters is SQLite's own limit.
+	// maxParameters is SQLite's limit for one statement.
 	maxParameters = 32766
-	// maxChunk is the most rows of one statement. More are not faster.
+	// maxChunk is the most rows of one statement. More rows are not faster.
 	maxChunk = 100
 )
 
@@ -19,7 +19,8 @@ const columnsQuery = `select name from pragma_table_xinfo(?)`
 
 const columnsInQuery = `select name from pragma_table_xinfo(?, ?)`
 
-// tableColumns looks a table's columns up. There are none if there is no table.
+// tableColumns looks up a table's columns. It returns none if the table does not
+// exist.
 func tableColumns(ctx context.Context, tx *sql.Tx, name []string) ([]string, error) {
 	query, args := columnsQuery, []any{name[len(name)-1]}
 	if len(name) == 2 {
@@ -41,15 +42,15 @@ func tableColumns(ctx context.Context, tx *sql.Tx, name []string) ([]string, err
 	return columns, rows.Err()
 }
 
-// inserter makes statements that insert rows, many at a time.
+// inserter builds statements that insert many rows.
 type inserter struct {
-	chunk int // rows in a full statement
+	chunk int // the number of rows in a full statement
 	head  string
 	row   string
 	tail  string
 	full  string
 
-	lookup lookup // of an upsert
+	lookup lookup // only for an upsert
 }
 
 func newInserter(table, columns []string, upsert bool, key []string) inserter {

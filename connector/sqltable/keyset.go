@@ -24,43 +24,43 @@ type Query struct {
 	// without sorting.
 	SQL string
 
-	// Args are the parameters of SQL, written ? or, in SQLite, ?1 to ?n. The library's
-	// own follow them.
+	// Args are the parameters of SQL, written ? or, in SQLite, ?1 to ?n. The
+	// library adds its own after them.
 	Args []any
 
-	// Key names the columns of the result that order the rows. Together they
-	// are unique, none is ever NULL, and rows that are added or changed get a
-	// key greater than all before. Every row is a resume point.
+	// Key names the result columns that order the rows. Together they must be
+	// unique, and none may be NULL. A row that is added or changed must get a key
+	// greater than all earlier ones. Every row is a resume point.
 	Key []string
 
-	// PageSize is the number of rows that are read at once and kept in memory.
-	// 0: 1000.
+	// PageSize is the number of rows that are read at once and held in memory. 0
+	// means 1000.
 	PageSize int
 }
 
-// Keyset reads the rows of a query in the order of its key, page by page, and
-// resumes behind any of them. No transaction and no open result is held between
-// the pages, so that a pool of one connection is enough. Each column of the
-// query must have a field in T, unless it is in the key, and each field a
-// column.
+// Keyset reads the rows of a query in the order of its key, page by page, and can
+// resume after any row. It holds no transaction and no open result between pages,
+// so a pool of one connection is enough. Each column of the query must have a field
+// in T, unless it is in the key, and each field must have a column.
 //
 // A row that cannot be read into T is a [dataflow.RecordError], and the read
-// goes on. Two rows of the same key, or NULL in a key column, end the read,
-// because rows would be lost.
+// continues. Two rows with the same key, or NULL in a key column, end the read with
+// an error, because rows would be lost.
 //
-// A backfill's Until is heeded: rows up to it are read, itself included.
+// A backfill's Until is respected: it reads the rows up to and including Until.
 //
-// The order is the database's. SQLite's is: numbers before text before blobs, and text
-// by the column's collation.
+// The database defines the order. In SQLite, numbers come before text and text
+// before blobs; text is ordered by the column's collation. The source is safe for
+// concurrent use. The caller closes db after the client has stopped.
 //
 // # Rows that are committed late
 //
-// A row is missed if it becomes visible after a row with a greater key was
-// read. SQLite has one writer at a time, so that the numbers that it gives out
-// itself are in the order of the commits. A time that a program takes before its
-// turn to write has come may not be. If there are such programs, leave out of the
-// query the rows that are newer than the longest wait for the database. MySQL has many
-// writers: leave out those that are newer than the longest transaction.
+// A row is missed if it becomes visible after a row with a greater key was read.
+// SQLite has one writer at a time, so the numbers that it assigns are in the order
+// of the commits. But a program may take a time before its turn to write. If there
+// are such programs, exclude from the query the rows that are newer than the
+// longest wait for the database. MySQL has many writers: exclude the rows that are
+// newer than the longest transaction.
 func Keyset[T any](db *sql.DB, q Query) dataflow.Source[T, Cursor] {
 	s := &keyset[T]{db: &database{DB: db}, args: slices.Clone(q.Args)}
 	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, Mark: "?"}
@@ -72,7 +72,7 @@ type keyset[T any] struct {
 	db        *database
 	args      []any
 	query     rowmap.Keyset
-	mysql     mysqlKeys // of a MySQL, once it is known that it is one
+	mysql     mysqlKeys // set once the database is known to be MySQL
 	fields    *rowmap.Plan
 	fieldsErr error
 }
@@ -80,7 +80,7 @@ type keyset[T any] struct {
 func (s *keyset[T]) Validate() error {
 	var errs []error
 	if s.db.DB == nil {
-		errs = append(errs, &dataflow.ConfigError{Field: "db", Reason: "it is nil"})
+		errs = append(errs, &dataflow.ConfigError{Field: "db", Reason: "it is nil: create it with sql.Open"})
 	}
 	if s.fieldsErr != nil {
 		errs = append(errs, &dataflow.ConfigError{Field: "T", Reason: s.fieldsErr.Error()})
@@ -92,7 +92,7 @@ func (s *keyset[T]) Describe() dataflow.Description {
 	return dataflow.Description{Type: "sqltable.keyset", Detail: map[string]any{"sql": s.query.SQL, "key": s.query.Key}}
 }
 
-// Count asks the database how many rows are left.
+// Count returns how many rows are left to read.
 func (s *keyset[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (int64, error) {
 	n, err := s.count(ctx, r)
 	if err != nil {
@@ -112,7 +112,8 @@ func (s *keyset[T]) count(ctx context.Context, r dataflow.Request[Cursor]) (int6
 	return b.counted(ctx, r)
 }
 
-// counted is count, of a query that is adapted to its database and the request's end.
+// counted is count for a query that is adapted to its database and to the request's
+// end.
 func (s *keyset[T]) counted(ctx context.Context, r dataflow.Request[Cursor]) (int64, error) {
 	from, err := s.query.Start(r.Resumed, r.From)
 	if err != nil {
@@ -127,7 +128,7 @@ func (s *keyset[T]) counted(ctx context.Context, r dataflow.Request[Cursor]) (in
 	return n, s.db.QueryRowContext(ctx, query, args...).Scan(&n)
 }
 
-// Read yields the rows behind the cursor.
+// Read yields the rows after the cursor.
 func (s *keyset[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.Seq2[dataflow.Item[T, Cursor], error] {
 	if err := s.Validate(); err != nil {
 		return failed[T](dataflow.Permanent(err))
@@ -139,7 +140,7 @@ func (s *keyset[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.S
 	})
 }
 
-// CheckRequest returns what is wrong with the cursors of a request.
+// CheckRequest returns an error if a cursor of the request is invalid.
 func (s *keyset[T]) CheckRequest(r dataflow.Request[Cursor]) error {
 	errs := []error{rowmap.CheckPlaces(&s.query, r)}
 	for _, p := range []struct {
@@ -153,7 +154,7 @@ func (s *keyset[T]) CheckRequest(r dataflow.Request[Cursor]) error {
 	return errors.Join(errs...)
 }
 
-// upTo is the query of a request, which may end at a cursor.
+// upTo returns the source for a request, which may end at a cursor.
 func (s *keyset[T]) upTo(r dataflow.Request[Cursor]) (*keyset[T], error) {
 	if !r.Bounded {
 		return s, nil
@@ -167,13 +168,12 @@ func (s *keyset[T]) upTo(r dataflow.Request[Cursor]) (*keyset[T], error) {
 	return &b, nil
 }
 
-// failed is a read that ends before its first row.
+// failed returns a read that ends with err before its first row.
 func failed[T any](err error) iter.Seq2[dataflow.Item[T, Cursor], error] {
 	return func(yield func(dataflow.Item[T, Cursor], error) bool) { yield(dataflow.Item[T, Cursor]{}, err) }
 }
 
-// with returns the arguments of a statement that has the query's parameters and
-// those of a cursor.
+// with returns the query's arguments followed by those of a cursor.
 func (s *keyset[T]) with(from Cursor) ([]any, error) {
 	if s.mysql != nil {
 		values, err := s.mysql.values(from)

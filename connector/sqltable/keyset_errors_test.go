@@ -33,16 +33,16 @@ func TestKeyset_Validate(t *testing.T) {
 		source any
 		want   string
 	}{
-		"nil db":    {sqltable.Keyset[order](nil, good), "db: it is nil"},
+		"nil db":    {sqltable.Keyset[order](nil, good), "db: it is nil: create it with sql.Open"},
 		"empty SQL": {sqltable.Keyset[order](db, with(func(q *sqltable.Query) { q.SQL = " ;\n" })), `Query.SQL: it is empty: give a select statement without "order by" and "limit"`},
 		"empty key": {sqltable.Keyset[order](db, with(func(q *sqltable.Query) { q.Key = nil })), "Query.Key: it is empty: name the columns that are unique together and only grow for new rows"},
 		"key twice": {
-			sqltable.Keyset[order](db, with(func(q *sqltable.Query) { q.Key = []string{"id", "id"} })), `Query.Key: column "id" is there twice`,
+			sqltable.Keyset[order](db, with(func(q *sqltable.Query) { q.Key = []string{"id", "id"} })), `Query.Key: column "id" is named twice`,
 		},
 		"page size": {
 			sqltable.Keyset[order](db, with(func(q *sqltable.Query) { q.PageSize = -1 })), "Query.PageSize: -1 is negative: use 1 or more, or 0 for 1000",
 		},
-		"no struct": {sqltable.Keyset[*order](db, good), "T: *sqltable_test.order is not a struct: its fields are the columns"},
+		"no struct": {sqltable.Keyset[*order](db, good), "T: *sqltable_test.order is not a struct: use a struct with a field for each column"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -54,7 +54,7 @@ func TestKeyset_Validate(t *testing.T) {
 	}
 	require.NoError(t, sqltable.Keyset[order](db, good).(dataflow.Validator).Validate())
 	_, err := read(t, sqltable.Keyset[order](nil, good), nil, -1)
-	require.EqualError(t, err, "db: it is nil")
+	require.EqualError(t, err, "db: it is nil: create it with sql.Open")
 }
 
 func TestKeyset_ReadErrors(t *testing.T) {
@@ -65,7 +65,7 @@ func TestKeyset_ReadErrors(t *testing.T) {
 	long := "select id, customer_email from nowhere where customer_email <> '" + strings.Repeat("é", 300) + "'"
 	orders := `select id, customer_email from orders`
 	ordersAt := `select id, customer_email, at from orders`
-	null := ` which so has no place in the order: leave such rows out in the query, or use a key that is never NULL`
+	null := ` so the row has no place in the order: exclude such rows in the query, or use a key that is never NULL`
 	for name, tc := range map[string]struct {
 		query sqltable.Query
 		from  sqltable.Cursor
@@ -82,12 +82,12 @@ func TestKeyset_ReadErrors(t *testing.T) {
 		},
 		"key not selected": {
 			query: sqltable.Query{SQL: orders, Key: []string{"id", "at"}},
-			want:  `query "select id, customer_email from orders": key column "at" is not among its columns ([id customer_email])`,
+			want:  `query "select id, customer_email from orders": key column "at" is not among the query's columns ([id customer_email]): select it`,
 		},
 		"cursor of another key": {
 			query: sqltable.Query{SQL: orders, Key: []string{"id"}}, from: sqltable.Cursor{"1", "'a'"},
-			want: `query "select id, customer_email from orders": the stored cursor (1, 'a') has 2 values, and the key has 1 column (id): ` +
-				`restore the key that it was written with, or give the changed flow a new name`,
+			want: `query "select id, customer_email from orders": the stored cursor (1, 'a') has 2 values, but the key has 1 column (id): ` +
+				`restore the old key, or give the changed flow a new name`,
 		},
 		"broken cursor": {
 			query: sqltable.Query{SQL: orders, Key: []string{"id"}}, from: sqltable.Cursor{"2024-01-01"},
@@ -95,8 +95,8 @@ func TestKeyset_ReadErrors(t *testing.T) {
 		},
 		"key not unique": {
 			query: sqltable.Query{SQL: ordersAt + ` where id < 3`, Key: []string{"at"}, PageSize: 1},
-			want: `query "select id, customer_email, at from orders where id < 3": the key (at) is not unique: more than one row has 10: ` +
-				`add a column to the key that tells them apart`,
+			want: `query "select id, customer_email, at from orders where id < 3": the key (at) is not unique: several rows have 10: ` +
+				`add a column to the key that distinguishes them`,
 		},
 		"null first": {
 			query: sqltable.Query{SQL: ordersAt, Key: []string{"at", "id"}}, from: sqltable.Cursor{"10", "1"},

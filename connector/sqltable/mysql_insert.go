@@ -18,14 +18,14 @@ import (
 )
 
 const (
-	// mysqlParameters is the limit of a statement.
+	// mysqlParameters is MySQL's limit for one statement.
 	mysqlParameters = 65535
-	// mysqlBytes is how large a statement gets, unless one row is larger. Each server takes
-	// as much.
+	// mysqlBytes limits the size of a statement, unless one row is larger. Every
+	// server accepts this size by default.
 	mysqlBytes = 1 << 20
 )
 
-// writeRows writes rows, as many in a statement as go into it.
+// writeRows writes rows, as many in each statement as fit.
 func (s *mysqlSink[T]) writeRows(ctx context.Context, tx *sql.Tx, rows []T) error {
 	columns := s.sink.fields.Names()
 	head := "insert into " + rowmap.BacktickAll(s.sink.name, ".") + " (" + rowmap.BacktickAll(columns, ", ") + ") values "
@@ -61,7 +61,7 @@ func (s *mysqlSink[T]) writeRows(ctx context.Context, tx *sql.Tx, rows []T) erro
 	return flush()
 }
 
-// row is a record's values, and about how many bytes they take.
+// row returns a record's values and about how many bytes they take.
 func (s *mysqlSink[T]) row(record reflect.Value, i int) (values []any, size int, err error) {
 	bad := func(err error) error {
 		return &dataflow.RecordError{Stage: dataflow.StageWrite, Key: fmt.Sprintf("row %d of the batch", i+1), Err: err}
@@ -79,7 +79,7 @@ func (s *mysqlSink[T]) row(record reflect.Value, i int) (values []any, size int,
 		size += sizeOf(v)
 	}
 	if most := s.packet.Load(); most > 0 && int64(size) >= most {
-		return nil, 0, bad(fmt.Errorf("it takes %d bytes, and the server's max_allowed_packet is %d", size, most))
+		return nil, 0, bad(fmt.Errorf("the row takes %d bytes, but the server's max_allowed_packet is %d: raise that setting", size, most))
 	}
 	return values, size, nil
 }
@@ -96,8 +96,8 @@ func sizeOf(v any) int {
 	}
 }
 
-// onDuplicate is the end of an insert statement that says what becomes of a row whose key
-// is there already. values() is the form that MySQL and MariaDB have in common.
+// onDuplicate returns the end of an insert statement that replaces the values of a
+// row with an existing key. Both MySQL and MariaDB support its form values().
 func onDuplicate(columns, key []string) string {
 	var set []string
 	for _, name := range columns {
@@ -105,33 +105,33 @@ func onDuplicate(columns, key []string) string {
 			set = append(set, rowmap.Backtick(name)+" = values("+rowmap.Backtick(name)+")")
 		}
 	}
-	if set == nil { // it has to set something
+	if set == nil { // the clause must set something
 		set = []string{rowmap.Backtick(key[0]) + " = " + rowmap.Backtick(key[0])}
 	}
 	return " on duplicate key update " + strings.Join(set, ", ")
 }
 
-// mysqlValue is a field's value as it is handed to the driver.
+// mysqlValue returns a field's value for the driver.
 func mysqlValue(field reflect.Value) (any, error) {
 	v, err := driver.DefaultParameterConverter.ConvertValue(field.Interface())
 	if err != nil {
 		_, isValuer := field.Interface().(driver.Valuer)
 		if n := reflect.Indirect(field); !isValuer && n.CanUint() {
-			return n.Uint(), nil // of more than an int64 holds, which the driver takes
+			return n.Uint(), nil // the driver accepts values over the maximum of int64
 		}
 		return nil, err
 	}
 	switch v := v.(type) {
 	case time.Time:
-		// The server would round what it cannot store, to a time that has not come yet.
+		// The server would round, possibly to a time in the future.
 		return v.Truncate(time.Microsecond), nil
 	case float64:
 		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return nil, fmt.Errorf("MySQL cannot store %v", v)
+			return nil, fmt.Errorf("MySQL cannot store %v: use a pointer, so that it can be NULL", v)
 		}
 	case []byte:
 		if t := field.Type(); t == reflect.TypeFor[json.RawMessage]() || t == reflect.TypeFor[*json.RawMessage]() {
-			return string(v), nil // of bytes, it makes no JSON
+			return string(v), nil // MySQL does not accept bytes as JSON
 		}
 	}
 	return v, nil

@@ -14,19 +14,19 @@ import (
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
-// mysqlKey is how a key column of MySQL is read into a cursor, and compared with one. A
-// parameter must have the column's type: MySQL compares a number with a text as floats,
-// which takes near ones for equal.
+// mysqlKey says how a key column of MySQL is read into a cursor and compared with
+// one. A parameter must have the column's type: MySQL compares a number with a text
+// as floats, by which close numbers are equal.
 type mysqlKey struct {
-	read    func(column string) string // SQL that returns what literal takes
-	cast    string                     // of the parameter
+	read    func(column string) string // SQL that returns the value for literal
+	cast    string                     // the SQL of the parameter
 	literal func(any) (string, error)
 	arg     func(literal string) (any, error)
 	text    bool
 }
 
-// mysqlKeyOf returns what is to be done with a column of a type, by the driver's name
-// of it.
+// mysqlKeyOf returns the mysqlKey for a column, chosen by the driver's name of its
+// type.
 func mysqlKeyOf(column *sql.ColumnType) (mysqlKey, error) {
 	name := strings.TrimPrefix(column.DatabaseTypeName(), "UNSIGNED ")
 	switch name {
@@ -36,7 +36,7 @@ func mysqlKeyOf(column *sql.ColumnType) (mysqlKey, error) {
 		_, scale, _ := column.DecimalSize()
 		return mysqlKey{read: asText, cast: fmt.Sprintf("cast(? as decimal(65, %d))", scale), literal: numberLiteral, arg: decimalArg}, nil
 	case "FLOAT", "DOUBLE":
-		// As a float is shown, it has fewer digits than it has.
+		// MySQL prints a float with fewer digits than it has.
 		return mysqlKey{read: func(c string) string { return c + " + 0e0" }, cast: "?", literal: floatLiteral, arg: floatArg}, nil
 	case "DATE":
 		return mysqlKey{read: asText, cast: "cast(? as date)", literal: timeLiteral, arg: timeArg}, nil
@@ -47,17 +47,18 @@ func mysqlKeyOf(column *sql.ColumnType) (mysqlKey, error) {
 	case "BINARY", "VARBINARY", "TINYBLOB", "BLOB", "MEDIUMBLOB", "LONGBLOB":
 		return mysqlKey{read: func(c string) string { return "hex(" + c + ")" }, cast: "unhex(?)", literal: hexLiteral, arg: hexArg}, nil
 	default:
-		return mysqlKey{}, dataflow.Permanent(fmt.Errorf("key column %q is of type %s, whose order is not that of its comparisons: use one of numbers, text, bytes, date or datetime, for example cast(… as char) as %s",
+		return mysqlKey{}, dataflow.Permanent(fmt.Errorf("key column %q is of type %s, which MySQL sorts and compares differently: use a number, text, bytes, date or datetime, for example cast(… as char) as %s",
 			column.Name(), name, rowmap.Backtick(column.Name())))
 	}
 }
 
 func itself(column string) string { return column }
 
-// asText is as the server writes a value, whatever the driver would make of it.
+// asText returns SQL that yields a value as the server's text, which the driver
+// does not convert.
 func asText(column string) string { return "cast(" + column + " as char)" }
 
-// textOf is a value that the driver has returned, as text.
+// textOf returns a value from the driver as text.
 func textOf(v any) string {
 	if b, ok := v.([]byte); ok {
 		return string(b)
@@ -119,19 +120,21 @@ func textArg(literal string) (any, error) {
 	return nil, errors.New("text in single quotes")
 }
 
-// timeArg takes no time that MySQL would make NULL of, behind which no row would be.
+// timeArg rejects a time that MySQL would turn into NULL: a comparison with NULL
+// finds no rows.
 func timeArg(literal string) (any, error) {
 	v, err := textArg(literal)
-	if err != nil || !isTime(v.(string)) { //nolint:forcetypeassert // textArg returns nothing else
+	if err != nil || !isTime(v.(string)) { //nolint:forcetypeassert // textArg returns only strings
 		return nil, errors.New("a time like '2006-01-02 15:04:05.000000'")
 	}
 	return v, nil
 }
 
-// timeLiteral refuses a time that timeArg would not take, such as 0000-00-00.
+// timeLiteral returns an error for a time that timeArg would reject, such as
+// 0000-00-00.
 func timeLiteral(v any) (string, error) {
 	if !isTime(textOf(v)) {
-		return "", dataflow.Permanent(fmt.Errorf("a key has the time %s, which is none: leave such rows out in the query", textOf(v)))
+		return "", dataflow.Permanent(fmt.Errorf("a key has the invalid time %s: exclude such rows in the query", textOf(v)))
 	}
 	return textLiteral(v)
 }
@@ -157,10 +160,10 @@ func hexArg(literal string) (any, error) {
 // mysqlKeys are the key columns of a query.
 type mysqlKeys []mysqlKey
 
-// values are the arguments that stand for a cursor.
+// values returns a cursor as arguments of a statement.
 func (keys mysqlKeys) values(from Cursor) ([]any, error) {
 	if len(from) > len(keys) {
-		return nil, dataflow.Permanent(fmt.Errorf("the stored cursor %s has more values than the key has columns", from))
+		return nil, dataflow.Permanent(fmt.Errorf("the stored cursor %s has more values than the key has columns: restore the old key, or give the changed flow a new name", from))
 	}
 	values := make([]any, len(from))
 	for i, literal := range from {

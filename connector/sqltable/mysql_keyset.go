@@ -10,7 +10,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
-// adapted is the query as its database wants it.
+// adapted returns the source with the query in the SQL of its database.
 func (s *keyset[T]) adapted(ctx context.Context) (*keyset[T], error) {
 	mysql, err := s.db.isMySQL(ctx)
 	if err != nil || !mysql {
@@ -43,12 +43,12 @@ func (s *keyset[T]) adapted(ctx context.Context) (*keyset[T], error) {
 	return &a, nil
 }
 
-// noKey is the error of a key column that the query does not have.
+// noKey returns the error of a key column that the query does not have.
 func (s *keyset[T]) noKey(name string, names []string) error {
-	return dataflow.Permanent(fmt.Errorf("key column %q is not among its columns (%v)", name, names))
+	return dataflow.Permanent(fmt.Errorf("key column %q is not among the query's columns (%v): select it", name, names))
 }
 
-// collated reports whether a key is text.
+// collated reports whether a key column is text.
 func (keys mysqlKeys) collated() bool {
 	return slices.ContainsFunc(keys, func(k mysqlKey) bool { return k.text })
 }
@@ -81,7 +81,7 @@ func (s *keyset[T]) run(ctx context.Context, query string, args []any) (*sql.Row
 	return s.db.QueryContext(ctx, query, args...)
 }
 
-// literal writes a value of a key column.
+// literal writes a value of key column i as a literal of a cursor.
 func (r *reader[T]) literal(i int, v any) (string, error) {
 	if r.mysql != nil {
 		return r.mysql[i].literal(v)
@@ -89,7 +89,7 @@ func (r *reader[T]) literal(i int, v any) (string, error) {
 	return literalOf(v)
 }
 
-// equalError is the error of the last two keys of a page.
+// equalError returns the error of a page whose last two keys are equal.
 func (r *reader[T]) equalError(keys []string) error {
 	width := len(r.query.Key)
 	if len(keys) < 2*width {
@@ -102,8 +102,8 @@ func (r *reader[T]) equalError(keys []string) error {
 	return r.query.EqualError(before, key)
 }
 
-// timestamp returns the name of a timestamp column that is read into a time, "" if there
-// is none. targets are where the columns of those names go.
+// timestamp returns the name of a timestamp column that is read into a time, or "".
+// targets are the scan targets of the columns with those names.
 func timestamp(columns []*sql.ColumnType, names []string, targets []any) string {
 	for _, c := range columns {
 		i := slices.Index(names, c.Name())

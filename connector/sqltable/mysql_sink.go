@@ -16,7 +16,8 @@ import (
 )
 
 // CheckpointTableMySQL is [CheckpointTable] for MySQL and MariaDB. [InsertTo] and
-// [UpsertTo] make it where they are allowed to; otherwise put it into a migration.
+// [UpsertTo] create the table if their user may; otherwise put the statement into a
+// migration.
 const CheckpointTableMySQL = `create table if not exists dataflow_sink_checkpoint (
 	flow varchar(500) primary key,
 	fence bigint not null,
@@ -24,7 +25,7 @@ const CheckpointTableMySQL = `create table if not exists dataflow_sink_checkpoin
 	updated_at timestamp(6) not null default current_timestamp(6) on update current_timestamp(6)
 ) engine = InnoDB character set utf8mb4 collate utf8mb4_bin`
 
-// otherSink is a fencedSink of a database of either kind.
+// otherSink is a fencedSink for either kind of database.
 type otherSink[T any] struct {
 	*fencedSink[T]
 	kind  *database
@@ -35,7 +36,8 @@ func newOtherSink[T any](db *sql.DB, s *sink[T]) *otherSink[T] {
 	return &otherSink[T]{fencedSink: &fencedSink[T]{sink: s, db: db}, kind: &database{DB: db}, mysql: &mysqlSink[T]{sink: s, db: db}}
 }
 
-// Claim stores the fence, unless a higher one is there.
+// Claim stores the fence and returns the stored state. It returns
+// [dataflow.ErrFenced] if a higher fence is stored.
 func (s *otherSink[T]) Claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error) {
 	mysql, err := s.kind.isMySQL(ctx)
 	switch {
@@ -48,7 +50,7 @@ func (s *otherSink[T]) Claim(ctx context.Context, flow string, fence int64) (jso
 	}
 }
 
-// WriteFenced writes a batch and the state.
+// WriteFenced writes a batch and its state in one transaction.
 func (s *otherSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T]) error {
 	mysql, err := s.kind.isMySQL(ctx)
 	switch {
@@ -61,19 +63,19 @@ func (s *otherSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T
 	}
 }
 
-// mysqlSink writes rows and checkpoint in transactions of its own, in a MySQL.
+// mysqlSink writes rows and their checkpoint to MySQL in its own transactions.
 type mysqlSink[T any] struct {
 	sink *sink[T]
 	db   *sql.DB
 
-	packet atomic.Int64 // the most bytes that the server takes at once
+	packet atomic.Int64 // the server's max_allowed_packet, in bytes
 
-	mu      sync.Mutex // guards what follows
-	ready   bool       // the checkpoint table is there
-	checked bool       // the table is as it must be
+	mu      sync.Mutex // guards the fields below
+	ready   bool       // true if the checkpoint table exists
+	checked bool       // true if the table was checked without an error
 }
 
-// checkpoint is the checkpoint table's name, in the database of the rows.
+// checkpoint returns the checkpoint table's name, in the database of the rows.
 func (s *mysqlSink[T]) checkpoint() string {
 	name := append([]string{}, s.sink.name...)
 	name[len(name)-1] = checkpointName
@@ -81,10 +83,11 @@ func (s *mysqlSink[T]) checkpoint() string {
 }
 
 func (s *mysqlSink[T]) wrap(flow string, err error) error {
-	return fmt.Errorf("checkpoint of flow %q beside table %s: %w", flow, s.sink.table, err)
+	return fmt.Errorf("checkpoint of flow %q for table %s: %w", flow, s.sink.table, err)
 }
 
-// Claim stores the fence, unless a higher one is there.
+// Claim stores the fence and returns the stored state. It returns
+// [dataflow.ErrFenced] if a higher fence is stored.
 func (s *mysqlSink[T]) Claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error) {
 	if err := s.prepare(ctx); err != nil {
 		return nil, passing(ctx, err)
@@ -99,13 +102,14 @@ func (s *mysqlSink[T]) Claim(ctx context.Context, flow string, fence int64) (jso
 		return err
 	})
 	if err != nil || state == nil {
-		return nil, err // documented: nil, if nothing was written yet
+		return nil, err // a nil state means that nothing was written yet
 	}
 	return json.RawMessage(*state), nil
 }
 
-// held locks a flow's checkpoint and returns its state, if it is held under this fence. It
-// reads what is committed, unlike a plain select, and so sees whoever came before.
+// held locks a flow's checkpoint and returns its state, or ErrFenced if it has
+// another fence. Unlike a plain select, it reads the last committed row, and so
+// sees an earlier claim.
 func (s *mysqlSink[T]) held(ctx context.Context, tx *sql.Tx, flow string, fence int64) (state *string, err error) {
 	var stored int64
 	err = tx.QueryRowContext(ctx, "select fence, state from "+s.checkpoint()+" where flow = ? for update", flow).Scan(&stored, &state)
@@ -118,7 +122,8 @@ func (s *mysqlSink[T]) held(ctx context.Context, tx *sql.Tx, flow string, fence 
 	return state, nil
 }
 
-// WriteFenced writes a batch and the state.
+// WriteFenced writes a batch and its state in one transaction. It returns
+// [dataflow.ErrFenced] if the flow was claimed by another fence.
 func (s *mysqlSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T]) error {
 	if len(b.Rows) > 0 {
 		if err := s.check(ctx); err != nil {
@@ -126,8 +131,8 @@ func (s *mysqlSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T
 		}
 	}
 	return s.inTx(ctx, func(tx *sql.Tx) error {
-		// First, so that it waits for nothing but another claim, and keeps out whoever
-		// comes after.
+		// Lock the checkpoint first: this waits only for another claim, and blocks later
+		// ones.
 		if _, err := s.held(ctx, tx, b.Flow, b.Fence); err != nil {
 			return err
 		}
@@ -141,20 +146,20 @@ func (s *mysqlSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T
 	})
 }
 
-// prepare checks the session, and makes the checkpoint table if it is not there: outside
-// of all transactions, which it would commit. It looks first, because a user who may write
-// need not be allowed to create.
+// prepare checks the session, and creates the checkpoint table if it does not
+// exist. It runs outside of transactions, because creating a table commits them. It
+// looks first, because a user who may write need not be allowed to create.
 func (s *mysqlSink[T]) prepare(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var mode string
 	var packet int64
 	if err := s.db.QueryRowContext(ctx, "select @@sql_mode, @@max_allowed_packet").Scan(&mode, &packet); err != nil {
-		return fmt.Errorf("look at the session's settings: %w", err)
+		return fmt.Errorf("read the session's settings: %w", err)
 	}
 	s.packet.Store(packet)
 	if !strings.Contains(mode, "STRICT_TRANS_TABLES") && !strings.Contains(mode, "STRICT_ALL_TABLES") {
-		return dataflow.Permanent(fmt.Errorf("the session's sql_mode is %q, in which MySQL cuts values that do not fit and says nothing: add sql_mode=%%27STRICT_TRANS_TABLES%%27 to the DSN, or set it on the server", mode))
+		return dataflow.Permanent(fmt.Errorf("the session's sql_mode is %q, in which MySQL silently cuts values that do not fit: add sql_mode=%%27STRICT_TRANS_TABLES%%27 to the DSN, or set it on the server", mode))
 	}
 	if s.ready {
 		return nil
@@ -166,16 +171,16 @@ func (s *mysqlSink[T]) prepare(ctx context.Context) error {
 	if len(there.columns) == 0 {
 		const start = "create table if not exists "
 		if _, err := s.db.ExecContext(ctx, start+s.checkpoint()+CheckpointTableMySQL[len(start+checkpointName):]); err != nil {
-			return fmt.Errorf("make the table that keeps the checkpoint: %w: make it yourself: %s", err, CheckpointTableMySQL)
+			return fmt.Errorf("create the checkpoint table: %w: create it yourself: %s", err, CheckpointTableMySQL)
 		}
 	} else if !there.transactions {
-		return dataflow.Permanent(fmt.Errorf("table %s is of an engine without transactions (%s): alter table %[1]s engine = InnoDB", s.checkpoint(), there.engine))
+		return dataflow.Permanent(fmt.Errorf("table %s has an engine without transactions (%s): alter table %[1]s engine = InnoDB", s.checkpoint(), there.engine))
 	}
 	s.ready = true
 	return nil
 }
 
-// schema is the database that the table's name has, nil if it has none.
+// schema returns the database in the table's name, or nil.
 func (s *mysqlSink[T]) schema() any {
 	if len(s.sink.name) == 2 {
 		return s.sink.name[0]
@@ -183,16 +188,17 @@ func (s *mysqlSink[T]) schema() any {
 	return nil
 }
 
-// limitSilence has the server break the connection of a process that is silent in a
-// transaction for as long as a lease takes by default: stopped, or cut off from the
-// network. It has locked the checkpoint, for which whoever takes its run over would wait
-// for hours.
+// limitSilence makes the server close the connection of a process that is silent in
+// a transaction for 10 s, the default length of a lease. Such a process was stopped
+// or lost its network. It holds the lock on the checkpoint, and the worker that
+// takes its run over would wait for that lock for hours.
 const (
 	limitSilence   = `set @dataflow_wait_timeout = @@session.wait_timeout, session wait_timeout = 10`
 	unlimitSilence = `set session wait_timeout = @dataflow_wait_timeout`
 )
 
-// inTx does something in a transaction.
+// inTx runs f in a transaction. An error that should go away by itself is
+// transient.
 func (s *mysqlSink[T]) inTx(ctx context.Context, f func(tx *sql.Tx) error) error {
 	return passing(ctx, s.tryTx(ctx, f))
 }
@@ -202,22 +208,22 @@ func (s *mysqlSink[T]) tryTx(ctx context.Context, f func(tx *sql.Tx) error) erro
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
-	defer conn.Close() //nolint:errcheck // it goes back to the pool
+	defer conn.Close() //nolint:errcheck // this returns it to the pool
 	if _, err := conn.ExecContext(ctx, limitSilence); err != nil {
-		return fmt.Errorf("limit how long the transaction may be silent: %w", err)
+		return fmt.Errorf("set wait_timeout for the transaction: %w", err)
 	}
 	defer func() {
 		if _, err := conn.ExecContext(context.WithoutCancel(ctx), unlimitSilence); err != nil {
-			_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // nobody else shall get it
+			_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // the pool discards the connection
 		}
 	}()
-	// Its statements heed ctx. If the transaction did, database/sql would end it by itself,
-	// and still be at that when this has returned.
+	// The statements use ctx, but the transaction must not: database/sql would roll it back
+	// in the background, possibly after this function has returned.
 	tx, err := conn.BeginTx(context.WithoutCancel(ctx), nil)
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
-	defer tx.Rollback() //nolint:errcheck // what failed before says more; after a commit it does nothing
+	defer tx.Rollback() //nolint:errcheck // an earlier error says more; after a commit this does nothing
 	if err := f(tx); err != nil {
 		return err
 	}

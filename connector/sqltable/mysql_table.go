@@ -11,11 +11,11 @@ import (
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
-// mysqlTable is what the catalog of a MySQL knows of a table.
+// mysqlTable describes a table by MySQL's catalog.
 type mysqlTable struct {
 	columns      []string // none if there is no such table
-	timestamps   []string // those of the columns that are timestamps
-	engine       string   // "" of a view
+	timestamps   []string // the columns of type timestamp
+	engine       string   // "" for a view
 	transactions bool
 	unique       []uniqueIndex
 }
@@ -23,7 +23,7 @@ type mysqlTable struct {
 // uniqueIndex is a unique index, or the primary key.
 type uniqueIndex struct {
 	name    string
-	columns []string // "" for one that is not a whole column
+	columns []string // "" for a part that is not a whole column
 }
 
 const (
@@ -39,7 +39,7 @@ const (
 		where table_schema = coalesce(?, database()) and table_name = ? and non_unique = 0 order by index_name, seq_in_index`
 )
 
-// tableOf looks a table up. A nil schema is that of the session.
+// tableOf looks up a table. A nil schema means the session's database.
 func tableOf(ctx context.Context, q queryer, schema any, name string) (*mysqlTable, error) {
 	t := &mysqlTable{}
 	err := eachPair(ctx, q, mysqlColumns, schema, name, func(column, dataType string) {
@@ -82,7 +82,7 @@ func eachPair(ctx context.Context, q queryer, query string, schema any, name str
 	return rows.Err()
 }
 
-// has reports whether a column is among others. MySQL takes no heed of case.
+// has reports whether a column is in a list. MySQL ignores case.
 func has(columns []string, name string) bool {
 	return slices.ContainsFunc(columns, func(c string) bool { return strings.EqualFold(c, name) })
 }
@@ -91,7 +91,8 @@ func hasAll(columns, names []string) bool {
 	return !slices.ContainsFunc(names, func(name string) bool { return !has(columns, name) })
 }
 
-// check returns what is wrong with the table, once it has found nothing no more.
+// check returns an error if the table is unsuitable. After the first success it
+// does nothing.
 func (s *mysqlSink[T]) check(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,7 +101,7 @@ func (s *mysqlSink[T]) check(ctx context.Context) error {
 	}
 	t, err := tableOf(ctx, s.db, s.schema(), s.sink.name[len(s.sink.name)-1])
 	if err != nil {
-		return fmt.Errorf("look it up: %w", err)
+		return fmt.Errorf("look up the table: %w", err)
 	}
 	if err := s.checkColumns(t); err != nil {
 		return dataflow.Permanent(err)
@@ -117,10 +118,10 @@ func (s *mysqlSink[T]) check(ctx context.Context) error {
 
 func (s *mysqlSink[T]) checkColumns(t *mysqlTable) error {
 	if len(t.columns) == 0 {
-		return errors.New("there is no such table in this database, or none that this user may see")
+		return errors.New("the table does not exist in this database, or this user may not see it")
 	}
 	if !t.transactions {
-		return fmt.Errorf("its engine %s has no transactions, without which rows arrive twice: alter table %s engine = InnoDB", t.engine, rowmap.BacktickAll(s.sink.name, "."))
+		return fmt.Errorf("the table's engine %s has no transactions, so rows could arrive twice: alter table %s engine = InnoDB", t.engine, rowmap.BacktickAll(s.sink.name, "."))
 	}
 	var missing []string
 	for _, c := range s.sink.fields.Columns {
@@ -129,13 +130,13 @@ func (s *mysqlSink[T]) checkColumns(t *mysqlTable) error {
 		}
 	}
 	if missing != nil {
-		return fmt.Errorf("it has no column %s; its columns are %s", strings.Join(missing, ", "), rowmap.QuoteAll(t.columns, ", "))
+		return fmt.Errorf("the table has no column %s; its columns are %s", strings.Join(missing, ", "), rowmap.QuoteAll(t.columns, ", "))
 	}
 	return nil
 }
 
-// checkUnique returns an error unless a row is found again by the key, and by nothing
-// else: MySQL's upsert replaces a row that has the same in any unique index.
+// checkUnique returns an error unless the key, and only the key, identifies a row.
+// MySQL's upsert replaces a row with equal values in any unique index.
 func (s *mysqlSink[T]) checkUnique(t *mysqlTable) error {
 	if !s.sink.upsert {
 		return nil
@@ -148,20 +149,20 @@ func (s *mysqlSink[T]) checkUnique(t *mysqlTable) error {
 	}
 	if !found {
 		columns := rowmap.BacktickAll(s.sink.key, ", ")
-		return fmt.Errorf("it has no unique index of exactly the key columns (%s): create unique index … on %s (%s)", columns, rowmap.BacktickAll(s.sink.name, "."), columns)
+		return fmt.Errorf("the table has no unique index of exactly the key columns (%s): create unique index … on %s (%s)", columns, rowmap.BacktickAll(s.sink.name, "."), columns)
 	}
 	for _, u := range t.unique {
 		if hasAll(u.columns, s.sink.key) {
-			continue // which is unique because the key is
+			continue // an index that includes the key is unique anyway
 		}
 		if slices.ContainsFunc(u.columns, func(c string) bool { return c == "" || has(s.sink.fields.Names(), c) }) {
-			return fmt.Errorf("it has another unique index, %s: MySQL's upsert would replace a row that has the same values there, whatever its key is; drop it, or use InsertTo", rowmap.Backtick(u.name))
+			return fmt.Errorf("the table has another unique index, %s, and MySQL's upsert would replace a row with equal values there, whatever its key: drop the index, or use InsertTo", rowmap.Backtick(u.name))
 		}
 	}
 	return nil
 }
 
-// checkTimes returns an error if a time would be written wrongly.
+// checkTimes returns an error if a time would be written incorrectly.
 func (s *mysqlSink[T]) checkTimes(ctx context.Context, t *mysqlTable) error {
 	var zero T
 	targets := scanTargets(s.sink.fields.Pointers(&zero), true)

@@ -15,12 +15,12 @@ type reader[T any] struct {
 	*keyset[T]
 	request dataflow.Request[Cursor]
 	opened  bool
-	keys    []string // the key columns, as they are selected
-	scratch T        // what a row is scanned into
-	size    int      // rows in the last page
+	keys    []string // the key columns as they are selected
+	scratch T        // the record into which each row is scanned
+	size    int      // the number of rows in the last page
 }
 
-// page reads the page behind a cursor, or the first one.
+// page reads the page after a cursor, or the first page.
 func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
 	if !r.opened {
 		if err := r.open(ctx); err != nil {
@@ -46,7 +46,7 @@ func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page[T], err
 	return r.collect(rows)
 }
 
-// open asks which columns the query has, and refuses it if they are not T's.
+// open looks up the query's columns and checks them against T.
 func (r *reader[T]) open(ctx context.Context) error {
 	columns, err := r.lookUpKeys(ctx)
 	if err != nil {
@@ -63,8 +63,8 @@ func (r *reader[T]) open(ctx context.Context) error {
 	return r.refuse(ctx, r.query.FirstNullQuery(r.keys), r.args)
 }
 
-// lookUpKeys adapts the query to its database and its request, looks the columns of the
-// key up, and returns all.
+// lookUpKeys adapts the query to its database and its request, and looks up the key
+// columns. It returns all columns.
 func (r *reader[T]) lookUpKeys(ctx context.Context) ([]*sql.ColumnType, error) {
 	adapted, err := r.adapted(ctx)
 	if err != nil {
@@ -93,7 +93,7 @@ func (r *reader[T]) lookUpKeys(ctx context.Context) ([]*sql.ColumnType, error) {
 	return columns, nil
 }
 
-// refuse returns an error if there is a row with null in its key.
+// refuse returns an error if a row has null in its key.
 func (r *reader[T]) refuse(ctx context.Context, query string, args []any) error {
 	rows, err := r.run(ctx, query, args)
 	if err != nil {
@@ -125,20 +125,19 @@ func (r *reader[T]) nullError(key []any) error {
 	return r.query.NullError(text)
 }
 
-// collect takes a page into memory.
+// collect reads a page into memory.
 func (r *reader[T]) collect(rows *sql.Rows) (*rowmap.Page[T], error) {
 	page := &rowmap.Page[T]{Rows: make([]T, 0, r.size)}
 	key := make([]any, len(r.keys))
 	fields := scanTargets(r.fields.Pointers(&r.scratch), r.mysql != nil)
 	dest := slices.Concat(fields, pointers(key))
 	keysOnly := slices.Concat(ignored(len(fields)), pointers(key))
-	var same int64 // is 1 if the database takes the key for equal to the one before
+	var same int64 // 1 if the key equals the previous one by the database's collation
 	if r.mysql.collated() {
 		dest, keysOnly = append(dest, nothing{}), append(keysOnly, &same)
 	}
 	for rows.Next() {
-		// The key by itself, because a field that cannot be read must not keep
-		// the row from being named.
+		// Scan the key separately: a row with a bad field must still be named by its key.
 		if err := rows.Scan(keysOnly...); err != nil {
 			return nil, err
 		}
@@ -149,10 +148,10 @@ func (r *reader[T]) collect(rows *sql.Rows) (*rowmap.Page[T], error) {
 			return nil, r.equalError(page.Keys)
 		}
 		if page.More = len(page.Rows) == r.query.Limit(); page.More {
-			continue // the row behind the page: only its key counts
+			continue // the row after the page: only its key counts
 		}
 		var zero T
-		r.scratch = zero // so that no record shares memory with the one before it
+		r.scratch = zero // no record shares memory with the previous one
 		if err := rows.Scan(dest...); err != nil {
 			if page.Bad == nil {
 				page.Bad = make(map[int]error)
@@ -180,7 +179,7 @@ func (r *reader[T]) addKey(page *rowmap.Page[T], key []any) error {
 	return nil
 }
 
-// pointers are scan targets for values of any type.
+// pointers returns scan targets for values of any type.
 func pointers(values []any) []any {
 	p := make([]any, len(values))
 	for i := range values {
@@ -189,7 +188,7 @@ func pointers(values []any) []any {
 	return p
 }
 
-// ignored are scan targets that take anything and keep nothing.
+// ignored returns scan targets that accept anything and keep nothing.
 func ignored(n int) []any {
 	targets := make([]any, n)
 	for i := range targets {

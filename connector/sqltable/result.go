@@ -12,22 +12,23 @@ import (
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
-// upsertSink is a sink that writes only rows that change something, and tells what
-// became of each.
+// upsertSink is a sink that writes only rows that change something, and reports the
+// outcome of each.
 type upsertSink[T any] struct{ *sink[T] }
 
-// WriteResultTx writes a batch and tells what became of its rows.
+// WriteResultTx writes a batch and reports the outcome of its rows.
 func (s upsertSink[T]) WriteResultTx(ctx context.Context, rows []T, results []dataflow.RowResult) error {
 	return s.writeTx(ctx, rows, results)
 }
 
-// lookup makes statements that look rows up before they are upserted. Nobody else can
-// write meanwhile: the transaction holds the lock of the one writer.
+// lookup builds statements that look rows up before an upsert. Nobody else can
+// write meanwhile: the transaction holds the lock of the only writer.
 type lookup struct{ head, columns, tail string }
 
-// newLookup selects, of the rows that are there, their number in the statement and
-// whether they are the same, whatever the columns' collations take for equal. The
-// comparison gives a value the column's type as storing it does.
+// newLookup builds a statement that selects the existing rows: each row's number in
+// the statement, and whether it is unchanged. Values are compared byte by byte,
+// whatever the columns' collations. The comparison converts a value to the column's
+// type, as storing it does.
 func newLookup(table, columns, key []string) lookup {
 	var match []string
 	same := []string{"true"}
@@ -57,7 +58,7 @@ func (l *lookup) statement(rows int) string {
 	return l.head + strings.Join(values, ", ") + l.tail
 }
 
-// results looks up as many rows as there are results.
+// results looks up one row for each result.
 func (l *lookup) results(ctx context.Context, tx *sql.Tx, args []any, results []dataflow.RowResult) error {
 	rows, err := tx.QueryContext(ctx, l.statement(len(results)), args...)
 	if err != nil {
@@ -68,7 +69,7 @@ func (l *lookup) results(ctx context.Context, tx *sql.Tx, args []any, results []
 		var n int
 		var same bool
 		if err := rows.Scan(&n, &same); err != nil {
-			return fmt.Errorf("look rows up: %w", err)
+			return fmt.Errorf("look up existing rows: %w", err)
 		}
 		results[n] = dataflow.RowUpdated
 		if same {
@@ -78,7 +79,7 @@ func (l *lookup) results(ctx context.Context, tx *sql.Tx, args []any, results []
 	return rows.Err()
 }
 
-// unlessSame is the end of an upsert that leaves rows alone that are as they shall be.
+// unlessSame returns the end of an upsert that skips unchanged rows.
 func unlessSame(columns, key []string) string {
 	var differs []string
 	for _, name := range columns {

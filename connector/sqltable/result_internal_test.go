@@ -16,7 +16,7 @@ const (
 	redundant = dataflow.RowRedundant
 )
 
-// results writes rows and returns what became of them.
+// results writes rows and returns their outcomes.
 func results[T any](t *testing.T, db *sql.DB, s *sink[T], rows ...T) []dataflow.RowResult {
 	t.Helper()
 	got := make([]dataflow.RowResult, len(rows))
@@ -41,7 +41,7 @@ func TestUpsert_Results(t *testing.T) {
 	require.Equal(t, []string{"1 A 0", "2 b 2", "3 c null"}, query(t, db, factsQuery), "the last counts, also if it is what was there before the batch")
 }
 
-// Values are compared as they are stored: in the column's type, and to the byte.
+// Values are compared as they are stored: in the column's type, and byte by byte.
 func TestUpsert_Results_Exact(t *testing.T) {
 	t.Parallel()
 	db := setup(t, `create table t (id integer primary key, name text collate nocase, amount real, digits text, data blob) strict`,
@@ -78,7 +78,7 @@ func TestUpsert_Results_Exact(t *testing.T) {
 	require.Equal(t, []dataflow.RowResult{redundant}, results(t, db, codes, code{"A", 1}), "the index takes the keys for equal")
 }
 
-// A batch of more than one statement.
+// A batch may need more than one statement.
 func TestUpsert_Results_Chunks(t *testing.T) {
 	t.Parallel()
 	db := setup(t, createFacts)

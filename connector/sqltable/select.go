@@ -15,28 +15,30 @@ import (
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
-// Select reads the rows of any select statement, in one pass and in the order in
-// which they come: one with joins, groups, "order by" or "limit", or a "with" query.
-// It is for a result that has no key to go on behind. Where it has one, [Keyset]
-// resumes, and holds nothing open.
+// Select reads the rows of any select statement in one pass, in the order in which
+// they arrive: with joins, groups, "order by", "limit" or "with". Use it for a
+// result without a key to resume from. If there is a key, [Keyset] resumes and
+// holds nothing open.
 //
-// The rows are streamed: the memory that is taken does not grow with their number. One
-// connection of db is taken until the last row is read, which is as long as the flow
-// takes to write them. A pool of one connection, as is usual with SQLite, would then
-// have none for whatever else needs one, such as the flow's own checkpoint, and is
-// refused. Open the file once more, with at least two connections, and more where more
-// flows read through it at once. The database must be in WAL mode if it is written to
-// meanwhile; without it, a writer waits for the reader and fails.
+// The rows are streamed: the memory used does not grow with their number. Until the
+// last row is read and written, Select uses one connection of db. A pool of one
+// connection, as is usual with SQLite, would have none left for other needs, such
+// as the flow's checkpoint. So such a pool is refused: open the file a second time
+// with at least two connections, and more if more flows read through it at once. If
+// the database is written to meanwhile, it must be in WAL mode; otherwise a writer
+// waits for the reader and fails.
 //
-// The source has no cursor. Each run, and each further attempt of one, executes the
-// statement again and reads all its rows, so that a target that only appends is
-// refused. Use [Upsert], or a [dataflow.To] whose sink knows rows by something of
-// their own. All rows are of the moment at which the statement began. A row is named by
-// its place in the result, "row 1" being the first, which is another row at each read
-// unless the statement has an "order by".
+// The source has no cursor. Each run, and each further attempt of a run, executes
+// the statement again and reads all rows. So a target that only appends is refused.
+// Use [Upsert], or a [dataflow.To] whose sink identifies rows by their content. All
+// rows are as of the start of the statement. A row is named by its place in the
+// result; the first is "row 1". Without "order by", another read may give that name
+// to another row.
 //
-// Each column of the result must have a field in T, and each field a column. A row that
-// cannot be read into T is a [dataflow.RecordError], and the read goes on.
+// Each column of the result must have a field in T, and each field must have a
+// column. A row that cannot be read into T is a [dataflow.RecordError], and the
+// read continues. The source is safe for concurrent use. The caller closes db after
+// the client has stopped.
 func Select[T any](db *sql.DB, query string, args ...any) dataflow.Source[T, dataflow.NoCursor] {
 	s := &selectSource[T]{db: &database{DB: db}, query: query, args: slices.Clone(args)}
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
@@ -55,10 +57,10 @@ func (s *selectSource[T]) Validate() error {
 	var errs []error
 	switch {
 	case s.db.DB == nil:
-		errs = append(errs, &dataflow.ConfigError{Field: "db", Reason: "it is nil"})
+		errs = append(errs, &dataflow.ConfigError{Field: "db", Reason: "it is nil: create it with sql.Open"})
 	case s.db.Stats().MaxOpenConnections == 1:
-		errs = append(errs, &dataflow.ConfigError{Field: "db", Reason: "it has one connection, which sqltable.Select would take until its last row is read, and leave none to write with: " +
-			"open the file once more with sql.Open, for reading alone, and do not limit that to one connection; or use sqltable.Keyset"})
+		errs = append(errs, &dataflow.ConfigError{Field: "db", Reason: "it has one connection, which sqltable.Select would use until its last row is read, leaving none for writing: " +
+			"open the file a second time with sql.Open, only for reading, without a limit of one connection; or use sqltable.Keyset"})
 	}
 	if strings.TrimSpace(s.query) == "" {
 		errs = append(errs, &dataflow.ConfigError{Field: "query", Reason: "it is empty: give a select statement"})
@@ -88,7 +90,8 @@ func (s *selectSource[T]) Read(ctx context.Context, _ dataflow.Request[dataflow.
 	}
 }
 
-// read returns the error that ends the read, nil also if no more was wanted.
+// read returns the error that ends the read. It also returns nil if the caller
+// wants no more rows.
 func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, dataflow.NoCursor], error) bool) error {
 	mysql, err := s.db.isMySQL(ctx)
 	if err != nil {
@@ -96,7 +99,7 @@ func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, 
 	}
 	var clock error
 	if mysql {
-		clock = checkClock(ctx, s.db) // before, so as not to need two connections at once
+		clock = checkClock(ctx, s.db) // before the query, so that one connection is enough
 	}
 	rows, err := s.db.QueryContext(ctx, s.query, s.args...)
 	if err != nil {
@@ -113,7 +116,7 @@ func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, 
 			return err
 		}
 		var zero T
-		record = zero // so that no record shares memory with the one before it
+		record = zero // no record shares memory with the previous one
 		item := dataflow.Item[T, dataflow.NoCursor]{Key: "row " + strconv.Itoa(n)}
 		var bad error
 		if err := rows.Scan(dest...); err != nil {
@@ -128,9 +131,9 @@ func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, 
 	return rows.Err()
 }
 
-// targets are what the columns of a result are scanned into. It refuses a result whose
-// columns are not T's. clock is what is wrong with the timestamps of a MySQL, if there
-// are any.
+// targets returns the scan targets for a result. It returns an error if the
+// result's columns are not T's, or clock if T has a MySQL timestamp and clock is
+// not nil.
 func (s *selectSource[T]) targets(rows *sql.Rows, record *T, mysql bool, clock error) ([]any, error) {
 	columns, err := rows.ColumnTypes()
 	if err != nil {

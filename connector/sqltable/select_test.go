@@ -18,7 +18,8 @@ type number struct {
 	N int64 `db:"n"`
 }
 
-// manyReaders is a database with a pool of more than one connection beside its own.
+// manyReaders returns a database, and a second pool for it with several
+// connections.
 func manyReaders(t *testing.T, statements ...string) (db, readers *sql.DB) {
 	t.Helper()
 	path := dbtest.SQLitePath(t)
@@ -63,8 +64,8 @@ func TestSelect_AnyStatement(t *testing.T) {
 
 const endless = `with recursive n (n) as (select 1 union all select n + 1 from n) select n from n`
 
-// Rows come while the statement still runs, and whoever has enough does not wait for
-// the rest. This statement never ends.
+// Rows arrive while the statement still runs, and a reader that stops does not wait
+// for the rest. This statement never ends.
 func TestSelect_Streams(t *testing.T) {
 	t.Parallel()
 	_, db := manyReaders(t)
@@ -85,7 +86,7 @@ func TestSelect_Errors(t *testing.T) {
 	for query, want := range map[string][]string{
 		`select n, n as m from numbers`: {`query "select n, n as m from numbers"`, "columns without a field: m"},
 		`select 1 as "N"`:               {"columns without a field: N", "fields without a column: n (field N)"},
-		`select n, n from numbers`:      {`two columns of the name "n"`},
+		`select n, n from numbers`:      {`two columns named "n"`},
 		`select n from figures`:         {"no such table: figures"},
 	} {
 		_, err := selected(t, sqltable.Select[number](db, query))
@@ -94,7 +95,7 @@ func TestSelect_Errors(t *testing.T) {
 		}
 	}
 	for field, source := range map[string]dataflow.Source[number, dataflow.NoCursor]{
-		"db: it is nil": sqltable.Select[number](nil, `select 1 as n`), "db: it has one connection": sqltable.Select[number](one, `select 1 as n`),
+		"db: it is nil: create it with sql.Open": sqltable.Select[number](nil, `select 1 as n`), "db: it has one connection": sqltable.Select[number](one, `select 1 as n`),
 		"query: it is empty": sqltable.Select[number](db, " \n"),
 	} {
 		_, err := selected(t, source)
@@ -103,8 +104,9 @@ func TestSelect_Errors(t *testing.T) {
 	}
 }
 
-// The flow writes to the database that it reads, while the statement is under way. What
-// only appends is refused, and an upsert finds nothing new the second time.
+// The flow writes to the database that it reads while the statement is running. A
+// target that only appends is refused. An upsert writes nothing new the second
+// time.
 func TestSelect_Targets(t *testing.T) {
 	t.Parallel()
 	db, readers := manyReaders(t, `create table numbers (n bigint primary key)`)

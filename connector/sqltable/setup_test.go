@@ -17,8 +17,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
 
-// setup returns a database, with a pool of one connection, in which the
-// statements were executed.
+// setup returns a database with a pool of one connection, in which the statements
+// were executed.
 func setup(t *testing.T, statements ...string) *sql.DB {
 	t.Helper()
 	db := dbtest.SQLite(t)
@@ -31,8 +31,9 @@ func setup(t *testing.T, statements ...string) *sql.DB {
 
 type item[T any] = dataflow.Item[T, sqltable.Cursor]
 
-// read takes up to n items behind a cursor, which goes through JSON as it does
-// between runs. A nil cursor is the beginning, and a negative n takes all.
+// read reads up to n items after a cursor. The cursor passes through JSON, as it
+// does between runs. A nil cursor is the beginning, and a negative n means all
+// items.
 func read[T any](t *testing.T, source dataflow.Source[T, sqltable.Cursor], from sqltable.Cursor, n int) ([]item[T], error) {
 	t.Helper()
 	var r dataflow.Request[sqltable.Cursor]
@@ -73,8 +74,7 @@ func values[T any](items []item[T]) []T {
 	return vs
 }
 
-// resumeEverywhere checks that a read that resumes behind any row goes on with
-// the next one.
+// resumeEverywhere checks that a read can resume after any row.
 func resumeEverywhere[T any](t *testing.T, source dataflow.Source[T, sqltable.Cursor]) {
 	t.Helper()
 	all := readAll(t, source)

@@ -15,23 +15,23 @@ import (
 )
 
 // Insert adds each record to a table, in the transaction that commits the
-// checkpoint: that of a SQLite, which MySQL is not. It is refused for a source without a cursor, because every run
-// would add all records again.
+// checkpoint. The client's database must be SQLite; for MySQL use [InsertTo]. It is
+// refused for a source without a cursor, because every run would add all records
+// again.
 //
-// Columns that T has no field for get their default.
+// Columns without a field in T get their default.
 func Insert[T any](table string) dataflow.Target[T] {
 	return dataflow.ToTx[T](newSink[T](table, false, nil))
 }
 
-// Upsert adds each record to a table, or replaces the values of T's columns in
-// the row that has the same key. It does so in the transaction that commits the
-// checkpoint. The table needs a unique index, or a primary key, of exactly the
-// key columns; a key must not be NULL.
+// Upsert adds each record to a table. If a row with the same key exists, Upsert
+// replaces the values of T's columns in that row. It does so in the transaction
+// that commits the checkpoint. The table needs a primary key or a unique index of
+// exactly the key columns. A key must not be NULL.
 //
-// Of several records of a batch with the same key, the last one counts. A row that
-// has the same values already is not written, and its record counts as redundant;
-// of those that are written, the counters tell how many replaced a row
-// ([dataflow.Counters].Updated).
+// If several records of a batch have the same key, the last one counts. A row that
+// already has the same values is not written, and its record counts as redundant.
+// [dataflow.Counters].Updated counts the written records that replaced a row.
 func Upsert[T any](table string, key ...string) dataflow.Target[T] {
 	return dataflow.ToTx[T](upsertSink[T]{newSink[T](table, true, key)})
 }
@@ -92,7 +92,7 @@ func (s *sink[T]) writeTx(ctx context.Context, rows []T, results []dataflow.RowR
 	}
 	tx, ok := dataflowsqlite.TxFrom(ctx)
 	if !ok {
-		return dataflow.Permanent(fmt.Errorf("sqltable writes to table %s in the transaction of a SQLite client, and there is none (use package pgtable with Postgres): %w", s.table, dataflow.ErrTxMismatch))
+		return dataflow.Permanent(fmt.Errorf("sqltable needs a client on SQLite to write to table %s in its transaction (use package pgtable with Postgres): %w", s.table, dataflow.ErrTxMismatch))
 	}
 	if err := s.write(ctx, tx, reflect.ValueOf(rows), results); err != nil {
 		return fmt.Errorf("table %s: %w", s.table, err)
@@ -143,18 +143,18 @@ func (s *sink[T]) appendRow(args []any, row reflect.Value, i int) ([]any, error)
 	return args, nil
 }
 
-// explain says what is wrong with the table, if anything is.
+// explain adds to an error what is wrong with the table, if anything is.
 func (s *sink[T]) explain(ctx context.Context, tx *sql.Tx, err error) error {
 	if strings.Contains(err.Error(), "ON CONFLICT clause does not match") {
 		columns := rowmap.QuoteAll(s.key, ", ")
-		return dataflow.Permanent(fmt.Errorf("it has no unique index of exactly the key columns (%s): create unique index on it (%s): %w", columns, columns, err))
+		return dataflow.Permanent(fmt.Errorf("the table has no unique index of exactly the key columns (%s): create unique index on it (%s): %w", columns, columns, err))
 	}
 	have, lookErr := tableColumns(ctx, tx, s.name)
 	if lookErr != nil {
 		return err
 	}
 	if len(have) == 0 {
-		return dataflow.Permanent(fmt.Errorf("there is no such table in this database: %w", err))
+		return dataflow.Permanent(fmt.Errorf("the table does not exist in this database: %w", err))
 	}
 	var missing []string
 	for _, c := range s.fields.Columns {
@@ -163,7 +163,7 @@ func (s *sink[T]) explain(ctx context.Context, tx *sql.Tx, err error) error {
 		}
 	}
 	if missing != nil {
-		return dataflow.Permanent(fmt.Errorf("it has no column %s; its columns are %s: %w", strings.Join(missing, ", "), rowmap.QuoteAll(have, ", "), err))
+		return dataflow.Permanent(fmt.Errorf("the table has no column %s; its columns are %s: %w", strings.Join(missing, ", "), rowmap.QuoteAll(have, ", "), err))
 	}
 	return err
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-// setup returns a database with the library's tables, without which there are no
-// transactions of checkpoints, in which the statements were executed.
+// setup returns a database in which the statements were executed. It has the
+// library's tables, which a checkpoint's transaction needs.
 func setup(t *testing.T, statements ...string) *sql.DB {
 	t.Helper()
 	db := dbtest.SQLite(t)
@@ -37,7 +37,7 @@ func storeOf(t *testing.T, db *sql.DB) dataflow.Store {
 	return store
 }
 
-// write writes rows in a transaction like that of a checkpoint.
+// write writes rows in a transaction like a checkpoint's.
 func write[T any](t *testing.T, db *sql.DB, s *sink[T], rows ...T) error {
 	t.Helper()
 	require.NoError(t, s.Validate())
@@ -49,7 +49,7 @@ func write[T any](t *testing.T, db *sql.DB, s *sink[T], rows ...T) error {
 	})
 }
 
-// query returns the only column of a query.
+// query returns the values of a query with one column.
 func query(t *testing.T, db *sql.DB, query string) []string {
 	t.Helper()
 	rows, err := db.QueryContext(t.Context(), query)
@@ -137,7 +137,7 @@ func TestSink_StrangeNames(t *testing.T) {
 		Dot    int    `db:"a\".\"b"`
 	}
 	s := newSink[row](`main."or""der."".""."`, true, []string{"select"})
-	require.ErrorContains(t, write(t, db, s, row{}), "there is no such table in this database")
+	require.ErrorContains(t, write(t, db, s, row{}), "the table does not exist in this database")
 	s = newSink[row](`main."or""der.""."`, true, []string{"select"})
 	require.NoError(t, write(t, db, s, row{1, "ü 🦆 'x'", 5}, row{2, "", 6}))
 	require.Equal(t, []string{`1ü 🦆 'x'5`, `26`}, query(t, db, `select "select" || "größe 🦆" || "a"".""b" from "or""der.""." order by 1`))
@@ -280,15 +280,15 @@ func TestSink_Errors(t *testing.T) {
 		want   string
 	}{
 		"unsigned":  {"t", func(r *row) { r.U = math.MaxUint64 }, `table t: write record row 2 of the batch: column "u" (field U): uint64 values with high bit set are not supported`},
-		"NaN":       {"t", func(r *row) { r.F = math.NaN() }, `table t: write record row 2 of the batch: column "f" (field F): SQLite cannot store NaN`},
-		"year":      {"t", func(r *row) { r.At = time.Date(12024, 1, 1, 0, 0, 0, 0, time.UTC) }, `table t: write record row 2 of the batch: column "at" (field At): the year 12024 is not from 0 to 9999`},
+		"NaN":       {"t", func(r *row) { r.F = math.NaN() }, `table t: write record row 2 of the batch: column "f" (field F): SQLite cannot store NaN: use a pointer, so that it can be NULL`},
+		"year":      {"t", func(r *row) { r.At = time.Date(12024, 1, 1, 0, 0, 0, 0, time.UTC) }, `table t: write record row 2 of the batch: column "at" (field At): the year 12024 is not between 0 and 9999`},
 		"null key":  {"t", func(r *row) { r.ID = nil }, `table t: write record row 2 of the batch: column "id" (field ID): a key must not be NULL`},
 		"kind":      {"t", func(r *row) { r.L = []int{1} }, `table t: write record row 2 of the batch: column "l" (field L): unsupported type []int, a slice of int`},
 		"check":     {"t", func(r *row) { r.U = 100 }, `table t: constraint failed: CHECK constraint failed: u < 100 (275)`},
-		"no table":  {"nowhere", func(*row) {}, `table nowhere: there is no such table in this database: SQL logic error: no such table: nowhere (1)`},
+		"no table":  {"nowhere", func(*row) {}, `table nowhere: the table does not exist in this database: SQL logic error: no such table: nowhere (1)`},
 		"no schema": {"x.t", func(*row) {}, `table x.t: SQL logic error: no such table: x.t (1)`},
-		"columns":   {"Other", func(*row) {}, `table Other: it has no column "u" (field U), "f" (field F), "at" (field At), "l" (field L); its columns are "id", "Name", "extra": SQL logic error: no such column: t.u (1)`},
-		"no index": {"nokey", func(*row) {}, `table nokey: it has no unique index of exactly the key columns ("id"): create unique index on it ("id"): ` +
+		"columns":   {"Other", func(*row) {}, `table Other: the table has no column "u" (field U), "f" (field F), "at" (field At), "l" (field L); its columns are "id", "Name", "extra": SQL logic error: no such column: t.u (1)`},
+		"no index": {"nokey", func(*row) {}, `table nokey: the table has no unique index of exactly the key columns ("id"): create unique index on it ("id"): ` +
 			`SQL logic error: ON CONFLICT clause does not match any PRIMARY KEY or UNIQUE constraint (1)`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -306,15 +306,15 @@ func TestSink_Validate(t *testing.T) {
 	t.Parallel()
 	for want, s := range map[string]dataflow.Validator{
 		`table: it is empty or has an empty part: use "table" or "schema.table"`:      newSink[fact]("", false, nil),
-		`T: int is not a struct: its fields are the columns`:                          newSink[int]("t", false, nil),
-		`key: it is empty: name the columns by which a row is found again`:            newSink[fact]("t", true, nil),
+		`T: int is not a struct: use a struct with a field for each column`:           newSink[int]("t", false, nil),
+		`key: it is empty: name the columns that identify a row`:                      newSink[fact]("t", true, nil),
 		`key: "Id" is not a column of sqltable.fact: its columns are id, name, cents`: newSink[fact]("t", true, []string{"Id"}),
 		"table: it is empty or has an empty part: use \"table\" or \"schema.table\"\n" +
-			"T: int is not a struct: its fields are the columns\nkey: it is empty: name the columns by which a row is found again": newSink[int]("a.", true, nil),
+			"T: int is not a struct: use a struct with a field for each column\nkey: it is empty: name the columns that identify a row": newSink[int]("a.", true, nil),
 	} {
 		require.EqualError(t, s.Validate(), want)
 	}
-	require.EqualError(t, newSink[int]("t", false, nil).WriteTx(t.Context(), nil), "T: int is not a struct: its fields are the columns")
+	require.EqualError(t, newSink[int]("t", false, nil).WriteTx(t.Context(), nil), "T: int is not a struct: use a struct with a field for each column")
 }
 
 func TestSink_Describe(t *testing.T) {
@@ -329,7 +329,7 @@ func TestSink_NoTransaction(t *testing.T) {
 	t.Parallel()
 	err := newSink[fact]("facts", false, nil).WriteTx(t.Context(), []fact{{}})
 	require.ErrorIs(t, err, dataflow.ErrTxMismatch)
-	require.EqualError(t, err, "sqltable writes to table facts in the transaction of a SQLite client, and there is none (use package pgtable with Postgres): transaction of another database")
+	require.EqualError(t, err, "sqltable needs a client on SQLite to write to table facts in its transaction (use package pgtable with Postgres): transaction of another database")
 }
 
 func TestSink_Cancelled(t *testing.T) {

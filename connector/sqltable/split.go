@@ -7,11 +7,13 @@ import (
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
-// Split asks the database for the keys behind which its rows are cut into n parts of the
-// same size, but for one row. It counts the rows, and then numbers them in the order of
-// the key up to the last cut. With an index on the key columns and no others needed, both
-// are passes over that index; without one, the second sorts the rows. Rows that are added
-// or removed between the two make the parts differ.
+// Split returns the keys after which the rows can be cut into n parts. The sizes of
+// the parts differ by at most one row.
+//
+// Split first counts the rows, and then numbers them in the order of the key up to
+// the last cut. With an index on the key columns, and if no other column is needed,
+// both are passes over that index. Without one, the second pass sorts the rows.
+// Rows added or removed between the passes make the sizes differ more.
 func (s *keyset[T]) Split(ctx context.Context, r dataflow.Request[Cursor], n int) ([]Cursor, error) {
 	cursors, err := s.split(ctx, r, n)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 
 type request = dataflow.Request[sqltable.Cursor]
 
-// requireParts splits a request and requires that what the parts read is the whole in its
-// order, that each is about of the same size, and that there are as many as there can be.
+// requireParts splits a request and requires that the parts together are the whole,
+// in order. Their sizes must be about equal, and there must be as many as possible.
 func requireParts[T any](t *testing.T, source dataflow.Source[T, sqltable.Cursor], r request, n int) {
 	t.Helper()
 	whole, err := collect(source.Read(t.Context(), r))
@@ -39,9 +39,9 @@ func requireParts[T any](t *testing.T, source dataflow.Source[T, sqltable.Cursor
 	require.Equal(t, whole, joined)
 }
 
-// For keys of each type that SQLite has, also in one column, most of which are alike in
-// their first columns, between bounds that need not be those of rows, the parts are the
-// whole.
+// The parts together are the whole for keys of each SQLite type, even mixed in one
+// column. Most keys are equal in their first columns, and the bounds need not be
+// keys of rows.
 func TestKeyset_Split(t *testing.T) {
 	t.Parallel()
 	db := setup(t, `create table t (a, number numeric not null, id integer not null, primary key (a, number, id))`)
@@ -79,11 +79,11 @@ func TestKeyset_Split_Errors(t *testing.T) {
 		want  string
 	}{
 		{sqltable.Query{SQL: `select id from nowhere`, Key: []string{"id"}}, request{}, `query "select id from nowhere": SQL logic error: no such table: nowhere`},
-		{sqltable.Query{SQL: `select id from t`, Key: []string{"other"}}, request{}, `key column "other" is not among its columns ([id])`},
+		{sqltable.Query{SQL: `select id from t`, Key: []string{"other"}}, request{}, `key column "other" is not among the query's columns ([id]): select it`},
 		{sqltable.Query{SQL: `select id, other from t`, Key: []string{"other"}}, request{}, `key column "other" is NULL in the row (NULL)`},
-		{sqltable.Query{SQL: `select id from t`, Key: []string{"id"}}, request{}, `the key (id) is not unique: more than one row has 2`},
+		{sqltable.Query{SQL: `select id from t`, Key: []string{"id"}}, request{}, `the key (id) is not unique: several rows have 2`},
 		{sqltable.Query{SQL: `select id from t`, Key: []string{"id"}}, request{Bounded: true, Until: sqltable.Cursor{"x"}}, `"x" is not a number`},
-		{sqltable.Query{SQL: `select id from t`, Key: []string{"id"}}, request{Resumed: true, From: sqltable.Cursor{"1", "2"}}, `the stored cursor (1, 2) has 2 values, and the key has 1 column (id)`},
+		{sqltable.Query{SQL: `select id from t`, Key: []string{"id"}}, request{Resumed: true, From: sqltable.Cursor{"1", "2"}}, `the stored cursor (1, 2) has 2 values, but the key has 1 column (id)`},
 	} {
 		_, err := sqltable.Keyset[struct{ ID int }](db, c.query).(dataflow.Splitter[sqltable.Cursor]).Split(t.Context(), c.r, 5)
 		require.ErrorContains(t, err, c.want)

@@ -9,8 +9,8 @@ import (
 	"github.com/activedataflow/dataflow/connector/sqltable"
 )
 
-// A read ends behind the row whose cursor is given, or where it would be, whatever the
-// pages are.
+// A read ends after the row with the given cursor, or at its place if the row is
+// gone, whatever the page size.
 func TestKeyset_Until(t *testing.T) {
 	t.Parallel()
 	db := setup(t,
@@ -56,7 +56,7 @@ func TestKeyset_CheckRequest(t *testing.T) {
 		Resumed: true, From: sqltable.Cursor{"1"}, Bounded: true, Until: sqltable.Cursor{"1", "monday"}, Params: []byte("1"),
 	})
 	for _, text := range []string{
-		"From: 1 has 1 value, and the key has 2 columns (a, b)", `Until: value 2 of the stored cursor: "monday" is not a number, text in single quotes`, "Params: a Keyset takes none",
+		"From: 1 has 1 value, but the key has 2 columns (a, b)", `Until: value 2 of the stored cursor: "monday" is not a number, text in single quotes`, "Params: a Keyset takes none",
 	} {
 		require.ErrorContains(t, err, text)
 	}

@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// timeLayout is how a time is written, in UTC. All have the same length, so that
-// they sort as the times do.
+// timeLayout is the form of a written time, in UTC. All texts have the same length,
+// so they sort like the times.
 const timeLayout = "2006-01-02 15:04:05.000000000Z"
 
-// readLayouts are the forms in which a time is read, once a T is a space and a Z
-// is cut off.
+// readLayouts are the forms of a time that can be read, after a T was replaced by a
+// space and a Z cut off.
 var readLayouts = [...]string{ //nolint:gochecknoglobals // a constant, if Go had lists of them
 	"2006-01-02 15:04:05.999999999",
 	"2006-01-02 15:04:05.999999999-07:00",
@@ -31,7 +31,7 @@ func isValue(t reflect.Type) bool {
 	return t.Implements(reflect.TypeFor[driver.Valuer]()) || reflect.PointerTo(t).Implements(reflect.TypeFor[sql.Scanner]())
 }
 
-// driverValue is a field's value as it is handed to the driver.
+// driverValue returns a field's value for the driver.
 func driverValue(field reflect.Value) (driver.Value, error) {
 	v, err := driver.DefaultParameterConverter.ConvertValue(field.Interface())
 	if err != nil {
@@ -41,22 +41,22 @@ func driverValue(field reflect.Value) (driver.Value, error) {
 	case time.Time:
 		u := v.UTC()
 		if u.Year() < 0 || u.Year() > 9999 {
-			return nil, fmt.Errorf("the year %d is not from 0 to 9999", u.Year())
+			return nil, fmt.Errorf("the year %d is not between 0 and 9999", u.Year())
 		}
 		return u.Format(timeLayout), nil
 	case float64:
 		if math.IsNaN(v) {
-			return nil, errors.New("SQLite cannot store NaN")
+			return nil, errors.New("SQLite cannot store NaN: use a pointer, so that it can be NULL")
 		}
 	}
 	return v, nil
 }
 
-// errParseTime is what is wrong where MySQL's driver returns a time as text.
+// errParseTime is the error of a MySQL driver that returns a time as text.
 var errParseTime = errors.New("the driver returns times as text: add parseTime=true to the DSN")
 
-// scanTargets replaces pointers to what database/sql cannot scan into. Of MySQL, times are
-// those of the driver, which knows their zone.
+// scanTargets replaces the pointers that database/sql cannot scan into. For MySQL,
+// only the driver makes times, because it knows their zone.
 func scanTargets(fields []any, mysql bool) []any {
 	targets := make([]any, len(fields))
 	for i, f := range fields {
@@ -86,8 +86,8 @@ func scanTargets(fields []any, mysql bool) []any {
 	return targets
 }
 
-// bytesTarget is a scan target that reads bytes into a type made of []byte, such
-// as json.RawMessage, which database/sql does for all values but NULL.
+// bytesTarget is a scan target that reads bytes into a type based on []byte, such
+// as json.RawMessage. database/sql does the same for all values except NULL.
 type bytesTarget struct{ field reflect.Value }
 
 // Scan implements sql.Scanner.
@@ -107,10 +107,10 @@ func deref(t *time.Time) any {
 	return *t
 }
 
-// timeTarget is a scan target that reads a time, whatever the column's declared
-// type and so the driver have made of it.
+// timeTarget is a scan target for a time. It accepts whatever the driver returns
+// for the column's declared type.
 type timeTarget struct {
-	text bool // a text may be a time
+	text bool // true if a text may be a time
 	set  func(*time.Time) error
 }
 

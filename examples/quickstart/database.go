@@ -16,7 +16,7 @@ import (
 	"github.com/activedataflow/dataflow/dataflowsqlite"
 )
 
-// database is what differs between SQLite and Postgres.
+// database holds what differs between SQLite and Postgres.
 type database struct {
 	name   string
 	hint   string
@@ -94,7 +94,7 @@ func openSQLite(ctx context.Context, file, path string) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxOpenConns(1) // SQLite has one writer
+	db.SetMaxOpenConns(1) // SQLite has one writer at a time
 	if _, err := db.ExecContext(ctx, fmt.Sprintf(tables, "id integer primary key autoincrement")); err != nil {
 		_ = db.Close()
 		return nil, err

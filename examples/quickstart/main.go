@@ -1,6 +1,6 @@
-// Quickstart takes a CSV file through one flow into a table of typed rows, and
-// through a second, incremental flow from that table into what strikes have cost
-// by species. It runs on SQLite, or on the Postgres that DATABASE_URL names.
+// Quickstart loads a CSV file into a table of typed rows by one flow. A second,
+// incremental flow sums up the costs of strikes by species from that table. It runs
+// on SQLite, or on the Postgres named by DATABASE_URL.
 package main
 
 import (
@@ -34,7 +34,7 @@ type Strike struct {
 	Other    int64     `csv:"Cost Other" db:"cost_other"`
 	Repair   int64     `csv:"Cost Repair" db:"cost_repair"`
 	Total    int64     `csv:"Cost Total $" db:"cost_total"`
-	Speed    *int64    `csv:"Speed IAS in knots" db:"speed_knots"` // nil: not recorded
+	Speed    *int64    `csv:"Speed IAS in knots" db:"speed_knots"` // nil if not recorded
 }
 
 // StoredStrike is a row of the table with the id that the database gave it.
@@ -55,7 +55,8 @@ func main() {
 	}
 }
 
-// flows declares both flows. C is the cursor of the source that reads the table.
+// flows declares both flows. C is the cursor type of the source that reads the
+// table.
 func flows[C any](
 	file string,
 	table dataflow.Target[Strike],
@@ -64,12 +65,12 @@ func flows[C any](
 ) []*dataflow.Flow {
 	options := &dataflow.FlowOptions{Runtime: dataflow.JobQueue{BatchSize: 1000}}
 	strikes := dataflow.NewFlow("strikes",
-		csvfile.Open[Strike](file, nil), // its cursor is a place in the file
+		csvfile.Open[Strike](file, nil), // the cursor is a place in the file
 		dataflow.Identity[Strike](),
-		table, // is written in the checkpoint's transaction
+		table, // written in the checkpoint's transaction
 		options)
 	costs := dataflow.NewFlow("costs",
-		stored, // its cursor is the id
+		stored, // the cursor is the id
 		dataflow.Filter(func(s StoredStrike) bool { return s.Total > 0 }),
 		dataflow.ToTx(dataflow.TxSinkFunc[StoredStrike](func(ctx context.Context, rows []StoredStrike) error {
 			for _, s := range rows {
@@ -124,7 +125,7 @@ func run(ctx context.Context, file, path string) error {
 	return nil
 }
 
-// execute starts a run of a flow and shows its progress until it has ended.
+// execute starts a run of a flow and shows its progress until it ends.
 func execute(ctx context.Context, client *dataflow.Client, name string) error {
 	events, cancel := client.Subscribe(dataflow.EventRunProgress)
 	var printing sync.WaitGroup
@@ -152,7 +153,7 @@ func execute(ctx context.Context, client *dataflow.Client, name string) error {
 	return err
 }
 
-// show prints the runs, newest first, and what has come of them.
+// show prints the runs, newest first, and their results.
 func show(ctx context.Context, client *dataflow.Client, db *database) error {
 	runs, err := client.Runs(ctx, &dataflow.RunListParams{Limit: 4})
 	if err != nil {

@@ -15,8 +15,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
 
-// The program runs as a user runs it, twice, and the second time it has nothing
-// left to do.
+// The program runs twice as a user runs it. The second time it has nothing to do.
 func TestQuickstart(t *testing.T) {
 	t.Parallel()
 	program := filepath.Join(t.TempDir(), "quickstart")

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// query is something that is shown in the end.
+// query is a query to show at the end.
 type query struct{ title, sql string }
 
 func queries() []query {
@@ -71,7 +71,7 @@ func printSQLite(ctx context.Context, db *sql.DB, query string) error {
 	return rows.Err()
 }
 
-// table aligns what is printed.
+// table prints aligned columns.
 type table struct{ w *tabwriter.Writer }
 
 func newTable() table { return table{tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)} }

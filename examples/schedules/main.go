@@ -1,6 +1,7 @@
-// Schedules shows what ticks do: one that runs, some that overlap a slow run, a
-// pause, and the ledger and explanations of it all; then the same by requests to the
-// heartbeat endpoint. It takes about fifteen seconds.
+// Schedules shows what happens to ticks: one runs, some overlap a slow run, and
+// some fall into a pause. It prints the ledger of ticks and explains them. Then it
+// does the same by requests to the heartbeat endpoint. It takes about fifteen
+// seconds.
 package main
 
 import (
@@ -29,10 +30,10 @@ func main() {
 	ctx := context.Background()
 	file, err := os.MkdirTemp("", "schedules")
 	check(err)
-	defer os.RemoveAll(file) //nolint:errcheck // it is a temporary directory
+	defer os.RemoveAll(file) //nolint:errcheck // the directory is temporary
 	db, err := sql.Open("sqlite", "file:"+file+"/schedules.db?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)")
 	check(err)
-	db.SetMaxOpenConns(1) // SQLite has one writer
+	db.SetMaxOpenConns(1) // SQLite has one writer at a time
 
 	client, err := dataflow.NewClient(dataflowsqlite.New(db), &dataflow.Config{
 		Flows:  []*dataflow.Flow{flow("quick", 0), flow("slow", 3500*time.Millisecond)},
@@ -44,7 +45,7 @@ func main() {
 	work(ctx, client)
 	check(client.Stop(ctx))
 
-	// Without a started client, requests do the same. Nobody was there for a while.
+	// Requests do the same without a started client. No process was running for a while.
 	client, err = dataflow.NewClient(dataflowsqlite.New(db), &dataflow.Config{
 		Flows:  []*dataflow.Flow{flow("quick", 0)},
 		Logger: slog.New(slog.DiscardHandler),
@@ -57,7 +58,7 @@ func main() {
 	check(client.Stop(ctx))
 }
 
-// flow is due every second, and takes so long.
+// flow returns a flow that is due every second and takes the given time.
 func flow(name string, takes time.Duration) *dataflow.Flow {
 	slowly := dataflow.Map(func(ctx context.Context, n int) (int, error) {
 		select {
@@ -90,7 +91,7 @@ func why(ctx context.Context, client *dataflow.Client, name string) {
 	fmt.Printf("Why is %s not running?\n%s\n\n", name, e)
 }
 
-// show prints what became of each tick.
+// show prints the outcome of each tick.
 func show(ctx context.Context, client *dataflow.Client, name string) {
 	runs, err := client.Runs(ctx, &dataflow.RunListParams{Flow: name, Trigger: dataflow.TriggerSchedule})
 	check(err)
@@ -113,12 +114,12 @@ func request(client *dataflow.Client) {
 	check(err)
 	server := httptest.NewServer(handler)
 	defer server.Close()
-	req, err := http.NewRequest(http.MethodPost, server.URL+"?wait=10s", http.NoBody) //nolint:noctx // it is short
+	req, err := http.NewRequest(http.MethodPost, server.URL+"?wait=10s", http.NoBody) //nolint:noctx // a short program
 	check(err)
 	req.Header.Set("X-Heartbeat-Token", token)
 	res, err := http.DefaultClient.Do(req)
 	check(err)
-	defer res.Body.Close() //nolint:errcheck // it has been read
+	defer res.Body.Close() //nolint:errcheck // the body was read
 	body, err := io.ReadAll(res.Body)
 	check(err)
 	fmt.Printf("POST /?wait=10s: %s\n%s\n", res.Status, body)

@@ -17,38 +17,40 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// CheckpointSuffix is behind the path of a file that is appended to, in the name
-// of the file that holds its checkpoint.
+// CheckpointSuffix is appended to the path of a file to name the file that holds
+// its checkpoint.
 const CheckpointSuffix = ".checkpoint"
 
-// lockSuffix is that of the file by which writers are kept apart.
+// lockSuffix is appended to the path of a file to name the lock file that keeps its
+// writers apart.
 const lockSuffix = ".lock"
 
-// Appender appends batches to a file so that a crash leaves no torn and no
-// doubled line. How long the file is stands in a checkpoint beside it, which is
-// replaced by a rename after the file is on the disk: what is behind that length
-// was never committed, and is cut off before anything else is written.
+// Appender appends batches to a file so that a crash leaves neither a torn nor a
+// duplicate line. A checkpoint next to the file holds the file's committed length.
+// It is replaced by a rename after the file is on the disk. Bytes after the
+// committed length were never committed, and are cut off before anything else is
+// written.
 type Appender struct {
 	// Path is the file. If its name ends in ".gz", each batch is a gzip member.
 	Path string
-	// MaxBytes begins another file when one has as many. The files have numbers
-	// then. 0: there is one file, as long as it gets.
+	// MaxBytes starts a new numbered file once the current one has this many bytes.
+	// 0 means one file without a limit.
 	MaxBytes int64
-	// Header is what each file begins with.
+	// Header is written at the start of each file.
 	Header []byte
 }
 
-// checkpoint is the file beside the file.
+// checkpoint is the content of the checkpoint file.
 type checkpoint struct {
 	Flow  string `json:"flow"`
 	Fence int64  `json:"fence"`
-	// Part is the number of the file, from 1; 0 if there is only one.
+	// Part is the number of the current file, from 1; 0 without MaxBytes.
 	Part  int64           `json:"part,omitempty"`
 	Bytes int64           `json:"bytes"`
 	State json.RawMessage `json:"state,omitempty"`
 }
 
-// Validate returns what is wrong with the settings.
+// Validate returns a [dataflow.ConfigError] for each invalid setting.
 func (a *Appender) Validate() error {
 	var errs []error
 	if a.Path == "" {
@@ -60,7 +62,8 @@ func (a *Appender) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Claim is the Claim of a [dataflow.FencedSink].
+// Claim implements [dataflow.FencedSink]: it takes the file for a fence, cuts off
+// what was not committed, and returns the stored state.
 func (a *Appender) Claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error) {
 	var state json.RawMessage
 	err := a.locked(ctx, func() error {
@@ -80,7 +83,8 @@ func (a *Appender) Claim(ctx context.Context, flow string, fence int64) (json.Ra
 	return state, a.wrap(err)
 }
 
-// Write appends body, which may be empty, and stores the state.
+// Write appends body, which may be empty, and stores the state. It returns
+// [dataflow.ErrFenced] if the file was claimed by another fence.
 func (a *Appender) Write(ctx context.Context, flow string, fence int64, state json.RawMessage, body []byte) error {
 	return a.wrap(a.locked(ctx, func() error {
 		c, err := a.load(flow)
@@ -103,7 +107,7 @@ func (a *Appender) Write(ctx context.Context, flow string, fence int64, state js
 	}))
 }
 
-// part is the path of a file by its number.
+// part returns the path of the file with a number, or Path for 0.
 func (a *Appender) part(n int64) string {
 	if n == 0 {
 		return a.Path
@@ -112,7 +116,7 @@ func (a *Appender) part(n int64) string {
 	return filepath.Join(dir, fmt.Sprintf("%s-%06d%s", stem, n, ext))
 }
 
-// partNames returns what the names of the numbered files have in common.
+// partNames returns the parts of the path that all numbered files share.
 func (a *Appender) partNames() (dir, stem, ext string) {
 	dir, name := filepath.Split(a.Path)
 	stem, ext, _ = strings.Cut(name, ".")
@@ -122,8 +126,8 @@ func (a *Appender) partNames() (dir, stem, ext string) {
 	return dir, stem, ext
 }
 
-// lastPart is the greatest number of a file that is there, 0 if there is none. Those
-// in front of it may have been taken away.
+// lastPart returns the greatest number of an existing file, or 0 if there is none.
+// Earlier files may have been removed.
 func (a *Appender) lastPart() (last int64, err error) {
 	dir, stem, ext := a.partNames()
 	entries, err := os.ReadDir(filepath.Clean(dir))
@@ -143,7 +147,8 @@ func (a *Appender) lastPart() (last int64, err error) {
 	return last, nil
 }
 
-// load reads the checkpoint. If there is none, what is in the file already stays.
+// load reads the checkpoint. Without a checkpoint, the file's existing content
+// counts as committed.
 func (a *Appender) load(flow string) (*checkpoint, error) {
 	data, err := os.ReadFile(a.Path + CheckpointSuffix)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -154,13 +159,13 @@ func (a *Appender) load(flow string) (*checkpoint, error) {
 	}
 	var c checkpoint
 	if err := json.Unmarshal(data, &c); err != nil {
-		return nil, dataflow.Permanent(fmt.Errorf("%s was not written by this library: %w", a.Path+CheckpointSuffix, err))
+		return nil, dataflow.Permanent(fmt.Errorf("%s is not a checkpoint of this library: remove it, or use another path: %w", a.Path+CheckpointSuffix, err))
 	}
 	if c.Flow != flow {
-		return nil, dataflow.Permanent(fmt.Errorf("it is written by the flow %q, as %s says, and not by %q: give each flow a file of its own, or remove both files", c.Flow, filepath.Base(a.Path+CheckpointSuffix), flow))
+		return nil, dataflow.Permanent(fmt.Errorf("the file belongs to the flow %q, as %s says, not to %q: give each flow its own file, or remove both files", c.Flow, filepath.Base(a.Path+CheckpointSuffix), flow))
 	}
 	if (c.Part > 0) != (a.MaxBytes > 0) {
-		return nil, dataflow.Permanent(errors.New("MaxFileBytes was set or unset, so that the file would have another name: give the flow another path"))
+		return nil, dataflow.Permanent(errors.New("MaxFileBytes was set or unset, which changes the file's name: give the flow another path"))
 	}
 	return &c, nil
 }
@@ -185,8 +190,8 @@ func (a *Appender) first(flow string) (*checkpoint, error) {
 	return c, a.requireWhole(c)
 }
 
-// requireWhole makes sure that a file that somebody else has begun can be
-// appended to.
+// requireWhole returns an error if the last line of an existing file has no line
+// break, so that nothing can be appended.
 func (a *Appender) requireWhole(c *checkpoint) error {
 	if c.Bytes == 0 || a.gzipped() {
 		return nil
@@ -206,9 +211,9 @@ func (a *Appender) requireWhole(c *checkpoint) error {
 	return nil
 }
 
-// tidy makes the file what the checkpoint says.
+// tidy restores the file to what the checkpoint says.
 func (a *Appender) tidy(c *checkpoint) error {
-	if a.MaxBytes > 0 { // a file that was begun, but not committed
+	if a.MaxBytes > 0 { // the next file may have been started, but not committed
 		if err := os.Remove(a.part(c.Part + 1)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -219,21 +224,22 @@ func (a *Appender) tidy(c *checkpoint) error {
 	case errors.Is(err, fs.ErrNotExist) && c.Bytes == 0:
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
-		return dataflow.Permanent(fmt.Errorf("%s is gone, but %d bytes were written: put it back, or remove %s to begin anew", path, c.Bytes, a.Path+CheckpointSuffix))
+		return dataflow.Permanent(fmt.Errorf("%s is gone, but %d bytes of it were committed: restore it, or remove %s to start again", path, c.Bytes, a.Path+CheckpointSuffix))
 	case err != nil:
 		return err
 	}
 	return errors.Join(a.cut(f, c.Bytes), a.requireHeader(f, c.Bytes), f.Close())
 }
 
-// cut cuts off what was not committed.
+// cut removes the bytes after the committed length. It returns an error if the file
+// is shorter.
 func (a *Appender) cut(f *os.File, length int64) error {
 	stat, err := f.Stat()
 	switch {
 	case err != nil:
 		return err
 	case stat.Size() < length:
-		return dataflow.Permanent(fmt.Errorf("%s has %d bytes, but %d were written: it was cut or replaced: remove %s to begin anew with what there is", f.Name(), stat.Size(), length, a.Path+CheckpointSuffix))
+		return dataflow.Permanent(fmt.Errorf("%s has %d bytes, but %d were committed: it was cut or replaced: remove %s to continue with what is there", f.Name(), stat.Size(), length, a.Path+CheckpointSuffix))
 	case stat.Size() > length:
 		return f.Truncate(length)
 	default:
@@ -255,7 +261,8 @@ func (a *Appender) requireHeader(f *os.File, length int64) error {
 	return nil
 }
 
-// append writes behind length, and returns the new one once it is on the disk.
+// append writes body after length bytes, and returns the new length once the file
+// is on the disk.
 func (a *Appender) append(path string, length int64, body []byte) (int64, error) {
 	_, err := os.Stat(path)
 	isNew := errors.Is(err, fs.ErrNotExist)

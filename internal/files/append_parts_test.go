@@ -11,16 +11,16 @@ import (
 	"github.com/activedataflow/dataflow/internal/files"
 )
 
-// Without its checkpoint, an appender goes on in the newest of the files that are there,
-// and leaves those in front of it as they are.
+// Without a checkpoint, an appender continues after the newest existing file and
+// leaves the earlier ones as they are.
 func TestAppender_PartsWithoutCheckpoint(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	a := &files.Appender{Path: filepath.Join(dir, "out.csv"), MaxBytes: 4}
-	for _, name := range []string{"out-000002.csv", "out-000003.csv", "out-000004.csv"} { // the first was taken away
+	for _, name := range []string{"out-000002.csv", "out-000003.csv", "out-000004.csv"} { // the first was removed
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(name+"\n"), 0o600))
 	}
-	for _, name := range []string{"out-9.csv", "out-000009.txt", "other-000009.csv", "out-x.csv"} { // of others
+	for _, name := range []string{"out-9.csv", "out-000009.txt", "other-000009.csv", "out-x.csv"} { // files of other writers
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("theirs"), 0o600))
 	}
 	_, err := a.Claim(t.Context(), "f", 1)
@@ -39,7 +39,7 @@ func TestAppender_PartsWithoutCheckpoint(t *testing.T) {
 	require.NoFileExists(t, filepath.Join(dir, "out-000001.csv"))
 }
 
-// A file that was taken away is asked for by name, and not again and again.
+// An error names a file that was removed, and the run is not retried.
 func TestAppender_Gone(t *testing.T) {
 	t.Parallel()
 	a := &files.Appender{Path: filepath.Join(t.TempDir(), "out")}
@@ -48,15 +48,14 @@ func TestAppender_Gone(t *testing.T) {
 	require.NoError(t, a.Write(t.Context(), "f", 1, []byte(`{}`), []byte("line\n")))
 	require.NoError(t, os.Remove(a.Path))
 	_, err = a.Claim(t.Context(), "f", 2)
-	require.ErrorContains(t, err, a.Path+" is gone, but 5 bytes were written: put it back, or remove "+a.Path+".checkpoint")
+	require.ErrorContains(t, err, a.Path+" is gone, but 5 bytes of it were committed: restore it, or remove "+a.Path+".checkpoint")
 	require.True(t, dataflow.IsPermanent(err))
 	require.NoError(t, os.Remove(a.Path+files.CheckpointSuffix))
 	_, err = a.Claim(t.Context(), "f", 3)
 	require.NoError(t, err)
 }
 
-// A pattern that is wide enough for what the sinks keep beside their files finds none
-// of it.
+// A broad pattern finds none of the files that the sinks keep for themselves.
 func TestPlace_ListOwn(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -6,11 +6,13 @@ import (
 	"path/filepath"
 )
 
-// tempSuffix ends the name of a file that is not whole yet. A dot begins it.
+// tempSuffix ends the name of a file that is not complete yet. The name begins with
+// a dot.
 const tempSuffix = ".tmp"
 
-// WriteAtomic writes a file so that whoever opens it finds all of it or what was
-// there before, also after a crash. It returns once it is on the disk.
+// WriteAtomic replaces a file in one step: a reader sees the old or the new
+// content, never a part, even after a crash. It returns once the content is on the
+// disk.
 func WriteAtomic(path string, data []byte) (err error) {
 	dir, name := filepath.Split(path)
 	dir = filepath.Clean(dir)
@@ -36,7 +38,7 @@ func WriteAtomic(path string, data []byte) (err error) {
 	return syncDir(dir)
 }
 
-// syncDir puts the names in a directory on the disk.
+// syncDir flushes a directory's entries to the disk.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

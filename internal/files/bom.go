@@ -5,19 +5,20 @@ import (
 	"strings"
 )
 
-// The bytes with which a program may begin a text file, to say how it is encoded.
+// The byte order marks with which a program may begin a text file to name its
+// encoding.
 const (
 	bomUTF8    = "\xEF\xBB\xBF"
 	bomUTF16LE = "\xFF\xFE"
 	bomUTF16BE = "\xFE\xFF"
 )
 
-// ErrUTF16 is returned for a file that says that it is encoded so. No retry can
-// mend it.
-var ErrUTF16 = errors.New("it is encoded as UTF-16: save it as UTF-8")
+// ErrUTF16 is returned for a file that begins with a UTF-16 byte order mark. No
+// retry can fix it.
+var ErrUTF16 = errors.New("the file is encoded as UTF-16: save it as UTF-8")
 
-// TextStart is the byte at which the text of the file begins, behind a mark of
-// its encoding.
+// TextStart returns the byte at which the text begins, after any byte order mark.
+// It returns ErrUTF16 for a UTF-16 file.
 func (f *File) TextStart() (int64, error) {
 	start, err := f.Bytes(0, int64(len(bomUTF8)))
 	switch text := string(start); {

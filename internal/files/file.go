@@ -6,16 +6,15 @@ import (
 	"math"
 )
 
-// File is an open file, or a stream that is read like one. Offsets count its
-// bytes, uncompressed.
+// File is an open file, or a stream that is read like a file. Offsets count
+// uncompressed bytes. A File is not safe for concurrent use.
 type File struct {
 	at      readerAt // nil: use stream
 	stream  *stream
 	closers []io.Closer
 }
 
-// Close closes the file. Nothing was written to it, so that an error tells
-// little.
+// Close closes the file. Files are only read, so callers may ignore the error.
 func (f *File) Close() error {
 	var errs []error
 	for _, c := range f.closers {
@@ -24,8 +23,8 @@ func (f *File) Close() error {
 	return errors.Join(errs...)
 }
 
-// From returns a reader of all from offset on, which must not be in front of what
-// was forgotten.
+// From returns a reader that starts at offset. The offset must not lie before a
+// forgotten one.
 func (f *File) From(offset int64) io.Reader {
 	if f.at != nil {
 		return io.NewSectionReader(f.at, offset, math.MaxInt64-offset)
@@ -33,8 +32,8 @@ func (f *File) From(offset int64) io.Reader {
 	return &streamReader{s: f.stream, at: offset}
 }
 
-// Bytes returns what is from one offset to another, or to the file's end. They
-// must not be kept behind the next call of the file.
+// Bytes returns the bytes from one offset up to another, or to the end of the file.
+// The slice is valid until the next call on the file.
 func (f *File) Bytes(from, to int64) ([]byte, error) {
 	if f.at != nil {
 		return io.ReadAll(io.NewSectionReader(f.at, from, to-from))
@@ -42,15 +41,15 @@ func (f *File) Bytes(from, to int64) ([]byte, error) {
 	return f.stream.bytes(from, to)
 }
 
-// Forget says that nothing in front of offset will be asked for. A stream has to
-// keep it otherwise.
+// Forget promises that no byte before offset will be read again, so a stream need
+// not keep it.
 func (f *File) Forget(offset int64) {
 	if f.stream != nil {
 		f.stream.keep = max(f.stream.keep, offset)
 	}
 }
 
-// Size is how many bytes there are, of a stream: as far as it was read.
+// Size returns the number of bytes in the file, or read so far from a stream.
 func (f *File) Size() (int64, error) {
 	if f.at == nil {
 		return f.stream.end(), nil
@@ -62,10 +61,10 @@ func (f *File) Size() (int64, error) {
 	return stat.Size(), nil
 }
 
-// chunk is how much of a stream is read at once.
+// chunk is the number of bytes read from a stream at once.
 const chunk = 64 << 10
 
-// stream keeps a window of what it has read, from keep on.
+// stream keeps a window of the bytes it has read, from keep on.
 type stream struct {
 	r    io.Reader
 	base int64 // the offset of buf[0]
@@ -76,7 +75,7 @@ type stream struct {
 
 func (s *stream) end() int64 { return s.base + int64(len(s.buf)) }
 
-// fill reads on. It returns false if there is no more.
+// fill reads the next chunk. It returns false once the stream has ended.
 func (s *stream) fill() bool {
 	if s.err != nil {
 		return false
@@ -94,10 +93,12 @@ func (s *stream) fill() bool {
 	return true
 }
 
-// errForgotten is a mistake of this package's user.
-var errForgotten = errors.New("the stream was read on, and cannot go back")
+// errForgotten reports a mistake of a connector: it reads bytes that it has
+// forgotten.
+var errForgotten = errors.New("the stream cannot go back to bytes that were already dropped")
 
-// part returns what is there from offset on. It is empty at the end only.
+// part returns the buffered bytes from offset on. It is empty only at the end of
+// the stream.
 func (s *stream) part(offset int64) ([]byte, error) {
 	for offset >= s.end() {
 		if !s.fill() {
@@ -130,7 +131,7 @@ func (s *stream) bytes(from, to int64) ([]byte, error) {
 	}
 }
 
-// streamReader reads a stream from an offset on.
+// streamReader reads a stream from an offset.
 type streamReader struct {
 	s  *stream
 	at int64

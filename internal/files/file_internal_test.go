@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// However long a stream is, and a line of it, what is kept of it is not.
+// Memory stays bounded for a long stream and for a long line in it.
 func TestFile_ForgetsStream(t *testing.T) {
 	t.Parallel()
 	f, err := Reader(io.LimitReader(endless{}, 16<<20)).Open(t.Context(), "")
@@ -34,7 +34,7 @@ func (endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// A stream has to be read up to a cursor. That ends with its context, however far it is.
+// A stream has to be read up to the cursor. Cancelling the context ends that read.
 func TestFile_ResumeCancelled(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -45,7 +45,7 @@ func TestFile_ResumeCancelled(t *testing.T) {
 	require.Less(t, f.stream.end(), int64(4*chunk))
 }
 
-// cancelling is endless, and cancels something as soon as it is read.
+// cancelling is an endless reader that calls cancel at its first read.
 type cancelling struct{ cancel context.CancelFunc }
 
 func (c cancelling) Read(p []byte) (int, error) {

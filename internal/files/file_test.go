@@ -18,7 +18,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/files"
 )
 
-// A stream is read like a file, as far as it is not forgotten.
+// A stream can be read like a file, from the last forgotten byte on.
 func TestFile_Stream(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 2))
@@ -70,18 +70,18 @@ func TestFile_StreamBreaks(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "one", string(text))
 	_, err = lines.Next()
-	require.ErrorIs(t, err, broken, "half a line is none")
+	require.ErrorIs(t, err, broken, "an incomplete line is not returned")
 }
 
 func TestPlace_Nil(t *testing.T) {
 	t.Parallel()
 	for _, place := range []files.Place{files.Reader(nil), files.Func(nil)} {
 		_, err := place.Open(t.Context(), "")
-		require.ErrorContains(t, err, "open the stream: it is nil")
+		require.ErrorContains(t, err, "open the stream: the reader or function is nil")
 	}
 }
 
-// Two appenders of one file take turns, and the older one is told.
+// Appenders of one file take turns, and older ones get ErrFenced.
 func TestAppender_TwoWriters(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "out")
@@ -130,7 +130,7 @@ func TestWriteAtomic(t *testing.T) {
 	}
 	require.Error(t, files.WriteAtomic(filepath.Join(dir, "none", "a"), nil))
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "b"), 0o700))
-	require.Error(t, files.WriteAtomic(filepath.Join(dir, "b"), []byte("x")), "a directory is in its place")
+	require.Error(t, files.WriteAtomic(filepath.Join(dir, "b"), []byte("x")), "the path is a directory")
 	names, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	require.Len(t, names, 2, "nothing is left behind")

@@ -27,8 +27,8 @@ const (
 	killFence = "DATAFLOW_FILES_FENCE"
 )
 
-// TestKilled runs only in the processes that TestAppender_Killed starts and kills. It
-// appends numbers, and says so for each batch that is committed.
+// TestKilled runs only in the processes that TestAppender_Killed starts and kills.
+// It appends numbers and prints each committed number.
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	path := os.Getenv(killPath)
@@ -56,7 +56,7 @@ func TestKilled(t *testing.T) {
 }
 
 func appender(path string) *files.Appender {
-	return &files.Appender{Path: path, MaxBytes: int64(len(filepath.Ext(path))-4) * 100_000} // .json rotates
+	return &files.Appender{Path: path, MaxBytes: int64(len(filepath.Ext(path))-4) * 100_000} // .json files rotate
 }
 
 func number(t *testing.T, state json.RawMessage) int {
@@ -69,8 +69,8 @@ func number(t *testing.T, state json.RawMessage) int {
 	return n
 }
 
-// A writer is killed, again and again. What it has committed is there, each line
-// once, and nothing else.
+// A writer is killed again and again. The files hold each committed line once, and
+// nothing else.
 func TestAppender_Killed(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"out.txt", "out.json"} {
@@ -84,7 +84,7 @@ func TestAppender_Killed(t *testing.T) {
 				state, err := a.Claim(t.Context(), "f", fence+1)
 				require.NoError(t, err)
 				next := number(t, state)
-				require.GreaterOrEqual(t, next, max(told, last), "a batch that was committed is gone")
+				require.GreaterOrEqual(t, next, max(told, last), "a committed batch is gone")
 				require.Equal(t, next, lines(t, path))
 				last = next
 			}
@@ -93,8 +93,8 @@ func TestAppender_Killed(t *testing.T) {
 	}
 }
 
-// runAndKill lets a process commit a few batches, and kills it in the next. It
-// returns what the process has said last.
+// runAndKill starts a process, lets it commit a few batches, and kills it. It
+// returns the last number that the process printed.
 func runAndKill(t *testing.T, path string, fence int64) (told int) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilled$")
@@ -105,14 +105,15 @@ func runAndKill(t *testing.T, path string, fence int64) (told int) {
 	scanner := bufio.NewScanner(out)
 	for batches := int64(0); batches <= fence%7 && scanner.Scan(); batches++ {
 		told, err = strconv.Atoi(scanner.Text())
-		require.NoError(t, err, "the process has failed: %s", scanner.Text())
+		require.NoError(t, err, "the process failed: %s", scanner.Text())
 	}
 	require.NoError(t, cmd.Process.Kill())
 	require.Error(t, cmd.Wait())
 	return told
 }
 
-// lines counts the lines of all files, which must be numbered without a gap.
+// lines counts the lines of all files. It requires that they are numbered without a
+// gap.
 func lines(t *testing.T, path string) int {
 	t.Helper()
 	type line struct {

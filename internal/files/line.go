@@ -11,23 +11,24 @@ type Lines struct {
 	f    *File
 	r    *bufio.Reader
 	max  int64
-	long []byte // a line that the buffer cannot hold
-	// Offset is behind the last line and its line break.
+	long []byte // the current line, if it is too long for the buffer
+	// Offset is the byte after the last line that was read and its line break.
 	Offset int64
 }
 
-// ErrTooLong is returned for a line that is longer than allowed. The next may be
-// good.
+// ErrTooLong is returned for a line over the limit. Reading can continue with the
+// next line.
 var ErrTooLong = errors.New("line is too long")
 
-// NewLines reads the lines of f from offset on. One of more than limit bytes is
-// ErrTooLong.
+// NewLines reads the lines of f from offset on. A line of more than limit bytes is
+// an ErrTooLong.
 func NewLines(f *File, offset, limit int64) *Lines {
 	return &Lines{f: f, r: bufio.NewReaderSize(f.From(offset), chunk), max: limit, Offset: offset}
 }
 
-// Next returns the next line without its line break, good until the following
-// call; with ErrTooLong, how it begins. The last is followed by io.EOF.
+// Next returns the next line without its line break. The slice is valid until the
+// next call. For ErrTooLong it returns the first limit bytes of the line. After the
+// last line it returns io.EOF.
 func (l *Lines) Next() ([]byte, error) {
 	l.long = l.long[:0]
 	tooLong := false
@@ -38,7 +39,7 @@ func (l *Lines) Next() ([]byte, error) {
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) && !errors.Is(err, io.EOF) {
 			return nil, err
 		}
-		if err != nil || len(l.long) > 0 { // else most lines: a part of the buffer
+		if err != nil || len(l.long) > 0 { // otherwise, as for most lines, part is in the buffer whole
 			if !tooLong {
 				l.long = append(l.long, part...)
 			}
@@ -60,7 +61,7 @@ func (l *Lines) Next() ([]byte, error) {
 	}
 }
 
-// trimBreak removes a line break.
+// trimBreak removes a line break, "\n" or "\r\n".
 func trimBreak(line []byte) []byte {
 	if n := len(line); n > 0 && line[n-1] == '\n' {
 		line = line[:n-1]

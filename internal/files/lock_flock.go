@@ -5,6 +5,7 @@ package files
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"syscall"
 	"time"
@@ -12,15 +13,15 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// How long another writer is waited for. It holds the lock while it writes a
-// batch.
+// How long, and how often, a writer tries to get the lock. Another writer holds it
+// while it writes one batch.
 const (
 	lockWait  = 5 * time.Second
 	lockRetry = 20 * time.Millisecond
 )
 
-// locked runs f while no other writer of the file does so. The lock goes with its
-// process, so that none is left behind by a crash.
+// locked runs f while holding the file's lock. The operating system releases the
+// lock when its process ends, so a crash leaves none.
 func (a *Appender) locked(ctx context.Context, f func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -49,13 +50,13 @@ func (a *Appender) lockedBy(ctx context.Context, lock *os.File, f func() error) 
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-enough.C:
-			return dataflow.Transient(errors.New("another process is writing it"))
+			return dataflow.Transient(fmt.Errorf("another process has held the lock %s for %s", lock.Name(), lockWait))
 		}
 	}
 }
 
 func ignoreUnsupported(err error) error {
-	if errors.Is(err, syscall.EINVAL) { // a file system whose directories cannot be synced
+	if errors.Is(err, syscall.EINVAL) { // the file system cannot sync directories
 		return nil
 	}
 	return err

@@ -4,8 +4,9 @@ package files
 
 import "context"
 
-// locked runs f. There is no lock here that would go with its process, so that
-// only the fence keeps writers apart, which is looked at once a batch.
+// locked runs f without a lock: this system has no lock that its process releases
+// when it crashes. Only the fence keeps writers apart, and it is checked once a
+// batch.
 func (a *Appender) locked(ctx context.Context, f func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -13,5 +14,5 @@ func (a *Appender) locked(ctx context.Context, f func() error) error {
 	return f()
 }
 
-// ignoreUnsupported ignores that a directory cannot be synced here.
+// ignoreUnsupported returns nil: directories cannot be synced on this system.
 func ignoreUnsupported(error) error { return nil }

@@ -15,7 +15,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/files"
 )
 
-// Who waits for a writer that hangs heeds its context.
+// A writer that waits for the lock of a hanging writer stops when its context ends.
 func TestAppender_Locked(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "out")

@@ -1,5 +1,5 @@
-// Package files finds, opens and appends to text files, for the connectors that
-// know what is in them.
+// Package files finds, opens and appends to text files for the connectors that know
+// their formats.
 package files
 
 import (
@@ -19,28 +19,29 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// A Place is where the files of a source are. The zero value is none.
+// Place says where the files of a source are. The zero value is invalid.
 type Place struct {
-	name string // a path, a pattern, or what a stream is called
+	name string // a path, a pattern, or a stream's name
 	many bool
 	fsys fs.FS
-	// isFS tells a nil fsys of FS from a place that has none.
+	// isFS is true for a place made by FS, even if fsys is nil.
 	isFS bool
 	open func(ctx context.Context) (io.ReadCloser, error)
 }
 
-// Path is the one file at a path.
+// Path is the place of the one file at path.
 func Path(path string) Place { return Place{name: path} }
 
-// Glob is all files whose paths match a pattern of [filepath.Match].
+// Glob is the place of all files whose paths match a pattern of [filepath.Match].
 func Glob(pattern string) Place { return Place{name: pattern, many: true} }
 
-// FS is all files of fsys whose names match a pattern of [path.Match].
+// FS is the place of all files in fsys whose names match a pattern of [path.Match].
 func FS(fsys fs.FS, pattern string) Place {
 	return Place{name: pattern, many: true, fsys: fsys, isFS: true}
 }
 
-// Func is what open returns each time.
+// Func is the place of the stream that open returns. Each read calls open once and
+// closes the stream.
 func Func(open func(ctx context.Context) (io.ReadCloser, error)) Place {
 	if open == nil {
 		open = func(context.Context) (io.ReadCloser, error) { return nil, errNil }
@@ -48,9 +49,9 @@ func Func(open func(ctx context.Context) (io.ReadCloser, error)) Place {
 	return Place{name: "stream", open: open}
 }
 
-var errNil = errors.New("it is nil")
+var errNil = errors.New("the reader or function is nil")
 
-// Reader is what r reads, once.
+// Reader is the place of the stream r, which can be read once. r is not closed.
 func Reader(r io.Reader) Place {
 	used := make(chan struct{}, 1)
 	return Func(func(context.Context) (io.ReadCloser, error) {
@@ -61,15 +62,17 @@ func Reader(r io.Reader) Place {
 		case used <- struct{}{}:
 			return io.NopCloser(r), nil
 		default:
-			return nil, dataflow.Permanent(errors.New("the reader was read before, and cannot be read from its beginning again: use FromFunc, which opens it each time"))
+			return nil, dataflow.Permanent(errors.New("the reader was already read and cannot start again: use FromFunc, which opens a new reader each time"))
 		}
 	})
 }
 
-// Many reports whether there may be several files, which a cursor must name.
+// Many reports whether the place may have several files. A cursor must then name
+// its file.
 func (p Place) Many() bool { return p.many }
 
-// Validate returns what is wrong with the place. noun says what its files are.
+// Validate returns a [dataflow.ConfigError] if the place is invalid. noun names the
+// kind of file.
 func (p Place) Validate(noun string) error {
 	wrong := func(field, reason string, args ...any) error {
 		return &dataflow.ConfigError{Field: field, Reason: fmt.Sprintf(reason, args...)}
@@ -84,13 +87,13 @@ func (p Place) Validate(noun string) error {
 	}
 	if p.many {
 		if _, err := path.Match(p.name, ""); err != nil {
-			return wrong("Pattern", "%q cannot be read: see the syntax of path.Match", p.name)
+			return wrong("Pattern", "%q is not a pattern: see the syntax of path.Match", p.name)
 		}
 	}
 	return nil
 }
 
-// Describe is what tells the place from others.
+// Describe returns the path or pattern, for a [dataflow.Description].
 func (p Place) Describe() map[string]any {
 	switch {
 	case p.open != nil:
@@ -102,8 +105,8 @@ func (p Place) Describe() map[string]any {
 	}
 }
 
-// List returns the names of the files, in the order of their bytes. A pattern finds
-// no files in which this package keeps something of its own.
+// List returns the names of the files, sorted by their bytes. It leaves out the
+// files that this package writes for itself.
 func (p Place) List() ([]string, error) {
 	if !p.many {
 		return []string{p.name}, nil
@@ -121,16 +124,16 @@ func (p Place) List() ([]string, error) {
 	return names, nil
 }
 
-// isOwn reports whether a file is one that Appender or WriteAtomic writes beside
-// those that they are for, and no rows are in, or rows that will have another name.
+// isOwn reports whether a file is a checkpoint, a lock or a temporary file of this
+// package.
 func isOwn(name string) bool {
 	base := filepath.Base(name)
 	return strings.HasSuffix(base, CheckpointSuffix) || strings.HasSuffix(base, lockSuffix) ||
 		strings.HasPrefix(base, ".") && strings.HasSuffix(base, tempSuffix)
 }
 
-// After returns the names of the files from the one that a cursor names on, the
-// ones before it being read. That one need not be there any more.
+// After returns the names of the files still to read: the cursor's file, if it
+// still exists, and all later ones.
 func (p Place) After(cursor string) ([]string, error) {
 	names, err := p.List()
 	if err != nil || !p.many || cursor == "" {
@@ -140,11 +143,11 @@ func (p Place) After(cursor string) ([]string, error) {
 	return names[at:], nil
 }
 
-// gzipMagic is how a gzip file begins, and no text does.
+// gzipMagic is how a gzip file begins. No text begins so.
 const gzipMagic = "\x1f\x8b"
 
-// Open opens one of the files. A file that begins like a gzip file is read as
-// one, whatever its name.
+// Open opens one of the files. The caller must close it. A file that begins with
+// the gzip magic number is decompressed, whatever its name.
 func (p Place) Open(ctx context.Context, name string) (*File, error) {
 	if p.open != nil {
 		r, err := p.open(ctx)
@@ -167,7 +170,7 @@ func (p Place) openFile(name string) (fs.File, error) {
 	return os.Open(name)
 }
 
-// newFile looks at how the file begins. It closes r if it returns an error.
+// newFile detects gzip by the first bytes. It closes r if it returns an error.
 func newFile(r io.ReadCloser) (*File, error) {
 	f := &File{closers: []io.Closer{r}}
 	if at, ok := r.(readerAt); ok && isRegular(at) {
@@ -189,13 +192,13 @@ func newFile(r io.ReadCloser) (*File, error) {
 	}
 	plain, err := gzip.NewReader(io.MultiReader(bytes.NewReader(f.stream.buf), r))
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("it begins like a gzip file: %w", err), f.Close())
+		return nil, errors.Join(fmt.Errorf("the file begins like a gzip file: %w", err), f.Close())
 	}
 	f.stream = &stream{r: plain}
 	return f, nil
 }
 
-// readerAt is a file that can be read anywhere.
+// readerAt is a file that can be read at any offset.
 type readerAt interface {
 	io.ReaderAt
 	Stat() (fs.FileInfo, error)

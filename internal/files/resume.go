@@ -6,10 +6,10 @@ import (
 	"fmt"
 )
 
-// StaleError says why a cursor does not fit a file any more.
+// StaleError says why a cursor no longer fits a file.
 type StaleError struct {
 	Reason string
-	// Cut is true if the file is shorter than it was.
+	// Cut is true if the file is shorter than the cursor says.
 	Cut bool
 }
 
@@ -21,9 +21,11 @@ func stale(isCut bool, reason string, args ...any) error {
 	return &StaleError{Reason: fmt.Sprintf(reason, args...), Cut: isCut}
 }
 
-// Resume checks as far as is cheap that the file still is what was read up to a
-// place behind a record on these lines, and returns the byte at which to go on.
-// It returns a *[StaleError] if it is not. A stream is read up to there, or until ctx
+// Resume returns the byte at which to continue after a cursor. offset is the byte
+// after the last record, which began on line and ended on lastLine.
+//
+// It makes the cheap checks that the file is still the one that was read, and
+// returns a *[StaleError] if it is not. A stream is read up to offset, or until ctx
 // is done.
 func (f *File) Resume(ctx context.Context, offset, line, lastLine int64) (int64, error) {
 	if offset <= 0 {
@@ -39,24 +41,24 @@ func (f *File) Resume(ctx context.Context, offset, line, lastLine int64) (int64,
 	}
 	if len(around) == 0 {
 		size, err := f.Size()
-		return 0, errors.Join(err, stale(true, "the file has %d bytes, but was read up to byte %d (line %d): it was cut or replaced", size, offset, line))
+		return 0, errors.Join(err, stale(true, "the file has %d bytes, but the cursor is at byte %d (line %d): the file was cut or replaced", size, offset, line))
 	}
-	behind := string(around[1:])
+	after := string(around[1:])
 	switch {
-	case around[0] == '\n' || behind == "":
+	case around[0] == '\n' || after == "":
 		return offset, nil
 	// The last line had no line break when it was read, and has one now, or the
 	// first half of one.
-	case behind[0] == '\n':
+	case after[0] == '\n':
 		return offset + 1, nil
-	case behind == "\r\n", behind == "\r":
-		return offset + int64(len(behind)), nil
+	case after == "\r\n", after == "\r":
+		return offset + int64(len(after)), nil
 	}
-	return 0, stale(false, "line %d was changed after it was read: no line ends at byte %d any more", lastLine, offset)
+	return 0, stale(false, "line %d was changed after it was read: no line ends at byte %d now", lastLine, offset)
 }
 
-// skip reads a stream up to offset, which may be long. What is wrong with it is found
-// again by who reads on.
+// skip reads a stream up to offset, which may be far. It ignores an error of the
+// stream: the next read meets it again.
 func (f *File) skip(ctx context.Context, offset int64) error {
 	for f.stream != nil && f.stream.end() < offset {
 		if err := ctx.Err(); err != nil {

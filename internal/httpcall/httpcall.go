@@ -1,5 +1,5 @@
-// Package httpcall makes the HTTP requests of connectors: with limits, tried again
-// where that may help, and with errors that tell the engine what to make of them.
+// Package httpcall makes the HTTP requests of connectors. It limits them, retries
+// them where that may help, and marks their errors for the engine.
 package httpcall
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// The defaults of Options.
+// The defaults of a Caller.
 const (
 	DefaultTimeout      = 30 * time.Second
 	DefaultMaxBodyBytes = 32 << 20
@@ -24,25 +24,25 @@ const (
 	DefaultMaxWait      = 30 * time.Second
 )
 
-// firstWait is waited for before the second try, where the server does not say how
-// long. It doubles.
+// firstWait is the wait before the second try if the server sends no Retry-After.
+// It doubles with each try.
 const firstWait = 500 * time.Millisecond
 
-// maxShown is how much of an answer an error shows.
+// maxShown is the number of bytes of a response that an error shows.
 const maxShown = 300
 
-// Caller makes requests.
+// Caller makes requests. It is safe for concurrent use if Auth is.
 type Caller struct {
 	Client *http.Client
 	// Header is sent with each request.
 	Header http.Header
 	// Auth changes each request before it is sent.
 	Auth func(*http.Request) error
-	// Timeout is of one request, with its answer.
+	// Timeout limits one request, including its response.
 	Timeout time.Duration
-	// MaxBodyBytes is how long an answer may be.
+	// MaxBodyBytes limits the length of a response.
 	MaxBodyBytes int64
-	// Tries is how often a request is made until it is answered.
+	// Tries is the number of times a request is made until it succeeds.
 	Tries int
 	// MaxWait is the longest wait between two tries.
 	MaxWait time.Duration
@@ -61,14 +61,15 @@ func (c Caller) WithDefaults() *Caller {
 	return &c
 }
 
-// Validate returns what is wrong with the settings and the address.
+// Validate returns a [dataflow.ConfigError] for each invalid setting and for an
+// invalid address.
 func (c *Caller) Validate(address string) error {
 	var errs []error
 	wrong := func(field, reason string, args ...any) {
 		errs = append(errs, &dataflow.ConfigError{Field: field, Reason: fmt.Sprintf(reason, args...)})
 	}
 	if u, err := url.Parse(address); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		wrong("URL", "it is no address of HTTP: use one such as https://api.example.com/orders")
+		wrong("URL", "it is not an HTTP address: use one such as https://api.example.com/orders")
 	}
 	if c.Timeout < 0 {
 		wrong("Timeout", "%s is negative: use a time, or 0 for %s", c.Timeout, DefaultTimeout)
@@ -85,19 +86,20 @@ func (c *Caller) Validate(address string) error {
 	return errors.Join(errs...)
 }
 
-// sameHost keeps what Auth has put into a request from other hosts.
+// sameHost refuses a redirect to another host, which must not receive what Auth
+// adds.
 func sameHost(req *http.Request, via []*http.Request) error {
 	switch first := via[0]; {
 	case req.URL.Host != first.URL.Host || first.URL.Scheme == "https" && req.URL.Scheme != "https":
-		return dataflow.Permanent(fmt.Errorf("it redirects to another host, %s: set Client to allow that", req.URL.Host))
+		return dataflow.Permanent(fmt.Errorf("the server redirects to another host, %s: set Client to allow that", req.URL.Host))
 	case len(via) >= 10:
-		return dataflow.Permanent(errors.New("it redirects without an end"))
+		return dataflow.Permanent(errors.New("the server redirected 10 times: check the address for a loop"))
 	default:
 		return nil
 	}
 }
 
-// Response is an answer with a status of 2xx, or 304.
+// Response is a response with a status of 2xx, or 304.
 type Response struct {
 	Status int
 	Header http.Header
@@ -105,11 +107,14 @@ type Response struct {
 	Body   []byte
 }
 
-// Do makes the request that build returns, anew for each try. An answer that is an
-// error of the client is Permanent, apart from 408, 425 and 429. Those, errors of
-// the server and of the connection are tried again, after the time that the server
-// asks for; if that is longer than MaxWait, or asked for again and again, the error
-// is a RetryAfter, so that nobody waits in the meantime, and otherwise Transient.
+// Do makes the request that build returns; it calls build for each try. It retries
+// errors of the connection and the statuses 408, 425, 429 and 5xx, after the wait
+// that the server asks for. It returns one of these errors:
+//
+//   - RetryAfter if the server asks for more than MaxWait, or for any wait at the
+//     last try; the worker is free meanwhile;
+//   - Transient if the tries are used up;
+//   - Permanent for any other status.
 func (c *Caller) Do(ctx context.Context, build func(ctx context.Context) (*http.Request, error)) (*Response, error) {
 	wait := firstWait
 	for try := 1; ; try++ {
@@ -136,10 +141,10 @@ func (c *Caller) Do(ctx context.Context, build func(ctx context.Context) (*http.
 	}
 }
 
-// failure is an error that may pass.
+// failure is an error that a retry may solve.
 type failure struct {
 	err   error
-	after time.Duration // what the server asks for, 0 if nothing
+	after time.Duration // the server's Retry-After, or 0
 }
 
 func (f *failure) Error() string { return f.err.Error() }
@@ -164,12 +169,12 @@ func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*htt
 	resp, err := c.Client.Do(req)
 	if err != nil {
 		err = c.explain(limited, req, err)
-		if dataflow.IsPermanent(err) { // a redirect that would be refused again
+		if dataflow.IsPermanent(err) { // a retry would meet the same redirect
 			return nil, err
 		}
 		return nil, &failure{err: err}
 	}
-	defer func() { _ = resp.Body.Close() }() // nothing was written
+	defer func() { _ = resp.Body.Close() }() // the body was only read
 	body, err := io.ReadAll(io.LimitReader(resp.Body, c.MaxBodyBytes+1))
 	if err != nil {
 		return nil, &failure{err: c.explain(limited, req, err)}
@@ -178,26 +183,26 @@ func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*htt
 		return nil, refused(req, resp, body)
 	}
 	if int64(len(body)) > c.MaxBodyBytes {
-		return nil, dataflow.Permanent(fmt.Errorf("%s: the answer has more than %d bytes: ask for smaller pages, or raise MaxBodyBytes", show(req), c.MaxBodyBytes))
+		return nil, dataflow.Permanent(fmt.Errorf("%s: the response has more than %d bytes: request smaller pages, or raise MaxBodyBytes", show(req), c.MaxBodyBytes))
 	}
 	at := req.URL
-	if resp.Request != nil { // a transport of the user's may leave it out
+	if resp.Request != nil { // a custom transport may leave it nil
 		at = resp.Request.URL
-		// After 301, 302 and 303 a client asks with GET, and without the body: what
-		// answers then has not got it.
+		// After 301, 302 and 303 the client repeats the request with GET and without
+		// the body, so the server that answers has not received the body.
 		if got := resp.Request.Method; got != req.Method {
-			return nil, dataflow.Permanent(fmt.Errorf("%s: it redirects, and %s is asked without what was sent: use that address", show(req), show(resp.Request)))
+			return nil, dataflow.Permanent(fmt.Errorf("%s: the server redirects to %s, where the body would not be sent: use that address", show(req), show(resp.Request)))
 		}
 	}
 	return &Response{Status: resp.StatusCode, Header: resp.Header, URL: at, Body: body}, nil
 }
 
-// explain says what was being done, without the address's query, which may hold a
-// secret.
+// explain adds the request to an error, without the address's query, which may hold
+// a secret.
 func (c *Caller) explain(limited context.Context, req *http.Request, err error) error {
 	if errors.Is(limited.Err(), context.DeadlineExceeded) {
-		// Not the context's own error, which would look like the run's.
-		return fmt.Errorf("%s: no answer within %s", show(req), c.Timeout)
+		// Do not wrap the context's error: it would look like the end of the run.
+		return fmt.Errorf("%s: no response within %s", show(req), c.Timeout)
 	}
 	if inner := (*url.Error)(nil); errors.As(err, &inner) {
 		err = inner.Err
@@ -205,7 +210,7 @@ func (c *Caller) explain(limited context.Context, req *http.Request, err error) 
 	return fmt.Errorf("%s: %w", show(req), err)
 }
 
-// refused is the error of an answer that is none.
+// refused returns the error of a response with an error status.
 func refused(req *http.Request, resp *http.Response, body []byte) error {
 	err := fmt.Errorf("%s: %s%s", show(req), resp.Status, excerpt(body))
 	switch status := resp.StatusCode; {
@@ -216,7 +221,7 @@ func refused(req *http.Request, resp *http.Response, body []byte) error {
 	}
 }
 
-// excerpt is how an answer begins, on one line.
+// excerpt returns the beginning of a body on one line.
 func excerpt(body []byte) string {
 	text := strings.Join(strings.Fields(string(body[:min(len(body), maxShown)])), " ")
 	if text == "" {

@@ -15,7 +15,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/httpcall"
 )
 
-// A redirect within a host is followed, and one to another is not.
+// A redirect within a host is followed. A redirect to another host is an error.
 func TestCaller_Redirect(t *testing.T) {
 	t.Parallel()
 	var told []string
@@ -47,16 +47,16 @@ func TestCaller_Redirect(t *testing.T) {
 	require.Equal(t, "secret", string(resp.Body))
 	require.Equal(t, "/here", resp.URL.Path)
 	_, err = do("/away")
-	require.ErrorContains(t, err, "it redirects to another host")
+	require.ErrorContains(t, err, "the server redirects to another host")
 	require.True(t, dataflow.IsPermanent(err), "it would be refused again")
 	_, err = do("/round")
-	require.ErrorContains(t, err, "it redirects without an end")
+	require.ErrorContains(t, err, "the server redirected 10 times")
 	require.True(t, dataflow.IsPermanent(err))
 	require.Empty(t, told)
 }
 
-// Where a redirect makes a GET of what was sent, the answer does not say that anybody
-// has got it.
+// A redirect that turns a POST into a GET is an error, because the server that
+// answers has not received the body.
 func TestCaller_RedirectLosesBody(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusPermanentRedirect} {
@@ -79,12 +79,12 @@ func TestCaller_RedirectLosesBody(t *testing.T) {
 				_, err := httpcall.Caller{Client: client}.WithDefaults().Do(t.Context(), func(ctx context.Context) (*http.Request, error) {
 					return http.NewRequestWithContext(ctx, http.MethodPost, home.URL+"/rows", strings.NewReader("[1,2]"))
 				})
-				if status == http.StatusPermanentRedirect { // which keeps the method and the body
+				if status == http.StatusPermanentRedirect { // keeps the method and the body
 					require.NoError(t, err)
 					require.Equal(t, "POST [1,2]", got.Load())
 					continue
 				}
-				require.ErrorContains(t, err, "it redirects, and GET "+home.URL+"/rows/ is asked without what was sent")
+				require.ErrorContains(t, err, "the server redirects to GET "+home.URL+"/rows/, where the body would not be sent")
 				require.True(t, dataflow.IsPermanent(err))
 				require.Equal(t, "nothing", got.Load())
 			}

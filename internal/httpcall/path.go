@@ -8,8 +8,7 @@ import (
 	"strings"
 )
 
-// Text is a JSON value as a text: that of a string without its quotes, and nothing
-// for null.
+// Text returns a JSON value as text: a string without its quotes, and "" for null.
 func Text(value json.RawMessage) string {
 	var s string
 	switch {
@@ -22,7 +21,8 @@ func Text(value json.RawMessage) string {
 	}
 }
 
-// Find returns what is at a path of names with dots between them.
+// Find returns the value at a path of fields separated by dots. An empty path is
+// the value itself.
 func Find(value json.RawMessage, path string) (json.RawMessage, error) {
 	value = bytes.TrimSpace(value)
 	if path == "" {
@@ -33,9 +33,9 @@ func Find(value json.RawMessage, path string) (json.RawMessage, error) {
 		var object map[string]json.RawMessage
 		if err := json.Unmarshal(value, &object); err != nil {
 			if bad := (*json.SyntaxError)(nil); errors.As(err, &bad) {
-				return nil, fmt.Errorf("it is not JSON: %w", err)
+				return nil, fmt.Errorf("the response is not JSON: %w", err)
 			}
-			return nil, fmt.Errorf("what should have the field %q is no object", seen+name)
+			return nil, fmt.Errorf("the parent of the field %q is not an object", seen+name)
 		}
 		seen += name + "."
 		var ok bool

@@ -20,16 +20,16 @@ func TestFind(t *testing.T) {
 	for path, want := range map[string]string{
 		"e":     `there is no field "e"`,
 		"a.e":   `there is no field "a.e"`,
-		"a.b.c": `what should have the field "a.b.c" is no object`,
+		"a.b.c": `the parent of the field "a.b.c" is not an object`,
 	} {
 		_, err := httpcall.Find(body, path)
 		require.EqualError(t, err, want)
 	}
 	_, err := httpcall.Find([]byte("<html>"), "a")
-	require.ErrorContains(t, err, "it is not JSON")
+	require.ErrorContains(t, err, "the response is not JSON")
 }
 
-// FuzzFind holds that a path leads to what was put there.
+// FuzzFind requires that a path leads to the value that was put there.
 func FuzzFind(f *testing.F) {
 	f.Add("a.b", []byte(`{"a":{"b":1}}`))
 	f.Add("", []byte(`[]`))

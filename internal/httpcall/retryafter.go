@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// retryAfter reads the header of that name: a number of seconds, or a time, which
-// is compared with the server's own. It is 0 if there is none that can be read.
+// retryAfter reads the Retry-After header: a number of seconds, or a time, compared
+// with the server's own Date. It returns 0 if the header is missing or invalid.
 func retryAfter(h http.Header) time.Duration {
 	value := h.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
@@ -19,7 +19,7 @@ func retryAfter(h http.Header) time.Duration {
 	}
 	now, err := http.ParseTime(h.Get("Date"))
 	if err != nil {
-		now = time.Now() //nolint:forbidigo // only for a server that does not tell its own time
+		now = time.Now() //nolint:forbidigo // only for a server that sends no Date
 	}
 	return max(0, at.Sub(now))
 }

@@ -9,17 +9,18 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// ValidateKey returns what is wrong with the key of an upsert. p may be nil.
+// ValidateKey returns a [dataflow.ConfigError] for each fault of an upsert's key. p
+// may be nil.
 func ValidateKey(key []string, p *Plan) error {
 	if len(key) == 0 {
-		return &dataflow.ConfigError{Field: "key", Reason: "it is empty: name the columns by which a row is found again"}
+		return &dataflow.ConfigError{Field: "key", Reason: "it is empty: name the columns that identify a row"}
 	}
 	var errs []error
 	for i, name := range key {
 		var reason string
 		switch {
 		case slices.Contains(key[:i], name):
-			reason = fmt.Sprintf("column %q is there twice", name)
+			reason = fmt.Sprintf("column %q is named twice", name)
 		case p != nil && p.Index(name) < 0:
 			reason = fmt.Sprintf("%q is not a column of %v: its columns are %s", name, p.Type, strings.Join(p.Names(), ", "))
 		default:
@@ -30,8 +31,8 @@ func ValidateKey(key []string, p *Plan) error {
 	return errors.Join(errs...)
 }
 
-// OnConflict is the end of an insert statement that says what becomes of a row
-// whose key is there already.
+// OnConflict returns the end of an insert statement that updates a row whose key
+// already exists.
 func OnConflict(columns, key []string) string {
 	var set []string
 	for _, name := range columns {

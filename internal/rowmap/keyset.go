@@ -10,27 +10,27 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// DefaultPageSize is how many rows are read at once if the user does not say.
+// DefaultPageSize is the number of rows read at once if the user gives none.
 const DefaultPageSize = 1000
 
-// Keyset is a query that is read page by page in the order of its key. It makes
-// the statements, in the SQL that the databases have in common.
+// Keyset is a query that is read page by page in the order of its key. It builds
+// statements in the SQL that the databases share.
 type Keyset struct {
 	// SQL is the user's query, without order and limit.
 	SQL string
-	// Args is the number of parameters in SQL. Those of the key follow them.
+	// Args is the number of parameters in SQL. The key's parameters follow them.
 	Args int
 	// Key are the columns that order the rows.
 	Key []string
-	// PageSize is the number of rows in a page. 0: DefaultPageSize.
+	// PageSize is the number of rows in a page. 0 means DefaultPageSize.
 	PageSize int
-	// Mark stands before the number of a parameter: "$" or "?".
+	// Mark precedes the number of a parameter: "$" or "?".
 	Mark string
-	// MySQL, if not nil, makes the statements in the SQL of MySQL and MariaDB.
+	// MySQL, if not nil, selects the SQL of MySQL and MariaDB.
 	MySQL *MySQL
 }
 
-// Validate returns all that is wrong with the query's settings.
+// Validate returns a [dataflow.ConfigError] for each invalid setting.
 func (k *Keyset) Validate() error {
 	var errs []error
 	bad := func(field, format string, args ...any) {
@@ -47,7 +47,7 @@ func (k *Keyset) Validate() error {
 		case name == "":
 			bad("Key", "column %d has no name", i+1)
 		case slices.Contains(k.Key[:i], name):
-			bad("Key", "column %q is there twice", name)
+			bad("Key", "column %q is named twice", name)
 		}
 	}
 	if k.PageSize < 0 {
@@ -56,7 +56,7 @@ func (k *Keyset) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Limit is the number of rows in a page.
+// Limit returns the number of rows in a page.
 func (k *Keyset) Limit() int {
 	if k.PageSize > 0 {
 		return k.PageSize
@@ -64,14 +64,14 @@ func (k *Keyset) Limit() int {
 	return DefaultPageSize
 }
 
-// sql is the query without what would end the statement around it.
+// sql returns the query without spaces and semicolons at its end.
 func (k *Keyset) sql() string { return strings.TrimRight(strings.TrimSpace(k.SQL), "; \t\r\n") }
 
-// from is the query as a table. The line breaks keep a comment at its end from
+// from returns the query as a table. The line breaks keep a comment at its end from
 // swallowing the parenthesis.
 func (k *Keyset) from() string { return " from (\n" + k.sql() + "\n) q" }
 
-// after restricts the rows to those behind a cursor.
+// after restricts the rows to those after a cursor.
 func (k *Keyset) after() string { return " where " + k.compare(">") }
 
 // compare compares the key with a cursor.
@@ -95,7 +95,7 @@ func (k *Keyset) param(i int) string {
 
 func (k *Keyset) columns() string { return strings.Join(k.Qualified(k.Key), ", ") }
 
-// Qualified is [Qualified], in the SQL of k.
+// Qualified is the function [Qualified] in the SQL of k.
 func (k *Keyset) Qualified(columns []string) []string {
 	q := make([]string, len(columns))
 	for i, name := range columns {
@@ -111,7 +111,7 @@ func (k *Keyset) quote(name string) string {
 	return Quote(name)
 }
 
-// Qualified is each column as the statements of a Keyset refer to it.
+// Qualified returns each column as the statements of a Keyset refer to it.
 func Qualified(columns []string) []string {
 	q := make([]string, len(columns))
 	for i, name := range columns {
@@ -120,11 +120,11 @@ func Qualified(columns []string) []string {
 	return q
 }
 
-// DescribeQuery returns no rows, but the columns.
+// DescribeQuery returns a statement without rows, for its columns.
 func (k *Keyset) DescribeQuery() string { return "select q.*" + k.from() + " limit 0" }
 
-// CountQuery counts the rows, those behind a cursor only if resumed. Its
-// parameters are the query's, and the cursor's.
+// CountQuery counts the rows, only those after a cursor if resumed. Its parameters
+// are the query's and the cursor's.
 func (k *Keyset) CountQuery(resumed bool) string {
 	s := "select count(*)" + k.from()
 	if resumed {
@@ -133,9 +133,9 @@ func (k *Keyset) CountQuery(resumed bool) string {
 	return s
 }
 
-// PageQuery selects the first page, or the one behind a cursor. It asks for one
-// row more than a page has, which tells whether there is another page, and lets
-// [Keyset.Check] see rows of the same key on both sides of a page's end.
+// PageQuery selects the first page, or the one after a cursor. It asks for one row
+// more than a page has. That row shows whether another page follows, and lets
+// [Keyset.Check] see equal keys on both sides of a page's end.
 func (k *Keyset) PageQuery(list []string, resumed bool) string {
 	if k.MySQL != nil && k.MySQL.Collated {
 		return k.collatedPageQuery(list, resumed)
@@ -147,15 +147,15 @@ func (k *Keyset) PageQuery(list []string, resumed bool) string {
 	return s + " order by " + k.columns() + " limit " + strconv.Itoa(k.Limit()+1)
 }
 
-// FirstNullQuery finds a row whose first key column is null. No page behind a
-// cursor would hold it. The index that serves the pages serves this too.
+// FirstNullQuery finds a row whose first key column is null. No page after a cursor
+// would contain it. It uses the same index as the pages.
 func (k *Keyset) FirstNullQuery(list []string) string {
 	return "select " + strings.Join(list, ", ") + k.from() + " where " + k.Qualified(k.Key)[0] + " is null limit 1"
 }
 
-// NullQuery finds a row that comparison with the cursor loses, because it is
-// equal to the cursor up to a column that is null. Its parameters are the
-// query's, and all of the cursor's but the last.
+// NullQuery finds a row that is lost when comparing with the cursor: it equals the
+// cursor up to a column that is null. Its parameters are the query's, and all of
+// the cursor's except the last.
 func (k *Keyset) NullQuery(list []string) string {
 	columns := k.Qualified(k.Key)
 	condition := columns[len(columns)-1] + " is null"

@@ -102,9 +102,9 @@ func TestRead_Errors(t *testing.T) {
 	}
 	start := dataflow.Request[cursor]{}
 	require.EqualError(t, first(dataflow.Request[cursor]{Resumed: true, From: cursor{"3"}}, pages(1, 1)),
-		`query "q": the stored cursor 3 has 1 value, and the key has 2 columns (n, x): restore the key that it was written with, or give the changed flow a new name`)
+		`query "q": the stored cursor 3 has 1 value, but the key has 2 columns (n, x): restore the old key, or give the changed flow a new name`)
 	require.EqualError(t, first(start, func(context.Context, cursor) (*rowmap.Page[int], error) { return nil, context.Canceled }), `query "q": context canceled`)
-	notUnique := `query "q": the key (n, x) is not unique: more than one row has (1, x): add a column to the key that tells them apart`
+	notUnique := `query "q": the key (n, x) is not unique: several rows have (1, x): add a column to the key that distinguishes them`
 	same := func(context.Context, cursor) (*rowmap.Page[int], error) {
 		return &rowmap.Page[int]{Rows: []int{1}, Keys: []string{"1", "x", "1", "x"}, More: true}, nil
 	}

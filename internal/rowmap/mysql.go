@@ -8,19 +8,19 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// MySQL is what the statements of a [Keyset] need to know in MySQL and MariaDB.
+// MySQL is what a [Keyset] needs to build statements for MySQL and MariaDB.
 type MySQL struct {
-	// Casts are the parameters of the key's columns, in each of which "?" stands for
-	// the parameter itself. Nil: all are "?".
+	// Casts are the SQL of the key columns' parameters; "?" in each stands for the
+	// parameter itself. Nil means "?" for all.
 	Casts []string
-	// Collated is true if a key column is text. Rows whose keys are other texts may
-	// then be equal, and so without an order. A page has one column more at its end,
-	// which is 1 for a row whose key is equal to that of the row before it.
+	// Collated is true if a key column is text. Different texts may then be equal
+	// by the collation, and so have no order. A page has one more column at its
+	// end: 1 for a row whose key equals that of the row before it.
 	Collated bool
 }
 
-// numberMark encloses the number of a parameter, until [Keyset.Positional] makes a plain
-// "?" of it. No statement can hold it.
+// numberMark encloses the number of a parameter, until [Keyset.Positional] replaces
+// it with "?". No valid statement contains it.
 const numberMark = "\x00"
 
 func (m *MySQL) param(i, number int) string {
@@ -31,7 +31,7 @@ func (m *MySQL) param(i, number int) string {
 	return strings.Replace(m.Casts[i], "?", mark, 1)
 }
 
-// Backtick quotes a name as MySQL does.
+// Backtick quotes a name in the form of MySQL.
 func Backtick(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
 
 // BacktickAll quotes names and joins them.
@@ -43,20 +43,20 @@ func BacktickAll(names []string, separator string) string {
 	return strings.Join(quoted, separator)
 }
 
-// Positional returns a statement and its arguments as MySQL wants them, whose parameters
-// have no numbers: an argument is there as often as its parameter. It leaves those of
-// other databases alone.
+// Positional returns a statement and its arguments for MySQL, whose parameters have
+// no numbers: an argument is repeated as often as its parameter. It returns the
+// statements of other databases unchanged.
 func (k *Keyset) Positional(query string, args []any) (string, []any) {
 	parts := strings.Split(query, numberMark)
 	if k.MySQL == nil || len(parts) == 1 {
 		return query, args
 	}
 	var own []any
-	first := len(args) // those before are of the user's SQL, which comes first in each statement
+	first := len(args) // earlier arguments belong to the user's SQL, which comes first in each statement
 	for i := 1; i < len(parts); i += 2 {
 		n, err := strconv.Atoi(parts[i])
 		if err != nil || n > len(args) {
-			return query, args // the user's own zero byte, which the server refuses
+			return query, args // a zero byte in the user's SQL; the server rejects it
 		}
 		first = min(first, n-1)
 		own = append(own, args[n-1])
@@ -65,8 +65,8 @@ func (k *Keyset) Positional(query string, args []any) (string, []any) {
 	return strings.Join(parts, ""), append(args[:first:first], own...)
 }
 
-// compareEach compares the key with a cursor column by column, which MySQL can look up in
-// an index, unlike a comparison of rows.
+// compareEach compares the key with a cursor column by column. Unlike a comparison
+// of rows, MySQL can use an index for this.
 func (k *Keyset) compareEach(operator string) string {
 	columns, strict := k.Qualified(k.Key), operator[:1]
 	last := len(columns) - 1
@@ -77,8 +77,8 @@ func (k *Keyset) compareEach(operator string) string {
 	return condition
 }
 
-// collatedPageQuery is [Keyset.PageQuery], and asks of each row whether its key is equal
-// to the one before.
+// collatedPageQuery is [Keyset.PageQuery], with a column that says whether the key
+// of a row equals the one before.
 func (k *Keyset) collatedPageQuery(list []string, resumed bool) string {
 	page := "select q.*" + k.from()
 	if resumed {
@@ -93,8 +93,9 @@ func (k *Keyset) collatedPageQuery(list []string, resumed bool) string {
 		page + order + " limit " + strconv.Itoa(k.Limit()+1) + ") q window w as (" + order[1:] + ")" + order
 }
 
-// EqualError is the error of two rows whose keys the database takes for equal.
+// EqualError returns the error of two rows whose keys are equal by the database's
+// collation.
 func (k *Keyset) EqualError(before, key []string) error {
-	return dataflow.Permanent(fmt.Errorf("the key (%s) is not unique: the collation of its text takes %s and %s for equal: add a column to the key that tells them apart, or give it a binary collation in the query",
+	return dataflow.Permanent(fmt.Errorf("the key (%s) is not unique: %[2]s and %[3]s are equal by the collation of its text: add a column to the key that distinguishes them, or use a binary collation in the query",
 		strings.Join(k.Key, ", "), Text(before), Text(key)))
 }

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// snake is a Go name in snake case: "OrderID" is "order_id".
+// snake returns a Go name in snake case: "OrderID" becomes "order_id".
 func snake(name string) string {
 	runes := []rune(name)
 	var b strings.Builder
@@ -21,9 +21,9 @@ func snake(name string) string {
 	return b.String()
 }
 
-// startsWord reports whether the capital at i is the first letter of a word: it
-// follows a small letter or a digit, or is the last of a row of capitals before
-// a small letter that is not the s of a plural, as in "IDs".
+// startsWord reports whether the capital at i begins a word. It does after a small
+// letter or a digit. In a row of capitals it does if a small letter follows, except
+// for the s of a plural, as in "IDs".
 func startsWord(runes []rune, i int) bool {
 	switch rest := string(runes[i+1:]); {
 	case runes[i-1] == '_':
@@ -35,9 +35,8 @@ func startsWord(runes []rune, i int) bool {
 	}
 }
 
-// SplitTable splits the name of a table into its schema, if it has one, and its
-// own name. Case counts. A part that holds a dot is written in double quotes, as
-// in SQL.
+// SplitTable splits the name of a table into its schema, if any, and its own name.
+// Case counts. A part with a dot is written in double quotes, as in SQL.
 func SplitTable(name string) ([]string, error) {
 	var parts []string
 	for rest := name; ; {
@@ -49,7 +48,7 @@ func SplitTable(name string) ([]string, error) {
 			return nil, errors.New(`it is empty or has an empty part: use "table" or "schema.table"`)
 		}
 		if strings.ContainsRune(part, 0) || !utf8.ValidString(part) {
-			return nil, fmt.Errorf("%q is not a name that a table can have", name)
+			return nil, fmt.Errorf("%q cannot be the name of a table: remove zero bytes and invalid UTF-8", name)
 		}
 		parts = append(parts, part)
 		if after == nil {
@@ -58,12 +57,12 @@ func SplitTable(name string) ([]string, error) {
 		rest = *after
 	}
 	if len(parts) > 2 {
-		return nil, fmt.Errorf(`%s has %d parts: use "table" or "schema.table"; a name that holds a dot goes in double quotes`, name, len(parts))
+		return nil, fmt.Errorf(`%s has %d parts: use "table" or "schema.table"; put a name with a dot in double quotes`, name, len(parts))
 	}
 	return parts, nil
 }
 
-// cutPart cuts the first part off a name. after is nil if it was the last.
+// cutPart cuts the first part off a name. after is nil for the last part.
 func cutPart(name string) (part string, after *string, err error) {
 	if !strings.HasPrefix(name, `"`) {
 		part, rest, more := strings.Cut(name, ".")
@@ -89,10 +88,10 @@ func cutPart(name string) (part string, after *string, err error) {
 			rest = rest[1:]
 			return b.String(), &rest, nil
 		default:
-			return "", nil, fmt.Errorf("%s has text behind a closing quote", name)
+			return "", nil, fmt.Errorf("%s has text after a closing quote: separate the parts with a dot", name)
 		}
 	}
-	return "", nil, fmt.Errorf("%s has a double quote that is not closed", name)
+	return "", nil, fmt.Errorf("%s has a double quote that is not closed: close it", name)
 }
 
 // Quote puts a name in double quotes, as SQL does.

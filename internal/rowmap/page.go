@@ -13,14 +13,14 @@ import (
 
 // Page is a page of rows in memory.
 type Page[T any] struct {
-	// Rows are the records, a zero one in the place of each bad row.
+	// Rows are the records, with a zero record in place of each bad row.
 	Rows []T
-	// Bad tells what is wrong with the bad rows, by their position.
+	// Bad has the errors of the bad rows, by their index in Rows.
 	Bad map[int]error
-	// Keys are the rows' keys, one behind the other. The row behind the page
-	// has its key here too.
+	// Keys are the rows' keys, one after the other, including that of the row after
+	// the page.
 	Keys []string
-	// More is true if there is a row behind the page.
+	// More is true if a row follows the page.
 	More bool
 }
 
@@ -30,9 +30,9 @@ type cursor interface {
 	String() string
 }
 
-// Read yields the rows of the pages that fetch returns, each a resume point.
-// fetch is given the cursor of the last row of the page before, nil for the
-// first page. The rows of a page are taken before the next one is fetched.
+// Read yields the rows of the pages that fetch returns, each a resume point. fetch
+// gets the cursor of the previous page's last row, or nil for the first page. The
+// rows of a page are yielded before the next one is fetched.
 func Read[T any, C cursor](ctx context.Context, k *Keyset, r dataflow.Request[C], fetch func(context.Context, C) (*Page[T], error)) iter.Seq2[dataflow.Item[T, C], error] {
 	return func(yield func(dataflow.Item[T, C], error) bool) {
 		from, err := k.Start(r.Resumed, r.From)
@@ -57,7 +57,7 @@ func Read[T any, C cursor](ctx context.Context, k *Keyset, r dataflow.Request[C]
 	}
 }
 
-// yieldPage yields the rows of a page, and reports whether more is wanted.
+// yieldPage yields the rows of a page, and reports whether the caller wants more.
 func yieldPage[T any, C cursor](ctx context.Context, width int, page *Page[T], yield func(dataflow.Item[T, C], error) bool) bool {
 	for i := range page.Rows {
 		if err := ctx.Err(); err != nil {
@@ -76,7 +76,7 @@ func yieldPage[T any, C cursor](ctx context.Context, width int, page *Page[T], y
 	return true
 }
 
-// row is the key of row i.
+// row returns the key of row i.
 func row(keys []string, i, width int) []string {
 	if i < 0 {
 		return nil
@@ -84,13 +84,14 @@ func row(keys []string, i, width int) []string {
 	return keys[i*width : (i+1)*width : (i+1)*width]
 }
 
-// Start returns the cursor at which a read begins, nil for the beginning.
+// Start returns the cursor at which a read begins, nil for the beginning. It
+// returns a permanent error if the cursor does not fit the key.
 func (k *Keyset) Start(resumed bool, from []string) ([]string, error) {
 	if !resumed {
 		return nil, nil
 	}
 	if len(from) != len(k.Key) {
-		return nil, dataflow.Permanent(fmt.Errorf("the stored cursor %s has %s, and the key has %s (%s): restore the key that it was written with, or give the changed flow a new name",
+		return nil, dataflow.Permanent(fmt.Errorf("the stored cursor %s has %s, but the key has %s (%s): restore the old key, or give the changed flow a new name",
 			Text(from), count(len(from), "value"), count(len(k.Key), "column"), strings.Join(k.Key, ", ")))
 	}
 	return from, nil
@@ -103,22 +104,23 @@ func count(n int, noun string) string {
 	return strconv.Itoa(n) + " " + noun + "s"
 }
 
-// Check returns an error unless the keys of a page's rows are all different, and
-// different from the cursor before them. Rows of the same key would be lost
-// where a page or a run ends between them.
+// Check returns an error unless the keys of a page's rows all differ, and differ
+// from the cursor before them. Rows with the same key would be lost if a page or a
+// run ended between them.
 func (k *Keyset) Check(keys, from []string) error {
 	width := len(k.Key)
 	for i := range len(keys) / width {
 		key := row(keys, i, width)
 		if slices.Equal(key, from) {
-			return dataflow.Permanent(fmt.Errorf("the key (%s) is not unique: more than one row has %s: add a column to the key that tells them apart", strings.Join(k.Key, ", "), Text(key)))
+			return dataflow.Permanent(fmt.Errorf("the key (%s) is not unique: several rows have %s: add a column to the key that distinguishes them", strings.Join(k.Key, ", "), Text(key)))
 		}
 		from = key
 	}
 	return nil
 }
 
-// NullError is the error of a row with null in a key column. A nil value is null.
+// NullError returns the error of a row with null in a key column. A nil value is
+// null.
 func (k *Keyset) NullError(key []*string) error {
 	values := make([]string, len(key))
 	column := ""
@@ -132,12 +134,11 @@ func (k *Keyset) NullError(key []*string) error {
 		}
 		values[i] = "NULL"
 	}
-	return dataflow.Permanent(fmt.Errorf("key column %q is NULL in the row (%s), which so has no place in the order: leave such rows out in the query, or use a key that is never NULL", column, strings.Join(values, ", ")))
+	return dataflow.Permanent(fmt.Errorf("key column %q is NULL in the row (%s), so the row has no place in the order: exclude such rows in the query, or use a key that is never NULL", column, strings.Join(values, ", ")))
 }
 
-// Text is a cursor as people read it, and as it names a record: "17", or
-// "(2024-01-01, 17)". A value that could be mistaken for something else is
-// quoted.
+// Text formats a cursor for people and for the name of a record: "17", or
+// "(2024-01-01, 17)". A value that could be misread is quoted.
 func Text(key []string) string {
 	if len(key) == 1 {
 		return key[0]

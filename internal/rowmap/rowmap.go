@@ -1,5 +1,5 @@
-// Package rowmap tells which field of a struct is which column of a table. It
-// knows no database.
+// Package rowmap maps the fields of a struct to the columns of a table. It knows no
+// database.
 package rowmap
 
 import (
@@ -13,18 +13,18 @@ import (
 
 // Plan is how the fields of a struct map to columns.
 type Plan struct {
-	// Type is the struct.
+	// Type is the type of the struct.
 	Type reflect.Type
 	// Columns are in the order of the struct's fields.
 	Columns []Column
 }
 
-// Column is a field that is a column.
+// Column is a field with a column.
 type Column struct {
 	// Name is the column's name.
 	Name string
-	// Field is the field's name in Go, with those of the structs that it is
-	// embedded through: "Base.ID".
+	// Field is the field's name in Go, with the path of its embedded structs:
+	// "Base.ID".
 	Field string
 	// Type is the field's type.
 	Type reflect.Type
@@ -32,14 +32,14 @@ type Column struct {
 	index []int
 }
 
-// Of returns the plan of struct type t. A field's column is what its tag `db:"…"`
-// says, up to a comma; "-" leaves the field out. Without a tag it is the field's
+// Of returns the plan of struct type t. The tag `db:"…"` names a field's column, up
+// to a comma; "-" leaves the field out. Without a tag the column is the field's
 // name in snake case. Fields of an embedded struct count as the struct's own,
-// unless isValue says that the embedded struct is itself a column's value. A
-// time always is.
+// unless isValue reports that the struct itself is a column's value. A time.Time
+// always is.
 func Of(t reflect.Type, isValue func(reflect.Type) bool) (*Plan, error) {
 	if t == nil || t.Kind() != reflect.Struct {
-		return nil, fmt.Errorf("%v is not a struct: its fields are the columns", t)
+		return nil, fmt.Errorf("%v is not a struct: use a struct with a field for each column", t)
 	}
 	b := builder{Plan: &Plan{Type: t}, isValue: isValue}
 	if err := b.add(t, nil, ""); err != nil {
@@ -47,18 +47,18 @@ func Of(t reflect.Type, isValue func(reflect.Type) bool) (*Plan, error) {
 	}
 	p := b.Plan
 	if len(p.Columns) == 0 {
-		return nil, fmt.Errorf("%v has no exported fields: they are the columns", t)
+		return nil, fmt.Errorf("%v has no exported fields: add one for each column", t)
 	}
 	return p, p.unique()
 }
 
-// builder makes a plan.
+// builder builds a plan.
 type builder struct {
 	*Plan
 	isValue func(reflect.Type) bool
 }
 
-// add adds the fields of t, which is at index and path in the plan's struct.
+// add adds the fields of t, found at index and path in the plan's struct.
 func (b *builder) add(t reflect.Type, index []int, path string) error {
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -88,7 +88,7 @@ func (b *builder) add(t reflect.Type, index []int, path string) error {
 	return nil
 }
 
-// embed adds the fields of an embedded struct, and reports whether f is one.
+// embed adds the fields of an embedded struct. It reports whether f is one.
 func (b *builder) embed(f reflect.StructField, at []int, path string) (bool, error) {
 	t := f.Type
 	pointer := t.Kind() == reflect.Pointer
@@ -110,13 +110,13 @@ func (p *Plan) unique() error {
 	var errs []error
 	for i, c := range p.Columns {
 		if j := p.Index(c.Name); j < i {
-			errs = append(errs, fmt.Errorf("fields %s and %s of %v are both column %q: give one another name with a db tag, or leave it out with `db:\"-\"`", p.Columns[j].Field, c.Field, p.Type, c.Name))
+			errs = append(errs, fmt.Errorf("fields %s and %s of %v have the same column %q: rename one with a db tag, or leave it out with `db:\"-\"`", p.Columns[j].Field, c.Field, p.Type, c.Name))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// Index returns the position of the column of that name, -1 if there is none.
+// Index returns the index of the column with a name, or -1.
 func (p *Plan) Index(name string) int {
 	return slices.IndexFunc(p.Columns, func(c Column) bool { return c.Name == name })
 }
@@ -149,13 +149,13 @@ func (p *Plan) Pointers(row any) []any {
 	return pointers
 }
 
-// Match returns an error unless a result with these columns holds exactly the
-// plan's columns. Those that are in extra may be there too.
+// Match returns an error unless the columns of a result are exactly the plan's. The
+// columns in extra may be present too.
 func (p *Plan) Match(result, extra []string) error {
 	var surplus, missing []string
 	for i, name := range result {
 		if slices.Contains(result[:i], name) {
-			return fmt.Errorf("the query returns two columns of the name %q: rename one with \"as\"", name)
+			return fmt.Errorf("the query returns two columns named %q: rename one with \"as\"", name)
 		}
 		if p.Index(name) < 0 && !slices.Contains(extra, name) {
 			surplus = append(surplus, name)

@@ -64,13 +64,13 @@ func TestOf(t *testing.T) {
 func TestOf_Errors(t *testing.T) {
 	t.Parallel()
 	for want, typ := range map[string]reflect.Type{
-		"<nil> is not a struct: its fields are the columns":                                                                           nil,
-		"*rowmap_test.Base is not a struct: its fields are the columns":                                                               reflect.TypeFor[*Base](),
-		"interface {} is not a struct: its fields are the columns":                                                                    reflect.TypeFor[any](),
-		"struct {} has no exported fields: they are the columns":                                                                      reflect.TypeFor[struct{}](),
-		"time.Time has no exported fields: they are the columns":                                                                      reflect.TypeFor[time.Time](),
+		"<nil> is not a struct: use a struct with a field for each column":                                                            nil,
+		"*rowmap_test.Base is not a struct: use a struct with a field for each column":                                                reflect.TypeFor[*Base](),
+		"interface {} is not a struct: use a struct with a field for each column":                                                     reflect.TypeFor[any](),
+		"struct {} has no exported fields: add one for each column":                                                                   reflect.TypeFor[struct{}](),
+		"time.Time has no exported fields: add one for each column":                                                                   reflect.TypeFor[time.Time](),
 		"field Base of struct { *rowmap_test.Base } embeds a pointer: embed rowmap_test.Base itself, or leave it out with `db:\"-\"`": reflect.TypeFor[struct{ *Base }](),
-		"fields Base.ID and ID of struct { rowmap_test.Base; ID int } are both column \"id\": give one another name with a db tag, or leave it out with `db:\"-\"`": reflect.TypeFor[struct {
+		"fields Base.ID and ID of struct { rowmap_test.Base; ID int } have the same column \"id\": rename one with a db tag, or leave it out with `db:\"-\"`": reflect.TypeFor[struct {
 			Base
 			ID int
 		}](),
@@ -102,7 +102,7 @@ func TestPlan_Match(t *testing.T) {
 		"the query and the fields of rowmap_test.Base do not match: columns without a field: a; fields without a column: created_at (field CreatedAt)")
 	require.EqualError(t, p.Match([]string{"id", "created_at", "ID"}, nil),
 		"the query and the fields of rowmap_test.Base do not match: columns without a field: ID; fields without a column: none")
-	require.EqualError(t, p.Match([]string{"id", "created_at", "id"}, nil), `the query returns two columns of the name "id": rename one with "as"`)
+	require.EqualError(t, p.Match([]string{"id", "created_at", "id"}, nil), `the query returns two columns named "id": rename one with "as"`)
 }
 
 func TestSplitTable(t *testing.T) {

@@ -7,20 +7,21 @@ import (
 	"strings"
 )
 
-// Cuts are the numbers, from 1, of the rows behind which so many rows are cut into n
-// parts of about the same size; fewer parts if there are fewer rows. No part is empty.
+// Cuts returns the numbers, from 1, of the rows after which to cut so many rows
+// into n parts of about the same size. There are fewer parts if there are fewer
+// rows. No part is empty.
 func Cuts(rows int64, n int) []int64 {
 	parts := min(rows, int64(n))
 	var cuts []int64
 	for i := int64(1); i < parts; i++ {
-		cuts = append(cuts, rows/parts*i+rows%parts*i/parts) // rows*i/parts, which may be too great a number
+		cuts = append(cuts, rows/parts*i+rows%parts*i/parts) // rows*i/parts without an overflow
 	}
 	return cuts
 }
 
-// RowsQuery selects, in order, the rows that have these numbers, which are ascending, and
-// are counted from 1 in the order of the key. Only key columns can be selected. One pass over them
-// ends at the last of these rows. Its parameters are those of CountQuery.
+// RowsQuery selects, in order, the rows with these ascending numbers, counted from
+// 1 in the order of the key. Only key columns can be selected. It needs one pass,
+// which ends at the last of these rows. Its parameters are those of CountQuery.
 func (k *Keyset) RowsQuery(list []string, resumed bool, numbers []int64) string {
 	number := "number"
 	for slices.Contains(k.Key, number) {
@@ -39,8 +40,8 @@ func (k *Keyset) RowsQuery(list []string, resumed bool, numbers []int64) string 
 		strings.Join(list, ", "), s, number, texts[len(texts)-1], number, strings.Join(texts, ", "), number)
 }
 
-// Cursors are the keys of rows, one behind the other, as cursors. Rows of the same key are
-// an error.
+// Cursors splits the keys of rows, one after the other, into cursors. Rows with the
+// same key are an error.
 func Cursors[C cursor](k *Keyset, keys []string) ([]C, error) {
 	if err := k.Check(keys, nil); err != nil {
 		return nil, err

@@ -25,7 +25,7 @@ func TestCuts(t *testing.T) {
 	require.Equal(t, int64(math.MaxInt64/2), rowmap.Cuts(math.MaxInt64, 1000)[499])
 }
 
-// A key column may have the name of the number.
+// A key column may be named like the row number.
 func TestKeyset_RowsQuery(t *testing.T) {
 	t.Parallel()
 	k := rowmap.Keyset{SQL: "select 1", Key: []string{"a", "number"}, Mark: "$"}

@@ -8,9 +8,9 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// Where is the query with a condition on its columns, which are named as by
-// [Qualified]. The condition has args parameters. They follow the query's own,
-// and come before those of the key.
+// Where returns the query with a condition on its columns, named as by [Qualified].
+// The condition has args parameters. They follow the query's own and precede those
+// of the key.
 func (k *Keyset) Where(condition string, args int) *Keyset {
 	w := *k
 	w.SQL = "select q.*" + k.from() + " where " + condition
@@ -18,14 +18,14 @@ func (k *Keyset) Where(condition string, args int) *Keyset {
 	return &w
 }
 
-// UpTo is the query without the rows behind a cursor, whose values are parameters that
-// follow the query's own, and come before those of the key.
+// UpTo returns the query without the rows after a cursor. The cursor's values are
+// parameters that follow the query's own and precede those of the key.
 func (k *Keyset) UpTo() *Keyset {
 	return k.Where(k.compare("<="), len(k.Key))
 }
 
-// CheckPlaces returns what is wrong with the cursors of a request, and that it has
-// parameters, if it has.
+// CheckPlaces returns a [dataflow.ConfigError] for each invalid cursor of a
+// request, and if the request has parameters.
 func CheckPlaces[C cursor](k *Keyset, r dataflow.Request[C]) error {
 	var errs []error
 	for _, p := range []struct {
@@ -34,12 +34,12 @@ func CheckPlaces[C cursor](k *Keyset, r dataflow.Request[C]) error {
 		cursor C
 	}{{"From", r.Resumed, r.From}, {"Until", r.Bounded, r.Until}} {
 		if p.given && len(p.cursor) != len(k.Key) {
-			errs = append(errs, &dataflow.ConfigError{Field: p.field, Reason: fmt.Sprintf("%s has %s, and the key has %s (%s): give a value for each, as a list of texts",
+			errs = append(errs, &dataflow.ConfigError{Field: p.field, Reason: fmt.Sprintf("%s has %s, but the key has %s (%s): give a list with a text for each column",
 				p.cursor.String(), count(len(p.cursor), "value"), count(len(k.Key), "column"), strings.Join(k.Key, ", "))})
 		}
 	}
 	if r.Params != nil {
-		errs = append(errs, &dataflow.ConfigError{Field: "Params", Reason: "a Keyset takes none: use dataflow.Parametric to make one of parameters"})
+		errs = append(errs, &dataflow.ConfigError{Field: "Params", Reason: "a Keyset takes none: use dataflow.Parametric to build one from parameters"})
 	}
 	return errors.Join(errs...)
 }

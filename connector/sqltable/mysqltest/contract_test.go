@@ -20,7 +20,7 @@ import (
 	"github.com/activedataflow/dataflow/connector/sqltable"
 )
 
-// bird is what the contract's sources and sinks hold.
+// bird is the record of the contract's sources and sinks.
 type bird struct {
 	ID    int64
 	Name  string `db:"Common name"`
@@ -43,23 +43,24 @@ func birds(n int) []bird {
 func hugeBird() bird { return bird{ID: 20, Name: strings.Repeat("€ \"\n", 1<<18)} }
 
 const (
-	// table has a bird's columns, one of them under a name that needs quotes, one that
-	// is null in a row that cannot be read, and the order of writing.
+	// table has a bird's columns and a column for the order of writing. One column
+	// name needs quotes. One column may be null, and a row with null there cannot
+	// be read.
 	table       = "create table Bird (written bigint auto_increment primary key, id bigint unique, `Common name` longtext, grams double, seen bigint)"
 	selectBirds = "select id, `Common name`, grams, seen from Bird"
 )
 
-// parts are sources and sinks, and the databases that they are on.
+// parts maps sources and sinks to their databases.
 type parts struct{ dbs, configs sync.Map }
 
-// open is how many connections a source or sink holds.
+// open returns how many connections a source or sink holds.
 func (p *parts) open(part any) int {
 	db, _ := p.dbs.Load(part)
 	return db.(*sql.DB).Stats().InUse
 }
 
-// filled is a database with these birds, and before one of them another that cannot be
-// read, if there is to be one.
+// filled returns a database with these birds. If bad is a valid index, a row that
+// cannot be read precedes that bird.
 func filled(t *testing.T, rows []bird, bad int) *sql.DB {
 	t.Helper()
 	db := setup(t, table)
@@ -78,13 +79,13 @@ func filled(t *testing.T, rows []bird, bad int) *sql.DB {
 	return db
 }
 
-// locked is a database whose table nobody else can read or write.
+// locked returns a database whose table is locked against others.
 func locked(t *testing.T) *sql.DB {
 	t.Helper()
 	c := config(t)
 	db := opened(t, c)
 	execAll(t, db, table)
-	other := opened(t, c) // is closed first
+	other := opened(t, c) // this connection is closed first
 	other.SetMaxOpenConns(1)
 	execAll(t, other, "lock tables Bird write")
 	return db
@@ -137,8 +138,7 @@ func TestSelect_Contract(t *testing.T) {
 	})
 }
 
-// fencedOf is the sink in a target, which has no use for anybody but the engine, and for
-// the contract.
+// fencedOf returns the sink in a target. Normally only the engine uses that sink.
 func fencedOf[T any](target dataflow.Target[T]) dataflow.FencedSink[T] {
 	field := reflect.ValueOf(&target).Elem().FieldByName("fenced")
 	return *(*dataflow.FencedSink[T])(unsafe.Pointer(field.UnsafeAddr()))

@@ -1,4 +1,3 @@
-// Package mysqltest holds the tests of package sqltable with MySQL and MariaDB, in a
-// module of its own, so that nobody who uses the library has their driver among his
-// dependencies.
+// Package mysqltest tests package sqltable with MySQL and MariaDB. It is a module
+// of its own, so that the library does not depend on their driver.
 package mysqltest

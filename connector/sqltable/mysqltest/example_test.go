@@ -20,7 +20,7 @@ type Order struct {
 	UpdatedAt time.Time
 }
 
-// A flow from a MySQL to another, whose runs are kept in a SQLite.
+// A flow copies from one MySQL server to another. SQLite stores its runs.
 func Example() {
 	shop, err := sql.Open("mysql", "user:password@tcp(localhost:3306)/shop?parseTime=true&time_zone=%27%2B00%3A00%27")
 	if err != nil {

@@ -28,7 +28,7 @@ import (
 
 type number struct{ N int64 }
 
-// clientOf is a client with one flow, in a database of either kind.
+// clientOf returns a client with one flow, in a database of either kind.
 func clientOf(t *testing.T, driver dataflow.Driver, flow *dataflow.Flow) *dataflow.Client {
 	t.Helper()
 	client, err := dataflow.NewClient(driver, &dataflow.Config{Flows: []*dataflow.Flow{flow}, Logger: slog.New(slog.DiscardHandler)})
@@ -38,7 +38,7 @@ func clientOf(t *testing.T, driver dataflow.Driver, flow *dataflow.Flow) *datafl
 	return client
 }
 
-// The client's database is a SQLite or a Postgres, and the rows go from it to a MySQL and
+// The client's database is SQLite or Postgres. The rows go from it to MySQL and
 // back.
 func TestFlow(t *testing.T) {
 	t.Parallel()
@@ -86,8 +86,8 @@ func TestFlow(t *testing.T) {
 				requireAll()
 			}
 
-			// As if the process had been killed between the sink's commit and ours: our
-			// checkpoint is a batch behind.
+			// As if the process had been killed between the sink's commit and the
+			// client's: the client's checkpoint lacks the last batch.
 			require.NoError(t, exec("update dataflow_checkpoint set cursor = '91'"))
 			run, err := client.Trigger(ctx, "far", nil)
 			require.NoError(t, err)
@@ -114,7 +114,7 @@ func batch[T any](fence int64, rows ...T) dataflow.FencedBatch[T] {
 	return dataflow.FencedBatch[T]{Flow: "far", Fence: fence, State: []byte(`{"at": 1.0}`), Rows: rows}
 }
 
-// claimed is a sink with a claim.
+// claimed returns a sink with a claim.
 func claimed[T any](t *testing.T, target dataflow.Target[T]) dataflow.FencedSink[T] {
 	t.Helper()
 	s := fencedOf(target)
@@ -138,7 +138,7 @@ func texts(t *testing.T, db *sql.DB, query string) []string {
 	return all
 }
 
-// stopped is a value that is not there before its process goes on.
+// stopped is a value whose Value method blocks until the test lets it continue.
 type stopped struct{ asked, goOn chan struct{} }
 
 // Value implements driver.Valuer.
@@ -148,7 +148,8 @@ func (s stopped) Value() (driver.Value, error) {
 	return int64(1), nil
 }
 
-// A process that is stopped in its write does not keep its successor waiting.
+// A process that is stopped during a write does not block the worker that takes
+// over.
 func TestInsertTo_Stopped(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -160,7 +161,7 @@ func TestInsertTo_Stopped(t *testing.T) {
 	old := claimed(t, sqltable.InsertTo[row](db, "numbers"))
 	value, wrote := stopped{make(chan struct{}, 1), make(chan struct{})}, make(chan error, 1)
 	go func() { wrote <- old.WriteFenced(ctx, batch(1, row{value})) }()
-	<-value.asked // it is in its transaction
+	<-value.asked // the write is in its transaction
 	other := opened(t, c)
 	_, err := fencedOf(sqltable.InsertTo[row](other, "numbers")).Claim(ctx, "far", 2)
 	require.NoError(t, err, "which would wait for 50 seconds, and fail")
@@ -176,8 +177,8 @@ func TestInsertTo_Stopped(t *testing.T) {
 	require.Equal(t, []string{"1234"}, texts(t, db, "select @@session.wait_timeout"), "the session is as it was")
 }
 
-// running waits until a statement is at work, or waits for a lock, and returns its
-// connection's number.
+// running waits until a statement runs, or waits for a lock. It returns the number
+// of its connection.
 func running(t *testing.T, db *sql.DB, statement string) (id int) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -186,8 +187,8 @@ func running(t *testing.T, db *sql.DB, statement string) (id int) {
 	return id
 }
 
-// A claim while the one before is writing waits for it, and is seen by its next write,
-// whatever snapshot that has.
+// A claim during a write of an older claim waits for that write. The next write of
+// the older claim sees the new one, whatever its snapshot.
 func TestInsertTo_ClaimWhileWriting(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -195,7 +196,7 @@ func TestInsertTo_ClaimWhileWriting(t *testing.T) {
 	db := opened(t, c)
 	execAll(t, db, "create table numbers (n bigint primary key)")
 	old := claimed(t, sqltable.InsertTo[number](db, "numbers"))
-	// The old one's write waits for this transaction, and holds its checkpoint meanwhile.
+	// The older claim's write waits for this transaction, and holds the checkpoint meanwhile.
 	tx, err := db.BeginTx(ctx, nil)
 	require.NoError(t, err)
 	_, err = tx.ExecContext(ctx, "insert into numbers values (1)")
@@ -260,7 +261,7 @@ func TestUpsertTo_Types(t *testing.T) {
 	}
 }
 
-// Of another database, the checkpoint is in it too, beside the rows.
+// For a table of another database, the checkpoint is in that database too.
 func TestUpsertTo_OtherDatabase(t *testing.T) {
 	t.Parallel()
 	c := config(t)
@@ -274,7 +275,7 @@ func TestUpsertTo_OtherDatabase(t *testing.T) {
 	require.Empty(t, texts(t, db, "select flow from dataflow_sink_checkpoint"))
 }
 
-// A batch may be larger than what the server takes at once; a row may not.
+// A batch may be larger than the server's packet limit; a row may not.
 func TestInsertTo_Large(t *testing.T) {
 	t.Parallel()
 	type doc struct {
@@ -294,7 +295,7 @@ func TestInsertTo_Large(t *testing.T) {
 	var packet int
 	require.NoError(t, db.QueryRowContext(t.Context(), "select @@max_allowed_packet").Scan(&packet))
 	err := s.WriteFenced(t.Context(), batch(1, doc{1000, "a"}, doc{1001, strings.Repeat("x", packet)}))
-	require.ErrorContains(t, err, "and the server's max_allowed_packet is "+strconv.Itoa(packet))
+	require.ErrorContains(t, err, "but the server's max_allowed_packet is "+strconv.Itoa(packet))
 	var bad *dataflow.RecordError
 	require.ErrorAs(t, err, &bad)
 	require.Equal(t, []string{"250"}, texts(t, db, "select count(*) from doc"), "nothing of a batch that fails is there")
@@ -312,12 +313,12 @@ func TestTo_Refused(t *testing.T) {
 		target func(db *sql.DB) dataflow.Target[person]
 		want   string
 	}{
-		"NoTable":     {"select 1", target, "table person: there is no such table in this database"},
-		"NoColumn":    {"create table person (id bigint primary key, mail text)", target, `it has no column "email" (field Email); its columns are "id", "mail"`},
-		"NoIndex":     {"create table person (id bigint, email varchar(9), unique index (id, email), index (id))", target, "it has no unique index of exactly the key columns (`id`)"},
-		"Prefix":      {"create table person (id bigint, email varchar(9), unique index (email(3)))", func(db *sql.DB) dataflow.Target[person] { return sqltable.UpsertTo[person](db, "person", "email") }, "it has no unique index of exactly the key columns (`email`)"},
-		"OtherUnique": {"create table person (id bigint primary key, email varchar(9), unique index `by mail` (email))", target, "it has another unique index, `by mail`"},
-		"Engine":      {"create table person (id bigint primary key, email varchar(9)) engine = MyISAM", target, "its engine MyISAM has no transactions"},
+		"NoTable":     {"select 1", target, "table person: the table does not exist in this database"},
+		"NoColumn":    {"create table person (id bigint primary key, mail text)", target, `the table has no column "email" (field Email); its columns are "id", "mail"`},
+		"NoIndex":     {"create table person (id bigint, email varchar(9), unique index (id, email), index (id))", target, "the table has no unique index of exactly the key columns (`id`)"},
+		"Prefix":      {"create table person (id bigint, email varchar(9), unique index (email(3)))", func(db *sql.DB) dataflow.Target[person] { return sqltable.UpsertTo[person](db, "person", "email") }, "the table has no unique index of exactly the key columns (`email`)"},
+		"OtherUnique": {"create table person (id bigint primary key, email varchar(9), unique index `by mail` (email))", target, "the table has another unique index, `by mail`"},
+		"Engine":      {"create table person (id bigint primary key, email varchar(9)) engine = MyISAM", target, "the table's engine MyISAM has no transactions"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -341,7 +342,7 @@ func TestTo_Refused(t *testing.T) {
 		c := config(t)
 		c.Params["sql_mode"] = "'NO_ENGINE_SUBSTITUTION'"
 		_, err := fencedOf(target(opened(t, c))).Claim(t.Context(), "far", 1)
-		require.ErrorContains(t, err, `the session's sql_mode is "NO_ENGINE_SUBSTITUTION", in which MySQL cuts values`)
+		require.ErrorContains(t, err, `the session's sql_mode is "NO_ENGINE_SUBSTITUTION", in which MySQL silently cuts values`)
 		require.True(t, dataflow.IsPermanent(err))
 	})
 	t.Run("Cut", func(t *testing.T) {
@@ -356,13 +357,13 @@ func TestTo_Refused(t *testing.T) {
 		t.Parallel()
 		db := setup(t, strings.NewReplacer("InnoDB", "MyISAM", "500", "100").Replace(sqltable.CheckpointTableMySQL))
 		_, err := fencedOf(target(db)).Claim(t.Context(), "far", 1)
-		require.ErrorContains(t, err, "is of an engine without transactions (MyISAM)")
+		require.ErrorContains(t, err, "has an engine without transactions (MyISAM)")
 		require.True(t, dataflow.IsPermanent(err))
 	})
 }
 
-// marked reports whether an error, or one that it wraps, is marked as one that should pass
-// by itself, which only the engine can ask in another way.
+// marked reports whether an error, or one that it wraps, is marked as transient.
+// Only the engine has another way to ask.
 func marked(err error) bool {
 	for ; err != nil; err = errors.Unwrap(err) {
 		if fmt.Sprintf("%T", err) == fmt.Sprintf("%T", dataflow.Transient(err)) && !dataflow.IsPermanent(err) {
@@ -372,8 +373,8 @@ func marked(err error) bool {
 	return false
 }
 
-// What is in the way of a write passes: another's lock, a deadlock, and a connection that
-// breaks.
+// These errors of a write are transient: another transaction's lock, a deadlock,
+// and a broken connection.
 func TestTo_Passes(t *testing.T) {
 	t.Parallel()
 	t.Run("LockWait", func(t *testing.T) {

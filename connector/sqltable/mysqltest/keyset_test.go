@@ -18,8 +18,8 @@ import (
 
 type numbered struct{ N int }
 
-// TestKeyset_KeyTypes reads by keys of each type, whose neighbours are as near to each
-// other as they can be, through drivers with other settings.
+// TestKeyset_KeyTypes reads by keys of each type, through drivers with other
+// settings. Neighbouring keys differ by as little as the type allows.
 func TestKeyset_KeyTypes(t *testing.T) {
 	t.Parallel()
 	c := config(t)
@@ -107,16 +107,16 @@ func TestKeyset_Refused(t *testing.T) {
 		key  []string
 		want string
 	}{
-		"CaseInsensitive": {"select n, k from t", []string{"k"}, "the key (k) is not unique: the collation of its text takes '"},
-		"TrailingSpace":   {"select n, l from t", []string{"l"}, "the key (l) is not unique: the collation of its text takes 'a"},
-		"Twice":           {"select n, dup from t", []string{"dup"}, "more than one row has 7"},
-		"TwiceText":       {"select n, cast(dup as char) dup from t", []string{"dup"}, "more than one row has '7'"},
+		"CaseInsensitive": {"select n, k from t", []string{"k"}, "the key (k) is not unique: '"},
+		"TrailingSpace":   {"select n, l from t", []string{"l"}, "the key (l) is not unique: 'a"},
+		"Twice":           {"select n, dup from t", []string{"dup"}, "several rows have 7"},
+		"TwiceText":       {"select n, cast(dup as char) dup from t", []string{"dup"}, "several rows have '7'"},
 		"Null":            {"select n, i from t", []string{"i"}, `key column "i" is NULL in the row (NULL)`},
 		"NullSecond":      {"select n, ts, 1 as one from t", []string{"one", "ts"}, `key column "ts" is NULL in the row (1, NULL)`},
-		"Enum":            {"select n, e from t", []string{"e"}, `key column "e" is of type ENUM, whose order is not that of its comparisons`},
+		"Enum":            {"select n, e from t", []string{"e"}, `key column "e" is of type ENUM, which MySQL sorts and compares differently`},
 		"Nothing":         {"select n, null as k from t", []string{"k"}, `key column "k" is of type NULL`},
-		"NoColumn":        {"select n from t", []string{"nn"}, `key column "nn" is not among its columns ([n])`},
-		"ZeroDate":        {"select n, d from zero", []string{"d"}, "a key has the time 0000-00-00 00:00:00, which is none"},
+		"NoColumn":        {"select n from t", []string{"nn"}, `key column "nn" is not among the query's columns ([n]): select it`},
+		"ZeroDate":        {"select n, d from zero", []string{"d"}, "a key has the invalid time 0000-00-00 00:00:00"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -139,7 +139,7 @@ func TestKeyset_Refused(t *testing.T) {
 	})
 }
 
-// A session of another zone than the driver's would shift the times of timestamps.
+// A session in another zone than the driver's would shift timestamps.
 func TestSources_Clock(t *testing.T) {
 	t.Parallel()
 	c := config(t)
@@ -158,7 +158,7 @@ func TestSources_Clock(t *testing.T) {
 		t.Cleanup(func() { require.NoError(t, db.Close()) })
 		return db
 	}
-	// both reads by either source, with the timestamp or without.
+	// both reads with Keyset and with Select, with or without the timestamp.
 	both := func(db *sql.DB, columns, key string) ([]timed, error) {
 		var rows []timed
 		items, err := read(t, sqltable.Keyset[timed](db, sqltable.Query{SQL: "select n, " + columns + " from t", Key: []string{key}}), nil)
@@ -185,7 +185,7 @@ func TestSources_Clock(t *testing.T) {
 	require.True(t, rows[0].TS.Equal(at))
 	require.True(t, rows[0].D.Equal(at.Add(-2*time.Hour)), "which is what the DSN says")
 	_, err = both(with("+02:00", true, time.UTC), "ts, d", "n")
-	require.ErrorContains(t, err, `column "ts" is a timestamp: the session's time_zone is not the zone of the DSN's loc (UTC)`)
+	require.ErrorContains(t, err, `column "ts" is a timestamp: the session's time_zone differs from the DSN's loc (UTC)`)
 	require.True(t, dataflow.IsPermanent(err))
 	rows, err = both(with("+02:00", true, time.UTC), "null as ts, d", "n")
 	require.NoError(t, err, "a datetime has no zone")
@@ -193,10 +193,10 @@ func TestSources_Clock(t *testing.T) {
 	_, err = both(with("+00:00", false, time.UTC), "ts, d", "n")
 	require.ErrorContains(t, err, "add parseTime=true to the DSN")
 	_, err = both(with("+02:00", true, far), "ts, d", "ts")
-	require.ErrorContains(t, err, `key column "ts" is a timestamp, whose order is that of time only if the session is in UTC`)
+	require.ErrorContains(t, err, `key column "ts" is a timestamp, which is in the order of time only if the session is in UTC`)
 }
 
-// A page is looked up in an index, also by a key of several columns.
+// A page is found by an index, even if the key has several columns.
 func TestKeyset_UsesIndex(t *testing.T) {
 	t.Parallel()
 	c := config(t)
@@ -224,7 +224,7 @@ func TestKeyset_UsesIndex(t *testing.T) {
 	}
 }
 
-// handled is how many rows the session has read.
+// handled returns how many rows the session has read.
 func handled(t *testing.T, db *sql.DB) (n int) {
 	t.Helper()
 	rows, err := db.QueryContext(t.Context(), "show session status like 'Handler_read%'")

@@ -31,12 +31,12 @@ const (
 	requireEnv = "DATAFLOW_TEST_REQUIRE_MYSQL"
 )
 
-// places are where packages put the server, besides PATH. scripts/ensure-mariadb.sh has
-// the same list.
+// places are where packages install the server, besides PATH.
+// scripts/ensure-mariadb.sh has the same list.
 var places = []string{"/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/opt/mariadb*/bin"}
 
-// script keeps a server in the directory $2 until its standard input ends, which is also
-// when the process that holds the other end is killed.
+// script runs a server in the directory $2 until its standard input ends. That also
+// happens when the process at the other end is killed.
 const script = `
 server=$1 dir=$2
 trap 'cd /; rm -rf "$dir"' EXIT
@@ -53,7 +53,7 @@ kill "$watcher" 2>/dev/null
 `
 
 func TestMain(m *testing.M) {
-	if err := mysql.SetLogger(&mysql.NopLogger{}); err != nil { // that connections break is what some tests do
+	if err := mysql.SetLogger(&mysql.NopLogger{}); err != nil { // some tests break connections on purpose
 		panic(err)
 	}
 	code := dbtest.Main(m)
@@ -64,7 +64,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// private is the server of this test binary, for when it is given none.
+// private is the server of this test binary, used if no other is given.
 var private server
 
 type server struct {
@@ -74,7 +74,7 @@ type server struct {
 	life   io.Closer
 	dir    string
 
-	exited  chan struct{} // closed when the shell has ended and exitErr is set
+	exited  chan struct{} // closed once the shell has ended and exitErr is set
 	exitErr error
 }
 
@@ -82,7 +82,7 @@ var errNoServer = fmt.Errorf("no MariaDB or MySQL to test with: %s is not set, a
 	"set %[1]s to a server on which the tests may create databases, like root:password@tcp(localhost:3306)/, "+
 	"or `apt-get install mariadb-server`, or run scripts/ensure-mariadb.sh, which does so where it can", dsnEnv)
 
-// find returns the server's program, and the one that makes its files.
+// find returns the paths of the server and of the program that creates its files.
 func find() (server, install string, err error) {
 	for _, place := range places {
 		dirs, _ := filepath.Glob(place)
@@ -98,8 +98,8 @@ func find() (server, install string, err error) {
 	return server, install, nil
 }
 
-// unprivileged returns whom to run the server as: nil for the user of this process, or
-// another one for root.
+// unprivileged returns the user to run the server as: nil for this process's user,
+// or another one if that is root.
 func unprivileged() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -152,8 +152,8 @@ func (s *server) launch(ctx context.Context) error {
 	}
 	defer func() { _ = log.Close() }()
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", script, "dfmy", program, s.dir, install)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, log, log // Not ours: go test waits for all who hold its output.
-	// In a group of its own, Ctrl-C does not reach the shell before it has cleaned up.
+	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, log, log // Not this process's output: go test waits for every process that holds it.
+	// In its own process group, so that Ctrl-C does not kill the shell before it cleans up.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: owner, Setpgid: true}
 	if s.life, err = cmd.StdinPipe(); err != nil {
 		return err
@@ -175,7 +175,7 @@ func (s *server) launch(ctx context.Context) error {
 	return nil
 }
 
-// ready waits until the server takes connections.
+// ready waits until the server accepts connections.
 func (s *server) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -202,7 +202,7 @@ func (s *server) ready(ctx context.Context) error {
 	}
 }
 
-// stop stops the server, if there is one, and waits until it has ended.
+// stop stops the server, if it runs, and waits until it has ended.
 func (s *server) stop() error {
 	if s.life == nil {
 		return nil
@@ -218,8 +218,8 @@ func (s *server) stop() error {
 	return errors.Join(err, os.RemoveAll(s.dir))
 }
 
-// config returns the settings of a fresh, empty database, which is dropped when the test
-// ends. Its session is as the documentation wants it.
+// config returns the settings of an empty database, which is dropped when the test
+// ends. Its session follows the package documentation.
 func config(t *testing.T) *mysql.Config {
 	t.Helper()
 	c, err := private.start(t.Context())
@@ -244,7 +244,7 @@ func config(t *testing.T) *mysql.Config {
 	return c
 }
 
-// opened is a pool with these settings, which is closed when the test ends.
+// opened returns a pool with these settings, closed when the test ends.
 func opened(t *testing.T, c *mysql.Config) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("mysql", c.FormatDSN())

@@ -15,8 +15,8 @@ import (
 
 type item[T any] = dataflow.Item[T, sqltable.Cursor]
 
-// read reads behind a cursor, which goes through JSON as it does between runs. A nil
-// cursor is the beginning.
+// read reads after a cursor. The cursor passes through JSON, as it does between
+// runs. A nil cursor is the beginning.
 func read[T any](t *testing.T, source dataflow.Source[T, sqltable.Cursor], from sqltable.Cursor) ([]item[T], error) {
 	t.Helper()
 	var r dataflow.Request[sqltable.Cursor]
@@ -58,7 +58,7 @@ func values[T any](items []item[T]) []T {
 	return vs
 }
 
-// requireParts checks that the parts into which a source is split are the whole.
+// requireParts requires that the parts of a source together are the whole.
 func requireParts[T any](t *testing.T, source dataflow.Source[T, sqltable.Cursor], n int) {
 	t.Helper()
 	whole := readAll(t, source)
@@ -86,8 +86,7 @@ func requireParts[T any](t *testing.T, source dataflow.Source[T, sqltable.Cursor
 	require.Equal(t, whole, joined)
 }
 
-// resumeEverywhere checks that a read that resumes behind any row goes on with the next
-// one, and that one that ends at any row ends there.
+// resumeEverywhere checks that a read can resume after any row, and end at any row.
 func resumeEverywhere[T any](t *testing.T, source dataflow.Source[T, sqltable.Cursor]) {
 	t.Helper()
 	all := readAll(t, source)
