@@ -29,7 +29,7 @@ func (q *queries) RunRenew(ctx context.Context, claims []dataflow.LeaseRef, leas
 func (q *queries) RunHeld(ctx context.Context, claim dataflow.LeaseRef, lease time.Duration) (*dataflow.Claim, error) {
 	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunHeld), claim.RunID, claim.LeaseNumber, lease.Microseconds()))
 	if errors.Is(err, dataflow.ErrNotFound) {
-		return nil, nil //nolint:nilnil // documented: no longer the claim's
+		return nil, nil //nolint:nilnil // documented: the claim has lost the run
 	}
 	if err != nil {
 		return nil, err
@@ -63,7 +63,7 @@ func (q *queries) RunStranded(ctx context.Context, flowIDs []int64, idle time.Du
 func (q *queries) RunCancel(ctx context.Context, p *dataflow.RunCancelParams) (*dataflow.Run, error) {
 	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunCancel), p.RunID, p.Actor, p.Reason, p.PendingOnly))
 	if errors.Is(err, dataflow.ErrNotFound) {
-		return q.RunByID(ctx, p.RunID) // it has ended, or is not there
+		return q.RunByID(ctx, p.RunID) // the run has ended or does not exist
 	}
 	return run, err
 }

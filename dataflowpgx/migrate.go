@@ -19,8 +19,8 @@ import (
 //go:embed migration/*.sql
 var migrationFiles embed.FS
 
-// migrationLock is the advisory lock that keeps two processes from migrating at
-// once. It is "dataflow" in ASCII.
+// migrationLock is the key of the advisory lock that keeps two processes from
+// migrating at once. It is "dataflow" in ASCII.
 const migrationLock = 0x64617461666c6f77
 
 const sqlMigrationTable = `
@@ -84,7 +84,7 @@ func (s *store) migrateUp(ctx context.Context) error {
 	return nil
 }
 
-// MigrateDown takes our tables down to a version.
+// MigrateDown migrates our tables down to a version.
 func (s *store) MigrateDown(ctx context.Context, to int) error {
 	all, err := migration.Load(migrationFiles, "migration")
 	if err != nil {
@@ -139,7 +139,7 @@ func (s *store) CheckSchema(ctx context.Context) error {
 	return migration.Check("River's tables", len(existing), len(m.AllVersions()))
 }
 
-// version returns the version of our tables, 0 if there are none.
+// version returns the version of our tables, or 0 if there are none.
 func (s *store) version(ctx context.Context) (int, error) {
 	var version int
 	err := s.pool.QueryRow(ctx, s.text(sqlMigrationVersion)).Scan(&version)
@@ -157,13 +157,13 @@ func (s *store) riverMigrator() (*rivermigrate.Migrator[pgx.Tx], error) {
 	return rivermigrate.New(riverpgxv5.New(s.pool), &rivermigrate.Config{Schema: s.schema, Logger: s.log})
 }
 
-// lockInterval is how often whoever waits for another process's migration looks
-// whether it is done.
+// lockInterval is how often a process checks whether another process's migration
+// has ended.
 const lockInterval = 50 * time.Millisecond
 
-// locked runs fn while this process alone migrates. Whoever waits keeps no
-// connection meanwhile, because fn of another store may need one of the same
-// pool. A pool of one connection has none to spare for the lock.
+// locked runs fn while no other process migrates. It keeps no connection while it
+// waits, because fn of another store may need one of the same pool. With a pool of one
+// connection it takes no lock, because fn needs that connection.
 func (s *store) locked(ctx context.Context, fn func() error) error {
 	if s.pool.Config().MaxConns < 2 {
 		return fn()
@@ -183,7 +183,7 @@ func (s *store) locked(ctx context.Context, fn func() error) error {
 	}
 }
 
-// tryLocked returns false if another process migrates.
+// tryLocked runs fn if no other process migrates, and else returns false.
 func (s *store) tryLocked(ctx context.Context, fn func() error) (done bool, err error) {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {

@@ -93,7 +93,7 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunClaim),
 		p.RunID, p.Worker, p.Lease.Microseconds(), p.CodeVersion, p.Restart, max(p.Slots, 1), p.Backfills))
 	if errors.Is(err, dataflow.ErrNotFound) {
-		return nil, nil //nolint:nilnil // documented: no claim
+		return nil, nil //nolint:nilnil // documented: the run cannot be claimed now
 	}
 	if isUniqueViolation(err) {
 		return nil, dataflow.ErrAlreadyRunning
@@ -125,16 +125,16 @@ func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*datafl
 	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunEnd),
 		p.RunID, p.LeaseNumber, string(p.State), p.Delay.Microseconds(), p.Refund, message, history, p.Rescue))
 	if errors.Is(err, dataflow.ErrNotFound) {
-		return nil, nil //nolint:nilnil // documented: no longer the claim's
+		return nil, nil //nolint:nilnil // documented: the claim has lost the run
 	}
-	if err != nil || p.Refund || run.Scope != "" { // a backfill tells nothing about the flow
+	if err != nil || p.Refund || run.Scope != "" { // the outcome of a backfill is not the flow's
 		return run, err
 	}
 	run.Tripped, err = q.note(ctx, p, message)
 	return run, err
 }
 
-// note notes an outcome at the flow, and returns whether that has tripped it.
+// note records the outcome of a run in its flow, and returns whether that tripped the flow.
 func (q *queries) note(ctx context.Context, p *dataflow.RunEndParams, message string) (bool, error) {
 	var b pgx.Batch
 	b.Queue(q.store.text(sqlFlowTripped), p.FlowID)
@@ -194,7 +194,7 @@ func scanRun(row pgx.Row) (*dataflow.Run, error) {
 	return &r, nil
 }
 
-// utc puts times into UTC; pgx reads them into the zone of this process.
+// utc converts times to UTC; pgx reads them in the zone of this process.
 func utc(times ...*time.Time) {
 	for _, t := range times {
 		if t != nil {

@@ -30,7 +30,7 @@ func (q *queries) FlowDue(ctx context.Context, flowIDs []int64) (*dataflow.FlowR
 	return rec, now, err
 }
 
-// flowAt reads a flow and the time.
+// flowAt reads a flow and the time of the statement.
 func (q *queries) flowAt(ctx context.Context, template string, arg any) (*dataflow.FlowRecord, time.Time, error) {
 	var now time.Time
 	rec, err := scanFlow(q.db.QueryRow(ctx, q.store.text(template), arg), &now)

@@ -32,7 +32,7 @@ func scanStatus(row scanner) (s dataflow.LeaseStatus, err error) {
 func (q *queries) RunHeld(ctx context.Context, claim dataflow.LeaseRef, lease time.Duration) (*dataflow.Claim, error) {
 	err := q.one(ctx, sqlRunHeld, claim.RunID, claim.LeaseNumber, secondsText(lease))
 	if errors.Is(err, dataflow.ErrNotFound) {
-		return nil, nil //nolint:nilnil // documented: no longer the claim's
+		return nil, nil //nolint:nilnil // documented: the claim has lost the run
 	}
 	if err != nil {
 		return nil, err
@@ -75,5 +75,5 @@ func (q *queries) RunCancel(ctx context.Context, p *dataflow.RunCancelParams) (*
 	if err != nil && !errors.Is(err, dataflow.ErrNotFound) {
 		return nil, err
 	}
-	return q.RunByID(ctx, p.RunID) // one that has ended is as it was
+	return q.RunByID(ctx, p.RunID) // a run that has ended is unchanged
 }

@@ -34,8 +34,8 @@ const sqlMigrationList = `select version, created_at from dataflow_migration`
 
 const sqlMigrationRemove = `delete from dataflow_migration where version = ?`
 
-// Migrate brings River's tables and ours up to the newest version, in one
-// transaction, so that of two processes one waits for the other.
+// Migrate brings River's tables and ours up to the newest version. It uses one
+// transaction, so that a second process waits for the first.
 func (s *store) Migrate(ctx context.Context) error {
 	rivers, err := s.riverMigrator()
 	if err != nil {
@@ -61,7 +61,7 @@ func (s *store) Migrate(ctx context.Context) error {
 	})
 }
 
-// MigrateDown takes our tables down to a version.
+// MigrateDown migrates our tables down to a version.
 func (s *store) MigrateDown(ctx context.Context, to int) error {
 	all, err := migration.Load(migrationFiles, "migration")
 	if err != nil {
@@ -71,7 +71,7 @@ func (s *store) MigrateDown(ctx context.Context, to int) error {
 	if err != nil {
 		return err
 	}
-	// Without our tables there is nothing that the lock could be taken on.
+	// Without our tables, nothing is to be undone, and InTx could not take its lock.
 	if undo, err := migration.Downto(all, version, to); err != nil || len(undo) == 0 {
 		return err
 	}
@@ -89,8 +89,8 @@ func (s *store) MigrateDown(ctx context.Context, to int) error {
 	})
 }
 
-// migrate runs fn in a transaction that holds the writer's lock, with the
-// version of our tables as it is then.
+// migrate runs fn in a transaction that holds the write lock, with the version that our
+// tables have under the lock.
 func (s *store) migrate(ctx context.Context, fn func(tx *sql.Tx, version int) error) error {
 	return s.InTx(ctx, func(ctx context.Context, handle dataflow.Tx) error {
 		tx, ok := TxFrom(ctx)
@@ -137,7 +137,7 @@ func (s *store) CheckSchema(ctx context.Context) error {
 	return migration.Check("River's tables", len(existing), len(m.AllVersions()))
 }
 
-// version returns the version of our tables, 0 if there are none.
+// version returns the version of our tables, or 0 if there are none.
 func (s *store) version(ctx context.Context, db querier) (int, error) {
 	var tables, version int
 	err := db.QueryRowContext(ctx, sqlMigrationTableExists).Scan(&tables)

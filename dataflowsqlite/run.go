@@ -118,7 +118,7 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 	}
 	err = q.one(ctx, sqlRunClaim, p.RunID, p.Worker, secondsText(p.Lease), p.CodeVersion, p.Restart, own, backfills)
 	if errors.Is(err, dataflow.ErrNotFound) {
-		return nil, nil //nolint:nilnil // documented: no claim
+		return nil, nil //nolint:nilnil // documented: the run cannot be claimed now
 	}
 	if isUniqueViolation(err) {
 		return nil, dataflow.ErrAlreadyRunning
@@ -140,7 +140,7 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 	return claim, nil
 }
 
-// slotsFrom are n slots.
+// slotsFrom returns the numbers of n slots.
 func slotsFrom(first, n int) []int {
 	slots := make([]int, n)
 	for i := range slots {
@@ -182,13 +182,13 @@ func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*datafl
 	}
 	err := q.one(ctx, sqlRunEnd, p.RunID, p.LeaseNumber, string(p.State), secondsText(p.Delay), p.Refund, message, history, p.Rescue)
 	if errors.Is(err, dataflow.ErrNotFound) {
-		return nil, nil //nolint:nilnil // documented: no longer the claim's
+		return nil, nil //nolint:nilnil // documented: the claim has lost the run
 	}
 	if err != nil {
 		return nil, err
 	}
 	run, err := q.RunByID(ctx, p.RunID)
-	if err != nil || p.Refund || run.Scope != "" { // a backfill tells nothing about the flow
+	if err != nil || p.Refund || run.Scope != "" { // the outcome of a backfill is not the flow's
 		return run, err
 	}
 	if err := q.db.QueryRowContext(ctx, q.store.text(sqlFlowTrips), p.FlowID, string(p.State)).Scan(&run.Tripped); err != nil {
@@ -236,7 +236,7 @@ func scanRun(row scanner) (*dataflow.Run, error) {
 	return &r, nil
 }
 
-// jsonArray is a list as a parameter for json_each.
+// jsonArray encodes a list as an argument of json_each.
 func jsonArray[T any](list []T) (string, error) {
 	if len(list) == 0 {
 		return "[]", nil
@@ -245,7 +245,7 @@ func jsonArray[T any](list []T) (string, error) {
 	return string(data), err
 }
 
-// secondsText is a duration as a modifier of strftime, without its unit.
+// secondsText formats a duration for a modifier of strftime, in seconds without the unit.
 func secondsText(d time.Duration) string {
 	return strconv.FormatFloat(d.Seconds(), 'f', 3, 64)
 }

@@ -34,7 +34,7 @@ func (q *queries) FlowDue(ctx context.Context, flowIDs []int64) (*dataflow.FlowR
 	return rec, now, err
 }
 
-// flowAt reads a flow and the time.
+// flowAt reads a flow and the time of the statement.
 func (q *queries) flowAt(ctx context.Context, template string, arg any) (*dataflow.FlowRecord, time.Time, error) {
 	var now time.Time
 	rec, err := scanFlowAnd(q.db.QueryRowContext(ctx, q.store.text(template), arg), timeText{&now})
@@ -144,7 +144,7 @@ func nullTime(t *time.Time) any {
 	return formatTime(*t)
 }
 
-// probeText is a duration as it is stored: 0 is none.
+// probeText formats the column probe_after: 0 means no probes.
 func probeText(d time.Duration) string {
 	if d <= 0 {
 		return "0"
