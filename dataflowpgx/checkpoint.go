@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/driverkit"
 )
 
 func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
@@ -44,14 +45,14 @@ func answerOfLetters(results pgx.BatchResults, p *dataflow.RunCheckpointParams) 
 // any, then progress, then move.
 func (q *queries) queueCheckpoint(b *pgx.Batch, p *dataflow.RunCheckpointParams, progress, move string) {
 	d, cursor := p.Delta, nullJSON(p.Cursor)
-	scope, part, _ := checkpointOf(&dataflow.Run{Scope: p.Scope, Slot: p.Slot})
+	c := driverkit.CheckpointOf(&dataflow.Run{Scope: p.Scope, Slot: p.Slot})
 	if len(p.Letters) > 0 {
 		b.Queue(q.store.text(sqlDeadLetterInsert), letterArgs(p.Letters)...)
 	}
 	b.Queue(q.store.text(progress), p.RunID, p.LeaseNumber,
 		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor, p.Lease.Microseconds(), d.Updated)
 	b.Queue(q.store.text(move), p.FlowID, p.Seq, cursor,
-		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, part, d.Updated, p.RunID, scope)
+		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, c.Partition, d.Updated, p.RunID, c.Scope)
 }
 
 // BeginCheckpoint begins a transaction that sends its checkpoint together with its commit.

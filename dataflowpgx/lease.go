@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/driverkit"
 )
 
 func (q *queries) RunRenew(ctx context.Context, claims []dataflow.LeaseRef, lease time.Duration) ([]dataflow.LeaseStatus, error) {
@@ -36,8 +37,8 @@ func (q *queries) RunHeld(ctx context.Context, claim dataflow.LeaseRef, lease ti
 	}
 	held := &dataflow.Claim{Run: run}
 	var cursor *string
-	scope, part, _ := checkpointOf(run)
-	if err := q.db.QueryRow(ctx, q.store.text(sqlCheckpointRead), run.FlowID, scope, part).Scan(&held.Seq, &cursor, &held.SetSeq); err != nil {
+	c := driverkit.CheckpointOf(run)
+	if err := q.db.QueryRow(ctx, q.store.text(sqlCheckpointRead), run.FlowID, c.Scope, c.Partition).Scan(&held.Seq, &cursor, &held.SetSeq); err != nil {
 		return nil, fmt.Errorf("read checkpoint: %w", err)
 	}
 	held.Cursor = rawJSON(cursor)

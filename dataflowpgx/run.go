@@ -10,47 +10,36 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/driverkit"
 )
 
-// insertTries is how often RunInsert looks again when the waiting run that was
-// in its way has just been claimed.
-const insertTries = 10
-
 func (q *queries) RunInsert(ctx context.Context, p *dataflow.RunInsertParams) (*dataflow.Run, error) {
+	return driverkit.RunInsert(ctx, q, p)
+}
+
+// InsertRun implements driverkit.RunInserter.
+func (q *queries) InsertRun(ctx context.Context, p *dataflow.RunInsertParams) (*dataflow.Run, error) {
 	var at *time.Time
 	if !p.At.IsZero() {
 		at = &p.At
 	}
-	for range insertTries {
-		run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunInsert),
-			p.FlowID, string(p.Trigger), nullText(p.UniqueKey), at, p.MaxAttempts, p.Queue, nullID(p.RiverJobID), p.Actor, p.Reason,
-			p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until)))
-		if err == nil && p.Backfill && p.Scope == "" {
-			err = q.db.QueryRow(ctx, q.store.text(sqlRunOwnScope), run.ID).Scan(&run.Scope)
-		}
-		if err == nil || !errors.Is(err, dataflow.ErrNotFound) {
-			return run, err
-		}
-		run, err = scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunWaiting), p.FlowID, p.UniqueKey))
-		if p.Trigger == dataflow.TriggerSchedule && errors.Is(err, dataflow.ErrNotFound) {
-			run, err = scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunByTick), p.FlowID, p.At))
-		}
-		if err == nil {
-			run.Coalesced = true
-			return run, nil
-		}
-		if !errors.Is(err, dataflow.ErrNotFound) {
-			return nil, err
-		}
-		flow, err := q.FlowByID(ctx, p.FlowID)
-		if err != nil {
-			return nil, err
-		}
-		if flow.State != dataflow.FlowActive {
-			return nil, dataflow.ErrNotFound
-		}
+	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunInsert),
+		p.FlowID, string(p.Trigger), nullText(p.UniqueKey), at, p.MaxAttempts, p.Queue, nullID(p.RiverJobID), p.Actor, p.Reason,
+		p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until)))
+	if err == nil && p.Backfill && p.Scope == "" {
+		err = q.db.QueryRow(ctx, q.store.text(sqlRunOwnScope), run.ID).Scan(&run.Scope)
 	}
-	return nil, fmt.Errorf("a run of flow %d with key %q was claimed each of %d times that one was to be added", p.FlowID, p.UniqueKey, insertTries)
+	return run, err
+}
+
+// WaitingRun implements driverkit.RunInserter.
+func (q *queries) WaitingRun(ctx context.Context, p *dataflow.RunInsertParams) (*dataflow.Run, error) {
+	return scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunWaiting), p.FlowID, p.UniqueKey))
+}
+
+// TickRun implements driverkit.RunInserter.
+func (q *queries) TickRun(ctx context.Context, p *dataflow.RunInsertParams) (*dataflow.Run, error) {
+	return scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunByTick), p.FlowID, p.At))
 }
 
 func (q *queries) RunSetJob(ctx context.Context, runID, jobID int64, queue string) error {
@@ -103,8 +92,8 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 	}
 	claim := &dataflow.Claim{Run: run}
 	var cursor *string
-	scope, part, from := checkpointOf(run)
-	if err := q.db.QueryRow(ctx, q.store.text(sqlCheckpointClaim), run.FlowID, scope, part, nullJSON(from)).Scan(&claim.Seq, &cursor, &claim.SetSeq); err != nil {
+	c := driverkit.CheckpointOf(run)
+	if err := q.db.QueryRow(ctx, q.store.text(sqlCheckpointClaim), run.FlowID, c.Scope, c.Partition, nullJSON(c.From)).Scan(&claim.Seq, &cursor, &claim.SetSeq); err != nil {
 		return nil, fmt.Errorf("move checkpoint: %w", err)
 	}
 	claim.Cursor = rawJSON(cursor)

@@ -2,9 +2,7 @@ package dataflowpgx
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -102,21 +100,4 @@ func (q *queries) ProcessList(ctx context.Context) ([]*dataflow.Process, error) 
 		utc(&p.StartedAt, &p.SeenAt, &p.Until)
 		return &p, err
 	})
-}
-
-// checkpointOf is whose checkpoint a run has, and where that begins: the flow's own, or,
-// whichever slot it is worked in, that of its backfill.
-func checkpointOf(run *dataflow.Run) (scope, part string, from json.RawMessage) {
-	if run.Scope != "" {
-		return run.Scope, "", run.FromCursor
-	}
-	return "", partition(run.Slot), nil
-}
-
-// partition is whose checkpoint a slot has: the first has the flow's own.
-func partition(slot int) string {
-	if slot == 0 {
-		return ""
-	}
-	return "slot " + strconv.Itoa(slot)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/driverkit"
 )
 
 func (q *queries) RunRenew(ctx context.Context, claims []dataflow.LeaseRef, lease time.Duration) ([]dataflow.LeaseStatus, error) {
@@ -42,8 +43,8 @@ func (q *queries) RunHeld(ctx context.Context, claim dataflow.LeaseRef, lease ti
 		return nil, err
 	}
 	var cursor *string
-	scope, part, _ := checkpointOf(held.Run)
-	if err := q.db.QueryRowContext(ctx, q.store.text(sqlCheckpointRead), held.Run.FlowID, scope, part).Scan(&held.Seq, &cursor, &held.SetSeq); err != nil {
+	c := driverkit.CheckpointOf(held.Run)
+	if err := q.db.QueryRowContext(ctx, q.store.text(sqlCheckpointRead), held.Run.FlowID, c.Scope, c.Partition).Scan(&held.Seq, &cursor, &held.SetSeq); err != nil {
 		return nil, fmt.Errorf("read checkpoint: %w", err)
 	}
 	held.Cursor = rawJSON(cursor)

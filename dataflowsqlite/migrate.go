@@ -11,6 +11,7 @@ import (
 	"github.com/riverqueue/river/rivermigrate"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/driverkit"
 	"github.com/activedataflow/dataflow/internal/migration"
 )
 
@@ -41,7 +42,7 @@ func (s *store) Migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	all, err := migration.Load(migrationFiles, "migration")
+	all, err := s.tables().Load()
 	if err != nil {
 		return err
 	}
@@ -63,7 +64,7 @@ func (s *store) Migrate(ctx context.Context) error {
 
 // MigrateDown migrates our tables down to a version.
 func (s *store) MigrateDown(ctx context.Context, to int) error {
-	all, err := migration.Load(migrationFiles, "migration")
+	all, err := s.tables().Load()
 	if err != nil {
 		return err
 	}
@@ -114,27 +115,20 @@ func step(ctx context.Context, tx *sql.Tx, ddl, note string, args ...any) error 
 }
 
 // CheckSchema compares the versions in the database with those of this program.
-func (s *store) CheckSchema(ctx context.Context) error {
-	all, err := migration.Load(migrationFiles, "migration")
-	if err != nil {
-		return err
+func (s *store) CheckSchema(ctx context.Context) error { return s.tables().Check(ctx) }
+
+// Migrations returns our migrations and which of them have been applied.
+func (s *store) Migrations(ctx context.Context) (*dataflow.MigrationStatus, error) {
+	return s.tables().Status(ctx)
+}
+
+func (s *store) tables() *driverkit.Schema[*sql.Tx] {
+	return &driverkit.Schema[*sql.Tx]{
+		Files: migrationFiles, Version: func(ctx context.Context) (int, error) { return s.version(ctx, s.db) }, Applied: s.applied, River: s.riverMigrator,
+		Script: func(m *migration.Migration) (up, down string) {
+			return m.UpStep(sqlMigrationTable, "dataflow_migration"), m.DownStep("dataflow_migration")
+		},
 	}
-	version, err := s.version(ctx, s.db)
-	if err != nil {
-		return err
-	}
-	if err := migration.Check("dataflow's tables", version, len(all)); err != nil {
-		return err
-	}
-	m, err := s.riverMigrator()
-	if err != nil {
-		return err
-	}
-	existing, err := m.ExistingVersions(ctx)
-	if err != nil {
-		return migration.Unreadable("River's tables", err)
-	}
-	return migration.Check("River's tables", len(existing), len(m.AllVersions()))
 }
 
 // version returns the version of our tables, or 0 if there are none.
@@ -152,43 +146,6 @@ func (s *store) version(ctx context.Context, db querier) (int, error) {
 
 func (s *store) riverMigrator() (*rivermigrate.Migrator[*sql.Tx], error) {
 	return rivermigrate.New(riversqlite.New(s.db), &rivermigrate.Config{Logger: s.log})
-}
-
-// Migrations returns our migrations and which of them have been applied.
-func (s *store) Migrations(ctx context.Context) (*dataflow.MigrationStatus, error) {
-	all, err := migration.Load(migrationFiles, "migration")
-	if err != nil {
-		return nil, err
-	}
-	status := &dataflow.MigrationStatus{Migrations: make([]dataflow.Migration, len(all))}
-	if status.Version, err = s.version(ctx, s.db); err != nil {
-		return nil, err
-	}
-	applied := make(map[int]time.Time)
-	if status.Version > 0 {
-		if applied, err = s.applied(ctx); err != nil {
-			return nil, err
-		}
-	}
-	for i, m := range all {
-		status.Migrations[i] = dataflow.Migration{
-			Version: m.Version, Name: m.Name,
-			Up: m.UpStep(sqlMigrationTable, "dataflow_migration"), Down: m.DownStep("dataflow_migration"),
-		}
-		if at, ok := applied[m.Version]; ok {
-			status.Migrations[i].AppliedAt = &at
-		}
-	}
-	rm, err := s.riverMigrator()
-	if err != nil {
-		return nil, err
-	}
-	rivers, err := rm.ExistingVersions(ctx)
-	if err != nil {
-		return nil, migration.Unreadable("River's tables", err)
-	}
-	status.RiverVersion, status.RiverNewest = len(rivers), len(rm.AllVersions())
-	return status, nil
 }
 
 // applied returns when each version was applied.

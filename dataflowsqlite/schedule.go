@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/activedataflow/dataflow"
@@ -118,23 +117,6 @@ func (q *queries) ProcessList(ctx context.Context) ([]*dataflow.Process, error) 
 		}
 		return &p, nil
 	}, sqlProcessList)
-}
-
-// checkpointOf is whose checkpoint a run has, and where that begins: the flow's own, or,
-// whichever slot it is worked in, that of its backfill.
-func checkpointOf(run *dataflow.Run) (scope, part string, from json.RawMessage) {
-	if run.Scope != "" {
-		return run.Scope, "", run.FromCursor
-	}
-	return "", partition(run.Slot), nil
-}
-
-// partition is whose checkpoint a slot has: the first has the flow's own.
-func partition(slot int) string {
-	if slot == 0 {
-		return ""
-	}
-	return "slot " + strconv.Itoa(slot)
 }
 
 func nullTime(t *time.Time) any {
