@@ -195,8 +195,8 @@ returning c.seq, c.cursor::text, c.set_seq`
 // place, so there was no progress.
 //
 // The lease is renewed only when less than two thirds of it are left; sqlRunRenew mostly
-// does that in time. lease_until is indexed, and an update of an indexed column writes to
-// every index of the table.
+// renews it earlier. The column lease_until is indexed, and an update of an indexed column
+// writes to every index of the table.
 const sqlRunProgress = `
 update {s}dataflow_run
 set read = read + $3, written = written + $4, redundant = redundant + $5, filtered = filtered + $6,
@@ -236,9 +236,9 @@ from {s}dataflow_flow f
 where r.id = $1 and r.lease_no = $2 and r.state = 'in_progress' and f.id = r.flow_id
 returning ` + runColumns
 
-// Locks the flow before sqlFlowNote updates it. The two are separate statements: one
+// Locks the flow before sqlFlowNote updates it. The two are separate statements. A single
 // statement that locks a row and then updates it goes back to the row version that it saw
-// first, and other transactions that wait for the lock may queue for that version.
+// first. Other transactions that wait for the lock may queue for that version.
 const sqlFlowTripped = `select tripped_at is not null from {s}dataflow_flow where id = $1 for no key update`
 
 // Trips the flow after pause_after failures in a row: its ticks then start no runs. Each

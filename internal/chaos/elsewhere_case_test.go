@@ -100,9 +100,10 @@ func elsewhereAtPoints(t *testing.T, queue bool) {
 	t.Logf("%d runs, %d deaths, %d of %d times a batch was seen in the second database alone", runs, f.starts-2, ahead, wanted)
 }
 
-// A worker is stopped in its transaction in the second database, at one of two points: before
-// the statement that the fence must refuse when the worker wakes up, or after it has locked the
-// flow's checkpoint there.
+// A worker is stopped in its transaction in the second database, at one of two points:
+//
+//   - before the statement that the fence must refuse when the worker wakes up;
+//   - after the statement, when the worker has locked the flow's checkpoint there.
 //
 // Oracle: exact. Another worker goes on while the first is stopped; in the second case it needs
 // that lock. After the first worker wakes up, it commits nothing in either database, and says
