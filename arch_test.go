@@ -18,8 +18,8 @@ const module = "github.com/activedataflow/dataflow"
 // aside. A package that is not listed fails the test: say where it stands.
 var arrows = map[string][]string{
 	"":                        {"internal/batch", "internal/lease", "internal/schedule", "internal/stored"},
-	"dataflowpgx":             {"", "internal/migration"},
-	"dataflowsqlite":          {"", "internal/migration"},
+	"dataflowpgx":             {"", "internal/driverkit", "internal/migration"},
+	"dataflowsqlite":          {"", "internal/driverkit", "internal/migration"},
 	"connector/httpjson":      {"", "internal/httpcall"},
 	"connector/jsonrpc":       {"", "internal/httpcall"},
 	"internal/httpcall":       {""},
@@ -35,6 +35,7 @@ var arrows = map[string][]string{
 	"internal/lease":          {},
 	"internal/migration":      {},
 	"internal/rowmap":         {""},
+	"internal/driverkit":      {"", "internal/migration"},
 	"internal/chaos":          {},
 	"internal/dbtest":         {},
 	"internal/drivertest":     {""},
@@ -59,6 +60,7 @@ var forbidden = map[string][]string{
 	"dataflowcli":        {"testing", "modernc.org/...", "github.com/stretchr/..."},
 	"dataflowpgx":        {"testing", "modernc.org/...", "github.com/stretchr/...", "github.com/riverqueue/river/riverdriver/riversqlite"},
 	"dataflowsqlite":     {"testing", "modernc.org/...", "github.com/jackc/...", "github.com/stretchr/..."},
+	"internal/driverkit": {"testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/...", "github.com/riverqueue/river/riverdriver/riversqlite"},
 	"internal/schedule":  {"database/sql", "net/http", "testing", "github.com/jackc/...", "github.com/riverqueue/...", "modernc.org/...", "github.com/stretchr/..."},
 	"internal/stored":    {"database/sql", "net/http", "testing", "github.com/jackc/...", "github.com/riverqueue/...", "modernc.org/...", "github.com/stretchr/..."},
 	"connector/httpjson": {"database/sql", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},

@@ -1,5 +1,5 @@
-// Package dataflowcli gives a program the command line of cmd/dataflow, with flows of its
-// own: it can work them, register them, and start them in process.
+// Package dataflowcli gives a program the command line of cmd/dataflow for its own flows: it
+// can register them, start them in process, and work them.
 //
 //	func main() {
 //		os.Exit(dataflowcli.Main(context.Background(), os.Args[1:], &dataflowcli.Options{
@@ -10,8 +10,8 @@
 //	}
 //
 // The environment variable DATABASE_URL names the database: postgres://user:password@host/name,
-// or the path of a SQLite file. A program that is to open SQLite files links a library
-// for them, such as modernc.org/sqlite; this package links none.
+// or the path of a SQLite file. This package links no SQLite library. To open SQLite files, the
+// program must import one, such as modernc.org/sqlite.
 package dataflowcli
 
 import (
@@ -24,7 +24,8 @@ import (
 	"github.com/activedataflow/dataflow/internal/cli"
 )
 
-// Database is what a command has connected to: one of both is set. The command closes it.
+// Database is the database that a command has connected to. Exactly one field is set. The
+// command closes it.
 type Database struct {
 	// Postgres is nil on SQLite.
 	Postgres *pgxpool.Pool
@@ -32,7 +33,7 @@ type Database struct {
 	SQLite *sql.DB
 }
 
-// Exec runs a statement, or several, without parameters.
+// Exec runs one or several statements without parameters.
 func (d Database) Exec(ctx context.Context, statements string) error {
 	var err error
 	if d.Postgres != nil {
@@ -43,32 +44,33 @@ func (d Database) Exec(ctx context.Context, statements string) error {
 	return err
 }
 
-// Options say what the command line knows of its program. The zero value knows no flows.
+// Options describe the program to the command line. The zero value has no flows.
 type Options struct {
-	// Name is what the program is called in help and hints. Empty: the name of its file.
+	// Name is the name of the program in help and hints. Empty: the name of its file.
 	Name string
 
-	// DefaultURL is the database if DATABASE_URL is not set, such as the path of a SQLite
-	// file. Empty: DATABASE_URL must be set.
+	// DefaultURL is used if DATABASE_URL is not set, such as the path of a SQLite file.
+	// Empty: DATABASE_URL must be set.
 	DefaultURL string
 
-	// Configure returns the settings of the client, and in them the flows of the program,
-	// whenever a command has connected to the database; it should change nothing there. Of
-	// the settings, Logger is the command's if it is nil. Configure must not be nil for a
-	// program that is to work flows: without it, there is no command work.
+	// Configure returns the settings of the client, with the flows of the program. It is
+	// called each time a command has connected to the database, and should change nothing
+	// there. If Logger is nil, the command sets it. Nil: the program has no flows and no
+	// command work.
 	Configure func(ctx context.Context, db Database) (*dataflow.Config, error)
 
-	// Migrate makes the program's own tables, after ours, in the command migrate up. It
-	// is called each time, and must do no harm to tables that are there. Nil: there are
-	// none.
+	// Migrate makes the program's own tables. The command migrate up calls it each time,
+	// after it has made ours, so it must do no harm to tables that exist. Nil: the program
+	// has no tables.
 	Migrate func(ctx context.Context, db Database) error
 }
 
-// Main runs the command that args say, without the program's name, and returns the exit code
-// for the process: 0 done, 1 failed, 2 usage, 3 not found, 4 refused by state, 5 database.
-// It writes to standard output and standard error, and ends when ctx is done, on an
-// interrupt, when it is told to end, and when its terminal closes; a run that it works is
-// handed back then. opts may be nil.
+// Main runs the command in args, which do not include the program's name. It returns the exit
+// code for the process: 0 done, 1 failed, 2 usage, 3 not found, 4 refused by state, 5 database.
+// It writes to standard output and standard error.
+//
+// The command ends early when ctx is done, on SIGINT, SIGTERM or SIGHUP, or when its output
+// can no longer be written. A run that it works is then handed back. opts may be nil.
 func Main(ctx context.Context, args []string, opts *Options) int {
 	if opts == nil {
 		opts = &Options{}

@@ -34,10 +34,10 @@ func flows() []*dataflow.Flow {
 		memory.Slice([]row{{"ada"}, {"grace"}}), dataflow.Identity[row](), sqltable.Insert[row]("greeting"), nil)}
 }
 
-// A program has its own flows in its command line. The args are those of os.Args[1:], and
-// the exit code goes to os.Exit.
+// A program offers its own flows in its command line. It passes os.Args[1:] to Main, and the
+// exit code to os.Exit.
 func Example() {
-	file, end := migrated() // as by the command migrate up
+	file, end := migrated() // as the command migrate up does
 	defer end()
 	opts := &dataflowcli.Options{
 		Name:       "shop",
@@ -63,7 +63,7 @@ func Example() {
 	// exit code 0
 }
 
-// migrated makes a database in a file, and returns a function that removes it.
+// migrated makes a migrated database in a file, and returns a function that removes it.
 func migrated() (file string, end func()) {
 	must := func(err error) {
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/driverkit"
 )
 
 func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
@@ -29,7 +30,7 @@ func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointPa
 	return status, errors.Join(err, moveErr, results.Close())
 }
 
-// answerOfLetters waits until the dead letters of a checkpoint are kept.
+// answerOfLetters waits until the dead letters of a checkpoint are stored.
 func answerOfLetters(results pgx.BatchResults, p *dataflow.RunCheckpointParams) error {
 	if len(p.Letters) == 0 {
 		return nil
@@ -40,26 +41,26 @@ func answerOfLetters(results pgx.BatchResults, p *dataflow.RunCheckpointParams) 
 	return nil
 }
 
-// queueCheckpoint queues the statements of a checkpoint: one that keeps its dead letters, if
-// it has any, and two others.
+// queueCheckpoint queues the statements of a checkpoint: one for its dead letters, if it has
+// any, then progress, then move.
 func (q *queries) queueCheckpoint(b *pgx.Batch, p *dataflow.RunCheckpointParams, progress, move string) {
 	d, cursor := p.Delta, nullJSON(p.Cursor)
-	scope, part, _ := checkpointOf(&dataflow.Run{Scope: p.Scope, Slot: p.Slot})
+	c := driverkit.CheckpointOf(&dataflow.Run{Scope: p.Scope, Slot: p.Slot})
 	if len(p.Letters) > 0 {
 		b.Queue(q.store.text(sqlDeadLetterInsert), letterArgs(p.Letters)...)
 	}
 	b.Queue(q.store.text(progress), p.RunID, p.LeaseNumber,
 		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor, p.Lease.Microseconds(), d.Updated)
 	b.Queue(q.store.text(move), p.FlowID, p.Seq, cursor,
-		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, part, d.Updated, p.RunID, scope)
+		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, c.Partition, d.Updated, p.RunID, c.Scope)
 }
 
-// BeginCheckpoint begins a transaction whose checkpoint is sent together with the commit.
-// That costs a round trip less than one after the other; and no process can fall asleep
-// between the two, with the run locked.
+// BeginCheckpoint begins a transaction that sends its checkpoint together with its commit.
+// This saves a round trip. It also leaves no moment between the two in which the process
+// could stall with the run locked.
 //
-// Who has lost the run commits nothing: the statements of the checkpoint fail then, and
-// the server leaves out what was sent behind them.
+// A worker that has lost the run commits nothing: the statements of its checkpoint fail, and
+// the server skips the statements sent after them.
 func (s *store) BeginCheckpoint(ctx context.Context) (context.Context, dataflow.CheckpointTx, error) {
 	tx, err := s.pool.BeginTx(ctx, s.begin)
 	if err != nil {
@@ -81,8 +82,8 @@ func (c *checkpointTx) Rollback(ctx context.Context, cause error) error {
 	return lostInTx(ctx, c.tx, cause)
 }
 
-// giveUp rolls back, without the caller's cancellation, so that the connection is given
-// back clean. What failed before says more than its error.
+// giveUp rolls back and ignores the caller's cancellation, so that the connection goes back
+// to the pool clean. It drops the rollback's error: the error before it says more.
 func (c *checkpointTx) giveUp(ctx context.Context) { _ = c.tx.Rollback(context.WithoutCancel(ctx)) }
 
 // Commit sends the checkpoint and the commit.
@@ -118,7 +119,7 @@ func answerOf(ctx context.Context, results pgx.BatchResults, p *dataflow.RunChec
 		if isFence(err) {
 			return dataflow.LeaseStatus{}, nil
 		}
-		// If it is the connection that broke, the commit may have taken place.
+		// If the connection broke, the commit may still have taken place.
 		return dataflow.LeaseStatus{}, fmt.Errorf("checkpoint: %w", lostAtCommit(ctx, err))
 	}
 	tag, err := results.Exec()
@@ -134,16 +135,16 @@ func answerOf(ctx context.Context, results pgx.BatchResults, p *dataflow.RunChec
 	return status, nil
 }
 
-// sqlCommit is not the text that pgx has for it: what closeCommitted does would have pgx
-// forget the statement each time, and prepare it again.
+// sqlCommit differs from the text that pgx uses for a commit. With the same text,
+// closeCommitted would make pgx drop the prepared statement each time and prepare it again.
 const sqlCommit = "commit work"
 
-// closeCommitted closes a transaction that the server has committed, and gives its
-// connection back to the pool. With a context that is done, Commit does nothing else.
+// closeCommitted closes a transaction that the server has already committed, and returns its
+// connection to the pool. With a context that is done, Commit does only that.
 func closeCommitted(ctx context.Context, tx pgx.Tx) {
 	ctx, cancel := context.WithCancel(ctx)
 	cancel()
-	_ = tx.Commit(ctx) // that it was not sent is what is wanted
+	_ = tx.Commit(ctx) // the error says that no commit was sent, as intended
 }
 
 // isFence reports whether a statement of a checkpoint has not found its row.

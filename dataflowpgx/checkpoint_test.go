@@ -15,7 +15,7 @@ import (
 	"github.com/activedataflow/dataflow/dataflowpgx"
 )
 
-// claimed returns a store that is migrated, and the first checkpoint of a run.
+// claimed returns a migrated store, and the first checkpoint of a claimed run.
 func claimed(t *testing.T, pool *pgxpool.Pool) (dataflow.Store, *dataflow.RunCheckpointParams) {
 	t.Helper()
 	store := newStore(t, pool)
@@ -37,7 +37,7 @@ func claimed(t *testing.T, pool *pgxpool.Pool) (dataflow.Store, *dataflow.RunChe
 	}
 }
 
-// commitOf makes the checkpoint in a transaction that has done something.
+// commitOf calls do in a transaction, and commits it with the checkpoint.
 func commitOf(t *testing.T, store dataflow.Store, p *dataflow.RunCheckpointParams, do func(tx pgx.Tx) error) (dataflow.LeaseStatus, error) {
 	t.Helper()
 	ctx, end, err := store.(dataflow.CheckpointCommitter).BeginCheckpoint(t.Context()) //nolint:forcetypeassert // it is that of this package
@@ -59,8 +59,8 @@ func commit(t *testing.T, store dataflow.Store, p *dataflow.RunCheckpointParams,
 	})
 }
 
-// However pgx sends statements, a checkpoint that is not the claim's keeps the commit
-// behind it from taking place; and each connection is used again.
+// In every query mode of pgx, a checkpoint with a sequence number that is used up prevents
+// the commit that is sent after it, and the connection is reused.
 func TestCheckpointTx_Modes(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []pgx.QueryExecMode{
@@ -87,10 +87,10 @@ func TestCheckpointTx_Modes(t *testing.T) {
 				require.True(t, status.Held)
 				status, err = commit(t, store, p, "insert into facts values (-1)")
 				require.NoError(t, err)
-				require.False(t, status.Held, "its number is used up")
+				require.False(t, status.Held, "its sequence number is used up")
 				p.Seq++
 			}
-			require.Zero(t, notices.Load(), "nothing is sent behind the commit")
+			require.Zero(t, notices.Load(), "nothing is sent after the commit")
 			require.Zero(t, pool.Stat().AcquiredConns())
 			require.LessOrEqual(t, pool.Stat().NewConnsCount(), max(conns, 2))
 			var rows, sum int
@@ -100,7 +100,7 @@ func TestCheckpointTx_Modes(t *testing.T) {
 	}
 }
 
-// The statements are prepared once, and not with each commit.
+// The statements are prepared once, and not again for each commit.
 func TestCheckpointTx_Prepared(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, func(config *pgxpool.Config) { config.MaxConns = 1 })
@@ -125,7 +125,8 @@ func TestCheckpointTx_Prepared(t *testing.T) {
 	require.Equal(t, before, prepared())
 }
 
-// What a commit finds wrong is an error of the data, and the connection goes on.
+// A constraint violation at the commit is an error of the data, and the connection can be
+// used again.
 func TestCheckpointTx_Deferred(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, func(config *pgxpool.Config) { config.MaxConns = 1 })
@@ -137,11 +138,11 @@ func TestCheckpointTx_Deferred(t *testing.T) {
 	require.Equal(t, dataflow.FaultData, store.Classify(err))
 	status, err := commit(t, store, p, "insert into facts values (1)")
 	require.NoError(t, err)
-	require.True(t, status.Held, "nothing of the one before was committed")
+	require.True(t, status.Held, "nothing of the failed commit remains")
 }
 
-// A connection that breaks at the commit is trouble that passes; whether the commit took
-// place is for the caller to find out.
+// A connection that breaks at the commit is a transient fault. The caller has to find out
+// whether the commit took place.
 func TestCheckpointTx_ConnectionBreaks(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, func(*pgxpool.Config) {})
@@ -154,7 +155,7 @@ func TestCheckpointTx_ConnectionBreaks(t *testing.T) {
 	require.True(t, status.Held)
 }
 
-// One whose sink has spoilt the transaction, and says nothing, is not committed.
+// A sink that hides the error of a failed statement does not get its transaction committed.
 func TestCheckpointTx_Spoilt(t *testing.T) {
 	t.Parallel()
 	store, p := claimed(t, newPool(t, func(*pgxpool.Config) {}))

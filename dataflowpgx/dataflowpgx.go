@@ -1,5 +1,5 @@
-// Package dataflowpgx keeps flows, runs and checkpoints in Postgres, over a pgx
-// pool.
+// Package dataflowpgx stores flows, runs and checkpoints in Postgres, through a
+// pgx pool.
 //
 //	client, err := dataflow.NewClient(dataflowpgx.New(pool), &dataflow.Config{Flows: flows})
 package dataflowpgx
@@ -23,13 +23,13 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// New returns the driver of a pool. The caller closes the pool, after the
-// client has stopped. Each run in progress uses up to two connections at a time,
-// River some more.
+// New returns the driver of a pool. The caller closes the pool after the client
+// has stopped. Each run in progress uses up to two connections at a time; River
+// uses some more.
 func New(pool *pgxpool.Pool) dataflow.Driver { return driver{pool: pool} }
 
-// RiverClient returns the River client that a client uses, for the user's own
-// jobs. A client that is not on Postgres is dataflow.ErrTxMismatch.
+// RiverClient returns the client's River client, for the user's own jobs. It
+// returns dataflow.ErrTxMismatch if the client is not on Postgres.
 func RiverClient(client *dataflow.Client) (*river.Client[pgx.Tx], error) {
 	return dataflow.RiverClient[pgx.Tx](client)
 }
@@ -57,7 +57,7 @@ type store struct {
 	clock  func() time.Time
 	log    *slog.Logger
 	begin  pgx.TxOptions
-	sql    *sync.Map // statements with the schema filled in, by their template
+	sql    *sync.Map // from the template of a statement to its text, with the schema filled in
 }
 
 // querier is what a pool and a transaction have in common.
@@ -80,9 +80,9 @@ func (s *store) InTx(ctx context.Context, fn func(ctx context.Context, tx datafl
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", lostAtBegin(ctx, err))
 	}
-	// Without the caller's cancellation, so that the connection is given back
-	// clean. After a commit it does nothing.
-	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // what failed before says more
+	// The rollback ignores the caller's cancellation, so that the connection goes back
+	// to the pool clean. After a commit it does nothing.
+	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // the error before it says more
 	if err := fn(context.WithValue(ctx, txKey{}, tx), Tx(tx)); err != nil {
 		return lostInTx(ctx, tx, err)
 	}
@@ -101,7 +101,7 @@ func (s *store) With(tx dataflow.Tx) (dataflow.Queries, error) {
 	return &queries{store: s, db: own}, nil
 }
 
-// Savepoint runs fn, and undoes what it has done in the transaction if it fails.
+// Savepoint runs fn. If fn fails, it undoes what fn did in the transaction.
 func (s *store) Savepoint(ctx context.Context, tx dataflow.Tx, fn func() error) error {
 	own, ok := tx.Unwrap().(pgx.Tx)
 	if !ok {
@@ -134,7 +134,7 @@ func (s *store) River(config *river.Config) (dataflow.River, error) {
 	return dataflow.WrapRiver(rc), nil
 }
 
-// text fills the schema and the clock into a statement.
+// text fills the schema and the clock into the template of a statement.
 func (s *store) text(template string) string {
 	if s.clock != nil {
 		now := "'" + s.clock().UTC().Format("2006-01-02 15:04:05.999999-07") + "'::timestamptz"
@@ -156,7 +156,7 @@ func (s *store) fill(template, now, clock string) string {
 	return strings.NewReplacer("{s}", prefix, "{now}", now, "{clock}", clock).Replace(template)
 }
 
-// notFound turns pgx's error for no row into ours.
+// notFound replaces pgx.ErrNoRows with dataflow.ErrNotFound.
 func notFound(err error) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return dataflow.ErrNotFound

@@ -14,7 +14,7 @@ func (q *queries) DeadLetterInsert(ctx context.Context, letters []*dataflow.Dead
 	return err
 }
 
-// letterArgs are the parameters of sqlDeadLetterInsert.
+// letterArgs returns the arguments of sqlDeadLetterInsert.
 func letterArgs(letters []*dataflow.DeadLetterRecord) []any {
 	flows, runs := make([]int64, len(letters)), make([]int64, len(letters))
 	stages, keys, errs := make([]string, len(letters)), make([]string, len(letters)), make([]string, len(letters))

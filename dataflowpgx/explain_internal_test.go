@@ -32,8 +32,7 @@ select 1 + i % 20, t, t, 'overlap' from (select i, now() - i * interval '1 hour'
 analyze;
 `
 
-// TestExplain wants that the cost of what is asked again and again does not grow
-// with the runs that have finished.
+// The cost of the frequent statements must not grow with the number of finished runs.
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Postgres(t)
@@ -74,7 +73,7 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// explain returns the plan of a prepared statement, as pgx runs it.
+// explain returns the plan of a prepared statement; pgx prepares its statements too.
 func explain(t *testing.T, pool *pgxpool.Pool, mode, sql, types, args string) string {
 	t.Helper()
 	tx, err := pool.Begin(t.Context())

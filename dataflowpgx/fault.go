@@ -17,7 +17,7 @@ func isUniqueViolation(err error) bool {
 	return errors.As(err, &pe) && pe.Code == "23505"
 }
 
-// Classify tells what kind of failure of the database an error is.
+// Classify returns what kind of database failure an error is.
 func (s *store) Classify(err error) dataflow.Fault {
 	var pe *pgconn.PgError
 	switch {
@@ -30,7 +30,7 @@ func (s *store) Classify(err error) dataflow.Fault {
 	}
 }
 
-// classifyCode goes by the classes of SQLSTATE.
+// classifyCode classifies a SQLSTATE, in most cases by its class.
 func classifyCode(code string) dataflow.Fault {
 	switch code {
 	case "40001", "40P01": // serialization_failure, deadlock_detected
@@ -59,9 +59,9 @@ func classifyCode(code string) dataflow.Fault {
 	}
 }
 
-// isDisconnect reports whether the connection broke, or could not be made. What a
-// broken connection gives is often a plain "unexpected EOF", which a file or a
-// web server gives too; InTx knows which it was, and marks it.
+// isDisconnect reports whether the connection broke, or could not be made. A broken
+// connection often returns a plain "unexpected EOF", but so does a file or a web
+// server. InTx knows the cause, and marks the error as a lostError.
 func isDisconnect(err error) bool {
 	var lost *lostError
 	var refused *pgconn.ConnectError
@@ -71,8 +71,8 @@ func isDisconnect(err error) bool {
 	return pgconn.SafeToRetry(err) || errors.Is(err, pgconn.ErrConnClosed)
 }
 
-// lostError is the error of a transaction whose connection broke. Whether its
-// commit went through is not known.
+// lostError is the error of a transaction whose connection broke. It is unknown
+// whether the transaction was committed.
 type lostError struct{ err error }
 
 func (e *lostError) Error() string { return e.err.Error() }
@@ -95,8 +95,8 @@ func lostInTx(ctx context.Context, tx pgx.Tx, err error) error {
 	return err
 }
 
-// lostAtCommit marks the error of a commit. The server's own errors, and pgx's for
-// a transaction that somebody has ended before, are not of a broken connection.
+// lostAtCommit marks the error of a commit. It leaves errors that do not mean a broken
+// connection: those of the server, and pgx's for a transaction that has ended before.
 func lostAtCommit(ctx context.Context, err error) error {
 	var pe *pgconn.PgError
 	if ctx.Err() != nil || errors.As(err, &pe) || errors.Is(err, pgx.ErrTxClosed) || errors.Is(err, pgx.ErrTxCommitRollback) {

@@ -39,7 +39,7 @@ func (q *queries) FlowSetRuntime(ctx context.Context, p *dataflow.FlowRuntimePar
 	return scanFlow(q.db.QueryRow(ctx, q.store.text(sqlFlowSetRuntime), p.ID, string(p.Runtime), nullJSON(p.MigratedFrom)))
 }
 
-// scanFlow reads flowColumns, and what is selected behind them.
+// scanFlow reads flowColumns, and into more the columns after them.
 func scanFlow(row pgx.Row, more ...any) (*dataflow.FlowRecord, error) {
 	var (
 		f                               dataflow.FlowRecord

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/driverkit"
 )
 
 func (q *queries) RunRenew(ctx context.Context, claims []dataflow.LeaseRef, lease time.Duration) ([]dataflow.LeaseStatus, error) {
@@ -29,15 +30,15 @@ func (q *queries) RunRenew(ctx context.Context, claims []dataflow.LeaseRef, leas
 func (q *queries) RunHeld(ctx context.Context, claim dataflow.LeaseRef, lease time.Duration) (*dataflow.Claim, error) {
 	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunHeld), claim.RunID, claim.LeaseNumber, lease.Microseconds()))
 	if errors.Is(err, dataflow.ErrNotFound) {
-		return nil, nil //nolint:nilnil // documented: no longer the claim's
+		return nil, nil //nolint:nilnil // documented: the claim has lost the run
 	}
 	if err != nil {
 		return nil, err
 	}
 	held := &dataflow.Claim{Run: run}
 	var cursor *string
-	scope, part, _ := checkpointOf(run)
-	if err := q.db.QueryRow(ctx, q.store.text(sqlCheckpointRead), run.FlowID, scope, part).Scan(&held.Seq, &cursor, &held.SetSeq); err != nil {
+	c := driverkit.CheckpointOf(run)
+	if err := q.db.QueryRow(ctx, q.store.text(sqlCheckpointRead), run.FlowID, c.Scope, c.Partition).Scan(&held.Seq, &cursor, &held.SetSeq); err != nil {
 		return nil, fmt.Errorf("read checkpoint: %w", err)
 	}
 	held.Cursor = rawJSON(cursor)
@@ -63,7 +64,7 @@ func (q *queries) RunStranded(ctx context.Context, flowIDs []int64, idle time.Du
 func (q *queries) RunCancel(ctx context.Context, p *dataflow.RunCancelParams) (*dataflow.Run, error) {
 	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunCancel), p.RunID, p.Actor, p.Reason, p.PendingOnly))
 	if errors.Is(err, dataflow.ErrNotFound) {
-		return q.RunByID(ctx, p.RunID) // it has ended, or is not there
+		return q.RunByID(ctx, p.RunID) // the run has ended or does not exist
 	}
 	return run, err
 }

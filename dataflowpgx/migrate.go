@@ -13,14 +13,15 @@ import (
 	"github.com/riverqueue/river/rivermigrate"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/driverkit"
 	"github.com/activedataflow/dataflow/internal/migration"
 )
 
 //go:embed migration/*.sql
 var migrationFiles embed.FS
 
-// migrationLock is the advisory lock that keeps two processes from migrating at
-// once. It is "dataflow" in ASCII.
+// migrationLock is the key of the advisory lock that keeps two processes from
+// migrating at once. It is "dataflow" in ASCII.
 const migrationLock = 0x64617461666c6f77
 
 const sqlMigrationTable = `
@@ -58,7 +59,7 @@ func (s *store) Migrate(ctx context.Context) error {
 }
 
 func (s *store) migrateUp(ctx context.Context) error {
-	all, err := migration.Load(migrationFiles, "migration")
+	all, err := s.tables().Load()
 	if err != nil {
 		return err
 	}
@@ -84,9 +85,9 @@ func (s *store) migrateUp(ctx context.Context) error {
 	return nil
 }
 
-// MigrateDown takes our tables down to a version.
+// MigrateDown migrates our tables down to a version.
 func (s *store) MigrateDown(ctx context.Context, to int) error {
-	all, err := migration.Load(migrationFiles, "migration")
+	all, err := s.tables().Load()
 	if err != nil {
 		return err
 	}
@@ -116,30 +117,23 @@ func (s *store) MigrateDown(ctx context.Context, to int) error {
 }
 
 // CheckSchema compares the versions in the database with those of this program.
-func (s *store) CheckSchema(ctx context.Context) error {
-	all, err := migration.Load(migrationFiles, "migration")
-	if err != nil {
-		return err
-	}
-	version, err := s.version(ctx)
-	if err != nil {
-		return err
-	}
-	if err := migration.Check("dataflow's tables", version, len(all)); err != nil {
-		return err
-	}
-	m, err := s.riverMigrator()
-	if err != nil {
-		return err
-	}
-	existing, err := m.ExistingVersions(ctx)
-	if err != nil {
-		return migration.Unreadable("River's tables", err)
-	}
-	return migration.Check("River's tables", len(existing), len(m.AllVersions()))
+func (s *store) CheckSchema(ctx context.Context) error { return s.tables().Check(ctx) }
+
+// Migrations returns our migrations and which of them have been applied.
+func (s *store) Migrations(ctx context.Context) (*dataflow.MigrationStatus, error) {
+	return s.tables().Status(ctx)
 }
 
-// version returns the version of our tables, 0 if there are none.
+func (s *store) tables() *driverkit.Schema[pgx.Tx] {
+	return &driverkit.Schema[pgx.Tx]{
+		Files: migrationFiles, Version: s.version, Applied: s.applied, River: s.riverMigrator,
+		Script: func(m *migration.Migration) (up, down string) {
+			return s.text(m.UpStep(sqlMigrationTable, "{s}dataflow_migration")), s.text(m.DownStep("{s}dataflow_migration"))
+		},
+	}
+}
+
+// version returns the version of our tables, or 0 if there are none.
 func (s *store) version(ctx context.Context) (int, error) {
 	var version int
 	err := s.pool.QueryRow(ctx, s.text(sqlMigrationVersion)).Scan(&version)
@@ -157,13 +151,13 @@ func (s *store) riverMigrator() (*rivermigrate.Migrator[pgx.Tx], error) {
 	return rivermigrate.New(riverpgxv5.New(s.pool), &rivermigrate.Config{Schema: s.schema, Logger: s.log})
 }
 
-// lockInterval is how often whoever waits for another process's migration looks
-// whether it is done.
+// lockInterval is how often a process checks whether another process's migration
+// has ended.
 const lockInterval = 50 * time.Millisecond
 
-// locked runs fn while this process alone migrates. Whoever waits keeps no
-// connection meanwhile, because fn of another store may need one of the same
-// pool. A pool of one connection has none to spare for the lock.
+// locked runs fn while no other process migrates. It keeps no connection while it
+// waits, because fn of another store may need one of the same pool. With a pool of one
+// connection it takes no lock, because fn needs that connection.
 func (s *store) locked(ctx context.Context, fn func() error) error {
 	if s.pool.Config().MaxConns < 2 {
 		return fn()
@@ -183,7 +177,7 @@ func (s *store) locked(ctx context.Context, fn func() error) error {
 	}
 }
 
-// tryLocked returns false if another process migrates.
+// tryLocked runs fn if no other process migrates, and else returns false.
 func (s *store) tryLocked(ctx context.Context, fn func() error) (done bool, err error) {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
@@ -198,43 +192,6 @@ func (s *store) tryLocked(ctx context.Context, fn func() error) (done bool, err 
 	}
 	defer conn.Exec(context.WithoutCancel(ctx), `select pg_advisory_unlock($1)`, int64(migrationLock)) //nolint:errcheck // closing the connection unlocks too
 	return true, fn()
-}
-
-// Migrations returns our migrations and which of them have been applied.
-func (s *store) Migrations(ctx context.Context) (*dataflow.MigrationStatus, error) {
-	all, err := migration.Load(migrationFiles, "migration")
-	if err != nil {
-		return nil, err
-	}
-	status := &dataflow.MigrationStatus{Migrations: make([]dataflow.Migration, len(all))}
-	if status.Version, err = s.version(ctx); err != nil {
-		return nil, err
-	}
-	applied := make(map[int]time.Time)
-	if status.Version > 0 {
-		if applied, err = s.applied(ctx); err != nil {
-			return nil, err
-		}
-	}
-	for i, m := range all {
-		status.Migrations[i] = dataflow.Migration{
-			Version: m.Version, Name: m.Name,
-			Up: s.text(m.UpStep(sqlMigrationTable, "{s}dataflow_migration")), Down: s.text(m.DownStep("{s}dataflow_migration")),
-		}
-		if at, ok := applied[m.Version]; ok {
-			status.Migrations[i].AppliedAt = &at
-		}
-	}
-	rm, err := s.riverMigrator()
-	if err != nil {
-		return nil, err
-	}
-	rivers, err := rm.ExistingVersions(ctx)
-	if err != nil {
-		return nil, migration.Unreadable("River's tables", err)
-	}
-	status.RiverVersion, status.RiverNewest = len(rivers), len(rm.AllVersions())
-	return status, nil
 }
 
 // applied returns when each version was applied.

@@ -26,7 +26,8 @@ func (q *queries) DeadLetterPrune(ctx context.Context, p *dataflow.PruneParams) 
 	return q.prune(ctx, p, sqlDeadLetterPruneCount, sqlDeadLetterPrune, p.Age.Microseconds())
 }
 
-// prune counts rows, or removes them, of which a limit follows the other arguments.
+// prune counts rows in a dry run, and else removes up to p.Limit of them. The limit
+// is the last parameter of remove.
 func (q *queries) prune(ctx context.Context, p *dataflow.PruneParams, count, remove string, args ...any) (n int64, err error) {
 	if p.DryRun {
 		err = q.db.QueryRow(ctx, q.store.text(count), args...).Scan(&n)
@@ -36,8 +37,8 @@ func (q *queries) prune(ctx context.Context, p *dataflow.PruneParams, count, rem
 	return tag.RowsAffected(), err
 }
 
-// dueFor is for how long something must be due, in microseconds, nil if it need not
-// be.
+// dueFor returns how long something must have been due, in microseconds. It is nil if
+// it need not be due.
 func dueFor(due, overdue bool) *int64 {
 	age := int64(0)
 	switch {

@@ -1,8 +1,11 @@
 package dataflowpgx
 
-// The statements. {s} stands for the schema, {now} for the time at which the
-// transaction began, which an index can be compared with, and {clock} for this
-// very moment, by which two runs of a flow never overlap.
+// The statements. They have three placeholders:
+//
+//   - {s} is the schema.
+//   - {now} is the time at which the transaction began. It is constant during a
+//     statement, so an index can be searched with it.
+//   - {clock} is this very moment. With it, the times of two runs of a flow never overlap.
 
 const flowColumns = `f.id, f.name, f.source::text, f.sink::text, f.runtime::text, f.guarantee,
 	f.state, f.state_by, f.state_reason, f.state_at,
@@ -18,8 +21,8 @@ const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for
 	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0), r.updated,
 	r.scope, r.params::text, r.until_cursor::text`
 
-// A definition that has not changed leaves updated_at as it is. The schedule is
-// FlowPlan's.
+// An unchanged definition leaves updated_at as it is. The schedule is written by
+// sqlFlowPlan.
 const sqlFlowUpsert = `
 insert into {s}dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, pause_after, probe_after, runtime_from, schedule_at, created_at, updated_at)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, {now}, {now}, {now})
@@ -54,11 +57,12 @@ const sqlFlowSetRuntime = `
 update {s}dataflow_flow f set runtime = $2, runtime_from = $3, updated_at = {now} where f.id = $1
 returning ` + flowColumns
 
-// An inactive flow gets no run; neither does a flow with a run that waits under
-// the same key, nor one with a run of the same tick. A run of that tick which is
-// there already is looked for first: the index alone would have the insert wait for
-// the transaction that ends that run, which may wait for the flow, which whoever
-// fires a tick has locked.
+// Adds no run to an inactive flow, to a flow with a waiting run of the same key, and to
+// a flow with a run of the same tick.
+//
+// It looks for a run of the same tick before it inserts. The unique index alone would
+// make the insert wait for a transaction that ends that run. That transaction may wait
+// for the flow, and the transaction that fires the tick holds the flow's lock.
 const sqlRunInsert = `
 with r as (
 	insert into {s}dataflow_run (flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason, scope, params, from_cursor, until_cursor)
@@ -70,7 +74,7 @@ with r as (
 )
 select ` + runColumns + ` from r join {s}dataflow_flow f on f.id = r.flow_id`
 
-// The first run of a backfill names it.
+// The scope of a backfill is the id of its first run.
 const sqlRunOwnScope = `update {s}dataflow_run set scope = id::text where id = $1 returning scope`
 
 const sqlRunWaiting = `
@@ -102,8 +106,8 @@ where ($1 = '' or f.name = $1) and (cardinality($2::text[]) = 0 or r.state = any
 	and ($6::bigint is null or r.state = 'pending' and r.run_after <= {now} - $6::bigint * interval '1 microsecond')
 order by r.id desc limit $5`
 
-// Each of the partial indexes has a part of them; by the state alone, all the runs
-// that the flow ever had would be read.
+// Each half uses a partial index. With one condition on the state, Postgres would read
+// all the runs that the flow ever had.
 const sqlRunLive = `
 select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
 where r.id in (
@@ -112,30 +116,31 @@ where r.id in (
 	select id from {s}dataflow_run where flow_id = $1 and state = 'pending')
 order by r.id`
 
-// How many runs may be in progress beside a run and with it, and which count: for one of
-// the flow's own runs, whatever has one of the flow's own slots; for a backfill that has
-// slots apart, each backfill, and for one that has not, each run. The slots apart begin
-// at dataflow.FirstBackfillSlot.
+// A run can be claimed while slotsTaken < slotLimit. slotsTaken counts
+//
+//   - for one of the flow's own runs, the runs in the flow's own slots;
+//   - for a backfill with slots of its own, the flow's backfills in progress;
+//   - for a backfill without, all the flow's runs in progress.
+//
+// Backfill slots begin at dataflow.FirstBackfillSlot, 1000.
 const (
-	apart    = `(r.scope <> '' and s.backfills > 0)`
-	places   = `case when ` + apart + ` then s.backfills else s.slots end`
-	inTheWay = `(select count(*) from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress'
+	hasBackfillSlot = `(r.scope <> '' and s.backfills > 0)`
+	slotLimit       = `case when ` + hasBackfillSlot + ` then s.backfills else s.slots end`
+	slotsTaken      = `(select count(*) from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress'
 		and case when r.scope = '' then o.slot < 1000 when s.backfills > 0 then o.scope <> '' else true end)`
 )
 
-// Runs behind those that are in progress are left out, so that they do not take the
-// places of those that can be worked.
+// Leaves out runs without a free slot, so that they do not use up the limit.
 const sqlRunDue = `
 select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
 where r.state = 'pending' and r.queue = '' and r.run_after <= {now}
 	and f.state = 'active' and r.flow_id = any($1)
 	and exists (select from unnest($1::bigint[], $2::integer[], $3::integer[]) as s (flow_id, slots, backfills)
-		where s.flow_id = r.flow_id and ` + inTheWay + `
-			< ` + places + `)
+		where s.flow_id = r.flow_id and ` + slotsTaken + `
+			< ` + slotLimit + `)
 order by r.run_after, r.id limit $4`
 
-// What waits for a time that has not come does not count, unless it is the rest of
-// a run that has begun.
+// A run that waits for a later time does not count, unless it has been claimed before.
 const sqlRunActivity = `
 select count(*) filter (where state = 'in_progress'),
 	count(*) filter (where state = 'pending'),
@@ -144,19 +149,22 @@ select count(*) filter (where state = 'in_progress'),
 from {s}dataflow_run
 where flow_id = $1 and (state = 'in_progress' or state = 'pending' and (run_after <= {now} or lease_no > 0))`
 
-// The unique index on the slot decides between two that claim at once; the count
-// only spares the server's log the usual case. The key is given up, so
-// that another run can wait while this one is worked. The run of a tick lets that of
-// an earlier one go first, which may wait in the same queue; a backfill without slots of
-// its own, the flow's own runs. One with some looks for a free one from that on which its id
-// says, so that not all that are claimed in the same moment want the same.
+// Of two claims at once, the unique index on the slot lets one succeed. The count of
+// slotsTaken only keeps the usual case out of the server's log. The claim clears the
+// unique key, so that another run can wait while this one is worked.
+//
+// A flow with one slot has an order within a queue. A tick's run waits for the runs of
+// earlier ticks. A backfill without slots of its own waits for the flow's own runs.
+//
+// A backfill with slots of its own begins to look for a free one at a slot that depends
+// on its id, so that claims at the same moment try different slots.
 const sqlRunClaim = `
 update {s}dataflow_run r
 set state = 'in_progress',
-	slot = (select n + case when ` + apart + ` then 1000 else 0 end from generate_series(0, ` + places + ` - 1) n
+	slot = (select n + case when ` + hasBackfillSlot + ` then 1000 else 0 end from generate_series(0, ` + slotLimit + ` - 1) n
 		where not exists (select from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress'
-			and o.slot = n + case when ` + apart + ` then 1000 else 0 end)
-		order by case when ` + apart + ` then (n + r.id) % s.backfills else n end limit 1),
+			and o.slot = n + case when ` + hasBackfillSlot + ` then 1000 else 0 end)
+		order by case when ` + hasBackfillSlot + ` then (n + r.id) % s.backfills else n end limit 1),
 	unique_key = null, attempt = r.attempt + 1, worker = $2,
 	lease_no = r.lease_no + 1, lease_until = {now} + $3::bigint * interval '1 microsecond',
 	started_at = coalesce(r.started_at, {clock}), code_version = $4,
@@ -166,7 +174,7 @@ set state = 'in_progress',
 	updated = case when $5 then 0 else r.updated end
 from {s}dataflow_flow f, (select $6::integer as slots, $7::integer as backfills) s
 where r.id = $1 and r.state = 'pending' and r.run_after <= {now} and f.id = r.flow_id and f.state = 'active'
-	and ` + inTheWay + ` < ` + places + `
+	and ` + slotsTaken + ` < ` + slotLimit + `
 	and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select from {s}dataflow_run o
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = 'schedule' and o.lease_no = 0
 			and o.scheduled_for < r.scheduled_for and o.queue = r.queue))
@@ -174,18 +182,21 @@ where r.id = $1 and r.state = 'pending' and r.run_after <= {now} and f.id = r.fl
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue))
 returning ` + runColumns
 
-// Moving the sequence number fences off whoever worked the flow before: his next
-// checkpoint finds no row.
+// Moving the sequence number fences off the flow's previous worker: its next checkpoint
+// finds no row.
 const sqlCheckpointClaim = `
 insert into {s}dataflow_checkpoint as c (flow_id, scope, partition, seq, cursor, updated_at) values ($1, $2, $3, 1, $4, {now})
 on conflict (flow_id, scope, partition) do update set seq = c.seq + 1, updated_at = excluded.updated_at
 returning c.seq, c.cursor::text, c.set_seq`
 
-// Run first, then checkpoint: the order in which a claim locks them too. Without a
-// cursor the next claim begins again, so that this is no progress.
+// The run is updated before the checkpoint; a claim locks them in the same order.
 //
-// A lease that is renewed in time, by a statement of its own, is left as it is: it is in
-// an index, and an update of indexed columns writes to each index of the table.
+// Without a cursor the rescues are not reset: the next claim begins again at the same
+// place, so there was no progress.
+//
+// The lease is renewed only when less than two thirds of it are left; sqlRunRenew mostly
+// renews it earlier. The column lease_until is indexed, and an update of an indexed column
+// writes to every index of the table.
 const sqlRunProgress = `
 update {s}dataflow_run
 set read = read + $3, written = written + $4, redundant = redundant + $5, filtered = filtered + $6,
@@ -204,8 +215,8 @@ set cursor = coalesce($3, cursor), seq = seq + 1, updated_at = {now}, moved_at =
 	dropped = dropped + $8, dead_lettered = dead_lettered + $9, updated = updated + $11
 where flow_id = $1 and scope = $13 and partition = $10 and seq = $2`
 
-// Before a commit that is sent together with them, the two above fail, so that it does
-// not take place, unless each has found its row.
+// The two statements above as they are sent together with the commit. One that does not
+// find its row fails, because fencedMark is no boolean, and so the commit is skipped.
 const (
 	fencedMark       = "dataflow: fenced"
 	sqlProgressFence = "with r as (" + sqlRunProgress + " as cancel) select coalesce((select cancel::text from r), '" + fencedMark + "')::boolean"
@@ -225,13 +236,13 @@ from {s}dataflow_flow f
 where r.id = $1 and r.lease_no = $2 and r.state = 'in_progress' and f.id = r.flow_id
 returning ` + runColumns
 
-// Locks the flow for the note that is taken of it next. It is a statement of its own:
-// a statement that locks a row and then updates it goes back to the version that it
-// has seen first, for which others may queue who wait for the lock.
+// Locks the flow before sqlFlowNote updates it. The two are separate statements. A single
+// statement that locks a row and then updates it goes back to the row version that it saw
+// first. Other transactions that wait for the lock may queue for that version.
 const sqlFlowTripped = `select tripped_at is not null from {s}dataflow_flow where id = $1 for no key update`
 
-// After so many failures in a row, ticks start no runs; it returns whether that is so
-// now. Each failure puts off the next probe.
+// Trips the flow after pause_after failures in a row: its ticks then start no runs. Each
+// further failure postpones the next probe. Returns whether the flow is tripped now.
 const sqlFlowNote = `
 update {s}dataflow_flow f
 set last_run_at = {now}, last_error = case when $2 = 'cancelled' then f.last_error else $3 end,
@@ -249,8 +260,8 @@ set last_run_at = {now}, last_error = case when $2 = 'cancelled' then f.last_err
 where f.id = $1
 returning f.tripped_at is not null`
 
-// A run that another transaction has locked is left out: that is its checkpoint,
-// which renews the lease too. Waiting for it would keep the other runs waiting.
+// Skips a run that another transaction has locked: that is its checkpoint, which renews
+// the lease too. Waiting for it would delay the renewal of the other runs.
 const sqlRunRenew = `
 with claim as (
 	select * from unnest($1::bigint[], $2::bigint[]) as c (id, lease_no)
@@ -275,7 +286,7 @@ const sqlCheckpointRead = `
 select c.seq, c.cursor::text, c.set_seq from {s}dataflow_checkpoint c
 where c.flow_id = $1 and c.scope = $2 and c.partition = $3`
 
-// A flow that was never worked has no checkpoint yet.
+// A flow without a claim so far has no checkpoint.
 const sqlCursorGet = `
 select f.id, f.name, coalesce(c.seq, 0), c.cursor::text, c.moved_at, coalesce(c.run_id, 0)
 from {s}dataflow_flow f left join {s}dataflow_checkpoint c on c.flow_id = f.id and c.scope = '' and c.partition = ''
@@ -310,8 +321,8 @@ where r.state = 'in_progress' and r.lease_until < {now}
 order by r.lease_until limit 1
 for update of r skip locked`
 
-// Of a process that dies between fetching a job and claiming its run, River would
-// notice only after an hour. River's rows have the real clock.
+// If a process dies after it fetched a job and before it claimed the run, River notices
+// only after an hour. River's rows have the real clock, so they are compared with now().
 const sqlRunStranded = `
 select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
 	left join {s}river_job j on j.id = r.river_job_id
@@ -323,7 +334,7 @@ where r.state = 'pending' and r.queue <> '' and r.run_after < {now} - $2::bigint
 order by r.run_after limit 1
 for update of r skip locked`
 
-// Who asks first is kept.
+// Keeps the time, actor and reason of the first request.
 const sqlRunCancel = `
 update {s}dataflow_run r
 set state = case when r.state = 'pending' then 'cancelled' else r.state end,

@@ -2,9 +2,10 @@ package dataflowpgx
 
 // The statements of schedules, processes, dead letters and retention.
 
-// Not "for update", which would keep runs of the flow from being added meanwhile. The
-// transaction may have begun before another one handled ticks of the flow; what is
-// decided after that has to be later.
+// It does not use "for update", which would block inserts of runs of the flow.
+//
+// It returns {clock}, not {now}: this transaction may have begun before another one
+// handled ticks of the flow, and its decision must be later than that one.
 const sqlFlowLock = `select ` + flowColumns + `, {clock} from {s}dataflow_flow f where f.id = $1 for no key update`
 
 const sqlFlowDue = `
@@ -23,9 +24,11 @@ set next_run_at = $2, probe_at = $3, schedule = coalesce($4, schedule),
 	schedule_at = coalesce($5, schedule_at)
 where id = $1`
 
-// The last entry is extended, if it has the same reason, is of the same ticks, and
-// no run came between. The old ticks are up to the moment of a change, the new ones
-// after it.
+// Extends the flow's last entry if
+//
+//   - it has the same reason;
+//   - it began after the last change of the schedule, at schedule_at;
+//   - there is no run of a tick between it and the new ticks.
 const sqlTickExtend = `
 update {s}dataflow_tick t set last_at = $3, ticks = t.ticks + $4
 from {s}dataflow_flow f
@@ -49,8 +52,8 @@ values ($1, $2, $3, $4, {now}, {now}, {now} + $5::bigint * interval '1 microseco
 on conflict (id) do update set code_version = excluded.code_version, flows = excluded.flows, queues = excluded.queues,
 	seen_at = excluded.seen_at, until = excluded.until`
 
-// One that comes back in this moment is left alone: if each of two that do so removed
-// the other, they would wait for each other.
+// Skips the row of a process that is just coming back. If two processes came back at once
+// and each removed the other's row, they would deadlock.
 const sqlProcessSweep = `
 delete from {s}dataflow_process where id in (
 	select id from {s}dataflow_process where until < {now} - interval '1 day' for update skip locked)`
@@ -63,7 +66,7 @@ from {s}dataflow_process where until >= {now} order by id`
 
 const sqlNow = `select {now}`
 
-// unnest keeps it one statement, however many there are.
+// unnest makes it one statement for any number of dead letters.
 const sqlDeadLetterInsert = `
 insert into {s}dataflow_dead_letter (flow_id, run_id, stage, key, payload, error, created_at)
 select flow_id, run_id, stage, key, payload::json, error, {now}
@@ -79,8 +82,8 @@ order by l.id desc limit $5`
 const sqlDeadLetterReplayed = `
 update {s}dataflow_dead_letter set replayed_at = {now} where id = $1 and replayed_at is null`
 
-// The last success of a flow is kept for ever; so is a run, for as long as it has
-// dead letters that are.
+// Two kinds of runs are kept: the last successful run of a flow that is no backfill, for
+// ever, and a run with a dead letter that is kept.
 const sqlRunPrunable = `
 from {s}dataflow_run r
 where r.state = $1 and r.ended_at < {now} - $2::bigint * interval '1 microsecond'
@@ -93,7 +96,7 @@ const sqlRunPruneCount = `select count(*)` + sqlRunPrunable
 
 const sqlRunPrune = `delete from {s}dataflow_run where id in (select r.id` + sqlRunPrunable + ` order by r.ended_at limit $4)`
 
-// Of a backfill whose runs are gone, nobody goes on with the checkpoint.
+// Removes the checkpoints of backfills that have no runs left: no run will continue there.
 const sqlScopePrune = `
 delete from {s}dataflow_checkpoint c where c.scope <> '' and not exists (
 	select from {s}dataflow_run r where r.flow_id = c.flow_id and r.scope = c.scope and r.scope <> '')`

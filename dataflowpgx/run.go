@@ -10,47 +10,36 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/driverkit"
 )
 
-// insertTries is how often RunInsert looks again when the waiting run that was
-// in its way has just been claimed.
-const insertTries = 10
-
 func (q *queries) RunInsert(ctx context.Context, p *dataflow.RunInsertParams) (*dataflow.Run, error) {
+	return driverkit.RunInsert(ctx, q, p)
+}
+
+// InsertRun implements driverkit.RunInserter.
+func (q *queries) InsertRun(ctx context.Context, p *dataflow.RunInsertParams) (*dataflow.Run, error) {
 	var at *time.Time
 	if !p.At.IsZero() {
 		at = &p.At
 	}
-	for range insertTries {
-		run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunInsert),
-			p.FlowID, string(p.Trigger), nullText(p.UniqueKey), at, p.MaxAttempts, p.Queue, nullID(p.RiverJobID), p.Actor, p.Reason,
-			p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until)))
-		if err == nil && p.Backfill && p.Scope == "" {
-			err = q.db.QueryRow(ctx, q.store.text(sqlRunOwnScope), run.ID).Scan(&run.Scope)
-		}
-		if err == nil || !errors.Is(err, dataflow.ErrNotFound) {
-			return run, err
-		}
-		run, err = scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunWaiting), p.FlowID, p.UniqueKey))
-		if p.Trigger == dataflow.TriggerSchedule && errors.Is(err, dataflow.ErrNotFound) {
-			run, err = scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunByTick), p.FlowID, p.At))
-		}
-		if err == nil {
-			run.Coalesced = true
-			return run, nil
-		}
-		if !errors.Is(err, dataflow.ErrNotFound) {
-			return nil, err
-		}
-		flow, err := q.FlowByID(ctx, p.FlowID)
-		if err != nil {
-			return nil, err
-		}
-		if flow.State != dataflow.FlowActive {
-			return nil, dataflow.ErrNotFound
-		}
+	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunInsert),
+		p.FlowID, string(p.Trigger), nullText(p.UniqueKey), at, p.MaxAttempts, p.Queue, nullID(p.RiverJobID), p.Actor, p.Reason,
+		p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until)))
+	if err == nil && p.Backfill && p.Scope == "" {
+		err = q.db.QueryRow(ctx, q.store.text(sqlRunOwnScope), run.ID).Scan(&run.Scope)
 	}
-	return nil, fmt.Errorf("a run of flow %d with key %q was claimed each of %d times that one was to be added", p.FlowID, p.UniqueKey, insertTries)
+	return run, err
+}
+
+// WaitingRun implements driverkit.RunInserter.
+func (q *queries) WaitingRun(ctx context.Context, p *dataflow.RunInsertParams) (*dataflow.Run, error) {
+	return scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunWaiting), p.FlowID, p.UniqueKey))
+}
+
+// TickRun implements driverkit.RunInserter.
+func (q *queries) TickRun(ctx context.Context, p *dataflow.RunInsertParams) (*dataflow.Run, error) {
+	return scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunByTick), p.FlowID, p.At))
 }
 
 func (q *queries) RunSetJob(ctx context.Context, runID, jobID int64, queue string) error {
@@ -93,7 +82,7 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunClaim),
 		p.RunID, p.Worker, p.Lease.Microseconds(), p.CodeVersion, p.Restart, max(p.Slots, 1), p.Backfills))
 	if errors.Is(err, dataflow.ErrNotFound) {
-		return nil, nil //nolint:nilnil // documented: no claim
+		return nil, nil //nolint:nilnil // documented: the run cannot be claimed now
 	}
 	if isUniqueViolation(err) {
 		return nil, dataflow.ErrAlreadyRunning
@@ -103,8 +92,8 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 	}
 	claim := &dataflow.Claim{Run: run}
 	var cursor *string
-	scope, part, from := checkpointOf(run)
-	if err := q.db.QueryRow(ctx, q.store.text(sqlCheckpointClaim), run.FlowID, scope, part, nullJSON(from)).Scan(&claim.Seq, &cursor, &claim.SetSeq); err != nil {
+	c := driverkit.CheckpointOf(run)
+	if err := q.db.QueryRow(ctx, q.store.text(sqlCheckpointClaim), run.FlowID, c.Scope, c.Partition, nullJSON(c.From)).Scan(&claim.Seq, &cursor, &claim.SetSeq); err != nil {
 		return nil, fmt.Errorf("move checkpoint: %w", err)
 	}
 	claim.Cursor = rawJSON(cursor)
@@ -125,16 +114,16 @@ func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*datafl
 	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunEnd),
 		p.RunID, p.LeaseNumber, string(p.State), p.Delay.Microseconds(), p.Refund, message, history, p.Rescue))
 	if errors.Is(err, dataflow.ErrNotFound) {
-		return nil, nil //nolint:nilnil // documented: no longer the claim's
+		return nil, nil //nolint:nilnil // documented: the claim has lost the run
 	}
-	if err != nil || p.Refund || run.Scope != "" { // a backfill tells nothing about the flow
+	if err != nil || p.Refund || run.Scope != "" { // the outcome of a backfill is not the flow's
 		return run, err
 	}
 	run.Tripped, err = q.note(ctx, p, message)
 	return run, err
 }
 
-// note notes an outcome at the flow, and returns whether that has tripped it.
+// note records the outcome of a run in its flow, and returns whether that tripped the flow.
 func (q *queries) note(ctx context.Context, p *dataflow.RunEndParams, message string) (bool, error) {
 	var b pgx.Batch
 	b.Queue(q.store.text(sqlFlowTripped), p.FlowID)
@@ -194,7 +183,7 @@ func scanRun(row pgx.Row) (*dataflow.Run, error) {
 	return &r, nil
 }
 
-// utc puts times into UTC; pgx reads them into the zone of this process.
+// utc converts times to UTC; pgx reads them in the zone of this process.
 func utc(times ...*time.Time) {
 	for _, t := range times {
 		if t != nil {

@@ -2,9 +2,7 @@ package dataflowpgx
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -30,7 +28,7 @@ func (q *queries) FlowDue(ctx context.Context, flowIDs []int64) (*dataflow.FlowR
 	return rec, now, err
 }
 
-// flowAt reads a flow and the time.
+// flowAt reads a flow and the time of the statement.
 func (q *queries) flowAt(ctx context.Context, template string, arg any) (*dataflow.FlowRecord, time.Time, error) {
 	var now time.Time
 	rec, err := scanFlow(q.db.QueryRow(ctx, q.store.text(template), arg), &now)
@@ -102,21 +100,4 @@ func (q *queries) ProcessList(ctx context.Context) ([]*dataflow.Process, error) 
 		utc(&p.StartedAt, &p.SeenAt, &p.Until)
 		return &p, err
 	})
-}
-
-// checkpointOf is whose checkpoint a run has, and where that begins: the flow's own, or,
-// whichever slot it is worked in, that of its backfill.
-func checkpointOf(run *dataflow.Run) (scope, part string, from json.RawMessage) {
-	if run.Scope != "" {
-		return run.Scope, "", run.FromCursor
-	}
-	return "", partition(run.Slot), nil
-}
-
-// partition is whose checkpoint a slot has: the first has the flow's own.
-func partition(slot int) string {
-	if slot == 0 {
-		return ""
-	}
-	return "slot " + strconv.Itoa(slot)
 }

@@ -43,7 +43,7 @@ func TestNew_NilPool(t *testing.T) {
 	require.ErrorAs(t, err, &ce)
 }
 
-// A store without a schema is where the search path leads.
+// A store without a schema uses the search path.
 func TestStore_SearchPath(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, func(config *pgxpool.Config) { config.ConnConfig.RuntimeParams["search_path"] = "etl" })
@@ -69,8 +69,8 @@ func TestMigrate_OneConnection(t *testing.T) {
 	require.NoError(t, store.MigrateDown(t.Context(), 0))
 }
 
-// One connection holds the lock, the other one migrates; nobody else may keep
-// it.
+// One connection holds the lock and the other one migrates. A store that waits for the lock
+// must not keep a connection.
 func TestMigrate_TwoConnectionsAtOnce(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, func(config *pgxpool.Config) { config.MaxConns = 2 })
@@ -86,8 +86,8 @@ func TestMigrate_TwoConnectionsAtOnce(t *testing.T) {
 	require.Zero(t, pool.Stat().AcquiredConns())
 }
 
-// A context that ends in a transaction costs no connection, as long as no
-// statement is under way.
+// A context that ends during a transaction costs no connection, unless a statement is
+// running.
 func TestInTx_CancelledKeepsConnection(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Postgres(t)

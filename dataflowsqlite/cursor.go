@@ -11,7 +11,7 @@ func (q *queries) CursorGet(ctx context.Context, flowID int64) (*dataflow.FlowCu
 	return scanCursor(q.db.QueryRowContext(ctx, q.store.text(sqlCursorGet), flowID))
 }
 
-// CursorLock need not lock: a transaction has the database to itself from its
+// CursorLock takes no lock of its own: a transaction holds the write lock from its
 // beginning.
 func (q *queries) CursorLock(ctx context.Context, flowID int64) (*dataflow.FlowCursor, error) {
 	if _, err := q.db.ExecContext(ctx, q.store.text(sqlCursorMake), flowID); err != nil {

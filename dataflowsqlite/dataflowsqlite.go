@@ -1,15 +1,15 @@
-// Package dataflowsqlite keeps flows, runs and checkpoints in SQLite: for a
+// Package dataflowsqlite stores flows, runs and checkpoints in SQLite: for a
 // first look, for tests, and for applications on one machine. It links no SQLite
-// library; the caller opens the database with the one of his choice, such as
-// modernc.org/sqlite:
+// library. The caller chooses one, such as modernc.org/sqlite, and opens the
+// database with it:
 //
 //	db, err := sql.Open("sqlite", "file:flows.db?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)")
 //	db.SetMaxOpenConns(1) // SQLite has one writer; River wants one connection
 //	client, err := dataflow.NewClient(dataflowsqlite.New(db), &dataflow.Config{Flows: flows})
 //
-// With one connection, whoever holds a transaction or open rows keeps everyone
-// else waiting: a source must not do so while it yields, and a sink must write
-// through [TxFrom] alone. Times are kept to the millisecond.
+// With one connection, an open transaction or open rows make everybody else wait. So
+// a source must hold neither while it yields, and a sink must write only through the
+// transaction of [TxFrom]. Times are stored to the millisecond.
 package dataflowsqlite
 
 import (
@@ -28,12 +28,12 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// New returns the driver of a database. The caller closes it, after the client
-// has stopped.
+// New returns the driver of a database. The caller closes the database after the
+// client has stopped.
 func New(db *sql.DB) dataflow.Driver { return driver{db: db} }
 
-// RiverClient returns the River client that a client uses, for the user's own
-// jobs. A client that is not on SQLite is dataflow.ErrTxMismatch.
+// RiverClient returns the client's River client, for the user's own jobs. It
+// returns dataflow.ErrTxMismatch if the client is not on SQLite.
 func RiverClient(client *dataflow.Client) (*river.Client[*sql.Tx], error) {
 	return dataflow.RiverClient[*sql.Tx](client)
 }
@@ -74,13 +74,13 @@ type queries struct {
 	db    querier
 }
 
-// InTx runs fn in a transaction that may write from its first statement on.
+// InTx runs fn in a transaction that holds the write lock from the beginning.
 func (s *store) InTx(ctx context.Context, fn func(ctx context.Context, tx dataflow.Tx) error) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
-	defer tx.Rollback() //nolint:errcheck // what failed before says more; after a commit it does nothing
+	defer tx.Rollback() //nolint:errcheck // the error before it says more; after a commit it does nothing
 	if _, err := tx.ExecContext(ctx, sqlWriteLock); err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
@@ -89,7 +89,7 @@ func (s *store) InTx(ctx context.Context, fn func(ctx context.Context, tx datafl
 	}
 	if err := tx.Commit(); err != nil {
 		if errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil {
-			err = ctx.Err() // because of which database/sql has rolled back by itself
+			err = ctx.Err() // database/sql rolls back by itself when the context ends
 		}
 		return fmt.Errorf("commit transaction: %w", err)
 	}
@@ -105,7 +105,7 @@ func (s *store) With(tx dataflow.Tx) (dataflow.Queries, error) {
 	return &queries{store: s, db: own}, nil
 }
 
-// Savepoint runs fn, and undoes what it has done in the transaction if it fails.
+// Savepoint runs fn. If fn fails, it undoes what fn did in the transaction.
 func (s *store) Savepoint(ctx context.Context, tx dataflow.Tx, fn func() error) error {
 	own, ok := tx.Unwrap().(*sql.Tx)
 	if !ok {
@@ -138,11 +138,11 @@ func (s *store) River(config *river.Config) (dataflow.River, error) {
 	return dataflow.WrapRiver(rc), nil
 }
 
-// timeLayout is how times are stored: as strftime writes them, so that texts
-// compare as times do.
+// timeLayout is how times are stored. It is the format that the statements use with
+// strftime, and its texts sort like the times.
 const timeLayout = "2006-01-02 15:04:05.000"
 
-// text fills the clock into a statement.
+// text fills the clock into the template of a statement.
 func (s *store) text(template string) string {
 	now := `strftime('%Y-%m-%d %H:%M:%f', 'now')`
 	if s.clock != nil {
@@ -153,13 +153,13 @@ func (s *store) text(template string) string {
 
 func formatTime(t time.Time) string { return t.UTC().Format(timeLayout) }
 
-// timeText is a time as it is stored, for Scan.
+// timeText scans a stored time.
 type timeText struct{ to *time.Time }
 
 func (t timeText) Scan(v any) error {
 	text, ok := v.(string)
 	if !ok {
-		return fmt.Errorf("read time: it is %T, not text", v)
+		return fmt.Errorf("read time: the column holds %T, not text", v)
 	}
 	parsed, err := time.Parse(timeLayout, text)
 	if err != nil {
@@ -169,7 +169,7 @@ func (t timeText) Scan(v any) error {
 	return nil
 }
 
-// nullTimeText is a time that may be null, for Scan.
+// nullTimeText scans a stored time that may be null.
 type nullTimeText struct{ to **time.Time }
 
 func (t nullTimeText) Scan(v any) error {
@@ -181,7 +181,7 @@ func (t nullTimeText) Scan(v any) error {
 	return timeText{*t.to}.Scan(v)
 }
 
-// notFound turns the error for no row into ours.
+// notFound replaces sql.ErrNoRows with dataflow.ErrNotFound.
 func notFound(err error) error {
 	if errors.Is(err, sql.ErrNoRows) {
 		return dataflow.ErrNotFound

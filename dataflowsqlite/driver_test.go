@@ -37,8 +37,8 @@ var (
 	templateFile []byte
 )
 
-// template is a migrated database, because migrating takes most of the time of a
-// test under the race detector.
+// template returns the file of a migrated database. Under the race detector, migrating
+// would take most of a test's time.
 func template(t *testing.T) []byte {
 	t.Helper()
 	templateOnce.Do(func() {

@@ -11,8 +11,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-// TestExplain wants that the cost of what is asked again and again does not grow
-// with the runs that have finished.
+// The cost of the frequent statements must not grow with the number of finished runs.
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	db := dbtest.SQLite(t)

@@ -6,15 +6,14 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// What kind of error it is, is asked of the message, because each SQLite library
-// has an error type of its own, and this package links none. The messages are
-// SQLite's.
+// Errors are classified by their message: each SQLite library has its own error type,
+// and this package links none of them. The messages are SQLite's own.
 
 func isUniqueViolation(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "UNIQUE constraint failed")
 }
 
-// Classify tells what kind of failure of the database an error is.
+// Classify returns what kind of database failure an error is.
 func (s *store) Classify(err error) dataflow.Fault {
 	text := err.Error()
 	switch {

@@ -49,7 +49,7 @@ type scanner interface{ Scan(dest ...any) error }
 // scanFlow reads flowColumns.
 func scanFlow(row scanner) (*dataflow.FlowRecord, error) { return scanFlowAnd(row) }
 
-// scanFlowAnd reads flowColumns, and what is selected behind them.
+// scanFlowAnd reads flowColumns, and into more the columns after them.
 func scanFlowAnd(row scanner, more ...any) (*dataflow.FlowRecord, error) {
 	var (
 		f                               dataflow.FlowRecord
@@ -82,7 +82,7 @@ func scanFlowAnd(row scanner, more ...any) (*dataflow.FlowRecord, error) {
 	return &f, nil
 }
 
-// collect reads all rows of a query, so that none stays open.
+// collect reads and closes all rows of a query.
 func collect[T any](ctx context.Context, q *queries, scan func(scanner) (T, error), template string, args ...any) ([]T, error) {
 	rows, err := q.db.QueryContext(ctx, q.store.text(template), args...)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/driverkit"
 )
 
 func (q *queries) RunRenew(ctx context.Context, claims []dataflow.LeaseRef, lease time.Duration) ([]dataflow.LeaseStatus, error) {
@@ -32,7 +33,7 @@ func scanStatus(row scanner) (s dataflow.LeaseStatus, err error) {
 func (q *queries) RunHeld(ctx context.Context, claim dataflow.LeaseRef, lease time.Duration) (*dataflow.Claim, error) {
 	err := q.one(ctx, sqlRunHeld, claim.RunID, claim.LeaseNumber, secondsText(lease))
 	if errors.Is(err, dataflow.ErrNotFound) {
-		return nil, nil //nolint:nilnil // documented: no longer the claim's
+		return nil, nil //nolint:nilnil // documented: the claim has lost the run
 	}
 	if err != nil {
 		return nil, err
@@ -42,8 +43,8 @@ func (q *queries) RunHeld(ctx context.Context, claim dataflow.LeaseRef, lease ti
 		return nil, err
 	}
 	var cursor *string
-	scope, part, _ := checkpointOf(held.Run)
-	if err := q.db.QueryRowContext(ctx, q.store.text(sqlCheckpointRead), held.Run.FlowID, scope, part).Scan(&held.Seq, &cursor, &held.SetSeq); err != nil {
+	c := driverkit.CheckpointOf(held.Run)
+	if err := q.db.QueryRowContext(ctx, q.store.text(sqlCheckpointRead), held.Run.FlowID, c.Scope, c.Partition).Scan(&held.Seq, &cursor, &held.SetSeq); err != nil {
 		return nil, fmt.Errorf("read checkpoint: %w", err)
 	}
 	held.Cursor = rawJSON(cursor)
@@ -75,5 +76,5 @@ func (q *queries) RunCancel(ctx context.Context, p *dataflow.RunCancelParams) (*
 	if err != nil && !errors.Is(err, dataflow.ErrNotFound) {
 		return nil, err
 	}
-	return q.RunByID(ctx, p.RunID) // one that has ended is as it was
+	return q.RunByID(ctx, p.RunID) // a run that has ended is unchanged
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/riverqueue/river/rivermigrate"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/driverkit"
 	"github.com/activedataflow/dataflow/internal/migration"
 )
 
@@ -34,14 +35,14 @@ const sqlMigrationList = `select version, created_at from dataflow_migration`
 
 const sqlMigrationRemove = `delete from dataflow_migration where version = ?`
 
-// Migrate brings River's tables and ours up to the newest version, in one
-// transaction, so that of two processes one waits for the other.
+// Migrate brings River's tables and ours up to the newest version. It uses one
+// transaction, so that a second process waits for the first.
 func (s *store) Migrate(ctx context.Context) error {
 	rivers, err := s.riverMigrator()
 	if err != nil {
 		return err
 	}
-	all, err := migration.Load(migrationFiles, "migration")
+	all, err := s.tables().Load()
 	if err != nil {
 		return err
 	}
@@ -61,9 +62,9 @@ func (s *store) Migrate(ctx context.Context) error {
 	})
 }
 
-// MigrateDown takes our tables down to a version.
+// MigrateDown migrates our tables down to a version.
 func (s *store) MigrateDown(ctx context.Context, to int) error {
-	all, err := migration.Load(migrationFiles, "migration")
+	all, err := s.tables().Load()
 	if err != nil {
 		return err
 	}
@@ -71,7 +72,7 @@ func (s *store) MigrateDown(ctx context.Context, to int) error {
 	if err != nil {
 		return err
 	}
-	// Without our tables there is nothing that the lock could be taken on.
+	// Without our tables, nothing is to be undone, and InTx could not take its lock.
 	if undo, err := migration.Downto(all, version, to); err != nil || len(undo) == 0 {
 		return err
 	}
@@ -89,8 +90,8 @@ func (s *store) MigrateDown(ctx context.Context, to int) error {
 	})
 }
 
-// migrate runs fn in a transaction that holds the writer's lock, with the
-// version of our tables as it is then.
+// migrate runs fn in a transaction that holds the write lock, with the version that our
+// tables have under the lock.
 func (s *store) migrate(ctx context.Context, fn func(tx *sql.Tx, version int) error) error {
 	return s.InTx(ctx, func(ctx context.Context, handle dataflow.Tx) error {
 		tx, ok := TxFrom(ctx)
@@ -114,30 +115,23 @@ func step(ctx context.Context, tx *sql.Tx, ddl, note string, args ...any) error 
 }
 
 // CheckSchema compares the versions in the database with those of this program.
-func (s *store) CheckSchema(ctx context.Context) error {
-	all, err := migration.Load(migrationFiles, "migration")
-	if err != nil {
-		return err
-	}
-	version, err := s.version(ctx, s.db)
-	if err != nil {
-		return err
-	}
-	if err := migration.Check("dataflow's tables", version, len(all)); err != nil {
-		return err
-	}
-	m, err := s.riverMigrator()
-	if err != nil {
-		return err
-	}
-	existing, err := m.ExistingVersions(ctx)
-	if err != nil {
-		return migration.Unreadable("River's tables", err)
-	}
-	return migration.Check("River's tables", len(existing), len(m.AllVersions()))
+func (s *store) CheckSchema(ctx context.Context) error { return s.tables().Check(ctx) }
+
+// Migrations returns our migrations and which of them have been applied.
+func (s *store) Migrations(ctx context.Context) (*dataflow.MigrationStatus, error) {
+	return s.tables().Status(ctx)
 }
 
-// version returns the version of our tables, 0 if there are none.
+func (s *store) tables() *driverkit.Schema[*sql.Tx] {
+	return &driverkit.Schema[*sql.Tx]{
+		Files: migrationFiles, Version: func(ctx context.Context) (int, error) { return s.version(ctx, s.db) }, Applied: s.applied, River: s.riverMigrator,
+		Script: func(m *migration.Migration) (up, down string) {
+			return m.UpStep(sqlMigrationTable, "dataflow_migration"), m.DownStep("dataflow_migration")
+		},
+	}
+}
+
+// version returns the version of our tables, or 0 if there are none.
 func (s *store) version(ctx context.Context, db querier) (int, error) {
 	var tables, version int
 	err := db.QueryRowContext(ctx, sqlMigrationTableExists).Scan(&tables)
@@ -152,43 +146,6 @@ func (s *store) version(ctx context.Context, db querier) (int, error) {
 
 func (s *store) riverMigrator() (*rivermigrate.Migrator[*sql.Tx], error) {
 	return rivermigrate.New(riversqlite.New(s.db), &rivermigrate.Config{Logger: s.log})
-}
-
-// Migrations returns our migrations and which of them have been applied.
-func (s *store) Migrations(ctx context.Context) (*dataflow.MigrationStatus, error) {
-	all, err := migration.Load(migrationFiles, "migration")
-	if err != nil {
-		return nil, err
-	}
-	status := &dataflow.MigrationStatus{Migrations: make([]dataflow.Migration, len(all))}
-	if status.Version, err = s.version(ctx, s.db); err != nil {
-		return nil, err
-	}
-	applied := make(map[int]time.Time)
-	if status.Version > 0 {
-		if applied, err = s.applied(ctx); err != nil {
-			return nil, err
-		}
-	}
-	for i, m := range all {
-		status.Migrations[i] = dataflow.Migration{
-			Version: m.Version, Name: m.Name,
-			Up: m.UpStep(sqlMigrationTable, "dataflow_migration"), Down: m.DownStep("dataflow_migration"),
-		}
-		if at, ok := applied[m.Version]; ok {
-			status.Migrations[i].AppliedAt = &at
-		}
-	}
-	rm, err := s.riverMigrator()
-	if err != nil {
-		return nil, err
-	}
-	rivers, err := rm.ExistingVersions(ctx)
-	if err != nil {
-		return nil, migration.Unreadable("River's tables", err)
-	}
-	status.RiverVersion, status.RiverNewest = len(rivers), len(rm.AllVersions())
-	return status, nil
 }
 
 // applied returns when each version was applied.

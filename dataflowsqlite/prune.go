@@ -26,7 +26,8 @@ func (q *queries) DeadLetterPrune(ctx context.Context, p *dataflow.PruneParams) 
 	return q.prune(ctx, p, sqlDeadLetterPruneCount, sqlDeadLetterPrune, secondsText(p.Age))
 }
 
-// prune counts rows, or removes them, of which a limit follows the other arguments.
+// prune counts rows in a dry run, and else removes up to p.Limit of them. The limit
+// is the last parameter of remove.
 func (q *queries) prune(ctx context.Context, p *dataflow.PruneParams, count, remove string, args ...any) (n int64, err error) {
 	if p.DryRun {
 		err = q.db.QueryRowContext(ctx, q.store.text(count), args...).Scan(&n)
@@ -39,7 +40,8 @@ func (q *queries) prune(ctx context.Context, p *dataflow.PruneParams, count, rem
 	return res.RowsAffected()
 }
 
-// dueFor is for how long something must be due, in seconds, nil if it need not be.
+// dueFor returns how long something must have been due, in seconds. It is nil if it need
+// not be due.
 func dueFor(due, overdue bool) any {
 	switch {
 	case overdue:

@@ -1,10 +1,10 @@
 package dataflowsqlite
 
-// The statements. {now} stands for the database's clock. SQLite returns from an
-// update only the columns of its table, so a row is read by a second statement.
+// The statements. {now} stands for the database's clock. An update in SQLite returns
+// columns of its own table only, so a second statement reads the row with its join.
 
-// A statement that changes nothing and yet takes the lock of the one writer, so
-// that a transaction waits at its beginning, where waiting is possible.
+// Changes nothing, but takes the write lock. So a transaction waits for the lock at its
+// beginning; later, after it has read, SQLite would return an error instead of waiting.
 const sqlWriteLock = `update dataflow_migration set version = version where false`
 
 const flowColumns = `f.id, f.name, f.source, f.sink, f.runtime, f.guarantee,
@@ -21,8 +21,8 @@ const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for
 	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0), r.updated,
 	r.scope, r.params, r.until_cursor`
 
-// A definition that has not changed leaves updated_at as it is. The schedule is
-// FlowPlan's.
+// An unchanged definition leaves updated_at as it is. The schedule is written by
+// sqlFlowPlan.
 const sqlFlowUpsert = `
 insert into dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, pause_after, probe_after, runtime_from, schedule_at, created_at, updated_at)
 values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {now}, {now}, {now})
@@ -53,8 +53,8 @@ where id = ?1`
 
 const sqlFlowSetRuntime = `update dataflow_flow set runtime = ?2, runtime_from = ?3, updated_at = {now} where id = ?1`
 
-// An inactive flow gets no run; neither does a flow with a run that waits under
-// the same key, nor one with a run of the same tick.
+// Adds no run to an inactive flow, to a flow with a waiting run of the same key, and to
+// a flow with a run of the same tick.
 const sqlRunInsert = `
 insert into dataflow_run (flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason, scope, params, from_cursor, until_cursor)
 select id, ?2, ?3, coalesce(?4, {now}), coalesce(?4, {now}), {now}, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13
@@ -62,7 +62,7 @@ from dataflow_flow where id = ?1 and state = 'active'
 on conflict do nothing
 returning id`
 
-// The first run of a backfill names it.
+// The scope of a backfill is the id of its first run.
 const sqlRunOwnScope = `update dataflow_run set scope = cast(id as text) where id = ?`
 
 const sqlRunWaiting = `
@@ -94,8 +94,8 @@ where (?1 = '' or f.name = ?1) and (?2 = '[]' or r.state in (select value from j
 	and (?6 is null or r.state = 'pending' and r.run_after <= strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?6 || ' seconds'))
 order by r.id desc limit ?5`
 
-// Each of the partial indexes has a part of them; by the state alone, all the runs
-// that the flow ever had would be read.
+// Each half uses a partial index. With one condition on the state, SQLite would read all
+// the runs that the flow ever had.
 const sqlRunLive = `
 select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
 where r.id in (
@@ -104,33 +104,34 @@ where r.id in (
 	select id from dataflow_run indexed by dataflow_run_waiting where flow_id = ?1 and state = 'pending')
 order by r.id`
 
-// How many runs may be in progress beside a run and with it, and which count: for one of
-// the flow's own runs, whatever has one of the flow's own slots; for a backfill that has
-// slots apart, each backfill, and for one that has not, each run. The slots apart begin
-// at dataflow.FirstBackfillSlot.
+// A run can be claimed while slotsTaken < slotLimit. slotsTaken counts
+//
+//   - for one of the flow's own runs, the runs in the flow's own slots;
+//   - for a backfill with slots of its own, the flow's backfills in progress;
+//   - for a backfill without, all the flow's runs in progress.
+//
+// Backfill slots begin at dataflow.FirstBackfillSlot, 1000.
 const (
-	apart    = `(r.scope <> '' and s.backfills > 0)`
-	places   = `case when ` + apart + ` then s.backfills else s.slots end`
-	inTheWay = `(select count(*) from dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress'
+	hasBackfillSlot = `(r.scope <> '' and s.backfills > 0)`
+	slotLimit       = `case when ` + hasBackfillSlot + ` then s.backfills else s.slots end`
+	slotsTaken      = `(select count(*) from dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress'
 		and case when r.scope = '' then o.slot < 1000 when s.backfills > 0 then o.scope <> '' else true end)`
 )
 
-// Runs behind those that are in progress are left out, so that they do not take the
-// places of those that can be worked. Without "indexed by", all the runs that the
-// flows ever had would be read.
+// Leaves out runs without a free slot, so that they do not use up the limit. Without
+// "indexed by", SQLite would read all the runs that the flows ever had.
 const sqlRunDue = `
 select ` + runColumns + ` from dataflow_run r indexed by dataflow_run_due join dataflow_flow f on f.id = r.flow_id
 where r.state = 'pending' and r.queue = '' and r.run_after <= {now}
 	and f.state = 'active' and r.flow_id in (select value from json_each(?1))
 	and exists (select 1 from (
 			select value ->> 0 as flow_id, value ->> 1 as slots, value ->> 2 as backfills from json_each(?2)) s
-		where s.flow_id = r.flow_id and ` + inTheWay + `
-			< ` + places + `)
+		where s.flow_id = r.flow_id and ` + slotsTaken + `
+			< ` + slotLimit + `)
 order by r.run_after, r.id limit ?3`
 
-// What waits for a time that has not come does not count, unless it is the rest of
-// a run that has begun. Without "indexed by", all the runs that the flow ever had
-// would be read.
+// A run that waits for a later time does not count, unless it has been claimed before.
+// Without "indexed by", SQLite would read all the runs that the flow ever had.
 const sqlRunActivity = `
 select count(*) filter (where state = 'in_progress'),
 	count(*) filter (where state = 'pending'),
@@ -142,18 +143,21 @@ from (
 	select state, trigger, lease_no, scope from dataflow_run indexed by dataflow_run_waiting
 	where flow_id = ?1 and state = 'pending' and (run_after <= {now} or lease_no > 0))`
 
-// The unique index on the slot decides between two that claim at once; the count
-// only spares an error in the usual case. The key is given up, so that
-// another run can wait while this one is worked. The run of a tick lets that of an
-// earlier one go first, which may wait in the same queue; a backfill without slots of its
-// own, the flow's own runs. One with some looks for a free one from that on which its id
-// says.
+// Of two claims at once, the unique index on the slot lets one succeed. The count of
+// slotsTaken only avoids the error in the usual case. The claim clears the unique key, so
+// that another run can wait while this one is worked.
+//
+// A flow with one slot has an order within a queue. A tick's run waits for the runs of
+// earlier ticks. A backfill without slots of its own waits for the flow's own runs.
+//
+// A backfill with slots of its own begins to look for a free one at a slot that depends
+// on its id.
 const sqlRunClaim = `
 update dataflow_run as r
 set state = 'in_progress',
-	slot = (select n.value from json_each(case when ` + apart + ` then ?7 else ?6 end) n
+	slot = (select n.value from json_each(case when ` + hasBackfillSlot + ` then ?7 else ?6 end) n
 		where not exists (select 1 from dataflow_run o where o.flow_id = r.flow_id and o.slot = n.value and o.state = 'in_progress')
-		order by case when ` + apart + ` then (n.value + r.id) % s.backfills else n.value end limit 1),
+		order by case when ` + hasBackfillSlot + ` then (n.value + r.id) % s.backfills else n.value end limit 1),
 	unique_key = null, attempt = r.attempt + 1, worker = ?2,
 	lease_no = r.lease_no + 1, lease_until = strftime('%Y-%m-%d %H:%M:%f', {now}, ?3 || ' seconds'),
 	started_at = coalesce(r.started_at, {now}), code_version = ?4,
@@ -164,21 +168,22 @@ set state = 'in_progress',
 from (select json_array_length(?6) as slots, json_array_length(?7) as backfills) s
 where r.id = ?1 and r.state = 'pending' and r.run_after <= {now}
 	and exists (select 1 from dataflow_flow f where f.id = r.flow_id and f.state = 'active')
-	and ` + inTheWay + ` < ` + places + `
+	and ` + slotsTaken + ` < ` + slotLimit + `
 	and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select 1 from dataflow_run o indexed by dataflow_run_waiting
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = 'schedule' and o.lease_no = 0
 			and o.scheduled_for < r.scheduled_for and o.queue = r.queue))
 	and not (s.slots = 1 and s.backfills = 0 and r.scope <> '' and exists (select 1 from dataflow_run o indexed by dataflow_run_waiting
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue))`
 
-// Moving the sequence number fences off whoever worked the flow before: his next
-// checkpoint finds no row.
+// Moving the sequence number fences off the flow's previous worker: its next checkpoint
+// finds no row.
 const sqlCheckpointClaim = `
 insert into dataflow_checkpoint as c (flow_id, scope, partition, seq, cursor, updated_at) values (?, ?, ?, 1, ?, {now})
 on conflict (flow_id, scope, partition) do update set seq = c.seq + 1, updated_at = excluded.updated_at
 returning seq, cursor, set_seq`
 
-// Without a cursor the next claim begins again, so that this is no progress.
+// Without a cursor the rescues are not reset: the next claim begins again at the same
+// place, so there was no progress.
 const sqlRunProgress = `
 update dataflow_run
 set read = read + ?3, written = written + ?4, redundant = redundant + ?5, filtered = filtered + ?6,
@@ -208,11 +213,12 @@ set state = ?3, slot = null, lease_until = null,
 	rescues = case when ?8 then rescues + 1 else rescues end
 where id = ?1 and lease_no = ?2 and state = 'in_progress'`
 
-// Whether ticks start no runs after this: it is asked before the note is taken.
+// Whether this outcome trips the flow, so that its ticks start no runs. It is queried
+// before sqlFlowNote.
 const sqlFlowTrips = `
 select tripped_at is null and ?2 = 'failed' and pause_after > 0 and failures + 1 >= pause_after from dataflow_flow where id = ?1`
 
-// Each failure puts off the next probe.
+// Each failure after the flow has tripped postpones the next probe.
 const sqlFlowNote = `
 update dataflow_flow
 set last_run_at = {now}, last_error = case when ?2 = 'cancelled' then last_error else ?3 end,
@@ -247,7 +253,7 @@ const sqlCheckpointRead = `
 select c.seq, c.cursor, c.set_seq from dataflow_checkpoint c
 where c.flow_id = ? and c.scope = ? and c.partition = ?`
 
-// A flow that was never worked has no checkpoint yet.
+// A flow without a claim so far has no checkpoint.
 const sqlCursorGet = `
 select f.id, f.name, coalesce(c.seq, 0), c.cursor, c.moved_at, coalesce(c.run_id, 0)
 from dataflow_flow f left join dataflow_checkpoint c on c.flow_id = f.id and c.scope = '' and c.partition = ''
@@ -276,8 +282,8 @@ select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.f
 where r.state = 'in_progress' and r.lease_until < {now}
 order by r.lease_until limit 1`
 
-// Of a process that dies between fetching a job and claiming its run, River would
-// notice only after an hour. River's rows have the real clock.
+// If a process dies after it fetched a job and before it claimed the run, River notices
+// only after an hour. River's rows have the real clock, so they are compared with 'now'.
 const sqlRunStranded = `
 select ` + runColumns + ` from dataflow_run r indexed by dataflow_run_due join dataflow_flow f on f.id = r.flow_id
 	left join river_job j on j.id = r.river_job_id
@@ -288,7 +294,7 @@ where r.state = 'pending' and r.queue <> '' and r.run_after < strftime('%Y-%m-%d
 		or j.state = 'running' and julianday(j.attempted_at) < julianday('now', '-' || ?2 || ' seconds'))
 order by r.run_after limit 1`
 
-// Who asks first is kept.
+// Keeps the time, actor and reason of the first request.
 const sqlRunCancel = `
 update dataflow_run
 set state = case when state = 'pending' then 'cancelled' else state end,

@@ -19,9 +19,11 @@ set next_run_at = ?2, probe_at = ?3, schedule = coalesce(?4, schedule),
 	schedule_at = coalesce(?5, schedule_at)
 where id = ?1`
 
-// The last entry is extended, if it has the same reason, is of the same ticks, and
-// no run came between. The old ticks are up to the moment of a change, the new ones
-// after it.
+// Extends the flow's last entry if
+//
+//   - it has the same reason;
+//   - it began after the last change of the schedule, at schedule_at;
+//   - there is no run of a tick between it and the new ticks.
 const sqlTickExtend = `
 update dataflow_tick set last_at = ?3, ticks = ticks + ?4
 where id = (select id from dataflow_tick where flow_id = ?1 order by last_at desc limit 1)
@@ -66,8 +68,8 @@ order by l.id desc limit ?5`
 const sqlDeadLetterReplayed = `
 update dataflow_dead_letter set replayed_at = {now} where id = ?1 and replayed_at is null`
 
-// The last success of a flow is kept for ever; so is a run, for as long as it has
-// dead letters that are.
+// Two kinds of runs are kept: the last successful run of a flow that is no backfill, for
+// ever, and a run with a dead letter that is kept.
 const sqlRunPrunable = `
 from dataflow_run r
 where r.state = ?1 and r.ended_at < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?2 || ' seconds')
@@ -80,7 +82,7 @@ const sqlRunPruneCount = `select count(*)` + sqlRunPrunable
 
 const sqlRunPrune = `delete from dataflow_run where id in (select r.id` + sqlRunPrunable + ` order by r.ended_at limit ?4)`
 
-// Of a backfill whose runs are gone, nobody goes on with the checkpoint.
+// Removes the checkpoints of backfills that have no runs left: no run will continue there.
 const sqlScopePrune = `
 delete from dataflow_checkpoint where scope <> '' and not exists (
 	select 1 from dataflow_run r where r.flow_id = dataflow_checkpoint.flow_id and r.scope = dataflow_checkpoint.scope and r.scope <> '')`

@@ -10,13 +10,15 @@ import (
 	"time"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/driverkit"
 )
 
-// insertTries is how often RunInsert looks again when the waiting run that was
-// in its way has just been claimed.
-const insertTries = 10
-
 func (q *queries) RunInsert(ctx context.Context, p *dataflow.RunInsertParams) (*dataflow.Run, error) {
+	return driverkit.RunInsert(ctx, q, p)
+}
+
+// InsertRun implements driverkit.RunInserter.
+func (q *queries) InsertRun(ctx context.Context, p *dataflow.RunInsertParams) (*dataflow.Run, error) {
 	var at, key, job any
 	if !p.At.IsZero() {
 		at = formatTime(p.At)
@@ -27,40 +29,27 @@ func (q *queries) RunInsert(ctx context.Context, p *dataflow.RunInsertParams) (*
 	if p.RiverJobID != 0 {
 		job = p.RiverJobID
 	}
-	for range insertTries {
-		var id int64
-		err := q.db.QueryRowContext(ctx, q.store.text(sqlRunInsert),
-			p.FlowID, string(p.Trigger), key, at, p.MaxAttempts, p.Queue, job, p.Actor, p.Reason,
-			p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until)).Scan(&id)
-		if err == nil && p.Backfill && p.Scope == "" {
-			err = q.one(ctx, sqlRunOwnScope, id)
-		}
-		if err == nil {
-			return q.RunByID(ctx, id)
-		}
-		if !errors.Is(err, sql.ErrNoRows) {
-			return nil, err
-		}
-		run, err := scanRun(q.db.QueryRowContext(ctx, q.store.text(sqlRunWaiting), p.FlowID, key))
-		if p.Trigger == dataflow.TriggerSchedule && errors.Is(err, dataflow.ErrNotFound) {
-			run, err = scanRun(q.db.QueryRowContext(ctx, q.store.text(sqlRunByTick), p.FlowID, at))
-		}
-		if err == nil {
-			run.Coalesced = true
-			return run, nil
-		}
-		if !errors.Is(err, dataflow.ErrNotFound) {
-			return nil, err
-		}
-		flow, err := q.FlowByID(ctx, p.FlowID)
-		if err != nil {
-			return nil, err
-		}
-		if flow.State != dataflow.FlowActive {
-			return nil, dataflow.ErrNotFound
-		}
+	var id int64
+	err := q.db.QueryRowContext(ctx, q.store.text(sqlRunInsert),
+		p.FlowID, string(p.Trigger), key, at, p.MaxAttempts, p.Queue, job, p.Actor, p.Reason,
+		p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until)).Scan(&id)
+	if err == nil && p.Backfill && p.Scope == "" {
+		err = q.one(ctx, sqlRunOwnScope, id)
 	}
-	return nil, fmt.Errorf("a run of flow %d with key %q was claimed each of %d times that one was to be added", p.FlowID, p.UniqueKey, insertTries)
+	if err != nil {
+		return nil, notFound(err)
+	}
+	return q.RunByID(ctx, id)
+}
+
+// WaitingRun implements driverkit.RunInserter.
+func (q *queries) WaitingRun(ctx context.Context, p *dataflow.RunInsertParams) (*dataflow.Run, error) {
+	return scanRun(q.db.QueryRowContext(ctx, q.store.text(sqlRunWaiting), p.FlowID, p.UniqueKey))
+}
+
+// TickRun implements driverkit.RunInserter.
+func (q *queries) TickRun(ctx context.Context, p *dataflow.RunInsertParams) (*dataflow.Run, error) {
+	return scanRun(q.db.QueryRowContext(ctx, q.store.text(sqlRunByTick), p.FlowID, formatTime(p.At)))
 }
 
 func (q *queries) RunSetJob(ctx context.Context, runID, jobID int64, queue string) error {
@@ -118,7 +107,7 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 	}
 	err = q.one(ctx, sqlRunClaim, p.RunID, p.Worker, secondsText(p.Lease), p.CodeVersion, p.Restart, own, backfills)
 	if errors.Is(err, dataflow.ErrNotFound) {
-		return nil, nil //nolint:nilnil // documented: no claim
+		return nil, nil //nolint:nilnil // documented: the run cannot be claimed now
 	}
 	if isUniqueViolation(err) {
 		return nil, dataflow.ErrAlreadyRunning
@@ -131,8 +120,8 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 		return nil, err
 	}
 	var cursor *string
-	scope, part, from := checkpointOf(claim.Run)
-	err = q.db.QueryRowContext(ctx, q.store.text(sqlCheckpointClaim), claim.Run.FlowID, scope, part, nullJSON(from)).Scan(&claim.Seq, &cursor, &claim.SetSeq)
+	c := driverkit.CheckpointOf(claim.Run)
+	err = q.db.QueryRowContext(ctx, q.store.text(sqlCheckpointClaim), claim.Run.FlowID, c.Scope, c.Partition, nullJSON(c.From)).Scan(&claim.Seq, &cursor, &claim.SetSeq)
 	if err != nil {
 		return nil, fmt.Errorf("move checkpoint: %w", err)
 	}
@@ -140,7 +129,7 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 	return claim, nil
 }
 
-// slotsFrom are n slots.
+// slotsFrom returns the numbers of n slots.
 func slotsFrom(first, n int) []int {
 	slots := make([]int, n)
 	for i := range slots {
@@ -151,7 +140,7 @@ func slotsFrom(first, n int) []int {
 
 func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
 	d, cursor := p.Delta, nullJSON(p.Cursor)
-	scope, part, _ := checkpointOf(&dataflow.Run{Scope: p.Scope, Slot: p.Slot})
+	c := driverkit.CheckpointOf(&dataflow.Run{Scope: p.Scope, Slot: p.Slot})
 	status := dataflow.LeaseStatus{RunID: p.RunID}
 	if err := q.DeadLetterInsert(ctx, p.Letters); err != nil {
 		return status, fmt.Errorf("keep dead letters: %w", err)
@@ -161,7 +150,7 @@ func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointPa
 		secondsText(p.Lease), d.Updated).Scan(&status.CancelRequested)
 	if err == nil {
 		err = q.one(ctx, sqlCheckpointMove, p.FlowID, p.Seq, cursor,
-			d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, part, d.Updated, p.RunID, scope)
+			d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, c.Partition, d.Updated, p.RunID, c.Scope)
 	}
 	if err = notFound(err); errors.Is(err, dataflow.ErrNotFound) {
 		return status, nil
@@ -182,13 +171,13 @@ func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*datafl
 	}
 	err := q.one(ctx, sqlRunEnd, p.RunID, p.LeaseNumber, string(p.State), secondsText(p.Delay), p.Refund, message, history, p.Rescue)
 	if errors.Is(err, dataflow.ErrNotFound) {
-		return nil, nil //nolint:nilnil // documented: no longer the claim's
+		return nil, nil //nolint:nilnil // documented: the claim has lost the run
 	}
 	if err != nil {
 		return nil, err
 	}
 	run, err := q.RunByID(ctx, p.RunID)
-	if err != nil || p.Refund || run.Scope != "" { // a backfill tells nothing about the flow
+	if err != nil || p.Refund || run.Scope != "" { // the outcome of a backfill is not the flow's
 		return run, err
 	}
 	if err := q.db.QueryRowContext(ctx, q.store.text(sqlFlowTrips), p.FlowID, string(p.State)).Scan(&run.Tripped); err != nil {
@@ -236,7 +225,7 @@ func scanRun(row scanner) (*dataflow.Run, error) {
 	return &r, nil
 }
 
-// jsonArray is a list as a parameter for json_each.
+// jsonArray encodes a list as an argument of json_each.
 func jsonArray[T any](list []T) (string, error) {
 	if len(list) == 0 {
 		return "[]", nil
@@ -245,7 +234,7 @@ func jsonArray[T any](list []T) (string, error) {
 	return string(data), err
 }
 
-// secondsText is a duration as a modifier of strftime, without its unit.
+// secondsText formats a duration for a modifier of strftime, in seconds without the unit.
 func secondsText(d time.Duration) string {
 	return strconv.FormatFloat(d.Seconds(), 'f', 3, 64)
 }

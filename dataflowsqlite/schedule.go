@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/activedataflow/dataflow"
@@ -34,7 +33,7 @@ func (q *queries) FlowDue(ctx context.Context, flowIDs []int64) (*dataflow.FlowR
 	return rec, now, err
 }
 
-// flowAt reads a flow and the time.
+// flowAt reads a flow and the time of the statement.
 func (q *queries) flowAt(ctx context.Context, template string, arg any) (*dataflow.FlowRecord, time.Time, error) {
 	var now time.Time
 	rec, err := scanFlowAnd(q.db.QueryRowContext(ctx, q.store.text(template), arg), timeText{&now})
@@ -120,23 +119,6 @@ func (q *queries) ProcessList(ctx context.Context) ([]*dataflow.Process, error) 
 	}, sqlProcessList)
 }
 
-// checkpointOf is whose checkpoint a run has, and where that begins: the flow's own, or,
-// whichever slot it is worked in, that of its backfill.
-func checkpointOf(run *dataflow.Run) (scope, part string, from json.RawMessage) {
-	if run.Scope != "" {
-		return run.Scope, "", run.FromCursor
-	}
-	return "", partition(run.Slot), nil
-}
-
-// partition is whose checkpoint a slot has: the first has the flow's own.
-func partition(slot int) string {
-	if slot == 0 {
-		return ""
-	}
-	return "slot " + strconv.Itoa(slot)
-}
-
 func nullTime(t *time.Time) any {
 	if t == nil {
 		return nil
@@ -144,7 +126,7 @@ func nullTime(t *time.Time) any {
 	return formatTime(*t)
 }
 
-// probeText is a duration as it is stored: 0 is none.
+// probeText formats the column probe_after: 0 means no probes.
 func probeText(d time.Duration) string {
 	if d <= 0 {
 		return "0"

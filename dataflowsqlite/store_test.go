@@ -25,8 +25,8 @@ func TestNew_NilDB(t *testing.T) {
 	require.ErrorAs(t, err, &ce)
 }
 
-// Whoever forgets to limit the connections to one still gets transactions that
-// wait for each other at their beginning, where waiting is possible.
+// Even without a limit of one connection, transactions wait for each other at their
+// beginning, where SQLite can wait for the write lock.
 func TestInTx_ManyConnections(t *testing.T) {
 	t.Parallel()
 	db := dbtest.SQLite(t)
@@ -53,8 +53,8 @@ func TestInTx_ManyConnections(t *testing.T) {
 	require.Equal(t, len(errs), n)
 }
 
-// increase reads and then writes, which a transaction may not do on a database
-// that another one has changed in between.
+// increase reads and then writes. SQLite refuses the write if another transaction has
+// changed the database in between.
 func increase(ctx context.Context, _ dataflow.Tx) error {
 	tx, ok := dataflowsqlite.TxFrom(ctx)
 	if !ok {
@@ -68,8 +68,8 @@ func increase(ctx context.Context, _ dataflow.Tx) error {
 	return err
 }
 
-// When its context ends, database/sql rolls a transaction back by itself, and a
-// commit says only that it is too late.
+// When the context ends, database/sql rolls the transaction back by itself, and Commit
+// returns only sql.ErrTxDone. InTx returns the error of the context instead.
 func TestInTx_CancelledBeforeCommit(t *testing.T) {
 	t.Parallel()
 	store, err := dataflowsqlite.New(dbtest.SQLite(t)).Store(dataflow.StoreOptions{Logger: slog.New(slog.DiscardHandler)})

@@ -7,13 +7,13 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// Tx makes the caller's transaction one that [dataflow.Client.TriggerTx] takes.
-// The caller commits it or rolls it back.
+// Tx wraps the caller's transaction for [dataflow.Client.TriggerTx]. The caller
+// commits it or rolls it back.
 func Tx(tx *sql.Tx) dataflow.Tx { return txHandle{tx: tx} }
 
-// TxFrom returns the transaction that commits the checkpoint, for a
-// [dataflow.TxSink]. It returns false outside of WriteTx. The sink must neither
-// commit it nor roll it back.
+// TxFrom returns the transaction that commits the checkpoint, for use in the
+// WriteTx of a [dataflow.TxSink]. It returns false anywhere else. The sink must
+// neither commit the transaction nor roll it back.
 func TxFrom(ctx context.Context) (*sql.Tx, bool) {
 	tx, ok := ctx.Value(txKey{}).(*sql.Tx)
 	return tx, ok

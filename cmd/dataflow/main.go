@@ -1,5 +1,5 @@
-// Dataflow looks after data flows. It knows none itself: a program that has flows can have
-// the same commands, by package dataflowcli.
+// Dataflow is the command line to look after data flows. It has no flows of its own. A program
+// with flows can offer the same commands by package dataflowcli.
 package main
 
 import (

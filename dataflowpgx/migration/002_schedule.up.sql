@@ -7,7 +7,7 @@ alter table {s}dataflow_flow
     add column tripped_reason text not null default '',
     add column probe_at timestamptz;
 
--- Of paused flows too: their ticks are accounted for.
+-- Paused flows are included: their ticks are accounted for.
 drop index {s}dataflow_flow_next_run;
 create index dataflow_flow_next_run on {s}dataflow_flow (next_run_at) where next_run_at is not null;
 create index dataflow_flow_probe on {s}dataflow_flow (probe_at) where probe_at is not null;

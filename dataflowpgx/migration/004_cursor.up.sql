@@ -1,11 +1,11 @@
--- Which run has moved a cursor, and when; and the sequence number that it got when
--- somebody set it.
+-- The last run that moved the cursor, the time of the last move, and the sequence number
+-- after somebody last set the cursor.
 alter table {s}dataflow_checkpoint
     add column run_id bigint,
     add column moved_at timestamptz,
     add column set_seq bigint not null default 0;
 
--- Cursors that somebody has set. No cursor is the beginning.
+-- Cursors that somebody has set. Null is the beginning.
 create table {s}dataflow_cursor_change (
     id bigint generated always as identity primary key,
     flow_id bigint not null references {s}dataflow_flow (id),
@@ -19,8 +19,8 @@ create table {s}dataflow_cursor_change (
 
 create index dataflow_cursor_change_flow on {s}dataflow_cursor_change (flow_id, id);
 
--- Where the run of a backfill ends. Its scope is the id of the first run of the
--- backfill; the flow's own runs have none.
+-- Where the run of a backfill ends. The scope of a backfill is the id of its first run;
+-- the flow's own runs have none.
 alter table {s}dataflow_run add column until_cursor json;
 
 create index dataflow_run_scope on {s}dataflow_run (flow_id, scope) where scope <> '';

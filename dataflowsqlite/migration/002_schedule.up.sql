@@ -6,7 +6,7 @@ alter table dataflow_flow add column tripped_at text;
 alter table dataflow_flow add column tripped_reason text not null default '';
 alter table dataflow_flow add column probe_at text;
 
--- Of paused flows too: their ticks are accounted for.
+-- Paused flows are included: their ticks are accounted for.
 drop index dataflow_flow_next_run;
 create index dataflow_flow_next_run on dataflow_flow (next_run_at) where next_run_at is not null;
 create index dataflow_flow_probe on dataflow_flow (probe_at) where probe_at is not null;

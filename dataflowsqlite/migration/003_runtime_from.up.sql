@@ -1,6 +1,6 @@
 -- The Runtime that the code declared when an operator migrated the flow to another.
 alter table dataflow_flow add column runtime_from text;
 
--- Of the records written, those that replaced a row.
+-- How many of the records written replaced a row.
 alter table dataflow_run add column updated integer not null default 0;
 alter table dataflow_checkpoint add column updated integer not null default 0;

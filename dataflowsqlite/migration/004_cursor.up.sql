@@ -1,10 +1,10 @@
--- Which run has moved a cursor, and when; and the sequence number that it got when
--- somebody set it.
+-- The last run that moved the cursor, the time of the last move, and the sequence number
+-- after somebody last set the cursor.
 alter table dataflow_checkpoint add column run_id integer;
 alter table dataflow_checkpoint add column moved_at text;
 alter table dataflow_checkpoint add column set_seq integer not null default 0;
 
--- Cursors that somebody has set. No cursor is the beginning.
+-- Cursors that somebody has set. Null is the beginning.
 create table dataflow_cursor_change (
     id integer primary key autoincrement,
     flow_id integer not null references dataflow_flow (id),
@@ -18,8 +18,8 @@ create table dataflow_cursor_change (
 
 create index dataflow_cursor_change_flow on dataflow_cursor_change (flow_id, id);
 
--- Where the run of a backfill ends. Its scope is the id of the first run of the
--- backfill; the flow's own runs have none.
+-- Where the run of a backfill ends. The scope of a backfill is the id of its first run;
+-- the flow's own runs have none.
 alter table dataflow_run add column until_cursor text;
 
 create index dataflow_run_scope on dataflow_run (flow_id, scope) where scope <> '';

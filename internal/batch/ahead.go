@@ -7,9 +7,9 @@ import (
 	"errors"
 )
 
-// Ahead is a producer that runs in a goroutine of its own, at most one batch
-// ahead of its consumer: while the consumer works on one batch, the next is
-// being made, and waits when it is done.
+// Ahead runs a producer in a goroutine of its own, at most one batch ahead of
+// its consumer. While the consumer works on one batch, the producer makes the
+// next one and then waits.
 type Ahead[B any] struct {
 	out    chan B
 	done   chan struct{}
@@ -17,8 +17,8 @@ type Ahead[B any] struct {
 	err    error // readable once out is closed
 }
 
-// Start runs produce, which hands over its batches one by one, and stops when
-// hand returns false. produce must not panic.
+// Start runs produce. produce passes its batches to hand one by one, and returns
+// when hand returns false. It must not panic.
 func Start[B any](ctx context.Context, produce func(ctx context.Context, hand func(B) bool) error) *Ahead[B] {
 	ctx, cancel := context.WithCancel(ctx)
 	a := &Ahead[B]{out: make(chan B), done: make(chan struct{}), cancel: cancel}
@@ -37,12 +37,14 @@ func Start[B any](ctx context.Context, produce func(ctx context.Context, hand fu
 	return a
 }
 
-// ErrInterrupted is returned by Next when there was something else to be done first.
+// ErrInterrupted is returned by Next when its interrupt was closed before a batch was ready.
 var ErrInterrupted = errors.New("interrupted")
 
-// Next returns the next batch. It returns false when there is none: at the end,
-// after an error of the producer, which it returns, when ctx is done, or with
-// ErrInterrupted when interrupt is closed first, which may be nil.
+// Next returns the next batch, or false if it gets none:
+//   - at the end, without an error;
+//   - after an error of the producer, with that error;
+//   - when ctx is done, with its cause;
+//   - when interrupt is closed, with ErrInterrupted. interrupt may be nil.
 func (a *Ahead[B]) Next(ctx context.Context, interrupt <-chan struct{}) (B, bool, error) {
 	var none B
 	select {
@@ -58,8 +60,8 @@ func (a *Ahead[B]) Next(ctx context.Context, interrupt <-chan struct{}) (B, bool
 	}
 }
 
-// Stop tells the producer to end, and waits until it has, or until ctx is done.
-// It reports whether the producer has ended.
+// Stop cancels the producer and waits until it has ended or ctx is done. It
+// reports whether the producer has ended.
 func (a *Ahead[B]) Stop(ctx context.Context) bool {
 	a.cancel()
 	select {

@@ -11,8 +11,8 @@ import (
 	"github.com/activedataflow/dataflow/internal/batch"
 )
 
-// bubbleT is a test in which synctest.Wait returns when no goroutine can go on by
-// itself, and which fails if one is left at its end.
+// bubbleT is a test in a synctest bubble: synctest.Wait returns when every
+// goroutine is blocked, and a goroutine that outlives the test fails it.
 type bubbleT struct{ *testing.T }
 
 func bubble(t *testing.T, fn func(t *bubbleT)) {
@@ -64,8 +64,7 @@ func TestAhead(t *testing.T) {
 	})
 }
 
-// The producer makes one batch more than the consumer has taken, no more and no
-// less.
+// The producer makes exactly one batch more than the consumer has taken.
 func TestAhead_AtMostOneAhead(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *bubbleT) {
@@ -98,7 +97,7 @@ func TestAhead_Overlaps(t *testing.T) {
 		a := batch.Start(t.Context(), func(_ context.Context, hand func(int) bool) error {
 			hand(1)
 			close(begin)
-			<-done // only the consumer, who has the first batch, lets it go on
+			<-done // closed by the consumer once it has the first batch
 			hand(2)
 			return nil
 		})
@@ -117,7 +116,7 @@ func TestAhead_NothingMade(t *testing.T) {
 	})
 }
 
-// What was made before the error is not lost.
+// The consumer gets every batch that was made before the error.
 func TestAhead_Error(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *bubbleT) {
@@ -144,7 +143,7 @@ func TestAhead_StopWhileHandingOver(t *testing.T) {
 		synctest.Wait()
 		require.True(t, a.Stop(t.Context()))
 		require.True(t, refused)
-		require.True(t, a.Stop(t.Context()), "as often as one likes")
+		require.True(t, a.Stop(t.Context()), "Stop can be called again")
 		t.requireEnd(a, context.Canceled)
 	})
 }
@@ -210,7 +209,7 @@ func TestAhead_NextIsCancelled(t *testing.T) {
 	})
 }
 
-// The producer's context ends with the one that it was started with.
+// Cancelling the context of Start ends the producer.
 func TestAhead_StartIsCancelled(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *bubbleT) {
@@ -225,7 +224,7 @@ func TestAhead_StartIsCancelled(t *testing.T) {
 	})
 }
 
-// Nobody asks for the rest.
+// Stop ends a producer that still has batches to hand over.
 func TestAhead_StopBeforeTheEnd(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *bubbleT) {

@@ -11,11 +11,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The database itself keeps a log: of each change of a run's state, with how many other runs
-// of the flow were in progress then, of backfills or of its own as that is, and of each checkpoint. It is written in the transaction
-// that it tells of, and has the database's clock. On Postgres it also has the name that the
-// worker's own connections bear, so that what a worker commits under the name of another, who
-// has taken the run over, is seen whatever the run's row says.
+// Triggers keep a log of each checkpoint and of each change of a run's state. An entry is written
+// in the transaction that caused it, and has the database's clock. The entry of a state has the
+// number of other runs of the same kind, own runs or backfills, that were in progress.
+//
+// On Postgres, an entry also has the name of the worker's connection. So the log shows a commit
+// by a worker that has lost the run, whatever worker the run's row names.
 const auditPostgres = `
 create table chaos_target (flow text not null, n bigint not null);
 create table chaos_log (
@@ -60,17 +61,17 @@ create trigger chaos_audit_insert after insert on dataflow_run begin
 	insert into chaos_log (event, flow, run, worker, lease) values (new.state, new.flow_id, new.id, new.worker, new.lease_no);
 end;`
 
-// What the log tells of beside the states of runs.
+// The events of the log that are not states of runs.
 const (
 	eventCheckpoint = "checkpoint"
-	eventKilled     = "killed" // noted by the test, just before or just after
+	eventKilled     = "killed" // written by the test, just before or just after the kill
 )
 
 // entry is a line of the log.
 type entry struct {
 	at                float64 // seconds
 	event, worker     string
-	session           string // who has committed it, on Postgres
+	session           string // the worker whose connection committed it, on Postgres
 	flow, run, lease  int64
 	attempt, rescues  int
 	others            int
@@ -83,7 +84,7 @@ func (s *stage) log() []entry {
 	s.Helper()
 	rows, err := s.db.QueryContext(s.Context(), `select at, event, worker, session, flow, run, lease, attempt, rescues, others, backfill = 1 from chaos_log order by id`)
 	require.NoError(s, err)
-	defer rows.Close() //nolint:errcheck // Err tells
+	defer rows.Close() //nolint:errcheck // rows.Err has the error
 	var log []entry
 	for rows.Next() {
 		var e entry
@@ -96,9 +97,14 @@ func (s *stage) log() []entry {
 	return log
 }
 
-// checkLog looks for two of a flow's own runs at once, for more of its backfills than it
-// lets, for a commit under a lease that had been granted anew, and for one by a worker that
-// did not have the run. It returns how many backfills of a flow were in progress at the most.
+// checkLog checks that the log shows none of these:
+//
+//   - two of a flow's own runs in progress at once;
+//   - more of a flow's backfills in progress at once than MaxBackfills allows;
+//   - a commit under an old lease;
+//   - on Postgres, a commit by a worker that did not have the run.
+//
+// It returns the most backfills of a flow that were in progress at once.
 func (s *stage) checkLog(log []entry) (most int) {
 	s.Helper()
 	atOnce := 0
@@ -146,8 +152,8 @@ func (s *stage) checkLog(log []entry) (most int) {
 	return most
 }
 
-// takeovers are the times from the kill of a worker to the next sign of life of each run that
-// it had: a checkpoint or its end, by another worker.
+// takeovers are the times that take-overs needed: from the kill of a worker to the next
+// checkpoint or the end of each of its runs, by another worker.
 func takeovers(log []entry) times {
 	var took times
 	holder := make(map[int64]string)
@@ -201,7 +207,7 @@ func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Se
 // times are measured durations.
 type times []time.Duration
 
-// percentile is the least time that p percent of all are no longer than.
+// percentile returns the least of the times that at least p percent of all do not exceed.
 func (t times) percentile(p float64) time.Duration {
 	if len(t) == 0 {
 		return 0

@@ -13,11 +13,14 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// Each of two flows, one worked by River and one without, reads the numbers up to its limit by
-// its own runs, and as many behind that in eight ranges, four at once, while a worker is killed
-// every two seconds. Oracle: the target, which has no unique key, holds each number once; the
-// counters of each run are the way that its cursor went; by the log, never two of a flow's own
-// runs were in progress, nor more than four of its backfills, and both were at once.
+// Two flows, one worked by River and one without, read numbers. Each reads the numbers up to its
+// limit by its own runs, and as many after that by eight ranges, up to four at once. A worker is
+// killed every two seconds. Oracle:
+//
+//   - The target, which has no unique key, holds each number once.
+//   - Each range has read as many numbers as its bounds span.
+//   - By the log, at most one own run and four backfills of a flow were in progress at once, and
+//     own runs began while backfills were in progress.
 func TestBackfills(t *testing.T) {
 	t.Parallel()
 	const ranges, atOnce, runs = 8, 4, 3
@@ -70,7 +73,7 @@ func TestBackfills(t *testing.T) {
 	t.Logf("%d backfills at once at the most; %d times an own run began beside some; take-over %s", most, beside, takeovers(log))
 }
 
-// backfillsAt is how many backfills of a run's flow were in progress when it began.
+// backfillsAt returns how many backfills of a run's flow were in progress when the run began.
 func (s *stage) backfillsAt(log []entry, began entry) int {
 	s.Helper()
 	in := make(map[int64]bool)

@@ -12,9 +12,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Another writer updates the rows that the flows' transactions update, in the other order, and
-// between their snapshot and their update: Postgres ends the flows' transactions as deadlocked
-// or as not serializable. Oracle: exact, and so is what they have added up.
+// Another writer updates the same rows as the flows' transactions: of one flow in the opposite
+// order, of the other between its snapshot and its update. Postgres aborts the flows'
+// transactions with deadlocks and serialization failures. Oracle: exact, and so are the sums in
+// those rows.
 func TestConflicts(t *testing.T) {
 	t.Parallel()
 	rng := dice(t)
@@ -60,9 +61,9 @@ func TestConflicts(t *testing.T) {
 	require.Equal(t, batches+updates, s.number(`select n from chaos_total where id = 3`))
 }
 
-// rival gets in the way of the flows, by a transaction of these statements, until ctx is done,
-// and returns how often it has committed that. It leaves the flows pauses: in the way of every
-// try, it would use up their attempts.
+// rival runs transactions of these statements, which conflict with the flows', until ctx is done.
+// It returns how many were committed. It pauses in between: a conflict in every try would use up
+// the flows' attempts.
 func (s *stage) rival(ctx context.Context, rng *rand.Rand, most time.Duration, statements ...string) (committed int64) {
 	for ctx.Err() == nil {
 		if s.rivalTx(ctx, statements...) == nil {
@@ -73,8 +74,8 @@ func (s *stage) rival(ctx context.Context, rng *rand.Rand, most time.Duration, s
 	return committed
 }
 
-// rivalTx runs statements in a transaction, with a pause between them. When they deadlock with
-// a flow's, it is the flow that finds out, and loses.
+// rivalTx runs statements in a transaction, with a pause between them. In a deadlock, the flow's
+// transaction is the victim.
 func (s *stage) rivalTx(ctx context.Context, statements ...string) error {
 	ctx = context.WithoutCancel(ctx)
 	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{})

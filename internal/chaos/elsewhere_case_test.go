@@ -11,15 +11,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// elsewhereFlow has its target in the second database.
+// elsewhereFlow returns a flow with its target in the second database.
 func elsewhereFlow(queue bool, rows, chunk int64) flowSettings {
 	return flowSettings{Name: "numbers", Queue: queue, Elsewhere: true, Batch: 20, Chunk: chunk, Limit: rows, Pace: 20 * time.Millisecond}
 }
 
-// As TestKill, with the target in a second database, which commits a batch before ours commits
-// its checkpoint; a kill falls between the two as often as elsewhere. Oracle: the target, which
-// has no unique key, is the source; the counters and both databases' cursors agree with it;
-// and there were deaths between the two commits.
+// As TestKill, with the target in a second database. It commits a batch before our database
+// commits the checkpoint, and kills often fall between the two. Oracle: the target, which has no
+// unique key, equals the source. The counters and both databases' cursors agree with it.
 func TestElsewhere_Kill(t *testing.T) {
 	t.Parallel()
 	for _, queue := range []bool{true, false} {
@@ -39,13 +38,13 @@ func TestElsewhere_Kill(t *testing.T) {
 	}
 }
 
-// behindSink marks the points at which a worker dies that has claimed a run whose last batch
-// is in the second database, and not in ours.
-const behindSink = "behind the sink, "
+// sinkAhead marks a point where a worker dies after it has claimed a run whose last batch is
+// committed in the second database, but not in ours.
+const sinkAhead = "sink ahead, "
 
-// A worker dies at each point around the two commits, and, of those who have to bring our
-// checkpoint up to the other one, at each point of that. Oracle: exact, as above; and the
-// second database was ahead of ours, by one batch and never more.
+// A worker dies at each point around the two commits, and at each point of the catch-up that
+// brings our checkpoint up to the sink's. Oracle: exact, as above. The second database was ahead
+// of ours, and never by more than one batch.
 func TestElsewhere_KillPoints(t *testing.T) {
 	t.Parallel()
 	for _, queue := range []bool{true, false} {
@@ -61,7 +60,7 @@ func elsewhereAtPoints(t *testing.T, queue bool) {
 	const patience = time.Minute
 	points := []string{"sinkclaim/before", "sinkclaim/committed", "checkpoint/before", "checkpoint/uncommitted", "checkpoint/committed"}
 	for _, point := range points {
-		points = append(points, behindSink+point)
+		points = append(points, sinkAhead+point)
 	}
 	points = append(points, "sink/before", "sink/uncommitted", "sink/committed")
 	rng := dice(t)
@@ -81,13 +80,13 @@ func elsewhereAtPoints(t *testing.T, queue bool) {
 	for range scaled(1, 4) {
 		rng.Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
 		for _, point := range points {
-			point, behind := strings.CutPrefix(point, behindSink)
-			if behind {
+			point, sinkIsAhead := strings.CutPrefix(point, sinkAhead)
+			if sinkIsAhead {
 				wanted++
 				die("sink/committed")
 				const cursor = `select coalesce(max((cursor #>> '{}')::bigint), 0) from dataflow_checkpoint`
 				by := s.sinkCursor("numbers") - s.number(cursor)
-				require.Contains(t, []int64{0, 20}, by, "0: somebody was quick to bring ours up to it")
+				require.Contains(t, []int64{0, 20}, by, "0 if another worker has already caught up")
 				ahead += int(by / 20)
 			}
 			die(point)
@@ -101,10 +100,14 @@ func elsewhereAtPoints(t *testing.T, queue bool) {
 	t.Logf("%d runs, %d deaths, %d of %d times a batch was seen in the second database alone", runs, f.starts-2, ahead, wanted)
 }
 
-// A worker is stopped in its transaction in the second database: before the statement that the
-// fence must keep out when it wakes up, and when it has locked the flow's checkpoint there.
-// Oracle: another worker goes on while it is stopped, which in the second case needs that lock;
-// exact; after it wakes up, the first one commits nothing in either database, and says so once.
+// A worker is stopped in its transaction in the second database, at one of two points:
+//
+//   - before the statement that the fence must refuse when the worker wakes up;
+//   - after the statement, when the worker has locked the flow's checkpoint there.
+//
+// Oracle: exact. Another worker goes on while the first is stopped; in the second case it needs
+// that lock. After the first worker wakes up, it commits nothing in either database, and says
+// once that its run was taken over.
 func TestElsewhere_Stopped(t *testing.T) {
 	t.Parallel()
 	for _, point := range []string{"sink/before", "sink/uncommitted"} {

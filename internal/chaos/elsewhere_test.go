@@ -13,27 +13,27 @@ import (
 	"github.com/activedataflow/dataflow/connector/pgtable"
 )
 
-// The second database has a target that takes whatever it is given, and the connector's own
-// table beside it.
+// The second database has a target without a unique key, and the connector's own checkpoint
+// table.
 const elsewhereSQL = `create table chaos_target (flow text not null, n bigint not null);` + pgtable.CheckpointTable
 
-// sinkCursor is the cursor that the second database has of a flow.
+// sinkCursor returns the cursor of a flow in the second database.
 func (s *stage) sinkCursor(flow string) int64 {
 	s.Helper()
 	return s.numberIn(s.elsewhere, fmt.Sprintf(`select coalesce((select (state::json ->> 'cursor')::bigint from dataflow_sink_checkpoint where flow = '%s'), 0)`, flow))
 }
 
-// betweenCommits is how long the commit in the second database is known before ours begins, so
-// that who is killed at random is often killed there.
+// betweenCommits is the pause between the commit in the second database and ours. It makes
+// random kills hit this gap often.
 const betweenCommits = 10 * time.Millisecond
 
-// sinkTracer makes points of what the connector's own statements do in the second database:
+// sinkTracer makes points of the connector's own statements in the second database:
 //
 //	sink/before  sink/uncommitted  sink/committed
 //	sinkclaim/before  sinkclaim/committed
 type sinkTracer struct{ orders *orders }
 
-// sinkPoint is the context's key of the point behind a statement.
+// sinkPoint is the context key of the point after a statement.
 type sinkPoint struct{}
 
 func (t sinkTracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {

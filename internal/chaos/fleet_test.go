@@ -17,13 +17,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fleet is a number of worker processes, each of which is replaced when it ends.
+// fleet is a number of worker processes. A worker that ends is replaced.
 type fleet struct {
 	*stage
 	settings workerSettings
 	dir      string
 
-	mu      sync.Mutex // guards what follows, and the fields of its workers
+	mu      sync.Mutex // guards the fields below, and those of the workers
 	workers []*worker  // one in each slot
 	logs    []string
 	closed  bool
@@ -38,11 +38,11 @@ type worker struct {
 	log  string
 	done chan struct{} // closed when it has ended
 
-	noted   bool // the log has its end
+	noted   bool // its kill is in the log
 	leaving bool // it was asked to end
 }
 
-// newFleet starts so many workers. settings need not say where the database is.
+// newFleet starts workers. It fills the database of the stage into settings.
 func newFleet(s *stage, size int, settings workerSettings) *fleet {
 	s.Helper()
 	f := &fleet{stage: s, settings: settings, dir: workDir(s.T), workers: make([]*worker, size)}
@@ -90,7 +90,7 @@ func (f *fleet) launch(slot int) {
 	go f.attend(slot, w)
 }
 
-// attend waits for a worker's end, judges it, and starts another.
+// attend waits until a worker ends, fails the test if it should not have, and starts another.
 func (f *fleet) attend(slot int, w *worker) {
 	err := w.cmd.Wait()
 	f.mu.Lock()
@@ -112,7 +112,7 @@ func (f *fleet) attend(slot int, w *worker) {
 	f.launch(slot)
 }
 
-// noteKill notes the end of a worker. Unlike note, it may be called beside the test.
+// noteKill adds the end of a worker to the log. Unlike note, it may be called from any goroutine.
 func (f *fleet) noteKill(id string) {
 	_, err := f.db.ExecContext(f.Context(), fmt.Sprintf(`insert into chaos_log (event, worker) values ('%s', '%s')`, eventKilled, id))
 	if err != nil && f.Context().Err() == nil {
@@ -127,7 +127,7 @@ func (f *fleet) in(slot int) *worker {
 	return f.workers[slot]
 }
 
-// slotOf returns the slot of a worker, -1 if it has none any more.
+// slotOf returns the slot of a worker, or -1 if the worker was replaced.
 func (f *fleet) slotOf(id string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -139,7 +139,7 @@ func (f *fleet) slotOf(id string) int {
 	return -1
 }
 
-// kill kills the worker in a slot. Another takes its place.
+// kill kills the worker in a slot, and waits until it has been replaced.
 func (f *fleet) kill(slot int) {
 	f.Helper()
 	w := f.in(slot)
@@ -151,7 +151,7 @@ func (f *fleet) kill(slot int) {
 	<-w.done
 }
 
-// replace asks the worker in a slot to end, and returns when another has taken its place.
+// replace asks the worker in a slot to end, and waits until it has been replaced.
 func (f *fleet) replace(slot int) {
 	f.Helper()
 	w := f.in(slot)
@@ -173,19 +173,19 @@ func (f *fleet) signal(w *worker, sig syscall.Signal) {
 	}
 }
 
-// order tells the first worker that reaches a point what to do there.
+// order gives an order to the first worker that reaches a point.
 func (f *fleet) order(action, point string) {
 	f.Helper()
 	require.NoError(f, os.WriteFile(orderFile(f.dir, action, point), nil, 0o600))
 }
 
-// obeyed reports whether a worker has done it, or begun to.
+// obeyed reports whether a worker has begun to obey an order.
 func (f *fleet) obeyed(action, point string) bool {
 	_, err := os.Stat(orderFile(f.dir, action, point))
 	return os.IsNotExist(err)
 }
 
-// close ends all workers, and reads in their logs what they should not have said.
+// close kills all workers, and fails the test for a bad line in their logs.
 func (f *fleet) close() {
 	f.mu.Lock()
 	f.closed = true
@@ -210,7 +210,7 @@ func (f *fleet) close() {
 	}
 }
 
-// grep returns the lines of a file that hold a text.
+// grep returns the lines of a file that contain a text.
 func grep(path, text string) []string {
 	data, err := os.ReadFile(path)
 	if err != nil {

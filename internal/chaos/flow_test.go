@@ -18,22 +18,23 @@ import (
 	"github.com/activedataflow/dataflow/dataflowsqlite"
 )
 
-// flowSettings say what a flow does: it appends the numbers behind its cursor to the target.
+// flowSettings are the settings of a flow that appends the numbers after its cursor to the
+// target.
 type flowSettings struct {
 	Name  string
 	Queue bool  // JobQueue, else Heartbeat
 	Batch int   // records between two checkpoints
-	Chunk int64 // each run reads up to the next multiple of it
-	Limit int64 // and none beyond that, if it is set
+	Chunk int64 // each run reads up to the next multiple of Chunk
+	Limit int64 // if set, no run reads beyond Limit
 	// Pace is how long a batch takes outside of its transaction, Hold inside of it.
 	Pace, Hold time.Duration
-	// MaxBackfills is the flow's.
+	// MaxBackfills is the setting of the flow.
 	MaxBackfills int
-	// Poison is the number that ends the process.
+	// Poison is the number that ends the process: a poison message.
 	Poison int64
 	// Rival makes each batch update rows that another writer updates too.
 	Rival rival
-	// Elsewhere has the target in the second database.
+	// Elsewhere puts the target in the second database.
 	Elsewhere bool
 	// Follow copies the rows of the table chaos_row, instead of the numbers.
 	Follow follow
@@ -55,7 +56,7 @@ func (s *flowSettings) flow(p place) *dataflow.Flow {
 	if s.Queue {
 		opts.Runtime = dataflow.JobQueue{BatchSize: s.Batch}
 	}
-	if s.Rival != noRival { // How often a batch meets the other writer is luck, and the usual pauses grow to minutes.
+	if s.Rival != noRival { // A batch may by chance conflict several times, and the default backoff grows to minutes.
 		opts.MaxAttempts, opts.Backoff = 20, func(int) time.Duration { return time.Second }
 	}
 	source := numbers{chunk: s.Chunk, limit: s.Limit}
@@ -79,10 +80,10 @@ func (s *flowSettings) records() dataflow.Transform[int64, record] {
 	return dataflow.Map(func(_ context.Context, n int64) (record, error) { return record{Flow: s.Name, N: n}, nil })
 }
 
-// numbers is the source. How far a run reads depends on its cursor alone, so that a run that
-// goes on elsewhere reads what it would have read here. All runs of a flow together read
-// exactly the numbers up to the limit, if there are limit/chunk of them. A backfill reads up
-// to its Until, whatever chunk and limit are.
+// numbers is the source. How far a run reads depends only on its cursor. So a run that another
+// worker takes over reads the same numbers. If there are limit/chunk runs of a flow, they read
+// exactly the numbers up to the limit. A backfill ignores chunk and limit: it reads up to its
+// Until.
 type numbers struct{ chunk, limit int64 }
 
 func (s numbers) Read(ctx context.Context, r dataflow.Request[int64]) iter.Seq2[dataflow.Item[int64, int64], error] {
@@ -127,7 +128,7 @@ func (s *flowSettings) transform(o *orders) dataflow.Transform[int64, int64] {
 	})
 }
 
-// appender is the sink: a table that takes whatever it is given, as often as it is given.
+// appender is the sink: a table without a unique key, which accepts duplicates.
 type appender struct {
 	kind     kind
 	settings *flowSettings
@@ -136,7 +137,8 @@ type appender struct {
 
 func (appender) AppendOnly() bool { return true }
 
-// writesAhead has every other worker write a batch while the one before it commits.
+// writesAhead turns write-ahead on in every other worker: it writes a batch while the one before
+// commits.
 var writesAhead = os.Getpid()%2 == 0
 
 func (appender) Pipelined() bool { return writesAhead }
@@ -168,7 +170,7 @@ func (a appender) WriteTx(ctx context.Context, rows []int64) error {
 	return nil
 }
 
-// execTx returns what runs a statement in the checkpoint's transaction.
+// execTx returns a function that runs a statement in the checkpoint's transaction.
 func execTx(ctx context.Context) func(statement string, args ...any) error {
 	if tx, ok := dataflowpgx.TxFrom(ctx); ok {
 		return func(statement string, args ...any) error {

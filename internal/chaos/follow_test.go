@@ -20,12 +20,12 @@ type follow string
 
 const (
 	noFollow  follow = ""
-	guarded   follow = "guarded"   // with the guard that a key with a time has by default
-	unguarded follow = "unguarded" // without: it shows that the test can see a row that is missed
+	guarded   follow = "guarded"   // with the default guard of a key with a time
+	unguarded follow = "unguarded" // without a guard, to show that the test detects missed rows
 )
 
-// Rows get their time and their id while their transaction is under way, and rows of one
-// transaction have the same time.
+// Rows get their time and id before their transaction commits. All rows of a transaction have the
+// same time.
 const followSQL = `
 create table chaos_row (id bigint generated always as identity primary key, updated_at timestamptz not null default now());
 create index on chaos_row (updated_at, id);`
@@ -51,14 +51,14 @@ const (
 
 // inserted is what the writers have done.
 type inserted struct {
-	mu                          sync.Mutex // guards what follows
+	mu                          sync.Mutex // guards the fields below
 	committed, held, rolledBack int
 	longest                     time.Duration
 	err                         error
 }
 
-// insertRows has 12 writers, with a connection each, insert rows for so long. A transaction in
-// eight is kept open, between its insert and its commit or before both, and one in ten is
+// insertRows lets 12 writers insert rows for a time, each on its own connection. One transaction
+// in eight is kept open, either before its insert or between insert and commit. One in ten is
 // rolled back.
 func insertRows(ctx context.Context, url string, seed uint64, duration time.Duration) *inserted {
 	did := &inserted{}
@@ -69,7 +69,7 @@ func insertRows(ctx context.Context, url string, seed uint64, duration time.Dura
 			rng := rand.New(rand.NewPCG(seed, writer))
 			conn, err := pgx.Connect(ctx, url)
 			if err == nil {
-				defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is left to be done on it
+				defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // the writer is done
 			}
 			for err == nil && time.Now().Before(end) {
 				err = did.insert(ctx, conn, rng)
@@ -86,7 +86,7 @@ func insertRows(ctx context.Context, url string, seed uint64, duration time.Dura
 	return did
 }
 
-// insert is one transaction.
+// insert runs one transaction.
 func (d *inserted) insert(ctx context.Context, conn *pgx.Conn, rng *rand.Rand) error {
 	var before, after time.Duration
 	hold := writerHold - time.Duration(rng.Int64N(int64(writerHold)*9/10))

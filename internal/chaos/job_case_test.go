@@ -9,10 +9,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The River job of a dead worker stays "running" until River rescues it, an hour later. Here
-// it comes back while the run is worked by another job, between two slices, and after the
-// run's end. Oracle: exact; it finds nothing to do, or works the run in place of the job that
-// had replaced it, and never beside it.
+// The River job of a dead worker stays "running" until River rescues it, an hour later. Here it
+// comes back while another job works the run, between two slices, and after the run has ended.
+// Oracle: exact. The job finds nothing to do, or works the run in place of the job that had
+// replaced it, and never beside it.
 func TestRescuedJob(t *testing.T) {
 	t.Parallel()
 	rng := dice(t)
@@ -23,7 +23,8 @@ func TestRescuedJob(t *testing.T) {
 	}})
 	s.start(2)
 	f := newFleet(s, 2, workerSettings{Lease: lease, Slice: 200 * time.Millisecond})
-	// As River's rescuer does, but at once, for a job that is not the current one of its run.
+	// Does what River's rescuer does, but at once, and only for a job that is no longer its
+	// run's current job.
 	const rescue = `
 		update river_job set state = 'available', scheduled_at = now(),
 			errors = array_append(errors, '{"at": "2026-01-01T00:00:00Z", "attempt": 1, "error": "Stuck job rescued by Rescuer", "trace": "TODO"}'::jsonb)

@@ -14,13 +14,13 @@ import (
 const (
 	killEvery = 2 * time.Second
 
-	// takeoverWithin is what a user is told of the default settings. The short form does not
-	// insist on it, because it runs beside other tests, on any machine.
+	// takeoverWithin is what the documentation promises for the default settings. The short form
+	// does not check it, because it runs beside other tests on any machine.
 	takeoverWithin = 15 * time.Second
 )
 
-// killUntilFinished kills whoever works first, and then a random worker every two seconds,
-// until all runs have ended or so many were killed.
+// killUntilFinished kills the worker that has the first run, and then a random worker every two
+// seconds, until all runs have ended or enough workers were killed.
 func (f *fleet) killUntilFinished(rng *rand.Rand, most int, patience time.Duration) {
 	f.Helper()
 	deadline := time.Now().Add(patience)
@@ -36,8 +36,8 @@ func (f *fleet) killUntilFinished(rng *rand.Rand, most int, patience time.Durati
 	f.Logf("%d workers were started", f.starts)
 }
 
-// A flow's worker is killed again and again, at any moment. Oracle: the target is the source;
-// the run goes on elsewhere within 15 s of each kill, with the default settings.
+// Workers are killed again and again, at any moment. Oracle: the target equals the source. In the
+// long form, with the default settings, another worker goes on within 15 s of each kill.
 func TestKill(t *testing.T) {
 	t.Parallel()
 	for _, k := range kinds {
@@ -56,10 +56,10 @@ func killRandomly(t *testing.T, k kind) {
 		Name: "numbers", Queue: true, Batch: scaled(50, 500), Chunk: rows, Limit: rows,
 		Pace: scaled(20*time.Millisecond, 60*time.Millisecond), Hold: scaled(20*time.Millisecond, 30*time.Millisecond),
 	}
-	if k == onSQLite { // A single worker, which must wait for its predecessor's lease to lapse.
+	if k == onSQLite { // A single worker. It must wait until its predecessor's lease has lapsed.
 		size, most = 1, scaled(2, 1000)
-		// It has the database to itself for less than half of the time: else whoever wants to
-		// note a kill comes to write when the run has ended.
+		// The worker locks the database for less than half of the time. Otherwise the test could
+		// not write a kill to the log before the run has ended.
 		f.Pace, f.Hold = scaled(f.Pace, f.Pace/5), f.Hold/5
 	}
 	s := newStage(t, k, []flowSettings{f})
@@ -72,9 +72,10 @@ func killRandomly(t *testing.T, k kind) {
 	}
 }
 
-// As TestKill, with many flows, each of several runs, and more of them than the workers have
-// room for. Oracle: exact for each flow; never two runs of a flow in progress, by the log. A run
-// that was put back may have to wait for another one of its flow, or for room.
+// As TestKill, with many flows of several runs each, and more runs than the workers can work at
+// once. Oracle: exact for each flow. By the log, never two runs of a flow are in progress. A
+// rescued run may have to wait for another run of its flow, or for a free worker, so the time of
+// a take-over is not checked.
 func TestKill_ManyFlows(t *testing.T) {
 	t.Parallel()
 	rng := dice(t)

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// exact checks all that must hold when everything is over, and returns the log.
+// exact checks what must hold when all runs have ended, and returns the log.
 func (s *stage) exact() []entry {
 	s.Helper()
 	require.Zero(s, s.number(unfinished), "runs that have not ended")
@@ -23,9 +23,12 @@ func (s *stage) exact() []entry {
 	return log
 }
 
-// exactFlow checks that a flow's numbers are in the target once each, up to its cursor, and
-// that its limit is reached; and that the counters of its runs and of its checkpoint, and the
-// ways that its runs' cursors have gone, are of just as many records.
+// exactFlow checks that
+//
+//   - the target holds each number of the flow once, up to its cursor;
+//   - the cursor has reached the flow's limit;
+//   - the counters of its runs and of its checkpoint agree with the cursor;
+//   - the cursor of a single run moved by as many numbers as the run read.
 func (s *stage) exactFlow(f *flowSettings) {
 	s.Helper()
 	where := fmt.Sprintf(`where flow = '%s'`, f.Name)
@@ -52,13 +55,13 @@ func (s *stage) exactFlow(f *flowSettings) {
 	}
 	require.Zero(s, s.number(`select count(*) `+runs+` and read <> written`), "flow %s", f.Name)
 	if s.number(`select count(*) `+runs) > 1 {
-		return // Between two slices or attempts of a run, another may read on.
+		return // Between two slices or attempts of a run, another run may move the cursor.
 	}
 	const way = `coalesce(cast(cast(to_cursor as text) as bigint), 0) - coalesce(cast(nullif(cast(from_cursor as text), 'null') as bigint), 0)`
-	require.Zero(s, s.number(`select count(*) `+runs+` and to_cursor is not null and read <> `+way), "flow %s: a run's counters are not the way that its cursor went", f.Name)
+	require.Zero(s, s.number(`select count(*) `+runs+` and to_cursor is not null and read <> `+way), "flow %s: a run's counters differ from the distance that its cursor moved", f.Name)
 }
 
-// untroubled checks that no run has spent an attempt or noted an error.
+// untroubled checks that each run needed one attempt, and none had an error.
 func (s *stage) untroubled() {
 	s.Helper()
 	require.Zero(s, s.number(`select count(*) from dataflow_run where attempt <> 1`), "runs with more than one attempt")

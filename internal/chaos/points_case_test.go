@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// killPoints are all points at which a worker dies. Before "rescue", another must have died.
+// killPoints are all points at which a worker dies. A rescue happens only after another worker
+// has died.
 func killPoints(queue bool) []string {
 	points := []string{"write/before", "write/after", "checkpoint/before", "renew/before", "renew/after"}
 	for _, tx := range []string{"claim", "checkpoint", "slice", "finish", "rescue"} {
@@ -24,8 +25,8 @@ func killPoints(queue bool) []string {
 	return slices.Compact(points)
 }
 
-// A worker dies at each point of a run's way, in a random order. Oracle: exact; and the run
-// goes on within the lease and what it takes to notice, wherever its worker has died.
+// A worker dies at each point of a run, in a random order. Oracle: exact. Wherever the worker
+// died, the run goes on after the lease and the time to notice.
 func TestKillPoints(t *testing.T) {
 	t.Parallel()
 	for _, queue := range []bool{true, false} {
@@ -56,8 +57,9 @@ func killAtPoints(t *testing.T, k kind, queue bool) {
 		patience = time.Minute
 	)
 	rng := dice(t)
-	// A chunk is no multiple of the batch, so that its end is seen in its last batch: a run that
-	// is sliced there would go on with the next chunk.
+	// A chunk is no multiple of the batch, so that the run sees the chunk's end in its last
+	// batch. Otherwise a slice could end exactly there, and the run would go on with the next
+	// chunk.
 	s := newStage(t, k, []flowSettings{{
 		Name: "numbers", Queue: queue, Batch: 20, Chunk: 390, Pace: 20 * time.Millisecond, Hold: 10 * time.Millisecond,
 	}})

@@ -15,25 +15,26 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// orders are files that tell workers at which points to die or to stop. Whoever reaches a
-// point and can remove the file of an order for it obeys.
+// orders are files that tell workers to die or to stop at a point. The worker that reaches the
+// point and removes the file obeys the order.
 type orders struct {
 	dir string
 	log *slog.Logger
 
-	woken atomic.Bool // it was stopped, and has not renewed its leases since
+	woken atomic.Bool // it woke up from a stop, and has not renewed its leases since
 }
 
 const (
-	// stopLands is the time in which a signal reaches all threads of a process.
+	// stopLands is how long a signal needs to reach all threads of a process.
 	stopLands = 50 * time.Millisecond
 
-	// lateRenewal is how long the first renewal of one that wakes up takes. Otherwise that would
-	// mostly tell it that its run is lost before it could try to commit, and not the fence.
+	// lateRenewal delays the first renewal of a worker that wakes up. Otherwise the renewal would
+	// mostly find out that the run is lost before the worker tried to commit. The test is meant
+	// for the fence.
 	lateRenewal = time.Second
 )
 
-// An order names what happens to the worker and the point where.
+// orderFile is the file of an order: its name holds the action and the point.
 func orderFile(dir, action, point string) string {
 	return filepath.Join(dir, action+"@"+strings.ReplaceAll(point, "/", "-"))
 }
@@ -48,7 +49,7 @@ func (o *orders) reach(point string) {
 	if os.Remove(orderFile(o.dir, actionKill, point)) == nil {
 		o.log.Warn("chaos: killing myself", slog.String("point", point))
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {} // The signal is on its way.
+		select {} // until the signal arrives
 	}
 	if os.Remove(orderFile(o.dir, actionStop, point)) == nil {
 		o.log.Warn("chaos: stopping myself", slog.String("point", point))
@@ -64,11 +65,12 @@ func (o *orders) reach(point string) {
 //	checkpoint/…, slice/…, finish/…, rescue/… likewise
 //	renew/before  renew/after
 //
-// Those of the flows are transform/after, which is outside of a transaction, write/before and
+// The flows have the points transform/after, which is outside of a transaction, write/before and
 // write/after.
 //
-// "uncommitted" is when a transaction has done all its work, and "committed" when the
-// database has said so. A slice is the checkpoint that hands over to the next job.
+// "uncommitted" is the point where a transaction has done all its work. "committed" is the point
+// after the database has confirmed the commit. A slice is the checkpoint that hands the run over
+// to the next job.
 type damaged struct {
 	dataflow.Driver
 	orders *orders
@@ -88,7 +90,7 @@ type damagedStore struct {
 	orders *orders
 }
 
-// damagedTx notes what its transaction has done.
+// damagedTx remembers what its transaction has done.
 type damagedTx struct {
 	dataflow.Tx
 	did string
@@ -110,8 +112,8 @@ func (s damagedStore) InTx(ctx context.Context, fn func(ctx context.Context, tx 
 	return err
 }
 
-// damagedCommitter sends its checkpoints together with the commit. Its transaction has
-// then done all but that, and has not locked the run yet.
+// damagedCommitter sends its checkpoints together with the commit. At its point "uncommitted",
+// neither has been sent, and the run is not locked yet.
 type damagedCommitter struct {
 	damagedStore
 	together dataflow.CheckpointCommitter

@@ -12,10 +12,13 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// One record of one flow ends the process. Oracle: the flow's run fails after MaxRescues
-// deaths, and its error names the cursor before the batch; everything up to there is in the
-// target once; and the other flows, whose workers die with it in the middle of batches that take
-// long, end well, and are not suspected for long.
+// A poison message of one flow ends the process. The other flows have long batches, and their
+// workers die with it. Oracle:
+//
+//   - The flow's run fails after MaxRescues deaths, and its error names the cursor before the
+//     batch.
+//   - The target holds every record up to that cursor once.
+//   - The other flows succeed, and are not suspects for long.
 func TestPoison(t *testing.T) {
 	t.Parallel()
 	const poison, batch = 777, 50
@@ -39,7 +42,7 @@ func TestPoison(t *testing.T) {
 	require.Equal(t, dataflow.RunFailed, runs[0].State)
 	require.Contains(t, runs[0].Error, fmt.Sprintf("killed its worker %d times in a row, in the batch behind cursor %d:", dataflow.DefaultMaxRescues, before))
 	require.Equal(t, int64(before), s.number(`select count(*) from chaos_target where flow = 'poisoned'`))
-	require.Zero(t, s.number(`select count(*) from dataflow_run where state <> 'success' and id <> `+fmt.Sprint(runs[0].ID)), "innocent runs that have failed")
+	require.Zero(t, s.number(`select count(*) from dataflow_run where state <> 'success' and id <> `+fmt.Sprint(runs[0].ID)), "runs of other flows that have failed")
 	for i := range s.flows {
 		s.exactFlow(&s.flows[i])
 	}
@@ -48,7 +51,7 @@ func TestPoison(t *testing.T) {
 	t.Logf("take-over %s", takeovers(log))
 	deaths := s.number(`select max(rescues) from chaos_log where run <> ` + fmt.Sprint(runs[0].ID))
 	t.Logf("%d deaths; the most of a healthy run without a checkpoint: %d", f.starts-len(f.workers), deaths)
-	// The poisoned run first dies when the batch before the record is not written yet, and when it
-	// is, its deaths are counted anew: so it is a suspect after three.
+	// The poisoned run first dies before the batch before the record is written. When that batch
+	// is written, its deaths are counted from zero again. So it is a suspect after three deaths.
 	require.LessOrEqual(t, deaths, int64(3), "a healthy run was worked beside the poisoned one again and again")
 }

@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// rival says how a flow's transactions get in the way of another writer's.
+// rival says how a flow's transactions conflict with another writer.
 type rival string
 
 const (
 	noRival  rival = ""
-	deadlock rival = "deadlock" // they lock two rows in an order that the other reverses
-	serial   rival = "serial"   // their snapshot is older than the other's update
+	deadlock rival = "deadlock" // the two lock the same rows in opposite orders
+	serial   rival = "serial"   // the flow's snapshot is older than the writer's update
 )
 
 const rivalSQL = `
 create table chaos_total (id integer primary key, n bigint not null);
 insert into chaos_total select id, 0 from generate_series(1, 3) id;`
 
-// begin is the start of a transaction.
+// begin sets up a transaction of the flow.
 func (r rival) begin(exec func(statement string, args ...any) error) error {
 	if r != serial {
 		return nil
@@ -28,7 +28,7 @@ func (r rival) begin(exec func(statement string, args ...any) error) error {
 	return exec(`set transaction isolation level repeatable read`)
 }
 
-// meet gives the other writer time to get in the way.
+// meet gives the other writer time for a conflict.
 func (r rival) meet(ctx context.Context, exec func(statement string, args ...any) error, hold time.Duration) error {
 	if r == deadlock {
 		if err := exec(`update chaos_total set n = n + 1 where id = 1`); err != nil {

@@ -10,8 +10,8 @@ import (
 )
 
 // Postgres is restarted in immediate mode five times while runs are in progress, once with an
-// outage that is longer than the lease. Oracle: exact, whatever became of the commits whose
-// answers were lost; and no attempt is spent for lack of a server.
+// outage longer than the lease. Oracle: exact, even where the answer to a commit was lost. No
+// attempt is spent on the outages.
 func TestServerRestart(t *testing.T) {
 	t.Parallel()
 	rng := dice(t)
@@ -29,7 +29,7 @@ func TestServerRestart(t *testing.T) {
 	outage := rng.IntN(5)
 	for i := range 5 {
 		pause(t.Context(), 500*time.Millisecond+time.Duration(rng.Int64N(int64(1500*time.Millisecond))))
-		s.db.SetMaxIdleConns(0) // Connections that are about to break.
+		s.db.SetMaxIdleConns(0) // Closes connections that would break.
 		server.StopImmediately(t)
 		if i == outage {
 			pause(t.Context(), scaled(4*time.Second, 30*time.Second))

@@ -25,8 +25,7 @@ const (
 	seedEnv = "DATAFLOW_CHAOS_SEED"
 	logsEnv = "DATAFLOW_CHAOS_LOGS"
 
-	// Tests mostly wait for leases to lapse, so that more of them than there are processors
-	// can run at once.
+	// Tests mostly wait for leases to lapse, so more tests than processors can run at once.
 	parallel = "12"
 )
 
@@ -43,7 +42,7 @@ func TestMain(m *testing.M) {
 	os.Exit(dbtest.Main(m))
 }
 
-// seed decides about the damage of all tests.
+// seed determines the damage in all tests.
 func seed() uint64 {
 	text := os.Getenv(seedEnv)
 	if text == "" {
@@ -57,10 +56,10 @@ func seed() uint64 {
 	return n
 }
 
-// long tells which form of the tests this is.
+// long reports whether this is the long form of the tests.
 func long() bool { return os.Getenv(longEnv) == "long" }
 
-// scaled is what a setting is in the short and in the long form.
+// scaled returns the value of a setting for the short or the long form.
 func scaled[T any](short, inLong T) T {
 	if long() {
 		return inLong
@@ -68,7 +67,7 @@ func scaled[T any](short, inLong T) T {
 	return short
 }
 
-// dice returns the numbers that decide about a test's damage.
+// dice returns the random numbers that determine a test's damage.
 func dice(t *testing.T) *rand.Rand {
 	t.Helper()
 	name := fnv.New64a()
@@ -77,7 +76,7 @@ func dice(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(seed(), name.Sum64()))
 }
 
-// workDir is where a test's workers have their logs and find their orders.
+// workDir returns the directory for the logs and the orders of a test's workers.
 func workDir(t *testing.T) string {
 	t.Helper()
 	parent := os.Getenv(logsEnv)
@@ -90,7 +89,7 @@ func workDir(t *testing.T) string {
 	return dir
 }
 
-// pause waits, and reports false when ctx is done before.
+// pause waits for d. It returns false if ctx is done first.
 func pause(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil

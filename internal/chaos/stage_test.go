@@ -21,8 +21,8 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-// stage is a database with a target and an event log, and a client that starts runs there and
-// works none.
+// stage is a database with a target and an event log. Its client starts runs there, but works
+// none.
 type stage struct {
 	*testing.T
 	kind   kind
@@ -106,7 +106,7 @@ func (s *stage) numberIn(db *sql.DB, query string) (n int64) {
 	return n
 }
 
-// start adds runs of each flow, which are due at once and not coalesced.
+// start adds runs of each flow. They are due at once and not coalesced.
 func (s *stage) start(runs int) {
 	s.Helper()
 	for i := range runs {
@@ -128,8 +128,8 @@ const unfinished = `select count(*) from dataflow_run where state in ('pending',
 
 const checkpoints = `select count(*) from chaos_log where event = 'checkpoint'`
 
-// within polls until something holds. It fails the test, and shows the runs that have not
-// ended, when that takes too long.
+// within polls until a condition holds. If that takes too long, it shows the runs that have not
+// ended, and fails the test.
 func (s *stage) within(patience time.Duration, what string, holds func() bool) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Context(), patience)
@@ -148,7 +148,7 @@ func (s *stage) finished(patience time.Duration) {
 	s.within(patience, "all runs have ended", func() bool { return s.number(unfinished) == 0 })
 }
 
-// dump shows what has not ended, and the River jobs of that.
+// dump shows the runs that have not ended, and their River jobs.
 func (s *stage) dump() {
 	s.Helper()
 	rows, err := s.db.QueryContext(context.WithoutCancel(s.Context()), `
@@ -177,7 +177,7 @@ func (s *stage) dump() {
 	}
 }
 
-// holder returns the worker that works any run now, "" if there is none.
+// holder returns a worker that has a run now, or "" if there is none.
 func (s *stage) holder() string {
 	s.Helper()
 	var worker string

@@ -14,7 +14,7 @@ import (
 // stopBatch is how long a batch takes in the tests that stop workers.
 const stopBatch = 25 * time.Millisecond
 
-// stopStage has one run, which takes three leases if nobody is in its way.
+// stopStage has one run. Undisturbed, it takes three leases.
 func stopStage(t *testing.T, k kind, queue bool, lease time.Duration) *stage {
 	t.Helper()
 	rows := 20 * int64(3*lease/stopBatch)
@@ -25,11 +25,16 @@ func stopStage(t *testing.T, k kind, queue bool, lease time.Duration) *stage {
 	return s
 }
 
-// A worker is stopped for three lease lengths, as a machine does that is moved or swaps: at
-// any moment, at points where it has a transaction open that has locked the run, and just before
-// one, so that it wakes up with a batch that nothing but the fence keeps it from committing.
-// Oracle: exact; another worker goes on while it is stopped, in the time that a kill would
-// take; after it wakes up it commits nothing under the lease it had, and says so once.
+// A worker is stopped for three lease lengths, as on a machine that is migrated or swaps. It is
+// stopped
+//
+//   - at any moment;
+//   - at points where its open transaction has locked the run;
+//   - just before such a transaction. Only the fence then keeps it from committing its batch
+//     when it wakes up.
+//
+// Oracle: exact. Another worker goes on while it is stopped, as fast as after a kill. After it
+// wakes up, it commits nothing under its old lease, and says once that its run was taken over.
 func TestStopped(t *testing.T) {
 	t.Parallel()
 	for _, queue := range []bool{true, false} {
@@ -55,7 +60,7 @@ func stopped(t *testing.T, queue bool, point string) {
 	s.within(30*time.Second, "it works", func() bool { return s.holder() != "" })
 	pause(t.Context(), time.Duration(rng.Int64N(int64(time.Second))))
 
-	// Two of the points are reached only when somebody has died.
+	// These points are reached only after a worker has died.
 	if strings.HasPrefix(point, "claim") || strings.HasPrefix(point, "rescue") {
 		f.kill(f.slotOf(s.holder()))
 	}
@@ -70,20 +75,21 @@ func stopped(t *testing.T, queue bool, point string) {
 	s.exact()
 
 	if strings.HasPrefix(point, "claim") || strings.HasPrefix(point, "rescue") {
-		return // It had no run that could be taken over.
+		return // The stopped worker had no run to lose.
 	}
 	s.within(30*time.Second, "it says that its run was taken over", func() bool { return len(grep(w.log, takenOver)) > 0 })
 	f.replace(f.slotOf(w.id))
 	require.Len(t, grep(w.log, takenOver), 1)
 }
 
-// takenOver is what a worker says of a run that it has lost.
+// takenOver is the log line of a worker that has lost its run.
 const takenOver = "run was taken over by another worker"
 
-// anyMoment stands for a point at which a worker is stopped by another process.
+// anyMoment means that the test stops a worker at no particular point.
 const anyMoment = "any moment"
 
-// stopOne stops the worker that reaches a point first, or, at any moment, whoever works.
+// stopOne stops the first worker that reaches a point. At any moment, it stops a worker that has
+// a run.
 func (f *fleet) stopOne(point string) *worker {
 	f.Helper()
 	if point == anyMoment {
@@ -104,8 +110,8 @@ func (f *fleet) stopOne(point string) *worker {
 	return nil
 }
 
-// The only worker is stopped for three lease lengths, again and again. Oracle: exact; it goes
-// on with its run, since nobody has taken it over, and no attempt is spent.
+// The only worker is stopped for three lease lengths, again and again. Oracle: exact. Nobody has
+// taken its run over, so it goes on with it, and no attempt is spent.
 func TestStopped_Alone(t *testing.T) {
 	t.Parallel()
 	for _, k := range kinds {

@@ -27,15 +27,15 @@ import (
 // workerEnv holds the settings of a worker process, as JSON.
 const workerEnv = "DATAFLOW_CHAOS_WORKER"
 
-// workerSettings are what a worker process is told. Of the client's settings, the zero value
-// is the library's default.
+// workerSettings are the settings of a worker process. For a setting of the client, zero means
+// the library's default.
 type workerSettings struct {
 	ID   string
 	Kind kind
 	URL  string // of Postgres, or the path of the SQLite file
 	// Elsewhere is the URL of the second database, "" if there is none.
 	Elsewhere string
-	Orders    string // the directory where it finds the points at which to die
+	Orders    string // the directory of its orders
 	Conns     int32
 	Lease     time.Duration
 	Slice     time.Duration
@@ -54,8 +54,8 @@ var kinds = []kind{onPostgres, onSQLite}
 // stopWithin is the deadline of a worker that is asked to end.
 const stopWithin = 10 * time.Second
 
-// workerMain is the main of a worker process: a client that works what it finds until SIGTERM,
-// as a service would. It ends with the process that started it.
+// workerMain is the main function of a worker process: a client that works runs until SIGTERM, as
+// a service would. The process ends with the one that started it.
 func workerMain(ctx context.Context, text string) int {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	go func() {
@@ -87,7 +87,7 @@ func workUntilTerm(ctx context.Context, text string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	// A service whose database is away when it starts is started again by its supervisor.
+	// A supervisor would restart a service that starts while its database is down.
 	for {
 		err := client.Start(ctx)
 		if err == nil {
@@ -106,7 +106,7 @@ func workUntilTerm(ctx context.Context, text string, log *slog.Logger) error {
 	return client.Stop(ctx)
 }
 
-// place opens the databases. Their connections bear the worker's name.
+// place opens the databases. On Postgres, the connections have the worker's name.
 func (w *workerSettings) place(ctx context.Context, o *orders) (p place, driver dataflow.Driver, err error) {
 	p = place{kind: w.Kind, orders: o}
 	if w.Elsewhere != "" {
@@ -153,7 +153,7 @@ func (w *workerSettings) flows(p place) []*dataflow.Flow {
 func (w *workerSettings) env() string {
 	text, err := json.Marshal(w)
 	if err != nil {
-		return fmt.Sprint(err) // The worker cannot read it, and says so.
+		return fmt.Sprint(err) // The worker fails to parse it, and logs that.
 	}
 	return workerEnv + "=" + string(text)
 }

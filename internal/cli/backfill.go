@@ -22,18 +22,19 @@ func (a *app) backfillCommand() *cobra.Command {
 		Use: "backfill NAME", Short: "Read a part of a flow's source again, and leave its cursor where it is", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
 		Long: `Read a part of a flow's source again, and leave its cursor where it is.
 
---from and --until are cursors of the source, as JSON, as cursor show and run show write
-them: records behind the one are read, up to the other, itself included. A backfill is a
-run: run show tells how far it is, run cancel ends it, and run retry goes on where it was.
-It takes a place of the flow, and lets the flow's own runs go first, unless the flow has
-MaxBackfills: then so many are worked at once, beside them.
+--from and --until are cursors of the source, as JSON, in the form that cursor show and run
+show write. The backfill reads the records after --from, up to and including --until.
 
---ranges cuts what is to be read into so many parts of about the same size, each of them a
-backfill of its own, so that they can be worked at once, on several machines. All of them
-are made, or none. While one of them waits, asking again makes no others. The source must
-tell where it can be cut.
+A backfill is a run: run show tells its progress, run cancel ends it, and run retry continues
+it. By default it takes one of the flow's slots, and lets the flow's own runs go first. If the
+flow has MaxBackfills, up to that many backfills are worked at once, beside its own runs.
 
-The program must have the flow's code, and the source must heed what is asked of it.`,
+--ranges cuts the records into so many parts of about the same size. Each part is a backfill
+of its own, so several machines can work them at once. Either all of them are made or none.
+While one of them waits, the same command makes no more. The source must support ranges.
+
+The program must have the flow's code, and the source must support --from, --until and
+--params if they are given.`,
 		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
 			p.From, p.Until, p.Params = orNone(from), orNone(until), orNone(params)
 			p.Actor, p.Reason = by.actorOr(s.Env), by.reason
@@ -58,18 +59,18 @@ The program must have the flow's code, and the source must heed what is asked of
 		}),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&from, "from", "", "the cursor behind which it begins, as JSON (default: the beginning)")
-	flags.StringVar(&until, "until", "", "the cursor up to which it goes, as JSON (default: to the end)")
-	flags.IntVar(&ranges, "ranges", 1, "how many parts to cut it into, each a run of its own")
+	flags.StringVar(&from, "from", "", "read the records after this cursor, as JSON (default: from the beginning)")
+	flags.StringVar(&until, "until", "", "read up to and including this cursor, as JSON (default: to the end)")
+	flags.IntVar(&ranges, "ranges", 1, "how many parts to cut the records into, each a run of its own")
 	flags.StringVar(&params, "params", "", "parameters for the source, as JSON")
-	flags.BoolVar(&p.Append, "append", false, "write to a sink that only appends, although records may be there then twice")
-	flags.StringVar(&at, "at", "", "when it starts, such as 2027-01-31T09:30:00Z (default: now)")
-	flags.BoolVarP(&wait, "wait", "w", false, "show its progress until it has ended")
+	flags.BoolVar(&p.Append, "append", false, "write even to an append-only sink, where records may then be duplicated")
+	flags.StringVar(&at, "at", "", "when to start, such as 2027-01-31T09:30:00Z (default: now)")
+	flags.BoolVarP(&wait, "wait", "w", false, "show the progress until the run has ended")
 	by.flags(cmd)
 	return a.example(cmd, "backfill orders --from 1000 --until 2000 --wait", "backfill orders --ranges 8 --wait", `backfill orders --params '{"day": "2026-11-01"}'`)
 }
 
-// orNone is JSON that was given, nil if none was.
+// orNone is the JSON of a flag, or nil if the flag is empty.
 func orNone(text string) json.RawMessage {
 	if text == "" {
 		return nil
@@ -81,7 +82,7 @@ func orNone(text string) json.RawMessage {
 func (s *session) showRanges(runs []*dataflow.Run) error {
 	return s.show(views(runs, viewRun), func(p *page) {
 		if runs[0].Coalesced {
-			p.line("Ranges of this were waiting already, and no others were made. Those that have not ended are:")
+			p.line("Ranges of this backfill were waiting already, and no more were made. These have not ended:")
 		}
 		rows := make([][]string, len(runs))
 		for i, run := range runs {
@@ -92,14 +93,15 @@ func (s *session) showRanges(runs []*dataflow.Run) error {
 }
 
 func cursorOr(cursor json.RawMessage, none string) string {
-	if cursor == nil || string(cursor) == "null" { // as one has that has begun there
+	if cursor == nil || string(cursor) == "null" { // a run that has begun at the beginning stores null
 		return none
 	}
 	return clip(string(cursor), 60)
 }
 
-// waitForRanges follows runs, one after the other, and works those that it may, while
-// others may work more of them. It returns how those ended that did not succeed.
+// waitForRanges follows runs one after the other, and works those that it can. Other
+// processes may work more of them meanwhile. It returns the errors of the runs that did not
+// succeed.
 func (s *session) waitForRanges(ctx context.Context, runs []*dataflow.Run) error {
 	var errs []error
 	for _, run := range runs {
@@ -114,7 +116,7 @@ func (s *session) waitForRanges(ctx context.Context, runs []*dataflow.Run) error
 	return errors.Join(errs...)
 }
 
-// inFlags names the flags of backfill where the library names its fields.
+// inFlags replaces the names of the library's fields in an error by the flags of backfill.
 func inFlags(err error) error {
 	var ce *dataflow.ConfigError
 	if !errors.As(err, &ce) || errors.Is(err, dataflow.ErrNotRegistered) {

@@ -47,7 +47,7 @@ func TestBackfill_Ranges(t *testing.T) {
 	})
 }
 
-// One that is under way tells how much is left.
+// A backfill in progress shows how much is left.
 func TestBackfill_Progress(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *cliT) {

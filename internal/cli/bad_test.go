@@ -19,7 +19,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-// Each kind of bad input has its exit code, and a message that says what would be right.
+// Each kind of bad input has its own exit code, and a message that says what to write instead.
 func TestExitCodes(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *cliT) {
@@ -67,8 +67,7 @@ func TestExitCodes(t *testing.T) {
 	})
 }
 
-// A number out of its range is refused before anything is done, whether there is a row that
-// it could be wrong for or not.
+// A number out of range is refused before anything is done, whether or not there are rows.
 func TestNumbers(t *testing.T) {
 	t.Parallel()
 	for command, says := range map[string]string{
@@ -101,7 +100,7 @@ func TestNumbers(t *testing.T) {
 			require.Contains(t, c.fails(2, append(words(command), "3")...), "DATABASE_URL is not set")
 		})
 	}
-	onBoth(t, func(t *cliT) { // where there is no flow that could be asked
+	onBoth(t, func(t *cliT) { // on a database without flows
 		t.program.Configure = nil
 		t.migrated()
 		for _, n := range []string{"-1", "0", "10001", "1000000000"} {
@@ -111,7 +110,7 @@ func TestNumbers(t *testing.T) {
 	})
 }
 
-// What the database cannot do is code 5, and what it is called says nothing that is secret.
+// An error of the database is exit code 5, and no message shows a password.
 func TestDatabase(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
@@ -130,9 +129,9 @@ func TestDatabase(t *testing.T) {
 		"OneSlash":       {"postgres:/ann:hush-hush@localhost/shop", 2, "neither a URL nor a path"},
 		"NoColon":        {"postgres//hush-hush/shop", 2, "neither a URL nor a path"},
 		"NoScheme":       {"ann:hush-hush@localhost/shop", 2, "neither a URL nor a path"},
-		"BadURL":         {"postgres://ann:hush-hush%zz@localhost/shop", 2, "not a URL of Postgres"},
-		"BadPort":        {"postgres://ann:hush-hush@localhost:port/shop", 2, "not a URL of Postgres"},
-		"BadSetting":     {"postgres://ann:hush-hush@localhost/shop?sslmode=perhaps", 2, "not a URL of Postgres"},
+		"BadURL":         {"postgres://ann:hush-hush%zz@localhost/shop", 2, "not a valid Postgres URL"},
+		"BadPort":        {"postgres://ann:hush-hush@localhost:port/shop", 2, "not a valid Postgres URL"},
+		"BadSetting":     {"postgres://ann:hush-hush@localhost/shop?sslmode=perhaps", 2, "not a valid Postgres URL"},
 		"NobodyListens":  {"postgres://ann:hush-hush@127.0.0.1:1/shop", 5, "connect"},
 		"NoFile":         {"sqlite:", 2, "names no file"},
 		"InMemory":       {":memory:", 2, "names no file"},
@@ -140,7 +139,7 @@ func TestDatabase(t *testing.T) {
 		"Directory":      {folder, 5, "directory"},
 		"NoFolder":       {filepath.Join(folder, "none", "shop.db"), 5, "there is no database"},
 		"NotADatabase":   {text, 5, "not a database"},
-		"NotThere":       {filepath.Join(folder, "new.db"), 5, "new.db: run shop migrate up, which makes it"},
+		"NotThere":       {filepath.Join(folder, "new.db"), 5, "new.db: run shop migrate up to make it"},
 		"Unmigrated":     {empty, 5, "empty.db: dataflow's tables are not in the database"},
 		"UnmigratedURL":  {"sqlite:" + empty, 5, "run shop migrate up"},
 		"UnmigratedURL3": {"sqlite://" + empty, 5, "run shop migrate up"},
@@ -159,7 +158,7 @@ func TestDatabase(t *testing.T) {
 	})
 }
 
-// A SQLite file that is not there is made by migrate up alone.
+// Only migrate up makes a SQLite file that does not exist.
 func TestDatabase_NotThere(t *testing.T) {
 	t.Parallel()
 	path := dbtest.SQLitePath(t)
@@ -183,7 +182,7 @@ func TestDatabase_NotThere(t *testing.T) {
 			return
 		}
 		tried++
-		require.Contains(t, c.fails(5, words(command)...), "there is no database "+path+": run shop migrate up, which makes it", command)
+		require.Contains(t, c.fails(5, words(command)...), "there is no database "+path+": run shop migrate up to make it", command)
 	}
 	try(nil)
 	require.Greater(t, tried, 25)
@@ -222,7 +221,7 @@ func (t *cliT) exec(statement string) {
 	require.NoError(t, err)
 }
 
-// A server refuses the password, and even repeats it.
+// The server refuses the password, and even repeats it in its error.
 func TestDatabase_WrongPassword(t *testing.T) {
 	t.Parallel()
 	for name, password := range map[string]string{"Plain": "hush-hush", "Special": "hush%2Fhush%40%C3%A4 +", "InQuery": ""} {
@@ -250,7 +249,7 @@ func TestDatabase_WrongPassword(t *testing.T) {
 	})
 }
 
-// refusing is a server that refuses every password.
+// refusing starts a server that refuses every password.
 func refusing(t *testing.T) (address string) {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -292,7 +291,7 @@ func refuse(conn net.Conn) error {
 	return backend.Flush()
 }
 
-// What destroys asks first, and does not where there is nobody to ask.
+// A destructive command asks first, and refuses if there is nobody to ask.
 func TestConfirm(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *cliT) {
@@ -324,7 +323,7 @@ func TestConfirm(t *testing.T) {
 	})
 }
 
-// whenAsked is a writer that interrupts whoever asks.
+// whenAsked is a writer that interrupts the command that writes to it.
 type whenAsked context.CancelFunc
 
 func (w whenAsked) Write(b []byte) (int, error) { w(); return len(b), nil }

@@ -12,8 +12,8 @@ import (
 	"github.com/activedataflow/dataflow/internal/cli"
 )
 
-// childEnv makes the test binary a program with a slow flow, whose arguments are those
-// behind "--".
+// childEnv turns the test binary into a program with slow flows. Its arguments are those after
+// "--".
 const childEnv = "DATAFLOW_CLI_CHILD"
 
 // togetherEnv gives that program the flows of TestTogether.
@@ -75,7 +75,7 @@ func (few) Read(ctx context.Context, r dataflow.Request[int64]) iter.Seq2[datafl
 	return count{to: r.From + 20, pace: 2 * time.Millisecond}.Read(ctx, r)
 }
 
-// exitOf is the exit code that a process has ended with.
+// exitOf is the exit code of a process.
 func exitOf(err error) int {
 	if err == nil {
 		return 0

@@ -1,5 +1,5 @@
-// Package cli is the command line: of cmd/dataflow, which knows no flows, and, through
-// package dataflowcli, of programs that do.
+// Package cli is the command line of cmd/dataflow, which has no flows, and of the programs
+// with flows that use package dataflowcli.
 package cli
 
 import (
@@ -22,13 +22,13 @@ import (
 
 // Program is a program that has this command line.
 type Program struct {
-	// Name is what it is called by. Empty: the name of its file.
+	// Name is the name of the program. Empty: the name of its file.
 	Name string
-	// DefaultURL is the database where DATABASE_URL is not set. Empty: there is none.
+	// DefaultURL is used if DATABASE_URL is not set. Empty: DATABASE_URL must be set.
 	DefaultURL string
-	// Configure returns its flows and other settings. Nil: it has no flows.
+	// Configure returns the program's flows and other settings. Nil: it has no flows.
 	Configure func(ctx context.Context, db Database) (*dataflow.Config, error)
-	// Migrate makes its own tables. Nil: it has none.
+	// Migrate makes the program's own tables. Nil: it has none.
 	Migrate func(ctx context.Context, db Database) error
 }
 
@@ -37,7 +37,7 @@ type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
 	Env      func(name string) string
-	// Ask is true if somebody can be asked at In.
+	// Ask is true if In is a terminal, where somebody can answer a question.
 	Ask bool
 	// Live is true if Out is a terminal.
 	Live bool
@@ -45,13 +45,13 @@ type Streams struct {
 	Now func() time.Time
 }
 
-// Main runs a command on the streams of this process, and returns its exit code. An
-// interrupt, a request to end and a terminal that closes end the command in good order.
+// Main runs a command on the streams of this process, and returns its exit code. SIGINT,
+// SIGTERM and SIGHUP end the command in good order.
 func Main(ctx context.Context, args []string, p Program) int {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	// Writing to a closed pipe is an error then, and not the end of the process: it may be
-	// working a run.
+	// With this, a write to a closed pipe is an error. By default it would end the process,
+	// which may be working a run.
 	broken := make(chan os.Signal, 1)
 	signal.Notify(broken, syscall.SIGPIPE)
 	defer signal.Stop(broken)
@@ -62,8 +62,8 @@ func Main(ctx context.Context, args []string, p Program) int {
 	})
 }
 
-// isTerminal takes any character device for a terminal but the one that is always empty, from
-// which cron and others have their commands read.
+// isTerminal reports whether a file is a character device other than os.DevNull. Cron and others
+// start commands with os.DevNull as their input.
 func isTerminal(f *os.File) bool {
 	info, err := f.Stat()
 	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
@@ -95,7 +95,7 @@ func Run(ctx context.Context, args []string, p Program, s Streams) int {
 	return exitCode(err)
 }
 
-// pipe ends the command when nobody reads what it writes any more.
+// pipe cancels the command when its output can no longer be written.
 type pipe struct {
 	w      io.Writer
 	cancel context.CancelCauseFunc
@@ -111,8 +111,8 @@ func (p *pipe) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// failure is the error of a command that was done but for its output. Where somebody has read
-// as much as he wants, as head does, there is none.
+// failure is the error of a command that did everything but write its output. It is nil if
+// the reader closed the pipe, as head does once it has read enough.
 func (p *pipe) failure() error {
 	if p.err == nil || errors.Is(p.err, syscall.EPIPE) {
 		return nil
@@ -136,10 +136,11 @@ func (a *app) command() *cobra.Command {
 	root := &cobra.Command{
 		Use:   a.program.Name,
 		Short: "Look after data flows",
-		Long: `Look after data flows: what they are doing, and why not.
+		Long: `Look after data flows: see what they do and why one does not run, and start, stop and
+repair their runs.
 
 DATABASE_URL names the database: postgres://user:password@host/name, or the path of a
-SQLite file, which may stand behind "sqlite:".
+SQLite file, with or without the prefix "sqlite:".
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused by state, 5 database.`,
 		Args:              cobra.NoArgs,
@@ -148,7 +149,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused by state, 5 databa
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkFormat() },
 	}
 	root.SetIn(a.In)
-	root.SetOut(a.Out) // before the command for completion is made, which keeps it
+	root.SetOut(a.Out) // before the completion command is made, because that keeps it
 	root.SetErr(a.Err)
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.format, "output", "o", "table", "what to write: table or json")
@@ -186,8 +187,8 @@ func (a *app) helpCommand(root *cobra.Command) *cobra.Command {
 	}, "help flow why")
 }
 
-// finish makes all that is wrong with a command line a usageError, and a command that only
-// has others one that says which.
+// finish turns every error in a command line into a usageError. A command that only has
+// subcommands prints its help.
 func finish(cmd *cobra.Command) {
 	args := cmd.Args
 	if !cmd.Runnable() {
@@ -213,7 +214,7 @@ func finish(cmd *cobra.Command) {
 	}
 }
 
-// group is a command that only has others.
+// group is a command that only has subcommands.
 func (a *app) group(use, short string, subs ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs}
 	cmd.AddCommand(subs...)
@@ -244,8 +245,8 @@ func (a *app) checkFormat() error {
 	return nil
 }
 
-// logger writes what the library has to say, without secrets. A command says itself what
-// has come of it, unless it works on and on.
+// logger writes the library's log lines, without secrets. It is silent by default, because a
+// command reports its result itself. The command work is an exception.
 func (a *app) logger(on bool) *slog.Logger {
 	if !on && !a.verbose {
 		return slog.New(slog.DiscardHandler)
@@ -263,5 +264,5 @@ func (r redacted) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// note says something besides the output.
+// note writes a line to standard error.
 func (a *app) note(text string) { _, _ = fmt.Fprintln(a.Err, clean(a.redact(text))) }

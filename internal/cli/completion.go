@@ -9,7 +9,7 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// completionExamples adds them to the commands that cobra brings.
+// completionExamples adds examples to the completion commands, which cobra makes.
 func (a *app) completionExamples(root *cobra.Command) {
 	name := a.program.Name
 	for shell, rest := range map[string]string{

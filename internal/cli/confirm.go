@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// confirm asks whether to do what destroys, unless --yes says so.
+// confirm asks before something destructive is done, unless --yes is given.
 func (a *app) confirm(ctx context.Context, what string) error {
 	if a.yes {
 		return nil
@@ -29,8 +29,8 @@ func (a *app) confirm(ctx context.Context, what string) error {
 		case "y", "yes":
 			return nil
 		case "":
-			if !strings.HasSuffix(line, "\n") { // its end, and not an answer
-				return usage("nobody has answered: use --yes to do it")
+			if !strings.HasSuffix(line, "\n") { // the end of the input, not an empty answer
+				return usage("nobody answered: use --yes to do it")
 			}
 		}
 		return refused("nothing was done")

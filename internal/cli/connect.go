@@ -18,7 +18,7 @@ import (
 	"github.com/activedataflow/dataflow/dataflowsqlite"
 )
 
-// Database is what a command has connected to: one of both.
+// Database is the database that a command has connected to. Exactly one field is set.
 type Database struct {
 	Postgres *pgxpool.Pool
 	SQLite   *sql.DB
@@ -44,19 +44,19 @@ func (d Database) close() {
 type session struct {
 	*app
 	db     Database
-	name   string // of the database, without secrets
-	makes  bool   // a SQLite file that is not there
+	name   string // the name of the database, without secrets
+	makes  bool   // whether the command makes a SQLite file that does not exist
 	config dataflow.Config
 	client *dataflow.Client
 	store  dataflow.Store
 }
 
-// connectTimeout is for how long a command waits for a server that does not answer.
+// connectTimeout is how long a command waits for a server that does not answer.
 const connectTimeout = 10 * time.Second
 
 type action func(ctx context.Context, s *session, args []string) error
 
-// on is a command's function that needs a database whose tables are there.
+// on wraps an action that needs a database whose tables have the version of this program.
 func (a *app) on(do action) func(*cobra.Command, []string) error {
 	return a.onAny(func(ctx context.Context, s *session, args []string) error {
 		if err := s.checkSchema(ctx); err != nil {
@@ -66,7 +66,7 @@ func (a *app) on(do action) func(*cobra.Command, []string) error {
 	})
 }
 
-// onAny is a command's function that needs a database, in whatever state it is.
+// onAny wraps an action that needs a database in any state.
 func (a *app) onAny(do action) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		s, err := a.connect(cmd, false)
@@ -78,8 +78,8 @@ func (a *app) onAny(do action) func(*cobra.Command, []string) error {
 	}
 }
 
-// connect opens the database that the environment names, for a command, and makes a client,
-// which logs if logs is true.
+// connect opens the database of a command, and makes a client. The client logs if logs is
+// true.
 func (a *app) connect(cmd *cobra.Command, logs bool) (*session, error) {
 	ctx := cmd.Context()
 	s := &session{app: a, makes: slices.Contains(makesFiles, strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" "))}
@@ -118,7 +118,7 @@ func (s *session) configure(ctx context.Context, logs bool) error {
 	return err
 }
 
-// schemaName is the schema of the tables, empty for that of the connection.
+// schemaName is the schema of the tables. It is empty for the schema of the connection.
 func (s *session) schemaName() string {
 	if s.config.Schema == "" && s.config.River != nil {
 		return s.config.River.Schema
@@ -126,7 +126,8 @@ func (s *session) schemaName() string {
 	return s.config.Schema
 }
 
-// checkSchema says what to do unless the tables are those of this version.
+// checkSchema returns an error that says what to do unless the tables have the version of
+// this program.
 func (s *session) checkSchema(ctx context.Context) error {
 	err := s.store.CheckSchema(ctx)
 	if err == nil || ctx.Err() != nil {
@@ -148,10 +149,10 @@ func (s *session) open(ctx context.Context) error {
 		return s.openPostgres(ctx, given)
 	case !isFile:
 		scheme, _, _ := strings.Cut(given, "://")
-		return usage("DATABASE_URL is of the kind %q, which is not known: %s", scheme, urlForms)
+		return usage("DATABASE_URL has the unknown scheme %q: %s", scheme, urlForms)
 	case strings.ContainsAny(path, "=@") && !strings.HasPrefix(given, "sqlite:"), strings.HasPrefix(given, "postgres"):
-		// Such as "host=localhost password=…", or a URL that is mistyped, which would be
-		// strange files. What it is, is not said: it may hold a password.
+		// Such as "host=localhost password=…", or a mistyped URL: neither is meant as the
+		// name of a file. The error does not quote it, because it may hold a password.
 		return usage("DATABASE_URL is neither a URL nor a path: %s", urlForms)
 	default:
 		return s.openSQLite(ctx, strings.TrimPrefix(path, "//"))
@@ -160,8 +161,8 @@ func (s *session) open(ctx context.Context) error {
 
 func (s *session) openPostgres(ctx context.Context, given string) error {
 	s.keepSecret(s.Env("PGPASSWORD"))
-	// Neither the text nor the parser's error: both may hold the password.
-	bad := usage("DATABASE_URL is not a URL of Postgres: %s, with what is special in it percent-encoded", urlForms)
+	// It quotes neither the text nor the parser's error: both may hold the password.
+	bad := usage("DATABASE_URL is not a valid Postgres URL: %s; percent-encode special characters", urlForms)
 	u, err := url.Parse(given)
 	if err != nil {
 		return bad
@@ -199,7 +200,7 @@ func (s *session) openPostgres(ctx context.Context, given string) error {
 	return nil
 }
 
-// keepSecret has texts never be written.
+// keepSecret adds texts that redact removes.
 func (a *app) keepSecret(texts ...string) {
 	for _, text := range texts {
 		if text != "" {
@@ -209,7 +210,7 @@ func (a *app) keepSecret(texts ...string) {
 	slices.SortFunc(a.secrets, func(x, y string) int { return cmp.Compare(len(y), len(x)) })
 }
 
-// redact takes the secrets out of a text.
+// redact replaces the secrets in a text by ***.
 func (a *app) redact(text string) string {
 	for _, secret := range a.secrets {
 		text = strings.ReplaceAll(text, secret, "***")

@@ -12,11 +12,11 @@ import (
 	"strings"
 )
 
-// makesFiles are the commands that make a SQLite file which is not there. All others say
-// that there is no such database, and leave none behind.
+// makesFiles are the commands that make a SQLite file if it does not exist. All others say
+// that there is no such database, and make no file.
 var makesFiles = []string{"migrate up"} //nolint:gochecknoglobals // a list
 
-// sqliteDrivers are the names under which SQLite's libraries are known to database/sql.
+// sqliteDrivers are the names under which SQLite libraries register with database/sql.
 var sqliteDrivers = []string{"sqlite", "sqlite3"} //nolint:gochecknoglobals // a list
 
 func (s *session) openSQLite(ctx context.Context, path string) error {
@@ -28,12 +28,12 @@ func (s *session) openSQLite(ctx context.Context, path string) error {
 		}
 	}
 	switch {
-	case path == "", path == ":memory:", strings.HasPrefix(path, "file:"): // which SQLite itself does not take for names
+	case path == "", path == ":memory:", strings.HasPrefix(path, "file:"): // SQLite would not read these as the name of a file
 		return usage("DATABASE_URL names no file: %s", urlForms)
 	case driver == "":
 		return &databaseError{fmt.Errorf(`this program has no library for SQLite: import _ "modernc.org/sqlite" in it`)}
 	}
-	mode := "rw" // for SQLite to make no file, should it vanish before it is opened
+	mode := "rw" // so that SQLite makes no file, even if the file vanishes before it is opened
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && info.IsDir():
@@ -41,13 +41,13 @@ func (s *session) openSQLite(ctx context.Context, path string) error {
 	case s.makes:
 		mode = "rwc"
 	case errors.Is(err, fs.ErrNotExist):
-		return &databaseError{fmt.Errorf("there is no database %s: run %s migrate up, which makes it", path, s.program.Name)}
+		return &databaseError{fmt.Errorf("there is no database %s: run %s migrate up to make it", path, s.program.Name)}
 	}
 	db, err := sql.Open(driver, (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: "mode=" + mode}).String())
 	if err != nil {
 		return &databaseError{fmt.Errorf("open SQLite: %w", err)}
 	}
-	db.SetMaxOpenConns(1) // SQLite has one writer, and what follows holds for one connection
+	db.SetMaxOpenConns(1) // SQLite has one writer, and each pragma is for one connection
 	db.SetMaxIdleConns(1)
 	for _, pragma := range []string{"busy_timeout = 10000", "journal_mode = wal", "foreign_keys = on"} {
 		if _, err := db.ExecContext(ctx, "pragma "+pragma); err != nil {

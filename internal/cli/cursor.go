@@ -59,7 +59,7 @@ func orNull(cursor json.RawMessage) json.RawMessage {
 	return canonical(cursor)
 }
 
-// place is a cursor for people.
+// place formats a cursor for people.
 func place(cursor json.RawMessage) string {
 	if cursor == nil {
 		return "the beginning"
@@ -69,7 +69,7 @@ func place(cursor json.RawMessage) string {
 
 func (a *app) cursorShowCommand() *cobra.Command {
 	return a.example(&cobra.Command{
-		Use: "show NAME", Short: "Show where a flow goes on, and who has moved it there", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
+		Use: "show NAME", Short: "Show where a flow goes on, and who moved its cursor there", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
 		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
 			cur, err := s.client.Cursor(ctx, args[0])
 			if err != nil {
@@ -99,7 +99,7 @@ func (s *session) showCursor(cur *dataflow.FlowCursor) error {
 	})
 }
 
-// cursorTarget is where to set a cursor, and what was seen before.
+// cursorTarget is the cursor to set, and the cursor that the caller expects now.
 type cursorTarget struct {
 	to, ifCursor string
 	beginning    bool
@@ -110,7 +110,7 @@ func (t *cursorTarget) params() (*dataflow.SetCursorParams, error) {
 	p := &dataflow.SetCursorParams{}
 	switch {
 	case t.beginning == (t.to != ""):
-		return nil, usage("say where the flow is to go on: --to CURSOR, as cursor show writes it, or --beginning")
+		return nil, usage("say where the flow goes on: either --to CURSOR, as cursor show writes it, or --beginning")
 	case t.to != "":
 		p.Cursor = json.RawMessage(t.to)
 	}
@@ -130,13 +130,13 @@ func (a *app) cursorSetCommand() *cobra.Command {
 		Use: "set NAME", Short: "Set where a flow goes on", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
 		Long: `Set where a flow goes on.
 
-The cursor is one of the flow's source, as JSON: a text stands in double quotes. It is set
-only if the flow is still where you have seen it, and no run of it is in progress: --if-seq
-and --if-cursor say what cursor show has shown. Without them the command shows where it is
-and asks. With --yes one of them is needed.
+The cursor is in the form of the flow's source, as JSON: a text needs double quotes. It is set
+only if no run of the flow is in progress, and only if the flow's cursor is still the one that
+you have seen: give it as cursor show writes it, by --if-seq or --if-cursor. Without them the
+command shows the present cursor and asks. --yes needs one of them.
 
-Going back has records read again, and a sink that only appends gets them twice. To read
-some records again and leave the cursor where it is, use backfill.`,
+If you go back, records are read again, and an append-only sink gets them twice. To read some
+records again and leave the cursor where it is, use backfill.`,
 		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
 			p, err := t.params()
 			if err != nil {
@@ -162,7 +162,7 @@ func (s *session) setCursor(ctx context.Context, name string, p *dataflow.SetCur
 	}
 	if p.IfSeq == nil && p.IfCursor == nil {
 		if s.yes {
-			return usage("--yes needs what you have seen: --if-seq or --if-cursor, as cursor show shows them")
+			return usage("--yes needs the cursor that you have seen: give --if-seq or --if-cursor as cursor show writes them")
 		}
 		p.IfSeq = &cur.Seq
 	}
@@ -179,7 +179,7 @@ func (s *session) setCursor(ctx context.Context, name string, p *dataflow.SetCur
 func (a *app) cursorHistoryCommand() *cobra.Command {
 	var p dataflow.CursorHistoryParams
 	cmd := &cobra.Command{
-		Use: "history NAME", Short: "List who has set a flow's cursor, newest first", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
+		Use: "history NAME", Short: "List who set a flow's cursor, newest first", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
 		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
 			changes, err := s.client.CursorHistory(ctx, args[0], &p)
 			if err != nil {
@@ -187,7 +187,7 @@ func (a *app) cursorHistoryCommand() *cobra.Command {
 			}
 			return s.show(views(changes, viewCursorChange), func(page *page) {
 				if len(changes) == 0 {
-					page.line("Nobody has set it.")
+					page.line("Nobody has set the cursor.")
 					return
 				}
 				page.table([]string{"CHANGE", "AT", "FROM", "TO", "SEQ", "BY", "REASON"}, views(changes, func(c *dataflow.CursorChange) []string {
@@ -196,7 +196,7 @@ func (a *app) cursorHistoryCommand() *cobra.Command {
 			})
 		}),
 	}
-	idFlag(cmd, &p.Before, "before", "only changes older than this one: the last of the page before")
+	idFlag(cmd, &p.Before, "before", "only changes older than this one, such as the last of the previous page")
 	limitFlag(cmd, &p.Limit, 20, "how many")
 	return a.example(cmd, "cursor history orders")
 }

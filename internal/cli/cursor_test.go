@@ -32,7 +32,7 @@ func TestCursor(t *testing.T) {
 	})
 }
 
-// On a terminal, what was seen is what the question shows.
+// On a terminal, the cursor is set only if it is still the one that the question shows.
 func TestCursor_Asks(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *cliT) {

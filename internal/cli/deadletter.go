@@ -15,7 +15,7 @@ import (
 )
 
 func (a *app) deadLetterCommand() *cobra.Command {
-	return a.example(a.group("dead-letter", "List bad records that were kept, and try them again",
+	return a.example(a.group("dead-letter", "List and replay the bad records that were kept",
 		a.deadLetterListCommand(), a.deadLetterShowCommand(), a.deadLetterReplayCommand(),
 	), "dead-letter list orders")
 }
@@ -43,9 +43,9 @@ func viewDeadLetter(l *dataflow.DeadLetterRecord) deadLetterView {
 func (a *app) deadLetterListCommand() *cobra.Command {
 	var p dataflow.DeadLetterListParams
 	cmd := &cobra.Command{
-		Use: "list [NAME]", Short: "List dead letters, of a flow or of all, newest first", Args: cobra.MaximumNArgs(1), ValidArgsFunction: a.completeFlows,
+		Use: "list [NAME]", Short: "List the dead letters of one flow or of all, newest first", Args: cobra.MaximumNArgs(1), ValidArgsFunction: a.completeFlows,
 		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
-			if len(args) > 0 { // a name that is not there is not a flow without dead letters
+			if len(args) > 0 { // an unknown flow is an error, not an empty list
 				if _, err := s.client.Flow(ctx, args[0]); err != nil {
 					return err
 				}
@@ -69,20 +69,20 @@ func (a *app) deadLetterListCommand() *cobra.Command {
 		}),
 	}
 	flags := cmd.Flags()
-	idFlag(cmd, &p.Run, "run", "only those of this run")
-	flags.BoolVar(&p.Open, "open", false, "only those that have not been replayed")
-	idFlag(cmd, &p.Before, "before", "only those older than this one: the last of the page before")
+	idFlag(cmd, &p.Run, "run", "only dead letters of this run")
+	flags.BoolVar(&p.Open, "open", false, "only dead letters that have not been replayed")
+	idFlag(cmd, &p.Before, "before", "only dead letters older than this one, such as the last of the previous page")
 	limitFlag(cmd, &p.Limit, 20, "how many")
 	return a.example(cmd, "dead-letter list orders --open")
 }
 
 func (a *app) deadLetterShowCommand() *cobra.Command {
 	return a.example(&cobra.Command{
-		Use: "show ID", Short: "Show all that is known of a dead letter", Args: cobra.ExactArgs(1),
+		Use: "show ID", Short: "Show a dead letter with its record", Args: cobra.ExactArgs(1),
 		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
 			id, err := strconv.ParseInt(args[0], 10, 63)
 			if err != nil || id <= 0 {
-				return usage("%q is not the id of a dead letter: use a number, as dead-letter list shows them", clip(args[0], 40))
+				return usage("%q is not the id of a dead letter: use a number from dead-letter list", clip(args[0], 40))
 			}
 			letters, err := s.client.DeadLetters(ctx, &dataflow.DeadLetterListParams{Before: id + 1, Limit: 1})
 			if err != nil {
@@ -119,14 +119,15 @@ func (a *app) deadLetterReplayCommand() *cobra.Command {
 	var ids []int64
 	var all bool
 	cmd := &cobra.Command{
-		Use: "replay NAME", Short: "Take dead letters through a flow's transform to its sink again", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
-		Long: `Take dead letters through a flow's transform to its sink again: those with the ids, or, with
---all, each that has not been replayed. What fails again stays, and makes the exit code 1.
+		Use: "replay NAME", Short: "Send dead letters through a flow's transform to its sink again", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
+		Long: `Send dead letters through a flow's transform to its sink again: those given by --id, or, with
+--all, all that have not been replayed. A dead letter that fails again stays, and the exit code
+is 1.
 
 The program must have the flow's code.`,
 		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
 			if all == (len(ids) > 0) {
-				return usage("say which: --id ID, as dead-letter list shows them, or --all")
+				return usage("say which dead letters: either --id ID, from dead-letter list, or --all")
 			}
 			report, err := s.client.Replay(ctx, args[0], ids...)
 			if report == nil {
@@ -141,8 +142,8 @@ The program must have the flow's code.`,
 			return err
 		}),
 	}
-	cmd.Flags().Var(idList{&ids}, "id", "these")
-	cmd.Flags().BoolVar(&all, "all", false, "each that has not been replayed")
+	cmd.Flags().Var(idList{&ids}, "id", "the ids of dead letters, separated by commas")
+	cmd.Flags().BoolVar(&all, "all", false, "all dead letters that have not been replayed")
 	return a.example(cmd, "dead-letter replay orders --id 7,8", "dead-letter replay orders --all")
 }
 

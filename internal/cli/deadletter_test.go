@@ -10,8 +10,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/cli"
 )
 
-// strict is a program with a flow that keeps even numbers as dead letters, as long as it
-// is broken.
+// strict makes a program whose flow stores even numbers as dead letters while it is broken.
 func (t *cliT) strict(broken *bool) *cliT {
 	t.program.Configure = func(context.Context, cli.Database) (*dataflow.Config, error) {
 		flow := dataflow.NewFlow("strict", count{to: 5}, dataflow.Map(func(_ context.Context, n int64) (int64, error) {

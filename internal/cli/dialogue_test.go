@@ -15,7 +15,8 @@ import (
 
 const manual = "../../docs/cli.md"
 
-// dialogue is what docs/cli.md shows. Output of commands that begin with "go" is not shown.
+// dialogue are the commands that docs/cli.md shows, with the output of those that do not begin
+// with "go".
 var dialogue = []string{
 	"dataflow init",
 	"go mod tidy",
@@ -34,8 +35,8 @@ var dialogue = []string{
 	"./shop doctor",
 }
 
-// The dialogue in the manual is one that took place: -update records it anew, and without it
-// the test compares what does not depend on the moment.
+// The dialogue in the manual is recorded: -update records it again. Without -update, the test
+// compares what does not depend on the time.
 func TestDialogue(t *testing.T) { //nolint:paralleltest // with -update, one writes after the other
 	for _, kind := range []string{"SQLite", "Postgres"} { //nolint:paralleltest // as above
 		t.Run(kind, func(t *testing.T) {
@@ -50,12 +51,12 @@ func TestDialogue(t *testing.T) { //nolint:paralleltest // with -update, one wri
 				require.NoError(t, os.WriteFile(manual, []byte(before+"<!-- recorded on "+kind+" -->\n```text\n"+recorded+"```\n"+after), 0o644))
 				return
 			}
-			require.Equal(t, timeless(shown), timeless(recorded), "go test ./internal/cli -run TestDialogue -update records it anew")
+			require.Equal(t, timeless(shown), timeless(recorded), "go test ./internal/cli -run TestDialogue -update records it again")
 		})
 	}
 }
 
-// withinADay records again what the flow's daily tick came in the midst of.
+// withinADay repeats a recording if the flow's daily tick, at midnight, came in between.
 func withinADay(record func() string) string {
 	for {
 		began := time.Now().Truncate(24 * time.Hour)
@@ -85,7 +86,7 @@ func (f *folder) record(kind string) string {
 			args[0] = f.exe
 		case "go":
 			if command == "go mod tidy" {
-				f.checkedOut() // in place of a release
+				f.checkedOut() // instead of a release
 			}
 			f.must(args[0], args[1:]...)
 			continue
@@ -108,7 +109,7 @@ var (
 	versioned = regexp.MustCompile(`dataflow \S+, River \S+, go\S+; (Postgres|SQLite) .*`)
 )
 
-// timeless takes out what depends on the moment and the machine, and on its width.
+// timeless replaces what depends on the time and the machine, and the width of columns.
 func timeless(text string) string {
 	text = versioned.ReplaceAllString(text, "VERSIONS")
 	text = times.ReplaceAllString(text, "TIME")

@@ -14,7 +14,7 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// finding is what one check of the doctor says.
+// finding is the result of one check of the doctor.
 type finding struct {
 	Check string `json:"check"`
 	State string `json:"state"` // ok, warning, problem
@@ -35,10 +35,10 @@ func problem(check, format string, args ...any) finding {
 
 func (a *app) doctorCommand() *cobra.Command {
 	return a.example(&cobra.Command{
-		Use: "doctor", Short: "Look for what is wrong with the database and the processes", Args: cobra.NoArgs,
-		Long: `Look for what is wrong: versions, the schema, the clocks, a pooler that loses notifications,
-missing indexes, queues and flows that no process works. The exit code is 5 if there is a
-problem, without which nothing works; warnings leave it 0.`,
+		Use: "doctor", Short: "Look for faults in the database and the processes", Args: cobra.NoArgs,
+		Long: `Look for faults: versions, the schema, the clocks, a pooler that loses notifications, missing
+indexes, and queues and flows that no process works. The exit code is 5 if there is a problem
+that keeps flows from working. Warnings leave it 0.`,
 		RunE: a.onAny(func(ctx context.Context, s *session, _ []string) error {
 			findings, err := s.examine(ctx)
 			if err != nil {
@@ -80,9 +80,9 @@ func (s *session) examine(ctx context.Context) ([]finding, error) {
 		return nil, err
 	}
 	if len(missing) > 0 {
-		return append(found, problem("schema", "the version is that of this program, and tables are missing: %s; restore them from a backup", strings.Join(missing, ", "))), nil
+		return append(found, problem("schema", "the schema has this program's version, but tables are missing: %s; restore them from a backup", strings.Join(missing, ", "))), nil
 	}
-	found = append(found, ok("schema", "the tables are those of this program"))
+	found = append(found, ok("schema", "the tables have this program's version"))
 	for _, check := range []func(context.Context) ([]finding, error){s.indexes, s.unworked} {
 		more, err := check(ctx)
 		if err != nil {
@@ -95,7 +95,7 @@ func (s *session) examine(ctx context.Context) ([]finding, error) {
 
 const root = "github.com/activedataflow/dataflow"
 
-// programVersions are those of what the program is built of.
+// programVersions are the versions of dataflow, River and Go in this program.
 func programVersions() string {
 	own, river := "(devel)", "unknown"
 	if info, known := debug.ReadBuildInfo(); known {
@@ -120,8 +120,8 @@ func (s *session) serverVersion(ctx context.Context) (version string, err error)
 	return "SQLite " + version, err
 }
 
-// skewMost is how much the clocks may differ. Nothing depends on this machine's, but what
-// people read does.
+// skewMost is how much the clocks may differ. This machine's clock matters only for what
+// people read.
 const skewMost = 2 * time.Second
 
 func (s *session) skew(ctx context.Context) (finding, error) {
@@ -131,12 +131,12 @@ func (s *session) skew(ctx context.Context) (finding, error) {
 		return finding{}, err
 	}
 	took := s.Now().Sub(before)
-	// The database looked at its clock some time in between.
+	// The database read its clock some time in between.
 	off := theirs.Sub(before.Add(took / 2))
 	if off.Abs() > skewMost+took/2 {
-		return warning("clock", "the database's clock is %s off this machine's, which logs and progress go by: leases and ticks go by the database's", off.Round(time.Millisecond)), nil
+		return warning("clock", "the database's clock is %s off this machine's: logs and progress use this machine's, leases and ticks the database's", off.Round(time.Millisecond)), nil
 	}
-	return ok("clock", "this machine's and the database's differ by less than %s", skewMost+(took/2).Round(time.Second)), nil
+	return ok("clock", "this machine's clock and the database's differ by less than %s", skewMost+(took/2).Round(time.Second)), nil
 }
 
 func nullable(text string) *string {
@@ -182,5 +182,5 @@ func (s *session) unworked(ctx context.Context) ([]finding, error) {
 	if len(queues) > 0 {
 		return append(found, warning("queues", "no live process works the River queues: %s", strings.Join(queues, ", "))), nil
 	}
-	return append(found, ok("queues", "each River queue of an active flow has a live process that works it")), nil
+	return append(found, ok("queues", "each River queue of an active flow is worked by a live process")), nil
 }

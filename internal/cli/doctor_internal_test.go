@@ -13,17 +13,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fakePooler answers like a pooler that has two servers, numbered 1 and 2.
+// fakePooler answers like a pooler with two server processes, numbered 1 and 2.
 type fakePooler struct {
 	session bool // a client keeps its server
 	rounds  bool // the servers take turns
 
-	mu   sync.Mutex // guards what follows
+	mu   sync.Mutex // guards next and busy
 	next int
 	busy [3]bool
 }
 
-// take gives a free server.
+// take reserves a free server.
 func (f *fakePooler) take() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -15,11 +15,12 @@ var (
 	tableStatement = regexp.MustCompile(`(?i)(create|drop) table` + named)
 )
 
-// riverIndexes are those by which River finds jobs on both databases. It has others, which
-// come and go with its versions.
+// riverIndexes are the indexes that River needs to find jobs, on both databases. River has
+// others, which change from version to version.
 var riverIndexes = []string{"river_job_kind", "river_job_prioritized_fetching_index", "river_job_state_and_finalized_at_index", "river_job_unique_idx"} //nolint:gochecknoglobals // a constant
 
-// made lists what the migrations make, by name, and how: by which of their statements.
+// made maps the name of each table or index that the migrations make to the kind of statement
+// that makes it, such as "create unique".
 func (s *session) made(ctx context.Context, statement *regexp.Regexp) (map[string]string, error) {
 	m, err := s.client.Migrations(ctx)
 	if err != nil {
@@ -39,7 +40,7 @@ func (s *session) made(ctx context.Context, statement *regexp.Regexp) (map[strin
 	return made, nil
 }
 
-// missingTables lists the tables, ours and River's, that are not in the database.
+// missingTables lists our tables, and River's, that are not in the database.
 func (s *session) missingTables(ctx context.Context) ([]string, error) {
 	made, err := s.made(ctx, tableStatement)
 	if err != nil {
@@ -55,8 +56,8 @@ func (s *session) missingTables(ctx context.Context) ([]string, error) {
 	return missing(made, have, func(string) bool { return true }), nil
 }
 
-// indexes compares the indexes in the database with those that the migrations make, ours
-// and River's. Ours that are unique keep runs apart.
+// indexes compares the indexes in the database with those that the migrations make. Our unique
+// indexes prevent duplicate runs.
 func (s *session) indexes(ctx context.Context) ([]finding, error) {
 	made, err := s.made(ctx, indexStatement)
 	if err != nil {
@@ -72,21 +73,21 @@ func (s *session) indexes(ctx context.Context) ([]finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	how := fmt.Sprintf("%s migrate sql --all shows how those of dataflow are made, and River's migrations make those of river_job", s.program.Name)
+	how := fmt.Sprintf("%s migrate sql --all prints the statements for dataflow's, and River's migrations make those of river_job", s.program.Name)
 	var found []finding
 	if unique := missing(made, have, func(how string) bool { return how == "create unique" }); len(unique) > 0 {
-		found = append(found, problem("indexes", "missing or not valid, and nothing else keeps runs from being doubled: %s; %s", strings.Join(unique, ", "), how))
+		found = append(found, problem("indexes", "missing or not valid, and nothing else prevents duplicate runs: %s; %s", strings.Join(unique, ", "), how))
 	}
 	if others := missing(made, have, func(how string) bool { return how == "create" }); len(others) > 0 {
 		found = append(found, warning("indexes", "missing or not valid: %s; %s", strings.Join(others, ", "), how))
 	}
 	if found == nil {
-		found = []finding{ok("indexes", "all are there")}
+		found = []finding{ok("indexes", "all indexes exist")}
 	}
 	return found, nil
 }
 
-// missing lists those of what is made, in a way, that are not there.
+// missing lists what the migrations make, by a kind of statement, and the database lacks.
 func missing(made map[string]string, have []string, by func(how string) bool) (names []string) {
 	for name, how := range made {
 		if by(how) && !slices.Contains(have, name) {
@@ -97,11 +98,11 @@ func missing(made map[string]string, have []string, by func(how string) bool) (n
 	return names
 }
 
-// inSchema is the schema of a query of [session.names].
+// inSchema is the schema in a query for [session.names].
 const inSchema = `(select oid from pg_namespace where nspname = coalesce($1::text, current_schema()::text))`
 
-// names lists what is in the database: on SQLite of a type, on Postgres what a query
-// returns.
+// names lists names in the database: on SQLite those of a type, on Postgres the result of a
+// query.
 func (s *session) names(ctx context.Context, sqliteType, postgres string) (names []string, err error) {
 	if s.db.Postgres != nil {
 		err = s.db.Postgres.QueryRow(ctx, postgres, nullable(s.schemaName())).Scan(&names)

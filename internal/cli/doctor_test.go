@@ -12,8 +12,8 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-// The doctor looks at the indexes of the schema that the tables are in, whoever names it and
-// however that is written, and at those of no other.
+// The doctor looks only at the indexes in the schema of the tables. It finds the schema however
+// it was configured and spelled.
 func TestDoctor_Schema(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -29,7 +29,7 @@ func TestDoctor_Schema(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			other := newCLI(t, dbtest.PostgresURL(t)).migrated() // in public, and all of it there
+			other := newCLI(t, dbtest.PostgresURL(t)).migrated() // complete, in the schema public
 			shop := *other
 			shop.program.Configure = func(context.Context, cli.Database) (*dataflow.Config, error) {
 				config := c.config
@@ -40,22 +40,21 @@ func TestDoctor_Schema(t *testing.T) {
 			shop.exec(`create schema "` + c.schema + `"`)
 			require.Contains(t, shop.fails(5, doctor...), "shop migrate up")
 			shop.ok(append([]string{"migrate", "up"}, c.flags...)...)
-			require.Regexp(t, `(?m)^indexes +ok +all are there$`, shop.ok(doctor...))
+			require.Regexp(t, `(?m)^indexes +ok +all indexes exist$`, shop.ok(doctor...))
 			shop.exec(`drop index "` + c.schema + `".dataflow_run_due, "` + c.schema + `".river_job_kind`)
 			require.Regexp(t, `(?m)^indexes +warning +missing or not valid: dataflow_run_due, river_job_kind;`, shop.ok(doctor...))
-			require.Regexp(t, `(?m)^indexes +ok +all are there$`, other.ok("doctor"))
+			require.Regexp(t, `(?m)^indexes +ok +all indexes exist$`, other.ok("doctor"))
 		})
 	}
 }
 
-// Without a table nothing works, and without an index that keeps runs apart they may be
-// doubled.
+// A missing table, and a missing index that prevents duplicate runs, are problems.
 func TestDoctor_Damage(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(c *cliT) {
 		c.migrated()
 		c.exec("drop index dataflow_run_slot")
-		require.Contains(c, c.fails(5, "doctor"), "nothing else keeps runs from being doubled: dataflow_run_slot;")
+		require.Contains(c, c.fails(5, "doctor"), "nothing else prevents duplicate runs: dataflow_run_slot;")
 		c.exec("drop table dataflow_tick")
 		c.exec("drop table river_job")
 		require.Contains(c, c.fails(5, "doctor"), "tables are missing: dataflow_tick, river_job;")

@@ -19,9 +19,9 @@ func (a *app) enqueueCommand() *cobra.Command {
 		Use: "enqueue NAME", Short: "Start a run of a flow", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
 		Long: `Start a run of a flow.
 
-The run of a flow on job_queue gets a River job, and any process that has the flow's code
-and works the queue takes it up. That of a flow on heartbeat waits for a started client that
-has the code, or for run-due. With --wait, a program that has the code works it at once.`,
+For a flow on job_queue, the run gets a River job. Any process that has the flow's code and
+works the queue takes it up. For a flow on heartbeat, the run waits for a started client that
+has the code, or for run-due. With --wait, this program works it at once if it has the code.`,
 		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
 			opts := &dataflow.TriggerOptions{Actor: by.actorOr(s.Env), Reason: by.reason, Params: orNone(params)}
 			var err error
@@ -40,8 +40,8 @@ has the code, or for run-due. With --wait, a program that has the code works it 
 	}
 	by.flags(cmd)
 	cmd.Flags().StringVar(&params, "params", "", "parameters for the source, as JSON")
-	cmd.Flags().StringVar(&at, "at", "", "when it starts, such as 2027-01-31T09:30:00Z (default: now)")
-	cmd.Flags().BoolVarP(&wait, "wait", "w", false, "show its progress until it has ended")
+	cmd.Flags().StringVar(&at, "at", "", "when to start, such as 2027-01-31T09:30:00Z (default: now)")
+	cmd.Flags().BoolVarP(&wait, "wait", "w", false, "show the progress until the run has ended")
 	return a.example(cmd, "enqueue orders --wait", "enqueue orders --at 2027-01-31T09:30:00Z")
 }
 
@@ -68,13 +68,13 @@ func (s *session) enqueued(ctx context.Context, run *dataflow.Run) error {
 	}
 	return s.show(viewRun(run), func(p *page) {
 		if run.Coalesced {
-			p.line("Run %d of flow %q was waiting already, and no other was made.", run.ID, run.FlowName)
+			p.line("Run %d of flow %q was waiting already, and no new one was made.", run.ID, run.FlowName)
 		} else {
 			p.line("Run %d of flow %q is %s.", run.ID, run.FlowName, run.State)
 		}
 		switch {
 		case run.RiverJobID != 0:
-			p.line("Its River job %d is in the queue %q, which a process that has the flow's code works.", run.RiverJobID, run.Queue)
+			p.line("Its River job %d is in the queue %q, for a process that has the flow's code.", run.RiverJobID, run.Queue)
 		case !flow.Registered():
 			p.line("This program does not have the flow's code: a started client that has it works the run, or run-due of such a program.")
 		default:
@@ -95,7 +95,7 @@ type enqueuedView struct {
 func (a *app) enqueueAllCommand() *cobra.Command {
 	var by byWhom
 	cmd := &cobra.Command{
-		Use: "enqueue-all", Short: "Start a run of each flow, but of those that are paused or disabled", Args: cobra.NoArgs,
+		Use: "enqueue-all", Short: "Start a run of each flow that is neither paused nor disabled", Args: cobra.NoArgs,
 		RunE: a.on(func(ctx context.Context, s *session, _ []string) error {
 			all, err := s.client.EnqueueAll(ctx, by.actorOr(s.Env), by.reason)
 			if err != nil {
@@ -142,7 +142,7 @@ func enqueuedPage(p *page, list []enqueuedView) {
 	}))
 }
 
-// obstacles is what keeps a run from being worked soon.
+// obstacles says what keeps a run from being worked soon.
 func (s *session) obstacles(ctx context.Context, name string) (texts []string, err error) {
 	e, err := s.client.Why(ctx, name)
 	if err != nil {
@@ -152,13 +152,14 @@ func (s *session) obstacles(ctx context.Context, name string) (texts []string, e
 		switch c.Code {
 		case dataflow.CauseNoProcess, dataflow.CauseNotRegistered, dataflow.CauseNoWorker, dataflow.CauseQueuePaused, dataflow.CauseBlocked:
 			texts = append(texts, s.inCommands(c.Text, name))
-		default: // it is about something else
+		default: // this cause does not delay a run that has been started
 		}
 	}
 	return texts, nil
 }
 
-// waitFor follows a run, and works it if it is to be worked in process and this program can.
+// waitFor follows a run. It also works the run if that needs no River job, the run is due and
+// this program has the flow's code.
 func (s *session) waitFor(ctx context.Context, run *dataflow.Run) error {
 	flow, err := s.client.Flow(ctx, run.FlowName)
 	if err != nil {

@@ -23,14 +23,14 @@ const (
 	exitDatabase = 5
 )
 
-// usageError is a command line that makes no sense.
+// usageError is a mistake in the command line or the environment.
 type usageError struct{ text string }
 
 func (e *usageError) Error() string { return e.text }
 
 func usage(format string, args ...any) error { return &usageError{text: fmt.Sprintf(format, args...)} }
 
-// refusedError is a command that the state of things does not allow.
+// refusedError is a command that the current state does not allow.
 type refusedError struct{ text string }
 
 func (e *refusedError) Error() string { return e.text }
@@ -45,14 +45,14 @@ type databaseError struct{ err error }
 func (e *databaseError) Error() string { return e.err.Error() }
 func (e *databaseError) Unwrap() error { return e.err }
 
-// errInterrupted is returned by a command that was told to end before it was done.
+// errInterrupted is returned by a command that was interrupted before it was done.
 var errInterrupted = errors.New("interrupted")
 
-// errUnwritten is returned by a command whose output is lost, such as on a terminal that was
-// closed: it has not been done, or nobody can know what it did.
-var errUnwritten = errors.New("the output cannot be written any more")
+// errUnwritten is returned by a command whose output is lost, such as when its terminal was
+// closed. The command was not done, or nobody can know what it did.
+var errUnwritten = errors.New("the output can no longer be written")
 
-// exits maps errors to exit codes: the first that fits.
+// exits maps errors to exit codes. The first one that fits counts.
 var exits = []struct { //nolint:gochecknoglobals // a table
 	code int
 	fits func(err error) bool
@@ -67,7 +67,7 @@ var exits = []struct { //nolint:gochecknoglobals // a table
 	{exitUsage, is(dataflow.ErrGlobalID)},
 	{exitDatabase, as[*databaseError]},
 	{exitRefused, is(fs.ErrExist)},
-	{exitFailed, as[*fs.PathError]}, // which would pass for a net.Error
+	{exitFailed, as[*fs.PathError]}, // before net.Error, because the syscall.Errno in it would pass for one
 	{exitDatabase, as[*pgconn.PgError]},
 	{exitDatabase, as[*pgconn.ConnectError]},
 	{exitDatabase, as[net.Error]},
@@ -103,7 +103,8 @@ func is(targets ...error) func(error) bool {
 	}
 }
 
-// ofSQLite finds the errors of SQLite's libraries, none of which is linked here.
+// ofSQLite reports whether an error is of a SQLite library. It goes by the name of the type,
+// because this package links no such library.
 func ofSQLite(err error) bool {
 	for ; err != nil; err = errors.Unwrap(err) {
 		if strings.Contains(fmt.Sprintf("%T", err), "sqlite") {
@@ -113,5 +114,5 @@ func ofSQLite(err error) bool {
 	return false
 }
 
-// message is an error as the last line of a command says it.
+// message is the text of an error for the last line of a command.
 func message(err error) string { return strings.TrimPrefix(err.Error(), "dataflow: ") }

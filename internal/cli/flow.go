@@ -16,11 +16,11 @@ func (a *app) flowCommand() *cobra.Command {
 	return a.example(a.group("flow", "List, explain, pause and resume flows",
 		a.flowListCommand(), a.flowShowCommand(), a.flowWhyCommand(),
 		a.flowStateCommand("pause NAME", "Start no runs of a flow, on any process, until it is resumed", "paused", (*dataflow.Client).Pause),
-		a.flowStateCommand("resume NAME", "Let a flow run again; it makes up for nothing", "resumed", (*dataflow.Client).Resume),
+		a.flowStateCommand("resume NAME", "Let a flow run again; ticks missed while it was paused are not made up", "resumed", (*dataflow.Client).Resume),
 	), "flow list")
 }
 
-// page size of the lists that are shown whole.
+// listPage is the page size of the lists that are shown whole.
 const listPage = 1000
 
 // flow finds a flow by its name or global id.
@@ -56,7 +56,7 @@ func (a *app) flowListCommand() *cobra.Command {
 			}
 			return s.show(views(flows, viewFlow), func(p *page) {
 				if len(flows) == 0 {
-					p.line("There are no flows. A program's flows are there once it has started, or its migrate up was called.")
+					p.line("There are no flows. A program registers its flows when it starts, and by migrate up.")
 					return
 				}
 				p.table([]string{"FLOW", "STATE", "RUNTIME", "SCHEDULE", "NEXT TICK", "LAST RUN", "FAILURES"}, views(flows, func(f *dataflow.Flow) []string {
@@ -132,7 +132,7 @@ func (a *app) flowStateCommand(use, short, done string, set setState) *cobra.Com
 	return a.example(cmd, "flow "+name+` orders --reason "the disk is full"`)
 }
 
-// byWhom is who does something, and why.
+// byWhom says who does something, and why.
 type byWhom struct{ actor, reason string }
 
 func (b *byWhom) flags(cmd *cobra.Command) {
@@ -179,7 +179,7 @@ func (a *app) flowWhyCommand() *cobra.Command {
 	}, "flow why orders")
 }
 
-// inCommands turns the calls that the library recommends into commands.
+// inCommands replaces the calls that the library recommends by commands.
 func (a *app) inCommands(text, flow string) string {
 	up := "run " + a.program.Name + " migrate up"
 	resume := a.program.Name + " flow resume " + quoted(flow)

@@ -11,36 +11,36 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// followInterval is how often a run is looked at.
+// followInterval is how often the state of a run is read.
 const followInterval = 200 * time.Millisecond
 
-// follow shows a run's progress until it has ended, wherever it is worked. The error of a
-// run that failed, or was cancelled, is its own.
+// follow shows a run's progress until it has ended, wherever it is worked. It returns the
+// run's error if the run failed or was cancelled.
 func (s *session) follow(ctx context.Context, run *dataflow.Run) error {
 	return s.followWorked(ctx, run, &work{})
 }
 
-// work is what this process does on a run that it follows. The zero value is nothing.
+// work is this process's own attempt at a run that it follows. The zero value is no attempt.
 type work struct {
-	outcome <-chan error // gives the error of the attempt, once
+	outcome <-chan error // receives the error of the attempt, once
 	err     error
 }
 
-// end waits until the attempt is over: where the command was told to end, until the batch is
-// rolled back and the run handed back.
+// end waits until the attempt is over. After an interrupt, that is when the batch was rolled
+// back and the run handed back.
 func (w *work) end() {
 	if w.outcome != nil {
 		w.err, w.outcome = <-w.outcome, nil
 	}
 }
 
-// handedBack reports whether the attempt was ended before the run was.
+// handedBack reports whether the attempt ended before the run did.
 func (w *work) handedBack() bool { return errors.Is(w.err, dataflow.ErrStopped) }
 
-// failed reports whether the attempt was made, and has failed.
+// failed reports whether there was an attempt and it failed.
 func (w *work) failed() bool { return w.err != nil && !w.handedBack() && !wait(w.err) }
 
-// followWorked is follow for a run that this process works too.
+// followWorked is follow for a run that this process also works.
 func (s *session) followWorked(ctx context.Context, run *dataflow.Run, w *work) error {
 	f := &follower{session: s}
 	tick := time.NewTicker(followInterval)
@@ -51,7 +51,7 @@ func (s *session) followWorked(ctx context.Context, run *dataflow.Run, w *work) 
 		switch {
 		case run.State.Finished():
 			return run.Err()
-		case err != nil: // nobody reads it, and ctx is done
+		case err != nil: // the output can no longer be written, so ctx is done
 			return s.interrupted(ctx, id, w)
 		case w.failed() && ctx.Err() == nil:
 			return w.err
@@ -66,18 +66,18 @@ func (s *session) followWorked(ctx context.Context, run *dataflow.Run, w *work) 
 		if run, err = s.client.Run(ctx, id); err != nil && ctx.Err() == nil {
 			return err
 		}
-		if run == nil { // interrupted while it was asked for
+		if run == nil { // interrupted during the query
 			return s.interrupted(ctx, id, w)
 		}
 	}
 }
 
-// wait reports whether the run is to be waited for, although this process cannot work it.
+// wait reports whether to wait for a run that this process cannot work.
 func wait(err error) bool {
 	return is(dataflow.ErrAlreadyRunning, dataflow.ErrRunFinished, dataflow.ErrFenced)(err)
 }
 
-// interrupted says what becomes of a run that is not waited for any more.
+// interrupted says what happens to a run that the command no longer waits for.
 func (s *session) interrupted(ctx context.Context, id int64, w *work) error {
 	w.end()
 	cause := errInterrupted
@@ -88,26 +88,26 @@ func (s *session) interrupted(ctx context.Context, id int64, w *work) error {
 	defer cancel()
 	run, err := s.client.Run(ctx, id)
 	if err != nil {
-		return fmt.Errorf("%w: run %d is left to others, and what has become of it is not known: %w", cause, id, err)
+		return fmt.Errorf("%w: the state of run %d is unknown: %w", cause, id, err)
 	}
 	see := fmt.Sprintf("%s run show %d --follow", s.program.Name, id)
 	switch {
 	case run.State.Finished():
 		return fmt.Errorf("%w: run %d is %s", cause, id, run.State)
 	case run.State == dataflow.RunInProgress:
-		return fmt.Errorf("%w: run %d goes on, on worker %s: %s", cause, id, run.Worker, see)
+		return fmt.Errorf("%w: run %d continues on worker %s: %s", cause, id, run.Worker, see)
 	case w.handedBack():
-		return fmt.Errorf("%w: run %d was handed back, and goes on when a process that has its code takes it up: %s", cause, id, see)
+		return fmt.Errorf("%w: run %d was handed back, and continues when a process with its code takes it up: %s", cause, id, see)
 	default:
-		return fmt.Errorf("%w: run %d goes on when a process that has its code takes it up: %s", cause, id, see)
+		return fmt.Errorf("%w: run %d continues when a process with its code takes it up: %s", cause, id, see)
 	}
 }
 
-// follower writes what has changed of a run.
+// follower writes each change of a run.
 type follower struct {
 	*session
 	last string
-	wide int // what the terminal's line holds
+	wide int // how many runes are in the terminal's current line
 }
 
 func (f *follower) look(run *dataflow.Run) error {

@@ -14,17 +14,17 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-// What is said of a run after an interrupt does not depend on whether the interrupt is seen
-// first, or the end of the attempt that it has caused.
+// The message after an interrupt is the same whether the command sees the interrupt first or
+// the end of the attempt.
 func TestFollow_Interrupted(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		err  error
 		says string
 	}{
-		"Stopped":   {dataflow.ErrStopped, "run 1 was handed back, and goes on when a process that has its code takes it up"},
-		"NotBegun":  {context.Canceled, "run 1 goes on when a process that has its code takes it up"},
-		"Elsewhere": {dataflow.ErrAlreadyRunning, "run 1 goes on when a process that has its code takes it up"},
+		"Stopped":   {dataflow.ErrStopped, "run 1 was handed back, and continues when a process with its code takes it up"},
+		"NotBegun":  {context.Canceled, "run 1 continues when a process with its code takes it up"},
+		"Elsewhere": {dataflow.ErrAlreadyRunning, "run 1 continues when a process with its code takes it up"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -32,7 +32,7 @@ func TestFollow_Interrupted(t *testing.T) {
 			require.NoError(t, s.client.Register(t.Context()))
 			run, err := s.client.Enqueue(t.Context(), "f", nil)
 			require.NoError(t, err)
-			for range 20 { // in whatever order two things are seen that are there at once
+			for range 20 { // both are ready, and select takes either
 				ctx, cancel := context.WithCancel(t.Context())
 				cancel()
 				outcome := make(chan error, 1)
@@ -45,7 +45,7 @@ func TestFollow_Interrupted(t *testing.T) {
 	}
 }
 
-// newSession is a session on a database of its own, of a program that has the flow f.
+// newSession returns a session of a program with the flow f, on a database of its own.
 func newSession(t *testing.T) *session {
 	t.Helper()
 	url := dbtest.SQLitePath(t)

@@ -61,7 +61,7 @@ func TestRun(t *testing.T) {
 			"run retry 1",
 			"run retry 77",
 			"enqueue nightly",
-			"enqueue nightly -o json", // which takes a number of Postgres's
+			"enqueue nightly -o json", // uses up a number of Postgres's sequence
 			"run cancel 4 -o json",
 		)
 	})
@@ -190,7 +190,7 @@ func TestMigrate(t *testing.T) {
 	})
 }
 
-// The SQL that migrate sql prints does what migrate up and down do.
+// The SQL of migrate sql does the same as migrate up and migrate down.
 func TestMigrate_SQL(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *cliT) {
@@ -204,7 +204,7 @@ func TestMigrate_SQL(t *testing.T) {
 		require.Equal(t, all, t.ok("migrate", "sql"))
 		t.exec(all)
 		require.NotContains(t, t.ok("migrate", "status"), "pending")
-		require.Contains(t, t.ok("doctor"), "all are there")
+		require.Contains(t, t.ok("doctor"), "all indexes exist")
 		t.ok("status")
 	})
 }
@@ -223,7 +223,7 @@ func TestDoctor_Clock(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *cliT) {
 		t.migrated()
-		t.program.Configure = nil // the database's own clock, years before that of this machine
+		t.program.Configure = nil // then it uses the database's own clock, years before this machine's
 		require.Regexp(t, `clock +warning +the database's clock is -[0-9hms.]+ off this machine's`, t.ok("doctor"))
 	})
 }

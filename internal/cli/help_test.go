@@ -10,7 +10,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-// Every command explains itself, without a database, and with an example that it understands.
+// Every command has a help text, without a database, and examples that it accepts.
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	c := newCLI(t, "")
@@ -38,7 +38,7 @@ func (t *cliT) plainNoFlows() *cliT {
 
 var subCommand = regexp.MustCompile(`(?m)^  ([a-z-]+) +[A-Z]`)
 
-// helpOf checks the help of a command and of those below it, and returns their names.
+// helpOf checks the help of a command and its subcommands, and returns their names.
 func (t *cliT) helpOf(path []string) (seen []string) {
 	t.Helper()
 	help := t.ok(append(path[:len(path):len(path)], "--help")...)
@@ -58,7 +58,7 @@ func (t *cliT) helpOf(path []string) (seen []string) {
 	return seen
 }
 
-// understands runs an example as far as it can be run without a database.
+// understands runs an example as far as possible without a database.
 func (t *cliT) understands(line string) {
 	t.Helper()
 	command, _, _ := strings.Cut(strings.TrimPrefix(line, "  shop "), " >")
@@ -76,9 +76,9 @@ func (t *cliT) understands(line string) {
 func TestCompletion(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *cliT) {
-		require.Contains(t, t.ok("__complete", "flow", "why", ""), ":4\n") // no database, no names, and no noise
+		require.Contains(t, t.ok("__complete", "flow", "why", ""), ":4\n") // without a database, no names and no error
 		t.empty()
-		require.Contains(t, t.ok("__complete", "flow", "why", ""), ":4\n") // nor tables
+		require.Contains(t, t.ok("__complete", "flow", "why", ""), ":4\n") // nor without tables
 		t.migrated()
 		require.Contains(t, t.ok("__complete", "flow", "why", ""), "broken\nnightly\norders\n")
 		require.NotContains(t, t.ok("__complete", "enqueue", "orders", ""), "nightly")
@@ -89,7 +89,7 @@ func TestCompletion(t *testing.T) {
 	})
 }
 
-// Colours and lines that are written over are for terminals alone.
+// Only a terminal gets colours and lines that overwrite each other.
 func TestColours(t *testing.T) {
 	t.Parallel()
 	c := newCLI(t, dbtest.SQLitePath(t)).migrated()

@@ -30,9 +30,10 @@ func (a *app) migrateRuntimeCommand() *cobra.Command {
 	var o dataflow.MigrateRuntimesOptions
 	cmd := &cobra.Command{
 		Use: "migrate-runtime [NAME...] --to RUNTIME", Short: "Move flows from heartbeat to job_queue, or back", ValidArgsFunction: a.completeFlows,
-		Long: `Move the named flows, or all, from heartbeat to job_queue, or back. Interval, schedule, batch size, cursor and
-state stay as they are; runs that wait on the old runtime are cancelled, and active flows get
-one on the new. Doing it again completes what was interrupted, and else changes nothing.`,
+		Long: `Move the named flows, or all, from heartbeat to job_queue, or back. Interval, schedule, batch
+size, cursor and state stay as they are. Runs that wait on the old runtime are cancelled, and
+active flows get a run on the new one. If the command is repeated, it completes a move that
+was interrupted, and otherwise changes nothing.`,
 		RunE: a.on(func(ctx context.Context, s *session, names []string) error {
 			o.Flows = names
 			plan := o
@@ -70,7 +71,7 @@ one on the new. Doing it again completes what was interrupted, and else changes 
 func moves(plan *dataflow.MigrateRuntimesReport) string {
 	moved, completed, cancelled := 0, 0, 0
 	for _, f := range plan.Flows {
-		if f.From.Type() == f.To.Type() { // it was interrupted
+		if f.From.Type() == f.To.Type() { // an earlier move was interrupted
 			completed++
 		} else {
 			moved++
@@ -107,7 +108,7 @@ func viewMigrated(r *dataflow.MigrateRuntimesReport) (*migratedRuntimes, error) 
 
 func (v *migratedRuntimes) page(p *page) {
 	if len(v.Flows) == 0 {
-		p.line("There is nothing to be moved to %s.", v.To)
+		p.line("There is nothing to move to %s.", v.To)
 		return
 	}
 	p.table([]string{"FLOW", "FROM", "TO", "CANCELLED RUNS", "NEW RUN"}, views(v.Flows, func(f migratedRuntime) []string {
@@ -125,11 +126,11 @@ func (v *migratedRuntimes) page(p *page) {
 		return []string{f.Flow, runtimeText(f.From), runtimeText(f.To), cancelled, run}
 	}))
 	if v.DryRun {
-		p.line("Nothing was changed, for this is a dry run.")
+		p.line("This is a dry run: nothing was changed.")
 	}
 }
 
-// runtimeText is what migrations change of a Runtime.
+// runtimeText shows the parts of a Runtime that a migration changes.
 func runtimeText(data json.RawMessage) string {
 	var v struct{ Type, Queue string }
 	if err := json.Unmarshal(data, &v); err != nil {
@@ -154,9 +155,9 @@ func (a *app) cleanupCommand() *cobra.Command {
 	var o dataflow.RetentionOptions
 	var keep, success, failed, cancelled retention
 	cmd := &cobra.Command{
-		Use: "cleanup", Short: "Remove runs, skipped ticks and dead letters that are old", Args: cobra.NoArgs,
-		Long: `Remove runs that have ended, skipped ticks and dead letters that are older than --keep, which
-is 30 days unless it is given, as 90d or 12h, or as "forever". The last success of each flow stays.`,
+		Use: "cleanup", Short: "Remove old runs, skipped ticks and dead letters", Args: cobra.NoArgs,
+		Long: `Remove ended runs, skipped ticks and dead letters that are older than --keep: a duration such
+as 90d or 12h, or "forever". The default is 30 days. The last success of each flow stays.`,
 		RunE: a.on(func(ctx context.Context, s *session, _ []string) error {
 			o.SkippedTicks, o.DeadLetters = keep.or(0), keep.or(0)
 			o.Success, o.Failed, o.Cancelled = success.or(keep.or(0)), failed.or(keep.or(0)), cancelled.or(keep.or(0))
@@ -182,10 +183,10 @@ is 30 days unless it is given, as 90d or 12h, or as "forever". The last success 
 		}),
 	}
 	flags := cmd.Flags()
-	flags.Var(&keep, "keep", "for how long to keep what has no setting of its own")
-	flags.Var(&success, "success", "for how long to keep runs that have succeeded")
-	flags.Var(&failed, "failed", "for how long to keep runs that have failed")
-	flags.Var(&cancelled, "cancelled", "for how long to keep runs that were cancelled")
+	flags.Var(&keep, "keep", "how long to keep everything without a flag of its own")
+	flags.Var(&success, "success", "how long to keep successful runs")
+	flags.Var(&failed, "failed", "how long to keep failed runs")
+	flags.Var(&cancelled, "cancelled", "how long to keep cancelled runs")
 	flags.BoolVar(&o.DryRun, "dry-run", false, "only count what would be removed")
 	return a.example(a.confirmable(cmd), "cleanup --dry-run", "cleanup --keep 7d --failed 90d --yes")
 }
@@ -198,13 +199,13 @@ func (v cleanupView) page(p *page) {
 	p.line("%s %d successful, %d failed and %d cancelled runs, %d entries of skipped ticks, %d dead letters.", done, v.Success, v.Failed, v.Cancelled, v.SkippedTicks, v.DeadLetters)
 }
 
-// retention is a flag for how long something is kept.
+// retention is a flag that says how long something is kept.
 type retention struct {
 	text string
 	d    time.Duration
 }
 
-// or returns the duration, or another one if none was given.
+// or returns the duration of the flag, or another one if the flag was not given.
 func (r *retention) or(other time.Duration) time.Duration {
 	if r.text == "" {
 		return other

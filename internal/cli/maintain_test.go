@@ -6,14 +6,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A migration back that was interrupted is completed by the command too, which says so.
+// The command completes an interrupted migration back, and says so.
 func TestMigrateRuntime_Interrupted(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *cliT) {
 		t.migrated()
 		t.ok("migrate-runtime", "orders", "broken", "--to", "job_queue", "--yes")
 		t.ok("migrate-runtime", "orders", "--to", "heartbeat", "--yes")
-		// As an interrupt leaves it that comes after the flow was moved back.
+		// The state after an interrupt that came after the flow was moved back.
 		t.exec(`update dataflow_flow set runtime_from = runtime where name = 'orders'`)
 		t.exec(`update dataflow_run set state = 'pending', ended_at = null, cancel_requested_at = null where id = 2`)
 		t.ask, t.in = true, "n\n"
@@ -30,6 +30,6 @@ func TestMigrateRuntime_Interrupted(t *testing.T) {
 		}
 		t.ok("migrate-runtime", "orders", "--to", "heartbeat", "--yes")
 		require.Contains(t, t.ok("run", "list", "--flow", "orders", "--state", "cancelled"), "\n2 ")
-		require.Contains(t, t.ok("migrate-runtime", "orders", "--to", "heartbeat", "--yes"), "There is nothing to be moved to heartbeat.")
+		require.Contains(t, t.ok("migrate-runtime", "orders", "--to", "heartbeat", "--yes"), "There is nothing to move to heartbeat.")
 	})
 }

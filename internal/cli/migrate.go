@@ -29,7 +29,7 @@ func (a *app) migrateUpCommand() *cobra.Command {
 			if err := s.client.Migrate(ctx); err != nil {
 				return &databaseError{err}
 			}
-			// Such as tables that are newer than this program, which Migrate leaves alone.
+			// It fails for tables that are newer than this program; Migrate leaves those alone.
 			if err := s.checkSchema(ctx); err != nil {
 				return err
 			}
@@ -61,7 +61,7 @@ func (a *app) migrateUpCommand() *cobra.Command {
 func (a *app) migrateDownCommand() *cobra.Command {
 	to := -1
 	cmd := &cobra.Command{
-		Use: "down --to VERSION", Short: "Take our tables, not River's, down to a version; 0 removes them", Args: cobra.NoArgs,
+		Use: "down --to VERSION", Short: "Migrate our tables, not River's, down to a version; 0 removes them", Args: cobra.NoArgs,
 		RunE: a.onAny(func(ctx context.Context, s *session, _ []string) error {
 			m, err := s.client.Migrations(ctx)
 			if err != nil {
@@ -73,7 +73,7 @@ func (a *app) migrateDownCommand() *cobra.Command {
 			case m.Version > len(m.Migrations):
 				return refused("the tables are at version %d, newer than the %d of this program: use a newer program", m.Version, len(m.Migrations))
 			case to < m.Version:
-				what := fmt.Sprintf("%s: this takes the tables from version %d down to %d, with what only the newer ones can hold.", s.name, m.Version, to)
+				what := fmt.Sprintf("%s: this migrates the tables from version %d down to %d, and removes what only the newer version can hold.", s.name, m.Version, to)
 				if to == 0 {
 					what = s.name + ": this removes all flows, runs, cursors and counters, for good."
 				}
@@ -90,6 +90,6 @@ func (a *app) migrateDownCommand() *cobra.Command {
 			})
 		}),
 	}
-	cmd.Flags().IntVar(&to, "to", -1, "the version, as migrate status shows them")
+	cmd.Flags().IntVar(&to, "to", -1, "the version, from migrate status")
 	return a.example(a.confirmable(cmd), "migrate down --to 0 --yes")
 }

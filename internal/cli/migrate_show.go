@@ -66,8 +66,8 @@ func (a *app) migrateSQLCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "sql", Short: "Print the SQL that migrate up would run on our tables, to run it by other means", Args: cobra.NoArgs,
 		Long: `Print the SQL that migrate up would run on our tables, to run it by other means. Each step is
-meant for a transaction of its own. River's tables are not in it: they come first, from
-River's own command line (river migrate-get --up).`,
+a transaction of its own. The SQL does not make River's tables: make them first, with River's
+own command line (river migrate-get --up).`,
 		RunE: a.onAny(func(ctx context.Context, s *session, _ []string) error {
 			m, err := s.client.Migrations(ctx)
 			if err != nil {
@@ -94,8 +94,8 @@ River's own command line (river migrate-get --up).`,
 			})
 		}),
 	}
-	cmd.Flags().BoolVar(&down, "down", false, "the SQL that takes down what has been applied, newest first")
-	cmd.Flags().BoolVar(&all, "all", false, "of all migrations, whether applied or not")
+	cmd.Flags().BoolVar(&down, "down", false, "print the SQL that undoes the applied migrations, newest first")
+	cmd.Flags().BoolVar(&all, "all", false, "include all migrations, applied or not")
 	return a.example(cmd, "migrate sql --all > dataflow.sql")
 }
 

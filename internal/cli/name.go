@@ -7,13 +7,13 @@ import (
 	"unicode"
 )
 
-// flowName is what a generated flow may be called: its name becomes that of files, types
-// and a table. Flows that are written by hand may have any name.
+// flowName is the grammar of names for generated flows: the name is also used for files,
+// types and a table. A flow written by hand may have any name.
 var flowName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]*([_-][A-Za-z0-9]+)*$`)
 
 const nameMost = 40
 
-// checkName refuses what cannot be the name of a generated flow.
+// checkName refuses a text that cannot be the name of a generated flow.
 func checkName(name string) error {
 	hint := ""
 	if like := slug(name); like != "" && like != name {
@@ -23,14 +23,14 @@ func checkName(name string) error {
 	case len(name) > nameMost:
 		return usage("a name of %d bytes is too long for files and tables: use up to %d%s", len(name), nameMost, hint)
 	case strings.HasPrefix(strings.ToLower(name), "sqlite"):
-		return usage("%q cannot be the name of a table: SQLite keeps such names for itself", name)
+		return usage("%q cannot be the name of a table: SQLite reserves names that begin with sqlite", name)
 	case !flowName.MatchString(name):
-		return usage("%q cannot be the name of a file and a table: use letters and digits of English, with single - and _ between them%s", clip(name, nameMost), hint)
+		return usage("%q cannot be the name of a file and a table: use English letters and digits, with single - and _ between them%s", clip(name, nameMost), hint)
 	}
 	return nil
 }
 
-// slug makes a name of what is like one, or nothing.
+// slug makes a valid name of a text, or returns "" if it cannot.
 func slug(text string) string {
 	var b strings.Builder
 	for _, r := range text {
@@ -54,18 +54,18 @@ func camel(name string) string {
 	return b.String()
 }
 
-// lowerCamel is camel with a small letter first.
+// lowerCamel is camel with a lower-case first letter.
 func lowerCamel(name string) string {
 	c := camel(name)
 	return strings.ToLower(c[:1]) + c[1:]
 }
 
-// snake is a name as that of a file or a table: daily-orders is daily_orders.
+// snake turns a name into that of a file or a table: daily-orders is daily_orders.
 func snake(name string) string { return strings.ToLower(strings.ReplaceAll(name, "-", "_")) }
 
 var modulePath = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_~-]*(\.[A-Za-z0-9_~-]+)*(/[A-Za-z0-9_~-]+(\.[A-Za-z0-9_~-]+)*)*$`)
 
-// checkModule refuses what cannot be the path of a module.
+// checkModule refuses a text that cannot be the path of a module.
 func checkModule(path string) error {
 	if len(path) > 200 || !modulePath.MatchString(path) {
 		return usage("%q cannot be the path of a module: use one such as example.com/shop", clip(path, nameMost))
@@ -75,7 +75,7 @@ func checkModule(path string) error {
 
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./-]+$`)
 
-// quoted is a text as a word for the shell.
+// quoted quotes a text as one word for the shell.
 func quoted(text string) string {
 	if plainWord.MatchString(text) {
 		return text
@@ -83,7 +83,7 @@ func quoted(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
-// dirName is the name of a folder as the name of a program.
+// dirName makes the name of a program of the name of a folder.
 func dirName(dir string) string {
 	if abs, err := filepath.Abs(dir); err == nil {
 		if name := slug(filepath.Base(abs)); name != "" {

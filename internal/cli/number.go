@@ -12,14 +12,15 @@ import (
 // pageMost is the most that lists and previews show at once.
 const pageMost = 10_000
 
-// number is a flag that takes a number in a range, and nothing else, whatever the command
-// then does with it.
+// number is a flag that takes a number in a range. It refuses anything else, even if the
+// command would not use the value.
 type number[T int | int64] struct {
 	to          *T
 	least, most T
 }
 
-// numberFlag adds a number to a command's flags: name, or "name,n" with its short form.
+// numberFlag adds a number to a command's flags. name may include a short form, as in
+// "name,n".
 func numberFlag[T int | int64](cmd *cobra.Command, to *T, name string, value, least, most T, help string) {
 	*to = value
 	name, short, _ := strings.Cut(name, ",")
@@ -37,7 +38,7 @@ func idFlag(cmd *cobra.Command, to *int64, name, help string) {
 }
 
 func (n *number[T]) String() string {
-	if n.to == nil { // as pflag makes one, to learn what is no default
+	if n.to == nil { // pflag makes a zero value to find out whether a default is zero
 		return "0"
 	}
 	return strconv.FormatInt(int64(*n.to), 10)
@@ -64,7 +65,7 @@ func parseNumber(text string, least, most int64) (int64, error) {
 	return i, nil
 }
 
-// idList is a flag that takes the ids of rows, one or several at a time.
+// idList is a flag that takes ids of rows, separated by commas. It can be repeated.
 type idList struct{ to *[]int64 }
 
 func (l idList) String() string { return "" }
@@ -81,5 +82,5 @@ func (l idList) Set(text string) error {
 	return nil
 }
 
-// priorityMost is the last of River's priorities.
+// priorityMost is the highest number among River's priorities, which is the lowest priority.
 const priorityMost = 4

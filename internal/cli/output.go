@@ -24,24 +24,24 @@ func (a *app) show(value any, text func(p *page)) error {
 		p.colours = a.Live && a.Env("NO_COLOR") == ""
 		text(&p)
 	}
-	// What cannot be written does not change what the command has done, and what it returns
-	// for that; Run looks at it in the end.
+	// A failed write changes neither what the command did nor what it returns. Run checks
+	// for it at the end.
 	_, _ = a.Out.Write(p.buf.Bytes())
 	return nil
 }
 
-// page is text to be written at once.
+// page collects text that is written at once.
 type page struct {
 	buf     bytes.Buffer
 	colours bool
 }
 
-// line adds a line, in which nothing controls the terminal.
+// line adds a line, without characters that control the terminal.
 func (p *page) line(format string, args ...any) {
 	p.buf.WriteString(clean(fmt.Sprintf(format, args...)) + "\n")
 }
 
-// table adds columns as wide as they must be.
+// table adds a table whose columns are as wide as their widest cells.
 func (p *page) table(head []string, rows [][]string) {
 	if head != nil {
 		rows = append([][]string{head}, rows...)
@@ -68,7 +68,7 @@ func (p *page) table(head []string, rows [][]string) {
 	}
 }
 
-// paint gives words that say how things are their colour.
+// paint colours a cell that holds a state.
 func (p *page) paint(cell string) string {
 	if !p.colours {
 		return cell
@@ -90,7 +90,7 @@ func (p *page) paint(cell string) string {
 	return fmt.Sprintf("\x1b[%dm%s\x1b[0m", colour, cell)
 }
 
-// clean takes out what controls a terminal. Line ends stay.
+// clean replaces characters that control a terminal. Line ends stay.
 func clean(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -106,7 +106,7 @@ func clean(text string) string {
 	}, text)
 }
 
-// clip shortens a text to one line of so many runes.
+// clip shortens a text to one line of at most so many runes.
 func clip(text string, most int) string {
 	text = strings.Join(strings.Fields(text), " ")
 	if utf8.RuneCountInString(text) <= most {
@@ -115,7 +115,7 @@ func clip(text string, most int) string {
 	return string([]rune(text)[:most-1]) + "…"
 }
 
-// moment is a time as it is shown.
+// moment formats a time for people.
 func moment(t *time.Time) string {
 	if t == nil || t.IsZero() {
 		return "-"
@@ -123,7 +123,7 @@ func moment(t *time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// orDash is a text that may be empty.
+// orDash is the text, or a dash if it is empty.
 func orDash(text string) string {
 	if text == "" {
 		return "-"

@@ -49,12 +49,13 @@ func (a *app) previewCommand() *cobra.Command {
 	var p dataflow.DryRunParams
 	var from, params string
 	cmd := &cobra.Command{
-		Use: "preview NAME", Short: "Take the next records through a flow's code, and write nothing", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
-		Long: `Take the next records through a flow's code, and write nothing.
+		Use: "preview NAME", Short: "Run the next records through a flow's code, and write nothing", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
+		Long: `Run the next records through a flow's code, and write nothing.
 
-What is written to the database is rolled back, and so tells what is new, what replaces a
-row and what is refused. A sink outside the database is not called. The flow's cursor,
-counters, dead letters and runs stay as they are. What the transform does elsewhere is done.
+A sink in the database writes, and its transaction is rolled back. So the preview shows which
+records are new, which replace a row, and which are refused. A sink outside the database is
+not called. The flow's cursor, counters, dead letters and runs stay as they are. Other effects
+of the transform are not undone.
 
 The program must have the flow's code.`,
 		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
@@ -68,7 +69,7 @@ The program must have the flow's code.`,
 	}
 	flags := cmd.Flags()
 	limitFlag(cmd, &p.Limit, 10, "how many records")
-	flags.StringVar(&from, "from", "", "the cursor behind which it begins, as JSON; null is the beginning (default: where the flow goes on)")
+	flags.StringVar(&from, "from", "", "read the records after this cursor, as JSON; null is the beginning (default: the flow's cursor)")
 	flags.StringVar(&params, "params", "", "parameters for the source, as JSON")
 	return a.example(cmd, "preview orders --limit 20")
 }
@@ -76,7 +77,7 @@ The program must have the flow's code.`,
 func previewPage(p *page, r *dataflow.DryRunReport) {
 	where := "at the beginning"
 	if r.From != nil {
-		where = "behind " + clip(place(r.From), 80)
+		where = "after " + clip(place(r.From), 80)
 	}
 	if len(r.Records) == 0 {
 		p.line("There are no records %s.", where)
@@ -97,6 +98,6 @@ func previewPage(p *page, r *dataflow.DryRunReport) {
 	if r.Written {
 		p.line("They were written and rolled back: nothing has changed.")
 	} else {
-		p.line("The sink is outside the database, and was not called.")
+		p.line("The sink is outside the database and was not called.")
 	}
 }

@@ -30,7 +30,7 @@ func (t *cliT) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// begun starts a command that follows a run, and returns when that is in progress.
+// begun starts a command that follows a run, and returns once the run is in progress.
 func (t *cliT) begun(cmd *exec.Cmd) (stderr *strings.Builder, out *os.File) {
 	t.Helper()
 	stderr = &strings.Builder{}
@@ -58,7 +58,7 @@ func (t *cliT) slow() {
 	require.NoError(t, err, "%s", out)
 }
 
-// state is a run's, as the database has it.
+// state returns a run as the database has it.
 func (t *cliT) state(id int64) *dataflow.Run {
 	t.Helper()
 	run, err := t.client(&dataflow.Config{}).Run(t.Context(), id)
@@ -66,7 +66,7 @@ func (t *cliT) state(id int64) *dataflow.Run {
 	return run
 }
 
-// An interrupt ends a command in good order, and it says what becomes of the run.
+// An interrupt ends a command in good order, and the command says what happens to the run.
 func TestInterrupt(t *testing.T) {
 	t.Parallel()
 	t.Run("WorkedHere", func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestInterrupt(t *testing.T) {
 				stderr, _ := t.begun(cmd)
 				require.NoError(t, cmd.Process.Signal(signal))
 				require.Equal(t, 1, exitOf(cmd.Wait()), stderr)
-				require.Contains(t, stderr.String(), fmt.Sprintf("interrupted: run %d was handed back, and goes on when a process that has its code takes it up", i+1))
+				require.Contains(t, stderr.String(), fmt.Sprintf("interrupted: run %d was handed back, and continues when a process with its code takes it up", i+1))
 				run := t.state(int64(i + 1))
 				require.Equal(t, dataflow.RunPending, run.State)
 				require.Zero(t, run.Attempt, "an attempt was spent")
@@ -112,7 +112,7 @@ func TestInterrupt(t *testing.T) {
 			stderr, _ := t.begun(cmd)
 			require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
 			require.Equal(t, 1, exitOf(cmd.Wait()), stderr)
-			require.Contains(t, stderr.String(), "run 1 goes on, on worker elsewhere: shop run show 1 --follow")
+			require.Contains(t, stderr.String(), "run 1 continues on worker elsewhere: shop run show 1 --follow")
 			require.Equal(t, dataflow.RunInProgress, t.state(1).State)
 
 			out, err := t.command("run", "cancel", "1", "--wait").CombinedOutput()
@@ -123,7 +123,7 @@ func TestInterrupt(t *testing.T) {
 	})
 }
 
-// Whoever reads the output may stop reading it.
+// The reader of the output may close it early.
 func TestClosedOutput(t *testing.T) {
 	t.Parallel()
 	t.Run("Nothing", func(t *testing.T) {
@@ -151,7 +151,7 @@ func TestClosedOutput(t *testing.T) {
 			require.NoError(t, out.Close())
 			require.Equal(t, 1, exitOf(cmd.Wait()), stderr)
 			require.True(t, cmd.ProcessState.Exited(), "it was killed: %s", cmd.ProcessState)
-			require.Contains(t, stderr.String(), "shop: the output cannot be written any more: run 1 was handed back, and goes on when a process that has its code takes it up")
+			require.Contains(t, stderr.String(), "shop: the output can no longer be written: run 1 was handed back, and continues when a process with its code takes it up")
 			run := t.state(1)
 			require.Equal(t, dataflow.RunPending, run.State, "it was not handed back")
 			require.Zero(t, run.Attempt)
@@ -159,13 +159,13 @@ func TestClosedOutput(t *testing.T) {
 	})
 }
 
-// unwritable is an output on which nothing can be written, for a reason.
+// unwritable is an output whose writes fail for a reason.
 type unwritable struct{ reason error }
 
 func (u unwritable) Write([]byte) (int, error) { return 0, u.reason }
 
-// What a command has to say of what it did does not depend on whether its output is read, and
-// output that is lost is no success, unless it was cut off.
+// A command reports its errors even if its output is lost. Lost output makes it fail, unless
+// the reader closed the pipe.
 func TestOutput_Lost(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *cliT) {
@@ -184,12 +184,12 @@ func TestOutput_Lost(t *testing.T) {
 			require.Contains(t, said, "the shop is")
 			code, said = lost(reason, "enqueue", "broken", "--wait")
 			require.Equal(t, 1, code)
-			require.Contains(t, said, "shop: the output cannot be written any more: run")
+			require.Contains(t, said, "shop: the output can no longer be written: run")
 			want := map[error]int{syscall.EPIPE: 0, syscall.ENOSPC: 1}[reason]
 			for _, args := range [][]string{{"flow", "list"}, {"enqueue", "orders"}, {"completion", "bash"}, {"--help"}} {
 				code, said = lost(reason, args...)
 				require.Equal(t, want, code, "%q: %s", args, said)
-				require.Equal(t, want == 1, strings.Contains(said, "shop: the output cannot be written any more: no space left on device"), "%q: %s", args, said)
+				require.Equal(t, want == 1, strings.Contains(said, "shop: the output can no longer be written: no space left on device"), "%q: %s", args, said)
 			}
 		}
 		t.exec(`insert into dataflow_migration (version, name) values (4711, 'from_the_future')`)
@@ -211,7 +211,7 @@ func TestWork(t *testing.T) {
 		said, out := t.begun(cmd)
 		require.NoError(t, out.Close())
 		require.Equal(t, 1, exitOf(cmd.Wait()), said)
-		require.Contains(t, said.String(), "shop: the output cannot be written any more: run 1 goes on, on worker")
+		require.Contains(t, said.String(), "shop: the output can no longer be written: run 1 continues on worker")
 		require.NoError(t, worker.Process.Signal(syscall.SIGTERM))
 		require.Equal(t, 0, exitOf(worker.Wait()), stderr.String())
 		require.Contains(t, stderr.String(), "dataflow: stopped")
@@ -219,12 +219,12 @@ func TestWork(t *testing.T) {
 	})
 }
 
-// The device that is always empty is no terminal, although it looks like one.
+// os.DevNull does not count as a terminal, although it is a character device.
 func TestConfirm_DevNull(t *testing.T) {
 	t.Parallel()
 	c := newCLI(t, dbtest.SQLitePath(t))
 	c.slow()
-	cmd := c.command("migrate", "down", "--to", "0") // reads from it, as Stdin is nil
+	cmd := c.command("migrate", "down", "--to", "0") // it reads from os.DevNull, as Stdin is nil
 	out, err := cmd.CombinedOutput()
 	require.Equal(t, 2, exitOf(err), "%s", out)
 	require.Contains(t, string(out), "There is no terminal to ask on: use --yes")

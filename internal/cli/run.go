@@ -19,7 +19,7 @@ func (a *app) runCommand() *cobra.Command {
 	), "run list")
 }
 
-// triggers are how runs are started.
+// triggers are the ways in which runs are started.
 var triggers = []string{"manual", "schedule", "probe", "retry", "registration", "migration", "backfill"} //nolint:gochecknoglobals // a list
 
 func (a *app) runListCommand() *cobra.Command {
@@ -32,10 +32,10 @@ func (a *app) runListCommand() *cobra.Command {
 			p.States = append(p.States, dataflow.RunState(state))
 		}
 		if !slices.Contains(triggers, trigger) && trigger != "" {
-			return usage("%q is not how a run is started: use one of %s", clip(trigger, nameMost), strings.Join(triggers, ", "))
+			return usage("%q is not a trigger: use one of %s", clip(trigger, nameMost), strings.Join(triggers, ", "))
 		}
 		p.Trigger = dataflow.Trigger(trigger)
-		if cmd.Flags().Changed("flow") { // a name that is not there is not a flow without runs
+		if cmd.Flags().Changed("flow") { // an unknown flow is an error, not an empty list
 			if _, err := s.client.Flow(ctx, p.Flow); err != nil {
 				return err
 			}
@@ -55,8 +55,8 @@ func (a *app) runListCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&p.Flow, "flow", "", "only runs of this flow")
 	flags.StringSliceVar(&states, "state", nil, "only runs in these states: pending, in_progress, success, failed, cancelled")
-	flags.StringVar(&trigger, "trigger", "", "only runs that were started so: "+strings.Join(triggers, ", "))
-	idFlag(cmd, &p.Before, "before", "only runs older than this one: the last of the page before")
+	flags.StringVar(&trigger, "trigger", "", "only runs with this trigger: "+strings.Join(triggers, ", "))
+	idFlag(cmd, &p.Before, "before", "only runs older than this one, such as the last of the previous page")
 	limitFlag(cmd, &p.Limit, 20, "how many")
 	return a.example(cmd, "run list --flow orders --state failed,cancelled --limit 5")
 }
@@ -75,7 +75,7 @@ func (s *session) runRow(r *dataflow.Run) []string {
 	}
 }
 
-// roughly is a duration without digits that nobody reads.
+// roughly formats a duration without needless digits.
 func roughly(d time.Duration) string {
 	if d >= time.Minute {
 		return d.Round(time.Second).String()
@@ -87,7 +87,7 @@ func roughly(d time.Duration) string {
 func runID(text string) (int64, error) {
 	id, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || id <= 0 {
-		return 0, usage("%q is not the id of a run: use a number, as run list shows them", clip(text, 40))
+		return 0, usage("%q is not the id of a run: use a number from run list", clip(text, 40))
 	}
 	return id, nil
 }
@@ -115,7 +115,7 @@ func (a *app) runShowCommand() *cobra.Command {
 			return s.show(viewRun(run), func(p *page) { p.table(nil, s.runFields(run, progress)) })
 		}),
 	}
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "show its progress until it has ended")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "show the progress until the run has ended")
 	return a.example(cmd, "run show 7 --follow")
 }
 
@@ -164,7 +164,7 @@ func (s *session) runFields(r *dataflow.Run, progress *dataflow.Progress) [][]st
 	return fields
 }
 
-// progressText says how far a run has come, if that is known.
+// progressText says how far a run is, if that is known.
 func progressText(p *dataflow.Progress) string {
 	if p.Total == nil || *p.Total == 0 {
 		return ""
@@ -193,7 +193,7 @@ func (a *app) runCancelCommand() *cobra.Command {
 			if wait && !run.State.Finished() {
 				ended, err := s.client.Wait(ctx, id)
 				if ctx.Err() != nil {
-					return fmt.Errorf("%w: run %d has been asked to end, and will, wherever it is", errInterrupted, id)
+					return fmt.Errorf("%w: run %d was asked to end, and will end wherever it is worked", errInterrupted, id)
 				}
 				if ended == nil {
 					return err
@@ -202,7 +202,7 @@ func (a *app) runCancelCommand() *cobra.Command {
 			}
 			return s.show(viewRun(run), func(p *page) {
 				if run.State == dataflow.RunInProgress {
-					p.line("Run %d of flow %q has been asked to end, and will within seconds, on worker %s.", run.ID, run.FlowName, run.Worker)
+					p.line("Run %d of flow %q was asked to end. Worker %s ends it within seconds.", run.ID, run.FlowName, run.Worker)
 					return
 				}
 				p.line("Run %d of flow %q is %s.", run.ID, run.FlowName, run.State)
@@ -210,7 +210,7 @@ func (a *app) runCancelCommand() *cobra.Command {
 		}),
 	}
 	by.flags(cmd)
-	cmd.Flags().BoolVar(&wait, "wait", false, "wait until it has ended")
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the run has ended")
 	return a.example(cmd, `run cancel 7 --reason "the wrong file"`)
 }
 
@@ -218,7 +218,7 @@ func (a *app) runRetryCommand() *cobra.Command {
 	var by byWhom
 	var wait bool
 	cmd := &cobra.Command{
-		Use: "retry RUN", Short: "Start a new run in place of one that has failed or was cancelled", Args: cobra.ExactArgs(1),
+		Use: "retry RUN", Short: "Start a new run in place of one that failed or was cancelled", Args: cobra.ExactArgs(1),
 		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
 			id, err := runID(args[0])
 			if err != nil {
@@ -235,6 +235,6 @@ func (a *app) runRetryCommand() *cobra.Command {
 		}),
 	}
 	cmd.Flags().StringVar(&by.actor, "actor", "", "who does this (default: the user's name)")
-	cmd.Flags().BoolVarP(&wait, "wait", "w", false, "show its progress until it has ended")
+	cmd.Flags().BoolVarP(&wait, "wait", "w", false, "show the progress until the run has ended")
 	return a.example(cmd, "run retry 7 --wait")
 }

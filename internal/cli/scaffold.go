@@ -17,11 +17,11 @@ import (
 //go:embed template/*.tmpl
 var templates embed.FS
 
-// scaffold is what the templates are filled with.
+// scaffold holds the values for the templates.
 type scaffold struct {
 	Module  string
 	Go      string // the language version
-	Version string // of dataflow, empty if this program is not a release
+	Version string // the version of dataflow; empty if this program is not a release
 	Program string
 	Package string
 	Flow    scaffoldFlow
@@ -33,14 +33,14 @@ func newScaffoldFlow(name string) scaffoldFlow {
 	return scaffoldFlow{Name: name, Upper: camel(name), Lower: lowerCamel(name), Table: snake(name) + "_row"}
 }
 
-// files are what is to be written, by their paths.
+// files are the files to write, by their paths.
 type files struct {
 	dir   string
 	names []string
 	texts map[string][]byte
 }
 
-// add fills a template in.
+// add adds a file made from a template.
 func (f *files) add(name, from string, s *scaffold) error {
 	t, err := template.ParseFS(templates, "template/"+from+".tmpl")
 	if err != nil {
@@ -58,7 +58,7 @@ func (f *files) add(name, from string, s *scaffold) error {
 	return nil
 }
 
-// write makes the files, or none if one is there already and force does not say otherwise.
+// write writes the files. Without force it writes none if one of them exists.
 func (f *files) write(force bool) error {
 	var there []string
 	for _, name := range f.names {
@@ -78,7 +78,7 @@ func (f *files) write(force bool) error {
 		if len(there) > 1 {
 			verb, object = "exist", "them"
 		}
-		return refused("%s %s already, and nothing was written: --force writes over %s", strings.Join(there, ", "), verb, object)
+		return refused("%s already %s, and nothing was written: use --force to overwrite %s", strings.Join(there, ", "), verb, object)
 	}
 	if err := os.MkdirAll(f.dir, 0o755); err != nil {
 		return err
@@ -97,7 +97,7 @@ func (f *files) write(force bool) error {
 	return nil
 }
 
-// writeNew writes a file that is not there yet, whatever has happened meanwhile.
+// writeNew writes a new file. It fails if the file exists by now.
 func writeNew(path string, data []byte) error {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
@@ -107,7 +107,7 @@ func writeNew(path string, data []byte) error {
 	return errors.Join(err, file.Close())
 }
 
-// scaffoldView is what was written, as JSON.
+// scaffoldView lists the files written and the next steps, as JSON.
 type scaffoldView struct {
 	Files []string `json:"files"`
 	Next  []string `json:"next"`
@@ -135,12 +135,13 @@ func (a *app) initCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "init", Short: "Write a program with a flow, or add one to an existing module", Args: cobra.NoArgs,
 		Long: `Write a program that has a flow, its test, and this command line. In a folder without a
-go.mod it is a module of its own; in a module it goes into cmd/flows, and touches nothing else.`,
+go.mod it becomes a module of its own. In an existing module it is written to cmd/flows, and
+nothing else is changed.`,
 		RunE: func(*cobra.Command, []string) error { return a.init(dir, module, force) },
 	}
 	cmd.Flags().StringVar(&dir, "dir", "", "the folder (default: this one, or cmd/flows in a module)")
 	cmd.Flags().StringVar(&module, "module", "", "the path of the new module (default: the name of the folder)")
-	cmd.Flags().BoolVar(&force, "force", false, "write over files that exist")
+	cmd.Flags().BoolVar(&force, "force", false, "overwrite existing files")
 	return a.example(cmd, "init", "init --module example.com/shop")
 }
 
@@ -153,12 +154,12 @@ func (a *app) init(dir, module string, force bool) error {
 	f := &files{dir: at}
 	inModule := moduleRoot(at) != ""
 	if moduleRoot(at) == absolute(at) && isOurs(at) {
-		inModule = false // it is there already
+		inModule = false // an earlier init made this module
 	}
 	steps := []string{"go mod tidy"}
 	if inModule {
 		if module != "" {
-			return usage("--module names a new module, and this folder is in one: leave it out")
+			return usage("--module names a new module, but this folder is in a module already: leave it out")
 		}
 		if dir == "" {
 			f.dir = filepath.Join("cmd", "flows")
@@ -205,13 +206,13 @@ func (a *app) newCommand() *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error { return a.newFlow(dir, args[0], force) },
 	}
 	flow.Flags().StringVar(&dir, "dir", ".", "the folder, which must be in a module")
-	flow.Flags().BoolVar(&force, "force", false, "write over files that exist")
+	flow.Flags().BoolVar(&force, "force", false, "overwrite existing files")
 	return a.example(a.group("new", "Write code", a.example(flow, "new flow daily-orders")), "new flow daily-orders")
 }
 
-// declaring finds the Go file in dir, other than own, in which text stands.
+// declaring finds a Go file in dir, other than own, that contains text.
 func declaring(dir, text, own string) string {
-	files, _ := filepath.Glob(filepath.Join(dir, "*.go")) // the pattern is no bad one
+	files, _ := filepath.Glob(filepath.Join(dir, "*.go")) // the only error is a bad pattern
 	for _, file := range files {
 		if content, err := os.ReadFile(file); err == nil && filepath.Base(file) != own && strings.Contains(string(content), text) {
 			return file
@@ -225,11 +226,11 @@ func (a *app) newFlow(dir, name string, force bool) error {
 		return err
 	}
 	if moduleRoot(dir) == "" {
-		return refused("there is no go.mod in %s or above: call %s init first", absolute(dir), a.program.Name)
+		return refused("there is no go.mod in %s or above: run %s init first", absolute(dir), a.program.Name)
 	}
 	s := &scaffold{Package: packageOf(dir), Flow: newScaffoldFlow(name)}
 	if file := declaring(dir, "func new"+s.Flow.Upper+"(", snake(name)+"_flow.go"); file != "" && !force {
-		return refused("%s declares new%s already, for a flow with nearly the same name: use another one", file, s.Flow.Upper)
+		return refused("%s already declares new%s, for a flow with nearly the same name: use another name", file, s.Flow.Upper)
 	}
 	f := &files{dir: dir}
 	if err := addFlow(f, s); err != nil {
@@ -239,12 +240,12 @@ func (a *app) newFlow(dir, name string, force bool) error {
 		return err
 	}
 	target := fmt.Sprintf("insert[%sRow](db, %q)", s.Flow.Lower, s.Flow.Table)
-	if declaring(dir, "func insert[", "") == "" { // which stands in the program that init writes
+	if declaring(dir, "func insert[", "") == "" { // only a program written by init has this function
 		target = fmt.Sprintf("pgtable.Insert[%sRow](%q)", s.Flow.Lower, s.Flow.Table)
 	}
 	folder := dir
 	if !filepath.IsAbs(dir) && !strings.HasPrefix(dir, ".") {
-		folder = "./" + dir // else it would be a package of the standard library
+		folder = "./" + dir // without ./ go would look for a package of the standard library
 	}
 	return a.written(f,
 		"go mod tidy",

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// moduleRoot returns the folder of the go.mod at dir or above, or nothing.
+// moduleRoot returns the folder of the go.mod in dir or above it, or "".
 func moduleRoot(dir string) string {
 	for at := absolute(dir); ; at = filepath.Dir(at) {
 		if info, err := os.Stat(filepath.Join(at, "go.mod")); err == nil && !info.IsDir() {
@@ -31,13 +31,13 @@ func absolute(dir string) string {
 	return abs
 }
 
-// isOurs reports whether a module was written by init.
+// isOurs reports whether init wrote a module.
 func isOurs(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, "hello_flow.go"))
 	return err == nil
 }
 
-// packageOf returns the package of a folder's files, or what its files should have.
+// packageOf returns the package of a folder's Go files, or the package for its first file.
 func packageOf(dir string) string {
 	names, _ := filepath.Glob(filepath.Join(dir, "*.go"))
 	for _, name := range names {
@@ -57,7 +57,7 @@ func packageOf(dir string) string {
 
 var release = regexp.MustCompile(`^v\d+\.\d+\.\d+$`)
 
-// ownVersion is the release of dataflow that this program has, or nothing.
+// ownVersion is the release of dataflow in this program, or "".
 func ownVersion() string {
 	info, known := debug.ReadBuildInfo()
 	if !known {
@@ -71,7 +71,7 @@ func ownVersion() string {
 	return ""
 }
 
-// goVersion is the version of the language that this program was built with.
+// goVersion is the language version of the Go release that built this program.
 func goVersion() string {
 	version := strings.TrimPrefix(runtime.Version(), "go")
 	if parts := strings.SplitN(version, ".", 3); len(parts) >= 2 {

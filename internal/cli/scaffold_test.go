@@ -14,15 +14,15 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-// folder is a folder in which commands are called.
+// folder is a folder in which a test runs commands.
 type folder struct {
 	*testing.T
 	dir string
 	env []string
-	exe string // the program that they call
+	exe string // the program to run
 }
 
-// newFolder returns an empty folder of this name, and cmd/dataflow to be called in it.
+// newFolder returns an empty folder of this name, and builds cmd/dataflow for it.
 func newFolder(t *testing.T, name string) *folder {
 	t.Helper()
 	parent := t.TempDir()
@@ -30,8 +30,8 @@ func newFolder(t *testing.T, name string) *folder {
 	require.NoError(t, os.Mkdir(f.dir, 0o755))
 	checkout, err := filepath.Abs("../..")
 	require.NoError(t, err)
-	// Modules come from the cache that the tests themselves have filled, and from the proxy only
-	// where go mod tidy looks at one that no test needs.
+	// Modules come from the cache that the tests have filled. Only go mod tidy may need the
+	// proxy, for a module that no test needs.
 	f.env = append(os.Environ(), "GOFLAGS=-mod=mod -buildvcs=false", "GOWORK=off", "DATABASE_URL=", "USER=ann")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", f.exe, "./cmd/dataflow")
 	build.Dir = checkout
@@ -56,7 +56,7 @@ func (f *folder) must(name string, args ...string) string {
 	return out
 }
 
-// checkedOut has a module take dataflow from this checkout, with the modules that it needs.
+// checkedOut makes a module use dataflow, and the modules it needs, from this checkout.
 func (f *folder) checkedOut() {
 	f.Helper()
 	checkout, err := filepath.Abs("../..")
@@ -82,8 +82,7 @@ func (f *folder) read(name string) string {
 	return string(data)
 }
 
-// What init and new flow write compiles, is formatted, has nothing that vet finds, passes its
-// own tests, and runs.
+// The code of init and new flow is formatted, compiles, passes vet and its own tests, and runs.
 func TestInit(t *testing.T) {
 	t.Parallel()
 
@@ -131,7 +130,7 @@ func TestInit(t *testing.T) {
 	})
 }
 
-// passes checks the code of a module as a user would.
+// passes checks the code of a module as its user would.
 func (f *folder) passes(packages string) {
 	f.Helper()
 	f.must("go", "vet", packages)
@@ -147,7 +146,7 @@ func inFolder(t *testing.T, dir string, args ...string) result {
 	return newCLI(t, "").run(append(args, "--dir", dir)...)
 }
 
-// What is there stays as it is, unless --force says otherwise.
+// Existing files stay as they are, unless --force is given.
 func TestInit_Exists(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"go.mod", "main.go", "hello_flow.go", "hello_flow_test.go"} {
@@ -165,7 +164,7 @@ func TestInit_Exists(t *testing.T) {
 			require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("module mine\n// of the user's own"), 0o644))
 			r := inFolder(t, dir, "init")
 			require.Equal(t, 4, r.code, r.out)
-			require.Regexp(t, "(exists already, .* writes over it|exist already, .* writes over them)\n$", r.err)
+			require.Regexp(t, "(already exists, .* overwrite it|already exist, .* overwrite them)\n$", r.err)
 			mine, err := os.ReadFile(filepath.Join(dir, name))
 			require.NoError(t, err)
 			require.Contains(t, string(mine), "of the user's own")
@@ -214,7 +213,7 @@ func TestInit_Exists(t *testing.T) {
 	})
 }
 
-// Two names that make the same names in code would not compile.
+// Two flows whose names make the same identifiers would not compile.
 func TestNew_SameInCode(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -223,11 +222,11 @@ func TestNew_SameInCode(t *testing.T) {
 	before := list(t, dir)
 	r := inFolder(t, dir, "new", "flow", "dailyOrders")
 	require.Equal(t, 4, r.code)
-	require.Contains(t, r.err, "daily_orders_flow.go declares newDailyOrders already")
+	require.Contains(t, r.err, "daily_orders_flow.go already declares newDailyOrders")
 	require.Equal(t, before, list(t, dir))
 }
 
-// A file that cannot be written is no fault of a database.
+// A file that cannot be written does not count as an error of a database.
 func TestInit_NoFolder(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")
@@ -235,7 +234,7 @@ func TestInit_NoFolder(t *testing.T) {
 	require.Equal(t, 1, inFolder(t, filepath.Join(file, "x"), "init", "--module", "shop").code)
 }
 
-// Names that would be bad for files, code or tables are refused, and leave nothing behind.
+// Names that cannot be used for files, code or tables are refused, and no file is written.
 func TestNew_Names(t *testing.T) {
 	t.Parallel()
 	for name, hint := range map[string]string{
@@ -262,7 +261,7 @@ func TestNew_Names(t *testing.T) {
 		"Bestellungen für heute": "such as bestellungen-f-r-heute",
 		"заказы":                 "",
 		"注文":                     "",
-		"sqlite-orders":          "SQLite keeps such names",
+		"sqlite-orders":          "SQLite reserves names",
 		"\xff\xfe":               "",
 		strings.Repeat("x", 300): "300 bytes is too long",
 		strings.Repeat("é", 300): "600 bytes is too long",
@@ -291,7 +290,7 @@ func TestNew_Names(t *testing.T) {
 		require.Equal(t, 2, r.code, module)
 		require.Empty(t, list(t, dir))
 	}
-	// The folder's own name, which nobody has to type, is made safe.
+	// The default, the name of the folder, is made valid.
 	for name, module := range map[string]string{"My Shop": "my-shop", "магазин": "flows", "42": "flows", "$(x)": "x", "a.b": "a-b"} {
 		dir := filepath.Join(t.TempDir(), name)
 		require.Zero(t, inFolder(t, dir, "init").code)
@@ -301,7 +300,7 @@ func TestNew_Names(t *testing.T) {
 	}
 }
 
-// list returns what is in a folder, and in those below.
+// list returns the files and folders below a folder.
 func list(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	require.NoError(t, filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {

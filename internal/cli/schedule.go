@@ -25,7 +25,7 @@ func (a *app) scheduleNextCommand() *cobra.Command {
 	var n int
 	var after string
 	cmd := &cobra.Command{
-		Use: "next [NAME]", Short: "Show the next ticks of a flow, or of all", Args: cobra.MaximumNArgs(1), ValidArgsFunction: a.completeFlows,
+		Use: "next [NAME]", Short: "Show the next ticks of one flow or of all", Args: cobra.MaximumNArgs(1), ValidArgsFunction: a.completeFlows,
 		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
 			from, err := parseTime(after)
 			if err != nil {
@@ -52,7 +52,7 @@ func (a *app) scheduleNextCommand() *cobra.Command {
 		}),
 	}
 	numberFlag(cmd, &n, "number,n", 5, 1, pageMost, "how many ticks")
-	cmd.Flags().StringVar(&after, "after", "", "from when on, such as 2027-03-28T00:00:00Z (default: now)")
+	cmd.Flags().StringVar(&after, "after", "", "only ticks after this time, such as 2027-03-28T00:00:00Z (default: now)")
 	return a.example(cmd, "schedule next orders -n 10", "schedule next --after 2027-03-28T00:00:00Z")
 }
 
@@ -81,9 +81,9 @@ func ticksPage(p *page, all []ticksView) {
 func (a *app) scheduleSyncCommand() *cobra.Command {
 	var dryRun bool
 	cmd := &cobra.Command{
-		Use: "sync", Short: "Bring the program's flows and schedules into the database", Args: cobra.NoArgs,
-		Long: `Bring the program's flows and schedules into the database, as its start does. What is there
-and not in this program stays, and what is paused stays paused.`,
+		Use: "sync", Short: "Write the program's flows and schedules to the database", Args: cobra.NoArgs,
+		Long: `Write the program's flows and schedules to the database, as the program does when it starts.
+Flows that are not in this program stay in the database, and paused flows stay paused.`,
 		RunE: a.on(func(ctx context.Context, s *session, _ []string) error {
 			changes, err := s.client.SyncSchedules(ctx, dryRun)
 			if err != nil {
@@ -97,18 +97,18 @@ and not in this program stays, and what is paused stays paused.`,
 				case len(changes) == 0:
 					p.line("There is no difference.")
 				case dryRun:
-					p.line("Nothing was changed, for this is a dry run.")
+					p.line("This is a dry run: nothing was changed.")
 				}
 			})
 		}),
 	}
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only show what is different")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only show the differences")
 	return a.example(cmd, "schedule sync --dry-run")
 }
 
 func (a *app) scheduleExportCommand() *cobra.Command {
 	return a.example(&cobra.Command{
-		Use: "export", Short: "Write the schedules in the database as YAML, to be read and compared", Args: cobra.NoArgs,
+		Use: "export", Short: "Print the schedules in the database as YAML, to read and compare them", Args: cobra.NoArgs,
 		RunE: a.on(func(ctx context.Context, s *session, _ []string) error {
 			export, err := s.client.ExportSchedules(ctx)
 			if err != nil {

@@ -38,18 +38,18 @@ func TestMain(m *testing.M) {
 // noon is the time of the database in tests with golden files.
 var noon = time.Date(2031, 2, 3, 12, 5, 0, 0, time.UTC)
 
-// cliT is a test with a database, and a program on it.
+// cliT is a test with a database and a program that uses it.
 type cliT struct {
 	*testing.T
 	url     string
 	env     map[string]string
 	program cli.Program
-	in      string // what is typed
-	ask     bool   // on a terminal
+	in      string // the input that is typed
+	ask     bool   // the input is a terminal
 	live    bool   // the output is a terminal
 }
 
-// onBoth runs a test on a migrated database of each kind.
+// onBoth runs a test on an empty database of each kind.
 func onBoth(t *testing.T, test func(t *cliT)) {
 	t.Helper()
 	t.Run("Postgres", func(t *testing.T) {
@@ -79,7 +79,7 @@ func (t *cliT) migrated() *cliT {
 	return t
 }
 
-// empty makes the database, and no tables in it.
+// empty makes the database without tables.
 func (t *cliT) empty() {
 	t.Helper()
 	if !strings.HasPrefix(t.url, "postgres") {
@@ -87,7 +87,7 @@ func (t *cliT) empty() {
 	}
 }
 
-// plain is the same database for a program that has no flows.
+// plain is a program without flows on the same database.
 func (t *cliT) plain() *cliT {
 	other := *t
 	other.program = cli.Program{Name: "dataflow", Configure: func(context.Context, cli.Database) (*dataflow.Config, error) {
@@ -96,7 +96,7 @@ func (t *cliT) plain() *cliT {
 	return &other
 }
 
-// result is what a command has written, and its exit code.
+// result is the output of a command and its exit code.
 type result struct {
 	out, err string
 	code     int
@@ -127,7 +127,7 @@ func (t *cliT) ok(args ...string) string {
 	return r.out
 }
 
-// fails runs a command that must not succeed, and returns what it says.
+// fails runs a command that must fail with a code, and returns its error output.
 func (t *cliT) fails(code int, args ...string) string {
 	t.Helper()
 	r := t.run(args...)
@@ -136,7 +136,7 @@ func (t *cliT) fails(code int, args ...string) string {
 	return r.err
 }
 
-// client returns a client of the database, for what a test does besides the commands.
+// client returns a client of the database, for steps of a test that are not commands.
 func (t *cliT) client(config *dataflow.Config) *dataflow.Client {
 	t.Helper()
 	config.Logger = slog.New(slog.DiscardHandler)
@@ -154,8 +154,8 @@ func (t *cliT) client(config *dataflow.Config) *dataflow.Client {
 	return client
 }
 
-// golden compares a transcript of commands, each with its output and its exit code, with a
-// file, which -update writes. It is the same on both databases.
+// golden compares a transcript of commands, with their output and exit codes, with a file. The
+// flag -update writes the file. The transcript is the same on both databases.
 func (t *cliT) golden(name string, commands ...string) {
 	t.Helper()
 	var b strings.Builder
@@ -186,7 +186,7 @@ var (
 	jobID    = regexp.MustCompile(`"river_job_id": \d+`)
 )
 
-// steady takes out what differs between databases, machines and moments.
+// steady replaces what differs between databases, machines and times.
 func (t *cliT) steady(text string) string {
 	text = database.ReplaceAllString(text, "DATABASE")
 	text = versions.ReplaceAllString(text, "VERSIONS")
@@ -195,7 +195,7 @@ func (t *cliT) steady(text string) string {
 	return jobID.ReplaceAllString(text, `"river_job_id": 1`)
 }
 
-// words splits a command as a shell would, with double quotes alone.
+// words splits a command as a shell would. It knows only double quotes.
 func words(command string) []string {
 	var all []string
 	for i, part := range strings.Split(command, `"`) {
@@ -208,7 +208,7 @@ func words(command string) []string {
 	return all
 }
 
-// testFlows are the flows of the tests' program.
+// testFlows are the flows of the test program.
 func testFlows() []*dataflow.Flow {
 	return []*dataflow.Flow{
 		dataflow.NewFlow("orders", count{to: 5}, dataflow.Filter(func(n int64) bool { return n != 3 }), dataflow.ToTx(discard{}),
@@ -224,7 +224,7 @@ func fail(context.Context, int64) (int64, error) {
 	return 0, dataflow.Permanent(errors.New("the shop is\x1b[31m closed"))
 }
 
-// count is a source of the numbers from 1, whose cursor is the last one.
+// count is a source of the numbers from 1. Its cursor is the last number.
 type count struct {
 	to   int64
 	pace time.Duration
@@ -246,7 +246,7 @@ func (c count) Read(ctx context.Context, r dataflow.Request[int64]) iter.Seq2[da
 	}
 }
 
-// CheckRequest takes any Until, and no parameters but numbers.
+// CheckRequest accepts any Until, and a number as parameters.
 func (c count) CheckRequest(r dataflow.Request[int64]) error {
 	var n int64
 	if r.Params != nil && json.Unmarshal(r.Params, &n) != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-// terminal starts a command on a terminal of its own, and returns its other side.
+// terminal starts a command on a pseudo-terminal of its own, and returns the master side.
 func (t *cliT) terminal(cmd *exec.Cmd) *os.File {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)

@@ -27,7 +27,7 @@ import (
 // longEnv makes TestTogether last for a minute, and kill workers too.
 const longEnv = "DATAFLOW_CLI_LONG"
 
-// together is a server with two workers, and all that is called on it.
+// together is a server with two workers, and the commands that are run on it.
 type together struct {
 	*cliT
 	server  *dbtest.Server
@@ -35,12 +35,15 @@ type together struct {
 	logs    []*strings.Builder
 
 	mu  sync.Mutex // guards ids
-	ids []int64    // of the runs that commands have started
+	ids []int64    // the runs that commands have started
 }
 
-// Two workers and many commands do everything at once on one Postgres. No number is counted
-// twice or left out, each run that was started ends, those that are cancelled were meant to
-// be, and the server has seen no deadlock.
+// Two workers and many commands do everything at once on one Postgres. It then demands:
+//
+//   - no number is written twice or left out;
+//   - each run that was started ends;
+//   - only runs that somebody cancelled are cancelled;
+//   - the server's log has no deadlock.
 func TestTogether(t *testing.T) {
 	t.Parallel()
 	lasts, long := 10*time.Second, os.Getenv(longEnv) != ""
@@ -81,7 +84,7 @@ func (w *together) startWorker(i int) {
 	w.workers[i] = cmd
 }
 
-// disturb redeploys the workers, one after the other, or kills them.
+// disturb stops the workers in turn and starts them again. With kill, it kills one of them.
 func (w *together) disturb(over <-chan struct{}, kill bool) {
 	w.Helper()
 	tick := time.NewTicker(4 * time.Second)
@@ -111,11 +114,10 @@ func (w *together) stopWorker(i int) {
 	}
 }
 
-// commandsLeast is how many commands each of those who call them calls, however slow the
-// machine is.
+// commandsLeast is how many commands each goroutine runs at least, even on a slow machine.
 const commandsLeast = 20
 
-// commands calls commands at random until it is over.
+// commands runs random commands until the time is over.
 func (w *together) commands(over <-chan struct{}, dice *rand.Rand) {
 	for n := 0; ; n++ {
 		select {
@@ -127,12 +129,12 @@ func (w *together) commands(over <-chan struct{}, dice *rand.Rand) {
 		}
 		name := togetherNames[dice.IntN(len(togetherNames))]
 		var args []string
-		may := []int{0, 4} // paused meanwhile, ended meanwhile
+		may := []int{0, 4} // 4 if the flow was paused or the run ended meanwhile
 		switch dice.IntN(14) {
 		case 0, 1, 2, 3:
 			args = []string{"enqueue", name, "-o", "json"}
 		case 4:
-			args, may = []string{"enqueue", name, "--wait", "-o", "json"}, []int{0, 1, 4} // cancelled or interrupted meanwhile
+			args, may = []string{"enqueue", name, "--wait", "-o", "json"}, []int{0, 1, 4} // 1 if it was cancelled or interrupted meanwhile
 		case 5:
 			args = []string{"enqueue-all", "-o", "json"}
 		case 6:
@@ -155,7 +157,7 @@ func (w *together) commands(over <-chan struct{}, dice *rand.Rand) {
 			continue
 		}
 		patience := time.Minute
-		if slices.Contains(args, "--wait") { // a flow that is paused is waited for in vain
+		if slices.Contains(args, "--wait") { // the wait for a paused flow would not end
 			patience = 2 * time.Second
 		}
 		r := w.runFor(patience, args...)
@@ -166,14 +168,14 @@ func (w *together) commands(over <-chan struct{}, dice *rand.Rand) {
 	}
 }
 
-// runFor runs a command, which is interrupted if it takes longer.
+// runFor runs a command, and interrupts it if it takes longer.
 func (w *together) runFor(patience time.Duration, args ...string) result {
 	ctx, cancel := context.WithTimeout(w.Context(), patience)
 	defer cancel()
 	return w.runCtx(ctx, args...)
 }
 
-// onSome is a command on one of the newest runs in these states, nil if there is none.
+// onSome returns a command for one of the newest runs in these states, or nil if there is none.
 func (w *together) onSome(dice *rand.Rand, verb, states string) []string {
 	r := w.runFor(time.Minute, "run", "list", "--state", states, "--limit", "10", "-o", "json")
 	var runs []struct{ ID int64 }
@@ -183,7 +185,7 @@ func (w *together) onSome(dice *rand.Rand, verb, states string) []string {
 	return []string{"run", verb, fmt.Sprint(runs[dice.IntN(len(runs))].ID), "-o", "json", "--actor", "ann"}
 }
 
-// note keeps the ids of the runs that a command has started.
+// note records the ids of the runs that a command has started.
 func (w *together) note(args []string, r result) {
 	if args[0] != "enqueue" && args[0] != "enqueue-all" && args[0] != "run" {
 		return
@@ -209,8 +211,8 @@ func (w *together) note(args []string, r result) {
 	}
 }
 
-// quiet lets everything that waits come to its end, and then one more run of each flow: a
-// flow without a schedule may by chance have had none that was neither cancelled nor refused.
+// quiet waits until all runs have ended, and then works one more run of each flow. A flow
+// without a schedule may have had no successful run so far, by chance.
 func (w *together) quiet() {
 	w.Helper()
 	for _, name := range togetherNames {
@@ -241,7 +243,7 @@ type lazily func() string
 
 func (l lazily) String() string { return l() }
 
-// count looks at what has come of it.
+// count checks the outcome.
 func (w *together) count() {
 	w.Helper()
 	conn, err := pgx.Connect(w.Context(), w.url)
@@ -266,7 +268,8 @@ func (w *together) count() {
 	require.Zero(w, number(`select count(*) from dataflow_run where state not in ('success', 'cancelled')`))
 	require.Zero(w, number(`select count(*) from dataflow_run where state = 'success' and written < 20`), "a source's end was not reached")
 	require.Zero(w, number(`select count(*) from dataflow_run where state = 'cancelled' and cancelled_by not in ('ann', 'mover')`), "cancelled by nobody")
-	// A run that was handed back may have others between its start and its end.
+	// Other runs may come between the start and the end of a run that was handed back, so
+	// only runs with a single claim are compared.
 	require.Zero(w, number(`
 		select count(*) from dataflow_run a join dataflow_run b on b.flow_id = a.flow_id and b.id > a.id
 		where a.state = 'success' and b.state = 'success' and a.lease_no = 1 and b.lease_no = 1 and a.started_at < b.ended_at and b.started_at < a.ended_at`), "two runs of a flow at once")

@@ -92,7 +92,7 @@ func viewRun(r *dataflow.Run) runView {
 	}
 }
 
-// canonical is JSON with its keys in order, for Postgres has an order of its own.
+// canonical is JSON with sorted keys, because Postgres has an order of its own.
 func canonical(data json.RawMessage) json.RawMessage {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
@@ -107,7 +107,7 @@ func canonical(data json.RawMessage) json.RawMessage {
 	return sorted
 }
 
-// views are the views of all, an empty list of none.
+// views returns the views of all. It is never nil, so that JSON has an empty list.
 func views[T, V any](all []T, view func(T) V) []V {
 	list := make([]V, len(all))
 	for i, one := range all {
@@ -136,7 +136,7 @@ func scheduleText(f *dataflow.Flow) string {
 	}
 }
 
-// shortDuration leaves out the units that are zero at the end: 5m0s is 5m.
+// shortDuration leaves out trailing zero units: 5m0s is 5m.
 func shortDuration(d time.Duration) string {
 	switch {
 	case d%time.Hour == 0 && d > 0:
@@ -148,7 +148,7 @@ func shortDuration(d time.Duration) string {
 	}
 }
 
-// flowState is a flow's state, and whether failures have paused it.
+// flowState is a flow's state, or "tripped" for an active flow that failures have tripped.
 func flowState(f *dataflow.Flow) string {
 	if f.State == dataflow.FlowActive && f.TrippedAt != nil {
 		return "tripped"

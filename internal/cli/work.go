@@ -14,10 +14,10 @@ import (
 
 func (a *app) runDueCommand() *cobra.Command {
 	return a.example(&cobra.Command{
-		Use: "run-due", Short: "Make one round: start what is due by schedule, and work what is due", Args: cobra.NoArgs,
-		Long: `Make one round of what a started client does all the time: put back the runs whose workers
-have died, start runs for due ticks, and work the due runs of flows on heartbeat. It does so
-for the flows whose code this program has, and may be called by cron, beside started clients.`,
+		Use: "run-due", Short: "Start the runs of due ticks, and work the runs that are due, once", Args: cobra.NoArgs,
+		Long: `Do one round of what a started client does all the time: put back the runs of dead workers,
+start runs for due ticks, and work the due runs of flows on heartbeat. Only flows whose code
+this program has are started and worked. Cron can call it, even beside started clients.`,
 		RunE: a.on(func(ctx context.Context, s *session, _ []string) error {
 			if err := s.client.Register(ctx); err != nil {
 				return err
@@ -51,7 +51,7 @@ func viewTick(r *dataflow.TickReport, worked []*dataflow.Run) tickView {
 
 func (s *session) tickPage(p *page, r *dataflow.TickReport, worked []*dataflow.Run) {
 	if len(s.config.Flows) == 0 {
-		p.line("This program has no flows, so it can only put back the runs of workers that have died.")
+		p.line("This program has no flows, so it can only put back the runs of dead workers.")
 	}
 	p.line("%s started by schedule, %d ticks skipped, %d rescued, %d worked here.", plural(len(r.Fired), "run", "runs"), r.Skipped, r.Rescued, len(worked))
 	for _, run := range worked {
@@ -59,7 +59,7 @@ func (s *session) tickPage(p *page, r *dataflow.TickReport, worked []*dataflow.R
 	}
 }
 
-// failedOf is the error of the runs that have not succeeded.
+// failedOf joins the errors of the runs that did not succeed.
 func failedOf(runs []*dataflow.Run) error {
 	var errs []error
 	for _, run := range runs {
@@ -73,10 +73,10 @@ func failedOf(runs []*dataflow.Run) error {
 	return errors.Join(errs...)
 }
 
-// stopTimeout is how long a program that is interrupted takes to end batches.
+// stopTimeout is how long an interrupted program may take to end its batches.
 const stopTimeout = 20 * time.Second
 
-// handBack ends what run-due was interrupted in.
+// handBack ends the runs of an interrupted run-due, and says what happens to them.
 func (s *session) handBack(ctx context.Context, r *dataflow.TickReport) error {
 	cause := errInterrupted
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
@@ -92,7 +92,7 @@ func (s *session) handBack(ctx context.Context, r *dataflow.TickReport) error {
 	for _, run := range worked {
 		what := "is " + string(run.State)
 		if !run.State.Finished() {
-			what = "was handed back, and goes on when a process that has its code takes it up"
+			what = "was handed back, and continues when a process with its code takes it up"
 		}
 		said = append(said, fmt.Sprintf("run %d %s", run.ID, what))
 	}

@@ -2,10 +2,11 @@
 //
 // PostgreSQL databases are made on the server that DATAFLOW_TEST_DATABASE_URL names. When it
 // is not set, the first test that asks for a database starts a private server from the
-// programs on this machine. It keeps its files in a directory of its own (in TMPDIR if that
-// is set, else in memory or /tmp), listens on a socket in there only, and goes away with the
-// test binary, however that ends. Nothing here ever skips a test: where there is no
-// PostgreSQL, the test fails and says what to do.
+// programs on this machine. The server keeps its files in a directory of its own: in TMPDIR if
+// that is set, else in memory or /tmp. It listens only on a socket in that directory. It ends
+// with the test binary, even if that is killed.
+//
+// Without PostgreSQL, a test fails and says what to do. Only [StartServer] can skip a test.
 //
 // A package whose tests use PostgreSQL hands its TestMain to [Main]:
 //

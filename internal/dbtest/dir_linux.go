@@ -2,11 +2,11 @@ package dbtest
 
 import "syscall"
 
-// enoughMemory is several times what the servers of parallel test binaries take. The
-// /dev/shm of a container is often much smaller.
+// enoughMemory is several times what the servers of parallel test binaries need. The /dev/shm
+// of a container is often much smaller.
 const enoughMemory = 2 << 30
 
-// memoryDir returns a directory that is kept in memory, or "" if there is none with room.
+// memoryDir returns a directory in memory, or "" if there is none with enough room.
 func memoryDir() string {
 	const dir = "/dev/shm"
 	var stat syscall.Statfs_t

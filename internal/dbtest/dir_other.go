@@ -2,5 +2,5 @@
 
 package dbtest
 
-// memoryDir returns a directory that is kept in memory, or "" if there is none with room.
+// memoryDir returns a directory in memory, or "" if there is none with enough room.
 func memoryDir() string { return "" }

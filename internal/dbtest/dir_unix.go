@@ -12,7 +12,7 @@ import (
 // maxParent leaves room for /dfpg0123456789/.s.PGSQL.5432 in the 104 bytes of a socket's address.
 const maxParent = 70
 
-// makeDir makes the server's directory, which owner can reach, write and remove.
+// makeDir makes the server's directory. owner can reach, write and remove it.
 func makeDir(owner *syscall.Credential) (string, error) {
 	dir, err := os.MkdirTemp(parentDir(owner), "dfpg")
 	if err != nil || owner == nil {
@@ -24,8 +24,8 @@ func makeDir(owner *syscall.Credential) (string, error) {
 	return dir, nil
 }
 
-// parentDir returns where to make the server's directory: in TMPDIR if that is set, or else
-// in memory, where making a database takes a tenth of the time.
+// parentDir returns where to make the server's directory: in TMPDIR if that is set, else in
+// memory, where making a database takes a tenth of the time, else in /tmp.
 func parentDir(owner *syscall.Credential) string {
 	parent := os.TempDir()
 	if memory := memoryDir(); os.Getenv("TMPDIR") == "" && memory != "" {
@@ -37,7 +37,7 @@ func parentDir(owner *syscall.Credential) string {
 	return parent
 }
 
-// openToAll tells whether any user can make and remove files of his own in dir.
+// openToAll reports whether any user can make and remove files of his own in dir.
 func openToAll(dir string) bool {
 	for want := os.FileMode(0o003); ; want = 0o001 {
 		info, err := os.Stat(dir)

@@ -7,8 +7,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// ExamplePostgres returns a pool on a fresh database for an example, which has no testing.TB,
-// and a function that drops it. It panics where Postgres fails the test.
+// ExamplePostgres is [Postgres] for an example, which has no testing.TB. It runs the
+// statements on the fresh database, and returns a pool and a function that drops the
+// database. It panics on an error.
 func ExamplePostgres(statements ...string) (pool *pgxpool.Pool, end func()) {
 	ctx := context.Background()
 	must := func(err error) {

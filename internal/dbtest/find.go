@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// places are where packages put the server's programs, which are seldom in PATH.
+// places are where packages install the server's programs; PATH seldom has them.
 // scripts/ensure-postgres.sh has the same list.
 var places = []string{
 	"/usr/lib/postgresql/*/bin",
@@ -30,13 +30,13 @@ func findBin(ctx context.Context, places []string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("no PostgreSQL server to test with: %s is not set, and initdb and postgres "+
-		"are neither beside the pg_ctl in PATH, nor in the directory that `pg_config --bindir` tells, nor in %s; "+
+		"are neither beside the pg_ctl in PATH, nor in the directory of `pg_config --bindir`, nor in %s; "+
 		"set %[1]s to the URL of a server on which the tests may create databases, "+
-		"or `apt-get install postgresql`, or run `make test`, which installs it where it can",
+		"or `apt-get install postgresql`, or run `make test`, which installs it if it can",
 		urlEnv, strings.Join(places, ", "))
 }
 
-// candidates lists directories to look in, best first.
+// candidates lists the directories to search, best first.
 func candidates(ctx context.Context, places []string) []string {
 	var dirs []string
 	if ctl, err := exec.LookPath("pg_ctl"); err == nil {

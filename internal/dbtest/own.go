@@ -19,15 +19,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Server is a PostgreSQL server of a test's own, which it may stop and start as it likes. It
-// keeps what it has committed when it is stopped immediately, as a server in production does.
+// Server is a PostgreSQL server of a test's own. The test may stop and start it as it likes.
+// As in production, an immediate stop loses nothing that was committed.
 type Server struct {
 	bin, dir string
 	owner    *syscall.Credential
 }
 
-// ownScript keeps the directory $2 of a server until its standard input ends, which is also
-// when the process that holds the other end is killed.
+// ownScript keeps the directory $2 of a server until its standard input ends. That also happens
+// when the process at the other end is killed.
 const ownScript = `
 bin=$1 dir=$2
 trap '"$bin/pg_ctl" stop --pgdata="$dir/data" --mode=immediate >/dev/null 2>&1; cd /; rm -rf "$dir"' EXIT
@@ -37,13 +37,13 @@ exec 3>&-
 read -r _
 `
 
-// ownOptions do without fsync, which only a crash of the machine would need.
+// ownOptions turn off fsync, which is needed only if the machine crashes.
 const ownOptions = `-k %s -p 5432 -c listen_addresses= -c fsync=off -c max_connections=400 -c shared_buffers=64MB ` +
 	`-c min_wal_size=32MB -c max_wal_size=128MB -c jit=off -c timezone=UTC -c logging_collector=off`
 
-// StartServer starts a server that belongs to one test, whatever DATAFLOW_TEST_DATABASE_URL
-// says. It goes away with the test. Where there is no PostgreSQL to start, because the tests
-// use a server elsewhere, the test is skipped.
+// StartServer starts a server for one test, even if DATAFLOW_TEST_DATABASE_URL names another
+// one. The server ends with the test. It skips the test if DATAFLOW_TEST_DATABASE_URL is set and
+// this machine has no PostgreSQL.
 func StartServer(tb testing.TB) *Server {
 	tb.Helper()
 	bin, err := findBin(tb.Context(), places)
@@ -65,7 +65,7 @@ func StartServer(tb testing.TB) *Server {
 	return s
 }
 
-// keep makes the server's files, which the function that it returns removes.
+// keep makes the server's files. It returns a function that stops the server and removes them.
 func (s *Server) keep(ctx context.Context) (end func() error, err error) {
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), "/bin/sh", "-c", ownScript, "dfpg", s.bin, s.dir)
 	s.own(cmd)
@@ -94,14 +94,14 @@ func (s *Server) keep(ctx context.Context) (end func() error, err error) {
 	return end, nil
 }
 
-// own makes a command one of the server's user.
+// own makes a command run as the server's user.
 func (s *Server) own(cmd *exec.Cmd) {
 	cmd.Dir = s.dir
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "PG") }), "LC_ALL=C")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.owner, Setpgid: true}
 }
 
-// URL is that of the server's one database, whose role is a superuser.
+// URL is the URL of the server's database postgres, with a superuser.
 func (s *Server) URL() string {
 	u := url.URL{
 		Scheme: "postgres", User: url.User("postgres"), Path: "/postgres",
@@ -118,14 +118,14 @@ func (s *Server) Log(tb testing.TB) string {
 	return string(data)
 }
 
-// Start starts a stopped server, and returns when it takes connections.
+// Start starts a stopped server, and returns when the server accepts connections.
 func (s *Server) Start(tb testing.TB) {
 	tb.Helper()
 	s.control(tb, "start", "--wait", "--log="+filepath.Join(s.dir, "log"), "--options="+fmt.Sprintf(ownOptions, s.dir))
 }
 
-// StopImmediately ends the server without ceremony: its clients lose their connections in
-// whatever they are doing, and it recovers from its log at the next start.
+// StopImmediately stops the server in mode immediate: its clients lose their connections at
+// once, and it recovers from its write-ahead log at the next start.
 func (s *Server) StopImmediately(tb testing.TB) {
 	tb.Helper()
 	s.control(tb, "stop", "--wait", "--mode=immediate")
@@ -136,6 +136,7 @@ func (s *Server) control(tb testing.TB, action string, args ...string) {
 	args = append([]string{action, "--silent", "--pgdata=" + filepath.Join(s.dir, "data")}, args...)
 	cmd := exec.CommandContext(tb.Context(), filepath.Join(s.bin, "pg_ctl"), args...)
 	s.own(cmd)
-	// Not ours: the server inherits it, and go test waits for all who hold its output.
+	// The command gets no output of ours: the server would inherit it, and go test waits until
+	// every holder of its output has ended.
 	require.NoError(tb, cmd.Run(), "pg_ctl %s", action)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
-// What was committed is there after a restart, and what was not is gone.
+// After a restart, committed rows exist and uncommitted ones do not.
 func TestServer_StopImmediately(t *testing.T) {
 	t.Parallel()
 	server := dbtest.StartServer(t)

@@ -19,8 +19,8 @@ const (
 	// urlEnv names a server, and a role on it that may create databases.
 	urlEnv = "DATAFLOW_TEST_DATABASE_URL"
 
-	// maxConns is above pgx's default of one per core, at least four, so that a test with a
-	// few listeners and workers does not wait for itself on a small machine.
+	// maxConns is above pgx's default, the number of cores but at least four. Otherwise a test
+	// with a few listeners and workers could wait for its own connections on a small machine.
 	maxConns = 16
 
 	cleanupTimeout = 15 * time.Second
@@ -39,8 +39,9 @@ func Postgres(tb testing.TB) *pgxpool.Pool {
 	return pool
 }
 
-// PostgresURL returns the URL of a fresh, empty database, which other processes of this
-// machine and psql can use too. It is dropped when the test ends, whoever is still connected.
+// PostgresURL returns the URL of a fresh, empty database. Other processes on this machine, such
+// as psql, can use it too. The database is dropped when the test ends, even if somebody is still
+// connected.
 func PostgresURL(tb testing.TB) string {
 	tb.Helper()
 	admin, err := adminURL(tb.Context())
@@ -49,7 +50,8 @@ func PostgresURL(tb testing.TB) string {
 	}
 	name := databaseName()
 	quoted := pgx.Identifier{name}.Sanitize()
-	// template0 is empty, and nobody can be connected to it, which would make this fail.
+	// template0 is empty. A connection to the template would make this fail, and template0
+	// allows none.
 	err = execute(tb.Context(), admin, "create database "+quoted+" template template0 encoding 'UTF8'")
 	if err != nil {
 		tb.Fatal("dbtest: create a database:", err)
@@ -108,7 +110,8 @@ func execute(ctx context.Context, admin *url.URL, statement string) error {
 	return err
 }
 
-// closePool waits for a while only: Close never returns while a connection is in use.
+// closePool closes the pool, but does not wait for ever: Close blocks while a connection is in
+// use.
 func closePool(tb testing.TB, pool *pgxpool.Pool) {
 	tb.Helper()
 	closed := make(chan struct{})

@@ -17,7 +17,7 @@ import (
 func TestPostgres(t *testing.T) {
 	t.Parallel()
 
-	// More of them than run at a time, so that some start while others are dropped.
+	// More subtests than run at once, so that some start while the databases of others are dropped.
 	for i := range 8 {
 		t.Run("ParallelTestsAreApart"+strconv.Itoa(i), func(t *testing.T) {
 			t.Parallel()

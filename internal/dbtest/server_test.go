@@ -22,7 +22,7 @@ import (
 
 const childEnv = "DBTEST_CHILD"
 
-// TestServer_EndsWithItsProcess runs itself in another process, which starts a server.
+// The test runs itself in another process, and that process starts a server.
 func TestServer_EndsWithItsProcess(t *testing.T) {
 	t.Parallel()
 	if os.Getenv(childEnv) != "" {
@@ -51,7 +51,7 @@ func TestServer_EndsWithItsProcess(t *testing.T) {
 	})
 }
 
-// child tells the URL of a database, and ends with its input.
+// child prints the URL of a database, and ends when its input ends.
 func child(t *testing.T) {
 	t.Helper()
 	_, err := os.Stdout.WriteString(dbtest.PostgresURL(t) + "\n")
@@ -60,13 +60,13 @@ func child(t *testing.T) {
 	require.Error(t, err)
 }
 
-// privateServer is what a child's server leaves to look for.
+// privateServer is the server of a child.
 type privateServer struct {
 	dir string
 	pid int
 }
 
-// startChild runs the test again as a child that has a server of its own. Closing the pipe
+// startChild runs the test again in a child process with a server of its own. Closing the pipe
 // ends the child.
 func startChild(t *testing.T) (*exec.Cmd, *os.File, privateServer) {
 	t.Helper()
@@ -97,7 +97,7 @@ func startChild(t *testing.T) (*exec.Cmd, *os.File, privateServer) {
 	return cmd, life, privateServer{dir: dir, pid: pid}
 }
 
-// gone tells whether neither the process nor the files are there.
+// gone reports whether neither the process nor its files exist.
 func (s privateServer) gone() bool {
 	_, err := os.Stat(s.dir)
 	return os.IsNotExist(err) && syscall.Kill(s.pid, 0) == syscall.ESRCH

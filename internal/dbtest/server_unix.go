@@ -26,10 +26,10 @@ const (
 	stopTimeout  = 30 * time.Second
 )
 
-// script keeps a server in the directory $2, from the programs in $1, until its standard
-// input ends. This process holds the other end of that pipe, so it also ends when this
-// process is killed. TERM comes before QUIT because a postgres that has not installed its
-// handlers yet still ignores QUIT, as background jobs do.
+// script runs a server in the directory $2, with the programs in $1, until its standard input
+// ends. This process holds the other end of that pipe, so the server also ends when this
+// process is killed. TERM comes before QUIT, because a postgres that has not yet installed its
+// handlers ignores QUIT, as background jobs do.
 const script = `
 bin=$1 dir=$2
 trap 'cd /; rm -rf "$dir"' EXIT
@@ -47,18 +47,18 @@ wait "$server"
 kill "$watcher" 2>/dev/null
 `
 
-// server is a running PostgreSQL, and the shell that looks after it.
+// server is a running PostgreSQL, and the shell that controls it.
 type server struct {
 	url  *url.URL
 	dir  string
 	cmd  *exec.Cmd
-	life io.Closer // The pipe whose end is the server's end.
+	life io.Closer // The pipe to the shell. Closing it ends the server.
 
 	exited  chan struct{} // Closed when the shell has ended and exitErr is set.
 	exitErr error
 }
 
-// startServer starts a server from the programs in bin, and returns when it takes connections.
+// startServer starts a server with the programs in bin, and returns when it accepts connections.
 func startServer(ctx context.Context, bin string) (*server, error) {
 	owner, err := unprivileged()
 	if err != nil {
@@ -72,7 +72,7 @@ func startServer(ctx context.Context, bin string) (*server, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	// The shell removes the file, but what is in it can be read until it is closed here.
+	// The shell removes the file, but it can be read until it is closed here.
 	defer func() { _ = log.Close() }()
 
 	s, err := launch(ctx, bin, dir, owner, log)
@@ -85,8 +85,8 @@ func startServer(ctx context.Context, bin string) (*server, error) {
 	return s, nil
 }
 
-// unprivileged returns whom to run the server as: nil for the user of this process, or
-// another one for root, as which PostgreSQL refuses to run.
+// unprivileged returns the user to run the server as. It is nil for the user of this process.
+// PostgreSQL refuses to run as root, so root gets another user.
 func unprivileged() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -112,8 +112,8 @@ func launch(ctx context.Context, bin, dir string, owner *syscall.Credential, log
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		return strings.HasPrefix(entry, "PG") // PGDATA, PGPORT and so on mean another server.
 	}), "LC_ALL=C")
-	cmd.Stdout, cmd.Stderr = log, log // Not ours: go test waits for all who hold its output.
-	// In a group of its own, Ctrl-C does not reach the shell before it has cleaned up.
+	cmd.Stdout, cmd.Stderr = log, log // Not ours: go test waits until every holder of its output has ended.
+	// The shell is in a group of its own, so that Ctrl-C does not end it before it cleans up.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: owner, Setpgid: true}
 	life, err := cmd.StdinPipe()
 	if err != nil {
@@ -136,7 +136,7 @@ func launch(ctx context.Context, bin, dir string, owner *syscall.Credential, log
 	return s, nil
 }
 
-// ready waits until the server takes connections.
+// ready waits until the server accepts connections.
 func (s *server) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -151,7 +151,7 @@ func (s *server) ready(ctx context.Context) error {
 		case <-s.exited:
 			return fmt.Errorf("it has ended: %w", errors.Join(s.exitErr, err))
 		case <-ctx.Done():
-			return fmt.Errorf("it takes no connections after %v: %w", startTimeout, err)
+			return fmt.Errorf("it accepts no connections after %v: %w", startTimeout, err)
 		case <-ticker.C:
 		}
 	}
@@ -170,7 +170,7 @@ func (s *server) stop() error {
 	return errors.Join(err, os.RemoveAll(s.dir))
 }
 
-// tail returns the end of a file, or nothing if it cannot be read.
+// tail returns the end of a file, or "" if it cannot be read.
 func tail(file *os.File) string {
 	const size = 4096
 	info, err := file.Stat()

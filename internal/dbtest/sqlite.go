@@ -17,16 +17,16 @@ func SQLite(tb testing.TB) *sql.DB {
 	return OpenSQLite(tb, SQLitePath(tb))
 }
 
-// SQLitePath returns where a test may put a database: a file that does not exist yet, in a
-// directory of its own that is removed when the test ends.
+// SQLitePath returns the path for a test's database: a file that does not exist yet, in a
+// directory that is removed when the test ends.
 func SQLitePath(tb testing.TB) string {
 	tb.Helper()
 	return filepath.Join(tb.TempDir(), "dataflow.db")
 }
 
-// OpenSQLite opens the database in the file at path, and makes it if there is none. It has
-// one connection, as SQLite has one writer; open the same path again to act as another
-// process would. It is closed when the test ends.
+// OpenSQLite opens the database in the file at path, and makes it if there is none. It has one
+// connection, as SQLite has one writer. To act as another process, open the same path again. The
+// database is closed when the test ends.
 func OpenSQLite(tb testing.TB, path string) *sql.DB {
 	tb.Helper()
 	dsn := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: url.Values{

@@ -20,8 +20,8 @@ func activityRules() []rule {
 	}
 }
 
-// requireActivity wants a number of runs in progress, waiting, and waiting for a
-// schedule's sake.
+// requireActivity requires the numbers of a flow's runs: in progress, waiting, and
+// waiting ticks.
 func (t *test) requireActivity(flowID int64, inProgress, waiting, ticks int) {
 	t.Helper()
 	a, err := t.store.RunActivity(t.Context(), flowID)
@@ -35,7 +35,7 @@ func activityNone(t *test) {
 	t.requireActivity(f+1, 0, 0, 0)
 }
 
-// Runs wait whatever has started them, and whether River will work them or not.
+// A waiting run counts whatever its trigger is, with or without River.
 func activityWaiting(t *test) {
 	f := t.flow("orders").ID
 	t.pending(f)
@@ -60,7 +60,7 @@ func activityInProgress(t *test) {
 	t.requireActivity(f, 2, 1, 1)
 	_, err := t.store.RunCancel(t.Context(), &dataflow.RunCancelParams{RunID: run.ID})
 	require.NoError(t, err)
-	t.requireActivity(f, 2, 1, 1) // it has been asked for, but has not happened yet
+	t.requireActivity(f, 2, 1, 1) // the cancellation is requested but has not happened yet
 }
 
 func activityFinished(t *test) {
@@ -74,7 +74,7 @@ func activityFinished(t *test) {
 	t.requireActivity(f, 0, 0, 0)
 }
 
-// A run that was asked for at a later time is in nobody's way until then.
+// A run for a later time does not count until then.
 func activityFuture(t *test) {
 	clock := t.clocked()
 	f := t.flow("orders").ID
@@ -88,8 +88,8 @@ func activityFuture(t *test) {
 	t.requireActivity(f, 0, 2, 1)
 }
 
-// A run that waits for its next attempt, or for its next slice, has begun, and is no
-// tick that waits.
+// A run that waits for its next attempt or slice has begun. It does not count as a waiting
+// tick.
 func activityBegun(t *test) {
 	f := t.flow("orders").ID
 	retry := failing(t.inProgress(f), dataflow.RunPending, "disk full")

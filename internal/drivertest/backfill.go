@@ -58,7 +58,7 @@ func backfillInsert(t *test) {
 	require.False(t, t.pending(f.ID).IsBackfill())
 }
 
-// A run of the flow's own may have parameters too.
+// An own run of the flow may have parameters too.
 func backfillParams(t *test) {
 	f := t.flow("orders")
 	run := t.insert(dataflow.RunInsertParams{FlowID: f.ID, Params: raw("[1]")})
@@ -68,7 +68,7 @@ func backfillParams(t *test) {
 	require.Nil(t, t.run(t.pending(f.ID).ID).Params)
 }
 
-// The flow's own cursor, number and counters stay where they are.
+// A backfill leaves the flow's own cursor, sequence number and counters as they are.
 func backfillCheckpoint(t *test) {
 	f := t.flow("orders")
 	live := t.inProgress(f.ID)
@@ -97,7 +97,8 @@ func backfillCheckpoint(t *test) {
 	require.Equal(t, before.Seq+1, next.Seq)
 }
 
-// Its next attempt, and the run that is started in its place, go on where it was.
+// The next attempt of a backfill, and a run that is started in its place, continue at its
+// cursor.
 func backfillGoesOn(t *test) {
 	f := t.flow("orders")
 	first := t.claim(t.backfill(f.ID, "10").ID)
@@ -113,7 +114,7 @@ func backfillGoesOn(t *test) {
 	t.requireFenced(progress(first))
 }
 
-// Whichever slot it is worked in, it has its own checkpoint.
+// A backfill has the same checkpoint in every slot.
 func backfillSlots(t *test) {
 	f := t.flow("orders").ID
 	t.claimSlot(t.pending(f).ID, 3)
@@ -128,7 +129,7 @@ func backfillSlots(t *test) {
 	t.requireCursor("20", c.Cursor)
 }
 
-// The number of one checkpoint commits nothing at another.
+// The sequence number of one checkpoint commits nothing at another.
 func backfillFenced(t *test) {
 	f := t.flow("orders")
 	c := t.claim(t.backfill(f.ID, "10").ID)
@@ -140,7 +141,7 @@ func backfillFenced(t *test) {
 	t.requireHeld(progress(c))
 }
 
-// It counts among the runs that may be in progress at once.
+// A backfill counts among the runs of the flow that may be in progress at once.
 func backfillSlot(t *test) {
 	f := t.flow("orders").ID
 	c := t.claim(t.backfill(f, "").ID)
@@ -152,7 +153,7 @@ func backfillSlot(t *test) {
 	t.claim(live.ID)
 }
 
-// Where both could be worked, the flow's own run is.
+// If both a backfill and an own run could be claimed, the own run goes first.
 func backfillWaits(t *test) {
 	clock := t.clocked()
 	f := t.flow("orders").ID
@@ -167,7 +168,7 @@ func backfillWaits(t *test) {
 	t.end(ending(t.claim(b.ID), dataflow.RunPending))
 	clock.advance(time.Hour)
 	t.requireNoSlot(b.ID, 1)
-	t.claimSlot(b.ID, 2) // there is room for both
+	t.claimSlot(b.ID, 2) // there are slots for both
 	require.Equal(t, []dataflow.RunState{dataflow.RunPending, dataflow.RunPending}, []dataflow.RunState{t.run(elsewhere.ID).State, t.run(later.ID).State})
 }
 
@@ -182,7 +183,7 @@ func backfillActivity(t *test) {
 	require.Equal(t, &dataflow.Activity{InProgress: 1, Waiting: 2, Backfills: 2}, a)
 }
 
-// Neither its success nor its failure is the flow's.
+// Neither the success nor the failure of a backfill counts for the flow.
 func backfillOutcome(t *test) {
 	id := t.tripping("orders", 1, time.Hour)
 	before := t.flowByID(id)
@@ -194,8 +195,8 @@ func backfillOutcome(t *test) {
 	}
 }
 
-// Its checkpoint goes with the last of its runs; the last success of the flow is one of
-// its own runs.
+// The checkpoint of a backfill is removed with the last of its runs. The flow's last success
+// that is kept is one of its own runs.
 func backfillPrune(t *test) {
 	clock := t.clocked()
 	f := t.flow("orders")

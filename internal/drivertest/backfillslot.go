@@ -13,55 +13,55 @@ import (
 
 func backfillSlotRules() []rule {
 	return []rule{
-		{name: "BesideOwnRun", run: apartBeside},
-		{name: "NoMore", run: apartNoMore},
-		{name: "Fewer", run: apartFewer},
-		{name: "WithAndWithout", run: apartMixed},
-		{name: "DoesNotWait", run: apartGoesFirst},
-		{name: "TakenOver", run: apartTakenOver},
-		{name: "Due", run: apartDue},
-		{name: "Race", run: apartRace},
+		{name: "BesideOwnRun", run: backfillSlotBeside},
+		{name: "NoMore", run: backfillSlotNoMore},
+		{name: "Fewer", run: backfillSlotFewer},
+		{name: "WithAndWithout", run: backfillSlotMixed},
+		{name: "DoesNotWait", run: backfillSlotGoesFirst},
+		{name: "TakenOver", run: backfillSlotTakenOver},
+		{name: "Due", run: backfillSlotDue},
+		{name: "Race", run: backfillSlotRace},
 		{name: "RunWaiting", run: waitingLike},
 	}
 }
 
-// apartSlot is the slot of the nth backfill, from 0.
-func apartSlot(n int) int { return dataflow.FirstBackfillSlot + n }
+// backfillSlotNo is the nth backfill slot, from 0.
+func backfillSlotNo(n int) int { return dataflow.FirstBackfillSlot + n }
 
-func apartParams(runID int64, backfills int) *dataflow.RunClaimParams {
+func backfillSlotParams(runID int64, backfills int) *dataflow.RunClaimParams {
 	p := claimParams(runID)
 	p.Slots, p.Backfills = 1, backfills
 	return p
 }
 
-// claimApart claims a run of a flow with one place of its own and some for backfills.
-func (t *test) claimApart(runID int64, backfills int) *dataflow.Claim {
+// claimWithBackfills claims a run of a flow with one slot of its own and some backfill slots.
+func (t *test) claimWithBackfills(runID int64, backfills int) *dataflow.Claim {
 	t.Helper()
-	return t.claimWith(apartParams(runID, backfills))
+	return t.claimWith(backfillSlotParams(runID, backfills))
 }
 
-func (t *test) requireNotApart(runID int64, backfills int) {
+func (t *test) requireNoBackfillSlot(runID int64, backfills int) {
 	t.Helper()
-	t.refuseWith(apartParams(runID, backfills))
+	t.refuseWith(backfillSlotParams(runID, backfills))
 }
 
-// Backfills and the flow's own runs are not in each other's way, whoever is first, and
-// each has its own checkpoint.
-func apartBeside(t *test) {
+// With backfill slots, backfills and the flow's own runs do not block each other. Each has its
+// own checkpoint.
+func backfillSlotBeside(t *test) {
 	f := t.flow("orders").ID
-	own := t.claimApart(t.pending(f).ID, 2)
+	own := t.claimWithBackfills(t.pending(f).ID, 2)
 	require.Zero(t, own.Run.Slot)
-	first := t.claimApart(t.backfill(f, "10").ID, 2)
-	second := t.claimApart(t.backfill(f, "20").ID, 2)
-	require.ElementsMatch(t, []int{apartSlot(0), apartSlot(1)}, []int{first.Run.Slot, second.Run.Slot})
+	first := t.claimWithBackfills(t.backfill(f, "10").ID, 2)
+	second := t.claimWithBackfills(t.backfill(f, "20").ID, 2)
+	require.ElementsMatch(t, []int{backfillSlotNo(0), backfillSlotNo(1)}, []int{first.Run.Slot, second.Run.Slot})
 	for i, c := range []*dataflow.Claim{own, first, second} {
 		require.EqualValues(t, 1, c.Seq)
 		t.checkpoint(c, fmt.Sprint(30+i), dataflow.Counters{Read: 1, Written: 1})
 	}
 	next := t.pending(f).ID
-	t.requireNotApart(next, 2) // of its own there is one place
+	t.requireNoBackfillSlot(next, 2) // the flow has one slot of its own
 	t.end(ending(own, dataflow.RunSuccess))
-	c := t.claimApart(next, 2)
+	c := t.claimWithBackfills(next, 2)
 	require.Zero(t, c.Run.Slot)
 	t.requireCursor("30", c.Cursor)
 	held := t.held(ref(second))
@@ -77,99 +77,100 @@ func (t *test) activityOf(flowID int64) *dataflow.Activity {
 	return a
 }
 
-// Not more than so many of a flow's, each in a slot that is free.
-func apartNoMore(t *test) {
+// A flow has no more backfills in progress than backfill slots, each in a free slot.
+func backfillSlotNoMore(t *test) {
 	f, g := t.flow("orders").ID, t.flow("other").ID
 	var claims []*dataflow.Claim
 	var slots []int
 	for range 3 {
-		c := t.claimApart(t.backfill(f, "").ID, 3)
+		c := t.claimWithBackfills(t.backfill(f, "").ID, 3)
 		claims, slots = append(claims, c), append(slots, c.Run.Slot)
 	}
-	require.ElementsMatch(t, []int{apartSlot(0), apartSlot(1), apartSlot(2)}, slots)
+	require.ElementsMatch(t, []int{backfillSlotNo(0), backfillSlotNo(1), backfillSlotNo(2)}, slots)
 	waits := t.backfill(f, "").ID
-	t.requireNotApart(waits, 3)
-	require.Contains(t, slots, t.claimApart(t.backfill(g, "").ID, 3).Run.Slot, "another flow's")
+	t.requireNoBackfillSlot(waits, 3)
+	require.Contains(t, slots, t.claimWithBackfills(t.backfill(g, "").ID, 3).Run.Slot, "another flow's")
 	t.end(ending(claims[1], dataflow.RunSuccess))
-	c := t.claimApart(waits, 3)
+	c := t.claimWithBackfills(waits, 3)
 	require.Equal(t, slots[1], c.Run.Slot)
-	t.requireNotApart(t.backfill(f, "").ID, 3)
+	t.requireNoBackfillSlot(t.backfill(f, "").ID, 3)
 	t.unchanged(func() {
-		require.Error(t, t.db.Exec(t.Context(), fmt.Sprintf("update dataflow_run set slot = %d where id = %d", slots[0], c.Run.ID)), "the index holds it")
+		require.Error(t, t.db.Exec(t.Context(), fmt.Sprintf("update dataflow_run set slot = %d where id = %d", slots[0], c.Run.ID)), "the unique index refuses it")
 	})
 }
 
-// A process that is told of fewer than another works none until few enough are in
-// progress, in whichever slots.
-func apartFewer(t *test) {
+// A process with fewer backfill slots than another claims no backfill until few enough are in
+// progress, in whatever slots.
+func backfillSlotFewer(t *test) {
 	f := t.flow("orders").ID
 	var claims []*dataflow.Claim
 	for range 3 {
-		claims = append(claims, t.claimApart(t.backfill(f, "").ID, 3))
+		claims = append(claims, t.claimWithBackfills(t.backfill(f, "").ID, 3))
 	}
 	waits := t.backfill(f, "").ID
 	for _, c := range claims[:2] {
-		t.requireNotApart(waits, 1)
+		t.requireNoBackfillSlot(waits, 1)
 		t.end(ending(c, dataflow.RunSuccess))
 	}
-	t.requireNotApart(waits, 1)
-	slot := t.claimApart(waits, 2).Run.Slot
-	require.Contains(t, []int{apartSlot(0), apartSlot(1)}, slot)
+	t.requireNoBackfillSlot(waits, 1)
+	slot := t.claimWithBackfills(waits, 2).Run.Slot
+	require.Contains(t, []int{backfillSlotNo(0), backfillSlotNo(1)}, slot)
 	require.NotEqual(t, claims[2].Run.Slot, slot)
 }
 
-// A process that has no slots apart works a backfill only alone, and what it works counts
-// among the backfills of the others; its own runs mind none that are apart.
-func apartMixed(t *test) {
+// A process without backfill slots works a backfill in one of the flow's own slots, and only if
+// nothing else is in progress. The others count it as a backfill. Backfills in backfill slots
+// do not block that process's own runs.
+func backfillSlotMixed(t *test) {
 	f := t.flow("orders").ID
-	c := t.claimApart(t.backfill(f, "").ID, 2)
+	c := t.claimWithBackfills(t.backfill(f, "").ID, 2)
 	waits := t.backfill(f, "").ID
-	t.requireNotApart(waits, 0)
-	own := t.claimApart(t.pending(f).ID, 0)
+	t.requireNoBackfillSlot(waits, 0)
+	own := t.claimWithBackfills(t.pending(f).ID, 0)
 	require.Zero(t, own.Run.Slot)
 	t.end(ending(own, dataflow.RunSuccess))
 	t.end(ending(c, dataflow.RunSuccess))
 
-	without := t.claimApart(waits, 0)
+	without := t.claimWithBackfills(waits, 0)
 	require.Zero(t, without.Run.Slot)
-	t.requireNotApart(t.pending(f).ID, 2) // it has the flow's own place
+	t.requireNoBackfillSlot(t.pending(f).ID, 2) // the backfill is in the flow's own slot
 	other := t.backfill(f, "").ID
-	t.requireNotApart(other, 1)
-	require.Contains(t, []int{apartSlot(0), apartSlot(1)}, t.claimApart(other, 2).Run.Slot)
-	t.requireNotApart(t.backfill(f, "").ID, 2)
+	t.requireNoBackfillSlot(other, 1)
+	require.Contains(t, []int{backfillSlotNo(0), backfillSlotNo(1)}, t.claimWithBackfills(other, 2).Run.Slot)
+	t.requireNoBackfillSlot(t.backfill(f, "").ID, 2)
 }
 
-// A backfill with a slot apart does not let the flow's own runs go first.
-func apartGoesFirst(t *test) {
+// A backfill with a backfill slot does not wait for the flow's own runs.
+func backfillSlotGoesFirst(t *test) {
 	f := t.flow("orders").ID
 	t.pending(f)
 	b := t.backfill(f, "").ID
-	t.requireNotApart(b, 0)
-	t.claimApart(b, 1)
+	t.requireNoBackfillSlot(b, 0)
+	t.claimWithBackfills(b, 1)
 }
 
-// One whose lease has lapsed is put back, goes on at its checkpoint in any of the slots, and whoever
-// had it before can commit nothing. Its slot is free meanwhile.
-func apartTakenOver(t *test) {
+// A backfill whose lease has lapsed is put back, and its slot is free. It continues at its
+// checkpoint in any of the slots, and its old worker can commit nothing.
+func backfillSlotTakenOver(t *test) {
 	clock := t.clocked()
 	f := t.flow("orders").ID
-	old := t.claimApart(t.backfill(f, "10").ID, 2)
+	old := t.claimWithBackfills(t.backfill(f, "10").ID, 2)
 	t.checkpoint(old, `20`, dataflow.Counters{Read: 1, Written: 1})
 	clock.advance(lease / 2)
-	own, second := t.claimApart(t.pending(f).ID, 2), t.claimApart(t.backfill(f, "").ID, 2)
+	own, second := t.claimWithBackfills(t.pending(f).ID, 2), t.claimWithBackfills(t.backfill(f, "").ID, 2)
 	waits := t.backfill(f, "").ID
-	t.requireNotApart(waits, 2) // as long as nobody has put it back
+	t.requireNoBackfillSlot(waits, 2) // because nobody has put the other one back yet
 	clock.advance(lease/2 + time.Second)
-	t.requireNotApart(waits, 2)
+	t.requireNoBackfillSlot(waits, 2)
 	lapsed := t.lapsed(t.Context())
 	require.Equal(t, old.Run.ID, lapsed.ID)
 	put := ending(old, dataflow.RunPending)
 	put.Refund, put.Rescue = true, true
 	require.Equal(t, 1, t.end(put).Rescues)
-	require.Equal(t, old.Run.Slot, t.claimApart(waits, 2).Run.Slot)
-	t.requireNotApart(old.Run.ID, 2)
+	require.Equal(t, old.Run.Slot, t.claimWithBackfills(waits, 2).Run.Slot)
+	t.requireNoBackfillSlot(old.Run.ID, 2)
 	t.end(ending(second, dataflow.RunSuccess))
-	again := t.claimApart(old.Run.ID, 2)
+	again := t.claimWithBackfills(old.Run.ID, 2)
 	require.Equal(t, second.Run.Slot, again.Run.Slot)
 	t.requireCursor("20", again.Cursor)
 	t.requireFenced(progress(old))
@@ -177,8 +178,8 @@ func apartTakenOver(t *test) {
 	t.requireHeld(progress(own))
 }
 
-// What could be claimed is due, and nothing else.
-func apartDue(t *test) {
+// Exactly the runs that could be claimed are due.
+func backfillSlotDue(t *test) {
 	f := t.flow("a").ID
 	own := t.due(f, 9)
 	var b []int64
@@ -194,19 +195,19 @@ func apartDue(t *test) {
 		require.Equal(t, append([]int64{}, want...), ids(runs))
 	}
 	due(2, own, b[0], b[1], b[2], second)
-	t.claimApart(own, 2)
+	t.claimWithBackfills(own, 2)
 	due(2, b...)
 	due(0)
-	t.claimApart(b[0], 2)
+	t.claimWithBackfills(b[0], 2)
 	due(2, b[1], b[2])
 	due(1)
-	t.claimApart(b[1], 2)
+	t.claimWithBackfills(b[1], 2)
 	due(2)
 	due(3, b[2])
 }
 
-// Of many that claim at once, none is given a slot twice, and not more than there are.
-func apartRace(t *test) {
+// Of many claims at once, each gets another slot, and no more succeed than there are slots.
+func backfillSlotRace(t *test) {
 	const most = 3
 	stores := []dataflow.Store{t.store, t.another()}
 	for round := range t.rounds() {
@@ -220,9 +221,9 @@ func apartRace(t *test) {
 		var slots []int
 		errs := make([]error, len(runs))
 		atOnce(len(runs), func(i int) {
-			c, err := tryClaim(t.Context(), stores[i%2], apartParams(runs[i], most))
+			c, err := tryClaim(t.Context(), stores[i%2], backfillSlotParams(runs[i], most))
 			if errors.Is(err, dataflow.ErrAlreadyRunning) {
-				return // another has taken the slot in the same moment
+				return // another claim took the slot at the same moment
 			}
 			errs[i] = err
 			if c != nil {
@@ -232,8 +233,8 @@ func apartRace(t *test) {
 			}
 		})
 		require.NoError(t, errors.Join(errs...))
-		require.Contains(t, slots, 0, "the flow's own run minds none of them")
-		require.Subset(t, []int{0, apartSlot(0), apartSlot(1), apartSlot(2)}, slots)
+		require.Contains(t, slots, 0, "backfills do not block the flow's own run")
+		require.Subset(t, []int{0, backfillSlotNo(0), backfillSlotNo(1), backfillSlotNo(2)}, slots)
 		require.Greater(t, len(slots), 1)
 		require.Equal(t, &dataflow.Activity{InProgress: len(slots), Waiting: 8 - len(slots), Backfills: 7}, t.activityOf(f))
 	}
@@ -260,5 +261,5 @@ func waitingLike(t *test) {
 	require.Len(t, waiting("ranges:a"), 3)
 	require.Empty(t, waiting("ranges:%"))
 	t.end(ending(t.claim(second.ID), dataflow.RunPending))
-	require.Equal(t, []int64{first.ID}, waiting("ranges:a:"), "what has begun waits no more")
+	require.Equal(t, []int64{first.ID}, waiting("ranges:a:"), "claimed runs do not wait any more")
 }

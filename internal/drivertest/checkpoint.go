@@ -53,7 +53,7 @@ func checkpointAdds(t *test) {
 	t.end(ending(c, dataflow.RunSuccess))
 	c = t.inProgress(f.ID)
 	t.checkpoint(c, `3`, first)
-	require.Equal(t, first, t.run(c.Run.ID).Counters, "each run has its own")
+	require.Equal(t, first, t.run(c.Run.ID).Counters, "each run has counters of its own")
 	require.Equal(t, first.Add(second).Add(first), t.flowCounters(f.ID))
 }
 
@@ -72,8 +72,7 @@ func checkpointTotal(t *test) {
 	}
 }
 
-// A lease that has not been renewed in time is renewed by a checkpoint, and any other is
-// left as it is.
+// A checkpoint renews a lease that was not renewed in time, and leaves any other as it is.
 func checkpointLease(t *test) {
 	c := t.inProgress(t.flow("orders").ID)
 	p := progress(c)
@@ -151,8 +150,8 @@ func checkpointSeq(t *test) {
 	t.checkpoint(c, `7`, dataflow.Counters{})
 }
 
-// Whoever worked the run before can commit nothing, not even with one of the two
-// numbers of who works it now.
+// The run's previous worker can commit nothing, not even with one of the two numbers of the
+// present worker.
 func checkpointNextClaim(t *test) {
 	old := t.inProgress(t.flow("orders").ID)
 	t.end(ending(old, dataflow.RunPending))
@@ -198,6 +197,6 @@ func checkpointUnknown(t *test) {
 	p.RunID++
 	t.requireFenced(p)
 	p = progress(c)
-	p.FlowID = g.ID // it has no checkpoint yet
+	p.FlowID = g.ID // that flow has no checkpoint yet
 	t.requireFenced(p)
 }

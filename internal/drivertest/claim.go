@@ -69,8 +69,8 @@ func claimAgain(t *test) {
 	t.requireTime(now.Add(1500*time.Millisecond), c.Run.LeaseUntil)
 }
 
-// One claim, one checkpoint: each moves the number by one, so that who holds an
-// old number is found out.
+// Each claim and each checkpoint increments the sequence number. So a holder of an old number
+// is recognized.
 func claimMovesSeq(t *test) {
 	f, g := t.flow("orders"), t.flow("other")
 	for i := range int64(4) {
@@ -79,7 +79,7 @@ func claimMovesSeq(t *test) {
 		t.checkpoint(c, "", dataflow.Counters{})
 		t.end(ending(c, dataflow.RunSuccess))
 	}
-	require.EqualValues(t, 1, t.inProgress(g.ID).Seq, "each flow has its own")
+	require.EqualValues(t, 1, t.inProgress(g.ID).Seq, "each flow has a sequence number of its own")
 	require.EqualValues(t, 2, t.number("select count(*) from dataflow_checkpoint"))
 }
 
@@ -94,7 +94,7 @@ func claimKeepsCounters(t *test) {
 	require.Equal(t, n.Add(n), t.run(c.Run.ID).Counters)
 }
 
-// A restart sets back the run's counters, not those of the flow.
+// A restart resets the run's counters, not those of the flow.
 func claimRestart(t *test) {
 	n := dataflow.Counters{Read: 6, Written: 1, Redundant: 1, Filtered: 1, Dropped: 2, DeadLettered: 1}
 	f := t.flow("orders")
@@ -172,7 +172,7 @@ func claimRolledBack(t *test) {
 	require.EqualValues(t, 1, t.claim(run.ID).Seq)
 }
 
-// The rule holds in the database, whatever the statements do.
+// The database enforces the rule, whatever the statements do.
 func claimSlotIndex(t *test) {
 	f := t.flow("orders")
 	working, second := t.inProgress(f.ID).Run, t.pending(f.ID)
@@ -184,8 +184,8 @@ func claimSlotIndex(t *test) {
 	})
 }
 
-// Of the runs of ticks that wait in one queue, that of the earliest is the first. Once
-// it has begun, it is in nobody's way.
+// Among waiting ticks in one queue, the run of the earliest tick goes first. Once that run has
+// begun, it does not block the others.
 func claimTicksInOrder(t *test) {
 	f := t.flow("a").ID
 	tick := func(hours int, queue string) int64 {
@@ -198,7 +198,7 @@ func claimTicksInOrder(t *test) {
 	two.Slots = 2
 	claim, err := tryClaim(t.Context(), t.store, two)
 	require.NoError(t, err)
-	require.NotNil(t, claim, "with two slots, they are worked beside each other")
+	require.NotNil(t, claim, "with two slots, both can be in progress")
 	t.end(ending(claim, dataflow.RunPending))
 	c := t.claim(first)
 	p := failing(c, dataflow.RunPending, "disk full")

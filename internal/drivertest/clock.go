@@ -33,7 +33,7 @@ func clockOfRows(t *test) {
 	t.requireTime(ended, t.end(ending(c, dataflow.RunSuccess)).EndedAt)
 }
 
-// A run is due at its time, and not a millisecond before.
+// A run is due at its time, and not a millisecond earlier.
 func clockDue(t *test) {
 	clock := t.clocked()
 	f := t.flow("orders")
@@ -69,7 +69,7 @@ func clockEachStore(t *test) {
 	f := t.flow("orders")
 	run := t.pending(f.ID)
 	t.requireDue([]int64{f.ID}, 10, run.ID)
-	t.store = present // years before the other
+	t.store = present // years before the clock of the other store
 	t.requireDue([]int64{f.ID}, 10)
 	t.requireNoClaim(run.ID)
 }

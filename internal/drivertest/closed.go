@@ -18,7 +18,7 @@ func closedRules() []rule {
 	}
 }
 
-// callAll calls every query, and returns their errors by name.
+// callAll calls every query, and returns the errors by the queries' names.
 func callAll(ctx context.Context, q dataflow.Queries) map[string]error {
 	errs := make(map[string]error)
 	note := func(name string, err error) { errs[name] = err }
@@ -92,8 +92,7 @@ func callSchedule(ctx context.Context, q dataflow.Queries, note func(name string
 	note("RunInsert of a tick", err)
 }
 
-// requireRefused wants an error of the connection, not one that says that there
-// is no row.
+// requireRefused requires errors of the connection, not of a missing row.
 func (t *test) requireRefused(errs map[string]error) {
 	t.Helper()
 	require.NotEmpty(t, errs)
@@ -118,7 +117,7 @@ func closedInTx(t *test) {
 	require.ErrorContains(t, err, "begin transaction")
 }
 
-// A transaction that is over takes no more queries.
+// A transaction that has ended accepts no more queries.
 func closedWithinTx(t *test) {
 	tx, end, err := t.db.Begin(t.Context())
 	require.NoError(t, err)

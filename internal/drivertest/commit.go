@@ -23,8 +23,8 @@ func commitRules() []rule {
 	}
 }
 
-// commitCheckpoint makes a checkpoint together with the commit, if the store can, and
-// else one after the other, as the executor does.
+// commitCheckpoint makes a checkpoint as the executor does: together with the commit if the
+// store supports it, else before the commit.
 func commitCheckpoint(ctx context.Context, s dataflow.Store, fn func(ctx context.Context) (*dataflow.RunCheckpointParams, error)) (dataflow.LeaseStatus, error) {
 	if together, ok := s.(dataflow.CheckpointCommitter); ok {
 		txCtx, tx, err := together.BeginCheckpoint(ctx)
@@ -61,8 +61,7 @@ func commitCheckpoint(ctx context.Context, s dataflow.Store, fn func(ctx context
 	return status, err
 }
 
-// writing makes a table of facts and returns what writes one, and then does what
-// follows.
+// writing makes a table of facts, and returns a function that writes one and then calls then.
 func (t *test) writing(then func() (*dataflow.RunCheckpointParams, error)) func(ctx context.Context) (*dataflow.RunCheckpointParams, error) {
 	return func(ctx context.Context) (*dataflow.RunCheckpointParams, error) {
 		found, err := t.db.ExecTx(ctx, "insert into facts (n) values (1)")
@@ -72,7 +71,7 @@ func (t *test) writing(then func() (*dataflow.RunCheckpointParams, error)) func(
 	}
 }
 
-// facts makes the table that the rules write to.
+// facts makes the table that these rules write to.
 func (t *test) facts() { t.exec("create table facts (n integer)") }
 
 func (t *test) requireFacts(n int) {
@@ -103,7 +102,7 @@ func commitWithSinkRows(t *test) {
 	require.EqualValues(t, many, t.flowCounters(c.Run.FlowID).Written)
 }
 
-// The dead letters of a checkpoint are there exactly if it is.
+// The dead letters of a checkpoint exist exactly if it is committed.
 func commitWithLetters(t *test) {
 	c := t.inProgress(t.flow("orders").ID)
 	p := first(c)
@@ -119,8 +118,8 @@ func commitWithLetters(t *test) {
 	}
 }
 
-// Who has lost the run, or the checkpoint, leaves nothing behind, nor an open
-// transaction.
+// A worker that has lost the run or the checkpoint commits nothing, and leaves no transaction
+// open.
 func commitFenced(t *test) {
 	t.facts()
 	c := t.inProgress(t.flow("orders").ID)
@@ -160,7 +159,7 @@ func commitSinkFails(t *test) {
 	t.unchanged(func() {
 		for range many {
 			_, err := commitCheckpoint(t.Context(), t.store, t.writing(func() (*dataflow.RunCheckpointParams, error) { return first(c), errUndo }))
-			require.Equal(t, errUndo, err, "as it was")
+			require.Equal(t, errUndo, err, "the error is returned unchanged")
 		}
 	})
 	t.requireFacts(0)
@@ -197,14 +196,14 @@ func commitCancelled(t *test) {
 	t.requireFacts(0)
 }
 
-// A sink that keeps the transaction cannot write behind the commit, in nobody's name.
+// A sink that keeps the transaction cannot write after the commit.
 func commitEnds(t *test) {
 	t.facts()
 	c := t.inProgress(t.flow("orders").ID)
 	for _, p := range []*dataflow.RunCheckpointParams{first(c), first(c)} { // the second is fenced
 		var kept context.Context
 		_, err := commitCheckpoint(t.Context(), t.store, func(ctx context.Context) (*dataflow.RunCheckpointParams, error) {
-			kept = ctx //nolint:fatcontext // to be tried when its transaction is over
+			kept = ctx //nolint:fatcontext // to try it after its transaction has ended
 			return p, nil
 		})
 		require.NoError(t, err)

@@ -20,8 +20,8 @@ func cursorRules() []rule {
 	}
 }
 
-// cursors must come back byte by byte: a number that is rounded, or a text that
-// is changed, resumes at another place.
+// cursors must come back byte by byte: with a rounded number or a changed text, a run would
+// resume at another place.
 func cursors() []string {
 	return []string{
 		`0`, `-1`, `9007199254740993`, `123456789012345678901234567890`, `1.0`, `1e2`, `0.1000`, `-0`, `true`, `null`,
@@ -76,10 +76,10 @@ func cursorNilLeavesIt(t *test) {
 	t.end(ending(c, dataflow.RunSuccess))
 	c = t.inProgress(f.ID)
 	t.requireCursor(`{"id":7}`, c.Cursor)
-	require.Nil(t, c.Run.ToCursor, "this run has committed none")
+	require.Nil(t, c.Run.ToCursor, "this run has committed no cursor")
 }
 
-// The first checkpoint of a run says where it began; JSON null is the beginning.
+// The first checkpoint of a run stores where the run began. JSON null is the beginning.
 func cursorFrom(t *test) {
 	c := t.inProgress(t.flow("orders").ID)
 	for _, from := range []string{"null", "7", `"x"`} {
@@ -117,7 +117,7 @@ func cursorNull(t *test) {
 	t.requireCursor("null", t.inProgress(f.ID).Cursor)
 }
 
-// An empty one is none, on every database.
+// On every database, an empty cursor is no cursor.
 func cursorEmpty(t *test) {
 	f := t.flow("orders")
 	c := t.inProgress(f.ID)

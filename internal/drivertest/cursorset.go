@@ -34,7 +34,7 @@ func (t *test) cursorOf(flowID int64) *dataflow.FlowCursor {
 	return cur
 }
 
-// trySet sets a cursor if its sequence number is the one that is expected.
+// trySet sets a cursor if it has the expected sequence number.
 func trySet(ctx context.Context, s dataflow.Store, p dataflow.CursorSetParams) error {
 	return inTx(ctx, s, func(ctx context.Context, q dataflow.Queries) error {
 		if _, err := q.CursorLock(ctx, p.FlowID); err != nil {
@@ -53,7 +53,7 @@ func (t *test) set(flowID, seq int64, to string) {
 	require.NoError(t, trySet(t.Context(), t.store, p))
 }
 
-// The cursor is that of the flow's own runs; which of them moved it, is kept.
+// CursorGet returns the cursor of the flow's own runs, and the run that moved it last.
 func cursorGet(t *test) {
 	clock := t.clocked()
 	f := t.flow("orders")
@@ -87,7 +87,7 @@ func cursorSet(t *test) {
 	t.requireTime(at, got.At)
 	require.Equal(t, before.Seq+1, got.Seq)
 	require.Zero(t, got.RunID)
-	require.Equal(t, dataflow.Counters{Read: 3, Written: 3}, t.flowCounters(f.ID), "the counters stay")
+	require.Equal(t, dataflow.Counters{Read: 3, Written: 3}, t.flowCounters(f.ID), "the counters are unchanged")
 	history, err := t.store.CursorHistory(t.Context(), &dataflow.CursorHistoryParams{FlowID: f.ID, Limit: 10})
 	require.NoError(t, err)
 	require.Len(t, history, 1)
@@ -118,7 +118,7 @@ func cursorSetBeginning(t *test) {
 	require.Nil(t, history[0].To)
 }
 
-// Another sequence number than the expected one changes nothing.
+// With a wrong sequence number, nothing changes.
 func cursorSetMoved(t *test) {
 	f := t.flow("orders")
 	t.set(f.ID, 0, `9`)
@@ -129,7 +129,7 @@ func cursorSetMoved(t *test) {
 	})
 }
 
-// Whoever holds the run, and has stalled, commits nothing any more.
+// After the cursor was set, a stalled worker of the flow commits nothing.
 func cursorSetFences(t *test) {
 	f := t.flow("orders")
 	c := t.inProgress(f.ID)
@@ -139,7 +139,7 @@ func cursorSetFences(t *test) {
 	t.requireCursor("3", t.cursorOf(f.ID).Cursor)
 }
 
-// A claim knows when the cursor was set last.
+// A claim returns the sequence number at which the cursor was last set.
 func cursorSetSeq(t *test) {
 	f := t.flow("orders")
 	require.Zero(t, t.inProgress(f.ID).SetSeq)
@@ -173,7 +173,8 @@ func cursorSetAtOnce(t *test) {
 	require.EqualValues(t, 1, t.cursorOf(f.ID).Seq)
 }
 
-// A claim that is not committed yet is waited for, and then it has moved the number.
+// CursorLock waits for a claim that is not committed yet. The claim has then moved the
+// sequence number.
 func cursorLockWaits(t *test) {
 	f := t.flow("orders")
 	t.set(f.ID, 0, `9`)

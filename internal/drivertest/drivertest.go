@@ -1,6 +1,6 @@
-// Package drivertest is the suite that every [dataflow.Driver] passes. Each rule
-// of storage is a subtest of [Run], on a fresh database of its own; a driver's
-// tests open that database and say what it can do.
+// Package drivertest is the test suite that every [dataflow.Driver] must pass. Each rule
+// of storage is a subtest of [Run], on a fresh database of its own. A driver's tests open
+// that database and say which [Features] it has.
 package drivertest
 
 import (
@@ -12,8 +12,8 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// Features are what not every driver has. What needs one that is false is left
-// out, and logged.
+// Features are abilities that not every driver has. A rule that needs a missing feature is
+// skipped and logged.
 type Features struct {
 	// Schemas: the tables can be put into a schema of a given name.
 	Schemas bool
@@ -37,13 +37,12 @@ const (
 	concurrentWriters = "ConcurrentWriters"
 )
 
-// Database is a fresh database, as a driver's tests open it. Its
-// statements are those that all databases understand.
+// Database is a fresh database that a driver's tests have opened. Its statements are in SQL
+// that all databases understand.
 type Database interface {
-	// Driver is the driver to be tested.
+	// Driver is the driver to test.
 	Driver() dataflow.Driver
-	// Another opens the same database with connections of its own, as another
-	// process does.
+	// Another opens the same database with connections of its own, like another process.
 	Another(t *testing.T) dataflow.Driver
 	// Close closes the connections of Driver.
 	Close()
@@ -53,12 +52,11 @@ type Database interface {
 	// ExecTx runs a statement in the transaction that TxFrom finds in ctx. It
 	// returns false if there is none.
 	ExecTx(ctx context.Context, sql string) (bool, error)
-	// Rows returns what a query yields.
+	// Rows returns the rows of a query.
 	Rows(ctx context.Context, sql string) ([][]any, error)
 	// Tables returns the names of a schema's tables. Empty: the default schema.
 	Tables(ctx context.Context, schema string) ([]string, error)
-	// Begin begins a transaction of the caller's own. end commits it or rolls
-	// it back.
+	// Begin begins a transaction of the caller. end commits it or rolls it back.
 	Begin(ctx context.Context) (tx dataflow.Tx, end func(commit bool) error, err error)
 }
 
@@ -66,7 +64,7 @@ type Database interface {
 type group struct {
 	name  string
 	cases []rule
-	// empty leaves the database without tables.
+	// empty: the database has no tables.
 	empty bool
 }
 
@@ -121,9 +119,8 @@ func groups() []group {
 	}
 }
 
-// Run puts a driver through the suite. open returns a fresh database: an empty
-// one, or, where migrated is true, one that may have been migrated already if
-// that is quicker than to migrate it.
+// Run runs the suite on a driver. open returns a fresh database. If migrated is true, open
+// may return a database that is migrated already, to save time; else it must be empty.
 func Run(t *testing.T, open func(t *testing.T, migrated bool) Database, features Features) {
 	t.Helper()
 	have := features.names()

@@ -36,12 +36,12 @@ func (t *test) requireDue(flows []int64, limit int, want ...int64) {
 func oneEach(ids []int64) []dataflow.FlowSlots {
 	flows := make([]dataflow.FlowSlots, len(ids))
 	for i, id := range ids {
-		flows[i].FlowID = id // no number of slots is one
+		flows[i].FlowID = id // zero slots count as one
 	}
 	return flows
 }
 
-// due adds a run that has been due for a number of hours.
+// due adds a run that has been due for so many hours.
 func (t *test) due(flowID int64, hours int) int64 {
 	t.Helper()
 	at := time.Now().Add(-time.Duration(hours) * time.Hour).Truncate(time.Hour)
@@ -97,7 +97,7 @@ func dueNotOfInactiveFlow(t *test) {
 	t.requireDue([]int64{f, g}, 10, first, second)
 }
 
-// Runs that must wait do not take the places of those that can be worked.
+// Runs that must wait do not use up the limit.
 func dueNotBehindAnother(t *test) {
 	f, g := t.flow("a").ID, t.flow("b").ID
 	working, behind, other := t.due(f, 9), t.due(f, 8), t.due(g, 1)

@@ -25,7 +25,7 @@ func endRules() []rule {
 	}
 }
 
-// finishedAs is the run as it must be after an attempt ended at a time.
+// finishedAs returns the run as it must be after an attempt that ended at a time.
 func finishedAs(c *dataflow.Claim, state dataflow.RunState, at time.Time) *dataflow.Run {
 	run := *c.Run
 	run.State, run.LeaseUntil = state, nil
@@ -89,10 +89,10 @@ func endRetry(t *test) {
 	want.Counters, want.FromCursor, want.ToCursor = dataflow.Counters{Read: 1, Written: 1}, raw("null"), raw("7")
 	require.Equal(t, want, t.end(p))
 	f.LastRunAt, f.LastError = &now, "disk full"
-	require.Equal(t, f, t.flowByID(f.ID), "an attempt that is tried again is no failure yet")
+	require.Equal(t, f, t.flowByID(f.ID), "a failed attempt that is retried is not yet a failure")
 }
 
-// The delay counts from the database's clock, whatever that of the process says.
+// The delay is counted by the database's clock, not by the process's.
 func endRetryDelay(t *test) {
 	f := t.flow("orders")
 	for _, delay := range []time.Duration{0, time.Millisecond, 90 * time.Minute, 1000 * 24 * time.Hour} {
@@ -107,8 +107,7 @@ func endRetryDelay(t *test) {
 	}
 }
 
-// A run that is handed back unfinished spends no attempt, and leaves no trace at
-// its flow.
+// A run that is handed back unfinished spends no attempt, and does not change its flow.
 func endHandedBack(t *test) {
 	clock := t.clocked()
 	id := t.flow("orders").ID
@@ -126,7 +125,7 @@ func endHandedBack(t *test) {
 	require.Equal(t, f, t.flowByID(f.ID))
 	c = t.claim(c.Run.ID)
 	require.Equal(t, 2, c.Run.Attempt)
-	require.EqualValues(t, 3, c.Run.LeaseNumber, "grants are counted nevertheless")
+	require.EqualValues(t, 3, c.Run.LeaseNumber, "the lease number still counts every claim")
 }
 
 func endHistory(t *test) {

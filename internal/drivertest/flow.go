@@ -50,7 +50,7 @@ func flowNew(t *test) {
 	require.Equal(t, f, byName)
 }
 
-// A new version of the code is noted; it alone does not move updated_at.
+// A new code version is stored, but does not change updated_at.
 func flowAgainUnchanged(t *test) {
 	c := t.clocked()
 	f := t.flow("orders")
@@ -117,8 +117,7 @@ func flowNotFound(t *test) {
 	require.ErrorIs(t, err, dataflow.ErrNotFound)
 }
 
-// oddNames are names of which no two are the same to a database that compares
-// bytes.
+// oddNames are names that are all different to a database that compares bytes.
 func oddNames() []string {
 	return []string{
 		"orders", "Orders", "ORDERS", "o", "Z", "a b", "a-b", "a_b", "a%b", `it's "quoted"`, `back\slash`, "$1 ?1 {s} {now}",
@@ -152,7 +151,7 @@ func flowNameTooLong(t *test) {
 	require.Zero(t, t.number("select count(*) from dataflow_flow"))
 }
 
-// sameJSON compares without loss of numbers.
+// sameJSON compares JSON without rounding numbers.
 func (t *test) sameJSON(want, got json.RawMessage) {
 	t.Helper()
 	decode := func(data []byte) (v any) {
@@ -214,7 +213,7 @@ func flowSetStateInvalid(t *test) {
 	})
 }
 
-// A Runtime that an operator has set stays until a definition says otherwise.
+// A Runtime that an operator has set stays until a definition replaces it.
 func flowSetRuntime(t *test) {
 	c := t.clocked()
 	f, other := t.flow("orders"), t.flow("other")

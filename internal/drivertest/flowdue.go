@@ -26,7 +26,7 @@ func flowDueRules() []rule {
 	}
 }
 
-// plan sets a flow's next tick and probe; zero is none.
+// plan sets a flow's next tick and probe. A zero time is none.
 func (t *test) plan(flowID int64, next, probe time.Time) {
 	t.Helper()
 	require.NoError(t, t.store.FlowPlan(t.Context(), planParams(flowID, next, probe)))
@@ -51,7 +51,7 @@ func (t *test) planned(name string, next, probe time.Time) int64 {
 	return id
 }
 
-// flowDue returns a flow that is due, and the time.
+// flowDue returns a due flow and the time, by FlowDue.
 func (t *test) flowDue(ctx context.Context, flows ...int64) (*dataflow.FlowRecord, time.Time) {
 	t.Helper()
 	var rec *dataflow.FlowRecord
@@ -63,7 +63,7 @@ func (t *test) flowDue(ctx context.Context, flows ...int64) (*dataflow.FlowRecor
 	return rec, now
 }
 
-// requireFlowDue wants a flow, 0 for none, and that asking changes nothing.
+// requireFlowDue requires that FlowDue returns a flow, or none for 0, and changes nothing.
 func (t *test) requireFlowDue(want int64, flows ...int64) {
 	t.Helper()
 	t.unchanged(func() {
@@ -78,7 +78,7 @@ func (t *test) requireFlowDue(want int64, flows ...int64) {
 	})
 }
 
-// Who has waited longest comes first, be it for a tick or for a probe.
+// The flow whose tick or probe has been due for longest comes first.
 func flowDueOrder(t *test) {
 	now, none := t.clocked().Now(), time.Time{}
 	ago := func(minutes int) time.Time { return now.Add(-time.Duration(minutes) * time.Minute) }
@@ -105,8 +105,8 @@ func flowDueOfFlows(t *test) {
 	t.requireFlowDue(g, f, g)
 }
 
-// A tick is due at its time, and not a millisecond before; the time that comes
-// with the flow is the one by which it is due.
+// A tick is due at its time, and not a millisecond earlier. FlowDue returns the time by which
+// it decided that.
 func flowDueAtItsTime(t *test) {
 	clock := t.clocked()
 	at := clock.Now().Add(time.Hour)
@@ -136,7 +136,7 @@ func flowDueProbe(t *test) {
 	}
 }
 
-// Ticks of flows that start no runs are accounted for too.
+// An inactive flow is due too, so that its ticks are accounted for.
 func flowDueInactive(t *test) {
 	at := t.clocked().Now().Add(-time.Minute)
 	paused := t.planned("paused", at, time.Time{})
@@ -150,7 +150,7 @@ func flowDueInactive(t *test) {
 	t.requireFlowDue(disabled.ID, disabled.ID)
 }
 
-// Who looks for due flows does not wait for those that others have at hand.
+// FlowDue skips flows that other transactions have locked.
 func flowDueNotLocked(t *test) {
 	at := time.Now().Add(-time.Hour)
 	first, second := t.planned("a", at, time.Time{}), t.planned("b", at.Add(time.Minute), time.Time{})
@@ -169,7 +169,7 @@ func flowDueNotLocked(t *test) {
 	t.requireFlowDue(first, first, second)
 }
 
-// A transaction that is older than another's plan sees that plan.
+// A transaction sees a plan that another one committed after the first began.
 func flowDueNotPlanned(t *test) {
 	f := t.planned("orders", time.Now().Add(-time.Hour), time.Time{})
 	outside := func() { t.plan(f, time.Now().Add(time.Hour), time.Time{}) }
@@ -184,7 +184,7 @@ func flowDueNotPlanned(t *test) {
 	}))
 }
 
-// However many processes look for due flows at once, each is handled once.
+// If many processes call FlowDue at once, each flow is handled once.
 func flowDueOnce(t *test) {
 	stores := []dataflow.Store{t.store, t.another()}
 	var all []int64

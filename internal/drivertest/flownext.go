@@ -17,7 +17,7 @@ func flowNextRules() []rule {
 	}
 }
 
-// requireNext wants the time until the next tick of flows, to the millisecond.
+// requireNext requires the time until the next tick of flows, to the millisecond.
 func (t *test) requireNext(want time.Duration, flows ...int64) {
 	t.Helper()
 	got, ok, err := t.store.FlowNext(t.Context(), flows)
@@ -40,7 +40,7 @@ func flowNextNone(t *test) {
 	t.requireNoNext(f, g+1)
 }
 
-// Paused flows count: their ticks are accounted for.
+// Paused flows count, because their ticks are accounted for.
 func flowNextFirst(t *test) {
 	now := t.clocked().Now()
 	f, g := t.planned("a", now.Add(time.Hour), time.Time{}), t.planned("b", now.Add(time.Minute), time.Time{})
@@ -74,7 +74,7 @@ func flowNextProbe(t *test) {
 	t.requireNext(time.Millisecond, f, g, alone)
 }
 
-// It is the database's clock that counts, up to this moment.
+// FlowNext counts from this moment, by the database's clock.
 func flowNextByDatabase(t *test) {
 	now, err := t.store.Now(t.Context())
 	require.NoError(t, err)
@@ -86,7 +86,7 @@ func flowNextByDatabase(t *test) {
 	require.Greater(t, d, time.Hour-time.Minute)
 }
 
-// The time is that of the rows that are written then.
+// Rows written between two calls of Now get a time between the two.
 func nowRule(t *test) {
 	before, err := t.store.Now(t.Context())
 	require.NoError(t, err)

@@ -25,7 +25,7 @@ func flowPlanRules() []rule {
 	}
 }
 
-// lockFlow locks a flow for a moment, and returns it with the time.
+// lockFlow locks a flow in a short transaction, and returns the flow with the time.
 func (t *test) lockFlow(flowID int64) (*dataflow.FlowRecord, time.Time) {
 	t.Helper()
 	var rec *dataflow.FlowRecord
@@ -37,7 +37,7 @@ func (t *test) lockFlow(flowID int64) (*dataflow.FlowRecord, time.Time) {
 	return rec, now
 }
 
-// Both times are set as they are given, nil too; nothing else changes.
+// Both times are set as given, even to nil. Nothing else changes.
 func flowPlanTimes(t *test) {
 	clock := t.clocked()
 	want, other := t.flow("orders"), t.flow("other")
@@ -59,7 +59,7 @@ func flowPlanTimes(t *test) {
 	require.Equal(t, other, t.flowByID(other.ID))
 }
 
-// A schedule that is not given stays.
+// Without a schedule, FlowPlan leaves the stored one.
 func flowPlanSchedule(t *test) {
 	f, other := t.flow("orders"), t.flow("other")
 	schedule := raw(`{"cron":"0 6 * * *","time_zone":"Europe/Paris","note":"it's \"é\" {now} $1 ?1"}`)
@@ -72,7 +72,7 @@ func flowPlanSchedule(t *test) {
 	require.Equal(t, other, t.flowByID(other.ID))
 }
 
-// Since when the ticks are as they are is moved only by others.
+// schedule_at changes only with another schedule.
 func flowPlanReplanned(t *test) {
 	clock := t.clocked()
 	f := t.flow("orders")
@@ -100,7 +100,7 @@ func flowPlanNotFound(t *test) {
 	})
 }
 
-// Registering a flow leaves its schedule and its times to FlowPlan.
+// FlowUpsert leaves the schedule and its times to FlowPlan.
 func flowPlanKept(t *test) {
 	clock := t.clocked()
 	f := t.flow("orders")
@@ -131,8 +131,8 @@ func flowLock(t *test) {
 	})
 }
 
-// What is read of a locked flow is so until the transaction ends: of many who add
-// one to what they read, none is lost.
+// A locked flow does not change until the transaction ends. If many transactions add one to
+// the value they read, no addition is lost.
 func flowLockKeepsOut(t *test) {
 	stores := []dataflow.Store{t.store, t.another()}
 	f := t.flow("orders").ID
@@ -157,9 +157,8 @@ func flowLockKeepsOut(t *test) {
 	t.sameJSON(raw("%d", 4*t.rounds()), t.flowByID(f).ScheduleJSON)
 }
 
-// The time that comes with a locked flow is behind all that others have done to it,
-// though the transaction may have begun before that. Otherwise ticks that have been
-// handled would be planned again.
+// The time that FlowLock returns is after everything that others did to the flow, even if the
+// transaction began before that. Otherwise handled ticks would be planned again.
 func flowLockTime(t *test) {
 	f := t.planned("orders", time.Now().Add(-time.Hour), time.Time{})
 	outside := func() time.Time {
@@ -178,7 +177,7 @@ func flowLockTime(t *test) {
 	}))
 }
 
-// Runs of a locked flow are added and claimed, and make checkpoints, as ever.
+// While a flow is locked, its runs can be added and claimed, and make checkpoints.
 func flowLockLetsRuns(t *test) {
 	f := t.planned("orders", time.Now().Add(-time.Hour), time.Time{})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

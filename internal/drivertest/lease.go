@@ -25,7 +25,7 @@ func ref(c *dataflow.Claim) dataflow.LeaseRef {
 	return dataflow.LeaseRef{RunID: c.Run.ID, LeaseNumber: c.Run.LeaseNumber}
 }
 
-// lapse makes a run's lease lapse, as if its worker had been silent.
+// lapse makes a run's lease lapse, as if its worker had not renewed it.
 func (t *test) lapse(c *dataflow.Claim) {
 	t.Helper()
 	statuses, err := t.store.RunRenew(t.Context(), []dataflow.LeaseRef{ref(c)}, -time.Hour)
@@ -33,7 +33,7 @@ func (t *test) lapse(c *dataflow.Claim) {
 	require.True(t, statuses[0].Held)
 }
 
-// lapsed returns a run whose lease has lapsed, nil if there is none.
+// lapsed returns a run whose lease has lapsed, or nil if there is none.
 func (t *test) lapsed(ctx context.Context) *dataflow.Run {
 	t.Helper()
 	var run *dataflow.Run
@@ -123,7 +123,7 @@ func leaseLapsed(t *test) {
 	require.Equal(t, dataflow.RunInProgress, t.run(fresh.Run.ID).State)
 }
 
-// Two processes that look for lapsed leases at once do not find the same run.
+// Two processes that call RunLapsed at once do not get the same run.
 func leaseLapsedOnce(t *test) {
 	t.lapse(t.inProgress(t.flow("orders").ID))
 	require.NoError(t, inTx(t.Context(), t.store, func(ctx context.Context, q dataflow.Queries) error {
@@ -136,8 +136,8 @@ func leaseLapsedOnce(t *test) {
 	require.NotNil(t, t.lapsed(t.Context()))
 }
 
-// Deaths are counted until there is a checkpoint that the next claim can go on
-// from. One without a cursor is not: the next claim begins again.
+// Rescues are counted until a checkpoint with a cursor. A checkpoint without a cursor does not
+// reset the count, because the next claim begins at the same place again.
 func leaseRescues(t *test) {
 	f := t.flow("orders")
 	id := t.pending(f.ID).ID
@@ -200,13 +200,13 @@ func cancelInProgress(t *test) {
 		require.NoError(t, err)
 		require.Equal(t, dataflow.RunInProgress, got.State)
 		require.Nil(t, got.EndedAt)
-		require.Equal(t, []string{"alice", "alice"}, []string{got.CancelledBy, got.CancelReason}, "who asks first is kept")
+		require.Equal(t, []string{"alice", "alice"}, []string{got.CancelledBy, got.CancelReason}, "the first request is kept")
 	}
 	require.NoError(t, inTx(t.Context(), t.store, func(ctx context.Context, q dataflow.Queries) error {
 		status, err := q.RunCheckpoint(ctx, progress(c))
 		require.NoError(t, err)
 		require.True(t, status.Held)
-		require.True(t, status.CancelRequested, "the next checkpoint tells")
+		require.True(t, status.CancelRequested, "the next checkpoint reports it")
 		return nil
 	}))
 	t.end(ending(c, dataflow.RunCancelled))

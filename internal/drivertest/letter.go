@@ -22,7 +22,7 @@ func letterRules() []rule {
 	}
 }
 
-// kept keeps bad records of a run, named 1 to n.
+// kept stores n dead letters of a run, with the keys 1 to n.
 func (t *test) kept(run *dataflow.Run, n int) {
 	t.Helper()
 	letters := make([]*dataflow.DeadLetterRecord, n)
@@ -106,8 +106,8 @@ func letterReplayedAtOnce(t *test) {
 	require.EqualValues(t, 1, wins.Load())
 }
 
-// What fails behind a savepoint is undone alone, also what the database refuses, and
-// the transaction goes on.
+// If something fails after a savepoint, even a statement, only that part is undone. The
+// transaction goes on.
 func letterSavepoint(t *test) {
 	t.exec("create table sp (n integer check (n < 10))")
 	insert := func(ctx context.Context, n int) error {
@@ -134,7 +134,7 @@ func letterSavepoint(t *test) {
 	require.Equal(t, [][]any{{int64(1)}, {int64(4)}, {int64(6)}}, t.rows("select n from sp order by n"))
 }
 
-// Data that the database does not take is no fault of the database.
+// Data that the database refuses is FaultData.
 func letterFault(t *test) {
 	t.exec("create table odd (n integer not null unique check (n < 10))")
 	t.exec("insert into odd (n) values (1)")

@@ -32,7 +32,7 @@ func liveNone(t *test) {
 	t.requireLive(f + 1)
 }
 
-// Whether a run is due, and who is to work it, is another matter.
+// RunLive returns runs whether or not they are due, with or without River.
 func liveOldestFirst(t *test) {
 	f, g := t.flow("a").ID, t.flow("b").ID
 	later, working := t.due(f, -2), t.due(f, 1)

@@ -16,18 +16,18 @@ func lockOrderRules() []rule {
 	return []rule{{name: "NoDeadlock", run: lockOrder, needs: concurrentWriters}}
 }
 
-// lockOrderFor is a few times as long as Postgres takes to find a deadlock.
+// lockOrderFor is several times what Postgres needs to detect a deadlock.
 const lockOrderFor = 4 * time.Second
 
-// traffic is all that goes on with a few flows at once.
+// traffic is everything that can happen to a few flows at once.
 type traffic struct {
 	flows []int64
 	slots []dataflow.FlowSlots
-	count sync.Map // how often each has done something, by its name
+	count sync.Map // how often each activity has done something, by its name
 }
 
-// lockOrder wants that what locks flows and runs, each in the order in which the
-// library does, never locks each other out, whatever the others do meanwhile.
+// lockOrder requires that the library's activities never deadlock. Each of them locks flows and
+// runs in the library's order.
 func lockOrder(t *test) {
 	tr := &traffic{}
 	for _, name := range []string{"a", "b"} {
@@ -72,8 +72,7 @@ func lockOrder(t *test) {
 	}
 }
 
-// fire is what handles a due tick. Now and then the clock goes back, and the ticks
-// come again.
+// fire handles a due tick. Now and then the clock goes back, and ticks come again.
 func (tr *traffic) fire(ctx context.Context, s dataflow.Store, n int) (did bool, err error) {
 	err = inTx(ctx, s, func(ctx context.Context, q dataflow.Queries) error {
 		rec, _, err := q.FlowDue(ctx, tr.flows)
@@ -103,8 +102,8 @@ func (tr *traffic) fire(ctx context.Context, s dataflow.Store, n int) (did bool,
 	return did, err
 }
 
-// work claims a run that is due, makes checkpoints, and ends it: in a transaction of
-// its own, or, as at the end of a slice, in that of the checkpoint.
+// work claims a due run, makes checkpoints, and ends it. It ends it in a transaction of its
+// own, or in that of the checkpoint, as at the end of a slice.
 func (tr *traffic) work(ctx context.Context, s dataflow.Store, n int) (bool, error) {
 	due, err := s.RunDue(ctx, tr.slots, 5)
 	if err != nil || len(due) == 0 {
@@ -152,7 +151,7 @@ func (tr *traffic) cancel(ctx context.Context, s dataflow.Store, n int) (bool, e
 	return err == nil && run.CancelRequestedAt != nil, err
 }
 
-// rescue lets the lease of a run lapse, and puts the run back.
+// rescue makes the lease of a run lapse, and puts the run back.
 func (tr *traffic) rescue(ctx context.Context, s dataflow.Store, n int) (did bool, err error) {
 	runs, err := s.RunList(ctx, &dataflow.RunListParams{States: []dataflow.RunState{dataflow.RunInProgress}, Limit: 4})
 	if err != nil || len(runs) == 0 {
@@ -176,7 +175,7 @@ func (tr *traffic) rescue(ctx context.Context, s dataflow.Store, n int) (did boo
 	return did, err
 }
 
-// register is what registering, pausing and resuming a flow do.
+// register does what registering, pausing and resuming a flow do.
 func (tr *traffic) register(ctx context.Context, s dataflow.Store, n int) (bool, error) {
 	return true, inTx(ctx, s, func(ctx context.Context, q dataflow.Queries) error {
 		rec, now, err := q.FlowLock(ctx, tr.flows[n%len(tr.flows)])

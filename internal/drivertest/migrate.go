@@ -37,12 +37,12 @@ const (
 	sqlMigrations  = "select version, name, created_at from dataflow_migration order by version"
 )
 
-// tables are ours, of the newest version.
+// tables are the names of our tables in the newest version.
 func tables() []string {
 	return []string{"dataflow_checkpoint", "dataflow_cursor_change", "dataflow_dead_letter", "dataflow_flow", migrationTable, "dataflow_process", "dataflow_run", "dataflow_tick"}
 }
 
-// tables returns the names of ours and of River's tables in a schema, sorted.
+// tables returns the sorted names of our tables and of River's in a schema.
 func (t *test) tables(schema string) (ours, rivers []string) {
 	t.Helper()
 	all, err := t.db.Tables(t.Context(), schema)
@@ -83,8 +83,8 @@ func migrateTwice(t *test) {
 	require.Equal(t, f, t.flowByID(f.ID))
 }
 
-// requireMigratedOnce wants that each store's Migrate succeeds, and that each
-// step was made once.
+// requireMigratedOnce requires that Migrate succeeds for each store, and that each step is
+// applied once.
 func (t *test) requireMigratedOnce(stores []dataflow.Store) {
 	t.Helper()
 	errs := make([]error, len(stores))
@@ -103,7 +103,7 @@ func migrateAtOnce(t *test) {
 	t.requireMigratedOnce(stores)
 }
 
-// Whoever waits for the others must not keep the connections that they need.
+// A store that waits for another's migration must not keep the connections that it needs.
 func migrateAtOnceOnOnePool(t *test) {
 	stores := make([]dataflow.Store, 40)
 	for i := range stores {
@@ -112,7 +112,7 @@ func migrateAtOnceOnOnePool(t *test) {
 	t.requireMigratedOnce(stores)
 }
 
-// A program that is older than the database leaves it as it is.
+// A program that is older than the tables leaves them as they are.
 func migrateNewer(t *test) {
 	t.migrate()
 	t.exec("insert into dataflow_migration (version, name) values (99, 'future')")
@@ -151,7 +151,7 @@ func migrateDownAndUp(t *test) {
 	t.finished(t.flow("orders").ID, dataflow.RunSuccess)
 }
 
-// Flows and runs of before there were schedules are as they were, and go on.
+// Flows and runs from before the migration "schedule" are unchanged, and go on.
 func migrateSchedule(t *test) {
 	t.migrate()
 	id := t.tripping("orders", 2, time.Hour)
@@ -189,7 +189,7 @@ func migrateSchedule(t *test) {
 func migrateDownTwice(t *test) {
 	t.migrate()
 	newest := int(t.number("select max(version) from dataflow_migration"))
-	require.NoError(t, t.store.MigrateDown(t.Context(), newest), "nothing to be undone")
+	require.NoError(t, t.store.MigrateDown(t.Context(), newest), "nothing to undo")
 	ours, _ := t.tables("")
 	require.Equal(t, tables(), ours)
 	require.NoError(t, t.store.MigrateDown(t.Context(), 0))
@@ -218,7 +218,7 @@ func migrateDownOutOfRange(t *test) {
 func migrateDownKeepsWhatFails(t *test) {
 	t.migrate()
 	f := t.flow("orders")
-	t.exec("create view own_view as select until_cursor from dataflow_run") // so that the newest step cannot succeed
+	t.exec("create view own_view as select until_cursor from dataflow_run") // so that the newest step down fails
 	require.Error(t, t.store.MigrateDown(t.Context(), 0))
 	require.NoError(t, t.store.CheckSchema(t.Context()))
 	require.Equal(t, f, t.flowByID(f.ID))
@@ -259,7 +259,7 @@ func migrateStatus(t *test) {
 	require.Equal(t, 99, newer.Version)
 }
 
-// What Migrations says is all that there is to do, but for River's part.
+// The SQL that Migrations returns does the whole migration, except for River's tables.
 func migrateStatusSQL(t *test) {
 	t.migrate()
 	require.NoError(t, t.store.MigrateDown(t.Context(), 0))

@@ -34,7 +34,7 @@ func (t *test) processes() []*dataflow.Process {
 	return all
 }
 
-// requireAlive wants the ids of the processes that are alive.
+// requireAlive requires the ids of the live processes.
 func (t *test) requireAlive(want ...string) {
 	t.Helper()
 	got := []string{}
@@ -69,7 +69,7 @@ func processUntil(t *test) {
 	t.requireAlive("a", "b")
 }
 
-// What it says last counts; since when it is there stays.
+// ProcessSeen replaces what is stored of a process, except for the time of its start.
 func processAgain(t *test) {
 	clock := t.clocked()
 	started := clock.Now()
@@ -84,7 +84,7 @@ func processAgain(t *test) {
 	t.requireTime(started, &t.processes()[1].SeenAt)
 }
 
-// No queues are another thing than queues that are not known.
+// An empty list of queues differs from nil, which means that they are unknown.
 func processNoQueues(t *test) {
 	for _, p := range []dataflow.Process{{ID: "a", Queues: []string{"q"}}, {ID: "a"}, {ID: "a", Queues: []string{}}} {
 		t.seen(p, time.Hour)
@@ -99,11 +99,11 @@ func processGone(t *test) {
 	t.seen(dataflow.Process{ID: "b"}, time.Hour)
 	require.NoError(t, t.store.ProcessGone(t.Context(), "a"))
 	t.requireAlive("b")
-	require.NoError(t, t.store.ProcessGone(t.Context(), "a"), "it is gone already")
+	require.NoError(t, t.store.ProcessGone(t.Context(), "a"), "it was removed before")
 	require.EqualValues(t, 1, t.number("select count(*) from dataflow_process"))
 }
 
-// Those that have been dead for a day are removed when another is seen.
+// Processes that have been dead for a day are removed when another one is seen.
 func processSwept(t *test) {
 	clock := t.clocked()
 	t.seen(dataflow.Process{ID: "a"}, time.Minute)
@@ -116,7 +116,7 @@ func processSwept(t *test) {
 	t.requireAlive("b")
 }
 
-// One that was silent for long, because its machine slept, is the same as before.
+// A process that was silent for long, because its machine slept, keeps its start time.
 func processRevived(t *test) {
 	clock := t.clocked()
 	started := clock.Now()
@@ -128,8 +128,7 @@ func processRevived(t *test) {
 	t.requireTime(now, &t.processes()[0].SeenAt)
 }
 
-// Processes that wake up together, and find each other dead, do not wait for each
-// other.
+// Processes that wake up at once and find each other dead do not wait for each other.
 func processDoesNotWait(t *test) {
 	clock := t.clocked()
 	one, two := &dataflow.Process{ID: "a"}, &dataflow.Process{ID: "b"}

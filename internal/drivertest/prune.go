@@ -22,13 +22,13 @@ func pruneRules() []rule {
 
 const month = 30 * 24 * time.Hour
 
-// runIDs are the ids of all runs, newest first.
+// runIDs returns the ids of all runs, newest first.
 func (t *test) runIDs() []int64 {
 	t.Helper()
 	return t.runsOf(dataflow.RunListParams{Limit: 100})
 }
 
-// pruned prunes, after a dry run that must count the same and change nothing.
+// pruned prunes. Before that, it requires that a dry run counts the same and changes nothing.
 func (t *test) pruned(p dataflow.PruneParams) int64 {
 	t.Helper()
 	if p.Limit == 0 {
@@ -58,7 +58,7 @@ func pruneState(t *test) {
 	clock.advance(time.Hour)
 	young := t.finished(f.ID, dataflow.RunFailed).ID
 	clock.advance(month - time.Hour)
-	require.Zero(t, t.pruned(dataflow.PruneParams{State: dataflow.RunFailed, Age: month}), "it is exactly so old")
+	require.Zero(t, t.pruned(dataflow.PruneParams{State: dataflow.RunFailed, Age: month}), "it is exactly as old as the limit")
 	clock.advance(time.Millisecond)
 	require.EqualValues(t, 1, t.pruned(dataflow.PruneParams{State: dataflow.RunFailed, Age: month}))
 	require.Equal(t, []int64{young, last, old[dataflow.RunCancelled], old[dataflow.RunSuccess]}, t.runIDs())
@@ -72,9 +72,9 @@ func pruneLastSuccess(t *test) {
 	f, g := t.flow("orders"), t.flow("other")
 	t.finished(f.ID, dataflow.RunSuccess)
 	only := t.finished(g.ID, dataflow.RunSuccess).ID
-	last := t.finished(f.ID, dataflow.RunSuccess).ID // at the same moment as the first
+	last := t.finished(f.ID, dataflow.RunSuccess).ID // it ended at the same moment as the first
 	clock.advance(time.Hour)
-	t.finished(f.ID, dataflow.RunFailed) // it is newer, and does not count
+	t.finished(f.ID, dataflow.RunFailed) // it is newer, but not a success
 	clock.advance(10 * 12 * month)
 	for range 2 {
 		t.pruned(dataflow.PruneParams{State: dataflow.RunSuccess, Age: time.Second})
@@ -117,7 +117,7 @@ func pruneDeadLetters(t *test) {
 	f := t.flow("orders")
 	old, held := t.finished(f.ID, dataflow.RunFailed).ID, t.finished(f.ID, dataflow.RunFailed).ID
 	layout := "2006-01-02 15:04:05.000"
-	if t.features.Schemas { // Postgres, which would read it in the session's time zone
+	if t.features.Schemas { // Postgres would read the time in the session's time zone
 		layout += "Z"
 	}
 	letter := func(run int64) {
@@ -134,7 +134,7 @@ func pruneDeadLetters(t *test) {
 	require.EqualValues(t, 1, n)
 	require.EqualValues(t, 2, t.number("select count(*) from dataflow_dead_letter"))
 
-	require.Zero(t, t.pruned(dataflow.PruneParams{State: dataflow.RunFailed, Age: time.Second, DeadLetterAge: -1}), "dead letters that stay hold their runs")
+	require.Zero(t, t.pruned(dataflow.PruneParams{State: dataflow.RunFailed, Age: time.Second, DeadLetterAge: -1}), "a dead letter that is kept keeps its run")
 	require.EqualValues(t, 1, t.pruned(dataflow.PruneParams{State: dataflow.RunFailed, Age: time.Second, DeadLetterAge: month}))
 	require.Equal(t, []int64{held}, t.runIDs())
 	p.DryRun = false

@@ -12,7 +12,7 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// rounds is how often a race is run: less often where writers queue up anyway.
+// rounds is how often a race is run. It is less often if the database has a single writer.
 func (t *test) rounds() int {
 	if t.features.ConcurrentWriters {
 		return 25
@@ -34,7 +34,7 @@ func raceRules() []rule {
 	}
 }
 
-// race claims runs at once, from two processes, and returns the one winner.
+// race claims runs at once, from two processes, and returns the only claim that succeeds.
 func (t *test) race(stores []dataflow.Store, runs []*dataflow.Run) *dataflow.Claim {
 	t.Helper()
 	claims, errs := make([]*dataflow.Claim, len(runs)), make([]error, len(runs))
@@ -71,7 +71,7 @@ func (t *test) raceForFlow(n int) {
 		require.Equal(t, []*dataflow.Run{winner.Run}, working)
 		for _, run := range runs {
 			if run.ID != winner.Run.ID {
-				require.Equal(t, run, t.run(run.ID), "the losers are as they were")
+				require.Equal(t, run, t.run(run.ID), "the other runs are unchanged")
 			}
 		}
 		require.Len(t, t.rows(fmt.Sprintf("select id from dataflow_run where state = 'pending' and flow_id = %d", f.ID)), n-1)
@@ -89,7 +89,7 @@ func raceForRun(t *test) {
 	}
 }
 
-// However many claim at once, the slots are never exceeded, and in the end all runs
+// With many claims at once, no more runs than slots are in progress, and in the end all runs
 // have been worked.
 func raceForSlots(t *test) {
 	const slots = 3
@@ -107,7 +107,7 @@ func raceForSlots(t *test) {
 		atOnce(len(some), func(i int) {
 			c, err := tryClaim(t.Context(), stores[i%2], slotParams(some[i], slots))
 			if errors.Is(err, dataflow.ErrAlreadyRunning) {
-				return // another has taken the slot in the same moment
+				return // another claim took the slot at the same moment
 			}
 			errs[i] = err
 			if c != nil {
@@ -132,7 +132,7 @@ func raceForSlots(t *test) {
 	}
 }
 
-// Of those who hold the same numbers, one commits.
+// Of many checkpoints with the same numbers, one commits.
 func raceForCheckpoint(t *test) {
 	stores := []dataflow.Store{t.store, t.another()}
 	c := t.inProgress(t.flow("orders").ID)
@@ -182,7 +182,7 @@ func raceForEnd(t *test) {
 	}
 }
 
-// Whether the flow is taken is decided by the first claim's own transaction.
+// A second claim of a flow waits for the transaction of the first.
 func raceWaits(t *test) {
 	other := t.another()
 	for _, commit := range []bool{false, true} {
@@ -213,8 +213,7 @@ func raceWaits(t *test) {
 	}
 }
 
-// A claim may be made in a transaction that is older than the end of the run
-// before; its run has started later nevertheless.
+// A run starts after the end of the run before, even if its claim's transaction began earlier.
 func raceNoOverlap(t *test) {
 	f := t.flow("orders")
 	run, before := t.pending(f.ID), t.inProgress(f.ID)

@@ -43,7 +43,7 @@ func riverCommit(t *test) {
 	require.Equal(t, id, t.number("select id from river_job where queue = 'etl'"))
 }
 
-// A run and its job exist together or not at all.
+// Either both a run and its job exist, or neither.
 func riverRollback(t *test) {
 	f, rc := t.flow("orders"), t.river()
 	t.unchanged(func() {

@@ -60,8 +60,8 @@ func insertAll(t *test) {
 	t.requireNow(&run.CreatedAt)
 }
 
-// Times are kept to the millisecond at least, and come back in UTC. They are
-// cut, not rounded, so that a run is not later than was asked for.
+// Times are stored to at least the millisecond, and come back in UTC. They are cut, not
+// rounded, so that no run is later than requested.
 func insertTimes(t *test) {
 	f := t.flow("orders")
 	india := time.FixedZone("", 5*3600+1800)
@@ -80,7 +80,7 @@ func insertTimes(t *test) {
 	}
 }
 
-// requireNoRun wants ErrNotFound and no row.
+// requireNoRun requires ErrNotFound and no new row.
 func (t *test) requireNoRun(flowID int64, key string) {
 	t.Helper()
 	t.unchanged(func() {
@@ -118,7 +118,7 @@ func insertNoKey(t *test) {
 	require.False(t, second.Coalesced)
 }
 
-// The waiting run is returned as it is.
+// A coalesced insert returns the waiting run unchanged.
 func insertCoalesced(t *test) {
 	f := t.flow("orders")
 	at := time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -126,7 +126,7 @@ func insertCoalesced(t *test) {
 	require.False(t, first.Coalesced)
 	second := t.insert(dataflow.RunInsertParams{FlowID: f.ID, UniqueKey: "now", Actor: "bob", Trigger: dataflow.TriggerSchedule})
 	require.True(t, second.Coalesced)
-	require.False(t, t.run(first.ID).Coalesced, "it is not stored")
+	require.False(t, t.run(first.ID).Coalesced, "Coalesced is not stored")
 	second.Coalesced = false
 	require.Equal(t, first, second)
 	require.EqualValues(t, 1, t.number("select count(*) from dataflow_run"))
@@ -146,7 +146,8 @@ func insertKeysAndFlowsApart(t *test) {
 	require.Len(t, seen, 10)
 }
 
-// A claimed run lets another wait, and may itself wait again beside it.
+// After a run is claimed, another run with its key can wait, and later the first can wait
+// again beside it.
 func insertKeyGivenUp(t *test) {
 	f := t.flow("orders")
 	now := dataflow.RunInsertParams{FlowID: f.ID, UniqueKey: "now"}
@@ -156,7 +157,7 @@ func insertKeyGivenUp(t *test) {
 	require.False(t, second.Coalesced)
 	require.Equal(t, second.ID, t.insert(now).ID)
 	require.Equal(t, dataflow.RunPending, t.end(ending(c, dataflow.RunPending)).State)
-	require.Equal(t, second.ID, t.insert(now).ID, "the one that waits under its key")
+	require.Equal(t, second.ID, t.insert(now).ID, "the waiting run that has the key")
 	t.end(ending(t.claim(second.ID), dataflow.RunSuccess))
 	require.False(t, t.insert(now).Coalesced, "the first has no key any more")
 }
@@ -178,8 +179,7 @@ func insertCoalescedAtOnce(t *test) {
 	require.Equal(t, 1, made)
 }
 
-// Whether the first run exists is decided by its own transaction; the second
-// waits for that.
+// A second insert with the same key waits for the transaction of the first.
 func insertWaitsForCommit(t *test) {
 	f, other := t.flow("orders"), t.another()
 	for _, commit := range []bool{false, true} {
@@ -212,7 +212,7 @@ func insertWaitsForCommit(t *test) {
 	}
 }
 
-// However runs are added and claimed at once, at most one waits under a key.
+// While runs are added and claimed at once, at most one run waits with a key.
 func insertWhileClaimed(t *test) {
 	f, other := t.flow("orders"), t.another()
 	p := &dataflow.RunInsertParams{FlowID: f.ID, Trigger: dataflow.TriggerManual, UniqueKey: "now", MaxAttempts: 1}

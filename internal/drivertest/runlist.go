@@ -117,7 +117,7 @@ func runListPages(t *test) {
 	f := t.flow("orders")
 	var want []int64
 	for range 25 {
-		// The times are in disorder, and do not matter.
+		// The times are out of order, because RunList must not depend on them.
 		at := time.Now().Add(time.Duration(len(want)*7%25) * time.Minute)
 		want = append(want, t.insert(dataflow.RunInsertParams{FlowID: f.ID, At: at}).ID)
 	}

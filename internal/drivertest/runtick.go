@@ -23,7 +23,7 @@ func runTickRules() []rule {
 	}
 }
 
-// tickParams are those of the run of a tick.
+// tickParams returns the parameters for the run of a tick.
 func tickParams(flowID int64, at time.Time) *dataflow.RunInsertParams {
 	return &dataflow.RunInsertParams{
 		FlowID: flowID, Trigger: dataflow.TriggerSchedule, At: at, MaxAttempts: 5,
@@ -39,7 +39,7 @@ func (t *test) tick(flowID int64, at time.Time) *dataflow.Run {
 	return run
 }
 
-// requireCoalesced wants that a tick has its run, which is as it was.
+// requireCoalesced requires that adding the run of a tick again returns its run unchanged.
 func (t *test) requireCoalesced(want *dataflow.Run) {
 	t.Helper()
 	t.unchanged(func() {
@@ -56,12 +56,12 @@ func (t *test) requireCoalesced(want *dataflow.Run) {
 	})
 }
 
-// A tick has one run, wherever that is by now.
+// A tick has one run, whatever the state of that run.
 func runTickOnce(t *test) {
 	f := t.flow("orders").ID
 	at := time.Now().Add(-30 * 24 * time.Hour).Truncate(time.Minute)
 	for i, state := range []dataflow.RunState{dataflow.RunSuccess, dataflow.RunFailed, dataflow.RunCancelled, dataflow.RunPending} {
-		t.insert(dataflow.RunInsertParams{FlowID: f, At: at.Add(time.Duration(i) * time.Minute)}) // not the tick's
+		t.insert(dataflow.RunInsertParams{FlowID: f, At: at.Add(time.Duration(i) * time.Minute)}) // not a run of the tick
 		run := t.tick(f, at.Add(time.Duration(i)*time.Minute))
 		require.False(t, run.Coalesced, "another tick is another run")
 		require.Equal(t, dataflow.TriggerSchedule, run.Trigger)
@@ -76,8 +76,7 @@ func runTickOnce(t *test) {
 	t.requireCoalesced(t.run(cancelled.ID))
 }
 
-// Runs at the same time of other flows, and those that something else has started,
-// are others.
+// A tick does not coalesce with a run of another flow, or with a run that is not scheduled.
 func runTickOthers(t *test) {
 	f, g := t.flow("orders").ID, t.flow("other").ID
 	at := firstTick()
@@ -108,8 +107,8 @@ func runTickInactive(t *test) {
 	})
 }
 
-// Of processes that add the run of one tick at once, one does, also if they have
-// other keys.
+// If many processes add the run of one tick at once, one run is added, even with different
+// keys.
 func runTickAtOnce(t *test) {
 	stores := []dataflow.Store{t.store, t.another()}
 	f := t.flow("orders").ID
@@ -133,7 +132,7 @@ func runTickAtOnce(t *test) {
 	require.Len(t, t.runsOf(dataflow.RunListParams{Limit: 100}), t.rounds())
 }
 
-// Whether a tick has a run is decided by the transaction that adds it.
+// A second insert for a tick waits for the transaction of the first.
 func runTickWaits(t *test) {
 	other, f := t.another(), t.flow("orders").ID
 	for n, commit := range []bool{false, true} {
@@ -163,8 +162,8 @@ func runTickWaits(t *test) {
 	}
 }
 
-// Who fires a flow's ticks has locked the flow, for which the end of a run waits. So
-// he must not wait in turn for that run, though the tick be its own.
+// The transaction that fires a tick has locked the flow, and the end of a run may wait for that
+// lock. So the insert must not wait for a run that is about to end, even a run of the same tick.
 func runTickDoesNotWait(t *test) {
 	f := t.flow("orders").ID
 	c := t.claim(t.tick(f, time.Now().Add(-time.Hour)).ID)
@@ -188,7 +187,7 @@ func uncoalesced(run *dataflow.Run) *dataflow.Run {
 	return &own
 }
 
-// The rule holds in the database, whatever the statements do.
+// The database enforces the rule, whatever the statements do.
 func runTickIndex(t *test) {
 	f := t.flow("orders").ID
 	t.tick(f, tickAt(0))

@@ -17,8 +17,8 @@ func scheduleRules() []rule {
 	}
 }
 
-// Whoever has waited for a flow is told the time at which it got it. What another
-// transaction did meanwhile was before that.
+// FlowLock returns the time at which it got the lock. It is after everything that the
+// transaction that held the lock did.
 func lockedAt(t *test) {
 	f := t.flow("a")
 	begun, got := make(chan struct{}), make(chan time.Time, 1)
@@ -44,7 +44,7 @@ func lockedAt(t *test) {
 		require.NoError(t, err)
 		go lockToo()
 		if t.features.ConcurrentWriters {
-			<-begun // elsewhere, it waits for its turn to begin
+			<-begun // with a single writer, its transaction cannot begin yet
 		}
 		released = time.Now().Truncate(time.Millisecond)
 		return q.FlowPlan(ctx, &dataflow.FlowPlanParams{ID: f.ID, NextRunAt: &released})
@@ -53,7 +53,7 @@ func lockedAt(t *test) {
 	require.False(t, (<-got).Before(released))
 }
 
-// A schedule is in force from the moment that its registration has gone by.
+// FlowPlan sets ScheduleAt only if it is given.
 func scheduleAt(t *test) {
 	f := t.flow("a")
 	at := time.Date(2031, 2, 3, 4, 5, 6, 789e6, time.UTC)
@@ -63,8 +63,8 @@ func scheduleAt(t *test) {
 	require.Equal(t, at, t.flowByID(f.ID).ScheduleAt)
 }
 
-// Ticks that are skipped for one reason are one entry, unless the schedule was changed
-// between them. When they were entered does not matter.
+// Ticks skipped for one reason share an entry, unless the schedule changed between them. The
+// time at which they were written does not matter.
 func skipAfterChange(t *test) {
 	f := t.flow("a")
 	change := time.Now().Add(-time.Hour).UTC().Truncate(time.Second)

@@ -20,8 +20,7 @@ func schemaRules() []rule {
 	}
 }
 
-// inSchema puts the test's store into a schema, which is named by an SQL
-// identifier.
+// inSchema creates a schema, and puts the test's store into it. identifier is the name in SQL.
 func (t *test) inSchema(name, identifier string) {
 	t.Helper()
 	t.exec("create schema " + identifier)
@@ -29,7 +28,7 @@ func (t *test) inSchema(name, identifier string) {
 	t.migrate()
 }
 
-// lifecycle takes a run through all queries.
+// lifecycle calls all queries about runs for one run.
 func (t *test) lifecycle() {
 	t.Helper()
 	f := t.flow("orders")
@@ -57,7 +56,7 @@ func (t *test) lifecycle() {
 	t.scheduling(f.ID)
 }
 
-// scheduling takes a flow through the queries of its schedule.
+// scheduling calls the queries about schedules for one flow.
 func (t *test) scheduling(flowID int64) {
 	t.Helper()
 	at := time.Now().Add(-time.Hour)
@@ -81,7 +80,7 @@ func (t *test) scheduling(flowID int64) {
 	t.requireAlive()
 }
 
-// requireOnlyIn wants the tables in one schema and not in the default one.
+// requireOnlyIn requires the tables in one schema, and none in the default schema.
 func (t *test) requireOnlyIn(schema string) {
 	t.Helper()
 	ours, rivers := t.tables(schema)
@@ -104,7 +103,7 @@ func schemaCustom(t *test) {
 	require.NoError(t, t.store.Migrate(t.Context()))
 }
 
-// River's client takes no such name, but its tables do.
+// River's client refuses such a name, but its tables can be in that schema.
 func schemaOddName(t *test) {
 	t.inSchema(`my "odd" schema; drop`, `"my ""odd"" schema; drop"`)
 	t.requireOnlyIn(`my "odd" schema; drop`)
@@ -142,12 +141,12 @@ func schemaMissing(t *test) {
 	require.ErrorContains(t, err, `schema "nowhere" does not exist`)
 	require.ErrorContains(t, err, "create schema")
 	require.Error(t, t.store.CheckSchema(t.Context()))
-	require.NoError(t, t.store.MigrateDown(t.Context(), 0), "there is nothing to be undone")
+	require.NoError(t, t.store.MigrateDown(t.Context(), 0), "there is nothing to undo")
 	t.exec("create schema nowhere")
 	t.migrate()
 }
 
-// A driver without schemas says so when it is given one.
+// A driver without schemas refuses one with a clear error.
 func schemaRefused(t *test) {
 	_, err := t.db.Driver().Store(dataflow.StoreOptions{Schema: "etl"})
 	if t.features.Schemas {

@@ -19,10 +19,10 @@ type test struct {
 	*testing.T
 	db       Database
 	features Features
-	store    dataflow.Store // on the database's clock
+	store    dataflow.Store // uses the database's clock
 }
 
-// lease is longer than any test takes.
+// lease is longer than any test.
 const lease = time.Hour
 
 // errUndo rolls a transaction back.
@@ -38,7 +38,7 @@ func newTest(t *testing.T, db Database, features Features, migrate bool) *test {
 	return s
 }
 
-// open returns a quiet store.
+// open returns a store that does not log.
 func (t *test) open(d dataflow.Driver, opts dataflow.StoreOptions) dataflow.Store {
 	t.Helper()
 	opts.Logger = slog.New(slog.DiscardHandler)
@@ -93,7 +93,7 @@ func (t *test) rows(sql string) [][]any {
 	return rows
 }
 
-// number returns the one number that a query yields.
+// number returns the single number of a query.
 func (t *test) number(sql string) int64 {
 	t.Helper()
 	rows := t.rows(sql)
@@ -103,7 +103,7 @@ func (t *test) number(sql string) int64 {
 	return n
 }
 
-// content is all that the tables hold.
+// content returns all rows of all tables.
 func (t *test) content() map[string][][]any {
 	t.Helper()
 	all := make(map[string][][]any)
@@ -152,7 +152,7 @@ func (t *test) setState(flowID int64, state dataflow.FlowState) {
 	require.NoError(t, err)
 }
 
-// insert adds a run; trigger and attempts have defaults.
+// insert adds a run. Trigger and MaxAttempts have defaults.
 func (t *test) insert(p dataflow.RunInsertParams) *dataflow.Run {
 	t.Helper()
 	if p.Trigger == "" {
@@ -179,14 +179,14 @@ func (t *test) run(id int64) *dataflow.Run {
 	return run
 }
 
-// requireTime compares to the millisecond, and wants UTC.
+// requireTime compares times to the millisecond, and requires UTC.
 func (t *test) requireTime(want time.Time, got *time.Time) {
 	t.Helper()
 	require.NotNil(t, got)
 	require.Equal(t, want.UTC().Truncate(time.Millisecond), got.Truncate(time.Millisecond))
 }
 
-// requireNow wants a time of the database's clock, which may differ from ours.
+// requireNow requires the present time of the database's clock, which may differ from ours.
 func (t *test) requireNow(got *time.Time) {
 	t.Helper()
 	require.NotNil(t, got)

@@ -33,7 +33,7 @@ func (t *test) claimSlot(runID int64, slots int) *dataflow.Claim {
 	return t.claimWith(slotParams(runID, slots))
 }
 
-// claimWith claims a run, which is then stored as the claim says.
+// claimWith claims a run, and requires that the stored run equals that of the claim.
 func (t *test) claimWith(p *dataflow.RunClaimParams) *dataflow.Claim {
 	t.Helper()
 	c, err := tryClaim(t.Context(), t.store, p)
@@ -48,7 +48,7 @@ func (t *test) requireNoSlot(runID int64, slots int) {
 	t.refuseWith(slotParams(runID, slots))
 }
 
-// refuseWith fails if a run can be claimed so.
+// refuseWith requires that a run cannot be claimed with these parameters.
 func (t *test) refuseWith(p *dataflow.RunClaimParams) {
 	t.Helper()
 	t.unchanged(func() {
@@ -70,7 +70,7 @@ func (t *test) fill(flowID int64, slots int) []*dataflow.Claim {
 	return claims
 }
 
-// A run gets the first slot that is free, and none when there is none.
+// A claim takes the lowest free slot, and fails if there is none.
 func slotLowest(t *test) {
 	f, g := t.flow("orders").ID, t.flow("other").ID
 	claims := t.fill(f, 3)
@@ -91,7 +91,7 @@ func slotLowest(t *test) {
 	for _, c := range t.fill(t.flow("third").ID, 3)[:2] {
 		t.end(ending(c, dataflow.RunSuccess))
 	}
-	require.Zero(t, t.claimSlot(t.pending(t.flow("third").ID).ID, 3).Run.Slot, "of two, the lower")
+	require.Zero(t, t.claimSlot(t.pending(t.flow("third").ID).ID, 3).Run.Slot, "the lower of two free slots")
 }
 
 func slotNone(t *test) {
@@ -102,8 +102,8 @@ func slotNone(t *test) {
 	}
 }
 
-// A flow that has fewer slots than before gets no more runs until few enough are in
-// progress, in whichever slot.
+// With fewer slots than before, no run of the flow is claimed until few enough are in progress,
+// in whatever slots.
 func slotFewer(t *test) {
 	f := t.flow("orders").ID
 	claims := t.fill(f, 3)
@@ -119,7 +119,7 @@ func slotFewer(t *test) {
 	require.Equal(t, 1, t.claimSlot(t.pending(f).ID, 2).Run.Slot)
 }
 
-// Each slot has a cursor, a number and counters of its own.
+// Each slot has a cursor, a sequence number and counters of its own.
 func slotCheckpoint(t *test) {
 	f := t.flow("orders").ID
 	claims := t.fill(f, 3)
@@ -139,7 +139,7 @@ func slotCheckpoint(t *test) {
 	}
 }
 
-// The first slot goes on where the flow was when it had one only.
+// When a flow gets more slots, the first slot continues at the flow's cursor.
 func slotHeld(t *test) {
 	f := t.flow("orders").ID
 	one := t.inProgress(f)
@@ -161,8 +161,8 @@ func slotHeld(t *test) {
 	}
 }
 
-// Whoever had a slot before can commit nothing, while another has it and after, nor
-// can he with one of the two numbers; the other slots go on.
+// The previous worker of a slot can commit nothing, neither while another has the slot nor
+// later, nor with one of the two numbers of the present worker. The other slots go on.
 func slotFenced(t *test) {
 	f := t.flow("orders").ID
 	claims := t.fill(f, 3)
@@ -183,7 +183,7 @@ func slotFenced(t *test) {
 	}
 	again := t.end(ending(claims[2], dataflow.RunSuccess))
 	require.Equal(t, dataflow.RunSuccess, again.State)
-	require.Equal(t, 2, t.claimSlot(old.Run.ID, 3).Run.Slot, "it goes on in another slot")
+	require.Equal(t, 2, t.claimSlot(old.Run.ID, 3).Run.Slot, "the run continues in another slot")
 	t.requireFenced(progress(old))
 }
 

@@ -23,7 +23,7 @@ func tickRules() []rule {
 	}
 }
 
-// firstTick is when the ticks of these rules begin; they are a minute apart.
+// firstTick is the first tick in these rules. The ticks are a minute apart.
 func firstTick() time.Time { return time.Date(2031, 3, 1, 0, 0, 0, 0, time.UTC) }
 
 func tickAt(n int) time.Time { return firstTick().Add(time.Duration(n) * time.Minute) }
@@ -50,7 +50,7 @@ func (t *test) skipped(p dataflow.TickListParams) []*dataflow.SkippedTicks {
 	return ticks
 }
 
-// ledger writes a flow's entries down, oldest first.
+// ledger formats a flow's entries, oldest first.
 func (t *test) ledger(name string) []string {
 	t.Helper()
 	ticks := t.skipped(dataflow.TickListParams{Flow: name})
@@ -78,7 +78,7 @@ func tickNew(t *test) {
 	require.Positive(t, want.ID)
 }
 
-// An entry grows, as long as nothing else comes; it keeps its beginning.
+// An entry is extended as long as nothing else comes. Its beginning stays.
 func tickExtended(t *test) {
 	clock := t.clocked()
 	f := t.flow("orders").ID
@@ -98,11 +98,11 @@ func tickOtherReason(t *test) {
 	for i, reason := range []dataflow.SkipReason{dataflow.SkipOverlap, dataflow.SkipMissed, dataflow.SkipMissed, dataflow.SkipOverlap} {
 		t.skipN(f, i, i, reason)
 	}
-	require.Equal(t, []string{"0-0: 1 overlap", "1-2: 2 missed", "3-3: 1 overlap"}, t.ledger("orders"), "the last entry alone can be extended")
+	require.Equal(t, []string{"0-0: 1 overlap", "1-2: 2 missed", "3-3: 1 overlap"}, t.ledger("orders"), "only the last entry can be extended")
 }
 
-// A tick that became a run ends an entry, wherever the run is by now; a run that
-// somebody else started does not.
+// The run of a tick ends an entry, whatever the state of that run. A run with another trigger
+// does not.
 func tickRunBetween(t *test) {
 	clock := t.clocked()
 	f, g := t.flow("orders").ID, t.flow("other").ID
@@ -119,7 +119,7 @@ func tickRunBetween(t *test) {
 	require.Equal(t, []string{"0-1: 2 overlap", "3-6: 3 overlap"}, t.ledger("orders"))
 }
 
-// What is not behind the last entry, after a clock was set back, is not added to it.
+// A tick that is not after the last entry, because a clock was set back, does not extend it.
 func tickNotForward(t *test) {
 	clock := t.clocked()
 	f := t.flow("orders").ID

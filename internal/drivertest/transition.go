@@ -28,7 +28,7 @@ func transitionRules() []rule {
 	return rules
 }
 
-// inState returns a claim, given up or not, of a run in a state.
+// inState returns a claim of a run that is now in a state.
 func (t *test) inState(flowID int64, state dataflow.RunState) *dataflow.Claim {
 	t.Helper()
 	c := t.inProgress(flowID)
@@ -39,7 +39,7 @@ func (t *test) inState(flowID int64, state dataflow.RunState) *dataflow.Claim {
 	return c
 }
 
-// transition wants that no query takes a run where RunState.Next does not lead.
+// transition requires that no query makes a transition that RunState.Next does not allow.
 func (t *test) transition(flowID int64, from, to dataflow.RunState) {
 	t.Helper()
 	c := t.inState(flowID, from)
@@ -60,7 +60,7 @@ func (t *test) transition(flowID int64, from, to dataflow.RunState) {
 	}
 }
 
-// endNotHeld wants that only who holds a run ends it.
+// Only the holder of a run can end it.
 func endNotHeld(t *test) {
 	f := t.flow("orders")
 	notHeld := func(p *dataflow.RunEndParams) {

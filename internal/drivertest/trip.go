@@ -25,7 +25,7 @@ func tripRules() []rule {
 	}
 }
 
-// tripping registers a flow that failures in a row trip.
+// tripping registers a flow that trips after so many failures in a row.
 func (t *test) tripping(name string, pauseAfter int, probeAfter time.Duration) int64 {
 	t.Helper()
 	d := definition(name)
@@ -46,11 +46,11 @@ func (t *test) failClaimed(c *dataflow.Claim, message string) (tripped bool, run
 	run, err := tryEnd(t.Context(), t.store, failing(c, dataflow.RunFailed, message))
 	require.NoError(t, err)
 	require.NotNil(t, run)
-	require.False(t, t.run(run.ID).Tripped, "it is not stored")
+	require.False(t, t.run(run.ID).Tripped, "Tripped is not stored")
 	return run.Tripped, run.ID
 }
 
-// requireTripped wants a number of failures to trip a flow, and returns the flow.
+// requireTripped requires that so many failures trip a flow, and returns the flow.
 func (t *test) requireTripped(flowID int64, failures int) *dataflow.FlowRecord {
 	t.Helper()
 	for n := 1; n <= failures; n++ {
@@ -71,7 +71,7 @@ func (t *test) requireNotTripped(flowID int64, failures int) {
 	require.Nil(t, f.ProbeAt)
 }
 
-// Which failure it was that tripped the flow is told once, by the run's end.
+// Only the end of the run that trips the flow returns Tripped.
 func tripAfterFailures(t *test) {
 	clock := t.clocked()
 	id := t.tripping("orders", 3, 90*time.Second)
@@ -94,8 +94,8 @@ func tripAfterFailures(t *test) {
 	require.Equal(t, other, t.flowByID(other.ID))
 }
 
-// Each failure puts off the next probe, and is told; that the flow has tripped is
-// not told again.
+// Each further failure postpones the next probe and updates the reason. It does not return
+// Tripped again.
 func tripPutsOff(t *test) {
 	clock := t.clocked()
 	id := t.tripping("orders", 2, time.Hour)
@@ -143,8 +143,7 @@ func tripSuccess(t *test) {
 	t.requireTripped(id, 2)
 }
 
-// A run that is cancelled, tried again or handed back is neither a failure nor a
-// success.
+// A run that is cancelled, retried or handed back is neither a failure nor a success.
 func tripOthers(t *test) {
 	id := t.tripping("orders", 2, time.Hour)
 	end := func() {
@@ -166,8 +165,7 @@ func tripOthers(t *test) {
 		[]any{got.Failures, got.TrippedAt, got.TrippedReason, got.ProbeAt})
 }
 
-// A flow that has failed more often than it may from now on trips with its next
-// failure.
+// If the limit is lowered below a flow's failures, the flow trips with its next failure.
 func tripFewer(t *test) {
 	id := t.tripping("orders", 9, time.Hour)
 	for range 4 {
@@ -178,7 +176,7 @@ func tripFewer(t *test) {
 	require.Contains(t, t.requireTripped(id, 1).TrippedReason, "5 runs have failed in a row")
 }
 
-// A flow that may fail more often from now on stays tripped, until it works.
+// If the limit is raised, a tripped flow stays tripped until a run succeeds.
 func tripMore(t *test) {
 	id := t.tripping("orders", 2, time.Hour)
 	f := t.requireTripped(id, 2)
@@ -190,7 +188,7 @@ func tripMore(t *test) {
 	t.requireNotTripped(id, 0)
 }
 
-// Who makes a flow active, though it be so already, makes it as good as new.
+// Setting a flow active, even if it is active already, resets its failures and the trip.
 func tripActive(t *test) {
 	clock := t.clocked()
 	for _, before := range []dataflow.FlowState{dataflow.FlowActive, dataflow.FlowInactive} {
@@ -209,12 +207,12 @@ func tripActive(t *test) {
 		t.requireNotTripped(id, 0)
 		got := t.flowByID(id)
 		t.requireTime(next, got.NextRunAt)
-		require.Equal(t, "disk full", got.LastError, "what was is still told")
+		require.Equal(t, "disk full", got.LastError, "the trip is still stored")
 		t.requireTripped(id, 2)
 	}
 }
 
-// Of runs that fail at the same time, one trips the flow.
+// Of runs that fail at the same time, exactly one trips the flow.
 func tripAtOnce(t *test) {
 	stores := []dataflow.Store{t.store, t.another()}
 	for round := range t.rounds() {

@@ -26,8 +26,8 @@ func txRules() []rule {
 	}
 }
 
-// many is more than a pool has connections, so that one that is not given back
-// is found out.
+// many is more than the connections of a pool, so that a connection that is not returned is
+// noticed.
 const many = 40
 
 func txCommit(t *test) {
@@ -49,7 +49,7 @@ func txCommit(t *test) {
 	require.Equal(t, run, t.run(run.ID))
 }
 
-// insertAnd adds a run in a transaction and goes on with fn.
+// insertAnd adds a run in a transaction, and then calls fn in it.
 func (t *test) insertAnd(ctx context.Context, f *dataflow.FlowRecord, fn func(ctx context.Context, q dataflow.Queries) error) error {
 	return inTx(ctx, t.store, func(ctx context.Context, q dataflow.Queries) error {
 		_, err := q.RunInsert(ctx, &dataflow.RunInsertParams{FlowID: f.ID, Trigger: dataflow.TriggerManual, MaxAttempts: 1})
@@ -63,7 +63,7 @@ func txRollback(t *test) {
 	t.unchanged(func() {
 		for range many {
 			err := t.insertAnd(t.Context(), f, func(context.Context, dataflow.Queries) error { return errUndo })
-			require.Equal(t, errUndo, err, "as it was")
+			require.Equal(t, errUndo, err, "the error is returned unchanged")
 		}
 	})
 }
@@ -127,16 +127,16 @@ func txFromContext(t *test) {
 	require.False(t, found)
 	var kept context.Context
 	require.NoError(t, t.store.InTx(t.Context(), func(ctx context.Context, _ dataflow.Tx) error {
-		kept = ctx //nolint:fatcontext // to be tried when its transaction is over
+		kept = ctx //nolint:fatcontext // to try it after its transaction has ended
 		found, err := t.db.ExecTx(ctx, statement)
 		require.True(t, found)
 		return err
 	}))
 	_, err = t.db.ExecTx(kept, statement)
-	require.Error(t, err, "its transaction is over")
+	require.Error(t, err, "its transaction has ended")
 }
 
-// The caller's own transaction decides, and goes on after the queries.
+// In the caller's transaction, queries commit or roll back with it, and do not end it.
 func txOfCaller(t *test) {
 	f := t.flow("orders")
 	for _, commit := range []bool{false, true} {

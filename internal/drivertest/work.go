@@ -9,7 +9,7 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// inTx runs fn with queries of a transaction, as the executor does.
+// inTx runs fn with the queries of a transaction, as the executor does.
 func inTx(ctx context.Context, s dataflow.Store, fn func(ctx context.Context, q dataflow.Queries) error) error {
 	return s.InTx(ctx, func(ctx context.Context, tx dataflow.Tx) error {
 		q, err := s.With(tx)
@@ -24,7 +24,7 @@ func claimParams(runID int64) *dataflow.RunClaimParams {
 	return &dataflow.RunClaimParams{RunID: runID, Worker: "worker", Lease: lease, CodeVersion: "v2"}
 }
 
-// tryClaim claims a run for good, if it can be claimed.
+// tryClaim claims a run in a transaction of its own, if it can be claimed.
 func tryClaim(ctx context.Context, s dataflow.Store, p *dataflow.RunClaimParams) (*dataflow.Claim, error) {
 	var claim *dataflow.Claim
 	err := inTx(ctx, s, func(ctx context.Context, q dataflow.Queries) (err error) {
@@ -45,7 +45,7 @@ func (t *test) claim(runID int64) *dataflow.Claim {
 	return claim
 }
 
-// requireNoClaim wants a refusal that changes nothing.
+// requireNoClaim requires that a claim is refused and changes nothing.
 func (t *test) requireNoClaim(runID int64) {
 	t.Helper()
 	t.unchanged(func() {
@@ -62,14 +62,14 @@ func (t *test) inProgress(flowID int64) *dataflow.Claim {
 	return t.claim(t.pending(flowID).ID)
 }
 
-// progress is a checkpoint that the claim may make as its first.
+// progress returns the first checkpoint of a claim.
 func progress(c *dataflow.Claim) *dataflow.RunCheckpointParams {
 	return &dataflow.RunCheckpointParams{
 		RunID: c.Run.ID, FlowID: c.Run.FlowID, LeaseNumber: c.Run.LeaseNumber, Scope: c.Run.Scope, Slot: c.Run.Slot, Seq: c.Seq, Lease: lease,
 	}
 }
 
-// tryCheckpoint rolls back what is not the claim's, as the executor does.
+// tryCheckpoint makes a checkpoint. It rolls back if the claim is lost, as the executor does.
 func tryCheckpoint(ctx context.Context, s dataflow.Store, p *dataflow.RunCheckpointParams) (bool, error) {
 	held := false
 	err := inTx(ctx, s, func(ctx context.Context, q dataflow.Queries) (err error) {
@@ -86,7 +86,7 @@ func tryCheckpoint(ctx context.Context, s dataflow.Store, p *dataflow.RunCheckpo
 	return held && err == nil, err
 }
 
-// checkpoint makes one that must be the claim's, and moves its Seq.
+// checkpoint makes a checkpoint that must succeed, and updates the Seq of the claim.
 func (t *test) checkpoint(c *dataflow.Claim, cursor string, delta dataflow.Counters) {
 	t.Helper()
 	p := progress(c)
@@ -98,13 +98,13 @@ func (t *test) checkpoint(c *dataflow.Claim, cursor string, delta dataflow.Count
 	c.Seq++
 }
 
-// tryCommit is tryCheckpoint, together with the commit.
+// tryCommit is tryCheckpoint with the checkpoint sent together with the commit.
 func tryCommit(ctx context.Context, s dataflow.Store, p *dataflow.RunCheckpointParams) (bool, error) {
 	status, err := commitCheckpoint(ctx, s, func(context.Context) (*dataflow.RunCheckpointParams, error) { return p, nil })
 	return status.Held && err == nil, err
 }
 
-// requireHeld makes it together with the commit every other time.
+// requireHeld requires that a checkpoint succeeds. Every other call sends it with the commit.
 func (t *test) requireHeld(p *dataflow.RunCheckpointParams) {
 	t.Helper()
 	try := tryCheckpoint
@@ -116,7 +116,7 @@ func (t *test) requireHeld(p *dataflow.RunCheckpointParams) {
 	require.True(t, held)
 }
 
-// requireFenced wants a refusal that changes nothing.
+// requireFenced requires that a checkpoint is refused and changes nothing.
 func (t *test) requireFenced(p *dataflow.RunCheckpointParams) {
 	t.Helper()
 	t.unchanged(func() {
@@ -129,12 +129,12 @@ func (t *test) requireFenced(p *dataflow.RunCheckpointParams) {
 	})
 }
 
-// ending ends the claim's run.
+// ending returns the parameters that end the claim's run.
 func ending(c *dataflow.Claim, state dataflow.RunState) *dataflow.RunEndParams {
 	return &dataflow.RunEndParams{RunID: c.Run.ID, FlowID: c.Run.FlowID, LeaseNumber: c.Run.LeaseNumber, State: state}
 }
 
-// failing ends it with an error.
+// failing returns the parameters that end the claim's run with an error.
 func failing(c *dataflow.Claim, state dataflow.RunState, message string) *dataflow.RunEndParams {
 	p := ending(c, state)
 	p.Error = &dataflow.AttemptError{Attempt: c.Run.Attempt, At: c.Run.CreatedAt, Worker: c.Run.Worker, Error: message}
@@ -165,7 +165,7 @@ func (t *test) finished(flowID int64, state dataflow.RunState) *dataflow.Run {
 	return t.end(ending(t.inProgress(flowID), state))
 }
 
-// atOnce calls fn n times, all at the same time.
+// atOnce calls fn n times, all concurrently.
 func atOnce(n int, fn func(i int)) {
 	start := make(chan struct{})
 	var wg sync.WaitGroup

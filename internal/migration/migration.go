@@ -1,5 +1,5 @@
-// Package migration reads the numbered SQL files of a driver and says which of
-// them a database lacks.
+// Package migration reads the numbered SQL files of a driver and finds those that
+// a database lacks.
 package migration
 
 import (
@@ -19,8 +19,9 @@ type Migration struct {
 	Down    string
 }
 
-// UpStep is the step up with its note in the table of migrations, as SQL that
-// stands alone. makeTable makes that table, which the first step does.
+// UpStep returns the step up as SQL that can be run alone: it also records the step
+// in the table of migrations. makeTable is the statement that creates that table; the
+// first step includes it.
 func (m *Migration) UpStep(makeTable, table string) string {
 	head := ""
 	if m.Version == 1 {
@@ -29,14 +30,15 @@ func (m *Migration) UpStep(makeTable, table string) string {
 	return head + strings.TrimSpace(m.Up) + fmt.Sprintf("\n\ninsert into %s (version, name) values (%d, '%s');\n", table, m.Version, m.Name)
 }
 
-// DownStep is the step down, likewise.
+// DownStep returns the step down as SQL that can be run alone: it also removes the
+// step from the table of migrations.
 func (m *Migration) DownStep(table string) string {
 	return strings.TrimSpace(m.Down) + fmt.Sprintf("\n\ndelete from %s where version = %d;\n", table, m.Version)
 }
 
 // Load reads files named NNN_name.up.sql and NNN_name.down.sql, in the order of
-// their numbers. The numbers must begin at 1 and have no gap, and each must have
-// both files, of one name.
+// their numbers. The numbers must begin at 1 and have no gap. Each number must have
+// both files, with the same name.
 func Load(files fs.FS, dir string) ([]Migration, error) {
 	entries, err := fs.ReadDir(files, dir)
 	if err != nil {
@@ -92,8 +94,8 @@ func load(files fs.FS, dir, file string, byVersion map[int]*Migration) error {
 	return nil
 }
 
-// Check returns an error that says what to do unless a database is at the
-// version that the library needs.
+// Check returns nil if a database is at the version that this program needs, and
+// else an error that says what to do.
 func Check(what string, have, need int) error {
 	switch {
 	case have == need:
@@ -107,13 +109,12 @@ func Check(what string, have, need int) error {
 	}
 }
 
-// Unreadable returns the error of Check for tables that are at a version which
-// the program cannot make sense of.
+// Unreadable returns the error for tables whose version cannot be read.
 func Unreadable(what string, err error) error {
 	return fmt.Errorf("read version of %s: %w: if they are newer than this program, run a newer program", what, err)
 }
 
-// Upto returns the migrations that lead up from one version to the newest.
+// Upto returns the migrations from a version up to the newest.
 func Upto(all []Migration, from int) []Migration {
 	if from >= len(all) {
 		return nil
@@ -121,8 +122,8 @@ func Upto(all []Migration, from int) []Migration {
 	return all[from:]
 }
 
-// Downto returns the migrations to be undone, newest first, to get from one
-// version to a lower one; none if it is there or below already.
+// Downto returns the migrations to undo to get from one version down to another,
+// newest first. It returns none if from is not above to.
 func Downto(all []Migration, from, to int) ([]Migration, error) {
 	if to < 0 || to > len(all) || from > len(all) {
 		return nil, fmt.Errorf("cannot migrate from version %d down to %d: this program knows 0 to %d", from, to, len(all))

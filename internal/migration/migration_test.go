@@ -10,7 +10,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/migration"
 )
 
-// files are migration files whose text is their name.
+// files returns migration files whose content is their name.
 func files(names ...string) fstest.MapFS {
 	fs := fstest.MapFS{"other/001_x.up.sql": {Data: []byte("not ours")}}
 	for _, name := range names {
@@ -19,7 +19,7 @@ func files(names ...string) fstest.MapFS {
 	return fs
 }
 
-// four are as many migrations.
+// four returns four migrations.
 func four(t *testing.T) []migration.Migration {
 	t.Helper()
 	var names []string
@@ -129,7 +129,7 @@ func TestDownto(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, c.want, versions(undo), "from %d to %d", c.from, c.to)
 	}
-	require.Equal(t, []int{1, 2, 3, 4}, versions(all), "it is as it was")
+	require.Equal(t, []int{1, 2, 3, 4}, versions(all), "the list is unchanged")
 }
 
 func TestDownto_OutOfRange(t *testing.T) {

@@ -36,7 +36,7 @@ func BenchmarkSchedule_Next(b *testing.B) {
 	}
 }
 
-// A month of downtime.
+// Counts the ticks of a month of downtime.
 func BenchmarkSchedule_Count(b *testing.B) {
 	for name, spec := range benchmarks() {
 		b.Run(name, func(b *testing.B) {

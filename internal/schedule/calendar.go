@@ -14,8 +14,8 @@ const (
 	hourSeconds   = 3600
 	daySeconds    = 86400
 
-	// searchYears is how far apart two ticks can be: those of 29 February, where a year such
-	// as 2100 is between them. A weekday does not make it longer, because it would be enough.
+	// searchYears is the longest time between two ticks: two 29 Februaries with a year such as
+	// 2100 between them. A restricted weekday cannot lengthen it, since it adds days.
 	searchYears = 8
 )
 
@@ -26,7 +26,7 @@ type calendar struct {
 	either               bool // a day has to match day or weekday, and not both
 }
 
-// next returns the first local time after the given one that the calendar has.
+// next returns the calendar's first local time after the given one.
 func (c *calendar) next(after wall) (wall, bool) {
 	day, second := divFloor(after+1, daySeconds)
 	year, month, n := date(day)
@@ -50,7 +50,7 @@ func (c *calendar) next(after wall) (wall, bool) {
 	return (first+int64(lowest(days))-1)*daySeconds + c.earliest(), true
 }
 
-// prev returns the last local time up to the given one that the calendar has.
+// prev returns the calendar's last local time up to the given one.
 func (c *calendar) prev(upTo wall) (wall, bool) {
 	day, second := divFloor(upTo, daySeconds)
 	year, month, n := date(day)
@@ -74,8 +74,8 @@ func (c *calendar) prev(upTo wall) (wall, bool) {
 	return (first+int64(highest(days))-1)*daySeconds + c.latest(), true
 }
 
-// count returns how many local times the calendar has after the first one given and up to
-// the second, which is not before it.
+// count returns how many local times the calendar has after one local time and up to another.
+// upTo must not be before after.
 func (c *calendar) count(after, upTo wall) int64 {
 	dayA, secondA := divFloor(after, daySeconds)
 	dayB, secondB := divFloor(upTo, daySeconds)
@@ -90,7 +90,7 @@ func (c *calendar) count(after, upTo wall) int64 {
 	return n
 }
 
-// countDays returns how many days there are from one day to before another.
+// countDays returns how many days the calendar has from one day to before another.
 func (c *calendar) countDays(fromDay, toDay int64) int64 {
 	if fromDay >= toDay {
 		return 0
@@ -117,8 +117,8 @@ func (c *calendar) hasDay(day int64) bool {
 	return has(days, n)
 }
 
-// days returns the days of a month that the calendar has, bit n for the nth, and the number
-// of its first day since 1970-01-01.
+// days returns the calendar's days of a month, bit n for the nth, and the number of the
+// month's first day since 1970-01-01.
 func (c *calendar) days(year int, month time.Month) (days uint64, first int64) {
 	first = dayNumber(year, month)
 	if !has(c.month, int(month)) {
@@ -126,7 +126,7 @@ func (c *calendar) days(year int, month time.Month) (days uint64, first int64) {
 	}
 	length := dayNumber(year, month+1) - first
 	_, weekday := divFloor(first+int64(time.Thursday), 7) // 1970-01-01 was one
-	// The week as it is from the 1st on, five times, and the 1st at bit 1.
+	// The week as it is from the 1st on, repeated five times, with the 1st at bit 1.
 	week := (c.weekday>>weekday | c.weekday<<(7-weekday)) & (1<<7 - 1)
 	weekdays := week * (1 | 1<<7 | 1<<14 | 1<<21 | 1<<28) << 1
 	days = c.day & weekdays
@@ -136,7 +136,7 @@ func (c *calendar) days(year int, month time.Month) (days uint64, first int64) {
 	return days & (1<<(length+1) - 2), first
 }
 
-// timeFrom returns the first time of day, in seconds, from the given one on.
+// timeFrom returns the calendar's first time of day, in seconds, from the given one on.
 func (c *calendar) timeFrom(second int64) (int64, bool) {
 	h, m, s := clock(second)
 	if has(c.hour, h) {
@@ -153,7 +153,7 @@ func (c *calendar) timeFrom(second int64) (int64, bool) {
 	return 0, false
 }
 
-// timeUpTo returns the last time of day, in seconds, up to the given one.
+// timeUpTo returns the calendar's last time of day, in seconds, up to the given one.
 func (c *calendar) timeUpTo(second int64) (int64, bool) {
 	h, m, s := clock(second)
 	if has(c.hour, h) {
@@ -170,7 +170,7 @@ func (c *calendar) timeUpTo(second int64) (int64, bool) {
 	return 0, false
 }
 
-// timesUpTo returns how many times of day there are up to the given one.
+// timesUpTo returns how many times of day the calendar has up to the given one.
 func (c *calendar) timesUpTo(second int64) int64 {
 	h, m, s := clock(second)
 	n := ones(below(c.hour, h)) * ones(c.minute) * ones(c.second)
@@ -191,10 +191,11 @@ func (c *calendar) latest() int64 {
 	return seconds(highest(c.hour), highest(c.minute), highest(c.second))
 }
 
-// everyHour tells whether the calendar goes by the hours of a day without choosing among them.
+// everyHour reports whether the calendar has every hour of the day.
 func (c *calendar) everyHour() bool { return c.hour == 1<<24-1 }
 
-// has tells whether n is in the set; from and below are its parts.
+// has reports whether n is in the set. from is the part of the set from n on, below the part
+// below n.
 func has(set uint64, n int) bool     { return set>>n&1 != 0 }
 func from(set uint64, n int) uint64  { return set >> n << n }
 func below(set uint64, n int) uint64 { return set & (1<<n - 1) }

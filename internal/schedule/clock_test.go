@@ -9,7 +9,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/schedule"
 )
 
-// Each case was worked out by hand from the zone's rules, which the comments tell.
+// Each case was worked out by hand from the zone's rules, which are given in the comments.
 func TestSchedule_ClockChanges(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -70,7 +70,8 @@ func TestSchedule_ClockChanges(t *testing.T) {
 		// 2018-05-04 23:30 +08:30 → 2018-05-05 00:00 +09.
 		{"StandardAheadToMidnight", "Asia/Pyongyang", "45 23 * * *", "2018-05-04 12:00", []string{"2018-05-04 15:00", "2018-05-05 14:45"}},
 
-		// Far ahead, zones are rules and no tables any more; leap years are special there.
+		// Far ahead, the time package uses a zone's rule instead of its table of changes. Leap
+		// years are special there.
 		{"LastDayOfLeapYear", "Europe/Berlin", "0 12 * * *", "2048-12-30 12:00", []string{"2048-12-31 11:00", "2049-01-01 11:00"}},
 		{"LastDayOfLeapYearSouth", "Australia/Sydney", "0 12 * * *", "2048-12-30 12:00", []string{"2048-12-31 01:00", "2049-01-01 01:00"}},
 		{"GapFarAhead", "Europe/Berlin", "30 2 * * *", "2094-03-27 12:00", []string{"2094-03-28 01:00", "2094-03-29 00:30"}},
@@ -92,7 +93,7 @@ func TestSchedule_ClockChanges(t *testing.T) {
 	}
 }
 
-// An interval is elapsed time, and a day of it is 24 hours whatever clocks do.
+// An interval is elapsed time: its day has 24 hours whatever clocks do.
 func TestSchedule_IntervalsHaveNoClock(t *testing.T) {
 	t.Parallel()
 	berlin, err := time.LoadLocation("Europe/Berlin")

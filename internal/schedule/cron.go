@@ -19,7 +19,7 @@ const descriptors = "@hourly @daily @midnight @weekly @monthly @yearly @annually
 // field is one of the six of an expression.
 type field struct {
 	name  string
-	right string // what it may be
+	right string // the allowed values, for an error
 	size  int    // how many values it has
 }
 
@@ -34,7 +34,7 @@ func cronFields() [6]field {
 	}
 }
 
-// parseCron reads an expression. Its errors say what would be right.
+// parseCron reads an expression. Its errors say what to write instead.
 func parseCron(expr string) (calendar, error) {
 	trimmed := strings.TrimSpace(expr)
 	fields := strings.Fields(trimmed)
@@ -60,7 +60,7 @@ func parseCron(expr string) (calendar, error) {
 	}
 	spec, ok := parsed.(*cron.SpecSchedule)
 	if !ok {
-		return calendar{}, fmt.Errorf("%q is not a calendar's; use 5 fields", expr)
+		return calendar{}, fmt.Errorf("%q is not a cron expression; use 5 fields", expr)
 	}
 	return calendar{
 		second: spec.Second &^ starBit, minute: spec.Minute &^ starBit, hour: spec.Hour &^ starBit,
@@ -69,8 +69,8 @@ func parseCron(expr string) (calendar, error) {
 	}, nil
 }
 
-// checkFields parses each field alone, because the parser does not tell which one is wrong,
-// and refuses what the parser takes though it cannot be meant.
+// checkFields parses each field alone, because the parser does not say which field is wrong.
+// It also refuses fields that the parser accepts but nobody can mean.
 func checkFields(expr string, fields []string) error {
 	known := cronFields()
 	for i, given := range fields {
@@ -90,7 +90,7 @@ func checkField(f field, place int, given string) error {
 	}
 	for _, part := range strings.Split(given, ",") {
 		values, step, stepped := strings.Cut(part, "/")
-		switch n, _ := strconv.Atoi(step); { // the parser has read it
+		switch n, _ := strconv.Atoi(step); { // the parser has accepted it
 		case part == "":
 			return errors.New("a value is missing beside a comma")
 		case strings.HasPrefix(values, "*-") || strings.HasPrefix(values, "?-"):

@@ -18,8 +18,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
 
-// makeMoment lists what Postgres says that a zone's clock shows in each minute. Here and
-// below, minutes are counted from a midnight, in UTC or by the clock, because half a million
+// makeMoment lists what, according to Postgres, a zone's clock shows in each minute. Here and
+// below, minutes are counted from a midnight, in UTC or by the clock: half a million
 // timestamps would take a lot longer.
 const makeMoment = `
 create temporary table moment as
@@ -29,9 +29,9 @@ from (
 	from generate_series(1440, $3::int) as utc
 ) as minute`
 
-// makeLocal finds out when each local minute runs. It does not ask Postgres for that, which
-// has rules of its own for local times that are skipped or come twice. A minute that is shown
-// runs when it is first shown; one that is jumped over runs in the minute that follows.
+// makeLocal finds out when each local minute runs. It does not use the conversion of Postgres,
+// whose rules for skipped and repeated local times are different. A minute that is shown runs
+// when it is first shown. A minute that is skipped runs in the first minute after the gap.
 const makeLocal = `
 create temporary table local as
 with real as (
@@ -45,14 +45,14 @@ select utc, wall % 60 as minute, wall / 60 % 24 as hour, $1::date + wall / 1440 
 from (select * from real union all select * from skipped) as minute
 where utc >= $2::int`
 
-// selectTicks packs the minutes of a schedule, which may be half a million. A minute is there
-// more than once if it is that of several local minutes.
+// selectTicks packs the minutes of a schedule, up to half a million. A minute occurs more than
+// once if several local minutes run in it.
 const selectTicks = `string_agg(int4send(utc), null order by utc) filter (where %s)`
 
 // selectChanges returns when the offset changes, and to what.
 const selectChanges = `select utc, shown - utc from moment where shown <> before + 1 order by utc`
 
-// postgresSchedules are expressions, and the same in SQL.
+// postgresSchedules are cron expressions and their equivalents in SQL.
 var postgresSchedules = []struct{ cron, sql string }{
 	{"* * * * *", "true"},
 	{"30 2 * * *", "hour = 2 and minute = 30"},
@@ -78,7 +78,7 @@ var postgresZones = []struct{ zone, from, why string }{
 	{"Pacific/Kwajalein", "1969-04-01", "30 September came twice"},
 }
 
-// The ticks of a year are what follows from Postgres's own implementation of time zones.
+// The ticks of a year agree with Postgres's own implementation of time zones.
 func TestSchedule_AgainstPostgres(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Postgres(t)
@@ -90,7 +90,7 @@ func TestSchedule_AgainstPostgres(t *testing.T) {
 			defer conn.Release()
 			from := at(t, test.from+" 00:00")
 			to := from.AddDate(1, 0, 0)
-			// What has been shown two days ago is all there is to know at the beginning.
+			// Two days are enough to know which local times a clock that was put back repeats.
 			base := from.AddDate(0, 0, -3)
 			minutes := func(when time.Time) int { return int(when.Sub(base) / time.Minute) }
 			for _, statement := range []struct {
@@ -129,7 +129,7 @@ func unpack(packed []byte) []uint32 {
 	return slices.Compact(list)
 }
 
-// requireTicks compares all ticks from one time to before another with a list of minutes.
+// requireTicks compares a list of minutes with all ticks from one time to before another.
 func requireTicks(t *testing.T, spec schedule.Spec, minutes []uint32, base, from, to time.Time) {
 	t.Helper()
 	s := newSchedule(t, spec)
@@ -149,11 +149,11 @@ func requireTicks(t *testing.T, spec schedule.Spec, minutes []uint32, base, from
 	require.Equal(t, now, s.Last(from, to.Add(-1)), spec.Cron)
 }
 
-// requireSameRules tells a wrong tick from zone files that differ. Go reads those of the
-// machine, as Postgres does on Debian; but either may have been built with its own. The zones
-// above are chosen because their rules have been the same for years. If a country changes
-// its mind and this fails: update the older one of the two (package tzdata; PostgreSQL's
-// minor release; Go's, for time/tzdata), or give the zone another year.
+// requireSameRules fails if Go and Postgres have different zone files, so that this is not
+// mistaken for a wrong tick. Go reads the zone files of the machine, and so does Postgres on
+// Debian, but either may have been built with its own. The rules of the zones above have been
+// the same for years. If this fails because a country changed its rules, update the older one
+// (package tzdata; PostgreSQL's minor release; Go's, for time/tzdata), or choose another year.
 func requireSameRules(t *testing.T, conn *pgx.Conn, zone string, base, to time.Time) {
 	t.Helper()
 	type change struct{ At, Shift int } // minutes

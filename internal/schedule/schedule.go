@@ -4,24 +4,24 @@ import "time"
 
 // Schedule computes ticks. It never changes, and can be used by many goroutines.
 type Schedule struct {
-	first, last int64 // no ticks outside
+	first, last int64 // there are no ticks outside
 	offset      int64
 
-	interval int64 // zero: it is a calendar's
-	anchor   int64 // one of an interval's ticks, if it were not for first and last
+	interval int64 // zero: the ticks are those of calendar
+	anchor   int64 // a tick of the interval, regardless of first and last
 
 	calendar calendar
 	zone     zone
 }
 
-// All times are Unix milliseconds in here, from the beginning of the year 1, of which the
-// first is the zero time, to the end of the year 9999, after which JSON has no times.
+// All times in here are Unix milliseconds, from the second millisecond of the year 1 (the
+// first is the zero time) to the end of the year 9999 (JSON has no later times).
 const (
 	minMilli = -62135596800_000 + 1
 	maxMilli = 253402300800_000 - 1
 )
 
-// Next returns the first tick that is after the given time. It is zero if there is none.
+// Next returns the first tick after the given time. It is zero if there is none.
 func (s *Schedule) Next(after time.Time) time.Time {
 	tick, ok := s.next(floorMilli(after))
 	if !ok {
@@ -45,8 +45,8 @@ func (s *Schedule) Last(from, to time.Time) time.Time {
 }
 
 // Count returns how many ticks there are from one time up to another, both included. It does
-// not walk through them: for an interval it is one division, and for an expression it looks
-// at the months and clock changes in between.
+// not walk through them: it divides by an interval, and for a cron expression it looks at the
+// months and clock changes in between.
 func (s *Schedule) Count(from, to time.Time) int64 {
 	first, last := s.clip(from, to)
 	if first > last {
@@ -62,7 +62,7 @@ func (s *Schedule) Count(from, to time.Time) int64 {
 	shown, _ := s.zone.shown(upTo)
 	n := s.calendar.count(shownBefore, shown)
 	for gap := range s.zone.gaps(after, upTo) {
-		// What is skipped is one tick, together with what is shown right after.
+		// All skipped local times, and the one shown right after the gap, are one tick.
 		if merged := s.calendar.count(gap.before, gap.after); merged > 1 {
 			n -= merged - 1
 		}
@@ -70,10 +70,10 @@ func (s *Schedule) Count(from, to time.Time) int64 {
 	return n
 }
 
-// Gap finds the first tick after one time and before another whose local time a clock change
-// skips. It returns that local time, such as "2027-03-28 02:30:00", and when the tick is
-// instead. It does not report schedules that go by every hour of the day and have a tick at
-// that moment anyway, such as "0 * * * *": nobody would miss a tick of theirs.
+// Gap finds the first tick, after one time and before another, whose local time is skipped by
+// a clock change. It returns that local time, such as "2027-03-28 02:30:00", and when the tick
+// happens instead. It does not report a schedule of every hour that has a regular tick at that
+// moment, such as "0 * * * *": nobody would miss the skipped one.
 func (s *Schedule) Gap(after, before time.Time) (wall string, at time.Time, ok bool) {
 	if s.interval > 0 {
 		return "", time.Time{}, false
@@ -107,7 +107,7 @@ func (s *Schedule) next(after int64) (tick int64, ok bool) {
 		tick = s.anchor + (n+1)*s.interval
 		return tick, tick <= s.last
 	}
-	// The next one is the first that the clock has not shown yet.
+	// The next tick has the first local time that the clock has not shown yet.
 	shown, span := s.zone.shown(s.second(after))
 	local, ok := s.calendar.next(shown)
 	if !ok {
@@ -117,7 +117,7 @@ func (s *Schedule) next(after int64) (tick int64, ok bool) {
 	return tick, tick <= s.last
 }
 
-// prev returns the last tick up to a time, which may be before the schedule's first.
+// prev returns the last tick up to a time. The tick may be before the schedule's first.
 func (s *Schedule) prev(upTo int64) (tick int64, ok bool) {
 	if s.interval > 0 {
 		n, _ := divFloor(upTo-s.anchor, s.interval)
@@ -131,7 +131,7 @@ func (s *Schedule) prev(upTo int64) (tick int64, ok bool) {
 	return s.zone.instant(local)*1000 + s.offset, true
 }
 
-// second returns the Unix second in which a tick is that is moved by the offset to a time.
+// second takes the offset off a time and returns the Unix second that is left.
 func (s *Schedule) second(milli int64) int64 {
 	second, _ := divFloor(milli-s.offset, 1000)
 	return second
@@ -142,8 +142,8 @@ func (s *Schedule) clip(from, to time.Time) (first, last int64) {
 	return max(s.first, ceilMilli(from)), min(s.last, floorMilli(to))
 }
 
-// floorMilli returns a time in milliseconds, rounded down, and within a range in which sums
-// do not overflow.
+// floorMilli returns a time in milliseconds, rounded down, and clipped to a range in which
+// sums do not overflow.
 func floorMilli(t time.Time) int64 {
 	second := min(max(t.Unix(), minMilli/1000-daySeconds), maxMilli/1000+daySeconds)
 	return second*1000 + int64(t.Nanosecond())/1e6

@@ -204,7 +204,7 @@ func TestSchedule_NextIsAfter(t *testing.T) {
 	}
 }
 
-// The longest wait there is: 2100 has no 29 February.
+// The longest time between two ticks is eight years: 2100 has no 29 February.
 func TestSchedule_LeapDay(t *testing.T) {
 	t.Parallel()
 	for _, zone := range []string{"", "Pacific/Apia", "Pacific/Niue"} {
@@ -240,7 +240,7 @@ func TestSchedule_Empty(t *testing.T) {
 	}
 }
 
-// Ranges of thousands of years are counted at once, and times beyond are no trouble.
+// Count does not walk through thousands of years, and times out of range do not overflow.
 func TestSchedule_Vast(t *testing.T) {
 	t.Parallel()
 	far := time.Unix(1<<60, 0)

@@ -12,13 +12,13 @@ import (
 type Spec struct {
 	// Interval is the time between ticks: whole milliseconds, at least a second.
 	Interval time.Duration
-	// Cron is an expression with 5 fields, or with 6, the second being the first of them;
+	// Cron is an expression with 5 fields; or with 6, where the first is the second;
 	// or one of @hourly @daily @midnight @weekly @monthly @yearly @annually.
 	Cron string
 	// TimeZone is the zone of Cron by its IANA name, such as "Europe/Berlin". Default: UTC.
 	TimeZone string
-	// Start is when the schedule begins; zero: it always has. No tick is before it, and an
-	// Interval is counted from it. It is rounded up to a whole millisecond.
+	// Start is when the schedule begins; zero: it has no beginning. No tick is before it, and
+	// an Interval is counted from it. It is rounded up to a whole millisecond.
 	Start time.Time
 	// End is when the schedule ends; zero: never. No tick is after it.
 	End time.Time
@@ -27,7 +27,7 @@ type Spec struct {
 	Offset time.Duration
 }
 
-// FieldError tells which field of a [Spec] is wrong.
+// FieldError says which field of a [Spec] is wrong.
 type FieldError struct {
 	// Field is the name of the field, such as "Cron".
 	Field string
@@ -40,9 +40,9 @@ func (e *FieldError) Error() string { return e.Field + ": " + e.Reason }
 // minInterval keeps a flow from being due all the time.
 const minInterval = time.Second
 
-// New returns the schedule of a spec. Its errors are [*FieldError], all of them joined: for
-// what is wrong with the fields, for an expression that can never fire, and for a schedule
-// without a tick between its Start and its End.
+// New returns the schedule of a spec. Its error joins one [*FieldError] for each fault: for
+// invalid fields, for an expression that never fires, and for a schedule without a tick
+// between its Start and its End.
 func New(spec Spec) (*Schedule, error) {
 	s := &Schedule{first: minMilli, last: maxMilli, offset: spec.Offset.Milliseconds()}
 	var faults []error
@@ -95,7 +95,7 @@ func New(spec Spec) (*Schedule, error) {
 	return s, nil
 }
 
-// bound sets what depends on times, once the fields are known to be right.
+// bound sets the fields that depend on times. The spec has been checked before.
 func (s *Schedule) bound(spec Spec) {
 	if !spec.Start.IsZero() {
 		s.first = max(s.first, ceilMilli(spec.Start))
@@ -144,8 +144,8 @@ func loadZone(spec Spec) (zone, error) {
 }
 
 // Stagger returns an Offset for the schedule of that name: whole milliseconds from zero to
-// less than within, spread evenly over names, and for one name the same in every process and
-// every version of this package. It is zero if within is less than two milliseconds.
+// less than within. Offsets are spread evenly over names. A name has the same offset in every
+// process and in every version of this package. It is zero if within is at most a millisecond.
 func Stagger(name string, within time.Duration) time.Duration {
 	steps := within.Milliseconds()
 	if within%time.Millisecond > 0 {

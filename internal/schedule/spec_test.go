@@ -79,7 +79,7 @@ func TestNew_Refuses(t *testing.T) {
 	}
 }
 
-// All faults are told at once.
+// One error reports all faults.
 func TestNew_AllFaults(t *testing.T) {
 	t.Parallel()
 	day := time.Date(2027, 5, 1, 0, 0, 0, 0, time.UTC)

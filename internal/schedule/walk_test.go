@@ -13,8 +13,8 @@ import (
 	"github.com/activedataflow/dataflow/internal/schedule"
 )
 
-// expression is a cron expression as a list of allowed values for each field; an empty list
-// is a star.
+// expression is a cron expression as a list of allowed values for each field. An empty list
+// stands for *.
 type expression struct{ second, minute, hour, day, month, weekday []int }
 
 func (e expression) String() string {
@@ -29,7 +29,7 @@ func (e expression) String() string {
 	return strings.Join(fields, " ")
 }
 
-// matches takes a local time as if it were UTC.
+// matches reports whether the expression has a local time, given as if it were UTC.
 func (e expression) matches(local time.Time) bool {
 	is := func(values []int, v int) bool { return len(values) == 0 || slices.Contains(values, v) }
 	day, weekday := is(e.day, local.Day()), is(e.weekday, int(local.Weekday()))
@@ -47,9 +47,9 @@ type walked struct {
 	skipped map[int64]time.Time
 }
 
-// walk is the second implementation. It knows the rule only as it is written: it looks at the
-// clock at each step of the way, notes when each local time is shown first, and which are
-// jumped over and never shown, and where. It begins early enough to know what has been shown.
+// walk is the second implementation. It applies the rule literally. It looks at the clock at
+// each step, and notes when each local time is first shown, and where the clock jumps over
+// local times that are never shown. It begins early enough to know what has been shown.
 func walk(e expression, zone *time.Location, from, to time.Time, step, early time.Duration) walked {
 	first := map[int64]time.Time{}
 	jumped := map[int64]time.Time{}
@@ -87,7 +87,7 @@ func walk(e expression, zone *time.Location, from, to time.Time, step, early tim
 	return found
 }
 
-// next is the first of them after a time.
+// next is the first tick after a time.
 func (w walked) next(after time.Time) (time.Time, bool) {
 	i := slices.IndexFunc(w.ticks, func(tick time.Time) bool { return tick.After(after) })
 	if i < 0 {
@@ -96,7 +96,7 @@ func (w walked) next(after time.Time) (time.Time, bool) {
 	return w.ticks[i], true
 }
 
-// requireSame compares a schedule with what walking has found from one time to another.
+// requireSame compares a schedule with the ticks that walk found from one time to another.
 func (w walked) requireSame(t *testing.T, s *schedule.Schedule, rnd *rand.Rand, from, to time.Time) {
 	t.Helper()
 	var got []time.Time
@@ -124,7 +124,8 @@ func (w walked) requireSame(t *testing.T, s *schedule.Schedule, rnd *rand.Rand, 
 	}
 }
 
-// requireGap compares Gap, whose exception is for schedules of every hour.
+// requireGap compares Gap. Gap does not report a schedule of every hour that has a regular tick
+// at the end of the gap.
 func (w walked) requireGap(t *testing.T, s *schedule.Schedule, e expression, zone *time.Location, from, to time.Time) {
 	t.Helper()
 	var skipped []int64
@@ -152,7 +153,7 @@ var walkZones = []string{
 	"Australia/Lord_Howe", "Australia/Sydney", "Pacific/Apia", "Pacific/Kwajalein", "Pacific/Chatham", "Antarctica/Troll",
 }
 
-// someTime is a time near a clock change of the zone, or just any.
+// someTime is a random time, in most cases near a clock change of the zone.
 func someTime(rnd *rand.Rand, zone *time.Location) time.Time {
 	when := time.Date(1975+rnd.IntN(75), time.Month(1+rnd.IntN(12)), 1+rnd.IntN(28), rnd.IntN(24), 0, 0, 0, time.UTC)
 	if _, end := when.In(zone).ZoneBounds(); !end.IsZero() && rnd.IntN(4) > 0 {
@@ -211,7 +212,7 @@ func TestSchedule_AgainstWalking(t *testing.T) {
 	}
 }
 
-// Intervals are compared with adding up from the anchor.
+// The ticks of an interval are what repeated addition from the anchor gives.
 func TestSchedule_IntervalsAgainstAdding(t *testing.T) {
 	t.Parallel()
 	rnd := rand.New(rand.NewPCG(4, 2))

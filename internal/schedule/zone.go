@@ -9,7 +9,7 @@ import (
 // zone maps between moments, in Unix seconds, and the local times that its clock shows.
 type zone struct{ location *time.Location }
 
-// maxShift is above the difference between any two offsets from UTC, of which the largest
+// maxShift is more than the difference between any two offsets from UTC. The largest offsets
 // ever were about 16 hours.
 const maxShift = 36 * hourSeconds
 
@@ -18,8 +18,8 @@ const (
 	distantFuture = math.MaxInt64 / 4
 )
 
-// span is a stretch of time, from start to before end, in which the offset is the same. The
-// span beside it may have the same offset.
+// span is a stretch of time with one offset, from start to before end. The span next to it may
+// have the same offset.
 type span struct{ start, end, offset int64 }
 
 func (z zone) span(at int64) span {
@@ -37,8 +37,8 @@ func (z zone) span(at int64) span {
 		s.end = end.Unix()
 	}
 	if s.end <= at {
-		// In the last day of a leap year, the time package says that the span has ended a
-		// day before. No clock has been changed since.
+		// On the last day of a leap year, the time package says that the span ended a day
+		// earlier. No clock has been changed since.
 		day, _ := divFloor(at, daySeconds)
 		s.end = (day + 1) * daySeconds
 	}
@@ -46,7 +46,7 @@ func (z zone) span(at int64) span {
 }
 
 // shown returns the latest local time that the clock has shown up to a moment, and the span
-// of that moment. It is not what the clock shows then, if it has been put back a while ago.
+// of that moment. Shortly after the clock was put back, that is later than what it shows now.
 func (z zone) shown(at int64) (wall, span) {
 	here := z.span(at)
 	latest := at + here.offset
@@ -58,8 +58,8 @@ func (z zone) shown(at int64) (wall, span) {
 }
 
 // instant returns the first moment at which the clock shows the given local time or a later
-// one. That is the rule for times that are skipped and times that come twice; and because it
-// never falls as local times rise, ticks are in the order of their local times.
+// one. That is the rule for times that are skipped and for times that come twice. A later
+// local time never has an earlier instant, so ticks are in the order of their local times.
 func (z zone) instant(w wall) int64 {
 	for s := z.span(w - maxShift); ; s = z.span(s.end) {
 		if at := w - s.offset; at < s.end {
@@ -68,8 +68,8 @@ func (z zone) instant(w wall) int64 {
 	}
 }
 
-// instantAfter is instant for a local time that has not been shown yet at some moment of the
-// span given. Mostly, the answer is in there too.
+// instantAfter is instant for a local time that had not been shown yet at some moment of the
+// given span. Usually the answer is in that span.
 func (z zone) instantAfter(w wall, s span) int64 {
 	if w-s.offset < s.end {
 		return w - s.offset
@@ -80,7 +80,7 @@ func (z zone) instantAfter(w wall, s span) int64 {
 // gap is a moment at which the clock jumps ahead.
 type gap struct {
 	at            int64
-	before, after wall // the latest that has been shown before, and what is shown then
+	before, after wall // the latest local time shown before it, and the one shown at it
 }
 
 // gaps yields the gaps after one moment and up to another, in their order.

@@ -9,8 +9,8 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// audit asks whether the runs and the ledger account for every tick exactly once, as the oracle
-// has said, and whether nothing else is there.
+// audit checks that the runs and the ledger account for every tick exactly once, as the oracle
+// predicted, and that there is nothing else.
 func (w *week) audit() {
 	w.Helper()
 	runs, manual, probes := w.allRuns()
@@ -67,7 +67,7 @@ func (w *week) audit() {
 	}
 }
 
-// allRuns returns the ticks that have runs, and how many other runs there are.
+// allRuns returns the ticks that have runs, and the numbers of other runs.
 func (w *week) allRuns() (ticks map[string][]time.Time, manual int, probes map[string]int) {
 	w.Helper()
 	ticks, probes = make(map[string][]time.Time), make(map[string]int)

@@ -8,25 +8,25 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// clock is a clock that only the test moves, and on which bodies of runs wait.
+// clock is a virtual clock that only the test moves. Bodies of runs wait on it.
 type clock struct {
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	now     time.Time
 	waiting map[*waiter]bool
-	inside  int // bodies that have begun and not ended, those of dead processes aside
+	inside  int // bodies of live processes that have begun and not ended
 }
 
-// waiter is the body of a run that takes its time.
+// waiter is the body of a run that waits on the clock.
 type waiter struct {
 	until time.Time
 	life  *life
 	flow  string
-	free  chan struct{} // closed when it is over
+	free  chan struct{} // closed when the wait is over
 
-	stopped bool // by the process; set before free is closed
+	stopped bool // the process stops; set before free is closed
 }
 
-// life is that of a process.
+// life says whether a process lives.
 type life struct {
 	id   string
 	dead bool // guarded by the clock's mutex
@@ -40,7 +40,7 @@ func (c *clock) Now() time.Time {
 	return c.now
 }
 
-// set moves the clock, and reports whether that has ended a body's waiting.
+// set moves the clock, and reports whether that ended the wait of a body.
 func (c *clock) set(now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -98,7 +98,7 @@ func (c *clock) wait(ctx context.Context, l *life, flow string, until time.Time)
 	}
 }
 
-// stop lets the bodies of a process end, as those do that heed its stopping.
+// stop ends the waits of a process that stops.
 func (c *clock) stop(l *life) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -111,7 +111,7 @@ func (c *clock) stop(l *life) {
 	}
 }
 
-// still returns how many bodies of processes that are alive wait, and whether all of them do.
+// still returns how many bodies of live processes wait, and whether all of them do.
 func (c *clock) still() (int, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,7 +137,7 @@ func (c *clock) parked(flow string) int {
 	return n
 }
 
-// kill makes the bodies of a process those of a dead one. They stay where they are.
+// kill marks a process as dead. Its bodies go on waiting.
 func (c *clock) kill(l *life) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// planned compares a flow's next tick with what the oracle says.
+// planned compares a flow's next tick with that of the oracle.
 func (w *week) planned(m *model) {
 	w.Helper()
 	f, err := w.admin.Flow(w.Context(), m.spec.name)
@@ -17,7 +17,7 @@ func (w *week) planned(m *model) {
 	m.checkNext(f.NextRunAt)
 }
 
-// compare compares the next ticks of all flows with what the oracle says, from time to time.
+// compare compares the next ticks of all flows with those of the oracle, in one of 25 calls.
 func (w *week) compare(now time.Time) {
 	w.Helper()
 	if w.dice.IntN(25) > 0 {
@@ -63,7 +63,7 @@ func (w *week) show() string {
 	return text
 }
 
-// stored shows a flow as the oracle knows it, and as it is stored.
+// stored describes a flow as the oracle knows it, and as it is stored.
 func (m *model) stored() string {
 	f, err := m.admin.Flow(m.Context(), m.spec.name)
 	require.NoError(m, err)

@@ -10,12 +10,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// pattern is a cron expression as the oracle reads it: the values that each field takes.
+// pattern is a cron expression as the oracle reads it: the values of each field.
 type pattern struct {
 	second, minute, hour, day, month, weekday map[int]bool
 
 	anyDay, anyWeekday bool
-	seconds            bool // it chooses among the seconds of a minute
+	seconds            bool // the expression has a field for seconds
 }
 
 var descriptors = map[string]string{
@@ -37,7 +37,7 @@ func parsePattern(text string) pattern {
 	return p
 }
 
-// values reads lists of single values, ranges and stars, each with a step or without.
+// values reads a list of values, ranges and stars, each with or without a step.
 func values(field string, low, high int) map[int]bool {
 	number := func(text string) int {
 		for i, name := range []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"} {
@@ -76,7 +76,7 @@ func values(field string, low, high int) map[int]bool {
 	return set
 }
 
-// matches takes a local time as if it were UTC.
+// matches reports whether the pattern has a local time, given as if it were UTC.
 func (p *pattern) matches(local time.Time) bool {
 	day, weekday := p.day[local.Day()], p.weekday[int(local.Weekday())]
 	dayMatches := day && weekday
@@ -86,8 +86,8 @@ func (p *pattern) matches(local time.Time) bool {
 	return dayMatches && p.second[local.Second()] && p.minute[local.Minute()] && p.hour[local.Hour()] && p.month[int(local.Month())]
 }
 
-// walk returns the moments after one time and up to another at which a clock in a zone shows, for
-// the first time, a local time that the pattern has, or has just jumped over one.
+// walk returns the ticks after one time and up to another. A tick is a moment at which the zone's
+// clock shows a local time of the pattern for the first time, or has just jumped over one.
 func (p *pattern) walk(zone *time.Location, after, upTo time.Time) []time.Time {
 	step := time.Minute
 	if p.seconds {
@@ -97,8 +97,8 @@ func (p *pattern) walk(zone *time.Location, after, upTo time.Time) []time.Time {
 		_, offset := now.In(zone).Zone()
 		return now.Add(time.Duration(offset) * time.Second)
 	}
-	now := after.UTC().Truncate(time.Minute).Add(-4 * time.Hour) // no clock here is put back by more
-	shown := local(now)                                          // the latest so far
+	now := after.UTC().Truncate(time.Minute).Add(-4 * time.Hour) // no clock here is put back by more than this
+	shown := local(now)                                          // the latest local time so far
 	var ticks []time.Time
 	for now = now.Add(step); !now.After(upTo); now = now.Add(step) {
 		shows := local(now)
@@ -114,7 +114,7 @@ func (p *pattern) walk(zone *time.Location, after, upTo time.Time) []time.Time {
 	return ticks
 }
 
-// The oracle is told what is right by hand, once.
+// The oracle itself is tested against ticks worked out by hand.
 func TestPattern(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -53,7 +53,7 @@ func onBoth(t *testing.T, fn func(t *testing.T, d *database)) {
 	})
 }
 
-// at is a time that either database has returned.
+// at scans a time from either database.
 type at struct{ t *time.Time }
 
 func (a at) Scan(v any) error {
@@ -74,7 +74,7 @@ func (a at) Scan(v any) error {
 	return nil
 }
 
-// activeRuns reads the runs that have not ended, by the statement of the test's own.
+// activeRuns reads the runs that have not ended, by a statement of the test's own.
 func (d *database) activeRuns(ctx context.Context) ([]*active, error) {
 	rows, err := d.db.QueryContext(ctx, `
 		select r.id, f.name, r.state = 'in_progress', r.trigger, r.scheduled_for, r.run_after, r.lease_no, r.queue, r.worker,
@@ -96,7 +96,7 @@ func (d *database) activeRuns(ctx context.Context) ([]*active, error) {
 	return runs, rows.Err()
 }
 
-// mortal is the driver of a process that may die, after which it changes nothing.
+// mortal is the driver of a process that may die. A dead process changes nothing.
 type mortal struct {
 	dataflow.Driver
 	dead *atomic.Bool

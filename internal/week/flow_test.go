@@ -13,16 +13,16 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// spec is a flow's definition, as the processes that are deployed next will have it.
+// spec is a flow's definition.
 type spec struct {
 	name     string
 	queue    bool // JobQueue, else Heartbeat
 	disabled bool
 	interval time.Duration
 	schedule dataflow.Schedule
-	cursor   bool // the source has one
+	cursor   bool // whether the source has one
 	attempts int
-	slow     float64 // the share of runs that take their time
+	slow     float64 // the share of runs that wait on the clock
 	longest  time.Duration
 	flaky    float64 // the share of the hours in which all runs fail
 	late     float64 // the share of River jobs that wait
@@ -32,7 +32,7 @@ type spec struct {
 func (s *spec) timing() dataflow.Schedule {
 	return dataflow.Schedule{
 		Cron: s.schedule.Cron, TimeZone: s.schedule.TimeZone, Start: s.schedule.Start, End: s.schedule.End, Stagger: s.schedule.Stagger,
-		CatchUpWindow: s.interval, // as good a place as any
+		CatchUpWindow: s.interval, // this field only serves to carry the interval
 	}
 }
 
@@ -43,7 +43,7 @@ func (s *spec) runtime() dataflow.Runtime {
 	return dataflow.Heartbeat{Interval: s.interval, Schedule: s.schedule, Disabled: s.disabled}
 }
 
-// chance returns a number of [0, 1) that depends on its arguments alone, whatever else goes on.
+// chance returns a random number of [0, 1) that depends only on its arguments.
 func chance(seed uint64, what, name string, n int64) float64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(what + "/" + name)) // It never fails.
@@ -51,7 +51,7 @@ func chance(seed uint64, what, name string, n int64) float64 {
 	return rand.New(rand.NewPCG(seed, h.Sum64())).Float64()
 }
 
-// ended is how a body has ended.
+// ended is the outcome of a body.
 type ended struct {
 	flow   string
 	failed bool
@@ -62,10 +62,10 @@ type bodies struct {
 	seed  uint64
 	clock *clock
 
-	mu   sync.Mutex // guards what follows
+	mu   sync.Mutex // guards the fields below
 	ends []ended
-	most map[string]int // that were in progress at once
-	in   map[string]int
+	most map[string]int // the most runs of a flow that were in progress at once
+	in   map[string]int // the runs of a flow that are in progress
 }
 
 var errBroken = errors.New("broken")
@@ -93,14 +93,14 @@ func (b *bodies) note(l *life, e ended) {
 	dead := l.dead
 	b.clock.mu.Unlock()
 	if dead {
-		return // nobody hears of it
+		return // the outcome is lost with the process
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ends = append(b.ends, e)
 }
 
-// count notes how many runs of a flow are in progress. Those of dead processes do not count.
+// count counts the runs of a flow in progress. Runs of dead processes do not count.
 func (b *bodies) count(name string, by int, l *life) {
 	b.clock.mu.Lock()
 	dead := l.dead
@@ -114,7 +114,7 @@ func (b *bodies) count(name string, by int, l *life) {
 	b.most[name] = max(b.most[name], b.in[name])
 }
 
-// died forgets what a process had in progress.
+// died takes the runs of a dead process off the count.
 func (b *bodies) died(runs []*active) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -123,7 +123,7 @@ func (b *bodies) died(runs []*active) {
 	}
 }
 
-// take returns what has ended since it was asked last.
+// take returns the bodies that have ended since the last call.
 func (b *bodies) take() []ended {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -132,7 +132,7 @@ func (b *bodies) take() []ended {
 	return ends
 }
 
-// source is a source without records, whose cursor is of either kind.
+// source is a source without records, with or without a cursor.
 type source[C any] struct {
 	b *bodies
 	l *life

@@ -10,16 +10,16 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// verdict is what the oracle says of a round of ticks.
+// verdict is the oracle's prediction for one flow in one round.
 type verdict struct {
 	ticks   []tick
-	loose   bool // what is decided by overlap depends on who is quicker
+	loose   bool // a race decides about overlap, so the oracle cannot know the outcome
 	probe   bool
 	skipped int64
 }
 
-// judge decides about what is due of a flow, with these runs under way, and accounts for it. A
-// nil verdict means that nothing is.
+// judge decides about the due ticks of a flow that has these runs, and accounts for them. It
+// returns nil if nothing is due.
 func (m *model) judge(now time.Time, runs []*active, dead func(worker string) bool) *verdict {
 	due := m.due(now)
 	probing := !m.probeAt.IsZero() && !m.probeAt.After(now)
@@ -33,7 +33,7 @@ func (m *model) judge(now time.Time, runs []*active, dead func(worker string) bo
 			busy++
 		case r.progress || !r.after.After(now) || r.lease > 0:
 			waiting++
-			if r.waitingTick() { // one that has begun is none
+			if r.waitingTick() { // a run that has begun does not count
 				waitingTicks++
 			}
 		}
@@ -97,8 +97,8 @@ func (m *model) catchUp(now time.Time, due []tick) {
 	}
 }
 
-// check compares what the oracle has said with the runs that a round has started. Where it
-// could not know, it takes what has happened as long as that is possible.
+// check compares a verdict with the runs that a round started. If the verdict is loose, it
+// accepts any possible outcome.
 func (m *model) check(now time.Time, v *verdict, runs []*dataflow.Run) {
 	started := make(map[int64]bool)
 	probes := 0

@@ -9,14 +9,14 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// Beside the reasons why a tick did not start a run, fired says that it did. unsure is any of
-// them, where two processes at once, or two rounds, had to do with the flow.
+// The fate of a tick is the reason why it started no run, or fired if it started one. It is
+// unsure if two processes or two rounds dealt with the flow at once: then any fate is right.
 const (
 	fired  dataflow.SkipReason = "fired"
 	unsure dataflow.SkipReason = "unsure"
 )
 
-// tick is a moment at which a schedule says that a flow should run, and what came of it.
+// tick is a moment at which a flow should run by its schedule, and its fate.
 type tick struct {
 	at   time.Time
 	fate dataflow.SkipReason // or fired; empty: none yet
@@ -27,11 +27,11 @@ type tick struct {
 // model is what the oracle knows of a flow.
 type model struct {
 	*week
-	spec    *spec // as it is registered
-	wanted  *spec // as the processes that start next have it
+	spec    *spec // the registered definition
+	wanted  *spec // the definition in the code of the next process
 	known   bool  // it has been registered
 	ticks   []tick
-	next    int // the first of them that is not accounted for
+	next    int // the first tick that is not accounted for
 	edition int
 	offsets map[time.Duration]time.Duration
 
@@ -57,7 +57,7 @@ type active struct {
 	rescues   int
 }
 
-// register is what becomes of a flow when a process declares it.
+// register notes that a process has registered the flow.
 func (m *model) register(now time.Time, s *spec) {
 	timing := !m.known || m.spec.timing() != s.timing()
 	if m.known && (timing || m.spec.disabled != s.disabled) {
@@ -88,7 +88,7 @@ func (m *model) nominal(s *spec, after, upTo time.Time) []time.Time {
 	return ticks
 }
 
-// plain computes the ticks without stagger, and without the bounds of a cron's.
+// plain computes the ticks without stagger. Those of a cron expression ignore Start and End.
 func (m *model) plain(s *spec, after, upTo time.Time) []time.Time {
 	if s.interval == 0 {
 		zone, err := time.LoadLocation(s.schedule.TimeZone)
@@ -100,8 +100,8 @@ func (m *model) plain(s *spec, after, upTo time.Time) []time.Time {
 	if at.IsZero() {
 		at = time.Unix(0, 0).UTC()
 	}
-	if behind := after.Sub(at); behind > 0 {
-		at = at.Add(behind - behind%s.interval)
+	if passed := after.Sub(at); passed > 0 {
+		at = at.Add(passed - passed%s.interval)
 	}
 	var ticks []time.Time
 	for ; !at.After(upTo); at = at.Add(s.interval) {
@@ -110,8 +110,8 @@ func (m *model) plain(s *spec, after, upTo time.Time) []time.Time {
 	return ticks
 }
 
-// offset is by how much a flow's ticks are shifted. Which amount it is, is the library's to say:
-// it is less than Stagger, and for ever the same.
+// offset is how much stagger shifts a flow's ticks. The library chooses the offset; the oracle
+// only demands that it is less than Stagger and never changes.
 func (m *model) offset(s *spec) time.Duration {
 	within := s.schedule.Stagger
 	if within == 0 {
@@ -146,7 +146,8 @@ func (m *model) due(now time.Time) []tick {
 	return m.ticks[m.next:last]
 }
 
-// nextTick is the first tick that is not accounted for, zero if there is none before the end.
+// nextTick is the first tick that is not accounted for. It is zero if there is none before the
+// end.
 func (m *model) nextTick() time.Time {
 	if m.next == len(m.ticks) {
 		return time.Time{}
@@ -154,7 +155,7 @@ func (m *model) nextTick() time.Time {
 	return m.ticks[m.next].at
 }
 
-// idle is why no tick starts a run, whatever else goes on.
+// idle is the reason why no tick of the flow starts a run, or "".
 func (m *model) idle() dataflow.SkipReason {
 	switch {
 	case m.paused, m.tripped:
@@ -166,7 +167,7 @@ func (m *model) idle() dataflow.SkipReason {
 	}
 }
 
-// settle is what becomes of due ticks when a flow is changed.
+// settle accounts for the due ticks of a flow that is about to change.
 func (m *model) settle(now time.Time) {
 	due := m.due(now)
 	for i := range due {
@@ -185,7 +186,7 @@ func (m *model) resume(now time.Time) {
 	m.paused, m.tripped, m.streak, m.probeAt = false, false, 0, time.Time{}
 }
 
-// ended is what becomes of a flow when a run ends.
+// runEnded notes that a run of the flow has ended.
 func (m *model) runEnded(now time.Time, failed bool) {
 	if m.spec.schedule.PauseAfter == 0 {
 		return

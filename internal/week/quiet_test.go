@@ -10,8 +10,8 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// quiet waits until all runs that these processes have to work now have ended, or wait on the
-// clock. It works the River jobs whose time has come.
+// quiet waits until each run that these processes must work now has ended or waits on the clock.
+// It works the due River jobs.
 func (w *week) quiet(now time.Time, processes []*process, reports []*dataflow.TickReport) {
 	w.Helper()
 	patience, cancel := context.WithTimeout(w.Context(), time.Minute)
@@ -44,13 +44,13 @@ func (w *week) quiet(now time.Time, processes []*process, reports []*dataflow.Ti
 	}
 }
 
-// rests looks whether nothing more will happen by itself, and if it will not, whether a round is
-// needed for it.
+// rests reports whether nothing more is to happen at this time. If something is, ticks reports
+// whether that needs another round.
 func (w *week) rests(now time.Time, processes []*process, reports []*dataflow.TickReport) (rests, ticks bool) {
 	w.Helper()
 	for _, r := range reports {
 		short, cancel := context.WithTimeout(w.Context(), 2*time.Millisecond)
-		_, _ = r.Wait(short) // With a run that waits on the clock, it is not in time.
+		_, _ = r.Wait(short) // It times out if a run waits on the clock.
 		cancel()
 	}
 	if _, still := w.clock.still(); !still {
@@ -78,7 +78,8 @@ func (w *week) rests(now time.Time, processes []*process, reports []*dataflow.Ti
 	return rests && still && progress == waiting, ticks
 }
 
-// over tells whether the rounds have ended, which those with a run that waits on the clock do not.
+// over reports whether the rounds have ended. A round does not end while one of its runs waits on
+// the clock.
 func over(reports []*dataflow.TickReport) bool {
 	past, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -90,8 +91,8 @@ func over(reports []*dataflow.TickReport) bool {
 	return true
 }
 
-// hurry tells a process at once that a run of its is to be cancelled, which it would learn within
-// two seconds by itself.
+// hurry tells a process at once that one of its runs is cancelled. By itself it would find out
+// within two seconds.
 func (w *week) hurry(r *active) {
 	w.Helper()
 	for _, p := range w.processes {
@@ -112,7 +113,7 @@ func (w *week) look() {
 	}
 }
 
-// claimable tells whether one of the processes must take up a run now.
+// claimable reports whether one of the processes must claim a run now.
 func (w *week) claimable(now time.Time, r *active, processes []*process) bool {
 	m := w.byName[r.flow]
 	if r.progress || r.after.After(now) || m.paused || m.spec.disabled || r.rescues > 1 {
@@ -127,18 +128,18 @@ func (w *week) claimable(now time.Time, r *active, processes []*process) bool {
 			busy++
 		}
 		if m.spec.slots() == 1 && r.waitingTick() && o.waitingTick() && o.scheduled.Before(r.scheduled) && o.queue == r.queue {
-			return false // that of the earlier tick goes first
+			return false // the run of the earlier tick goes first
 		}
 	}
 	return busy < m.spec.slots()
 }
 
-// waitingTick tells whether a run is a tick that waits, and has not begun.
+// waitingTick reports whether a run of a tick waits and has not begun.
 func (r *active) waitingTick() bool {
 	return !r.progress && r.trigger == dataflow.TriggerSchedule && r.lease == 0
 }
 
-// jobWaits tells whether no worker of River has come to a run's job yet.
+// jobWaits reports whether River has not yet worked a run's job.
 func (w *week) jobWaits(now time.Time, r *active) bool {
 	m := w.byName[r.flow]
 	if chance(w.bodies.seed, "late", r.flow, r.scheduled.UnixMilli()) >= m.spec.late {
@@ -148,7 +149,7 @@ func (w *week) jobWaits(now time.Time, r *active) bool {
 	return r.after.Add(delay).After(now)
 }
 
-// work works runs that have River jobs, as River's workers would.
+// work works the runs that have River jobs, in place of River's workers.
 func (w *week) work(now time.Time, p *process) {
 	w.Helper()
 	for _, runs := range w.runs {
@@ -160,7 +161,7 @@ func (w *week) work(now time.Time, p *process) {
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
-				_, _ = dataflow.NewFlowExecutor(p.client).Execute(context.WithoutCancel(w.Context()), r.id) // The run tells.
+				_, _ = dataflow.NewFlowExecutor(p.client).Execute(context.WithoutCancel(w.Context()), r.id) // The run's state says how it went.
 			}()
 			for w.clock.parked(r.flow) == before && !closed(done) {
 				pause(w.Context(), time.Millisecond/4)
@@ -178,7 +179,7 @@ func closed(done <-chan struct{}) bool {
 	}
 }
 
-// pause waits, unless ctx is done before.
+// pause waits for d or until ctx is done.
 func pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

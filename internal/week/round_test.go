@@ -23,7 +23,7 @@ func (w *week) tick(now time.Time) {
 	}
 }
 
-// round has processes tick, and compares what they do with what the oracle says.
+// round makes processes tick, and compares what they do with the oracle's verdicts.
 func (w *week) round(now time.Time, processes []*process) {
 	w.Helper()
 	verdicts := make(map[*model]*verdict)
@@ -64,8 +64,8 @@ func (w *week) round(now time.Time, processes []*process) {
 	w.quiet(now, processes, reports)
 }
 
-// moves tells whether runs of a flow may be taken up at any moment, because an earlier round still
-// goes through those that it has found.
+// moves reports whether runs of a flow may be claimed at any moment, because an earlier round is
+// still claiming the runs that it found.
 func (w *week) moves(now time.Time, m *model) bool {
 	return slices.ContainsFunc(w.runs[m.spec.name], func(r *active) bool { return r.queue == "" && w.claimable(now, r, w.processes) })
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// The server itself notes the most runs of a flow that were in progress at once, and each
-// registration that changed a schedule.
+// Triggers of the database record the most runs of a flow that were in progress at once, and
+// each change of a schedule.
 const (
 	overlapPostgres = `
 create table week_overlap (flow_id bigint primary key, most bigint not null);
@@ -46,13 +46,13 @@ create trigger week_edit after update on dataflow_flow when new.schedule is not 
 end;`
 )
 
-// version is a schedule that was in force from a moment on.
+// version is a schedule that was valid from a moment on.
 type version struct {
 	every time.Duration
 	from  time.Time
 }
 
-// audit asks whether every tick is accounted for exactly once.
+// audit checks that every tick is accounted for exactly once.
 func (s *seconds) audit() {
 	s.Helper()
 	var delays []time.Duration
@@ -73,7 +73,7 @@ func (s *seconds) audit() {
 				require.Equal(s, pausedFlow, f.name)
 			}
 		}
-		require.Empty(s, got, "%s has what is no tick of its: %v", f.name, ticks)
+		require.Empty(s, got, "%s has entries for times that are not its ticks: %v", f.name, ticks)
 		var most int
 		require.NoError(s, s.db.QueryRowContext(s.Context(), fmt.Sprintf("select coalesce(max(most), 0) from week_overlap where flow_id = %d", flow.ID)).Scan(&most))
 		allowed := 1
@@ -85,12 +85,12 @@ func (s *seconds) audit() {
 	require.Positive(s, counts[dataflow.SkipPaused])
 	require.Positive(s, counts[dataflow.SkipOverlap])
 	slices.Sort(delays)
-	s.Logf("ticks: %v; of %d while a process was alive, the run was there within %s (p50), %s (p99), %s (the slowest)", counts, len(delays),
+	s.Logf("ticks: %v; delay of the run for %d ticks while a process was alive: %s (p50), %s (p99), %s (slowest)", counts, len(delays),
 		delays[len(delays)/2], delays[len(delays)*99/100], delays[len(delays)-1])
 	require.Less(s, delays[len(delays)-1], 5*time.Second)
 }
 
-// accounts returns what became of the ticks of a flow, and how long the runs took to be there.
+// accounts returns the fates of a flow's ticks, and adds the delays of their runs to delays.
 func (s *seconds) accounts(name string, delays *[]time.Duration) map[int64]dataflow.SkipReason {
 	s.Helper()
 	got := make(map[int64]dataflow.SkipReason)
@@ -119,7 +119,7 @@ func (s *seconds) accounts(name string, delays *[]time.Duration) map[int64]dataf
 	return got
 }
 
-// nominal computes the ticks of a flow from when it was stored to its next one.
+// nominal computes the ticks of a flow from its registration to before its next tick.
 func (s *seconds) nominal(flow *dataflow.Flow, cron bool) []time.Time {
 	s.Helper()
 	offset := flow.NextRunAt.Sub(flow.NextRunAt.Truncate(time.Second))
@@ -142,7 +142,7 @@ func (s *seconds) nominal(flow *dataflow.Flow, cron bool) []time.Time {
 	return ticks
 }
 
-// versions reads which schedules were in force.
+// versions reads the schedules of a flow, in the order in which they were valid.
 func (s *seconds) versions(flow *dataflow.Flow, cron bool) []version {
 	s.Helper()
 	rows, err := s.db.QueryContext(s.Context(), fmt.Sprintf("select schedule, at from week_edit where flow_id = %d", flow.ID))

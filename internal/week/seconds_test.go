@@ -38,8 +38,8 @@ var secondsFlows = []struct {
 	{"edited", dataflow.Schedule{}, false, 0},
 }
 
-// edited is the flow whose interval a process of the second version has at two seconds, and
-// pausedFlow the one that is paused again and again.
+// edited is a flow with an interval of two seconds in the second version of the code. pausedFlow
+// is a flow that is paused again and again.
 const (
 	edited     = "edited"
 	pausedFlow = "paused"
@@ -79,9 +79,9 @@ type seconds struct {
 	lives  []*lived
 }
 
-// Schedules of a second on the real clock, worked by two processes, of which one is killed and
-// started again, while flows are paused and edited: every tick is accounted for exactly once, and
-// its run is there in time.
+// Two processes work schedules of a second on the real clock. One is killed and started again,
+// and for a moment both are dead; meanwhile flows are paused and edited. Every tick is accounted
+// for exactly once. While a process is alive, the run of a tick exists within five seconds.
 func TestSeconds(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, d *database) {
@@ -102,7 +102,7 @@ func TestSeconds(t *testing.T) {
 	})
 }
 
-// live has two processes for so long.
+// live runs two processes for so long.
 func (s *seconds) live(lasts time.Duration) {
 	s.Helper()
 	first, second := s.start("1"), s.start("1")
@@ -115,13 +115,13 @@ func (s *seconds) live(lasts time.Duration) {
 		require.NoError(s, err)
 		second.kill()
 		pause(s.Context(), 2*step)
-		second = s.start("2") // which has edited a flow
+		second = s.start("2") // its code has another schedule of a flow
 		_, err = s.client.Resume(s.Context(), pausedFlow, "test", "")
 		require.NoError(s, err)
 		_, err = s.client.Trigger(s.Context(), "all", &dataflow.TriggerOptions{At: time.Unix(1, 0), Actor: "test"})
 		require.NoError(s, err)
 		pause(s.Context(), 2*step)
-		first.kill() // both are away for a moment
+		first.kill() // both are dead for a moment
 		second.kill()
 		pause(s.Context(), step)
 		first, second = s.start("1"), s.start("1")
@@ -140,10 +140,10 @@ func (s *seconds) start(version string) *lived {
 	return l
 }
 
-// alive tells whether a process was surely alive from a moment on, for so long.
+// alive reports whether a process was certainly alive for so long from a moment on.
 func (s *seconds) alive(from time.Time, d time.Duration) bool {
 	return slices.ContainsFunc(s.lives, func(l *lived) bool { return l.from.Before(from) && l.to.After(from.Add(d)) })
 }
 
-// napping is a source without records, which takes its time.
+// napping is a source without records that takes some time.
 type napping struct{ takes time.Duration }

@@ -25,8 +25,8 @@ import (
 	"github.com/activedataflow/dataflow/dataflowsqlite"
 )
 
-// workerEnv makes the test binary a worker: its id, its version, the kind and the URL of its
-// database, divided by spaces.
+// workerEnv turns the test binary into a worker. It holds the worker's id and version, and the
+// kind and the URL of its database, separated by spaces.
 const workerEnv = "DATAFLOW_WEEK_WORKER"
 
 func (n napping) Read(ctx context.Context, _ dataflow.Request[dataflow.NoCursor]) iter.Seq2[dataflow.Item[int, dataflow.NoCursor], error] {
@@ -93,7 +93,7 @@ type lived struct {
 	id       string
 	cmd      *exec.Cmd
 	in       io.WriteCloser
-	from, to time.Time // between which it was surely alive
+	from, to time.Time // it was certainly alive in between
 }
 
 func (l *lived) launch(version string) {
@@ -120,7 +120,7 @@ func (l *lived) kill() {
 	require.Error(l, l.cmd.Wait())
 }
 
-// stop lets a process end as a service does.
+// stop ends a process as a service ends, by Client.Stop.
 func (l *lived) stop() {
 	l.Helper()
 	l.to = now()

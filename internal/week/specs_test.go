@@ -12,12 +12,12 @@ var zones = []string{
 	"", "UTC", "Europe/Berlin", "Europe/Berlin", "America/New_York", "America/Havana", "Asia/Beirut", "Australia/Lord_Howe", "Asia/Kolkata", "Pacific/Apia",
 }
 
-// changes are days on which clocks are changed in some of the zones.
+// changes are days with clock changes in some of the zones.
 var changes = []string{"2027-03-28", "2027-10-31", "2026-11-01", "2027-03-14", "2027-10-03", "2027-04-04"}
 
 func pick[T any](dice *rand.Rand, from ...T) T { return from[dice.IntN(len(from))] }
 
-// newSpecs invents flows. Whatever depends on i alone makes sure that nothing is left out.
+// newSpecs invents flows. What depends only on i makes sure that every kind occurs.
 func newSpecs(dice *rand.Rand, n int, start time.Time) []*spec {
 	specs := make([]*spec, n)
 	for i := range specs {
@@ -50,7 +50,7 @@ func (s *spec) setCatchUp(dice *rand.Rand, i int) {
 	}
 }
 
-// setTiming chooses when ticks are.
+// setTiming chooses the schedule's times.
 func (s *spec) setTiming(dice *rand.Rand, start time.Time, i int) {
 	h := &s.schedule
 	s.interval, h.Cron, h.TimeZone, h.Start, h.End, h.Stagger = 0, "", "", time.Time{}, time.Time{}, 0
@@ -93,7 +93,7 @@ func (s *spec) setTiming(dice *rand.Rand, start time.Time, i int) {
 	}
 }
 
-// dense tells whether there are ticks within less than a minute.
+// dense reports whether ticks can be less than a minute apart.
 func (s *spec) dense() bool {
 	p := parsePattern(s.schedule.Cron)
 	return p.seconds && len(p.second) > 1

@@ -11,10 +11,10 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// has tells whether a process has the code of a flow.
+// has reports whether a process has the code of a flow.
 func (p *process) has(m *model) bool { return p.specs[m.spec.name] != nil }
 
-// meddle is what people do meanwhile.
+// meddle does what people do: it pauses, resumes, triggers and cancels.
 func (w *week) meddle(now time.Time) {
 	w.Helper()
 	for range w.dice.IntN(3) {
@@ -28,7 +28,7 @@ func (w *week) meddle(now time.Time) {
 		case n < 3:
 			w.toggle(now, client, m)
 		case n < 5:
-			for _, m := range w.models { // those that have been paused are not forgotten
+			for _, m := range w.models { // so that no flow stays paused for ever
 				if m.paused || m.tripped {
 					if w.dice.IntN(3) == 0 {
 						w.resume(now, client, m)
@@ -70,24 +70,24 @@ func (w *week) resume(now time.Time, client *dataflow.Client, m *model) {
 	m.resume(now)
 }
 
-// trigger starts a run that no tick has to do with.
+// trigger starts a run without a tick.
 func (w *week) trigger(now time.Time, client *dataflow.Client, m *model) {
 	w.Helper()
 	if client == w.admin && m.spec.schedule.PauseAfter > 0 {
-		return // without the flow's code, it knows nothing of its MaxAttempts
+		return // the admin does not have the flow's code, and so not its MaxAttempts
 	}
 	opts := &dataflow.TriggerOptions{Actor: "ann", Reason: "she wants to see it"}
-	if client != w.admin || w.dice.IntN(2) == 0 { // Execute would work it here, for as long as that takes
+	if client != w.admin || w.dice.IntN(2) == 0 { // without At, a process would work the run here and block
 		opts.At = now.Add(pick(w.dice, 0, 0, -time.Hour, 2*time.Hour))
 		if next := m.nextTick(); !next.IsZero() && w.dice.IntN(4) == 0 {
-			opts.At = next // of all times
+			opts.At = next // exactly the time of the next tick
 		}
 	}
 	run, err := client.Trigger(w.Context(), m.spec.name, opts)
 	switch {
 	case m.paused || m.spec.disabled:
 		require.ErrorIs(w, err, dataflow.ErrDisabled, "%s", m)
-	case errors.Is(err, dataflow.ErrNotRegistered): // that is the admin; the run is there all the same
+	case errors.Is(err, dataflow.ErrNotRegistered): // the admin added the run, but cannot work it
 		fallthrough
 	case err == nil:
 		w.did["triggered"]++
@@ -101,7 +101,8 @@ func (w *week) trigger(now time.Time, client *dataflow.Client, m *model) {
 	w.look()
 }
 
-// trouble is what happens to processes. It returns until when all are gone, if they are.
+// trouble kills, stops, replaces and adds processes. If it ends all of them, it returns when the
+// downtime is over.
 func (w *week) trouble(now time.Time) time.Time {
 	w.Helper()
 	rate := 1.0
@@ -129,7 +130,7 @@ func (w *week) trouble(now time.Time) time.Time {
 	return time.Time{}
 }
 
-// replace ends the process with all flows, and starts another.
+// replace ends the process with all flows, and starts another one.
 func (w *week) replace(end func(*process)) {
 	w.Helper()
 	end(w.processes[0])
@@ -139,7 +140,7 @@ func (w *week) replace(end func(*process)) {
 	w.quiet(w.clock.Now(), nil, nil)
 }
 
-// second starts a second process, with the code of some of the flows, or ends it.
+// second starts a second process with the code of a third of the flows, or ends it.
 func (w *week) second() {
 	w.Helper()
 	if len(w.processes) > 1 {
@@ -152,8 +153,8 @@ func (w *week) second() {
 	w.launch(some[:len(some)/3])
 }
 
-// edit deploys other definitions of some flows. While the new process is there, the old ones make
-// another round or two.
+// edit deploys other definitions of some flows. The old processes make up to two more rounds
+// beside the new one.
 func (w *week) edit(now time.Time) {
 	w.Helper()
 	w.did["deploys"]++
@@ -177,7 +178,7 @@ func (w *week) edit(now time.Time) {
 	w.quiet(w.clock.Now(), nil, nil)
 }
 
-// stop ends a process as a service does, and die as a power cut does.
+// stop ends a process by Client.Stop. die ends it as a power cut does.
 func (w *week) stop(p *process) {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.Context()), 20*time.Second)

@@ -22,7 +22,7 @@ const (
 	daysEnv  = "DATAFLOW_WEEK_DAYS"
 	flowsEnv = "DATAFLOW_WEEK_FLOWS"
 
-	// lease is longer than the week: processes that are dead lose theirs at once.
+	// lease is longer than the week. The test itself ends the leases of dead processes.
 	lease = 400 * time.Hour
 )
 
@@ -37,7 +37,7 @@ func number(t *testing.T, env string, otherwise int) int {
 	return n
 }
 
-// newDice returns the numbers that decide about a test.
+// newDice returns the random numbers of a test, and their seed.
 func newDice(t *testing.T) (*rand.Rand, uint64) {
 	t.Helper()
 	seed := uint64(number(t, seedEnv, 1))
@@ -52,20 +52,20 @@ type week struct {
 	*testing.T
 	*database
 	dice       *rand.Rand
-	step       time.Duration // mostly, between two rounds
+	step       time.Duration // the usual time between two rounds
 	start, end time.Time
-	horizon    time.Time // up to when the oracle looks
+	horizon    time.Time // the oracle computes ticks up to here
 	clock      *clock
 	bodies     *bodies
 	models     []*model
 	byName     map[string]*model
-	admin      *dataflow.Client // has no flow's code, and works nothing
+	admin      *dataflow.Client // a client without flows; it works nothing
 	processes  []*process
-	dead       map[string]bool // processes that were killed, and whose runs nobody has taken over yet
+	dead       map[string]bool // killed processes whose runs nobody has taken over yet
 	born       int
-	runs       map[string][]*active // that have not ended
+	runs       map[string][]*active // the runs that have not ended
 	manual     map[int64]bool
-	did        map[string]int
+	did        map[string]int // what happened, and how often
 }
 
 // process is a client with the code of some or all flows.
@@ -74,10 +74,10 @@ type process struct {
 	client *dataflow.Client
 	dies   *atomic.Bool
 	flows  []*model
-	specs  map[string]*spec // as it has registered them
+	specs  map[string]*spec // as it registered them
 }
 
-// All the ticks of a week are accounted for, exactly once, and as the oracle has said before.
+// Every tick of a week is accounted for exactly once, as the oracle predicted.
 func TestWeek(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, d *database) {
@@ -119,7 +119,7 @@ func newWeek(t *testing.T, d *database, days, flows int) *week {
 	w.admin, err = dataflow.NewClient(d.driver, w.config("admin"))
 	require.NoError(t, err)
 	require.NoError(t, w.admin.Migrate(t.Context()))
-	// Only for the oracle, which often looks at what has not ended.
+	// For the oracle, which often reads the runs that have not ended.
 	_, err = d.db.ExecContext(t.Context(), `create index week_active on dataflow_run (id) where state in ('pending', 'in_progress')`)
 	require.NoError(t, err)
 	return w
@@ -131,7 +131,7 @@ func (w *week) config(id string, flows ...*dataflow.Flow) *dataflow.Config {
 	}
 }
 
-// launch starts a process with the code of these flows, as their specs are now.
+// launch starts a process with the code of these flows, in their newest definition.
 func (w *week) launch(flows []*model) {
 	w.Helper()
 	w.born++
@@ -156,7 +156,7 @@ func (w *week) launch(flows []*model) {
 func (w *week) live() {
 	w.Helper()
 	w.launch(w.models)
-	down := time.Time{} // until when nobody is there
+	down := time.Time{} // the end of a downtime
 	for {
 		now := w.soon(w.clock.Now(), len(w.processes) == 0)
 		if !now.Before(w.end) {
@@ -196,9 +196,9 @@ func (w *week) soon(now time.Time, down bool) time.Time {
 	}
 	round := now.Truncate(w.step).Add(w.step)
 	switch w.dice.IntN(20) {
-	case 0: // in between, or a long while later
+	case 0: // at any moment of the next 40 minutes
 		return now.Add(time.Duration(1 + w.dice.Int64N(int64(40*time.Minute)))).Truncate(time.Millisecond).Add(time.Millisecond)
-	case 1, 2, 3: // at a tick, or right beside it
+	case 1, 2, 3: // at a tick, or a millisecond before or after it
 		var next time.Time
 		for _, m := range w.models {
 			if at := m.nextTick(); at.After(now) && (next.IsZero() || at.Before(next)) {
@@ -217,7 +217,7 @@ func (w *week) soon(now time.Time, down bool) time.Time {
 	}
 }
 
-// advance moves the clock, at which some runs end.
+// advance moves the clock, and lets the runs end whose time has come.
 func (w *week) advance(now time.Time) {
 	w.Helper()
 	if w.clock.set(now) {

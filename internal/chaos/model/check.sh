@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks claim.pml with spin, in several settings, and that it fails where a part of the
-# protocol is left out. It needs spin and gcc, 2 GB of memory, and a few minutes.
+# Checks claim.pml with spin in several settings. Also checks that the model fails when a part of
+# the protocol is left out. It needs spin and gcc, 2 GB of memory, and a few minutes.
 set -euo pipefail
 cd "$(dirname "$0")"
 for tool in spin gcc; do
@@ -23,7 +23,7 @@ search() {
 	gcc -O2 -DCOLLAPSE -DMEMLIM=2000 $flags -o pan pan.c
 	./pan -m100000 "${run[@]}" >pan.log || true
 	found=$(sed -n 's/^pan:1: \(.*\) (at depth.*/\1/p' pan.log)
-	# A search that ends early for lack of memory or depth has found nothing, and says so.
+	# A search that ran out of memory or depth has proved nothing. Its log says so.
 	if grep -q 'errors: 0' pan.log && ! grep -Eq 'not completed|too small|out of memory' pan.log; then
 		found=holds
 	fi
@@ -42,14 +42,14 @@ search "three workers, two kills" holds safe "${few[@]}" -DRUNS=1 -DWORKERS=3 -D
 search "three batches, two kills, two lapses" holds safe "${few[@]}" -DRUNS=1 -DBATCHES=3 -DKILLS=2 -DLAPSES=2
 search "a sink elsewhere, two runs" holds safe "${few[@]}" -DFENCED
 search "a sink elsewhere, slices and breaks" holds safe -DFENCED -DRUNS=1
-echo "Every run ends, if every process goes on:"
+echo "Every run ends, as long as every process keeps running:"
 search "one run" holds live "${few[@]}" -DRUNS=1
 search "one run, slices and breaks" holds live -DRUNS=1 -DBATCHES=1
 search "two runs" holds live "${few[@]}" -DLOST=0
 search "one run, cancelled" holds live "${few[@]}" -DRUNS=1 -DCANCELS=1
 search "a sink elsewhere" holds live "${few[@]}" -DRUNS=1 -DFENCED
 
-echo "What each part is for:"
+echo "What happens without a part of the protocol:"
 search "without the index on the slot" "state[0]" safe "${few[@]}" -DNO_INDEX
 search "without the lease number" "lease[r]" safe "${few[@]}" -DNO_LEASE
 search "without lease and sequence number" "written==c" safe "${few[@]}" -DNO_LEASE -DLOOSE -DNO_SEQ

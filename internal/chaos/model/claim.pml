@@ -1,10 +1,10 @@
 /*
  * How a run is claimed, worked and taken over, as the database sees it. See ARCHITECTURE.md,
- * "How that is shown". check.sh says with which settings it is checked.
+ * "How that is shown". check.sh has the settings with which it is checked.
  *
- * A transaction takes the locks that its statements take, in their order, and changes what
- * others see when it commits, all at once. What its statements ask is asked while the row is
- * locked. Workers are killed, stopped and cut off between any two steps.
+ * A transaction takes the locks of its statements in their order. When it commits, others see
+ * all its changes at once. Its statements check their conditions while the row is locked.
+ * Workers are killed, stopped and cut off between any two steps.
  */
 
 #ifndef WORKERS
@@ -28,7 +28,7 @@
 #define LOST 1          /* a commit goes through, and its answer is lost */
 #endif
 #ifndef BREAKS
-#define BREAKS 1        /* a transaction is broken whose worker lives */
+#define BREAKS 1        /* the server breaks the transaction of a live worker */
 #endif
 #ifndef SLICES
 #define SLICES 1        /* a run is handed over or handed back */
@@ -37,20 +37,20 @@
 #define CANCELS 0       /* somebody cancels a run */
 #endif
 
-/* What may be left out, to see that the model notices. */
-#ifdef NO_INDEX         /* one run of a flow at a time */
+/* Parts of the protocol that may be left out, to see that the model fails without them. */
+#ifdef NO_INDEX         /* the index that allows one run of a flow at a time */
 #define SLOT_TAKEN false
 #define NONE_IN_PROGRESS true
 #else
 #define SLOT_TAKEN (slot != NONE)
 #define NONE_IN_PROGRESS none_in_progress
 #endif
-#ifdef NO_LEASE         /* the lease's number in a commit */
+#ifdef NO_LEASE         /* the check of the lease number in a commit */
 #define OLD_LEASE false
 #else
 #define OLD_LEASE (!held(r, my))
 #endif
-#ifdef NO_SEQ           /* the sequence number in a commit */
+#ifdef NO_SEQ           /* the check of the sequence number in a commit */
 #define OLD_SEQ false
 #else
 #define OLD_SEQ (seq != s)
@@ -60,17 +60,17 @@
 #else
 #define SINK_REFUSES (sinkFence != fence)
 #endif
-#ifdef NO_CATCH_UP      /* bringing the cursor up to the sink's */
+#ifdef NO_CATCH_UP      /* the catch-up of the cursor with the sink's */
 #define CATCH_UP to = c
 #else
 #define CATCH_UP to = sinkCursor
 #endif
-#ifdef NO_REREAD        /* looking where the run is when an answer was lost */
+#ifdef NO_REREAD        /* reading the run's checkpoint again after a lost answer */
 #define REREAD skip
 #else
 #define REREAD s = seq; c = cursor
 #endif
-#ifdef NO_BREAK         /* of transactions whose worker is silent */
+#ifdef NO_BREAK         /* the end of transactions whose worker is silent */
 #define CAN_BREAK false
 #else
 #define CAN_BREAK true
@@ -87,24 +87,24 @@ mtype = { pending, in_progress, success, cancelled };
 
 /* What is committed. */
 mtype state[RUNS] = pending;
-byte lease[RUNS];       /* its number */
+byte lease[RUNS];       /* the lease number */
 bool lapsed[RUNS];
-bool wish[RUNS];        /* to be cancelled */
+bool wish[RUNS];        /* somebody wants to cancel the run */
 byte slot = NONE;       /* the run in the unique index of those in progress */
 byte cursor, seq;       /* the flow's checkpoint */
 byte written;           /* batches in the target: 0, 1, ... written-1 */
 
-/* Who has locked it: 0, or a transaction's number. A worker's is its own and 1; that of a dead
- * worker, which the server has not noticed yet, ORPHAN and that. */
+/* The transaction that has locked it, or 0. Worker w's transaction has the number w+1. If the
+ * worker is dead and the server has not noticed yet, ORPHAN is added to that number. */
 byte runLock[RUNS], indexLock, checkpointLock;
 #define ORPHAN (WORKERS + 1)
 #define RESCUER (WORKERS + 1)
 bool broken[WORKERS + 2]; /* the server has broken it */
 
 /* What the workers' processes know. */
-byte works[WORKERS] = NONE; /* the run */
-byte claimed[WORKERS];      /* its lease */
-bool told[WORKERS];         /* by the renewal: the run is lost, or to be cancelled */
+byte works[WORKERS] = NONE; /* the run that it works */
+byte claimed[WORKERS];      /* the lease number of that run */
+bool told[WORKERS];         /* its renewal found that the run is lost or to be cancelled */
 
 byte left = WORKERS; /* workers that have not seen the end */
 byte kills = KILLS, lapses = LAPSES, lost = LOST, breaks = BREAKS, slices = SLICES, cancels = CANCELS;
@@ -131,7 +131,7 @@ byte sinkFence, sinkCursor, sinkLock;
 #define worked(r) (live(0, r) || live(1, r) || live(2, r))
 #endif
 
-/* The locks of transaction t become those of transaction u; 0: they are free. */
+/* The locks of transaction t become those of transaction u. If u is 0, they are free. */
 inline pass(t, u) {
 	k = 0;
 	do
@@ -151,9 +151,9 @@ inline pass(t, u) {
 
 /* A worker is killed. Its transaction stays open until the server notices. */
 #define MAY_DIE  :: atomic { kills > 0 -> kills--; pass(me, me + ORPHAN); goto fresh }
-/* The server has broken the transaction: nothing of it is committed. */
+/* The server has broken the transaction; nothing of it is committed. */
 #define MAY_BREAK(there)  :: atomic { broken[me] -> broken[me] = false; goto there }
-/* The renewal has told the worker to leave off. */
+/* The worker's renewal found that it must stop. */
 #define MAY_BE_TOLD  :: atomic { told[w] -> goto leave }
 #define ok (!broken[me])
 #define unanswered (lost > 0)
@@ -191,9 +191,9 @@ inline give_up(as) {
 proctype Worker(byte w) {
 	byte r, k;
 	byte my, s, fence, c; /* lease, sequence number, that of the claim, cursor */
-	byte to;              /* the cursor behind the batch */
+	byte to;              /* the cursor after the batch */
 	mtype outcome;
-fresh: /* another process takes its place, or it has nothing to do any more */
+fresh: /* a new process takes its place, or it has no run any more */
 	atomic {
 		works[w] = NONE; told[w] = false; broken[me] = false;
 		r = 0; my = 0; s = 0; fence = 0; c = 0; to = 0; outcome = pending
@@ -223,14 +223,14 @@ fresh: /* another process takes its place, or it has nothing to do any more */
 	fi;
 	if
 	:: atomic { ok -> grant(); works[w] = r; claimed[w] = my }
-	:: atomic { ok && unanswered -> lost--; grant(); goto fresh } /* it does not know that it has it */
+	:: atomic { ok && unanswered -> lost--; grant(); goto fresh } /* it does not know that its claim succeeded */
 	MAY_BREAK(fresh)
 	MAY_DIE
 	fi;
 
 begin:
 #ifdef FENCED
-	/* The sink learns of the claim, and our checkpoint is brought up to the sink's. */
+	/* The claim moves the sink's fence, and our checkpoint catches up with the sink's. */
 	if
 	:: atomic { !sinkLock ->
 		if
@@ -303,7 +303,7 @@ commit:
 	MAY_DIE
 	fi;
 
-reclaim: /* It does not know what became of its commit. */
+reclaim: /* It does not know whether its commit took place. */
 	if
 	:: atomic { !runLock[r] ->
 		if
@@ -316,7 +316,7 @@ reclaim: /* It does not know what became of its commit. */
 	fi;
 
 #ifdef FENCED
-fenced: /* The sink says so. It must be right. */
+fenced: /* The sink refused the worker. It must be right. */
 	atomic { !runLock[r] -> assert(!held(r, my)); goto fresh }
 #endif
 
@@ -339,15 +339,14 @@ finish:
 	:: atomic { ok -> give_up(outcome); pass(me, 0); goto fresh }
 	:: atomic { ok && unanswered -> lost--; give_up(outcome); pass(me, 0); goto finish } /* it tries again */
 	MAY_BREAK(finish)
-	MAY_BREAK(fresh) /* it has tried for long enough */
+	MAY_BREAK(fresh) /* it has given up trying */
 	MAY_DIE
 	fi;
 quit:
 	left--
 }
 
-/* Any process finds runs whose leases have lapsed, and puts them back; or goes on with them, if
- * they are its own. */
+/* Any process looks for runs whose leases have lapsed. It puts them back, or keeps its own. */
 proctype Rescuer() {
 	byte r, k;
 look:
@@ -375,12 +374,12 @@ quit:
 	:: atomic { lapses > 0 && state[r] == in_progress && !lapsed[r] -> lapses--; lapsed[r] = true } \
 	:: atomic { state[r] == in_progress && !lapsed[r] && !worked(r) -> lapsed[r] = true }
 
-/* The renewal passes by what is locked, but says how it is. */
+/* The renewal skips a locked run, but reports its state. */
 #define RENEW(w) \
 	:: atomic { works[w] != NONE && live(w, works[w]) && lapsed[works[w]] && !runLock[works[w]] -> lapsed[works[w]] = false } \
 	:: atomic { works[w] != NONE && !told[w] && (!live(w, works[w]) || wish[works[w]]) -> told[w] = true }
 
-/* The server ends the transactions of the dead, and of those that are silent. */
+/* The server ends the transactions of dead workers, and of silent ones. */
 #define END(lock) \
 	:: atomic { CAN_BREAK && lock > RESCUER -> t = lock; pass(t, 0) } \
 	:: atomic { breaks > 0 && lock && lock <= RESCUER -> breaks--; t = lock; broken[t] = true; pass(t, 0) }
@@ -410,8 +409,8 @@ proctype World() {
 	END(sinkLock)
 #endif
 	od;
-	/* The target is what the cursor says. A sink elsewhere may be one batch ahead of a run that
-	 * was cancelled; the next one's claim brings the cursor up to it. */
+	/* The target holds what the cursor says. A sink elsewhere may be one batch ahead of a run
+	 * that was cancelled; the next run's claim brings the cursor up to it. */
 #ifdef FENCED
 	assert(written == sinkCursor && cursor <= written && written <= cursor + 1)
 #else
@@ -433,5 +432,5 @@ init {
 }
 
 #ifdef LIVE
-ltl ends { <> (done) } /* every run, if each process goes on */
+ltl ends { <> (done) } /* every run ends, as long as each process keeps running */
 #endif
