@@ -10,8 +10,8 @@ import (
 	"github.com/activedataflow/dataflow/internal/batch"
 )
 
-// A batch that has waited for long enough, and could not end, ends at the next resume
-// point, though it is not full.
+// A batch that has waited for long enough without a resume point ends at the next one, though
+// it is not full.
 func TestWaitingBatch_Due(t *testing.T) {
 	t.Parallel()
 	handed := []int{}
@@ -42,8 +42,8 @@ func TestWaitingBatch_Due(t *testing.T) {
 	require.Equal(t, []int{1, 2, 3, 4}, handed)
 }
 
-// Of a run that may kill its worker, nothing is read behind the first batch before that is
-// written.
+// In a run that has lost its worker, nothing is read after the first batch until that is
+// committed.
 func TestBatchReader_First(t *testing.T) {
 	t.Parallel()
 	for _, wait := range []time.Duration{0, time.Hour} {

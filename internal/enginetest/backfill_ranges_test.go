@@ -264,7 +264,7 @@ func TestClient_BackfillRanges_Refused(t *testing.T) {
 			requirePublic(t, err)
 		}
 		_, err := client.BackfillRanges(t.Context(), "many", 3, nil)
-		require.ErrorContains(t, err, "split the source: Split (of custom) has returned 3 cursors for 3 parts, and the most are 2")
+		require.ErrorContains(t, err, "split the source: Split (of custom) has returned 3 cursors for 3 parts: return 2 at most")
 		_, err = client.BackfillRanges(t.Context(), "broken", 3, nil)
 		require.ErrorIs(t, err, errBroken)
 		_, err = client.BackfillRanges(t.Context(), "panics", 3, nil)

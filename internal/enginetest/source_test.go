@@ -161,7 +161,7 @@ func TestSource_ResumePoints(t *testing.T) {
 			"waits":   {marked(1, 2, 3, 4, 5, -5), []int64{5}, "5", ""},
 			"skips":   {marked(-100), []int64{0}, "100", ""},
 			"ends":    {marked(1, 2, -2, 3, 4, 5, -5, -9), []int64{2, 5, 5}, "9", ""},
-			"hangs":   {marked(1, 2, -2, 3), []int64{2}, "2", "the source ended 1 records behind its last resume point"},
+			"hangs":   {marked(1, 2, -2, 3), []int64{2}, "2", "the source ended 1 records after its last resume point"},
 			"never":   {marked(1, 2, 3), nil, "", "the source ended 3 records behind"},
 			"empty":   {marked(), nil, "", ""},
 		} {
