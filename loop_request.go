@@ -62,12 +62,12 @@ func (p *typedPipeline[T, C, Out]) limitRequest(r *Request[C], until json.RawMes
 	if checker, ok := p.source.(RequestChecker[C]); ok {
 		return guard(func() error { return checker.CheckRequest(*r) })
 	}
-	const power = ", by the power RequestChecker: leave it out, or use a source that does"
+	const power = "it lacks the power RequestChecker: leave it out, or use a source that has it"
 	switch {
 	case r.Bounded:
-		return &ConfigError{Field: "Until", Reason: fmt.Sprintf("the source (%s) does not say that it ends a read there%s, such as pgtable.Keyset", describe(p.source).Type, power)}
+		return &ConfigError{Field: "Until", Reason: fmt.Sprintf("the source (%s) cannot end a read there: %s, such as pgtable.Keyset", describe(p.source).Type, power)}
 	case r.Params != nil:
-		return &ConfigError{Field: "Params", Reason: fmt.Sprintf("the source (%s) does not say that it takes parameters%s", describe(p.source).Type, power)}
+		return &ConfigError{Field: "Params", Reason: fmt.Sprintf("the source (%s) takes no parameters: %s", describe(p.source).Type, power)}
 	default:
 		return nil
 	}
@@ -117,7 +117,7 @@ func (p *typedPipeline[T, C, Out]) split(ctx context.Context, from, until, param
 		return nil, noSplitter(p.source)
 	}
 	if _, ok := p.source.(RequestChecker[C]); !ok {
-		return nil, &ConfigError{Field: "n", Reason: fmt.Sprintf("the source (%s) does not say that it ends a read at Until, by the power RequestChecker, as ranges must: use 1, or a source that does, such as pgtable.Keyset", describe(p.source).Type)}
+		return nil, &ConfigError{Field: "n", Reason: fmt.Sprintf("the source (%s) cannot end a read at Until, as ranges must: it lacks the power RequestChecker: use 1, or a source that has it, such as pgtable.Keyset", describe(p.source).Type)}
 	}
 	r := Request[C]{Params: params}
 	if from != nil {
@@ -158,5 +158,5 @@ func (p *typedPipeline[T, C, Out]) split(ctx context.Context, from, until, param
 
 // noSplitter is the error of a source that cannot be cut.
 func noSplitter(source any) error {
-	return &ConfigError{Field: "n", Reason: fmt.Sprintf("the source (%s) does not tell where it can be cut, by the power Splitter: use 1, or a source that does, such as pgtable.Keyset", describe(source).Type)}
+	return &ConfigError{Field: "n", Reason: fmt.Sprintf("the source (%s) cannot be cut: it lacks the power Splitter: use 1, or a source that has it, such as pgtable.Keyset", describe(source).Type)}
 }

@@ -70,7 +70,7 @@ func TestParametric(t *testing.T) {
 			`{"first": 1}`:            `Params: {"first": 1} is not a enginetest_test.span: json: unknown field "first"`,
 			`{"last": 1} {}`:          "is not JSON",
 			`[]`:                      "Params: [] is not a enginetest_test.span",
-			`{"last":3,"plain":true}`: "Until: the source (custom) does not say that it ends a read there",
+			`{"last":3,"plain":true}`: "Until: the source (custom) cannot end a read there",
 		} {
 			_, err := client.Backfill(t.Context(), "n", &dataflow.BackfillParams{Params: json.RawMessage(params), Until: cursorAt(2)})
 			var ce *dataflow.ConfigError
