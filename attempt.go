@@ -1,8 +1,8 @@
 // The attempt takes a run from one checkpoint to the next. attempt.go says where an attempt
 // is, and keeps it going through trouble; attempt_commit.go commits its steps.
 //
-// It knows the store, the jobs to hand a run over, and internal/batch. It knows no records:
-// the record loop gives it steps, and writes their rows when asked to.
+// It may know the words of the library, the store, internal/batch, and the jobs, to hand a run
+// over. It knows no records: the record loop gives it steps, and writes their rows when asked.
 
 package dataflow
 
@@ -36,7 +36,7 @@ type attempt struct {
 
 	claimed LeaseRef
 	cancel  context.CancelCauseFunc
-	leaving atomic.Bool // a transaction that is on its way gives the lease away
+	leaving atomic.Bool // a transaction gives the lease away, and may be committed
 
 	place  place
 	sizes  sizes
@@ -186,7 +186,7 @@ func (a *attempt) passing(ctx context.Context, err error) bool {
 	return m.transient || !errors.As(err, &bad) && a.store.Classify(err) == FaultUnavailable
 }
 
-// pause waits, and reports false if the attempt is to end before.
+// pause waits. It reports false if the attempt must end first.
 func (a *attempt) pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

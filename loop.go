@@ -1,3 +1,10 @@
+// The record loop reads, transforms and writes the records of one attempt. loop.go runs it,
+// in three goroutines; each other loop_ file is one of its parts.
+//
+// It alone knows the types T, C and Out of a flow. It may know the words of the library,
+// internal/batch, and the attempt, which commits what it writes. It knows nothing of the
+// executor, of River jobs and of what is above them.
+
 package dataflow
 
 import (
@@ -26,7 +33,8 @@ type pipeline interface {
 	dryRun(ctx context.Context, f *Flow, params *DryRunParams) (*DryRunReport, error)
 }
 
-// typedPipeline is a flow's code. Here the types T, C and Out end.
+// typedPipeline is a flow's code with its types. Nothing outside of the record loop knows
+// them.
 type typedPipeline[T, C, Out any] struct {
 	source    Source[T, C]
 	transform Transform[T, Out]
@@ -52,7 +60,7 @@ func (p *typedPipeline[T, C, Out]) validate() error {
 		errs = append(errs, &ConfigError{Field: "Target", Reason: "it only appends, and the source has no cursor: every run would write every record again: use a source with a cursor, or a target that upserts"})
 	}
 	if p.replaces() && p.resumable() {
-		errs = append(errs, &ConfigError{Field: "Target", Reason: "it replaces all that is there by what a run writes, and the source has a cursor, behind which a run reads only what is new: use a source without a cursor, such as pgtable.Select, or a target that upserts"})
+		errs = append(errs, &ConfigError{Field: "Target", Reason: "it replaces all that is there by what a run writes, and the source has a cursor: a run would read and keep only what is new: use a source without a cursor, such as pgtable.Select, or a target that upserts"})
 	}
 	return errors.Join(errs...)
 }
@@ -118,8 +126,8 @@ func (p *typedPipeline[T, C, Out]) newSize(set int) *batch.Size {
 	return batch.NewSize(set, 0)
 }
 
-// watchSink says so when the sink goes on for long after it was told to end: the attempt
-// waits for it, since it may be writing. The function that it returns ends the watch.
+// watchSink logs an error if the sink goes on for long after ctx is done. The attempt waits
+// for the sink, because it may still be writing. The returned function ends the watch.
 func (p *typedPipeline[T, C, Out]) watchSink(ctx context.Context, a *attempt) (written func()) {
 	done := make(chan struct{})
 	go func() {

@@ -10,8 +10,9 @@ import (
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
-// applyPolicy asks the policy about one bad record. A marked error says what is to
-// become of the attempt, and no more of the record than that it came by.
+// applyPolicy asks the policy about one bad record. It returns an error if the attempt must
+// fail. Permanent, Transient and RetryAfter are about the attempt: then the policy is not
+// asked.
 func (w *batchWriter[T, C, Out]) applyPolicy(ctx context.Context, e *RecordError, delta *Counters) error {
 	if m := marks(e.Err); m.permanent || m.transient || m.after > 0 {
 		return e
@@ -37,7 +38,8 @@ func (w *batchWriter[T, C, Out]) applyPolicy(ctx context.Context, e *RecordError
 	}
 }
 
-// letter is what is kept of a bad record. What is no JSON is kept as a text.
+// letter returns the dead letter of a bad record. A record that is not JSON becomes a JSON
+// string.
 func (w *batchWriter[T, C, Out]) letter(e *RecordError) *DeadLetterRecord {
 	l := &DeadLetterRecord{FlowID: w.a.run.FlowID, RunID: w.a.run.ID, Stage: e.Stage, Key: stored.Clean(e.Key), Error: stored.Clean(e.Err.Error())}
 	switch {
@@ -45,13 +47,13 @@ func (w *batchWriter[T, C, Out]) letter(e *RecordError) *DeadLetterRecord {
 	case json.Valid(e.Raw):
 		l.Payload = json.RawMessage(stored.Clean(string(e.Raw)))
 	default:
-		l.Payload, _ = json.Marshal(stored.Clean(string(e.Raw))) // a text can be written
+		l.Payload, _ = json.Marshal(stored.Clean(string(e.Raw))) // a string can always be marshalled
 	}
 	return l
 }
 
-// keepLetters keeps the batch's dead letters in a transaction of their own. If the
-// batch is worked again, they are kept twice.
+// keepLetters stores the batch's dead letters in a transaction of their own. If the batch is
+// worked again, they are stored twice.
 func (w *batchWriter[T, C, Out]) keepLetters(ctx context.Context) error {
 	if len(w.letters) == 0 {
 		return nil
@@ -68,8 +70,8 @@ func (w *batchWriter[T, C, Out]) keepLetters(ctx context.Context) error {
 	})
 }
 
-// divisible reports whether a batch failed for what is in it, and the flow's policy
-// may have an opinion about the records of which that is.
+// divisible reports whether a batch failed for its data, and the flow has a policy that may
+// spare the other records.
 func (w *batchWriter[T, C, Out]) divisible(err error) bool {
 	if w.a.flow.opts.OnBadRecord == nil || errors.Is(err, errPredecessorLost) {
 		return false
@@ -81,12 +83,12 @@ func (w *batchWriter[T, C, Out]) divisible(err error) bool {
 	return errors.As(err, &bad) || w.a.store.Classify(err) == FaultData
 }
 
-// Where a batch had a bad record, so may the next ones. For so many batches, they are
-// written in so many parts, so that one that fails is not all in vain.
+// After a batch with a bad record, the next batches may have some too. So many of them are
+// written in so many parts, so that a bad record costs one part only.
 const (
 	suspiciousBatches = 8
 	suspiciousParts   = 4
-	leastPart         = 256 // rows
+	minPart           = 256 // rows
 )
 
 // writeDivided writes a batch in parts, each after a savepoint. It divides the parts that
@@ -105,8 +107,8 @@ type divider[T, C, Out any] struct {
 	delta *Counters
 }
 
-// write writes the outputs from one up to another, which are all that their inputs
-// have given.
+// write writes rows[from:to], which are all outputs of their inputs. It divides them further
+// if they fail for their data.
 func (d *divider[T, C, Out]) write(ctx context.Context, from, to int) error {
 	err := d.writePart(ctx, from, to)
 	if err == nil {
@@ -122,7 +124,7 @@ func (d *divider[T, C, Out]) write(ctx context.Context, from, to int) error {
 	return d.divide(ctx, from, to, err)
 }
 
-// writePart writes outputs, or leaves the transaction as it was.
+// writePart writes rows[from:to], or leaves the transaction as it was.
 func (d *divider[T, C, Out]) writePart(ctx context.Context, from, to int) error {
 	if sink, ok := d.w.txSink.(PartSink[Out]); ok {
 		return guard(func() error { return d.w.writeWithResults(ctx, sink.WritePartTx, from, to, d.delta) })
@@ -132,19 +134,20 @@ func (d *divider[T, C, Out]) writePart(ctx context.Context, from, to int) error 
 	})
 }
 
-// refused asks the policy about the input of an output that cannot be written.
+// refused applies the policy to the input of a row that cannot be written.
 func (d *divider[T, C, Out]) refused(ctx context.Context, row int, err error) error {
 	var said *RecordError
 	if errors.As(err, &said) {
-		err = said.Err // which row of the batch it is, is known better here
+		err = said.Err // which record it is, is known better here
 	}
 	d.delta.Written--
 	return d.w.applyPolicy(ctx, d.w.batch.recordError(d.w.out.origin[row], StageWrite, err), d.delta)
 }
 
-// divide writes a part that has failed, or not been tried: in several parts; or what
-// stands before the record that the error names, the record, and what stands behind it;
-// or the halves.
+// divide writes rows[from:to] in smaller parts. cause decides how:
+//   - nil, the rows were not tried yet: several equal parts;
+//   - an error that names a row: the rows before that record, the record, the rows after it;
+//   - another error: halves.
 func (d *divider[T, C, Out]) divide(ctx context.Context, from, to int, cause error) error {
 	if cause == nil {
 		return d.writeAll(ctx, from, d.parts(from, to))
@@ -169,7 +172,7 @@ func (d *divider[T, C, Out]) divide(ctx context.Context, from, to int, cause err
 	return d.writeAll(ctx, from, []int{d.middle(from, to), to})
 }
 
-// writeAll writes parts, each of which begins where the one before it ends.
+// writeAll writes parts that end at ends. Each begins where the one before it ends.
 func (d *divider[T, C, Out]) writeAll(ctx context.Context, from int, ends []int) error {
 	for _, end := range ends {
 		if end == from {
@@ -183,9 +186,9 @@ func (d *divider[T, C, Out]) writeAll(ctx context.Context, from int, ends []int)
 	return nil
 }
 
-// parts returns where the parts of a batch end.
+// parts returns where the parts of rows[from:to] end. No record is split.
 func (d *divider[T, C, Out]) parts(from, to int) []int {
-	size := max((to-from)/suspiciousParts, leastPart)
+	size := max((to-from)/suspiciousParts, minPart)
 	var ends []int
 	for from+size < to {
 		_, from = d.siblings(from, to, from+size-1)
@@ -197,8 +200,7 @@ func (d *divider[T, C, Out]) parts(from, to int) []int {
 	return ends
 }
 
-// siblings returns from where to where the outputs stand that come of the same input
-// as one.
+// siblings returns the range of rows that came of the same input as row.
 func (d *divider[T, C, Out]) siblings(from, to, row int) (first, end int) {
 	origin := d.w.out.origin
 	for first = row; first > from && origin[first-1] == origin[row]; {
@@ -210,8 +212,7 @@ func (d *divider[T, C, Out]) siblings(from, to, row int) (first, end int) {
 	return first, end
 }
 
-// named returns the row that an error of writing a part names, and whether that was
-// tried alone.
+// named returns the row that an error names, and whether it was already tried alone.
 func (d *divider[T, C, Out]) named(from, to int, err error) (row int, alone, named bool) {
 	var e *RowError
 	if !errors.As(err, &e) || e.Row < 0 || e.Row >= to-from {
@@ -220,7 +221,7 @@ func (d *divider[T, C, Out]) named(from, to int, err error) (row int, alone, nam
 	return from + e.Row, e.Alone, true
 }
 
-// middle divides a part between two inputs.
+// middle returns where to divide rows[from:to] in two, between the rows of two inputs.
 func (d *divider[T, C, Out]) middle(from, to int) int {
 	origin := d.w.out.origin
 	middle := (from + to) / 2

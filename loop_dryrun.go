@@ -14,17 +14,17 @@ import (
 // errDryRun rolls back what a dry run has written.
 var errDryRun = errors.New("it was a dry run")
 
-// dryRunner takes some records through a flow's code.
+// dryRunner takes some records through a flow's code, and reports what came of each.
 type dryRunner[T, C, Out any] struct {
 	w              *batchWriter[T, C, Out]
 	report         *DryRunReport
-	places         []int // of the rows in the report
+	places         []int // places[i] is where row i stands in the report's records
 	delta          Counters
-	reportsResults bool        // the sink tells what became of each row
-	wrote          []RowResult // of the outputs
+	reportsResults bool        // the sink reports each row's outcome
+	wrote          []RowResult // wrote[j] is the outcome of output j
 }
 
-// dryRun does what an attempt does, without what it leaves behind.
+// dryRun does what an attempt does, and undoes its writes.
 func (p *typedPipeline[T, C, Out]) dryRun(ctx context.Context, f *Flow, params *DryRunParams) (*DryRunReport, error) {
 	d := &dryRunner[T, C, Out]{report: &DryRunReport{Flow: f.Name, From: params.From}}
 	quiet := *f
@@ -34,7 +34,7 @@ func (p *typedPipeline[T, C, Out]) dryRun(ctx context.Context, f *Flow, params *
 	}
 	quiet.opts.OnBadRecord = func(e *RecordError, n int64) Action {
 		d.bad(e, policy(e, n))
-		return Drop // and go on
+		return Drop // so that the dry run goes on
 	}
 	a := &attempt{
 		base: f.client.base, gate: f.client.gate, leases: f.client.leases, jobs: f.client.jobs, flow: &quiet, run: &Run{FlowID: f.ID, FlowName: f.Name, Params: params.Params},
@@ -119,7 +119,7 @@ func (d *dryRunner[T, C, Out]) writeAndUndo(ctx context.Context) error {
 	err := d.w.a.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		if d.w.p.replaces() {
 			var err error
-			if d.w.txSink, err = d.w.p.beginReplacement(ctx, d.w.a.flow.Name+"\tdry run"); err != nil { // which no flow can be called
+			if d.w.txSink, err = d.w.p.beginReplacement(ctx, d.w.a.flow.Name+"\tdry run"); err != nil { // a name that no flow can have
 				return err
 			}
 		}
@@ -139,8 +139,8 @@ func (d *dryRunner[T, C, Out]) writeAndUndo(ctx context.Context) error {
 	return err
 }
 
-// writePart writes the outputs from one up to another, and notes what became of them. It
-// does what the divider does, and keeps the results.
+// writePart writes rows[from:to], and notes what became of them. It divides as the divider
+// does, and keeps the results.
 func (d *dryRunner[T, C, Out]) writePart(ctx context.Context, part *divider[T, C, Out], from, to int) error {
 	err := d.w.a.store.Savepoint(ctx, part.tx, func() error {
 		return guard(func() error { return d.w.writeRows(ctx, from, to, &d.delta) })
@@ -153,7 +153,7 @@ func (d *dryRunner[T, C, Out]) writePart(ctx context.Context, part *divider[T, C
 	case !d.w.divisible(err):
 		return d.w.writeError(from, to, err)
 	case origin[from] == origin[to-1]:
-		return part.write(ctx, from, to) // which finds that it is bad, and asks the policy
+		return part.write(ctx, from, to) // which fails too, and applies the policy
 	}
 	middle := part.middle(from, to)
 	if err := d.writePart(ctx, part, from, middle); err != nil {
@@ -162,7 +162,7 @@ func (d *dryRunner[T, C, Out]) writePart(ctx context.Context, part *divider[T, C
 	return d.writePart(ctx, part, middle, to)
 }
 
-// bad notes a bad record, which its key finds.
+// bad notes a bad record in the report, which it finds by the record's key.
 func (d *dryRunner[T, C, Out]) bad(e *RecordError, action Action) {
 	i := slices.IndexFunc(d.report.Records, func(r DryRunRecord) bool { return r.Key == e.Key && r.Outcome == "" })
 	if i < 0 {
@@ -172,7 +172,7 @@ func (d *dryRunner[T, C, Out]) bad(e *RecordError, action Action) {
 	r.Outcome, r.Stage, r.Error, r.Action = DryRunBad, e.Stage, e.Err.Error(), action
 }
 
-// outcomes settles what becomes of the records that are not bad.
+// outcomes sets what would become of the records that are not bad.
 func (d *dryRunner[T, C, Out]) outcomes() {
 	results := make(map[int][]RowResult)
 	for j, i := range d.w.out.origin {
@@ -199,7 +199,7 @@ func (d *dryRunner[T, C, Out]) outcomes() {
 	}
 }
 
-// textOf is what is known of a bad record, as JSON or as a text.
+// textOf returns what is known of a bad record: JSON as it is, any other text as a string.
 func textOf(raw json.RawMessage) json.RawMessage {
 	if len(raw) == 0 || json.Valid(raw) {
 		return raw
@@ -207,11 +207,11 @@ func textOf(raw json.RawMessage) json.RawMessage {
 	return rawOf(stored.Clean(string(raw)))
 }
 
-// rawOf is a value as JSON, or as a text if it cannot be that.
+// rawOf returns a value as JSON, or as a JSON string if it cannot be marshalled.
 func rawOf(v any) json.RawMessage {
 	data, err := json.Marshal(v)
 	if err != nil {
-		data, _ = json.Marshal(fmt.Sprintf("%+v", v)) // a text can be written
+		data, _ = json.Marshal(fmt.Sprintf("%+v", v)) // a string can always be marshalled
 	}
 	return data
 }

@@ -15,20 +15,20 @@ import (
 type readBatch[T, C any] struct {
 	rows       []T
 	cursors    []C       // one for each row
-	names      []rowName // one for each row, or none: each is a resume point without a key
+	names      []rowName // one for each row; none if each row is a resume point without a key
 	bad        []*RecordError
 	readBefore int64 // how many records were read before this batch
 	cursor     C     // the last resume point
 	resume     bool  // there is one
 	ended      bool  // the source ends with this batch
-	// How many rows and bad records there are up to the last resume point.
+	// How many rows and bad records there are, up to the last resume point.
 	safeRows, safeBad int
 	began             time.Time
 	took              time.Duration // to read it
-	weight            int           // estimated, of the records and of what is kept of bad ones
+	weight            int           // estimated bytes of the records, and of the raw text of bad ones
 }
 
-// rowName is what names a row, beside its cursor. Text is made of it only if it is
+// rowName names a row together with its cursor. The text of the name is made only when it is
 // needed.
 type rowName struct {
 	key    string
@@ -38,7 +38,7 @@ type rowName struct {
 // size counts the records, good and bad.
 func (b *readBatch[T, C]) size() int { return len(b.rows) + len(b.bad) }
 
-// since counts the records that were read since the last resume point.
+// since counts the records that were read after the last resume point.
 func (b *readBatch[T, C]) since() int { return b.size() - b.safeRows - b.safeBad }
 
 // key names row i.
@@ -68,7 +68,7 @@ func (b *readBatch[T, C]) recordError(i int, stage Stage, err error) *RecordErro
 
 // asRecordError returns the error of one bad record, nil for any other.
 func asRecordError(err error) *RecordError {
-	var bad *RecordError // on the heap, and so not where there is no error
+	var bad *RecordError // escapes to the heap: the hot path asks only about an error
 	errors.As(err, &bad)
 	return bad
 }
@@ -87,7 +87,7 @@ func (b *readBatch[T, C]) add(item Item[T, C]) {
 	}
 }
 
-// name names the last row, and those before it that have no name yet.
+// name adds a name for the last row, and for the rows before it that have none yet.
 func (b *readBatch[T, C]) name(key string, resume bool) {
 	for len(b.names) < len(b.rows)-1 {
 		b.names = append(b.names, rowName{resume: true})
@@ -95,7 +95,7 @@ func (b *readBatch[T, C]) name(key string, resume bool) {
 	b.names = append(b.names, rowName{key: key, resume: resume})
 }
 
-// addBad takes an item whose record is bad. What is kept of that weighs, too.
+// addBad takes an item whose record is bad. The raw text of the record adds to the weight.
 func (b *readBatch[T, C]) addBad(item Item[T, C], bad *RecordError) {
 	b.bad = append(b.bad, bad)
 	b.weight += len(bad.Raw)
@@ -104,13 +104,13 @@ func (b *readBatch[T, C]) addBad(item Item[T, C], bad *RecordError) {
 	}
 }
 
-// mark notes where a later read can go on.
+// mark notes a resume point: a later read can go on there.
 func (b *readBatch[T, C]) mark(cursor C) {
 	b.cursor, b.resume = cursor, true
 	b.safeRows, b.safeBad = len(b.rows), len(b.bad)
 }
 
-// cut leaves only what stands before the last resume point.
+// cut drops what was read after the last resume point.
 func (b *readBatch[T, C]) cut() {
 	clear(b.rows[b.safeRows:])
 	b.rows, b.cursors, b.bad = b.rows[:b.safeRows], b.cursors[:b.safeRows], b.bad[:b.safeBad]
@@ -133,10 +133,10 @@ type batchReader[T, C any] struct {
 	firstDone <-chan struct{}       // see batchMaker
 	free      chan *readBatch[T, C] // batches to be filled again
 	handed    int64                 // records handed over
-	wait      time.Duration         // after which a batch ends, 0: never
+	wait      time.Duration         // after which a batch ends; 0: never
 }
 
-// recycle takes back a batch that is written.
+// recycle takes back a batch that was written, to be filled again.
 func (r *batchReader[T, C]) recycle(b *readBatch[T, C]) {
 	b.reset()
 	select {
@@ -157,7 +157,7 @@ func (r *batchReader[T, C]) newBatch() *readBatch[T, C] {
 	return b
 }
 
-// hand hands over a batch.
+// hand hands over a batch. It returns false when no more is wanted.
 func (r *batchReader[T, C]) hand(b *readBatch[T, C], hand func(*readBatch[T, C]) bool) bool {
 	r.handed += int64(b.size())
 	b.took = time.Since(b.began)
@@ -172,7 +172,7 @@ func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]
 	return guard(func() error {
 		b := r.newBatch()
 		for item, err := range r.source.Read(ctx, r.req) {
-			if err == nil && item.Resume && !item.Mark && item.Key == "" && len(b.names) == 0 { // what add comes to for most
+			if err == nil && item.Resume && !item.Mark && item.Key == "" && len(b.names) == 0 { // what add does for most items, inline
 				b.rows = append(b.rows, item.Value)
 				b.cursors = append(b.cursors, item.Cursor)
 				b.mark(item.Cursor)
@@ -207,17 +207,17 @@ func (r *batchReader[T, C]) full(b *readBatch[T, C]) bool {
 	return r.size.Full(b.size(), b.weight)
 }
 
-// endsHere reports whether the batch can end with what was read last: it ends at the
-// first resume point at or behind its size.
+// endsHere reports whether the batch can end after the last record. A full batch ends at the
+// first resume point after that.
 func (b *readBatch[T, C]) endsHere() bool {
 	return !hasCursor[C]() || (b.resume && b.since() == 0)
 }
 
-// weigh adds the weight of the last rows, estimated by the last one.
+// weigh adds the weight of the last rows, estimated from the last one.
 func (b *readBatch[T, C]) weigh() { b.weight += batch.Weigh(&b.rows[len(b.rows)-1]) }
 
-// beforeError hands over what was read up to the last resume point before an
-// error, so that a source that breaks early every time gets on all the same.
+// beforeError hands over what was read up to the last resume point before an error. So a
+// source that breaks early every time still advances.
 func (r *batchReader[T, C]) beforeError(ctx context.Context, b *readBatch[T, C], hand func(*readBatch[T, C]) bool) {
 	if ctx.Err() != nil || !b.resume {
 		return
@@ -226,10 +226,11 @@ func (r *batchReader[T, C]) beforeError(ctx context.Context, b *readBatch[T, C],
 	r.hand(b, hand)
 }
 
-// last hands over what is left at the end of the source.
+// last hands over what is left at the end of the source. Records after the last resume point
+// are an error.
 func (r *batchReader[T, C]) last(b *readBatch[T, C], hand func(*readBatch[T, C]) bool) error {
 	if hasCursor[C]() && b.since() > 0 {
-		return Permanent(fmt.Errorf("the source ended %d records behind its last resume point: its last record must be one, or be followed by a mark, because the next run would read them again", b.since()))
+		return Permanent(fmt.Errorf("the source ended %d records after its last resume point, and the next run would read them again: make its last record a resume point, or yield a mark after it", b.since()))
 	}
 	if b.size() > 0 || b.resume {
 		b.ended = true

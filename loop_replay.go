@@ -10,10 +10,10 @@ import (
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
-// replay takes one record through the transform to the sink.
+// replay takes one dead letter's record through the transform to the sink.
 func (p *typedPipeline[T, C, Out]) replay(ctx context.Context, store Store, l *DeadLetterRecord) error {
 	if p.target.fenced != nil {
-		return errors.New("its sink keeps the checkpoint, and writes no record apart from one")
+		return errors.New("its sink keeps the checkpoint, and cannot write a record without one: run a backfill that reads the record again")
 	}
 	if p.replaces() {
 		return errors.New(replacesAll + ": mend what is wrong with the record, and start a run, which reads it again")
@@ -65,10 +65,10 @@ func (p *typedPipeline[T, C, Out]) replay(ctx context.Context, store Store, l *D
 	})
 }
 
-// decodePayload reads what is known of a record. What the engine has written is a T.
-// What a source has said, where the record was bad, may have other names for its
-// fields, as the columns of a file, or be any text: it must not become a T in which
-// something is missing.
+// decodePayload reads the record of a dead letter. After a later stage it is a T that the
+// engine has written. From the read stage it is what the source could tell: any text, or
+// fields under other names, such as a file's columns. It must not become a T that lacks
+// fields.
 func decodePayload[T any](l *DeadLetterRecord, row *T) error {
 	switch {
 	case l.Stage != StageRead:

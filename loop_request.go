@@ -11,7 +11,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
-// request decodes the stored cursor.
+// request returns what to read: from the stored cursor up to the run's UntilCursor.
 func (p *typedPipeline[T, C, Out]) request(a *attempt) (Request[C], error) {
 	req := Request[C]{Params: a.run.Params}
 	if err := p.limitRequest(&req, a.run.UntilCursor); err != nil {
@@ -27,11 +27,11 @@ func (p *typedPipeline[T, C, Out]) request(a *attempt) (Request[C], error) {
 	return req, nil
 }
 
-// countTimeout bounds what a source may take to count its records.
+// countTimeout limits how long a source may take to count its records.
 const countTimeout = 5 * time.Second
 
-// count asks the source how much there is, once in a run. That it does not know,
-// or not soon enough, does not stop the run.
+// count asks the source for its number of records, once in a run. A source that does not
+// know, or takes too long, does not stop the run.
 func (p *typedPipeline[T, C, Out]) count(ctx context.Context, a *attempt, req Request[C]) {
 	a.sizes.total = a.run.Total
 	counter, ok := p.source.(Counter[C])
@@ -49,8 +49,8 @@ func (p *typedPipeline[T, C, Out]) count(ctx context.Context, a *attempt, req Re
 	a.sizes.total = &n
 }
 
-// limitRequest sets where a read ends, and asks the source whether it does what the request
-// says.
+// limitRequest sets where a read ends. It returns an error if the source does not support the
+// request.
 func (p *typedPipeline[T, C, Out]) limitRequest(r *Request[C], until json.RawMessage) error {
 	if until != nil {
 		var err error
@@ -62,18 +62,18 @@ func (p *typedPipeline[T, C, Out]) limitRequest(r *Request[C], until json.RawMes
 	if checker, ok := p.source.(RequestChecker[C]); ok {
 		return guard(func() error { return checker.CheckRequest(*r) })
 	}
-	const power = ", by the power RequestChecker: leave it out, or use a source that does"
+	const power = "it lacks the power RequestChecker: leave it out, or use a source that has it"
 	switch {
 	case r.Bounded:
-		return &ConfigError{Field: "Until", Reason: fmt.Sprintf("the source (%s) does not say that it ends a read there%s, such as pgtable.Keyset", describe(p.source).Type, power)}
+		return &ConfigError{Field: "Until", Reason: fmt.Sprintf("the source (%s) cannot end a read there: %s, such as pgtable.Keyset", describe(p.source).Type, power)}
 	case r.Params != nil:
-		return &ConfigError{Field: "Params", Reason: fmt.Sprintf("the source (%s) does not say that it takes parameters%s", describe(p.source).Type, power)}
+		return &ConfigError{Field: "Params", Reason: fmt.Sprintf("the source (%s) takes no parameters: %s", describe(p.source).Type, power)}
 	default:
 		return nil
 	}
 }
 
-// checkRequest returns a *ConfigError if the source does not heed what is asked of it.
+// checkRequest returns a *ConfigError if the source does not support the request.
 func (p *typedPipeline[T, C, Out]) checkRequest(from, until, params json.RawMessage) error {
 	r := Request[C]{Params: params}
 	if from != nil {
@@ -85,7 +85,7 @@ func (p *typedPipeline[T, C, Out]) checkRequest(from, until, params json.RawMess
 	return p.limitRequest(&r, until)
 }
 
-// checkCursor returns an error unless a cursor is one of the flow's source.
+// checkCursor returns an error if a cursor is not one of the flow's source.
 func (p *typedPipeline[T, C, Out]) checkCursor(cursor json.RawMessage) error {
 	c, err := p.decodeCursor(cursor)
 	if err != nil {
@@ -97,7 +97,7 @@ func (p *typedPipeline[T, C, Out]) checkCursor(cursor json.RawMessage) error {
 	return nil
 }
 
-// decodeCursor reads a cursor that somebody has given.
+// decodeCursor reads a cursor that a caller gave.
 func (p *typedPipeline[T, C, Out]) decodeCursor(cursor json.RawMessage) (C, error) {
 	var c C
 	if !p.resumable() {
@@ -109,15 +109,15 @@ func (p *typedPipeline[T, C, Out]) decodeCursor(cursor json.RawMessage) (C, erro
 	return c, nil
 }
 
-// split asks the source where to cut, and returns the cursors as JSON: those that
-// are different from the one before, and so have something between them.
+// split asks the source where to cut, and returns the cursors as JSON. It leaves out cursors
+// that equal the one before, because nothing lies between them.
 func (p *typedPipeline[T, C, Out]) split(ctx context.Context, from, until, params json.RawMessage, n int) ([]json.RawMessage, error) {
 	splitter, ok := p.source.(Splitter[C])
 	if !ok {
 		return nil, noSplitter(p.source)
 	}
 	if _, ok := p.source.(RequestChecker[C]); !ok {
-		return nil, &ConfigError{Field: "n", Reason: fmt.Sprintf("the source (%s) does not say that it ends a read at Until, by the power RequestChecker, as ranges must: use 1, or a source that does, such as pgtable.Keyset", describe(p.source).Type)}
+		return nil, &ConfigError{Field: "n", Reason: fmt.Sprintf("the source (%s) cannot end a read at Until, as ranges must: it lacks the power RequestChecker: use 1, or a source that has it, such as pgtable.Keyset", describe(p.source).Type)}
 	}
 	r := Request[C]{Params: params}
 	if from != nil {
@@ -140,7 +140,7 @@ func (p *typedPipeline[T, C, Out]) split(ctx context.Context, from, until, param
 	case err != nil:
 		return nil, fmt.Errorf("split the source: %w", err)
 	case len(cursors) > n-1:
-		return nil, fmt.Errorf("split the source: Split (of %s) has returned %d cursors for %d parts, and the most are %d", describe(p.source).Type, len(cursors), n, n-1)
+		return nil, fmt.Errorf("split the source: Split (of %s) has returned %d cursors for %d parts: return %d at most", describe(p.source).Type, len(cursors), n, n-1)
 	}
 	ends, last := []json.RawMessage{}, from
 	for _, c := range cursors {
@@ -156,7 +156,7 @@ func (p *typedPipeline[T, C, Out]) split(ctx context.Context, from, until, param
 	return ends, nil
 }
 
-// noSplitter refuses a source that cannot be cut.
+// noSplitter is the error of a source that cannot be cut.
 func noSplitter(source any) error {
-	return &ConfigError{Field: "n", Reason: fmt.Sprintf("the source (%s) does not tell where it can be cut, by the power Splitter: use 1, or a source that does, such as pgtable.Keyset", describe(source).Type)}
+	return &ConfigError{Field: "n", Reason: fmt.Sprintf("the source (%s) cannot be cut: it lacks the power Splitter: use 1, or a source that has it, such as pgtable.Keyset", describe(source).Type)}
 }

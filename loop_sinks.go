@@ -9,8 +9,8 @@ import (
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
-// sinkState is the state that a FencedSink keeps: where the flow is, and what the
-// last batch has added to the counters, in case that it is not in ours yet.
+// sinkState is the state that a FencedSink keeps: the flow's cursor, and the counters of the
+// last batch, in case our checkpoint lacks that batch.
 type sinkState struct {
 	Cursor json.RawMessage `json:"cursor"`
 	Delta  Counters        `json:"delta"`
@@ -18,8 +18,8 @@ type sinkState struct {
 	Seq int64 `json:"seq,omitempty"`
 }
 
-// claimSink tells the sink about the claim, and brings our checkpoint up to the
-// sink's, which is committed first and so may be one batch ahead.
+// claimSink tells the sink about the claim. Then it brings our checkpoint up to the sink's,
+// which is committed first, and so may be one batch ahead.
 func (p *typedPipeline[T, C, Out]) claimSink(ctx context.Context, a *attempt) error {
 	var data json.RawMessage
 	err := guard(func() (err error) {
@@ -36,19 +36,19 @@ func (p *typedPipeline[T, C, Out]) claimSink(ctx context.Context, a *attempt) er
 	if err := json.Unmarshal(data, &state); err != nil || state.Cursor == nil {
 		return Permanent(fmt.Errorf("the sink's checkpoint %s was not written by this library", stored.Clip(string(data))))
 	}
-	if stored.Same(state.Cursor, a.place.cursor) || state.Seq < a.place.setSeq { // somebody has set the cursor since
+	if stored.Same(state.Cursor, a.place.cursor) || state.Seq < a.place.setSeq { // it is the same, or somebody has set our cursor since
 		return nil
 	}
 	return a.commitAgain(ctx, step{seq: a.place.seq, cursor: state.Cursor, delta: state.Delta})
 }
 
-// writeFenced writes a batch and its checkpoint to the sink, and then ours.
+// writeFenced writes a batch and its checkpoint to the sink, and then makes our checkpoint.
 func (w *batchWriter[T, C, Out]) writeFenced(ctx context.Context, s step) error {
 	state, err := json.Marshal(sinkState{Cursor: s.cursor, Delta: s.delta, Seq: w.a.place.seq})
 	if err != nil {
 		return Permanent(fmt.Errorf("write the sink's checkpoint as JSON: %w", err))
 	}
-	// Before the sink: between its commit and ours, the letters would be lost.
+	// Before the sink: a crash between its commit and ours would lose the letters.
 	if err := w.keepLetters(ctx); err != nil {
 		return err
 	}
@@ -59,8 +59,8 @@ func (w *batchWriter[T, C, Out]) writeFenced(ctx context.Context, s step) error 
 	return w.a.commitAgain(ctx, s)
 }
 
-// sinkName is by which name a sink elsewhere knows the flow. A backfill has a
-// checkpoint of its own there too, under a name that no flow can have.
+// sinkName is the name by which a sink elsewhere knows the flow. A backfill has its own
+// checkpoint there too, under a name that no flow can have.
 func (a *attempt) sinkName() string {
 	if !a.run.IsBackfill() {
 		return a.flow.Name
@@ -68,16 +68,16 @@ func (a *attempt) sinkName() string {
 	return a.flow.Name + "\tbackfill " + a.run.Scope
 }
 
-// sinkFenced makes sure that a sink that says that it is fenced is right. If the
-// claim is still ours, no retry can mend it.
+// sinkFenced checks an ErrFenced of the sink. If the claim is still ours, sink and database
+// disagree: no retry can help, and the error becomes permanent.
 func (a *attempt) sinkFenced(ctx context.Context, err error) error {
 	if !errors.Is(err, ErrFenced) || a.reclaim(ctx) != nil {
 		return err
 	}
-	return Permanent(fmt.Errorf("the sink holds a newer claim than the client's database has ever granted: was one of them restored from a backup? %s", err.Error()))
+	return Permanent(fmt.Errorf("the sink holds a newer claim than the client's database has ever granted: check whether one of them was restored from a backup: %s", err.Error()))
 }
 
-// replacesAll is why nothing but a run can write to a sink that is replaced as a whole.
+// replacesAll is why only a run can write to a target that is replaced as a whole.
 const replacesAll = "the flow's target replaces all that is there by what one run writes"
 
 // beginSink finds what writes the batches in the checkpoints' transactions: the target's
@@ -92,7 +92,7 @@ func (w *batchWriter[T, C, Out]) beginSink(ctx context.Context) error {
 	return err
 }
 
-// beginReplacement begins a replacement in a transaction.
+// beginReplacement begins to replace the target in a transaction.
 func (p *typedPipeline[T, C, Out]) beginReplacement(ctx context.Context, flow string) (Replacement[Out], error) {
 	var r Replacement[Out]
 	err := guard(func() (err error) {

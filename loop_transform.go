@@ -8,26 +8,27 @@ import (
 	"github.com/activedataflow/dataflow/internal/batch"
 )
 
-// madeBatch is a batch and what the transform has made of it.
+// madeBatch is a batch together with its transformed records.
 type madeBatch[T, C, Out any] struct {
 	*readBatch[T, C]
 	out      Results[Out]
 	makeTook time.Duration
 }
 
-// batchMaker transforms batches, one while the one before it is written.
+// batchMaker transforms a batch while the one before it is written.
 type batchMaker[T, C, Out any] struct {
 	p    *typedPipeline[T, C, Out]
 	a    *attempt
 	read *batch.Ahead[*readBatch[T, C]]
-	// firstDone is closed when the first batch is written, for which the others wait in a run
-	// whose workers have died, nil in any other: the batch behind its cursor must be the one that is worked, so
-	// that it is known which one kills, and what stands before it is written.
+	// firstDone is closed once the first batch is committed. It is nil unless workers died on
+	// this run. Then the second batch waits, so that the next death can be blamed on one batch:
+	// the one after the run's cursor.
 	firstDone chan struct{}
 	free      chan *madeBatch[T, C, Out] // to be filled again
 }
 
-// recycle takes back a batch that is written, without what was read.
+// recycle takes back a batch that was written, to be filled again. The reader takes back its
+// readBatch.
 func (m *batchMaker[T, C, Out]) recycle(b *madeBatch[T, C, Out]) {
 	b.readBatch = nil
 	select {
@@ -36,8 +37,8 @@ func (m *batchMaker[T, C, Out]) recycle(b *madeBatch[T, C, Out]) {
 	}
 }
 
-// make transforms all batches that are read. When the client stops, it does not wait
-// for the source any longer.
+// make transforms all batches that are read. When the client stops, it stops waiting for the
+// source.
 func (m *batchMaker[T, C, Out]) make(ctx context.Context, hand func(*madeBatch[T, C, Out]) bool) error {
 	waiting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -68,7 +69,8 @@ func (m *batchMaker[T, C, Out]) make(ctx context.Context, hand func(*madeBatch[T
 	})
 }
 
-// waitFor reports whether ch was closed before ctx was done. There is no waiting for nil.
+// waitFor waits until ch is closed. It reports false if ctx is done first, and true at once if
+// ch is nil.
 func waitFor(ctx context.Context, ch <-chan struct{}) bool {
 	if ch == nil {
 		return true

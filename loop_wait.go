@@ -12,8 +12,8 @@ type readItem[T, C any] struct {
 	err  error
 }
 
-// readWaiting reads the source to its end, and hands over what there is when a batch has
-// waited for long enough, while the source may be blocking.
+// readWaiting reads the source to its end. It hands over a batch that has waited for long
+// enough, even while the source blocks.
 func (r *batchReader[T, C]) readWaiting(ctx context.Context, hand func(*readBatch[T, C]) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	items := make(chan readItem[T, C])
@@ -33,7 +33,7 @@ func (r *batchReader[T, C]) readWaiting(ctx context.Context, hand func(*readBatc
 	}()
 	defer func() {
 		cancel()
-		for range items { // until the source has ended, for it is used by one read at a time
+		for range items { // until this read has ended: a source is used by one read at a time
 		}
 	}()
 	w := &waitingBatch[T, C]{r: r, hand: hand, b: r.newBatch(), timer: time.NewTimer(r.wait)}
@@ -65,7 +65,7 @@ func (r *batchReader[T, C]) readWaiting(ctx context.Context, hand func(*readBatc
 	}
 }
 
-// waitingBatch is a batch that ends when it has waited for long enough.
+// waitingBatch is a batch that also ends when it has waited for long enough.
 type waitingBatch[T, C any] struct {
 	r     *batchReader[T, C]
 	hand  func(*readBatch[T, C]) bool
@@ -75,7 +75,7 @@ type waitingBatch[T, C any] struct {
 	due   bool        // it has fired
 }
 
-// take adds an item, and reports whether no more is wanted.
+// take adds an item. It reports true if no more is wanted.
 func (w *waitingBatch[T, C]) take(ctx context.Context, i readItem[T, C]) (done bool, err error) {
 	if i.err == nil {
 		w.b.add(i.item)
@@ -98,12 +98,12 @@ func (w *waitingBatch[T, C]) take(ctx context.Context, i readItem[T, C]) (done b
 	return false, nil
 }
 
-// cut hands over the batch up to its last resume point, if there is one, and goes on
-// with what is behind it. It reports whether more is wanted.
+// cut hands over the batch up to its last resume point, if there is one. What was read after
+// that begins the next batch. It reports whether more is wanted.
 func (w *waitingBatch[T, C]) cut(ctx context.Context) bool {
 	b := w.b
 	if hasCursor[C]() && !b.resume || b.size() == 0 && !b.resume {
-		return true // it ends at the next one
+		return true // the batch ends at its first resume point
 	}
 	rows, cursors, names, bad := b.cutTail()
 	if !w.r.hand(b, w.hand) || !waitFor(ctx, w.r.firstDone) {
@@ -120,11 +120,11 @@ func (w *waitingBatch[T, C]) cut(ctx context.Context) bool {
 	return true
 }
 
-// cutTail cuts off what stands behind the last resume point, and returns it: rows of
-// which none is a resume point, so that each has a name.
+// cutTail cuts off what was read after the last resume point, and returns it. None of these
+// rows is a resume point, so each has a name.
 func (b *readBatch[T, C]) cutTail() (rows []T, cursors []C, names []rowName, bad []*RecordError) {
 	if !hasCursor[C]() {
-		return nil, nil, nil, nil // it may end anywhere
+		return nil, nil, nil, nil // the batch may end anywhere
 	}
 	rows, cursors = append(rows, b.rows[b.safeRows:]...), append(cursors, b.cursors[b.safeRows:]...)
 	bad = append(bad, b.bad[b.safeBad:]...)

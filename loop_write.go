@@ -76,7 +76,7 @@ func (w *batchWriter[T, C, Out]) afterCommitOf(b *madeBatch[T, C, Out]) func(ctx
 		w.a.sizes.batch.Learn(size, max(took, time.Since(began)))
 		if acker, ok := w.p.source.(Acker[C]); ok && resume && !w.a.run.IsBackfill() { // a backfill's cursors are not the flow's
 			if err := acker.Committed(ctx, cursor); err != nil {
-				w.a.log.WarnContext(ctx, "dataflow: the source did not take note of a checkpoint", slog.String(logError, err.Error()))
+				w.a.log.WarnContext(ctx, "dataflow: the source failed to note a checkpoint; the checkpoint stands", slog.String(logError, err.Error()))
 			}
 		}
 	}

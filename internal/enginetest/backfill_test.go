@@ -136,8 +136,8 @@ func TestClient_Backfill_Refused(t *testing.T) {
 			params *dataflow.BackfillParams
 			want   string
 		}{
-			{"plain", &dataflow.BackfillParams{Until: cursorAt(3)}, "Until: the source (custom) does not say that it ends a read there"},
-			{"plain", &dataflow.BackfillParams{Params: cursorAt(3)}, "Params: the source (custom) does not say that it takes parameters"},
+			{"plain", &dataflow.BackfillParams{Until: cursorAt(3)}, "Until: the source (custom) cannot end a read there"},
+			{"plain", &dataflow.BackfillParams{Params: cursorAt(3)}, "Params: the source (custom) takes no parameters"},
 			{"n", &dataflow.BackfillParams{From: json.RawMessage("x")}, "From: x is not JSON"},
 			{"n", &dataflow.BackfillParams{From: json.RawMessage("[1]")}, "From: [1] is not a cursor of the source (custom)"},
 			{"n", &dataflow.BackfillParams{Until: json.RawMessage("[1]")}, "Until: [1] is not a cursor of the source (custom)"},
@@ -152,7 +152,7 @@ func TestClient_Backfill_Refused(t *testing.T) {
 			requirePublic(t, err)
 		}
 		_, err := client.Trigger(t.Context(), "plain", &dataflow.TriggerOptions{Params: cursorAt(3)})
-		require.ErrorContains(t, err, "Params: the source (custom) does not say that it takes parameters")
+		require.ErrorContains(t, err, "Params: the source (custom) takes no parameters")
 		_, err = client.Backfill(t.Context(), "nothing", nil)
 		require.ErrorIs(t, err, dataflow.ErrNotFound)
 		_, err = t.client(nil).Backfill(t.Context(), "n", nil)
@@ -183,7 +183,7 @@ func TestClient_Backfill_RefusedByTheWorker(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, run.ID, runs[0].ID)
 		require.Equal(t, dataflow.RunFailed, runs[0].State)
-		require.Contains(t, runs[0].Error, "Until: the source (custom) does not say that it ends a read there")
+		require.Contains(t, runs[0].Error, "Until: the source (custom) cannot end a read there")
 		require.Zero(t, t.number("select count(*) from numbers"))
 	})
 }

@@ -106,7 +106,7 @@ func TestBatchWait_Ends(t *testing.T) {
 		_, err = client.Trigger(t.Context(), "panics", nil)
 		require.ErrorContains(t, err, "panic: of the source")
 		_, err = client.Trigger(t.Context(), "short", nil)
-		require.ErrorContains(t, err, "the source ended 1 records behind its last resume point")
+		require.ErrorContains(t, err, "the source ended 1 records after its last resume point")
 		run, err = client.Trigger(t.Context(), "once", nil)
 		require.NoError(t, err)
 		require.EqualValues(t, 5, run.Counters.Read)

@@ -161,8 +161,8 @@ func TestSource_ResumePoints(t *testing.T) {
 			"waits":   {marked(1, 2, 3, 4, 5, -5), []int64{5}, "5", ""},
 			"skips":   {marked(-100), []int64{0}, "100", ""},
 			"ends":    {marked(1, 2, -2, 3, 4, 5, -5, -9), []int64{2, 5, 5}, "9", ""},
-			"hangs":   {marked(1, 2, -2, 3), []int64{2}, "2", "the source ended 1 records behind its last resume point"},
-			"never":   {marked(1, 2, 3), nil, "", "the source ended 3 records behind"},
+			"hangs":   {marked(1, 2, -2, 3), []int64{2}, "2", "the source ended 1 records after its last resume point"},
+			"never":   {marked(1, 2, 3), nil, "", "the source ended 3 records after"},
 			"empty":   {marked(), nil, "", ""},
 		} {
 			t.table(name)
@@ -175,7 +175,7 @@ func TestSource_ResumePoints(t *testing.T) {
 				require.Equal(t, dataflow.RunSuccess, run.State)
 			} else {
 				require.ErrorContains(t, err, c.err)
-				require.ErrorContains(t, err, "its last record must be one, or be followed by a mark")
+				require.ErrorContains(t, err, "make its last record a resume point, or yield a mark after it")
 				require.Equal(t, dataflow.RunFailed, run.State)
 				require.Equal(t, 1, run.Attempt)
 			}
