@@ -13,16 +13,17 @@
 package dbtest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"testing"
 )
 
-// Main runs the tests, stops the private server if they started one, and returns the exit
-// code. It fails a passing run whose server could not be stopped.
+// Main runs the tests, drops each [Template], stops the private server if they started one, and
+// returns the exit code. It fails a passing run whose server could not be stopped.
 func Main(m *testing.M) int {
 	code := m.Run()
-	if err := private.stop(); err != nil {
+	if err := errors.Join(templates.drop(), private.stop()); err != nil {
 		fmt.Fprintln(os.Stderr, "dbtest:", err)
 		code = max(code, 1)
 	}
