@@ -14,8 +14,11 @@ package dbtest
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 )
 
@@ -28,4 +31,18 @@ func Main(m *testing.M) int {
 		code = max(code, 1)
 	}
 	return code
+}
+
+// perProcessor is how many tests [Waiting] runs at a time on each processor.
+const perProcessor = 3
+
+// Waiting makes go test run more tests at a time than there are processors, unless -parallel
+// says how many. A package whose tests wait more than they compute calls it before [Main].
+func Waiting() {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", strconv.Itoa(perProcessor*runtime.GOMAXPROCS(0))) // It is a number.
+	}
 }

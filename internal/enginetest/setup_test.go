@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	dbtest.Waiting()
 	os.Exit(dbtest.Main(m))
 }
 
