@@ -3,8 +3,12 @@ package dataflow_test
 import (
 	"encoding/json"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -126,5 +130,84 @@ func listPackages(t *testing.T) []goPackage {
 		all = append(all, p)
 	}
 	require.True(t, slices.ContainsFunc(all, func(p goPackage) bool { return p.ImportPath == module }))
+	return all
+}
+
+// elsewhere are the calls without an Example of their own, and the Example that shows them.
+var elsewhere = map[string]string{
+	"Client.AddWorker": "UseRiver",
+	"FailFast":         "Policy",
+	"RiverClient":      "JobQueue",
+}
+
+// noExample are the calls without any Example, and why.
+var noExample = map[string]string{
+	"Client.RegistrationErrors": "it is empty unless the database fails",
+	"WrapRiver":                 "it is for driver packages",
+}
+
+// Every call of a Client and every function of the package has an Example, so that the
+// package's documentation shows a use of it.
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	code, examples := parseFuncs(t, false), parseFuncs(t, true)
+	shown := func(call, example string) bool {
+		decl := examples["Example"+strings.ReplaceAll(example, ".", "_")]
+		return decl != nil && slices.Contains(names(decl.Body), call[strings.LastIndex(call, ".")+1:])
+	}
+	for call := range code {
+		where := call
+		if example, ok := elsewhere[call]; ok {
+			where = example
+		}
+		if noExample[call] == "" {
+			require.True(t, shown(call, where), "no Example calls %s: write Example%s", call, strings.ReplaceAll(where, ".", "_"))
+		}
+	}
+	require.Contains(t, code, "Client.Why")
+	require.Contains(t, code, "NewFlow")
+	for call := range elsewhere {
+		require.Contains(t, code, call)
+	}
+	for call := range noExample {
+		require.Contains(t, code, call)
+	}
+}
+
+// parseFuncs returns the exported functions of this package's files, or of its tests, and
+// the exported methods of Client.
+func parseFuncs(t *testing.T, tests bool) map[string]*ast.FuncDecl {
+	t.Helper()
+	files, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	funcs := map[string]*ast.FuncDecl{}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") != tests {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		require.NoError(t, err)
+		for _, decl := range file.Decls {
+			f, ok := decl.(*ast.FuncDecl)
+			switch {
+			case !ok || !f.Name.IsExported():
+			case f.Recv == nil:
+				funcs[f.Name.Name] = f
+			case slices.Contains(names(f.Recv.List[0].Type), "Client"):
+				funcs["Client."+f.Name.Name] = f
+			}
+		}
+	}
+	return funcs
+}
+
+// names are the identifiers in a node.
+func names(node ast.Node) (all []string) {
+	ast.Inspect(node, func(n ast.Node) bool {
+		if id, ok := n.(*ast.Ident); ok {
+			all = append(all, id.Name)
+		}
+		return true
+	})
 	return all
 }

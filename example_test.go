@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"log"
 	"log/slog"
 	"strings"
@@ -23,6 +24,50 @@ func openExample() *sql.DB {
 	check(err)
 	db.SetMaxOpenConns(1)
 	return db
+}
+
+// connect returns a client on a database, with the tables made and the flows registered.
+// It is not started: its runs are worked where they are triggered, or by Tick.
+func connect(db *sql.DB, config *dataflow.Config) *dataflow.Client {
+	config.Logger = quiet
+	client, err := dataflow.NewClient(dataflowsqlite.New(db), config)
+	check(err)
+	check(client.Migrate(context.Background()))
+	check(client.Register(context.Background()))
+	return client
+}
+
+// open connects a client with these flows to a new database in memory.
+func open(flows ...*dataflow.Flow) (client *dataflow.Client, done func()) {
+	db := openExample()
+	return connect(db, &dataflow.Config{Flows: flows}), func() { check(db.Close()) }
+}
+
+// openAt is open, with a clock that the caller moves.
+func openAt(now *time.Time, flows ...*dataflow.Flow) (client *dataflow.Client, done func()) {
+	db := openExample()
+	clock := func() time.Time { return *now }
+	return connect(db, &dataflow.Config{Flows: flows, Clock: clock}), func() { check(db.Close()) }
+}
+
+// newYear is a fixed time, so that an example's output is.
+func newYear() time.Time { return time.Date(2030, time.January, 1, 0, 0, 0, 0, time.UTC) }
+
+// orderFlow reads the orders 1, 2 and 3.
+func orderFlow(opts *dataflow.FlowOptions) *dataflow.Flow {
+	return dataflow.NewFlow("orders", memory.Slice([]int{1, 2, 3}), dataflow.Identity[int](), memory.NewSink[int]().Target(), opts)
+}
+
+// through runs records through a transform, and returns what was written and the run.
+func through[In, Out any](transform dataflow.Transform[In, Out], opts *dataflow.FlowOptions, records ...In) ([]Out, *dataflow.Run) {
+	sink := memory.NewSink[Out]()
+	client, done := open(dataflow.NewFlow("example", memory.Slice(records), transform, sink.Target(), opts))
+	defer done()
+	run, err := client.Trigger(context.Background(), "example", nil)
+	if run == nil {
+		log.Fatal(err)
+	}
+	return sink.Rows(), run
 }
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -221,4 +266,145 @@ func ExampleClient_TriggerTx() {
 	// Output:
 	// committed: false runs: 0
 	// committed: true runs: 1
+}
+
+// Migrations tells whether the tables are up to date.
+func ExampleClient_Migrations() {
+	ctx := context.Background()
+	db := openExample()
+	defer func() { check(db.Close()) }()
+	client, err := dataflow.NewClient(dataflowsqlite.New(db), nil)
+	check(err)
+
+	status, err := client.Migrations(ctx)
+	check(err)
+	fmt.Println("version", status.Version, "up to date:", status.Version == len(status.Migrations))
+	// Output: version 0 up to date: false
+}
+
+// Migrate makes or upgrades the tables, River's too. A program may call it at each start.
+func ExampleClient_Migrate() {
+	ctx := context.Background()
+	db := openExample()
+	defer func() { check(db.Close()) }()
+	client, err := dataflow.NewClient(dataflowsqlite.New(db), &dataflow.Config{Logger: quiet})
+	check(err)
+
+	check(client.Migrate(ctx))
+	status, err := client.Migrations(ctx)
+	check(err)
+	fmt.Println("up to date:", status.Version == len(status.Migrations), status.RiverVersion == status.RiverNewest)
+	// Output: up to date: true true
+}
+
+// MigrateDown to version 0 removes the library's tables and all that is in them.
+func ExampleClient_MigrateDown() {
+	ctx := context.Background()
+	client, done := open(orderFlow(nil))
+	defer done()
+
+	check(client.MigrateDown(ctx, 0))
+	status, err := client.Migrations(ctx)
+	check(err)
+	fmt.Println("version", status.Version)
+	// Output: version 0
+}
+
+// warehouse is another transactional store, which keeps the checkpoint beside its rows. In a
+// real one, each method is a transaction.
+type warehouse struct {
+	fence int64
+	state json.RawMessage
+	rows  []int
+}
+
+func (w *warehouse) Claim(_ context.Context, _ string, fence int64) (json.RawMessage, error) {
+	if fence < w.fence {
+		return nil, dataflow.ErrFenced
+	}
+	w.fence = fence
+	return w.state, nil
+}
+
+func (w *warehouse) WriteFenced(_ context.Context, b dataflow.FencedBatch[int]) error {
+	if b.Fence != w.fence {
+		return dataflow.ErrFenced
+	}
+	w.rows, w.state = append(w.rows, b.Rows...), b.State
+	return nil
+}
+
+// ToFenced writes exactly once to another store than the client's database.
+func ExampleToFenced() {
+	w := &warehouse{}
+	target := dataflow.ToFenced(w)
+	client, done := open(dataflow.NewFlow("facts", memory.Slice([]int{1, 2, 3}), dataflow.Identity[int](), target, nil))
+	defer done()
+	_, err := client.Trigger(context.Background(), "facts", nil)
+	check(err)
+	fmt.Println(w.rows, target.Guarantee())
+	// Output: [1 2 3] exactly_once
+}
+
+// prices is a table that each run replaces. Its batches go to the table prices_next first.
+type prices struct{}
+
+func (prices) exec(ctx context.Context, query string, args ...any) error {
+	tx, _ := dataflowsqlite.TxFrom(ctx)
+	_, err := tx.ExecContext(ctx, query, args...)
+	return err
+}
+
+func (p prices) BeginTx(ctx context.Context, _ string) (dataflow.Replacement[int], error) {
+	return p, p.exec(ctx, `delete from prices_next`)
+}
+
+func (p prices) WriteTx(ctx context.Context, rows []int) error {
+	for _, cents := range rows {
+		if err := p.exec(ctx, `insert into prices_next values (?)`, cents); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p prices) EndTx(ctx context.Context) error {
+	if err := p.exec(ctx, `delete from prices`); err != nil {
+		return err
+	}
+	return p.exec(ctx, `insert into prices select * from prices_next`)
+}
+
+// ToReplace refreshes a whole table in each run. Readers see the old rows until the new ones
+// are complete.
+func ExampleToReplace() {
+	ctx := context.Background()
+	db := openExample()
+	defer func() { check(db.Close()) }()
+	_, err := db.ExecContext(ctx, `create table prices (cents int); create table prices_next (cents int)`)
+	check(err)
+
+	today := []int{100, 250}
+	source := memory.Func(func(context.Context) iter.Seq2[int, error] {
+		return func(yield func(int, error) bool) {
+			for _, cents := range today {
+				if !yield(cents, nil) {
+					return
+				}
+			}
+		}
+	})
+	flow := dataflow.NewFlow("prices", source, dataflow.Identity[int](), dataflow.ToReplace[int](prices{}), nil)
+	client := connect(db, &dataflow.Config{Flows: []*dataflow.Flow{flow}})
+	for range 2 {
+		_, err := client.Trigger(ctx, "prices", nil)
+		check(err)
+		var count, sum int
+		check(db.QueryRowContext(ctx, `select count(*), sum(cents) from prices`).Scan(&count, &sum))
+		fmt.Println(count, "prices, in all", sum)
+		today = []int{300}
+	}
+	// Output:
+	// 2 prices, in all 350
+	// 1 prices, in all 300
 }

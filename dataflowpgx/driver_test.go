@@ -2,6 +2,7 @@ package dataflowpgx_test
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"testing"
 
@@ -22,8 +23,20 @@ func TestDriver(t *testing.T) {
 	drivertest.Run(t, open, drivertest.Features{Schemas: true, ConcurrentWriters: true})
 }
 
-func open(t *testing.T, _ bool) drivertest.Database {
+// template is a migrated database.
+var template = dbtest.Template{Fill: func(ctx context.Context, pool *pgxpool.Pool) error {
+	store, err := dataflowpgx.New(pool).Store(dataflow.StoreOptions{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	return store.Migrate(ctx)
+}}
+
+func open(t *testing.T, migrated bool) drivertest.Database {
 	t.Helper()
+	if migrated {
+		return &database{pool: template.Postgres(t)}
+	}
 	return &database{pool: dbtest.Postgres(t)}
 }
 

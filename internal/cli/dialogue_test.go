@@ -38,8 +38,16 @@ var dialogue = []string{
 // The dialogue in the manual is recorded: -update records it again. Without -update, the test
 // compares what does not depend on the time.
 func TestDialogue(t *testing.T) { //nolint:paralleltest // with -update, one writes after the other
+	parallel := func(t *testing.T) {
+		t.Helper()
+		if !*update {
+			t.Parallel()
+		}
+	}
+	parallel(t)
 	for _, kind := range []string{"SQLite", "Postgres"} { //nolint:paralleltest // as above
 		t.Run(kind, func(t *testing.T) {
+			parallel(t)
 			recorded := withinADay(func() string { return newFolder(t, "shop").record(kind) })
 			text, err := os.ReadFile(manual)
 			require.NoError(t, err)

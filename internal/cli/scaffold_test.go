@@ -1,12 +1,14 @@
 package cli_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,20 +27,28 @@ type folder struct {
 // newFolder returns an empty folder of this name, and builds cmd/dataflow for it.
 func newFolder(t *testing.T, name string) *folder {
 	t.Helper()
-	parent := t.TempDir()
-	f := &folder{T: t, dir: filepath.Join(parent, name), exe: filepath.Join(parent, "bin", "dataflow")}
-	require.NoError(t, os.Mkdir(f.dir, 0o755))
-	checkout, err := filepath.Abs("../..")
+	exe, err := builtProgram()
 	require.NoError(t, err)
+	f := &folder{T: t, dir: filepath.Join(t.TempDir(), name), exe: exe}
+	require.NoError(t, os.Mkdir(f.dir, 0o755))
 	// Modules come from the cache that the tests have filled. Only go mod tidy may need the
 	// proxy, for a module that no test needs.
 	f.env = append(os.Environ(), "GOFLAGS=-mod=mod -buildvcs=false", "GOWORK=off", "DATABASE_URL=", "USER=ann")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", f.exe, "./cmd/dataflow")
-	build.Dir = checkout
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, "%s", out)
 	return f
 }
+
+// programs is the folder of cmd/dataflow, which TestMain removes.
+var programs = filepath.Join(os.TempDir(), fmt.Sprintf("dataflow-cli-test-%d", os.Getpid()))
+
+// builtProgram builds cmd/dataflow once, and returns its path.
+var builtProgram = sync.OnceValues(func() (string, error) {
+	exe := filepath.Join(programs, "dataflow")
+	out, err := exec.CommandContext(context.Background(), "go", "build", "-o", exe, "../../cmd/dataflow").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build cmd/dataflow: %w: %s", err, out)
+	}
+	return exe, nil
+})
 
 // run runs a program and returns its output and its exit code.
 func (f *folder) run(name string, args ...string) (string, int) {

@@ -32,7 +32,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
 		os.Exit(child())
 	}
-	os.Exit(dbtest.Main(m))
+	code := dbtest.Main(m)
+	_ = os.RemoveAll(programs)
+	os.Exit(code)
 }
 
 // noon is the time of the database in tests with golden files.

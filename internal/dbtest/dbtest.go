@@ -14,18 +14,36 @@
 package dbtest
 
 import (
+	"errors"
+	"flag"
 	"fmt"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 )
 
-// Main runs the tests, stops the private server if they started one, and returns the exit
-// code. It fails a passing run whose server could not be stopped.
+// Main runs the tests, drops each [Template], stops the private server if they started one, and
+// returns the exit code. It fails a passing run whose server could not be stopped.
 func Main(m *testing.M) int {
 	code := m.Run()
-	if err := private.stop(); err != nil {
+	if err := errors.Join(templates.drop(), private.stop()); err != nil {
 		fmt.Fprintln(os.Stderr, "dbtest:", err)
 		code = max(code, 1)
 	}
 	return code
+}
+
+// perProcessor is how many tests [Waiting] runs at a time on each processor.
+const perProcessor = 3
+
+// Waiting makes go test run more tests at a time than there are processors, unless -parallel
+// says how many. A package whose tests wait more than they compute calls it before [Main].
+func Waiting() {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", strconv.Itoa(perProcessor*runtime.GOMAXPROCS(0))) // It is a number.
+	}
 }

@@ -3,7 +3,6 @@ package dbtest
 import (
 	"context"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -20,8 +19,7 @@ func ExamplePostgres(statements ...string) (pool *pgxpool.Pool, end func()) {
 	admin, err := adminURL(ctx)
 	must(err)
 	name := databaseName()
-	quoted := pgx.Identifier{name}.Sanitize()
-	must(execute(ctx, admin, "create database "+quoted+" template template0 encoding 'UTF8'"))
+	must(create(ctx, admin, name, empty))
 	pool, err = pgxpool.New(ctx, databaseURL(admin, name))
 	must(err)
 	for _, statement := range statements {
@@ -30,6 +28,6 @@ func ExamplePostgres(statements ...string) (pool *pgxpool.Pool, end func()) {
 	}
 	return pool, func() {
 		pool.Close()
-		must(execute(ctx, admin, "drop database if exists "+quoted+" with (force)"))
+		must(drop(ctx, admin, name))
 	}
 }

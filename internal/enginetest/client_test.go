@@ -144,7 +144,7 @@ func TestClient_TriggerTx(t *testing.T) {
 
 func TestClient_TriggerTx_Refused(t *testing.T) {
 	t.Parallel()
-	pg, lite := migrated(postgres(t)), sqlite(t, migratedFile(t))
+	pg, lite := migratedPostgres(t), sqlite(t, migratedFile(t))
 	for _, pair := range [][2]*dbT{{pg, lite}, {lite, pg}} {
 		own, other := pair[0], pair[1]
 		own.table("jq")

@@ -88,7 +88,7 @@ type aheadT struct {
 
 func newAhead(t *testing.T) *aheadT {
 	t.Helper()
-	a := &aheadT{dbT: migrated(postgres(t)), logs: newLogs(), written: make(chan struct{}), opts: dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 10}}}
+	a := &aheadT{dbT: migratedPostgres(t), logs: newLogs(), written: make(chan struct{}), opts: dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 10}}}
 	a.driver = &watched{Driver: a.dbT.driver, before: func(n int64) error {
 		if n > 1 {
 			return nil
@@ -157,7 +157,7 @@ func TestWriteAhead_NotUsed(t *testing.T) {
 	for _, c := range []string{"sink", "source", "suspect"} {
 		t.Run(c, func(t *testing.T) {
 			t.Parallel()
-			db := migrated(postgres(t))
+			db := migratedPostgres(t)
 			db.table("f")
 			db.driver = &watched{Driver: db.driver, before: func(int64) error {
 				time.Sleep(20 * time.Millisecond) // time for a write-ahead to show, if there is one
@@ -276,7 +276,7 @@ func TestWriteAhead_HiddenDeadlock(t *testing.T) {
 // in the meantime.
 func TestWriteAhead_SourceWaits(t *testing.T) {
 	t.Parallel()
-	db := migrated(postgres(t))
+	db := migratedPostgres(t)
 	db.table("f")
 	source := &handshake{committed: make(chan int, 1)}
 	client := db.registered(dataflow.NewFlow("f", source, dataflow.Identity[int](), dataflow.ToTx(pipelined{func(ctx context.Context, rows []int) error { return insertInto(ctx, "f", rows) }}), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 10}}))

@@ -14,7 +14,7 @@ import (
 // lease.
 func TestLease_SilentTransaction(t *testing.T) {
 	t.Parallel()
-	pg := migrated(postgres(t))
+	pg := migratedPostgres(t)
 	client := pg.registered(pg.numbersFlow("n", numbers{n: 5}, dataflow.Heartbeat{}))
 	run, err := client.Trigger(t.Context(), "n", &dataflow.TriggerOptions{At: time.Unix(1, 0)})
 	require.NoError(t, err)

@@ -17,7 +17,7 @@ func TestLoop_CodeIgnoresContext(t *testing.T) {
 	for _, part := range []string{"transform", "sink"} {
 		t.Run(part, func(t *testing.T) {
 			t.Parallel()
-			pg := migrated(postgres(t))
+			pg := migratedPostgres(t)
 			l := newLogs()
 			reached, open := make(chan struct{}), make(chan struct{})
 			block := func() {

@@ -55,7 +55,7 @@ func TestTrouble_Postgres(t *testing.T) {
 	for name, trouble := range troubles {
 		t.Run(name, func(inner *testing.T) {
 			inner.Parallel()
-			t := migrated(postgres(inner))
+			t := migratedPostgres(inner)
 			t.table("numbers")
 			run, err := t.execute(t.registered(troubled(trouble)), "numbers")
 			require.NoError(t, err)

@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	dbtest.Waiting()
 	os.Exit(dbtest.Main(m))
 }
 
@@ -73,12 +74,26 @@ func onBoth(t *testing.T, fn func(t *dbT)) {
 	t.Helper()
 	t.Run("Postgres", func(t *testing.T) {
 		t.Parallel()
-		fn(migrated(postgres(t)))
+		fn(migratedPostgres(t))
 	})
 	t.Run("SQLite", func(t *testing.T) {
 		t.Parallel()
 		fn(sqlite(t, migratedFile(t)))
 	})
+}
+
+// template is a migrated Postgres database.
+var template = dbtest.Template{Fill: func(ctx context.Context, pool *pgxpool.Pool) error {
+	client, err := dataflow.NewClient(dataflowpgx.New(pool), &dataflow.Config{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	return client.Migrate(ctx)
+}}
+
+func migratedPostgres(t *testing.T) *dbT {
+	t.Helper()
+	return onPool(t, template.Postgres(t))
 }
 
 func migrated(t *dbT) *dbT {
@@ -108,11 +123,6 @@ func migratedFile(t *testing.T) string {
 	path := dbtest.SQLitePath(t)
 	require.NoError(t, os.WriteFile(path, migratedSQLite.file, 0o600))
 	return path
-}
-
-func postgres(t *testing.T) *dbT {
-	t.Helper()
-	return onPool(t, dbtest.Postgres(t))
 }
 
 func onPool(t *testing.T, pool *pgxpool.Pool) *dbT {
