@@ -4,8 +4,8 @@
 // is not set, the first test that asks for a database starts a private server from the
 // programs on this machine. It keeps its files in a directory of its own (in TMPDIR if that
 // is set, else in memory or /tmp), listens on a socket in there only, and goes away with the
-// test binary, however that ends. Nothing here ever skips a test: where there is no
-// PostgreSQL, the test fails and says what to do.
+// test binary, however that ends. Where there is no PostgreSQL, the test fails and says what
+// to do. With go test -short, it is skipped.
 //
 // A package whose tests use PostgreSQL hands its TestMain to [Main]:
 //

@@ -43,9 +43,10 @@ const ownOptions = `-k %s -p 5432 -c listen_addresses= -c fsync=off -c max_conne
 
 // StartServer starts a server that belongs to one test, whatever DATAFLOW_TEST_DATABASE_URL
 // says. It goes away with the test. Where there is no PostgreSQL to start, because the tests
-// use a server elsewhere, the test is skipped.
+// use a server elsewhere, the test is skipped. With -short it is skipped too.
 func StartServer(tb testing.TB) *Server {
 	tb.Helper()
+	skipShort(tb)
 	bin, err := findBin(tb.Context(), places)
 	if err != nil && os.Getenv(urlEnv) != "" {
 		tb.Skipf("%s is set, and there are no programs on this machine for a server of the test's own", urlEnv)

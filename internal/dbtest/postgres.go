@@ -41,8 +41,10 @@ func Postgres(tb testing.TB) *pgxpool.Pool {
 
 // PostgresURL returns the URL of a fresh, empty database, which other processes of this
 // machine and psql can use too. It is dropped when the test ends, whoever is still connected.
+// With -short it skips the test.
 func PostgresURL(tb testing.TB) string {
 	tb.Helper()
+	skipShort(tb)
 	admin, err := adminURL(tb.Context())
 	if err != nil {
 		tb.Fatal("dbtest:", err)
@@ -62,6 +64,13 @@ func PostgresURL(tb testing.TB) string {
 		}
 	})
 	return databaseURL(admin, name)
+}
+
+func skipShort(tb testing.TB) {
+	tb.Helper()
+	if testing.Short() {
+		tb.Skip("-short: this test needs PostgreSQL")
+	}
 }
 
 // adminURL returns the server on which to create databases.
