@@ -17,6 +17,10 @@ help: ## Print this help
 test: ## Run all tests with the race detector, on PostgreSQL, SQLite and MariaDB: 10 minutes or more
 	@scripts/test.sh
 
+.PHONY: quick
+quick: ## Run go vet and the tests that need nothing but Go: under a minute
+	@scripts/quick.sh
+
 .PHONY: chaos
 chaos: postgres ## Run the long form of the tests that kill workers, for releases: 10 minutes at most
 	set -o pipefail; DATAFLOW_CHAOS=long go test -tags chaos -v -count=1 -timeout 15m ./internal/chaos | grep --line-buffered -v '^=== '
