@@ -14,10 +14,12 @@ help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: postgres ## Run all tests with the race detector, on PostgreSQL and SQLite
-	$(call each,go test -race -timeout 15m ./...)
-	@echo "[internal/chaos] alone, because what it measures is time:"
-	go test -race -tags chaos -timeout 10m ./internal/chaos
+test: ## Run all tests with the race detector, on PostgreSQL, SQLite and MariaDB: 10 minutes or more
+	@scripts/test.sh
+
+.PHONY: quick
+quick: ## Run go vet and the tests that need nothing but Go: under a minute
+	@scripts/quick.sh
 
 .PHONY: chaos
 chaos: postgres ## Run the long form of the tests that kill workers, for releases: 10 minutes at most

@@ -7,6 +7,7 @@
 // with the test binary, even if that is killed.
 //
 // Without PostgreSQL, a test fails and says what to do. Only [StartServer] can skip a test.
+// With go test -short, all tests that need PostgreSQL are skipped.
 //
 // A package whose tests use PostgreSQL hands its TestMain to [Main]:
 //

@@ -32,7 +32,7 @@ func findBin(ctx context.Context, places []string) (string, error) {
 	return "", fmt.Errorf("no PostgreSQL server to test with: %s is not set, and initdb and postgres "+
 		"are neither beside the pg_ctl in PATH, nor in the directory of `pg_config --bindir`, nor in %s; "+
 		"set %[1]s to the URL of a server on which the tests may create databases, "+
-		"or `apt-get install postgresql`, or run `make test`, which installs it if it can",
+		"or `apt-get install postgresql`, or run scripts/ensure-postgres.sh, which does so where it can",
 		urlEnv, strings.Join(places, ", "))
 }
 

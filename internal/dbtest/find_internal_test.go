@@ -35,7 +35,7 @@ func TestHasServer(t *testing.T) {
 func TestFindBin_Missing(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	_, err := findBin(t.Context(), []string{"/nonexistent/*/bin"})
-	for _, part := range []string{"/nonexistent/*/bin", "pg_config --bindir", urlEnv, "apt-get install postgresql", "make test"} {
+	for _, part := range []string{"/nonexistent/*/bin", "pg_config --bindir", urlEnv, "apt-get install postgresql", "scripts/ensure-postgres.sh"} {
 		require.ErrorContains(t, err, part)
 	}
 }

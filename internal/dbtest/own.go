@@ -43,9 +43,10 @@ const ownOptions = `-k %s -p 5432 -c listen_addresses= -c fsync=off -c max_conne
 
 // StartServer starts a server for one test, even if DATAFLOW_TEST_DATABASE_URL names another
 // one. The server ends with the test. It skips the test if DATAFLOW_TEST_DATABASE_URL is set and
-// this machine has no PostgreSQL.
+// this machine has no PostgreSQL. It skips the test with -short too.
 func StartServer(tb testing.TB) *Server {
 	tb.Helper()
+	skipShort(tb)
 	bin, err := findBin(tb.Context(), places)
 	if err != nil && os.Getenv(urlEnv) != "" {
 		tb.Skipf("%s is set, and there are no programs on this machine for a server of the test's own", urlEnv)

@@ -46,7 +46,7 @@ func openPool(tb testing.TB, connString string) *pgxpool.Pool {
 
 // PostgresURL returns the URL of a fresh, empty database. Other processes on this machine, such
 // as psql, can use it too. The database is dropped when the test ends, even if somebody is still
-// connected.
+// connected. With -short it skips the test.
 func PostgresURL(tb testing.TB) string {
 	tb.Helper()
 	return databaseOf(tb, empty)
@@ -55,6 +55,7 @@ func PostgresURL(tb testing.TB) string {
 // databaseOf makes a copy of another database for a test, and returns its URL.
 func databaseOf(tb testing.TB, template string) string {
 	tb.Helper()
+	skipShort(tb)
 	admin, err := adminURL(tb.Context())
 	if err != nil {
 		tb.Fatal("dbtest:", err)
@@ -88,6 +89,13 @@ func create(ctx context.Context, admin *url.URL, name, template string) error {
 
 func drop(ctx context.Context, admin *url.URL, name string) error {
 	return execute(ctx, admin, "drop database if exists "+pgx.Identifier{name}.Sanitize()+" with (force)")
+}
+
+func skipShort(tb testing.TB) {
+	tb.Helper()
+	if testing.Short() {
+		tb.Skip("-short: this test needs PostgreSQL")
+	}
 }
 
 // adminURL returns the server on which to create databases.

@@ -29,6 +29,9 @@ func TestServer_EndsWithItsProcess(t *testing.T) {
 		child(t)
 		return
 	}
+	if testing.Short() {
+		t.Skip("-short: this test needs PostgreSQL")
+	}
 	if os.Getenv("DATAFLOW_TEST_DATABASE_URL") != "" {
 		t.Skip("DATAFLOW_TEST_DATABASE_URL is set, so no private server is used; there may be no programs for one")
 	}

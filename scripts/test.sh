@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# Runs all tests of all modules with the race detector, on PostgreSQL, SQLite and MariaDB, and
+# then the short form of the tests that kill workers. Installs what is missing where it may.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/lib.sh
+source scripts/lib.sh
+find_go
+
+missing=0
+for tool in cc postgres mariadb; do
+	"scripts/ensure-$tool.sh" || missing=1
+done
+[[ $missing -eq 0 ]] || fail "no test has run: install what is missing above, and run $0 again"
+export CGO_ENABLED=1 DATAFLOW_TEST_REQUIRE_MYSQL=1
+
+# go test prints the results in the order of its arguments. The slowest packages come last, so
+# that the results of the others do not wait for theirs.
+slow='/(connector/pgtable|internal/cli|internal/enginetest)$'
+# This package measures time, so it runs alone at the end.
+alone='/internal/chaos$'
+
+# packages lists the packages of the module in the current directory.
+packages() {
+	local all
+	all=$(go list ./...)
+	grep -v -E "$slow|$alone" <<<"$all" || true
+	grep -E "$slow" <<<"$all" || true
+}
+
+total=0 ended=0
+failed=''        # packages, one a line
+pending=''       # the packages of this go test that have not ended, one a line
+status=$(mktemp) # holds what say_at said last
+
+# say_at says which package's result comes next.
+say_at() {
+	local package=${pending%%$'\n'*}
+	[[ -n $package ]] || return 0
+	echo "[$((ended + 1))/$total] $package" >"$status"
+	echo "$(<"$status"), after $(elapsed)"
+}
+
+elapsed() { printf '%dm%02ds' $((SECONDS / 60)) $((SECONDS % 60)); }
+
+# remind repeats what say_at said, while it stays the same for long.
+remind() {
+	local nap last='' now
+	trap 'kill "$nap"; exit' TERM
+	while :; do
+		sleep 30 &
+		nap=$!
+		wait "$nap"
+		now=$(<"$status")
+		[[ $now != "$last" ]] || echo "$now, after $(elapsed)"
+		last=$now
+	done
+}
+
+# run_tests runs go test with these arguments in the directory $1 for the pending packages, and
+# shows what it prints. A package that prints no result has failed.
+run_tests() {
+	local line package
+	say_at
+	while IFS= read -r line; do
+		echo "$line"
+		case $line in
+		"ok  "$'\t'* | "?   "$'\t'* | FAIL$'\t'*) ;;
+		*) continue ;;
+		esac
+		package=${line#*$'\t'}
+		package=${package%%[[:space:]]*}
+		[[ $'\n'$pending$'\n' == *$'\n'$package$'\n'* ]] || continue
+		pending=$(grep -v -x -F "$package" <<<"$pending" || true)
+		ended=$((ended + 1))
+		[[ $line != FAIL* ]] || failed+=$package$'\n'
+		say_at
+	done < <(
+		cd "$1"
+		# shellcheck disable=SC2086
+		go test -race "${@:2}" $pending 2>&1
+	)
+	[[ -z $pending ]] || failed+=$pending$'\n'
+}
+
+modules=()
+lists=()
+while IFS= read -r module; do
+	modules+=("$module")
+	lists+=("$(cd "$module" && packages)")
+	total=$((total + $(wc -l <<<"${lists[${#lists[@]} - 1]}")))
+done < <(find . -name go.mod -not -path '*/testdata/*' -exec dirname {} \; | sort)
+total=$((total + 1)) # the one that runs alone
+say "testing $total packages of ${#modules[@]} modules, which takes ten minutes or more"
+
+remind &
+reminder=$!
+trap 'kill "$reminder"; rm -f "$status"' EXIT
+for i in "${!modules[@]}"; do
+	pending=${lists[i]}
+	run_tests "${modules[i]}" -timeout 15m
+done
+pending=$(go list ./... | grep -E "$alone")
+run_tests . -tags chaos -timeout 10m
+
+[[ -z $failed ]] || fail "these packages have failed:
+$failed"
