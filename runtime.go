@@ -195,10 +195,10 @@ func validateCommon(interval time.Duration, s *Schedule, batchSize int) error {
 
 // commonJSON are the settings that all of our Runtimes store.
 type commonJSON struct {
-	BatchSize *int            `json:"batch_size"` // null: automatic
-	Enabled   *bool           `json:"enabled"`
-	Interval  *stored.Seconds `json:"interval"`
-	Schedule  Schedule        `json:"schedule,omitzero"`
+	BatchSize *int              `json:"batch_size"` // null: automatic
+	Enabled   *bool             `json:"enabled"`
+	Interval  *schedule.Seconds `json:"interval"`
+	Schedule  Schedule          `json:"schedule,omitzero"`
 }
 
 func (c commonJSON) batchSize() int {
@@ -223,7 +223,7 @@ func commonOf(s RuntimeSettings) commonJSON {
 		c.BatchSize = &s.BatchSize
 	}
 	if s.Interval != 0 {
-		interval := stored.Seconds(s.Interval)
+		interval := schedule.Seconds(s.Interval)
 		c.Interval = &interval
 	}
 	return c
