@@ -14,8 +14,8 @@ import (
 
 // MigrateRuntimesOptions are the settings of [Client.MigrateRuntimes].
 type MigrateRuntimesOptions struct {
-	// To is the Runtime that flows are migrated to: "job_queue", for those on
-	// "heartbeat", or "heartbeat", for those on "job_queue". It must be set.
+	// To is the Type of the Runtime that flows are migrated to, such as "job_queue" for flows on
+	// "heartbeat". It must be that of a Runtime of this package.
 	To string
 	// Flows are the names of the flows to migrate. Empty: all of them. One that is not
 	// in the database is ErrNotFound, and then none is migrated.
@@ -54,10 +54,10 @@ type MigratedFlow struct {
 	Enqueued int64
 }
 
-// MigrateRuntimes moves the flows in the database from one Runtime to the other:
-// those that are stored on [Heartbeat] to [JobQueue], or back. Interval, Schedule,
-// BatchSize and whether it is enabled stay as they are, and so do the next tick and
-// the cursor. Runs of a flow that wait on the old Runtime are cancelled; one in
+// MigrateRuntimes moves the flows in the database from one Runtime of this package to
+// another: flows on [Heartbeat] to [JobQueue], or back. A flow on a type of the user's stays.
+// Interval, Schedule, BatchSize and whether it is enabled stay as they are, and so do the next
+// tick and the cursor. Runs of a flow that wait on the old Runtime are cancelled; one in
 // progress goes on. A flow that is active and enabled gets one run on the new
 // Runtime, with TriggerMigration. Doing it again changes nothing; if it was
 // interrupted, doing it again completes it.
@@ -102,28 +102,23 @@ func (c *Client) MigrateRuntimes(ctx context.Context, opts *MigrateRuntimesOptio
 }
 
 func (o *MigrateRuntimesOptions) validate() error {
-	if adapterRuntime(o.To) == nil {
-		return &ConfigError{Field: "To", Reason: fmt.Sprintf("%q is not supported: supported are %q and %q", stored.Clip(o.To), JobQueue{}.Type(), Heartbeat{}.Type())}
+	to := builtinOfType(o.To)
+	if to == nil {
+		return &ConfigError{Field: "To", Reason: fmt.Sprintf("%q is not supported: use %s", stored.Clip(o.To), builtinTypes())}
 	}
-	if o.To == (Heartbeat{}).Type() && (o.Queue != "" || o.Priority != 0) {
-		return &ConfigError{Field: "Queue", Reason: "a heartbeat flow has no queue and no priority: leave them out"}
+	if _, takesJobs := queuedOf(to.zero); !takesJobs && (o.Queue != "" || o.Priority != 0) {
+		return &ConfigError{Field: "Queue", Reason: fmt.Sprintf("a %s flow has no queue and no priority: leave them out", o.To)}
 	}
-	return JobQueue{Queue: o.Queue, Priority: o.Priority}.Validate()
+	return validateRuntime(to.migrate(RuntimeSettings{Enabled: true}, o))
 }
 
 // convert returns the Runtime that a flow is migrated to, nil if it is not.
 func (o *MigrateRuntimesOptions) convert(rt Runtime) Runtime {
-	switch rt := rt.(type) {
-	case Heartbeat:
-		if o.To == (JobQueue{}).Type() {
-			return JobQueue{Queue: o.Queue, Priority: o.Priority, Interval: rt.Interval, Schedule: rt.Schedule, BatchSize: rt.BatchSize, Disabled: rt.Disabled}
-		}
-	case JobQueue:
-		if o.To == (Heartbeat{}).Type() {
-			return Heartbeat{Interval: rt.Interval, Schedule: rt.Schedule, BatchSize: rt.BatchSize, Disabled: rt.Disabled}
-		}
+	to := builtinOfType(o.To)
+	if to == nil || rt.Type() == o.To || !isBuiltin(rt) {
+		return nil
 	}
-	return nil
+	return to.migrate(rt.Settings(), o)
 }
 
 // migrateRuntime migrates a flow. It returns nil if there is nothing to be done.
@@ -274,15 +269,15 @@ func (c *Client) cancelMigrated(ctx context.Context, o *MigrateRuntimesOptions, 
 	return nil
 }
 
-// stranded lists the runs that wait on the old Runtime, oldest first: those without a
-// queue for a flow on a job queue, and those in one for a flow on heartbeat.
+// stranded lists the runs that wait on the old Runtime, oldest first: the runs without a queue
+// if the new one takes River jobs, and the runs in a queue if it does not.
 func (c *Client) stranded(ctx context.Context, o *MigrateRuntimesOptions, flow string) (ids []int64, err error) {
-	queued := o.To == (Heartbeat{}).Type()
+	_, takesJobs := queuedOf(builtinOfType(o.To).zero)
 	for run, err := range c.flows.runsOf(ctx, flow, RunPending) {
 		if err != nil {
 			return nil, err
 		}
-		if (run.Queue != "") == queued {
+		if (run.Queue != "") != takesJobs {
 			ids = append(ids, run.ID)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/schedule"
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // ScheduleChangeKind tells what is different about a flow.
@@ -46,14 +47,23 @@ type ScheduleChange struct {
 func (c ScheduleChange) String() string {
 	switch c.Kind {
 	case ScheduleAdded:
-		return fmt.Sprintf("added    %s: %s", c.Flow, schedule.Text(c.Declared))
+		return fmt.Sprintf("added    %s: %s", c.Flow, scheduleText(c.Declared))
 	case ScheduleChanged:
-		return fmt.Sprintf("changed  %s: %s, was %s", c.Flow, schedule.Text(c.Declared), schedule.Text(c.Stored))
+		return fmt.Sprintf("changed  %s: %s, was %s", c.Flow, scheduleText(c.Declared), scheduleText(c.Stored))
 	case ScheduleRemoved:
-		return fmt.Sprintf("removed  %s: %s", c.Flow, schedule.Text(c.Stored))
+		return fmt.Sprintf("removed  %s: %s", c.Flow, scheduleText(c.Stored))
 	default:
 		return fmt.Sprintf("%-8s %s%s", c.Kind, c.Flow, byWhom(c.By, c.Reason))
 	}
+}
+
+// scheduleText is a stored schedule as people read it.
+func scheduleText(raw json.RawMessage) string {
+	text, err := schedule.Text(raw)
+	if err != nil {
+		return stored.Clip(string(raw))
+	}
+	return text
 }
 
 // ScheduleDiff compares the schedules that Config.Flows declare with those in the
@@ -69,9 +79,9 @@ func (c *Client) ScheduleDiff(ctx context.Context) ([]ScheduleChange, error) {
 
 func (c *Client) scheduleDiff(ctx context.Context) ([]ScheduleChange, error) {
 	diff := []ScheduleChange{}
-	stored := make(map[string]bool)
+	there := make(map[string]bool)
 	err := c.flows.each(ctx, func(f *Flow) error {
-		stored[f.Name] = true
+		there[f.Name] = true
 		change := ScheduleChange{Flow: f.Name, Stored: f.ScheduleJSON}
 		if declared := c.flows.declared[f.Name]; declared == nil {
 			change.Kind = ScheduleRemoved
@@ -96,7 +106,7 @@ func (c *Client) scheduleDiff(ctx context.Context) ([]ScheduleChange, error) {
 		return nil, err
 	}
 	for _, f := range c.config.Flows {
-		if stored[f.Name] {
+		if there[f.Name] {
 			continue
 		}
 		def, err := f.definition(c.config.CodeVersion)

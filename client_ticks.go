@@ -35,8 +35,8 @@ func (f *Flow) Next(after time.Time, n int) ([]time.Time, error) {
 	if n < 0 || n > maxPage {
 		return fail(&ConfigError{Field: "n", Reason: fmt.Sprintf("%d is not from 0 to %d", n, maxPage)})
 	}
-	if unread, ok := f.Runtime.(unreadRuntime); ok {
-		return fail(unread.err)
+	if err := f.unread(); err != nil {
+		return fail(err)
 	}
 	s := f.Runtime.Settings()
 	if !s.scheduled() {

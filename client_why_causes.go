@@ -108,9 +108,9 @@ func (w *why) state() {
 	if failed := w.client.RegistrationErrors()[f.Name]; failed != nil {
 		w.unregistered(failed)
 	}
-	switch _, unread := f.Runtime.(unreadRuntime); {
-	case unread:
-		w.add(CauseUnreadable, 0, nil, "This process cannot read its runtime: %v.", f.Runtime.(unreadRuntime).err) //nolint:forcetypeassert // that is the case
+	switch unread := f.unread(); {
+	case unread != nil:
+		w.add(CauseUnreadable, 0, nil, "This process cannot read its runtime: %v.", unread)
 	case !f.Runtime.Settings().Enabled:
 		w.add(CauseDisabled, 0, nil, "Its runtime is disabled, in the code that was registered last%s.", ofVersion(f.CodeVersion))
 	}

@@ -47,8 +47,8 @@ type Config struct {
 	// Logger gets the client's and River's log lines. Nil: [slog.Default].
 	Logger *slog.Logger
 
-	// RuntimeAdapter is the Runtime of the Flows that name none: "heartbeat" or
-	// "job_queue". Empty: "heartbeat".
+	// RuntimeAdapter is the Type of the Runtime of the Flows that name none. It is that of a
+	// Runtime of this package, such as "job_queue". Empty: "heartbeat".
 	RuntimeAdapter string
 
 	// Runtimes holds the decoders of the user's own types of [Runtime], by their Type.
@@ -152,8 +152,8 @@ func (c *Config) validate() error {
 	if c.MaxRescues < 0 {
 		errs = append(errs, &ConfigError{Field: "MaxRescues", Reason: fmt.Sprintf("%d is negative: use 1 or more, or 0 for %d", c.MaxRescues, DefaultMaxRescues)})
 	}
-	if adapterRuntime(c.RuntimeAdapter) == nil {
-		errs = append(errs, &ConfigError{Field: "RuntimeAdapter", Reason: fmt.Sprintf("%q is not supported: supported are %q, the default, and %q", stored.Clip(c.RuntimeAdapter), Heartbeat{}.Type(), JobQueue{}.Type())})
+	if builtinOfType(c.RuntimeAdapter) == nil {
+		errs = append(errs, &ConfigError{Field: "RuntimeAdapter", Reason: fmt.Sprintf("%q is not supported: use %s, or leave it empty for %q", stored.Clip(c.RuntimeAdapter), builtinTypes(), Heartbeat{}.Type())})
 	}
 	if c.PollInterval < 0 {
 		errs = append(errs, &ConfigError{Field: "PollInterval", Reason: fmt.Sprintf("%s is negative: use a positive duration, or 0 for %s", c.PollInterval, DefaultPollInterval)})

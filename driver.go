@@ -217,13 +217,13 @@ type Queries interface {
 	// RunStranded locks and returns a stranded run: a pending run of the given flows
 	// that no River job will work. It returns nil if there is none, or none that no
 	// other transaction has locked. It must be called in a transaction. The flow is
-	// active, the run has been due for longer than idle, and one of these is true of
+	// active, the run has been due for longer than Idle, and one of these is true of
 	// its job:
 	//
 	//   - It is gone, or has ended.
-	//   - A process fetched it longer than idle ago, and has not claimed the run.
+	//   - A process fetched it longer than Idle ago, and has not claimed the run.
 	//   - It is in a queue that is no longer the flow's.
-	RunStranded(ctx context.Context, flowIDs []int64, idle time.Duration) (*Run, error)
+	RunStranded(ctx context.Context, p *RunStrandedParams) (*Run, error)
 	// RunCancel ends a pending run. It asks a run in progress to end, unless
 	// PendingOnly is set. It returns a finished run unchanged.
 	RunCancel(ctx context.Context, p *RunCancelParams) (*Run, error)

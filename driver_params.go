@@ -216,3 +216,13 @@ type RunEndParams struct {
 	Rescue bool
 	Error  *AttemptError // nil for success, and for a run that was handed back
 }
+
+// RunStrandedParams are the parameters of RunStranded.
+type RunStrandedParams struct {
+	FlowIDs []int64
+	Idle    time.Duration
+	// Queueless are the types of Runtimes without a queue. A run of such a flow is stranded in
+	// any queue. Of other Runtimes, the stored "queue" tells which is the flow's; a Runtime that
+	// stores none may use any.
+	Queueless []string
+}

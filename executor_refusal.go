@@ -21,12 +21,12 @@ type candidate struct {
 // way. Each reason is an error that callers can tell apart.
 func (c *candidate) refusal() error {
 	run, flow := c.run, c.flow
-	unread, isUnread := flow.Runtime.(unreadRuntime)
+	unread := flow.unread()
 	switch {
 	case run != nil && run.State.Finished():
 		return fmt.Errorf("%w: it is %s", ErrRunFinished, run.State)
-	case isUnread: // another process may be able to read it
-		return fmt.Errorf("%w: %w", ErrNotRegistered, unread.err)
+	case unread != nil: // another process may be able to read it
+		return fmt.Errorf("%w: %w", ErrNotRegistered, unread)
 	case !flow.Runtime.Settings().Enabled:
 		return fmt.Errorf("%w: its runtime is", ErrDisabled)
 	case !flow.Registered():

@@ -187,25 +187,13 @@ func (f *Flow) Registered() bool { return f.code != nil }
 // adapted returns a declared flow with the adapter's Runtime, if it names none. It
 // copies the flow, because other clients may have it too.
 func (f *Flow) adapted(adapter string) *Flow {
-	rt := adapterRuntime(adapter)
-	if f == nil || f.opts.Runtime != nil || f.Runtime != Runtime(Heartbeat{}) || rt == nil {
+	b := builtinOfType(adapter)
+	if f == nil || f.opts.Runtime != nil || f.Runtime != Runtime(Heartbeat{}) || b == nil {
 		return f
 	}
 	own := *f
-	own.Runtime = rt
+	own.Runtime = b.zero
 	return &own
-}
-
-// adapterRuntime returns the Runtime of a Config.RuntimeAdapter, nil if there is none.
-func adapterRuntime(adapter string) Runtime {
-	switch adapter {
-	case Heartbeat{}.Type():
-		return Heartbeat{}
-	case JobQueue{}.Type():
-		return JobQueue{}
-	default:
-		return nil
-	}
 }
 
 // definition returns what is stored of a declared flow.

@@ -258,7 +258,7 @@ func (j *jobs) add(ctx context.Context, tx Tx, run *Run, opts river.InsertOpts) 
 // flow, of the same lane, a River job, because its own is snoozed for a while. As a job too many, that
 // does nothing.
 func (j *jobs) wakeNext(ctx context.Context, ended *attempt) {
-	rt, ok := ended.flow.Runtime.(interface{ insertOpts() river.InsertOpts })
+	rt, ok := queuedOf(ended.flow.Runtime)
 	if !ok {
 		return
 	}
@@ -294,7 +294,7 @@ func (j *jobs) wakeNext(ctx context.Context, ended *attempt) {
 // nothing. The run keeps its RiverJobID, by which an old job that names no run
 // knows it.
 func (j *jobs) wake(ctx context.Context, f *Flow) error {
-	rt, ok := f.Runtime.(interface{ insertOpts() river.InsertOpts })
+	rt, ok := queuedOf(f.Runtime)
 	if !ok {
 		return nil
 	}
@@ -316,22 +316,24 @@ func (j *jobs) wake(ctx context.Context, f *Flow) error {
 	return errors.Join(errs...)
 }
 
-// requeue has a run that was put back worked as its flow's Runtime says now: by a
-// new River job in that queue, or without one.
+// requeue moves a run that was put back to where its flow's Runtime works runs now: to a
+// new River job in the Runtime's queue, or out of River.
 func (j *jobs) requeue(ctx context.Context, tx Tx, q Queries, run *Run) error {
 	rec, err := q.FlowByID(ctx, run.FlowID)
 	if err != nil {
 		return err
 	}
-	opts := river.InsertOpts{Queue: run.Queue}
-	switch rt := j.flows.bind(rec).Runtime.(type) {
-	case interface{ insertOpts() river.InsertOpts }:
-		opts = rt.insertOpts()
-	case Heartbeat:
+	runtime := j.flows.bind(rec).Runtime
+	rt, takesJobs := queuedOf(runtime)
+	switch {
+	case takesJobs:
+		return j.insert(ctx, tx, run, rt.insertOpts())
+	case isBuiltin(runtime):
 		run.Queue, run.RiverJobID = "", 0
 		return q.RunSetJob(ctx, run.ID, 0, "")
+	default: // a type of the user's, or one that this process cannot read
+		return j.insert(ctx, tx, run, river.InsertOpts{Queue: run.Queue})
 	}
-	return j.insert(ctx, tx, run, opts)
 }
 
 func (j *jobs) cancelled(ctx context.Context, tx Tx, jobID int64) (bool, error) {

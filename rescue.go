@@ -114,7 +114,7 @@ func (r *rescuer) unstrandOne(ctx context.Context) (*Run, error) {
 		if err != nil {
 			return err
 		}
-		run, err = q.RunStranded(ctx, ids, r.config.Lease)
+		run, err = q.RunStranded(ctx, &RunStrandedParams{FlowIDs: ids, Idle: r.config.Lease, Queueless: queuelessTypes()})
 		if err != nil || run == nil {
 			return err
 		}

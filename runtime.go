@@ -6,7 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -91,8 +94,8 @@ func parseRuntime(data []byte, decoders map[string]RuntimeDecoder) (Runtime, err
 		name = rubyType(head.ClassName)
 	}
 	decode := decoders[name]
-	if decode == nil {
-		decode = builtinRuntime(name)
+	if b := builtinOfType(name); decode == nil && b != nil {
+		decode = b.decode
 	}
 	switch {
 	case decode != nil:
@@ -113,15 +116,55 @@ func parseRuntime(data []byte, decoders map[string]RuntimeDecoder) (Runtime, err
 	return r, nil
 }
 
-func builtinRuntime(name string) RuntimeDecoder {
-	switch name {
-	case Heartbeat{}.Type():
-		return decodeHeartbeat
-	case JobQueue{}.Type():
-		return decodeJobQueue
-	default:
-		return nil
+// builtinRuntime is a Runtime of the library's.
+type builtinRuntime struct {
+	zero   Runtime // its zero value, which also tells its Type
+	decode RuntimeDecoder
+	// migrate returns the Runtime with the settings of another one.
+	migrate func(s RuntimeSettings, o *MigrateRuntimesOptions) Runtime
+}
+
+// builtinRuntimes are the Runtimes of the library's. What differs between them, the rest of the
+// package asks their methods and [queuedOf].
+var builtinRuntimes = []builtinRuntime{ //nolint:gochecknoglobals // it is constant
+	{zero: Heartbeat{}, decode: decodeHeartbeat, migrate: migrateToHeartbeat},
+	{zero: JobQueue{}, decode: decodeJobQueue, migrate: migrateToJobQueue},
+}
+
+// builtinOfType returns the library's Runtime of a type, nil if there is none.
+func builtinOfType(name string) *builtinRuntime {
+	for i := range builtinRuntimes {
+		if builtinRuntimes[i].zero.Type() == name {
+			return &builtinRuntimes[i]
+		}
 	}
+	return nil
+}
+
+// isBuiltin reports whether a Runtime is of one of the library's Go types. A type that embeds one
+// of them is not.
+func isBuiltin(r Runtime) bool {
+	return slices.ContainsFunc(builtinRuntimes, func(b builtinRuntime) bool { return reflect.TypeOf(b.zero) == reflect.TypeOf(r) })
+}
+
+// builtinTypes lists the types for an error message.
+func builtinTypes() string {
+	names := make([]string, len(builtinRuntimes))
+	for i, b := range builtinRuntimes {
+		names[i] = strconv.Quote(b.zero.Type())
+	}
+	return strings.Join(names, " or ")
+}
+
+// queuelessTypes are the types of the library's Runtimes whose runs need no River job.
+func queuelessTypes() []string {
+	var names []string
+	for _, b := range builtinRuntimes {
+		if _, ok := queuedOf(b.zero); !ok {
+			names = append(names, b.zero.Type())
+		}
+	}
+	return names
 }
 
 // rubyType returns the type that stands for a class of the Ruby gem. The class name is
@@ -138,9 +181,9 @@ func rubyType(class string) string {
 }
 
 func supportedRuntimes(decoders map[string]RuntimeDecoder) []string {
-	names := []string{Heartbeat{}.Type(), JobQueue{}.Type()}
-	for name := range decoders {
-		names = append(names, name)
+	names := slices.Collect(maps.Keys(decoders))
+	for _, b := range builtinRuntimes {
+		names = append(names, b.zero.Type())
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
@@ -195,10 +238,10 @@ func validateCommon(interval time.Duration, s *Schedule, batchSize int) error {
 
 // commonJSON are the settings that all of our Runtimes store.
 type commonJSON struct {
-	BatchSize *int            `json:"batch_size"` // null: automatic
-	Enabled   *bool           `json:"enabled"`
-	Interval  *stored.Seconds `json:"interval"`
-	Schedule  Schedule        `json:"schedule,omitzero"`
+	BatchSize *int              `json:"batch_size"` // null: automatic
+	Enabled   *bool             `json:"enabled"`
+	Interval  *schedule.Seconds `json:"interval"`
+	Schedule  Schedule          `json:"schedule,omitzero"`
 }
 
 func (c commonJSON) batchSize() int {
@@ -223,7 +266,7 @@ func commonOf(s RuntimeSettings) commonJSON {
 		c.BatchSize = &s.BatchSize
 	}
 	if s.Interval != 0 {
-		interval := stored.Seconds(s.Interval)
+		interval := schedule.Seconds(s.Interval)
 		c.Interval = &interval
 	}
 	return c
@@ -265,6 +308,13 @@ func (s RuntimeSettings) scheduled() bool { return s.Interval > 0 || s.Schedule.
 // unreadRuntime stands for a stored Runtime that this program cannot read, so that the
 // flow can still be shown.
 type unreadRuntime struct{ err error }
+
+// unread returns why this program cannot read the flow's Runtime, nil if it can. Another process
+// may be able to.
+func (f *Flow) unread() error {
+	u, _ := f.Runtime.(unreadRuntime)
+	return u.err
+}
 
 func (unreadRuntime) Type() string              { return "unknown" }
 func (unreadRuntime) Settings() RuntimeSettings { return RuntimeSettings{} }

@@ -114,3 +114,7 @@ func decodeHeartbeat(data []byte) (Runtime, error) {
 	}
 	return h, h.Validate()
 }
+
+func migrateToHeartbeat(s RuntimeSettings, _ *MigrateRuntimesOptions) Runtime {
+	return Heartbeat{Interval: s.Interval, Schedule: s.Schedule, BatchSize: s.BatchSize, Disabled: !s.Enabled}
+}

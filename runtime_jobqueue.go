@@ -144,3 +144,7 @@ func decodeJobQueue(data []byte) (Runtime, error) {
 	}
 	return j, j.Validate()
 }
+
+func migrateToJobQueue(s RuntimeSettings, o *MigrateRuntimesOptions) Runtime {
+	return JobQueue{Queue: o.Queue, Priority: o.Priority, Interval: s.Interval, Schedule: s.Schedule, BatchSize: s.BatchSize, Disabled: !s.Enabled}
+}

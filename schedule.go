@@ -223,13 +223,13 @@ func (s Schedule) settings(interval time.Duration) *schedule.Settings {
 		t = t.UTC()
 		return &t
 	}
-	probe := stored.Seconds(s.ProbeAfter)
+	probe := schedule.Seconds(s.ProbeAfter)
 	if s.ProbeAfter == -1 {
 		probe = schedule.NoProbe
 	}
 	return &schedule.Settings{
-		Interval: stored.Seconds(interval), Cron: s.Cron, TimeZone: s.TimeZone, Start: bound(s.Start), End: bound(s.End), Stagger: stored.Seconds(s.Stagger),
-		Overlap: string(s.Overlap), CatchUp: string(s.CatchUp), CatchUpWindow: stored.Seconds(s.CatchUpWindow), CatchUpMax: s.CatchUpMax,
+		Interval: schedule.Seconds(interval), Cron: s.Cron, TimeZone: s.TimeZone, Start: bound(s.Start), End: bound(s.End), Stagger: schedule.Seconds(s.Stagger),
+		Overlap: string(s.Overlap), CatchUp: string(s.CatchUp), CatchUpWindow: schedule.Seconds(s.CatchUpWindow), CatchUpMax: s.CatchUpMax,
 		PauseAfter: s.PauseAfter, ProbeAfter: probe, RunAtRegistration: s.RunAtRegistration,
 	}
 }

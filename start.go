@@ -120,8 +120,8 @@ func (f *Flow) asked() *request {
 
 // startTx starts a run through the flow's Runtime, in a transaction. The zero time is now.
 func (f *Flow) startTx(ctx context.Context, tx Tx, r *request, at time.Time) (*Run, error) {
-	if unread, ok := f.Runtime.(unreadRuntime); ok {
-		return nil, unread.err // another process may be able to read it
+	if err := f.unread(); err != nil {
+		return nil, err
 	}
 	rt, ok := f.Runtime.(TxRuntime)
 	if !ok {

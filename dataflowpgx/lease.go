@@ -53,8 +53,8 @@ func (q *queries) RunLapsed(ctx context.Context) (*dataflow.Run, error) {
 	return run, err
 }
 
-func (q *queries) RunStranded(ctx context.Context, flowIDs []int64, idle time.Duration) (*dataflow.Run, error) {
-	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunStranded), flowIDs, idle.Microseconds()))
+func (q *queries) RunStranded(ctx context.Context, p *dataflow.RunStrandedParams) (*dataflow.Run, error) {
+	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunStranded), p.FlowIDs, p.Idle.Microseconds(), p.Queueless))
 	if errors.Is(err, dataflow.ErrNotFound) {
 		return nil, nil //nolint:nilnil // documented: there is none
 	}

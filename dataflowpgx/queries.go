@@ -329,7 +329,7 @@ select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id
 where r.state = 'pending' and r.queue <> '' and r.run_after < {now} - $2::bigint * interval '1 microsecond'
 	and f.state = 'active' and r.flow_id = any($1)
 	and (j.id is null or j.state in ('completed', 'discarded', 'cancelled')
-		or r.queue <> coalesce(f.runtime ->> 'queue', case when f.runtime ->> 'type' = 'heartbeat' then '' else r.queue end)
+		or r.queue <> coalesce(f.runtime ->> 'queue', case when f.runtime ->> 'type' = any($3) then '' else r.queue end)
 		or j.state = 'running' and j.attempted_at < now() - $2::bigint * interval '1 microsecond')
 order by r.run_after limit 1
 for update of r skip locked`

@@ -59,12 +59,16 @@ func (q *queries) RunLapsed(ctx context.Context) (*dataflow.Run, error) {
 	return run, err
 }
 
-func (q *queries) RunStranded(ctx context.Context, flowIDs []int64, idle time.Duration) (*dataflow.Run, error) {
-	ids, err := jsonArray(flowIDs)
+func (q *queries) RunStranded(ctx context.Context, p *dataflow.RunStrandedParams) (*dataflow.Run, error) {
+	ids, err := jsonArray(p.FlowIDs)
 	if err != nil {
 		return nil, err
 	}
-	run, err := scanRun(q.db.QueryRowContext(ctx, q.store.text(sqlRunStranded), ids, secondsText(idle)))
+	queueless, err := jsonArray(p.Queueless)
+	if err != nil {
+		return nil, err
+	}
+	run, err := scanRun(q.db.QueryRowContext(ctx, q.store.text(sqlRunStranded), ids, secondsText(p.Idle), queueless))
 	if errors.Is(err, dataflow.ErrNotFound) {
 		return nil, nil //nolint:nilnil // documented: there is none
 	}

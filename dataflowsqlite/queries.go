@@ -290,7 +290,7 @@ select ` + runColumns + ` from dataflow_run r indexed by dataflow_run_due join d
 where r.state = 'pending' and r.queue <> '' and r.run_after < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?2 || ' seconds')
 	and f.state = 'active' and r.flow_id in (select value from json_each(?1))
 	and (j.id is null or j.state in ('completed', 'discarded', 'cancelled')
-		or r.queue <> coalesce(f.runtime ->> 'queue', case when f.runtime ->> 'type' = 'heartbeat' then '' else r.queue end)
+		or r.queue <> coalesce(f.runtime ->> 'queue', case when f.runtime ->> 'type' in (select value from json_each(?3)) then '' else r.queue end)
 		or j.state = 'running' and julianday(j.attempted_at) < julianday('now', '-' || ?2 || ' seconds'))
 order by r.run_after limit 1`
 

@@ -164,7 +164,7 @@ func (s *session) unworked(ctx context.Context) ([]finding, error) {
 		if !slices.ContainsFunc(processes, func(p *dataflow.Process) bool { return slices.Contains(p.Flows, f.Name) }) {
 			codeless = append(codeless, f.Name)
 		}
-		job, isJob := f.Runtime.(dataflow.JobQueue)
+		job, isJob := f.Runtime.(interface{ QueueName() string })
 		worked := func(p *dataflow.Process) bool { return p.Queues == nil || slices.Contains(p.Queues, job.QueueName()) }
 		if isJob && !slices.ContainsFunc(processes, worked) && !slices.Contains(queues, job.QueueName()) {
 			queues = append(queues, job.QueueName())

@@ -29,9 +29,9 @@ type migratedRuntime struct {
 func (a *app) migrateRuntimeCommand() *cobra.Command {
 	var o dataflow.MigrateRuntimesOptions
 	cmd := &cobra.Command{
-		Use: "migrate-runtime [NAME...] --to RUNTIME", Short: "Move flows from heartbeat to job_queue, or back", ValidArgsFunction: a.completeFlows,
-		Long: `Move the named flows, or all, from heartbeat to job_queue, or back. Interval, schedule, batch
-size, cursor and state stay as they are. Runs that wait on the old runtime are cancelled, and
+		Use: "migrate-runtime [NAME...] --to RUNTIME", Short: "Move flows to another runtime, such as job_queue", ValidArgsFunction: a.completeFlows,
+		Long: `Move the named flows, or all, to another runtime: from heartbeat to job_queue, for
+example, or back. Interval, schedule, batch size, cursor and state stay as they are. Runs that wait on the old runtime are cancelled, and
 active flows get a run on the new one. If the command is repeated, it completes a move that
 was interrupted, and otherwise changes nothing.`,
 		RunE: a.on(func(ctx context.Context, s *session, names []string) error {
@@ -59,7 +59,7 @@ was interrupted, and otherwise changes nothing.`,
 		}),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.To, "to", "", "job_queue or heartbeat")
+	flags.StringVar(&o.To, "to", "", "the type of the runtime, such as job_queue")
 	flags.StringVar(&o.Queue, "queue", "", "the River queue (default: "+dataflow.DefaultQueue+")")
 	numberFlag(cmd, &o.Priority, "priority", 0, 1, priorityMost, "River's priority, 1 to 4")
 	flags.StringVar(&o.Actor, "actor", "", "who does this (default: migration)")

@@ -60,7 +60,7 @@ func callAll(ctx context.Context, q dataflow.Queries) map[string]error {
 	note("RunRenew", err)
 	_, err = q.RunLapsed(ctx)
 	note("RunLapsed", err)
-	_, err = q.RunStranded(ctx, []int64{1}, lease)
+	_, err = q.RunStranded(ctx, &dataflow.RunStrandedParams{FlowIDs: []int64{1}, Idle: lease})
 	note("RunStranded", err)
 	_, err = q.RunCancel(ctx, &dataflow.RunCancelParams{RunID: 1})
 	note("RunCancel", err)

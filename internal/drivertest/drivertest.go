@@ -108,6 +108,7 @@ func groups() []group {
 		{name: "RunEnd", cases: endRules()},
 		{name: "Trip", cases: tripRules()},
 		{name: "Lease", cases: leaseRules()},
+		{name: "RunStranded", cases: strandedRules()},
 		{name: "RunCancel", cases: cancelRules()},
 		{name: "DeadLetter", cases: letterRules()},
 		{name: "Prune", cases: pruneRules()},

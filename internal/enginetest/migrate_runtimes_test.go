@@ -246,7 +246,7 @@ func TestMigrateRuntimes_Refused(t *testing.T) {
 	client, err := dataflow.NewClient(noDatabase{}, nil)
 	require.NoError(t, err)
 	for text, o := range map[string]*dataflow.MigrateRuntimesOptions{
-		`To: "" is not supported: supported are "job_queue" and "heartbeat"`:   nil,
+		`To: "" is not supported: use "heartbeat" or "job_queue"`:              nil,
 		`To: "cron" is not supported`:                                          {To: "cron"},
 		"Queue: a heartbeat flow has no queue and no priority: leave them out": {To: "heartbeat", Queue: "etl"},
 		`Queue: "no queue" is not a River queue`:                               {To: "job_queue", Queue: "no queue"},

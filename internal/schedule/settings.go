@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
-
-	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // The catch-up policies, as they are stored. [Plan.Due] says what each means.
@@ -24,22 +22,22 @@ const (
 )
 
 // NoProbe is the ProbeAfter of a schedule without probes.
-const NoProbe = stored.Seconds(-time.Second)
+const NoProbe = Seconds(-time.Second)
 
 // Settings are a schedule as it is stored. A setting that has its default is left out.
 type Settings struct {
-	Interval      stored.Seconds `json:"interval,omitzero"`
-	Cron          string         `json:"cron,omitempty"`
-	TimeZone      string         `json:"time_zone,omitempty"`
-	Start         *time.Time     `json:"start,omitempty"`
-	End           *time.Time     `json:"end,omitempty"`
-	Stagger       stored.Seconds `json:"stagger,omitzero"`
-	Overlap       string         `json:"overlap,omitempty"`
-	CatchUp       string         `json:"catch_up,omitempty"`
-	CatchUpWindow stored.Seconds `json:"catch_up_window,omitzero"`
-	CatchUpMax    int            `json:"catch_up_max,omitempty"`
-	PauseAfter    int            `json:"pause_after,omitempty"`
-	ProbeAfter    stored.Seconds `json:"probe_after,omitzero"`
+	Interval      Seconds    `json:"interval,omitzero"`
+	Cron          string     `json:"cron,omitempty"`
+	TimeZone      string     `json:"time_zone,omitempty"`
+	Start         *time.Time `json:"start,omitempty"`
+	End           *time.Time `json:"end,omitempty"`
+	Stagger       Seconds    `json:"stagger,omitzero"`
+	Overlap       string     `json:"overlap,omitempty"`
+	CatchUp       string     `json:"catch_up,omitempty"`
+	CatchUpWindow Seconds    `json:"catch_up_window,omitzero"`
+	CatchUpMax    int        `json:"catch_up_max,omitempty"`
+	PauseAfter    int        `json:"pause_after,omitempty"`
+	ProbeAfter    Seconds    `json:"probe_after,omitzero"`
 
 	RunAtRegistration bool `json:"run_at_registration,omitempty"`
 }

@@ -7,24 +7,22 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/activedataflow/dataflow/internal/stored"
 )
 
-// Text returns a stored schedule as people read it, in one line.
-func Text(raw json.RawMessage) string {
+// Text returns a stored schedule as people read it, in one line. An error is that of the JSON.
+func Text(raw json.RawMessage) (string, error) {
 	settings, err := settingsOf(raw)
 	if err != nil {
-		return stored.Clip(string(raw))
+		return "", err
 	}
 	if len(settings) == 0 {
-		return "no schedule"
+		return "no schedule", nil
 	}
 	parts := make([]string, len(settings))
 	for i, f := range settings {
 		parts[i] = f.name + " " + f.value
 	}
-	return strings.Join(parts, ", ")
+	return strings.Join(parts, ", "), nil
 }
 
 // WriteYAML writes a stored schedule or Runtime as the value of a name. What is not a JSON
@@ -96,7 +94,7 @@ func settingsOf(raw json.RawMessage) ([]setting, error) {
 func valueText(name string, raw json.RawMessage) string {
 	switch name {
 	case "interval", "stagger", "catch_up_window", "probe_after":
-		var s stored.Seconds
+		var s Seconds
 		if err := json.Unmarshal(raw, &s); err == nil {
 			return time.Duration(s).String()
 		}

@@ -1,4 +1,4 @@
-package stored
+package schedule
 
 import (
 	"encoding/json"
