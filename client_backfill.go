@@ -5,34 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/activedataflow/dataflow/internal/stored"
 )
-
-// BackfillParams say what a [Client.Backfill] reads. The zero value reads everything
-// again.
-type BackfillParams struct {
-	// From is the cursor behind which it begins, as JSON. Nil: the beginning.
-	From json.RawMessage
-	// Until is the cursor up to which it goes, itself included. Nil: to the end. The
-	// source must heed it, by the power [RequestChecker], as the Keyset of pgtable and
-	// of sqltable does.
-	Until json.RawMessage
-	// Params are given to the source, as Request.Params: any JSON. The source must
-	// take them, by the power [RequestChecker]. Nil: none.
-	Params json.RawMessage
-
-	// Append lets it write to a sink that only appends, where records that are there
-	// already will be there twice.
-	Append bool
-
-	// At is when it starts. Zero: now.
-	At time.Time
-	// Actor and Reason say who asks for it and why. They are kept with the run.
-	Actor  string
-	Reason string
-}
 
 // Backfill starts a run that reads a part of a flow's source again, or something that
 // the flow has not read. It has a cursor and counters of its own, so that the flow's own
@@ -74,10 +49,6 @@ func (c *Client) Backfill(ctx context.Context, name string, params *BackfillPara
 		return fail(err)
 	}
 	return run, nil
-}
-
-func (p *BackfillParams) request(b *bounds) *request {
-	return &request{trigger: TriggerBackfill, actor: p.Actor, reason: p.Reason, params: p.Params, backfill: b}
 }
 
 // validate returns what is wrong with the parameters for a flow.

@@ -3,71 +3,8 @@ package dataflow
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-)
-
-// DryRunParams say what a [Client.DryRun] reads. The zero value reads the next 10
-// records.
-type DryRunParams struct {
-	// Limit is how many records are read, up to 10,000. 0: 10.
-	Limit int
-	// From is the cursor behind which it begins, as JSON; JSON null is the beginning.
-	// Nil: where the flow goes on.
-	From json.RawMessage
-	// Params are given to the source, as Request.Params. Nil: none.
-	Params json.RawMessage
-}
-
-// DryRunReport is what a run would do with some records.
-type DryRunReport struct {
-	Flow string
-	// From is the cursor behind which was read, nil for the beginning; To the last
-	// resume point among the records, nil if there was none.
-	From json.RawMessage
-	To   json.RawMessage
-	// Records are what was read, in its order. More is true when the reading has
-	// stopped at the limit, and not at the source's end.
-	Records []DryRunRecord
-	More    bool
-	// Counters are as a run would count these records, with those as dropped that are
-	// bad, whatever the flow's policy says of them.
-	Counters Counters
-	// Written is true if the records were written, in a transaction that was rolled
-	// back. Otherwise the sink is outside the database, and was not called.
-	Written bool
-}
-
-// DryRunRecord is a record that was read, and what would become of it.
-type DryRunRecord struct {
-	// Key names the record. Before is the record as it was read, and After what the
-	// transform made of it, as JSON. What cannot be written as JSON is a text.
-	Key    string
-	Before json.RawMessage
-	After  []json.RawMessage
-	// Outcome is what would become of it.
-	Outcome DryRunOutcome
-	// Stage and Error say where and why a bad record failed, and Action what the flow's
-	// policy does with it.
-	Stage  Stage
-	Error  string
-	Action Action
-}
-
-// DryRunOutcome is what would become of a record.
-type DryRunOutcome string
-
-// The outcomes.
-const (
-	DryRunInsert    DryRunOutcome = "insert"
-	DryRunUpdate    DryRunOutcome = "update"
-	DryRunRedundant DryRunOutcome = "redundant"
-	// DryRunWrite: it would be written; the sink does not tell whether it is new there,
-	// or was not called.
-	DryRunWrite    DryRunOutcome = "write"
-	DryRunFiltered DryRunOutcome = "filtered"
-	DryRunBad      DryRunOutcome = "bad"
 )
 
 // DryRun takes the next records of a flow through its code, and leaves no trace: neither
@@ -105,12 +42,12 @@ func (c *Client) DryRun(ctx context.Context, name string, params *DryRunParams) 
 	if err := c.notWorking(f); err != nil {
 		return fail(err)
 	}
-	if err := p.settle(ctx, f); err != nil {
+	if err := p.fillIn(ctx, f); err != nil {
 		return fail(err)
 	}
 	var report *DryRunReport
 	err = guard(func() error {
-		report, err = f.code.dryRun(ctx, f, &p)
+		report, err = f.code.dryRun(ctx, c.base, f, &p)
 		return err
 	})
 	if err != nil {
@@ -132,8 +69,8 @@ func (c *Client) notWorking(f *Flow) error {
 // dryRunDefault is how many records a dry run reads if nothing is said.
 const dryRunDefault = 10
 
-// settle checks the parameters and fills in where the reading begins.
-func (p *DryRunParams) settle(ctx context.Context, f *Flow) error {
+// fillIn checks the parameters and fills in where the reading begins.
+func (p *DryRunParams) fillIn(ctx context.Context, f *Flow) error {
 	if p.Limit < 0 || p.Limit > maxPage {
 		return &ConfigError{Field: "Limit", Reason: fmt.Sprintf("%d is not from 1 to %d, nor 0 for %d", p.Limit, maxPage, dryRunDefault)}
 	}

@@ -71,10 +71,11 @@ func (c *Client) Progress(ctx context.Context, id int64) (*Progress, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.progressOf(run), nil
+	return progressOf(run, c.now()), nil
 }
 
-func (c *Client) progressOf(run *Run) *Progress {
+// progressOf tells how far a run had come at a time.
+func progressOf(run *Run, now time.Time) *Progress {
 	p := &Progress{RunID: run.ID, State: run.State, Counters: run.Counters, Total: run.Total}
 	switch {
 	case run.StartedAt == nil:
@@ -82,7 +83,7 @@ func (c *Client) progressOf(run *Run) *Progress {
 	case run.EndedAt != nil:
 		p.Elapsed = run.Duration()
 	default:
-		p.Elapsed = max(c.now().Sub(*run.StartedAt), 0)
+		p.Elapsed = max(now.Sub(*run.StartedAt), 0)
 	}
 	if s := p.Elapsed.Seconds(); s > 0 {
 		p.Rate = float64(p.Counters.Read) / s
@@ -192,7 +193,7 @@ func (c *Client) Retry(ctx context.Context, runID int64, actor string) (*Run, er
 		return err
 	})
 	if err == nil {
-		err = c.schedule.cancelFor(ctx, f)
+		err = c.hasStarted(ctx, f)
 	}
 	if err != nil {
 		return fail(private(err))

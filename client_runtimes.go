@@ -82,11 +82,12 @@ func (c *Client) MigrateRuntimes(ctx context.Context, opts *MigrateRuntimesOptio
 			return r, public(fmt.Errorf("migrate runtimes to %s: flow %q: %w", o.To, stored.Clip(name), err))
 		}
 	}
+	mover := &runtimeMover{base: c.base, flows: c.flows, cancel: c.cancel}
 	err := c.flows.each(ctx, func(f *Flow) error {
 		if len(o.Flows) > 0 && !slices.Contains(o.Flows, f.Name) {
 			return nil
 		}
-		m, err := c.migrateRuntime(ctx, f, &o)
+		m, err := mover.migrateRuntime(ctx, f, &o)
 		if err != nil {
 			return fmt.Errorf("flow %q: %w", f.Name, err)
 		}
@@ -101,6 +102,13 @@ func (c *Client) MigrateRuntimes(ctx context.Context, opts *MigrateRuntimesOptio
 	return r, nil
 }
 
+// runtimeMover moves flows from one Runtime to another.
+type runtimeMover struct {
+	base
+	flows  *registry
+	cancel func(ctx context.Context, p *RunCancelParams) (*Run, error) // the client's
+}
+
 func (o *MigrateRuntimesOptions) validate() error {
 	to := builtinOfType(o.To)
 	if to == nil {
@@ -109,7 +117,7 @@ func (o *MigrateRuntimesOptions) validate() error {
 	if _, takesJobs := queuedOf(to.zero); !takesJobs && (o.Queue != "" || o.Priority != 0) {
 		return &ConfigError{Field: "Queue", Reason: fmt.Sprintf("a %s flow has no queue and no priority: leave them out", o.To)}
 	}
-	return validateRuntime(to.migrate(RuntimeSettings{Enabled: true}, o))
+	return validateRuntime(to.migrate(RuntimeSettings{Enabled: true}, o.Queue, o.Priority))
 }
 
 // convert returns the Runtime that a flow is migrated to, nil if it is not.
@@ -118,11 +126,11 @@ func (o *MigrateRuntimesOptions) convert(rt Runtime) Runtime {
 	if to == nil || rt.Type() == o.To || !isBuiltin(rt) {
 		return nil
 	}
-	return to.migrate(rt.Settings(), o)
+	return to.migrate(rt.Settings(), o.Queue, o.Priority)
 }
 
 // migrateRuntime migrates a flow. It returns nil if there is nothing to be done.
-func (c *Client) migrateRuntime(ctx context.Context, f *Flow, o *MigrateRuntimesOptions) (*MigratedFlow, error) {
+func (r *runtimeMover) migrateRuntime(ctx context.Context, f *Flow, o *MigrateRuntimesOptions) (*MigratedFlow, error) {
 	m := &MigratedFlow{Flow: f.Name, From: f.Runtime, To: o.convert(f.Runtime)}
 	moves, back := m.To != nil, f.comingBack()
 	switch {
@@ -130,7 +138,7 @@ func (c *Client) migrateRuntime(ctx context.Context, f *Flow, o *MigrateRuntimes
 		m.Enqueue = f.State == FlowActive && m.To.Settings().Enabled
 	case moves:
 		var err error
-		if back, err = c.moveRuntime(ctx, f.ID, o, m); err != nil || m.To == nil {
+		if back, err = r.moveRuntime(ctx, f.ID, o, m); err != nil || m.To == nil {
 			return nil, err
 		}
 	case f.MigratedFrom == nil || f.Runtime.Type() != o.To:
@@ -138,7 +146,7 @@ func (c *Client) migrateRuntime(ctx context.Context, f *Flow, o *MigrateRuntimes
 	default: // the migration may have been interrupted before the runs were cancelled
 		m.To = f.Runtime
 	}
-	if err := c.cancelMigrated(ctx, o, m); err != nil {
+	if err := r.cancelMigrated(ctx, o, m); err != nil {
 		return nil, err
 	}
 	if !moves && !back && len(m.Cancelled) == 0 {
@@ -146,11 +154,11 @@ func (c *Client) migrateRuntime(ctx context.Context, f *Flow, o *MigrateRuntimes
 	}
 	if !o.DryRun {
 		if back {
-			if err := c.endMigration(ctx, f.ID); err != nil {
+			if err := r.endMigration(ctx, f.ID); err != nil {
 				return nil, err
 			}
 		}
-		c.log.InfoContext(ctx, "dataflow: flow migrated to another runtime", slog.String(logFlow, m.Flow), slog.String("from", m.From.Type()),
+		r.log.InfoContext(ctx, "dataflow: flow migrated to another runtime", slog.String(logFlow, m.Flow), slog.String("from", m.From.Type()),
 			slog.String("to", m.To.Type()), slog.String("actor", o.Actor), slog.Int("cancelled", len(m.Cancelled)), slog.Int64(logRun, m.Enqueued))
 	}
 	return m, nil
@@ -160,9 +168,9 @@ func (c *Client) migrateRuntime(ctx context.Context, f *Flow, o *MigrateRuntimes
 // transaction. The old one's runs are cancelled after it, because that locks runs,
 // and locks go from a run to its flow. It reports whether the flow has come back to
 // the Runtime that its code declares.
-func (c *Client) moveRuntime(ctx context.Context, id int64, o *MigrateRuntimesOptions, m *MigratedFlow) (back bool, err error) {
-	err = c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
-		q, err := c.store.With(tx)
+func (r *runtimeMover) moveRuntime(ctx context.Context, id int64, o *MigrateRuntimesOptions, m *MigratedFlow) (back bool, err error) {
+	err = r.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := r.store.With(tx)
 		if err != nil {
 			return err
 		}
@@ -170,19 +178,19 @@ func (c *Client) moveRuntime(ctx context.Context, id int64, o *MigrateRuntimesOp
 		if err != nil {
 			return err
 		}
-		f := c.flows.bind(rec)
+		f := r.flows.bind(rec)
 		m.From = f.Runtime
 		if m.To = o.convert(f.Runtime); m.To == nil {
 			return nil // somebody else was quicker
 		}
-		p, err := c.migrated(rec, m.To)
+		p, err := r.migrated(rec, m.To)
 		if err != nil {
 			return err
 		}
 		if rec, err = q.FlowSetRuntime(ctx, p); err != nil {
 			return err
 		}
-		f = c.flows.bind(rec)
+		f = r.flows.bind(rec)
 		back = f.comingBack()
 		m.Enqueue = f.State == FlowActive && f.Runtime.Settings().Enabled
 		if !m.Enqueue {
@@ -203,7 +211,7 @@ func (c *Client) moveRuntime(ctx context.Context, id int64, o *MigrateRuntimesOp
 // migrated says what is stored of a flow's new Runtime. If it is the one that the
 // code declares, that is stored as both until the runs of the other are cancelled: by
 // it, a migration that was interrupted is known.
-func (c *Client) migrated(rec *FlowRecord, to Runtime) (*FlowRuntimeParams, error) {
+func (r *runtimeMover) migrated(rec *FlowRecord, to Runtime) (*FlowRuntimeParams, error) {
 	data, err := marshalRuntime(to)
 	if err != nil {
 		return nil, err
@@ -212,7 +220,7 @@ func (c *Client) migrated(rec *FlowRecord, to Runtime) (*FlowRuntimeParams, erro
 	if p.MigratedFrom == nil {
 		p.MigratedFrom = rec.RuntimeJSON
 	}
-	from, err := parseRuntime(p.MigratedFrom, c.config.Runtimes)
+	from, err := parseRuntime(p.MigratedFrom, r.config.Runtimes)
 	if err != nil {
 		return p, nil //nolint:nilerr // the code, when it is registered, will not be the same
 	}
@@ -226,16 +234,10 @@ func (c *Client) migrated(rec *FlowRecord, to Runtime) (*FlowRuntimeParams, erro
 	return p, nil
 }
 
-// comingBack reports whether the flow has been migrated back to the Runtime that its
-// code declares, and the runs of the other have yet to be cancelled.
-func (f *FlowRecord) comingBack() bool {
-	return f.MigratedFrom != nil && stored.Same(f.MigratedFrom, f.RuntimeJSON)
-}
-
 // endMigration makes a flow that has come back as if it had never been migrated.
-func (c *Client) endMigration(ctx context.Context, id int64) error {
-	return c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
-		q, err := c.store.With(tx)
+func (r *runtimeMover) endMigration(ctx context.Context, id int64) error {
+	return r.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := r.store.With(tx)
 		if err != nil {
 			return err
 		}
@@ -249,14 +251,14 @@ func (c *Client) endMigration(ctx context.Context, id int64) error {
 }
 
 // cancelMigrated cancels the runs that wait on the old Runtime, oldest first.
-func (c *Client) cancelMigrated(ctx context.Context, o *MigrateRuntimesOptions, m *MigratedFlow) error {
-	ids, err := c.stranded(ctx, o, m.Flow)
+func (r *runtimeMover) cancelMigrated(ctx context.Context, o *MigrateRuntimesOptions, m *MigratedFlow) error {
+	ids, err := r.waitingOnOld(ctx, o, m.Flow)
 	if err != nil {
 		return err
 	}
 	for _, id := range ids {
 		if !o.DryRun {
-			cancelled, err := c.cancel(ctx, &RunCancelParams{RunID: id, Actor: o.Actor, Reason: "the flow was migrated to " + o.To, PendingOnly: true})
+			cancelled, err := r.cancel(ctx, &RunCancelParams{RunID: id, Actor: o.Actor, Reason: "the flow was migrated to " + o.To, PendingOnly: true})
 			if errors.Is(err, ErrRunFinished) || err == nil && cancelled.State != RunCancelled {
 				continue // it has been claimed meanwhile, and goes on
 			}
@@ -269,11 +271,11 @@ func (c *Client) cancelMigrated(ctx context.Context, o *MigrateRuntimesOptions, 
 	return nil
 }
 
-// stranded lists the runs that wait on the old Runtime, oldest first: the runs without a queue
+// waitingOnOld lists the runs that wait on the old Runtime, oldest first: the runs without a queue
 // if the new one takes River jobs, and the runs in a queue if it does not.
-func (c *Client) stranded(ctx context.Context, o *MigrateRuntimesOptions, flow string) (ids []int64, err error) {
+func (r *runtimeMover) waitingOnOld(ctx context.Context, o *MigrateRuntimesOptions, flow string) (ids []int64, err error) {
 	_, takesJobs := queuedOf(builtinOfType(o.To).zero)
-	for run, err := range c.flows.runsOf(ctx, flow, RunPending) {
+	for run, err := range r.flows.runsOf(ctx, flow, RunPending) {
 		if err != nil {
 			return nil, err
 		}

@@ -78,10 +78,6 @@ func (c *Client) stopHard(ctx context.Context) error {
 	return c.gate.wait(ctx)
 }
 
-// abandonTimeout bounds the statements that hand back runs whose code does not end, if
-// ctx is done and leaves no time for them.
-const abandonTimeout = time.Second
-
 // abandon hands back the runs whose code ignores its context. This ends their claims,
 // and with them the right to commit.
 func (c *Client) abandon(ctx context.Context) error {

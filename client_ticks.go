@@ -56,22 +56,6 @@ func (f *Flow) Next(after time.Time, n int) ([]time.Time, error) {
 	return next, nil
 }
 
-// TickReport is what one round of [Client.BeginTick] has found.
-type TickReport struct {
-	// Fired are the runs that schedules have started in this round.
-	Fired []*Run
-	// Skipped counts the ticks that did not become runs. See [Client.SkippedTicks].
-	Skipped int64
-	// Rescued counts the runs that were put back because their worker had died.
-	Rescued int
-	// Due are the runs that this process works, as they were when they were found.
-	// Another process may be quicker with some of them.
-	Due []*Run
-
-	worked []*Run        // what became of each of Due, nil if it was not worked here
-	done   chan struct{} // closed when worked is complete
-}
-
 // Wait waits until the runs of Due have been worked, and returns those that this
 // process has worked as they are then: finished, or pending again. ctx bounds the
 // waiting alone; its error is returned when it is over.

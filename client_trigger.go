@@ -2,7 +2,6 @@ package dataflow
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 )
@@ -25,7 +24,7 @@ func (f *Flow) enqueue(ctx context.Context, opts *TriggerOptions) (*Run, error) 
 		return err
 	})
 	if err == nil {
-		err = f.client.schedule.cancelFor(ctx, f)
+		err = f.client.hasStarted(ctx, f)
 	}
 	if err != nil {
 		return nil, public(err)
@@ -61,26 +60,6 @@ func (c *Client) EnqueueAll(ctx context.Context, actor, reason string) ([]Enqueu
 		return all, public(fmt.Errorf("enqueue all flows: %w", err))
 	}
 	return all, nil
-}
-
-// TriggerOptions are the optional settings of [Client.Trigger].
-type TriggerOptions struct {
-	// At is when the run starts. Zero: now.
-	At time.Time
-	// Actor and Reason say who asks for the run and why. They are kept with it.
-	Actor  string
-	Reason string
-	// Params are given to the flow's source, as Request.Params: any JSON. The source
-	// must take them, by the power [RequestChecker]. Nil: none.
-	Params json.RawMessage
-}
-
-// request returns what a call asks for. o may be nil.
-func (o *TriggerOptions) request() *request {
-	if o == nil {
-		return nil
-	}
-	return &request{actor: o.Actor, reason: o.Reason, params: o.Params}
 }
 
 // Trigger starts a run of a flow through its Runtime: Execute, or ExecuteAt if
@@ -123,3 +102,6 @@ func (c *Client) TriggerTx(ctx context.Context, tx Tx, name string, opts *Trigge
 	}
 	return rt.ExecuteTx(ctx, tx, f.asking(opts.request()), at)
 }
+
+// hasStarted does what follows when a run of a flow was started and committed.
+func (c *Client) hasStarted(ctx context.Context, f *Flow) error { return c.schedule.cancelFor(ctx, f) }

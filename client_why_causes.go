@@ -182,9 +182,9 @@ func (w *why) wait(ctx context.Context, run *Run) error {
 // backfills that they have their own; how many there are it does not know.
 func (w *why) inTheWay(run *Run) ([]*Run, int) {
 	inProgress := slices.Concat(w.running, w.lost)
-	apart := slices.DeleteFunc(slices.Clone(inProgress), func(r *Run) bool { return r.Slot < FirstBackfillSlot })
-	if !w.flow.Registered() && run.IsBackfill() && len(apart) > 0 {
-		return apart, len(apart)
+	ownSlots := slices.DeleteFunc(slices.Clone(inProgress), func(r *Run) bool { return r.Slot < FirstBackfillSlot })
+	if !w.flow.Registered() && run.IsBackfill() && len(ownSlots) > 0 {
+		return ownSlots, len(ownSlots)
 	}
 	return w.flow.inTheWay(run, inProgress), w.flow.places(run)
 }
@@ -223,8 +223,8 @@ func (w *why) waitInQueue(ctx context.Context, run *Run) error {
 	return nil
 }
 
-// overdueAfter is how long after its time a tick should have been seen.
-const overdueAfter = 5 * time.Second
+// unseenAfter is how long after its time a tick should have been seen.
+const unseenAfter = 5 * time.Second
 
 // schedule is when the flow runs by itself.
 func (w *why) schedule() {
@@ -236,7 +236,7 @@ func (w *why) schedule() {
 		w.add(CauseNoSchedule, 0, nil, "It has no schedule: it runs only when somebody calls it.")
 	case f.NextRunAt == nil:
 		w.add(CauseScheduleOver, 0, nil, "Its schedule is over: there are no more ticks.")
-	case w.now.Sub(*f.NextRunAt) > overdueAfter:
+	case w.now.Sub(*f.NextRunAt) > unseenAfter:
 		w.add(CauseOverdue, 0, nil, "Its tick of %s is overdue: no started client that has its code has looked since.", w.at(*f.NextRunAt))
 	default:
 		w.add(CauseNextTick, 0, f.NextRunAt, "Its next tick is at %s.", w.at(*f.NextRunAt))

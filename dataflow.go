@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
+
+	"github.com/riverqueue/river"
 
 	"github.com/activedataflow/dataflow/internal/lease"
 )
@@ -39,17 +42,20 @@ func NewClient(driver Driver, config *Config) (*Client, error) {
 	}
 	b := base{store: store, log: conf.Logger, config: &conf, events: &subscriptions{}}
 	c := &Client{base: b, gate: newGate()}
-	c.flows = newRegistry(c, conf.Flows)
+	c.flows = newRegistry(b, c, conf.Flows)
 	c.leases = lease.NewKeeper[*attempt](lease.Config{
 		Renew: b.renewLeases, Every: min(conf.Lease/3, renewEvery), Timeout: conf.Lease / 2,
 		Lost: ErrFenced, Cancelled: errCancelled, Log: b.log.With(slog.String(logWorker, conf.ID)),
 	})
-	c.jobs = &jobs{base: b, flows: c.flows, newWorker: func() *DataFlowJob { return NewDataFlowJob(c) }}
+	c.jobs = &jobs{base: b, flows: c.flows, addWorker: func(workers *river.Workers) error { return river.AddWorkerSafely(workers, NewDataFlowJob(c)) }}
 	c.schedule = &scheduler{base: b, flows: c.flows, cancel: c.cancel}
 	c.rescuer = &rescuer{base: b, flows: c.flows, leases: c.leases, jobs: c.jobs}
 	c.registrar = &registrar{base: b, flows: c.flows, jobs: c.jobs, schedule: c.schedule, gate: c.gate}
 	c.presence = &presence{base: b, flows: c.flows, jobs: c.jobs}
-	c.worker = newWorker(c, NewFlowExecutor(c).executeKnown)
+	c.worker = &worker{
+		base: b, flows: c.flows, gate: c.gate, schedule: c.schedule, rescuer: c.rescuer, registrar: c.registrar, presence: c.presence,
+		execute: NewFlowExecutor(c).executeKnown, freed: make(chan struct{}, 1), ended: make(chan struct{}, 1), inFlight: make(map[int64]bool),
+	}
 	return c, nil
 }
 
@@ -134,4 +140,55 @@ func (c *Client) Subscribe(kinds ...EventKind) (<-chan *Event, func()) {
 			close(s.ch)
 		}
 	}
+}
+
+// Register stores the definitions of Config.Flows. It never changes whether a
+// flow is active, and starts no run, except for Schedule.RunAtRegistration: a
+// schedule that is new, or has changed, begins with its next tick. One flow that
+// cannot be stored does not stop the others; the errors are returned joined, and
+// kept for [Client.RegistrationErrors]. Start calls it.
+func (c *Client) Register(ctx context.Context) error { return public(c.registrar.registerAll(ctx)) }
+
+// RegistrationErrors returns, by the flows' names, why this client could not store
+// flows when it tried last; it is empty if all is well. A started client tries again
+// now and then. The caller may change the map.
+func (c *Client) RegistrationErrors() map[string]error { return c.flows.failures() }
+
+// RiverClient returns the River client that a client uses, for the service's own jobs.
+// The driver packages have a RiverClient with TTx filled in. Another TTx than the
+// database's returns ErrTxMismatch. It is safe for concurrent use.
+func RiverClient[TTx any](c *Client) (*river.Client[TTx], error) {
+	r, err := c.jobs.client()
+	if err != nil {
+		return nil, public(err)
+	}
+	rc, ok := r.Unwrap().(*river.Client[TTx])
+	if !ok {
+		return nil, public(fmt.Errorf("get River client: %w: this client's transactions are %s", ErrTxMismatch, c.store.TxType()))
+	}
+	return rc, nil
+}
+
+// UseRiver makes a client insert its jobs through a River client that the service
+// already has, on the same database. The service starts and stops that River client.
+// Call UseRiver before anything else. A River client of another kind of database
+// returns ErrTxMismatch.
+func UseRiver[TTx any](c *Client, rc *river.Client[TTx]) error {
+	if rc == nil {
+		return public(&ConfigError{Field: "River client", Reason: "it is nil: make one with river.NewClient"})
+	}
+	if want := c.store.TxType(); reflect.TypeFor[TTx]() != want {
+		return public(fmt.Errorf("use River client of %s: %w: this client's are %s", reflect.TypeFor[TTx](), ErrTxMismatch, want))
+	}
+	return public(c.jobs.join(WrapRiver(rc)))
+}
+
+// AddWorker adds the worker of our jobs to the workers of a River client that the
+// service makes. That River client must work the queues of the flows. Hand it to
+// [UseRiver] before this client starts.
+func (c *Client) AddWorker(workers *river.Workers) error {
+	if workers == nil {
+		return public(&ConfigError{Field: "workers", Reason: "it is nil: use river.NewWorkers()"})
+	}
+	return public(river.AddWorkerSafely(workers, NewDataFlowJob(c)))
 }

@@ -118,7 +118,7 @@ func (e *FlowExecutor) executeNew(ctx context.Context, flow *Flow, s RuntimeSett
 		err = insert(false) // the claim has taken the run back with it
 	}
 	if err == nil && a == nil {
-		err = e.client.schedule.cancelFor(ctx, flow)
+		err = e.client.hasStarted(ctx, flow)
 	}
 	switch {
 	case err != nil:

@@ -23,8 +23,8 @@ func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Ru
 	switch {
 	case errors.Is(cause, errSliceOver): // the next slice was committed with the checkpoint
 		a.report(ctx, a.run, EventRunReleased, cause)
-		if a.run.IsBackfill() && !a.flow.apart(a.run) { // it lets others go first
-			e.client.jobs.wakeNext(context.WithoutCancel(ctx), a)
+		if a.run.IsBackfill() && !a.flow.ownSlots(a.run) { // it lets others go first
+			e.client.jobs.wakeNext(context.WithoutCancel(ctx), a.flow, a.run)
 		}
 		return a.run, nil
 	case errors.Is(cause, ErrFenced):
@@ -45,7 +45,7 @@ func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Ru
 		kind = EventRunCancelled
 	}
 	a.report(ctx, run, kind, cause)
-	e.client.jobs.wakeNext(context.WithoutCancel(ctx), a)
+	e.client.jobs.wakeNext(context.WithoutCancel(ctx), a.flow, a.run)
 	switch kind {
 	case EventRunSucceeded:
 		return run, nil

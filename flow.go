@@ -2,6 +2,7 @@ package dataflow
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/schedule"
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // MaxNameLength is the greatest length of a flow's name, in bytes.
@@ -229,13 +231,13 @@ func (f *Flow) slots() FlowSlots {
 	return FlowSlots{FlowID: f.ID, Slots: max(f.Runtime.Settings().Schedule.Overlap.policy().Slots, 1), Backfills: f.opts.MaxBackfills}
 }
 
-// apart reports whether a run has one of the slots that only backfills have.
-func (f *Flow) apart(run *Run) bool { return run.IsBackfill() && f.opts.MaxBackfills > 0 }
+// ownSlots reports whether a run has one of the slots that only backfills have.
+func (f *Flow) ownSlots(run *Run) bool { return run.IsBackfill() && f.opts.MaxBackfills > 0 }
 
 // places returns how many runs may be in progress at once in the kind of slots that run
 // would take.
 func (f *Flow) places(run *Run) int {
-	if f.apart(run) {
+	if f.ownSlots(run) {
 		return f.opts.MaxBackfills
 	}
 	return f.slots().Slots
@@ -246,9 +248,30 @@ func (f *Flow) places(run *Run) int {
 func (f *Flow) inTheWay(run *Run, inProgress []*Run) []*Run {
 	var busy []*Run
 	for _, r := range inProgress {
-		if f.apart(run) && r.IsBackfill() || !f.apart(run) && (run.IsBackfill() || r.Slot < FirstBackfillSlot) {
+		if f.ownSlots(run) && r.IsBackfill() || !f.ownSlots(run) && (run.IsBackfill() || r.Slot < FirstBackfillSlot) {
 			busy = append(busy, r)
 		}
 	}
 	return busy
+}
+
+// comingBack reports whether the flow has been migrated back to the Runtime that its
+// code declares, and the runs of the other have yet to be cancelled.
+func (f *FlowRecord) comingBack() bool {
+	return f.MigratedFrom != nil && stored.Same(f.MigratedFrom, f.RuntimeJSON)
+}
+
+// pipeline is a flow's source, transform and target without their types.
+type pipeline interface {
+	validate() error
+	describe() (source, sink Description)
+	resumable() bool
+	run(ctx context.Context, a *attempt) error
+	replay(ctx context.Context, store Store, l *DeadLetterRecord) error
+	checkCursor(cursor json.RawMessage) error
+	checkRequest(from, until, params json.RawMessage) error
+	split(ctx context.Context, from, until, params json.RawMessage, n int) ([]json.RawMessage, error)
+	appendOnly() bool
+	replaces() bool
+	dryRun(ctx context.Context, b base, f *Flow, params *DryRunParams) (*DryRunReport, error)
 }

@@ -4,79 +4,16 @@ package dataflow
 // came of it. It knows the executor and the rooms below.
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/riverqueue/river"
 
 	"github.com/activedataflow/dataflow/internal/stored"
 )
-
-// DataFlowArgs are the args of a River job that works a run. They hold ids only.
-type DataFlowArgs struct {
-	// FlowID is the flow's id. It is read from a number, a string of digits, or a
-	// global id, "gid://app/Flow/7".
-	FlowID FlowRef `json:"flow_id"`
-	// RunID is the run's id. 0: the job starts a run of the flow and works it.
-	RunID int64 `json:"run_id,omitempty"`
-
-	err     error     // why the args could not be read
-	retryAt time.Time // when a failed run is tried again
-}
-
-// Kind returns "data_flow".
-func (DataFlowArgs) Kind() string { return "data_flow" }
-
-// UnmarshalJSON reads args. It returns no error, but keeps it for the worker, which
-// discards the job. River would try the job again and again.
-func (a *DataFlowArgs) UnmarshalJSON(data []byte) error {
-	type plain DataFlowArgs // without this method
-	var p plain
-	if err := json.Unmarshal(data, &p); err != nil {
-		*a = DataFlowArgs{err: err}
-		return nil //nolint:nilerr // the worker reports it
-	}
-	*a = DataFlowArgs(p)
-	if a.FlowID <= 0 {
-		a.err = errors.New("flow_id is missing")
-	}
-	if a.RunID < 0 {
-		a.err = fmt.Errorf("run_id %d is negative", a.RunID)
-	}
-	return nil
-}
-
-// FlowRef is a flow's id.
-type FlowRef int64
-
-// UnmarshalJSON reads a number, a string of digits, or a global id.
-func (r *FlowRef) UnmarshalJSON(data []byte) error {
-	text := string(bytes.Trim(data, `"`))
-	if strings.HasPrefix(text, gidScheme) { // of any application, as the Ruby gem wrote it
-		g, err := parseGlobalID(text)
-		if err == nil {
-			err = g.ownFlow()
-		}
-		if err != nil {
-			return fmt.Errorf("flow_id: %w", err)
-		}
-		*r = FlowRef(g.ID)
-		return nil
-	}
-	id, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || id <= 0 {
-		return fmt.Errorf("flow_id %s is not the id of a flow: use a positive number, or gid://app/Flow/ID", data)
-	}
-	*r = FlowRef(id)
-	return nil
-}
 
 // DataFlowJob is River's worker of our jobs: it hands a run to the [FlowExecutor]. The
 // client adds it to its own River client. For any other, see [Client.AddWorker]. It is
@@ -88,9 +25,6 @@ type DataFlowJob struct {
 
 // NewDataFlowJob returns the worker of a client's jobs.
 func NewDataFlowJob(client *Client) *DataFlowJob { return &DataFlowJob{client: client} }
-
-// sliceGrace is how long a job may take after its slice, to end its batch.
-const sliceGrace = time.Minute
 
 // Timeout returns how long a job may take: a slice and a minute. It returns -1, for no
 // limit, for a run that cannot be sliced.
@@ -139,26 +73,26 @@ func (j *DataFlowJob) Work(ctx context.Context, job *river.Job[DataFlowArgs]) er
 	}
 	flow, err := j.client.flows.get(ctx, int64(job.Args.FlowID))
 	if err != nil {
-		return j.settle(ctx, log, job, nil, fmt.Errorf("work flow %d: %w", job.Args.FlowID, err))
+		return j.outcome(ctx, log, job, nil, fmt.Errorf("work flow %d: %w", job.Args.FlowID, err))
 	}
 	log = log.With(slog.String(logFlow, flow.Name))
 	runID := job.Args.RunID
 	if runID == 0 {
 		run, err := j.runOf(ctx, flow, job)
 		if err != nil {
-			return j.settle(ctx, log, job, nil, err)
+			return j.outcome(ctx, log, job, nil, err)
 		}
 		runID = run.ID
 		log = log.With(slog.Int64(logRun, runID))
 	}
 	executor := &FlowExecutor{client: j.client, job: job.JobRow}
 	run, err := executor.executeKnown(ctx, flow, runID)
-	settled := j.settle(ctx, log, job, run, err)
+	jobOutcome := j.outcome(ctx, log, job, run, err)
 	var re *RunError
 	if errors.As(err, &re) && run.State == RunFailed {
 		j.discarded(ctx, log, job, err)
 	}
-	return settled
+	return jobOutcome
 }
 
 // discarded reports that River will not work a job again.
@@ -190,8 +124,8 @@ func (j *DataFlowJob) runOf(ctx context.Context, flow *Flow, job *river.Job[Data
 	return run, err
 }
 
-// settle turns the outcome of the run into River's outcome of the job.
-func (j *DataFlowJob) settle(ctx context.Context, log *slog.Logger, job *river.Job[DataFlowArgs], run *Run, err error) error {
+// outcome turns the outcome of the run into River's outcome of the job.
+func (j *DataFlowJob) outcome(ctx context.Context, log *slog.Logger, job *river.Job[DataFlowArgs], run *Run, err error) error {
 	var re *RunError
 	switch {
 	case err == nil:

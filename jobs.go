@@ -14,35 +14,12 @@ import (
 	"github.com/riverqueue/river"
 )
 
-// queued is the power of a Runtime to have runs worked by River jobs. [JobQueue] has it, and so
-// has a type that embeds it.
-type queued interface {
-	QueueName() string
-	insertOpts() river.InsertOpts
-}
-
-// queuedOf returns a Runtime's power to have runs worked by River jobs.
-func queuedOf(rt Runtime) (queued, bool) {
-	q, ok := rt.(queued)
-	return q, ok
-}
-
-// queueOf returns the River queue that a Runtime names. A user's type may name one without being
-// queued: it may hold a JobQueue in a field.
-func queueOf(rt Runtime) (string, bool) {
-	q, ok := rt.(interface{ QueueName() string })
-	if !ok {
-		return "", false
-	}
-	return q.QueueName(), true
-}
-
 // jobs holds the River client, with which River jobs are added, and the queues that it
 // works here.
 type jobs struct {
 	base
 	flows     *registry
-	newWorker func() *DataFlowJob
+	addWorker func(*river.Workers) error // the client's
 
 	mu          sync.Mutex // guards what follows
 	river       River      // nil: not made yet
@@ -84,7 +61,7 @@ func (j *jobs) clientLocked(queues map[string]river.QueueConfig) (River, error) 
 		conf.Workers = river.NewWorkers()
 	}
 	if !j.workerAdded || j.config.River == nil || j.config.River.Workers == nil {
-		if err := river.AddWorkerSafely(conf.Workers, j.newWorker()); err != nil {
+		if err := j.addWorker(conf.Workers); err != nil {
 			return nil, fmt.Errorf("add our worker to Config.River.Workers: %w", err)
 		}
 		j.workerAdded = true
@@ -257,13 +234,13 @@ func (j *jobs) add(ctx context.Context, tx Tx, run *Run, opts river.InsertOpts) 
 // wakeNext gives the run that has waited longest for the end of another one of its
 // flow, of the same lane, a River job, because its own is snoozed for a while. As a job too many, that
 // does nothing.
-func (j *jobs) wakeNext(ctx context.Context, ended *attempt) {
-	rt, ok := queuedOf(ended.flow.Runtime)
+func (j *jobs) wakeNext(ctx context.Context, f *Flow, ended *Run) {
+	rt, ok := queuedOf(f.Runtime)
 	if !ok {
 		return
 	}
 	err := func() error {
-		runs, err := j.store.RunLive(ctx, ended.flow.ID)
+		runs, err := j.store.RunLive(ctx, f.ID)
 		if err != nil || len(runs) == 0 {
 			return err
 		}
@@ -272,8 +249,8 @@ func (j *jobs) wakeNext(ctx context.Context, ended *attempt) {
 			return err
 		}
 		runs = slices.DeleteFunc(runs, func(run *Run) bool {
-			return run.State != RunPending || run.RunAfter.After(now) || run.Queue == "" || run.ID == ended.run.ID ||
-				ended.flow.apart(run) != ended.flow.apart(ended.run)
+			return run.State != RunPending || run.RunAfter.After(now) || run.Queue == "" || run.ID == ended.ID ||
+				f.ownSlots(run) != f.ownSlots(ended)
 		})
 		if len(runs) == 0 {
 			return nil
@@ -285,7 +262,7 @@ func (j *jobs) wakeNext(ctx context.Context, ended *attempt) {
 		})
 	}()
 	if err != nil {
-		ended.log.WarnContext(ctx, "dataflow: the next run could not be woken; it looks by itself in a while", slog.String(logError, err.Error()))
+		j.log.WarnContext(ctx, "dataflow: the next run could not be woken; its own job looks again in a while", slog.String(logFlow, f.Name), slog.String(logError, err.Error()))
 	}
 }
 

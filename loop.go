@@ -9,7 +9,6 @@ package dataflow
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,21 +16,6 @@ import (
 
 	"github.com/activedataflow/dataflow/internal/batch"
 )
-
-// pipeline is a flow's source, transform and target without their types.
-type pipeline interface {
-	validate() error
-	describe() (source, sink Description)
-	resumable() bool
-	run(ctx context.Context, a *attempt) error
-	replay(ctx context.Context, store Store, l *DeadLetterRecord) error
-	checkCursor(cursor json.RawMessage) error
-	checkRequest(from, until, params json.RawMessage) error
-	split(ctx context.Context, from, until, params json.RawMessage, n int) ([]json.RawMessage, error)
-	appendOnly() bool
-	replaces() bool
-	dryRun(ctx context.Context, f *Flow, params *DryRunParams) (*DryRunReport, error)
-}
 
 // typedPipeline is a flow's code with its types. Nothing outside of the record loop knows
 // them.

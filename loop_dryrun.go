@@ -25,7 +25,7 @@ type dryRunner[T, C, Out any] struct {
 }
 
 // dryRun does what an attempt does, and undoes its writes.
-func (p *typedPipeline[T, C, Out]) dryRun(ctx context.Context, f *Flow, params *DryRunParams) (*DryRunReport, error) {
+func (p *typedPipeline[T, C, Out]) dryRun(ctx context.Context, b base, f *Flow, params *DryRunParams) (*DryRunReport, error) {
 	d := &dryRunner[T, C, Out]{report: &DryRunReport{Flow: f.Name, From: params.From}}
 	quiet := *f
 	policy := f.opts.OnBadRecord
@@ -37,7 +37,7 @@ func (p *typedPipeline[T, C, Out]) dryRun(ctx context.Context, f *Flow, params *
 		return Drop // so that the dry run goes on
 	}
 	a := &attempt{
-		base: f.client.base, gate: f.client.gate, leases: f.client.leases, jobs: f.client.jobs, flow: &quiet, run: &Run{FlowID: f.ID, FlowName: f.Name, Params: params.Params},
+		base: b, gate: newGate(), flow: &quiet, run: &Run{FlowID: f.ID, FlowName: f.Name, Params: params.Params},
 		log: slog.New(slog.DiscardHandler), place: place{cursor: params.From},
 	}
 	d.w = &batchWriter[T, C, Out]{p: p, a: a, txSink: p.target.txSink, batch: &readBatch[T, C]{}, out: &Results[Out]{}}

@@ -155,8 +155,3 @@ func (p *typedPipeline[T, C, Out]) split(ctx context.Context, from, until, param
 	}
 	return ends, nil
 }
-
-// noSplitter is the error of a source that cannot be cut.
-func noSplitter(source any) error {
-	return &ConfigError{Field: "n", Reason: fmt.Sprintf("the source (%s) cannot be cut: it lacks the power Splitter: use 1, or a source that has it, such as pgtable.Keyset", describe(source).Type)}
-}

@@ -11,18 +11,6 @@ import (
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
-// Register stores the definitions of Config.Flows. It never changes whether a
-// flow is active, and starts no run, except for Schedule.RunAtRegistration: a
-// schedule that is new, or has changed, begins with its next tick. One flow that
-// cannot be stored does not stop the others; the errors are returned joined, and
-// kept for [Client.RegistrationErrors]. Start calls it.
-func (c *Client) Register(ctx context.Context) error { return public(c.registrar.registerAll(ctx)) }
-
-// RegistrationErrors returns, by the flows' names, why this client could not store
-// flows when it tried last; it is empty if all is well. A started client tries again
-// now and then. The caller may change the map.
-func (c *Client) RegistrationErrors() map[string]error { return c.flows.failures() }
-
 // registrar stores the definitions of the flows that this process declares.
 type registrar struct {
 	base

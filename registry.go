@@ -23,8 +23,8 @@ type registry struct {
 	failed map[string]error // why flows could not be registered, by name
 }
 
-func newRegistry(c *Client, declared []*Flow) *registry {
-	r := &registry{base: c.base, client: c, declared: make(map[string]*Flow, len(declared)), known: make(map[int64]*Flow), failed: make(map[string]error)}
+func newRegistry(b base, c *Client, declared []*Flow) *registry {
+	r := &registry{base: b, client: c, declared: make(map[string]*Flow, len(declared)), known: make(map[int64]*Flow), failed: make(map[string]error)}
 	for _, f := range declared {
 		r.declared[f.Name] = f
 	}
@@ -145,11 +145,11 @@ func (r *registry) idsOf(is func(*Flow) bool) []int64 {
 	return ids
 }
 
-// lane is what the process's loops keep apart: a flow's own runs, and its backfills that
-// have slots apart.
+// lane is what the process's loops keep separate: a flow's own runs, and its backfills that
+// have slots of their own.
 type lane struct {
-	flowID int64
-	apart  bool
+	flowID   int64
+	ownSlots bool
 }
 
 // laneOf returns the lane of a run, and how many runs of that may be in progress at once.
@@ -160,7 +160,7 @@ func (r *registry) laneOf(run *Run) (lane, int) {
 	if f == nil {
 		return lane{flowID: run.FlowID}, 1
 	}
-	return lane{flowID: run.FlowID, apart: f.apart(run)}, f.places(run)
+	return lane{flowID: run.FlowID, ownSlots: f.ownSlots(run)}, f.places(run)
 }
 
 // eachFlow calls fn with each flow in the database, in the order of their names.

@@ -114,3 +114,10 @@ const (
 
 // handBackTimeout bounds the statements that end an attempt whose own context is done.
 const handBackTimeout = 5 * time.Second
+
+// sliceGrace is how long a job may take after its slice, to end its batch.
+const sliceGrace = time.Minute
+
+// abandonTimeout bounds the statements that hand back runs whose code does not end, if
+// ctx is done and leaves no time for them.
+const abandonTimeout = time.Second

@@ -4,10 +4,14 @@ package dataflow
 // one. It knows the words only. Room jobs uses it.
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
@@ -68,41 +72,61 @@ func (r riverClient[TTx]) QueueAdd(name string, config river.QueueConfig) error 
 
 func (r riverClient[TTx]) Unwrap() any { return r.Client }
 
-// RiverClient returns the River client that a client uses, for the service's own jobs.
-// The driver packages have a RiverClient with TTx filled in. Another TTx than the
-// database's returns ErrTxMismatch. It is safe for concurrent use.
-func RiverClient[TTx any](c *Client) (*river.Client[TTx], error) {
-	r, err := c.jobs.client()
-	if err != nil {
-		return nil, public(err)
-	}
-	rc, ok := r.Unwrap().(*river.Client[TTx])
-	if !ok {
-		return nil, public(fmt.Errorf("get River client: %w: this client's transactions are %s", ErrTxMismatch, c.store.TxType()))
-	}
-	return rc, nil
+// DataFlowArgs are the args of a River job that works a run. They hold ids only.
+type DataFlowArgs struct {
+	// FlowID is the flow's id. It is read from a number, a string of digits, or a
+	// global id, "gid://app/Flow/7".
+	FlowID FlowRef `json:"flow_id"`
+	// RunID is the run's id. 0: the job starts a run of the flow and works it.
+	RunID int64 `json:"run_id,omitempty"`
+
+	err     error     // why the args could not be read
+	retryAt time.Time // when a failed run is tried again
 }
 
-// UseRiver makes a client insert its jobs through a River client that the service
-// already has, on the same database. The service starts and stops that River client.
-// Call UseRiver before anything else. A River client of another kind of database
-// returns ErrTxMismatch.
-func UseRiver[TTx any](c *Client, rc *river.Client[TTx]) error {
-	if rc == nil {
-		return public(&ConfigError{Field: "River client", Reason: "it is nil: make one with river.NewClient"})
+// Kind returns "data_flow".
+func (DataFlowArgs) Kind() string { return "data_flow" }
+
+// UnmarshalJSON reads args. It returns no error, but keeps it for the worker, which
+// discards the job. River would try the job again and again.
+func (a *DataFlowArgs) UnmarshalJSON(data []byte) error {
+	type plain DataFlowArgs // without this method
+	var p plain
+	if err := json.Unmarshal(data, &p); err != nil {
+		*a = DataFlowArgs{err: err}
+		return nil //nolint:nilerr // the worker reports it
 	}
-	if want := c.store.TxType(); reflect.TypeFor[TTx]() != want {
-		return public(fmt.Errorf("use River client of %s: %w: this client's are %s", reflect.TypeFor[TTx](), ErrTxMismatch, want))
+	*a = DataFlowArgs(p)
+	if a.FlowID <= 0 {
+		a.err = errors.New("flow_id is missing")
 	}
-	return public(c.jobs.join(WrapRiver(rc)))
+	if a.RunID < 0 {
+		a.err = fmt.Errorf("run_id %d is negative", a.RunID)
+	}
+	return nil
 }
 
-// AddWorker adds the worker of our jobs to the workers of a River client that the
-// service makes. That River client must work the queues of the flows. Hand it to
-// [UseRiver] before this client starts.
-func (c *Client) AddWorker(workers *river.Workers) error {
-	if workers == nil {
-		return public(&ConfigError{Field: "workers", Reason: "it is nil: use river.NewWorkers()"})
+// FlowRef is a flow's id.
+type FlowRef int64
+
+// UnmarshalJSON reads a number, a string of digits, or a global id.
+func (r *FlowRef) UnmarshalJSON(data []byte) error {
+	text := string(bytes.Trim(data, `"`))
+	if strings.HasPrefix(text, gidScheme) { // of any application, as the Ruby gem wrote it
+		g, err := parseGlobalID(text)
+		if err == nil {
+			err = g.ownFlow()
+		}
+		if err != nil {
+			return fmt.Errorf("flow_id: %w", err)
+		}
+		*r = FlowRef(g.ID)
+		return nil
 	}
-	return public(river.AddWorkerSafely(workers, NewDataFlowJob(c)))
+	id, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || id <= 0 {
+		return fmt.Errorf("flow_id %s is not the id of a flow: use a positive number, or gid://app/Flow/ID", data)
+	}
+	*r = FlowRef(id)
+	return nil
 }

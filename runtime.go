@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/riverqueue/river"
+
 	"github.com/activedataflow/dataflow/internal/schedule"
 	"github.com/activedataflow/dataflow/internal/stored"
 )
@@ -120,8 +122,9 @@ func parseRuntime(data []byte, decoders map[string]RuntimeDecoder) (Runtime, err
 type builtinRuntime struct {
 	zero   Runtime // its zero value, which also tells its Type
 	decode RuntimeDecoder
-	// migrate returns the Runtime with the settings of another one.
-	migrate func(s RuntimeSettings, o *MigrateRuntimesOptions) Runtime
+	// migrate returns the Runtime with the settings of another one, and with a queue and a
+	// priority if it has any.
+	migrate func(s RuntimeSettings, queue string, priority int) Runtime
 }
 
 // builtinRuntimes are the Runtimes of the library's. What differs between them, the rest of the
@@ -273,7 +276,7 @@ func commonOf(s RuntimeSettings) commonJSON {
 }
 
 // next returns the time for which ScheduleNext starts a run.
-func (s RuntimeSettings) next(flow *Flow, from time.Time) (time.Time, error) {
+func (s RuntimeSettings) nextAt(flow *Flow, from time.Time) (time.Time, error) {
 	if s.Interval > 0 {
 		return from.Add(s.Interval), nil
 	}
@@ -327,4 +330,27 @@ func (u unreadRuntime) ExecuteAt(context.Context, *Flow, time.Time) (*Run, error
 
 func (u unreadRuntime) ScheduleNext(context.Context, *Flow, time.Time) (*Run, error) {
 	return nil, public(u.err)
+}
+
+// queued is the power of a Runtime to have runs worked by River jobs. [JobQueue] has it, and so
+// has a type that embeds it.
+type queued interface {
+	QueueName() string
+	insertOpts() river.InsertOpts
+}
+
+// queuedOf returns a Runtime's power to have runs worked by River jobs.
+func queuedOf(rt Runtime) (queued, bool) {
+	q, ok := rt.(queued)
+	return q, ok
+}
+
+// queueOf returns the River queue that a Runtime names. A user's type may name one without being
+// queued: it may hold a JobQueue in a field.
+func queueOf(rt Runtime) (string, bool) {
+	q, ok := rt.(interface{ QueueName() string })
+	if !ok {
+		return "", false
+	}
+	return q.QueueName(), true
 }

@@ -52,7 +52,7 @@ func (h Heartbeat) Settings() RuntimeSettings {
 // flow is in progress, the error is ErrAlreadyRunning. The new run then stays pending,
 // for a started client or a [Client.Tick].
 func (h Heartbeat) Execute(ctx context.Context, flow *Flow) (*Run, error) {
-	if err := flow.bound(); err != nil {
+	if err := flow.mustBeBound(); err != nil {
 		return nil, err
 	}
 	return NewFlowExecutor(flow.client).executeNew(ctx, flow, h.Settings())
@@ -67,10 +67,10 @@ func (h Heartbeat) ExecuteAt(ctx context.Context, flow *Flow, at time.Time) (*Ru
 // ScheduleNext is ExecuteAt one Interval after from, or at the first tick of the Cron
 // after from.
 func (h Heartbeat) ScheduleNext(ctx context.Context, flow *Flow, from time.Time) (*Run, error) {
-	if err := flow.bound(); err != nil {
+	if err := flow.mustBeBound(); err != nil {
 		return nil, err
 	}
-	at, err := h.Settings().next(flow, from)
+	at, err := h.Settings().nextAt(flow, from)
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +115,6 @@ func decodeHeartbeat(data []byte) (Runtime, error) {
 	return h, h.Validate()
 }
 
-func migrateToHeartbeat(s RuntimeSettings, _ *MigrateRuntimesOptions) Runtime {
+func migrateToHeartbeat(s RuntimeSettings, _ string, _ int) Runtime {
 	return Heartbeat{Interval: s.Interval, Schedule: s.Schedule, BatchSize: s.BatchSize, Disabled: !s.Enabled}
 }

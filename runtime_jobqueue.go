@@ -67,10 +67,10 @@ func (j JobQueue) ExecuteAt(ctx context.Context, flow *Flow, at time.Time) (*Run
 // ScheduleNext is ExecuteAt one Interval after from, or at the first tick of the Cron
 // after from.
 func (j JobQueue) ScheduleNext(ctx context.Context, flow *Flow, from time.Time) (*Run, error) {
-	if err := flow.bound(); err != nil {
+	if err := flow.mustBeBound(); err != nil {
 		return nil, err
 	}
-	at, err := j.Settings().next(flow, from)
+	at, err := j.Settings().nextAt(flow, from)
 	if err != nil {
 		return nil, err
 	}
@@ -145,6 +145,6 @@ func decodeJobQueue(data []byte) (Runtime, error) {
 	return j, j.Validate()
 }
 
-func migrateToJobQueue(s RuntimeSettings, o *MigrateRuntimesOptions) Runtime {
-	return JobQueue{Queue: o.Queue, Priority: o.Priority, Interval: s.Interval, Schedule: s.Schedule, BatchSize: s.BatchSize, Disabled: !s.Enabled}
+func migrateToJobQueue(s RuntimeSettings, queue string, priority int) Runtime {
+	return JobQueue{Queue: queue, Priority: priority, Interval: s.Interval, Schedule: s.Schedule, BatchSize: s.BatchSize, Disabled: !s.Enabled}
 }

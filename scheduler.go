@@ -44,7 +44,7 @@ type firing struct {
 // may do so at once. A flow that cannot be handled is left out until the next time.
 func (s *scheduler) fireDue(ctx context.Context) (*fired, error) {
 	f := &firing{schedule: s, ids: s.flows.ids()}
-	more, err := f.next(ctx)
+	more, err := f.nextFlow(ctx)
 	errs := make([]error, fireAtOnce+1)
 	errs[fireAtOnce] = err
 	if more {
@@ -52,7 +52,7 @@ func (s *scheduler) fireDue(ctx context.Context) (*fired, error) {
 		for i := range fireAtOnce {
 			wg.Go(func() {
 				for more := true; more; {
-					more, errs[i] = f.next(ctx)
+					more, errs[i] = f.nextFlow(ctx)
 				}
 			})
 		}
@@ -61,8 +61,8 @@ func (s *scheduler) fireDue(ctx context.Context) (*fired, error) {
 	return &f.all, errors.Join(errors.Join(errs...), s.cancelOthers(ctx))
 }
 
-// next handles one of the flows, and reports whether there may be more.
-func (f *firing) next(ctx context.Context) (bool, error) {
+// nextFlow handles one of the flows, and reports whether there may be more.
+func (f *firing) nextFlow(ctx context.Context) (bool, error) {
 	f.mu.Lock()
 	ids := slices.Clone(f.ids)
 	f.mu.Unlock()

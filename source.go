@@ -218,3 +218,8 @@ func yieldPage[T, C any](page *Page[T, C], from C, yield func(Item[T, C], error)
 	}
 	return true
 }
+
+// noSplitter is the error of a source that cannot be cut.
+func noSplitter(source any) error {
+	return &ConfigError{Field: "n", Reason: fmt.Sprintf("the source (%s) cannot be cut: it lacks the power Splitter: use 1, or a source that has it, such as pgtable.Keyset", describe(source).Type)}
+}

@@ -130,8 +130,8 @@ func (f *Flow) startTx(ctx context.Context, tx Tx, r *request, at time.Time) (*R
 	return rt.ExecuteTx(ctx, tx, f.asking(r), at)
 }
 
-// bound refuses a flow that no client has returned.
-func (f *Flow) bound() error {
+// mustBeBound refuses a flow that no client has returned.
+func (f *Flow) mustBeBound() error {
 	if f == nil || f.client == nil {
 		return public(fmt.Errorf("start run: %w: the flow was not got from a client: use client.Flow", ErrNotRegistered))
 	}
@@ -141,7 +141,7 @@ func (f *Flow) bound() error {
 // start adds a run and, if job says how, its River job: in tx, or in a
 // transaction of its own if that is nil.
 func (f *Flow) start(ctx context.Context, tx Tx, s RuntimeSettings, at time.Time, job *river.InsertOpts) (*Run, error) {
-	if err := f.bound(); err != nil {
+	if err := f.mustBeBound(); err != nil {
 		return nil, err
 	}
 	var run *Run
@@ -153,7 +153,7 @@ func (f *Flow) start(ctx context.Context, tx Tx, s RuntimeSettings, at time.Time
 	if tx != nil {
 		err = insert(ctx, tx)
 	} else if err = f.client.store.InTx(ctx, insert); err == nil {
-		err = f.client.schedule.cancelFor(ctx, f)
+		err = f.client.hasStarted(ctx, f)
 	}
 	if err != nil {
 		return nil, public(fmt.Errorf("start run of flow %q: %w", f.Name, err))
@@ -220,4 +220,52 @@ func (f *Flow) checkParams(params json.RawMessage) error {
 		return nil
 	}
 	return f.code.checkRequest(nil, nil, params)
+}
+
+// BackfillParams say what a [Client.Backfill] reads. The zero value reads everything
+// again.
+type BackfillParams struct {
+	// From is the cursor behind which it begins, as JSON. Nil: the beginning.
+	From json.RawMessage
+	// Until is the cursor up to which it goes, itself included. Nil: to the end. The
+	// source must heed it, by the power [RequestChecker], as the Keyset of pgtable and
+	// of sqltable does.
+	Until json.RawMessage
+	// Params are given to the source, as Request.Params: any JSON. The source must
+	// take them, by the power [RequestChecker]. Nil: none.
+	Params json.RawMessage
+
+	// Append lets it write to a sink that only appends, where records that are there
+	// already will be there twice.
+	Append bool
+
+	// At is when it starts. Zero: now.
+	At time.Time
+	// Actor and Reason say who asks for it and why. They are kept with the run.
+	Actor  string
+	Reason string
+}
+
+// TriggerOptions are the optional settings of [Client.Trigger].
+type TriggerOptions struct {
+	// At is when the run starts. Zero: now.
+	At time.Time
+	// Actor and Reason say who asks for the run and why. They are kept with it.
+	Actor  string
+	Reason string
+	// Params are given to the flow's source, as Request.Params: any JSON. The source
+	// must take them, by the power [RequestChecker]. Nil: none.
+	Params json.RawMessage
+}
+
+// request returns what a call asks for. o may be nil.
+func (o *TriggerOptions) request() *request {
+	if o == nil {
+		return nil
+	}
+	return &request{actor: o.Actor, reason: o.Reason, params: o.Params}
+}
+
+func (p *BackfillParams) request(b *bounds) *request {
+	return &request{trigger: TriggerBackfill, actor: p.Actor, reason: p.Reason, params: p.Params, backfill: b}
 }

@@ -74,3 +74,19 @@ func (r SkipReason) text() string {
 func skippedOf(flowID int64, s schedule.Span) *TickSkipParams {
 	return &TickSkipParams{FlowID: flowID, First: s.First, Last: s.Last, Count: s.Count, Reason: SkipReason(s.Reason)}
 }
+
+// TickReport is what one round of [Client.BeginTick] has found.
+type TickReport struct {
+	// Fired are the runs that schedules have started in this round.
+	Fired []*Run
+	// Skipped counts the ticks that did not become runs. See [Client.SkippedTicks].
+	Skipped int64
+	// Rescued counts the runs that were put back because their worker had died.
+	Rescued int
+	// Due are the runs that this process works, as they were when they were found.
+	// Another process may be quicker with some of them.
+	Due []*Run
+
+	worked []*Run        // what became of each of Due, nil if it was not worked here
+	done   chan struct{} // closed when worked is complete
+}

@@ -29,13 +29,6 @@ type worker struct {
 	inFlight map[int64]bool
 }
 
-func newWorker(c *Client, execute func(ctx context.Context, flow *Flow, runID int64) (*Run, error)) *worker {
-	return &worker{
-		base: c.base, flows: c.flows, gate: c.gate, schedule: c.schedule, rescuer: c.rescuer, registrar: c.registrar, presence: c.presence, execute: execute,
-		freed: make(chan struct{}, 1), ended: make(chan struct{}, 1), inFlight: make(map[int64]bool),
-	}
-}
-
 // look does what a tick does before runs are worked.
 func (w *worker) look(ctx context.Context) (*TickReport, error) {
 	r := &TickReport{done: make(chan struct{})}
@@ -178,7 +171,7 @@ func (w *worker) takeUp(ctx context.Context) (left bool, err error) {
 		if tried[l]++; tried[l] > most {
 			continue
 		}
-		if !w.reserve(run.ID, l.apart) {
+		if !w.reserve(run.ID, l.ownSlots) {
 			left = true
 			continue
 		}
@@ -199,12 +192,12 @@ func (w *worker) takeUp(ctx context.Context) (left bool, err error) {
 }
 
 // reserve takes one of the loop's places for a run, unless it has one already. Backfills
-// that are apart leave one free, because without River they keep theirs to their end.
-func (w *worker) reserve(id int64, apart bool) bool {
+// with slots of their own leave one free, because without River they keep theirs to their end.
+func (w *worker) reserve(id int64, ownSlots bool) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	places := w.config.MaxWorkers
-	if apart && places > 1 {
+	if ownSlots && places > 1 {
 		places--
 	}
 	if w.inFlight[id] || len(w.inFlight) >= places {

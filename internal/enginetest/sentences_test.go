@@ -1,4 +1,4 @@
-package dataflow_test
+package enginetest_test
 
 import (
 	"fmt"
@@ -21,8 +21,8 @@ const (
 // pages returns the Markdown files that people read.
 func pages(t *testing.T) []string {
 	t.Helper()
-	files := []string{"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "connector/README.md"}
-	for _, pattern := range []string{"docs/*.md", "docs/*/*.md"} {
+	files := []string{"../../README.md", "../../ARCHITECTURE.md", "../../CONTRIBUTING.md", "../../SECURITY.md", "../../connector/README.md"}
+	for _, pattern := range []string{"../../docs/*.md", "../../docs/*/*.md"} {
 		found, err := filepath.Glob(pattern)
 		require.NoError(t, err)
 		require.NotEmpty(t, found, pattern)
@@ -50,7 +50,7 @@ func TestPages_Sentences(t *testing.T) {
 
 func TestPages_Architecture(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("ARCHITECTURE.md")
+	text, err := os.ReadFile("../../ARCHITECTURE.md")
 	require.NoError(t, err)
 	require.LessOrEqual(t, len(strings.Fields(string(text))), mostArchitectureWords, "move the depth to docs/internals")
 }
