@@ -276,6 +276,6 @@ func TestNewClient_RuntimeAdapter(t *testing.T) {
 		_, err := dataflow.NewClient(noDatabase{}, &dataflow.Config{RuntimeAdapter: adapter, MaxWorkers: -1})
 		got := faults(t, err)
 		require.Contains(t, got, "MaxWorkers", "all faults at once")
-		require.Contains(t, got["RuntimeAdapter"], `"`+adapter+`" is not supported: use "heartbeat" or "job_queue", or leave it empty for "heartbeat"`)
+		require.Contains(t, got["RuntimeAdapter"], `"`+adapter+`" is not supported: use "heartbeat" or "job_queue"`)
 	}
 }

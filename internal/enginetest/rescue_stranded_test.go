@@ -15,7 +15,8 @@ import (
 func TestRescue_StrandedRun(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
-		long := time.Now().Add(-time.Hour).UTC().Format("2006-01-02 15:04:05")
+		// Less than the hour after which River itself would take the job up again.
+		long := time.Now().Add(-30 * time.Minute).UTC().Format("2006-01-02 15:04:05")
 		client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{t.numbersFlow("n", numbers{n: 25}, dataflow.JobQueue{})}, Lease: time.Second})
 		require.NoError(t, client.Register(t.Context()))
 		var runs []*dataflow.Run
