@@ -83,7 +83,7 @@ func checkPlace(field string, value *json.RawMessage, check func(json.RawMessage
 	case *value == nil:
 		return nil
 	case !json.Valid(*value):
-		return &ConfigError{Field: field, Reason: fmt.Sprintf("%s is not JSON: a text, for one, stands in double quotes", stored.Clip(string(*value)))}
+		return &ConfigError{Field: field, Reason: fmt.Sprintf("%s is not JSON: put a text in double quotes", stored.Clip(string(*value)))}
 	}
 	err := check(*value)
 	var ce *ConfigError

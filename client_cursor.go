@@ -142,7 +142,7 @@ func (p *SetCursorParams) validate(f *Flow) error {
 		cursor json.RawMessage
 	}{{"Cursor", p.Cursor}, {"IfCursor", p.IfCursor}} {
 		if c.cursor != nil && !json.Valid(c.cursor) {
-			errs = append(errs, &ConfigError{Field: c.field, Reason: fmt.Sprintf("%s is not JSON: a text, for one, stands in double quotes", stored.Clip(string(c.cursor)))})
+			errs = append(errs, &ConfigError{Field: c.field, Reason: fmt.Sprintf("%s is not JSON: put a text in double quotes", stored.Clip(string(c.cursor)))})
 		}
 	}
 	if stored.Same(p.Cursor, json.RawMessage("null")) {
