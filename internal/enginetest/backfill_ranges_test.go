@@ -248,9 +248,9 @@ func TestClient_BackfillRanges_Refused(t *testing.T) {
 			n    int
 			want string
 		}{
-			{"good", 0, "n: 0 is not from 1 to 1000: give the number of ranges"},
-			{"good", -3, "n: -3 is not from 1 to 1000"},
-			{"good", 1001, "n: 1001 is not from 1 to 1000"},
+			{"good", 0, "n: 0 is out of range: use 1 to 1000"},
+			{"good", -3, "n: -3 is out of range: use 1 to 1000"},
+			{"good", 1001, "n: 1001 is out of range: use 1 to 1000"},
 			{"none", 2, "n: the source (custom) cannot be cut: it lacks the power Splitter: use 1, or a source that has it, such as pgtable.Keyset"},
 			{"p none", 2, "n: the source (custom) cannot be cut: it lacks the power Splitter"},
 			{"unbounded", 2, "n: the source (custom) cannot end a read at Until, which ranges need: it lacks the power RequestChecker: use 1"},
