@@ -8,7 +8,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/lease"
 )
 
-// base is what every room of the engine is handed.
+// base is what every room gets: the database, the log, the configuration and the subscribers.
 type base struct {
 	store  Store
 	log    *slog.Logger
@@ -16,8 +16,8 @@ type base struct {
 	events *subscriptions
 }
 
-// now is this process's time, for events, logs and progress alone: what is
-// stored has the database's.
+// now returns this process's time. Events, logs and progress use it. What is stored has the
+// database's time.
 func (b base) now() time.Time {
 	if b.config.Clock != nil {
 		return b.config.Clock()
@@ -25,7 +25,7 @@ func (b base) now() time.Time {
 	return time.Now() //nolint:forbidigo // the one place that reads the real clock
 }
 
-// renewLeases prolongs leases in the database.
+// renewLeases extends leases in the database.
 func (b base) renewLeases(ctx context.Context, refs []lease.Ref) ([]lease.Status, error) {
 	leases := make([]LeaseRef, len(refs))
 	for i, ref := range refs {

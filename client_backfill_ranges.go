@@ -13,22 +13,24 @@ import (
 // MaxRanges is the most ranges that [Client.BackfillRanges] takes.
 const MaxRanges = 1000
 
-// BackfillRanges is [Client.Backfill] in up to n ranges of about the same size, each of
-// them a run of its own, which can be worked by as many processes at once as
-// FlowOptions.MaxBackfills says; with 0 there, one after the other. All are made, or none.
-// Together they read what one backfill with these parameters would, each record once: each
-// begins behind the cursor at which the one before it ends, the first at From, and the last
-// goes to Until, or to the end. They are returned in this order. Fewer records than n make
-// fewer ranges. With 1 it is a Backfill.
+// BackfillRanges is [Client.Backfill] in up to n ranges of about the same size, each a run of
+// its own. FlowOptions.MaxBackfills says how many of them are worked at once, by any
+// processes. If it is 0, they are worked one after the other. With n = 1 it is a Backfill. n
+// may be up to [MaxRanges].
 //
-// The source is asked for the cursors, by its power [Splitter], and must heed Until, by
-// [RequestChecker], as the Keyset of pgtable and of sqltable does. Else it is refused with a
+// All ranges are started, or none. Together they read what one backfill with these parameters
+// reads, each record once. The first range begins at From. Each of the others begins after the
+// cursor at which the previous one ends. The last ends at Until, or at the end. They are
+// returned in this order. There are fewer ranges if there are fewer records than n.
+//
+// The source chooses the cursors through its power [Splitter], and must support Until through
+// [RequestChecker], as the Keyset of pgtable and of sqltable does. Otherwise the error is a
 // *[ConfigError].
 //
-// While one of the ranges of an earlier call with the same From, Until, Params and At waits
-// to be begun, no other is made, whatever n is, since they would read the same twice. Those
-// ranges of that call that have not ended are returned, with Coalesced set. A Backfill that
-// waits is not looked for, nor does one find ranges. params may be nil.
+// BackfillRanges starts nothing while a range of an earlier call with the same From, Until,
+// Params and At waits to begin. n does not matter for that. It then returns the ranges of that
+// call that have not ended, with Coalesced set. A waiting Backfill does not prevent ranges,
+// and waiting ranges do not prevent a Backfill. params may be nil.
 func (c *Client) BackfillRanges(ctx context.Context, name string, n int, params *BackfillParams) ([]*Run, error) {
 	if n == 1 {
 		run, err := c.Backfill(ctx, name, params)
@@ -46,7 +48,7 @@ func (c *Client) BackfillRanges(ctx context.Context, name string, n int, params 
 
 func (c *Client) backfillRanges(ctx context.Context, name string, n int, params *BackfillParams) ([]*Run, error) {
 	if n < 1 || n > MaxRanges {
-		return nil, &ConfigError{Field: "n", Reason: fmt.Sprintf("%d is not from 1 to %d: give the number of ranges", n, MaxRanges)}
+		return nil, &ConfigError{Field: "n", Reason: fmt.Sprintf("%d is out of range: use 1 to %d", n, MaxRanges)}
 	}
 	b := &ranges{client: c}
 	if params != nil {
@@ -63,7 +65,7 @@ func (c *Client) backfillRanges(ctx context.Context, name string, n int, params 
 	if err != nil || len(runs) > 0 {
 		return runs, err
 	}
-	// Not in the transaction: a source may need the one connection that there is.
+	// Not in the transaction: a source may need the only connection.
 	ends, err := b.flow.code.split(ctx, b.From, b.Until, b.Params, n)
 	if err != nil {
 		return nil, err
@@ -76,7 +78,7 @@ func (c *Client) backfillRanges(ctx context.Context, name string, n int, params 
 		if err != nil {
 			return err
 		}
-		// Of two that ask at once, the second finds the first one's.
+		// Of two calls at once, the second finds the ranges of the first.
 		if _, _, err := q.FlowLock(ctx, b.flow.ID); err != nil {
 			return err
 		}
@@ -89,15 +91,15 @@ func (c *Client) backfillRanges(ctx context.Context, name string, n int, params 
 	return runs, err
 }
 
-// ranges is what is to be read in ranges.
+// ranges is a backfill that is to be made in ranges.
 type ranges struct {
 	BackfillParams
 	client *Client
 	flow   *Flow
 }
 
-// waiting returns the ranges of an earlier call that have not ended, none unless one of
-// them waits to be begun.
+// waiting returns the ranges of an earlier call that have not ended. It returns none unless
+// one of them waits to begin.
 func (b *ranges) waiting(ctx context.Context, q Queries) ([]*Run, error) {
 	found, err := q.RunWaiting(ctx, b.flow.ID, rangesKey(&b.BackfillParams))
 	if err != nil || len(found) == 0 {
@@ -115,7 +117,7 @@ func (b *ranges) waiting(ctx context.Context, q Queries) ([]*Run, error) {
 	return runs, err
 }
 
-// bounds are where a range begins and ends.
+// bounds returns where a range begins and ends.
 func (b *ranges) bounds(ends []json.RawMessage, i int) (from, until json.RawMessage) {
 	from, until = b.From, b.Until
 	if i > 0 {
@@ -127,18 +129,30 @@ func (b *ranges) bounds(ends []json.RawMessage, i int) (from, until json.RawMess
 	return from, until
 }
 
-// check returns an error if the source does not heed the bounds of all ranges.
+// check returns an error if the source does not support the bounds of each range.
 func (b *ranges) check(ends []json.RawMessage) error {
 	for i := range len(ends) + 1 {
 		from, until := b.bounds(ends, i)
 		if err := b.flow.code.checkRequest(from, until, b.Params); err != nil {
-			return fmt.Errorf("range %d of %d, behind %s and up to %s: %w", i+1, len(ends)+1, stored.Clip(string(from)), stored.Clip(string(until)), err)
+			return fmt.Errorf("range %d of %d, %s: %w", i+1, len(ends)+1, betweenText(from, until), err)
 		}
 	}
 	return nil
 }
 
-// insert adds the runs in a transaction, which holds the flow locked.
+// betweenText says where a range begins and ends. A nil cursor is the beginning or the end.
+func betweenText(from, until json.RawMessage) string {
+	begin, end := "from the beginning", "to the end"
+	if from != nil {
+		begin = "after " + stored.Clip(string(from))
+	}
+	if until != nil {
+		end = "up to " + stored.Clip(string(until))
+	}
+	return begin + " " + end
+}
+
+// insert adds the runs in a transaction that holds the lock on the flow.
 func (b *ranges) insert(ctx context.Context, tx Tx, ends []json.RawMessage) ([]*Run, error) {
 	runs := make([]*Run, len(ends)+1)
 	for i := range runs {

@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// DefaultRetention is for how long [Client.Cleanup] keeps what is over.
+// DefaultRetention is how long [Client.Cleanup] keeps what has ended.
 const DefaultRetention = 30 * 24 * time.Hour
 
-// RetentionOptions say for how long [Client.Cleanup] keeps what is over. The zero
-// value is ready to use.
+// RetentionOptions are the settings of [Client.Cleanup]: how long it keeps what has ended. The
+// zero value keeps everything for 30 days.
 type RetentionOptions struct {
-	// Success, Failed and Cancelled are for how long runs are kept after they have
-	// ended so. The last success of each flow is always kept. 0: 30 days. -1: for ever.
+	// Success, Failed and Cancelled are how long a run is kept after it ended in that state.
+	// The last success of each flow is always kept. 0: 30 days. -1: for ever.
 	Success   time.Duration
 	Failed    time.Duration
 	Cancelled time.Duration
-	// SkippedTicks is for how long entries of the ledger are kept after their last
-	// tick. 0: 30 days. -1: for ever.
+	// SkippedTicks is how long an entry of the ledger is kept after its last tick.
+	// 0: 30 days. -1: for ever.
 	SkippedTicks time.Duration
-	// DeadLetters is for how long dead letters are kept, and their runs with them.
+	// DeadLetters is how long dead letters are kept, and their runs with them.
 	// 0: 30 days. -1: for ever.
 	DeadLetters time.Duration
 	// BatchSize is how many rows are removed in one transaction. 0: 1000.
@@ -32,7 +32,7 @@ type RetentionOptions struct {
 	DryRun bool
 }
 
-// CleanupReport counts what [Client.Cleanup] has removed, or would remove.
+// CleanupReport counts what [Client.Cleanup] removed, or would remove.
 type CleanupReport struct {
 	Success      int64
 	Failed       int64
@@ -66,11 +66,12 @@ func (o *RetentionOptions) validate() error {
 	return errors.Join(errs...)
 }
 
-// Cleanup removes runs that have ended, entries of the ledger, and dead letters,
-// when they are older than the options say, a batch in a transaction, so that it
-// keeps nobody waiting. It never removes flows, cursors, or runs that have not
-// ended. opts may be nil. When it fails, or ctx is done, it returns what it has
-// removed so far, and the error; calling it again goes on.
+// Cleanup removes ended runs, entries of the ledger, and dead letters that are older than the
+// options say. It removes a batch in a transaction, so that it holds locks only briefly. It
+// never removes flows, cursors, or runs that have not ended. opts may be nil.
+//
+// If Cleanup fails, or ctx is done, it returns the error and the counts of what it removed so
+// far. A second call continues.
 func (c *Client) Cleanup(ctx context.Context, opts *RetentionOptions) (*CleanupReport, error) {
 	o := RetentionOptions{}
 	if opts != nil {
@@ -88,7 +89,7 @@ func (c *Client) Cleanup(ctx context.Context, opts *RetentionOptions) (*CleanupR
 		prune func(context.Context, *PruneParams) (int64, error)
 		count *int64
 	}{
-		// Dead letters first: they hold runs back.
+		// Dead letters first: a run is kept while it has any.
 		{"dead letters", letters, "", c.store.DeadLetterPrune, &r.DeadLetters},
 		{"successful runs", o.Success, RunSuccess, c.store.RunPrune, &r.Success},
 		{"failed runs", o.Failed, RunFailed, c.store.RunPrune, &r.Failed},

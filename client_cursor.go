@@ -11,25 +11,26 @@ import (
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
-// SetCursorParams say where a flow is to go on, and what the caller has seen.
+// SetCursorParams are the parameters of [Client.SetCursor]: where a flow is to continue, and
+// what the caller has seen.
 type SetCursorParams struct {
-	// Cursor is where the next run goes on: a cursor of the source, as JSON. Nil, and
-	// JSON null: at the beginning.
+	// Cursor is where the next run continues: a cursor of the source, as JSON. Nil or JSON
+	// null: at the beginning.
 	Cursor json.RawMessage
 
-	// IfSeq and IfCursor are what the caller has seen, as [Client.Cursor] tells it. At
-	// least one of them is needed. IfSeq also refuses when a run was taken up in the
-	// meantime and has read nothing. JSON null as IfCursor is the beginning.
+	// IfSeq and IfCursor are what the caller has seen, from [Client.Cursor]. Give at least
+	// one. IfSeq also refuses if a run was claimed meanwhile and has read nothing. JSON null
+	// as IfCursor is the beginning.
 	IfSeq    *int64
 	IfCursor json.RawMessage
 
-	// Actor and Reason say who does this and why. They are kept in the history.
+	// Actor and Reason say who sets the cursor and why. They are stored in the history.
 	Actor  string
 	Reason string
 }
 
-// Cursor returns where a flow goes on, or ErrNotFound. Of a flow with OverlapAllow,
-// whose source has no cursor, it is always the beginning.
+// Cursor returns where a flow continues, or ErrNotFound. For a flow with [OverlapAllow], whose
+// source has no cursor, that is always the beginning.
 func (c *Client) Cursor(ctx context.Context, name string) (*FlowCursor, error) {
 	rec, err := c.store.FlowByName(ctx, name)
 	var cur *FlowCursor
@@ -55,8 +56,8 @@ func currentCursor(ctx context.Context, q Queries, flowID int64) (*FlowCursor, e
 	return cur, err
 }
 
-// CursorHistory lists how a flow's cursor was set, newest first. How runs have moved it
-// stands with the runs. params may be nil.
+// CursorHistory lists how a flow's cursor was set, newest first. The runs show how they moved
+// it. params may be nil.
 func (c *Client) CursorHistory(ctx context.Context, name string, params *CursorHistoryParams) ([]*CursorChange, error) {
 	var p CursorHistoryParams
 	rec, err := c.store.FlowByName(ctx, name)
@@ -74,19 +75,20 @@ func (c *Client) CursorHistory(ctx context.Context, name string, params *CursorH
 	return changes, nil
 }
 
-// SetCursor sets where a flow goes on, if it is still where the caller has seen it, and
-// returns where it is then. Otherwise the error is ErrCursorMoved, and what is returned
-// is where the flow is now. While a run of the flow is in progress it is
-// ErrAlreadyRunning: wait for it, or pause the flow and cancel the run. One that was
-// taken for dead, and wakes up later, can commit nothing. A run that waits for its next
-// attempt or slice goes on at the new cursor.
+// SetCursor sets where a flow continues, if the flow is still where the caller has seen it. It
+// returns the new place. If the flow has moved, the error is ErrCursorMoved, and the result is
+// where the flow is now.
 //
-// If this process has the flow's code, the cursor must be one of its source:
-// *[ConfigError]. Otherwise the next run says so, and fails.
+// While a run of the flow is in progress, the error is ErrAlreadyRunning: wait for the run, or
+// pause the flow and cancel the run. A run that was taken for dead, and wakes up later, cannot
+// commit anything. A run that waits for its next attempt or slice continues at the new cursor.
 //
-// Going back has records read again. What a sink makes of them is the sink's: an
-// upsert writes them again, a sink that only appends has them twice, and one that
-// knows batches or keys that it was given before may leave them out.
+// If this process has the flow's code, the cursor must be one of the flow's source. Otherwise
+// the error is a *[ConfigError]. Without the code, the next run fails on such a cursor.
+//
+// After a step back, records are read again. The sink decides what happens to them. A sink
+// that upserts writes them again. A sink that only appends has them twice. A sink that knows
+// its earlier batches or keys may leave them out.
 func (c *Client) SetCursor(ctx context.Context, name string, params *SetCursorParams) (*FlowCursor, error) {
 	fail := func(err error) error { return public(fmt.Errorf("set cursor of flow %q: %w", name, err)) }
 	own := SetCursorParams{}
@@ -131,18 +133,18 @@ func (c *Client) SetCursor(ctx context.Context, name string, params *SetCursorPa
 	return cur, nil
 }
 
-// validate returns what is wrong with the parameters, as far as the flow's code tells.
+// validate returns what is wrong with the parameters, as far as this process can tell.
 func (p *SetCursorParams) validate(f *Flow) error {
 	var errs []error
 	if p.IfSeq == nil && p.IfCursor == nil {
-		errs = append(errs, &ConfigError{Field: "IfSeq", Reason: "neither it nor IfCursor is set: give one of them, as client.Cursor returns them, so that nothing is overwritten that you have not seen"})
+		errs = append(errs, &ConfigError{Field: "IfSeq", Reason: "neither it nor IfCursor is set: give one of them, from client.Cursor, so that you overwrite nothing that you have not seen"})
 	}
 	for _, c := range []struct {
 		field  string
 		cursor json.RawMessage
 	}{{"Cursor", p.Cursor}, {"IfCursor", p.IfCursor}} {
 		if c.cursor != nil && !json.Valid(c.cursor) {
-			errs = append(errs, &ConfigError{Field: c.field, Reason: fmt.Sprintf("%s is not JSON: a text, for one, stands in double quotes", stored.Clip(string(c.cursor)))})
+			errs = append(errs, &ConfigError{Field: c.field, Reason: fmt.Sprintf("%s is not JSON: put a text in double quotes", stored.Clip(string(c.cursor)))})
 		}
 	}
 	if stored.Same(p.Cursor, json.RawMessage("null")) {
@@ -154,7 +156,7 @@ func (p *SetCursorParams) validate(f *Flow) error {
 	return checkPlace("Cursor", &p.Cursor, f.code.checkCursor)
 }
 
-// check compares what the caller has seen with where the flow is, which is locked.
+// check compares what the caller has seen with the flow's cursor, which is locked.
 func (p *SetCursorParams) check(ctx context.Context, q Queries, cur *FlowCursor) error {
 	live, err := q.RunLive(ctx, cur.FlowID)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// DeadLetters lists bad records that were kept, newest first. params may be nil.
+// DeadLetters lists dead letters, newest first. params may be nil.
 func (c *Client) DeadLetters(ctx context.Context, params *DeadLetterListParams) ([]*DeadLetterRecord, error) {
 	p, err := page(params)
 	if err != nil {
@@ -21,28 +21,28 @@ func (c *Client) DeadLetters(ctx context.Context, params *DeadLetterListParams) 
 	return letters, nil
 }
 
-// ReplayReport says what came of a [Client.Replay].
+// ReplayReport is the outcome of a [Client.Replay].
 type ReplayReport struct {
-	// Replayed are the ids of those that went through: to the sink, unless the
-	// transform has filtered them.
+	// Replayed are the ids of the dead letters that were replayed. Each went to the sink,
+	// unless the transform filtered it.
 	Replayed []int64
-	// Failed are the errors of those that did not; they stay as they are.
+	// Failed are the errors of the others, by id. Those dead letters stay as they are.
 	Failed map[int64]error
 }
 
-// Replay takes dead letters of a flow through its transform to its sink again: those
-// with the ids, or, without ids, all that have not been replayed. With a target of
-// [ToTx] each is written in the transaction that notes that it was, and so once;
-// with [To], at least once. A flow with [ToFenced] is refused, because its sink
-// writes no record apart from a checkpoint, and so is one with [ToReplace]. The process must have the flow's code:
-// ErrNotRegistered. What fails again is no error of Replay, but in the report.
+// Replay takes dead letters of a flow through its transform to its sink again, oldest first:
+// those with the ids, or, without ids, all that were not replayed. A dead letter that fails
+// again is in the report, and is no error of Replay.
 //
-// They are replayed in the order in which they were kept, the oldest first.
+// With a target of [ToTx], one transaction writes the record and marks the dead letter as
+// replayed, so the record is written once. With [To], it is written at least once. Replay
+// refuses a flow with [ToFenced], because its sink writes no record without a checkpoint, and
+// a flow with [ToReplace]. The process must have the flow's code. Otherwise the error is
+// ErrNotRegistered.
 //
-// Only what is known of a record can be replayed, and the code's type must fit it. One
-// that failed when it was read is known as its source had it, and so only fits if that
-// is JSON in which each field is one of the type's: a line of a CSV file hardly ever
-// does.
+// Replay needs the stored record, and the code's type must fit it. A record that failed when
+// it was read is stored as the source had it. It fits only if it is JSON in which each field
+// is one of the type's. A line of a CSV file rarely fits.
 func (c *Client) Replay(ctx context.Context, name string, ids ...int64) (*ReplayReport, error) {
 	fail := func(err error) error {
 		return public(fmt.Errorf("replay dead letters of flow %q: %w", name, err))
@@ -93,16 +93,16 @@ func (c *Client) Replay(ctx context.Context, name string, ids ...int64) (*Replay
 	return report, nil
 }
 
-// replayPage is a page of dead letters that has some which are wanted, and the least id
-// on it.
+// replayPage is a page of dead letters with some that are to be replayed, and the least id on
+// it.
 type replayPage struct {
 	params DeadLetterListParams
 	least  int64
 }
 
-// replayPages finds the pages of a flow's dead letters that have wanted ones, or, where
-// none are named, all that are open. They are newest first, as they are listed, and are
-// replayed the other way round: of a row that is there twice, what was read last stays.
+// replayPages returns the pages of a flow's dead letters that have wanted ones, newest first.
+// Without wanted ids, it returns all pages of open ones. Replay goes through them backwards,
+// because, if a row is there twice, the record that was read last must win.
 func (c *Client) replayPages(ctx context.Context, name string, wanted map[int64]bool) ([]replayPage, error) {
 	p := DeadLetterListParams{Flow: name, Open: len(wanted) == 0, Limit: defaultPage}
 	var pages []replayPage
@@ -112,7 +112,7 @@ func (c *Client) replayPages(ctx context.Context, name string, wanted map[int64]
 			return pages, err
 		}
 		page := replayPage{params: p, least: letters[len(letters)-1].ID}
-		page.params.Before = letters[0].ID + 1 // also if there is a newer one by then
+		page.params.Before = letters[0].ID + 1 // newer dead letters do not move the page
 		if len(wanted) == 0 || slices.ContainsFunc(letters, func(l *DeadLetterRecord) bool { return wanted[l.ID] }) {
 			pages = append(pages, page)
 		}
@@ -127,7 +127,7 @@ func (c *Client) replay(ctx context.Context, f *Flow, l *DeadLetterRecord) error
 		return fmt.Errorf("it was replayed at %s", l.ReplayedAt.Format(time.RFC3339))
 	}
 	if len(l.Payload) == 0 {
-		return errors.New("nothing is known of the record but its key")
+		return errors.New("only the key of the record is stored, so it cannot be replayed")
 	}
 	return guard(func() error { return f.code.replay(ctx, c.store, l) })
 }

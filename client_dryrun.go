@@ -7,19 +7,21 @@ import (
 	"fmt"
 )
 
-// DryRun takes the next records of a flow through its code, and leaves no trace: neither
-// the flow's cursor, counters and dead letters, nor runs. With a target of [ToTx], they
-// are written as in a run, record by record where the database refuses some, in a
-// transaction that is rolled back. With [ToReplace] too, but nothing is replaced by them.
-// Other sinks are not called. params may be nil.
+// DryRun takes the next records of a flow through its code and leaves no trace. The flow's
+// cursor, counters and dead letters stay as they are, and there is no run. params may be nil.
 //
-// Not everything can be taken back. What the transform does elsewhere is done; numbers
-// that the database gives to new rows are used up; and constraints that are checked at a
-// commit are not checked. The rows that it writes are locked until it has ended.
+// With a target of [ToTx], DryRun writes the records as a run does, one by one where the
+// database refuses some, and then rolls back. It does so with [ToReplace] too, but replaces
+// nothing. It does not call other sinks.
 //
-// What would end a run's attempt is DryRun's error, such as a source that cannot be
-// read. The process must have the flow's code: ErrNotRegistered. While it works a run of
-// the flow, which has the same source, it is ErrAlreadyRunning.
+// Some effects cannot be rolled back. What the transform does elsewhere stays done. Numbers
+// that the database gives to new rows are used up. Constraints that are checked at a commit
+// are not checked. The rows that DryRun writes are locked until it ends.
+//
+// An error that would end the attempt of a run, such as that of a source that cannot be read,
+// is DryRun's error. The process must have the flow's code. Otherwise the error is
+// ErrNotRegistered. While this process works a run of the flow, which uses the same source,
+// the error is ErrAlreadyRunning.
 func (c *Client) DryRun(ctx context.Context, name string, params *DryRunParams) (*DryRunReport, error) {
 	fail := func(err error) (*DryRunReport, error) {
 		return nil, public(fmt.Errorf("dry run of flow %q: %w", name, private(err)))
@@ -56,7 +58,7 @@ func (c *Client) DryRun(ctx context.Context, name string, params *DryRunParams) 
 	return report, nil
 }
 
-// notWorking returns an error while this process works a run of a flow.
+// notWorking returns an error while this process works a run of the flow.
 func (c *Client) notWorking(f *Flow) error {
 	for _, a := range c.leases.Holders() {
 		if a.flow.ID == f.ID {
@@ -66,13 +68,13 @@ func (c *Client) notWorking(f *Flow) error {
 	return nil
 }
 
-// dryRunDefault is how many records a dry run reads if nothing is said.
+// dryRunDefault is how many records a dry run reads if Limit is 0.
 const dryRunDefault = 10
 
-// fillIn checks the parameters and fills in where the reading begins.
+// fillIn checks the parameters and fills in where the dry run begins.
 func (p *DryRunParams) fillIn(ctx context.Context, f *Flow) error {
 	if p.Limit < 0 || p.Limit > maxPage {
-		return &ConfigError{Field: "Limit", Reason: fmt.Sprintf("%d is not from 1 to %d, nor 0 for %d", p.Limit, maxPage, dryRunDefault)}
+		return &ConfigError{Field: "Limit", Reason: fmt.Sprintf("%d is out of range: use 1 to %d, or 0 for the default, %d", p.Limit, maxPage, dryRunDefault)}
 	}
 	p.Limit = cmp.Or(p.Limit, dryRunDefault)
 	given := p.From != nil

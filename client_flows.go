@@ -7,8 +7,8 @@ import (
 	"log/slog"
 )
 
-// Flow returns a flow by its name, bound to this client, or ErrNotFound. A flow
-// is in the database once a client that declares it has started.
+// Flow returns a flow by its name, bound to this client, or ErrNotFound. A flow is in the
+// database once a client that declares it has started.
 func (c *Client) Flow(ctx context.Context, name string) (*Flow, error) {
 	rec, err := c.store.FlowByName(ctx, name)
 	if err != nil {
@@ -17,8 +17,8 @@ func (c *Client) Flow(ctx context.Context, name string) (*Flow, error) {
 	return c.flows.bind(rec), nil
 }
 
-// Flows lists the flows in the database, in the order of their names, whether
-// or not this process has their code. params may be nil.
+// Flows lists the flows in the database, in the order of their names. This process need not
+// have their code. params may be nil.
 func (c *Client) Flows(ctx context.Context, params *FlowListParams) ([]*Flow, error) {
 	p, err := page(params)
 	if err != nil {
@@ -38,10 +38,9 @@ func (c *Client) Flows(ctx context.Context, params *FlowListParams) ([]*Flow, er
 	return flows, nil
 }
 
-// Pause makes a flow inactive: no run of it starts, on any process, until
-// Resume; one in progress goes on. Registering the flow again does not undo
-// that. Its ticks stand in the ledger as paused. actor and reason are kept with the
-// flow. Pausing twice changes only those.
+// Pause makes a flow inactive. Until Resume, no process starts a run of it. A run in progress
+// goes on. Registering the flow again does not undo the pause. Its ticks are in the ledger as
+// paused. actor and reason are stored with the flow. A second Pause changes only these.
 func (c *Client) Pause(ctx context.Context, name, actor, reason string) (*Flow, error) {
 	f, err := c.setState(ctx, name, &FlowStateParams{State: FlowInactive, Actor: actor, Reason: reason})
 	if err != nil {
@@ -51,8 +50,8 @@ func (c *Client) Pause(ctx context.Context, name, actor, reason string) (*Flow, 
 }
 
 // Resume makes a flow active again, also one that failures have paused (see
-// Schedule.PauseAfter). Its waiting runs go on, and its next tick is the next one
-// from now on: resuming makes up for none.
+// Schedule.PauseAfter). Its waiting runs go on. Its next tick is the next one from now: no
+// missed tick is made up for.
 func (c *Client) Resume(ctx context.Context, name, actor, reason string) (*Flow, error) {
 	f, err := c.setState(ctx, name, &FlowStateParams{State: FlowActive, Actor: actor, Reason: reason})
 	if err == nil {
@@ -64,8 +63,7 @@ func (c *Client) Resume(ctx context.Context, name, actor, reason string) (*Flow,
 	return f, nil
 }
 
-// setState changes the state of a flow. What is due of its ticks belongs to the
-// state that it was in.
+// setState changes the state of a flow. Ticks that are due belong to the state before.
 func (c *Client) setState(ctx context.Context, name string, p *FlowStateParams) (*Flow, error) {
 	var rec *FlowRecord
 	err := c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
@@ -85,8 +83,8 @@ func (c *Client) setState(ctx context.Context, name string, p *FlowStateParams) 
 			return err
 		}
 		next, err := c.schedule.skipDue(ctx, q, before, now)
-		if err != nil { // such as a zone that this machine does not know, which must not keep anybody from pausing
-			c.log.WarnContext(ctx, "dataflow: ticks that are due are left to a process that can read the schedule", slog.String(logFlow, name), slog.String(logError, err.Error()))
+		if err != nil { // for example, this machine does not know the time zone: that must not prevent a pause
+			c.log.WarnContext(ctx, "dataflow: due ticks are left to a process that can read the schedule", slog.String(logFlow, name), slog.String(logError, err.Error()))
 			return nil
 		}
 		rec.NextRunAt = next
@@ -99,8 +97,8 @@ func (c *Client) setState(ctx context.Context, name string, p *FlowStateParams) 
 	return c.flows.bind(rec), nil
 }
 
-// Processes lists the started clients on this database that are alive, in the order
-// of their ids.
+// Processes lists the started clients on this database that are alive, in the order of their
+// ids.
 func (c *Client) Processes(ctx context.Context) ([]*Process, error) {
 	all, err := c.store.ProcessList(ctx)
 	if err != nil {
@@ -109,9 +107,9 @@ func (c *Client) Processes(ctx context.Context) ([]*Process, error) {
 	return all, nil
 }
 
-// Locate returns the flow with a global id, as [Flow.GlobalID] writes it, bound to
-// this client. A text that is malformed, or the id of another application or
-// model, is ErrGlobalID; a flow that is not in the database ErrNotFound.
+// Locate returns the flow with a global id, as [Flow.GlobalID] writes it, bound to this
+// client. If the text is malformed, or is the id of another application or model, the error is
+// ErrGlobalID. If the flow is not in the database, the error is ErrNotFound.
 func (c *Client) Locate(ctx context.Context, gid string) (*Flow, error) {
 	fail := func(err error) (*Flow, error) { return nil, public(fmt.Errorf("locate flow: %w", err)) }
 	g, err := parseGlobalID(gid)

@@ -40,9 +40,9 @@ func (c *Client) Runs(ctx context.Context, params *RunListParams) ([]*Run, error
 // waitInterval is how often Wait looks at a run that another process works.
 const waitInterval = 200 * time.Millisecond
 
-// Wait returns a run when it has ended, or ctx's error. A run that has failed
-// or was cancelled is returned together with its [Run.Err]. It may be worked by
-// any process.
+// Wait waits until a run has ended, and returns it. Any process may work it. A run that failed
+// or was cancelled is returned with its [Run.Err]. If ctx is done first, Wait returns the run
+// as it is then, and ctx's error.
 func (c *Client) Wait(ctx context.Context, id int64) (*Run, error) {
 	events, cancel := c.Subscribe(EventRunSucceeded, EventRunFailed, EventRunCancelled)
 	defer cancel()
@@ -65,7 +65,7 @@ func (c *Client) Wait(ctx context.Context, id int64) (*Run, error) {
 	}
 }
 
-// Progress tells how far a run has come, wherever it is worked.
+// Progress returns how far a run has come, wherever it is worked, or ErrNotFound.
 func (c *Client) Progress(ctx context.Context, id int64) (*Progress, error) {
 	run, err := c.Run(ctx, id)
 	if err != nil {
@@ -74,7 +74,7 @@ func (c *Client) Progress(ctx context.Context, id int64) (*Progress, error) {
 	return progressOf(run, c.now()), nil
 }
 
-// progressOf tells how far a run had come at a time.
+// progressOf returns how far a run had come at a time.
 func progressOf(run *Run, now time.Time) *Progress {
 	p := &Progress{RunID: run.ID, State: run.State, Counters: run.Counters, Total: run.Total}
 	switch {
@@ -95,12 +95,14 @@ func progressOf(run *Run, now time.Time) *Progress {
 	return p
 }
 
-// Cancel ends a run, whichever process works it: a pending one at once, one in
-// progress at its next checkpoint, or in the middle of a batch, which is rolled
-// back, within a few seconds. actor and reason are kept with the run; the first
-// to ask is. It returns the run as it is then, which for one in progress is
-// still that; [Client.Wait] waits for its end. One that is cancelled already is returned
-// as it is; any other that has ended is ErrRunFinished.
+// Cancel ends a run, whichever process works it. A pending run ends at once. A run in progress
+// ends within a few seconds: at its next checkpoint, or in the middle of a batch, which is
+// rolled back. actor and reason are stored with the run. If several callers cancel it, those
+// of the first are.
+//
+// Cancel returns the run as it is then. A run in progress is still in progress: [Client.Wait]
+// waits for its end. A cancelled run is returned as it is. If the run ended otherwise, the
+// error is ErrRunFinished.
 func (c *Client) Cancel(ctx context.Context, runID int64, actor, reason string) (*Run, error) {
 	run, err := c.cancel(ctx, &RunCancelParams{RunID: runID, Actor: actor, Reason: reason})
 	if err != nil {
@@ -109,8 +111,7 @@ func (c *Client) Cancel(ctx context.Context, runID int64, actor, reason string) 
 	return run, nil
 }
 
-// cancel cancels a run. With PendingOnly, one that is in progress is returned as it
-// is.
+// cancel cancels a run. With PendingOnly, it returns a run in progress as it is.
 func (c *Client) cancel(ctx context.Context, p *RunCancelParams) (*Run, error) {
 	var run *Run
 	err := c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
@@ -146,8 +147,8 @@ func (c *Client) cancel(ctx context.Context, p *RunCancelParams) (*Run, error) {
 	return run, nil
 }
 
-// CancelFlow cancels all runs of a flow that are pending or in progress, and
-// returns them. Runs that are started meanwhile are not among them; see Pause.
+// CancelFlow cancels all runs of a flow that are pending or in progress, and returns them. It
+// leaves out runs that are started meanwhile. To prevent those, Pause the flow first.
 func (c *Client) CancelFlow(ctx context.Context, name, actor, reason string) ([]*Run, error) {
 	if _, err := c.Flow(ctx, name); err != nil {
 		return nil, err
@@ -169,10 +170,11 @@ func (c *Client) CancelFlow(ctx context.Context, name, actor, reason string) ([]
 	return cancelled, nil
 }
 
-// Retry starts a new run of the flow of a run that has failed or was cancelled, with
-// TriggerRetry and a Reason that names the old one, and with the same Params; it goes on
-// at the flow's cursor, or, if it was a backfill, where that has got to. As long as it waits, another call returns it, with Coalesced set. A run in
-// any other state is ErrRunState. actor is kept with the run.
+// Retry starts a new run in place of one that failed or was cancelled, with TriggerRetry, the
+// same Params, and a Reason that names the old run. The new run continues at the flow's
+// cursor, or, for a backfill, where the backfill stopped. While it waits, another call returns
+// it, with Coalesced set. If the old run is in another state, the error is ErrRunState. actor
+// is stored with the run.
 func (c *Client) Retry(ctx context.Context, runID int64, actor string) (*Run, error) {
 	fail := func(err error) (*Run, error) { return nil, public(fmt.Errorf("retry run %d: %w", runID, err)) }
 	old, err := c.store.RunByID(ctx, runID)

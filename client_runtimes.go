@@ -15,58 +15,59 @@ import (
 // MigrateRuntimesOptions are the settings of [Client.MigrateRuntimes].
 type MigrateRuntimesOptions struct {
 	// To is the Type of the Runtime that flows are migrated to, such as "job_queue" for flows on
-	// "heartbeat". It must be that of a Runtime of this package.
+	// "heartbeat". It must be a Type of this package.
 	To string
-	// Flows are the names of the flows to migrate. Empty: all of them. One that is not
-	// in the database is ErrNotFound, and then none is migrated.
+	// Flows are the names of the flows to migrate. Empty: all flows. If one is not in the
+	// database, the error is ErrNotFound, and none is migrated.
 	Flows []string
 	// Queue and Priority are those of the [JobQueue]. Zero: its defaults.
 	Queue    string
 	Priority int
-	// Actor is kept with the runs that are cancelled and started. Empty: "migration".
+	// Actor is stored with the runs that are cancelled and started. Empty: "migration".
 	Actor string
 	// DryRun reports what would be done, and does nothing.
 	DryRun bool
 }
 
-// MigrateRuntimesReport is what [Client.MigrateRuntimes] has done, or would do.
+// MigrateRuntimesReport is what [Client.MigrateRuntimes] did, or would do.
 type MigrateRuntimesReport struct {
 	To     string
 	DryRun bool
-	// Flows are those that were migrated, in the order of their names, and those for
-	// which a migration that was interrupted has been completed. There are none if
-	// nothing was left to be done.
+	// Flows are the flows that were migrated, and those whose interrupted migration was
+	// completed, in the order of their names. It is empty if nothing was left to do.
 	Flows []MigratedFlow
 }
 
-// MigratedFlow is what became of a flow.
+// MigratedFlow is what happened to a flow.
 type MigratedFlow struct {
 	Flow string
-	// From and To are its Runtime before and after, which are equal if only an
-	// interrupted migration was completed.
+	// From and To are the Runtime before and after. They are equal if only an interrupted
+	// migration was completed.
 	From Runtime
 	To   Runtime
-	// Cancelled are the waiting runs of the Runtime before, which were cancelled.
+	// Cancelled are the ids of the runs that waited on the Runtime before, and were cancelled.
 	Cancelled []int64
-	// Enqueue says that a run of the Runtime after is started, which is so for flows
-	// that are active and enabled. Enqueued is that run, 0 in a dry run.
+	// Enqueue is true if a run is started on the Runtime after, as for each active and enabled
+	// flow. Enqueued is the id of that run, 0 in a dry run.
 	Enqueue  bool
 	Enqueued int64
 }
 
-// MigrateRuntimes moves the flows in the database from one Runtime of this package to
-// another: flows on [Heartbeat] to [JobQueue], or back. A flow on a type of the user's stays.
-// Interval, Schedule, BatchSize and whether it is enabled stay as they are, and so do the next
-// tick and the cursor. Runs of a flow that wait on the old Runtime are cancelled; one in
-// progress goes on. A flow that is active and enabled gets one run on the new
-// Runtime, with TriggerMigration. Doing it again changes nothing; if it was
-// interrupted, doing it again completes it.
+// MigrateRuntimes moves flows in the database from one Runtime of this package to another:
+// from [Heartbeat] to [JobQueue], or back. A flow on a Runtime type of the user is not moved.
+// The flow keeps its Interval, Schedule, BatchSize, next tick and cursor, and whether it is
+// enabled.
 //
-// Registering a flow does not undo it, as long as its code declares the Runtime that
-// it declared before, or none. Code that declares another Runtime wins, which is
-// logged. Started clients that have the flow's code take note of it within a
-// Config.Lease, and work its queue from then on, unless they have joined a River
-// client of the service's own: that must work the queue.
+// Runs that wait on the old Runtime are cancelled. A run in progress goes on. A flow that is
+// active and enabled gets one run on the new Runtime, with TriggerMigration. A second call
+// changes nothing, or completes a migration that was interrupted.
+//
+// Registering a flow does not undo its migration while the code declares the Runtime that it
+// declared before, or none. Code that declares another Runtime wins, and the log says so.
+//
+// Started clients that have the flow's code notice the migration within a Config.Lease, and
+// then work its queue. A client with a River client of the service does not: that River client
+// must work the queue.
 func (c *Client) MigrateRuntimes(ctx context.Context, opts *MigrateRuntimesOptions) (*MigrateRuntimesReport, error) {
 	o := MigrateRuntimesOptions{}
 	if opts != nil {
@@ -106,7 +107,7 @@ func (c *Client) MigrateRuntimes(ctx context.Context, opts *MigrateRuntimesOptio
 type runtimeMover struct {
 	base
 	flows  *registry
-	cancel func(ctx context.Context, p *RunCancelParams) (*Run, error) // the client's
+	cancel func(ctx context.Context, p *RunCancelParams) (*Run, error) // Client.cancel
 }
 
 func (o *MigrateRuntimesOptions) validate() error {
@@ -120,7 +121,7 @@ func (o *MigrateRuntimesOptions) validate() error {
 	return validateRuntime(to.migrate(RuntimeSettings{Enabled: true}, o.Queue, o.Priority))
 }
 
-// convert returns the Runtime that a flow is migrated to, nil if it is not.
+// convert returns the Runtime that a flow is migrated to, or nil if it is not migrated.
 func (o *MigrateRuntimesOptions) convert(rt Runtime) Runtime {
 	to := builtinOfType(o.To)
 	if to == nil || rt.Type() == o.To || !isBuiltin(rt) {
@@ -129,7 +130,7 @@ func (o *MigrateRuntimesOptions) convert(rt Runtime) Runtime {
 	return to.migrate(rt.Settings(), o.Queue, o.Priority)
 }
 
-// migrateRuntime migrates a flow. It returns nil if there is nothing to be done.
+// migrateRuntime migrates a flow. It returns nil if there is nothing to do.
 func (r *runtimeMover) migrateRuntime(ctx context.Context, f *Flow, o *MigrateRuntimesOptions) (*MigratedFlow, error) {
 	m := &MigratedFlow{Flow: f.Name, From: f.Runtime, To: o.convert(f.Runtime)}
 	moves, back := m.To != nil, f.comingBack()
@@ -150,7 +151,7 @@ func (r *runtimeMover) migrateRuntime(ctx context.Context, f *Flow, o *MigrateRu
 		return nil, err
 	}
 	if !moves && !back && len(m.Cancelled) == 0 {
-		return nil, nil //nolint:nilnil // there is nothing to be done
+		return nil, nil //nolint:nilnil // there is nothing to do
 	}
 	if !o.DryRun {
 		if back {
@@ -164,10 +165,9 @@ func (r *runtimeMover) migrateRuntime(ctx context.Context, f *Flow, o *MigrateRu
 	return m, nil
 }
 
-// moveRuntime changes the Runtime and starts the new one's first run, in one
-// transaction. The old one's runs are cancelled after it, because that locks runs,
-// and locks go from a run to its flow. It reports whether the flow has come back to
-// the Runtime that its code declares.
+// moveRuntime changes the Runtime and starts the first run on the new one, in one transaction.
+// Runs on the old one are cancelled afterwards, because locks go from a run to its flow. It
+// reports whether the flow came back to the Runtime that its code declares.
 func (r *runtimeMover) moveRuntime(ctx context.Context, id int64, o *MigrateRuntimesOptions, m *MigratedFlow) (back bool, err error) {
 	err = r.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		q, err := r.store.With(tx)
@@ -181,7 +181,7 @@ func (r *runtimeMover) moveRuntime(ctx context.Context, id int64, o *MigrateRunt
 		f := r.flows.bind(rec)
 		m.From = f.Runtime
 		if m.To = o.convert(f.Runtime); m.To == nil {
-			return nil // somebody else was quicker
+			return nil // another caller was first
 		}
 		p, err := r.migrated(rec, m.To)
 		if err != nil {
@@ -208,9 +208,9 @@ func (r *runtimeMover) moveRuntime(ctx context.Context, id int64, o *MigrateRunt
 	return back, err
 }
 
-// migrated says what is stored of a flow's new Runtime. If it is the one that the
-// code declares, that is stored as both until the runs of the other are cancelled: by
-// it, a migration that was interrupted is known.
+// migrated returns what to store of a flow's new Runtime. If the code declares it, it is
+// stored as MigratedFrom too, until the runs on the other Runtime are cancelled. So an
+// interrupted migration can be recognized.
 func (r *runtimeMover) migrated(rec *FlowRecord, to Runtime) (*FlowRuntimeParams, error) {
 	data, err := marshalRuntime(to)
 	if err != nil {
@@ -222,7 +222,7 @@ func (r *runtimeMover) migrated(rec *FlowRecord, to Runtime) (*FlowRuntimeParams
 	}
 	from, err := parseRuntime(p.MigratedFrom, r.config.Runtimes)
 	if err != nil {
-		return p, nil //nolint:nilerr // the code, when it is registered, will not be the same
+		return p, nil //nolint:nilerr // registered code will declare another Runtime
 	}
 	was, err := marshalRuntime(from)
 	if err != nil {
@@ -234,7 +234,7 @@ func (r *runtimeMover) migrated(rec *FlowRecord, to Runtime) (*FlowRuntimeParams
 	return p, nil
 }
 
-// endMigration makes a flow that has come back as if it had never been migrated.
+// endMigration makes a flow that has come back look as if it had never been migrated.
 func (r *runtimeMover) endMigration(ctx context.Context, id int64) error {
 	return r.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		q, err := r.store.With(tx)
@@ -243,7 +243,7 @@ func (r *runtimeMover) endMigration(ctx context.Context, id int64) error {
 		}
 		rec, _, err := q.FlowLock(ctx, id)
 		if err != nil || !rec.comingBack() {
-			return err // somebody has migrated it again meanwhile
+			return err // another caller has migrated it again
 		}
 		_, err = q.FlowSetRuntime(ctx, &FlowRuntimeParams{ID: id, Runtime: rec.RuntimeJSON})
 		return err
@@ -260,7 +260,7 @@ func (r *runtimeMover) cancelMigrated(ctx context.Context, o *MigrateRuntimesOpt
 		if !o.DryRun {
 			cancelled, err := r.cancel(ctx, &RunCancelParams{RunID: id, Actor: o.Actor, Reason: "the flow was migrated to " + o.To, PendingOnly: true})
 			if errors.Is(err, ErrRunFinished) || err == nil && cancelled.State != RunCancelled {
-				continue // it has been claimed meanwhile, and goes on
+				continue // it was claimed meanwhile, and goes on
 			}
 			if err != nil {
 				return err
@@ -271,8 +271,8 @@ func (r *runtimeMover) cancelMigrated(ctx context.Context, o *MigrateRuntimesOpt
 	return nil
 }
 
-// waitingOnOld lists the runs that wait on the old Runtime, oldest first: the runs without a queue
-// if the new one takes River jobs, and the runs in a queue if it does not.
+// waitingOnOld lists the runs that wait on the old Runtime, oldest first: those without a
+// queue if the new one takes River jobs, otherwise those in a queue.
 func (r *runtimeMover) waitingOnOld(ctx context.Context, o *MigrateRuntimesOptions, flow string) (ids []int64, err error) {
 	_, takesJobs := queuedOf(builtinOfType(o.To).zero)
 	for run, err := range r.flows.runsOf(ctx, flow, RunPending) {

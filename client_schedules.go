@@ -12,20 +12,19 @@ import (
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
-// ScheduleChangeKind tells what is different about a flow.
+// ScheduleChangeKind is the kind of a difference.
 type ScheduleChangeKind string
 
-// The kinds of differences between the schedules that the code declares and those in
-// the database.
+// The kinds of differences between declared schedules and those in the database.
 const (
-	// ScheduleAdded: the flow is declared, and not in the database.
+	// ScheduleAdded: the flow is declared, but not in the database.
 	ScheduleAdded ScheduleChangeKind = "added"
-	// ScheduleChanged: it is declared with another schedule than is in the database.
+	// ScheduleChanged: the declared schedule is not the one in the database.
 	ScheduleChanged ScheduleChangeKind = "changed"
-	// ScheduleRemoved: it is in the database, and not declared by this client. It may
-	// be another program's.
+	// ScheduleRemoved: the flow is in the database, but this client does not declare it. It
+	// may be another program's.
 	ScheduleRemoved ScheduleChangeKind = "removed"
-	// SchedulePaused: somebody has paused it, which no synchronising undoes.
+	// SchedulePaused: somebody paused the flow. [Client.SyncSchedules] does not undo that.
 	SchedulePaused ScheduleChangeKind = "paused"
 )
 
@@ -33,17 +32,17 @@ const (
 type ScheduleChange struct {
 	Flow string             `json:"flow"`
 	Kind ScheduleChangeKind `json:"kind"`
-	// Stored and Declared are the schedules as JSON objects, nil if there is none. Of
-	// a flow that is paused, Declared is nil.
+	// Stored and Declared are the schedules as JSON objects, nil if there is none. For a
+	// paused flow, Declared is nil.
 	Stored   json.RawMessage `json:"stored,omitempty"`
 	Declared json.RawMessage `json:"declared,omitempty"`
-	// By, Reason and At say who has paused the flow, why and when.
+	// By, Reason and At say who paused the flow, why and when.
 	By     string     `json:"by,omitempty"`
 	Reason string     `json:"reason,omitempty"`
 	At     *time.Time `json:"at,omitempty"`
 }
 
-// String says it in a line.
+// String returns the change in a line.
 func (c ScheduleChange) String() string {
 	switch c.Kind {
 	case ScheduleAdded:
@@ -57,7 +56,7 @@ func (c ScheduleChange) String() string {
 	}
 }
 
-// scheduleText is a stored schedule as people read it.
+// scheduleText returns a stored schedule as people read it.
 func scheduleText(raw json.RawMessage) string {
 	text, err := schedule.Text(raw)
 	if err != nil {
@@ -66,9 +65,9 @@ func scheduleText(raw json.RawMessage) string {
 	return text
 }
 
-// ScheduleDiff compares the schedules that Config.Flows declare with those in the
-// database, in the order of the flows' names; a flow that is paused may be in it
-// twice. It changes nothing.
+// ScheduleDiff compares the schedules that Config.Flows declare with those in the database.
+// The differences are in the order of the flows' names. A paused flow may appear twice. It
+// changes nothing.
 func (c *Client) ScheduleDiff(ctx context.Context) ([]ScheduleChange, error) {
 	diff, err := c.scheduleDiff(ctx)
 	if err != nil {
@@ -119,10 +118,9 @@ func (c *Client) scheduleDiff(ctx context.Context) ([]ScheduleChange, error) {
 	return diff, nil
 }
 
-// SyncSchedules brings what Config.Flows declare into the database, by registering
-// them, and returns what was different before: what was added and changed is there
-// then. What is removed stays, because it may be another program's, and what is
-// paused stays paused. A dry run only returns the differences.
+// SyncSchedules registers Config.Flows, which stores their schedules, and returns the earlier
+// differences. Added and changed schedules are stored then. Removed ones stay, because they
+// may be another program's. Paused flows stay paused. A dry run only returns the differences.
 func (c *Client) SyncSchedules(ctx context.Context, dryRun bool) ([]ScheduleChange, error) {
 	diff, err := c.ScheduleDiff(ctx)
 	if err != nil || dryRun {
@@ -131,29 +129,28 @@ func (c *Client) SyncSchedules(ctx context.Context, dryRun bool) ([]ScheduleChan
 	return diff, c.Register(ctx)
 }
 
-// ScheduleExport are the schedules in a database, in a form to be read and kept. Its
-// String is YAML; it marshals to JSON too. It holds nothing that changes by itself, so
-// that two exports can be compared.
+// ScheduleExport is the schedules in a database, in a form to read and keep. Its String is
+// YAML. It marshals to JSON too. It holds nothing that changes by itself, so that two exports
+// can be compared.
 type ScheduleExport struct {
 	Flows []ExportedSchedule `json:"flows"`
 }
 
-// ExportedSchedule is how one flow runs.
+// ExportedSchedule is the Runtime and the schedule of one flow.
 type ExportedSchedule struct {
 	Flow string `json:"flow"`
-	// State is "active" or "inactive"; StateBy and StateReason say who has made it so
-	// and why.
+	// State is "active" or "inactive". StateBy and StateReason say who set it, and why.
 	State       FlowState `json:"state"`
 	StateBy     string    `json:"state_by,omitempty"`
 	StateReason string    `json:"state_reason,omitempty"`
-	// Runtime is its Runtime, with its settings, as it is stored.
+	// Runtime is the stored Runtime with its settings.
 	Runtime json.RawMessage `json:"runtime"`
-	// Schedule is the schedule as it is stored.
+	// Schedule is the stored schedule.
 	Schedule json.RawMessage `json:"schedule"`
 }
 
-// ExportSchedules returns the schedules of all flows in the database, in the order of
-// their names.
+// ExportSchedules returns the schedules of all flows in the database, in the order of their
+// names.
 func (c *Client) ExportSchedules(ctx context.Context) (*ScheduleExport, error) {
 	e := &ScheduleExport{Flows: []ExportedSchedule{}}
 	err := c.flows.each(ctx, func(f *Flow) error {
@@ -168,8 +165,8 @@ func (c *Client) ExportSchedules(ctx context.Context) (*ScheduleExport, error) {
 	return e, nil
 }
 
-// String writes the schedules as YAML: durations as "5m0s", other texts as JSON
-// strings, which YAML reads.
+// String returns the schedules as YAML: durations as "5m0s", other texts as JSON strings,
+// which are YAML too.
 func (e *ScheduleExport) String() string {
 	if len(e.Flows) == 0 {
 		return "flows: []\n"

@@ -95,12 +95,12 @@ func (c *Client) abandon(ctx context.Context) error {
 		})
 		c.leases.Drop(lease.Ref(a.claimed))
 		if errors.Is(err, ErrFenced) {
-			continue // it ended by itself in the meantime
+			continue // it ended meanwhile
 		}
 		if run != nil {
 			c.publish(EventRunReleased, run, nil)
 		}
-		errs = append(errs, fmt.Errorf("flow %q run %d: its code ignores its context: the run was handed back, and its goroutine left running", a.flow.Name, a.claimed.RunID), err)
+		errs = append(errs, fmt.Errorf("flow %q run %d: its code ignores its context: the run was handed back, and its goroutine is still running", a.flow.Name, a.claimed.RunID), err)
 	}
 	return errors.Join(errs...)
 }

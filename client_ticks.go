@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// SkippedTicks lists the ticks that did not become runs, newest first, as ranges.
-// params may be nil.
+// SkippedTicks lists the ticks that did not become runs, as ranges, newest first. params may
+// be nil.
 func (c *Client) SkippedTicks(ctx context.Context, params *TickListParams) ([]*SkippedTicks, error) {
 	p, err := page(params)
 	if err != nil {
@@ -24,16 +24,16 @@ func (c *Client) SkippedTicks(ctx context.Context, params *TickListParams) ([]*S
 	return ticks, nil
 }
 
-// Next returns the next n ticks of the flow's schedule after a time: fewer, or none,
-// if there are no more. It looks at the schedule alone: whether the flow is paused,
-// say, and which of them become runs is another matter. It may be called on a flow
-// that is declared and on one that was got from a client. n may be up to 10,000.
+// Next returns the next n ticks of the flow's schedule after a time, or fewer if there are no
+// more. It looks only at the schedule: it does not consider whether the flow is paused, or
+// which ticks will become runs. The flow may be a declared one or one that a client returned.
+// n is from 0 to 10,000. Otherwise the error is a *[ConfigError].
 func (f *Flow) Next(after time.Time, n int) ([]time.Time, error) {
 	fail := func(err error) ([]time.Time, error) {
 		return nil, public(fmt.Errorf("preview ticks of flow %q: %w", f.Name, err))
 	}
 	if n < 0 || n > maxPage {
-		return fail(&ConfigError{Field: "n", Reason: fmt.Sprintf("%d is not from 0 to %d", n, maxPage)})
+		return fail(&ConfigError{Field: "n", Reason: fmt.Sprintf("%d is out of range: use 0 to %d", n, maxPage)})
 	}
 	if err := f.unread(); err != nil {
 		return fail(err)
@@ -56,9 +56,9 @@ func (f *Flow) Next(after time.Time, n int) ([]time.Time, error) {
 	return next, nil
 }
 
-// Wait waits until the runs of Due have been worked, and returns those that this
-// process has worked as they are then: finished, or pending again. ctx bounds the
-// waiting alone; its error is returned when it is over.
+// Wait waits until the runs of Due have been worked. It returns those that this process
+// worked, as they are then: finished, or pending again. If ctx is done first, it returns ctx's
+// error. The runs go on.
 func (r *TickReport) Wait(ctx context.Context) ([]*Run, error) {
 	select {
 	case <-r.done:
@@ -74,20 +74,20 @@ func (r *TickReport) Wait(ctx context.Context) ([]*Run, error) {
 	return runs, nil
 }
 
-// BeginTick makes one round of what a started client does all the time, for the
-// flows whose code this process has: it puts back the runs whose workers have died,
-// turns due ticks of schedules into runs, and takes up the runs that are due and
-// worked without River. It returns at once; the runs are worked in the background,
-// [Client.Config].MaxWorkers at a time, whatever becomes of ctx, until Stop. It may be
-// called on a client that is not started, by any number of processes at once, and
-// beside started clients: each run is worked once.
+// BeginTick does once what a started client does all the time, for the flows whose code this
+// process has. It puts back the runs of dead workers and turns due ticks into runs. It then
+// takes up the due runs that are worked without River.
+//
+// BeginTick returns at once. The runs are worked in the background until Stop, even if ctx is
+// done, [Client.Config].MaxWorkers at a time. Any number of processes may call it at once,
+// with or without started clients: each run is worked once. The client need not be started.
 func (c *Client) BeginTick(ctx context.Context) (*TickReport, error) {
 	return c.beginTick(ctx, context.WithoutCancel(ctx))
 }
 
-// Tick is BeginTick, and waits for the runs. It returns them as they are then:
-// finished, or pending again. When ctx is done, those in progress are handed back. A
-// failed run is no error of Tick.
+// Tick is BeginTick, and waits for the runs. It returns them as they are then: finished, or
+// pending again. When ctx is done, runs in progress are handed back. A failed run is no error
+// of Tick.
 func (c *Client) Tick(ctx context.Context) ([]*Run, error) {
 	r, err := c.beginTick(ctx, ctx)
 	if err != nil {

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Enqueue starts a run of a flow and leaves it to whoever works it, as TriggerTx
-// does: a flow on [Heartbeat] is worked by a started client or a [Client.Tick], and
-// this process need not have its code. opts may be nil.
+// Enqueue starts a run of a flow and leaves the work to others, like TriggerTx. A started
+// client or a [Client.Tick] works a flow on [Heartbeat]. This process need not have the flow's
+// code. opts may be nil.
 func (c *Client) Enqueue(ctx context.Context, name string, opts *TriggerOptions) (*Run, error) {
 	f, err := c.Flow(ctx, name)
 	if err != nil {
@@ -35,17 +35,16 @@ func (f *Flow) enqueue(ctx context.Context, opts *TriggerOptions) (*Run, error) 
 // Enqueued is what [Client.EnqueueAll] did for a flow.
 type Enqueued struct {
 	Flow string
-	// Run is the run that was started, or, with Coalesced set, one that waited already.
+	// Run is the run that was started, or, with Coalesced set, a run that was waiting already.
 	// Nil: there is none, and Err says why, such as ErrDisabled.
 	Run *Run
 	Err error
 }
 
-// EnqueueAll enqueues a run of each flow in the database, in the order of their
-// names. Of a flow that waits already no other run is started. Flows that are paused
-// or disabled, or whose Runtime this process cannot read, are left out, and say so.
-// actor and reason are kept with the runs. When ctx is done, it returns what it has
-// done, and ctx's error.
+// EnqueueAll enqueues a run of each flow in the database, in the order of their names. A flow
+// with a waiting run gets no other. For a flow that is paused or disabled, or whose Runtime
+// this process cannot read, Err says so. actor and reason are stored with the runs. If ctx is
+// done, it returns what it did so far, and ctx's error.
 func (c *Client) EnqueueAll(ctx context.Context, actor, reason string) ([]Enqueued, error) {
 	all := []Enqueued{}
 	err := c.flows.each(ctx, func(f *Flow) error {
@@ -62,8 +61,8 @@ func (c *Client) EnqueueAll(ctx context.Context, actor, reason string) ([]Enqueu
 	return all, nil
 }
 
-// Trigger starts a run of a flow through its Runtime: Execute, or ExecuteAt if
-// opts say when. opts may be nil.
+// Trigger starts a run of a flow through its Runtime: by ExecuteAt if opts has a time,
+// otherwise by Execute. opts may be nil.
 func (c *Client) Trigger(ctx context.Context, name string, opts *TriggerOptions) (*Run, error) {
 	f, err := c.Flow(ctx, name)
 	if err != nil {
@@ -76,9 +75,9 @@ func (c *Client) Trigger(ctx context.Context, name string, opts *TriggerOptions)
 	return f.Runtime.ExecuteAt(ctx, f, opts.At)
 }
 
-// TriggerTx starts a run in the caller's transaction: the run, and its River
-// job, exist exactly if that is committed. A flow on [Heartbeat] is then worked
-// by a started client or a [Client.Tick]. opts may be nil.
+// TriggerTx starts a run in the caller's transaction. The run and its River job exist only if
+// the transaction is committed. A started client or a [Client.Tick] then works a flow on
+// [Heartbeat]. opts may be nil.
 func (c *Client) TriggerTx(ctx context.Context, tx Tx, name string, opts *TriggerOptions) (*Run, error) {
 	if isNil(tx) {
 		return nil, public(fmt.Errorf("trigger flow %q: %w", name, &ConfigError{Field: "tx", Reason: "it is nil: use dataflowpgx.Tx(tx) or dataflowsqlite.Tx(tx)"}))
@@ -103,5 +102,5 @@ func (c *Client) TriggerTx(ctx context.Context, tx Tx, name string, opts *Trigge
 	return rt.ExecuteTx(ctx, tx, f.asking(opts.request()), at)
 }
 
-// hasStarted does what follows when a run of a flow was started and committed.
+// hasStarted does what follows after a started run was committed.
 func (c *Client) hasStarted(ctx context.Context, f *Flow) error { return c.schedule.cancelFor(ctx, f) }

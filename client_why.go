@@ -8,25 +8,25 @@ import (
 	"time"
 )
 
-// Explanation says why a flow is not running, as it was at a moment.
+// Explanation is why a flow is not running, at a moment.
 type Explanation struct {
 	Flow string
 	At   time.Time
-	// Running is true if a run of the flow was in progress: the first cause says which.
+	// Running is true if a run of the flow is in progress. The first cause says which.
 	Running bool
-	// Causes are what keeps the flow from running, what is in its way first, and what
-	// would explain the past last. There is always one.
+	// Causes are what keeps the flow from running. The first is what stops it now, the last
+	// explains the past. There is at least one.
 	Causes []Cause
 }
 
 // Cause is one reason why a flow is not running.
 type Cause struct {
 	Code CauseCode
-	// Text says it in a sentence.
+	// Text is the cause in a sentence.
 	Text string
-	// RunID is the run that it is about, 0 if it is about none.
+	// RunID is the run that the cause is about. 0: none.
 	RunID int64
-	// Until is when it ends by itself, nil if it does not, or nobody knows.
+	// Until is when the cause ends by itself. Nil: it does not, or the time is not known.
 	Until *time.Time
 }
 
@@ -36,29 +36,29 @@ type CauseCode string
 // The causes.
 const (
 	CauseRunning       CauseCode = "running"           // a run is in progress
-	CauseLost          CauseCode = "lease_lapsed"      // a run's worker has not been heard of
-	CausePaused        CauseCode = "paused"            // somebody has paused the flow
+	CauseLost          CauseCode = "lease_lapsed"      // a run's worker is silent
+	CausePaused        CauseCode = "paused"            // somebody paused the flow
 	CauseUnregistered  CauseCode = "unregistered"      // this process could not register it
 	CauseDisabled      CauseCode = "disabled"          // its Runtime is disabled
 	CauseUnreadable    CauseCode = "unreadable"        // this process cannot read its Runtime
-	CauseTripped       CauseCode = "tripped"           // too many runs have failed in a row
+	CauseTripped       CauseCode = "tripped"           // too many runs failed in a row
 	CauseNoProcess     CauseCode = "no_process"        // no started client is alive
-	CauseNotRegistered CauseCode = "not_registered"    // none that is alive has the flow's code
-	CauseBlocked       CauseCode = "blocked"           // a run waits for another one
+	CauseNotRegistered CauseCode = "not_registered"    // no live process has the flow's code
+	CauseBlocked       CauseCode = "blocked"           // a run waits for another run
 	CauseBackingOff    CauseCode = "backing_off"       // a run waits for its next attempt
 	CauseNotDue        CauseCode = "not_due"           // a run waits for its time
 	CauseQueuePaused   CauseCode = "queue_paused"      // a run waits in a queue that is paused
 	CauseNoWorker      CauseCode = "no_worker"         // a run waits in a queue that no process works
 	CauseStarting      CauseCode = "starting"          // a run is due, and nothing is in its way
-	CauseNoSchedule    CauseCode = "no_schedule"       // it runs only when it is called
+	CauseNoSchedule    CauseCode = "no_schedule"       // the flow runs only when called
 	CauseScheduleOver  CauseCode = "schedule_over"     // there are no more ticks
-	CauseNextTick      CauseCode = "next_tick"         // it waits for its next tick
-	CauseOverdue       CauseCode = "overdue"           // a tick has come, and nobody has seen it
-	CauseFailed        CauseCode = "attempts_used_up"  // the last run has failed
+	CauseNextTick      CauseCode = "next_tick"         // the flow waits for its next tick
+	CauseOverdue       CauseCode = "overdue"           // a tick came, and no process saw it
+	CauseFailed        CauseCode = "attempts_used_up"  // the last run failed
 	CauseSkipped       CauseCode = "last_tick_skipped" // the last tick did not become a run
 )
 
-// String returns the sentences, one a line.
+// String returns the sentences, each on a line of its own.
 func (e *Explanation) String() string {
 	lines := make([]string, len(e.Causes))
 	for i, c := range e.Causes {
@@ -70,10 +70,9 @@ func (e *Explanation) String() string {
 // waitingTold is how many of the waiting runs are explained.
 const waitingTold = 3
 
-// Why explains why a flow is not running now, or which run of it is. It asks the
-// database, and so knows of all processes; only why this process could not register
-// the flow, if it could not, it knows by itself. A flow that is not there is
-// ErrNotFound.
+// Why explains why a flow is not running now, or says which run of it is. It asks the
+// database, and so knows about all processes. Only registration errors are those of this
+// process. If there is no such flow, the error is ErrNotFound.
 func (c *Client) Why(ctx context.Context, name string) (*Explanation, error) {
 	w, err := c.lookInto(ctx, name)
 	if failed := c.RegistrationErrors()[name]; failed != nil && errors.Is(err, ErrNotFound) {
@@ -85,7 +84,7 @@ func (c *Client) Why(ctx context.Context, name string) (*Explanation, error) {
 	w.state()
 	for i, run := range w.waiting {
 		if i == waitingTold {
-			w.add(CauseBlocked, 0, nil, "%d more of its runs wait behind these.", len(w.waiting)-i)
+			w.add(CauseBlocked, 0, nil, "%d more of its runs wait after these.", len(w.waiting)-i)
 			break
 		}
 		if err := w.wait(ctx, run); err != nil {
@@ -97,8 +96,8 @@ func (c *Client) Why(ctx context.Context, name string) (*Explanation, error) {
 	return &Explanation{Flow: name, At: w.now, Running: len(w.running) > 0, Causes: w.causes}, nil
 }
 
-// neverRegistered explains a flow that is not in the database because it could not be
-// registered.
+// neverRegistered explains a flow that is not in the database because this process could not
+// register it.
 func (c *Client) neverRegistered(ctx context.Context, name string, failed error) (*Explanation, error) {
 	now, err := c.store.Now(ctx)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
-// why is what an explanation is made of.
+// why is what Why knows about a flow, and the causes that it has found.
 type why struct {
 	client           *Client
 	now              time.Time
@@ -19,12 +19,13 @@ type why struct {
 	plan             *schedule.Plan // nil: it cannot be read here
 	running, waiting []*Run
 	lost             []*Run        // in progress, with a lease that has lapsed
-	last             *Run          // that has ended, nil if there is none
-	skipped          *SkippedTicks // nil if there are none
-	processes        []*Process    // that are alive
+	last             *Run          // the last ended run, nil if there is none
+	skipped          *SkippedTicks // the last ones, nil if there are none
+	processes        []*Process    // the live ones
 	causes           []Cause
 }
 
+// lookInto reads what Why needs to know about a flow.
 func (c *Client) lookInto(ctx context.Context, name string) (*why, error) {
 	rec, err := c.store.FlowByName(ctx, name)
 	if err != nil {
@@ -74,7 +75,7 @@ func (w *why) add(code CauseCode, runID int64, until *time.Time, format string, 
 	w.causes = append(w.causes, Cause{Code: code, RunID: runID, Until: until, Text: fmt.Sprintf(format, args...)})
 }
 
-// at is a moment as people read it.
+// at returns a moment as people read it.
 func (w *why) at(t time.Time) string {
 	d := t.Sub(w.now).Round(time.Second)
 	text := t.UTC().Format(time.RFC3339)
@@ -88,7 +89,7 @@ func (w *why) at(t time.Time) string {
 	}
 }
 
-// state is what holds for all runs of the flow.
+// state adds what holds for all runs of the flow.
 func (w *why) state() {
 	f := w.flow
 	for _, run := range w.running {
@@ -96,7 +97,7 @@ func (w *why) state() {
 			run.ID, asBackfill(run), run.Worker, run.Attempt, run.MaxAttempts, run.Counters.Read, w.at(*run.LeaseUntil))
 	}
 	for _, run := range w.lost {
-		w.add(CauseLost, run.ID, nil, "Run %d was in progress on worker %s, which has not been heard of: its lease ended at %s, and the next started client, or call of client.Tick, puts it back.", run.ID, run.Worker, w.at(*run.LeaseUntil))
+		w.add(CauseLost, run.ID, nil, "Run %d was in progress on worker %s, which did not renew its lease: the lease ended at %s, and the next started client, or call of client.Tick, puts it back.", run.ID, run.Worker, w.at(*run.LeaseUntil))
 	}
 	if f.State != FlowActive {
 		since := ""
@@ -119,14 +120,14 @@ func (w *why) state() {
 		if f.ProbeAt != nil {
 			probe = fmt.Sprintf("one run tries whether it works again at %s, and client.Resume goes on at once", w.at(*f.ProbeAt))
 		}
-		w.add(CauseTripped, 0, f.ProbeAt, "Its ticks start no runs since %s, because %s; %s.", w.at(*f.TrippedAt), stored.Clip(f.TrippedReason), probe)
+		w.add(CauseTripped, 0, f.ProbeAt, "Its ticks have started no runs since %s, because %s; %s.", w.at(*f.TrippedAt), stored.Clip(f.TrippedReason), probe)
 	}
 	if len(w.running) == 0 {
 		w.processesThere()
 	}
 }
 
-// asBackfill says that a run is none of the flow's own.
+// asBackfill marks a run that is a backfill.
 func asBackfill(run *Run) string {
 	if !run.IsBackfill() {
 		return ""
@@ -134,15 +135,15 @@ func asBackfill(run *Run) string {
 	return ", a backfill,"
 }
 
-// unregistered is why this process could not register the flow.
+// unregistered adds why this process could not register the flow.
 func (w *why) unregistered(err error) {
 	w.add(CauseUnregistered, 0, nil, "This process could not register it, and tries again now and then: %s.", stored.Clip(private(err).Error()))
 }
 
-// processesThere is who could work the flow.
+// processesThere adds a cause if no live process could work the flow.
 func (w *why) processesThere() {
 	if len(w.processes) == 0 {
-		w.add(CauseNoProcess, 0, nil, "No process is there to work it: no started client has been seen lately. Only calls of client.Tick or of the heartbeat endpoint would.")
+		w.add(CauseNoProcess, 0, nil, "No process works it: no started client is alive. Only calls of client.Tick or of the heartbeat endpoint would.")
 		return
 	}
 	for _, p := range w.processes {
@@ -154,10 +155,10 @@ func (w *why) processesThere() {
 	for i, p := range w.processes {
 		ids[i] = p.ID
 	}
-	w.add(CauseNotRegistered, 0, nil, "No live process has its code: of the %d that are there (%s), none has a flow of this name among its Config.Flows.", len(ids), stored.Clip(strings.Join(ids, ", ")))
+	w.add(CauseNotRegistered, 0, nil, "No live process has its code: none of the live processes (%d: %s) has a flow of this name in its Config.Flows.", len(ids), stored.Clip(strings.Join(ids, ", ")))
 }
 
-// wait is what a pending run waits for.
+// wait adds what a pending run waits for.
 func (w *why) wait(ctx context.Context, run *Run) error {
 	due := !run.RunAfter.After(w.now)
 	busy, places := w.inTheWay(run)
@@ -168,18 +169,18 @@ func (w *why) wait(ctx context.Context, run *Run) error {
 		w.add(CauseNotDue, run.ID, &run.RunAfter, "Run %d waits for its time, %s%s.", run.ID, w.at(run.RunAfter), byWhom(run.Actor, run.Reason))
 	case len(busy) >= places:
 		other := busy[0]
-		w.add(CauseBlocked, run.ID, nil, "Run %d waits for run %d, which is in progress on worker %s, whose lease ends at %s unless it is renewed.", run.ID, other.ID, other.Worker, w.at(*other.LeaseUntil))
+		w.add(CauseBlocked, run.ID, nil, "Run %d waits for run %d, which is in progress on worker %s. That lease ends at %s unless it is renewed.", run.ID, other.ID, other.Worker, w.at(*other.LeaseUntil))
 	case run.Queue != "":
 		return w.waitInQueue(ctx, run)
 	case !w.held():
-		w.add(CauseStarting, run.ID, nil, "Run %d is due since %s, and nothing is in its way: it should start any moment.", run.ID, w.at(run.RunAfter))
+		w.add(CauseStarting, run.ID, nil, "Run %d has been due since %s, and nothing stops it: it should start any moment.", run.ID, w.at(run.RunAfter))
 	}
 	return nil
 }
 
-// inTheWay returns the runs in progress that count among the places of a run, and how
-// many places there are. A process that has not the flow's code sees by the slots of
-// backfills that they have their own; how many there are it does not know.
+// inTheWay returns the runs in progress that take the places for a run, and how many places
+// there are. A process without the flow's code sees from the slots whether backfills have
+// their own. It does not know how many there are.
 func (w *why) inTheWay(run *Run) ([]*Run, int) {
 	inProgress := slices.Concat(w.running, w.lost)
 	ownSlots := slices.DeleteFunc(slices.Clone(inProgress), func(r *Run) bool { return r.Slot < FirstBackfillSlot })
@@ -189,7 +190,7 @@ func (w *why) inTheWay(run *Run) ([]*Run, int) {
 	return w.flow.inTheWay(run, inProgress), w.flow.places(run)
 }
 
-// held reports whether what was said before explains why no run starts.
+// held reports whether an earlier cause explains why no run starts.
 func (w *why) held() bool {
 	return slices.ContainsFunc(w.causes, func(c Cause) bool {
 		switch c.Code {
@@ -201,7 +202,7 @@ func (w *why) held() bool {
 	})
 }
 
-// waitInQueue is what a due run waits for that a River job is to work.
+// waitInQueue adds what a due run with a River job waits for.
 func (w *why) waitInQueue(ctx context.Context, run *Run) error {
 	rc, err := w.client.jobs.client()
 	if err != nil {
@@ -218,7 +219,7 @@ func (w *why) waitInQueue(ctx context.Context, run *Run) error {
 	case !worked && len(w.processes) > 0:
 		w.add(CauseNoWorker, run.ID, nil, "Run %d waits in the River queue %q, which no live process works.", run.ID, run.Queue)
 	case !w.held():
-		w.add(CauseStarting, run.ID, nil, "Run %d is due since %s, and its River job %d in the queue %q waits for a free worker: it should start any moment.", run.ID, w.at(run.RunAfter), run.RiverJobID, run.Queue)
+		w.add(CauseStarting, run.ID, nil, "Run %d has been due since %s, and its River job %d in the queue %q waits for a free worker: it should start any moment.", run.ID, w.at(run.RunAfter), run.RiverJobID, run.Queue)
 	}
 	return nil
 }
@@ -226,7 +227,7 @@ func (w *why) waitInQueue(ctx context.Context, run *Run) error {
 // unseenAfter is how long after its time a tick should have been seen.
 const unseenAfter = 5 * time.Second
 
-// schedule is when the flow runs by itself.
+// schedule adds when the flow runs by itself.
 func (w *why) schedule() {
 	f := w.flow
 	switch {
@@ -237,13 +238,13 @@ func (w *why) schedule() {
 	case f.NextRunAt == nil:
 		w.add(CauseScheduleOver, 0, nil, "Its schedule is over: there are no more ticks.")
 	case w.now.Sub(*f.NextRunAt) > unseenAfter:
-		w.add(CauseOverdue, 0, nil, "Its tick of %s is overdue: no started client that has its code has looked since.", w.at(*f.NextRunAt))
+		w.add(CauseOverdue, 0, nil, "Its tick of %s is overdue: no started client with its code has looked for ticks since.", w.at(*f.NextRunAt))
 	default:
 		w.add(CauseNextTick, 0, f.NextRunAt, "Its next tick is at %s.", w.at(*f.NextRunAt))
 	}
 }
 
-// past is what became of the last run and the last tick.
+// past adds the outcome of the last run and the last tick.
 func (w *why) past() {
 	if run := w.last; run != nil && run.State == RunFailed {
 		w.add(CauseFailed, run.ID, nil, "Its last run, %d, failed at %s, after attempt %d of %d, with: %s", run.ID, w.at(*run.EndedAt), run.Attempt, run.MaxAttempts, stored.Clip(run.Error))

@@ -1,5 +1,8 @@
 package dataflow
 
+// The client: what a user calls. It is made of the rooms below it, and no room calls it except
+// through a Flow that it returned.
+
 import (
 	"context"
 	"errors"
@@ -12,8 +15,8 @@ import (
 	"github.com/activedataflow/dataflow/internal/lease"
 )
 
-// Client registers flows, starts and lists runs, and, once started, works them.
-// It is safe for concurrent use. A program has one for each database.
+// Client registers flows, starts and lists runs, and, once it is started, works them. Make one
+// with [NewClient], for each database. It is safe for concurrent use.
 type Client struct {
 	base
 	gate      *gate
@@ -27,10 +30,9 @@ type Client struct {
 	worker    *worker
 }
 
-// NewClient returns a client on a database. It checks the whole Config and
-// returns everything that is wrong with it, joined, each as a *[ConfigError];
-// it does not touch the database. config may be nil. The caller closes the
-// database's pool, after Stop.
+// NewClient returns a client on a database. It checks the whole Config and returns all that is
+// wrong with it, joined, each fault as a *[ConfigError]. It does not use the database. config
+// may be nil. The caller closes the database's pool after Stop.
 func NewClient(driver Driver, config *Config) (*Client, error) {
 	if isNil(driver) {
 		return nil, public(&ConfigError{Field: "driver", Reason: "it is nil: use dataflowpgx.New(pool) or dataflowsqlite.New(db)"})
@@ -59,23 +61,22 @@ func NewClient(driver Driver, config *Config) (*Client, error) {
 	return c, nil
 }
 
-// Migrate brings River's tables and ours up to the version of this library. It
-// changes nothing when they are there already, and may run in several processes
-// at once.
+// Migrate brings River's tables and ours to the version of this library. It changes nothing if
+// they are there already. Several processes may call it at once.
 func (c *Client) Migrate(ctx context.Context) error {
 	return public(c.store.Migrate(ctx))
 }
 
-// MigrateDown takes our tables, not River's, down to a version. 0 removes them,
-// with all flows, runs and checkpoints.
+// MigrateDown takes our tables, not River's, down to a version. Version 0 removes them, with
+// all flows, runs and checkpoints.
 func (c *Client) MigrateDown(ctx context.Context, version int) error {
 	return public(c.store.MigrateDown(ctx, version))
 }
 
-// Start checks that the database has been migrated, registers the flows, and
-// works runs until Stop. ctx bounds the starting alone. A client starts once. Flows
-// that cannot be registered do not keep it from starting: it logs them, works the
-// others, and tries again now and then; see [Client.RegistrationErrors].
+// Start checks that the database was migrated, registers the flows, and works runs until Stop.
+// ctx limits only the start. A client starts once. If a flow cannot be registered, the client
+// starts without it, logs the error, and tries again from time to time. See
+// [Client.RegistrationErrors].
 func (c *Client) Start(ctx context.Context) error {
 	if err := c.store.CheckSchema(ctx); err != nil {
 		return public(err)
@@ -94,10 +95,10 @@ func (c *Client) Start(ctx context.Context) error {
 		return public(fmt.Errorf("start: %w", err))
 	}
 	if err := c.gate.enter(); err != nil {
-		if rc := c.jobs.own(); rc != nil { // Stop may have come before it was started
+		if rc := c.jobs.own(); rc != nil { // Stop may have come before the River client was started
 			err = errors.Join(err, rc.Stop(context.WithoutCancel(ctx)))
 		}
-		return public(fmt.Errorf("start: %w meanwhile", err))
+		return public(fmt.Errorf("start: %w: Stop was called during Start", err))
 	}
 	go func() {
 		defer c.gate.leave()
@@ -107,17 +108,17 @@ func (c *Client) Start(ctx context.Context) error {
 	return nil
 }
 
-// Migrations returns the migrations of our tables, which of them the database has,
-// and their SQL. It changes nothing, and works on an empty database too.
+// Migrations returns the migrations of our tables, which of them the database has, and their
+// SQL. It changes nothing, and works on an empty database too.
 func (c *Client) Migrations(ctx context.Context) (*MigrationStatus, error) {
 	s, err := c.store.Migrations(ctx)
 	return s, public(err)
 }
 
-// Subscribe returns a channel of the events of these kinds, or of all if none
-// is named, that happen in this process from now on, and a function that ends
-// the subscription and closes the channel. It holds 1,000 events; what a slow
-// receiver leaves no room for is lost.
+// Subscribe returns a channel of the events that happen in this process from now on: those of
+// the given kinds, or all if there are none. It also returns a function that ends the
+// subscription and closes the channel. The channel holds 1,000 events. When it is full,
+// further events are lost.
 func (c *Client) Subscribe(kinds ...EventKind) (<-chan *Event, func()) {
 	s := subscription{ch: make(chan *Event, subscriptionBuffer), kinds: make(map[EventKind]bool)}
 	for _, k := range kinds {
@@ -142,21 +143,22 @@ func (c *Client) Subscribe(kinds ...EventKind) (<-chan *Event, func()) {
 	}
 }
 
-// Register stores the definitions of Config.Flows. It never changes whether a
-// flow is active, and starts no run, except for Schedule.RunAtRegistration: a
-// schedule that is new, or has changed, begins with its next tick. One flow that
-// cannot be stored does not stop the others; the errors are returned joined, and
-// kept for [Client.RegistrationErrors]. Start calls it.
+// Register stores the definitions of Config.Flows. Start calls it. It never changes whether a
+// flow is active. It starts no run, except for Schedule.RunAtRegistration: a schedule that is
+// new or changed begins with its next tick.
+//
+// If a flow cannot be stored, the others still are. The errors are returned joined, and kept
+// for [Client.RegistrationErrors].
 func (c *Client) Register(ctx context.Context) error { return public(c.registrar.registerAll(ctx)) }
 
-// RegistrationErrors returns, by the flows' names, why this client could not store
-// flows when it tried last; it is empty if all is well. A started client tries again
-// now and then. The caller may change the map.
+// RegistrationErrors returns, by the flows' names, why this client's last try could not store
+// a flow. It is empty if all flows are stored. A started client tries again from time to time.
+// The caller may change the map.
 func (c *Client) RegistrationErrors() map[string]error { return c.flows.failures() }
 
-// RiverClient returns the River client that a client uses, for the service's own jobs.
-// The driver packages have a RiverClient with TTx filled in. Another TTx than the
-// database's returns ErrTxMismatch. It is safe for concurrent use.
+// RiverClient returns the River client that a client uses, for the service's own jobs. The
+// driver packages have a RiverClient with TTx filled in. If TTx is not the transaction type of
+// the database, the error is ErrTxMismatch. It is safe for concurrent use.
 func RiverClient[TTx any](c *Client) (*river.Client[TTx], error) {
 	r, err := c.jobs.client()
 	if err != nil {
@@ -169,10 +171,9 @@ func RiverClient[TTx any](c *Client) (*river.Client[TTx], error) {
 	return rc, nil
 }
 
-// UseRiver makes a client insert its jobs through a River client that the service
-// already has, on the same database. The service starts and stops that River client.
-// Call UseRiver before anything else. A River client of another kind of database
-// returns ErrTxMismatch.
+// UseRiver makes a client insert its jobs through a River client of the service, on the same
+// database. The service starts and stops that River client. Call UseRiver before anything
+// else. If the River client is for another kind of database, the error is ErrTxMismatch.
 func UseRiver[TTx any](c *Client, rc *river.Client[TTx]) error {
 	if rc == nil {
 		return public(&ConfigError{Field: "River client", Reason: "it is nil: make one with river.NewClient"})

@@ -1,5 +1,8 @@
 package dataflow
 
+// One run, from its claim to its end. The executor knows the attempt, the record loop, the
+// flows, the jobs and the gate.
+
 import (
 	"context"
 	"errors"
@@ -12,32 +15,33 @@ import (
 	"github.com/activedataflow/dataflow/internal/lease"
 )
 
-// FlowExecutor takes a run through its lifecycle: it claims the run, works it,
-// and ends it or puts it back.
+// FlowExecutor works one run: it claims the run, makes an attempt, and ends the run or puts it
+// back. Make one with [NewFlowExecutor]. The zero value returns ErrNotRegistered. It is safe
+// for concurrent use.
 type FlowExecutor struct {
 	client *Client
-	// job is set when a River job works the run.
+	// job is the River job that works the run. Nil: none.
 	job *rivertype.JobRow
 }
 
-// NewFlowExecutor returns an executor of this client's runs. It is safe for
-// concurrent use.
+// NewFlowExecutor returns an executor of the client's runs.
 func NewFlowExecutor(client *Client) *FlowExecutor { return &FlowExecutor{client: client} }
 
-// Execute makes one attempt at a run and returns the run as it is then. The
-// error of a failed attempt is a *[RunError]; the run is failed then, or pending
-// with a later RunAfter.
+// Execute makes one attempt at a run and returns the run as it is afterwards. The error of a
+// failed attempt is a *[RunError]. The run is then failed, or pending with a later RunAfter.
 //
-// A run that cannot be worked now is left as it is: ErrNotFound, ErrRunFinished,
-// ErrNotDue, ErrDisabled, ErrAlreadyRunning (this run or another of the flow is
-// in progress), ErrNotRegistered (this process does not have the flow's code).
-// When ctx is done or the client stops, the batch that is being worked is rolled
-// back or finished, and the run handed back, which spends no attempt: the error
-// is ErrStopped, and ctx's if that is the cause. ErrFenced says that another
-// process has taken the run over in the meantime.
+// A run that cannot be worked now is not changed. The error says why:
+//
+//   - ErrNotFound, ErrRunFinished, ErrNotDue or ErrDisabled.
+//   - ErrAlreadyRunning: this run is in progress, or another run of the flow takes its place.
+//   - ErrNotRegistered: this process does not have the flow's code.
+//
+// When ctx is done or the client stops, the present batch is finished or rolled back. The run
+// is then handed back, which spends no attempt. The error is ErrStopped, joined with ctx's
+// error if ctx is the cause. ErrFenced means that another process took the run over.
 func (e *FlowExecutor) Execute(ctx context.Context, runID int64) (*Run, error) {
 	if e.client == nil {
-		return nil, public(fmt.Errorf("execute run %d: %w: the flow was not got from a client", runID, ErrNotRegistered))
+		return nil, public(fmt.Errorf("execute run %d: %w: no client made this executor: use NewFlowExecutor", runID, ErrNotRegistered))
 	}
 	if err := e.client.gate.enter(); err != nil {
 		return nil, public(fmt.Errorf("execute run %d: %w", runID, err))
@@ -47,7 +51,7 @@ func (e *FlowExecutor) Execute(ctx context.Context, runID int64) (*Run, error) {
 	return run, public(err)
 }
 
-// executeKnown is Execute for a run of a flow that the caller knows already.
+// executeKnown is Execute for a caller that has the flow of the run.
 func (e *FlowExecutor) executeKnown(ctx context.Context, flow *Flow, runID int64) (*Run, error) {
 	if err := e.client.gate.enter(); err != nil {
 		return nil, public(fmt.Errorf("execute run %d of flow %q: %w", runID, flow.Name, err))
@@ -57,7 +61,7 @@ func (e *FlowExecutor) executeKnown(ctx context.Context, flow *Flow, runID int64
 	return run, public(err)
 }
 
-// execute works a run that is known by its id alone.
+// execute works a run of which only the id is known.
 func (e *FlowExecutor) execute(ctx context.Context, runID int64) (*Run, error) {
 	run, err := e.client.store.RunByID(ctx, runID)
 	if err != nil {
@@ -77,8 +81,8 @@ func (e *FlowExecutor) execute(ctx context.Context, runID int64) (*Run, error) {
 	return worked, err
 }
 
-// executeOf works a run that is said to be the flow's. The run that it returns is nil where
-// the flow alone stands in the way.
+// executeOf works a run that should be the flow's. It returns a nil run if it refuses because
+// of the flow, or if the claim fails.
 func (e *FlowExecutor) executeOf(ctx context.Context, flow *Flow, runID int64) (*Run, error) {
 	if err := (&candidate{flow: flow}).refusal(); err != nil {
 		return nil, fmt.Errorf("execute run %d of flow %q: %w", runID, flow.Name, err)
@@ -95,8 +99,8 @@ func (e *FlowExecutor) executeOf(ctx context.Context, flow *Flow, runID int64) (
 	return e.workClaimed(ctx, flow, runID, a)
 }
 
-// executeNew adds a run and claims it in the same transaction, so that no other
-// process can work it first, and works it.
+// executeNew adds a run, claims it in the same transaction, and works it. So no other process
+// can work the run first.
 func (e *FlowExecutor) executeNew(ctx context.Context, flow *Flow, s RuntimeSettings) (*Run, error) {
 	if err := e.client.gate.enter(); err != nil {
 		return nil, public(fmt.Errorf("execute flow %q: %w", flow.Name, err))
@@ -115,7 +119,7 @@ func (e *FlowExecutor) executeNew(ctx context.Context, flow *Flow, s RuntimeSett
 	}
 	err := insert(flow.Registered())
 	if errors.Is(err, ErrAlreadyRunning) {
-		err = insert(false) // the claim has taken the run back with it
+		err = insert(false) // the rollback of the claim removed the run too
 	}
 	if err == nil && a == nil {
 		err = e.client.hasStarted(ctx, flow)
@@ -136,7 +140,7 @@ func (e *FlowExecutor) executeNew(ctx context.Context, flow *Flow, s RuntimeSett
 		worked = run
 	}
 	if errors.Is(err, ErrRunFinished) {
-		err = worked.Err() // somebody was quicker with the run that was found waiting
+		err = worked.Err() // another process worked the waiting run first
 	}
 	worked.Coalesced = run.Coalesced
 	return worked, public(err)
@@ -156,21 +160,21 @@ func (e *FlowExecutor) workClaimed(ctx context.Context, flow *Flow, runID int64,
 	return e.finish(ctx, a, a.persevere(ctx, func() error { return flow.code.run(ctx, a) }))
 }
 
-// suspectAfter is how many workers in a row a run has lost when it counts as a suspect: it
-// may be a poison run, which kills them. A process works one suspect at a time, until the
-// suspect gets to a checkpoint. So a poison run does not take the others down with it again
-// and again.
+// suspectAfter is how many workers in a row a run must lose to become a suspect: it may be a
+// poison run, which kills its workers. A process works one suspect at a time, until the
+// suspect commits a checkpoint. So a poison run does not take other suspects down with it
+// again and again.
 const suspectAfter = 2
 
-// Why a claim is taken back.
+// These errors roll a claim back.
 var (
-	errOtherFlow  = errors.New("the run is another flow's")
-	errOneSuspect = fmt.Errorf("%w: another run that has lost its workers, as this one has: such runs are worked one by one", ErrAlreadyRunning)
+	errOtherFlow  = errors.New("the run belongs to another flow")
+	errOneSuspect = fmt.Errorf("%w: this process works another run that lost its workers: it works such runs one at a time", ErrAlreadyRunning)
 )
 
-// claim makes the run this executor's. It returns nil if that is not possible now.
+// claim claims the run. It returns nil if another claim was faster.
 func (e *FlowExecutor) claim(ctx context.Context, flow *Flow, runID int64) (a *attempt, err error) {
-	// Of two claims that take one slot at once, one is taken back; the next slot may be free.
+	// If two claims take one slot at once, one is rolled back. The next slot may be free.
 	for range 1 + flow.opts.MaxBackfills {
 		err = e.client.store.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
 			a, err = e.claimTx(ctx, tx, flow, runID)
@@ -184,11 +188,11 @@ func (e *FlowExecutor) claim(ctx context.Context, flow *Flow, runID int64) (a *a
 			return a, err
 		}
 	}
-	return nil, nil //nolint:nilnil // another claim was quicker
+	return nil, nil //nolint:nilnil // another claim was faster
 }
 
-// claimTx claims the run in a transaction. ErrAlreadyRunning is a claim that
-// another one has beaten, or one that must wait; the transaction must be rolled back then.
+// claimTx claims the run in a transaction. It returns ErrAlreadyRunning if another claim was
+// first, or if the run must wait. The caller must roll back after an error.
 func (e *FlowExecutor) claimTx(ctx context.Context, tx Tx, flow *Flow, runID int64) (*attempt, error) {
 	c := e.client
 	q, err := c.store.With(tx)

@@ -13,17 +13,17 @@ import (
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
-// finish ends the attempt, by what came of it.
+// finish ends the attempt. cause is the error of the work, nil if it succeeded.
 func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Run, error) {
 	switch ended := context.Cause(ctx); {
 	case cause == nil, errors.Is(cause, errSliceOver):
 	case errors.Is(ended, ErrFenced), errors.Is(ended, errCancelled):
-		cause = ended // what the work says of it is only that it was interrupted
+		cause = ended // the error of the work says only that it was interrupted
 	}
 	switch {
-	case errors.Is(cause, errSliceOver): // the next slice was committed with the checkpoint
+	case errors.Is(cause, errSliceOver): // the checkpoint's transaction added the job of the next slice
 		a.report(ctx, a.run, EventRunReleased, cause)
-		if a.run.IsBackfill() && !a.flow.ownSlots(a.run) { // it lets others go first
+		if a.run.IsBackfill() && !a.flow.ownSlots(a.run) { // it lets other runs go first
 			e.client.jobs.wakeNext(context.WithoutCancel(ctx), a.flow, a.run)
 		}
 		return a.run, nil
@@ -35,7 +35,7 @@ func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Ru
 	interrupted := ctx.Err()
 	run, err := e.endSurely(ctx, p)
 	if err != nil {
-		a.log.ErrorContext(ctx, "dataflow: the end of the attempt could not be stored; the run goes on when its lease has lapsed", slog.String(logError, err.Error()))
+		a.log.ErrorContext(ctx, "dataflow: could not store the end of the attempt; the run continues after its lease has lapsed", slog.String(logError, err.Error()))
 		return a.run, fmt.Errorf("end run %d of flow %q: %w", a.run.ID, a.flow.Name, errors.Join(err, cause))
 	}
 	if run == nil {
@@ -67,8 +67,8 @@ func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Ru
 	}
 }
 
-// endSurely writes the outcome, also when ctx is done, and again when the
-// database is away for a moment.
+// endSurely stores the outcome, even if ctx is done. It tries again while the database is away
+// for a moment.
 func (e *FlowExecutor) endSurely(ctx context.Context, p *RunEndParams) (*Run, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
 	defer cancel()
@@ -79,7 +79,7 @@ func (e *FlowExecutor) endSurely(ctx context.Context, p *RunEndParams) (*Run, er
 			run, err = e.ended(ctx, p)
 		}
 		if errors.Is(err, ErrFenced) {
-			return nil, nil //nolint:nilnil // no longer the claim's
+			return nil, nil //nolint:nilnil // the run was taken over
 		}
 		if err == nil || !e.client.store.Classify(err).Passes() {
 			return run, err
@@ -95,8 +95,8 @@ func (e *FlowExecutor) endSurely(ctx context.Context, p *RunEndParams) (*Run, er
 	}
 }
 
-// ended returns the run as it was ended by a commit whose answer was lost, or
-// ErrFenced: then it was somebody else.
+// ended looks for the outcome of a commit whose answer was lost. It returns the run if that
+// commit ended it, or ErrFenced.
 func (e *FlowExecutor) ended(ctx context.Context, p *RunEndParams) (*Run, error) {
 	run, err := e.client.store.RunByID(ctx, p.RunID)
 	if err == nil && (run.LeaseNumber != p.LeaseNumber || run.State != p.State) {
@@ -105,9 +105,8 @@ func (e *FlowExecutor) ended(ctx context.Context, p *RunEndParams) (*Run, error)
 	return run, err
 }
 
-// end writes the outcome. A run that goes back to waiting and that no River job
-// will work again gets a new job in the same transaction, which another process
-// can take up at once.
+// end stores the outcome. If the run goes back to waiting and has no River job that will work
+// it, end adds one in the same transaction. Another process can take that job at once.
 func (e *FlowExecutor) end(ctx context.Context, p *RunEndParams) (*Run, error) {
 	var run *Run
 	err := e.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
@@ -115,7 +114,7 @@ func (e *FlowExecutor) end(ctx context.Context, p *RunEndParams) (*Run, error) {
 		if err != nil {
 			return err
 		}
-		if p.State == RunCancelled { // what was asked for before is kept
+		if p.State == RunCancelled { // an earlier request to cancel keeps its actor and reason
 			if _, err := q.RunCancel(ctx, &RunCancelParams{RunID: p.RunID, Actor: "River", Reason: "its job was cancelled"}); err != nil {
 				return err
 			}
@@ -124,17 +123,17 @@ func (e *FlowExecutor) end(ctx context.Context, p *RunEndParams) (*Run, error) {
 			return err
 		}
 		if run == nil {
-			return ErrFenced // which also takes back what was done before
+			return ErrFenced // this rolls back RunCancel too
 		}
 		if run.State == RunPending && run.CancelRequestedAt != nil {
-			run, err = q.RunCancel(ctx, &RunCancelParams{RunID: p.RunID}) // it was asked for while the attempt broke
+			run, err = q.RunCancel(ctx, &RunCancelParams{RunID: p.RunID}) // the request came while the attempt failed
 			return err
 		}
 		if run.State != RunPending || !e.needsJob(run, p) {
 			return nil
 		}
 		opts := river.InsertOpts{Queue: run.Queue}
-		if p.Delay > 0 { // else it is due by the database's clock, if not by this process's
+		if p.Delay > 0 { // otherwise it is due by the database's clock, and this process's may be slow
 			opts.ScheduledAt = run.RunAfter
 		}
 		if e.job != nil {
@@ -145,14 +144,13 @@ func (e *FlowExecutor) end(ctx context.Context, p *RunEndParams) (*Run, error) {
 	return run, err
 }
 
-// riverRescue is how old a job may be before River, by its defaults, may have
-// given it to another worker, which has found nothing to do and ended it.
+// riverRescue is the age at which River's rescuer, by its defaults, may have given a job to
+// another worker. That worker found nothing to do and ended the job.
 const riverRescue = 55 * time.Minute
 
-// needsJob reports whether a waiting run has no River job left. That of this
-// attempt ends when the run is handed back, and when it has no attempt of its own
-// left. One of a run that was worked without a job may have come by in the
-// meantime, and found nothing to do.
+// needsJob reports whether a waiting run has no River job left. The job of this attempt ends
+// when the run is handed back, or when the job has no attempts left. If the run was worked
+// without a job, its job may have found nothing to do meanwhile, and ended.
 func (e *FlowExecutor) needsJob(run *Run, p *RunEndParams) bool {
 	if e.job == nil {
 		return run.Queue != ""
@@ -161,7 +159,7 @@ func (e *FlowExecutor) needsJob(run *Run, p *RunEndParams) bool {
 	return p.Refund || old || e.job.Attempt >= e.job.MaxAttempts
 }
 
-// verdict decides what becomes of a run after an attempt.
+// verdict decides the outcome of an attempt.
 func (a *attempt) verdict(ctx context.Context, cause error) (*RunEndParams, EventKind) {
 	p := &RunEndParams{RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.claimed.LeaseNumber}
 	switch {
@@ -193,13 +191,13 @@ func (a *attempt) verdict(ctx context.Context, cause error) (*RunEndParams, Even
 	return p, EventRunRetrying
 }
 
-// timedOut reports whether River's time for the job is over, in the middle of a
-// batch: handing the run back would only lead to the same again.
+// timedOut reports whether River's timeout for the job ended in the middle of a batch. A run
+// that is handed back would only time out again.
 func (a *attempt) timedOut(ctx context.Context) bool {
 	return a.slice.timer != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded)
 }
 
-// report says how the attempt ended, once, in the log and as an event.
+// report logs the end of the attempt and publishes its event.
 func (a *attempt) report(ctx context.Context, run *Run, kind EventKind, cause error) {
 	attrs := []any{
 		slog.Duration(logDuration, a.now().Sub(a.started)),

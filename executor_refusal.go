@@ -7,28 +7,28 @@ import (
 	"time"
 )
 
-// candidate is a run that somebody wants to work, as far as it is known. Before the claim,
-// that is the flow and perhaps the run; after a claim that failed, it is everything.
+// candidate is a run that somebody wants to work, and what is known of it. Before the claim,
+// that is the flow and perhaps the run. After a claim that failed, it is everything.
 type candidate struct {
 	flow *Flow
-	run  *Run        // nil: not looked at
-	rec  *FlowRecord // the flow as it is stored now, nil: not looked at
-	busy []*Run      // runs in progress that take the places which this one could take
+	run  *Run        // nil: not read
+	rec  *FlowRecord // the flow as it is stored now; nil: not read
+	busy []*Run      // the runs in progress that take the places for this run
 	now  time.Time
 }
 
-// refusal returns why the run cannot be worked, nil if nothing that is known stands in the
-// way. Each reason is an error that callers can tell apart.
+// refusal returns why the run cannot be worked, or nil if no known fact prevents it. Callers
+// tell the reasons apart with errors.Is.
 func (c *candidate) refusal() error {
 	run, flow := c.run, c.flow
 	unread := flow.unread()
 	switch {
 	case run != nil && run.State.Finished():
 		return fmt.Errorf("%w: it is %s", ErrRunFinished, run.State)
-	case unread != nil: // another process may be able to read it
+	case unread != nil: // another process may read it
 		return fmt.Errorf("%w: %w", ErrNotRegistered, unread)
 	case !flow.Runtime.Settings().Enabled:
-		return fmt.Errorf("%w: its runtime is", ErrDisabled)
+		return fmt.Errorf("%w: its runtime is not enabled", ErrDisabled)
 	case !flow.Registered():
 		return fmt.Errorf("%w: this process does not have the flow's code", ErrNotRegistered)
 	case run == nil || c.rec == nil:
@@ -42,12 +42,12 @@ func (c *candidate) refusal() error {
 	case run.RunAfter.After(c.now):
 		return fmt.Errorf("%w until %s", ErrNotDue, run.RunAfter.Format(time.RFC3339Nano))
 	default:
-		return fmt.Errorf("%w: another run of the flow was in progress a moment ago, or that of an earlier tick goes first, or one of its own before a backfill", ErrAlreadyRunning)
+		return fmt.Errorf("%w: another run of the flow was in progress a moment ago, or goes first: the run of an earlier tick, or one of the flow's own before a backfill", ErrAlreadyRunning)
 	}
 }
 
-// notClaimed finds out why a run could not be claimed. known is the reason if there is one
-// already.
+// notClaimed finds out why a run could not be claimed. known is the reason if the caller knows
+// it, or nil.
 func (e *FlowExecutor) notClaimed(ctx context.Context, flow *Flow, runID int64, known error) (*Run, error) {
 	c := &candidate{flow: flow, now: e.client.now()}
 	err := func() (err error) {

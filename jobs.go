@@ -1,5 +1,8 @@
 package dataflow
 
+// The River jobs of runs: the River client, the queues that it works, and adding jobs. It
+// knows the flows.
+
 import (
 	"context"
 	"encoding/json"
@@ -14,23 +17,22 @@ import (
 	"github.com/riverqueue/river"
 )
 
-// jobs holds the River client, with which River jobs are added, and the queues that it
-// works here.
+// jobs holds the River client, which adds jobs, and the queues that it works here.
 type jobs struct {
 	base
 	flows     *registry
-	addWorker func(*river.Workers) error // the client's
+	addWorker func(*river.Workers) error // adds our worker
 
 	mu          sync.Mutex // guards what follows
 	river       River      // nil: not made yet
-	joined      bool       // river is the service's own, which starts and stops it
+	joined      bool       // river is the service's own; the service starts and stops it
 	started     bool
-	queues      map[string]river.QueueConfig // that river works; nil if it is joined
+	queues      map[string]river.QueueConfig // the queues that river works; nil if it is joined
 	workerAdded bool                         // our worker is in Config.River.Workers
 }
 
-// client returns the River client and makes it at its first use, so that UseRiver can come
-// before that.
+// client returns the River client. It makes it at the first call, so that UseRiver can come
+// before.
 func (j *jobs) client() (River, error) {
 	j.mu.Lock()
 	rc := j.river
@@ -44,7 +46,7 @@ func (j *jobs) client() (River, error) {
 	return j.clientLocked(wanted)
 }
 
-// clientLocked is client, with j.mu held.
+// clientLocked is client for a caller that holds j.mu.
 func (j *jobs) clientLocked(queues map[string]river.QueueConfig) (River, error) {
 	if j.river != nil {
 		return j.river, nil
@@ -77,19 +79,19 @@ func (j *jobs) clientLocked(queues map[string]river.QueueConfig) (River, error) 
 	return rc, nil
 }
 
-// join makes a River client of the service's own the one that is used.
+// join makes the library use a River client of the service.
 func (j *jobs) join(rc River) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.river != nil {
-		return errors.New("use River client: this client has one already: call UseRiver before anything else")
+		return errors.New("use River client: this client already has one: call UseRiver before anything else")
 	}
 	j.river, j.joined = rc, true
 	return nil
 }
 
-// wantedQueues returns the user's own queues, those of the declared flows, and those
-// of flows that were migrated to another Runtime than their code declares.
+// wantedQueues returns the queues of Config.River and of the declared flows. It also returns
+// those of flows that were migrated to a Runtime that their code does not declare.
 func (j *jobs) wantedQueues() map[string]river.QueueConfig {
 	queues := make(map[string]river.QueueConfig)
 	if j.config.River != nil {
@@ -107,8 +109,8 @@ func (j *jobs) wantedQueues() map[string]river.QueueConfig {
 	return queues
 }
 
-// workedQueues returns the names of the queues that this process works, nil if its River
-// client is the service's own, which knows them alone.
+// workedQueues returns the names of the queues that this process works. It returns nil for a
+// River client of the service, because only the service knows its queues.
 func (j *jobs) workedQueues() []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -123,16 +125,15 @@ func (j *jobs) workedQueues() []string {
 	return names
 }
 
-// start starts the River client, unless it is the service's own or has no work to do, since
-// all flows are worked without River. Called again, it starts work on the queues that have
-// come since.
+// start starts the River client. It does nothing if the service starts that client, or if no
+// flow needs River. A second call starts work on the queues that were added since.
 func (j *jobs) start(ctx context.Context) error {
 	rc, queues, running, err := j.startable()
 	if err != nil || rc == nil {
 		return err
 	}
-	// Without the lock: River's client asks the database, which on SQLite is for
-	// one at a time, and its jobs ask this client.
+	// j.mu is not held. River's client uses the database, where SQLite serves one connection
+	// at a time, and its jobs call this client.
 	if err := j.addQueues(rc, queues); err != nil || running {
 		return err
 	}
@@ -145,15 +146,15 @@ func (j *jobs) start(ctx context.Context) error {
 	return nil
 }
 
-// startable returns the River client that this one starts, nil if there is none, the queues
-// that it lacks, and whether it has been started already. It may have been made before the
-// flows were registered, and then lacks the queues of those that were migrated.
+// startable returns the River client to start, the queues that it lacks, and whether it runs
+// already. It returns nil if there is no client to start. A client that was made before the
+// flows were registered lacks the queues of migrated flows.
 func (j *jobs) startable() (rc River, lacking map[string]river.QueueConfig, running bool, err error) {
 	queues := j.wantedQueues()
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.river != nil && !j.joined && len(j.queues) == 0 && len(queues) > 0 {
-		j.river = nil // it can only insert jobs
+		j.river = nil // made without queues, it can only insert jobs
 	}
 	rc, err = j.clientLocked(queues)
 	if err != nil || j.joined || len(queues) == 0 {
@@ -166,8 +167,8 @@ func (j *jobs) startable() (rc River, lacking map[string]river.QueueConfig, runn
 	return rc, queues, j.started, nil
 }
 
-// addQueues makes River's client work more queues. j.mu is not held, because a client
-// that is started asks the database.
+// addQueues makes River's client work more queues. It does not hold j.mu during QueueAdd,
+// because a started client uses the database.
 func (j *jobs) addQueues(rc River, queues map[string]river.QueueConfig) error {
 	for name, config := range queues {
 		if err := rc.QueueAdd(name, config); err != nil {
@@ -180,7 +181,7 @@ func (j *jobs) addQueues(rc River, queues map[string]river.QueueConfig) error {
 	return nil
 }
 
-// own returns the River client that start has started, nil if it has not.
+// own returns the River client that start started, or nil.
 func (j *jobs) own() River {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -190,7 +191,7 @@ func (j *jobs) own() River {
 	return j.river
 }
 
-// insert adds the River job that is to work a run, in the run's transaction.
+// insert adds the River job of a run and stores it with the run, in the run's transaction.
 func (j *jobs) insert(ctx context.Context, tx Tx, run *Run, opts river.InsertOpts) error {
 	id, err := j.add(ctx, tx, run, opts)
 	if err != nil {
@@ -207,21 +208,21 @@ func (j *jobs) insert(ctx context.Context, tx Tx, run *Run, opts river.InsertOpt
 	return nil
 }
 
-// addJob adds a River job for a run, and leaves the run as it is.
+// add adds a River job for a run, and does not change the run.
 func (j *jobs) add(ctx context.Context, tx Tx, run *Run, opts river.InsertOpts) (int64, error) {
 	rc, err := j.client()
 	if err != nil {
 		return 0, err
 	}
-	// The args are ids alone; the name is for people who look at River's jobs.
+	// The args hold only ids. The name is for people who look at River's jobs.
 	metadata, err := json.Marshal(map[string]string{"flow": run.FlowName})
 	if err != nil {
 		return 0, err
 	}
 	opts.MaxAttempts, opts.Metadata = run.MaxAttempts, metadata
 	if !opts.ScheduledAt.After(j.now()) {
-		// With any time, even a past one, the job would wait for River's scheduler,
-		// which looks every 5 s, and a quarter of a minute after its leader has died.
+		// With a time, even a past one, the job would wait for River's scheduler. That looks
+		// every 5 s, and 15 s after its leader has died.
 		opts.ScheduledAt = time.Time{}
 	}
 	id, err := rc.InsertTx(ctx, tx, DataFlowArgs{FlowID: FlowRef(run.FlowID), RunID: run.ID}, &opts)
@@ -231,8 +232,8 @@ func (j *jobs) add(ctx context.Context, tx Tx, run *Run, opts river.InsertOpts) 
 	return id, nil
 }
 
-// wakeNext gives the run that has waited longest for the end of another one of its
-// flow, of the same lane, a River job, because its own is snoozed for a while. As a job too many, that
+// wakeNext adds a River job for the run that has waited longest in the lane of a run that
+// ended. The waiting run's own job is snoozed for a while. If the added job is not needed, it
 // does nothing.
 func (j *jobs) wakeNext(ctx context.Context, f *Flow, ended *Run) {
 	rt, ok := queuedOf(f.Runtime)
@@ -262,14 +263,13 @@ func (j *jobs) wakeNext(ctx context.Context, f *Flow, ended *Run) {
 		})
 	}()
 	if err != nil {
-		j.log.WarnContext(ctx, "dataflow: the next run could not be woken; its own job looks again in a while", slog.String(logFlow, f.Name), slog.String(logError, err.Error()))
+		j.log.WarnContext(ctx, "dataflow: could not add a job for the next run; the job that it has tries again later", slog.String(logFlow, f.Name), slog.String(logError, err.Error()))
 	}
 }
 
-// wake gives the waiting runs of a flow new River jobs, because those that found
-// the flow disabled are gone. A job too many finds its run taken, and does
-// nothing. The run keeps its RiverJobID, by which an old job that names no run
-// knows it.
+// wake adds a River job for each waiting run of a flow, because jobs that found the flow
+// disabled have ended. A job that is not needed finds its run taken, and does nothing. The run
+// keeps its RiverJobID, because an old job without a run id finds its run by it.
 func (j *jobs) wake(ctx context.Context, f *Flow) error {
 	rt, ok := queuedOf(f.Runtime)
 	if !ok {
@@ -293,8 +293,8 @@ func (j *jobs) wake(ctx context.Context, f *Flow) error {
 	return errors.Join(errs...)
 }
 
-// requeue moves a run that was put back to where its flow's Runtime works runs now: to a
-// new River job in the Runtime's queue, or out of River.
+// requeue moves a run that was put back to the present Runtime of its flow. It adds a job in
+// the Runtime's queue, or takes the run out of River.
 func (j *jobs) requeue(ctx context.Context, tx Tx, q Queries, run *Run) error {
 	rec, err := q.FlowByID(ctx, run.FlowID)
 	if err != nil {
@@ -308,11 +308,12 @@ func (j *jobs) requeue(ctx context.Context, tx Tx, q Queries, run *Run) error {
 	case isBuiltin(runtime):
 		run.Queue, run.RiverJobID = "", 0
 		return q.RunSetJob(ctx, run.ID, 0, "")
-	default: // a type of the user's, or one that this process cannot read
+	default: // a type of the user, or one that this process cannot read
 		return j.insert(ctx, tx, run, river.InsertOpts{Queue: run.Queue})
 	}
 }
 
+// cancelled reports whether a River job was cancelled.
 func (j *jobs) cancelled(ctx context.Context, tx Tx, jobID int64) (bool, error) {
 	rc, err := j.client()
 	if err != nil || jobID == 0 {

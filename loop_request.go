@@ -11,7 +11,7 @@ import (
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
-// request returns what to read: from the stored cursor up to the run's UntilCursor.
+// request returns what to read: from the stored cursor to the run's UntilCursor.
 func (p *typedPipeline[T, C, Out]) request(a *attempt) (Request[C], error) {
 	req := Request[C]{Params: a.run.Params}
 	if err := p.limitRequest(&req, a.run.UntilCursor); err != nil {
@@ -117,7 +117,7 @@ func (p *typedPipeline[T, C, Out]) split(ctx context.Context, from, until, param
 		return nil, noSplitter(p.source)
 	}
 	if _, ok := p.source.(RequestChecker[C]); !ok {
-		return nil, &ConfigError{Field: "n", Reason: fmt.Sprintf("the source (%s) cannot end a read at Until, as ranges must: it lacks the power RequestChecker: use 1, or a source that has it, such as pgtable.Keyset", describe(p.source).Type)}
+		return nil, &ConfigError{Field: "n", Reason: fmt.Sprintf("the source (%s) cannot end a read at Until, which ranges need: it lacks the power RequestChecker: use 1, or a source that has it, such as pgtable.Keyset", describe(p.source).Type)}
 	}
 	r := Request[C]{Params: params}
 	if from != nil {
@@ -140,7 +140,7 @@ func (p *typedPipeline[T, C, Out]) split(ctx context.Context, from, until, param
 	case err != nil:
 		return nil, fmt.Errorf("split the source: %w", err)
 	case len(cursors) > n-1:
-		return nil, fmt.Errorf("split the source: Split (of %s) has returned %d cursors for %d parts: return %d at most", describe(p.source).Type, len(cursors), n, n-1)
+		return nil, fmt.Errorf("split the source: Split (of %s) returned %d cursors for %d parts: return %d at most", describe(p.source).Type, len(cursors), n, n-1)
 	}
 	ends, last := []json.RawMessage{}, from
 	for _, c := range cursors {

@@ -1,5 +1,8 @@
 package dataflow
 
+// Presence tells the other processes which process is there, and what it works. It knows the
+// flows and the jobs.
+
 import (
 	"context"
 	"log/slog"
@@ -7,9 +10,9 @@ import (
 	"time"
 )
 
-// presence tells the other processes that this one is there. A started client says that it
-// is alive twice in a lease, and is believed for two. Only Why depends on that: runs have
-// leases of their own.
+// presence tells the other processes that this one is alive. A started client says so twice in
+// a lease, and the others believe it for two leases. Only [Client.Why] and [Client.Processes]
+// depend on that: runs have leases of their own.
 type presence struct {
 	base
 	flows *registry
@@ -19,7 +22,7 @@ type presence struct {
 func (p *presence) every() time.Duration { return p.config.Lease / 2 }
 func (p *presence) lasts() time.Duration { return 2 * p.config.Lease }
 
-// sayAlive notes that this client is there, and what it works.
+// sayAlive stores that this client is alive, and what it works.
 func (p *presence) sayAlive(ctx context.Context) error {
 	process := &Process{ID: p.config.ID, CodeVersion: p.config.CodeVersion, Flows: make([]string, 0, len(p.flows.declared)), Queues: p.jobs.workedQueues()}
 	failed := p.flows.failures()
@@ -32,11 +35,11 @@ func (p *presence) sayAlive(ctx context.Context) error {
 	return p.store.ProcessSeen(ctx, process, p.lasts())
 }
 
-// sayGone takes that back, when the client stops.
+// sayGone removes that entry when the client stops.
 func (p *presence) sayGone(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
 	defer cancel()
 	if err := p.store.ProcessGone(ctx, p.config.ID); err != nil {
-		p.log.WarnContext(ctx, "dataflow: could not say that this process is gone; the others find out within two leases", slog.String(logWorker, p.config.ID), slog.String(logError, err.Error()))
+		p.log.WarnContext(ctx, "dataflow: could not store that this process stopped; the others notice within two leases", slog.String(logWorker, p.config.ID), slog.String(logError, err.Error()))
 	}
 }

@@ -1,5 +1,8 @@
 package dataflow
 
+// The registrar stores the flows that this process declares, and their schedules. It knows the
+// flows, the jobs, the scheduler and the gate.
+
 import (
 	"context"
 	"errors"
@@ -41,8 +44,8 @@ func (r *registrar) registerAll(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// registerAtStart registers the flows of a client that starts. Flows that cannot be
-// stored are left for later, but a database that cannot be reached is an error.
+// registerAtStart registers the flows of a client that starts. If a flow cannot be stored, the
+// client tries it again later. If the database cannot be reached, that is an error.
 func (r *registrar) registerAtStart(ctx context.Context) error {
 	err := public(r.registerAll(ctx))
 	if err == nil {
@@ -52,7 +55,7 @@ func (r *registrar) registerAtStart(ctx context.Context) error {
 		return err
 	}
 	for name, err := range r.flows.failures() {
-		r.log.ErrorContext(ctx, "dataflow: flow could not be registered; going on without it, and trying again", slog.String(logFlow, name), slog.String(logError, err.Error()))
+		r.log.ErrorContext(ctx, "dataflow: could not register a flow; continuing without it, and trying again", slog.String(logFlow, name), slog.String(logError, err.Error()))
 	}
 	return nil
 }
@@ -70,6 +73,7 @@ func (r *registrar) registerAgain(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// register stores the definition of a flow and its schedule, in one transaction.
 func (r *registrar) register(ctx context.Context, f *Flow) error {
 	declared, err := f.definition(r.config.CodeVersion)
 	if err != nil {
@@ -96,7 +100,7 @@ func (r *registrar) register(ctx context.Context, f *Flow) error {
 			return err
 		}
 		if before == nil {
-			before = rec // another process may have been quicker to store it
+			before = rec // another process may have stored it first
 		}
 		if err := r.replan(ctx, q, before, rec, &def, now); err != nil {
 			return err
@@ -117,9 +121,9 @@ func (r *registrar) register(ctx context.Context, f *Flow) error {
 	return nil
 }
 
-// keepMigrated puts the Runtime to which somebody has migrated a flow into its
-// definition, as long as the code declares what it declared then, and reports
-// whether it did. Code that declares another Runtime wins.
+// keepMigrated keeps the Runtime that somebody migrated the flow to, and reports whether it
+// did. It does so while the code declares the Runtime that it declared at the migration. Code
+// that declares another Runtime wins.
 func (r *registrar) keepMigrated(def *FlowDefinition, before *FlowRecord) bool {
 	if before == nil || before.MigratedFrom == nil {
 		return false
@@ -128,7 +132,7 @@ func (r *registrar) keepMigrated(def *FlowDefinition, before *FlowRecord) bool {
 	if err != nil {
 		return false
 	}
-	was, err := marshalRuntime(from) // in this version's form, as the definition is
+	was, err := marshalRuntime(from) // in the form of this version, like the definition
 	if err != nil || !stored.Same(was, def.Runtime) {
 		return false
 	}
@@ -136,21 +140,21 @@ func (r *registrar) keepMigrated(def *FlowDefinition, before *FlowRecord) bool {
 	return true
 }
 
-// logMigrated says what became of a Runtime to which somebody has migrated the flow.
+// logMigrated logs whether a migrated flow keeps its Runtime.
 func (r *registrar) logMigrated(ctx context.Context, before, rec *FlowRecord, kept bool) {
 	was, is := r.flows.bind(before).Runtime.Type(), r.flows.bind(rec).Runtime.Type()
 	switch {
-	case rec.comingBack(): // and so both are the same
+	case rec.comingBack(): // both Runtimes are the same
 	case kept:
-		r.log.InfoContext(ctx, "dataflow: flow stays on the runtime to which it was migrated; its code still declares the one before", slog.String(logFlow, rec.Name), slog.String("runtime", is))
+		r.log.InfoContext(ctx, "dataflow: flow stays on the runtime that it was migrated to; its code still declares the earlier one", slog.String(logFlow, rec.Name), slog.String("runtime", is))
 	case before.MigratedFrom != nil:
-		r.log.WarnContext(ctx, "dataflow: flow leaves the runtime to which it was migrated, because its code declares another one now", slog.String(logFlow, rec.Name), slog.String("migrated", was), slog.String("runtime", is))
+		r.log.WarnContext(ctx, "dataflow: flow leaves the runtime that it was migrated to, because its code now declares another one", slog.String(logFlow, rec.Name), slog.String("migrated", was), slog.String("runtime", is))
 	}
 }
 
-// startAtRegistration starts the run of a flow that is stored for the first time, if
-// its schedule wants one. Two processes may believe that: the flow is locked, and
-// the run of the first tells the second.
+// startAtRegistration starts the run of a flow that is stored for the first time, if its
+// schedule has RunAtRegistration. Two processes may both find the flow new. The flow is
+// locked, so the second process finds the run of the first.
 func (r *registrar) startAtRegistration(ctx context.Context, tx Tx, q Queries, rec *FlowRecord, isNew bool) error {
 	f := r.flows.bind(rec)
 	if s := f.Runtime.Settings(); !isNew || !s.Schedule.RunAtRegistration || !s.Enabled || rec.State != FlowActive {
@@ -179,9 +183,9 @@ func lockByName(ctx context.Context, q Queries, name string) (*FlowRecord, error
 	return rec, err
 }
 
-// replan stores the schedule of a flow that is registered. As long as its ticks are
-// the same, those that are due stay due. If they are others, or if the flow was, or
-// is to be, disabled, what is due is entered into the ledger.
+// replan stores the schedule of a flow that is being registered. While its ticks stay the
+// same, due ticks stay due. Due ticks are recorded in the ledger if the ticks change, or if
+// the flow is disabled or enabled.
 func (r *registrar) replan(ctx context.Context, q Queries, before, rec *FlowRecord, def *FlowDefinition, now time.Time) error {
 	was, wasDisabled, err := schedule.Timing(before.ScheduleJSON)
 	if err != nil {
@@ -214,10 +218,10 @@ func (r *registrar) replan(ctx context.Context, q Queries, before, rec *FlowReco
 	return q.FlowPlan(ctx, plan)
 }
 
-// gapsWithin is how far ahead skipped local times are looked for.
+// gapsWithin is how far ahead warnOfGap looks.
 const gapsWithin = 366 * 24 * time.Hour
 
-// warnOfGap says when a clock change skips the local time of one of a flow's ticks.
+// warnOfGap logs when a clock change skips the local time of a tick.
 func (r *registrar) warnOfGap(ctx context.Context, f *Flow, now time.Time) {
 	s := f.Runtime.Settings()
 	if s.Schedule.Cron == "" || s.Schedule.TimeZone == "" {
@@ -225,7 +229,7 @@ func (r *registrar) warnOfGap(ctx context.Context, f *Flow, now time.Time) {
 	}
 	ticks, err := s.ticks(f.Name)
 	if err != nil {
-		return // NewClient has refused that
+		return // NewClient refuses such a schedule
 	}
 	if wall, at, ok := ticks.Gap(now, now.Add(gapsWithin)); ok {
 		r.log.WarnContext(ctx, "dataflow: a clock change skips a tick's local time; it comes at the first moment after the gap",
@@ -233,8 +237,8 @@ func (r *registrar) warnOfGap(ctx context.Context, f *Flow, now time.Time) {
 	}
 }
 
-// followMigrations takes note of flows that were migrated to another Runtime while
-// this client runs, and works their queues from then on.
+// followMigrations finds flows that were migrated to another Runtime since this client
+// started, and begins to work their queues.
 func (r *registrar) followMigrations(ctx context.Context) error {
 	moved := false
 	err := r.flows.each(ctx, func(f *Flow) error {
@@ -250,7 +254,7 @@ func (r *registrar) followMigrations(ctx context.Context) error {
 	if err := r.jobs.start(ctx); err != nil {
 		return err
 	}
-	if rc := r.jobs.own(); rc != nil && r.gate.closed() { // meanwhile, and Stop may have come before it was started
+	if rc := r.jobs.own(); rc != nil && r.gate.closed() { // Stop may have come before the River client was started
 		return rc.Stop(context.WithoutCancel(ctx))
 	}
 	return nil

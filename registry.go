@@ -1,5 +1,8 @@
 package dataflow
 
+// The flows that this process has: as its code declares them, and as the database stores them.
+// It knows the words.
+
 import (
 	"context"
 	"fmt"
@@ -11,16 +14,16 @@ import (
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
-// registry holds the flows that this process knows: as its code declares them, and as they
-// are stored, once they are registered.
+// registry holds the flows that this process has: as its code declares them, and, once they
+// are registered, as they are stored.
 type registry struct {
 	base
-	client   *Client          // to which the flows that it returns are bound
+	client   *Client          // for the flows that it returns
 	declared map[string]*Flow // by name; it does not change
 
 	mu     sync.Mutex // guards what follows
 	known  map[int64]*Flow
-	failed map[string]error // why flows could not be registered, by name
+	failed map[string]error // by name: why a flow could not be registered
 }
 
 func newRegistry(b base, c *Client, declared []*Flow) *registry {
@@ -31,7 +34,7 @@ func newRegistry(b base, c *Client, declared []*Flow) *registry {
 	return r
 }
 
-// bind makes a Flow of what is stored, with its code if this process has it.
+// bind returns a stored flow as a Flow of this client, with its code if this process has it.
 func (r *registry) bind(rec *FlowRecord) *Flow {
 	f := &Flow{FlowRecord: *rec, client: r.client}
 	runtime, err := parseRuntime(rec.RuntimeJSON, r.config.Runtimes)
@@ -45,7 +48,7 @@ func (r *registry) bind(rec *FlowRecord) *Flow {
 	return f
 }
 
-// get returns a flow as this process registered it, or as it is stored.
+// get returns a flow as this process knows it, or else as it is stored.
 func (r *registry) get(ctx context.Context, id int64) (*Flow, error) {
 	if f := r.knownByID(id); f != nil {
 		return f, nil
@@ -61,22 +64,22 @@ func (r *registry) get(ctx context.Context, id int64) (*Flow, error) {
 	return f, nil
 }
 
-// knownByID returns a flow whose code this process has, nil if it has not.
+// knownByID returns a flow if this process has its code, or nil.
 func (r *registry) knownByID(id int64) *Flow {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.known[id]
 }
 
-// know notes a flow whose code this process has.
+// know keeps a flow whose code this process has.
 func (r *registry) know(f *Flow) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.known[f.ID] = f
 }
 
-// knowMoved notes that a flow has another Runtime than this process knew, and reports
-// whether that is so.
+// knowMoved keeps a flow if its Runtime is not the one that this process knew, and reports
+// whether it did.
 func (r *registry) knowMoved(f *Flow) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -88,8 +91,7 @@ func (r *registry) knowMoved(f *Flow) bool {
 	return true
 }
 
-// all returns the flows that this process's code declares, and then those that it knows as
-// they are stored.
+// all returns the declared flows, followed by the stored ones that this process knows.
 func (r *registry) all() []*Flow {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -97,14 +99,14 @@ func (r *registry) all() []*Flow {
 	return slices.AppendSeq(flows, maps.Values(r.known))
 }
 
-// failures returns why flows could not be registered, by name.
+// failures returns, by name, why flows could not be registered.
 func (r *registry) failures() map[string]error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return maps.Clone(r.failed)
 }
 
-// noteFailure keeps why a flow could not be registered; nil: it could.
+// noteFailure keeps why a flow could not be registered. Nil: it was registered.
 func (r *registry) noteFailure(name string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -115,8 +117,7 @@ func (r *registry) noteFailure(name string, err error) {
 	r.failed[name] = err
 }
 
-// enabledFlows lists the flows whose code this process has, and whose runs are to
-// be worked.
+// enabled lists the enabled flows whose code this process has.
 func (r *registry) enabled() []FlowSlots {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -129,10 +130,10 @@ func (r *registry) enabled() []FlowSlots {
 	return flows
 }
 
-// registeredFlows lists the flows whose code this process has.
+// ids lists the flows whose code this process has.
 func (r *registry) ids() []int64 { return r.idsOf(func(*Flow) bool { return true }) }
 
-// idsOf lists those of them for which a function is true.
+// idsOf lists the flows of ids for which is returns true.
 func (r *registry) idsOf(is func(*Flow) bool) []int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -145,14 +146,14 @@ func (r *registry) idsOf(is func(*Flow) bool) []int64 {
 	return ids
 }
 
-// lane is what the process's loops keep separate: a flow's own runs, and its backfills that
-// have slots of their own.
+// lane is a line of runs that take places of their own: a flow's own runs, or its backfills if
+// they have slots of their own.
 type lane struct {
 	flowID   int64
 	ownSlots bool
 }
 
-// laneOf returns the lane of a run, and how many runs of that may be in progress at once.
+// laneOf returns the lane of a run, and how many runs of the lane may be in progress at once.
 func (r *registry) laneOf(run *Run) (lane, int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -163,7 +164,7 @@ func (r *registry) laneOf(run *Run) (lane, int) {
 	return lane{flowID: run.FlowID, ownSlots: f.ownSlots(run)}, f.places(run)
 }
 
-// eachFlow calls fn with each flow in the database, in the order of their names.
+// each calls fn with each flow in the database, in the order of their names.
 func (r *registry) each(ctx context.Context, fn func(f *Flow) error) error {
 	p := &FlowListParams{Limit: defaultPage}
 	for {
@@ -183,8 +184,8 @@ func (r *registry) each(ctx context.Context, fn func(f *Flow) error) error {
 	}
 }
 
-// runsOf yields all runs of a flow in some states, newest first. What is yielded may be
-// changed meanwhile.
+// runsOf yields all runs of a flow that are in one of the states, newest first. The caller may
+// change the yielded runs in the database meanwhile.
 func (r *registry) runsOf(ctx context.Context, flow string, states ...RunState) iter.Seq2[*Run, error] {
 	return func(yield func(*Run, error) bool) {
 		p := &RunListParams{Flow: flow, States: states, Limit: pageOfRuns}

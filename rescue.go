@@ -1,5 +1,8 @@
 package dataflow
 
+// The rescuer puts back the runs of dead workers. It knows the flows, the jobs, and the leases
+// that this process holds.
+
 import (
 	"context"
 	"fmt"
@@ -10,11 +13,11 @@ import (
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
-// renewEvery is how often leases are renewed at least, because that is also when
-// a process learns that a run of its is to be cancelled.
+// renewEvery is the longest time between two renewals of a lease. A process learns at a
+// renewal that a run is to be cancelled.
 const renewEvery = 2 * time.Second
 
-// rescuer puts back the runs whose workers have died.
+// rescuer puts back the runs whose workers died.
 type rescuer struct {
 	base
 	flows  *registry
@@ -22,9 +25,8 @@ type rescuer struct {
 	jobs   *jobs
 }
 
-// rescue puts back the runs whose workers have died, whichever they were, and
-// gives new River jobs to runs that wait for one in vain. It returns how many it
-// has put back.
+// rescue puts back all runs whose workers died, on any process. It also adds a River job for
+// each run whose job will not work it. It returns how many runs it put back.
 func (r *rescuer) rescue(ctx context.Context) (int, error) {
 	rescued := 0
 	for {
@@ -35,7 +37,7 @@ func (r *rescuer) rescue(ctx context.Context) (int, error) {
 		if run == nil {
 			break
 		}
-		if run.State != RunInProgress { // it is this process's own
+		if run.State != RunInProgress { // otherwise this process still works it
 			rescued++
 		}
 	}
@@ -47,6 +49,7 @@ func (r *rescuer) rescue(ctx context.Context) (int, error) {
 	}
 }
 
+// rescueOne puts back one run whose lease lapsed, or returns nil if there is none.
 func (r *rescuer) rescueOne(ctx context.Context) (*Run, error) {
 	var run *Run
 	var dead string
@@ -60,8 +63,7 @@ func (r *rescuer) rescueOne(ctx context.Context) (*Run, error) {
 		if err != nil || lapsed == nil {
 			return err
 		}
-		// It was this process that was stalled, or cut off from the database, and it
-		// still works the run.
+		// This process was stalled, or cut off from the database, and still works the run.
 		claim := LeaseRef{RunID: lapsed.ID, LeaseNumber: lapsed.LeaseNumber}
 		if own = r.leases.Holds(lease.Ref(claim)); own {
 			_, err = q.RunHeld(ctx, claim, r.config.Lease)
@@ -96,8 +98,8 @@ func (r *rescuer) rescueOne(ctx context.Context) (*Run, error) {
 	return run, nil
 }
 
-// unstrandOne gives a run that waits for a River job in vain a new one. If
-// somebody has cancelled the job, that was meant for the run.
+// unstrandOne adds a River job for one run whose job will not work it, or returns nil if there
+// is none. If somebody cancelled the job, the run is cancelled.
 func (r *rescuer) unstrandOne(ctx context.Context) (*Run, error) {
 	flows := r.flows.enabled()
 	if len(flows) == 0 {
@@ -142,7 +144,7 @@ func (r *rescuer) unstrandOne(ctx context.Context) (*Run, error) {
 	return run, nil
 }
 
-// rescueParams decides what becomes of a run whose worker has died.
+// params decides the outcome of a run whose worker died.
 func (r *rescuer) params(run *Run) *RunEndParams {
 	p := &RunEndParams{RunID: run.ID, FlowID: run.FlowID, LeaseNumber: run.LeaseNumber, State: RunPending, Refund: true, Rescue: true}
 	deaths := run.Rescues + 1
@@ -156,7 +158,7 @@ func (r *rescuer) params(run *Run) *RunEndParams {
 		}
 		p.State, p.Refund = RunFailed, false
 		p.Error = &AttemptError{Attempt: run.Attempt, At: r.now().UTC(), Worker: run.Worker, Error: stored.Clean(fmt.Sprintf(
-			"it has killed its worker %d times in a row, in the batch behind %s: look for a record there that ends the process, or exhausts its memory", deaths, where))}
+			"it has killed its worker %d times in a row, in the batch after %s: look for a record there that ends the process, or exhausts its memory", deaths, where))}
 	default:
 		p.Error = &AttemptError{Attempt: run.Attempt, At: r.now().UTC(), Worker: run.Worker, Error: "its worker has died: the lease lapsed"}
 	}

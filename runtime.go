@@ -28,6 +28,10 @@ const DefaultBatchSize = 1000
 // back from JSON. Its methods are safe for concurrent use. They take a flow that a
 // client returned, and return ErrNotRegistered for any other.
 //
+// A Runtime that calls another Runtime hands on the Flow that it was given, because that
+// Flow carries who asks for the run, why, and with which parameters. A Flow that it gets anew
+// from a client asks for a plain run.
+//
 // If the Runtime is disabled or the flow is inactive, the three methods that start a
 // run return ErrDisabled and store nothing.
 type Runtime interface {

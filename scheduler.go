@@ -1,5 +1,8 @@
 package dataflow
 
+// The scheduler turns due ticks into runs, or records them as skipped. It knows the flows,
+// asking for runs, and internal/schedule, which decides about ticks.
+
 import (
 	"context"
 	"errors"
@@ -12,36 +15,37 @@ import (
 	"github.com/activedataflow/dataflow/internal/schedule"
 )
 
-// fired is what came of ticks that were due.
+// fired is the outcome of due ticks.
 type fired struct {
 	runs    []*Run
 	skipped int64
 	failed  int // flows whose ticks could not be handled
 }
 
-// fireAtOnce is how many flows are handled at the same time: each waits for the
-// database most of its time.
+// fireAtOnce is how many flows are handled at the same time. Each waits for the database most
+// of its time.
 const fireAtOnce = 4
 
-// scheduler turns ticks into runs, or enters them into the ledger.
+// scheduler turns ticks into runs, or records them in the ledger.
 type scheduler struct {
 	base
 	flows  *registry
-	cancel func(ctx context.Context, p *RunCancelParams) (*Run, error) // the client's
+	cancel func(ctx context.Context, p *RunCancelParams) (*Run, error) // Client.cancel
 }
 
-// firing is a round of looking for due ticks.
+// firing is one search for due ticks.
 type firing struct {
 	schedule *scheduler
 
 	mu  sync.Mutex // guards what follows
-	ids []int64    // the flows that are looked at
+	ids []int64    // the flows to look at
 	all fired
 }
 
-// fireDue turns the due ticks of the flows whose code this process has into runs, or
-// enters them into the ledger, one flow in a transaction. Any number of processes
-// may do so at once. A flow that cannot be handled is left out until the next time.
+// fireDue turns the due ticks of the flows whose code this process has into runs, or records
+// them in the ledger. Each flow is handled in a transaction of its own. Any number of
+// processes may call it at once. A flow that cannot be handled is left out until the next
+// call.
 func (s *scheduler) fireDue(ctx context.Context) (*fired, error) {
 	f := &firing{schedule: s, ids: s.flows.ids()}
 	more, err := f.nextFlow(ctx)
@@ -76,9 +80,9 @@ func (f *firing) nextFlow(ctx context.Context) (bool, error) {
 	case err != nil && (rec == nil || ctx.Err() != nil):
 		return false, err
 	case err != nil && !slices.Contains(f.ids, rec.ID):
-		return true, nil // it has been said
+		return true, nil // it is logged already
 	case err != nil:
-		f.schedule.log.WarnContext(ctx, "dataflow: the due ticks of a flow could not be handled; trying again", slog.String(logFlow, rec.Name), slog.String(logError, err.Error()))
+		f.schedule.log.WarnContext(ctx, "dataflow: could not handle the due ticks of a flow; trying again", slog.String(logFlow, rec.Name), slog.String(logError, err.Error()))
 		f.all.failed++
 		f.ids = slices.DeleteFunc(f.ids, func(id int64) bool { return id == rec.ID })
 		return true, nil
@@ -90,8 +94,8 @@ func (f *firing) nextFlow(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// fireOne handles one of the flows that have a tick or a probe due, and returns it,
-// or nil if there is none.
+// fireOne handles and returns one of the flows that have a due tick or probe, or returns nil
+// if there is none.
 func (s *scheduler) fireOne(ctx context.Context, ids []int64) (*FlowRecord, *fired, error) {
 	var rec *FlowRecord
 	var one *fired
@@ -110,7 +114,7 @@ func (s *scheduler) fireOne(ctx context.Context, ids []int64) (*FlowRecord, *fir
 	return rec, one, err
 }
 
-// fire handles what is due of a flow that is locked.
+// fire handles the due probe and ticks of a locked flow.
 func (s *scheduler) fire(ctx context.Context, tx Tx, q Queries, rec *FlowRecord, now time.Time) (*fired, error) {
 	p, err := planOf(rec)
 	if err != nil {
@@ -175,15 +179,15 @@ func (s *scheduler) fireTicks(ctx context.Context, tx Tx, q Queries, f *Flow, p 
 		if err != nil {
 			return fmt.Errorf("tick %s: %w", at.Format(time.RFC3339), err)
 		}
-		if !run.Coalesced { // it would be the run of a tick that has been handled, by a clock that was ahead
+		if !run.Coalesced { // a process with a fast clock may have handled this tick already
 			one.runs = append(one.runs, run)
 		}
 	}
 	return nil
 }
 
-// probe starts a run to see whether a flow that has failed time after time works
-// again; nil if one is under way.
+// probe starts a run to see whether a flow that failed repeatedly works again. It returns nil
+// if a probe is under way already.
 func (s *scheduler) probe(ctx context.Context, tx Tx, f *Flow, p *schedule.Plan, load *schedule.Load) (*Run, error) {
 	if !p.Probes(f.IsActive(), f.TrippedAt, load) {
 		return nil, nil //nolint:nilnil // there is nothing to probe

@@ -11,8 +11,8 @@ import (
 	"github.com/activedataflow/dataflow/internal/schedule"
 )
 
-// settle enters the due ticks of a locked flow into the ledger, because a change of
-// the flow must not start runs, and returns its next tick.
+// skipDue records the due ticks of a locked flow in the ledger, because a change of the flow
+// must not start runs. It returns the next tick.
 func (s *scheduler) skipDue(ctx context.Context, q Queries, rec *FlowRecord, now time.Time) (*time.Time, error) {
 	p, err := planOf(rec)
 	if err != nil || !p.HasTicks() {
@@ -31,10 +31,10 @@ func (s *scheduler) skipDue(ctx context.Context, q Queries, rec *FlowRecord, now
 	return p.Next(now), err
 }
 
-// cancelOthers cancels, of each flow whose overlap policy says so, the runs that are
-// older than its newest. It is done after the newest is committed, so that no lock
-// on a flow is held while one on a run is waited for, and again and again, since
-// that run may be another process's, which has died.
+// cancelOthers cancels the runs that are older than the newest, of each flow with
+// [OverlapCancelOther]. It does so after the newest run is committed, so that it holds no lock
+// on a flow while it waits for a lock on a run. It repeats this at each search for ticks,
+// because the process that should have done it may have died.
 func (s *scheduler) cancelOthers(ctx context.Context) error {
 	ids := s.flows.idsOf(func(f *Flow) bool { return f.Runtime.Settings().Schedule.Overlap == OverlapCancelOther })
 	for _, id := range ids {
@@ -45,7 +45,7 @@ func (s *scheduler) cancelOthers(ctx context.Context) error {
 	return nil
 }
 
-// cancelFor is cancelOthers for a flow of which a run has just been started.
+// cancelFor is cancelOthers for one flow, after a run of it was started.
 func (s *scheduler) cancelFor(ctx context.Context, f *Flow) error {
 	if !f.Runtime.Settings().Schedule.Overlap.policy().Cancels {
 		return nil
@@ -64,13 +64,13 @@ func (s *scheduler) cancelOlder(ctx context.Context, flowID int64) error {
 		return err
 	}
 	if p, err := planOf(rec); err != nil || !p.Cancels() {
-		return err // another version of the code has been registered since
+		return err // another version of the code was registered since
 	}
 	now, err := s.store.Now(ctx)
 	if err != nil {
 		return err
 	}
-	runs = slices.DeleteFunc(runs, func(run *Run) bool { // backfills, and what is for later
+	runs = slices.DeleteFunc(runs, func(run *Run) bool { // backfills, and runs that are for later
 		return run.IsBackfill() || run.State == RunPending && run.LeaseNumber == 0 && run.RunAfter.After(now)
 	})
 	if len(runs) == 0 {

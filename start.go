@@ -1,5 +1,8 @@
 package dataflow
 
+// Asking for runs: a request says which run is wanted, by whom and why. It sets the key under
+// which the run waits, and adds the run and its River job. It knows the flows and the jobs.
+
 import (
 	"cmp"
 	"context"
@@ -15,27 +18,27 @@ import (
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
-// request is what a run is asked for, and by whom. It travels on the Flow that a Runtime is
-// handed; a Flow without one asks for a plain run, as a call does.
+// request says which run is wanted, by whom and why. A Runtime gets it with the Flow. A Flow
+// without a request asks for a plain run.
 type request struct {
 	trigger       Trigger // empty: TriggerManual
 	actor, reason string
 	params        json.RawMessage
-	again         int64   // the run in whose place this one is tried, 0: none
+	again         int64   // the run that this one retries, 0: none
 	backfill      *bounds // nil: a run of the flow's own
 }
 
 // bounds are what a backfill reads.
 type bounds struct {
-	scope       string // the backfill whose cursor and counters it continues; empty: a new one
+	scope       string // the backfill to continue, with its cursor and counters; empty: a new one
 	from, until json.RawMessage
-	part        int             // it is the n-th of a backfill in ranges, 0: it is whole
+	part        int             // the number of this range, from 1; 0: not in ranges
 	all         *BackfillParams // with part: what all ranges read together
 }
 
-// uniqueKey returns the key under which the run waits: while another one of the flow waits
-// under the same key, that is returned in its place. Processes of two versions work on one
-// database, so this grammar may grow and not change:
+// uniqueKey returns the key under which the run waits. While another run of the flow waits
+// under the same key, no run is added, and the caller gets the waiting one. Processes of two
+// versions share a database, so this grammar may grow, but its keys never change:
 //
 //	key    = [ trigger ":" ] what [ ":" digest(params) ]      a plain call has no trigger
 //	what   = "now" | moment                                    a call, a tick, a probe, a registration
@@ -55,7 +58,7 @@ func (r *request) uniqueKey(at time.Time, rt Runtime) string {
 	}
 	switch b := r.backfill; {
 	case r.again != 0 && b != nil:
-		key += "backfill " + b.scope // whichever of its runs is tried again
+		key += "backfill " + b.scope // the same key for a retry of any of its runs
 	case r.again != 0:
 		key += "run " + strconv.FormatInt(r.again, 10)
 	case b != nil && b.part > 0:
@@ -70,14 +73,14 @@ func (r *request) uniqueKey(at time.Time, rt Runtime) string {
 		key += cmp.Or(moment, "now")
 	}
 	if r.params != nil {
-		key += ":" + stored.Digest(r.params) // another run than one with other parameters
+		key += ":" + stored.Digest(r.params) // other parameters are another run
 	}
 	return key
 }
 
 func momentKey(at time.Time) string { return "at:" + at.UTC().Format(time.RFC3339Nano) }
 
-// rangesKey is how the keys of all ranges of a backfill begin:
+// rangesKey returns the prefix of the keys of all ranges of a backfill:
 //
 //	"backfill:ranges:" [ moment ":" ] digest(from, until, params) ":"
 func rangesKey(all *BackfillParams) string {
@@ -88,7 +91,7 @@ func rangesKey(all *BackfillParams) string {
 	return key + stored.Digest(all.From, all.Until, all.Params) + ":"
 }
 
-// retryOf is the request for a run in the place of one that has ended.
+// retryOf returns the request for a retry of a run that has ended.
 func retryOf(old *Run, actor string) *request {
 	r := &request{trigger: TriggerRetry, actor: actor, reason: fmt.Sprintf("retry of run %d", old.ID), params: old.Params, again: old.ID}
 	if !old.IsBackfill() {
@@ -101,14 +104,14 @@ func retryOf(old *Run, actor string) *request {
 	return r
 }
 
-// asking returns a copy of the flow that asks its Runtime for a run.
+// asking returns a copy of the flow that carries the request to its Runtime.
 func (f *Flow) asking(r *request) *Flow {
 	own := *f
 	own.request = r
 	return &own
 }
 
-// asked is what the flow asks its Runtime for.
+// asked returns the request that the flow carries, or that for a plain run.
 func (f *Flow) asked() *request {
 	r := request{trigger: TriggerManual}
 	if f.request != nil {
@@ -130,16 +133,16 @@ func (f *Flow) startTx(ctx context.Context, tx Tx, r *request, at time.Time) (*R
 	return rt.ExecuteTx(ctx, tx, f.asking(r), at)
 }
 
-// mustBeBound refuses a flow that no client has returned.
+// mustBeBound returns an error if no client returned the flow.
 func (f *Flow) mustBeBound() error {
 	if f == nil || f.client == nil {
-		return public(fmt.Errorf("start run: %w: the flow was not got from a client: use client.Flow", ErrNotRegistered))
+		return public(fmt.Errorf("start run: %w: no client returned this flow: get it with client.Flow", ErrNotRegistered))
 	}
 	return nil
 }
 
-// start adds a run and, if job says how, its River job: in tx, or in a
-// transaction of its own if that is nil.
+// start adds a run and, unless job is nil, its River job. It does so in tx, or, if that is
+// nil, in a transaction of its own.
 func (f *Flow) start(ctx context.Context, tx Tx, s RuntimeSettings, at time.Time, job *river.InsertOpts) (*Run, error) {
 	if err := f.mustBeBound(); err != nil {
 		return nil, err
@@ -163,7 +166,7 @@ func (f *Flow) start(ctx context.Context, tx Tx, s RuntimeSettings, at time.Time
 
 func (f *Flow) insertRun(ctx context.Context, tx Tx, s RuntimeSettings, at time.Time, job *river.InsertOpts) (*Run, error) {
 	if !s.Enabled {
-		return nil, fmt.Errorf("%w: its runtime is", ErrDisabled)
+		return nil, fmt.Errorf("%w: its runtime is not enabled", ErrDisabled)
 	}
 	q, err := f.client.store.With(tx)
 	if err != nil {
@@ -190,7 +193,7 @@ func (f *Flow) insertRun(ctx context.Context, tx Tx, s RuntimeSettings, at time.
 		return run, err
 	}
 	opts := *job
-	if !at.IsZero() && p.Trigger != TriggerSchedule { // a tick is due by the database's clock, if not by this process's
+	if !at.IsZero() && p.Trigger != TriggerSchedule { // a tick is due by the database's clock already, and this process's may be slow
 		opts.ScheduledAt = run.RunAfter
 	}
 	if err := f.client.jobs.insert(ctx, tx, run, opts); err != nil {
@@ -210,11 +213,11 @@ func (f *Flow) whyNoRun(ctx context.Context, q Queries) error {
 	return inactiveError(rec)
 }
 
-// checkParams refuses parameters that the flow's source does not take, as far as this
-// process knows.
+// checkParams returns an error if the flow's source does not take the parameters. A process
+// without the flow's code checks only that they are JSON.
 func (f *Flow) checkParams(params json.RawMessage) error {
 	if !json.Valid(params) {
-		return &ConfigError{Field: "Params", Reason: fmt.Sprintf("%s is not JSON: a text, for one, stands in double quotes", stored.Clip(string(params)))}
+		return &ConfigError{Field: "Params", Reason: fmt.Sprintf("%s is not JSON: put a text in double quotes", stored.Clip(string(params)))}
 	}
 	if !f.Registered() {
 		return nil
@@ -222,26 +225,26 @@ func (f *Flow) checkParams(params json.RawMessage) error {
 	return f.code.checkRequest(nil, nil, params)
 }
 
-// BackfillParams say what a [Client.Backfill] reads. The zero value reads everything
+// BackfillParams are the settings of a [Client.Backfill]. The zero value reads everything
 // again.
 type BackfillParams struct {
-	// From is the cursor behind which it begins, as JSON. Nil: the beginning.
+	// From is a cursor, as JSON. The backfill begins after it. Nil: the beginning.
 	From json.RawMessage
-	// Until is the cursor up to which it goes, itself included. Nil: to the end. The
-	// source must heed it, by the power [RequestChecker], as the Keyset of pgtable and
-	// of sqltable does.
+	// Until is the cursor at which the backfill ends, as JSON. It reads the record there too.
+	// Nil: the end. The source must support Until through the power [RequestChecker], as the
+	// Keyset of pgtable and of sqltable does.
 	Until json.RawMessage
-	// Params are given to the source, as Request.Params: any JSON. The source must
-	// take them, by the power [RequestChecker]. Nil: none.
+	// Params is any JSON. The source gets it as Request.Params, and must support it through
+	// the power [RequestChecker]. Nil: none.
 	Params json.RawMessage
 
-	// Append lets it write to a sink that only appends, where records that are there
-	// already will be there twice.
+	// Append allows a backfill into a sink that only appends. The sink then has a record twice
+	// if it has it already.
 	Append bool
 
-	// At is when it starts. Zero: now.
+	// At is when the run starts. Zero: now.
 	At time.Time
-	// Actor and Reason say who asks for it and why. They are kept with the run.
+	// Actor and Reason say who asks for the run and why. They are stored with it.
 	Actor  string
 	Reason string
 }
@@ -250,11 +253,11 @@ type BackfillParams struct {
 type TriggerOptions struct {
 	// At is when the run starts. Zero: now.
 	At time.Time
-	// Actor and Reason say who asks for the run and why. They are kept with it.
+	// Actor and Reason say who asks for the run and why. They are stored with it.
 	Actor  string
 	Reason string
-	// Params are given to the flow's source, as Request.Params: any JSON. The source
-	// must take them, by the power [RequestChecker]. Nil: none.
+	// Params is any JSON. The flow's source gets it as Request.Params, and must support it
+	// through the power [RequestChecker]. Nil: none.
 	Params json.RawMessage
 }
 

@@ -1,5 +1,8 @@
 package dataflow
 
+// The worker works the due runs that need no River job. Its loop also runs a started client's
+// other duties: it knows the scheduler, the rescuer, the registrar, the presence and the gate.
+
 import (
 	"cmp"
 	"context"
@@ -10,8 +13,8 @@ import (
 	"time"
 )
 
-// worker works the runs that are due and need no River job: for a started client in a
-// loop, and for [Client.Tick] once. The loop also does what has to be done now and then.
+// worker works the due runs that need no River job: in a loop for a started client, once for
+// [Client.Tick]. The loop also calls what must be done from time to time.
 type worker struct {
 	base
 	flows     *registry
@@ -20,16 +23,16 @@ type worker struct {
 	rescuer   *rescuer
 	registrar *registrar
 	presence  *presence
-	execute   func(ctx context.Context, flow *Flow, runID int64) (*Run, error) // the executor's
+	execute   func(ctx context.Context, flow *Flow, runID int64) (*Run, error) // FlowExecutor.executeKnown
 
-	freed chan struct{} // holds a signal when the loop has a place again
-	ended chan struct{} // holds a signal when a run that the loop has worked has ended
+	freed chan struct{} // holds a signal when the loop has a free place again
+	ended chan struct{} // holds a signal when a run of the loop has ended
 
 	mu       sync.Mutex // guards inFlight
 	inFlight map[int64]bool
 }
 
-// look does what a tick does before runs are worked.
+// look does what a tick does before it works runs.
 func (w *worker) look(ctx context.Context) (*TickReport, error) {
 	r := &TickReport{done: make(chan struct{})}
 	var err error
@@ -48,8 +51,8 @@ func (w *worker) look(ctx context.Context) (*TickReport, error) {
 	return r, nil
 }
 
-// workAll works the due runs of a tick, a number of them at a time. Those of one lane
-// are worked in their order, as many at once as it has places.
+// workAll works the due runs of a tick, MaxWorkers at a time. It works the runs of a lane in
+// their order, as many at once as the lane has places.
 func (w *worker) workAll(ctx context.Context, r *TickReport) {
 	inLane := make(map[lane][]int)
 	atOnce := make(map[lane]int)
@@ -82,8 +85,8 @@ func (w *worker) workAll(ctx context.Context, r *TickReport) {
 	wg.Wait()
 }
 
-// poll fires ticks and works due runs until Stop, for a started client. It sleeps
-// until the next tick, or for a PollInterval.
+// poll is the loop of a started client: it fires ticks and works due runs until Stop. It
+// sleeps until the next tick, for a PollInterval at most.
 func (w *worker) poll(ctx context.Context) {
 	lapsed := time.NewTicker(w.config.Lease / 10)
 	defer lapsed.Stop()
@@ -130,7 +133,7 @@ func (w *worker) poll(ctx context.Context) {
 		case <-alive.C:
 			do("saying that this process is alive", w.presence.sayAlive)
 		case <-freed:
-		case <-w.ended: // another run of that flow may wait
+		case <-w.ended: // another run of its flow may wait
 		case <-again.C:
 			do("registering flows", w.registrar.registerAgain)
 			do("looking for migrated flows", w.registrar.followMigrations)
@@ -139,12 +142,13 @@ func (w *worker) poll(ctx context.Context) {
 	}
 }
 
-// tickSoonest is for how long the loop sleeps at least. What is due then is being
-// handled by another process.
+// tickSoonest is the least time for which the loop sleeps. Another process is handling a tick
+// that is due by then.
 const tickSoonest = 10 * time.Millisecond
 
-// untilNext is how long the loop may sleep: a PollInterval, unless a tick is due
-// before. One that could not be handled does not make it look again at once.
+// untilNext returns how long the loop may sleep: until the next tick, for a PollInterval at
+// most. After a failure it is a PollInterval, so that a flow that cannot be handled does not
+// keep the loop busy.
 func (w *worker) untilNext(ctx context.Context, failed bool) time.Duration {
 	if failed {
 		return w.config.PollInterval
@@ -156,8 +160,8 @@ func (w *worker) untilNext(ctx context.Context, failed bool) time.Duration {
 	return min(max(d, tickSoonest), w.config.PollInterval)
 }
 
-// takeUp starts working due runs, as far as there is room, and does not wait
-// for them. It reports whether it has left any for lack of room.
+// takeUp starts to work due runs while there is room, and does not wait for them. It reports
+// whether it left any for lack of room.
 func (w *worker) takeUp(ctx context.Context) (left bool, err error) {
 	due, err := w.due(ctx, maxPage)
 	if err != nil {
@@ -165,8 +169,8 @@ func (w *worker) takeUp(ctx context.Context) (left bool, err error) {
 	}
 	tried := make(map[lane]int)
 	for _, run := range due {
-		// Those of the lane that are behind it must wait. If all were tried at once,
-		// any could be the first.
+		// The later runs of the lane must wait. If all were tried at once, any of them
+		// could be the first.
 		l, most := w.flows.laneOf(run)
 		if tried[l]++; tried[l] > most {
 			continue
@@ -191,8 +195,9 @@ func (w *worker) takeUp(ctx context.Context) (left bool, err error) {
 	return left, nil
 }
 
-// reserve takes one of the loop's places for a run, unless it has one already. Backfills
-// with slots of their own leave one free, because without River they keep theirs to their end.
+// reserve takes a place of the loop for a run, unless the run has one. Backfills with slots of
+// their own leave one place free, because a run without a River job keeps its place to its
+// end.
 func (w *worker) reserve(id int64, ownSlots bool) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -214,10 +219,11 @@ func (w *worker) unreserve(id int64) {
 	poke(w.freed)
 }
 
+// poke leaves a signal in a channel.
 func poke(ch chan struct{}) {
 	select {
 	case ch <- struct{}{}:
-	default: // the loop will look in any case
+	default: // there is a signal already
 	}
 }
 
@@ -228,13 +234,13 @@ func (w *worker) due(ctx context.Context, limit int) ([]*Run, error) {
 		return nil, nil
 	}
 	runs, err := w.store.RunDue(ctx, flows, limit)
-	// Of a flow, the first is tried: a backfill lets the flow's own runs go first.
+	// The flow's own runs come before its backfills, because the first of a flow is tried.
 	slices.SortStableFunc(runs, func(a, b *Run) int { return cmp.Compare(min(len(a.Scope), 1), min(len(b.Scope), 1)) })
 	return runs, err
 }
 
-// workDue works a run that was found due. It returns nil when another process
-// was first, or the run must wait.
+// workDue works a due run. It returns nil if another process was first, or if the run must
+// wait.
 func (w *worker) workDue(ctx context.Context, run *Run) *Run {
 	var worked *Run
 	flow, err := w.flows.get(ctx, run.FlowID)
@@ -244,7 +250,7 @@ func (w *worker) workDue(ctx context.Context, run *Run) *Run {
 	var re *RunError
 	switch {
 	case err == nil, errors.As(err, &re), errors.Is(err, ErrFenced), errors.Is(err, ErrStopped):
-		return worked // the executor has logged how it ended
+		return worked // the executor logged the outcome
 	case errors.Is(err, ErrAlreadyRunning), errors.Is(err, ErrRunFinished), errors.Is(err, ErrNotDue), errors.Is(err, ErrDisabled):
 		return nil
 	default:

@@ -40,7 +40,7 @@ func TestPoison(t *testing.T) {
 	require.Len(t, runs, 1)
 	const before = (poison - 1) / batch * batch
 	require.Equal(t, dataflow.RunFailed, runs[0].State)
-	require.Contains(t, runs[0].Error, fmt.Sprintf("killed its worker %d times in a row, in the batch behind cursor %d:", dataflow.DefaultMaxRescues, before))
+	require.Contains(t, runs[0].Error, fmt.Sprintf("killed its worker %d times in a row, in the batch after cursor %d:", dataflow.DefaultMaxRescues, before))
 	require.Equal(t, int64(before), s.number(`select count(*) from chaos_target where flow = 'poisoned'`))
 	require.Zero(t, s.number(`select count(*) from dataflow_run where state <> 'success' and id <> `+fmt.Sprint(runs[0].ID)), "runs of other flows that have failed")
 	for i := range s.flows {

@@ -248,12 +248,12 @@ func TestClient_BackfillRanges_Refused(t *testing.T) {
 			n    int
 			want string
 		}{
-			{"good", 0, "n: 0 is not from 1 to 1000: give the number of ranges"},
-			{"good", -3, "n: -3 is not from 1 to 1000"},
-			{"good", 1001, "n: 1001 is not from 1 to 1000"},
+			{"good", 0, "n: 0 is out of range: use 1 to 1000"},
+			{"good", -3, "n: -3 is out of range: use 1 to 1000"},
+			{"good", 1001, "n: 1001 is out of range: use 1 to 1000"},
 			{"none", 2, "n: the source (custom) cannot be cut: it lacks the power Splitter: use 1, or a source that has it, such as pgtable.Keyset"},
 			{"p none", 2, "n: the source (custom) cannot be cut: it lacks the power Splitter"},
-			{"unbounded", 2, "n: the source (custom) cannot end a read at Until, as ranges must: it lacks the power RequestChecker: use 1"},
+			{"unbounded", 2, "n: the source (custom) cannot end a read at Until, which ranges need: it lacks the power RequestChecker: use 1"},
 			{"p unbounded", 2, "range 1 of 2, behind  and up to 3: Until: the source (custom) cannot end a read there"},
 			{"appends", 2, "Append: the flow's sink only appends"},
 		} {
@@ -264,7 +264,7 @@ func TestClient_BackfillRanges_Refused(t *testing.T) {
 			requirePublic(t, err)
 		}
 		_, err := client.BackfillRanges(t.Context(), "many", 3, nil)
-		require.ErrorContains(t, err, "split the source: Split (of custom) has returned 3 cursors for 3 parts: return 2 at most")
+		require.ErrorContains(t, err, "split the source: Split (of custom) returned 3 cursors for 3 parts: return 2 at most")
 		_, err = client.BackfillRanges(t.Context(), "broken", 3, nil)
 		require.ErrorIs(t, err, errBroken)
 		_, err = client.BackfillRanges(t.Context(), "panics", 3, nil)

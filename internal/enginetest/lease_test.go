@@ -153,7 +153,7 @@ func TestRescue_Max(t *testing.T) {
 			t.rescued(watch, run.ID)
 		}
 		run, err = t.wait(client, run.ID)
-		require.ErrorContains(t, err, "killed its worker 3 times in a row, in the batch behind its beginning")
+		require.ErrorContains(t, err, "killed its worker 3 times in a row, in the batch after its beginning")
 		require.Equal(t, dataflow.RunFailed, run.State)
 		require.Equal(t, run.ID, (<-failed).ID)
 	})

@@ -170,7 +170,7 @@ func TestMigrateRuntimes_Register(t *testing.T) {
 			require.NoError(t, early)
 			require.NoError(t, client.Start(t.Context()))
 			require.IsType(t, dataflow.JobQueue{}, t.stored(client)["hb"])
-			require.NotEmpty(t, l.lines("flow stays on the runtime to which it was migrated"))
+			require.NotEmpty(t, l.lines("flow stays on the runtime that it was migrated to"))
 			for _, run := range t.waiting(client, "hb") {
 				_, err := t.wait(client, run.ID)
 				require.NoError(t, err)
@@ -182,7 +182,7 @@ func TestMigrateRuntimes_Register(t *testing.T) {
 			other := t.client(&dataflow.Config{Flows: []*dataflow.Flow{flow(c.changed)}, Logger: l.logger()})
 			require.NoError(t, other.Register(t.Context()))
 			require.IsType(t, dataflow.Heartbeat{}, t.stored(other)["hb"])
-			require.NotEmpty(t, l.lines("flow leaves the runtime to which it was migrated"))
+			require.NotEmpty(t, l.lines("flow leaves the runtime that it was migrated to"))
 			f, err := other.Flow(t.Context(), "hb")
 			require.NoError(t, err)
 			require.Nil(t, f.MigratedFrom)

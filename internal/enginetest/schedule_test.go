@@ -352,7 +352,7 @@ func TestFlow_Next(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []time.Time{minute(10)}, next)
 	_, err = hb(time.Hour, dataflow.Schedule{}).Next(minute(0), -1)
-	require.ErrorContains(t, err, "-1 is not from 0 to 10000")
+	require.ErrorContains(t, err, "-1 is out of range: use 0 to 10000")
 	requirePublic(t, err)
 }
 

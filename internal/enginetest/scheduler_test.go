@@ -135,7 +135,7 @@ func TestSchedule_FlowDeleted(t *testing.T) {
 		require.Eventually(t, func() bool { return t.number("select count(*) from dataflow_process") == 1 }, patience, 10*time.Millisecond)
 		codes, text := t.causes(without, "f")
 		require.Equal(t, []dataflow.CauseCode{dataflow.CauseNotRegistered, dataflow.CauseOverdue}, codes)
-		require.Contains(t, text, "Its tick of 2031-02-03T04:10:00Z (21m0s ago) is overdue: no started client that has its code has looked since.")
+		require.Contains(t, text, "Its tick of 2031-02-03T04:10:00Z (21m0s ago) is overdue: no started client with its code has looked for ticks since.")
 		again := t.onClock(c, hb(10*time.Minute, dataflow.Schedule{}))
 		require.Len(t, t.tick(again), 1)
 		require.Equal(t, []int{30}, t.ticked(again))

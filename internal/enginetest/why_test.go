@@ -43,19 +43,19 @@ func TestWhy(t *testing.T) {
 		client := t.onClock(c, flow)
 		codes, text := t.causes(client, "f")
 		require.Equal(t, []dataflow.CauseCode{dataflow.CauseNoProcess, dataflow.CauseNextTick}, codes)
-		require.Equal(t, "No process is there to work it: no started client has been seen lately. Only calls of client.Tick or of the heartbeat endpoint would.\nIts next tick is at 2031-02-03T04:10:00Z (in 5m0s).", text)
+		require.Equal(t, "No process works it: no started client is alive. Only calls of client.Tick or of the heartbeat endpoint would.\nIts next tick is at 2031-02-03T04:10:00Z (in 5m0s).", text)
 
 		t.started(t.client(&dataflow.Config{ID: "stranger", Clock: c.Now}))
 		require.Eventually(t, func() bool { return t.number("select count(*) from dataflow_process") == 1 }, patience, 10*time.Millisecond)
 		codes, text = t.causes(client, "f")
 		require.Equal(t, []dataflow.CauseCode{dataflow.CauseNotRegistered, dataflow.CauseNextTick}, codes)
-		require.Contains(t, text, "of the 1 that are there (stranger), none has a flow of this name")
+		require.Contains(t, text, "none of the live processes (1: stranger) has a flow of this name")
 
 		c.set(minute(10))
 		require.Len(t, t.tick(client), 1)
 		codes, text = t.causes(client, "f")
 		require.Equal(t, dataflow.CauseTripped, codes[0])
-		require.Contains(t, text, "Its ticks start no runs since 2031-02-03T04:10:00Z (now), because a run has failed; run ")
+		require.Contains(t, text, "Its ticks have started no runs since 2031-02-03T04:10:00Z (now), because a run has failed; run ")
 		require.Contains(t, text, "one run tries whether it works again at 2031-02-03T05:10:00Z (in 1h0m0s)")
 		require.Regexp(t, `Its last run, \d+, failed at 2031-02-03T04:10:00Z \(now\), after attempt 1 of 1, with: read: `+errBroken.Error(), text)
 
@@ -83,7 +83,7 @@ func TestWhy(t *testing.T) {
 		require.True(t, e.Running)
 		codes, text = t.causes(client, "f")
 		require.Equal(t, []dataflow.CauseCode{dataflow.CauseRunning, dataflow.CauseBlocked, dataflow.CauseNextTick, dataflow.CauseFailed, dataflow.CauseSkipped}, codes)
-		require.Regexp(t, `Run \d+ waits for run \d+, which is in progress on worker .+, whose lease ends at 2031-02-03T04:`, text)
+		require.Regexp(t, `Run \d+ waits for run \d+, which is in progress on worker .+\. That lease ends at 2031-02-03T04:`, text)
 		close(open)
 		_, err = report.Wait(t.Context())
 		require.NoError(t, err)
@@ -174,7 +174,7 @@ func TestWhy_Many(t *testing.T) {
 		require.Equal(t, []dataflow.CauseCode{
 			dataflow.CauseRunning, dataflow.CauseBlocked, dataflow.CauseBlocked, dataflow.CauseBlocked, dataflow.CauseBlocked, dataflow.CauseNextTick,
 		}, codes)
-		require.Contains(t, text, "117 more of its runs wait behind these.")
+		require.Contains(t, text, "117 more of its runs wait after these.")
 		require.Equal(t, report.Fired[0].ID, e.Causes[0].RunID)
 		require.Equal(t, report.Fired[1].ID, e.Causes[1].RunID)
 		_, err = client.CancelFlow(t.Context(), "f", "", "")
@@ -200,7 +200,7 @@ func TestWhy_Lost(t *testing.T) {
 		require.False(t, e.Running)
 		codes, text := t.causes(client, "f")
 		require.Equal(t, []dataflow.CauseCode{dataflow.CauseLost, dataflow.CauseNoProcess, dataflow.CauseNoSchedule}, codes)
-		require.Contains(t, text, fmt.Sprintf("Run %d was in progress on worker w9, which has not been heard of: its lease ended at 2031-02-03T04:00:00Z (10m0s ago)", run.ID))
+		require.Contains(t, text, fmt.Sprintf("Run %d was in progress on worker w9, which did not renew its lease: the lease ended at 2031-02-03T04:00:00Z (10m0s ago)", run.ID))
 	})
 }
 
