@@ -61,6 +61,13 @@
 // also needs the privileges to select and to update. T must have no field for a
 // generated column.
 //
+// A constraint that is deferrable and initially deferred is checked after each batch, or
+// part of a batch, that [Insert] and [Upsert] write, and not only by the commit. So its
+// error is one of the rows, about which the flow's policy decides. In a batch with a bad
+// row, rows that refer to each other may be in different parts; then they count as bad
+// too. Func and Batch meet such an error at the commit, unless they call "set constraints
+// all immediate".
+//
 // # Rows that are committed late
 //
 // A row gets its key during a transaction, but becomes visible only when the transaction
