@@ -208,7 +208,7 @@ func (a *textArray) add(v reflect.Value) (bool, error) {
 	if a.convert != nil {
 		v = v.Convert(a.convert)
 	}
-	buf, err := a.m.Encode(a.oid, pgtype.TextFormatCode, v.Interface(), a.buf[:0])
+	buf, err := appendPgxText(a.m, a.oid, v.Interface(), a.buf)
 	if err != nil {
 		return false, err
 	}

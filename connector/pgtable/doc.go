@@ -27,6 +27,29 @@
 // fields of an embedded struct count as fields of T. A field may have any type that pgx
 // reads from, or writes to, its column.
 //
+// # Values
+//
+// What is read is what Postgres holds, and what is written is what the record holds; or
+// a RecordError names the column and a Go type that would do. pgx 5.12 changes some
+// values without an error (see its package pgtype). pgtable reads these as follows:
+//
+//   - A JSON null is the text null in a string, []byte, json.RawMessage, a pointer to
+//     one of these, or a type with its own Scan. A type with its own UnmarshalJSON
+//     decides itself. Elsewhere it would be the same as NULL or an empty value, and is a
+//     RecordError. Use json.RawMessage.
+//   - A number of a JSON column that is read into an interface, such as the values of a
+//     map[string]any, is a json.Number with all its digits, never a float64.
+//   - A JSON string that is itself JSON, such as "5", is a RecordError in a field of type
+//     any. Written from there to a JSON column, it would be the number 5.
+//   - An array needs a slice with as many dimensions as it has. One that does not begin
+//     at index 1 needs pgtype.Array. In a field of type any, an array must have one
+//     dimension.
+//   - An interval with months needs pgtype.Interval: a month has no fixed length. In a
+//     time.Duration a day is 24 hours.
+//
+// An empty text is written as such, never as NULL. NULL is written for a nil pointer, a
+// nil slice, and a value that says that it is not valid.
+//
 // # Tables
 //
 // The name of a table is "table", found by the search path, or "schema.table". Case
@@ -37,6 +60,13 @@
 // each row, and may change or skip it; its record still counts as written. An upsert
 // also needs the privileges to select and to update. T must have no field for a
 // generated column.
+//
+// A constraint that is deferrable and initially deferred is checked after each batch, or
+// part of a batch, that [Insert] and [Upsert] write, and not only by the commit. So its
+// error is one of the rows, about which the flow's policy decides. In a batch with a bad
+// row, rows that refer to each other may be in different parts; then they count as bad
+// too. Func and Batch meet such an error at the commit, unless they call "set constraints
+// all immediate".
 //
 // # Rows that are committed late
 //

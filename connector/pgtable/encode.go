@@ -102,7 +102,7 @@ func newTextEncoder(c *column) encoder {
 		return nil
 	}
 	return func(e *rowEncoder, v reflect.Value) (bool, error) {
-		text, err := e.m.Encode(c.oid, pgtype.TextFormatCode, v.Interface(), e.scratch[:0])
+		text, err := appendPgxText(e.m, c.oid, v.Interface(), e.scratch)
 		if err != nil {
 			return false, errNotPlain
 		}
@@ -112,6 +112,16 @@ func newTextEncoder(c *column) encoder {
 		e.scratch = text
 		return e.text(c, text)
 	}
+}
+
+// appendPgxText returns the text that pgx makes of a value for a column, or nil for
+// NULL. It reuses the memory of buf. In pgx a nil result means NULL, but an encoder
+// of an empty text returns its buffer unchanged. So the buffer must not be nil.
+func appendPgxText(m *pgtype.Map, oid uint32, v any, buf []byte) ([]byte, error) {
+	if buf == nil {
+		buf = make([]byte, 0, 64)
+	}
+	return m.Encode(oid, pgtype.TextFormatCode, v, buf[:0])
 }
 
 // isText reports whether the binary form of the column is its text. In jsonb one

@@ -250,7 +250,7 @@ func (r *reader[T]) plan(rows pgx.Rows, dest []any) []columnPlan {
 		c := &r.fields.Columns[i]
 		plans[i] = columnPlan{
 			decode: newDecoder(f, c.Type), field: c.In(record),
-			dest: dest[i], scan: rows.TypeMap().PlanScan(f.DataTypeOID, f.Format, dest[i]),
+			dest: dest[i], scan: newScanPlan(rows.TypeMap(), f, dest[i]),
 		}
 	}
 	return plans

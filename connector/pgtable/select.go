@@ -169,7 +169,7 @@ func (r *selectReader[T]) open(rows pgx.Rows) error {
 		f := &r.fields.Columns[at]
 		r.plans[i] = columnPlan{
 			decode: newDecoder(c, f.Type), field: f.In(record),
-			dest: dest[at], scan: rows.TypeMap().PlanScan(c.DataTypeOID, c.Format, dest[at]),
+			dest: dest[at], scan: newScanPlan(rows.TypeMap(), c, dest[at]),
 		}
 	}
 	return nil

@@ -145,6 +145,32 @@ func (s *sink[T]) write(ctx context.Context, tx pgx.Tx, rows []T, results []data
 	if err != nil {
 		return err
 	}
+	if st.check == "" {
+		return s.writeWith(ctx, tx, st, rows, results, part)
+	}
+	write := func() error {
+		if err := s.writeWith(ctx, tx, st, rows, results, part); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, st.check); err != nil {
+			s.forget(database) // the constraints may have changed
+			return s.explain(err)
+		}
+		return nil
+	}
+	if !part {
+		return write()
+	}
+	err = withSavepoint(ctx, tx, write)
+	if err != nil {
+		delete(tx.Conn().PgConn().CustomData(), checkedMark) // the lock on the table is gone
+	}
+	return err
+}
+
+// writeWith writes rows by a statement. See write.
+func (s *sink[T]) writeWith(ctx context.Context, tx pgx.Tx, st *statement, rows []T, results []dataflow.RowResult, part bool) error {
+	database := databaseOf(tx)
 	if st.copier != nil && len(rows) >= s.copyFrom {
 		result, err := st.copy(ctx, tx, reflect.ValueOf(rows), results, part)
 		switch {

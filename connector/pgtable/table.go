@@ -49,13 +49,14 @@ type tableColumn struct {
 	collated   bool   // true if it has a collation
 }
 
-// targetQuery asks four questions:
+// targetQuery asks five questions:
 //
 //   - whether COPY does the same to the table as an insert;
 //   - whether this role may create temporary tables;
 //   - whether the table returns xmax, as partitioned tables do not;
 //   - whether writing looks at other rows of the table, by triggers or by foreign
-//     keys to the table itself.
+//     keys to the table itself;
+//   - which of its constraints, as SQL, are checked at the commit.
 const targetQuery = `
 with root (oid) as (
 	select coalesce(pg_catalog.pg_partition_root(to_regclass($1)), to_regclass($1))::oid
@@ -68,7 +69,9 @@ select c.relkind in ('r', 'p') and not c.relhasrules and not row_security_active
 	has_database_privilege(current_database(), 'temporary'),
 	c.relkind = 'r',
 	exists (select from pg_catalog.pg_trigger where tgrelid in (select oid from parts) and not tgisinternal) or
-	exists (select from pg_catalog.pg_constraint where contype = 'f' and conrelid in (select oid from parts) and confrelid in (select oid from parts))
+	exists (select from pg_catalog.pg_constraint where contype = 'f' and conrelid in (select oid from parts) and confrelid in (select oid from parts)),
+	coalesce((select string_agg(pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(d.conname), ', ' order by d.oid)
+		from pg_catalog.pg_constraint d join pg_catalog.pg_namespace n on n.oid = d.connamespace where d.conrelid = c.oid and d.condeferred), '')
 from pg_catalog.pg_class c where c.oid = to_regclass($1)`
 
 // target is a table to write to, with the answers of targetQuery.
@@ -78,6 +81,7 @@ type target struct {
 	temporary bool
 	xmax      bool // true if the table returns xmax
 	looks     bool // true if writing looks at other rows of the table
+	deferred  string
 }
 
 // lookUp looks up a table.
@@ -87,7 +91,7 @@ func lookUp(ctx context.Context, tx pgx.Tx, table pgx.Identifier) (*target, erro
 		return nil, err
 	}
 	t := &target{columns: columns}
-	if err := tx.QueryRow(ctx, targetQuery, table.Sanitize()).Scan(&t.plain, &t.temporary, &t.xmax, &t.looks); err != nil {
+	if err := tx.QueryRow(ctx, targetQuery, table.Sanitize()).Scan(&t.plain, &t.temporary, &t.xmax, &t.looks, &t.deferred); err != nil {
 		return nil, fmt.Errorf("look up the table: %w", err)
 	}
 	return t, nil
@@ -124,11 +128,15 @@ type statement struct {
 	fields  *rowmap.Plan
 	columns []*column
 	copier  *copier // nil if all batches are written with arrays
+	check   string  // checks the constraints that the commit would check; empty if there are none
 	alone   bool    // true if the result depends only on the given rows and on the rows with their keys
 }
 
 func newStatement(table pgx.Identifier, fields *rowmap.Plan, to *target, upsert bool, key []string) (*statement, error) {
 	st, columns := &statement{fields: fields, alone: to.plain && !to.looks && (!upsert || to.xmax)}, to.columns
+	if to.deferred != "" {
+		st.check = "set constraints " + to.deferred + " immediate; set constraints " + to.deferred + " deferred"
+	}
 	var missing []string
 	for i := range fields.Columns {
 		f := &fields.Columns[i]

@@ -1,0 +1,248 @@
+package pgtable
+
+import (
+	"bytes"
+	"database/sql"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// newScanPlan returns the plan by which pgx reads a column into dest. Where pgx
+// would change a value without an error, the plan reads it exactly, or refuses it.
+func newScanPlan(m *pgtype.Map, f pgconn.FieldDescription, dest any) pgtype.ScanPlan {
+	plan := m.PlanScan(f.DataTypeOID, f.Format, dest)
+	t := reflect.TypeOf(dest).Elem()
+	if f.DataTypeOID == pgtype.JSONOID || f.DataTypeOID == pgtype.JSONBOID {
+		return newJSONPlan(m, f, t, plan)
+	}
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if f.DataTypeOID == pgtype.IntervalOID && t == reflect.TypeFor[time.Duration]() {
+		return checkedPlan{plan, intervalCheck(m, f)}
+	}
+	if depth := arrayDepth(t); depth > 0 && isArray(m, f, t) {
+		return checkedPlan{plan, func(raw []byte) error { return checkShape(raw, f.Format, t, depth) }}
+	}
+	return plan
+}
+
+// checkedPlan refuses values before pgx reads them.
+type checkedPlan struct {
+	pgtype.ScanPlan
+	check func(raw []byte) error
+}
+
+// Scan implements [pgtype.ScanPlan].
+func (p checkedPlan) Scan(raw []byte, dest any) error {
+	if raw != nil {
+		if err := p.check(raw); err != nil {
+			return err
+		}
+	}
+	return p.ScanPlan.Scan(raw, dest)
+}
+
+// intervalCheck refuses an interval with months, for which pgx takes 30 days each,
+// and one that overflows a time.Duration.
+func intervalCheck(m *pgtype.Map, f pgconn.FieldDescription) func(raw []byte) error {
+	plan := m.PlanScan(f.DataTypeOID, f.Format, new(pgtype.Interval))
+	return func(raw []byte) error {
+		var v pgtype.Interval
+		if err := plan.Scan(raw, &v); err != nil {
+			return err
+		}
+		const day, most = int64(24 * time.Hour / time.Microsecond), int64(math.MaxInt64 / time.Microsecond)
+		switch {
+		case v.Months != 0:
+			return errors.New("an interval with months has no fixed length and does not fit time.Duration: use pgtype.Interval")
+		case v.Microseconds > most || v.Microseconds < -most, max(int64(v.Days), -int64(v.Days)) > most/day,
+			max(int64(v.Days)*day+v.Microseconds, -int64(v.Days)*day-v.Microseconds) > most:
+			return errors.New("an interval of more than 292 years does not fit time.Duration: use pgtype.Interval")
+		default:
+			return nil
+		}
+	}
+}
+
+// isArray reports whether a column that is read into a t is an array. pgx does not
+// know the arrays of the database's own types, and gets them as text.
+func isArray(m *pgtype.Map, f pgconn.FieldDescription, t reflect.Type) bool {
+	typ, ok := m.TypeForOID(f.DataTypeOID)
+	if !ok {
+		return f.Format == pgtype.TextFormatCode && t.Kind() == reflect.Slice
+	}
+	_, array := typ.Codec.(*pgtype.ArrayCodec)
+	return array
+}
+
+// arrayDepth returns the number of dimensions of an array that a t can hold, or 0 if
+// a t takes care of that itself.
+func arrayDepth(t reflect.Type) int {
+	if t.Kind() == reflect.Interface {
+		return 1
+	}
+	flat := t.PkgPath() == reflect.TypeFor[pgtype.Text]().PkgPath() && strings.HasPrefix(t.Name(), "FlatArray[")
+	p := reflect.PointerTo(t)
+	if !flat && (p.Implements(reflect.TypeFor[pgtype.ArraySetter]()) || p.Implements(reflect.TypeFor[sql.Scanner]())) {
+		return 0
+	}
+	depth := 0
+	for (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) && t.Elem().Kind() != reflect.Uint8 {
+		t = t.Elem()
+		depth++
+	}
+	return depth
+}
+
+// checkShape refuses an array of more dimensions than depth, which pgx would
+// flatten, and one that does not begin at index 1, whose bounds pgx would drop.
+func checkShape(raw []byte, format int16, t reflect.Type, depth int) error {
+	dimensions, bounds := 0, false
+	if format == pgtype.BinaryFormatCode {
+		if len(raw) < 12 {
+			return nil // pgx reports it
+		}
+		dimensions = int(binary.BigEndian.Uint32(raw))
+		for i := 0; i < dimensions && len(raw) >= 20+8*i; i++ {
+			bounds = bounds || binary.BigEndian.Uint32(raw[16+8*i:]) != 1
+		}
+	} else {
+		bounds = bytes.HasPrefix(raw, []byte("["))
+		if bounds {
+			_, raw, _ = bytes.Cut(raw, []byte("="))
+		}
+		dimensions = len(raw) - len(bytes.TrimLeft(raw, "{"))
+	}
+	switch {
+	case dimensions > depth:
+		return fmt.Errorf("an array of %d dimensions does not fit %s: use pgtype.Array or a slice of %[1]d dimensions", dimensions, nameOf(t))
+	case bounds:
+		return fmt.Errorf("an array that does not begin at index 1 does not fit %s: use pgtype.Array", nameOf(t))
+	default:
+		return nil
+	}
+}
+
+func nameOf(t reflect.Type) string {
+	if t == reflect.TypeFor[any]() {
+		return "any"
+	}
+	return t.String()
+}
+
+// jsonPlan reads a JSON column.
+type jsonPlan struct {
+	pgtype.ScanPlan // pgx's
+	skip            int
+	leaf            reflect.Type    // the type behind the pointers
+	text            pgtype.ScanPlan // reads a null into a leaf; nil if a leaf cannot hold it
+	numbers         bool            // true if numbers may be read into an interface
+}
+
+func newJSONPlan(m *pgtype.Map, f pgconn.FieldDescription, t reflect.Type, plan pgtype.ScanPlan) pgtype.ScanPlan {
+	p := jsonPlan{ScanPlan: plan, leaf: t}
+	if f.DataTypeOID == pgtype.JSONBOID && f.Format == pgtype.BinaryFormatCode {
+		p.skip = 1 // the version
+	}
+	for p.leaf.Kind() == reflect.Pointer {
+		p.leaf = p.leaf.Elem()
+	}
+	dest := reflect.PointerTo(p.leaf)
+	switch {
+	case p.leaf == reflect.TypeFor[string](), p.leaf == reflect.TypeFor[[]byte](), p.leaf == reflect.TypeFor[json.RawMessage](),
+		dest.Implements(reflect.TypeFor[sql.Scanner]()), dest.Implements(reflect.TypeFor[pgtype.BytesScanner]()):
+		p.text = m.PlanScan(f.DataTypeOID, f.Format, reflect.New(p.leaf).Interface())
+	case t == p.leaf && dest.Implements(reflect.TypeFor[json.Unmarshaler]()):
+		p.text = plan
+	default:
+		p.numbers = plainJSON(m, f.DataTypeOID) && holdsInterface(p.leaf, make(map[reflect.Type]bool))
+	}
+	return p
+}
+
+// Scan implements [pgtype.ScanPlan].
+func (p jsonPlan) Scan(raw []byte, dest any) error {
+	if len(raw) <= p.skip {
+		return p.ScanPlan.Scan(raw, dest)
+	}
+	if body := raw[p.skip:]; isNullJSON(body) {
+		if p.text == nil {
+			return fmt.Errorf("a JSON null would be the same as NULL or an empty value in %s: use json.RawMessage", nameOf(p.leaf))
+		}
+		v := reflect.ValueOf(dest).Elem()
+		for v.Kind() == reflect.Pointer && v.Type() != p.leaf {
+			v.Set(reflect.New(v.Type().Elem()))
+			v = v.Elem()
+		}
+		return p.text.Scan(raw, v.Addr().Interface())
+	} else if p.numbers {
+		return scanNumbers(body, dest)
+	}
+	return p.ScanPlan.Scan(raw, dest)
+}
+
+func isNullJSON(body []byte) bool { return string(bytes.TrimSpace(body)) == "null" }
+
+// scanNumbers reads JSON like pgx, but the numbers in interfaces become
+// [json.Number], which keeps their digits.
+func scanNumbers(body []byte, dest any) error {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber()
+	if err := decoder.Decode(dest); err != nil {
+		return err
+	}
+	// pgx writes a string to a JSON column as JSON: "5" would become the number 5.
+	if v, ok := dest.(*any); ok {
+		if s, ok := (*v).(string); ok && json.Valid([]byte(s)) {
+			return fmt.Errorf("a JSON string that is itself JSON, %q, would be written as that JSON from an interface: use json.RawMessage", s)
+		}
+	}
+	return nil
+}
+
+// plainJSON reports whether the connection reads JSON with package json.
+func plainJSON(m *pgtype.Map, oid uint32) bool {
+	typ, ok := m.TypeForOID(oid)
+	if !ok {
+		return false
+	}
+	var unmarshal func([]byte, any) error
+	switch codec := typ.Codec.(type) {
+	case *pgtype.JSONCodec:
+		unmarshal = codec.Unmarshal
+	case *pgtype.JSONBCodec:
+		unmarshal = codec.Unmarshal
+	}
+	return unmarshal != nil && reflect.ValueOf(unmarshal).Pointer() == reflect.ValueOf(json.Unmarshal).Pointer()
+}
+
+// holdsInterface reports whether package json may fill an interface in a t.
+func holdsInterface(t reflect.Type, seen map[reflect.Type]bool) bool {
+	if seen[t] || t.Kind() != reflect.Interface && reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
+		return false
+	}
+	seen[t] = true
+	switch t.Kind() {
+	case reflect.Interface:
+		return true
+	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
+		return holdsInterface(t.Elem(), seen)
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if holdsInterface(t.Field(i).Type, seen) {
+				return true
+			}
+		}
+	}
+	return false
+}
