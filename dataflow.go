@@ -100,6 +100,10 @@ func (c *Client) Start(ctx context.Context) error {
 		}
 		return public(fmt.Errorf("start: %w: Stop was called during Start", err))
 	}
+	// Before Start returns, so that the other processes, and Why, know of this one from then on.
+	if err := c.presence.sayAlive(ctx); err != nil {
+		c.log.WarnContext(ctx, "dataflow: saying that this process is alive failed; trying again", slog.String(logError, err.Error()))
+	}
 	go func() {
 		defer c.gate.leave()
 		c.worker.poll(workCtx)

@@ -589,7 +589,7 @@ func ExampleClient_Processes() {
 		fmt.Println(p.ID, p.CodeVersion, p.Flows, p.Queues)
 	}
 	check(client.Stop(ctx))
-	// Output:
+	// Output: worker-1 v1.2.0 [orders] [etl]
 }
 
 // Locate finds a flow by its global id, which another system may have kept.

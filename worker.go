@@ -117,7 +117,6 @@ func (w *worker) poll(ctx context.Context) {
 	}
 	again := time.NewTicker(w.config.Lease)
 	defer again.Stop()
-	do("saying that this process is alive", w.presence.sayAlive)
 	do("looking for abandoned runs", rescue)
 	for {
 		do("looking for due ticks", fire)
