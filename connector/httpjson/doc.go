@@ -18,6 +18,10 @@
 // [NextURL]. A page at another host is not requested, because that host would receive
 // what Auth adds.
 //
+// [PageNumber] and [Offset] end at the first page without records. A shorter page than
+// requested is not the end: APIs cap sizes, and hide records after they have cut the
+// page.
+//
 // # Resuming
 //
 // Every record is a resume point: a page, and how many of its records were read. A
