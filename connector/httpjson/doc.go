@@ -18,6 +18,15 @@
 // [NextURL]. A page at another host is not requested, because that host would receive
 // what Auth adds.
 //
+// [PageNumber] and [Offset] end at the first page without records. A shorter page than
+// requested is not the end: APIs cap sizes, and hide records after they have cut the
+// page.
+//
+// A page that names itself as the next is the last. A page that names an earlier page
+// of the read as the next, or has the same records as an earlier one, is a permanent
+// error: its records are not read. See [Options].AllowEqualPages. After three empty
+// pages in a row the source waits before each request, up to 200 ms.
+//
 // # Resuming
 //
 // Every record is a resume point: a page, and how many of its records were read. A

@@ -28,6 +28,11 @@ type Options struct {
 	// after the last record.
 	Snapshot bool
 
+	// AllowEqualPages allows two pages of a read to have the same records. False
+	// ends the read at such a page with an error, because the API probably sends one
+	// page again and again.
+	AllowEqualPages bool
+
 	// Auth changes each request before it is sent, for example to add a token. It
 	// is called again for each try. An error ends the read. Nil sends the request
 	// unchanged.

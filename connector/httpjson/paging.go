@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/httpcall"
 )
 
@@ -53,8 +54,8 @@ func conditional(p Paging) bool {
 	}
 }
 
-// PageNumber requests pages by their number. A page that is empty, or has fewer
-// records than Size, is the last.
+// PageNumber requests pages by their number. The first page without records is after
+// the last: a shorter page is not, because APIs hide records and cap Size.
 type PageNumber struct {
 	// Param is the query parameter. Empty means "page".
 	Param string
@@ -64,6 +65,17 @@ type PageNumber struct {
 	Size int
 	// SizeParam is the query parameter for Size. Empty means "per_page".
 	SizeParam string
+	// ShortPageEnds makes a page with fewer records than Size the last, which saves a
+	// request. It loses records if the API caps Size or hides records.
+	ShortPageEnds bool
+	// EndStatus is the status with which the API answers a page after the last, such
+	// as 404. 0 means that any such status is an error.
+	EndStatus int
+}
+
+// Validate returns a [dataflow.ConfigError] for each invalid setting.
+func (p PageNumber) Validate() error {
+	return checkEnd("PageNumber", "Size", p.ShortPageEnds, p.Size, p.EndStatus)
 }
 
 // Prepare sets the parameters.
@@ -77,7 +89,7 @@ func (p PageNumber) Prepare(req *http.Request, page string) error {
 
 // Next returns the next number.
 func (p PageNumber) Next(page string, got *Page) (string, error) {
-	if got.Records == 0 || got.Records < p.Size {
+	if got.Records == 0 || p.ShortPageEnds && got.Records < p.Size {
 		return "", nil
 	}
 	n, err := strconv.Atoi(cmp.Or(page, strconv.Itoa(p.first())))
@@ -89,8 +101,12 @@ func (p PageNumber) Next(page string, got *Page) (string, error) {
 
 func (p PageNumber) first() int { return max(0, cmp.Or(p.First, 1)) }
 
-// Offset requests pages by the number of records before them. A page with fewer
-// records than Limit is the last.
+// Offset requests pages by the number of records before them. The first page without
+// records is after the last.
+//
+// After a page with fewer records than Limit, the API may have capped Limit or hidden
+// records. So the offset grows by the records received, and any record that ends one page
+// and begins the next is read once. Set Step for records that may equal their neighbors.
 type Offset struct {
 	// Param is the query parameter. Empty means "offset".
 	Param string
@@ -98,6 +114,24 @@ type Offset struct {
 	Limit int
 	// LimitParam is the query parameter for Limit. Empty means "limit".
 	LimitParam string
+	// Step is what each page adds to the offset. It equals Limit for an API that hides
+	// records after it has counted them. 0 means the records received.
+	Step int
+	// ShortPageEnds makes a page with fewer records than Limit the last, which saves a
+	// request. It loses records if the API caps Limit or hides records.
+	ShortPageEnds bool
+	// EndStatus is the status with which the API answers an offset after the last
+	// record, such as 404. 0 means that any such status is an error.
+	EndStatus int
+}
+
+// Validate returns a [dataflow.ConfigError] for each invalid setting.
+func (o Offset) Validate() error {
+	err := checkEnd("Offset", "Limit", o.ShortPageEnds, o.limit(), o.EndStatus)
+	if o.Step < 0 {
+		err = errors.Join(err, &dataflow.ConfigError{Field: "Offset.Step", Reason: fmt.Sprintf("%d is negative: use Limit, or 0 for the records received", o.Step)})
+	}
+	return err
 }
 
 // Prepare sets the parameters.
@@ -109,14 +143,14 @@ func (o Offset) Prepare(req *http.Request, page string) error {
 
 // Next returns the next offset.
 func (o Offset) Next(page string, got *Page) (string, error) {
-	if got.Records < o.limit() {
+	if got.Records == 0 || o.ShortPageEnds && got.Records < o.limit() {
 		return "", nil
 	}
 	n, err := strconv.Atoi(cmp.Or(page, "0"))
 	if err != nil {
 		return "", fmt.Errorf("%q is not an offset: reset the flow's cursor", page)
 	}
-	return strconv.Itoa(n + got.Records), nil
+	return strconv.Itoa(n + cmp.Or(o.Step, got.Records)), nil
 }
 
 func (o Offset) limit() int { return cmp.Or(o.Limit, 100) }

@@ -71,6 +71,8 @@ func (s *source[T]) pages(ctx context.Context, from Cursor, yield func(dataflow.
 	if s.opts.Snapshot && from.Done {
 		at = Cursor{Done: true, Skip: from.Skip, ETag: from.ETag, LastModified: from.LastModified, Sum: from.Sum}
 	}
+	var before []json.RawMessage // the records of the previous page
+	trail := &httpcall.Trail{EqualPages: s.opts.AllowEqualPages}
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -82,18 +84,27 @@ func (s *source[T]) pages(ctx context.Context, from Cursor, yield func(dataflow.
 		if s.opts.Snapshot && p.changed(at) {
 			at.Skip, at.Done = 0, false
 			if at.Page != "" { // records may have moved to a page that was already read
-				at = Cursor{}
+				at, before, trail = Cursor{}, nil, &httpcall.Trail{EqualPages: s.opts.AllowEqualPages}
 				continue
 			}
 		}
 		if at.Skip > len(p.records) {
 			return dataflow.Permanent(fmt.Errorf("page %s has %d records, but %d were read: records were removed: set Options.Snapshot for a list that does not only grow", at.pageName(), len(p.records), at.Skip))
 		}
+		if err := trail.Visit(at.Page, p.next, p.records); err != nil {
+			return dataflow.Permanent(fmt.Errorf("page %s of %s: %w", at.pageName(), bare(s.address), err))
+		}
+		if at.Skip == 0 {
+			at.Skip = s.overlap(before, p.records)
+		}
 		more, err := s.yieldPage(ctx, p, at, yield)
 		if err != nil || !more || p.next == "" {
 			return err
 		}
-		at = Cursor{Page: p.next}
+		if err := trail.Pace(ctx); err != nil {
+			return err
+		}
+		at, before = Cursor{Page: p.next}, p.records
 	}
 }
 
@@ -151,6 +162,9 @@ func (s *source[T]) fetch(ctx context.Context, at Cursor) (*page, error) {
 		return req, s.allowed(req.URL)
 	})
 	if err != nil {
+		if err = s.end(at, err); err == nil {
+			return &page{}, nil
+		}
 		return nil, err
 	}
 	if resp.Status == http.StatusNotModified {
@@ -164,8 +178,8 @@ func (s *source[T]) fetch(ctx context.Context, at Cursor) (*page, error) {
 	if p.next, err = s.opts.Paging.Next(at.Page, got); err != nil {
 		return nil, dataflow.Permanent(fmt.Errorf("page %s of %s: the next page: %w", at.pageName(), bare(s.address), err))
 	}
-	if p.next != "" && p.next == at.Page {
-		return nil, dataflow.Permanent(fmt.Errorf("page %s of %s names itself as the next page: check Options.Paging", at.pageName(), bare(s.address)))
+	if p.next == at.Page { // it is the last, and names the place where the list will go on
+		p.next = ""
 	}
 	return p, nil
 }

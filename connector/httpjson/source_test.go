@@ -251,16 +251,6 @@ func TestSource_Shrunk(t *testing.T) {
 	require.True(t, dataflow.IsPermanent(err))
 }
 
-func TestSource_NextIsItself(t *testing.T) {
-	t.Parallel()
-	a := newAPI(nil)
-	a.before = func(int, *http.Request) answer {
-		return reply(200, nil, `{"data":{"orders":[{"id":1}]},"next":"x"}`)
-	}
-	_, _, err := read(t.Context(), t, a.source("/cursor", httpjson.Options{}), httpjson.Cursor{})
-	require.ErrorContains(t, err, "page x of https://api.test/cursor names itself as the next page")
-}
-
 func TestValidate(t *testing.T) {
 	t.Parallel()
 	const address = "https://api.test/"

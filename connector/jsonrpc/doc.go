@@ -14,6 +14,11 @@
 // the last call again, skips the records already read, and continues. This suits a list
 // that only grows at its end.
 //
+// A result that names its own call as the next is the last. A result that names an
+// earlier call of the read as the next, or has the same records as an earlier one, is a
+// permanent error: its records are not read. See [Options].AllowEqualPages. After three
+// empty results in a row the source waits before each call, up to 200 ms.
+//
 // # Writing
 //
 // [Sink] makes one call with all rows of a batch. With [SinkOptions].Each it makes one

@@ -44,6 +44,11 @@ type Options struct {
 	// place.
 	Key string
 
+	// AllowEqualPages allows two results of a read to have the same records. False
+	// ends the read at such a result with an error, because the server probably sends one
+	// result again and again.
+	AllowEqualPages bool
+
 	// Auth changes each request before it is sent, for example to add a token. It
 	// is called again for each try. An error ends the read. Nil sends the request
 	// unchanged.
@@ -143,13 +148,21 @@ func (s *source[T]) calls(ctx context.Context, at Cursor, yield func(dataflow.It
 	if err := s.Validate(); err != nil {
 		return dataflow.Permanent(fmt.Errorf("JSON-RPC source: %w", err))
 	}
-	for {
+	trail := &httpcall.Trail{EqualPages: s.opts.AllowEqualPages}
+	for moved := false; ; moved = true {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		records, next, err := s.ask(ctx, at)
 		if err != nil {
 			return err
+		}
+		if err := trail.Visit(at.Call, next, records); err != nil {
+			return dataflow.Permanent(fmt.Errorf("%s of %s at %s: %w", s.method, s.bare(), at, err))
+		}
+		// A result that names a next call is complete, so its end is a resume point.
+		if moved && !yield(dataflow.Item[T, Cursor]{Mark: true, Cursor: at}, nil) {
+			return nil
 		}
 		if at.Skip > len(records) {
 			return dataflow.Permanent(fmt.Errorf("%s at %s returns %d records, but %d were read: the list lost records, but may only grow: give the flow a new name or reset its cursor", s.method, at, len(records), at.Skip))
@@ -158,11 +171,10 @@ func (s *source[T]) calls(ctx context.Context, at Cursor, yield func(dataflow.It
 		if err != nil || !more || next == "" {
 			return err
 		}
-		at = Cursor{Call: next}
-		// A result that names a next call is complete, so its end is a resume point.
-		if !yield(dataflow.Item[T, Cursor]{Mark: true, Cursor: at}, nil) {
-			return nil
+		if err := trail.Pace(ctx); err != nil {
+			return err
 		}
+		at = Cursor{Call: next}
 	}
 }
 
@@ -202,8 +214,8 @@ func (s *source[T]) ask(ctx context.Context, at Cursor) (records []json.RawMessa
 	if err != nil {
 		return nil, "", fmt.Errorf("%s of %s at %s: %w", s.method, s.bare(), at, err)
 	}
-	if records, next, err = s.parse(result); err == nil && next != "" && next == at.Call {
-		err = errors.New("the result names its own call as the next: check Options.Next")
+	if records, next, err = s.parse(result); next == at.Call { // it is the last, and names where the list will go on
+		next = ""
 	}
 	if err != nil {
 		return nil, "", dataflow.Permanent(fmt.Errorf("%s of %s at %s: %w", s.method, s.bare(), at, err))

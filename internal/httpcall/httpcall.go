@@ -217,9 +217,17 @@ func refused(req *http.Request, resp *http.Response, body []byte) error {
 	case status >= 500, status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
 		return &failure{err: err, after: retryAfter(resp.Header)}
 	default:
-		return dataflow.Permanent(err)
+		return dataflow.Permanent(&StatusError{Status: status, err: err})
 	}
 }
+
+// StatusError is the error of a response whose status no retry can change.
+type StatusError struct {
+	Status int
+	err    error
+}
+
+func (e *StatusError) Error() string { return e.err.Error() }
 
 // excerpt returns the beginning of a body on one line.
 func excerpt(body []byte) string {

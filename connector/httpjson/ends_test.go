@@ -1,0 +1,152 @@
+package httpjson_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/httpjson"
+)
+
+// cutter is an API that cuts its list into pages of at most most records, and then
+// leaves out the hidden ones.
+type cutter struct {
+	n, most int
+	hidden  map[int]bool
+	status  int // for a page after the last; 0: an empty list
+	asked   int
+}
+
+func (c *cutter) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	c.asked++
+	query := req.URL.Query()
+	number := func(name string) int { n, _ := strconv.Atoi(query.Get(name)); return n }
+	size := min(c.most, max(number("per_page"), number("limit")))
+	from := number("offset")
+	if query.Has("page") {
+		from = (number("page") - 1) * size
+	}
+	if from >= c.n && c.status != 0 {
+		w.WriteHeader(c.status)
+		return
+	}
+	list := []order{}
+	for i := from; i < min(from+size, c.n); i++ {
+		if !c.hidden[i+1] {
+			list = append(list, order{ID: i + 1})
+		}
+	}
+	_ = json.NewEncoder(w).Encode(list)
+}
+
+func (c *cutter) visible(from int) (ids []int) {
+	for id := from; id <= c.n; id++ {
+		if !c.hidden[id] {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// A page that is shorter than requested is not the last, because APIs hide records and
+// cap sizes. No record is lost or doubled, and later runs read what was added.
+func TestSource_ShortPages(t *testing.T) {
+	t.Parallel()
+	hide := func(ids ...int) map[int]bool {
+		set := map[int]bool{}
+		for _, id := range ids {
+			set[id] = true
+		}
+		return set
+	}
+	for name, c := range map[string]cutter{
+		"Hidden":       {n: 100, most: 10, hidden: hide(15)},
+		"HiddenFirst":  {n: 100, most: 10, hidden: hide(11)},
+		"HiddenLast":   {n: 100, most: 10, hidden: hide(20)},
+		"HiddenMany":   {n: 95, most: 10, hidden: hide(1, 12, 14, 20, 21, 38, 39, 40, 77)},
+		"HiddenAlways": {n: 95, most: 10, hidden: hide(1, 12, 23, 34, 45, 56, 67, 78, 89)},
+		"Capped":       {n: 100, most: 3},
+		"CappedHidden": {n: 47, most: 4, hidden: hide(6, 14, 15, 31)},
+		"Status":       {n: 40, most: 10, status: 404},
+	} {
+		for paging, p := range map[string]httpjson.Paging{
+			"PageNumber": httpjson.PageNumber{Size: 10, EndStatus: c.status},
+			"Offset":     httpjson.Offset{Limit: 10, EndStatus: c.status},
+		} {
+			t.Run(name+paging, func(t *testing.T) {
+				t.Parallel()
+				c := c
+				server := httptest.NewServer(&c)
+				defer server.Close()
+				src := httpjson.Source[order](server.URL, &httpjson.Options{Paging: p})
+				ids, at, err := read(t.Context(), t, src, httpjson.Cursor{})
+				require.NoError(t, err)
+				require.Equal(t, c.visible(1), ids)
+				for range 2 {
+					before := c.n
+					c.n += 10
+					ids, at, err = read(t.Context(), t, src, at)
+					require.NoError(t, err)
+					require.Equal(t, c.visible(before+1), ids)
+				}
+			})
+		}
+	}
+}
+
+func TestSource_ShortPageEnds(t *testing.T) {
+	t.Parallel()
+	for _, p := range []httpjson.Paging{httpjson.PageNumber{Size: 10, ShortPageEnds: true}, httpjson.Offset{Limit: 10, ShortPageEnds: true}} {
+		c := &cutter{n: 25, most: 10}
+		server := httptest.NewServer(c)
+		defer server.Close()
+		ids, _, err := read(t.Context(), t, httpjson.Source[order](server.URL, &httpjson.Options{Paging: p}), httpjson.Cursor{})
+		require.NoError(t, err)
+		require.Equal(t, numbers(1, 25), ids)
+		require.Equal(t, 3, c.asked)
+	}
+}
+
+// Equal records are told apart if the API says how it counts.
+func TestOffset_Step(t *testing.T) {
+	t.Parallel()
+	c := &cutter{n: 100, most: 10, hidden: map[int]bool{15: true, 20: true}}
+	server := httptest.NewServer(c)
+	defer server.Close()
+	src := httpjson.Source[order](server.URL, &httpjson.Options{Paging: httpjson.Offset{Limit: 10, Step: 10}})
+	ids, _, err := read(t.Context(), t, src, httpjson.Cursor{})
+	require.NoError(t, err)
+	require.Equal(t, c.visible(1), ids)
+	require.Equal(t, 11, c.asked)
+}
+
+// A status after the last page is an error that names the option, unless it is set.
+func TestSource_EndStatus(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(&cutter{n: 20, most: 10, status: 404})
+	defer server.Close()
+	for _, p := range []httpjson.Paging{httpjson.PageNumber{Size: 10}, httpjson.Offset{Limit: 10}, httpjson.Offset{Limit: 10, EndStatus: 410}} {
+		ids, _, err := read(t.Context(), t, httpjson.Source[order](server.URL, &httpjson.Options{Paging: p}), httpjson.Cursor{})
+		require.Equal(t, numbers(1, 20), ids)
+		require.True(t, dataflow.IsPermanent(err))
+		require.ErrorContains(t, err, "404 Not Found")
+	}
+	src := httpjson.Source[order](server.URL, &httpjson.Options{Paging: httpjson.PageNumber{Size: 10}})
+	_, _, err := read(t.Context(), t, src, httpjson.Cursor{})
+	require.ErrorContains(t, err, "set EndStatus in Options.Paging")
+	for field, p := range map[string]httpjson.Paging{
+		"PageNumber.ShortPageEnds": httpjson.PageNumber{ShortPageEnds: true},
+		"PageNumber.EndStatus":     httpjson.PageNumber{EndStatus: 200},
+		"Offset.EndStatus":         httpjson.Offset{EndStatus: 500},
+		"Offset.Step":              httpjson.Offset{Step: -1},
+	} {
+		var wrong *dataflow.ConfigError
+		require.ErrorAs(t, p.(dataflow.Validator).Validate(), &wrong)
+		require.Equal(t, field, wrong.Field)
+	}
+}

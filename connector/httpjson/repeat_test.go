@@ -1,0 +1,164 @@
+package httpjson_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/httpjson"
+)
+
+// script maps a page's name to its records and the name of the next page.
+type script map[string]struct {
+	ids  []int
+	next string
+}
+
+func (s script) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	page := s[req.URL.Query().Get("cursor")]
+	list := []order{}
+	for _, id := range page.ids {
+		list = append(list, order{ID: id})
+	}
+	answer := map[string]any{"items": list, "cursor": page.next, "link": ""}
+	if page.next != "" {
+		answer["link"] = "?cursor=" + page.next
+		w.Header().Set("Link", fmt.Sprintf(`<?cursor=%s>; rel="next"`, page.next))
+	}
+	_ = json.NewEncoder(w).Encode(answer)
+}
+
+func cursorPagings() map[string]httpjson.Paging {
+	return map[string]httpjson.Paging{
+		"BodyCursor": httpjson.BodyCursor{Path: "cursor"},
+		"NextURL":    httpjson.NextURL{Path: "link"},
+		"LinkHeader": httpjson.LinkHeader{},
+	}
+}
+
+// A page that names itself as the next is the last. Its records are read once, and a
+// later run reads what was added.
+func TestSource_NextIsItself(t *testing.T) {
+	t.Parallel()
+	for name, p := range cursorPagings() {
+		for _, empty := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, empty), func(t *testing.T) {
+				t.Parallel()
+				s := script{"": {[]int{1, 2}, "c2"}, "c2": {[]int{3, 4}, "c2"}}
+				if empty {
+					s = script{"": {[]int{1, 2}, "c2"}, "c2": {[]int{3, 4}, "c4"}, "c4": {nil, "c4"}}
+				}
+				server := httptest.NewServer(s)
+				defer server.Close()
+				src := httpjson.Source[order](server.URL, &httpjson.Options{Records: "items", Paging: p})
+				ids, at, err := read(t.Context(), t, src, httpjson.Cursor{})
+				require.NoError(t, err)
+				require.Equal(t, numbers(1, 4), ids)
+				ids, at, err = read(t.Context(), t, src, at)
+				require.NoError(t, err)
+				require.Empty(t, ids)
+				s["c2"] = script{"": {[]int{3, 4}, "c4"}}[""]
+				s["c4"] = script{"": {[]int{5}, "c4"}}[""]
+				ids, _, err = read(t.Context(), t, src, at)
+				require.NoError(t, err)
+				require.Equal(t, []int{5}, ids)
+			})
+		}
+	}
+}
+
+// A cycle of pages is an error before a record is doubled, in each run.
+func TestSource_Cycle(t *testing.T) {
+	t.Parallel()
+	for name, p := range cursorPagings() {
+		for cycle, s := range map[string]script{
+			"ToSecond": {"": {[]int{1, 2}, "c2"}, "c2": {[]int{3, 4}, "c4"}, "c4": {[]int{5, 6}, "c2"}},
+			"ToFirst":  {"": {[]int{1, 2}, "c2"}, "c2": {[]int{3, 4}, "c0"}, "c0": {[]int{1, 2}, "c2"}},
+		} {
+			t.Run(name+cycle, func(t *testing.T) {
+				t.Parallel()
+				server := httptest.NewServer(s)
+				defer server.Close()
+				src := httpjson.Source[order](server.URL, &httpjson.Options{Records: "items", Paging: p})
+				ids, at, err := read(t.Context(), t, src, httpjson.Cursor{})
+				require.Equal(t, numbers(1, 4), ids)
+				require.True(t, dataflow.IsPermanent(err))
+				require.ErrorContains(t, err, map[string]string{"ToSecond": "c4", "ToFirst": "c0"}[cycle])
+				require.ErrorContains(t, err, map[string]string{"ToSecond": "c2", "ToFirst": "c2"}[cycle])
+				for range 3 {
+					ids, at, err = read(t.Context(), t, src, at)
+					require.True(t, dataflow.IsPermanent(err))
+					require.Empty(t, ids)
+				}
+			})
+		}
+	}
+}
+
+// An API that sends its last page for any later one.
+func TestSource_ClampedPages(t *testing.T) {
+	t.Parallel()
+	list := orders(12)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		from := 0
+		_, _ = fmt.Sscan(req.URL.Query().Get("offset"), &from)
+		if n := 0; req.URL.Query().Has("page") {
+			_, _ = fmt.Sscan(req.URL.Query().Get("page"), &n)
+			from = (n - 1) * 5
+		}
+		from = min(from, 10)
+		_ = json.NewEncoder(w).Encode(list[from:min(from+5, len(list))])
+	}))
+	defer server.Close()
+	for _, p := range []httpjson.Paging{httpjson.PageNumber{}, httpjson.PageNumber{Size: 5}, httpjson.Offset{Limit: 5, Step: 5}} {
+		src := httpjson.Source[order](server.URL, &httpjson.Options{Paging: p})
+		ids, at, err := read(t.Context(), t, src, httpjson.Cursor{})
+		require.Equal(t, numbers(1, 12), ids)
+		require.ErrorContains(t, err, "it has the same records as the page")
+		require.True(t, dataflow.IsPermanent(err))
+		ids, _, err = read(t.Context(), t, src, at)
+		require.Empty(t, ids)
+		require.Error(t, err)
+	}
+}
+
+func TestSource_AllowEqualPages(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(script{"": {[]int{1, 1}, "b"}, "b": {[]int{1, 1}, ""}})
+	defer server.Close()
+	opts := httpjson.Options{Records: "items", Paging: httpjson.BodyCursor{Path: "cursor"}, AllowEqualPages: true}
+	ids, _, err := read(t.Context(), t, httpjson.Source[order](server.URL, &opts), httpjson.Cursor{})
+	require.NoError(t, err)
+	require.Equal(t, []int{1, 1, 1, 1}, ids)
+}
+
+// Empty pages in a row are requested at a bounded rate. Each moves the cursor.
+func TestSource_EmptyPages(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(nil)
+		a.before = func(n int, _ *http.Request) answer {
+			if n == 100 {
+				return reply(200, nil, `{"data":{"orders":[{"id":1}]},"next":null}`)
+			}
+			return reply(200, nil, fmt.Sprintf(`{"data":{"orders":[]},"next":"c%d"}`, n))
+		}
+		began, marks := time.Now(), 0
+		for item, err := range a.source("/cursor", httpjson.Options{}).Read(t.Context(), dataflow.Request[httpjson.Cursor]{}) {
+			require.NoError(t, err)
+			if item.Mark {
+				marks++
+				require.Equal(t, httpjson.Cursor{Page: fmt.Sprintf("c%d", marks)}, item.Cursor)
+			}
+		}
+		require.Equal(t, 99, marks)
+		require.Equal(t, 175*time.Millisecond+93*200*time.Millisecond, time.Since(began))
+	})
+}

@@ -1,0 +1,86 @@
+package jsonrpc
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// scripted serves results by their cursors.
+func scripted(t *testing.T, results map[string]string) dataflow.Source[row, Cursor] {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		var call struct {
+			Params struct{ Cursor string }
+		}
+		_ = json.NewDecoder(req.Body).Decode(&call)
+		_, _ = fmt.Fprintf(w, `{"jsonrpc":"2.0","id":"1","result":%s}`, results[call.Params.Cursor])
+	}))
+	t.Cleanup(server.Close)
+	return Source[row](server.URL, "list", &Options{Records: "items", Next: "cursor"})
+}
+
+func readRows(t *testing.T, src dataflow.Source[row, Cursor], from Cursor) (ns []int, at Cursor, err error) {
+	t.Helper()
+	at = from
+	for item, ierr := range src.Read(t.Context(), dataflow.Request[Cursor]{From: from, Resumed: true}) {
+		if ierr != nil {
+			return ns, at, ierr
+		}
+		if at = item.Cursor; !item.Mark {
+			ns = append(ns, item.Value.N)
+		}
+	}
+	return ns, at, nil
+}
+
+// A result that names its own call as the next is the last.
+func TestSource_NextIsItself(t *testing.T) {
+	t.Parallel()
+	for _, last := range []string{`{"items":[{"n":2}],"cursor":"b"}`, `{"items":[{"n":2}],"cursor":"c"}`} {
+		results := map[string]string{"": `{"items":[{"n":1}],"cursor":"b"}`, "b": last, "c": `{"items":[],"cursor":"c"}`}
+		src := scripted(t, results)
+		ns, at, err := readRows(t, src, Cursor{})
+		require.NoError(t, err)
+		require.Equal(t, []int{1, 2}, ns)
+		results["b"], results["c"] = `{"items":[{"n":2}],"cursor":"c"}`, `{"items":[{"n":3}],"cursor":"c"}`
+		ns, _, err = readRows(t, src, at)
+		require.NoError(t, err)
+		require.Equal(t, []int{3}, ns)
+	}
+}
+
+// A cycle of results is an error before a record is doubled, in each run.
+func TestSource_Cycle(t *testing.T) {
+	t.Parallel()
+	src := scripted(t, map[string]string{
+		"":  `{"items":[{"n":1}],"cursor":"b"}`,
+		"b": `{"items":[{"n":2}],"cursor":"c"}`,
+		"c": `{"items":[{"n":3}],"cursor":"b"}`,
+	})
+	ns, at, err := readRows(t, src, Cursor{})
+	require.Equal(t, []int{1, 2}, ns)
+	for range 3 {
+		require.ErrorContains(t, err, `at call "c" record 0: it names the page "b" as the next`)
+		require.True(t, dataflow.IsPermanent(err))
+		ns, at, err = readRows(t, src, at)
+		require.Empty(t, ns)
+	}
+}
+
+func TestSource_EqualResults(t *testing.T) {
+	t.Parallel()
+	src := scripted(t, map[string]string{
+		"":  `{"items":[{"n":1}],"cursor":"b"}`,
+		"b": `{"items":[{"n":1}],"cursor":"c"}`,
+	})
+	ns, _, err := readRows(t, src, Cursor{})
+	require.Equal(t, []int{1}, ns)
+	require.ErrorContains(t, err, "it has the same records as the page first")
+}
