@@ -30,7 +30,7 @@ func (s *source[T]) end(at Cursor, err error) error {
 	if at.Page == "" || !errors.As(err, &status) {
 		return err
 	}
-	ends := 0
+	var ends int
 	switch p := s.opts.Paging.(type) {
 	case PageNumber:
 		ends = p.EndStatus

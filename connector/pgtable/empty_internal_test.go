@@ -153,8 +153,11 @@ func TestSink_EmptyTextsAndNull(t *testing.T) {
 		Bits pgtype.Bits
 	}
 	rows := []row{
-		{ID: 1}, {ID: 2, Pg: pgtype.Text{Valid: true}, Std: sql.NullString{Valid: true}, Bits: pgtype.Bits{Valid: true}},
-		{ID: 3}, {ID: 4, Pg: pgtype.Text{String: "x", Valid: true}}, {ID: 5, Pg: pgtype.Text{Valid: true}},
+		{ID: 1},
+		{ID: 2, Pg: pgtype.Text{Valid: true}, Std: sql.NullString{Valid: true}, Bits: pgtype.Bits{Valid: true}},
+		{ID: 3},
+		{ID: 4, Pg: pgtype.Text{String: "x", Valid: true}},
+		{ID: 5, Pg: pgtype.Text{Valid: true}},
 	}
 	everyWay(t, pool, "nullable", rows, func(way string) {
 		require.Equal(t, []string{"(1,null,null,null)", `(2,"","","")`, "(3,null,null,null)", "(4,x,null,null)", `(5,"",null,null)`},

@@ -107,7 +107,8 @@ func arrayDepth(t reflect.Type) int {
 // checkShape refuses an array of more dimensions than depth, which pgx would
 // flatten, and one that does not begin at index 1, whose bounds pgx would drop.
 func checkShape(raw []byte, format int16, t reflect.Type, depth int) error {
-	dimensions, bounds := 0, false
+	var dimensions int
+	bounds := false
 	if format == pgtype.BinaryFormatCode {
 		if len(raw) < 12 {
 			return nil // pgx reports it
@@ -243,6 +244,7 @@ func holdsInterface(t reflect.Type, seen map[reflect.Type]bool) bool {
 				return true
 			}
 		}
+	default:
 	}
 	return false
 }
