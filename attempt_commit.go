@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/activedataflow/dataflow/internal/batch"
 )
@@ -60,11 +59,6 @@ var errPredecessorLost = errors.New("a batch could not be committed while the ne
 
 // errPredecessorSlow says that the commit of the batch before has taken too long.
 var errPredecessorSlow = errors.New("the batch before it is not committed yet")
-
-// predecessorWait is how long a written batch waits for the commit of the batch before it.
-// Then it rolls back, and unlocks its rows: somebody who waits for one of them may have
-// locked the run, and no database can see that.
-const predecessorWait = 2 * time.Second
 
 // commit writes a step and makes its checkpoint in one transaction. If the slice ends with
 // the step, the same transaction adds the run's next job; the error is errSliceOver.

@@ -37,9 +37,6 @@ func (c *Client) Runs(ctx context.Context, params *RunListParams) ([]*Run, error
 	return runs, nil
 }
 
-// waitInterval is how often Wait looks at a run that another process works.
-const waitInterval = 200 * time.Millisecond
-
 // Wait waits until a run has ended, and returns it. Any process may work it. A run that failed
 // or was cancelled is returned with its [Run.Err]. If ctx is done first, Wait returns the run
 // as it is then, and ctx's error.

@@ -99,8 +99,8 @@ package dataflow
 //   - executor: one run, from its claim to its end.
 //   - loop: reads, transforms and writes records. Only here are the types T, C and Out known.
 //   - attempt: one attempt at a run: leases, checkpoints, commits.
-//   - jobs, river: the River jobs of runs.
 //   - start: what a run is asked for, and the keys under which it waits.
+//   - jobs, river: the River jobs of runs.
 //   - registry: the flows that this process has.
 //   - stop: the gate: what Stop waits for.
 //   - The other files are the words of the API: flow, run, source, transform, sink, policy,

@@ -144,10 +144,6 @@ func (e *FlowExecutor) end(ctx context.Context, p *RunEndParams) (*Run, error) {
 	return run, err
 }
 
-// riverRescue is the age at which River's rescuer, by its defaults, may have given a job to
-// another worker. That worker found nothing to do and ended the job.
-const riverRescue = 55 * time.Minute
-
 // needsJob reports whether a waiting run has no River job left. The job of this attempt ends
 // when the run is handed back, or when the job has no attempts left. If the run was worked
 // without a job, its job may have found nothing to do meanwhile, and ended.

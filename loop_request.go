@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/activedataflow/dataflow/internal/stored"
 )
@@ -26,9 +25,6 @@ func (p *typedPipeline[T, C, Out]) request(a *attempt) (Request[C], error) {
 	req.Resumed = true
 	return req, nil
 }
-
-// countTimeout limits how long a source may take to count its records.
-const countTimeout = 5 * time.Second
 
 // count asks the source for its number of records, once in a run. A source that does not
 // know, or takes too long, does not stop the run.

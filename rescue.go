@@ -7,15 +7,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/activedataflow/dataflow/internal/lease"
 	"github.com/activedataflow/dataflow/internal/stored"
 )
-
-// renewEvery is the longest time between two renewals of a lease. A process learns at a
-// renewal that a run is to be cancelled.
-const renewEvery = 2 * time.Second
 
 // rescuer puts back the runs whose workers died.
 type rescuer struct {

@@ -1,5 +1,8 @@
 package dataflow
 
+// Waiting: how long things wait, retries, trouble, snoozes and graces alike. It knows the words
+// alone. The settings of a Config, such as Lease and PollInterval, are in config.go.
+
 import (
 	"cmp"
 	"time"
@@ -121,3 +124,26 @@ const sliceGrace = time.Minute
 // abandonTimeout bounds the statements that hand back runs whose code does not end, if
 // ctx is done and leaves no time for them.
 const abandonTimeout = time.Second
+
+// riverRescue is the age at which River's rescuer, by its defaults, may have given a job to
+// another worker. That worker found nothing to do and ended the job.
+const riverRescue = 55 * time.Minute
+
+// predecessorWait is how long a written batch waits for the commit of the batch before it.
+// Then it rolls back, and unlocks its rows: somebody who waits for one of them may have
+// locked the run, and no database can see that.
+const predecessorWait = 2 * time.Second
+
+// renewEvery is the longest time between two renewals of a lease. A process learns at a
+// renewal that a run is to be cancelled.
+const renewEvery = 2 * time.Second
+
+// tickSoonest is the least time for which the loop sleeps. Another process is handling a tick
+// that is due by then.
+const tickSoonest = 10 * time.Millisecond
+
+// waitInterval is how often Wait looks at a run that another process works.
+const waitInterval = 200 * time.Millisecond
+
+// countTimeout limits how long a source may take to count its records.
+const countTimeout = 5 * time.Second

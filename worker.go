@@ -141,10 +141,6 @@ func (w *worker) poll(ctx context.Context) {
 	}
 }
 
-// tickSoonest is the least time for which the loop sleeps. Another process is handling a tick
-// that is due by then.
-const tickSoonest = 10 * time.Millisecond
-
 // untilNext returns how long the loop may sleep: until the next tick, for a PollInterval at
 // most. After a failure it is a PollInterval, so that a flow that cannot be handled does not
 // keep the loop busy.
