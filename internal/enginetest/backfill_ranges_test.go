@@ -254,7 +254,7 @@ func TestClient_BackfillRanges_Refused(t *testing.T) {
 			{"none", 2, "n: the source (custom) cannot be cut: it lacks the power Splitter: use 1, or a source that has it, such as pgtable.Keyset"},
 			{"p none", 2, "n: the source (custom) cannot be cut: it lacks the power Splitter"},
 			{"unbounded", 2, "n: the source (custom) cannot end a read at Until, which ranges need: it lacks the power RequestChecker: use 1"},
-			{"p unbounded", 2, "range 1 of 2, behind  and up to 3: Until: the source (custom) cannot end a read there"},
+			{"p unbounded", 2, "range 1 of 2, from the beginning up to 3: Until: the source (custom) cannot end a read there"},
 			{"appends", 2, "Append: the flow's sink only appends"},
 		} {
 			_, err := client.BackfillRanges(t.Context(), c.flow, c.n, nil)
