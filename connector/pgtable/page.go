@@ -37,6 +37,13 @@ type reader[T any] struct {
 // page reads the page after a cursor, or the first page.
 func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
 	page, err := r.nextPage(ctx, from)
+	for range r.pool.Config().MaxConns {
+		if !isStalePlan(err) {
+			break
+		}
+		r.guarded = nil // the types of the columns may have changed
+		page, err = r.nextPage(ctx, from)
+	}
 	return page, r.explainCursor(ctx, from, err)
 }
 
