@@ -166,7 +166,7 @@ func TestSink_EmptyTextsAndNull(t *testing.T) {
 }
 
 // The buffer is kept from value to value, even if the first values are NULL.
-func TestPgxText_Allocations(t *testing.T) {
+func TestPgxText_Allocations(t *testing.T) { //nolint:paralleltest // AllocsPerRun counts those of all tests
 	m, buf := pgtype.NewMap(), []byte(nil)
 	for _, v := range []any{pgtype.Text{}, pgtype.Text{Valid: true}, pgtype.Text{String: "x", Valid: true}} {
 		before := testing.AllocsPerRun(100, func() { _, _ = m.Encode(pgtype.TextOID, pgtype.TextFormatCode, v, make([]byte, 0, 8)) })
