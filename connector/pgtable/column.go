@@ -208,16 +208,15 @@ func (a *textArray) add(v reflect.Value) (bool, error) {
 	if a.convert != nil {
 		v = v.Convert(a.convert)
 	}
-	buf, err := appendPgxText(a.m, a.oid, v.Interface(), a.buf)
+	text, err := pgxText(a.m, a.oid, v.Interface(), &a.buf)
 	if err != nil {
 		return false, err
 	}
-	if buf == nil {
+	if text == nil {
 		a.addNull()
 		return true, nil
 	}
-	a.buf = buf
-	a.push(string(buf))
+	a.push(string(text))
 	return false, nil
 }
 

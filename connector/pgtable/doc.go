@@ -50,6 +50,21 @@
 // An empty text is written as such, never as NULL. NULL is written for a nil pointer, a
 // nil slice, and a value that says that it is not valid.
 //
+// # Keys
+//
+// A cursor is text that Postgres reads as values of the key columns. A change of a key
+// column's type that keeps the order needs nothing: int to bigint or numeric, real to
+// double precision, date to timestamp. A time whose type the cursor's text contradicts is
+// a permanent error that names the column and both types. It would be read in the
+// session's time zone, or lose its zone or clock. Set the cursor anew with "dataflow
+// cursor set". So is text that the type cannot hold. A change that keeps the text valid
+// but not the order, such as bigint to text, is not noticed.
+//
+// Values that Postgres takes for equal are one key, whatever their texts: "a" and "A" by a
+// nondeterministic collation or in citext, 1 and 1.0 in numeric. Two rows with one key are
+// an error. A key that cannot be compared with a cursor, such as a domain over an enum,
+// is refused before the first row: select it as its base type.
+//
 // # Tables
 //
 // The name of a table is "table", found by the search path, or "schema.table". Case

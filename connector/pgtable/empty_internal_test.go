@@ -164,3 +164,12 @@ func TestSink_EmptyTextsAndNull(t *testing.T) {
 			query(t, pool, `select id, coalesce(pg, 'null') a, coalesce(std, 'null') b, coalesce(bits::text, 'null') c from nullable order by id`), way)
 	})
 }
+
+// The buffer is kept from value to value, even if the first values are NULL.
+func TestPgxText_Allocations(t *testing.T) { //nolint:paralleltest // AllocsPerRun counts those of all tests
+	m, buf := pgtype.NewMap(), []byte(nil)
+	for _, v := range []any{pgtype.Text{}, pgtype.Text{Valid: true}, pgtype.Text{String: "x", Valid: true}} {
+		before := testing.AllocsPerRun(100, func() { _, _ = m.Encode(pgtype.TextOID, pgtype.TextFormatCode, v, make([]byte, 0, 8)) })
+		require.LessOrEqual(t, testing.AllocsPerRun(100, func() { _, _ = pgxText(m, pgtype.TextOID, v, &buf) }), before)
+	}
+}

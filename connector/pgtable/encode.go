@@ -102,26 +102,29 @@ func newTextEncoder(c *column) encoder {
 		return nil
 	}
 	return func(e *rowEncoder, v reflect.Value) (bool, error) {
-		text, err := appendPgxText(e.m, c.oid, v.Interface(), e.scratch)
+		text, err := pgxText(e.m, c.oid, v.Interface(), &e.scratch)
 		if err != nil {
 			return false, errNotPlain
 		}
 		if text == nil {
 			return e.null()
 		}
-		e.scratch = text
 		return e.text(c, text)
 	}
 }
 
-// appendPgxText returns the text that pgx makes of a value for a column, or nil for
-// NULL. It reuses the memory of buf. In pgx a nil result means NULL, but an encoder
-// of an empty text returns its buffer unchanged. So the buffer must not be nil.
-func appendPgxText(m *pgtype.Map, oid uint32, v any, buf []byte) ([]byte, error) {
-	if buf == nil {
-		buf = make([]byte, 0, 64)
+// pgxText returns the text that pgx makes of a value for a column, or nil for NULL.
+// The text is valid until buf is used again. In pgx a nil result means NULL, but an
+// encoder of an empty text returns its buffer unchanged. So buf must not stay nil.
+func pgxText(m *pgtype.Map, oid uint32, v any, buf *[]byte) ([]byte, error) {
+	if *buf == nil {
+		*buf = make([]byte, 0, 64)
 	}
-	return m.Encode(oid, pgtype.TextFormatCode, v, buf[:0])
+	text, err := m.Encode(oid, pgtype.TextFormatCode, v, (*buf)[:0])
+	if text != nil {
+		*buf = text
+	}
+	return text, err
 }
 
 // isText reports whether the binary form of the column is its text. In jsonb one

@@ -69,6 +69,8 @@ type keyset[T any] struct {
 	pool      *pgxpool.Pool
 	args      []any
 	guard     Guard // nil means the default
+	until     Cursor
+	whole     *keyset[T] // the source without the end until; nil without such an end
 	query     rowmap.Keyset
 	fields    *rowmap.Plan
 	fieldsErr error
@@ -111,17 +113,18 @@ func (s *keyset[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (int6
 	return n, nil
 }
 
-func (s *keyset[T]) count(ctx context.Context, from Cursor) (int64, error) {
+func (s *keyset[T]) count(ctx context.Context, from Cursor) (n int64, err error) {
 	r := &reader[T]{keyset: s}
-	if _, err := r.describe(ctx); err != nil {
+	defer func() { err = r.explainCursor(ctx, from, err) }()
+	if _, err := r.describe(ctx, from); err != nil {
 		return 0, err
 	}
 	g, err := s.guardedQuery(ctx, r.keys[0], readStart{from: from, rough: true})
 	if err != nil {
 		return 0, err
 	}
-	var n int64
-	return n, s.pool.QueryRow(ctx, g.query.CountQuery(from != nil), withCursor(g.args, from)...).Scan(&n)
+	err = s.pool.QueryRow(ctx, g.query.CountQuery(from != nil), withCursor(g.args, from)...).Scan(&n)
+	return n, err
 }
 
 // Read yields the rows after the cursor.
@@ -147,7 +150,7 @@ func (s *keyset[T]) upTo(r dataflow.Request[Cursor]) *keyset[T] {
 		return s
 	}
 	b := *s
-	b.query, b.args = *s.query.UpTo(), withCursor(s.args, r.Until)
+	b.query, b.args, b.until, b.whole = *s.query.UpTo(), withCursor(s.args, r.Until), r.Until, s
 	return &b
 }
 

@@ -108,7 +108,7 @@ func TestKeyset_ReadErrors(t *testing.T) {
 		},
 		"cursor of another type": {
 			query: pgtable.Query{SQL: `select id, customer_email from orders`, Key: []string{"id"}}, from: pgtable.Cursor{"2024-01-01"},
-			want: `query "select id, customer_email from orders": ERROR: invalid input syntax for type bigint: "2024-01-01" (SQLSTATE 22P02)`,
+			want: `query "select id, customer_email from orders": key column "id" is of type bigint, which cannot hold the cursor's "2024-01-01": set the cursor with "dataflow cursor set": ERROR: invalid input syntax for type bigint: "2024-01-01" (SQLSTATE 22P02)`,
 		},
 		"key not unique": {
 			query: pgtable.Query{SQL: `select id, customer_email, at from orders where id < 3`, Key: []string{"at"}, PageSize: 1},

@@ -25,6 +25,7 @@ type reader[T any] struct {
 	*keyset[T]
 	keys     []keyColumn // nil until looked up
 	columns  []string    // T's columns, quoted
+	ties     bool        // true if different texts may be equal values of the key
 	nullable bool        // true if a key column after the first may be null
 	guarded  *guarded    // nil until the guard was asked
 	stall    error       // the error to return after the last page
@@ -35,6 +36,18 @@ type reader[T any] struct {
 
 // page reads the page after a cursor, or the first page.
 func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
+	page, err := r.nextPage(ctx, from)
+	for range r.pool.Config().MaxConns {
+		if !isStalePlan(err) {
+			break
+		}
+		r.guarded = nil // the types of the columns may have changed
+		page, err = r.nextPage(ctx, from)
+	}
+	return page, r.explainCursor(ctx, from, err)
+}
+
+func (r *reader[T]) nextPage(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
 	if r.stall != nil {
 		return nil, r.stall
 	}
@@ -62,6 +75,7 @@ func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page[T], err
 func (r *reader[T]) fetch(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
 	list := slices.Concat(r.columns, r.keyList())
 	query := *r.guarded.query
+	query.Ties = r.ties
 	if r.limit > 0 {
 		query.PageSize = r.limit
 	}
@@ -86,7 +100,7 @@ const (
 // open looks up the query's columns and checks them against T. Then it asks the
 // guard how far to read.
 func (r *reader[T]) open(ctx context.Context, from Cursor) error {
-	names, err := r.describe(ctx)
+	names, err := r.describe(ctx, from)
 	if err != nil {
 		return err
 	}
@@ -94,6 +108,9 @@ func (r *reader[T]) open(ctx context.Context, from Cursor) error {
 		return dataflow.Permanent(err)
 	}
 	r.columns = rowmap.Qualified(r.fields.Names())
+	if err := r.checkKey(ctx); err != nil {
+		return err
+	}
 	if err := r.lookUpNullable(ctx); err != nil {
 		return err
 	}
@@ -104,9 +121,14 @@ func (r *reader[T]) open(ctx context.Context, from Cursor) error {
 	return err
 }
 
-// describe looks up the key columns. It returns the names of all columns.
-func (r *reader[T]) describe(ctx context.Context) ([]string, error) {
-	rows, err := r.pool.Query(ctx, r.query.DescribeQuery(), r.args...)
+// describe looks up the key columns, and checks the cursor and the end of the read
+// against them. It returns the names of all columns.
+func (r *reader[T]) describe(ctx context.Context, from Cursor) ([]string, error) {
+	whole := r.keyset
+	if r.whole != nil {
+		whole = r.whole
+	}
+	rows, err := r.pool.Query(ctx, whole.query.DescribeQuery(), whole.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +150,10 @@ func (r *reader[T]) describe(ctx context.Context) ([]string, error) {
 		}
 		r.keys[i].FieldDescription = fields[at]
 	}
-	return names, nil
+	if err := r.checkCursor(from); err != nil {
+		return nil, err
+	}
+	return names, r.checkCursor(r.until)
 }
 
 // lookUpNullable asks whether a key column after the first may be null.
@@ -198,11 +223,20 @@ func (r *reader[T]) collect(rows pgx.Rows, limit int) (*rowmap.Page[T], int, err
 	for rows.Next() {
 		raw := rows.RawValues()
 		key := raw[len(dest):]
+		tie := false
+		if r.ties {
+			last := key[len(key)-1]
+			tie = len(last) == 1 && (last[0] == 1 || last[0] == 't')
+			key = key[:len(key)-1]
+		}
 		if hasNull(key) {
 			return nil, 0, r.nullError(key)
 		}
 		if err := keys.add(key); err != nil {
 			return nil, 0, err
+		}
+		if tie {
+			return nil, 0, r.tieError(keys)
 		}
 		if page.More = len(page.Rows) == limit; page.More {
 			continue // the row after the page: only its key counts

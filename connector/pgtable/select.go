@@ -96,7 +96,18 @@ func (s *selectSource[T]) Read(ctx context.Context, _ dataflow.Request[dataflow.
 		if err != nil {
 			err = dataflow.Permanent(err)
 		} else {
-			err = s.read(ctx, yield)
+			began := false
+			tell := func(item dataflow.Item[T, dataflow.NoCursor], err error) bool {
+				began = true
+				return yield(item, err)
+			}
+			err = s.read(ctx, tell)
+			for range s.pool.Config().MaxConns {
+				if began || !isStalePlan(err) {
+					break
+				}
+				err = s.read(ctx, tell)
+			}
 		}
 		if err != nil {
 			yield(dataflow.Item[T, dataflow.NoCursor]{}, fmt.Errorf("query %q: %w", rowmap.Clip(s.sql), transient(ctx, s.pool, err)))

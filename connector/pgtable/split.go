@@ -27,9 +27,10 @@ func (s *keyset[T]) Split(ctx context.Context, r dataflow.Request[Cursor], n int
 	return cursors, nil
 }
 
-func (s *keyset[T]) split(ctx context.Context, from Cursor, n int) ([]Cursor, error) {
+func (s *keyset[T]) split(ctx context.Context, from Cursor, n int) (cursors []Cursor, err error) {
 	r := &reader[T]{keyset: s}
-	if _, err := r.describe(ctx); err != nil {
+	defer func() { err = r.explainCursor(ctx, from, err) }()
+	if _, err := r.describe(ctx, from); err != nil {
 		return nil, err
 	}
 	g, err := s.guardedQuery(ctx, r.keys[0], readStart{from: from, rough: true})

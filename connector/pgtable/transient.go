@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/activedataflow/dataflow"
@@ -28,6 +29,14 @@ func transient(ctx context.Context, pool *pgxpool.Pool, err error) error {
 		return dataflow.Transient(err)
 	}
 	return err
+}
+
+// isStalePlan reports whether a statement could not be executed because the types of
+// its columns have changed since a connection prepared it. pgx then forgets that
+// connection's statement, so trying again helps. Each connection may fail once.
+func isStalePlan(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "0A000" && pg.Routine == "RevalidateCachedQuery"
 }
 
 // passes asks the Postgres driver, whatever the client's own driver is.

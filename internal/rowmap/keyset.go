@@ -26,6 +26,9 @@ type Keyset struct {
 	PageSize int
 	// Mark precedes the number of a parameter: "$" or "?".
 	Mark string
+	// Ties is true if different texts may be equal values of the key, in a database
+	// other than MySQL. A page then has one more column, as by [MySQL.Collated].
+	Ties bool
 	// MySQL, if not nil, selects the SQL of MySQL and MariaDB.
 	MySQL *MySQL
 }
@@ -123,6 +126,15 @@ func Qualified(columns []string) []string {
 // DescribeQuery returns a statement without rows, for its columns.
 func (k *Keyset) DescribeQuery() string { return "select q.*" + k.from() + " limit 0" }
 
+// From returns the query as the table q of a statement.
+func (k *Keyset) From() string { return k.from() }
+
+// ProbeQuery compares the key with a cursor, but reads nothing. It fails if the
+// types of the key cannot be compared.
+func (k *Keyset) ProbeQuery() string {
+	return "select" + k.from() + " where (" + k.columns() + ") > (null" + strings.Repeat(", null", len(k.Key)-1) + ") limit 0"
+}
+
 // CountQuery counts the rows, only those after a cursor if resumed. Its parameters
 // are the query's and the cursor's.
 func (k *Keyset) CountQuery(resumed bool) string {
@@ -137,7 +149,7 @@ func (k *Keyset) CountQuery(resumed bool) string {
 // more than a page has. That row shows whether another page follows, and lets
 // [Keyset.Check] see equal keys on both sides of a page's end.
 func (k *Keyset) PageQuery(list []string, resumed bool) string {
-	if k.MySQL != nil && k.MySQL.Collated {
+	if k.Ties || k.MySQL != nil && k.MySQL.Collated {
 		return k.collatedPageQuery(list, resumed)
 	}
 	s := "select " + strings.Join(list, ", ") + k.from()

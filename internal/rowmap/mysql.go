@@ -89,7 +89,11 @@ func (k *Keyset) collatedPageQuery(list []string, resumed bool) string {
 	for i, column := range same {
 		same[i] = column + " = lag(" + column + ") over w"
 	}
-	return "select " + strings.Join(list, ", ") + ", coalesce(" + strings.Join(same, " and ") + ", 0) from (" +
+	no := "0"
+	if k.MySQL == nil {
+		no = "false"
+	}
+	return "select " + strings.Join(list, ", ") + ", coalesce(" + strings.Join(same, " and ") + ", " + no + ") from (" +
 		page + order + " limit " + strconv.Itoa(k.Limit()+1) + ") q window w as (" + order[1:] + ")" + order
 }
 
