@@ -4,8 +4,6 @@ import (
 	"context"
 	"sync"
 	"time"
-
-	"github.com/activedataflow/dataflow"
 )
 
 // clock is a virtual clock that only the test moves. Bodies of runs wait on it.
@@ -22,8 +20,6 @@ type waiter struct {
 	life  *life
 	flow  string
 	free  chan struct{} // closed when the wait is over
-
-	stopped bool // the process stops; set before free is closed
 }
 
 // life says whether a process lives.
@@ -74,7 +70,8 @@ func (c *clock) leave(l *life) {
 	}
 }
 
-// wait waits until a time, or until the process stops.
+// wait waits until a time, or until ctx is done. Client.Stop too ends ctx. Only then is the run
+// handed back: an error of the source's own would be a failure.
 func (c *clock) wait(ctx context.Context, l *life, flow string, until time.Time) error {
 	w := &waiter{until: until, life: l, flow: flow, free: make(chan struct{})}
 	c.mu.Lock()
@@ -86,28 +83,12 @@ func (c *clock) wait(ctx context.Context, l *life, flow string, until time.Time)
 	c.mu.Unlock()
 	select {
 	case <-w.free:
-		if w.stopped {
-			return dataflow.ErrStopped
-		}
 		return nil
 	case <-ctx.Done():
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		delete(c.waiting, w)
 		return ctx.Err()
-	}
-}
-
-// stop ends the waits of a process that stops.
-func (c *clock) stop(l *life) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for w := range c.waiting {
-		if w.life == l {
-			delete(c.waiting, w)
-			w.stopped = true
-			close(w.free)
-		}
 	}
 }
 

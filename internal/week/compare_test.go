@@ -30,7 +30,9 @@ func (w *week) compare(now time.Time) {
 		m := w.byName[f.Name]
 		m.checkNext(f.NextRunAt)
 		require.True(w, m.nextTick().IsZero() || m.nextTick().After(now))
-		require.Equal(w, m.tripped, f.TrippedAt != nil, "%s", m)
+		if m.tripped != (f.TrippedAt != nil) {
+			w.Fatalf("tripped: %v at %s: %s", f.TrippedAt != nil, now.Format(time.RFC3339Nano), m.stored())
+		}
 		require.Equal(w, m.paused, f.State == dataflow.FlowInactive, "%s", m)
 	}
 	w.did["comparisons"]++
@@ -71,7 +73,7 @@ func (m *model) stored() string {
 	require.NoError(m, err)
 	text := fmt.Sprintf("%s, stored as: next %v, state %s, failures %d, tripped at %v, probe at %v", m, f.NextRunAt, f.State, f.Failures, f.TrippedAt, f.ProbeAt)
 	for _, r := range runs {
-		text += fmt.Sprintf("\nrun %d: %s by %s, created %s, ended %v", r.ID, r.State, r.Trigger, r.CreatedAt, r.EndedAt)
+		text += fmt.Sprintf("\nrun %d: %s by %s, created %s, ended %v, attempt %d, rescues %d, error %q", r.ID, r.State, r.Trigger, r.CreatedAt, r.EndedAt, r.Attempt, r.Rescues, r.Error)
 	}
 	return text
 }

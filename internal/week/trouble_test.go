@@ -183,10 +183,7 @@ func (w *week) stop(p *process) {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.Context()), 20*time.Second)
 	defer cancel()
-	stopped := make(chan error, 1)
-	go func() { stopped <- p.client.Stop(ctx) }()
-	w.clock.stop(p.life)
-	require.NoError(w, <-stopped)
+	require.NoError(w, p.client.Stop(ctx))
 	w.processes = slices.DeleteFunc(w.processes, func(o *process) bool { return o == p })
 	w.did["stops"]++
 	w.look()
