@@ -46,7 +46,12 @@
 // # Errors
 //
 // A record that does not fit T is a [dataflow.RecordError], and the read continues
-// after it. A page that does not match the options ends the run.
+// after it. So is a null, unless T is a pointer, an interface or a
+// [encoding/json.RawMessage]. A page that does not match the options ends the run.
+//
+// A page without records is an error if it has a field "errors" that is not empty. A
+// field "error" counts only if the records are null or missing. Such an error fails the
+// attempt. A response that ends within a JSON value is tried again, as one that broke off.
 //
 // A request without a response, or with the status 408, 425, 429 or 5xx, is tried up to
 // Tries times. The wait between tries doubles, unless the server sends Retry-After. The

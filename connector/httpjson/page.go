@@ -4,7 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
+	"net/http"
 
 	"github.com/activedataflow/dataflow/internal/httpcall"
 )
@@ -28,14 +28,12 @@ func (s *source[T]) parse(resp *httpcall.Response) (*page, error) {
 	}
 	sum := sha256.Sum256(resp.Body)
 	p.sum = hex.EncodeToString(sum[:8])
-	list, err := httpcall.Find(resp.Body, s.opts.Records)
-	if err != nil {
-		return nil, err
+	if resp.Status == http.StatusNoContent && len(resp.Body) == 0 {
+		return p, nil
 	}
-	if err := json.Unmarshal(list, &p.records); err != nil {
-		return nil, fmt.Errorf("the records, at %q: %w", s.opts.Records, err)
-	}
-	return p, nil
+	var err error
+	p.records, err = httpcall.Records(resp.Body, s.opts.Records)
+	return p, err
 }
 
 // cursor returns the place after the first n records.

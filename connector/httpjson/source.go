@@ -118,7 +118,7 @@ func (s *source[T]) yieldPage(ctx context.Context, p *page, at Cursor, yield fun
 		item := dataflow.Item[T, Cursor]{Cursor: p.cursor(at.Page, i+1, s.opts.Snapshot), Resume: true}
 		item.Key = s.key(p.records[i])
 		var bad error
-		if err := json.Unmarshal(p.records[i], &item.Value); err != nil {
+		if err := httpcall.Decode(p.records[i], &item.Value); err != nil {
 			if item.Key == "" {
 				item.Key = item.Cursor.String()
 			}
@@ -149,7 +149,9 @@ func (s *source[T]) yieldPage(ctx context.Context, p *page, at Cursor, yield fun
 
 // fetch gets the page of a cursor, or nil if the page has not changed.
 func (s *source[T]) fetch(ctx context.Context, at Cursor) (*page, error) {
-	resp, err := s.call.Do(ctx, func(ctx context.Context) (*http.Request, error) {
+	var p *page
+	var unread error
+	resp, err := s.call.DoRead(ctx, func(ctx context.Context) (*http.Request, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.address, nil)
 		if err != nil {
 			return nil, dataflow.Permanent(err)
@@ -160,19 +162,26 @@ func (s *source[T]) fetch(ctx context.Context, at Cursor) (*page, error) {
 		}
 		at.condition(req)
 		return req, s.allowed(req.URL)
+	}, func(resp *httpcall.Response) error {
+		if unread = nil; resp.Status != http.StatusNotModified {
+			p, unread = s.parse(resp)
+		}
+		return unread
 	})
-	if err != nil {
+	switch reported := (*httpcall.ReportedError)(nil); {
+	case err != nil && err == unread: //nolint:errorlint // it is this error itself, not one that wraps it
+		err = fmt.Errorf("page %s of %s: %w", at.pageName(), bare(s.address), err)
+		if errors.As(err, &reported) {
+			return nil, err
+		}
+		return nil, dataflow.Permanent(err)
+	case err != nil:
 		if err = s.end(at, err); err == nil {
 			return &page{}, nil
 		}
 		return nil, err
-	}
-	if resp.Status == http.StatusNotModified {
+	case resp.Status == http.StatusNotModified:
 		return nil, nil //nolint:nilnil // nil means unchanged
-	}
-	p, err := s.parse(resp)
-	if err != nil {
-		return nil, dataflow.Permanent(fmt.Errorf("page %s of %s: %w", at.pageName(), bare(s.address), err))
 	}
 	got := &Page{URL: resp.URL, Header: resp.Header, Body: resp.Body, Records: len(p.records)}
 	if p.next, err = s.opts.Paging.Next(at.Page, got); err != nil {

@@ -16,11 +16,14 @@ type decoder[T any] struct {
 	into   *T
 	plain  *plainLine // nil if T needs encoding/json for every line
 	strict bool
+	null   bool // a T can be null itself
 }
 
 func newDecoder[T any](strict bool) *decoder[T] {
 	into := new(T)
-	return &decoder[T]{into: into, plain: newPlainLine(reflect.ValueOf(into).Elem(), strict), strict: strict}
+	t := reflect.TypeFor[T]()
+	null := t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface || t == reflect.TypeFor[json.RawMessage]()
+	return &decoder[T]{into: into, plain: newPlainLine(reflect.ValueOf(into).Elem(), strict), strict: strict, null: null}
 }
 
 // decode reads a line into a value that shares no memory with the previous one.
@@ -32,6 +35,9 @@ func (d *decoder[T]) decode(line []byte) error {
 			return nil
 		}
 		*d.into = zero
+	}
+	if !d.null && string(bytes.TrimSpace(line)) == "null" {
+		return errors.New("the record is null")
 	}
 	if !d.strict {
 		return json.Unmarshal(line, d.into)

@@ -22,6 +22,7 @@
 // line is bad if it
 //
 //   - is not JSON, or does not fit T;
+//   - is null, unless T is a pointer, an interface or a [encoding/json.RawMessage];
 //   - is longer than [Options].MaxLineBytes;
 //   - has a field that T lacks, and [Options].Strict is set.
 //

@@ -84,3 +84,37 @@ func TestSource_EqualResults(t *testing.T) {
 	require.Equal(t, []int{1}, ns)
 	require.ErrorContains(t, err, "it has the same records as the page first")
 }
+
+func TestSource_NoRecords(t *testing.T) {
+	t.Parallel()
+	src := scripted(t, map[string]string{"": `{"items":null,"errors":[{"message":"boom"}]}`})
+	_, _, err := readRows(t, src, Cursor{})
+	require.ErrorContains(t, err, `the server reports errors: [{"message":"boom"}]`)
+	require.False(t, dataflow.IsPermanent(err))
+
+	s := &rpc{answer: "\uFEFF" + `{"jsonrpc":"2.0","id":"1","result":null}`}
+	_, _, err = readRows(t, Source[row]("https://api.test/", "list", &Options{Client: s.client()}), Cursor{})
+	require.ErrorContains(t, err, "the response is null, not records")
+	require.True(t, dataflow.IsPermanent(err))
+}
+
+func TestSource_NullRecord(t *testing.T) {
+	t.Parallel()
+	src := scripted(t, map[string]string{"": `{"items":[{"n":1},null]}`})
+	ns, _, err := readRows(t, src, Cursor{})
+	require.Equal(t, []int{1}, ns)
+	var bad *dataflow.RecordError
+	require.ErrorAs(t, err, &bad)
+	require.Equal(t, "first call record 2", bad.Key)
+	require.EqualError(t, bad.Err, "the record is null")
+}
+
+// A response that was cut off is requested again.
+func TestSource_CutBody(t *testing.T) {
+	t.Parallel()
+	s := &rpc{answer: `{"jsonrpc":"2.0","id":"1","resu`}
+	_, _, err := readRows(t, Source[row]("https://api.test/", "list", &Options{Client: s.client(), Tries: 2}), Cursor{})
+	require.ErrorContains(t, err, "the response ends within a JSON value")
+	require.False(t, dataflow.IsPermanent(err))
+	require.Len(t, s.calls, 2)
+}

@@ -79,7 +79,7 @@ func (s *server) post(ctx context.Context, key string, calls any) ([]byte, error
 	if err != nil {
 		return nil, dataflow.Permanent(err)
 	}
-	resp, err := s.call.Do(ctx, func(ctx context.Context) (*http.Request, error) {
+	resp, err := s.call.DoRead(ctx, func(ctx context.Context) (*http.Request, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.address, bytes.NewReader(body))
 		if err != nil {
 			return nil, dataflow.Permanent(err)
@@ -90,6 +90,12 @@ func (s *server) post(ctx context.Context, key string, calls any) ([]byte, error
 			req.Header.Set("Idempotency-Key", key)
 		}
 		return req, nil
+	}, func(resp *httpcall.Response) error {
+		var value json.RawMessage
+		if err := json.Unmarshal(resp.Body, &value); httpcall.IsCut(err, resp) {
+			return err
+		}
+		return nil // the caller reports a response that is not JSON
 	})
 	if err != nil {
 		return nil, err

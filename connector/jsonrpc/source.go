@@ -186,7 +186,7 @@ func (s *source[T]) yieldRecords(ctx context.Context, records []json.RawMessage,
 		at.Skip++
 		item := dataflow.Item[T, Cursor]{Cursor: at, Resume: true, Key: s.key(record)}
 		var bad error
-		if err := json.Unmarshal(record, &item.Value); err != nil {
+		if err := httpcall.Decode(record, &item.Value); err != nil {
 			if item.Key == "" {
 				item.Key = at.String()
 			}
@@ -218,18 +218,18 @@ func (s *source[T]) ask(ctx context.Context, at Cursor) (records []json.RawMessa
 		next = ""
 	}
 	if err != nil {
-		return nil, "", dataflow.Permanent(fmt.Errorf("%s of %s at %s: %w", s.method, s.bare(), at, err))
+		err = fmt.Errorf("%s of %s at %s: %w", s.method, s.bare(), at, err)
+		if reported := (*httpcall.ReportedError)(nil); !errors.As(err, &reported) {
+			err = dataflow.Permanent(err)
+		}
+		return nil, "", err
 	}
 	return records, next, nil
 }
 
 func (s *source[T]) parse(result json.RawMessage) (records []json.RawMessage, next string, err error) {
-	list, err := httpcall.Find(result, s.opts.Records)
-	if err != nil {
+	if records, err = httpcall.Records(result, s.opts.Records); err != nil {
 		return nil, "", err
-	}
-	if err := json.Unmarshal(list, &records); err != nil {
-		return nil, "", fmt.Errorf("the records, at %q: %w", s.opts.Records, err)
 	}
 	if s.opts.Next == "" {
 		return records, "", nil

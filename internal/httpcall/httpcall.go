@@ -3,6 +3,7 @@
 package httpcall
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -104,7 +105,8 @@ type Response struct {
 	Status int
 	Header http.Header
 	URL    *url.URL // of the request, after redirects
-	Body   []byte
+	Body   []byte   // without a byte order mark
+	length int64    // as announced, or -1
 }
 
 // Do makes the request that build returns; it calls build for each try. It retries
@@ -116,9 +118,21 @@ type Response struct {
 //   - Transient if the tries are used up;
 //   - Permanent for any other status.
 func (c *Caller) Do(ctx context.Context, build func(ctx context.Context) (*http.Request, error)) (*Response, error) {
+	return c.DoRead(ctx, build, nil)
+}
+
+// DoRead is [Caller.Do] with a function that reads the response. Its error is returned
+// unchanged, unless the response ends within a JSON value: that is retried as an error of
+// the connection.
+func (c *Caller) DoRead(ctx context.Context, build func(ctx context.Context) (*http.Request, error), read func(*Response) error) (*Response, error) {
 	wait := firstWait
 	for try := 1; ; try++ {
 		resp, err := c.once(ctx, build)
+		if err == nil && read != nil {
+			if err = read(resp); IsCut(err, resp) {
+				err = &failure{err: fmt.Errorf("%s: the response ends within a JSON value: %w", bareURL(resp.URL), err)}
+			}
+		}
 		if err == nil {
 			return resp, nil
 		}
@@ -194,7 +208,7 @@ func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*htt
 			return nil, dataflow.Permanent(fmt.Errorf("%s: the server redirects to %s, where the body would not be sent: use that address", show(req), show(resp.Request)))
 		}
 	}
-	return &Response{Status: resp.StatusCode, Header: resp.Header, URL: at, Body: body}, nil
+	return &Response{Status: resp.StatusCode, Header: resp.Header, URL: at, Body: bytes.TrimPrefix(body, []byte("\xEF\xBB\xBF")), length: resp.ContentLength}, nil
 }
 
 // explain adds the request to an error, without the address's query, which may hold
@@ -240,7 +254,12 @@ func excerpt(body []byte) string {
 
 // show names a request.
 func show(req *http.Request) string {
-	return req.Method + " " + (&url.URL{Scheme: req.URL.Scheme, Host: req.URL.Host, Path: req.URL.Path}).String()
+	return req.Method + " " + bareURL(req.URL)
+}
+
+// bareURL returns an address without its query, which may hold a secret.
+func bareURL(u *url.URL) string {
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
 }
 
 func pause(ctx context.Context, d time.Duration) error {

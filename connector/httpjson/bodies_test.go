@@ -1,0 +1,139 @@
+package httpjson_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/httpjson"
+)
+
+// bodyServer answers every request with a status and a body.
+func bodyServer(t *testing.T, status int, body string) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		_, _ = fmt.Fprint(w, body)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// An error that the API reports with a status of success is no empty list.
+func TestSource_ReportedErrors(t *testing.T) {
+	t.Parallel()
+	for body, records := range map[string]string{
+		`{"data":null,"errors":[{"message":"boom"}]}`:                 "data",
+		`{"data":[],"errors":[{"message":"boom"}]}`:                   "data",
+		`{"data":{"orders":null},"errors":[{"message":"boom"}]}`:      "data.orders",
+		`{"data":null,"errors":{"orders":"boom"}} `:                   "data.orders",
+		`{"errors":[{"message":"boom"}]}`:                             "data.orders",
+		`{"ok":false,"error":"boom"}`:                                 "data",
+		`{"data":null,"error":{"code":5,"message":"boom"}}`:           "data",
+		"\uFEFF" + `{"data":null,"errors":[null,{"message":"boom"}]}`: "data",
+	} {
+		_, _, err := read(t.Context(), t, httpjson.Source[order](bodyServer(t, 200, body), &httpjson.Options{Records: records}), httpjson.Cursor{})
+		require.ErrorContains(t, err, "the server reports errors", body)
+		require.ErrorContains(t, err, "boom", body)
+		require.False(t, dataflow.IsPermanent(err), "it may pass")
+	}
+	_, _, err := read(t.Context(), t, httpjson.Source[order](bodyServer(t, 200, " null "), nil), httpjson.Cursor{})
+	require.ErrorContains(t, err, "the response is null, not records")
+	require.True(t, dataflow.IsPermanent(err))
+}
+
+// These responses are a list, and no error.
+func TestSource_EmptyLists(t *testing.T) {
+	t.Parallel()
+	for body, records := range map[string]string{
+		`{"items":null,"cursor":null}`:                    "items",
+		`{"items":null,"errors":[],"error":null}`:         "items",
+		`{"items":[],"errors":null,"error":""}`:           "items",
+		`{"items":null,"error":false,"errors":{}}`:        "items",
+		`{"items":[],"error":"no results"}`:               "items",
+		"\uFEFF[]":                                        "",
+		`{"d":{"items":[]},"errors":[],"error":0,"x":[]}`: "d.items",
+	} {
+		ids, _, err := read(t.Context(), t, httpjson.Source[order](bodyServer(t, 200, body), &httpjson.Options{Records: records}), httpjson.Cursor{})
+		require.NoError(t, err, body)
+		require.Empty(t, ids)
+	}
+	for _, p := range []httpjson.Paging{nil, httpjson.PageNumber{Size: 5}, httpjson.Offset{}, httpjson.BodyCursor{Path: "next"}, httpjson.NextURL{Path: "next"}, httpjson.LinkHeader{}} {
+		src := httpjson.Source[order](bodyServer(t, http.StatusNoContent, ""), &httpjson.Options{Records: "items", Paging: p})
+		ids, at, err := read(t.Context(), t, src, httpjson.Cursor{})
+		require.NoError(t, err)
+		require.Empty(t, ids)
+		require.Zero(t, at)
+	}
+	ids, _, err := read(t.Context(), t, httpjson.Source[order](bodyServer(t, 200, "\uFEFF"+`[{"id":1}]`), nil), httpjson.Cursor{})
+	require.NoError(t, err)
+	require.Equal(t, []int{1}, ids)
+}
+
+// A null among the records is a bad record, and no record of zero values.
+func TestSource_NullRecord(t *testing.T) {
+	t.Parallel()
+	address := bodyServer(t, 200, `[null,{"id":1}, null ]`)
+	var ids []int
+	bad := map[string]string{}
+	for item, err := range httpjson.Source[order](address, nil).Read(t.Context(), dataflow.Request[httpjson.Cursor]{}) {
+		if err != nil {
+			var e *dataflow.RecordError
+			require.ErrorAs(t, err, &e)
+			bad[e.Key] = e.Err.Error()
+			continue
+		}
+		ids = append(ids, item.Value.ID)
+	}
+	require.Equal(t, []int{1}, ids)
+	require.Equal(t, map[string]string{"page first record 1": "the record is null", "page first record 3": "the record is null"}, bad)
+	require.Equal(t, []any{nil, map[string]any{"id": 1.0}, nil}, values[any](t, address))
+	require.Equal(t, []json.RawMessage{[]byte("null"), []byte(`{"id":1}`), []byte("null")}, values[json.RawMessage](t, address))
+	require.Nil(t, values[*order](t, address)[0])
+}
+
+func values[T any](t *testing.T, address string) (list []T) {
+	t.Helper()
+	for item, err := range httpjson.Source[T](address, nil).Read(t.Context(), dataflow.Request[httpjson.Cursor]{}) {
+		require.NoError(t, err)
+		list = append(list, item.Value)
+	}
+	return list
+}
+
+// A response that was cut off is requested again.
+func TestSource_CutBody(t *testing.T) {
+	t.Parallel()
+	for cuts, ok := range map[int]bool{1: true, 2: false} {
+		n := 0
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			body := `[{"id":1},{"id":2}]`
+			if n++; n <= cuts {
+				body = `[{"id":1},{"id`
+			}
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				return
+			}
+			defer func(c net.Conn) { _ = c.Close() }(conn)
+			_, _ = fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"+body)
+		}))
+		defer server.Close()
+		ids, _, err := read(t.Context(), t, httpjson.Source[order](server.URL, &httpjson.Options{Tries: 2}), httpjson.Cursor{})
+		if ok {
+			require.NoError(t, err)
+			require.Equal(t, []int{1, 2}, ids)
+			continue
+		}
+		require.ErrorContains(t, err, "the response ends within a JSON value")
+		requireSignal(t, dataflow.Transient(errAny), err)
+	}
+	_, _, err := read(t.Context(), t, httpjson.Source[order](bodyServer(t, 200, ""), nil), httpjson.Cursor{})
+	require.True(t, dataflow.IsPermanent(err), "it is empty on purpose")
+}

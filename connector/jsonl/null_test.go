@@ -1,0 +1,50 @@
+package jsonl_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/jsonl"
+)
+
+// A line null is a bad record, and no record of zero values.
+func TestRead_Null(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		ID int `json:"id"`
+	}
+	for _, strict := range []bool{false, true} {
+		good, bad := nulls[row](t, strict)
+		require.Equal(t, []row{{1}}, good)
+		require.Equal(t, []string{"line 1", "line 3"}, bad)
+		maps, bad := nulls[map[string]int](t, strict)
+		require.Equal(t, []map[string]int{{"id": 1}}, maps)
+		require.Len(t, bad, 2)
+		pointers, bad := nulls[*row](t, strict)
+		require.Equal(t, []*row{nil, {1}, nil}, pointers)
+		require.Empty(t, bad)
+		raws, bad := nulls[json.RawMessage](t, strict)
+		require.Len(t, raws, 3)
+		require.Empty(t, bad)
+	}
+}
+
+func nulls[T any](t *testing.T, strict bool) (good []T, bad []string) {
+	t.Helper()
+	src := jsonl.From[T](strings.NewReader("null\n{\"id\":1}\n null \n"), &jsonl.Options{Strict: strict})
+	for item, err := range src.Read(t.Context(), dataflow.Request[dataflow.NoCursor]{}) {
+		if err == nil {
+			good = append(good, item.Value)
+			continue
+		}
+		var e *dataflow.RecordError
+		require.ErrorAs(t, err, &e)
+		require.ErrorContains(t, e.Err, "the record is null")
+		bad = append(bad, e.Key)
+	}
+	return good, bad
+}
