@@ -404,13 +404,14 @@ func FuzzAnswer(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, answer string) {
 		s := &rpc{answer: answer + " "}
-		for _, err := range s.source().Read(t.Context(), dataflow.Request[Cursor]{}) {
+		src := Source[row]("https://api.test/rpc", "list", &Options{Records: "page.records", Next: "page.next", Client: s.client(), Tries: 1})
+		for _, err := range src.Read(t.Context(), dataflow.Request[Cursor]{}) {
 			if err == nil {
 				require.Contains(t, answer, "records")
 			}
 		}
 		for _, each := range []bool{false, true} {
-			opts := &SinkOptions{Client: s.client(), Each: each}
+			opts := &SinkOptions{Client: s.client(), Tries: 1, Each: each}
 			_ = newSink[row]("https://api.test/rpc", opts).Write(t.Context(), dataflow.SinkBatch[row]{ID: "b", Rows: numbered(2)})
 		}
 	})
