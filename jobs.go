@@ -75,7 +75,7 @@ func (j *jobs) clientLocked(queues map[string]river.QueueConfig) (River, error) 
 	if err != nil {
 		return nil, fmt.Errorf("make River client: %w", err)
 	}
-	j.river, j.queues = rc, conf.Queues
+	j.river, j.queues = rc, maps.Clone(conf.Queues) // ours, since River keeps the other
 	return rc, nil
 }
 
