@@ -85,7 +85,7 @@ func (e *FlowExecutor) execute(ctx context.Context, runID int64) (*Run, error) {
 // of the flow, or if the claim fails.
 func (e *FlowExecutor) executeOf(ctx context.Context, flow *Flow, runID int64) (*Run, error) {
 	if err := (&candidate{flow: flow}).refusal(); err != nil {
-		return nil, fmt.Errorf("execute run %d of flow %q: %w", runID, flow.Name, err)
+		return e.execute(ctx, runID) // the run may have ended, be gone, or be another flow's
 	}
 	a, err := e.claim(ctx, flow, runID)
 	switch {
@@ -180,7 +180,7 @@ func (e *FlowExecutor) claim(ctx context.Context, flow *Flow, runID int64) (a *a
 			a, err = e.claimTx(ctx, tx, flow, runID)
 			return err
 		})
-		if err != nil {
+		if err != nil && a != nil { // the commit failed: claimTx may have isolated the run
 			a = nil
 			e.client.leases.Release(runID)
 		}

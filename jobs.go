@@ -137,13 +137,18 @@ func (j *jobs) start(ctx context.Context) error {
 	if err := j.addQueues(rc, queues); err != nil || running {
 		return err
 	}
+	j.setStarted(true) // before it is, so that a Stop meanwhile stops it
 	if err := rc.Start(context.WithoutCancel(ctx)); err != nil {
+		j.setStarted(false)
 		return fmt.Errorf("start River: %w", err)
 	}
-	j.mu.Lock()
-	j.started = true
-	j.mu.Unlock()
 	return nil
+}
+
+func (j *jobs) setStarted(started bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.started = started
 }
 
 // startable returns the River client to start, the queues that it lacks, and whether it runs
