@@ -77,14 +77,14 @@ func (p *typedPipeline[T, C, Out]) run(ctx context.Context, a *attempt) error {
 	}
 	a.slice.turns = batch.NewTurns(a.slice.isOver)
 	if a.run.Rescues > 0 {
-		w.firstDone = make(chan struct{})
+		w.turnstile = batch.NewTurnstile(batchesAlone)
 	}
 	reader := &batchReader[T, C]{
 		source: p.source, req: req, size: a.sizes.batch, wait: a.flow.opts.BatchWait,
-		firstDone: w.firstDone, free: make(chan *readBatch[T, C], 3),
+		turnstile: w.turnstile, free: make(chan *readBatch[T, C], 3),
 	}
 	read := batch.Start(ctx, reader.read)
-	maker := &batchMaker[T, C, Out]{p: p, a: a, read: read, firstDone: w.firstDone, free: make(chan *madeBatch[T, C, Out], 2)}
+	maker := &batchMaker[T, C, Out]{p: p, a: a, read: read, turnstile: w.turnstile, free: make(chan *madeBatch[T, C, Out], 2)}
 	made := batch.Start(ctx, maker.make)
 	written := p.watchSink(ctx, a)
 	err = guard(func() error { return w.loop(ctx, made, maker, reader) }) // so that a panic stops the others too
@@ -161,10 +161,7 @@ func (w *batchWriter[T, C, Out]) loop(ctx context.Context, made *batch.Ahead[*ma
 		if err := w.writeBatch(ctx, b); err != nil {
 			return err
 		}
-		if w.firstDone != nil {
-			close(w.firstDone)
-			w.firstDone = nil
-		}
+		w.turnstile.Pass()
 		reader.recycle(b.readBatch)
 		maker.recycle(b)
 	}

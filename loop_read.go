@@ -130,9 +130,10 @@ type batchReader[T, C any] struct {
 	source    Source[T, C]
 	req       Request[C]
 	size      *batch.Size
-	firstDone <-chan struct{}       // see batchMaker
+	turnstile *batch.Turnstile      // see batchesAlone
 	free      chan *readBatch[T, C] // batches to be filled again
 	handed    int64                 // records handed over
+	number    int                   // batches handed over
 	wait      time.Duration         // after which a batch ends; 0: never
 }
 
@@ -160,6 +161,7 @@ func (r *batchReader[T, C]) newBatch() *readBatch[T, C] {
 // hand hands over a batch. It returns false when no more is wanted.
 func (r *batchReader[T, C]) hand(b *readBatch[T, C], hand func(*readBatch[T, C]) bool) bool {
 	r.handed += int64(b.size())
+	r.number++
 	b.took = time.Since(b.began)
 	return hand(b)
 }
@@ -190,7 +192,7 @@ func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]
 			if !r.full(b) || !b.endsHere() {
 				continue
 			}
-			if !r.hand(b, hand) || !waitFor(ctx, r.firstDone) {
+			if !r.hand(b, hand) || !r.turnstile.Wait(ctx, r.number) {
 				return ctx.Err()
 			}
 			b = r.newBatch()

@@ -15,15 +15,18 @@ type madeBatch[T, C, Out any] struct {
 	makeTook time.Duration
 }
 
+// batchesAlone is how many batches are worked one by one at the beginning of an attempt, if
+// workers died on its run. Then the next death can be blamed on one batch: the one after the
+// run's cursor. One batch may be committed, one written, one transformed and one read at the
+// same time: so many may lie between the cursor and the batch that killed the worker.
+const batchesAlone = 4
+
 // batchMaker transforms a batch while the one before it is written.
 type batchMaker[T, C, Out any] struct {
-	p    *typedPipeline[T, C, Out]
-	a    *attempt
-	read *batch.Ahead[*readBatch[T, C]]
-	// firstDone is closed once the first batch is committed. It is nil unless workers died on
-	// this run. Then the second batch waits, so that the next death can be blamed on one batch:
-	// the one after the run's cursor.
-	firstDone chan struct{}
+	p         *typedPipeline[T, C, Out]
+	a         *attempt
+	read      *batch.Ahead[*readBatch[T, C]]
+	turnstile *batch.Turnstile           // see batchesAlone
 	free      chan *madeBatch[T, C, Out] // to be filled again
 }
 
@@ -50,7 +53,7 @@ func (m *batchMaker[T, C, Out]) make(ctx context.Context, hand func(*madeBatch[T
 		}
 	}()
 	return guard(func() error {
-		for {
+		for number := 1; ; number++ {
 			if m.a.stopping() {
 				return ErrStopped
 			}
@@ -62,25 +65,11 @@ func (m *batchMaker[T, C, Out]) make(ctx context.Context, hand func(*madeBatch[T
 			if err != nil {
 				return err
 			}
-			if !hand(made) || !waitFor(ctx, m.firstDone) {
+			if !hand(made) || !m.turnstile.Wait(ctx, number) {
 				return ctx.Err()
 			}
 		}
 	})
-}
-
-// waitFor waits until ch is closed. It reports false if ctx is done first, and true at once if
-// ch is nil.
-func waitFor(ctx context.Context, ch <-chan struct{}) bool {
-	if ch == nil {
-		return true
-	}
-	select {
-	case <-ch:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 func (m *batchMaker[T, C, Out]) apply(ctx context.Context, b *readBatch[T, C]) (*madeBatch[T, C, Out], error) {

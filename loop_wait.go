@@ -106,7 +106,7 @@ func (w *waitingBatch[T, C]) cut(ctx context.Context) bool {
 		return true // the batch ends at its first resume point
 	}
 	rows, cursors, names, bad := b.cutTail()
-	if !w.r.hand(b, w.hand) || !waitFor(ctx, w.r.firstDone) {
+	if !w.r.hand(b, w.hand) || !w.r.turnstile.Wait(ctx, w.r.number) {
 		return false
 	}
 	w.b = w.r.newBatch()

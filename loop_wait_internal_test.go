@@ -48,8 +48,8 @@ func TestBatchReader_First(t *testing.T) {
 	t.Parallel()
 	for _, wait := range []time.Duration{0, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
-			firstDone := make(chan struct{})
-			r := &batchReader[plainRecord, int]{source: plainRecords(5), size: batch.NewSize(2, 0), wait: wait, firstDone: firstDone}
+			turnstile := batch.NewTurnstile(1)
+			r := &batchReader[plainRecord, int]{source: plainRecords(5), size: batch.NewSize(2, 0), wait: wait, turnstile: turnstile}
 			var sizes []int
 			done := make(chan error, 1)
 			go func() {
@@ -60,7 +60,7 @@ func TestBatchReader_First(t *testing.T) {
 			}()
 			synctest.Wait()
 			require.Equal(t, []int{2}, sizes)
-			close(firstDone)
+			turnstile.Pass()
 			require.NoError(t, <-done)
 			require.Equal(t, []int{2, 2, 1}, sizes)
 		})

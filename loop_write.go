@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/batch"
 )
 
 // batchWriter writes the batches of one attempt.
@@ -18,10 +20,10 @@ type batchWriter[T, C, Out any] struct {
 	p *typedPipeline[T, C, Out]
 	a *attempt
 
-	txSink    TxSink[Out]     // writes in the checkpoints' transactions; nil: the sink is elsewhere
-	cursor    json.RawMessage // of the last checkpoint
-	number    int             // of the batch in this attempt
-	firstDone chan struct{}   // see batchMaker; nil once closed
+	txSink    TxSink[Out]      // writes in the checkpoints' transactions; nil: the sink is elsewhere
+	cursor    json.RawMessage  // of the last checkpoint
+	number    int              // of the batch in this attempt
+	turnstile *batch.Turnstile // see batchesAlone; nil if no worker died on the run
 	// suspicious is how many coming batches to write in parts at once, because a recent one
 	// held a bad record.
 	suspicious int
@@ -63,7 +65,7 @@ func (w *batchWriter[T, C, Out]) writeBatch(ctx context.Context, made *madeBatch
 // If that commit fails, the source must be able to go on at the checkpoint before.
 func (w *batchWriter[T, C, Out]) mayWriteAhead() bool {
 	sink, ok := w.txSink.(Pipelined)
-	return ok && sink.Pipelined() && w.p.resumable() && w.firstDone == nil
+	return ok && sink.Pipelined() && w.p.resumable() && w.turnstile.Open()
 }
 
 // afterCommitOf returns what to do once a batch is committed. It keeps nothing of the
