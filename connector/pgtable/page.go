@@ -79,7 +79,7 @@ func (r *reader[T]) fetch(ctx context.Context, from Cursor) (*rowmap.Page[T], er
 	if r.limit > 0 {
 		query.PageSize = r.limit
 	}
-	rows, err := r.pool.Query(ctx, query.PageQuery(list, from != nil), withCursor(r.guarded.args, from)...)
+	rows, err := r.pool.Query(ctx, query.PageQuery(list, from != nil), inBinary(r.pool, withCursor(r.guarded.args, from))...)
 	if err != nil {
 		return nil, err
 	}

@@ -119,7 +119,7 @@ func (s *selectSource[T]) Read(ctx context.Context, _ dataflow.Request[dataflow.
 // wants no more rows.
 func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, dataflow.NoCursor], error) bool) error {
 	within, cancel := context.WithCancel(ctx)
-	rows, err := s.pool.Query(within, s.sql, s.args...)
+	rows, err := s.pool.Query(within, s.sql, inBinary(s.pool, s.args)...)
 	if err != nil {
 		cancel()
 		return err
