@@ -14,11 +14,9 @@ import (
 // a pooler too. A pool with DescriptionCacheCapacity 0 does not have that mode.
 func inBinary(pool *pgxpool.Pool, args []any) []any {
 	c := pool.Config().ConnConfig
-	switch c.DefaultQueryExecMode {
-	case pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol:
-		if c.DescriptionCacheCapacity > 0 {
-			return slices.Insert(slices.Clone(args), 0, any(pgx.QueryExecModeCacheDescribe))
-		}
+	asText := c.DefaultQueryExecMode == pgx.QueryExecModeExec || c.DefaultQueryExecMode == pgx.QueryExecModeSimpleProtocol
+	if asText && c.DescriptionCacheCapacity > 0 {
+		return slices.Insert(slices.Clone(args), 0, any(pgx.QueryExecModeCacheDescribe))
 	}
 	return args
 }
