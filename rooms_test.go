@@ -28,7 +28,7 @@ var rooms = []struct {
 	files []string
 }{
 	{"words", []string{
-		"base", "config", "doc", "driver", "errors", "event", "flow", "globalid", "lists", "message", "policy", "records", "retry", "run", "runtime", "schedule",
+		"base", "config", "doc", "driver", "errors", "event", "flow", "globalid", "lists", "message", "policy", "records", "retention", "retry", "run", "runtime", "schedule",
 		"sink", "source", "tick", "transform",
 	}},
 	{"gate", []string{"stop"}},
@@ -38,7 +38,7 @@ var rooms = []struct {
 	{"attempt", []string{"attempt"}},
 	{"loop", []string{"loop"}},
 	{"executor", []string{"executor"}},
-	{"keepers", []string{"job", "presence", "register", "rescue", "scheduler", "worker"}},
+	{"keepers", []string{"cleaner", "job", "presence", "register", "rescue", "scheduler", "worker"}},
 	{"client", []string{"client", "dataflow"}},
 }
 
