@@ -116,6 +116,9 @@ type Queries interface {
 	// other transaction has locked. It returns the flow and the time, or nil if there
 	// is none. It must be called in a transaction.
 	FlowDue(ctx context.Context, flowIDs []int64) (*FlowRecord, time.Time, error)
+	// FlowsDue returns flows that have a tick or a probe due, after a place, the longest due
+	// first, and at most limit. It locks none. A flow with both may come twice.
+	FlowsDue(ctx context.Context, after DueFlow, limit int) ([]DueFlow, error)
 	// FlowNext returns how long it is until the first tick or probe of the given flows.
 	// The duration is negative if that is due. It returns false if there is none.
 	FlowNext(ctx context.Context, flowIDs []int64) (time.Duration, bool, error)

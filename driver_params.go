@@ -110,6 +110,13 @@ type TotalListParams struct {
 	From, To string
 }
 
+// DueFlow is a flow that has a tick or a probe due, and since when. The zero value is the place
+// before all of them.
+type DueFlow struct {
+	At time.Time
+	ID int64
+}
+
 // RunInsertParams are the parameters of RunInsert.
 type RunInsertParams struct {
 	FlowID      int64

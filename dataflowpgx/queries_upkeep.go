@@ -14,6 +14,14 @@ where f.id = any($1) and (f.next_run_at <= {now} or f.probe_at <= {now})
 order by least(f.next_run_at, f.probe_at) limit 1
 for no key update skip locked`
 
+// Each half is the beginning of an index, however many flows there are.
+const sqlFlowsDue = `
+select at, id from (
+	(select next_run_at as at, id from {s}dataflow_flow where next_run_at <= {now} and (next_run_at, id) > ($1, $2) order by next_run_at, id limit $3)
+	union all
+	(select probe_at, id from {s}dataflow_flow where probe_at <= {now} and (probe_at, id) > ($1, $2) order by probe_at, id limit $3)) due
+order by at, id limit $3`
+
 const sqlFlowNext = `
 select extract(epoch from min(least(next_run_at, probe_at)) - {clock})::float8
 from {s}dataflow_flow where id = any($1) and (next_run_at is not null or probe_at is not null)`

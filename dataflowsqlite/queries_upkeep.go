@@ -9,6 +9,13 @@ select ` + flowColumns + `, {now} from dataflow_flow f
 where f.id in (select value from json_each(?1)) and (f.next_run_at <= {now} or f.probe_at <= {now})
 order by min(coalesce(f.next_run_at, f.probe_at), coalesce(f.probe_at, f.next_run_at)) limit 1`
 
+const sqlFlowsDue = `
+select at, id from (
+	select * from (select next_run_at as at, id from dataflow_flow where next_run_at <= {now} and (next_run_at, id) > (?1, ?2) order by next_run_at, id limit ?3)
+	union all
+	select * from (select probe_at as at, id from dataflow_flow where probe_at <= {now} and (probe_at, id) > (?1, ?2) order by probe_at, id limit ?3))
+order by at, id limit ?3`
+
 const sqlFlowNext = `
 select (julianday(min(min(coalesce(next_run_at, probe_at), coalesce(probe_at, next_run_at)))) - julianday({now})) * 86400.0
 from dataflow_flow where id in (select value from json_each(?1)) and (next_run_at is not null or probe_at is not null)`
