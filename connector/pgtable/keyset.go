@@ -31,9 +31,15 @@ type Query struct {
 	// greater than all earlier ones. Every row is a resume point.
 	Key []string
 
-	// PageSize is the number of rows that are read at once and held in memory. 0
-	// means 1000, rising to 8000 while a page holds less than half a megabyte.
+	// PageSize is the greatest number of rows that are read at once and held in
+	// memory. 0 means 8000. A read begins with a page of up to 125 rows. The next
+	// pages have twice as many while a page holds less than a quarter of PageBytes.
 	PageSize int
+
+	// PageBytes is the greatest number of bytes that a page holds beyond its first
+	// row, as Postgres sends them. A page ends before the row that would exceed it. 0
+	// means 4 MiB.
+	PageBytes int
 
 	// LateCommits leaves a row to a later read as long as a row with a smaller key
 	// may still be committed, which would otherwise be missed. Nil means
@@ -60,7 +66,7 @@ type Query struct {
 // for concurrent use. The caller closes the pool after the client has stopped.
 func Keyset[T any](pool *pgxpool.Pool, q Query) dataflow.Source[T, Cursor] {
 	s := &keyset[T]{pool: pool, args: slices.Clone(q.Args), guard: q.LateCommits}
-	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, Mark: "$"}
+	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, PageBytes: q.PageBytes, Mark: "$"}
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
 	return s
 }

@@ -23,15 +23,15 @@ where a.attnotnull is not true`
 // reader reads the pages of one read.
 type reader[T any] struct {
 	*keyset[T]
-	keys     []keyColumn // nil until looked up
-	columns  []string    // T's columns, quoted
-	ties     bool        // true if different texts may be equal values of the key
-	nullable bool        // true if a key column after the first may be null
-	guarded  *guarded    // nil until the guard was asked
-	stall    error       // the error to return after the last page
-	scratch  T           // the record into which each row is scanned
-	size     int         // the number of rows in the last page
-	limit    int         // the number of rows to read next; 0 means the query's page size
+	keys     []keyColumn      // nil until looked up
+	columns  []string         // T's columns, quoted
+	ties     bool             // true if different texts may be equal values of the key
+	nullable bool             // true if a key column after the first may be null
+	guarded  *guarded         // nil until the guard was asked
+	stall    error            // the error to return after the last page
+	scratch  T                // the record into which each row is scanned
+	size     int              // the number of rows in the last page
+	limit    rowmap.PageLimit // how much the next page may hold
 }
 
 // page reads the page after a cursor, or the first page.
@@ -72,30 +72,38 @@ func (r *reader[T]) nextPage(ctx context.Context, from Cursor) (*rowmap.Page[T],
 	return page, nil
 }
 
+// fewRows is the size of a page up to which the row after it is read without its columns,
+// as rows in such pages are heavy.
+const fewRows = 16
+
 func (r *reader[T]) fetch(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
-	list := slices.Concat(r.columns, r.keyList())
-	query := *r.guarded.query
-	query.Ties = r.ties
-	if r.limit > 0 {
-		query.PageSize = r.limit
+	if r.limit.Rows == 0 {
+		r.limit = r.query.FirstPage()
 	}
-	rows, err := r.pool.Query(ctx, query.PageQuery(list, from != nil), inBinary(r.pool, withCursor(r.guarded.args, from))...)
+	query := *r.guarded.query
+	query.Ties, query.PageSize = r.ties, r.limit.Rows
+	list := r.columns
+	if r.limit.Rows <= fewRows {
+		list = query.OfPage(list)
+	}
+	list = slices.Concat(list, r.keyList())
+	within, cancel := context.WithCancel(ctx)
+	defer cancel()
+	rows, err := r.pool.Query(within, query.PageQuery(list, from != nil), inBinary(r.pool, withCursor(r.guarded.args, from))...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	page, weight, err := r.collect(rows, query.Limit())
-	if err == nil && r.query.PageSize == 0 && weight < lightPage {
-		r.limit = min(2*query.Limit(), greatestPage)
+	page, weight, err := r.collect(rows)
+	if err != nil || page.More && r.limit.Rest(weight) > r.limit.Bytes {
+		cancel() // before Close, which would otherwise read all remaining rows
 	}
-	return page, err
+	if err != nil {
+		return nil, err
+	}
+	r.limit.Learn(weight)
+	return page, nil
 }
-
-// A page without a given size grows while its rows take less than lightPage bytes.
-const (
-	lightPage    = 1 << 19
-	greatestPage = 8 * rowmap.DefaultPageSize
-)
 
 // open looks up the query's columns and checks them against T. Then it asks the
 // guard how far to read.
@@ -212,10 +220,10 @@ func (r *reader[T]) keyList() []string {
 	return list
 }
 
-// collect reads a page of at most limit rows into memory. It also returns the
-// number of bytes received.
-func (r *reader[T]) collect(rows pgx.Rows, limit int) (*rowmap.Page[T], int, error) {
-	weight := 0
+// collect reads a page into memory, up to the limit. It also returns what the page
+// weighs, as it was received.
+func (r *reader[T]) collect(rows pgx.Rows) (*rowmap.Page[T], rowmap.PageWeight, error) {
+	var weight rowmap.PageWeight
 	page := &rowmap.Page[T]{Rows: make([]T, 0, r.size)}
 	keys := keyText{columns: r.keys}
 	dest := r.fields.Pointers(&r.scratch)
@@ -230,22 +238,23 @@ func (r *reader[T]) collect(rows pgx.Rows, limit int) (*rowmap.Page[T], int, err
 			key = key[:len(key)-1]
 		}
 		if hasNull(key) {
-			return nil, 0, r.nullError(key)
+			return nil, weight, r.nullError(key)
 		}
 		if err := keys.add(key); err != nil {
-			return nil, 0, err
+			return nil, weight, err
 		}
 		if tie {
-			return nil, 0, r.tieError(keys)
+			return nil, weight, r.tieError(keys)
 		}
-		if page.More = len(page.Rows) == limit; page.More {
-			continue // the row after the page: only its key counts
+		bytes := 0
+		for _, v := range raw {
+			bytes += len(v)
+		}
+		if page.More = !weight.Add(r.limit, bytes); page.More {
+			break // the row after the page: only its key counts
 		}
 		if plans == nil {
 			plans = r.plan(rows, dest)
-		}
-		for _, v := range raw {
-			weight += len(v)
 		}
 		if err := r.scan(plans, raw); err != nil {
 			if page.Bad == nil {
@@ -256,8 +265,10 @@ func (r *reader[T]) collect(rows pgx.Rows, limit int) (*rowmap.Page[T], int, err
 		page.Rows = append(page.Rows, r.scratch)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, 0, err
+		return nil, weight, err
 	}
+	var zero T
+	r.scratch = zero // which would keep the last row in memory while the next page is read
 	r.size = len(page.Rows)
 	var err error
 	page.Keys, err = keys.strings()
