@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/batch"
@@ -81,7 +82,10 @@ func (p *typedPipeline[T, C, Out]) run(ctx context.Context, a *attempt) error {
 	}
 	reader := &batchReader[T, C]{
 		source: p.source, req: req, size: a.sizes.batch, wait: a.flow.opts.BatchWait,
-		turnstile: w.turnstile, free: make(chan *readBatch[T, C], 3),
+		turnstile: w.turnstile, load: &batch.Load{}, free: make(chan *readBatch[T, C], 3),
+	}
+	if a.sizes.batch.Weighs() {
+		reader.weigher = batch.NewWeigher(reflect.TypeFor[T]())
 	}
 	read := batch.Start(ctx, reader.read)
 	maker := &batchMaker[T, C, Out]{p: p, a: a, read: read, turnstile: w.turnstile, free: make(chan *madeBatch[T, C, Out], 2)}
@@ -162,7 +166,9 @@ func (w *batchWriter[T, C, Out]) loop(ctx context.Context, made *batch.Ahead[*ma
 			return err
 		}
 		w.turnstile.Pass()
-		reader.recycle(b.readBatch)
+		w.batch, w.out = nil, nil
+		read := b.readBatch
 		maker.recycle(b)
+		reader.recycle(read)
 	}
 }

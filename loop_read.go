@@ -130,6 +130,8 @@ type batchReader[T, C any] struct {
 	source    Source[T, C]
 	req       Request[C]
 	size      *batch.Size
+	weigher   *batch.Weigher        // nil: records are not weighed
+	load      *batch.Load           // what was handed over and not taken back
 	turnstile *batch.Turnstile      // see batchesAlone
 	free      chan *readBatch[T, C] // batches to be filled again
 	handed    int64                 // records handed over
@@ -139,7 +141,9 @@ type batchReader[T, C any] struct {
 
 // recycle takes back a batch that was written, to be filled again.
 func (r *batchReader[T, C]) recycle(b *readBatch[T, C]) {
+	weight := b.weight
 	b.reset()
+	r.load.Remove(weight)
 	select {
 	case r.free <- b:
 	default:
@@ -163,7 +167,14 @@ func (r *batchReader[T, C]) hand(b *readBatch[T, C], hand func(*readBatch[T, C])
 	r.handed += int64(b.size())
 	r.number++
 	b.took = time.Since(b.began)
+	r.load.Add(b.weight)
 	return hand(b)
+}
+
+// mayReadOn waits until the next batch may be read. It reports false if ctx is done before
+// that.
+func (r *batchReader[T, C]) mayReadOn(ctx context.Context) bool {
+	return r.turnstile.Wait(ctx, r.number) && r.load.Wait(ctx)
 }
 
 // read reads the source to its end.
@@ -178,21 +189,24 @@ func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]
 				b.rows = append(b.rows, item.Value)
 				b.cursors = append(b.cursors, item.Cursor)
 				b.mark(item.Cursor)
+				if r.weigher != nil {
+					b.weigh(r.weigher)
+				}
 			} else if err == nil {
 				b.add(item)
+				if r.weigher != nil && !item.Mark {
+					b.weigh(r.weigher)
+				}
 			} else if bad := asRecordError(err); bad != nil {
 				b.addBad(item, bad)
 			} else {
 				r.beforeError(ctx, b, hand)
 				return fmt.Errorf("read: %w", foreign(err))
 			}
-			if r.size.WeighsNow(len(b.rows)) {
-				b.weigh()
-			}
 			if !r.full(b) || !b.endsHere() {
 				continue
 			}
-			if !r.hand(b, hand) || !r.turnstile.Wait(ctx, r.number) {
+			if !r.hand(b, hand) || !r.mayReadOn(ctx) {
 				return ctx.Err()
 			}
 			b = r.newBatch()
@@ -215,8 +229,11 @@ func (b *readBatch[T, C]) endsHere() bool {
 	return !hasCursor[C]() || (b.resume && b.since() == 0)
 }
 
-// weigh adds the weight of the last rows, estimated from the last one.
-func (b *readBatch[T, C]) weigh() { b.weight += batch.Weigh(&b.rows[len(b.rows)-1]) }
+// weigh adds the estimated weight of the last row.
+func (b *readBatch[T, C]) weigh(w *batch.Weigher) {
+	n := len(b.rows)
+	b.weight += w.Weigh(&b.rows[n-1], n)
+}
 
 // beforeError hands over what was read up to the last resume point before an error. So a
 // source that breaks early every time still advances.

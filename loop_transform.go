@@ -33,7 +33,8 @@ type batchMaker[T, C, Out any] struct {
 // recycle takes back a batch that was written, to be filled again. The reader takes back its
 // readBatch.
 func (m *batchMaker[T, C, Out]) recycle(b *madeBatch[T, C, Out]) {
-	b.readBatch = nil
+	b.readBatch, b.makeTook = nil, 0
+	b.out.reset()
 	select {
 	case m.free <- b:
 	default:
@@ -76,8 +77,6 @@ func (m *batchMaker[T, C, Out]) apply(ctx context.Context, b *readBatch[T, C]) (
 	var made *madeBatch[T, C, Out]
 	select {
 	case made = <-m.free:
-		made.out.reset()
-		made.makeTook = 0
 	default:
 		made = &madeBatch[T, C, Out]{}
 	}

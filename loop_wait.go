@@ -89,8 +89,8 @@ func (w *waitingBatch[T, C]) take(ctx context.Context, i readItem[T, C]) (done b
 		w.begun = true
 		w.timer.Reset(w.r.wait)
 	}
-	if i.err == nil && !i.item.Mark && w.r.size.WeighsNow(len(w.b.rows)) {
-		w.b.weigh()
+	if i.err == nil && !i.item.Mark && w.r.weigher != nil {
+		w.b.weigh(w.r.weigher)
 	}
 	if (w.r.full(w.b) || w.due) && w.b.endsHere() {
 		return !w.cut(ctx), ctx.Err()
@@ -106,7 +106,7 @@ func (w *waitingBatch[T, C]) cut(ctx context.Context) bool {
 		return true // the batch ends at its first resume point
 	}
 	rows, cursors, names, bad := b.cutTail()
-	if !w.r.hand(b, w.hand) || !w.r.turnstile.Wait(ctx, w.r.number) {
+	if !w.r.hand(b, w.hand) || !w.r.mayReadOn(ctx) {
 		return false
 	}
 	w.b = w.r.newBatch()

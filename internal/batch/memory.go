@@ -28,19 +28,6 @@ func hasPointers(t reflect.Type) bool {
 	}
 }
 
-const (
-	weighEvery  = 16 // one record in so many is weighed, for all of them
-	weightDepth = 8  // how deep a record is looked into
-)
-
-// Weigh estimates the memory in bytes of 16 records like row. [Size.WeighsNow] says when
-// to ask. The estimate depends on the records alone, so that a second read of the same
-// records cuts them at the same place.
-func Weigh[T any](row *T) int {
-	v := reflect.ValueOf(row).Elem()
-	return weighEvery * (int(v.Type().Size()) + weigh(v, weightDepth))
-}
-
 // weigh estimates the memory of what v refers to, without v itself.
 func weigh(v reflect.Value, depth int) int {
 	if depth == 0 {

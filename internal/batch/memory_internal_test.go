@@ -71,13 +71,3 @@ func TestWeigh(t *testing.T) {
 		require.LessOrEqual(t, got, tc.most, name)
 	}
 }
-
-// One record in 16 stands for all of them, with its own size.
-func TestWeigh_Sample(t *testing.T) {
-	t.Parallel()
-	type row struct {
-		ID   int64
-		Name string
-	}
-	require.Equal(t, 16*(8+16+5), Weigh(&row{ID: 1, Name: "hello"}))
-}
