@@ -143,6 +143,7 @@ func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, 
 		} else {
 			item.Value = r.record
 		}
+		r.forget()
 		if !yield(item, bad) {
 			return nil
 		}
@@ -186,10 +187,15 @@ func (r *selectReader[T]) open(rows pgx.Rows) error {
 	return nil
 }
 
+// forget keeps the last record from staying in memory while the next one is read.
+func (r *selectReader[T]) forget() {
+	var zero T
+	r.record = zero
+}
+
 // scan reads a row.
 func (r *selectReader[T]) scan(raw [][]byte) error {
-	var zero T
-	r.record = zero // no record shares memory with the previous one
+	r.forget() // no record shares memory with the previous one
 	for i := range r.plans {
 		p := &r.plans[i]
 		if p.decode != nil && p.decode(raw[i], p.field) {

@@ -171,7 +171,7 @@ func (s *sink[T]) write(ctx context.Context, tx pgx.Tx, rows []T, results []data
 // writeWith writes rows by a statement. See write.
 func (s *sink[T]) writeWith(ctx context.Context, tx pgx.Tx, st *statement, rows []T, results []dataflow.RowResult, part bool) error {
 	database := databaseOf(tx)
-	if st.copier != nil && len(rows) >= s.copyFrom {
+	if st.copier != nil && (len(rows) >= s.copyFrom || st.copier.isHeavy(reflect.ValueOf(rows))) {
 		result, err := st.copy(ctx, tx, reflect.ValueOf(rows), results, part)
 		switch {
 		case result.refused != nil:
