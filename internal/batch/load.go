@@ -2,6 +2,8 @@ package batch
 
 import (
 	"context"
+	"runtime"
+	"runtime/metrics"
 	"sync"
 )
 
@@ -32,6 +34,9 @@ func (l *Load) Add(weight int) {
 func (l *Load) Remove(weight int) {
 	if l == nil || weight == 0 {
 		return
+	}
+	if weight > MaxLoad {
+		collect(weight)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -71,4 +76,17 @@ func (l *Load) heavy() <-chan struct{} {
 		l.lighter = make(chan struct{})
 	}
 	return l.lighter
+}
+
+// collect frees the memory of a heavy batch before the next one is read. Otherwise several
+// would be garbage at once, as the collector lets the heap double. It does nothing if the
+// rest of the heap is much larger: a collection would cost more, and a few batches matter
+// less.
+func collect(weight int) {
+	const share = 16
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(live)
+	if live[0].Value.Kind() == metrics.KindUint64 && live[0].Value.Uint64() < share*uint64(weight) {
+		runtime.GC()
+	}
 }

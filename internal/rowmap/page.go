@@ -59,12 +59,14 @@ func Read[T any, C cursor](ctx context.Context, k *Keyset, r dataflow.Request[C]
 
 // yieldPage yields the rows of a page, and reports whether the caller wants more.
 func yieldPage[T any, C cursor](ctx context.Context, width int, page *Page[T], yield func(dataflow.Item[T, C], error) bool) bool {
+	var zero T
 	for i := range page.Rows {
 		if err := ctx.Err(); err != nil {
 			yield(dataflow.Item[T, C]{}, err)
 			return false
 		}
 		item := dataflow.Item[T, C]{Value: page.Rows[i], Cursor: C(row(page.Keys, i, width)), Resume: true}
+		page.Rows[i] = zero // or a heavy row would stay in memory until the end of the page
 		var err error
 		if cause := page.Bad[i]; cause != nil {
 			err = &dataflow.RecordError{Stage: dataflow.StageRead, Key: item.Cursor.String(), Err: cause}
