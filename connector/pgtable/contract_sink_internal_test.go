@@ -118,16 +118,16 @@ func queueBird(b *pgx.Batch, row bird) error {
 func TestFencedSink_Contract(t *testing.T) {
 	t.Parallel()
 	type fenced = dataflow.FencedSink[bird]
-	parts := map[string]func() fencedPart[bird]{"Batch": func() fencedPart[bird] { return newBatch(queueBird) }}
+	parts := map[string]func() rowWriter[bird]{"Batch": func() rowWriter[bird] { return newBatch(queueBird) }}
 	for name, newSink := range birdSinks() {
-		parts[name] = func() fencedPart[bird] { return newSink() }
+		parts[name] = func() rowWriter[bird] { return newSink() }
 	}
 	for name, newSink := range parts {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newPlaces(t)
 			on := func(pool *pgxpool.Pool) fenced {
-				s := &fencedSink[bird]{fencedPart: newSink(), pool: pool}
+				s := newFenced[bird](pool, newSink())
 				p.pools.Store(s, pool)
 				return s
 			}

@@ -318,7 +318,7 @@ func TestCopy_StageIsGone(t *testing.T) {
 		tx, err := conn.Begin(t.Context())
 		require.NoError(t, err)
 		s.copyFrom = 1
-		require.NoError(t, s.write(t.Context(), tx, rows, nil, false))
+		require.NoError(t, s.write(t.Context(), tx, reflect.ValueOf(rows), nil, false))
 		_, err = conn.Exec(t.Context(), end)
 		require.NoError(t, err)
 	}

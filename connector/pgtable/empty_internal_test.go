@@ -69,7 +69,7 @@ func everyWay[T any](t *testing.T, pool *pgxpool.Pool, table string, rows []T, c
 	ways := map[string]func() error{
 		"replace": func() error {
 			var r dataflow.Replacement[T]
-			s := &replaceSink[T]{into: newSink[T](table, false, nil)}
+			s := &replaceSink[T]{&replacer{into: newSink[T](table, false, nil).tableSink}}
 			if err := inTransaction(t, pool, func(ctx context.Context) (err error) { r, err = s.BeginTx(ctx, "f"); return err }); err != nil {
 				return err
 			}
@@ -92,7 +92,7 @@ func everyWay[T any](t *testing.T, pool *pgxpool.Pool, table string, rows []T, c
 				return inTransaction(t, pool, func(ctx context.Context) error { return s.WriteTx(ctx, rows) })
 			}
 			ways[name+", in another database"] = func() error {
-				s := &fencedSink[T]{fencedPart: sinkOf(), pool: pool}
+				s := newFenced[T](pool, sinkOf())
 				if _, err := s.Claim(t.Context(), "f", 1); err != nil {
 					return err
 				}

@@ -65,24 +65,28 @@ type Query struct {
 // are left to a later read, so that no late commit is missed. The source is safe
 // for concurrent use. The caller closes the pool after the client has stopped.
 func Keyset[T any](pool *pgxpool.Pool, q Query) dataflow.Source[T, Cursor] {
-	s := &keyset[T]{pool: pool, args: slices.Clone(q.Args), guard: q.LateCommits}
+	s := &keyset{pool: pool, args: slices.Clone(q.Args), guard: q.LateCommits}
 	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, PageBytes: q.PageBytes, Mark: "$"}
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
-	return s
+	return keysetSource[T]{s}
 }
 
-type keyset[T any] struct {
+// keysetSource is a keyset for records of type T.
+type keysetSource[T any] struct{ *keyset }
+
+
+type keyset struct {
 	pool      *pgxpool.Pool
 	args      []any
 	guard     Guard // nil means the default
 	until     Cursor
-	whole     *keyset[T] // the source without the end until; nil without such an end
+	whole     *keyset // the source without the end until; nil without such an end
 	query     rowmap.Keyset
 	fields    *rowmap.Plan
 	fieldsErr error
 }
 
-func (s *keyset[T]) Validate() error {
+func (s *keyset) Validate() error {
 	var errs []error
 	if s.pool == nil {
 		errs = append(errs, &dataflow.ConfigError{Field: "pool", Reason: "it is nil: create it with pgxpool.New"})
@@ -97,7 +101,7 @@ func (s *keyset[T]) Validate() error {
 	return errors.Join(append(errs, s.query.Validate())...)
 }
 
-func (s *keyset[T]) Describe() dataflow.Description {
+func (s *keyset) Describe() dataflow.Description {
 	detail := map[string]any{"sql": s.query.SQL, "key": s.query.Key}
 	if s.guard != nil {
 		detail["late_commits"] = s.guard.String()
@@ -107,7 +111,7 @@ func (s *keyset[T]) Describe() dataflow.Description {
 
 // Count returns how many rows a read may still take. The read asks the guard again,
 // and may go a little further.
-func (s *keyset[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (int64, error) {
+func (s *keyset) Count(ctx context.Context, r dataflow.Request[Cursor]) (int64, error) {
 	from, err := s.query.Start(r.Resumed, r.From)
 	if err != nil {
 		return 0, s.query.Wrap(err)
@@ -119,8 +123,8 @@ func (s *keyset[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (int6
 	return n, nil
 }
 
-func (s *keyset[T]) count(ctx context.Context, from Cursor) (n int64, err error) {
-	r := &reader[T]{keyset: s}
+func (s *keyset) count(ctx context.Context, from Cursor) (n int64, err error) {
+	r := &reader{keyset: s}
 	defer func() { err = r.explainCursor(ctx, from, err) }()
 	if _, err := r.describe(ctx, from); err != nil {
 		return 0, err
@@ -134,24 +138,24 @@ func (s *keyset[T]) count(ctx context.Context, from Cursor) (n int64, err error)
 }
 
 // Read yields the rows after the cursor.
-func (s *keyset[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.Seq2[dataflow.Item[T, Cursor], error] {
+func (s keysetSource[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.Seq2[dataflow.Item[T, Cursor], error] {
 	if err := s.Validate(); err != nil {
 		return failed[T](dataflow.Permanent(err))
 	}
-	reader := &reader[T]{keyset: s.upTo(r)}
-	return rowmap.Read(ctx, &s.query, r, func(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
+	rows, reader := newReader[T](s.upTo(r))
+	return rowmap.Read(ctx, &s.query, r, rows, func(ctx context.Context, from Cursor) (*rowmap.Page, error) {
 		page, err := reader.page(ctx, from)
 		return page, transient(ctx, s.pool, err)
 	})
 }
 
 // CheckRequest returns an error if a cursor of the request is invalid.
-func (s *keyset[T]) CheckRequest(r dataflow.Request[Cursor]) error {
+func (s *keyset) CheckRequest(r dataflow.Request[Cursor]) error {
 	return rowmap.CheckPlaces(&s.query, r)
 }
 
 // upTo returns the source for a request, which may end at a cursor.
-func (s *keyset[T]) upTo(r dataflow.Request[Cursor]) *keyset[T] {
+func (s *keyset) upTo(r dataflow.Request[Cursor]) *keyset {
 	if !r.Bounded {
 		return s
 	}

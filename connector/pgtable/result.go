@@ -3,6 +3,7 @@ package pgtable
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,12 +22,12 @@ type upsertSink[T any] struct{ *sink[T] }
 // WriteResultTx writes a batch and reports the outcome of its rows. Rows with the
 // same key have the same outcome.
 func (s upsertSink[T]) WriteResultTx(ctx context.Context, rows []T, results []dataflow.RowResult) error {
-	return s.writeTx(ctx, rows, results, false)
+	return s.writeTx(ctx, reflect.ValueOf(rows), results, false)
 }
 
 // WritePartTx is WriteResultTx for a part of a batch.
 func (s upsertSink[T]) WritePartTx(ctx context.Context, rows []T, results []dataflow.RowResult) error {
-	return s.writeTx(ctx, rows, results, true)
+	return s.writeTx(ctx, reflect.ValueOf(rows), results, true)
 }
 
 // batchRows describes the query from which a statement takes the rows of a batch.

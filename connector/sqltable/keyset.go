@@ -140,7 +140,7 @@ func (s *keyset[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.S
 		return failed[T](dataflow.Permanent(err))
 	}
 	reader := &reader[T]{keyset: s, request: r}
-	return rowmap.Read(ctx, &s.query, r, func(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
+	return rowmap.Read(ctx, &s.query, r, &reader.rows, func(ctx context.Context, from Cursor) (*rowmap.Page, error) {
 		page, err := reader.page(ctx, from)
 		return page, passing(ctx, err)
 	})

@@ -17,12 +17,12 @@ type reader[T any] struct {
 	opened  bool
 	keys    []string         // the key columns as they are selected
 	scratch T                // the record into which each row is scanned
-	size    int              // the number of rows in the last page
+	rows    []T              // of the last page
 	limit   rowmap.PageLimit // how much the next page may hold
 }
 
 // page reads the page after a cursor, or the first page.
-func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
+func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page, error) {
 	if !r.opened {
 		if err := r.open(ctx); err != nil {
 			return nil, err
@@ -140,9 +140,10 @@ func (r *reader[T]) nullError(key []any) error {
 
 // collect reads a page into memory, up to the limit. It also returns what the page
 // weighs.
-func (r *reader[T]) collect(rows *sql.Rows) (*rowmap.Page[T], rowmap.PageWeight, error) {
+func (r *reader[T]) collect(rows *sql.Rows) (*rowmap.Page, rowmap.PageWeight, error) {
 	var weight rowmap.PageWeight
-	page := &rowmap.Page[T]{Rows: make([]T, 0, r.size)}
+	page := &rowmap.Page{}
+	r.rows = make([]T, 0, len(r.rows))
 	var zero T
 	key := make([]any, len(r.keys))
 	fields := scanTargets(r.fields.Pointers(&r.scratch), r.mysql != nil)
@@ -163,7 +164,7 @@ func (r *reader[T]) collect(rows *sql.Rows) (*rowmap.Page[T], rowmap.PageWeight,
 		if same == 1 {
 			return nil, weight, r.equalError(page.Keys)
 		}
-		if len(page.Rows) == r.limit.Rows {
+		if len(r.rows) == r.limit.Rows {
 			page.More = true // the row after the page: only its key counts
 			break
 		}
@@ -172,21 +173,21 @@ func (r *reader[T]) collect(rows *sql.Rows) (*rowmap.Page[T], rowmap.PageWeight,
 			if page.Bad == nil {
 				page.Bad = make(map[int]error)
 			}
-			page.Bad[len(page.Rows)] = err
+			page.Bad[len(r.rows)] = err
 			r.scratch = zero
 		}
 		if page.More = !weight.Add(r.limit, r.fields.Weigh(&r.scratch)); page.More {
-			delete(page.Bad, len(page.Rows))
+			delete(page.Bad, len(r.rows))
 			break // it is read again, as the first row of the next page
 		}
-		page.Rows = append(page.Rows, r.scratch)
+		r.rows = append(r.rows, r.scratch)
 	}
 	r.scratch = zero // which would keep the last row in memory while the next page is read
-	r.size = len(page.Rows)
+	page.Rows = len(r.rows)
 	return page, weight, rows.Err()
 }
 
-func (r *reader[T]) addKey(page *rowmap.Page[T], key []any) error {
+func (r *reader[T]) addKey(page *rowmap.Page, key []any) error {
 	if slices.Contains(key, nil) {
 		return r.nullError(key)
 	}
