@@ -2,13 +2,8 @@ package batch
 
 import "reflect"
 
-// Release zeroes a slice that will be reused, so that it keeps nothing alive. It does
-// nothing for types without pointers.
-func Release[T any](s []T) {
-	if hasPointers(reflect.TypeFor[T]()) {
-		clear(s)
-	}
-}
+// HasPointers reports whether values of a type refer to other memory.
+func HasPointers(t reflect.Type) bool { return hasPointers(t) }
 
 func hasPointers(t reflect.Type) bool {
 	switch kind := t.Kind(); {
