@@ -25,13 +25,15 @@ type flowCode struct {
 	target    target
 	cursorCode
 	types recordCode
+	sink  sinkCode
 }
 
 func newFlowCode[T, C, Out any](source Source[T, C], transform Transform[T, Out], to Target[Out]) *flowCode {
 	return &flowCode{
 		source: source, transform: transform, target: to.of,
 		cursorCode: sourceCursors[C]{source: source},
-		types:      &typedRecords[T, C, Out]{typedSink: typedSink[Out]{sink: to.of.sink}, source: source, transform: transform},
+		types:      &typedRecords[T, C, Out]{source: source, transform: transform},
+		sink:       &typedSink[Out]{sink: to.of.sink},
 	}
 }
 

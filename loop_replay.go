@@ -40,7 +40,7 @@ func (p *flowCode) replay(ctx context.Context, store Store, l *DeadLetterRecord)
 				keys[i] = fmt.Sprintf("%s/%d", l.Key, i+1)
 			}
 		}
-		if err := p.types.write(ctx, fmt.Sprintf("dead letter %d", l.ID), made.rows, keys); err != nil {
+		if err := p.sink.write(ctx, fmt.Sprintf("dead letter %d", l.ID), made.rows, keys); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
 	}
@@ -59,7 +59,7 @@ func (p *flowCode) replay(ctx context.Context, store Store, l *DeadLetterRecord)
 		if p.target.kind != toTx || n == 0 {
 			return nil
 		}
-		if err := p.types.writeTx(ctx, p.target.sink, made.rows, 0, n); err != nil {
+		if err := p.sink.writeTx(ctx, p.target.sink, made.rows, 0, n); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
 		return nil

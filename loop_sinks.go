@@ -23,7 +23,7 @@ type sinkState struct {
 func (p *flowCode) claimSink(ctx context.Context, a *attempt) error {
 	var data json.RawMessage
 	err := guard(func() (err error) {
-		data, err = p.types.claim(ctx, a.sinkName(), a.place.fence)
+		data, err = p.sink.claim(ctx, a.sinkName(), a.place.fence)
 		return err
 	})
 	if err != nil {
@@ -52,7 +52,7 @@ func (w *batchWriter) writeFenced(ctx context.Context, s step) error {
 	if err := w.keepLetters(ctx); err != nil {
 		return err
 	}
-	err = guard(func() error { return w.p.types.writeFenced(ctx, w.a.sinkName(), w.a.place.fence, state, w.rows) })
+	err = guard(func() error { return w.p.sink.writeFenced(ctx, w.a.sinkName(), w.a.place.fence, state, w.rows) })
 	if err != nil {
 		return w.a.sinkFenced(ctx, w.writeError(0, w.rows.len(), err))
 	}
@@ -98,7 +98,7 @@ func (w *batchWriter) beginSink(ctx context.Context) error {
 func (p *flowCode) beginReplacement(ctx context.Context, flow string) (any, error) {
 	var r any
 	err := guard(func() (err error) {
-		r, err = p.types.beginReplacement(ctx, flow)
+		r, err = p.sink.beginReplacement(ctx, flow)
 		return err
 	})
 	switch {

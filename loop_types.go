@@ -16,10 +16,9 @@ type recordCode interface {
 	read(ctx context.Context, req any, r *batchReader) error
 	apply(ctx context.Context, in *readBatch, out *madeBatch) error
 	recordType() reflect.Type
-	sinkCode
 }
 
-// sinkCode is the part of it that knows the type of the sink's records, Out.
+// sinkCode is the part of a flow's code that knows the type of the sink's records, Out.
 type sinkCode interface {
 	// powers looks for the powers of what writes in the checkpoints' transactions.
 	powers(sink any) sinkPowers
@@ -44,42 +43,41 @@ type typedSink[Out any] struct{ sink any }
 
 func rowsOf[Out any](rows records) []Out { return *rows.at().(*[]Out) } //nolint:forcetypeassert // newMade makes it
 
-func (t typedSink[Out]) powers(sink any) sinkPowers {
+func (t *typedSink[Out]) powers(sink any) sinkPowers {
 	_, results := sink.(ResultSink[Out])
 	_, parts := sink.(PartSink[Out])
 	return sinkPowers{results: results, parts: parts}
 }
 
-func (t typedSink[Out]) writeTx(ctx context.Context, sink any, rows records, from, to int) error {
+func (t *typedSink[Out]) writeTx(ctx context.Context, sink any, rows records, from, to int) error {
 	return sink.(TxSink[Out]).WriteTx(ctx, rowsOf[Out](rows)[from:to]) //nolint:forcetypeassert // ToTx and ToReplace take no other
 }
 
-func (t typedSink[Out]) writeResults(ctx context.Context, sink any, rows records, from, to int, results []RowResult, part bool) error {
+func (t *typedSink[Out]) writeResults(ctx context.Context, sink any, rows records, from, to int, results []RowResult, part bool) error {
 	if part {
 		return sink.(PartSink[Out]).WritePartTx(ctx, rowsOf[Out](rows)[from:to], results) //nolint:forcetypeassert // powers has looked
 	}
 	return sink.(ResultSink[Out]).WriteResultTx(ctx, rowsOf[Out](rows)[from:to], results) //nolint:forcetypeassert // powers has looked
 }
 
-func (t typedSink[Out]) write(ctx context.Context, id string, rows records, keys []string) error {
+func (t *typedSink[Out]) write(ctx context.Context, id string, rows records, keys []string) error {
 	return t.sink.(Sink[Out]).Write(ctx, SinkBatch[Out]{ID: id, Rows: rowsOf[Out](rows), Keys: keys}) //nolint:forcetypeassert // To takes no other
 }
 
-func (t typedSink[Out]) claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error) {
+func (t *typedSink[Out]) claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error) {
 	return t.sink.(FencedSink[Out]).Claim(ctx, flow, fence) //nolint:forcetypeassert // ToFenced takes no other
 }
 
-func (t typedSink[Out]) writeFenced(ctx context.Context, flow string, fence int64, state json.RawMessage, rows records) error {
+func (t *typedSink[Out]) writeFenced(ctx context.Context, flow string, fence int64, state json.RawMessage, rows records) error {
 	return t.sink.(FencedSink[Out]).WriteFenced(ctx, FencedBatch[Out]{Flow: flow, Fence: fence, State: state, Rows: rowsOf[Out](rows)}) //nolint:forcetypeassert // ToFenced takes no other
 }
 
-func (t typedSink[Out]) beginReplacement(ctx context.Context, flow string) (any, error) {
+func (t *typedSink[Out]) beginReplacement(ctx context.Context, flow string) (any, error) {
 	return t.sink.(ReplaceSink[Out]).BeginTx(ctx, flow) //nolint:forcetypeassert // ToReplace takes no other
 }
 
 // typedRecords is the recordCode of a flow.
 type typedRecords[T, C, Out any] struct {
-	typedSink[Out]
 	source    Source[T, C]
 	transform Transform[T, Out]
 }

@@ -41,7 +41,7 @@ type batchWriter struct {
 
 // setSink sets what writes in the checkpoints' transactions.
 func (w *batchWriter) setSink(sink any) {
-	w.txSink, w.powers = sink, w.p.types.powers(sink)
+	w.txSink, w.powers = sink, w.p.sink.powers(sink)
 }
 
 func (w *batchWriter) writeBatch(ctx context.Context, made *madeBatch) error {
@@ -106,7 +106,7 @@ func (w *batchWriter) write(ctx context.Context, s step) error {
 	case w.txSink != nil:
 		return w.writeInTx(ctx, s)
 	}
-	if err := w.p.types.write(ctx, w.batchID(s.cursor), w.rows, outputKeys(w.batch, w.out.origin)); err != nil {
+	if err := w.p.sink.write(ctx, w.batchID(s.cursor), w.rows, outputKeys(w.batch, w.out.origin)); err != nil {
 		return w.writeError(0, w.rows.len(), foreign(err))
 	}
 	return w.a.commitAgain(ctx, s)
@@ -166,7 +166,7 @@ func (w *batchWriter) writeError(from, to int, err error) error {
 // writeRows writes rows[from:to] in the checkpoint's transaction.
 func (w *batchWriter) writeRows(ctx context.Context, from, to int, delta *Counters) error {
 	if !w.powers.results {
-		return foreign(w.p.types.writeTx(ctx, w.txSink, w.rows, from, to))
+		return foreign(w.p.sink.writeTx(ctx, w.txSink, w.rows, from, to))
 	}
 	return w.writeWithResults(ctx, from, to, false, delta)
 }
@@ -175,7 +175,7 @@ func (w *batchWriter) writeRows(ctx context.Context, from, to int, delta *Counte
 // part says that they are a part of a batch with bad records.
 func (w *batchWriter) writeWithResults(ctx context.Context, from, to int, part bool, delta *Counters) error {
 	w.results = append(w.results[:0], make([]RowResult, to-from)...)
-	if err := w.p.types.writeResults(ctx, w.txSink, w.rows, from, to, w.results, part); err != nil {
+	if err := w.p.sink.writeResults(ctx, w.txSink, w.rows, from, to, w.results, part); err != nil {
 		return foreign(err)
 	}
 	settleResults(delta, w.out.origin[from:to], w.results)

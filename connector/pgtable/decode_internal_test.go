@@ -71,9 +71,9 @@ func TestDecode_SameAsPgx(t *testing.T) {
 	require.NoError(t, err)
 	want, err := pgx.CollectRows(rows, pgx.RowToStructByName[decoded])
 	require.NoError(t, err)
-	k, ok := Keyset[decoded](pool, Query{SQL: `select * from t`, Key: []string{"id"}}).(keysetSource[decoded])
+	k, ok := Keyset[decoded](pool, Query{SQL: `select * from t`, Key: []string{"id"}}).(*keysetSource[decoded])
 	require.True(t, ok)
-	read, rd := newReader[decoded](k.keyset)
+	read, rd := newReader[decoded](k.of)
 	var got []decoded
 	for from := Cursor(nil); len(got) < len(want); {
 		page, err := rd.page(t.Context(), from)

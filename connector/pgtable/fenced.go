@@ -58,10 +58,12 @@ type rowWriter[T any] interface {
 	writeRows(ctx context.Context, tx pgx.Tx, rows []T) error
 }
 
+func (s *sink[T]) place() string { return s.to.place() }
+
 func (s *tableSink) place() string { return "table " + s.table }
 
 func (s *sink[T]) writeRows(ctx context.Context, tx pgx.Tx, rows []T) error {
-	if err := s.write(ctx, tx, reflect.ValueOf(rows), nil, false); err != nil {
+	if err := s.to.write(ctx, tx, reflect.ValueOf(rows), nil, false); err != nil {
 		return fmt.Errorf("%s: %w", s.place(), err)
 	}
 	return nil

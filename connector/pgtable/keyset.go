@@ -68,12 +68,32 @@ func Keyset[T any](pool *pgxpool.Pool, q Query) dataflow.Source[T, Cursor] {
 	s := &keyset{pool: pool, args: slices.Clone(q.Args), guard: q.LateCommits}
 	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, PageBytes: q.PageBytes, Mark: "$"}
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
-	return keysetSource[T]{s}
+	return &keysetSource[T]{s}
 }
 
 // keysetSource is a keyset for records of type T.
-type keysetSource[T any] struct{ *keyset }
+type keysetSource[T any] struct{ of *keyset }
 
+// Validate returns what is wrong with the query.
+func (s *keysetSource[T]) Validate() error { return s.of.Validate() }
+
+// Describe names the query and its key.
+func (s *keysetSource[T]) Describe() dataflow.Description { return s.of.Describe() }
+
+// Count returns how many rows a read may still take.
+func (s *keysetSource[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (int64, error) {
+	return s.of.Count(ctx, r)
+}
+
+// CheckRequest returns an error if a cursor of the request is invalid.
+func (s *keysetSource[T]) CheckRequest(r dataflow.Request[Cursor]) error {
+	return s.of.CheckRequest(r)
+}
+
+// Split returns the keys after which the rows can be cut into n parts.
+func (s *keysetSource[T]) Split(ctx context.Context, r dataflow.Request[Cursor], n int) ([]Cursor, error) {
+	return s.of.Split(ctx, r, n)
+}
 
 type keyset struct {
 	pool      *pgxpool.Pool
@@ -138,14 +158,14 @@ func (s *keyset) count(ctx context.Context, from Cursor) (n int64, err error) {
 }
 
 // Read yields the rows after the cursor.
-func (s keysetSource[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.Seq2[dataflow.Item[T, Cursor], error] {
-	if err := s.Validate(); err != nil {
+func (s *keysetSource[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.Seq2[dataflow.Item[T, Cursor], error] {
+	if err := s.of.Validate(); err != nil {
 		return failed[T](dataflow.Permanent(err))
 	}
-	rows, reader := newReader[T](s.upTo(r))
-	return rowmap.Read(ctx, &s.query, r, rows, func(ctx context.Context, from Cursor) (*rowmap.Page, error) {
+	rows, reader := newReader[T](s.of.upTo(r))
+	return rowmap.Read(ctx, &s.of.query, r, rows, func(ctx context.Context, from Cursor) (*rowmap.Page, error) {
 		page, err := reader.page(ctx, from)
-		return page, transient(ctx, s.pool, err)
+		return page, transient(ctx, s.of.pool, err)
 	})
 }
 

@@ -25,7 +25,7 @@ func inTransaction(t *testing.T, pool *pgxpool.Pool, f func(ctx context.Context)
 }
 
 func newReplace() *replaceSink[fact] {
-	return &replaceSink[fact]{&replacer{into: newSink[fact]("facts", false, nil).tableSink}}
+	return &replaceSink[fact]{&replacer{into: newSink[fact]("facts", false, nil).to}}
 }
 
 // beginReplace begins to replace the table facts.

@@ -47,11 +47,17 @@ import (
 func Select[T any](pool *pgxpool.Pool, sql string, args ...any) dataflow.Source[T, dataflow.NoCursor] {
 	s := &selection{pool: pool, sql: sql, args: slices.Clone(args)}
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
-	return selectSource[T]{s}
+	return &selectSource[T]{s}
 }
 
 // selectSource is a selection for records of type T.
-type selectSource[T any] struct{ *selection }
+type selectSource[T any] struct{ of *selection }
+
+// Validate returns what is wrong with the statement.
+func (s *selectSource[T]) Validate() error { return s.of.Validate() }
+
+// Describe names the statement.
+func (s *selectSource[T]) Describe() dataflow.Description { return s.of.Describe() }
 
 type selection struct {
 	pool      *pgxpool.Pool
@@ -93,10 +99,10 @@ func (s *selection) Describe() dataflow.Description {
 }
 
 // Read executes the statement and yields its rows.
-func (s selectSource[T]) Read(ctx context.Context, _ dataflow.Request[dataflow.NoCursor]) iter.Seq2[dataflow.Item[T, dataflow.NoCursor], error] {
+func (s *selectSource[T]) Read(ctx context.Context, _ dataflow.Request[dataflow.NoCursor]) iter.Seq2[dataflow.Item[T, dataflow.NoCursor], error] {
 	return func(yield func(dataflow.Item[T, dataflow.NoCursor], error) bool) {
 		record := new(T)
-		err := s.readAll(ctx, reflect.ValueOf(record).Elem(), func(key string, bad error) bool {
+		err := s.of.readAll(ctx, reflect.ValueOf(record).Elem(), func(key string, bad error) bool {
 			item := dataflow.Item[T, dataflow.NoCursor]{Key: key, Value: *record}
 			var zero T
 			*record = zero // it would stay in memory while the next row is read

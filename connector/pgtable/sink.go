@@ -35,7 +35,7 @@ func Insert[T any](table string) dataflow.Target[T] {
 // already has the same values is not written, and its record counts as redundant.
 // [dataflow.Counters].Updated counts the written records that replaced a row.
 func Upsert[T any](table string, key ...string) dataflow.Target[T] {
-	return dataflow.ToTx[T](upsertSink[T]{newSink[T](table, true, key)})
+	return dataflow.ToTx[T](reporting(newSink[T](table, true, key)))
 }
 
 // tableSink writes small batches with one statement, whose parameters are arrays, one
@@ -65,21 +65,33 @@ type tableSink struct {
 // COPY.
 const mostRefused = 3
 
+// tablePowers are the powers of a tableSink.
+type tablePowers interface {
+	dataflow.Validator
+	dataflow.Describer
+	dataflow.AppendOnly
+	dataflow.Pipelined
+}
+
 // sink is a tableSink for records of type T.
-type sink[T any] struct{ *tableSink }
+type sink[T any] struct {
+	tablePowers
+	to *tableSink
+}
 
 func newSink[T any](table string, upsert bool, key []string) *sink[T] {
-	return &sink[T]{newTableSink(reflect.TypeFor[T](), table, upsert, key)}
+	to := newTableSink(reflect.TypeFor[T](), table, upsert, key)
+	return &sink[T]{tablePowers: to, to: to}
 }
 
 // WriteTx writes a batch.
 func (s *sink[T]) WriteTx(ctx context.Context, rows []T) error {
-	return s.writeTx(ctx, reflect.ValueOf(rows), nil, false)
+	return s.to.writeTx(ctx, reflect.ValueOf(rows), nil, false)
 }
 
 // WritePartTx writes a part of a batch. An insert reports no results.
 func (s *sink[T]) WritePartTx(ctx context.Context, rows []T, _ []dataflow.RowResult) error {
-	return s.writeTx(ctx, reflect.ValueOf(rows), nil, true)
+	return s.to.writeTx(ctx, reflect.ValueOf(rows), nil, true)
 }
 
 func newTableSink(record reflect.Type, table string, upsert bool, key []string) *tableSink {
