@@ -198,7 +198,7 @@ func (r *batchReader) take(ctx context.Context, b *readBatch, key string, resume
 		b.addBad(bad)
 	case err != nil:
 		r.beforeError(ctx, b)
-		r.waiting.unlock()
+		r.waiting.finish()
 		return fmt.Errorf("read: %w", foreign(err))
 	case !mark && (key != "" || !resume || len(b.names) > 0):
 		b.name(key, resume)
@@ -229,7 +229,7 @@ func (r *batchReader) end(ctx context.Context) error {
 	b := r.current
 	if r.waiting != nil {
 		b = r.waiting.lock()
-		defer r.waiting.unlock()
+		defer r.waiting.finish()
 	}
 	if err := ctx.Err(); err != nil {
 		return err

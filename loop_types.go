@@ -121,7 +121,7 @@ func (p *typedRecords[T, C, Out]) read(ctx context.Context, req any, r *batchRea
 			to.cursors.all = append(to.cursors.all, item.Cursor)
 			b.count++
 		}
-		if item.Resume || item.Mark {
+		if (item.Resume || item.Mark) && (!bad || asRecordError(err) != nil) {
 			to.cursors.last = item.Cursor
 		}
 		if bad || item.Mark || !item.Resume || item.Key != "" || len(b.names) > 0 { // few items

@@ -30,9 +30,7 @@ func (r *batchReader) readWaiting(ctx context.Context) error {
 	r.waiting = w
 	err := guard(func() error { return r.types.read(reading, r.req, r) })
 	w.mu.Lock() // until a batch that is due is handed over
-	defer w.mu.Unlock()
-	w.timer.Stop()
-	w.begun = false
+	defer w.finish()
 	if ctx.Err() != nil || w.over {
 		return ctx.Err()
 	}
@@ -45,11 +43,14 @@ func (w *waitingBatch) lock() *readBatch {
 	return w.r.current
 }
 
-// unlock does nothing for nil.
-func (w *waitingBatch) unlock() {
-	if w != nil {
-		w.mu.Unlock()
+// finish unlocks the batch, which is the last one. It does nothing for nil.
+func (w *waitingBatch) finish() {
+	if w == nil {
+		return
 	}
+	w.timer.Stop()
+	w.begun = false // a timer that fires all the same hands nothing over
+	w.mu.Unlock()
 }
 
 // fire hands over the batch, which has waited for long enough.
@@ -61,7 +62,6 @@ func (w *waitingBatch) fire(ctx context.Context) {
 	}
 	w.due = true
 	if !w.cut(ctx) {
-		w.over = true
 		w.cancel()
 	}
 }
@@ -95,6 +95,7 @@ func (w *waitingBatch) cut(ctx context.Context) bool {
 		b.cutTail(next)
 	}
 	if !w.r.hand(b) || !w.r.mayReadOn(ctx) {
+		w.over, w.begun = true, false
 		return false
 	}
 	next.readBefore = w.r.handed
