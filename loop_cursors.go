@@ -3,17 +3,17 @@ package dataflow
 import (
 	"context"
 	"encoding/json"
+	"reflect"
 
 	"github.com/activedataflow/dataflow/internal/batch"
 	"github.com/activedataflow/dataflow/internal/stored"
-	"reflect"
 )
 
 // cursorList holds the cursors of a batch's rows, and its last resume point.
 type cursorList interface {
 	// text returns the cursor of row i as text.
 	text(i int) string
-	// last returns the last resume point as JSON.
+	// lastJSON returns the last resume point as JSON.
 	lastJSON() (json.RawMessage, error)
 	// committed returns what tells a source that the last resume point is committed, nil if
 	// it does not want to know.

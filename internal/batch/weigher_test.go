@@ -68,7 +68,7 @@ func TestWeigher_Types(t *testing.T) {
 	require.Greater(t, batch.NewWeigher(reflect.TypeFor[map[string][]string]()).Weigh(&list, 1), 16_000)
 }
 
-func TestWeigher_Allocations(t *testing.T) {
+func TestWeigher_Allocations(t *testing.T) { //nolint:paralleltest // it counts allocations
 	row := weighed{Text: "x", Any: "y"}
 	w := batch.NewWeigher(reflect.TypeFor[weighed]())
 	require.Zero(t, testing.AllocsPerRun(100, func() { w.Weigh(&row, 2) }))
