@@ -63,7 +63,8 @@ func (s *sink[T]) writeRows(ctx context.Context, tx pgx.Tx, rows []T) error {
 
 type fencedSink[T any] struct {
 	fencedPart[T]
-	pool *pgxpool.Pool
+	pool   *pgxpool.Pool
+	server server
 
 	mu    sync.Mutex
 	ready bool // true if the checkpoint table exists
@@ -86,6 +87,9 @@ func (s *fencedSink[T]) Describe() dataflow.Description {
 // Claim stores the fence and returns the stored state. It returns
 // [dataflow.ErrFenced] if a higher fence is stored.
 func (s *fencedSink[T]) Claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error) {
+	if err := s.server.check(ctx, s.pool); err != nil {
+		return nil, err
+	}
 	state, err := s.claim(ctx, flow, fence)
 	return state, transient(ctx, s.pool, err)
 }

@@ -59,7 +59,7 @@ type Query struct {
 // are left to a later read, so that no late commit is missed. The source is safe
 // for concurrent use. The caller closes the pool after the client has stopped.
 func Keyset[T any](pool *pgxpool.Pool, q Query) dataflow.Source[T, Cursor] {
-	s := &keyset[T]{pool: pool, args: slices.Clone(q.Args), guard: q.LateCommits}
+	s := &keyset[T]{pool: pool, server: &server{}, args: slices.Clone(q.Args), guard: q.LateCommits}
 	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, Mark: "$"}
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
 	return s
@@ -67,6 +67,7 @@ func Keyset[T any](pool *pgxpool.Pool, q Query) dataflow.Source[T, Cursor] {
 
 type keyset[T any] struct {
 	pool      *pgxpool.Pool
+	server    *server
 	args      []any
 	guard     Guard // nil means the default
 	until     Cursor

@@ -83,6 +83,7 @@ func (r *reader[T]) fetch(ctx context.Context, from Cursor) (*rowmap.Page[T], er
 	if err != nil {
 		return nil, err
 	}
+	leave(r.pool, rows.Conn())
 	defer rows.Close()
 	page, weight, err := r.collect(rows, query.Limit())
 	if err == nil && r.query.PageSize == 0 && weight < lightPage {
@@ -124,6 +125,9 @@ func (r *reader[T]) open(ctx context.Context, from Cursor) error {
 // describe looks up the key columns, and checks the cursor and the end of the read
 // against them. It returns the names of all columns.
 func (r *reader[T]) describe(ctx context.Context, from Cursor) ([]string, error) {
+	if err := r.server.check(ctx, r.pool); err != nil {
+		return nil, err
+	}
 	whole := r.keyset
 	if r.whole != nil {
 		whole = r.whole
@@ -132,6 +136,7 @@ func (r *reader[T]) describe(ctx context.Context, from Cursor) ([]string, error)
 	if err != nil {
 		return nil, err
 	}
+	leave(r.pool, rows.Conn())
 	defer rows.Close()
 	fields := slices.Clone(rows.FieldDescriptions())
 	rows.Close()

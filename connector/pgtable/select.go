@@ -45,13 +45,14 @@ import (
 // read continues. The source is safe for concurrent use. The caller closes the pool
 // after the client has stopped.
 func Select[T any](pool *pgxpool.Pool, sql string, args ...any) dataflow.Source[T, dataflow.NoCursor] {
-	s := &selectSource[T]{pool: pool, sql: sql, args: slices.Clone(args)}
+	s := &selectSource[T]{pool: pool, server: &server{}, sql: sql, args: slices.Clone(args)}
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
 	return s
 }
 
 type selectSource[T any] struct {
 	pool      *pgxpool.Pool
+	server    *server
 	sql       string
 	args      []any
 	fields    *rowmap.Plan
@@ -118,12 +119,16 @@ func (s *selectSource[T]) Read(ctx context.Context, _ dataflow.Request[dataflow.
 // read returns the error that ends the read. It also returns nil if the caller
 // wants no more rows.
 func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, dataflow.NoCursor], error) bool) error {
+	if err := s.server.check(ctx, s.pool); err != nil {
+		return err
+	}
 	within, cancel := context.WithCancel(ctx)
 	rows, err := s.pool.Query(within, s.sql, inBinary(s.pool, s.args)...)
 	if err != nil {
 		cancel()
 		return err
 	}
+	leave(s.pool, rows.Conn())
 	defer func() {
 		cancel() // before Close, which would otherwise read all remaining rows
 		rows.Close()
