@@ -19,6 +19,9 @@ func (s *session) pooler(ctx context.Context) finding {
 	case !found.Transaction:
 		return ok("pooler", "each connection keeps its session")
 	}
+	if err := found.Refuse(s.db.Postgres.Config().ConnConfig.DefaultQueryExecMode); err != nil {
+		return problem("pooler", "%v", err)
+	}
 	keeps := "keeps no prepared statements: clients need default_query_exec_mode=cache_describe, exec or simple_protocol in their connection string"
 	if found.Prepared {
 		keeps = "keeps prepared statements: all values of default_query_exec_mode work but describe_exec"
