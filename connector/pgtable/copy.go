@@ -77,6 +77,9 @@ func (cp *copier) isHeavy(rows reflect.Value) bool {
 
 // newCopier returns nil if COPY cannot write T to the table.
 func newCopier(table pgx.Identifier, st *statement, t *target, upsert bool, key []string) *copier {
+	if t.arrays {
+		return nil
+	}
 	cp := &copier{table: table.Sanitize(), columns: st.columns, names: st.columnNames(), direct: t.plain}
 	for _, c := range st.columns {
 		enc := newEncoder(c)

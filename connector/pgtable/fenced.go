@@ -82,7 +82,8 @@ func newFenced[T any](pool *pgxpool.Pool, part rowWriter[T]) *fencedSink[T] {
 // fence is a fencedSink without the type of its records.
 type fence struct {
 	fencedPart
-	pool *pgxpool.Pool
+	pool   *pgxpool.Pool
+	server server
 
 	mu    sync.Mutex
 	ready bool // true if the checkpoint table exists
@@ -105,6 +106,9 @@ func (s *fence) Describe() dataflow.Description {
 // Claim stores the fence and returns the stored state. It returns
 // [dataflow.ErrFenced] if a higher fence is stored.
 func (s *fence) Claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error) {
+	if err := s.server.check(ctx, s.pool); err != nil {
+		return nil, err
+	}
 	state, err := s.claim(ctx, flow, fence)
 	return state, transient(ctx, s.pool, err)
 }

@@ -29,7 +29,7 @@ func (s *keyset) guardedQuery(ctx context.Context, first keyColumn, start readSt
 	if cast == "" {
 		return &guarded{query: &s.query, args: s.args}, nil
 	}
-	start.pool = s.pool
+	start.pool, start.server = s.pool, s.server
 	h, err := guard.horizon(ctx, start)
 	if err != nil {
 		return nil, err

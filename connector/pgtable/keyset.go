@@ -65,7 +65,7 @@ type Query struct {
 // are left to a later read, so that no late commit is missed. The source is safe
 // for concurrent use. The caller closes the pool after the client has stopped.
 func Keyset[T any](pool *pgxpool.Pool, q Query) dataflow.Source[T, Cursor] {
-	s := &keyset{pool: pool, args: slices.Clone(q.Args), guard: q.LateCommits}
+	s := &keyset{pool: pool, server: &server{}, args: slices.Clone(q.Args), guard: q.LateCommits}
 	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, PageBytes: q.PageBytes, Mark: "$"}
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
 	return &keysetSource[T]{s}
@@ -97,6 +97,7 @@ func (s *keysetSource[T]) Split(ctx context.Context, r dataflow.Request[Cursor],
 
 type keyset struct {
 	pool      *pgxpool.Pool
+	server    *server
 	args      []any
 	guard     Guard // nil means the default
 	until     Cursor

@@ -109,6 +109,7 @@ func (r *reader) fetch(ctx context.Context, from Cursor) (*rowmap.Page, error) {
 	if err != nil {
 		return nil, err
 	}
+	leave(r.pool, rows.Conn())
 	defer rows.Close()
 	scan := r.scan(rows)
 	r.collect(scan)
@@ -150,6 +151,9 @@ func (r *reader) open(ctx context.Context, from Cursor) error {
 // describe looks up the key columns, and checks the cursor and the end of the read
 // against them. It returns the names of all columns.
 func (r *reader) describe(ctx context.Context, from Cursor) ([]string, error) {
+	if err := r.server.check(ctx, r.pool); err != nil {
+		return nil, err
+	}
 	whole := r.keyset
 	if r.whole != nil {
 		whole = r.whole
@@ -158,6 +162,7 @@ func (r *reader) describe(ctx context.Context, from Cursor) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	leave(r.pool, rows.Conn())
 	defer rows.Close()
 	fields := slices.Clone(rows.FieldDescriptions())
 	rows.Close()

@@ -161,7 +161,8 @@ func TestReplace_ReadersDoNotWait(t *testing.T) {
 // A missing privilege is reported before anything is read.
 func TestReplace_Privileges(t *testing.T) {
 	t.Parallel()
-	owner, other, role := asRole(t, createFacts)
+	// Before version 15, everybody may create tables in the schema public.
+	owner, other, role := asRole(t, createFacts, `revoke create on schema public from public`)
 	begin := func() error {
 		return inTransaction(t, other, func(ctx context.Context) error {
 			_, err := newReplace().BeginTx(ctx, "f")

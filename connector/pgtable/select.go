@@ -45,7 +45,7 @@ import (
 // read continues. The source is safe for concurrent use. The caller closes the pool
 // after the client has stopped.
 func Select[T any](pool *pgxpool.Pool, sql string, args ...any) dataflow.Source[T, dataflow.NoCursor] {
-	s := &selection{pool: pool, sql: sql, args: slices.Clone(args)}
+	s := &selection{pool: pool, server: &server{}, sql: sql, args: slices.Clone(args)}
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
 	return &selectSource[T]{s}
 }
@@ -61,6 +61,7 @@ func (s *selectSource[T]) Describe() dataflow.Description { return s.of.Describe
 
 type selection struct {
 	pool      *pgxpool.Pool
+	server    *server
 	sql       string
 	args      []any
 	fields    *rowmap.Plan
@@ -144,12 +145,16 @@ func (s *selection) wrap(err error) error {
 // read returns the error that ends the read. It also returns nil if the caller
 // wants no more rows.
 func (s *selection) read(ctx context.Context, record reflect.Value, yield func(key string, bad error) bool) error {
+	if err := s.server.check(ctx, s.pool); err != nil {
+		return err
+	}
 	within, cancel := context.WithCancel(ctx)
 	rows, err := s.pool.Query(within, s.sql, inBinary(s.pool, s.args)...)
 	if err != nil {
 		cancel()
 		return err
 	}
+	leave(s.pool, rows.Conn())
 	defer func() {
 		cancel() // before Close, which would otherwise read all remaining rows
 		rows.Close()

@@ -281,10 +281,10 @@ func withSavepoint(ctx context.Context, tx pgx.Tx, fn func() error) error {
 }
 
 // databaseOf returns a key for the database of a transaction. It includes the user,
-// because the search path may depend on the user.
+// because the search path may depend on the user, and whether the pool is [Plain].
 func databaseOf(tx pgx.Tx) string {
 	c := tx.Conn().Config()
-	return fmt.Sprintf("%q %d %q %q %q", c.Host, c.Port, c.Database, c.User, c.RuntimeParams["search_path"])
+	return fmt.Sprintf("%q %d %q %q %q %t", c.Host, c.Port, c.Database, c.User, c.RuntimeParams["search_path"], isPlain(tx.Conn()))
 }
 
 // statement returns the statement for a database, building it at the first call.
