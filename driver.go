@@ -81,6 +81,14 @@ type CheckpointCommitter interface {
 	BeginCheckpoint(ctx context.Context) (context.Context, CheckpointTx, error)
 }
 
+// DeferredChecker is the power of a [Store] to check, before the commit, the constraints
+// that the commit would check. So the engine finds the records for which a commit fails.
+type DeferredChecker interface {
+	// CheckDeferred returns the error that a commit of the transaction would return. The
+	// constraints stay deferred. After an error, only a savepoint saves the transaction.
+	CheckDeferred(ctx context.Context, tx Tx) error
+}
+
 // CheckpointTx is a transaction that ends with a checkpoint.
 type CheckpointTx interface {
 	Tx

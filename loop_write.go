@@ -33,14 +33,15 @@ type batchWriter[T, C, Out any] struct {
 	out      *Results[Out]
 	letters  []*DeadLetterRecord
 	results  []RowResult // of the rows that were written last
-	writeErr error       // of the last try to write all rows at once; nil: they were written
+	writeErr error       // of the last try to write the rows; nil: they were written
+	deferred bool        // a commit has refused the rows: parts are checked as the commit does
 	cause    error       // why it is written in parts; nil: it is suspicious
 }
 
 func (w *batchWriter[T, C, Out]) writeBatch(ctx context.Context, made *madeBatch[T, C, Out]) error {
 	b := made.readBatch
 	w.number++
-	w.batch, w.out, w.letters = b, &made.out, nil
+	w.batch, w.out, w.letters, w.deferred = b, &made.out, nil, false
 	w.a.slice.sourceEnded = b.ended
 	w.a.slice.ends = w.a.slice.turns.EndsSlice()
 	delta, err := w.account(ctx)
@@ -116,6 +117,7 @@ func (w *batchWriter[T, C, Out]) writeInTx(ctx context.Context, s step) error {
 		return err
 	}
 	if w.writeErr == nil { // the checkpoint or the commit failed
+		w.deferred = true
 		return w.writeDivided(ctx, s, err)
 	}
 	return w.writeDivided(ctx, s, w.writeErr)
@@ -134,7 +136,7 @@ func (w *batchWriter[T, C, Out]) writeStep(ctx context.Context, tx Tx, q Queries
 		w.letters = slices.Clip(s.letters) // as they were before any part was written
 		d := divider[T, C, Out]{w: w, tx: tx, delta: &s.delta}
 		err := d.divide(ctx, 0, len(w.out.rows), w.cause)
-		s.letters = w.letters
+		s.letters, w.writeErr = w.letters, err
 		return err
 	case replacementBegin:
 		r, err := w.p.beginReplacement(ctx, w.a.flow.Name)

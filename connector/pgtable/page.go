@@ -1,6 +1,7 @@
 package pgtable
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"reflect"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
 // notNullQuery counts the given table columns that may be null.
@@ -32,19 +34,41 @@ type reader[T any] struct {
 	scratch  T           // the record into which each row is scanned
 	size     int         // the number of rows in the last page
 	limit    int         // the number of rows to read next; 0 means the query's page size
+	most     int         // the greatest number of rows, after a page took the server too long; 0 means any
 }
 
 // page reads the page after a cursor, or the first page.
 func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
-	page, err := r.nextPage(ctx, from)
-	for range r.pool.Config().MaxConns {
-		if !isStalePlan(err) {
-			break
-		}
-		r.guarded = nil // the types of the columns may have changed
-		page, err = r.nextPage(ctx, from)
+	page, err := r.pageOrStale(ctx, from)
+	for tooMuch(err) && r.pageSize() > leastPage && ctx.Err() == nil {
+		r.most = max(r.pageSize()/4, leastPage)
+		r.limit = r.most
+		page, err = r.pageOrStale(ctx, from)
 	}
 	return page, r.explainCursor(ctx, from, err)
+}
+
+// leastPage is the size down to which pages shrink while they take the server too long.
+const leastPage = 10
+
+// pageSize returns how many rows the next page may have.
+func (r *reader[T]) pageSize() int {
+	if r.limit > 0 {
+		return r.limit
+	}
+	return r.query.Limit()
+}
+
+// pageOrStale reads a page, again if a statement was stale.
+func (r *reader[T]) pageOrStale(ctx context.Context, from Cursor) (page *rowmap.Page[T], err error) {
+	err = retryStale(r.pool, func() error {
+		page, err = r.nextPage(ctx, from)
+		if sqlstate.Is(err, sqlstate.Again) {
+			r.guarded = nil // the types of the columns may have changed
+		}
+		return err
+	})
+	return page, err
 }
 
 func (r *reader[T]) nextPage(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
@@ -86,7 +110,7 @@ func (r *reader[T]) fetch(ctx context.Context, from Cursor) (*rowmap.Page[T], er
 	defer rows.Close()
 	page, weight, err := r.collect(rows, query.Limit())
 	if err == nil && r.query.PageSize == 0 && weight < lightPage {
-		r.limit = min(2*query.Limit(), greatestPage)
+		r.limit = min(2*query.Limit(), cmp.Or(r.most, greatestPage))
 	}
 	return page, err
 }

@@ -96,18 +96,18 @@ func (s *selectSource[T]) Read(ctx context.Context, _ dataflow.Request[dataflow.
 		if err != nil {
 			err = dataflow.Permanent(err)
 		} else {
-			began := false
+			began := false // then another try would yield rows again
 			tell := func(item dataflow.Item[T, dataflow.NoCursor], err error) bool {
 				began = true
 				return yield(item, err)
 			}
-			err = s.read(ctx, tell)
-			for range s.pool.Config().MaxConns {
-				if began || !isStalePlan(err) {
-					break
+			err = retryStale(s.pool, func() error {
+				if began {
+					return err
 				}
 				err = s.read(ctx, tell)
-			}
+				return err
+			})
 		}
 		if err != nil {
 			yield(dataflow.Item[T, dataflow.NoCursor]{}, fmt.Errorf("query %q: %w", rowmap.Clip(s.sql), transient(ctx, s.pool, err)))

@@ -15,6 +15,7 @@ import (
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/dataflowpgx"
 	"github.com/activedataflow/dataflow/internal/rowmap"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
 // Insert adds each record to a table, in the transaction that commits the
@@ -234,11 +235,11 @@ func (s *sink[T]) tryRow(ctx context.Context, tx pgx.Tx, st *statement, rows []T
 	switch {
 	case errors.Is(err, errAccepted):
 		return nil
-	case !errors.As(err, &pg) || !refusal(pg.Code):
+	case !errors.As(err, &pg) || !refusal(err):
 		return err
 	default:
 		st.copier.stale.Store(false) // the row was the reason
-		return &dataflow.RowError{Row: row, Alone: pg.Code != "23503", Err: s.explain(err)}
+		return &dataflow.RowError{Row: row, Alone: pg.Code != sqlstate.ForeignKeyViolation, Err: s.explain(err)}
 	}
 }
 
@@ -306,15 +307,10 @@ func (s *sink[T]) explain(err error) error {
 		return err
 	}
 	switch pg.Code {
-	case "42P10":
+	case sqlstate.InvalidColumnReference:
 		columns := rowmap.QuoteAll(s.key, ", ")
 		return dataflow.Permanent(fmt.Errorf("the table has no unique index of exactly the key columns (%s): create unique index on %s (%s): %w", columns, s.name.Sanitize(), columns, err))
-	case "23505", "23503", "22003":
-		// The details of these errors hold only the bad values. Others hold the
-		// whole row.
-		if pg.Detail != "" {
-			return fmt.Errorf("%w: %s", err, pg.Detail)
-		}
+	default:
+		return sqlstate.Explain(err)
 	}
-	return err
 }
