@@ -3,6 +3,7 @@ package dataflowpgx
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 
@@ -76,12 +77,17 @@ func lostAtBegin(ctx context.Context, err error) error {
 	return err
 }
 
-// lostInTx marks the error of a transaction that is still open.
+// lostInTx marks the error of a transaction that is still open. A server that ends a silent
+// transaction says so, but a process that writes next may only learn that the socket is
+// closed.
 func lostInTx(ctx context.Context, tx pgx.Tx, err error) error {
-	if ctx.Err() == nil && tx.Conn().IsClosed() {
-		return &lostError{err: err}
+	if ctx.Err() != nil || !tx.Conn().IsClosed() {
+		return err
 	}
-	return err
+	if _, told := sqlstate.Of(err); !told {
+		err = fmt.Errorf("%w: the connection broke in the transaction: the server or the network failed, or nothing was sent for longer than idle_in_transaction_session_timeout, which the client sets to Config.Lease", err)
+	}
+	return &lostError{err: err}
 }
 
 // lostAtCommit marks the error of a commit. It leaves errors that do not mean a broken

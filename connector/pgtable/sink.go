@@ -205,6 +205,9 @@ func (s *sink[T]) writeWith(ctx context.Context, tx pgx.Tx, st *statement, rows 
 	}
 	if err != nil {
 		s.forget(database) // the table may have been altered
+		if part && len(rows) == 1 {
+			err = s.nameHolder(ctx, tx, st, args, err)
+		}
 		return s.explain(err)
 	}
 	if st.copier != nil && st.copier.stale.Load() {
@@ -239,6 +242,7 @@ func (s *sink[T]) tryRow(ctx context.Context, tx pgx.Tx, st *statement, rows []T
 		return err
 	default:
 		st.copier.stale.Store(false) // the row was the reason
+		err = s.nameHolder(ctx, tx, st, args, err)
 		return &dataflow.RowError{Row: row, Alone: pg.Code != sqlstate.ForeignKeyViolation, Err: s.explain(err)}
 	}
 }

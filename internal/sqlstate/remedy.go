@@ -15,7 +15,7 @@ type Remedy struct{ Code, Text string }
 func Remedies() []Remedy {
 	return []Remedy{
 		{"25006", "the server takes no writes: it is a standby, or default_transaction_read_only is on: let the pool's address lead to the primary, or add target_session_attrs=read-write to it"},
-		{"25P03", "the server ended the transaction, because this process sent nothing for longer than idle_in_transaction_session_timeout: raise that setting for this role above what the sink needs between two statements"},
+		{"25P03", "the server ended the transaction, because this process sent nothing for longer than idle_in_transaction_session_timeout: the client sets it to Config.Lease for its own transactions: raise that, or let the sink work less between two statements"},
 		{"25P04", "the transaction took longer than transaction_timeout: raise that setting for this role, or use a smaller BatchSize"},
 		{"40001", "another transaction has changed the same rows: with default_transaction_isolation = 'read committed' this does not happen"},
 		{"53100", "the server's disk is full: free space there"},
