@@ -147,6 +147,17 @@ type Queries interface {
 	// if it had been before.
 	DeadLetterReplayed(ctx context.Context, id int64) (bool, error)
 
+	// DeadLetterHeld returns the dead letters of a flow that are to be tried again, with
+	// ids above after, oldest first. They have not been replayed.
+	DeadLetterHeld(ctx context.Context, flowID, after int64, limit int) ([]*DeadLetterRecord, error)
+	// DeadLetterTried counts a try of a dead letter and stores its error. A dead letter
+	// without tries left, or whose time is over, is not tried again.
+	DeadLetterTried(ctx context.Context, id int64, err string) error
+	// DeadLetterSuperseded ends the tries of a flow's dead letters with one of the sink
+	// keys and, unless before is 0, with an id below it. It adds a note to their errors,
+	// and returns how many there were.
+	DeadLetterSuperseded(ctx context.Context, p *DeadLetterSupersededParams) (int64, error)
+
 	// ProcessSeen stores that a process is alive until ttl has passed, and what it
 	// works. It removes the processes that have been dead for a day.
 	ProcessSeen(ctx context.Context, p *Process, ttl time.Duration) error

@@ -153,6 +153,14 @@ type RunClaimParams struct {
 	Restart bool
 }
 
+// DeadLetterSupersededParams name dead letters whose rows were written anew.
+type DeadLetterSupersededParams struct {
+	FlowID   int64
+	SinkKeys []string
+	Before   int64 // 0: all
+	Note     string
+}
+
 // Fault is a kind of failure of a database.
 type Fault int
 

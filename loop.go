@@ -143,6 +143,9 @@ func (w *batchWriter[T, C, Out]) loop(ctx context.Context, made *batch.Ahead[*ma
 	if w.p.resumable() {
 		w.cursor = w.a.place.cursor
 	}
+	if err := w.loadHeld(ctx); err != nil {
+		return err
+	}
 	for {
 		b, ok, err := made.Next(ctx, w.a.chain.inFlight.Done())
 		if errors.Is(err, batch.ErrInterrupted) {
@@ -156,10 +159,18 @@ func (w *batchWriter[T, C, Out]) loop(ctx context.Context, made *batch.Ahead[*ma
 			return err
 		}
 		if !ok {
+			if err := w.retryHeld(ctx); err != nil {
+				return err
+			}
 			return w.endReplacement(ctx)
 		}
 		if err := w.writeBatch(ctx, b); err != nil {
 			return err
+		}
+		if w.held.isDue() {
+			if err := w.retryHeld(ctx); err != nil {
+				return err
+			}
 		}
 		w.turnstile.Pass()
 		reader.recycle(b.readBatch)

@@ -42,6 +42,9 @@ func (w *batchWriter[T, C, Out]) applyPolicy(ctx context.Context, e *RecordError
 // string.
 func (w *batchWriter[T, C, Out]) letter(e *RecordError) *DeadLetterRecord {
 	l := &DeadLetterRecord{FlowID: w.a.run.FlowID, RunID: w.a.run.ID, Stage: e.Stage, Key: stored.Clean(e.Key), Error: stored.Clean(e.Err.Error())}
+	if e.Stage != StageRead && len(e.Raw) > 0 && e.retryFor > 0 && e.retries > 0 && w.retries() {
+		l.RetryFor, l.TriesLeft = e.retryFor, e.retries
+	}
 	switch {
 	case len(e.Raw) == 0:
 	case json.Valid(e.Raw):
@@ -180,7 +183,15 @@ func (d *divider[T, C, Out]) refused(ctx context.Context, row int, err error) er
 		err = said.Err // which record it is, is known better here
 	}
 	d.delta.Written--
-	return d.w.applyPolicy(ctx, d.w.batch.recordError(d.w.out.origin[row], StageWrite, err), d.delta)
+	before := len(d.w.letters)
+	if err := d.w.applyPolicy(ctx, d.w.batch.recordError(d.w.out.origin[row], StageWrite, err), d.delta); err != nil {
+		return err
+	}
+	if len(d.w.letters) > before {
+		first, end := d.siblings(0, len(d.w.out.rows), row)
+		d.w.hold(d.w.letters[before], first, end)
+	}
+	return nil
 }
 
 // divide writes rows[from:to] in smaller parts. cause decides how:

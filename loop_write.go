@@ -34,14 +34,16 @@ type batchWriter[T, C, Out any] struct {
 	letters  []*DeadLetterRecord
 	results  []RowResult // of the rows that were written last
 	writeErr error       // of the last try to write the rows; nil: they were written
-	deferred bool        // a commit has refused the rows: parts are checked as the commit does
-	cause    error       // why it is written in parts; nil: it is suspicious
+	held     heldLetters[Out]
+	deferred bool  // a commit has refused the rows: parts are checked as the commit does
+	cause    error // why it is written in parts; nil: it is suspicious
 }
 
 func (w *batchWriter[T, C, Out]) writeBatch(ctx context.Context, made *madeBatch[T, C, Out]) error {
 	b := made.readBatch
 	w.number++
 	w.batch, w.out, w.letters, w.deferred = b, &made.out, nil, false
+	w.held.newBatch()
 	w.a.slice.sourceEnded = b.ended
 	w.a.slice.ends = w.a.slice.turns.EndsSlice()
 	delta, err := w.account(ctx)
@@ -131,13 +133,16 @@ func (w *batchWriter[T, C, Out]) writeStep(ctx context.Context, tx Tx, q Queries
 		if w.writeErr != nil {
 			return w.writeError(0, len(w.out.rows), w.writeErr)
 		}
-		return nil
+		return w.supersede(ctx, q)
 	case batchInParts:
 		w.letters = slices.Clip(s.letters) // as they were before any part was written
+		w.held.refused = nil
 		d := divider[T, C, Out]{w: w, tx: tx, delta: &s.delta}
 		err := d.divide(ctx, 0, len(w.out.rows), w.cause)
-		s.letters, w.writeErr = w.letters, err
-		return err
+		if s.letters, w.writeErr = w.letters, err; err != nil {
+			return err
+		}
+		return w.supersede(ctx, q)
 	case replacementBegin:
 		r, err := w.p.beginReplacement(ctx, w.a.flow.Name)
 		w.txSink = r

@@ -112,6 +112,12 @@ const (
 // statement. Pools use the same connections first, so that a few repetitions do as a rule.
 const staleTries = 100
 
+// Dead letters that are tried again.
+const (
+	retryEvery = time.Minute // in a run that takes longer
+	retryPage  = 1000        // dead letters that are read at once
+)
+
 // How long a job that cannot be worked now is snoozed. A snooze spends no attempt.
 const (
 	snoozeBusy          = 2 * time.Second // another run of the flow is in progress

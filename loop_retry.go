@@ -1,0 +1,304 @@
+package dataflow
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/activedataflow/dataflow/internal/stored"
+)
+
+// heldLetters are the flow's dead letters that its runs try again, as one attempt knows them.
+type heldLetters[Out any] struct {
+	tried time.Time // when they were last tried, or the attempt began
+	any   bool
+	// byKey finds the sink keys of dead letters by the key of one row; nil: there are none,
+	// or the sink is not Keyed. Some may have been written or given up since.
+	byKey map[string][]string
+
+	// Of the batch that is written now:
+	keys    []string     // of its rows; nil: not asked yet
+	refused map[int]bool // the rows that were not written
+}
+
+func (h *heldLetters[Out]) newBatch() { h.keys, h.refused = nil, nil }
+
+func (h *heldLetters[Out]) isDue() bool {
+	return h.any && time.Since(h.tried) > retryEvery //nolint:forbidigo // how long it takes, not what time it is
+}
+
+// note adds a dead letter that is tried again.
+func (h *heldLetters[Out]) note(sinkKey string) {
+	h.any = true
+	if sinkKey == "" {
+		return
+	}
+	if h.byKey == nil {
+		h.byKey = make(map[string][]string)
+	}
+	for key := range strings.SplitSeq(sinkKey, keySeparator) {
+		if !slices.Contains(h.byKey[key], sinkKey) {
+			h.byKey[key] = append(h.byKey[key], sinkKey)
+		}
+	}
+}
+
+// keySeparator stands between the keys of the rows that one record makes.
+const keySeparator = "\n"
+
+// supersededNote is added to the error of a dead letter whose row was written anew.
+const supersededNote = "; it is not tried again: a newer record has written the same row"
+
+// retries reports whether a dead letter of the flow can be tried again by itself.
+func (w *batchWriter[T, C, Out]) retries() bool {
+	return w.a.flow.opts.OnBadRecord != nil && w.p.target.fenced == nil && !w.p.replaces()
+}
+
+// loadHeld looks up the dead letters that are tried again.
+func (w *batchWriter[T, C, Out]) loadHeld(ctx context.Context) error {
+	w.held.tried = time.Now() //nolint:forbidigo // as in isDue
+	if !w.retries() {
+		return nil
+	}
+	return w.eachHeld(ctx, func(page []*DeadLetterRecord) error {
+		for _, l := range page {
+			w.held.note(l.SinkKey)
+		}
+		return nil
+	})
+}
+
+// eachHeld reads the dead letters that are tried again, oldest first, by pages.
+func (w *batchWriter[T, C, Out]) eachHeld(ctx context.Context, use func(page []*DeadLetterRecord) error) error {
+	for after := int64(0); ; {
+		page, err := w.a.store.DeadLetterHeld(ctx, w.a.flow.ID, after, retryPage)
+		if err != nil {
+			return fmt.Errorf("look for dead letters to try again: %w", err)
+		}
+		if len(page) == 0 {
+			return nil
+		}
+		after = page[len(page)-1].ID
+		if err := use(page); err != nil || len(page) < retryPage {
+			return err
+		}
+	}
+}
+
+// rowKeys returns the keys of the batch's rows, nil if the sink is not Keyed.
+func (w *batchWriter[T, C, Out]) rowKeys() []string {
+	if sink, ok := w.txSink.(Keyed[Out]); ok && w.held.keys == nil {
+		w.held.keys = sink.RowKeys(w.out.rows)
+	}
+	return w.held.keys
+}
+
+// hold completes the dead letter of rows[first:end], which were refused. A record that a
+// later one of the batch replaces is not tried again.
+func (w *batchWriter[T, C, Out]) hold(l *DeadLetterRecord, first, end int) {
+	if w.held.refused == nil {
+		w.held.refused = make(map[int]bool)
+	}
+	for i := first; i < end; i++ {
+		w.held.refused[i] = true
+	}
+	if l.RetryFor == 0 {
+		return
+	}
+	if keys := w.rowKeys(); keys != nil {
+		l.SinkKey = strings.Join(keys[first:end], keySeparator)
+		for _, key := range keys[first:end] {
+			if slices.Contains(keys[end:], key) {
+				l.RetryFor, l.TriesLeft, l.Error = 0, 0, l.Error+supersededNote
+				return
+			}
+		}
+	}
+	w.held.note(l.SinkKey)
+}
+
+// supersede ends the tries of dead letters of earlier batches whose rows were written now.
+func (w *batchWriter[T, C, Out]) supersede(ctx context.Context, q Queries) error {
+	if len(w.held.byKey) == 0 {
+		return nil
+	}
+	var sinkKeys []string
+	for i, key := range w.rowKeys() {
+		if !w.held.refused[i] {
+			sinkKeys = append(sinkKeys, w.held.byKey[key]...)
+		}
+	}
+	return w.endTries(ctx, q, sinkKeys, 0)
+}
+
+// endTries ends the tries of dead letters with some sink keys, and ids below before if that
+// is not 0.
+func (w *batchWriter[T, C, Out]) endTries(ctx context.Context, q Queries, sinkKeys []string, before int64) error {
+	if len(sinkKeys) == 0 {
+		return nil
+	}
+	n, err := q.DeadLetterSuperseded(ctx, &DeadLetterSupersededParams{FlowID: w.a.flow.ID, SinkKeys: sinkKeys, Before: before, Note: supersededNote})
+	if err != nil {
+		return fmt.Errorf("end the tries of dead letters: %w", err)
+	}
+	if n > 0 {
+		w.a.log.WarnContext(ctx, "dataflow: dead letters are not tried again, because newer records have written the same rows", slog.Int64("dead_letters", n))
+	}
+	return nil
+}
+
+// retryHeld tries the flow's dead letters again, as long as one of them is written. Then it
+// counts a try for each of the others.
+func (w *batchWriter[T, C, Out]) retryHeld(ctx context.Context) error {
+	if w.held.tried = time.Now(); !w.held.any || !w.retries() { //nolint:forbidigo // as in isDue
+		return nil
+	}
+	if err := w.a.settle(ctx); err != nil {
+		return err
+	}
+	w.a.acknowledge(ctx)
+	for {
+		written, failed := 0, []triedLetter(nil)
+		err := w.eachHeld(ctx, func(page []*DeadLetterRecord) error {
+			bad, err := w.tryLetters(ctx, page)
+			written, failed = written+len(page)-len(bad), append(failed, bad...)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if written > 0 {
+			w.a.log.InfoContext(ctx, "dataflow: dead letters were written after all", slog.Int("dead_letters", written))
+		}
+		if len(failed) == 0 || written == 0 || w.a.stopping() {
+			w.held.any = len(failed) > 0
+			return w.countTries(ctx, failed)
+		}
+	}
+}
+
+// triedLetter is a dead letter that failed again.
+type triedLetter struct {
+	*DeadLetterRecord
+	err error
+}
+
+// countTries stores that dead letters failed again.
+func (w *batchWriter[T, C, Out]) countTries(ctx context.Context, failed []triedLetter) error {
+	if len(failed) == 0 {
+		return nil
+	}
+	return w.a.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := w.a.store.With(tx)
+		if err != nil {
+			return err
+		}
+		for _, l := range failed {
+			if err := q.DeadLetterTried(ctx, l.ID, stored.Clean(l.err.Error())); err != nil {
+				return fmt.Errorf("count a try of dead letter %d: %w", l.ID, err)
+			}
+			if l.TriesLeft <= 1 {
+				w.a.log.WarnContext(ctx, "dataflow: a dead letter was tried for the last time", slog.String(logKey, l.Key), slog.String(logError, l.err.Error()))
+			}
+		}
+		return nil
+	})
+}
+
+// tryLetters writes dead letters, if need be in halves, down to those that fail again. An
+// error of the database that should pass is returned: it says nothing of the dead letters.
+func (w *batchWriter[T, C, Out]) tryLetters(ctx context.Context, letters []*DeadLetterRecord) ([]triedLetter, error) {
+	err := guard(func() error { return w.writeLetters(ctx, letters) })
+	switch {
+	case err == nil:
+		return nil, nil
+	case ctx.Err() != nil, errors.Is(err, ErrFenced), w.a.store.Classify(err) == FaultUnavailable:
+		return nil, fmt.Errorf("try dead letters again: %w", err)
+	case len(letters) == 1 && errors.Is(err, errReplayed):
+		return nil, nil
+	case len(letters) == 1:
+		return []triedLetter{{DeadLetterRecord: letters[0], err: err}}, nil
+	}
+	half := len(letters) / 2
+	failed, err := w.tryLetters(ctx, letters[:half])
+	if err != nil {
+		return nil, err
+	}
+	more, err := w.tryLetters(ctx, letters[half:])
+	return append(failed, more...), err
+}
+
+// errReplayed says that somebody else has written a dead letter.
+var errReplayed = errors.New("another process has replayed it")
+
+// errOneByOne makes tryLetters write dead letters to a sink elsewhere one by one.
+var errOneByOne = errors.New("one by one")
+
+// writeLetters writes dead letters, all or none of them. The transaction holds the run, so
+// that a process that has lost it writes nothing.
+func (w *batchWriter[T, C, Out]) writeLetters(ctx context.Context, letters []*DeadLetterRecord) error {
+	switch {
+	case w.txSink == nil && len(letters) > 1:
+		return errOneByOne
+	case w.txSink == nil:
+		return w.p.replay(ctx, w.a.store, letters[0])
+	}
+	rows := make([]T, len(letters))
+	for i, l := range letters {
+		if err := json.Unmarshal(l.Payload, &rows[i]); err != nil {
+			return fmt.Errorf("the record %s does not fit %T: %w", stored.Clip(string(l.Payload)), rows[i], err)
+		}
+	}
+	var out Results[Out]
+	out.reset()
+	if err := w.p.transform.Apply(ctx, rows, &out); err != nil {
+		return fmt.Errorf("transform: %w", err)
+	}
+	out.dropFailed()
+	for _, err := range out.failed {
+		return fmt.Errorf("transform: %w", err)
+	}
+	return w.a.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := w.a.store.With(tx)
+		if err != nil {
+			return err
+		}
+		claim, err := q.RunHeld(ctx, w.a.claimed, w.a.config.Lease)
+		if err != nil {
+			return err
+		}
+		if claim == nil {
+			return ErrFenced
+		}
+		for _, l := range letters {
+			ours, err := q.DeadLetterReplayed(ctx, l.ID)
+			if err != nil {
+				return err
+			}
+			if !ours {
+				return errReplayed
+			}
+		}
+		if len(out.rows) == 0 {
+			return nil
+		}
+		if sink, ok := w.txSink.(Keyed[Out]); ok {
+			var sinkKeys []string
+			for _, key := range sink.RowKeys(out.rows) {
+				sinkKeys = append(sinkKeys, w.held.byKey[key]...)
+			}
+			if err := w.endTries(ctx, q, sinkKeys, letters[0].ID); err != nil {
+				return err
+			}
+		}
+		if err := w.txSink.WriteTx(ctx, out.rows); err != nil {
+			return fmt.Errorf("write: %w", foreign(err))
+		}
+		return nil
+	})
+}
