@@ -72,6 +72,9 @@ func (p *typedPipeline[T, C, Out]) run(ctx context.Context, a *attempt) error {
 	if err := w.beginSink(ctx); err != nil {
 		return err
 	}
+	if err := w.loadHeld(ctx); err != nil {
+		return err
+	}
 	if a.sizes.batch == nil {
 		a.sizes.batch = p.newSize(a.sizes.set)
 	}
@@ -143,9 +146,6 @@ func (w *batchWriter[T, C, Out]) loop(ctx context.Context, made *batch.Ahead[*ma
 	if w.p.resumable() {
 		w.cursor = w.a.place.cursor
 	}
-	if err := w.loadHeld(ctx); err != nil {
-		return err
-	}
 	for {
 		b, ok, err := made.Next(ctx, w.a.chain.inFlight.Done())
 		if errors.Is(err, batch.ErrInterrupted) {
@@ -166,11 +166,6 @@ func (w *batchWriter[T, C, Out]) loop(ctx context.Context, made *batch.Ahead[*ma
 		}
 		if err := w.writeBatch(ctx, b); err != nil {
 			return err
-		}
-		if w.held.isDue() {
-			if err := w.retryHeld(ctx); err != nil {
-				return err
-			}
 		}
 		w.turnstile.Pass()
 		reader.recycle(b.readBatch)

@@ -43,7 +43,7 @@ func (w *batchWriter[T, C, Out]) applyPolicy(ctx context.Context, e *RecordError
 func (w *batchWriter[T, C, Out]) letter(e *RecordError) *DeadLetterRecord {
 	l := &DeadLetterRecord{FlowID: w.a.run.FlowID, RunID: w.a.run.ID, Stage: e.Stage, Key: stored.Clean(e.Key), Error: stored.Clean(e.Err.Error())}
 	if e.Stage != StageRead && len(e.Raw) > 0 && e.retryFor > 0 && e.retries > 0 && w.retries() {
-		l.RetryFor, l.TriesLeft = e.retryFor, e.retries
+		l.RetryFor, l.TriesLeft, w.held.any = e.retryFor, e.retries, true
 	}
 	switch {
 	case len(e.Raw) == 0:

@@ -8,15 +8,13 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // heldLetters are the flow's dead letters that its runs try again, as one attempt knows them.
 type heldLetters[Out any] struct {
-	tried time.Time // when they were last tried, or the attempt began
-	any   bool
+	any bool
 	// byKey finds the sink keys of dead letters by the key of one row; nil: there are none,
 	// or the sink is not Keyed. Some may have been written or given up since.
 	byKey map[string][]string
@@ -27,10 +25,6 @@ type heldLetters[Out any] struct {
 }
 
 func (h *heldLetters[Out]) newBatch() { h.keys, h.refused = nil, nil }
-
-func (h *heldLetters[Out]) isDue() bool {
-	return h.any && time.Since(h.tried) > retryEvery //nolint:forbidigo // how long it takes, not what time it is
-}
 
 // note adds a dead letter that is tried again.
 func (h *heldLetters[Out]) note(sinkKey string) {
@@ -59,18 +53,23 @@ func (w *batchWriter[T, C, Out]) retries() bool {
 	return w.a.flow.opts.OnBadRecord != nil && w.p.target.fenced == nil && !w.p.replaces()
 }
 
-// loadHeld looks up the dead letters that are tried again.
+// loadHeld looks up the dead letters that are tried again. A run that has read something
+// before, in an earlier slice, tries them now: its end may be far. Nothing else uses the
+// transform yet.
 func (w *batchWriter[T, C, Out]) loadHeld(ctx context.Context) error {
-	w.held.tried = time.Now() //nolint:forbidigo // as in isDue
 	if !w.retries() {
 		return nil
 	}
-	return w.eachHeld(ctx, func(page []*DeadLetterRecord) error {
+	err := w.eachHeld(ctx, func(page []*DeadLetterRecord) error {
 		for _, l := range page {
 			w.held.note(l.SinkKey)
 		}
 		return nil
 	})
+	if err != nil || w.a.run.Counters.Read == 0 {
+		return err
+	}
+	return w.retryHeld(ctx)
 }
 
 // eachHeld reads the dead letters that are tried again, oldest first, by pages.
@@ -155,7 +154,7 @@ func (w *batchWriter[T, C, Out]) endTries(ctx context.Context, q Queries, sinkKe
 // retryHeld tries the flow's dead letters again, as long as one of them is written. Then it
 // counts a try for each of the others.
 func (w *batchWriter[T, C, Out]) retryHeld(ctx context.Context) error {
-	if w.held.tried = time.Now(); !w.held.any || !w.retries() { //nolint:forbidigo // as in isDue
+	if !w.held.any || !w.retries() {
 		return nil
 	}
 	if err := w.a.settle(ctx); err != nil {

@@ -68,8 +68,8 @@ func DeadLetterUpTo(n int64) Policy {
 
 // RetryBadFor keeps each bad record as a dead letter, and tries it again by itself. It is
 // for a record that is read before what it refers to, such as a row before its parent. At
-// the end of each run, and every minute of a longer one, the flow's runs take these dead
-// letters through the transform to the sink, oldest first. They do so until d has passed
+// the end of each run, and between the slices of a long one, the flow takes these dead
+// letters through the transform to the sink, oldest first. It does so until d has passed
 // since the record was kept, or n tries have failed. Then it stays as an ordinary dead
 // letter. If d or n is not above 0, it is one at once. [MaxBadRatio] bounds their share.
 //

@@ -112,11 +112,8 @@ const (
 // statement. Pools use the same connections first, so that a few repetitions do as a rule.
 const staleTries = 100
 
-// Dead letters that are tried again.
-const (
-	retryEvery = time.Minute // in a run that takes longer
-	retryPage  = 1000        // dead letters that are read at once
-)
+// retryPage is how many dead letters that are tried again are read at once.
+const retryPage = 1000
 
 // How long a job that cannot be worked now is snoozed. A snooze spends no attempt.
 const (
