@@ -16,7 +16,7 @@ import (
 )
 
 // faults is what the engine does about each decision.
-var faults = map[sqlstate.Decision]dataflow.Fault{ //nolint:gochecknoglobals // a constant table
+var faults = map[sqlstate.Decision]dataflow.Fault{
 	sqlstate.Record: dataflow.FaultData, sqlstate.Batch: dataflow.FaultTooMuch, sqlstate.Conflict: dataflow.FaultConflict,
 	sqlstate.Connection: dataflow.FaultUnavailable, sqlstate.Permanent: dataflow.FaultPermanent, sqlstate.Attempt: dataflow.FaultOther,
 }
@@ -84,11 +84,13 @@ func TestClassify_Real(t *testing.T) {
 			t.Parallel()
 			pool := newPool(t, func(*pgxpool.Config) {})
 			store, p := claimed(t, pool)
-			exec(t, pool, append([]string{`create table t (n int primary key check (n >= 0))`, `create table child (n int references t)`,
+			exec(t, pool, append([]string{
+				`create table t (n int primary key check (n >= 0))`, `create table child (n int references t)`,
 				`create table late (n int references t deferrable initially deferred)`, `create table room (r int4range, exclude using gist (r with &&))`,
 				`create view small as select n from t where n < 10 with check option`, `create table words (w text)`, `create index on words (w)`,
 				`create table parted (n int) partition by list (n)`, `create table locked (n int)`, `create table nokey (n int)`,
-				`create table ruled (n int primary key)`, `create rule no as on insert to ruled do instead insert into nokey values (1)`}, c.setup...)...)
+				`create table ruled (n int primary key)`, `create rule no as on insert to ruled do instead insert into nokey values (1)`,
+			}, c.setup...)...)
 			holder, err := pool.Begin(t.Context())
 			require.NoError(t, err)
 			t.Cleanup(func() { _ = holder.Rollback(context.WithoutCancel(t.Context())) })
