@@ -218,3 +218,40 @@ func TestFunc_StalePlan(t *testing.T) {
 	require.Equal(t, dataflow.Counters{Read: 100, Written: 100}, run.Counters)
 	require.Equal(t, int64(4), calls.Load(), "one batch was written again")
 }
+
+// What cannot be upserted into is refused with a way that works.
+func TestUpsert_Impossible(t *testing.T) {
+	t.Parallel()
+	for want, statements := range map[string][]string{
+		"the table has rules for insert or update":   {`create table other (n bigint)`, `create rule no as on insert to numbers do also insert into other values (new.n)`},
+		"it is a view without a table":               {`alter table numbers rename to kept`, `create view numbers as select distinct n from kept`, `create function skip() returns trigger language plpgsql as $$ begin return new; end $$`, `create trigger skip instead of insert on numbers for each row execute function skip()`},
+		"create unique index on \"numbers\" (\"n\")": {`alter table numbers drop constraint numbers_pkey`},
+	} {
+		t.Run(want, func(t *testing.T) {
+			t.Parallel()
+			pool := setup(t, append([]string{`create table numbers (n bigint primary key)`}, statements...)...)
+			_, err := trigger(t, pool, pgtable.Upsert[number]("numbers", "n"), nil)
+			require.ErrorContains(t, err, want)
+			require.True(t, dataflow.IsPermanent(err))
+		})
+	}
+}
+
+// A trigger that puts the rows elsewhere leaves them counted as written, in small batches and
+// in large ones.
+func TestUpsert_RoutingTrigger(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, `create table numbers (n bigint primary key)`, `create table elsewhere (n bigint)`,
+		`create function route() returns trigger language plpgsql as $$ begin if new.n % 10 = 0 then return new; end if; insert into elsewhere values (new.n); return null; end $$`,
+		`create trigger route before insert on numbers for each row execute function route()`)
+	for _, size := range []int{20, 100} {
+		for i, name := range []string{"first", "again"} {
+			run, err := triggerRows(t, pool, fmt.Sprint(name, size), numberRows(100), pgtable.Upsert[number]("numbers", "n"), nil, size)
+			require.NoError(t, err)
+			redundant := int64(10 * i)
+			require.Equal(t, dataflow.Counters{Read: 100, Written: 100 - redundant, Redundant: redundant}, run.Counters, "%s %d", name, size)
+		}
+		_, err := pool.Exec(t.Context(), `truncate numbers`)
+		require.NoError(t, err)
+	}
+}

@@ -59,6 +59,7 @@ type sink[T any] struct {
 	refused atomic.Int32 // the number of successive COPY batches rejected for a reason other than the rows
 
 	mu         sync.Mutex
+	kind       string                // of the relation, as it was last looked up
 	statements map[string]*statement // by database, see databaseOf
 }
 
@@ -293,6 +294,7 @@ func (s *sink[T]) statement(ctx context.Context, tx pgx.Tx, database string) (*s
 		st.copier = nil
 	}
 	s.mu.Lock()
+	s.kind = to.kind
 	s.statements[database] = st
 	s.mu.Unlock()
 	return st, nil
@@ -311,8 +313,22 @@ func (s *sink[T]) explain(err error) error {
 		return err
 	}
 	switch pg.Code {
+	case sqlstate.FeatureNotSupported:
+		if s.upsert && pg.Routine == "RewriteQuery" {
+			return dataflow.Permanent(fmt.Errorf("the table has rules for insert or update, with which Postgres cannot upsert: replace the rules by triggers, or write with pgtable.Func: %w", err))
+		}
+		return sqlstate.Explain(err)
 	case sqlstate.InvalidColumnReference:
 		columns := rowmap.QuoteAll(s.key, ", ")
+		s.mu.Lock()
+		kind := s.kind
+		s.mu.Unlock()
+		switch kind {
+		case "v":
+			return dataflow.Permanent(fmt.Errorf("it is a view without a table that has a unique index of exactly the key columns (%s): upsert into a table, or write with pgtable.Func: %w", columns, err))
+		case "f":
+			return dataflow.Permanent(fmt.Errorf("it is a foreign table, into which Postgres cannot upsert: use pgtable.UpsertTo with its own database, or pgtable.Func: %w", err))
+		}
 		return dataflow.Permanent(fmt.Errorf("the table has no unique index of exactly the key columns (%s): create unique index on %s (%s): %w", columns, s.name.Sanitize(), columns, err))
 	default:
 		return sqlstate.Explain(err)

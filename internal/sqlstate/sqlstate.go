@@ -61,6 +61,7 @@ type Special struct {
 const (
 	DeadlockDetected       = "40P01"
 	DuplicateTable         = "42P07"
+	FeatureNotSupported    = "0A000"
 	ForeignKeyViolation    = "23503"
 	InvalidColumnReference = "42P10"
 	InvalidTextValue       = "22P02"
