@@ -56,6 +56,7 @@ const (
 	CauseOverdue       CauseCode = "overdue"           // a tick came, and no process saw it
 	CauseFailed        CauseCode = "attempts_used_up"  // the last run failed
 	CauseSkipped       CauseCode = "last_tick_skipped" // the last tick did not become a run
+	CauseRetrying      CauseCode = "dead_letters_held" // dead letters wait to be tried again
 )
 
 // String returns the sentences, each on a line of its own.
@@ -93,6 +94,9 @@ func (c *Client) Why(ctx context.Context, name string) (*Explanation, error) {
 	}
 	w.schedule()
 	w.past()
+	if err := w.letters(ctx); err != nil {
+		return nil, public(fmt.Errorf("explain flow %q: %w", name, err))
+	}
 	return &Explanation{Flow: name, At: w.now, Running: len(w.running) > 0, Causes: w.causes}, nil
 }
 

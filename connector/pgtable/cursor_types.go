@@ -13,6 +13,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
 // The types of time that the text of a cursor shows.
@@ -90,7 +91,7 @@ func (r *reader) explainCursor(ctx context.Context, from Cursor, err error) erro
 
 // invalidText reports whether a text is no value of a type.
 func invalidText(code string) bool {
-	return slices.Contains([]string{"22P02", "22007", "22008", "22003"}, code)
+	return slices.Contains([]string{sqlstate.InvalidTextValue, sqlstate.NumericOutOfRange, "22007", "22008"}, code)
 }
 
 // checkKey refuses a key that cannot be compared with a cursor, as only the second
