@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 )
 
 // ReportedError is an error that a server reports in a successful response, in place of
@@ -18,6 +19,10 @@ func (e *ReportedError) Error() string { return "the server reports errors: " + 
 // unless it is the whole response. No records beside an error of the server are a
 // *[ReportedError].
 func Records(body []byte, path string) (records []json.RawMessage, err error) {
+	values := false // the records are the values of an object
+	if path == "*" || strings.HasSuffix(path, ".*") {
+		path, values = strings.TrimSuffix(strings.TrimSuffix(path, "*"), "."), true
+	}
 	list, err := Find(body, path)
 	switch {
 	case err != nil:
@@ -28,15 +33,30 @@ func Records(body []byte, path string) (records []json.RawMessage, err error) {
 		return nil, err
 	case string(bytes.TrimSpace(body)) == "null":
 		return nil, errors.New("the response is null, not records")
+	case path == "" && len(list) > 0 && !json.Valid(list):
+		return nil, fmt.Errorf("the records, at %q: %w", path, json.Unmarshal(list, &records))
 	}
-	if err := json.Unmarshal(list, &records); err != nil {
+	switch {
+	case len(list) > 0 && list[0] == '[' && !values:
+		records, err = elements(make([]json.RawMessage, 0, 16), list)
+	case len(list) > 0 && list[0] == '{' && values:
+		err = members(list, func(_ string, value json.RawMessage) error {
+			records = append(records, value)
+			return nil
+		})
+	default:
+		if err = json.Unmarshal(list, &records); err == nil && values && records != nil {
+			err = errors.New("it is an array, not an object: leave out the * in the path")
+		}
+	}
+	if err != nil {
 		return nil, fmt.Errorf("the records, at %q: %w", path, err)
 	}
 	switch {
 	case path == "" || len(records) > 0:
 		return records, nil
-	case records == nil:
-		return records, reported(body, "errors", "error")
+	case string(list) == "null":
+		return nil, reported(body, "errors", "error")
 	default:
 		return records, reported(body, "errors")
 	}
