@@ -1,6 +1,7 @@
 package httpjson
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -14,40 +15,45 @@ import (
 	"github.com/activedataflow/dataflow/internal/httpcall"
 )
 
-// Paging is how an API is asked for its pages: [PageNumber], [Offset],
-// [BodyCursor], [LinkHeader], [NextURL], or your own. It must be safe for
-// concurrent use.
+// Paging is how an API is asked for its pages: [PageNumber], [Offset], [BodyCursor],
+// [HeaderCursor], [NextURL], [LinkHeader], or your own. It must be safe for concurrent use.
 type Paging interface {
-	// Prepare turns a request for the source's address into one for a page. The
-	// first page is "".
-	Prepare(req *http.Request, page string) error
-	// Next returns the page after a fetched one, or "" if that is the last.
+	// Prepare turns the request for the source's address into one for a page. The first
+	// page is "". An error ends the run.
+	Prepare(r *Request, page string) error
+	// Next returns the page after a fetched one, or "" if that is the last. An error ends
+	// the run.
 	Next(page string, got *Page) (string, error)
 }
 
-// Page is a fetched page, as a [Paging] sees it.
+// Page is a response.
 type Page struct {
 	// URL is the address of the request, after redirects.
 	URL *url.URL
+	// Status is the HTTP status.
+	Status int
 	// Header is the header of the response.
 	Header http.Header
-	// Body is the body of the response.
+	// Body is the body of the response. With [Options].Stream and Lines it has only the last
+	// record.
 	Body json.RawMessage
-	// Records is the number of records on the page.
+	// Records is the number of records on the page. It is 0 for Classify and Check.
 	Records int
+
+	hasBody bool // the request has one
 }
 
 // onePage is the paging of an API that returns everything in one response.
 type onePage struct{}
 
-func (onePage) Prepare(*http.Request, string) error { return nil }
+func (onePage) Prepare(*Request, string) error { return nil }
 func (onePage) Next(string, *Page) (string, error)  { return "", nil }
 
 // conditional reports whether an unchanged response also means that no new page
 // follows it. A link in the header may appear while the body stays the same.
 func conditional(p Paging) bool {
 	switch p.(type) {
-	case onePage, PageNumber, Offset, BodyCursor, NextURL:
+	case onePage, PageNumber, Offset, BodyCursor, HeaderCursor, NextURL:
 		return true
 	default:
 		return false
@@ -57,14 +63,21 @@ func conditional(p Paging) bool {
 // PageNumber requests pages by their number. The first page without records is after
 // the last: a shorter page is not, because APIs hide records and cap Size.
 type PageNumber struct {
-	// Param is the query parameter. Empty means "page".
+	// Param is the parameter. See [Request.Set]. Empty means "page".
 	Param string
 	// First is the number of the first page. 0 means 1; -1 means 0.
 	First int
 	// Size is the number of records to request. 0 means that the API decides.
 	Size int
-	// SizeParam is the query parameter for Size. Empty means "per_page".
+	// SizeParam is the parameter for Size. Empty means "per_page".
 	SizeParam string
+	// HasMore is the path of a value that is true while another page follows, such as
+	// "has_more". With "!" before it, the value is true on the last page, such as
+	// "!is_last". Empty, and a response without it, mean the first page without records.
+	HasMore string
+	// Pages is the path of the number of pages, such as "meta.total_pages". Empty means
+	// that the API does not say it.
+	Pages string
 	// ShortPageEnds makes a page with fewer records than Size the last, which saves a
 	// request. It loses records if the API caps Size or hides records.
 	ShortPageEnds bool
@@ -79,22 +92,35 @@ func (p PageNumber) Validate() error {
 }
 
 // Prepare sets the parameters.
-func (p PageNumber) Prepare(req *http.Request, page string) error {
-	set(req, cmp.Or(p.Param, "page"), cmp.Or(page, strconv.Itoa(p.first())))
-	if p.Size > 0 {
-		set(req, cmp.Or(p.SizeParam, "per_page"), strconv.Itoa(p.Size))
+func (p PageNumber) Prepare(r *Request, page string) error {
+	n, err := strconv.Atoi(cmp.Or(page, strconv.Itoa(p.first())))
+	if err != nil {
+		return fmt.Errorf("%q is not a page number: reset the flow's cursor", page)
 	}
-	return nil
+	if err := r.Set(cmp.Or(p.Param, "page"), n); err != nil || p.Size <= 0 {
+		return err
+	}
+	return r.Set(cmp.Or(p.SizeParam, "per_page"), p.Size)
 }
 
 // Next returns the next number.
 func (p PageNumber) Next(page string, got *Page) (string, error) {
-	if got.Records == 0 || p.ShortPageEnds && got.Records < p.Size {
-		return "", nil
-	}
 	n, err := strconv.Atoi(cmp.Or(page, strconv.Itoa(p.first())))
 	if err != nil {
 		return "", fmt.Errorf("%q is not a page number: reset the flow's cursor", page)
+	}
+	more, said, err := hasMore(got.Body, p.HasMore)
+	if err != nil {
+		return "", err
+	}
+	pages, counted, err := count(got.Body, p.Pages)
+	switch {
+	case err != nil:
+		return "", err
+	case said && !more, counted && n-p.first()+1 >= pages:
+		return "", nil
+	case !said && (got.Records == 0 || p.ShortPageEnds && got.Records < p.Size):
+		return "", nil
 	}
 	return strconv.Itoa(n + 1), nil
 }
@@ -108,15 +134,21 @@ func (p PageNumber) first() int { return max(0, cmp.Or(p.First, 1)) }
 // records. So the offset grows by the records received, and any record that ends one page
 // and begins the next is read once. Set Step for records that may equal their neighbors.
 type Offset struct {
-	// Param is the query parameter. Empty means "offset".
+	// Param is the parameter. See [Request.Set]. Empty means "offset".
 	Param string
 	// Limit is the number of records to request. 0 means 100.
 	Limit int
-	// LimitParam is the query parameter for Limit. Empty means "limit".
+	// LimitParam is the parameter for Limit. Empty means "limit".
 	LimitParam string
 	// Step is what each page adds to the offset. It equals Limit for an API that hides
 	// records after it has counted them. 0 means the records received.
 	Step int
+	// HasMore is the path of a value that is true while another page follows. See
+	// [PageNumber].
+	HasMore string
+	// Total is the path of the number of records of the list, such as "total". Empty means
+	// that the API does not say it.
+	Total string
 	// ShortPageEnds makes a page with fewer records than Limit the last, which saves a
 	// request. It loses records if the API caps Limit or hides records.
 	ShortPageEnds bool
@@ -135,67 +167,137 @@ func (o Offset) Validate() error {
 }
 
 // Prepare sets the parameters.
-func (o Offset) Prepare(req *http.Request, page string) error {
-	set(req, cmp.Or(o.Param, "offset"), cmp.Or(page, "0"))
-	set(req, cmp.Or(o.LimitParam, "limit"), strconv.Itoa(o.limit()))
-	return nil
+func (o Offset) Prepare(r *Request, page string) error {
+	n, err := strconv.Atoi(cmp.Or(page, "0"))
+	if err != nil {
+		return fmt.Errorf("%q is not an offset: reset the flow's cursor", page)
+	}
+	if err := r.Set(cmp.Or(o.Param, "offset"), n); err != nil {
+		return err
+	}
+	return r.Set(cmp.Or(o.LimitParam, "limit"), o.limit())
 }
 
 // Next returns the next offset.
 func (o Offset) Next(page string, got *Page) (string, error) {
-	if got.Records == 0 || o.ShortPageEnds && got.Records < o.limit() {
-		return "", nil
-	}
 	n, err := strconv.Atoi(cmp.Or(page, "0"))
 	if err != nil {
 		return "", fmt.Errorf("%q is not an offset: reset the flow's cursor", page)
 	}
-	return strconv.Itoa(n + cmp.Or(o.Step, got.Records)), nil
+	more, said, err := hasMore(got.Body, o.HasMore)
+	if err != nil {
+		return "", err
+	}
+	total, counted, err := count(got.Body, o.Total)
+	next := n + cmp.Or(o.Step, got.Records)
+	switch {
+	case err != nil:
+		return "", err
+	case said && !more, counted && next >= total:
+		return "", nil
+	case said && got.Records == 0, counted && got.Records == 0 && o.Step > 0: // it has hidden a whole page
+		return strconv.Itoa(n + cmp.Or(o.Step, o.limit())), nil
+	case got.Records == 0, !said && !counted && o.ShortPageEnds && got.Records < o.limit():
+		return "", nil
+	}
+	return strconv.Itoa(next), nil
 }
 
 func (o Offset) limit() int { return cmp.Or(o.Limit, 100) }
 
-// BodyCursor requests the page that the previous page names in its body. A page
-// whose name is missing, null or empty is followed by none.
+// BodyCursor requests the page that the previous page names in its body. A page whose name
+// is missing, null or empty is followed by none.
+//
+// The name may be that of the page's last record, such as "data.-1.id". In a request's body
+// it keeps its JSON type, and may be an array or an object.
 type BodyCursor struct {
-	// Path is the path of the name in the body: fields separated by dots, such as
-	// "meta.next_cursor". Required.
+	// Path is the path of the name in the body, such as "meta.next_cursor". Required.
 	Path string
-	// Param is the query parameter. Empty means "cursor".
+	// Param is the parameter. See [Request.Set]. Empty means "cursor".
 	Param string
+	// HasMore is the path of a value that is true while another page follows. See
+	// [PageNumber]. Empty, and a response without it, leave that to Path.
+	HasMore string
+	// Optional allows a list without Path in any response. False makes a full first page
+	// without it an error, because Path is probably wrong.
+	Optional bool
 }
 
 // Validate returns a [dataflow.ConfigError] if Path is empty.
 func (b BodyCursor) Validate() error { return requirePath("BodyCursor", b.Path) }
 
 // Prepare sets the parameter.
-func (b BodyCursor) Prepare(req *http.Request, page string) error {
-	if page != "" {
-		set(req, cmp.Or(b.Param, "cursor"), page)
+func (b BodyCursor) Prepare(r *Request, page string) error {
+	param := cmp.Or(b.Param, "cursor")
+	switch place, _ := placeOf(param, r.Body != nil); {
+	case page == "":
+		return nil
+	case place == "body" && json.Valid([]byte(page)):
+		return r.Set(param, json.RawMessage(page))
+	default:
+		return r.Set(param, page)
+	}
+}
+
+// Next returns the name in the body.
+func (b BodyCursor) Next(_ string, got *Page) (string, error) {
+	place, _ := placeOf(cmp.Or(b.Param, "cursor"), got.hasBody)
+	return nextIn(got, b.Path, b.HasMore, place == "body")
+}
+
+// HeaderCursor requests the page that the previous page names in a header of its response.
+// A page without the header, or with an empty one, is followed by none.
+type HeaderCursor struct {
+	// Header is the header of the response, such as "X-Next-Cursor". Required.
+	Header string
+	// Param is the parameter, such as "header:X-Cursor". See [Request.Set]. Empty means
+	// "cursor".
+	Param string
+}
+
+// Validate returns a [dataflow.ConfigError] if Header is empty.
+func (h HeaderCursor) Validate() error {
+	if h.Header == "" {
+		return &dataflow.ConfigError{Field: "HeaderCursor.Header", Reason: `it is empty: give the header of the response, such as "X-Next-Cursor"`}
 	}
 	return nil
 }
 
-// Next returns the name in the body.
-func (b BodyCursor) Next(_ string, got *Page) (string, error) { return optional(got.Body, b.Path) }
+// Prepare sets the parameter.
+func (h HeaderCursor) Prepare(r *Request, page string) error {
+	if page == "" {
+		return nil
+	}
+	return r.Set(cmp.Or(h.Param, "cursor"), page)
+}
+
+// Next returns the name in the header.
+func (h HeaderCursor) Next(_ string, got *Page) (string, error) {
+	return got.Header.Get(h.Header), nil
+}
 
 // NextURL requests the page whose address the previous page has in its body. A page
 // whose address is missing, null or empty is followed by none.
 type NextURL struct {
-	// Path is the path of the address in the body: fields separated by dots, such as
-	// "links.next". The address may be relative. Required.
+	// Path is the path of the address in the body, such as "links.next" or
+	// "@odata.nextLink". The address may be relative. Required.
 	Path string
+	// HasMore is the path of a value that is true while another page follows. See
+	// [PageNumber]. Empty, and a response without it, leave that to Path.
+	HasMore string
+	// Optional allows a list without Path in any response. See [BodyCursor].
+	Optional bool
 }
 
 // Validate returns a [dataflow.ConfigError] if Path is empty.
 func (n NextURL) Validate() error { return requirePath("NextURL", n.Path) }
 
 // Prepare sets the address.
-func (n NextURL) Prepare(req *http.Request, page string) error { return goTo(req, page) }
+func (n NextURL) Prepare(r *Request, page string) error { return goTo(r, page) }
 
 // Next returns the address in the body.
 func (n NextURL) Next(_ string, got *Page) (string, error) {
-	next, err := optional(got.Body, n.Path)
+	next, err := nextIn(got, n.Path, n.HasMore, false)
 	if err != nil || next == "" {
 		return "", err
 	}
@@ -207,7 +309,7 @@ func (n NextURL) Next(_ string, got *Page) (string, error) {
 type LinkHeader struct{}
 
 // Prepare sets the address.
-func (LinkHeader) Prepare(req *http.Request, page string) error { return goTo(req, page) }
+func (LinkHeader) Prepare(r *Request, page string) error { return goTo(r, page) }
 
 // Next returns the address in the header.
 func (LinkHeader) Next(_ string, got *Page) (string, error) {
@@ -219,87 +321,74 @@ func (LinkHeader) Next(_ string, got *Page) (string, error) {
 	return "", nil
 }
 
-// nextLink returns the link with rel="next" in a Link header, or "".
-func nextLink(header string) string {
-	for header != "" {
-		_, rest, ok := strings.Cut(header, "<")
-		if !ok {
-			return ""
-		}
-		target, rest, ok := strings.Cut(rest, ">")
-		if !ok {
-			return ""
-		}
-		var params string
-		params, header = cutUnquoted(rest, ',')
-		for params != "" {
-			var param string
-			param, params = cutUnquoted(params, ';')
-			name, value, _ := strings.Cut(param, "=")
-			if !strings.EqualFold(strings.TrimSpace(name), "rel") {
-				continue
-			}
-			for rel := range strings.FieldsSeq(strings.Trim(strings.TrimSpace(value), `"`)) {
-				if strings.EqualFold(rel, "next") {
-					return strings.TrimSpace(target)
-				}
-			}
-		}
+// nextIn returns the name of the next page at a path of a page's body, or "".
+func nextIn(got *Page, path, more string, asJSON bool) (string, error) {
+	follows, said, err := hasMore(got.Body, more)
+	if err != nil || said && !follows {
+		return "", err
 	}
-	return ""
+	next, err := optional(got.Body, path, asJSON)
+	if err == nil && next == "" && said {
+		err = fmt.Errorf("%q says that there is one, but there is nothing at %q: check the paths in Options.Paging", more, path)
+	}
+	return next, err
 }
 
-// cutUnquoted cuts a text at a character outside double quotes.
-func cutUnquoted(text string, at rune) (before, after string) {
-	quoted := false
-	for i, c := range text {
-		switch {
-		case c == '"':
-			quoted = !quoted
-		case c == at && !quoted:
-			return text[:i], text[i+1:]
-		}
+// hasMore reads the value that tells whether another page follows. said is false without one.
+func hasMore(body json.RawMessage, path string) (more, said bool, err error) {
+	name, negated := strings.CutPrefix(path, "!")
+	if path == "" || len(bytes.TrimSpace(body)) == 0 {
+		return false, false, nil
 	}
-	return text, ""
-}
-
-func set(req *http.Request, param, value string) {
-	query := req.URL.Query()
-	query.Set(param, value)
-	req.URL.RawQuery = query.Encode()
-}
-
-func goTo(req *http.Request, page string) error {
-	if page == "" {
-		return nil
-	}
-	u, err := req.URL.Parse(page)
+	value, err := httpcall.Find(body, name)
 	if err != nil {
-		return errors.New("its address is not a URL: reset the flow's cursor")
+		return false, false, nil //nolint:nilerr // the page does not say
 	}
-	req.URL, req.Host = u, u.Host
-	return nil
+	switch text := httpcall.Text(value); strings.ToLower(text) {
+	case "", "false", "0":
+		return negated, true, nil
+	case "true", "1":
+		return !negated, true, nil
+	default:
+		return false, false, fmt.Errorf("%s at %q is neither true nor false: check the path in Options.Paging", value, name)
+	}
 }
 
-func resolve(base *url.URL, address string) (string, error) {
-	u, err := base.Parse(address)
-	if err != nil {
-		return "", fmt.Errorf("%q is not a URL: check the path in Options.Paging", address)
+// count reads a number at a path of a page's body. said is false without one.
+func count(body json.RawMessage, path string) (n int, said bool, err error) {
+	if path == "" || len(bytes.TrimSpace(body)) == 0 {
+		return 0, false, nil
 	}
-	return u.String(), nil
+	value, err := httpcall.Find(body, path)
+	if err != nil || httpcall.Text(value) == "" {
+		return 0, false, nil //nolint:nilerr // the page does not say
+	}
+	if n, err = strconv.Atoi(httpcall.Text(value)); err != nil {
+		return 0, false, fmt.Errorf("%s at %q is not a number: check the path in Options.Paging", value, path)
+	}
+	return n, true, nil
 }
 
-// optional returns the text at a path, or "" if the path is missing.
-func optional(body json.RawMessage, path string) (string, error) {
+// optional returns the text at a path, or "" if the path is missing or its value is null,
+// false or empty. With asJSON it returns the value as JSON, of any type.
+func optional(body json.RawMessage, path string, asJSON bool) (string, error) {
 	value, err := httpcall.Find(body, path)
 	if err != nil {
 		return "", nil //nolint:nilerr // the last page names no next page
 	}
-	if value = json.RawMessage(strings.TrimSpace(string(value))); len(value) > 0 && (value[0] == '{' || value[0] == '[' || string(value) == "true") {
-		return "", fmt.Errorf("%s at %q is neither a string nor a number: check the path in Options.Paging", value, path)
-	}
-	if string(value) == "false" {
+	value = bytes.TrimSpace(value)
+	switch text := httpcall.Text(value); {
+	case text == "", string(value) == "false", string(value) == "[]", string(value) == "{}":
 		return "", nil
+	case asJSON:
+		var compact bytes.Buffer
+		if err := json.Compact(&compact, value); err != nil {
+			return "", err
+		}
+		return compact.String(), nil
+	case value[0] == '{', value[0] == '[', string(value) == "true":
+		return "", fmt.Errorf("%s at %q is neither a string nor a number: check the path in Options.Paging", value, path)
+	default:
+		return text, nil
 	}
-	return httpcall.Text(value), nil
 }

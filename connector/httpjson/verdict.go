@@ -1,0 +1,56 @@
+package httpjson
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/activedataflow/dataflow/internal/httpcall"
+)
+
+// Verdict is what [Options].Classify says about a response.
+type Verdict struct {
+	Action Action
+	// After is the wait before the next try, for [Retry]. 0 means the time in the headers
+	// of the response, or the connector's own wait.
+	After time.Duration
+}
+
+// Action is what to do about a response.
+type Action int
+
+const (
+	// ByStatus decides by the status and the headers, as without Classify.
+	ByStatus Action = iota
+	// Retry requests the page again.
+	Retry
+	// Fail ends the run, because no retry can help.
+	Fail
+	// Renew takes the token for rejected, as with the status 401.
+	Renew
+	// End takes the page for the one after the last.
+	End
+	// Expired takes the page's cursor for expired.
+	Expired
+)
+
+// Limiter limits the rate of requests. A *[golang.org/x/time/rate.Limiter] is one.
+type Limiter interface {
+	// Wait returns when the next request may be made, or ctx is done.
+	Wait(ctx context.Context) error
+}
+
+// TokenRejected reports whether the server answered the previous try of a request with the
+// status 401. [Options].Auth is then called a second time, and should get a new token. If the
+// server rejects that too, the run fails.
+func TokenRejected(req *http.Request) bool { return httpcall.TokenRejected(req) }
+
+func (o *Options) classify() func(*httpcall.Response) httpcall.Verdict {
+	if o.Classify == nil {
+		return nil
+	}
+	return func(resp *httpcall.Response) httpcall.Verdict {
+		v := o.Classify(pageOf(resp))
+		return httpcall.Verdict{Action: httpcall.Action(v.Action), After: v.After}
+	}
+}
