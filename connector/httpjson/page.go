@@ -18,7 +18,7 @@ type page struct {
 	records            []json.RawMessage
 	count              int             // of the records; a stream keeps none
 	envelope           json.RawMessage // the response; of a stream, all but the records
-	next               string // empty for the last page
+	next               string          // empty for the last page
 	sum                string
 	etag, lastModified string
 }

@@ -46,8 +46,8 @@ type Page struct {
 // onePage is the paging of an API that returns everything in one response.
 type onePage struct{}
 
-func (onePage) Prepare(*Request, string) error { return nil }
-func (onePage) Next(string, *Page) (string, error)  { return "", nil }
+func (onePage) Prepare(*Request, string) error     { return nil }
+func (onePage) Next(string, *Page) (string, error) { return "", nil }
 
 // conditional reports whether an unchanged response also means that no new page
 // follows it. A link in the header may appear while the body stays the same.

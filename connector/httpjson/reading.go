@@ -27,8 +27,8 @@ type reading[T any] struct {
 	askedBody any               // of the last request
 	warned    bool
 
-	seeking   bool // the last record that was read is not found yet
-	restarted bool // this read began again
+	seeking   bool           // the last record that was read is not found yet
+	restarted bool           // this read began again
 	again     []int64        // records that are skipped where the read continues
 	known     map[int64]bool // records at which a list with NewestFirst ends
 	until     time.Time      // before which records are known; zero: not by time
@@ -57,6 +57,9 @@ func (r *reading[T]) begin() (Cursor, error) {
 			}
 			at.Since = since
 		}
+	}
+	if o.Since != nil && at == (Cursor{}) && !o.Since.First.IsZero() {
+		at.Since = o.Since.First.UTC().Format(time.RFC3339Nano)
 	}
 	if at.High != "" {
 		r.high, _ = time.Parse(time.RFC3339Nano, at.High)

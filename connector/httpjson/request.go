@@ -95,9 +95,11 @@ func setIn(in any, path string, value any) (any, error) {
 		if err != nil || i < 0 || i >= len(in) {
 			return in, fmt.Errorf("the body has no element %q for the parameter %q", name, path)
 		}
-		if in[i], err = value, nil; deeper {
-			in[i], err = setIn(in[i], rest, value)
+		if !deeper {
+			in[i] = value
+			return in, nil
 		}
+		in[i], err = setIn(in[i], rest, value)
 		return in, err
 	default:
 		return in, fmt.Errorf("the body has no object for the parameter %q: set Options.Body to one", path)

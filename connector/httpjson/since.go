@@ -23,6 +23,8 @@ type Since struct {
 	// Param is the parameter, such as "updated_since". See [Request.Set]. Empty sends none:
 	// this is for [NewestFirst], which then stops at the first record before the time.
 	Param string
+	// First is the time that the first run requests. The zero time sends no parameter then.
+	First time.Time
 	// Lookback is subtracted from the time, for records that appear late and for times that
 	// are not exact. 0 means one minute; -1 means none.
 	Lookback time.Duration

@@ -199,8 +199,8 @@ func (broken) RoundTrip(*http.Request) (*http.Response, error) {
 func TestSource_OtherHost(t *testing.T) {
 	t.Parallel()
 	for name, resp := range map[string]answer{
-		"Next":   reply(200, nil, `{"data":{"orders":[{"id":1}]},"next":"https://evil.test/next"}`),
-		"Port":   reply(200, nil, `{"data":{"orders":[{"id":1}]},"next":"https://api.test:8443/next"}`),
+		"Next": reply(200, nil, `{"data":{"orders":[{"id":1}]},"next":"https://evil.test/next"}`),
+		"Port": reply(200, nil, `{"data":{"orders":[{"id":1}]},"next":"https://api.test:8443/next"}`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
