@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/httpcall"
 )
 
 // LinkPolicy says which links to a next page are followed: [SameHost], [KeepOrigin] or
@@ -41,19 +42,14 @@ func (p LinkPolicy) follow(address string, u *url.URL) (*url.URL, error) {
 	case u.Scheme == home.Scheme && u.Host == home.Host:
 	case p.keep:
 		at.Scheme, at.Host, at.User = home.Scheme, home.Host, nil
-	case strings.EqualFold(u.Hostname(), home.Hostname()) && home.Scheme == "http" && u.Scheme == "https" && (u.Port() == home.Port() || defaultPort(u) && defaultPort(home)):
-	case strings.EqualFold(u.Hostname(), home.Hostname()) && (u.Port() == home.Port() || defaultPort(u) && defaultPort(home)):
+	case httpcall.SameHost(home, u) && u.Scheme == "https":
+	case httpcall.SameHost(home, u):
 		at.Scheme, at.Host = home.Scheme, home.Host
 	case slices.Contains(p.hosts, u.Host):
 	default:
 		return nil, dataflow.Permanent(fmt.Errorf("the next page is at %s://%s, not at the host of %s: it was not requested, because it would receive what Auth adds: set Options.Links to KeepOrigin or Allow(%q)", u.Scheme, u.Host, bare(address), u.Host))
 	}
 	return &at, nil
-}
-
-// defaultPort reports whether an address has the port of its scheme.
-func defaultPort(u *url.URL) bool {
-	return u.Port() == "" || u.Scheme == "http" && u.Port() == "80" || u.Scheme == "https" && u.Port() == "443"
 }
 
 func goTo(r *Request, page string) error {

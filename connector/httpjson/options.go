@@ -22,7 +22,7 @@ type Options struct {
 	// Key is the path of a record's own key, such as "id". The key names the record in
 	// errors and in sinks outside the database, and finds the place where a later run
 	// continues if the list has moved. Empty names the record by its place, "page 3 record
-	// 17", and finds it by its content.
+	// 17", and finds it by its content: if the last record has changed, it is read again.
 	Key string
 
 	// Paging says how to request the pages. Nil means that one response has

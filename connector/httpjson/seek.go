@@ -19,12 +19,8 @@ func (r *reading[T]) place(p *page, at *Cursor) bool {
 	if r.s.opts.Snapshot || at.Last == ([3]int64{}) || at.Skip == 0 && !r.seeking {
 		return true
 	}
-	if !r.seeking && at.Skip <= len(p.records) {
-		for k, sum := range at.Last {
-			if i := at.Skip - 1 - k; i >= 0 && sum != 0 && r.hash(p.records[i]) == sum {
-				return true
-			}
-		}
+	if i := at.Skip - 1; !r.seeking && i < len(p.records) && r.hash(p.records[i]) == at.Last[0] {
+		return true
 	}
 	for k, sum := range at.Last {
 		for i, record := range slices.Backward(p.records) {

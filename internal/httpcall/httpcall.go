@@ -156,7 +156,18 @@ func guarded(client *http.Client) *http.Client {
 // sameOrigin reports whether what may be sent to one address may be sent to another: its host
 // is the same, and it is not less secure.
 func sameOrigin(home, u *url.URL) bool {
-	return u.Host == home.Host && (u.Scheme == home.Scheme || u.Scheme == "https")
+	return SameHost(home, u) && (u.Scheme == home.Scheme || u.Scheme == "https")
+}
+
+// SameHost reports whether two addresses have the same host and port. The ports of http and
+// https are the same.
+func SameHost(a, b *url.URL) bool {
+	return strings.EqualFold(a.Hostname(), b.Hostname()) && (a.Port() == b.Port() || defaultPort(a) && defaultPort(b))
+}
+
+// defaultPort reports whether an address has the port of its scheme.
+func defaultPort(u *url.URL) bool {
+	return u.Port() == "" || u.Scheme == "http" && u.Port() == "80" || u.Scheme == "https" && u.Port() == "443"
 }
 
 // Response is a response with a status of 2xx, or 304.
