@@ -11,6 +11,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/httpcall"
+	"github.com/activedataflow/dataflow/internal/jsonrow"
 )
 
 // reading is one read of a source.
@@ -19,7 +20,9 @@ type reading[T any] struct {
 	from  Cursor
 	yield func(dataflow.Item[T, Cursor], error) bool
 	trail *httpcall.Trail
+	dec   *jsonrow.Decoder[T]
 
+	ahead     *ahead            // the next page, which is requested meanwhile; nil: none is
 	before    []json.RawMessage // the records of the previous page
 	handle    json.RawMessage   // of Options.Open; nil: it is not open
 	fresh     bool              // no page was requested with it
@@ -83,6 +86,12 @@ func (r *reading[T]) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer func() {
+		if cancel(); r.ahead != nil {
+			<-r.ahead.done
+		}
+	}()
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -103,7 +112,7 @@ func (r *reading[T]) page(ctx context.Context, at Cursor) (*Cursor, error) {
 	if r.s.opts.streams() {
 		return r.streamPage(ctx, at)
 	}
-	p, err := r.fetch(ctx, at)
+	p, err := r.fetched(ctx, at)
 	if r.s.expired(at, err) {
 		return r.restart(at, err)
 	}
@@ -131,6 +140,9 @@ func (r *reading[T]) page(ctx context.Context, at Cursor) (*Cursor, error) {
 	}
 	if at.Skip == 0 {
 		at.Skip = r.s.overlap(r.before, p.records)
+	}
+	if p.next != "" && len(p.records) > 0 && r.s.opts.Order == OldestFirst {
+		r.fetchAhead(ctx, p.next, at)
 	}
 	more, end, err := r.yieldPage(ctx, p, at)
 	switch {
@@ -226,13 +238,17 @@ func (r *reading[T]) record(p *page, at *Cursor, i int, record json.RawMessage) 
 		at.Last = after(at.Last, sum)
 	}
 	item := dataflow.Item[T, Cursor]{Key: key, Cursor: p.cursor(*at, i+1, r.s.opts.Snapshot), Resume: true}
-	if err := httpcall.Decode(record, &item.Value); err != nil {
+	if err := r.dec.Decode(record); err != nil {
+		if r.s.opts.Stream && !r.s.opts.Lines && !json.Valid(record) {
+			return false, fmt.Errorf("the response is not JSON: %w", err)
+		}
 		if key == "" {
 			key = item.Cursor.String()
 		}
 		bad := &dataflow.RecordError{Key: key, Raw: clip(record), Err: err}
 		return r.yield(dataflow.Item[T, Cursor]{Cursor: item.Cursor, Resume: true}, bad), nil
 	}
+	item.Value = r.dec.Value()
 	return r.yield(item, nil), nil
 }
 

@@ -433,3 +433,22 @@ func TestSource_Expired(t *testing.T) {
 	}
 	require.False(t, errors.Is(err, errAny))
 }
+
+// A panic in the code of the options reaches the caller, also in a request made ahead.
+func TestSource_Panic(t *testing.T) {
+	t.Parallel()
+	a := newAPI(orders(12))
+	src := httpjson.Source[order]("https://api.test/number", &httpjson.Options{Records: "data.orders", Client: a.client(), Paging: httpjson.PageNumber{}, Auth: func(req *http.Request) error {
+		if req.URL.Query().Get("page") == "2" {
+			panic("no token")
+		}
+		return nil
+	}})
+	var ids []int
+	require.Panics(t, func() {
+		for item := range src.Read(t.Context(), dataflow.Request[httpjson.Cursor]{}) {
+			ids = append(ids, item.Value.ID)
+		}
+	})
+	require.Equal(t, numbers(1, 5), ids)
+}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/httpcall"
+	"github.com/activedataflow/dataflow/internal/jsonrow"
 )
 
 // checkEvery is the number of records read between two checks of the context.
@@ -58,7 +59,7 @@ func (s *source[T]) Describe() dataflow.Description {
 
 func (s *source[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.Seq2[dataflow.Item[T, Cursor], error] {
 	return func(yield func(dataflow.Item[T, Cursor], error) bool) {
-		reading := &reading[T]{s: s, from: r.From, yield: yield, trail: s.trail()}
+		reading := &reading[T]{s: s, from: r.From, yield: yield, trail: s.trail(), dec: jsonrow.NewDecoder[T](false)}
 		if err := reading.run(ctx); err != nil {
 			yield(dataflow.Item[T, Cursor]{}, err)
 		}

@@ -36,7 +36,8 @@ type emitError struct{ error }
 
 func (e emitError) Unwrap() error { return e.error }
 
-// Read calls emit for each record. The record is valid until emit returns. Read returns the
+// Read calls emit for each record. The record is kept until emit returns, and may be invalid
+// JSON. Read returns the
 // response without its records except the last, or emit's error, unchanged. A response that
 // ends too early is a Transient error.
 func (s *Stream) Read(body io.Reader, emit func(record json.RawMessage) error) (rest json.RawMessage, err error) {
@@ -197,9 +198,6 @@ func (s *Stream) records(object bool) error {
 		var err error
 		if s.value, err = s.read(s.value); err != nil {
 			return err
-		}
-		if !json.Valid(s.value) {
-			return fmt.Errorf("the response is not JSON: %w", json.Unmarshal(s.value, &json.RawMessage{}))
 		}
 		return s.send(s.value)
 	}, true)
