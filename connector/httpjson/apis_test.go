@@ -315,8 +315,8 @@ func apis() []one {
 		}},
 		{name: "Elasticsearch", recipe: recipeElasticsearch, caps: "expires", answer: elasticsearch},
 		{name: "Graph", recipe: recipeGraph, again: true, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
-			if req.URL.Query().Get("$top") != "10" {
-				refuse(w, 400, "no $top")
+			if req.URL.Query().Get("$orderby") == "" {
+				refuse(w, 400, "no $orderby")
 				return
 			}
 			var since time.Time
@@ -413,9 +413,11 @@ func apis() []one {
 			write(w, map[string]any{"startAt": number(req, "startAt"), "maxResults": f.page, "total": len(f.things), "isLast": next < 0, "issues": rows(page, "", nil)})
 		}},
 		{name: "JiraSearch", recipe: recipeJiraSearch, caps: "expires", again: true, answer: tokened("nextPageToken", func(f *fake, req *http.Request, _ map[string]any) []thing {
-			ms := strings.Fields(req.URL.Query().Get("jql"))[2]
-			n, _ := strconv.ParseInt(ms, 10, 64)
-			return f.since(time.UnixMilli(n))
+			since, err := time.Parse(`updated >= "2006/01/02 15:04" order by updated`, req.URL.Query().Get("jql"))
+			if err != nil {
+				return nil
+			}
+			return f.since(since)
 		}, func(page []thing, next string) any {
 			issues := []any{}
 			for _, x := range page {

@@ -1,37 +1,23 @@
 package httpjson_test
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/httpjson"
 )
 
 // The blocks of Go in docs/connectors/http.md stand here. TestAPIs reads each API with them.
 
-var errLimited = errors.New("the API's limit is reached")
-
 func recipeGitHub(address string) (string, *httpjson.Options) {
 	return address + "?state=all&sort=updated&direction=asc&per_page=100", &httpjson.Options{
-		Key:    "id",
-		Paging: httpjson.LinkHeader{},
-		Since:  &httpjson.Since{Path: "updated_at", Param: "since"},
+		Key:      "id",
+		Paging:   httpjson.LinkHeader{},
+		Since:    &httpjson.Since{Path: "updated_at", Param: "since"},
+		Classify: httpjson.RetryIf(http.StatusForbidden, "rate limit", time.Minute),
 	}
-}
-
-func recipeGitHubLimits(o *httpjson.Options) *httpjson.Options {
-	o.Classify = func(p *httpjson.Page) httpjson.Verdict {
-		if p.Status == http.StatusForbidden && strings.Contains(string(p.Body), "rate limit") && p.Header.Get("Retry-After") == "" {
-			return httpjson.Verdict{Action: httpjson.Retry} // by X-RateLimit-Reset, or soon
-		}
-		return httpjson.Verdict{}
-	}
-	return o
 }
 
 func recipeGitLab(address string) (string, *httpjson.Options) {
@@ -70,10 +56,10 @@ func recipeElasticsearch(address string) (string, *httpjson.Options) {
 }
 
 func recipeGraph(address string) (string, *httpjson.Options) {
-	return address + "?$orderby=lastModifiedDateTime&$top=10", &httpjson.Options{
+	return address + "?$orderby=lastModifiedDateTime", &httpjson.Options{
 		Records: "value",
 		Key:     "id",
-		Paging:  httpjson.NextURL{Path: "@odata.nextLink", Optional: true},
+		Paging:  httpjson.NextURL{Path: "@odata.nextLink"},
 		Since: &httpjson.Since{Path: "lastModifiedDateTime", Param: "$filter", Format: func(t time.Time) string {
 			return "lastModifiedDateTime ge " + t.Format(time.RFC3339)
 		}},
@@ -130,21 +116,12 @@ func recipeSalesforce(address string) (string, *httpjson.Options) {
 	query := "select Id, Name, SystemModstamp from Account where SystemModstamp >= %s order by SystemModstamp"
 	format := func(t time.Time) string { return fmt.Sprintf(query, t.Format(time.RFC3339)) }
 	return address, &httpjson.Options{
-		Records: "records",
-		Key:     "Id",
-		Paging:  httpjson.NextURL{Path: "nextRecordsUrl", HasMore: "!done"},
-		Since:   &httpjson.Since{Path: "SystemModstamp", Param: "q", Format: format, First: time.Unix(0, 0)},
+		Records:  "records",
+		Key:      "Id",
+		Paging:   httpjson.NextURL{Path: "nextRecordsUrl", HasMore: "!done"},
+		Since:    &httpjson.Since{Path: "SystemModstamp", Param: "q", Format: format, First: time.Unix(0, 0)},
+		Classify: httpjson.RetryIf(http.StatusForbidden, "REQUEST_LIMIT_EXCEEDED", 15*time.Minute),
 	}
-}
-
-func recipeSalesforceLimits(o *httpjson.Options) *httpjson.Options {
-	o.Classify = func(p *httpjson.Page) httpjson.Verdict {
-		if p.Status == http.StatusForbidden && strings.Contains(string(p.Body), "REQUEST_LIMIT_EXCEEDED") {
-			return httpjson.Verdict{Action: httpjson.Retry, After: 15 * time.Minute}
-		}
-		return httpjson.Verdict{}
-	}
-	return o
 }
 
 func recipeAirtable(address string) (string, *httpjson.Options) {
@@ -153,12 +130,7 @@ func recipeAirtable(address string) (string, *httpjson.Options) {
 		Key:      "id",
 		Snapshot: true, // records change in place; upsert them
 		Paging:   httpjson.BodyCursor{Path: "offset", Param: "offset", Optional: true},
-		Classify: func(p *httpjson.Page) httpjson.Verdict {
-			if p.Status == http.StatusTooManyRequests {
-				return httpjson.Verdict{Action: httpjson.Retry, After: 30 * time.Second}
-			}
-			return httpjson.Verdict{}
-		},
+		Classify: httpjson.RetryIf(http.StatusTooManyRequests, "", 30*time.Second),
 	}
 }
 
@@ -184,16 +156,11 @@ func recipeGraphQL(address string) (string, *httpjson.Options) {
 
 func recipeSlack(address string) (string, *httpjson.Options) {
 	return address + "?channel=C1&limit=10", &httpjson.Options{
-		Records: "messages",
-		Key:     "ts",
-		Order:   httpjson.NewestFirst,
-		Paging:  httpjson.BodyCursor{Path: "response_metadata.next_cursor", HasMore: "has_more"},
-		Check: func(p *httpjson.Page) error {
-			if strings.Contains(string(p.Body), `"error":"ratelimited"`) {
-				return dataflow.RetryAfter(errLimited, time.Minute)
-			}
-			return nil // any other "ok": false has no messages, and fails
-		},
+		Records:  "messages",
+		Key:      "ts",
+		Order:    httpjson.NewestFirst,
+		Paging:   httpjson.BodyCursor{Path: "response_metadata.next_cursor", HasMore: "has_more"},
+		Classify: httpjson.RetryIf(http.StatusOK, `"error":"ratelimited"`, time.Minute),
 	}
 }
 
@@ -206,13 +173,12 @@ func recipeJira(address string) (string, *httpjson.Options) {
 }
 
 func recipeJiraSearch(address string) (string, *httpjson.Options) {
-	return address + "?jql=updated%20>%3D%200%20order%20by%20updated&maxResults=10&fields=updated", &httpjson.Options{
+	format := func(t time.Time) string { return t.Format(`updated >= "2006/01/02 15:04" order by updated`) }
+	return address + "?maxResults=10&fields=updated", &httpjson.Options{
 		Records: "issues",
 		Key:     "id",
 		Paging:  httpjson.BodyCursor{Path: "nextPageToken", Param: "nextPageToken", HasMore: "!isLast"},
-		Since: &httpjson.Since{Path: "fields.updated", Param: "jql", Format: func(t time.Time) string {
-			return fmt.Sprintf("updated >= %d order by updated", t.UnixMilli())
-		}},
+		Since:   &httpjson.Since{Path: "fields.updated", Param: "jql", Format: format, First: time.Unix(0, 0)},
 	}
 }
 
@@ -258,14 +224,29 @@ func recipeDjango(address string) (string, *httpjson.Options) {
 
 func recipeGoogle(address string) (string, *httpjson.Options) {
 	return address + "?orderBy=createdTime&pageSize=10", &httpjson.Options{
-		Records: "files",
-		Key:     "id",
-		Paging:  httpjson.BodyCursor{Path: "nextPageToken", Param: "pageToken", Optional: true},
-		Classify: func(p *httpjson.Page) httpjson.Verdict {
-			if p.Status == http.StatusForbidden && strings.Contains(string(p.Body), "ateLimitExceeded") {
-				return httpjson.Verdict{Action: httpjson.Retry}
-			}
-			return httpjson.Verdict{}
-		},
+		Records:  "files",
+		Key:      "id",
+		Paging:   httpjson.BodyCursor{Path: "nextPageToken", Param: "pageToken", Optional: true},
+		Classify: httpjson.RetryIf(http.StatusForbidden, "ateLimitExceeded", 0), // rate and userRate
 	}
+}
+
+// TokenSource and Token have the methods of those in golang.org/x/oauth2.
+type TokenSource interface{ Token() (*Token, error) }
+
+type Token struct{ AccessToken string }
+
+func (t *Token) SetAuthHeader(req *http.Request) {
+	req.Header.Set("Authorization", "Bearer "+t.AccessToken)
+}
+
+func recipeToken(tokens TokenSource) func(req *http.Request) error {
+	auth := func(req *http.Request) error {
+		token, err := tokens.Token()
+		if err == nil {
+			token.SetAuthHeader(req)
+		}
+		return err
+	}
+	return auth
 }

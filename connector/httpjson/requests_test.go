@@ -452,3 +452,37 @@ func TestSource_Panic(t *testing.T) {
 	})
 	require.Equal(t, numbers(1, 5), ids)
 }
+
+// hourly is a source of tokens that renews them as golang.org/x/oauth2 does.
+type hourly struct{ n int }
+
+func (h *hourly) Token() (*Token, error) {
+	h.n++
+	return &Token{AccessToken: fmt.Sprint(h.n)}, nil
+}
+
+func TestSource_TokenSource(t *testing.T) {
+	t.Parallel()
+	a := newAPI(orders(12))
+	var got []string
+	a.before = func(_ int, req *http.Request) answer {
+		got = append(got, req.Header.Get("Authorization"))
+		return nil
+	}
+	src := a.source("/cursor", httpjson.Options{Auth: recipeToken(&hourly{})})
+	ids, _, err := read(t.Context(), t, src, httpjson.Cursor{})
+	require.NoError(t, err)
+	require.Equal(t, numbers(1, 12), ids)
+	require.Equal(t, []string{"Bearer 1", "Bearer 2", "Bearer 3"}, got)
+}
+
+func TestRetryIf(t *testing.T) {
+	t.Parallel()
+	page := &httpjson.Page{Status: 403, Body: []byte("rate limit")}
+	again := httpjson.Verdict{Action: httpjson.Retry, After: time.Minute}
+	require.Equal(t, again, httpjson.RetryIf(403, "limit", time.Minute)(page))
+	require.Equal(t, again, httpjson.RetryIf(0, "limit", time.Minute)(page))
+	require.Equal(t, again, httpjson.RetryIf(403, "", time.Minute)(page))
+	require.Zero(t, httpjson.RetryIf(403, "quota", time.Minute)(page))
+	require.Zero(t, httpjson.RetryIf(200, "", time.Minute)(page))
+}

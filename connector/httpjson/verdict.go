@@ -1,6 +1,7 @@
 package httpjson
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"time"
@@ -33,6 +34,18 @@ const (
 	// Expired takes the page's cursor for expired.
 	Expired
 )
+
+// RetryIf returns a function for [Options].Classify. It requests a page again if the response
+// has the status, 0 for any, and the text in its body, "" for any. after is the wait; 0 means
+// the time in the headers of the response, or the connector's own wait.
+func RetryIf(status int, text string, after time.Duration) func(*Page) Verdict {
+	return func(p *Page) Verdict {
+		if status != 0 && p.Status != status || !bytes.Contains(p.Body, []byte(text)) {
+			return Verdict{}
+		}
+		return Verdict{Action: Retry, After: after}
+	}
+}
 
 // Limiter limits the rate of requests. A *[golang.org/x/time/rate.Limiter] is one.
 type Limiter interface {
