@@ -39,7 +39,7 @@ func (r *reading[T]) fetched(ctx context.Context, at Cursor) (*page, error) {
 	}
 	<-a.done // it ends with ctx
 	if a.panicked != nil {
-		panic(a.panicked) // where the engine expects it
+		panic(a.panicked) //nolint:forbidigo // a panic of the user's code, where the engine expects it
 	}
 	if r.ahead = nil; a.at.Page != at.Page || at.Skip != 0 {
 		return r.fetch(ctx, at)

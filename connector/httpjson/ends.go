@@ -91,7 +91,8 @@ func refused(err error) bool {
 // checkNamed looks for the path in Paging that says where the next page is. If it is in no
 // response of a read, it is probably wrong.
 func (r *reading[T]) checkNamed(at Cursor, p *page) error {
-	path, more, optional := "", "", false
+	var path, more string
+	var optional bool
 	switch paging := r.s.opts.Paging.(type) {
 	case BodyCursor:
 		path, more, optional = paging.Path, paging.HasMore, paging.Optional
@@ -118,10 +119,6 @@ func (r *reading[T]) checkNamed(at Cursor, p *page) error {
 	return nil
 }
 
-// sizeNames are the usual names of the parameter for the size of a page, in lower case and
-// without separators.
-var sizeNames = []string{"limit", "perpage", "pagesize", "size", "maxresults", "top", "first", "max", "take", "rows", "count", "pagelimit", "resultsperpage", "hitsperpage"}
-
 // askedFor returns the parameter of the last request that asks for n records, or "".
 func (r *reading[T]) askedFor(n int) string {
 	want := strconv.Itoa(n)
@@ -134,11 +131,17 @@ func (r *reading[T]) askedFor(n int) string {
 	return sizeIn(r.askedBody, want)
 }
 
+// isSize reports whether a parameter has a usual name for the size of a page.
 func isSize(name string) bool {
 	if plain, err := url.QueryUnescape(name); err == nil {
 		name = plain
 	}
-	return slices.Contains(sizeNames, strings.NewReplacer("_", "", "-", "", "$", "", "[", "", "]", "").Replace(strings.ToLower(name)))
+	switch strings.NewReplacer("_", "", "-", "", "$", "", "[", "", "]", "").Replace(strings.ToLower(name)) {
+	case "limit", "perpage", "pagesize", "size", "maxresults", "top", "first", "max", "take", "rows", "count", "pagelimit", "resultsperpage", "hitsperpage":
+		return true
+	default:
+		return false
+	}
 }
 
 // sizeIn returns the field of a request's body that asks for n records, or "".

@@ -13,23 +13,30 @@ import (
 
 // LinkPolicy says which links to a next page are followed: [SameHost], [KeepOrigin] or
 // [Allow]. What [Options].Auth adds and Options.Header are never sent to another host.
-type LinkPolicy struct {
-	keep  bool
-	hosts []string
-}
+type LinkPolicy string
 
-// SameHost follows links to the host of the source's address. A link to http at a source
-// with https is followed with https. It is the default.
-var SameHost = LinkPolicy{}
+const (
+	// SameHost follows links to the host of the source's address. A link to http at a source
+	// with https is followed with https. It is the default.
+	SameHost LinkPolicy = ""
+	// KeepOrigin takes only path and query of a link, and requests them at the source's
+	// address. It is for APIs whose links name a host or port that is not reachable, such as
+	// one after a proxy.
+	KeepOrigin LinkPolicy = "keep origin"
+)
 
-// KeepOrigin takes only path and query of a link, and requests them at the source's address.
-// It is for APIs whose links name a host or port that is not reachable, such as one after a
-// proxy.
-var KeepOrigin = LinkPolicy{keep: true}
+// allowed begins a policy of [Allow].
+const allowed = "allow "
 
 // Allow also follows links to these hosts, such as "eu.example.com". They receive neither
 // what Auth adds nor Options.Header.
-func Allow(hosts ...string) LinkPolicy { return LinkPolicy{hosts: hosts} }
+func Allow(hosts ...string) LinkPolicy { return LinkPolicy(allowed + strings.Join(hosts, " ")) }
+
+// allows reports whether the policy names a host.
+func (p LinkPolicy) allows(host string) bool {
+	hosts, ok := strings.CutPrefix(string(p), allowed)
+	return ok && slices.Contains(strings.Fields(hosts), host)
+}
 
 // follow returns the address to request for a link.
 func (p LinkPolicy) follow(address string, u *url.URL) (*url.URL, error) {
@@ -40,12 +47,12 @@ func (p LinkPolicy) follow(address string, u *url.URL) (*url.URL, error) {
 	at := *u
 	switch {
 	case u.Scheme == home.Scheme && u.Host == home.Host:
-	case p.keep:
+	case p == KeepOrigin:
 		at.Scheme, at.Host, at.User = home.Scheme, home.Host, nil
 	case httpcall.SameHost(home, u) && u.Scheme == "https":
 	case httpcall.SameHost(home, u):
 		at.Scheme, at.Host = home.Scheme, home.Host
-	case slices.Contains(p.hosts, u.Host):
+	case p.allows(u.Host):
 	default:
 		return nil, dataflow.Permanent(fmt.Errorf("the next page is at %s://%s, not at the host of %s: it was not requested, because it would receive what Auth adds: set Options.Links to KeepOrigin or Allow(%q)", u.Scheme, u.Host, bare(address), u.Host))
 	}

@@ -127,7 +127,7 @@ func (r *reading[T]) page(ctx context.Context, at Cursor) (*Cursor, error) {
 	}
 	moved := !r.place(p, &at)
 	if moved && !r.seeking {
-		return r.seek(at)
+		return r.seek(at), nil
 	}
 	if !moved && at.Skip > len(p.records) {
 		return nil, dataflow.Permanent(fmt.Errorf("page %s has %d records, but %d were read: records were removed: set Options.Snapshot for a list that does not only grow", at.pageName(), len(p.records), at.Skip))

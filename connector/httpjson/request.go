@@ -152,7 +152,7 @@ func (r *reading[T]) request(at Cursor) (*Request, error) {
 	if err := r.s.opts.Paging.Prepare(q, at.Page); err != nil {
 		return nil, err
 	}
-	if since := r.s.opts.Since; since != nil && since.Param != "" && at.Since != "" && !(q.linked && since.inQuery(r.s.body != nil)) {
+	if since := r.s.opts.Since; since != nil && since.Param != "" && at.Since != "" && (!q.linked || !since.inQuery(r.s.body != nil)) {
 		text, err := since.text(at.Since)
 		if err != nil {
 			return nil, err

@@ -38,13 +38,13 @@ func (r *reading[T]) hash(record json.RawMessage) int64 { return hash(record, r.
 
 // seek looks for the last record in the rest of a list with NewestFirst, where later records
 // have moved it to a later page, or in all of any other list.
-func (r *reading[T]) seek(at Cursor) (*Cursor, error) {
+func (r *reading[T]) seek(at Cursor) *Cursor {
 	r.seeking = true
 	next := at.on("")
 	if r.s.opts.Order == NewestFirst {
 		next.Page = at.Page
 	}
-	return r.anew(next), nil
+	return r.anew(next)
 }
 
 // passed goes on after a page that does not have the last record that was read.

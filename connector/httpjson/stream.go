@@ -53,7 +53,7 @@ func (r *reading[T]) streamPage(ctx context.Context, at Cursor) (*Cursor, error)
 	case errors.Is(err, errEnough):
 		return nil, nil //nolint:nilnil // nil means the end
 	case errors.Is(err, errMoved):
-		return r.seek(began)
+		return r.seek(began), nil
 	case errors.Is(err, errKnown):
 		return nil, r.end(at)
 	case ctx.Err() != nil:
@@ -61,7 +61,7 @@ func (r *reading[T]) streamPage(ctx context.Context, at Cursor) (*Cursor, error)
 	case err != nil:
 		return nil, r.s.unreadableStream(at, err)
 	case count < began.Skip:
-		return r.seek(began)
+		return r.seek(began), nil
 	}
 	p.count = count
 	r.records += count

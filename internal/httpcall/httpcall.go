@@ -197,7 +197,7 @@ func (c *Caller) Do(ctx context.Context, build func(ctx context.Context) (*http.
 // unchanged, unless the response ends within a JSON value: that is retried as an error of
 // the connection.
 func (c *Caller) DoRead(ctx context.Context, build func(ctx context.Context) (*http.Request, error), read func(*Response) error) (*Response, error) {
-	return c.do(ctx, build, func(ctx context.Context) (*Response, error) {
+	return c.do(ctx, func(ctx context.Context) (*Response, error) {
 		resp, err := c.once(ctx, build, false)
 		if err == nil && read != nil {
 			if err = read(resp); IsCut(err, resp) {
@@ -210,11 +210,11 @@ func (c *Caller) DoRead(ctx context.Context, build func(ctx context.Context) (*h
 
 // Open is [Caller.Do] for a response whose body the caller reads from its Stream.
 func (c *Caller) Open(ctx context.Context, build func(ctx context.Context) (*http.Request, error)) (*Response, error) {
-	return c.do(ctx, build, func(ctx context.Context) (*Response, error) { return c.once(ctx, build, true) })
+	return c.do(ctx, func(ctx context.Context) (*Response, error) { return c.once(ctx, build, true) })
 }
 
 // do tries until it succeeds, or another try cannot help.
-func (c *Caller) do(ctx context.Context, build func(ctx context.Context) (*http.Request, error), once func(ctx context.Context) (*Response, error)) (*Response, error) {
+func (c *Caller) do(ctx context.Context, once func(ctx context.Context) (*Response, error)) (*Response, error) {
 	wait, renewed := firstWait, false
 	for try := 1; ; try++ {
 		resp, err := once(ctx)
@@ -226,8 +226,8 @@ func (c *Caller) do(ctx context.Context, build func(ctx context.Context) (*http.
 		}
 		var failed *failure
 		if rejected := (*StatusError)(nil); errors.As(err, &rejected) && rejected.Action == Renew && c.Auth != nil && !renewed {
-			ctx, renewed = context.WithValue(ctx, rejectedKey{}, true), true
-			try-- // this is no failure of the server
+			ctx, renewed = context.WithValue(ctx, rejectedKey{}, true), true //nolint:fatcontext // once
+			try--                                                            // this is no failure of the server
 			continue
 		}
 		switch {
@@ -262,8 +262,14 @@ func (f *failure) Unwrap() error { return f.err }
 
 // prepare adds the headers and what Auth adds, except for another host.
 func (c *Caller) prepare(req *http.Request) error {
-	if home, err := url.Parse(c.Home); c.Home != "" && (err != nil || !sameOrigin(home, req.URL)) {
-		return nil
+	if c.Home != "" {
+		home, err := url.Parse(c.Home)
+		if err != nil {
+			return dataflow.Permanent(err)
+		}
+		if !sameOrigin(home, req.URL) {
+			return nil
+		}
 	}
 	for name, values := range c.Header {
 		req.Header[name] = values
@@ -298,7 +304,7 @@ func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*htt
 	if err := c.prepare(req); err != nil {
 		return nil, err
 	}
-	resp, err := c.Client.Do(req)
+	resp, err := c.Client.Do(req) //nolint:bodyclose // by idle.stop, or by the reader of a stream
 	if err != nil {
 		err = c.explain(limited, req, err)
 		if dataflow.IsPermanent(err) { // a retry would meet the same redirect

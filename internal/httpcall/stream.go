@@ -142,18 +142,18 @@ func (s *Stream) peek() (byte, error) {
 	}
 }
 
-// expect reads one of two bytes, and puts it in the rest.
-func (s *Stream) expect(one, other byte) (byte, error) {
+// expect reads a byte, and puts it in the rest.
+func (s *Stream) expect(want byte) error {
 	c, err := s.peek()
 	if err != nil {
-		return 0, err
+		return err
 	}
-	if c != one && c != other {
-		return 0, notJSON(c)
+	if c != want {
+		return notJSON(c)
 	}
 	_, _ = s.in.Discard(1)
 	s.rest.WriteByte(c)
-	return c, nil
+	return nil
 }
 
 func notJSON(c byte) error {
@@ -233,7 +233,7 @@ func (s *Stream) each(object bool, f func(name string, i int) error, records boo
 	if object {
 		open, closed = '{', '}'
 	}
-	if _, err := s.expect(open, open); err != nil {
+	if err := s.expect(open); err != nil {
 		return err
 	}
 	start := s.rest.Len()
@@ -295,8 +295,7 @@ func (s *Stream) name() (string, error) {
 		return "", err
 	}
 	s.rest.Write(text)
-	_, err = s.expect(':', ':')
-	return Text(text), err
+	return Text(text), s.expect(':')
 }
 
 // keep puts the next value in the rest.
