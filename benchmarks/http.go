@@ -83,9 +83,6 @@ func (w *work) httpLoop(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for i := range page.Data {
-			page.Data[i] = change(page.Data[i])
-		}
 		if err := w.copyRows(ctx, page.Data, page.Data[len(page.Data)-1].ID); err != nil {
 			return err
 		}
