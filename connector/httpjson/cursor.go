@@ -3,7 +3,7 @@ package httpjson
 import (
 	"encoding/json"
 	"fmt"
-	"hash/fnv"
+	"hash/crc32"
 	"net/http"
 	"slices"
 	"strconv"
@@ -70,15 +70,14 @@ func (c Cursor) on(page string) Cursor {
 }
 
 // hash returns a hash of a record by which it is found again: of its key, or without one of
-// its text. It fits a JSON number exactly, and is not 0.
+// its text. It fits a JSON number exactly, and is not 0. Two checksums are several times as
+// fast as a hash of this length.
 func hash(record json.RawMessage, key string) int64 {
-	h := fnv.New64a()
 	if key != "" {
-		_, _ = h.Write([]byte(key)) // never fails
-	} else {
-		_, _ = h.Write(record)
+		record = []byte(key)
 	}
-	return max(1, int64(h.Sum64()&(1<<53-1))) //nolint:gosec // it has 53 bits
+	sum := uint64(crc32.Checksum(record, crc32.MakeTable(crc32.Castagnoli)))<<32 | uint64(crc32.ChecksumIEEE(record))
+	return max(1, int64(sum&(1<<53-1))) //nolint:gosec // it has 53 bits
 }
 
 // after returns the hashes of the last records once another was read.

@@ -20,6 +20,11 @@
 // may have dots in its name, such as "@odata.nextLink". Of several fields that fit, the
 // longest counts.
 //
+// # Records
+//
+// Records are read as encoding/json does. A number in a value of type any becomes a float64,
+// and changes above 2^53: use int64, [encoding/json.Number] or [encoding/json.RawMessage].
+//
 // # Pages
 //
 // [Options].Paging says how to request the next page: by [PageNumber], [Offset],

@@ -90,7 +90,7 @@ func refused(err error) bool {
 
 // checkNamed looks for the path in Paging that says where the next page is. If it is in no
 // response of a read, it is probably wrong.
-func (r *reading[T]) checkNamed(at Cursor, p *page) error {
+func (r *reading[T]) checkNamed(at Cursor, p *page, got *Page) error {
 	var path, more string
 	var optional bool
 	switch paging := r.s.opts.Paging.(type) {
@@ -105,7 +105,7 @@ func (r *reading[T]) checkNamed(at Cursor, p *page) error {
 		return nil
 	}
 	for _, path := range []string{path, strings.TrimPrefix(more, "!")} {
-		if _, err := httpcall.Find(p.envelope, path); err == nil && path != "" {
+		if _, err := got.find(path); err == nil && path != "" {
 			return nil
 		}
 	}

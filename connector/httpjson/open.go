@@ -85,7 +85,7 @@ func (r *reading[T]) open(ctx context.Context) error {
 func (r *reading[T]) renew(body json.RawMessage) {
 	r.fresh = false
 	if o := r.s.opts.Open; o != nil && o.Renew != "" {
-		if handle, err := httpcall.Find(body, o.Renew); err == nil && httpcall.Text(handle) != "" {
+		if handle, err := httpcall.FindValid(body, o.Renew); err == nil && httpcall.Text(handle) != "" {
 			r.handle = handle
 		}
 	}

@@ -17,7 +17,8 @@ const maxRawBytes = 64 << 10
 type page struct {
 	records            []json.RawMessage
 	count              int             // of the records; a stream keeps none
-	envelope           json.RawMessage // the response; of a stream, all but the records
+	envelope           json.RawMessage // the response; of a stream, with the last record only
+	rest               json.RawMessage // the response with the last record only
 	next               string          // empty for the last page
 	sum                string
 	etag, lastModified string
@@ -30,7 +31,7 @@ func pageOf(resp *httpcall.Response) *Page {
 
 // parse finds the records in a response.
 func (s *source[T]) parse(resp *httpcall.Response) (*page, error) {
-	p := &page{envelope: resp.Body}
+	p := &page{envelope: resp.Body, rest: resp.Body}
 	if s.conditional() {
 		p.etag, p.lastModified = resp.Header.Get("ETag"), resp.Header.Get("Last-Modified")
 	}
@@ -47,7 +48,7 @@ func (s *source[T]) parse(resp *httpcall.Response) (*page, error) {
 		}
 	}
 	var err error
-	p.records, err = httpcall.Records(resp.Body, s.opts.Records)
+	p.records, p.rest, err = httpcall.Records(resp.Body, s.opts.Records)
 	p.count = len(p.records)
 	return p, err
 }

@@ -40,7 +40,21 @@ type Page struct {
 	// Records is the number of records on the page. It is 0 for Classify and Check.
 	Records int
 
-	hasBody bool // the request has one
+	hasBody bool            // the request has one
+	rest    json.RawMessage // Body with the last record only, which is known to be JSON; nil: not known
+	records string          // the path of the records
+}
+
+// find returns the value at a path of the body.
+func (p *Page) find(path string) (json.RawMessage, error) {
+	if p.rest == nil {
+		return httpcall.Find(p.Body, path)
+	}
+	inside, ok := strings.CutPrefix(path, p.records)
+	if inside = strings.TrimPrefix(inside, "."); ok && !strings.HasPrefix(inside, "-1") {
+		return httpcall.FindValid(p.Body, path) // perhaps in one of the records
+	}
+	return httpcall.FindValid(p.rest, path)
 }
 
 // onePage is the paging of an API that returns everything in one response.
@@ -109,11 +123,11 @@ func (p PageNumber) Next(page string, got *Page) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%q is not a page number: reset the flow's cursor", page)
 	}
-	more, said, err := hasMore(got.Body, p.HasMore)
+	more, said, err := hasMore(got, p.HasMore)
 	if err != nil {
 		return "", err
 	}
-	pages, counted, err := count(got.Body, p.Pages)
+	pages, counted, err := count(got, p.Pages)
 	switch {
 	case err != nil:
 		return "", err
@@ -184,11 +198,11 @@ func (o Offset) Next(page string, got *Page) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%q is not an offset: reset the flow's cursor", page)
 	}
-	more, said, err := hasMore(got.Body, o.HasMore)
+	more, said, err := hasMore(got, o.HasMore)
 	if err != nil {
 		return "", err
 	}
-	total, counted, err := count(got.Body, o.Total)
+	total, counted, err := count(got, o.Total)
 	next := n + cmp.Or(o.Step, got.Records)
 	switch {
 	case err != nil:
@@ -323,11 +337,11 @@ func (LinkHeader) Next(_ string, got *Page) (string, error) {
 
 // nextIn returns the name of the next page at a path of a page's body, or "".
 func nextIn(got *Page, path, more string, asJSON bool) (string, error) {
-	follows, said, err := hasMore(got.Body, more)
+	follows, said, err := hasMore(got, more)
 	if err != nil || said && !follows {
 		return "", err
 	}
-	next, err := optional(got.Body, path, asJSON)
+	next, err := optional(got, path, asJSON)
 	if err == nil && next == "" && said {
 		err = fmt.Errorf("%q says that there is one, but there is nothing at %q: check the paths in Options.Paging", more, path)
 	}
@@ -335,12 +349,12 @@ func nextIn(got *Page, path, more string, asJSON bool) (string, error) {
 }
 
 // hasMore reads the value that tells whether another page follows. said is false without one.
-func hasMore(body json.RawMessage, path string) (more, said bool, err error) {
+func hasMore(got *Page, path string) (more, said bool, err error) {
 	name, negated := strings.CutPrefix(path, "!")
-	if path == "" || len(bytes.TrimSpace(body)) == 0 {
+	if path == "" || len(bytes.TrimSpace(got.Body)) == 0 {
 		return false, false, nil
 	}
-	value, err := httpcall.Find(body, name)
+	value, err := got.find(name)
 	if err != nil {
 		return false, false, nil //nolint:nilerr // the page does not say
 	}
@@ -355,11 +369,11 @@ func hasMore(body json.RawMessage, path string) (more, said bool, err error) {
 }
 
 // count reads a number at a path of a page's body. said is false without one.
-func count(body json.RawMessage, path string) (n int, said bool, err error) {
-	if path == "" || len(bytes.TrimSpace(body)) == 0 {
+func count(got *Page, path string) (n int, said bool, err error) {
+	if path == "" || len(bytes.TrimSpace(got.Body)) == 0 {
 		return 0, false, nil
 	}
-	value, err := httpcall.Find(body, path)
+	value, err := got.find(path)
 	if err != nil || httpcall.Text(value) == "" {
 		return 0, false, nil //nolint:nilerr // the page does not say
 	}
@@ -371,8 +385,8 @@ func count(body json.RawMessage, path string) (n int, said bool, err error) {
 
 // optional returns the text at a path, or "" if the path is missing or its value is null,
 // false or empty. With asJSON it returns the value as JSON, of any type.
-func optional(body json.RawMessage, path string, asJSON bool) (string, error) {
-	value, err := httpcall.Find(body, path)
+func optional(got *Page, path string, asJSON bool) (string, error) {
+	value, err := got.find(path)
 	if err != nil {
 		return "", nil //nolint:nilerr // the last page names no next page
 	}

@@ -239,8 +239,8 @@ func (r *reading[T]) record(p *page, at *Cursor, i int, record json.RawMessage) 
 	}
 	item := dataflow.Item[T, Cursor]{Key: key, Cursor: p.cursor(*at, i+1, r.s.opts.Snapshot), Resume: true}
 	if err := r.dec.Decode(record); err != nil {
-		if r.s.opts.Stream && !r.s.opts.Lines && !json.Valid(record) {
-			return false, fmt.Errorf("the response is not JSON: %w", err)
+		if !r.s.opts.Lines && !json.Valid(record) {
+			return false, dataflow.Permanent(r.s.wrap(*at, fmt.Errorf("the response is not JSON: %w", err)))
 		}
 		if key == "" {
 			key = item.Cursor.String()

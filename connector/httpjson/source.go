@@ -127,13 +127,14 @@ func (s *source[T]) unreadable(at Cursor, err error) error {
 func (r *reading[T]) findNext(at Cursor, p *page, resp *httpcall.Response) (err error) {
 	got := pageOf(resp)
 	got.Body, got.Records, got.hasBody = p.envelope, p.count, r.s.body != nil
+	got.rest, got.records = p.rest, r.s.opts.Records
 	if p.next, err = r.s.opts.Paging.Next(at.Page, got); err != nil {
 		return dataflow.Permanent(r.s.wrap(at, fmt.Errorf("the next page: %w", err)))
 	}
 	if p.next == at.Page { // it is the last, and names the place where the list will go on
 		p.next = ""
 	}
-	return r.checkNamed(at, p)
+	return r.checkNamed(at, p, got)
 }
 
 // build makes the HTTP request for a page.

@@ -63,7 +63,7 @@ func (r *reading[T]) streamPage(ctx context.Context, at Cursor) (*Cursor, error)
 	case count < began.Skip:
 		return r.seek(began), nil
 	}
-	p.count = count
+	p.count, p.rest = count, p.envelope
 	r.records += count
 	return r.streamEnd(at, p, resp, digest.Sum(nil))
 }
@@ -111,6 +111,9 @@ func (r *reading[T]) streamed(p *page, at *Cursor, i int, began Cursor, record j
 
 // streamEnd finds the page after a stream.
 func (r *reading[T]) streamEnd(at Cursor, p *page, resp *httpcall.Response, digest []byte) (*Cursor, error) {
+	if !json.Valid(p.envelope) {
+		return nil, dataflow.Permanent(r.s.wrap(at, errors.New("the response is not JSON")))
+	}
 	if r.s.opts.Check != nil {
 		got := pageOf(resp)
 		got.Body = p.envelope
@@ -145,6 +148,9 @@ func (r *reading[T]) streamEnd(at Cursor, p *page, resp *httpcall.Response, dige
 // unreadableStream returns the error of a stream that cannot be read to its end.
 func (s *source[T]) unreadableStream(at Cursor, err error) error {
 	var reported *httpcall.ReportedError
+	if dataflow.IsPermanent(err) { // it is that of a record, and names the page
+		return err
+	}
 	wrapped := s.wrap(at, err)
 	if errors.As(err, &reported) || httpcall.IsBroken(err) {
 		return wrapped

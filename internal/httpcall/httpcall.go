@@ -325,7 +325,7 @@ func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*htt
 		got.Stream = idle
 		return got, sentBody(req, resp)
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, c.MaxBodyBytes+1))
+	body, err := readAll(resp.Body, resp.ContentLength, c.MaxBodyBytes)
 	if err != nil {
 		return nil, &failure{err: c.explain(limited, req, err)}
 	}
@@ -337,6 +337,17 @@ func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*htt
 		return nil, dataflow.Permanent(fmt.Errorf("%s: the response has more than %d bytes: request smaller pages, or raise MaxBodyBytes", show(req), c.MaxBodyBytes))
 	}
 	return got, sentBody(req, resp)
+}
+
+// readAll reads a body of an announced length, which may be wrong, and at most one byte more
+// than most.
+func readAll(body io.Reader, length, most int64) ([]byte, error) {
+	var buffer bytes.Buffer
+	if length > 0 {
+		buffer.Grow(int(min(length, most, 4<<20)) + bytes.MinRead)
+	}
+	_, err := buffer.ReadFrom(io.LimitReader(body, most+1))
+	return buffer.Bytes(), err
 }
 
 // sentBody returns an error if a redirect has dropped the body. After 301, 302 and 303 the

@@ -108,13 +108,12 @@ func at(array json.RawMessage, index string) (json.RawMessage, error) {
 // errNotJSON is returned where valid JSON was expected.
 var errNotJSON = errors.New("it is not JSON")
 
-// members calls f for each member of an object, which is valid JSON.
+// members calls f for each member of an object. It checks only the object's own structure.
 func members(object json.RawMessage, f func(name string, value json.RawMessage) error) error {
-	i := space(object, 1)
-	for i < len(object) && object[i] != '}' {
+	return parts(object, '}', func(i int) (int, error) {
 		end := skip(object, i)
 		if end < 0 || object[i] != '"' {
-			return errNotJSON
+			return 0, errNotJSON
 		}
 		name := object[i+1 : end-1]
 		text := string(name)
@@ -122,36 +121,49 @@ func members(object json.RawMessage, f func(name string, value json.RawMessage) 
 			text = Text(object[i:end])
 		}
 		if i = space(object, end); i >= len(object) || object[i] != ':' {
-			return errNotJSON
+			return 0, errNotJSON
 		}
 		i = space(object, i+1)
 		if end = skip(object, i); end < 0 {
-			return errNotJSON
+			return 0, errNotJSON
 		}
-		if err := f(text, object[i:end:end]); err != nil {
-			return err
-		}
-		if i = space(object, end); i < len(object) && object[i] == ',' {
-			i = space(object, i+1)
-		}
-	}
-	return nil
+		return end, f(text, object[i:end])
+	})
 }
 
-// elements appends the elements of an array, which is valid JSON, to a list.
+// elements appends the elements of an array to a list. It checks only the array's own
+// structure.
 func elements(list []json.RawMessage, array json.RawMessage) ([]json.RawMessage, error) {
-	i := space(array, 1)
-	for i < len(array) && array[i] != ']' {
+	err := parts(array, ']', func(i int) (int, error) {
 		end := skip(array, i)
 		if end < 0 {
-			return nil, errNotJSON
+			return 0, errNotJSON
 		}
-		list = append(list, array[i:end:end])
-		if i = space(array, end); i < len(array) && array[i] == ',' {
-			i = space(array, i+1)
-		}
+		list = append(list, array[i:end]) // its capacity tells its place
+		return end, nil
+	})
+	return list, err
+}
+
+// parts calls f at each part of an object or array, for the place after the part.
+func parts(value json.RawMessage, closed byte, f func(i int) (end int, err error)) error {
+	i := space(value, 1)
+	if i < len(value) && value[i] == closed {
+		return nil
 	}
-	return list, nil
+	for {
+		end, err := f(i)
+		if err != nil {
+			return err
+		}
+		if i = space(value, end); i >= len(value) || value[i] != ',' && value[i] != closed {
+			return errNotJSON
+		}
+		if value[i] == closed {
+			return nil
+		}
+		i = space(value, i+1)
+	}
 }
 
 // space returns the place of the next byte that is no white space.
@@ -162,8 +174,11 @@ func space(data []byte, i int) int {
 	return i
 }
 
-// skip returns the place after the value that begins at i, or -1 if it does not end.
+// skip returns the place after the value that begins at i, or -1 if there is none that ends.
 func skip(data []byte, i int) int {
+	if i < len(data) && isEnd(data[i]) && data[i] != '"' && data[i] != '{' && data[i] != '[' {
+		return -1
+	}
 	depth := 0
 	for i < len(data) {
 		switch data[i] {

@@ -61,7 +61,7 @@ func (s *Stream) Read(body io.Reader, emit func(record json.RawMessage) error) (
 	case s.Lines:
 		return s.rest.Bytes(), nil
 	}
-	records, err := Records(s.rest.Bytes(), s.Path)
+	records, _, err := Records(s.rest.Bytes(), s.Path)
 	if err == nil && !s.direct {
 		for _, record := range records {
 			if err := emit(record); err != nil {

@@ -38,7 +38,7 @@ func TestStream(t *testing.T) {
 		{"data", `{"data":null}`, `{"data":null}`},
 		{"d\u00e9", `{"d\u00e9":[1]}`, `{"d\u00e9":[1]}`},
 	} {
-		whole, err := httpcall.Records([]byte(strings.TrimPrefix(tt.body, "\uFEFF")), tt.path)
+		whole, _, err := httpcall.Records([]byte(strings.TrimPrefix(tt.body, "\uFEFF")), tt.path)
 		require.NoError(t, err)
 		var want []string
 		for _, record := range whole {
@@ -90,7 +90,7 @@ func FuzzStream(f *testing.F) {
 	f.Add("", []byte(`["\"",2]`))
 	f.Add("a.*", []byte(`{"a":{"b":1}}`))
 	f.Fuzz(func(t *testing.T, path string, body []byte) {
-		whole, wholeErr := httpcall.Records(body, path)
+		whole, _, wholeErr := httpcall.Records(body, path)
 		var records []string
 		s := httpcall.Stream{Path: path, Max: 1 << 20}
 		_, err := s.Read(strings.NewReader(string(body)), func(record json.RawMessage) error {
