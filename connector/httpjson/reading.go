@@ -36,7 +36,8 @@ type reading[T any] struct {
 	known     map[int64]bool // records at which a list with NewestFirst ends
 	until     time.Time      // before which records are known; zero: not by time
 	high      time.Time
-	records   int // of the pages of this read
+	records   int  // of the pages of this read
+	moved     bool // it has yielded a record
 }
 
 // errKnown ends a read at a record that is known.
@@ -168,7 +169,7 @@ func (r *reading[T]) end(at Cursor) error {
 		return dataflow.Permanent(fmt.Errorf("no record of %s has a time at %q: check Since.Path", bare(r.s.address), o.Since.Path))
 	}
 	end := Cursor{Done: true, High: at.High, Known: joinKnown(at.Newest, at.Known)}
-	if end != r.from {
+	if end != r.from || r.moved {
 		r.yield(dataflow.Item[T, Cursor]{Mark: true, Cursor: end}, nil)
 	}
 	return nil
@@ -237,6 +238,7 @@ func (r *reading[T]) record(p *page, at *Cursor, i int, record json.RawMessage) 
 	if !r.s.opts.Snapshot {
 		at.Last = after(at.Last, sum)
 	}
+	r.moved = true
 	item := dataflow.Item[T, Cursor]{Key: key, Cursor: p.cursor(*at, i+1, r.s.opts.Snapshot), Resume: true}
 	if err := r.dec.Decode(record); err != nil {
 		if !r.s.opts.Lines && !json.Valid(record) {
