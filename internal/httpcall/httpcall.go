@@ -120,56 +120,6 @@ func (c *Caller) Validate(address string) error {
 	return errors.Join(errs...)
 }
 
-// sameHost refuses a redirect to another host, which must not receive what Auth
-// adds.
-func sameHost(req *http.Request, via []*http.Request) error {
-	switch first := via[0]; {
-	case req.URL.Host != first.URL.Host || first.URL.Scheme == "https" && req.URL.Scheme != "https":
-		return dataflow.Permanent(fmt.Errorf("the server redirects to another host, %s: set Client to allow that", req.URL.Host))
-	case len(via) >= 10:
-		return dataflow.Permanent(errors.New("the server redirected 10 times: check the address for a loop"))
-	default:
-		return nil
-	}
-}
-
-// guarded returns a copy of a client that sends a redirect to another host without the
-// request's headers, which may hold what Auth adds.
-func guarded(client *http.Client) *http.Client {
-	own, check := *client, client.CheckRedirect
-	own.CheckRedirect = func(req *http.Request, via []*http.Request) error {
-		if first := via[0].URL; !sameOrigin(first, req.URL) {
-			req.Header = http.Header{"Accept": via[0].Header.Values("Accept")}
-		}
-		switch {
-		case check != nil:
-			return check(req, via)
-		case len(via) >= 10:
-			return dataflow.Permanent(errors.New("the server redirected 10 times: check the address for a loop"))
-		default:
-			return nil
-		}
-	}
-	return &own
-}
-
-// sameOrigin reports whether what may be sent to one address may be sent to another: its host
-// is the same, and it is not less secure.
-func sameOrigin(home, u *url.URL) bool {
-	return SameHost(home, u) && (u.Scheme == home.Scheme || u.Scheme == "https")
-}
-
-// SameHost reports whether two addresses have the same host and port. The ports of http and
-// https are the same.
-func SameHost(a, b *url.URL) bool {
-	return strings.EqualFold(a.Hostname(), b.Hostname()) && (a.Port() == b.Port() || defaultPort(a) && defaultPort(b))
-}
-
-// defaultPort reports whether an address has the port of its scheme.
-func defaultPort(u *url.URL) bool {
-	return u.Port() == "" || u.Scheme == "http" && u.Port() == "80" || u.Scheme == "https" && u.Port() == "443"
-}
-
 // Response is a response with a status of 2xx, or 304.
 type Response struct {
 	Status int
@@ -377,41 +327,6 @@ func (c *Caller) judge(req *http.Request, resp *http.Response, got *Response, go
 		return &failure{err: err, after: cmp.Or(v.After, after)}
 	}
 	return dataflow.Permanent(&StatusError{Status: got.Status, Action: v.Action, err: err})
-}
-
-// errTimeout is the cause of a request that took longer than Timeout.
-var errTimeout = errors.New("the request timed out")
-
-// idleBody is a response's body of which each read has a time limit.
-type idleBody struct {
-	body    io.ReadCloser // nil before there is a response
-	timer   *time.Timer
-	timeout time.Duration
-	cancel  context.CancelCauseFunc
-	explain func(error) error
-}
-
-func (b *idleBody) Read(p []byte) (int, error) {
-	b.timer.Reset(b.timeout)
-	n, err := b.body.Read(p)
-	b.timer.Stop()
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = b.explain(err)
-	}
-	return n, err
-}
-
-func (b *idleBody) Close() error {
-	b.stop()
-	return nil
-}
-
-func (b *idleBody) stop() {
-	b.timer.Stop()
-	if b.body != nil {
-		_ = b.body.Close() // it was only read
-	}
-	b.cancel(nil)
 }
 
 // explain adds the request to an error, without the address's query, which may hold
