@@ -24,10 +24,11 @@ var arrows = map[string][]string{
 	"":                        {"internal/batch", "internal/lease", "internal/schedule", "internal/stored"},
 	"dataflowpgx":             {"", "internal/driverkit", "internal/migration", "internal/pooler", "internal/sqlstate"},
 	"dataflowsqlite":          {"", "internal/driverkit", "internal/migration"},
-	"connector/httpjson":      {"", "internal/httpcall"},
+	"connector/httpjson":      {"", "internal/httpcall", "internal/jsonrow"},
 	"connector/jsonrpc":       {"", "internal/httpcall"},
 	"internal/httpcall":       {""},
-	"connector/jsonl":         {"", "internal/files"},
+	"connector/jsonl":         {"", "internal/files", "internal/jsonrow"},
+	"internal/jsonrow":        {},
 	"internal/files":          {""},
 	"connector/csvfile":       {"", "internal/files"},
 	"connector":               {}, // its README, and that README's code as a test

@@ -39,6 +39,7 @@ type attempt struct {
 	leaving atomic.Bool // a transaction gives the lease away, and may be committed
 
 	place  place
+	moved  bool // the attempt has moved the checkpoint's cursor
 	sizes  sizes
 	slice  slice
 	chain  chain

@@ -237,13 +237,14 @@ func (a *attempt) commitAlone(ctx context.Context, s step) error {
 // progress moves the attempt to a checkpoint that was committed.
 func (a *attempt) progress(cursor json.RawMessage, delta Counters) {
 	a.place.seq++
-	a.place.cursor, a.chain.progressed = cursor, true
 	run := *a.run
 	run.Counters, run.Total, run.ToCursor = run.Counters.Add(delta), a.sizes.total, cursor
 	if cursor != nil { // without one, the next claim begins anew: that is no progress
 		run.Rescues = 0
+		a.moved = a.moved || string(cursor) != string(a.place.cursor)
 		a.leases.Release(run.ID)
 	}
+	a.place.cursor, a.chain.progressed = cursor, true
 	a.run = &run
 	a.publish(EventRunProgress, a.run, nil)
 }

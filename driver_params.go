@@ -257,11 +257,12 @@ type RunEndParams struct {
 	LeaseNumber int64
 	State       RunState
 	Delay       time.Duration // to the next attempt, for RunPending
-	// Refund gives the attempt back, for a run that is handed back unfinished.
+	// Refund gives the attempt back, for a run that is handed back unfinished. Without
+	// Rescue, an Error is then why the run waits, and not one of its failed attempts.
 	Refund bool
 	// Rescue counts a worker that died.
 	Rescue bool
-	Error  *AttemptError // nil for success, and for a run that was handed back
+	Error  *AttemptError // nil for success, and for a run that was handed back without a reason
 }
 
 // RunStrandedParams are the parameters of RunStranded.

@@ -29,8 +29,9 @@ func Transient(err error) error {
 }
 
 // RetryAfter marks an error after which the next attempt starts after d at the
-// earliest, instead of after the flow's backoff. A nil error stays nil. A negative d
-// counts as zero.
+// earliest, instead of after the flow's backoff. If the attempt has made a checkpoint that
+// moved the cursor, the wait spends no attempt. A nil error stays nil. A negative d counts
+// as zero.
 func RetryAfter(err error, d time.Duration) error {
 	if err == nil {
 		return nil
