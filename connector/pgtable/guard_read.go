@@ -76,9 +76,10 @@ func (r *reader[T]) stalled(ctx context.Context, from Cursor) error {
 // withCursor returns the arguments of a statement followed by those of a cursor.
 // pgx sends a string as text. Postgres reads it as a value of the column that it is
 // compared with.
-func withCursor(args []any, from []string) []any {
+func withCursor(args []any, from Cursor) []any {
 	all := slices.Clone(args)
-	for _, v := range from {
+	values, _ := rowmap.Place(from)
+	for _, v := range values {
 		all = append(all, v)
 	}
 	return all

@@ -26,6 +26,7 @@ type reader[T any] struct {
 	keys     []keyColumn // nil until looked up
 	columns  []string    // T's columns, quoted
 	ties     bool        // true if different texts may be equal values of the key
+	common   bool        // true if all key columns are of common types
 	nullable bool        // true if a key column after the first may be null
 	guarded  *guarded    // nil until the guard was asked
 	stall    error       // the error to return after the last page
@@ -57,7 +58,7 @@ func (r *reader[T]) nextPage(ctx context.Context, from Cursor) (*rowmap.Page[T],
 		}
 	}
 	if from != nil && r.nullable {
-		if err := r.refuse(ctx, r.query.NullQuery(r.keyList()), withCursor(r.args, from[:len(from)-1])); err != nil {
+		if err := r.refuse(ctx, r.query.NullQuery(r.keyList()), withCursor(r.args, from)[:len(r.args)+len(r.keys)-1]); err != nil {
 			return nil, err
 		}
 	}
@@ -124,10 +125,7 @@ func (r *reader[T]) open(ctx context.Context, from Cursor) error {
 // describe looks up the key columns, and checks the cursor and the end of the read
 // against them. It returns the names of all columns.
 func (r *reader[T]) describe(ctx context.Context, from Cursor) ([]string, error) {
-	whole := r.keyset
-	if r.whole != nil {
-		whole = r.whole
-	}
+	whole := r.unbounded()
 	rows, err := r.pool.Query(ctx, whole.query.DescribeQuery(), whole.args...)
 	if err != nil {
 		return nil, err
@@ -150,10 +148,21 @@ func (r *reader[T]) describe(ctx context.Context, from Cursor) ([]string, error)
 		}
 		r.keys[i].FieldDescription = fields[at]
 	}
+	if err := r.lookUpTypes(ctx); err != nil {
+		return nil, err
+	}
 	if err := r.checkCursor(from); err != nil {
 		return nil, err
 	}
 	return names, r.checkCursor(r.until)
+}
+
+// unbounded returns the source without the end until.
+func (r *reader[T]) unbounded() *keyset[T] {
+	if r.whole != nil {
+		return r.whole
+	}
+	return r.keyset
 }
 
 // lookUpNullable asks whether a key column after the first may be null.
@@ -216,7 +225,7 @@ func (r *reader[T]) keyList() []string {
 // number of bytes received.
 func (r *reader[T]) collect(rows pgx.Rows, limit int) (*rowmap.Page[T], int, error) {
 	weight := 0
-	page := &rowmap.Page[T]{Rows: make([]T, 0, r.size)}
+	page := &rowmap.Page[T]{Rows: make([]T, 0, r.size), Typed: true}
 	keys := keyText{columns: r.keys}
 	dest := r.fields.Pointers(&r.scratch)
 	var plans []columnPlan
@@ -260,7 +269,7 @@ func (r *reader[T]) collect(rows pgx.Rows, limit int) (*rowmap.Page[T], int, err
 	}
 	r.size = len(page.Rows)
 	var err error
-	page.Keys, err = keys.strings()
+	page.Keys, err = keys.strings(true)
 	return page, weight, err
 }
 

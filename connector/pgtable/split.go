@@ -64,9 +64,9 @@ func (s *keyset[T]) split(ctx context.Context, from Cursor, n int) (cursors []Cu
 	if err := rows.Err(); err != nil {
 		return nil, err
 	}
-	values, err := keys.strings()
+	values, err := keys.strings(true)
 	if err != nil {
 		return nil, err
 	}
-	return rowmap.Cursors[Cursor](&s.query, values)
+	return rowmap.Cursors[Cursor](&s.query, values, true)
 }

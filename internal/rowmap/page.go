@@ -20,6 +20,8 @@ type Page[T any] struct {
 	// Keys are the rows' keys, one after the other, including that of the row after
 	// the page.
 	Keys []string
+	// Typed is true if the types of a key follow its values in Keys. See [Place].
+	Typed bool
 	// More is true if a row follows the page.
 	More bool
 }
@@ -42,17 +44,19 @@ func Read[T any, C cursor](ctx context.Context, k *Keyset, r dataflow.Request[C]
 		}
 		for more := true; more; {
 			page, err := fetch(ctx, C(from))
-			if err == nil {
-				err = k.Check(page.Keys, from)
-			}
 			if err != nil {
 				yield(dataflow.Item[T, C]{}, k.Wrap(err))
 				return
 			}
-			if !yieldPage(ctx, len(k.Key), page, yield) {
+			width := k.width(page.Typed)
+			if err := k.check(page.Keys, place(from), width); err != nil {
+				yield(dataflow.Item[T, C]{}, k.Wrap(err))
 				return
 			}
-			from, more = row(page.Keys, len(page.Rows)-1, len(k.Key)), page.More
+			if !yieldPage(ctx, width, page, yield) {
+				return
+			}
+			from, more = row(page.Keys, len(page.Rows)-1, width), page.More
 		}
 	}
 }
@@ -76,7 +80,15 @@ func yieldPage[T any, C cursor](ctx context.Context, width int, page *Page[T], y
 	return true
 }
 
-// row returns the key of row i.
+// width returns how many texts of a page belong to a row.
+func (k *Keyset) width(typed bool) int {
+	if typed {
+		return 2 * len(k.Key)
+	}
+	return len(k.Key)
+}
+
+// row returns the cursor of row i.
 func row(keys []string, i, width int) []string {
 	if i < 0 {
 		return nil
@@ -90,9 +102,9 @@ func (k *Keyset) Start(resumed bool, from []string) ([]string, error) {
 	if !resumed {
 		return nil, nil
 	}
-	if len(from) != len(k.Key) {
+	if n := len(place(from)); n != len(k.Key) {
 		return nil, dataflow.Permanent(fmt.Errorf("the stored cursor %s has %s, but the key has %s (%s): restore the old key, or give the changed flow a new name",
-			Text(from), count(len(from), "value"), count(len(k.Key), "column"), strings.Join(k.Key, ", ")))
+			Text(from), count(n, "value"), count(len(k.Key), "column"), strings.Join(k.Key, ", ")))
 	}
 	return from, nil
 }
@@ -107,10 +119,11 @@ func count(n int, noun string) string {
 // Check returns an error unless the keys of a page's rows all differ, and differ
 // from the cursor before them. Rows with the same key would be lost if a page or a
 // run ended between them.
-func (k *Keyset) Check(keys, from []string) error {
-	width := len(k.Key)
+func (k *Keyset) Check(keys, from []string) error { return k.check(keys, from, len(k.Key)) }
+
+func (k *Keyset) check(keys, from []string, width int) error {
 	for i := range len(keys) / width {
-		key := row(keys, i, width)
+		key := keys[i*width : i*width+len(k.Key)]
 		if slices.Equal(key, from) {
 			return dataflow.Permanent(fmt.Errorf("the key (%s) is not unique: several rows have %s: add a column to the key that distinguishes them", strings.Join(k.Key, ", "), Text(key)))
 		}
@@ -140,6 +153,7 @@ func (k *Keyset) NullError(key []*string) error {
 // Text formats a cursor for people and for the name of a record: "17", or
 // "(2024-01-01, 17)". A value that could be misread is quoted.
 func Text(key []string) string {
+	key = place(key)
 	if len(key) == 1 {
 		return key[0]
 	}
