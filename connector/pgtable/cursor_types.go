@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
@@ -22,6 +21,9 @@ const (
 	dateOnly = "date"
 	zoneless = "timestamp without time zone"
 	withZone = "timestamp with time zone"
+
+	clock         = "time without time zone"
+	clockWithZone = "time with time zone"
 )
 
 // collateMark precedes the collation in the text of a keyType.
@@ -54,9 +56,9 @@ func clockTypeOf(text string) string {
 	case parts == nil:
 		return ""
 	case parts[1] != "":
-		return "time with time zone"
+		return clockWithZone
 	default:
-		return "time without time zone"
+		return clock
 	}
 }
 
@@ -82,51 +84,67 @@ func (r *reader[T]) checkCursor(cursor Cursor) error {
 // checkTime refuses a time that is not of the column's type. Postgres would read it
 // in the session's time zone, or drop its zone or its clock.
 func checkTime(column string, oid uint32, text string) error {
-	var now, then string
-	switch oid {
-	case pgtype.TimestamptzOID, pgtype.TimestampOID, pgtype.DateOID:
-		now, then = commonTypes[oid], timeTypeOf(text)
-		if text == "infinity" || text == "-infinity" {
+	now, then := timeType(oid), timeTypeOf(text)
+	switch now {
+	case "":
+		return nil
+	case clock, clockWithZone:
+		then = clockTypeOf(text)
+	default:
+		if text == "infinity" || text == negativeInfinity {
 			return nil
 		}
-	case pgtype.TimeOID:
-		now, then = commonTypes[oid], clockTypeOf(text)
-	case pgtype.TimetzOID:
-		now, then = otherTypes[oid], clockTypeOf(text)
-	default:
-		return nil
 	}
 	switch {
 	case then == now, then == dateOnly && now == zoneless:
 		return nil
 	case then == "":
 		return fmt.Errorf("key column %q is a %s, and the cursor's %q is not a time that is the same in every session: set the cursor with \"dataflow cursor set\", to one such as %s",
-			column, now, text, exampleTimes[now])
+			column, now, text, exampleTime(now))
 	default:
 		return fmt.Errorf("key column %q is a %s, but the cursor's %q is a %s, which does not say at which row it is: set the cursor with \"dataflow cursor set\", to a %[2]s such as %[5]s",
-			column, now, text, then, exampleTimes[now])
+			column, now, text, then, exampleTime(now))
 	}
 }
 
-var exampleTimes = map[string]string{
-	dateOnly: "2024-01-31", zoneless: "2024-01-31T10:00:00", withZone: "2024-01-31T10:00:00Z",
-	"time without time zone": "10:00:00", "time with time zone": "10:00:00+00",
+func exampleTime(typ string) string {
+	switch typ {
+	case dateOnly:
+		return "2024-01-31"
+	case zoneless:
+		return "2024-01-31T10:00:00"
+	case withZone:
+		return "2024-01-31T10:00:00Z"
+	case clock:
+		return "10:00:00"
+	default:
+		return "10:00:00+00"
+	}
 }
 
-// wider lists, for each type, the types that hold all its values in the same order,
-// with the same texts.
-var wider = map[string][]string{
-	"smallint":          {"integer", "bigint", "numeric", "real", "double precision"},
-	"integer":           {"smallint", "bigint", "numeric", "double precision"},
-	"bigint":            {"smallint", "integer", "numeric"},
-	"oid":               {"bigint", "numeric"},
-	"real":              {"double precision"},
-	dateOnly:            {zoneless},
-	"text":              {"character varying"},
-	"character varying": {"text"},
-	"character":         {"text", "character varying"},
-	"name":              {"text", "character varying"},
-	"cidr":              {"inet"},
+// wider returns the types that hold all values of a type in the same order, with the
+// same texts.
+func wider(typ string) []string {
+	switch typ {
+	case "smallint":
+		return []string{"integer", "bigint", "numeric", "real", "double precision"}
+	case "integer":
+		return []string{"smallint", "bigint", "numeric", "double precision"}
+	case "bigint":
+		return []string{"smallint", "integer", "numeric"}
+	case "oid":
+		return []string{"bigint", "numeric"}
+	case "real":
+		return []string{"double precision"}
+	case dateOnly:
+		return []string{zoneless}
+	case "text", "character varying", "character", "name":
+		return []string{"text", "character varying"}
+	case "cidr":
+		return []string{"inet"}
+	default:
+		return nil
+	}
 }
 
 // precision matches the precision and the scale of a type.
@@ -146,7 +164,7 @@ func changed(then, now, text string) string {
 	then, thenScale, thenRounds := scaleOf(then)
 	now, nowScale, nowRounds := scaleOf(now)
 	switch {
-	case then != now && !slices.Contains(wider[then], now):
+	case then != now && !slices.Contains(wider(then), now):
 		return "the two types may order rows differently"
 	case thenCollation != nowCollation:
 		return "the two collations may order rows differently"

@@ -119,7 +119,7 @@ func (s *keyset[T]) count(ctx context.Context, from Cursor) (n int64, err error)
 	if _, err := r.describe(ctx, from); err != nil {
 		return 0, err
 	}
-	g, err := s.guardedQuery(ctx, r.keys[0], readStart{from: from, rough: true})
+	g, err := r.guardedQuery(ctx, r.keys[0], readStart{from: from, rough: true})
 	if err != nil {
 		return 0, err
 	}

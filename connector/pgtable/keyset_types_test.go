@@ -133,7 +133,7 @@ func TestKeyset_CursorTextIsReadable(t *testing.T) {
 		`'` + strings.Repeat("long ", 3) + `'::text`:      "long long long ",
 		`(-9223372036854775808)::bigint`:                  "-9223372036854775808",
 		`array[1,2]`:                                      "{1,2}",
-		`interval '1 mon -1 day 02:00:00.5'`:             "+1 mons -1 days +02:00:00.5",
+		`interval '1 mon -1 day 02:00:00.5'`:              "+1 mons -1 days +02:00:00.5",
 		`interval '-1 day -100:00:00.000001'`:             "+0 mons -1 days -100:00:00.000001",
 		`'int4'::regtype`:                                 "23",
 		`'{"a": 1}'::jsonb`:                               `{"a": 1}`,

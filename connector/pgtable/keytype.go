@@ -21,21 +21,78 @@ type keyType struct {
 	// text names the type, and the collation if it has one: "numeric(12,2)", "text
 	// collate C". A domain counts as its base type.
 	text string
-	reg  bool // true if the text of a value is the name of an object
+	reg  bool   // true if the text of a value is the name of an object
+	cast string // the cast of a cursor's value, "" where Postgres finds the type
 }
 
-// commonTypes are types that need no look-up. Their values are equal only if their
-// texts are, with a deterministic collation.
-var commonTypes = map[uint32]string{
-	pgtype.Int2OID: "smallint", pgtype.Int4OID: "integer", pgtype.Int8OID: "bigint", pgtype.OIDOID: "oid", pgtype.XID8OID: "xid8",
-	pgtype.UUIDOID: "uuid", pgtype.BoolOID: "boolean", pgtype.ByteaOID: "bytea",
-	pgtype.TimestamptzOID: withZone, pgtype.TimestampOID: zoneless, pgtype.DateOID: dateOnly, pgtype.TimeOID: "time without time zone",
-	pgtype.TextOID: "text", pgtype.VarcharOID: "character varying", pgtype.BPCharOID: "character", pgtype.NameOID: "name",
+// commonType returns the name of a type that needs no look-up, and whose values are
+// equal only if their texts are, with a deterministic collation. "" is another type.
+func commonType(oid uint32) string {
+	switch oid {
+	case pgtype.Int2OID:
+		return "smallint"
+	case pgtype.Int4OID:
+		return "integer"
+	case pgtype.Int8OID:
+		return "bigint"
+	case pgtype.OIDOID:
+		return "oid"
+	case pgtype.XID8OID:
+		return "xid8"
+	case pgtype.UUIDOID:
+		return "uuid"
+	case pgtype.BoolOID:
+		return "boolean"
+	case pgtype.ByteaOID:
+		return "bytea"
+	case pgtype.TextOID:
+		return "text"
+	case pgtype.VarcharOID:
+		return "character varying"
+	case pgtype.BPCharOID:
+		return "character"
+	case pgtype.NameOID:
+		return "name"
+	case pgtype.TimetzOID:
+		return "" // 10:00+02 and 08:00+00 are two times
+	default:
+		return timeType(oid)
+	}
 }
 
-// otherTypes are types with different texts for equal values.
-var otherTypes = map[uint32]string{
-	pgtype.Float4OID: "real", pgtype.Float8OID: "double precision", pgtype.NumericOID: "numeric", pgtype.TimetzOID: "time with time zone",
+// timeType returns the name of a type of times, or "".
+func timeType(oid uint32) string {
+	switch oid {
+	case pgtype.TimestamptzOID:
+		return withZone
+	case pgtype.TimestampOID:
+		return zoneless
+	case pgtype.DateOID:
+		return dateOnly
+	case pgtype.TimeOID:
+		return clock
+	case pgtype.TimetzOID:
+		return clockWithZone
+	default:
+		return ""
+	}
+}
+
+// unevenType returns the name of a type that needs no look-up, and has different
+// texts for equal values. "" is another type.
+func unevenType(oid uint32) string {
+	switch oid {
+	case pgtype.Float4OID:
+		return "real"
+	case pgtype.Float8OID:
+		return "double precision"
+	case pgtype.NumericOID:
+		return "numeric"
+	case pgtype.TimetzOID:
+		return clockWithZone
+	default:
+		return ""
+	}
 }
 
 // keyTypesQuery describes types:
@@ -44,6 +101,8 @@ var otherTypes = map[uint32]string{
 //     composite type or a range;
 //   - whether it has a collation;
 //   - whether its text is the name of an object;
+//   - the cast to it, if Postgres does not find the type of what it is compared with;
+//   - whether it has no input, like the type record;
 //   - whether its text depends on settings of the session.
 const keyTypesQuery = `
 with recursive inside (type, oid) as (
@@ -59,7 +118,8 @@ with recursive inside (type, oid) as (
 		union all select a.atttypid from pg_catalog.pg_attribute a where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
 	) part (oid)
 ), described as (
-	select t.oid, t.typcollation <> 0 as collated, t.typname ~ '^reg' and n.nspname = 'pg_catalog' as reg, case
+	select t.oid, t.typcollation <> 0 as collated, t.typname ~ '^reg' and n.nspname = 'pg_catalog' as reg,
+	case when t.typtype in ('c', 'e') then '::' || quote_ident(n.nspname) || '.' || quote_ident(t.typname) else '' end as "cast", t.typtype = 'p' as pseudo, case
 		when t.typtype = 'e' then 'enum ' || coalesce((select json_agg(e.enumlabel order by e.enumsortorder)::text from pg_catalog.pg_enum e where e.enumtypid = t.oid), '[]')
 		when t.typtype = 'c' then t.typname || ' (' || coalesce((select string_agg(pg_catalog.format_type(a.atttypid, a.atttypmod) || coalesce(' collate ' || nullif(a.attcollation, 0)::regcollation, ''), ', ' order by a.attnum)
 			from pg_catalog.pg_attribute a where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped), '') || ')'
@@ -70,7 +130,7 @@ with recursive inside (type, oid) as (
 	from pg_catalog.pg_type t
 	join pg_catalog.pg_namespace n on n.oid = t.typnamespace
 )
-select d.oid::bigint, d.name, d.collated, d.reg, exists (select from inside where inside.type = d.oid and inside.oid in (
+select d.oid::bigint, d.name, d.collated, d.reg, d."cast", d.pseudo, exists (select from inside where inside.type = d.oid and inside.oid in (
 	'date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype, 'float4'::regtype, 'float8'::regtype, 'interval'::regtype)),
 	current_setting('DateStyle') ~ '^ISO' and current_setting('IntervalStyle') = 'postgres' and current_setting('extra_float_digits')::int > 0
 from described d
@@ -101,7 +161,7 @@ func (r *reader[T]) lookUpTypes(ctx context.Context) error {
 	var collated []int
 	for i := range r.keys {
 		k := &r.keys[i]
-		if name, ok := commonTypes[k.DataTypeOID]; ok {
+		if name := commonType(k.DataTypeOID); name != "" {
 			k.text = name + modifier(k.FieldDescription)
 			if isCollated(k.DataTypeOID) {
 				collated = append(collated, i)
@@ -109,7 +169,7 @@ func (r *reader[T]) lookUpTypes(ctx context.Context) error {
 			continue
 		}
 		r.common, r.ties = false, true
-		if name, ok := otherTypes[k.DataTypeOID]; ok {
+		if name := unevenType(k.DataTypeOID); name != "" {
 			k.text = name + modifier(k.FieldDescription)
 			continue
 		}
@@ -121,6 +181,7 @@ func (r *reader[T]) lookUpTypes(ctx context.Context) error {
 			return err
 		}
 		collated = append(collated, more...)
+		r.useCasts()
 	}
 	if collated == nil {
 		return nil
@@ -135,15 +196,18 @@ func (r *reader[T]) lookUpUnknown(ctx context.Context, types []int64) (collated 
 		return nil, fmt.Errorf("look up the types of the key: %w", err)
 	}
 	var oid int64
-	var name string
-	var hasCollation, reg, dependent, settings bool
-	_, err = pgx.ForEachRow(rows, []any{&oid, &name, &hasCollation, &reg, &dependent, &settings}, func() error {
+	var name, cast string
+	var hasCollation, reg, pseudo, dependent, settings bool
+	_, err = pgx.ForEachRow(rows, []any{&oid, &name, &hasCollation, &reg, &cast, &pseudo, &dependent, &settings}, func() error {
 		for i := range r.keys {
 			k := &r.keys[i]
 			if int64(k.DataTypeOID) != oid {
 				continue
 			}
-			k.keyType = keyType{text: name, reg: reg}
+			k.keyType = keyType{text: name, reg: reg, cast: cast}
+			if pseudo {
+				return dataflow.Permanent(fmt.Errorf("a cursor cannot be compared with the key (%s): Postgres reads no value of type %s: name its parts in Key instead", strings.Join(r.query.Key, ", "), name))
+			}
 			if hasCollation {
 				collated = append(collated, i)
 			}
@@ -158,6 +222,16 @@ func (r *reader[T]) lookUpUnknown(ctx context.Context, types []int64) (collated 
 		err = fmt.Errorf("look up the types of the key: %w", err)
 	}
 	return collated, err
+}
+
+// useCasts lets the statements cast the values of a cursor.
+func (r *reader[T]) useCasts() {
+	whole := *r.unbounded()
+	whole.query.Casts = make([]string, len(r.keys))
+	for i := range r.keys {
+		whole.query.Casts[i] = r.keys[i].cast
+	}
+	r.keyset = whole.upTo(dataflow.Request[Cursor]{Bounded: r.whole != nil, Until: r.until})
 }
 
 func (r *reader[T]) lookUpCollations(ctx context.Context, columns []int) error {
@@ -193,7 +267,7 @@ func (r *reader[T]) checkKey(ctx context.Context) error {
 	_, err := r.pool.Exec(ctx, r.query.ProbeQuery(), r.args...)
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && strings.HasPrefix(pg.Code, "42") {
-		return dataflow.Permanent(fmt.Errorf("a cursor cannot be compared with the key (%s): cast the column to its base type, or to text, in the query: %w", strings.Join(r.query.Key, ", "), err))
+		return dataflow.Permanent(fmt.Errorf("a cursor cannot be compared with the key (%s): cast the column to text, or name another key: %w", strings.Join(r.query.Key, ", "), err))
 	}
 	return err
 }

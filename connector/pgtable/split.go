@@ -33,7 +33,7 @@ func (s *keyset[T]) split(ctx context.Context, from Cursor, n int) (cursors []Cu
 	if _, err := r.describe(ctx, from); err != nil {
 		return nil, err
 	}
-	g, err := s.guardedQuery(ctx, r.keys[0], readStart{from: from, rough: true})
+	g, err := r.guardedQuery(ctx, r.keys[0], readStart{from: from, rough: true})
 	if err != nil {
 		return nil, err
 	}
