@@ -23,6 +23,7 @@ type typedPipeline[T, C, Out any] struct {
 	source    Source[T, C]
 	transform Transform[T, Out]
 	target    Target[Out]
+	told      told
 }
 
 func (p *typedPipeline[T, C, Out]) resumable() bool { return hasCursor[C]() }
@@ -96,6 +97,10 @@ func (p *typedPipeline[T, C, Out]) run(ctx context.Context, a *attempt) error {
 	}
 	if !read.Stop(grace) {
 		a.log.ErrorContext(ctx, "dataflow: the source ignores its context; its goroutine is left behind", slog.String(logStage, string(StageRead)), slog.String("type", describe(p.source).Type))
+		return err
+	}
+	if err == nil {
+		p.tell(ctx, a, req, reader.handed == 0)
 	}
 	return err
 }

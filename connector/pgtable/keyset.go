@@ -59,7 +59,7 @@ type Query struct {
 // are left to a later read, so that no late commit is missed. The source is safe
 // for concurrent use. The caller closes the pool after the client has stopped.
 func Keyset[T any](pool *pgxpool.Pool, q Query) dataflow.Source[T, Cursor] {
-	s := &keyset[T]{pool: pool, args: slices.Clone(q.Args), guard: q.LateCommits}
+	s := &keyset[T]{pool: pool, args: slices.Clone(q.Args), guard: q.LateCommits, catalogue: &catalogueNotes{}}
 	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, Mark: "$"}
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
 	return s
@@ -74,6 +74,7 @@ type keyset[T any] struct {
 	query     rowmap.Keyset
 	fields    *rowmap.Plan
 	fieldsErr error
+	catalogue *catalogueNotes
 }
 
 func (s *keyset[T]) Validate() error {

@@ -112,6 +112,9 @@ func (r *reader[T]) open(ctx context.Context, from Cursor) error {
 	if err := r.checkKey(ctx); err != nil {
 		return err
 	}
+	if err := r.checkOrder(ctx); err != nil {
+		return err
+	}
 	if err := r.lookUpNullable(ctx); err != nil {
 		return err
 	}
