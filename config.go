@@ -84,6 +84,11 @@ type Config struct {
 	// checkpoint with a cursor starts the count anew. 0: 5.
 	MaxRescues int
 
+	// Retention is how long a started client keeps what has ended. One process at a time
+	// removes the rest, an hour after it last did, in small batches. See [Client.Cleanup]. The
+	// zero value keeps everything for 30 days. -1 in all of its fields: nothing is removed.
+	Retention RetentionOptions
+
 	// OnRunFailed, if set, is called after a run has failed for good and this is
 	// stored, in the process that stored it. The error is a *[RunError].
 	OnRunFailed func(ctx context.Context, run *Run, err error)
@@ -148,6 +153,12 @@ func (c *Config) validate() error {
 	}
 	if c.Slice < 0 && c.Slice != -1 {
 		errs = append(errs, &ConfigError{Field: "Slice", Reason: fmt.Sprintf("%s is negative: use a positive duration, 0 for %s, or -1 for none", c.Slice, DefaultSlice)})
+	}
+	if err := c.Retention.validate(); err != nil {
+		errs = append(errs, fmt.Errorf("of Retention: %w", err))
+	}
+	if c.Retention.DryRun {
+		errs = append(errs, &ConfigError{Field: "Retention.DryRun", Reason: "a started client does not count: call Client.Cleanup"})
 	}
 	if c.MaxRescues < 0 {
 		errs = append(errs, &ConfigError{Field: "MaxRescues", Reason: fmt.Sprintf("%d is negative: use 1 or more, or 0 for %d", c.MaxRescues, DefaultMaxRescues)})

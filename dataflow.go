@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"sync"
 
 	"github.com/riverqueue/river"
 
@@ -27,6 +28,7 @@ type Client struct {
 	rescuer   *rescuer
 	registrar *registrar
 	presence  *presence
+	cleaner   *cleaner
 	worker    *worker
 }
 
@@ -54,6 +56,7 @@ func NewClient(driver Driver, config *Config) (*Client, error) {
 	c.rescuer = &rescuer{base: b, flows: c.flows, leases: c.leases, jobs: c.jobs}
 	c.registrar = &registrar{base: b, flows: c.flows, jobs: c.jobs, schedule: c.schedule, gate: c.gate}
 	c.presence = &presence{base: b, flows: c.flows, jobs: c.jobs}
+	c.cleaner = &cleaner{base: b, gate: c.gate}
 	c.worker = &worker{
 		base: b, flows: c.flows, gate: c.gate, schedule: c.schedule, rescuer: c.rescuer, registrar: c.registrar, presence: c.presence,
 		execute: NewFlowExecutor(c).executeKnown, freed: make(chan struct{}, 1), ended: make(chan struct{}, 1), inFlight: make(map[int64]bool),
@@ -106,7 +109,10 @@ func (c *Client) Start(ctx context.Context) error {
 	}
 	go func() {
 		defer c.gate.leave()
+		var cleaning sync.WaitGroup
+		cleaning.Go(func() { c.cleaner.poll(workCtx) })
 		c.worker.poll(workCtx)
+		cleaning.Wait()
 	}()
 	c.log.InfoContext(ctx, "dataflow: started", slog.String(logWorker, c.config.ID), slog.Int("flows", len(c.flows.declared)))
 	return nil

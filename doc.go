@@ -94,8 +94,8 @@ package dataflow
 // room uses its own code and the rooms below it.
 //
 //   - client_*, dataflow.go: what a user calls: checks, one transaction, an answer.
-//   - worker, scheduler, rescue, register, presence, job: what a started client does by
-//     itself: works due runs, fires ticks, takes over the runs of dead workers.
+//   - worker, scheduler, rescue, register, presence, cleaner, job: what a started client does
+//     by itself: works due runs, fires ticks, takes over the runs of dead workers, cleans up.
 //   - executor: one run, from its claim to its end.
 //   - loop: reads, transforms and writes records. Only here are the types T, C and Out known.
 //   - attempt: one attempt at a run: leases, checkpoints, commits.

@@ -116,6 +116,9 @@ type Queries interface {
 	// other transaction has locked. It returns the flow and the time, or nil if there
 	// is none. It must be called in a transaction.
 	FlowDue(ctx context.Context, flowIDs []int64) (*FlowRecord, time.Time, error)
+	// FlowsDue returns flows that have a tick or a probe due, after a place, the longest due
+	// first, and at most limit. It locks none. A flow with both may come twice.
+	FlowsDue(ctx context.Context, after DueFlow, limit int) ([]DueFlow, error)
 	// FlowNext returns how long it is until the first tick or probe of the given flows.
 	// The duration is negative if that is due. It returns false if there is none.
 	FlowNext(ctx context.Context, flowIDs []int64) (time.Duration, bool, error)
@@ -228,13 +231,27 @@ type Queries interface {
 	// PendingOnly is set. It returns a finished run unchanged.
 	RunCancel(ctx context.Context, p *RunCancelParams) (*Run, error)
 
-	// RunPrune removes runs of a state that ended longer than Age ago, oldest first. It
-	// keeps the last success of each flow, and runs that have younger dead letters.
-	//
-	// Like the two queries below, it removes at most Limit rows and returns how many.
-	// With DryRun it removes none, and returns how many there are without a limit.
-	RunPrune(ctx context.Context, p *PruneParams) (int64, error)
-	// TickPrune removes entries of the ledger whose last tick is older than Age.
+	// RunPrune looks at Limit runs of a state that ended longer than Age ago, oldest first,
+	// removes them, and adds them to the totals of their days. It keeps the last success of
+	// each flow, and runs that have younger dead letters. It must be called in a
+	// transaction. With DryRun it removes none, and returns how many it would remove
+	// without a limit.
+	RunPrune(ctx context.Context, p *PruneParams) (*Pruned, error)
+	// ScopePrune removes the checkpoints of backfills that have no runs left: no run will
+	// continue there.
+	ScopePrune(ctx context.Context) error
+	// TotalList returns what the runs of each day and state did, removed runs and others:
+	// the oldest day first, in a day by flow and state.
+	TotalList(ctx context.Context, p *TotalListParams) ([]*DailyTotal, error)
+	// UpkeepTake reports whether this worker is to do a task that one process at a time does:
+	// it is due, and no other worker holds it. This worker then holds it for the lease.
+	// Calling it again before that renews the lease.
+	UpkeepTake(ctx context.Context, task, worker string, lease time.Duration) (bool, error)
+	// UpkeepDone lets the task go. It is due again after the pause.
+	UpkeepDone(ctx context.Context, task, worker string, pause time.Duration) error
+	// TickPrune removes at most Limit entries of the ledger whose last tick is older than
+	// Age, and returns how many. With DryRun it removes none, and returns how many there
+	// are without a limit. DeadLetterPrune does the same.
 	TickPrune(ctx context.Context, p *PruneParams) (int64, error)
 	// DeadLetterPrune removes dead letters that are older than Age.
 	DeadLetterPrune(ctx context.Context, p *PruneParams) (int64, error)

@@ -87,6 +87,34 @@ type PruneParams struct {
 	DeadLetterAge time.Duration
 	Limit         int
 	DryRun        bool
+	// After continues after the place where RunPrune came to before. Nil: from the oldest run.
+	After *PrunePlace
+}
+
+// PrunePlace is a place among the ended runs of a state, in the order of their ends.
+type PrunePlace struct {
+	EndedAt time.Time
+	ID      int64
+}
+
+// Pruned is the answer of RunPrune.
+type Pruned struct {
+	Removed int64
+	Next    *PrunePlace // where to continue; nil: there is no more
+}
+
+// TotalListParams choose what TotalList lists.
+type TotalListParams struct {
+	FlowID int64 // 0: all flows
+	// The first and the last day, each as 2006-01-02.
+	From, To string
+}
+
+// DueFlow is a flow that has a tick or a probe due, and since when. The zero value is the place
+// before all of them.
+type DueFlow struct {
+	At time.Time
+	ID int64
 }
 
 // RunInsertParams are the parameters of RunInsert.

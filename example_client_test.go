@@ -687,3 +687,24 @@ func ExampleClient_Stop() {
 	fmt.Println(errors.Is(err, dataflow.ErrStopped))
 	// Output: true
 }
+
+func ExampleTriggers() {
+	fmt.Println(dataflow.Triggers())
+	// Output: [manual schedule registration migration retry probe backfill]
+}
+
+// Totals adds up what the runs of each day did. Removed runs count too.
+func ExampleClient_Totals() {
+	ctx := context.Background()
+	client, done := open(orderFlow(nil))
+	defer done()
+	_, err := client.Trigger(ctx, "orders", nil)
+	check(err)
+
+	totals, err := client.Totals(ctx, &dataflow.TotalsOptions{Flow: "orders"})
+	check(err)
+	for _, t := range totals {
+		fmt.Println(t.FlowName, t.State, "runs:", t.Runs, "read:", t.Counters.Read)
+	}
+	// Output: orders success runs: 1 read: 3
+}

@@ -3,6 +3,7 @@ package dataflow
 import (
 	"cmp"
 	"fmt"
+	"time"
 )
 
 const (
@@ -113,4 +114,25 @@ func page[P any, L listParams[P]](params L) (P, error) {
 	}
 	*limit = cmp.Or(*limit, defaultPage)
 	return p, nil
+}
+
+// TotalsOptions choose what [Client.Totals] adds up. The zero value lists the last 30 days of
+// all flows.
+type TotalsOptions struct {
+	// Flow adds up only the runs of the flow of this name. Empty: all.
+	Flow string
+	// From and To are the first and the last day. Only their date counts, in UTC. Zero: 29 days
+	// before To, and today.
+	From, To time.Time
+}
+
+// DailyTotal is what the runs of a flow did that ended on a day in a state.
+type DailyTotal struct {
+	FlowID   int64
+	FlowName string
+	Day      string // in UTC, such as 2006-01-02
+	State    RunState
+	Runs     int64
+	Counters Counters      // of all these runs
+	Busy     time.Duration // from the start to the end of each run
 }

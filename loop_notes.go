@@ -20,8 +20,8 @@ type told struct {
 }
 
 // notes asks the source what it has to say about a read from a cursor, nil for the beginning.
-func (p *typedPipeline[T, C, Out]) notes(ctx context.Context, from json.RawMessage) []string {
-	req := Request[C]{}
+func (p sourceCursors[C]) notes(ctx context.Context, from json.RawMessage) []string {
+	req := &Request[C]{}
 	if from != nil && p.resumable() {
 		c, err := p.decodeCursor(from)
 		if err != nil {
@@ -36,15 +36,16 @@ func (p *typedPipeline[T, C, Out]) notes(ctx context.Context, from json.RawMessa
 	return notes
 }
 
-func (p *typedPipeline[T, C, Out]) ask(ctx context.Context, req Request[C]) (notes []string, err error) {
+func (p sourceCursors[C]) ask(ctx context.Context, req any) (notes []string, err error) {
 	noter, ok := p.source.(Noter[C])
-	if !ok {
+	r, typed := req.(*Request[C])
+	if !ok || !typed {
 		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, notesTimeout)
 	defer cancel()
 	err = guard(func() (err error) {
-		notes, err = noter.Notes(ctx, req)
+		notes, err = noter.Notes(ctx, *r)
 		return err
 	})
 	return notes, err
@@ -52,7 +53,7 @@ func (p *typedPipeline[T, C, Out]) ask(ctx context.Context, req Request[C]) (not
 
 // tell logs what the source notes, after the first attempt in this process and after each
 // that read nothing.
-func (p *typedPipeline[T, C, Out]) tell(ctx context.Context, a *attempt, req Request[C], empty bool) {
+func (p *flowCode) tell(ctx context.Context, a *attempt, req any, empty bool) {
 	p.told.mu.Lock()
 	defer p.told.mu.Unlock()
 	if p.told.asked && !empty || ctx.Err() != nil {

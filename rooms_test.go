@@ -28,7 +28,7 @@ var rooms = []struct {
 	files []string
 }{
 	{"words", []string{
-		"base", "config", "doc", "driver", "errors", "event", "flow", "globalid", "lists", "message", "policy", "records", "retry", "run", "runtime", "schedule",
+		"base", "config", "doc", "driver", "errors", "event", "flow", "globalid", "lists", "message", "policy", "records", "retention", "retry", "run", "runtime", "schedule",
 		"sink", "source", "tick", "transform",
 	}},
 	{"gate", []string{"stop"}},
@@ -38,7 +38,7 @@ var rooms = []struct {
 	{"attempt", []string{"attempt"}},
 	{"loop", []string{"loop"}},
 	{"executor", []string{"executor"}},
-	{"keepers", []string{"job", "presence", "register", "rescue", "scheduler", "worker"}},
+	{"keepers", []string{"cleaner", "job", "presence", "register", "rescue", "scheduler", "worker"}},
 	{"client", []string{"client", "dataflow"}},
 }
 
@@ -51,7 +51,7 @@ var upward = []struct {
 }{
 	{[]string{"words"}, []string{"Flow", "request"}, "Execute of a Runtime, which is a plain value, asks for a run by the Flow that it is handed"},
 	{[]string{"words"}, []string{"NewFlowExecutor", "FlowExecutor"}, "Execute of a Heartbeat works the run here and now"},
-	{[]string{"words"}, []string{"typedPipeline", "attempt"}, "NewFlow hides the types T, C and Out behind an interface of the record loop"},
+	{[]string{"words"}, []string{"newFlowCode", "attempt"}, "NewFlow hides the types T, C and Out behind an interface of the record loop"},
 	{[]string{"words", "flows", "asking"}, []string{"Client"}, "a Flow holds the client that returned it"},
 	{[]string{"executor", "keepers"}, []string{"Client"}, "FlowExecutor and DataFlowJob are made of a Client by their users"},
 }

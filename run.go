@@ -260,6 +260,11 @@ func (s RunState) Finished() bool {
 // Trigger is what started a run.
 type Trigger string
 
+// Triggers returns all triggers that a run may have.
+func Triggers() []Trigger {
+	return []Trigger{TriggerManual, TriggerSchedule, TriggerRegistration, TriggerMigration, TriggerRetry, TriggerProbe, TriggerBackfill}
+}
+
 // The triggers of a run.
 const (
 	// TriggerManual: somebody asked for the run. See [Client.Trigger].

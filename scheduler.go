@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +25,9 @@ type fired struct {
 // of its time.
 const fireAtOnce = 4
 
+// duePage is how many due flows are looked up at once.
+const duePage = 1000
+
 // scheduler turns ticks into runs, or records them in the ledger.
 type scheduler struct {
 	base
@@ -36,10 +38,13 @@ type scheduler struct {
 // firing is one search for due ticks.
 type firing struct {
 	schedule *scheduler
+	known    map[int64]bool // the flows whose code this process has
 
-	mu  sync.Mutex // guards what follows
-	ids []int64    // the flows to look at
-	all fired
+	mu    sync.Mutex // guards what follows
+	due   []int64    // flows to handle
+	after DueFlow    // where the search goes on
+	last  bool       // it has come to its end
+	all   fired
 }
 
 // fireDue turns the due ticks of the flows whose code this process has into runs, or records
@@ -47,7 +52,10 @@ type firing struct {
 // processes may call it at once. A flow that cannot be handled is left out until the next
 // call.
 func (s *scheduler) fireDue(ctx context.Context) (*fired, error) {
-	f := &firing{schedule: s, ids: s.flows.ids()}
+	f := &firing{schedule: s, known: make(map[int64]bool)}
+	for _, id := range s.flows.ids() {
+		f.known[id] = true
+	}
 	more, err := f.nextFlow(ctx)
 	errs := make([]error, fireAtOnce+1)
 	errs[fireAtOnce] = err
@@ -65,29 +73,49 @@ func (s *scheduler) fireDue(ctx context.Context) (*fired, error) {
 	return &f.all, errors.Join(errors.Join(errs...), s.cancelOthers(ctx))
 }
 
+// take returns the next flow to handle, or false if there is none.
+func (f *firing) take(ctx context.Context) (int64, bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for len(f.due) == 0 {
+		if f.last || len(f.known) == 0 {
+			return 0, false, nil
+		}
+		page, err := f.schedule.store.FlowsDue(ctx, f.after, duePage)
+		if err != nil {
+			return 0, false, err
+		}
+		for _, due := range page {
+			f.after = due
+			if f.known[due.ID] {
+				f.due = append(f.due, due.ID)
+			}
+		}
+		f.last = len(page) < duePage
+	}
+	id := f.due[0]
+	f.due = f.due[1:]
+	return id, true, nil
+}
+
 // nextFlow handles one of the flows, and reports whether there may be more.
 func (f *firing) nextFlow(ctx context.Context) (bool, error) {
-	f.mu.Lock()
-	ids := slices.Clone(f.ids)
-	f.mu.Unlock()
-	if len(ids) == 0 {
-		return false, nil
+	id, ok, err := f.take(ctx)
+	if err != nil || !ok {
+		return false, err
 	}
-	rec, one, err := f.schedule.fireOne(ctx, ids)
+	rec, one, err := f.schedule.fireOne(ctx, []int64{id})
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
 	case err != nil && (rec == nil || ctx.Err() != nil):
 		return false, err
-	case err != nil && !slices.Contains(f.ids, rec.ID):
-		return true, nil // it is logged already
 	case err != nil:
 		f.schedule.log.WarnContext(ctx, "dataflow: could not handle the due ticks of a flow; trying again", slog.String(logFlow, rec.Name), slog.String(logError, err.Error()))
 		f.all.failed++
-		f.ids = slices.DeleteFunc(f.ids, func(id int64) bool { return id == rec.ID })
 		return true, nil
-	case rec == nil:
-		return false, nil
+	case rec == nil: // another process has it
+		return true, nil
 	}
 	f.all.runs = append(f.all.runs, one.runs...)
 	f.all.skipped += one.skipped

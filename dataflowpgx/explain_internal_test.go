@@ -2,9 +2,12 @@ package dataflowpgx
 
 import (
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
@@ -31,6 +34,51 @@ select 1 + i % 20, t, t, 'overlap' from (select i, now() - i * interval '1 hour'
 
 analyze;
 `
+
+// A list of runs with any filter must not read the runs that it leaves out, also by the plan
+// that does not know the arguments.
+func TestExplain_RunList(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Postgres(t)
+	st, err := New(pool).Store(dataflow.StoreOptions{})
+	require.NoError(t, err)
+	require.NoError(t, st.Migrate(t.Context()))
+	_, err = pool.Exec(t.Context(), sqlManyRuns)
+	require.NoError(t, err)
+	for _, flow := range []string{"", "flow 7"} {
+		for _, states := range [][]dataflow.RunState{nil, {dataflow.RunFailed}, {dataflow.RunPending, dataflow.RunInProgress}} {
+			for _, trigger := range []dataflow.Trigger{"", dataflow.TriggerManual} {
+				t.Run(fmt.Sprint(flow, states, trigger), func(t *testing.T) {
+					t.Parallel()
+					query, args := runListQuery(&dataflow.RunListParams{Flow: flow, States: states, Trigger: trigger, Before: 1 << 40, Limit: 10})
+					for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
+						plan := explainAnalyze(t, pool, mode, st.(*store).text(query), args) //nolint:forcetypeassert // it is our own
+						require.NotContains(t, plan, "Seq Scan on dataflow_run", plan)
+						for _, removed := range regexp.MustCompile(`Rows Removed by Filter: (\d+)`).FindAllStringSubmatch(plan, -1) {
+							n, err := strconv.Atoi(removed[1])
+							require.NoError(t, err)
+							require.LessOrEqual(t, n, 65, "more than the live runs: %s", plan)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+func explainAnalyze(t *testing.T, pool *pgxpool.Pool, mode, sql string, args []any) string {
+	t.Helper()
+	tx, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer tx.Rollback(t.Context()) //nolint:errcheck // nothing is kept
+	_, err = tx.Exec(t.Context(), "set local plan_cache_mode = "+mode)
+	require.NoError(t, err)
+	rows, err := tx.Query(t.Context(), "explain (analyze, costs off) "+sql, args...)
+	require.NoError(t, err)
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	return strings.Join(lines, "\n")
+}
 
 // The cost of the frequent statements must not grow with the number of finished runs.
 func TestExplain(t *testing.T) {

@@ -2,20 +2,69 @@ package dataflowpgx
 
 import (
 	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/activedataflow/dataflow"
 )
 
-func (q *queries) RunPrune(ctx context.Context, p *dataflow.PruneParams) (int64, error) {
+func (q *queries) RunPrune(ctx context.Context, p *dataflow.PruneParams) (*dataflow.Pruned, error) {
 	letters := p.DeadLetterAge.Microseconds()
 	if p.DeadLetterAge < 0 {
 		letters = -1
 	}
-	n, err := q.prune(ctx, p, sqlRunPruneCount, sqlRunPrune, string(p.State), p.Age.Microseconds(), letters)
-	if err == nil && n > 0 && !p.DryRun {
-		_, err = q.db.Exec(ctx, q.store.text(sqlScopePrune))
+	args := []any{string(p.State), p.Age.Microseconds(), letters}
+	var answer dataflow.Pruned
+	if p.DryRun {
+		err := q.db.QueryRow(ctx, q.store.text(sqlRunPruneCount), args...).Scan(&answer.Removed)
+		return &answer, err
 	}
-	return n, err
+	var after *time.Time
+	var afterID int64
+	if p.After != nil {
+		after, afterID = &p.After.EndedAt, p.After.ID
+	}
+	var seen int
+	var at *time.Time
+	var last dataflow.PrunePlace
+	err := q.db.QueryRow(ctx, q.store.text(sqlRunPrune), append(args, p.Limit, after, afterID)...).Scan(&answer.Removed, &seen, &at, &last.ID)
+	if err == nil && seen == p.Limit {
+		last.EndedAt = *at
+		answer.Next = &last
+	}
+	return &answer, err
+}
+
+func (q *queries) ScopePrune(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, q.store.text(sqlScopePrune))
+	return err
+}
+
+func (q *queries) TotalList(ctx context.Context, p *dataflow.TotalListParams) ([]*dataflow.DailyTotal, error) {
+	rows, err := q.db.Query(ctx, q.store.text(sqlTotalList), p.FlowID, p.From, p.To)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*dataflow.DailyTotal, error) {
+		var t dataflow.DailyTotal
+		c := &t.Counters
+		var state string
+		var busy int64
+		err := row.Scan(&t.FlowID, &t.FlowName, &t.Day, &state, &t.Runs, &c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered, &c.Updated, &busy)
+		t.State, t.Busy = dataflow.RunState(state), time.Duration(busy)*time.Microsecond
+		return &t, err
+	})
+}
+
+func (q *queries) UpkeepTake(ctx context.Context, task, worker string, lease time.Duration) (bool, error) {
+	tag, err := q.db.Exec(ctx, q.store.text(sqlUpkeepTake), task, worker, lease.Microseconds())
+	return tag.RowsAffected() == 1, err
+}
+
+func (q *queries) UpkeepDone(ctx context.Context, task, worker string, pause time.Duration) error {
+	_, err := q.db.Exec(ctx, q.store.text(sqlUpkeepDone), task, worker, pause.Microseconds())
+	return err
 }
 
 func (q *queries) TickPrune(ctx context.Context, p *dataflow.PruneParams) (int64, error) {

@@ -99,13 +99,6 @@ const sqlRunByJob = `
 select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
 where r.river_job_id = $1 order by r.id desc limit 1`
 
-const sqlRunList = `
-select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
-where ($1 = '' or f.name = $1) and (cardinality($2::text[]) = 0 or r.state = any($2))
-	and ($3 = '' or r.trigger = $3) and ($4 = 0 or r.id < $4)
-	and ($6::bigint is null or r.state = 'pending' and r.run_after <= {now} - $6::bigint * interval '1 microsecond')
-order by r.id desc limit $5`
-
 // Each half uses a partial index. With one condition on the state, Postgres would read
 // all the runs that the flow ever had.
 const sqlRunLive = `
@@ -247,6 +240,7 @@ const sqlFlowNote = `
 update {s}dataflow_flow f
 set last_run_at = {now}, last_error = case when $2 = 'cancelled' then f.last_error else $3 end,
 	last_success_at = case when $2 = 'success' then {now} else f.last_success_at end,
+	last_success_run = case when $2 = 'success' then $4::bigint else f.last_success_run end,
 	failures = case $2 when 'success' then 0 when 'failed' then f.failures + 1 else f.failures end,
 	tripped_at = case when $2 = 'success' then null
 		when $2 = 'failed' and f.pause_after > 0 and f.failures + 1 >= f.pause_after then coalesce(f.tripped_at, {now}) else f.tripped_at end,

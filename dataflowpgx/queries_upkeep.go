@@ -14,6 +14,14 @@ where f.id = any($1) and (f.next_run_at <= {now} or f.probe_at <= {now})
 order by least(f.next_run_at, f.probe_at) limit 1
 for no key update skip locked`
 
+// Each half is the beginning of an index, however many flows there are.
+const sqlFlowsDue = `
+select at, id from (
+	(select next_run_at as at, id from {s}dataflow_flow where next_run_at <= {now} and (next_run_at, id) > ($1, $2) order by next_run_at, id limit $3)
+	union all
+	(select probe_at, id from {s}dataflow_flow where probe_at <= {now} and (probe_at, id) > ($1, $2) order by probe_at, id limit $3)) due
+order by at, id limit $3`
+
 const sqlFlowNext = `
 select extract(epoch from min(least(next_run_at, probe_at)) - {clock})::float8
 from {s}dataflow_flow where id = any($1) and (next_run_at is not null or probe_at is not null)`
@@ -84,17 +92,71 @@ update {s}dataflow_dead_letter set replayed_at = {now} where id = $1 and replaye
 
 // Two kinds of runs are kept: the last successful run of a flow that is no backfill, for
 // ever, and a run with a dead letter that is kept.
-const sqlRunPrunable = `
-from {s}dataflow_run r
-where r.state = $1 and r.ended_at < {now} - $2::bigint * interval '1 microsecond'
-	and (r.state <> 'success' or r.scope <> '' or exists (select from {s}dataflow_run o
-		where o.flow_id = r.flow_id and o.state = 'success' and o.scope = '' and (o.ended_at, o.id) > (r.ended_at, r.id)))
-	and not exists (select from {s}dataflow_dead_letter d
-		where d.run_id = r.id and ($3::bigint < 0 or d.created_at >= {now} - $3::bigint * interval '1 microsecond'))`
+const (
+	runIsKept = `(exists (select from {s}dataflow_flow k where k.id = r.flow_id and k.last_success_run = r.id)
+		or exists (select from {s}dataflow_dead_letter d where d.run_id = r.id and ` + letterIsKept + `))`
+	letterIsKept = `($3::bigint < 0 or d.created_at >= {now} - $3::bigint * interval '1 microsecond')`
+	runIsOld     = `r.ended_at is not null and r.state = $1 and r.ended_at < {now} - $2::bigint * interval '1 microsecond'`
+)
 
-const sqlRunPruneCount = `select count(*)` + sqlRunPrunable
+// Counts all old runs, and takes off those that are kept. Few are.
+const sqlRunPruneCount = `
+select (select count(*) from {s}dataflow_run r where ` + runIsOld + `)
+	- (select count(*) from {s}dataflow_run r where ` + runIsOld + ` and r.id in (
+		select last_success_run from {s}dataflow_flow
+		union
+		select d.run_id from {s}dataflow_dead_letter d where ` + letterIsKept + `))`
 
-const sqlRunPrune = `delete from {s}dataflow_run where id in (select r.id` + sqlRunPrunable + ` order by r.ended_at limit $4)`
+// The totals are locked in one order, so that two removals at once do not deadlock.
+const sqlRunPrune = `
+with old as materialized (
+	select r.id, r.ended_at from {s}dataflow_run r
+	where ` + runIsOld + ` and (r.ended_at, r.id) > (coalesce($5::timestamptz, '-infinity'), $6::bigint)
+	order by r.ended_at, r.id limit $4
+), gone as (
+	delete from {s}dataflow_run r using old where r.id = old.id and not ` + runIsKept + `
+	returning r.*
+), total as (
+	insert into {s}dataflow_total as t (flow_id, day, state, runs, ` + totalColumns + `)
+	select flow_id, (ended_at at time zone 'utc')::date, state, count(*), ` + totalSums + `
+	from gone group by 1, 2, 3 order by 1, 2, 3
+	on conflict (flow_id, day, state) do update set runs = t.runs + excluded.runs, read = t.read + excluded.read,
+		written = t.written + excluded.written, redundant = t.redundant + excluded.redundant, filtered = t.filtered + excluded.filtered,
+		dropped = t.dropped + excluded.dropped, dead_lettered = t.dead_lettered + excluded.dead_lettered,
+		updated = t.updated + excluded.updated, busy_us = t.busy_us + excluded.busy_us
+)
+select (select count(*) from gone), (select count(*) from old), o.ended_at, coalesce(o.id, 0)
+from (select) one left join (select * from old order by ended_at desc, id desc limit 1) o on true`
+
+const (
+	totalColumns = `read, written, redundant, filtered, dropped, dead_lettered, updated, busy_us`
+	totalSums    = `sum(read), sum(written), sum(redundant), sum(filtered), sum(dropped), sum(dead_lettered), sum(updated),
+		sum(case when started_at is null then 0 else extract(epoch from ended_at - started_at) * 1000000 end)::bigint`
+)
+
+// The runs that are still there are added up now.
+const sqlTotalList = `
+with t as (
+	select flow_id, day, state, runs, ` + totalColumns + ` from {s}dataflow_total
+	where day between $2::date and $3::date and ($1 = 0 or flow_id = $1)
+	union all
+	select flow_id, (ended_at at time zone 'utc')::date, state, count(*), ` + totalSums + ` from {s}dataflow_run
+	where ended_at >= $2::date::timestamp at time zone 'utc' and ended_at < ($3::date + 1)::timestamp at time zone 'utc' and ($1 = 0 or flow_id = $1)
+		and state in ('success', 'failed', 'cancelled')
+	group by 1, 2, 3
+)
+select t.flow_id, f.name, t.day::text, t.state, sum(runs)::bigint, sum(read)::bigint, sum(written)::bigint, sum(redundant)::bigint, sum(filtered)::bigint,
+	sum(dropped)::bigint, sum(dead_lettered)::bigint, sum(updated)::bigint, sum(busy_us)::bigint
+from t join {s}dataflow_flow f on f.id = t.flow_id
+group by t.flow_id, f.name, t.day, t.state order by t.day, f.name, t.state`
+
+const sqlUpkeepTake = `
+insert into {s}dataflow_upkeep as u (task, worker, until, next_at) values ($1, $2, {clock} + $3::bigint * interval '1 microsecond', {clock})
+on conflict (task) do update set worker = excluded.worker, until = excluded.until
+where u.next_at <= {clock} and (u.worker = excluded.worker or u.until < {clock})`
+
+const sqlUpkeepDone = `
+update {s}dataflow_upkeep set until = {clock}, next_at = {clock} + $3::bigint * interval '1 microsecond' where task = $1 and worker = $2`
 
 // Removes the checkpoints of backfills that have no runs left: no run will continue there.
 const sqlScopePrune = `

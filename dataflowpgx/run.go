@@ -55,11 +55,15 @@ func (q *queries) RunByJob(ctx context.Context, jobID int64) (*dataflow.Run, err
 }
 
 func (q *queries) RunList(ctx context.Context, p *dataflow.RunListParams) ([]*dataflow.Run, error) {
-	states := make([]string, len(p.States))
-	for i, s := range p.States {
-		states[i] = string(s)
-	}
-	return q.runs(ctx, sqlRunList, p.Flow, states, string(p.Trigger), p.Before, p.Limit, dueFor(p.Due, p.Overdue))
+	query, args := runListQuery(p)
+	return q.runs(ctx, query, args...)
+}
+
+func runListQuery(p *dataflow.RunListParams) (query string, args []any) {
+	return driverkit.RunList(p, driverkit.RunListDialect{
+		Mark: "$", NoOrder: " offset 0", Columns: runColumns, Age: dueFor(p.Due, p.Overdue),
+		DueAt: func(age string) string { return "{now} - " + age + "::bigint * interval '1 microsecond'" },
+	})
 }
 
 func (q *queries) RunLive(ctx context.Context, flowID int64) ([]*dataflow.Run, error) {

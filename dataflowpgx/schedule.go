@@ -35,6 +35,17 @@ func (q *queries) flowAt(ctx context.Context, template string, arg any) (*datafl
 	return rec, now.UTC(), err
 }
 
+func (q *queries) FlowsDue(ctx context.Context, after dataflow.DueFlow, limit int) ([]dataflow.DueFlow, error) {
+	rows, err := q.db.Query(ctx, q.store.text(sqlFlowsDue), after.At, after.ID, limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (due dataflow.DueFlow, err error) {
+		err = row.Scan(&due.At, &due.ID)
+		return due, err
+	})
+}
+
 func (q *queries) FlowNext(ctx context.Context, flowIDs []int64) (time.Duration, bool, error) {
 	var seconds *float64
 	err := q.db.QueryRow(ctx, q.store.text(sqlFlowNext), flowIDs).Scan(&seconds)

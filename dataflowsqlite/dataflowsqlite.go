@@ -148,7 +148,7 @@ func (s *store) text(template string) string {
 	if s.clock != nil {
 		now = "'" + formatTime(s.clock()) + "'"
 	}
-	return strings.ReplaceAll(template, "{now}", now)
+	return strings.NewReplacer("{now}", now, "{s}", "").Replace(template)
 }
 
 func formatTime(t time.Time) string { return t.UTC().Format(timeLayout) }

@@ -2,20 +2,86 @@ package dataflowsqlite
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/activedataflow/dataflow"
 )
 
-func (q *queries) RunPrune(ctx context.Context, p *dataflow.PruneParams) (int64, error) {
+func (q *queries) RunPrune(ctx context.Context, p *dataflow.PruneParams) (*dataflow.Pruned, error) {
 	var letters any
 	if p.DeadLetterAge >= 0 {
 		letters = secondsText(p.DeadLetterAge)
 	}
-	n, err := q.prune(ctx, p, sqlRunPruneCount, sqlRunPrune, string(p.State), secondsText(p.Age), letters)
-	if err == nil && n > 0 && !p.DryRun {
-		_, err = q.db.ExecContext(ctx, q.store.text(sqlScopePrune))
+	args := []any{string(p.State), secondsText(p.Age), letters}
+	var answer dataflow.Pruned
+	if p.DryRun {
+		err := q.db.QueryRowContext(ctx, q.store.text(sqlRunPruneCount), args...).Scan(&answer.Removed)
+		return &answer, err
 	}
-	return n, err
+	after, afterID := "", int64(0)
+	if p.After != nil {
+		after, afterID = formatTime(p.After.EndedAt), p.After.ID
+	}
+	type old struct {
+		dataflow.PrunePlace
+		kept bool
+	}
+	olds, err := collect(ctx, q, func(row scanner) (o old, err error) {
+		return o, row.Scan(&o.ID, timeText{&o.EndedAt}, &o.kept)
+	}, sqlRunPrunable, append(args, p.Limit, after, afterID)...)
+	if err != nil {
+		return nil, err
+	}
+	if len(olds) == p.Limit {
+		answer.Next = &olds[len(olds)-1].PrunePlace
+	}
+	gone := make([]int64, 0, len(olds))
+	for _, o := range olds {
+		if !o.kept {
+			gone = append(gone, o.ID)
+		}
+	}
+	ids, err := jsonArray(gone)
+	if err != nil {
+		return nil, err
+	}
+	answer.Removed = int64(len(gone))
+	for _, statement := range []string{sqlRunTotal, sqlRunRemove} {
+		if _, err := q.db.ExecContext(ctx, q.store.text(statement), ids); err != nil {
+			return nil, err
+		}
+	}
+	return &answer, nil
+}
+
+func (q *queries) ScopePrune(ctx context.Context) error {
+	_, err := q.db.ExecContext(ctx, q.store.text(sqlScopePrune))
+	return err
+}
+
+func (q *queries) TotalList(ctx context.Context, p *dataflow.TotalListParams) ([]*dataflow.DailyTotal, error) {
+	return collect(ctx, q, func(row scanner) (*dataflow.DailyTotal, error) {
+		var t dataflow.DailyTotal
+		c := &t.Counters
+		var busy int64
+		err := row.Scan(&t.FlowID, &t.FlowName, &t.Day, &t.State, &t.Runs, &c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered, &c.Updated, &busy)
+		t.Busy = time.Duration(busy) * time.Microsecond
+		return &t, err
+	}, sqlTotalList, p.FlowID, p.From, p.To)
+}
+
+func (q *queries) UpkeepTake(ctx context.Context, task, worker string, lease time.Duration) (bool, error) {
+	err := q.one(ctx, sqlUpkeepTake, task, worker, secondsText(lease))
+	if errors.Is(err, dataflow.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (q *queries) UpkeepDone(ctx context.Context, task, worker string, pause time.Duration) error {
+	_, err := q.db.ExecContext(ctx, q.store.text(sqlUpkeepDone), task, worker, secondsText(pause))
+	return err
 }
 
 func (q *queries) TickPrune(ctx context.Context, p *dataflow.PruneParams) (int64, error) {

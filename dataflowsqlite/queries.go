@@ -87,13 +87,6 @@ const sqlRunByJob = `
 select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
 where r.river_job_id = ? order by r.id desc limit 1`
 
-const sqlRunList = `
-select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
-where (?1 = '' or f.name = ?1) and (?2 = '[]' or r.state in (select value from json_each(?2)))
-	and (?3 = '' or r.trigger = ?3) and (?4 = 0 or r.id < ?4)
-	and (?6 is null or r.state = 'pending' and r.run_after <= strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?6 || ' seconds'))
-order by r.id desc limit ?5`
-
 // Each half uses a partial index. With one condition on the state, SQLite would read all
 // the runs that the flow ever had.
 const sqlRunLive = `
@@ -223,6 +216,7 @@ const sqlFlowNote = `
 update dataflow_flow
 set last_run_at = {now}, last_error = case when ?2 = 'cancelled' then last_error else ?3 end,
 	last_success_at = case when ?2 = 'success' then {now} else last_success_at end,
+	last_success_run = case when ?2 = 'success' then ?4 else last_success_run end,
 	failures = case ?2 when 'success' then 0 when 'failed' then failures + 1 else failures end,
 	tripped_at = case when ?2 = 'success' then null
 		when ?2 = 'failed' and pause_after > 0 and failures + 1 >= pause_after then coalesce(tripped_at, {now}) else tripped_at end,

@@ -9,6 +9,13 @@ select ` + flowColumns + `, {now} from dataflow_flow f
 where f.id in (select value from json_each(?1)) and (f.next_run_at <= {now} or f.probe_at <= {now})
 order by min(coalesce(f.next_run_at, f.probe_at), coalesce(f.probe_at, f.next_run_at)) limit 1`
 
+const sqlFlowsDue = `
+select at, id from (
+	select * from (select next_run_at as at, id from dataflow_flow where next_run_at <= {now} and (next_run_at, id) > (?1, ?2) order by next_run_at, id limit ?3)
+	union all
+	select * from (select probe_at as at, id from dataflow_flow where probe_at <= {now} and (probe_at, id) > (?1, ?2) order by probe_at, id limit ?3))
+order by at, id limit ?3`
+
 const sqlFlowNext = `
 select (julianday(min(min(coalesce(next_run_at, probe_at), coalesce(probe_at, next_run_at)))) - julianday({now})) * 86400.0
 from dataflow_flow where id in (select value from json_each(?1)) and (next_run_at is not null or probe_at is not null)`
@@ -70,17 +77,67 @@ update dataflow_dead_letter set replayed_at = {now} where id = ?1 and replayed_a
 
 // Two kinds of runs are kept: the last successful run of a flow that is no backfill, for
 // ever, and a run with a dead letter that is kept.
+const (
+	runIsKept = `(exists (select 1 from dataflow_flow k where k.id = r.flow_id and k.last_success_run = r.id)
+		or exists (select 1 from dataflow_dead_letter d where d.run_id = r.id and ` + letterIsKept + `))`
+	letterIsKept = `(?3 is null or d.created_at >= strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?3 || ' seconds'))`
+	runIsOld     = `r.ended_at is not null and r.state = ?1 and r.ended_at < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?2 || ' seconds')`
+)
+
+// Counts all old runs, and takes off those that are kept. Few are.
+const sqlRunPruneCount = `
+select (select count(*) from dataflow_run r where ` + runIsOld + `)
+	- (select count(*) from dataflow_run r where ` + runIsOld + ` and r.id in (
+		select last_success_run from dataflow_flow
+		union
+		select d.run_id from dataflow_dead_letter d where ` + letterIsKept + `))`
+
 const sqlRunPrunable = `
-from dataflow_run r
-where r.state = ?1 and r.ended_at < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?2 || ' seconds')
-	and (r.state <> 'success' or r.scope <> '' or exists (select 1 from dataflow_run o
-		where o.flow_id = r.flow_id and o.state = 'success' and o.scope = '' and (o.ended_at, o.id) > (r.ended_at, r.id)))
-	and not exists (select 1 from dataflow_dead_letter d
-		where d.run_id = r.id and (?3 is null or d.created_at >= strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?3 || ' seconds')))`
+select r.id, r.ended_at, ` + runIsKept + ` from dataflow_run r
+where ` + runIsOld + ` and (r.ended_at, r.id) > (?5, ?6)
+order by r.ended_at, r.id limit ?4`
 
-const sqlRunPruneCount = `select count(*)` + sqlRunPrunable
+const sqlRunTotal = `
+insert into dataflow_total as t (flow_id, day, state, runs, ` + totalColumns + `)
+select flow_id, date(ended_at), state, count(*), ` + totalSums + `
+from dataflow_run where id in (select value from json_each(?1)) group by 1, 2, 3
+on conflict (flow_id, day, state) do update set runs = t.runs + excluded.runs, read = t.read + excluded.read,
+	written = t.written + excluded.written, redundant = t.redundant + excluded.redundant, filtered = t.filtered + excluded.filtered,
+	dropped = t.dropped + excluded.dropped, dead_lettered = t.dead_lettered + excluded.dead_lettered,
+	updated = t.updated + excluded.updated, busy_us = t.busy_us + excluded.busy_us`
 
-const sqlRunPrune = `delete from dataflow_run where id in (select r.id` + sqlRunPrunable + ` order by r.ended_at limit ?4)`
+const (
+	totalColumns = `read, written, redundant, filtered, dropped, dead_lettered, updated, busy_us`
+	totalSums    = `sum(read), sum(written), sum(redundant), sum(filtered), sum(dropped), sum(dead_lettered), sum(updated),
+		cast(round(sum(coalesce(julianday(ended_at) - julianday(started_at), 0)) * 86400000) as integer) * 1000`
+)
+
+const sqlRunRemove = `delete from dataflow_run where id in (select value from json_each(?1))`
+
+// The runs that are still there are added up now.
+const sqlTotalList = `
+with t as (
+	select flow_id, day, state, runs, ` + totalColumns + ` from dataflow_total
+	where day between ?2 and ?3 and (?1 = 0 or flow_id = ?1)
+	union all
+	select flow_id, date(ended_at), state, count(*), ` + totalSums + ` from dataflow_run
+	where ended_at is not null and state in ('success', 'failed', 'cancelled')
+		and ended_at >= ?2 and ended_at < date(?3, '+1 day') and (?1 = 0 or flow_id = ?1)
+	group by 1, 2, 3
+)
+select t.flow_id, f.name, t.day, t.state, sum(runs), sum(read), sum(written), sum(redundant), sum(filtered),
+	sum(dropped), sum(dead_lettered), sum(updated), sum(busy_us)
+from t join dataflow_flow f on f.id = t.flow_id
+group by t.flow_id, f.name, t.day, t.state order by t.day, f.name, t.state`
+
+const sqlUpkeepTake = `
+insert into dataflow_upkeep as u (task, worker, until, next_at)
+values (?1, ?2, strftime('%Y-%m-%d %H:%M:%f', {now}, ?3 || ' seconds'), {now})
+on conflict (task) do update set worker = excluded.worker, until = excluded.until
+where u.next_at <= {now} and (u.worker = excluded.worker or u.until < {now})`
+
+const sqlUpkeepDone = `
+update dataflow_upkeep set until = {now}, next_at = strftime('%Y-%m-%d %H:%M:%f', {now}, ?3 || ' seconds') where task = ?1 and worker = ?2`
 
 // Removes the checkpoints of backfills that have no runs left: no run will continue there.
 const sqlScopePrune = `

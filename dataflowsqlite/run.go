@@ -65,11 +65,17 @@ func (q *queries) RunByJob(ctx context.Context, jobID int64) (*dataflow.Run, err
 }
 
 func (q *queries) RunList(ctx context.Context, p *dataflow.RunListParams) ([]*dataflow.Run, error) {
-	states, err := jsonArray(p.States)
-	if err != nil {
-		return nil, err
-	}
-	return collect(ctx, q, scanRun, sqlRunList, p.Flow, states, string(p.Trigger), p.Before, p.Limit, dueFor(p.Due, p.Overdue))
+	query, args := runListQuery(p)
+	return collect(ctx, q, scanRun, query, args...)
+}
+
+func runListQuery(p *dataflow.RunListParams) (query string, args []any) {
+	return driverkit.RunList(p, driverkit.RunListDialect{
+		Mark: "?", NoOrder: " limit -1 offset 0", IndexedBy: true, Columns: runColumns, Age: dueFor(p.Due, p.Overdue),
+		DueAt: func(age string) string {
+			return "strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || " + age + " || ' seconds')"
+		},
+	})
 }
 
 func (q *queries) RunLive(ctx context.Context, flowID int64) ([]*dataflow.Run, error) {

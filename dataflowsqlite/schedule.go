@@ -40,6 +40,16 @@ func (q *queries) flowAt(ctx context.Context, template string, arg any) (*datafl
 	return rec, now, err
 }
 
+func (q *queries) FlowsDue(ctx context.Context, after dataflow.DueFlow, limit int) ([]dataflow.DueFlow, error) {
+	at := ""
+	if !after.At.IsZero() {
+		at = formatTime(after.At)
+	}
+	return collect(ctx, q, func(row scanner) (due dataflow.DueFlow, err error) {
+		return due, row.Scan(timeText{&due.At}, &due.ID)
+	}, sqlFlowsDue, at, after.ID, limit)
+}
+
 func (q *queries) FlowNext(ctx context.Context, flowIDs []int64) (time.Duration, bool, error) {
 	ids, err := jsonArray(flowIDs)
 	if err != nil {

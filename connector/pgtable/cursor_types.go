@@ -64,7 +64,7 @@ func clockTypeOf(text string) string {
 
 // checkCursor refuses a cursor that may be at another place now: because the type of
 // a key column has changed, or because its text depends on the session.
-func (r *reader[T]) checkCursor(cursor Cursor) error {
+func (r *reader) checkCursor(cursor Cursor) error {
 	values, types := rowmap.Place(cursor)
 	for i, text := range values {
 		now := r.keys[i].text
@@ -218,7 +218,7 @@ func changedEnum(then, now, text string) string {
 // explainCursor names the value of the cursor, or of the end of the read, that
 // Postgres cannot read as a value of its column. The error may also come from the
 // query's own casts, so Postgres is asked.
-func (r *reader[T]) explainCursor(ctx context.Context, from Cursor, err error) error {
+func (r *reader) explainCursor(ctx context.Context, from Cursor, err error) error {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) || !invalidText(pg.Code) || r.keys == nil {
 		return err
@@ -245,7 +245,7 @@ func invalidText(code string) bool {
 }
 
 // tieError returns the error of a row whose key is equal to that of the row before.
-func (r *reader[T]) tieError(keys keyText) error {
+func (r *reader) tieError(keys keyText) error {
 	values, err := keys.strings(false)
 	width := len(r.query.Key)
 	if err != nil || len(values) < 2*width {

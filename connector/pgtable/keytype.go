@@ -155,7 +155,7 @@ from (
 
 // lookUpTypes looks up the types of the key columns, their collations, and whether
 // different texts may be equal values.
-func (r *reader[T]) lookUpTypes(ctx context.Context) error {
+func (r *reader) lookUpTypes(ctx context.Context) error {
 	r.ties, r.common = false, true
 	var unknown []int64
 	var collated []int
@@ -190,7 +190,7 @@ func (r *reader[T]) lookUpTypes(ctx context.Context) error {
 }
 
 // lookUpUnknown looks up types, and returns the columns that have a collation.
-func (r *reader[T]) lookUpUnknown(ctx context.Context, types []int64) (collated []int, err error) {
+func (r *reader) lookUpUnknown(ctx context.Context, types []int64) (collated []int, err error) {
 	rows, err := r.pool.Query(ctx, keyTypesQuery, types)
 	if err != nil {
 		return nil, fmt.Errorf("look up the types of the key: %w", err)
@@ -225,7 +225,7 @@ func (r *reader[T]) lookUpUnknown(ctx context.Context, types []int64) (collated 
 }
 
 // useCasts lets the statements cast the values of a cursor.
-func (r *reader[T]) useCasts() {
+func (r *reader) useCasts() {
 	whole := *r.unbounded()
 	whole.query.Casts = make([]string, len(r.keys))
 	for i := range r.keys {
@@ -234,7 +234,7 @@ func (r *reader[T]) useCasts() {
 	r.keyset = whole.upTo(dataflow.Request[Cursor]{Bounded: r.whole != nil, Until: r.until})
 }
 
-func (r *reader[T]) lookUpCollations(ctx context.Context, columns []int) error {
+func (r *reader) lookUpCollations(ctx context.Context, columns []int) error {
 	whole := r.unbounded()
 	names := make([]string, len(columns))
 	for n, i := range columns {
@@ -260,7 +260,7 @@ func (r *reader[T]) lookUpCollations(ctx context.Context, columns []int) error {
 
 // checkKey refuses a key that cannot be compared with a cursor, as only the second
 // page would do.
-func (r *reader[T]) checkKey(ctx context.Context) error {
+func (r *reader) checkKey(ctx context.Context) error {
 	if r.common {
 		return nil
 	}

@@ -27,7 +27,7 @@ type catalogueNotes struct {
 // Notes returns what holds rows back now, and what the catalogue says about the query:
 // that its key is not unique, that rows may be added before the cursor, that rows of
 // infinity are held back for ever, and that each page sorts the table.
-func (s *keyset[T]) Notes(ctx context.Context, req dataflow.Request[Cursor]) ([]string, error) {
+func (s *keyset) Notes(ctx context.Context, req dataflow.Request[Cursor]) ([]string, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
@@ -35,7 +35,7 @@ func (s *keyset[T]) Notes(ctx context.Context, req dataflow.Request[Cursor]) ([]
 	if err != nil {
 		return nil, err
 	}
-	r := &reader[T]{keyset: s.upTo(req)}
+	r := &reader{keyset: s.upTo(req)}
 	if _, err := r.describe(ctx, from); err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func (h *held) String() string {
 	return fmt.Sprintf("rows are held back by %s, since %s", h.by, timeText(h.since))
 }
 
-func (r *reader[T]) lookUpNotes(ctx context.Context, from Cursor) ([]string, error) {
+func (r *reader) lookUpNotes(ctx context.Context, from Cursor) ([]string, error) {
 	table, err := r.keyTable(ctx)
 	if err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ type keyTable struct {
 	defaults []string // of the key columns, as SQL
 }
 
-func (r *reader[T]) keyTable(ctx context.Context) (t keyTable, err error) {
+func (r *reader) keyTable(ctx context.Context) (t keyTable, err error) {
 	numbers := make([]int16, len(r.keys))
 	for i, k := range r.keys {
 		if k.TableOID == 0 || k.TableOID != r.keys[0].TableOID {
@@ -133,7 +133,7 @@ func (r *reader[T]) keyTable(ctx context.Context) (t keyTable, err error) {
 
 // orderNotes are about keys with which rows are added before the cursor, if no guard
 // was chosen.
-func (r *reader[T]) orderNotes(table keyTable) []string {
+func (r *reader) orderNotes(table keyTable) []string {
 	const remedy = ": begin the key with a time that each change sets to now(), or set Query.LateCommits to pgtable.Unguarded{} if no rows are added to what was read"
 	if r.keys[0].DataTypeOID == pgtype.UUIDOID && !growing(table, 0) {
 		return []string{fmt.Sprintf("the key begins with the uuid %q, and a new row with a smaller one is never read%s", r.query.Key[0], remedy)}
@@ -145,7 +145,7 @@ func (r *reader[T]) orderNotes(table keyTable) []string {
 }
 
 // checkOrder refuses a key with which rows are certain to be lost.
-func (r *reader[T]) checkOrder(ctx context.Context) error {
+func (r *reader) checkOrder(ctx context.Context) error {
 	if r.guard != nil || len(r.keys) < 2 || r.keys[0].DataTypeOID != pgtype.DateOID || r.keys[1].DataTypeOID != pgtype.UUIDOID {
 		return nil
 	}
@@ -159,7 +159,7 @@ func (r *reader[T]) checkOrder(ctx context.Context) error {
 
 // randomUUID reports whether a key column is sure to hold random uuids: version 4 by
 // some rows or by its default.
-func (r *reader[T]) randomUUID(ctx context.Context, i int) (bool, error) {
+func (r *reader) randomUUID(ctx context.Context, i int) (bool, error) {
 	whole := r.unbounded()
 	name := rowmap.Qualified(r.query.Key)[i]
 	var random bool
@@ -181,7 +181,7 @@ func growing(t keyTable, i int) bool {
 var growingUUID = regexp.MustCompile(`(?i)v[167]\b|v1mc|ulid`)
 
 // infinityNote is about rows that no guard lets pass.
-func (r *reader[T]) infinityNote(ctx context.Context) ([]string, error) {
+func (r *reader) infinityNote(ctx context.Context) ([]string, error) {
 	q := r.query.Where(rowmap.Qualified(r.query.Key)[0]+" = 'infinity'", 0)
 	q.PageSize = 1
 	rows, err := r.pool.Query(ctx, "select exists (select"+q.From()+")", r.args...)
@@ -219,7 +219,7 @@ func (p *plan) sorts() float64 {
 
 // sortNote is about pages that sort many rows. A role that may not explain the query
 // gets none.
-func (r *reader[T]) sortNote(ctx context.Context, from Cursor, table keyTable) []string {
+func (r *reader) sortNote(ctx context.Context, from Cursor, table keyTable) []string {
 	query := *r.guarded.query
 	query.Ties = r.ties
 	rows, err := r.pool.Query(ctx, "explain (format json) "+query.PageQuery(slices.Concat(r.columns, r.keyList()), from != nil), withCursor(r.guarded.args, from)...)

@@ -210,8 +210,10 @@ func backfillPrune(t *test) {
 	clock.advance(time.Hour)
 	const scopes = "select count(*) from dataflow_checkpoint where scope <> ''"
 	require.EqualValues(t, 1, t.pruned(dataflow.PruneParams{State: dataflow.RunFailed, Age: time.Minute}))
+	require.NoError(t, t.store.ScopePrune(t.Context()))
 	require.EqualValues(t, 1, t.number(scopes))
 	require.EqualValues(t, 1, t.pruned(dataflow.PruneParams{State: dataflow.RunSuccess, Age: time.Minute}))
+	require.NoError(t, t.store.ScopePrune(t.Context()))
 	require.Equal(t, []int64{live.ID}, t.runIDs())
 	require.Zero(t, t.number(scopes))
 	require.EqualValues(t, 1, t.number("select count(*) from dataflow_checkpoint"))

@@ -112,6 +112,8 @@ func groups() []group {
 		{name: "RunCancel", cases: cancelRules()},
 		{name: "DeadLetter", cases: letterRules()},
 		{name: "Prune", cases: pruneRules()},
+		{name: "Total", cases: totalRules()},
+		{name: "Upkeep", cases: upkeepRules()},
 		{name: "Transition", cases: transitionRules()},
 		{name: "Clock", cases: clockRules()},
 		{name: "Tx", cases: txRules()},

@@ -23,6 +23,7 @@ func flowDueRules() []rule {
 		{name: "NotLocked", run: flowDueNotLocked, needs: concurrentWriters},
 		{name: "NotPlannedMeanwhile", run: flowDueNotPlanned, needs: concurrentWriters},
 		{name: "HandledOnce", run: flowDueOnce},
+		{name: "All", run: flowsDueAll},
 	}
 }
 
@@ -214,4 +215,33 @@ func flowDueOnce(t *test) {
 	require.NoError(t, errors.Join(errs...))
 	slices.Sort(handled)
 	require.Equal(t, all, handled)
+}
+
+// FlowsDue lists what is due, page by page, the longest due first.
+func flowsDueAll(t *test) {
+	clock := t.clocked()
+	now, none := clock.Now(), time.Time{}
+	ago := func(minutes int) time.Time { return now.Add(-time.Duration(minutes) * time.Minute) }
+	b, a := t.planned("b", ago(5), ago(7)), t.planned("a", ago(5), none)
+	c := t.planned("c", ago(-1), ago(0))
+	t.planned("later", ago(-1), ago(-1))
+	t.planned("never", none, none)
+	want := []dataflow.DueFlow{{At: ago(7), ID: b}, {At: ago(5), ID: b}, {At: ago(5), ID: a}, {At: now, ID: c}}
+	for _, limit := range []int{1, 2, 3, 100} {
+		var all []dataflow.DueFlow
+		var after dataflow.DueFlow
+		for {
+			page, err := t.store.FlowsDue(t.Context(), after, limit)
+			require.NoError(t, err)
+			for _, due := range page {
+				due.At = due.At.UTC()
+				all = append(all, due)
+				after = due
+			}
+			if len(page) < limit {
+				break
+			}
+		}
+		require.Equal(t, want, all)
+	}
 }

@@ -58,6 +58,7 @@ func runListRules() []rule {
 		{name: "Filters", run: runListFilters},
 		{name: "Pages", run: runListPages},
 		{name: "Due", run: runListDue},
+		{name: "Triggers", run: runListTriggers},
 	}
 }
 
@@ -147,4 +148,18 @@ func runListDue(t *test) {
 		require.Equal(t, slices.Contains(overdue, id), run.IsOverdue(c.Now()))
 		require.Equal(t, run.State == dataflow.RunFailed, run.Completed())
 	}
+}
+
+// Runs of every trigger are listed.
+func runListTriggers(t *test) {
+	f := t.flow("orders")
+	all := []int64{}
+	for _, trigger := range dataflow.Triggers() {
+		run := t.insert(dataflow.RunInsertParams{FlowID: f.ID, Trigger: trigger})
+		t.end(ending(t.claim(run.ID), dataflow.RunFailed))
+		require.Equal(t, []int64{run.ID}, t.runsOf(dataflow.RunListParams{Trigger: trigger, Limit: 10}))
+		all = append([]int64{run.ID}, all...)
+	}
+	require.Equal(t, all, t.runsOf(dataflow.RunListParams{Limit: 100}))
+	require.Equal(t, all, t.runsOf(dataflow.RunListParams{Flow: "orders", States: []dataflow.RunState{dataflow.RunFailed}, Limit: 100}))
 }

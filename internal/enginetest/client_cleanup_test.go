@@ -72,6 +72,37 @@ func TestPlan_10_Retention(t *testing.T) {
 	})
 }
 
+// A started client cleans up by itself. What the removed runs did stays in the totals.
+func TestCleanup_ByItself(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		c := newClock()
+		client := t.onClock(c, named("orders", nil))
+		for range 3 {
+			_, err := t.execute(client, "orders")
+			require.NoError(t, err)
+		}
+		before, err := client.Totals(t.Context(), nil)
+		require.NoError(t, err)
+		require.Len(t, before, 1)
+		require.EqualValues(t, 3, before[0].Runs)
+
+		c.advance(dataflow.DefaultRetention + time.Hour)
+		keep := dataflow.RetentionOptions{Success: -1, Failed: -1, Cancelled: -1, SkippedTicks: -1, DeadLetters: -1}
+		t.started(t.client(&dataflow.Config{Clock: c.Now, Retention: keep}))
+		started := t.started(t.client(&dataflow.Config{Clock: c.Now}))
+		require.Eventually(t, func() bool { return t.number("select count(*) from dataflow_run") == 1 }, patience, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return t.number("select count(*) from dataflow_upkeep where next_at > until") == 1 }, patience, 10*time.Millisecond)
+		after, err := started.Totals(t.Context(), &dataflow.TotalsOptions{Flow: "orders", From: c.Now().AddDate(0, 0, -40)})
+		require.NoError(t, err)
+		require.Equal(t, before, after)
+		_, err = started.Totals(t.Context(), &dataflow.TotalsOptions{Flow: "gone"})
+		require.ErrorIs(t, err, dataflow.ErrNotFound)
+		_, err = started.Totals(t.Context(), &dataflow.TotalsOptions{From: c.Now().AddDate(1, 0, 0)})
+		require.ErrorContains(t, err, "is after To")
+	})
+}
+
 func TestCleanup_Refused(t *testing.T) {
 	t.Parallel()
 	client, err := dataflow.NewClient(noDatabase{}, nil)
