@@ -22,7 +22,7 @@ const module = "github.com/activedataflow/dataflow"
 // aside. A package that is not listed fails the test: say where it stands.
 var arrows = map[string][]string{
 	"":                        {"internal/batch", "internal/lease", "internal/schedule", "internal/stored"},
-	"dataflowpgx":             {"", "internal/driverkit", "internal/migration", "internal/pooler"},
+	"dataflowpgx":             {"", "internal/driverkit", "internal/migration", "internal/pooler", "internal/sqlstate"},
 	"dataflowsqlite":          {"", "internal/driverkit", "internal/migration"},
 	"connector/httpjson":      {"", "internal/httpcall"},
 	"connector/jsonrpc":       {"", "internal/httpcall"},
@@ -33,12 +33,13 @@ var arrows = map[string][]string{
 	"connector":               {}, // its README, and that README's code as a test
 	"connector/connectortest": {""},
 	"connector/memory":        {""},
-	"connector/pgtable":       {"", "dataflowpgx", "internal/pooler", "internal/rowmap"},
+	"connector/pgtable":       {"", "dataflowpgx", "internal/pooler", "internal/rowmap", "internal/sqlstate"},
 	"connector/sqltable":      {"", "dataflowsqlite", "internal/rowmap"},
 	"internal/batch":          {},
 	"internal/lease":          {},
 	"internal/migration":      {},
 	"internal/pooler":         {""},
+	"internal/sqlstate":       {},
 	"internal/rowmap":         {""},
 	"internal/driverkit":      {"", "internal/migration"},
 	"internal/chaos":          {},

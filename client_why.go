@@ -57,6 +57,7 @@ const (
 	CauseNoted         CauseCode = "noted"             // the source holds records back, or may miss some
 	CauseFailed        CauseCode = "attempts_used_up"  // the last run failed
 	CauseSkipped       CauseCode = "last_tick_skipped" // the last tick did not become a run
+	CauseRetrying      CauseCode = "dead_letters_held" // dead letters wait to be tried again
 )
 
 // String returns the sentences, each on a line of its own.
@@ -97,6 +98,9 @@ func (c *Client) Why(ctx context.Context, name string) (*Explanation, error) {
 		return nil, public(fmt.Errorf("explain flow %q: %w", name, err))
 	}
 	w.past()
+	if err := w.letters(ctx); err != nil {
+		return nil, public(fmt.Errorf("explain flow %q: %w", name, err))
+	}
 	return &Explanation{Flow: name, At: w.now, Running: len(w.running) > 0, Causes: w.causes}, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -271,4 +272,24 @@ func (w *why) past() {
 		}
 		w.add(CauseSkipped, 0, nil, "%s started no run: %s.", what, s.Reason.text())
 	}
+}
+
+// letters adds how many dead letters are tried again.
+func (w *why) letters(ctx context.Context) error {
+	letters, err := w.client.store.DeadLetterHeld(ctx, w.flow.ID, 0, retryPage)
+	if err != nil || len(letters) == 0 {
+		return err
+	}
+	last := letters[0].RetryUntil
+	for _, l := range letters {
+		if l.RetryUntil.After(*last) {
+			last = l.RetryUntil
+		}
+	}
+	count := strconv.Itoa(len(letters))
+	if len(letters) == retryPage {
+		count += " or more"
+	}
+	w.add(CauseRetrying, 0, last, "%s of its dead letters are tried again at the end of each run, until %s at the latest. The oldest, %s, failed with: %s", count, w.at(*last), letters[0].Key, stored.Clip(letters[0].Error))
+	return nil
 }

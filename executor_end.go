@@ -176,7 +176,7 @@ func (a *attempt) verdict(ctx context.Context, cause error) (*RunEndParams, Even
 	if errors.As(cause, &pe) {
 		p.Error.Stack = stored.Clean(pe.Stack)
 	}
-	if IsPermanent(cause) || a.run.Attempt >= a.run.MaxAttempts {
+	if IsPermanent(cause) || a.store.Classify(cause) == FaultPermanent || a.run.Attempt >= a.run.MaxAttempts {
 		p.State = RunFailed
 		return p, EventRunFailed
 	}

@@ -92,6 +92,9 @@ func (p *flowCode) run(ctx context.Context, a *attempt) error {
 	if err := w.beginSink(ctx); err != nil {
 		return err
 	}
+	if err := w.loadHeld(ctx); err != nil {
+		return err
+	}
 	if a.sizes.batch == nil {
 		a.sizes.batch = p.newSize(a.sizes.set)
 	}
@@ -178,6 +181,9 @@ func (w *batchWriter) loop(ctx context.Context, made *batch.Ahead[*madeBatch], m
 			return err
 		}
 		if !ok {
+			if err := w.retryHeld(ctx); err != nil {
+				return err
+			}
 			return w.endReplacement(ctx)
 		}
 		if err := w.writeBatch(ctx, b); err != nil {

@@ -107,6 +107,14 @@ const (
 	conflictWait  = 5 * time.Second
 )
 
+// staleTries is how often an attempt repeats a batch, without a pause, whose statements were
+// prepared before a migration. Each connection of the pool can meet that once for each
+// statement. Pools use the same connections first, so that a few repetitions do as a rule.
+const staleTries = 100
+
+// retryPage is how many dead letters that are tried again are read at once.
+const retryPage = 1000
+
 // How long a job that cannot be worked now is snoozed. A snooze spends no attempt.
 const (
 	snoozeBusy          = 2 * time.Second // another run of the flow is in progress

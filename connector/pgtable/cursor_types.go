@@ -14,6 +14,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
 // The types of time that the text of a cursor shows.
@@ -241,7 +242,7 @@ func (r *reader) explainCursor(ctx context.Context, from Cursor, err error) erro
 
 // invalidText reports whether a text is no value of a type.
 func invalidText(code string) bool {
-	return slices.Contains([]string{"22P02", "22007", "22008", "22003"}, code)
+	return slices.Contains([]string{sqlstate.InvalidTextValue, sqlstate.NumericOutOfRange, "22007", "22008"}, code)
 }
 
 // tieError returns the error of a row whose key is equal to that of the row before.

@@ -86,10 +86,17 @@
 //
 // A constraint that is deferrable and initially deferred is checked after each batch, or
 // part of a batch, that [Insert] and [Upsert] write, and not only by the commit. So its
-// error is one of the rows, about which the flow's policy decides. In a batch with a bad
-// row, rows that refer to each other may be in different parts; then they count as bad
-// too. Func and Batch meet such an error at the commit, unless they call "set constraints
-// all immediate".
+// error is one of the rows, about which the flow's policy decides. With [Func] and [Batch],
+// and for constraints of other tables, the commit fails; then the batch is written again
+// in parts, each of which is checked by "set constraints all immediate". In a batch with a
+// bad row, rows that refer to each other may be in different parts; then they count as bad
+// too. [dataflow.RetryBadFor] writes them at the end of the run.
+//
+// A unique value that one row of a batch hands over to another is written in the order of
+// the source. Two rows that exchange their values need a deferrable constraint; otherwise
+// the error names both.
+//
+// docs/postgres-errors.md says what a flow does about each error of the server.
 //
 // # Rows that are committed late
 //

@@ -143,9 +143,13 @@ func (s *keyset) Count(ctx context.Context, r dataflow.Request[Cursor]) (int64, 
 	if err != nil {
 		return 0, s.query.Wrap(err)
 	}
-	n, err := s.upTo(r).count(ctx, from)
+	var n int64
+	err = retryStale(s.pool, func() error {
+		n, err = s.upTo(r).count(ctx, from)
+		return err
+	})
 	if err != nil {
-		return 0, s.query.Wrap(err)
+		return 0, transient(ctx, s.pool, s.query.Wrap(err))
 	}
 	return n, nil
 }

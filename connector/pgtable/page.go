@@ -12,6 +12,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
 // notNullQuery counts the given table columns that may be null.
@@ -53,15 +54,27 @@ func newReader[T any](s *keyset) (*[]T, *reader) {
 
 // page reads the page after a cursor, or the first page.
 func (r *reader) page(ctx context.Context, from Cursor) (*rowmap.Page, error) {
-	page, err := r.nextPage(ctx, from)
-	for range r.pool.Config().MaxConns {
-		if !isStalePlan(err) {
-			break
-		}
-		r.guarded = nil // the types of the columns may have changed
-		page, err = r.nextPage(ctx, from)
+	page, err := r.pageOrStale(ctx, from)
+	for tooMuch(err) && r.limit.Rows > leastPage && ctx.Err() == nil {
+		r.limit.Shrink(max(r.limit.Rows/4, leastPage))
+		page, err = r.pageOrStale(ctx, from)
 	}
 	return page, r.explainCursor(ctx, from, err)
+}
+
+// leastPage is the size down to which pages shrink while they take the server too long.
+const leastPage = 10
+
+// pageOrStale reads a page, again if a statement was stale.
+func (r *reader) pageOrStale(ctx context.Context, from Cursor) (page *rowmap.Page, err error) {
+	err = retryStale(r.pool, func() error {
+		page, err = r.nextPage(ctx, from)
+		if sqlstate.Is(err, sqlstate.Again) {
+			r.guarded = nil // the types of the columns may have changed
+		}
+		return err
+	})
+	return page, err
 }
 
 func (r *reader) nextPage(ctx context.Context, from Cursor) (*rowmap.Page, error) {

@@ -20,7 +20,11 @@ func (s *keyset) Split(ctx context.Context, r dataflow.Request[Cursor], n int) (
 	if err != nil {
 		return nil, s.query.Wrap(err)
 	}
-	cursors, err := s.upTo(r).split(ctx, from, n)
+	var cursors []Cursor
+	err = retryStale(s.pool, func() error {
+		cursors, err = s.upTo(r).split(ctx, from, n)
+		return err
+	})
 	if err != nil {
 		return nil, transient(ctx, s.pool, s.query.Wrap(err))
 	}
