@@ -245,6 +245,21 @@ func (w *why) schedule() {
 	}
 }
 
+// noted adds what the source has to say about its next read.
+func (w *why) noted(ctx context.Context) error {
+	if !w.flow.Registered() {
+		return nil
+	}
+	place, err := w.client.store.CursorGet(ctx, w.flow.ID)
+	if err != nil {
+		return err
+	}
+	for _, note := range w.flow.code.notes(ctx, place.Cursor) {
+		w.add(CauseNoted, 0, nil, "Its source notes: %s.", note)
+	}
+	return nil
+}
+
 // past adds the outcome of the last run and the last tick.
 func (w *why) past() {
 	if run := w.last; run != nil && run.State == RunFailed {

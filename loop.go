@@ -26,6 +26,7 @@ type flowCode struct {
 	cursorCode
 	types recordCode
 	sink  sinkCode
+	told  told
 }
 
 func newFlowCode[T, C, Out any](source Source[T, C], transform Transform[T, Out], to Target[Out]) *flowCode {
@@ -116,6 +117,10 @@ func (p *flowCode) run(ctx context.Context, a *attempt) error {
 	}
 	if !read.Stop(grace) {
 		a.log.ErrorContext(ctx, "dataflow: the source ignores its context; its goroutine is left behind", slog.String(logStage, string(StageRead)), slog.String("type", describe(p.source).Type))
+		return err
+	}
+	if err == nil {
+		p.tell(ctx, a, req, reader.handed == 0)
 	}
 	return err
 }

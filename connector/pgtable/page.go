@@ -28,6 +28,7 @@ type reader struct {
 	keys     []keyColumn      // nil until looked up
 	columns  []string         // T's columns, quoted
 	ties     bool             // true if different texts may be equal values of the key
+	common   bool             // true if all key columns are of common types
 	nullable bool             // true if a key column after the first may be null
 	guarded  *guarded         // nil until the guard was asked
 	stall    error            // the error to return after the last page
@@ -86,7 +87,7 @@ func (r *reader) nextPage(ctx context.Context, from Cursor) (*rowmap.Page, error
 		}
 	}
 	if from != nil && r.nullable {
-		if err := r.refuse(ctx, r.query.NullQuery(r.keyList()), withCursor(r.args, from[:len(from)-1])); err != nil {
+		if err := r.refuse(ctx, r.query.NullQuery(r.keyList()), withCursor(r.args, from)[:len(r.args)+len(r.keys)-1]); err != nil {
 			return nil, err
 		}
 	}
@@ -151,6 +152,9 @@ func (r *reader) open(ctx context.Context, from Cursor) error {
 	if err := r.checkKey(ctx); err != nil {
 		return err
 	}
+	if err := r.checkOrder(ctx); err != nil {
+		return err
+	}
 	if err := r.lookUpNullable(ctx); err != nil {
 		return err
 	}
@@ -167,10 +171,7 @@ func (r *reader) describe(ctx context.Context, from Cursor) ([]string, error) {
 	if err := r.server.check(ctx, r.pool); err != nil {
 		return nil, err
 	}
-	whole := r.keyset
-	if r.whole != nil {
-		whole = r.whole
-	}
+	whole := r.unbounded()
 	rows, err := r.pool.Query(ctx, whole.query.DescribeQuery(), whole.args...)
 	if err != nil {
 		return nil, err
@@ -194,10 +195,21 @@ func (r *reader) describe(ctx context.Context, from Cursor) ([]string, error) {
 		}
 		r.keys[i].FieldDescription = fields[at]
 	}
+	if err := r.lookUpTypes(ctx); err != nil {
+		return nil, err
+	}
 	if err := r.checkCursor(from); err != nil {
 		return nil, err
 	}
 	return names, r.checkCursor(r.until)
+}
+
+// unbounded returns the source without the end until.
+func (r *reader) unbounded() *keyset {
+	if r.whole != nil {
+		return r.whole
+	}
+	return r.keyset
 }
 
 // lookUpNullable asks whether a key column after the first may be null.
@@ -328,8 +340,8 @@ func (s *pageScan) end() (*rowmap.Page, error) {
 	if s.err != nil {
 		return nil, s.err
 	}
-	s.page.Rows = s.weight.Rows
-	s.page.Keys, s.err = s.keys.strings()
+	s.page.Rows, s.page.Typed = s.weight.Rows, true
+	s.page.Keys, s.err = s.keys.strings(true)
 	return &s.page, s.err
 }
 

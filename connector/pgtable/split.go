@@ -37,7 +37,7 @@ func (s *keyset) split(ctx context.Context, from Cursor, n int) (cursors []Curso
 	if _, err := r.describe(ctx, from); err != nil {
 		return nil, err
 	}
-	g, err := s.guardedQuery(ctx, r.keys[0], readStart{from: from, rough: true})
+	g, err := r.guardedQuery(ctx, r.keys[0], readStart{from: from, rough: true})
 	if err != nil {
 		return nil, err
 	}
@@ -68,9 +68,9 @@ func (s *keyset) split(ctx context.Context, from Cursor, n int) (cursors []Curso
 	if err := rows.Err(); err != nil {
 		return nil, err
 	}
-	values, err := keys.strings()
+	values, err := keys.strings(true)
 	if err != nil {
 		return nil, err
 	}
-	return rowmap.Cursors[Cursor](&s.query, values)
+	return rowmap.Cursors[Cursor](&s.query, values, true)
 }
