@@ -21,8 +21,8 @@ const module = "github.com/activedataflow/dataflow"
 // arrows are the packages of this module that each package may import, tests
 // aside. A package that is not listed fails the test: say where it stands.
 var arrows = map[string][]string{
-	"":                        {"internal/batch", "internal/lease", "internal/schedule", "internal/stored"},
-	"dataflowpgx":             {"", "internal/driverkit", "internal/migration"},
+	"":                        {"internal/batch", "internal/lease", "internal/pools", "internal/schedule", "internal/stored"},
+	"dataflowpgx":             {"", "internal/driverkit", "internal/migration", "internal/pools"},
 	"dataflowsqlite":          {"", "internal/driverkit", "internal/migration"},
 	"connector/httpjson":      {"", "internal/httpcall"},
 	"connector/jsonrpc":       {"", "internal/httpcall"},
@@ -33,7 +33,7 @@ var arrows = map[string][]string{
 	"connector":               {}, // its README, and that README's code as a test
 	"connector/connectortest": {""},
 	"connector/memory":        {""},
-	"connector/pgtable":       {"", "dataflowpgx", "internal/rowmap"},
+	"connector/pgtable":       {"", "dataflowpgx", "internal/pools", "internal/rowmap"},
 	"connector/sqltable":      {"", "dataflowsqlite", "internal/rowmap"},
 	"internal/batch":          {},
 	"internal/lease":          {},
@@ -47,6 +47,7 @@ var arrows = map[string][]string{
 	"examples/hello":          {"", "connector/csvfile", "connector/sqltable", "dataflowsqlite"},
 	"examples/quickstart":     {"", "connector/csvfile", "connector/pgtable", "connector/sqltable", "dataflowpgx", "dataflowsqlite"},
 	"dataflowhttp":            {""},
+	"internal/pools":          {},
 	"internal/schedule":       {},
 	"internal/stored":         {},
 	"examples/schedules":      {"", "connector/memory", "dataflowhttp", "dataflowsqlite"},

@@ -261,10 +261,17 @@ func (f *FlowRecord) comingBack() bool {
 	return f.MigratedFrom != nil && stored.Same(f.MigratedFrom, f.RuntimeJSON)
 }
 
+// flowPart is a flow's source, transform or sink, without its types.
+type flowPart struct {
+	name string
+	part any
+}
+
 // pipeline is a flow's source, transform and target without their types.
 type pipeline interface {
 	validate() error
 	describe() (source, sink Description)
+	parts() []flowPart
 	resumable() bool
 	run(ctx context.Context, a *attempt) error
 	replay(ctx context.Context, store Store, l *DeadLetterRecord) error

@@ -31,6 +31,10 @@ func (p *typedPipeline[T, C, Out]) describe() (source, sink Description) {
 	return describe(p.source), p.target.Describe()
 }
 
+func (p *typedPipeline[T, C, Out]) parts() []flowPart {
+	return []flowPart{{"source", p.source}, {"transform", p.transform}, {"target", p.target.part()}}
+}
+
 func (p *typedPipeline[T, C, Out]) validate() error {
 	errs := []error{
 		validate("Source", p.source),
@@ -92,9 +96,11 @@ func (p *typedPipeline[T, C, Out]) run(ctx context.Context, a *attempt) error {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
 	defer cancel()
 	if !made.Stop(grace) {
+		a.leftBehind = append(a.leftBehind, made.Done())
 		a.log.ErrorContext(ctx, "dataflow: the transform ignores its context; its goroutine is left behind", slog.String(logStage, string(StageTransform)), slog.String("type", fmt.Sprintf("%T", p.transform)))
 	}
 	if !read.Stop(grace) {
+		a.leftBehind = append(a.leftBehind, read.Done())
 		a.log.ErrorContext(ctx, "dataflow: the source ignores its context; its goroutine is left behind", slog.String(logStage, string(StageRead)), slog.String("type", describe(p.source).Type))
 	}
 	return err

@@ -65,7 +65,8 @@ func classifyCode(code string) dataflow.Fault {
 func isDisconnect(err error) bool {
 	var lost *lostError
 	var refused *pgconn.ConnectError
-	if errors.As(err, &lost) || errors.As(err, &refused) {
+	var full *poolFullError
+	if errors.As(err, &full) || errors.As(err, &lost) || errors.As(err, &refused) {
 		return true
 	}
 	return pgconn.SafeToRetry(err) || errors.Is(err, pgconn.ErrConnClosed)

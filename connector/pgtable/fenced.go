@@ -146,7 +146,7 @@ const beginFenced = `begin; set local idle_in_transaction_session_timeout = '10s
 // WriteFenced writes a batch and its state in one transaction. It returns
 // [dataflow.ErrFenced] if the flow was claimed by another fence.
 func (s *fencedSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T]) error {
-	return transient(ctx, s.pool, pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{BeginQuery: beginFenced}, func(tx pgx.Tx) error {
+	return transient(ctx, s.pool, s.inTx(ctx, func(tx pgx.Tx) error {
 		// Update the checkpoint first: this waits only for another claim, and blocks
 		// later ones.
 		tag, err := tx.Exec(ctx, `update dataflow_sink_checkpoint set state = $3, updated_at = now() where flow = $1 and fence = $2`,
