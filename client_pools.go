@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/activedataflow/dataflow/internal/pools"
 )
 
 // PoolNeeds returns how many connections each pool needs for this client's flows: its own
@@ -61,12 +63,13 @@ func (b base) poolNeeds(flows []*Flow) []*PoolNeed {
 		}
 	}
 	for i, p := range all {
-		p.AllAtOnce += spare[keys[i]]
-		switch spare[keys[i]] {
-		case spareConnections:
+		held := p.AllAtOnce
+		p.AllAtOnce = pools.Enough(held, spare[keys[i]])
+		switch free := p.AllAtOnce - held; {
+		case free == spareConnections:
 			p.Counted = append(p.Counted, "2 that no run holds: one for checkpoints, one for everything else")
-		case 1:
-			p.Counted = append(p.Counted, "1 that no run holds, for pages and batches")
+		case free == 1:
+			p.Counted = append(p.Counted, "1 that no run holds")
 		}
 		p.Least = max(p.Least, min(1, spare[keys[i]]))
 	}

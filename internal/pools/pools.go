@@ -33,12 +33,16 @@ func (n Need) Least() int { return n.Held + min(n.Spare, 1) }
 // spareOf is how many connections of a pool runs must not hold.
 func spareOf(size, spare int) int { return min(spare, max(1, size-1)) }
 
-// Fits returns how many runs of this need a pool serves at once. It is -1 without a limit.
-func (n Need) Fits() int {
-	if n.Size == 0 || n.Held == 0 {
-		return -1
+// Enough is the least size of a pool that lets runs hold so many connections at once.
+func Enough(held, spare int) int {
+	if held == 0 {
+		return min(spare, 1)
 	}
-	return max(0, n.Size-spareOf(n.Size, n.Spare)) / n.Held
+	size := held
+	for size-spareOf(size, spare) < held {
+		size++
+	}
+	return size
 }
 
 // Full says which pool has no room for a run.
