@@ -41,6 +41,10 @@ type attempt struct {
 	leftBehind  []<-chan struct{} // closed when what ignores its context has returned after all
 	leaving     atomic.Bool       // a transaction gives the lease away, and may be committed
 
+	// control is for statements that must not wait for connections that runs have.
+	control Store
+	watch   *readWatch // of the source; nil: nothing was read
+
 	place  place
 	sizes  sizes
 	slice  slice

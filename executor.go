@@ -188,7 +188,7 @@ func (e *FlowExecutor) claimTx(ctx context.Context, tx Tx, flow *Flow, runID int
 		log = log.With(slog.Int64(logJob, e.job.ID))
 	}
 	a := &attempt{
-		base: c.runs, gate: c.gate, leases: c.leases, jobs: c.jobs, flow: flow, run: claim.Run, job: e.job, log: log, started: c.now(),
+		base: c.runs, control: c.store, gate: c.gate, leases: c.leases, jobs: c.jobs, flow: flow, run: claim.Run, job: e.job, log: log, started: c.now(),
 		claimed: LeaseRef{RunID: runID, LeaseNumber: claim.Run.LeaseNumber},
 		place:   place{seq: claim.Seq, cursor: claim.Cursor, fence: claim.Seq, setSeq: claim.SetSeq},
 		sizes:   sizes{set: flow.Runtime.Settings().BatchSize},

@@ -87,8 +87,15 @@ func (p *typedPipeline[T, C, Out]) run(ctx context.Context, a *attempt) error {
 		source: p.source, req: req, size: a.sizes.batch, wait: a.flow.opts.BatchWait,
 		turnstile: w.turnstile, free: make(chan *readBatch[T, C], 3),
 	}
-	read := batch.Start(ctx, reader.read)
-	maker := &batchMaker[T, C, Out]{p: p, a: a, read: read, turnstile: w.turnstile, free: make(chan *madeBatch[T, C, Out], 2)}
+	a.watch = &reader.watch
+	a.watch.begin()
+	abandoned := make(chan error, 1)
+	read := batch.Start(ctx, func(ctx context.Context, hand func(*readBatch[T, C]) bool) error {
+		reading, stop := a.watchSource(ctx, &reader.watch, describe(p.source).Type, abandoned)
+		defer stop()
+		return reader.read(ctx, reading, hand)
+	})
+	maker := &batchMaker[T, C, Out]{p: p, a: a, read: read, abandoned: abandoned, turnstile: w.turnstile, free: make(chan *madeBatch[T, C, Out], 2)}
 	made := batch.Start(ctx, maker.make)
 	written := p.watchSink(ctx, a)
 	err = guard(func() error { return w.loop(ctx, made, maker, reader) }) // so that a panic stops the others too

@@ -48,7 +48,9 @@ func recordLoop(tb testing.TB, n, size int) (left int64) {
 	a := &attempt{gate: newGate()}
 	a.slice.turns = batch.NewTurns(a.slice.isOver)
 	reader := &batchReader[plainRecord, int]{source: p.source, size: batch.NewSize(size, 0), free: make(chan *readBatch[plainRecord, int], 3)}
-	maker := &batchMaker[plainRecord, int, plainRecord]{p: p, a: a, read: batch.Start(tb.Context(), reader.read), free: make(chan *madeBatch[plainRecord, int, plainRecord], 2)}
+	maker := &batchMaker[plainRecord, int, plainRecord]{p: p, a: a, read: batch.Start(tb.Context(), func(ctx context.Context, hand func(*readBatch[plainRecord, int]) bool) error {
+		return reader.read(ctx, ctx, hand)
+	}), free: make(chan *madeBatch[plainRecord, int, plainRecord], 2)}
 	made := batch.Start(tb.Context(), maker.make)
 	w := &batchWriter[plainRecord, int, plainRecord]{p: p, a: a}
 	for {

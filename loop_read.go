@@ -135,6 +135,7 @@ type batchReader[T, C any] struct {
 	handed    int64                 // records handed over
 	number    int                   // batches handed over
 	wait      time.Duration         // after which a batch ends; 0: never
+	watch     readWatch
 }
 
 // recycle takes back a batch that was written, to be filled again.
@@ -163,17 +164,30 @@ func (r *batchReader[T, C]) hand(b *readBatch[T, C], hand func(*readBatch[T, C])
 	r.handed += int64(b.size())
 	r.number++
 	b.took = time.Since(b.began)
+	r.watch.pause()
+	defer r.watch.resume()
 	return hand(b)
 }
 
-// read reads the source to its end.
-func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]) bool) error {
+// pass waits until the batch that was handed over last may be followed by another.
+func (r *batchReader[T, C]) pass(ctx context.Context) bool {
+	r.watch.pause()
+	defer r.watch.resume()
+	return r.turnstile.Wait(ctx, r.number)
+}
+
+// read reads the source to its end. The source gets reading as its context, which ends with a
+// *silentError if the source says nothing for too long.
+func (r *batchReader[T, C]) read(ctx, reading context.Context, hand func(*readBatch[T, C]) bool) error {
 	if r.wait > 0 {
-		return r.readWaiting(ctx, hand)
+		return r.readWaiting(ctx, reading, hand)
 	}
 	return guard(func() error {
 		b := r.newBatch()
-		for item, err := range r.source.Read(ctx, r.req) {
+		for item, err := range r.source.Read(reading, r.req) {
+			if r.watch.asked.Load() {
+				r.watch.note()
+			}
 			if err == nil && item.Resume && !item.Mark && item.Key == "" && len(b.names) == 0 { // what add does for most items, inline
 				b.rows = append(b.rows, item.Value)
 				b.cursors = append(b.cursors, item.Cursor)
@@ -184,7 +198,7 @@ func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]
 				b.addBad(item, bad)
 			} else {
 				r.beforeError(ctx, b, hand)
-				return fmt.Errorf("read: %w", foreign(err))
+				return readError(reading, err)
 			}
 			if r.size.WeighsNow(len(b.rows)) {
 				b.weigh()
@@ -192,7 +206,7 @@ func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]
 			if !r.full(b) || !b.endsHere() {
 				continue
 			}
-			if !r.hand(b, hand) || !r.turnstile.Wait(ctx, r.number) {
+			if !r.hand(b, hand) || !r.pass(ctx) {
 				return ctx.Err()
 			}
 			b = r.newBatch()
@@ -200,8 +214,21 @@ func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if reading.Err() != nil {
+			r.beforeError(ctx, b, hand)
+			return readError(reading, reading.Err())
+		}
 		return r.last(b, hand)
 	})
+}
+
+// readError is the error of a source, or why its read was ended.
+func readError(reading context.Context, err error) error {
+	var silent *silentError
+	if errors.As(context.Cause(reading), &silent) {
+		return silent
+	}
+	return fmt.Errorf("read: %w", foreign(err))
 }
 
 // full reports whether a batch is to end.

@@ -21,7 +21,7 @@ func TestBatchReader_HeavyBad(t *testing.T) {
 		for set, want := range map[int]int{0: batch.MaxWeight/kept + 1, 200: 200} {
 			r := &batchReader[int, int]{source: source, size: batch.NewSize(set, DefaultBatchSize), wait: wait}
 			var sizes []int
-			require.NoError(t, r.read(t.Context(), func(b *readBatch[int, int]) bool {
+			require.NoError(t, r.read(t.Context(), t.Context(), func(b *readBatch[int, int]) bool {
 				sizes = append(sizes, b.size())
 				return true
 			}))

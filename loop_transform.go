@@ -26,6 +26,7 @@ type batchMaker[T, C, Out any] struct {
 	p         *typedPipeline[T, C, Out]
 	a         *attempt
 	read      *batch.Ahead[*readBatch[T, C]]
+	abandoned <-chan error               // gets an error if the source is given up
 	turnstile *batch.Turnstile           // see batchesAlone
 	free      chan *madeBatch[T, C, Out] // to be filled again
 }
@@ -49,6 +50,8 @@ func (m *batchMaker[T, C, Out]) make(ctx context.Context, hand func(*madeBatch[T
 		select {
 		case <-m.a.gate.stopping:
 			cancel(ErrStopped)
+		case err := <-m.abandoned:
+			cancel(err)
 		case <-waiting.Done():
 		}
 	}()

@@ -2,7 +2,6 @@ package dataflow
 
 import (
 	"context"
-	"fmt"
 	"time"
 )
 
@@ -14,14 +13,18 @@ type readItem[T, C any] struct {
 
 // readWaiting reads the source to its end. It hands over a batch that has waited for long
 // enough, even while the source blocks.
-func (r *batchReader[T, C]) readWaiting(ctx context.Context, hand func(*readBatch[T, C]) bool) error {
+func (r *batchReader[T, C]) readWaiting(ctx, reading context.Context, hand func(*readBatch[T, C]) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
+	reading, cancelRead := context.WithCancel(reading)
 	items := make(chan readItem[T, C])
 	var failed error // readable once items is closed
 	go func() {
 		defer close(items)
 		failed = guard(func() error {
-			for item, err := range r.source.Read(ctx, r.req) {
+			for item, err := range r.source.Read(reading, r.req) {
+				if r.watch.asked.Load() {
+					r.watch.note()
+				}
 				select {
 				case items <- readItem[T, C]{item, err}:
 				case <-ctx.Done():
@@ -33,10 +36,11 @@ func (r *batchReader[T, C]) readWaiting(ctx context.Context, hand func(*readBatc
 	}()
 	defer func() {
 		cancel()
+		cancelRead()
 		for range items { // until this read has ended: a source is used by one read at a time
 		}
 	}()
-	w := &waitingBatch[T, C]{r: r, hand: hand, b: r.newBatch(), timer: time.NewTimer(r.wait)}
+	w := &waitingBatch[T, C]{r: r, reading: reading, hand: hand, b: r.newBatch(), timer: time.NewTimer(r.wait)}
 	defer w.timer.Stop()
 	w.timer.Stop()
 	for {
@@ -58,6 +62,9 @@ func (r *batchReader[T, C]) readWaiting(ctx context.Context, hand func(*readBatc
 				return failed
 			case ctx.Err() != nil:
 				return ctx.Err()
+			case reading.Err() != nil:
+				r.beforeError(ctx, w.b, hand)
+				return readError(reading, reading.Err())
 			default:
 				return r.last(w.b, hand)
 			}
@@ -67,12 +74,13 @@ func (r *batchReader[T, C]) readWaiting(ctx context.Context, hand func(*readBatc
 
 // waitingBatch is a batch that also ends when it has waited for long enough.
 type waitingBatch[T, C any] struct {
-	r     *batchReader[T, C]
-	hand  func(*readBatch[T, C]) bool
-	b     *readBatch[T, C]
-	timer *time.Timer // fires when the batch has waited since its first record
-	begun bool        // there is one
-	due   bool        // it has fired
+	r       *batchReader[T, C]
+	reading context.Context // the source's
+	hand    func(*readBatch[T, C]) bool
+	b       *readBatch[T, C]
+	timer   *time.Timer // fires when the batch has waited since its first record
+	begun   bool        // there is one
+	due     bool        // it has fired
 }
 
 // take adds an item. It reports true if no more is wanted.
@@ -83,7 +91,7 @@ func (w *waitingBatch[T, C]) take(ctx context.Context, i readItem[T, C]) (done b
 		w.b.addBad(i.item, bad)
 	} else {
 		w.r.beforeError(ctx, w.b, w.hand)
-		return true, fmt.Errorf("read: %w", foreign(i.err))
+		return true, readError(w.reading, i.err)
 	}
 	if !w.begun {
 		w.begun = true
@@ -106,7 +114,7 @@ func (w *waitingBatch[T, C]) cut(ctx context.Context) bool {
 		return true // the batch ends at its first resume point
 	}
 	rows, cursors, names, bad := b.cutTail()
-	if !w.r.hand(b, w.hand) || !w.r.turnstile.Wait(ctx, w.r.number) {
+	if !w.r.hand(b, w.hand) || !w.r.pass(ctx) {
 		return false
 	}
 	w.b = w.r.newBatch()

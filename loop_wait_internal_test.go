@@ -53,7 +53,7 @@ func TestBatchReader_First(t *testing.T) {
 			var sizes []int
 			done := make(chan error, 1)
 			go func() {
-				done <- r.read(t.Context(), func(b *readBatch[plainRecord, int]) bool {
+				done <- r.read(t.Context(), t.Context(), func(b *readBatch[plainRecord, int]) bool {
 					sizes = append(sizes, b.size())
 					return true
 				})

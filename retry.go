@@ -139,6 +139,24 @@ const predecessorWait = 2 * time.Second
 // renewal that a run is to be cancelled.
 const renewEvery = 2 * time.Second
 
+// defaultReadTimeout is how long a source may say nothing if its flow does not say.
+const defaultReadTimeout = 5 * time.Minute
+
+// readTimeout is how long the flow's source may say nothing, 0 without a limit.
+func (f *Flow) readTimeout() time.Duration {
+	switch t := f.opts.ReadTimeout; {
+	case t > 0:
+		return t
+	case t < 0, f.opts.BatchWait > 0:
+		return 0
+	default:
+		return defaultReadTimeout
+	}
+}
+
+// silenceTold is after how much silence of its source a run says so.
+const silenceTold = 10 * time.Second
+
 // tickSoonest is the least time for which the loop sleeps. Another process is handling a tick
 // that is due by then.
 const tickSoonest = 10 * time.Millisecond
