@@ -109,11 +109,12 @@ order by r.id`
 //   - for a backfill with slots of its own, the flow's backfills in progress;
 //   - for a backfill without, all the flow's runs in progress.
 //
-// Backfill slots begin at dataflow.FirstBackfillSlot, 1000.
+// Backfill slots begin at dataflow.FirstBackfillSlot, 1000. Without "indexed by", SQLite would
+// read all the runs that the flow ever had.
 const (
 	hasBackfillSlot = `(r.scope <> '' and s.backfills > 0)`
 	slotLimit       = `case when ` + hasBackfillSlot + ` then s.backfills else s.slots end`
-	slotsTaken      = `(select count(*) from dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress'
+	slotsTaken      = `(select count(*) from dataflow_run o indexed by dataflow_run_slot where o.flow_id = r.flow_id and o.state = 'in_progress'
 		and case when r.scope = '' then o.slot < 1000 when s.backfills > 0 then o.scope <> '' else true end)`
 )
 

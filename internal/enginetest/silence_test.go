@@ -208,7 +208,7 @@ func (s sayings) Read(ctx context.Context, r dataflow.Request[int]) iter.Seq2[da
 // said returns a flow from sayings, and executes it.
 func said(t *dbT, source sayings, write func() error, opts dataflow.FlowOptions) (*dataflow.Run, error) {
 	t.Helper()
-	sink := dataflow.To[number](sinkFunc(func(context.Context, dataflow.SinkBatch[number]) error { return write() }))
+	sink := dataflow.To(dataflow.SinkFunc[number](func(context.Context, dataflow.SinkBatch[number]) error { return write() }))
 	if opts.Runtime == nil {
 		opts.Runtime = dataflow.Heartbeat{BatchSize: 10}
 	}
@@ -219,10 +219,6 @@ func said(t *dbT, source sayings, write func() error, opts dataflow.FlowOptions)
 	require.NoError(t, err)
 	return f.Runtime.Execute(t.Context(), f)
 }
-
-type sinkFunc func(ctx context.Context, b dataflow.SinkBatch[number]) error
-
-func (f sinkFunc) Write(ctx context.Context, b dataflow.SinkBatch[number]) error { return f(ctx, b) }
 
 func nothing() error { return nil }
 
@@ -301,7 +297,7 @@ func TestSilence_SaysLittle(t *testing.T) {
 func TestSilence_Validate(t *testing.T) {
 	t.Parallel()
 	source := sayings(func(context.Context, int, func(int64) bool) error { return errors.New("never read") })
-	flow := dataflow.NewFlow("f", source, dataflow.Identity[number](), dataflow.To[number](sinkFunc(nil)), &dataflow.FlowOptions{ReadTimeout: time.Microsecond})
+	flow := dataflow.NewFlow("f", source, dataflow.Identity[number](), dataflow.To(dataflow.SinkFunc[number](func(context.Context, dataflow.SinkBatch[number]) error { return nil })), &dataflow.FlowOptions{ReadTimeout: time.Microsecond})
 	_, err := dataflow.NewClient(dataflowpgx.New(template.Postgres(t)), &dataflow.Config{Flows: []*dataflow.Flow{flow}})
 	require.ErrorContains(t, err, `Flows["f"].ReadTimeout: 1µs is less than a millisecond: use 1ms or more, 0 for the default, 5m0s, or -1 for no limit`)
 }
