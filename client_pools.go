@@ -82,7 +82,7 @@ func (p *PoolNeed) String() string {
 	if p.Size > 0 {
 		size = "a pool of " + plural(p.Size, "connection")
 	}
-	text := fmt.Sprintf("%s serves flows that need %d to run at the same time, and %d to run at all", size, p.AllAtOnce, p.Least)
+	text := fmt.Sprintf("%s; each flow can run with %d, all at the same time with %d", size, p.Least, p.AllAtOnce)
 	for i, part := range p.Counted {
 		text += map[bool]string{true: ": ", false: "; "}[i == 0] + part
 	}

@@ -464,7 +464,7 @@ func TestPool_Needs(t *testing.T) {
 	require.Equal(t, 2, needs[0].Least)
 	require.Equal(t, 6, needs[0].AllAtOnce)
 	require.True(t, needs[0].Short())
-	require.Equal(t, `a pool of 4 connections serves flows that need 6 to run at the same time, and 2 to run at all: `+
+	require.Equal(t, `a pool of 4 connections; each flow can run with 2, all at the same time with 6: `+
 		`1 for the source of flow "flow0" (pgtable.select), from the first record to the last; `+
 		`1 for the source of flow "flow1" (pgtable.select), from the first record to the last; `+
 		`1 for the source of flow "flow2" (pgtable.select), from the first record to the last; `+
