@@ -65,10 +65,10 @@ func (b base) poolNeeds(flows []*Flow) []*PoolNeed {
 	for i, p := range all {
 		held := p.AllAtOnce
 		p.AllAtOnce = pools.Enough(held, spare[keys[i]])
-		switch free := p.AllAtOnce - held; {
-		case free == spareConnections:
+		switch p.AllAtOnce - held {
+		case spareConnections:
 			p.Counted = append(p.Counted, "2 that no run holds: one for checkpoints, one for everything else")
-		case free == 1:
+		case 1:
 			p.Counted = append(p.Counted, "1 that no run holds")
 		}
 		p.Least = max(p.Least, min(1, spare[keys[i]]))

@@ -198,7 +198,7 @@ func (r *batchReader[T, C]) read(ctx, reading context.Context, hand func(*readBa
 				b.addBad(item, bad)
 			} else {
 				r.beforeError(ctx, b, hand)
-				return readError(reading, err)
+				return readError(context.Cause(reading), err)
 			}
 			if r.size.WeighsNow(len(b.rows)) {
 				b.weigh()
@@ -216,16 +216,16 @@ func (r *batchReader[T, C]) read(ctx, reading context.Context, hand func(*readBa
 		}
 		if reading.Err() != nil {
 			r.beforeError(ctx, b, hand)
-			return readError(reading, reading.Err())
+			return readError(context.Cause(reading), reading.Err())
 		}
 		return r.last(b, hand)
 	})
 }
 
-// readError is the error of a source, or why its read was ended.
-func readError(reading context.Context, err error) error {
+// readError is the error of a source, or the cause for which its read was ended.
+func readError(cause, err error) error {
 	var silent *silentError
-	if errors.As(context.Cause(reading), &silent) {
+	if errors.As(cause, &silent) {
 		return silent
 	}
 	return fmt.Errorf("read: %w", foreign(err))

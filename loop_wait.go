@@ -40,7 +40,7 @@ func (r *batchReader[T, C]) readWaiting(ctx, reading context.Context, hand func(
 		for range items { // until this read has ended: a source is used by one read at a time
 		}
 	}()
-	w := &waitingBatch[T, C]{r: r, reading: reading, hand: hand, b: r.newBatch(), timer: time.NewTimer(r.wait)}
+	w := &waitingBatch[T, C]{r: r, cause: func() error { return context.Cause(reading) }, hand: hand, b: r.newBatch(), timer: time.NewTimer(r.wait)}
 	defer w.timer.Stop()
 	w.timer.Stop()
 	for {
@@ -64,7 +64,7 @@ func (r *batchReader[T, C]) readWaiting(ctx, reading context.Context, hand func(
 				return ctx.Err()
 			case reading.Err() != nil:
 				r.beforeError(ctx, w.b, hand)
-				return readError(reading, reading.Err())
+				return readError(w.cause(), reading.Err())
 			default:
 				return r.last(w.b, hand)
 			}
@@ -74,13 +74,13 @@ func (r *batchReader[T, C]) readWaiting(ctx, reading context.Context, hand func(
 
 // waitingBatch is a batch that also ends when it has waited for long enough.
 type waitingBatch[T, C any] struct {
-	r       *batchReader[T, C]
-	reading context.Context // the source's
-	hand    func(*readBatch[T, C]) bool
-	b       *readBatch[T, C]
-	timer   *time.Timer // fires when the batch has waited since its first record
-	begun   bool        // there is one
-	due     bool        // it has fired
+	r     *batchReader[T, C]
+	cause func() error // why the read was ended
+	hand  func(*readBatch[T, C]) bool
+	b     *readBatch[T, C]
+	timer *time.Timer // fires when the batch has waited since its first record
+	begun bool        // there is one
+	due   bool        // it has fired
 }
 
 // take adds an item. It reports true if no more is wanted.
@@ -91,7 +91,7 @@ func (w *waitingBatch[T, C]) take(ctx context.Context, i readItem[T, C]) (done b
 		w.b.addBad(i.item, bad)
 	} else {
 		w.r.beforeError(ctx, w.b, w.hand)
-		return true, readError(w.reading, i.err)
+		return true, readError(w.cause(), i.err)
 	}
 	if !w.begun {
 		w.begun = true

@@ -346,7 +346,7 @@ func TestPool_ExecuteIsCancelled(t *testing.T) {
 	p := onSmallPool(t, 3, heldBy(dataflow.Heartbeat{}, begun, goOn))
 	require.NoError(t, p.client.Register(t.Context()))
 	execute := func(ctx context.Context, i int) <-chan error {
-		f, err := p.client.Flow(t.Context(), p.names[i])
+		f, err := p.client.Flow(ctx, p.names[i])
 		require.NoError(t, err)
 		outcome := make(chan error, 1)
 		go func() {

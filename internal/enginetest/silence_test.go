@@ -124,7 +124,7 @@ type silentFlow struct {
 	proxy *quietProxy
 }
 
-func newSilentFlow(t *testing.T, opts dataflow.FlowOptions, source func(*pgxpool.Pool) *dataflow.Flow) *silentFlow {
+func newSilentFlow(t *testing.T, source func(*pgxpool.Pool) *dataflow.Flow) *silentFlow {
 	t.Helper()
 	direct := template.Postgres(t)
 	_, err := direct.Exec(t.Context(), `create table target0 (id bigint primary key, v text not null)`)
@@ -155,7 +155,7 @@ func TestSilence_Network(t *testing.T) {
 			t.Run(name+"/"+kind, func(t *testing.T) {
 				t.Parallel()
 				opts := dataflow.FlowOptions{Runtime: rt, ReadTimeout: 4 * time.Second, Backoff: func(int) time.Duration { return 0 }}
-				f := newSilentFlow(t, opts, func(pool *pgxpool.Pool) *dataflow.Flow { return source(pool, &opts) })
+				f := newSilentFlow(t, func(pool *pgxpool.Pool) *dataflow.Flow { return source(pool, &opts) })
 				f.proxy.silentAfter(200_000)
 				f.start()
 				id := f.triggerAll()[0]
