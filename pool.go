@@ -3,7 +3,7 @@ package dataflow
 // PoolUse says what a source, a transform or a sink needs of one pool of connections.
 type PoolUse struct {
 	// Pool is the pool itself, such as a *pgxpool.Pool. Uses with an equal Pool count
-	// together.
+	// together. It must be comparable, as a pointer is.
 	Pool any
 	// Size is how many connections the pool has at most. 0: no limit.
 	Size int
