@@ -91,8 +91,8 @@ func (w *worker) workAll(ctx context.Context, r *TickReport) {
 func (w *worker) workWithRoom(ctx context.Context, run *Run, places chan struct{}) *Run {
 	for {
 		freed := w.pools.freed()
-		worked := w.workDue(ctx, run)
-		if worked != nil || w.full(run) == nil {
+		worked, full := w.workDue(ctx, run)
+		if !full {
 			return worked
 		}
 		<-places
@@ -222,7 +222,7 @@ func (w *worker) takeUp(ctx context.Context) (left, full bool, err error) {
 		}
 		go func() {
 			defer w.gate.leave()
-			worked := w.workDue(ctx, run)
+			worked, _ := w.workDue(ctx, run)
 			w.unreserve(run.ID)
 			if worked != nil {
 				poke(w.ended)
@@ -278,9 +278,8 @@ func (w *worker) due(ctx context.Context, limit int) ([]*Run, error) {
 }
 
 // workDue works a due run. It returns nil if another process was first, or if the run must
-// wait.
-func (w *worker) workDue(ctx context.Context, run *Run) *Run {
-	var worked *Run
+// wait; full says that it waits for connections.
+func (w *worker) workDue(ctx context.Context, run *Run) (worked *Run, full bool) {
 	flow, err := w.flows.get(ctx, run.FlowID)
 	if err == nil {
 		worked, err = w.execute(ctx, flow, run.ID)
@@ -288,11 +287,11 @@ func (w *worker) workDue(ctx context.Context, run *Run) *Run {
 	var re *RunError
 	switch {
 	case err == nil, errors.As(err, &re), errors.Is(err, ErrFenced), errors.Is(err, ErrStopped):
-		return worked // the executor logged the outcome
+		return worked, false // the executor logged the outcome
 	case errors.Is(err, ErrAlreadyRunning), errors.Is(err, ErrRunFinished), errors.Is(err, ErrNotDue), errors.Is(err, ErrDisabled), errors.Is(err, ErrPoolFull):
-		return nil
+		return nil, errors.Is(err, ErrPoolFull)
 	default:
 		w.log.WarnContext(ctx, "dataflow: working a due run failed; trying again", slog.String(logFlow, run.FlowName), slog.Int64(logRun, run.ID), slog.String(logError, err.Error()))
-		return nil
+		return nil, false
 	}
 }
