@@ -22,7 +22,7 @@ const module = "github.com/activedataflow/dataflow"
 // aside. A package that is not listed fails the test: say where it stands.
 var arrows = map[string][]string{
 	"":                        {"internal/batch", "internal/lease", "internal/pools", "internal/schedule", "internal/stored"},
-	"dataflowpgx":             {"", "internal/driverkit", "internal/migration", "internal/pools"},
+	"dataflowpgx":             {"", "internal/driverkit", "internal/migration", "internal/pooler", "internal/pools"},
 	"dataflowsqlite":          {"", "internal/driverkit", "internal/migration"},
 	"connector/httpjson":      {"", "internal/httpcall"},
 	"connector/jsonrpc":       {"", "internal/httpcall"},
@@ -33,11 +33,12 @@ var arrows = map[string][]string{
 	"connector":               {}, // its README, and that README's code as a test
 	"connector/connectortest": {""},
 	"connector/memory":        {""},
-	"connector/pgtable":       {"", "dataflowpgx", "internal/pools", "internal/rowmap"},
+	"connector/pgtable":       {"", "dataflowpgx", "internal/pooler", "internal/pools", "internal/rowmap"},
 	"connector/sqltable":      {"", "dataflowsqlite", "internal/rowmap"},
 	"internal/batch":          {},
 	"internal/lease":          {},
 	"internal/migration":      {},
+	"internal/pooler":         {""},
 	"internal/rowmap":         {""},
 	"internal/driverkit":      {"", "internal/migration"},
 	"internal/chaos":          {},
@@ -54,7 +55,7 @@ var arrows = map[string][]string{
 	"internal/week":           {},
 	"cmd/dataflow":            {"dataflowcli"},
 	"dataflowcli":             {"", "internal/cli"},
-	"internal/cli":            {"", "dataflowpgx", "dataflowsqlite"},
+	"internal/cli":            {"", "dataflowpgx", "dataflowsqlite", "internal/pooler"},
 }
 
 // forbidden are the packages from elsewhere that a package must not depend on,

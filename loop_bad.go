@@ -13,7 +13,7 @@ import (
 // applyPolicy asks the policy about one bad record. It returns an error if the attempt must
 // fail. Permanent, Transient and RetryAfter are about the attempt: then the policy is not
 // asked.
-func (w *batchWriter[T, C, Out]) applyPolicy(ctx context.Context, e *RecordError, delta *Counters) error {
+func (w *batchWriter) applyPolicy(ctx context.Context, e *RecordError, delta *Counters) error {
 	if m := marks(e.Err); m.permanent || m.transient || m.after > 0 {
 		return e
 	}
@@ -40,7 +40,7 @@ func (w *batchWriter[T, C, Out]) applyPolicy(ctx context.Context, e *RecordError
 
 // letter returns the dead letter of a bad record. A record that is not JSON becomes a JSON
 // string.
-func (w *batchWriter[T, C, Out]) letter(e *RecordError) *DeadLetterRecord {
+func (w *batchWriter) letter(e *RecordError) *DeadLetterRecord {
 	l := &DeadLetterRecord{FlowID: w.a.run.FlowID, RunID: w.a.run.ID, Stage: e.Stage, Key: stored.Clean(e.Key), Error: stored.Clean(e.Err.Error())}
 	switch {
 	case len(e.Raw) == 0:
@@ -54,7 +54,7 @@ func (w *batchWriter[T, C, Out]) letter(e *RecordError) *DeadLetterRecord {
 
 // keepLetters stores the batch's dead letters in a transaction of their own. If the batch is
 // worked again, they are stored twice.
-func (w *batchWriter[T, C, Out]) keepLetters(ctx context.Context) error {
+func (w *batchWriter) keepLetters(ctx context.Context) error {
 	if len(w.letters) == 0 {
 		return nil
 	}
@@ -72,7 +72,7 @@ func (w *batchWriter[T, C, Out]) keepLetters(ctx context.Context) error {
 
 // divisible reports whether a batch failed for its data, and the flow has a policy that may
 // spare the other records.
-func (w *batchWriter[T, C, Out]) divisible(err error) bool {
+func (w *batchWriter) divisible(err error) bool {
 	if w.a.flow.opts.OnBadRecord == nil || errors.Is(err, errPredecessorLost) {
 		return false
 	}
@@ -95,21 +95,21 @@ const (
 // fail for their data further, down to the bad records; the others are written. It does so
 // in the checkpoint's transaction, and so anew when that is repeated. cause is why the
 // batch as a whole failed; nil: that was not tried.
-func (w *batchWriter[T, C, Out]) writeDivided(ctx context.Context, s step, cause error) error {
+func (w *batchWriter) writeDivided(ctx context.Context, s step, cause error) error {
 	s.writes, w.cause = batchInParts, cause
 	return w.a.commitAgain(ctx, s)
 }
 
 // divider writes parts of a batch in one transaction.
-type divider[T, C, Out any] struct {
-	w     *batchWriter[T, C, Out]
+type divider struct {
+	w     *batchWriter
 	tx    Tx
 	delta *Counters
 }
 
 // write writes rows[from:to], which are all outputs of their inputs. It divides them further
 // if they fail for their data.
-func (d *divider[T, C, Out]) write(ctx context.Context, from, to int) error {
+func (d *divider) write(ctx context.Context, from, to int) error {
 	err := d.writePart(ctx, from, to)
 	if err == nil {
 		return nil
@@ -125,9 +125,9 @@ func (d *divider[T, C, Out]) write(ctx context.Context, from, to int) error {
 }
 
 // writePart writes rows[from:to], or leaves the transaction as it was.
-func (d *divider[T, C, Out]) writePart(ctx context.Context, from, to int) error {
-	if sink, ok := d.w.txSink.(PartSink[Out]); ok {
-		return guard(func() error { return d.w.writeWithResults(ctx, sink.WritePartTx, from, to, d.delta) })
+func (d *divider) writePart(ctx context.Context, from, to int) error {
+	if d.w.powers.parts {
+		return guard(func() error { return d.w.writeWithResults(ctx, from, to, true, d.delta) })
 	}
 	return d.w.a.store.Savepoint(ctx, d.tx, func() error {
 		return guard(func() error { return d.w.writeRows(ctx, from, to, d.delta) })
@@ -135,7 +135,7 @@ func (d *divider[T, C, Out]) writePart(ctx context.Context, from, to int) error 
 }
 
 // refused applies the policy to the input of a row that cannot be written.
-func (d *divider[T, C, Out]) refused(ctx context.Context, row int, err error) error {
+func (d *divider) refused(ctx context.Context, row int, err error) error {
 	var said *RecordError
 	if errors.As(err, &said) {
 		err = said.Err // which record it is, is known better here
@@ -148,7 +148,7 @@ func (d *divider[T, C, Out]) refused(ctx context.Context, row int, err error) er
 //   - nil, the rows were not tried yet: several equal parts;
 //   - an error that names a row: the rows before that record, the record, the rows after it;
 //   - another error: halves.
-func (d *divider[T, C, Out]) divide(ctx context.Context, from, to int, cause error) error {
+func (d *divider) divide(ctx context.Context, from, to int, cause error) error {
 	if cause == nil {
 		return d.writeAll(ctx, from, d.parts(from, to))
 	}
@@ -173,7 +173,7 @@ func (d *divider[T, C, Out]) divide(ctx context.Context, from, to int, cause err
 }
 
 // writeAll writes parts that end at ends. Each begins where the one before it ends.
-func (d *divider[T, C, Out]) writeAll(ctx context.Context, from int, ends []int) error {
+func (d *divider) writeAll(ctx context.Context, from int, ends []int) error {
 	for _, end := range ends {
 		if end == from {
 			continue
@@ -187,7 +187,7 @@ func (d *divider[T, C, Out]) writeAll(ctx context.Context, from int, ends []int)
 }
 
 // parts returns where the parts of rows[from:to] end. No record is split.
-func (d *divider[T, C, Out]) parts(from, to int) []int {
+func (d *divider) parts(from, to int) []int {
 	size := max((to-from)/suspiciousParts, minPart)
 	var ends []int
 	for from+size < to {
@@ -201,7 +201,7 @@ func (d *divider[T, C, Out]) parts(from, to int) []int {
 }
 
 // siblings returns the range of rows that came of the same input as row.
-func (d *divider[T, C, Out]) siblings(from, to, row int) (first, end int) {
+func (d *divider) siblings(from, to, row int) (first, end int) {
 	origin := d.w.out.origin
 	for first = row; first > from && origin[first-1] == origin[row]; {
 		first--
@@ -213,7 +213,7 @@ func (d *divider[T, C, Out]) siblings(from, to, row int) (first, end int) {
 }
 
 // named returns the row that an error names, and whether it was already tried alone.
-func (d *divider[T, C, Out]) named(from, to int, err error) (row int, alone, named bool) {
+func (d *divider) named(from, to int, err error) (row int, alone, named bool) {
 	var e *RowError
 	if !errors.As(err, &e) || e.Row < 0 || e.Row >= to-from {
 		return 0, false, false
@@ -222,7 +222,7 @@ func (d *divider[T, C, Out]) named(from, to int, err error) (row int, alone, nam
 }
 
 // middle returns where to divide rows[from:to] in two, between the rows of two inputs.
-func (d *divider[T, C, Out]) middle(from, to int) int {
+func (d *divider) middle(from, to int) int {
 	origin := d.w.out.origin
 	middle := (from + to) / 2
 	for middle > from && origin[middle] == origin[middle-1] {

@@ -20,10 +20,10 @@ type sinkState struct {
 
 // claimSink tells the sink about the claim. Then it brings our checkpoint up to the sink's,
 // which is committed first, and so may be one batch ahead.
-func (p *typedPipeline[T, C, Out]) claimSink(ctx context.Context, a *attempt) error {
+func (p *flowCode) claimSink(ctx context.Context, a *attempt) error {
 	var data json.RawMessage
 	err := guard(func() (err error) {
-		data, err = p.target.fenced.Claim(ctx, a.sinkName(), a.place.fence)
+		data, err = p.sink.claim(ctx, a.sinkName(), a.place.fence)
 		return err
 	})
 	if err != nil {
@@ -43,7 +43,7 @@ func (p *typedPipeline[T, C, Out]) claimSink(ctx context.Context, a *attempt) er
 }
 
 // writeFenced writes a batch and its checkpoint to the sink, and then makes our checkpoint.
-func (w *batchWriter[T, C, Out]) writeFenced(ctx context.Context, s step) error {
+func (w *batchWriter) writeFenced(ctx context.Context, s step) error {
 	state, err := json.Marshal(sinkState{Cursor: s.cursor, Delta: s.delta, Seq: w.a.place.seq})
 	if err != nil {
 		return Permanent(fmt.Errorf("write the sink's checkpoint as JSON: %w", err))
@@ -52,9 +52,9 @@ func (w *batchWriter[T, C, Out]) writeFenced(ctx context.Context, s step) error 
 	if err := w.keepLetters(ctx); err != nil {
 		return err
 	}
-	b := FencedBatch[Out]{Flow: w.a.sinkName(), Fence: w.a.place.fence, State: state, Rows: w.out.rows}
-	if err := guard(func() error { return w.p.target.fenced.WriteFenced(ctx, b) }); err != nil {
-		return w.a.sinkFenced(ctx, w.writeError(0, len(w.out.rows), err))
+	err = guard(func() error { return w.p.sink.writeFenced(ctx, w.a.sinkName(), w.a.place.fence, state, w.rows) })
+	if err != nil {
+		return w.a.sinkFenced(ctx, w.writeError(0, w.rows.len(), err))
 	}
 	return w.a.commitAgain(ctx, s)
 }
@@ -82,9 +82,11 @@ const replacesAll = "the flow's target replaces all that is there by what one ru
 
 // beginSink finds what writes the batches in the checkpoints' transactions: the target's
 // TxSink, or the replacement that it begins.
-func (w *batchWriter[T, C, Out]) beginSink(ctx context.Context) error {
+func (w *batchWriter) beginSink(ctx context.Context) error {
 	if !w.p.replaces() {
-		w.txSink = w.p.target.txSink
+		if w.p.target.kind == toTx {
+			w.setSink(w.p.target.sink)
+		}
 		return nil
 	}
 	err := w.a.commitAgain(ctx, step{seq: w.a.place.seq, writes: replacementBegin})
@@ -93,10 +95,10 @@ func (w *batchWriter[T, C, Out]) beginSink(ctx context.Context) error {
 }
 
 // beginReplacement begins to replace the target in a transaction.
-func (p *typedPipeline[T, C, Out]) beginReplacement(ctx context.Context, flow string) (Replacement[Out], error) {
-	var r Replacement[Out]
+func (p *flowCode) beginReplacement(ctx context.Context, flow string) (any, error) {
+	var r any
 	err := guard(func() (err error) {
-		r, err = p.target.replace.BeginTx(ctx, flow)
+		r, err = p.sink.beginReplacement(ctx, flow)
 		return err
 	})
 	switch {
@@ -111,8 +113,8 @@ func (p *typedPipeline[T, C, Out]) beginReplacement(ctx context.Context, flow st
 
 // endReplacement puts what the attempt has written in place of what was there, after the
 // last batch, if the target writes so.
-func (w *batchWriter[T, C, Out]) endReplacement(ctx context.Context) error {
-	if _, ok := w.txSink.(Replacement[Out]); !ok || !w.p.replaces() {
+func (w *batchWriter) endReplacement(ctx context.Context) error {
+	if !w.p.replaces() {
 		return nil
 	}
 	return w.a.commitAgain(ctx, step{seq: w.a.nextSeq(), writes: replacementEnd})
@@ -120,8 +122,10 @@ func (w *batchWriter[T, C, Out]) endReplacement(ctx context.Context) error {
 
 // replace ends the replacement in a transaction, unless somebody has cancelled the run by
 // then: its rows must not be seen.
-func (w *batchWriter[T, C, Out]) replace(ctx context.Context, q Queries) error {
-	r, ok := w.txSink.(Replacement[Out])
+func (w *batchWriter) replace(ctx context.Context, q Queries) error {
+	r, ok := w.txSink.(interface {
+		EndTx(ctx context.Context) error
+	})
 	if !ok {
 		return nil
 	}

@@ -88,6 +88,11 @@ func run(ctx context.Context, only []string) (err error) {
 			return err
 		}
 	}
+	if len(only) == 0 || slices.Contains(only, "wide") {
+		if err := w.measureWide(ctx); err != nil {
+			return err
+		}
+	}
 	// Only on request, because these need ten times as many rows.
 	if speed, memory := slices.Contains(only, "growth"), slices.Contains(only, "peak"); speed || memory {
 		return w.measureGrowth(ctx, pairs, speed, memory)

@@ -81,7 +81,7 @@ func (c *checkpointTx) Unwrap() any { return c.tx }
 func (c *checkpointTx) Rollback(ctx context.Context, cause error) error {
 	defer c.ended()
 	defer c.giveUp(ctx)
-	return lostInTx(ctx, c.tx, cause)
+	return lostInTx(ctx, c.tx, c.store.pool.seen(cause))
 }
 
 // giveUp rolls back and ignores the caller's cancellation, so that the connection goes back
@@ -99,7 +99,7 @@ func (c *checkpointTx) Commit(ctx context.Context, p *dataflow.RunCheckpointPara
 		status, err := answerOf(ctx, results, p)
 		if status.RunID = p.RunID; err != nil || !status.Held {
 			c.giveUp(ctx)
-			return status, err
+			return status, c.store.pool.seen(err)
 		}
 		closeCommitted(ctx, c.tx)
 		return status, nil

@@ -18,7 +18,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
 	"github.com/activedataflow/dataflow"
 )
@@ -43,7 +42,8 @@ func (d driver) Store(opts dataflow.StoreOptions) (dataflow.Store, error) {
 	if d.pool == nil {
 		return nil, &dataflow.ConfigError{Field: "driver", Reason: "the pool given to dataflowpgx.New is nil: use pgxpool.New"}
 	}
-	s := &store{pool: d.pool, reserve: newReserve(d.pool), schema: opts.Schema, clock: opts.Clock, log: opts.Logger, sql: &sync.Map{}}
+	p := newPool(d.pool)
+	s := &store{pool: p, reserve: newReserve(p), schema: opts.Schema, clock: opts.Clock, log: opts.Logger, sql: &sync.Map{}}
 	if opts.Lease > 0 {
 		s.begin.BeginQuery = fmt.Sprintf("begin; set local idle_in_transaction_session_timeout = %d", opts.Lease.Milliseconds())
 	}
@@ -54,7 +54,7 @@ func (d driver) Store(opts dataflow.StoreOptions) (dataflow.Store, error) {
 // store implements dataflow.Store.
 type store struct {
 	queries
-	pool    *pgxpool.Pool
+	pool    *pool
 	reserve *reserve
 	forRuns bool // its transactions write what runs have read
 	schema  string
@@ -89,10 +89,10 @@ func (s *store) InTx(ctx context.Context, fn func(ctx context.Context, tx datafl
 	// to the pool clean. After a commit it does nothing.
 	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // the error before it says more
 	if err := fn(context.WithValue(ctx, txKey{}, tx), Tx(tx)); err != nil {
-		return lostInTx(ctx, tx, err)
+		return lostInTx(ctx, tx, s.pool.seen(err))
 	}
 	if err := tx.Commit(ctx); err != nil {
-		return fmt.Errorf("commit transaction: %w", lostAtCommit(ctx, err))
+		return fmt.Errorf("commit transaction: %w", lostAtCommit(ctx, s.pool.seen(err)))
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func (s *store) TxType() reflect.Type { return reflect.TypeFor[pgx.Tx]() }
 
 // River returns a River client on the same pool.
 func (s *store) River(config *river.Config) (dataflow.River, error) {
-	rc, err := river.NewClient(riverpgxv5.New(s.pool), config)
+	rc, err := river.NewClient(s.pool.river(), config)
 	if err != nil {
 		return nil, err
 	}

@@ -148,7 +148,7 @@ func (s *store) version(ctx context.Context) (int, error) {
 }
 
 func (s *store) riverMigrator() (*rivermigrate.Migrator[pgx.Tx], error) {
-	return rivermigrate.New(riverpgxv5.New(s.pool), &rivermigrate.Config{Schema: s.schema, Logger: s.log})
+	return rivermigrate.New(riverpgxv5.New(s.pool.Pool), &rivermigrate.Config{Schema: s.schema, Logger: s.log})
 }
 
 // lockInterval is how often a process checks whether another process's migration
@@ -159,6 +159,9 @@ const lockInterval = 50 * time.Millisecond
 // waits, because fn of another store may need one of the same pool. With a pool of one
 // connection it takes no lock, because fn needs that connection.
 func (s *store) locked(ctx context.Context, fn func() error) error {
+	if err := s.pool.look(ctx); err != nil {
+		return err
+	}
 	if s.pool.Config().MaxConns < 2 {
 		return fn()
 	}
@@ -179,6 +182,9 @@ func (s *store) locked(ctx context.Context, fn func() error) error {
 
 // tryLocked runs fn if no other process migrates, and else returns false.
 func (s *store) tryLocked(ctx context.Context, fn func() error) (done bool, err error) {
+	if s.pool.pooler.Found().Transaction {
+		return s.tryLockedTx(ctx, fn)
+	}
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return false, fmt.Errorf("connect: %w", err)
@@ -192,6 +198,21 @@ func (s *store) tryLocked(ctx context.Context, fn func() error) (done bool, err 
 	}
 	defer conn.Exec(context.WithoutCancel(ctx), `select pg_advisory_unlock($1)`, int64(migrationLock)) //nolint:errcheck // closing the connection unlocks too
 	return true, fn()
+}
+
+// tryLockedTx is tryLocked for a pooler in transaction mode, where a session's lock would stay
+// with a server process of the pooler's.
+func (s *store) tryLockedTx(ctx context.Context, fn func() error) (done bool, err error) {
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, `select pg_try_advisory_xact_lock($1)`, int64(migrationLock)).Scan(&done); err != nil {
+			return fmt.Errorf("lock migrations: %w", err)
+		}
+		if !done {
+			return nil
+		}
+		return fn()
+	})
+	return done, err
 }
 
 // applied returns when each version was applied.

@@ -3,152 +3,175 @@ package dataflowpgx
 import (
 	"context"
 	"errors"
-	"fmt"
+	"slices"
 	"sync"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/activedataflow/dataflow"
-	"github.com/activedataflow/dataflow/internal/pools"
+	"github.com/activedataflow/dataflow/internal/pooler"
 )
 
-// reserve has one connection beside the pool. The client's own statements take it when all
-// connections of the pool are in use: so leases are renewed, runs are claimed, ended and
-// cancelled, whatever runs and the service do with the pool.
+// pool is the caller's pool. It does two things that pgxpool does not:
 //
-// It is a pool of one that is made when it is first needed, by the configuration of the pool,
-// and closed when nobody keeps it any more. It is safe for concurrent use.
-type reserve struct {
-	pool *pgxpool.Pool
-	size int32
-
-	mu      sync.Mutex // guards what follows
-	keepers int
-	own     *pgxpool.Pool // nil: not needed so far
+//   - Before its first statement, it looks for a pooler, and refuses an exec mode of pgx that
+//     does not work there.
+//   - When a statement finds the server read-only, it closes the connections of the pool.
+//     After a fail-over, such a server may keep its connections open, and only new ones
+//     reach the new primary.
+type pool struct {
+	*pgxpool.Pool
+	*server
 }
 
-func newReserve(pool *pgxpool.Pool) *reserve {
-	return &reserve{pool: pool, size: pool.Config().MaxConns}
+// server is what is known of the server of a pool. The connection beside the pool shares it.
+type server struct {
+	pooler pooler.Guard
+
+	mu    sync.Mutex      // guards what follows
+	reset chan struct{}   // closed when the connections are closed, and replaced
+	all   []*pgxpool.Pool // that have connections to it
 }
 
-// keep lets the connection be used until release is called.
-func (r *reserve) keep() (release func()) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.keepers++
-	return sync.OnceFunc(func() {
-		r.mu.Lock()
-		own := r.own
-		if r.keepers--; r.keepers > 0 {
-			own = nil
-		} else {
-			r.own = nil
-		}
-		r.mu.Unlock()
-		if own != nil {
-			own.Close()
-		}
-	})
+func newPool(p *pgxpool.Pool) *pool {
+	return &pool{Pool: p, server: &server{reset: make(chan struct{}), all: []*pgxpool.Pool{p}}}
 }
 
-// pick returns the pool to use now: the user's, or the reserve if that is full.
-func (r *reserve) pick(ctx context.Context) *pgxpool.Pool {
-	if r.pool.Stat().AcquiredConns() < r.size {
-		return r.pool
+// add returns another pool of the same server.
+func (p *pool) add(another *pgxpool.Pool) *pool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all = append(p.all, another)
+	return &pool{Pool: another, server: p.server}
+}
+
+// remove closes a pool that was added, and waits until its connections are given back.
+func (p *pool) remove() {
+	p.mu.Lock()
+	p.all = slices.DeleteFunc(p.all, func(one *pgxpool.Pool) bool { return one == p.Pool })
+	p.mu.Unlock()
+	p.Close()
+}
+
+// look returns an error if the pool must not be used as it is configured.
+func (p *pool) look(ctx context.Context) error { return p.pooler.Check(ctx, p.Pool) }
+
+// seen looks at an error of a statement, and returns it.
+func (s *server) seen(err error) error {
+	if !isReadOnly(err) {
+		return err
 	}
-	own := r.beside(ctx)
-	if own == nil {
-		return r.pool
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.all {
+		p.Reset() // it waits for nothing
 	}
-	c, err := own.Acquire(ctx) // such as a server that takes no more connections
-	if err != nil {
-		return r.pool
+	close(s.reset)
+	s.reset = make(chan struct{})
+	return err
+}
+
+// nextReset returns a channel that is closed when the connections are closed again.
+func (s *server) nextReset() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reset
+}
+
+// isReadOnly reports whether the server refused to write: it is a standby, or was the primary
+// before a fail-over.
+func isReadOnly(err error) bool {
+	var pe *pgconn.PgError
+	return errors.As(err, &pe) && pe.Code == "25006"
+}
+
+// Exec implements querier.
+func (p *pool) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	if err := p.look(ctx); err != nil {
+		return pgconn.CommandTag{}, err
 	}
-	c.Release()
-	return own
+	tag, err := p.Pool.Exec(ctx, sql, args...)
+	return tag, p.seen(err)
 }
 
-// beside returns the pool of one, or nil if nobody keeps it.
-func (r *reserve) beside(ctx context.Context) *pgxpool.Pool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.keepers == 0 || r.own != nil {
-		return r.own
+// Query implements querier.
+func (p *pool) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	if err := p.look(ctx); err != nil {
+		return nil, err
 	}
-	config := r.pool.Config()
-	config.MaxConns, config.MinConns, config.MinIdleConns = 1, 0, 0
-	own, err := pgxpool.NewWithConfig(context.WithoutCancel(ctx), config)
-	if err != nil {
-		return nil
+	rows, err := p.Pool.Query(ctx, sql, args...)
+	return seenRows{Rows: rows, pool: p}, p.seen(err)
+}
+
+// QueryRow implements querier.
+func (p *pool) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
+	if err := p.look(ctx); err != nil {
+		return failed{err: err}
 	}
-	r.own = own
-	return own
+	return seenRow{row: p.Pool.QueryRow(ctx, sql, args...), pool: p}
 }
 
-func (r *reserve) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	return r.pick(ctx).Exec(ctx, sql, args...)
-}
-
-func (r *reserve) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	return r.pick(ctx).Query(ctx, sql, args...)
-}
-
-func (r *reserve) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	return r.pick(ctx).QueryRow(ctx, sql, args...)
-}
-
-func (r *reserve) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
-	return r.pick(ctx).SendBatch(ctx, b)
-}
-
-// PoolUse says which pool the client uses. Runs leave two of its connections free: one for
-// checkpoints, one for everything else.
-func (s *store) PoolUse() []dataflow.PoolUse {
-	return []dataflow.PoolUse{{Pool: s.pool, Size: int(s.reserve.size), Borrowed: 2}}
-}
-
-// Keep keeps a connection beside the pool, for when the pool is full.
-func (s *store) Keep() (release func()) { return s.reserve.keep() }
-
-// ForRuns returns the store whose transactions write what runs have read. They use the pool
-// alone, and leave one of its connections free.
-func (s *store) ForRuns() dataflow.Store {
-	own := *s
-	own.forRuns = true
-	own.queries = queries{store: &own, db: s.pool}
-	return &own
-}
-
-// connectionWait is how long a run's transaction waits for a connection. If all are held for
-// so long, they may be held by sources that do not say so, which wait for one as well.
-const connectionWait = time.Minute
-
-// poolFullError says that no connection became free in time.
-type poolFullError struct{ size int32 }
-
-func (e *poolFullError) Error() string {
-	return fmt.Sprintf("no connection of the pool of %d became free within %s: something holds all of them: a source that keeps a connection while it yields must say so (dataflow.PoolUser); else use a larger pool", e.size, connectionWait)
-}
-
-// beginTx begins a transaction. ended must be called when it has ended.
-func (s *store) beginTx(ctx context.Context) (tx pgx.Tx, ended func(), err error) {
-	if !s.forRuns {
-		tx, err = s.reserve.pick(ctx).BeginTx(ctx, s.begin)
-		return tx, func() {}, err
+// SendBatch implements querier.
+func (p *pool) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
+	if err := p.look(ctx); err != nil {
+		return failed{err: err}
 	}
-	within, cancel := context.WithTimeout(ctx, connectionWait)
-	defer cancel()
-	ended, err = pools.Process.Begin(within, s.pool, int(s.reserve.size))
-	if err == nil {
-		if tx, err = s.pool.BeginTx(within, s.begin); err != nil {
-			ended()
-		}
-	}
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		err = &poolFullError{size: s.reserve.size}
-	}
-	return tx, ended, err
+	return seenBatch{BatchResults: p.Pool.SendBatch(ctx, b), pool: p}
 }
+
+// Begin begins a transaction.
+func (p *pool) Begin(ctx context.Context) (pgx.Tx, error) { return p.BeginTx(ctx, pgx.TxOptions{}) }
+
+// BeginTx begins a transaction. The caller hands the errors of its statements to seen.
+func (p *pool) BeginTx(ctx context.Context, opts pgx.TxOptions) (pgx.Tx, error) {
+	if err := p.look(ctx); err != nil {
+		return nil, err
+	}
+	return p.Pool.BeginTx(ctx, opts)
+}
+
+type seenRows struct {
+	pgx.Rows
+	pool *pool
+}
+
+func (r seenRows) Err() error { return r.pool.seen(r.Rows.Err()) }
+
+type seenRow struct {
+	row  pgx.Row
+	pool *pool
+}
+
+func (r seenRow) Scan(dest ...any) error { return r.pool.seen(r.row.Scan(dest...)) }
+
+type seenBatch struct {
+	pgx.BatchResults
+	pool *pool
+}
+
+func (b seenBatch) Exec() (pgconn.CommandTag, error) {
+	tag, err := b.BatchResults.Exec()
+	return tag, b.pool.seen(err)
+}
+
+func (b seenBatch) Query() (pgx.Rows, error) {
+	rows, err := b.BatchResults.Query()
+	return seenRows{Rows: rows, pool: b.pool}, b.pool.seen(err)
+}
+
+func (b seenBatch) QueryRow() pgx.Row {
+	return seenRow{row: b.BatchResults.QueryRow(), pool: b.pool}
+}
+
+func (b seenBatch) Close() error { return b.pool.seen(b.BatchResults.Close()) }
+
+// failed is the result of what was not sent.
+type failed struct{ err error }
+
+func (f failed) Scan(...any) error                { return f.err }
+func (f failed) Exec() (pgconn.CommandTag, error) { return pgconn.CommandTag{}, f.err }
+func (f failed) Query() (pgx.Rows, error)         { return nil, f.err }
+func (f failed) QueryRow() pgx.Row                { return f }
+func (f failed) Close() error                     { return f.err }
+func (f failed) Tx() pgx.Tx                       { return nil }

@@ -43,7 +43,7 @@ func timeTypeOf(text string) string {
 // checkCursor refuses a time that is not of the column's type. Postgres would read
 // it in the session's time zone, or drop its zone or its clock. The cursor would
 // then be at another place.
-func (r *reader[T]) checkCursor(from Cursor) error {
+func (r *reader) checkCursor(from Cursor) error {
 	for i, text := range from {
 		var now string
 		switch r.keys[i].DataTypeOID {
@@ -69,7 +69,7 @@ func (r *reader[T]) checkCursor(from Cursor) error {
 // explainCursor names the value of the cursor, or of the end of the read, that Postgres cannot read as a value of
 // its column. The error may also come from the query's own casts, so Postgres is
 // asked.
-func (r *reader[T]) explainCursor(ctx context.Context, from Cursor, err error) error {
+func (r *reader) explainCursor(ctx context.Context, from Cursor, err error) error {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) || !invalidText(pg.Code) || r.keys == nil {
 		return err
@@ -95,7 +95,7 @@ func invalidText(code string) bool {
 
 // checkKey refuses a key that cannot be compared with a cursor, as only the second
 // page would do. It also looks up whether different texts may be equal values.
-func (r *reader[T]) checkKey(ctx context.Context) error {
+func (r *reader) checkKey(ctx context.Context) error {
 	var texts []string
 	common := true
 	for i, k := range r.keys {
@@ -126,7 +126,7 @@ func (r *reader[T]) checkKey(ctx context.Context) error {
 }
 
 // tieError returns the error of a row whose key is equal to that of the row before.
-func (r *reader[T]) tieError(keys keyText) error {
+func (r *reader) tieError(keys keyText) error {
 	values, err := keys.strings()
 	width := len(r.query.Key)
 	if err != nil || len(values) < 2*width {

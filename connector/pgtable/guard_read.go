@@ -20,7 +20,7 @@ type guarded struct {
 
 // guardedQuery asks the guard how far the read may go. It does so once, before the
 // first page, so that the read has an end.
-func (s *keyset[T]) guardedQuery(ctx context.Context, first keyColumn, start readStart) (*guarded, error) {
+func (s *keyset) guardedQuery(ctx context.Context, first keyColumn, start readStart) (*guarded, error) {
 	guard := guardFor(s.guard, first)
 	cast, err := guard.cast(first)
 	if err != nil {
@@ -29,7 +29,7 @@ func (s *keyset[T]) guardedQuery(ctx context.Context, first keyColumn, start rea
 	if cast == "" {
 		return &guarded{query: &s.query, args: s.args}, nil
 	}
-	start.pool = s.pool
+	start.pool, start.server = s.pool, s.server
 	h, err := guard.horizon(ctx, start)
 	if err != nil {
 		return nil, err
@@ -41,13 +41,13 @@ func (s *keyset[T]) guardedQuery(ctx context.Context, first keyColumn, start rea
 
 // compare returns a condition on the first key column. n is the number of the
 // parameter, counted after the query's own.
-func (s *keyset[T]) compare(operator, cast string, n int) string {
+func (s *keyset) compare(operator, cast string, n int) string {
 	return rowmap.Qualified(s.query.Key)[0] + " " + operator + " " + fmt.Sprintf(cast, "$"+strconv.Itoa(len(s.args)+n))
 }
 
 // stalled returns an error if a transaction has held rows back for longer than the
 // guard's patience. Otherwise this would go unnoticed, because every read succeeds.
-func (r *reader[T]) stalled(ctx context.Context, from Cursor) error {
+func (r *reader) stalled(ctx context.Context, from Cursor) error {
 	h := r.guarded.held
 	if h == nil || h.patience < 0 {
 		return nil

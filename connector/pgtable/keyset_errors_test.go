@@ -41,7 +41,7 @@ func TestKeyset_Validate(t *testing.T) {
 			pgtable.Keyset[order](pool, with(func(q *pgtable.Query) { q.Key = []string{"id", "id"} })), `Query.Key: column "id" is named twice`,
 		},
 		"page size": {
-			pgtable.Keyset[order](pool, with(func(q *pgtable.Query) { q.PageSize = -1 })), "Query.PageSize: -1 is negative: use 1 or more, or 0 for 1000",
+			pgtable.Keyset[order](pool, with(func(q *pgtable.Query) { q.PageSize = -1 })), "Query.PageSize: -1 is negative: use 1 or more, or 0 for 8000",
 		},
 		"named arguments": {
 			pgtable.Keyset[order](pool, with(func(q *pgtable.Query) { q.Args = []any{pgx.NamedArgs{"a": 1}} })), "Query.Args: argument 1 is a pgx.NamedArgs: use plain values for $1, $2 and so on",

@@ -19,17 +19,17 @@ func useOf(pool *pgxpool.Pool, held, borrowed int) []dataflow.PoolUse {
 }
 
 // PoolUse says that a read holds one connection to its last row.
-func (s *selectSource[T]) PoolUse() []dataflow.PoolUse { return useOf(s.pool, 1, 0) }
+func (s *selectSource[T]) PoolUse() []dataflow.PoolUse { return useOf(s.of.pool, 1, 0) }
 
 // PoolUse says that a read borrows one connection for each page.
-func (s *keyset[T]) PoolUse() []dataflow.PoolUse { return useOf(s.pool, 0, 1) }
+func (s *keysetSource[T]) PoolUse() []dataflow.PoolUse { return useOf(s.of.pool, 0, 1) }
 
 // PoolUse says that the sink borrows one connection for each batch.
-func (s *fencedSink[T]) PoolUse() []dataflow.PoolUse { return useOf(s.pool, 0, 1) }
+func (s *fence) PoolUse() []dataflow.PoolUse { return useOf(s.pool, 0, 1) }
 
-// inTx runs f in a transaction that leaves one connection of the pool free, which the caller's
+// begin runs f in a transaction that leaves one connection of the pool free, which the caller's
 // own function may want.
-func (s *fencedSink[T]) inTx(ctx context.Context, f func(tx pgx.Tx) error) error {
+func (s *fence) begin(ctx context.Context, f func(tx pgx.Tx) error) error {
 	end, err := pools.Process.Begin(ctx, s.pool, int(s.pool.Config().MaxConns))
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package pgtable
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,17 +17,30 @@ import (
 
 // upsertSink is a sink that writes only rows that change something, and reports the
 // outcome of each.
-type upsertSink[T any] struct{ *sink[T] }
+type upsertSink[T any] struct {
+	tablePowers
+	to *tableSink
+}
+
+// reporting returns a sink that reports its results.
+func reporting[T any](s *sink[T]) *upsertSink[T] {
+	return &upsertSink[T]{tablePowers: s.to, to: s.to}
+}
+
+// WriteTx writes a batch.
+func (s *upsertSink[T]) WriteTx(ctx context.Context, rows []T) error {
+	return s.to.writeTx(ctx, reflect.ValueOf(rows), nil, false)
+}
 
 // WriteResultTx writes a batch and reports the outcome of its rows. Rows with the
 // same key have the same outcome.
-func (s upsertSink[T]) WriteResultTx(ctx context.Context, rows []T, results []dataflow.RowResult) error {
-	return s.writeTx(ctx, rows, results, false)
+func (s *upsertSink[T]) WriteResultTx(ctx context.Context, rows []T, results []dataflow.RowResult) error {
+	return s.to.writeTx(ctx, reflect.ValueOf(rows), results, false)
 }
 
 // WritePartTx is WriteResultTx for a part of a batch.
-func (s upsertSink[T]) WritePartTx(ctx context.Context, rows []T, results []dataflow.RowResult) error {
-	return s.writeTx(ctx, rows, results, true)
+func (s *upsertSink[T]) WritePartTx(ctx context.Context, rows []T, results []dataflow.RowResult) error {
+	return s.to.writeTx(ctx, reflect.ValueOf(rows), results, true)
 }
 
 // batchRows describes the query from which a statement takes the rows of a batch.

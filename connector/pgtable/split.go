@@ -15,7 +15,7 @@ import (
 // the last cut. With an index on the key columns, and if no other column is needed,
 // both are passes over that index. Without one, the second pass sorts the rows.
 // Rows added or removed between the passes make the sizes differ more.
-func (s *keyset[T]) Split(ctx context.Context, r dataflow.Request[Cursor], n int) ([]Cursor, error) {
+func (s *keyset) Split(ctx context.Context, r dataflow.Request[Cursor], n int) ([]Cursor, error) {
 	from, err := s.query.Start(r.Resumed, r.From)
 	if err != nil {
 		return nil, s.query.Wrap(err)
@@ -27,8 +27,8 @@ func (s *keyset[T]) Split(ctx context.Context, r dataflow.Request[Cursor], n int
 	return cursors, nil
 }
 
-func (s *keyset[T]) split(ctx context.Context, from Cursor, n int) (cursors []Cursor, err error) {
-	r := &reader[T]{keyset: s}
+func (s *keyset) split(ctx context.Context, from Cursor, n int) (cursors []Cursor, err error) {
+	r := &reader{keyset: s}
 	defer func() { err = r.explainCursor(ctx, from, err) }()
 	if _, err := r.describe(ctx, from); err != nil {
 		return nil, err

@@ -19,10 +19,14 @@ import (
 //   - another transaction was in the way;
 //   - a connection broke, often as a plain "unexpected EOF".
 //
-// The client's own driver may not be for Postgres, and then knows none of these.
+// The client's own driver may not be for Postgres, and then knows none of these. If the
+// server was read-only, transient closes the connections of the pool.
 func transient(ctx context.Context, pool *pgxpool.Pool, err error) error {
 	if err == nil || ctx.Err() != nil {
 		return err
+	}
+	if isReadOnly(err) {
+		pool.Reset() // new connections may reach the new primary
 	}
 	var network net.Error
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network) || passes(pool, err) {

@@ -40,7 +40,7 @@ func TestKeyset_Validate(t *testing.T) {
 			sqltable.Keyset[order](db, with(func(q *sqltable.Query) { q.Key = []string{"id", "id"} })), `Query.Key: column "id" is named twice`,
 		},
 		"page size": {
-			sqltable.Keyset[order](db, with(func(q *sqltable.Query) { q.PageSize = -1 })), "Query.PageSize: -1 is negative: use 1 or more, or 0 for 1000",
+			sqltable.Keyset[order](db, with(func(q *sqltable.Query) { q.PageSize = -1 })), "Query.PageSize: -1 is negative: use 1 or more, or 0 for 8000",
 		},
 		"no struct": {sqltable.Keyset[*order](db, good), "T: *sqltable_test.order is not a struct: use a struct with a field for each column"},
 	} {

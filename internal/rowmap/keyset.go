@@ -10,9 +10,6 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// DefaultPageSize is the number of rows read at once if the user gives none.
-const DefaultPageSize = 1000
-
 // Keyset is a query that is read page by page in the order of its key. It builds
 // statements in the SQL that the databases share.
 type Keyset struct {
@@ -22,8 +19,11 @@ type Keyset struct {
 	Args int
 	// Key are the columns that order the rows.
 	Key []string
-	// PageSize is the number of rows in a page. 0 means DefaultPageSize.
+	// PageSize is the greatest number of rows in a page. 0 means DefaultPageSize.
 	PageSize int
+	// PageBytes is the greatest weight of a page beyond its first row. 0 means
+	// DefaultPageBytes.
+	PageBytes int
 	// Mark precedes the number of a parameter: "$" or "?".
 	Mark string
 	// Ties is true if different texts may be equal values of the key, in a database
@@ -55,6 +55,9 @@ func (k *Keyset) Validate() error {
 	}
 	if k.PageSize < 0 {
 		bad("PageSize", "%d is negative: use 1 or more, or 0 for %d", k.PageSize, DefaultPageSize)
+	}
+	if k.PageBytes < 0 {
+		bad("PageBytes", "%d is negative: use 1 or more, or 0 for %d", k.PageBytes, DefaultPageBytes)
 	}
 	return errors.Join(errs...)
 }
@@ -157,6 +160,15 @@ func (k *Keyset) PageQuery(list []string, resumed bool) string {
 		s += k.after()
 	}
 	return s + " order by " + k.columns() + " limit " + strconv.Itoa(k.Limit()+1)
+}
+
+// OfPage makes the columns of a [Keyset.PageQuery] null in the row after the page.
+func (k *Keyset) OfPage(columns []string) []string {
+	list := make([]string, len(columns))
+	for i, c := range columns {
+		list[i] = "case when row_number() over (order by " + k.columns() + ") <= " + strconv.Itoa(k.Limit()) + " then " + c + " end"
+	}
+	return list
 }
 
 // FirstNullQuery finds a row whose first key column is null. No page after a cursor

@@ -11,11 +11,11 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// Page is a page of rows in memory.
-type Page[T any] struct {
-	// Rows are the records, with a zero record in place of each bad row.
-	Rows []T
-	// Bad has the errors of the bad rows, by their index in Rows.
+// Page describes a page of rows in memory.
+type Page struct {
+	// Rows is the number of records, with a zero record in place of each bad row.
+	Rows int
+	// Bad has the errors of the bad rows, by their index.
 	Bad map[int]error
 	// Keys are the rows' keys, one after the other, including that of the row after
 	// the page.
@@ -31,49 +31,60 @@ type cursor interface {
 }
 
 // Read yields the rows of the pages that fetch returns, each a resume point. fetch
-// gets the cursor of the previous page's last row, or nil for the first page. The
-// rows of a page are yielded before the next one is fetched.
-func Read[T any, C cursor](ctx context.Context, k *Keyset, r dataflow.Request[C], fetch func(context.Context, C) (*Page[T], error)) iter.Seq2[dataflow.Item[T, C], error] {
+// gets the cursor of the previous page's last row, or nil for the first page, and puts
+// the page's records into rows. They are yielded before the next page is fetched.
+func Read[T any, C cursor](ctx context.Context, k *Keyset, r dataflow.Request[C], rows *[]T, fetch func(context.Context, C) (*Page, error)) iter.Seq2[dataflow.Item[T, C], error] {
 	return func(yield func(dataflow.Item[T, C], error) bool) {
-		from, err := k.Start(r.Resumed, r.From)
+		err := eachPage(ctx, k, r, fetch, func(page *Page) bool { return yieldPage(ctx, len(k.Key), page, *rows, yield) })
 		if err != nil {
 			yield(dataflow.Item[T, C]{}, k.Wrap(err))
-			return
-		}
-		for more := true; more; {
-			page, err := fetch(ctx, C(from))
-			if err == nil {
-				err = k.Check(page.Keys, from)
-			}
-			if err != nil {
-				yield(dataflow.Item[T, C]{}, k.Wrap(err))
-				return
-			}
-			if !yieldPage(ctx, len(k.Key), page, yield) {
-				return
-			}
-			from, more = row(page.Keys, len(page.Rows)-1, len(k.Key)), page.More
 		}
 	}
 }
 
+// eachPage calls yield with each page, until it returns false.
+func eachPage[C cursor](ctx context.Context, k *Keyset, r dataflow.Request[C], fetch func(context.Context, C) (*Page, error), yield func(*Page) bool) error {
+	from, err := k.Start(r.Resumed, r.From)
+	for more := true; more && err == nil; {
+		var page *Page
+		if page, err = fetch(ctx, C(from)); err != nil {
+			return err
+		}
+		if err = k.Check(page.Keys, from); err != nil || !yield(page) {
+			return err
+		}
+		from, more = row(page.Keys, page.Rows-1, len(k.Key)), page.More
+	}
+	return err
+}
+
 // yieldPage yields the rows of a page, and reports whether the caller wants more.
-func yieldPage[T any, C cursor](ctx context.Context, width int, page *Page[T], yield func(dataflow.Item[T, C], error) bool) bool {
-	for i := range page.Rows {
+func yieldPage[T any, C cursor](ctx context.Context, width int, page *Page, rows []T, yield func(dataflow.Item[T, C], error) bool) bool {
+	var zero T
+	for i := range rows {
 		if err := ctx.Err(); err != nil {
 			yield(dataflow.Item[T, C]{}, err)
 			return false
 		}
-		item := dataflow.Item[T, C]{Value: page.Rows[i], Cursor: C(row(page.Keys, i, width)), Resume: true}
+		item := dataflow.Item[T, C]{Value: rows[i], Cursor: C(row(page.Keys, i, width)), Resume: true}
+		rows[i] = zero // or a heavy row would stay in memory until the end of the page
 		var err error
-		if cause := page.Bad[i]; cause != nil {
-			err = &dataflow.RecordError{Stage: dataflow.StageRead, Key: item.Cursor.String(), Err: cause}
+		if page.Bad != nil {
+			err = badRow(page.Bad[i], item.Cursor)
 		}
 		if !yield(item, err) {
 			return false
 		}
 	}
 	return true
+}
+
+// badRow returns the error of a bad row, and nil for nil.
+func badRow(cause error, at fmt.Stringer) error {
+	if cause == nil {
+		return nil
+	}
+	return &dataflow.RecordError{Stage: dataflow.StageRead, Key: at.String(), Err: cause}
 }
 
 // row returns the key of row i.

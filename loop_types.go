@@ -1,0 +1,153 @@
+package dataflow
+
+import (
+	"context"
+	"encoding/json"
+	"reflect"
+)
+
+// recordCode is the part of a flow's code that knows the types of its records, T and Out. It
+// reads, transforms and writes whole batches. The compiler makes it anew for each pair of
+// types: what can do without them belongs into the other files of the loop.
+type recordCode interface {
+	newRead() *readBatch
+	newMade() *madeBatch
+	// read reads what is requested, a *Request[C], to its end. reading is the context of the
+	// source alone.
+	read(ctx, reading context.Context, req any, r *batchReader) error
+	apply(ctx context.Context, in *readBatch, out *madeBatch) error
+	recordType() reflect.Type
+}
+
+// sinkCode is the part of a flow's code that knows the type of the sink's records, Out.
+type sinkCode interface {
+	// powers looks for the powers of what writes in the checkpoints' transactions.
+	powers(sink any) sinkPowers
+	writeTx(ctx context.Context, sink any, rows records, from, to int) error
+	writeResults(ctx context.Context, sink any, rows records, from, to int, results []RowResult, part bool) error
+	// write writes to a Sink.
+	write(ctx context.Context, id string, rows records, keys []string) error
+	claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error)
+	writeFenced(ctx context.Context, flow string, fence int64, state json.RawMessage, rows records) error
+	beginReplacement(ctx context.Context, flow string) (any, error)
+}
+
+// sinkPowers are the powers of a TxSink.
+type sinkPowers struct {
+	results bool // it is a ResultSink
+	parts   bool // it is a PartSink
+}
+
+// typedSink is the sinkCode of a sink of records of type Out: a Sink, TxSink, FencedSink or
+// ReplaceSink.
+type typedSink[Out any] struct{ sink any }
+
+func rowsOf[Out any](rows records) []Out { return *rows.at().(*[]Out) } //nolint:forcetypeassert // newMade makes it
+
+func (t *typedSink[Out]) powers(sink any) sinkPowers {
+	_, results := sink.(ResultSink[Out])
+	_, parts := sink.(PartSink[Out])
+	return sinkPowers{results: results, parts: parts}
+}
+
+func (t *typedSink[Out]) writeTx(ctx context.Context, sink any, rows records, from, to int) error {
+	return sink.(TxSink[Out]).WriteTx(ctx, rowsOf[Out](rows)[from:to]) //nolint:forcetypeassert // ToTx and ToReplace take no other
+}
+
+func (t *typedSink[Out]) writeResults(ctx context.Context, sink any, rows records, from, to int, results []RowResult, part bool) error {
+	if part {
+		return sink.(PartSink[Out]).WritePartTx(ctx, rowsOf[Out](rows)[from:to], results) //nolint:forcetypeassert // powers has looked
+	}
+	return sink.(ResultSink[Out]).WriteResultTx(ctx, rowsOf[Out](rows)[from:to], results) //nolint:forcetypeassert // powers has looked
+}
+
+func (t *typedSink[Out]) write(ctx context.Context, id string, rows records, keys []string) error {
+	return t.sink.(Sink[Out]).Write(ctx, SinkBatch[Out]{ID: id, Rows: rowsOf[Out](rows), Keys: keys}) //nolint:forcetypeassert // To takes no other
+}
+
+func (t *typedSink[Out]) claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error) {
+	return t.sink.(FencedSink[Out]).Claim(ctx, flow, fence) //nolint:forcetypeassert // ToFenced takes no other
+}
+
+func (t *typedSink[Out]) writeFenced(ctx context.Context, flow string, fence int64, state json.RawMessage, rows records) error {
+	return t.sink.(FencedSink[Out]).WriteFenced(ctx, FencedBatch[Out]{Flow: flow, Fence: fence, State: state, Rows: rowsOf[Out](rows)}) //nolint:forcetypeassert // ToFenced takes no other
+}
+
+func (t *typedSink[Out]) beginReplacement(ctx context.Context, flow string) (any, error) {
+	return t.sink.(ReplaceSink[Out]).BeginTx(ctx, flow) //nolint:forcetypeassert // ToReplace takes no other
+}
+
+// typedRecords is the recordCode of a flow.
+type typedRecords[T, C, Out any] struct {
+	source    Source[T, C]
+	transform Transform[T, Out]
+}
+
+func (p *typedRecords[T, C, Out]) recordType() reflect.Type { return reflect.TypeFor[T]() }
+
+func (p *typedRecords[T, C, Out]) newRead() *readBatch {
+	return &readBatch{rows: recordsIn(new([]T)), cursors: &cursors[C]{}}
+}
+
+func (p *typedRecords[T, C, Out]) newMade() *madeBatch {
+	results := &Results[Out]{}
+	return &madeBatch{results: results, out: &results.outcome, rows: recordsIn(&results.rows)}
+}
+
+func (p *typedRecords[T, C, Out]) apply(ctx context.Context, in *readBatch, out *madeBatch) error {
+	return p.transform.Apply(ctx, rowsOf[T](in.rows), out.results.(*Results[Out])) //nolint:forcetypeassert // newMade makes it
+}
+
+// typedBatch is where the records of a batch and their cursors go.
+type typedBatch[T, C any] struct {
+	rows    *[]T
+	cursors *cursors[C]
+}
+
+func typed[T, C any](b *readBatch) typedBatch[T, C] {
+	return typedBatch[T, C]{rows: b.rows.at().(*[]T), cursors: b.cursors.(*cursors[C])} //nolint:forcetypeassert // newRead makes them
+}
+
+func (p *typedRecords[T, C, Out]) read(ctx, reading context.Context, req any, r *batchReader) error {
+	b := r.begin()
+	to := typed[T, C](b)
+	for item, err := range p.source.Read(reading, *req.(*Request[C])) { //nolint:forcetypeassert // cursorCode makes it
+		if r.watch.asked.Load() {
+			r.watch.note()
+		}
+		if r.waiting != nil {
+			b = r.waiting.lock() // it may be another one by now
+			to = typed[T, C](b)
+		}
+		bad := err != nil
+		if !bad && !item.Mark {
+			*to.rows = append(*to.rows, item.Value)
+			to.cursors.all = append(to.cursors.all, item.Cursor)
+			b.count++
+		}
+		if (item.Resume || item.Mark) && (!bad || asRecordError(err) != nil) {
+			to.cursors.last = item.Cursor
+		}
+		if bad || item.Mark || !item.Resume || item.Key != "" || len(b.names) > 0 { // few items
+			if err := r.take(ctx, reading, b, item.Key, item.Resume, item.Mark, err); err != nil {
+				return err
+			}
+		} else {
+			b.mark()
+		}
+		if r.weigher != nil && !bad && !item.Mark {
+			b.weight += r.weigher.Weigh(&(*to.rows)[b.count-1], b.count)
+		}
+		if r.waiting == nil && !r.full(b) {
+			continue
+		}
+		next, err := r.endItem(ctx, b)
+		if err != nil || next == nil {
+			return err
+		}
+		if next != b {
+			b, to = next, typed[T, C](next)
+		}
+	}
+	return r.end(ctx, reading)
+}
