@@ -283,5 +283,6 @@ type pipeline interface {
 	split(ctx context.Context, from, until, params json.RawMessage, n int) ([]json.RawMessage, error)
 	appendOnly() bool
 	replaces() bool
+	notes(ctx context.Context, from json.RawMessage) []string
 	dryRun(ctx context.Context, b base, f *Flow, params *DryRunParams) (*DryRunReport, error)
 }

@@ -26,6 +26,7 @@ type flowCode struct {
 	cursorCode
 	types recordCode
 	sink  sinkCode
+	told  told
 }
 
 func newFlowCode[T, C, Out any](source Source[T, C], transform Transform[T, Out], to Target[Out]) *flowCode {
@@ -96,6 +97,9 @@ func (p *flowCode) run(ctx context.Context, a *attempt) error {
 	if err := w.beginSink(ctx); err != nil {
 		return err
 	}
+	if err := w.loadHeld(ctx); err != nil {
+		return err
+	}
 	if a.sizes.batch == nil {
 		a.sizes.batch = p.newSize(a.sizes.set)
 	}
@@ -127,6 +131,10 @@ func (p *flowCode) run(ctx context.Context, a *attempt) error {
 	if !read.Stop(grace) {
 		a.leftBehind = append(a.leftBehind, read.Done())
 		a.log.ErrorContext(ctx, "dataflow: the source ignores its context; its goroutine is left behind", slog.String(logStage, string(StageRead)), slog.String("type", describe(p.source).Type))
+		return err
+	}
+	if err == nil {
+		p.tell(ctx, a, req, reader.handed == 0)
 	}
 	return err
 }
@@ -187,6 +195,9 @@ func (w *batchWriter) loop(ctx context.Context, made *batch.Ahead[*madeBatch], m
 			return err
 		}
 		if !ok {
+			if err := w.retryHeld(ctx); err != nil {
+				return err
+			}
 			return w.endReplacement(ctx)
 		}
 		if err := w.writeBatch(ctx, b); err != nil {

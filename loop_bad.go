@@ -42,6 +42,9 @@ func (w *batchWriter) applyPolicy(ctx context.Context, e *RecordError, delta *Co
 // string.
 func (w *batchWriter) letter(e *RecordError) *DeadLetterRecord {
 	l := &DeadLetterRecord{FlowID: w.a.run.FlowID, RunID: w.a.run.ID, Stage: e.Stage, Key: stored.Clean(e.Key), Error: stored.Clean(e.Err.Error())}
+	if e.Stage != StageRead && len(e.Raw) > 0 && e.retryFor > 0 && e.retries > 0 && w.retries() {
+		l.RetryFor, l.TriesLeft, w.held.any = e.retryFor, e.retries, true
+	}
 	switch {
 	case len(e.Raw) == 0:
 	case json.Valid(e.Raw):
@@ -70,17 +73,29 @@ func (w *batchWriter) keepLetters(ctx context.Context) error {
 	})
 }
 
-// divisible reports whether a batch failed for its data, and the flow has a policy that may
-// spare the other records.
+// divisible reports whether parts of a batch may be written although the batch as a whole
+// failed: it failed for its data, or was too much for one statement. So the bad record is
+// found even if the policy is to fail.
 func (w *batchWriter) divisible(err error) bool {
-	if w.a.flow.opts.OnBadRecord == nil || errors.Is(err, errPredecessorLost) {
+	if errors.Is(err, errPredecessorLost) {
 		return false
 	}
 	if m := marks(err); m.permanent || m.transient || m.after > 0 {
 		return false
 	}
 	var bad *RecordError
-	return errors.As(err, &bad) || w.a.store.Classify(err) == FaultData
+	if errors.As(err, &bad) {
+		return true
+	}
+	fault := w.a.store.Classify(err)
+	return fault == FaultData || fault == FaultTooMuch
+}
+
+// tooMuch reports whether a batch was too much for one statement. A record that is too much
+// alone is no bad record: the attempt fails.
+func (w *batchWriter) tooMuch(err error) bool {
+	var bad *RecordError
+	return !errors.As(err, &bad) && w.a.store.Classify(err) == FaultTooMuch
 }
 
 // After a batch with a bad record, the next batches may have some too. So many of them are
@@ -96,7 +111,16 @@ const (
 // in the checkpoint's transaction, and so anew when that is repeated. cause is why the
 // batch as a whole failed; nil: that was not tried.
 func (w *batchWriter) writeDivided(ctx context.Context, s step, cause error) error {
-	s.writes, w.cause = batchInParts, cause
+	if cause != nil && w.tooMuch(cause) {
+		w.a.log.WarnContext(ctx, "dataflow: the batch was too much for one statement; writing it in parts", slog.Int("rows", w.rows.len()), slog.String(logError, cause.Error()))
+	}
+	s.writes, w.cause, w.writeErr = batchInParts, cause, nil
+	err := w.a.commitAgain(ctx, s)
+	if err == nil || w.deferred || w.writeErr != nil || !w.divisible(err) {
+		return err
+	}
+	// The parts were written, but the commit refused one of their records.
+	w.deferred, w.cause = true, err
 	return w.a.commitAgain(ctx, s)
 }
 
@@ -118,14 +142,32 @@ func (d *divider) write(ctx context.Context, from, to int) error {
 	if !d.w.divisible(err) {
 		return d.w.writeError(from, to, err)
 	}
-	if origin[from] == origin[to-1] {
+	switch alone := origin[from] == origin[to-1]; {
+	case alone && d.w.tooMuch(err):
+		return d.w.writeError(from, to, err)
+	case alone:
 		return d.refused(ctx, from, err)
+	default:
+		return d.divide(ctx, from, to, err)
 	}
-	return d.divide(ctx, from, to, err)
 }
 
-// writePart writes rows[from:to], or leaves the transaction as it was.
+// writePart writes rows[from:to], or leaves the transaction as it was. After a commit has
+// refused the batch, it checks what the commit would check.
 func (d *divider) writePart(ctx context.Context, from, to int) error {
+	if checker, ok := d.w.a.store.(DeferredChecker); ok && d.w.deferred {
+		return d.w.a.store.Savepoint(ctx, d.tx, func() error {
+			before := *d.delta
+			err := guard(func() error { return d.w.writeRows(ctx, from, to, d.delta) })
+			if err == nil {
+				err = checker.CheckDeferred(ctx, d.tx)
+			}
+			if err != nil {
+				*d.delta = before
+			}
+			return err
+		})
+	}
 	if d.w.powers.parts {
 		return guard(func() error { return d.w.writeWithResults(ctx, from, to, true, d.delta) })
 	}
@@ -141,7 +183,15 @@ func (d *divider) refused(ctx context.Context, row int, err error) error {
 		err = said.Err // which record it is, is known better here
 	}
 	d.delta.Written--
-	return d.w.applyPolicy(ctx, d.w.batch.recordError(d.w.out.origin[row], StageWrite, err), d.delta)
+	before := len(d.w.letters)
+	if err := d.w.applyPolicy(ctx, d.w.batch.recordError(d.w.out.origin[row], StageWrite, err), d.delta); err != nil {
+		return err
+	}
+	if len(d.w.letters) > before {
+		first, end := d.siblings(0, d.w.rows.len(), row)
+		d.w.hold(d.w.letters[before], first, end)
+	}
+	return nil
 }
 
 // divide writes rows[from:to] in smaller parts. cause decides how:

@@ -23,6 +23,7 @@ type readBatch struct {
 	ended      bool  // the source ends with this batch
 	// How many rows and bad records there are, up to the last resume point.
 	safeRows, safeBad int
+	marks, marksAt    int // marks in a row, and the size at which they began
 	began             time.Time
 	took              time.Duration // to read it
 	weight            int           // estimated bytes of the records, and of the raw text of bad ones
@@ -71,6 +72,14 @@ func asRecordError(err error) *RecordError {
 	var bad *RecordError // escapes to the heap: the hot path asks only about an error
 	errors.As(err, &bad)
 	return bad
+}
+
+// countMark counts the marks in a row.
+func (b *readBatch) countMark() {
+	if b.size() != b.marksAt {
+		b.marks, b.marksAt = 0, b.size()
+	}
+	b.marks++
 }
 
 // name adds a name for the last row, and for the rows before it that have none yet.
@@ -212,6 +221,9 @@ func (r *batchReader) take(ctx, reading context.Context, b *readBatch, key strin
 	if resume || mark {
 		b.mark()
 	}
+	if mark {
+		b.countMark()
+	}
 	return nil
 }
 
@@ -256,9 +268,14 @@ func readError(cause, err error) error {
 	return fmt.Errorf("read: %w", foreign(err))
 }
 
+// maxMarks is the number of marks in a row after which a batch ends, so that a source that
+// finds no records for a long time makes checkpoints, and its slice can end. It counts marks
+// and not time, so that a batch that is read again ends at the same place.
+const maxMarks = 10
+
 // full reports whether a batch is to end.
 func (r *batchReader) full(b *readBatch) bool {
-	return r.size.Full(b.size(), b.weight)
+	return b.marks >= maxMarks || r.size.Full(b.size(), b.weight)
 }
 
 // endsHere reports whether the batch can end after the last record. A full batch ends at the

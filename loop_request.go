@@ -16,6 +16,9 @@ type cursorCode interface {
 	// request returns what to read, a *Request[C].
 	request(a *attempt) (any, error)
 	count(ctx context.Context, a *attempt, req any)
+	notes(ctx context.Context, from json.RawMessage) []string
+	// ask returns what the source notes about a request.
+	ask(ctx context.Context, req any) ([]string, error)
 	checkCursor(cursor json.RawMessage) error
 	checkRequest(from, until, params json.RawMessage) error
 	split(ctx context.Context, from, until, params json.RawMessage, n int) ([]json.RawMessage, error)

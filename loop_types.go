@@ -25,6 +25,8 @@ type sinkCode interface {
 	powers(sink any) sinkPowers
 	writeTx(ctx context.Context, sink any, rows records, from, to int) error
 	writeResults(ctx context.Context, sink any, rows records, from, to int, results []RowResult, part bool) error
+	// rowKeys returns the keys of rows, of a sink that is Keyed.
+	rowKeys(sink any, rows records) []string
 	// write writes to a Sink.
 	write(ctx context.Context, id string, rows records, keys []string) error
 	claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error)
@@ -36,6 +38,7 @@ type sinkCode interface {
 type sinkPowers struct {
 	results bool // it is a ResultSink
 	parts   bool // it is a PartSink
+	keys    bool // it is Keyed
 }
 
 // typedSink is the sinkCode of a sink of records of type Out: a Sink, TxSink, FencedSink or
@@ -47,7 +50,8 @@ func rowsOf[Out any](rows records) []Out { return *rows.at().(*[]Out) } //nolint
 func (t *typedSink[Out]) powers(sink any) sinkPowers {
 	_, results := sink.(ResultSink[Out])
 	_, parts := sink.(PartSink[Out])
-	return sinkPowers{results: results, parts: parts}
+	_, keys := sink.(Keyed[Out])
+	return sinkPowers{results: results, parts: parts, keys: keys}
 }
 
 func (t *typedSink[Out]) writeTx(ctx context.Context, sink any, rows records, from, to int) error {
@@ -59,6 +63,10 @@ func (t *typedSink[Out]) writeResults(ctx context.Context, sink any, rows record
 		return sink.(PartSink[Out]).WritePartTx(ctx, rowsOf[Out](rows)[from:to], results) //nolint:forcetypeassert // powers has looked
 	}
 	return sink.(ResultSink[Out]).WriteResultTx(ctx, rowsOf[Out](rows)[from:to], results) //nolint:forcetypeassert // powers has looked
+}
+
+func (t *typedSink[Out]) rowKeys(sink any, rows records) []string {
+	return sink.(Keyed[Out]).RowKeys(rowsOf[Out](rows)) //nolint:forcetypeassert // powers has looked
 }
 
 func (t *typedSink[Out]) write(ctx context.Context, id string, rows records, keys []string) error {

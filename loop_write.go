@@ -35,8 +35,10 @@ type batchWriter struct {
 	rows     records // the outputs
 	letters  []*DeadLetterRecord
 	results  []RowResult // of the rows that were written last
-	writeErr error       // of the last try to write all rows at once; nil: they were written
-	cause    error       // why it is written in parts; nil: it is suspicious
+	writeErr error       // of the last try to write the rows; nil: they were written
+	held     heldLetters
+	deferred bool  // a commit has refused the rows: parts are checked as the commit does
+	cause    error // why it is written in parts; nil: it is suspicious
 }
 
 // setSink sets what writes in the checkpoints' transactions.
@@ -47,7 +49,8 @@ func (w *batchWriter) setSink(sink any) {
 func (w *batchWriter) writeBatch(ctx context.Context, made *madeBatch) error {
 	b := made.readBatch
 	w.number++
-	w.batch, w.out, w.rows, w.letters = b, made.out, made.rows, nil
+	w.batch, w.out, w.rows, w.letters, w.deferred = b, made.out, made.rows, nil, false
+	w.held.newBatch()
 	w.a.slice.sourceEnded = b.ended
 	w.a.slice.ends = w.a.slice.turns.EndsSlice()
 	delta, err := w.account(ctx)
@@ -124,6 +127,7 @@ func (w *batchWriter) writeInTx(ctx context.Context, s step) error {
 		return err
 	}
 	if w.writeErr == nil { // the checkpoint or the commit failed
+		w.deferred = true
 		return w.writeDivided(ctx, s, err)
 	}
 	return w.writeDivided(ctx, s, w.writeErr)
@@ -137,13 +141,16 @@ func (w *batchWriter) writeStep(ctx context.Context, tx Tx, q Queries, s *step) 
 		if w.writeErr != nil {
 			return w.writeError(0, w.rows.len(), w.writeErr)
 		}
-		return nil
+		return w.supersede(ctx, q)
 	case batchInParts:
 		w.letters = slices.Clip(s.letters) // as they were before any part was written
+		w.held.refused = nil
 		d := divider{w: w, tx: tx, delta: &s.delta}
 		err := d.divide(ctx, 0, w.rows.len(), w.cause)
-		s.letters = w.letters
-		return err
+		if s.letters, w.writeErr = w.letters, err; err != nil {
+			return err
+		}
+		return w.supersede(ctx, q)
 	case replacementBegin:
 		r, err := w.p.beginReplacement(ctx, w.a.flow.Name)
 		w.setSink(r)

@@ -53,7 +53,7 @@ type AppendOnly interface {
 // not end it. It must not keep rows.
 //
 // The engine finds these optional powers by type assertion: [ResultSink], [PartSink],
-// [Pipelined], and those of every [Sink].
+// [Keyed], [Pipelined], and those of every [Sink].
 type TxSink[T any] interface {
 	WriteTx(ctx context.Context, rows []T) error
 }
@@ -82,6 +82,15 @@ type PartSink[T any] interface {
 	// returns an error. If the database refused the rows' data, it has undone its
 	// writes before it returns.
 	WritePartTx(ctx context.Context, rows []T, results []RowResult) error
+}
+
+// Keyed is the power of a [TxSink] that replaces rows by their key to name that key. See
+// [RetryBadFor].
+type Keyed[T any] interface {
+	TxSink[T]
+	// RowKeys returns a text for each row. Two rows have the same text exactly if one
+	// would replace the other.
+	RowKeys(rows []T) []string
 }
 
 // Pipelined is the power of a [TxSink] to say that it can be written ahead: it writes a

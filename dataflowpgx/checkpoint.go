@@ -11,6 +11,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/driverkit"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
 func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
@@ -81,7 +82,7 @@ func (c *checkpointTx) Unwrap() any { return c.tx }
 func (c *checkpointTx) Rollback(ctx context.Context, cause error) error {
 	defer c.ended()
 	defer c.giveUp(ctx)
-	return lostInTx(ctx, c.tx, c.store.pool.seen(cause))
+	return sqlstate.Explain(lostInTx(ctx, c.tx, c.store.pool.seen(cause)))
 }
 
 // giveUp rolls back and ignores the caller's cancellation, so that the connection goes back
@@ -123,7 +124,7 @@ func answerOf(ctx context.Context, results pgx.BatchResults, p *dataflow.RunChec
 			return dataflow.LeaseStatus{}, nil
 		}
 		// If the connection broke, the commit may still have taken place.
-		return dataflow.LeaseStatus{}, fmt.Errorf("checkpoint: %w", lostAtCommit(ctx, err))
+		return dataflow.LeaseStatus{}, sqlstate.Explain(fmt.Errorf("checkpoint: %w", lostAtCommit(ctx, err)))
 	}
 	tag, err := results.Exec()
 	if closeErr := results.Close(); err == nil {
@@ -133,7 +134,7 @@ func answerOf(ctx context.Context, results pgx.BatchResults, p *dataflow.RunChec
 		err = pgx.ErrTxCommitRollback
 	}
 	if err != nil {
-		return dataflow.LeaseStatus{}, fmt.Errorf("commit transaction: %w", lostAtCommit(ctx, err))
+		return dataflow.LeaseStatus{}, sqlstate.Explain(fmt.Errorf("commit transaction: %w", lostAtCommit(ctx, err)))
 	}
 	return status, nil
 }
@@ -153,5 +154,5 @@ func closeCommitted(ctx context.Context, tx pgx.Tx) {
 // isFence reports whether a statement of a checkpoint has not found its row.
 func isFence(err error) bool {
 	var pe *pgconn.PgError
-	return errors.As(err, &pe) && pe.Code == "22P02" && strings.Contains(pe.Message, fencedMark)
+	return errors.As(err, &pe) && pe.Code == sqlstate.InvalidTextValue && strings.Contains(pe.Message, fencedMark)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/riverqueue/river"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
 // New returns the driver of a pool. The caller closes the pool after the client
@@ -89,10 +90,10 @@ func (s *store) InTx(ctx context.Context, fn func(ctx context.Context, tx datafl
 	// to the pool clean. After a commit it does nothing.
 	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // the error before it says more
 	if err := fn(context.WithValue(ctx, txKey{}, tx), Tx(tx)); err != nil {
-		return lostInTx(ctx, tx, s.pool.seen(err))
+		return sqlstate.Explain(lostInTx(ctx, tx, s.pool.seen(err)))
 	}
 	if err := tx.Commit(ctx); err != nil {
-		return fmt.Errorf("commit transaction: %w", lostAtCommit(ctx, s.pool.seen(err)))
+		return sqlstate.Explain(fmt.Errorf("commit transaction: %w", lostAtCommit(ctx, s.pool.seen(err))))
 	}
 	return nil
 }
@@ -119,12 +120,23 @@ func (s *store) Savepoint(ctx context.Context, tx dataflow.Tx, fn func() error) 
 		if _, rerr := own.Exec(ctx, "rollback to savepoint dataflow; release savepoint dataflow"); rerr != nil {
 			return errors.Join(err, fmt.Errorf("roll back to savepoint: %w", rerr))
 		}
-		return err
+		return sqlstate.Explain(err)
 	}
 	if _, err := own.Exec(ctx, "release savepoint dataflow"); err != nil {
 		return fmt.Errorf("release savepoint: %w", err)
 	}
 	return nil
+}
+
+// CheckDeferred checks the constraints that the commit would check. The savepoint is rolled
+// back, so that they stay deferred and the commit checks them again.
+func (s *store) CheckDeferred(ctx context.Context, tx dataflow.Tx) error {
+	own, ok := tx.Unwrap().(pgx.Tx)
+	if !ok {
+		return dataflow.ErrTxMismatch
+	}
+	_, err := own.Exec(ctx, "savepoint dataflow_check; set constraints all immediate; rollback to savepoint dataflow_check; release savepoint dataflow_check")
+	return err
 }
 
 // TxType returns the type of a pgx transaction.

@@ -3,18 +3,17 @@ package dataflowpgx
 import (
 	"context"
 	"embed"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/driverkit"
 	"github.com/activedataflow/dataflow/internal/migration"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
 //go:embed migration/*.sql
@@ -51,8 +50,7 @@ func (s *store) Migrate(ctx context.Context) error {
 		}
 		return s.migrateUp(ctx)
 	})
-	var pe *pgconn.PgError
-	if s.schema != "" && errors.As(err, &pe) && pe.Code == "3F000" { // no such schema
+	if s.schema != "" && sqlstate.Has(err, sqlstate.UndefinedSchema) {
 		return fmt.Errorf("%w: create schema %s first", err, pgx.Identifier{s.schema}.Sanitize())
 	}
 	return err
@@ -137,8 +135,7 @@ func (s *store) tables() *driverkit.Schema[pgx.Tx] {
 func (s *store) version(ctx context.Context) (int, error) {
 	var version int
 	err := s.pool.QueryRow(ctx, s.text(sqlMigrationVersion)).Scan(&version)
-	var pe *pgconn.PgError
-	if errors.As(err, &pe) && (pe.Code == "42P01" || pe.Code == "3F000") { // no such table, or schema
+	if sqlstate.Has(err, sqlstate.UndefinedTable, sqlstate.UndefinedSchema) {
 		return 0, nil
 	}
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
 // copyFrom is the smallest batch for which COPY is faster than the prepared
@@ -166,8 +167,7 @@ func (cp *copier) write(ctx context.Context, conn *pgx.Conn, rows reflect.Value,
 	}
 	result, err := cp.writeOnce(ctx, conn, rows, results, as)
 	for range deadlocks {
-		var pg *pgconn.PgError
-		if cp.stage == "" || !errors.As(err, &pg) || pg.Code != "40P01" || conn.PgConn().Exec(ctx, backToBefore).Close() != nil {
+		if cp.stage == "" || !sqlstate.Has(err, sqlstate.DeadlockDetected) || conn.PgConn().Exec(ctx, backToBefore).Close() != nil {
 			return result, err
 		}
 		cp.skip.Store(stagedBatches)

@@ -9,10 +9,10 @@ import (
 	"sync"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
 // CheckpointTable is the statement that creates the table in which [InsertTo],
@@ -150,9 +150,7 @@ func (s *fence) ensureTable(ctx context.Context) error {
 	if !there {
 		// Two concurrent creations may collide in the catalog; then the table exists.
 		_, err := s.pool.Exec(ctx, CheckpointTable)
-		var pg *pgconn.PgError
-		collided := errors.As(err, &pg) && (pg.Code == "23505" || pg.Code == "42P07")
-		if err != nil && !collided {
+		if err != nil && !sqlstate.Has(err, sqlstate.UniqueViolation, sqlstate.DuplicateTable) {
 			return fmt.Errorf("create the checkpoint table: %w: create it yourself: %s", err, CheckpointTable)
 		}
 	}

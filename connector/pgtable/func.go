@@ -22,9 +22,9 @@ import (
 // savepoint. An error undoes the batch.
 //
 // An error about the data is a broken constraint, for example, or a
-// [dataflow.RecordError]. If the flow has an OnBadRecord, f is then called again
-// with parts of the batch, until the bad row is found. The work of each failed call
-// is undone.
+// [dataflow.RecordError]. f is then called again with parts of the batch, until the
+// bad row is found. The flow's OnBadRecord decides about the row; without one, the
+// attempt's error names it. The work of each failed call is undone.
 //
 // The library does not know what f does. A source without a cursor reads all rows
 // again in each run, so f must then be idempotent.

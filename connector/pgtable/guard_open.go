@@ -136,7 +136,7 @@ func (g OpenTransactions) horizon(ctx context.Context, r readStart) (horizon, er
 	}
 	// Look for prepared transactions after the sessions: a transaction is prepared
 	// before its session gives it up.
-	if !r.rough && oldest.prepares {
+	if oldest.prepares {
 		err = g.prepared(ctx, r.pool, asked, &h)
 	}
 	return h, err

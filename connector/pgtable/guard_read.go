@@ -59,26 +59,34 @@ func (r *reader) stalled(ctx context.Context, from Cursor) error {
 	if h.asked.Sub(h.since) < patience {
 		return nil
 	}
+	waiting, err := r.rowsWait(ctx, from)
+	if err != nil || !waiting {
+		return err
+	}
+	return fmt.Errorf("%s: end it, choose another guard in Query.LateCommits, or set a longer Patience", h)
+}
+
+// rowsWait reports whether rows are held back that are otherwise ready.
+func (r *reader) rowsWait(ctx context.Context, from Cursor) (bool, error) {
+	h := r.guarded.held
 	waiting := r.query.Where(r.compare(">=", r.guarded.cast, 1)+" and "+r.compare("<", r.guarded.cast, 2), 2)
 	waiting.PageSize = 1
 	args := withCursor(append(slices.Clone(r.guarded.args), timeText(h.asked)), from)
 	rows, err := r.pool.Query(ctx, waiting.PageQuery([]string{"1"}, from != nil), args...)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer rows.Close()
-	if !rows.Next() {
-		return rows.Err()
-	}
-	return fmt.Errorf("rows are held back by %s, since %s: end it, choose another guard in Query.LateCommits, or set a longer Patience", h.by, timeText(h.since))
+	return rows.Next(), rows.Err()
 }
 
 // withCursor returns the arguments of a statement followed by those of a cursor.
 // pgx sends a string as text. Postgres reads it as a value of the column that it is
 // compared with.
-func withCursor(args []any, from []string) []any {
+func withCursor(args []any, from Cursor) []any {
 	all := slices.Clone(args)
-	for _, v := range from {
+	values, _ := rowmap.Place(from)
+	for _, v := range values {
 		all = append(all, v)
 	}
 	return all

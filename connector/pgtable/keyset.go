@@ -65,7 +65,7 @@ type Query struct {
 // are left to a later read, so that no late commit is missed. The source is safe
 // for concurrent use. The caller closes the pool after the client has stopped.
 func Keyset[T any](pool *pgxpool.Pool, q Query) dataflow.Source[T, Cursor] {
-	s := &keyset{pool: pool, server: &server{}, args: slices.Clone(q.Args), guard: q.LateCommits}
+	s := &keyset{pool: pool, server: &server{}, args: slices.Clone(q.Args), guard: q.LateCommits, catalogue: &catalogueNotes{}}
 	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, PageBytes: q.PageBytes, Mark: "$"}
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
 	return &keysetSource[T]{s}
@@ -83,6 +83,11 @@ func (s *keysetSource[T]) Describe() dataflow.Description { return s.of.Describe
 // Count returns how many rows a read may still take.
 func (s *keysetSource[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (int64, error) {
 	return s.of.Count(ctx, r)
+}
+
+// Notes returns what holds rows back, and what the catalogue says about the query.
+func (s *keysetSource[T]) Notes(ctx context.Context, r dataflow.Request[Cursor]) ([]string, error) {
+	return s.of.Notes(ctx, r)
 }
 
 // CheckRequest returns an error if a cursor of the request is invalid.
@@ -105,6 +110,7 @@ type keyset struct {
 	query     rowmap.Keyset
 	fields    *rowmap.Plan
 	fieldsErr error
+	catalogue *catalogueNotes
 }
 
 func (s *keyset) Validate() error {
@@ -137,9 +143,13 @@ func (s *keyset) Count(ctx context.Context, r dataflow.Request[Cursor]) (int64, 
 	if err != nil {
 		return 0, s.query.Wrap(err)
 	}
-	n, err := s.upTo(r).count(ctx, from)
+	var n int64
+	err = retryStale(s.pool, func() error {
+		n, err = s.upTo(r).count(ctx, from)
+		return err
+	})
 	if err != nil {
-		return 0, s.query.Wrap(err)
+		return 0, transient(ctx, s.pool, s.query.Wrap(err))
 	}
 	return n, nil
 }
@@ -150,7 +160,7 @@ func (s *keyset) count(ctx context.Context, from Cursor) (n int64, err error) {
 	if _, err := r.describe(ctx, from); err != nil {
 		return 0, err
 	}
-	g, err := s.guardedQuery(ctx, r.keys[0], readStart{from: from, rough: true})
+	g, err := r.guardedQuery(ctx, r.keys[0], readStart{from: from, rough: true})
 	if err != nil {
 		return 0, err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
 // notNullQuery counts the given table columns that may be null.
@@ -27,6 +28,7 @@ type reader struct {
 	keys     []keyColumn      // nil until looked up
 	columns  []string         // T's columns, quoted
 	ties     bool             // true if different texts may be equal values of the key
+	common   bool             // true if all key columns are of common types
 	nullable bool             // true if a key column after the first may be null
 	guarded  *guarded         // nil until the guard was asked
 	stall    error            // the error to return after the last page
@@ -52,15 +54,27 @@ func newReader[T any](s *keyset) (*[]T, *reader) {
 
 // page reads the page after a cursor, or the first page.
 func (r *reader) page(ctx context.Context, from Cursor) (*rowmap.Page, error) {
-	page, err := r.nextPage(ctx, from)
-	for range r.pool.Config().MaxConns {
-		if !isStalePlan(err) {
-			break
-		}
-		r.guarded = nil // the types of the columns may have changed
-		page, err = r.nextPage(ctx, from)
+	page, err := r.pageOrStale(ctx, from)
+	for tooMuch(err) && r.limit.Rows > leastPage && ctx.Err() == nil {
+		r.limit.Shrink(max(r.limit.Rows/4, leastPage))
+		page, err = r.pageOrStale(ctx, from)
 	}
 	return page, r.explainCursor(ctx, from, err)
+}
+
+// leastPage is the size down to which pages shrink while they take the server too long.
+const leastPage = 10
+
+// pageOrStale reads a page, again if a statement was stale.
+func (r *reader) pageOrStale(ctx context.Context, from Cursor) (page *rowmap.Page, err error) {
+	err = retryStale(r.pool, func() error {
+		page, err = r.nextPage(ctx, from)
+		if sqlstate.Is(err, sqlstate.Again) {
+			r.guarded = nil // the types of the columns may have changed
+		}
+		return err
+	})
+	return page, err
 }
 
 func (r *reader) nextPage(ctx context.Context, from Cursor) (*rowmap.Page, error) {
@@ -73,7 +87,7 @@ func (r *reader) nextPage(ctx context.Context, from Cursor) (*rowmap.Page, error
 		}
 	}
 	if from != nil && r.nullable {
-		if err := r.refuse(ctx, r.query.NullQuery(r.keyList()), withCursor(r.args, from[:len(from)-1])); err != nil {
+		if err := r.refuse(ctx, r.query.NullQuery(r.keyList()), withCursor(r.args, from)[:len(r.args)+len(r.keys)-1]); err != nil {
 			return nil, err
 		}
 	}
@@ -138,6 +152,9 @@ func (r *reader) open(ctx context.Context, from Cursor) error {
 	if err := r.checkKey(ctx); err != nil {
 		return err
 	}
+	if err := r.checkOrder(ctx); err != nil {
+		return err
+	}
 	if err := r.lookUpNullable(ctx); err != nil {
 		return err
 	}
@@ -154,10 +171,7 @@ func (r *reader) describe(ctx context.Context, from Cursor) ([]string, error) {
 	if err := r.server.check(ctx, r.pool); err != nil {
 		return nil, err
 	}
-	whole := r.keyset
-	if r.whole != nil {
-		whole = r.whole
-	}
+	whole := r.unbounded()
 	rows, err := r.pool.Query(ctx, whole.query.DescribeQuery(), whole.args...)
 	if err != nil {
 		return nil, err
@@ -181,10 +195,21 @@ func (r *reader) describe(ctx context.Context, from Cursor) ([]string, error) {
 		}
 		r.keys[i].FieldDescription = fields[at]
 	}
+	if err := r.lookUpTypes(ctx); err != nil {
+		return nil, err
+	}
 	if err := r.checkCursor(from); err != nil {
 		return nil, err
 	}
 	return names, r.checkCursor(r.until)
+}
+
+// unbounded returns the source without the end until.
+func (r *reader) unbounded() *keyset {
+	if r.whole != nil {
+		return r.whole
+	}
+	return r.keyset
 }
 
 // lookUpNullable asks whether a key column after the first may be null.
@@ -315,8 +340,8 @@ func (s *pageScan) end() (*rowmap.Page, error) {
 	if s.err != nil {
 		return nil, s.err
 	}
-	s.page.Rows = s.weight.Rows
-	s.page.Keys, s.err = s.keys.strings()
+	s.page.Rows, s.page.Typed = s.weight.Rows, true
+	s.page.Keys, s.err = s.keys.strings(true)
 	return &s.page, s.err
 }
 

@@ -125,13 +125,14 @@ func (s *selection) readAll(ctx context.Context, record reflect.Value, yield fun
 		began = true
 		return yield(key, bad)
 	}
-	err := s.read(ctx, record, tell)
-	for range s.pool.Config().MaxConns {
-		if began || !isStalePlan(err) {
-			break
+	var err error
+	err = retryStale(s.pool, func() error {
+		if began { // another try would yield rows again
+			return err
 		}
 		err = s.read(ctx, record, tell)
-	}
+		return err
+	})
 	if err != nil {
 		return s.wrap(transient(ctx, s.pool, err))
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/dataflowpgx"
 	"github.com/activedataflow/dataflow/internal/rowmap"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
 // Insert adds each record to a table, in the transaction that commits the
@@ -58,6 +59,7 @@ type tableSink struct {
 	refused atomic.Int32 // the number of successive COPY batches rejected for a reason other than the rows
 
 	mu         sync.Mutex
+	kind       string                // of the relation, as it was last looked up
 	statements map[string]*statement // by database, see databaseOf
 }
 
@@ -223,6 +225,9 @@ func (s *tableSink) writeWith(ctx context.Context, tx pgx.Tx, st *statement, row
 	}
 	if err != nil {
 		s.forget(database) // the table may have been altered
+		if part && rows.Len() == 1 {
+			err = s.nameHolder(ctx, tx, st, args, err)
+		}
 		return s.explain(err)
 	}
 	if st.copier != nil && st.copier.stale.Load() {
@@ -253,11 +258,12 @@ func (s *tableSink) tryRow(ctx context.Context, tx pgx.Tx, st *statement, rows r
 	switch {
 	case errors.Is(err, errAccepted):
 		return nil
-	case !errors.As(err, &pg) || !refusal(pg.Code):
+	case !errors.As(err, &pg) || !refusal(err):
 		return err
 	default:
 		st.copier.stale.Store(false) // the row was the reason
-		return &dataflow.RowError{Row: row, Alone: pg.Code != "23503", Err: s.explain(err)}
+		err = s.nameHolder(ctx, tx, st, args, err)
+		return &dataflow.RowError{Row: row, Alone: pg.Code != sqlstate.ForeignKeyViolation, Err: s.explain(err)}
 	}
 }
 
@@ -307,6 +313,7 @@ func (s *tableSink) statement(ctx context.Context, tx pgx.Tx, database string) (
 		st.copier = nil
 	}
 	s.mu.Lock()
+	s.kind = to.kind
 	s.statements[database] = st
 	s.mu.Unlock()
 	return st, nil
@@ -325,15 +332,24 @@ func (s *tableSink) explain(err error) error {
 		return err
 	}
 	switch pg.Code {
-	case "42P10":
-		columns := rowmap.QuoteAll(s.key, ", ")
-		return dataflow.Permanent(fmt.Errorf("the table has no unique index of exactly the key columns (%s): create unique index on %s (%s): %w", columns, s.name.Sanitize(), columns, err))
-	case "23505", "23503", "22003":
-		// The details of these errors hold only the bad values. Others hold the
-		// whole row.
-		if pg.Detail != "" {
-			return fmt.Errorf("%w: %s", err, pg.Detail)
+	case sqlstate.FeatureNotSupported:
+		if s.upsert && pg.Routine == "RewriteQuery" {
+			return dataflow.Permanent(fmt.Errorf("the table has rules for insert or update, with which Postgres cannot upsert: replace the rules by triggers, or write with pgtable.Func: %w", err))
 		}
+		return sqlstate.Explain(err)
+	case sqlstate.InvalidColumnReference:
+		columns := rowmap.QuoteAll(s.key, ", ")
+		s.mu.Lock()
+		kind := s.kind
+		s.mu.Unlock()
+		switch kind {
+		case "v":
+			return dataflow.Permanent(fmt.Errorf("it is a view without a table that has a unique index of exactly the key columns (%s): upsert into a table, or write with pgtable.Func: %w", columns, err))
+		case "f":
+			return dataflow.Permanent(fmt.Errorf("it is a foreign table, into which Postgres cannot upsert: use pgtable.UpsertTo with its own database, or pgtable.Func: %w", err))
+		}
+		return dataflow.Permanent(fmt.Errorf("the table has no unique index of exactly the key columns (%s): create unique index on %s (%s): %w", columns, s.name.Sanitize(), columns, err))
+	default:
+		return sqlstate.Explain(err)
 	}
-	return err
 }

@@ -20,7 +20,11 @@ func (s *keyset) Split(ctx context.Context, r dataflow.Request[Cursor], n int) (
 	if err != nil {
 		return nil, s.query.Wrap(err)
 	}
-	cursors, err := s.upTo(r).split(ctx, from, n)
+	var cursors []Cursor
+	err = retryStale(s.pool, func() error {
+		cursors, err = s.upTo(r).split(ctx, from, n)
+		return err
+	})
 	if err != nil {
 		return nil, transient(ctx, s.pool, s.query.Wrap(err))
 	}
@@ -33,7 +37,7 @@ func (s *keyset) split(ctx context.Context, from Cursor, n int) (cursors []Curso
 	if _, err := r.describe(ctx, from); err != nil {
 		return nil, err
 	}
-	g, err := s.guardedQuery(ctx, r.keys[0], readStart{from: from, rough: true})
+	g, err := r.guardedQuery(ctx, r.keys[0], readStart{from: from, rough: true})
 	if err != nil {
 		return nil, err
 	}
@@ -64,9 +68,9 @@ func (s *keyset) split(ctx context.Context, from Cursor, n int) (cursors []Curso
 	if err := rows.Err(); err != nil {
 		return nil, err
 	}
-	values, err := keys.strings()
+	values, err := keys.strings(true)
 	if err != nil {
 		return nil, err
 	}
-	return rowmap.Cursors[Cursor](&s.query, values)
+	return rowmap.Cursors[Cursor](&s.query, values, true)
 }

@@ -56,5 +56,5 @@ func (s *keyset[T]) split(ctx context.Context, req dataflow.Request[Cursor], n i
 	if err := rows.Err(); err != nil {
 		return nil, err
 	}
-	return rowmap.Cursors[Cursor](&s.query, page.Keys)
+	return rowmap.Cursors[Cursor](&s.query, page.Keys, false)
 }

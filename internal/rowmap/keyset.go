@@ -29,6 +29,9 @@ type Keyset struct {
 	// Ties is true if different texts may be equal values of the key, in a database
 	// other than MySQL. A page then has one more column, as by [MySQL.Collated].
 	Ties bool
+	// Casts are the casts of the key's columns and parameters, such as "::text", one
+	// for each column. Nil means none.
+	Casts []string
 	// MySQL, if not nil, selects the SQL of MySQL and MariaDB.
 	MySQL *MySQL
 }
@@ -96,10 +99,26 @@ func (k *Keyset) param(i int) string {
 	if k.MySQL != nil {
 		return k.MySQL.param(i, k.Args+i+1)
 	}
-	return k.Mark + strconv.Itoa(k.Args+i+1)
+	return k.Mark + strconv.Itoa(k.Args+i+1) + k.cast(i)
 }
 
-func (k *Keyset) columns() string { return strings.Join(k.Qualified(k.Key), ", ") }
+func (k *Keyset) cast(i int) string {
+	if k.Casts == nil {
+		return ""
+	}
+	return k.Casts[i]
+}
+
+func (k *Keyset) columns() string { return strings.Join(k.compared(), ", ") }
+
+// compared returns the key columns as they are compared and sorted.
+func (k *Keyset) compared() []string {
+	columns := k.Qualified(k.Key)
+	for i := range columns {
+		columns[i] += k.cast(i)
+	}
+	return columns
+}
 
 // Qualified is the function [Qualified] in the SQL of k.
 func (k *Keyset) Qualified(columns []string) []string {
@@ -132,10 +151,14 @@ func (k *Keyset) DescribeQuery() string { return "select q.*" + k.from() + " lim
 // From returns the query as the table q of a statement.
 func (k *Keyset) From() string { return k.from() }
 
-// ProbeQuery compares the key with a cursor, but reads nothing. It fails if the
-// types of the key cannot be compared.
+// ProbeQuery compares the key with a cursor and sorts by it, but reads nothing. It
+// fails if the types of the key cannot be compared or sorted.
 func (k *Keyset) ProbeQuery() string {
-	return "select" + k.from() + " where (" + k.columns() + ") > (null" + strings.Repeat(", null", len(k.Key)-1) + ") limit 0"
+	nulls := make([]string, len(k.Key))
+	for i := range nulls {
+		nulls[i] = "null" + k.cast(i)
+	}
+	return "select" + k.from() + " where (" + k.columns() + ") > (" + strings.Join(nulls, ", ") + ") order by " + k.columns() + " limit 0"
 }
 
 // CountQuery counts the rows, only those after a cursor if resumed. Its parameters
@@ -181,7 +204,7 @@ func (k *Keyset) FirstNullQuery(list []string) string {
 // cursor up to a column that is null. Its parameters are the query's, and all of
 // the cursor's except the last.
 func (k *Keyset) NullQuery(list []string) string {
-	columns := k.Qualified(k.Key)
+	columns := k.compared()
 	condition := columns[len(columns)-1] + " is null"
 	for i := len(columns) - 2; i >= 0; i-- {
 		condition = columns[i] + " = " + k.param(i) + " and (" + condition + ")"

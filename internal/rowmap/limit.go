@@ -70,6 +70,9 @@ func (l *PageLimit) Learn(page PageWeight) {
 
 func (w *PageWeight) mean() int { return w.Bytes / max(w.Rows, 1) }
 
+// Shrink sets the greatest number of rows of this page and of later ones.
+func (l *PageLimit) Shrink(rows int) { l.Rows, l.most = rows, rows }
+
 // Rest estimates the bytes of the rows that were asked for and are not in the page.
 func (l *PageLimit) Rest(page PageWeight) int {
 	return max(page.mean(), page.next) * (l.Rows - page.Rows)
