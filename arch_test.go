@@ -21,8 +21,8 @@ const module = "github.com/activedataflow/dataflow"
 // arrows are the packages of this module that each package may import, tests
 // aside. A package that is not listed fails the test: say where it stands.
 var arrows = map[string][]string{
-	"":                        {"internal/batch", "internal/lease", "internal/schedule", "internal/stored"},
-	"dataflowpgx":             {"", "internal/driverkit", "internal/migration", "internal/pooler", "internal/sqlstate"},
+	"":                        {"internal/batch", "internal/lease", "internal/pools", "internal/schedule", "internal/stored"},
+	"dataflowpgx":             {"", "internal/driverkit", "internal/migration", "internal/pooler", "internal/pools", "internal/sqlstate"},
 	"dataflowsqlite":          {"", "internal/driverkit", "internal/migration"},
 	"connector/httpjson":      {"", "internal/httpcall", "internal/jsonrow"},
 	"connector/jsonrpc":       {"", "internal/httpcall"},
@@ -34,7 +34,7 @@ var arrows = map[string][]string{
 	"connector":               {}, // its README, and that README's code as a test
 	"connector/connectortest": {""},
 	"connector/memory":        {""},
-	"connector/pgtable":       {"", "dataflowpgx", "internal/pooler", "internal/rowmap", "internal/sqlstate"},
+	"connector/pgtable":       {"", "dataflowpgx", "internal/pooler", "internal/pools", "internal/rowmap", "internal/sqlstate"},
 	"connector/sqltable":      {"", "dataflowsqlite", "internal/rowmap"},
 	"internal/batch":          {},
 	"internal/lease":          {},
@@ -50,6 +50,7 @@ var arrows = map[string][]string{
 	"examples/hello":          {"", "connector/csvfile", "connector/sqltable", "dataflowsqlite"},
 	"examples/quickstart":     {"", "connector/csvfile", "connector/pgtable", "connector/sqltable", "dataflowpgx", "dataflowsqlite"},
 	"dataflowhttp":            {""},
+	"internal/pools":          {},
 	"internal/schedule":       {},
 	"internal/stored":         {},
 	"examples/schedules":      {"", "connector/memory", "dataflowhttp", "dataflowsqlite"},

@@ -36,7 +36,14 @@ type attempt struct {
 
 	claimed LeaseRef
 	cancel  context.CancelCauseFunc
-	leaving atomic.Bool // a transaction gives the lease away, and may be committed
+	// connections gives back those that the run holds.
+	connections func()
+	leftBehind  []<-chan struct{} // closed when what ignores its context has returned after all
+	leaving     atomic.Bool       // a transaction gives the lease away, and may be committed
+
+	// control is for statements that must not wait for connections that runs have.
+	control Store
+	watch   *readWatch // of the source; nil: nothing was read
 
 	place  place
 	moved  bool // the attempt has moved the checkpoint's cursor
@@ -229,6 +236,20 @@ func (a *attempt) reclaim(ctx context.Context) error {
 	}
 	a.run, a.place.seq, a.place.cursor = claim.Run, claim.Seq, claim.Cursor
 	return nil
+}
+
+// leave gives the run's connections back, as soon as nothing of its code is running any more.
+func (a *attempt) leave() {
+	if len(a.leftBehind) == 0 {
+		a.connections()
+		return
+	}
+	go func() {
+		for _, returned := range a.leftBehind {
+			<-returned
+		}
+		a.connections()
+	}()
 }
 
 // Interrupt ends the attempt with a cause. It is a [lease.Holder], as is Leaving.

@@ -16,6 +16,14 @@ type base struct {
 	events *subscriptions
 }
 
+// forRuns returns what the transactions of runs get, which write what a source has yielded.
+func (b base) forRuns() base {
+	if s, ok := b.store.(PooledStore); ok {
+		b.store = s.ForRuns()
+	}
+	return b
+}
+
 // now returns this process's time. Events, logs and progress use it. What is stored has the
 // database's time.
 func (b base) now() time.Time {

@@ -129,5 +129,5 @@ func (c *Client) replay(ctx context.Context, f *Flow, l *DeadLetterRecord) error
 	if len(l.Payload) == 0 {
 		return errors.New("only the key of the record is stored, so it cannot be replayed")
 	}
-	return guard(func() error { return f.code.replay(ctx, c.store, l) })
+	return guard(func() error { return f.code.replay(ctx, c.runs.store, l) })
 }

@@ -44,12 +44,17 @@ func (c *Client) DryRun(ctx context.Context, name string, params *DryRunParams) 
 	if err := c.notWorking(f); err != nil {
 		return fail(err)
 	}
+	leave, err := c.pools.wait(ctx, f, nil)
+	if err != nil {
+		return fail(err)
+	}
+	defer leave()
 	if err := p.fillIn(ctx, f); err != nil {
 		return fail(err)
 	}
 	var report *DryRunReport
 	err = guard(func() error {
-		report, err = f.code.dryRun(ctx, c.base, f, &p)
+		report, err = f.code.dryRun(ctx, c.runs, f, &p)
 		return err
 	})
 	if err != nil {

@@ -36,6 +36,7 @@ type CauseCode string
 // The causes.
 const (
 	CauseRunning       CauseCode = "running"           // a run is in progress
+	CauseSilent        CauseCode = "source_silent"     // a run in progress gets nothing from its source
 	CauseLost          CauseCode = "lease_lapsed"      // a run's worker is silent
 	CausePaused        CauseCode = "paused"            // somebody paused the flow
 	CauseUnregistered  CauseCode = "unregistered"      // this process could not register it
@@ -45,6 +46,7 @@ const (
 	CauseNoProcess     CauseCode = "no_process"        // no started client is alive
 	CauseNotRegistered CauseCode = "not_registered"    // no live process has the flow's code
 	CauseBlocked       CauseCode = "blocked"           // a run waits for another run
+	CauseNoConnection  CauseCode = "no_connection"     // a run waits for connections of a pool
 	CauseBackingOff    CauseCode = "backing_off"       // a run waits for its next attempt
 	CauseNotDue        CauseCode = "not_due"           // a run waits for its time
 	CauseQueuePaused   CauseCode = "queue_paused"      // a run waits in a queue that is paused

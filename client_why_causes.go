@@ -96,6 +96,9 @@ func (w *why) state() {
 	for _, run := range w.running {
 		w.add(CauseRunning, run.ID, nil, "It is running: run %d%s is in progress on worker %s, attempt %d of %d, %d records read so far; its lease ends at %s unless it is renewed.",
 			run.ID, asBackfill(run), run.Worker, run.Attempt, run.MaxAttempts, run.Counters.Read, w.at(*run.LeaseUntil))
+		if run.WaitsFor != "" {
+			w.add(CauseSilent, run.ID, nil, "Run %d waits for %s, since %s.", run.ID, stored.Clip(run.WaitsFor), w.at(*run.WaitsSince))
+		}
 	}
 	for _, run := range w.lost {
 		w.add(CauseLost, run.ID, nil, "Run %d was in progress on worker %s, which did not renew its lease: the lease ended at %s, and the next started client, or call of client.Tick, puts it back.", run.ID, run.Worker, w.at(*run.LeaseUntil))
@@ -171,6 +174,8 @@ func (w *why) wait(ctx context.Context, run *Run) error {
 	case len(busy) >= places:
 		other := busy[0]
 		w.add(CauseBlocked, run.ID, nil, "Run %d waits for run %d, which is in progress on worker %s. That lease ends at %s unless it is renewed.", run.ID, other.ID, other.Worker, w.at(*other.LeaseUntil))
+	case run.WaitsFor != "":
+		w.add(CauseNoConnection, run.ID, nil, "Run %d has waited since %s for connections: %s.", run.ID, w.at(*run.WaitsSince), stored.Clip(run.WaitsFor))
 	case run.Queue != "":
 		return w.waitInQueue(ctx, run)
 	case !w.held():

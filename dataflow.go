@@ -20,12 +20,14 @@ import (
 // with [NewClient], for each database. It is safe for concurrent use.
 type Client struct {
 	base
+	runs      base // for the transactions of runs
 	gate      *gate
 	flows     *registry
 	leases    *lease.Keeper[*attempt]
 	jobs      *jobs
 	schedule  *scheduler
 	rescuer   *rescuer
+	pools     *connections
 	registrar *registrar
 	presence  *presence
 	cleaner   *cleaner
@@ -41,25 +43,37 @@ func NewClient(driver Driver, config *Config) (*Client, error) {
 	}
 	conf := config.withDefaults()
 	store, err := driver.Store(StoreOptions{Schema: conf.Schema, Clock: conf.Clock, Lease: conf.Lease, Logger: conf.Logger})
+	b := base{store: store, log: conf.Logger, config: &conf, events: &subscriptions{}}
 	if err := errors.Join(conf.validate(), err); err != nil {
 		return nil, public(err)
 	}
-	b := base{store: store, log: conf.Logger, config: &conf, events: &subscriptions{}}
-	c := &Client{base: b, gate: newGate()}
+	if err := b.checkPools(conf.Flows); err != nil {
+		return nil, public(err)
+	}
+	c := &Client{base: b, runs: b.forRuns(), gate: newGate()}
+	if s, ok := store.(PooledStore); ok {
+		c.gate.keep = s.Keep
+	}
 	c.flows = newRegistry(b, c, conf.Flows)
 	c.leases = lease.NewKeeper[*attempt](lease.Config{
 		Renew: b.renewLeases, Every: min(conf.Lease/3, renewEvery), Timeout: conf.Lease / 2,
 		Lost: ErrFenced, Cancelled: errCancelled, Log: b.log.With(slog.String(logWorker, conf.ID)),
 	})
 	c.jobs = &jobs{base: b, flows: c.flows, addWorker: func(workers *river.Workers) error { return river.AddWorkerSafely(workers, NewDataFlowJob(c)) }}
+	c.pools = &connections{base: b, jobs: c.jobs, gate: c.gate}
 	c.schedule = &scheduler{base: b, flows: c.flows, cancel: c.cancel}
 	c.rescuer = &rescuer{base: b, flows: c.flows, leases: c.leases, jobs: c.jobs}
 	c.registrar = &registrar{base: b, flows: c.flows, jobs: c.jobs, schedule: c.schedule, gate: c.gate}
 	c.presence = &presence{base: b, flows: c.flows, jobs: c.jobs}
 	c.cleaner = &cleaner{base: b, gate: c.gate}
 	c.worker = &worker{
-		base: b, flows: c.flows, gate: c.gate, schedule: c.schedule, rescuer: c.rescuer, registrar: c.registrar, presence: c.presence,
+		base: b, flows: c.flows, gate: c.gate, pools: c.pools, schedule: c.schedule, rescuer: c.rescuer, registrar: c.registrar, presence: c.presence,
 		execute: NewFlowExecutor(c).executeKnown, freed: make(chan struct{}, 1), ended: make(chan struct{}, 1), inFlight: make(map[int64]bool),
+	}
+	for _, p := range c.PoolNeeds() {
+		if p.Short() {
+			c.log.Warn("dataflow: the pool is too small for all flows at once, so that some runs wait", slog.String(logReason, p.String()))
+		}
 	}
 	return c, nil
 }

@@ -99,6 +99,7 @@ package dataflow
 //   - executor: one run, from its claim to its end.
 //   - loop: reads, transforms and writes records. Only here are the types T, C and Out known.
 //   - attempt: one attempt at a run: leases, checkpoints, commits.
+//   - connections: which runs begin, by the connections that their pools have left.
 //   - start: what a run is asked for, and the keys under which it waits.
 //   - jobs, river: the River jobs of runs.
 //   - registry: the flows that this process has.

@@ -71,6 +71,18 @@ type Store interface {
 	CheckSchema(ctx context.Context) error
 }
 
+// PooledStore is the power of a [Store] on a pool of connections to keep what the client does
+// apart from the transactions of runs, which may last and may be many. Such a store is a
+// [PoolUser] too.
+type PooledStore interface {
+	// ForRuns returns the store for the transactions that write what runs have read. They
+	// wait for connections of the pool, and leave one free.
+	ForRuns() Store
+	// Keep keeps a connection beside the pool ready, until release is called. Everything
+	// that is not ForRuns takes it when the pool is full.
+	Keep() (release func())
+}
+
 // CheckpointCommitter is the power of a [Store] to send a transaction's checkpoint
 // together with its commit, while another transaction already works. Without it, they
 // are sent one after the other, in one transaction at a time.
@@ -187,6 +199,10 @@ type Queries interface {
 	RunInsert(ctx context.Context, p *RunInsertParams) (*Run, error)
 	// RunSetJob stores which River job is to work a run. 0 is none.
 	RunSetJob(ctx context.Context, runID, jobID int64, queue string) error
+	// RunWaits stores what a run waits for, and since when. It changes nothing if the run
+	// has another state or lease number, or waits for the same already. RunClaim and
+	// RunEnd clear it.
+	RunWaits(ctx context.Context, p *RunWaitsParams) error
 	RunByID(ctx context.Context, id int64) (*Run, error)
 	// RunByJob returns the newest run that a River job was to work.
 	RunByJob(ctx context.Context, jobID int64) (*Run, error)

@@ -41,6 +41,15 @@ type FlowSlots struct {
 // slots of its own runs are below it.
 const FirstBackfillSlot = MaxOverlap
 
+// RunWaitsParams are the parameters of RunWaits.
+type RunWaitsParams struct {
+	RunID       int64
+	LeaseNumber int64
+	State       RunState
+	For         string        // empty: it waits no more
+	Ago         time.Duration // how long ago that began
+}
+
 // Activity counts the runs of a flow. A pending run counts if it is due, or has been
 // claimed before.
 type Activity struct {

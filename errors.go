@@ -60,6 +60,11 @@ var (
 	// or the caller's context ended.
 	ErrStopped = errors.New("client is stopped")
 
+	// ErrPoolFull is returned by [FlowExecutor.Execute] for a run that would hold more
+	// connections of a pool than other runs have left. The run stays pending, and begins
+	// once there is room. See [PoolUser].
+	ErrPoolFull = errors.New("the pool of connections has no room for the run")
+
 	// ErrFenced is returned by [FlowExecutor.Execute] when another process took the run
 	// over. Nothing of the interrupted batch was committed. A [FencedSink] returns it
 	// for a fence that is out of date.

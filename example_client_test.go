@@ -592,6 +592,16 @@ func ExampleClient_Processes() {
 	// Output: worker-1 v1.2.0 [orders] [etl]
 }
 
+// PoolNeeds says how many connections the flows need. This one borrows one at a time.
+func ExampleClient_PoolNeeds() {
+	client, done := open(orderFlow(nil))
+	defer done()
+	for _, need := range client.PoolNeeds() {
+		fmt.Println(need)
+	}
+	// Output: a pool of 1 connection; each flow can run with 1, all at the same time with 1: 1 that no run holds
+}
+
 // Locate finds a flow by its global id, which another system may have kept.
 func ExampleClient_Locate() {
 	ctx := context.Background()

@@ -87,7 +87,19 @@ func (e *FlowExecutor) executeOf(ctx context.Context, flow *Flow, runID int64) (
 	if err := (&candidate{flow: flow}).refusal(); err != nil {
 		return e.execute(ctx, runID) // the run may have ended, be gone, or be another flow's
 	}
+	leave, err := e.client.pools.enter(flow)
+	if err != nil {
+		return e.notClaimed(ctx, flow, runID, err)
+	}
+	return e.executeWith(ctx, flow, runID, leave)
+}
+
+// executeWith works a run that has its connections. leave gives them back.
+func (e *FlowExecutor) executeWith(ctx context.Context, flow *Flow, runID int64, leave func()) (*Run, error) {
 	a, err := e.claim(ctx, flow, runID)
+	if a == nil || err != nil {
+		leave()
+	}
 	switch {
 	case errors.Is(err, errOtherFlow):
 		return e.execute(ctx, runID)
@@ -96,58 +108,13 @@ func (e *FlowExecutor) executeOf(ctx context.Context, flow *Flow, runID int64) (
 	case a == nil:
 		return e.notClaimed(ctx, flow, runID, err)
 	}
+	a.connections = leave
 	return e.workClaimed(ctx, flow, runID, a)
-}
-
-// executeNew adds a run, claims it in the same transaction, and works it. So no other process
-// can work the run first.
-func (e *FlowExecutor) executeNew(ctx context.Context, flow *Flow, s RuntimeSettings) (*Run, error) {
-	if err := e.client.gate.enter(); err != nil {
-		return nil, public(fmt.Errorf("execute flow %q: %w", flow.Name, err))
-	}
-	defer e.client.gate.leave()
-	var run *Run
-	var a *attempt
-	insert := func(claim bool) error {
-		return e.client.store.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
-			if run, err = flow.insertRun(ctx, tx, s, time.Time{}, nil); err != nil || !claim {
-				return err
-			}
-			a, err = e.claimTx(ctx, tx, flow, run.ID)
-			return err
-		})
-	}
-	err := insert(flow.Registered())
-	if errors.Is(err, ErrAlreadyRunning) {
-		err = insert(false) // the rollback of the claim removed the run too
-	}
-	if err == nil && a == nil {
-		err = e.client.hasStarted(ctx, flow)
-	}
-	switch {
-	case err != nil:
-		return nil, public(fmt.Errorf("start run of flow %q: %w", flow.Name, err))
-	case !flow.Registered():
-		return run, public((&candidate{flow: flow, run: run}).refusal())
-	}
-	var worked *Run
-	if a == nil {
-		worked, err = e.notClaimed(ctx, flow, run.ID, nil)
-	} else {
-		worked, err = e.workClaimed(ctx, flow, run.ID, a)
-	}
-	if worked == nil {
-		worked = run
-	}
-	if errors.Is(err, ErrRunFinished) {
-		err = worked.Err() // another process worked the waiting run first
-	}
-	worked.Coalesced = run.Coalesced
-	return worked, public(err)
 }
 
 // workClaimed works a claimed run.
 func (e *FlowExecutor) workClaimed(ctx context.Context, flow *Flow, runID int64, a *attempt) (*Run, error) {
+	defer a.leave()
 	defer e.client.leases.Release(runID)
 	ctx, a.cancel = context.WithCancelCause(ctx)
 	defer a.cancel(nil)
@@ -221,7 +188,7 @@ func (e *FlowExecutor) claimTx(ctx context.Context, tx Tx, flow *Flow, runID int
 		log = log.With(slog.Int64(logJob, e.job.ID))
 	}
 	a := &attempt{
-		base: c.base, gate: c.gate, leases: c.leases, jobs: c.jobs, flow: flow, run: claim.Run, job: e.job, log: log, started: c.now(),
+		base: c.runs, control: c.store, gate: c.gate, leases: c.leases, jobs: c.jobs, flow: flow, run: claim.Run, job: e.job, log: log, started: c.now(),
 		claimed: LeaseRef{RunID: runID, LeaseNumber: claim.Run.LeaseNumber},
 		place:   place{seq: claim.Seq, cursor: claim.Cursor, fence: claim.Seq, setSeq: claim.SetSeq},
 		sizes:   sizes{set: flow.Runtime.Settings().BatchSize},

@@ -166,6 +166,9 @@ func (a *attempt) verdict(ctx context.Context, cause error) (*RunEndParams, Even
 	case errors.Is(cause, errCancelled), errors.Is(context.Cause(ctx), rivertype.ErrJobCancelledRemotely):
 		p.State = RunCancelled
 		return p, EventRunCancelled
+	case a.timedOut(ctx) && a.silentSince() > 0:
+		cause = fmt.Errorf("the job's time ended, %s and the %s after it, while the source (%s) had said nothing since %s: its server or the network may be silent; FlowOptions.ReadTimeout says how long it may be: %w",
+			a.config.Slice, sliceGrace, a.sourceType(), a.now().Add(-a.silentSince()).UTC().Format(time.RFC3339), cause)
 	case a.timedOut(ctx):
 		cause = fmt.Errorf("a batch did not end within %s and the %s after it: use a smaller BatchSize, or a longer Config.Slice: %w", a.config.Slice, sliceGrace, cause)
 	case errors.Is(cause, ErrStopped), ctx.Err() != nil:
@@ -191,6 +194,19 @@ func (a *attempt) verdict(ctx context.Context, cause error) (*RunEndParams, Even
 // that is handed back would only time out again.
 func (a *attempt) timedOut(ctx context.Context) bool {
 	return a.slice.timer != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded)
+}
+
+// silentSince returns for how long the source has said nothing, 0 if that is not long.
+func (a *attempt) silentSince() time.Duration {
+	if a.watch == nil || a.watch.silence() < silenceTold {
+		return 0
+	}
+	return a.watch.silence()
+}
+
+func (a *attempt) sourceType() string {
+	source, _ := a.flow.code.describe()
+	return source.Type
 }
 
 // report logs the end of the attempt and publishes its event.

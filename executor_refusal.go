@@ -2,6 +2,7 @@ package dataflow
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -51,7 +52,7 @@ func (c *candidate) refusal() error {
 func (e *FlowExecutor) notClaimed(ctx context.Context, flow *Flow, runID int64, known error) (*Run, error) {
 	c := &candidate{flow: flow, now: e.client.now()}
 	err := func() (err error) {
-		if c.run, err = e.client.store.RunByID(ctx, runID); err != nil || known != nil {
+		if c.run, err = e.client.store.RunByID(ctx, runID); err != nil || known != nil && !errors.Is(known, ErrPoolFull) {
 			return err
 		}
 		if c.rec, err = e.client.store.FlowByID(ctx, c.run.FlowID); err != nil {
@@ -63,7 +64,10 @@ func (e *FlowExecutor) notClaimed(ctx context.Context, flow *Flow, runID int64, 
 	}()
 	switch {
 	case err != nil:
-	case known != nil:
+	case errors.Is(known, ErrPoolFull) && c.run.State == RunPending:
+		err = known
+		e.client.pools.tell(ctx, c.run, known)
+	case known != nil && !errors.Is(known, ErrPoolFull):
 		err = known
 	default:
 		err = c.refusal()

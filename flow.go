@@ -134,6 +134,17 @@ type FlowOptions struct {
 	// with other IDs and the same keys.
 	BatchWait time.Duration
 
+	// ReadTimeout is how long the source may say nothing: neither a record, nor a mark, nor
+	// an error. Time in which it is not asked, because the batches before are still being
+	// written, does not count. After that, its context is cancelled, the attempt fails with
+	// an error that says since when nothing came, and the next attempt begins to read again.
+	// A source that ignores its context is left behind. [Client.Why] says since when nothing
+	// came before that, after ten seconds at most.
+	//
+	// 0: five minutes; with a BatchWait, whose source may have nothing to say for long, no
+	// limit. Negative: no limit. The least is a millisecond.
+	ReadTimeout time.Duration
+
 	// MaxBackfills is how many backfills of the flow are worked at once, over all
 	// processes, beside the flow's own runs. Neither waits for the other. Several runs
 	// then use the flow's source, transform and sink at once, which must be safe for
@@ -252,10 +263,17 @@ func (f *FlowRecord) comingBack() bool {
 	return f.MigratedFrom != nil && stored.Same(f.MigratedFrom, f.RuntimeJSON)
 }
 
+// flowPart is a flow's source, transform or sink, without its types.
+type flowPart struct {
+	name string
+	part any
+}
+
 // pipeline is a flow's source, transform and target without their types.
 type pipeline interface {
 	validate() error
 	describe() (source, sink Description)
+	parts() []flowPart
 	guarantee() Guarantee
 	resumable() bool
 	run(ctx context.Context, a *attempt) error

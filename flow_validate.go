@@ -28,6 +28,9 @@ func (f *Flow) validate() error {
 	if w := f.opts.BatchWait; w < 0 || w > 0 && w < time.Millisecond {
 		errs = append(errs, &ConfigError{Field: at + ".BatchWait", Reason: fmt.Sprintf("%s is less than a millisecond: use 1ms or more, or 0 for none", w)})
 	}
+	if w := f.opts.ReadTimeout; w > 0 && w < time.Millisecond {
+		errs = append(errs, &ConfigError{Field: at + ".ReadTimeout", Reason: fmt.Sprintf("%s is less than a millisecond: use 1ms or more, 0 for the default, %s, or -1 for no limit", w, defaultReadTimeout)})
+	}
 	errs = append(errs, prefixed(at+".Runtime", f.validateRuntime())...)
 	errs = append(errs, prefixed(at, f.code.validate())...)
 	return errors.Join(errs...)

@@ -139,6 +139,11 @@ func (j *DataFlowJob) outcome(ctx context.Context, log *slog.Logger, job *river.
 	case errors.Is(err, ErrNotRegistered):
 		log.InfoContext(ctx, "dataflow: job waits for a process that has the flow's code", slog.String(logReason, err.Error()))
 		return river.JobSnooze(snoozeNotRegistered)
+	case errors.Is(err, ErrPoolFull):
+		if flow := j.client.flows.knownByID(run.FlowID); flow != nil {
+			j.client.pools.later(ctx, flow, run)
+		}
+		return river.JobSnooze(snoozeFull)
 	case errors.Is(err, ErrAlreadyRunning):
 		return river.JobSnooze(snoozeBusy)
 	case errors.Is(err, ErrNotDue):

@@ -38,6 +38,11 @@ func newFlowCode[T, C, Out any](source Source[T, C], transform Transform[T, Out]
 	}
 }
 
+// parts returns the flow's source, transform and sink.
+func (p *flowCode) parts() []flowPart {
+	return []flowPart{{"source", p.source}, {"transform", p.transform}, {"target", p.target.part()}}
+}
+
 // guarantee returns the guarantee of the flow. A source that cannot resume yields everything
 // again in each attempt, so that only a target that is replaced holds each record once.
 func (p *flowCode) guarantee() Guarantee {
@@ -104,8 +109,15 @@ func (p *flowCode) run(ctx context.Context, a *attempt) error {
 	}
 	reader := p.newReader(a.sizes.batch, req)
 	reader.wait, reader.turnstile = a.flow.opts.BatchWait, w.turnstile
-	read := batch.Start(ctx, reader.read)
-	maker := &batchMaker{p: p, a: a, read: read, turnstile: w.turnstile, free: make(chan *madeBatch, 2)}
+	a.watch = &reader.watch
+	a.watch.begin()
+	abandoned := make(chan error, 1)
+	read := batch.Start(ctx, func(ctx context.Context, hand func(*readBatch) bool) error {
+		reading, stop := a.watchSource(ctx, a.watch, describe(p.source).Type, abandoned)
+		defer stop()
+		return reader.read(ctx, reading, hand)
+	})
+	maker := &batchMaker{p: p, a: a, read: read, abandoned: abandoned, turnstile: w.turnstile, free: make(chan *madeBatch, 2)}
 	made := batch.Start(ctx, maker.make)
 	written := p.watchSink(ctx, a)
 	err = guard(func() error { return w.loop(ctx, made, maker, reader) }) // so that a panic stops the others too
@@ -113,9 +125,11 @@ func (p *flowCode) run(ctx context.Context, a *attempt) error {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
 	defer cancel()
 	if !made.Stop(grace) {
+		a.leftBehind = append(a.leftBehind, made.Done())
 		a.log.ErrorContext(ctx, "dataflow: the transform ignores its context; its goroutine is left behind", slog.String(logStage, string(StageTransform)), slog.String("type", fmt.Sprintf("%T", p.transform)))
 	}
 	if !read.Stop(grace) {
+		a.leftBehind = append(a.leftBehind, read.Done())
 		a.log.ErrorContext(ctx, "dataflow: the source ignores its context; its goroutine is left behind", slog.String(logStage, string(StageRead)), slog.String("type", describe(p.source).Type))
 		return err
 	}

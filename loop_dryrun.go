@@ -60,7 +60,7 @@ func (d *dryRunner) read(ctx context.Context, req any, limit int) error {
 	b := d.w.p.types.newRead()
 	reader := d.w.p.newReader(batch.NewSize(limit, 0), req)
 	reader.resumable = false // the batch ends anywhere
-	err := reader.read(ctx, func(read *readBatch) bool {
+	err := reader.read(ctx, ctx, func(read *readBatch) bool {
 		b = read
 		d.report.More = read.size() == limit
 		return false

@@ -49,7 +49,9 @@ func recordLoop(tb testing.TB, n, size int) (left int64) {
 	a := &attempt{gate: newGate()}
 	a.slice.turns = batch.NewTurns(a.slice.isOver)
 	reader := p.newReader(batch.NewSize(size, 0), &Request[int]{})
-	maker := &batchMaker{p: p, a: a, read: batch.Start(tb.Context(), reader.read), free: make(chan *madeBatch, 2)}
+	maker := &batchMaker{p: p, a: a, read: batch.Start(tb.Context(), func(ctx context.Context, hand func(*readBatch) bool) error {
+		return reader.read(ctx, ctx, hand)
+	}), free: make(chan *madeBatch, 2)}
 	made := batch.Start(tb.Context(), maker.make)
 	w := &batchWriter{p: p, a: a}
 	for {

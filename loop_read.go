@@ -135,6 +135,7 @@ type batchReader struct {
 	waiting   *waitingBatch         // nil if batches do not wait
 	current   *readBatch            // the batch that is read
 	handTo    func(*readBatch) bool // takes the batches; false: no more is wanted
+	watch     readWatch             // of the source
 }
 
 // recycle takes back a batch that was written, to be filled again.
@@ -166,12 +167,16 @@ func (r *batchReader) hand(b *readBatch) bool {
 	r.number++
 	b.took = time.Since(b.began)
 	r.load.Add(b.weight)
+	r.watch.pause()
+	defer r.watch.resume()
 	return r.handTo(b)
 }
 
 // mayReadOn waits until the next batch may be read. It reports false if ctx is done before
 // that.
 func (r *batchReader) mayReadOn(ctx context.Context) bool {
+	r.watch.pause()
+	defer r.watch.resume()
 	return r.turnstile.Wait(ctx, r.number) && r.load.Wait(ctx)
 }
 
@@ -184,13 +189,14 @@ func (p *flowCode) newReader(size *batch.Size, req any) *batchReader {
 	return r
 }
 
-// read reads the source to its end.
-func (r *batchReader) read(ctx context.Context, hand func(*readBatch) bool) error {
+// read reads the source to its end. The source gets reading as its context, which ends with a
+// *silentError if the source says nothing for too long.
+func (r *batchReader) read(ctx, reading context.Context, hand func(*readBatch) bool) error {
 	r.handTo = hand
 	if r.wait > 0 {
-		return r.readWaiting(ctx)
+		return r.readWaiting(ctx, reading)
 	}
-	return guard(func() error { return r.types.read(ctx, r.req, r) })
+	return guard(func() error { return r.types.read(ctx, reading, r.req, r) })
 }
 
 // begin begins the first batch.
@@ -201,14 +207,14 @@ func (r *batchReader) begin() *readBatch {
 
 // take takes what few items have: a key, no resume point, or an error. It returns an error
 // if the read ends with it.
-func (r *batchReader) take(ctx context.Context, b *readBatch, key string, resume, mark bool, err error) error {
+func (r *batchReader) take(ctx, reading context.Context, b *readBatch, key string, resume, mark bool, err error) error {
 	switch bad := asRecordError(err); {
 	case bad != nil:
 		b.addBad(bad)
 	case err != nil:
 		r.beforeError(ctx, b)
 		r.waiting.finish()
-		return fmt.Errorf("read: %w", foreign(err))
+		return readError(context.Cause(reading), err)
 	case !mark && (key != "" || !resume || len(b.names) > 0):
 		b.name(key, resume)
 	}
@@ -237,7 +243,7 @@ func (r *batchReader) endItem(ctx context.Context, b *readBatch) (*readBatch, er
 }
 
 // end hands over what is left at the end of the source.
-func (r *batchReader) end(ctx context.Context) error {
+func (r *batchReader) end(ctx, reading context.Context) error {
 	b := r.current
 	if r.waiting != nil {
 		b = r.waiting.lock()
@@ -246,7 +252,20 @@ func (r *batchReader) end(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if err := reading.Err(); err != nil {
+		r.beforeError(ctx, b)
+		return readError(context.Cause(reading), err)
+	}
 	return r.last(b)
+}
+
+// readError is the error of a source, or the cause for which its read was ended.
+func readError(cause, err error) error {
+	var silent *silentError
+	if errors.As(cause, &silent) {
+		return silent
+	}
+	return fmt.Errorf("read: %w", foreign(err))
 }
 
 // maxMarks is the number of marks in a row after which a batch ends, so that a source that

@@ -23,7 +23,7 @@ func TestBatchReader_HeavyBad(t *testing.T) {
 			r := newReader[int, int](source, batch.NewSize(set, DefaultBatchSize))
 			r.wait = wait
 			var sizes []int
-			require.NoError(t, r.read(t.Context(), func(b *readBatch) bool {
+			require.NoError(t, r.read(t.Context(), t.Context(), func(b *readBatch) bool {
 				sizes = append(sizes, b.size())
 				r.recycle(b)
 				return true
@@ -54,7 +54,7 @@ func TestBatchReader_Load(t *testing.T) {
 			handed := make(chan *readBatch, 50)
 			done := make(chan error, 1)
 			go func() {
-				done <- r.read(t.Context(), func(b *readBatch) bool {
+				done <- r.read(t.Context(), t.Context(), func(b *readBatch) bool {
 					handed <- b
 					return true
 				})

@@ -28,6 +28,7 @@ type batchMaker struct {
 	p         *flowCode
 	a         *attempt
 	read      *batch.Ahead[*readBatch]
+	abandoned <-chan error     // gets an error if the source is given up
 	turnstile *batch.Turnstile // see batchesAlone
 	free      chan *madeBatch  // to be filled again
 }
@@ -52,6 +53,8 @@ func (m *batchMaker) make(ctx context.Context, hand func(*madeBatch) bool) error
 		select {
 		case <-m.a.gate.stopping:
 			cancel(ErrStopped)
+		case err := <-m.abandoned:
+			cancel(err)
 		case <-waiting.Done():
 		}
 	}()

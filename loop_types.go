@@ -12,8 +12,9 @@ import (
 type recordCode interface {
 	newRead() *readBatch
 	newMade() *madeBatch
-	// read reads what is requested, a *Request[C], to its end.
-	read(ctx context.Context, req any, r *batchReader) error
+	// read reads what is requested, a *Request[C], to its end. reading is the context of the
+	// source alone.
+	read(ctx, reading context.Context, req any, r *batchReader) error
 	apply(ctx context.Context, in *readBatch, out *madeBatch) error
 	recordType() reflect.Type
 }
@@ -115,10 +116,13 @@ func typed[T, C any](b *readBatch) typedBatch[T, C] {
 	return typedBatch[T, C]{rows: b.rows.at().(*[]T), cursors: b.cursors.(*cursors[C])} //nolint:forcetypeassert // newRead makes them
 }
 
-func (p *typedRecords[T, C, Out]) read(ctx context.Context, req any, r *batchReader) error {
+func (p *typedRecords[T, C, Out]) read(ctx, reading context.Context, req any, r *batchReader) error {
 	b := r.begin()
 	to := typed[T, C](b)
-	for item, err := range p.source.Read(ctx, *req.(*Request[C])) { //nolint:forcetypeassert // cursorCode makes it
+	for item, err := range p.source.Read(reading, *req.(*Request[C])) { //nolint:forcetypeassert // cursorCode makes it
+		if r.watch.asked.Load() {
+			r.watch.note()
+		}
 		if r.waiting != nil {
 			b = r.waiting.lock() // it may be another one by now
 			to = typed[T, C](b)
@@ -133,7 +137,7 @@ func (p *typedRecords[T, C, Out]) read(ctx context.Context, req any, r *batchRea
 			to.cursors.last = item.Cursor
 		}
 		if bad || item.Mark || !item.Resume || item.Key != "" || len(b.names) > 0 { // few items
-			if err := r.take(ctx, b, item.Key, item.Resume, item.Mark, err); err != nil {
+			if err := r.take(ctx, reading, b, item.Key, item.Resume, item.Mark, err); err != nil {
 				return err
 			}
 		} else {
@@ -153,5 +157,5 @@ func (p *typedRecords[T, C, Out]) read(ctx context.Context, req any, r *batchRea
 			b, to = next, typed[T, C](next)
 		}
 	}
-	return r.end(ctx)
+	return r.end(ctx, reading)
 }

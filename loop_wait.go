@@ -21,14 +21,16 @@ type waitingBatch struct {
 
 // readWaiting reads the source to its end. It hands over a batch that has waited for long
 // enough.
-func (r *batchReader) readWaiting(ctx context.Context) error {
-	reading, cancel := context.WithCancel(ctx)
-	defer cancel()
-	w := &waitingBatch{r: r, cancel: cancel}
-	w.timer = time.AfterFunc(r.wait, func() { w.fire(reading) })
+func (r *batchReader) readWaiting(ctx, reading context.Context) error {
+	wanted, endWanted := context.WithCancel(ctx)
+	defer endWanted()
+	reading, endRead := context.WithCancel(reading)
+	defer endRead()
+	w := &waitingBatch{r: r, cancel: func() { endWanted(); endRead() }}
+	w.timer = time.AfterFunc(r.wait, func() { w.fire(wanted) })
 	w.timer.Stop()
 	r.waiting = w
-	err := guard(func() error { return r.types.read(reading, r.req, r) })
+	err := guard(func() error { return r.types.read(wanted, reading, r.req, r) })
 	w.mu.Lock() // until a batch that is due is handed over
 	defer w.finish()
 	if ctx.Err() != nil || w.over {

@@ -24,7 +24,7 @@ func TestWaitingBatch_Due(t *testing.T) {
 		handed := [][]int{}
 		done := make(chan error, 1)
 		go func() {
-			done <- r.read(t.Context(), func(b *readBatch) bool {
+			done <- r.read(t.Context(), t.Context(), func(b *readBatch) bool {
 				handed = append(handed, slices.Clone(rowsOf[int](b.rows)))
 				return true
 			})
@@ -61,7 +61,7 @@ func TestWaitingBatch_NoMore(t *testing.T) {
 		r := newReader[int, int](yielded(items), batch.NewSize(100, 0))
 		r.wait = time.Hour
 		done := make(chan error, 1)
-		go func() { done <- r.read(t.Context(), func(*readBatch) bool { return false }) }()
+		go func() { done <- r.read(t.Context(), t.Context(), func(*readBatch) bool { return false }) }()
 		items <- Item[int, int]{Value: 1, Cursor: 1, Resume: true}
 		require.NoError(t, <-done)
 	})
@@ -98,7 +98,7 @@ func TestBatchReader_First(t *testing.T) {
 			var sizes []int
 			done := make(chan error, 1)
 			go func() {
-				done <- r.read(t.Context(), func(b *readBatch) bool {
+				done <- r.read(t.Context(), t.Context(), func(b *readBatch) bool {
 					sizes = append(sizes, b.size())
 					return true
 				})

@@ -118,9 +118,10 @@ const retryPage = 1000
 
 // How long a job that cannot be worked now is snoozed. A snooze spends no attempt.
 const (
-	snoozeBusy          = 2 * time.Second // another run of the flow is in progress
-	snoozeStopped       = time.Second     // this process is stopping
-	snoozeNotRegistered = 5 * time.Second // another process may have the code
+	snoozeBusy          = 2 * time.Second  // another run of the flow is in progress
+	snoozeFull          = 10 * time.Second // its pool has no room; a new job comes once it has
+	snoozeStopped       = time.Second      // this process is stopping
+	snoozeNotRegistered = 5 * time.Second  // another process may have the code
 	soonest             = 100 * time.Millisecond
 )
 
@@ -146,6 +147,24 @@ const predecessorWait = 2 * time.Second
 // renewEvery is the longest time between two renewals of a lease. A process learns at a
 // renewal that a run is to be cancelled.
 const renewEvery = 2 * time.Second
+
+// defaultReadTimeout is how long a source may say nothing if its flow does not say.
+const defaultReadTimeout = 5 * time.Minute
+
+// readTimeout is how long the flow's source may say nothing, 0 without a limit.
+func (f *Flow) readTimeout() time.Duration {
+	switch t := f.opts.ReadTimeout; {
+	case t > 0:
+		return t
+	case t < 0, f.opts.BatchWait > 0:
+		return 0
+	default:
+		return defaultReadTimeout
+	}
+}
+
+// silenceTold is after how much silence of its source a run says so.
+const silenceTold = 10 * time.Second
 
 // tickSoonest is the least time for which the loop sleeps. Another process is handling a tick
 // that is due by then.

@@ -28,13 +28,14 @@ var rooms = []struct {
 	files []string
 }{
 	{"words", []string{
-		"base", "config", "doc", "driver", "errors", "event", "flow", "globalid", "lists", "message", "policy", "records", "retention", "retry", "run", "runtime", "schedule",
+		"base", "config", "doc", "driver", "errors", "event", "flow", "globalid", "lists", "message", "policy", "pool", "records", "retention", "retry", "run", "runtime", "schedule",
 		"sink", "source", "tick", "transform",
 	}},
 	{"gate", []string{"stop"}},
 	{"flows", []string{"registry"}},
 	{"jobs", []string{"jobs", "river"}},
 	{"asking", []string{"start"}},
+	{"connections", []string{"connections"}},
 	{"attempt", []string{"attempt"}},
 	{"loop", []string{"loop"}},
 	{"executor", []string{"executor"}},

@@ -82,6 +82,12 @@ type Run struct {
 	Error  string
 	Errors []AttemptError
 
+	// WaitsFor is what the run waits for now, and WaitsSince since when: a pending run for
+	// connections of a pool, a run in progress for its source. Empty and nil: for nothing
+	// that a process has told.
+	WaitsFor   string
+	WaitsSince *time.Time
+
 	// Actor and Reason say who asked for the run and why, as the caller gave them.
 	Actor  string
 	Reason string

@@ -22,14 +22,15 @@ import (
 //     resume point, and then fails the attempt. It puts "read" before the error's
 //     message.
 //
-// A source must not hold a database transaction or an open result set while it yields,
-// because the next record may be asked for much later.
+// The next record may be asked for much later. So a source should hold neither a
+// transaction nor an open result set while it yields. One that does must have the power
+// [PoolUser].
 //
 // One run at a time uses a Source value, unless its flow has OverlapAllow or
 // MaxBackfills. A preview ([Client.DryRun]) may use it at the same time.
 //
 // The engine finds these optional powers by type assertion: [Counter], [Acker],
-// [RequestChecker], [Splitter], [Noter], [Validator], [Describer].
+// [RequestChecker], [Splitter], [Noter], [PoolUser], [Validator], [Describer].
 type Source[T, C any] interface {
 	Read(ctx context.Context, r Request[C]) iter.Seq2[Item[T, C], error]
 }

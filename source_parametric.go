@@ -23,7 +23,7 @@ import (
 // An error of the function says what is wrong with the parameters, and refuses the run.
 // The library calls the function often, also without a run. It must not touch the
 // network, and must not return a nil source. The optional powers (Count, Committed,
-// Until, Split, Notes) are those of the source that it returns.
+// Until, Split, Notes, PoolUse) are those of the source that it returns.
 func Parametric[P, T, C any](source func(params P) (Source[T, C], error)) Source[T, C] {
 	return &parametric[P, T, C]{make: source}
 }
@@ -73,6 +73,18 @@ func (s *parametric[P, T, C]) Describe() Description {
 		return err
 	})
 	return d
+}
+
+// PoolUse is what the source without parameters needs, if the function can make it.
+func (s *parametric[P, T, C]) PoolUse() (uses []PoolUse) {
+	_ = guard(func() error {
+		source, err := s.of(nil)
+		if err == nil {
+			uses = usesOf(source)
+		}
+		return err
+	})
+	return uses
 }
 
 func (s *parametric[P, T, C]) CheckRequest(r Request[C]) error {

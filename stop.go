@@ -14,8 +14,11 @@ import (
 type gate struct {
 	stopping chan struct{} // closed when Stop begins
 	working  sync.WaitGroup
+	keep     func() (release func()) // a connection beside the pool; nil: there is no pool
 
 	mu      sync.Mutex // guards what follows
+	inside  int        // how many have entered and not left
+	release func()     // of keep, while there are any
 	started bool
 	stopped bool
 	kill    context.CancelFunc // interrupts what the client's loop works
@@ -70,10 +73,27 @@ func (g *gate) enter() error {
 		return ErrStopped
 	}
 	g.working.Add(1)
+	if g.inside++; g.inside == 1 && g.keep != nil {
+		g.release = g.keep()
+	}
 	return nil
 }
 
-func (g *gate) leave() { g.working.Done() }
+func (g *gate) leave() {
+	defer g.working.Done()
+	g.mu.Lock()
+	g.inside--
+	release := g.release
+	if g.inside > 0 {
+		release = nil
+	} else {
+		g.release = nil
+	}
+	g.mu.Unlock()
+	if release != nil {
+		release() // which may close a connection
+	}
+}
 
 // wait waits until nothing is worked any more, or returns ctx's error.
 func (g *gate) wait(ctx context.Context) error {

@@ -23,6 +23,7 @@ type worker struct {
 	rescuer   *rescuer
 	registrar *registrar
 	presence  *presence
+	pools     *connections
 	execute   func(ctx context.Context, flow *Flow, runID int64) (*Run, error) // FlowExecutor.executeKnown
 
 	freed chan struct{} // holds a signal when the loop has a free place again
@@ -77,12 +78,43 @@ func (w *worker) workAll(ctx context.Context, r *TickReport) {
 			wg.Go(func() {
 				defer func() { <-places }()
 				for i := range queue {
-					r.worked[i] = w.workDue(ctx, r.Due[i])
+					r.worked[i] = w.workWithRoom(ctx, r.Due[i], places)
 				}
 			})
 		}
 	}
 	wg.Wait()
+}
+
+// workWithRoom works a due run of a tick, as soon as there is room for its connections. It
+// gives its place up while it waits.
+func (w *worker) workWithRoom(ctx context.Context, run *Run, places chan struct{}) *Run {
+	for {
+		freed := w.pools.freed()
+		worked, full := w.workDue(ctx, run)
+		if !full {
+			return worked
+		}
+		<-places
+		select {
+		case <-freed:
+		case <-w.gate.stopping:
+		case <-ctx.Done():
+		}
+		places <- struct{}{}
+		if ctx.Err() != nil || w.gate.closed() {
+			return nil
+		}
+	}
+}
+
+// full returns an ErrPoolFull if there is no room for the connections of a run now.
+func (w *worker) full(run *Run) error {
+	flow := w.flows.knownByID(run.FlowID)
+	if flow == nil {
+		return nil
+	}
+	return w.pools.lacks(flow)
 }
 
 // poll is the loop of a started client: it fires ticks and works due runs until Stop. It
@@ -102,16 +134,20 @@ func (w *worker) poll(ctx context.Context) {
 	}
 	rescue := func(ctx context.Context) error { _, err := w.rescuer.rescue(ctx); return err }
 	failed := 0
-	var freed <-chan struct{} // nil: no run waits for a place
+	var freed, room <-chan struct{} // nil: no run waits for a place, for connections
 	fire := func(ctx context.Context) error {
 		one, err := w.schedule.fireDue(ctx)
 		failed = one.failed
 		return err
 	}
 	takeUp := func(ctx context.Context) error {
-		left, err := w.takeUp(ctx)
-		if freed = nil; left {
+		freed, room = nil, w.pools.freed()
+		left, full, err := w.takeUp(ctx)
+		if left {
 			freed = w.freed
+		}
+		if !full {
+			room = nil
 		}
 		return err
 	}
@@ -132,6 +168,7 @@ func (w *worker) poll(ctx context.Context) {
 		case <-alive.C:
 			do("saying that this process is alive", w.presence.sayAlive)
 		case <-freed:
+		case <-room:
 		case <-w.ended: // another run of its flow may wait
 		case <-again.C:
 			do("registering flows", w.registrar.registerAgain)
@@ -156,11 +193,11 @@ func (w *worker) untilNext(ctx context.Context, failed bool) time.Duration {
 }
 
 // takeUp starts to work due runs while there is room, and does not wait for them. It reports
-// whether it left any for lack of room.
-func (w *worker) takeUp(ctx context.Context) (left bool, err error) {
+// whether it left any for lack of a place, or because a pool was full.
+func (w *worker) takeUp(ctx context.Context) (left, full bool, err error) {
 	due, err := w.due(ctx, maxPage)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	tried := make(map[lane]int)
 	for _, run := range due {
@@ -170,24 +207,29 @@ func (w *worker) takeUp(ctx context.Context) (left bool, err error) {
 		if tried[l]++; tried[l] > most {
 			continue
 		}
+		if reason := w.full(run); reason != nil {
+			w.pools.tell(ctx, run, reason)
+			full = true
+			continue
+		}
 		if !w.reserve(run.ID, l.ownSlots) {
 			left = true
 			continue
 		}
 		if err := w.gate.enter(); err != nil {
 			w.unreserve(run.ID)
-			return false, nil //nolint:nilerr // the client is stopping
+			return false, false, nil //nolint:nilerr // the client is stopping
 		}
 		go func() {
 			defer w.gate.leave()
-			worked := w.workDue(ctx, run)
+			worked, _ := w.workDue(ctx, run)
 			w.unreserve(run.ID)
 			if worked != nil {
 				poke(w.ended)
 			}
 		}()
 	}
-	return left, nil
+	return left, full, nil
 }
 
 // reserve takes a place of the loop for a run, unless the run has one. Backfills with slots of
@@ -229,15 +271,15 @@ func (w *worker) due(ctx context.Context, limit int) ([]*Run, error) {
 		return nil, nil
 	}
 	runs, err := w.store.RunDue(ctx, flows, limit)
+	runs = slices.DeleteFunc(runs, func(r *Run) bool { return w.pools.held(r.ID) })
 	// The flow's own runs come before its backfills, because the first of a flow is tried.
 	slices.SortStableFunc(runs, func(a, b *Run) int { return cmp.Compare(min(len(a.Scope), 1), min(len(b.Scope), 1)) })
 	return runs, err
 }
 
 // workDue works a due run. It returns nil if another process was first, or if the run must
-// wait.
-func (w *worker) workDue(ctx context.Context, run *Run) *Run {
-	var worked *Run
+// wait; full says that it waits for connections.
+func (w *worker) workDue(ctx context.Context, run *Run) (worked *Run, full bool) {
 	flow, err := w.flows.get(ctx, run.FlowID)
 	if err == nil {
 		worked, err = w.execute(ctx, flow, run.ID)
@@ -245,11 +287,11 @@ func (w *worker) workDue(ctx context.Context, run *Run) *Run {
 	var re *RunError
 	switch {
 	case err == nil, errors.As(err, &re), errors.Is(err, ErrFenced), errors.Is(err, ErrStopped):
-		return worked // the executor logged the outcome
-	case errors.Is(err, ErrAlreadyRunning), errors.Is(err, ErrRunFinished), errors.Is(err, ErrNotDue), errors.Is(err, ErrDisabled):
-		return nil
+		return worked, false // the executor logged the outcome
+	case errors.Is(err, ErrAlreadyRunning), errors.Is(err, ErrRunFinished), errors.Is(err, ErrNotDue), errors.Is(err, ErrDisabled), errors.Is(err, ErrPoolFull):
+		return nil, errors.Is(err, ErrPoolFull)
 	default:
 		w.log.WarnContext(ctx, "dataflow: working a due run failed; trying again", slog.String(logFlow, run.FlowName), slog.Int64(logRun, run.ID), slog.String(logError, err.Error()))
-		return nil
+		return nil, false
 	}
 }

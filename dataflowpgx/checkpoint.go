@@ -63,22 +63,24 @@ func (q *queries) queueCheckpoint(b *pgx.Batch, p *dataflow.RunCheckpointParams,
 // A worker that has lost the run commits nothing: the statements of its checkpoint fail, and
 // the server skips the statements sent after them.
 func (s *store) BeginCheckpoint(ctx context.Context) (context.Context, dataflow.CheckpointTx, error) {
-	tx, err := s.pool.BeginTx(ctx, s.begin)
+	tx, ended, err := s.beginTx(ctx)
 	if err != nil {
 		return ctx, nil, fmt.Errorf("begin transaction: %w", lostAtBegin(ctx, err))
 	}
-	return context.WithValue(ctx, txKey{}, tx), &checkpointTx{store: s, tx: tx}, nil
+	return context.WithValue(ctx, txKey{}, tx), &checkpointTx{store: s, tx: tx, ended: ended}, nil
 }
 
 // checkpointTx implements dataflow.CheckpointTx.
 type checkpointTx struct {
 	store *store
 	tx    pgx.Tx
+	ended func() // lets another transaction begin
 }
 
 func (c *checkpointTx) Unwrap() any { return c.tx }
 
 func (c *checkpointTx) Rollback(ctx context.Context, cause error) error {
+	defer c.ended()
 	defer c.giveUp(ctx)
 	return sqlstate.Explain(lostInTx(ctx, c.tx, c.store.pool.seen(cause)))
 }
@@ -94,6 +96,7 @@ func (c *checkpointTx) Commit(ctx context.Context, p *dataflow.RunCheckpointPara
 	b.Queue(sqlCommit)
 	results := c.tx.SendBatch(ctx, &b)
 	return func() (dataflow.LeaseStatus, error) {
+		defer c.ended()
 		status, err := answerOf(ctx, results, p)
 		if status.RunID = p.RunID; err != nil || !status.Held {
 			c.giveUp(ctx)

@@ -24,8 +24,10 @@ import (
 )
 
 // New returns the driver of a pool. The caller closes the pool after the client
-// has stopped. Each run in progress uses up to two connections at a time; River
-// uses some more.
+// has stopped. How large the pool should be is in docs/pools.md, and
+// [dataflow.Client.PoolNeeds] counts it. While a client works runs, it may open one
+// connection beside the pool, made by the pool's configuration, for when the pool is
+// full. River opens another, to listen.
 func New(pool *pgxpool.Pool) dataflow.Driver { return driver{pool: pool} }
 
 // RiverClient returns the client's River client, for the user's own jobs. It
@@ -41,23 +43,26 @@ func (d driver) Store(opts dataflow.StoreOptions) (dataflow.Store, error) {
 	if d.pool == nil {
 		return nil, &dataflow.ConfigError{Field: "driver", Reason: "the pool given to dataflowpgx.New is nil: use pgxpool.New"}
 	}
-	s := &store{pool: newPool(d.pool), schema: opts.Schema, clock: opts.Clock, log: opts.Logger, sql: &sync.Map{}}
+	p := newPool(d.pool)
+	s := &store{pool: p, reserve: newReserve(p), schema: opts.Schema, clock: opts.Clock, log: opts.Logger, sql: &sync.Map{}}
 	if opts.Lease > 0 {
 		s.begin.BeginQuery = fmt.Sprintf("begin; set local idle_in_transaction_session_timeout = %d", opts.Lease.Milliseconds())
 	}
-	s.queries = queries{store: s, db: s.pool}
+	s.queries = queries{store: s, db: s.reserve}
 	return s, nil
 }
 
 // store implements dataflow.Store.
 type store struct {
 	queries
-	pool   *pool
-	schema string
-	clock  func() time.Time
-	log    *slog.Logger
-	begin  pgx.TxOptions
-	sql    *sync.Map // from the template of a statement to its text, with the schema filled in
+	pool    *pool
+	reserve *reserve
+	forRuns bool // its transactions write what runs have read
+	schema  string
+	clock   func() time.Time
+	log     *slog.Logger
+	begin   pgx.TxOptions
+	sql     *sync.Map // from the template of a statement to its text, with the schema filled in
 }
 
 // querier is what a pool and a transaction have in common.
@@ -76,10 +81,11 @@ type queries struct {
 
 // InTx runs fn in a transaction.
 func (s *store) InTx(ctx context.Context, fn func(ctx context.Context, tx dataflow.Tx) error) error {
-	tx, err := s.pool.BeginTx(ctx, s.begin)
+	tx, ended, err := s.beginTx(ctx)
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", lostAtBegin(ctx, err))
 	}
+	defer ended()
 	// The rollback ignores the caller's cancellation, so that the connection goes back
 	// to the pool clean. After a commit it does nothing.
 	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // the error before it says more

@@ -55,7 +55,8 @@ func faultOf(d sqlstate.Decision) dataflow.Fault {
 func isDisconnect(err error) bool {
 	var lost *lostError
 	var refused *pgconn.ConnectError
-	if errors.As(err, &lost) || errors.As(err, &refused) {
+	var full *poolFullError
+	if errors.As(err, &full) || errors.As(err, &lost) || errors.As(err, &refused) {
 		return true
 	}
 	return pgconn.SafeToRetry(err) || errors.Is(err, pgconn.ErrConnClosed)

@@ -3,6 +3,7 @@ package dataflowpgx
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -21,36 +22,61 @@ import (
 //     reach the new primary.
 type pool struct {
 	*pgxpool.Pool
+	*server
+}
+
+// server is what is known of the server of a pool. The connection beside the pool shares it.
+type server struct {
 	pooler pooler.Guard
 
-	mu    sync.Mutex    // guards reset
-	reset chan struct{} // closed when the connections are closed, and replaced
+	mu    sync.Mutex      // guards what follows
+	reset chan struct{}   // closed when the connections are closed, and replaced
+	all   []*pgxpool.Pool // that have connections to it
 }
 
 func newPool(p *pgxpool.Pool) *pool {
-	return &pool{Pool: p, reset: make(chan struct{})}
+	return &pool{Pool: p, server: &server{reset: make(chan struct{}), all: []*pgxpool.Pool{p}}}
+}
+
+// add returns another pool of the same server.
+func (p *pool) add(another *pgxpool.Pool) *pool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all = append(p.all, another)
+	return &pool{Pool: another, server: p.server}
+}
+
+// remove closes a pool that was added, and waits until its connections are given back.
+func (p *pool) remove() {
+	p.mu.Lock()
+	p.all = slices.DeleteFunc(p.all, func(one *pgxpool.Pool) bool { return one == p.Pool })
+	p.mu.Unlock()
+	p.Close()
 }
 
 // look returns an error if the pool must not be used as it is configured.
 func (p *pool) look(ctx context.Context) error { return p.pooler.Check(ctx, p.Pool) }
 
 // seen looks at an error of a statement, and returns it.
-func (p *pool) seen(err error) error {
-	if isReadOnly(err) {
-		p.Reset()
-		p.mu.Lock()
-		close(p.reset)
-		p.reset = make(chan struct{})
-		p.mu.Unlock()
+func (s *server) seen(err error) error {
+	if !isReadOnly(err) {
+		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.all {
+		p.Reset() // it waits for nothing
+	}
+	close(s.reset)
+	s.reset = make(chan struct{})
 	return err
 }
 
 // nextReset returns a channel that is closed when the connections are closed again.
-func (p *pool) nextReset() <-chan struct{} {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.reset
+func (s *server) nextReset() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reset
 }
 
 // isReadOnly reports whether the server refused to write: it is a standby, or was the primary

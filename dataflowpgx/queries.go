@@ -19,7 +19,7 @@ const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for
 	r.read, r.written, r.redundant, r.filtered, r.dropped, r.dead_lettered,
 	r.total, r.from_cursor::text, r.to_cursor::text, r.error, r.errors::text, r.actor, r.reason, r.code_version,
 	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0), r.updated,
-	r.scope, r.params::text, r.until_cursor::text`
+	r.scope, r.params::text, r.until_cursor::text, r.waits_for, r.waits_since`
 
 // An unchanged definition leaves updated_at as it is. The schedule is written by
 // sqlFlowPlan.
@@ -92,6 +92,12 @@ where r.flow_id = $1 and r.scheduled_for = $2 and r.trigger = 'schedule' and f.s
 
 const sqlRunSetJob = `update {s}dataflow_run set river_job_id = $2, queue = $3 where id = $1`
 
+// A run that waits for the same since earlier stays as it is.
+const sqlRunWaits = `
+update {s}dataflow_run
+set waits_for = $4, waits_since = case when $4 = '' then null else {clock} - $5::bigint * interval '1 microsecond' end
+where id = $1 and lease_no = $2 and state = $3 and waits_for <> $4`
+
 const sqlRunByID = `
 select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id where r.id = $1`
 
@@ -158,7 +164,7 @@ set state = 'in_progress',
 		where not exists (select from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress'
 			and o.slot = n + case when ` + hasBackfillSlot + ` then 1000 else 0 end)
 		order by case when ` + hasBackfillSlot + ` then (n + r.id) % s.backfills else n end limit 1),
-	unique_key = null, attempt = r.attempt + 1, worker = $2,
+	unique_key = null, waits_for = '', waits_since = null, attempt = r.attempt + 1, worker = $2,
 	lease_no = r.lease_no + 1, lease_until = {now} + $3::bigint * interval '1 microsecond',
 	started_at = coalesce(r.started_at, {clock}), code_version = $4,
 	read = case when $5 then 0 else r.read end, written = case when $5 then 0 else r.written end,
@@ -218,7 +224,7 @@ const (
 
 const sqlRunEnd = `
 update {s}dataflow_run r
-set state = $3, slot = null, lease_until = null,
+set state = $3, slot = null, lease_until = null, waits_for = '', waits_since = null,
 	ended_at = case when $3 = 'pending' then null else {clock} end,
 	run_after = case when $3 = 'pending' then {now} + $4::bigint * interval '1 microsecond' else r.run_after end,
 	attempt = case when $5 then r.attempt - 1 else r.attempt end,
@@ -333,6 +339,8 @@ const sqlRunCancel = `
 update {s}dataflow_run r
 set state = case when r.state = 'pending' then 'cancelled' else r.state end,
 	ended_at = case when r.state = 'pending' then {clock} else null end,
+	waits_for = case when r.state = 'pending' then '' else r.waits_for end,
+	waits_since = case when r.state = 'pending' then null else r.waits_since end,
 	cancel_requested_at = coalesce(r.cancel_requested_at, {clock}),
 	cancelled_by = case when r.cancel_requested_at is null then $2 else r.cancelled_by end,
 	cancel_reason = case when r.cancel_requested_at is null then $3 else r.cancel_reason end

@@ -46,6 +46,11 @@ func (q *queries) RunSetJob(ctx context.Context, runID, jobID int64, queue strin
 	return q.one(ctx, sqlRunSetJob, runID, nullID(jobID), queue)
 }
 
+func (q *queries) RunWaits(ctx context.Context, p *dataflow.RunWaitsParams) error {
+	_, err := q.db.Exec(ctx, q.store.text(sqlRunWaits), p.RunID, p.LeaseNumber, string(p.State), p.For, p.Ago.Microseconds())
+	return err
+}
+
 func (q *queries) RunByID(ctx context.Context, id int64) (*dataflow.Run, error) {
 	return scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunByID), id))
 }
@@ -168,11 +173,11 @@ func scanRun(row pgx.Row) (*dataflow.Run, error) {
 		&c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered,
 		&r.Total, &from, &to, &r.Error, &history, &r.Actor, &r.Reason, &r.CodeVersion,
 		&r.Rescues, &r.CancelRequestedAt, &r.CancelledBy, &r.CancelReason, &r.Slot, &c.Updated,
-		&r.Scope, &params, &until)
+		&r.Scope, &params, &until, &r.WaitsFor, &r.WaitsSince)
 	if err != nil {
 		return nil, notFound(err)
 	}
-	utc(&r.ScheduledFor, &r.RunAfter, &r.CreatedAt, r.StartedAt, r.EndedAt, r.LeaseUntil, r.CancelRequestedAt)
+	utc(&r.ScheduledFor, &r.RunAfter, &r.CreatedAt, r.StartedAt, r.EndedAt, r.LeaseUntil, r.CancelRequestedAt, r.WaitsSince)
 	r.State, r.Trigger = dataflow.RunState(state), dataflow.Trigger(trigger)
 	r.FromCursor, r.ToCursor, r.UntilCursor, r.Params = rawJSON(from), rawJSON(to), rawJSON(until), rawJSON(params)
 	if err := json.Unmarshal([]byte(history), &r.Errors); err != nil {

@@ -96,6 +96,11 @@ func (s *store) InTx(ctx context.Context, fn func(ctx context.Context, tx datafl
 	return nil
 }
 
+// PoolUse says which connections the client uses: one at a time.
+func (s *store) PoolUse() []dataflow.PoolUse {
+	return []dataflow.PoolUse{{Pool: s.db, Size: s.db.Stats().MaxOpenConnections, Borrowed: 1}}
+}
+
 // With returns queries in the caller's transaction.
 func (s *store) With(tx dataflow.Tx) (dataflow.Queries, error) {
 	own, ok := tx.Unwrap().(*sql.Tx)

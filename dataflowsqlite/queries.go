@@ -19,7 +19,7 @@ const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for
 	r.read, r.written, r.redundant, r.filtered, r.dropped, r.dead_lettered,
 	r.total, r.from_cursor, r.to_cursor, r.error, r.errors, r.actor, r.reason, r.code_version,
 	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0), r.updated,
-	r.scope, r.params, r.until_cursor`
+	r.scope, r.params, r.until_cursor, r.waits_for, r.waits_since`
 
 // An unchanged definition leaves updated_at as it is. The schedule is written by
 // sqlFlowPlan.
@@ -80,6 +80,12 @@ where r.flow_id = ? and r.scheduled_for = ? and r.trigger = 'schedule' and f.sta
 
 const sqlRunSetJob = `update dataflow_run set river_job_id = ?2, queue = ?3 where id = ?1`
 
+// A run that waits for the same since earlier stays as it is.
+const sqlRunWaits = `
+update dataflow_run
+set waits_for = ?4, waits_since = case when ?4 = '' then null else strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?5 || ' seconds') end
+where id = ?1 and lease_no = ?2 and state = ?3 and waits_for <> ?4`
+
 const sqlRunByID = `
 select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id where r.id = ?`
 
@@ -103,11 +109,12 @@ order by r.id`
 //   - for a backfill with slots of its own, the flow's backfills in progress;
 //   - for a backfill without, all the flow's runs in progress.
 //
-// Backfill slots begin at dataflow.FirstBackfillSlot, 1000.
+// Backfill slots begin at dataflow.FirstBackfillSlot, 1000. Without "indexed by", SQLite would
+// read all the runs that the flow ever had.
 const (
 	hasBackfillSlot = `(r.scope <> '' and s.backfills > 0)`
 	slotLimit       = `case when ` + hasBackfillSlot + ` then s.backfills else s.slots end`
-	slotsTaken      = `(select count(*) from dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress'
+	slotsTaken      = `(select count(*) from dataflow_run o indexed by dataflow_run_slot where o.flow_id = r.flow_id and o.state = 'in_progress'
 		and case when r.scope = '' then o.slot < 1000 when s.backfills > 0 then o.scope <> '' else true end)`
 )
 
@@ -151,7 +158,7 @@ set state = 'in_progress',
 	slot = (select n.value from json_each(case when ` + hasBackfillSlot + ` then ?7 else ?6 end) n
 		where not exists (select 1 from dataflow_run o where o.flow_id = r.flow_id and o.slot = n.value and o.state = 'in_progress')
 		order by case when ` + hasBackfillSlot + ` then (n.value + r.id) % s.backfills else n.value end limit 1),
-	unique_key = null, attempt = r.attempt + 1, worker = ?2,
+	unique_key = null, waits_for = '', waits_since = null, attempt = r.attempt + 1, worker = ?2,
 	lease_no = r.lease_no + 1, lease_until = strftime('%Y-%m-%d %H:%M:%f', {now}, ?3 || ' seconds'),
 	started_at = coalesce(r.started_at, {now}), code_version = ?4,
 	read = case when ?5 then 0 else r.read end, written = case when ?5 then 0 else r.written end,
@@ -197,7 +204,7 @@ where flow_id = ?1 and scope = ?13 and partition = ?10 and seq = ?2`
 
 const sqlRunEnd = `
 update dataflow_run
-set state = ?3, slot = null, lease_until = null,
+set state = ?3, slot = null, lease_until = null, waits_for = '', waits_since = null,
 	ended_at = case when ?3 = 'pending' then null else {now} end,
 	run_after = case when ?3 = 'pending' then strftime('%Y-%m-%d %H:%M:%f', {now}, ?4 || ' seconds') else run_after end,
 	attempt = case when ?5 then attempt - 1 else attempt end,
@@ -293,6 +300,8 @@ const sqlRunCancel = `
 update dataflow_run
 set state = case when state = 'pending' then 'cancelled' else state end,
 	ended_at = case when state = 'pending' then {now} else null end,
+	waits_for = case when state = 'pending' then '' else waits_for end,
+	waits_since = case when state = 'pending' then null else waits_since end,
 	cancel_requested_at = coalesce(cancel_requested_at, {now}),
 	cancelled_by = case when cancel_requested_at is null then ?2 else cancelled_by end,
 	cancel_reason = case when cancel_requested_at is null then ?3 else cancel_reason end

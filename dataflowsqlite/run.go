@@ -56,6 +56,11 @@ func (q *queries) RunSetJob(ctx context.Context, runID, jobID int64, queue strin
 	return q.one(ctx, sqlRunSetJob, runID, sql.NullInt64{Int64: jobID, Valid: jobID != 0}, queue)
 }
 
+func (q *queries) RunWaits(ctx context.Context, p *dataflow.RunWaitsParams) error {
+	_, err := q.db.ExecContext(ctx, q.store.text(sqlRunWaits), p.RunID, p.LeaseNumber, string(p.State), p.For, secondsText(p.Ago))
+	return err
+}
+
 func (q *queries) RunByID(ctx context.Context, id int64) (*dataflow.Run, error) {
 	return scanRun(q.db.QueryRowContext(ctx, q.store.text(sqlRunByID), id))
 }
@@ -215,7 +220,7 @@ func scanRun(row scanner) (*dataflow.Run, error) {
 		&c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered,
 		&r.Total, &from, &to, &r.Error, &history, &r.Actor, &r.Reason, &r.CodeVersion,
 		&r.Rescues, nullTimeText{&r.CancelRequestedAt}, &r.CancelledBy, &r.CancelReason, &r.Slot, &c.Updated,
-		&r.Scope, &params, &until)
+		&r.Scope, &params, &until, &r.WaitsFor, nullTimeText{&r.WaitsSince})
 	if err != nil {
 		return nil, notFound(err)
 	}

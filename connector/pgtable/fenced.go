@@ -177,7 +177,7 @@ func (s *fencedSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[
 
 // inTx calls write in the transaction that moves the checkpoint.
 func (s *fence) inTx(ctx context.Context, flow string, fence int64, state json.RawMessage, write func(tx pgx.Tx) error) error {
-	return transient(ctx, s.pool, pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{BeginQuery: beginFenced}, func(tx pgx.Tx) error {
+	return transient(ctx, s.pool, s.begin(ctx, func(tx pgx.Tx) error {
 		// Update the checkpoint first: this waits only for another claim, and blocks
 		// later ones.
 		tag, err := tx.Exec(ctx, `update dataflow_sink_checkpoint set state = $3, updated_at = now() where flow = $1 and fence = $2`,

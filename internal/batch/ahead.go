@@ -60,6 +60,9 @@ func (a *Ahead[B]) Next(ctx context.Context, interrupt <-chan struct{}) (B, bool
 	}
 }
 
+// Done returns a channel that is closed when the producer has ended.
+func (a *Ahead[B]) Done() <-chan struct{} { return a.done }
+
 // Stop cancels the producer and waits until it has ended or ctx is done. It
 // reports whether the producer has ended.
 func (a *Ahead[B]) Stop(ctx context.Context) bool {

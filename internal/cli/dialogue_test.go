@@ -114,12 +114,14 @@ var (
 	relative  = regexp.MustCompile(`\((now|in [0-9hms.]+|[0-9hms.]+ ago)\)`)
 	durations = regexp.MustCompile(`\b\d+(\.\d+)?m?s\b`)
 	spaces    = regexp.MustCompile(` {2,}`)
+	pools     = regexp.MustCompile(`a pool of \d+ connections`) // pgx sizes it by the machine
 	versioned = regexp.MustCompile(`dataflow \S+, River \S+, go\S+; (Postgres|SQLite) .*`)
 )
 
 // timeless replaces what depends on the time and the machine, and the width of columns.
 func timeless(text string) string {
 	text = versioned.ReplaceAllString(text, "VERSIONS")
+	text = pools.ReplaceAllString(text, "a pool of N connections")
 	text = times.ReplaceAllString(text, "TIME")
 	text = relative.ReplaceAllString(text, "(WHEN)")
 	text = durations.ReplaceAllString(text, "DURATION")

@@ -36,8 +36,8 @@ func problem(check, format string, args ...any) finding {
 func (a *app) doctorCommand() *cobra.Command {
 	return a.example(&cobra.Command{
 		Use: "doctor", Short: "Look for faults in the database and the processes", Args: cobra.NoArgs,
-		Long: `Look for faults: versions, the schema, the clocks, a pooler that loses notifications, missing
-indexes, and queues and flows that no process works. The exit code is 5 if there is a problem
+		Long: `Look for faults: versions, the schema, the clocks, a pooler that loses notifications, pools that
+are too small for the flows, missing indexes, and queues and flows that no process works. The exit code is 5 if there is a problem
 that keeps flows from working. Warnings leave it 0.`,
 		RunE: a.onAny(func(ctx context.Context, s *session, _ []string) error {
 			findings, err := s.examine(ctx)
@@ -87,6 +87,7 @@ func (s *session) examine(ctx context.Context) ([]finding, error) {
 		return append(found, problem("schema", "the schema has this program's version, but tables are missing: %s; restore them from a backup", strings.Join(missing, ", "))), nil
 	}
 	found = append(found, ok("schema", "the tables have this program's version"))
+	found = append(found, s.pools()...)
 	for _, check := range []func(context.Context) ([]finding, error){s.indexes, s.unworked} {
 		more, err := check(ctx)
 		if err != nil {
@@ -141,6 +142,23 @@ func (s *session) skew(ctx context.Context) (finding, error) {
 		return warning("clock", "the database's clock is %s off this machine's: logs and progress use this machine's, leases and ticks the database's", off.Round(time.Millisecond)), nil
 	}
 	return ok("clock", "this machine's clock and the database's differ by less than %s", skewMost+(took/2).Round(time.Second)), nil
+}
+
+// pools says how many connections each pool needs for the flows of this program. A program
+// without flows cannot count that.
+func (s *session) pools() []finding {
+	if len(s.config.Flows) == 0 {
+		return nil
+	}
+	var found []finding
+	for _, p := range s.client.PoolNeeds() {
+		if p.Short() {
+			found = append(found, warning("pool", "%s; some runs wait until others have ended", p))
+		} else {
+			found = append(found, ok("pool", "%s", p))
+		}
+	}
+	return found
 }
 
 func nullable(text string) *string {

@@ -155,6 +155,9 @@ func (s *session) runFields(r *dataflow.Run, progress *dataflow.Progress) [][]st
 	if text := progressText(progress); text != "" && !r.State.Finished() {
 		fields = append(fields, []string{"progress", text})
 	}
+	if r.WaitsFor != "" {
+		fields = append(fields, []string{"waits for", fmt.Sprintf("%s, since %s", r.WaitsFor, moment(r.WaitsSince))})
+	}
 	if r.CancelRequestedAt != nil {
 		fields = append(fields, []string{"cancelled", strings.TrimSpace(fmt.Sprintf("by %s at %s: %s", orDash(r.CancelledBy), moment(r.CancelRequestedAt), orDash(r.CancelReason)))})
 	}

@@ -74,6 +74,8 @@ type runView struct {
 	Errors            []dataflow.AttemptError `json:"errors,omitempty"`
 	Actor             string                  `json:"actor,omitempty"`
 	Reason            string                  `json:"reason,omitempty"`
+	WaitsFor          string                  `json:"waits_for,omitempty"`
+	WaitsSince        *time.Time              `json:"waits_since,omitempty"`
 	CancelRequestedAt *time.Time              `json:"cancel_requested_at,omitempty"`
 	CancelledBy       string                  `json:"cancelled_by,omitempty"`
 	CancelReason      string                  `json:"cancel_reason,omitempty"`
@@ -87,7 +89,7 @@ func viewRun(r *dataflow.Run) runView {
 		Attempt: r.Attempt, MaxAttempts: r.MaxAttempts, Worker: r.Worker, LeaseUntil: utc(r.LeaseUntil), Queue: r.Queue, RiverJobID: r.RiverJobID,
 		Counters: r.Counters, Total: r.Total, FromCursor: canonical(r.FromCursor), ToCursor: canonical(r.ToCursor),
 		Backfill: r.Scope, UntilCursor: canonical(r.UntilCursor), Params: canonical(r.Params), Error: r.Error, Errors: r.Errors,
-		Actor: r.Actor, Reason: r.Reason, CancelRequestedAt: utc(r.CancelRequestedAt), CancelledBy: r.CancelledBy, CancelReason: r.CancelReason,
+		Actor: r.Actor, Reason: r.Reason, WaitsFor: r.WaitsFor, WaitsSince: utc(r.WaitsSince), CancelRequestedAt: utc(r.CancelRequestedAt), CancelledBy: r.CancelledBy, CancelReason: r.CancelReason,
 		CodeVersion: r.CodeVersion,
 	}
 }

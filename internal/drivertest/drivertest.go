@@ -95,6 +95,7 @@ func groups() []group {
 		{name: "RunDue", cases: runDueRules()},
 		{name: "RunActivity", cases: activityRules()},
 		{name: "Schedule", cases: scheduleRules()},
+		{name: "RunWaits", cases: runWaitsRules()},
 		{name: "RunClaim", cases: claimRules()},
 		{name: "Slot", cases: slotRules()},
 		{name: "Race", cases: raceRules()},

@@ -1,0 +1,2 @@
+alter table dataflow_run drop column waits_since;
+alter table dataflow_run drop column waits_for;
