@@ -29,7 +29,7 @@ from {s}dataflow_flow where id = any($1) and (next_run_at is not null or probe_a
 const sqlFlowPlan = `
 update {s}dataflow_flow
 set next_run_at = $2, probe_at = $3, schedule = coalesce($4, schedule),
-	schedule_at = coalesce($5, schedule_at)
+	schedule_at = coalesce($5, schedule_at), next_run_local = $6
 where id = $1`
 
 // Extends the flow's last entry if

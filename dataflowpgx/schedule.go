@@ -56,7 +56,7 @@ func (q *queries) FlowNext(ctx context.Context, flowIDs []int64) (time.Duration,
 }
 
 func (q *queries) FlowPlan(ctx context.Context, p *dataflow.FlowPlanParams) error {
-	return q.one(ctx, sqlFlowPlan, p.ID, p.NextRunAt, p.ProbeAt, nullJSON(p.Schedule), p.ScheduleAt)
+	return q.one(ctx, sqlFlowPlan, p.ID, p.NextRunAt, p.ProbeAt, nullJSON(p.Schedule), p.ScheduleAt, p.NextRunLocal)
 }
 
 func (q *queries) TickSkip(ctx context.Context, p *dataflow.TickSkipParams) error {

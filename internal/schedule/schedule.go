@@ -100,7 +100,11 @@ func (s *Schedule) Gap(after, before time.Time) (wall string, at time.Time, ok b
 }
 
 // next returns the first tick after a time.
-func (s *Schedule) next(after int64) (tick int64, ok bool) {
+func (s *Schedule) next(after int64) (tick int64, ok bool) { return s.nextPast(after, distantPast) }
+
+// nextPast returns the first tick after a time. If the clock has not yet shown the local time past,
+// it is one whose local time is after that.
+func (s *Schedule) nextPast(after int64, past wall) (tick int64, ok bool) {
 	after = max(after, s.first-1)
 	if after >= s.last {
 		return 0, false
@@ -110,14 +114,11 @@ func (s *Schedule) next(after int64) (tick int64, ok bool) {
 		tick = s.anchor + (n+1)*s.interval
 		return tick, tick <= s.last
 	}
-	return s.nextPast(after, distantPast)
-}
-
-// nextPast returns the first tick of a cron expression after a time, among those whose local
-// time is after another one. That one matters only if the clock has not shown it yet.
-func (s *Schedule) nextPast(after int64, past wall) (tick int64, ok bool) {
 	second := s.second(after)
 	shown, span := s.zone.shown(second)
+	if past > shown+2*maxShift {
+		past = distantPast // no two rules of a zone differ by that much
+	}
 	if s.calendar.follows != localTime {
 		if past > shown {
 			second = max(second, s.zone.instant(past+1)-1)
