@@ -260,6 +260,25 @@ func (w *why) noted(ctx context.Context) error {
 	return nil
 }
 
+// zone adds that processes disagree about the flow's time zone.
+func (w *why) zone(ctx context.Context) error {
+	zone := w.flow.Runtime.Settings().Schedule.TimeZone
+	if zone == "" {
+		return nil
+	}
+	conflicts, err := zoneConflicts(ctx, w.client.store, w.processes, w.now)
+	if err != nil {
+		return err
+	}
+	for _, c := range conflicts {
+		if c.Zone == zone {
+			w.add(CauseZoneData, 0, nil, "Its next ticks depend on who computes them: %s.", c)
+			return nil
+		}
+	}
+	return nil
+}
+
 // past adds the outcome of the last run and the last tick.
 func (w *why) past() {
 	if run := w.last; run != nil && run.State == RunFailed {

@@ -187,6 +187,7 @@ type zoneT struct {
 	*testing.T
 	where          string
 	client         *dataflow.Client
+	clock          *clock
 	oldDir, newDir string
 }
 
@@ -203,7 +204,7 @@ func onZones(t *testing.T, fn func(t *zoneT)) {
 		client, err := dataflow.NewClient(driver, &dataflow.Config{Logger: slog.New(slog.DiscardHandler), Clock: c.Now})
 		require.NoError(t, err)
 		require.NoError(t, client.Migrate(t.Context()))
-		fn(&zoneT{T: t, where: where, client: client, oldDir: zoneDir(t, oldVancouver, "2025c"), newDir: zoneDir(t, newVancouver, "2026f")})
+		fn(&zoneT{T: t, where: where, client: client, clock: c, oldDir: zoneDir(t, oldVancouver, "2025c"), newDir: zoneDir(t, newVancouver, "2026f")})
 	}
 	t.Run("Postgres", func(t *testing.T) { t.Parallel(); run(t, dbtest.PostgresURL(t)) })
 	t.Run("SQLite", func(t *testing.T) { t.Parallel(); run(t, dbtest.SQLitePath(t)) })
@@ -219,6 +220,14 @@ func (t *zoneT) ran() []string {
 		ticks = append([]string{run.ScheduledFor.UTC().Format("01-02 15:04")}, ticks...)
 	}
 	return ticks
+}
+
+// requireRan waits until these ticks have become runs, and no other. A process looks for ticks in a
+// loop too, and may be about to commit one.
+func (t *zoneT) requireRan(want ...string) {
+	t.Helper()
+	require.Eventually(t, func() bool { return len(t.ran()) >= len(want) }, patience, 5*time.Millisecond)
+	require.Equal(t, want, t.ran())
 }
 
 // ledger returns the ticks that have become none, oldest first.
@@ -241,11 +250,11 @@ func TestZone_StoredTickIsFired(t *testing.T) {
 		is := startZone(t.T, t.where, "new", t.newDir)
 		is.look(t.T, "2026-11-29T12:00:00Z")  // the next tick is at 11-30 09:00Z
 		was.look(t.T, "2026-11-30T09:00:00Z") // where this one has it at 10:00Z
-		require.Equal(t, []string{"11-30 09:00"}, t.ran())
+		t.requireRan("11-30 09:00")
 		was.look(t.T, "2026-11-30T10:00:00Z") // and not again
 		is.look(t.T, "2026-12-01T09:59:00Z")  // the next one is stored at 10:00Z
 		is.look(t.T, "2026-12-01T10:00:00Z")
-		require.Equal(t, []string{"11-30 09:00", "12-01 10:00"}, t.ran())
+		t.requireRan("11-30 09:00", "12-01 10:00")
 		require.Empty(t, t.ledger())
 		is.stop(t.T)
 		was.stop(t.T)
@@ -271,6 +280,7 @@ func TestZone_OneTickEachLocalDay(t *testing.T) {
 				first.look(t.T, date+hour)
 				second.look(t.T, date+hour)
 			}
+			require.Eventually(t, func() bool { return len(t.ran()) > day }, patience, 5*time.Millisecond)
 			require.Len(t, t.ran(), day+1, "after %s: %v", date, t.ran())
 		}
 		for i, tick := range t.ran() {
@@ -301,10 +311,88 @@ func TestZone_RegistrationComputesAnew(t *testing.T) {
 		require.Equal(t, "2026-11-30 02:00:00", flow.NextRunLocal)
 		p := startZone(t.T, t.where, "last", t.newDir)
 		p.look(t.T, "2026-11-30T09:00:00Z")
-		require.Equal(t, []string{"11-30 09:00"}, t.ran())
+		t.requireRan("11-30 09:00")
 		p.look(t.T, "2026-11-30T10:00:00Z")
 		p.stop(t.T)
-		require.Equal(t, []string{"11-30 09:00"}, t.ran())
+		t.requireRan("11-30 09:00")
 		require.Equal(t, []string{"11-30 10:00 1 zone_rules_changed"}, t.ledger())
 	})
+}
+
+// Why, ZoneConflicts and the log say which processes disagree about a zone, and whose data are older.
+func TestZone_ConflictIsTold(t *testing.T) {
+	t.Parallel()
+	onZones(t, func(t *zoneT) {
+		const now = "2026-11-27T12:00:00Z"
+		is := startZone(t.T, t.where, "new", t.newDir)
+		is.look(t.T, now)
+		alone, err := t.client.ZoneConflicts(t.Context())
+		require.NoError(t, err)
+		isPostgres := strings.HasPrefix(t.where, "postgres")
+		require.LessOrEqual(t, len(alone), 1, "the server's data may be older or newer than these rules")
+		was := startZone(t.T, t.where, "old", t.oldDir)
+		was.look(t.T, now)
+
+		all, err := t.client.Processes(t.Context())
+		require.NoError(t, err)
+		require.Len(t, all, 2)
+		require.Equal(t, []string{"2026f", "ZONEINFO " + t.newDir}, []string{all[0].ZoneData.Version, all[0].ZoneData.Source})
+		require.Equal(t, "2025c", all[1].ZoneData.Version)
+
+		conflicts, err := t.client.ZoneConflicts(t.Context())
+		require.NoError(t, err)
+		require.Len(t, conflicts, len(alone)+1)
+		c := conflicts[0]
+		require.Equal(t, [2]string{"old", "new"}, c.Processes)
+		require.Equal(t, [2]time.Duration{-8 * time.Hour, -7 * time.Hour}, c.Offsets)
+		want := "process old (zone data 2025c, from ZONEINFO " + t.oldDir + ") and process new (zone data 2026f, from ZONEINFO " + t.newDir + ") disagree about America/Vancouver: " +
+			"about 2026-11-27T12:00:00Z, it is UTC-08:00 for the one and UTC-07:00 for the other; the data of old are older: update them"
+		require.Equal(t, want, c.String())
+		why, err := t.client.Why(t.Context(), "vancouver")
+		require.NoError(t, err)
+		require.Contains(t, why.String(), "Its next ticks depend on who computes them: "+want)
+		require.Contains(t, was.log.String(), want)
+		require.NotContains(t, is.log.String(), want, "the process that starts later tells")
+		if !isPostgres {
+			require.Empty(t, alone)
+		}
+		is.stop(t.T)
+		was.stop(t.T)
+		conflicts, err = t.client.ZoneConflicts(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, conflicts, "nobody is alive")
+	})
+}
+
+// The database server's zone data are compared too.
+func TestZone_Server(t *testing.T) {
+	t.Parallel()
+	t.Run("Postgres", func(t *testing.T) {
+		t.Parallel()
+		where := dbtest.PostgresURL(t)
+		p, client := serverOf(t, where)
+		// Nobody has these rules: the server's data differ from them, whatever their version.
+		p.look(t, "2026-11-27T12:00:00Z")
+		conflicts, err := client.ZoneConflicts(t.Context())
+		require.NoError(t, err)
+		require.Len(t, conflicts, 1)
+		require.Equal(t, [2]string{"odd", ""}, conflicts[0].Processes)
+		require.Contains(t, conflicts[0].String(), "and the database server disagree about America/Vancouver")
+		require.Contains(t, p.log.String(), "and the database server disagree about America/Vancouver")
+		p.stop(t)
+	})
+}
+
+// serverOf starts a process with rules that no zone data have, and migrates its database.
+func serverOf(t *testing.T, where string) (*zoneProcess, *dataflow.Client) {
+	t.Helper()
+	driver, closeDB, err := openWhere(t.Context(), where)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, closeDB()) })
+	c := newClock()
+	c.now = time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	client, err := dataflow.NewClient(driver, &dataflow.Config{Logger: slog.New(slog.DiscardHandler), Clock: c.Now})
+	require.NoError(t, err)
+	require.NoError(t, client.Migrate(t.Context()))
+	return startZone(t, where, "odd", zoneDir(t, "ODD3", "2030a")), client
 }
