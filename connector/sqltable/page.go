@@ -19,6 +19,9 @@ type reader[T any] struct {
 	scratch T                // the record into which each row is scanned
 	rows    []T              // of the last page
 	limit   rowmap.PageLimit // how much the next page may hold
+	columns []*sql.ColumnType
+	zero    []string // MySQL: the texts of dates that the calendar does not have, as they are selected
+	zeroOf  []int    // the places of their columns among the fields
 }
 
 // page reads the page after a cursor, or the first page.
@@ -38,7 +41,7 @@ func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page, error)
 			return nil, err
 		}
 	}
-	list := slices.Concat(r.query.Qualified(r.fields.Names()), r.keys)
+	list := slices.Concat(r.query.Qualified(r.fields.Names()), r.keys, r.zero)
 	if r.limit.Rows == 0 {
 		r.limit = r.query.FirstPage()
 	}
@@ -67,6 +70,10 @@ func (r *reader[T]) open(ctx context.Context) error {
 	}
 	if err := r.fields.Match(namesOf(columns), r.query.Key); err != nil {
 		return dataflow.Permanent(err)
+	}
+	r.columns = columns
+	if r.mysql != nil {
+		r.zero, r.zeroOf = zeroDates(columns, r.fields.Names(), r.query.Qualified(r.fields.Names()), scanTargets(r.fields.Pointers(&r.scratch), true))
 	}
 	if column := timestamp(columns, r.fields.Names(), scanTargets(r.fields.Pointers(&r.scratch), true)); column != "" && r.mysql != nil {
 		if err := checkClock(ctx, r.db); err != nil {
@@ -146,9 +153,13 @@ func (r *reader[T]) collect(rows *sql.Rows) (*rowmap.Page, rowmap.PageWeight, er
 	r.rows = make([]T, 0, len(r.rows))
 	var zero T
 	key := make([]any, len(r.keys))
-	fields := scanTargets(r.fields.Pointers(&r.scratch), r.mysql != nil)
+	texts := make([]sql.NullString, len(r.zero))
+	fields := r.targets()
 	dest := slices.Concat(fields, pointers(key))
 	keysOnly := slices.Concat(ignored(len(fields)), pointers(key))
+	for i := range texts {
+		dest, keysOnly = append(dest, nothing{}), append(keysOnly, &texts[i])
+	}
 	var same int64 // 1 if the key equals the previous one by the database's collation
 	if r.mysql.collated() {
 		dest, keysOnly = append(dest, nothing{}), append(keysOnly, &same)
@@ -169,7 +180,11 @@ func (r *reader[T]) collect(rows *sql.Rows) (*rowmap.Page, rowmap.PageWeight, er
 			break
 		}
 		r.scratch = zero // no record shares memory with the previous one
-		if err := rows.Scan(dest...); err != nil {
+		err := rows.Scan(dest...)
+		if found := r.zeroDate(texts, fields); found != nil {
+			err = found
+		}
+		if err != nil {
 			if page.Bad == nil {
 				page.Bad = make(map[int]error)
 			}
@@ -185,6 +200,39 @@ func (r *reader[T]) collect(rows *sql.Rows) (*rowmap.Page, rowmap.PageWeight, er
 	r.scratch = zero // which would keep the last row in memory while the next page is read
 	page.Rows = len(r.rows)
 	return page, weight, rows.Err()
+}
+
+// targets returns the scan targets of the fields.
+func (r *reader[T]) targets() []any {
+	targets := scanTargets(r.fields.Pointers(&r.scratch), r.mysql != nil)
+	if r.mysql == nil {
+		return targets
+	}
+	bitTargets(r.columns, r.fields.Names(), targets)
+	for _, i := range r.zeroOf {
+		target := targets[i].(timeTarget) //nolint:forcetypeassert // zeroDates has chosen only those
+		target.zeroNull = r.zeroNull
+		targets[i] = target
+	}
+	return targets
+}
+
+// zeroDate returns the error of a row with a date that the calendar does not have. With
+// Query.ZeroDateNull it makes it NULL, if the field can be.
+func (r *reader[T]) zeroDate(zero []sql.NullString, fields []any) error {
+	for n, text := range zero {
+		if !text.Valid {
+			continue
+		}
+		i := r.zeroOf[n]
+		if r.zeroNull {
+			if err := fields[i].(timeTarget).set(nil); err == nil { //nolint:forcetypeassert // see targets
+				continue
+			}
+		}
+		return zeroDateError(r.fields.Columns[i].Name, text.String)
+	}
+	return nil
 }
 
 func (r *reader[T]) addKey(page *rowmap.Page, key []any) error {

@@ -63,7 +63,7 @@ func scanTargets(fields []any, mysql bool) []any {
 		targets[i] = f
 		switch f := f.(type) {
 		case *time.Time:
-			targets[i] = timeTarget{!mysql, func(t *time.Time) error {
+			targets[i] = timeTarget{text: !mysql, set: func(t *time.Time) error {
 				if t == nil {
 					return errors.New("converting NULL to a time.Time is unsupported")
 				}
@@ -71,11 +71,11 @@ func scanTargets(fields []any, mysql bool) []any {
 				return nil
 			}}
 		case **time.Time:
-			targets[i] = timeTarget{!mysql, func(t *time.Time) error { *f = t; return nil }}
+			targets[i] = timeTarget{text: !mysql, set: func(t *time.Time) error { *f = t; return nil }}
 		case *sql.NullTime:
-			targets[i] = timeTarget{!mysql, func(t *time.Time) error { return f.Scan(deref(t)) }}
+			targets[i] = timeTarget{text: !mysql, set: func(t *time.Time) error { return f.Scan(deref(t)) }}
 		case *sql.Null[time.Time]:
-			targets[i] = timeTarget{!mysql, func(t *time.Time) error { return f.Scan(deref(t)) }}
+			targets[i] = timeTarget{text: !mysql, set: func(t *time.Time) error { return f.Scan(deref(t)) }}
 		case sql.Scanner, *[]byte:
 		default:
 			if v := reflect.ValueOf(f).Elem(); v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Uint8 {
@@ -110,8 +110,9 @@ func deref(t *time.Time) any {
 // timeTarget is a scan target for a time. It accepts whatever the driver returns
 // for the column's declared type.
 type timeTarget struct {
-	text bool // true if a text may be a time
-	set  func(*time.Time) error
+	text     bool // true if a text may be a time
+	zeroNull bool // true if MySQL's 0000-00-00 is NULL
+	set      func(*time.Time) error
 }
 
 // Scan implements sql.Scanner.
@@ -120,7 +121,14 @@ func (t timeTarget) Scan(src any) error {
 	case nil:
 		return t.set(nil)
 	case time.Time:
-		return t.set(&src)
+		switch {
+		case t.text || !isZeroDate(src):
+			return t.set(&src)
+		case t.zeroNull:
+			return t.set(nil)
+		default:
+			return errZeroDate
+		}
 	case []byte:
 		return t.Scan(string(src))
 	case string:
