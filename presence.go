@@ -25,6 +25,9 @@ func (p *presence) lasts() time.Duration { return 2 * p.config.Lease }
 
 // sayAlive stores that this client is alive, and what it works.
 func (p *presence) sayAlive(ctx context.Context) error {
+	if err := p.warnOfClock(ctx); err != nil {
+		return err
+	}
 	now := p.now()
 	zoneData, isNew := p.zoneData(now)
 	process := &Process{ZoneData: zoneData, ID: p.config.ID, CodeVersion: p.config.CodeVersion, Flows: make([]string, 0, len(p.flows.declared)), Queues: p.jobs.workedQueues()}

@@ -19,6 +19,28 @@ type zones struct {
 	at   time.Time
 	data *ZoneData
 	told map[string]bool // the conflicts that are logged
+	seen time.Time       // the latest time of the database's clock
+}
+
+// clockBack is how much the database's clock may go back without a word.
+const clockBack = time.Second
+
+// warnOfClock logs that the database's clock went back. Ticks up to its latest time are dealt with, and
+// do not fire again.
+func (p *presence) warnOfClock(ctx context.Context) error {
+	now, err := p.store.Now(ctx)
+	if err != nil {
+		return err
+	}
+	p.zones.mu.Lock()
+	defer p.zones.mu.Unlock()
+	was := p.zones.seen
+	p.zones.seen = now
+	if back := was.Sub(now); back > clockBack {
+		p.log.WarnContext(ctx, "dataflow: the database's clock went back; ticks up to its latest time are dealt with, and no schedule fires before the first tick after that",
+			slog.Duration("back", back), slog.Time("now", now), slog.Time("until", was))
+	}
+	return nil
 }
 
 // zoneData returns the zone data of this process, and whether it has looked at them now.
