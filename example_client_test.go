@@ -707,6 +707,8 @@ func ExampleClient_Totals() {
 		fmt.Println(t.FlowName, t.State, "runs:", t.Runs, "read:", t.Counters.Read)
 	}
 	// Output: orders success runs: 1 read: 3
+}
+
 // ZoneConflicts tells which processes have older rules for the time zones of schedules.
 func ExampleClient_ZoneConflicts() {
 	ctx := context.Background()
