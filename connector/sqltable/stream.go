@@ -15,7 +15,7 @@ const streamTimeout = 3600
 // stream executes a statement whose rows are read while they arrive. For MySQL it uses a connection of
 // its own, and lets the server wait for the reader. The caller calls done after it has closed the
 // rows.
-func (d *database) stream(ctx context.Context, mysql bool, query string, args []any) (rows *sql.Rows, clock error, done func(), err error) { //nolint:revive // clock is no error of stream
+func (d *database) stream(ctx context.Context, mysql bool, query string, args []any) (rows *sql.Rows, clock error, done func(), err error) {
 	if !mysql {
 		rows, err = d.QueryContext(ctx, query, args...)
 		return rows, nil, func() {}, err

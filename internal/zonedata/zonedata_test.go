@@ -35,7 +35,6 @@ func TestOffsets(t *testing.T) {
 	require.Error(t, err)
 }
 
-//nolint:paralleltest // it sets ZONEINFO
 func TestWhere(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "Europe"), 0o755))
