@@ -21,8 +21,8 @@ const module = "github.com/activedataflow/dataflow"
 // arrows are the packages of this module that each package may import, tests
 // aside. A package that is not listed fails the test: say where it stands.
 var arrows = map[string][]string{
-	"":                        {"internal/batch", "internal/lease", "internal/pools", "internal/schedule", "internal/stored"},
-	"dataflowpgx":             {"", "internal/driverkit", "internal/migration", "internal/pooler", "internal/pools", "internal/sqlstate"},
+	"":                        {"internal/batch", "internal/lease", "internal/pools", "internal/schedule", "internal/stored", "internal/zonedata"},
+	"dataflowpgx":             {"", "internal/driverkit", "internal/migration", "internal/pooler", "internal/pools", "internal/sqlstate", "internal/zonedata"},
 	"dataflowsqlite":          {"", "internal/driverkit", "internal/migration"},
 	"connector/httpjson":      {"", "internal/httpcall", "internal/jsonrow"},
 	"connector/jsonrpc":       {"", "internal/httpcall"},
@@ -53,6 +53,7 @@ var arrows = map[string][]string{
 	"internal/pools":          {},
 	"internal/schedule":       {},
 	"internal/stored":         {},
+	"internal/zonedata":       {},
 	"examples/schedules":      {"", "connector/memory", "dataflowhttp", "dataflowsqlite"},
 	"internal/week":           {},
 	"cmd/dataflow":            {"dataflowcli"},

@@ -718,3 +718,19 @@ func ExampleClient_Totals() {
 	}
 	// Output: orders success runs: 1 read: 3
 }
+
+// ZoneConflicts tells which processes have older rules for the time zones of schedules.
+func ExampleClient_ZoneConflicts() {
+	ctx := context.Background()
+	client, done := open(orderFlow(nil))
+	defer done()
+	conflicts, err := client.ZoneConflicts(ctx)
+	if err != nil {
+		panic(err)
+	}
+	for _, c := range conflicts {
+		fmt.Println(c)
+	}
+	fmt.Println(len(conflicts), "conflicts")
+	// Output: 0 conflicts
+}

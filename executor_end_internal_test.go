@@ -30,7 +30,7 @@ func TestAttempt_VerdictTimedOut(t *testing.T) {
 			}
 			watch.away.Store(c.away)
 			a := &attempt{
-				base: base{config: &Config{Slice: time.Minute}}, watch: watch, run: &Run{Attempt: 1, MaxAttempts: 5},
+				base: base{config: &Config{Slice: time.Minute}, store: classless{}}, watch: watch, run: &Run{Attempt: 1, MaxAttempts: 5},
 				flow: NewFlow("f", badRecords{}, Identity[int](), Target[int]{}, nil),
 			}
 			a.slice.timer = time.NewTimer(time.Hour)
@@ -41,3 +41,9 @@ func TestAttempt_VerdictTimedOut(t *testing.T) {
 		})
 	}
 }
+
+// classless is a store that does not know an error.
+type classless struct{ Store }
+
+// Classify implements Store.
+func (classless) Classify(error) Fault { return 0 }

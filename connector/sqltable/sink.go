@@ -125,7 +125,7 @@ func (s *sink[T]) write(ctx context.Context, tx *sql.Tx, rows reflect.Value, res
 		}
 		from = to
 	}
-	return nil
+	return s.checkDeferred(ctx, tx, rows)
 }
 
 func (s *sink[T]) appendRow(args []any, row reflect.Value, i int) ([]any, error) {
