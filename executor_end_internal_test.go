@@ -30,7 +30,7 @@ func TestAttempt_VerdictTimedOut(t *testing.T) {
 			}
 			watch.away.Store(c.away)
 			a := &attempt{
-				base: base{config: &Config{Slice: time.Minute}, store: classless{}}, watch: watch, run: &Run{Attempt: 1, MaxAttempts: 5},
+				base: base{config: &Config{Slice: time.Minute}, store: noFault{}}, watch: watch, run: &Run{Attempt: 1, MaxAttempts: 5},
 				flow: NewFlow("f", badRecords{}, Identity[int](), Target[int]{}, nil),
 			}
 			a.slice.timer = time.NewTimer(time.Hour)
@@ -42,8 +42,7 @@ func TestAttempt_VerdictTimedOut(t *testing.T) {
 	}
 }
 
-// classless is a store that does not know an error.
-type classless struct{ Store }
+// noFault is a store that knows no errors of a database.
+type noFault struct{ Store }
 
-// Classify implements Store.
-func (classless) Classify(error) Fault { return 0 }
+func (noFault) Classify(error) Fault { return FaultOther }
