@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/batch"
+	"github.com/activedataflow/dataflow/internal/notes"
 )
 
 // typedPipeline is a flow's code with its types. Nothing outside of the record loop knows
@@ -83,7 +84,7 @@ func (p *typedPipeline[T, C, Out]) run(ctx context.Context, a *attempt) error {
 		source: p.source, req: req, size: a.sizes.batch, wait: a.flow.opts.BatchWait,
 		turnstile: w.turnstile, free: make(chan *readBatch[T, C], 3),
 	}
-	read := batch.Start(ctx, reader.read)
+	read := batch.Start(notes.With(ctx, a.log), reader.read)
 	maker := &batchMaker[T, C, Out]{p: p, a: a, read: read, turnstile: w.turnstile, free: make(chan *madeBatch[T, C, Out], 2)}
 	made := batch.Start(ctx, maker.make)
 	written := p.watchSink(ctx, a)
