@@ -55,19 +55,24 @@ func (w *batchWriter[T, C, Out]) letter(e *RecordError) *DeadLetterRecord {
 // keepLetters stores the batch's dead letters in a transaction of their own. If the batch is
 // worked again, they are stored twice.
 func (w *batchWriter[T, C, Out]) keepLetters(ctx context.Context) error {
-	if len(w.letters) == 0 {
+	letters := w.letters[w.kept:]
+	if len(letters) == 0 {
 		return nil
 	}
-	return w.a.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+	err := w.a.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		q, err := w.a.store.With(tx)
 		if err != nil {
 			return err
 		}
-		if err := q.DeadLetterInsert(ctx, w.letters); err != nil {
+		if err := q.DeadLetterInsert(ctx, letters); err != nil {
 			return fmt.Errorf("keep dead letters: %w", err)
 		}
 		return nil
 	})
+	if err == nil {
+		w.kept = len(w.letters)
+	}
+	return err
 }
 
 // divisible reports whether a batch failed for its data, and the flow has a policy that may
@@ -80,7 +85,9 @@ func (w *batchWriter[T, C, Out]) divisible(err error) bool {
 		return false
 	}
 	var bad *RecordError
-	return errors.As(err, &bad) || w.a.store.Classify(err) == FaultData
+	var row *RowError
+	fault := w.a.store.Classify(err)
+	return errors.As(err, &bad) || fault == FaultData || errors.As(err, &row) && fault != FaultConflict && fault != FaultUnavailable
 }
 
 // After a batch with a bad record, the next batches may have some too. So many of them are
@@ -100,17 +107,26 @@ func (w *batchWriter[T, C, Out]) writeDivided(ctx context.Context, s step, cause
 	return w.a.commitAgain(ctx, s)
 }
 
-// divider writes parts of a batch in one transaction.
+// divider writes parts of a batch, down to its bad records.
 type divider[T, C, Out any] struct {
 	w     *batchWriter[T, C, Out]
-	tx    Tx
 	delta *Counters
+	// part writes rows[from:to]. If it returns an error, a sink in the database has written
+	// none of them.
+	part func(ctx context.Context, from, to int) error
+	// refusedOnce are the inputs that the policy was asked about; nil: none can be refused
+	// twice.
+	refusedOnce map[int]bool
+	failed      error // what the policy said, if it ends the attempt
 }
 
 // write writes rows[from:to], which are all outputs of their inputs. It divides them further
 // if they fail for their data.
 func (d *divider[T, C, Out]) write(ctx context.Context, from, to int) error {
-	err := d.writePart(ctx, from, to)
+	err := d.part(ctx, from, to)
+	if d.failed != nil { // whatever a sink makes of that
+		return d.failed
+	}
 	if err == nil {
 		return nil
 	}
@@ -125,12 +141,12 @@ func (d *divider[T, C, Out]) write(ctx context.Context, from, to int) error {
 }
 
 // writePart writes rows[from:to], or leaves the transaction as it was.
-func (d *divider[T, C, Out]) writePart(ctx context.Context, from, to int) error {
-	if sink, ok := d.w.txSink.(PartSink[Out]); ok {
-		return guard(func() error { return d.w.writeWithResults(ctx, sink.WritePartTx, from, to, d.delta) })
+func (w *batchWriter[T, C, Out]) writePart(ctx context.Context, tx Tx, from, to int, delta *Counters) error {
+	if sink, ok := w.txSink.(PartSink[Out]); ok {
+		return guard(func() error { return w.writeWithResults(ctx, sink.WritePartTx, from, to, delta) })
 	}
-	return d.w.a.store.Savepoint(ctx, d.tx, func() error {
-		return guard(func() error { return d.w.writeRows(ctx, from, to, d.delta) })
+	return w.a.store.Savepoint(ctx, tx, func() error {
+		return guard(func() error { return w.writeRows(ctx, from, to, delta) })
 	})
 }
 
@@ -140,8 +156,16 @@ func (d *divider[T, C, Out]) refused(ctx context.Context, row int, err error) er
 	if errors.As(err, &said) {
 		err = said.Err // which record it is, is known better here
 	}
+	input := d.w.out.origin[row]
+	if d.refusedOnce[input] {
+		return nil
+	}
+	if d.refusedOnce != nil {
+		d.refusedOnce[input] = true
+	}
 	d.delta.Written--
-	return d.w.applyPolicy(ctx, d.w.batch.recordError(d.w.out.origin[row], StageWrite, err), d.delta)
+	d.failed = d.w.applyPolicy(ctx, d.w.batch.recordError(input, StageWrite, err), d.delta)
+	return d.failed
 }
 
 // divide writes rows[from:to] in smaller parts. cause decides how:

@@ -125,8 +125,10 @@ func (d *dryRunner[T, C, Out]) writeAndUndo(ctx context.Context) error {
 		}
 		_, d.reportsResults = d.w.txSink.(ResultSink[Out])
 		if len(d.w.out.rows) > 0 {
-			part := divider[T, C, Out]{w: d.w, tx: tx, delta: &d.delta}
-			if err := d.writePart(ctx, &part, 0, len(d.w.out.rows)); err != nil {
+			part := divider[T, C, Out]{w: d.w, delta: &d.delta, part: func(ctx context.Context, from, to int) error {
+				return d.w.writePart(ctx, tx, from, to, &d.delta)
+			}}
+			if err := d.writePart(ctx, tx, &part, 0, len(d.w.out.rows)); err != nil {
 				return err
 			}
 		}
@@ -141,8 +143,8 @@ func (d *dryRunner[T, C, Out]) writeAndUndo(ctx context.Context) error {
 
 // writePart writes rows[from:to], and notes what became of them. It divides as the divider
 // does, and keeps the results.
-func (d *dryRunner[T, C, Out]) writePart(ctx context.Context, part *divider[T, C, Out], from, to int) error {
-	err := d.w.a.store.Savepoint(ctx, part.tx, func() error {
+func (d *dryRunner[T, C, Out]) writePart(ctx context.Context, tx Tx, part *divider[T, C, Out], from, to int) error {
+	err := d.w.a.store.Savepoint(ctx, tx, func() error {
 		return guard(func() error { return d.w.writeRows(ctx, from, to, &d.delta) })
 	})
 	origin := d.w.out.origin
@@ -156,10 +158,10 @@ func (d *dryRunner[T, C, Out]) writePart(ctx context.Context, part *divider[T, C
 		return part.write(ctx, from, to) // which fails too, and applies the policy
 	}
 	middle := part.middle(from, to)
-	if err := d.writePart(ctx, part, from, middle); err != nil {
+	if err := d.writePart(ctx, tx, part, from, middle); err != nil {
 		return err
 	}
-	return d.writePart(ctx, part, middle, to)
+	return d.writePart(ctx, tx, part, middle, to)
 }
 
 // bad notes a bad record in the report, which it finds by the record's key.

@@ -32,6 +32,7 @@ type batchWriter[T, C, Out any] struct {
 	batch    *readBatch[T, C]
 	out      *Results[Out]
 	letters  []*DeadLetterRecord
+	kept     int         // how many of the letters are stored already
 	results  []RowResult // of the rows that were written last
 	writeErr error       // of the last try to write all rows at once; nil: they were written
 	cause    error       // why it is written in parts; nil: it is suspicious
@@ -40,7 +41,7 @@ type batchWriter[T, C, Out any] struct {
 func (w *batchWriter[T, C, Out]) writeBatch(ctx context.Context, made *madeBatch[T, C, Out]) error {
 	b := made.readBatch
 	w.number++
-	w.batch, w.out, w.letters = b, &made.out, nil
+	w.batch, w.out, w.letters, w.kept = b, &made.out, nil, 0
 	w.a.slice.sourceEnded = b.ended
 	w.a.slice.ends = w.a.slice.turns.EndsSlice()
 	delta, err := w.account(ctx)
@@ -97,11 +98,7 @@ func (w *batchWriter[T, C, Out]) write(ctx context.Context, s step) error {
 	case w.txSink != nil:
 		return w.writeInTx(ctx, s)
 	}
-	sb := SinkBatch[Out]{ID: w.batchID(s.cursor), Rows: rows, Keys: outputKeys(w.batch, w.out.origin)}
-	if err := w.p.target.sink.Write(ctx, sb); err != nil {
-		return w.writeError(0, len(rows), foreign(err))
-	}
-	return w.a.commitAgain(ctx, s)
+	return w.writeTo(ctx, s)
 }
 
 // writeInTx writes the batch at once, or in parts if it holds bad records.
@@ -132,7 +129,9 @@ func (w *batchWriter[T, C, Out]) writeStep(ctx context.Context, tx Tx, q Queries
 		return nil
 	case batchInParts:
 		w.letters = slices.Clip(s.letters) // as they were before any part was written
-		d := divider[T, C, Out]{w: w, tx: tx, delta: &s.delta}
+		d := divider[T, C, Out]{w: w, delta: &s.delta, part: func(ctx context.Context, from, to int) error {
+			return w.writePart(ctx, tx, from, to, &s.delta)
+		}}
 		err := d.divide(ctx, 0, len(w.out.rows), w.cause)
 		s.letters = w.letters
 		return err
