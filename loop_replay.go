@@ -71,6 +71,8 @@ func (p *typedPipeline[T, C, Out]) replay(ctx context.Context, store Store, l *D
 // fields.
 func decodePayload[T any](l *DeadLetterRecord, row *T) error {
 	switch {
+	case l.Stage != StageRead && stored.HasReplaced(l.Payload):
+		return errors.New("it held text that is not UTF-8, which a dead letter cannot keep: let the source read it again by a backfill, or convert it to UTF-8 first")
 	case l.Stage != StageRead:
 		return json.Unmarshal(l.Payload, row)
 	case bytes.HasPrefix(bytes.TrimSpace(l.Payload), []byte{'"'}):

@@ -138,7 +138,7 @@ func TestEncode_RoundTrip(t *testing.T) {
 	}
 	e := newEncoder(reflect.TypeFor[all](), &SinkOptions{Comma: ';', Null: "NULL"})
 	require.NoError(t, e.validate())
-	data, err := encodeRows(e, e.header(), rows, nil)
+	data, err := encodeRows(e, e.header(), rows, nil, nil)
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "a.csv")
 	require.NoError(t, os.WriteFile(path, data, 0o600))
@@ -165,10 +165,10 @@ func FuzzEncode(f *testing.F) {
 			require.Equal(t, want, read(path))
 		}
 		e1, e2 := newEncoder(reflect.TypeFor[one](), nil), newEncoder(reflect.TypeFor[two](), nil)
-		data, err := encodeRows(e1, e1.header(), []one{{a}, {b}}, nil)
+		data, err := encodeRows(e1, e1.header(), []one{{a}, {b}}, nil, nil)
 		require.NoError(t, err)
 		check(data, []one{{a}, {b}}, func(path string) any { return readAll[one](t, path) })
-		data, err = encodeRows(e2, e2.header(), []two{{a, b}, {b, a}}, nil)
+		data, err = encodeRows(e2, e2.header(), []two{{a, b}, {b, a}}, nil, nil)
 		require.NoError(t, err)
 		check(data, []two{{a, b}, {b, a}}, func(path string) any { return readAll[two](t, path) })
 	})
