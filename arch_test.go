@@ -21,16 +21,17 @@ const module = "github.com/activedataflow/dataflow"
 // arrows are the packages of this module that each package may import, tests
 // aside. A package that is not listed fails the test: say where it stands.
 var arrows = map[string][]string{
-	"":                        {"internal/batch", "internal/lease", "internal/notes", "internal/schedule", "internal/stored"},
+	"":                        {"internal/batch", "internal/exact", "internal/lease", "internal/notes", "internal/schedule", "internal/stored"},
 	"dataflowpgx":             {"", "internal/driverkit", "internal/migration"},
 	"dataflowsqlite":          {"", "internal/driverkit", "internal/migration"},
 	"connector/httpjson":      {"", "internal/httpcall"},
 	"connector/jsonrpc":       {"", "internal/httpcall"},
-	"internal/httpcall":       {""},
-	"connector/jsonl":         {"", "internal/files", "internal/notes"},
+	"internal/httpcall":       {"", "internal/exact"},
+	"connector/jsonl":         {"", "internal/exact", "internal/files", "internal/notes"},
 	"internal/files":          {""},
 	"connector/csvfile":       {"", "internal/files", "internal/notes"},
 	"internal/notes":          {},
+	"internal/exact":          {},
 	"connector":               {}, // its README, and that README's code as a test
 	"connector/connectortest": {""},
 	"connector/memory":        {""},

@@ -3,10 +3,10 @@ package dataflow
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
+	"github.com/activedataflow/dataflow/internal/exact"
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
@@ -74,10 +74,10 @@ func decodePayload[T any](l *DeadLetterRecord, row *T) error {
 	case l.Stage != StageRead && stored.HasReplaced(l.Payload):
 		return errors.New("it held text that is not UTF-8, which a dead letter cannot keep: let the source read it again by a backfill, or convert it to UTF-8 first")
 	case l.Stage != StageRead:
-		return json.Unmarshal(l.Payload, row)
+		return exact.Unmarshal(l.Payload, row)
 	case bytes.HasPrefix(bytes.TrimSpace(l.Payload), []byte{'"'}):
 		return errors.New("it failed when it was read, and nothing but its text is known")
 	default:
-		return stored.DecodeStrict(l.Payload, row)
+		return exact.Strict(l.Payload, row)
 	}
 }

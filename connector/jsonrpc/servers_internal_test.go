@@ -155,3 +155,14 @@ func TestSource_PositionalCursor(t *testing.T) {
 		require.Equal(t, field, wrong.Field)
 	}
 }
+
+// A number in an interface keeps all its digits.
+func TestSource_Digits(t *testing.T) {
+	t.Parallel()
+	s := &canned{status: 200, body: `{"jsonrpc":"2.0","id":"1","result":[{"n":1610521604143693812}]}`}
+	for item, err := range Source[map[string]any]("https://api.test/rpc", "list", &Options{Client: &http.Client{Transport: s}}).Read(t.Context(), dataflow.Request[Cursor]{}) {
+		require.NoError(t, err)
+		require.Equal(t, map[string]any{"n": json.Number("1610521604143693812")}, item.Value)
+	}
+	require.Len(t, s.calls, 1)
+}

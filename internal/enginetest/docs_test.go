@@ -237,6 +237,11 @@ func TestDocs_Snippets(t *testing.T) {
 func TestDocs_BlocksAreCode(t *testing.T) {
 	t.Parallel()
 	code := flattened(t, "docs_test.go")
+	recipes, err := filepath.Glob("../../connector/*/recipes_test.go")
+	require.NoError(t, err)
+	for _, file := range recipes {
+		code += flattened(t, file)
+	}
 	docs := []string{"../../ARCHITECTURE.md", "../../CONTRIBUTING.md", "../../SECURITY.md"}
 	for _, pattern := range []string{"../../docs/*.md", "../../docs/*/*.md"} {
 		found, err := filepath.Glob(pattern)

@@ -8,10 +8,10 @@ import (
 
 // Lines reads a file line by line.
 type Lines struct {
-	f    *File
-	r    *bufio.Reader
-	max  int64
-	long []byte // the current line, if it is too long for the buffer
+	f     *File
+	r     *bufio.Reader
+	max   int64
+	long  []byte // the current line, if it is too long for the buffer
 	ended bool   // nothing follows, even if the file has grown since
 	// Offset is the byte after the last line that was read and its line break.
 	Offset int64
