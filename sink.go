@@ -42,7 +42,7 @@ type SinkBatch[T any] struct {
 	// flow's policy about a row that cannot be written, by its index in Rows. If it returns
 	// nil, the row is left out. Otherwise Write must return the error. Refuse is nil if the
 	// flow has no policy, and must not be called after Write has returned.
-	Refuse func(row int, err error) error
+	Refuse func(row int, err error) error `json:"-"`
 }
 
 // SinkFunc makes a [Sink] of a function.

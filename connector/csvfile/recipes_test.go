@@ -30,7 +30,7 @@ func recipes() map[string]dataflow.Source[Line, csvfile.Cursor] {
 	return map[string]dataflow.Source[Line, csvfile.Cursor]{"sheet": sheet, "table": table, "inbox": inbox}
 }
 
-func TestRecipes(t *testing.T) { //nolint:paralleltest // it changes the directory
+func TestRecipes(t *testing.T) {
 	t.Chdir(t.TempDir())
 	require.NoError(t, os.Mkdir("in", 0o700))
 	for name, text := range map[string]string{

@@ -44,7 +44,7 @@ func (s *shop) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	status, body := s.answer(rows, bad)
 	for i, n := range rows {
-		if status < 300 && !(s.partly && slices.Contains(bad, i)) {
+		if status < 300 && (!s.partly || !slices.Contains(bad, i)) {
 			s.taken[n]++
 		}
 	}
@@ -85,7 +85,7 @@ func checkBulk(r *SinkResponse) error {
 	if err := json.Unmarshal(r.Body, &body); err != nil {
 		return err
 	}
-	var refused Refused
+	var refused RefusedError
 	for i, item := range body.Items {
 		if text := item["index"].Error; text != nil {
 			refused = append(refused, &dataflow.RowError{Row: i, Err: fmt.Errorf("%s", text)})
@@ -203,6 +203,6 @@ func TestSink_Unchecked(t *testing.T) {
 	s := &shop{answer: func([]int, []int) (int, string) { return 207, "" }, taken: map[int]int{}}
 	_, err := policyClient(t, s, SinkOptions{}).Trigger(t.Context(), "keep", nil)
 	require.ErrorContains(t, err, "it has the status 207")
-	_, err = policyClient(t, s, SinkOptions{Check: func(r *SinkResponse) error { return Refused{{Row: r.Rows, Err: io.EOF}} }}).Trigger(t.Context(), "keep", nil)
+	_, err = policyClient(t, s, SinkOptions{Check: func(r *SinkResponse) error { return RefusedError{{Row: r.Rows, Err: io.EOF}} }}).Trigger(t.Context(), "keep", nil)
 	require.ErrorContains(t, err, "names row 20 of a request of 20 rows")
 }

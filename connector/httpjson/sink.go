@@ -32,7 +32,7 @@ type SinkOptions struct {
 	KeyHeader string
 
 	// Check looks at each response with a status of 2xx. Nil means that all rows were
-	// taken. [Refused] names the rows that were not, and the flow's policy decides about
+	// taken. [RefusedError] names the rows that were not, and the flow's policy decides about
 	// them. Any other error fails the attempt; mark it by [dataflow.Transient] or
 	// [dataflow.RetryAfter] if the request should be made again. A nil Check takes a
 	// response for a success, unless its status is 207, or its field "errors",
@@ -59,11 +59,11 @@ type SinkResponse struct {
 	Rows int
 }
 
-// Refused is the error of a response that refuses some rows of a request and takes all
+// RefusedError is the error of a response that refuses some rows of a request and takes all
 // others. Row is a row's index in the request.
-type Refused []*dataflow.RowError
+type RefusedError []*dataflow.RowError
 
-func (r Refused) Error() string {
+func (r RefusedError) Error() string {
 	if len(r) == 0 {
 		return "no rows were refused"
 	}
@@ -231,7 +231,7 @@ func (s *sink[T]) check(b dataflow.SinkBatch[T], p part, resp *httpcall.Response
 	} else {
 		err = unchecked(resp)
 	}
-	var refused Refused
+	var refused RefusedError
 	if !errors.As(err, &refused) {
 		return err
 	}

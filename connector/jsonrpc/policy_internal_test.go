@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -59,9 +60,12 @@ func (s *shop) RoundTrip(req *http.Request) (*http.Response, error) {
 	s.calls++
 	w := httptest.NewRecorder()
 	var batch []json.RawMessage
-	if json.Unmarshal(data, &batch) != nil {
-		_, _ = io.WriteString(w, s.handle(data))
-		return w.Result(), nil
+	if !strings.HasPrefix(string(data), "[") {
+		_, err = io.WriteString(w, s.handle(data))
+		return w.Result(), err
+	}
+	if err := json.Unmarshal(data, &batch); err != nil {
+		return nil, err
 	}
 	answers := make([]json.RawMessage, len(batch))
 	for i, call := range batch {

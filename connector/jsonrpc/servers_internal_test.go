@@ -115,7 +115,7 @@ func TestSource_RateLimit(t *testing.T) {
 		s := &canned{status: status, body: `{"jsonrpc":"2.0","id":"1","error":{"code":-32005,"message":"slow down"}}`, header: http.Header{"Retry-After": {"1"}}}
 		_, err := readAll(t, s, Options{})
 		var answered *Error
-		require.False(t, errors.As(err, &answered))
+		require.NotErrorAs(t, err, &answered)
 		require.ErrorContains(t, err, "slow down")
 		require.False(t, dataflow.IsPermanent(err))
 	}

@@ -58,19 +58,13 @@ func find(t reflect.Type, seen map[reflect.Type]bool) bool {
 		return false
 	}
 	seen[t] = true
-	switch t.Kind() {
-	case reflect.Interface:
+	switch kind := t.Kind(); {
+	case kind == reflect.Interface:
 		return true
-	case reflect.Pointer:
-		return !unmarshals(t) && find(t.Elem(), seen)
-	}
-	if unmarshals(reflect.PointerTo(t)) {
-		return false
-	}
-	switch t.Kind() {
-	case reflect.Slice, reflect.Array, reflect.Map:
+	case unmarshals(t), unmarshals(reflect.PointerTo(t)):
+	case kind == reflect.Pointer, kind == reflect.Slice, kind == reflect.Array, kind == reflect.Map:
 		return find(t.Elem(), seen)
-	case reflect.Struct:
+	case kind == reflect.Struct:
 		for i := range t.NumField() {
 			if find(t.Field(i).Type, seen) {
 				return true
