@@ -33,6 +33,10 @@ week: postgres ## Run a whole simulated week of 500 flows' schedules on each dat
 together: postgres ## Run two workers and every command on one PostgreSQL at once, and kill workers, for releases: 2 minutes at most
 	DATAFLOW_CLI_LONG=1 go test -race -gcflags=modernc.org/sqlite/lib=-race=false -v -count=1 -timeout 10m -run '^TestTogether$$' ./internal/cli
 
+.PHONY: versions
+versions: ## Run the tests of the Postgres driver and pgtable, and the quickstart, on PostgreSQL 13 to 18: about 10 minutes
+	scripts/versions.sh 13 14 15 16 17 18
+
 .PHONY: model
 model: ## Check the model of claims, leases and checkpoints, which needs spin and gcc
 	internal/chaos/model/check.sh
@@ -51,6 +55,10 @@ fmt: golangci-lint ## Format all Go files
 .PHONY: lint
 lint: golangci-lint ## Run the linters only
 	$(call each,$(LINT) run --build-tags chaos)
+
+.PHONY: compile-time
+compile-time: ## Measure the CPU time to build 1 flow, and 20 flows of 20 types; see docs/benchmarks.md
+	scripts/compile-time.sh
 
 .PHONY: bench
 bench: postgres ## Compare flows with what does the same work without the library; see docs/benchmarks.md

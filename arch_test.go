@@ -22,12 +22,13 @@ const module = "github.com/activedataflow/dataflow"
 // aside. A package that is not listed fails the test: say where it stands.
 var arrows = map[string][]string{
 	"":                        {"internal/batch", "internal/exact", "internal/lease", "internal/notes", "internal/schedule", "internal/stored"},
-	"dataflowpgx":             {"", "internal/driverkit", "internal/migration"},
+	"dataflowpgx":             {"", "internal/driverkit", "internal/migration", "internal/pooler", "internal/sqlstate"},
 	"dataflowsqlite":          {"", "internal/driverkit", "internal/migration"},
-	"connector/httpjson":      {"", "internal/httpcall"},
+	"connector/httpjson":      {"", "internal/httpcall", "internal/jsonrow"},
 	"connector/jsonrpc":       {"", "internal/httpcall"},
 	"internal/httpcall":       {"", "internal/exact"},
-	"connector/jsonl":         {"", "internal/exact", "internal/files", "internal/notes"},
+	"connector/jsonl":         {"", "internal/files", "internal/jsonrow", "internal/notes"},
+	"internal/jsonrow":        {"internal/exact"},
 	"internal/files":          {""},
 	"connector/csvfile":       {"", "internal/files", "internal/notes"},
 	"internal/notes":          {},
@@ -35,11 +36,13 @@ var arrows = map[string][]string{
 	"connector":               {}, // its README, and that README's code as a test
 	"connector/connectortest": {""},
 	"connector/memory":        {""},
-	"connector/pgtable":       {"", "dataflowpgx", "internal/rowmap"},
+	"connector/pgtable":       {"", "dataflowpgx", "internal/pooler", "internal/rowmap", "internal/sqlstate"},
 	"connector/sqltable":      {"", "dataflowsqlite", "internal/rowmap"},
 	"internal/batch":          {},
 	"internal/lease":          {},
 	"internal/migration":      {},
+	"internal/pooler":         {""},
+	"internal/sqlstate":       {},
 	"internal/rowmap":         {""},
 	"internal/driverkit":      {"", "internal/migration"},
 	"internal/chaos":          {},
@@ -55,7 +58,7 @@ var arrows = map[string][]string{
 	"internal/week":           {},
 	"cmd/dataflow":            {"dataflowcli"},
 	"dataflowcli":             {"", "internal/cli"},
-	"internal/cli":            {"", "dataflowpgx", "dataflowsqlite"},
+	"internal/cli":            {"", "dataflowpgx", "dataflowsqlite", "internal/pooler"},
 }
 
 // forbidden are the packages from elsewhere that a package must not depend on,

@@ -39,6 +39,7 @@ type attempt struct {
 	leaving atomic.Bool // a transaction gives the lease away, and may be committed
 
 	place  place
+	moved  bool // the attempt has moved the checkpoint's cursor
 	sizes  sizes
 	slice  slice
 	chain  chain
@@ -183,7 +184,13 @@ func (a *attempt) passing(ctx context.Context, err error) bool {
 		return false
 	}
 	var bad *RecordError
-	return m.transient || !errors.As(err, &bad) && a.store.Classify(err) == FaultUnavailable
+	return m.transient || !errors.As(err, &bad) && a.passes(err)
+}
+
+// passes reports whether the database itself says that an error should pass.
+func (a *attempt) passes(err error) bool {
+	fault := a.store.Classify(err)
+	return fault == FaultUnavailable || fault == FaultStale
 }
 
 // pause waits. It reports false if the attempt must end first.

@@ -237,24 +237,36 @@ func (a *attempt) commitAlone(ctx context.Context, s step) error {
 // progress moves the attempt to a checkpoint that was committed.
 func (a *attempt) progress(cursor json.RawMessage, delta Counters) {
 	a.place.seq++
-	a.place.cursor, a.chain.progressed = cursor, true
 	run := *a.run
 	run.Counters, run.Total, run.ToCursor = run.Counters.Add(delta), a.sizes.total, cursor
 	if cursor != nil { // without one, the next claim begins anew: that is no progress
 		run.Rescues = 0
+		a.moved = a.moved || string(cursor) != string(a.place.cursor)
 		a.leases.Release(run.ID)
 	}
+	a.place.cursor, a.chain.progressed = cursor, true
 	a.run = &run
 	a.publish(EventRunProgress, a.run, nil)
 }
 
-// commitAgain commits a step, and tries again if another transaction was in the way.
+// commitAgain commits a step. It tries again if another transaction was in the way, or if a
+// migration has made a prepared statement stale.
 func (a *attempt) commitAgain(ctx context.Context, s step) error {
-	for try := 0; ; try++ {
+	for conflicts, stale := 0, 0; ; {
 		err := a.commit(ctx, s)
-		if err == nil || try == conflictTries || errors.Is(err, errPredecessorLost) || a.store.Classify(err) != FaultConflict {
+		if err == nil || errors.Is(err, errPredecessorLost) {
 			return err
 		}
+		fault := a.store.Classify(err)
+		if fault == FaultStale && stale < staleTries && ctx.Err() == nil {
+			stale++
+			a.log.InfoContext(ctx, "dataflow: a table was altered; writing the batch again", slog.String(logError, err.Error()))
+			continue
+		}
+		if fault != FaultConflict || conflicts == conflictTries {
+			return err
+		}
+		conflicts++
 		a.log.WarnContext(ctx, "dataflow: another transaction was in the way; writing the batch again", slog.String(logError, err.Error()))
 		if !a.pause(ctx, conflictWait) {
 			return errors.Join(ErrStopped, err)

@@ -54,8 +54,10 @@ const (
 	CauseScheduleOver  CauseCode = "schedule_over"     // there are no more ticks
 	CauseNextTick      CauseCode = "next_tick"         // the flow waits for its next tick
 	CauseOverdue       CauseCode = "overdue"           // a tick came, and no process saw it
+	CauseNoted         CauseCode = "noted"             // the source holds records back, or may miss some
 	CauseFailed        CauseCode = "attempts_used_up"  // the last run failed
 	CauseSkipped       CauseCode = "last_tick_skipped" // the last tick did not become a run
+	CauseRetrying      CauseCode = "dead_letters_held" // dead letters wait to be tried again
 )
 
 // String returns the sentences, each on a line of its own.
@@ -72,7 +74,7 @@ const waitingTold = 3
 
 // Why explains why a flow is not running now, or says which run of it is. It asks the
 // database, and so knows about all processes. Only registration errors are those of this
-// process. If there is no such flow, the error is ErrNotFound.
+// process, and only a process with the flow's code asks its source ([Noter]). If there is no such flow, the error is ErrNotFound.
 func (c *Client) Why(ctx context.Context, name string) (*Explanation, error) {
 	w, err := c.lookInto(ctx, name)
 	if failed := c.RegistrationErrors()[name]; failed != nil && errors.Is(err, ErrNotFound) {
@@ -92,7 +94,13 @@ func (c *Client) Why(ctx context.Context, name string) (*Explanation, error) {
 		}
 	}
 	w.schedule()
+	if err := w.noted(ctx); err != nil {
+		return nil, public(fmt.Errorf("explain flow %q: %w", name, err))
+	}
 	w.past()
+	if err := w.letters(ctx); err != nil {
+		return nil, public(fmt.Errorf("explain flow %q: %w", name, err))
+	}
 	return &Explanation{Flow: name, At: w.now, Running: len(w.running) > 0, Causes: w.causes}, nil
 }
 

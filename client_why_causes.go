@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -244,6 +245,21 @@ func (w *why) schedule() {
 	}
 }
 
+// noted adds what the source has to say about its next read.
+func (w *why) noted(ctx context.Context) error {
+	if !w.flow.Registered() {
+		return nil
+	}
+	place, err := w.client.store.CursorGet(ctx, w.flow.ID)
+	if err != nil {
+		return err
+	}
+	for _, note := range w.flow.code.notes(ctx, place.Cursor) {
+		w.add(CauseNoted, 0, nil, "Its source notes: %s.", note)
+	}
+	return nil
+}
+
 // past adds the outcome of the last run and the last tick.
 func (w *why) past() {
 	if run := w.last; run != nil && run.State == RunFailed {
@@ -256,4 +272,24 @@ func (w *why) past() {
 		}
 		w.add(CauseSkipped, 0, nil, "%s started no run: %s.", what, s.Reason.text())
 	}
+}
+
+// letters adds how many dead letters are tried again.
+func (w *why) letters(ctx context.Context) error {
+	letters, err := w.client.store.DeadLetterHeld(ctx, w.flow.ID, 0, retryPage)
+	if err != nil || len(letters) == 0 {
+		return err
+	}
+	last := letters[0].RetryUntil
+	for _, l := range letters {
+		if l.RetryUntil.After(*last) {
+			last = l.RetryUntil
+		}
+	}
+	count := strconv.Itoa(len(letters))
+	if len(letters) == retryPage {
+		count += " or more"
+	}
+	w.add(CauseRetrying, 0, last, "%s of its dead letters are tried again at the end of each run, until %s at the latest. The oldest, %s, failed with: %s", count, w.at(*last), letters[0].Key, stored.Clip(letters[0].Error))
+	return nil
 }

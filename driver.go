@@ -81,6 +81,14 @@ type CheckpointCommitter interface {
 	BeginCheckpoint(ctx context.Context) (context.Context, CheckpointTx, error)
 }
 
+// DeferredChecker is the power of a [Store] to check, before the commit, the constraints
+// that the commit would check. So the engine finds the records for which a commit fails.
+type DeferredChecker interface {
+	// CheckDeferred returns the error that a commit of the transaction would return. The
+	// constraints stay deferred. After an error, only a savepoint saves the transaction.
+	CheckDeferred(ctx context.Context, tx Tx) error
+}
+
 // CheckpointTx is a transaction that ends with a checkpoint.
 type CheckpointTx interface {
 	Tx
@@ -138,6 +146,17 @@ type Queries interface {
 	// DeadLetterReplayed stores that a dead letter has been replayed. It returns false
 	// if it had been before.
 	DeadLetterReplayed(ctx context.Context, id int64) (bool, error)
+
+	// DeadLetterHeld returns the dead letters of a flow that are to be tried again, with
+	// ids above after, oldest first. They have not been replayed.
+	DeadLetterHeld(ctx context.Context, flowID, after int64, limit int) ([]*DeadLetterRecord, error)
+	// DeadLetterTried counts a try of a dead letter and stores its error. A dead letter
+	// without tries left, or whose time is over, is not tried again.
+	DeadLetterTried(ctx context.Context, id int64, err string) error
+	// DeadLetterSuperseded ends the tries of a flow's dead letters with one of the sink
+	// keys and, unless before is 0, with an id below it. It adds a note to their errors,
+	// and returns how many there were.
+	DeadLetterSuperseded(ctx context.Context, p *DeadLetterSupersededParams) (int64, error)
 
 	// ProcessSeen stores that a process is alive until ttl has passed, and what it
 	// works. It removes the processes that have been dead for a day.

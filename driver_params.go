@@ -153,6 +153,14 @@ type RunClaimParams struct {
 	Restart bool
 }
 
+// DeadLetterSupersededParams name dead letters whose rows were written anew.
+type DeadLetterSupersededParams struct {
+	FlowID   int64
+	SinkKeys []string
+	Before   int64 // 0: all
+	Note     string
+}
+
 // Fault is a kind of failure of a database.
 type Fault int
 
@@ -168,10 +176,21 @@ const (
 	FaultUnavailable
 	// FaultData: the database refuses the data. It may accept other data.
 	FaultData
+	// FaultTooMuch: a statement was too much for the server, by its time or its memory.
+	// A smaller part may pass.
+	FaultTooMuch
+	// FaultStale: a prepared statement no longer fits a table that was altered. The same
+	// work succeeds if it is tried again at once.
+	FaultStale
+	// FaultPermanent: trying again fails again, until the code, the schema or a setting
+	// is changed.
+	FaultPermanent
 )
 
 // Passes reports whether the same work may be tried again.
-func (f Fault) Passes() bool { return f == FaultConflict || f == FaultUnavailable }
+func (f Fault) Passes() bool {
+	return f == FaultConflict || f == FaultUnavailable || f == FaultStale
+}
 
 // LeaseRef names a claim.
 type LeaseRef struct {
@@ -238,11 +257,12 @@ type RunEndParams struct {
 	LeaseNumber int64
 	State       RunState
 	Delay       time.Duration // to the next attempt, for RunPending
-	// Refund gives the attempt back, for a run that is handed back unfinished.
+	// Refund gives the attempt back, for a run that is handed back unfinished. Without
+	// Rescue, an Error is then why the run waits, and not one of its failed attempts.
 	Refund bool
 	// Rescue counts a worker that died.
 	Rescue bool
-	Error  *AttemptError // nil for success, and for a run that was handed back
+	Error  *AttemptError // nil for success, and for a run that was handed back without a reason
 }
 
 // RunStrandedParams are the parameters of RunStranded.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Sentinel errors, to be compared with [errors.Is]. The errors that wrap them name the
@@ -95,6 +96,9 @@ type RecordError struct {
 	Read int64
 	// Err is the cause.
 	Err error
+
+	retryFor time.Duration // set by RetryBadFor
+	retries  int
 }
 
 func (e *RecordError) Error() string {

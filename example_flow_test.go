@@ -209,6 +209,23 @@ func ExampleDeadLetterUpTo() {
 	// Output: success 1 dead-lettered: row 2 "two"
 }
 
+// RetryBadFor waits for a record that another one needs.
+func ExampleRetryBadFor() {
+	known := map[string]bool{"": true}
+	hire := dataflow.Map(func(_ context.Context, e [2]string) (string, error) {
+		name, boss := e[0], e[1]
+		if !known[boss] {
+			return "", fmt.Errorf("%s is not known yet", boss)
+		}
+		known[name] = true
+		return name, nil
+	})
+	opts := &dataflow.FlowOptions{OnBadRecord: dataflow.RetryBadFor(time.Hour, 3)}
+	written, run := through(hire, opts, [2]string{"Ann", "Bea"}, [2]string{"Bea", ""})
+	fmt.Println(run.State, run.Counters.DeadLettered, written)
+	// Output: success 1 [Bea Ann]
+}
+
 // MaxBadRatio fails a run when more than one record in a hundred is bad.
 func ExampleMaxBadRatio() {
 	records := make([]int, 200)

@@ -1,6 +1,7 @@
 package dataflow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -145,14 +146,14 @@ func (e *FlowExecutor) end(ctx context.Context, p *RunEndParams) (*Run, error) {
 }
 
 // needsJob reports whether a waiting run has no River job left. The job of this attempt ends
-// when the run is handed back, or when the job has no attempts left. If the run was worked
+// when the run is handed back without an error, or when the job has no attempts left. If the run was worked
 // without a job, its job may have found nothing to do meanwhile, and ended.
 func (e *FlowExecutor) needsJob(run *Run, p *RunEndParams) bool {
 	if e.job == nil {
 		return run.Queue != ""
 	}
 	old := e.job.AttemptedAt != nil && e.client.now().Sub(*e.job.AttemptedAt) > riverRescue
-	return p.Refund || old || e.job.Attempt >= e.job.MaxAttempts
+	return p.Refund && p.Error == nil || old || e.job.Attempt >= e.job.MaxAttempts
 }
 
 // verdict decides the outcome of an attempt.
@@ -176,14 +177,13 @@ func (a *attempt) verdict(ctx context.Context, cause error) (*RunEndParams, Even
 	if errors.As(cause, &pe) {
 		p.Error.Stack = stored.Clean(pe.Stack)
 	}
-	if IsPermanent(cause) || a.run.Attempt >= a.run.MaxAttempts {
-		p.State = RunFailed
+	after := marks(cause).after
+	p.Refund = after > 0 && a.moved // a wait that somebody asks for costs no attempt while the run advances
+	if IsPermanent(cause) || a.store.Classify(cause) == FaultPermanent || a.run.Attempt >= a.run.MaxAttempts && !p.Refund {
+		p.State, p.Refund = RunFailed, false
 		return p, EventRunFailed
 	}
-	p.State, p.Delay = RunPending, a.flow.backoff(a.run.Attempt)
-	if after := marks(cause).after; after > 0 {
-		p.Delay = after
-	}
+	p.State, p.Delay = RunPending, cmp.Or(after, a.flow.backoff(a.run.Attempt))
 	return p, EventRunRetrying
 }
 

@@ -157,9 +157,10 @@ const maxBackfills = 1000
 // control character. opts may be nil. [NewClient] reports what is wrong.
 func NewFlow[T, C, Out any](name string, source Source[T, C], transform Transform[T, Out], target Target[Out], opts *FlowOptions) *Flow {
 	f := &Flow{
-		FlowRecord: FlowRecord{Name: name, Guarantee: guaranteeOf(target, hasCursor[C]()), State: FlowActive},
-		code:       &typedPipeline[T, C, Out]{source: source, transform: transform, target: target},
+		FlowRecord: FlowRecord{Name: name, State: FlowActive},
+		code:       newFlowCode(source, transform, target),
 	}
+	f.Guarantee = f.code.guarantee()
 	if opts != nil {
 		f.opts = *opts
 	}
@@ -168,16 +169,6 @@ func NewFlow[T, C, Out any](name string, source Source[T, C], transform Transfor
 		f.Runtime = Heartbeat{}
 	}
 	return f
-}
-
-// guaranteeOf returns the guarantee of a flow with a target. A source that cannot
-// resume yields everything again in each attempt, so that only a target that is
-// replaced holds each record once.
-func guaranteeOf[T any](target Target[T], resumable bool) Guarantee {
-	if !resumable && target.replace == nil {
-		return AtLeastOnce
-	}
-	return target.Guarantee()
 }
 
 // Client returns the client that returned the flow, nil for a declared flow.
@@ -265,6 +256,7 @@ func (f *FlowRecord) comingBack() bool {
 type pipeline interface {
 	validate() error
 	describe() (source, sink Description)
+	guarantee() Guarantee
 	resumable() bool
 	run(ctx context.Context, a *attempt) error
 	replay(ctx context.Context, store Store, l *DeadLetterRecord) error
@@ -273,5 +265,6 @@ type pipeline interface {
 	split(ctx context.Context, from, until, params json.RawMessage, n int) ([]json.RawMessage, error)
 	appendOnly() bool
 	replaces() bool
+	notes(ctx context.Context, from json.RawMessage) []string
 	dryRun(ctx context.Context, b base, f *Flow, params *DryRunParams) (*DryRunReport, error)
 }

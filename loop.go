@@ -1,7 +1,7 @@
 // The record loop reads, transforms and writes the records of one attempt. loop.go runs it,
 // in three goroutines; each other loop_ file is one of its parts.
 //
-// It alone knows the types T, C and Out of a flow. It may know the words of the library,
+// loop_types alone knows the types T, C and Out of a flow. The loop may know the words of the library,
 // internal/batch, and the attempt, which commits what it writes. It knows nothing of the
 // executor, of River jobs and of what is above them.
 
@@ -18,27 +18,47 @@ import (
 	"github.com/activedataflow/dataflow/internal/notes"
 )
 
-// typedPipeline is a flow's code with its types. Nothing outside of the record loop knows
-// them.
-type typedPipeline[T, C, Out any] struct {
-	source    Source[T, C]
-	transform Transform[T, Out]
-	target    Target[Out]
+// flowCode is a flow's code. It knows none of the flow's types: what must know them is behind
+// cursorCode and types, and works on whole batches.
+type flowCode struct {
+	source    any
+	transform any
+	target    target
+	cursorCode
+	types recordCode
+	sink  sinkCode
+	told  told
 }
 
-func (p *typedPipeline[T, C, Out]) resumable() bool { return hasCursor[C]() }
-
-func (p *typedPipeline[T, C, Out]) describe() (source, sink Description) {
-	return describe(p.source), p.target.Describe()
+func newFlowCode[T, C, Out any](source Source[T, C], transform Transform[T, Out], to Target[Out]) *flowCode {
+	return &flowCode{
+		source: source, transform: transform, target: to.of,
+		cursorCode: sourceCursors[C]{source: source},
+		types:      &typedRecords[T, C, Out]{source: source, transform: transform},
+		sink:       &typedSink[Out]{sink: to.of.sink},
+	}
 }
 
-func (p *typedPipeline[T, C, Out]) validate() error {
+// guarantee returns the guarantee of the flow. A source that cannot resume yields everything
+// again in each attempt, so that only a target that is replaced holds each record once.
+func (p *flowCode) guarantee() Guarantee {
+	if !p.resumable() && !p.replaces() {
+		return AtLeastOnce
+	}
+	return p.target.guarantee()
+}
+
+func (p *flowCode) describe() (source, sink Description) {
+	return describe(p.source), describe(p.target.part())
+}
+
+func (p *flowCode) validate() error {
 	errs := []error{
 		validate("Source", p.source),
 		validate("Transform", p.transform),
 		validate("Target", p.target.part()),
 	}
-	if p.target.fenced != nil && !p.resumable() {
+	if p.target.kind == toFenced && !p.resumable() {
 		errs = append(errs, &ConfigError{Field: "Target", Reason: "it keeps the source's cursor, and the source has none: use a source with a cursor"})
 	}
 	if p.target.appendOnly() && !p.resumable() {
@@ -50,17 +70,17 @@ func (p *typedPipeline[T, C, Out]) validate() error {
 	return errors.Join(errs...)
 }
 
-func (p *typedPipeline[T, C, Out]) appendOnly() bool { return p.target.appendOnly() }
+func (p *flowCode) appendOnly() bool { return p.target.appendOnly() }
 
-func (p *typedPipeline[T, C, Out]) replaces() bool { return p.target.replace != nil }
+func (p *flowCode) replaces() bool { return p.target.kind == toReplace }
 
 // run is the record loop. While one batch is written, the next is transformed, and the one
 // after that is read.
-func (p *typedPipeline[T, C, Out]) run(ctx context.Context, a *attempt) error {
-	w := &batchWriter[T, C, Out]{p: p, a: a}
+func (p *flowCode) run(ctx context.Context, a *attempt) error {
+	w := &batchWriter{p: p, a: a}
 	a.writer = w
 	a.slice.ends = a.slice.isOver()
-	if p.target.fenced != nil {
+	if p.target.kind == toFenced {
 		if err := p.claimSink(ctx, a); err != nil {
 			return err
 		}
@@ -73,6 +93,9 @@ func (p *typedPipeline[T, C, Out]) run(ctx context.Context, a *attempt) error {
 	if err := w.beginSink(ctx); err != nil {
 		return err
 	}
+	if err := w.loadHeld(ctx); err != nil {
+		return err
+	}
 	if a.sizes.batch == nil {
 		a.sizes.batch = p.newSize(a.sizes.set)
 	}
@@ -80,12 +103,10 @@ func (p *typedPipeline[T, C, Out]) run(ctx context.Context, a *attempt) error {
 	if a.run.Rescues > 0 {
 		w.turnstile = batch.NewTurnstile(batchesAlone)
 	}
-	reader := &batchReader[T, C]{
-		source: p.source, req: req, size: a.sizes.batch, wait: a.flow.opts.BatchWait,
-		turnstile: w.turnstile, free: make(chan *readBatch[T, C], 3),
-	}
+	reader := p.newReader(a.sizes.batch, req)
+	reader.wait, reader.turnstile = a.flow.opts.BatchWait, w.turnstile
 	read := batch.Start(notes.With(ctx, a.log), reader.read)
-	maker := &batchMaker[T, C, Out]{p: p, a: a, read: read, turnstile: w.turnstile, free: make(chan *madeBatch[T, C, Out], 2)}
+	maker := &batchMaker{p: p, a: a, read: read, turnstile: w.turnstile, free: make(chan *madeBatch, 2)}
 	made := batch.Start(ctx, maker.make)
 	written := p.watchSink(ctx, a)
 	err = guard(func() error { return w.loop(ctx, made, maker, reader) }) // so that a panic stops the others too
@@ -97,6 +118,10 @@ func (p *typedPipeline[T, C, Out]) run(ctx context.Context, a *attempt) error {
 	}
 	if !read.Stop(grace) {
 		a.log.ErrorContext(ctx, "dataflow: the source ignores its context; its goroutine is left behind", slog.String(logStage, string(StageRead)), slog.String("type", describe(p.source).Type))
+		return err
+	}
+	if err == nil {
+		p.tell(ctx, a, req, reader.handed == 0)
 	}
 	return err
 }
@@ -104,8 +129,8 @@ func (p *typedPipeline[T, C, Out]) run(ctx context.Context, a *attempt) error {
 // newSize returns the batch size that a Runtime sets; 0 is automatic. A sink outside the
 // database knows a batch by its ID, and must be given the same batch again after a failure.
 // So the size does not move for it, and batches depend on the records alone.
-func (p *typedPipeline[T, C, Out]) newSize(set int) *batch.Size {
-	if p.target.sink != nil {
+func (p *flowCode) newSize(set int) *batch.Size {
+	if p.target.kind == toSink {
 		return batch.NewSize(set, DefaultBatchSize)
 	}
 	return batch.NewSize(set, 0)
@@ -113,7 +138,7 @@ func (p *typedPipeline[T, C, Out]) newSize(set int) *batch.Size {
 
 // watchSink logs an error if the sink goes on for long after ctx is done. The attempt waits
 // for the sink, because it may still be writing. The returned function ends the watch.
-func (p *typedPipeline[T, C, Out]) watchSink(ctx context.Context, a *attempt) (written func()) {
+func (p *flowCode) watchSink(ctx context.Context, a *attempt) (written func()) {
 	done := make(chan struct{})
 	go func() {
 		select {
@@ -126,7 +151,7 @@ func (p *typedPipeline[T, C, Out]) watchSink(ctx context.Context, a *attempt) (w
 		select {
 		case <-done:
 		case <-grace.C:
-			a.log.ErrorContext(ctx, "dataflow: the sink ignores its context; its run cannot end before it returns", slog.String(logStage, string(StageWrite)), slog.String("type", p.target.Describe().Type))
+			a.log.ErrorContext(ctx, "dataflow: the sink ignores its context; its run cannot end before it returns", slog.String(logStage, string(StageWrite)), slog.String("type", describe(p.target.part()).Type))
 		}
 	}()
 	return func() { close(done) }
@@ -134,7 +159,7 @@ func (p *typedPipeline[T, C, Out]) watchSink(ctx context.Context, a *attempt) (w
 
 // loop writes transformed batches until the source ends. After Stop it still writes those
 // that were already transformed.
-func (w *batchWriter[T, C, Out]) loop(ctx context.Context, made *batch.Ahead[*madeBatch[T, C, Out]], maker *batchMaker[T, C, Out], reader *batchReader[T, C]) (err error) {
+func (w *batchWriter) loop(ctx context.Context, made *batch.Ahead[*madeBatch], maker *batchMaker, reader *batchReader) (err error) {
 	defer func() {
 		if settleErr := w.a.settle(ctx); settleErr != nil {
 			err = settleErr // it came first
@@ -157,13 +182,18 @@ func (w *batchWriter[T, C, Out]) loop(ctx context.Context, made *batch.Ahead[*ma
 			return err
 		}
 		if !ok {
+			if err := w.retryHeld(ctx); err != nil {
+				return err
+			}
 			return w.endReplacement(ctx)
 		}
 		if err := w.writeBatch(ctx, b); err != nil {
 			return err
 		}
 		w.turnstile.Pass()
-		reader.recycle(b.readBatch)
+		w.batch, w.out, w.rows = nil, nil, records{}
+		read := b.readBatch
 		maker.recycle(b)
+		reader.recycle(read)
 	}
 }

@@ -13,7 +13,7 @@ import (
 // applyPolicy asks the policy about one bad record. It returns an error if the attempt must
 // fail. Permanent, Transient and RetryAfter are about the attempt: then the policy is not
 // asked.
-func (w *batchWriter[T, C, Out]) applyPolicy(ctx context.Context, e *RecordError, delta *Counters) error {
+func (w *batchWriter) applyPolicy(ctx context.Context, e *RecordError, delta *Counters) error {
 	if m := marks(e.Err); m.permanent || m.transient || m.after > 0 {
 		return e
 	}
@@ -40,8 +40,11 @@ func (w *batchWriter[T, C, Out]) applyPolicy(ctx context.Context, e *RecordError
 
 // letter returns the dead letter of a bad record. A record that is not JSON becomes a JSON
 // string.
-func (w *batchWriter[T, C, Out]) letter(e *RecordError) *DeadLetterRecord {
+func (w *batchWriter) letter(e *RecordError) *DeadLetterRecord {
 	l := &DeadLetterRecord{FlowID: w.a.run.FlowID, RunID: w.a.run.ID, Stage: e.Stage, Key: stored.Clean(e.Key), Error: stored.Clean(e.Err.Error())}
+	if e.Stage != StageRead && len(e.Raw) > 0 && e.retryFor > 0 && e.retries > 0 && w.retries() {
+		l.RetryFor, l.TriesLeft, w.held.any = e.retryFor, e.retries, true
+	}
 	switch {
 	case len(e.Raw) == 0:
 	case json.Valid(e.Raw):
@@ -54,7 +57,7 @@ func (w *batchWriter[T, C, Out]) letter(e *RecordError) *DeadLetterRecord {
 
 // keepLetters stores the batch's dead letters in a transaction of their own. If the batch is
 // worked again, they are stored twice.
-func (w *batchWriter[T, C, Out]) keepLetters(ctx context.Context) error {
+func (w *batchWriter) keepLetters(ctx context.Context) error {
 	letters := w.letters[w.kept:]
 	if len(letters) == 0 {
 		return nil
@@ -75,10 +78,11 @@ func (w *batchWriter[T, C, Out]) keepLetters(ctx context.Context) error {
 	return err
 }
 
-// divisible reports whether a batch failed for its data, and the flow has a policy that may
-// spare the other records.
-func (w *batchWriter[T, C, Out]) divisible(err error) bool {
-	if w.a.flow.opts.OnBadRecord == nil || errors.Is(err, errPredecessorLost) {
+// divisible reports whether parts of a batch may be written although the batch as a whole
+// failed: it failed for its data, or was too much for one statement. So the bad record is
+// found even if the policy is to fail.
+func (w *batchWriter) divisible(err error) bool {
+	if errors.Is(err, errPredecessorLost) {
 		return false
 	}
 	if m := marks(err); m.permanent || m.transient || m.after > 0 {
@@ -87,7 +91,17 @@ func (w *batchWriter[T, C, Out]) divisible(err error) bool {
 	var bad *RecordError
 	var row *RowError
 	fault := w.a.store.Classify(err)
-	return errors.As(err, &bad) || fault == FaultData || errors.As(err, &row) && fault != FaultConflict && fault != FaultUnavailable
+	if errors.As(err, &bad) || errors.As(err, &row) && fault == FaultOther {
+		return true
+	}
+	return fault == FaultData || fault == FaultTooMuch
+}
+
+// tooMuch reports whether a batch was too much for one statement. A record that is too much
+// alone is no bad record: the attempt fails.
+func (w *batchWriter) tooMuch(err error) bool {
+	var bad *RecordError
+	return !errors.As(err, &bad) && w.a.store.Classify(err) == FaultTooMuch
 }
 
 // After a batch with a bad record, the next batches may have some too. So many of them are
@@ -102,27 +116,45 @@ const (
 // fail for their data further, down to the bad records; the others are written. It does so
 // in the checkpoint's transaction, and so anew when that is repeated. cause is why the
 // batch as a whole failed; nil: that was not tried.
-func (w *batchWriter[T, C, Out]) writeDivided(ctx context.Context, s step, cause error) error {
-	s.writes, w.cause = batchInParts, cause
+func (w *batchWriter) writeDivided(ctx context.Context, s step, cause error) error {
+	if cause != nil && w.tooMuch(cause) {
+		w.a.log.WarnContext(ctx, "dataflow: the batch was too much for one statement; writing it in parts", slog.Int("rows", w.rows.len()), slog.String(logError, cause.Error()))
+	}
+	s.writes, w.cause, w.writeErr = batchInParts, cause, nil
+	err := w.a.commitAgain(ctx, s)
+	if err == nil || w.deferred || w.writeErr != nil || !w.divisible(err) {
+		return err
+	}
+	// The parts were written, but the commit refused one of their records.
+	w.deferred, w.cause = true, err
 	return w.a.commitAgain(ctx, s)
 }
 
 // divider writes parts of a batch, down to its bad records.
-type divider[T, C, Out any] struct {
-	w     *batchWriter[T, C, Out]
+type divider struct {
+	w     *batchWriter
+	tx    Tx
 	delta *Counters
-	// part writes rows[from:to]. If it returns an error, a sink in the database has written
-	// none of them.
-	part func(ctx context.Context, from, to int) error
+	// outside writes rows[from:to] to a sink outside the database; nil: it is in the
+	// transaction tx.
+	outside func(ctx context.Context, from, to int) error
 	// refusedOnce are the inputs that the policy was asked about; nil: none can be refused
 	// twice.
 	refusedOnce map[int]bool
 	failed      error // what the policy said, if it ends the attempt
 }
 
+// part writes rows[from:to].
+func (d *divider) part(ctx context.Context, from, to int) error {
+	if d.outside != nil {
+		return d.outside(ctx, from, to)
+	}
+	return d.writePart(ctx, from, to)
+}
+
 // write writes rows[from:to], which are all outputs of their inputs. It divides them further
 // if they fail for their data.
-func (d *divider[T, C, Out]) write(ctx context.Context, from, to int) error {
+func (d *divider) write(ctx context.Context, from, to int) error {
 	err := d.part(ctx, from, to)
 	if d.failed != nil { // whatever a sink makes of that
 		return d.failed
@@ -134,24 +166,42 @@ func (d *divider[T, C, Out]) write(ctx context.Context, from, to int) error {
 	if !d.w.divisible(err) {
 		return d.w.writeError(from, to, err)
 	}
-	if origin[from] == origin[to-1] {
+	switch alone := origin[from] == origin[to-1]; {
+	case alone && d.w.tooMuch(err):
+		return d.w.writeError(from, to, err)
+	case alone:
 		return d.refused(ctx, from, err)
+	default:
+		return d.divide(ctx, from, to, err)
 	}
-	return d.divide(ctx, from, to, err)
 }
 
-// writePart writes rows[from:to], or leaves the transaction as it was.
-func (w *batchWriter[T, C, Out]) writePart(ctx context.Context, tx Tx, from, to int, delta *Counters) error {
-	if sink, ok := w.txSink.(PartSink[Out]); ok {
-		return guard(func() error { return w.writeWithResults(ctx, sink.WritePartTx, from, to, delta) })
+// writePart writes rows[from:to], or leaves the transaction as it was. After a commit has
+// refused the batch, it checks what the commit would check.
+func (d *divider) writePart(ctx context.Context, from, to int) error {
+	if checker, ok := d.w.a.store.(DeferredChecker); ok && d.w.deferred {
+		return d.w.a.store.Savepoint(ctx, d.tx, func() error {
+			before := *d.delta
+			err := guard(func() error { return d.w.writeRows(ctx, from, to, d.delta) })
+			if err == nil {
+				err = checker.CheckDeferred(ctx, d.tx)
+			}
+			if err != nil {
+				*d.delta = before
+			}
+			return err
+		})
 	}
-	return w.a.store.Savepoint(ctx, tx, func() error {
-		return guard(func() error { return w.writeRows(ctx, from, to, delta) })
+	if d.w.powers.parts {
+		return guard(func() error { return d.w.writeWithResults(ctx, from, to, true, d.delta) })
+	}
+	return d.w.a.store.Savepoint(ctx, d.tx, func() error {
+		return guard(func() error { return d.w.writeRows(ctx, from, to, d.delta) })
 	})
 }
 
 // refused applies the policy to the input of a row that cannot be written.
-func (d *divider[T, C, Out]) refused(ctx context.Context, row int, err error) error {
+func (d *divider) refused(ctx context.Context, row int, err error) error {
 	var said *RecordError
 	if errors.As(err, &said) {
 		err = said.Err // which record it is, is known better here
@@ -164,15 +214,22 @@ func (d *divider[T, C, Out]) refused(ctx context.Context, row int, err error) er
 		d.refusedOnce[input] = true
 	}
 	d.delta.Written--
-	d.failed = d.w.applyPolicy(ctx, d.w.batch.recordError(input, StageWrite, err), d.delta)
-	return d.failed
+	before := len(d.w.letters)
+	if d.failed = d.w.applyPolicy(ctx, d.w.batch.recordError(input, StageWrite, err), d.delta); d.failed != nil {
+		return d.failed
+	}
+	if len(d.w.letters) > before {
+		first, end := d.siblings(0, d.w.rows.len(), row)
+		d.w.hold(d.w.letters[before], first, end)
+	}
+	return nil
 }
 
 // divide writes rows[from:to] in smaller parts. cause decides how:
 //   - nil, the rows were not tried yet: several equal parts;
 //   - an error that names a row: the rows before that record, the record, the rows after it;
 //   - another error: halves.
-func (d *divider[T, C, Out]) divide(ctx context.Context, from, to int, cause error) error {
+func (d *divider) divide(ctx context.Context, from, to int, cause error) error {
 	if cause == nil {
 		return d.writeAll(ctx, from, d.parts(from, to))
 	}
@@ -197,7 +254,7 @@ func (d *divider[T, C, Out]) divide(ctx context.Context, from, to int, cause err
 }
 
 // writeAll writes parts that end at ends. Each begins where the one before it ends.
-func (d *divider[T, C, Out]) writeAll(ctx context.Context, from int, ends []int) error {
+func (d *divider) writeAll(ctx context.Context, from int, ends []int) error {
 	for _, end := range ends {
 		if end == from {
 			continue
@@ -211,7 +268,7 @@ func (d *divider[T, C, Out]) writeAll(ctx context.Context, from int, ends []int)
 }
 
 // parts returns where the parts of rows[from:to] end. No record is split.
-func (d *divider[T, C, Out]) parts(from, to int) []int {
+func (d *divider) parts(from, to int) []int {
 	size := max((to-from)/suspiciousParts, minPart)
 	var ends []int
 	for from+size < to {
@@ -225,7 +282,7 @@ func (d *divider[T, C, Out]) parts(from, to int) []int {
 }
 
 // siblings returns the range of rows that came of the same input as row.
-func (d *divider[T, C, Out]) siblings(from, to, row int) (first, end int) {
+func (d *divider) siblings(from, to, row int) (first, end int) {
 	origin := d.w.out.origin
 	for first = row; first > from && origin[first-1] == origin[row]; {
 		first--
@@ -237,7 +294,7 @@ func (d *divider[T, C, Out]) siblings(from, to, row int) (first, end int) {
 }
 
 // named returns the row that an error names, and whether it was already tried alone.
-func (d *divider[T, C, Out]) named(from, to int, err error) (row int, alone, named bool) {
+func (d *divider) named(from, to int, err error) (row int, alone, named bool) {
 	var e *RowError
 	if !errors.As(err, &e) || e.Row < 0 || e.Row >= to-from {
 		return 0, false, false
@@ -246,7 +303,7 @@ func (d *divider[T, C, Out]) named(from, to int, err error) (row int, alone, nam
 }
 
 // middle returns where to divide rows[from:to] in two, between the rows of two inputs.
-func (d *divider[T, C, Out]) middle(from, to int) int {
+func (d *divider) middle(from, to int) int {
 	origin := d.w.out.origin
 	middle := (from + to) / 2
 	for middle > from && origin[middle] == origin[middle-1] {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/activedataflow/dataflow/internal/batch"
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
@@ -15,8 +16,8 @@ import (
 var errDryRun = errors.New("it was a dry run")
 
 // dryRunner takes some records through a flow's code, and reports what came of each.
-type dryRunner[T, C, Out any] struct {
-	w              *batchWriter[T, C, Out]
+type dryRunner struct {
+	w              *batchWriter
 	report         *DryRunReport
 	places         []int // places[i] is where row i stands in the report's records
 	delta          Counters
@@ -25,8 +26,8 @@ type dryRunner[T, C, Out any] struct {
 }
 
 // dryRun does what an attempt does, and undoes its writes.
-func (p *typedPipeline[T, C, Out]) dryRun(ctx context.Context, b base, f *Flow, params *DryRunParams) (*DryRunReport, error) {
-	d := &dryRunner[T, C, Out]{report: &DryRunReport{Flow: f.Name, From: params.From}}
+func (p *flowCode) dryRun(ctx context.Context, b base, f *Flow, params *DryRunParams) (*DryRunReport, error) {
+	d := &dryRunner{report: &DryRunReport{Flow: f.Name, From: params.From}}
 	quiet := *f
 	policy := f.opts.OnBadRecord
 	if policy == nil {
@@ -40,7 +41,10 @@ func (p *typedPipeline[T, C, Out]) dryRun(ctx context.Context, b base, f *Flow, 
 		base: b, gate: newGate(), flow: &quiet, run: &Run{FlowID: f.ID, FlowName: f.Name, Params: params.Params},
 		log: slog.New(slog.DiscardHandler), place: place{cursor: params.From},
 	}
-	d.w = &batchWriter[T, C, Out]{p: p, a: a, txSink: p.target.txSink, batch: &readBatch[T, C]{}, out: &Results[Out]{}}
+	d.w = &batchWriter{p: p, a: a}
+	if p.target.kind == toTx {
+		d.w.setSink(p.target.sink)
+	}
 	req, err := p.request(a)
 	if err != nil {
 		return nil, err
@@ -52,58 +56,56 @@ func (p *typedPipeline[T, C, Out]) dryRun(ctx context.Context, b base, f *Flow, 
 }
 
 // read reads some records.
-func (d *dryRunner[T, C, Out]) read(ctx context.Context, req Request[C], limit int) error {
-	b := d.w.batch
-	for item, err := range d.w.p.source.Read(ctx, req) {
-		switch bad := asRecordError(err); {
-		case err == nil:
-			if !item.Mark {
-				d.places = append(d.places, len(d.report.Records))
-				d.report.Records = append(d.report.Records, DryRunRecord{Before: rawOf(item.Value)})
-			}
-			b.add(item)
-		case bad != nil:
-			b.addBad(item, bad)
-			d.report.Records = append(d.report.Records, DryRunRecord{Key: bad.Key, Before: textOf(bad.Raw)})
-		default:
-			return fmt.Errorf("read: %w", err)
-		}
-		if b.size() == limit {
-			d.report.More = true
-			break
-		}
-	}
-	if err := ctx.Err(); err != nil {
+func (d *dryRunner) read(ctx context.Context, req any, limit int) error {
+	b := d.w.p.types.newRead()
+	reader := d.w.p.newReader(batch.NewSize(limit, 0), req)
+	reader.resumable = false // the batch ends anywhere
+	err := reader.read(ctx, func(read *readBatch) bool {
+		b = read
+		d.report.More = read.size() == limit
+		return false
+	})
+	if err != nil {
 		return err
 	}
-	for i, at := range d.places {
-		d.report.Records[at].Key = b.key(i)
+	d.w.batch = b
+	bad := 0
+	for i := 0; i < b.count || bad < len(b.bad); {
+		if bad < len(b.bad) && b.badAt[bad] == i {
+			d.report.Records = append(d.report.Records, DryRunRecord{Key: b.bad[bad].Key, Before: textOf(b.bad[bad].Raw)})
+			bad++
+			continue
+		}
+		d.places = append(d.places, len(d.report.Records))
+		d.report.Records = append(d.report.Records, DryRunRecord{Key: b.key(i), Before: rawOf(b.rows.record(i))})
+		i++
 	}
 	if !b.resume || !d.w.p.resumable() {
 		return nil
 	}
-	var err error
-	d.report.To, err = json.Marshal(b.cursor)
+	d.report.To, err = b.cursors.lastJSON()
 	return err
 }
 
 // rest transforms and writes what was read.
-func (d *dryRunner[T, C, Out]) rest(ctx context.Context) error {
-	if len(d.w.batch.rows) > 0 {
-		if err := d.w.p.transform.Apply(ctx, d.w.batch.rows, d.w.out); err != nil {
+func (d *dryRunner) rest(ctx context.Context) error {
+	made := d.w.p.types.newMade()
+	d.w.out, d.w.rows = made.out, made.rows
+	if d.w.batch.count > 0 {
+		if err := d.w.p.types.apply(ctx, d.w.batch, made); err != nil {
 			return fmt.Errorf("transform: %w", err)
 		}
-		d.w.out.dropFailed()
+		made.out.dropFailed(made.rows)
 	}
 	var err error
 	if d.delta, err = d.w.account(ctx); err != nil {
 		return err
 	}
-	for j, i := range d.w.out.origin {
+	for j, i := range made.out.origin {
 		r := &d.report.Records[d.places[i]]
-		r.After = append(r.After, rawOf(d.w.out.rows[j]))
+		r.After = append(r.After, rawOf(made.rows.record(j)))
 	}
-	d.wrote = make([]RowResult, len(d.w.out.rows))
+	d.wrote = make([]RowResult, made.rows.len())
 	if d.w.txSink != nil || d.w.p.replaces() {
 		if err := d.writeAndUndo(ctx); err != nil {
 			return err
@@ -115,20 +117,19 @@ func (d *dryRunner[T, C, Out]) rest(ctx context.Context) error {
 }
 
 // writeAndUndo writes the outputs in a transaction and rolls it back.
-func (d *dryRunner[T, C, Out]) writeAndUndo(ctx context.Context) error {
+func (d *dryRunner) writeAndUndo(ctx context.Context) error {
 	err := d.w.a.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		if d.w.p.replaces() {
-			var err error
-			if d.w.txSink, err = d.w.p.beginReplacement(ctx, d.w.a.flow.Name+"\tdry run"); err != nil { // a name that no flow can have
+			sink, err := d.w.p.beginReplacement(ctx, d.w.a.flow.Name+"\tdry run") // a name that no flow can have
+			if err != nil {
 				return err
 			}
+			d.w.setSink(sink)
 		}
-		_, d.reportsResults = d.w.txSink.(ResultSink[Out])
-		if len(d.w.out.rows) > 0 {
-			part := divider[T, C, Out]{w: d.w, delta: &d.delta, part: func(ctx context.Context, from, to int) error {
-				return d.w.writePart(ctx, tx, from, to, &d.delta)
-			}}
-			if err := d.writePart(ctx, tx, &part, 0, len(d.w.out.rows)); err != nil {
+		d.reportsResults = d.w.powers.results
+		if d.w.rows.len() > 0 {
+			part := divider{w: d.w, tx: tx, delta: &d.delta}
+			if err := d.writePart(ctx, &part, 0, d.w.rows.len()); err != nil {
 				return err
 			}
 		}
@@ -143,8 +144,8 @@ func (d *dryRunner[T, C, Out]) writeAndUndo(ctx context.Context) error {
 
 // writePart writes rows[from:to], and notes what became of them. It divides as the divider
 // does, and keeps the results.
-func (d *dryRunner[T, C, Out]) writePart(ctx context.Context, tx Tx, part *divider[T, C, Out], from, to int) error {
-	err := d.w.a.store.Savepoint(ctx, tx, func() error {
+func (d *dryRunner) writePart(ctx context.Context, part *divider, from, to int) error {
+	err := d.w.a.store.Savepoint(ctx, part.tx, func() error {
 		return guard(func() error { return d.w.writeRows(ctx, from, to, &d.delta) })
 	})
 	origin := d.w.out.origin
@@ -158,14 +159,14 @@ func (d *dryRunner[T, C, Out]) writePart(ctx context.Context, tx Tx, part *divid
 		return part.write(ctx, from, to) // which fails too, and applies the policy
 	}
 	middle := part.middle(from, to)
-	if err := d.writePart(ctx, tx, part, from, middle); err != nil {
+	if err := d.writePart(ctx, part, from, middle); err != nil {
 		return err
 	}
-	return d.writePart(ctx, tx, part, middle, to)
+	return d.writePart(ctx, part, middle, to)
 }
 
 // bad notes a bad record in the report, which it finds by the record's key.
-func (d *dryRunner[T, C, Out]) bad(e *RecordError, action Action) {
+func (d *dryRunner) bad(e *RecordError, action Action) {
 	i := slices.IndexFunc(d.report.Records, func(r DryRunRecord) bool { return r.Key == e.Key && r.Outcome == "" })
 	if i < 0 {
 		return
@@ -175,7 +176,7 @@ func (d *dryRunner[T, C, Out]) bad(e *RecordError, action Action) {
 }
 
 // outcomes sets what would become of the records that are not bad.
-func (d *dryRunner[T, C, Out]) outcomes() {
+func (d *dryRunner) outcomes() {
 	results := make(map[int][]RowResult)
 	for j, i := range d.w.out.origin {
 		results[i] = append(results[i], d.wrote[j])

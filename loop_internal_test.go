@@ -38,31 +38,33 @@ func (n plainRecords) Read(context.Context, Request[int]) iter.Seq2[Item[plainRe
 // maps, filters and counts them. It returns how many are left.
 func recordLoop(tb testing.TB, n, size int) (left int64) {
 	tb.Helper()
-	p := &typedPipeline[plainRecord, int, plainRecord]{
-		source: plainRecords(n),
-		transform: Pipe(
+	p := newFlowCode[plainRecord, int, plainRecord](
+		plainRecords(n),
+		Pipe(
 			Map(func(_ context.Context, r plainRecord) (plainRecord, error) { r.Amount *= 1.1; return r, nil }),
 			Filter(func(r plainRecord) bool { return r.ID%10 != 0 }),
 		),
-	}
+		Target[plainRecord]{},
+	)
 	a := &attempt{gate: newGate()}
 	a.slice.turns = batch.NewTurns(a.slice.isOver)
-	reader := &batchReader[plainRecord, int]{source: p.source, size: batch.NewSize(size, 0), free: make(chan *readBatch[plainRecord, int], 3)}
-	maker := &batchMaker[plainRecord, int, plainRecord]{p: p, a: a, read: batch.Start(tb.Context(), reader.read), free: make(chan *madeBatch[plainRecord, int, plainRecord], 2)}
+	reader := p.newReader(batch.NewSize(size, 0), &Request[int]{})
+	maker := &batchMaker{p: p, a: a, read: batch.Start(tb.Context(), reader.read), free: make(chan *madeBatch, 2)}
 	made := batch.Start(tb.Context(), maker.make)
-	w := &batchWriter[plainRecord, int, plainRecord]{p: p, a: a}
+	w := &batchWriter{p: p, a: a}
 	for {
 		b, ok, err := made.Next(tb.Context(), nil)
 		require.NoError(tb, err)
 		if !ok {
 			return left
 		}
-		w.batch, w.out = b.readBatch, &b.out
+		w.batch, w.out, w.rows = b.readBatch, b.out, b.rows
 		delta, err := w.account(tb.Context())
 		require.NoError(tb, err)
 		left += delta.Written
-		reader.recycle(b.readBatch)
+		read := b.readBatch
 		maker.recycle(b)
+		reader.recycle(read)
 	}
 }
 

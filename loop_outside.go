@@ -10,31 +10,46 @@ import (
 
 // writeTo writes the batch to a sink outside the database, before its checkpoint. If the
 // sink refuses rows, and the flow has a policy, the others are written in parts.
-func (w *batchWriter[T, C, Out]) writeTo(ctx context.Context, s step) error {
-	rows := w.out.rows
+func (w *batchWriter) writeTo(ctx context.Context, s step) error {
+	n := w.rows.len()
 	id, keys := w.batchID(s.cursor), outputKeys(w.batch, w.out.origin)
-	d := &divider[T, C, Out]{w: w, delta: &s.delta, refusedOnce: map[int]bool{}}
-	d.part = func(ctx context.Context, from, to int) error {
-		b := SinkBatch[Out]{ID: id, Rows: rows[from:to], Keys: keys[from:to]}
-		if to-from < len(rows) { // it is another batch for the sink, and the same one after a retry
-			b.ID = fmt.Sprintf("%s-%d-%d", id, from+1, to)
+	d := &divider{w: w, delta: &s.delta, refusedOnce: map[int]bool{}}
+	d.outside = func(ctx context.Context, from, to int) error {
+		part := id
+		if to-from < n { // it is another batch for the sink, and the same one after a retry
+			part = fmt.Sprintf("%s-%d-%d", id, from+1, to)
 		}
+		var refuse func(row int, err error) error
 		if w.a.flow.opts.OnBadRecord != nil {
-			b.Refuse = func(row int, err error) error {
+			refuse = func(row int, err error) error {
 				if row < 0 || row >= to-from {
 					return fmt.Errorf("the sink refuses row %d of a batch of %d rows: %w", row, to-from, err)
 				}
 				return d.refused(ctx, from+row, err)
 			}
 		}
-		return foreign(w.p.target.sink.Write(ctx, b))
+		return foreign(w.p.sink.write(ctx, part, w.rows, from, to, keys, refuse))
 	}
-	if err := d.write(ctx, 0, len(rows)); err != nil {
+	err := d.part(ctx, 0, n)
+	switch {
+	case d.failed != nil:
+		return d.failed
+	case err != nil && (refuseNone(w) || !w.divisible(err)):
+		return w.writeError(0, n, err)
+	case err != nil && w.out.origin[0] == w.out.origin[n-1]:
+		err = d.refused(ctx, 0, err)
+	case err != nil:
+		err = d.divide(ctx, 0, n, err)
+	}
+	if err != nil {
 		return err
 	}
 	s.letters = w.letters
 	return w.a.commitAgain(ctx, s)
 }
+
+// refuseNone reports whether the flow has no policy: nothing is written in parts for it.
+func refuseNone(w *batchWriter) bool { return w.a.flow.opts.OnBadRecord == nil }
 
 // fencedRows are the rows of a batch that a FencedSink is given at once.
 type fencedRows struct {
@@ -45,15 +60,15 @@ type fencedRows struct {
 
 // writeFenced writes the batch and its checkpoint to the sink, and then makes our
 // checkpoint.
-func (w *batchWriter[T, C, Out]) writeFenced(ctx context.Context, s step) error {
-	return w.writeFencedPart(ctx, s, fencedRows{to: len(w.out.rows), last: true})
+func (w *batchWriter) writeFenced(ctx context.Context, s step) error {
+	return w.writeFencedPart(ctx, s, fencedRows{to: w.rows.len(), last: true})
 }
 
 // writeFencedPart writes a part of the batch that ends at s.cursor. The sink writes all of it
 // or nothing, and that is what keeps a record from being written twice. So a row that it
 // names is left out, and the rest is tried again. If it names none, the part is divided at a
 // resume point, and each half is a step of its own.
-func (w *batchWriter[T, C, Out]) writeFencedPart(ctx context.Context, s step, part fencedRows) error {
+func (w *batchWriter) writeFencedPart(ctx context.Context, s step, part fencedRows) error {
 	ends := w.a.slice.ends
 	w.a.slice.ends = ends && part.last
 	defer func() { w.a.slice.ends = ends }()
@@ -62,10 +77,10 @@ func (w *batchWriter[T, C, Out]) writeFencedPart(ctx context.Context, s step, pa
 		if err == nil {
 			return w.a.commitAgain(ctx, s)
 		}
-		if len(part.left) == part.to-part.from || !w.divisible(err) {
+		if len(part.left) == part.to-part.from || refuseNone(w) || !w.divisible(err) {
 			return w.a.sinkFenced(ctx, w.writeError(part.from, part.to, err))
 		}
-		d := divider[T, C, Out]{w: w, delta: &s.delta}
+		d := divider{w: w, delta: &s.delta}
 		row, named := part.named(err)
 		if !named {
 			if row, named = part.only(w.out.origin); !named {
@@ -83,7 +98,7 @@ func (w *batchWriter[T, C, Out]) writeFencedPart(ctx context.Context, s step, pa
 }
 
 // tryFenced hands a part to the sink.
-func (w *batchWriter[T, C, Out]) tryFenced(ctx context.Context, s *step, part fencedRows) error {
+func (w *batchWriter) tryFenced(ctx context.Context, s *step, part fencedRows) error {
 	state, err := json.Marshal(sinkState{Cursor: s.cursor, Delta: s.delta, Seq: w.a.place.seq})
 	if err != nil {
 		return Permanent(fmt.Errorf("write the sink's checkpoint as JSON: %w", err))
@@ -92,20 +107,14 @@ func (w *batchWriter[T, C, Out]) tryFenced(ctx context.Context, s *step, part fe
 	if err := w.keepLetters(ctx); err != nil {
 		return err
 	}
-	rows := w.out.rows[part.from:part.to]
-	if len(part.left) > 0 {
-		rows = make([]Out, 0, len(rows))
-		for _, i := range part.indexes() {
-			rows = append(rows, w.out.rows[i])
-		}
-	}
-	b := FencedBatch[Out]{Flow: w.a.sinkName(), Fence: w.a.place.fence, State: state, Rows: rows}
-	return guard(func() error { return w.p.target.fenced.WriteFenced(ctx, b) })
+	return guard(func() error {
+		return w.p.sink.writeFenced(ctx, w.a.sinkName(), w.a.place.fence, state, w.rows, part.indexes())
+	})
 }
 
 // halveFenced writes a part in two steps. All that is counted beside the rows of the second
 // one belongs to the first.
-func (w *batchWriter[T, C, Out]) halveFenced(ctx context.Context, s step, part fencedRows, cause error) error {
+func (w *batchWriter) halveFenced(ctx context.Context, s step, part fencedRows, cause error) error {
 	middle, cursor, ok := w.resumePoint(part)
 	if !ok {
 		return w.writeError(part.from, part.to, fmt.Errorf("%w: the sink does not say which row it refuses, and the source has no resume point between them: let the sink return a *RowError", cause))
@@ -135,7 +144,7 @@ func (w *batchWriter[T, C, Out]) halveFenced(ctx context.Context, s step, part f
 
 // resumePoint finds where to divide a part: after the rows of a record that is a resume
 // point, as near to the middle as there is one.
-func (w *batchWriter[T, C, Out]) resumePoint(part fencedRows) (row int, cursor json.RawMessage, ok bool) {
+func (w *batchWriter) resumePoint(part fencedRows) (row int, cursor json.RawMessage, ok bool) {
 	origin, best := w.out.origin, -1
 	middle := (part.from + part.to) / 2
 	for i := part.from + 1; i < part.to; i++ {
@@ -149,12 +158,12 @@ func (w *batchWriter[T, C, Out]) resumePoint(part fencedRows) (row int, cursor j
 	if best < 0 {
 		return 0, nil, false
 	}
-	cursor, err := json.Marshal(w.batch.cursors[origin[best-1]])
+	cursor, err := w.batch.cursors.json(origin[best-1])
 	return best, cursor, err == nil
 }
 
 // resumes reports whether a later read can go on after row i.
-func (b *readBatch[T, C]) resumes(i int) bool { return len(b.names) == 0 || b.names[i].resume }
+func (b *readBatch) resumes(i int) bool { return len(b.names) == 0 || b.names[i].resume }
 
 // indexes are the part's rows in the batch, without those that are left out.
 func (f *fencedRows) indexes() []int {

@@ -8,21 +8,22 @@ import (
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/batch"
-	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // readBatch holds the records between two checkpoints, as they were read.
-type readBatch[T, C any] struct {
-	rows       []T
-	cursors    []C       // one for each row
-	names      []rowName // one for each row; none if each row is a resume point without a key
+type readBatch struct {
+	rows       records
+	count      int        // of rows, while they are read
+	cursors    cursorList // one for each row
+	names      []rowName  // one for each row; none if each row is a resume point without a key
 	bad        []*RecordError
+	badAt      []int // badAt[i] is how many rows were read before bad[i]
 	readBefore int64 // how many records were read before this batch
-	cursor     C     // the last resume point
-	resume     bool  // there is one
+	resume     bool  // there is a resume point
 	ended      bool  // the source ends with this batch
 	// How many rows and bad records there are, up to the last resume point.
 	safeRows, safeBad int
+	marks, marksAt    int // marks in a row, and the size at which they began
 	began             time.Time
 	took              time.Duration // to read it
 	weight            int           // estimated bytes of the records, and of the raw text of bad ones
@@ -36,13 +37,13 @@ type rowName struct {
 }
 
 // size counts the records, good and bad.
-func (b *readBatch[T, C]) size() int { return len(b.rows) + len(b.bad) }
+func (b *readBatch) size() int { return b.count + len(b.bad) }
 
 // since counts the records that were read after the last resume point.
-func (b *readBatch[T, C]) since() int { return b.size() - b.safeRows - b.safeBad }
+func (b *readBatch) since() int { return b.size() - b.safeRows - b.safeBad }
 
 // key names row i.
-func (b *readBatch[T, C]) key(i int) string {
+func (b *readBatch) key(i int) string {
 	n := rowName{resume: true}
 	if len(b.names) > 0 {
 		n = b.names[i]
@@ -51,16 +52,16 @@ func (b *readBatch[T, C]) key(i int) string {
 	case n.key != "":
 		return n.key
 	case n.resume:
-		return stored.CursorText(b.cursors[i])
+		return b.cursors.text(i)
 	default:
 		return fmt.Sprintf("#%d", b.readBefore+int64(i)+1)
 	}
 }
 
 // recordError is the error of row i in a stage.
-func (b *readBatch[T, C]) recordError(i int, stage Stage, err error) *RecordError {
+func (b *readBatch) recordError(i int, stage Stage, err error) *RecordError {
 	e := &RecordError{Stage: stage, Key: b.key(i), Err: err}
-	if raw, merr := json.Marshal(b.rows[i]); merr == nil {
+	if raw, merr := json.Marshal(b.rows.record(i)); merr == nil {
 		e.Raw = raw
 	}
 	return e
@@ -73,85 +74,86 @@ func asRecordError(err error) *RecordError {
 	return bad
 }
 
-// add takes an item without an error.
-func (b *readBatch[T, C]) add(item Item[T, C]) {
-	if !item.Mark {
-		b.rows = append(b.rows, item.Value)
-		b.cursors = append(b.cursors, item.Cursor)
-		if item.Key != "" || !item.Resume || len(b.names) > 0 {
-			b.name(item.Key, item.Resume)
-		}
+// countMark counts the marks in a row.
+func (b *readBatch) countMark() {
+	if b.size() != b.marksAt {
+		b.marks, b.marksAt = 0, b.size()
 	}
-	if item.Resume || item.Mark {
-		b.mark(item.Cursor)
-	}
+	b.marks++
 }
 
 // name adds a name for the last row, and for the rows before it that have none yet.
-func (b *readBatch[T, C]) name(key string, resume bool) {
-	for len(b.names) < len(b.rows)-1 {
+func (b *readBatch) name(key string, resume bool) {
+	for len(b.names) < b.count-1 {
 		b.names = append(b.names, rowName{resume: true})
 	}
 	b.names = append(b.names, rowName{key: key, resume: resume})
 }
 
-// addBad takes an item whose record is bad. The raw text of the record adds to the weight.
-func (b *readBatch[T, C]) addBad(item Item[T, C], bad *RecordError) {
-	b.bad = append(b.bad, bad)
+// addBad adds a bad record. Its raw text adds to the weight.
+func (b *readBatch) addBad(bad *RecordError) {
+	b.bad, b.badAt = append(b.bad, bad), append(b.badAt, b.count)
 	b.weight += len(bad.Raw)
-	if item.Resume || item.Mark {
-		b.mark(item.Cursor)
-	}
 }
 
 // mark notes a resume point: a later read can go on there.
-func (b *readBatch[T, C]) mark(cursor C) {
-	b.cursor, b.resume = cursor, true
-	b.safeRows, b.safeBad = len(b.rows), len(b.bad)
+func (b *readBatch) mark() {
+	b.resume = true
+	b.safeRows, b.safeBad = b.count, len(b.bad)
 }
 
 // cut drops what was read after the last resume point.
-func (b *readBatch[T, C]) cut() {
-	clear(b.rows[b.safeRows:])
-	b.rows, b.cursors, b.bad = b.rows[:b.safeRows], b.cursors[:b.safeRows], b.bad[:b.safeBad]
+func (b *readBatch) cut() {
+	b.rows.truncate(b.safeRows)
+	b.cursors.truncate(b.safeRows)
+	b.count = b.safeRows
+	b.bad, b.badAt = b.bad[:b.safeBad], b.badAt[:b.safeBad]
 	b.names = b.names[:min(len(b.names), b.safeRows)]
 }
 
 // reset empties the batch and keeps its memory.
-func (b *readBatch[T, C]) reset() {
-	batch.Release(b.rows)
-	batch.Release(b.cursors)
+func (b *readBatch) reset() {
+	b.rows.release()
+	b.cursors.reset()
 	clear(b.names)
-	*b = readBatch[T, C]{rows: b.rows[:0], cursors: b.cursors[:0], names: b.names[:0]}
+	*b = readBatch{rows: b.rows, cursors: b.cursors, names: b.names[:0]}
 }
 
 // batchReader cuts what a source yields into batches.
-type batchReader[T, C any] struct {
-	source    Source[T, C]
-	req       Request[C]
+type batchReader struct {
+	types     recordCode
+	resumable bool // batches end at resume points
+	req       any  // what to read, a *Request[C]
 	size      *batch.Size
+	weigher   *batch.Weigher        // nil: records are not weighed
+	load      *batch.Load           // what was handed over and not taken back
 	turnstile *batch.Turnstile      // see batchesAlone
-	free      chan *readBatch[T, C] // batches to be filled again
+	free      chan *readBatch       // batches to be filled again
 	handed    int64                 // records handed over
 	number    int                   // batches handed over
 	wait      time.Duration         // after which a batch ends; 0: never
+	waiting   *waitingBatch         // nil if batches do not wait
+	current   *readBatch            // the batch that is read
+	handTo    func(*readBatch) bool // takes the batches; false: no more is wanted
 }
 
 // recycle takes back a batch that was written, to be filled again.
-func (r *batchReader[T, C]) recycle(b *readBatch[T, C]) {
+func (r *batchReader) recycle(b *readBatch) {
+	weight := b.weight
 	b.reset()
+	r.load.Remove(weight)
 	select {
 	case r.free <- b:
 	default:
 	}
 }
 
-func (r *batchReader[T, C]) newBatch() *readBatch[T, C] {
-	var b *readBatch[T, C]
+func (r *batchReader) newBatch() *readBatch {
+	var b *readBatch
 	select {
 	case b = <-r.free:
 	default:
-		b = &readBatch[T, C]{}
+		b = r.types.newRead()
 	}
 	b.readBefore = r.handed
 	b.began = time.Now() //nolint:forbidigo // how long it takes, not what time it is
@@ -159,84 +161,129 @@ func (r *batchReader[T, C]) newBatch() *readBatch[T, C] {
 }
 
 // hand hands over a batch. It returns false when no more is wanted.
-func (r *batchReader[T, C]) hand(b *readBatch[T, C], hand func(*readBatch[T, C]) bool) bool {
+func (r *batchReader) hand(b *readBatch) bool {
 	r.handed += int64(b.size())
 	r.number++
 	b.took = time.Since(b.began)
-	return hand(b)
+	r.load.Add(b.weight)
+	return r.handTo(b)
+}
+
+// mayReadOn waits until the next batch may be read. It reports false if ctx is done before
+// that.
+func (r *batchReader) mayReadOn(ctx context.Context) bool {
+	return r.turnstile.Wait(ctx, r.number) && r.load.Wait(ctx)
+}
+
+// newReader returns the reader of what is requested, a *Request[C].
+func (p *flowCode) newReader(size *batch.Size, req any) *batchReader {
+	r := &batchReader{types: p.types, resumable: p.resumable(), req: req, size: size, load: &batch.Load{}, free: make(chan *readBatch, 3)}
+	if t := p.types.recordType(); size.Weighs() && batch.HasPointers(t) {
+		r.weigher = batch.NewWeigher(t)
+	}
+	return r
 }
 
 // read reads the source to its end.
-func (r *batchReader[T, C]) read(ctx context.Context, hand func(*readBatch[T, C]) bool) error {
+func (r *batchReader) read(ctx context.Context, hand func(*readBatch) bool) error {
+	r.handTo = hand
 	if r.wait > 0 {
-		return r.readWaiting(ctx, hand)
+		return r.readWaiting(ctx)
 	}
-	return guard(func() error {
-		b := r.newBatch()
-		for item, err := range r.source.Read(ctx, r.req) {
-			if err == nil && item.Resume && !item.Mark && item.Key == "" && len(b.names) == 0 { // what add does for most items, inline
-				b.rows = append(b.rows, item.Value)
-				b.cursors = append(b.cursors, item.Cursor)
-				b.mark(item.Cursor)
-			} else if err == nil {
-				b.add(item)
-			} else if bad := asRecordError(err); bad != nil {
-				b.addBad(item, bad)
-			} else {
-				r.beforeError(ctx, b, hand)
-				return fmt.Errorf("read: %w", foreign(err))
-			}
-			if r.size.WeighsNow(len(b.rows)) {
-				b.weigh()
-			}
-			if !r.full(b) || !b.endsHere() {
-				continue
-			}
-			if !r.hand(b, hand) || !r.turnstile.Wait(ctx, r.number) {
-				return ctx.Err()
-			}
-			b = r.newBatch()
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		return r.last(b, hand)
-	})
+	return guard(func() error { return r.types.read(ctx, r.req, r) })
 }
 
+// begin begins the first batch.
+func (r *batchReader) begin() *readBatch {
+	r.current = r.newBatch()
+	return r.current
+}
+
+// take takes what few items have: a key, no resume point, or an error. It returns an error
+// if the read ends with it.
+func (r *batchReader) take(ctx context.Context, b *readBatch, key string, resume, mark bool, err error) error {
+	switch bad := asRecordError(err); {
+	case bad != nil:
+		b.addBad(bad)
+	case err != nil:
+		r.beforeError(ctx, b)
+		r.waiting.finish()
+		return fmt.Errorf("read: %w", foreign(err))
+	case !mark && (key != "" || !resume || len(b.names) > 0):
+		b.name(key, resume)
+	}
+	if resume || mark {
+		b.mark()
+	}
+	if mark {
+		b.countMark()
+	}
+	return nil
+}
+
+// endItem hands over the batch after an item if it is to end, and returns the batch of the
+// next item. It returns nil if no more is wanted.
+func (r *batchReader) endItem(ctx context.Context, b *readBatch) (*readBatch, error) {
+	if r.waiting != nil {
+		return r.waiting.endItem(ctx, b)
+	}
+	if !r.endsHere(b) {
+		return b, nil
+	}
+	if !r.hand(b) || !r.mayReadOn(ctx) {
+		return nil, ctx.Err()
+	}
+	return r.begin(), nil
+}
+
+// end hands over what is left at the end of the source.
+func (r *batchReader) end(ctx context.Context) error {
+	b := r.current
+	if r.waiting != nil {
+		b = r.waiting.lock()
+		defer r.waiting.finish()
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return r.last(b)
+}
+
+// maxMarks is the number of marks in a row after which a batch ends, so that a source that
+// finds no records for a long time makes checkpoints, and its slice can end. It counts marks
+// and not time, so that a batch that is read again ends at the same place.
+const maxMarks = 10
+
 // full reports whether a batch is to end.
-func (r *batchReader[T, C]) full(b *readBatch[T, C]) bool {
-	return r.size.Full(b.size(), b.weight)
+func (r *batchReader) full(b *readBatch) bool {
+	return b.marks >= maxMarks || r.size.Full(b.size(), b.weight)
 }
 
 // endsHere reports whether the batch can end after the last record. A full batch ends at the
 // first resume point after that.
-func (b *readBatch[T, C]) endsHere() bool {
-	return !hasCursor[C]() || (b.resume && b.since() == 0)
+func (r *batchReader) endsHere(b *readBatch) bool {
+	return !r.resumable || (b.resume && b.since() == 0)
 }
-
-// weigh adds the weight of the last rows, estimated from the last one.
-func (b *readBatch[T, C]) weigh() { b.weight += batch.Weigh(&b.rows[len(b.rows)-1]) }
 
 // beforeError hands over what was read up to the last resume point before an error. So a
 // source that breaks early every time still advances.
-func (r *batchReader[T, C]) beforeError(ctx context.Context, b *readBatch[T, C], hand func(*readBatch[T, C]) bool) {
+func (r *batchReader) beforeError(ctx context.Context, b *readBatch) {
 	if ctx.Err() != nil || !b.resume {
 		return
 	}
 	b.cut()
-	r.hand(b, hand)
+	r.hand(b)
 }
 
 // last hands over what is left at the end of the source. Records after the last resume point
 // are an error.
-func (r *batchReader[T, C]) last(b *readBatch[T, C], hand func(*readBatch[T, C]) bool) error {
-	if hasCursor[C]() && b.since() > 0 {
+func (r *batchReader) last(b *readBatch) error {
+	if r.resumable && b.since() > 0 {
 		return Permanent(fmt.Errorf("the source ended %d records after its last resume point, and the next run would read them again: make its last record a resume point, or yield a mark after it", b.since()))
 	}
 	if b.size() > 0 || b.resume {
 		b.ended = true
-		r.hand(b, hand)
+		r.hand(b)
 	}
 	return nil
 }

@@ -11,35 +11,36 @@ import (
 )
 
 // replay takes one dead letter's record through the transform to the sink.
-func (p *typedPipeline[T, C, Out]) replay(ctx context.Context, store Store, l *DeadLetterRecord) error {
-	if p.target.fenced != nil {
+func (p *flowCode) replay(ctx context.Context, store Store, l *DeadLetterRecord) error {
+	if p.target.kind == toFenced {
 		return errors.New("its sink keeps the checkpoint, and cannot write a record without one: run a backfill that reads the record again")
 	}
 	if p.replaces() {
 		return errors.New(replacesAll + ": mend what is wrong with the record, and start a run, which reads it again")
 	}
-	var row T
-	if err := decodePayload(l, &row); err != nil {
-		return fmt.Errorf("the record %s does not fit %T: %w", stored.Clip(string(l.Payload)), row, err)
+	read, made := p.types.newRead(), p.types.newMade()
+	read.count = 1
+	row := read.rows.grow()
+	if err := decodePayload(l, row); err != nil {
+		return fmt.Errorf("the record %s does not fit %s: %w", stored.Clip(string(l.Payload)), p.types.recordType(), err)
 	}
-	var out Results[Out]
-	out.reset()
-	if err := p.transform.Apply(ctx, []T{row}, &out); err != nil {
+	if err := p.types.apply(ctx, read, made); err != nil {
 		return fmt.Errorf("transform: %w", err)
 	}
-	out.dropFailed()
-	if err := out.failed[0]; err != nil {
+	made.out.dropFailed(made.rows)
+	if err := made.out.failed[0]; err != nil {
 		return fmt.Errorf("transform: %w", err)
 	}
-	if p.target.txSink == nil && len(out.rows) > 0 {
-		b := SinkBatch[Out]{ID: fmt.Sprintf("dead letter %d", l.ID), Rows: out.rows, Keys: make([]string, len(out.rows))}
-		for i := range b.Keys {
-			b.Keys[i] = l.Key
+	n := made.rows.len()
+	if p.target.kind != toTx && n > 0 {
+		keys := make([]string, n)
+		for i := range keys {
+			keys[i] = l.Key
 			if i > 0 {
-				b.Keys[i] = fmt.Sprintf("%s/%d", l.Key, i+1)
+				keys[i] = fmt.Sprintf("%s/%d", l.Key, i+1)
 			}
 		}
-		if err := p.target.sink.Write(ctx, b); err != nil {
+		if err := p.sink.write(ctx, fmt.Sprintf("dead letter %d", l.ID), made.rows, 0, made.rows.len(), keys, nil); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
 	}
@@ -55,10 +56,10 @@ func (p *typedPipeline[T, C, Out]) replay(ctx context.Context, store Store, l *D
 		if !ours {
 			return errors.New("another process has replayed it")
 		}
-		if p.target.txSink == nil || len(out.rows) == 0 {
+		if p.target.kind != toTx || n == 0 {
 			return nil
 		}
-		if err := p.target.txSink.WriteTx(ctx, out.rows); err != nil {
+		if err := p.sink.writeTx(ctx, p.target.sink, made.rows, 0, n); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
 		return nil
@@ -69,7 +70,7 @@ func (p *typedPipeline[T, C, Out]) replay(ctx context.Context, store Store, l *D
 // engine has written. From the read stage it is what the source could tell: any text, or
 // fields under other names, such as a file's columns. It must not become a T that lacks
 // fields.
-func decodePayload[T any](l *DeadLetterRecord, row *T) error {
+func decodePayload(l *DeadLetterRecord, row any) error {
 	switch {
 	case l.Stage != StageRead && stored.HasReplaced(l.Payload):
 		return errors.New("it held text that is not UTF-8, which a dead letter cannot keep: let the source read it again by a backfill, or convert it to UTF-8 first")

@@ -10,10 +10,29 @@ import (
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
-// request returns what to read: from the stored cursor to the run's UntilCursor.
-func (p *typedPipeline[T, C, Out]) request(a *attempt) (Request[C], error) {
-	req := Request[C]{Params: a.run.Params}
-	if err := p.limitRequest(&req, a.run.UntilCursor); err != nil {
+// cursorCode is the part of a flow's code that knows the type of its source's cursors, C.
+type cursorCode interface {
+	resumable() bool
+	// request returns what to read, a *Request[C].
+	request(a *attempt) (any, error)
+	count(ctx context.Context, a *attempt, req any)
+	notes(ctx context.Context, from json.RawMessage) []string
+	// ask returns what the source notes about a request.
+	ask(ctx context.Context, req any) ([]string, error)
+	checkCursor(cursor json.RawMessage) error
+	checkRequest(from, until, params json.RawMessage) error
+	split(ctx context.Context, from, until, params json.RawMessage, n int) ([]json.RawMessage, error)
+}
+
+// sourceCursors is the cursorCode of a source with cursors of type C.
+type sourceCursors[C any] struct{ source any }
+
+func (p sourceCursors[C]) resumable() bool { return hasCursor[C]() }
+
+// request goes from the stored cursor to the run's UntilCursor.
+func (p sourceCursors[C]) request(a *attempt) (any, error) {
+	req := &Request[C]{Params: a.run.Params}
+	if err := p.limitRequest(req, a.run.UntilCursor); err != nil {
 		return req, Permanent(err)
 	}
 	if a.place.cursor == nil || !p.resumable() {
@@ -28,15 +47,16 @@ func (p *typedPipeline[T, C, Out]) request(a *attempt) (Request[C], error) {
 
 // count asks the source for its number of records, once in a run. A source that does not
 // know, or takes too long, does not stop the run.
-func (p *typedPipeline[T, C, Out]) count(ctx context.Context, a *attempt, req Request[C]) {
+func (p sourceCursors[C]) count(ctx context.Context, a *attempt, req any) {
 	a.sizes.total = a.run.Total
 	counter, ok := p.source.(Counter[C])
-	if !ok || a.sizes.total != nil {
+	r, typed := req.(*Request[C])
+	if !ok || !typed || a.sizes.total != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, countTimeout)
 	defer cancel()
-	n, err := counter.Count(ctx, req)
+	n, err := counter.Count(ctx, *r)
 	if err != nil {
 		a.log.DebugContext(ctx, "dataflow: the source could not count its records", slog.String(logError, err.Error()))
 		return
@@ -47,7 +67,7 @@ func (p *typedPipeline[T, C, Out]) count(ctx context.Context, a *attempt, req Re
 
 // limitRequest sets where a read ends. It returns an error if the source does not support the
 // request.
-func (p *typedPipeline[T, C, Out]) limitRequest(r *Request[C], until json.RawMessage) error {
+func (p sourceCursors[C]) limitRequest(r *Request[C], until json.RawMessage) error {
 	if until != nil {
 		var err error
 		if r.Until, err = p.decodeCursor(until); err != nil {
@@ -70,7 +90,7 @@ func (p *typedPipeline[T, C, Out]) limitRequest(r *Request[C], until json.RawMes
 }
 
 // checkRequest returns a *ConfigError if the source does not support the request.
-func (p *typedPipeline[T, C, Out]) checkRequest(from, until, params json.RawMessage) error {
+func (p sourceCursors[C]) checkRequest(from, until, params json.RawMessage) error {
 	r := Request[C]{Params: params}
 	if from != nil {
 		r.Resumed = true
@@ -82,7 +102,7 @@ func (p *typedPipeline[T, C, Out]) checkRequest(from, until, params json.RawMess
 }
 
 // checkCursor returns an error if a cursor is not one of the flow's source.
-func (p *typedPipeline[T, C, Out]) checkCursor(cursor json.RawMessage) error {
+func (p sourceCursors[C]) checkCursor(cursor json.RawMessage) error {
 	c, err := p.decodeCursor(cursor)
 	if err != nil {
 		return err
@@ -94,7 +114,7 @@ func (p *typedPipeline[T, C, Out]) checkCursor(cursor json.RawMessage) error {
 }
 
 // decodeCursor reads a cursor that a caller gave.
-func (p *typedPipeline[T, C, Out]) decodeCursor(cursor json.RawMessage) (C, error) {
+func (p sourceCursors[C]) decodeCursor(cursor json.RawMessage) (C, error) {
 	var c C
 	if !p.resumable() {
 		return c, fmt.Errorf("the source (%s) has no cursor: each run begins at its beginning", describe(p.source).Type)
@@ -107,7 +127,7 @@ func (p *typedPipeline[T, C, Out]) decodeCursor(cursor json.RawMessage) (C, erro
 
 // split asks the source where to cut, and returns the cursors as JSON. It leaves out cursors
 // that equal the one before, because nothing lies between them.
-func (p *typedPipeline[T, C, Out]) split(ctx context.Context, from, until, params json.RawMessage, n int) ([]json.RawMessage, error) {
+func (p sourceCursors[C]) split(ctx context.Context, from, until, params json.RawMessage, n int) ([]json.RawMessage, error) {
 	splitter, ok := p.source.(Splitter[C])
 	if !ok {
 		return nil, noSplitter(p.source)

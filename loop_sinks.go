@@ -20,10 +20,10 @@ type sinkState struct {
 
 // claimSink tells the sink about the claim. Then it brings our checkpoint up to the sink's,
 // which is committed first, and so may be one batch ahead.
-func (p *typedPipeline[T, C, Out]) claimSink(ctx context.Context, a *attempt) error {
+func (p *flowCode) claimSink(ctx context.Context, a *attempt) error {
 	var data json.RawMessage
 	err := guard(func() (err error) {
-		data, err = p.target.fenced.Claim(ctx, a.sinkName(), a.place.fence)
+		data, err = p.sink.claim(ctx, a.sinkName(), a.place.fence)
 		return err
 	})
 	if err != nil {
@@ -65,9 +65,11 @@ const replacesAll = "the flow's target replaces all that is there by what one ru
 
 // beginSink finds what writes the batches in the checkpoints' transactions: the target's
 // TxSink, or the replacement that it begins.
-func (w *batchWriter[T, C, Out]) beginSink(ctx context.Context) error {
+func (w *batchWriter) beginSink(ctx context.Context) error {
 	if !w.p.replaces() {
-		w.txSink = w.p.target.txSink
+		if w.p.target.kind == toTx {
+			w.setSink(w.p.target.sink)
+		}
 		return nil
 	}
 	err := w.a.commitAgain(ctx, step{seq: w.a.place.seq, writes: replacementBegin})
@@ -76,10 +78,10 @@ func (w *batchWriter[T, C, Out]) beginSink(ctx context.Context) error {
 }
 
 // beginReplacement begins to replace the target in a transaction.
-func (p *typedPipeline[T, C, Out]) beginReplacement(ctx context.Context, flow string) (Replacement[Out], error) {
-	var r Replacement[Out]
+func (p *flowCode) beginReplacement(ctx context.Context, flow string) (any, error) {
+	var r any
 	err := guard(func() (err error) {
-		r, err = p.target.replace.BeginTx(ctx, flow)
+		r, err = p.sink.beginReplacement(ctx, flow)
 		return err
 	})
 	switch {
@@ -94,8 +96,8 @@ func (p *typedPipeline[T, C, Out]) beginReplacement(ctx context.Context, flow st
 
 // endReplacement puts what the attempt has written in place of what was there, after the
 // last batch, if the target writes so.
-func (w *batchWriter[T, C, Out]) endReplacement(ctx context.Context) error {
-	if _, ok := w.txSink.(Replacement[Out]); !ok || !w.p.replaces() {
+func (w *batchWriter) endReplacement(ctx context.Context) error {
+	if !w.p.replaces() {
 		return nil
 	}
 	return w.a.commitAgain(ctx, step{seq: w.a.nextSeq(), writes: replacementEnd})
@@ -103,8 +105,10 @@ func (w *batchWriter[T, C, Out]) endReplacement(ctx context.Context) error {
 
 // replace ends the replacement in a transaction, unless somebody has cancelled the run by
 // then: its rows must not be seen.
-func (w *batchWriter[T, C, Out]) replace(ctx context.Context, q Queries) error {
-	r, ok := w.txSink.(Replacement[Out])
+func (w *batchWriter) replace(ctx context.Context, q Queries) error {
+	r, ok := w.txSink.(interface {
+		EndTx(ctx context.Context) error
+	})
 	if !ok {
 		return nil
 	}

@@ -9,9 +9,11 @@ import (
 )
 
 // madeBatch is a batch together with its transformed records.
-type madeBatch[T, C, Out any] struct {
-	*readBatch[T, C]
-	out      Results[Out]
+type madeBatch struct {
+	*readBatch
+	results  any      // a *Results[Out]
+	out      *outcome // of results
+	rows     records  // of results
 	makeTook time.Duration
 }
 
@@ -22,18 +24,19 @@ type madeBatch[T, C, Out any] struct {
 const batchesAlone = 4
 
 // batchMaker transforms a batch while the one before it is written.
-type batchMaker[T, C, Out any] struct {
-	p         *typedPipeline[T, C, Out]
+type batchMaker struct {
+	p         *flowCode
 	a         *attempt
-	read      *batch.Ahead[*readBatch[T, C]]
-	turnstile *batch.Turnstile           // see batchesAlone
-	free      chan *madeBatch[T, C, Out] // to be filled again
+	read      *batch.Ahead[*readBatch]
+	turnstile *batch.Turnstile // see batchesAlone
+	free      chan *madeBatch  // to be filled again
 }
 
 // recycle takes back a batch that was written, to be filled again. The reader takes back its
 // readBatch.
-func (m *batchMaker[T, C, Out]) recycle(b *madeBatch[T, C, Out]) {
-	b.readBatch = nil
+func (m *batchMaker) recycle(b *madeBatch) {
+	b.readBatch, b.makeTook = nil, 0
+	b.out.reset(b.rows)
 	select {
 	case m.free <- b:
 	default:
@@ -42,7 +45,7 @@ func (m *batchMaker[T, C, Out]) recycle(b *madeBatch[T, C, Out]) {
 
 // make transforms all batches that are read. When the client stops, it stops waiting for the
 // source.
-func (m *batchMaker[T, C, Out]) make(ctx context.Context, hand func(*madeBatch[T, C, Out]) bool) error {
+func (m *batchMaker) make(ctx context.Context, hand func(*madeBatch) bool) error {
 	waiting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
@@ -72,24 +75,22 @@ func (m *batchMaker[T, C, Out]) make(ctx context.Context, hand func(*madeBatch[T
 	})
 }
 
-func (m *batchMaker[T, C, Out]) apply(ctx context.Context, b *readBatch[T, C]) (*madeBatch[T, C, Out], error) {
-	var made *madeBatch[T, C, Out]
+func (m *batchMaker) apply(ctx context.Context, b *readBatch) (*madeBatch, error) {
+	var made *madeBatch
 	select {
 	case made = <-m.free:
-		made.out.reset()
-		made.makeTook = 0
 	default:
-		made = &madeBatch[T, C, Out]{}
+		made = m.p.types.newMade()
 	}
 	made.readBatch = b
-	if len(b.rows) == 0 {
+	if b.count == 0 {
 		return made, nil
 	}
 	began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
-	if err := m.p.transform.Apply(ctx, b.rows, &made.out); err != nil {
-		return nil, fmt.Errorf("transform records %s to %s: %w", b.key(0), b.key(len(b.rows)-1), foreign(err))
+	if err := m.p.types.apply(ctx, b, made); err != nil {
+		return nil, fmt.Errorf("transform records %s to %s: %w", b.key(0), b.key(b.count-1), foreign(err))
 	}
-	made.out.dropFailed()
+	made.out.dropFailed(made.rows)
 	made.makeTook = time.Since(began)
 	return made, nil
 }

@@ -2,135 +2,123 @@ package dataflow
 
 import (
 	"context"
-	"fmt"
+	"sync"
 	"time"
 )
 
-// readItem is what a source has yielded.
-type readItem[T, C any] struct {
-	item Item[T, C]
-	err  error
+// waitingBatch is a batch that also ends when it has waited for long enough, even while the
+// source blocks.
+type waitingBatch struct {
+	r      *batchReader
+	cancel context.CancelFunc // ends the read
+
+	mu    sync.Mutex // guards what follows, and the reader: the source's goroutine and the timer's use them
+	timer *time.Timer
+	begun bool // the batch has a record, and the timer runs
+	due   bool // the timer has fired
+	over  bool // no more is wanted
 }
 
 // readWaiting reads the source to its end. It hands over a batch that has waited for long
-// enough, even while the source blocks.
-func (r *batchReader[T, C]) readWaiting(ctx context.Context, hand func(*readBatch[T, C]) bool) error {
-	ctx, cancel := context.WithCancel(ctx)
-	items := make(chan readItem[T, C])
-	var failed error // readable once items is closed
-	go func() {
-		defer close(items)
-		failed = guard(func() error {
-			for item, err := range r.source.Read(ctx, r.req) {
-				select {
-				case items <- readItem[T, C]{item, err}:
-				case <-ctx.Done():
-					return nil
-				}
-			}
-			return nil
-		})
-	}()
-	defer func() {
-		cancel()
-		for range items { // until this read has ended: a source is used by one read at a time
-		}
-	}()
-	w := &waitingBatch[T, C]{r: r, hand: hand, b: r.newBatch(), timer: time.NewTimer(r.wait)}
-	defer w.timer.Stop()
+// enough.
+func (r *batchReader) readWaiting(ctx context.Context) error {
+	reading, cancel := context.WithCancel(ctx)
+	defer cancel()
+	w := &waitingBatch{r: r, cancel: cancel}
+	w.timer = time.AfterFunc(r.wait, func() { w.fire(reading) })
 	w.timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-w.timer.C:
-			w.due = true
-			if !w.cut(ctx) {
-				return ctx.Err()
-			}
-		case i, ok := <-items:
-			switch {
-			case ok:
-				if done, err := w.take(ctx, i); done || err != nil {
-					return err
-				}
-			case failed != nil:
-				return failed
-			case ctx.Err() != nil:
-				return ctx.Err()
-			default:
-				return r.last(w.b, hand)
-			}
-		}
+	r.waiting = w
+	err := guard(func() error { return r.types.read(reading, r.req, r) })
+	w.mu.Lock() // until a batch that is due is handed over
+	defer w.finish()
+	if ctx.Err() != nil || w.over {
+		return ctx.Err()
+	}
+	return err
+}
+
+// lock locks the batch, and returns it.
+func (w *waitingBatch) lock() *readBatch {
+	w.mu.Lock()
+	return w.r.current
+}
+
+// finish unlocks the batch, which is the last one. It does nothing for nil.
+func (w *waitingBatch) finish() {
+	if w == nil {
+		return
+	}
+	w.timer.Stop()
+	w.begun = false // a timer that fires all the same hands nothing over
+	w.mu.Unlock()
+}
+
+// fire hands over the batch, which has waited for long enough.
+func (w *waitingBatch) fire(ctx context.Context) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.begun {
+		return // it was handed over, or the read has ended
+	}
+	w.due = true
+	if !w.cut(ctx) {
+		w.cancel()
 	}
 }
 
-// waitingBatch is a batch that also ends when it has waited for long enough.
-type waitingBatch[T, C any] struct {
-	r     *batchReader[T, C]
-	hand  func(*readBatch[T, C]) bool
-	b     *readBatch[T, C]
-	timer *time.Timer // fires when the batch has waited since its first record
-	begun bool        // there is one
-	due   bool        // it has fired
-}
-
-// take adds an item. It reports true if no more is wanted.
-func (w *waitingBatch[T, C]) take(ctx context.Context, i readItem[T, C]) (done bool, err error) {
-	if i.err == nil {
-		w.b.add(i.item)
-	} else if bad := asRecordError(i.err); bad != nil {
-		w.b.addBad(i.item, bad)
-	} else {
-		w.r.beforeError(ctx, w.b, w.hand)
-		return true, fmt.Errorf("read: %w", foreign(i.err))
+// endItem hands over the batch after an item if it is to end, and unlocks it. It returns nil
+// if no more is wanted.
+func (w *waitingBatch) endItem(ctx context.Context, b *readBatch) (*readBatch, error) {
+	defer w.mu.Unlock()
+	if w.over {
+		return nil, ctx.Err()
 	}
 	if !w.begun {
 		w.begun = true
 		w.timer.Reset(w.r.wait)
 	}
-	if i.err == nil && !i.item.Mark && w.r.size.WeighsNow(len(w.b.rows)) {
-		w.b.weigh()
+	if (w.r.full(b) || w.due) && w.r.endsHere(b) && !w.cut(ctx) {
+		return nil, ctx.Err()
 	}
-	if (w.r.full(w.b) || w.due) && w.b.endsHere() {
-		return !w.cut(ctx), ctx.Err()
-	}
-	return false, nil
+	return w.r.current, nil
 }
 
 // cut hands over the batch up to its last resume point, if there is one. What was read after
 // that begins the next batch. It reports whether more is wanted.
-func (w *waitingBatch[T, C]) cut(ctx context.Context) bool {
-	b := w.b
-	if hasCursor[C]() && !b.resume || b.size() == 0 && !b.resume {
+func (w *waitingBatch) cut(ctx context.Context) bool {
+	b := w.r.current
+	if w.r.resumable && !b.resume || b.size() == 0 && !b.resume {
 		return true // the batch ends at its first resume point
 	}
-	rows, cursors, names, bad := b.cutTail()
-	if !w.r.hand(b, w.hand) || !w.r.turnstile.Wait(ctx, w.r.number) {
+	next := w.r.newBatch()
+	if w.r.resumable { // otherwise the batch may end anywhere
+		b.cutTail(next)
+	}
+	if !w.r.hand(b) || !w.r.mayReadOn(ctx) {
+		w.over, w.begun = true, false
 		return false
 	}
-	w.b = w.r.newBatch()
-	w.b.rows, w.b.cursors, w.b.bad = append(w.b.rows, rows...), append(w.b.cursors, cursors...), append(w.b.bad, bad...)
-	w.b.names = append(w.b.names, names...)
+	next.readBefore = w.r.handed
+	w.r.current = next
 	w.timer.Stop()
-	w.due, w.begun = false, w.b.size() > 0
+	w.due, w.begun = false, next.size() > 0
 	if w.begun {
 		w.timer.Reset(w.r.wait)
 	}
 	return true
 }
 
-// cutTail cuts off what was read after the last resume point, and returns it. None of these
+// cutTail moves what was read after the last resume point to another batch. None of these
 // rows is a resume point, so each has a name.
-func (b *readBatch[T, C]) cutTail() (rows []T, cursors []C, names []rowName, bad []*RecordError) {
-	if !hasCursor[C]() {
-		return nil, nil, nil, nil // the batch may end anywhere
+func (b *readBatch) cutTail(to *readBatch) {
+	to.rows.add(b.rows, b.safeRows)
+	to.cursors.add(b.cursors, b.safeRows)
+	to.count = b.count - b.safeRows
+	if to.count > 0 {
+		to.names = append(to.names, b.names[b.safeRows:]...)
 	}
-	rows, cursors = append(rows, b.rows[b.safeRows:]...), append(cursors, b.cursors[b.safeRows:]...)
-	bad = append(bad, b.bad[b.safeBad:]...)
-	if len(rows) > 0 {
-		names = append(names, b.names[b.safeRows:]...)
+	for i := b.safeBad; i < len(b.bad); i++ {
+		to.bad, to.badAt = append(to.bad, b.bad[i]), append(to.badAt, b.badAt[i]-b.safeRows)
 	}
 	b.cut()
-	return rows, cursors, names, bad
 }

@@ -16,11 +16,12 @@ import (
 )
 
 // batchWriter writes the batches of one attempt.
-type batchWriter[T, C, Out any] struct {
-	p *typedPipeline[T, C, Out]
+type batchWriter struct {
+	p *flowCode
 	a *attempt
 
-	txSink    TxSink[Out]      // writes in the checkpoints' transactions; nil: the sink is elsewhere
+	txSink    any              // a TxSink that writes in the checkpoints' transactions; nil: the sink is elsewhere
+	powers    sinkPowers       // of txSink
 	cursor    json.RawMessage  // of the last checkpoint
 	number    int              // of the batch in this attempt
 	turnstile *batch.Turnstile // see batchesAlone; nil if no worker died on the run
@@ -29,19 +30,29 @@ type batchWriter[T, C, Out any] struct {
 	suspicious int
 
 	// Of the batch that is written now:
-	batch    *readBatch[T, C]
-	out      *Results[Out]
+	batch    *readBatch
+	out      *outcome
+	rows     records // the outputs
 	letters  []*DeadLetterRecord
 	kept     int         // how many of the letters are stored already
 	results  []RowResult // of the rows that were written last
-	writeErr error       // of the last try to write all rows at once; nil: they were written
-	cause    error       // why it is written in parts; nil: it is suspicious
+	writeErr error       // of the last try to write the rows; nil: they were written
+	held     heldLetters
+	deferred bool  // a commit has refused the rows: parts are checked as the commit does
+	cause    error // why it is written in parts; nil: it is suspicious
 }
 
-func (w *batchWriter[T, C, Out]) writeBatch(ctx context.Context, made *madeBatch[T, C, Out]) error {
+// setSink sets what writes in the checkpoints' transactions.
+func (w *batchWriter) setSink(sink any) {
+	w.txSink, w.powers = sink, w.p.sink.powers(sink)
+}
+
+func (w *batchWriter) writeBatch(ctx context.Context, made *madeBatch) error {
 	b := made.readBatch
+	w.kept = 0
 	w.number++
-	w.batch, w.out, w.letters, w.kept = b, &made.out, nil, 0
+	w.batch, w.out, w.rows, w.letters, w.deferred = b, made.out, made.rows, nil, false
+	w.held.newBatch()
 	w.a.slice.sourceEnded = b.ended
 	w.a.slice.ends = w.a.slice.turns.EndsSlice()
 	delta, err := w.account(ctx)
@@ -50,7 +61,7 @@ func (w *batchWriter[T, C, Out]) writeBatch(ctx context.Context, made *madeBatch
 	}
 	cursor := w.cursor
 	if b.resume {
-		if cursor, err = json.Marshal(b.cursor); err != nil {
+		if cursor, err = b.cursors.lastJSON(); err != nil {
 			return Permanent(fmt.Errorf("write the source's cursor as JSON: %w", err))
 		}
 	}
@@ -64,21 +75,24 @@ func (w *batchWriter[T, C, Out]) writeBatch(ctx context.Context, made *madeBatch
 
 // mayWriteAhead reports whether the next batch may be written while this one is committed.
 // If that commit fails, the source must be able to go on at the checkpoint before.
-func (w *batchWriter[T, C, Out]) mayWriteAhead() bool {
+func (w *batchWriter) mayWriteAhead() bool {
 	sink, ok := w.txSink.(Pipelined)
 	return ok && sink.Pipelined() && w.p.resumable() && w.turnstile.Open()
 }
 
 // afterCommitOf returns what to do once a batch is committed. It keeps nothing of the
 // batch, which may hold other records by then.
-func (w *batchWriter[T, C, Out]) afterCommitOf(b *madeBatch[T, C, Out]) func(ctx context.Context) {
+func (w *batchWriter) afterCommitOf(b *madeBatch) func(ctx context.Context) {
 	began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
 	size, took := b.size(), max(b.took, b.makeTook)
-	cursor, resume := b.cursor, b.resume
+	var acknowledge func(ctx context.Context) error
+	if b.resume && !w.a.run.IsBackfill() { // a backfill's cursors are not the flow's
+		acknowledge = b.cursors.committed(w.p.source)
+	}
 	return func(ctx context.Context) {
 		w.a.sizes.batch.Learn(size, max(took, time.Since(began)))
-		if acker, ok := w.p.source.(Acker[C]); ok && resume && !w.a.run.IsBackfill() { // a backfill's cursors are not the flow's
-			if err := acker.Committed(ctx, cursor); err != nil {
+		if acknowledge != nil {
+			if err := acknowledge(ctx); err != nil {
 				w.a.log.WarnContext(ctx, "dataflow: the source failed to note a checkpoint; the checkpoint stands", slog.String(logError, err.Error()))
 			}
 		}
@@ -86,14 +100,13 @@ func (w *batchWriter[T, C, Out]) afterCommitOf(b *madeBatch[T, C, Out]) func(ctx
 }
 
 // write hands the batch to the sink: in the checkpoint's transaction, or before it.
-func (w *batchWriter[T, C, Out]) write(ctx context.Context, s step) error {
-	if w.p.target.fenced != nil {
+func (w *batchWriter) write(ctx context.Context, s step) error {
+	if w.p.target.kind == toFenced {
 		return w.writeFenced(ctx, s)
 	}
 	s.letters = w.letters
-	rows := w.out.rows
 	switch {
-	case len(rows) == 0:
+	case w.rows.len() == 0:
 		return w.a.commitAgain(ctx, s)
 	case w.txSink != nil:
 		return w.writeInTx(ctx, s)
@@ -102,7 +115,7 @@ func (w *batchWriter[T, C, Out]) write(ctx context.Context, s step) error {
 }
 
 // writeInTx writes the batch at once, or in parts if it holds bad records.
-func (w *batchWriter[T, C, Out]) writeInTx(ctx context.Context, s step) error {
+func (w *batchWriter) writeInTx(ctx context.Context, s step) error {
 	if w.suspicious > 0 {
 		w.suspicious--
 		return w.writeDivided(ctx, s, nil)
@@ -113,31 +126,33 @@ func (w *batchWriter[T, C, Out]) writeInTx(ctx context.Context, s step) error {
 		return err
 	}
 	if w.writeErr == nil { // the checkpoint or the commit failed
+		w.deferred = true
 		return w.writeDivided(ctx, s, err)
 	}
 	return w.writeDivided(ctx, s, w.writeErr)
 }
 
 // writeStep implements stepWriter.
-func (w *batchWriter[T, C, Out]) writeStep(ctx context.Context, tx Tx, q Queries, s *step) error {
+func (w *batchWriter) writeStep(ctx context.Context, tx Tx, q Queries, s *step) error {
 	switch s.writes {
 	case wholeBatch:
-		w.writeErr = guard(func() error { return w.writeRows(ctx, 0, len(w.out.rows), &s.delta) })
+		w.writeErr = guard(func() error { return w.writeRows(ctx, 0, w.rows.len(), &s.delta) })
 		if w.writeErr != nil {
-			return w.writeError(0, len(w.out.rows), w.writeErr)
+			return w.writeError(0, w.rows.len(), w.writeErr)
 		}
-		return nil
+		return w.supersede(ctx, q)
 	case batchInParts:
 		w.letters = slices.Clip(s.letters) // as they were before any part was written
-		d := divider[T, C, Out]{w: w, delta: &s.delta, part: func(ctx context.Context, from, to int) error {
-			return w.writePart(ctx, tx, from, to, &s.delta)
-		}}
-		err := d.divide(ctx, 0, len(w.out.rows), w.cause)
-		s.letters = w.letters
-		return err
+		w.held.refused = nil
+		d := divider{w: w, tx: tx, delta: &s.delta}
+		err := d.divide(ctx, 0, w.rows.len(), w.cause)
+		if s.letters, w.writeErr = w.letters, err; err != nil {
+			return err
+		}
+		return w.supersede(ctx, q)
 	case replacementBegin:
 		r, err := w.p.beginReplacement(ctx, w.a.flow.Name)
-		w.txSink = r
+		w.setSink(r)
 		return err
 	case replacementEnd:
 		return w.replace(ctx, q)
@@ -147,7 +162,7 @@ func (w *batchWriter[T, C, Out]) writeStep(ctx context.Context, tx Tx, q Queries
 }
 
 // writeError adds to an error which rows could not be written.
-func (w *batchWriter[T, C, Out]) writeError(from, to int, err error) error {
+func (w *batchWriter) writeError(from, to int, err error) error {
 	if from == to {
 		return fmt.Errorf("write checkpoint: %w", err)
 	}
@@ -155,20 +170,18 @@ func (w *batchWriter[T, C, Out]) writeError(from, to int, err error) error {
 }
 
 // writeRows writes rows[from:to] in the checkpoint's transaction.
-func (w *batchWriter[T, C, Out]) writeRows(ctx context.Context, from, to int, delta *Counters) error {
-	rows := w.out.rows[from:to]
-	sink, reports := w.txSink.(ResultSink[Out])
-	if !reports {
-		return foreign(w.txSink.WriteTx(ctx, rows))
+func (w *batchWriter) writeRows(ctx context.Context, from, to int, delta *Counters) error {
+	if !w.powers.results {
+		return foreign(w.p.sink.writeTx(ctx, w.txSink, w.rows, from, to))
 	}
-	return w.writeWithResults(ctx, sink.WriteResultTx, from, to, delta)
+	return w.writeWithResults(ctx, from, to, false, delta)
 }
 
 // writeWithResults writes rows[from:to] with a sink method that reports each row's outcome.
-func (w *batchWriter[T, C, Out]) writeWithResults(ctx context.Context, write func(context.Context, []Out, []RowResult) error, from, to int, delta *Counters) error {
-	rows := w.out.rows[from:to]
-	w.results = append(w.results[:0], make([]RowResult, len(rows))...)
-	if err := write(ctx, rows, w.results); err != nil {
+// part says that they are a part of a batch with bad records.
+func (w *batchWriter) writeWithResults(ctx context.Context, from, to int, part bool, delta *Counters) error {
+	w.results = append(w.results[:0], make([]RowResult, to-from)...)
+	if err := w.p.sink.writeResults(ctx, w.txSink, w.rows, from, to, w.results, part); err != nil {
 		return foreign(err)
 	}
 	settleResults(delta, w.out.origin[from:to], w.results)
@@ -179,7 +192,7 @@ func (w *batchWriter[T, C, Out]) writeWithResults(ctx context.Context, write fun
 // retry of the same batch so has the same ID. The cursor before it alone would not do: a
 // second read from there may yield more records, and must not be taken for the batch that
 // was written.
-func (w *batchWriter[T, C, Out]) batchID(to json.RawMessage) string {
+func (w *batchWriter) batchID(to json.RawMessage) string {
 	from := string(w.cursor)
 	if w.a.run.IsBackfill() { // which writes again what was written before
 		from = fmt.Sprintf("backfill %s: %s", w.a.run.Scope, from)
@@ -187,12 +200,12 @@ func (w *batchWriter[T, C, Out]) batchID(to json.RawMessage) string {
 	if !w.p.resumable() {
 		from = fmt.Sprintf("run %d batch %d", w.a.run.ID, w.number)
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s:%d:%s:%d:%s:%d", len(w.a.flow.Name), w.a.flow.Name, len(from), from, len(to), to, len(w.out.rows)))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s:%d:%s:%d:%s:%d", len(w.a.flow.Name), w.a.flow.Name, len(from), from, len(to), to, w.rows.len()))
 	return hex.EncodeToString(sum[:16])
 }
 
 // outputKeys names each output by its input's key, and by a number from its second output on.
-func outputKeys[T, C any](b *readBatch[T, C], origin []int) []string {
+func outputKeys(b *readBatch, origin []int) []string {
 	keys := make([]string, len(origin))
 	last, n := -1, 0
 	for j, i := range origin {
@@ -209,16 +222,17 @@ func outputKeys[T, C any](b *readBatch[T, C], origin []int) []string {
 
 // account counts what became of each record that was read, and applies the policy to the
 // bad ones.
-func (w *batchWriter[T, C, Out]) account(ctx context.Context) (Counters, error) {
+func (w *batchWriter) account(ctx context.Context) (Counters, error) {
 	b := w.batch
-	delta := Counters{Read: int64(len(b.rows) + len(b.bad))}
+	n := b.rows.len()
+	delta := Counters{Read: int64(n + len(b.bad))}
 	for _, e := range b.bad {
 		e.Stage = StageRead
 		if err := w.applyPolicy(ctx, e, &delta); err != nil {
 			return delta, foreign(err)
 		}
 	}
-	for i := range b.rows {
+	for i := range n {
 		if len(w.out.failed) == 0 { // as a rule
 			break
 		}
@@ -230,14 +244,14 @@ func (w *batchWriter[T, C, Out]) account(ctx context.Context) (Counters, error) 
 			return delta, foreign(err)
 		}
 	}
-	written, err := w.out.inputs(len(b.rows))
+	written, err := w.out.inputs(n)
 	if err != nil {
 		return delta, err
 	}
 	delta.Written = written
-	delta.Filtered = int64(len(b.rows)-len(w.out.failed)) - delta.Written
+	delta.Filtered = int64(n-len(w.out.failed)) - delta.Written
 	if !delta.Balanced() || delta.Filtered < 0 {
-		return delta, Permanent(fmt.Errorf("the transform's results do not add up: of %d records, it made something of %d and failed %d: it must emit the outputs of one input together", len(b.rows), delta.Written, len(w.out.failed)))
+		return delta, Permanent(fmt.Errorf("the transform's results do not add up: of %d records, it made something of %d and failed %d: it must emit the outputs of one input together", n, delta.Written, len(w.out.failed)))
 	}
 	return delta, nil
 }

@@ -1,5 +1,7 @@
 package dataflow
 
+import "time"
+
 // Action is what the engine does with a bad record.
 type Action int
 
@@ -60,6 +62,26 @@ func DeadLetterUpTo(n int64) Policy {
 		if badSoFar > n {
 			return Fail
 		}
+		return DeadLetter
+	}
+}
+
+// RetryBadFor keeps each bad record as a dead letter, and tries it again by itself. It is
+// for a record that is read before what it refers to, such as a row before its parent. At
+// the end of each run, and between the slices of a long one, the flow takes these dead
+// letters through the transform to the sink, oldest first. It does so until d has passed
+// since the record was kept, or n tries have failed. Then it stays as an ordinary dead
+// letter. If d or n is not above 0, it is one at once. [MaxBadRatio] bounds their share.
+//
+// If a sink is [Keyed], as an upsert is, and a newer record has written a row of the same
+// key, the dead letter is not tried again: it would replace the newer row. With another
+// sink, a record that is tried again is written after those that were read later.
+//
+// A record that failed when it was read is not tried again, and no record of a flow with
+// [ToFenced] or [ToReplace] is.
+func RetryBadFor(d time.Duration, n int) Policy {
+	return func(e *RecordError, _ int64) Action {
+		e.retryFor, e.retries = d, n
 		return DeadLetter
 	}
 }

@@ -55,6 +55,18 @@ type DeadLetterRecord struct {
 	CreatedAt time.Time
 	// ReplayedAt is when the record was written after all, nil if it was not.
 	ReplayedAt *time.Time
+	// RetryUntil is how long the flow's runs try the record again by themselves. Nil: they
+	// do not, or no longer. TriesLeft is how often they still do, and Tries how often they
+	// did. See [RetryBadFor].
+	RetryUntil *time.Time
+	TriesLeft  int
+	Tries      int
+	// SinkKey names the rows of the sink that the record would write, if the sink is
+	// [Keyed].
+	SinkKey string
+	// RetryFor is how long after it is stored the record is tried again. It is set only
+	// for a record that is to be stored.
+	RetryFor time.Duration
 }
 
 // Process is a started client, in this process or another one, that was recently seen

@@ -29,8 +29,9 @@ func Transient(err error) error {
 }
 
 // RetryAfter marks an error after which the next attempt starts after d at the
-// earliest, instead of after the flow's backoff. A nil error stays nil. A negative d
-// counts as zero.
+// earliest, instead of after the flow's backoff. If the attempt has made a checkpoint that
+// moved the cursor, the wait spends no attempt. A nil error stays nil. A negative d counts
+// as zero.
 func RetryAfter(err error, d time.Duration) error {
 	if err == nil {
 		return nil
@@ -106,6 +107,14 @@ const (
 	conflictTries = 3
 	conflictWait  = 5 * time.Second
 )
+
+// staleTries is how often an attempt repeats a batch, without a pause, whose statements were
+// prepared before a migration. Each connection of the pool can meet that once for each
+// statement. Pools use the same connections first, so that a few repetitions do as a rule.
+const staleTries = 100
+
+// retryPage is how many dead letters that are tried again are read at once.
+const retryPage = 1000
 
 // How long a job that cannot be worked now is snoozed. A snooze spends no attempt.
 const (

@@ -51,7 +51,7 @@ var upward = []struct {
 }{
 	{[]string{"words"}, []string{"Flow", "request"}, "Execute of a Runtime, which is a plain value, asks for a run by the Flow that it is handed"},
 	{[]string{"words"}, []string{"NewFlowExecutor", "FlowExecutor"}, "Execute of a Heartbeat works the run here and now"},
-	{[]string{"words"}, []string{"typedPipeline", "attempt"}, "NewFlow hides the types T, C and Out behind an interface of the record loop"},
+	{[]string{"words"}, []string{"newFlowCode", "attempt"}, "NewFlow hides the types T, C and Out behind an interface of the record loop"},
 	{[]string{"words", "flows", "asking"}, []string{"Client"}, "a Flow holds the client that returned it"},
 	{[]string{"executor", "keepers"}, []string{"Client"}, "FlowExecutor and DataFlowJob are made of a Client by their users"},
 }

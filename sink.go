@@ -64,7 +64,7 @@ type AppendOnly interface {
 // not end it. It must not keep rows.
 //
 // The engine finds these optional powers by type assertion: [ResultSink], [PartSink],
-// [Pipelined], and those of every [Sink].
+// [Keyed], [Pipelined], and those of every [Sink].
 type TxSink[T any] interface {
 	WriteTx(ctx context.Context, rows []T) error
 }
@@ -93,6 +93,15 @@ type PartSink[T any] interface {
 	// returns an error. If the database refused the rows' data, it has undone its
 	// writes before it returns.
 	WritePartTx(ctx context.Context, rows []T, results []RowResult) error
+}
+
+// Keyed is the power of a [TxSink] that replaces rows by their key to name that key. See
+// [RetryBadFor].
+type Keyed[T any] interface {
+	TxSink[T]
+	// RowKeys returns a text for each row. Two rows have the same text exactly if one
+	// would replace the other.
+	RowKeys(rows []T) []string
 }
 
 // Pipelined is the power of a [TxSink] to say that it can be written ahead: it writes a
@@ -221,21 +230,35 @@ const (
 // Target is a sink with the guarantee that it gives a flow. [To], [ToTx], [ToFenced]
 // and [ToReplace] make one. [NewClient] refuses the zero value.
 type Target[T any] struct {
-	sink    Sink[T]
-	txSink  TxSink[T]
-	fenced  FencedSink[T]
-	replace ReplaceSink[T]
+	_  [0]*T // its records are of this type
+	of target
 }
 
+// target is a Target without the type of its records.
+type target struct {
+	kind targetKind
+	sink any // a Sink, TxSink, FencedSink or ReplaceSink of the records' type
+}
+
+type targetKind uint8
+
+const (
+	toNothing targetKind = iota
+	toSink
+	toTx
+	toFenced
+	toReplace
+)
+
 // To writes to a sink outside the database: at least once, with stable keys.
-func To[T any](sink Sink[T]) Target[T] { return Target[T]{sink: sink} }
+func To[T any](sink Sink[T]) Target[T] { return Target[T]{of: target{toSink, sink}} }
 
 // ToTx writes in the checkpoint's own transaction: exactly once.
-func ToTx[T any](sink TxSink[T]) Target[T] { return Target[T]{txSink: sink} }
+func ToTx[T any](sink TxSink[T]) Target[T] { return Target[T]{of: target{toTx, sink}} }
 
 // ToFenced writes to another transactional store, which keeps the checkpoint
 // beside its rows: exactly once. The source must have a cursor.
-func ToFenced[T any](sink FencedSink[T]) Target[T] { return Target[T]{fenced: sink} }
+func ToFenced[T any](sink FencedSink[T]) Target[T] { return Target[T]{of: target{toFenced, sink}} }
 
 // ToReplace replaces the content of a sink by what the run writes, as a whole. The sink
 // then holds each record of the last successful run exactly once, and nothing else.
@@ -246,36 +269,30 @@ func ToFenced[T any](sink FencedSink[T]) Target[T] { return Target[T]{fenced: si
 //   - [OverlapAllow], backfills and [Client.Replay].
 //
 // A run with Params replaces everything by what its source reads with them.
-func ToReplace[T any](sink ReplaceSink[T]) Target[T] { return Target[T]{replace: sink} }
+func ToReplace[T any](sink ReplaceSink[T]) Target[T] { return Target[T]{of: target{toReplace, sink}} }
 
 // Guarantee returns how often a record can arrive.
-func (t Target[T]) Guarantee() Guarantee {
-	if t.txSink != nil || t.fenced != nil || t.replace != nil {
-		return ExactlyOnce
+func (t Target[T]) Guarantee() Guarantee { return t.of.guarantee() }
+
+func (t target) guarantee() Guarantee {
+	if t.kind == toSink || isNil(t.sink) {
+		return AtLeastOnce
 	}
-	return AtLeastOnce
+	return ExactlyOnce
 }
 
 // Describe returns what the sink says of itself. See [Describer].
-func (t Target[T]) Describe() Description { return describe(t.part()) }
+func (t Target[T]) Describe() Description { return describe(t.of.part()) }
 
 // part returns the sink, nil if there is none.
-func (t Target[T]) part() any {
-	switch {
-	case isNil(t.txSink) && isNil(t.sink) && isNil(t.fenced) && isNil(t.replace):
+func (t target) part() any {
+	if isNil(t.sink) {
 		return nil
-	case t.txSink != nil:
-		return t.txSink
-	case t.fenced != nil:
-		return t.fenced
-	case t.replace != nil:
-		return t.replace
-	default:
-		return t.sink
 	}
+	return t.sink
 }
 
-func (t Target[T]) appendOnly() bool {
+func (t target) appendOnly() bool {
 	a, ok := t.part().(AppendOnly)
 	return ok && a.AppendOnly()
 }

@@ -29,7 +29,7 @@ import (
 // MaxBackfills. A preview ([Client.DryRun]) may use it at the same time.
 //
 // The engine finds these optional powers by type assertion: [Counter], [Acker],
-// [RequestChecker], [Splitter], [Validator], [Describer].
+// [RequestChecker], [Splitter], [Noter], [Validator], [Describer].
 type Source[T, C any] interface {
 	Read(ctx context.Context, r Request[C]) iter.Seq2[Item[T, C], error]
 }
@@ -106,6 +106,16 @@ func hasCursor[C any]() bool {
 // most.
 type Counter[C any] interface {
 	Count(ctx context.Context, r Request[C]) (int64, error)
+}
+
+// Noter is the power of a source to say what its user should know before it does harm:
+// what holds records back, and which records a later read may miss. [Client.Why] says
+// it too. The engine asks after the first attempt in a process, and after each that
+// read nothing, and logs what is new.
+type Noter[C any] interface {
+	// Notes returns a sentence for each, without a full stop. r is where the next read
+	// begins.
+	Notes(ctx context.Context, r Request[C]) ([]string, error)
 }
 
 // Acker is the power of a source to hear that a checkpoint is committed. The engine

@@ -23,7 +23,7 @@ import (
 // An error of the function says what is wrong with the parameters, and refuses the run.
 // The library calls the function often, also without a run. It must not touch the
 // network, and must not return a nil source. The optional powers (Count, Committed,
-// Until, Split) are those of the source that it returns.
+// Until, Split, Notes) are those of the source that it returns.
 func Parametric[P, T, C any](source func(params P) (Source[T, C], error)) Source[T, C] {
 	return &parametric[P, T, C]{make: source}
 }
@@ -104,6 +104,20 @@ func (s *parametric[P, T, C]) Count(ctx context.Context, r Request[C]) (int64, e
 	}
 	r.Params = nil
 	return counter.Count(ctx, r)
+}
+
+// Notes are those of the source without parameters, unless the request has some.
+func (s *parametric[P, T, C]) Notes(ctx context.Context, r Request[C]) ([]string, error) {
+	source, err := s.of(r.Params)
+	if err != nil {
+		return nil, err
+	}
+	noter, ok := source.(Noter[C])
+	if !ok {
+		return nil, nil
+	}
+	r.Params = nil
+	return noter.Notes(ctx, r)
 }
 
 func (s *parametric[P, T, C]) Split(ctx context.Context, r Request[C], n int) ([]C, error) {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-
-	"github.com/activedataflow/dataflow/internal/batch"
 )
 
 // Transform turns the records of a batch into other records. For each in[i], Apply
@@ -28,8 +26,13 @@ type Transform[In, Out any] interface {
 // Results takes the output of a [Transform] for one batch. It is not safe for
 // concurrent use.
 type Results[Out any] struct {
-	rows   []Out
-	origin []int // origin[j] is the index of the input that rows[j] was made of
+	rows []Out
+	outcome
+}
+
+// outcome is what became of the inputs of a batch.
+type outcome struct {
+	origin []int // origin[j] is the index of the input that output j was made of
 	failed map[int]error
 
 	// These count the inputs that have outputs, as long as the outputs come in the
@@ -42,6 +45,11 @@ type Results[Out any] struct {
 // Emit adds a record that was made of input i.
 func (r *Results[Out]) Emit(i int, v Out) {
 	r.rows = append(r.rows, v)
+	r.emitted(i)
+}
+
+// emitted notes an output of input i.
+func (r *outcome) emitted(i int) {
 	r.origin = append(r.origin, i)
 	if i >= r.next {
 		r.count++
@@ -53,18 +61,23 @@ func (r *Results[Out]) Emit(i int, v Out) {
 
 // room returns memory for up to n outputs, at most one of each input and in the order
 // of the inputs, and for the inputs' indexes. It is a faster way to emit.
-func (r *Results[Out]) room(n int) ([]Out, []int) {
+func room[Out any](r *Results[Out], n int) ([]Out, []int) {
 	r.rows, r.origin = slices.Grow(r.rows, n), slices.Grow(r.origin, n)
 	return r.rows[len(r.rows):][:n], r.origin[len(r.origin):][:n]
 }
 
 // filled adds the first n outputs of the memory that room returned.
-func (r *Results[Out]) filled(n int) {
+func filled[Out any](r *Results[Out], n int) {
+	r.rows = r.rows[:len(r.rows)+n]
+	r.filled(n)
+}
+
+func (r *outcome) filled(n int) {
 	if n == 0 {
 		return
 	}
-	before := len(r.rows)
-	r.rows, r.origin = r.rows[:before+n], r.origin[:before+n]
+	before := len(r.origin)
+	r.origin = r.origin[:before+n]
 	if r.origin[before] < r.next { // something was emitted before
 		r.unordered = true
 		return
@@ -75,7 +88,9 @@ func (r *Results[Out]) filled(n int) {
 
 // Fail says that input i is bad. What it emitted is not written. The first error
 // counts.
-func (r *Results[Out]) Fail(i int, err error) {
+func (r *Results[Out]) Fail(i int, err error) { r.fail(i, err) }
+
+func (r *outcome) fail(i int, err error) {
 	if r.failed == nil {
 		r.failed = make(map[int]error)
 	}
@@ -84,33 +99,35 @@ func (r *Results[Out]) Fail(i int, err error) {
 	}
 }
 
-// reset empties r and keeps its memory.
-func (r *Results[Out]) reset() {
-	batch.Release(r.rows)
-	r.rows, r.origin = r.rows[:0], r.origin[:0]
+// reset empties r and keeps its memory. rows are its outputs.
+func (r *outcome) reset(rows records) {
+	rows.release()
+	r.origin = r.origin[:0]
 	clear(r.failed)
 	r.next, r.count, r.unordered = 0, 0, false
 }
 
-// dropFailed drops the outputs of failed inputs.
-func (r *Results[Out]) dropFailed() {
+// dropFailed drops the outputs of failed inputs from rows, which are the outputs.
+func (r *outcome) dropFailed(rows records) {
 	if len(r.failed) == 0 {
 		return
 	}
 	kept := 0
 	for j, i := range r.origin {
 		if r.failed[i] == nil {
-			r.rows[kept], r.origin[kept] = r.rows[j], i
+			rows.move(j, kept)
+			r.origin[kept] = i
 			kept++
 		}
 	}
-	r.rows, r.origin = r.rows[:kept], r.origin[:kept]
+	rows.truncate(kept)
+	r.origin = r.origin[:kept]
 	r.unordered = true
 }
 
 // inputs counts the inputs, of n, that have outputs. It returns an error if the outputs
 // of one input are not together, because their keys number them.
-func (r *Results[Out]) inputs(n int) (count int64, err error) {
+func (r *outcome) inputs(n int) (count int64, err error) {
 	if !r.unordered && r.next <= n {
 		return r.count, nil
 	}

@@ -12,7 +12,7 @@ import (
 // it out. Unless it is given to [Parallel], f is called for one record after the other.
 func Map[In, Out any](f func(ctx context.Context, in In) (Out, error)) Transform[In, Out] {
 	return transformFunc[In, Out]{missing: f == nil, apply: func(ctx context.Context, in []In, out *Results[Out]) error {
-		rows, origin := out.room(len(in))
+		rows, origin := room(out, len(in))
 		n := 0
 		for i := range in {
 			v, err := f(ctx, in[i])
@@ -24,7 +24,7 @@ func Map[In, Out any](f func(ctx context.Context, in In) (Out, error)) Transform
 				out.Fail(i, err)
 			}
 		}
-		out.filled(n)
+		filled(out, n)
 		return ctx.Err()
 	}}
 }
@@ -32,7 +32,7 @@ func Map[In, Out any](f func(ctx context.Context, in In) (Out, error)) Transform
 // Filter keeps the records for which keep returns true.
 func Filter[T any](keep func(T) bool) Transform[T, T] {
 	return transformFunc[T, T]{missing: keep == nil, apply: func(_ context.Context, in []T, out *Results[T]) error {
-		rows, origin := out.room(len(in))
+		rows, origin := room(out, len(in))
 		n := 0
 		for i := range in {
 			if keep(in[i]) {
@@ -40,7 +40,7 @@ func Filter[T any](keep func(T) bool) Transform[T, T] {
 				n++
 			}
 		}
-		out.filled(n)
+		filled(out, n)
 		return nil
 	}}
 }
@@ -76,12 +76,12 @@ func Batch[In, Out any](f func(ctx context.Context, in []In) ([]Out, error)) Tra
 		if len(vs) != len(in) {
 			return Permanent(fmt.Errorf("the function of Batch returned %d records for %d: it must return one for each", len(vs), len(in)))
 		}
-		rows, origin := out.room(len(vs))
+		rows, origin := room(out, len(vs))
 		copy(rows, vs)
 		for i := range origin {
 			origin[i] = i
 		}
-		out.filled(len(vs))
+		filled(out, len(vs))
 		return nil
 	}}
 }
@@ -89,12 +89,12 @@ func Batch[In, Out any](f func(ctx context.Context, in []In) ([]Out, error)) Tra
 // Identity passes records through unchanged.
 func Identity[T any]() Transform[T, T] {
 	return transformFunc[T, T]{apply: func(_ context.Context, in []T, out *Results[T]) error {
-		rows, origin := out.room(len(in))
+		rows, origin := room(out, len(in))
 		copy(rows, in)
 		for i := range origin {
 			origin[i] = i
 		}
-		out.filled(len(in))
+		filled(out, len(in))
 		return nil
 	}}
 }
@@ -136,7 +136,7 @@ func (p *pipe[A, B, C]) Apply(ctx context.Context, in []A, out *Results[C]) erro
 		mid = &Results[B]{}
 	}
 	defer func() {
-		mid.reset()
+		mid.reset(recordsIn(&mid.rows))
 		p.mids.Put(mid)
 	}()
 	if err := p.first.Apply(ctx, in, mid); err != nil {
@@ -145,10 +145,10 @@ func (p *pipe[A, B, C]) Apply(ctx context.Context, in []A, out *Results[C]) erro
 	if _, err := mid.inputs(len(in)); err != nil {
 		return err
 	}
-	mid.dropFailed()
+	mid.dropFailed(recordsIn(&mid.rows))
 	if len(mid.rows) > 0 {
 		single := !mid.unordered && mid.count == int64(len(mid.rows))
-		if err := out.through(mid.origin, single, func(last *Results[C]) error { return p.second.Apply(ctx, mid.rows, last) }); err != nil {
+		if err := through(out, mid.origin, single, func(last *Results[C]) error { return p.second.Apply(ctx, mid.rows, last) }); err != nil {
 			return err
 		}
 	}
@@ -160,7 +160,7 @@ func (p *pipe[A, B, C]) Apply(ctx context.Context, in []A, out *Results[C]) erro
 
 // through adds to r what apply makes of inputs. The original index of input k is
 // origin[k]. If single is true, origin is in order and names no index twice.
-func (r *Results[Out]) through(origin []int, single bool, apply func(*Results[Out]) error) error {
+func through[Out any](r *Results[Out], origin []int, single bool, apply func(*Results[Out]) error) error {
 	last := r // r is usually empty, and nothing need be copied
 	if len(r.rows)+len(r.failed) > 0 {
 		last = &Results[Out]{}

@@ -13,7 +13,7 @@ func TestResults_Through(t *testing.T) {
 	boom := errors.New("boom")
 	origin := []int{0, 0, 2, 5} // the first input has two outputs
 	var failed Results[string]
-	require.Equal(t, boom, failed.through(origin, false, func(*Results[string]) error { return boom }))
+	require.Equal(t, boom, through(&failed, origin, false, func(*Results[string]) error { return boom }))
 	apply := func(out *Results[string]) {
 		out.Emit(0, "a")
 		out.Emit(1, "b")
@@ -28,7 +28,7 @@ func TestResults_Through(t *testing.T) {
 			for range before {
 				out.Emit(7, "before")
 			}
-			require.NoError(t, out.through(origin, false, func(out *Results[string]) error { apply(out); return nil }))
+			require.NoError(t, through(&out, origin, false, func(out *Results[string]) error { apply(out); return nil }))
 			require.Equal(t, []string{"a", "b", "c", "d"}, out.rows[before:])
 			require.Equal(t, []int{0, 0, 5, 5}, out.origin[before:])
 			require.Equal(t, map[int]error{2: boom}, out.failed)

@@ -66,6 +66,11 @@ func run(ctx context.Context, only []string) (err error) {
 	if err := w.prepare(ctx); err != nil {
 		return err
 	}
+	stopServer, err := w.serve()
+	if err != nil {
+		return err
+	}
+	defer stopServer()
 	fmt.Printf("%s rows, %d pairs; %s\n\n", strconv.Itoa(rows), pairs, w.machine(ctx))
 	header()
 	stop, err := profile(os.Getenv("DATAFLOW_BENCH_PROFILE"))
@@ -85,6 +90,11 @@ func run(ctx context.Context, only []string) (err error) {
 	}
 	if len(only) == 0 || slices.Contains(only, "memory") {
 		if err := w.measureMemory(ctx, pairs); err != nil {
+			return err
+		}
+	}
+	if len(only) == 0 || slices.Contains(only, "wide") {
+		if err := w.measureWide(ctx); err != nil {
 			return err
 		}
 	}
@@ -141,6 +151,7 @@ func (w *work) comparisons() []comparison {
 		{key: "CSV / CopyFrom", rows: w.rows, target: 1.8, ours: csvFlow, base: w.timed("encoding/csv, CopyFrom", w.reset, true, w.loadCSV)},
 		{key: "CSV / psql", rows: w.rows, target: 1, ours: csvFlow, base: w.timed("psql \\copy", w.reset, false, w.psqlCSV)},
 		{key: "JSONL / CopyFrom", rows: w.rows, target: 2, ours: w.timed("flow", w.reset, true, flow(w, "jsonl", w.jsonl, insert, def)), base: w.timed("encoding/json, CopyFrom", w.reset, true, w.loadJSONL)},
+		{key: "HTTP / loop", rows: w.rows, target: 3, ours: w.timed("flow", w.reset, true, flow(w, "http", w.http, insert, def)), base: w.timed("net/http, encoding/json, CopyFrom a page", w.reset, true, w.httpLoop)},
 		{key: "peer: River job", rows: w.rows, target: 1, ours: insertFlow, base: w.timed("ResumableStepCursor, pages of 1,000", w.reset, true, w.riverJob(1000))},
 		{key: "peer: River job, large pages", rows: w.rows, target: 1, ours: insertFlow, base: w.timed("ResumableStepCursor, pages of 10,000", w.reset, true, w.riverJob(10_000))},
 		{key: "peer: DBOS workflow", rows: w.rows, target: 1, ours: insertFlow, base: w.timed("RunAsTransaction, pages of 1,000", w.resetDBOS, true, w.dbosWorkflow(1000))},

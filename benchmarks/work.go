@@ -33,6 +33,7 @@ type work struct {
 	pool *pgxpool.Pool
 	rows int
 	dir  string // the directory of the files
+	api  string // the address of the HTTP API
 	run  int    // numbers the flows, for their names
 
 	missing int // the number of rows that must not arrive

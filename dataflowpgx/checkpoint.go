@@ -11,6 +11,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/driverkit"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
 func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
@@ -79,7 +80,7 @@ func (c *checkpointTx) Unwrap() any { return c.tx }
 
 func (c *checkpointTx) Rollback(ctx context.Context, cause error) error {
 	defer c.giveUp(ctx)
-	return lostInTx(ctx, c.tx, cause)
+	return sqlstate.Explain(lostInTx(ctx, c.tx, c.store.pool.seen(cause)))
 }
 
 // giveUp rolls back and ignores the caller's cancellation, so that the connection goes back
@@ -96,7 +97,7 @@ func (c *checkpointTx) Commit(ctx context.Context, p *dataflow.RunCheckpointPara
 		status, err := answerOf(ctx, results, p)
 		if status.RunID = p.RunID; err != nil || !status.Held {
 			c.giveUp(ctx)
-			return status, err
+			return status, c.store.pool.seen(err)
 		}
 		closeCommitted(ctx, c.tx)
 		return status, nil
@@ -120,7 +121,7 @@ func answerOf(ctx context.Context, results pgx.BatchResults, p *dataflow.RunChec
 			return dataflow.LeaseStatus{}, nil
 		}
 		// If the connection broke, the commit may still have taken place.
-		return dataflow.LeaseStatus{}, fmt.Errorf("checkpoint: %w", lostAtCommit(ctx, err))
+		return dataflow.LeaseStatus{}, sqlstate.Explain(fmt.Errorf("checkpoint: %w", lostAtCommit(ctx, err)))
 	}
 	tag, err := results.Exec()
 	if closeErr := results.Close(); err == nil {
@@ -130,7 +131,7 @@ func answerOf(ctx context.Context, results pgx.BatchResults, p *dataflow.RunChec
 		err = pgx.ErrTxCommitRollback
 	}
 	if err != nil {
-		return dataflow.LeaseStatus{}, fmt.Errorf("commit transaction: %w", lostAtCommit(ctx, err))
+		return dataflow.LeaseStatus{}, sqlstate.Explain(fmt.Errorf("commit transaction: %w", lostAtCommit(ctx, err)))
 	}
 	return status, nil
 }
@@ -150,5 +151,5 @@ func closeCommitted(ctx context.Context, tx pgx.Tx) {
 // isFence reports whether a statement of a checkpoint has not found its row.
 func isFence(err error) bool {
 	var pe *pgconn.PgError
-	return errors.As(err, &pe) && pe.Code == "22P02" && strings.Contains(pe.Message, fencedMark)
+	return errors.As(err, &pe) && pe.Code == sqlstate.InvalidTextValue && strings.Contains(pe.Message, fencedMark)
 }

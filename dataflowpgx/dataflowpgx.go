@@ -18,9 +18,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
 // New returns the driver of a pool. The caller closes the pool after the client
@@ -41,18 +41,18 @@ func (d driver) Store(opts dataflow.StoreOptions) (dataflow.Store, error) {
 	if d.pool == nil {
 		return nil, &dataflow.ConfigError{Field: "driver", Reason: "the pool given to dataflowpgx.New is nil: use pgxpool.New"}
 	}
-	s := &store{pool: d.pool, schema: opts.Schema, clock: opts.Clock, log: opts.Logger, sql: &sync.Map{}}
+	s := &store{pool: newPool(d.pool), schema: opts.Schema, clock: opts.Clock, log: opts.Logger, sql: &sync.Map{}}
 	if opts.Lease > 0 {
 		s.begin.BeginQuery = fmt.Sprintf("begin; set local idle_in_transaction_session_timeout = %d", opts.Lease.Milliseconds())
 	}
-	s.queries = queries{store: s, db: d.pool}
+	s.queries = queries{store: s, db: s.pool}
 	return s, nil
 }
 
 // store implements dataflow.Store.
 type store struct {
 	queries
-	pool   *pgxpool.Pool
+	pool   *pool
 	schema string
 	clock  func() time.Time
 	log    *slog.Logger
@@ -84,10 +84,10 @@ func (s *store) InTx(ctx context.Context, fn func(ctx context.Context, tx datafl
 	// to the pool clean. After a commit it does nothing.
 	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // the error before it says more
 	if err := fn(context.WithValue(ctx, txKey{}, tx), Tx(tx)); err != nil {
-		return lostInTx(ctx, tx, err)
+		return sqlstate.Explain(lostInTx(ctx, tx, s.pool.seen(err)))
 	}
 	if err := tx.Commit(ctx); err != nil {
-		return fmt.Errorf("commit transaction: %w", lostAtCommit(ctx, err))
+		return sqlstate.Explain(fmt.Errorf("commit transaction: %w", lostAtCommit(ctx, s.pool.seen(err))))
 	}
 	return nil
 }
@@ -114,7 +114,7 @@ func (s *store) Savepoint(ctx context.Context, tx dataflow.Tx, fn func() error) 
 		if _, rerr := own.Exec(ctx, "rollback to savepoint dataflow; release savepoint dataflow"); rerr != nil {
 			return errors.Join(err, fmt.Errorf("roll back to savepoint: %w", rerr))
 		}
-		return err
+		return sqlstate.Explain(err)
 	}
 	if _, err := own.Exec(ctx, "release savepoint dataflow"); err != nil {
 		return fmt.Errorf("release savepoint: %w", err)
@@ -122,12 +122,23 @@ func (s *store) Savepoint(ctx context.Context, tx dataflow.Tx, fn func() error) 
 	return nil
 }
 
+// CheckDeferred checks the constraints that the commit would check. The savepoint is rolled
+// back, so that they stay deferred and the commit checks them again.
+func (s *store) CheckDeferred(ctx context.Context, tx dataflow.Tx) error {
+	own, ok := tx.Unwrap().(pgx.Tx)
+	if !ok {
+		return dataflow.ErrTxMismatch
+	}
+	_, err := own.Exec(ctx, "savepoint dataflow_check; set constraints all immediate; rollback to savepoint dataflow_check; release savepoint dataflow_check")
+	return err
+}
+
 // TxType returns the type of a pgx transaction.
 func (s *store) TxType() reflect.Type { return reflect.TypeFor[pgx.Tx]() }
 
 // River returns a River client on the same pool.
 func (s *store) River(config *river.Config) (dataflow.River, error) {
-	rc, err := river.NewClient(riverpgxv5.New(s.pool), config)
+	rc, err := river.NewClient(s.pool.river(), config)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package dataflowpgx
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 
@@ -10,50 +11,39 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
-func isUniqueViolation(err error) bool {
-	var pe *pgconn.PgError
-	return errors.As(err, &pe) && pe.Code == "23505"
-}
+func isUniqueViolation(err error) bool { return sqlstate.Has(err, sqlstate.UniqueViolation) }
 
-// Classify returns what kind of database failure an error is.
+// Classify returns what kind of database failure an error is. Errors of the server are in
+// the table of package sqlstate.
 func (s *store) Classify(err error) dataflow.Fault {
-	var pe *pgconn.PgError
-	switch {
-	case errors.As(err, &pe):
-		return classifyCode(pe.Code)
-	case isDisconnect(err):
-		return dataflow.FaultUnavailable
-	default:
-		return dataflow.FaultOther
+	if decision, ok := sqlstate.Of(err); ok {
+		return faultOf(decision)
 	}
+	if isDisconnect(err) {
+		return dataflow.FaultUnavailable
+	}
+	return dataflow.FaultOther
 }
 
-// classifyCode classifies a SQLSTATE, in most cases by its class.
-func classifyCode(code string) dataflow.Fault {
-	switch code {
-	case "40001", "40P01": // serialization_failure, deadlock_detected
-		return dataflow.FaultConflict
-	case "25006", // read_only_sql_transaction: a replica, until it is promoted
-		"25P03", "25P04": // this process was silent for too long in a transaction
-		return dataflow.FaultUnavailable
-	}
-	if len(code) != 5 {
-		return dataflow.FaultOther
-	}
-	switch code[:2] {
-	case "08", // connection exception
-		"40", // transaction rollback
-		"53", // insufficient resources: too many connections, disk full
-		"55", // object not in prerequisite state: a lock not available
-		"57", // operator intervention: shutting down, starting up
-		"58": // system error
-		return dataflow.FaultUnavailable
-	case "21", // cardinality violation: a key twice in one statement
-		"22", // data exception
-		"23": // integrity constraint violation
+func faultOf(d sqlstate.Decision) dataflow.Fault {
+	switch d {
+	case sqlstate.Record:
 		return dataflow.FaultData
+	case sqlstate.Batch:
+		return dataflow.FaultTooMuch
+	case sqlstate.Conflict:
+		return dataflow.FaultConflict
+	case sqlstate.Connection:
+		return dataflow.FaultUnavailable
+	case sqlstate.Permanent:
+		return dataflow.FaultPermanent
+	case sqlstate.Again:
+		return dataflow.FaultStale
+	case sqlstate.Attempt:
+		return dataflow.FaultOther
 	default:
 		return dataflow.FaultOther
 	}
@@ -87,12 +77,17 @@ func lostAtBegin(ctx context.Context, err error) error {
 	return err
 }
 
-// lostInTx marks the error of a transaction that is still open.
+// lostInTx marks the error of a transaction that is still open. A server that ends a silent
+// transaction says so, but a process that writes next may only learn that the socket is
+// closed.
 func lostInTx(ctx context.Context, tx pgx.Tx, err error) error {
-	if ctx.Err() == nil && tx.Conn().IsClosed() {
-		return &lostError{err: err}
+	if ctx.Err() != nil || !tx.Conn().IsClosed() {
+		return err
 	}
-	return err
+	if _, told := sqlstate.Of(err); !told {
+		err = fmt.Errorf("%w: the connection broke in the transaction: the server or the network failed, or nothing was sent for longer than idle_in_transaction_session_timeout, which the client sets to Config.Lease", err)
+	}
+	return &lostError{err: err}
 }
 
 // lostAtCommit marks the error of a commit. It leaves errors that do not mean a broken

@@ -3,18 +3,17 @@ package dataflowpgx
 import (
 	"context"
 	"embed"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/driverkit"
 	"github.com/activedataflow/dataflow/internal/migration"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
 //go:embed migration/*.sql
@@ -51,8 +50,7 @@ func (s *store) Migrate(ctx context.Context) error {
 		}
 		return s.migrateUp(ctx)
 	})
-	var pe *pgconn.PgError
-	if s.schema != "" && errors.As(err, &pe) && pe.Code == "3F000" { // no such schema
+	if s.schema != "" && sqlstate.Has(err, sqlstate.UndefinedSchema) {
 		return fmt.Errorf("%w: create schema %s first", err, pgx.Identifier{s.schema}.Sanitize())
 	}
 	return err
@@ -137,8 +135,7 @@ func (s *store) tables() *driverkit.Schema[pgx.Tx] {
 func (s *store) version(ctx context.Context) (int, error) {
 	var version int
 	err := s.pool.QueryRow(ctx, s.text(sqlMigrationVersion)).Scan(&version)
-	var pe *pgconn.PgError
-	if errors.As(err, &pe) && (pe.Code == "42P01" || pe.Code == "3F000") { // no such table, or schema
+	if sqlstate.Has(err, sqlstate.UndefinedTable, sqlstate.UndefinedSchema) {
 		return 0, nil
 	}
 	if err != nil {
@@ -148,7 +145,7 @@ func (s *store) version(ctx context.Context) (int, error) {
 }
 
 func (s *store) riverMigrator() (*rivermigrate.Migrator[pgx.Tx], error) {
-	return rivermigrate.New(riverpgxv5.New(s.pool), &rivermigrate.Config{Schema: s.schema, Logger: s.log})
+	return rivermigrate.New(riverpgxv5.New(s.pool.Pool), &rivermigrate.Config{Schema: s.schema, Logger: s.log})
 }
 
 // lockInterval is how often a process checks whether another process's migration
@@ -159,6 +156,9 @@ const lockInterval = 50 * time.Millisecond
 // waits, because fn of another store may need one of the same pool. With a pool of one
 // connection it takes no lock, because fn needs that connection.
 func (s *store) locked(ctx context.Context, fn func() error) error {
+	if err := s.pool.look(ctx); err != nil {
+		return err
+	}
 	if s.pool.Config().MaxConns < 2 {
 		return fn()
 	}
@@ -179,6 +179,9 @@ func (s *store) locked(ctx context.Context, fn func() error) error {
 
 // tryLocked runs fn if no other process migrates, and else returns false.
 func (s *store) tryLocked(ctx context.Context, fn func() error) (done bool, err error) {
+	if s.pool.pooler.Found().Transaction {
+		return s.tryLockedTx(ctx, fn)
+	}
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return false, fmt.Errorf("connect: %w", err)
@@ -192,6 +195,21 @@ func (s *store) tryLocked(ctx context.Context, fn func() error) (done bool, err 
 	}
 	defer conn.Exec(context.WithoutCancel(ctx), `select pg_advisory_unlock($1)`, int64(migrationLock)) //nolint:errcheck // closing the connection unlocks too
 	return true, fn()
+}
+
+// tryLockedTx is tryLocked for a pooler in transaction mode, where a session's lock would stay
+// with a server process of the pooler's.
+func (s *store) tryLockedTx(ctx context.Context, fn func() error) (done bool, err error) {
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, `select pg_try_advisory_xact_lock($1)`, int64(migrationLock)).Scan(&done); err != nil {
+			return fmt.Errorf("lock migrations: %w", err)
+		}
+		if !done {
+			return nil
+		}
+		return fn()
+	})
+	return done, err
 }
 
 // applied returns when each version was applied.

@@ -222,7 +222,7 @@ set state = $3, slot = null, lease_until = null,
 	ended_at = case when $3 = 'pending' then null else {clock} end,
 	run_after = case when $3 = 'pending' then {now} + $4::bigint * interval '1 microsecond' else r.run_after end,
 	attempt = case when $5 then r.attempt - 1 else r.attempt end,
-	error = case when $5 then r.error else $6 end,
+	error = case when $5 and $6 = '' then r.error else $6 end,
 	errors = case when $7::jsonb is null then r.errors else r.errors || $7::jsonb end,
 	rescues = case when $8 then r.rescues + 1 else r.rescues end
 from {s}dataflow_flow f

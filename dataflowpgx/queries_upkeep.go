@@ -76,19 +76,35 @@ const sqlNow = `select {now}`
 
 // unnest makes it one statement for any number of dead letters.
 const sqlDeadLetterInsert = `
-insert into {s}dataflow_dead_letter (flow_id, run_id, stage, key, payload, error, created_at)
-select flow_id, run_id, stage, key, payload::json, error, {now}
-from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[]) with ordinality
-	as l (flow_id, run_id, stage, key, payload, error, n) order by n`
+insert into {s}dataflow_dead_letter (flow_id, run_id, stage, key, payload, error, created_at, retry_until, tries_left, sink_key)
+select flow_id, run_id, stage, key, payload::json, error, {now}, case when retry_for > 0 then {now} + retry_for * interval '1 microsecond' end, tries_left, sink_key
+from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::int[], $9::text[]) with ordinality
+	as l (flow_id, run_id, stage, key, payload, error, retry_for, tries_left, sink_key, n) order by n`
 
-const sqlDeadLetterList = `
-select l.id, l.flow_id, f.name, l.run_id, l.stage, l.key, l.payload::text, l.error, l.created_at, l.replayed_at
-from {s}dataflow_dead_letter l join {s}dataflow_flow f on f.id = l.flow_id
+const sqlDeadLetterColumns = `
+select l.id, l.flow_id, f.name, l.run_id, l.stage, l.key, l.payload::text, l.error, l.created_at, l.replayed_at, l.retry_until, l.tries_left, l.tries, l.sink_key
+from {s}dataflow_dead_letter l join {s}dataflow_flow f on f.id = l.flow_id`
+
+const sqlDeadLetterList = sqlDeadLetterColumns + `
 where ($1 = '' or f.name = $1) and ($2 = 0 or l.run_id = $2) and (not $3 or l.replayed_at is null) and ($4 = 0 or l.id < $4)
 order by l.id desc limit $5`
 
+const sqlDeadLetterHeld = sqlDeadLetterColumns + `
+where l.flow_id = $1 and l.retry_until is not null and l.id > $2
+order by l.id limit $3`
+
 const sqlDeadLetterReplayed = `
-update {s}dataflow_dead_letter set replayed_at = {now} where id = $1 and replayed_at is null`
+update {s}dataflow_dead_letter set replayed_at = {now}, retry_until = null where id = $1 and replayed_at is null`
+
+const sqlDeadLetterTried = `
+update {s}dataflow_dead_letter
+set tries = tries + 1, tries_left = greatest(tries_left - 1, 0), error = $2,
+	retry_until = case when tries_left > 1 and retry_until > {now} then retry_until end
+where id = $1 and retry_until is not null`
+
+const sqlDeadLetterSuperseded = `
+update {s}dataflow_dead_letter set retry_until = null, error = error || $4
+where flow_id = $1 and retry_until is not null and sink_key = any ($2::text[]) and ($3 = 0 or id < $3)`
 
 // Two kinds of runs are kept: the last successful run of a flow that is no backfill, for
 // ever, and a run with a dead letter that is kept.

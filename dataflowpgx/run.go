@@ -105,15 +105,9 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 }
 
 func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*dataflow.Run, error) {
-	var message string
-	var history *string
-	if p.Error != nil {
-		data, err := json.Marshal(p.Error)
-		if err != nil {
-			return nil, err
-		}
-		text := string(data)
-		message, history = p.Error.Error, &text
+	message, history, err := driverkit.EndTexts(p)
+	if err != nil {
+		return nil, err
 	}
 	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunEnd),
 		p.RunID, p.LeaseNumber, string(p.State), p.Delay.Microseconds(), p.Refund, message, history, p.Rescue))

@@ -201,7 +201,7 @@ set state = ?3, slot = null, lease_until = null,
 	ended_at = case when ?3 = 'pending' then null else {now} end,
 	run_after = case when ?3 = 'pending' then strftime('%Y-%m-%d %H:%M:%f', {now}, ?4 || ' seconds') else run_after end,
 	attempt = case when ?5 then attempt - 1 else attempt end,
-	error = case when ?5 then error else ?6 end,
+	error = case when ?5 and ?6 = '' then error else ?6 end,
 	errors = case when ?7 is null then errors else json_insert(errors, '$[#]', json(?7)) end,
 	rescues = case when ?8 then rescues + 1 else rescues end
 where id = ?1 and lease_no = ?2 and state = 'in_progress'`

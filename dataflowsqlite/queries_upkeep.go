@@ -64,16 +64,33 @@ from dataflow_process where until >= {now} order by id`
 const sqlNow = `select {now}`
 
 const sqlDeadLetterInsert = `
-insert into dataflow_dead_letter (flow_id, run_id, stage, key, payload, error, created_at) values (?, ?, ?, ?, ?, ?, {now})`
+insert into dataflow_dead_letter (flow_id, run_id, stage, key, payload, error, created_at, retry_until, tries_left, sink_key)
+values (?1, ?2, ?3, ?4, ?5, ?6, {now}, case when ?7 is not null then strftime('%Y-%m-%d %H:%M:%f', {now}, '+' || ?7 || ' seconds') end, ?8, ?9)`
 
-const sqlDeadLetterList = `
-select l.id, l.flow_id, f.name, l.run_id, l.stage, l.key, l.payload, l.error, l.created_at, l.replayed_at
-from dataflow_dead_letter l join dataflow_flow f on f.id = l.flow_id
+const sqlDeadLetterColumns = `
+select l.id, l.flow_id, f.name, l.run_id, l.stage, l.key, l.payload, l.error, l.created_at, l.replayed_at, l.retry_until, l.tries_left, l.tries, l.sink_key
+from dataflow_dead_letter l join dataflow_flow f on f.id = l.flow_id`
+
+const sqlDeadLetterList = sqlDeadLetterColumns + `
 where (?1 = '' or f.name = ?1) and (?2 = 0 or l.run_id = ?2) and (not ?3 or l.replayed_at is null) and (?4 = 0 or l.id < ?4)
 order by l.id desc limit ?5`
 
+const sqlDeadLetterHeld = sqlDeadLetterColumns + `
+where l.flow_id = ?1 and l.retry_until is not null and l.id > ?2
+order by l.id limit ?3`
+
 const sqlDeadLetterReplayed = `
-update dataflow_dead_letter set replayed_at = {now} where id = ?1 and replayed_at is null`
+update dataflow_dead_letter set replayed_at = {now}, retry_until = null where id = ?1 and replayed_at is null`
+
+const sqlDeadLetterTried = `
+update dataflow_dead_letter
+set tries = tries + 1, tries_left = max(tries_left - 1, 0), error = ?2,
+	retry_until = case when tries_left > 1 and retry_until > {now} then retry_until end
+where id = ?1 and retry_until is not null`
+
+const sqlDeadLetterSuperseded = `
+update dataflow_dead_letter set retry_until = null, error = error || ?4
+where flow_id = ?1 and retry_until is not null and sink_key = ?2 and (?3 = 0 or id < ?3)`
 
 // Two kinds of runs are kept: the last successful run of a flow that is no backfill, for
 // ever, and a run with a dead letter that is kept.

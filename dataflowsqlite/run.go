@@ -166,16 +166,11 @@ func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointPa
 }
 
 func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*dataflow.Run, error) {
-	var message string
-	var history any
-	if p.Error != nil {
-		data, err := json.Marshal(p.Error)
-		if err != nil {
-			return nil, err
-		}
-		message, history = p.Error.Error, string(data)
+	message, history, err := driverkit.EndTexts(p)
+	if err != nil {
+		return nil, err
 	}
-	err := q.one(ctx, sqlRunEnd, p.RunID, p.LeaseNumber, string(p.State), secondsText(p.Delay), p.Refund, message, history, p.Rescue)
+	err = q.one(ctx, sqlRunEnd, p.RunID, p.LeaseNumber, string(p.State), secondsText(p.Delay), p.Refund, message, history, p.Rescue)
 	if errors.Is(err, dataflow.ErrNotFound) {
 		return nil, nil //nolint:nilnil // documented: the claim has lost the run
 	}

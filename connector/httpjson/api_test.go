@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -203,3 +204,6 @@ func reply(status int, header map[string]string, text string) answer {
 		return w.Result()
 	}
 }
+
+// quiet is a logger without output.
+var quiet = slog.New(slog.DiscardHandler)

@@ -16,7 +16,7 @@ func TestSource_Contract(t *testing.T) {
 	t.Parallel()
 	type source = dataflow.Source[order, httpjson.Cursor]
 	for path := range pagings() {
-		for name, opts := range map[string]httpjson.Options{"": {}, "Key": {Key: "id"}, "Snapshot": {Snapshot: true}, "ETag": {}} {
+		for name, opts := range map[string]httpjson.Options{"": {}, "Key": {Key: "id"}, "Snapshot": {Snapshot: true}, "ETag": {}, "Stream": {Stream: true}} {
 			if name == "Snapshot" && path != "/all" || name == "Key" && path != "/cursor" {
 				continue // after the last cursor of such a snapshot, a read starts again
 			}

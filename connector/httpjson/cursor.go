@@ -1,8 +1,13 @@
 package httpjson
 
 import (
+	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"net/http"
+	"slices"
+	"strconv"
+	"strings"
 )
 
 // Cursor is the place directly after a record. Its zero value is the beginning.
@@ -11,9 +16,12 @@ type Cursor struct {
 	Page string `json:"page,omitempty"`
 	// Skip is the number of records of the page before the cursor.
 	Skip int `json:"skip"`
-	// Done is true once a snapshot was read to its end. The next run then starts
-	// again. It is false without Snapshot.
+	// Done is true after a list that was read to its end, with Snapshot, Since or
+	// NewestFirst. The next run then starts at the first page.
 	Done bool `json:"done,omitempty"`
+	// Last are hashes of the last records before the cursor, the last one first. They show
+	// whether the list has moved.
+	Last [3]int64 `json:"last,omitzero"`
 	// Sum is a hash of the page, set for a snapshot. It shows whether the page has
 	// changed.
 	Sum string `json:"sum,omitempty"`
@@ -21,10 +29,23 @@ type Cursor struct {
 	// The next request asks for the page only if it has changed since.
 	ETag         string `json:"etag,omitempty"`
 	LastModified string `json:"last_modified,omitempty"`
+	// Since is the time that this read asks for, and High the latest time of its records.
+	// They are empty without [Options].Since.
+	Since string `json:"since,omitempty"`
+	High  string `json:"high,omitempty"`
+	// Known are hashes of the newest records of the last read, at which a read of a list
+	// with NewestFirst ends. Newest are those of the current read.
+	Known  string `json:"known,omitempty"`
+	Newest string `json:"newest,omitempty"`
 }
 
 // String names the last record before the cursor: "page 3 record 17".
-func (c Cursor) String() string { return fmt.Sprintf("page %s record %d", c.pageName(), c.Skip) }
+func (c Cursor) String() string {
+	if c.Done && c.Skip == 0 {
+		return "end of the list"
+	}
+	return fmt.Sprintf("page %s record %d", c.pageName(), c.Skip)
+}
 
 func (c Cursor) pageName() string {
 	if c.Page == "" {
@@ -34,11 +55,65 @@ func (c Cursor) pageName() string {
 }
 
 // condition makes a request conditional on a change of the page.
-func (c Cursor) condition(req *http.Request) {
+func (c Cursor) condition(header http.Header) {
 	if c.ETag != "" {
-		req.Header.Set("If-None-Match", c.ETag)
+		header.Set("If-None-Match", c.ETag)
 	}
 	if c.LastModified != "" {
-		req.Header.Set("If-Modified-Since", c.LastModified)
+		header.Set("If-Modified-Since", c.LastModified)
 	}
+}
+
+// on returns the cursor at the beginning of another page of the same read.
+func (c Cursor) on(page string) Cursor {
+	return Cursor{Page: page, Last: c.Last, Since: c.Since, High: c.High, Known: c.Known, Newest: c.Newest}
+}
+
+// hash returns a hash of a record by which it is found again: of its key, or without one of
+// its text. It fits a JSON number exactly, and is not 0. Two checksums are several times as
+// fast as a hash of this length.
+func hash(record json.RawMessage, key string) int64 {
+	if key != "" {
+		record = []byte(key)
+	}
+	sum := uint64(crc32.Checksum(record, crc32.MakeTable(crc32.Castagnoli)))<<32 | uint64(crc32.ChecksumIEEE(record))
+	return max(1, int64(sum&(1<<53-1))) //nolint:gosec // it has 53 bits
+}
+
+// after returns the hashes of the last records once another was read.
+func after(last [3]int64, hash int64) [3]int64 { return [3]int64{hash, last[0], last[1]} }
+
+// maxKnown is the number of newest records that a cursor knows. One of them is found even if
+// others were removed.
+const maxKnown = 5
+
+// known writes hashes as text.
+func known(hashes []int64) string {
+	texts := make([]string, 0, maxKnown)
+	for _, hash := range hashes[:min(len(hashes), maxKnown)] {
+		texts = append(texts, strconv.FormatInt(hash, 36))
+	}
+	return strings.Join(texts, ",")
+}
+
+// joinKnown returns the newest records of two reads, of which the first is later.
+func joinKnown(later, earlier string) string {
+	var list []string
+	for hash := range strings.SplitSeq(later+","+earlier, ",") {
+		if hash != "" && len(list) < maxKnown && !slices.Contains(list, hash) {
+			list = append(list, hash)
+		}
+	}
+	return strings.Join(list, ",")
+}
+
+// knownSet reads hashes from text.
+func knownSet(text string) map[int64]bool {
+	set := map[int64]bool{}
+	for part := range strings.SplitSeq(text, ",") {
+		if hash, err := strconv.ParseInt(part, 36, 64); err == nil {
+			set[hash] = true
+		}
+	}
+	return set
 }

@@ -11,37 +11,72 @@
 //		},
 //	})
 //
+// docs/connectors/http.md has recipes for many real APIs.
+//
+// # Paths
+//
+// A path names a value in a response: fields separated by dots, such as "data.orders". A
+// number is an element of an array, and -1 the last: "links.0.next", "data.-1.id". A field
+// may have dots in its name, such as "@odata.nextLink". Of several fields that fit, the
+// longest counts.
+//
+// # Records
+//
+// Records are read as encoding/json does. A number in a value of type any becomes a float64,
+// and changes above 2^53: use int64, [encoding/json.Number] or [encoding/json.RawMessage].
+//
 // # Pages
 //
-// A response is JSON that contains an array of records. [Options].Paging says how to
-// request the next page: by [PageNumber], [Offset], [BodyCursor], [LinkHeader] or
-// [NextURL]. A page at another host is not requested, because that host would receive
-// what Auth adds.
+// [Options].Paging says how to request the next page: by [PageNumber], [Offset],
+// [BodyCursor], [HeaderCursor], [LinkHeader] or [NextURL]. The address's own query reaches the
+// API byte for byte, and only the parameters of the paging are added. The next page is
+// requested while a page is used.
 //
-// [PageNumber] and [Offset] end at the first page without records. A shorter page than
-// requested is not the end: APIs cap sizes, and hide records after they have cut the
-// page.
+// A read ends where the API says so, by HasMore, a total, or a name that is absent, null or
+// empty. Otherwise [PageNumber] and [Offset] end at the first page without records. A shorter
+// page than requested is not the end: APIs cap sizes, and hide records after they have cut
+// the page.
+//
+// A first page that has as many records as the request asks for, and nothing at Path, is an
+// error, because Path is probably wrong. A shorter one logs a warning.
 //
 // A page that names itself as the next is the last. A page that names an earlier page
 // of the read as the next, or has the same records as an earlier one, is a permanent
 // error: its records are not read. See [Options].AllowEqualPages. After three empty
 // pages in a row the source waits before each request, up to 200 ms.
 //
-// # Resuming
+// # Later runs
 //
-// Every record is a resume point: a page, and how many of its records were read. A
-// later run requests the last page again, skips the records already read, and
-// continues. This suits a list that only grows at its end, sorted by the time or number
-// of its records' creation.
+// Every record is a resume point: a page, and how many of its records were read. What a later
+// run reads depends on the list:
+//
+//   - A list that grows at its end is continued after the last record.
+//   - A list sorted newest first, with [NewestFirst], is read from its first page to the
+//     first record that is known.
+//   - With [Options].Since, the API is asked for what has changed since the latest time of
+//     the last run.
+//   - With [Options].Snapshot, any other list is read as a whole, for a sink that upserts.
+//
+// The cursor has hashes of the last three records: of their keys, or without [Options].Key of
+// their text. If the last one is not where it was, because records before it were removed, the
+// source looks for it in the list, and continues there. It does the same if the API refuses the
+// cursor's page with 400, 404, 410 or 422, because it has expired. If none of the three is found,
+// the run fails, unless [Options].RestartExpired is set.
 //
 // If the API sends an ETag or Last-Modified, it need not send an unchanged page again.
-// This does not apply to [LinkHeader] and to a [Paging] of your own: their link may
+// This applies to GET requests for a list that grows at its end, and to a snapshot of one
+// page. It does not apply to [LinkHeader] and to a [Paging] of your own: their link may
 // appear while the body stays the same.
 //
-// For any other list set [Options].Snapshot: each run reads all of it, for a sink that
-// upserts. A list of one page is skipped if it is unchanged by ETag, Last-Modified or
-// its bytes. If a page changed between two attempts of a run, the retry starts again at
+// If a page of a snapshot changed between two attempts of a run, the retry starts again at
 // the first page: no record is lost, but some arrive twice.
+//
+// # Huge pages
+//
+// With [Options].Stream, records are used while their page arrives. The API may then be
+// asked for one page with everything. Check and Paging see the page after its records, and
+// a page that comes again is noticed after its records. A response that breaks off continues
+// after the last record, in another request.
 //
 // # Errors
 //
@@ -52,23 +87,30 @@
 // A page without records is an error if it has a field "errors" that is not empty. A
 // field "error" counts only if the records are null or missing. Such an error fails the
 // attempt. A response that ends within a JSON value is tried again, as one that broke off.
+// [Options].Check looks for errors that the API reports otherwise.
 //
 // A request without a response, or with the status 408, 425, 429 or 5xx, is tried up to
-// Tries times. The wait between tries doubles, unless the server sends Retry-After. The
-// connector does this itself: for a [dataflow.Transient] error the engine first retries
-// after a tenth of a second, and does not know the server's Retry-After. The result is
-// one of these errors:
+// Tries times. So is one with any error status whose headers ask for a wait: Retry-After, or
+// a reset of the rate limit (RateLimit, X-RateLimit-Reset and the like) of which nothing is
+// left. The wait between tries doubles, unless the server asks for one. [Options].Classify
+// decides about other responses. The connector does this itself: for a [dataflow.Transient]
+// error the engine first retries after a tenth of a second. The result is one of these errors:
 //
 //   - [dataflow.RetryAfter] if the server asks for more than MaxWait. The run waits
-//     that long and holds no worker; this uses an attempt. A last try with any
-//     Retry-After ends so too.
+//     that long and holds no worker. This uses no attempt if the attempt has advanced. A last
+//     try after which the server asks for a wait ends so too.
 //   - [dataflow.Transient] if the tries are used up. The engine continues from the last
 //     checkpoint.
 //   - [dataflow.Permanent] for any other status of 4xx.
 //
-// A redirect is followed within the host. After 301, 302 and 303 the client repeats the
-// request with GET and without the body, so rows would be lost. A sink returns a
-// permanent error for such a redirect.
+// After a 401, Auth is called once more; see [TokenRejected].
+//
+// # Hosts
+//
+// What Auth adds, and [Options].Header, are sent only to the host of the source's address.
+// [Options].Links says which links are followed. A redirect is followed within the host. After
+// 301, 302 and 303 the client repeats the request with GET and without the body, so a sink
+// returns a permanent error for such a redirect.
 //
 // Errors and descriptions leave out an address's query, which may hold a secret. A
 // cursor does not: with [NextURL] and [LinkHeader] it is the address from the API.

@@ -5,7 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/httpcall"
@@ -27,8 +32,11 @@ func checkEnd(paging, sizeField string, short bool, size, status int) error {
 // It returns nil for the end, and otherwise the error, with a hint.
 func (s *source[T]) end(at Cursor, err error) error {
 	var status *httpcall.StatusError
-	if at.Page == "" || !errors.As(err, &status) {
+	if !errors.As(err, &status) {
 		return err
+	}
+	if status.Action == httpcall.End {
+		return nil
 	}
 	var ends int
 	switch p := s.opts.Paging.(type) {
@@ -40,6 +48,8 @@ func (s *source[T]) end(at Cursor, err error) error {
 		return err
 	}
 	switch {
+	case at.Page == "":
+		return err
 	case status.Status == ends:
 		return nil
 	case ends == 0 && dataflow.IsPermanent(err):
@@ -47,6 +57,108 @@ func (s *source[T]) end(at Cursor, err error) error {
 	default:
 		return err
 	}
+}
+
+// expired reports whether an error says that the page of a cursor is not known any more. A
+// page that has a number does not expire.
+func (s *source[T]) expired(at Cursor, err error) bool {
+	var status *httpcall.StatusError
+	if at.Page == "" || !errors.As(err, &status) {
+		return false
+	}
+	switch s.opts.Paging.(type) {
+	case PageNumber, Offset:
+		return status.Action == httpcall.Expired
+	default:
+		return refused(err)
+	}
+}
+
+// refused reports whether an error is a refusal of what the request names.
+func refused(err error) bool {
+	var status *httpcall.StatusError
+	if !errors.As(err, &status) {
+		return false
+	}
+	switch status.Status {
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusGone, http.StatusUnprocessableEntity:
+		return status.Action == httpcall.ByStatus || status.Action == httpcall.Expired
+	default:
+		return status.Action == httpcall.Expired
+	}
+}
+
+// checkNamed looks for the path in Paging that says where the next page is. If it is in no
+// response of a read, it is probably wrong.
+func (r *reading[T]) checkNamed(at Cursor, p *page, got *Page) error {
+	var path, more string
+	var optional bool
+	switch paging := r.s.opts.Paging.(type) {
+	case BodyCursor:
+		path, more, optional = paging.Path, paging.HasMore, paging.Optional
+	case NextURL:
+		path, more, optional = paging.Path, paging.HasMore, paging.Optional
+	default:
+		return nil
+	}
+	if at.Page != "" || p.next != "" || optional || p.count == 0 {
+		return nil
+	}
+	for _, path := range []string{path, strings.TrimPrefix(more, "!")} {
+		if _, err := got.find(path); err == nil && path != "" {
+			return nil
+		}
+	}
+	if size := r.askedFor(p.count); size != "" {
+		return dataflow.Permanent(r.s.wrap(at, fmt.Errorf("it has %d records, as many as %q asks for, and nothing at %q, which should name the next page: check the path in Options.Paging, or set Optional there", p.count, size, path)))
+	}
+	if !r.warned {
+		r.warned = true
+		r.s.opts.Logger.Warn("dataflow: httpjson: the response has nothing at the path that should name the next page; it counts as the only page", slog.String("path", path), slog.String("url", bare(r.s.address)), slog.Int("records", p.count))
+	}
+	return nil
+}
+
+// askedFor returns the parameter of the last request that asks for n records, or "".
+func (r *reading[T]) askedFor(n int) string {
+	want := strconv.Itoa(n)
+	for pair := range strings.SplitSeq(r.asked.RawQuery, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		if value == want && isSize(name) {
+			return name
+		}
+	}
+	return sizeIn(r.askedBody, want)
+}
+
+// isSize reports whether a parameter has a usual name for the size of a page.
+func isSize(name string) bool {
+	if plain, err := url.QueryUnescape(name); err == nil {
+		name = plain
+	}
+	switch strings.NewReplacer("_", "", "-", "", "$", "", "[", "", "]", "").Replace(strings.ToLower(name)) {
+	case "limit", "perpage", "pagesize", "size", "maxresults", "top", "first", "max", "take", "rows", "count", "pagelimit", "resultsperpage", "hitsperpage":
+		return true
+	default:
+		return false
+	}
+}
+
+// sizeIn returns the field of a request's body that asks for n records, or "".
+func sizeIn(value any, want string) string {
+	object, ok := value.(map[string]any)
+	if !ok {
+		return ""
+	}
+	for name, value := range object {
+		if isSize(name) && fmt.Sprint(value) == want {
+			return name
+		}
+		if inner := sizeIn(value, want); inner != "" {
+			return inner
+		}
+	}
+	return ""
 }
 
 // overlap returns how many records at the beginning of a page were already read at the

@@ -1,7 +1,12 @@
 package httpjson
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/activedataflow/dataflow"
@@ -10,61 +15,151 @@ import (
 
 // Options are the optional settings of [Source]. The zero value is ready to use.
 type Options struct {
-	// Records is the path of the array of records in a response: fields separated
-	// by dots, such as "data.orders". Empty means that the response is the array.
+	// Records is the path of the array of records in a response, such as "data.orders". See
+	// the package's section Paths. With ".*" at its end, the records are the values of an
+	// object. Empty means that the response is the array.
 	Records string
 
-	// Key is the path of a record's own key, such as "id". The key names the record
-	// in errors and in sinks outside the database. Empty names the record by its
-	// place, "page 3 record 17".
+	// Key is the path of a record's own key, such as "id". The key names the record in
+	// errors and in sinks outside the database, and finds the place where a later run
+	// continues if the list has moved. Empty names the record by its place, "page 3 record
+	// 17", and finds it by its content: if the last record has changed, it is read again.
 	Key string
 
 	// Paging says how to request the pages. Nil means that one response has
 	// everything.
 	Paging Paging
 
-	// Snapshot is for a list that does not only grow at its end. Each run then
-	// reads all of it, unless it is one unchanged page. False continues a later run
-	// after the last record.
+	// Body is the JSON body of each request, which is then a POST. The parameters of Paging,
+	// Since and Open are put in it. Nil makes a GET without a body.
+	Body any
+
+	// Method is the method of each request. Empty means GET, or POST with Body.
+	Method string
+
+	// Open opens a search before the first page of each read. Nil means none is needed.
+	Open *Open
+
+	// Order is the order of the list. The zero value, OldestFirst, is a list that grows at
+	// its end.
+	Order Order
+
+	// Since requests only what is new since the last run. Nil requests the list itself.
+	Since *Since
+
+	// Snapshot is for a list that does not only grow. Each run then reads all of it, unless
+	// it is one unchanged page. False continues a later run after the last record.
 	Snapshot bool
+
+	// RestartExpired reads the list again from its beginning if the API refuses the cursor's
+	// page, and the last record that was read is not found in the list. Some records then
+	// arrive twice, so that the flow's target should upsert. False is an error in this case.
+	// Snapshot implies it.
+	RestartExpired bool
 
 	// AllowEqualPages allows two pages of a read to have the same records. False
 	// ends the read at such a page with an error, because the API probably sends one
 	// page again and again.
 	AllowEqualPages bool
 
+	// Lines means that a response is JSON lines (NDJSON): each line is a record. Records
+	// must be empty. It implies Stream.
+	Lines bool
+
+	// Stream reads a page while it arrives, so that a page of any length needs little
+	// memory. MaxBodyBytes then limits one record, and all else on the page together. False
+	// reads each page before its first record is used. See the package's section Huge pages.
+	Stream bool
+
+	// Check looks for an error that the API reports in a response with a status of success.
+	// Its error fails the attempt, or does what it is marked for by [dataflow.Transient],
+	// [dataflow.RetryAfter] or [dataflow.Permanent]. Nil checks only the fields "errors" and
+	// "error".
+	Check func(*Page) error
+
+	// Classify decides what to do about a response. Nil decides by its status and headers.
+	Classify func(*Page) Verdict
+
+	// Limiter is waited for before each request. Nil means no limit.
+	Limiter Limiter
+
+	// Links says which links to a next page are followed. The zero value is SameHost.
+	Links LinkPolicy
+
 	// Auth changes each request before it is sent, for example to add a token. It
-	// is called again for each try. An error ends the read. Nil sends the request
-	// unchanged.
+	// is called again for each try. After the status 401 it is called once more; see
+	// [TokenRejected]. An error ends the read. Nil sends the request unchanged.
 	Auth func(*http.Request) error
 
 	// Header is sent with each request. Nil sends only "Accept: application/json".
 	Header http.Header
 
 	// Client makes the requests. Nil means a client that follows no redirect to
-	// another host, because that host would receive what Auth adds.
+	// another host. Another client that follows one sends it no headers.
 	Client *http.Client
 
-	// Timeout limits one request, including its response. 0 means 30 seconds.
+	// Timeout limits one request, including its response; with Stream, the wait for the
+	// response and for each part of it. 0 means 30 seconds.
 	Timeout time.Duration
 
 	// MaxBodyBytes limits the length of a response. 0 means 32 MiB.
 	MaxBodyBytes int64
 
-	// Tries is the number of times a request is made if it gets no response, or the
-	// status 408, 425, 429 or 5xx. 0 means 4.
+	// Tries is the number of times a request is made if it gets no response, the status
+	// 408, 425, 429 or 5xx, or a response that asks for a wait. 0 means 4.
 	Tries int
 
-	// MaxWait is the longest wait between two tries. If a server asks for more by
-	// Retry-After, the run is put back for that time. 0 means 30 seconds.
+	// MaxWait is the longest wait between two tries. If a server asks for more, the run is
+	// put back for that time. 0 means 30 seconds.
 	MaxWait time.Duration
+
+	// Logger receives a warning if a path in Paging was in no response. Nil means
+	// [slog.Default].
+	Logger *slog.Logger
 }
 
-func (o *Options) caller() *httpcall.Caller {
+func (o *Options) caller(address string) *httpcall.Caller {
 	return httpcall.Caller{
-		Client: o.Client, Header: o.Header, Auth: o.Auth,
+		Client: o.Client, Home: address, Header: o.Header, Auth: o.Auth, Classify: o.classify(), Limiter: o.Limiter,
 		Timeout: o.Timeout, MaxBodyBytes: o.MaxBodyBytes, Tries: o.Tries, MaxWait: o.MaxWait,
 	}.WithDefaults()
+}
+
+func (o *Options) validate() error {
+	errs := []error{o.Since.validate(), o.Open.validate()}
+	wrong := func(field, reason string, args ...any) {
+		errs = append(errs, &dataflow.ConfigError{Field: field, Reason: fmt.Sprintf(reason, args...)})
+	}
+	if v, ok := o.Paging.(dataflow.Validator); ok {
+		errs = append(errs, v.Validate())
+	}
+	switch {
+	case o.Order != OldestFirst && o.Order != NewestFirst:
+		wrong("Order", "%d is unknown: use OldestFirst or NewestFirst", o.Order)
+	case o.Links != SameHost && o.Links != KeepOrigin && !strings.HasPrefix(string(o.Links), allowed):
+		wrong("Links", "%q is unknown: use SameHost, KeepOrigin or Allow", string(o.Links))
+	case o.Snapshot && (o.Order != OldestFirst || o.Since != nil):
+		wrong("Snapshot", "it reads all of the list, so Order and Since have no use: leave them out, or Snapshot")
+	case o.Snapshot && o.streams():
+		wrong("Snapshot", "it compares whole pages, which Stream and Lines do not keep: leave one of them out")
+	}
+	if o.Since != nil && o.Since.Param == "" && o.Order != NewestFirst {
+		wrong("Since.Param", `it is empty: name the parameter, such as "updated_since", or set Order to NewestFirst`)
+	}
+	if o.Lines && o.Records != "" {
+		wrong("Records", "%q cannot be found in JSON lines, where each line is a record: leave it empty", o.Records)
+	}
+	if _, err := json.Marshal(o.Body); err != nil {
+		wrong("Body", "it cannot be written as JSON: %s", err)
+	}
+	return errors.Join(errs...)
+}
+
+func (o *Options) streams() bool { return o.Stream || o.Lines }
+
+// resumes reports whether a later run continues in the list, after the last record.
+func (o *Options) resumes() bool {
+	return !o.Snapshot && o.Order == OldestFirst && o.Since == nil
 }
 
 func requirePath(field, path string) error {

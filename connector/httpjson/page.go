@@ -1,6 +1,7 @@
 package httpjson
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -15,39 +16,68 @@ const maxRawBytes = 64 << 10
 // page is a fetched page.
 type page struct {
 	records            []json.RawMessage
-	next               string // empty for the last page
+	count              int             // of the records; a stream keeps none
+	envelope           json.RawMessage // the response; of a stream, with the last record only
+	rest               json.RawMessage // the response with the last record only
+	next               string          // empty for the last page
 	sum                string
 	etag, lastModified string
 }
 
+// pageOf returns a response as the functions of the options see it.
+func pageOf(resp *httpcall.Response) *Page {
+	return &Page{URL: resp.URL, Status: resp.Status, Header: resp.Header, Body: resp.Body}
+}
+
 // parse finds the records in a response.
 func (s *source[T]) parse(resp *httpcall.Response) (*page, error) {
-	p := &page{}
-	if conditional(s.opts.Paging) {
+	p := &page{envelope: resp.Body, rest: resp.Body}
+	if s.conditional() {
 		p.etag, p.lastModified = resp.Header.Get("ETag"), resp.Header.Get("Last-Modified")
 	}
-	sum := sha256.Sum256(resp.Body)
-	p.sum = hex.EncodeToString(sum[:8])
+	if s.opts.Snapshot {
+		sum := sha256.Sum256(resp.Body)
+		p.sum = hex.EncodeToString(sum[:8])
+	}
 	if resp.Status == http.StatusNoContent && len(resp.Body) == 0 {
 		return p, nil
 	}
+	if s.opts.Check != nil {
+		if err := s.opts.Check(pageOf(resp)); err != nil {
+			return nil, &checkError{err}
+		}
+	}
 	var err error
-	p.records, err = httpcall.Records(resp.Body, s.opts.Records)
+	p.records, p.rest, err = httpcall.Records(resp.Body, s.opts.Records)
+	p.count = len(p.records)
 	return p, err
 }
 
+// checkError is an error of Options.Check, which decides what it means.
+type checkError struct{ err error }
+
+func (e *checkError) Error() string { return e.err.Error() }
+func (e *checkError) Unwrap() error { return e.err }
+
+// conditional reports whether an unchanged response also means that no new page follows it,
+// so that it can be asked for by ETag and Last-Modified.
+func (s *source[T]) conditional() bool {
+	return s.body == nil && s.opts.Open == nil && s.opts.Since == nil && s.opts.Order == OldestFirst && !s.opts.streams() && conditional(s.opts.Paging)
+}
+
 // cursor returns the place after the first n records.
-func (p *page) cursor(name string, n int, snapshot bool) Cursor {
-	c := Cursor{Page: name, Skip: n}
+func (p *page) cursor(at Cursor, n int, snapshot bool) Cursor {
+	c := at.on(at.Page)
+	c.Skip = n
 	if snapshot {
 		c.Sum = p.sum
 	}
-	if n < len(p.records) || p.next != "" {
+	if n < p.count || p.next != "" {
 		return c
 	}
 	c.Done = snapshot
 	// A conditional request for a snapshot is possible only if it has one page.
-	if !snapshot || name == "" {
+	if !snapshot || at.Page == "" {
 		c.ETag, c.LastModified = p.etag, p.lastModified
 	}
 	return c
@@ -64,17 +94,17 @@ func (s *source[T]) key(record json.RawMessage) string {
 	if s.opts.Key == "" {
 		return ""
 	}
-	value, err := httpcall.Find(record, s.opts.Key)
+	value, err := httpcall.FindValid(record, s.opts.Key)
 	if err != nil {
 		return ""
 	}
 	return httpcall.Text(value)
 }
 
-// clip returns a record to keep with its error, or nil if it is too long.
+// clip returns a copy of a record to keep with its error, or nil if it is too long.
 func clip(record json.RawMessage) json.RawMessage {
 	if len(record) > maxRawBytes {
 		return nil
 	}
-	return record
+	return bytes.Clone(record)
 }

@@ -14,40 +14,59 @@ import (
 	"github.com/activedataflow/dataflow/internal/httpcall"
 )
 
-// Paging is how an API is asked for its pages: [PageNumber], [Offset],
-// [BodyCursor], [LinkHeader], [NextURL], or your own. It must be safe for
-// concurrent use.
+// Paging is how an API is asked for its pages: [PageNumber], [Offset], [BodyCursor],
+// [HeaderCursor], [NextURL], [LinkHeader], or your own. It must be safe for concurrent use.
 type Paging interface {
-	// Prepare turns a request for the source's address into one for a page. The
-	// first page is "".
-	Prepare(req *http.Request, page string) error
-	// Next returns the page after a fetched one, or "" if that is the last.
+	// Prepare turns the request for the source's address into one for a page. The first
+	// page is "". An error ends the run.
+	Prepare(r *Request, page string) error
+	// Next returns the page after a fetched one, or "" if that is the last. An error ends
+	// the run.
 	Next(page string, got *Page) (string, error)
 }
 
-// Page is a fetched page, as a [Paging] sees it.
+// Page is a response.
 type Page struct {
 	// URL is the address of the request, after redirects.
 	URL *url.URL
+	// Status is the HTTP status.
+	Status int
 	// Header is the header of the response.
 	Header http.Header
-	// Body is the body of the response.
+	// Body is the body of the response. With [Options].Stream and Lines it has only the last
+	// record.
 	Body json.RawMessage
-	// Records is the number of records on the page.
+	// Records is the number of records on the page. It is 0 for Classify and Check.
 	Records int
+
+	hasBody bool            // the request has one
+	rest    json.RawMessage // Body with the last record only, which is known to be JSON; nil: not known
+	records string          // the path of the records
+}
+
+// find returns the value at a path of the body.
+func (p *Page) find(path string) (json.RawMessage, error) {
+	if p.rest == nil {
+		return httpcall.Find(p.Body, path)
+	}
+	inside, ok := strings.CutPrefix(path, p.records)
+	if inside = strings.TrimPrefix(inside, "."); ok && !strings.HasPrefix(inside, "-1") {
+		return httpcall.FindValid(p.Body, path) // perhaps in one of the records
+	}
+	return httpcall.FindValid(p.rest, path)
 }
 
 // onePage is the paging of an API that returns everything in one response.
 type onePage struct{}
 
-func (onePage) Prepare(*http.Request, string) error { return nil }
-func (onePage) Next(string, *Page) (string, error)  { return "", nil }
+func (onePage) Prepare(*Request, string) error     { return nil }
+func (onePage) Next(string, *Page) (string, error) { return "", nil }
 
 // conditional reports whether an unchanged response also means that no new page
 // follows it. A link in the header may appear while the body stays the same.
 func conditional(p Paging) bool {
 	switch p.(type) {
-	case onePage, PageNumber, Offset, BodyCursor, NextURL:
+	case onePage, PageNumber, Offset, BodyCursor, HeaderCursor, NextURL:
 		return true
 	default:
 		return false
@@ -57,14 +76,21 @@ func conditional(p Paging) bool {
 // PageNumber requests pages by their number. The first page without records is after
 // the last: a shorter page is not, because APIs hide records and cap Size.
 type PageNumber struct {
-	// Param is the query parameter. Empty means "page".
+	// Param is the parameter. See [Request.Set]. Empty means "page".
 	Param string
 	// First is the number of the first page. 0 means 1; -1 means 0.
 	First int
 	// Size is the number of records to request. 0 means that the API decides.
 	Size int
-	// SizeParam is the query parameter for Size. Empty means "per_page".
+	// SizeParam is the parameter for Size. Empty means "per_page".
 	SizeParam string
+	// HasMore is the path of a value that is true while another page follows, such as
+	// "has_more". With "!" before it, the value is true on the last page, such as
+	// "!is_last". Empty, and a response without it, mean the first page without records.
+	HasMore string
+	// Pages is the path of the number of pages, such as "meta.total_pages". Empty means
+	// that the API does not say it.
+	Pages string
 	// ShortPageEnds makes a page with fewer records than Size the last, which saves a
 	// request. It loses records if the API caps Size or hides records.
 	ShortPageEnds bool
@@ -79,22 +105,35 @@ func (p PageNumber) Validate() error {
 }
 
 // Prepare sets the parameters.
-func (p PageNumber) Prepare(req *http.Request, page string) error {
-	set(req, cmp.Or(p.Param, "page"), cmp.Or(page, strconv.Itoa(p.first())))
-	if p.Size > 0 {
-		set(req, cmp.Or(p.SizeParam, "per_page"), strconv.Itoa(p.Size))
+func (p PageNumber) Prepare(r *Request, page string) error {
+	n, err := strconv.Atoi(cmp.Or(page, strconv.Itoa(p.first())))
+	if err != nil {
+		return fmt.Errorf("%q is not a page number: reset the flow's cursor", page)
 	}
-	return nil
+	if err := r.Set(cmp.Or(p.Param, "page"), n); err != nil || p.Size <= 0 {
+		return err
+	}
+	return r.Set(cmp.Or(p.SizeParam, "per_page"), p.Size)
 }
 
 // Next returns the next number.
 func (p PageNumber) Next(page string, got *Page) (string, error) {
-	if got.Records == 0 || p.ShortPageEnds && got.Records < p.Size {
-		return "", nil
-	}
 	n, err := strconv.Atoi(cmp.Or(page, strconv.Itoa(p.first())))
 	if err != nil {
 		return "", fmt.Errorf("%q is not a page number: reset the flow's cursor", page)
+	}
+	more, said, err := hasMore(got, p.HasMore)
+	if err != nil {
+		return "", err
+	}
+	pages, counted, err := count(got, p.Pages)
+	switch {
+	case err != nil:
+		return "", err
+	case said && !more, counted && n-p.first()+1 >= pages:
+		return "", nil
+	case !said && (got.Records == 0 || p.ShortPageEnds && got.Records < p.Size):
+		return "", nil
 	}
 	return strconv.Itoa(n + 1), nil
 }
@@ -108,15 +147,21 @@ func (p PageNumber) first() int { return max(0, cmp.Or(p.First, 1)) }
 // records. So the offset grows by the records received, and any record that ends one page
 // and begins the next is read once. Set Step for records that may equal their neighbors.
 type Offset struct {
-	// Param is the query parameter. Empty means "offset".
+	// Param is the parameter. See [Request.Set]. Empty means "offset".
 	Param string
 	// Limit is the number of records to request. 0 means 100.
 	Limit int
-	// LimitParam is the query parameter for Limit. Empty means "limit".
+	// LimitParam is the parameter for Limit. Empty means "limit".
 	LimitParam string
 	// Step is what each page adds to the offset. It equals Limit for an API that hides
 	// records after it has counted them. 0 means the records received.
 	Step int
+	// HasMore is the path of a value that is true while another page follows. See
+	// [PageNumber].
+	HasMore string
+	// Total is the path of the number of records of the list, such as "total". Empty means
+	// that the API does not say it.
+	Total string
 	// ShortPageEnds makes a page with fewer records than Limit the last, which saves a
 	// request. It loses records if the API caps Limit or hides records.
 	ShortPageEnds bool
@@ -135,171 +180,40 @@ func (o Offset) Validate() error {
 }
 
 // Prepare sets the parameters.
-func (o Offset) Prepare(req *http.Request, page string) error {
-	set(req, cmp.Or(o.Param, "offset"), cmp.Or(page, "0"))
-	set(req, cmp.Or(o.LimitParam, "limit"), strconv.Itoa(o.limit()))
-	return nil
+func (o Offset) Prepare(r *Request, page string) error {
+	n, err := strconv.Atoi(cmp.Or(page, "0"))
+	if err != nil {
+		return fmt.Errorf("%q is not an offset: reset the flow's cursor", page)
+	}
+	if err := r.Set(cmp.Or(o.Param, "offset"), n); err != nil {
+		return err
+	}
+	return r.Set(cmp.Or(o.LimitParam, "limit"), o.limit())
 }
 
 // Next returns the next offset.
 func (o Offset) Next(page string, got *Page) (string, error) {
-	if got.Records == 0 || o.ShortPageEnds && got.Records < o.limit() {
-		return "", nil
-	}
 	n, err := strconv.Atoi(cmp.Or(page, "0"))
 	if err != nil {
 		return "", fmt.Errorf("%q is not an offset: reset the flow's cursor", page)
 	}
-	return strconv.Itoa(n + cmp.Or(o.Step, got.Records)), nil
+	more, said, err := hasMore(got, o.HasMore)
+	if err != nil {
+		return "", err
+	}
+	total, counted, err := count(got, o.Total)
+	next := n + cmp.Or(o.Step, got.Records)
+	switch {
+	case err != nil:
+		return "", err
+	case said && !more, counted && next >= total:
+		return "", nil
+	case said && got.Records == 0, counted && got.Records == 0 && o.Step > 0: // it has hidden a whole page
+		return strconv.Itoa(n + cmp.Or(o.Step, o.limit())), nil
+	case got.Records == 0, !said && !counted && o.ShortPageEnds && got.Records < o.limit():
+		return "", nil
+	}
+	return strconv.Itoa(next), nil
 }
 
 func (o Offset) limit() int { return cmp.Or(o.Limit, 100) }
-
-// BodyCursor requests the page that the previous page names in its body. A page
-// whose name is missing, null or empty is followed by none.
-type BodyCursor struct {
-	// Path is the path of the name in the body: fields separated by dots, such as
-	// "meta.next_cursor". Required.
-	Path string
-	// Param is the query parameter. Empty means "cursor".
-	Param string
-}
-
-// Validate returns a [dataflow.ConfigError] if Path is empty.
-func (b BodyCursor) Validate() error { return requirePath("BodyCursor", b.Path) }
-
-// Prepare sets the parameter.
-func (b BodyCursor) Prepare(req *http.Request, page string) error {
-	if page != "" {
-		set(req, cmp.Or(b.Param, "cursor"), page)
-	}
-	return nil
-}
-
-// Next returns the name in the body.
-func (b BodyCursor) Next(_ string, got *Page) (string, error) { return optional(got.Body, b.Path) }
-
-// NextURL requests the page whose address the previous page has in its body. A page
-// whose address is missing, null or empty is followed by none.
-type NextURL struct {
-	// Path is the path of the address in the body: fields separated by dots, such as
-	// "links.next". The address may be relative. Required.
-	Path string
-}
-
-// Validate returns a [dataflow.ConfigError] if Path is empty.
-func (n NextURL) Validate() error { return requirePath("NextURL", n.Path) }
-
-// Prepare sets the address.
-func (n NextURL) Prepare(req *http.Request, page string) error { return goTo(req, page) }
-
-// Next returns the address in the body.
-func (n NextURL) Next(_ string, got *Page) (string, error) {
-	next, err := optional(got.Body, n.Path)
-	if err != nil || next == "" {
-		return "", err
-	}
-	return resolve(got.URL, next)
-}
-
-// LinkHeader requests the page whose address the previous page has in its Link
-// header, with rel="next" (RFC 8288).
-type LinkHeader struct{}
-
-// Prepare sets the address.
-func (LinkHeader) Prepare(req *http.Request, page string) error { return goTo(req, page) }
-
-// Next returns the address in the header.
-func (LinkHeader) Next(_ string, got *Page) (string, error) {
-	for _, header := range got.Header.Values("Link") {
-		if next := nextLink(header); next != "" {
-			return resolve(got.URL, next)
-		}
-	}
-	return "", nil
-}
-
-// nextLink returns the link with rel="next" in a Link header, or "".
-func nextLink(header string) string {
-	for header != "" {
-		_, rest, ok := strings.Cut(header, "<")
-		if !ok {
-			return ""
-		}
-		target, rest, ok := strings.Cut(rest, ">")
-		if !ok {
-			return ""
-		}
-		var params string
-		params, header = cutUnquoted(rest, ',')
-		for params != "" {
-			var param string
-			param, params = cutUnquoted(params, ';')
-			name, value, _ := strings.Cut(param, "=")
-			if !strings.EqualFold(strings.TrimSpace(name), "rel") {
-				continue
-			}
-			for rel := range strings.FieldsSeq(strings.Trim(strings.TrimSpace(value), `"`)) {
-				if strings.EqualFold(rel, "next") {
-					return strings.TrimSpace(target)
-				}
-			}
-		}
-	}
-	return ""
-}
-
-// cutUnquoted cuts a text at a character outside double quotes.
-func cutUnquoted(text string, at rune) (before, after string) {
-	quoted := false
-	for i, c := range text {
-		switch {
-		case c == '"':
-			quoted = !quoted
-		case c == at && !quoted:
-			return text[:i], text[i+1:]
-		}
-	}
-	return text, ""
-}
-
-func set(req *http.Request, param, value string) {
-	query := req.URL.Query()
-	query.Set(param, value)
-	req.URL.RawQuery = query.Encode()
-}
-
-func goTo(req *http.Request, page string) error {
-	if page == "" {
-		return nil
-	}
-	u, err := req.URL.Parse(page)
-	if err != nil {
-		return errors.New("its address is not a URL: reset the flow's cursor")
-	}
-	req.URL, req.Host = u, u.Host
-	return nil
-}
-
-func resolve(base *url.URL, address string) (string, error) {
-	u, err := base.Parse(address)
-	if err != nil {
-		return "", fmt.Errorf("%q is not a URL: check the path in Options.Paging", address)
-	}
-	return u.String(), nil
-}
-
-// optional returns the text at a path, or "" if the path is missing.
-func optional(body json.RawMessage, path string) (string, error) {
-	value, err := httpcall.Find(body, path)
-	if err != nil {
-		return "", nil //nolint:nilerr // the last page names no next page
-	}
-	if value = json.RawMessage(strings.TrimSpace(string(value))); len(value) > 0 && (value[0] == '{' || value[0] == '[' || string(value) == "true") {
-		return "", fmt.Errorf("%s at %q is neither a string nor a number: check the path in Options.Paging", value, path)
-	}
-	if string(value) == "false" {
-		return "", nil
-	}
-	return httpcall.Text(value), nil
-}

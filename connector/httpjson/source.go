@@ -6,30 +6,37 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"net/http"
 	"net/url"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/httpcall"
+	"github.com/activedataflow/dataflow/internal/jsonrow"
 )
 
 // checkEvery is the number of records read between two checks of the context.
 const checkEvery = 128
 
-// Source returns a source that reads the records of the API at address with GET
-// requests. See the package documentation for what a later run reads. opts may be
-// nil: the response is then one array.
+// Source returns a source that reads the records of the API at address. See the package
+// documentation for what a later run reads. opts may be nil: the response is then one array.
 //
 // An invalid address or opts is reported by [dataflow.NewClient], or by the first
 // read. The source is also a [dataflow.Validator] and a [dataflow.Describer]. It is
-// safe for concurrent use if opts.Auth is.
+// safe for concurrent use if the functions in opts are.
 func Source[T any](address string, opts *Options) dataflow.Source[T, Cursor] {
 	if opts == nil {
 		opts = &Options{}
 	}
-	s := &source[T]{address: address, opts: *opts, call: opts.caller()}
+	s := &source[T]{address: address, opts: *opts, call: opts.caller(address)}
 	if s.opts.Paging == nil {
 		s.opts.Paging = onePage{}
+	}
+	if s.opts.Logger == nil {
+		s.opts.Logger = slog.Default()
+	}
+	if opts.Body != nil {
+		s.body, _ = json.Marshal(opts.Body) // Validate reports an error
 	}
 	return s
 }
@@ -38,14 +45,11 @@ type source[T any] struct {
 	address string
 	opts    Options
 	call    *httpcall.Caller
+	body    []byte // of each request, before the parameters; nil: none
 }
 
 func (s *source[T]) Validate() error {
-	errs := []error{s.call.Validate(s.address)}
-	if v, ok := s.opts.Paging.(dataflow.Validator); ok {
-		errs = append(errs, v.Validate())
-	}
-	return errors.Join(errs...)
+	return errors.Join(s.call.Validate(s.address), s.opts.validate())
 }
 
 // Describe leaves out the address's query, which may hold a secret.
@@ -55,126 +59,49 @@ func (s *source[T]) Describe() dataflow.Description {
 
 func (s *source[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.Seq2[dataflow.Item[T, Cursor], error] {
 	return func(yield func(dataflow.Item[T, Cursor], error) bool) {
-		if err := s.pages(ctx, r.From, yield); err != nil {
+		reading := &reading[T]{s: s, from: r.From, yield: yield, trail: s.trail(), dec: jsonrow.NewDecoder[T](false)}
+		if err := reading.run(ctx); err != nil {
 			yield(dataflow.Item[T, Cursor]{}, err)
 		}
 	}
 }
 
-// pages yields the records after a cursor. It returns the error that ended the
-// read; the caller must yield it.
-func (s *source[T]) pages(ctx context.Context, from Cursor, yield func(dataflow.Item[T, Cursor], error) bool) error {
-	if err := s.Validate(); err != nil {
-		return dataflow.Permanent(fmt.Errorf("HTTP source: %w", err))
-	}
-	at := from
-	if s.opts.Snapshot && from.Done {
-		at = Cursor{Done: true, Skip: from.Skip, ETag: from.ETag, LastModified: from.LastModified, Sum: from.Sum}
-	}
-	var before []json.RawMessage // the records of the previous page
-	trail := &httpcall.Trail{EqualPages: s.opts.AllowEqualPages}
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		p, err := s.fetch(ctx, at)
-		if err != nil || p == nil { // a nil page means that nothing has changed
-			return err
-		}
-		if s.opts.Snapshot && p.changed(at) {
-			at.Skip, at.Done = 0, false
-			if at.Page != "" { // records may have moved to a page that was already read
-				at, before, trail = Cursor{}, nil, &httpcall.Trail{EqualPages: s.opts.AllowEqualPages}
-				continue
-			}
-		}
-		if at.Skip > len(p.records) {
-			return dataflow.Permanent(fmt.Errorf("page %s has %d records, but %d were read: records were removed: set Options.Snapshot for a list that does not only grow", at.pageName(), len(p.records), at.Skip))
-		}
-		if err := trail.Visit(at.Page, p.next, p.records); err != nil {
-			return dataflow.Permanent(fmt.Errorf("page %s of %s: %w", at.pageName(), bare(s.address), err))
-		}
-		if at.Skip == 0 {
-			at.Skip = s.overlap(before, p.records)
-		}
-		more, err := s.yieldPage(ctx, p, at, yield)
-		if err != nil || !more || p.next == "" {
-			return err
-		}
-		if err := trail.Pace(ctx); err != nil {
-			return err
-		}
-		at, before = Cursor{Page: p.next}, p.records
-	}
+func (s *source[T]) trail() *httpcall.Trail {
+	return &httpcall.Trail{EqualPages: s.opts.AllowEqualPages}
 }
 
-// yieldPage yields the records of a page after the cursor. It reports whether the
-// caller wants more.
-func (s *source[T]) yieldPage(ctx context.Context, p *page, at Cursor, yield func(dataflow.Item[T, Cursor], error) bool) (bool, error) {
-	for i := at.Skip; i < len(p.records); i++ {
-		if i%checkEvery == checkEvery-1 && ctx.Err() != nil {
-			return false, ctx.Err()
-		}
-		item := dataflow.Item[T, Cursor]{Cursor: p.cursor(at.Page, i+1, s.opts.Snapshot), Resume: true}
-		item.Key = s.key(p.records[i])
-		var bad error
-		if err := httpcall.Decode(p.records[i], &item.Value); err != nil {
-			if item.Key == "" {
-				item.Key = item.Cursor.String()
-			}
-			bad = &dataflow.RecordError{Key: item.Key, Raw: clip(p.records[i]), Err: err}
-			item = dataflow.Item[T, Cursor]{Cursor: item.Cursor, Resume: true}
-		}
-		if !yield(item, bad) {
-			return false, nil
-		}
-	}
-	// The end of the page may be a new cursor without a record: if the page is empty
-	// and another follows, or if the ETag or Last-Modified has changed.
-	end := p.cursor(at.Page, len(p.records), s.opts.Snapshot)
-	switch {
-	case at.Skip < len(p.records):
-		return true, nil
-	case p.next != "" && len(p.records) > 0:
-		return true, nil // this may be the last page with records, and may still grow
-	case p.next != "":
-		end = Cursor{Page: p.next}
-	// Do not move to an empty last page: the next read begins at the page before it,
-	// which may still grow.
-	case end == at, len(p.records) == 0 && at.Page != "" && !s.opts.Snapshot, at.Skip == 0 && !s.opts.Snapshot && end.ETag == "" && end.LastModified == "":
-		return true, nil
-	}
-	return yield(dataflow.Item[T, Cursor]{Mark: true, Cursor: end}, nil), nil
+// wrap names the page of an error.
+func (s *source[T]) wrap(at Cursor, err error) error {
+	return fmt.Errorf("page %s of %s: %w", at.pageName(), bare(s.address), err)
 }
 
 // fetch gets the page of a cursor, or nil if the page has not changed.
-func (s *source[T]) fetch(ctx context.Context, at Cursor) (*page, error) {
+func (r *reading[T]) fetch(ctx context.Context, at Cursor) (*page, error) {
+	p, err := r.ask(ctx, at)
+	if err != nil && r.handle != nil && !r.fresh && refused(err) { // the search has expired
+		r.handle = nil
+		p, err = r.ask(ctx, at)
+	}
+	return p, err
+}
+
+// ask makes the request for a page.
+func (r *reading[T]) ask(ctx context.Context, at Cursor) (*page, error) {
+	if err := r.open(ctx); err != nil {
+		return nil, err
+	}
+	s := r.s
 	var p *page
 	var unread error
-	resp, err := s.call.DoRead(ctx, func(ctx context.Context) (*http.Request, error) {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.address, nil)
-		if err != nil {
-			return nil, dataflow.Permanent(err)
-		}
-		req.Header.Set("Accept", "application/json")
-		if err := s.opts.Paging.Prepare(req, at.Page); err != nil {
-			return nil, dataflow.Permanent(fmt.Errorf("page %s: %w", at.pageName(), err))
-		}
-		at.condition(req)
-		return req, s.allowed(req.URL)
-	}, func(resp *httpcall.Response) error {
+	resp, err := s.call.DoRead(ctx, func(ctx context.Context) (*http.Request, error) { return r.build(ctx, at) }, func(resp *httpcall.Response) error {
 		if unread = nil; resp.Status != http.StatusNotModified {
 			p, unread = s.parse(resp)
 		}
 		return unread
 	})
-	switch reported := (*httpcall.ReportedError)(nil); {
+	switch {
 	case err != nil && err == unread: //nolint:errorlint // it is this error itself, not one that wraps it
-		err = fmt.Errorf("page %s of %s: %w", at.pageName(), bare(s.address), err)
-		if errors.As(err, &reported) {
-			return nil, err
-		}
-		return nil, dataflow.Permanent(err)
+		return nil, s.unreadable(at, err)
 	case err != nil:
 		if err = s.end(at, err); err == nil {
 			return &page{}, nil
@@ -183,24 +110,54 @@ func (s *source[T]) fetch(ctx context.Context, at Cursor) (*page, error) {
 	case resp.Status == http.StatusNotModified:
 		return nil, nil //nolint:nilnil // nil means unchanged
 	}
-	got := &Page{URL: resp.URL, Header: resp.Header, Body: resp.Body, Records: len(p.records)}
-	if p.next, err = s.opts.Paging.Next(at.Page, got); err != nil {
-		return nil, dataflow.Permanent(fmt.Errorf("page %s of %s: the next page: %w", at.pageName(), bare(s.address), err))
+	r.renew(p.envelope)
+	return p, r.findNext(at, p, resp)
+}
+
+// unreadable returns the error of a response that cannot be read.
+func (s *source[T]) unreadable(at Cursor, err error) error {
+	err = s.wrap(at, err)
+	if reported, checked := (*httpcall.ReportedError)(nil), (*checkError)(nil); errors.As(err, &reported) || errors.As(err, &checked) {
+		return err
+	}
+	return dataflow.Permanent(err)
+}
+
+// findNext finds the page after a fetched one.
+func (r *reading[T]) findNext(at Cursor, p *page, resp *httpcall.Response) (err error) {
+	got := pageOf(resp)
+	got.Body, got.Records, got.hasBody = p.envelope, p.count, r.s.body != nil
+	got.rest, got.records = p.rest, r.s.opts.Records
+	if p.next, err = r.s.opts.Paging.Next(at.Page, got); err != nil {
+		return dataflow.Permanent(r.s.wrap(at, fmt.Errorf("the next page: %w", err)))
 	}
 	if p.next == at.Page { // it is the last, and names the place where the list will go on
 		p.next = ""
 	}
-	return p, nil
+	return r.checkNamed(at, p, got)
 }
 
-// allowed returns an error for a page at another host, which must not receive what
-// Auth adds.
-func (s *source[T]) allowed(u *url.URL) error {
-	home, err := url.Parse(s.address)
-	if err == nil && u.Host == home.Host && u.Scheme == home.Scheme {
-		return nil
+// build makes the HTTP request for a page.
+func (r *reading[T]) build(ctx context.Context, at Cursor) (*http.Request, error) {
+	s := r.s
+	q, err := r.request(at)
+	if err != nil {
+		return nil, dataflow.Permanent(s.wrap(at, err))
 	}
-	return dataflow.Permanent(fmt.Errorf("the next page is at %s://%s, not at the host of %s: it was not requested, because it would receive what Auth adds", u.Scheme, u.Host, bare(s.address)))
+	u, err := s.opts.Links.follow(s.address, q.URL)
+	if err != nil {
+		return nil, err
+	}
+	body, err := q.body()
+	if err != nil {
+		return nil, dataflow.Permanent(s.wrap(at, err))
+	}
+	if r.asked, err = url.Parse(u.String()); err != nil {
+		return nil, dataflow.Permanent(err)
+	}
+	r.askedBody = q.Body
+	at.condition(q.Header)
+	return newRequest(ctx, s.opts.Method, u, q.Header, body)
 }
 
 // bare returns an address without its user, query and fragment, which may hold

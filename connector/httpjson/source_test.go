@@ -54,7 +54,7 @@ func TestSource_Conditional(t *testing.T) {
 	src := a.source("/cursor", httpjson.Options{})
 	_, at, err := read(t.Context(), t, src, httpjson.Cursor{})
 	require.NoError(t, err)
-	require.Equal(t, httpjson.Cursor{Page: "c5", Skip: 2, ETag: `"5-2-false"`}, at)
+	require.Equal(t, httpjson.Cursor{Page: "c5", Skip: 2, ETag: `"5-2-false"`, Last: at.Last}, at)
 	_, again, err := read(t.Context(), t, src, at)
 	require.NoError(t, err)
 	require.Equal(t, at, again)
@@ -199,8 +199,8 @@ func (broken) RoundTrip(*http.Request) (*http.Response, error) {
 func TestSource_OtherHost(t *testing.T) {
 	t.Parallel()
 	for name, resp := range map[string]answer{
-		"Next":   reply(200, nil, `{"data":{"orders":[{"id":1}]},"next":"https://evil.test/next"}`),
-		"Scheme": reply(200, nil, `{"data":{"orders":[{"id":1}]},"next":"http://api.test/next"}`),
+		"Next": reply(200, nil, `{"data":{"orders":[{"id":1}]},"next":"https://evil.test/next"}`),
+		"Port": reply(200, nil, `{"data":{"orders":[{"id":1}]},"next":"https://api.test:8443/next"}`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -255,13 +255,23 @@ func TestValidate(t *testing.T) {
 	t.Parallel()
 	const address = "https://api.test/"
 	for field, part := range map[string]any{
-		"URL":             httpjson.Source[order]("api.test", nil),
-		"BodyCursor.Path": httpjson.Source[order](address, &httpjson.Options{Paging: httpjson.BodyCursor{}}),
-		"NextURL.Path":    httpjson.Source[order](address, &httpjson.Options{Paging: httpjson.NextURL{}}),
-		"Timeout":         httpjson.Source[order](address, &httpjson.Options{Timeout: -1}),
-		"MaxBodyBytes":    httpjson.Source[order](address, &httpjson.Options{MaxBodyBytes: -1}),
-		"Tries":           httpjson.Source[order](address, &httpjson.Options{Tries: -1}),
-		"MaxWait":         httpjson.Source[order](address, &httpjson.Options{MaxWait: -1}),
+		"URL":                 httpjson.Source[order]("api.test", nil),
+		"BodyCursor.Path":     httpjson.Source[order](address, &httpjson.Options{Paging: httpjson.BodyCursor{}}),
+		"NextURL.Path":        httpjson.Source[order](address, &httpjson.Options{Paging: httpjson.NextURL{}}),
+		"HeaderCursor.Header": httpjson.Source[order](address, &httpjson.Options{Paging: httpjson.HeaderCursor{}}),
+		"Since.Path":          httpjson.Source[order](address, &httpjson.Options{Since: &httpjson.Since{Param: "since"}}),
+		"Since.Param":         httpjson.Source[order](address, &httpjson.Options{Since: &httpjson.Since{Path: "at"}}),
+		"Since.Lookback":      httpjson.Source[order](address, &httpjson.Options{Since: &httpjson.Since{Path: "at", Param: "since", Lookback: -2}}),
+		"Open.Path":           httpjson.Source[order](address, &httpjson.Options{Open: &httpjson.Open{URL: "x", Param: "id"}}),
+		"Order":               httpjson.Source[order](address, &httpjson.Options{Order: 7}),
+		"Links":               httpjson.Source[order](address, &httpjson.Options{Links: "all"}),
+		"Records":             httpjson.Source[order](address, &httpjson.Options{Lines: true, Records: "data"}),
+		"Body":                httpjson.Source[order](address, &httpjson.Options{Body: func() {}}),
+		"Snapshot":            httpjson.Source[order](address, &httpjson.Options{Snapshot: true, Order: httpjson.NewestFirst}),
+		"Timeout":             httpjson.Source[order](address, &httpjson.Options{Timeout: -1}),
+		"MaxBodyBytes":        httpjson.Source[order](address, &httpjson.Options{MaxBodyBytes: -1}),
+		"Tries":               httpjson.Source[order](address, &httpjson.Options{Tries: -1}),
+		"MaxWait":             httpjson.Source[order](address, &httpjson.Options{MaxWait: -1}),
 	} {
 		var wrong *dataflow.ConfigError
 		require.ErrorAs(t, part.(dataflow.Validator).Validate(), &wrong)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/files"
+	"github.com/activedataflow/dataflow/internal/jsonrow"
 )
 
 // checkEvery is the number of lines read between two checks of the context.
@@ -72,16 +73,16 @@ func (s *source[T]) Describe() dataflow.Description {
 
 func (s *source[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.Seq2[dataflow.Item[T, Cursor], error] {
 	return func(yield func(dataflow.Item[T, Cursor], error) bool) {
-		dec := newDecoder[T](s.opts.Strict)
+		dec := jsonrow.NewDecoder[T](s.opts.Strict)
 		err := s.lines(ctx, r, func(l line) bool {
 			if l.unreadable != nil {
 				return yield(dataflow.Item[T, Cursor]{}, files.Unreadable(l.at.File, l.unreadable))
 			}
 			item := dataflow.Item[T, Cursor]{Cursor: l.at, Resume: true}
 			if err := s.decode(dec, l); err != nil {
-				return yield(item, &dataflow.RecordError{Key: l.at.String(), Raw: raw(l.text), Err: fmt.Errorf("at byte %d: %w", l.start, err)})
+				return yield(item, &dataflow.RecordError{Key: l.at.String(), Raw: jsonrow.Raw(l.text), Err: fmt.Errorf("at byte %d: %w", l.start, err)})
 			}
-			item.Value = *dec.into
+			item.Value = dec.Value()
 			return yield(item, nil)
 		})
 		if err != nil {
@@ -90,11 +91,11 @@ func (s *source[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.S
 	}
 }
 
-func (s *source[T]) decode(dec *decoder[T], l line) error {
+func (s *source[T]) decode(dec *jsonrow.Decoder[T], l line) error {
 	if l.tooLong {
 		return fmt.Errorf("the line has more than %d bytes: raise MaxLineBytes", s.opts.MaxLineBytes)
 	}
-	return dec.decode(l.text)
+	return dec.Decode(l.text)
 }
 
 func (s *source[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (n int64, err error) {

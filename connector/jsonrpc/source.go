@@ -271,7 +271,7 @@ func (s *source[T]) params(at Cursor) (any, error) {
 }
 
 func (s *source[T]) parse(result json.RawMessage) (records []json.RawMessage, next string, err error) {
-	if records, err = httpcall.Records(result, s.opts.Records); err != nil {
+	if records, _, err = httpcall.Records(result, s.opts.Records); err != nil {
 		return nil, "", err
 	}
 	if s.opts.Next == "" {

@@ -41,13 +41,13 @@ func birdSinks() map[string]func() *sink[bird] {
 		"Insert": func() *sink[bird] { return newSink[bird]("Bird", false, nil) },
 		"Copy": func() *sink[bird] {
 			s := newSink[bird]("Bird", false, nil)
-			s.copyFrom = 1
+			s.to.copyFrom = 1
 			return s
 		},
 		"Upsert": func() *sink[bird] { return newSink[bird]("Bird", true, []string{"id"}) },
 		"UpsertByCopy": func() *sink[bird] {
 			s := newSink[bird]("Bird", true, []string{"id"})
-			s.copyFrom = 1
+			s.to.copyFrom = 1
 			return s
 		},
 	}
@@ -55,7 +55,7 @@ func birdSinks() map[string]func() *sink[bird] {
 
 // telling writes as the engine does with a sink that reports the outcome of its
 // rows.
-type telling struct{ upsertSink[bird] }
+type telling struct{ *upsertSink[bird] }
 
 func (s telling) WriteTx(ctx context.Context, rows []bird) error {
 	return s.WriteResultTx(ctx, rows, make([]dataflow.RowResult, len(rows)))
@@ -68,8 +68,8 @@ func TestSink_Contract(t *testing.T) {
 	for name, newSink := range birdSinks() {
 		parts[name] = func() txSink {
 			s := newSink()
-			if s.upsert {
-				return telling{upsertSink[bird]{s}}
+			if s.to.upsert {
+				return telling{reporting(s)}
 			}
 			return s
 		}
@@ -118,16 +118,16 @@ func queueBird(b *pgx.Batch, row bird) error {
 func TestFencedSink_Contract(t *testing.T) {
 	t.Parallel()
 	type fenced = dataflow.FencedSink[bird]
-	parts := map[string]func() fencedPart[bird]{"Batch": func() fencedPart[bird] { return newBatch(queueBird) }}
+	parts := map[string]func() rowWriter[bird]{"Batch": func() rowWriter[bird] { return newBatch(queueBird) }}
 	for name, newSink := range birdSinks() {
-		parts[name] = func() fencedPart[bird] { return newSink() }
+		parts[name] = func() rowWriter[bird] { return newSink() }
 	}
 	for name, newSink := range parts {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newPlaces(t)
 			on := func(pool *pgxpool.Pool) fenced {
-				s := &fencedSink[bird]{fencedPart: newSink(), pool: pool}
+				s := newFenced[bird](pool, newSink())
 				p.pools.Store(s, pool)
 				return s
 			}

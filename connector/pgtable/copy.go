@@ -14,11 +14,17 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
 // copyFrom is the smallest batch for which COPY is faster than the prepared
 // statement with arrays. COPY's statements are parsed each time.
 const copyFrom = 64
+
+// copyBytes is the weight of the texts and bytes of a batch from which COPY is used
+// whatever the number of rows. COPY sends them from where they are. As arrays they would be
+// copied several times first.
+const copyBytes = 256 << 10
 
 // stagedBatches is the number of batches for which an upsert uses the temporary
 // table after it has met an existing key.
@@ -52,8 +58,29 @@ type copier struct {
 	stale   atomic.Bool  // true once Postgres has rejected a batch
 }
 
+// isHeavy reports whether the texts and bytes of a batch weigh copyBytes or more.
+func (cp *copier) isHeavy(rows reflect.Value) bool {
+	weight := 0
+	for i := range rows.Len() {
+		row := rows.Index(i)
+		for _, c := range cp.columns {
+			v := c.field.In(row)
+			if v.Kind() == reflect.Pointer {
+				v = v.Elem()
+			}
+			if v.Kind() == reflect.String || v.Kind() == reflect.Slice {
+				weight += v.Len()
+			}
+		}
+	}
+	return weight >= copyBytes
+}
+
 // newCopier returns nil if COPY cannot write T to the table.
 func newCopier(table pgx.Identifier, st *statement, t *target, upsert bool, key []string) *copier {
+	if t.arrays {
+		return nil
+	}
 	cp := &copier{table: table.Sanitize(), columns: st.columns, names: st.columnNames(), direct: t.plain}
 	for _, c := range st.columns {
 		enc := newEncoder(c)
@@ -140,8 +167,7 @@ func (cp *copier) write(ctx context.Context, conn *pgx.Conn, rows reflect.Value,
 	}
 	result, err := cp.writeOnce(ctx, conn, rows, results, as)
 	for range deadlocks {
-		var pg *pgconn.PgError
-		if cp.stage == "" || !errors.As(err, &pg) || pg.Code != "40P01" || conn.PgConn().Exec(ctx, backToBefore).Close() != nil {
+		if cp.stage == "" || !sqlstate.Has(err, sqlstate.DeadlockDetected) || conn.PgConn().Exec(ctx, backToBefore).Close() != nil {
 			return result, err
 		}
 		cp.skip.Store(stagedBatches)
@@ -183,6 +209,7 @@ func (cp *copier) send(ctx context.Context, conn *pgx.Conn, sql string, rows ref
 	r.start(conn.TypeMap(), rows)
 	_, err := conn.PgConn().CopyFrom(ctx, r, sql)
 	r.rows = reflect.Value{}
+	r.enc.reset() // it refers to large values
 	if err == nil {
 		return outcome{accepted: true}, nil
 	}

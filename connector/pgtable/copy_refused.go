@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
 // outcome is the result of writing a batch by COPY.
@@ -27,32 +29,17 @@ type outcome struct {
 // written with arrays.
 func (cp *copier) reject(ctx context.Context, conn *pgx.Conn, err error) (outcome, error) {
 	var pg *pgconn.PgError
-	if !errors.As(err, &pg) || !refusal(pg.Code) {
+	if !errors.As(err, &pg) || !refusal(err) {
 		return outcome{}, err
 	}
 	if err := conn.PgConn().Exec(ctx, backToBefore).Close(); err != nil {
 		return outcome{}, err
 	}
-	result := outcome{conflict: pg.Code == "23505", line: copyLine(pg.Where)}
+	result := outcome{conflict: pg.Code == sqlstate.UniqueViolation, line: copyLine(pg.Where)}
 	if !result.conflict {
 		cp.stale.Store(true)
 	}
 	return result, nil
-}
-
-// ofTheRow reports whether an error concerns a value that COPY has decoded
-// correctly, and that an insert would reject too, whatever the other rows are.
-// Errors of keys depend on other rows.
-func ofTheRow(code string) bool {
-	switch code {
-	case "22001", // string_data_right_truncation
-		"22003",          // numeric_value_out_of_range
-		"22021",          // character_not_in_repertoire
-		"23502", "23514": // not null, check
-		return true
-	default:
-		return false
-	}
 }
 
 // refuse rolls back a part that was copied directly into the table, as reject does,
@@ -61,7 +48,7 @@ func ofTheRow(code string) bool {
 // is known about the row.
 func (cp *copier) refuse(ctx context.Context, conn *pgx.Conn, err error) (outcome, error) {
 	var pg *pgconn.PgError
-	if !errors.As(err, &pg) || !ofTheRow(pg.Code) || copyLine(pg.Where) == 0 {
+	if !errors.As(err, &pg) || !sqlstate.IsOwn(err) || copyLine(pg.Where) == 0 {
 		return cp.reject(ctx, conn, err)
 	}
 	if conn.PgConn().Exec(ctx, "rollback to savepoint dataflow_copy; "+cp.types+release).Close() != nil {
@@ -88,15 +75,9 @@ func copyLine(where string) int {
 }
 
 // refusal reports whether an error concerns the written rows or the way of writing
-// them. If it concerns the rows, writing them with arrays meets it again.
-func refusal(code string) bool {
-	if code == "08P01" { // protocol_violation: the bytes do not fit the column's type
-		return true
-	}
-	switch code[:min(2, len(code))] {
-	case "08", "25", "40", "53", "55", "57", "58":
-		return false
-	default:
-		return true
-	}
+// them. If it concerns the rows, writing them with arrays meets it again. Bytes that do
+// not fit the column's type are a protocol violation.
+func refusal(err error) bool {
+	return sqlstate.Has(err, sqlstate.ProtocolViolation) ||
+		sqlstate.Is(err, sqlstate.Record, sqlstate.Permanent, sqlstate.Attempt, sqlstate.Again)
 }

@@ -25,29 +25,56 @@ type copyReader struct {
 	ended    bool
 	enc      rowEncoder
 	sent     int   // bytes of enc.buf already read
+	large    int   // values of enc.large already read
 	err      error // the error that ended the read
 }
 
 // start makes the reader begin with other rows and reuse its memory.
 func (r *copyReader) start(m *pgtype.Map, rows reflect.Value) {
-	r.rows, r.row, r.began, r.ended, r.sent, r.err = rows, 0, false, false, 0, nil
-	r.enc.m, r.enc.buf = m, r.enc.buf[:0]
+	r.rows, r.row, r.began, r.ended, r.sent, r.large, r.err = rows, 0, false, false, 0, 0, nil
+	r.enc.m = m
+	r.enc.reset()
+}
+
+// reset forgets the values and keeps the memory of the buffer.
+func (e *rowEncoder) reset() {
+	clear(e.large)
+	e.buf, e.large = e.buf[:0], e.large[:0]
 }
 
 // Read implements io.Reader.
 func (r *copyReader) Read(p []byte) (int, error) {
-	if r.err == nil && r.sent == len(r.enc.buf) {
+	if r.err == nil && r.sent == len(r.enc.buf) && r.large == len(r.enc.large) {
 		if r.ended {
 			return 0, io.EOF
 		}
-		r.sent, r.enc.buf = 0, r.enc.buf[:0]
+		r.sent, r.large = 0, 0
+		r.enc.reset()
 		r.err = r.fill()
 	}
 	if r.err != nil {
 		return 0, r.err
 	}
-	n := copy(p, r.enc.buf[r.sent:])
-	r.sent += n
+	if r.large == len(r.enc.large) {
+		n := copy(p, r.enc.buf[r.sent:])
+		r.sent += n
+		return n, nil
+	}
+	large := &r.enc.large[r.large]
+	if r.sent < large.at {
+		n := copy(p, r.enc.buf[r.sent:large.at])
+		r.sent += n
+		return n, nil
+	}
+	n := copy(p, large.text)
+	large.text = large.text[n:]
+	if n == 0 {
+		n = copy(p, large.bytes)
+		large.bytes = large.bytes[n:]
+	}
+	if len(large.text)+len(large.bytes) == 0 {
+		r.large++
+	}
 	return n, nil
 }
 
@@ -62,7 +89,7 @@ func (r *copyReader) fill() error {
 	if r.numbered {
 		width++
 	}
-	for ; r.row < r.rows.Len() && len(e.buf) < copyChunk; r.row++ {
+	for ; r.row < r.rows.Len() && len(e.buf)+len(e.large)*largeFrom < copyChunk; r.row++ {
 		e.buf = binary.BigEndian.AppendUint16(e.buf, uint16(width))
 		if r.numbered {
 			e.length(8)

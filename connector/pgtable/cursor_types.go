@@ -2,17 +2,19 @@ package pgtable
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
 // The types of time that the text of a cursor shows.
@@ -20,10 +22,19 @@ const (
 	dateOnly = "date"
 	zoneless = "timestamp without time zone"
 	withZone = "timestamp with time zone"
+
+	clock         = "time without time zone"
+	clockWithZone = "time with time zone"
 )
 
-// timeInCursor matches a date, a clock and a time zone.
-var timeInCursor = regexp.MustCompile(`^\d{4,}-\d\d?-\d\d?(?:([T ]\d[\d:.]*)? ?(Z|[+-]\d[\d:]*|[A-Za-z_]+/[A-Za-z_/]+|UTC)?)?(?: BC)?$`)
+// collateMark precedes the collation in the text of a keyType.
+const collateMark = " collate "
+
+// Texts that mean the same time in every session.
+var (
+	timeInCursor  = regexp.MustCompile(`^\d{4,}-\d\d?-\d\d?(?:([T ]\d[\d:.]*)? ?(Z|[+-]\d[\d:]*|[A-Za-z_]+/[A-Za-z_/]+|UTC)?)?(?: BC)?$`)
+	clockInCursor = regexp.MustCompile(`^\d\d?:[\d:.]+ ?(Z|[+-]\d[\d:]*)?$`)
+)
 
 // timeTypeOf returns the type of the time that a cursor's text shows, or "" for any
 // other text.
@@ -40,41 +51,182 @@ func timeTypeOf(text string) string {
 	}
 }
 
-// checkCursor refuses a time that is not of the column's type. Postgres would read
-// it in the session's time zone, or drop its zone or its clock. The cursor would
-// then be at another place.
-func (r *reader[T]) checkCursor(from Cursor) error {
-	for i, text := range from {
-		var now string
-		switch r.keys[i].DataTypeOID {
-		case pgtype.TimestamptzOID:
-			now = withZone
-		case pgtype.TimestampOID:
-			now = zoneless
-		case pgtype.DateOID:
-			now = dateOnly
-		default:
-			continue
+// clockTypeOf does the same for a time without a date.
+func clockTypeOf(text string) string {
+	switch parts := clockInCursor.FindStringSubmatch(text); {
+	case parts == nil:
+		return ""
+	case parts[1] != "":
+		return clockWithZone
+	default:
+		return clock
+	}
+}
+
+// checkCursor refuses a cursor that may be at another place now: because the type of
+// a key column has changed, or because its text depends on the session.
+func (r *reader) checkCursor(cursor Cursor) error {
+	values, types := rowmap.Place(cursor)
+	for i, text := range values {
+		now := r.keys[i].text
+		if types != nil {
+			if reason := changed(types[i], now, text); reason != "" {
+				return dataflow.Permanent(fmt.Errorf("key column %q is of type %s, but the cursor's %q was made of type %s: %s: set the cursor with \"dataflow cursor set\"",
+					r.query.Key[i], now, text, types[i], reason))
+			}
 		}
-		then := timeTypeOf(text)
-		if then == "" || then == now || then == dateOnly && now == zoneless {
-			continue
+		if err := checkTime(r.query.Key[i], r.keys[i].DataTypeOID, text); err != nil {
+			return dataflow.Permanent(err)
 		}
-		return dataflow.Permanent(fmt.Errorf("key column %q is a %s, but the cursor's %q is a %s, which does not say at which row it is: set the cursor with \"dataflow cursor set\", to a %[2]s",
-			r.query.Key[i], now, text, then))
 	}
 	return nil
 }
 
-// explainCursor names the value of the cursor, or of the end of the read, that Postgres cannot read as a value of
-// its column. The error may also come from the query's own casts, so Postgres is
-// asked.
-func (r *reader[T]) explainCursor(ctx context.Context, from Cursor, err error) error {
+// checkTime refuses a time that is not of the column's type. Postgres would read it
+// in the session's time zone, or drop its zone or its clock.
+func checkTime(column string, oid uint32, text string) error {
+	now, then := timeType(oid), timeTypeOf(text)
+	switch now {
+	case "":
+		return nil
+	case clock, clockWithZone:
+		then = clockTypeOf(text)
+	default:
+		if text == "infinity" || text == negativeInfinity {
+			return nil
+		}
+	}
+	switch {
+	case then == now, then == dateOnly && now == zoneless:
+		return nil
+	case then == "":
+		return fmt.Errorf("key column %q is a %s, and the cursor's %q is not a time that is the same in every session: set the cursor with \"dataflow cursor set\", to one such as %s",
+			column, now, text, exampleTime(now))
+	default:
+		return fmt.Errorf("key column %q is a %s, but the cursor's %q is a %s, which does not say at which row it is: set the cursor with \"dataflow cursor set\", to a %[2]s such as %[5]s",
+			column, now, text, then, exampleTime(now))
+	}
+}
+
+func exampleTime(typ string) string {
+	switch typ {
+	case dateOnly:
+		return "2024-01-31"
+	case zoneless:
+		return "2024-01-31T10:00:00"
+	case withZone:
+		return "2024-01-31T10:00:00Z"
+	case clock:
+		return "10:00:00"
+	default:
+		return "10:00:00+00"
+	}
+}
+
+// wider returns the types that hold all values of a type in the same order, with the
+// same texts.
+func wider(typ string) []string {
+	switch typ {
+	case "smallint":
+		return []string{"integer", "bigint", "numeric", "real", "double precision"}
+	case "integer":
+		return []string{"smallint", "bigint", "numeric", "double precision"}
+	case "bigint":
+		return []string{"smallint", "integer", "numeric"}
+	case "oid":
+		return []string{"bigint", "numeric"}
+	case "real":
+		return []string{"double precision"}
+	case dateOnly:
+		return []string{zoneless}
+	case "text", "character varying", "character", "name":
+		return []string{"text", "character varying"}
+	case "cidr":
+		return []string{"inet"}
+	default:
+		return nil
+	}
+}
+
+// precision matches the precision and the scale of a type.
+var precision = regexp.MustCompile(`^([a-z ]+)\((\d+)(?:,(-?\d+))?\)$`)
+
+// changed returns why a cursor that was made of one type is not at the same place in
+// the order of another type, or "" if it is.
+func changed(then, now, text string) string {
+	if then == now {
+		return ""
+	}
+	if labels, ok := strings.CutPrefix(then, "enum "); ok && strings.HasPrefix(now, "enum ") {
+		return changedEnum(labels, strings.TrimPrefix(now, "enum "), text)
+	}
+	then, thenCollation, _ := strings.Cut(then, collateMark)
+	now, nowCollation, _ := strings.Cut(now, collateMark)
+	then, thenScale, thenRounds := scaleOf(then)
+	now, nowScale, nowRounds := scaleOf(now)
+	switch {
+	case then != now && !slices.Contains(wider(then), now):
+		return "the two types may order rows differently"
+	case thenCollation != nowCollation:
+		return "the two collations may order rows differently"
+	case now == zoneless && then == dateOnly:
+		return "" // midnight, whatever the precision
+	case nowRounds && then != now && nowScale >= 0:
+		return "" // whole numbers
+	case nowRounds && (!thenRounds || nowScale < thenScale):
+		return "the new type rounds, so that rows after the cursor may be at it now"
+	default:
+		return ""
+	}
+}
+
+// scaleOf splits a type such as "numeric(12,2)" into its name and the number of
+// digits after the point. rounds is false if it has no precision.
+func scaleOf(typ string) (name string, scale int, rounds bool) {
+	parts := precision.FindStringSubmatch(typ)
+	if parts == nil {
+		return typ, 0, false
+	}
+	digits := parts[2]
+	if parts[3] != "" {
+		digits = parts[3]
+	}
+	scale, err := strconv.Atoi(digits)
+	return parts[1], scale, err == nil
+}
+
+// changedEnum compares the labels up to the cursor's. Those after it do not matter.
+func changedEnum(then, now, text string) string {
+	var before, after []string
+	if json.Unmarshal([]byte(then), &before) != nil || json.Unmarshal([]byte(now), &after) != nil {
+		return "its labels have changed"
+	}
+	i, j := slices.Index(before, text), slices.Index(after, text)
+	switch {
+	case j < 0:
+		return fmt.Sprintf("it has no label %q any more", text)
+	case slices.Equal(before[:i+1], after[:j+1]):
+		return ""
+	}
+	for _, label := range after[:j] {
+		if !slices.Contains(before, label) {
+			return fmt.Sprintf("its label %q is new and before the cursor, so that rows with it would never be read", label)
+		}
+	}
+	return "its labels up to the cursor are in another order"
+}
+
+// explainCursor names the value of the cursor, or of the end of the read, that
+// Postgres cannot read as a value of its column. The error may also come from the
+// query's own casts, so Postgres is asked.
+func (r *reader) explainCursor(ctx context.Context, from Cursor, err error) error {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) || !invalidText(pg.Code) || r.keys == nil {
 		return err
 	}
-	for i, text := range slices.Concat(from, r.until) {
+	values, _ := rowmap.Place(from)
+	until, _ := rowmap.Place(r.until)
+	for i, text := range slices.Concat(values, until) {
 		i %= len(r.keys)
 		var typ string
 		if r.pool.QueryRow(ctx, "select pg_catalog.format_type($1::bigint::oid, -1)", int64(r.keys[i].DataTypeOID)).Scan(&typ) != nil {
@@ -90,44 +242,12 @@ func (r *reader[T]) explainCursor(ctx context.Context, from Cursor, err error) e
 
 // invalidText reports whether a text is no value of a type.
 func invalidText(code string) bool {
-	return slices.Contains([]string{"22P02", "22007", "22008", "22003"}, code)
-}
-
-// checkKey refuses a key that cannot be compared with a cursor, as only the second
-// page would do. It also looks up whether different texts may be equal values.
-func (r *reader[T]) checkKey(ctx context.Context) error {
-	var texts []string
-	common := true
-	for i, k := range r.keys {
-		switch k.DataTypeOID {
-		case pgtype.Int2OID, pgtype.Int4OID, pgtype.Int8OID, pgtype.UUIDOID, pgtype.BoolOID, pgtype.ByteaOID, pgtype.NameOID,
-			pgtype.TimestamptzOID, pgtype.TimestampOID, pgtype.DateOID, pgtype.TimeOID, pgtype.OIDOID, pgtype.XID8OID:
-		case pgtype.TextOID, pgtype.VarcharOID, pgtype.BPCharOID:
-			texts = append(texts, "pg_catalog.pg_collation_for((select "+rowmap.Qualified(r.query.Key)[i]+r.query.From()+" limit 0))::regcollation")
-		default:
-			common, r.ties = false, true
-		}
-	}
-	if texts != nil && !r.ties {
-		query := "select exists (select from pg_catalog.pg_collation where not collisdeterministic and oid in (" + strings.Join(texts, ", ") + "))"
-		if err := r.pool.QueryRow(ctx, query, r.args...).Scan(&r.ties); err != nil {
-			return fmt.Errorf("look up the collation of the key: %w", err)
-		}
-	}
-	if common {
-		return nil
-	}
-	_, err := r.pool.Exec(ctx, r.query.ProbeQuery(), r.args...)
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) && strings.HasPrefix(pg.Code, "42") {
-		return dataflow.Permanent(fmt.Errorf("a cursor cannot be compared with the key (%s): cast the column to its base type, or to text, in the query: %w", strings.Join(r.query.Key, ", "), err))
-	}
-	return err
+	return slices.Contains([]string{sqlstate.InvalidTextValue, sqlstate.NumericOutOfRange, "22007", "22008"}, code)
 }
 
 // tieError returns the error of a row whose key is equal to that of the row before.
-func (r *reader[T]) tieError(keys keyText) error {
-	values, err := keys.strings()
+func (r *reader) tieError(keys keyText) error {
+	values, err := keys.strings(false)
 	width := len(r.query.Key)
 	if err != nil || len(values) < 2*width {
 		return err

@@ -71,17 +71,18 @@ func TestDecode_SameAsPgx(t *testing.T) {
 	require.NoError(t, err)
 	want, err := pgx.CollectRows(rows, pgx.RowToStructByName[decoded])
 	require.NoError(t, err)
-	k, ok := Keyset[decoded](pool, Query{SQL: `select * from t`, Key: []string{"id"}}).(*keyset[decoded])
+	k, ok := Keyset[decoded](pool, Query{SQL: `select * from t`, Key: []string{"id"}}).(*keysetSource[decoded])
 	require.True(t, ok)
-	rd := &reader[decoded]{keyset: k}
+	read, rd := newReader[decoded](k.of)
 	var got []decoded
 	for from := Cursor(nil); len(got) < len(want); {
 		page, err := rd.page(t.Context(), from)
 		require.NoError(t, err)
 		require.Empty(t, page.Bad)
-		require.NotEmpty(t, page.Rows)
-		got = append(got, page.Rows...)
-		from = Cursor{page.Keys[len(page.Rows)-1]}
+		require.NotZero(t, page.Rows)
+		require.Len(t, *read, page.Rows)
+		got = append(got, *read...)
+		from = Cursor{page.Keys[page.Rows-1]}
 	}
 	require.Len(t, got, len(want))
 	for i := range want {

@@ -27,12 +27,12 @@ func TestSink_DeferredConstraints(t *testing.T) {
 			for _, upsert := range []bool{false, true} {
 				for _, from := range []int{1, 1 << 30} {
 					s := newSink[fact]("facts", upsert, []string{"id"})
-					s.copyFrom = from
+					s.to.copyFrom = from
 					var pg *pgconn.PgError
 					require.ErrorAs(t, write(t, pool, s, fact{ID: 1}, bad), &pg)
 					require.Equal(t, "my check", pg.ConstraintName)
 					inOneTx(t, pool, s, func(write func(...fact) error) {
-						s.copyFrom = from
+						s.to.copyFrom = from
 						require.NoError(t, write(fact{ID: 10, Cents: new(int32(2))}, fact{ID: 11, Cents: new(int32(3))}))
 						require.ErrorAs(t, write(fact{ID: 1}, bad), &pg)
 						require.ErrorAs(t, write(bad), &pg)
@@ -53,7 +53,7 @@ func TestSink_DeferredWithinABatch(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, `create table facts (id bigint primary key, name text not null unique deferrable initially deferred, cents int references facts deferrable initially deferred)`)
 	s := newSink[fact]("facts", true, []string{"id"})
-	s.copyFrom = 1 << 30
+	s.to.copyFrom = 1 << 30
 	require.NoError(t, write(t, pool, s, fact{1, "a", new(int32(2))}, fact{2, "b", nil}))
 	require.NoError(t, write(t, pool, s, fact{1, "b", new(int32(2))}, fact{2, "a", nil}))
 	require.Equal(t, []string{"(1,b)", "(2,a)"}, query(t, pool, `select id, name from facts order by id`))

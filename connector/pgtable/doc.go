@@ -52,18 +52,26 @@
 //
 // # Keys
 //
-// A cursor is text that Postgres reads as values of the key columns. A change of a key
-// column's type that keeps the order needs nothing: int to bigint or numeric, real to
-// double precision, date to timestamp. A time whose type the cursor's text contradicts is
-// a permanent error that names the column and both types. It would be read in the
-// session's time zone, or lose its zone or clock. Set the cursor anew with "dataflow
-// cursor set". So is text that the type cannot hold. A change that keeps the text valid
-// but not the order, such as bigint to text, is not noticed.
+// A cursor keeps the types of the key columns beside their values. A change of type
+// that keeps the order needs nothing: int to bigint or numeric, real to double precision,
+// varchar to text, date to timestamp, a greater precision. Any other change of a type or
+// a collation is a permanent error that names the column and both types. Set the cursor
+// anew with "dataflow cursor set". Among these are changes between times with and without
+// a zone: nobody knows in which zone the values were converted. Labels of an enum may be
+// added or renamed after the cursor's.
+//
+// A cursor that a person sets needs no types. Its times must be the same in every
+// session: one without a zone is refused for a column with time zone.
 //
 // Values that Postgres takes for equal are one key, whatever their texts: "a" and "A" by a
 // nondeterministic collation or in citext, 1 and 1.0 in numeric. Two rows with one key are
-// an error. A key that cannot be compared with a cursor, such as a domain over an enum,
-// is refused before the first row: select it as its base type.
+// an error. A key that cannot be compared with a cursor, such as json or hstore, is
+// refused before the first row. So is an array, a range or a composite type with times or
+// floating-point numbers in a session whose settings change their text.
+//
+// A key of a date and a random uuid loses rows, and is refused unless Query.LateCommits is
+// set. The log and Client.Why note a key without a unique index, one that begins with a
+// date or a uuid, rows of infinity, pages that sort the table, and what holds rows back.
 //
 // # Tables
 //
@@ -78,10 +86,17 @@
 //
 // A constraint that is deferrable and initially deferred is checked after each batch, or
 // part of a batch, that [Insert] and [Upsert] write, and not only by the commit. So its
-// error is one of the rows, about which the flow's policy decides. In a batch with a bad
-// row, rows that refer to each other may be in different parts; then they count as bad
-// too. Func and Batch meet such an error at the commit, unless they call "set constraints
-// all immediate".
+// error is one of the rows, about which the flow's policy decides. With [Func] and [Batch],
+// and for constraints of other tables, the commit fails; then the batch is written again
+// in parts, each of which is checked by "set constraints all immediate". In a batch with a
+// bad row, rows that refer to each other may be in different parts; then they count as bad
+// too. [dataflow.RetryBadFor] writes them at the end of the run.
+//
+// A unique value that one row of a batch hands over to another is written in the order of
+// the source. Two rows that exchange their values need a deferrable constraint; otherwise
+// the error names both.
+//
+// docs/postgres-errors.md says what a flow does about each error of the server.
 //
 // # Rows that are committed late
 //

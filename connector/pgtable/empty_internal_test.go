@@ -69,7 +69,7 @@ func everyWay[T any](t *testing.T, pool *pgxpool.Pool, table string, rows []T, c
 	ways := map[string]func() error{
 		"replace": func() error {
 			var r dataflow.Replacement[T]
-			s := &replaceSink[T]{into: newSink[T](table, false, nil)}
+			s := &replaceSink[T]{&replacer{into: newSink[T](table, false, nil).to}}
 			if err := inTransaction(t, pool, func(ctx context.Context) (err error) { r, err = s.BeginTx(ctx, "f"); return err }); err != nil {
 				return err
 			}
@@ -84,7 +84,7 @@ func everyWay[T any](t *testing.T, pool *pgxpool.Pool, table string, rows []T, c
 			name := map[bool]string{false: "insert", true: "upsert"}[upsert] + map[int]string{1: " by COPY", 1 << 30: " by arrays"}[from]
 			sinkOf := func() *sink[T] {
 				s := newSink[T](table, upsert, []string{"id"})
-				s.copyFrom = from
+				s.to.copyFrom = from
 				return s
 			}
 			ways[name] = func() error {
@@ -92,7 +92,7 @@ func everyWay[T any](t *testing.T, pool *pgxpool.Pool, table string, rows []T, c
 				return inTransaction(t, pool, func(ctx context.Context) error { return s.WriteTx(ctx, rows) })
 			}
 			ways[name+", in another database"] = func() error {
-				s := &fencedSink[T]{fencedPart: sinkOf(), pool: pool}
+				s := newFenced[T](pool, sinkOf())
 				if _, err := s.Claim(t.Context(), "f", 1); err != nil {
 					return err
 				}
@@ -102,7 +102,7 @@ func everyWay[T any](t *testing.T, pool *pgxpool.Pool, table string, rows []T, c
 				continue
 			}
 			ways[name+", twice"] = func() error { // COPY is staged where keys exist
-				s := upsertSink[T]{sinkOf()}
+				s := reporting(sinkOf())
 				for range 2 {
 					if err := inTransaction(t, pool, func(ctx context.Context) error {
 						return s.WriteResultTx(ctx, rows, make([]dataflow.RowResult, len(rows)))

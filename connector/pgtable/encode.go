@@ -20,12 +20,23 @@ type encoder func(e *rowEncoder, v reflect.Value) (null bool, err error)
 // accepts every value that pgx accepts, and reports what is wrong with the others.
 var errNotPlain = errors.New("not a plain value")
 
-// rowEncoder appends rows to one buffer.
+// rowEncoder appends rows to one buffer. Large values stay where they are.
 type rowEncoder struct {
 	m       *pgtype.Map
 	buf     []byte
 	scratch []byte // the text of a number
+	large   []largeValue
 }
+
+// largeValue is a value that is not copied into the buffer, because of its size.
+type largeValue struct {
+	at    int // its place in the buffer
+	text  string
+	bytes []byte // in place of text
+}
+
+// largeFrom is the size in bytes from which a value is not copied into the buffer.
+const largeFrom = copyChunk / 4
 
 // newEncoder returns the encoder of a field for its column, or nil if there is
 // none. The written value is the same as by the arrays of [newColumn].
@@ -148,6 +159,10 @@ func newStringEncoder(c *column) encoder {
 				e.buf = append(e.buf, 1)
 			} else {
 				e.length(len(s))
+			}
+			if len(s) >= largeFrom {
+				e.large = append(e.large, largeValue{at: len(e.buf), text: s})
+				return false, nil
 			}
 			e.buf = append(e.buf, s...)
 			return false, nil
@@ -298,17 +313,31 @@ func (e *rowEncoder) null() (bool, error) {
 	return true, nil
 }
 
+// bytes adds bytes that do not change until they are sent.
 func (e *rowEncoder) bytes(b []byte) (bool, error) {
 	e.length(len(b))
-	e.buf = append(e.buf, b...)
+	e.value(b)
 	return false, nil
 }
 
+func (e *rowEncoder) value(b []byte) {
+	if len(b) >= largeFrom {
+		e.large = append(e.large, largeValue{at: len(e.buf), bytes: b})
+		return
+	}
+	e.buf = append(e.buf, b...)
+}
+
+// text adds the text that pgx has made of a value, in e.scratch.
 func (e *rowEncoder) text(c *column, text []byte) (bool, error) {
+	if len(text) >= largeFrom {
+		e.scratch = nil // so that it does not change until it is sent
+	}
 	if c.oid != pgtype.JSONBOID {
 		return e.bytes(text)
 	}
 	e.length(len(text) + 1)
-	e.buf = append(append(e.buf, 1), text...)
+	e.buf = append(e.buf, 1)
+	e.value(text)
 	return false, nil
 }

@@ -5,13 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
 // CheckpointTable is the statement that creates the table in which [InsertTo],
@@ -31,7 +32,7 @@ const CheckpointTable = `create table if not exists dataflow_sink_checkpoint (
 // exactly once, because that database also keeps the flow's checkpoint; see
 // [CheckpointTable]. The caller closes the pool after the client has stopped.
 func InsertTo[T any](pool *pgxpool.Pool, table string) dataflow.Target[T] {
-	return dataflow.ToFenced[T](&fencedSink[T]{fencedPart: newSink[T](table, false, nil), pool: pool})
+	return dataflow.ToFenced[T](newFenced(pool, newSink[T](table, false, nil)))
 }
 
 // UpsertTo is [Upsert] into a table of a database other than the client's. It is
@@ -39,37 +40,56 @@ func InsertTo[T any](pool *pgxpool.Pool, table string) dataflow.Target[T] {
 // [CheckpointTable]. It does not detect unchanged rows: all rows count as written.
 // The caller closes the pool after the client has stopped.
 func UpsertTo[T any](pool *pgxpool.Pool, table string, key ...string) dataflow.Target[T] {
-	return dataflow.ToFenced[T](&fencedSink[T]{fencedPart: newSink[T](table, true, key), pool: pool})
+	return dataflow.ToFenced[T](newFenced(pool, newSink[T](table, true, key)))
 }
 
 // fencedPart writes the rows of a fencedSink.
-type fencedPart[T any] interface {
+type fencedPart interface {
 	dataflow.Validator
 	dataflow.Describer
 	dataflow.AppendOnly
 	// place names the target of the rows, for errors.
 	place() string
+}
+
+// rowWriter is a fencedPart for records of type T.
+type rowWriter[T any] interface {
+	fencedPart
 	writeRows(ctx context.Context, tx pgx.Tx, rows []T) error
 }
 
-func (s *sink[T]) place() string { return "table " + s.table }
+func (s *sink[T]) place() string { return s.to.place() }
+
+func (s *tableSink) place() string { return "table " + s.table }
 
 func (s *sink[T]) writeRows(ctx context.Context, tx pgx.Tx, rows []T) error {
-	if err := s.write(ctx, tx, rows, nil, false); err != nil {
+	if err := s.to.write(ctx, tx, reflect.ValueOf(rows), nil, false); err != nil {
 		return fmt.Errorf("%s: %w", s.place(), err)
 	}
 	return nil
 }
 
+// fencedSink keeps the checkpoint beside the rows that its part writes.
 type fencedSink[T any] struct {
-	fencedPart[T]
-	pool *pgxpool.Pool
+	*fence
+	part rowWriter[T]
+}
+
+func newFenced[T any](pool *pgxpool.Pool, part rowWriter[T]) *fencedSink[T] {
+	return &fencedSink[T]{fence: &fence{fencedPart: part, pool: pool}, part: part}
+}
+
+// fence is a fencedSink without the type of its records.
+type fence struct {
+	fencedPart
+	pool   *pgxpool.Pool
+	server server
 
 	mu    sync.Mutex
 	ready bool // true if the checkpoint table exists
 }
 
-func (s *fencedSink[T]) Validate() error {
+func (s *fence) Validate() error {
 	var errs []error
 	if s.pool == nil {
 		errs = append(errs, &dataflow.ConfigError{Field: "pool", Reason: "it is nil: create it with pgxpool.New"})
@@ -77,7 +97,7 @@ func (s *fencedSink[T]) Validate() error {
 	return errors.Join(append(errs, s.fencedPart.Validate())...)
 }
 
-func (s *fencedSink[T]) Describe() dataflow.Description {
+func (s *fence) Describe() dataflow.Description {
 	d := s.fencedPart.Describe()
 	d.Type += "_to"
 	return d
@@ -85,12 +105,15 @@ func (s *fencedSink[T]) Describe() dataflow.Description {
 
 // Claim stores the fence and returns the stored state. It returns
 // [dataflow.ErrFenced] if a higher fence is stored.
-func (s *fencedSink[T]) Claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error) {
+func (s *fence) Claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error) {
+	if err := s.server.check(ctx, s.pool); err != nil {
+		return nil, err
+	}
 	state, err := s.claim(ctx, flow, fence)
 	return state, transient(ctx, s.pool, err)
 }
 
-func (s *fencedSink[T]) claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error) {
+func (s *fence) claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error) {
 	if err := s.ensureTable(ctx); err != nil {
 		return nil, err
 	}
@@ -113,7 +136,7 @@ func (s *fencedSink[T]) claim(ctx context.Context, flow string, fence int64) (js
 
 // ensureTable creates the checkpoint table if it does not exist. It looks first,
 // because a role that may write need not be allowed to create.
-func (s *fencedSink[T]) ensureTable(ctx context.Context) error {
+func (s *fence) ensureTable(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ready {
@@ -127,9 +150,7 @@ func (s *fencedSink[T]) ensureTable(ctx context.Context) error {
 	if !there {
 		// Two concurrent creations may collide in the catalog; then the table exists.
 		_, err := s.pool.Exec(ctx, CheckpointTable)
-		var pg *pgconn.PgError
-		collided := errors.As(err, &pg) && (pg.Code == "23505" || pg.Code == "42P07")
-		if err != nil && !collided {
+		if err != nil && !sqlstate.Has(err, sqlstate.UniqueViolation, sqlstate.DuplicateTable) {
 			return fmt.Errorf("create the checkpoint table: %w: create it yourself: %s", err, CheckpointTable)
 		}
 	}
@@ -146,20 +167,27 @@ const beginFenced = `begin; set local idle_in_transaction_session_timeout = '10s
 // WriteFenced writes a batch and its state in one transaction. It returns
 // [dataflow.ErrFenced] if the flow was claimed by another fence.
 func (s *fencedSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T]) error {
+	return s.inTx(ctx, b.Flow, b.Fence, b.State, func(tx pgx.Tx) error {
+		if len(b.Rows) == 0 {
+			return nil
+		}
+		return s.part.writeRows(ctx, tx, b.Rows)
+	})
+}
+
+// inTx calls write in the transaction that moves the checkpoint.
+func (s *fence) inTx(ctx context.Context, flow string, fence int64, state json.RawMessage, write func(tx pgx.Tx) error) error {
 	return transient(ctx, s.pool, pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{BeginQuery: beginFenced}, func(tx pgx.Tx) error {
 		// Update the checkpoint first: this waits only for another claim, and blocks
 		// later ones.
 		tag, err := tx.Exec(ctx, `update dataflow_sink_checkpoint set state = $3, updated_at = now() where flow = $1 and fence = $2`,
-			b.Flow, b.Fence, string(b.State))
+			flow, fence, string(state))
 		if err != nil {
-			return fmt.Errorf("checkpoint of flow %q for %s: %w", b.Flow, s.place(), err)
+			return fmt.Errorf("checkpoint of flow %q for %s: %w", flow, s.place(), err)
 		}
 		if tag.RowsAffected() != 1 {
-			return fmt.Errorf("checkpoint of flow %q for %s: %w", b.Flow, s.place(), dataflow.ErrFenced)
+			return fmt.Errorf("checkpoint of flow %q for %s: %w", flow, s.place(), dataflow.ErrFenced)
 		}
-		if len(b.Rows) == 0 {
-			return nil
-		}
-		return s.writeRows(ctx, tx, b.Rows)
+		return write(tx)
 	}))
 }

@@ -20,7 +20,7 @@ func TestUpsertTo_Fence(t *testing.T) {
 	pool := dbtest.Postgres(t)
 	_, err := pool.Exec(ctx, `create table numbers (n bigint primary key)`)
 	require.NoError(t, err)
-	sink := &fencedSink[fencedRow]{fencedPart: newSink[fencedRow]("numbers", true, []string{"n"}), pool: pool}
+	sink := newFenced[fencedRow](pool, newSink[fencedRow]("numbers", true, []string{"n"}))
 
 	state, err := sink.Claim(ctx, "far", 3)
 	require.NoError(t, err)
@@ -51,7 +51,7 @@ func TestInsertTo_SilentClient(t *testing.T) {
 	pool := dbtest.Postgres(t)
 	_, err := pool.Exec(ctx, `create table numbers (n bigint, patience interval default current_setting('idle_in_transaction_session_timeout')::interval)`)
 	require.NoError(t, err)
-	sink := &fencedSink[fencedRow]{fencedPart: newSink[fencedRow]("numbers", false, nil), pool: pool}
+	sink := newFenced[fencedRow](pool, newSink[fencedRow]("numbers", false, nil))
 	_, err = sink.Claim(ctx, "far", 1)
 	require.NoError(t, err)
 	require.NoError(t, sink.WriteFenced(ctx, dataflow.FencedBatch[fencedRow]{Flow: "far", Fence: 1, State: []byte(`{}`), Rows: []fencedRow{{1}}}))

@@ -22,9 +22,9 @@ import (
 // savepoint. An error undoes the batch.
 //
 // An error about the data is a broken constraint, for example, or a
-// [dataflow.RecordError]. If the flow has an OnBadRecord, f is then called again
-// with parts of the batch, until the bad row is found. The work of each failed call
-// is undone.
+// [dataflow.RecordError]. f is then called again with parts of the batch, until the
+// bad row is found. The flow's OnBadRecord decides about the row; without one, the
+// attempt's error names it. The work of each failed call is undone.
 //
 // The library does not know what f does. A source without a cursor reads all rows
 // again in each run, so f must then be idempotent.
@@ -37,7 +37,7 @@ func Func[T any](f func(ctx context.Context, tx pgx.Tx, rows []T) error) dataflo
 // cannot find bad rows: an error of f fails the run. The caller closes the pool
 // after the client has stopped.
 func FuncTo[T any](pool *pgxpool.Pool, f func(ctx context.Context, tx pgx.Tx, rows []T) error) dataflow.Target[T] {
-	return dataflow.ToFenced[T](&fencedSink[T]{fencedPart: newFunc(f), pool: pool})
+	return dataflow.ToFenced[T](newFenced(pool, newFunc(f)))
 }
 
 // Batch is [Func] for statements that depend on one row at a time. queue is called
@@ -50,7 +50,7 @@ func Batch[T any](queue func(batch *pgx.Batch, row T) error) dataflow.Target[T] 
 
 // BatchTo is [Batch] in a database other than the client's; see [FuncTo].
 func BatchTo[T any](pool *pgxpool.Pool, queue func(batch *pgx.Batch, row T) error) dataflow.Target[T] {
-	return dataflow.ToFenced[T](&fencedSink[T]{fencedPart: newBatch(queue), pool: pool})
+	return dataflow.ToFenced[T](newFenced(pool, newBatch(queue)))
 }
 
 func newFunc[T any](f func(ctx context.Context, tx pgx.Tx, rows []T) error) *funcSink[T] {

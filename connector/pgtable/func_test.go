@@ -21,13 +21,19 @@ import (
 // trigger runs a flow of the numbers 1 to 100 into a target, in batches of 40.
 func trigger(t *testing.T, pool *pgxpool.Pool, target dataflow.Target[number], policy dataflow.Policy) (*dataflow.Run, error) {
 	t.Helper()
-	flow := dataflow.NewFlow("numbers", memory.Slice(numberRows(100)), dataflow.Identity[number](), target,
-		&dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 40}, OnBadRecord: policy, MaxAttempts: 1})
+	return triggerRows(t, pool, "numbers", numberRows(100), target, policy, 40)
+}
+
+// triggerRows runs a flow, by its name, of rows into a target, in batches of a size, or in one batch.
+func triggerRows[T any](t *testing.T, pool *pgxpool.Pool, name string, rows []T, target dataflow.Target[T], policy dataflow.Policy, size ...int) (*dataflow.Run, error) {
+	t.Helper()
+	flow := dataflow.NewFlow(name, memory.Slice(rows), dataflow.Identity[T](), target,
+		&dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: append(size, 1000)[0]}, OnBadRecord: policy, MaxAttempts: 1})
 	client, err := dataflow.NewClient(dataflowpgx.New(pool), &dataflow.Config{Flows: []*dataflow.Flow{flow}, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	require.NoError(t, client.Migrate(t.Context()))
 	require.NoError(t, client.Register(t.Context()))
-	return client.Trigger(t.Context(), "numbers", nil)
+	return client.Trigger(t.Context(), name, nil)
 }
 
 const (

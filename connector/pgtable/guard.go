@@ -28,8 +28,9 @@ type Guard interface {
 
 // readStart is what a guard knows about a read that begins.
 type readStart struct {
-	pool *pgxpool.Pool
-	from Cursor // nil for the beginning
+	pool   *pgxpool.Pool
+	server *server
+	from   Cursor // nil for the beginning
 	// rough asks for a quick answer, which need not be safe.
 	rough bool
 }

@@ -117,9 +117,13 @@ func (g OpenTransactions) horizon(ctx context.Context, r readStart) (horizon, er
 		return horizon{}, err
 	}
 	if oldest.recovery {
+		if err := r.server.standby(r.pool); err != nil {
+			return horizon{}, err
+		}
 		return horizon{}, dataflow.Permanent(errors.New("pgtable.OpenTransactions, the default for a key with a time, does not work on a standby, because a standby does not show the transactions of its primary: " +
 			"set Query.LateCommits to pgtable.Lag or pgtable.XID8, or read from the primary"))
 	}
+	r.server.primary.Store(true)
 	if !r.rough && oldest.unseen {
 		if err := unseen(ctx, r.pool); err != nil {
 			return horizon{}, err
@@ -132,7 +136,7 @@ func (g OpenTransactions) horizon(ctx context.Context, r readStart) (horizon, er
 	}
 	// Look for prepared transactions after the sessions: a transaction is prepared
 	// before its session gives it up.
-	if !r.rough && oldest.prepares {
+	if oldest.prepares {
 		err = g.prepared(ctx, r.pool, asked, &h)
 	}
 	return h, err

@@ -20,7 +20,7 @@ type guarded struct {
 
 // guardedQuery asks the guard how far the read may go. It does so once, before the
 // first page, so that the read has an end.
-func (s *keyset[T]) guardedQuery(ctx context.Context, first keyColumn, start readStart) (*guarded, error) {
+func (s *keyset) guardedQuery(ctx context.Context, first keyColumn, start readStart) (*guarded, error) {
 	guard := guardFor(s.guard, first)
 	cast, err := guard.cast(first)
 	if err != nil {
@@ -29,7 +29,7 @@ func (s *keyset[T]) guardedQuery(ctx context.Context, first keyColumn, start rea
 	if cast == "" {
 		return &guarded{query: &s.query, args: s.args}, nil
 	}
-	start.pool = s.pool
+	start.pool, start.server = s.pool, s.server
 	h, err := guard.horizon(ctx, start)
 	if err != nil {
 		return nil, err
@@ -41,13 +41,13 @@ func (s *keyset[T]) guardedQuery(ctx context.Context, first keyColumn, start rea
 
 // compare returns a condition on the first key column. n is the number of the
 // parameter, counted after the query's own.
-func (s *keyset[T]) compare(operator, cast string, n int) string {
+func (s *keyset) compare(operator, cast string, n int) string {
 	return rowmap.Qualified(s.query.Key)[0] + " " + operator + " " + fmt.Sprintf(cast, "$"+strconv.Itoa(len(s.args)+n))
 }
 
 // stalled returns an error if a transaction has held rows back for longer than the
 // guard's patience. Otherwise this would go unnoticed, because every read succeeds.
-func (r *reader[T]) stalled(ctx context.Context, from Cursor) error {
+func (r *reader) stalled(ctx context.Context, from Cursor) error {
 	h := r.guarded.held
 	if h == nil || h.patience < 0 {
 		return nil
@@ -59,26 +59,34 @@ func (r *reader[T]) stalled(ctx context.Context, from Cursor) error {
 	if h.asked.Sub(h.since) < patience {
 		return nil
 	}
+	waiting, err := r.rowsWait(ctx, from)
+	if err != nil || !waiting {
+		return err
+	}
+	return fmt.Errorf("%s: end it, choose another guard in Query.LateCommits, or set a longer Patience", h)
+}
+
+// rowsWait reports whether rows are held back that are otherwise ready.
+func (r *reader) rowsWait(ctx context.Context, from Cursor) (bool, error) {
+	h := r.guarded.held
 	waiting := r.query.Where(r.compare(">=", r.guarded.cast, 1)+" and "+r.compare("<", r.guarded.cast, 2), 2)
 	waiting.PageSize = 1
 	args := withCursor(append(slices.Clone(r.guarded.args), timeText(h.asked)), from)
 	rows, err := r.pool.Query(ctx, waiting.PageQuery([]string{"1"}, from != nil), args...)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer rows.Close()
-	if !rows.Next() {
-		return rows.Err()
-	}
-	return fmt.Errorf("rows are held back by %s, since %s: end it, choose another guard in Query.LateCommits, or set a longer Patience", h.by, timeText(h.since))
+	return rows.Next(), rows.Err()
 }
 
 // withCursor returns the arguments of a statement followed by those of a cursor.
 // pgx sends a string as text. Postgres reads it as a value of the column that it is
 // compared with.
-func withCursor(args []any, from []string) []any {
+func withCursor(args []any, from Cursor) []any {
 	all := slices.Clone(args)
-	for _, v := range from {
+	values, _ := rowmap.Place(from)
+	for _, v := range values {
 		all = append(all, v)
 	}
 	return all

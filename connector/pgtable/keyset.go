@@ -31,9 +31,15 @@ type Query struct {
 	// greater than all earlier ones. Every row is a resume point.
 	Key []string
 
-	// PageSize is the number of rows that are read at once and held in memory. 0
-	// means 1000, rising to 8000 while a page holds less than half a megabyte.
+	// PageSize is the greatest number of rows that are read at once and held in
+	// memory. 0 means 8000. A read begins with a page of up to 125 rows. The next
+	// pages have twice as many while a page holds less than a quarter of PageBytes.
 	PageSize int
+
+	// PageBytes is the greatest number of bytes that a page holds beyond its first
+	// row, as Postgres sends them. A page ends before the row that would exceed it. 0
+	// means 4 MiB.
+	PageBytes int
 
 	// LateCommits leaves a row to a later read as long as a row with a smaller key
 	// may still be committed, which would otherwise be missed. Nil means
@@ -59,24 +65,55 @@ type Query struct {
 // are left to a later read, so that no late commit is missed. The source is safe
 // for concurrent use. The caller closes the pool after the client has stopped.
 func Keyset[T any](pool *pgxpool.Pool, q Query) dataflow.Source[T, Cursor] {
-	s := &keyset[T]{pool: pool, args: slices.Clone(q.Args), guard: q.LateCommits}
-	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, Mark: "$"}
+	s := &keyset{pool: pool, server: &server{}, args: slices.Clone(q.Args), guard: q.LateCommits, catalogue: &catalogueNotes{}}
+	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, PageBytes: q.PageBytes, Mark: "$"}
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
-	return s
+	return &keysetSource[T]{s}
 }
 
-type keyset[T any] struct {
+// keysetSource is a keyset for records of type T.
+type keysetSource[T any] struct{ of *keyset }
+
+// Validate returns what is wrong with the query.
+func (s *keysetSource[T]) Validate() error { return s.of.Validate() }
+
+// Describe names the query and its key.
+func (s *keysetSource[T]) Describe() dataflow.Description { return s.of.Describe() }
+
+// Count returns how many rows a read may still take.
+func (s *keysetSource[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (int64, error) {
+	return s.of.Count(ctx, r)
+}
+
+// Notes returns what holds rows back, and what the catalogue says about the query.
+func (s *keysetSource[T]) Notes(ctx context.Context, r dataflow.Request[Cursor]) ([]string, error) {
+	return s.of.Notes(ctx, r)
+}
+
+// CheckRequest returns an error if a cursor of the request is invalid.
+func (s *keysetSource[T]) CheckRequest(r dataflow.Request[Cursor]) error {
+	return s.of.CheckRequest(r)
+}
+
+// Split returns the keys after which the rows can be cut into n parts.
+func (s *keysetSource[T]) Split(ctx context.Context, r dataflow.Request[Cursor], n int) ([]Cursor, error) {
+	return s.of.Split(ctx, r, n)
+}
+
+type keyset struct {
 	pool      *pgxpool.Pool
+	server    *server
 	args      []any
 	guard     Guard // nil means the default
 	until     Cursor
-	whole     *keyset[T] // the source without the end until; nil without such an end
+	whole     *keyset // the source without the end until; nil without such an end
 	query     rowmap.Keyset
 	fields    *rowmap.Plan
 	fieldsErr error
+	catalogue *catalogueNotes
 }
 
-func (s *keyset[T]) Validate() error {
+func (s *keyset) Validate() error {
 	var errs []error
 	if s.pool == nil {
 		errs = append(errs, &dataflow.ConfigError{Field: "pool", Reason: "it is nil: create it with pgxpool.New"})
@@ -91,7 +128,7 @@ func (s *keyset[T]) Validate() error {
 	return errors.Join(append(errs, s.query.Validate())...)
 }
 
-func (s *keyset[T]) Describe() dataflow.Description {
+func (s *keyset) Describe() dataflow.Description {
 	detail := map[string]any{"sql": s.query.SQL, "key": s.query.Key}
 	if s.guard != nil {
 		detail["late_commits"] = s.guard.String()
@@ -101,25 +138,29 @@ func (s *keyset[T]) Describe() dataflow.Description {
 
 // Count returns how many rows a read may still take. The read asks the guard again,
 // and may go a little further.
-func (s *keyset[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (int64, error) {
+func (s *keyset) Count(ctx context.Context, r dataflow.Request[Cursor]) (int64, error) {
 	from, err := s.query.Start(r.Resumed, r.From)
 	if err != nil {
 		return 0, s.query.Wrap(err)
 	}
-	n, err := s.upTo(r).count(ctx, from)
+	var n int64
+	err = retryStale(s.pool, func() error {
+		n, err = s.upTo(r).count(ctx, from)
+		return err
+	})
 	if err != nil {
-		return 0, s.query.Wrap(err)
+		return 0, transient(ctx, s.pool, s.query.Wrap(err))
 	}
 	return n, nil
 }
 
-func (s *keyset[T]) count(ctx context.Context, from Cursor) (n int64, err error) {
-	r := &reader[T]{keyset: s}
+func (s *keyset) count(ctx context.Context, from Cursor) (n int64, err error) {
+	r := &reader{keyset: s}
 	defer func() { err = r.explainCursor(ctx, from, err) }()
 	if _, err := r.describe(ctx, from); err != nil {
 		return 0, err
 	}
-	g, err := s.guardedQuery(ctx, r.keys[0], readStart{from: from, rough: true})
+	g, err := r.guardedQuery(ctx, r.keys[0], readStart{from: from, rough: true})
 	if err != nil {
 		return 0, err
 	}
@@ -128,24 +169,24 @@ func (s *keyset[T]) count(ctx context.Context, from Cursor) (n int64, err error)
 }
 
 // Read yields the rows after the cursor.
-func (s *keyset[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.Seq2[dataflow.Item[T, Cursor], error] {
-	if err := s.Validate(); err != nil {
+func (s *keysetSource[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.Seq2[dataflow.Item[T, Cursor], error] {
+	if err := s.of.Validate(); err != nil {
 		return failed[T](dataflow.Permanent(err))
 	}
-	reader := &reader[T]{keyset: s.upTo(r)}
-	return rowmap.Read(ctx, &s.query, r, func(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
+	rows, reader := newReader[T](s.of.upTo(r))
+	return rowmap.Read(ctx, &s.of.query, r, rows, func(ctx context.Context, from Cursor) (*rowmap.Page, error) {
 		page, err := reader.page(ctx, from)
-		return page, transient(ctx, s.pool, err)
+		return page, transient(ctx, s.of.pool, err)
 	})
 }
 
 // CheckRequest returns an error if a cursor of the request is invalid.
-func (s *keyset[T]) CheckRequest(r dataflow.Request[Cursor]) error {
+func (s *keyset) CheckRequest(r dataflow.Request[Cursor]) error {
 	return rowmap.CheckPlaces(&s.query, r)
 }
 
 // upTo returns the source for a request, which may end at a cursor.
-func (s *keyset[T]) upTo(r dataflow.Request[Cursor]) *keyset[T] {
+func (s *keyset) upTo(r dataflow.Request[Cursor]) *keyset {
 	if !r.Bounded {
 		return s
 	}

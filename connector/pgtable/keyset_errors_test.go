@@ -41,7 +41,7 @@ func TestKeyset_Validate(t *testing.T) {
 			pgtable.Keyset[order](pool, with(func(q *pgtable.Query) { q.Key = []string{"id", "id"} })), `Query.Key: column "id" is named twice`,
 		},
 		"page size": {
-			pgtable.Keyset[order](pool, with(func(q *pgtable.Query) { q.PageSize = -1 })), "Query.PageSize: -1 is negative: use 1 or more, or 0 for 1000",
+			pgtable.Keyset[order](pool, with(func(q *pgtable.Query) { q.PageSize = -1 })), "Query.PageSize: -1 is negative: use 1 or more, or 0 for 8000",
 		},
 		"named arguments": {
 			pgtable.Keyset[order](pool, with(func(q *pgtable.Query) { q.Args = []any{pgx.NamedArgs{"a": 1}} })), "Query.Args: argument 1 is a pgx.NamedArgs: use plain values for $1, $2 and so on",
@@ -118,17 +118,17 @@ func TestKeyset_ReadErrors(t *testing.T) {
 		"null first": {
 			query: pgtable.Query{SQL: `select id, customer_email, at from orders`, Key: []string{"at", "id"}}, from: pgtable.Cursor{"10", "1"},
 			want: `query "select id, customer_email, at from orders": key column "at" is NULL in the row (NULL, 3), so the row has no place in the order: ` +
-				`exclude such rows in the query, or use a key that is never NULL`,
+				`exclude such rows in the query, or select coalesce(at, …) as the key, with an index on that expression`,
 		},
 		"null in the page": {
 			query: pgtable.Query{SQL: `select id, customer_email, at from orders`, Key: []string{"id", "at"}},
 			want: `query "select id, customer_email, at from orders": key column "at" is NULL in the row (3, NULL), so the row has no place in the order: ` +
-				`exclude such rows in the query, or use a key that is never NULL`,
+				`exclude such rows in the query, or select coalesce(at, …) as the key, with an index on that expression`,
 		},
 		"null beside the cursor": {
 			query: pgtable.Query{SQL: `select id, customer_email, at from orders`, Key: []string{"id", "at"}}, from: pgtable.Cursor{"3", "5"},
 			want: `query "select id, customer_email, at from orders": key column "at" is NULL in the row (3, NULL), so the row has no place in the order: ` +
-				`exclude such rows in the query, or use a key that is never NULL`,
+				`exclude such rows in the query, or select coalesce(at, …) as the key, with an index on that expression`,
 		},
 		"arguments": {
 			query: pgtable.Query{SQL: `select id, customer_email from orders where id > $2`, Key: []string{"id"}, Args: []any{1}},

@@ -13,12 +13,14 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
 // keyColumn is a column of the key. Its values become text that does not depend on
 // the session's settings, and that Postgres reads back as exactly the same value.
 type keyColumn struct {
 	pgconn.FieldDescription
+	keyType
 }
 
 // expression returns SQL that turns the column into text. A plain cast would depend
@@ -36,7 +38,12 @@ func (c keyColumn) expression(name string) string {
 		return "encode(" + name + ", 'hex')"
 	case pgtype.Float4OID, pgtype.Float8OID:
 		return "encode(float8send(" + name + "), 'hex')"
+	case pgtype.IntervalOID:
+		return "encode(interval_send(" + name + "), 'hex')"
 	default:
+		if c.reg {
+			return name + "::oid::text" // the name depends on the search path, and may change
+		}
 		return name + "::text"
 	}
 }
@@ -58,6 +65,8 @@ func (c keyColumn) appendText(b, raw []byte) ([]byte, error) {
 		return strconv.AppendFloat(b, math.Float64frombits(n), 'g', -1, 64), err
 	case pgtype.ByteaOID:
 		return append(append(b, `\x`...), raw...), nil
+	case pgtype.IntervalOID:
+		return appendInterval(b, raw)
 	default:
 		return append(b, raw...), nil
 	}
@@ -96,6 +105,43 @@ func appendDate(b []byte, n int32) []byte {
 	return appendYearFirst(b, time.Unix(epoch+int64(n)*24*60*60, 0).UTC(), time.DateOnly)
 }
 
+// appendInterval appends an interval. A sign before each part makes it the same
+// interval under every IntervalStyle.
+func appendInterval(b, raw []byte) ([]byte, error) {
+	if len(raw) != 32 {
+		return b, fmt.Errorf("the database sent an invalid key: an interval of %d digits", len(raw))
+	}
+	micros, err := parseHex(raw[:16])
+	if err != nil {
+		return b, err
+	}
+	rest, err := parseHex(raw[16:])
+	if err != nil {
+		return b, err
+	}
+	days, months := int32(rest>>32), int32(rest)
+	switch {
+	case int64(micros) == math.MaxInt64 && days == math.MaxInt32 && months == math.MaxInt32:
+		return append(b, "infinity"...), nil
+	case int64(micros) == math.MinInt64 && days == math.MinInt32 && months == math.MinInt32:
+		return append(b, "-infinity"...), nil
+	}
+	return fmt.Appendf(b, "%+d mons %+d days %s", months, days, clockText(int64(micros))), nil
+}
+
+// clockText returns microseconds as hours, minutes and seconds with a sign.
+func clockText(micros int64) string {
+	sign, n := "+", uint64(micros)
+	if micros < 0 {
+		sign, n = "-", -n
+	}
+	text := fmt.Sprintf("%s%02d:%02d:%02d", sign, n/3600e6, n/60e6%60, n/1e6%60)
+	if n %= 1e6; n > 0 {
+		text += strings.TrimRight(fmt.Sprintf(".%06d", n), "0")
+	}
+	return text
+}
+
 // epoch is the beginning of the year 2000 in Unix seconds.
 const epoch = 946684800
 
@@ -129,19 +175,29 @@ func (k *keyText) add(raw [][]byte) error {
 	return nil
 }
 
-// strings returns all values of all keys.
-func (k *keyText) strings() ([]string, error) {
+// strings returns all values of all keys. If typed, the types of a key's columns
+// follow its values, as in a [Cursor].
+func (k *keyText) strings(typed bool) ([]string, error) {
 	if !utf8.Valid(k.text) {
 		// A database with the encoding SQL_ASCII may hold such text. JSON would
 		// change it.
 		return nil, dataflow.Permanent(errors.New("a key holds text that is not UTF-8, but a cursor must be UTF-8: use another key column"))
 	}
 	text := string(k.text)
-	values := make([]string, len(k.ends))
+	var types []string
+	if typed {
+		for _, c := range k.columns {
+			types = append(types, rowmap.TypeText(c.text))
+		}
+	}
+	values := make([]string, 0, len(k.ends)+len(k.ends)/len(k.columns)*len(types))
 	start := 0
 	for i, end := range k.ends {
-		values[i] = text[start:end]
+		values = append(values, text[start:end])
 		start = end
+		if (i+1)%len(k.columns) == 0 {
+			values = append(values, types...)
+		}
 	}
 	return values, nil
 }

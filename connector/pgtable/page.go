@@ -7,10 +7,12 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
 // notNullQuery counts the given table columns that may be null.
@@ -21,33 +23,61 @@ left join pg_catalog.pg_attribute a on a.attrelid = k.relation::oid and a.attnum
 where a.attnotnull is not true`
 
 // reader reads the pages of one read.
-type reader[T any] struct {
-	*keyset[T]
-	keys     []keyColumn // nil until looked up
-	columns  []string    // T's columns, quoted
-	ties     bool        // true if different texts may be equal values of the key
-	nullable bool        // true if a key column after the first may be null
-	guarded  *guarded    // nil until the guard was asked
-	stall    error       // the error to return after the last page
-	scratch  T           // the record into which each row is scanned
-	size     int         // the number of rows in the last page
-	limit    int         // the number of rows to read next; 0 means the query's page size
+type reader struct {
+	*keyset
+	keys     []keyColumn      // nil until looked up
+	columns  []string         // T's columns, quoted
+	ties     bool             // true if different texts may be equal values of the key
+	common   bool             // true if all key columns are of common types
+	nullable bool             // true if a key column after the first may be null
+	guarded  *guarded         // nil until the guard was asked
+	stall    error            // the error to return after the last page
+	limit    rowmap.PageLimit // how much the next page may hold
+	scratch  reflect.Value    // the record into which each row is scanned
+	// collect puts the rows of a page into a slice of their type.
+	collect func(p *pageScan)
+}
+
+// newReader returns a reader for records of type T, and where it puts the rows of its last
+// page. It is all of the reader that knows T.
+func newReader[T any](s *keyset) (*[]T, *reader) {
+	rows, scratch := new([]T), new(T)
+	r := &reader{keyset: s, scratch: reflect.ValueOf(scratch).Elem()}
+	r.collect = func(p *pageScan) {
+		*rows = make([]T, 0, len(*rows))
+		for p.next() {
+			*rows = append(*rows, *scratch)
+		}
+	}
+	return rows, r
 }
 
 // page reads the page after a cursor, or the first page.
-func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
-	page, err := r.nextPage(ctx, from)
-	for range r.pool.Config().MaxConns {
-		if !isStalePlan(err) {
-			break
-		}
-		r.guarded = nil // the types of the columns may have changed
-		page, err = r.nextPage(ctx, from)
+func (r *reader) page(ctx context.Context, from Cursor) (*rowmap.Page, error) {
+	page, err := r.pageOrStale(ctx, from)
+	for tooMuch(err) && r.limit.Rows > leastPage && ctx.Err() == nil {
+		r.limit.Shrink(max(r.limit.Rows/4, leastPage))
+		page, err = r.pageOrStale(ctx, from)
 	}
 	return page, r.explainCursor(ctx, from, err)
 }
 
-func (r *reader[T]) nextPage(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
+// leastPage is the size down to which pages shrink while they take the server too long.
+const leastPage = 10
+
+// pageOrStale reads a page, again if a statement was stale.
+func (r *reader) pageOrStale(ctx context.Context, from Cursor) (page *rowmap.Page, err error) {
+	err = retryStale(r.pool, func() error {
+		page, err = r.nextPage(ctx, from)
+		if sqlstate.Is(err, sqlstate.Again) {
+			r.guarded = nil // the types of the columns may have changed
+		}
+		return err
+	})
+	return page, err
+}
+
+func (r *reader) nextPage(ctx context.Context, from Cursor) (*rowmap.Page, error) {
 	if r.stall != nil {
 		return nil, r.stall
 	}
@@ -57,7 +87,7 @@ func (r *reader[T]) nextPage(ctx context.Context, from Cursor) (*rowmap.Page[T],
 		}
 	}
 	if from != nil && r.nullable {
-		if err := r.refuse(ctx, r.query.NullQuery(r.keyList()), withCursor(r.args, from[:len(from)-1])); err != nil {
+		if err := r.refuse(ctx, r.query.NullQuery(r.keyList()), withCursor(r.args, from)[:len(r.args)+len(r.keys)-1]); err != nil {
 			return nil, err
 		}
 	}
@@ -72,34 +102,45 @@ func (r *reader[T]) nextPage(ctx context.Context, from Cursor) (*rowmap.Page[T],
 	return page, nil
 }
 
-func (r *reader[T]) fetch(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
-	list := slices.Concat(r.columns, r.keyList())
-	query := *r.guarded.query
-	query.Ties = r.ties
-	if r.limit > 0 {
-		query.PageSize = r.limit
+// fewRows is the size of a page up to which the row after it is read without its columns,
+// as rows in such pages are heavy.
+const fewRows = 16
+
+func (r *reader) fetch(ctx context.Context, from Cursor) (*rowmap.Page, error) {
+	if r.limit.Rows == 0 {
+		r.limit = r.query.FirstPage()
 	}
-	rows, err := r.pool.Query(ctx, query.PageQuery(list, from != nil), inBinary(r.pool, withCursor(r.guarded.args, from))...)
+	query := *r.guarded.query
+	query.Ties, query.PageSize = r.ties, r.limit.Rows
+	list := r.columns
+	if r.limit.Rows <= fewRows {
+		list = query.OfPage(list)
+	}
+	list = slices.Concat(list, r.keyList())
+	within, cancel := context.WithCancel(ctx)
+	defer cancel()
+	rows, err := r.pool.Query(within, query.PageQuery(list, from != nil), inBinary(r.pool, withCursor(r.guarded.args, from))...)
 	if err != nil {
 		return nil, err
 	}
+	leave(r.pool, rows.Conn())
 	defer rows.Close()
-	page, weight, err := r.collect(rows, query.Limit())
-	if err == nil && r.query.PageSize == 0 && weight < lightPage {
-		r.limit = min(2*query.Limit(), greatestPage)
+	scan := r.scan(rows)
+	r.collect(scan)
+	page, err := scan.end()
+	if err != nil || page.More && r.limit.Rest(scan.weight) > r.limit.Bytes {
+		cancel() // before Close, which would otherwise read all remaining rows
 	}
-	return page, err
+	if err != nil {
+		return nil, err
+	}
+	r.limit.Learn(scan.weight)
+	return page, nil
 }
-
-// A page without a given size grows while its rows take less than lightPage bytes.
-const (
-	lightPage    = 1 << 19
-	greatestPage = 8 * rowmap.DefaultPageSize
-)
 
 // open looks up the query's columns and checks them against T. Then it asks the
 // guard how far to read.
-func (r *reader[T]) open(ctx context.Context, from Cursor) error {
+func (r *reader) open(ctx context.Context, from Cursor) error {
 	names, err := r.describe(ctx, from)
 	if err != nil {
 		return err
@@ -109,6 +150,9 @@ func (r *reader[T]) open(ctx context.Context, from Cursor) error {
 	}
 	r.columns = rowmap.Qualified(r.fields.Names())
 	if err := r.checkKey(ctx); err != nil {
+		return err
+	}
+	if err := r.checkOrder(ctx); err != nil {
 		return err
 	}
 	if err := r.lookUpNullable(ctx); err != nil {
@@ -123,15 +167,16 @@ func (r *reader[T]) open(ctx context.Context, from Cursor) error {
 
 // describe looks up the key columns, and checks the cursor and the end of the read
 // against them. It returns the names of all columns.
-func (r *reader[T]) describe(ctx context.Context, from Cursor) ([]string, error) {
-	whole := r.keyset
-	if r.whole != nil {
-		whole = r.whole
+func (r *reader) describe(ctx context.Context, from Cursor) ([]string, error) {
+	if err := r.server.check(ctx, r.pool); err != nil {
+		return nil, err
 	}
+	whole := r.unbounded()
 	rows, err := r.pool.Query(ctx, whole.query.DescribeQuery(), whole.args...)
 	if err != nil {
 		return nil, err
 	}
+	leave(r.pool, rows.Conn())
 	defer rows.Close()
 	fields := slices.Clone(rows.FieldDescriptions())
 	rows.Close()
@@ -150,14 +195,25 @@ func (r *reader[T]) describe(ctx context.Context, from Cursor) ([]string, error)
 		}
 		r.keys[i].FieldDescription = fields[at]
 	}
+	if err := r.lookUpTypes(ctx); err != nil {
+		return nil, err
+	}
 	if err := r.checkCursor(from); err != nil {
 		return nil, err
 	}
 	return names, r.checkCursor(r.until)
 }
 
+// unbounded returns the source without the end until.
+func (r *reader) unbounded() *keyset {
+	if r.whole != nil {
+		return r.whole
+	}
+	return r.keyset
+}
+
 // lookUpNullable asks whether a key column after the first may be null.
-func (r *reader[T]) lookUpNullable(ctx context.Context) error {
+func (r *reader) lookUpNullable(ctx context.Context) error {
 	if len(r.keys) == 1 {
 		return nil
 	}
@@ -175,7 +231,7 @@ func (r *reader[T]) lookUpNullable(ctx context.Context) error {
 }
 
 // refuse returns an error if a row has null in its key.
-func (r *reader[T]) refuse(ctx context.Context, query string, args []any) error {
+func (r *reader) refuse(ctx context.Context, query string, args []any) error {
 	rows, err := r.pool.Query(ctx, query, args...)
 	if err != nil {
 		return err
@@ -187,7 +243,7 @@ func (r *reader[T]) refuse(ctx context.Context, query string, args []any) error 
 	return r.nullError(rows.RawValues())
 }
 
-func (r *reader[T]) nullError(raw [][]byte) error {
+func (r *reader) nullError(raw [][]byte) error {
 	key := make([]*string, len(raw))
 	for i, v := range raw {
 		if v == nil {
@@ -204,7 +260,7 @@ func (r *reader[T]) nullError(raw [][]byte) error {
 }
 
 // keyList selects the key columns as text.
-func (r *reader[T]) keyList() []string {
+func (r *reader) keyList() []string {
 	list := make([]string, len(r.keys))
 	for i, name := range rowmap.Qualified(r.query.Key) {
 		list[i] = r.keys[i].expression(name)
@@ -212,56 +268,81 @@ func (r *reader[T]) keyList() []string {
 	return list
 }
 
-// collect reads a page of at most limit rows into memory. It also returns the
-// number of bytes received.
-func (r *reader[T]) collect(rows pgx.Rows, limit int) (*rowmap.Page[T], int, error) {
-	weight := 0
-	page := &rowmap.Page[T]{Rows: make([]T, 0, r.size)}
-	keys := keyText{columns: r.keys}
-	dest := r.fields.Pointers(&r.scratch)
-	var plans []columnPlan
-	for rows.Next() {
-		raw := rows.RawValues()
-		key := raw[len(dest):]
-		tie := false
-		if r.ties {
-			last := key[len(key)-1]
-			tie = len(last) == 1 && (last[0] == 1 || last[0] == 't')
-			key = key[:len(key)-1]
-		}
-		if hasNull(key) {
-			return nil, 0, r.nullError(key)
-		}
-		if err := keys.add(key); err != nil {
-			return nil, 0, err
-		}
-		if tie {
-			return nil, 0, r.tieError(keys)
-		}
-		if page.More = len(page.Rows) == limit; page.More {
-			continue // the row after the page: only its key counts
-		}
-		if plans == nil {
-			plans = r.plan(rows, dest)
-		}
-		for _, v := range raw {
-			weight += len(v)
-		}
-		if err := r.scan(plans, raw); err != nil {
-			if page.Bad == nil {
-				page.Bad = make(map[int]error)
-			}
-			page.Bad[len(page.Rows)] = err
-		}
-		page.Rows = append(page.Rows, r.scratch)
+// pageScan reads the rows of a page one by one into the reader's scratch record.
+type pageScan struct {
+	*reader
+	rows   pgx.Rows
+	page   rowmap.Page
+	weight rowmap.PageWeight // what the page weighs, as it was received
+	keys   keyText
+	plans  []columnPlan
+	err    error // the error that ended the read
+}
+
+func (r *reader) scan(rows pgx.Rows) *pageScan {
+	return &pageScan{reader: r, rows: rows, keys: keyText{columns: r.keys}}
+}
+
+// next reads a row. It returns false at the page's end, which is the limit at most.
+func (s *pageScan) next() bool {
+	if s.err != nil || !s.rows.Next() {
+		return false
 	}
-	if err := rows.Err(); err != nil {
-		return nil, 0, err
+	raw := s.rows.RawValues()
+	if s.err = s.addKey(raw[len(s.fields.Columns):]); s.err != nil {
+		return false
 	}
-	r.size = len(page.Rows)
-	var err error
-	page.Keys, err = keys.strings()
-	return page, weight, err
+	bytes := 0
+	for _, v := range raw {
+		bytes += len(v)
+	}
+	if s.page.More = !s.weight.Add(s.limit, bytes); s.page.More {
+		return false // the row after the page: only its key counts
+	}
+	if s.plans == nil {
+		s.plans = s.plan(s.rows)
+	}
+	if err := s.decode(raw); err != nil {
+		if s.page.Bad == nil {
+			s.page.Bad = make(map[int]error)
+		}
+		s.page.Bad[s.weight.Rows-1] = err
+	}
+	return true
+}
+
+// addKey adds the key of a row.
+func (s *pageScan) addKey(key [][]byte) error {
+	tie := false
+	if s.ties {
+		last := key[len(key)-1]
+		tie = len(last) == 1 && (last[0] == 1 || last[0] == 't')
+		key = key[:len(key)-1]
+	}
+	if hasNull(key) {
+		return s.nullError(key)
+	}
+	if err := s.keys.add(key); err != nil {
+		return err
+	}
+	if tie {
+		return s.tieError(s.keys)
+	}
+	return nil
+}
+
+// end returns the page after its last row.
+func (s *pageScan) end() (*rowmap.Page, error) {
+	s.scratch.SetZero() // it would keep the last row in memory while the next page is read
+	if s.err == nil {
+		s.err = s.rows.Err()
+	}
+	if s.err != nil {
+		return nil, s.err
+	}
+	s.page.Rows, s.page.Typed = s.weight.Rows, true
+	s.page.Keys, s.err = s.keys.strings(true)
+	return &s.page, s.err
 }
 
 // hasNull reports whether a value of a key is null.
@@ -277,33 +358,38 @@ type columnPlan struct {
 	scan   pgtype.ScanPlan
 }
 
-func (r *reader[T]) plan(rows pgx.Rows, dest []any) []columnPlan {
-	record := reflect.ValueOf(&r.scratch).Elem()
-	plans := make([]columnPlan, len(dest))
-	for i, f := range rows.FieldDescriptions()[:len(dest)] {
-		c := &r.fields.Columns[i]
-		plans[i] = columnPlan{
-			decode: newDecoder(f, c.Type), field: c.In(record),
-			dest: dest[i], scan: newScanPlan(rows.TypeMap(), f, dest[i]),
-		}
+func (s *pageScan) plan(rows pgx.Rows) []columnPlan {
+	plans := make([]columnPlan, len(s.fields.Columns))
+	for i, f := range rows.FieldDescriptions()[:len(plans)] {
+		plans[i] = newColumnPlan(rows.TypeMap(), f, &s.fields.Columns[i], s.scratch)
 	}
 	return plans
 }
 
-// scan reads a row into the scratch record. Unlike rows.Scan, it does not give up
+// newColumnPlan returns the plan of a column of a result into its field of a record.
+func newColumnPlan(m *pgtype.Map, f pgconn.FieldDescription, c *rowmap.Column, record reflect.Value) columnPlan {
+	field := c.In(record)
+	dest := field.Addr().Interface()
+	return columnPlan{decode: newDecoder(f, c.Type), field: field, dest: dest, scan: newScanPlan(m, f, dest)}
+}
+
+// decode reads a row into the scratch record. Unlike rows.Scan, it does not give up
 // all rows at the first bad one.
-func (r *reader[T]) scan(plans []columnPlan, raw [][]byte) error {
-	var zero T
-	r.scratch = zero // no record shares memory with the previous one
-	for i := range plans {
-		p := &plans[i]
-		if p.decode != nil && p.decode(raw[i], p.field) {
-			continue
-		}
-		if err := p.scan.Scan(raw[i], p.dest); err != nil {
-			r.scratch = zero
-			return fmt.Errorf("column %q: %w", r.fields.Columns[i].Name, err)
+func (s *pageScan) decode(raw [][]byte) error {
+	s.scratch.SetZero() // no record shares memory with the previous one
+	for i := range s.plans {
+		if err := s.plans[i].read(raw[i]); err != nil {
+			s.scratch.SetZero()
+			return fmt.Errorf("column %q: %w", s.fields.Columns[i].Name, err)
 		}
 	}
 	return nil
+}
+
+// read reads a value into the field.
+func (p *columnPlan) read(raw []byte) error {
+	if p.decode != nil && p.decode(raw, p.field) {
+		return nil
+	}
+	return p.scan.Scan(raw, p.dest)
 }

@@ -14,13 +14,13 @@ import (
 // inOneTx calls fn in one transaction, with a function that writes a part.
 func inOneTx(t *testing.T, pool *pgxpool.Pool, s *sink[fact], fn func(write func(rows ...fact) error)) {
 	t.Helper()
-	s.copyFrom = 1
+	s.to.copyFrom = 1
 	store, err := dataflowpgx.New(pool).Store(dataflow.StoreOptions{})
 	require.NoError(t, err)
 	require.NoError(t, store.InTx(t.Context(), func(ctx context.Context, _ dataflow.Tx) error {
 		fn(func(rows ...fact) error {
-			if s.upsert {
-				return upsertSink[fact]{s}.WritePartTx(ctx, rows, make([]dataflow.RowResult, len(rows)))
+			if s.to.upsert {
+				return reporting(s).WritePartTx(ctx, rows, make([]dataflow.RowResult, len(rows)))
 			}
 			return s.WritePartTx(ctx, rows, nil)
 		})
@@ -71,7 +71,7 @@ func TestWritePartTx(t *testing.T) {
 		})
 		written := map[bool]string{false: "(12)", true: "(10)"}[upsert]
 		require.Equal(t, []string{written}, query(t, pool, `select count(*) from facts`))
-		require.Zero(t, s.refused.Load())
+		require.Zero(t, s.to.refused.Load())
 	}
 }
 

@@ -3,6 +3,7 @@ package pgtable
 import (
 	"context"
 	"fmt"
+	"reflect"
 
 	"github.com/jackc/pgx/v5"
 
@@ -61,22 +62,33 @@ import (
 //   - Constraints that the staging table lacks fail only at the end, such as a
 //     foreign key of the table itself.
 func Replace[T any](table string) dataflow.Target[T] {
-	return dataflow.ToReplace[T](&replaceSink[T]{into: newSink[T](table, false, nil)})
+	return dataflow.ToReplace[T](&replaceSink[T]{&replacer{into: newTableSink(reflect.TypeFor[T](), table, false, nil)}})
 }
 
 // replaceSink replaces the rows of a table.
-type replaceSink[T any] struct {
-	into *sink[T] // describes the table; it writes nothing
+type replaceSink[T any] struct{ *replacer }
+
+// replacer is a replaceSink without the type of its records.
+type replacer struct {
+	into *tableSink // describes the table; it writes nothing
 }
 
-func (s *replaceSink[T]) Validate() error { return s.into.Validate() }
+func (s *replacer) Validate() error { return s.into.Validate() }
 
-func (s *replaceSink[T]) Describe() dataflow.Description {
+func (s *replacer) Describe() dataflow.Description {
 	return dataflow.Description{Type: "pgtable.replace", Detail: map[string]any{"table": s.into.table}}
 }
 
 // BeginTx creates the staging table, replacing one of an earlier attempt.
 func (s *replaceSink[T]) BeginTx(ctx context.Context, flow string) (dataflow.Replacement[T], error) {
+	r, err := s.beginTx(ctx, flow)
+	if err != nil {
+		return nil, err
+	}
+	return &replacement[T]{r}, nil
+}
+
+func (s *replacer) beginTx(ctx context.Context, flow string) (*stagedRows, error) {
 	if err := s.Validate(); err != nil {
 		return nil, dataflow.Permanent(err)
 	}
@@ -91,9 +103,9 @@ func (s *replaceSink[T]) BeginTx(ctx context.Context, flow string) (dataflow.Rep
 	return r, nil
 }
 
-func (s *replaceSink[T]) wrap(err error) error { return fmt.Errorf("table %s: %w", s.into.table, err) }
+func (s *replacer) wrap(err error) error { return fmt.Errorf("table %s: %w", s.into.table, err) }
 
-func (s *replaceSink[T]) begin(ctx context.Context, tx pgx.Tx, flow string) (*replacement[T], error) {
+func (s *replacer) begin(ctx context.Context, tx pgx.Tx, flow string) (*stagedRows, error) {
 	to, err := lookUp(ctx, tx, s.into.name)
 	if err != nil {
 		return nil, err
@@ -115,21 +127,28 @@ func (s *replaceSink[T]) begin(ctx context.Context, tx pgx.Tx, flow string) (*re
 	if _, err := tx.Exec(ctx, p.makeStage(to.columns, flow), pgx.QueryExecModeSimpleProtocol); err != nil {
 		return nil, fmt.Errorf("create the staging table %s: %w", p.stage.Sanitize(), err)
 	}
-	rows := &sink[T]{table: p.stage.Sanitize(), name: p.stage, fields: s.into.fields, copyFrom: s.into.copyFrom, statements: make(map[string]*statement)}
-	return &replacement[T]{to: s, rows: rows, plan: p}, nil
+	rows := &tableSink{table: p.stage.Sanitize(), name: p.stage, fields: s.into.fields, copyFrom: s.into.copyFrom, statements: make(map[string]*statement)}
+	return &stagedRows{to: s, rows: rows, plan: p}, nil
 }
 
 // replacement collects the rows of one attempt.
-type replacement[T any] struct {
-	to   *replaceSink[T]
-	rows *sink[T] // writes to the staging table
+type replacement[T any] struct{ *stagedRows }
+
+// stagedRows is a replacement without the type of its records.
+type stagedRows struct {
+	to   *replacer
+	rows *tableSink // writes to the staging table
 	plan *replaced
 }
 
 // WriteTx adds a batch to the staging table.
 func (r *replacement[T]) WriteTx(ctx context.Context, rows []T) error {
+	return r.write(ctx, reflect.ValueOf(rows))
+}
+
+func (r *stagedRows) write(ctx context.Context, rows reflect.Value) error {
 	tx, ok := dataflowpgx.TxFrom(ctx)
-	if !ok || len(rows) == 0 {
+	if !ok || rows.Len() == 0 {
 		return nil
 	}
 	if err := r.rows.write(ctx, tx, rows, nil, false); err != nil {
@@ -139,7 +158,7 @@ func (r *replacement[T]) WriteTx(ctx context.Context, rows []T) error {
 }
 
 // EndTx moves the rows from the staging table to the table.
-func (r *replacement[T]) EndTx(ctx context.Context) error {
+func (r *stagedRows) EndTx(ctx context.Context) error {
 	tx, ok := dataflowpgx.TxFrom(ctx)
 	if !ok {
 		return dataflow.Permanent(dataflow.ErrTxMismatch)
@@ -150,7 +169,7 @@ func (r *replacement[T]) EndTx(ctx context.Context) error {
 	return nil
 }
 
-func (r *replacement[T]) move(ctx context.Context, tx pgx.Tx) error {
+func (r *stagedRows) move(ctx context.Context, tx pgx.Tx) error {
 	// Lock first: later queries then see everything that other writers have committed,
 	// and no writer can add to it.
 	if _, err := tx.Exec(ctx, "lock table "+r.plan.name()+" in share row exclusive mode"); err != nil {

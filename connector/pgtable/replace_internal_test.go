@@ -25,7 +25,7 @@ func inTransaction(t *testing.T, pool *pgxpool.Pool, f func(ctx context.Context)
 }
 
 func newReplace() *replaceSink[fact] {
-	return &replaceSink[fact]{into: newSink[fact]("facts", false, nil)}
+	return &replaceSink[fact]{&replacer{into: newSink[fact]("facts", false, nil).to}}
 }
 
 // beginReplace begins to replace the table facts.
@@ -161,7 +161,8 @@ func TestReplace_ReadersDoNotWait(t *testing.T) {
 // A missing privilege is reported before anything is read.
 func TestReplace_Privileges(t *testing.T) {
 	t.Parallel()
-	owner, other, role := asRole(t, createFacts)
+	// Before version 15, everybody may create tables in the schema public.
+	owner, other, role := asRole(t, createFacts, `revoke create on schema public from public`)
 	begin := func() error {
 		return inTransaction(t, other, func(ctx context.Context) error {
 			_, err := newReplace().BeginTx(ctx, "f")

@@ -3,6 +3,7 @@ package pgtable
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,17 +17,35 @@ import (
 
 // upsertSink is a sink that writes only rows that change something, and reports the
 // outcome of each.
-type upsertSink[T any] struct{ *sink[T] }
+type upsertSink[T any] struct {
+	tablePowers
+	to *tableSink
+}
+
+// reporting returns a sink that reports its results.
+func reporting[T any](s *sink[T]) *upsertSink[T] {
+	return &upsertSink[T]{tablePowers: s.to, to: s.to}
+}
+
+// WriteTx writes a batch.
+func (s *upsertSink[T]) WriteTx(ctx context.Context, rows []T) error {
+	return s.to.writeTx(ctx, reflect.ValueOf(rows), nil, false)
+}
+
+// RowKeys names the rows by the values of their key.
+func (s *upsertSink[T]) RowKeys(rows []T) []string {
+	return rowmap.RowKeys(rows, s.to.fields, s.to.key)
+}
 
 // WriteResultTx writes a batch and reports the outcome of its rows. Rows with the
 // same key have the same outcome.
-func (s upsertSink[T]) WriteResultTx(ctx context.Context, rows []T, results []dataflow.RowResult) error {
-	return s.writeTx(ctx, rows, results, false)
+func (s *upsertSink[T]) WriteResultTx(ctx context.Context, rows []T, results []dataflow.RowResult) error {
+	return s.to.writeTx(ctx, reflect.ValueOf(rows), results, false)
 }
 
 // WritePartTx is WriteResultTx for a part of a batch.
-func (s upsertSink[T]) WritePartTx(ctx context.Context, rows []T, results []dataflow.RowResult) error {
-	return s.writeTx(ctx, rows, results, true)
+func (s *upsertSink[T]) WritePartTx(ctx context.Context, rows []T, results []dataflow.RowResult) error {
+	return s.to.writeTx(ctx, reflect.ValueOf(rows), results, true)
 }
 
 // batchRows describes the query from which a statement takes the rows of a batch.
@@ -74,9 +93,15 @@ func (st *statement) withResults(table pgx.Identifier, t *target, key []string, 
 	with += "w as (\ninsert into " + table.Sanitize() + " as t (" + st.columnNames() + ") select " + st.names() + " from " + rows + " " + conflict +
 		"\nreturning " + strings.Join(returning, ", ")
 	joined := " from v full join w on " + strings.Join(match, " and ")
-	if !t.xmax {
+	if !t.xmax || t.triggers {
+		// A trigger may keep a row from being written. Its record counts as written,
+		// unless the row was there.
+		skipped := "w.updated is null or "
+		if t.triggers {
+			skipped = ""
+		}
 		return with + ", true as updated\n) select null::bigint, null::bigint, v.n, w.updated" + joined +
-			"\nwhere v.n is null or w.updated is null or exists (select from " + table.Sanitize() + " o where " + strings.Join(there, " and ") + ")"
+			"\nwhere v.n is null or " + skipped + "exists (select from " + table.Sanitize() + " o where " + strings.Join(there, " and ") + ")"
 	}
 	return with + ", t.xmax <> 0 as updated\n), s as (select count(*) as written, count(*) filter (where updated) as updated from w)\n" +
 		"select written, updated, null::bigint, null::boolean from s\n" +

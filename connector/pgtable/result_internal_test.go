@@ -29,7 +29,7 @@ func results[T any](t *testing.T, pool *pgxpool.Pool, s *sink[T], rows ...T) []d
 	require.NoError(t, err)
 	got := make([]dataflow.RowResult, len(rows))
 	require.NoError(t, store.InTx(t.Context(), func(ctx context.Context, _ dataflow.Tx) error {
-		return upsertSink[T]{s}.WriteResultTx(ctx, rows, got)
+		return reporting(s).WriteResultTx(ctx, rows, got)
 	}))
 	return got
 }
@@ -41,7 +41,7 @@ func TestUpsert_Results(t *testing.T) {
 			t.Parallel()
 			pool := setup(t, createFacts)
 			s := newSink[fact]("facts", true, []string{"id"})
-			s.copyFrom = copyFrom
+			s.to.copyFrom = copyFrom
 			require.Equal(t, []dataflow.RowResult{written, written}, results(t, pool, s, fact{1, "a", nil}, fact{2, "b", ptr(int32(2))}))
 			rows := func() []string { return query(t, pool, `select xmin, ctid, * from facts order by id`) }
 			before := rows()
@@ -75,7 +75,7 @@ func TestUpsert_Results_Exact(t *testing.T) {
 			}
 			first := row{1, "1.0", "ann", json.RawMessage(`{"a":1}`), json.RawMessage(`{"a":1.0}`), []string{"x"}}
 			s := newSink[row]("t", true, []string{"id"})
-			s.copyFrom = copyFrom
+			s.to.copyFrom = copyFrom
 			require.Equal(t, []dataflow.RowResult{written}, results(t, pool, s, first))
 			require.Equal(t, []dataflow.RowResult{redundant}, results(t, pool, s, first))
 			for name, change := range map[string]func(*row){
@@ -108,7 +108,7 @@ func TestUpsert_Results_ChangedKeys(t *testing.T) {
 				V  int
 			}
 			s := newSink[row]("t", true, []string{"id"})
-			s.copyFrom = copyFrom
+			s.to.copyFrom = copyFrom
 			require.Equal(t, []dataflow.RowResult{written, written}, results(t, pool, s, row{"1.04", 1}, row{"2", 2}))
 			require.Equal(t, []dataflow.RowResult{written, written}, results(t, pool, s, row{"1.04", 2}, row{"2", 2}))
 			require.Equal(t, []string{"(1.0,2)", "(2.0,2)"}, query(t, pool, `select id, v from t order by id`))
@@ -127,7 +127,7 @@ func TestUpsert_Results_Partitioned(t *testing.T) {
 				`create table t1 partition of t for values from (0) to (10)`, `create table t2 partition of t for values from (10) to (20)`)
 			type row struct{ ID, V int }
 			s := newSink[row]("t", true, []string{"id"})
-			s.copyFrom = copyFrom
+			s.to.copyFrom = copyFrom
 			require.Equal(t, []dataflow.RowResult{written, written}, results(t, pool, s, row{1, 1}, row{11, 1}))
 			require.Equal(t, []dataflow.RowResult{redundant, updated, written}, results(t, pool, s, row{1, 1}, row{11, 2}, row{12, 1}))
 		})

@@ -45,20 +45,30 @@ import (
 // read continues. The source is safe for concurrent use. The caller closes the pool
 // after the client has stopped.
 func Select[T any](pool *pgxpool.Pool, sql string, args ...any) dataflow.Source[T, dataflow.NoCursor] {
-	s := &selectSource[T]{pool: pool, sql: sql, args: slices.Clone(args)}
+	s := &selection{pool: pool, server: &server{}, sql: sql, args: slices.Clone(args)}
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
-	return s
+	return &selectSource[T]{s}
 }
 
-type selectSource[T any] struct {
+// selectSource is a selection for records of type T.
+type selectSource[T any] struct{ of *selection }
+
+// Validate returns what is wrong with the statement.
+func (s *selectSource[T]) Validate() error { return s.of.Validate() }
+
+// Describe names the statement.
+func (s *selectSource[T]) Describe() dataflow.Description { return s.of.Describe() }
+
+type selection struct {
 	pool      *pgxpool.Pool
+	server    *server
 	sql       string
 	args      []any
 	fields    *rowmap.Plan
 	fieldsErr error
 }
 
-func (s *selectSource[T]) Validate() error {
+func (s *selection) Validate() error {
 	var errs []error
 	if s.pool == nil {
 		errs = append(errs, &dataflow.ConfigError{Field: "pool", Reason: "it is nil: create it with pgxpool.New"})
@@ -85,50 +95,72 @@ func validateArgs(field string, args []any) []error {
 	return errs
 }
 
-func (s *selectSource[T]) Describe() dataflow.Description {
+func (s *selection) Describe() dataflow.Description {
 	return dataflow.Description{Type: "pgtable.select", Detail: map[string]any{"sql": s.sql}}
 }
 
 // Read executes the statement and yields its rows.
 func (s *selectSource[T]) Read(ctx context.Context, _ dataflow.Request[dataflow.NoCursor]) iter.Seq2[dataflow.Item[T, dataflow.NoCursor], error] {
 	return func(yield func(dataflow.Item[T, dataflow.NoCursor], error) bool) {
-		err := s.Validate()
+		record := new(T)
+		err := s.of.readAll(ctx, reflect.ValueOf(record).Elem(), func(key string, bad error) bool {
+			item := dataflow.Item[T, dataflow.NoCursor]{Key: key, Value: *record}
+			var zero T
+			*record = zero // it would stay in memory while the next row is read
+			return yield(item, bad)
+		})
 		if err != nil {
-			err = dataflow.Permanent(err)
-		} else {
-			began := false
-			tell := func(item dataflow.Item[T, dataflow.NoCursor], err error) bool {
-				began = true
-				return yield(item, err)
-			}
-			err = s.read(ctx, tell)
-			for range s.pool.Config().MaxConns {
-				if began || !isStalePlan(err) {
-					break
-				}
-				err = s.read(ctx, tell)
-			}
-		}
-		if err != nil {
-			yield(dataflow.Item[T, dataflow.NoCursor]{}, fmt.Errorf("query %q: %w", rowmap.Clip(s.sql), transient(ctx, s.pool, err)))
+			yield(dataflow.Item[T, dataflow.NoCursor]{}, err)
 		}
 	}
 }
 
+// readAll reads each row into record, and calls yield with its key and what is wrong with it.
+func (s *selection) readAll(ctx context.Context, record reflect.Value, yield func(key string, bad error) bool) error {
+	if err := s.Validate(); err != nil {
+		return s.wrap(dataflow.Permanent(err))
+	}
+	began := false
+	tell := func(key string, bad error) bool {
+		began = true
+		return yield(key, bad)
+	}
+	var err error
+	err = retryStale(s.pool, func() error {
+		if began { // another try would yield rows again
+			return err
+		}
+		err = s.read(ctx, record, tell)
+		return err
+	})
+	if err != nil {
+		return s.wrap(transient(ctx, s.pool, err))
+	}
+	return nil
+}
+
+func (s *selection) wrap(err error) error {
+	return fmt.Errorf("query %q: %w", rowmap.Clip(s.sql), err)
+}
+
 // read returns the error that ends the read. It also returns nil if the caller
 // wants no more rows.
-func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, dataflow.NoCursor], error) bool) error {
+func (s *selection) read(ctx context.Context, record reflect.Value, yield func(key string, bad error) bool) error {
+	if err := s.server.check(ctx, s.pool); err != nil {
+		return err
+	}
 	within, cancel := context.WithCancel(ctx)
 	rows, err := s.pool.Query(within, s.sql, inBinary(s.pool, s.args)...)
 	if err != nil {
 		cancel()
 		return err
 	}
+	leave(s.pool, rows.Conn())
 	defer func() {
 		cancel() // before Close, which would otherwise read all remaining rows
 		rows.Close()
 	}()
-	r := selectReader[T]{fields: s.fields}
+	r := selectReader{fields: s.fields, record: record}
 	for n := 1; rows.Next(); n++ {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -136,14 +168,13 @@ func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, 
 		if err := r.open(rows); err != nil {
 			return err
 		}
-		item := dataflow.Item[T, dataflow.NoCursor]{Key: "row " + strconv.Itoa(n)}
+		key := "row " + strconv.Itoa(n)
 		var bad error
 		if err := r.scan(rows.RawValues()); err != nil {
-			bad = &dataflow.RecordError{Stage: dataflow.StageRead, Key: item.Key, Err: err}
-		} else {
-			item.Value = r.record
+			record.SetZero()
+			bad = &dataflow.RecordError{Stage: dataflow.StageRead, Key: key, Err: err}
 		}
-		if !yield(item, bad) {
+		if !yield(key, bad) {
 			return nil
 		}
 	}
@@ -154,15 +185,15 @@ func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, 
 }
 
 // selectReader turns the rows of one result into records.
-type selectReader[T any] struct {
+type selectReader struct {
 	fields *rowmap.Plan
 	plans  []columnPlan // nil until the columns were checked
 	names  []string
-	record T
+	record reflect.Value
 }
 
 // open returns an error if the result's columns are not T's.
-func (r *selectReader[T]) open(rows pgx.Rows) error {
+func (r *selectReader) open(rows pgx.Rows) error {
 	if r.plans != nil {
 		return nil
 	}
@@ -173,29 +204,18 @@ func (r *selectReader[T]) open(rows pgx.Rows) error {
 	if err := r.fields.Match(r.names, nil); err != nil {
 		return dataflow.Permanent(err)
 	}
-	dest, record := r.fields.Pointers(&r.record), reflect.ValueOf(&r.record).Elem()
 	r.plans = make([]columnPlan, len(columns))
 	for i, c := range columns {
-		at := r.fields.Index(c.Name)
-		f := &r.fields.Columns[at]
-		r.plans[i] = columnPlan{
-			decode: newDecoder(c, f.Type), field: f.In(record),
-			dest: dest[at], scan: newScanPlan(rows.TypeMap(), c, dest[at]),
-		}
+		r.plans[i] = newColumnPlan(rows.TypeMap(), c, &r.fields.Columns[r.fields.Index(c.Name)], r.record)
 	}
 	return nil
 }
 
 // scan reads a row.
-func (r *selectReader[T]) scan(raw [][]byte) error {
-	var zero T
-	r.record = zero // no record shares memory with the previous one
+func (r *selectReader) scan(raw [][]byte) error {
+	r.record.SetZero() // no record shares memory with the previous one
 	for i := range r.plans {
-		p := &r.plans[i]
-		if p.decode != nil && p.decode(raw[i], p.field) {
-			continue
-		}
-		if err := p.scan.Scan(raw[i], p.dest); err != nil {
+		if err := r.plans[i].read(raw[i]); err != nil {
 			return fmt.Errorf("column %q: %w", r.names[i], err)
 		}
 	}

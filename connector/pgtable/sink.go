@@ -15,6 +15,7 @@ import (
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/dataflowpgx"
 	"github.com/activedataflow/dataflow/internal/rowmap"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
 // Insert adds each record to a table, in the transaction that commits the
@@ -35,17 +36,17 @@ func Insert[T any](table string) dataflow.Target[T] {
 // already has the same values is not written, and its record counts as redundant.
 // [dataflow.Counters].Updated counts the written records that replaced a row.
 func Upsert[T any](table string, key ...string) dataflow.Target[T] {
-	return dataflow.ToTx[T](upsertSink[T]{newSink[T](table, true, key)})
+	return dataflow.ToTx[T](reporting(newSink[T](table, true, key)))
 }
 
-// sink writes small batches with one statement, whose parameters are arrays, one
+// tableSink writes small batches with one statement, whose parameters are arrays, one
 // for each column:
 //
 //	insert into t (a, b) select … from unnest($1::bigint[], $2::text[]) …
 //
 // This works for all types. Larger batches of plain types are written by COPY; see
 // [copier].
-type sink[T any] struct {
+type tableSink struct {
 	table     string
 	name      pgx.Identifier
 	nameErr   error
@@ -58,6 +59,7 @@ type sink[T any] struct {
 	refused atomic.Int32 // the number of successive COPY batches rejected for a reason other than the rows
 
 	mu         sync.Mutex
+	kind       string                // of the relation, as it was last looked up
 	statements map[string]*statement // by database, see databaseOf
 }
 
@@ -65,20 +67,49 @@ type sink[T any] struct {
 // COPY.
 const mostRefused = 3
 
+// tablePowers are the powers of a tableSink.
+type tablePowers interface {
+	dataflow.Validator
+	dataflow.Describer
+	dataflow.AppendOnly
+	dataflow.Pipelined
+}
+
+// sink is a tableSink for records of type T.
+type sink[T any] struct {
+	tablePowers
+	to *tableSink
+}
+
 func newSink[T any](table string, upsert bool, key []string) *sink[T] {
-	s := &sink[T]{table: table, upsert: upsert, key: slices.Clone(key), copyFrom: copyFrom, statements: make(map[string]*statement)}
+	to := newTableSink(reflect.TypeFor[T](), table, upsert, key)
+	return &sink[T]{tablePowers: to, to: to}
+}
+
+// WriteTx writes a batch.
+func (s *sink[T]) WriteTx(ctx context.Context, rows []T) error {
+	return s.to.writeTx(ctx, reflect.ValueOf(rows), nil, false)
+}
+
+// WritePartTx writes a part of a batch. An insert reports no results.
+func (s *sink[T]) WritePartTx(ctx context.Context, rows []T, _ []dataflow.RowResult) error {
+	return s.to.writeTx(ctx, reflect.ValueOf(rows), nil, true)
+}
+
+func newTableSink(record reflect.Type, table string, upsert bool, key []string) *tableSink {
+	s := &tableSink{table: table, upsert: upsert, key: slices.Clone(key), copyFrom: copyFrom, statements: make(map[string]*statement)}
 	s.name, s.nameErr = rowmap.SplitTable(table)
-	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
+	s.fields, s.fieldsErr = rowmap.Of(record, isValue)
 	return s
 }
 
 // AppendOnly is true for Insert.
-func (s *sink[T]) AppendOnly() bool { return !s.upsert }
+func (s *tableSink) AppendOnly() bool { return !s.upsert }
 
 // Pipelined is true for a table without triggers, rules and foreign keys to itself,
 // once a batch was written to it. A statement that meets a key of the batch before
 // waits for that batch's commit, and then sees the committed row.
-func (s *sink[T]) Pipelined() bool {
+func (s *tableSink) Pipelined() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, st := range s.statements {
@@ -89,14 +120,14 @@ func (s *sink[T]) Pipelined() bool {
 	return len(s.statements) > 0
 }
 
-func (s *sink[T]) Describe() dataflow.Description {
+func (s *tableSink) Describe() dataflow.Description {
 	if s.upsert {
 		return dataflow.Description{Type: "pgtable.upsert", Detail: map[string]any{"table": s.table, "key": s.key}}
 	}
 	return dataflow.Description{Type: "pgtable.insert", Detail: map[string]any{"table": s.table}}
 }
 
-func (s *sink[T]) Validate() error {
+func (s *tableSink) Validate() error {
 	var errs []error
 	if s.nameErr != nil {
 		errs = append(errs, &dataflow.ConfigError{Field: "table", Reason: s.nameErr.Error()})
@@ -110,19 +141,9 @@ func (s *sink[T]) Validate() error {
 	return errors.Join(errs...)
 }
 
-// WriteTx writes a batch.
-func (s *sink[T]) WriteTx(ctx context.Context, rows []T) error {
-	return s.writeTx(ctx, rows, nil, false)
-}
-
-// WritePartTx writes a part of a batch. An insert reports no results.
-func (s *sink[T]) WritePartTx(ctx context.Context, rows []T, _ []dataflow.RowResult) error {
-	return s.writeTx(ctx, rows, nil, true)
-}
-
 // writeTx writes a batch. results may be nil. A rejected part leaves the
 // transaction as it was.
-func (s *sink[T]) writeTx(ctx context.Context, rows []T, results []dataflow.RowResult, part bool) error {
+func (s *tableSink) writeTx(ctx context.Context, rows reflect.Value, results []dataflow.RowResult, part bool) error {
 	if err := s.Validate(); err != nil {
 		return dataflow.Permanent(err)
 	}
@@ -130,7 +151,7 @@ func (s *sink[T]) writeTx(ctx context.Context, rows []T, results []dataflow.RowR
 	if !ok {
 		return dataflow.Permanent(fmt.Errorf("pgtable needs a client on Postgres to write to table %s in its transaction (use package sqltable with SQLite): %w", s.table, dataflow.ErrTxMismatch))
 	}
-	if len(rows) == 0 {
+	if rows.Len() == 0 {
 		return nil
 	}
 	if err := s.write(ctx, tx, rows, results, part); err != nil {
@@ -139,7 +160,7 @@ func (s *sink[T]) writeTx(ctx context.Context, rows []T, results []dataflow.RowR
 	return nil
 }
 
-func (s *sink[T]) write(ctx context.Context, tx pgx.Tx, rows []T, results []dataflow.RowResult, part bool) error {
+func (s *tableSink) write(ctx context.Context, tx pgx.Tx, rows reflect.Value, results []dataflow.RowResult, part bool) error {
 	database := databaseOf(tx)
 	st, err := s.statement(ctx, tx, database)
 	if err != nil {
@@ -169,10 +190,10 @@ func (s *sink[T]) write(ctx context.Context, tx pgx.Tx, rows []T, results []data
 }
 
 // writeWith writes rows by a statement. See write.
-func (s *sink[T]) writeWith(ctx context.Context, tx pgx.Tx, st *statement, rows []T, results []dataflow.RowResult, part bool) error {
+func (s *tableSink) writeWith(ctx context.Context, tx pgx.Tx, st *statement, rows reflect.Value, results []dataflow.RowResult, part bool) error {
 	database := databaseOf(tx)
-	if st.copier != nil && len(rows) >= s.copyFrom {
-		result, err := st.copy(ctx, tx, reflect.ValueOf(rows), results, part)
+	if st.copier != nil && (rows.Len() >= s.copyFrom || st.copier.isHeavy(rows)) {
+		result, err := st.copy(ctx, tx, rows, results, part)
 		switch {
 		case result.refused != nil:
 			return &dataflow.RowError{Row: result.line - 1, Alone: true, Err: s.explain(result.refused)}
@@ -186,7 +207,7 @@ func (s *sink[T]) writeWith(ctx context.Context, tx pgx.Tx, st *statement, rows 
 			return err
 		}
 	}
-	args, err := st.encode(tx.Conn().TypeMap(), reflect.ValueOf(rows))
+	args, err := st.encode(tx.Conn().TypeMap(), rows)
 	if err != nil {
 		return err
 	}
@@ -204,6 +225,9 @@ func (s *sink[T]) writeWith(ctx context.Context, tx pgx.Tx, st *statement, rows 
 	}
 	if err != nil {
 		s.forget(database) // the table may have been altered
+		if part && rows.Len() == 1 {
+			err = s.nameHolder(ctx, tx, st, args, err)
+		}
 		return s.explain(err)
 	}
 	if st.copier != nil && st.copier.stale.Load() {
@@ -216,11 +240,11 @@ func (s *sink[T]) writeWith(ctx context.Context, tx pgx.Tx, st *statement, rows 
 
 // tryRow writes alone the row at which COPY was rejected, and rolls it back. The
 // error names the row; it is nil if the row is accepted.
-func (s *sink[T]) tryRow(ctx context.Context, tx pgx.Tx, st *statement, rows []T, row int) error {
-	if row < 0 || row >= len(rows) {
+func (s *tableSink) tryRow(ctx context.Context, tx pgx.Tx, st *statement, rows reflect.Value, row int) error {
+	if row < 0 || row >= rows.Len() {
 		return nil
 	}
-	args, err := st.encode(tx.Conn().TypeMap(), reflect.ValueOf(rows[row:row+1]))
+	args, err := st.encode(tx.Conn().TypeMap(), rows.Slice(row, row+1))
 	if err != nil {
 		return nil //nolint:nilerr // encoding the batch meets it again, with the right row number
 	}
@@ -234,11 +258,12 @@ func (s *sink[T]) tryRow(ctx context.Context, tx pgx.Tx, st *statement, rows []T
 	switch {
 	case errors.Is(err, errAccepted):
 		return nil
-	case !errors.As(err, &pg) || !refusal(pg.Code):
+	case !errors.As(err, &pg) || !refusal(err):
 		return err
 	default:
 		st.copier.stale.Store(false) // the row was the reason
-		return &dataflow.RowError{Row: row, Alone: pg.Code != "23503", Err: s.explain(err)}
+		err = s.nameHolder(ctx, tx, st, args, err)
+		return &dataflow.RowError{Row: row, Alone: pg.Code != sqlstate.ForeignKeyViolation, Err: s.explain(err)}
 	}
 }
 
@@ -262,14 +287,14 @@ func withSavepoint(ctx context.Context, tx pgx.Tx, fn func() error) error {
 }
 
 // databaseOf returns a key for the database of a transaction. It includes the user,
-// because the search path may depend on the user.
+// because the search path may depend on the user, and whether the pool is [Plain].
 func databaseOf(tx pgx.Tx) string {
 	c := tx.Conn().Config()
-	return fmt.Sprintf("%q %d %q %q %q", c.Host, c.Port, c.Database, c.User, c.RuntimeParams["search_path"])
+	return fmt.Sprintf("%q %d %q %q %q %t", c.Host, c.Port, c.Database, c.User, c.RuntimeParams["search_path"], isPlain(tx.Conn()))
 }
 
 // statement returns the statement for a database, building it at the first call.
-func (s *sink[T]) statement(ctx context.Context, tx pgx.Tx, database string) (*statement, error) {
+func (s *tableSink) statement(ctx context.Context, tx pgx.Tx, database string) (*statement, error) {
 	s.mu.Lock()
 	st := s.statements[database]
 	s.mu.Unlock()
@@ -288,33 +313,43 @@ func (s *sink[T]) statement(ctx context.Context, tx pgx.Tx, database string) (*s
 		st.copier = nil
 	}
 	s.mu.Lock()
+	s.kind = to.kind
 	s.statements[database] = st
 	s.mu.Unlock()
 	return st, nil
 }
 
-func (s *sink[T]) forget(database string) {
+func (s *tableSink) forget(database string) {
 	s.mu.Lock()
 	delete(s.statements, database)
 	s.mu.Unlock()
 }
 
 // explain adds to Postgres's error what is missing from its text.
-func (s *sink[T]) explain(err error) error {
+func (s *tableSink) explain(err error) error {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
 		return err
 	}
 	switch pg.Code {
-	case "42P10":
-		columns := rowmap.QuoteAll(s.key, ", ")
-		return dataflow.Permanent(fmt.Errorf("the table has no unique index of exactly the key columns (%s): create unique index on %s (%s): %w", columns, s.name.Sanitize(), columns, err))
-	case "23505", "23503", "22003":
-		// The details of these errors hold only the bad values. Others hold the
-		// whole row.
-		if pg.Detail != "" {
-			return fmt.Errorf("%w: %s", err, pg.Detail)
+	case sqlstate.FeatureNotSupported:
+		if s.upsert && pg.Routine == "RewriteQuery" {
+			return dataflow.Permanent(fmt.Errorf("the table has rules for insert or update, with which Postgres cannot upsert: replace the rules by triggers, or write with pgtable.Func: %w", err))
 		}
+		return sqlstate.Explain(err)
+	case sqlstate.InvalidColumnReference:
+		columns := rowmap.QuoteAll(s.key, ", ")
+		s.mu.Lock()
+		kind := s.kind
+		s.mu.Unlock()
+		switch kind {
+		case "v":
+			return dataflow.Permanent(fmt.Errorf("it is a view without a table that has a unique index of exactly the key columns (%s): upsert into a table, or write with pgtable.Func: %w", columns, err))
+		case "f":
+			return dataflow.Permanent(fmt.Errorf("it is a foreign table, into which Postgres cannot upsert: use pgtable.UpsertTo with its own database, or pgtable.Func: %w", err))
+		}
+		return dataflow.Permanent(fmt.Errorf("the table has no unique index of exactly the key columns (%s): create unique index on %s (%s): %w", columns, s.name.Sanitize(), columns, err))
+	default:
+		return sqlstate.Explain(err)
 	}
-	return err
 }

@@ -230,7 +230,7 @@ func TestUpsert_AfterFailure(t *testing.T) {
 		}
 		return rows
 	}
-	s := upsertSink[fact]{newSink[fact]("facts", true, []string{"id"})}
+	s := reporting(newSink[fact]("facts", true, []string{"id"}))
 	require.NoError(t, store.InTx(t.Context(), func(ctx context.Context, tx dataflow.Tx) error {
 		write := func(rows []fact) error {
 			return store.Savepoint(ctx, tx, func() error { return s.WriteResultTx(ctx, rows, make([]dataflow.RowResult, len(rows))) })

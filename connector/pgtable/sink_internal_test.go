@@ -35,15 +35,15 @@ func setup(t *testing.T, statements ...string) *pgxpool.Pool {
 // rows, if the sink can.
 func write[T any](t *testing.T, pool *pgxpool.Pool, s *sink[T], rows ...T) error {
 	t.Helper()
-	if s.copyFrom == copyFrom {
-		s.copyFrom = 1
+	if s.to.copyFrom == copyFrom {
+		s.to.copyFrom = 1
 	}
 	store, err := dataflowpgx.New(pool).Store(dataflow.StoreOptions{})
 	require.NoError(t, err)
 	require.NoError(t, s.Validate())
 	return store.InTx(t.Context(), func(ctx context.Context, _ dataflow.Tx) error {
-		if s.upsert {
-			return upsertSink[T]{s}.WriteResultTx(ctx, rows, make([]dataflow.RowResult, len(rows)))
+		if s.to.upsert {
+			return reporting(s).WriteResultTx(ctx, rows, make([]dataflow.RowResult, len(rows)))
 		}
 		return s.WriteTx(ctx, rows)
 	})

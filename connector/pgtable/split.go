@@ -15,25 +15,29 @@ import (
 // the last cut. With an index on the key columns, and if no other column is needed,
 // both are passes over that index. Without one, the second pass sorts the rows.
 // Rows added or removed between the passes make the sizes differ more.
-func (s *keyset[T]) Split(ctx context.Context, r dataflow.Request[Cursor], n int) ([]Cursor, error) {
+func (s *keyset) Split(ctx context.Context, r dataflow.Request[Cursor], n int) ([]Cursor, error) {
 	from, err := s.query.Start(r.Resumed, r.From)
 	if err != nil {
 		return nil, s.query.Wrap(err)
 	}
-	cursors, err := s.upTo(r).split(ctx, from, n)
+	var cursors []Cursor
+	err = retryStale(s.pool, func() error {
+		cursors, err = s.upTo(r).split(ctx, from, n)
+		return err
+	})
 	if err != nil {
 		return nil, transient(ctx, s.pool, s.query.Wrap(err))
 	}
 	return cursors, nil
 }
 
-func (s *keyset[T]) split(ctx context.Context, from Cursor, n int) (cursors []Cursor, err error) {
-	r := &reader[T]{keyset: s}
+func (s *keyset) split(ctx context.Context, from Cursor, n int) (cursors []Cursor, err error) {
+	r := &reader{keyset: s}
 	defer func() { err = r.explainCursor(ctx, from, err) }()
 	if _, err := r.describe(ctx, from); err != nil {
 		return nil, err
 	}
-	g, err := s.guardedQuery(ctx, r.keys[0], readStart{from: from, rough: true})
+	g, err := r.guardedQuery(ctx, r.keys[0], readStart{from: from, rough: true})
 	if err != nil {
 		return nil, err
 	}
@@ -64,9 +68,9 @@ func (s *keyset[T]) split(ctx context.Context, from Cursor, n int) (cursors []Cu
 	if err := rows.Err(); err != nil {
 		return nil, err
 	}
-	values, err := keys.strings()
+	values, err := keys.strings(true)
 	if err != nil {
 		return nil, err
 	}
-	return rowmap.Cursors[Cursor](&s.query, values)
+	return rowmap.Cursors[Cursor](&s.query, values, true)
 }

@@ -56,8 +56,7 @@ func requireParts[T any](t *testing.T, source dataflow.Source[T, pgtable.Cursor]
 func TestKeyset_Split(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
-	createKeyTypes(t, pool)
-	for _, kt := range keyTypes {
+	for _, kt := range createKeyTypes(t, pool) {
 		t.Run(kt.name, func(t *testing.T) {
 			t.Parallel()
 			source := pgtable.Keyset[numbered](pool, pgtable.Query{SQL: `select k, n from ` + tableOf(kt.name), Key: []string{"k"}, PageSize: 2, LateCommits: pgtable.Unguarded{}})

@@ -49,14 +49,16 @@ type tableColumn struct {
 	collated   bool   // true if it has a collation
 }
 
-// targetQuery asks five questions:
+// targetQuery asks eight questions:
 //
 //   - whether COPY does the same to the table as an insert;
 //   - whether this role may create temporary tables;
 //   - whether the table returns xmax, as partitioned tables do not;
-//   - whether writing looks at other rows of the table, by triggers or by foreign
-//     keys to the table itself;
-//   - which of its constraints, as SQL, are checked at the commit.
+//   - whether the table has triggers;
+//   - whether it has foreign keys to itself;
+//   - what kind of relation it is;
+//   - which of its constraints, as SQL, are checked at the commit;
+//   - the number of the server process, which a proxy hides when one connects.
 const targetQuery = `
 with root (oid) as (
 	select coalesce(pg_catalog.pg_partition_root(to_regclass($1)), to_regclass($1))::oid
@@ -68,10 +70,12 @@ with root (oid) as (
 select c.relkind in ('r', 'p') and not c.relhasrules and not row_security_active(c.oid),
 	has_database_privilege(current_database(), 'temporary'),
 	c.relkind = 'r',
-	exists (select from pg_catalog.pg_trigger where tgrelid in (select oid from parts) and not tgisinternal) or
+	exists (select from pg_catalog.pg_trigger where tgrelid in (select oid from parts) and not tgisinternal),
 	exists (select from pg_catalog.pg_constraint where contype = 'f' and conrelid in (select oid from parts) and confrelid in (select oid from parts)),
+	c.relkind::text,
 	coalesce((select string_agg(pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(d.conname), ', ' order by d.oid)
-		from pg_catalog.pg_constraint d join pg_catalog.pg_namespace n on n.oid = d.connamespace where d.conrelid = c.oid and d.condeferred), '')
+		from pg_catalog.pg_constraint d join pg_catalog.pg_namespace n on n.oid = d.connamespace where d.conrelid = c.oid and d.condeferred), ''),
+	pg_backend_pid()
 from pg_catalog.pg_class c where c.oid = to_regclass($1)`
 
 // target is a table to write to, with the answers of targetQuery.
@@ -80,7 +84,10 @@ type target struct {
 	plain     bool
 	temporary bool
 	xmax      bool // true if the table returns xmax
-	looks     bool // true if writing looks at other rows of the table
+	arrays    bool // true if neither COPY nor temporary tables may be used
+	triggers  bool
+	looks     bool   // true if writing looks at other rows of the table, by triggers or by foreign keys to itself
+	kind      string // "r" for a table, "v" for a view, "f" for a foreign table
 	deferred  string
 }
 
@@ -90,10 +97,14 @@ func lookUp(ctx context.Context, tx pgx.Tx, table pgx.Identifier) (*target, erro
 	if err != nil {
 		return nil, err
 	}
-	t := &target{columns: columns}
-	if err := tx.QueryRow(ctx, targetQuery, table.Sanitize()).Scan(&t.plain, &t.temporary, &t.xmax, &t.looks, &t.deferred); err != nil {
+	t := &target{columns: columns, arrays: isPlain(tx.Conn())}
+	var pid uint32
+	if err := tx.QueryRow(ctx, targetQuery, table.Sanitize()).Scan(&t.plain, &t.temporary, &t.xmax, &t.triggers, &t.looks, &t.kind, &t.deferred, &pid); err != nil {
 		return nil, fmt.Errorf("look up the table: %w", err)
 	}
+	// In transaction mode, a temporary table would stay in a process of the pooler's.
+	t.temporary = t.temporary && pid == tx.Conn().PgConn().PID()
+	t.looks = t.looks || t.triggers
 	return t, nil
 }
 

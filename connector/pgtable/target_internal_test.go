@@ -44,7 +44,7 @@ func inEachWay(t *testing.T, test func(t *testing.T, made func(*sink[fact]) *sin
 	for _, from := range []int{1, 1 << 30} {
 		t.Run(fmt.Sprintf("CopyFrom%d", from), func(t *testing.T) {
 			t.Parallel()
-			test(t, func(s *sink[fact]) *sink[fact] { s.copyFrom = from; return s })
+			test(t, func(s *sink[fact]) *sink[fact] { s.to.copyFrom = from; return s })
 		})
 	}
 }

@@ -33,9 +33,15 @@ type Query struct {
 	// greater than all earlier ones. Every row is a resume point.
 	Key []string
 
-	// PageSize is the number of rows that are read at once and held in memory. 0
-	// means 1000.
+	// PageSize is the greatest number of rows that are read at once and held in
+	// memory. 0 means 8000. A read begins with a page of up to 125 rows. The next
+	// pages have twice as many while a page holds less than a quarter of PageBytes.
 	PageSize int
+
+	// PageBytes is the greatest number of bytes of texts and blobs that a page holds
+	// beyond its first row. A page ends before the row that would exceed it. 0 means
+	// 4 MiB.
+	PageBytes int
 }
 
 // Keyset reads the rows of a query in the order of its key, page by page, and can
@@ -63,7 +69,7 @@ type Query struct {
 // newer than the longest transaction.
 func Keyset[T any](db *sql.DB, q Query) dataflow.Source[T, Cursor] {
 	s := &keyset[T]{db: &database{DB: db}, args: slices.Clone(q.Args)}
-	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, Mark: "?"}
+	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, PageBytes: q.PageBytes, Mark: "?"}
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
 	return s
 }
@@ -134,7 +140,7 @@ func (s *keyset[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.S
 		return failed[T](dataflow.Permanent(err))
 	}
 	reader := &reader[T]{keyset: s, request: r}
-	return rowmap.Read(ctx, &s.query, r, func(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
+	return rowmap.Read(ctx, &s.query, r, &reader.rows, func(ctx context.Context, from Cursor) (*rowmap.Page, error) {
 		page, err := reader.page(ctx, from)
 		return page, passing(ctx, err)
 	})

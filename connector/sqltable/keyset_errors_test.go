@@ -40,7 +40,7 @@ func TestKeyset_Validate(t *testing.T) {
 			sqltable.Keyset[order](db, with(func(q *sqltable.Query) { q.Key = []string{"id", "id"} })), `Query.Key: column "id" is named twice`,
 		},
 		"page size": {
-			sqltable.Keyset[order](db, with(func(q *sqltable.Query) { q.PageSize = -1 })), "Query.PageSize: -1 is negative: use 1 or more, or 0 for 1000",
+			sqltable.Keyset[order](db, with(func(q *sqltable.Query) { q.PageSize = -1 })), "Query.PageSize: -1 is negative: use 1 or more, or 0 for 8000",
 		},
 		"no struct": {sqltable.Keyset[*order](db, good), "T: *sqltable_test.order is not a struct: use a struct with a field for each column"},
 	} {
@@ -65,7 +65,7 @@ func TestKeyset_ReadErrors(t *testing.T) {
 	long := "select id, customer_email from nowhere where customer_email <> '" + strings.Repeat("é", 300) + "'"
 	orders := `select id, customer_email from orders`
 	ordersAt := `select id, customer_email, at from orders`
-	null := ` so the row has no place in the order: exclude such rows in the query, or use a key that is never NULL`
+	null := ` so the row has no place in the order: exclude such rows in the query, or select coalesce(at, …) as the key, with an index on that expression`
 	for name, tc := range map[string]struct {
 		query sqltable.Query
 		from  sqltable.Cursor

@@ -15,13 +15,14 @@ type reader[T any] struct {
 	*keyset[T]
 	request dataflow.Request[Cursor]
 	opened  bool
-	keys    []string // the key columns as they are selected
-	scratch T        // the record into which each row is scanned
-	size    int      // the number of rows in the last page
+	keys    []string         // the key columns as they are selected
+	scratch T                // the record into which each row is scanned
+	rows    []T              // of the last page
+	limit   rowmap.PageLimit // how much the next page may hold
 }
 
 // page reads the page after a cursor, or the first page.
-func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page[T], error) {
+func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page, error) {
 	if !r.opened {
 		if err := r.open(ctx); err != nil {
 			return nil, err
@@ -38,12 +39,24 @@ func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page[T], err
 		}
 	}
 	list := slices.Concat(r.query.Qualified(r.fields.Names()), r.keys)
-	rows, err := r.run(ctx, r.query.PageQuery(list, from != nil), args)
+	if r.limit.Rows == 0 {
+		r.limit = r.query.FirstPage()
+	}
+	query := r.query
+	query.PageSize = r.limit.Rows
+	within, cancel := context.WithCancel(ctx)
+	defer cancel()
+	rows, err := r.run(within, query.PageQuery(list, from != nil), args)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
-	return r.collect(rows)
+	page, weight, err := r.collect(rows)
+	if page != nil && page.More && r.limit.Rest(weight) > r.limit.Bytes {
+		cancel() // before Close, for which MySQL's driver would read all remaining rows
+	}
+	r.limit.Learn(weight)
+	return page, err
 }
 
 // open looks up the query's columns and checks them against T.
@@ -125,9 +138,13 @@ func (r *reader[T]) nullError(key []any) error {
 	return r.query.NullError(text)
 }
 
-// collect reads a page into memory.
-func (r *reader[T]) collect(rows *sql.Rows) (*rowmap.Page[T], error) {
-	page := &rowmap.Page[T]{Rows: make([]T, 0, r.size)}
+// collect reads a page into memory, up to the limit. It also returns what the page
+// weighs.
+func (r *reader[T]) collect(rows *sql.Rows) (*rowmap.Page, rowmap.PageWeight, error) {
+	var weight rowmap.PageWeight
+	page := &rowmap.Page{}
+	r.rows = make([]T, 0, len(r.rows))
+	var zero T
 	key := make([]any, len(r.keys))
 	fields := scanTargets(r.fields.Pointers(&r.scratch), r.mysql != nil)
 	dest := slices.Concat(fields, pointers(key))
@@ -139,33 +156,38 @@ func (r *reader[T]) collect(rows *sql.Rows) (*rowmap.Page[T], error) {
 	for rows.Next() {
 		// Scan the key separately: a row with a bad field must still be named by its key.
 		if err := rows.Scan(keysOnly...); err != nil {
-			return nil, err
+			return nil, weight, err
 		}
 		if err := r.addKey(page, key); err != nil {
-			return nil, err
+			return nil, weight, err
 		}
 		if same == 1 {
-			return nil, r.equalError(page.Keys)
+			return nil, weight, r.equalError(page.Keys)
 		}
-		if page.More = len(page.Rows) == r.query.Limit(); page.More {
-			continue // the row after the page: only its key counts
+		if len(r.rows) == r.limit.Rows {
+			page.More = true // the row after the page: only its key counts
+			break
 		}
-		var zero T
 		r.scratch = zero // no record shares memory with the previous one
 		if err := rows.Scan(dest...); err != nil {
 			if page.Bad == nil {
 				page.Bad = make(map[int]error)
 			}
-			page.Bad[len(page.Rows)] = err
+			page.Bad[len(r.rows)] = err
 			r.scratch = zero
 		}
-		page.Rows = append(page.Rows, r.scratch)
+		if page.More = !weight.Add(r.limit, r.fields.Weigh(&r.scratch)); page.More {
+			delete(page.Bad, len(r.rows))
+			break // it is read again, as the first row of the next page
+		}
+		r.rows = append(r.rows, r.scratch)
 	}
-	r.size = len(page.Rows)
-	return page, rows.Err()
+	r.scratch = zero // which would keep the last row in memory while the next page is read
+	page.Rows = len(r.rows)
+	return page, weight, rows.Err()
 }
 
-func (r *reader[T]) addKey(page *rowmap.Page[T], key []any) error {
+func (r *reader[T]) addKey(page *rowmap.Page, key []any) error {
 	if slices.Contains(key, nil) {
 		return r.nullError(key)
 	}

@@ -16,6 +16,9 @@ import (
 // outcome of each.
 type upsertSink[T any] struct{ *sink[T] }
 
+// RowKeys names the rows by the values of their key.
+func (s upsertSink[T]) RowKeys(rows []T) []string { return rowmap.RowKeys(rows, s.fields, s.key) }
+
 // WriteResultTx writes a batch and reports the outcome of its rows.
 func (s upsertSink[T]) WriteResultTx(ctx context.Context, rows []T, results []dataflow.RowResult) error {
 	return s.writeTx(ctx, rows, results)

@@ -44,7 +44,7 @@ func (s *keyset[T]) split(ctx context.Context, req dataflow.Request[Cursor], n i
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
-	page, key := &rowmap.Page[T]{}, make([]any, len(r.keys))
+	page, key := &rowmap.Page{}, make([]any, len(r.keys))
 	for rows.Next() {
 		if err := rows.Scan(pointers(key)...); err != nil {
 			return nil, err
@@ -56,5 +56,5 @@ func (s *keyset[T]) split(ctx context.Context, req dataflow.Request[Cursor], n i
 	if err := rows.Err(); err != nil {
 		return nil, err
 	}
-	return rowmap.Cursors[Cursor](&s.query, page.Keys)
+	return rowmap.Cursors[Cursor](&s.query, page.Keys, false)
 }

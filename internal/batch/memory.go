@@ -2,13 +2,8 @@ package batch
 
 import "reflect"
 
-// Release zeroes a slice that will be reused, so that it keeps nothing alive. It does
-// nothing for types without pointers.
-func Release[T any](s []T) {
-	if hasPointers(reflect.TypeFor[T]()) {
-		clear(s)
-	}
-}
+// HasPointers reports whether values of a type refer to other memory.
+func HasPointers(t reflect.Type) bool { return hasPointers(t) }
 
 func hasPointers(t reflect.Type) bool {
 	switch kind := t.Kind(); {
@@ -26,19 +21,6 @@ func hasPointers(t reflect.Type) bool {
 	default:
 		return true
 	}
-}
-
-const (
-	weighEvery  = 16 // one record in so many is weighed, for all of them
-	weightDepth = 8  // how deep a record is looked into
-)
-
-// Weigh estimates the memory in bytes of 16 records like row. [Size.WeighsNow] says when
-// to ask. The estimate depends on the records alone, so that a second read of the same
-// records cuts them at the same place.
-func Weigh[T any](row *T) int {
-	v := reflect.ValueOf(row).Elem()
-	return weighEvery * (int(v.Type().Size()) + weigh(v, weightDepth))
 }
 
 // weigh estimates the memory of what v refers to, without v itself.

@@ -15,7 +15,7 @@ const (
 )
 
 // MaxWeight is the estimated weight in bytes at which a batch ends, unless the user has
-// set the batch size. Up to three batches are in memory.
+// set the batch size. [Load] bounds how many such batches are in memory.
 const MaxWeight = 4 << 20
 
 // Size is how many records a batch should hold. One goroutine reads it while another
@@ -46,9 +46,9 @@ func (s *Size) Full(records, weight int) bool {
 	return int64(records) >= s.size.Load() || s.auto && weight > MaxWeight
 }
 
-// WeighsNow reports whether the last of so many rows should be weighed by [Weigh]: one row
-// in 16, and none if the user has set the size.
-func (s *Size) WeighsNow(rows int) bool { return s.auto && rows%weighEvery == 1 }
+// Weighs reports whether batches end by weight, and so records must be weighed by a
+// [Weigher]. They need not if the user has set the size.
+func (s *Size) Weighs() bool { return s.auto }
 
 // Learn moves the size after a batch of so many records was committed. took is the longest
 // of three times: to read the batch, to transform it, and to write and commit it.

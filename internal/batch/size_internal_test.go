@@ -36,7 +36,7 @@ func TestSize(t *testing.T) {
 			require.EqualValues(t, 7, s.size.Load())
 			require.False(t, s.Full(6, MaxWeight+1), "a set size is not cut by weight")
 			require.True(t, s.Full(7, 0))
-			require.False(t, s.WeighsNow(1))
+			require.False(t, s.Weighs())
 		})
 	}
 	t.Run("Fixed", func(t *testing.T) {
@@ -48,7 +48,6 @@ func TestSize(t *testing.T) {
 		require.False(t, s.Full(999, MaxWeight))
 		require.True(t, s.Full(1000, 0))
 		require.True(t, s.Full(1, MaxWeight+1), "a batch ends when it is heavy")
-		require.True(t, s.WeighsNow(17))
-		require.False(t, s.WeighsNow(16))
+		require.True(t, s.Weighs())
 	})
 }

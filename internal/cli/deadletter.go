@@ -31,13 +31,25 @@ type deadLetterView struct {
 	Payload    json.RawMessage `json:"payload"`
 	CreatedAt  time.Time       `json:"created_at"`
 	ReplayedAt *time.Time      `json:"replayed_at"`
+	RetryUntil *time.Time      `json:"retry_until"`
+	Tries      int             `json:"tries"`
+	TriesLeft  int             `json:"tries_left"`
 }
 
 func viewDeadLetter(l *dataflow.DeadLetterRecord) deadLetterView {
 	return deadLetterView{
 		ID: l.ID, Flow: l.FlowName, RunID: l.RunID, Stage: string(l.Stage), Key: l.Key, Error: l.Error,
 		Payload: orNull(l.Payload), CreatedAt: l.CreatedAt.UTC(), ReplayedAt: utc(l.ReplayedAt),
+		RetryUntil: utc(l.RetryUntil), Tries: l.Tries, TriesLeft: l.TriesLeft,
 	}
+}
+
+// replayed says when a dead letter was replayed, or until when it is tried again by itself.
+func replayed(l *dataflow.DeadLetterRecord) string {
+	if l.RetryUntil == nil {
+		return moment(l.ReplayedAt)
+	}
+	return fmt.Sprintf("tried again until %s (%d of %d)", moment(l.RetryUntil), l.Tries, l.Tries+l.TriesLeft)
 }
 
 func (a *app) deadLetterListCommand() *cobra.Command {
@@ -62,7 +74,7 @@ func (a *app) deadLetterListCommand() *cobra.Command {
 				}
 				page.table([]string{"ID", "FLOW", "RUN", "STAGE", "KEY", "KEPT", "REPLAYED", "ERROR"}, views(letters, func(l *dataflow.DeadLetterRecord) []string {
 					return []string{
-						fmt.Sprint(l.ID), l.FlowName, fmt.Sprint(l.RunID), string(l.Stage), clip(l.Key, 40), moment(&l.CreatedAt), moment(l.ReplayedAt), clip(l.Error, 60),
+						fmt.Sprint(l.ID), l.FlowName, fmt.Sprint(l.RunID), string(l.Stage), clip(l.Key, 40), moment(&l.CreatedAt), replayed(l), clip(l.Error, 60),
 					}
 				}))
 			})
@@ -100,7 +112,7 @@ func (a *app) deadLetterShowCommand() *cobra.Command {
 					{"stage", string(l.Stage)},
 					{"key", l.Key},
 					{"kept", moment(&l.CreatedAt)},
-					{"replayed", moment(l.ReplayedAt)},
+					{"replayed", replayed(l)},
 					{"error", l.Error},
 					{"record", orDash(string(canonical(l.Payload)))},
 				})

@@ -64,14 +64,18 @@ func (s *session) examine(ctx context.Context) ([]finding, error) {
 		return nil, err
 	}
 	found := []finding{ok("versions", "%s; %s", programVersions(), version)}
+	var pooler []finding
+	if s.db.Postgres != nil {
+		pooler = append(pooler, s.pooler(ctx))
+		if pooler[0].State == "problem" { // no statement of the client is executed
+			return append(found, pooler...), nil
+		}
+	}
 	skew, err := s.skew(ctx)
 	if err != nil {
 		return nil, err
 	}
-	found = append(found, skew)
-	if s.db.Postgres != nil {
-		found = append(found, s.pooler(ctx))
-	}
+	found = append(append(found, skew), pooler...)
 	if err := s.store.CheckSchema(ctx); err != nil {
 		return append(found, problem("schema", "%s", s.inCommands(message(err), ""))), ctx.Err()
 	}

@@ -26,12 +26,14 @@ type Server struct {
 	owner    *syscall.Credential
 }
 
-// ownScript keeps the directory $2 of a server until its standard input ends. That also happens
-// when the process at the other end is killed.
+// ownScript makes the data of a server by the command $3 …, and keeps the directory $2 of the
+// server until its standard input ends. That also happens when the process at the other end is
+// killed.
 const ownScript = `
 bin=$1 dir=$2
+shift 2
 trap '"$bin/pg_ctl" stop --pgdata="$dir/data" --mode=immediate >/dev/null 2>&1; cd /; rm -rf "$dir"' EXIT
-"$bin/initdb" --pgdata="$dir/data" --auth=trust --no-sync --username=postgres --encoding=UTF8 --locale=C || exit 1
+"$bin/$@" || exit 1
 echo ready >&3
 exec 3>&-
 read -r _
@@ -52,12 +54,18 @@ func StartServer(tb testing.TB) *Server {
 		tb.Skipf("%s is set, and there are no programs on this machine for a server of the test's own", urlEnv)
 	}
 	require.NoError(tb, err)
+	return newServer(tb, bin, "initdb", "--auth=trust", "--no-sync", "--username=postgres", "--encoding=UTF8", "--locale=C")
+}
+
+// newServer starts a server whose data a program in bin makes.
+func newServer(tb testing.TB, bin, program string, args ...string) *Server {
+	tb.Helper()
 	owner, err := unprivileged()
 	require.NoError(tb, err)
 	dir, err := makeDir(owner)
 	require.NoError(tb, err)
 	s := &Server{bin: bin, dir: dir, owner: owner}
-	life, err := s.keep(tb.Context())
+	life, err := s.keep(tb.Context(), append([]string{program, "--pgdata=" + filepath.Join(dir, "data")}, args...))
 	if err != nil {
 		tb.Fatal("dbtest: make a server:", errors.Join(err, os.RemoveAll(dir)))
 	}
@@ -66,9 +74,24 @@ func StartServer(tb testing.TB) *Server {
 	return s
 }
 
-// keep makes the server's files. It returns a function that stops the server and removes them.
-func (s *Server) keep(ctx context.Context) (end func() error, err error) {
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), "/bin/sh", "-c", ownScript, "dfpg", s.bin, s.dir)
+// Standby starts a streaming standby of the server. It ends with the test.
+func (s *Server) Standby(tb testing.TB) *Server {
+	tb.Helper()
+	return newServer(tb, s.bin, "pg_basebackup", "--host="+s.dir, "--port=5432", "--username=postgres",
+		"--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+}
+
+// Promote makes a standby a primary, and returns when it accepts writes.
+func (s *Server) Promote(tb testing.TB) {
+	tb.Helper()
+	s.control(tb, "promote", "--wait")
+}
+
+// keep makes the server's files by a command. It returns a function that stops the server and
+// removes them.
+func (s *Server) keep(ctx context.Context, command []string) (end func() error, err error) {
+	args := append([]string{"-c", ownScript, "dfpg", s.bin, s.dir}, command...)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), "/bin/sh", args...)
 	s.own(cmd)
 	ready, writer, err := os.Pipe()
 	if err != nil {
@@ -90,7 +113,7 @@ func (s *Server) keep(ctx context.Context) (end func() error, err error) {
 		return os.RemoveAll(s.dir)
 	}
 	if said, err := io.ReadAll(ready); err != nil || len(said) == 0 {
-		return nil, errors.Join(errors.New("initdb failed"), err, end())
+		return nil, errors.Join(fmt.Errorf("%s failed", command[0]), err, end())
 	}
 	return end, nil
 }
@@ -110,6 +133,9 @@ func (s *Server) URL() string {
 	}
 	return u.String()
 }
+
+// Socket is the path of the server's socket.
+func (s *Server) Socket() string { return filepath.Join(s.dir, ".s.PGSQL.5432") }
 
 // Log is what the server has logged so far.
 func (s *Server) Log(tb testing.TB) string {

@@ -126,6 +126,13 @@ func endHandedBack(t *test) {
 	c = t.claim(c.Run.ID)
 	require.Equal(t, 2, c.Run.Attempt)
 	require.EqualValues(t, 3, c.Run.LeaseNumber, "the lease number still counts every claim")
+
+	p = failing(c, dataflow.RunPending, "429 Too Many Requests")
+	p.Refund = true
+	want = finishedAs(c, dataflow.RunPending, now)
+	want.Attempt, want.Error, want.Errors = 1, "429 Too Many Requests", []dataflow.AttemptError{*first.Error}
+	require.Equal(t, want, t.end(p), "it waits, and no attempt has failed")
+	require.Equal(t, f, t.flowByID(f.ID))
 }
 
 func endHistory(t *test) {

@@ -17,6 +17,8 @@ func letterRules() []rule {
 		{name: "InsertAndList", run: letterList},
 		{name: "Replayed", run: letterReplayed},
 		{name: "ReplayedAtOnce", run: letterReplayedAtOnce},
+		{name: "Held", run: letterHeld},
+		{name: "Superseded", run: letterSuperseded},
 		{name: "Savepoint", run: letterSavepoint},
 		{name: "FaultData", run: letterFault},
 	}
@@ -104,6 +106,87 @@ func letterReplayedAtOnce(t *test) {
 	})
 	require.NoError(t, errors.Join(errs...))
 	require.EqualValues(t, 1, wins.Load())
+}
+
+// retried stores dead letters of a run with the keys 1 to n that are tried again twice within an
+// hour, and one that is not.
+func (t *test) retried(run *dataflow.Run, n int) {
+	t.Helper()
+	letters := make([]*dataflow.DeadLetterRecord, n+1)
+	for i := range letters {
+		letters[i] = &dataflow.DeadLetterRecord{
+			FlowID: run.FlowID, RunID: run.ID, Stage: dataflow.StageWrite, Key: fmt.Sprint(i + 1), Error: "no parent", Payload: raw(`{"n": %d}`, i+1),
+			RetryFor: time.Hour, TriesLeft: 2, SinkKey: fmt.Sprintf("[%d]", i+1),
+		}
+	}
+	letters[n].RetryFor, letters[n].TriesLeft = 0, 0
+	require.NoError(t, t.store.DeadLetterInsert(t.Context(), letters))
+}
+
+// heldNow returns the dead letters of a flow that are to be tried again.
+func (t *test) heldNow(flowID, after int64, limit int) []*dataflow.DeadLetterRecord {
+	t.Helper()
+	letters, err := t.store.DeadLetterHeld(t.Context(), flowID, after, limit)
+	require.NoError(t, err)
+	return letters
+}
+
+// A dead letter is tried again until it is replayed, its tries are used up, or its time is
+// over.
+func letterHeld(t *test) {
+	c := t.clocked()
+	f := t.flow("a")
+	t.retried(t.pending(f.ID), 4)
+	t.retried(t.pending(t.flow("b").ID), 1)
+	all := t.heldNow(f.ID, 0, 10)
+	require.Equal(t, []string{"1", "2", "3", "4"}, keys(all), "oldest first")
+	require.Equal(t, c.Now().Add(time.Hour), *all[0].RetryUntil)
+	require.Equal(t, []any{2, 0, "[1]", "a"}, []any{all[0].TriesLeft, all[0].Tries, all[0].SinkKey, all[0].FlowName})
+	require.Equal(t, all[0], t.letters(dataflow.DeadLetterListParams{Flow: "a"})[4])
+	require.Equal(t, []string{"2", "3"}, keys(t.heldNow(f.ID, all[0].ID, 2)))
+
+	ours, err := t.store.DeadLetterReplayed(t.Context(), all[0].ID)
+	require.NoError(t, err)
+	require.True(t, ours)
+	tried := func(l *dataflow.DeadLetterRecord) {
+		require.NoError(t, t.store.DeadLetterTried(t.Context(), l.ID, "it's still alone"))
+	}
+	tried(all[1])
+	require.Equal(t, []string{"2", "3", "4"}, keys(t.heldNow(f.ID, 0, 10)))
+	require.Equal(t, []any{1, 1, "it's still alone"}, []any{t.heldNow(f.ID, 0, 1)[0].TriesLeft, t.heldNow(f.ID, 0, 1)[0].Tries, t.heldNow(f.ID, 0, 1)[0].Error})
+	tried(all[1])
+	require.Equal(t, []string{"3", "4"}, keys(t.heldNow(f.ID, 0, 10)), "its tries are used up")
+	tried(all[1])
+	c.advance(time.Hour - time.Second)
+	tried(all[2])
+	c.advance(time.Second)
+	require.Len(t, t.heldNow(f.ID, 0, 10), 2, "one more try after its time")
+	tried(all[3])
+	require.Equal(t, []string{"3"}, keys(t.heldNow(f.ID, 0, 10)), "its time is over")
+	list := t.letters(dataflow.DeadLetterListParams{Flow: "a"})
+	require.Equal(t, []any{2, 0}, []any{list[3].Tries, list[3].TriesLeft})
+	require.Nil(t, list[3].RetryUntil)
+	require.Len(t, t.letters(dataflow.DeadLetterListParams{Flow: "a", Open: true}), 4)
+}
+
+func letterSuperseded(t *test) {
+	f := t.flow("a")
+	t.retried(t.pending(f.ID), 4)
+	t.retried(t.pending(t.flow("b").ID), 4)
+	all := t.heldNow(f.ID, 0, 10)
+	end := func(before int64, sinkKeys ...string) int64 {
+		n, err := t.store.DeadLetterSuperseded(t.Context(), &dataflow.DeadLetterSupersededParams{FlowID: f.ID, SinkKeys: sinkKeys, Before: before, Note: "; newer"})
+		require.NoError(t, err)
+		return n
+	}
+	require.EqualValues(t, 1, end(all[1].ID, "[1]", "[2]", "[9]"))
+	require.Equal(t, []string{"2", "3", "4"}, keys(t.heldNow(f.ID, 0, 10)))
+	require.EqualValues(t, 2, end(0, "[1]", "[2]", "[3]", "[5]"))
+	require.Equal(t, []string{"4"}, keys(t.heldNow(f.ID, 0, 10)))
+	list := t.letters(dataflow.DeadLetterListParams{Flow: "a"})
+	require.Equal(t, []string{"no parent", "no parent", "no parent; newer"}, []string{list[0].Error, list[1].Error, list[2].Error})
+	require.Nil(t, list[4].ReplayedAt)
+	require.Len(t, t.heldNow(list[0].FlowID+1, 0, 10), 4)
 }
 
 // If something fails after a savepoint, even a statement, only that part is undone. The

@@ -32,16 +32,27 @@ const firstWait = 500 * time.Millisecond
 // maxShown is the number of bytes of a response that an error shows.
 const maxShown = 300
 
-// Caller makes requests. It is safe for concurrent use if Auth is.
+// Caller makes requests. It is safe for concurrent use if its functions are.
 type Caller struct {
 	Client *http.Client
+	// Home is the address whose host may receive Header and what Auth adds. Empty means
+	// any host.
+	Home string
 	// Header is sent with each request.
 	Header http.Header
-	// Auth changes each request before it is sent.
+	// Auth changes each request before it is sent. After the status 401 it is called once
+	// more, with a request for which [TokenRejected] is true.
 	Auth func(*http.Request) error
-	// Timeout limits one request, including its response.
+	// Classify decides about a response; of those of a stream, about errors only. Nil, and
+	// the zero Verdict, mean its status.
+	Classify func(*Response) Verdict
+	// Limiter is waited for before each request. Nil means no wait.
+	Limiter interface {
+		Wait(ctx context.Context) error
+	}
+	// Timeout limits one request, including its response; of a stream, each read.
 	Timeout time.Duration
-	// MaxBodyBytes limits the length of a response.
+	// MaxBodyBytes limits the length of a response, except of a stream.
 	MaxBodyBytes int64
 	// Tries is the number of times a request is made until it succeeds.
 	Tries int
@@ -49,10 +60,32 @@ type Caller struct {
 	MaxWait time.Duration
 }
 
+// Verdict says what to do about a response.
+type Verdict struct {
+	Action Action
+	// After is the wait before the next try, for Retry. 0 means what the headers say.
+	After time.Duration
+}
+
+// Action is what to do about a response.
+type Action int
+
+// The actions.
+const (
+	ByStatus Action = iota
+	Retry           // ask again
+	Fail            // no retry can help
+	Renew           // the token was rejected, as with 401
+	End             // there are no more pages
+	Expired         // the page's cursor has expired
+)
+
 // WithDefaults returns a copy with all zero values filled in.
 func (c Caller) WithDefaults() *Caller {
 	if c.Client == nil {
 		c.Client = &http.Client{CheckRedirect: sameHost}
+	} else {
+		c.Client = guarded(c.Client)
 	}
 	c.Header = c.Header.Clone()
 	c.Timeout = cmp.Or(c.Timeout, DefaultTimeout)
@@ -87,31 +120,20 @@ func (c *Caller) Validate(address string) error {
 	return errors.Join(errs...)
 }
 
-// sameHost refuses a redirect to another host, which must not receive what Auth
-// adds.
-func sameHost(req *http.Request, via []*http.Request) error {
-	switch first := via[0]; {
-	case req.URL.Host != first.URL.Host || first.URL.Scheme == "https" && req.URL.Scheme != "https":
-		return dataflow.Permanent(fmt.Errorf("the server redirects to another host, %s: set Client to allow that", req.URL.Host))
-	case len(via) >= 10:
-		return dataflow.Permanent(errors.New("the server redirected 10 times: check the address for a loop"))
-	default:
-		return nil
-	}
-}
-
 // Response is a response with a status of 2xx, or 304.
 type Response struct {
 	Status int
 	Header http.Header
 	URL    *url.URL // of the request, after redirects
-	Body   []byte   // without a byte order mark
-	length int64    // as announced, or -1
+	Body   []byte   // without a byte order mark; nil for a stream
+	// Stream is the body of a stream. The caller must close it.
+	Stream io.ReadCloser
+	length int64 // as announced, or -1
 }
 
 // Do makes the request that build returns; it calls build for each try. It retries
-// errors of the connection and the statuses 408, 425, 429 and 5xx, after the wait
-// that the server asks for. It returns one of these errors:
+// errors of the connection, the statuses 408, 425, 429 and 5xx, and any response that asks
+// for a wait, after that wait. It returns one of these errors:
 //
 //   - RetryAfter if the server asks for more than MaxWait, or for any wait at the
 //     last try; the worker is free meanwhile;
@@ -125,14 +147,27 @@ func (c *Caller) Do(ctx context.Context, build func(ctx context.Context) (*http.
 // unchanged, unless the response ends within a JSON value: that is retried as an error of
 // the connection.
 func (c *Caller) DoRead(ctx context.Context, build func(ctx context.Context) (*http.Request, error), read func(*Response) error) (*Response, error) {
-	wait := firstWait
-	for try := 1; ; try++ {
-		resp, err := c.once(ctx, build)
+	return c.do(ctx, func(ctx context.Context) (*Response, error) {
+		resp, err := c.once(ctx, build, false)
 		if err == nil && read != nil {
 			if err = read(resp); IsCut(err, resp) {
 				err = &failure{err: fmt.Errorf("%s: the response ends within a JSON value: %w", bareURL(resp.URL), err)}
 			}
 		}
+		return resp, err
+	})
+}
+
+// Open is [Caller.Do] for a response whose body the caller reads from its Stream.
+func (c *Caller) Open(ctx context.Context, build func(ctx context.Context) (*http.Request, error)) (*Response, error) {
+	return c.do(ctx, func(ctx context.Context) (*Response, error) { return c.once(ctx, build, true) })
+}
+
+// do tries until it succeeds, or another try cannot help.
+func (c *Caller) do(ctx context.Context, once func(ctx context.Context) (*Response, error)) (*Response, error) {
+	wait, renewed := firstWait, false
+	for try := 1; ; try++ {
+		resp, err := once(ctx)
 		if err == nil {
 			return resp, nil
 		}
@@ -140,6 +175,11 @@ func (c *Caller) DoRead(ctx context.Context, build func(ctx context.Context) (*h
 			return nil, ctx.Err()
 		}
 		var failed *failure
+		if rejected := (*StatusError)(nil); errors.As(err, &rejected) && rejected.Action == Renew && c.Auth != nil && !renewed {
+			ctx, renewed = context.WithValue(ctx, rejectedKey{}, true), true //nolint:fatcontext // once
+			try--                                                            // this is no failure of the server
+			continue
+		}
 		switch {
 		case !errors.As(err, &failed):
 			return nil, err
@@ -155,32 +195,66 @@ func (c *Caller) DoRead(ctx context.Context, build func(ctx context.Context) (*h
 	}
 }
 
+type rejectedKey struct{}
+
+// TokenRejected reports whether the server answered the previous try of a request with 401,
+// so that Auth must not add the same token again.
+func TokenRejected(req *http.Request) bool { return req.Context().Value(rejectedKey{}) != nil }
+
 // failure is an error that a retry may solve.
 type failure struct {
 	err   error
-	after time.Duration // the server's Retry-After, or 0
+	after time.Duration // as the server asks, or 0
 }
 
 func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
-// once makes one request.
-func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*http.Request, error)) (*Response, error) {
-	limited, cancel := context.WithTimeout(ctx, c.Timeout)
-	defer cancel()
-	req, err := build(limited)
-	if err != nil {
-		return nil, err
+// prepare adds the headers and what Auth adds, except for another host.
+func (c *Caller) prepare(req *http.Request) error {
+	if c.Home != "" {
+		home, err := url.Parse(c.Home)
+		if err != nil {
+			return dataflow.Permanent(err)
+		}
+		if !sameOrigin(home, req.URL) {
+			return nil
+		}
 	}
 	for name, values := range c.Header {
 		req.Header[name] = values
 	}
 	if c.Auth != nil {
 		if err := c.Auth(req); err != nil {
-			return nil, fmt.Errorf("%s: authorize: %w", show(req), err)
+			return fmt.Errorf("%s: authorize: %w", show(req), err)
 		}
 	}
-	resp, err := c.Client.Do(req)
+	return nil
+}
+
+// once makes one request.
+func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*http.Request, error), stream bool) (_ *Response, err error) {
+	if c.Limiter != nil {
+		if err := c.Limiter.Wait(ctx); err != nil {
+			return nil, err
+		}
+	}
+	limited, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(c.Timeout, func() { cancel(errTimeout) })
+	idle := &idleBody{timer: timer, timeout: c.Timeout, cancel: cancel}
+	defer func() {
+		if err != nil || !stream {
+			idle.stop()
+		}
+	}()
+	req, err := build(limited)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.prepare(req); err != nil {
+		return nil, err
+	}
+	resp, err := c.Client.Do(req) //nolint:bodyclose // by idle.stop, or by the reader of a stream
 	if err != nil {
 		err = c.explain(limited, req, err)
 		if dataflow.IsPermanent(err) { // a retry would meet the same redirect
@@ -188,33 +262,77 @@ func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*htt
 		}
 		return nil, &failure{err: err}
 	}
-	defer func() { _ = resp.Body.Close() }() // the body was only read
-	body, err := io.ReadAll(io.LimitReader(resp.Body, c.MaxBodyBytes+1))
+	idle.body = resp.Body
+	stream = stream && resp.StatusCode >= 200 && resp.StatusCode <= 299
+	got := &Response{Status: resp.StatusCode, Header: resp.Header, URL: req.URL, length: resp.ContentLength}
+	if resp.Request != nil { // a custom transport may leave it nil
+		got.URL = resp.Request.URL
+	}
+	good := got.Status == http.StatusNotModified || got.Status >= 200 && got.Status <= 299
+	if stream {
+		timer.Stop()
+		idle.explain = func(err error) error { return c.explain(limited, req, err) }
+		got.Stream = idle
+		return got, sentBody(req, resp)
+	}
+	body, err := readAll(resp.Body, resp.ContentLength, c.MaxBodyBytes)
 	if err != nil {
 		return nil, &failure{err: c.explain(limited, req, err)}
 	}
-	if status := resp.StatusCode; status != http.StatusNotModified && (status < 200 || status > 299) {
-		return nil, refused(req, resp, body)
+	got.Body = bytes.TrimPrefix(body, []byte("\xEF\xBB\xBF"))
+	if err := c.judge(req, resp, got, good); err != nil {
+		return nil, err
 	}
 	if int64(len(body)) > c.MaxBodyBytes {
 		return nil, dataflow.Permanent(fmt.Errorf("%s: the response has more than %d bytes: request smaller pages, or raise MaxBodyBytes", show(req), c.MaxBodyBytes))
 	}
-	at := req.URL
-	if resp.Request != nil { // a custom transport may leave it nil
-		at = resp.Request.URL
-		// After 301, 302 and 303 the client repeats the request with GET and without
-		// the body, so the server that answers has not received the body.
-		if got := resp.Request.Method; got != req.Method {
-			return nil, dataflow.Permanent(fmt.Errorf("%s: the server redirects to %s, where the body would not be sent: use that address", show(req), show(resp.Request)))
-		}
+	return got, sentBody(req, resp)
+}
+
+// readAll reads a body of an announced length, which may be wrong, and at most one byte more
+// than most.
+func readAll(body io.Reader, length, most int64) ([]byte, error) {
+	var buffer bytes.Buffer
+	if length > 0 {
+		buffer.Grow(int(min(length, most, 4<<20)) + bytes.MinRead)
 	}
-	return &Response{Status: resp.StatusCode, Header: resp.Header, URL: at, Body: bytes.TrimPrefix(body, []byte("\xEF\xBB\xBF")), length: resp.ContentLength}, nil
+	_, err := buffer.ReadFrom(io.LimitReader(body, most+1))
+	return buffer.Bytes(), err
+}
+
+// sentBody returns an error if a redirect has dropped the body. After 301, 302 and 303 the
+// client repeats the request with GET, so the server that answers has not received the body.
+func sentBody(req *http.Request, resp *http.Response) error {
+	if resp.Request == nil || resp.Request.Method == req.Method {
+		return nil
+	}
+	return dataflow.Permanent(fmt.Errorf("%s: the server redirects to %s, where the body would not be sent: use that address", show(req), show(resp.Request)))
+}
+
+// judge returns the error of a response, or nil if it is good.
+func (c *Caller) judge(req *http.Request, resp *http.Response, got *Response, good bool) error {
+	v := Verdict{}
+	if c.Classify != nil {
+		v = c.Classify(got)
+	}
+	if v.Action == ByStatus && good {
+		return nil
+	}
+	err := fmt.Errorf("%s: %s%s", show(req), resp.Status, excerpt(got.Body))
+	after, again := asksToWait(got.Status, got.Header)
+	if v.Action == ByStatus && got.Status == http.StatusUnauthorized {
+		v.Action = Renew
+	}
+	if v.Action == Retry || v.Action == ByStatus && again {
+		return &failure{err: err, after: cmp.Or(v.After, after)}
+	}
+	return dataflow.Permanent(&StatusError{Status: got.Status, Action: v.Action, err: err})
 }
 
 // explain adds the request to an error, without the address's query, which may hold
 // a secret.
 func (c *Caller) explain(limited context.Context, req *http.Request, err error) error {
-	if errors.Is(limited.Err(), context.DeadlineExceeded) {
+	if errors.Is(context.Cause(limited), errTimeout) {
 		// Do not wrap the context's error: it would look like the end of the run.
 		return fmt.Errorf("%s: no response within %s", show(req), c.Timeout)
 	}
@@ -224,20 +342,10 @@ func (c *Caller) explain(limited context.Context, req *http.Request, err error) 
 	return fmt.Errorf("%s: %w", show(req), err)
 }
 
-// refused returns the error of a response with an error status.
-func refused(req *http.Request, resp *http.Response, body []byte) error {
-	err := fmt.Errorf("%s: %s%s", show(req), resp.Status, excerpt(body))
-	switch status := resp.StatusCode; {
-	case status >= 500, status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
-		return &failure{err: err, after: retryAfter(resp.Header)}
-	default:
-		return dataflow.Permanent(&StatusError{Status: status, err: err})
-	}
-}
-
 // StatusError is the error of a response whose status no retry can change.
 type StatusError struct {
 	Status int
+	Action Action // as Classify says
 	err    error
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 
 	"github.com/activedataflow/dataflow/internal/exact"
 )
@@ -19,29 +20,59 @@ func (e *ReportedError) Error() string { return "the server reports errors: " + 
 // Records returns the array of records at a path of a response. A null is an empty array,
 // unless it is the whole response. No records beside an error of the server are a
 // *[ReportedError].
-func Records(body []byte, path string) (records []json.RawMessage, err error) {
-	list, err := Find(body, path)
+//
+// The response is checked, except for the records: each must be when it is read. rest is the
+// response with the last record only.
+func Records(body []byte, path string) (records []json.RawMessage, rest json.RawMessage, err error) {
+	values := false // the records are the values of an object
+	if path == "*" || strings.HasSuffix(path, ".*") {
+		path, values = strings.TrimSuffix(strings.TrimSuffix(path, "*"), "."), true
+	}
+	list, err := FindValid(body, path)
+	rest = body
 	switch {
-	case err != nil:
-		err = errors.Join(reported(body, "errors", "error"), err)
-		if bad := (*ReportedError)(nil); errors.As(err, &bad) {
-			return nil, bad
+	case err != nil || len(list) == 0:
+	case list[0] == '{' && values:
+		err = members(list, func(_ string, value json.RawMessage) error {
+			records = append(records, value)
+			return nil
+		})
+	case list[0] == '[' && !values:
+		if records, err = elements(make([]json.RawMessage, 0, 16), list); err == nil {
+			rest = without(body, records)
 		}
-		return nil, err
-	case string(bytes.TrimSpace(body)) == "null":
-		return nil, errors.New("the response is null, not records")
-	}
-	if err := json.Unmarshal(list, &records); err != nil {
-		return nil, fmt.Errorf("the records, at %q: %w", path, err)
 	}
 	switch {
-	case path == "" || len(records) > 0:
-		return records, nil
-	case records == nil:
-		return records, reported(body, "errors", "error")
+	case !json.Valid(rest):
+		return nil, nil, fmt.Errorf("the response is not JSON: %w", json.Unmarshal(body, &json.RawMessage{}))
+	case err != nil:
+		err = errors.Join(reported(rest, "errors", "error"), err)
+		if bad := (*ReportedError)(nil); errors.As(err, &bad) {
+			return nil, nil, bad
+		}
+		return nil, nil, err
+	case string(bytes.TrimSpace(body)) == "null":
+		return nil, nil, errors.New("the response is null, not records")
+	case len(records) > 0, path == "" && list[0] == '[':
+		return records, rest, nil
+	case list[0] == '[' && !values, list[0] == '{' && values:
+		return records, rest, reported(rest, "errors")
+	case string(list) == "null":
+		return nil, rest, reported(rest, "errors", "error")
+	case values:
+		return nil, nil, fmt.Errorf("the records, at %q, are not the values of an object: check the path", path)
 	default:
-		return records, reported(body, "errors")
+		return nil, nil, fmt.Errorf("the records, at %q: %w", path, json.Unmarshal(list, &records))
 	}
+}
+
+// without returns a response without all but the last of its records, which are parts of it.
+func without(body []byte, records []json.RawMessage) json.RawMessage {
+	if len(records) < 2 {
+		return body
+	}
+	from, to := cap(body)-cap(records[0]), cap(body)-cap(records[len(records)-1])
+	return append(append(make([]byte, 0, from+len(body)-to), body[:from]...), body[to:]...)
 }
 
 // reported returns the *ReportedError of a response that has one of the fields, with a

@@ -3,8 +3,10 @@ package httpcall
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"hash/maphash"
 	"time"
 )
 
@@ -29,6 +31,7 @@ type Trail struct {
 	EqualPages bool
 
 	names, records seen
+	seeds          [2]maphash.Seed
 	empty          int // empty pages in a row
 }
 
@@ -49,17 +52,29 @@ func (t *Trail) Visit(name, next string, records []json.RawMessage) error {
 	if t.EqualPages {
 		return nil
 	}
-	hash := sha256.New()
-	for _, record := range records {
-		_, _ = hash.Write(record) // never fails
-		_, _ = hash.Write([]byte{','})
-	}
-	sum := [sha256.Size]byte(hash.Sum(nil))
+	sum := t.sum(records)
 	if earlier, ok := t.records.at[sum]; ok {
 		return fmt.Errorf("it has the same records as the page %s: check the paging, or set AllowEqualPages if they are other records", clipName(earlier))
 	}
 	t.records.add(sum, name)
 	return nil
+}
+
+// sum is a hash of records, by the seeds of this trail.
+func (t *Trail) sum(records []json.RawMessage) (sum [sha256.Size]byte) {
+	for i := range t.seeds {
+		if t.seeds[i] == (maphash.Seed{}) {
+			t.seeds[i] = maphash.MakeSeed()
+		}
+		var hash maphash.Hash
+		hash.SetSeed(t.seeds[i])
+		for _, record := range records {
+			_, _ = hash.Write(record) // never fails
+			_ = hash.WriteByte(',')   // never fails
+		}
+		binary.LittleEndian.PutUint64(sum[8*i:], hash.Sum64())
+	}
+	return sum
 }
 
 // Pace waits before the next page if many pages in a row were empty.

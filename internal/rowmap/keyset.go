@@ -10,9 +10,6 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-// DefaultPageSize is the number of rows read at once if the user gives none.
-const DefaultPageSize = 1000
-
 // Keyset is a query that is read page by page in the order of its key. It builds
 // statements in the SQL that the databases share.
 type Keyset struct {
@@ -22,13 +19,19 @@ type Keyset struct {
 	Args int
 	// Key are the columns that order the rows.
 	Key []string
-	// PageSize is the number of rows in a page. 0 means DefaultPageSize.
+	// PageSize is the greatest number of rows in a page. 0 means DefaultPageSize.
 	PageSize int
+	// PageBytes is the greatest weight of a page beyond its first row. 0 means
+	// DefaultPageBytes.
+	PageBytes int
 	// Mark precedes the number of a parameter: "$" or "?".
 	Mark string
 	// Ties is true if different texts may be equal values of the key, in a database
 	// other than MySQL. A page then has one more column, as by [MySQL.Collated].
 	Ties bool
+	// Casts are the casts of the key's columns and parameters, such as "::text", one
+	// for each column. Nil means none.
+	Casts []string
 	// MySQL, if not nil, selects the SQL of MySQL and MariaDB.
 	MySQL *MySQL
 }
@@ -55,6 +58,9 @@ func (k *Keyset) Validate() error {
 	}
 	if k.PageSize < 0 {
 		bad("PageSize", "%d is negative: use 1 or more, or 0 for %d", k.PageSize, DefaultPageSize)
+	}
+	if k.PageBytes < 0 {
+		bad("PageBytes", "%d is negative: use 1 or more, or 0 for %d", k.PageBytes, DefaultPageBytes)
 	}
 	return errors.Join(errs...)
 }
@@ -93,10 +99,26 @@ func (k *Keyset) param(i int) string {
 	if k.MySQL != nil {
 		return k.MySQL.param(i, k.Args+i+1)
 	}
-	return k.Mark + strconv.Itoa(k.Args+i+1)
+	return k.Mark + strconv.Itoa(k.Args+i+1) + k.cast(i)
 }
 
-func (k *Keyset) columns() string { return strings.Join(k.Qualified(k.Key), ", ") }
+func (k *Keyset) cast(i int) string {
+	if k.Casts == nil {
+		return ""
+	}
+	return k.Casts[i]
+}
+
+func (k *Keyset) columns() string { return strings.Join(k.compared(), ", ") }
+
+// compared returns the key columns as they are compared and sorted.
+func (k *Keyset) compared() []string {
+	columns := k.Qualified(k.Key)
+	for i := range columns {
+		columns[i] += k.cast(i)
+	}
+	return columns
+}
 
 // Qualified is the function [Qualified] in the SQL of k.
 func (k *Keyset) Qualified(columns []string) []string {
@@ -129,10 +151,14 @@ func (k *Keyset) DescribeQuery() string { return "select q.*" + k.from() + " lim
 // From returns the query as the table q of a statement.
 func (k *Keyset) From() string { return k.from() }
 
-// ProbeQuery compares the key with a cursor, but reads nothing. It fails if the
-// types of the key cannot be compared.
+// ProbeQuery compares the key with a cursor and sorts by it, but reads nothing. It
+// fails if the types of the key cannot be compared or sorted.
 func (k *Keyset) ProbeQuery() string {
-	return "select" + k.from() + " where (" + k.columns() + ") > (null" + strings.Repeat(", null", len(k.Key)-1) + ") limit 0"
+	nulls := make([]string, len(k.Key))
+	for i := range nulls {
+		nulls[i] = "null" + k.cast(i)
+	}
+	return "select" + k.from() + " where (" + k.columns() + ") > (" + strings.Join(nulls, ", ") + ") order by " + k.columns() + " limit 0"
 }
 
 // CountQuery counts the rows, only those after a cursor if resumed. Its parameters
@@ -159,6 +185,15 @@ func (k *Keyset) PageQuery(list []string, resumed bool) string {
 	return s + " order by " + k.columns() + " limit " + strconv.Itoa(k.Limit()+1)
 }
 
+// OfPage makes the columns of a [Keyset.PageQuery] null in the row after the page.
+func (k *Keyset) OfPage(columns []string) []string {
+	list := make([]string, len(columns))
+	for i, c := range columns {
+		list[i] = "case when row_number() over (order by " + k.columns() + ") <= " + strconv.Itoa(k.Limit()) + " then " + c + " end"
+	}
+	return list
+}
+
 // FirstNullQuery finds a row whose first key column is null. No page after a cursor
 // would contain it. It uses the same index as the pages.
 func (k *Keyset) FirstNullQuery(list []string) string {
@@ -169,7 +204,7 @@ func (k *Keyset) FirstNullQuery(list []string) string {
 // cursor up to a column that is null. Its parameters are the query's, and all of
 // the cursor's except the last.
 func (k *Keyset) NullQuery(list []string) string {
-	columns := k.Qualified(k.Key)
+	columns := k.compared()
 	condition := columns[len(columns)-1] + " is null"
 	for i := len(columns) - 2; i >= 0; i-- {
 		condition = columns[i] + " = " + k.param(i) + " and (" + condition + ")"

@@ -46,24 +46,26 @@ func TestText(t *testing.T) {
 	}
 }
 
-// pages serves numbered rows.
-func pages(size, last int) func(context.Context, cursor) (*rowmap.Page[int], error) {
-	return func(_ context.Context, from cursor) (*rowmap.Page[int], error) {
+// pages serves numbered rows, which it puts into rows.
+func pages(rows *[]int, size, last int) func(context.Context, cursor) (*rowmap.Page, error) {
+	return func(_ context.Context, from cursor) (*rowmap.Page, error) {
 		n := 0
 		if from != nil {
 			n, _ = strconv.Atoi(from[0])
 		}
-		page := &rowmap.Page[int]{Bad: map[int]error{}}
+		page := &rowmap.Page{Bad: map[int]error{}}
+		*rows = nil
 		for n++; n <= last; n++ {
 			page.Keys = append(page.Keys, strconv.Itoa(n), "x")
-			if page.More = len(page.Rows) == size; page.More {
+			if page.More = len(*rows) == size; page.More {
 				break
 			}
 			if n == 5 {
-				page.Bad[len(page.Rows)] = errors.New("five")
+				page.Bad[len(*rows)] = errors.New("five")
 			}
-			page.Rows = append(page.Rows, n)
+			*rows = append(*rows, n)
 		}
+		page.Rows = len(*rows)
 		return page, nil
 	}
 }
@@ -73,7 +75,8 @@ func TestRead(t *testing.T) {
 	k := rowmap.Keyset{SQL: "q", Key: []string{"n", "x"}}
 	for size := 1; size <= 11; size++ {
 		next := 4
-		for item, err := range rowmap.Read(t.Context(), &k, dataflow.Request[cursor]{Resumed: true, From: cursor{"3", "x"}}, pages(size, 10)) {
+		var rows []int
+		for item, err := range rowmap.Read(t.Context(), &k, dataflow.Request[cursor]{Resumed: true, From: cursor{"3", "x"}}, &rows, pages(&rows, size, 10)) {
 			require.True(t, item.Resume)
 			require.Equal(t, cursor{strconv.Itoa(next), "x"}, item.Cursor)
 			require.Equal(t, 2, cap(item.Cursor), "an append must not reach the next cursor")
@@ -94,23 +97,23 @@ func TestRead(t *testing.T) {
 func TestRead_Errors(t *testing.T) {
 	t.Parallel()
 	k := rowmap.Keyset{SQL: "q", Key: []string{"n", "x"}}
-	first := func(r dataflow.Request[cursor], fetch func(context.Context, cursor) (*rowmap.Page[int], error)) error {
-		for _, err := range rowmap.Read(t.Context(), &k, r, fetch) {
+	first := func(r dataflow.Request[cursor], fetch func(context.Context, cursor) (*rowmap.Page, error)) error {
+		for _, err := range rowmap.Read(t.Context(), &k, r, &[]int{1}, fetch) {
 			return err
 		}
 		return nil
 	}
 	start := dataflow.Request[cursor]{}
-	require.EqualError(t, first(dataflow.Request[cursor]{Resumed: true, From: cursor{"3"}}, pages(1, 1)),
+	require.EqualError(t, first(dataflow.Request[cursor]{Resumed: true, From: cursor{"3"}}, pages(new([]int), 1, 1)),
 		`query "q": the stored cursor 3 has 1 value, but the key has 2 columns (n, x): restore the old key, or give the changed flow a new name`)
-	require.EqualError(t, first(start, func(context.Context, cursor) (*rowmap.Page[int], error) { return nil, context.Canceled }), `query "q": context canceled`)
+	require.EqualError(t, first(start, func(context.Context, cursor) (*rowmap.Page, error) { return nil, context.Canceled }), `query "q": context canceled`)
 	notUnique := `query "q": the key (n, x) is not unique: several rows have (1, x): add a column to the key that distinguishes them`
-	same := func(context.Context, cursor) (*rowmap.Page[int], error) {
-		return &rowmap.Page[int]{Rows: []int{1}, Keys: []string{"1", "x", "1", "x"}, More: true}, nil
+	same := func(context.Context, cursor) (*rowmap.Page, error) {
+		return &rowmap.Page{Rows: 1, Keys: []string{"1", "x", "1", "x"}, More: true}, nil
 	}
 	require.EqualError(t, first(start, same), notUnique, "the row behind the page counts")
-	standing := func(context.Context, cursor) (*rowmap.Page[int], error) {
-		return &rowmap.Page[int]{Rows: []int{1}, Keys: []string{"1", "x"}, More: true}, nil
+	standing := func(context.Context, cursor) (*rowmap.Page, error) {
+		return &rowmap.Page{Rows: 1, Keys: []string{"1", "x"}, More: true}, nil
 	}
 	require.EqualError(t, first(dataflow.Request[cursor]{Resumed: true, From: cursor{"1", "x"}}, standing), notUnique, "or the read would never end")
 }

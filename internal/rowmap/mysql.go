@@ -85,7 +85,7 @@ func (k *Keyset) collatedPageQuery(list []string, resumed bool) string {
 		page += k.after()
 	}
 	order := " order by " + k.columns()
-	same := k.Qualified(k.Key)
+	same := k.compared()
 	for i, column := range same {
 		same[i] = column + " = lag(" + column + ") over w"
 	}

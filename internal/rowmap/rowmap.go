@@ -149,6 +149,43 @@ func (p *Plan) Pointers(row any) []any {
 	return pointers
 }
 
+// Weigh returns the bytes of the texts, blobs and pointers to them in row, which must be a
+// pointer to the plan's struct.
+func (p *Plan) Weigh(row any) int {
+	v, sum := reflect.ValueOf(row).Elem(), 0
+	for i := range p.Columns {
+		sum += weigh(p.Columns[i].In(v), weightDepth)
+	}
+	return sum
+}
+
+// weightDepth is how deep a field is looked into, such as a *sql.NullString.
+const weightDepth = 4
+
+func weigh(v reflect.Value, depth int) int {
+	switch kind := v.Kind(); {
+	case depth == 0, v.Type() == reflect.TypeFor[time.Time](): // a time's zone is shared
+		return int(v.Type().Size())
+	case kind == reflect.String:
+		return v.Len()
+	case kind == reflect.Slice:
+		return v.Len() * int(v.Type().Elem().Size())
+	case kind == reflect.Pointer || kind == reflect.Interface:
+		if v.IsNil() {
+			return 0
+		}
+		return weigh(v.Elem(), depth-1)
+	case kind == reflect.Struct:
+		sum := 0
+		for i := range v.NumField() {
+			sum += weigh(v.Field(i), depth-1)
+		}
+		return sum
+	default:
+		return int(v.Type().Size())
+	}
+}
+
 // Match returns an error unless the columns of a result are exactly the plan's. The
 // columns in extra may be present too.
 func (p *Plan) Match(result, extra []string) error {

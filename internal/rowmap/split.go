@@ -40,13 +40,13 @@ func (k *Keyset) RowsQuery(list []string, resumed bool, numbers []int64) string 
 		strings.Join(list, ", "), s, number, texts[len(texts)-1], number, strings.Join(texts, ", "), number)
 }
 
-// Cursors splits the keys of rows, one after the other, into cursors. Rows with the
-// same key are an error.
-func Cursors[C cursor](k *Keyset, keys []string) ([]C, error) {
-	if err := k.Check(keys, nil); err != nil {
+// Cursors splits the keys of rows, one after the other, into cursors. typed is as in
+// [Page]. Rows with the same key are an error.
+func Cursors[C cursor](k *Keyset, keys []string, typed bool) ([]C, error) {
+	width := k.width(typed)
+	if err := k.check(keys, nil, width); err != nil {
 		return nil, err
 	}
-	width := len(k.Key)
 	cursors := make([]C, len(keys)/width)
 	for i := range cursors {
 		cursors[i] = C(row(keys, i, width))

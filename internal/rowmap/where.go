@@ -33,9 +33,9 @@ func CheckPlaces[C cursor](k *Keyset, r dataflow.Request[C]) error {
 		given  bool
 		cursor C
 	}{{"From", r.Resumed, r.From}, {"Until", r.Bounded, r.Until}} {
-		if p.given && len(p.cursor) != len(k.Key) {
+		if n := len(place(p.cursor)); p.given && n != len(k.Key) {
 			errs = append(errs, &dataflow.ConfigError{Field: p.field, Reason: fmt.Sprintf("%s has %s, but the key has %s (%s): give a list with a text for each column",
-				p.cursor.String(), count(len(p.cursor), "value"), count(len(k.Key), "column"), strings.Join(k.Key, ", "))})
+				p.cursor.String(), count(n, "value"), count(len(k.Key), "column"), strings.Join(k.Key, ", "))})
 		}
 	}
 	if r.Params != nil {

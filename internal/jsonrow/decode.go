@@ -1,4 +1,6 @@
-package jsonl
+// Package jsonrow reads JSON objects into structs, several times as fast as encoding/json, and
+// with the same results.
+package jsonrow
 
 import (
 	"bytes"
@@ -13,23 +15,27 @@ import (
 // maxRawBytes limits the bytes kept of a bad line.
 const maxRawBytes = 64 << 10
 
-// decoder reads every line into the same value.
-type decoder[T any] struct {
+// Decoder reads values into a T, one after the other. It is for one goroutine.
+type Decoder[T any] struct {
 	into   *T
 	plain  *plainLine // nil if T needs encoding/json for every line
 	strict bool
 	null   bool // a T can be null itself
 }
 
-func newDecoder[T any](strict bool) *decoder[T] {
+// NewDecoder returns a decoder. With strict, a field that T does not have is an error.
+func NewDecoder[T any](strict bool) *Decoder[T] {
 	into := new(T)
 	t := reflect.TypeFor[T]()
 	null := t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface || t == reflect.TypeFor[json.RawMessage]()
-	return &decoder[T]{into: into, plain: newPlainLine(reflect.ValueOf(into).Elem(), strict), strict: strict, null: null}
+	return &Decoder[T]{into: into, plain: newPlainLine(reflect.ValueOf(into).Elem(), strict), strict: strict, null: null}
 }
 
-// decode reads a line into a value that shares no memory with the previous one.
-func (d *decoder[T]) decode(line []byte) error {
+// Value is the value that was read last. It shares no memory with the one before.
+func (d *Decoder[T]) Value() T { return *d.into }
+
+// Decode reads a line. A null is an error, unless a T can be null itself.
+func (d *Decoder[T]) Decode(line []byte) error {
 	var zero T
 	*d.into = zero
 	if d.plain != nil {
@@ -59,9 +65,9 @@ func (d *decoder[T]) decode(line []byte) error {
 	return nil
 }
 
-// raw returns a bad line as JSON: unchanged if it is valid JSON, otherwise as a
+// Raw returns a bad line as JSON: unchanged if it is valid JSON, otherwise as a
 // string.
-func raw(line []byte) json.RawMessage {
+func Raw(line []byte) json.RawMessage {
 	if len(line) <= maxRawBytes && json.Valid(line) {
 		return bytes.Clone(line)
 	}

@@ -1,4 +1,4 @@
-package jsonl
+package jsonrow
 
 import (
 	"bytes"
@@ -85,11 +85,11 @@ var manyLines = []string{
 // alone, and compares the results. It returns how many lines plainLine could read.
 func requireSame[T any](t *testing.T, lines []string, strict bool) (plain int) {
 	t.Helper()
-	got, want := newDecoder[T](strict), newDecoder[T](strict)
+	got, want := NewDecoder[T](strict), NewDecoder[T](strict)
 	want.plain = nil
 	for _, line := range lines {
 		text := []byte(line)
-		err, wantErr := got.decode(text), want.decode(bytes.Clone(text))
+		err, wantErr := got.Decode(text), want.Decode(bytes.Clone(text))
 		require.Equal(t, line, string(text), "the line was changed")
 		if wantErr != nil {
 			require.EqualError(t, err, wantErr.Error(), line)
@@ -131,12 +131,12 @@ func TestDecoder_SameAsEncodingJSON(t *testing.T) {
 // A decoded record shares no memory with the next one.
 func TestDecoder_SharesNothing(t *testing.T) {
 	t.Parallel()
-	dec := newDecoder[many](false)
+	dec := NewDecoder[many](false)
 	var rows []many
 	lines := []string{`{"name":"a\n","maybe":"b","num":1,"raw":[1],"any":["x"]}`, `{"name":"c\n","maybe":"d","num":2,"raw":[2],"any":["y"]}`, `{}`}
 	for _, line := range lines {
 		text := []byte(line)
-		require.NoError(t, dec.decode(text))
+		require.NoError(t, dec.Decode(text))
 		rows = append(rows, *dec.into)
 		clear(text)
 	}

@@ -1,0 +1,293 @@
+package httpjson_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/activedataflow/dataflow/connector/httpjson"
+)
+
+func apis() []one {
+	return []one{
+		{name: "GitHub", recipe: recipeGitHub, again: true, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+			since, _ := time.Parse(time.RFC3339, req.URL.Query().Get("since"))
+			n := max(number(req, "page"), 1)
+			page, next := f.cut(f.since(since), (n-1)*f.page)
+			link := ""
+			if next >= 0 {
+				query := req.URL.Query()
+				query.Set("page", strconv.Itoa(n+1))
+				link = fmt.Sprintf(`<http://%s/?%s>; rel="next", <http://%s/?page=9>; rel="last"`, req.Host, query.Encode(), req.Host)
+			}
+			w.Header().Set("Link", link)
+			write(w, rows(page, "updated_at", iso))
+		}},
+		{name: "GitLab", recipe: recipeGitLab, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+			page, next := f.cut(f.things, (number(req, "page")-1)*f.page) // it caps per_page
+			if next >= 0 {
+				w.Header().Set("X-Next-Page", strconv.Itoa(number(req, "page")+1))
+			}
+			write(w, rows(page, "", nil))
+		}},
+		{name: "Stripe", recipe: recipeStripe, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+			list := slices.Clone(f.things)
+			slices.Reverse(list)
+			from := 0
+			if after := number(req, "starting_after"); after > 0 {
+				from = slices.IndexFunc(list, func(x thing) bool { return x.n < after })
+			}
+			page, next := f.cut(list, from)
+			write(w, map[string]any{"object": "list", "data": rows(page, "", nil), "has_more": next >= 0})
+		}},
+		{name: "Shopify", recipe: recipeShopify, caps: "expires", again: true, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+			query := req.URL.Query()
+			if info := query.Get("page_info"); info != "" && (query.Has("updated_at_min") || query.Has("status")) {
+				refuse(w, 400, `{"errors":"page_info and other parameters"}`)
+				return
+			}
+			info, since, _ := strings.Cut(query.Get("page_info"), "~")
+			if !query.Has("page_info") {
+				since = query.Get("updated_at_min")
+			}
+			from, ok := f.placeOf(info)
+			if !ok {
+				refuse(w, 400, `{"errors":{"page_info":"Invalid value."}}`)
+				return
+			}
+			at, _ := time.Parse(time.RFC3339, since)
+			page, next := f.cut(f.since(at), from)
+			if next >= 0 {
+				w.Header().Set("Link", fmt.Sprintf(`<http://%s/orders.json?limit=10&page_info=%s~%s>; rel="next"`, req.Host, f.token(next), since))
+			}
+			write(w, map[string]any{"orders": rows(page, "updated_at", iso)})
+		}},
+		{name: "Elasticsearch", recipe: recipeElasticsearch, caps: "expires", answer: elasticsearch},
+		{name: "Graph", recipe: recipeGraph, again: true, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+			if req.URL.Query().Get("$orderby") == "" {
+				refuse(w, 400, "no $orderby")
+				return
+			}
+			var since time.Time
+			if _, text, ok := strings.Cut(req.URL.Query().Get("$filter"), " ge "); ok {
+				since, _ = time.Parse(time.RFC3339, text)
+			}
+			page, next := f.cut(f.since(since), number(req, "$skiptoken"))
+			answer := map[string]any{"@odata.context": "x", "value": rows(page, "lastModifiedDateTime", iso)}
+			if next >= 0 {
+				query := req.URL.Query()
+				query.Set("$skiptoken", strconv.Itoa(next))
+				answer["@odata.nextLink"] = "http://" + req.Host + "/?" + query.Encode()
+			}
+			write(w, answer)
+		}},
+		{name: "JSONAPI", recipe: recipeJSONAPI, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+			page, next := f.cut(f.things, number(req, "page[offset]"))
+			var link any
+			if next >= 0 {
+				link = fmt.Sprintf("/?sort=id&page[offset]=%d", next)
+			}
+			write(w, map[string]any{"data": rows(page, "", nil), "links": map[string]any{"next": link}})
+		}},
+		{name: "JSONAPIObjects", recipe: func(address string) (string, *httpjson.Options) {
+			address, opts := recipeJSONAPI(address)
+			opts.Paging = httpjson.NextURL{Path: "links.next.href"}
+			return address, opts
+		}, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+			page, next := f.cut(f.things, number(req, "page[offset]"))
+			var link any
+			if next >= 0 {
+				link = map[string]any{"href": fmt.Sprintf("/?page[offset]=%d", next)}
+			}
+			write(w, map[string]any{"data": rows(page, "", nil), "links": map[string]any{"next": link}})
+		}},
+		{name: "HubSpot", recipe: recipeHubSpot, answer: tokened("after", all, hubspot)},
+		{name: "HubSpotSearch", recipe: recipeHubSpotSearch, again: true, answer: tokened("after", func(f *fake, _ *http.Request, body map[string]any) []thing {
+			groups := body["filterGroups"].([]any)
+			filter := groups[0].(map[string]any)["filters"].([]any)[0].(map[string]any)
+			ms, _ := strconv.ParseInt(filter["value"].(string), 10, 64)
+			return f.since(time.UnixMilli(ms))
+		}, hubspot)},
+		{name: "Zendesk", recipe: recipeZendesk, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+			from := number(req, "page[after]")
+			page, next := f.cut(f.things, from)
+			write(w, map[string]any{
+				"tickets": rows(page, "", nil), "meta": map[string]any{"has_more": next >= 0},
+				"links": map[string]any{"next": fmt.Sprintf("http://%s/?sort=id&page[after]=%d", req.Host, from+len(page))},
+			})
+		}},
+		{name: "ZendeskExport", recipe: recipeZendeskExport, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+			from := number(req, "cursor")
+			page, next := f.cut(f.things, from)
+			write(w, map[string]any{"tickets": rows(page, "", nil), "after_cursor": strconv.Itoa(from + len(page)), "end_of_stream": next < 0})
+		}},
+		{name: "Salesforce", recipe: recipeSalesforce, caps: "expires", again: true, answer: salesforce},
+		{name: "Airtable", recipe: recipeAirtable, caps: "expires", again: true, answer: tokened("offset", all, func(page []thing, next string) any {
+			return with(map[string]any{"records": rows(page, "", nil)}, "offset", next)
+		})},
+		{name: "Notion", recipe: recipeNotion, answer: func(f *fake, w http.ResponseWriter, req *http.Request, body map[string]any) {
+			if req.Method != http.MethodPost || req.Header.Get("Notion-Version") == "" {
+				refuse(w, http.StatusMethodNotAllowed, "")
+				return
+			}
+			tokened("start_cursor", all, func(page []thing, next string) any {
+				return map[string]any{"results": rows(page, "", nil), "has_more": next != "", "next_cursor": orNull(next)}
+			})(f, w, req, body)
+		}},
+		{name: "GraphQL", recipe: recipeGraphQL, answer: func(f *fake, w http.ResponseWriter, _ *http.Request, body map[string]any) {
+			variables, _ := body["variables"].(map[string]any)
+			after, _ := variables["after"].(string)
+			from, _ := f.placeOf(after)
+			page, next := f.cut(f.things, from)
+			write(w, map[string]any{"data": map[string]any{"orders": map[string]any{
+				"nodes": rows(page, "", nil), "pageInfo": map[string]any{"endCursor": f.token(from + len(page)), "hasNextPage": next >= 0},
+			}}})
+		}},
+		{name: "Slack", recipe: recipeSlack, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+			list := slices.Clone(f.things)
+			slices.Reverse(list)
+			from, _ := f.placeOf(req.URL.Query().Get("cursor"))
+			page, next := f.cut(list, from)
+			messages, name := []any{}, ""
+			for _, x := range page {
+				messages = append(messages, map[string]any{"ts": fmt.Sprintf("ts%d", x.n)})
+			}
+			if next >= 0 {
+				name = f.token(next)
+			}
+			write(w, map[string]any{"ok": true, "messages": messages, "has_more": next >= 0, "response_metadata": map[string]any{"next_cursor": name}})
+		}},
+		{name: "Jira", recipe: recipeJira, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+			page, next := f.cut(f.things, number(req, "startAt")) // it caps maxResults
+			write(w, map[string]any{"startAt": number(req, "startAt"), "maxResults": f.page, "total": len(f.things), "isLast": next < 0, "issues": rows(page, "", nil)})
+		}},
+		{name: "JiraSearch", recipe: recipeJiraSearch, caps: "expires", again: true, answer: tokened("nextPageToken", func(f *fake, req *http.Request, _ map[string]any) []thing {
+			since, err := time.Parse(`updated >= "2006/01/02 15:04" order by updated`, req.URL.Query().Get("jql"))
+			if err != nil {
+				return nil
+			}
+			return f.since(since)
+		}, func(page []thing, next string) any {
+			issues := []any{}
+			for _, x := range page {
+				issues = append(issues, map[string]any{"id": strconv.Itoa(x.n), "fields": map[string]any{"updated": x.changed.Format("2006-01-02T15:04:05.000-0700")}})
+			}
+			return with(map[string]any{"issues": issues, "isLast": next == ""}, "nextPageToken", next)
+		})},
+		{name: "WorldBank", recipe: recipeWorldBank, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+			page, _ := f.cut(f.things, (number(req, "page")-1)*f.page)
+			write(w, []any{map[string]any{"page": number(req, "page"), "pages": (len(f.things) + f.page - 1) / f.page}, rows(page, "", nil)})
+		}},
+		{name: "HeaderCursor", recipe: recipeHeaderCursor, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+			from, _ := f.placeOf(req.Header.Get("X-Cursor"))
+			page, next := f.cut(f.things, from)
+			if next >= 0 {
+				w.Header().Set("X-Next-Cursor", f.token(next))
+			}
+			write(w, rows(page, "", nil))
+		}},
+		{name: "Lines", recipe: recipeLines, answer: func(f *fake, w http.ResponseWriter, _ *http.Request, _ map[string]any) {
+			for _, row := range rows(f.things, "", nil) {
+				write(w, row)
+			}
+		}},
+		{name: "Map", recipe: recipeMap, answer: tokened("cursor", all, func(page []thing, next string) any {
+			items := map[string]any{}
+			for _, x := range page {
+				items[fmt.Sprintf("k%06d", x.n)] = map[string]any{"id": x.n}
+			}
+			return map[string]any{"items": items, "next": orNull(next)}
+		})},
+		{name: "Spring", recipe: recipeSpring, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+			page, next := f.cut(f.things, number(req, "page")*f.page)
+			write(w, map[string]any{"content": rows(page, "", nil), "last": next < 0, "number": number(req, "page")})
+		}},
+		{name: "Django", recipe: recipeDjango, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+			n := max(number(req, "page"), 1)
+			page, next := f.cut(f.things, (n-1)*f.page)
+			var link any
+			if next >= 0 {
+				link = fmt.Sprintf("http://internal:8080/?ordering=id&page=%d", n+1)
+			}
+			write(w, map[string]any{"count": len(f.things), "next": link, "results": rows(page, "", nil)})
+		}},
+		{name: "Google", recipe: recipeGoogle, caps: "expires", answer: func(f *fake, w http.ResponseWriter, req *http.Request, body map[string]any) {
+			if f.asked%3 == 0 && f.asked < 20 {
+				w.Header().Set("Retry-After", "0.01")
+				refuse(w, http.StatusForbidden, `{"error":{"errors":[{"reason":"userRateLimitExceeded"}]}}`)
+				return
+			}
+			tokened("pageToken", all, func(page []thing, next string) any {
+				return with(map[string]any{"files": rows(page, "", nil)}, "nextPageToken", next)
+			})(f, w, req, body)
+		}},
+	}
+}
+
+func hubspot(page []thing, next string) any {
+	results := []any{}
+	for _, x := range page {
+		results = append(results, map[string]any{"id": strconv.Itoa(x.n), "updatedAt": x.changed.Format("2006-01-02T15:04:05.000Z")})
+	}
+	answer := map[string]any{"results": results}
+	if next != "" {
+		answer["paging"] = map[string]any{"next": map[string]any{"after": next}}
+	}
+	return answer
+}
+
+// elasticsearch opens a point in time, whose id changes with each page and dies.
+func elasticsearch(f *fake, w http.ResponseWriter, req *http.Request, body map[string]any) {
+	if req.URL.Path == "/orders/_pit" {
+		write(w, map[string]any{"id": f.token(0)})
+		return
+	}
+	pit, _ := body["pit"].(map[string]any)
+	id, _ := pit["id"].(string)
+	if _, ok := f.placeOf(id); !ok || id == "" || pit["keep_alive"] != "1m" {
+		refuse(w, http.StatusNotFound, `{"error":{"type":"search_context_missing_exception"}}`)
+		return
+	}
+	from := 0
+	if after, ok := body["search_after"].([]any); ok {
+		from = int(after[0].(float64))
+	}
+	page, _ := f.cut(f.things, from)
+	hits := []any{}
+	for _, x := range page {
+		hits = append(hits, map[string]any{"_id": strconv.Itoa(x.n), "_source": map[string]any{}, "sort": []any{x.n}})
+	}
+	write(w, map[string]any{"pit_id": f.token(from), "hits": map[string]any{"hits": hits}})
+}
+
+// salesforce has locators that die, and a query with a time.
+func salesforce(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+	locator, text, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/query/"), "~")
+	if req.URL.Path == "/" {
+		_, rest, ok := strings.Cut(req.URL.Query().Get("q"), "SystemModstamp >= ")
+		if !ok {
+			refuse(w, 400, "MALFORMED_QUERY")
+			return
+		}
+		locator, text = "", strings.Fields(rest)[0]
+	}
+	from, ok := f.placeOf(locator)
+	since, err := time.Parse(time.RFC3339, text)
+	if !ok || err != nil {
+		refuse(w, 400, `[{"errorCode":"INVALID_QUERY_LOCATOR"}]`)
+		return
+	}
+	page, next := f.cut(f.since(since), from)
+	records := []any{}
+	for _, x := range page {
+		records = append(records, map[string]any{"Id": strconv.Itoa(x.n), "SystemModstamp": x.changed.Format("2006-01-02T15:04:05.000-0700")})
+	}
+	answer := map[string]any{"totalSize": len(f.things), "done": next < 0, "records": records}
+	if next >= 0 {
+		answer["nextRecordsUrl"] = "/query/" + f.token(next) + "~" + text
+	}
+	write(w, answer)
+}

@@ -1,0 +1,201 @@
+package httpjson
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/httpcall"
+)
+
+// BodyCursor requests the page that the previous page names in its body. A page whose name
+// is missing, null or empty is followed by none.
+//
+// The name may be that of the page's last record, such as "data.-1.id". In a request's body
+// it keeps its JSON type, and may be an array or an object.
+type BodyCursor struct {
+	// Path is the path of the name in the body, such as "meta.next_cursor". Required.
+	Path string
+	// Param is the parameter. See [Request.Set]. Empty means "cursor".
+	Param string
+	// HasMore is the path of a value that is true while another page follows. See
+	// [PageNumber]. Empty, and a response without it, leave that to Path.
+	HasMore string
+	// Optional allows a list without Path in any response. False makes a full first page
+	// without it an error, because Path is probably wrong.
+	Optional bool
+}
+
+// Validate returns a [dataflow.ConfigError] if Path is empty.
+func (b BodyCursor) Validate() error { return requirePath("BodyCursor", b.Path) }
+
+// Prepare sets the parameter.
+func (b BodyCursor) Prepare(r *Request, page string) error {
+	param := cmp.Or(b.Param, "cursor")
+	switch place, _ := placeOf(param, r.Body != nil); {
+	case page == "":
+		return nil
+	case place == "body" && json.Valid([]byte(page)):
+		return r.Set(param, json.RawMessage(page))
+	default:
+		return r.Set(param, page)
+	}
+}
+
+// Next returns the name in the body.
+func (b BodyCursor) Next(_ string, got *Page) (string, error) {
+	place, _ := placeOf(cmp.Or(b.Param, "cursor"), got.hasBody)
+	return nextIn(got, b.Path, b.HasMore, place == "body")
+}
+
+// HeaderCursor requests the page that the previous page names in a header of its response.
+// A page without the header, or with an empty one, is followed by none.
+type HeaderCursor struct {
+	// Header is the header of the response, such as "X-Next-Cursor". Required.
+	Header string
+	// Param is the parameter, such as "header:X-Cursor". See [Request.Set]. Empty means
+	// "cursor".
+	Param string
+}
+
+// Validate returns a [dataflow.ConfigError] if Header is empty.
+func (h HeaderCursor) Validate() error {
+	if h.Header == "" {
+		return &dataflow.ConfigError{Field: "HeaderCursor.Header", Reason: `it is empty: give the header of the response, such as "X-Next-Cursor"`}
+	}
+	return nil
+}
+
+// Prepare sets the parameter.
+func (h HeaderCursor) Prepare(r *Request, page string) error {
+	if page == "" {
+		return nil
+	}
+	return r.Set(cmp.Or(h.Param, "cursor"), page)
+}
+
+// Next returns the name in the header.
+func (h HeaderCursor) Next(_ string, got *Page) (string, error) {
+	return got.Header.Get(h.Header), nil
+}
+
+// NextURL requests the page whose address the previous page has in its body. A page
+// whose address is missing, null or empty is followed by none.
+type NextURL struct {
+	// Path is the path of the address in the body, such as "links.next" or
+	// "@odata.nextLink". The address may be relative. Required.
+	Path string
+	// HasMore is the path of a value that is true while another page follows. See
+	// [PageNumber]. Empty, and a response without it, leave that to Path.
+	HasMore string
+	// Optional allows a list without Path in any response. See [BodyCursor].
+	Optional bool
+}
+
+// Validate returns a [dataflow.ConfigError] if Path is empty.
+func (n NextURL) Validate() error { return requirePath("NextURL", n.Path) }
+
+// Prepare sets the address.
+func (n NextURL) Prepare(r *Request, page string) error { return goTo(r, page) }
+
+// Next returns the address in the body.
+func (n NextURL) Next(_ string, got *Page) (string, error) {
+	next, err := nextIn(got, n.Path, n.HasMore, false)
+	if err != nil || next == "" {
+		return "", err
+	}
+	return resolve(got.URL, next)
+}
+
+// LinkHeader requests the page whose address the previous page has in its Link
+// header, with rel="next" (RFC 8288).
+type LinkHeader struct{}
+
+// Prepare sets the address.
+func (LinkHeader) Prepare(r *Request, page string) error { return goTo(r, page) }
+
+// Next returns the address in the header.
+func (LinkHeader) Next(_ string, got *Page) (string, error) {
+	for _, header := range got.Header.Values("Link") {
+		if next := nextLink(header); next != "" {
+			return resolve(got.URL, next)
+		}
+	}
+	return "", nil
+}
+
+// nextIn returns the name of the next page at a path of a page's body, or "".
+func nextIn(got *Page, path, more string, asJSON bool) (string, error) {
+	follows, said, err := hasMore(got, more)
+	if err != nil || said && !follows {
+		return "", err
+	}
+	next, err := optional(got, path, asJSON)
+	if err == nil && next == "" && said {
+		err = fmt.Errorf("%q says that there is one, but there is nothing at %q: check the paths in Options.Paging", more, path)
+	}
+	return next, err
+}
+
+// hasMore reads the value that tells whether another page follows. said is false without one.
+func hasMore(got *Page, path string) (more, said bool, err error) {
+	name, negated := strings.CutPrefix(path, "!")
+	if path == "" || len(bytes.TrimSpace(got.Body)) == 0 {
+		return false, false, nil
+	}
+	value, err := got.find(name)
+	if err != nil {
+		return false, false, nil //nolint:nilerr // the page does not say
+	}
+	switch text := httpcall.Text(value); strings.ToLower(text) {
+	case "", "false", "0":
+		return negated, true, nil
+	case "true", "1":
+		return !negated, true, nil
+	default:
+		return false, false, fmt.Errorf("%s at %q is neither true nor false: check the path in Options.Paging", value, name)
+	}
+}
+
+// count reads a number at a path of a page's body. said is false without one.
+func count(got *Page, path string) (n int, said bool, err error) {
+	if path == "" || len(bytes.TrimSpace(got.Body)) == 0 {
+		return 0, false, nil
+	}
+	value, err := got.find(path)
+	if err != nil || httpcall.Text(value) == "" {
+		return 0, false, nil //nolint:nilerr // the page does not say
+	}
+	if n, err = strconv.Atoi(httpcall.Text(value)); err != nil {
+		return 0, false, fmt.Errorf("%s at %q is not a number: check the path in Options.Paging", value, path)
+	}
+	return n, true, nil
+}
+
+// optional returns the text at a path, or "" if the path is missing or its value is null,
+// false or empty. With asJSON it returns the value as JSON, of any type.
+func optional(got *Page, path string, asJSON bool) (string, error) {
+	value, err := got.find(path)
+	if err != nil {
+		return "", nil //nolint:nilerr // the last page names no next page
+	}
+	value = bytes.TrimSpace(value)
+	switch text := httpcall.Text(value); {
+	case text == "", string(value) == "false", string(value) == "[]", string(value) == "{}":
+		return "", nil
+	case asJSON:
+		var compact bytes.Buffer
+		if err := json.Compact(&compact, value); err != nil {
+			return "", err
+		}
+		return compact.String(), nil
+	case value[0] == '{', value[0] == '[', string(value) == "true":
+		return "", fmt.Errorf("%s at %q is neither a string nor a number: check the path in Options.Paging", value, path)
+	default:
+		return text, nil
+	}
+}

@@ -1,0 +1,282 @@
+package httpjson
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/httpcall"
+	"github.com/activedataflow/dataflow/internal/jsonrow"
+)
+
+// reading is one read of a source.
+type reading[T any] struct {
+	s     *source[T]
+	from  Cursor
+	yield func(dataflow.Item[T, Cursor], error) bool
+	trail *httpcall.Trail
+	dec   *jsonrow.Decoder[T]
+
+	ahead     *ahead            // the next page, which is requested meanwhile; nil: none is
+	before    []json.RawMessage // the records of the previous page
+	handle    json.RawMessage   // of Options.Open; nil: it is not open
+	fresh     bool              // no page was requested with it
+	asked     *url.URL          // of the last request
+	askedBody any               // of the last request
+	warned    bool
+
+	seeking   bool           // the last record that was read is not found yet
+	restarted bool           // this read began again
+	again     []int64        // records that are skipped where the read continues
+	known     map[int64]bool // records at which a list with NewestFirst ends
+	until     time.Time      // before which records are known; zero: not by time
+	high      time.Time
+	records   int  // of the pages of this read
+	moved     bool // it has yielded a record
+}
+
+// errKnown ends a read at a record that is known.
+var errKnown = errors.New("the record is known")
+
+// begin returns where the read begins.
+func (r *reading[T]) begin() (Cursor, error) {
+	o, from := &r.s.opts, r.from
+	at := from
+	switch {
+	case o.Snapshot && from.Done:
+		at = Cursor{Done: true, Skip: from.Skip, ETag: from.ETag, LastModified: from.LastModified, Sum: from.Sum}
+	case from.Done && from.Skip == 0 && o.resumes():
+		return at, dataflow.Permanent(errors.New("the flow's cursor was made with Order or Since, which are no longer set: set them again, or set the flow's cursor"))
+	case from.Done:
+		at = Cursor{High: from.High, Known: from.Known}
+		if o.Since != nil {
+			since, err := o.Since.from(from.High)
+			if err != nil {
+				return at, dataflow.Permanent(err)
+			}
+			at.Since = since
+		}
+	}
+	if o.Since != nil && at == (Cursor{}) && !o.Since.First.IsZero() {
+		at.Since = o.Since.First.UTC().Format(time.RFC3339Nano)
+	}
+	if at.High != "" {
+		r.high, _ = time.Parse(time.RFC3339Nano, at.High)
+	}
+	if o.Order == NewestFirst {
+		r.known = knownSet(at.Known)
+		if at.Since != "" {
+			r.until, _ = time.Parse(time.RFC3339Nano, at.Since)
+		}
+	}
+	return at, nil
+}
+
+// run yields the records after the cursor. It returns the error that ended the read; the
+// caller must yield it.
+func (r *reading[T]) run(ctx context.Context) error {
+	if err := r.s.Validate(); err != nil {
+		return dataflow.Permanent(fmt.Errorf("HTTP source: %w", err))
+	}
+	at, err := r.begin()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer func() {
+		if cancel(); r.ahead != nil {
+			<-r.ahead.done
+		}
+	}()
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		next, err := r.page(ctx, at)
+		if err != nil || next == nil {
+			return err
+		}
+		if err := r.trail.Pace(ctx); err != nil {
+			return err
+		}
+		at = *next
+	}
+}
+
+// page reads a page. It returns where to go on, or nil at the end of the read.
+func (r *reading[T]) page(ctx context.Context, at Cursor) (*Cursor, error) {
+	if r.s.opts.streams() {
+		return r.streamPage(ctx, at)
+	}
+	p, err := r.fetched(ctx, at)
+	if r.s.expired(at, err) {
+		return r.restart(at, err)
+	}
+	if err != nil || p == nil { // a nil page means that nothing has changed
+		return nil, err
+	}
+	if r.s.opts.Snapshot && p.changed(at) {
+		at.Skip, at.Done = 0, false
+		if at.Page != "" { // records may have moved to a page that was already read
+			return r.anew(Cursor{}), nil
+		}
+	}
+	moved := !r.place(p, &at)
+	if moved && !r.seeking {
+		return r.seek(at), nil
+	}
+	if !moved && at.Skip > len(p.records) {
+		return nil, dataflow.Permanent(fmt.Errorf("page %s has %d records, but %d were read: records were removed: set Options.Snapshot for a list that does not only grow", at.pageName(), len(p.records), at.Skip))
+	}
+	if err := r.trail.Visit(at.Page, p.next, p.records); err != nil {
+		return nil, dataflow.Permanent(r.s.wrap(at, err))
+	}
+	if r.seeking {
+		return r.passed(at, p)
+	}
+	if at.Skip == 0 {
+		at.Skip = r.s.overlap(r.before, p.records)
+	}
+	if p.next != "" && len(p.records) > 0 && r.s.opts.Order == OldestFirst {
+		r.fetchAhead(ctx, p.next, at)
+	}
+	more, end, err := r.yieldPage(ctx, p, at)
+	switch {
+	case errors.Is(err, errKnown):
+		return nil, r.end(end)
+	case err != nil || !more:
+		return nil, err
+	case p.next == "":
+		return nil, r.end(end)
+	}
+	r.before = p.records
+	next := end.on(p.next)
+	return &next, nil
+}
+
+// end yields the cursor for the next run, if that begins at the first page.
+func (r *reading[T]) end(at Cursor) error {
+	o := &r.s.opts
+	if o.Snapshot || o.resumes() {
+		return nil
+	}
+	if o.Since != nil && r.records > 0 && at.High == "" {
+		return dataflow.Permanent(fmt.Errorf("no record of %s has a time at %q: check Since.Path", bare(r.s.address), o.Since.Path))
+	}
+	end := Cursor{Done: true, High: at.High, Known: joinKnown(at.Newest, at.Known)}
+	if end != r.from || r.moved {
+		r.yield(dataflow.Item[T, Cursor]{Mark: true, Cursor: end}, nil)
+	}
+	return nil
+}
+
+// anew begins again at a cursor, usually the beginning.
+func (r *reading[T]) anew(at Cursor) *Cursor {
+	r.before, r.trail = nil, r.s.trail()
+	return &at
+}
+
+// yieldPage yields the records of a page after the cursor. It reports whether the
+// caller wants more, and the cursor at the end of the page.
+func (r *reading[T]) yieldPage(ctx context.Context, p *page, at Cursor) (more bool, end Cursor, err error) {
+	first := at.Skip
+	r.newest(&at, p.records)
+	r.records += len(p.records)
+	cursor := at
+	for i := first; i < len(p.records); i++ {
+		if i%checkEvery == checkEvery-1 && ctx.Err() != nil {
+			return false, at, ctx.Err()
+		}
+		more, err := r.record(p, &at, i, p.records[i])
+		if err != nil || !more {
+			return false, at, err
+		}
+	}
+	// The end of the page may be a new cursor without a record: if the page is empty
+	// and another follows, or if the ETag or Last-Modified has changed.
+	end = p.cursor(at, len(p.records), r.s.opts.Snapshot)
+	switch {
+	case first < len(p.records):
+		return true, end, nil
+	case p.next != "" && len(p.records) > 0:
+		return true, end, nil // this may be the last page with records, and may still grow
+	case p.next != "":
+		end = end.on(p.next)
+	case !r.s.opts.Snapshot && !r.s.opts.resumes():
+		return true, end, nil
+	// Do not move to an empty last page: the next read begins at the page before it,
+	// which may still grow.
+	case end == cursor, len(p.records) == 0 && at.Page != "" && !r.s.opts.Snapshot, first == 0 && !r.s.opts.Snapshot && end.ETag == "" && end.LastModified == "":
+		return true, end, nil
+	}
+	return r.yield(dataflow.Item[T, Cursor]{Mark: true, Cursor: end}, nil), end, nil
+}
+
+// record yields a record, and moves the cursor after it. It returns errKnown if the read ends
+// before it.
+func (r *reading[T]) record(p *page, at *Cursor, i int, record json.RawMessage) (more bool, err error) {
+	key := r.s.key(record)
+	sum := hash(record, key)
+	if r.known[sum] {
+		return false, errKnown
+	}
+	if len(r.again) > 0 {
+		if i := slices.Index(r.again, sum); i >= 0 {
+			r.again = slices.Delete(r.again, i, i+1)
+			return true, nil
+		}
+		r.again = nil
+	}
+	if r.time(at, record) {
+		return false, errKnown
+	}
+	if !r.s.opts.Snapshot {
+		at.Last = after(at.Last, sum)
+	}
+	r.moved = true
+	item := dataflow.Item[T, Cursor]{Key: key, Cursor: p.cursor(*at, i+1, r.s.opts.Snapshot), Resume: true}
+	if err := r.dec.Decode(record); err != nil {
+		if !r.s.opts.Lines && !json.Valid(record) {
+			return false, dataflow.Permanent(r.s.wrap(*at, fmt.Errorf("the response is not JSON: %w", err)))
+		}
+		if key == "" {
+			key = item.Cursor.String()
+		}
+		bad := &dataflow.RecordError{Key: key, Raw: clip(record), Err: err}
+		return r.yield(dataflow.Item[T, Cursor]{Cursor: item.Cursor, Resume: true}, bad), nil
+	}
+	item.Value = r.dec.Value()
+	return r.yield(item, nil), nil
+}
+
+// time notes the time of a record. It reports whether the read ends before the record.
+func (r *reading[T]) time(at *Cursor, record json.RawMessage) (known bool) {
+	if r.s.opts.Since == nil {
+		return false
+	}
+	t, err := r.s.opts.Since.of(record)
+	if err != nil { // such a record is read, and moves no time
+		return false
+	}
+	if t.After(r.high) {
+		r.high, at.High = t, t.Format(time.RFC3339Nano)
+	}
+	return !r.until.IsZero() && t.Before(r.until)
+}
+
+// newest notes the newest records of a list with NewestFirst, on its first page.
+func (r *reading[T]) newest(at *Cursor, records []json.RawMessage) {
+	if r.s.opts.Order != NewestFirst || at.Page != "" || at.Newest != "" {
+		return
+	}
+	var hashes []int64
+	for _, record := range records[:min(len(records), maxKnown)] {
+		hashes = append(hashes, hash(record, r.s.key(record)))
+	}
+	at.Newest = known(hashes)
+}

@@ -1,0 +1,252 @@
+package httpjson_test
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/activedataflow/dataflow/connector/httpjson"
+)
+
+// The blocks of Go in docs/connectors/http.md stand here. TestAPIs reads each API with them.
+
+func recipeGitHub(address string) (string, *httpjson.Options) {
+	return address + "?state=all&sort=updated&direction=asc&per_page=100", &httpjson.Options{
+		Key:      "id",
+		Paging:   httpjson.LinkHeader{},
+		Since:    &httpjson.Since{Path: "updated_at", Param: "since"},
+		Classify: httpjson.RetryIf(http.StatusForbidden, "rate limit", time.Minute),
+	}
+}
+
+func recipeGitLab(address string) (string, *httpjson.Options) {
+	return address + "?order_by=id&sort=asc", &httpjson.Options{
+		Key:    "id",
+		Paging: httpjson.PageNumber{Size: 100},
+	}
+}
+
+func recipeStripe(address string) (string, *httpjson.Options) {
+	return address + "?limit=10", &httpjson.Options{
+		Records: "data",
+		Key:     "id",
+		Order:   httpjson.NewestFirst,
+		Paging:  httpjson.BodyCursor{Path: "data.-1.id", Param: "starting_after", HasMore: "has_more"},
+	}
+}
+
+func recipeShopify(address string) (string, *httpjson.Options) {
+	return address + "?status=any&limit=10&order=updated_at+asc", &httpjson.Options{
+		Records: "orders",
+		Key:     "id",
+		Paging:  httpjson.LinkHeader{},
+		Since:   &httpjson.Since{Path: "updated_at", Param: "updated_at_min"},
+	}
+}
+
+func recipeElasticsearch(address string) (string, *httpjson.Options) {
+	return address + "/_search", &httpjson.Options{
+		Records: "hits.hits",
+		Key:     "_id",
+		Body:    map[string]any{"size": 10, "sort": []any{map[string]any{"seq": "asc"}}, "pit": map[string]any{"keep_alive": "1m"}},
+		Open:    &httpjson.Open{URL: address + "/orders/_pit?keep_alive=1m", Path: "id", Param: "pit.id", Renew: "pit_id"},
+		Paging:  httpjson.BodyCursor{Path: "hits.hits.-1.sort", Param: "search_after"},
+	}
+}
+
+func recipeGraph(address string) (string, *httpjson.Options) {
+	return address + "?$orderby=lastModifiedDateTime", &httpjson.Options{
+		Records: "value",
+		Key:     "id",
+		Paging:  httpjson.NextURL{Path: "@odata.nextLink"},
+		Since: &httpjson.Since{Path: "lastModifiedDateTime", Param: "$filter", Format: func(t time.Time) string {
+			return "lastModifiedDateTime ge " + t.Format(time.RFC3339)
+		}},
+	}
+}
+
+func recipeJSONAPI(address string) (string, *httpjson.Options) {
+	return address + "?sort=id&page[size]=10", &httpjson.Options{
+		Records: "data",
+		Key:     "id",
+		Paging:  httpjson.NextURL{Path: "links.next"}, // "links.next.href" if links are objects
+	}
+}
+
+func recipeHubSpot(address string) (string, *httpjson.Options) {
+	return address + "?limit=10", &httpjson.Options{
+		Records: "results",
+		Key:     "id",
+		Paging:  httpjson.BodyCursor{Path: "paging.next.after", Param: "after", Optional: true},
+	}
+}
+
+func recipeHubSpotSearch(address string) (string, *httpjson.Options) {
+	return address + "/search", &httpjson.Options{
+		Records: "results",
+		Key:     "id",
+		Body: map[string]any{"limit": 10, "sorts": []any{"hs_object_id"}, "filterGroups": []any{
+			map[string]any{"filters": []any{map[string]any{"propertyName": "hs_lastmodifieddate", "operator": "GTE", "value": "0"}}},
+		}},
+		Paging: httpjson.BodyCursor{Path: "paging.next.after", Param: "after", Optional: true},
+		Since: &httpjson.Since{Path: "updatedAt", Param: "filterGroups.0.filters.0.value", Format: func(t time.Time) string {
+			return strconv.FormatInt(t.UnixMilli(), 10)
+		}},
+	}
+}
+
+func recipeZendesk(address string) (string, *httpjson.Options) {
+	return address + "?sort=id&page[size]=10", &httpjson.Options{
+		Records: "tickets",
+		Key:     "id",
+		Paging:  httpjson.NextURL{Path: "links.next", HasMore: "meta.has_more"},
+	}
+}
+
+func recipeZendeskExport(address string) (string, *httpjson.Options) {
+	return address + "?start_time=1577836800", &httpjson.Options{
+		Records: "tickets",
+		Key:     "id",
+		Paging:  httpjson.BodyCursor{Path: "after_cursor", Param: "cursor", HasMore: "!end_of_stream"},
+	}
+}
+
+func recipeSalesforce(address string) (string, *httpjson.Options) {
+	query := "select Id, Name, SystemModstamp from Account where SystemModstamp >= %s order by SystemModstamp"
+	format := func(t time.Time) string { return fmt.Sprintf(query, t.Format(time.RFC3339)) }
+	return address, &httpjson.Options{
+		Records:  "records",
+		Key:      "Id",
+		Paging:   httpjson.NextURL{Path: "nextRecordsUrl", HasMore: "!done"},
+		Since:    &httpjson.Since{Path: "SystemModstamp", Param: "q", Format: format, First: time.Unix(0, 0)},
+		Classify: httpjson.RetryIf(http.StatusForbidden, "REQUEST_LIMIT_EXCEEDED", 15*time.Minute),
+	}
+}
+
+func recipeAirtable(address string) (string, *httpjson.Options) {
+	return address + "?pageSize=10", &httpjson.Options{
+		Records:  "records",
+		Key:      "id",
+		Snapshot: true, // records change in place; upsert them
+		Paging:   httpjson.BodyCursor{Path: "offset", Param: "offset", Optional: true},
+		Classify: httpjson.RetryIf(http.StatusTooManyRequests, "", 30*time.Second),
+	}
+}
+
+func recipeNotion(address string) (string, *httpjson.Options) {
+	return address + "/query", &httpjson.Options{
+		Records: "results",
+		Key:     "id",
+		Header:  http.Header{"Notion-Version": {"2022-06-28"}},
+		Body:    map[string]any{"page_size": 10, "sorts": []any{map[string]any{"timestamp": "created_time", "direction": "ascending"}}},
+		Paging:  httpjson.BodyCursor{Path: "next_cursor", Param: "start_cursor", HasMore: "has_more"},
+	}
+}
+
+func recipeGraphQL(address string) (string, *httpjson.Options) {
+	query := `query ($after: String) { orders(first: 10, after: $after) { nodes { id } pageInfo { endCursor hasNextPage } } }`
+	return address, &httpjson.Options{
+		Records: "data.orders.nodes",
+		Key:     "id",
+		Body:    map[string]any{"query": query},
+		Paging:  httpjson.BodyCursor{Path: "data.orders.pageInfo.endCursor", Param: "variables.after", HasMore: "data.orders.pageInfo.hasNextPage"},
+	}
+}
+
+func recipeSlack(address string) (string, *httpjson.Options) {
+	return address + "?channel=C1&limit=10", &httpjson.Options{
+		Records:  "messages",
+		Key:      "ts",
+		Order:    httpjson.NewestFirst,
+		Paging:   httpjson.BodyCursor{Path: "response_metadata.next_cursor", HasMore: "has_more"},
+		Classify: httpjson.RetryIf(http.StatusOK, `"error":"ratelimited"`, time.Minute),
+	}
+}
+
+func recipeJira(address string) (string, *httpjson.Options) {
+	return address + "?jql=order+by+id", &httpjson.Options{
+		Records: "issues",
+		Key:     "id",
+		Paging:  httpjson.Offset{Param: "startAt", LimitParam: "maxResults", Total: "total"},
+	}
+}
+
+func recipeJiraSearch(address string) (string, *httpjson.Options) {
+	format := func(t time.Time) string { return t.Format(`updated >= "2006/01/02 15:04" order by updated`) }
+	return address + "?maxResults=10&fields=updated", &httpjson.Options{
+		Records: "issues",
+		Key:     "id",
+		Paging:  httpjson.BodyCursor{Path: "nextPageToken", Param: "nextPageToken", HasMore: "!isLast"},
+		Since:   &httpjson.Since{Path: "fields.updated", Param: "jql", Format: format, First: time.Unix(0, 0)},
+	}
+}
+
+func recipeWorldBank(address string) (string, *httpjson.Options) {
+	return address + "?format=json", &httpjson.Options{
+		Records: "1",
+		Key:     "id",
+		Paging:  httpjson.PageNumber{Size: 10, Pages: "0.pages"},
+	}
+}
+
+func recipeHeaderCursor(address string) (string, *httpjson.Options) {
+	return address, &httpjson.Options{
+		Key:    "id",
+		Paging: httpjson.HeaderCursor{Header: "X-Next-Cursor", Param: "header:X-Cursor"},
+	}
+}
+
+func recipeLines(address string) (string, *httpjson.Options) {
+	return address, &httpjson.Options{Lines: true, Key: "id"}
+}
+
+func recipeMap(address string) (string, *httpjson.Options) {
+	return address, &httpjson.Options{Records: "items.*", Key: "id", Paging: httpjson.BodyCursor{Path: "next"}}
+}
+
+func recipeSpring(address string) (string, *httpjson.Options) {
+	return address + "?sort=id", &httpjson.Options{
+		Records: "content",
+		Key:     "id",
+		Paging:  httpjson.PageNumber{First: -1, Size: 10, SizeParam: "size", HasMore: "!last"},
+	}
+}
+
+func recipeDjango(address string) (string, *httpjson.Options) {
+	return address + "?ordering=id", &httpjson.Options{
+		Records: "results",
+		Key:     "id",
+		Paging:  httpjson.NextURL{Path: "next"},
+		Links:   httpjson.KeepOrigin, // Django after a proxy writes the inner address
+	}
+}
+
+func recipeGoogle(address string) (string, *httpjson.Options) {
+	return address + "?orderBy=createdTime&pageSize=10", &httpjson.Options{
+		Records:  "files",
+		Key:      "id",
+		Paging:   httpjson.BodyCursor{Path: "nextPageToken", Param: "pageToken", Optional: true},
+		Classify: httpjson.RetryIf(http.StatusForbidden, "ateLimitExceeded", 0), // rate and userRate
+	}
+}
+
+// TokenSource and Token have the methods of those in golang.org/x/oauth2.
+type TokenSource interface{ Token() (*Token, error) }
+
+type Token struct{ AccessToken string }
+
+func (t *Token) SetAuthHeader(req *http.Request) {
+	req.Header.Set("Authorization", "Bearer "+t.AccessToken)
+}
+
+func recipeToken(tokens TokenSource) func(req *http.Request) error {
+	auth := func(req *http.Request) error {
+		token, err := tokens.Token()
+		if err == nil {
+			token.SetAuthHeader(req)
+		}
+		return err
+	}
+	return auth
+}

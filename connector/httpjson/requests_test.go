@@ -1,0 +1,487 @@
+package httpjson_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/httpjson"
+)
+
+// The query of the source's address reaches the API byte for byte, and only the parameters of
+// the paging are added.
+func TestSource_Query(t *testing.T) {
+	t.Parallel()
+	for query, want := range map[string]string{
+		"filter=status==open;age=gt=5&sort=id": "filter=status==open;age=gt=5&sort=id&page=1",
+		"$filter=a%20eq%201&$select=id,name":   "$filter=a%20eq%201&$select=id,name&page=1",
+		"x=%zz&y=1":                            "x=%zz&y=1&page=1",
+		"z=+&a=%2B&sig=a/b%2F":                 "z=+&a=%2B&sig=a/b%2F&page=1",
+		"page=9&x=1":                           "page=1&x=1",
+		"x=1&p%61ge=9&page=8&y":                "x=1&page=1&y",
+		"":                                     "page=1",
+	} {
+		a := newAPI(nil)
+		a.before = func(int, *http.Request) answer { return reply(200, nil, "[]") }
+		src := httpjson.Source[order]("https://api.test/x?"+query, &httpjson.Options{Client: a.client(), Paging: httpjson.PageNumber{}})
+		_, _, err := read(t.Context(), t, src, httpjson.Cursor{})
+		require.NoError(t, err)
+		require.Equal(t, []string{"/x?" + want}, a.requests)
+	}
+}
+
+// A parameter is escaped so that every server reads it alike.
+func TestRequest_Set(t *testing.T) {
+	t.Parallel()
+	u, err := url.Parse("https://api.test/?a=b;c")
+	require.NoError(t, err)
+	r := &httpjson.Request{URL: u, Header: http.Header{}}
+	require.NoError(t, r.Set("page[after]", "x+y z&=#é"))
+	require.NoError(t, r.Set("header:X-Page", 7))
+	require.Equal(t, "a=b;c&page%5Bafter%5D=x%2By%20z%26%3D%23%C3%A9", u.RawQuery)
+	require.Equal(t, "7", r.Header.Get("X-Page"))
+	require.ErrorContains(t, r.Set("body:x", 1), "set Options.Body")
+
+	r.Body = map[string]any{"a.b": 1, "list": []any{map[string]any{}, 2}}
+	require.NoError(t, r.Set("variables.after", json.RawMessage(`"c"`)))
+	require.NoError(t, r.Set("a.b", 2))
+	require.NoError(t, r.Set("list.0.x.y", json.RawMessage(`[12345678901234567890]`)))
+	require.NoError(t, r.Set("list.1", "z"))
+	require.NoError(t, r.Set("query:q", "1"))
+	require.ErrorContains(t, r.Set("list.2", 1), "no element")
+	data, err := json.Marshal(r.Body)
+	require.NoError(t, err)
+	require.Contains(t, string(data), `"list":[{"x":{"y":[12345678901234567890]}},"z"],"variables":{"after":"c"}`)
+	require.Contains(t, u.RawQuery, "&q=1")
+}
+
+// A path that no response has is told apart from the end of the list.
+func TestSource_WrongPath(t *testing.T) {
+	t.Parallel()
+	for _, p := range []httpjson.Paging{httpjson.NextURL{Path: "links.nxet"}, httpjson.BodyCursor{Path: "meta.nxt"}, httpjson.BodyCursor{Path: "nxt", HasMore: "has_mor"}} {
+		a := newAPI(nil)
+		a.before = func(int, *http.Request) answer {
+			return reply(200, nil, `{"items":[{"id":1},{"id":2}],"next":"x","links":{"next":"x"},"has_more":true}`)
+		}
+		src := func(query string, p httpjson.Paging, logger *slog.Logger) dataflow.Source[order, httpjson.Cursor] {
+			return httpjson.Source[order]("https://api.test/"+query, &httpjson.Options{Records: "items", Client: a.client(), Paging: p, Logger: logger})
+		}
+		for _, query := range []string{"?limit=2", "?a=1&page%5Bsize%5D=2", "?$top=2"} {
+			ids, _, err := read(t.Context(), t, src(query, p, quiet), httpjson.Cursor{})
+			require.ErrorContains(t, err, "which should name the next page: check the path in Options.Paging")
+			require.True(t, dataflow.IsPermanent(err))
+			require.Empty(t, ids)
+		}
+		var log strings.Builder
+		ids, _, err := read(t.Context(), t, src("?limit=3", p, slog.New(slog.NewTextHandler(&log, nil))), httpjson.Cursor{})
+		require.NoError(t, err)
+		require.Equal(t, numbers(1, 2), ids)
+		require.Contains(t, log.String(), "level=WARN")
+		require.Contains(t, log.String(), "https://api.test/")
+	}
+	a := newAPI(nil)
+	a.before = func(int, *http.Request) answer { return reply(200, nil, `{"items":[{"id":1}]}`) }
+	src := httpjson.Source[order]("https://api.test/?limit=1", &httpjson.Options{Records: "items", Client: a.client(), Paging: httpjson.BodyCursor{Path: "next", Optional: true}})
+	ids, _, err := read(t.Context(), t, src, httpjson.Cursor{})
+	require.NoError(t, err)
+	require.Equal(t, []int{1}, ids)
+}
+
+// A value that says whether there is more decides, whatever cursor stands beside it.
+func TestSource_HasMore(t *testing.T) {
+	t.Parallel()
+	page := func(from, to int, rest string) answer {
+		data, _ := json.Marshal(orders(to)[from-1:])
+		return reply(200, nil, `{"items":`+string(data)+rest+`}`)
+	}
+	for name, tt := range map[string]struct {
+		paging httpjson.Paging
+		pages  []answer
+		want   int
+		err    string
+	}{
+		"Cursor":  {httpjson.BodyCursor{Path: "c", HasMore: "m"}, []answer{page(1, 2, `,"m":true,"c":"a"`), page(3, 4, `,"m":false,"c":"b"`)}, 4, ""},
+		"Negated": {httpjson.BodyCursor{Path: "c", HasMore: "!last"}, []answer{page(1, 2, `,"last":false,"c":"a"`), page(3, 4, `,"last":true,"c":"b"`)}, 4, ""},
+		"Numbers": {httpjson.PageNumber{HasMore: "m"}, []answer{page(1, 2, `,"m":1`), page(1, 0, `,"m":1`), page(3, 4, `,"m":0`)}, 4, ""},
+		"Pages":   {httpjson.PageNumber{Pages: "p"}, []answer{page(1, 2, `,"p":2`), page(3, 4, `,"p":2`)}, 4, ""},
+		"Total":   {httpjson.Offset{Limit: 2, Total: "t"}, []answer{page(1, 2, `,"t":4`), page(3, 4, `,"t":4`)}, 4, ""},
+		"Capped":  {httpjson.Offset{Total: "t"}, []answer{page(1, 2, `,"t":3`), page(3, 3, `,"t":3`)}, 3, ""},
+		"Silent":  {httpjson.Offset{HasMore: "m"}, []answer{page(1, 2, ``), page(1, 0, ``)}, 2, ""},
+		"NoName":  {httpjson.BodyCursor{Path: "c", HasMore: "m"}, []answer{page(1, 2, `,"m":true,"c":null`)}, 0, `"m" says that there is one, but there is nothing at "c"`},
+		"Neither": {httpjson.BodyCursor{Path: "c", HasMore: "m"}, []answer{page(1, 2, `,"m":"maybe"`)}, 0, `"maybe" at "m" is neither true nor false`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAPI(nil)
+			a.before = func(n int, _ *http.Request) answer { return tt.pages[n-1] }
+			ids, _, err := read(t.Context(), t, httpjson.Source[order]("https://api.test/", &httpjson.Options{Records: "items", Client: a.client(), Paging: tt.paging, Logger: quiet}), httpjson.Cursor{})
+			require.Equal(t, numbers(1, tt.want), ids)
+			require.Len(t, a.requests, len(tt.pages))
+			if tt.err == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, tt.err)
+		})
+	}
+}
+
+// A wait that the server asks for is kept, with any status. Classify decides about the rest.
+func TestSource_Limits(t *testing.T) {
+	t.Parallel()
+	const date = "Wed, 25 Nov 2026 10:00:00 GMT"
+	for _, tt := range []struct {
+		name     string
+		answer   answer
+		classify func(*httpjson.Page) httpjson.Verdict
+		took     time.Duration
+		signal   error
+	}{
+		{"RetryAfter403", reply(403, map[string]string{"Retry-After": "1"}, "secondary rate limit"), nil, time.Second, nil},
+		{"Reset403", reply(403, map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1795600807", "Date": date}, ""), nil, 7 * time.Second, nil},
+		{"Reset429", reply(429, map[string]string{"X-RateLimit-Reset": "1795600802", "Date": date}, ""), nil, 2 * time.Second, nil},
+		{"Half", reply(429, map[string]string{"Retry-After": "1.5"}, ""), nil, 1500 * time.Millisecond, nil},
+		{"Long", reply(403, map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1795604400", "Date": date}, ""), nil, 0, dataflow.RetryAfter(errAny, time.Hour)},
+		{"Forbidden", reply(403, nil, ""), nil, 0, dataflow.Permanent(errAny)},
+		{"ClassifyRetry", reply(403, nil, "REQUEST_LIMIT_EXCEEDED"), func(p *httpjson.Page) httpjson.Verdict {
+			if p.Status == 403 && strings.Contains(string(p.Body), "LIMIT") {
+				return httpjson.Verdict{Action: httpjson.Retry, After: 3 * time.Second}
+			}
+			return httpjson.Verdict{}
+		}, 3 * time.Second, nil},
+		{"ClassifyGood", reply(200, nil, `{"ok":false,"error":"ratelimited"}`), func(p *httpjson.Page) httpjson.Verdict {
+			if strings.Contains(string(p.Body), `"ok":false`) {
+				return httpjson.Verdict{Action: httpjson.Retry}
+			}
+			return httpjson.Verdict{}
+		}, 500 * time.Millisecond, nil},
+		{"ClassifyFail", reply(503, map[string]string{"Retry-After": "5"}, ""), func(p *httpjson.Page) httpjson.Verdict {
+			if p.Status == 503 {
+				return httpjson.Verdict{Action: httpjson.Fail}
+			}
+			return httpjson.Verdict{}
+		}, 0, dataflow.Permanent(errAny)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				a := newAPI(orders(12))
+				a.before = func(n int, _ *http.Request) answer {
+					if n == 2 {
+						return tt.answer
+					}
+					return nil
+				}
+				opts := httpjson.Options{Records: "data.orders", Client: a.client(), Paging: httpjson.PageNumber{}, Classify: tt.classify}
+				began := time.Now()
+				ids, _, err := read(t.Context(), t, httpjson.Source[order]("https://api.test/number", &opts), httpjson.Cursor{})
+				require.Equal(t, tt.took, time.Since(began))
+				if tt.signal == nil {
+					require.NoError(t, err)
+					require.Equal(t, numbers(1, 12), ids)
+					return
+				}
+				require.Equal(t, numbers(1, 5), ids)
+				requireSignal(t, tt.signal, err)
+			})
+		})
+	}
+}
+
+// Auth is told of a rejected token, and asked once more.
+func TestSource_TokenRejected(t *testing.T) {
+	t.Parallel()
+	for name, dies := range map[string]bool{"Renewed": false, "Dead": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAPI(orders(30))
+			token, used := 1, 0
+			a.before = func(_ int, req *http.Request) answer {
+				if used++; req.Header.Get("Authorization") != fmt.Sprint(token) || used%3 == 0 && !dies {
+					token++
+					return reply(http.StatusUnauthorized, nil, "expired")
+				}
+				return nil
+			}
+			cached, rejected := 1, 0
+			opts := httpjson.Options{Records: "data.orders", Client: a.client(), Paging: httpjson.PageNumber{}, Auth: func(req *http.Request) error {
+				if httpjson.TokenRejected(req) {
+					rejected++
+					if cached = token; dies {
+						cached = -1
+					}
+				}
+				req.Header.Set("Authorization", fmt.Sprint(cached))
+				return nil
+			}}
+			if dies {
+				token = 7
+			}
+			ids, _, err := read(t.Context(), t, httpjson.Source[order]("https://api.test/number", &opts), httpjson.Cursor{})
+			if dies {
+				require.ErrorContains(t, err, "401 Unauthorized: expired")
+				require.True(t, dataflow.IsPermanent(err))
+				require.Len(t, a.requests, 2)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, numbers(1, 30), ids)
+			require.Positive(t, rejected)
+		})
+	}
+}
+
+// tick is a limiter that takes a second.
+type tick struct{}
+
+func (tick) Wait(ctx context.Context) error {
+	select {
+	case <-time.After(time.Second):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func TestSource_Limiter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(orders(12))
+		began := time.Now()
+		_, _, err := read(t.Context(), t, httpjson.Source[order]("https://api.test/number", &httpjson.Options{Records: "data.orders", Client: a.client(), Paging: httpjson.PageNumber{}, Limiter: tick{}}), httpjson.Cursor{})
+		require.NoError(t, err)
+		require.Equal(t, time.Duration(len(a.requests))*time.Second, time.Since(began))
+	})
+}
+
+// Check's error fails the attempt in the way for which it is marked.
+func TestSource_Check(t *testing.T) {
+	t.Parallel()
+	for _, stream := range []bool{false, true} {
+		for _, want := range []error{errAny, dataflow.Permanent(errAny), dataflow.RetryAfter(errAny, time.Minute)} {
+			src := httpjson.Source[order](bodyServer(t, 200, `{"ok":false,"items":[]}`), &httpjson.Options{Records: "items", Stream: stream, Check: func(p *httpjson.Page) error {
+				require.JSONEq(t, `{"ok":false,"items":[]}`, string(p.Body))
+				return want
+			}})
+			_, _, err := read(t.Context(), t, src, httpjson.Cursor{})
+			require.ErrorContains(t, err, "page first of http://")
+			requireSignal(t, want, err)
+		}
+	}
+}
+
+// Links that leave the source's address are followed as the policy says, and never with
+// credentials to another host.
+func TestSource_Links(t *testing.T) {
+	t.Parallel()
+	allow := httpjson.Allow("other.test", "api.test:8080")
+	for _, tt := range []struct {
+		name, source, link string
+		policy             httpjson.LinkPolicy
+		want               string // the second request; "": it is refused
+		secret             bool   // it has credentials
+	}{
+		{"Relative", "https://api.test/a?x=1", "?page=2", httpjson.SameHost, "https://api.test/a?page=2", true},
+		{"Down", "https://api.test/a", "http://api.test/a?page=2", httpjson.SameHost, "https://api.test/a?page=2", true},
+		{"DownPort", "https://api.test/a", "http://api.test:80/a?page=2", httpjson.SameHost, "https://api.test/a?page=2", true},
+		{"Up", "http://api.test/a", "https://API.test/a?page=2", httpjson.SameHost, "https://API.test/a?page=2", true},
+		{"Port", "http://api.test:8080/a", "http://api.test/a?page=2", httpjson.SameHost, "", false},
+		{"Other", "https://api.test/a", "https://other.test/a?page=2", httpjson.SameHost, "", false},
+		{"KeepPort", "http://api.test:8080/a", "http://api.test/a?page=2", httpjson.KeepOrigin, "http://api.test:8080/a?page=2", true},
+		{"KeepInner", "https://api.test/a", "http://internal:8080/a?page=2", httpjson.KeepOrigin, "https://api.test/a?page=2", true},
+		{"Allowed", "https://api.test/a", "https://other.test/a?page=2", allow, "https://other.test/a?page=2", false},
+		{"AllowedPort", "https://api.test/a", "https://api.test:8080/a?page=2", allow, "https://api.test:8080/a?page=2", false},
+		{"NotAllowed", "https://api.test/a", "https://evil.test/a?page=2", allow, "", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			a := newAPI(nil)
+			var asked []string
+			var secrets []bool
+			a.before = func(n int, req *http.Request) answer {
+				asked = append(asked, req.URL.String())
+				secrets = append(secrets, req.Header.Get("X-Key") != "" && req.Header.Get("X-Token") != "")
+				require.Equal(t, req.Header.Get("X-Key") != "", req.Header.Get("X-Token") != "")
+				if n == 1 {
+					return reply(200, nil, `{"items":[{"id":1}],"next":"`+tt.link+`"}`)
+				}
+				return reply(200, nil, `{"items":[{"id":2}],"next":null}`)
+			}
+			ids, _, err := read(t.Context(), t, httpjson.Source[order](tt.source, &httpjson.Options{
+				Records: "items", Client: a.client(), Paging: httpjson.NextURL{Path: "next"}, Links: tt.policy, Header: http.Header{"X-Key": {"k"}},
+				Auth: func(req *http.Request) error { req.Header.Set("X-Token", "t"); return nil },
+			}), httpjson.Cursor{})
+			if tt.want == "" {
+				require.ErrorContains(t, err, "set Options.Links to KeepOrigin or Allow(")
+				require.Len(t, asked, 1)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, numbers(1, 2), ids)
+			require.Equal(t, []string{tt.source, tt.want}, asked)
+			require.Equal(t, []bool{true, tt.secret}, secrets)
+		})
+	}
+}
+
+// A client that follows redirects to another host sends it no headers. Links of that host
+// are followed by the policy.
+func TestSource_Redirected(t *testing.T) {
+	t.Parallel()
+	var leaked atomic.Bool
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Header.Get("X-Token") != "" || req.Header.Get("X-Key") != "" {
+			leaked.Store(true)
+		}
+		if req.URL.Query().Get("page") == "2" {
+			_, _ = fmt.Fprint(w, `{"items":[{"id":2}]}`)
+			return
+		}
+		_, _ = fmt.Fprint(w, `{"items":[{"id":1}],"next":"/v2?page=2"}`)
+	}))
+	t.Cleanup(other.Close)
+	home := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		http.Redirect(w, req, other.URL+req.URL.RequestURI(), http.StatusMovedPermanently)
+	}))
+	t.Cleanup(home.Close)
+	for _, policy := range []httpjson.LinkPolicy{httpjson.KeepOrigin, httpjson.Allow(strings.TrimPrefix(other.URL, "http://"))} {
+		ids, _, err := read(t.Context(), t, httpjson.Source[order](home.URL, &httpjson.Options{
+			Records: "items", Client: &http.Client{}, Paging: httpjson.NextURL{Path: "next"}, Links: policy, Header: http.Header{"X-Key": {"k"}},
+			Auth: func(req *http.Request) error { req.Header.Set("X-Token", "t"); return nil },
+		}), httpjson.Cursor{})
+		require.NoError(t, err)
+		require.Equal(t, numbers(1, 2), ids)
+		require.False(t, leaked.Load())
+	}
+}
+
+// An opening request goes through Auth, limits and retries like any other.
+func TestSource_Open(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(nil)
+		a.before = func(n int, req *http.Request) answer {
+			require.Equal(t, "t", req.Header.Get("X-Token"))
+			switch n {
+			case 1:
+				return reply(429, map[string]string{"Retry-After": "2"}, "")
+			case 2:
+				require.Equal(t, http.MethodPost, req.Method)
+				return reply(200, nil, `{"id":"p1"}`)
+			case 4: // the search has expired
+				return reply(404, nil, "search_context_missing")
+			case 5:
+				return reply(200, nil, `{"id":"p2"}`)
+			case 3:
+				return reply(200, nil, `{"hits":[{"id":1}],"next":"a"}`)
+			default:
+				return reply(200, nil, `{"hits":[{"id":2}],"next":null}`)
+			}
+		}
+		began := time.Now()
+		ids, _, err := read(t.Context(), t, httpjson.Source[order]("https://api.test/search", &httpjson.Options{
+			Records: "hits", Client: a.client(), Paging: httpjson.BodyCursor{Path: "next"}, Open: &httpjson.Open{URL: "/open", Path: "id", Param: "pit"},
+			Auth: func(req *http.Request) error { req.Header.Set("X-Token", "t"); return nil },
+		}), httpjson.Cursor{})
+		require.NoError(t, err)
+		require.Equal(t, numbers(1, 2), ids)
+		require.Equal(t, 2*time.Second, time.Since(began))
+		require.Equal(t, []string{"/open", "/open", "/search?pit=p1", "/search?cursor=a&pit=p1", "/open", "/search?cursor=a&pit=p2"}, a.requests)
+	})
+}
+
+// A page whose cursor has expired is an error that says what to do, if the place is not found.
+func TestSource_Expired(t *testing.T) {
+	t.Parallel()
+	a := newAPI(nil)
+	a.before = func(_ int, req *http.Request) answer {
+		if req.URL.Query().Has("cursor") {
+			return reply(422, nil, "expired")
+		}
+		return reply(200, nil, `{"items":[{"id":8},{"id":9}],"next":null}`)
+	}
+	src := func(opts httpjson.Options) dataflow.Source[order, httpjson.Cursor] {
+		opts.Records, opts.Client, opts.Paging = "items", a.client(), httpjson.BodyCursor{Path: "next"}
+		return httpjson.Source[order]("https://api.test/", &opts)
+	}
+	gone := httpjson.Cursor{Page: "c", Skip: 1, Last: [3]int64{1, 2, 3}}
+	_, _, err := read(t.Context(), t, src(httpjson.Options{}), gone)
+	require.ErrorContains(t, err, "set the flow's cursor")
+	require.True(t, dataflow.IsPermanent(err))
+	_, _, err = read(t.Context(), t, src(httpjson.Options{}), httpjson.Cursor{Page: "c", Skip: 1})
+	require.ErrorContains(t, err, "cursor set")
+	require.ErrorContains(t, err, "422")
+	for _, at := range []httpjson.Cursor{gone, {Page: "c", Skip: 1}} {
+		for _, opts := range []httpjson.Options{{RestartExpired: true}, {Snapshot: true}} {
+			ids, _, err := read(t.Context(), t, src(opts), at)
+			require.NoError(t, err)
+			require.Equal(t, numbers(8, 9), ids)
+		}
+	}
+}
+
+// A panic in the code of the options reaches the caller, also in a request made ahead.
+func TestSource_Panic(t *testing.T) {
+	t.Parallel()
+	a := newAPI(orders(12))
+	src := httpjson.Source[order]("https://api.test/number", &httpjson.Options{Records: "data.orders", Client: a.client(), Paging: httpjson.PageNumber{}, Auth: func(req *http.Request) error {
+		if req.URL.Query().Get("page") == "2" {
+			panic("no token")
+		}
+		return nil
+	}})
+	var ids []int
+	require.Panics(t, func() {
+		for item, err := range src.Read(t.Context(), dataflow.Request[httpjson.Cursor]{}) {
+			require.NoError(t, err)
+			ids = append(ids, item.Value.ID)
+		}
+	})
+	require.Equal(t, numbers(1, 5), ids)
+}
+
+// hourly is a source of tokens that renews them as golang.org/x/oauth2 does.
+type hourly struct{ n int }
+
+func (h *hourly) Token() (*Token, error) {
+	h.n++
+	return &Token{AccessToken: fmt.Sprint(h.n)}, nil
+}
+
+func TestSource_TokenSource(t *testing.T) {
+	t.Parallel()
+	a := newAPI(orders(12))
+	var got []string
+	a.before = func(_ int, req *http.Request) answer {
+		got = append(got, req.Header.Get("Authorization"))
+		return nil
+	}
+	src := a.source("/cursor", httpjson.Options{Auth: recipeToken(&hourly{})})
+	ids, _, err := read(t.Context(), t, src, httpjson.Cursor{})
+	require.NoError(t, err)
+	require.Equal(t, numbers(1, 12), ids)
+	require.Equal(t, []string{"Bearer 1", "Bearer 2", "Bearer 3"}, got)
+}
+
+func TestRetryIf(t *testing.T) {
+	t.Parallel()
+	page := &httpjson.Page{Status: 403, Body: []byte("rate limit")}
+	again := httpjson.Verdict{Action: httpjson.Retry, After: time.Minute}
+	require.Equal(t, again, httpjson.RetryIf(403, "limit", time.Minute)(page))
+	require.Equal(t, again, httpjson.RetryIf(0, "limit", time.Minute)(page))
+	require.Equal(t, again, httpjson.RetryIf(403, "", time.Minute)(page))
+	require.Zero(t, httpjson.RetryIf(403, "quota", time.Minute)(page))
+	require.Zero(t, httpjson.RetryIf(200, "", time.Minute)(page))
+}

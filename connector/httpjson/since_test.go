@@ -1,0 +1,84 @@
+package httpjson_test
+
+import (
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/httpjson"
+)
+
+// The latest time of the records is sent with the next run, less the lookback, in whatever
+// form the API writes it.
+func TestSource_Since(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]string{
+		`"2026-11-25T10:00:30Z"`:         "2026-11-25T09:59:30Z",
+		`"2026-11-25T10:00:30.25+01:00"`: "2026-11-25T08:59:30.25Z",
+		`"2026-11-25T10:00:30.000+0100"`: "2026-11-25T08:59:30Z",
+		`"2026-11-25 10:00:30"`:          "2026-11-25T09:59:30Z",
+		`"2026-11-25"`:                   "2026-11-24T23:59:00Z",
+		`1795600830`:                     "2026-11-25T09:59:30Z",
+		`"1795600830"`:                   "2026-11-25T09:59:30Z",
+		`1795600830500`:                  "2026-11-25T09:59:30.5Z",
+	} {
+		a := newAPI(nil)
+		a.before = func(int, *http.Request) answer {
+			return reply(200, nil, `[{"id":1,"at":null},{"id":2,"meta":{"at":`+value+`}},{"id":3,"meta":{"at":"2020-01-01"}},{"id":4,"meta":{"at":"never"}}]`)
+		}
+		src := httpjson.Source[order]("https://api.test/x?q=a;b", &httpjson.Options{Client: a.client(), Since: &httpjson.Since{Path: "meta.at", Param: "since"}})
+		ids, at, err := read(t.Context(), t, src, httpjson.Cursor{})
+		require.NoError(t, err)
+		require.Equal(t, numbers(1, 4), ids)
+		require.True(t, at.Done)
+		require.Equal(t, "end of the list", at.String())
+		_, again, err := read(t.Context(), t, src, at)
+		require.NoError(t, err)
+		require.Equal(t, at, again, "nothing is new")
+		require.Equal(t, []string{"/x?q=a;b", "/x?q=a;b&since=" + want}, a.requests)
+	}
+}
+
+// First and Format write the parameter of the first run and its form. Lookback may be none.
+func TestSource_SinceForm(t *testing.T) {
+	t.Parallel()
+	a := newAPI(nil)
+	a.before = func(int, *http.Request) answer { return reply(200, nil, `[{"id":1,"at":1795600830}]`) }
+	src := httpjson.Source[order]("https://api.test/", &httpjson.Options{Client: a.client(), Since: &httpjson.Since{
+		Path: "at", Param: "header:X-Since", First: time.Unix(7, 0), Lookback: -1, Format: func(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) },
+	}})
+	var got []string
+	before := a.before
+	a.before = func(n int, req *http.Request) answer {
+		got = append(got, req.Header.Get("X-Since"))
+		return before(n, req)
+	}
+	_, at, err := read(t.Context(), t, src, httpjson.Cursor{})
+	require.NoError(t, err)
+	_, _, err = read(t.Context(), t, src, at)
+	require.NoError(t, err)
+	require.Equal(t, []string{"7", "1795600830"}, got)
+}
+
+// A path that no record has is an error, and not a run that reads everything each time.
+func TestSource_SinceWrongPath(t *testing.T) {
+	t.Parallel()
+	src := httpjson.Source[order](bodyServer(t, 200, `[{"id":1}]`), &httpjson.Options{Since: &httpjson.Since{Path: "updated", Param: "since"}})
+	ids, _, err := read(t.Context(), t, src, httpjson.Cursor{})
+	require.Equal(t, []int{1}, ids)
+	require.ErrorContains(t, err, `no record of http://127.0.0.1`)
+	require.ErrorContains(t, err, `"updated": check Since.Path`)
+	require.True(t, dataflow.IsPermanent(err))
+}
+
+// A cursor of a list that was read to its end is no place in a list that grows.
+func TestSource_OrderRemoved(t *testing.T) {
+	t.Parallel()
+	_, _, err := read(t.Context(), t, httpjson.Source[order](bodyServer(t, 200, `[]`), nil), httpjson.Cursor{Done: true, Known: "a"})
+	require.ErrorContains(t, err, "made with Order or Since")
+	require.True(t, dataflow.IsPermanent(err))
+}

@@ -1,0 +1,159 @@
+package httpjson
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"math"
+	"net/http"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/httpcall"
+)
+
+// Errors that end a stream before its end.
+var (
+	errEnough = errors.New("no more records are wanted")
+	errMoved  = errors.New("the records have moved")
+)
+
+// streamPage reads a page while it arrives. It returns where to go on, or nil at the end of
+// the read.
+func (r *reading[T]) streamPage(ctx context.Context, at Cursor) (*Cursor, error) {
+	resp, err := r.openPage(ctx, at)
+	switch {
+	case r.s.expired(at, err):
+		return r.restart(at, err)
+	case err != nil:
+		if err = r.s.end(at, err); err == nil {
+			return nil, r.end(at)
+		}
+		return nil, err
+	case resp.Status == http.StatusNoContent:
+		_ = resp.Stream.Close() // it is empty
+		return nil, r.end(at)
+	}
+	defer func() { _ = resp.Stream.Close() }() // it was only read
+	began := at
+	p := &page{count: math.MaxInt} // until it is known
+	count, digest := 0, sha256.New()
+	stream := httpcall.Stream{Path: r.s.opts.Records, Lines: r.s.opts.Lines, Max: r.s.call.MaxBodyBytes}
+	p.envelope, err = stream.Read(resp.Stream, func(record json.RawMessage) error {
+		i := count
+		count++
+		_, _ = digest.Write(record) // never fails
+		_, _ = digest.Write([]byte{','})
+		if i%checkEvery == checkEvery-1 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return r.streamed(p, &at, i, began, record)
+	})
+	switch {
+	case errors.Is(err, errEnough):
+		return nil, nil //nolint:nilnil // nil means the end
+	case errors.Is(err, errMoved):
+		return r.seek(began), nil
+	case errors.Is(err, errKnown):
+		return nil, r.end(at)
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		return nil, r.s.unreadableStream(at, err)
+	case count < began.Skip:
+		return r.seek(began), nil
+	}
+	p.count, p.rest = count, p.envelope
+	r.records += count
+	return r.streamEnd(at, p, resp, digest.Sum(nil))
+}
+
+// openPage makes the request for a page, with a new search if the one before has expired.
+func (r *reading[T]) openPage(ctx context.Context, at Cursor) (*httpcall.Response, error) {
+	ask := func() (*httpcall.Response, error) {
+		if err := r.open(ctx); err != nil {
+			return nil, err
+		}
+		return r.s.call.Open(ctx, func(ctx context.Context) (*http.Request, error) { return r.build(ctx, at) })
+	}
+	resp, err := ask()
+	if err != nil && r.handle != nil && !r.fresh && refused(err) {
+		r.handle = nil
+		return ask()
+	}
+	return resp, err
+}
+
+// streamed takes record i of a stream.
+func (r *reading[T]) streamed(p *page, at *Cursor, i int, began Cursor, record json.RawMessage) error {
+	switch {
+	case r.seeking:
+		if r.hash(record) == at.Last[0] {
+			r.seeking = false
+			at.Skip = i + 1
+		}
+		return nil
+	case i < began.Skip:
+		if k := began.Skip - 1 - i; k == 0 && began.Last != [3]int64{} && r.hash(record) != began.Last[0] {
+			return errMoved
+		}
+		return nil
+	}
+	if i < maxKnown && at.Page == "" && r.s.opts.Order == NewestFirst {
+		at.Newest = joinKnown(at.Newest, known([]int64{r.hash(record)}))
+	}
+	more, err := r.record(p, at, i, record)
+	if err == nil && !more {
+		err = errEnough
+	}
+	return err
+}
+
+// streamEnd finds the page after a stream.
+func (r *reading[T]) streamEnd(at Cursor, p *page, resp *httpcall.Response, digest []byte) (*Cursor, error) {
+	if !json.Valid(p.envelope) {
+		return nil, dataflow.Permanent(r.s.wrap(at, errors.New("the response is not JSON")))
+	}
+	if r.s.opts.Check != nil {
+		got := pageOf(resp)
+		got.Body = p.envelope
+		if err := r.s.opts.Check(got); err != nil {
+			return nil, r.s.wrap(at, err)
+		}
+	}
+	r.renew(p.envelope)
+	if err := r.findNext(at, p, resp); err != nil {
+		return nil, err
+	}
+	var content []json.RawMessage
+	if p.count > 0 {
+		content = []json.RawMessage{digest}
+	}
+	if err := r.trail.Visit(at.Page, p.next, content); err != nil {
+		return nil, dataflow.Permanent(r.s.wrap(at, err))
+	}
+	switch {
+	case r.seeking:
+		return r.passed(at, p)
+	case p.next == "":
+		return nil, r.end(at)
+	}
+	next := at.on(p.next)
+	if p.count == 0 && !r.yield(dataflow.Item[T, Cursor]{Mark: true, Cursor: next}, nil) {
+		return nil, nil //nolint:nilnil // nil means the end
+	}
+	return &next, nil
+}
+
+// unreadableStream returns the error of a stream that cannot be read to its end.
+func (s *source[T]) unreadableStream(at Cursor, err error) error {
+	var reported *httpcall.ReportedError
+	if dataflow.IsPermanent(err) { // it is that of a record, and names the page
+		return err
+	}
+	wrapped := s.wrap(at, err)
+	if errors.As(err, &reported) || httpcall.IsBroken(err) {
+		return wrapped
+	}
+	return dataflow.Permanent(wrapped)
+}

@@ -1,0 +1,162 @@
+package httpjson_test
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/httpjson"
+)
+
+// endless serves one page with so many records of about 200 bytes.
+func endless(t *testing.T, n int) string {
+	t.Helper()
+	note := strings.Repeat("x", 170)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		out := bufio.NewWriterSize(w, 1<<16)
+		_, _ = out.WriteString(`{"items":[`)
+		for i := 1; i <= n; i++ {
+			if i > 1 {
+				_ = out.WriteByte(',')
+			}
+			_, _ = fmt.Fprintf(out, `{"id":%d,"note":"%s"}`, i, note)
+		}
+		_, _ = out.WriteString(`]}`)
+		_ = out.Flush()
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// A page of any length is read in little memory. It is not a parallel test, so that it has
+// the memory for itself.
+func TestSource_StreamMemory(t *testing.T) { //nolint:paralleltest // see above
+	const records = 250_000 // 50 MB
+	address := endless(t, records)
+	used := func() uint64 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapInuse + m.StackInuse
+	}
+	runtime.GC()
+	idle, most, n := used(), uint64(0), 0
+	began := time.Now()
+	for item, err := range httpjson.Source[order](address, &httpjson.Options{Records: "items", Stream: true}).Read(t.Context(), dataflow.Request[httpjson.Cursor]{}) {
+		require.NoError(t, err)
+		if n++; item.Value.ID != n {
+			require.Equal(t, n, item.Value.ID)
+		}
+		if n%1000 == 0 {
+			most = max(most, used())
+		}
+	}
+	require.Equal(t, records, n)
+	t.Logf("%d MiB above idle, in %s", (int64(most)-int64(idle))>>20, time.Since(began))
+	require.Less(t, int64(most)-int64(idle), int64(32<<20))
+}
+
+// A stream that breaks continues after the last record, and is tried again by the engine.
+func TestSource_StreamBroken(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		body := `{"items":[{"id":1},{"id":2},{"id":3}]}`
+		if asked == 1 {
+			body = body[:25]
+		}
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			return
+		}
+		defer func(c net.Conn) { _ = c.Close() }(conn)
+		_, _ = fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"+body)
+	}))
+	t.Cleanup(server.Close)
+	src := httpjson.Source[order](server.URL, &httpjson.Options{Records: "items", Stream: true})
+	ids, at, err := read(t.Context(), t, src, httpjson.Cursor{})
+	require.Equal(t, []int{1}, ids)
+	require.ErrorContains(t, err, "page first of http://")
+	require.ErrorContains(t, err, "ends within a JSON value")
+	requireSignal(t, dataflow.Transient(errAny), err)
+	ids, _, err = read(t.Context(), t, src, at)
+	require.NoError(t, err)
+	require.Equal(t, []int{2, 3}, ids)
+}
+
+// Streams have pages too, and notice one that comes again.
+func TestSource_StreamPages(t *testing.T) {
+	t.Parallel()
+	for path, paging := range pagings() {
+		a := newAPI(orders(23))
+		src := httpjson.Source[order]("https://api.test"+path, &httpjson.Options{Records: "data.orders", Client: a.client(), Paging: paging, Stream: true, Key: "id"})
+		ids, at, err := read(t.Context(), t, src, httpjson.Cursor{})
+		require.NoError(t, err)
+		require.Equal(t, numbers(1, 23), ids)
+		a.add(orders(30)[23:]...)
+		ids, _, err = read(t.Context(), t, src, at)
+		require.NoError(t, err)
+		require.Equal(t, numbers(24, 30), ids, path)
+		require.Zero(t, a.open.Load())
+	}
+	same := httpjson.Source[order](bodyServer(t, 200, `[{"id":1}]`), &httpjson.Options{Paging: httpjson.PageNumber{}, Stream: true})
+	ids, _, err := read(t.Context(), t, same, httpjson.Cursor{})
+	require.ErrorContains(t, err, "the same records")
+	require.Equal(t, []int{1, 1}, ids)
+	for body, text := range map[string]string{`<html>`: "not JSON", `{"items":[{"a":tru}]}`: "not JSON", `{"data":[]}`: `there is no field "items"`, `{"items":[],"errors":[1]}`: "the server reports errors"} {
+		_, _, err := read(t.Context(), t, httpjson.Source[order](bodyServer(t, 200, body), &httpjson.Options{Records: "items", Stream: true}), httpjson.Cursor{})
+		require.ErrorContains(t, err, text)
+	}
+	ids, _, err = read(t.Context(), t, httpjson.Source[order](bodyServer(t, http.StatusNoContent, ""), &httpjson.Options{Records: "items", Stream: true}), httpjson.Cursor{})
+	require.NoError(t, err)
+	require.Empty(t, ids)
+}
+
+// JSON lines: a bad line is a bad record, and a line that is cut off is tried again.
+func TestSource_Lines(t *testing.T) {
+	t.Parallel()
+	var ids, bad []string
+	for item, err := range httpjson.Source[order](bodyServer(t, 200, "{\"id\":1}\n\n{\"id\":2}\r\nnope\nnull\n{\"id\":\"x\"}\n {\"id\":3} "), &httpjson.Options{Lines: true}).Read(t.Context(), dataflow.Request[httpjson.Cursor]{}) {
+		var record *dataflow.RecordError
+		if err != nil {
+			require.ErrorAs(t, err, &record)
+			bad = append(bad, string(record.Raw))
+			continue
+		}
+		ids = append(ids, fmt.Sprint(item.Value.ID))
+	}
+	require.Equal(t, []string{"1", "2", "3"}, ids)
+	require.Equal(t, []string{"nope", "null", `{"id":"x"}`}, bad)
+	got, _, err := read(t.Context(), t, httpjson.Source[order](bodyServer(t, 200, "{\"id\":1}\n{\"id\":2"), &httpjson.Options{Lines: true}), httpjson.Cursor{})
+	require.Equal(t, []int{1}, got)
+	requireSignal(t, dataflow.Transient(errAny), err)
+	got, _, err = read(t.Context(), t, httpjson.Source[order](bodyServer(t, 200, ""), &httpjson.Options{Lines: true}), httpjson.Cursor{})
+	require.NoError(t, err)
+	require.Empty(t, got)
+}
+
+// A slow response may take longer than Timeout as a stream, as long as it moves.
+func TestSource_StreamSlow(t *testing.T) {
+	t.Parallel()
+	more := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprint(w, `[{"id":1},`)
+		_ = http.NewResponseController(w).Flush()
+		<-more // never
+	}))
+	t.Cleanup(server.Close)
+	t.Cleanup(func() { close(more) })
+	ids, _, err := read(t.Context(), t, httpjson.Source[order](server.URL, &httpjson.Options{Stream: true, Timeout: 50 * time.Millisecond, Tries: 1}), httpjson.Cursor{})
+	require.Equal(t, []int{1}, ids)
+	require.ErrorContains(t, err, "no response within 50ms")
+	requireSignal(t, dataflow.Transient(errAny), err)
+}

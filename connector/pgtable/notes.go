@@ -1,0 +1,250 @@
+package pgtable
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/rowmap"
+)
+
+// catalogueNotes are what the catalogue says about a query. They are looked up once.
+type catalogueNotes struct {
+	mu    sync.Mutex
+	known bool
+	notes []string
+}
+
+// Notes returns what holds rows back now, and what the catalogue says about the query:
+// that its key is not unique, that rows may be added before the cursor, that rows of
+// infinity are held back for ever, and that each page sorts the table.
+func (s *keyset) Notes(ctx context.Context, req dataflow.Request[Cursor]) ([]string, error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	from, err := s.query.Start(req.Resumed, req.From)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{keyset: s.upTo(req)}
+	if _, err := r.describe(ctx, from); err != nil {
+		return nil, err
+	}
+	if r.guarded, err = r.guardedQuery(ctx, r.keys[0], readStart{from: from, rough: true}); err != nil {
+		return nil, err
+	}
+	var notes []string
+	if r.guarded.held != nil {
+		waiting, err := r.rowsWait(ctx, from)
+		if err != nil {
+			return nil, err
+		}
+		if waiting {
+			notes = append(notes, r.guarded.held.String())
+		}
+	}
+	s.catalogue.mu.Lock()
+	defer s.catalogue.mu.Unlock()
+	if !s.catalogue.known {
+		if s.catalogue.notes, err = r.lookUpNotes(ctx, from); err != nil {
+			return notes, err
+		}
+		s.catalogue.known = true
+	}
+	return append(notes, s.catalogue.notes...), nil
+}
+
+func (h *held) String() string {
+	return fmt.Sprintf("rows are held back by %s, since %s", h.by, timeText(h.since))
+}
+
+func (r *reader) lookUpNotes(ctx context.Context, from Cursor) ([]string, error) {
+	table, err := r.keyTable(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var notes []string
+	if table.name != "" && !table.unique && !regroups.MatchString(r.query.SQL) {
+		notes = append(notes, fmt.Sprintf("no unique index covers the key (%s): of two rows with the same key, one may never be read: create unique index on %s (%[1]s), or add a column to the key that makes it unique",
+			rowmap.QuoteAll(r.query.Key, ", "), table.name))
+	}
+	if r.guard == nil {
+		notes = append(notes, r.orderNotes(table)...)
+	}
+	if r.guarded.cast != "" {
+		note, err := r.infinityNote(ctx)
+		if err != nil {
+			return nil, err
+		}
+		notes = append(notes, note...)
+	}
+	return append(notes, r.sortNote(ctx, from, table)...), nil
+}
+
+// regroups matches a query whose rows are not those of its tables.
+var regroups = regexp.MustCompile(`(?i)\b(group\s+by|distinct|union|intersect|over)\b`)
+
+// keyTableQuery looks up the table of the key's columns, whether an index makes them
+// unique, and the defaults of the columns.
+const keyTableQuery = `
+select c.oid::regclass::text, exists (
+		select from pg_catalog.pg_index i
+		where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indexprs is null and i.indpred is null
+			and (i.indkey::int2[])[0:i.indnkeyatts - 1] <@ $2::int2[]),
+	array(select coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), '')
+		from unnest($2::int2[]) with ordinality k (number, n)
+		left join pg_catalog.pg_attrdef d on d.adrelid = c.oid and d.adnum = k.number
+		order by k.n)
+from pg_catalog.pg_class c where c.oid = $1::bigint::oid and c.relkind in ('r', 'p', 'm')`
+
+// keyTable is the table that all columns of a key belong to.
+type keyTable struct {
+	name     string // as SQL; empty if there is no such table
+	unique   bool
+	defaults []string // of the key columns, as SQL
+}
+
+func (r *reader) keyTable(ctx context.Context) (t keyTable, err error) {
+	numbers := make([]int16, len(r.keys))
+	for i, k := range r.keys {
+		if k.TableOID == 0 || k.TableOID != r.keys[0].TableOID {
+			return t, nil
+		}
+		numbers[i] = int16(k.TableAttributeNumber)
+	}
+	err = r.pool.QueryRow(ctx, keyTableQuery, int64(r.keys[0].TableOID), numbers).Scan(&t.name, &t.unique, &t.defaults)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return t, nil
+	}
+	if err != nil {
+		return t, fmt.Errorf("look up the table of the key: %w", err)
+	}
+	return t, nil
+}
+
+// orderNotes are about keys with which rows are added before the cursor, if no guard
+// was chosen.
+func (r *reader) orderNotes(table keyTable) []string {
+	const remedy = ": begin the key with a time that each change sets to now(), or set Query.LateCommits to pgtable.Unguarded{} if no rows are added to what was read"
+	if r.keys[0].DataTypeOID == pgtype.UUIDOID && !growing(table, 0) {
+		return []string{fmt.Sprintf("the key begins with the uuid %q, and a new row with a smaller one is never read%s", r.query.Key[0], remedy)}
+	}
+	if r.keys[0].DataTypeOID != pgtype.DateOID {
+		return nil
+	}
+	return []string{fmt.Sprintf("the key begins with the date %q, and no guard holds back rows of a day that goes on: a row that is added with a smaller key is never read%s", r.query.Key[0], remedy)}
+}
+
+// checkOrder refuses a key with which rows are certain to be lost.
+func (r *reader) checkOrder(ctx context.Context) error {
+	if r.guard != nil || len(r.keys) < 2 || r.keys[0].DataTypeOID != pgtype.DateOID || r.keys[1].DataTypeOID != pgtype.UUIDOID {
+		return nil
+	}
+	random, err := r.randomUUID(ctx, 1)
+	if err != nil || !random {
+		return err
+	}
+	return dataflow.Permanent(fmt.Errorf("the key (%s) begins with a date, and goes on with a random uuid: a row that is added on a day that was read gets any place of that day, and would never be read: "+
+		"begin the key with a time that each change sets to now(), or set Query.LateCommits to pgtable.Unguarded{} if no rows are added to days that were read", strings.Join(r.query.Key, ", ")))
+}
+
+// randomUUID reports whether a key column is sure to hold random uuids: version 4 by
+// some rows or by its default.
+func (r *reader) randomUUID(ctx context.Context, i int) (bool, error) {
+	whole := r.unbounded()
+	name := rowmap.Qualified(r.query.Key)[i]
+	var random bool
+	err := r.pool.QueryRow(ctx, "select coalesce(bool_or(substr(v::text, 15, 1) = '4'), false) from (select "+name+whole.query.From()+" limit 10) s (v)", whole.args...).Scan(&random)
+	if err != nil || random {
+		return random, err
+	}
+	table, err := r.keyTable(ctx)
+	return err == nil && i < len(table.defaults) && randomDefault.MatchString(table.defaults[i]), err
+}
+
+var randomDefault = regexp.MustCompile(`(?i)gen_random_uuid|v4\b`)
+
+// growing reports whether a column's default is a uuid that grows with time.
+func growing(t keyTable, i int) bool {
+	return i < len(t.defaults) && growingUUID.MatchString(t.defaults[i])
+}
+
+var growingUUID = regexp.MustCompile(`(?i)v[167]\b|v1mc|ulid`)
+
+// infinityNote is about rows that no guard lets pass.
+func (r *reader) infinityNote(ctx context.Context) ([]string, error) {
+	q := r.query.Where(rowmap.Qualified(r.query.Key)[0]+" = 'infinity'", 0)
+	q.PageSize = 1
+	rows, err := r.pool.Query(ctx, "select exists (select"+q.From()+")", r.args...)
+	if err != nil {
+		return nil, err
+	}
+	found, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[bool])
+	if err != nil || !found {
+		return nil, err
+	}
+	return []string{fmt.Sprintf("rows whose key column %q is infinity are never read, because that time never comes: exclude them in the query, or give them a time", r.query.Key[0])}, nil
+}
+
+// manyRows is how many rows a page may sort before that is noted.
+const manyRows = 10_000
+
+// plan is a node of a query plan.
+type plan struct {
+	Type  string  `json:"Node Type"`
+	Rows  float64 `json:"Plan Rows"`
+	Plans []plan  `json:"Plans"`
+}
+
+// sorts returns the greatest number of rows that a node sorts.
+func (p *plan) sorts() float64 {
+	most := 0.0
+	if p.Type == "Sort" {
+		most = p.Rows
+	}
+	for i := range p.Plans {
+		most = max(most, p.Plans[i].sorts())
+	}
+	return most
+}
+
+// sortNote is about pages that sort many rows. A role that may not explain the query
+// gets none.
+func (r *reader) sortNote(ctx context.Context, from Cursor, table keyTable) []string {
+	query := *r.guarded.query
+	query.Ties = r.ties
+	rows, err := r.pool.Query(ctx, "explain (format json) "+query.PageQuery(slices.Concat(r.columns, r.keyList()), from != nil), withCursor(r.guarded.args, from)...)
+	if err != nil {
+		return nil
+	}
+	text, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[[]byte])
+	if err != nil {
+		return nil
+	}
+	var plans []struct{ Plan plan }
+	if json.Unmarshal(text, &plans) != nil || len(plans) != 1 {
+		return nil
+	}
+	n := plans[0].Plan.sorts()
+	if n < manyRows {
+		return nil
+	}
+	key := rowmap.QuoteAll(r.query.Key, ", ")
+	remedy := fmt.Sprintf("create an index on the expressions of the key (%s), in this order", key)
+	switch {
+	case regroups.MatchString(r.query.SQL):
+		remedy = "keep the result of the query in a table or a materialized view with an index on the key"
+	case table.name != "":
+		remedy = fmt.Sprintf("create index on %s (%s)", table.name, key)
+	}
+	return []string{fmt.Sprintf("each page sorts about %.0f rows: %s", n, remedy)}
+}

@@ -1,0 +1,163 @@
+package pgtable_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/pgtable"
+	"github.com/activedataflow/dataflow/dataflowpgx"
+)
+
+func notes(t *testing.T, pool *pgxpool.Pool, q pgtable.Query) []string {
+	t.Helper()
+	source := pgtable.Keyset[numbered](pool, q)
+	noter, ok := source.(dataflow.Noter[pgtable.Cursor])
+	require.True(t, ok)
+	var first []string
+	for range 2 { // the catalogue's are remembered
+		found, err := noter.Notes(t.Context(), dataflow.Request[pgtable.Cursor]{})
+		require.NoError(t, err)
+		if first != nil {
+			require.Equal(t, first, found)
+		}
+		first = found
+	}
+	return first
+}
+
+func TestKeyset_Notes(t *testing.T) {
+	t.Parallel()
+	pool := setup(t,
+		`create table t (id int primary key, at timestamptz not null, day date not null, u uuid not null, "U7" uuid not null, n int, unique (at, id), unique (day, "U7"), unique (day, id), unique (u))`,
+		`create unique index on t (n) where n > 0`, `create unique index on t ((n + 1))`,
+		`insert into t select i, '2024-01-01'::timestamptz + i * interval '1 second', '2024-01-01', gen_random_uuid(), gen_random_uuid(), i from generate_series(1, 40000) i`,
+		`analyze t`)
+	for _, c := range []struct {
+		sql  string
+		key  []string
+		want []string
+	}{
+		{`select id, n from t`, []string{"id"}, nil},
+		{`select at, id, n from t where n > 5`, []string{"at", "id"}, nil},
+		{`select max(at) as at, n from t group by n`, []string{"n"}, []string{`each page sorts about 40000 rows: keep the result of the query in a table or a materialized view with an index on the key`}},
+		{`select id, n from t where id < 100`, []string{"n"}, []string{`no unique index covers the key ("n"): of two rows with the same key, one may never be read: create unique index on t ("n"), or add a column to the key that makes it unique`}},
+		{`select at, n from t`, []string{"at"}, []string{`no unique index covers the key ("at"): of two rows with the same key, one may never be read: create unique index on t ("at")`}},
+		{`select day, id, n from t`, []string{"day", "id"}, []string{`the key begins with the date "day", and no guard holds back rows of a day that goes on: a row that is added with a smaller key is never read: begin the key with a time that each change sets to now(), or set Query.LateCommits to pgtable.Unguarded{} if no rows are added to what was read`}},
+		{`select u, n from t`, []string{"u"}, []string{`the key begins with the uuid "u", and a new row with a smaller one is never read: `}},
+		{`select id, n from t`, []string{"n", "id"}, []string{`each page sorts about 40000 rows: create index on t ("n", "id")`}},
+		{`select coalesce(at, now()) as at, id, n from t`, []string{"at", "id"}, []string{`each page sorts about `}},
+	} {
+		found := notes(t, pool, pgtable.Query{SQL: c.sql, Key: c.key})
+		require.Len(t, found, len(c.want), "%s: %v", c.sql, found)
+		for i, want := range c.want {
+			require.Contains(t, found[i], want, c.sql)
+		}
+	}
+	require.Empty(t, notes(t, pool, pgtable.Query{SQL: `select day, id, n from t`, Key: []string{"day", "id"}, LateCommits: pgtable.Unguarded{}}))
+	exec(t, pool, `insert into t values (0, 'infinity', '2024-01-02', gen_random_uuid(), gen_random_uuid(), -1)`)
+	require.Equal(t, []string{`rows whose key column "at" is infinity are never read, because that time never comes: exclude them in the query, or give them a time`},
+		notes(t, pool, pgtable.Query{SQL: `select at, id, n from t`, Key: []string{"at", "id"}}))
+	require.Empty(t, notes(t, pool, pgtable.Query{SQL: `select at, id, n from t where at < 'infinity'`, Key: []string{"at", "id"}}))
+}
+
+// A key of a date and a random uuid loses rows for certain.
+func TestKeyset_DateAndRandomUUID(t *testing.T) {
+	t.Parallel()
+	const want = `the key (day, id) begins with a date, and goes on with a random uuid: a row that is added on a day that was read gets any place of that day, and would never be read: begin the key with a time that each change sets to now(), or set Query.LateCommits to pgtable.Unguarded{}`
+	for _, c := range []struct{ column, value, want string }{
+		{`uuid default gen_random_uuid()`, "", want},
+		{`uuid`, "", ""},
+		{`uuid`, "6ba7b810-9dad-41d1-80b4-00c04fd430c8", want},
+		{`uuid`, "6ba7b810-9dad-11d1-80b4-00c04fd430c8", ""},
+		{`int`, "", ""},
+	} {
+		pool := setup(t, `create table t (day date, id `+c.column+`, n int, primary key (day, id))`)
+		if c.value != "" {
+			exec(t, pool, `insert into t values ('2024-01-01', '`+c.value+`', 1)`)
+		}
+		query := pgtable.Query{SQL: `select * from t`, Key: []string{"day", "id"}}
+		_, err := read(t, pgtable.Keyset[numbered](pool, query), nil, -1)
+		if c.want == "" {
+			require.NoError(t, err, c.column)
+			continue
+		}
+		require.ErrorContains(t, err, c.want, c.column)
+		require.True(t, dataflow.IsPermanent(err))
+		query.LateCommits = pgtable.Unguarded{}
+		_, err = read(t, pgtable.Keyset[numbered](pool, query), nil, -1)
+		require.NoError(t, err, c.column)
+	}
+}
+
+// safeBuffer is a buffer that several goroutines use.
+type safeBuffer struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.String()
+}
+
+// Why and the log say what holds rows back, from the first empty read on.
+func TestKeyset_WhyItIsHeldBack(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, ticketTable, `create table copies (id bigint primary key, version int, at timestamptz)`)
+	var log safeBuffer
+	flow := dataflow.NewFlow("copies", tickets(pool, nil, "at", "id"), dataflow.Identity[ticket](), pgtable.Upsert[ticket]("copies", "id"), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{}})
+	client, err := dataflow.NewClient(dataflowpgx.New(pool), &dataflow.Config{Flows: []*dataflow.Flow{flow}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	require.NoError(t, err)
+	require.NoError(t, client.Migrate(t.Context()))
+	require.NoError(t, client.Start(t.Context()))
+	t.Cleanup(func() { require.NoError(t, client.Stop(context.WithoutCancel(t.Context()))) })
+	run := func() int64 {
+		f, err := client.Flow(t.Context(), "copies")
+		require.NoError(t, err)
+		run, err := f.Runtime.Execute(t.Context(), f)
+		require.NoError(t, err)
+		return run.Counters.Read
+	}
+	why := func() string {
+		e, err := client.Why(t.Context(), "copies")
+		require.NoError(t, err)
+		return e.String()
+	}
+	exec(t, pool, `insert into ticket default values`)
+	require.EqualValues(t, 1, run())
+
+	late := begin(t, pool)
+	exec(t, late, `set local application_name = 'nightly report'`)
+	var pid int
+	require.NoError(t, late.QueryRow(t.Context(), `select pg_backend_pid()`).Scan(&pid))
+	require.NotContains(t, why(), "held back", "no row waits")
+	exec(t, pool, `insert into ticket default values`)
+	require.EqualValues(t, 0, run())
+	want := fmt.Sprintf("rows are held back by the transaction of process %d, role %q, application \"nightly report\", which is idle in transaction, since %s", pid, pool.Config().ConnConfig.User, time.Now().UTC().Format("2006-"))
+	require.Contains(t, why(), "Its source notes: "+want)
+	logged := strings.ReplaceAll(log.String(), `\"`, `"`)
+	require.Contains(t, logged, want)
+	require.Contains(t, logged, "flow=copies")
+	require.EqualValues(t, 0, run())
+	require.Equal(t, 1, strings.Count(strings.ReplaceAll(log.String(), `\"`, `"`), "nightly report"), "it is said once")
+	commit(t, late)
+	require.NotContains(t, why(), "held back")
+	require.EqualValues(t, 1, run())
+}

@@ -1,0 +1,62 @@
+package dataflowpgx
+
+import (
+	"context"
+	"errors"
+
+	"github.com/riverqueue/river/riverdriver"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+)
+
+// riverDriver is River's driver of a pool.
+type riverDriver struct {
+	*riverpgxv5.Driver
+	pool *pool
+}
+
+func (p *pool) river() riverDriver { return riverDriver{Driver: riverpgxv5.New(p.Pool), pool: p} }
+
+// SupportsListener is false after a pooler was found: a listener would lose its server, and
+// River then polls. River asks again when a client starts, which is after the first statement.
+func (d riverDriver) SupportsListener() bool {
+	return !d.pool.pooler.Found().Transaction && d.Driver.SupportsListener()
+}
+
+// GetListener returns a listener that reconnects when the pool closes its connections. Its own
+// connection is no longer the pool's.
+func (d riverDriver) GetListener(params *riverdriver.GetListenenerParams) riverdriver.Listener {
+	return &listener{Listener: d.Driver.GetListener(params), pool: d.pool}
+}
+
+type listener struct {
+	riverdriver.Listener
+	pool  *pool
+	reset <-chan struct{} // closed when the connection is to be closed
+}
+
+// errReset makes River close the listener's connection, and connect again.
+var errReset = errors.New("the server became read-only")
+
+func (l *listener) Connect(ctx context.Context) error {
+	l.reset = l.pool.nextReset()
+	return l.Listener.Connect(ctx)
+}
+
+func (l *listener) WaitForNotification(ctx context.Context) (*riverdriver.Notification, error) {
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stopped := make(chan struct{})
+	defer close(stopped)
+	go func() {
+		select {
+		case <-l.reset:
+			cancel()
+		case <-stopped:
+		}
+	}()
+	n, err := l.Listener.WaitForNotification(waiting)
+	if err != nil && ctx.Err() == nil && waiting.Err() != nil {
+		return nil, errReset
+	}
+	return n, err
+}

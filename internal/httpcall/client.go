@@ -1,0 +1,61 @@
+package httpcall
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// sameHost refuses a redirect to another host, which must not receive what Auth
+// adds.
+func sameHost(req *http.Request, via []*http.Request) error {
+	switch first := via[0]; {
+	case req.URL.Host != first.URL.Host || first.URL.Scheme == "https" && req.URL.Scheme != "https":
+		return dataflow.Permanent(fmt.Errorf("the server redirects to another host, %s: set Client to allow that", req.URL.Host))
+	case len(via) >= 10:
+		return dataflow.Permanent(errors.New("the server redirected 10 times: check the address for a loop"))
+	default:
+		return nil
+	}
+}
+
+// guarded returns a copy of a client that sends a redirect to another host without the
+// request's headers, which may hold what Auth adds.
+func guarded(client *http.Client) *http.Client {
+	own, check := *client, client.CheckRedirect
+	own.CheckRedirect = func(req *http.Request, via []*http.Request) error {
+		if first := via[0].URL; !sameOrigin(first, req.URL) {
+			req.Header = http.Header{"Accept": via[0].Header.Values("Accept")}
+		}
+		switch {
+		case check != nil:
+			return check(req, via)
+		case len(via) >= 10:
+			return dataflow.Permanent(errors.New("the server redirected 10 times: check the address for a loop"))
+		default:
+			return nil
+		}
+	}
+	return &own
+}
+
+// sameOrigin reports whether what may be sent to one address may be sent to another: its host
+// is the same, and it is not less secure.
+func sameOrigin(home, u *url.URL) bool {
+	return SameHost(home, u) && (u.Scheme == home.Scheme || u.Scheme == "https")
+}
+
+// SameHost reports whether two addresses have the same host and port. The ports of http and
+// https are the same.
+func SameHost(a, b *url.URL) bool {
+	return strings.EqualFold(a.Hostname(), b.Hostname()) && (a.Port() == b.Port() || defaultPort(a) && defaultPort(b))
+}
+
+// defaultPort reports whether an address has the port of its scheme.
+func defaultPort(u *url.URL) bool {
+	return u.Port() == "" || u.Scheme == "http" && u.Port() == "80" || u.Scheme == "https" && u.Port() == "443"
+}

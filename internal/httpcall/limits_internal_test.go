@@ -1,0 +1,59 @@
+package httpcall
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The forms in which servers say how long to wait, with any status of an error.
+func TestAsksToWait(t *testing.T) {
+	t.Parallel()
+	const date = "Wed, 25 Nov 2026 10:00:00 GMT" // 1795600800
+	for _, tt := range []struct {
+		name   string
+		status int
+		header map[string]string
+		after  time.Duration
+		again  bool
+	}{
+		{"Whole", 429, map[string]string{"Retry-After": "7"}, 7 * time.Second, true},
+		{"Fraction", 429, map[string]string{"Retry-After": "2.0"}, 2 * time.Second, true},
+		{"Half", 503, map[string]string{"Retry-After": " 1.5 "}, 1500 * time.Millisecond, true},
+		{"Date", 403, map[string]string{"Retry-After": "Wed, 25 Nov 2026 10:00:20 GMT"}, 20 * time.Second, true},
+		{"DatePast", 429, map[string]string{"Retry-After": "Wed, 25 Nov 2015 10:00:20 GMT"}, 0, true},
+		{"Forbidden", 403, map[string]string{"Retry-After": "1"}, time.Second, true},
+		{"ForbiddenPlain", 403, nil, 0, false},
+		{"ForbiddenLeft", 403, map[string]string{"X-RateLimit-Remaining": "12", "X-RateLimit-Reset": "1795600830"}, 0, false},
+		{"Epoch", 403, map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1795600830"}, 30 * time.Second, true},
+		{"EpochMilli", 429, map[string]string{"X-RateLimit-Reset": "1795600830500"}, 30500 * time.Millisecond, true},
+		{"EpochFraction", 429, map[string]string{"X-RateLimit-Reset": "1795600830.5"}, 30500 * time.Millisecond, true},
+		{"ISO", 429, map[string]string{"X-RateLimit-Reset": "2026-11-25T10:01:00Z"}, time.Minute, true},
+		{"ISOMinutes", 429, map[string]string{"X-RateLimit-Reset": "2026-11-25T10:01Z"}, time.Minute, true},
+		{"Delta", 429, map[string]string{"X-RateLimit-Reset": "12"}, 12 * time.Second, true},
+		{"ResetAfter", 429, map[string]string{"X-RateLimit-Reset-After": "1.5", "X-RateLimit-Reset": "1795600830"}, 1500 * time.Millisecond, true},
+		{"Past", 429, map[string]string{"X-RateLimit-Reset": "1795600000"}, 0, true},
+		{"LeftOver", 429, map[string]string{"X-RateLimit-Remaining": "10", "X-RateLimit-Reset": "1795604400"}, 0, true},
+		{"Draft3", 429, map[string]string{"RateLimit": "limit=100, remaining=0, reset=30"}, 30 * time.Second, true},
+		{"Draft8", 403, map[string]string{"RateLimit": `"default";r=0;t=30`}, 30 * time.Second, true},
+		{"DraftFields", 403, map[string]string{"RateLimit-Remaining": "0", "RateLimit-Reset": "30"}, 30 * time.Second, true},
+		{"ServerError", 500, map[string]string{"X-RateLimit-Reset": "1795600830"}, 0, true},
+		{"NotFound", 404, nil, 0, false},
+		{"Nonsense", 429, map[string]string{"Retry-After": "soon", "X-RateLimit-Reset": "NaN"}, 0, true},
+		{"Negative", 429, map[string]string{"Retry-After": "-5", "X-RateLimit-Reset": "-1"}, 0, true},
+		{"Huge", 429, map[string]string{"Retry-After": "1e300"}, 0, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			h := http.Header{"Date": {date}}
+			for name, value := range tt.header {
+				h.Set(name, value)
+			}
+			after, again := asksToWait(tt.status, h)
+			require.Equal(t, tt.after, after)
+			require.Equal(t, tt.again, again)
+		})
+	}
+}

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Runs the tests of the Postgres driver and of pgtable, and the quickstart twice, on each of the
+# major versions of PostgreSQL that are given. With --short it leaves out the tests that wait
+# most.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/lib.sh
+source scripts/lib.sh
+find_go
+
+skip='^$'
+if [[ ${1:-} == --short ]]; then
+	skip='^(TestUpsert_Pipelined|TestFlow_Ranges|TestExplain|TestInTx_CancelledKeepsConnection|TestGuard_Stress|TestFencedSink_Contract|TestReplace_ServerCrashes|Example.*)$'
+	shift
+fi
+work=$(mktemp -d)
+trap 'stop_server; rm -rf "$work"' EXIT
+as_server() { if [[ $(id -u) -eq 0 ]]; then runuser -u "$(id -un postgres 2>/dev/null || echo nobody)" -- "$@"; else "$@"; fi; }
+stop_server() {
+	[[ ! -e $work/data/postmaster.pid ]] || as_server "$bin/pg_ctl" stop --silent --pgdata="$work/data" --mode=immediate
+}
+
+# quickstart runs examples/quickstart twice on a fresh server.
+quickstart() {
+	local try
+	rm -rf "$work/data"
+	if [[ $(id -u) -eq 0 ]]; then chown "$(id -un postgres 2>/dev/null || echo nobody)" "$work"; fi
+	(
+		cd "$work"
+		as_server "$bin/initdb" --pgdata="$work/data" --auth=trust --no-sync --username=postgres --encoding=UTF8 --locale=C >/dev/null
+		as_server "$bin/pg_ctl" start --silent --wait --pgdata="$work/data" --log="$work/log" \
+			--options="-k $work -c listen_addresses= -c fsync=off" >/dev/null
+	)
+	for try in 1 2; do
+		(cd "$work" && DATABASE_URL="postgres://postgres@/postgres?host=$work" timeout --kill-after=10 120 ./quickstart >"quickstart-$try.txt") ||
+			fail "the quickstart has failed on PostgreSQL $version, time $try: $(tail -5 "$work/quickstart-$try.txt")"
+	done
+	stop_server
+}
+
+chmod 755 "$work"
+go build -o "$work/quickstart" ./examples/quickstart
+ln -s "$PWD/testdata" "$work/testdata"
+for version in "$@"; do
+	said=$(scripts/ensure-postgres-version.sh "$version")
+	bin=${said##*$'\n'}
+	say "testing on $("$bin/postgres" --version)"
+	env -u DATAFLOW_TEST_DATABASE_URL PATH="$bin:$PATH" go test -count=1 -parallel 8 -timeout 10m -skip "$skip" ./dataflowpgx ./connector/pgtable
+	quickstart
+	say "passed on PostgreSQL $version, after $SECONDS s"
+done
