@@ -86,7 +86,7 @@ func TestSource_Servers(t *testing.T) {
 		{name: "NotRPCIn400", server: canned{status: 400, body: `{"error":{"code":-32000}}`}, text: "400 Bad Request", perm: true},
 		{name: "HTML500", server: canned{status: 500, body: `<html>`}, text: "500 Internal Server Error"},
 		{name: "ResultNull", server: canned{status: 200, body: `{"jsonrpc":"2.0","id":"1","result":null}`}, text: "the response is null, not records", perm: true},
-		{name: "ResultNullPath", server: canned{status: 200, body: `{"jsonrpc":"2.0","id":"1","result":null}`}, opts: Options{Records: "page"}, text: `there is no field "page"`, perm: true},
+		{name: "ResultNullPath", server: canned{status: 200, body: `{"jsonrpc":"2.0","id":"1","result":null}`}, opts: Options{Records: "page"}, text: `the parent of the field "page" is not an object`, perm: true},
 		{name: "ResultAbsent", server: canned{status: 200, body: `{"jsonrpc":"2.0","id":"1"}`}, text: "neither a result nor an error", perm: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
