@@ -599,7 +599,7 @@ func ExampleClient_PoolNeeds() {
 	for _, need := range client.PoolNeeds() {
 		fmt.Println(need)
 	}
-	// Output: a pool of 1 connection; each flow can run with 1, all at the same time with 1: 1 that no run holds
+	// Output: a pool of 1 connection: its flows need 1 to run one at a time, and 1 to run all at once (1 that no run holds)
 }
 
 // Locate finds a flow by its global id, which another system may have kept.

@@ -196,8 +196,10 @@ func policies(t *testing.T, l Library) {
 	for name, schema := range map[string][]string{
 		"Deferred":  {"create table parent (id integer primary key)", "create table child (id integer primary key, parent integer references parent deferrable initially deferred)"},
 		"Immediate": {"create table parent (id integer primary key)", "create table child (id integer primary key, parent integer references parent (id))"},
-		"Trigger": {"create table parent (id integer primary key)", "create table child (id integer primary key, parent integer)",
-			"create trigger refuse before insert on child when new.parent = 13 begin select raise(abort, 'nobody wants thirteen'); end"},
+		"Trigger": {
+			"create table parent (id integer primary key)", "create table child (id integer primary key, parent integer)",
+			"create trigger refuse before insert on child when new.parent = 13 begin select raise(abort, 'nobody wants thirteen'); end",
+		},
 		"Check":  {"create table parent (id integer primary key)", "create table child (id integer primary key, parent integer check (parent <> 13))"},
 		"Unique": {"create table parent (id integer primary key)", "create table child (id integer primary key, parent integer)", "create unique index one on child (parent) where parent > 10", "insert into child values (1000, 13)"},
 	} {
