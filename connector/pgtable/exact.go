@@ -20,7 +20,8 @@ import (
 // would change a value without an error, the plan reads it exactly, or refuses it.
 func newScanPlan(m *pgtype.Map, f pgconn.FieldDescription, dest any) pgtype.ScanPlan {
 	t := reflect.TypeOf(dest).Elem()
-	if bits, scanners := scanFloats(t, make(map[reflect.Type]bool)); bits != 0 {
+	rounds := f.DataTypeOID != pgtype.Float8OID && f.DataTypeOID != pgtype.NumericOID // to the nearest float64
+	if bits, scanners := scanFloats(t, make(map[reflect.Type]bool)); bits == singleBits || bits != 0 && rounds {
 		m = strictMap(m, scanners)
 	}
 	plan := m.PlanScan(f.DataTypeOID, f.Format, dest)

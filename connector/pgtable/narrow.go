@@ -21,12 +21,12 @@ func narrowf(format string, args ...any) error {
 	return &narrowError{fmt.Sprintf(format, args...)}
 }
 
-// numberTypes are the types of numbers for which pgx 5.12 narrows values.
+// numberTypes are the types for which pgx 5.12 narrows numbers.
 func numberTypes() map[uint32]string {
 	return map[uint32]string{
 		pgtype.Int2OID: "smallint", pgtype.Int4OID: "integer", pgtype.Int8OID: "bigint",
 		pgtype.OIDOID: "oid", pgtype.XIDOID: "xid", pgtype.CIDOID: "cid", pgtype.XID8OID: "xid8",
-		pgtype.Float4OID: "real", pgtype.Float8OID: "double precision", pgtype.NumericOID: "numeric",
+		pgtype.QCharOID: `"char"`, pgtype.Float4OID: "real", pgtype.Float8OID: "double precision", pgtype.NumericOID: "numeric",
 	}
 }
 
@@ -45,7 +45,7 @@ func strictMap(m *pgtype.Map, bits int) *pgtype.Map {
 	}
 	for _, oid := range []uint32{
 		pgtype.Int2ArrayOID, pgtype.Int4ArrayOID, pgtype.Int8ArrayOID, pgtype.OIDArrayOID, pgtype.XIDArrayOID,
-		pgtype.CIDArrayOID, pgtype.XID8ArrayOID, pgtype.Float4ArrayOID, pgtype.Float8ArrayOID, pgtype.NumericArrayOID,
+		pgtype.CIDArrayOID, pgtype.XID8ArrayOID, pgtype.QCharArrayOID, pgtype.Float4ArrayOID, pgtype.Float8ArrayOID, pgtype.NumericArrayOID,
 	} {
 		t, ok := m.TypeForOID(oid)
 		if !ok {
@@ -92,6 +92,10 @@ func (p strictEncode) Encode(value any, buf []byte) ([]byte, error) {
 func checkNumber(oid uint32, name string, value any) error {
 	isFloat := oid == pgtype.Float4OID || oid == pgtype.Float8OID
 	switch v := value.(type) {
+	case rune:
+		if v < 0 && oid == pgtype.QCharOID {
+			return narrowf("%d is no character of the type %s, which begin at 0", v, name)
+		}
 	case pgtype.Float64Valuer:
 		f, err := v.Float64Value()
 		switch {

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -138,6 +139,13 @@ func TestWrite_ShortTexts(t *testing.T) {
 	isWritten(t, pool, `"char"`, "a", "a")
 	isWritten(t, pool, `"char"[]`, []string{"a", "b"}, "{a,b}")
 	isWritten(t, pool, "name", "café", "café")
+	isWritten(t, pool, "name", strings.Repeat("x", 63), strings.Repeat("x", 63))
+	long := strings.Repeat("é", 32)
+	isNotWritten(t, pool, "name", long, `the text "`+long+`" has 64 bytes, and the type name holds 63: shorten it, or make the column text`)
+	isNotWritten(t, pool, "name", &long, `the text "`+long+`" has 64 bytes`)
+	isNotWritten(t, pool, "name[]", []string{long}, `the text "`+long+`" has 64 bytes`)
+	isNotWritten(t, pool, `"char"`, rune(-200), `-200 is no character of the type "char", which begin at 0`)
+	isWritten(t, pool, `"char"`, 'x', "x")
 }
 
 // pgx 5.12 rounds whole numbers, and makes great numbers infinite.
