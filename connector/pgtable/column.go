@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 	"time"
 
@@ -22,6 +23,7 @@ type column struct {
 	key   bool
 	// wire is the SQL type of the elements of the parameter array.
 	wire string
+	pgx  bool // true if pgx makes the text of the values
 	// array creates the array for the values of a batch.
 	array func(m *pgtype.Map, n int) array
 }
@@ -198,7 +200,7 @@ func (c *column) asText() {
 	if t := c.field.Type; c.isArray && t.Kind() == reflect.Slice && !t.Implements(reflect.TypeFor[driver.Valuer]()) {
 		convert = reflect.SliceOf(t.Elem())
 	}
-	c.wire = "text"
+	c.wire, c.pgx = "text", true
 	c.array = func(m *pgtype.Map, n int) array {
 		return &textArray{plainArray: plainArray[string]{values: make([]string, 0, n)}, m: m, oid: c.oid, convert: convert}
 	}
@@ -209,6 +211,10 @@ func (a *textArray) add(v reflect.Value) (bool, error) {
 		v = v.Convert(a.convert)
 	}
 	text, err := pgxText(a.m, a.oid, v.Interface(), &a.buf)
+	var narrow *narrowError
+	if errors.As(err, &narrow) {
+		return false, narrow // pgx repeats the value
+	}
 	if err != nil {
 		return false, err
 	}
@@ -223,10 +229,13 @@ func (a *textArray) add(v reflect.Value) (bool, error) {
 // encode turns the rows of a batch into one array for each column.
 func (st *statement) encode(m *pgtype.Map, rows reflect.Value) ([]any, error) {
 	args := make([]any, len(st.columns))
+	if slices.ContainsFunc(st.columns, func(c *column) bool { return c.pgx }) {
+		m = strictMap(m, 0)
+	}
 	for i, c := range st.columns {
 		values := c.array(m, rows.Len())
 		for j := range rows.Len() {
-			null, err := values.add(c.field.In(rows.Index(j)))
+			null, err := c.add(values, c.field.In(rows.Index(j)))
 			if err == nil && null && c.key {
 				err = errors.New("a key must not be NULL")
 			}
@@ -237,6 +246,26 @@ func (st *statement) encode(m *pgtype.Map, rows reflect.Value) ([]any, error) {
 		args[i] = values.argument()
 	}
 	return args, nil
+}
+
+// add adds a value, unless Postgres would change it.
+func (c *column) add(values array, v reflect.Value) (null bool, err error) {
+	if most, name := c.shortText(); most > 0 {
+		if err := checkText(v, most, name); err != nil {
+			return false, err
+		}
+	}
+	if f := v; c.oid == pgtype.Float4OID {
+		if f.Kind() == reflect.Pointer {
+			f = f.Elem()
+		}
+		if f.CanFloat() {
+			if err := checkFloat(c.oid, f.Float()); err != nil {
+				return false, err
+			}
+		}
+	}
+	return values.add(v)
 }
 
 // badRow returns the error of row i of a batch, counted from 0.

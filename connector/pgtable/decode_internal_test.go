@@ -82,7 +82,7 @@ func TestDecode_SameAsPgx(t *testing.T) {
 		require.NotZero(t, page.Rows)
 		require.Len(t, *read, page.Rows)
 		got = append(got, *read...)
-		from = Cursor{page.Keys[2*(page.Rows-1)]} // after each key comes its type
+		from = page.Keys[2*(page.Rows-1) : 2*page.Rows] // the key and its type
 	}
 	require.Len(t, got, len(want))
 	for i := range want {

@@ -31,7 +31,7 @@
 //
 // What is read is what Postgres holds, and what is written is what the record holds; or
 // a RecordError names the column and a Go type that would do. pgx 5.12 changes some
-// values without an error (see its package pgtype). pgtable reads these as follows:
+// values without an error (see its package pgtype). pgtable treats these as follows:
 //
 //   - A JSON null is the text null in a string, []byte, json.RawMessage, a pointer to
 //     one of these, or a type with its own Scan. A type with its own UnmarshalJSON
@@ -45,7 +45,18 @@
 //     at index 1 needs pgtype.Array. In a field of type any, an array must have one
 //     dimension.
 //   - An interval with months needs pgtype.Interval: a month has no fixed length. In a
-//     time.Duration a day is 24 hours.
+//     time.Duration a day is 24 hours. Postgres holds microseconds: what a time.Duration
+//     or a time.Time has below one is dropped when it is written.
+//   - A float64 is written to an integer column if it is a whole number, such as 2.0. The
+//     number 2.5 is a RecordError. So is a whole number that would lose digits in a
+//     floating-point type, of Postgres or of Go: above 2^53 in double precision and
+//     float64, above 2^24 in real and float32.
+//   - A number that would become infinite or zero in real or float32, such as 1e300, is a
+//     RecordError. Otherwise a float64 becomes the nearest real or float32, and a numeric
+//     the nearest float64. Use pgtype.Numeric or string for all digits of a numeric.
+//   - A text that is longer than the types "char" and name hold is a RecordError.
+//   - A numeric column with a scale, such as numeric(5,2), rounds what is written, as in
+//     each insert statement.
 //
 // An empty text is written as such, never as NULL. NULL is written for a nil pointer, a
 // nil slice, and a value that says that it is not valid.

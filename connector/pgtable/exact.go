@@ -19,8 +19,12 @@ import (
 // newScanPlan returns the plan by which pgx reads a column into dest. Where pgx
 // would change a value without an error, the plan reads it exactly, or refuses it.
 func newScanPlan(m *pgtype.Map, f pgconn.FieldDescription, dest any) pgtype.ScanPlan {
-	plan := m.PlanScan(f.DataTypeOID, f.Format, dest)
 	t := reflect.TypeOf(dest).Elem()
+	rounds := f.DataTypeOID != pgtype.Float8OID && f.DataTypeOID != pgtype.NumericOID // to the nearest float64
+	if bits, scanners := scanFloats(t, make(map[reflect.Type]bool)); bits == singleBits || bits != 0 && rounds {
+		m = strictMap(m, scanners)
+	}
+	plan := m.PlanScan(f.DataTypeOID, f.Format, dest)
 	if f.DataTypeOID == pgtype.JSONOID || f.DataTypeOID == pgtype.JSONBOID {
 		return newJSONPlan(m, f, t, plan)
 	}
