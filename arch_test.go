@@ -21,16 +21,18 @@ const module = "github.com/activedataflow/dataflow"
 // arrows are the packages of this module that each package may import, tests
 // aside. A package that is not listed fails the test: say where it stands.
 var arrows = map[string][]string{
-	"":                        {"internal/batch", "internal/lease", "internal/pools", "internal/schedule", "internal/stored"},
-	"dataflowpgx":             {"", "internal/driverkit", "internal/migration", "internal/pooler", "internal/pools", "internal/sqlstate"},
+	"":                        {"internal/batch", "internal/exact", "internal/lease", "internal/notes", "internal/pools", "internal/schedule", "internal/stored", "internal/zonedata"},
+	"dataflowpgx":             {"", "internal/driverkit", "internal/migration", "internal/pooler", "internal/pools", "internal/sqlstate", "internal/zonedata"},
 	"dataflowsqlite":          {"", "internal/driverkit", "internal/migration"},
 	"connector/httpjson":      {"", "internal/httpcall", "internal/jsonrow"},
 	"connector/jsonrpc":       {"", "internal/httpcall"},
-	"internal/httpcall":       {""},
-	"connector/jsonl":         {"", "internal/files", "internal/jsonrow"},
-	"internal/jsonrow":        {},
+	"internal/httpcall":       {"", "internal/exact"},
+	"connector/jsonl":         {"", "internal/files", "internal/jsonrow", "internal/notes"},
+	"internal/jsonrow":        {"internal/exact"},
 	"internal/files":          {""},
-	"connector/csvfile":       {"", "internal/files"},
+	"connector/csvfile":       {"", "internal/files", "internal/notes"},
+	"internal/notes":          {},
+	"internal/exact":          {},
 	"connector":               {}, // its README, and that README's code as a test
 	"connector/connectortest": {""},
 	"connector/memory":        {""},
@@ -53,6 +55,7 @@ var arrows = map[string][]string{
 	"internal/pools":          {},
 	"internal/schedule":       {},
 	"internal/stored":         {},
+	"internal/zonedata":       {},
 	"examples/schedules":      {"", "connector/memory", "dataflowhttp", "dataflowsqlite"},
 	"internal/week":           {},
 	"cmd/dataflow":            {"dataflowcli"},

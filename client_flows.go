@@ -87,8 +87,10 @@ func (c *Client) setState(ctx context.Context, name string, p *FlowStateParams) 
 			c.log.WarnContext(ctx, "dataflow: due ticks are left to a process that can read the schedule", slog.String(logFlow, name), slog.String(logError, err.Error()))
 			return nil
 		}
-		rec.NextRunAt = next
-		return q.FlowPlan(ctx, &FlowPlanParams{ID: rec.ID, NextRunAt: rec.NextRunAt, ProbeAt: rec.ProbeAt})
+		plan := &FlowPlanParams{ID: rec.ID, ProbeAt: rec.ProbeAt}
+		plan.setNext(next)
+		rec.NextRunAt, rec.NextRunLocal = plan.NextRunAt, plan.NextRunLocal
+		return q.FlowPlan(ctx, plan)
 	})
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/activedataflow/dataflow/internal/pools"
 )
@@ -67,7 +68,7 @@ func (b base) poolNeeds(flows []*Flow) []*PoolNeed {
 		p.AllAtOnce = pools.Enough(held, spare[keys[i]])
 		switch p.AllAtOnce - held {
 		case spareConnections:
-			p.Counted = append(p.Counted, "2 that no run holds: one for checkpoints, one for everything else")
+			p.Counted = append(p.Counted, "2 that no run holds, one of them for checkpoints")
 		case 1:
 			p.Counted = append(p.Counted, "1 that no run holds")
 		}
@@ -82,9 +83,9 @@ func (p *PoolNeed) String() string {
 	if p.Size > 0 {
 		size = "a pool of " + plural(p.Size, "connection")
 	}
-	text := fmt.Sprintf("%s; each flow can run with %d, all at the same time with %d", size, p.Least, p.AllAtOnce)
-	for i, part := range p.Counted {
-		text += map[bool]string{true: ": ", false: "; "}[i == 0] + part
+	text := fmt.Sprintf("%s: its flows need %d to run one at a time, and %d to run all at once", size, p.Least, p.AllAtOnce)
+	if len(p.Counted) > 0 {
+		text += " (" + strings.Join(p.Counted, "; ") + ")"
 	}
 	return text
 }

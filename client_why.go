@@ -60,6 +60,8 @@ const (
 	CauseFailed        CauseCode = "attempts_used_up"  // the last run failed
 	CauseSkipped       CauseCode = "last_tick_skipped" // the last tick did not become a run
 	CauseRetrying      CauseCode = "dead_letters_held" // dead letters wait to be tried again
+	CauseClock         CauseCode = "clock_went_back"   // the database's clock went back
+	CauseZoneData      CauseCode = "zone_data"         // processes have different rules for its time zone
 )
 
 // String returns the sentences, each on a line of its own.
@@ -95,8 +97,12 @@ func (c *Client) Why(ctx context.Context, name string) (*Explanation, error) {
 			return nil, public(fmt.Errorf("explain flow %q: %w", name, err))
 		}
 	}
+	w.clock()
 	w.schedule()
 	if err := w.noted(ctx); err != nil {
+		return nil, public(fmt.Errorf("explain flow %q: %w", name, err))
+	}
+	if err := w.zone(ctx); err != nil {
 		return nil, public(fmt.Errorf("explain flow %q: %w", name, err))
 	}
 	w.past()

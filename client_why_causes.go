@@ -265,6 +265,51 @@ func (w *why) noted(ctx context.Context) error {
 	return nil
 }
 
+// clock adds that the database's clock went back: something was stored at a time that has not come.
+func (w *why) clock() {
+	latest := w.now
+	note := func(t *time.Time) {
+		if t != nil && t.After(latest) {
+			latest = *t
+		}
+	}
+	note(w.flow.LastRunAt)
+	if w.skipped != nil {
+		note(&w.skipped.CreatedAt)
+	}
+	if w.last != nil {
+		note(&w.last.CreatedAt)
+		note(w.last.EndedAt)
+	}
+	if latest.Sub(w.now) <= clockBack {
+		return
+	}
+	until := "no tick fires before it has passed that time"
+	if f := w.flow; f.NextRunAt != nil {
+		until = "no tick fires before " + w.at(*f.NextRunAt)
+	}
+	w.add(CauseClock, 0, w.flow.NextRunAt, "The database's clock went back: something of this flow was stored at %s by that clock. Ticks up to then are dealt with, and %s.", w.at(latest), until)
+}
+
+// zone adds that processes disagree about the flow's time zone.
+func (w *why) zone(ctx context.Context) error {
+	zone := w.flow.Runtime.Settings().Schedule.TimeZone
+	if zone == "" {
+		return nil
+	}
+	conflicts, err := zoneConflicts(ctx, w.client.store, w.processes, w.now)
+	if err != nil {
+		return err
+	}
+	for _, c := range conflicts {
+		if c.Zone == zone {
+			w.add(CauseZoneData, 0, nil, "Its next ticks depend on who computes them: %s.", c)
+			return nil
+		}
+	}
+	return nil
+}
+
 // past adds the outcome of the last run and the last tick.
 func (w *why) past() {
 	if run := w.last; run != nil && run.State == RunFailed {

@@ -3,6 +3,8 @@ package dataflow
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/schedule"
 )
 
 // FlowDefinition is what the registration of a flow stores.
@@ -23,11 +25,21 @@ type FlowDefinition struct {
 
 // FlowPlanParams are the parameters of FlowPlan.
 type FlowPlanParams struct {
-	ID         int64
-	NextRunAt  *time.Time
-	ProbeAt    *time.Time
-	Schedule   json.RawMessage // nil: as it is
-	ScheduleAt *time.Time      // since when the ticks have changed; nil: they have not
+	ID        int64
+	NextRunAt *time.Time
+	// NextRunLocal is the local time that NextRunAt stands for, empty if it has none.
+	NextRunLocal string
+	ProbeAt      *time.Time
+	Schedule     json.RawMessage // nil: as it is
+	ScheduleAt   *time.Time      // since when the ticks have changed; nil: they have not
+}
+
+// setNext sets the next tick. Nil: there is none.
+func (p *FlowPlanParams) setNext(t *schedule.Tick) {
+	p.NextRunAt, p.NextRunLocal = nil, ""
+	if t != nil {
+		p.NextRunAt, p.NextRunLocal = &t.At, t.Local
+	}
 }
 
 // FlowSlots is how many runs of a flow may be in progress at once.

@@ -113,9 +113,9 @@ func (e *RecordError) Error() string {
 // Unwrap returns the cause.
 func (e *RecordError) Unwrap() error { return e.Err }
 
-// RowError is returned by a [TxSink] that knows which row of a batch cannot be written.
-// If the flow's policy keeps the other records, the engine writes them without
-// searching for the bad row.
+// RowError is returned by a sink that knows which row of a batch cannot be written. If the
+// flow's policy keeps the other records, the engine writes them without searching for the
+// bad row.
 type RowError struct {
 	// Row is the index of the bad row in the rows that the sink was given, from 0.
 	Row int

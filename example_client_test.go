@@ -599,7 +599,7 @@ func ExampleClient_PoolNeeds() {
 	for _, need := range client.PoolNeeds() {
 		fmt.Println(need)
 	}
-	// Output: a pool of 1 connection; each flow can run with 1, all at the same time with 1: 1 that no run holds
+	// Output: a pool of 1 connection: its flows need 1 to run one at a time, and 1 to run all at once (1 that no run holds)
 }
 
 // Locate finds a flow by its global id, which another system may have kept.
@@ -717,4 +717,20 @@ func ExampleClient_Totals() {
 		fmt.Println(t.FlowName, t.State, "runs:", t.Runs, "read:", t.Counters.Read)
 	}
 	// Output: orders success runs: 1 read: 3
+}
+
+// ZoneConflicts tells which processes have older rules for the time zones of schedules.
+func ExampleClient_ZoneConflicts() {
+	ctx := context.Background()
+	client, done := open(orderFlow(nil))
+	defer done()
+	conflicts, err := client.ZoneConflicts(ctx)
+	if err != nil {
+		panic(err)
+	}
+	for _, c := range conflicts {
+		fmt.Println(c)
+	}
+	fmt.Println(len(conflicts), "conflicts")
+	// Output: 0 conflicts
 }

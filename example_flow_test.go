@@ -469,3 +469,13 @@ func ExampleNewFlowExecutor() {
 	// success 3 written
 	// true
 }
+
+// RubyRuntime writes a Runtime for the Ruby gem, which shares the table with this program.
+func ExampleRubyRuntime() {
+	data, err := dataflow.RubyRuntime(dataflow.JobQueue{Queue: "etl", Interval: time.Hour})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(string(data))
+	// Output: {"class_name":"ActiveDataFlow::Runtime::ActiveJob","enabled":true,"interval":3600,"queue":"etl"}
+}

@@ -30,7 +30,7 @@ func TestAttempt_VerdictTimedOut(t *testing.T) {
 			}
 			watch.away.Store(c.away)
 			a := &attempt{
-				base: base{config: &Config{Slice: time.Minute}}, watch: watch, run: &Run{Attempt: 1, MaxAttempts: 5},
+				base: base{config: &Config{Slice: time.Minute}, store: noFault{}}, watch: watch, run: &Run{Attempt: 1, MaxAttempts: 5},
 				flow: NewFlow("f", badRecords{}, Identity[int](), Target[int]{}, nil),
 			}
 			a.slice.timer = time.NewTimer(time.Hour)
@@ -41,3 +41,8 @@ func TestAttempt_VerdictTimedOut(t *testing.T) {
 		})
 	}
 }
+
+// noFault is a store that knows no errors of a database.
+type noFault struct{ Store }
+
+func (noFault) Classify(error) Fault { return FaultOther }

@@ -65,7 +65,11 @@ type FlowRecord struct {
 	ScheduleAt   time.Time
 
 	// NextRunAt is the next tick, nil if there is none. All processes go by it.
-	NextRunAt     *time.Time
+	NextRunAt *time.Time
+	// NextRunLocal is the local time of a cron expression that NextRunAt stands for, such
+	// as "2026-12-01 02:00:00". Processes with different zone data agree by it which tick
+	// that is. Empty: the tick has none.
+	NextRunLocal  string
 	LastRunAt     *time.Time
 	LastSuccessAt *time.Time
 	// LastError is the error of the last attempt, empty after a success.
@@ -86,6 +90,14 @@ type FlowRecord struct {
 
 	CreatedAt time.Time
 	UpdatedAt time.Time
+}
+
+// nextTick returns the stored tick, nil if there is none.
+func (f *FlowRecord) nextTick() *schedule.Tick {
+	if f.NextRunAt == nil {
+		return nil
+	}
+	return &schedule.Tick{At: *f.NextRunAt, Local: f.NextRunLocal}
 }
 
 // IsActive reports whether nobody has paused the flow.

@@ -21,11 +21,18 @@ type GlobalID struct {
 	App   string
 	Model string
 	ID    int64
+	// Params are the parameters after a question mark, such as "expires_in=3600", as they
+	// are written. They do not change which row it is. Empty: none.
+	Params string
 }
 
 // String returns the id as text, such as "gid://dataflow/Flow/7".
 func (g GlobalID) String() string {
-	return gidScheme + g.App + "/" + g.Model + "/" + strconv.FormatInt(g.ID, 10)
+	text := gidScheme + g.App + "/" + g.Model + "/" + strconv.FormatInt(g.ID, 10)
+	if g.Params != "" {
+		text += "?" + g.Params
+	}
+	return text
 }
 
 // GlobalID returns the flow's global id, such as "gid://dataflow/Flow/7". It returns ""
@@ -41,8 +48,8 @@ func (f *Flow) GlobalID() string {
 // modules, such as ActiveDataFlow::DataFlow.
 var gidPart = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.:-]*$`)
 
-// ParseGlobalID reads "gid://APP/MODEL/ID" of any application and model. ID is a
-// positive number. Any other text returns ErrGlobalID.
+// ParseGlobalID reads "gid://APP/MODEL/ID" of any application and model, with or without
+// "?params". ID is a positive number. Any other text returns ErrGlobalID.
 func ParseGlobalID(text string) (GlobalID, error) {
 	g, err := parseGlobalID(text)
 	return g, public(err)
@@ -56,6 +63,7 @@ func parseGlobalID(text string) (GlobalID, error) {
 	if !ok {
 		return fail("it does not begin with " + gidScheme)
 	}
+	rest, params, _ := strings.Cut(rest, "?")
 	parts := strings.Split(rest, "/")
 	if len(parts) != 3 {
 		return fail(fmt.Sprintf("it has %d parts, not 3", len(parts)))
@@ -67,7 +75,7 @@ func parseGlobalID(text string) (GlobalID, error) {
 	if err != nil || id <= 0 || parts[2] != strconv.FormatInt(id, 10) {
 		return fail(fmt.Sprintf("its last part, %q, is not a positive number", stored.Clip(parts[2])))
 	}
-	return GlobalID{App: parts[0], Model: parts[1], ID: id}, nil
+	return GlobalID{App: parts[0], Model: parts[1], ID: id, Params: params}, nil
 }
 
 // ownFlow returns an error for an id of anything but a flow.

@@ -11,9 +11,10 @@ import (
 func TestParseGlobalID(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]dataflow.GlobalID{
-		"gid://dataflow/Flow/7":                    {App: "dataflow", Model: "Flow", ID: 7},
-		"gid://my-app/ActiveDataFlow::DataFlow/12": {App: "my-app", Model: "ActiveDataFlow::DataFlow", ID: 12},
-		"gid://dataflow/Run/9223372036854775807":   {App: "dataflow", Model: "Run", ID: 9223372036854775807},
+		"gid://dataflow/Flow/7":                                                    {App: "dataflow", Model: "Flow", ID: 7},
+		"gid://my-app/ActiveDataFlow::DataFlow/12":                                 {App: "my-app", Model: "ActiveDataFlow::DataFlow", ID: 12},
+		"gid://app/ActiveDataFlow::ActiveRecord::DataFlow/1?expires_in=3600&a=b/c": {App: "app", Model: "ActiveDataFlow::ActiveRecord::DataFlow", ID: 1, Params: "expires_in=3600&a=b/c"},
+		"gid://dataflow/Run/9223372036854775807":                                   {App: "dataflow", Model: "Run", ID: 9223372036854775807},
 	} {
 		got, err := dataflow.ParseGlobalID(text)
 		require.NoError(t, err, text)
@@ -33,7 +34,6 @@ func TestParseGlobalID(t *testing.T) {
 		"gid://dataflow/Flow/-7":           "is not a positive number",
 		"gid://dataflow/Flow/+7":           "is not a positive number",
 		"gid://dataflow/Flow/07":           "is not a positive number",
-		"gid://dataflow/Flow/7?x=1":        "is not a positive number",
 		"gid://dataflow/Flow/orders":       "is not a positive number",
 		"gid://a/Flow/9223372036854775808": "is not a positive number",
 	} {

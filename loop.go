@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/batch"
+	"github.com/activedataflow/dataflow/internal/notes"
 )
 
 // flowCode is a flow's code. It knows none of the flow's types: what must know them is behind
@@ -112,7 +113,7 @@ func (p *flowCode) run(ctx context.Context, a *attempt) error {
 	a.watch = &reader.watch
 	a.watch.begin()
 	abandoned := make(chan error, 1)
-	read := batch.Start(ctx, func(ctx context.Context, hand func(*readBatch) bool) error {
+	read := batch.Start(notes.With(ctx, a.log), func(ctx context.Context, hand func(*readBatch) bool) error {
 		reading, stop := a.watchSource(ctx, a.watch, describe(p.source).Type, abandoned)
 		defer stop()
 		return reader.read(ctx, reading, hand)

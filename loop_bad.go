@@ -58,19 +58,24 @@ func (w *batchWriter) letter(e *RecordError) *DeadLetterRecord {
 // keepLetters stores the batch's dead letters in a transaction of their own. If the batch is
 // worked again, they are stored twice.
 func (w *batchWriter) keepLetters(ctx context.Context) error {
-	if len(w.letters) == 0 {
+	letters := w.letters[w.kept:]
+	if len(letters) == 0 {
 		return nil
 	}
-	return w.a.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+	err := w.a.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		q, err := w.a.store.With(tx)
 		if err != nil {
 			return err
 		}
-		if err := q.DeadLetterInsert(ctx, w.letters); err != nil {
+		if err := q.DeadLetterInsert(ctx, letters); err != nil {
 			return fmt.Errorf("keep dead letters: %w", err)
 		}
 		return nil
 	})
+	if err == nil {
+		w.kept = len(w.letters)
+	}
+	return err
 }
 
 // divisible reports whether parts of a batch may be written although the batch as a whole
@@ -84,10 +89,11 @@ func (w *batchWriter) divisible(err error) bool {
 		return false
 	}
 	var bad *RecordError
-	if errors.As(err, &bad) {
+	var row *RowError
+	fault := w.a.store.Classify(err)
+	if errors.As(err, &bad) || errors.As(err, &row) && fault == FaultOther {
 		return true
 	}
-	fault := w.a.store.Classify(err)
 	return fault == FaultData || fault == FaultTooMuch
 }
 
@@ -124,17 +130,35 @@ func (w *batchWriter) writeDivided(ctx context.Context, s step, cause error) err
 	return w.a.commitAgain(ctx, s)
 }
 
-// divider writes parts of a batch in one transaction.
+// divider writes parts of a batch, down to its bad records.
 type divider struct {
 	w     *batchWriter
 	tx    Tx
 	delta *Counters
+	// outside writes rows[from:to] to a sink outside the database; nil: it is in the
+	// transaction tx.
+	outside func(ctx context.Context, from, to int) error
+	// refusedOnce are the inputs that the policy was asked about; nil: none can be refused
+	// twice.
+	refusedOnce map[int]bool
+	failed      error // what the policy said, if it ends the attempt
+}
+
+// part writes rows[from:to].
+func (d *divider) part(ctx context.Context, from, to int) error {
+	if d.outside != nil {
+		return d.outside(ctx, from, to)
+	}
+	return d.writePart(ctx, from, to)
 }
 
 // write writes rows[from:to], which are all outputs of their inputs. It divides them further
 // if they fail for their data.
 func (d *divider) write(ctx context.Context, from, to int) error {
-	err := d.writePart(ctx, from, to)
+	err := d.part(ctx, from, to)
+	if d.failed != nil { // whatever a sink makes of that
+		return d.failed
+	}
 	if err == nil {
 		return nil
 	}
@@ -182,10 +206,17 @@ func (d *divider) refused(ctx context.Context, row int, err error) error {
 	if errors.As(err, &said) {
 		err = said.Err // which record it is, is known better here
 	}
+	input := d.w.out.origin[row]
+	if d.refusedOnce[input] {
+		return nil
+	}
+	if d.refusedOnce != nil {
+		d.refusedOnce[input] = true
+	}
 	d.delta.Written--
 	before := len(d.w.letters)
-	if err := d.w.applyPolicy(ctx, d.w.batch.recordError(d.w.out.origin[row], StageWrite, err), d.delta); err != nil {
-		return err
+	if d.failed = d.w.applyPolicy(ctx, d.w.batch.recordError(input, StageWrite, err), d.delta); d.failed != nil {
+		return d.failed
 	}
 	if len(d.w.letters) > before {
 		first, end := d.siblings(0, d.w.rows.len(), row)

@@ -15,6 +15,8 @@ type cursorList interface {
 	text(i int) string
 	// lastJSON returns the last resume point as JSON.
 	lastJSON() (json.RawMessage, error)
+	// json returns the cursor of row i as JSON.
+	json(i int) (json.RawMessage, error)
 	// committed returns what tells a source that the last resume point is committed, nil if
 	// it does not want to know.
 	committed(source any) func(ctx context.Context) error
@@ -33,6 +35,8 @@ type cursors[C any] struct {
 func (c *cursors[C]) text(i int) string { return stored.CursorText(c.all[i]) }
 
 func (c *cursors[C]) lastJSON() (json.RawMessage, error) { return json.Marshal(c.last) }
+
+func (c *cursors[C]) json(i int) (json.RawMessage, error) { return json.Marshal(c.all[i]) }
 
 func (c *cursors[C]) committed(source any) func(ctx context.Context) error {
 	acker, ok := source.(Acker[C])

@@ -3,10 +3,10 @@ package dataflow
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
+	"github.com/activedataflow/dataflow/internal/exact"
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
@@ -40,7 +40,7 @@ func (p *flowCode) replay(ctx context.Context, store Store, l *DeadLetterRecord)
 				keys[i] = fmt.Sprintf("%s/%d", l.Key, i+1)
 			}
 		}
-		if err := p.sink.write(ctx, fmt.Sprintf("dead letter %d", l.ID), made.rows, keys); err != nil {
+		if err := p.sink.write(ctx, fmt.Sprintf("dead letter %d", l.ID), made.rows, 0, made.rows.len(), keys, nil); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
 	}
@@ -72,11 +72,13 @@ func (p *flowCode) replay(ctx context.Context, store Store, l *DeadLetterRecord)
 // fields.
 func decodePayload(l *DeadLetterRecord, row any) error {
 	switch {
+	case l.Stage != StageRead && stored.HasReplaced(l.Payload):
+		return errors.New("it held text that is not UTF-8, which a dead letter cannot keep: let the source read it again by a backfill, or convert it to UTF-8 first")
 	case l.Stage != StageRead:
-		return json.Unmarshal(l.Payload, row)
+		return exact.Unmarshal(l.Payload, row)
 	case bytes.HasPrefix(bytes.TrimSpace(l.Payload), []byte{'"'}):
 		return errors.New("it failed when it was read, and nothing but its text is known")
 	default:
-		return stored.DecodeStrict(l.Payload, row)
+		return exact.Strict(l.Payload, row)
 	}
 }

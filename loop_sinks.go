@@ -42,23 +42,6 @@ func (p *flowCode) claimSink(ctx context.Context, a *attempt) error {
 	return a.commitAgain(ctx, step{seq: a.place.seq, cursor: state.Cursor, delta: state.Delta})
 }
 
-// writeFenced writes a batch and its checkpoint to the sink, and then makes our checkpoint.
-func (w *batchWriter) writeFenced(ctx context.Context, s step) error {
-	state, err := json.Marshal(sinkState{Cursor: s.cursor, Delta: s.delta, Seq: w.a.place.seq})
-	if err != nil {
-		return Permanent(fmt.Errorf("write the sink's checkpoint as JSON: %w", err))
-	}
-	// Before the sink: a crash between its commit and ours would lose the letters.
-	if err := w.keepLetters(ctx); err != nil {
-		return err
-	}
-	err = guard(func() error { return w.p.sink.writeFenced(ctx, w.a.sinkName(), w.a.place.fence, state, w.rows) })
-	if err != nil {
-		return w.a.sinkFenced(ctx, w.writeError(0, w.rows.len(), err))
-	}
-	return w.a.commitAgain(ctx, s)
-}
-
 // sinkName is the name by which a sink elsewhere knows the flow. A backfill has its own
 // checkpoint there too, under a name that no flow can have.
 func (a *attempt) sinkName() string {

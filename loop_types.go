@@ -28,9 +28,10 @@ type sinkCode interface {
 	// rowKeys returns the keys of rows, of a sink that is Keyed.
 	rowKeys(sink any, rows records) []string
 	// write writes to a Sink.
-	write(ctx context.Context, id string, rows records, keys []string) error
+	write(ctx context.Context, id string, rows records, from, to int, keys []string, refuse func(row int, err error) error) error
 	claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error)
-	writeFenced(ctx context.Context, flow string, fence int64, state json.RawMessage, rows records) error
+	// writeFenced writes the rows at these places to a FencedSink; nil: all rows.
+	writeFenced(ctx context.Context, flow string, fence int64, state json.RawMessage, rows records, at []int) error
 	beginReplacement(ctx context.Context, flow string) (any, error)
 }
 
@@ -69,16 +70,23 @@ func (t *typedSink[Out]) rowKeys(sink any, rows records) []string {
 	return sink.(Keyed[Out]).RowKeys(rowsOf[Out](rows)) //nolint:forcetypeassert // powers has looked
 }
 
-func (t *typedSink[Out]) write(ctx context.Context, id string, rows records, keys []string) error {
-	return t.sink.(Sink[Out]).Write(ctx, SinkBatch[Out]{ID: id, Rows: rowsOf[Out](rows), Keys: keys}) //nolint:forcetypeassert // To takes no other
+func (t *typedSink[Out]) write(ctx context.Context, id string, rows records, from, to int, keys []string, refuse func(row int, err error) error) error {
+	return t.sink.(Sink[Out]).Write(ctx, SinkBatch[Out]{ID: id, Rows: rowsOf[Out](rows)[from:to], Keys: keys[from:to], Refuse: refuse}) //nolint:forcetypeassert // To takes no other
 }
 
 func (t *typedSink[Out]) claim(ctx context.Context, flow string, fence int64) (json.RawMessage, error) {
 	return t.sink.(FencedSink[Out]).Claim(ctx, flow, fence) //nolint:forcetypeassert // ToFenced takes no other
 }
 
-func (t *typedSink[Out]) writeFenced(ctx context.Context, flow string, fence int64, state json.RawMessage, rows records) error {
-	return t.sink.(FencedSink[Out]).WriteFenced(ctx, FencedBatch[Out]{Flow: flow, Fence: fence, State: state, Rows: rowsOf[Out](rows)}) //nolint:forcetypeassert // ToFenced takes no other
+func (t *typedSink[Out]) writeFenced(ctx context.Context, flow string, fence int64, state json.RawMessage, rows records, at []int) error {
+	b := FencedBatch[Out]{Flow: flow, Fence: fence, State: state, Rows: rowsOf[Out](rows)}
+	if at != nil {
+		b.Rows = make([]Out, 0, len(at))
+		for _, i := range at {
+			b.Rows = append(b.Rows, rowsOf[Out](rows)[i])
+		}
+	}
+	return t.sink.(FencedSink[Out]).WriteFenced(ctx, b) //nolint:forcetypeassert // ToFenced takes no other
 }
 
 func (t *typedSink[Out]) beginReplacement(ctx context.Context, flow string) (any, error) {

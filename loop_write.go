@@ -34,6 +34,7 @@ type batchWriter struct {
 	out      *outcome
 	rows     records // the outputs
 	letters  []*DeadLetterRecord
+	kept     int         // how many of the letters are stored already
 	results  []RowResult // of the rows that were written last
 	writeErr error       // of the last try to write the rows; nil: they were written
 	held     heldLetters
@@ -48,6 +49,7 @@ func (w *batchWriter) setSink(sink any) {
 
 func (w *batchWriter) writeBatch(ctx context.Context, made *madeBatch) error {
 	b := made.readBatch
+	w.kept = 0
 	w.number++
 	w.batch, w.out, w.rows, w.letters, w.deferred = b, made.out, made.rows, nil, false
 	w.held.newBatch()
@@ -109,10 +111,7 @@ func (w *batchWriter) write(ctx context.Context, s step) error {
 	case w.txSink != nil:
 		return w.writeInTx(ctx, s)
 	}
-	if err := w.p.sink.write(ctx, w.batchID(s.cursor), w.rows, outputKeys(w.batch, w.out.origin)); err != nil {
-		return w.writeError(0, w.rows.len(), foreign(err))
-	}
-	return w.a.commitAgain(ctx, s)
+	return w.writeTo(ctx, s)
 }
 
 // writeInTx writes the batch at once, or in parts if it holds bad records.

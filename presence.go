@@ -17,6 +17,7 @@ type presence struct {
 	base
 	flows *registry
 	jobs  *jobs
+	zones zones
 }
 
 func (p *presence) every() time.Duration { return p.config.Lease / 2 }
@@ -24,7 +25,12 @@ func (p *presence) lasts() time.Duration { return 2 * p.config.Lease }
 
 // sayAlive stores that this client is alive, and what it works.
 func (p *presence) sayAlive(ctx context.Context) error {
-	process := &Process{ID: p.config.ID, CodeVersion: p.config.CodeVersion, Flows: make([]string, 0, len(p.flows.declared)), Queues: p.jobs.workedQueues()}
+	if err := p.warnOfClock(ctx); err != nil {
+		return err
+	}
+	now := p.now()
+	zoneData, isNew := p.zoneData(now)
+	process := &Process{ZoneData: zoneData, ID: p.config.ID, CodeVersion: p.config.CodeVersion, Flows: make([]string, 0, len(p.flows.declared)), Queues: p.jobs.workedQueues()}
 	failed := p.flows.failures()
 	for name := range p.flows.declared {
 		if failed[name] == nil {
@@ -32,7 +38,13 @@ func (p *presence) sayAlive(ctx context.Context) error {
 		}
 	}
 	slices.Sort(process.Flows)
-	return p.store.ProcessSeen(ctx, process, p.lasts())
+	if err := p.store.ProcessSeen(ctx, process, p.lasts()); err != nil || !isNew {
+		return err
+	}
+	if err := p.warnOfZones(ctx, now); err != nil { // for example, the server's zone files cannot be read
+		p.log.WarnContext(ctx, "dataflow: could not compare zone data", slog.String(logError, err.Error()))
+	}
+	return nil
 }
 
 // sayGone removes that entry when the client stops.

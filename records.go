@@ -81,6 +81,8 @@ type Process struct {
 	// Queues are the River queues that it works. Nil: it joined the service's own River
 	// client, whose queues it does not know.
 	Queues []string
+	// ZoneData is which time zone data it uses. Nil: it is of a version that did not say.
+	ZoneData *ZoneData
 	// StartedAt is when it was first seen, SeenAt when it was last seen. It counts as
 	// alive until Until.
 	StartedAt time.Time

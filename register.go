@@ -195,12 +195,15 @@ func (r *registrar) replan(ctx context.Context, q Queries, before, rec *FlowReco
 	if err != nil {
 		return err
 	}
-	plan := &FlowPlanParams{ID: rec.ID, NextRunAt: rec.NextRunAt, ProbeAt: rec.ProbeAt, Schedule: def.Schedule}
+	plan := &FlowPlanParams{ID: rec.ID, ProbeAt: rec.ProbeAt, Schedule: def.Schedule}
+	plan.setNext(rec.nextTick())
 	replanned := was != is
 	if replanned || disabled != wasDisabled {
-		if plan.NextRunAt, err = r.schedule.skipDue(ctx, q, before, now); err != nil {
+		next, err := r.schedule.skipDue(ctx, q, before, now)
+		if err != nil {
 			return err
 		}
+		plan.setNext(next)
 	}
 	rec.ScheduleJSON = def.Schedule
 	p, err := planOf(rec)
@@ -208,14 +211,42 @@ func (r *registrar) replan(ctx context.Context, q Queries, before, rec *FlowReco
 		return err
 	}
 	if replanned {
-		plan.NextRunAt, plan.ScheduleAt = p.Next(now), &now
-		rec.ScheduleAt = now
+		plan.setNext(p.NextTick(now, nil))
+		plan.ScheduleAt, rec.ScheduleAt = &now, now
+	} else if err := r.followZone(ctx, q, rec, p, plan, now); err != nil {
+		return err
 	}
 	if rec.TrippedAt != nil {
 		plan.ProbeAt = p.Reprobe(rec.ProbeAt, now)
 	}
-	rec.NextRunAt = plan.NextRunAt
+	rec.NextRunAt, rec.NextRunLocal = plan.NextRunAt, plan.NextRunLocal
 	return q.FlowPlan(ctx, plan)
+}
+
+// followZone moves the next tick to where the zone data of this process has it, and enters the
+// moment that it had into the ledger. It leaves a tick that another process has moved away from
+// that moment: then the processes' zone data differ, and the first one to move it wins.
+func (r *registrar) followZone(ctx context.Context, q Queries, rec *FlowRecord, p *schedule.Plan, plan *FlowPlanParams, now time.Time) error {
+	if plan.NextRunAt == nil {
+		return nil
+	}
+	stored := &schedule.Tick{At: *plan.NextRunAt, Local: plan.NextRunLocal}
+	moved := p.Moved(stored, now)
+	if moved == nil {
+		return nil
+	}
+	log := r.log.With(slog.String(logFlow, rec.Name), slog.Time("stored", stored.At), slog.Time("tick", moved.At), slog.String("local", stored.Local))
+	left, err := q.TickList(ctx, &TickListParams{Flow: rec.Name, Reason: SkipZone, Limit: 1})
+	if err != nil {
+		return err
+	}
+	if len(left) > 0 && left[0].Last.Equal(moved.At) {
+		log.WarnContext(ctx, "dataflow: processes have different zone data, and one of them has moved the next tick; it stays there")
+		return nil
+	}
+	log.WarnContext(ctx, "dataflow: the next tick was stored under other rules of its time zone; it is moved to where this process's zone data has it")
+	plan.setNext(moved)
+	return q.TickSkip(ctx, skippedOf(rec.ID, schedule.Span{First: stored.At, Last: stored.At, Count: 1, Reason: schedule.SkippedZone}))
 }
 
 // gapsWithin is how far ahead warnOfGap looks.

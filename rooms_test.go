@@ -29,7 +29,7 @@ var rooms = []struct {
 }{
 	{"words", []string{
 		"base", "config", "doc", "driver", "errors", "event", "flow", "globalid", "lists", "message", "policy", "pool", "records", "retention", "retry", "run", "runtime", "schedule",
-		"sink", "source", "tick", "transform",
+		"sink", "source", "tick", "transform", "zonedata",
 	}},
 	{"gate", []string{"stop"}},
 	{"flows", []string{"registry"}},

@@ -69,6 +69,8 @@ type RuntimeSettings struct {
 	Schedule Schedule
 	// BatchSize is the least number of records between two checkpoints. 0: automatic.
 	BatchSize int
+
+	options string // of the Ruby gem, as JSON
 }
 
 // RuntimeDecoder reads a Runtime from the JSON object as which it was stored. It must
@@ -80,7 +82,10 @@ type RuntimeDecoder func(data []byte) (Runtime, error)
 //	{"type":"job_queue","queue":"etl","priority":null,"batch_size":500,"enabled":true,"interval":300}
 //
 // What is absent or null has its default. Objects of the Ruby gem, with a "class_name"
-// in place of the "type", are read too. A type that neither the library nor decoders
+// in place of the "type", are read too. Then enabled must be true, as in Ruby; a priority
+// becomes one of River's 1 to 4; a queue's name becomes one that River takes; and what is
+// unknown is kept under "options". For the class of a flow's own Runtime, such as
+// "ProductSyncFlow::Runtime", the decoder under that name is asked. A type that neither the library nor decoders
 // know is ErrUnknownType. decoders may be nil.
 func ParseRuntime(data []byte, decoders map[string]RuntimeDecoder) (Runtime, error) {
 	r, err := parseRuntime(data, decoders)
@@ -100,6 +105,17 @@ func parseRuntime(data []byte, decoders map[string]RuntimeDecoder) (Runtime, err
 		name = rubyType(head.ClassName)
 	}
 	decode := decoders[name]
+	if fromGem := head.Type == "" && head.ClassName != ""; fromGem {
+		if own := decoders[head.ClassName]; own != nil {
+			name, decode = head.ClassName, own
+		} else if name != "" {
+			ours, err := fromRuby(data)
+			if err != nil {
+				return nil, fmt.Errorf("read runtime of class_name %q: %w", head.ClassName, err)
+			}
+			data = ours
+		}
+	}
 	if b := builtinOfType(name); decode == nil && b != nil {
 		decode = b.decode
 	}
@@ -108,7 +124,7 @@ func parseRuntime(data []byte, decoders map[string]RuntimeDecoder) (Runtime, err
 	case head.Type == "" && head.ClassName == "":
 		return nil, fmt.Errorf("read runtime %s: it has no \"type\": %w", stored.Clip(string(data)), ErrUnknownType)
 	case head.Type == "":
-		return nil, fmt.Errorf("read runtime of class_name %q: %w: supported are ActiveDataFlow::Runtime::Heartbeat and ActiveDataFlow::Runtime::ActiveJob", head.ClassName, ErrUnknownType)
+		return nil, fmt.Errorf("read runtime of class_name %q: %w: supported are %s, %s and %s; give Config.Runtimes a decoder under this name for a class of the flow's own", head.ClassName, ErrUnknownType, rubyBase, rubyHeartbeat, rubyActiveJob)
 	default:
 		return nil, fmt.Errorf("read runtime of type %q: %w: supported are %s", head.Type, ErrUnknownType, strings.Join(supportedRuntimes(decoders), ", "))
 	}
@@ -174,19 +190,6 @@ func queuelessTypes() []string {
 	return names
 }
 
-// rubyType returns the type that stands for a class of the Ruby gem. The class name is
-// looked up, never instantiated.
-func rubyType(class string) string {
-	switch class {
-	case "ActiveDataFlow::Runtime::Heartbeat":
-		return Heartbeat{}.Type()
-	case "ActiveDataFlow::Runtime::ActiveJob":
-		return JobQueue{}.Type()
-	default:
-		return ""
-	}
-}
-
 func supportedRuntimes(decoders map[string]RuntimeDecoder) []string {
 	names := slices.Collect(maps.Keys(decoders))
 	for _, b := range builtinRuntimes {
@@ -249,6 +252,7 @@ type commonJSON struct {
 	Enabled   *bool             `json:"enabled"`
 	Interval  *schedule.Seconds `json:"interval"`
 	Schedule  Schedule          `json:"schedule,omitzero"`
+	Options   json.RawMessage   `json:"options,omitempty"` // of the Ruby gem, kept as they are
 }
 
 func (c commonJSON) batchSize() int {
@@ -268,7 +272,7 @@ func (c commonJSON) interval() time.Duration {
 }
 
 func commonOf(s RuntimeSettings) commonJSON {
-	c := commonJSON{Enabled: &s.Enabled, Schedule: s.Schedule}
+	c := commonJSON{Enabled: &s.Enabled, Schedule: s.Schedule, Options: rawOptions(s.options)}
 	if s.BatchSize != 0 {
 		c.BatchSize = &s.BatchSize
 	}

@@ -32,6 +32,8 @@ type Heartbeat struct {
 	BatchSize int
 	// Disabled stops the flow's runs from being started and worked.
 	Disabled bool
+
+	options string // of the Ruby gem, as JSON
 }
 
 // Type returns "heartbeat".
@@ -44,6 +46,7 @@ func (h Heartbeat) Settings() RuntimeSettings {
 		Interval:  h.Interval,
 		Schedule:  h.Schedule,
 		BatchSize: h.BatchSize,
+		options:   h.options,
 	}
 }
 
@@ -103,7 +106,7 @@ func (h *Heartbeat) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &v); err != nil {
 		return fmt.Errorf("%s: %w", stored.Clip(string(data)), err)
 	}
-	*h = Heartbeat{Interval: v.interval(), Schedule: v.Schedule, BatchSize: v.batchSize(), Disabled: v.disabled()}
+	*h = Heartbeat{Interval: v.interval(), Schedule: v.Schedule, BatchSize: v.batchSize(), Disabled: v.disabled(), options: string(v.Options)}
 	return nil
 }
 
@@ -116,5 +119,5 @@ func decodeHeartbeat(data []byte) (Runtime, error) {
 }
 
 func migrateToHeartbeat(s RuntimeSettings, _ string, _ int) Runtime {
-	return Heartbeat{Interval: s.Interval, Schedule: s.Schedule, BatchSize: s.BatchSize, Disabled: !s.Enabled}
+	return Heartbeat{Interval: s.Interval, Schedule: s.Schedule, BatchSize: s.BatchSize, Disabled: !s.Enabled, options: s.options}
 }

@@ -36,6 +36,8 @@ type JobQueue struct {
 	BatchSize int
 	// Disabled stops the flow's runs from being started and worked.
 	Disabled bool
+
+	options string // of the Ruby gem, as JSON
 }
 
 // Type returns "job_queue".
@@ -51,6 +53,7 @@ func (j JobQueue) Settings() RuntimeSettings {
 		Interval:  j.Interval,
 		Schedule:  j.Schedule,
 		BatchSize: j.BatchSize,
+		options:   j.options,
 	}
 }
 
@@ -127,7 +130,7 @@ func (j *JobQueue) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &v); err != nil {
 		return fmt.Errorf("%s: %w", stored.Clip(string(data)), err)
 	}
-	*j = JobQueue{Interval: v.interval(), Schedule: v.Schedule, BatchSize: v.batchSize(), Disabled: v.disabled()}
+	*j = JobQueue{Interval: v.interval(), Schedule: v.Schedule, BatchSize: v.batchSize(), Disabled: v.disabled(), options: string(v.Options)}
 	if v.Queue != nil {
 		j.Queue = *v.Queue
 	}
@@ -146,5 +149,5 @@ func decodeJobQueue(data []byte) (Runtime, error) {
 }
 
 func migrateToJobQueue(s RuntimeSettings, queue string, priority int) Runtime {
-	return JobQueue{Queue: queue, Priority: priority, Interval: s.Interval, Schedule: s.Schedule, BatchSize: s.BatchSize, Disabled: !s.Enabled}
+	return JobQueue{Queue: queue, Priority: priority, Interval: s.Interval, Schedule: s.Schedule, BatchSize: s.BatchSize, Disabled: !s.Enabled, options: s.options}
 }

@@ -22,13 +22,14 @@ const (
 // skipped. Of the ticks that no process saw, the latest is made up for.
 type Schedule struct {
 	// Cron is an expression of five fields, such as "30 6 * * mon-fri", or of six with
-	// the seconds first, or one of @hourly, @daily, @weekly, @monthly and @yearly. It
-	// replaces an Interval. Empty: none.
+	// the seconds first, or one of @hourly, @daily, @weekly, @monthly and @yearly. Days
+	// can be L, LW, 15W, FRI#2 and FRIL. It replaces an Interval. Empty: none.
 	Cron string
 	// TimeZone is the IANA name of the zone in which Cron is read, such as
 	// "Europe/Berlin". If a clock change skips a local time, the tick comes at the
 	// first moment after the gap. If a local time comes twice, the tick comes the first
-	// time only. Empty: UTC.
+	// time only. Hours that begin with a star, as in "0 * * * *", follow real time
+	// instead: every hour has its tick. Empty: UTC.
 	TimeZone string
 	// Start and End bound the ticks, both inclusive. Zero: no bound. An Interval is
 	// counted from Start, or from the Unix epoch if Start is zero.

@@ -153,7 +153,7 @@ func (s *scheduler) fire(ctx context.Context, tx Tx, q Queries, rec *FlowRecord,
 		return nil, err
 	}
 	load := (*schedule.Load)(activity)
-	next := &FlowPlanParams{ID: rec.ID, NextRunAt: rec.NextRunAt, ProbeAt: rec.ProbeAt}
+	next := &FlowPlanParams{ID: rec.ID, NextRunAt: rec.NextRunAt, NextRunLocal: rec.NextRunLocal, ProbeAt: rec.ProbeAt}
 	one := &fired{}
 	f := s.flows.bind(rec)
 	if rec.ProbeAt != nil && !rec.ProbeAt.After(now) {
@@ -167,7 +167,7 @@ func (s *scheduler) fire(ctx context.Context, tx Tx, q Queries, rec *FlowRecord,
 		next.ProbeAt = p.ProbeAt(now)
 	}
 	if rec.NextRunAt != nil && !rec.NextRunAt.After(now) {
-		next.NextRunAt = p.Next(now)
+		next.setNext(p.NextTick(now, rec.nextTick()))
 		if err := s.fireTicks(ctx, tx, q, f, p, load, now, one); err != nil {
 			return nil, err
 		}
@@ -183,14 +183,14 @@ func (s *scheduler) fireTicks(ctx context.Context, tx Tx, q Queries, f *Flow, p 
 			slog.Time("first", span.First), slog.Time("last", span.Last), slog.Int64("ticks", span.Count))
 		return q.TickSkip(ctx, skippedOf(f.ID, span))
 	}
-	from := *f.NextRunAt
+	due := f.nextTick()
 	if reason, ok := p.Idle(f.IsActive(), f.TrippedAt); ok {
-		if s := p.Span(from, now, reason); s.Count > 0 {
+		if s := p.SpanFrom(due, now, reason); s.Count > 0 {
 			return skip(s)
 		}
 		return nil
 	}
-	fire, late := p.Due(from, now)
+	fire, late := p.DueFrom(due, now)
 	for _, s := range late {
 		if err := skip(s); err != nil {
 			return err

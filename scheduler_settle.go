@@ -13,22 +13,22 @@ import (
 
 // skipDue records the due ticks of a locked flow in the ledger, because a change of the flow
 // must not start runs. It returns the next tick.
-func (s *scheduler) skipDue(ctx context.Context, q Queries, rec *FlowRecord, now time.Time) (*time.Time, error) {
+func (s *scheduler) skipDue(ctx context.Context, q Queries, rec *FlowRecord, now time.Time) (*schedule.Tick, error) {
 	p, err := planOf(rec)
 	if err != nil || !p.HasTicks() {
 		return nil, err
 	}
 	if rec.NextRunAt == nil || rec.NextRunAt.After(now) {
-		return rec.NextRunAt, nil
+		return rec.nextTick(), nil
 	}
 	reason, idle := p.Idle(rec.IsActive(), rec.TrippedAt)
 	if !idle {
 		reason = schedule.SkippedMissed
 	}
-	if s := p.Span(*rec.NextRunAt, now, reason); s.Count > 0 {
+	if s := p.SpanFrom(rec.nextTick(), now, reason); s.Count > 0 {
 		err = q.TickSkip(ctx, skippedOf(rec.ID, s))
 	}
-	return p.Next(now), err
+	return p.NextTick(now, rec.nextTick()), err
 }
 
 // cancelOthers cancels the runs that are older than the newest, of each flow with

@@ -10,8 +10,14 @@ import (
 // leads to a second Write of the same batch, with the same ID and keys, so that the
 // sink can recognise it.
 //
-// One run at a time calls Write. Write must return when ctx is done. An error fails the
-// attempt.
+// One run at a time calls Write. Write must return when ctx is done.
+//
+// A *[RowError] or a *[RecordError] says that a row was refused. If the flow has a
+// [Policy], the engine then writes the batch again without the row that a RowError names,
+// or in halves, down to the rows that are refused. The policy decides about these. Rows
+// that the sink had taken are so written twice, under the same keys. A sink that knows
+// which rows were taken calls [SinkBatch].Refuse instead. Any other error fails the
+// attempt, and so does one that is marked by [Permanent], [Transient] or [RetryAfter].
 //
 // The engine finds these optional powers of every kind of sink by type assertion:
 // [AppendOnly], [Validator], [Describer].
@@ -32,6 +38,11 @@ type SinkBatch[T any] struct {
 	// record. Where a transform made several rows of one record, "/2", "/3" and so on
 	// follow it.
 	Keys []string
+	// Refuse is for a sink that has taken the other rows, or goes on with them: it asks the
+	// flow's policy about a row that cannot be written, by its index in Rows. If it returns
+	// nil, the row is left out. Otherwise Write must return the error. Refuse is nil if the
+	// flow has no policy, and must not be called after Write has returned.
+	Refuse func(row int, err error) error `json:"-"`
 }
 
 // SinkFunc makes a [Sink] of a function.
@@ -149,6 +160,11 @@ func settleResults(delta *Counters, origin []int, results []RowResult) {
 //     lower fence than the stored one has lost its run to another process, and must not
 //     write.
 //   - The state belongs to the engine. The sink stores it and returns it unchanged.
+//
+// If WriteFenced refuses rows with a *[RowError] or a *[RecordError], it must have written
+// nothing. If the flow has a [Policy], it decides about the row that a RowError names, and
+// the engine writes the batch without it. A batch without such a name is divided where the
+// source can resume.
 //
 // Like a [Sink], it may have the powers [Validator] and [Describer].
 type FencedSink[T any] interface {

@@ -40,12 +40,15 @@ const (
 	// SkipWindow: no process was there to see it, and it was older than
 	// Schedule.CatchUpWindow.
 	SkipWindow SkipReason = schedule.SkippedWindow
+	// SkipZone: the rules of the time zone have changed since the tick was stored. When
+	// the flow was registered, the tick was moved to another moment.
+	SkipZone SkipReason = schedule.SkippedZone
 )
 
 // Valid reports whether r is one of the reasons above.
 func (r SkipReason) Valid() bool {
 	switch r {
-	case SkipOverlap, SkipPaused, SkipDisabled, SkipMissed, SkipWindow:
+	case SkipOverlap, SkipPaused, SkipDisabled, SkipMissed, SkipWindow, SkipZone:
 		return true
 	default:
 		return false
@@ -65,6 +68,8 @@ func (r SkipReason) text() string {
 		return "no process was there to see it, and the catch-up policy does not make up for it"
 	case SkipWindow:
 		return "no process was there to see it, and it is older than the catch-up window"
+	case SkipZone:
+		return "it was stored under other rules of its time zone, and has been moved to another moment"
 	default:
 		return string(r)
 	}

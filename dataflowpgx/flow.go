@@ -52,7 +52,7 @@ func scanFlow(row pgx.Row, more ...any) (*dataflow.FlowRecord, error) {
 		&state, &f.StateBy, &f.StateReason, &f.StateAt,
 		&f.NextRunAt, &f.LastRunAt, &f.LastSuccessAt, &f.LastError, &f.Failures,
 		&f.CodeVersion, &f.DefinitionHash, &f.CreatedAt, &f.UpdatedAt,
-		&schedule, &f.ScheduleAt, &f.TrippedAt, &f.TrippedReason, &f.ProbeAt, &from,
+		&schedule, &f.ScheduleAt, &f.TrippedAt, &f.TrippedReason, &f.ProbeAt, &from, &f.NextRunLocal,
 	}, more...)...)
 	if err != nil {
 		return nil, notFound(err)

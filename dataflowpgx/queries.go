@@ -11,7 +11,7 @@ const flowColumns = `f.id, f.name, f.source::text, f.sink::text, f.runtime::text
 	f.state, f.state_by, f.state_reason, f.state_at,
 	f.next_run_at, f.last_run_at, f.last_success_at, f.last_error, f.failures,
 	f.code_version, f.definition_hash, f.created_at, f.updated_at,
-	f.schedule::text, f.schedule_at, f.tripped_at, f.tripped_reason, f.probe_at, f.runtime_from::text`
+	f.schedule::text, f.schedule_at, f.tripped_at, f.tripped_reason, f.probe_at, f.runtime_from::text, f.next_run_local`
 
 const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for, r.run_after, r.created_at,
 	r.started_at, r.ended_at, r.attempt, r.max_attempts, r.worker, r.lease_no, r.lease_until,

@@ -29,7 +29,7 @@ from {s}dataflow_flow where id = any($1) and (next_run_at is not null or probe_a
 const sqlFlowPlan = `
 update {s}dataflow_flow
 set next_run_at = $2, probe_at = $3, schedule = coalesce($4, schedule),
-	schedule_at = coalesce($5, schedule_at)
+	schedule_at = coalesce($5, schedule_at), next_run_local = $6
 where id = $1`
 
 // Extends the flow's last entry if
@@ -55,9 +55,10 @@ where ($1 = '' or f.name = $1) and ($2 = '' or t.reason = $2) and ($3 = 0 or t.i
 order by t.id desc limit $4`
 
 const sqlProcessSeen = `
-insert into {s}dataflow_process as p (id, code_version, flows, queues, started_at, seen_at, until)
-values ($1, $2, $3, $4, {now}, {now}, {now} + $5::bigint * interval '1 microsecond')
+insert into {s}dataflow_process as p (id, code_version, flows, queues, zone_data, started_at, seen_at, until)
+values ($1, $2, $3, $4, $6, {now}, {now}, {now} + $5::bigint * interval '1 microsecond')
 on conflict (id) do update set code_version = excluded.code_version, flows = excluded.flows, queues = excluded.queues,
+	zone_data = excluded.zone_data,
 	seen_at = excluded.seen_at, until = excluded.until`
 
 // Skips the row of a process that is just coming back. If two processes came back at once
@@ -69,8 +70,13 @@ delete from {s}dataflow_process where id in (
 const sqlProcessGone = `delete from {s}dataflow_process where id = $1`
 
 const sqlProcessList = `
-select id, code_version, flows, queues, started_at, seen_at, until
+select id, code_version, flows, queues, zone_data::text, started_at, seen_at, until
 from {s}dataflow_process where until >= {now} order by id`
+
+// Reads the clocks of a zone, by the server's own zone data.
+const sqlZoneOffsets = `
+select extract(epoch from (at at time zone $1) - (at at time zone 'UTC'))::int
+from generate_series(0, $4::int - 1) as n, to_timestamp($2::bigint + n * $3::bigint) as at order by n`
 
 const sqlNow = `select {now}`
 

@@ -2,7 +2,9 @@ package dataflowpgx
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -56,7 +58,7 @@ func (q *queries) FlowNext(ctx context.Context, flowIDs []int64) (time.Duration,
 }
 
 func (q *queries) FlowPlan(ctx context.Context, p *dataflow.FlowPlanParams) error {
-	return q.one(ctx, sqlFlowPlan, p.ID, p.NextRunAt, p.ProbeAt, nullJSON(p.Schedule), p.ScheduleAt)
+	return q.one(ctx, sqlFlowPlan, p.ID, p.NextRunAt, p.ProbeAt, nullJSON(p.Schedule), p.ScheduleAt, p.NextRunLocal)
 }
 
 func (q *queries) TickSkip(ctx context.Context, p *dataflow.TickSkipParams) error {
@@ -89,8 +91,12 @@ func (q *queries) RunActivity(ctx context.Context, flowID int64) (*dataflow.Acti
 }
 
 func (q *queries) ProcessSeen(ctx context.Context, p *dataflow.Process, ttl time.Duration) error {
+	zones, err := zoneJSON(p.ZoneData)
+	if err != nil {
+		return err
+	}
 	var b pgx.Batch
-	b.Queue(q.store.text(sqlProcessSeen), p.ID, p.CodeVersion, append([]string{}, p.Flows...), p.Queues, ttl.Microseconds())
+	b.Queue(q.store.text(sqlProcessSeen), p.ID, p.CodeVersion, append([]string{}, p.Flows...), p.Queues, ttl.Microseconds(), zones)
 	b.Queue(q.store.text(sqlProcessSweep))
 	return q.db.SendBatch(ctx, &b).Close()
 }
@@ -107,8 +113,25 @@ func (q *queries) ProcessList(ctx context.Context) ([]*dataflow.Process, error) 
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*dataflow.Process, error) {
 		var p dataflow.Process
-		err := row.Scan(&p.ID, &p.CodeVersion, &p.Flows, &p.Queues, &p.StartedAt, &p.SeenAt, &p.Until)
+		var zones *string
+		err := row.Scan(&p.ID, &p.CodeVersion, &p.Flows, &p.Queues, &zones, &p.StartedAt, &p.SeenAt, &p.Until)
 		utc(&p.StartedAt, &p.SeenAt, &p.Until)
-		return &p, err
+		if err == nil && zones != nil {
+			err = json.Unmarshal([]byte(*zones), &p.ZoneData)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read process %q: %w", p.ID, err)
+		}
+		return &p, nil
 	})
+}
+
+// zoneJSON returns the column zone_data.
+func zoneJSON(d *dataflow.ZoneData) (*string, error) {
+	if d == nil {
+		return nil, nil //nolint:nilnil // the column is null
+	}
+	data, err := json.Marshal(d)
+	text := string(data)
+	return &text, err
 }

@@ -72,7 +72,7 @@ func scanFlowAnd(row scanner, more ...any) (*dataflow.FlowRecord, error) {
 		nullTimeText{&f.TrippedAt},
 		&f.TrippedReason,
 		nullTimeText{&f.ProbeAt},
-		&from,
+		&from, &f.NextRunLocal,
 	}, more...)...)
 	if err != nil {
 		return nil, notFound(err)

@@ -23,7 +23,7 @@ from dataflow_flow where id in (select value from json_each(?1)) and (next_run_a
 const sqlFlowPlan = `
 update dataflow_flow
 set next_run_at = ?2, probe_at = ?3, schedule = coalesce(?4, schedule),
-	schedule_at = coalesce(?5, schedule_at)
+	schedule_at = coalesce(?5, schedule_at), next_run_local = ?6
 where id = ?1`
 
 // Extends the flow's last entry if
@@ -48,9 +48,10 @@ where (?1 = '' or f.name = ?1) and (?2 = '' or t.reason = ?2) and (?3 = 0 or t.i
 order by t.id desc limit ?4`
 
 const sqlProcessSeen = `
-insert into dataflow_process as p (id, code_version, flows, queues, started_at, seen_at, until)
-values (?1, ?2, ?3, ?4, {now}, {now}, strftime('%Y-%m-%d %H:%M:%f', {now}, ?5 || ' seconds'))
+insert into dataflow_process as p (id, code_version, flows, queues, zone_data, started_at, seen_at, until)
+values (?1, ?2, ?3, ?4, ?6, {now}, {now}, strftime('%Y-%m-%d %H:%M:%f', {now}, ?5 || ' seconds'))
 on conflict (id) do update set code_version = excluded.code_version, flows = excluded.flows, queues = excluded.queues,
+	zone_data = excluded.zone_data,
 	seen_at = excluded.seen_at, until = excluded.until`
 
 const sqlProcessSweep = `delete from dataflow_process where until < strftime('%Y-%m-%d %H:%M:%f', {now}, '-1 day')`
@@ -58,7 +59,7 @@ const sqlProcessSweep = `delete from dataflow_process where until < strftime('%Y
 const sqlProcessGone = `delete from dataflow_process where id = ?`
 
 const sqlProcessList = `
-select id, code_version, flows, queues, started_at, seen_at, until
+select id, code_version, flows, queues, zone_data, started_at, seen_at, until
 from dataflow_process where until >= {now} order by id`
 
 const sqlNow = `select {now}`

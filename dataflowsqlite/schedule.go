@@ -61,7 +61,7 @@ func (q *queries) FlowNext(ctx context.Context, flowIDs []int64) (time.Duration,
 }
 
 func (q *queries) FlowPlan(ctx context.Context, p *dataflow.FlowPlanParams) error {
-	return q.one(ctx, sqlFlowPlan, p.ID, nullTime(p.NextRunAt), nullTime(p.ProbeAt), nullJSON(p.Schedule), nullTime(p.ScheduleAt))
+	return q.one(ctx, sqlFlowPlan, p.ID, nullTime(p.NextRunAt), nullTime(p.ProbeAt), nullJSON(p.Schedule), nullTime(p.ScheduleAt), p.NextRunLocal)
 }
 
 func (q *queries) TickSkip(ctx context.Context, p *dataflow.TickSkipParams) error {
@@ -98,7 +98,15 @@ func (q *queries) ProcessSeen(ctx context.Context, p *dataflow.Process, ttl time
 			return err
 		}
 	}
-	if err := q.one(ctx, sqlProcessSeen, p.ID, p.CodeVersion, flows, queues, secondsText(ttl)); err != nil {
+	var zones any
+	if p.ZoneData != nil {
+		data, err := json.Marshal(p.ZoneData)
+		if err != nil {
+			return err
+		}
+		zones = string(data)
+	}
+	if err := q.one(ctx, sqlProcessSeen, p.ID, p.CodeVersion, flows, queues, secondsText(ttl), zones); err != nil {
 		return err
 	}
 	_, err = q.db.ExecContext(ctx, q.store.text(sqlProcessSweep))
@@ -114,13 +122,16 @@ func (q *queries) ProcessList(ctx context.Context) ([]*dataflow.Process, error) 
 	return collect(ctx, q, func(row scanner) (*dataflow.Process, error) {
 		var p dataflow.Process
 		var flows string
-		var queues *string
-		err := row.Scan(&p.ID, &p.CodeVersion, &flows, &queues, timeText{&p.StartedAt}, timeText{&p.SeenAt}, timeText{&p.Until})
+		var queues, zones *string
+		err := row.Scan(&p.ID, &p.CodeVersion, &flows, &queues, &zones, timeText{&p.StartedAt}, timeText{&p.SeenAt}, timeText{&p.Until})
 		if err == nil {
 			err = json.Unmarshal([]byte(flows), &p.Flows)
 		}
 		if err == nil && queues != nil {
 			err = json.Unmarshal([]byte(*queues), &p.Queues)
+		}
+		if err == nil && zones != nil {
+			err = json.Unmarshal([]byte(*zones), &p.ZoneData)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read process %q: %w", p.ID, err)

@@ -161,6 +161,7 @@ func spread(t *testing.T, rows []pair, bad int) string {
 		"4.txt": "none of them",
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600))
+		settle(t, filepath.Join(dir, name))
 	}
 	return filepath.Join(dir, "*.csv")
 }

@@ -7,10 +7,12 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"log/slog"
 	"reflect"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/files"
+	"github.com/activedataflow/dataflow/internal/notes"
 )
 
 // checkEvery is the number of records read between two checks of the context.
@@ -47,7 +49,8 @@ type source[T any] struct {
 }
 
 func newSource[T any](place files.Place, opts *Options) *source[T] {
-	s := &source[T]{place: place, opts: opts.withDefaults()}
+	s := &source[T]{opts: opts.withDefaults()}
+	s.place = place.Resting(s.opts.rest())
 	s.plan, s.planErr = compile(reflect.TypeFor[T]())
 	return s
 }
@@ -73,7 +76,7 @@ func (s *source[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.S
 func (s *source[T]) each(ctx context.Context, r dataflow.Request[Cursor], yield func(dataflow.Item[T, Cursor], error) bool) error {
 	return s.files(ctx, r, func(f *file, recs *records) (bool, error) {
 		return s.records(ctx, f, recs, yield)
-	})
+	}, func(bad error) bool { return yield(dataflow.Item[T, Cursor]{}, bad) })
 }
 
 // records yields the records of one file. It reports whether the caller wants more.
@@ -111,8 +114,9 @@ func (s *source[T]) records(ctx context.Context, f *file, recs *records, yield f
 }
 
 // files opens the requested files in turn. It calls f for each file that has a
-// header, until f returns false.
-func (s *source[T]) files(ctx context.Context, r dataflow.Request[Cursor], f func(f *file, recs *records) (bool, error)) error {
+// header, until f returns false. It calls skipped for each file that cannot be read, if
+// the options say so.
+func (s *source[T]) files(ctx context.Context, r dataflow.Request[Cursor], f func(f *file, recs *records) (bool, error), skipped func(bad error) bool) error {
 	if err := s.Validate(); err != nil {
 		return dataflow.Permanent(fmt.Errorf("CSV file: %w", err))
 	}
@@ -131,7 +135,11 @@ func (s *source[T]) files(ctx context.Context, r dataflow.Request[Cursor], f fun
 		if r.Resumed && r.From.File == at.File {
 			at = r.From
 		}
-		if more, err := s.file(ctx, name, at, f); err != nil || !more {
+		more, err := s.file(ctx, name, at, f)
+		if err != nil && s.opts.SkipUnreadable && s.place.Many() && ctx.Err() == nil {
+			more, err = skipped(files.Unreadable(name, err)), nil
+		}
+		if err != nil || !more {
 			return err
 		}
 	}
@@ -149,17 +157,23 @@ func (s *source[T]) file(ctx context.Context, name string, at Cursor, use func(f
 		return false, err
 	}
 	if f.header == nil { // it may still be written
-		return true, nil
+		return !f.left, nil
 	}
-	return use(f, newRecords(f, start, at))
+	recs := newRecords(f, start, at)
+	more, err := use(f, recs)
+	if recs.left {
+		notes.Info(ctx, "the file ends within a record and was changed lately; a later run reads the record", slog.String("file", name), slog.Int64("line", recs.at.lines()+1))
+		more = false
+	}
+	return more, err
 }
 
 func (s *source[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (n int64, err error) {
 	err = s.files(ctx, r, func(_ *file, recs *records) (bool, error) {
-		more, err := count(ctx, recs, &s.opts)
+		more, err := count(ctx, recs)
 		n += more
 		return true, err
-	})
+	}, func(error) bool { n++; return true })
 	return n, err
 }
 

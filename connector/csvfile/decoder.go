@@ -16,7 +16,7 @@ const maxShown = 100
 type decoder struct {
 	row     reflect.Value
 	targets []target
-	width   int // the number of columns in the header
+	header  []string
 	opts    *Options
 }
 
@@ -32,7 +32,7 @@ type target struct {
 
 // newDecoder finds each column in the file's header.
 func newDecoder(row reflect.Value, plan []column, f *file) (*decoder, error) {
-	d := &decoder{row: row, width: len(f.header), opts: f.opts}
+	d := &decoder{row: row, header: f.header, opts: f.opts}
 	var wrong []string
 	for _, c := range plan {
 		at := c.find(f.header)
@@ -47,6 +47,9 @@ func newDecoder(row reflect.Value, plan []column, f *file) (*decoder, error) {
 		}
 		t.kind = kindOf(t.want)
 		d.targets = append(d.targets, t)
+	}
+	if len(wrong) > 0 && strings.Contains(strings.Join(f.header, ","), "\r") {
+		return nil, f.permanent("its lines end in CR alone, as in files of old Macs: convert them to LF. The file then has more lines than one; as it is, its columns are %s", quoted(f.header))
 	}
 	if len(wrong) > 0 {
 		return nil, f.permanent("%s. The columns are %s", strings.Join(wrong, "; "), quoted(f.header))
@@ -110,8 +113,14 @@ func (c *column) timeLayouts(opts *Options) []string {
 
 // decode fills the row. After an error the row is incomplete.
 func (d *decoder) decode(cells []string) error {
-	if len(cells) != d.width {
-		return fmt.Errorf("has %d %s, but the header has %d", len(cells), plural("field", len(cells)), d.width)
+	if len(cells) != len(d.header) {
+		surplus := len(cells) > len(d.header) && allEmpty(cells[len(d.header):]) || len(cells) < len(d.header) && allEmpty(d.header[len(cells):])
+		switch {
+		case !surplus:
+			return fmt.Errorf("has %d %s, but the header has %d", len(cells), plural("field", len(cells)), len(d.header))
+		case !d.opts.SurplusEmpty:
+			return fmt.Errorf("has %d %s, but the header has %d: the surplus ones are empty: set SurplusEmpty to ignore them", len(cells), plural("field", len(cells)), len(d.header))
+		}
 	}
 	d.row.SetZero()
 	for i := range d.targets {
@@ -164,4 +173,8 @@ func plural(noun string, n int) string {
 		return noun
 	}
 	return noun + "s"
+}
+
+func allEmpty(cells []string) bool {
+	return !slices.ContainsFunc(cells, func(cell string) bool { return cell != "" })
 }

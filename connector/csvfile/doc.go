@@ -49,9 +49,8 @@
 // nil and a string empty, and calls UnmarshalText with empty text. For a field of any
 // other type the record is bad.
 //
-// Text is not changed, and not checked to be UTF-8. A line break in a quoted cell is
-// read as "\n", even if the file has "\r\n". The strings of one record share their
-// memory.
+// Text is not changed, and not checked to be UTF-8: a line break in a quoted cell stays as it
+// is. The strings of one record share their memory.
 //
 // # Bad records
 //
@@ -60,15 +59,25 @@
 // the source reads a pattern. The read continues after it. A quote that is never closed
 // ends the read, because it takes in the rest of the file.
 //
-// Blank lines are skipped.
+// Blank lines are skipped. In a file of one column, a blank line is a record with an empty
+// cell: Postgres writes a null so.
+//
+// # Dialects
+//
+// By default, cells are separated by commas, and quotes are doubled within quotes, as in RFC
+// 4180. [Options] describe other files: without quotes, with escapes, misplaced quotes, titles
+// or totals. A first line such as "sep=;" names the separator. Nothing else is guessed.
+// docs/connectors/files.md has recipes.
 //
 // # Resuming
 //
 // Every record is a resume point. A later read finds the records appended since; the
 // bytes before the cursor must not change. A read returns an error if the file was cut,
-// or if its last line was changed after it was read. So append whole lines only. A
-// replaced file of the same size or more is not always detected: use another path and
-// another flow for it.
+// or if its last line was changed after it was read. A replaced file of the same size or
+// more is not always detected: use another path and another flow for it.
+//
+// A last record without its line break is left for a later read, as long as the file has
+// changed within the last minute: another program may still be writing it. See [Partial].
 //
 // An empty file has no records and is no error: its header may still be written.
 //
@@ -85,6 +94,6 @@
 //
 // [AppendTo] appends to a file, exactly once: a crash leaves neither a torn nor a
 // duplicate record. [WriteFiles] writes a file for each batch; the file appears in one
-// step. [Open] reads back the same values, with two exceptions: a "\r\n" in a text is
-// read as "\n", and a nil pointer cannot be told from one to the text of Null.
+// step. [Open] reads back the same values, with one exception: a nil pointer cannot be told
+// from one to the text of Null.
 package csvfile

@@ -63,17 +63,27 @@ func (e *encoder) header() []byte {
 	return append(line, '\n')
 }
 
-// encodeRows appends rows to out as records. A row that cannot be written is a
-// *RecordError.
-func encodeRows[T any](e *encoder, out []byte, rows []T, keys []string) ([]byte, error) {
+// encodeRows appends rows to out as records. A row that cannot be written goes to refuse, and
+// is left out. Without refuse, it is a *RowError.
+func encodeRows[T any](e *encoder, out []byte, rows []T, keys []string, refuse func(row int, err error) error) ([]byte, error) {
 	for i := range rows {
-		var err error
-		if out, err = e.record(out, reflect.ValueOf(&rows[i]).Elem()); err != nil {
-			key := fmt.Sprintf("%d of the batch", i+1)
-			if i < len(keys) {
-				key = keys[i]
-			}
-			return nil, &dataflow.RecordError{Stage: dataflow.StageWrite, Key: key, Err: err}
+		size := len(out)
+		more, err := e.record(out, reflect.ValueOf(&rows[i]).Elem())
+		if err == nil {
+			out = more
+			continue
+		}
+		out = out[:size]
+		key := fmt.Sprintf("%d of the batch", i+1)
+		if i < len(keys) {
+			key = keys[i]
+		}
+		err = &dataflow.RecordError{Stage: dataflow.StageWrite, Key: key, Err: err}
+		if refuse == nil {
+			return nil, &dataflow.RowError{Row: i, Alone: true, Err: err}
+		}
+		if err := refuse(i, err); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil

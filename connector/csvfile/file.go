@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/files"
@@ -23,6 +25,8 @@ type file struct {
 	unique bool
 	// body is the cursor directly after the header.
 	body Cursor
+	// left is true if the file ends within the header, which may still be written.
+	left bool
 }
 
 // openFile opens the file of a cursor and reads its header.
@@ -50,9 +54,18 @@ func (f *file) readHeader() error {
 	case err != nil:
 		return f.wrap(err)
 	}
-	recs := newRecords(f, offset, Cursor{File: f.body.File, Offset: offset})
+	recs, err := f.preamble(Cursor{File: f.body.File, Offset: offset})
+	if err != nil {
+		return err
+	}
 	header, err := recs.next()
+	for f.opts.HeaderAt != "" && (err == nil || isRecordError(err)) && !f.hasCell(header, f.opts.HeaderAt) {
+		header, err = recs.next()
+	}
+	f.left = recs.left
 	switch bad := (*dataflow.RecordError)(nil); {
+	case errors.Is(err, io.EOF) && f.opts.HeaderAt != "" && recs.lines > 0 && !recs.left:
+		return f.permanent("no record has the column %q of HeaderAt: it ends at line %d", f.opts.HeaderAt, recs.lines)
 	case errors.Is(err, io.EOF):
 		return nil
 	case errors.As(err, &bad):
@@ -73,9 +86,79 @@ func (f *file) readHeader() error {
 	return nil
 }
 
+// preamble passes the lines before the header: one that names the separator, and those of
+// SkipLines. It returns what reads the header.
+func (f *file) preamble(at Cursor) (*records, error) {
+	recs := newRecords(f, at.Offset, at)
+	first, err := recs.line(0)
+	if sep, ok := separator(first); ok && err == nil {
+		switch opts := *f.opts; {
+		case opts.sepMayDiffer && sep != opts.Quote:
+			opts.Comma = sep
+			f.opts = &opts
+		case sep != opts.Comma:
+			return nil, f.permanent("its first line says that %q separates the cells, but Comma is %q: leave Comma out", sep, opts.Comma)
+		}
+		at = at.span(recs.offset, 1, 1)
+	}
+	recs = newRecords(f, at.Offset, at)
+	for range f.opts.SkipLines {
+		if _, err := recs.line(0); err != nil {
+			return recs, ignoreEOF(err)
+		}
+	}
+	return recs, nil
+}
+
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// separator returns the character that a line such as "sep=;" names.
+func separator(line []byte) (rune, bool) {
+	text := strings.Trim(strings.TrimRight(string(line), "\r\n"), `"`)
+	if len(text) < 5 || !strings.EqualFold(text[:4], "sep=") {
+		return 0, false
+	}
+	sep, size := utf8.DecodeRuneInString(text[4:])
+	return sep, len(text) == 4+size && validDelimiter(sep)
+}
+
+// hasCell reports whether a record has a cell with a text.
+func (f *file) hasCell(cells []string, text string) bool {
+	return slices.ContainsFunc(cells, func(cell string) bool {
+		return cell == text || f.opts.TrimSpace && strings.TrimSpace(cell) == text
+	})
+}
+
+// visible returns text with the bytes that are not UTF-8 written as \xE9.
+func visible(text string) string {
+	if utf8.ValidString(text) {
+		return text
+	}
+	var b strings.Builder
+	for len(text) > 0 {
+		r, size := utf8.DecodeRuneInString(text)
+		if r == utf8.RuneError && size == 1 {
+			fmt.Fprintf(&b, `\x%02X`, text[0])
+		} else {
+			b.WriteString(text[:size])
+		}
+		text = text[size:]
+	}
+	return b.String()
+}
+
 // raw returns a record as JSON: an object with the column names, or an array if the
-// names are not unique or their number differs.
+// names are not unique or their number differs. A record that is not UTF-8 is a text,
+// which cannot be taken for the record.
 func (f *file) raw(cells []string) json.RawMessage {
+	if !utf8.ValidString(strings.Join(cells, "")) {
+		return marshal(visible(strings.Join(cells, string(f.opts.Comma))))
+	}
 	if len(cells) != len(f.header) || !f.unique {
 		return marshal(cells)
 	}

@@ -32,6 +32,7 @@ func FuzzResume(f *testing.F) {
 		}
 		path := filepath.Join(t.TempDir(), "f.csv")
 		require.NoError(t, os.WriteFile(path, append([]byte(header), body...), 0o600))
+		settle(t, path)
 		src := csvfile.Open[pair](path, opts)
 		all, last := read(t, src, nil)
 		if last == nil {
@@ -59,6 +60,7 @@ func FuzzOpen(f *testing.F) {
 	f.Fuzz(func(t *testing.T, file []byte, offset int64) {
 		path := filepath.Join(t.TempDir(), "f.csv")
 		require.NoError(t, os.WriteFile(path, file, 0o600))
+		settle(t, path)
 		src := csvfile.Open[pair](path, nil)
 		_, _ = read(t, src, nil)
 		_, _ = read(t, src, &csvfile.Cursor{Offset: offset, Line: 1})

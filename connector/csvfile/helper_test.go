@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -32,7 +33,15 @@ func write(tb testing.TB, text string) string {
 	tb.Helper()
 	path := filepath.Join(tb.TempDir(), "data.csv")
 	require.NoError(tb, os.WriteFile(path, []byte(text), 0o600))
+	settle(tb, path)
 	return path
+}
+
+// settle makes a file look as if nothing had written to it for an hour.
+func settle(tb testing.TB, path string) {
+	tb.Helper()
+	long := time.Now().Add(-time.Hour)
+	require.NoError(tb, os.Chtimes(path, long, long))
 }
 
 // appendTo appends text to a file.
@@ -41,6 +50,7 @@ func appendTo(tb testing.TB, path, text string) {
 	old, err := os.ReadFile(path)
 	require.NoError(tb, err)
 	require.NoError(tb, os.WriteFile(path, append(old, text...), 0o600))
+	settle(tb, path)
 }
 
 // read reads everything after the cursor; nil means from the beginning. It returns

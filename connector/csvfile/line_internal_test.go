@@ -35,7 +35,8 @@ func requireSameRecords(t *testing.T, text []byte, opts *Options) {
 		return // the text begins like a gzip file
 	}
 	got := newRecords(&file{File: opened, opts: &filled}, 0, Cursor{})
-	// Add the line break that input adds to the last line.
+	size := int64(len(text))
+	// The last line may lack its line break; encoding/csv would keep a "\r" before it.
 	if n := len(text); n > 0 && text[n-1] != '\n' {
 		text = append(slices.Clone(text), '\n')
 	}
@@ -47,10 +48,13 @@ func requireSameRecords(t *testing.T, text []byte, opts *Options) {
 		var bad *dataflow.RecordError
 		if wantErr == nil {
 			require.NoError(t, err)
+			for i := range cells {
+				cells[i] = strings.ReplaceAll(cells[i], "\r\n", "\n") // as encoding/csv changes it
+			}
 			require.Equal(t, wantCells, cells)
 			line, _ := want.FieldPos(0)
 			require.Equal(t, int64(line), got.at.Line)
-			require.Equal(t, min(want.InputOffset(), got.in.served), got.at.Offset)
+			require.Equal(t, min(want.InputOffset(), size), got.at.Offset)
 			last, _ := want.FieldPos(len(wantCells) - 1)
 			require.Equal(t, int64(last+strings.Count(wantCells[len(wantCells)-1], "\n")), got.at.lines())
 			continue
@@ -69,7 +73,7 @@ func requireSameRecords(t *testing.T, text []byte, opts *Options) {
 		require.ErrorIs(t, bad, wantBad.Err)
 		require.Equal(t, int64(wantBad.StartLine), got.at.Line)
 		require.Equal(t, int64(wantBad.Line), got.at.lines())
-		require.Equal(t, min(want.InputOffset(), got.in.served), got.at.Offset)
+		require.Equal(t, min(want.InputOffset(), size), got.at.Offset)
 	}
 }
 

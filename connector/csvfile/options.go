@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/files"
 )
 
 // defaultMaxRecordBytes is the default of Options.MaxRecordBytes.
@@ -16,11 +17,47 @@ const defaultMaxRecordBytes = 16 << 20
 
 // Options are the optional settings of [Open]. The zero value is ready to use.
 type Options struct {
-	// Comma separates the cells of a record. 0 means a comma.
+	// Comma separates the cells of a record. 0 means a comma, unless the first line of the
+	// file names another character, such as "sep=;". An Options value with another Comma
+	// than such a line is an error.
 	Comma rune
 
 	// Comment begins a line that is skipped. 0 means that there are no comments.
 	Comment rune
+
+	// Quote encloses a cell that holds separators or line breaks. Within the cell it is
+	// doubled. 0 means '"'. [None] means that the file has no quotes: a '"' is text.
+	Quote rune
+
+	// Escape makes the Quote, or the Escape itself, part of a quoted cell. If Quote is
+	// None, it makes the Comma, a line break or itself part of a cell. Before any other
+	// character it is text, so that \N stays \N. 0 means that there is none.
+	Escape rune
+
+	// LazyQuotes reads cells with misplaced quotes in place of making their records bad.
+	// A quote in a cell that does not begin with one is text. In a cell that begins with
+	// one, a quote is text if another one on the line ends the cell. If none does, the
+	// cell ends at the quote, and what follows up to the Comma belongs to it.
+	LazyQuotes bool
+
+	// SurplusEmpty accepts a record with more cells than the header, if the surplus ones
+	// are empty, and one with fewer, if the header's names for them are empty. False makes
+	// it bad.
+	SurplusEmpty bool
+
+	// SkipLines is the number of lines before the header, such as a title. Blank lines
+	// count.
+	SkipLines int
+
+	// HeaderAt is the name of a column. The lines before the first record that has a cell
+	// with this text are skipped; that record is the header. Empty means that the first
+	// record is the header.
+	HeaderAt string
+
+	// Footer is how the first cell of the file's last lines begins, such as "Total". That
+	// record and all after it are left out, and are not counted. Empty means that there is
+	// none.
+	Footer string
 
 	// TimeLayouts are layouts of [time.Parse] for the cells of a time.Time, tried
 	// in this order. A layout in the field's tag replaces all of them. Empty means
@@ -39,6 +76,46 @@ type Options struct {
 	// It keeps a quote that is never closed from loading a huge file into memory. 0
 	// means 16 MiB.
 	MaxRecordBytes int64
+
+	// Partial says what a read does with a last line that has no line break. The zero
+	// value is [Leave]. A stream ([From], [FromFunc]) is read to its end.
+	Partial Partial
+
+	// Rest is how long a file must be unchanged for its last line to count as whole
+	// without a line break. 0 means one minute.
+	Rest time.Duration
+
+	// SkipUnreadable goes on to the next file of a pattern if a file cannot be opened or
+	// read. The file counts as one bad record, with its name as the key. Once a record of a
+	// later file is written, no run reads it again. False ends the read with the error.
+	SkipUnreadable bool
+
+	sepMayDiffer bool // Comma is the default
+}
+
+// None is the Quote of files without quotes.
+const None rune = -1
+
+// Partial says what a read does with a last line that has no line break, or a quote that
+// is not closed.
+type Partial int
+
+// The ways to treat a last line without a line break.
+const (
+	// Leave leaves the line for a later read, until it has its line break or the file has
+	// rested. Of several files, the later ones are read after that. Another program may
+	// still be writing the line.
+	Leave Partial = iota
+	// Take reads the line as it is.
+	Take
+)
+
+// rest is for [files.Place.Resting].
+func (o *Options) rest() time.Duration {
+	if o.Partial == Take {
+		return 0
+	}
+	return o.Rest
 }
 
 // withDefaults returns a copy with all zero values filled in.
@@ -48,6 +125,9 @@ func (o *Options) withDefaults() Options {
 	}
 	filled := *o
 	filled.Comma = cmp.Or(o.Comma, ',')
+	filled.sepMayDiffer = o.Comma == 0
+	filled.Quote = cmp.Or(o.Quote, '"')
+	filled.Rest = cmp.Or(o.Rest, files.DefaultRest)
 	filled.MaxRecordBytes = cmp.Or(o.MaxRecordBytes, defaultMaxRecordBytes)
 	filled.TimeLayouts = slices.Clone(o.TimeLayouts)
 	filled.Null = slices.Clone(o.Null)
@@ -64,6 +144,24 @@ func (o *Options) validate() error {
 	}
 	if !validDelimiter(o.Comma) {
 		wrong("Comma", "%q cannot separate cells: use a character that is neither a quote nor a line break", o.Comma)
+	}
+	if o.Quote != None && (o.Quote <= ' ' || o.Quote >= utf8.RuneSelf || o.Quote != '"' && (o.Quote == o.Comma || o.Quote == o.Comment)) {
+		wrong("Quote", "%q cannot enclose cells: use an ASCII character that is neither a space nor the Comma nor the Comment, or None", o.Quote)
+	}
+	if o.Escape != 0 && (o.Escape <= ' ' || o.Escape >= utf8.RuneSelf || o.Escape == o.Comma || o.Escape == o.Comment) {
+		wrong("Escape", "%q cannot escape: use an ASCII character that is neither a space nor the Comma nor the Comment", o.Escape)
+	}
+	if o.LazyQuotes && o.Quote == None {
+		wrong("LazyQuotes", "it is set, but Quote is None: there are no quotes")
+	}
+	if o.SkipLines < 0 {
+		wrong("SkipLines", "%d is negative: use the number of lines before the header", o.SkipLines)
+	}
+	if o.Partial != Leave && o.Partial != Take {
+		wrong("Partial", "%d is unknown: use Leave or Take", o.Partial)
+	}
+	if o.Rest < 0 {
+		wrong("Rest", "%s is negative: use a time, or 0 for %s", o.Rest, files.DefaultRest)
 	}
 	if o.Comment != 0 && !validDelimiter(o.Comment) {
 		wrong("Comment", "%q cannot begin a comment: use a character that is neither a quote nor a line break", o.Comment)

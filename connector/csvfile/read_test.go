@@ -39,7 +39,7 @@ func TestRead(t *testing.T) {
 		{name: "CRLF", file: "a,b\r\n1,2\r\n\r\n3,4\r\n", want: []string{"line 2: 1|2", "line 4: 3|4"}},
 		{name: "BOM", file: "\xEF\xBB\xBFa,b\n1,2\n", want: []string{"line 2: 1|2"}},
 		{name: "BOMQuoted", file: "\xEF\xBB\xBF\"a\",b\n1,2\n", want: []string{"line 2: 1|2"}},
-		{name: "LineBreakInQuotes", file: "a,b\n\"1\r\n\n1\",2\n3,4\n", want: []string{"line 2: 1\n\n1|2", "line 5: 3|4"}},
+		{name: "LineBreakInQuotes", file: "a,b\n\"1\r\n\n1\",2\n3,4\n", want: []string{"line 2: 1\r\n\n1|2", "line 5: 3|4"}},
 		{name: "LineBreakInHeader", file: "a,\"x\ny\",b\n1,,2\n", want: []string{"line 3: 1|2"}},
 		{name: "DoubledQuote", file: "a,b\n\"say \"\"hi\"\"\",2\n", want: []string{`line 2: say "hi"|2`}},
 		{name: "Unicode", file: "a,b\nÅse,日本\n", want: []string{"line 2: Åse|日本"}},
@@ -55,11 +55,11 @@ func TestRead(t *testing.T) {
 		},
 		{
 			name: "BareQuote", file: "a,b\n\"x\ny\",a \" b\n1,2\n",
-			want: []string{`line 2: error: line 3, byte 6: bare " in non-quoted-field`, "line 4: 1|2"},
+			want: []string{`line 2: error: line 3, byte 6: bare " in non-quoted-field: the record takes in the lines 2 to 3: close its quote, or set Quote to None if the file has no quotes`, "line 4: 1|2"},
 		},
 		{
 			name: "MisplacedQuote", file: "a,b\n\"x\" y,2\n1,2\n\"x\ny\"z",
-			want: []string{`line 2: error: line 2, byte 3: extraneous or missing " in quoted-field`, "line 3: 1|2", `line 4: error: line 5, byte 2: extraneous or missing " in quoted-field`},
+			want: []string{`line 2: error: line 2, byte 3: extraneous or missing " in quoted-field`, "line 3: 1|2", `line 4: error: line 5, byte 2: extraneous or missing " in quoted-field: the record takes in the lines 4 to 5: close its quote, or set Quote to None if the file has no quotes`},
 		},
 		{
 			name: "UnclosedQuote", file: "a,b\n1,2\n\"x\ny\",\"z\n1,2\n",

@@ -62,13 +62,13 @@ func TestResume_Lines(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{
 		"line 3: 1|2",
-		"line 5: two\nlines|and\n\nthree",
+		"line 5: two\r\nlines|and\r\n\r\nthree",
 		"line 9: Åse|日本語 🐦",
 		"line 10: |",
 		"line 14: error: has 1 field, but the header has 2",
 		`line 15: error: line 15, byte 5: bare " in non-quoted-field`,
-		"line 16: say \"hi\"|\n",
-		`line 18: error: line 19, byte 7: extraneous or missing " in quoted-field`,
+		"line 16: say \"hi\"|\r\n",
+		`line 18: error: line 19, byte 7: extraneous or missing " in quoted-field: the record takes in the lines 18 to 19: close its quote, or set Quote to None if the file has no quotes`,
 		"line 20: |",
 		"line 21: \xff\xfe|\x00",
 		"line 22: last\n|record",

@@ -75,7 +75,7 @@ func (s *appendSink[T]) Claim(ctx context.Context, flow string, fence int64) (js
 }
 
 func (s *appendSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T]) error {
-	body, err := encodeRows(s.encoder, nil, b.Rows, nil)
+	body, err := encodeRows(s.encoder, nil, b.Rows, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (s *filesSink[T]) Write(ctx context.Context, b dataflow.SinkBatch[T]) error
 	if b.ID == "" || b.ID != filepath.Base(b.ID) {
 		return dataflow.Permanent(fmt.Errorf("the batch's ID %q cannot be a file name: use an ID without a path separator", b.ID))
 	}
-	body, err := encodeRows(s.encoder, s.header(), b.Rows, b.Keys)
+	body, err := encodeRows(s.encoder, s.header(), b.Rows, b.Keys, b.Refuse)
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,14 @@ type SinkOptions struct {
 	// means "Idempotency-Key".
 	KeyHeader string
 
+	// Check looks at each response with a status of 2xx. Nil means that all rows were
+	// taken. [RefusedError] names the rows that were not, and the flow's policy decides about
+	// them. Any other error fails the attempt; mark it by [dataflow.Transient] or
+	// [dataflow.RetryAfter] if the request should be made again. A nil Check takes a
+	// response for a success, unless its status is 207, or its field "errors",
+	// "insertErrors" or "UnprocessedItems" is not empty: that is an error.
+	Check func(*SinkResponse) error
+
 	// The other fields are those of [Options].
 	Auth         func(*http.Request) error
 	Header       http.Header
@@ -41,6 +49,27 @@ type SinkOptions struct {
 	MaxWait      time.Duration
 }
 
+// SinkResponse is the response to a request with rows.
+type SinkResponse struct {
+	Status int
+	Header http.Header
+	// Body is the whole body, without a byte order mark.
+	Body []byte
+	// Rows is the number of rows in the request.
+	Rows int
+}
+
+// RefusedError is the error of a response that refuses some rows of a request and takes all
+// others. Row is a row's index in the request.
+type RefusedError []*dataflow.RowError
+
+func (r RefusedError) Error() string {
+	if len(r) == 0 {
+		return "no rows were refused"
+	}
+	return fmt.Sprintf("%d rows were refused, the first is row %d: %v", len(r), r[0].Row, r[0].Err)
+}
+
 // Sink returns a target that sends each batch to the API at address, as a JSON
 // array. opts may be nil.
 //
@@ -48,8 +77,10 @@ type SinkOptions struct {
 // Idempotency-Key. Delivery is at least once, and exactly once if the API ignores
 // repeated keys.
 //
-// A status of 2xx is a success. 408, 425, 429 and 5xx are tried again, as for
-// [Source]. Any other status of 4xx is a permanent error.
+// A status of 2xx is a success, unless [SinkOptions].Check says otherwise. 408, 425, 429 and
+// 5xx are tried again, as for [Source]. A request that is too large (413) is sent in halves.
+// So is one that the API refuses with 400, 409 or 422, if the flow has a policy: it decides
+// about the rows that are refused alone. Any other status of 4xx is a permanent error.
 func Sink[T any](address string, opts *SinkOptions) dataflow.Target[T] {
 	return dataflow.To[T](newSink[T](address, opts))
 }
@@ -112,20 +143,142 @@ func (s *sink[T]) Write(ctx context.Context, b dataflow.SinkBatch[T]) error {
 		if size < len(b.Rows) { // name the part by its first row
 			key += "-" + strconv.Itoa(from+1)
 		}
-		if err := s.send(ctx, key, b, from, to); err != nil {
+		p, err := s.encode(b, from, to)
+		if err != nil {
+			return err
+		}
+		if err := s.send(ctx, key, b, p); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// send makes one request with rows[from:to] of a batch.
-func (s *sink[T]) send(ctx context.Context, key string, b dataflow.SinkBatch[T], from, to int) error {
-	body, err := s.body(b, from, to)
-	if err != nil {
+// part is the rows of one request.
+type part struct {
+	rows []int // their places in the batch
+	json []json.RawMessage
+}
+
+// encode returns rows[from:to] as JSON, without those that cannot be written.
+func (s *sink[T]) encode(b dataflow.SinkBatch[T], from, to int) (p part, err error) {
+	for i := from; i < to; i++ {
+		row, err := json.Marshal(&b.Rows[i])
+		if err == nil {
+			p.rows, p.json = append(p.rows, i), append(p.json, row)
+			continue
+		}
+		if err := refuse(b, i, err); err != nil {
+			return part{}, err
+		}
+	}
+	return p, nil
+}
+
+// refuse lets the flow's policy decide about row i, or returns its error.
+func refuse[T any](b dataflow.SinkBatch[T], i int, err error) error {
+	if b.Refuse != nil {
+		return b.Refuse(i, err)
+	}
+	key := fmt.Sprintf("%d of batch %s", i+1, b.ID)
+	if i < len(b.Keys) {
+		key = b.Keys[i]
+	}
+	return &dataflow.RowError{Row: i, Alone: true, Err: &dataflow.RecordError{Stage: dataflow.StageWrite, Key: key, Err: err}}
+}
+
+// send makes one request with a part of a batch. If the API refuses it for its rows, and the
+// flow has a policy, or if it is too large, it sends the halves, down to the rows that are
+// refused.
+func (s *sink[T]) send(ctx context.Context, key string, b dataflow.SinkBatch[T], p part) error {
+	if len(p.rows) == 0 {
+		return nil
+	}
+	resp, err := s.post(ctx, key, p)
+	status := (*httpcall.StatusError)(nil)
+	switch {
+	case err == nil:
+		return s.check(b, p, resp)
+	case !errors.As(err, &status):
+		return err
+	case len(p.rows) == 1 && b.Refuse != nil && (status.Status == http.StatusRequestEntityTooLarge || aboutRows(status.Status)):
+		return refuse(b, p.rows[0], errors.New(err.Error())) // its mark is about a request of many rows
+	case len(p.rows) == 1:
+		return err
+	case status.Status != http.StatusRequestEntityTooLarge && (b.Refuse == nil || !aboutRows(status.Status)):
 		return err
 	}
-	_, err = s.call.Do(ctx, func(ctx context.Context) (*http.Request, error) {
+	middle := len(p.rows) / 2
+	for _, half := range []part{{p.rows[:middle], p.json[:middle]}, {p.rows[middle:], p.json[middle:]}} {
+		key := fmt.Sprintf("%s-%d-%d", b.ID, half.rows[0]+1, half.rows[len(half.rows)-1]+1)
+		if err := s.send(ctx, key, b, half); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// aboutRows reports whether an API uses a status for rows that it does not accept.
+func aboutRows(status int) bool {
+	return status == http.StatusBadRequest || status == http.StatusConflict || status == http.StatusUnprocessableEntity
+}
+
+// check finds the rows that a successful response refuses.
+func (s *sink[T]) check(b dataflow.SinkBatch[T], p part, resp *httpcall.Response) error {
+	var err error
+	if s.opts.Check != nil {
+		err = s.opts.Check(&SinkResponse{Status: resp.Status, Header: resp.Header, Body: resp.Body, Rows: len(p.rows)})
+	} else {
+		err = unchecked(resp)
+	}
+	var refused RefusedError
+	if !errors.As(err, &refused) {
+		return err
+	}
+	for _, row := range refused {
+		if row.Row < 0 || row.Row >= len(p.rows) {
+			return dataflow.Permanent(fmt.Errorf("the sink's Check names row %d of a request of %d rows", row.Row, len(p.rows)))
+		}
+		if err := refuse(b, p.rows[row.Row], row.Err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unchecked returns an error for a response that may refuse some rows.
+func unchecked(resp *httpcall.Response) error {
+	why := ""
+	if resp.Status == http.StatusMultiStatus {
+		why = "it has the status 207"
+	}
+	var object map[string]json.RawMessage
+	if json.Unmarshal(resp.Body, &object) == nil {
+		for _, field := range []string{"errors", "insertErrors", "UnprocessedItems"} {
+			switch text := string(object[field]); text {
+			case "", "null", "false", "0", `""`, "[]", "{}":
+			default:
+				why = fmt.Sprintf("its field %q is %.200s", field, text)
+			}
+		}
+	}
+	if why == "" {
+		return nil
+	}
+	return dataflow.Permanent(fmt.Errorf("the response may refuse some of the rows, because %s: set Check, which says which ones", why))
+}
+
+// post makes one request.
+func (s *sink[T]) post(ctx context.Context, key string, p part) (*httpcall.Response, error) {
+	var value any = p.json
+	if s.opts.Field != "" {
+		value = map[string]any{s.opts.Field: p.json}
+	}
+	body, err := json.Marshal(value)
+	if err != nil {
+		return nil, dataflow.Permanent(err)
+	}
+	return s.call.Do(ctx, func(ctx context.Context) (*http.Request, error) {
 		req, err := http.NewRequestWithContext(ctx, s.opts.Method, s.address, bytes.NewReader(body))
 		if err != nil {
 			return nil, dataflow.Permanent(err)
@@ -135,30 +288,4 @@ func (s *sink[T]) send(ctx context.Context, key string, b dataflow.SinkBatch[T],
 		req.Header.Set(s.opts.KeyHeader, key)
 		return req, nil
 	})
-	return err
-}
-
-// body returns rows as JSON. A row that cannot be written is a *RecordError.
-func (s *sink[T]) body(b dataflow.SinkBatch[T], from, to int) ([]byte, error) {
-	list := make([]json.RawMessage, 0, to-from)
-	for i := from; i < to; i++ {
-		row, err := json.Marshal(&b.Rows[i])
-		if err != nil {
-			key := fmt.Sprintf("%d of batch %s", i+1, b.ID)
-			if i < len(b.Keys) {
-				key = b.Keys[i]
-			}
-			return nil, &dataflow.RecordError{Stage: dataflow.StageWrite, Key: key, Err: err}
-		}
-		list = append(list, row)
-	}
-	var value any = list
-	if s.opts.Field != "" {
-		value = map[string]any{s.opts.Field: list}
-	}
-	body, err := json.Marshal(value)
-	if err != nil {
-		return nil, dataflow.Permanent(err)
-	}
-	return body, nil
 }

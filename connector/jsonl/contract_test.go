@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -220,6 +221,7 @@ func write(tb testing.TB, name string, data []byte) string {
 	tb.Helper()
 	path := filepath.Join(tb.TempDir(), name)
 	require.NoError(tb, os.WriteFile(path, data, 0o600))
+	rest(tb, path)
 	return path
 }
 
@@ -243,4 +245,11 @@ func openFiles(t *testing.T, src any) int {
 		}
 	}
 	return open
+}
+
+// rest makes a file look as if nothing had written to it for an hour.
+func rest(tb testing.TB, path string) {
+	tb.Helper()
+	long := time.Now().Add(-time.Hour)
+	require.NoError(tb, os.Chtimes(path, long, long))
 }

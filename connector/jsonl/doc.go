@@ -11,9 +11,10 @@
 // the gzip magic number is decompressed, whatever its name.
 //
 // Each line is read into a T by the rules and tags of [encoding/json]. Objects of plain
-// values are read several times as fast as with encoding/json. The last line need not
-// have a line break. Blank lines are skipped, and so is a byte order mark at the
-// beginning of a file.
+// values are read several times as fast as with encoding/json. A number in an interface, such
+// as a value of a map[string]any, becomes a [encoding/json.Number] with all its digits. The
+// last line need not have a line break. Blank lines are skipped, and so is a byte order mark
+// at the beginning of a file.
 //
 // # Bad records
 //
@@ -36,8 +37,12 @@
 // that end in ".checkpoint" or ".lock", or begin with a dot and end in ".tmp".
 //
 // The bytes before the cursor must not change. A read returns an error if the file was
-// cut, or if its last line was changed after it was read. So append whole lines only. A
-// compressed file is read again up to the cursor.
+// cut, or if its last line was changed after it was read. A compressed file is read again up
+// to the cursor.
+//
+// A last line without its line break is left for a later read, unless it is a whole value to
+// which nothing can be added, or the file has not changed for a minute: another program may
+// still be writing it. See [Partial].
 //
 // [From] and [FromFunc] have no cursor: every run reads from the beginning.
 //

@@ -52,7 +52,7 @@ func TestAppendTo_FlowBreaks(t *testing.T) {
 	dir := t.TempDir()
 	in, out := filepath.Join(dir, "in.jsonl"), filepath.Join(dir, "out.jsonl")
 	rows := numbered(95)
-	body, err := encode(rows, nil)
+	body, err := encode(rows, nil, nil)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(in, body, 0o600))
 	sink := &cutSink{appendSink: newAppendSink[row](out, nil)}

@@ -3,12 +3,15 @@ package jsonl
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/files"
+	"github.com/activedataflow/dataflow/internal/notes"
 )
 
 // line is one line of a file.
@@ -18,6 +21,8 @@ type line struct {
 	text  []byte // without the line break; if tooLong, only the beginning
 	// tooLong is true for a line over the limit.
 	tooLong bool
+	// unreadable is why the file as a whole cannot be read; the line is none.
+	unreadable error
 }
 
 // lines calls each with the requested lines that are not blank, until each returns
@@ -46,7 +51,11 @@ func (s *source[T]) lines(ctx context.Context, r dataflow.Request[Cursor], each 
 			return ctx.Err()
 		}
 		if err != nil {
-			return fmt.Errorf("JSON lines of %s: %w", name, err)
+			err = fmt.Errorf("JSON lines of %s: %w", name, err)
+			if !s.opts.SkipUnreadable || !s.place.Many() {
+				return err
+			}
+			more = each(line{at: Cursor{File: name}, unreadable: err})
 		}
 		if !more {
 			return nil
@@ -67,6 +76,7 @@ func (s *source[T]) file(ctx context.Context, name string, at Cursor, each func(
 		return false, err
 	}
 	in := files.NewLines(f, start, s.opts.MaxLineBytes)
+	in.Whole = isWhole
 	for n := 1; ; n++ {
 		if n%checkEvery == 0 && ctx.Err() != nil {
 			return false, ctx.Err()
@@ -74,7 +84,10 @@ func (s *source[T]) file(ctx context.Context, name string, at Cursor, each func(
 		l := line{start: in.Offset}
 		l.text, err = in.Next()
 		if errors.Is(err, io.EOF) {
-			return true, nil
+			if in.Left {
+				notes.Info(ctx, "the file ends within a line and was changed lately; a later run reads the line", slog.String("file", name), slog.Int64("line", at.Line+1))
+			}
+			return !in.Left, nil
 		}
 		l.tooLong = errors.Is(err, files.ErrTooLong)
 		if err != nil && !l.tooLong {
@@ -89,6 +102,12 @@ func (s *source[T]) file(ctx context.Context, name string, at Cursor, each func(
 			return false, nil
 		}
 	}
+}
+
+// isWhole reports whether a line is a JSON value that cannot go on. A number could.
+func isWhole(line []byte) bool {
+	text := bytes.TrimSpace(line)
+	return len(text) > 0 && bytes.IndexByte([]byte(`}]"el`), text[len(text)-1]) >= 0 && json.Valid(text)
 }
 
 // begin returns the byte at which a read begins.

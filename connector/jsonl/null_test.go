@@ -48,3 +48,28 @@ func nulls[T any](t *testing.T, strict bool) (good []T, bad []string) {
 	}
 	return good, bad
 }
+
+// A number in an interface keeps all its digits.
+func TestRead_Digits(t *testing.T) {
+	t.Parallel()
+	type loose struct {
+		ID    int64          `json:"id"`
+		Extra map[string]any `json:"extra"`
+		Any   any            `json:"any"`
+	}
+	path := write(t, "n.jsonl", []byte(`{"id":1610521604143693812,"extra":{"n":1610521604143693812,"f":1.10},"any":12345678901234567890}`+"\n"))
+	want := loose{1610521604143693812, map[string]any{"n": json.Number("1610521604143693812"), "f": json.Number("1.10")}, json.Number("12345678901234567890")}
+	for _, strict := range []bool{false, true} {
+		n := 0
+		for item, err := range jsonl.Open[loose](path, &jsonl.Options{Strict: strict}).Read(t.Context(), dataflow.Request[jsonl.Cursor]{}) {
+			require.NoError(t, err)
+			require.Equal(t, want, item.Value)
+			n++
+		}
+		require.Equal(t, 1, n)
+	}
+	for item, err := range jsonl.Open[any](path, nil).Read(t.Context(), dataflow.Request[jsonl.Cursor]{}) {
+		require.NoError(t, err)
+		require.Equal(t, json.Number("1610521604143693812"), item.Value.(map[string]any)["id"])
+	}
+}

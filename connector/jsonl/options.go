@@ -2,9 +2,12 @@ package jsonl
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/files"
 )
 
 // defaultMaxLineBytes is the default of Options.MaxLineBytes.
@@ -19,6 +22,40 @@ type Options struct {
 	// MaxLineBytes makes a record bad if its line is longer. Such a line is not
 	// loaded into memory. 0 means 16 MiB.
 	MaxLineBytes int64
+
+	// Partial says what a read does with a last line that has no line break. The zero
+	// value is [Leave]. A stream ([From], [FromFunc]) is read to its end.
+	Partial Partial
+
+	// Rest is how long a file must be unchanged for its last line to count as whole
+	// without a line break. 0 means one minute.
+	Rest time.Duration
+
+	// SkipUnreadable goes on to the next file of a pattern if a file cannot be opened or
+	// read. The file counts as one bad record, with its name as the key, and no later run
+	// reads it. False ends the read with the error.
+	SkipUnreadable bool
+}
+
+// Partial says what a read does with a last line that has no line break.
+type Partial int
+
+// The ways to treat a last line without a line break.
+const (
+	// Leave leaves the line for a later read, until it has its line break or the file has
+	// rested. Of several files, the later ones are read after that. Another program may
+	// still be writing the line.
+	Leave Partial = iota
+	// Take reads the line as it is.
+	Take
+)
+
+// rest is for [files.Place.Resting].
+func (o *Options) rest() time.Duration {
+	if o.Partial == Take {
+		return 0
+	}
+	return o.Rest
 }
 
 // withDefaults returns a copy with all zero values filled in.
@@ -28,12 +65,23 @@ func (o *Options) withDefaults() Options {
 	}
 	filled := *o
 	filled.MaxLineBytes = cmp.Or(o.MaxLineBytes, defaultMaxLineBytes)
+	filled.Rest = cmp.Or(o.Rest, files.DefaultRest)
 	return filled
 }
 
 func (o *Options) validate() error {
-	if o.MaxLineBytes < 0 {
-		return &dataflow.ConfigError{Field: "MaxLineBytes", Reason: fmt.Sprintf("%d is negative: use 1 or more, or 0 for %d", o.MaxLineBytes, int64(defaultMaxLineBytes))}
+	var errs []error
+	wrong := func(field, reason string, args ...any) {
+		errs = append(errs, &dataflow.ConfigError{Field: field, Reason: fmt.Sprintf(reason, args...)})
 	}
-	return nil
+	if o.MaxLineBytes < 0 {
+		wrong("MaxLineBytes", "%d is negative: use 1 or more, or 0 for %d", o.MaxLineBytes, int64(defaultMaxLineBytes))
+	}
+	if o.Partial != Leave && o.Partial != Take {
+		wrong("Partial", "%d is unknown: use Leave or Take", o.Partial)
+	}
+	if o.Rest < 0 {
+		wrong("Rest", "%s is negative: use a time, or 0 for %s", o.Rest, files.DefaultRest)
+	}
+	return errors.Join(errs...)
 }

@@ -133,6 +133,7 @@ func TestResume_Grown(t *testing.T) {
 				require.NoError(t, err)
 				require.Len(t, texts, 1)
 				require.NoError(t, os.WriteFile(path, encode([]byte(tt.then)), 0o600))
+				rest(t, path)
 				texts, _, err = read(t, src, &cursors[0])
 				require.Equal(t, tt.want, texts)
 				if tt.err != "" {

@@ -56,7 +56,7 @@ func (s *appendSink[T]) Claim(ctx context.Context, flow string, fence int64) (js
 }
 
 func (s *appendSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T]) error {
-	body, err := encode(b.Rows, nil)
+	body, err := encode(b.Rows, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -94,25 +94,34 @@ func (s *filesSink[T]) Write(ctx context.Context, b dataflow.SinkBatch[T]) error
 	if b.ID == "" || b.ID != filepath.Base(b.ID) {
 		return dataflow.Permanent(fmt.Errorf("the batch's ID %q cannot be a file name: use an ID without a path separator", b.ID))
 	}
-	body, err := encode(b.Rows, b.Keys)
+	body, err := encode(b.Rows, b.Keys, b.Refuse)
 	if err != nil {
 		return err
 	}
 	return files.WriteAtomic(filepath.Join(s.dir, b.ID+".jsonl"), body)
 }
 
-// encode writes rows as lines. A row that cannot be written is a *RecordError.
-func encode[T any](rows []T, keys []string) ([]byte, error) {
+// encode writes rows as lines. A row that cannot be written goes to refuse, and is left out.
+// Without refuse, it is a *RowError.
+func encode[T any](rows []T, keys []string, refuse func(row int, err error) error) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	for i := range rows {
-		if err := enc.Encode(&rows[i]); err != nil {
-			key := fmt.Sprintf("%d of the batch", i+1)
-			if i < len(keys) {
-				key = keys[i]
-			}
-			return nil, &dataflow.RecordError{Stage: dataflow.StageWrite, Key: key, Err: err}
+		err := enc.Encode(&rows[i]) // writes nothing if it fails
+		if err == nil {
+			continue
+		}
+		key := fmt.Sprintf("%d of the batch", i+1)
+		if i < len(keys) {
+			key = keys[i]
+		}
+		err = &dataflow.RecordError{Stage: dataflow.StageWrite, Key: key, Err: err}
+		if refuse == nil {
+			return nil, &dataflow.RowError{Row: i, Alone: true, Err: err}
+		}
+		if err := refuse(i, err); err != nil {
+			return nil, err
 		}
 	}
 	return b.Bytes(), nil

@@ -165,11 +165,11 @@ func TestAppendTo_Rotates(t *testing.T) {
 
 func TestEncode_BadRow(t *testing.T) {
 	t.Parallel()
-	_, err := encode([]any{1, func() {}}, []string{"a", "b"})
+	_, err := encode([]any{1, func() {}}, []string{"a", "b"}, nil)
 	var bad *dataflow.RecordError
 	require.ErrorAs(t, err, &bad)
 	require.Equal(t, "b", bad.Key)
-	_, err = encode([]any{func() {}}, nil)
+	_, err = encode([]any{func() {}}, nil, nil)
 	require.ErrorAs(t, err, &bad)
 	require.Equal(t, "1 of the batch", bad.Key)
 }

@@ -58,7 +58,9 @@ type source[T any] struct {
 }
 
 func newSource[T any](place files.Place, opts *Options) *source[T] {
-	return &source[T]{place: place, opts: opts.withDefaults()}
+	s := &source[T]{opts: opts.withDefaults()}
+	s.place = place.Resting(s.opts.rest())
+	return s
 }
 
 func (s *source[T]) Validate() error {
@@ -73,6 +75,9 @@ func (s *source[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.S
 	return func(yield func(dataflow.Item[T, Cursor], error) bool) {
 		dec := jsonrow.NewDecoder[T](s.opts.Strict)
 		err := s.lines(ctx, r, func(l line) bool {
+			if l.unreadable != nil {
+				return yield(dataflow.Item[T, Cursor]{}, files.Unreadable(l.at.File, l.unreadable))
+			}
 			item := dataflow.Item[T, Cursor]{Cursor: l.at, Resume: true}
 			if err := s.decode(dec, l); err != nil {
 				return yield(item, &dataflow.RecordError{Key: l.at.String(), Raw: jsonrow.Raw(l.text), Err: fmt.Errorf("at byte %d: %w", l.start, err)})
@@ -94,7 +99,7 @@ func (s *source[T]) decode(dec *jsonrow.Decoder[T], l line) error {
 }
 
 func (s *source[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (n int64, err error) {
-	err = s.lines(ctx, r, func(line) bool { n++; return true })
+	err = s.lines(ctx, r, func(line) bool { n++; return true }) // a file that cannot be read counts as one
 	return n, err
 }
 

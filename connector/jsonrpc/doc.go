@@ -19,6 +19,10 @@
 // permanent error: its records are not read. See [Options].AllowEqualPages. After three
 // empty results in a row the source waits before each call, up to 200 ms.
 //
+// A server that takes no names gets [Options].Positional, or what [Options].MakeParams
+// returns. One that speaks version 1.0 or 1.1 needs [Options].Version. A number in an
+// interface becomes a [encoding/json.Number] with all its digits.
+//
 // # Writing
 //
 // [Sink] makes one call with all rows of a batch. With [SinkOptions].Each it makes one
@@ -29,13 +33,19 @@
 //
 // # Errors
 //
-// An error response is an [*Error]. If it names a record, it is wrapped in a
-// [dataflow.RecordError] with the record's key. With [SinkOptions].Each, it names the
+// An error response is an [*Error], whatever its HTTP status. If it names a record, the
+// flow's policy decides about the record, and the others are sent. Without a policy, it is
+// wrapped in a [dataflow.RecordError] with the record's key. With [SinkOptions].Each, it names the
 // record of its call. Otherwise it names a record if its data is
 //
 //   - {"index": 3}, counted from 0;
 //   - {"key": "…"};
 //   - {"errors": […]}, a list of either, each with an optional "message".
+//
+// If the flow has a policy and the error names no record, the batch is sent again in halves,
+// down to the rows that are refused. That is so for the server's own codes and for -32602; the
+// other codes from -32768 to -32000 are about the server. A response without a result is a
+// success of a sink.
 //
 // Protocol errors (codes -32700, -32600, -32601 and -32602) are [dataflow.Permanent]:
 // the same call would fail again. Other error responses fail the attempt, and the flow

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/activedataflow/dataflow"
@@ -25,6 +26,18 @@ const (
 type Options struct {
 	// Params are sent with each call, in addition to the cursor. Nil means none.
 	Params map[string]any
+
+	// Positional are sent with each call as a list, for a server that takes no names. The
+	// cursor, if there is one, follows them. It must not be set beside Params.
+	Positional []any
+
+	// MakeParams returns the params of a call where neither Params nor Positional will do:
+	// a list, or a map. cursor is nil for the first call. An error ends the read.
+	MakeParams func(cursor json.RawMessage) (any, error)
+
+	// Version is the version of the protocol that the server speaks: "2.0", "1.1" or
+	// "1.0". Empty means "2.0".
+	Version string
 
 	// CursorParam is the parameter for the cursor. The first call does not have it.
 	// Empty means "cursor".
@@ -102,10 +115,10 @@ func Source[T any](address, method string, opts *Options) dataflow.Source[T, Cur
 	if opts == nil {
 		opts = &Options{}
 	}
-	s := &source[T]{method: method, opts: *opts, server: server{address: address, call: httpcall.Caller{
+	s := &source[T]{method: method, opts: *opts, server: newServer(address, opts.Version, httpcall.Caller{
 		Client: opts.Client, Header: opts.Header, Auth: opts.Auth,
 		Timeout: opts.Timeout, MaxBodyBytes: opts.MaxBodyBytes, Tries: opts.Tries, MaxWait: opts.MaxWait,
-	}.WithDefaults()}}
+	})}
 	s.opts.Params = maps.Clone(opts.Params)
 	if s.opts.CursorParam == "" {
 		s.opts.CursorParam = "cursor"
@@ -127,6 +140,13 @@ func (s *source[T]) Validate() error {
 	if s.opts.Next != "" && s.opts.Records == "" {
 		errs = append(errs, &dataflow.ConfigError{Field: "Records", Reason: "it is empty, but Next is set: give the path of the array of records in the result"})
 	}
+	if s.opts.Params != nil && s.opts.Positional != nil {
+		errs = append(errs, &dataflow.ConfigError{Field: "Positional", Reason: "Params is set too: use one of them"})
+	}
+	if s.opts.Version == version10 && s.opts.Positional == nil && s.opts.MakeParams == nil && s.opts.Params != nil {
+		errs = append(errs, &dataflow.ConfigError{Field: "Params", Reason: "version 1.0 has no named params: use Positional"})
+	}
+	errs = append(errs, checkVersion(s.opts.Version))
 	return errors.Join(errs...)
 }
 
@@ -202,12 +222,11 @@ func (s *source[T]) yieldRecords(ctx context.Context, records []json.RawMessage,
 
 // ask makes the call at a cursor.
 func (s *source[T]) ask(ctx context.Context, at Cursor) (records []json.RawMessage, next string, err error) {
-	params := map[string]any{}
-	maps.Copy(params, s.opts.Params)
-	if at.Call != "" {
-		params[s.opts.CursorParam] = json.RawMessage(at.Call)
+	params, err := s.params(at)
+	if err != nil {
+		return nil, "", fmt.Errorf("%s of %s at %s: the params: %w", s.method, s.bare(), at, err)
 	}
-	result, err := s.one(ctx, "", &request{Version: version, ID: "1", Method: s.method, Params: params})
+	result, err := s.one(ctx, "", s.request("1", s.method, params))
 	if answered := (*Error)(nil); errors.As(err, &answered) {
 		err = answered.signal()
 	}
@@ -225,6 +244,30 @@ func (s *source[T]) ask(ctx context.Context, at Cursor) (records []json.RawMessa
 		return nil, "", err
 	}
 	return records, next, nil
+}
+
+// params returns the params of the call at a cursor.
+func (s *source[T]) params(at Cursor) (any, error) {
+	var cursor json.RawMessage
+	if at.Call != "" {
+		cursor = json.RawMessage(at.Call)
+	}
+	switch {
+	case s.opts.MakeParams != nil:
+		return s.opts.MakeParams(cursor)
+	case s.opts.Positional != nil:
+		params := slices.Clone(s.opts.Positional)
+		if cursor != nil {
+			params = append(params, cursor)
+		}
+		return params, nil
+	}
+	params := map[string]any{}
+	maps.Copy(params, s.opts.Params)
+	if cursor != nil {
+		params[s.opts.CursorParam] = cursor
+	}
+	return params, nil
 }
 
 func (s *source[T]) parse(result json.RawMessage) (records []json.RawMessage, next string, err error) {

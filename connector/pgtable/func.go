@@ -62,7 +62,7 @@ func newBatch[T any](queue func(batch *pgx.Batch, row T) error) *funcSink[T] {
 		b := &pgx.Batch{}
 		for i, row := range rows {
 			if err := queue(b, row); err != nil {
-				return &dataflow.RecordError{Stage: dataflow.StageWrite, Key: fmt.Sprintf("row %d of the batch", i+1), Err: err}
+				return &dataflow.RowError{Row: i, Alone: true, Err: &dataflow.RecordError{Stage: dataflow.StageWrite, Key: fmt.Sprintf("row %d of the batch", i+1), Err: err}}
 			}
 		}
 		if b.Len() == 0 {

@@ -27,7 +27,7 @@ func TestInstances(t *testing.T) {
 // of n types.
 func instances(t *testing.T, n int) (count, bytes int) {
 	t.Helper()
-	dir, err := os.MkdirTemp(".", "instances-")
+	dir, err := os.MkdirTemp(".", "instances-") //nolint:usetesting // it must be in this module
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	var source strings.Builder

@@ -1,6 +1,7 @@
 // Package sqltable reads and writes tables of SQLite, MySQL and MariaDB through
 // database/sql. It links no driver: the caller opens the *sql.DB. It is tested with
-// modernc.org/sqlite, and with github.com/go-sql-driver/mysql and MariaDB.
+// modernc.org/sqlite, github.com/mattn/go-sqlite3 and github.com/ncruces/go-sqlite3, and
+// with github.com/go-sql-driver/mysql and MariaDB.
 //
 //	type Order struct {
 //		ID        int64
@@ -42,7 +43,19 @@
 //
 // A time.Time field reads this form, every other form that SQLite's date functions and
 // Go's drivers write, and a time made by the driver. A text without a zone is in UTC. A
-// number is not read as a time, because its unit is unknown.
+// number is not read as a time, because its unit is unknown. A text that is no time is a
+// bad record, also where the driver makes the year 1 of it.
+//
+// A key column of [Keyset] may hold times as texts, all in one spelling. Two spellings, such
+// as "2024-01-31T09:30:00Z" and "2024-01-31 09:30:00", are not in the order of time, and rows
+// would be skipped. Keyset ends with an error if it sees two, and looks for others in the day
+// before its cursor. A Z sorts after a dot: with one, the number of digits must be the same.
+//
+// # Foreign keys and triggers
+//
+// SQLite checks a foreign key that is "deferrable initially deferred" at the commit. [Insert]
+// and [Upsert] check it after each batch, so that a policy can leave out the bad record. What
+// a trigger refuses with raise(abort, …) is a bad record too.
 //
 // # Tables
 //

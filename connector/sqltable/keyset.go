@@ -42,6 +42,11 @@ type Query struct {
 	// beyond its first row. A page ends before the row that would exceed it. 0 means
 	// 4 MiB.
 	PageBytes int
+
+	// ZeroDateNull makes a MySQL date whose day or month is zero, such as 0000-00-00 or
+	// 2023-07-00, a NULL: nil in a pointer, not valid in a sql.Null. Without it, and in a
+	// field that cannot be NULL, the row is a [dataflow.RecordError].
+	ZeroDateNull bool
 }
 
 // Keyset reads the rows of a query in the order of its key, page by page, and can
@@ -68,7 +73,7 @@ type Query struct {
 // longest wait for the database. MySQL has many writers: exclude the rows that are
 // newer than the longest transaction.
 func Keyset[T any](db *sql.DB, q Query) dataflow.Source[T, Cursor] {
-	s := &keyset[T]{db: &database{DB: db}, args: slices.Clone(q.Args)}
+	s := &keyset[T]{db: &database{DB: db}, args: slices.Clone(q.Args), zeroNull: q.ZeroDateNull}
 	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, PageBytes: q.PageBytes, Mark: "?"}
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
 	return s
@@ -78,6 +83,7 @@ type keyset[T any] struct {
 	db        *database
 	args      []any
 	query     rowmap.Keyset
+	zeroNull  bool
 	mysql     mysqlKeys // set once the database is known to be MySQL
 	fields    *rowmap.Plan
 	fieldsErr error

@@ -194,9 +194,9 @@ func TestKeyset_BadRowGoesOn(t *testing.T) {
 	require.Equal(t, []string{
 		`2: read record 2: sql: Scan error on column index 1, name "v": converting driver.Value type int64 ("70000") to a int16: value out of range`,
 		`3: read record 3: sql: Scan error on column index 2, name "w": converting NULL to string is unsupported`,
-		`4: read record 4: sql: Scan error on column index 3, name "at": "soon" is not a time`,
-		`5: read record 5: sql: Scan error on column index 3, name "at": 17 is a int64, not a time as text`,
-		`6: read record 6: sql: Scan error on column index 3, name "at": converting NULL to a time.Time is unsupported`,
+		`4: read record 4: column "at": "soon" is not a time`,
+		`5: read record 5: column "at": 17 is a int64, not a time as text`,
+		`6: read record 6: column "at": converting NULL to a time.Time is unsupported`,
 	}, bad)
 }
 
@@ -249,8 +249,8 @@ func TestKeyset_KeyTypes(t *testing.T) {
 		{"text collate nocase", []any{"a", "B", "c"}, "'a'"},
 		{"blob", []any{-5, 2.5, "text", []byte{}, []byte{0, 255}, []byte("texu")}, "-5"},
 		{"", []any{-5, 2.5, "text", []byte{}, []byte{0, 255}, []byte("texu")}, "-5"},
-		{"datetime", []any{17, "2024-01-01", "2024-01-01 00:00:00", "2024-01-01 00:00:00.000000001Z", "2024-01-01T00:00:00+02:00", "soon"}, "17"},
-		{"timestamp", []any{1704067200, 1704067200000, "2024-01-01 00:00:00 +0000 UTC", "2024-01-01 12:00"}, "1704067200"},
+		{"datetime", []any{17, "2024-01-01", "2024-01-01 00:00:00", "2024-01-01 00:00:00.000000001", "soon"}, "17"},
+		{"timestamp", []any{1704067200, 1704067200000, "2024-01-01 00:00:00 +0000 UTC", "2024-01-01 00:00:00.1 +0000 UTC"}, "1704067200"},
 		{"date", []any{"2024-01-01", "2024-01-02"}, "'2024-01-01'"},
 		{"boolean", []any{false, true}, "0"},
 	} {

@@ -64,7 +64,7 @@ func (s *mysqlSink[T]) writeRows(ctx context.Context, tx *sql.Tx, rows []T) erro
 // row returns a record's values and about how many bytes they take.
 func (s *mysqlSink[T]) row(record reflect.Value, i int) (values []any, size int, err error) {
 	bad := func(err error) error {
-		return &dataflow.RecordError{Stage: dataflow.StageWrite, Key: fmt.Sprintf("row %d of the batch", i+1), Err: err}
+		return &dataflow.RowError{Row: i, Alone: true, Err: &dataflow.RecordError{Stage: dataflow.StageWrite, Key: fmt.Sprintf("row %d of the batch", i+1), Err: err}}
 	}
 	for j := range s.sink.fields.Columns {
 		c := &s.sink.fields.Columns[j]

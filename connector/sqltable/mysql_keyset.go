@@ -78,7 +78,7 @@ func namesOf(columns []*sql.ColumnType) []string {
 // run executes one of the query's statements.
 func (s *keyset[T]) run(ctx context.Context, query string, args []any) (*sql.Rows, error) {
 	query, args = s.query.Positional(query, args)
-	return s.db.QueryContext(ctx, query, args...)
+	return s.db.query(ctx, s.mysql != nil, query, args)
 }
 
 // literal writes a value of key column i as a literal of a cursor.

@@ -19,6 +19,10 @@ type reader[T any] struct {
 	scratch T                // the record into which each row is scanned
 	rows    []T              // of the last page
 	limit   rowmap.PageLimit // how much the next page may hold
+	columns []*sql.ColumnType
+	spelled bool     // checkSpellingBefore was called
+	texts   []string // texts of times, as they are selected. MySQL: of dates that the calendar does not have
+	textOf  []int    // the places of their columns among the fields
 }
 
 // page reads the page after a cursor, or the first page.
@@ -33,12 +37,18 @@ func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page, error)
 	if err != nil {
 		return nil, err
 	}
+	if !r.spelled {
+		r.spelled = true
+		if err := r.checkSpellingBefore(ctx, from); err != nil {
+			return nil, err
+		}
+	}
 	if len(from) > 1 {
 		if err := r.refuse(ctx, r.query.NullQuery(r.keys), args[:len(args)-1]); err != nil {
 			return nil, err
 		}
 	}
-	list := slices.Concat(r.query.Qualified(r.fields.Names()), r.keys)
+	list := slices.Concat(r.query.Qualified(r.fields.Names()), r.keys, r.texts)
 	if r.limit.Rows == 0 {
 		r.limit = r.query.FirstPage()
 	}
@@ -67,6 +77,17 @@ func (r *reader[T]) open(ctx context.Context) error {
 	}
 	if err := r.fields.Match(namesOf(columns), r.query.Key); err != nil {
 		return dataflow.Permanent(err)
+	}
+	r.columns = columns
+	names := r.query.Qualified(r.fields.Names())
+	targets := scanTargets(r.fields.Pointers(&r.scratch), r.mysql != nil)
+	if r.mysql != nil {
+		r.texts, r.textOf = zeroDates(columns, r.fields.Names(), names, targets)
+	} else {
+		r.textOf = timePlaces(targets)
+		for _, i := range r.textOf {
+			r.texts = append(r.texts, textExpression(names[i]))
+		}
 	}
 	if column := timestamp(columns, r.fields.Names(), scanTargets(r.fields.Pointers(&r.scratch), true)); column != "" && r.mysql != nil {
 		if err := checkClock(ctx, r.db); err != nil {
@@ -146,9 +167,19 @@ func (r *reader[T]) collect(rows *sql.Rows) (*rowmap.Page, rowmap.PageWeight, er
 	r.rows = make([]T, 0, len(r.rows))
 	var zero T
 	key := make([]any, len(r.keys))
-	fields := scanTargets(r.fields.Pointers(&r.scratch), r.mysql != nil)
+	texts := make([]sql.NullString, len(r.texts))
+	fields := r.targets()
 	dest := slices.Concat(fields, pointers(key))
+	held := make([]heldValue, len(texts))
+	if r.mysql == nil {
+		for n, i := range r.textOf {
+			dest[i] = &held[n]
+		}
+	}
 	keysOnly := slices.Concat(ignored(len(fields)), pointers(key))
+	for i := range texts {
+		dest, keysOnly = append(dest, nothing{}), append(keysOnly, &texts[i])
+	}
 	var same int64 // 1 if the key equals the previous one by the database's collation
 	if r.mysql.collated() {
 		dest, keysOnly = append(dest, nothing{}), append(keysOnly, &same)
@@ -161,6 +192,9 @@ func (r *reader[T]) collect(rows *sql.Rows) (*rowmap.Page, rowmap.PageWeight, er
 		if err := r.addKey(page, key); err != nil {
 			return nil, weight, err
 		}
+		if err := r.checkSpelling(page.Keys); err != nil {
+			return nil, weight, err
+		}
 		if same == 1 {
 			return nil, weight, r.equalError(page.Keys)
 		}
@@ -169,7 +203,11 @@ func (r *reader[T]) collect(rows *sql.Rows) (*rowmap.Page, rowmap.PageWeight, er
 			break
 		}
 		r.scratch = zero // no record shares memory with the previous one
-		if err := rows.Scan(dest...); err != nil {
+		err := rows.Scan(dest...)
+		if found := r.settleTimes(texts, held, fields); found != nil {
+			err = found
+		}
+		if err != nil {
 			if page.Bad == nil {
 				page.Bad = make(map[int]error)
 			}
@@ -185,6 +223,52 @@ func (r *reader[T]) collect(rows *sql.Rows) (*rowmap.Page, rowmap.PageWeight, er
 	r.scratch = zero // which would keep the last row in memory while the next page is read
 	page.Rows = len(r.rows)
 	return page, weight, rows.Err()
+}
+
+// targets returns the scan targets of the fields.
+func (r *reader[T]) targets() []any {
+	targets := scanTargets(r.fields.Pointers(&r.scratch), r.mysql != nil)
+	if r.mysql == nil {
+		return targets
+	}
+	bitTargets(r.columns, r.fields.Names(), targets)
+	for _, i := range r.textOf {
+		target := targets[i].(timeTarget) //nolint:forcetypeassert // zeroDates has chosen only those
+		target.zeroNull = r.zeroNull
+		targets[i] = target
+	}
+	return targets
+}
+
+// settleTimes sets the times of a row that depend on their text, and returns the first error.
+func (r *reader[T]) settleTimes(texts []sql.NullString, held []heldValue, fields []any) error {
+	if r.mysql != nil {
+		return r.zeroDate(texts, fields)
+	}
+	for n, i := range r.textOf {
+		if err := sqliteTime(fields[i].(timeTarget), texts[n], &held[n]); err != nil { //nolint:forcetypeassert // timePlaces has chosen only those
+			return fmt.Errorf("column %q: %w", r.fields.Columns[i].Name, err)
+		}
+	}
+	return nil
+}
+
+// zeroDate returns the error of a row with a date that the calendar does not have. With
+// Query.ZeroDateNull it makes it NULL, if the field can be.
+func (r *reader[T]) zeroDate(zero []sql.NullString, fields []any) error {
+	for n, text := range zero {
+		if !text.Valid {
+			continue
+		}
+		i := r.textOf[n]
+		if r.zeroNull {
+			if err := fields[i].(timeTarget).set(nil); err == nil { //nolint:forcetypeassert // see targets
+				continue
+			}
+		}
+		return zeroDateError(r.fields.Columns[i].Name, text.String)
+	}
+	return nil
 }
 
 func (r *reader[T]) addKey(page *rowmap.Page, key []any) error {

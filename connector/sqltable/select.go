@@ -35,6 +35,11 @@ import (
 // result; the first is "row 1". Without "order by", another read may give that name
 // to another row.
 //
+// MySQL's driver turns a date such as 2023-07-00 into another one, 2023-06-30, and Select cannot
+// tell. Read such columns with cast(… as char), or with [Keyset]. A 0000-00-00 is a
+// [dataflow.RecordError] in both. For the time of the read, the session's net_write_timeout
+// is at least an hour.
+//
 // Each column of the result must have a field in T, and each field must have a
 // column. A row that cannot be read into T is a [dataflow.RecordError], and the
 // read continues. The source is safe for concurrent use. The caller closes db after
@@ -97,14 +102,11 @@ func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, 
 	if err != nil {
 		return err
 	}
-	var clock error
-	if mysql {
-		clock = checkClock(ctx, s.db) // before the query, so that one connection is enough
-	}
-	rows, err := s.db.QueryContext(ctx, s.query, s.args...)
+	rows, clock, done, err := s.db.stream(ctx, mysql, s.query, s.args)
 	if err != nil {
 		return err
 	}
+	defer done()
 	defer func() { _ = rows.Close() }()
 	var record T
 	dest, err := s.targets(rows, &record, mysql, clock)
@@ -128,7 +130,7 @@ func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, 
 			return nil
 		}
 	}
-	return rows.Err()
+	return streamLost(mysql, rows.Err())
 }
 
 // targets returns the scan targets for a result. It returns an error if the
@@ -146,6 +148,9 @@ func (s *selectSource[T]) targets(rows *sql.Rows, record *T, mysql bool, clock e
 	fields := scanTargets(s.fields.Pointers(record), mysql)
 	if column := timestamp(columns, s.fields.Names(), fields); column != "" && clock != nil {
 		return nil, fmt.Errorf("column %q is a timestamp: %w", column, clock)
+	}
+	if mysql {
+		bitTargets(columns, s.fields.Names(), fields)
 	}
 	dest := make([]any, len(names))
 	for i, name := range names {

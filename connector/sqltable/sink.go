@@ -125,7 +125,7 @@ func (s *sink[T]) write(ctx context.Context, tx *sql.Tx, rows reflect.Value, res
 		}
 		from = to
 	}
-	return nil
+	return s.checkDeferred(ctx, tx, rows)
 }
 
 func (s *sink[T]) appendRow(args []any, row reflect.Value, i int) ([]any, error) {
@@ -136,7 +136,7 @@ func (s *sink[T]) appendRow(args []any, row reflect.Value, i int) ([]any, error)
 			err = errors.New("a key must not be NULL")
 		}
 		if err != nil {
-			return nil, &dataflow.RecordError{Stage: dataflow.StageWrite, Key: fmt.Sprintf("row %d of the batch", i+1), Err: fmt.Errorf("column %q (field %s): %w", c.Name, c.Field, err)}
+			return nil, &dataflow.RowError{Row: i, Alone: true, Err: &dataflow.RecordError{Stage: dataflow.StageWrite, Key: fmt.Sprintf("row %d of the batch", i+1), Err: fmt.Errorf("column %q (field %s): %w", c.Name, c.Field, err)}}
 		}
 		args = append(args, v)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -20,11 +21,14 @@ const timeLayout = "2006-01-02 15:04:05.000000000Z"
 var readLayouts = [...]string{ //nolint:gochecknoglobals // a constant, if Go had lists of them
 	"2006-01-02 15:04:05.999999999",
 	"2006-01-02 15:04:05.999999999-07:00",
-	"2006-01-02 15:04:05.999999999 -0700 MST", // time.Time's String method
+	"2006-01-02 15:04:05.999999999 -0700", // time.Time's String method, without the name of the zone
 	"2006-01-02 15:04",
 	"2006-01-02 15:04-07:00",
 	"2006-01-02",
 }
+
+// namedZone matches a time by time.Time's String method: the name of the zone comes after its offset.
+var namedZone = regexp.MustCompile(`^(.* [+-]\d{4}) \S+$`)
 
 // isValue reports whether a struct is the value of one column.
 func isValue(t reflect.Type) bool {
@@ -55,6 +59,9 @@ func driverValue(field reflect.Value) (driver.Value, error) {
 // errParseTime is the error of a MySQL driver that returns a time as text.
 var errParseTime = errors.New("the driver returns times as text: add parseTime=true to the DSN")
 
+// errZeroTime is the error of the time that mattn/go-sqlite3 returns for a text that it cannot read.
+var errZeroTime = errors.New("the driver returned the first moment of the year 1, as it does for a text that it cannot read as a time: read the column with sqltable.Keyset, or as text with column || ''")
+
 // scanTargets replaces the pointers that database/sql cannot scan into. For MySQL,
 // only the driver makes times, because it knows their zone.
 func scanTargets(fields []any, mysql bool) []any {
@@ -63,7 +70,7 @@ func scanTargets(fields []any, mysql bool) []any {
 		targets[i] = f
 		switch f := f.(type) {
 		case *time.Time:
-			targets[i] = timeTarget{!mysql, func(t *time.Time) error {
+			targets[i] = timeTarget{text: !mysql, set: func(t *time.Time) error {
 				if t == nil {
 					return errors.New("converting NULL to a time.Time is unsupported")
 				}
@@ -71,11 +78,11 @@ func scanTargets(fields []any, mysql bool) []any {
 				return nil
 			}}
 		case **time.Time:
-			targets[i] = timeTarget{!mysql, func(t *time.Time) error { *f = t; return nil }}
+			targets[i] = timeTarget{text: !mysql, set: func(t *time.Time) error { *f = t; return nil }}
 		case *sql.NullTime:
-			targets[i] = timeTarget{!mysql, func(t *time.Time) error { return f.Scan(deref(t)) }}
+			targets[i] = timeTarget{text: !mysql, set: func(t *time.Time) error { return f.Scan(deref(t)) }}
 		case *sql.Null[time.Time]:
-			targets[i] = timeTarget{!mysql, func(t *time.Time) error { return f.Scan(deref(t)) }}
+			targets[i] = timeTarget{text: !mysql, set: func(t *time.Time) error { return f.Scan(deref(t)) }}
 		case sql.Scanner, *[]byte:
 		default:
 			if v := reflect.ValueOf(f).Elem(); v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Uint8 {
@@ -110,8 +117,9 @@ func deref(t *time.Time) any {
 // timeTarget is a scan target for a time. It accepts whatever the driver returns
 // for the column's declared type.
 type timeTarget struct {
-	text bool // true if a text may be a time
-	set  func(*time.Time) error
+	text     bool // true if a text may be a time
+	zeroNull bool // true if MySQL's 0000-00-00 is NULL
+	set      func(*time.Time) error
 }
 
 // Scan implements sql.Scanner.
@@ -120,7 +128,16 @@ func (t timeTarget) Scan(src any) error {
 	case nil:
 		return t.set(nil)
 	case time.Time:
-		return t.set(&src)
+		switch {
+		case t.text && src.IsZero():
+			return errZeroTime
+		case t.text || !isZeroDate(src):
+			return t.set(&src)
+		case t.zeroNull:
+			return t.set(nil)
+		default:
+			return errZeroDate
+		}
 	case []byte:
 		return t.Scan(string(src))
 	case string:
@@ -139,6 +156,9 @@ func (t timeTarget) Scan(src any) error {
 
 func parseTime(s string) (time.Time, error) {
 	text, _, _ := strings.Cut(strings.TrimSpace(s), " m=")
+	if parts := namedZone.FindStringSubmatch(text); parts != nil {
+		text = parts[1] // the offset says more than the name, which may be "+0200"
+	}
 	text = strings.TrimSuffix(text, "Z")
 	if len(text) > len(time.DateOnly) && text[len(time.DateOnly)] == 'T' {
 		text = text[:len(time.DateOnly)] + " " + text[len(time.DateOnly)+1:]

@@ -88,7 +88,7 @@ func (s *session) examine(ctx context.Context) ([]finding, error) {
 	}
 	found = append(found, ok("schema", "the tables have this program's version"))
 	found = append(found, s.pools()...)
-	for _, check := range []func(context.Context) ([]finding, error){s.indexes, s.unworked} {
+	for _, check := range []func(context.Context) ([]finding, error){s.indexes, s.unworked, s.zones} {
 		more, err := check(ctx)
 		if err != nil {
 			return nil, err
@@ -166,6 +166,22 @@ func nullable(text string) *string {
 		return nil
 	}
 	return &text
+}
+
+// zones finds the time zones about which processes disagree.
+func (s *session) zones(ctx context.Context) ([]finding, error) {
+	conflicts, err := s.client.ZoneConflicts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(conflicts) == 0 {
+		return []finding{ok("zones", "the live processes and the database agree about the time zones of schedules")}, nil
+	}
+	found := make([]finding, len(conflicts))
+	for i, c := range conflicts {
+		found[i] = warning("zones", "%s", c)
+	}
+	return found, nil
 }
 
 // unworked finds the flows and queues that no live process works.

@@ -184,6 +184,7 @@ var (
 	database = regexp.MustCompile(`Postgres, dataflow_test_\w+|SQLite, [^:"\n]*\.db`)
 	versions = regexp.MustCompile(`dataflow \S+, River \S+, go\S+; (Postgres|SQLite) [^"\n]*`)
 	pooler   = regexp.MustCompile(`(?m)^pooler .*\n|  \{\n    "check": "pooler",\n.*\n.*\n  \},\n`)
+	poolSize = regexp.MustCompile(`a pool of \d+ connections?`)
 	working  = regexp.MustCompile(`(?m)^run \d+ .* in_progress .*\n`)
 	jobID    = regexp.MustCompile(`"river_job_id": \d+`)
 )
@@ -193,6 +194,7 @@ func (t *cliT) steady(text string) string {
 	text = database.ReplaceAllString(text, "DATABASE")
 	text = versions.ReplaceAllString(text, "VERSIONS")
 	text = pooler.ReplaceAllString(text, "") // SQLite has none
+	text = poolSize.ReplaceAllString(text, "a pool of N connections")
 	text = working.ReplaceAllString(text, "")
 	return jobID.ReplaceAllString(text, `"river_job_id": 1`)
 }

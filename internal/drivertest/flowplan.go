@@ -14,6 +14,7 @@ import (
 func flowPlanRules() []rule {
 	return []rule{
 		{name: "Times", run: flowPlanTimes},
+		{name: "LocalTime", run: flowPlanLocalTime},
 		{name: "Schedule", run: flowPlanSchedule},
 		{name: "Replanned", run: flowPlanReplanned},
 		{name: "NotFound", run: flowPlanNotFound},
@@ -57,6 +58,31 @@ func flowPlanTimes(t *test) {
 		require.Equal(t, want, got)
 	}
 	require.Equal(t, other, t.flowByID(other.ID))
+}
+
+// The next tick is stored with its local time, and every query that returns the flow returns it.
+func flowPlanLocalTime(t *test) {
+	clock := t.clocked()
+	next := clock.Now().Add(time.Hour)
+	f := t.flow("orders")
+	require.Empty(t, f.NextRunLocal)
+	p := &dataflow.FlowPlanParams{ID: f.ID, NextRunAt: &next, NextRunLocal: "2026-11-30 02:00:00"}
+	require.NoError(t, t.store.FlowPlan(t.Context(), p))
+	require.Equal(t, p.NextRunLocal, t.flowByID(f.ID).NextRunLocal)
+	rec, _ := t.lockFlow(f.ID)
+	require.Equal(t, p.NextRunLocal, rec.NextRunLocal)
+	got, err := t.store.FlowUpsert(t.Context(), definition("orders"))
+	require.NoError(t, err)
+	require.Equal(t, p.NextRunLocal, got.NextRunLocal)
+	clock.advance(time.Hour)
+	require.NoError(t, inTx(t.Context(), t.store, func(ctx context.Context, q dataflow.Queries) error {
+		rec, _, err := q.FlowDue(ctx, []int64{f.ID})
+		require.Equal(t, p.NextRunLocal, rec.NextRunLocal)
+		return err
+	}))
+	p.NextRunLocal = ""
+	require.NoError(t, t.store.FlowPlan(t.Context(), p))
+	require.Empty(t, t.flowByID(f.ID).NextRunLocal)
 }
 
 // Without a schedule, FlowPlan leaves the stored one.

@@ -15,6 +15,7 @@ func processRules() []rule {
 		{name: "AliveUntil", run: processUntil},
 		{name: "SeenAgain", run: processAgain},
 		{name: "NoQueues", run: processNoQueues},
+		{name: "ZoneData", run: processZoneData},
 		{name: "Gone", run: processGone},
 		{name: "Swept", run: processSwept},
 		{name: "Revived", run: processRevived},
@@ -55,6 +56,22 @@ func processSeen(t *test) {
 	want.StartedAt, want.SeenAt, want.Until = now, now, now.Add(1500*time.Millisecond)
 	require.Equal(t, &want, all[0])
 	require.Equal(t, "z", all[1].ID)
+}
+
+// A process's zone data are stored as they are, and replaced with the rest.
+func processZoneData(t *test) {
+	t.clocked()
+	want := &dataflow.ZoneData{Version: "2026f", Source: "it's \"here\"", Offsets: map[string][]dataflow.ZoneOffset{
+		"America/Vancouver": {{From: 1_780_272_000, Seconds: -25200}, {From: 1_780_293_600, Seconds: -28800}},
+		"Europe/Berlin":     {{From: 1_780_272_000, Seconds: 7200}},
+	}}
+	t.seen(dataflow.Process{ID: "a", ZoneData: want}, time.Minute)
+	t.seen(dataflow.Process{ID: "b"}, time.Minute)
+	all := t.processes()
+	require.Equal(t, want, all[0].ZoneData)
+	require.Nil(t, all[1].ZoneData)
+	t.seen(dataflow.Process{ID: "a", ZoneData: &dataflow.ZoneData{Source: "there"}}, time.Minute)
+	require.Equal(t, &dataflow.ZoneData{Source: "there"}, t.processes()[0].ZoneData)
 }
 
 func processUntil(t *test) {

@@ -222,9 +222,12 @@ func TestDefect_IntervalDrifts(t *testing.T) {
 	})
 }
 
-// fill sets every field of a struct to something other than its zero value.
+// fill sets every exported field of a struct to something other than its zero value.
 func fill(v reflect.Value) {
 	for i := range v.NumField() {
+		if !v.Type().Field(i).IsExported() {
+			continue
+		}
 		switch f := v.Field(i); f.Interface().(type) {
 		case time.Time:
 			f.Set(reflect.ValueOf(someTime))
@@ -295,7 +298,7 @@ func TestDefect_PausedFlowsComeBackAtBoot(t *testing.T) {
 // for it.)
 func TestDefect_ClassNameFromTheDatabaseIsInstantiated(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"Kernel", "ActiveDataFlow::Runtime::Base", "dataflow.Heartbeat", "*exec.Cmd", "Heartbeat", " "} {
+	for _, name := range []string{"Kernel", "ActiveDataFlow::Runtime::Kernel", "dataflow.Heartbeat", "*exec.Cmd", "Heartbeat", " "} {
 		for _, key := range []string{"class_name", "type"} {
 			data, err := json.Marshal(map[string]string{key: name})
 			require.NoError(t, err)

@@ -279,7 +279,7 @@ func TestDocs_ActiveDataFlow(t *testing.T) {
 		rows++
 		items[strings.TrimSpace(cells[0])] = true
 		names := regexp.MustCompile(`\bTest[A-Z]\w*`).FindAllString(line, -1)
-		require.True(t, names != nil || strings.Contains(line, "docs/cli.md"), "this row names no test: %s", line)
+		require.True(t, names != nil || strings.Contains(line, "docs/cli.md") || strings.Contains(line, "| not here |"), "this row names no test: %s", line)
 		for _, name := range names {
 			require.Contains(t, tests, name, "named in %s", line)
 		}

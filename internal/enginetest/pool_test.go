@@ -466,12 +466,12 @@ func TestPool_Needs(t *testing.T) {
 	require.Equal(t, 2, needs[0].Least)
 	require.Equal(t, 6, needs[0].AllAtOnce)
 	require.True(t, needs[0].Short())
-	require.Equal(t, `a pool of 4 connections; each flow can run with 2, all at the same time with 6: `+
+	require.Equal(t, `a pool of 4 connections: its flows need 2 to run one at a time, and 6 to run all at once (`+
 		`1 for the source of flow "flow0" (pgtable.select), from the first record to the last; `+
 		`1 for the source of flow "flow1" (pgtable.select), from the first record to the last; `+
 		`1 for the source of flow "flow2" (pgtable.select), from the first record to the last; `+
 		`1 for the source of flow "flow3" (pgtable.select), from the first record to the last; `+
-		`2 that no run holds: one for checkpoints, one for everything else`, needs[0].String())
+		`2 that no run holds, one of them for checkpoints)`, needs[0].String())
 	require.Contains(t, log.String(), "the pool is too small for all flows at once, so that some runs wait")
 
 	log.Reset()

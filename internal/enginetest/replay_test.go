@@ -94,3 +94,61 @@ func TestReplay_Read(t *testing.T) {
 		}
 	})
 }
+
+// Text that is not UTF-8 cannot be kept as JSON. Replay must not write another text.
+func TestReplay_NotUTF8(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		broken := true
+		var got []string
+		transform := dataflow.Map(func(_ context.Context, s string) (string, error) {
+			if broken {
+				return "", errBroken
+			}
+			return s, nil
+		})
+		sink := dataflow.To(dataflow.SinkFunc[string](func(_ context.Context, b dataflow.SinkBatch[string]) error {
+			got = append(got, b.Rows...)
+			return nil
+		}))
+		source := memory.Slice([]string{"latin\xe9", "one \ufffd", `\ufffd`})
+		client := t.registered(dataflow.NewFlow("f", source, transform, sink, &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(3)}))
+		_, err := client.Trigger(t.Context(), "f", nil)
+		require.NoError(t, err)
+		broken = false
+		report, err := client.Replay(t.Context(), "f")
+		require.NoError(t, err)
+		require.Equal(t, []string{"one \ufffd", `\ufffd`}, got)
+		require.Len(t, report.Failed, 1)
+		for _, err := range report.Failed {
+			require.ErrorContains(t, err, "it held text that is not UTF-8")
+		}
+	})
+}
+
+// A dead letter keeps all digits of a number, and Replay too.
+func TestReplay_Digits(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		broken := true
+		var got []map[string]any
+		transform := dataflow.Map(func(_ context.Context, m map[string]any) (map[string]any, error) {
+			if broken {
+				return nil, errBroken
+			}
+			return m, nil
+		})
+		sink := dataflow.To(dataflow.SinkFunc[map[string]any](func(_ context.Context, b dataflow.SinkBatch[map[string]any]) error {
+			got = append(got, b.Rows...)
+			return nil
+		}))
+		row := map[string]any{"n": json.Number("1610521604143693812"), "f": json.Number("1.10")}
+		client := t.registered(dataflow.NewFlow("f", memory.Slice([]map[string]any{row}), transform, sink, &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(3)}))
+		_, err := client.Trigger(t.Context(), "f", nil)
+		require.NoError(t, err)
+		broken = false
+		_, err = client.Replay(t.Context(), "f")
+		require.NoError(t, err)
+		require.Equal(t, []map[string]any{row}, got)
+	})
+}

@@ -108,7 +108,11 @@ func TestParseRuntime(t *testing.T) {
 		`{"type":"job_queue","queue":"etl","priority":2,"interval":3e2}`:                                                                    dataflow.JobQueue{Queue: "etl", Priority: 2, Interval: 5 * time.Minute},
 		`{"class_name":"ActiveDataFlow::Runtime::Heartbeat","batch_size":50,"enabled":false,"interval":60}`:                                 dataflow.Heartbeat{Interval: time.Minute, BatchSize: 50, Disabled: true},
 		`{"class_name":"ActiveDataFlow::Runtime::ActiveJob","queue":"etl","priority":3,"batch_size":50,"enabled":true,"interval":1800}`:     dataflow.JobQueue{Queue: "etl", Priority: 3, Interval: 30 * time.Minute, BatchSize: 50},
-		`{"class_name":"ActiveDataFlow::Runtime::ActiveJob","queue":null,"priority":null,"batch_size":null,"enabled":null,"interval":null}`: dataflow.JobQueue{},
+		`{"class_name":"ActiveDataFlow::Runtime::ActiveJob","queue":"My-Queue.high:1 é","priority":100,"enabled":true,"interval":"60"}`:     dataflow.JobQueue{Queue: "my_queue_high_1", Priority: 4, Interval: time.Minute},
+		`{"class_name":"ActiveDataFlow::Runtime::ActiveJob","queue":"","priority":-10,"enabled":true}`:                                      dataflow.JobQueue{Priority: 1},
+		`{"class_name":"ActiveDataFlow::Runtime::Base","batch_size":100,"enabled":true,"interval":3600}`:                                    dataflow.Heartbeat{Interval: time.Hour, BatchSize: 100},
+		`{"class_name":"ActiveDataFlow::Runtime::Heartbeat"}`:                                                                               dataflow.Heartbeat{Disabled: true},
+		`{"class_name":"ActiveDataFlow::Runtime::ActiveJob","queue":null,"priority":null,"batch_size":null,"enabled":null,"interval":null}`: dataflow.JobQueue{Disabled: true},
 	} {
 		got, err := dataflow.ParseRuntime([]byte(data), nil)
 		require.NoError(t, err, data)
@@ -117,6 +121,47 @@ func TestParseRuntime(t *testing.T) {
 		require.NoError(t, err)
 		require.NotContains(t, string(again), "class_name")
 	}
+}
+
+// What the gem stores beside the settings is kept, and goes back to Ruby with them.
+func TestParseRuntime_RubyOptions(t *testing.T) {
+	t.Parallel()
+	const given = `{"class_name":"ActiveDataFlow::Runtime::ActiveJob","queue":"etl","priority":2,"batch_size":50,"enabled":true,"interval":1800,"concurrency_limit":3,"concurrency_group":"api","use_continuations":true}`
+	r, err := dataflow.ParseRuntime([]byte(given), nil)
+	require.NoError(t, err)
+	data, err := json.Marshal(r)
+	require.NoError(t, err)
+	require.Contains(t, string(data), `"options":{"concurrency_group":"api","concurrency_limit":3,"use_continuations":true}`)
+	again, err := dataflow.ParseRuntime(data, nil)
+	require.NoError(t, err)
+	require.Equal(t, r, again)
+	back, err := dataflow.RubyRuntime(again)
+	require.NoError(t, err)
+	require.JSONEq(t, given, string(back))
+
+	back, err = dataflow.RubyRuntime(dataflow.Heartbeat{})
+	require.NoError(t, err)
+	require.JSONEq(t, `{"class_name":"ActiveDataFlow::Runtime::Heartbeat","enabled":true}`, string(back), "no null: Ruby's defaults apply")
+	_, err = dataflow.RubyRuntime(dataflow.Heartbeat{Schedule: dataflow.Schedule{Cron: "@daily"}})
+	require.ErrorContains(t, err, "the Ruby gem has intervals only")
+}
+
+// A decoder is asked by the name of a flow's own class.
+func TestParseRuntime_OwnClass(t *testing.T) {
+	t.Parallel()
+	const given = `{"class_name":"ProductSyncFlow::Runtime","interval":60}`
+	_, err := dataflow.ParseRuntime([]byte(given), nil)
+	require.ErrorIs(t, err, dataflow.ErrUnknownType)
+	require.ErrorContains(t, err, `class_name "ProductSyncFlow::Runtime"`)
+	require.ErrorContains(t, err, "give Config.Runtimes a decoder under this name")
+	r, err := dataflow.ParseRuntime([]byte(given), map[string]dataflow.RuntimeDecoder{
+		"ProductSyncFlow::Runtime": func(data []byte) (dataflow.Runtime, error) {
+			require.JSONEq(t, given, string(data))
+			return dataflow.Heartbeat{Interval: time.Minute}, nil
+		},
+	})
+	require.NoError(t, err)
+	require.Equal(t, dataflow.Heartbeat{Interval: time.Minute}, r)
 }
 
 func TestParseRuntime_Refused(t *testing.T) {

@@ -33,6 +33,13 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if where := os.Getenv(zoneEnv); where != "" {
+		if err := zoneWorker(context.Background(), where); err != nil {
+			fmt.Fprintln(os.Stderr, "zone worker:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	dbtest.Waiting()
 	os.Exit(dbtest.Main(m))
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"time"
 )
 
 // File is an open file, or a stream that is read like a file. Offsets count
@@ -12,7 +13,28 @@ type File struct {
 	at      readerAt // nil: use stream
 	stream  *stream
 	closers []io.Closer
+	info    stater        // nil for a stream
+	rest    time.Duration // see Place.Resting
+	cut     bool          // a gzip file that ends within itself
 }
+
+// Grows reports whether another program may still be writing the file: it has changed
+// lately. What stands after its last whole record is then no record yet. A stream does
+// not grow. Call it after the end of the file was read.
+func (f *File) Grows() bool {
+	if f.rest <= 0 || f.info == nil {
+		return false
+	}
+	stat, err := f.info.Stat()
+	if err != nil || !stat.Mode().IsRegular() {
+		return false
+	}
+	return time.Since(stat.ModTime()) < f.rest
+}
+
+// Cut reports whether the read has met the end of a gzip file that is still being
+// written.
+func (f *File) Cut() bool { return f.cut }
 
 // Close closes the file. Files are only read, so callers may ignore the error.
 func (f *File) Close() error {

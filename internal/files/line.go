@@ -8,12 +8,19 @@ import (
 
 // Lines reads a file line by line.
 type Lines struct {
-	f    *File
-	r    *bufio.Reader
-	max  int64
-	long []byte // the current line, if it is too long for the buffer
+	f     *File
+	r     *bufio.Reader
+	max   int64
+	long  []byte // the current line, if it is too long for the buffer
+	ended bool   // nothing follows, even if the file has grown since
 	// Offset is the byte after the last line that was read and its line break.
 	Offset int64
+	// Left is true if the file ends within a line that may still be written. The line
+	// is not returned, and Offset is before it.
+	Left bool
+	// Whole, if it is not nil, reports whether a line without a line break is whole
+	// nevertheless, because nothing can follow it.
+	Whole func(line []byte) bool
 }
 
 // ErrTooLong is returned for a line over the limit. Reading can continue with the
@@ -28,10 +35,15 @@ func NewLines(f *File, offset, limit int64) *Lines {
 
 // Next returns the next line without its line break. The slice is valid until the
 // next call. For ErrTooLong it returns the first limit bytes of the line. After the
-// last line it returns io.EOF.
+// last line it returns io.EOF. It returns a line without a line break only if the file
+// has rested, and nothing after such a line.
 func (l *Lines) Next() ([]byte, error) {
+	if l.ended {
+		return nil, io.EOF
+	}
 	l.long = l.long[:0]
 	tooLong := false
+	start := l.Offset
 	for {
 		part, err := l.r.ReadSlice('\n')
 		l.Offset += int64(len(part))
@@ -48,6 +60,9 @@ func (l *Lines) Next() ([]byte, error) {
 		if tooLong = tooLong || int64(len(trimBreak(part))) > l.max; tooLong {
 			l.long = append(l.long[:0], part[:min(int64(len(part)), l.max)]...)
 		}
+		if errors.Is(err, io.EOF) && l.leave(part, start, tooLong) {
+			return nil, io.EOF
+		}
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
 			continue
@@ -59,6 +74,23 @@ func (l *Lines) Next() ([]byte, error) {
 			return trimBreak(part), nil
 		}
 	}
+}
+
+// leave ends the lines, at a last line without a line break. It reports whether to leave
+// that line, which begins at start.
+func (l *Lines) leave(part []byte, start int64, tooLong bool) bool {
+	l.ended = true
+	switch {
+	case l.Offset == start: // no line
+		l.Left = l.f.Cut()
+	case !tooLong && !l.f.Cut() && l.Whole != nil && l.Whole(part):
+	default:
+		l.Left = l.f.Cut() || l.f.Grows()
+	}
+	if l.Left {
+		l.Offset = start
+	}
+	return l.Left
 }
 
 // trimBreak removes a line break, "\n" or "\r\n".

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/activedataflow/dataflow"
 )
@@ -27,6 +28,8 @@ type Place struct {
 	// isFS is true for a place made by FS, even if fsys is nil.
 	isFS bool
 	open func(ctx context.Context) (io.ReadCloser, error)
+	// rest is how long a file must be unchanged to count as whole; 0 means not at all.
+	rest time.Duration
 }
 
 // Path is the place of the one file at path.
@@ -70,6 +73,16 @@ func Reader(r io.Reader) Place {
 // Many reports whether the place may have several files. A cursor must then name
 // its file.
 func (p Place) Many() bool { return p.many }
+
+// DefaultRest is how long a file must usually be unchanged to count as whole.
+const DefaultRest = time.Minute
+
+// Resting returns the place with a rule for files that other programs may still be
+// writing: a file that has changed within rest may go on. See [File.Grows].
+func (p Place) Resting(rest time.Duration) Place {
+	p.rest = rest
+	return p
+}
 
 // Validate returns a [dataflow.ConfigError] if the place is invalid. noun names the
 // kind of file.
@@ -154,13 +167,13 @@ func (p Place) Open(ctx context.Context, name string) (*File, error) {
 		if err != nil {
 			return nil, fmt.Errorf("open the stream: %w", err)
 		}
-		return newFile(r)
+		return newFile(r, 0)
 	}
 	f, err := p.openFile(name)
 	if err != nil {
 		return nil, err // names the file
 	}
-	return newFile(f)
+	return newFile(f, p.rest)
 }
 
 func (p Place) openFile(name string) (fs.File, error) {
@@ -171,8 +184,9 @@ func (p Place) openFile(name string) (fs.File, error) {
 }
 
 // newFile detects gzip by the first bytes. It closes r if it returns an error.
-func newFile(r io.ReadCloser) (*File, error) {
-	f := &File{closers: []io.Closer{r}}
+func newFile(r io.ReadCloser, rest time.Duration) (*File, error) {
+	f := &File{closers: []io.Closer{r}, rest: rest}
+	f.info, _ = r.(stater)
 	if at, ok := r.(readerAt); ok && isRegular(at) {
 		head := make([]byte, len(gzipMagic))
 		if n, err := at.ReadAt(head, 0); err == nil || errors.Is(err, io.EOF) {
@@ -191,20 +205,48 @@ func newFile(r io.ReadCloser) (*File, error) {
 		return f, nil
 	}
 	plain, err := gzip.NewReader(io.MultiReader(bytes.NewReader(f.stream.buf), r))
-	if err != nil {
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF) && f.Grows():
+		f.cut = true
+		f.stream = &stream{err: io.EOF}
+	case err != nil:
 		return nil, errors.Join(fmt.Errorf("the file begins like a gzip file: %w", err), f.Close())
+	default:
+		f.stream = &stream{r: &growing{r: plain, f: f}}
 	}
-	f.stream = &stream{r: plain}
 	return f, nil
+}
+
+// growing reads a gzip file to where it ends now.
+type growing struct {
+	r io.Reader
+	f *File
+}
+
+func (g *growing) Read(p []byte) (int, error) {
+	n, err := g.r.Read(p)
+	if errors.Is(err, io.ErrUnexpectedEOF) && g.f.Grows() {
+		g.f.cut, err = true, io.EOF
+	}
+	return n, err
 }
 
 // readerAt is a file that can be read at any offset.
 type readerAt interface {
 	io.ReaderAt
-	Stat() (fs.FileInfo, error)
+	stater
 }
+
+// stater is a file that knows when it was changed.
+type stater interface{ Stat() (fs.FileInfo, error) }
 
 func isRegular(f readerAt) bool {
 	stat, err := f.Stat()
 	return err == nil && stat.Mode().IsRegular()
+}
+
+// Unreadable returns the record error of a file that cannot be read. The mark of its cause,
+// if any, is about the file, and not about the attempt.
+func Unreadable(name string, err error) *dataflow.RecordError {
+	return &dataflow.RecordError{Key: name, Err: errors.New(err.Error())}
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+
+	"github.com/activedataflow/dataflow/internal/exact"
 )
 
 // ReportedError is an error that a server reports in a successful response, in place of
@@ -120,7 +122,7 @@ func Decode[T any](record json.RawMessage, into *T) error {
 			return ErrNull
 		}
 	}
-	return json.Unmarshal(record, into)
+	return exact.Unmarshal(record, into)
 }
 
 // IsCut reports whether the error is that of a response that ends within a JSON value. A

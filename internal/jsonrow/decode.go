@@ -8,6 +8,8 @@ import (
 	"errors"
 	"io"
 	"reflect"
+
+	"github.com/activedataflow/dataflow/internal/exact"
 )
 
 // maxRawBytes limits the bytes kept of a bad line.
@@ -46,9 +48,10 @@ func (d *Decoder[T]) Decode(line []byte) error {
 		return errors.New("the record is null")
 	}
 	if !d.strict {
-		return json.Unmarshal(line, d.into)
+		return exact.Unmarshal(line, d.into)
 	}
 	dec := json.NewDecoder(bytes.NewReader(line))
+	dec.UseNumber()
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(d.into); err != nil {
 		if errors.Is(err, io.ErrUnexpectedEOF) {

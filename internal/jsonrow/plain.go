@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"reflect"
+
+	"github.com/activedataflow/dataflow/internal/exact"
 )
 
 // maxNested limits the bytes of an object or a list that is read here. It is below
@@ -143,7 +145,7 @@ func (l *plainLine) literal(word string) bool {
 // setAny reads one value of any type with encoding/json.
 func (l *plainLine) setAny(v reflect.Value) bool {
 	text, ok := l.extent()
-	return ok && !l.strict && json.Unmarshal(text, v.Addr().Interface()) == nil
+	return ok && !l.strict && exact.Unmarshal(text, v.Addr().Interface()) == nil
 }
 
 // skip skips a value without a field.

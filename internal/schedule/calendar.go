@@ -17,6 +17,23 @@ const (
 	// searchYears is the longest time between two ticks: two 29 Februaries with a year such as
 	// 2100 between them. A restricted weekday cannot lengthen it, since it adds days.
 	searchYears = 8
+
+	// searchYearsOdd is the same for days such as FRI#5, which a February has every 28 years, or
+	// 40 with a year such as 2100 in between.
+	searchYearsOdd = 40
+)
+
+// follows is what a calendar goes by when clocks are changed.
+type follows int
+
+const (
+	// localTime: each local time has one tick.
+	localTime follows = iota
+	// realTimeInHours: each moment whose local time matches has a tick, and all skipped local
+	// times of a gap have one together.
+	realTimeInHours
+	// realTime: each moment whose local time matches has a tick.
+	realTime
 )
 
 // calendar is a cron expression. Bit n of a field is set if n is among its values.
@@ -24,6 +41,15 @@ type calendar struct {
 	second, minute, hour uint64
 	day, month, weekday  uint64
 	either               bool // a day has to match day or weekday, and not both
+	odd                  *oddDays
+	follows              follows
+}
+
+func (c *calendar) searchYears() int {
+	if c.odd != nil {
+		return searchYearsOdd
+	}
+	return searchYears
 }
 
 // next returns the calendar's first local time after the given one.
@@ -37,7 +63,7 @@ func (c *calendar) next(after wall) (wall, bool) {
 		}
 	}
 	days = from(days, n+1)
-	for last := year + searchYears; days == 0; days, first = c.days(year, month) {
+	for last := year + c.searchYears(); days == 0; days, first = c.days(year, month) {
 		later := from(c.month, int(month)+1)
 		if later == 0 {
 			year, later = year+1, c.month
@@ -61,7 +87,7 @@ func (c *calendar) prev(upTo wall) (wall, bool) {
 		}
 	}
 	days = below(days, n)
-	for last := year - searchYears; days == 0; days, first = c.days(year, month) {
+	for last := year - c.searchYears(); days == 0; days, first = c.days(year, month) {
 		earlier := below(c.month, int(month))
 		if earlier == 0 {
 			year, earlier = year-1, c.month
@@ -129,9 +155,15 @@ func (c *calendar) days(year int, month time.Month) (days uint64, first int64) {
 	// The week as it is from the 1st on, repeated five times, with the 1st at bit 1.
 	week := (c.weekday>>weekday | c.weekday<<(7-weekday)) & (1<<7 - 1)
 	weekdays := week * (1 | 1<<7 | 1<<14 | 1<<21 | 1<<28) << 1
-	days = c.day & weekdays
+	days = c.day
+	if c.odd != nil {
+		days |= c.odd.month.days(int(weekday), int(length))
+		weekdays |= c.odd.week.days(int(weekday), int(length))
+	}
 	if c.either {
-		days = c.day | weekdays
+		days |= weekdays
+	} else {
+		days &= weekdays
 	}
 	return days & (1<<(length+1) - 2), first
 }

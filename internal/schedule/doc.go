@@ -26,8 +26,12 @@
 // # Cron
 //
 // An expression has five fields: minute, hour, day of the month, month, and day of the week
-// (0 to 6, or SUN to SAT). With six, the first one is the second. Or it is one of @hourly,
-// @daily, @midnight, @weekly, @monthly, @yearly and @annually.
+// (0 to 7, or SUN to SAT; both 0 and 7 are Sunday). With six, the first one is the second. Or it
+// is one of @hourly, @daily, @midnight, @weekly, @monthly, @yearly and @annually.
+//
+// A day of the month can be L, the last; LW, the last from Monday to Friday; or 15W, the day from
+// Monday to Friday that is nearest to the 15th in the same month. A day of the week can be FRI#2,
+// the second Friday of the month, or FRIL, the last.
 //
 // A day must match both of its fields, with one exception, as in cron: if both are restricted,
 // it is enough that one matches. "0 0 13 * FRI" ticks on each 13th and on each Friday. A field
@@ -36,13 +40,17 @@
 // # Clock changes
 //
 // Cron expressions are in local time, in the schedule's time zone; UTC is the default.
-// This is the rule for clocks that are put forward or back:
+// Fixed times follow the calendar, and stars follow real time:
 //
-// A local time that is skipped runs at the first moment after the gap; one that comes twice
-// runs once, the first time.
+//   - If neither the seconds, the minutes nor the hours begin with a star, a tick is at the first
+//     moment at which the zone's clock shows its local time or a later one. So a local time that
+//     is skipped runs at the first moment after the gap; one that comes twice runs once, the
+//     first time.
+//   - If the hours begin with a star, a tick is at each moment whose local time matches.
+//   - If the minutes or seconds do, and the hours do not, a tick is at each moment whose local
+//     time matches, and at the end of a gap that skips one.
 //
-// In other words, a tick is at the first moment at which the zone's clock shows its local
-// time or a later one. Take "30 2 * * *" in Berlin:
+// Take "30 2 * * *" in Berlin:
 //
 //   - On 2027-03-28, 02:00 to 03:00 is skipped. It ticks at 03:00 summer time.
 //   - On 2027-10-31, 02:00 to 03:00 comes twice. It ticks at 02:30 summer time, and not again
@@ -53,9 +61,8 @@
 //   - a daily schedule ticks once on every day, whatever the clock does;
 //   - all skipped local times of one gap are a single tick, together with the regular tick at
 //     that moment, if there is one;
-//   - ticks come in the order of their local times;
-//   - "* * * * *" is silent while an hour is repeated, because each of its minutes has already
-//     run. Use an interval for a tick every 60 seconds.
+//   - ticks of fixed times come in the order of their local times;
+//   - "* * * * *" ticks every 60 seconds.
 //
 // The rule is the same for gaps and repetitions at midnight, for shifts of half an hour, for
 // zones that change their standard time, and where the date line was moved. Samoa had no

@@ -17,6 +17,9 @@ const (
 	SkippedDisabled = "disabled"       // the flow's Runtime was disabled
 	SkippedMissed   = "missed"         // no process was there, and CatchUp does not make up for the tick
 	SkippedWindow   = "outside_window" // the same, because of CatchUpWindow
+
+	// SkippedZone: the tick was stored for another moment, under other rules of the time zone.
+	SkippedZone = "zone_rules_changed"
 )
 
 // Plan is a stored schedule, by which every process decides alike. It is a pure function of
@@ -92,23 +95,12 @@ func (p *Plan) Due(from, now time.Time) (fire []time.Time, late []Span) {
 			late = append(late, s)
 		}
 	}
-	oldest, reason := from, ""
-	switch {
-	case p.settings.CatchUp == CatchUpNone:
-		oldest, reason = now.Add(-OnTime), SkippedMissed
-	case p.settings.CatchUpWindow > 0:
-		oldest, reason = now.Add(-time.Duration(p.settings.CatchUpWindow)), SkippedWindow
-	}
-	if oldest.After(from) {
+	if oldest, reason := p.oldest(now); oldest.After(from) {
 		skip(from, oldest.Add(-1), reason)
 		from = oldest
 	}
-	most := 1
-	if p.settings.CatchUp == CatchUpAll {
-		most = cmp.Or(p.settings.CatchUpMax, DefaultCatchUpMax)
-	}
 	to := now
-	for len(fire) < most {
+	for most := p.most(); len(fire) < most; {
 		at := p.ticks.Last(from, to)
 		if at.IsZero() {
 			break
@@ -119,6 +111,27 @@ func (p *Plan) Due(from, now time.Time) (fire []time.Time, late []Span) {
 	slices.Reverse(fire)
 	skip(from, to, SkippedMissed)
 	return fire, late
+}
+
+// oldest returns since when ticks may start runs, and why older ones may not. The zero time: no
+// tick is too old.
+func (p *Plan) oldest(now time.Time) (at time.Time, reason string) {
+	switch {
+	case p.settings.CatchUp == CatchUpNone:
+		return now.Add(-OnTime), SkippedMissed
+	case p.settings.CatchUpWindow > 0:
+		return now.Add(-time.Duration(p.settings.CatchUpWindow)), SkippedWindow
+	default:
+		return time.Time{}, ""
+	}
+}
+
+// most returns how many due ticks may start runs.
+func (p *Plan) most() int {
+	if p.settings.CatchUp == CatchUpAll {
+		return cmp.Or(p.settings.CatchUpMax, DefaultCatchUpMax)
+	}
+	return 1
 }
 
 // Admits reports whether a tick may start a run, by the overlap policy. If so, it counts that

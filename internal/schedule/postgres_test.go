@@ -45,6 +45,20 @@ select utc, wall % 60 as minute, wall / 60 % 24 as hour, $1::date + wall / 1440 
 from (select * from real union all select * from skipped) as minute
 where utc >= $2::int`
 
+// makeReal is what expressions with a star go by: each minute, with what the clock shows, and, if
+// only the minutes have a star, the skipped minutes too.
+const makeReal = `
+create temporary table in_hours as
+select utc, minute, hour, day from local
+where not exists (select from moment m where m.shown = (local.day - $1::date) * 1440 + local.hour * 60 + local.minute)
+union all
+select utc, shown % 60, shown / 60 % 24, $1::date + shown / 1440 from moment where utc >= $2::int`
+
+// makeEach is the same without skipped minutes.
+const makeEach = `
+create temporary table each as
+select utc, shown % 60 as minute, shown / 60 % 24 as hour, $1::date + shown / 1440 as day from moment where utc >= $2::int`
+
 // selectTicks packs the minutes of a schedule, up to half a million. A minute occurs more than
 // once if several local minutes run in it.
 const selectTicks = `string_agg(int4send(utc), null order by utc) filter (where %s)`
@@ -53,14 +67,15 @@ const selectTicks = `string_agg(int4send(utc), null order by utc) filter (where 
 const selectChanges = `select utc, shown - utc from moment where shown <> before + 1 order by utc`
 
 // postgresSchedules are cron expressions and their equivalents in SQL.
-var postgresSchedules = []struct{ cron, sql string }{
-	{"* * * * *", "true"},
-	{"30 2 * * *", "hour = 2 and minute = 30"},
-	{"0 0 * * *", "hour = 0 and minute = 0"},
-	{"15,45 1-3 * * *", "hour between 1 and 3 and minute in (15, 45)"},
-	{"0 * * * *", "minute = 0"},
-	{"*/20 0,23 13 * 0", "hour in (0, 23) and minute in (0, 20, 40) and (extract(day from day) = 13 or extract(dow from day) = 0)"},
-	{"10 1-2,23 * * 6,5", "hour in (1, 2, 23) and minute = 10 and extract(dow from day) in (5, 6)"},
+var postgresSchedules = []struct{ cron, table, sql string }{
+	{"* * * * *", "each", "true"},
+	{"30 2 * * *", "local", "hour = 2 and minute = 30"},
+	{"0 0 * * *", "local", "hour = 0 and minute = 0"},
+	{"15,45 1-3 * * *", "local", "hour between 1 and 3 and minute in (15, 45)"},
+	{"0 * * * *", "each", "minute = 0"},
+	{"0-59 0-23 * * *", "local", "true"},
+	{"*/20 0,23 13 * 0", "in_hours", "hour in (0, 23) and minute in (0, 20, 40) and (extract(day from day) = 13 or extract(dow from day) = 0)"},
+	{"10 1-2,23 * * 6,5", "local", "hour in (1, 2, 23) and minute = 10 and extract(dow from day) in (5, 6)"},
 }
 
 // Each zone is compared for a year, minute by minute.
@@ -97,9 +112,11 @@ func TestSchedule_AgainstPostgres(t *testing.T) {
 				sql  string
 				args []any
 			}{
-				{"drop table if exists moment, local", nil},
+				{"drop table if exists moment, local, in_hours, each", nil},
 				{makeMoment, []any{test.zone, base.Unix(), minutes(to) - 1}},
 				{makeLocal, []any{base, minutes(from)}},
+				{makeReal, []any{base, minutes(from)}},
+				{makeEach, []any{base, minutes(from)}},
 			} {
 				_, err = conn.Exec(t.Context(), statement.sql, append([]any{pgx.QueryExecModeExec}, statement.args...)...)
 				require.NoError(t, err)
@@ -108,9 +125,9 @@ func TestSchedule_AgainstPostgres(t *testing.T) {
 			columns := make([]string, len(postgresSchedules))
 			packed := make([]any, len(postgresSchedules))
 			for i, same := range postgresSchedules {
-				columns[i], packed[i] = fmt.Sprintf(selectTicks, same.sql), new([]byte)
+				columns[i], packed[i] = fmt.Sprintf("(select "+selectTicks+" from %s)", same.sql, same.table), new([]byte)
 			}
-			query := "select " + strings.Join(columns, ", ") + " from local"
+			query := "select " + strings.Join(columns, ", ")
 			require.NoError(t, conn.QueryRow(t.Context(), query).Scan(packed...))
 			for i, same := range postgresSchedules {
 				want := unpack(*packed[i].(*[]byte))

@@ -58,6 +58,9 @@ func (s *Schedule) Count(from, to time.Time) int64 {
 		return upTo - before
 	}
 	after, upTo := s.second(first-1), s.second(last)
+	if s.calendar.follows != localTime {
+		return s.countReal(after, upTo)
+	}
 	shownBefore, _ := s.zone.shown(after)
 	shown, _ := s.zone.shown(upTo)
 	n := s.calendar.count(shownBefore, shown)
@@ -73,9 +76,9 @@ func (s *Schedule) Count(from, to time.Time) int64 {
 // Gap finds the first tick, after one time and before another, whose local time is skipped by
 // a clock change. It returns that local time, such as "2027-03-28 02:30:00", and when the tick
 // happens instead. It does not report a schedule of every hour that has a regular tick at that
-// moment, such as "0 * * * *": nobody would miss the skipped one.
+// moment, such as "0 0-23 * * *": nobody would miss the skipped one.
 func (s *Schedule) Gap(after, before time.Time) (wall string, at time.Time, ok bool) {
-	if s.interval > 0 {
+	if s.interval > 0 || s.calendar.follows == realTime {
 		return "", time.Time{}, false
 	}
 	first := max(s.first, floorMilli(after)+1)
@@ -97,7 +100,11 @@ func (s *Schedule) Gap(after, before time.Time) (wall string, at time.Time, ok b
 }
 
 // next returns the first tick after a time.
-func (s *Schedule) next(after int64) (tick int64, ok bool) {
+func (s *Schedule) next(after int64) (tick int64, ok bool) { return s.nextPast(after, distantPast) }
+
+// nextPast returns the first tick after a time. If the clock has not yet shown the local time past,
+// it is one whose local time is after that.
+func (s *Schedule) nextPast(after int64, past wall) (tick int64, ok bool) {
 	after = max(after, s.first-1)
 	if after >= s.last {
 		return 0, false
@@ -107,9 +114,21 @@ func (s *Schedule) next(after int64) (tick int64, ok bool) {
 		tick = s.anchor + (n+1)*s.interval
 		return tick, tick <= s.last
 	}
+	second := s.second(after)
+	shown, span := s.zone.shown(second)
+	if past > shown+2*maxShift {
+		past = distantPast // no two rules of a zone differ by that much
+	}
+	if s.calendar.follows != localTime {
+		if past > shown {
+			second = max(second, s.zone.instant(past+1)-1)
+		}
+		tick, ok = s.nextReal(second)
+		tick = tick*1000 + s.offset
+		return tick, ok && tick <= s.last
+	}
 	// The next tick has the first local time that the clock has not shown yet.
-	shown, span := s.zone.shown(s.second(after))
-	local, ok := s.calendar.next(shown)
+	local, ok := s.calendar.next(max(shown, past))
 	if !ok {
 		return 0, false
 	}
@@ -122,6 +141,10 @@ func (s *Schedule) prev(upTo int64) (tick int64, ok bool) {
 	if s.interval > 0 {
 		n, _ := divFloor(upTo-s.anchor, s.interval)
 		return s.anchor + n*s.interval, true
+	}
+	if s.calendar.follows != localTime {
+		tick, ok = s.prevReal(s.second(upTo))
+		return tick*1000 + s.offset, ok
 	}
 	shown, _ := s.zone.shown(s.second(upTo))
 	local, ok := s.calendar.prev(shown)

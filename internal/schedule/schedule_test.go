@@ -145,6 +145,26 @@ func TestSchedule_Next(t *testing.T) {
 			"2027-05-01 00:00",
 			[]string{"2027-05-07 00:00:00 UTC", "2027-05-14 00:00:00 UTC", "2027-05-16 00:00:00 UTC"},
 		},
+		{"SundaySeven", schedule.Spec{Cron: "0 0 * * 7"}, "2027-05-01 00:00", []string{"2027-05-02 00:00:00 UTC", "2027-05-09 00:00:00 UTC"}},
+		{"RangeToSeven", schedule.Spec{Cron: "0 0 * * 6-7"}, "2027-05-01 00:00", []string{"2027-05-02 00:00:00 UTC", "2027-05-08 00:00:00 UTC", "2027-05-09 00:00:00 UTC"}},
+		{"RangeToSun", schedule.Spec{Cron: "0 0 * * sat-SUN"}, "2027-05-01 00:00", []string{"2027-05-02 00:00:00 UTC", "2027-05-08 00:00:00 UTC", "2027-05-09 00:00:00 UTC"}},
+		{"ZeroToSeven", schedule.Spec{Cron: "0 0 * * 0-7"}, "2027-05-01 00:00", []string{"2027-05-02 00:00:00 UTC", "2027-05-03 00:00:00 UTC"}},
+		{"LastDay", schedule.Spec{Cron: "0 0 L * *"}, "2028-01-31 00:00", []string{"2028-02-29 00:00:00 UTC", "2028-03-31 00:00:00 UTC", "2028-04-30 00:00:00 UTC"}},
+		{"LastOrFirst", schedule.Spec{Cron: "0 0 1,L * *"}, "2027-01-31 00:00", []string{"2027-02-01 00:00:00 UTC", "2027-02-28 00:00:00 UTC", "2027-03-01 00:00:00 UTC"}},
+		// The last days of 2027's July, August and October are a Saturday, a Tuesday and a Sunday.
+		{"LastWorkday", schedule.Spec{Cron: "0 0 LW 7,8,10 *"}, "2027-07-01 00:00", []string{"2027-07-30 00:00:00 UTC", "2027-08-31 00:00:00 UTC", "2027-10-29 00:00:00 UTC"}},
+		// May 15th is a Saturday, August 15th a Sunday, and October 15th a Friday.
+		{"NearestWorkday", schedule.Spec{Cron: "0 0 15W 5,8,10 *"}, "2027-05-01 00:00", []string{"2027-05-14 00:00:00 UTC", "2027-08-16 00:00:00 UTC", "2027-10-15 00:00:00 UTC"}},
+		// May 1st is a Saturday, and October 31st a Sunday: W stays in the month.
+		{"NearestInMonth", schedule.Spec{Cron: "0 0 1W,31W 5,10 *"}, "2027-05-01 00:00", []string{"2027-05-03 00:00:00 UTC", "2027-05-31 00:00:00 UTC", "2027-10-01 00:00:00 UTC", "2027-10-29 00:00:00 UTC"}},
+		{"SecondFriday", schedule.Spec{Cron: "0 0 * * FRI#2"}, "2027-05-01 00:00", []string{"2027-05-14 00:00:00 UTC", "2027-06-11 00:00:00 UTC"}},
+		{"FifthMonday", schedule.Spec{Cron: "0 0 * * 1#5"}, "2027-05-01 00:00", []string{"2027-05-31 00:00:00 UTC", "2027-08-30 00:00:00 UTC"}},
+		{"FirstSunday", schedule.Spec{Cron: "0 0 * * 7#1"}, "2027-05-03 00:00", []string{"2027-06-06 00:00:00 UTC"}},
+		{"LastFriday", schedule.Spec{Cron: "0 0 * * friL"}, "2027-05-01 00:00", []string{"2027-05-28 00:00:00 UTC", "2027-06-25 00:00:00 UTC"}},
+		{"LastFridayCounted", schedule.Spec{Cron: "0 0 * * 5#L"}, "2027-05-01 00:00", []string{"2027-05-28 00:00:00 UTC", "2027-06-25 00:00:00 UTC"}},
+		{"LastDayOrMonday", schedule.Spec{Cron: "0 0 L * MON"}, "2027-05-24 00:00", []string{"2027-05-31 00:00:00 UTC", "2027-06-07 00:00:00 UTC"}},
+		// A February has five Fridays every 28 years, or 40 with a year such as 2100 in between.
+		{"RarestDay", schedule.Spec{Cron: "0 0 * 2 5#5"}, "2030-01-01 00:00", []string{"2036-02-29 00:00:00 UTC", "2064-02-29 00:00:00 UTC", "2092-02-29 00:00:00 UTC", "2104-02-29 00:00:00 UTC"}},
 		{
 			"LongMonths",
 			schedule.Spec{Cron: "0 0 31 * *"},

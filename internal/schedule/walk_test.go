@@ -47,6 +47,12 @@ type walked struct {
 	skipped map[int64]time.Time
 }
 
+// followsHours reports whether the expression has a star for its hours, and followsMinutes for its
+// minutes or seconds. Such an expression ticks whenever the clock shows one of its local times, and
+// the former makes up for none that is skipped.
+func (e expression) followsHours() bool   { return len(e.hour) == 0 }
+func (e expression) followsMinutes() bool { return len(e.minute) == 0 || len(e.second) == 0 }
+
 // walk is the second implementation. It applies the rule literally. It looks at the clock at
 // each step, and notes when each local time is first shown, and where the clock jumps over
 // local times that are never shown. It begins early enough to know what has been shown.
@@ -55,18 +61,25 @@ func walk(e expression, zone *time.Location, from, to time.Time, step, early tim
 	jumped := map[int64]time.Time{}
 	seconds := int64(step / time.Second)
 	var last int64
+	var again []time.Time
 	for now := from.Add(-early); !now.After(to); now = now.Add(step) {
 		clock := now.In(zone)
 		local := time.Date(clock.Year(), clock.Month(), clock.Day(), clock.Hour(), clock.Minute(), clock.Second(), 0, time.UTC).Unix()
 		if _, ok := first[local]; !ok {
 			first[local] = now
 		}
+		if (e.followsHours() || e.followsMinutes()) && !now.Before(from) && e.matches(time.Unix(local, 0).UTC()) {
+			again = append(again, now)
+		}
 		for missing := last + seconds; last != 0 && missing < local; missing += seconds {
 			jumped[missing] = now
 		}
 		last = local
 	}
-	found := walked{skipped: map[int64]time.Time{}}
+	found := walked{ticks: again, skipped: map[int64]time.Time{}}
+	if e.followsHours() {
+		return found
+	}
 	add := func(local int64, when time.Time) bool {
 		if when.Before(from) || !e.matches(time.Unix(local, 0).UTC()) {
 			return false
@@ -132,7 +145,7 @@ func (w walked) requireGap(t *testing.T, s *schedule.Schedule, e expression, zon
 	for local, when := range w.skipped {
 		clock := when.In(zone)
 		shown := time.Date(clock.Year(), clock.Month(), clock.Day(), clock.Hour(), clock.Minute(), clock.Second(), 0, time.UTC)
-		if len(e.hour) > 0 || !e.matches(shown) {
+		if len(e.hour) < 24 || !e.matches(shown) {
 			skipped = append(skipped, local)
 		}
 	}

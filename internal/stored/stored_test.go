@@ -114,3 +114,12 @@ func TestPlaceText(t *testing.T) {
 	require.Equal(t, `cursor {"id":7}`, stored.PlaceText(raw(`{"id":7}`)))
 	require.Equal(t, "cursor "+strings.Repeat("1", 200)+"…", stored.PlaceText(raw(strings.Repeat("1", 300))))
 }
+
+func TestHasReplaced(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{"latin\xe9": true, "\ufffd": false, `\ufffd`: false, `\` + "\xe9": true, `\ufffd` + "\xff": true, "é": false} {
+		data, err := json.Marshal(map[string]string{"a": text})
+		require.NoError(t, err)
+		require.Equal(t, want, stored.HasReplaced(data), "%q", text)
+	}
+}

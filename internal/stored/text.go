@@ -1,6 +1,7 @@
 package stored
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -40,4 +41,24 @@ func PlaceText(cursor json.RawMessage) string {
 		return "the beginning"
 	}
 	return "cursor " + Clip(string(cursor))
+}
+
+// HasReplaced reports whether encoding/json has put a replacement character in place of bytes
+// that are not UTF-8. It writes one that was there as it is, and one of its own as an escape.
+func HasReplaced(data []byte) bool {
+	const escape = `\ufffd`
+	for {
+		i := bytes.Index(data, []byte(escape))
+		if i < 0 {
+			return false
+		}
+		backslashes := 0
+		for backslashes < i && data[i-1-backslashes] == '\\' {
+			backslashes++
+		}
+		if backslashes%2 == 0 {
+			return true
+		}
+		data = data[i+len(escape):]
+	}
 }

@@ -15,7 +15,9 @@ type pattern struct {
 	second, minute, hour, day, month, weekday map[int]bool
 
 	anyDay, anyWeekday bool
-	seconds            bool // the expression has a field for seconds
+
+	starHour, starMinute bool // ticks follow real time; skipped local times count only without starHour
+	seconds              bool // the expression has a field for seconds
 }
 
 var descriptors = map[string]string{
@@ -33,6 +35,8 @@ func parsePattern(text string) pattern {
 	}
 	p.second, p.minute, p.hour = values(fields[0], 0, 59), values(fields[1], 0, 59), values(fields[2], 0, 23)
 	p.day, p.month, p.weekday = values(fields[3], 1, 31), values(fields[4], 1, 12), values(fields[5], 0, 6)
+	p.starHour = strings.HasPrefix(fields[2], "*")
+	p.starMinute = strings.HasPrefix(fields[1], "*") || strings.HasPrefix(fields[0], "*")
 	p.anyDay, p.anyWeekday = strings.HasPrefix(fields[3], "*"), strings.HasPrefix(fields[5], "*")
 	return p
 }
@@ -87,7 +91,9 @@ func (p *pattern) matches(local time.Time) bool {
 }
 
 // walk returns the ticks after one time and up to another. A tick is a moment at which the zone's
-// clock shows a local time of the pattern for the first time, or has just jumped over one.
+// clock shows a local time of the pattern for the first time, or has just jumped over one. With a
+// star for minutes or hours, it is each moment at which the clock shows one; with a star for hours,
+// none is made up for.
 func (p *pattern) walk(zone *time.Location, after, upTo time.Time) []time.Time {
 	step := time.Minute
 	if p.seconds {
@@ -102,10 +108,10 @@ func (p *pattern) walk(zone *time.Location, after, upTo time.Time) []time.Time {
 	var ticks []time.Time
 	for now = now.Add(step); !now.After(upTo); now = now.Add(step) {
 		shows := local(now)
-		match := false
+		match := (p.starHour || p.starMinute) && p.matches(shows)
 		for shown.Before(shows) {
 			shown = shown.Add(step)
-			match = match || p.matches(shown)
+			match = match || !p.starHour && p.matches(shown)
 		}
 		if match && now.After(after) {
 			ticks = append(ticks, now)
@@ -123,7 +129,10 @@ func TestPattern(t *testing.T) {
 	}{
 		{"30 2 * * *", "Europe/Berlin", "2027-03-27 00:00", "2027-03-29 12:00", []string{"27 01:30", "28 01:00", "29 00:30"}},
 		{"30 2 * * *", "Europe/Berlin", "2027-10-30 12:00", "2027-11-01 12:00", []string{"31 00:30", "01 01:30"}},
-		{"0 * * * *", "Europe/Berlin", "2027-10-30 23:30", "2027-10-31 03:30", []string{"31 00:00", "31 02:00", "31 03:00"}},
+		{"0 * * * *", "Europe/Berlin", "2027-10-30 23:30", "2027-10-31 03:30", []string{"31 00:00", "31 01:00", "31 02:00", "31 03:00"}},
+		{"0 0-23 * * *", "Europe/Berlin", "2027-10-30 23:30", "2027-10-31 03:30", []string{"31 00:00", "31 02:00", "31 03:00"}},
+		{"30 * * * *", "Europe/Berlin", "2027-03-28 00:00", "2027-03-28 02:00", []string{"28 00:30", "28 01:30"}},
+		{"*/30 2 * * *", "Europe/Berlin", "2027-03-28 00:00", "2027-03-29 01:00", []string{"28 01:00", "29 00:00", "29 00:30"}},
 		{"15,45 1-3 * * *", "Europe/Berlin", "2027-03-28 00:00", "2027-03-28 02:00", []string{"28 00:15", "28 00:45", "28 01:00", "28 01:15", "28 01:45"}},
 		{"@daily", "America/Havana", "2027-03-12 12:00", "2027-03-15 12:00", []string{"13 05:00", "14 05:00", "15 04:00"}},
 		{"15 2 * * *", "Australia/Lord_Howe", "2027-10-02 12:00", "2027-10-03 18:00", []string{"02 15:30", "03 15:15"}},

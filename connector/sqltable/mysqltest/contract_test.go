@@ -140,8 +140,8 @@ func TestSelect_Contract(t *testing.T) {
 
 // fencedOf returns the sink in a target. Normally only the engine uses that sink.
 func fencedOf[T any](target dataflow.Target[T]) dataflow.FencedSink[T] {
-	field := reflect.ValueOf(&target).Elem().FieldByName("fenced")
-	return *(*dataflow.FencedSink[T])(unsafe.Pointer(field.UnsafeAddr()))
+	field := reflect.ValueOf(&target).Elem().FieldByName("of").FieldByName("sink")
+	return (*(*any)(unsafe.Pointer(field.UnsafeAddr()))).(dataflow.FencedSink[T])
 }
 
 func TestFencedSink_Contract(t *testing.T) {

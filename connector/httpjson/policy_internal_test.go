@@ -1,0 +1,208 @@
+package httpjson
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/memory"
+	"github.com/activedataflow/dataflow/dataflowsqlite"
+	"github.com/activedataflow/dataflow/internal/dbtest"
+)
+
+// shop is an API that takes rows, and refuses some.
+type shop struct {
+	refused  []int
+	answer   func(rows []int, bad []int) (status int, body string) // bad are places in rows
+	partly   bool                                                  // it takes the others
+	requests int
+	taken    map[int]int
+}
+
+func (s *shop) RoundTrip(req *http.Request) (*http.Response, error) {
+	data, err := io.ReadAll(req.Body)
+	if err != nil {
+		return nil, err
+	}
+	s.requests++
+	var rows, bad []int
+	if err := json.Unmarshal(data, &rows); err != nil {
+		return nil, err
+	}
+	for i, n := range rows {
+		if slices.Contains(s.refused, n) {
+			bad = append(bad, i)
+		}
+	}
+	status, body := s.answer(rows, bad)
+	for i, n := range rows {
+		if status < 300 && (!s.partly || !slices.Contains(bad, i)) {
+			s.taken[n]++
+		}
+	}
+	w := httptest.NewRecorder()
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, body)
+	return w.Result(), nil
+}
+
+func statusOf(refused int) func(rows, bad []int) (int, string) {
+	return func(_, bad []int) (int, string) {
+		if len(bad) > 0 {
+			return refused, fmt.Sprintf(`{"errors":[{"index":%d}]}`, bad[0])
+		}
+		return 201, "[]"
+	}
+}
+
+// bulk answers as Elasticsearch's _bulk does.
+func bulk(rows, bad []int) (int, string) {
+	items := make([]map[string]any, len(rows))
+	for i := range rows {
+		items[i] = map[string]any{"index": map[string]any{"status": 201}}
+		if slices.Contains(bad, i) {
+			items[i] = map[string]any{"index": map[string]any{"status": 400, "error": map[string]any{"reason": "mapper_parsing_exception"}}}
+		}
+	}
+	body, _ := json.Marshal(map[string]any{"errors": len(bad) > 0, "items": items})
+	return 200, string(body)
+}
+
+func checkBulk(r *SinkResponse) error {
+	var body struct {
+		Items []map[string]struct {
+			Error json.RawMessage `json:"error"`
+		} `json:"items"`
+	}
+	if err := json.Unmarshal(r.Body, &body); err != nil {
+		return err
+	}
+	var refused RefusedError
+	for i, item := range body.Items {
+		if text := item["index"].Error; text != nil {
+			refused = append(refused, &dataflow.RowError{Row: i, Err: fmt.Errorf("%s", text)})
+		}
+	}
+	if refused == nil {
+		return nil
+	}
+	return refused
+}
+
+func policyClient(t *testing.T, s *shop, opts SinkOptions) *dataflow.Client {
+	t.Helper()
+	opts.Client, opts.Tries = &http.Client{Transport: s}, 1
+	rows := make([]int, 20)
+	for i := range rows {
+		rows[i] = i + 1
+	}
+	flow := func(name string, policy dataflow.Policy) *dataflow.Flow {
+		return dataflow.NewFlow(name, memory.Slice(rows), dataflow.Identity[int](), Sink[int]("https://api.test/rows", &opts), &dataflow.FlowOptions{OnBadRecord: policy, MaxAttempts: 1})
+	}
+	client, err := dataflow.NewClient(dataflowsqlite.New(dbtest.SQLite(t)), &dataflow.Config{
+		Flows: []*dataflow.Flow{flow("keep", dataflow.DeadLetterUpTo(2)), flow("few", dataflow.SkipUpTo(1)), flow("fast", nil)}, Logger: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	require.NoError(t, client.Migrate(t.Context()))
+	require.NoError(t, client.Register(t.Context()))
+	return client
+}
+
+// A row that the API refuses is for the flow's policy. The others are taken once.
+func TestSink_Policy(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name     string
+		opts     SinkOptions
+		shop     shop
+		requests int
+	}{
+		{"422", SinkOptions{}, shop{refused: []int{3, 17}, answer: statusOf(422)}, 15},
+		{"400InRequests", SinkOptions{MaxRows: 5}, shop{refused: []int{3, 17}, answer: statusOf(400)}, 12},
+		{"409One", SinkOptions{MaxRows: 1}, shop{refused: []int{3, 17}, answer: statusOf(409)}, 20},
+		{"Bulk", SinkOptions{Check: checkBulk}, shop{refused: []int{3, 17}, answer: bulk, partly: true}, 1},
+		{"BulkInRequests", SinkOptions{Check: checkBulk, MaxRows: 7}, shop{refused: []int{3, 17}, answer: bulk, partly: true}, 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := &tt.shop
+			s.taken = map[int]int{}
+			client := policyClient(t, s, tt.opts)
+			run, err := client.Trigger(t.Context(), "keep", nil)
+			require.NoError(t, err)
+			require.Equal(t, dataflow.Counters{Read: 20, Written: 18, DeadLettered: 2}, run.Counters)
+			require.Equal(t, tt.requests, s.requests)
+			require.Len(t, s.taken, 18)
+			for n, times := range s.taken {
+				require.Equal(t, 1, times, n)
+			}
+			letters, err := client.DeadLetters(t.Context(), nil)
+			require.NoError(t, err)
+			require.Len(t, letters, 2)
+			require.ElementsMatch(t, []string{"3", "17"}, []string{string(letters[0].Payload), string(letters[1].Payload)})
+			for _, name := range []string{"few", "fast"} {
+				run, err = client.Trigger(t.Context(), name, nil)
+				require.Error(t, err)
+				require.Equal(t, dataflow.RunFailed, run.State, name)
+			}
+		})
+	}
+}
+
+// A request that is too large is sent in halves, with and without a policy. A row that is
+// too large alone is for the policy.
+func TestSink_TooLarge(t *testing.T) {
+	t.Parallel()
+	tooMany := func(rows, _ []int) (int, string) {
+		if len(rows) > 3 {
+			return 413, "too large"
+		}
+		return 200, ""
+	}
+	s := &shop{answer: tooMany, taken: map[int]int{}}
+	run, err := policyClient(t, s, SinkOptions{}).Trigger(t.Context(), "fast", nil)
+	require.NoError(t, err)
+	require.Equal(t, dataflow.Counters{Read: 20, Written: 20}, run.Counters)
+	require.Len(t, s.taken, 20)
+
+	huge := &shop{refused: []int{5}, answer: statusOf(413), taken: map[int]int{}}
+	run, err = policyClient(t, huge, SinkOptions{}).Trigger(t.Context(), "keep", nil)
+	require.NoError(t, err)
+	require.Equal(t, dataflow.Counters{Read: 20, Written: 19, DeadLettered: 1}, run.Counters)
+}
+
+// A response that may refuse some rows is no success as long as nobody says which.
+func TestSink_Unchecked(t *testing.T) {
+	t.Parallel()
+	for body, text := range map[string]string{
+		`{"errors":true,"items":[]}`:                `its field "errors" is true`,
+		`{"insertErrors":[{"index":3}]}`:            `its field "insertErrors" is [{"index":3}]`,
+		`{"UnprocessedItems":{"t":[1]}}`:            `its field "UnprocessedItems"`,
+		`{"errors":false,"UnprocessedItems":{}}`:    "",
+		`{"errors":[],"insertErrors":null,"n":"x"}`: "",
+		`[1]`: "",
+		``:    "",
+	} {
+		s := &shop{answer: func([]int, []int) (int, string) { return 200, body }, taken: map[int]int{}}
+		_, err := policyClient(t, s, SinkOptions{}).Trigger(t.Context(), "keep", nil)
+		if text == "" {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, text)
+		require.ErrorContains(t, err, "set Check")
+	}
+	s := &shop{answer: func([]int, []int) (int, string) { return 207, "" }, taken: map[int]int{}}
+	_, err := policyClient(t, s, SinkOptions{}).Trigger(t.Context(), "keep", nil)
+	require.ErrorContains(t, err, "it has the status 207")
+	_, err = policyClient(t, s, SinkOptions{Check: func(r *SinkResponse) error { return RefusedError{{Row: r.Rows, Err: io.EOF}} }}).Trigger(t.Context(), "keep", nil)
+	require.ErrorContains(t, err, "names row 20 of a request of 20 rows")
+}
