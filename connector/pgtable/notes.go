@@ -94,7 +94,8 @@ func (r *reader) lookUpNotes(ctx context.Context, from Cursor) ([]string, error)
 var regroups = regexp.MustCompile(`(?i)\b(group\s+by|distinct|union|intersect|over)\b`)
 
 // keyTableQuery looks up the table of the key's columns, whether an index makes them
-// unique, and the defaults of the columns.
+// unique, the defaults of the columns, and how many numbers a session keeps of the sequence
+// of the first.
 const keyTableQuery = `
 select c.oid::regclass::text, exists (
 		select from pg_catalog.pg_index i
@@ -103,7 +104,13 @@ select c.oid::regclass::text, exists (
 	array(select coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), '')
 		from unnest($2::int2[]) with ordinality k (number, n)
 		left join pg_catalog.pg_attrdef d on d.adrelid = c.oid and d.adnum = k.number
-		order by k.n)
+		order by k.n),
+	coalesce((select max(s.seqcache) from pg_catalog.pg_sequence s where s.seqrelid in (
+		select objid from pg_catalog.pg_depend
+		where refclassid = 'pg_class'::regclass and refobjid = c.oid and refobjsubid = ($2::int2[])[1] and classid = 'pg_class'::regclass
+		union all
+		select p.refobjid from pg_catalog.pg_attrdef d join pg_catalog.pg_depend p on p.classid = 'pg_attrdef'::regclass and p.objid = d.oid
+		where d.adrelid = c.oid and d.adnum = ($2::int2[])[1])), 1)
 from pg_catalog.pg_class c where c.oid = $1::bigint::oid and c.relkind in ('r', 'p', 'm')`
 
 // keyTable is the table that all columns of a key belong to.
@@ -111,6 +118,7 @@ type keyTable struct {
 	name     string // as SQL; empty if there is no such table
 	unique   bool
 	defaults []string // of the key columns, as SQL
+	cache    int64    // of the sequence that numbers the first key column; 1 if there is none
 }
 
 func (r *reader) keyTable(ctx context.Context) (t keyTable, err error) {
@@ -121,7 +129,7 @@ func (r *reader) keyTable(ctx context.Context) (t keyTable, err error) {
 		}
 		numbers[i] = int16(k.TableAttributeNumber)
 	}
-	err = r.pool.QueryRow(ctx, keyTableQuery, int64(r.keys[0].TableOID), numbers).Scan(&t.name, &t.unique, &t.defaults)
+	err = r.pool.QueryRow(ctx, keyTableQuery, int64(r.keys[0].TableOID), numbers).Scan(&t.name, &t.unique, &t.defaults, &t.cache)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return t, nil
 	}
@@ -137,6 +145,9 @@ func (r *reader) orderNotes(table keyTable) []string {
 	const remedy = ": begin the key with a time that each change sets to now(), or set Query.LateCommits to pgtable.Unguarded{} if no rows are added to what was read"
 	if r.keys[0].DataTypeOID == pgtype.UUIDOID && !growing(table, 0) {
 		return []string{fmt.Sprintf("the key begins with the uuid %q, and a new row with a smaller one is never read%s", r.query.Key[0], remedy)}
+	}
+	if table.cache > 1 {
+		return []string{fmt.Sprintf("the key %q takes its numbers from a sequence of which each session keeps %d: a session may add a smaller number after a greater one was read, and such a row is never read: alter sequence … cache 1, or begin the key with a time that each change sets to now()", r.query.Key[0], table.cache)}
 	}
 	if r.keys[0].DataTypeOID != pgtype.DateOID {
 		return nil
