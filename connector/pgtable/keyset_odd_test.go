@@ -50,7 +50,7 @@ var oddKeys = []struct {
 	{typ: "int4range", values: []string{"empty", "(,)", "[1,3)", "[1,)", "[2,3)"}},
 	{typ: "int4multirange", since: 14, values: []string{"{}", "{[1,3)}", "{[1,3),[5,6)}", "{[2,3)}"}},
 	{typ: "tstzrange", values: []string{"empty", `["2024-01-31 10:00+00","2024-02-01 10:00+00")`, `["2024-02-01 10:00+00",)`}, iso: true},
-	{typ: "datemultirange", values: []string{"{}", "{[2024-02-01,2024-02-02)}", "{[2024-02-03,2024-03-02)}"}, iso: true},
+	{typ: "datemultirange", since: 14, values: []string{"{}", "{[2024-02-01,2024-02-02)}", "{[2024-02-03,2024-03-02)}"}, iso: true},
 	{typ: "floats", values: []string{"[0.1,0.2)", "[0.1,0.30000000000000004)", "[0.30000000000000004,1)"}, iso: true},
 	{typ: "date[]", values: []string{"{}", "{2024-01-02}", "{2024-02-01}", "{infinity}"}, iso: true},
 	{typ: "float8[]", values: []string{"{0.1}", "{0.3}", "{0.30000000000000004}", "{NaN}"}, iso: true},
