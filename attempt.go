@@ -51,6 +51,8 @@ type attempt struct {
 	slice  slice
 	chain  chain
 	writer stepWriter
+
+	begun bool // the record loop has begun before in this attempt
 }
 
 // place is where the attempt is: the checkpoint that it goes on from.

@@ -42,7 +42,7 @@ func (w *batchWriter) applyPolicy(ctx context.Context, e *RecordError, delta *Co
 // string.
 func (w *batchWriter) letter(e *RecordError) *DeadLetterRecord {
 	l := &DeadLetterRecord{FlowID: w.a.run.FlowID, RunID: w.a.run.ID, Stage: e.Stage, Key: stored.Clean(e.Key), Error: stored.Clean(e.Err.Error())}
-	if e.Stage != StageRead && len(e.Raw) > 0 && e.retryFor > 0 && e.retries > 0 && w.retries() {
+	if e.Stage != StageRead && len(e.Raw) > 0 && e.retryFor > 0 && e.retries > 0 && w.retries() && (e.Stage == StageWrite || !w.powers.keys) {
 		l.RetryFor, l.TriesLeft, w.held.any = e.retryFor, e.retries, true
 	}
 	switch {
@@ -121,6 +121,7 @@ func (w *batchWriter) writeDivided(ctx context.Context, s step, cause error) err
 		w.a.log.WarnContext(ctx, "dataflow: the batch was too much for one statement; writing it in parts", slog.Int("rows", w.rows.len()), slog.String(logError, cause.Error()))
 	}
 	s.writes, w.cause, w.writeErr = batchInParts, cause, nil
+	s.writeAhead = false // the next batch must see which records are held
 	err := w.a.commitAgain(ctx, s)
 	if err == nil || w.deferred || w.writeErr != nil || !w.divisible(err) {
 		return err

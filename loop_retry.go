@@ -65,7 +65,9 @@ func (w *batchWriter) loadHeld(ctx context.Context) error {
 		}
 		return nil
 	})
-	if err != nil || w.a.run.Counters.Read == 0 {
+	again := w.a.begun || w.a.run.Attempt > 1 // after trouble, which spends no tries
+	w.a.begun = true
+	if err != nil || w.a.run.Counters.Read == 0 || again {
 		return err
 	}
 	return w.retryHeld(ctx)
@@ -212,10 +214,13 @@ func (w *batchWriter) countTries(ctx context.Context, failed []triedLetter) erro
 // error of the database that should pass is returned: it says nothing of the dead letters.
 func (w *batchWriter) tryLetters(ctx context.Context, letters []*DeadLetterRecord) ([]triedLetter, error) {
 	err := guard(func() error { return w.writeLetters(ctx, letters) })
+	for try := 0; try < conflictTries && err != nil && w.a.store.Classify(err) == FaultConflict; try++ {
+		err = guard(func() error { return w.writeLetters(ctx, letters) })
+	}
 	switch {
 	case err == nil:
 		return nil, nil
-	case ctx.Err() != nil, errors.Is(err, ErrFenced), w.a.store.Classify(err) == FaultUnavailable:
+	case ctx.Err() != nil, errors.Is(err, ErrFenced), w.a.store.Classify(err) == FaultUnavailable, w.a.store.Classify(err) == FaultConflict:
 		return nil, fmt.Errorf("try dead letters again: %w", err)
 	case len(letters) == 1 && errors.Is(err, errReplayed):
 		return nil, nil

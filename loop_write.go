@@ -77,7 +77,7 @@ func (w *batchWriter) writeBatch(ctx context.Context, made *madeBatch) error {
 // If that commit fails, the source must be able to go on at the checkpoint before.
 func (w *batchWriter) mayWriteAhead() bool {
 	sink, ok := w.txSink.(Pipelined)
-	return ok && sink.Pipelined() && w.p.resumable() && w.turnstile.Open()
+	return ok && sink.Pipelined() && w.p.resumable() && w.turnstile.Open() && !w.held.any
 }
 
 // afterCommitOf returns what to do once a batch is committed. It keeps nothing of the

@@ -78,7 +78,8 @@ func DeadLetterUpTo(n int64) Policy {
 // sink, a record that is tried again is written after those that were read later.
 //
 // A record that failed when it was read is not tried again, and no record of a flow with
-// [ToFenced] or [ToReplace] is.
+// [ToFenced] or [ToReplace] is. With a [Keyed] sink, neither is a record whose transform failed:
+// its key is not known.
 func RetryBadFor(d time.Duration, n int) Policy {
 	return func(e *RecordError, _ int64) Action {
 		e.retryFor, e.retries = d, n
