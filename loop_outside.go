@@ -143,23 +143,29 @@ func (w *batchWriter) halveFenced(ctx context.Context, s step, part fencedRows, 
 }
 
 // resumePoint finds where to divide a part: after the rows of a record that is a resume
-// point, as near to the middle as there is one.
+// point, as near to the middle as there is one. No row after it may be of that record or of
+// one before, because a transform may yield its rows in another order.
 func (w *batchWriter) resumePoint(part fencedRows) (row int, cursor json.RawMessage, ok bool) {
-	origin, best := w.out.origin, -1
-	middle := (part.from + part.to) / 2
-	for i := part.from + 1; i < part.to; i++ {
-		if origin[i] == origin[i-1] || !w.batch.resumes(origin[i-1]) {
+	origin := w.out.origin[part.from:part.to]
+	first := slices.Clone(origin) // the first record of the rows from each row on
+	for i := len(first) - 2; i >= 0; i-- {
+		first[i] = min(first[i], first[i+1])
+	}
+	best, after, last, middle := 0, 0, origin[0], len(origin)/2
+	for i := 1; i < len(origin); i++ {
+		last = max(last, origin[i-1])
+		if last >= first[i] || !w.batch.resumes(last) {
 			continue
 		}
-		if best < 0 || max(i-middle, middle-i) < max(best-middle, middle-best) {
-			best = i
+		if best == 0 || max(i-middle, middle-i) < max(best-middle, middle-best) {
+			best, after = i, last
 		}
 	}
-	if best < 0 {
+	if best == 0 {
 		return 0, nil, false
 	}
-	cursor, err := w.batch.cursors.json(origin[best-1])
-	return best, cursor, err == nil
+	cursor, err := w.batch.cursors.json(after)
+	return part.from + best, cursor, err == nil
 }
 
 // resumes reports whether a later read can go on after row i.
