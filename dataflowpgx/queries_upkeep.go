@@ -117,7 +117,7 @@ where flow_id = $1 and retry_until is not null and sink_key = any ($2::text[]) a
 const (
 	runIsKept = `(exists (select from {s}dataflow_flow k where k.id = r.flow_id and k.last_success_run = r.id)
 		or exists (select from {s}dataflow_dead_letter d where d.run_id = r.id and ` + letterIsKept + `))`
-	letterIsKept = `($3::bigint < 0 or d.created_at >= {now} - $3::bigint * interval '1 microsecond')`
+	letterIsKept = `($3::bigint < 0 or d.retry_until >= {now} or d.created_at >= {now} - $3::bigint * interval '1 microsecond')`
 	runIsOld     = `r.ended_at is not null and r.state = $1 and r.ended_at < {now} - $2::bigint * interval '1 microsecond'`
 )
 
@@ -191,7 +191,9 @@ const sqlTickPruneCount = `select count(*)` + sqlTickPrunable
 
 const sqlTickPrune = `delete from {s}dataflow_tick where id in (select id` + sqlTickPrunable + ` order by id limit $2)`
 
-const sqlDeadLetterPrunable = ` from {s}dataflow_dead_letter where created_at < {now} - $1::bigint * interval '1 microsecond'`
+// A dead letter that is still tried again is kept.
+const sqlDeadLetterPrunable = ` from {s}dataflow_dead_letter where created_at < {now} - $1::bigint * interval '1 microsecond'
+	and (retry_until is null or retry_until < {now})`
 
 const sqlDeadLetterPruneCount = `select count(*)` + sqlDeadLetterPrunable
 

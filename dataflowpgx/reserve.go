@@ -124,7 +124,7 @@ func (s *store) ForRuns() dataflow.Store {
 
 // connectionWait is how long a run's transaction waits for a connection. If all are held for
 // so long, they may be held by sources that do not say so, which wait for one as well.
-const connectionWait = time.Minute
+var connectionWait = time.Minute //nolint:gochecknoglobals // a test makes it short
 
 // poolFullError says that no connection became free in time.
 type poolFullError struct{ size int32 }
@@ -139,13 +139,14 @@ func (s *store) beginTx(ctx context.Context) (tx pgx.Tx, ended func(), err error
 		tx, err = s.reserve.pick(ctx).BeginTx(ctx, s.begin)
 		return tx, func() {}, err
 	}
+	// This waits for transactions of other runs, which may take long and end by themselves.
+	if ended, err = pools.Process.Begin(ctx, s.pool.Pool, int(s.reserve.size)); err != nil {
+		return nil, ended, err
+	}
 	within, cancel := context.WithTimeout(ctx, connectionWait)
 	defer cancel()
-	ended, err = pools.Process.Begin(within, s.pool.Pool, int(s.reserve.size))
-	if err == nil {
-		if tx, err = s.pool.BeginTx(within, s.begin); err != nil {
-			ended()
-		}
+	if tx, err = s.pool.BeginTx(within, s.begin); err != nil {
+		ended()
 	}
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		err = &poolFullError{size: s.reserve.size}

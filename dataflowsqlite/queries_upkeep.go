@@ -98,7 +98,7 @@ where flow_id = ?1 and retry_until is not null and sink_key = ?2 and (?3 = 0 or 
 const (
 	runIsKept = `(exists (select 1 from dataflow_flow k where k.id = r.flow_id and k.last_success_run = r.id)
 		or exists (select 1 from dataflow_dead_letter d where d.run_id = r.id and ` + letterIsKept + `))`
-	letterIsKept = `(?3 is null or d.created_at >= strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?3 || ' seconds'))`
+	letterIsKept = `(?3 is null or d.retry_until >= {now} or d.created_at >= strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?3 || ' seconds'))`
 	runIsOld     = `r.ended_at is not null and r.state = ?1 and r.ended_at < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?2 || ' seconds')`
 )
 
@@ -168,7 +168,9 @@ const sqlTickPruneCount = `select count(*)` + sqlTickPrunable
 
 const sqlTickPrune = `delete from dataflow_tick where id in (select id` + sqlTickPrunable + ` order by id limit ?2)`
 
-const sqlDeadLetterPrunable = ` from dataflow_dead_letter where created_at < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?1 || ' seconds')`
+// A dead letter that is still tried again is kept.
+const sqlDeadLetterPrunable = ` from dataflow_dead_letter where created_at < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?1 || ' seconds')
+	and (retry_until is null or retry_until < {now})`
 
 const sqlDeadLetterPruneCount = `select count(*)` + sqlDeadLetterPrunable
 

@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # Starts private Postgres servers for a finding. To be sourced. Needs npm; Postgres refuses
 # root, so that root runs it as "nobody".
 #

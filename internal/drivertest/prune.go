@@ -18,6 +18,7 @@ func pruneRules() []rule {
 		{name: "Place", run: prunePlace},
 		{name: "Unfinished", run: pruneUnfinished},
 		{name: "DeadLetters", run: pruneDeadLetters},
+		{name: "HeldLetters", run: pruneHeldLetters},
 		{name: "Ticks", run: pruneTicks},
 	}
 }
@@ -204,4 +205,29 @@ func pruneTicks(t *test) {
 	require.NoError(t, err)
 	require.Len(t, left, 1)
 	require.True(t, now.Add(2*time.Hour).Equal(left[0].Last))
+}
+
+// A dead letter that is still tried again is kept, with its run, however old it is.
+func pruneHeldLetters(t *test) {
+	clock := t.clocked()
+	f := t.flow("orders")
+	run := t.finished(f.ID, dataflow.RunFailed)
+	require.NoError(t, t.store.InTx(t.Context(), func(ctx context.Context, tx dataflow.Tx) error {
+		q, err := t.store.With(tx)
+		if err != nil {
+			return err
+		}
+		return q.DeadLetterInsert(ctx, []*dataflow.DeadLetterRecord{{
+			FlowID: f.ID, RunID: run.ID, Stage: dataflow.StageWrite, Key: "k", Error: "e", RetryFor: 3 * month, TriesLeft: 2,
+		}})
+	}))
+	prune := func() int64 {
+		n, err := t.store.DeadLetterPrune(t.Context(), &dataflow.PruneParams{Age: time.Hour, Limit: 10})
+		require.NoError(t, err)
+		return n + t.pruned(dataflow.PruneParams{State: dataflow.RunFailed, Age: time.Hour, DeadLetterAge: time.Hour})
+	}
+	clock.advance(2 * month)
+	require.Zero(t, prune())
+	clock.advance(2 * month)
+	require.EqualValues(t, 2, prune(), "the dead letter, and its run")
 }

@@ -49,6 +49,7 @@ func (f Found) Refuse(mode pgx.QueryExecMode) error {
 type Guard struct {
 	mu      sync.Mutex  // held while the pooler is looked for
 	known   atomic.Bool // true once found and refused are set for good
+	later   time.Time   // when to look again, after it was not found out
 	found   Found
 	refused error
 }
@@ -70,7 +71,17 @@ func (g *Guard) Check(ctx context.Context, pool *pgxpool.Pool) error {
 		return startup(err)
 	}
 	if !direct {
-		if g.found, err = probe(ctx, pool); err != nil {
+		if time.Now().Before(g.later) { //nolint:forbidigo // how long to wait, not what time it is
+			return nil
+		}
+		g.found, err = probe(ctx, pool)
+		switch {
+		case err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) && pool.Config().ConnConfig.DefaultQueryExecMode != pgx.QueryExecModeDescribeExec:
+			// Such as a pooler in session mode whose processes are all in use. A mode that
+			// fails there fails with an error of its own; only describe_exec must not be tried.
+			g.later = time.Now().Add(probePause) //nolint:forbidigo // see above
+			return nil
+		case err != nil:
 			return fmt.Errorf("look for a pooler before Postgres: %w", err)
 		}
 	}
@@ -129,7 +140,8 @@ func process(ctx context.Context, db interface {
 }
 
 const (
-	probeTimeout = 10 * time.Second
+	probeTimeout = 3 * time.Second
+	probePause   = time.Minute
 	probes       = 5 // a pooler may use the same process again by chance
 )
 

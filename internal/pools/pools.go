@@ -28,7 +28,7 @@ type Need struct {
 }
 
 // Least is how many connections the pool must have for the run, even if it is alone.
-func (n Need) Least() int { return n.Held + min(n.Spare, 1) }
+func (n Need) Least() int { return Enough(n.Held, n.Spare) }
 
 // spareOf is how many connections of a pool runs must not hold.
 func spareOf(size, spare int) int { return min(spare, max(1, size-1)) }

@@ -39,8 +39,8 @@ func TestTable_Complete(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("/usr/share/postgresql/*/errcodes.txt")
 	require.NoError(t, err)
-	if len(files) == 0 {
-		t.Skip("no server of Debian is installed")
+	if os.Getenv("CI") != "" {
+		require.NotEmpty(t, files, "scripts/ensure-postgres.sh installs a server that comes with its list")
 	}
 	line := regexp.MustCompile(`^([0-9A-Z]{5})\s+E\s`)
 	for _, name := range files {
