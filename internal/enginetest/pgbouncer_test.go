@@ -5,6 +5,7 @@ package enginetest_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -200,5 +201,25 @@ func TestPgBouncer_Session(t *testing.T) {
 	url := dbtest.PgBouncer(t, dbtest.PostgresURL(t), "pool_mode = session", "default_pool_size = 20")
 	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement, pgx.QueryExecModeDescribeExec} {
 		require.NoError(t, onPool(t, through(t, url, mode)).client(nil).Migrate(t.Context()))
+	}
+}
+
+// A pooler in session mode with few processes is no reason to stop: nothing is known of it then.
+func TestPgBouncer_SessionSmall(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{1, 2} {
+		t.Run(strconv.Itoa(size), func(t *testing.T) {
+			t.Parallel()
+			config, err := pgxpool.ParseConfig(dbtest.PgBouncer(t, dbtest.PostgresURL(t), "pool_mode = session", "default_pool_size = "+strconv.Itoa(size)))
+			require.NoError(t, err)
+			config.MaxConns = int32(size)
+			pool, err := pgxpool.NewWithConfig(t.Context(), config)
+			require.NoError(t, err)
+			t.Cleanup(pool.Close)
+			client := onPool(t, pool).client(nil)
+			require.NoError(t, client.Migrate(t.Context()))
+			_, err = client.Flows(t.Context(), nil)
+			require.NoError(t, err)
+		})
 	}
 }

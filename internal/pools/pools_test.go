@@ -138,3 +138,23 @@ func TestLedger_Many(t *testing.T) {
 	_, full := l.Enter([]pools.Need{{Pool: "p", Size: 1, Held: 1}})
 	require.Nil(t, full, "nothing is left behind")
 }
+
+// A run that is alone enters a pool of the least size, and of no smaller one.
+func TestNeed_Least(t *testing.T) {
+	t.Parallel()
+	for held := 1; held <= 5; held++ {
+		for spare := 1; spare <= 3; spare++ { // with size 0, a pool has no limit
+			n := pools.Need{Pool: "p", Held: held, Spare: spare}
+			enters := func(size int) bool {
+				n.Size = size
+				leave, full := (&pools.Ledger{}).Enter([]pools.Need{n})
+				if full == nil {
+					leave()
+				}
+				return full == nil
+			}
+			require.True(t, enters(n.Least()), "%+v", n)
+			require.False(t, enters(n.Least()-1), "%+v", n)
+		}
+	}
+}
