@@ -1,5 +1,6 @@
 // Package driverkit holds the rules that all drivers share, so that each is written once.
-// It has no SQL: every driver runs statements in its own dialect.
+// Every driver has its own statements, in its own dialect. Only the list of runs is put together
+// here, because its shape is a rule: which index answers which filter.
 package driverkit
 
 import (
