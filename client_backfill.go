@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/activedataflow/dataflow/internal/stored"
 )
@@ -97,4 +99,164 @@ func checkPlace(field string, value *json.RawMessage, check func(json.RawMessage
 	default:
 		return &ConfigError{Field: field, Reason: err.Error()}
 	}
+}
+
+// MaxRanges is the most ranges that [Client.BackfillRanges] takes.
+const MaxRanges = 1000
+
+// BackfillRanges is [Client.Backfill] in up to n ranges of about the same size, each a run of
+// its own. FlowOptions.MaxBackfills says how many of them are worked at once, by any
+// processes. If it is 0, they are worked one after the other. With n = 1 it is a Backfill. n
+// may be up to [MaxRanges].
+//
+// All ranges are started, or none. Together they read what one backfill with these parameters
+// reads, each record once. The first range begins at From. Each of the others begins after the
+// cursor at which the previous one ends. The last ends at Until, or at the end. They are
+// returned in this order. There are fewer ranges if there are fewer records than n.
+//
+// The source chooses the cursors through its power [Splitter], and must support Until through
+// [RequestChecker], as the Keyset of pgtable and of sqltable does. Otherwise the error is a
+// *[ConfigError].
+//
+// BackfillRanges starts nothing while a range of an earlier call with the same From, Until,
+// Params and At waits to begin. n does not matter for that. It then returns the ranges of that
+// call that have not ended, with Coalesced set. A waiting Backfill does not prevent ranges,
+// and waiting ranges do not prevent a Backfill. params may be nil.
+func (c *Client) BackfillRanges(ctx context.Context, name string, n int, params *BackfillParams) ([]*Run, error) {
+	if n == 1 {
+		run, err := c.Backfill(ctx, name, params)
+		if err != nil {
+			return nil, err
+		}
+		return []*Run{run}, nil
+	}
+	runs, err := c.backfillRanges(ctx, name, n, params)
+	if err != nil {
+		return nil, public(fmt.Errorf("backfill flow %q in %d ranges: %w", name, n, private(err)))
+	}
+	return runs, nil
+}
+
+func (c *Client) backfillRanges(ctx context.Context, name string, n int, params *BackfillParams) ([]*Run, error) {
+	if n < 1 || n > MaxRanges {
+		return nil, &ConfigError{Field: "n", Reason: fmt.Sprintf("%d is out of range: use 1 to %d", n, MaxRanges)}
+	}
+	b := &ranges{client: c}
+	if params != nil {
+		b.BackfillParams = *params
+	}
+	var err error
+	if b.flow, err = c.Flow(ctx, name); err != nil {
+		return nil, err
+	}
+	if err := b.validate(b.flow); err != nil {
+		return nil, err
+	}
+	runs, err := b.waiting(ctx, c.store)
+	if err != nil || len(runs) > 0 {
+		return runs, err
+	}
+	// Not in the transaction: a source may need the only connection.
+	ends, err := b.flow.code.split(ctx, b.From, b.Until, b.Params, n)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.check(ends); err != nil {
+		return nil, err
+	}
+	err = c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := c.store.With(tx)
+		if err != nil {
+			return err
+		}
+		// Of two calls at once, the second finds the ranges of the first.
+		if _, _, err := q.FlowLock(ctx, b.flow.ID); err != nil {
+			return err
+		}
+		if runs, err = b.waiting(ctx, q); err != nil || len(runs) > 0 {
+			return err
+		}
+		runs, err = b.insert(ctx, tx, ends)
+		return err
+	})
+	return runs, err
+}
+
+// ranges is a backfill that is to be made in ranges.
+type ranges struct {
+	BackfillParams
+	client *Client
+	flow   *Flow
+}
+
+// waiting returns the ranges of an earlier call that have not ended. It returns none unless
+// one of them waits to begin.
+func (b *ranges) waiting(ctx context.Context, q Queries) ([]*Run, error) {
+	found, err := q.RunWaiting(ctx, b.flow.ID, rangesKey(&b.BackfillParams))
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	first, _, _ := strings.Cut(found[0].Scope, "/")
+	live, err := q.RunLive(ctx, b.flow.ID)
+	var runs []*Run
+	for _, run := range live {
+		if of, _, _ := strings.Cut(run.Scope, "/"); of == first {
+			run.Coalesced = true
+			runs = append(runs, run)
+		}
+	}
+	return runs, err
+}
+
+// bounds returns where a range begins and ends.
+func (b *ranges) bounds(ends []json.RawMessage, i int) (from, until json.RawMessage) {
+	from, until = b.From, b.Until
+	if i > 0 {
+		from = ends[i-1]
+	}
+	if i < len(ends) {
+		until = ends[i]
+	}
+	return from, until
+}
+
+// check returns an error if the source does not support the bounds of each range.
+func (b *ranges) check(ends []json.RawMessage) error {
+	for i := range len(ends) + 1 {
+		from, until := b.bounds(ends, i)
+		if err := b.flow.code.checkRequest(from, until, b.Params); err != nil {
+			return fmt.Errorf("range %d of %d, %s: %w", i+1, len(ends)+1, betweenText(from, until), err)
+		}
+	}
+	return nil
+}
+
+// betweenText says where a range begins and ends. A nil cursor is the beginning or the end.
+func betweenText(from, until json.RawMessage) string {
+	begin, end := "from the beginning", "to the end"
+	if from != nil {
+		begin = "after " + stored.Clip(string(from))
+	}
+	if until != nil {
+		end = "up to " + stored.Clip(string(until))
+	}
+	return begin + " " + end
+}
+
+// insert adds the runs in a transaction that holds the lock on the flow.
+func (b *ranges) insert(ctx context.Context, tx Tx, ends []json.RawMessage) ([]*Run, error) {
+	runs := make([]*Run, len(ends)+1)
+	for i := range runs {
+		from, until := b.bounds(ends, i)
+		part := &bounds{from: from, until: until, part: i + 1, all: &b.BackfillParams}
+		if i > 0 {
+			part.scope = runs[0].Scope + "/" + strconv.Itoa(i+1)
+		}
+		run, err := b.flow.startTx(ctx, tx, b.request(part), b.At)
+		if err != nil {
+			return nil, err
+		}
+		runs[i] = run
+	}
+	return runs, nil
 }

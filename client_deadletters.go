@@ -77,7 +77,7 @@ func (c *Client) Replay(ctx context.Context, name string, ids ...int64) (*Replay
 				continue
 			}
 			delete(wanted, l.ID)
-			if err := c.replay(ctx, f, l); err != nil {
+			if err := replay(ctx, c.pools.runs.store, f, l); err != nil {
 				report.Failed[l.ID] = err
 				continue
 			}
@@ -103,11 +103,11 @@ type replayPage struct {
 // replayPages returns the pages of a flow's dead letters that have wanted ones, newest first.
 // Without wanted ids, it returns all pages of open ones. Replay goes through them backwards,
 // because, if a row is there twice, the record that was read last must win.
-func (c *Client) replayPages(ctx context.Context, name string, wanted map[int64]bool) ([]replayPage, error) {
+func (b base) replayPages(ctx context.Context, name string, wanted map[int64]bool) ([]replayPage, error) {
 	p := DeadLetterListParams{Flow: name, Open: len(wanted) == 0, Limit: defaultPage}
 	var pages []replayPage
 	for {
-		letters, err := c.store.DeadLetterList(ctx, &p)
+		letters, err := b.store.DeadLetterList(ctx, &p)
 		if err != nil || len(letters) == 0 {
 			return pages, err
 		}
@@ -122,12 +122,12 @@ func (c *Client) replayPages(ctx context.Context, name string, wanted map[int64]
 	}
 }
 
-func (c *Client) replay(ctx context.Context, f *Flow, l *DeadLetterRecord) error {
+func replay(ctx context.Context, store Store, f *Flow, l *DeadLetterRecord) error {
 	if l.ReplayedAt != nil {
 		return fmt.Errorf("it was replayed at %s", l.ReplayedAt.Format(time.RFC3339))
 	}
 	if len(l.Payload) == 0 {
 		return errors.New("only the key of the record is stored, so it cannot be replayed")
 	}
-	return guard(func() error { return f.code.replay(ctx, c.runs.store, l) })
+	return guard(func() error { return f.code.replay(ctx, store, l) })
 }

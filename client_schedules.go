@@ -186,3 +186,26 @@ func (e *ScheduleExport) String() string {
 	}
 	return b.String()
 }
+
+// ZoneConflicts returns the zones that schedules use and about which live processes, or a process
+// and the database server, disagree within a year. It compares offsets from UTC and not versions:
+// data of different versions may say the same about a zone.
+func (c *Client) ZoneConflicts(ctx context.Context) ([]*ZoneConflict, error) {
+	conflicts, err := c.zoneConflicts(ctx)
+	if err != nil {
+		return nil, public(fmt.Errorf("compare zone data: %w", err))
+	}
+	return conflicts, nil
+}
+
+func (b base) zoneConflicts(ctx context.Context) ([]*ZoneConflict, error) {
+	now, err := b.store.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := b.store.ProcessList(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return zoneConflicts(ctx, b.store, all, now)
+}

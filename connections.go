@@ -23,6 +23,7 @@ const spareConnections = 2
 // room.
 type connections struct {
 	base
+	runs base // for the transactions of runs
 	jobs *jobs
 	gate *gate
 

@@ -20,16 +20,13 @@ import (
 // with [NewClient], for each database. It is safe for concurrent use.
 type Client struct {
 	base
-	runs      base // for the transactions of runs
 	gate      *gate
 	flows     *registry
 	leases    *lease.Keeper[*attempt]
 	jobs      *jobs
 	schedule  *scheduler
-	rescuer   *rescuer
 	pools     *connections
 	registrar *registrar
-	presence  *presence
 	cleaner   *cleaner
 	worker    *worker
 }
@@ -50,7 +47,7 @@ func NewClient(driver Driver, config *Config) (*Client, error) {
 	if err := b.checkPools(conf.Flows); err != nil {
 		return nil, public(err)
 	}
-	c := &Client{base: b, runs: b.forRuns(), gate: newGate()}
+	c := &Client{base: b, gate: newGate()}
 	if s, ok := store.(PooledStore); ok {
 		c.gate.keep = s.Keep
 	}
@@ -60,15 +57,15 @@ func NewClient(driver Driver, config *Config) (*Client, error) {
 		Lost: ErrFenced, Cancelled: errCancelled, Log: b.log.With(slog.String(logWorker, conf.ID)),
 	})
 	c.jobs = &jobs{base: b, flows: c.flows, addWorker: func(workers *river.Workers) error { return river.AddWorkerSafely(workers, NewDataFlowJob(c)) }}
-	c.pools = &connections{base: b, jobs: c.jobs, gate: c.gate}
+	c.pools = &connections{base: b, runs: b.forRuns(), jobs: c.jobs, gate: c.gate}
 	c.schedule = &scheduler{base: b, flows: c.flows, cancel: c.cancel}
-	c.rescuer = &rescuer{base: b, flows: c.flows, leases: c.leases, jobs: c.jobs}
 	c.registrar = &registrar{base: b, flows: c.flows, jobs: c.jobs, schedule: c.schedule, gate: c.gate}
-	c.presence = &presence{base: b, flows: c.flows, jobs: c.jobs}
 	c.cleaner = &cleaner{base: b, gate: c.gate}
 	c.worker = &worker{
-		base: b, flows: c.flows, gate: c.gate, pools: c.pools, schedule: c.schedule, rescuer: c.rescuer, registrar: c.registrar, presence: c.presence,
-		execute: NewFlowExecutor(c).executeKnown, freed: make(chan struct{}, 1), ended: make(chan struct{}, 1), inFlight: make(map[int64]bool),
+		base: b, flows: c.flows, gate: c.gate, pools: c.pools, schedule: c.schedule, registrar: c.registrar,
+		rescuer:  &rescuer{base: b, flows: c.flows, leases: c.leases, jobs: c.jobs},
+		presence: &presence{base: b, flows: c.flows, jobs: c.jobs},
+		execute:  NewFlowExecutor(c).executeKnown, freed: make(chan struct{}, 1), ended: make(chan struct{}, 1), inFlight: make(map[int64]bool),
 	}
 	for _, p := range c.PoolNeeds() {
 		if p.Short() {
@@ -118,7 +115,7 @@ func (c *Client) Start(ctx context.Context) error {
 		return public(fmt.Errorf("start: %w: Stop was called during Start", err))
 	}
 	// Before Start returns, so that the other processes, and Why, know of this one from then on.
-	if err := c.presence.sayAlive(ctx); err != nil {
+	if err := c.worker.presence.sayAlive(ctx); err != nil {
 		c.log.WarnContext(ctx, "dataflow: saying that this process is alive failed; trying again", slog.String(logError, err.Error()))
 	}
 	go func() {

@@ -1,12 +1,14 @@
 package dataflow
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 
+	"github.com/activedataflow/dataflow/internal/exact"
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
@@ -317,4 +319,77 @@ func (d *divider) middle(from, to int) int {
 		middle++
 	}
 	return middle
+}
+
+// replay takes one dead letter's record through the transform to the sink.
+func (p *flowCode) replay(ctx context.Context, store Store, l *DeadLetterRecord) error {
+	if p.target.kind == toFenced {
+		return errors.New("its sink keeps the checkpoint, and cannot write a record without one: run a backfill that reads the record again")
+	}
+	if p.replaces() {
+		return errors.New(replacesAll + ": mend what is wrong with the record, and start a run, which reads it again")
+	}
+	read, made := p.types.newRead(), p.types.newMade()
+	read.count = 1
+	row := read.rows.grow()
+	if err := decodePayload(l, row); err != nil {
+		return fmt.Errorf("the record %s does not fit %s: %w", stored.Clip(string(l.Payload)), p.types.recordType(), err)
+	}
+	if err := p.types.apply(ctx, read, made); err != nil {
+		return fmt.Errorf("transform: %w", err)
+	}
+	made.out.dropFailed(made.rows)
+	if err := made.out.failed[0]; err != nil {
+		return fmt.Errorf("transform: %w", err)
+	}
+	n := made.rows.len()
+	if p.target.kind != toTx && n > 0 {
+		keys := make([]string, n)
+		for i := range keys {
+			keys[i] = l.Key
+			if i > 0 {
+				keys[i] = fmt.Sprintf("%s/%d", l.Key, i+1)
+			}
+		}
+		if err := p.sink.write(ctx, fmt.Sprintf("dead letter %d", l.ID), made.rows, 0, made.rows.len(), keys, nil); err != nil {
+			return fmt.Errorf("write: %w", err)
+		}
+	}
+	return store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := store.With(tx)
+		if err != nil {
+			return err
+		}
+		ours, err := q.DeadLetterReplayed(ctx, l.ID)
+		if err != nil {
+			return err
+		}
+		if !ours {
+			return errors.New("another process has replayed it")
+		}
+		if p.target.kind != toTx || n == 0 {
+			return nil
+		}
+		if err := p.sink.writeTx(ctx, p.target.sink, made.rows, 0, n); err != nil {
+			return fmt.Errorf("write: %w", err)
+		}
+		return nil
+	})
+}
+
+// decodePayload reads the record of a dead letter. After a later stage it is a T that the
+// engine has written. From the read stage it is what the source could tell: any text, or
+// fields under other names, such as a file's columns. It must not become a T that lacks
+// fields.
+func decodePayload(l *DeadLetterRecord, row any) error {
+	switch {
+	case l.Stage != StageRead && stored.HasReplaced(l.Payload):
+		return errors.New("it held text that is not UTF-8, which a dead letter cannot keep: let the source read it again by a backfill, or convert it to UTF-8 first")
+	case l.Stage != StageRead:
+		return exact.Unmarshal(l.Payload, row)
+	case bytes.HasPrefix(bytes.TrimSpace(l.Payload), []byte{'"'}):
+		return errors.New("it failed when it was read, and nothing but its text is known")
+	default:
+		return exact.Strict(l.Payload, row)
+	}
 }

@@ -6,9 +6,11 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -105,4 +107,191 @@ func TestRecordLoop_NoAllocations(t *testing.T) {
 	require.NoError(t, err, "%s", said)
 	require.Contains(t, string(said), "allocations: ")
 	t.Logf("%s", said)
+}
+
+// A batch also ends when its bad records take too much memory, unless the user has set the
+// batch size.
+func TestBatchReader_HeavyBad(t *testing.T) {
+	t.Parallel()
+	const kept, records = 64 << 10, 300
+	source := badRecords{n: records, raw: make([]byte, kept)}
+	for _, wait := range []time.Duration{0, time.Hour} {
+		for set, want := range map[int]int{0: batch.MaxWeight/kept + 1, 200: 200} {
+			r := newReader[int, int](source, batch.NewSize(set, DefaultBatchSize))
+			r.wait = wait
+			var sizes []int
+			require.NoError(t, r.read(t.Context(), t.Context(), func(b *readBatch) bool {
+				sizes = append(sizes, b.size())
+				r.recycle(b)
+				return true
+			}))
+			require.Equal(t, want, sizes[0])
+			sum := 0
+			for _, size := range sizes {
+				sum += size
+			}
+			require.Equal(t, records, sum)
+		}
+	}
+}
+
+// newReader returns a reader of all that a source has.
+func newReader[T, C any](source Source[T, C], size *batch.Size) *batchReader {
+	return newFlowCode(source, nil, Target[T]{}).newReader(size, &Request[C]{})
+}
+
+// While heavy batches wait to be written, no more is read than one of them.
+func TestBatchReader_Load(t *testing.T) {
+	t.Parallel()
+	for _, wait := range []time.Duration{0, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			read := 0
+			r := newReader(heavyRecords(&read, 50, 1<<20), batch.NewSize(0, DefaultBatchSize))
+			r.wait = wait
+			handed := make(chan *readBatch, 50)
+			done := make(chan error, 1)
+			go func() {
+				done <- r.read(t.Context(), t.Context(), func(b *readBatch) bool {
+					handed <- b
+					return true
+				})
+			}()
+			synctest.Wait()
+			inMemory := (batch.MaxLoad + batch.MaxWeight) >> 20
+			require.Positive(t, read)
+			require.LessOrEqual(t, read, inMemory)
+			for written := 0; written < 50; {
+				b := <-handed
+				written += b.count
+				r.recycle(b)
+				synctest.Wait()
+				require.LessOrEqual(t, read-written, inMemory)
+			}
+			require.NoError(t, <-done)
+			require.Equal(t, 50, read)
+		})
+	}
+}
+
+// heavyRecords yields n records of so many bytes, and counts them.
+func heavyRecords(read *int, n, bytes int) Source[[]byte, int] {
+	return Paged(func(_ context.Context, from int) (Page[[]byte, int], error) {
+		*read++
+		return Page[[]byte, int]{Rows: [][]byte{make([]byte, bytes)}, Next: from + 1, More: from+1 < n}, nil
+	})
+}
+
+// badRecords yields n bad records, each with the same raw text.
+type badRecords struct {
+	n   int
+	raw []byte
+}
+
+func (b badRecords) Read(context.Context, Request[int]) iter.Seq2[Item[int, int], error] {
+	return func(yield func(Item[int, int], error) bool) {
+		for i := range b.n {
+			if !yield(Item[int, int]{Cursor: i + 1, Resume: true}, &RecordError{Raw: b.raw, Err: ErrNotFound}) {
+				return
+			}
+		}
+	}
+}
+
+// A batch that has waited long enough and could not end does so at the next resume
+// point, though it is not full. What came after the last resume point begins the next batch.
+func TestWaitingBatch_Due(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		items := make(chan Item[int, int])
+		r := newReader[int, int](yielded(items), batch.NewSize(100, 0))
+		r.wait = time.Hour
+		handed := [][]int{}
+		done := make(chan error, 1)
+		go func() {
+			done <- r.read(t.Context(), t.Context(), func(b *readBatch) bool {
+				handed = append(handed, slices.Clone(rowsOf[int](b.rows)))
+				return true
+			})
+		}()
+		take := func(n int, resume bool) {
+			items <- Item[int, int]{Value: n, Cursor: n, Resume: resume}
+			synctest.Wait()
+		}
+		take(1, false)
+		time.Sleep(2 * time.Hour) // of the bubble's clock
+		take(2, false)
+		require.Empty(t, handed)
+		take(3, true)
+		require.Equal(t, [][]int{{1, 2, 3}}, handed)
+		take(4, true)
+		require.Len(t, handed, 1, "the next one waits for itself")
+		take(5, false)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Equal(t, [][]int{{1, 2, 3}, {4}}, handed)
+		take(6, true)
+		require.Len(t, handed, 2)
+		close(items)
+		require.NoError(t, <-done)
+		require.Equal(t, [][]int{{1, 2, 3}, {4}, {5, 6}}, handed)
+	})
+}
+
+// A batch that waits ends when nobody wants more, though the source blocks.
+func TestWaitingBatch_NoMore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		items := make(chan Item[int, int])
+		r := newReader[int, int](yielded(items), batch.NewSize(100, 0))
+		r.wait = time.Hour
+		done := make(chan error, 1)
+		go func() { done <- r.read(t.Context(), t.Context(), func(*readBatch) bool { return false }) }()
+		items <- Item[int, int]{Value: 1, Cursor: 1, Resume: true}
+		require.NoError(t, <-done)
+	})
+}
+
+// yielded yields what comes, until the channel is closed.
+type yielded chan Item[int, int]
+
+func (y yielded) Read(ctx context.Context, _ Request[int]) iter.Seq2[Item[int, int], error] {
+	return func(yield func(Item[int, int], error) bool) {
+		for {
+			select {
+			case i, ok := <-y:
+				if !ok || !yield(i, nil) {
+					return
+				}
+			case <-ctx.Done():
+				yield(Item[int, int]{}, ctx.Err())
+				return
+			}
+		}
+	}
+}
+
+// In a run that may be poison, nothing is read after the first batch before that batch
+// is written.
+func TestBatchReader_First(t *testing.T) {
+	t.Parallel()
+	for _, wait := range []time.Duration{0, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			turnstile := batch.NewTurnstile(1)
+			r := newReader[plainRecord, int](plainRecords(5), batch.NewSize(2, 0))
+			r.wait, r.turnstile = wait, turnstile
+			var sizes []int
+			done := make(chan error, 1)
+			go func() {
+				done <- r.read(t.Context(), t.Context(), func(b *readBatch) bool {
+					sizes = append(sizes, b.size())
+					return true
+				})
+			}()
+			synctest.Wait()
+			require.Equal(t, []int{2}, sizes)
+			turnstile.Pass()
+			require.NoError(t, <-done)
+			require.Equal(t, []int{2, 2, 1}, sizes)
+		})
+	}
 }

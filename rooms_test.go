@@ -13,11 +13,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
 )
 
 // rooms are the rooms of this package, the lowest first, with the files that are not named by
@@ -28,8 +31,8 @@ var rooms = []struct {
 	files []string
 }{
 	{"words", []string{
-		"base", "config", "doc", "driver", "errors", "event", "flow", "globalid", "lists", "message", "policy", "pool", "records", "retention", "retry", "run", "runtime", "schedule",
-		"sink", "source", "tick", "transform", "zonedata",
+		"base", "config", "doc", "driver", "errors", "event", "flow", "lists", "message", "policy", "pool", "records", "retry", "run", "runtime", "schedule",
+		"sink", "source", "transform", "zonedata",
 	}},
 	{"gate", []string{"stop"}},
 	{"flows", []string{"registry"}},
@@ -136,6 +139,25 @@ func ownersOf(pkg *types.Package) map[types.Object]string {
 		}
 	}
 	return owners
+}
+
+func TestHouse_Size(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	tests := slices.DeleteFunc(slices.Clone(files), func(name string) bool { return !strings.HasSuffix(name, "_test.go") })
+	require.LessOrEqual(t, len(files), 85, "Go files in this folder: what knows nothing of flows belongs to internal")
+	require.LessOrEqual(t, len(tests), 15, "test files in this folder: tests with a database belong to internal/enginetest")
+	client := reflect.TypeFor[dataflow.Client]()
+	require.LessOrEqual(t, client.NumField(), 10, "fields of Client: state belongs to a component")
+	methods := 0
+	for _, name := range files {
+		code, err := os.ReadFile(name)
+		require.NoError(t, err)
+		methods += strings.Count(string(code), "\nfunc (c *Client) ")
+	}
+	require.Positive(t, methods)
+	require.LessOrEqual(t, methods, 60, "methods of Client")
 }
 
 // usesOfThisPackage type-checks the package, and returns which identifiers stand for what it
