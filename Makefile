@@ -64,6 +64,10 @@ compile-time: ## Measure the CPU time to build 1 flow, and 20 flows of 20 types;
 bench: postgres ## Compare flows with what does the same work without the library; see docs/benchmarks.md
 	cd benchmarks && go run .
 
+.PHONY: bench-scale
+bench-scale: postgres ## Measure what a run costs beside a job of River, many flows, and millions of ended runs: an hour or more
+	cd benchmarks && go run ./scale $(SCALE)
+
 .PHONY: quickstart
 quickstart: ## Run examples/quickstart
 	go run ./examples/quickstart

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/benchmarks/internal/server"
 	"github.com/activedataflow/dataflow/dataflowpgx"
 )
 
@@ -45,17 +46,17 @@ func run(ctx context.Context, only []string) (err error) {
 	if err := errors.Join(rowsErr, pairsErr); err != nil {
 		return err
 	}
-	url, end, err := openServer(ctx)
+	s, err := server.Open(ctx, "")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, end()) }()
+	defer func() { err = errors.Join(err, s.Close(ctx)) }()
 	dir, err := os.MkdirTemp("", "dataflow-bench-files-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	w, err := newWork(ctx, url, rows, dir)
+	w, err := newWork(ctx, s.URL, rows, dir)
 	if err != nil {
 		return err
 	}
@@ -71,7 +72,7 @@ func run(ctx context.Context, only []string) (err error) {
 		return err
 	}
 	defer stopServer()
-	fmt.Printf("%s rows, %d pairs; %s\n\n", strconv.Itoa(rows), pairs, w.machine(ctx))
+	fmt.Printf("%s rows, %d pairs; %s\n\n", strconv.Itoa(rows), pairs, server.Machine(ctx, w.pool))
 	header()
 	stop, err := profile(os.Getenv("DATAFLOW_BENCH_PROFILE"))
 	if err != nil {

@@ -1,4 +1,5 @@
-package main
+// Package server starts the PostgreSQL server that the benchmarks measure on.
+package server
 
 import (
 	"context"
@@ -14,41 +15,49 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// urlEnv names a server to measure on instead of the program's own.
-const urlEnv = "DATAFLOW_BENCH_DATABASE_URL"
+// URLEnv names a server to measure on instead of the program's own.
+const URLEnv = "DATAFLOW_BENCH_DATABASE_URL"
 
 // serverOptions are what a small production server has. Durability is whole:
 // fsync, synchronous_commit and full_page_writes are on by default.
 const serverOptions = "-c listen_addresses= -c shared_buffers=512MB -c max_wal_size=4GB -c checkpoint_timeout=30min -c jit=off -c max_connections=50 -c timezone=UTC"
 
-// server is a Postgres server of this program's own.
-type server struct {
+// Server is a Postgres server of this program's own, or the one that URLEnv names.
+type Server struct {
+	// URL is that of its database "postgres".
+	URL string
+
 	bin, dir string
+	options  string // besides serverOptions
 	owner    *syscall.Credential
 }
 
-// openServer returns the URL of a server, and a function that stops it.
-func openServer(ctx context.Context) (string, func() error, error) {
-	if given := os.Getenv(urlEnv); given != "" {
-		return given, func() error { return nil }, nil
+// Open returns a server to measure on. Options are added to those that it is started with.
+func Open(ctx context.Context, options string) (*Server, error) {
+	if given := os.Getenv(URLEnv); given != "" {
+		return &Server{URL: given}, nil
 	}
-	s := &server{}
+	s := &Server{options: options}
 	if err := s.find(); err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	if err := s.start(ctx); err != nil {
-		return "", nil, errors.Join(err, s.stop(ctx))
+		return nil, errors.Join(err, s.Close(ctx))
 	}
 	u := url.URL{
 		Scheme: "postgres", User: url.User("postgres"), Path: "/postgres",
 		RawQuery: url.Values{"host": {s.dir}, "port": {"5432"}, "sslmode": {"disable"}}.Encode(),
 	}
-	return u.String(), func() error { return s.stop(ctx) }, nil
+	s.URL = u.String()
+	return s, nil
 }
 
-func (s *server) find() error {
+func (s *Server) find() error {
 	if path, err := exec.LookPath("pg_ctl"); err == nil {
 		s.bin = filepath.Dir(path)
 	}
@@ -58,7 +67,7 @@ func (s *server) find() error {
 		s.bin = filepath.Dir(found[len(found)-1])
 	}
 	if s.bin == "" {
-		return fmt.Errorf("no PostgreSQL server to measure on: install one, or name one in %s", urlEnv)
+		return fmt.Errorf("no PostgreSQL server to measure on: install one, or name one in %s", URLEnv)
 	}
 	if os.Geteuid() != 0 {
 		return nil
@@ -79,7 +88,7 @@ func (s *server) find() error {
 	return nil
 }
 
-func (s *server) start(ctx context.Context) (err error) {
+func (s *Server) start(ctx context.Context) (err error) {
 	if s.dir, err = os.MkdirTemp("", "dataflow-bench-"); err != nil {
 		return err
 	}
@@ -92,10 +101,11 @@ func (s *server) start(ctx context.Context) (err error) {
 	if err := s.run(ctx, "initdb", "--pgdata="+data, "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C"); err != nil {
 		return err
 	}
-	return s.run(ctx, "pg_ctl", "start", "--wait", "--silent", "--pgdata="+data, "--log="+filepath.Join(s.dir, "log"), "--options=-k "+s.dir+" "+serverOptions)
+	return s.run(ctx, "pg_ctl", "start", "--wait", "--silent", "--pgdata="+data, "--log="+filepath.Join(s.dir, "log"), "--options=-k "+s.dir+" "+serverOptions+" "+s.options)
 }
 
-func (s *server) stop(ctx context.Context) error {
+// Close stops the server and removes its data.
+func (s *Server) Close(ctx context.Context) error {
 	if s.dir == "" {
 		return nil
 	}
@@ -103,7 +113,7 @@ func (s *server) stop(ctx context.Context) error {
 	return errors.Join(err, os.RemoveAll(s.dir))
 }
 
-func (s *server) run(ctx context.Context, program string, args ...string) error {
+func (s *Server) run(ctx context.Context, program string, args ...string) error {
 	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, program), args...)
 	cmd.Dir = s.dir
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "PG") }), "LC_ALL=C")
@@ -114,10 +124,52 @@ func (s *server) run(ctx context.Context, program string, args ...string) error 
 	return nil
 }
 
-// machine describes the machine that was measured on.
-func (w *work) machine(ctx context.Context) string {
+// CPU returns how much CPU time the server's processes have used so far. It returns 0 if the
+// server is not this program's own, or the system has no /proc.
+func (s *Server) CPU() time.Duration {
+	if s.dir == "" {
+		return 0
+	}
+	data, err := os.ReadFile(filepath.Join(s.dir, "data", "postmaster.pid"))
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(data), "\n")
+	children, _ := os.ReadFile("/proc/" + first + "/task/" + first + "/children")
+	used := ticks(first, true)
+	for _, child := range strings.Fields(string(children)) {
+		used += ticks(child, false)
+	}
+	return time.Duration(used) * time.Second / 100
+}
+
+// ticks returns the CPU time of a process, in hundredths of a second, and that of its ended
+// children too if ended is set.
+func ticks(pid string, ended bool) (sum int64) {
+	data, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return 0
+	}
+	_, after, _ := strings.Cut(string(data), ") ")
+	fields := strings.Fields(after)
+	if len(fields) < 15 {
+		return 0
+	}
+	use := fields[11:13]
+	if ended {
+		use = fields[11:15]
+	}
+	for _, text := range use {
+		n, _ := strconv.ParseInt(text, 10, 64)
+		sum += n
+	}
+	return sum
+}
+
+// Machine describes the machine that was measured on.
+func Machine(ctx context.Context, pool *pgxpool.Pool) string {
 	var version string
-	if err := w.pool.QueryRow(ctx, "show server_version").Scan(&version); err != nil {
+	if err := pool.QueryRow(ctx, "show server_version").Scan(&version); err != nil {
 		version = err.Error()
 	}
 	cpu := "unknown CPU"
