@@ -50,6 +50,7 @@ var arrows = map[string][]string{
 	"internal/drivertest":     {""},
 	"internal/enginetest":     {},
 	"examples/hello":          {"", "connector/csvfile", "connector/sqltable", "dataflowsqlite"},
+	"examples/service":        {"", "connector/pgtable", "dataflowpgx"},
 	"examples/quickstart":     {"", "connector/csvfile", "connector/pgtable", "connector/sqltable", "dataflowpgx", "dataflowsqlite"},
 	"dataflowhttp":            {""},
 	"dataflowtest":            {"", "dataflowsqlite"},
