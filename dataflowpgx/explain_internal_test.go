@@ -59,6 +59,11 @@ func TestExplain_RunList(t *testing.T) {
 							require.NoError(t, err)
 							require.LessOrEqual(t, n, 65, "more than the live runs: %s", plan)
 						}
+						for _, rows := range regexp.MustCompile(`actual time=\S+ rows=(\d+)`).FindAllStringSubmatch(plan, -1) {
+							n, err := strconv.Atoi(rows[1])
+							require.NoError(t, err)
+							require.LessOrEqual(t, n, 300, "more than a page of each state and trigger: %s", plan)
+						}
 					}
 				})
 			}

@@ -66,7 +66,7 @@ func (q *queries) RunList(ctx context.Context, p *dataflow.RunListParams) ([]*da
 
 func runListQuery(p *dataflow.RunListParams) (query string, args []any) {
 	return driverkit.RunList(p, driverkit.RunListDialect{
-		Mark: "$", NoOrder: " offset 0", Columns: runColumns, Age: dueFor(p.Due, p.Overdue),
+		Mark: "$", NoOrder: " offset 0", Lateral: true, Columns: runColumns, Age: dueFor(p.Due, p.Overdue),
 		DueAt: func(age string) string { return "{now} - " + age + "::bigint * interval '1 microsecond'" },
 	})
 }

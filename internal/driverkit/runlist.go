@@ -19,6 +19,9 @@ type RunListDialect struct {
 	// IndexedBy is true if a query can name its index. Otherwise a range and an order that only
 	// this index has make the database take it.
 	IndexedBy bool
+	// Lateral is true if the database has lateral subqueries. With one, it looks the runs of a
+	// page up one by one. Otherwise its plan may walk through all runs for them.
+	Lateral bool
 	// Columns are the columns of a run, of the tables r and f.
 	Columns string
 	// DueAt returns SQL of the time before which a run must have been due. The parameter is how
@@ -50,8 +53,13 @@ func RunList(p *dataflow.RunListParams, d RunListDialect) (query string, args []
 	if len(l.parts) == 0 {
 		l.parts = append(l.parts, "select 0 where "+l.before+" < 0")
 	}
-	return "select " + d.Columns + " from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id\nwhere r.id in (\n\t" +
-		strings.Join(l.parts, "\n\tunion all\n\t") + ")\norder by r.id desc limit " + l.limit, l.args
+	run := "select " + d.Columns + " from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id\nwhere r.id "
+	ids := "(\n\t" + strings.Join(l.parts, "\n\tunion all\n\t") + ")"
+	if d.Lateral {
+		return "select one.* from (select id from " + ids + " found order by id desc limit " + l.limit + ") page cross join lateral (\n" +
+			run + "= page.id" + d.NoOrder + ") one\norder by page.id desc", l.args
+	}
+	return run + "in " + ids + "\norder by r.id desc limit " + l.limit, l.args
 }
 
 type runList struct {
