@@ -156,8 +156,8 @@ type Queries interface {
 	// DeadLetterList returns dead letters, newest first.
 	DeadLetterList(ctx context.Context, p *DeadLetterListParams) ([]*DeadLetterRecord, error)
 	// DeadLetterReplayed stores that a dead letter has been replayed. It returns false
-	// if it had been before.
-	DeadLetterReplayed(ctx context.Context, id int64) (bool, error)
+	// if it had been before or, with held, if it is no longer to be tried again.
+	DeadLetterReplayed(ctx context.Context, id int64, held bool) (bool, error)
 
 	// DeadLetterHeld returns the dead letters of a flow that are to be tried again, with
 	// ids above after, oldest first. They have not been replayed.

@@ -31,6 +31,8 @@ type batchMaker struct {
 	abandoned <-chan error     // gets an error if the source is given up
 	turnstile *batch.Turnstile // see batchesAlone
 	free      chan *madeBatch  // to be filled again
+	// transforming is full while the transform is in use.
+	transforming chan struct{}
 }
 
 // recycle takes back a batch that was written, to be filled again. The reader takes back its
@@ -88,6 +90,12 @@ func (m *batchMaker) apply(ctx context.Context, b *readBatch) (*madeBatch, error
 	made.readBatch = b
 	if b.count == 0 {
 		return made, nil
+	}
+	select {
+	case m.transforming <- struct{}{}:
+		defer func() { <-m.transforming }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
 	began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
 	if err := m.p.types.apply(ctx, b, made); err != nil {
