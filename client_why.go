@@ -37,6 +37,7 @@ type CauseCode string
 const (
 	CauseRunning       CauseCode = "running"           // a run is in progress
 	CauseSilent        CauseCode = "source_silent"     // a run in progress gets nothing from its source
+	CauseBusy          CauseCode = "part_busy"         // a run's transform or sink works on one batch for long
 	CauseLost          CauseCode = "lease_lapsed"      // a run's worker is silent
 	CausePaused        CauseCode = "paused"            // somebody paused the flow
 	CauseUnregistered  CauseCode = "unregistered"      // this process could not register it

@@ -97,7 +97,11 @@ func (w *why) state() {
 		w.add(CauseRunning, run.ID, nil, "It is running: run %d%s is in progress on worker %s, attempt %d of %d, %d records read so far; its lease ends at %s unless it is renewed.",
 			run.ID, asBackfill(run), run.Worker, run.Attempt, run.MaxAttempts, run.Counters.Read, w.at(*run.LeaseUntil))
 		if run.WaitsFor != "" {
-			w.add(CauseSilent, run.ID, nil, "Run %d waits for %s, since %s.", run.ID, stored.Clip(run.WaitsFor), w.at(*run.WaitsSince))
+			code := CauseBusy
+			if strings.HasPrefix(run.WaitsFor, waitsForSource) {
+				code = CauseSilent
+			}
+			w.add(code, run.ID, nil, "Run %d waits for %s, since %s.", run.ID, stored.Clip(run.WaitsFor), w.at(*run.WaitsSince))
 		}
 	}
 	for _, run := range w.lost {

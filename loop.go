@@ -113,15 +113,23 @@ func (p *flowCode) run(ctx context.Context, a *attempt) error {
 	}
 	reader := p.newReader(a.sizes.batch, req)
 	reader.wait, reader.turnstile = a.flow.opts.BatchWait, w.turnstile
-	a.watch = &reader.watch
-	a.watch.begin()
-	abandoned := make(chan error, 1)
-	read := batch.Start(notes.With(ctx, a.log), func(ctx context.Context, hand func(*readBatch) bool) error {
-		reading, stop := a.watchSource(ctx, a.watch, describe(p.source).Type, abandoned)
-		defer stop()
-		return reader.read(ctx, reading, hand)
+	source, _ := p.describe()
+	a.watches = partWatches{source: &reader.watch, transform: newBusyWatch("transform", ""), sink: newBusyWatch("sink", describe(p.target.part()).Type)}
+	a.watches.source.begin()
+	abandoned, readEnded := make(chan error, 1), make(chan struct{})
+	watched := notes.With(ctx, a.log)
+	reading, endRead, stopWatch := a.watchParts(watched, source.Type, abandoned, readEnded)
+	defer stopWatch()
+	read := batch.Start(watched, func(ctx context.Context, hand func(*readBatch) bool) error {
+		defer close(readEnded)
+		defer context.AfterFunc(ctx, func() { endRead(context.Cause(ctx)) })()
+		err := reader.read(ctx, reading, hand)
+		if ctx.Err() == nil {
+			a.watches.source.pause()
+		}
+		return err
 	})
-	maker := &batchMaker{p: p, a: a, read: read, abandoned: abandoned, turnstile: w.turnstile, transforming: w.transforming, free: make(chan *madeBatch, 2)}
+	maker := &batchMaker{p: p, a: a, read: read, abandoned: abandoned, turnstile: w.turnstile, transforming: w.transforming, watch: a.watches.transform, free: make(chan *madeBatch, 2)}
 	made := batch.Start(ctx, maker.make)
 	written := p.watchSink(ctx, a)
 	err = guard(func() error { return w.loop(ctx, made, maker, reader) }) // so that a panic stops the others too
@@ -203,7 +211,10 @@ func (w *batchWriter) loop(ctx context.Context, made *batch.Ahead[*madeBatch], m
 			}
 			return w.endReplacement(ctx)
 		}
-		if err := w.writeBatch(ctx, b); err != nil {
+		w.a.watches.sink.begin()
+		err = w.writeBatch(ctx, b)
+		w.a.watches.sink.end(ctx)
+		if err != nil {
 			return err
 		}
 		w.turnstile.Pass()

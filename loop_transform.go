@@ -33,6 +33,7 @@ type batchMaker struct {
 	free      chan *madeBatch  // to be filled again
 	// transforming is full while the transform is in use.
 	transforming chan struct{}
+	watch        *busyWatch
 }
 
 // recycle takes back a batch that was written, to be filled again. The reader takes back its
@@ -98,6 +99,8 @@ func (m *batchMaker) apply(ctx context.Context, b *readBatch) (*madeBatch, error
 		return nil, context.Cause(ctx)
 	}
 	began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
+	m.watch.begin()
+	defer m.watch.end(ctx)
 	if err := m.p.types.apply(ctx, b, made); err != nil {
 		return nil, fmt.Errorf("transform records %s to %s: %w", b.key(0), b.key(b.count-1), foreign(err))
 	}
