@@ -57,7 +57,7 @@ const (
 	CauseScheduleOver  CauseCode = "schedule_over"     // there are no more ticks
 	CauseNextTick      CauseCode = "next_tick"         // the flow waits for its next tick
 	CauseOverdue       CauseCode = "overdue"           // a tick came, and no process saw it
-	CauseNoted         CauseCode = "noted"             // the source holds records back, or may miss some
+	CauseNoted         CauseCode = "noted"             // the source holds records back or may miss some, or a pooler is not known yet
 	CauseFailed        CauseCode = "attempts_used_up"  // the last run failed
 	CauseSkipped       CauseCode = "last_tick_skipped" // the last tick did not become a run
 	CauseRetrying      CauseCode = "dead_letters_held" // dead letters wait to be tried again

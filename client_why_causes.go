@@ -254,8 +254,13 @@ func (w *why) schedule() {
 	}
 }
 
-// noted adds what the source has to say about its next read.
+// noted adds what the store and the source have to say about the next read.
 func (w *why) noted(ctx context.Context) error {
+	if s, ok := w.client.store.(NotedStore); ok {
+		for _, note := range s.Notes() {
+			w.add(CauseNoted, 0, nil, "Of the database of the flow: %s.", note)
+		}
+	}
 	if !w.flow.Registered() {
 		return nil
 	}

@@ -83,6 +83,12 @@ type PooledStore interface {
 	Keep() (release func())
 }
 
+// NotedStore is the power of a [Store] to say what is not known of its database, and matters.
+type NotedStore interface {
+	// Notes returns sentences without their last period. It does not touch the database.
+	Notes() []string
+}
+
 // CheckpointCommitter is the power of a [Store] to send a transaction's checkpoint
 // together with its commit, while another transaction already works. Without it, they
 // are sent one after the other, in one transaction at a time.
