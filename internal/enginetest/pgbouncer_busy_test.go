@@ -45,6 +45,7 @@ func TestPgBouncer_Busy(t *testing.T) {
 	t.Parallel()
 	for name, start := range map[string]func(testing.TB, string, ...string) string{
 		"WithPrepared": func(tb testing.TB, direct string, _ ...string) string {
+			tb.Helper()
 			return dbtest.NewerPgBouncer(tb, direct, "max_prepared_statements = 200")
 		},
 		"WithoutPrepared": dbtest.PgBouncer,
