@@ -46,6 +46,10 @@ type Caller struct {
 	// Classify decides about a response; of those of a stream, about errors only. Nil, and
 	// the zero Verdict, mean its status.
 	Classify func(*Response) Verdict
+	// Check returns an error for a response with an error status, in place of the status's
+	// own. A status that is tried again stays so, unless the error is Permanent. Nil, and a
+	// nil error, mean the status's own.
+	Check func(*Response) error
 	// Limiter is waited for before each request. Nil means no wait.
 	Limiter interface {
 		Wait(ctx context.Context) error
@@ -78,6 +82,7 @@ const (
 	Renew           // the token was rejected, as with 401
 	End             // there are no more pages
 	Expired         // the page's cursor has expired
+	Accept          // the response is good, whatever its status
 )
 
 // WithDefaults returns a copy with all zero values filled in.
@@ -263,13 +268,13 @@ func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*htt
 		return nil, &failure{err: err}
 	}
 	idle.body = resp.Body
-	stream = stream && resp.StatusCode >= 200 && resp.StatusCode <= 299
+	streamed := stream && resp.StatusCode >= 200 && resp.StatusCode <= 299
 	got := &Response{Status: resp.StatusCode, Header: resp.Header, URL: req.URL, length: resp.ContentLength}
 	if resp.Request != nil { // a custom transport may leave it nil
 		got.URL = resp.Request.URL
 	}
 	good := got.Status == http.StatusNotModified || got.Status >= 200 && got.Status <= 299
-	if stream {
+	if streamed {
 		timer.Stop()
 		idle.explain = func(err error) error { return c.explain(limited, req, err) }
 		got.Stream = idle
@@ -285,6 +290,9 @@ func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*htt
 	}
 	if int64(len(body)) > c.MaxBodyBytes {
 		return nil, dataflow.Permanent(fmt.Errorf("%s: the response has more than %d bytes: request smaller pages, or raise MaxBodyBytes", show(req), c.MaxBodyBytes))
+	}
+	if stream && got.Status != http.StatusNotModified { // it was accepted
+		got.Stream, got.Body = io.NopCloser(bytes.NewReader(got.Body)), nil
 	}
 	return got, sentBody(req, resp)
 }
@@ -315,13 +323,22 @@ func (c *Caller) judge(req *http.Request, resp *http.Response, got *Response, go
 	if c.Classify != nil {
 		v = c.Classify(got)
 	}
-	if v.Action == ByStatus && good {
+	if v.Action == ByStatus && good || v.Action == Accept {
 		return nil
 	}
 	err := fmt.Errorf("%s: %s%s", show(req), resp.Status, excerpt(got.Body))
 	after, again := asksToWait(got.Status, got.Header)
 	if v.Action == ByStatus && got.Status == http.StatusUnauthorized {
 		v.Action = Renew
+	}
+	if c.Check != nil && v.Action == ByStatus {
+		if own := c.Check(got); own != nil {
+			waits := (again || got.Status == http.StatusUnauthorized) && !dataflow.IsPermanent(own)
+			if !waits {
+				return fmt.Errorf("%w: %w", err, own)
+			}
+			err = fmt.Errorf("%w: %w", err, own)
+		}
 	}
 	if v.Action == Retry || v.Action == ByStatus && again {
 		return &failure{err: err, after: cmp.Or(v.After, after)}
