@@ -209,10 +209,14 @@ type record struct {
 
 func (r record) n(t *testing.T) int {
 	t.Helper()
-	text := strings.TrimPrefix(string(r.ID)+string(r.ID2)+string(r.ID3)+r.TS, "ts")
-	n, err := strconv.Atoi(text)
+	n, err := r.number()
 	require.NoError(t, err)
 	return n
+}
+
+// number returns the number of the record.
+func (r record) number() (int, error) {
+	return strconv.Atoi(strings.TrimPrefix(string(r.ID)+string(r.ID2)+string(r.ID3)+r.TS, "ts"))
 }
 
 // Each API is read exactly: at first, and twice after it has grown. Each run is killed in the
