@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/activedataflow/dataflow"
@@ -64,9 +65,14 @@ func (r *records) next() ([]string, error) {
 			continue
 		}
 		cells, err := r.record(line)
-		if err == nil && r.f.footer(cells) {
+		switch {
+		case err == nil && r.f.footer(cells):
 			r.ended = true
 			return nil, io.EOF
+		case err == nil && r.f.repeats(cells) && r.f.opts.SkipRepeatedHeader:
+			continue
+		case err == nil && r.f.repeats(cells):
+			return nil, &dataflow.RecordError{Key: r.at.String(), Raw: r.f.raw(cells), Err: errRepeated}
 		}
 		return cells, err
 	}
@@ -185,4 +191,13 @@ func (r *records) text(from, to int64) json.RawMessage {
 // footer reports whether a record begins the end of the file.
 func (f *file) footer(cells []string) bool {
 	return f.header != nil && f.opts.Footer != "" && strings.HasPrefix(cells[0], f.opts.Footer)
+}
+
+// errRepeated is the error of a record that is the header once more.
+var errRepeated = errors.New("the record repeats the header: set SkipRepeatedHeader if the file was put together from several")
+
+// repeats reports whether a record is the header once more. A single cell may be a value.
+func (f *file) repeats(cells []string) bool {
+	n := len(f.header)
+	return n > 1 && len(cells) == n && cells[0] == f.header[0] && slices.Equal(cells, f.header)
 }

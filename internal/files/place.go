@@ -74,6 +74,35 @@ func Reader(r io.Reader) Place {
 // its file.
 func (p Place) Many() bool { return p.many }
 
+// Partial says what a read does with a last line that has no line break.
+type Partial int
+
+// The ways to treat a last line without a line break.
+const (
+	Leave Partial = iota // for a later read
+	Take                 // as it is
+)
+
+// Rest is for [Place.Resting]: how long a file must be unchanged.
+func (p Partial) Rest(rest time.Duration) time.Duration {
+	if p == Take {
+		return 0
+	}
+	return rest
+}
+
+// Validate returns a [dataflow.ConfigError] if either setting is invalid.
+func (p Partial) Validate(rest time.Duration) error {
+	var errs []error
+	if p != Leave && p != Take {
+		errs = append(errs, &dataflow.ConfigError{Field: "Partial", Reason: fmt.Sprintf("%d is unknown: use Leave or Take", p)})
+	}
+	if rest < 0 {
+		errs = append(errs, &dataflow.ConfigError{Field: "Rest", Reason: fmt.Sprintf("%s is negative: use a time, or 0 for %s", rest, DefaultRest)})
+	}
+	return errors.Join(errs...)
+}
+
 // DefaultRest is how long a file must usually be unchanged to count as whole.
 const DefaultRest = time.Minute
 
