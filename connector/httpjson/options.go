@@ -126,7 +126,7 @@ type Options struct {
 
 func (o *Options) caller(address string) *httpcall.Caller {
 	return httpcall.Caller{
-		Client: o.Client, Home: address, Header: o.Header, Auth: o.Auth, Classify: o.classify(), Check: o.checkError(), Limiter: o.Limiter,
+		Client: o.Client, Home: address, Header: o.Header, Auth: o.Auth, Classify: o.classify(), Check: o.checkError(), Polls: true, Limiter: o.Limiter,
 		Timeout: o.Timeout, MaxBodyBytes: o.MaxBodyBytes, Tries: o.Tries, MaxWait: o.MaxWait,
 	}.WithDefaults()
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // BodyCursor requests the page that the previous page names in its body. A page whose name
-// is missing, null or empty is followed by none.
+// is missing, null, empty or a number below 1 is followed by none.
 //
 // The name may be that of the page's last record, such as "data.-1.id". In a request's body
 // it keeps its JSON type, and may be an array or an object.
@@ -218,15 +218,23 @@ func optional(got *Page, path string, asJSON bool) (string, error) {
 	switch text := httpcall.Text(value); {
 	case text == "", string(value) == "false", string(value) == "[]", string(value) == "{}":
 		return "", nil
-	case asJSON:
+	case asJSON && !(isEndMark(value) && !got.inRecords(path)):
 		var compact bytes.Buffer
 		if err := json.Compact(&compact, value); err != nil {
 			return "", err
 		}
 		return compact.String(), nil
+	case isEndMark(value) && !got.inRecords(path):
+		return "", nil
 	case value[0] == '{', value[0] == '[', string(value) == "true":
 		return "", fmt.Errorf("%s at %q is neither a string nor a number: check the path in Options.Paging", value, path)
 	default:
 		return text, nil
 	}
+}
+
+// isEndMark reports whether a value is a number that names no page: 0, or a negative one.
+func isEndMark(value []byte) bool {
+	n, err := strconv.ParseFloat(string(value), 64)
+	return err == nil && n <= 0
 }

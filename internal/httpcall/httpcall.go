@@ -50,6 +50,9 @@ type Caller struct {
 	// own. A status that is tried again stays so, unless the error is Permanent. Nil, and a
 	// nil error, mean the status's own.
 	Check func(*Response) error
+	// Polls reports that a response with the status 202 and a Retry-After is not ready: it
+	// is asked for again.
+	Polls bool
 	// Limiter is waited for before each request. Nil means no wait.
 	Limiter interface {
 		Wait(ctx context.Context) error
@@ -268,7 +271,10 @@ func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*htt
 		return nil, &failure{err: err}
 	}
 	idle.body = resp.Body
-	streamed := stream && resp.StatusCode >= 200 && resp.StatusCode <= 299
+	streamed := stream && resp.StatusCode >= 200 && resp.StatusCode <= 299 && resp.StatusCode != http.StatusAccepted
+	if err := understood(req, resp); err != nil {
+		return nil, err
+	}
 	got := &Response{Status: resp.StatusCode, Header: resp.Header, URL: req.URL, length: resp.ContentLength}
 	if resp.Request != nil { // a custom transport may leave it nil
 		got.URL = resp.Request.URL
@@ -297,6 +303,20 @@ func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*htt
 	return got, sentBody(req, resp)
 }
 
+// understood returns an error for a response that was not asked for: a compressed one, which
+// the client has not decompressed, or one without content.
+func understood(req *http.Request, resp *http.Response) error {
+	conditional := req.Header.Get("If-None-Match") != "" || req.Header.Get("If-Modified-Since") != ""
+	switch encoding := resp.Header.Get("Content-Encoding"); {
+	case encoding != "" && !strings.EqualFold(encoding, "identity") && resp.StatusCode <= 299:
+		return dataflow.Permanent(fmt.Errorf("%s: the response is compressed by %q, and is decompressed only if Accept-Encoding is left to the client: do not set that header", show(req), encoding))
+	case resp.StatusCode == http.StatusNotModified && !conditional:
+		return &failure{err: fmt.Errorf("%s: %s, though the request did not ask for changes only", show(req), resp.Status)}
+	default:
+		return nil
+	}
+}
+
 // readAll reads a body of an announced length, which may be wrong, and at most one byte more
 // than most.
 func readAll(body io.Reader, length, most int64) ([]byte, error) {
@@ -322,6 +342,11 @@ func (c *Caller) judge(req *http.Request, resp *http.Response, got *Response, go
 	v := Verdict{}
 	if c.Classify != nil {
 		v = c.Classify(got)
+	}
+	if c.Polls && got.Status == http.StatusAccepted && v.Action == ByStatus {
+		if after := retryAfter(got.Header, serverTime(got.Header)); after > 0 {
+			v = Verdict{Action: Retry, After: after}
+		}
 	}
 	if v.Action == ByStatus && good || v.Action == Accept {
 		return nil
