@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/files"
 )
 
 const (
@@ -90,7 +91,7 @@ func (r *records) skips(line []byte) bool {
 func (r *records) record(line []byte) ([]string, error) {
 	if r.plain != nil {
 		if cells, ok := r.plain.split(withoutBreak(line, r.last), r.counts); ok {
-			r.at = r.at.span(r.offset, r.lines, r.lines)
+			r.to(r.lines)
 			return cells, nil
 		}
 	}
@@ -124,17 +125,23 @@ func (r *records) record(line []byte) ([]string, error) {
 		}
 		size += int64(len(line))
 	}
-	r.at = r.at.span(r.offset, first, r.lines)
+	r.to(first)
 	if r.counts {
 		return nil, nil
 	}
 	return r.scan.record(), nil
 }
 
+// to moves the cursor after the record that begins on a line.
+func (r *records) to(first int64) {
+	r.at = r.at.span(r.offset, first, r.lines)
+	r.at.Head = r.f.Head(r.offset)
+}
+
 // bad returns the error of a record with a misplaced quote. The record ends with the line.
 func (r *records) bad(first int64, err error) error {
 	before := r.at.Offset
-	r.at = r.at.span(r.offset, first, r.lines)
+	r.to(first)
 	where := err
 	if quote := (*misplaced)(nil); errors.As(err, &quote) {
 		where = fmt.Errorf("line %d, byte %d: %w", r.lines, quote.byte, quote.err)
@@ -167,7 +174,7 @@ func (r *records) line(size int64) ([]byte, error) {
 			continue
 		case errors.Is(err, io.EOF):
 			r.ended, r.last = true, true
-			if r.left = r.f.Cut() || len(part) > 0 && r.f.Grows(); r.left || len(part) == 0 {
+			if r.left = r.f.Cut() || files.IsHole(part) || len(part) > 0 && r.f.Grows(); r.left || len(part) == 0 {
 				return nil, io.EOF
 			}
 		case err != nil:
