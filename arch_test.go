@@ -50,8 +50,9 @@ var arrows = map[string][]string{
 	"internal/drivertest":     {""},
 	"internal/enginetest":     {},
 	"examples/hello":          {"", "connector/csvfile", "connector/sqltable", "dataflowsqlite"},
+	"examples/service":        {"", "connector/pgtable", "dataflowpgx"},
 	"examples/quickstart":     {"", "connector/csvfile", "connector/pgtable", "connector/sqltable", "dataflowpgx", "dataflowsqlite"},
-	"dataflowhttp":            {""},
+	"dataflowhttp":            {"", "internal/jsonview"},
 	"dataflowtest":            {"", "dataflowsqlite"},
 	"internal/pools":          {},
 	"internal/schedule":       {},
@@ -61,8 +62,9 @@ var arrows = map[string][]string{
 	"internal/week":           {},
 	"cmd/dataflow":            {"dataflowcli"},
 	"dataflowcli":             {"", "internal/cli"},
-	"internal/cli":            {"", "connector/csvfile", "dataflowpgx", "dataflowsqlite", "internal/csvguess", "internal/pooler"},
+	"internal/cli":            {"", "connector/csvfile", "dataflowpgx", "dataflowsqlite", "internal/csvguess", "internal/jsonview", "internal/pooler"},
 	"internal/csvguess":       {},
+	"internal/jsonview":       {""},
 }
 
 // forbidden are the packages from elsewhere that a package must not depend on,

@@ -224,7 +224,7 @@ func (r *registry) runsOf(ctx context.Context, flow string, states ...RunState) 
 const pageOfRuns = 1000
 
 func inactiveError(rec *FlowRecord) error {
-	why := "it is inactive"
+	why := "it is paused"
 	if rec.StateBy != "" {
 		why += ", by " + rec.StateBy
 	}

@@ -202,7 +202,7 @@ func TestResume_Replaced(t *testing.T) {
 		"same size":   {"a,b\n1,2\n3,4\n", "a,b\n5,6\n7,8\n"},
 		"longer":      {"a,b\n1,2\n3,4\n", "a,b\n5,6\n7,8\n9,9\n"},
 		"long":        {"a,b\n" + long, "a,b\n9,9\n" + long},
-		"compressed":  {compressed("a,b\n"+long), compressed("a,b\n9,9\n"+long)},
+		"compressed":  {compressed("a,b\n" + long), compressed("a,b\n9,9\n" + long)},
 		"now gzipped": {"a,b\n1,2\n3,4\n", compressed("a,b\n5,6\n7,8\n9,9\n")},
 	} {
 		path := write(t, c.was)

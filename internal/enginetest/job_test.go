@@ -108,7 +108,7 @@ func TestDataFlowJob_NothingToDo(t *testing.T) {
 			"work flow 99: not found":                   {FlowID: 99},
 			`claim run 999 of flow \"done\": not found`: {FlowID: flow, RunID: 999},
 			"run is finished: it is success":            {FlowID: flow, RunID: runs["done"].ID},
-			"it is inactive, by ann":                    {FlowID: dataflow.FlowRef(runs["paused"].FlowID)},
+			"it is paused, by ann":                      {FlowID: dataflow.FlowRef(runs["paused"].FlowID)},
 			"disabled: its runtime is":                  {FlowID: dataflow.FlowRef(runs["off"].FlowID)},
 		}
 		ids := make(map[string]int64)
