@@ -72,11 +72,14 @@ func TestSource_NoPage(t *testing.T) {
 			want   string
 		}{
 			"304": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotModified) }, httpjson.Options{}, "though the request did not ask for changes only"},
-			"gzip": {func(w http.ResponseWriter) {
-				w.Header().Set("Content-Encoding", "gzip")
-				_, _ = w.Write([]byte("\x1f\x8b"))
+			"gzip": {
+				func(w http.ResponseWriter) {
+					w.Header().Set("Content-Encoding", "gzip")
+					_, _ = w.Write([]byte("\x1f\x8b"))
+				},
+				httpjson.Options{Header: http.Header{"Accept-Encoding": {"gzip"}}},
+				`compressed by "gzip"`,
 			},
-				httpjson.Options{Header: http.Header{"Accept-Encoding": {"gzip"}}}, `compressed by "gzip"`},
 			"br":    {func(w http.ResponseWriter) { w.Header().Set("Content-Encoding", "br"); _, _ = w.Write([]byte("[]")) }, httpjson.Options{}, `compressed by "br"`},
 			"error": {func(w http.ResponseWriter) { _, _ = w.Write([]byte(`{"items":[],"error":{"code":429}}`)) }, httpjson.Options{Records: "items"}, "the server reports errors"},
 			"202":   {func(w http.ResponseWriter) { w.Header().Set("Retry-After", "9"); w.WriteHeader(http.StatusAccepted) }, httpjson.Options{}, "202 Accepted"},

@@ -218,7 +218,7 @@ func optional(got *Page, path string, asJSON bool) (string, error) {
 	switch text := httpcall.Text(value); {
 	case text == "", string(value) == "false", string(value) == "[]", string(value) == "{}":
 		return "", nil
-	case asJSON && !(isEndMark(value) && !got.inRecords(path)):
+	case asJSON && (!isEndMark(value) || got.inRecords(path)):
 		var compact bytes.Buffer
 		if err := json.Compact(&compact, value); err != nil {
 			return "", err

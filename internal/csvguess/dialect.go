@@ -8,7 +8,7 @@ import (
 )
 
 // commas are the separators that are tried, the likeliest first.
-var commas = []rune{',', ';', '\t', '|'}
+const commas = ",;\t|"
 
 // way is a way to read a text, and how well it fits.
 type way struct {

@@ -59,7 +59,7 @@ func File(path string) (*Guess, error) {
 	defer func() { _ = f.Close() }() // it was only read
 	head := make([]byte, 2)
 	n, _ := io.ReadFull(f, head)
-	var in io.Reader = io.MultiReader(bytes.NewReader(head[:n]), f)
+	in := io.MultiReader(bytes.NewReader(head[:n]), f)
 	if string(head[:n]) == "\x1f\x8b" {
 		if in, err = gzip.NewReader(in); err != nil {
 			return nil, fmt.Errorf("%s begins like a gzip file: %w", path, err)

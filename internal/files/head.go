@@ -15,8 +15,6 @@ type head struct {
 	text []byte // of a compressed file
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // Body says where the records begin. Call it before a byte after that is forgotten.
 func (f *File) Body(from int64) {
 	f.head = head{from: from}
@@ -47,7 +45,7 @@ func (f *File) Head(offset int64) uint32 {
 	if int64(len(text)) < n {
 		return 0
 	}
-	sum := max(1, crc32.Checksum(text[:n], castagnoli))
+	sum := max(1, crc32.Checksum(text[:n], crc32.MakeTable(crc32.Castagnoli)))
 	if n == headBytes {
 		f.head.sum = sum
 	}

@@ -197,12 +197,9 @@ func (p Place) isDir(name string) bool {
 // gzipMagic is how a gzip file begins. No text begins so.
 const gzipMagic = "\x1f\x8b"
 
-// packed are the first bytes of files that are compressed by other programs than gzip.
-var packed = map[string]string{"\x28\xb5\x2f\xfd": "zstd", "BZh": "bzip2", "\xfd7zXZ": "xz", "PK\x03\x04": "zip, as spreadsheets are", "\x04\x22\x4d\x18": "lz4"}
-
 // checkPacked returns an error for a file that is compressed by another program than gzip.
 func checkPacked(head []byte) error {
-	for magic, name := range packed {
+	for magic, name := range map[string]string{"\x28\xb5\x2f\xfd": "zstd", "BZh91A": "bzip2", "\xfd7zXZ": "xz", "PK\x03\x04": "zip, as spreadsheets are", "\x04\x22\x4d\x18": "lz4"} {
 		if strings.HasPrefix(string(head), magic) {
 			return dataflow.Permanent(fmt.Errorf("the file is compressed by %s: decompress it, or read it by FromFunc", name))
 		}
