@@ -30,7 +30,7 @@ var arrows = map[string][]string{
 	"connector/jsonl":         {"", "internal/files", "internal/jsonrow", "internal/notes"},
 	"internal/jsonrow":        {"internal/exact"},
 	"internal/files":          {""},
-	"connector/csvfile":       {"", "internal/files", "internal/notes"},
+	"connector/csvfile":       {"", "internal/csvguess", "internal/files", "internal/notes"},
 	"internal/notes":          {},
 	"internal/exact":          {},
 	"connector":               {}, // its README, and that README's code as a test
@@ -62,7 +62,8 @@ var arrows = map[string][]string{
 	"internal/week":           {},
 	"cmd/dataflow":            {"dataflowcli"},
 	"dataflowcli":             {"", "internal/cli"},
-	"internal/cli":            {"", "dataflowpgx", "dataflowsqlite", "internal/jsonview", "internal/pooler"},
+	"internal/cli":            {"", "connector/csvfile", "dataflowpgx", "dataflowsqlite", "internal/csvguess", "internal/jsonview", "internal/pooler"},
+	"internal/csvguess":       {},
 	"internal/jsonview":       {""},
 }
 
