@@ -188,7 +188,7 @@ func (a *integerArray) add(v reflect.Value) (bool, error) {
 type textArray struct {
 	plainArray[string]
 	m       *pgtype.Map
-	oid     uint32
+	of      *column
 	convert reflect.Type // nil if values go to pgx unchanged
 	buf     []byte
 }
@@ -202,7 +202,7 @@ func (c *column) asText() {
 	}
 	c.wire, c.pgx = "text", true
 	c.array = func(m *pgtype.Map, n int) array {
-		return &textArray{plainArray: plainArray[string]{values: make([]string, 0, n)}, m: m, oid: c.oid, convert: convert}
+		return &textArray{plainArray: plainArray[string]{values: make([]string, 0, n)}, m: m, of: c, convert: convert}
 	}
 }
 
@@ -210,13 +210,13 @@ func (a *textArray) add(v reflect.Value) (bool, error) {
 	if a.convert != nil {
 		v = v.Convert(a.convert)
 	}
-	text, err := pgxText(a.m, a.oid, v.Interface(), &a.buf)
+	text, err := pgxText(a.m, a.of.oid, toWrite(a.m, a.of.oid, v), &a.buf)
 	var narrow *narrowError
 	if errors.As(err, &narrow) {
 		return false, narrow // pgx repeats the value
 	}
 	if err != nil {
-		return false, err
+		return false, a.of.writeError(a.m, err)
 	}
 	if text == nil {
 		a.addNull()

@@ -356,6 +356,8 @@ type columnPlan struct {
 	field  reflect.Value // the field of the scratch record
 	dest   any           // a pointer to the field
 	scan   pgtype.ScanPlan
+	m      *pgtype.Map
+	column pgconn.FieldDescription
 }
 
 func (s *pageScan) plan(rows pgx.Rows) []columnPlan {
@@ -370,7 +372,7 @@ func (s *pageScan) plan(rows pgx.Rows) []columnPlan {
 func newColumnPlan(m *pgtype.Map, f pgconn.FieldDescription, c *rowmap.Column, record reflect.Value) columnPlan {
 	field := c.In(record)
 	dest := field.Addr().Interface()
-	return columnPlan{decode: newDecoder(f, c.Type), field: field, dest: dest, scan: newScanPlan(m, f, dest)}
+	return columnPlan{decode: newDecoder(f, c.Type), field: field, dest: dest, scan: newScanPlan(m, f, dest), m: m, column: f}
 }
 
 // decode reads a row into the scratch record. Unlike rows.Scan, it does not give up
@@ -391,5 +393,8 @@ func (p *columnPlan) read(raw []byte) error {
 	if p.decode != nil && p.decode(raw, p.field) {
 		return nil
 	}
-	return p.scan.Scan(raw, p.dest)
+	if err := p.scan.Scan(raw, p.dest); err != nil {
+		return p.readError(raw, err)
+	}
+	return nil
 }

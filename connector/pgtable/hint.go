@@ -1,0 +1,153 @@
+package pgtable
+
+import (
+	"fmt"
+	"reflect"
+	"regexp"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/activedataflow/dataflow/internal/rowmap"
+)
+
+// hintedError is an error of pgx's with a text that says what would do.
+type hintedError struct {
+	text string
+	err  error
+}
+
+func (e *hintedError) Error() string { return e.text }
+func (e *hintedError) Unwrap() error { return e.err }
+
+// alreadyHints is in the errors that say by themselves what would do.
+const alreadyHints = ": use "
+
+// readError adds to the error of a value that was read its text, its type in Postgres, and a
+// Go type that would do.
+func (p *columnPlan) readError(raw []byte, err error) error {
+	into := p.field.Type()
+	text := strings.ReplaceAll(err.Error(), "into *"+reflect.PointerTo(into).String(), "into "+reflect.PointerTo(into).String())
+	text = strings.ReplaceAll(text, "into *"+into.String(), "into "+into.String())
+	oid := p.column.DataTypeOID
+	what := "type " + nameOfType(p.m, oid)
+	if raw != nil {
+		if value := p.valueText(raw); value != "" {
+			what = fmt.Sprintf("value %q of ", rowmap.Clip(value)) + what
+		}
+	}
+	text += " (" + what + ")"
+	switch {
+	case strings.Contains(text, alreadyHints):
+	case raw == nil && into.Kind() != reflect.Pointer:
+		text += alreadyHints + "*" + into.String()
+	default:
+		text += alreadyHints + fitting(p.m, oid)
+		if p.column.Format == pgtype.BinaryFormatCode {
+			text += fmt.Sprintf(", or select %s::text and use *string", rowmap.Quote(p.column.Name))
+		}
+	}
+	return &hintedError{text: text, err: err}
+}
+
+// valueText returns a value as text, "" if pgx cannot tell.
+func (p *columnPlan) valueText(raw []byte) string {
+	oid, format := p.column.DataTypeOID, p.column.Format
+	if format == pgtype.TextFormatCode {
+		return string(raw)
+	}
+	var v any
+	if err := p.m.Scan(oid, format, raw, &v); err != nil {
+		return ""
+	}
+	text, err := p.m.Encode(oid, pgtype.TextFormatCode, v, nil)
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
+// nameOfType returns the name of a type in Postgres.
+func nameOfType(m *pgtype.Map, oid uint32) string {
+	typ, ok := m.TypeForOID(oid)
+	if !ok {
+		return fmt.Sprintf("with OID %d", oid)
+	}
+	if name, ok := strings.CutPrefix(typ.Name, "_"); ok {
+		return name + "[]"
+	}
+	return typ.Name
+}
+
+// addresses are what pgx prints of a pointer.
+var addresses = regexp.MustCompile(`\(?0x[0-9a-f]{6,}\)?`)
+
+// writeError adds to the error of a value that pgx cannot write to a column the type of the
+// column, and a Go type that would do.
+func (c *column) writeError(m *pgtype.Map, err error) error {
+	text := addresses.ReplaceAllString(err.Error(), "…")
+	if !strings.Contains(text, alreadyHints) {
+		text = fmt.Sprintf("%s (type %s)%s%s, or a string", text, c.typ, alreadyHints, fitting(m, c.oid))
+	}
+	return &hintedError{text: text, err: err}
+}
+
+// fitting returns a Go type that holds all values of a type.
+func fitting(m *pgtype.Map, oid uint32) string {
+	typ, ok := m.TypeForOID(oid)
+	if !ok {
+		return "*string"
+	}
+	switch codec := typ.Codec.(type) {
+	case pgtype.BoolCodec:
+		return "*bool"
+	case pgtype.Int2Codec, pgtype.Int4Codec, pgtype.Int8Codec:
+		return "*int64"
+	case pgtype.Uint32Codec:
+		return "*uint32"
+	case pgtype.Uint64Codec:
+		return "*uint64"
+	case pgtype.Float4Codec:
+		return "*float32"
+	case pgtype.Float8Codec:
+		return "*float64"
+	case pgtype.ByteaCodec:
+		return "[]byte"
+	case *pgtype.JSONCodec, *pgtype.JSONBCodec:
+		return "json.RawMessage"
+	case pgtype.InetCodec:
+		return "netip.Prefix"
+	case pgtype.MacaddrCodec:
+		return "net.HardwareAddr"
+	case *pgtype.ArrayCodec:
+		return "pgtype.Array[" + fitting(m, codec.ElementType.OID) + "]"
+	case *pgtype.RangeCodec:
+		return "pgtype.Range[" + bound(m, codec.ElementType.OID) + "]"
+	case *pgtype.MultirangeCodec:
+		return "pgtype.Multirange[" + fitting(m, codec.ElementType.OID) + "]"
+	}
+	// The other codecs are named after the types of package pgtype.
+	t := reflect.TypeOf(typ.Codec)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch name := strings.TrimSuffix(t.Name(), "Codec"); name {
+	case "Numeric", "Date", "Time", "Timestamp", "Timestamptz", "Interval", "UUID", "Bits", "TID", "TSVector",
+		"Point", "Line", "Lseg", "Box", "Path", "Polygon", "Circle":
+		return "pgtype." + name
+	default:
+		return "*string"
+	}
+}
+
+// bound returns a Go type for a bound of a range, which pgx needs to tell an infinite one.
+func bound(m *pgtype.Map, oid uint32) string {
+	switch oid {
+	case pgtype.Int4OID:
+		return "pgtype.Int4"
+	case pgtype.Int8OID:
+		return "pgtype.Int8"
+	default:
+		return fitting(m, oid)
+	}
+}
