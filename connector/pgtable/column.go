@@ -216,7 +216,7 @@ func (a *textArray) add(v reflect.Value) (bool, error) {
 		return false, narrow // pgx repeats the value
 	}
 	if err != nil {
-		return false, a.of.writeError(a.m, err)
+		return false, a.of.writeError(a.m, v.Interface(), err)
 	}
 	if text == nil {
 		a.addNull()

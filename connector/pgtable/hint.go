@@ -1,6 +1,8 @@
 package pgtable
 
 import (
+	"database/sql/driver"
+	"errors"
 	"fmt"
 	"reflect"
 	"regexp"
@@ -26,22 +28,23 @@ const alreadyHints = ": use "
 // readError adds to the error of a value that was read its text, its type in Postgres, and a
 // Go type that would do.
 func (p *columnPlan) readError(raw []byte, err error) error {
-	into := p.field.Type()
-	text := strings.ReplaceAll(err.Error(), "into *"+reflect.PointerTo(into).String(), "into "+reflect.PointerTo(into).String())
-	text = strings.ReplaceAll(text, "into *"+into.String(), "into "+into.String())
-	oid := p.column.DataTypeOID
-	what := "type " + nameOfType(p.m, oid)
-	if raw != nil {
-		if value := p.valueText(raw); value != "" {
-			what = fmt.Sprintf("value %q of ", rowmap.Clip(value)) + what
+	into, oid := p.field.Type(), p.column.DataTypeOID
+	if raw == nil {
+		text := fmt.Sprintf("cannot read NULL of type %s into %s", nameOfType(p.m, oid), nameOf(into))
+		if into.Kind() != reflect.Pointer {
+			text += alreadyHints + "*" + into.String()
 		}
+		return &hintedError{text: text, err: err}
 	}
-	text += " (" + what + ")"
-	switch {
-	case strings.Contains(text, alreadyHints):
-	case raw == nil && into.Kind() != reflect.Pointer:
-		text += alreadyHints + "*" + into.String()
-	default:
+	// pgx speaks of pointers to the field, or prints their addresses.
+	text := strings.ReplaceAll(addresses.ReplaceAllString(err.Error(), "…"), "into **", "into *")
+	text = strings.ReplaceAll(text, "into *"+into.String(), "into "+into.String())
+	if value := p.valueText(raw); value != "" {
+		text += fmt.Sprintf(" (%q of type %s)", rowmap.Clip(value), nameOfType(p.m, oid))
+	} else {
+		text += fmt.Sprintf(" (type %s)", nameOfType(p.m, oid))
+	}
+	if !strings.Contains(text, alreadyHints) {
 		text += alreadyHints + fitting(p.m, oid)
 		if p.column.Format == pgtype.BinaryFormatCode {
 			text += fmt.Sprintf(", or select %s::text and use *string", rowmap.Quote(p.column.Name))
@@ -82,14 +85,40 @@ func nameOfType(m *pgtype.Map, oid uint32) string {
 // addresses are what pgx prints of a pointer.
 var addresses = regexp.MustCompile(`\(?0x[0-9a-f]{6,}\)?`)
 
-// writeError adds to the error of a value that pgx cannot write to a column the type of the
-// column, and a Go type that would do.
-func (c *column) writeError(m *pgtype.Map, err error) error {
-	text := addresses.ReplaceAllString(err.Error(), "…")
-	if !strings.Contains(text, alreadyHints) {
-		text = fmt.Sprintf("%s (type %s)%s%s, or a string", text, c.typ, alreadyHints, fitting(m, c.oid))
+// writeError says which value of which type cannot be written to the column, and which Go type
+// would do.
+func (c *column) writeError(m *pgtype.Map, v any, err error) error {
+	cause := err
+	for errors.Unwrap(cause) != nil {
+		cause = errors.Unwrap(cause)
 	}
-	return &hintedError{text: text, err: err}
+	text := addresses.ReplaceAllString(cause.Error(), "…")
+	if strings.Contains(text, alreadyHints) {
+		return err
+	}
+	what := nameOf(reflect.TypeOf(v))
+	if value, ok := plainText(v); ok {
+		what += fmt.Sprintf(" %q", rowmap.Clip(value))
+	}
+	return &hintedError{text: fmt.Sprintf("cannot write %s to type %s: %s%s%s, or a string", what, c.typ, text, alreadyHints, fitting(m, c.oid)), err: err}
+}
+
+// plainText returns the text of a value that has one.
+func plainText(v any) (string, bool) {
+	if valuer, ok := v.(driver.Valuer); ok {
+		var err error
+		if v, err = valuer.Value(); err != nil {
+			return "", false
+		}
+	}
+	r := reflect.ValueOf(v)
+	for r.Kind() == reflect.Pointer && !r.IsNil() {
+		r = r.Elem()
+	}
+	if !r.IsValid() || r.Kind() > reflect.Float64 && r.Kind() != reflect.String {
+		return "", false
+	}
+	return fmt.Sprint(r.Interface()), true
 }
 
 // fitting returns a Go type that holds all values of a type.

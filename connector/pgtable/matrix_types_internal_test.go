@@ -182,6 +182,11 @@ func matrixTypes() []matrixType {
 		{name: "ismn", values: []string{"M-060-11561-?"}, extension: "isn"},
 		{name: "upc", values: []string{"22035648348?"}, extension: "isn"},
 		{name: "lo", values: []string{"5"}, extension: "lo"},
+		{name: "geometry", values: []string{"POINT(1 2.1)", "SRID=4326;POINT Z (1 2 3)", "POINT EMPTY", "POLYGON((0 0,1 0,1 1,0 0))"}, extension: "postgis"},
+		{name: "geometry(Point,4326)", values: []string{"SRID=4326;POINT(1 2.1)"}, extension: "postgis"},
+		{name: "geography", values: []string{"POINT(1 2.1)", "LINESTRING(0 0,1 1)"}, extension: "postgis"},
+		{name: "box2d", values: []string{"BOX(0 0,1 1.1)"}, extension: "postgis"},
+		{name: "box3d", values: []string{"BOX3D(0 0 0,1 1 1.1)"}, extension: "postgis"},
 		{name: "query_int", values: []string{"1 & (2 | 3)"}, extension: "intarray"},
 	}
 }

@@ -97,6 +97,9 @@ func checkNumber(oid uint32, name string, value any) error {
 			return narrowf("%d is no character of the type %s, which begin at 0", v, name)
 		}
 	case pgtype.Float64Valuer:
+		if isWhole(value) && !isFloat {
+			return nil // a float64 might round it
+		}
 		f, err := v.Float64Value()
 		switch {
 		case err != nil || !f.Valid:
@@ -122,6 +125,16 @@ func checkNumber(oid uint32, name string, value any) error {
 		}
 	}
 	return nil
+}
+
+// isWhole reports whether a value is a whole number that fits int64.
+func isWhole(value any) bool {
+	v, ok := value.(pgtype.Int64Valuer)
+	if !ok {
+		return false
+	}
+	n, err := v.Int64Value()
+	return err == nil && n.Valid
 }
 
 // checkFloat refuses a number that becomes infinite or zero in a column of type real.

@@ -34,7 +34,7 @@ func (p *roundTripPlan) Scan(raw []byte, dest any) error {
 	value := reflect.ValueOf(dest).Elem()
 	back, err := encode(p.m, p.field.DataTypeOID, p.field.Format, toWrite(p.m, p.field.DataTypeOID, value), make([]byte, 0, len(raw)))
 	switch {
-	case raw == nil && back == nil:
+	case raw == nil && back == nil && err == nil:
 		return nil
 	case raw == nil:
 		return fmt.Errorf("%s cannot hold NULL", nameOf(p.into))

@@ -1,0 +1,42 @@
+package pgtable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/activedataflow/dataflow/internal/rowmap"
+)
+
+// nameColumn adds to the error of a single row, one of whose texts is no value of its column's
+// type, the column and the text. Postgres names neither. args are those of the single row.
+func nameColumn(ctx context.Context, tx pgx.Tx, st *statement, args []any, err error) error {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) || !strings.HasPrefix(pg.Code, "22") || pg.ColumnName != "" {
+		return err
+	}
+	for i, c := range st.columns {
+		if c.wire != "text" {
+			continue
+		}
+		var refused *pgconn.PgError
+		readErr := withSavepoint(ctx, tx, func() error {
+			_, err := tx.Exec(ctx, "select u.c::"+c.typ+" from unnest($1::text[]) u (c)", args[i])
+			return err
+		})
+		if !errors.As(readErr, &refused) || refused.Code != pg.Code {
+			continue
+		}
+		var value string
+		if texts, ok := args[i].([]string); ok && len(texts) == 1 {
+			value = fmt.Sprintf(" %q", rowmap.Clip(texts[0]))
+		}
+		return fmt.Errorf("column %q (field %s): cannot write%s to type %s: use %s, or a string that Postgres reads: %w",
+			c.name, c.field.Field, value, c.typ, fitting(tx.Conn().TypeMap(), c.oid), err)
+	}
+	return err
+}
