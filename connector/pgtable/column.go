@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgtype"
@@ -222,8 +223,19 @@ func (a *textArray) add(v reflect.Value) (bool, error) {
 		a.addNull()
 		return true, nil
 	}
+	if a.of.oid == pgtype.QCharOID || a.of.oid == pgtype.QCharArrayOID { // pgx takes an empty "char" for a zero byte
+		a.push(strings.ReplaceAll(string(text), "\x00", emptyChar(a.of.isArray)))
+		return false, nil
+	}
 	a.push(string(text))
 	return false, nil
+}
+
+func emptyChar(inArray bool) string {
+	if inArray {
+		return `""`
+	}
+	return ""
 }
 
 // encode turns the rows of a batch into one array for each column.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,6 +36,9 @@ func newScanPlan(m *pgtype.Map, f pgconn.FieldDescription, dest any) pgtype.Scan
 		plan = charPlan{plan, m.PlanScan(f.DataTypeOID, pgtype.TextFormatCode, dest)}
 	case f.DataTypeOID == pgtype.NumericOID && f.Format == pgtype.BinaryFormatCode:
 		plan = zeroPlan{plan, m.PlanScan(f.DataTypeOID, pgtype.TextFormatCode, dest)}
+	case slices.Contains([]uint32{pgtype.NumericArrayOID, pgtype.NumrangeOID, pgtype.NumrangeArrayOID, pgtype.NummultirangeOID}, f.DataTypeOID):
+		m = withZeros(m)
+		plan = m.PlanScan(f.DataTypeOID, f.Format, dest)
 	}
 	if !isExact(m, f, t) {
 		plan = &roundTripPlan{plan, m, f, t}

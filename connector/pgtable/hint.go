@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -30,11 +31,11 @@ const alreadyHints = ": use "
 func (p *columnPlan) readError(raw []byte, err error) error {
 	into, oid := p.field.Type(), p.column.DataTypeOID
 	if raw == nil {
-		text := fmt.Sprintf("cannot read NULL of type %s into %s", nameOfType(p.m, oid), nameOf(into))
-		if into.Kind() != reflect.Pointer {
-			text += alreadyHints + "*" + into.String()
+		use := fitting(p.m, oid)
+		if (isNumber(into) || isText(into) || into == reflect.TypeFor[time.Time]()) && isExact(p.m, p.column, into) {
+			use = "*" + into.String()
 		}
-		return &hintedError{text: text, err: err}
+		return &hintedError{text: fmt.Sprintf("cannot read NULL of type %s into %s%s%s", nameOfType(p.m, oid), nameOf(into), alreadyHints, use), err: err}
 	}
 	// pgx speaks of pointers to the field, or prints their addresses.
 	text := strings.ReplaceAll(addresses.ReplaceAllString(err.Error(), "…"), "into **", "into *")
@@ -45,10 +46,11 @@ func (p *columnPlan) readError(raw []byte, err error) error {
 		text += fmt.Sprintf(" (type %s)", nameOfType(p.m, oid))
 	}
 	if !strings.Contains(text, alreadyHints) {
-		text += alreadyHints + fitting(p.m, oid)
-		if p.column.Format == pgtype.BinaryFormatCode {
-			text += fmt.Sprintf(", or select %s::text and use *string", rowmap.Quote(p.column.Name))
+		text += alreadyHints
+		if p.column.Format == pgtype.TextFormatCode {
+			return &hintedError{text: text + fitting(p.m, oid), err: err}
 		}
+		text += fmt.Sprintf("%s, or *string for %s::text", fitting(p.m, oid), rowmap.Quote(p.name))
 	}
 	return &hintedError{text: text, err: err}
 }
@@ -127,7 +129,8 @@ func fitting(m *pgtype.Map, oid uint32) string {
 	if !ok {
 		return "*string"
 	}
-	switch codec := typ.Codec.(type) {
+	codec := codecOf(typ)
+	switch codec := codec.(type) {
 	case pgtype.BoolCodec:
 		return "*bool"
 	case pgtype.Int2Codec, pgtype.Int4Codec, pgtype.Int8Codec:
@@ -156,7 +159,7 @@ func fitting(m *pgtype.Map, oid uint32) string {
 		return "pgtype.Multirange[" + fitting(m, codec.ElementType.OID) + "]"
 	}
 	// The other codecs are named after the types of package pgtype.
-	t := reflect.TypeOf(typ.Codec)
+	t := reflect.TypeOf(codec)
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}

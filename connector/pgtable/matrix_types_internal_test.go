@@ -1,5 +1,11 @@
 package pgtable
 
+import (
+	"reflect"
+	"slices"
+	"strings"
+)
+
 // matrixType is a type of Postgres with values that are easily changed on their way.
 type matrixType struct {
 	name   string
@@ -7,6 +13,13 @@ type matrixType struct {
 	since  int      // the first version of Postgres that has the type, or these values
 
 	extension string // the extension that has the type
+}
+
+// mayHold reports whether to try a Go type. Those of arrays and ranges are tried with the types
+// that have parts, or that take many Go types.
+func (t matrixType) mayHold(goType reflect.Type) bool {
+	return !isGeneric(goType, "") || !strings.Contains(goType.Name(), "[") || strings.Contains(t.name, "[") || strings.Contains(t.name, "range") ||
+		slices.Contains([]string{"text", "json", "jsonb", "xml", "darray", "floats", "words", "hstore", "citext", "point", "bytea", "geometry"}, t.name)
 }
 
 const matrixSchema = `
@@ -31,7 +44,7 @@ func matrixTypes() []matrixType {
 		{name: "int8", values: []string{"0", "-9223372036854775808", "9007199254740993", "9223372036854775807"}},
 		{name: "float4", values: []string{"0", "-0", "0.1", "1e-45", "3.4028235e38", "NaN", "Infinity", "-Infinity", "16777217"}},
 		{name: "float8", values: []string{"0", "-0", "0.1", "5e-324", "1.7976931348623157e308", "NaN", "Infinity", "-Infinity", "0.30000000000000004"}},
-		{name: "numeric", values: []string{"0", "0.00", "-1.10", "123456789012345678901234567890.123456789", "1e-30", "9007199254740993", "NaN"}},
+		{name: "numeric", values: []string{"0", "0.00", "2.00", "100.000", "-1.10", "123456789012345678901234567890.123456789", "1e-30", "9007199254740993", "NaN"}},
 		{name: "numeric", values: []string{"Infinity", "-Infinity"}, since: 14},
 		{name: "numeric(10,2)", values: []string{"0.10", "-12345678.90"}},
 		{name: "money", values: []string{"0", "-1234.56", "92233720368547758.07"}},
@@ -96,7 +109,7 @@ func matrixTypes() []matrixType {
 
 		{name: "int4range", values: []string{"empty", "[1,5)", "(,)", "[1,)", "(,5)"}},
 		{name: "int8range", values: []string{"empty", "[1,9223372036854775807)"}},
-		{name: "numrange", values: []string{"empty", "(1.10,2]", "[,2.00)", "[1,NaN]"}},
+		{name: "numrange", values: []string{"empty", "(1.10,2]", "[0.00,2.00)", "[1,NaN]"}},
 		{name: "daterange", values: []string{"empty", "[2024-01-01,2024-02-01)", "[2024-01-01,infinity]", "[2024-01-01,infinity)", "[-infinity,)", "(,2024-01-01)"}},
 		{name: "tsrange", values: []string{"empty", `["2024-01-01 00:00:00","2024-02-01 00:00:00.5"]`, "[-infinity,infinity]", "(,)"}},
 		{name: "tstzrange", values: []string{"empty", `["2024-01-01 00:00:00+00","2024-02-01 00:00:00.5+00"]`, "[-infinity,infinity]", "(,)"}},
@@ -115,7 +128,7 @@ func matrixTypes() []matrixType {
 		{name: "int8[]", values: []string{"{}", "{9007199254740993}"}},
 		{name: "float4[]", values: []string{"{0.1,NaN,-0}"}},
 		{name: "float8[]", values: []string{"{0.1,NaN,Infinity}"}},
-		{name: "numeric[]", values: []string{"{1.10,NaN}", "{12345678901234567890.5}"}},
+		{name: "numeric[]", values: []string{"{1.10,NaN}", "{0.00,2.00}", "{12345678901234567890.5}"}},
 		{name: "text[]", values: []string{"{}", `{""}`, `{NULL}`, `{"NULL"}`, `{"a,b","c\"d","e\\f"," "}`, `{{a,b}}`, "[0:0]={a}"}},
 		{name: "varchar(3)[]", values: []string{"{}", `{"",abc}`}},
 		{name: "char(3)[]", values: []string{`{"a  "}`}},

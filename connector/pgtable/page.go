@@ -358,6 +358,7 @@ type columnPlan struct {
 	scan   pgtype.ScanPlan
 	m      *pgtype.Map
 	column pgconn.FieldDescription
+	name   string
 }
 
 func (s *pageScan) plan(rows pgx.Rows) []columnPlan {
@@ -372,7 +373,7 @@ func (s *pageScan) plan(rows pgx.Rows) []columnPlan {
 func newColumnPlan(m *pgtype.Map, f pgconn.FieldDescription, c *rowmap.Column, record reflect.Value) columnPlan {
 	field := c.In(record)
 	dest := field.Addr().Interface()
-	return columnPlan{decode: newDecoder(f, c.Type), field: field, dest: dest, scan: newScanPlan(m, f, dest), m: m, column: f}
+	return columnPlan{decode: newDecoder(f, c.Type), field: field, dest: dest, scan: newScanPlan(m, f, dest), m: m, column: f, name: c.Name}
 }
 
 // decode reads a row into the scratch record. Unlike rows.Scan, it does not give up

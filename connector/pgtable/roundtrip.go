@@ -79,7 +79,15 @@ func isExact(m *pgtype.Map, f pgconn.FieldDescription, t reflect.Type) bool {
 	if !known {
 		return false
 	}
-	switch typ.Codec.(type) {
+	switch codec := codecOf(typ).(type) {
+	case *pgtype.ArrayCodec:
+		return isExactPart(m, f, codec.ElementType, elements(t))
+	case *pgtype.RangeCodec:
+		return isExactPart(m, f, codec.ElementType, boundOf(t))
+	case *pgtype.MultirangeCodec:
+		return isExactPart(m, f, codec.ElementType, elements(t))
+	case pgtype.InetCodec: // in a cidr, the binary form differs
+		return t == reflect.TypeFor[netip.Prefix]() || t == reflect.TypeFor[netip.Addr]()
 	case pgtype.TextCodec:
 		return isText(t)
 	case pgtype.BoolCodec:
@@ -89,16 +97,64 @@ func isExact(m *pgtype.Map, f pgconn.FieldDescription, t reflect.Type) bool {
 	case pgtype.UUIDCodec:
 		return t == reflect.TypeFor[[16]byte]() || t == reflect.TypeFor[pgtype.UUID]()
 	case pgtype.DateCodec:
-		return t == reflect.TypeFor[pgtype.Date]()
+		return t == reflect.TypeFor[pgtype.Date]() || t == reflect.TypeFor[time.Time]()
 	case *pgtype.TimestampCodec:
-		return t == reflect.TypeFor[pgtype.Timestamp]()
+		return t == reflect.TypeFor[pgtype.Timestamp]() || t == reflect.TypeFor[time.Time]()
 	case *pgtype.TimestamptzCodec:
-		return t == reflect.TypeFor[pgtype.Timestamptz]()
+		return t == reflect.TypeFor[pgtype.Timestamptz]() || t == reflect.TypeFor[time.Time]()
 	case pgtype.IntervalCodec:
 		return t == reflect.TypeFor[pgtype.Interval]()
 	default:
 		return false
 	}
+}
+
+// isExactPart is isExact for the parts of an array or a range. part is the Go type of a part, nil
+// if it is not known.
+func isExactPart(m *pgtype.Map, f pgconn.FieldDescription, typ *pgtype.Type, part reflect.Type) bool {
+	if part == nil {
+		return false
+	}
+	for part.Kind() == reflect.Pointer {
+		part = part.Elem()
+	}
+	f.DataTypeOID = typ.OID
+	return isExact(m, f, part)
+}
+
+// elements returns the type of the elements of an array, nil if a t is none.
+func elements(t reflect.Type) reflect.Type {
+	switch {
+	case isGeneric(t, "Array["):
+		return t.Field(0).Type.Elem()
+	case t.Kind() != reflect.Slice && t.Kind() != reflect.Array, t.Elem().Kind() == reflect.Uint8:
+		return nil
+	}
+	for t.Kind() == reflect.Slice && t.Elem().Kind() != reflect.Uint8 {
+		t = t.Elem()
+	}
+	return t
+}
+
+// boundOf returns the type of the bounds of a range, nil if a t is none.
+func boundOf(t reflect.Type) reflect.Type {
+	if !isGeneric(t, "Range[") {
+		return nil
+	}
+	return t.Field(0).Type
+}
+
+// isGeneric reports whether a type is an instance of a generic struct of package pgtype.
+func isGeneric(t reflect.Type, name string) bool {
+	return t.Kind() == reflect.Struct && t.PkgPath() == reflect.TypeFor[pgtype.Text]().PkgPath() && strings.HasPrefix(t.Name(), name)
+}
+
+// codecOf returns the codec of a type as pgx has it.
+func codecOf(typ *pgtype.Type) pgtype.Codec {
+	if strict, ok := typ.Codec.(strictCodec); ok {
+		return strict.Codec
+	}
+	return typ.Codec
 }
 
 // hasOwnMeaning reports whether a type, or its elements, says by itself what a value means:
@@ -151,7 +207,7 @@ func checkScanner(m *pgtype.Map, f pgconn.FieldDescription, t reflect.Type) func
 		return nil
 	}
 	var own reflect.Type // how a type of pgx reads it
-	switch typ.Codec.(type) {
+	switch codecOf(typ).(type) {
 	case *pgtype.ArrayCodec:
 		own = reflect.TypeFor[pgtype.ArraySetter]()
 	case *pgtype.RangeCodec:
@@ -182,7 +238,54 @@ func (p charPlan) Scan(raw []byte, dest any) error {
 	return p.ScanPlan.Scan(raw, dest)
 }
 
-// zeroPlan reads the type numeric. pgx drops the digits of a zero after the point.
+// numericCodec reads the type numeric. pgx drops the digits of a zero after the point.
+type numericCodec struct{ pgtype.Codec }
+
+// PlanScan implements [pgtype.Codec].
+func (c numericCodec) PlanScan(m *pgtype.Map, oid uint32, format int16, target any) pgtype.ScanPlan {
+	plan := c.Codec.PlanScan(m, oid, format, target)
+	if plan == nil || format != pgtype.BinaryFormatCode {
+		return plan
+	}
+	return zeroPlan{plan, m.PlanScan(oid, pgtype.TextFormatCode, target)}
+}
+
+// DecodeDatabaseSQLValue implements [pgtype.Codec], for types with their own Scan.
+func (c numericCodec) DecodeDatabaseSQLValue(m *pgtype.Map, oid uint32, format int16, raw []byte) (driver.Value, error) {
+	if scale := zeroScale(raw); scale > 0 && format == pgtype.BinaryFormatCode {
+		return string(zeroText(scale)), nil
+	}
+	return c.Codec.DecodeDatabaseSQLValue(m, oid, format, raw)
+}
+
+// DecodeValue implements [pgtype.Codec], for interfaces.
+func (c numericCodec) DecodeValue(m *pgtype.Map, oid uint32, format int16, raw []byte) (any, error) {
+	if scale := zeroScale(raw); scale > 0 && format == pgtype.BinaryFormatCode {
+		return c.Codec.DecodeValue(m, oid, pgtype.TextFormatCode, zeroText(scale))
+	}
+	return c.Codec.DecodeValue(m, oid, format, raw)
+}
+
+// withZeros returns a copy of the types of a connection that reads zeros exactly.
+func withZeros(m *pgtype.Map) *pgtype.Map {
+	typ, ok := m.TypeForOID(pgtype.NumericOID)
+	if !ok {
+		return m
+	}
+	c := m.Copy()
+	c.TryWrapEncodePlanFuncs, c.TryWrapScanPlanFuncs = m.TryWrapEncodePlanFuncs, m.TryWrapScanPlanFuncs
+	numeric := &pgtype.Type{Codec: numericCodec{typ.Codec}, Name: typ.Name, OID: typ.OID}
+	span := &pgtype.Type{Codec: &pgtype.RangeCodec{ElementType: numeric}, Name: "numrange", OID: pgtype.NumrangeOID}
+	c.RegisterTypes([]*pgtype.Type{
+		numeric, span,
+		{Codec: &pgtype.ArrayCodec{ElementType: numeric}, Name: "_numeric", OID: pgtype.NumericArrayOID},
+		{Codec: &pgtype.ArrayCodec{ElementType: span}, Name: "_numrange", OID: pgtype.NumrangeArrayOID},
+		{Codec: &pgtype.MultirangeCodec{ElementType: span}, Name: "nummultirange", OID: pgtype.NummultirangeOID},
+	})
+	return c
+}
+
+// zeroPlan reads zeros from their text.
 type zeroPlan struct {
 	pgtype.ScanPlan
 	text pgtype.ScanPlan
@@ -191,10 +294,12 @@ type zeroPlan struct {
 // Scan implements [pgtype.ScanPlan].
 func (p zeroPlan) Scan(raw []byte, dest any) error {
 	if scale := zeroScale(raw); scale > 0 {
-		return p.text.Scan(append([]byte("0."), bytes.Repeat([]byte("0"), scale)...), dest)
+		return p.text.Scan(zeroText(scale), dest)
 	}
 	return p.ScanPlan.Scan(raw, dest)
 }
+
+func zeroText(scale int) []byte { return append([]byte("0."), bytes.Repeat([]byte("0"), scale)...) }
 
 // zeroScale returns how many digits a zero has after the point, 0 for any other number.
 func zeroScale(raw []byte) int {
