@@ -35,8 +35,11 @@ func nameColumn(ctx context.Context, tx pgx.Tx, st *statement, args []any, err e
 		if texts, ok := args[i].([]string); ok && len(texts) == 1 {
 			value = fmt.Sprintf(" %q", rowmap.Clip(texts[0]))
 		}
-		return fmt.Errorf("column %q (field %s): cannot write%s to type %s: use %s, or a string that Postgres reads: %w",
-			c.name, c.field.Field, value, c.typ, fitting(tx.Conn().TypeMap(), c.oid), err)
+		use := fitting(tx.Conn().TypeMap(), c.oid) + ", or a string that Postgres reads"
+		if pg.Code == "22021" {
+			use = "a text of valid UTF-8 without zero bytes, or a bytea column"
+		}
+		return fmt.Errorf("column %q (field %s): cannot write%s to type %s: use %s: %w", c.name, c.field.Field, value, c.typ, use, err)
 	}
 	return err
 }

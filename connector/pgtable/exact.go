@@ -31,6 +31,7 @@ func newScanPlan(m *pgtype.Map, f pgconn.FieldDescription, dest any) pgtype.Scan
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
+	plan = nullPlan{plan}
 	switch {
 	case f.DataTypeOID == pgtype.QCharOID && f.Format == pgtype.BinaryFormatCode:
 		plan = charPlan{plan, m.PlanScan(f.DataTypeOID, pgtype.TextFormatCode, dest)}
@@ -38,7 +39,7 @@ func newScanPlan(m *pgtype.Map, f pgconn.FieldDescription, dest any) pgtype.Scan
 		plan = zeroPlan{plan, m.PlanScan(f.DataTypeOID, pgtype.TextFormatCode, dest)}
 	case slices.Contains([]uint32{pgtype.NumericArrayOID, pgtype.NumrangeOID, pgtype.NumrangeArrayOID, pgtype.NummultirangeOID}, f.DataTypeOID):
 		m = withZeros(m)
-		plan = m.PlanScan(f.DataTypeOID, f.Format, dest)
+		plan = nullPlan{m.PlanScan(f.DataTypeOID, f.Format, dest)}
 	}
 	if !isExact(m, f, t) {
 		plan = &roundTripPlan{plan, m, f, t}

@@ -223,6 +223,32 @@ func checkScanner(m *pgtype.Map, f pgconn.FieldDescription, t reflect.Type) func
 	return func([]byte) error { return fmt.Errorf("pgx gives Scan of %s the binary form of the value", nameOf(t)) }
 }
 
+// nullPlan reads NULL. Where a Go type does not fit the type of the column, pgx 5.12 reads NULL by
+// the plan of any type that fits, which it finds by chance: NULL of varbit is an empty string, or
+// an error.
+type nullPlan struct{ pgtype.ScanPlan }
+
+// Scan implements [pgtype.ScanPlan].
+func (p nullPlan) Scan(raw []byte, dest any) error {
+	if raw != nil {
+		return p.ScanPlan.Scan(raw, dest)
+	}
+	v := reflect.ValueOf(dest).Elem()
+	_, scans := dest.(sql.Scanner)
+	switch t := v.Type(); {
+	case scans:
+		return p.ScanPlan.Scan(raw, dest)
+	case t.Kind() == reflect.Pointer, t.Kind() == reflect.Slice, t.Kind() == reflect.Map, t.Kind() == reflect.Interface,
+		t.Kind() == reflect.Struct && isLibrary(t.PkgPath()) && t != reflect.TypeFor[time.Time]():
+		v.SetZero()
+		return nil
+	case t.Kind() == reflect.Struct:
+		return p.ScanPlan.Scan(raw, dest)
+	default:
+		return fmt.Errorf("cannot scan NULL into %s", nameOf(t))
+	}
+}
+
 // charPlan reads the type "char". pgx takes its empty value for a zero byte, which no text
 // may hold.
 type charPlan struct {
