@@ -198,10 +198,10 @@ func (r *reader) describe(ctx context.Context, from Cursor) ([]string, error) {
 	if err := r.lookUpTypes(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.checkCursor(from); err != nil {
+	if err := r.checkCursor(ctx, from); err != nil {
 		return nil, err
 	}
-	return names, r.checkCursor(r.until)
+	return names, r.checkCursor(ctx, r.until)
 }
 
 // unbounded returns the source without the end until.
