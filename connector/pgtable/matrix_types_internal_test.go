@@ -185,7 +185,7 @@ func matrixTypes() []matrixType {
 		{name: "ltree[]", values: []string{"{a.b}"}, extension: "ltree"},
 		{name: "lquery", values: []string{"a.*{1,2}.b"}, extension: "ltree"},
 		{name: "ltxtquery", values: []string{"a & b*"}, extension: "ltree"},
-		{name: "cube", values: []string{"(0)", "(1, 2),(3, 4.1)"}, extension: "cube"},
+		{name: "cube", values: []string{"(0)", "(1, 2),(3, 4.1)", "(0.30000000000000004)"}, extension: "cube"},
 		{name: "earth", values: []string{"(6378168, 0, 0)"}, extension: "earthdistance"},
 		{name: "seg", values: []string{"1.0", "1.0 .. 2.00", "~1", "< 1"}, extension: "seg"},
 		{name: "isbn", values: []string{"0-11-000322-?"}, extension: "isn"},
