@@ -343,7 +343,7 @@ func (p *matrixPair) inTx(ctx context.Context, way matrixWay, write func(tx pgx.
 	} else {
 		err = pgx.BeginFunc(ctx, pool, in)
 	}
-	if err, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the one that in has made
+	if err, ok := err.(interface{ Unwrap() []error }); ok {
 		if errs := err.Unwrap(); len(errs) == 2 {
 			return errs[0]
 		}
@@ -412,7 +412,7 @@ func (p *matrixPair) writeOnce(ctx context.Context, name string, way matrixWay, 
 			return nil
 		case err != nil:
 			bad = rows.Len()
-			return nil
+			return nil //nolint:nilerr // the rows are tried one by one
 		}
 		if i := slices.IndexFunc(results, func(r dataflow.RowResult) bool { return r != dataflow.RowRedundant }); i >= 0 && way.twice {
 			p.fail("%s: row %d is written again: %#v", name, i, rows.Index(i).Field(1).Interface())

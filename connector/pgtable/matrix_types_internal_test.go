@@ -18,8 +18,9 @@ type matrixType struct {
 // mayHold reports whether to try a Go type. Those of arrays and ranges are tried with the types
 // that have parts, or that take many Go types.
 func (t matrixType) mayHold(goType reflect.Type) bool {
-	return !isGeneric(goType, "") || !strings.Contains(goType.Name(), "[") || strings.Contains(t.name, "[") || strings.Contains(t.name, "range") ||
-		slices.Contains([]string{"text", "json", "jsonb", "xml", "darray", "floats", "words", "hstore", "citext", "point", "bytea", "geometry"}, t.name)
+	hasParts := elements(goType) != nil || boundOf(goType) != nil
+	return !hasParts || strings.Contains(t.name, "[") || strings.Contains(t.name, "range") ||
+		slices.Contains([]string{"text", "json", "jsonb", "xml", "darray", "floats", "hstore", "citext", "point", "bytea", "uuid", "oidvector"}, t.name)
 }
 
 const matrixSchema = `
