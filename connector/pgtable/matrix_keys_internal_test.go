@@ -65,7 +65,7 @@ func TestMatrix_Keys(t *testing.T) {
 					right++
 				case err != nil && len(ids) == 0 && dataflow.IsPermanent(err):
 					refused++
-			
+
 				default:
 					fails = append(fails, fmt.Sprintf("%s by %v: read %v, want %v, error %v", typ.name, key, ids, want, err))
 				}
