@@ -208,6 +208,11 @@ func (c *column) asText() {
 }
 
 func (a *textArray) add(v reflect.Value) (bool, error) {
+	if a.of.isArray {
+		if err := checkRagged(v); err != nil {
+			return false, err
+		}
+	}
 	if a.convert != nil {
 		v = v.Convert(a.convert)
 	}

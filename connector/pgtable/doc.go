@@ -43,7 +43,7 @@
 //     any. Written from there to a JSON column, it would be the number 5.
 //   - An array needs a slice with as many dimensions as it has. One that does not begin
 //     at index 1 needs pgtype.Array. In a field of type any, an array must have one
-//     dimension.
+//     dimension. Slices of slices that are written must all have one length.
 //   - An interval with months needs pgtype.Interval: a month has no fixed length. In a
 //     time.Duration a day is 24 hours. Postgres holds microseconds: what a time.Duration
 //     or a time.Time has below one is dropped when it is written.

@@ -139,8 +139,7 @@ func pgxText(m *pgtype.Map, oid uint32, v any, buf *[]byte) ([]byte, error) {
 	return text, err
 }
 
-// encode calls pgx, which panics for some slices of slices: 5.12 expects that all have the
-// length of the first.
+// encode calls pgx, and turns a panic, as some slices of slices cause in 5.12, into an error.
 func encode(m *pgtype.Map, oid uint32, format int16, v any, buf []byte) (b []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
