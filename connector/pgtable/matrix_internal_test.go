@@ -100,6 +100,9 @@ func TestMatrix(t *testing.T) {
 	workers.Wait()
 	t.Logf("PostgreSQL %d: %d types of it, %d Go types, %d cases: %d equal, %d refused by name, %d changed", version, len(types), len(goTypes), m.counts.cases, m.counts.equal, m.counts.refused, m.counts.changed)
 	for pair, goType := range m.hints {
+		if pair == [2]string{"interval", "pgtype.Interval"} { // not for infinity, which 17 brought: only text holds it
+			continue
+		}
 		if exact, tried := m.exact[pair]; !tried || !exact {
 			m.fails = append(m.fails, fmt.Sprintf("HINT %s: use %s (of %s): tried %t", pair[0], pair[1], goType, tried))
 		}
