@@ -226,7 +226,7 @@ func (s *tableSink) writeWith(ctx context.Context, tx pgx.Tx, st *statement, row
 	if err != nil {
 		s.forget(database) // the table may have been altered
 		if part && rows.Len() == 1 {
-			err = s.nameHolder(ctx, tx, st, args, err)
+			err = nameColumn(ctx, tx, st, args, s.nameHolder(ctx, tx, st, args, err))
 		}
 		return s.explain(err)
 	}
@@ -262,7 +262,7 @@ func (s *tableSink) tryRow(ctx context.Context, tx pgx.Tx, st *statement, rows r
 		return err
 	default:
 		st.copier.stale.Store(false) // the row was the reason
-		err = s.nameHolder(ctx, tx, st, args, err)
+		err = nameColumn(ctx, tx, st, args, s.nameHolder(ctx, tx, st, args, err))
 		return &dataflow.RowError{Row: row, Alone: pg.Code != sqlstate.ForeignKeyViolation, Err: s.explain(err)}
 	}
 }

@@ -228,7 +228,10 @@ func (st *statement) values() []string {
 	values := make([]string, len(st.columns))
 	for i, c := range st.columns {
 		values[i] = "u.c" + strconv.Itoa(i+1)
-		if c.wire != c.typ {
+		switch {
+		case c.typ == "regclass": // the cast from text does not take "-", the text of 0
+			values[i] = "pg_catalog.regclassin(pg_catalog.textout(" + values[i] + "))"
+		case c.wire != c.typ:
 			values[i] += "::" + c.typ
 		}
 	}
