@@ -110,14 +110,15 @@ func (s *replacer) begin(ctx context.Context, tx pgx.Tx, flow string) (*stagedRo
 	if err != nil {
 		return nil, err
 	}
-	if _, err := newStatement(s.into.name, s.into.fields, to, false, nil); err != nil {
+	st, err := newStatement(s.into.name, s.into.fields, to, s.into.way)
+	if err != nil {
 		return nil, err // names the missing columns
 	}
 	p, err := lookUpReplaced(ctx, tx, s.into.name)
 	if err != nil {
 		return nil, err
 	}
-	p.columns = s.into.fields.Names()
+	p.columns, p.over = s.into.fields.Names(), st.over
 	p.stage = pgx.Identifier{p.schema, stageName(p.table, flow)}
 	for _, sql := range []string{p.tryInsert(), p.tryDelete()} {
 		if _, err := tx.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
@@ -179,7 +180,7 @@ func (r *stagedRows) move(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return err
 	}
-	now.columns, now.stage = r.plan.columns, r.plan.stage
+	now.columns, now.over, now.stage = r.plan.columns, r.plan.over, r.plan.stage
 	var whole bool
 	if err := tx.QueryRow(ctx, now.isWhole()).Scan(&whole); err != nil {
 		return err
