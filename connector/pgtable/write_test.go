@@ -122,11 +122,11 @@ func TestWrite_IdentityOutsideTheKey(t *testing.T) {
 func TestWrite_IdentityOfAView(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, `create table kept (id bigint generated always as identity primary key, code text not null)`, `create view identified as select * from kept`)
-	for _, key := range [][]string{nil, {"id"}} {
+	for i, key := range [][]string{nil, {"id"}} {
 		_, err := triggerRows(t, pool, "f", identifiedRows(3), pgtable.Write[identified](pgtable.Table{Name: "identified", Key: key}), nil, 100)
 		require.ErrorContains(t, err, "Table.OverridingSystemValue")
 		require.True(t, dataflow.IsPermanent(err))
-		_, err = triggerRows(t, pool, "g", identifiedRows(300), pgtable.Write[identified](pgtable.Table{Name: "identified", Key: key, OverridingSystemValue: true}), nil, 300)
+		_, err = triggerRows(t, pool, fmt.Sprint("g", i), identifiedRows(300), pgtable.Write[identified](pgtable.Table{Name: "identified", Key: key, OverridingSystemValue: true}), nil, 300)
 		require.NoError(t, err)
 		require.Equal(t, []string{"300"}, texts(t, pool, `select count(*)::text from kept`))
 		_, err = pool.Exec(t.Context(), `truncate kept`)
