@@ -162,9 +162,9 @@ func settleResults(delta *Counters, origin []int, results []RowResult) {
 //   - The state belongs to the engine. The sink stores it and returns it unchanged.
 //
 // If WriteFenced refuses rows with a *[RowError] or a *[RecordError], it must have written
-// nothing. If the flow has a [Policy], it decides about the row that a RowError names, and
-// the engine writes the batch without it. A batch without such a name is divided where the
-// source can resume.
+// nothing. It may return a RowError for each of several rows, by errors.Join. If the flow has
+// a [Policy], it decides about the rows that RowErrors name, and the engine writes the batch
+// without them. A batch without such a name is divided where the source can resume.
 //
 // Like a [Sink], it may have the powers [Validator] and [Describer].
 type FencedSink[T any] interface {
