@@ -155,7 +155,7 @@ func (w *batchWriter) writeStep(ctx context.Context, tx Tx, q Queries, s *step) 
 		w.setSink(r)
 		return err
 	case replacementEnd:
-		return w.replace(ctx, q)
+		return w.replace(ctx, tx, q, s)
 	default:
 		return nil
 	}

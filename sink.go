@@ -202,7 +202,7 @@ type ReplaceSink[T any] interface {
 	BeginTx(ctx context.Context, flow string) (Replacement[T], error)
 }
 
-// Replacement is what one attempt at a run writes. Its methods write in the transaction
+// Replacement is what one attempt at a run writes. It may have the power [PartReplacement]. Its methods write in the transaction
 // that a driver package's TxFrom(ctx) returns. It also commits a checkpoint, so that it
 // is rolled back if the run was taken over.
 type Replacement[T any] interface {
@@ -212,6 +212,16 @@ type Replacement[T any] interface {
 	// engine calls it once, after all batches are committed. It calls it again if that
 	// transaction failed.
 	EndTx(ctx context.Context) error
+}
+
+// PartReplacement is the power of a [Replacement] to leave out rows that its place refuses only
+// at the end. The engine calls EndPartsTx after EndTx was refused for its data and undone, in
+// the same transaction.
+type PartReplacement interface {
+	// EndPartsTx is EndTx without the refused rows. It asks refuse about each of them, with a
+	// RecordError whose Key and Raw name the row. If refuse returns nil, the row is left out.
+	// Otherwise EndPartsTx must return the error.
+	EndPartsTx(ctx context.Context, refuse func(*RecordError) error) error
 }
 
 // Guarantee says how often a record can arrive in a flow's sink.

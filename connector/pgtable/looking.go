@@ -23,18 +23,17 @@ func (st *statement) spares(t *target) bool {
 	})
 }
 
-// looked returns the common table expressions by which an upsert locks and updates the
+// looked returns the common table expressions by which an upsert finds and updates the
 // rows that exist:
 //
-//   - d holds the last row of each key;
-//   - e locks the rows of the table that have these keys, in the order of the keys, and
-//     says which of them change;
+//   - d holds the last row of each key, and their order p;
+//   - x finds the rows of the table that have these keys, and which of them change;
 //   - u updates these.
 //
-// What is in d and not in e is left to insert. Of a row that another transaction deletes
-// or whose key it changes, e learns when it locks the row, and leaves it out. A row that
-// another transaction inserts after the look is met by the insert's "on conflict". If told
-// is false, all rows of e are updated.
+// What remains is left to insert, whose "on conflict" meets the rows that another
+// transaction has inserted since x looked. Of a row that another transaction has changed,
+// deleted or given another key since, u may learn only when it has waited for it. Then u
+// leaves it out, so it remains too. If told is false, all rows of x are updated.
 func (st *statement) looked(table pgx.Identifier, key []string, from batchRows, told bool) string {
 	names := strings.Split(st.names(), ", ")
 	var on, order, match, set, was, is, returning []string
@@ -43,55 +42,54 @@ func (st *statement) looked(table pgx.Identifier, key []string, from batchRows, 
 		if c.key {
 			order = append(order, names[i]+c.collate())
 			on = append(on, own+c.collate()+" = d."+names[i]+c.collate())
-			match = append(match, own+c.collate()+" = e."+names[i]+c.collate())
+			match = append(match, own+c.collate()+" = x."+names[i]+c.collate())
 			returning = append(returning, own+" as k"+strconv.Itoa(i+1))
 			continue
 		}
-		set = append(set, rowmap.Quote(c.name)+" = e."+names[i])
+		set = append(set, rowmap.Quote(c.name)+" = x."+names[i])
 		was, is = append(was, c.exact(own)), append(is, c.exact("d."+names[i]+c.assigned()))
 	}
-	d := "select * from v"
+	v := "v as "
+	if told && from.inline {
+		v += "not "
+	}
+	if told {
+		v += "materialized "
+	}
+	d := "select v.*, n as p from v"
 	if !from.ordered {
-		d = "select distinct on (" + strings.Join(order, ", ") + ") * from v order by " + strings.Join(order, ", ") + ", n desc"
+		d = "select *, row_number() over () as p from (select distinct on (" + strings.Join(order, ", ") + ") * from v order by " + strings.Join(order, ", ") + ", n desc) v"
 	}
 	changed := "true"
-	if told && set != nil {
+	switch {
+	case set == nil:
+		changed = "false"
+	case told:
 		changed = "(" + strings.Join(was, ", ") + ") is distinct from (" + strings.Join(is, ", ") + ")"
 	}
-	how := ""
-	if told {
-		how = "materialized "
-		if from.inline {
-			how = "not materialized "
-		}
-	}
-	with := "with v as " + how + "(\n" + from.query + "\n), d as materialized (" + d + "),\n" +
-		"e as materialized (select d.*, " + changed + " as changed from d join " + table.Sanitize() + " t on " + strings.Join(on, " and ") +
-		" order by " + strings.Join(order, ", ") + " for no key update of t)"
+	with := "with " + v + "(\n" + from.query + "\n), d as materialized (" + d + "),\n" +
+		"x as materialized (select d.*, t.ctid as place, " + changed + " as changed from d join " + table.Sanitize() + " t on " + strings.Join(on, " and ") + " order by p)"
 	if set == nil {
 		return with
 	}
-	return with + ",\nu as (update " + table.Sanitize() + " t set " + strings.Join(set, ", ") + " from e where e.changed and " + strings.Join(match, " and ") +
-		"\nreturning " + strings.Join(returning, ", ") + ", true as updated)"
+	return with + ",\nu as (update " + table.Sanitize() + " t set " + strings.Join(set, ", ") + " from x where changed and t.ctid = place and " + strings.Join(match, " and ") +
+		"\nreturning " + strings.Join(returning, ", ") + ", true as updated, p)"
 }
 
 // lookingFirst returns an upsert that looks first which rows exist. It inserts only the
 // others, so it spends numbers of sequences only on them.
 func (st *statement) lookingFirst(table pgx.Identifier, key []string, from batchRows) string {
-	return st.looked(table, key, from, false) + "\n" + st.insertOthers(table) + " " + rowmap.OnConflict(st.fields.Names(), key)
+	return st.looked(table, key, from, false) + "\n" + st.insertOthers(table, key) + " " + rowmap.OnConflict(st.fields.Names(), key)
 }
 
-// insertOthers inserts the rows of d that are not in e.
-func (st *statement) insertOthers(table pgx.Identifier) string {
-	var order []string
-	names := strings.Split(st.names(), ", ")
-	for i, c := range st.columns {
-		if c.key {
-			order = append(order, names[i]+c.collate())
-		}
+// insertOthers inserts the rows of d that neither are in the table unchanged nor were
+// updated.
+func (st *statement) insertOthers(table pgx.Identifier, key []string) string {
+	others := "not exists (select from x where x.p = d.p and not changed)"
+	if len(key) < len(st.columns) {
+		others += " and not exists (select from u where u.p = d.p)"
 	}
-	return "insert into " + table.Sanitize() + " as t (" + st.columnNames() + ") " + st.over + "select " + st.names() +
-		" from d where not exists (select from e where e.n = d.n) order by " + strings.Join(order, ", ")
+	return "insert into " + table.Sanitize() + " as t (" + st.columnNames() + ") " + st.over + "select " + st.names() + " from d where " + others + " order by p"
 }
 
 // into begins an insert statement.

@@ -64,10 +64,11 @@ type batchRows struct {
 // are the rows matched by key with those that were written.
 func (st *statement) withResults(table pgx.Identifier, t *target, key []string, from batchRows) string {
 	names := strings.Split(st.names(), ", ")
-	var order, returning, match, there, is, was []string
+	var order, returning, keys, match, there, is, was []string
 	for i, c := range st.columns {
 		if c.key {
 			order = append(order, names[i]+c.collate())
+			keys = append(keys, "k"+strconv.Itoa(i+1))
 			returning = append(returning, "t."+rowmap.Quote(c.name)+" as k"+strconv.Itoa(i+1))
 			there = append(there, "v."+names[i]+c.collate()+" = o."+rowmap.Quote(c.name)+c.collate())
 			match = append(match, "v."+names[i]+c.collate()+" = w.k"+strconv.Itoa(i+1)+c.collate())
@@ -92,10 +93,10 @@ func (st *statement) withResults(table pgx.Identifier, t *target, key []string, 
 	}
 	ends := "\n)"
 	if st.looks {
-		with, count = st.looked(table, key, from, true)+",\ni as (\n"+st.insertOthers(table)+" "+conflict, "(select count(*) from d)"
+		with, count = st.looked(table, key, from, true)+",\ni as (\n"+st.insertOthers(table, key)+" "+conflict, "(select count(*) from d)"
 		ends = "\n), w as (select * from i)"
 		if len(is) > 0 {
-			ends = "\n), w as (select * from u union all select * from i)"
+			ends = "\n), w as (select * from i union all select " + strings.Join(keys, ", ") + ", updated from u)"
 		}
 	} else {
 		with += "w as (\ninsert into " + table.Sanitize() + " as t (" + st.columnNames() + ") " + st.over + "select " + st.names() + " from " + rows + " " + conflict
