@@ -348,7 +348,7 @@ func (s *tableSink) explain(err error) error {
 		case "f":
 			return dataflow.Permanent(fmt.Errorf("it is a foreign table, into which Postgres cannot upsert: use pgtable.UpsertTo with its own database, or pgtable.Func: %w", err))
 		}
-		return dataflow.Permanent(fmt.Errorf("the table has no unique index of exactly the key columns (%s): create unique index on %s (%s): %w", columns, s.name.Sanitize(), columns, err))
+		return fmt.Errorf("the table has no unique index of exactly the key columns (%s): %s: %w", columns, createIndex(true, kind, s.name.Sanitize(), columns), err)
 	case sqlstate.GeneratedAlways:
 		return dataflow.Permanent(fmt.Errorf("a field of the record has a column that Postgres fills in: leave the field out (`db:\"-\"`), or for an identity column use pgtable.Write with Table.OverridingSystemValue: %w", err))
 	default:

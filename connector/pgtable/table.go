@@ -9,7 +9,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
@@ -134,7 +133,7 @@ func tableColumns(ctx context.Context, tx pgx.Tx, table pgx.Identifier) ([]table
 		return nil, fmt.Errorf("look up its columns: %w", err)
 	}
 	if len(columns) == 0 {
-		return nil, dataflow.Permanent(fmt.Errorf("there is no table %s in this database, or the search path does not lead to it: create it, or qualify its name with a schema", table.Sanitize()))
+		return nil, fmt.Errorf("there is no table %s in this database, or the search path does not lead to it: create it, or qualify its name with a schema", table.Sanitize())
 	}
 	return columns, nil
 }
@@ -181,7 +180,7 @@ func newStatement(table pgx.Identifier, fields *rowmap.Plan, to *target, how way
 		for i, c := range columns {
 			have[i] = c.name
 		}
-		return nil, dataflow.Permanent(fmt.Errorf("the table has no column %s; its columns are %s", strings.Join(missing, ", "), rowmap.QuoteAll(have, ", ")))
+		return nil, fmt.Errorf("the table has no column %s; its columns are %s", strings.Join(missing, ", "), rowmap.QuoteAll(have, ", "))
 	}
 	if err := st.checkIdentity(how); err != nil {
 		return nil, err
