@@ -2,6 +2,7 @@ package pgtable
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -105,13 +106,21 @@ func lookUp(ctx context.Context, tx pgx.Tx, table pgx.Identifier) (*target, erro
 	}
 	t := &target{columns: columns, arrays: isPlain(tx.Conn())}
 	var pid uint32
-	if err := tx.QueryRow(ctx, targetQuery, table.Sanitize()).Scan(&t.plain, &t.temporary, &t.xmax, &t.triggers, &t.before, &t.looks, &t.kind, &t.deferred, &pid); err != nil {
+	err = tx.QueryRow(ctx, targetQuery, table.Sanitize()).Scan(&t.plain, &t.temporary, &t.xmax, &t.triggers, &t.before, &t.looks, &t.kind, &t.deferred, &pid)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil, noTable(table) // it has just gone
+	case err != nil:
 		return nil, fmt.Errorf("look up the table: %w", err)
 	}
 	// In transaction mode, a temporary table would stay in a process of the pooler's.
 	t.temporary = t.temporary && pid == tx.Conn().PgConn().PID()
 	t.looks = t.looks || t.triggers
 	return t, nil
+}
+
+func noTable(table pgx.Identifier) error {
+	return fmt.Errorf("there is no table %s in this database, or the search path does not lead to it: create it, or qualify its name with a schema", table.Sanitize())
 }
 
 // tableColumns looks up a table's columns.
@@ -133,7 +142,7 @@ func tableColumns(ctx context.Context, tx pgx.Tx, table pgx.Identifier) ([]table
 		return nil, fmt.Errorf("look up its columns: %w", err)
 	}
 	if len(columns) == 0 {
-		return nil, fmt.Errorf("there is no table %s in this database, or the search path does not lead to it: create it, or qualify its name with a schema", table.Sanitize())
+		return nil, noTable(table)
 	}
 	return columns, nil
 }
