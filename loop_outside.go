@@ -220,7 +220,7 @@ func (f *fencedRows) named(err error) (named []refusedRow) {
 // rowErrors returns all errors of rows that are in err, which may have joined them.
 func rowErrors(err error) (all []*RowError) {
 	var e *RowError
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // errors.As finds only the first of those that are joined
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, one := range joined.Unwrap() {
 			all = append(all, rowErrors(one)...)
 		}

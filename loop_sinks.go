@@ -114,12 +114,11 @@ func (w *batchWriter) replace(ctx context.Context, tx Tx, q Queries, s *step) er
 	}
 	end := func() error { return guard(func() error { return r.EndTx(ctx) }) }
 	parts, can := w.txSink.(PartReplacement)
-	err := error(nil)
+	whole := end
 	if can {
-		err = w.a.store.Savepoint(ctx, tx, end)
-	} else {
-		err = end()
+		whole = func() error { return w.a.store.Savepoint(ctx, tx, end) }
 	}
+	err := whole()
 	if err != nil && can && w.divisible(err) {
 		w.letters = nil
 		err = guard(func() error {

@@ -95,7 +95,7 @@ func newCopier(table pgx.Identifier, st *statement, t *target, how way) *copier 
 		if !t.temporary {
 			return nil
 		}
-		cp.direct = cp.direct && !(st.looks && how.sparing)
+		cp.direct = cp.direct && (!st.looks || !how.sparing)
 		cp.samples = st.looks
 		cp.stageFor(table, st, t, how.key)
 	} else if !cp.direct {

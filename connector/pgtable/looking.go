@@ -34,7 +34,7 @@ func (st *statement) spares(t *target) bool {
 // transaction has inserted since x looked. Of a row that another transaction has changed,
 // deleted or given another key since, u may learn only when it has waited for it. Then u
 // leaves it out, so it remains too. If told is false, all rows of x are updated.
-func (st *statement) looked(table pgx.Identifier, key []string, from batchRows, told bool) string {
+func (st *statement) looked(table pgx.Identifier, from batchRows, told bool) string {
 	names := strings.Split(st.names(), ", ")
 	var on, order, match, set, was, is, returning []string
 	for i, c := range st.columns {
@@ -79,7 +79,7 @@ func (st *statement) looked(table pgx.Identifier, key []string, from batchRows, 
 // lookingFirst returns an upsert that looks first which rows exist. It inserts only the
 // others, so it spends numbers of sequences only on them.
 func (st *statement) lookingFirst(table pgx.Identifier, key []string, from batchRows) string {
-	return st.looked(table, key, from, false) + "\n" + st.insertOthers(table, key) + " " + rowmap.OnConflict(st.fields.Names(), key)
+	return st.looked(table, from, false) + "\n" + st.insertOthers(table, key) + " " + rowmap.OnConflict(st.fields.Names(), key)
 }
 
 // insertOthers inserts the rows of d that neither are in the table unchanged nor were

@@ -93,7 +93,7 @@ func (st *statement) withResults(table pgx.Identifier, t *target, key []string, 
 	}
 	ends := "\n)"
 	if st.looks {
-		with, count = st.looked(table, key, from, true)+",\ni as (\n"+st.insertOthers(table, key)+" "+conflict, "(select count(*) from d)"
+		with, count = st.looked(table, from, true)+",\ni as (\n"+st.insertOthers(table, key)+" "+conflict, "(select count(*) from d)"
 		ends = "\n), w as (select * from i)"
 		if len(is) > 0 {
 			ends = "\n), w as (select * from i union all select " + strings.Join(keys, ", ") + ", updated from u)"

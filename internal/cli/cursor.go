@@ -162,9 +162,12 @@ func (s *session) setCursor(ctx context.Context, name string, p *dataflow.SetCur
 	}
 	if p.IfSeq == nil && p.IfCursor == nil {
 		if s.yes {
-			return usage("--yes needs the cursor that you have seen: give --if-seq or --if-cursor as cursor show writes them")
+			return usage("--yes needs the cursor that you have seen: give it as in --if-cursor %s, or its sequence number by --if-seq, which each run raises", quoted(string(orNull(cur.Cursor))))
 		}
 		p.IfSeq = &cur.Seq
+	}
+	if !s.yes && !s.Ask { // one answer that names all that is missing
+		return usage("there is no terminal to ask on: use --yes, with the cursor that you have seen, as in --yes --if-cursor %s", quoted(string(orNull(cur.Cursor))))
 	}
 	what := fmt.Sprintf("This sets the cursor of flow %q from %s to %s.", name, clip(place(cur.Cursor), 200), clip(place(p.Cursor), 200))
 	if err := s.confirm(ctx, what); err != nil {

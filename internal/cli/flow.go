@@ -50,6 +50,9 @@ func (a *app) flowListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the flows in the database", Args: cobra.NoArgs,
 		RunE: a.on(func(ctx context.Context, s *session, _ []string) error {
+			if state == "paused" {
+				state = string(dataflow.FlowInactive)
+			}
 			flows, err := s.flows(ctx, dataflow.FlowState(state))
 			if err != nil {
 				return err
@@ -60,13 +63,13 @@ func (a *app) flowListCommand() *cobra.Command {
 					return
 				}
 				p.table([]string{"FLOW", "STATE", "RUNTIME", "SCHEDULE", "NEXT TICK", "LAST RUN", "FAILURES"}, views(flows, func(f *dataflow.Flow) []string {
-					return []string{f.Name, flowState(f), f.Runtime.Type(), scheduleText(f), moment(f.NextRunAt), moment(f.LastRunAt), fmt.Sprint(f.Failures)}
+					return []string{f.Name, flowState(f), f.Runtime.Type(), scheduleText(f), nextTick(f), moment(f.LastRunAt), fmt.Sprint(f.Failures)}
 				}))
 			})
 		}),
 	}
-	cmd.Flags().StringVar(&state, "state", "", "only flows in this state: active or inactive")
-	return a.example(cmd, "flow list --state inactive")
+	cmd.Flags().StringVar(&state, "state", "", "only flows in this state: active or paused")
+	return a.example(cmd, "flow list --state paused")
 }
 
 func (a *app) flowShowCommand() *cobra.Command {
@@ -97,7 +100,7 @@ func flowFields(f *dataflow.Flow) [][]string {
 		{"source", string(canonical(f.Source))},
 		{"sink", string(canonical(f.Sink))},
 		{"guarantee", string(f.Guarantee)},
-		{"next tick", moment(f.NextRunAt)},
+		{"next tick", nextTick(f)},
 		{"last run", moment(f.LastRunAt)},
 		{"last success", moment(f.LastSuccessAt)},
 		{"last error", orDash(f.LastError)},
@@ -106,6 +109,14 @@ func flowFields(f *dataflow.Flow) [][]string {
 		{"created", moment(&f.CreatedAt)},
 		{"updated", moment(&f.UpdatedAt)},
 	}
+}
+
+// nextTick is when the next tick starts a run. While a flow is paused, none does.
+func nextTick(f *dataflow.Flow) string {
+	if !f.IsActive() {
+		return "-"
+	}
+	return moment(f.NextRunAt)
 }
 
 type setState func(c *dataflow.Client, ctx context.Context, name, actor, reason string) (*dataflow.Flow, error)
@@ -121,8 +132,11 @@ func (a *app) flowStateCommand(use, short, done string, set setState) *cobra.Com
 			}
 			return s.show(viewFlow(f), func(p *page) {
 				p.line("Flow %q is %s.", f.Name, done)
-				if f.NextRunAt != nil {
+				if f.NextRunAt != nil && f.IsActive() {
 					p.line("Its next tick is at %s.", moment(f.NextRunAt))
+				}
+				if !f.IsActive() {
+					p.line("A run in progress goes on. %s flow resume %s lets the flow run again.", a.program.Name, quoted(f.Name))
 				}
 			})
 		}),
@@ -190,6 +204,7 @@ func (a *app) inCommands(text, flow string) string {
 		"call client.Resume to go on", "run "+resume+" to go on",
 		"client.Resume goes on at once", resume+" goes on at once",
 		"Only calls of client.Tick or of the heartbeat endpoint would.", "Only "+tick+" or a call of the heartbeat endpoint would.",
+		"which client.Tick does not work", "which "+tick+" does not work",
 		"or call of client.Tick, puts it back", "or "+tick+", puts it back",
 	).Replace(text)
 }

@@ -76,7 +76,7 @@ func (s *session) status(ctx context.Context) (*statusView, error) {
 		}
 		view.Flows[i] = statusFlow{
 			Name: f.Name, State: flowState(f), Running: activity.InProgress, Waiting: activity.Waiting,
-			Overdue:   f.NextRunAt != nil && f.NextRunAt.Before(now),
+			Overdue:   f.IsActive() && f.NextRunAt != nil && f.NextRunAt.Before(now),
 			NextRunAt: utc(f.NextRunAt), LastRunAt: utc(f.LastRunAt), Failures: f.Failures, LastError: f.LastError,
 		}
 	}
@@ -99,6 +99,9 @@ func (v *statusView) page(p *page) {
 	rows := make([][]string, len(v.Flows))
 	for i, f := range v.Flows {
 		next := moment(f.NextRunAt)
+		if f.State == "paused" {
+			next = "-"
+		}
 		if f.Overdue {
 			next += " overdue"
 		}

@@ -150,8 +150,12 @@ func shortDuration(d time.Duration) string {
 	}
 }
 
-// flowState is a flow's state, or "tripped" for an active flow that failures have tripped.
+// flowState is a flow's state in the words of the commands: "paused" for an inactive flow, and
+// "tripped" for an active one that failures have tripped.
 func flowState(f *dataflow.Flow) string {
+	if f.State == dataflow.FlowInactive {
+		return "paused"
+	}
 	if f.State == dataflow.FlowActive && f.TrippedAt != nil {
 		return "tripped"
 	}
