@@ -111,7 +111,7 @@ func TestTargetsTo_Policies(t *testing.T) {
 						return dataflow.NewFlow("far", source, dataflow.Identity[entry](), far(pool)[name],
 							&dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: size}, OnBadRecord: policy, MaxAttempts: 1})
 					}
-					driver := dataflow.Driver(dataflowpgx.New(pool))
+					driver := dataflowpgx.New(pool)
 					if size == 30 {
 						driver = dataflowsqlite.New(dbtest.SQLite(t))
 					}
