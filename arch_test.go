@@ -52,7 +52,7 @@ var arrows = map[string][]string{
 	"examples/hello":          {"", "connector/csvfile", "connector/sqltable", "dataflowsqlite"},
 	"examples/service":        {"", "connector/pgtable", "dataflowpgx"},
 	"examples/quickstart":     {"", "connector/csvfile", "connector/pgtable", "connector/sqltable", "dataflowpgx", "dataflowsqlite"},
-	"dataflowhttp":            {""},
+	"dataflowhttp":            {"", "internal/jsonview"},
 	"dataflowtest":            {"", "dataflowsqlite"},
 	"internal/pools":          {},
 	"internal/schedule":       {},
@@ -62,7 +62,8 @@ var arrows = map[string][]string{
 	"internal/week":           {},
 	"cmd/dataflow":            {"dataflowcli"},
 	"dataflowcli":             {"", "internal/cli"},
-	"internal/cli":            {"", "dataflowpgx", "dataflowsqlite", "internal/pooler"},
+	"internal/cli":            {"", "dataflowpgx", "dataflowsqlite", "internal/jsonview", "internal/pooler"},
+	"internal/jsonview":       {""},
 }
 
 // forbidden are the packages from elsewhere that a package must not depend on,
