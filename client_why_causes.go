@@ -97,7 +97,11 @@ func (w *why) state() {
 		w.add(CauseRunning, run.ID, nil, "It is running: run %d%s is in progress on worker %s, attempt %d of %d, %d records read so far; its lease ends at %s unless it is renewed.",
 			run.ID, asBackfill(run), run.Worker, run.Attempt, run.MaxAttempts, run.Counters.Read, w.at(*run.LeaseUntil))
 		if run.WaitsFor != "" {
-			w.add(CauseSilent, run.ID, nil, "Run %d waits for %s, since %s.", run.ID, stored.Clip(run.WaitsFor), w.at(*run.WaitsSince))
+			code := CauseBusy
+			if strings.HasPrefix(run.WaitsFor, waitsForSource) {
+				code = CauseSilent
+			}
+			w.add(code, run.ID, nil, "Run %d waits for %s, since %s.", run.ID, stored.Clip(run.WaitsFor), w.at(*run.WaitsSince))
 		}
 	}
 	for _, run := range w.lost {
@@ -259,8 +263,13 @@ func (w *why) schedule() {
 	}
 }
 
-// noted adds what the source has to say about its next read.
+// noted adds what the store and the source have to say about the next read.
 func (w *why) noted(ctx context.Context) error {
+	if s, ok := w.client.store.(NotedStore); ok {
+		for _, note := range s.Notes() {
+			w.add(CauseNoted, 0, nil, "Of the database of the flow: %s.", note)
+		}
+	}
 	if !w.flow.Registered() {
 		return nil
 	}

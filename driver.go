@@ -83,6 +83,12 @@ type PooledStore interface {
 	Keep() (release func())
 }
 
+// NotedStore is the power of a [Store] to say what is not known of its database, and matters.
+type NotedStore interface {
+	// Notes returns sentences without their last period. It does not touch the database.
+	Notes() []string
+}
+
 // CheckpointCommitter is the power of a [Store] to send a transaction's checkpoint
 // together with its commit, while another transaction already works. Without it, they
 // are sent one after the other, in one transaction at a time.
@@ -157,8 +163,8 @@ type Queries interface {
 	// DeadLetterList returns dead letters, newest first.
 	DeadLetterList(ctx context.Context, p *DeadLetterListParams) ([]*DeadLetterRecord, error)
 	// DeadLetterReplayed stores that a dead letter has been replayed. It returns false
-	// if it had been before.
-	DeadLetterReplayed(ctx context.Context, id int64) (bool, error)
+	// if it had been before or, with held, if it is no longer to be tried again.
+	DeadLetterReplayed(ctx context.Context, id int64, held bool) (bool, error)
 
 	// DeadLetterHeld returns the dead letters of a flow that are to be tried again, with
 	// ids above after, oldest first. They have not been replayed.

@@ -25,6 +25,8 @@ type batchWriter struct {
 	cursor    json.RawMessage  // of the last checkpoint
 	number    int              // of the batch in this attempt
 	turnstile *batch.Turnstile // see batchesAlone; nil if no worker died on the run
+	// transforming is full while the transform is in use.
+	transforming chan struct{}
 	// suspicious is how many coming batches to write in parts at once, because a recent one
 	// held a bad record.
 	suspicious int

@@ -43,7 +43,7 @@ func (d driver) Store(opts dataflow.StoreOptions) (dataflow.Store, error) {
 	if d.pool == nil {
 		return nil, &dataflow.ConfigError{Field: "driver", Reason: "the pool given to dataflowpgx.New is nil: use pgxpool.New"}
 	}
-	p := newPool(d.pool)
+	p := newPool(d.pool, opts.Logger)
 	s := &store{pool: p, reserve: newReserve(p), schema: opts.Schema, clock: opts.Clock, log: opts.Logger, sql: &sync.Map{}}
 	if opts.Lease > 0 {
 		s.begin.BeginQuery = fmt.Sprintf("begin; set local idle_in_transaction_session_timeout = %d", opts.Lease.Milliseconds())

@@ -100,7 +100,8 @@ where l.flow_id = $1 and l.retry_until is not null and l.id > $2
 order by l.id limit $3`
 
 const sqlDeadLetterReplayed = `
-update {s}dataflow_dead_letter set replayed_at = {now}, retry_until = null where id = $1 and replayed_at is null`
+update {s}dataflow_dead_letter set replayed_at = {now}, retry_until = null
+where id = $1 and replayed_at is null and (not $2 or retry_until is not null)`
 
 const sqlDeadLetterTried = `
 update {s}dataflow_dead_letter

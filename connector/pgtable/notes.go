@@ -44,6 +44,9 @@ func (s *keyset) Notes(ctx context.Context, req dataflow.Request[Cursor]) ([]str
 		return nil, err
 	}
 	var notes []string
+	if note := s.server.pooler.Note(); note != "" {
+		notes = append(notes, note)
+	}
 	if r.guarded.held != nil {
 		waiting, err := r.rowsWait(ctx, from)
 		if err != nil {

@@ -43,7 +43,7 @@ func lookUpReplaced(ctx context.Context, tx pgx.Tx, name pgx.Identifier) (*repla
 	err := tx.QueryRow(ctx, replacedQuery, name.Sanitize()).Scan(&p.schema, &p.table, &isTable, &secured)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return nil, dataflow.Permanent(errors.New("the table no longer exists"))
+		return nil, errors.New("the table no longer exists")
 	case err != nil:
 		return nil, fmt.Errorf("look up the table: %w", err)
 	case !isTable:
