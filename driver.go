@@ -103,7 +103,8 @@ type CheckpointCommitter interface {
 // that the commit would check. So the engine finds the records for which a commit fails.
 type DeferredChecker interface {
 	// CheckDeferred returns the error that a commit of the transaction would return. The
-	// constraints stay deferred. After an error, only a savepoint saves the transaction.
+	// constraints stay deferred. After an error, only a savepoint saves the transaction. The
+	// engine first calls it before it writes rows, and then after each part of them.
 	CheckDeferred(ctx context.Context, tx Tx) error
 }
 

@@ -147,6 +147,11 @@ func (w *batchWriter) writeStep(ctx context.Context, tx Tx, q Queries, s *step) 
 		w.letters = slices.Clip(s.letters) // as they were before any part was written
 		w.held.refused = nil
 		d := divider{w: w, tx: tx, delta: &s.delta}
+		if checker, ok := w.a.store.(DeferredChecker); ok && w.deferred {
+			if err := checker.CheckDeferred(ctx, tx); err != nil {
+				return err
+			}
+		}
 		err := d.divide(ctx, 0, w.rows.len(), w.cause)
 		if s.letters, w.writeErr = w.letters, err; err != nil {
 			return err
@@ -157,7 +162,7 @@ func (w *batchWriter) writeStep(ctx context.Context, tx Tx, q Queries, s *step) 
 		w.setSink(r)
 		return err
 	case replacementEnd:
-		return w.replace(ctx, q)
+		return w.replace(ctx, tx, q, s)
 	default:
 		return nil
 	}

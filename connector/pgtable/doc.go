@@ -17,7 +17,7 @@
 // [Keyset] resumes at any row; [Select] reads any statement from its beginning.
 // [Insert] and [Upsert] write records as they are; [Func] and [Batch] write with the
 // caller's own statements. Each of these four has a form whose name ends in To, for a
-// database other than the client's. [Replace] replaces all rows of a table at the end of
+// database other than the client's. [Write] has options for them. [Replace] replaces all rows of a table at the end of
 // each run, for example with the rows of a Select.
 //
 // # Records
@@ -121,6 +121,11 @@
 // the error names both.
 //
 // docs/postgres-errors.md says what a flow does about each error of the server.
+//
+// An upsert spends numbers of a sequence on new rows only, where that costs nothing;
+// [Table].SpareSequences makes it do so everywhere. A field with an identity column that is
+// "generated always" needs [Table].OverridingSystemValue. COPY alone would write such a
+// column without it, but pgtable refuses that too.
 //
 // # Rows that are committed late
 //

@@ -73,7 +73,7 @@ func TestSink_TableDoesNotFit(t *testing.T) {
 		"no columns": {newSink[fact]("Facts", false, nil), `table Facts: the table has no column "name" (field Name), "cents" (field Cents); its columns are "id", "Name", "extra"`},
 		"no index": {
 			newSink[fact]("keyless", true, []string{"id", "name"}),
-			`table keyless: the table has no unique index of exactly the key columns ("id", "name"): create unique index on "keyless" ("id", "name"): ` +
+			`table keyless: the table has no unique index of exactly the key columns ("id", "name"): create unique index concurrently on "keyless" ("id", "name"): ` +
 				`ERROR: there is no unique or exclusion constraint matching the ON CONFLICT specification (SQLSTATE 42P10)`,
 		},
 	} {
