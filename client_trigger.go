@@ -12,10 +12,20 @@ import (
 // client or a [Client.Tick] works a flow on [Heartbeat]. This process need not have the flow's
 // code. opts may be nil.
 func (c *Client) Enqueue(ctx context.Context, name string, opts *TriggerOptions) (*Run, error) {
+	at := time.Time{}
+	if opts != nil {
+		at = opts.At
+	}
+	if f := c.flows.askable(name); f != nil {
+		if run, err := f.startTx(ctx, nil, opts.ofSeen(), at); !errors.Is(err, errUnseen) {
+			return run, err
+		}
+	}
 	f, err := c.Flow(ctx, name)
 	if err != nil {
 		return nil, err
 	}
+	c.flows.noteAsked(f)
 	return f.enqueue(ctx, opts)
 }
 
@@ -66,15 +76,23 @@ func (c *Client) EnqueueAll(ctx context.Context, actor, reason string) ([]Enqueu
 // Trigger starts a run of a flow through its Runtime: by ExecuteAt if opts has a time,
 // otherwise by Execute. opts may be nil.
 func (c *Client) Trigger(ctx context.Context, name string, opts *TriggerOptions) (*Run, error) {
+	execute := func(f *Flow) (*Run, error) {
+		if opts == nil || opts.At.IsZero() {
+			return f.Runtime.Execute(ctx, f)
+		}
+		return f.Runtime.ExecuteAt(ctx, f, opts.At)
+	}
+	if f := c.flows.askable(name); f != nil {
+		if run, err := execute(f.asking(opts.ofSeen())); !errors.Is(err, errUnseen) {
+			return run, err
+		}
+	}
 	f, err := c.Flow(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	f = f.asking(opts.request())
-	if opts == nil || opts.At.IsZero() {
-		return f.Runtime.Execute(ctx, f)
-	}
-	return f.Runtime.ExecuteAt(ctx, f, opts.At)
+	c.flows.noteAsked(f)
+	return execute(f.asking(opts.request()))
 }
 
 // TriggerTx starts a run in the caller's transaction. The run and its River job exist only if
@@ -83,6 +101,15 @@ func (c *Client) Trigger(ctx context.Context, name string, opts *TriggerOptions)
 func (c *Client) TriggerTx(ctx context.Context, tx Tx, name string, opts *TriggerOptions) (*Run, error) {
 	if isNil(tx) {
 		return nil, public(fmt.Errorf("trigger flow %q: %w", name, &ConfigError{Field: "tx", Reason: "it is nil: use dataflowpgx.Tx(tx) or dataflowsqlite.Tx(tx)"}))
+	}
+	at := time.Time{}
+	if opts != nil {
+		at = opts.At
+	}
+	if f := c.flows.askable(name); f != nil {
+		if run, err := f.startTx(ctx, tx, opts.ofSeen(), at); !errors.Is(err, errUnseen) {
+			return run, err
+		}
 	}
 	q, err := c.store.With(tx)
 	if err != nil {
@@ -93,13 +120,10 @@ func (c *Client) TriggerTx(ctx context.Context, tx Tx, name string, opts *Trigge
 		return nil, public(fmt.Errorf("trigger flow %q: %w", name, err))
 	}
 	f := c.flows.bind(rec)
+	c.flows.noteAsked(f)
 	rt, ok := f.Runtime.(TxRuntime)
 	if !ok {
 		return nil, public(fmt.Errorf("trigger flow %q: its runtime of type %q cannot start a run in a transaction: it has no ExecuteTx", name, f.Runtime.Type()))
-	}
-	at := time.Time{}
-	if opts != nil {
-		at = opts.At
 	}
 	return rt.ExecuteTx(ctx, tx, f.asking(opts.request()), at)
 }

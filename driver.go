@@ -83,6 +83,13 @@ type PooledStore interface {
 	Keep() (release func())
 }
 
+// RunStarter is the power of a [Store] to begin a transaction and add a run with one message
+// to the server. Without it, they are two.
+type RunStarter interface {
+	// InsertInTx is InTx, with RunInsert as its first statement. fn gets the run.
+	InsertInTx(ctx context.Context, p *RunInsertParams, fn func(ctx context.Context, tx Tx, run *Run) error) error
+}
+
 // CheckpointCommitter is the power of a [Store] to send a transaction's checkpoint
 // together with its commit, while another transaction already works. Without it, they
 // are sent one after the other, in one transaction at a time.
@@ -196,7 +203,15 @@ type Queries interface {
 	//
 	//   - the pending run of the flow with the same unique key
 	//   - for TriggerSchedule, the run of the same tick, even one that has ended
+	//
+	// If the flow is inactive, or has another Runtime than p names, it returns ErrNotFound.
 	RunInsert(ctx context.Context, p *RunInsertParams) (*Run, error)
+	// RunInsertMany does what RunInsert does for each of ps, in their order. In place of
+	// ErrNotFound, a run is nil. A run may coalesce with an earlier one of ps. It must be
+	// called in a transaction.
+	RunInsertMany(ctx context.Context, ps []*RunInsertParams) ([]*Run, error)
+	// FlowsByName returns those of the flows that exist, in any order.
+	FlowsByName(ctx context.Context, names []string) ([]*FlowRecord, error)
 	// RunSetJob stores which River job is to work a run. 0 is none.
 	RunSetJob(ctx context.Context, runID, jobID int64, queue string) error
 	// RunWaits stores what a run waits for, and since when. It changes nothing if the run
@@ -297,6 +312,8 @@ type Queries interface {
 type River interface {
 	// InsertTx inserts a job in a transaction and returns its id.
 	InsertTx(ctx context.Context, tx Tx, args river.JobArgs, opts *river.InsertOpts) (int64, error)
+	// InsertManyTx inserts jobs in a transaction and returns their ids, in their order.
+	InsertManyTx(ctx context.Context, tx Tx, jobs []river.InsertManyParams) ([]int64, error)
 	Start(ctx context.Context) error
 	Stop(ctx context.Context) error
 	StopAndCancel(ctx context.Context) error

@@ -147,9 +147,14 @@ type RunInsertParams struct {
 	MaxAttempts int
 	Queue       string // empty: the run is worked without River
 	RiverJobID  int64  // 0: none yet
-	Actor       string
-	Reason      string
-	Params      json.RawMessage // nil: none
+	// ReserveJob reserves the id of a River job for the run, which becomes its RiverJobID. A
+	// store that cannot leaves that 0.
+	ReserveJob bool
+	// Runtime is the Runtime that the flow must have, as it is stored. Nil: any.
+	Runtime json.RawMessage
+	Actor   string
+	Reason  string
+	Params  json.RawMessage // nil: none
 
 	// Backfill is true for a run with a checkpoint apart from the flow's. Scope names
 	// that checkpoint. Empty: it is a new one, and the run's Scope becomes its id.

@@ -23,11 +23,12 @@ type registry struct {
 
 	mu     sync.Mutex // guards what follows
 	known  map[int64]*Flow
+	byName map[string]*Flow // those of known, and others that runs were asked for
 	failed map[string]error // by name: why a flow could not be registered
 }
 
 func newRegistry(b base, c *Client, declared []*Flow) *registry {
-	r := &registry{base: b, client: c, declared: make(map[string]*Flow, len(declared)), known: make(map[int64]*Flow), failed: make(map[string]error)}
+	r := &registry{base: b, client: c, declared: make(map[string]*Flow, len(declared)), known: make(map[int64]*Flow), byName: make(map[string]*Flow), failed: make(map[string]error)}
 	for _, f := range declared {
 		r.declared[f.Name] = f
 	}
@@ -75,7 +76,33 @@ func (r *registry) knownByID(id int64) *Flow {
 func (r *registry) know(f *Flow) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.known[f.ID] = f
+	r.known[f.ID], r.byName[f.Name] = f, f
+}
+
+// askable returns a flow as this process last saw it, to ask for a run of it without reading it
+// again. It returns nil if the flow must be read: it was not seen, its Runtime is disabled, or
+// a type of the user, which may do anything with the flow.
+func (r *registry) askable(name string) *Flow {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.byName[name]
+	if f == nil || !isBuiltin(f.Runtime) || !f.Runtime.Settings().Enabled {
+		return nil
+	}
+	return f
+}
+
+// askedKept is how many flows without code here are kept for askable.
+const askedKept = 10_000
+
+// noteAsked keeps a flow for askable.
+func (r *registry) noteAsked(f *Flow) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.byName) >= len(r.known)+askedKept {
+		clear(r.byName) // the others are read again
+	}
+	r.byName[f.Name] = f
 }
 
 // knowMoved keeps a flow if its Runtime is not the one that this process knew, and reports
@@ -87,7 +114,7 @@ func (r *registry) knowMoved(f *Flow) bool {
 	if known == nil || stored.Same(known.RuntimeJSON, f.RuntimeJSON) {
 		return false
 	}
-	r.known[f.ID] = f
+	r.known[f.ID], r.byName[f.Name] = f, f
 	return true
 }
 

@@ -23,6 +23,14 @@ func (q *queries) FlowByName(ctx context.Context, name string) (*dataflow.FlowRe
 	return scanFlow(q.db.QueryRow(ctx, q.store.text(sqlFlowByName), name))
 }
 
+func (q *queries) FlowsByName(ctx context.Context, names []string) ([]*dataflow.FlowRecord, error) {
+	rows, err := q.db.Query(ctx, q.store.text(sqlFlowsByName), names)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*dataflow.FlowRecord, error) { return scanFlow(row) })
+}
+
 func (q *queries) FlowList(ctx context.Context, p *dataflow.FlowListParams) ([]*dataflow.FlowRecord, error) {
 	rows, err := q.db.Query(ctx, q.store.text(sqlFlowList), string(p.State), p.After, p.Limit, dueFor(p.Due, p.Overdue))
 	if err != nil {

@@ -17,24 +17,109 @@ func (q *queries) RunInsert(ctx context.Context, p *dataflow.RunInsertParams) (*
 	return driverkit.RunInsert(ctx, q, p)
 }
 
+func (q *queries) RunInsertMany(ctx context.Context, ps []*dataflow.RunInsertParams) ([]*dataflow.Run, error) {
+	return driverkit.RunInsertMany(ctx, q, ps)
+}
+
 // InsertRun implements driverkit.RunInserter.
 func (q *queries) InsertRun(ctx context.Context, p *dataflow.RunInsertParams) (*dataflow.Run, error) {
+	run, err := scanInserted(q.db.QueryRow(ctx, q.store.text(sqlRunInsert), insertArgs(p)...))
+	if err != nil {
+		return nil, err
+	}
+	return run, q.ownScope(ctx, p, run)
+}
+
+// insertArgs returns the arguments of sqlRunInsert.
+func insertArgs(p *dataflow.RunInsertParams) []any {
 	var at *time.Time
 	if !p.At.IsZero() {
 		at = &p.At
 	}
-	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunInsert),
+	return []any{
 		p.FlowID, string(p.Trigger), nullText(p.UniqueKey), at, p.MaxAttempts, p.Queue, nullID(p.RiverJobID), p.Actor, p.Reason,
-		p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until)))
-	if err == nil && p.Backfill && p.Scope == "" {
-		err = q.db.QueryRow(ctx, q.store.text(sqlRunOwnScope), run.ID).Scan(&run.Scope)
+		p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until), p.ReserveJob, nullJSON(p.Runtime),
+	}
+}
+
+// scanInserted reads the answer to sqlRunInsert.
+func scanInserted(row pgx.Row) (*dataflow.Run, error) {
+	var coalesced bool
+	run, err := scanRun(row, &coalesced)
+	if err == nil {
+		run.Coalesced = coalesced
 	}
 	return run, err
 }
 
+// ownScope gives a new backfill a checkpoint of its own.
+func (q *queries) ownScope(ctx context.Context, p *dataflow.RunInsertParams, run *dataflow.Run) error {
+	if !p.Backfill || p.Scope != "" || run.Coalesced {
+		return nil
+	}
+	return q.db.QueryRow(ctx, q.store.text(sqlRunOwnScope), run.ID).Scan(&run.Scope)
+}
+
+// InsertRuns implements driverkit.RunsInserter.
+func (q *queries) InsertRuns(ctx context.Context, ps []*dataflow.RunInsertParams) ([]*dataflow.Run, error) {
+	rows, err := q.db.Query(ctx, q.store.text(sqlRunInsertMany), insertColumns(ps)...)
+	if err != nil {
+		return nil, err
+	}
+	type id struct {
+		flow int64
+		key  string
+	}
+	found := make(map[id]*dataflow.Run, len(ps))
+	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
+		var coalesced bool
+		var key string
+		run, err := scanRun(row, &coalesced, &key)
+		if err == nil {
+			run.Coalesced = coalesced
+			found[id{run.FlowID, key}] = run
+		}
+		return struct{}{}, err
+	})
+	runs := make([]*dataflow.Run, len(ps))
+	taken := make(map[*dataflow.Run]bool, len(found))
+	for i, p := range ps {
+		run := found[id{p.FlowID, p.UniqueKey}]
+		if run != nil && taken[run] { // an earlier one of ps has added it
+			again := *run
+			again.Coalesced = true
+			runs[i] = &again
+			continue
+		}
+		runs[i], taken[run] = run, true
+	}
+	return runs, err
+}
+
+// insertColumns returns the arguments of sqlRunInsertMany: insertArgs of each of ps, by column.
+func insertColumns(ps []*dataflow.RunInsertParams) []any {
+	n := len(ps)
+	flows, jobs, attempts, ats, reserve := make([]int64, n), make([]*int64, n), make([]int, n), make([]*time.Time, n), make([]bool, n)
+	var texts [10][]*string
+	for c := range texts {
+		texts[c] = make([]*string, n)
+	}
+	for i, p := range ps {
+		flows[i], jobs[i], attempts[i], reserve[i] = p.FlowID, nullID(p.RiverJobID), p.MaxAttempts, p.ReserveJob
+		if !p.At.IsZero() {
+			ats[i] = &p.At
+		}
+		trigger := string(p.Trigger)
+		for c, text := range []*string{&trigger, nullText(p.UniqueKey), &p.Queue, &p.Actor, &p.Reason, &p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until), nullJSON(p.Runtime)} {
+			texts[c][i] = text
+		}
+	}
+	return []any{flows, texts[0], texts[1], ats, attempts, texts[2], jobs, texts[3], texts[4], texts[5], texts[6], texts[7], texts[8], reserve, texts[9]}
+}
+
 // WaitingRun implements driverkit.RunInserter.
 func (q *queries) WaitingRun(ctx context.Context, p *dataflow.RunInsertParams) (*dataflow.Run, error) {
-	return scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunWaiting), p.FlowID, p.UniqueKey))
+	return scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunWaiting), p.FlowID, p.UniqueKey, nullJSON(p.Runtime)))
 }
 
 // TickRun implements driverkit.RunInserter.
@@ -157,8 +242,8 @@ func (q *queries) runs(ctx context.Context, template string, args ...any) ([]*da
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*dataflow.Run, error) { return scanRun(row) })
 }
 
-// scanRun reads runColumns.
-func scanRun(row pgx.Row) (*dataflow.Run, error) {
+// scanRun reads runColumns, and into more the columns after them.
+func scanRun(row pgx.Row, more ...any) (*dataflow.Run, error) {
 	var (
 		r              dataflow.Run
 		state, trigger string
@@ -167,13 +252,15 @@ func scanRun(row pgx.Row) (*dataflow.Run, error) {
 		history        string
 	)
 	c := &r.Counters
-	err := row.Scan(&r.ID, &r.FlowID, &r.FlowName, &state, &trigger, &r.ScheduledFor, &r.RunAfter, &r.CreatedAt,
+	err := row.Scan(append([]any{
+		&r.ID, &r.FlowID, &r.FlowName, &state, &trigger, &r.ScheduledFor, &r.RunAfter, &r.CreatedAt,
 		&r.StartedAt, &r.EndedAt, &r.Attempt, &r.MaxAttempts, &r.Worker, &r.LeaseNumber, &r.LeaseUntil,
 		&r.Queue, &r.RiverJobID,
 		&c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered,
 		&r.Total, &from, &to, &r.Error, &history, &r.Actor, &r.Reason, &r.CodeVersion,
 		&r.Rescues, &r.CancelRequestedAt, &r.CancelledBy, &r.CancelReason, &r.Slot, &c.Updated,
-		&r.Scope, &params, &until, &r.WaitsFor, &r.WaitsSince)
+		&r.Scope, &params, &until, &r.WaitsFor, &r.WaitsSince,
+	}, more...)...)
 	if err != nil {
 		return nil, notFound(err)
 	}

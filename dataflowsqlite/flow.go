@@ -25,6 +25,14 @@ func (q *queries) FlowByName(ctx context.Context, name string) (*dataflow.FlowRe
 	return scanFlow(q.db.QueryRowContext(ctx, q.store.text(sqlFlowByName), name))
 }
 
+func (q *queries) FlowsByName(ctx context.Context, names []string) ([]*dataflow.FlowRecord, error) {
+	list, err := jsonArray(names)
+	if err != nil {
+		return nil, err
+	}
+	return collect(ctx, q, scanFlow, sqlFlowsByName, list)
+}
+
 func (q *queries) FlowList(ctx context.Context, p *dataflow.FlowListParams) ([]*dataflow.FlowRecord, error) {
 	return collect(ctx, q, scanFlow, sqlFlowList, string(p.State), p.After, p.Limit, dueFor(p.Due, p.Overdue))
 }

@@ -36,6 +36,8 @@ const sqlFlowByID = `select ` + flowColumns + ` from dataflow_flow f where f.id 
 
 const sqlFlowByName = `select ` + flowColumns + ` from dataflow_flow f where f.name = ?`
 
+const sqlFlowsByName = `select ` + flowColumns + ` from dataflow_flow f where f.name in (select value from json_each(?1))`
+
 const sqlFlowList = `
 select ` + flowColumns + ` from dataflow_flow f
 where (?1 = '' or f.state = ?1) and f.name > ?2
@@ -53,12 +55,12 @@ where id = ?1`
 
 const sqlFlowSetRuntime = `update dataflow_flow set runtime = ?2, runtime_from = ?3, updated_at = {now} where id = ?1`
 
-// Adds no run to an inactive flow, to a flow with a waiting run of the same key, and to
+// Adds no run to an inactive flow or one with another Runtime, to a flow with a waiting run of the same key, and to
 // a flow with a run of the same tick.
 const sqlRunInsert = `
 insert into dataflow_run (flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason, scope, params, from_cursor, until_cursor)
 select id, ?2, ?3, coalesce(?4, {now}), coalesce(?4, {now}), {now}, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13
-from dataflow_flow where id = ?1 and state = 'active'
+from dataflow_flow where id = ?1 and state = 'active' and (?14 is null or runtime = ?14)
 on conflict do nothing
 returning id`
 
@@ -67,7 +69,7 @@ const sqlRunOwnScope = `update dataflow_run set scope = cast(id as text) where i
 
 const sqlRunWaiting = `
 select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
-where r.flow_id = ? and r.unique_key = ? and r.state = 'pending' and f.state = 'active'`
+where r.flow_id = ?1 and r.unique_key = ?2 and r.state = 'pending' and f.state = 'active' and (?3 is null or f.runtime = ?3)`
 
 const sqlRunWaitingLike = `
 select ` + runColumns + ` from dataflow_run r indexed by dataflow_run_waiting join dataflow_flow f on f.id = r.flow_id
