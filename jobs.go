@@ -232,6 +232,33 @@ func (j *jobs) insertReserved(ctx context.Context, tx Tx, run *Run, opts river.I
 	return j.reserved(ctx, tx, run, id)
 }
 
+// insertMany is insertReserved for many runs.
+func (j *jobs) insertMany(ctx context.Context, tx Tx, runs []*Run, opts []river.InsertOpts) error {
+	rc, err := j.client()
+	if err != nil {
+		return err
+	}
+	params := make([]river.InsertManyParams, len(runs))
+	for i, run := range runs {
+		args, full, err := j.paramsOf(run, opts[i])
+		if err != nil {
+			return err
+		}
+		args.id = run.RiverJobID
+		params[i] = river.InsertManyParams{Args: args, InsertOpts: full}
+	}
+	ids, err := rc.InsertManyTx(ctx, tx, params)
+	if err != nil {
+		return fmt.Errorf("insert River jobs: %w", err)
+	}
+	for i, run := range runs {
+		if err := j.reserved(ctx, tx, run, ids[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // reserved sees to it that a run has its job, if that has another id than the reserved one: the
 // database reserves none, or a hook of the service's River client gave it another.
 func (j *jobs) reserved(ctx context.Context, tx Tx, run *Run, id int64) error {
