@@ -93,6 +93,13 @@ func (r *registry) askable(name string) *Flow {
 	return f
 }
 
+// lastSeen returns a flow as this process last saw it, nil if it has not.
+func (r *registry) lastSeen(name string) *Flow {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.byName[name]
+}
+
 // askedKept is how many flows without code here are kept for askable.
 const askedKept = 10_000
 

@@ -125,7 +125,7 @@ func (s *store) InsertInTx(ctx context.Context, p *dataflow.RunInsertParams, fn 
 				return fmt.Errorf("begin transaction: %w", lostAtBegin(ctx, err))
 			}
 		}
-		run, err := scanInserted(results.QueryRow())
+		run, err := scanInserted(results.QueryRow(), p)
 		if closeErr := results.Close(); err == nil {
 			err = closeErr
 		}

@@ -70,58 +70,51 @@ const sqlFlowSetRuntime = `
 update {s}dataflow_flow f set runtime = $2, runtime_from = $3, updated_at = {now}, changed = ` + thisChange + ` where f.id = $1
 returning ` + flowColumns
 
-// Adds no run to an inactive flow, to a flow with a waiting run of the same key, and to
-// a flow with a run of the same tick. Instead of a run that it does not add, it returns the
-// waiting run, and true.
+// Adds no run to an inactive flow or one with another Runtime, to a flow with a waiting run of
+// the same key, and to a flow with a run of the same tick. It returns only what the driver does
+// not know of the run, because reading all of its columns takes as long as adding it.
 //
 // It looks for a run of the same tick before it inserts. The unique index alone would
 // make the insert wait for a transaction that ends that run. That transaction may wait
 // for the flow, and the transaction that fires the tick holds the flow's lock.
 const sqlRunInsert = `
-with added as (
-	insert into {s}dataflow_run (` + runInserted + `)
-	select id, $2, $3, coalesce($4, {now}), coalesce($4, {now}), {now}, $5, $6,
-		case when $14 then ` + reservedJob + ` else $7 end, $8, $9, $10, $11::json, $12::json, $13::json
-	from {s}dataflow_flow where id = $1 and state = 'active' and ($15::jsonb is null or runtime = $15::jsonb) and not exists (
-		select from {s}dataflow_run t where t.flow_id = $1 and t.scheduled_for = $4 and t.trigger = 'schedule' and $2 = 'schedule')
-	on conflict do nothing
-	returning *
-)
-select ` + runColumns + `, false from added r join {s}dataflow_flow f on f.id = r.flow_id
-union all
-select ` + runColumns + `, true from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
-where r.flow_id = $1 and r.unique_key = $3 and r.state = 'pending'
-	and f.state = 'active' and ($15::jsonb is null or f.runtime = $15::jsonb) and not exists (select from added)`
+insert into {s}dataflow_run (` + runInserted + `)
+select id, $2, $3, coalesce($4, {now}), coalesce($4, {now}), {now}, $5, $6,
+	case when $14 then ` + reservedJob + ` else $7 end, $8, $9, $10, $11::json, $12::json, $13::json
+from {s}dataflow_flow where id = $1 and state = 'active' and ($15::jsonb is null or runtime = $15::jsonb) and not exists (
+	select from {s}dataflow_run t where t.flow_id = $1 and t.scheduled_for = $4 and t.trigger = 'schedule' and $2 = 'schedule')
+on conflict do nothing
+returning ` + insertedColumns
 
 const (
-	runInserted = `flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason, scope, params, from_cursor, until_cursor`
-	reservedJob = `nextval('{s}river_job_id_seq'::regclass)`
+	runInserted     = `flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason, scope, params, from_cursor, until_cursor`
+	reservedJob     = `nextval('{s}river_job_id_seq'::regclass)`
+	insertedColumns = `id, (select f.name from {s}dataflow_flow f where f.id = flow_id), scheduled_for, created_at, coalesce(river_job_id, 0)`
 )
 
 // sqlRunInsert for many runs. The order of the rows is the same in all transactions, so that
 // two of them do not wait for each other.
 const sqlRunInsertMany = `
-with i as (
-	select * from unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[], $5::integer[], $6::text[], $7::bigint[], $8::text[], $9::text[],
-		$10::text[], $11::text[], $12::text[], $13::text[], $14::boolean[], $15::jsonb[])
-		as i (flow_id, trigger, unique_key, at, max_attempts, queue, job, actor, reason, scope, params, from_cursor, until_cursor, reserve, runtime)
-), added as (
-	insert into {s}dataflow_run (` + runInserted + `)
-	select f.id, i.trigger, i.unique_key, coalesce(i.at, {now}), coalesce(i.at, {now}), {now}, i.max_attempts, i.queue,
-		case when i.reserve then ` + reservedJob + ` else i.job end, i.actor, i.reason, i.scope, i.params::json, i.from_cursor::json, i.until_cursor::json
-	from i join {s}dataflow_flow f on f.id = i.flow_id and f.state = 'active' and (i.runtime is null or f.runtime = i.runtime)
-	where not exists (
-		select from {s}dataflow_run t where t.flow_id = i.flow_id and t.scheduled_for = i.at and t.trigger = 'schedule' and i.trigger = 'schedule')
-	order by f.id, i.unique_key
-	on conflict do nothing
-	returning *
-)
-select ` + runColumns + `, false, r.unique_key from added r join {s}dataflow_flow f on f.id = r.flow_id
-union all
-select ` + runColumns + `, true, r.unique_key
-from i join {s}dataflow_run r on r.flow_id = i.flow_id and r.unique_key = i.unique_key and r.state = 'pending' join {s}dataflow_flow f on f.id = r.flow_id
-where f.state = 'active' and (i.runtime is null or f.runtime = i.runtime)
-	and not exists (select from added a where a.flow_id = i.flow_id and a.unique_key = i.unique_key)`
+insert into {s}dataflow_run (` + runInserted + `)
+select f.id, i.trigger, i.unique_key, coalesce(i.at, {now}), coalesce(i.at, {now}), {now}, i.max_attempts, i.queue,
+	case when i.reserve then ` + reservedJob + ` else i.job end, i.actor, i.reason, i.scope, i.params::json, i.from_cursor::json, i.until_cursor::json
+from ` + runItems + ` join {s}dataflow_flow f on f.id = i.flow_id and f.state = 'active' and (i.runtime is null or f.runtime = i.runtime)
+where not exists (
+	select from {s}dataflow_run t where t.flow_id = i.flow_id and t.scheduled_for = i.at and t.trigger = 'schedule' and i.trigger = 'schedule')
+order by f.id, i.unique_key
+on conflict do nothing
+returning ` + insertedColumns + `, flow_id, unique_key`
+
+const runItems = `unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[], $5::integer[], $6::text[], $7::bigint[], $8::text[], $9::text[],
+	$10::text[], $11::text[], $12::text[], $13::text[], $14::boolean[], $15::jsonb[])
+	as i (flow_id, trigger, unique_key, at, max_attempts, queue, job, actor, reason, scope, params, from_cursor, until_cursor, reserve, runtime)`
+
+// sqlRunWaiting for many runs.
+const sqlRunWaitingMany = `
+select ` + runColumns + `, r.unique_key
+from unnest($1::bigint[], $2::text[], $3::jsonb[]) as i (flow_id, unique_key, runtime)
+	join {s}dataflow_run r on r.flow_id = i.flow_id and r.unique_key = i.unique_key and r.state = 'pending'
+	join {s}dataflow_flow f on f.id = r.flow_id and f.state = 'active' and (i.runtime is null or f.runtime = i.runtime)`
 
 // The scope of a backfill is the id of its first run.
 const sqlRunOwnScope = `update {s}dataflow_run set scope = id::text where id = $1 returning scope`

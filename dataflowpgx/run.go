@@ -23,7 +23,7 @@ func (q *queries) RunInsertMany(ctx context.Context, ps []*dataflow.RunInsertPar
 
 // InsertRun implements driverkit.RunInserter.
 func (q *queries) InsertRun(ctx context.Context, p *dataflow.RunInsertParams) (*dataflow.Run, error) {
-	run, err := scanInserted(q.db.QueryRow(ctx, q.store.text(sqlRunInsert), insertArgs(p)...))
+	run, err := scanInserted(q.db.QueryRow(ctx, q.store.text(sqlRunInsert), insertArgs(p)...), p)
 	if err != nil {
 		return nil, err
 	}
@@ -42,14 +42,129 @@ func insertArgs(p *dataflow.RunInsertParams) []any {
 	}
 }
 
-// scanInserted reads the answer to sqlRunInsert.
-func scanInserted(row pgx.Row) (*dataflow.Run, error) {
-	var coalesced bool
-	run, err := scanRun(row, &coalesced)
-	if err == nil {
-		run.Coalesced = coalesced
+// scanInserted reads insertedColumns of the run that p was added as.
+func scanInserted(row pgx.Row, p *dataflow.RunInsertParams) (*dataflow.Run, error) {
+	run := &dataflow.Run{FlowID: p.FlowID, Errors: []dataflow.AttemptError{}}
+	if err := row.Scan(&run.ID, &run.FlowName, &run.ScheduledFor, &run.CreatedAt, &run.RiverJobID); err != nil {
+		return nil, notFound(err)
 	}
-	return run, err
+	fillInserted(run, p)
+	return run, nil
+}
+
+// fillInserted sets what a new run has of p.
+func fillInserted(run *dataflow.Run, p *dataflow.RunInsertParams) {
+	utc(&run.ScheduledFor, &run.CreatedAt)
+	run.RunAfter, run.State, run.Trigger, run.MaxAttempts = run.ScheduledFor, dataflow.RunPending, p.Trigger, p.MaxAttempts
+	run.Queue, run.Actor, run.Reason, run.Scope = p.Queue, p.Actor, p.Reason, p.Scope
+	run.Params, run.FromCursor, run.UntilCursor = rawJSON(nullJSON(p.Params)), rawJSON(nullJSON(p.From)), rawJSON(nullJSON(p.Until))
+}
+
+// ownScope gives a new backfill a checkpoint of its own.
+func (q *queries) ownScope(ctx context.Context, p *dataflow.RunInsertParams, run *dataflow.Run) error {
+	if !p.Backfill || p.Scope != "" {
+		return nil
+	}
+	return q.db.QueryRow(ctx, q.store.text(sqlRunOwnScope), run.ID).Scan(&run.Scope)
+}
+
+// waitingKey is what the waiting runs differ by.
+type waitingKey struct {
+	flow int64
+	key  string
+}
+
+func keyOf(p *dataflow.RunInsertParams) waitingKey { return waitingKey{p.FlowID, p.UniqueKey} }
+
+// InsertRuns implements driverkit.RunsInserter.
+func (q *queries) InsertRuns(ctx context.Context, ps []*dataflow.RunInsertParams) ([]*dataflow.Run, error) {
+	rows, err := q.db.Query(ctx, q.store.text(sqlRunInsertMany), insertColumns(ps)...)
+	if err != nil {
+		return nil, err
+	}
+	added := make(map[waitingKey]*dataflow.Run, len(ps))
+	run, key := &dataflow.Run{}, ""
+	_, err = pgx.ForEachRow(rows, []any{&run.ID, &run.FlowName, &run.ScheduledFor, &run.CreatedAt, &run.RiverJobID, &run.FlowID, &key}, func() error {
+		one := *run
+		added[waitingKey{one.FlowID, key}] = &one
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	runs := make([]*dataflow.Run, len(ps))
+	taken := make(map[waitingKey]*dataflow.Run, len(added))
+	var missing []*dataflow.RunInsertParams
+	for i, p := range ps {
+		first, run := taken[keyOf(p)], added[keyOf(p)]
+		switch {
+		case first != nil: // an earlier one of ps has added it
+			again := *first
+			again.Coalesced = true
+			runs[i] = &again
+		case run != nil:
+			run.Errors = []dataflow.AttemptError{}
+			fillInserted(run, p)
+			runs[i], taken[keyOf(p)] = run, run
+		default:
+			missing = append(missing, p)
+		}
+	}
+	if len(missing) == 0 {
+		return runs, nil
+	}
+	waiting, err := q.waitingRuns(ctx, missing)
+	for i, p := range ps {
+		if w := waiting[keyOf(p)]; w != nil && runs[i] == nil {
+			again := *w
+			again.Coalesced = true
+			runs[i] = &again
+		}
+	}
+	return runs, err
+}
+
+// waitingRuns is WaitingRun for each of ps.
+func (q *queries) waitingRuns(ctx context.Context, ps []*dataflow.RunInsertParams) (map[waitingKey]*dataflow.Run, error) {
+	flows, keys, runtimes := make([]int64, len(ps)), make([]string, len(ps)), make([]*string, len(ps))
+	for i, p := range ps {
+		flows[i], keys[i], runtimes[i] = p.FlowID, p.UniqueKey, nullJSON(p.Runtime)
+	}
+	rows, err := q.db.Query(ctx, q.store.text(sqlRunWaitingMany), flows, keys, runtimes)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[waitingKey]*dataflow.Run, len(ps))
+	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
+		var key string
+		run, err := scanRun(row, &key)
+		if err == nil {
+			found[waitingKey{run.FlowID, key}] = run
+		}
+		return struct{}{}, err
+	})
+	return found, err
+}
+
+// insertColumns returns the arguments of sqlRunInsertMany: insertArgs of each of ps, by column.
+func insertColumns(ps []*dataflow.RunInsertParams) []any {
+	n := len(ps)
+	flows, jobs, attempts, ats, reserve := make([]int64, n), make([]*int64, n), make([]int, n), make([]*time.Time, n), make([]bool, n)
+	var texts [10][]*string
+	for c := range texts {
+		texts[c] = make([]*string, n)
+	}
+	for i, p := range ps {
+		flows[i], jobs[i], attempts[i], reserve[i] = p.FlowID, nullID(p.RiverJobID), p.MaxAttempts, p.ReserveJob
+		if !p.At.IsZero() {
+			ats[i] = &p.At
+		}
+		trigger := string(p.Trigger)
+		for c, text := range []*string{&trigger, nullText(p.UniqueKey), &p.Queue, &p.Actor, &p.Reason, &p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until), nullJSON(p.Runtime)} {
+			texts[c][i] = text
+		}
+	}
+	return []any{flows, texts[0], texts[1], ats, attempts, texts[2], jobs, texts[3], texts[4], texts[5], texts[6], texts[7], texts[8], reserve, texts[9]}
 }
 
 // ownScope gives a new backfill a checkpoint of its own.

@@ -17,8 +17,7 @@ const insertTries = 10
 // no row.
 type RunInserter interface {
 	// InsertRun adds a run. It adds none if the flow is inactive, has another Runtime, has a
-	// waiting run with the same key, or has a run of the same tick. It may return the waiting
-	// run, with Coalesced set.
+	// waiting run with the same key, or has a run of the same tick.
 	InsertRun(ctx context.Context, p *dataflow.RunInsertParams) (*dataflow.Run, error)
 	// WaitingRun returns the waiting run with the same key, if the flow is active and has the
 	// Runtime.
@@ -63,8 +62,8 @@ func RunInsert(ctx context.Context, q RunInserter, p *dataflow.RunInsertParams) 
 // RunsInserter has the statements of RunInsertMany.
 type RunsInserter interface {
 	RunInserter
-	// InsertRuns is InsertRun for each of ps, all of which have keys. In place of
-	// dataflow.ErrNotFound, a run is nil.
+	// InsertRuns is InsertRun, or else WaitingRun, for each of ps, all of which have keys. A run
+	// may coalesce with an earlier one of ps. In place of dataflow.ErrNotFound, a run is nil.
 	InsertRuns(ctx context.Context, ps []*dataflow.RunInsertParams) ([]*dataflow.Run, error)
 }
 

@@ -99,10 +99,10 @@ func flowsChanged(t *test) {
 	a, b, c := t.flow("a"), t.flow("b"), t.flow("c")
 	names, place := t.changedSince(place)
 	require.Equal(t, []string{"a", "b", "c"}, names)
+	was := t.rows("select id, changed from dataflow_flow order by id")
 	t.plan(a.ID, time.Now(), time.Now())
 	t.end(failing(t.inProgress(b.ID), dataflow.RunFailed, "disk full"))
-	names, place = t.changedSince(place)
-	require.Empty(t, names)
+	require.Equal(t, was, t.rows("select id, changed from dataflow_flow order by id"))
 	for _, change := range []func(){
 		func() { t.upsert(definition("c")) },
 		func() { t.setState(c.ID, dataflow.FlowInactive) },
@@ -113,10 +113,10 @@ func flowsChanged(t *test) {
 	} {
 		change()
 		names, place = t.changedSince(place)
-		require.Equal(t, []string{"c"}, names)
+		require.Contains(t, names, "c") // the others may come twice, while a transaction holds the place
+		before := t.number("select max(changed) from dataflow_flow where name <> 'c'")
+		require.Greater(t, t.number("select changed from dataflow_flow where name = 'c'"), before)
 	}
-	names, _ = t.changedSince(place)
-	require.Empty(t, names)
 	names, _ = t.changedSince(1)
 	require.Equal(t, []string{"a", "b", "c"}, names)
 	names, _ = t.changedSince(1 << 60)
