@@ -192,15 +192,6 @@ func (c *Client) TriggerTx(ctx context.Context, tx Tx, name string, opts *Trigge
 			return run, err
 		}
 	}
-	at := time.Time{}
-	if opts != nil {
-		at = opts.At
-	}
-	if f := c.flows.askable(name); f != nil {
-		if run, err := f.startTx(ctx, tx, opts.ofSeen(), at); !errors.Is(err, errUnseen) {
-			return run, err
-		}
-	}
 	q, err := c.store.With(tx)
 	if err != nil {
 		return nil, public(fmt.Errorf("trigger flow %q: %w", name, err))
