@@ -37,6 +37,10 @@ together: postgres ## Run two workers and every command on one PostgreSQL at onc
 versions: ## Run the tests of the Postgres driver and pgtable, and the quickstart, on PostgreSQL 13 to 18: about 10 minutes
 	scripts/versions.sh 13 14 15 16 17 18
 
+.PHONY: ruby
+ruby: ## Run the Ruby gem's own classes against this library's JSON, which needs Ruby and the gem's source
+	scripts/ruby.sh
+
 .PHONY: model
 model: ## Check the model of claims, leases and checkpoints, which needs spin and gcc
 	internal/chaos/model/check.sh

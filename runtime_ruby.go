@@ -21,6 +21,11 @@ const (
 	rubyBase      = "ActiveDataFlow::Runtime::Base"
 )
 
+// rubyInterval is what the gem takes for the interval of a flow that has none
+// (BaseDataFlow#interval_seconds). Its job runtime starts such a flow on demand only
+// (DataFlowJob#schedule_next_if_recurring).
+const rubyInterval = time.Hour
+
 // rubyType returns the type that stands for a class of the Ruby gem. The class name is
 // looked up, never instantiated.
 func rubyType(class string) string {
@@ -65,11 +70,15 @@ func fromRuby(data []byte) ([]byte, error) {
 	if n, err := strconv.Atoi(string(given["priority"])); err == nil {
 		ours["priority"] = min(max(n, 1), 4)
 	}
-	var seconds string
+	var class, seconds string
+	_ = json.Unmarshal(given["class_name"], &class) // rubyType has read it
 	if json.Unmarshal(given["interval"], &seconds) == nil {
 		if n, err := strconv.ParseFloat(seconds, 64); err == nil {
 			ours["interval"] = n
 		}
+	}
+	if v := string(given["interval"]); class != rubyActiveJob && (v == "" || v == "null") {
+		ours["interval"] = int64(rubyInterval / time.Second)
 	}
 	return json.Marshal(ours)
 }
@@ -91,13 +100,15 @@ func riverQueue(name string) string {
 
 // RubyRuntime returns the JSON of a [Heartbeat] or a [JobQueue] as the Ruby gem ActiveDataFlow reads it:
 // with the name of its class, and without settings that have no value, so that the gem's defaults
-// apply. It returns an error for other Runtimes, and for a cron expression, which the gem has not.
+// apply. It returns an error for what the gem cannot express: other Runtimes, a cron expression,
+// and a [Heartbeat] without an Interval, which the gem would start each hour.
 func RubyRuntime(r Runtime) (json.RawMessage, error) {
 	fields := make(map[string]any)
 	var options string
 	switch r := r.(type) {
 	case Heartbeat:
-		fields["class_name"], options = rubyHeartbeat, r.options
+		// The gem's Heartbeat is a module. For that, Ruby would use its default: enabled, each hour.
+		fields["class_name"], options = rubyBase, r.options
 	case JobQueue:
 		fields["class_name"], options = rubyActiveJob, r.options
 		fields["queue"] = r.QueueName()
@@ -115,11 +126,11 @@ func RubyRuntime(r Runtime) (json.RawMessage, error) {
 	if s.BatchSize != 0 {
 		fields["batch_size"] = s.BatchSize
 	}
-	if s.Interval != 0 {
-		if s.Interval%time.Second != 0 {
-			return nil, fmt.Errorf("dataflow: the interval %s is not in whole seconds", s.Interval)
-		}
-		fields["interval"] = int64(s.Interval / time.Second)
+	if s.Interval%time.Second != 0 {
+		return nil, fmt.Errorf("dataflow: the interval %s is not in whole seconds", s.Interval)
+	}
+	if fields["interval"] = int64(s.Interval / time.Second); s.Interval == 0 && fields["class_name"] == rubyBase {
+		return nil, errors.New("dataflow: the heartbeat has no interval, and the Ruby gem starts such a flow each hour: set Interval, or use a JobQueue")
 	}
 	if options != "" {
 		var kept map[string]json.RawMessage

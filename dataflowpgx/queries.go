@@ -21,12 +21,23 @@ const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for
 	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0), r.updated,
 	r.scope, r.params::text, r.until_cursor::text, r.waits_for, r.waits_since`
 
+// thisChange is a place in the order of changes. Transactions commit in another order, so a
+// search goes on at the oldest one that was in progress.
+const thisChange = `pg_current_xact_id()::text::bigint`
+
+const sqlChangesUntil = `select pg_snapshot_xmin(pg_current_snapshot())::text::bigint`
+
+const sqlFlowsChanged = `select ` + flowColumns + ` from {s}dataflow_flow f where f.changed >= $1`
+
 // An unchanged definition leaves updated_at as it is. The schedule is written by
-// sqlFlowPlan.
+// sqlFlowPlan. New flows are added in the order of their names, in which another process adds
+// them too.
 const sqlFlowUpsert = `
-insert into {s}dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, pause_after, probe_after, runtime_from, schedule_at, created_at, updated_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, {now}, {now}, {now})
-on conflict (name) do update set
+insert into {s}dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, pause_after, probe_after, runtime_from, schedule_at, created_at, updated_at, changed)
+select name, source::jsonb, sink::jsonb, runtime::jsonb, guarantee, code_version, hash, pause_after, probe_after, runtime_from::jsonb, {now}, {now}, {now}, ` + thisChange + `
+from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::integer[], $9::bigint[], $10::text[])
+	as d (name, source, sink, runtime, guarantee, code_version, hash, pause_after, probe_after, runtime_from) order by name
+on conflict (name) do update set changed = excluded.changed,
 	source = excluded.source, sink = excluded.sink, runtime = excluded.runtime, guarantee = excluded.guarantee,
 	code_version = excluded.code_version, definition_hash = excluded.definition_hash,
 	pause_after = excluded.pause_after, probe_after = excluded.probe_after, runtime_from = excluded.runtime_from,
@@ -47,7 +58,7 @@ order by f.name limit $3`
 
 const sqlFlowSetState = `
 update {s}dataflow_flow f
-set state = $2, state_by = $3, state_reason = $4, state_at = {now}, updated_at = {now},
+set state = $2, state_by = $3, state_reason = $4, state_at = {now}, updated_at = {now}, changed = ` + thisChange + `,
 	failures = case when $2 = 'active' then 0 else f.failures end,
 	tripped_at = case when $2 = 'active' then null else f.tripped_at end,
 	tripped_reason = case when $2 = 'active' then '' else f.tripped_reason end,
@@ -56,7 +67,7 @@ where f.id = $1
 returning ` + flowColumns
 
 const sqlFlowSetRuntime = `
-update {s}dataflow_flow f set runtime = $2, runtime_from = $3, updated_at = {now} where f.id = $1
+update {s}dataflow_flow f set runtime = $2, runtime_from = $3, updated_at = {now}, changed = ` + thisChange + ` where f.id = $1
 returning ` + flowColumns
 
 // Adds no run to an inactive flow or one with another Runtime, to a flow with a waiting run of
@@ -160,24 +171,48 @@ const (
 		and case when r.scope = '' then o.slot < 1000 when s.backfills > 0 then o.scope <> '' else true end)`
 )
 
-// Leaves out runs without a free slot, so that they do not use up the limit.
-const sqlRunDue = `
+// Leaves out runs without a free slot, so that they do not use up the limit. The flows of s
+// have more than one slot, or slots for backfills.
+const (
+	sqlRunDue = `
 select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
-where r.state = 'pending' and r.queue = '' and r.run_after <= {now}
-	and f.state = 'active' and r.flow_id = any($1)
-	and exists (select from unnest($1::bigint[], $2::integer[], $3::integer[]) as s (flow_id, slots, backfills)
-		where s.flow_id = r.flow_id and ` + slotsTaken + `
-			< ` + slotLimit + `)
+	left join unnest($1::bigint[], $2::integer[], $3::integer[]) as given (flow_id, slots, backfills) on given.flow_id = r.flow_id
+	cross join lateral (select coalesce(given.slots, 1) as slots, coalesce(given.backfills, 0) as backfills) s
+where r.state = 'pending' and r.queue = '' and r.run_after <= {now} and (r.run_after, r.id) > ($5, $6)
+	and f.state = 'active' and ` + slotsTaken + ` < ` + slotLimit + `
 order by r.run_after, r.id limit $4`
 
-// A run that waits for a later time does not count, unless it has been claimed before.
+	sqlRunDueOf = `
+select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+	left join unnest($1::bigint[], $2::integer[], $3::integer[]) as given (flow_id, slots, backfills) on given.flow_id = r.flow_id
+	cross join lateral (select coalesce(given.slots, 1) as slots, coalesce(given.backfills, 0) as backfills) s
+where r.state = 'pending' and r.queue = '' and r.run_after <= {now} and (r.run_after, r.id) > ($5, $6)
+	and f.state = 'active' and r.flow_id = any($7) and ` + slotsTaken + ` < ` + slotLimit + `
+order by r.run_after, r.id limit $4`
+)
+
+// A run that waits for a later time does not count, unless it has been claimed before. Each half
+// uses a partial index.
 const sqlRunActivity = `
-select count(*) filter (where state = 'in_progress'),
+select flow_id, count(*) filter (where state = 'in_progress'),
 	count(*) filter (where state = 'pending'),
 	count(*) filter (where state = 'pending' and trigger = 'schedule' and lease_no = 0),
 	count(*) filter (where scope <> '')
-from {s}dataflow_run
-where flow_id = $1 and (state = 'in_progress' or state = 'pending' and (run_after <= {now} or lease_no > 0))`
+from (
+	select flow_id, state, trigger, lease_no, scope from {s}dataflow_run where flow_id = any($1) and state = 'in_progress'
+	union all
+	select flow_id, state, trigger, lease_no, scope from {s}dataflow_run
+	where flow_id = any($1) and state = 'pending' and (run_after <= {now} or lease_no > 0)) r
+group by flow_id`
+
+const sqlFlowsCrowded = `
+select r.flow_id from (
+	select flow_id from {s}dataflow_run where state = 'in_progress' and scope = ''
+	union all
+	select flow_id from {s}dataflow_run where state = 'pending' and scope = '' and (run_after <= {now} or lease_no > 0)) r
+	join {s}dataflow_flow f on f.id = r.flow_id
+where f.schedule ->> 'overlap' = 'cancel_other'
+group by r.flow_id having count(*) > 1 order by r.flow_id`
 
 // Of two claims at once, the unique index on the slot lets one succeed. The count of
 // slotsTaken only keeps the usual case out of the server's log. The claim clears the
@@ -354,16 +389,22 @@ for update of r skip locked`
 
 // If a process dies after it fetched a job and before it claimed the run, River notices
 // only after an hour. River's rows have the real clock, so they are compared with now().
-const sqlRunStranded = `
-select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+const (
+	stranded = `
+from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
 	left join {s}river_job j on j.id = r.river_job_id
-where r.state = 'pending' and r.queue <> '' and r.run_after < {now} - $2::bigint * interval '1 microsecond'
-	and f.state = 'active' and r.flow_id = any($1)
+where r.state = 'pending' and r.queue <> '' and r.run_after < {now} - $1::bigint * interval '1 microsecond'
+	and f.state = 'active'
 	and (j.id is null or j.state in ('completed', 'discarded', 'cancelled')
-		or r.queue <> coalesce(f.runtime ->> 'queue', case when f.runtime ->> 'type' = any($3) then '' else r.queue end)
-		or j.state = 'running' and j.attempted_at < now() - $2::bigint * interval '1 microsecond')
-order by r.run_after limit 1
+		or r.queue <> coalesce(f.runtime ->> 'queue', case when f.runtime ->> 'type' = any($2) then '' else r.queue end)
+		or j.state = 'running' and j.attempted_at < now() - $1::bigint * interval '1 microsecond')`
+
+	sqlRunsStranded = `select r.run_after, r.id, r.flow_id` + stranded + ` and (r.run_after, r.id) > ($3, $4)
+order by r.run_after, r.id limit $5`
+
+	sqlRunStranded = `select ` + runColumns + stranded + ` and r.id = $3
 for update of r skip locked`
+)
 
 // Keeps the time, actor and reason of the first request.
 const sqlRunCancel = `

@@ -214,12 +214,16 @@ func (q *queries) RunWaiting(ctx context.Context, flowID int64, keyPrefix string
 	return q.runs(ctx, sqlRunWaitingLike, flowID, keyPrefix)
 }
 
-func (q *queries) RunDue(ctx context.Context, flows []dataflow.FlowSlots, limit int) ([]*dataflow.Run, error) {
-	ids, slots, backfills := make([]int64, len(flows)), make([]int, len(flows)), make([]int, len(flows))
-	for i, f := range flows {
+func (q *queries) RunDue(ctx context.Context, p *dataflow.RunDueParams) ([]*dataflow.Run, error) {
+	ids, slots, backfills := make([]int64, len(p.Slots)), make([]int, len(p.Slots)), make([]int, len(p.Slots))
+	for i, f := range p.Slots {
 		ids[i], slots[i], backfills[i] = f.FlowID, max(f.Slots, 1), f.Backfills
 	}
-	return q.runs(ctx, sqlRunDue, ids, slots, backfills, limit)
+	args := []any{ids, slots, backfills, p.Limit, p.After.At, p.After.ID}
+	if p.FlowIDs != nil {
+		return q.runs(ctx, sqlRunDueOf, append(args, p.FlowIDs)...)
+	}
+	return q.runs(ctx, sqlRunDue, args...)
 }
 
 func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*dataflow.Claim, error) {

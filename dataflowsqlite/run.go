@@ -95,20 +95,20 @@ func (q *queries) RunWaiting(ctx context.Context, flowID int64, keyPrefix string
 	return collect(ctx, q, scanRun, sqlRunWaitingLike, flowID, keyPrefix)
 }
 
-func (q *queries) RunDue(ctx context.Context, flows []dataflow.FlowSlots, limit int) ([]*dataflow.Run, error) {
-	ids, slots := make([]int64, len(flows)), make([][3]int64, len(flows))
-	for i, f := range flows {
-		ids[i], slots[i] = f.FlowID, [3]int64{f.FlowID, int64(max(f.Slots, 1)), int64(f.Backfills)}
-	}
-	list, err := jsonArray(ids)
-	if err != nil {
-		return nil, err
+func (q *queries) RunDue(ctx context.Context, p *dataflow.RunDueParams) ([]*dataflow.Run, error) {
+	slots := make([][3]int64, len(p.Slots))
+	for i, f := range p.Slots {
+		slots[i] = [3]int64{f.FlowID, int64(max(f.Slots, 1)), int64(f.Backfills)}
 	}
 	byFlow, err := jsonArray(slots)
 	if err != nil {
 		return nil, err
 	}
-	return collect(ctx, q, scanRun, sqlRunDue, list, byFlow, limit)
+	ids, err := nullIDs(p.FlowIDs)
+	if err != nil {
+		return nil, err
+	}
+	return collect(ctx, q, scanRun, sqlRunDue, byFlow, p.Limit, placeText(p.After), p.After.ID, ids)
 }
 
 func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*dataflow.Claim, error) {

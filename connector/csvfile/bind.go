@@ -109,7 +109,7 @@ func bindTime(v reflect.Value, layouts []string) func(string) error {
 		}
 		for _, layout := range layouts {
 			if *p, err = time.Parse(layout, text); err == nil {
-				return nil
+				return checkZone(*p, layout)
 			}
 		}
 		if err != nil {
@@ -117,6 +117,18 @@ func bindTime(v reflect.Value, layouts []string) func(string) error {
 		}
 		return nil
 	}
+}
+
+// checkZone rejects the abbreviation of a zone. Package time knows only those of the machine's
+// own zone, and takes all others for UTC. It moves the clock of GMT+3 (Go 1.26, time.Parse).
+func checkZone(t time.Time, layout string) error {
+	if !strings.Contains(layout, "MST") {
+		return nil
+	}
+	if name, _ := t.Zone(); name != "UTC" && name != "GMT" {
+		return fmt.Errorf("the abbreviation %q does not say which zone it is: want UTC, GMT, or an offset, with -0700 in the layout", name)
+	}
+	return nil
 }
 
 // usualLayout picks the one default layout that text can have. Trying the others

@@ -170,3 +170,19 @@ func TestOptions_TimeLayouts(t *testing.T) {
 	require.Equal(t, time.Date(2020, 2, 1, 0, 0, 0, 0, time.UTC), all[1].Value.D)
 	require.Equal(t, `column "D": "2020-01-01" is not a valid time.Time: want 01/02/2006 or 02/01/2006`, all[2].Err)
 }
+
+func TestOptions_TimeLayouts_Abbreviations(t *testing.T) {
+	t.Parallel()
+	opts := &csvfile.Options{TimeLayouts: []string{time.RFC1123, time.RFC1123Z}}
+	body := "D\n\"Fri, 02 Jan 2026 10:00:00 UTC\"\n\"Fri, 02 Jan 2026 10:00:00 GMT\"\n\"Fri, 02 Jan 2026 10:00:00 -0500\"\n" +
+		"\"Fri, 02 Jan 2026 10:00:00 EST\"\n\"Fri, 02 Jan 2026 10:00:00 GMT+3\"\n"
+	all, last := read(t, csvfile.Open[struct{ D time.Time }](write(t, body), opts), nil)
+	require.NoError(t, last)
+	require.Len(t, all, 5)
+	for i, hour := range []int{10, 10, 15} {
+		require.Empty(t, all[i].Err)
+		require.Equal(t, time.Date(2026, 1, 2, hour, 0, 0, 0, time.UTC), all[i].Value.D.UTC())
+	}
+	require.Equal(t, `column "D": "Fri, 02 Jan 2026 10:00:00 EST" is not a valid time.Time: the abbreviation "EST" does not say which zone it is: want UTC, GMT, or an offset, with -0700 in the layout`, all[3].Err)
+	require.Contains(t, all[4].Err, `the abbreviation "GMT+3" does not say which zone it is`)
+}

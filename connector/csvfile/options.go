@@ -61,7 +61,9 @@ type Options struct {
 
 	// TimeLayouts are layouts of [time.Parse] for the cells of a time.Time, tried
 	// in this order. A layout in the field's tag replaces all of them. Empty means
-	// [time.RFC3339], [time.DateTime] and [time.DateOnly].
+	// [time.RFC3339], [time.DateTime] and [time.DateOnly]. A cell without a zone is in
+	// UTC. A cell whose zone is an abbreviation other than UTC and GMT is a bad record:
+	// package time would take EST for UTC on most machines.
 	TimeLayouts []string
 
 	// Null lists the texts of a null cell. Nil means the empty text alone. Empty

@@ -111,7 +111,8 @@ func TestParseRuntime(t *testing.T) {
 		`{"class_name":"ActiveDataFlow::Runtime::ActiveJob","queue":"My-Queue.high:1 é","priority":100,"enabled":true,"interval":"60"}`:     dataflow.JobQueue{Queue: "my_queue_high_1", Priority: 4, Interval: time.Minute},
 		`{"class_name":"ActiveDataFlow::Runtime::ActiveJob","queue":"","priority":-10,"enabled":true}`:                                      dataflow.JobQueue{Priority: 1},
 		`{"class_name":"ActiveDataFlow::Runtime::Base","batch_size":100,"enabled":true,"interval":3600}`:                                    dataflow.Heartbeat{Interval: time.Hour, BatchSize: 100},
-		`{"class_name":"ActiveDataFlow::Runtime::Heartbeat"}`:                                                                               dataflow.Heartbeat{Disabled: true},
+		`{"class_name":"ActiveDataFlow::Runtime::Heartbeat"}`:                                                                               dataflow.Heartbeat{Disabled: true, Interval: time.Hour},
+		`{"class_name":"ActiveDataFlow::Runtime::Base","enabled":true,"interval":null}`:                                                     dataflow.Heartbeat{Interval: time.Hour},
 		`{"class_name":"ActiveDataFlow::Runtime::ActiveJob","queue":null,"priority":null,"batch_size":null,"enabled":null,"interval":null}`: dataflow.JobQueue{Disabled: true},
 	} {
 		got, err := dataflow.ParseRuntime([]byte(data), nil)
@@ -139,9 +140,14 @@ func TestParseRuntime_RubyOptions(t *testing.T) {
 	require.NoError(t, err)
 	require.JSONEq(t, given, string(back))
 
-	back, err = dataflow.RubyRuntime(dataflow.Heartbeat{})
+	back, err = dataflow.RubyRuntime(dataflow.Heartbeat{Interval: time.Minute})
 	require.NoError(t, err)
-	require.JSONEq(t, `{"class_name":"ActiveDataFlow::Runtime::Heartbeat","enabled":true}`, string(back), "no null: Ruby's defaults apply")
+	require.JSONEq(t, `{"class_name":"ActiveDataFlow::Runtime::Base","enabled":true,"interval":60}`, string(back), "no null: Ruby's defaults apply")
+	back, err = dataflow.RubyRuntime(dataflow.JobQueue{})
+	require.NoError(t, err)
+	require.JSONEq(t, `{"class_name":"ActiveDataFlow::Runtime::ActiveJob","enabled":true,"interval":0,"queue":"active_data_flow"}`, string(back), "without an interval, Ruby's default would be an hour")
+	_, err = dataflow.RubyRuntime(dataflow.Heartbeat{})
+	require.ErrorContains(t, err, "the Ruby gem starts such a flow each hour: set Interval")
 	_, err = dataflow.RubyRuntime(dataflow.Heartbeat{Schedule: dataflow.Schedule{Cron: "@daily"}})
 	require.ErrorContains(t, err, "the Ruby gem has intervals only")
 }
