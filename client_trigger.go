@@ -57,7 +57,7 @@ func (c *Client) TriggerMany(ctx context.Context, params []TriggerManyParams) ([
 	var all []Enqueued
 	err := checkMany(params)
 	if err == nil && len(params) > 0 {
-		all, err = c.enqueueMany(ctx, params, nil)
+		all, err = enqueueMany(ctx, c, params, nil)
 	}
 	if err != nil {
 		err = fmt.Errorf("trigger %d runs: %w", len(params), private(err))
@@ -92,7 +92,7 @@ func checkMany(params []TriggerManyParams) error {
 }
 
 // enqueueMany is startMany in a transaction of its own.
-func (c *Client) enqueueMany(ctx context.Context, params []TriggerManyParams, flows map[string]*Flow) ([]Enqueued, error) {
+func enqueueMany(ctx context.Context, c *Client, params []TriggerManyParams, flows map[string]*Flow) ([]Enqueued, error) {
 	var all []Enqueued
 	err := c.store.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
 		all, err = startMany(ctx, c, tx, params, flows)
@@ -134,7 +134,7 @@ func (c *Client) EnqueueAll(ctx context.Context, actor, reason string) ([]Enqueu
 		}
 		var page []Enqueued
 		if err == nil && len(recs) > 0 {
-			page, err = c.enqueueMany(ctx, params, flows)
+			page, err = enqueueMany(ctx, c, params, flows)
 		}
 		all = append(all, page...)
 		if err != nil {
@@ -211,21 +211,8 @@ func (c *Client) TriggerTx(ctx context.Context, tx Tx, name string, opts *Trigge
 
 // hasStarted does what follows after a started run was committed.
 func (c *Client) hasStarted(ctx context.Context, f *Flow) error {
-	c.wakeHere(f.ID)
+	c.worker.wakeHere(f.ID)
 	return c.schedule.cancelFor(ctx, f)
-}
-
-// wakeHere makes the loop of a started client look for runs of a flow at once.
-func (c *Client) wakeHere(flowID int64) {
-	if c.flows.works(flowID) {
-		poke(c.worker.woken)
-	}
-}
-
-// wakeAll makes every started client with the code of a flow look for runs of it at once.
-func (c *Client) wakeAll(ctx context.Context, flowID int64) {
-	c.wakeHere(flowID)
-	c.wakeOthers(ctx, flowID)
 }
 
 // letNext wakes who may work the next run of a flow, after a run without a River job has ended or
@@ -234,7 +221,7 @@ func (c *Client) letNext(ctx context.Context, f *Flow) {
 	if _, ok := queuedOf(f.Runtime); ok {
 		return
 	}
-	c.wakeHere(f.ID)
+	c.worker.wakeHere(f.ID)
 	if !c.worker.polling.Load() || c.gate.closed() {
 		c.wakeOthers(ctx, f.ID)
 	}

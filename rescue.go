@@ -93,6 +93,9 @@ func (r *rescuer) rescueOne(ctx context.Context) (*Run, error) {
 	if err != nil || run == nil || own {
 		return run, err
 	}
+	if run.Queue == "" { // this process may have no room for it, or for the next one of its flow
+		r.wakeOthers(ctx, run.FlowID)
+	}
 	log := r.log.With(runAttrs(run)...)
 	switch run.State {
 	case RunPending:

@@ -222,6 +222,19 @@ func (w *worker) poll(ctx context.Context) {
 	}
 }
 
+// wakeHere makes the loop of a started client look for runs of a flow at once.
+func (w *worker) wakeHere(flowID int64) {
+	if w.flows.works(flowID) {
+		poke(w.woken)
+	}
+}
+
+// wakeAll makes every started client with the code of a flow look for runs of it at once.
+func (w *worker) wakeAll(ctx context.Context, flowID int64) {
+	w.wakeHere(flowID)
+	w.wakeOthers(ctx, flowID)
+}
+
 // listener returns what keeps this process listening, and nil if nothing does.
 func (w *worker) listener() *wake.Loop {
 	n, ok := w.store.(Notifier)
@@ -230,11 +243,7 @@ func (w *worker) listener() *wake.Loop {
 	}
 	return &wake.Loop{
 		Listen: func(ctx context.Context, ready func()) error {
-			return n.Listen(ctx, ready, func(flowID int64) {
-				if w.flows.works(flowID) {
-					poke(w.woken)
-				}
-			})
+			return n.Listen(ctx, ready, w.wakeHere)
 		},
 		Ready: func() { poke(w.woken) },
 		Changed: func(err error) {
