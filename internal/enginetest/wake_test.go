@@ -95,17 +95,16 @@ func TestWake_OtherProcess(t *testing.T) {
 	ask()
 
 	// A paused flow, whose run goes on when it is resumed.
+	var run *dataflow.Run
 	db.inTx(func(tx dataflow.Tx, exec func(string)) bool {
-		run, err := tool.TriggerTx(t.Context(), tx, "woken", nil)
+		run, err = tool.TriggerTx(t.Context(), tx, "woken", nil)
 		require.NoError(t, err)
 		exec("update dataflow_flow set state = 'inactive' where name = 'woken'")
-		defer func() {
-			_, err := tool.Resume(t.Context(), "woken", "", "")
-			require.NoError(t, err)
-			works(run)
-		}()
 		return true
 	})
+	_, err = tool.Resume(t.Context(), "woken", "", "")
+	require.NoError(t, err)
+	works(run)
 	require.NoError(t, in.Close())
 	require.NoError(t, cmd.Wait())
 }
