@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/activedataflow/dataflow"
+
 	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
