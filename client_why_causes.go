@@ -187,9 +187,29 @@ func (w *why) wait(ctx context.Context, run *Run) error {
 	case run.Queue != "":
 		return w.waitInQueue(ctx, run)
 	case !w.held():
-		w.add(CauseStarting, run.ID, nil, "Run %d has been due since %s, and nothing stops it: it should start any moment.", run.ID, w.at(run.RunAfter))
+		when := "any moment"
+		if polls := w.polls(); polls != "" {
+			when = "when a process next looks for runs: " + polls
+		}
+		w.add(CauseStarting, run.ID, nil, "Run %d has been due since %s, and nothing stops it: it should start %s.", run.ID, w.at(run.RunAfter), when)
 	}
 	return nil
+}
+
+// polls says when the processes with the flow's code look for its runs. It is empty if one of them
+// is told of a run at once.
+func (w *why) polls() string {
+	var looks []string
+	for _, p := range w.processes {
+		switch {
+		case !slices.Contains(p.Flows, w.flow.Name):
+		case p.Polls == "":
+			return ""
+		default:
+			looks = append(looks, fmt.Sprintf("%s looks %s", p.ID, p.Polls))
+		}
+	}
+	return strings.Join(looks, "; ")
 }
 
 // inTheWay returns the runs in progress that take the places for a run, and how many places

@@ -24,7 +24,11 @@ func TestExplain(t *testing.T) {
 		sql     string
 		indexes []string
 	}{
-		"Due":      {text(sqlRunDue), []string{"dataflow_run_due", "dataflow_run_slot"}},
+		"Due":      {text(sqlRunDue), []string{"dataflow_run_loop", "dataflow_run_slot"}},
+		"Crowded":  {text(sqlFlowsCrowded), []string{"dataflow_run_slot", "dataflow_run_due"}},
+		"Stranded": {text(sqlRunsStranded), []string{"dataflow_run_due"}},
+		"Next":     {text(sqlFlowNext), []string{"dataflow_flow_next_run", "dataflow_flow_probe"}},
+		"Changed":  {text(sqlFlowsChanged), []string{"dataflow_flow_changed"}},
 		"Live":     {text(sqlRunLive), []string{"dataflow_run_slot", "dataflow_run_waiting", "SEARCH r USING INTEGER PRIMARY KEY"}},
 		"Lease":    {"select id from dataflow_run where state = 'in_progress' and lease_until < ?", []string{"dataflow_run_lease"}},
 		"Job":      {text(sqlRunByJob), []string{"dataflow_run_job"}},

@@ -210,6 +210,11 @@ func (s *session) unworked(ctx context.Context) ([]finding, error) {
 		}
 	}
 	found := []finding{ok("processes", "%s alive", plural(len(processes), "started client is", "started clients are"))}
+	for _, p := range processes {
+		if p.Polls != "" {
+			found = append(found, ok("processes", "%s finds new runs of flows on heartbeat by its poll: %s", p.ID, p.Polls))
+		}
+	}
 	switch {
 	case len(processes) == 0 && len(flows) > 0:
 		found[0] = warning("processes", "no started client is alive: nothing runs by itself")
