@@ -192,18 +192,20 @@ order by r.run_after, r.id limit $4`
 )
 
 // A run that waits for a later time does not count, unless it has been claimed before. Each half
-// uses a partial index.
+// uses a partial index, flow by flow, however many runs other flows have.
 const sqlRunActivity = `
-select flow_id, count(*) filter (where state = 'in_progress'),
-	count(*) filter (where state = 'pending'),
-	count(*) filter (where state = 'pending' and trigger = 'schedule' and lease_no = 0),
-	count(*) filter (where scope <> '')
-from (
-	select flow_id, state, trigger, lease_no, scope from {s}dataflow_run where flow_id = any($1) and state = 'in_progress'
-	union all
-	select flow_id, state, trigger, lease_no, scope from {s}dataflow_run
-	where flow_id = any($1) and state = 'pending' and (run_after <= {now} or lease_no > 0)) r
-group by flow_id`
+select f.id, r.in_progress, r.pending, r.ticks, r.backfills
+from unnest($1::bigint[]) as f (id) cross join lateral (
+	select count(*) filter (where state = 'in_progress') as in_progress,
+		count(*) filter (where state = 'pending') as pending,
+		count(*) filter (where state = 'pending' and trigger = 'schedule' and lease_no = 0) as ticks,
+		count(*) filter (where scope <> '') as backfills
+	from (
+		select state, trigger, lease_no, scope from {s}dataflow_run where flow_id = f.id and state = 'in_progress'
+		union all
+		select state, trigger, lease_no, scope from {s}dataflow_run
+		where flow_id = f.id and state = 'pending' and (run_after <= {now} or lease_no > 0)) live) r
+where r.in_progress + r.pending > 0`
 
 const sqlFlowsCrowded = `
 select r.flow_id from (
