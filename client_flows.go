@@ -55,6 +55,7 @@ func (c *Client) Pause(ctx context.Context, name, actor, reason string) (*Flow, 
 func (c *Client) Resume(ctx context.Context, name, actor, reason string) (*Flow, error) {
 	f, err := c.setState(ctx, name, &FlowStateParams{State: FlowActive, Actor: actor, Reason: reason})
 	if err == nil {
+		c.wakeAll(ctx, f.ID)
 		err = c.jobs.wake(ctx, f)
 	}
 	if err != nil {

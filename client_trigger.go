@@ -210,7 +210,35 @@ func (c *Client) TriggerTx(ctx context.Context, tx Tx, name string, opts *Trigge
 }
 
 // hasStarted does what follows after a started run was committed.
-func (c *Client) hasStarted(ctx context.Context, f *Flow) error { return c.schedule.cancelFor(ctx, f) }
+func (c *Client) hasStarted(ctx context.Context, f *Flow) error {
+	c.wakeHere(f.ID)
+	return c.schedule.cancelFor(ctx, f)
+}
+
+// wakeHere makes the loop of a started client look for runs of a flow at once.
+func (c *Client) wakeHere(flowID int64) {
+	if c.flows.works(flowID) {
+		poke(c.worker.woken)
+	}
+}
+
+// wakeAll makes every started client with the code of a flow look for runs of it at once.
+func (c *Client) wakeAll(ctx context.Context, flowID int64) {
+	c.wakeHere(flowID)
+	c.wakeOthers(ctx, flowID)
+}
+
+// letNext wakes who may work the next run of a flow, after a run without a River job has ended or
+// was handed back. The loop of this client looks by itself, unless it is stopping.
+func (c *Client) letNext(ctx context.Context, f *Flow) {
+	if _, ok := queuedOf(f.Runtime); ok {
+		return
+	}
+	c.wakeHere(f.ID)
+	if !c.worker.polling.Load() || c.gate.closed() {
+		c.wakeOthers(ctx, f.ID)
+	}
+}
 
 // DryRun takes the next records of a flow through its code and leaves no trace. The flow's
 // cursor, counters and dead letters stay as they are, and there is no run. params may be nil.

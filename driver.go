@@ -90,6 +90,18 @@ type RunStarter interface {
 	InsertInTx(ctx context.Context, p *RunInsertParams, fn func(ctx context.Context, tx Tx, run *Run) error) error
 }
 
+// Notifier is the power of a [Store] to tell the other processes of runs that need no River
+// job. RunInsert and RunInsertMany tell them of due runs by themselves, when their transaction
+// is committed. Without it, the others find runs by their polls.
+type Notifier interface {
+	// Wake tells of flows of which a run may now be worked.
+	Wake(ctx context.Context, flowIDs []int64) error
+	// Listen calls woken with each flow of which it is told, by any process. It calls ready once
+	// it misses none from then on. It returns an error when it can no longer listen, and must
+	// then be called again.
+	Listen(ctx context.Context, ready func(), woken func(flowID int64)) error
+}
+
 // CheckpointCommitter is the power of a [Store] to send a transaction's checkpoint
 // together with its commit, while another transaction already works. Without it, they
 // are sent one after the other, in one transaction at a time.

@@ -168,6 +168,8 @@ type RunInsertParams struct {
 	// ReserveJob reserves the id of a River job for the run, which becomes its RiverJobID. A
 	// store that cannot leaves that 0.
 	ReserveJob bool
+	// Quiet tells no other process of the run, because the caller works it. See [Notifier].
+	Quiet bool
 	// Runtime is the Runtime that the flow must have, as it is stored. Nil: any.
 	Runtime json.RawMessage
 	Actor   string

@@ -47,6 +47,7 @@ func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Ru
 	}
 	a.report(ctx, run, kind, cause)
 	e.client.jobs.wakeNext(context.WithoutCancel(ctx), a.flow, a.run)
+	e.client.letNext(ctx, a.flow)
 	switch kind {
 	case EventRunSucceeded:
 		return run, nil

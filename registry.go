@@ -197,6 +197,19 @@ func (r *registry) works(id int64) bool {
 	return f != nil && f.Runtime.Settings().Enabled
 }
 
+// loops reports whether a flow whose code this process has is worked by the loop: without River
+// jobs.
+func (r *registry) loops() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, f := range r.known {
+		if _, queued := queuedOf(f.Runtime); !queued {
+			return true
+		}
+	}
+	return false
+}
+
 // lane is a line of runs that take places of their own: a flow's own runs, or its backfills if
 // they have slots of their own.
 type lane struct {

@@ -26,6 +26,7 @@ type request struct {
 	params        json.RawMessage
 	again         int64   // the run that this one retries, 0: none
 	backfill      *bounds // nil: a run of the flow's own
+	here          bool    // the caller works the run itself
 	seen          bool    // the flow is as this process last saw it: if it has changed, errUnseen
 }
 
@@ -123,6 +124,14 @@ func (f *Flow) asked() *request {
 		r.trigger = cmp.Or(r.trigger, TriggerManual)
 	}
 	return &r
+}
+
+// workedHere returns a copy of the flow that asks for a run which the caller works itself, or
+// does not.
+func (f *Flow) workedHere(is bool) *Flow {
+	r := f.asked()
+	r.here = is
+	return f.asking(r)
 }
 
 // startTx starts a run through the flow's Runtime, in a transaction. The zero time is now.
@@ -223,6 +232,7 @@ func (f *Flow) insertParams(s RuntimeSettings, at time.Time, job *river.InsertOp
 	if job != nil {
 		p.Queue, p.ReserveJob = job.Queue, true
 	}
+	p.Quiet = r.here
 	if r.seen {
 		p.Runtime = f.RuntimeJSON
 	}

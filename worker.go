@@ -11,7 +11,10 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/wake"
 )
 
 // worker works the due runs that need no River job: in a loop for a started client, once for
@@ -29,6 +32,10 @@ type worker struct {
 
 	freed chan struct{} // holds a signal when the loop has a free place again
 	ended chan struct{} // holds a signal when a run of the loop has ended
+	woken chan struct{} // holds a signal when a run may have been added
+
+	polling   atomic.Bool // the loop runs
+	listening *wake.Loop  // nil: the database tells nothing, or Config.PollOnly
 
 	mu       sync.Mutex // guards inFlight
 	inFlight map[int64]bool
@@ -154,6 +161,8 @@ func (w *worker) poll(ctx context.Context) {
 	next := time.NewTimer(w.config.PollInterval)
 	defer next.Stop()
 	defer w.presence.sayGone(ctx)
+	w.polling.Store(true)
+	defer w.polling.Store(false)
 	do := func(what string, do func(ctx context.Context) error) {
 		if err := do(ctx); err != nil && ctx.Err() == nil {
 			w.log.WarnContext(ctx, "dataflow: "+what+" failed; trying again", slog.String(logError, err.Error()))
@@ -203,6 +212,7 @@ func (w *worker) poll(ctx context.Context) {
 		case <-freed:
 		case <-room:
 		case <-w.ended: // another run of its flow may wait
+		case <-w.woken:
 		case <-again.C:
 			do("registering flows", w.registrar.registerAgain)
 			do("looking for migrated flows", w.registrar.followMigrations)
@@ -210,6 +220,61 @@ func (w *worker) poll(ctx context.Context) {
 			due = true
 		}
 	}
+}
+
+// listener returns what keeps this process listening, and nil if nothing does.
+func (w *worker) listener() *wake.Loop {
+	n, ok := w.store.(Notifier)
+	if !ok || w.config.PollOnly {
+		return nil
+	}
+	return &wake.Loop{
+		Listen: func(ctx context.Context, ready func()) error {
+			return n.Listen(ctx, ready, func(flowID int64) {
+				if w.flows.works(flowID) {
+					poke(w.woken)
+				}
+			})
+		},
+		Ready: func() { poke(w.woken) },
+		Changed: func(err error) {
+			ctx := context.Background() //nolint:forbidigo // only the logger gets it
+			if err == nil {
+				w.log.InfoContext(ctx, "dataflow: listening again for runs of other processes")
+				return
+			}
+			w.log.WarnContext(ctx, "dataflow: cannot listen for runs of other processes, which are found by the poll meanwhile; trying again",
+				slog.Duration("poll_interval", w.config.PollInterval), slog.String(logError, err.Error()))
+		},
+	}
+}
+
+// listen listens for runs of other processes while the loop runs, if a flow needs it.
+func (w *worker) listen(ctx context.Context) {
+	if w.listening == nil {
+		return
+	}
+	again := time.NewTicker(w.config.Lease)
+	defer again.Stop()
+	for !w.flows.loops() { // a flow may be migrated
+		select {
+		case <-again.C:
+		case <-w.gate.stopping:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-w.gate.stopping:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	w.listening.Run(ctx)
 }
 
 // untilNext returns how long the loop may sleep before it looks for ticks again: until the next
@@ -235,6 +300,7 @@ func (w *worker) untilNext(ctx context.Context, f *fired) time.Duration {
 func (w *worker) takeUp(ctx context.Context) (left, full bool, err error) {
 	drain(w.freed) // what they tell, the following sees
 	drain(w.ended)
+	drain(w.woken)
 	after, places := Due{}, w.room()
 	for places > 0 {
 		limit := min(maxPage, max(100, 4*places))

@@ -85,11 +85,14 @@ select id, $2, $3, coalesce($4, {now}), coalesce($4, {now}), {now}, $5, $6,
 from {s}dataflow_flow where id = $1 and state = 'active' and ($15::jsonb is null or runtime = $15::jsonb) and not exists (
 	select from {s}dataflow_run t where t.flow_id = $1 and t.scheduled_for = $4 and t.trigger = 'schedule' and $2 = 'schedule')
 on conflict do nothing
-returning ` + insertedColumns
+returning ` + insertedColumns + `,
+	case when not $16 then ` + wakeOthers + ` end`
 
 const (
-	runInserted     = `flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason, scope, params, from_cursor, until_cursor`
-	reservedJob     = `nextval('{s}river_job_id_seq'::regclass)`
+	runInserted = `flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason, scope, params, from_cursor, until_cursor`
+	reservedJob = `nextval('{s}river_job_id_seq'::regclass)`
+	// Postgres tells the listeners when the transaction is committed. See listen.go.
+	wakeOthers      = `case when queue = '' and run_after <= {now} then pg_notify('` + wakeChannel + `', tableoid::text || ' ' || flow_id)::text end`
 	insertedColumns = `id, (select f.name from {s}dataflow_flow f where f.id = flow_id), scheduled_for, created_at, coalesce(river_job_id, 0)`
 )
 
@@ -104,7 +107,7 @@ where not exists (
 	select from {s}dataflow_run t where t.flow_id = i.flow_id and t.scheduled_for = i.at and t.trigger = 'schedule' and i.trigger = 'schedule')
 order by f.id, i.unique_key
 on conflict do nothing
-returning ` + insertedColumns + `, flow_id, unique_key`
+returning ` + insertedColumns + `, ` + wakeOthers + `, flow_id, unique_key`
 
 const runItems = `unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[], $5::integer[], $6::text[], $7::bigint[], $8::text[], $9::text[],
 	$10::text[], $11::text[], $12::text[], $13::text[], $14::boolean[], $15::jsonb[])

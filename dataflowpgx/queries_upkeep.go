@@ -80,10 +80,10 @@ where ($1 = '' or f.name = $1) and ($2 = '' or t.reason = $2) and ($3 = 0 or t.i
 order by t.id desc limit $4`
 
 const sqlProcessSeen = `
-insert into {s}dataflow_process as p (id, code_version, flows, queues, zone_data, started_at, seen_at, until)
-values ($1, $2, $3, $4, $6, {now}, {now}, {now} + $5::bigint * interval '1 microsecond')
+insert into {s}dataflow_process as p (id, code_version, flows, queues, zone_data, polls, started_at, seen_at, until)
+values ($1, $2, $3, $4, $6, $7, {now}, {now}, {now} + $5::bigint * interval '1 microsecond')
 on conflict (id) do update set code_version = excluded.code_version, flows = excluded.flows, queues = excluded.queues,
-	zone_data = excluded.zone_data,
+	zone_data = excluded.zone_data, polls = excluded.polls,
 	seen_at = excluded.seen_at, until = excluded.until`
 
 const sqlProcessAlive = `
@@ -98,7 +98,7 @@ delete from {s}dataflow_process where id in (
 const sqlProcessGone = `delete from {s}dataflow_process where id = $1`
 
 const sqlProcessList = `
-select id, code_version, flows, queues, zone_data::text, started_at, seen_at, until
+select id, code_version, flows, queues, zone_data::text, polls, started_at, seen_at, until
 from {s}dataflow_process where until >= {now} order by id`
 
 // Reads the clocks of a zone, by the server's own zone data.

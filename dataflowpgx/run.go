@@ -38,14 +38,14 @@ func insertArgs(p *dataflow.RunInsertParams) []any {
 	}
 	return []any{
 		p.FlowID, string(p.Trigger), nullText(p.UniqueKey), at, p.MaxAttempts, p.Queue, nullID(p.RiverJobID), p.Actor, p.Reason,
-		p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until), p.ReserveJob, nullJSON(p.Runtime),
+		p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until), p.ReserveJob, nullJSON(p.Runtime), p.Quiet,
 	}
 }
 
 // scanInserted reads insertedColumns of the run that p was added as.
 func scanInserted(row pgx.Row, p *dataflow.RunInsertParams) (*dataflow.Run, error) {
 	run := &dataflow.Run{FlowID: p.FlowID, Errors: []dataflow.AttemptError{}}
-	if err := row.Scan(&run.ID, &run.FlowName, &run.ScheduledFor, &run.CreatedAt, &run.RiverJobID); err != nil {
+	if err := row.Scan(&run.ID, &run.FlowName, &run.ScheduledFor, &run.CreatedAt, &run.RiverJobID, nil); err != nil {
 		return nil, notFound(err)
 	}
 	fillInserted(run, p)
@@ -84,7 +84,7 @@ func (q *queries) InsertRuns(ctx context.Context, ps []*dataflow.RunInsertParams
 	}
 	added := make(map[waitingKey]*dataflow.Run, len(ps))
 	run, key := &dataflow.Run{}, ""
-	_, err = pgx.ForEachRow(rows, []any{&run.ID, &run.FlowName, &run.ScheduledFor, &run.CreatedAt, &run.RiverJobID, &run.FlowID, &key}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&run.ID, &run.FlowName, &run.ScheduledFor, &run.CreatedAt, &run.RiverJobID, nil, &run.FlowID, &key}, func() error {
 		one := *run
 		added[waitingKey{one.FlowID, key}] = &one
 		return nil

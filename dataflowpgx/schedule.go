@@ -168,7 +168,7 @@ func (q *queries) ProcessSeen(ctx context.Context, p *dataflow.Process, ttl time
 		return err
 	}
 	var b pgx.Batch
-	b.Queue(q.store.text(sqlProcessSeen), p.ID, p.CodeVersion, append([]string{}, p.Flows...), p.Queues, ttl.Microseconds(), zones)
+	b.Queue(q.store.text(sqlProcessSeen), p.ID, p.CodeVersion, append([]string{}, p.Flows...), p.Queues, ttl.Microseconds(), zones, p.Polls)
 	b.Queue(q.store.text(sqlProcessSweep))
 	return q.db.SendBatch(ctx, &b).Close()
 }
@@ -186,7 +186,7 @@ func (q *queries) ProcessList(ctx context.Context) ([]*dataflow.Process, error) 
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*dataflow.Process, error) {
 		var p dataflow.Process
 		var zones *string
-		err := row.Scan(&p.ID, &p.CodeVersion, &p.Flows, &p.Queues, &zones, &p.StartedAt, &p.SeenAt, &p.Until)
+		err := row.Scan(&p.ID, &p.CodeVersion, &p.Flows, &p.Queues, &zones, &p.Polls, &p.StartedAt, &p.SeenAt, &p.Until)
 		utc(&p.StartedAt, &p.SeenAt, &p.Until)
 		if err == nil && zones != nil {
 			err = json.Unmarshal([]byte(*zones), &p.ZoneData)

@@ -56,10 +56,10 @@ where (?1 = '' or f.name = ?1) and (?2 = '' or t.reason = ?2) and (?3 = 0 or t.i
 order by t.id desc limit ?4`
 
 const sqlProcessSeen = `
-insert into dataflow_process as p (id, code_version, flows, queues, zone_data, started_at, seen_at, until)
-values (?1, ?2, ?3, ?4, ?6, {now}, {now}, strftime('%Y-%m-%d %H:%M:%f', {now}, ?5 || ' seconds'))
+insert into dataflow_process as p (id, code_version, flows, queues, zone_data, polls, started_at, seen_at, until)
+values (?1, ?2, ?3, ?4, ?6, ?7, {now}, {now}, strftime('%Y-%m-%d %H:%M:%f', {now}, ?5 || ' seconds'))
 on conflict (id) do update set code_version = excluded.code_version, flows = excluded.flows, queues = excluded.queues,
-	zone_data = excluded.zone_data,
+	zone_data = excluded.zone_data, polls = excluded.polls,
 	seen_at = excluded.seen_at, until = excluded.until`
 
 const sqlProcessAlive = `
@@ -70,7 +70,7 @@ const sqlProcessSweep = `delete from dataflow_process where until < strftime('%Y
 const sqlProcessGone = `delete from dataflow_process where id = ?`
 
 const sqlProcessList = `
-select id, code_version, flows, queues, zone_data, started_at, seen_at, until
+select id, code_version, flows, queues, zone_data, polls, started_at, seen_at, until
 from dataflow_process where until >= {now} order by id`
 
 const sqlNow = `select {now}`

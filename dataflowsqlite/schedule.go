@@ -173,7 +173,7 @@ func (q *queries) ProcessSeen(ctx context.Context, p *dataflow.Process, ttl time
 		}
 		zones = string(data)
 	}
-	if err := q.one(ctx, sqlProcessSeen, p.ID, p.CodeVersion, flows, queues, secondsText(ttl), zones); err != nil {
+	if err := q.one(ctx, sqlProcessSeen, p.ID, p.CodeVersion, flows, queues, secondsText(ttl), zones, p.Polls); err != nil {
 		return err
 	}
 	_, err = q.db.ExecContext(ctx, q.store.text(sqlProcessSweep))
@@ -190,7 +190,7 @@ func (q *queries) ProcessList(ctx context.Context) ([]*dataflow.Process, error) 
 		var p dataflow.Process
 		var flows string
 		var queues, zones *string
-		err := row.Scan(&p.ID, &p.CodeVersion, &flows, &queues, &zones, timeText{&p.StartedAt}, timeText{&p.SeenAt}, timeText{&p.Until})
+		err := row.Scan(&p.ID, &p.CodeVersion, &flows, &queues, &zones, &p.Polls, timeText{&p.StartedAt}, timeText{&p.SeenAt}, timeText{&p.Until})
 		if err == nil {
 			err = json.Unmarshal([]byte(flows), &p.Flows)
 		}
