@@ -225,7 +225,7 @@ group by r.flow_id having count(*) > 1 order by r.flow_id`
 // unique key, so that another run can wait while this one is worked.
 //
 // A flow with one slot has an order within a queue. A tick's run waits for the runs of
-// earlier ticks. A backfill without slots of its own waits for the flow's own runs.
+// earlier ticks, and for a run that lost its worker. A backfill without slots of its own waits for the flow's own runs.
 //
 // A backfill with slots of its own begins to look for a free one at a slot that depends
 // on its id, so that claims at the same moment try different slots.
@@ -249,6 +249,8 @@ where r.id = $1 and r.state = 'pending' and r.run_after <= {now} and f.id = r.fl
 	and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select from {s}dataflow_run o
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = 'schedule' and o.lease_no = 0
 			and o.scheduled_for < r.scheduled_for and o.queue = r.queue))
+	and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select from {s}dataflow_run o
+		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.rescues > 0 and o.run_after <= {now} and o.queue = r.queue))
 	and not (s.slots = 1 and s.backfills = 0 and r.scope <> '' and exists (select from {s}dataflow_run o
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue))
 returning ` + runColumns
@@ -298,7 +300,7 @@ const sqlRunEnd = `
 update {s}dataflow_run r
 set state = $3, slot = null, lease_until = null, waits_for = '', waits_since = null,
 	ended_at = case when $3 = 'pending' then null else {clock} end,
-	run_after = case when $3 = 'pending' then {now} + $4::bigint * interval '1 microsecond' else r.run_after end,
+	run_after = case when $3 = 'pending' and not $8 then {now} + $4::bigint * interval '1 microsecond' else r.run_after end,
 	attempt = case when $5 then r.attempt - 1 else r.attempt end,
 	error = case when $5 and $6 = '' then r.error else $6 end,
 	errors = case when $7::jsonb is null then r.errors else r.errors || $7::jsonb end,
