@@ -50,8 +50,10 @@ var arrows = map[string][]string{
 	"internal/drivertest":     {""},
 	"internal/enginetest":     {},
 	"examples/hello":          {"", "connector/csvfile", "connector/sqltable", "dataflowsqlite"},
+	"examples/service":        {"", "connector/pgtable", "dataflowpgx"},
 	"examples/quickstart":     {"", "connector/csvfile", "connector/pgtable", "connector/sqltable", "dataflowpgx", "dataflowsqlite"},
-	"dataflowhttp":            {""},
+	"dataflowhttp":            {"", "internal/jsonview"},
+	"dataflowtest":            {"", "dataflowsqlite"},
 	"internal/pools":          {},
 	"internal/schedule":       {},
 	"internal/stored":         {},
@@ -60,7 +62,8 @@ var arrows = map[string][]string{
 	"internal/week":           {},
 	"cmd/dataflow":            {"dataflowcli"},
 	"dataflowcli":             {"", "internal/cli"},
-	"internal/cli":            {"", "dataflowpgx", "dataflowsqlite", "internal/pooler"},
+	"internal/cli":            {"", "dataflowpgx", "dataflowsqlite", "internal/jsonview", "internal/pooler"},
+	"internal/jsonview":       {""},
 }
 
 // forbidden are the packages from elsewhere that a package must not depend on,
@@ -68,6 +71,7 @@ var arrows = map[string][]string{
 var forbidden = map[string][]string{
 	"":                   {"database/sql", "net/http", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/...", "github.com/spf13/..."},
 	"dataflowhttp":       {"database/sql", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},
+	"dataflowtest":       {"testing", "github.com/stretchr/..."},
 	"dataflowcli":        {"testing", "modernc.org/...", "github.com/stretchr/..."},
 	"dataflowpgx":        {"testing", "modernc.org/...", "github.com/stretchr/...", "github.com/riverqueue/river/riverdriver/riversqlite"},
 	"dataflowsqlite":     {"testing", "modernc.org/...", "github.com/jackc/...", "github.com/stretchr/..."},

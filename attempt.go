@@ -155,7 +155,7 @@ func (a *attempt) persevere(ctx context.Context, work func() error) error {
 					return trouble
 				}
 			}
-			return work()
+			return a.marked(work())
 		})
 		if err == nil || !a.passing(ctx, err) {
 			return err
@@ -182,6 +182,19 @@ func (a *attempt) persevere(ctx context.Context, work func() error) error {
 // beyondRepair reports whether the attempt cannot go on from a checkpoint: it has read
 // records of a source without a cursor.
 func (a *attempt) beyondRepair() bool { return !a.flow.code.resumable() && a.run.Counters.Read > 0 }
+
+// marked returns an error with the marks that the flow gives it.
+func (a *attempt) marked(err error) error {
+	if a.flow.opts.MarkError == nil || err == nil || errors.Is(err, ErrFenced) || errors.Is(err, ErrStopped) || errors.Is(err, errCancelled) ||
+		errors.Is(err, errSliceOver) || errors.Is(err, errPredecessorLost) {
+		return err
+	}
+	marked := err
+	if guard(func() error { marked = a.flow.opts.MarkError(err); return nil }) != nil || marked == nil {
+		return err
+	}
+	return marked
+}
 
 // passing reports whether an error should pass by itself.
 func (a *attempt) passing(ctx context.Context, err error) bool {

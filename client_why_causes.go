@@ -147,7 +147,11 @@ func (w *why) unregistered(err error) {
 // processesThere adds a cause if no live process could work the flow.
 func (w *why) processesThere() {
 	if len(w.processes) == 0 {
-		w.add(CauseNoProcess, 0, nil, "No process works it: no started client is alive. Only calls of client.Tick or of the heartbeat endpoint would.")
+		who := "Only calls of client.Tick or of the heartbeat endpoint would"
+		if _, queued := queuedOf(w.flow.Runtime); queued {
+			who = "Start a client that has its code: its runs are River jobs, which client.Tick does not work"
+		}
+		w.add(CauseNoProcess, 0, nil, "No process works it: no started client is alive. %s.", who)
 		return
 	}
 	for _, p := range w.processes {
@@ -230,6 +234,9 @@ func (w *why) waitInQueue(ctx context.Context, run *Run) error {
 	return nil
 }
 
+// failsOften is how many failures in a row make Why suggest PauseAfter.
+const failsOften = 3
+
 // unseenAfter is how long after its time a tick should have been seen.
 const unseenAfter = 5 * time.Second
 
@@ -245,6 +252,8 @@ func (w *why) schedule() {
 		w.add(CauseScheduleOver, 0, nil, "Its schedule is over: there are no more ticks.")
 	case w.now.Sub(*f.NextRunAt) > unseenAfter:
 		w.add(CauseOverdue, 0, nil, "Its tick of %s is overdue: no started client with its code has looked for ticks since.", w.at(*f.NextRunAt))
+	case f.State != FlowActive:
+		w.add(CauseNextTick, 0, f.NextRunAt, "The ticks of its schedule start no runs while it is paused; the next is at %s.", w.at(*f.NextRunAt))
 	default:
 		w.add(CauseNextTick, 0, f.NextRunAt, "Its next tick is at %s.", w.at(*f.NextRunAt))
 	}
@@ -313,7 +322,11 @@ func (w *why) zone(ctx context.Context) error {
 // past adds the outcome of the last run and the last tick.
 func (w *why) past() {
 	if run := w.last; run != nil && run.State == RunFailed {
-		w.add(CauseFailed, run.ID, nil, "Its last run, %d, failed at %s, after attempt %d of %d, with: %s", run.ID, w.at(*run.EndedAt), run.Attempt, run.MaxAttempts, stored.Clip(run.Error))
+		final := ""
+		if run.Attempt < run.MaxAttempts {
+			final = "and is not tried again, "
+		}
+		w.add(CauseFailed, run.ID, nil, "Its last run, %d, failed at %s, after attempt %d of %d, %swith: %s%s", run.ID, w.at(*run.EndedAt), run.Attempt, run.MaxAttempts, final, stored.Clip(run.Error), w.failsOn())
 	}
 	if s := w.skipped; s != nil && (w.last == nil || s.Last.After(w.last.ScheduledFor)) {
 		what := "The tick of " + w.at(s.Last)
@@ -322,6 +335,15 @@ func (w *why) past() {
 		}
 		w.add(CauseSkipped, 0, nil, "%s started no run: %s.", what, s.Reason.text())
 	}
+}
+
+// failsOn suggests PauseAfter for a flow whose ticks go on failing.
+func (w *why) failsOn() string {
+	f := w.flow
+	if f.Failures < failsOften || w.plan == nil || !w.plan.HasTicks() || f.Runtime.Settings().Schedule.PauseAfter > 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d runs in a row have failed, and each tick starts another one: Schedule.PauseAfter would stop that.)", f.Failures)
 }
 
 // letters adds how many dead letters are tried again.

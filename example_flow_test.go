@@ -291,6 +291,20 @@ func ExampleTransient() {
 	// Output: [2] success at attempt 1
 }
 
+// MarkError decides about the errors of code that cannot be changed.
+func ExampleFlowOptions() {
+	errRevoked := errors.New("the key is revoked") // of a library
+	call := dataflow.Map(func(context.Context, int) (int, error) { return 0, errRevoked })
+	_, run := through(call, &dataflow.FlowOptions{MarkError: func(err error) error {
+		if errors.Is(err, errRevoked) {
+			return dataflow.Permanent(err)
+		}
+		return err
+	}}, 1)
+	fmt.Println(run.State, "after", run.Attempt, "of", run.MaxAttempts)
+	// Output: failed after 1 of 5
+}
+
 // To writes outside the database: to an API, say. A crash may repeat a batch. Its keys, or
 // its ID, make the calls idempotent.
 func ExampleTo() {

@@ -164,6 +164,14 @@ type FlowOptions struct {
 	// 1,000. See [Client.BackfillRanges].
 	MaxBackfills int
 
+	// MarkError says what becomes of a run after an error, where the code that returns the
+	// error cannot: it returns the error marked by [Permanent], [Transient] or [RetryAfter],
+	// or as it is. It is asked about the error that ends an attempt's work, and about that of
+	// a bad record before OnBadRecord is. It is not asked about stops, cancels and lost
+	// leases. Several goroutines may call it at once. Nil, or if it panics or returns nil: the
+	// error as it is.
+	MarkError func(err error) error
+
 	// Backoff returns how long a run waits after a failed attempt, which is 1 for the
 	// first. Nil, or if it panics: attempt⁴ + 2 seconds, so 3 s, 18 s, 83 s and 258 s.
 	Backoff func(attempt int) time.Duration

@@ -4,10 +4,12 @@ package dataflow
 // came of it. It knows the executor and the rooms below.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -29,7 +31,7 @@ func NewDataFlowJob(client *Client) *DataFlowJob { return &DataFlowJob{client: c
 // Timeout returns how long a job may take: a slice and a minute. It returns -1, for no
 // limit, for a run that cannot be sliced.
 func (j *DataFlowJob) Timeout(job *river.Job[DataFlowArgs]) time.Duration {
-	flow := j.client.flows.knownByID(int64(job.Args.FlowID))
+	flow := j.client.jobs.knownFlowOf(&job.Args)
 	if flow != nil && flow.code.resumable() && j.client.config.Slice > 0 {
 		return j.client.config.Slice + sliceGrace
 	}
@@ -71,9 +73,9 @@ func (j *DataFlowJob) Work(ctx context.Context, job *river.Job[DataFlowArgs]) er
 		j.discarded(ctx, log, job, err)
 		return river.JobCancel(err)
 	}
-	flow, err := j.client.flows.get(ctx, int64(job.Args.FlowID))
+	flow, err := j.client.jobs.flowOf(ctx, &job.Args)
 	if err != nil {
-		return j.outcome(ctx, log, job, nil, fmt.Errorf("work flow %d: %w", job.Args.FlowID, err))
+		return j.outcome(ctx, log, job, nil, fmt.Errorf("work flow %s: %w", cmp.Or(job.Args.name, strconv.FormatInt(int64(job.Args.FlowID), 10)), err))
 	}
 	log = log.With(slog.String(logFlow, flow.Name))
 	runID := job.Args.RunID

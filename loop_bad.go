@@ -16,6 +16,7 @@ import (
 // fail. Permanent, Transient and RetryAfter are about the attempt: then the policy is not
 // asked.
 func (w *batchWriter) applyPolicy(ctx context.Context, e *RecordError, delta *Counters) error {
+	e.Err = w.a.marked(e.Err)
 	if m := marks(e.Err); m.permanent || m.transient || m.after > 0 {
 		return e
 	}
@@ -87,7 +88,7 @@ func (w *batchWriter) divisible(err error) bool {
 	if errors.Is(err, errPredecessorLost) {
 		return false
 	}
-	if m := marks(err); m.permanent || m.transient || m.after > 0 {
+	if m := marks(w.a.marked(err)); m.permanent || m.transient || m.after > 0 {
 		return false
 	}
 	var bad *RecordError

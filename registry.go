@@ -66,6 +66,18 @@ func (r *registry) get(ctx context.Context, id int64) (*Flow, error) {
 	return f, nil
 }
 
+// knownByName returns a flow if this process has its code, or nil.
+func (r *registry) knownByName(name string) *Flow {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, f := range r.known {
+		if f.Name == name {
+			return f
+		}
+	}
+	return nil
+}
+
 // knownByID returns a flow if this process has its code, or nil.
 func (r *registry) knownByID(id int64) *Flow {
 	r.mu.Lock()
@@ -276,7 +288,7 @@ func (r *registry) runsOf(ctx context.Context, flow string, states ...RunState) 
 const pageOfRuns = 1000
 
 func inactiveError(rec *FlowRecord) error {
-	why := "it is inactive"
+	why := "it is paused"
 	if rec.StateBy != "" {
 		why += ", by " + rec.StateBy
 	}

@@ -90,13 +90,14 @@ func (r riverClient[TTx]) Unwrap() any { return r.Client }
 
 // DataFlowArgs are the args of a River job that works a run. They hold ids only.
 type DataFlowArgs struct {
-	// FlowID is the flow's id. It is read from a number, a string of digits, or a
-	// global id, "gid://app/Flow/7".
+	// FlowID is the flow's id. It is read from a number, a string of digits, a global id,
+	// "gid://app/Flow/7", or the flow's name. Digits are an id, never a name.
 	FlowID FlowRef `json:"flow_id"`
 	// RunID is the run's id. 0: the job starts a run of the flow and works it.
 	RunID int64 `json:"run_id,omitempty"`
 
 	id      int64     // the id that the job is to have, 0: any
+	name    string    // the flow's, if FlowID was one; FlowID is 0 then
 	err     error     // why the args could not be read
 	retryAt time.Time // when a failed run is tried again
 }
@@ -121,20 +122,39 @@ func (*reservedID) InsertBegin(_ context.Context, params *rivertype.JobInsertPar
 // UnmarshalJSON reads args. It returns no error, but keeps it for the worker, which
 // discards the job. River would try the job again and again.
 func (a *DataFlowArgs) UnmarshalJSON(data []byte) error {
-	type plain DataFlowArgs // without this method
-	var p plain
-	if err := json.Unmarshal(data, &p); err != nil {
+	var given struct {
+		FlowID json.RawMessage `json:"flow_id"`
+		RunID  int64           `json:"run_id"`
+	}
+	err := json.Unmarshal(data, &given)
+	*a = DataFlowArgs{RunID: given.RunID, name: nameIn(given.FlowID)}
+	switch {
+	case err != nil || a.name != "":
+	case len(given.FlowID) == 0 || string(given.FlowID) == "null":
+		err = errors.New("flow_id is missing")
+	default:
+		err = a.FlowID.UnmarshalJSON(given.FlowID)
+	}
+	if err != nil {
 		*a = DataFlowArgs{err: err}
 		return nil //nolint:nilerr // the worker reports it
-	}
-	*a = DataFlowArgs(p)
-	if a.FlowID <= 0 {
-		a.err = errors.New("flow_id is missing")
 	}
 	if a.RunID < 0 {
 		a.err = fmt.Errorf("run_id %d is negative", a.RunID)
 	}
 	return nil
+}
+
+// nameIn returns the name of a flow in a flow_id, or "" if it is an id.
+func nameIn(flowID json.RawMessage) string {
+	var name string
+	if json.Unmarshal(flowID, &name) != nil || strings.HasPrefix(name, gidScheme) {
+		return ""
+	}
+	if _, err := strconv.ParseInt(name, 10, 64); err == nil {
+		return ""
+	}
+	return name
 }
 
 // FlowRef is a flow's id.

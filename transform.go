@@ -3,6 +3,7 @@ package dataflow
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -98,6 +99,25 @@ func (r *outcome) fail(i int, err error) {
 		r.failed[i] = err
 	}
 }
+
+// Rows returns the outputs of the inputs that did not fail, in the order in which they were
+// emitted. A test of a transform calls it:
+//
+//	var out dataflow.Results[int]
+//	err := transform.Apply(ctx, []string{"1", "2"}, &out)
+//	rows := out.Rows()
+func (r *Results[Out]) Rows() []Out {
+	rows := make([]Out, 0, len(r.rows))
+	for j, i := range r.origin {
+		if r.failed[i] == nil {
+			rows = append(rows, r.rows[j])
+		}
+	}
+	return rows
+}
+
+// Failed returns the error of each input that is bad, by its index. It is empty if there is none.
+func (r *Results[Out]) Failed() map[int]error { return maps.Clone(r.failed) }
 
 // reset empties r and keeps its memory. rows are its outputs.
 func (r *outcome) reset(rows records) {

@@ -2,6 +2,8 @@ package dataflow_test
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -38,4 +40,19 @@ func TestRateLimit(t *testing.T) {
 		_, err := dataflow.NewClient(noDatabase{}, &dataflow.Config{Flows: []*dataflow.Flow{flow}})
 		requireFaults(t, err, map[string]string{`Flows["f"].Transform`: "above 0"})
 	}
+}
+
+// A transform can be tested without a flow.
+func TestResults_Rows(t *testing.T) {
+	t.Parallel()
+	half := dataflow.FlatMap(func(_ context.Context, n int) ([]int, error) {
+		if n < 0 {
+			return nil, errors.New("negative")
+		}
+		return slices.Repeat([]int{n / 2}, n%3), nil
+	})
+	var out dataflow.Results[int]
+	require.NoError(t, half.Apply(t.Context(), []int{4, -1, 5, 3}, &out))
+	require.Equal(t, []int{2, 2, 2}, out.Rows())
+	require.Equal(t, map[int]error{1: errors.New("negative")}, out.Failed())
 }

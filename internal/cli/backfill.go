@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
 func (a *app) backfillCommand() *cobra.Command {
@@ -17,7 +18,7 @@ func (a *app) backfillCommand() *cobra.Command {
 	var by byWhom
 	var from, until, params, at string
 	var ranges int
-	var wait bool
+	var w waiting
 	cmd := &cobra.Command{
 		Use: "backfill NAME", Short: "Read a part of a flow's source again, and leave its cursor where it is", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
 		Long: `Read a part of a flow's source again, and leave its cursor where it is.
@@ -36,6 +37,9 @@ While one of them waits, the same command makes no more. The source must support
 The program must have the flow's code, and the source must support --from, --until and
 --params if they are given.`,
 		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
+			if err := w.check("wait"); err != nil {
+				return err
+			}
 			p.From, p.Until, p.Params = orNone(from), orNone(until), orNone(params)
 			p.Actor, p.Reason = by.actorOr(s.Env), by.reason
 			var err error
@@ -46,12 +50,14 @@ The program must have the flow's code, and the source must support --from, --unt
 			if err != nil {
 				return inFlags(err)
 			}
+			ctx, cancel := w.limit(ctx)
+			defer cancel()
 			switch {
-			case ranges == 1 && wait:
+			case ranges == 1 && w.wait:
 				return s.waitFor(ctx, runs[0])
 			case ranges == 1:
 				return s.enqueued(ctx, runs[0])
-			case wait:
+			case w.wait:
 				return s.waitForRanges(ctx, runs)
 			default:
 				return s.showRanges(runs)
@@ -65,7 +71,7 @@ The program must have the flow's code, and the source must support --from, --unt
 	flags.StringVar(&params, "params", "", "parameters for the source, as JSON")
 	flags.BoolVar(&p.Append, "append", false, "write even to an append-only sink, where records may then be duplicated")
 	flags.StringVar(&at, "at", "", "when to start, such as 2027-01-31T09:30:00Z (default: now)")
-	flags.BoolVarP(&wait, "wait", "w", false, "show the progress until the run has ended")
+	w.flags(cmd, "wait", "w")
 	by.flags(cmd)
 	return a.example(cmd, "backfill orders --from 1000 --until 2000 --wait", "backfill orders --ranges 8 --wait", `backfill orders --params '{"day": "2026-11-01"}'`)
 }
@@ -80,7 +86,7 @@ func orNone(text string) json.RawMessage {
 
 // showRanges lists the runs of ranges.
 func (s *session) showRanges(runs []*dataflow.Run) error {
-	return s.show(views(runs, viewRun), func(p *page) {
+	return s.show(jsonview.All(runs, jsonview.OfRun), func(p *page) {
 		if runs[0].Coalesced {
 			p.line("Ranges of this backfill were waiting already, and no more were made. These have not ended:")
 		}
@@ -104,9 +110,11 @@ func cursorOr(cursor json.RawMessage, none string) string {
 // succeed.
 func (s *session) waitForRanges(ctx context.Context, runs []*dataflow.Run) error {
 	var errs []error
-	for _, run := range runs {
-		run, err := s.client.Run(ctx, run.ID)
-		if err == nil {
+	for _, made := range runs {
+		run, err := s.client.Run(ctx, made.ID)
+		if err != nil {
+			err = s.unlessOver(ctx, made, err)
+		} else {
 			err = s.waitFor(ctx, run)
 		}
 		if errs = append(errs, err); ctx.Err() != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
 // finding is the result of one check of the doctor.
@@ -45,7 +46,7 @@ that keeps flows from working. Warnings leave it 0.`,
 				return &databaseError{err}
 			}
 			err = s.show(findings, func(p *page) {
-				p.table([]string{"CHECK", "STATE", ""}, views(findings, func(f finding) []string { return []string{f.Check, f.State, f.Text} }))
+				p.table([]string{"CHECK", "STATE", ""}, jsonview.All(findings, func(f finding) []string { return []string{f.Check, f.State, f.Text} }))
 			})
 			if err != nil {
 				return err

@@ -9,20 +9,27 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
 func (a *app) enqueueCommand() *cobra.Command {
 	var by byWhom
 	var at, params string
-	var wait bool
+	var w waiting
 	cmd := &cobra.Command{
 		Use: "enqueue NAME", Short: "Start a run of a flow", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
 		Long: `Start a run of a flow.
 
 For a flow on job_queue, the run gets a River job. Any process that has the flow's code and
 works the queue takes it up. For a flow on heartbeat, the run waits for a started client that
-has the code, or for run-due. With --wait, this program works it at once if it has the code.`,
+has the code, or for run-due. With --wait, this program works it at once if it has the code.
+
+With --wait, a run with a River job waits for such a process, and the command with it. It says
+what the run waits for. --timeout ends the wait, and not the run.`,
 		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
+			if err := w.check("wait"); err != nil {
+				return err
+			}
 			opts := &dataflow.TriggerOptions{Actor: by.actorOr(s.Env), Reason: by.reason, Params: orNone(params)}
 			var err error
 			if opts.At, err = parseTime(at); err != nil {
@@ -32,7 +39,9 @@ has the code, or for run-due. With --wait, this program works it at once if it h
 			if err != nil {
 				return err
 			}
-			if wait {
+			if w.wait {
+				ctx, cancel := w.limit(ctx)
+				defer cancel()
 				return s.waitFor(ctx, run)
 			}
 			return s.enqueued(ctx, run)
@@ -41,8 +50,8 @@ has the code, or for run-due. With --wait, this program works it at once if it h
 	by.flags(cmd)
 	cmd.Flags().StringVar(&params, "params", "", "parameters for the source, as JSON")
 	cmd.Flags().StringVar(&at, "at", "", "when to start, such as 2027-01-31T09:30:00Z (default: now)")
-	cmd.Flags().BoolVarP(&wait, "wait", "w", false, "show the progress until the run has ended")
-	return a.example(cmd, "enqueue orders --wait", "enqueue orders --at 2027-01-31T09:30:00Z")
+	w.flags(cmd, "wait", "w")
+	return a.example(cmd, "enqueue orders --wait --timeout 10m", "enqueue orders --at 2027-01-31T09:30:00Z")
 }
 
 func parseTime(text string) (time.Time, error) {
@@ -66,7 +75,7 @@ func (s *session) enqueued(ctx context.Context, run *dataflow.Run) error {
 	if err != nil {
 		return err
 	}
-	return s.show(viewRun(run), func(p *page) {
+	return s.show(jsonview.OfRun(run), func(p *page) {
 		if run.Coalesced {
 			p.line("Run %d of flow %q was waiting already, and no new one was made.", run.ID, run.FlowName)
 		} else {
@@ -87,9 +96,9 @@ func (s *session) enqueued(ctx context.Context, run *dataflow.Run) error {
 }
 
 type enqueuedView struct {
-	Flow  string   `json:"flow"`
-	Run   *runView `json:"run"`
-	Error string   `json:"error,omitempty"`
+	Flow  string        `json:"flow"`
+	Run   *jsonview.Run `json:"run"`
+	Error string        `json:"error,omitempty"`
 }
 
 func (a *app) enqueueAllCommand() *cobra.Command {
@@ -102,7 +111,7 @@ func (a *app) enqueueAllCommand() *cobra.Command {
 				return fmt.Errorf("%w, after %s", err, plural(len(all), "flow", "flows"))
 			}
 			var failed []error
-			list := views(all, func(e dataflow.Enqueued) enqueuedView {
+			list := jsonview.All(all, func(e dataflow.Enqueued) enqueuedView {
 				view := enqueuedView{Flow: e.Flow}
 				if e.Err != nil {
 					view.Error = message(e.Err)
@@ -110,7 +119,7 @@ func (a *app) enqueueAllCommand() *cobra.Command {
 						failed = append(failed, e.Err)
 					}
 				} else {
-					run := viewRun(e.Run)
+					run := jsonview.OfRun(e.Run)
 					view.Run = &run
 				}
 				return view
@@ -130,7 +139,7 @@ func enqueuedPage(p *page, list []enqueuedView) {
 		p.line("There are no flows.")
 		return
 	}
-	p.table([]string{"FLOW", "RUN", ""}, views(list, func(v enqueuedView) []string {
+	p.table([]string{"FLOW", "RUN", ""}, jsonview.All(list, func(v enqueuedView) []string {
 		switch {
 		case v.Run == nil:
 			return []string{v.Flow, "-", v.Error}
@@ -163,7 +172,7 @@ func (s *session) obstacles(ctx context.Context, name string) (texts []string, e
 func (s *session) waitFor(ctx context.Context, run *dataflow.Run) error {
 	flow, err := s.client.Flow(ctx, run.FlowName)
 	if err != nil {
-		return err
+		return s.unlessOver(ctx, run, err)
 	}
 	if run.Queue == "" && run.RiverJobID == 0 && flow.Registered() && !run.RunAfter.After(s.Now()) {
 		outcome := make(chan error, 1)
@@ -175,10 +184,18 @@ func (s *session) waitFor(ctx context.Context, run *dataflow.Run) error {
 	}
 	obstacles, err := s.obstacles(ctx, run.FlowName)
 	if err != nil {
-		return err
+		return s.unlessOver(ctx, run, err)
 	}
 	for _, text := range obstacles {
 		s.note(text)
 	}
 	return s.follow(ctx, run)
+}
+
+// unlessOver returns an error of a wait. If the wait was over, it says that instead.
+func (s *session) unlessOver(ctx context.Context, run *dataflow.Run, err error) error {
+	if ctx.Err() != nil {
+		return s.interrupted(ctx, run.ID, &work{})
+	}
+	return err
 }

@@ -60,6 +60,7 @@ var exits = []struct { //nolint:gochecknoglobals // a table
 	{exitUsage, as[*usageError]},
 	{exitRefused, as[*refusedError]},
 	{exitFailed, is(errInterrupted, errUnwritten, context.Canceled)},
+	{exitFailed, as[*timeoutError]},
 	{exitFailed, as[*dataflow.RunError]},
 	{exitNotFound, is(dataflow.ErrNotFound)},
 	{exitRefused, is(dataflow.ErrDisabled, dataflow.ErrRunFinished, dataflow.ErrRunState, dataflow.ErrAlreadyRunning, dataflow.ErrNotDue, dataflow.ErrNotRegistered, dataflow.ErrStopped, dataflow.ErrCursorMoved)},

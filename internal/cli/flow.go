@@ -5,11 +5,11 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
 func (a *app) flowCommand() *cobra.Command {
@@ -50,23 +50,26 @@ func (a *app) flowListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the flows in the database", Args: cobra.NoArgs,
 		RunE: a.on(func(ctx context.Context, s *session, _ []string) error {
+			if state == "paused" {
+				state = string(dataflow.FlowInactive)
+			}
 			flows, err := s.flows(ctx, dataflow.FlowState(state))
 			if err != nil {
 				return err
 			}
-			return s.show(views(flows, viewFlow), func(p *page) {
+			return s.show(jsonview.All(flows, jsonview.OfFlow), func(p *page) {
 				if len(flows) == 0 {
 					p.line("There are no flows. A program registers its flows when it starts, and by migrate up.")
 					return
 				}
-				p.table([]string{"FLOW", "STATE", "RUNTIME", "SCHEDULE", "NEXT TICK", "LAST RUN", "FAILURES"}, views(flows, func(f *dataflow.Flow) []string {
-					return []string{f.Name, flowState(f), f.Runtime.Type(), scheduleText(f), moment(f.NextRunAt), moment(f.LastRunAt), fmt.Sprint(f.Failures)}
+				p.table([]string{"FLOW", "STATE", "RUNTIME", "SCHEDULE", "NEXT TICK", "LAST RUN", "FAILURES"}, jsonview.All(flows, func(f *dataflow.Flow) []string {
+					return []string{f.Name, flowState(f), f.Runtime.Type(), scheduleText(f), nextTick(f), moment(f.LastRunAt), fmt.Sprint(f.Failures)}
 				}))
 			})
 		}),
 	}
-	cmd.Flags().StringVar(&state, "state", "", "only flows in this state: active or inactive")
-	return a.example(cmd, "flow list --state inactive")
+	cmd.Flags().StringVar(&state, "state", "", "only flows in this state: active or paused")
+	return a.example(cmd, "flow list --state paused")
 }
 
 func (a *app) flowShowCommand() *cobra.Command {
@@ -77,7 +80,7 @@ func (a *app) flowShowCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.show(viewFlow(f), func(p *page) { p.table(nil, flowFields(f)) })
+			return s.show(jsonview.OfFlow(f), func(p *page) { p.table(nil, flowFields(f)) })
 		}),
 	}, "flow show orders", "flow show gid://dataflow/Flow/1")
 }
@@ -93,11 +96,11 @@ func flowFields(f *dataflow.Flow) [][]string {
 		{"name", f.Name},
 		{"state", state},
 		{"tripped", orDash(f.TrippedReason)},
-		{"runtime", string(canonical(f.RuntimeJSON))},
-		{"source", string(canonical(f.Source))},
-		{"sink", string(canonical(f.Sink))},
+		{"runtime", string(jsonview.Canonical(f.RuntimeJSON))},
+		{"source", string(jsonview.Canonical(f.Source))},
+		{"sink", string(jsonview.Canonical(f.Sink))},
 		{"guarantee", string(f.Guarantee)},
-		{"next tick", moment(f.NextRunAt)},
+		{"next tick", nextTick(f)},
 		{"last run", moment(f.LastRunAt)},
 		{"last success", moment(f.LastSuccessAt)},
 		{"last error", orDash(f.LastError)},
@@ -106,6 +109,14 @@ func flowFields(f *dataflow.Flow) [][]string {
 		{"created", moment(&f.CreatedAt)},
 		{"updated", moment(&f.UpdatedAt)},
 	}
+}
+
+// nextTick is when the next tick starts a run. While a flow is paused, none does.
+func nextTick(f *dataflow.Flow) string {
+	if !f.IsActive() {
+		return "-"
+	}
+	return moment(f.NextRunAt)
 }
 
 type setState func(c *dataflow.Client, ctx context.Context, name, actor, reason string) (*dataflow.Flow, error)
@@ -119,10 +130,13 @@ func (a *app) flowStateCommand(use, short, done string, set setState) *cobra.Com
 			if err != nil {
 				return err
 			}
-			return s.show(viewFlow(f), func(p *page) {
+			return s.show(jsonview.OfFlow(f), func(p *page) {
 				p.line("Flow %q is %s.", f.Name, done)
-				if f.NextRunAt != nil {
+				if f.NextRunAt != nil && f.IsActive() {
 					p.line("Its next tick is at %s.", moment(f.NextRunAt))
+				}
+				if !f.IsActive() {
+					p.line("A run in progress goes on. %s flow resume %s lets the flow run again.", a.program.Name, quoted(f.Name))
 				}
 			})
 		}),
@@ -144,21 +158,6 @@ func (b *byWhom) actorOr(env func(string) string) string {
 	return cmp.Or(b.actor, env("USER"), env("LOGNAME"), env("USERNAME"), "cli")
 }
 
-// causeView is a cause as JSON.
-type causeView struct {
-	Code  string     `json:"code"`
-	Text  string     `json:"text"`
-	RunID int64      `json:"run_id,omitempty"`
-	Until *time.Time `json:"until,omitempty"`
-}
-
-type whyView struct {
-	Flow    string      `json:"flow"`
-	At      time.Time   `json:"at"`
-	Running bool        `json:"running"`
-	Causes  []causeView `json:"causes"`
-}
-
 func (a *app) flowWhyCommand() *cobra.Command {
 	return a.example(&cobra.Command{
 		Use: "why NAME", Short: "Say why a flow is not running now", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
@@ -167,9 +166,7 @@ func (a *app) flowWhyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			view := whyView{Flow: e.Flow, At: e.At.UTC(), Running: e.Running, Causes: views(e.Causes, func(c dataflow.Cause) causeView {
-				return causeView{Code: string(c.Code), Text: s.inCommands(c.Text, e.Flow), RunID: c.RunID, Until: utc(c.Until)}
-			})}
+			view := jsonview.OfWhy(e, func(text string) string { return s.inCommands(text, e.Flow) })
 			return s.show(view, func(p *page) {
 				for _, c := range view.Causes {
 					p.line("%s", c.Text)
@@ -190,6 +187,7 @@ func (a *app) inCommands(text, flow string) string {
 		"call client.Resume to go on", "run "+resume+" to go on",
 		"client.Resume goes on at once", resume+" goes on at once",
 		"Only calls of client.Tick or of the heartbeat endpoint would.", "Only "+tick+" or a call of the heartbeat endpoint would.",
+		"which client.Tick does not work", "which "+tick+" does not work",
 		"or call of client.Tick, puts it back", "or "+tick+", puts it back",
 	).Replace(text)
 }

@@ -8,8 +8,47 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/jsonview"
 )
+
+// waiting are the flags of a command that can wait for a run.
+type waiting struct {
+	wait    bool
+	timeout time.Duration
+}
+
+// flags adds the flags. name and short are those of the flag that waits.
+func (w *waiting) flags(cmd *cobra.Command, name, short string) {
+	cmd.Flags().BoolVarP(&w.wait, name, short, false, "show the progress until the run has ended")
+	cmd.Flags().DurationVar(&w.timeout, "timeout", 0, "with --"+name+", how long to wait, such as 90s or 10m (default: without a limit)")
+}
+
+// check returns an error for a timeout without a wait, and for one that is negative.
+func (w *waiting) check(name string) error {
+	switch {
+	case w.timeout < 0:
+		return usage("--timeout %s is negative: use a duration such as 90s", w.timeout)
+	case w.timeout > 0 && !w.wait:
+		return usage("--timeout needs --%s", name)
+	}
+	return nil
+}
+
+// limit returns a context that ends when the command has waited for long enough.
+func (w *waiting) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if w.timeout <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, w.timeout, &timeoutError{w.timeout})
+}
+
+// timeoutError is the end of a wait.
+type timeoutError struct{ after time.Duration }
+
+func (e *timeoutError) Error() string { return fmt.Sprintf("not ended within --timeout %s", e.after) }
 
 // followInterval is how often the state of a run is read.
 const followInterval = 200 * time.Millisecond
@@ -81,8 +120,12 @@ func wait(err error) bool {
 func (s *session) interrupted(ctx context.Context, id int64, w *work) error {
 	w.end()
 	cause := errInterrupted
-	if errors.Is(context.Cause(ctx), errUnwritten) {
+	var timeout *timeoutError
+	switch {
+	case errors.Is(context.Cause(ctx), errUnwritten):
 		cause = errUnwritten
+	case errors.As(context.Cause(ctx), &timeout):
+		cause = timeout
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
@@ -98,9 +141,20 @@ func (s *session) interrupted(ctx context.Context, id int64, w *work) error {
 		return fmt.Errorf("%w: run %d continues on worker %s: %s", cause, id, run.Worker, see)
 	case w.handedBack():
 		return fmt.Errorf("%w: run %d was handed back, and continues when a process with its code takes it up: %s", cause, id, see)
+	case timeout != nil:
+		return fmt.Errorf("%w: run %d is %s, and stays so until a process works it or run cancel ends it: %s: %s", cause, id, run.State, see, s.whyWaits(ctx, run.FlowName))
 	default:
 		return fmt.Errorf("%w: run %d continues when a process with its code takes it up: %s", cause, id, see)
 	}
+}
+
+// whyWaits says in a sentence why no run of a flow starts.
+func (s *session) whyWaits(ctx context.Context, name string) string {
+	e, err := s.client.Why(ctx, name)
+	if err != nil || len(e.Causes) == 0 {
+		return s.program.Name + " flow why " + quoted(name)
+	}
+	return s.inCommands(e.Causes[0].Text, name)
 }
 
 // follower writes each change of a run.
@@ -137,7 +191,7 @@ func (f *follower) look(run *dataflow.Run) error {
 
 // lookJSON writes a line for each change.
 func (f *follower) lookJSON(run *dataflow.Run) error {
-	data, err := json.Marshal(viewRun(run))
+	data, err := json.Marshal(jsonview.OfRun(run))
 	if err != nil {
 		return err
 	}

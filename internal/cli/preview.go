@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
 // previewView is a dry run as JSON.
@@ -34,8 +35,8 @@ type previewRecordView struct {
 
 func viewPreview(r *dataflow.DryRunReport) previewView {
 	return previewView{
-		Flow: r.Flow, From: orNull(r.From), To: canonical(r.To), More: r.More, Written: r.Written, Counters: r.Counters,
-		Records: views(r.Records, func(rec dataflow.DryRunRecord) previewRecordView {
+		Flow: r.Flow, From: jsonview.OrNull(r.From), To: jsonview.Canonical(r.To), More: r.More, Written: r.Written, Counters: r.Counters,
+		Records: jsonview.All(r.Records, func(rec dataflow.DryRunRecord) previewRecordView {
 			v := previewRecordView{Key: rec.Key, Outcome: string(rec.Outcome), Before: rec.Before, After: rec.After}
 			if rec.Outcome == dataflow.DryRunBad {
 				v.Stage, v.Error, v.Action = string(rec.Stage), rec.Error, rec.Action.String()
@@ -83,7 +84,7 @@ func previewPage(p *page, r *dataflow.DryRunReport) {
 		p.line("There are no records %s.", where)
 		return
 	}
-	p.table([]string{"KEY", "OUTCOME", "BEFORE", "AFTER"}, views(r.Records, func(rec dataflow.DryRunRecord) []string {
+	p.table([]string{"KEY", "OUTCOME", "BEFORE", "AFTER"}, jsonview.All(r.Records, func(rec dataflow.DryRunRecord) []string {
 		after := make([]string, len(rec.After))
 		for i, v := range rec.After {
 			after[i] = string(v)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
 func (a *app) runCommand() *cobra.Command {
@@ -26,8 +28,15 @@ func (a *app) runListCommand() *cobra.Command {
 	var p dataflow.RunListParams
 	var states []string
 	var trigger string
-	cmd := &cobra.Command{Use: "list", Short: "List runs, newest first", Args: cobra.NoArgs}
-	cmd.RunE = a.on(func(ctx context.Context, s *session, _ []string) error {
+	cmd := &cobra.Command{Use: "list [NAME]", Short: "List runs, newest first, of one flow or of all", Args: cobra.MaximumNArgs(1), ValidArgsFunction: a.completeFlows}
+	cmd.RunE = a.on(func(ctx context.Context, s *session, args []string) error {
+		named := cmd.Flags().Changed("flow")
+		if len(args) == 1 {
+			if named && p.Flow != args[0] {
+				return usage("two flows are named, %q and %q: name one", clip(args[0], nameMost), clip(p.Flow, nameMost))
+			}
+			p.Flow, named = args[0], true
+		}
 		for _, state := range states {
 			p.States = append(p.States, dataflow.RunState(state))
 		}
@@ -35,7 +44,7 @@ func (a *app) runListCommand() *cobra.Command {
 			return usage("%q is not a trigger: use one of %s", clip(trigger, nameMost), strings.Join(triggers, ", "))
 		}
 		p.Trigger = dataflow.Trigger(trigger)
-		if cmd.Flags().Changed("flow") { // an unknown flow is an error, not an empty list
+		if named { // an unknown flow is an error, not an empty list
 			if _, err := s.client.Flow(ctx, p.Flow); err != nil {
 				return err
 			}
@@ -44,12 +53,12 @@ func (a *app) runListCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return s.show(views(runs, viewRun), func(page *page) {
+		return s.show(jsonview.All(runs, jsonview.OfRun), func(page *page) {
 			if len(runs) == 0 {
 				page.line("There are no such runs.")
 				return
 			}
-			page.table([]string{"RUN", "FLOW", "STATE", "TRIGGER", "DUE", "STARTED", "TOOK", "READ", "WRITTEN", "ATTEMPT", "ERROR"}, views(runs, s.runRow))
+			page.table([]string{"RUN", "FLOW", "STATE", "TRIGGER", "DUE", "STARTED", "TOOK", "READ", "WRITTEN", "ATTEMPT", "ERROR"}, jsonview.All(runs, s.runRow))
 		})
 	})
 	flags := cmd.Flags()
@@ -58,7 +67,7 @@ func (a *app) runListCommand() *cobra.Command {
 	flags.StringVar(&trigger, "trigger", "", "only runs with this trigger: "+strings.Join(triggers, ", "))
 	idFlag(cmd, &p.Before, "before", "only runs older than this one, such as the last of the previous page")
 	limitFlag(cmd, &p.Limit, 20, "how many")
-	return a.example(cmd, "run list --flow orders --state failed,cancelled --limit 5")
+	return a.example(cmd, "run list orders --state failed,cancelled --limit 5")
 }
 
 func (s *session) runRow(r *dataflow.Run) []string {
@@ -93,10 +102,13 @@ func runID(text string) (int64, error) {
 }
 
 func (a *app) runShowCommand() *cobra.Command {
-	var follow bool
+	var w waiting
 	cmd := &cobra.Command{
 		Use: "show RUN", Short: "Show all that is stored of a run, or follow it to its end", Args: cobra.ExactArgs(1),
 		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
+			if err := w.check("follow"); err != nil {
+				return err
+			}
 			id, err := runID(args[0])
 			if err != nil {
 				return err
@@ -105,17 +117,19 @@ func (a *app) runShowCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if follow {
+			if w.wait {
+				ctx, cancel := w.limit(ctx)
+				defer cancel()
 				return s.follow(ctx, run)
 			}
 			progress, err := s.client.Progress(ctx, id)
 			if err != nil {
 				return err
 			}
-			return s.show(viewRun(run), func(p *page) { p.table(nil, s.runFields(run, progress)) })
+			return s.show(jsonview.OfRun(run), func(p *page) { p.table(nil, s.runFields(run, progress)) })
 		}),
 	}
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "show the progress until the run has ended")
+	w.flags(cmd, "follow", "f")
 	return a.example(cmd, "run show 7 --follow")
 }
 
@@ -139,18 +153,18 @@ func (s *session) runFields(r *dataflow.Run, progress *dataflow.Progress) [][]st
 		{"worker", orDash(r.Worker)},
 		{"queue", orDash(r.Queue)},
 		{"records", records(r.Counters)},
-		{"from cursor", orDash(string(canonical(r.FromCursor)))},
-		{"to cursor", orDash(string(canonical(r.ToCursor)))},
+		{"from cursor", orDash(string(jsonview.Canonical(r.FromCursor)))},
+		{"to cursor", orDash(string(jsonview.Canonical(r.ToCursor)))},
 	}
 	if r.IsBackfill() {
 		until := "the end"
 		if r.UntilCursor != nil {
-			until = "cursor " + string(canonical(r.UntilCursor))
+			until = "cursor " + string(jsonview.Canonical(r.UntilCursor))
 		}
 		fields = append(fields, []string{"backfill", fmt.Sprintf("%s, until %s", r.Scope, until)})
 	}
 	if r.Params != nil {
-		fields = append(fields, []string{"params", string(canonical(r.Params))})
+		fields = append(fields, []string{"params", string(jsonview.Canonical(r.Params))})
 	}
 	if text := progressText(progress); text != "" && !r.State.Finished() {
 		fields = append(fields, []string{"progress", text})
@@ -181,10 +195,13 @@ func progressText(p *dataflow.Progress) string {
 
 func (a *app) runCancelCommand() *cobra.Command {
 	var by byWhom
-	var wait bool
+	var w waiting
 	cmd := &cobra.Command{
 		Use: "cancel RUN", Short: "End a run, whichever process works it", Args: cobra.ExactArgs(1),
 		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
+			if err := w.check("wait"); err != nil {
+				return err
+			}
 			id, err := runID(args[0])
 			if err != nil {
 				return err
@@ -193,36 +210,47 @@ func (a *app) runCancelCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if wait && !run.State.Finished() {
+			if w.wait && !run.State.Finished() {
+				ctx, cancel := w.limit(ctx)
+				defer cancel()
 				ended, err := s.client.Wait(ctx, id)
 				if ctx.Err() != nil {
-					return fmt.Errorf("%w: run %d was asked to end, and will end wherever it is worked", errInterrupted, id)
+					cause := errInterrupted
+					var timeout *timeoutError
+					if errors.As(context.Cause(ctx), &timeout) {
+						cause = timeout
+					}
+					return fmt.Errorf("%w: run %d was asked to end, and will end wherever it is worked", cause, id)
 				}
 				if ended == nil {
 					return err
 				}
 				run = ended
 			}
-			return s.show(viewRun(run), func(p *page) {
+			return s.show(jsonview.OfRun(run), func(p *page) {
 				if run.State == dataflow.RunInProgress {
 					p.line("Run %d of flow %q was asked to end. Worker %s ends it within seconds.", run.ID, run.FlowName, run.Worker)
-					return
+				} else {
+					p.line("Run %d of flow %q is %s.", run.ID, run.FlowName, run.State)
 				}
-				p.line("Run %d of flow %q is %s.", run.ID, run.FlowName, run.State)
+				p.line("The flow's next run goes on from the last checkpoint: %s flow pause %s keeps it from that.", a.program.Name, quoted(run.FlowName))
 			})
 		}),
 	}
 	by.flags(cmd)
-	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the run has ended")
+	w.flags(cmd, "wait", "")
 	return a.example(cmd, `run cancel 7 --reason "the wrong file"`)
 }
 
 func (a *app) runRetryCommand() *cobra.Command {
 	var by byWhom
-	var wait bool
+	var w waiting
 	cmd := &cobra.Command{
 		Use: "retry RUN", Short: "Start a new run in place of one that failed or was cancelled", Args: cobra.ExactArgs(1),
 		RunE: a.on(func(ctx context.Context, s *session, args []string) error {
+			if err := w.check("wait"); err != nil {
+				return err
+			}
 			id, err := runID(args[0])
 			if err != nil {
 				return err
@@ -231,13 +259,15 @@ func (a *app) runRetryCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if wait {
+			if w.wait {
+				ctx, cancel := w.limit(ctx)
+				defer cancel()
 				return s.waitFor(ctx, run)
 			}
 			return s.enqueued(ctx, run)
 		}),
 	}
 	cmd.Flags().StringVar(&by.actor, "actor", "", "who does this (default: the user's name)")
-	cmd.Flags().BoolVarP(&wait, "wait", "w", false, "show the progress until the run has ended")
+	w.flags(cmd, "wait", "w")
 	return a.example(cmd, "run retry 7 --wait")
 }

@@ -9,21 +9,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
 type statusView struct {
-	Database  string        `json:"database"`
-	Processes []processView `json:"processes"`
-	Flows     []statusFlow  `json:"flows"`
-}
-
-type processView struct {
-	ID          string    `json:"id"`
-	CodeVersion string    `json:"code_version,omitempty"`
-	Flows       []string  `json:"flows"`
-	Queues      []string  `json:"queues"`
-	StartedAt   time.Time `json:"started_at"`
-	SeenAt      time.Time `json:"seen_at"`
+	Database  string             `json:"database"`
+	Processes []jsonview.Process `json:"processes"`
+	Flows     []statusFlow       `json:"flows"`
 }
 
 type statusFlow struct {
@@ -57,9 +49,7 @@ func (s *session) status(ctx context.Context) (*statusView, error) {
 	if err != nil {
 		return nil, err
 	}
-	view.Processes = views(processes, func(p *dataflow.Process) processView {
-		return processView{ID: p.ID, CodeVersion: p.CodeVersion, Flows: p.Flows, Queues: p.Queues, StartedAt: p.StartedAt.UTC(), SeenAt: p.SeenAt.UTC()}
-	})
+	view.Processes = jsonview.All(processes, jsonview.OfProcess)
 	now, err := s.store.Now(ctx)
 	if err != nil {
 		return nil, err
@@ -84,8 +74,8 @@ func (s *session) status(ctx context.Context) (*statusView, error) {
 		}
 		view.Flows[i] = statusFlow{
 			Name: f.Name, State: flowState(f), Running: activity.InProgress, Waiting: activity.Waiting,
-			Overdue:   f.NextRunAt != nil && f.NextRunAt.Before(now),
-			NextRunAt: utc(f.NextRunAt), LastRunAt: utc(f.LastRunAt), Failures: f.Failures, LastError: f.LastError,
+			Overdue:   f.IsActive() && f.NextRunAt != nil && f.NextRunAt.Before(now),
+			NextRunAt: jsonview.UTC(f.NextRunAt), LastRunAt: jsonview.UTC(f.LastRunAt), Failures: f.Failures, LastError: f.LastError,
 		}
 	}
 	return view, nil
@@ -107,6 +97,9 @@ func (v *statusView) page(p *page) {
 	rows := make([][]string, len(v.Flows))
 	for i, f := range v.Flows {
 		next := moment(f.NextRunAt)
+		if f.State == "paused" {
+			next = "-"
+		}
 		if f.Overdue {
 			next += " overdue"
 		}

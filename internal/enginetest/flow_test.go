@@ -269,7 +269,7 @@ func TestFlow_Disabled(t *testing.T) {
 				require.ErrorContains(t, err, fmt.Sprintf("%q", flow.Name))
 				require.Nil(t, run)
 				if flow.State == dataflow.FlowInactive {
-					require.ErrorContains(t, err, "it is inactive, by ann: the disk is full")
+					require.ErrorContains(t, err, "it is paused, by ann: the disk is full")
 				} else {
 					require.ErrorContains(t, err, "its runtime is")
 				}

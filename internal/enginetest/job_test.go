@@ -3,6 +3,7 @@ package enginetest_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -51,8 +52,11 @@ func TestDataFlowJob_FlowRefs(t *testing.T) {
 		j := t.working(onQueue("f", failing(1, errBroken), dataflow.FlowOptions{MaxAttempts: 4}))
 		flow, err := j.client.Flow(t.Context(), "f")
 		require.NoError(t, err)
-		for i, args := range []string{`{"flow_id":%d}`, `{"flow_id":"%d","more":[]}`, `{"flow_id":"gid://app/Flow/%d","run_id":0}`} {
-			id := j.insert(rawArgs(fmt.Sprintf(args, flow.ID)))
+		for i, args := range []string{`{"flow_id":%d}`, `{"flow_id":"%d","more":[]}`, `{"flow_id":"gid://app/Flow/%d","run_id":0}`, `{"flow_id":"f"}`} {
+			if strings.Contains(args, "%d") {
+				args = fmt.Sprintf(args, flow.ID)
+			}
+			id := j.insert(rawArgs(args))
 			run, err := t.wait(j.client, j.event(dataflow.EventRunStarted).Run.ID)
 			require.NoError(t, err)
 			require.Equal(t, id, run.RiverJobID)
@@ -67,6 +71,10 @@ func TestDataFlowJob_FlowRefs(t *testing.T) {
 			}
 		}
 		t.requireExactly("f", 3)
+
+		job := j.next(j.insert(rawArgs(`{"flow_id":"gone"}`))) // a flow that is missing
+		require.Equal(t, rivertype.JobStateCompleted, job.State)
+		require.Len(t, j.logs.lines("work flow gone: not found"), 1)
 	})
 }
 
@@ -100,7 +108,7 @@ func TestDataFlowJob_NothingToDo(t *testing.T) {
 			"work flow 99: not found":                   {FlowID: 99},
 			`claim run 999 of flow \"done\": not found`: {FlowID: flow, RunID: 999},
 			"run is finished: it is success":            {FlowID: flow, RunID: runs["done"].ID},
-			"it is inactive, by ann":                    {FlowID: dataflow.FlowRef(runs["paused"].FlowID)},
+			"it is paused, by ann":                      {FlowID: dataflow.FlowRef(runs["paused"].FlowID)},
 			"disabled: its runtime is":                  {FlowID: dataflow.FlowRef(runs["off"].FlowID)},
 		}
 		ids := make(map[string]int64)
@@ -142,8 +150,9 @@ func TestDataFlowJob_BadArgs(t *testing.T) {
 		wants := map[string]string{
 			`[]`:                                   "array",
 			`{}`:                                   "flow_id is missing",
-			`{"flow_id":null}`:                     "flow_id null",
-			`{"flow_id":"x"}`:                      "is not the id of a flow",
+			`{"flow_id":null}`:                     "flow_id is missing",
+			`{"flow_id":""}`:                       "is not the id of a flow",
+			`{"flow_id":"-1"}`:                     "is not the id of a flow",
 			`{"flow_id":0}`:                        "flow_id 0 is not the id of a flow",
 			`{"flow_id":1.5}`:                      "flow_id 1.5",
 			`{"flow_id":"gid://app/Thing/1"}`:      "is not a global id of a flow, but of a Thing",

@@ -3,6 +3,7 @@ package enginetest_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"sync"
 	"testing"
@@ -234,6 +235,82 @@ func TestTransient(t *testing.T) {
 		require.Equal(t, 6, tries)
 		require.Equal(t, dataflow.Counters{Read: 30, Written: 30}, run.Counters)
 		require.Empty(t, run.Errors)
+	})
+}
+
+// TestMarkError: a flow says what its errors mean, where the code that returns them cannot.
+func TestMarkError(t *testing.T) {
+	t.Parallel()
+	errGone, errBusy, errOdd := errors.New("410"), errors.New("503"), errors.New("odd")
+	mark := func(err error) error {
+		switch {
+		case errors.Is(err, errGone):
+			return dataflow.Permanent(err)
+		case errors.Is(err, errBusy):
+			return dataflow.Transient(err)
+		case errors.Is(err, errOdd):
+			panic("a fault of the user's")
+		}
+		return nil
+	}
+	onBoth(t, func(t *dbT) {
+		var fail func(batch int) error
+		batches := 0
+		flow := dataflow.NewFlow("n", numbers{n: 30}, dataflow.Map(func(_ context.Context, n int) (int, error) { return n, nil }),
+			dataflow.To(dataflow.SinkFunc[int](func(context.Context, dataflow.SinkBatch[int]) error {
+				batches++
+				return fail(batches)
+			})), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 10}, MaxAttempts: 3, MarkError: mark, OnBadRecord: dataflow.SkipUpTo(9)})
+		client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{flow}})
+		require.NoError(t, client.Register(t.Context()))
+		run := func(f func(batch int) error) *dataflow.Run {
+			fail, batches = f, 0
+			cursor, err := client.Cursor(t.Context(), "n")
+			require.NoError(t, err)
+			_, err = client.SetCursor(t.Context(), "n", &dataflow.SetCursorParams{IfSeq: &cursor.Seq})
+			require.NoError(t, err)
+			run, err := client.Trigger(t.Context(), "n", nil)
+			var re *dataflow.RunError
+			if !errors.As(err, &re) {
+				require.NoError(t, err)
+			}
+			return run
+		}
+		require.Equal(t, dataflow.RunFailed, run(func(int) error { return fmt.Errorf("write: %w", errGone) }).State, "permanent")
+		passed := run(func(batch int) error {
+			if batch%2 == 1 {
+				return errBusy
+			}
+			return nil
+		})
+		require.Equal(t, dataflow.RunSuccess, passed.State)
+		require.Empty(t, passed.Errors, "transient: it spends no attempt")
+		require.Equal(t, dataflow.RunPending, run(func(int) error { return errOdd }).State, "a MarkError that panics changes nothing")
+		require.NoError(t, func() error { _, err := client.CancelFlow(t.Context(), "n", "", ""); return err }())
+		require.Equal(t, dataflow.RunPending, run(func(int) error { return errors.New("other") }).State, "nil changes nothing")
+		require.NoError(t, func() error { _, err := client.CancelFlow(t.Context(), "n", "", ""); return err }())
+	})
+}
+
+// TestMarkError_BadRecord: the error of a record may be about the attempt.
+func TestMarkError_BadRecord(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		errKey := errors.New("the key is revoked")
+		flow := dataflow.NewFlow("n", numbers{n: 3}, dataflow.Map(func(_ context.Context, n int) (int, error) { return n, errKey }),
+			dataflow.To(dataflow.SinkFunc[int](func(context.Context, dataflow.SinkBatch[int]) error { return nil })),
+			&dataflow.FlowOptions{OnBadRecord: dataflow.SkipUpTo(9), MarkError: func(err error) error {
+				if errors.Is(err, errKey) {
+					return dataflow.Permanent(err)
+				}
+				return err
+			}})
+		client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{flow}})
+		require.NoError(t, client.Register(t.Context()))
+		run, err := client.Trigger(t.Context(), "n", nil)
+		require.ErrorIs(t, err, errKey)
+		require.Equal(t, dataflow.RunFailed, run.State)
+		require.Zero(t, run.Counters.Dropped, "the policy was not asked")
 	})
 }
 
