@@ -275,7 +275,8 @@ type Queries interface {
 	//   - The run is due, and its flow is active.
 	//   - A slot is free. See below.
 	//   - If Slots is 1 and the run is a tick's that was never claimed: no such run of
-	//     an earlier tick waits in the same queue.
+	//     an earlier tick waits in the same queue, and no own run of the flow that lost its
+	//     worker is due there.
 	//   - If Slots is 1, Backfills is 0 and the run is a backfill's: no own run of the
 	//     flow is due in the same queue.
 	//
@@ -290,7 +291,8 @@ type Queries interface {
 	// checkpoint, Held is false, and the caller must roll back.
 	RunCheckpoint(ctx context.Context, p *RunCheckpointParams) (LeaseStatus, error)
 	// RunEnd takes a run from in_progress to another state, and stores the outcome with
-	// its flow. It returns nil if the claim no longer holds the run.
+	// its flow. A run that lost its worker keeps RunAfter, so that it goes first. RunEnd
+	// returns nil if the claim no longer holds the run.
 	RunEnd(ctx context.Context, p *RunEndParams) (*Run, error)
 	// RunRenew renews the leases of claims, and returns the status of each. It does not
 	// renew a lease whose run another transaction has locked.

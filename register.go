@@ -218,8 +218,11 @@ func (r *registrar) registerSet(ctx context.Context, set []*registering) error {
 	}
 	for _, one := range set {
 		r.registered(ctx, one, now)
+		if one.isNew || one.rec.State != FlowActive {
+			continue
+		}
 		before, bound := r.flows.bind(one.before), r.flows.knownByID(one.rec.ID)
-		if !before.Runtime.Settings().Enabled && bound.Runtime.Settings().Enabled && one.rec.State == FlowActive {
+		if !before.Runtime.Settings().Enabled && bound.Runtime.Settings().Enabled {
 			if err := r.jobs.wake(ctx, bound); err != nil {
 				return err
 			}
@@ -287,6 +290,9 @@ func (r *registrar) keepMigrated(def *FlowDefinition, before *FlowRecord) bool {
 
 // logMigrated logs whether a migrated flow keeps its Runtime.
 func (r *registrar) logMigrated(ctx context.Context, before, rec *FlowRecord, kept bool) {
+	if before.MigratedFrom == nil && !kept {
+		return
+	}
 	was, is := r.flows.bind(before).Runtime.Type(), r.flows.bind(rec).Runtime.Type()
 	switch {
 	case rec.comingBack(): // both Runtimes are the same

@@ -48,7 +48,8 @@ const sqlFlowByID = `select ` + flowColumns + ` from {s}dataflow_flow f where f.
 
 const sqlFlowByName = `select ` + flowColumns + ` from {s}dataflow_flow f where f.name = $1`
 
-const sqlFlowsByName = `select ` + flowColumns + ` from {s}dataflow_flow f where f.name = any($1)`
+// The planner spends long on a list of many names, but not on a join.
+const sqlFlowsByName = `select ` + flowColumns + ` from unnest($1::text[]) as n (name) join {s}dataflow_flow f on f.name = n.name collate "C"`
 
 const sqlFlowList = `
 select ` + flowColumns + ` from {s}dataflow_flow f
@@ -195,18 +196,20 @@ order by r.run_after, r.id limit $4`
 )
 
 // A run that waits for a later time does not count, unless it has been claimed before. Each half
-// uses a partial index.
+// uses a partial index, flow by flow, however many runs other flows have.
 const sqlRunActivity = `
-select flow_id, count(*) filter (where state = 'in_progress'),
-	count(*) filter (where state = 'pending'),
-	count(*) filter (where state = 'pending' and trigger = 'schedule' and lease_no = 0),
-	count(*) filter (where scope <> '')
-from (
-	select flow_id, state, trigger, lease_no, scope from {s}dataflow_run where flow_id = any($1) and state = 'in_progress'
-	union all
-	select flow_id, state, trigger, lease_no, scope from {s}dataflow_run
-	where flow_id = any($1) and state = 'pending' and (run_after <= {now} or lease_no > 0)) r
-group by flow_id`
+select f.id, r.in_progress, r.pending, r.ticks, r.backfills
+from unnest($1::bigint[]) as f (id) cross join lateral (
+	select count(*) filter (where state = 'in_progress') as in_progress,
+		count(*) filter (where state = 'pending') as pending,
+		count(*) filter (where state = 'pending' and trigger = 'schedule' and lease_no = 0) as ticks,
+		count(*) filter (where scope <> '') as backfills
+	from (
+		select state, trigger, lease_no, scope from {s}dataflow_run where flow_id = f.id and state = 'in_progress'
+		union all
+		select state, trigger, lease_no, scope from {s}dataflow_run
+		where flow_id = f.id and state = 'pending' and (run_after <= {now} or lease_no > 0)) live) r
+where r.in_progress + r.pending > 0`
 
 const sqlFlowsCrowded = `
 select r.flow_id from (
@@ -222,7 +225,7 @@ group by r.flow_id having count(*) > 1 order by r.flow_id`
 // unique key, so that another run can wait while this one is worked.
 //
 // A flow with one slot has an order within a queue. A tick's run waits for the runs of
-// earlier ticks. A backfill without slots of its own waits for the flow's own runs.
+// earlier ticks, and for a run that lost its worker. A backfill without slots of its own waits for the flow's own runs.
 //
 // A backfill with slots of its own begins to look for a free one at a slot that depends
 // on its id, so that claims at the same moment try different slots.
@@ -246,6 +249,8 @@ where r.id = $1 and r.state = 'pending' and r.run_after <= {now} and f.id = r.fl
 	and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select from {s}dataflow_run o
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = 'schedule' and o.lease_no = 0
 			and o.scheduled_for < r.scheduled_for and o.queue = r.queue))
+	and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select from {s}dataflow_run o
+		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.rescues > 0 and o.run_after <= {now} and o.queue = r.queue))
 	and not (s.slots = 1 and s.backfills = 0 and r.scope <> '' and exists (select from {s}dataflow_run o
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue))
 returning ` + runColumns
@@ -295,7 +300,7 @@ const sqlRunEnd = `
 update {s}dataflow_run r
 set state = $3, slot = null, lease_until = null, waits_for = '', waits_since = null,
 	ended_at = case when $3 = 'pending' then null else {clock} end,
-	run_after = case when $3 = 'pending' then {now} + $4::bigint * interval '1 microsecond' else r.run_after end,
+	run_after = case when $3 = 'pending' and not $8 then {now} + $4::bigint * interval '1 microsecond' else r.run_after end,
 	attempt = case when $5 then r.attempt - 1 else r.attempt end,
 	error = case when $5 and $6 = '' then r.error else $6 end,
 	errors = case when $7::jsonb is null then r.errors else r.errors || $7::jsonb end,

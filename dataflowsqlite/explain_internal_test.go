@@ -46,7 +46,7 @@ func TestExplain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			plan := explain(t, db, c.sql)
-			require.NotContains(t, plan, "SCAN r", plan)
+			require.NotContains(t, plan, "SCAN r USING", plan)
 			require.NotContains(t, plan, "SCAN o", plan)
 			for _, index := range c.indexes {
 				require.Contains(t, plan, index, plan)

@@ -192,6 +192,8 @@ where r.id = ?1 and r.state = 'pending' and r.run_after <= {now}
 	and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select 1 from dataflow_run o indexed by dataflow_run_waiting
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = 'schedule' and o.lease_no = 0
 			and o.scheduled_for < r.scheduled_for and o.queue = r.queue))
+	and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select 1 from dataflow_run o indexed by dataflow_run_waiting
+		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.rescues > 0 and o.run_after <= {now} and o.queue = r.queue))
 	and not (s.slots = 1 and s.backfills = 0 and r.scope <> '' and exists (select 1 from dataflow_run o indexed by dataflow_run_waiting
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue))`
 
@@ -226,7 +228,7 @@ const sqlRunEnd = `
 update dataflow_run
 set state = ?3, slot = null, lease_until = null, waits_for = '', waits_since = null,
 	ended_at = case when ?3 = 'pending' then null else {now} end,
-	run_after = case when ?3 = 'pending' then strftime('%Y-%m-%d %H:%M:%f', {now}, ?4 || ' seconds') else run_after end,
+	run_after = case when ?3 = 'pending' and not ?8 then strftime('%Y-%m-%d %H:%M:%f', {now}, ?4 || ' seconds') else run_after end,
 	attempt = case when ?5 then attempt - 1 else attempt end,
 	error = case when ?5 and ?6 = '' then error else ?6 end,
 	errors = case when ?7 is null then errors else json_insert(errors, '$[#]', json(?7)) end,

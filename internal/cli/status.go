@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/dataflow"
-
 	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
