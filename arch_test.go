@@ -21,7 +21,7 @@ const module = "github.com/activedataflow/dataflow"
 // arrows are the packages of this module that each package may import, tests
 // aside. A package that is not listed fails the test: say where it stands.
 var arrows = map[string][]string{
-	"":                        {"internal/batch", "internal/exact", "internal/lease", "internal/notes", "internal/pools", "internal/schedule", "internal/stored", "internal/zonedata"},
+	"":                        {"internal/batch", "internal/exact", "internal/lease", "internal/notes", "internal/pools", "internal/schedule", "internal/stored", "internal/wake", "internal/zonedata"},
 	"dataflowpgx":             {"", "internal/driverkit", "internal/migration", "internal/pooler", "internal/pools", "internal/sqlstate", "internal/zonedata"},
 	"dataflowsqlite":          {"", "internal/driverkit", "internal/migration"},
 	"connector/httpjson":      {"", "internal/httpcall", "internal/jsonrow"},
@@ -30,7 +30,7 @@ var arrows = map[string][]string{
 	"connector/jsonl":         {"", "internal/files", "internal/jsonrow", "internal/notes"},
 	"internal/jsonrow":        {"internal/exact"},
 	"internal/files":          {""},
-	"connector/csvfile":       {"", "internal/files", "internal/notes"},
+	"connector/csvfile":       {"", "internal/csvguess", "internal/files", "internal/notes"},
 	"internal/notes":          {},
 	"internal/exact":          {},
 	"connector":               {}, // its README, and that README's code as a test
@@ -52,9 +52,10 @@ var arrows = map[string][]string{
 	"examples/hello":          {"", "connector/csvfile", "connector/sqltable", "dataflowsqlite"},
 	"examples/service":        {"", "connector/pgtable", "dataflowpgx"},
 	"examples/quickstart":     {"", "connector/csvfile", "connector/pgtable", "connector/sqltable", "dataflowpgx", "dataflowsqlite"},
-	"dataflowhttp":            {""},
+	"dataflowhttp":            {"", "internal/jsonview"},
 	"dataflowtest":            {"", "dataflowsqlite"},
 	"internal/pools":          {},
+	"internal/wake":           {},
 	"internal/schedule":       {},
 	"internal/stored":         {},
 	"internal/zonedata":       {},
@@ -62,7 +63,9 @@ var arrows = map[string][]string{
 	"internal/week":           {},
 	"cmd/dataflow":            {"dataflowcli"},
 	"dataflowcli":             {"", "internal/cli"},
-	"internal/cli":            {"", "dataflowpgx", "dataflowsqlite", "internal/pooler"},
+	"internal/cli":            {"", "connector/csvfile", "dataflowpgx", "dataflowsqlite", "internal/csvguess", "internal/jsonview", "internal/pooler"},
+	"internal/csvguess":       {},
+	"internal/jsonview":       {""},
 }
 
 // forbidden are the packages from elsewhere that a package must not depend on,

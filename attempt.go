@@ -43,7 +43,7 @@ type attempt struct {
 
 	// control is for statements that must not wait for connections that runs have.
 	control Store
-	watch   *readWatch // of the source; nil: nothing was read
+	watches partWatches
 
 	place  place
 	moved  bool // the attempt has moved the checkpoint's cursor

@@ -17,7 +17,7 @@ type readWatch struct {
 	epoch time.Time
 }
 
-// begin starts the watch, just before the read.
+// begin starts the watch, just before the read. When the read has ended, pause must be called.
 func (w *readWatch) begin() {
 	w.epoch = time.Now() //nolint:forbidigo // how long it takes, not what time it is
 	w.asked.Store(true)
@@ -60,6 +60,63 @@ func (w *readWatch) look() time.Duration {
 	return w.silence()
 }
 
+// busyWatch knows since when a transform or a sink works on one batch. A nil one knows nothing.
+type busyWatch struct {
+	name  string // such as "transform"
+	part  string // its type; empty: that says nothing
+	epoch time.Time
+	since atomic.Int64 // in nanoseconds since epoch; 0: it does not work
+}
+
+func newBusyWatch(name, part string) *busyWatch {
+	return &busyWatch{name: name, part: part, epoch: time.Now()} //nolint:forbidigo // how long it takes, not what time it is
+}
+
+func (w *busyWatch) begin() {
+	if w != nil {
+		w.since.Store(max(int64(time.Since(w.epoch)), 1))
+	}
+}
+
+// end says that the batch is done. If ctx is done, it was only interrupted: what was slow is to
+// be named.
+func (w *busyWatch) end(ctx context.Context) {
+	if w != nil && ctx.Err() == nil {
+		w.since.Store(0)
+	}
+}
+
+func (w *busyWatch) String() string {
+	if w.part == "" {
+		return w.name
+	}
+	return fmt.Sprintf("%s (%s)", w.name, w.part)
+}
+
+// busy returns for how long the part has worked on one batch.
+func (w *busyWatch) busy() time.Duration {
+	if w == nil || w.since.Load() == 0 {
+		return 0
+	}
+	return time.Since(w.epoch) - time.Duration(w.since.Load())
+}
+
+// partWatches watch the parts of one record loop.
+type partWatches struct {
+	source          *readWatch // nil: nothing was read
+	transform, sink *busyWatch
+}
+
+// slow returns the part that has worked on one batch for so long, nil if none has.
+func (w *partWatches) slow(long time.Duration) *busyWatch {
+	for _, part := range []*busyWatch{w.transform, w.sink} {
+		if part.busy() >= long {
+			return part
+		}
+	}
+	return nil
+}
+
 // silentError says that a source has said nothing for too long.
 type silentError struct {
 	source string
@@ -77,16 +134,20 @@ func (e *silentError) Error() string {
 		e.source, e.since.UTC().Format(time.RFC3339), e.limit, left)
 }
 
-// silenceWatcher ends the read of a silent source, and stores since when it is silent.
+// silenceWatcher ends the read of a silent source. It stores in the run which part says nothing
+// or works on one batch for long.
 type silenceWatcher struct {
 	a      *attempt
-	watch  *readWatch
 	source string
 	limit  time.Duration // 0: none
-	// end ends the read; abandon is called if that does not help.
+	// end ends the read; abandon is called if that does not help. read is closed when the read
+	// has ended.
 	end     context.CancelCauseFunc
 	abandon func(err error)
-	told    bool // the run says that its source is silent
+	read    <-chan struct{}
+	silent  *silentError // for which the read was ended; nil: it was not
+	grace   time.Duration
+	told    string // what the run says that it waits for
 }
 
 // every is how often the watcher looks.
@@ -105,7 +166,7 @@ func (s *silenceWatcher) tellAfter() time.Duration {
 	return min(s.limit/2, silenceTold)
 }
 
-// run watches until ctx is done, which is when the read has ended.
+// run watches until ctx is done, which is when the loop has ended.
 func (s *silenceWatcher) run(ctx context.Context) {
 	tick := time.NewTicker(s.every())
 	defer tick.Stop()
@@ -115,69 +176,71 @@ func (s *silenceWatcher) run(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		silent := s.watch.look()
+		silent := s.a.watches.source.look()
 		s.tell(ctx, silent)
-		if s.limit == 0 || silent < s.limit {
-			continue
+		switch {
+		case s.silent != nil:
+			s.giveUp()
+		case s.limit > 0 && silent >= s.limit:
+			s.silent = &silentError{source: s.source, since: s.a.now().Add(-silent), limit: s.limit}
+			s.end(s.silent)
 		}
-		err := &silentError{source: s.source, since: s.a.now().Add(-silent), limit: s.limit}
-		s.end(err)
-		s.giveUp(ctx, err)
-		return
 	}
 }
 
-// giveUp waits until the read has ended. It abandons a source that ignores its context.
-func (s *silenceWatcher) giveUp(ctx context.Context, err *silentError) {
-	grace := time.NewTicker(handBackTimeout)
-	defer grace.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-grace.C:
-		}
-		if s.watch.away.Load() { // the source has returned, and its last records are being written
-			continue
-		}
-		left := *err
-		left.behind = true
-		s.abandon(&left)
+// giveUp abandons a source that ignores its context for too long.
+func (s *silenceWatcher) giveUp() {
+	select {
+	case <-s.read:
 		return
+	default:
 	}
+	if s.grace += s.every(); s.grace < handBackTimeout || s.abandon == nil || s.a.watches.source.away.Load() {
+		return // if it is away, it has returned, and its last records are being written
+	}
+	left := *s.silent
+	left.behind = true
+	s.abandon(&left)
+	s.abandon = nil
 }
 
-// tell stores in the run that its source is silent, or is no more.
+// waitsForSource is how every text begins that says that a run waits for its source.
+const waitsForSource = "its source ("
+
+// tell stores in the run which part it waits for, or that it waits for none any more.
 func (s *silenceWatcher) tell(ctx context.Context, silent time.Duration) {
-	is := silent >= s.tellAfter()
-	if is == s.told {
-		return
-	}
 	p := &RunWaitsParams{RunID: s.a.claimed.RunID, LeaseNumber: s.a.claimed.LeaseNumber, State: RunInProgress, Ago: silent}
-	if is {
-		p.For = fmt.Sprintf("its source (%s), which has said nothing", s.source)
+	part, name, saying := "source", s.source, "has said nothing"
+	if slow := s.a.watches.slow(silenceTold); slow != nil {
+		part, name, saying, p.Ago = slow.name, slow.part, "has worked on one batch", slow.busy()
+		p.For = fmt.Sprintf("its %s, which %s", slow, saying)
+	} else if silent >= s.tellAfter() {
+		p.For = fmt.Sprintf(waitsForSource+"%s), which %s", name, saying)
 		if s.limit > 0 {
 			p.For += fmt.Sprintf("; the read begins again after %s (FlowOptions.ReadTimeout)", s.limit)
 		}
 	}
+	if p.For == s.told {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.every())
 	defer cancel()
 	if err := s.a.control.RunWaits(ctx, p); err != nil {
-		s.a.log.DebugContext(ctx, "dataflow: could not store that the source is silent; trying again", slog.String(logError, err.Error()))
+		s.a.log.DebugContext(ctx, "dataflow: could not store what the run waits for; trying again", slog.String(logError, err.Error()))
 		return
 	}
-	if s.told = is; is {
-		s.a.log.WarnContext(ctx, "dataflow: the source has said nothing for a while", slog.String("type", s.source), slog.Duration("for", silent.Round(time.Millisecond)))
+	if s.told = p.For; p.For != "" {
+		s.a.log.WarnContext(ctx, "dataflow: the "+part+" "+saying+" for a while", slog.String("type", name), slog.Duration("for", p.Ago.Round(time.Millisecond)))
 	}
 }
 
-// watchSource watches a read. The returned context ends the read, and stop must be
-// called when it has ended. abandoned gets an error if the source ignores that context.
-func (a *attempt) watchSource(ctx context.Context, watch *readWatch, source string, abandoned chan<- error) (read context.Context, stop func()) {
-	read, end := context.WithCancelCause(ctx)
+// watchParts watches the parts of the loop, until stop is called. The returned context is for
+// the read, and end ends it. abandoned gets an error if the source ignores that context.
+func (a *attempt) watchParts(ctx context.Context, source string, abandoned chan<- error, readEnded <-chan struct{}) (read context.Context, end context.CancelCauseFunc, stop func()) {
+	read, end = context.WithCancelCause(ctx)
 	watching, cancel := context.WithCancel(ctx)
 	s := &silenceWatcher{
-		a: a, watch: watch, source: source, limit: a.flow.readTimeout(), end: end,
+		a: a, source: source, limit: a.flow.readTimeout(), end: end, read: readEnded,
 		abandon: func(err error) { abandoned <- err },
 	}
 	ended := make(chan struct{})
@@ -185,7 +248,7 @@ func (a *attempt) watchSource(ctx context.Context, watch *readWatch, source stri
 		defer close(ended)
 		s.run(watching)
 	}()
-	return read, func() {
+	return read, end, func() {
 		cancel()
 		<-ended
 		end(nil)

@@ -24,6 +24,18 @@ func (b base) forRuns() base {
 	return b
 }
 
+// wakeOthers tells the other processes that a run of a flow may now be worked. If that fails,
+// they find it by their polls.
+func (b base) wakeOthers(ctx context.Context, flowID int64) {
+	n, ok := b.store.(Notifier)
+	if !ok {
+		return
+	}
+	if err := n.Wake(context.WithoutCancel(ctx), []int64{flowID}); err != nil {
+		b.log.DebugContext(ctx, "dataflow: could not tell the other processes of a run; they find it by their polls", slog.Int64("flow_id", flowID), slog.String(logError, err.Error()))
+	}
+}
+
 // now returns this process's time. Events, logs and progress use it. What is stored has the
 // database's time.
 func (b base) now() time.Time {

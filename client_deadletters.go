@@ -40,6 +40,10 @@ type ReplayReport struct {
 // a flow with [ToReplace]. The process must have the flow's code. Otherwise the error is
 // ErrNotRegistered.
 //
+// A dead letter is the record as it was read. If a later version of it has been written since,
+// Replay puts the earlier one over it: read the source again instead, by a backfill or from an
+// earlier cursor.
+//
 // Replay needs the stored record, and the code's type must fit it. A record that failed when
 // it was read is stored as the source had it. It fits only if it is JSON in which each field
 // is one of the type's. A line of a CSV file rarely fits.

@@ -55,6 +55,7 @@ func (c *Client) Pause(ctx context.Context, name, actor, reason string) (*Flow, 
 func (c *Client) Resume(ctx context.Context, name, actor, reason string) (*Flow, error) {
 	f, err := c.setState(ctx, name, &FlowStateParams{State: FlowActive, Actor: actor, Reason: reason})
 	if err == nil {
+		c.worker.wakeAll(ctx, f.ID)
 		err = c.jobs.wake(ctx, f)
 	}
 	if err != nil {
@@ -82,7 +83,10 @@ func (c *Client) setState(ctx context.Context, name string, p *FlowStateParams) 
 		if rec, err = q.FlowSetState(ctx, p); err != nil {
 			return err
 		}
-		next, err := c.schedule.skipDue(ctx, q, before, now)
+		next, skip, err := skipDue(before, now)
+		if err == nil && skip != nil {
+			err = q.TickSkip(ctx, skip)
+		}
 		if err != nil { // for example, this machine does not know the time zone: that must not prevent a pause
 			c.log.WarnContext(ctx, "dataflow: due ticks are left to a process that can read the schedule", slog.String(logFlow, name), slog.String(logError, err.Error()))
 			return nil

@@ -138,6 +138,7 @@ func (c *Client) cancel(ctx context.Context, p *RunCancelParams) (*Run, error) {
 		c.leases.Interrupt(lease.Ref{RunID: run.ID, LeaseNumber: run.LeaseNumber}, errCancelled)
 	}
 	if run.State == RunCancelled {
+		c.worker.wakeAll(ctx, run.FlowID) // it may have been in the way of another
 		c.log.InfoContext(ctx, "dataflow: run cancelled", append(runAttrs(run), slog.String("actor", p.Actor), slog.String(logReason, p.Reason))...)
 		c.publish(EventRunCancelled, run, run.Err())
 	}

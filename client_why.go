@@ -37,6 +37,7 @@ type CauseCode string
 const (
 	CauseRunning       CauseCode = "running"           // a run is in progress
 	CauseSilent        CauseCode = "source_silent"     // a run in progress gets nothing from its source
+	CauseBusy          CauseCode = "part_busy"         // a run's transform or sink works on one batch for long
 	CauseLost          CauseCode = "lease_lapsed"      // a run's worker is silent
 	CausePaused        CauseCode = "paused"            // somebody paused the flow
 	CauseUnregistered  CauseCode = "unregistered"      // this process could not register it
@@ -56,7 +57,7 @@ const (
 	CauseScheduleOver  CauseCode = "schedule_over"     // there are no more ticks
 	CauseNextTick      CauseCode = "next_tick"         // the flow waits for its next tick
 	CauseOverdue       CauseCode = "overdue"           // a tick came, and no process saw it
-	CauseNoted         CauseCode = "noted"             // the source holds records back, or may miss some
+	CauseNoted         CauseCode = "noted"             // the source holds records back or may miss some, or a pooler is not known yet
 	CauseFailed        CauseCode = "attempts_used_up"  // the last run failed
 	CauseSkipped       CauseCode = "last_tick_skipped" // the last tick did not become a run
 	CauseRetrying      CauseCode = "dead_letters_held" // dead letters wait to be tried again

@@ -97,7 +97,11 @@ func (w *why) state() {
 		w.add(CauseRunning, run.ID, nil, "It is running: run %d%s is in progress on worker %s, attempt %d of %d, %d records read so far; its lease ends at %s unless it is renewed.",
 			run.ID, asBackfill(run), run.Worker, run.Attempt, run.MaxAttempts, run.Counters.Read, w.at(*run.LeaseUntil))
 		if run.WaitsFor != "" {
-			w.add(CauseSilent, run.ID, nil, "Run %d waits for %s, since %s.", run.ID, stored.Clip(run.WaitsFor), w.at(*run.WaitsSince))
+			code := CauseBusy
+			if strings.HasPrefix(run.WaitsFor, waitsForSource) {
+				code = CauseSilent
+			}
+			w.add(code, run.ID, nil, "Run %d waits for %s, since %s.", run.ID, stored.Clip(run.WaitsFor), w.at(*run.WaitsSince))
 		}
 	}
 	for _, run := range w.lost {
@@ -183,9 +187,29 @@ func (w *why) wait(ctx context.Context, run *Run) error {
 	case run.Queue != "":
 		return w.waitInQueue(ctx, run)
 	case !w.held():
-		w.add(CauseStarting, run.ID, nil, "Run %d has been due since %s, and nothing stops it: it should start any moment.", run.ID, w.at(run.RunAfter))
+		when := "any moment"
+		if polls := w.polls(); polls != "" {
+			when = "when a process next looks for runs: " + polls
+		}
+		w.add(CauseStarting, run.ID, nil, "Run %d has been due since %s, and nothing stops it: it should start %s.", run.ID, w.at(run.RunAfter), when)
 	}
 	return nil
+}
+
+// polls says when the processes with the flow's code look for its runs. It is empty if one of them
+// is told of a run at once.
+func (w *why) polls() string {
+	var looks []string
+	for _, p := range w.processes {
+		switch {
+		case !slices.Contains(p.Flows, w.flow.Name):
+		case p.Polls == "":
+			return ""
+		default:
+			looks = append(looks, fmt.Sprintf("%s looks %s", p.ID, p.Polls))
+		}
+	}
+	return strings.Join(looks, "; ")
 }
 
 // inTheWay returns the runs in progress that take the places for a run, and how many places
@@ -259,8 +283,13 @@ func (w *why) schedule() {
 	}
 }
 
-// noted adds what the source has to say about its next read.
+// noted adds what the store and the source have to say about the next read.
 func (w *why) noted(ctx context.Context) error {
+	if s, ok := w.client.store.(NotedStore); ok {
+		for _, note := range s.Notes() {
+			w.add(CauseNoted, 0, nil, "Of the database of the flow: %s.", note)
+		}
+	}
 	if !w.flow.Registered() {
 		return nil
 	}

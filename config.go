@@ -67,8 +67,14 @@ type Config struct {
 	MaxWorkers int
 
 	// PollInterval is how often a started client looks for due runs that are worked
-	// without River. 0: one second.
+	// without River. It takes up a new run at once if it is told of it: runs of this process,
+	// and, with Postgres, those of others. 0: one second.
 	PollInterval time.Duration
+
+	// PollOnly saves the connection beside the pool on which a started client listens for runs
+	// that other processes add for [Heartbeat]. It then finds them by its poll. River has a
+	// setting of this name for its own connection.
+	PollOnly bool
 
 	// Lease is how long a process may work a run without renewing its right to it. A
 	// live process renews in time. The run of a killed process waits this long before

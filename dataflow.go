@@ -58,15 +58,17 @@ func NewClient(driver Driver, config *Config) (*Client, error) {
 	})
 	c.jobs = &jobs{base: b, flows: c.flows, addWorker: func(workers *river.Workers) error { return river.AddWorkerSafely(workers, NewDataFlowJob(c)) }}
 	c.pools = &connections{base: b, runs: b.forRuns(), jobs: c.jobs, gate: c.gate}
-	c.schedule = &scheduler{base: b, flows: c.flows, cancel: c.cancel}
-	c.registrar = &registrar{base: b, flows: c.flows, jobs: c.jobs, schedule: c.schedule, gate: c.gate}
+	c.schedule = &scheduler{base: b, flows: c.flows, jobs: c.jobs, cancel: c.cancel}
+	c.registrar = &registrar{base: b, flows: c.flows, jobs: c.jobs, gate: c.gate}
 	c.cleaner = &cleaner{base: b, gate: c.gate}
 	c.worker = &worker{
 		base: b, flows: c.flows, gate: c.gate, pools: c.pools, schedule: c.schedule, registrar: c.registrar,
 		rescuer:  &rescuer{base: b, flows: c.flows, leases: c.leases, jobs: c.jobs},
 		presence: &presence{base: b, flows: c.flows, jobs: c.jobs},
-		execute:  NewFlowExecutor(c).executeKnown, freed: make(chan struct{}, 1), ended: make(chan struct{}, 1), inFlight: make(map[int64]bool),
+		execute:  NewFlowExecutor(c).executeKnown, freed: make(chan struct{}, 1), ended: make(chan struct{}, 1), woken: make(chan struct{}, 1), inFlight: make(map[int64]bool),
 	}
+	c.worker.listening = c.worker.listener()
+	c.worker.presence.listening = c.worker.listening
 	for _, p := range c.PoolNeeds() {
 		if p.Short() {
 			c.log.Warn("dataflow: the pool is too small for all flows at once, so that some runs wait", slog.String(logReason, p.String()))
@@ -122,6 +124,7 @@ func (c *Client) Start(ctx context.Context) error {
 		defer c.gate.leave()
 		var cleaning sync.WaitGroup
 		cleaning.Go(func() { c.cleaner.poll(workCtx) })
+		cleaning.Go(func() { c.worker.listen(workCtx) })
 		c.worker.poll(workCtx)
 		cleaning.Wait()
 	}()

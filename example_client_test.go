@@ -394,6 +394,49 @@ func ExampleClient_EnqueueAll() {
 	// orders true false
 }
 
+// TriggerMany starts runs of many flows with a few statements. Each has its own outcome.
+func ExampleClient_TriggerMany() {
+	ctx := context.Background()
+	client, done := open(orderFlow(nil), parseFlow(strconv.Atoi))
+	defer done()
+
+	all, err := client.TriggerMany(ctx, []dataflow.TriggerManyParams{
+		{Flow: "orders", Options: &dataflow.TriggerOptions{Actor: "ada"}},
+		{Flow: "nobody's"},
+		{Flow: "orders"}, // coalesces with the first
+	})
+	check(err)
+	for _, one := range all {
+		fmt.Println(one.Flow, one.Run != nil && one.Run.Coalesced, errors.Is(one.Err, dataflow.ErrNotFound))
+	}
+	// Output:
+	// orders false false
+	// nobody's false true
+	// orders true false
+}
+
+// TriggerManyTx commits the runs together with what they are to read.
+func ExampleClient_TriggerManyTx() {
+	ctx := context.Background()
+	db := openExample()
+	defer db.Close()
+	client := connect(db, &dataflow.Config{Flows: []*dataflow.Flow{orderFlow(nil), parseFlow(strconv.Atoi)}})
+
+	tx, err := db.BeginTx(ctx, nil)
+	check(err)
+	all, err := client.TriggerManyTx(ctx, dataflowsqlite.Tx(tx), []dataflow.TriggerManyParams{{Flow: "orders"}, {Flow: "numbers"}})
+	check(err)
+	check(tx.Rollback()) // and there are no runs
+
+	for _, one := range all {
+		_, err := client.Run(ctx, one.Run.ID)
+		fmt.Println(one.Flow, errors.Is(err, dataflow.ErrNotFound))
+	}
+	// Output:
+	// orders true
+	// numbers true
+}
+
 // Retry starts a failed run again. It goes on at the last checkpoint.
 func ExampleClient_Retry() {
 	ctx := context.Background()

@@ -47,6 +47,7 @@ func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Ru
 	}
 	a.report(ctx, run, kind, cause)
 	e.client.jobs.wakeNext(context.WithoutCancel(ctx), a.flow, a.run)
+	e.client.letNext(ctx, a.flow)
 	switch kind {
 	case EventRunSucceeded:
 		return run, nil
@@ -166,6 +167,10 @@ func (a *attempt) verdict(ctx context.Context, cause error) (*RunEndParams, Even
 	case errors.Is(cause, errCancelled), errors.Is(context.Cause(ctx), rivertype.ErrJobCancelledRemotely):
 		p.State = RunCancelled
 		return p, EventRunCancelled
+	case a.timedOut(ctx) && a.watches.slow(silenceTold) != nil:
+		part := a.watches.slow(silenceTold)
+		cause = fmt.Errorf("a batch did not end within %s and the %s after it: the %s had worked on it since %s: use a smaller BatchSize, or a longer Config.Slice: %w",
+			a.config.Slice, sliceGrace, part, a.now().Add(-part.busy()).UTC().Format(time.RFC3339), cause)
 	case a.timedOut(ctx) && a.silentSince() > 0:
 		cause = fmt.Errorf("the job's time ended, %s and the %s after it, while the source (%s) had said nothing since %s: its server or the network may be silent; FlowOptions.ReadTimeout says how long it may be: %w",
 			a.config.Slice, sliceGrace, a.sourceType(), a.now().Add(-a.silentSince()).UTC().Format(time.RFC3339), cause)
@@ -198,10 +203,10 @@ func (a *attempt) timedOut(ctx context.Context) bool {
 
 // silentSince returns for how long the source has said nothing, 0 if that is not long.
 func (a *attempt) silentSince() time.Duration {
-	if a.watch == nil || a.watch.silence() < silenceTold {
+	if a.watches.source == nil || a.watches.source.silence() < silenceTold {
 		return 0
 	}
-	return a.watch.silence()
+	return a.watches.source.silence()
 }
 
 func (a *attempt) sourceType() string {

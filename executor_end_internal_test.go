@@ -14,11 +14,13 @@ func TestAttempt_VerdictTimedOut(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		heard, away bool
+		transform   bool // it works
 		want        string
 	}{
-		"silent source": {want: `the job's time ended, 1m0s and the 1m0s after it, while the source \(custom\) had said nothing since 20.*: its server or the network may be silent; FlowOptions.ReadTimeout`},
-		"slow batch":    {heard: true, want: `a batch did not end within 1m0s .*: use a smaller BatchSize`},
-		"slow sink":     {away: true, want: `a batch did not end within 1m0s .*: use a smaller BatchSize`},
+		"silent source":  {want: `the job's time ended, 1m0s and the 1m0s after it, while the source \(custom\) had said nothing since 20.*: its server or the network may be silent; FlowOptions.ReadTimeout`},
+		"slow batch":     {heard: true, want: `a batch did not end within 1m0s .*: use a smaller BatchSize`},
+		"slow sink":      {away: true, want: `a batch did not end within 1m0s .*: use a smaller BatchSize`},
+		"slow transform": {transform: true, want: `a batch did not end within 1m0s .*: the transform \(custom\) had worked on it since 20.*: use a smaller BatchSize`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -29,8 +31,13 @@ func TestAttempt_VerdictTimedOut(t *testing.T) {
 				watch.note()
 			}
 			watch.away.Store(c.away)
+			watches := partWatches{source: watch, transform: &busyWatch{name: "transform", part: "custom", epoch: watch.epoch}, sink: newBusyWatch("sink", "custom")}
+			if c.transform {
+				watches.transform.since.Store(1)
+				watches.transform.end(ctx)
+			}
 			a := &attempt{
-				base: base{config: &Config{Slice: time.Minute}, store: noFault{}}, watch: watch, run: &Run{Attempt: 1, MaxAttempts: 5},
+				base: base{config: &Config{Slice: time.Minute}, store: noFault{}}, watches: watches, run: &Run{Attempt: 1, MaxAttempts: 5},
 				flow: NewFlow("f", badRecords{}, Identity[int](), Target[int]{}, nil),
 			}
 			a.slice.timer = time.NewTimer(time.Hour)

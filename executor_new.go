@@ -24,7 +24,7 @@ func (e *FlowExecutor) executeNew(ctx context.Context, flow *Flow, s RuntimeSett
 	defer func() { release() }()
 	insert := func(claim bool) error {
 		return e.client.store.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
-			if run, err = flow.insertRun(ctx, tx, s, time.Time{}, nil); err != nil {
+			if run, err = flow.workedHere(claim).insertRun(ctx, tx, s, time.Time{}, nil); err != nil {
 				return err
 			}
 			if !claim {

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/batch"
@@ -28,6 +29,8 @@ type flowCode struct {
 	types recordCode
 	sink  sinkCode
 	told  told
+	// heldAfter is the dead letter after which to try others again; 0: from the oldest on.
+	heldAfter atomic.Int64
 }
 
 func newFlowCode[T, C, Out any](source Source[T, C], transform Transform[T, Out], to Target[Out]) *flowCode {
@@ -82,7 +85,7 @@ func (p *flowCode) replaces() bool { return p.target.kind == toReplace }
 // run is the record loop. While one batch is written, the next is transformed, and the one
 // after that is read.
 func (p *flowCode) run(ctx context.Context, a *attempt) error {
-	w := &batchWriter{p: p, a: a}
+	w := &batchWriter{p: p, a: a, transforming: make(chan struct{}, 1)}
 	a.writer = w
 	a.slice.ends = a.slice.isOver()
 	if p.target.kind == toFenced {
@@ -110,15 +113,23 @@ func (p *flowCode) run(ctx context.Context, a *attempt) error {
 	}
 	reader := p.newReader(a.sizes.batch, req)
 	reader.wait, reader.turnstile = a.flow.opts.BatchWait, w.turnstile
-	a.watch = &reader.watch
-	a.watch.begin()
-	abandoned := make(chan error, 1)
-	read := batch.Start(notes.With(ctx, a.log), func(ctx context.Context, hand func(*readBatch) bool) error {
-		reading, stop := a.watchSource(ctx, a.watch, describe(p.source).Type, abandoned)
-		defer stop()
-		return reader.read(ctx, reading, hand)
+	source, _ := p.describe()
+	a.watches = partWatches{source: &reader.watch, transform: newBusyWatch("transform", ""), sink: newBusyWatch("sink", describe(p.target.part()).Type)}
+	a.watches.source.begin()
+	abandoned, readEnded := make(chan error, 1), make(chan struct{})
+	watched := notes.With(ctx, a.log)
+	reading, endRead, stopWatch := a.watchParts(watched, source.Type, abandoned, readEnded)
+	defer stopWatch()
+	read := batch.Start(watched, func(ctx context.Context, hand func(*readBatch) bool) error {
+		defer close(readEnded)
+		defer context.AfterFunc(ctx, func() { endRead(context.Cause(ctx)) })()
+		err := reader.read(ctx, reading, hand)
+		if ctx.Err() == nil {
+			a.watches.source.pause()
+		}
+		return err
 	})
-	maker := &batchMaker{p: p, a: a, read: read, abandoned: abandoned, turnstile: w.turnstile, free: make(chan *madeBatch, 2)}
+	maker := &batchMaker{p: p, a: a, read: read, abandoned: abandoned, turnstile: w.turnstile, transforming: w.transforming, watch: a.watches.transform, free: make(chan *madeBatch, 2)}
 	made := batch.Start(ctx, maker.make)
 	written := p.watchSink(ctx, a)
 	err = guard(func() error { return w.loop(ctx, made, maker, reader) }) // so that a panic stops the others too
@@ -179,16 +190,15 @@ func (w *batchWriter) loop(ctx context.Context, made *batch.Ahead[*madeBatch], m
 			err = settleErr // it came first
 		}
 		w.a.acknowledge(ctx)
+		w.held.stop()
 	}()
 	if w.p.resumable() {
 		w.cursor = w.a.place.cursor
 	}
 	for {
-		b, ok, err := made.Next(ctx, w.a.chain.inFlight.Done())
+		b, ok, err := made.Next(ctx, w.interrupt())
 		if errors.Is(err, batch.ErrInterrupted) {
-			err = w.a.settle(ctx)
-			w.a.acknowledge(ctx)
-			if err == nil {
+			if err = w.interrupted(ctx); err == nil {
 				continue
 			}
 		}
@@ -196,12 +206,15 @@ func (w *batchWriter) loop(ctx context.Context, made *batch.Ahead[*madeBatch], m
 			return err
 		}
 		if !ok {
-			if err := w.retryHeld(ctx); err != nil {
+			if err := w.retryAtEnd(ctx); err != nil {
 				return err
 			}
 			return w.endReplacement(ctx)
 		}
-		if err := w.writeBatch(ctx, b); err != nil {
+		w.a.watches.sink.begin()
+		err = w.writeBatch(ctx, b)
+		w.a.watches.sink.end(ctx)
+		if err != nil {
 			return err
 		}
 		w.turnstile.Pass()

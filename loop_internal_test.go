@@ -51,7 +51,7 @@ func recordLoop(tb testing.TB, n, size int) (left int64) {
 	a := &attempt{gate: newGate()}
 	a.slice.turns = batch.NewTurns(a.slice.isOver)
 	reader := p.newReader(batch.NewSize(size, 0), &Request[int]{})
-	maker := &batchMaker{p: p, a: a, read: batch.Start(tb.Context(), func(ctx context.Context, hand func(*readBatch) bool) error {
+	maker := &batchMaker{transforming: make(chan struct{}, 1), p: p, a: a, read: batch.Start(tb.Context(), func(ctx context.Context, hand func(*readBatch) bool) error {
 		return reader.read(ctx, ctx, hand)
 	}), free: make(chan *madeBatch, 2)}
 	made := batch.Start(tb.Context(), maker.make)

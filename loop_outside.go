@@ -77,24 +77,42 @@ func (w *batchWriter) writeFencedPart(ctx context.Context, s step, part fencedRo
 		if err == nil {
 			return w.a.commitAgain(ctx, s)
 		}
-		if len(part.left) == part.to-part.from || refuseNone(w) || !w.divisible(err) {
+		named := part.named(err)
+		if len(part.left) == part.to-part.from || refuseNone(w) && named == nil || !w.divisible(err) {
 			return w.a.sinkFenced(ctx, w.writeError(part.from, part.to, err))
 		}
-		d := divider{w: w, delta: &s.delta}
-		row, named := part.named(err)
-		if !named {
-			if row, named = part.only(w.out.origin); !named {
+		if named == nil {
+			row, only := part.only(w.out.origin)
+			switch {
+			case !only:
 				return w.halveFenced(ctx, s, part, err)
+			case w.tooMuch(err):
+				return w.writeError(part.from, part.to, err)
 			}
+			named = []refusedRow{{row, err}}
 		}
-		first, end := d.siblings(part.from, part.to, row)
-		if err := d.refused(ctx, row, err); err != nil {
+		if err := w.leaveOut(ctx, &s, &part, named); err != nil {
 			return err
 		}
+	}
+}
+
+// leaveOut asks the policy about refused rows, and leaves their records out of a part.
+func (w *batchWriter) leaveOut(ctx context.Context, s *step, part *fencedRows, rows []refusedRow) error {
+	d := divider{w: w, delta: &s.delta}
+	for _, refused := range rows {
+		if slices.Contains(part.left, refused.row) {
+			continue // another row of its record was refused
+		}
+		if err := d.refused(ctx, refused.row, refused.err); err != nil {
+			return err
+		}
+		first, end := d.siblings(part.from, part.to, refused.row)
 		for i := first; i < end; i++ {
 			part.left = append(part.left, i)
 		}
 	}
+	return nil
 }
 
 // tryFenced hands a part to the sink.
@@ -182,17 +200,34 @@ func (f *fencedRows) indexes() []int {
 	return list
 }
 
-// named returns the row that an error names.
-func (f *fencedRows) named(err error) (row int, named bool) {
-	var e *RowError
-	if !errors.As(err, &e) {
-		return 0, false
-	}
+// refusedRow is a row of a batch that its sink refuses, and why.
+type refusedRow struct {
+	row int
+	err error
+}
+
+// named returns the rows that an error names.
+func (f *fencedRows) named(err error) (named []refusedRow) {
 	rows := f.indexes()
-	if e.Row < 0 || e.Row >= len(rows) {
-		return 0, false
+	for _, e := range rowErrors(err) {
+		if e.Row >= 0 && e.Row < len(rows) {
+			named = append(named, refusedRow{rows[e.Row], e})
+		}
 	}
-	return rows[e.Row], true
+	return named
+}
+
+// rowErrors returns all errors of rows that are in err, which may have joined them.
+func rowErrors(err error) (all []*RowError) {
+	var e *RowError
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range joined.Unwrap() {
+			all = append(all, rowErrors(one)...)
+		}
+	} else if errors.As(err, &e) {
+		all = append(all, e)
+	}
+	return all
 }
 
 // only returns the first row, if all rows are of one record.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/activedataflow/dataflow/internal/stored"
 )
@@ -18,9 +19,21 @@ type heldLetters struct {
 	// or the sink is not Keyed. Some may have been written or given up since.
 	byKey map[string][]string
 
+	// due is closed when they are to be tried again although the run has not ended; nil: the
+	// time is not set.
+	due   <-chan struct{}
+	timer *time.Timer
+
 	// Of the batch that is written now:
 	keys    []string     // of its rows; nil: not asked yet
 	refused map[int]bool // the rows that were not written
+}
+
+// stop ends the wait for due.
+func (h *heldLetters) stop() {
+	if h.timer != nil {
+		h.timer.Stop()
+	}
 }
 
 func (h *heldLetters) newBatch() { h.keys, h.refused = nil, nil }
@@ -59,7 +72,7 @@ func (w *batchWriter) loadHeld(ctx context.Context) error {
 	if !w.retries() {
 		return nil
 	}
-	err := w.eachHeld(ctx, func(page []*DeadLetterRecord) error {
+	err := w.eachHeld(ctx, 0, 0, func(page []*DeadLetterRecord) error {
 		for _, l := range page {
 			w.held.note(l.SinkKey)
 		}
@@ -70,21 +83,26 @@ func (w *batchWriter) loadHeld(ctx context.Context) error {
 	if err != nil || w.a.run.Counters.Read == 0 || again {
 		return err
 	}
-	return w.retryHeld(ctx)
+	return w.retryHeld(ctx, w.a.config.retryLimit())
 }
 
-// eachHeld reads the dead letters that are tried again, oldest first, by pages.
-func (w *batchWriter) eachHeld(ctx context.Context, use func(page []*DeadLetterRecord) error) error {
-	for after := int64(0); ; {
+// eachHeld reads the dead letters that are tried again, oldest first, by pages: those with ids
+// above after and, unless until is 0, not above until.
+func (w *batchWriter) eachHeld(ctx context.Context, after, until int64, use func(page []*DeadLetterRecord) error) error {
+	for {
 		page, err := w.a.store.DeadLetterHeld(ctx, w.a.flow.ID, after, retryPage)
 		if err != nil {
 			return fmt.Errorf("look for dead letters to try again: %w", err)
+		}
+		more := len(page) == retryPage
+		if until > 0 {
+			page = slices.DeleteFunc(page, func(l *DeadLetterRecord) bool { return l.ID > until })
 		}
 		if len(page) == 0 {
 			return nil
 		}
 		after = page[len(page)-1].ID
-		if err := use(page); err != nil || len(page) < retryPage {
+		if err := use(page); err != nil || !more {
 			return err
 		}
 	}
@@ -152,9 +170,19 @@ func (w *batchWriter) endTries(ctx context.Context, q Queries, sinkKeys []string
 	return nil
 }
 
+// retryAtEnd tries the dead letters again when the source has ended. A River job must end in
+// time.
+func (w *batchWriter) retryAtEnd(ctx context.Context) error {
+	if w.a.slice.timer == nil {
+		return w.retryHeld(ctx, 0)
+	}
+	return w.retryHeld(ctx, w.a.config.retryLimit())
+}
+
 // retryHeld tries the flow's dead letters again, as long as one of them is written. Then it
-// counts a try for each of the others.
-func (w *batchWriter) retryHeld(ctx context.Context) error {
+// counts a try for each of the others. After limit, unless that is 0, it counts those that it
+// has tried, and the next call goes on after them. When the client stops, it counts none.
+func (w *batchWriter) retryHeld(ctx context.Context, limit time.Duration) error {
 	if !w.held.any || !w.retries() {
 		return nil
 	}
@@ -162,24 +190,36 @@ func (w *batchWriter) retryHeld(ctx context.Context) error {
 		return err
 	}
 	w.a.acknowledge(ctx)
-	for {
-		written, failed := 0, []triedLetter(nil)
-		err := w.eachHeld(ctx, func(page []*DeadLetterRecord) error {
-			bad, err := w.tryLetters(ctx, page)
-			written, failed = written+len(page)-len(bad), append(failed, bad...)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		if written > 0 {
-			w.a.log.InfoContext(ctx, "dataflow: dead letters were written after all", slog.Int("dead_letters", written))
-		}
-		if len(failed) == 0 || written == 0 || w.a.stopping() {
-			w.held.any = len(failed) > 0
-			return w.countTries(ctx, failed)
-		}
+	p := &retryPass{w: w, limit: limit, began: time.Now()} //nolint:forbidigo // how long it takes, not what time it is
+	err := p.run(ctx)
+	if p.written > 0 {
+		w.a.log.InfoContext(ctx, "dataflow: dead letters were written after all", slog.Int("dead_letters", p.written))
 	}
+	switch {
+	case errors.Is(err, errPassStopped):
+		return nil
+	case errors.Is(err, errPassOver):
+		w.p.heldAfter.Store(p.last)
+		w.a.log.InfoContext(ctx, "dataflow: there are more dead letters to try again than time; going on with the others later", slog.Duration("limit", limit))
+	case err != nil:
+		return err
+	default:
+		w.p.heldAfter.Store(0)
+		w.held.any = p.left
+	}
+	return w.countTries(ctx, p.failed)
+}
+
+// retryPass goes through the dead letters that are tried again.
+type retryPass struct {
+	w       *batchWriter
+	began   time.Time
+	limit   time.Duration // 0: none
+	written int
+	tried   bool          // at least one dead letter was
+	last    int64         // the id of the dead letter that was tried last
+	failed  []triedLetter // in this round
+	left    bool          // some were not written in this round
 }
 
 // triedLetter is a dead letter that failed again.
@@ -188,16 +228,86 @@ type triedLetter struct {
 	err error
 }
 
+// Why a pass ends before all dead letters were tried.
+var (
+	errPassStopped = errors.New("the client stops")
+	errPassOver    = errors.New("the time for dead letters is over")
+)
+
+// run makes rounds, as long as one writes a dead letter that others may have waited for. A
+// round begins where the pass before has run out of time.
+func (p *retryPass) run(ctx context.Context) error {
+	after := p.w.p.heldAfter.Load()
+	try := func(page []*DeadLetterRecord) error { return p.try(ctx, page) }
+	for {
+		before := p.written
+		p.failed, p.left = nil, false
+		err := p.w.eachHeld(ctx, after, 0, try)
+		if err == nil && after > 0 {
+			err = p.w.eachHeld(ctx, 0, after, try)
+		}
+		if err != nil || !p.left || p.written == before {
+			return err
+		}
+	}
+}
+
+// over returns an error if the pass must end. At least one dead letter has its turn before the
+// time is over.
+func (p *retryPass) over() error {
+	switch {
+	case p.w.a.stopping():
+		return errPassStopped
+	case p.limit > 0 && p.tried && time.Since(p.began) > p.limit:
+		return errPassOver
+	default:
+		return nil
+	}
+}
+
+// try writes dead letters, if need be in halves, down to those that fail again. It returns an
+// error that says nothing of the dead letters, such as one of the database that should pass.
+func (p *retryPass) try(ctx context.Context, letters []*DeadLetterRecord) error {
+	if err := p.over(); err != nil {
+		return err
+	}
+	w := p.w
+	err := guard(func() error { return w.writeLetters(ctx, letters) })
+	for try := 0; err != nil && ctx.Err() == nil; try++ {
+		fault := w.a.store.Classify(err)
+		if (fault != FaultConflict || try >= conflictTries) && (fault != FaultStale || try >= staleTries) {
+			break
+		}
+		err = guard(func() error { return w.writeLetters(ctx, letters) })
+	}
+	switch {
+	case err == nil:
+		p.written += len(letters)
+	case ctx.Err() != nil, errors.Is(err, ErrFenced), w.a.store.Classify(err) == FaultConflict, w.a.passes(err):
+		return fmt.Errorf("try dead letters again: %w", err)
+	case len(letters) > 1:
+		half := len(letters) / 2
+		if err := p.try(ctx, letters[:half]); err != nil {
+			return err
+		}
+		return p.try(ctx, letters[half:])
+	case errors.Is(err, errReplayed):
+	default:
+		p.left = true
+		if m := marks(err); !m.transient && m.after == 0 || w.a.now().After(*letters[0].RetryUntil) {
+			p.failed = append(p.failed, triedLetter{DeadLetterRecord: letters[0], err: err})
+		}
+	}
+	p.tried, p.last = true, letters[len(letters)-1].ID
+	return nil
+}
+
 // countTries stores that dead letters failed again.
 func (w *batchWriter) countTries(ctx context.Context, failed []triedLetter) error {
 	if len(failed) == 0 {
 		return nil
 	}
-	return w.a.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
-		q, err := w.a.store.With(tx)
-		if err != nil {
-			return err
-		}
+	return w.whileHeld(ctx, func(ctx context.Context, q Queries) error {
 		for _, l := range failed {
 			if err := q.DeadLetterTried(ctx, l.ID, stored.Clean(l.err.Error())); err != nil {
 				return fmt.Errorf("count a try of dead letter %d: %w", l.ID, err)
@@ -210,61 +320,9 @@ func (w *batchWriter) countTries(ctx context.Context, failed []triedLetter) erro
 	})
 }
 
-// tryLetters writes dead letters, if need be in halves, down to those that fail again. An
-// error of the database that should pass is returned: it says nothing of the dead letters.
-func (w *batchWriter) tryLetters(ctx context.Context, letters []*DeadLetterRecord) ([]triedLetter, error) {
-	err := guard(func() error { return w.writeLetters(ctx, letters) })
-	for try := 0; try < conflictTries && err != nil && w.a.store.Classify(err) == FaultConflict; try++ {
-		err = guard(func() error { return w.writeLetters(ctx, letters) })
-	}
-	switch {
-	case err == nil:
-		return nil, nil
-	case ctx.Err() != nil, errors.Is(err, ErrFenced), w.a.store.Classify(err) == FaultUnavailable, w.a.store.Classify(err) == FaultConflict:
-		return nil, fmt.Errorf("try dead letters again: %w", err)
-	case len(letters) == 1 && errors.Is(err, errReplayed):
-		return nil, nil
-	case len(letters) == 1:
-		return []triedLetter{{DeadLetterRecord: letters[0], err: err}}, nil
-	}
-	half := len(letters) / 2
-	failed, err := w.tryLetters(ctx, letters[:half])
-	if err != nil {
-		return nil, err
-	}
-	more, err := w.tryLetters(ctx, letters[half:])
-	return append(failed, more...), err
-}
-
-// errReplayed says that somebody else has written a dead letter.
-var errReplayed = errors.New("another process has replayed it")
-
-// errOneByOne makes tryLetters write dead letters to a sink elsewhere one by one.
-var errOneByOne = errors.New("one by one")
-
-// writeLetters writes dead letters, all or none of them. The transaction holds the run, so
-// that a process that has lost it writes nothing.
-func (w *batchWriter) writeLetters(ctx context.Context, letters []*DeadLetterRecord) error {
-	switch {
-	case w.txSink == nil && len(letters) > 1:
-		return errOneByOne
-	case w.txSink == nil:
-		return w.p.replay(ctx, w.a.store, letters[0])
-	}
-	read, made := w.p.types.newRead(), w.p.types.newMade()
-	read.count = len(letters)
-	for _, l := range letters {
-		if err := decodePayload(l, read.rows.grow()); err != nil {
-			return fmt.Errorf("the record %s does not fit %s: %w", stored.Clip(string(l.Payload)), w.p.types.recordType(), err)
-		}
-	}
-	if err := w.p.types.apply(ctx, read, made); err != nil {
-		return fmt.Errorf("transform: %w", err)
-	}
-	made.out.dropFailed(made.rows)
-	for _, err := range made.out.failed {
-		return fmt.Errorf("transform: %w", err)
-	}
+// whileHeld runs fn in a transaction that holds the run, so that a process that has lost it
+// does nothing.
+func (w *batchWriter) whileHeld(ctx context.Context, fn func(ctx context.Context, q Queries) error) error {
 	return w.a.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		q, err := w.a.store.With(tx)
 		if err != nil {
@@ -277,8 +335,64 @@ func (w *batchWriter) writeLetters(ctx context.Context, letters []*DeadLetterRec
 		if claim == nil {
 			return ErrFenced
 		}
+		return fn(ctx, q)
+	})
+}
+
+// interrupt returns a channel that is closed when the loop has something else to do than to
+// wait for the next batch.
+func (w *batchWriter) interrupt() <-chan struct{} {
+	switch {
+	case w.a.chain.inFlight.Done() != nil:
+		return w.a.chain.inFlight.Done()
+	case !w.held.any || !w.retries():
+		return nil
+	case w.held.due == nil:
+		due := make(chan struct{})
+		w.held.due, w.held.timer = due, time.AfterFunc(w.a.config.retryEvery(), func() { close(due) })
+	}
+	return w.held.due
+}
+
+// interrupted does what interrupt was closed for.
+func (w *batchWriter) interrupted(ctx context.Context) error {
+	if _, is := w.a.chain.inFlight.InFlight(); is {
+		err := w.a.settle(ctx)
+		w.a.acknowledge(ctx)
+		return err
+	}
+	w.held.due = nil
+	return w.retryHeld(ctx, w.a.config.retryLimit())
+}
+
+// errReplayed says that somebody else has written a dead letter, or has ended its tries.
+var errReplayed = errors.New("another process has replayed it")
+
+// errOneByOne makes try write dead letters to a sink elsewhere one by one.
+var errOneByOne = errors.New("one by one")
+
+// writeLetters writes dead letters, all or none of them, if all are still to be tried again.
+// Nothing else uses the transform at the same time.
+func (w *batchWriter) writeLetters(ctx context.Context, letters []*DeadLetterRecord) error {
+	if w.txSink == nil && len(letters) > 1 {
+		return errOneByOne
+	}
+	select {
+	case w.transforming <- struct{}{}:
+		defer func() { <-w.transforming }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if w.txSink == nil {
+		return w.p.replayIf(ctx, w.a.store, letters[0], func() error { return w.stillHeld(ctx, letters[0]) })
+	}
+	made, err := w.p.remake(ctx, letters)
+	if err != nil {
+		return err
+	}
+	return w.whileHeld(ctx, func(ctx context.Context, q Queries) error {
 		for _, l := range letters {
-			ours, err := q.DeadLetterReplayed(ctx, l.ID)
+			ours, err := q.DeadLetterReplayed(ctx, l.ID, true)
 			if err != nil {
 				return err
 			}
@@ -302,5 +416,16 @@ func (w *batchWriter) writeLetters(ctx context.Context, letters []*DeadLetterRec
 			return fmt.Errorf("write: %w", foreign(err))
 		}
 		return nil
+	})
+}
+
+// stillHeld returns an error if a dead letter is not to be tried again, or not by this process.
+func (w *batchWriter) stillHeld(ctx context.Context, l *DeadLetterRecord) error {
+	return w.whileHeld(ctx, func(ctx context.Context, q Queries) error {
+		held, err := q.DeadLetterHeld(ctx, l.FlowID, l.ID-1, 1)
+		if err == nil && (len(held) == 0 || held[0].ID != l.ID) {
+			err = errReplayed
+		}
+		return err
 	})
 }

@@ -105,14 +105,32 @@ func (w *batchWriter) endReplacement(ctx context.Context) error {
 
 // replace ends the replacement in a transaction, unless somebody has cancelled the run by
 // then: its rows must not be seen.
-func (w *batchWriter) replace(ctx context.Context, q Queries) error {
+func (w *batchWriter) replace(ctx context.Context, tx Tx, q Queries, s *step) error {
 	r, ok := w.txSink.(interface {
 		EndTx(ctx context.Context) error
 	})
 	if !ok {
 		return nil
 	}
-	if err := guard(func() error { return r.EndTx(ctx) }); err != nil {
+	end := func() error { return guard(func() error { return r.EndTx(ctx) }) }
+	parts, can := w.txSink.(PartReplacement)
+	whole := end
+	if can {
+		whole = func() error { return w.a.store.Savepoint(ctx, tx, end) }
+	}
+	err := whole()
+	if err != nil && can && w.divisible(err) {
+		w.letters = nil
+		err = guard(func() error {
+			return parts.EndPartsTx(ctx, func(e *RecordError) error {
+				e.Stage = StageWrite
+				s.delta.Written--
+				return w.applyPolicy(ctx, e, &s.delta)
+			})
+		})
+		s.letters = w.letters
+	}
+	if err != nil {
 		return fmt.Errorf("replace: %w", foreign(err))
 	}
 	claim, err := q.RunHeld(ctx, w.a.claimed, w.a.config.Lease)

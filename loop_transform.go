@@ -31,6 +31,9 @@ type batchMaker struct {
 	abandoned <-chan error     // gets an error if the source is given up
 	turnstile *batch.Turnstile // see batchesAlone
 	free      chan *madeBatch  // to be filled again
+	// transforming is full while the transform is in use.
+	transforming chan struct{}
+	watch        *busyWatch
 }
 
 // recycle takes back a batch that was written, to be filled again. The reader takes back its
@@ -89,7 +92,15 @@ func (m *batchMaker) apply(ctx context.Context, b *readBatch) (*madeBatch, error
 	if b.count == 0 {
 		return made, nil
 	}
+	select {
+	case m.transforming <- struct{}{}:
+		defer func() { <-m.transforming }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 	began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
+	m.watch.begin()
+	defer m.watch.end(ctx)
 	if err := m.p.types.apply(ctx, b, made); err != nil {
 		return nil, fmt.Errorf("transform records %s to %s: %w", b.key(0), b.key(b.count-1), foreign(err))
 	}

@@ -25,6 +25,8 @@ type batchWriter struct {
 	cursor    json.RawMessage  // of the last checkpoint
 	number    int              // of the batch in this attempt
 	turnstile *batch.Turnstile // see batchesAlone; nil if no worker died on the run
+	// transforming is full while the transform is in use.
+	transforming chan struct{}
 	// suspicious is how many coming batches to write in parts at once, because a recent one
 	// held a bad record.
 	suspicious int
@@ -145,6 +147,11 @@ func (w *batchWriter) writeStep(ctx context.Context, tx Tx, q Queries, s *step) 
 		w.letters = slices.Clip(s.letters) // as they were before any part was written
 		w.held.refused = nil
 		d := divider{w: w, tx: tx, delta: &s.delta}
+		if checker, ok := w.a.store.(DeferredChecker); ok && w.deferred {
+			if err := checker.CheckDeferred(ctx, tx); err != nil {
+				return err
+			}
+		}
 		err := d.divide(ctx, 0, w.rows.len(), w.cause)
 		if s.letters, w.writeErr = w.letters, err; err != nil {
 			return err
@@ -155,7 +162,7 @@ func (w *batchWriter) writeStep(ctx context.Context, tx Tx, q Queries, s *step) 
 		w.setSink(r)
 		return err
 	case replacementEnd:
-		return w.replace(ctx, q)
+		return w.replace(ctx, tx, q, s)
 	default:
 		return nil
 	}

@@ -68,13 +68,18 @@ func DeadLetterUpTo(n int64) Policy {
 
 // RetryBadFor keeps each bad record as a dead letter, and tries it again by itself. It is
 // for a record that is read before what it refers to, such as a row before its parent. At
-// the end of each run, and between the slices of a long one, the flow takes these dead
+// the end of each run, and in a long run every [Config.Slice], the flow takes these dead
 // letters through the transform to the sink, oldest first. It does so until d has passed
 // since the record was kept, or n tries have failed. Then it stays as an ordinary dead
 // letter. If d or n is not above 0, it is one at once. [MaxBadRatio] bounds their share.
 //
+// Within a run, and at the end of a River job, the tries take half a slice, at most 30 s. The
+// next ones go on where these have ended. An error that is marked by [Transient] or
+// [RetryAfter] spends no try.
+//
 // If a sink is [Keyed], as an upsert is, and a newer record has written a row of the same
-// key, the dead letter is not tried again: it would replace the newer row. With another
+// key, the dead letter is not tried again: it would replace the newer row. Of two runs of the
+// flow at the same time, each knows only the dead letters from before it began. With another
 // sink, a record that is tried again is written after those that were read later.
 //
 // A record that failed when it was read is not tried again, and no record of a flow with

@@ -5,11 +5,15 @@ package dataflow
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/activedataflow/dataflow/internal/stored"
+	"github.com/activedataflow/dataflow/internal/wake"
 	"github.com/activedataflow/dataflow/internal/zonedata"
 )
 
@@ -21,6 +25,10 @@ type presence struct {
 	flows *registry
 	jobs  *jobs
 	zones zones
+
+	listening *wake.Loop // the worker's
+
+	said string // what changes of what it last said: its queues, and the flows that it could not register
 }
 
 func (p *presence) every() time.Duration { return p.config.Lease / 2 }
@@ -33,16 +41,28 @@ func (p *presence) sayAlive(ctx context.Context) error {
 	}
 	now := p.now()
 	zoneData, isNew := p.zoneData(now)
-	process := &Process{ZoneData: zoneData, ID: p.config.ID, CodeVersion: p.config.CodeVersion, Flows: make([]string, 0, len(p.flows.declared)), Queues: p.jobs.workedQueues()}
 	failed := p.flows.failures()
+	queues := p.jobs.workedQueues()
+	polls := p.polls()
+	says := fmt.Sprintf("%q %q %q", polls, queues, slices.Sorted(maps.Keys(failed)))
+	if !isNew && says == p.said {
+		if is, err := p.store.ProcessAlive(ctx, p.config.ID, p.lasts()); is || err != nil {
+			return err
+		}
+	}
+	process := &Process{ZoneData: zoneData, ID: p.config.ID, CodeVersion: p.config.CodeVersion, Flows: make([]string, 0, len(p.flows.declared)), Queues: queues, Polls: polls}
 	for name := range p.flows.declared {
 		if failed[name] == nil {
 			process.Flows = append(process.Flows, name)
 		}
 	}
 	slices.Sort(process.Flows)
-	if err := p.store.ProcessSeen(ctx, process, p.lasts()); err != nil || !isNew {
+	if err := p.store.ProcessSeen(ctx, process, p.lasts()); err != nil {
 		return err
+	}
+	p.said = says
+	if !isNew {
+		return nil
 	}
 	if err := p.warnOfZones(ctx, now); err != nil { // for example, the server's zone files cannot be read
 		p.log.WarnContext(ctx, "dataflow: could not compare zone data", slog.String(logError, err.Error()))
@@ -56,6 +76,22 @@ func (p *presence) sayGone(ctx context.Context) {
 	defer cancel()
 	if err := p.store.ProcessGone(ctx, p.config.ID); err != nil {
 		p.log.WarnContext(ctx, "dataflow: could not store that this process stopped; the others notice within two leases", slog.String(logWorker, p.config.ID), slog.String(logError, err.Error()))
+	}
+}
+
+// polls says how often this process looks for the runs of other processes, and why it is not told
+// of them. It is empty if it is told.
+func (p *presence) polls() string {
+	every := "every " + p.config.PollInterval.String()
+	switch _, can := p.store.(Notifier); {
+	case !can:
+		return every + ", because its database tells it nothing"
+	case p.config.PollOnly:
+		return every + ", because of Config.PollOnly"
+	case p.listening.Err() != nil:
+		return every + ", because it cannot listen: " + stored.Clip(p.listening.Err().Error())
+	default:
+		return ""
 	}
 }
 

@@ -84,6 +84,9 @@ type Process struct {
 	// Queues are the River queues that it works. Nil: it joined the service's own River
 	// client, whose queues it does not know.
 	Queues []string
+	// Polls says how often it looks for runs that other processes added for [Heartbeat], and why
+	// it is not told of them. Empty: it is told, and looks at once.
+	Polls string
 	// ZoneData is which time zone data it uses. Nil: it is of a version that did not say.
 	ZoneData *ZoneData
 	// StartedAt is when it was first seen, SeenAt when it was last seen. It counts as

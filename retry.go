@@ -116,6 +116,17 @@ const staleTries = 100
 // retryPage is how many dead letters that are tried again are read at once.
 const retryPage = 1000
 
+// retryEvery is how often a run tries its flow's dead letters again before its end.
+func (c *Config) retryEvery() time.Duration {
+	if c.Slice < 0 {
+		return DefaultSlice
+	}
+	return c.Slice
+}
+
+// retryLimit is how long a run may try dead letters again before it goes on, or its job ends.
+func (c *Config) retryLimit() time.Duration { return min(c.retryEvery(), sliceGrace) / 2 }
+
 // How long a job that cannot be worked now is snoozed. A snooze spends no attempt.
 const (
 	snoozeBusy          = 2 * time.Second  // another run of the flow is in progress

@@ -162,9 +162,9 @@ func settleResults(delta *Counters, origin []int, results []RowResult) {
 //   - The state belongs to the engine. The sink stores it and returns it unchanged.
 //
 // If WriteFenced refuses rows with a *[RowError] or a *[RecordError], it must have written
-// nothing. If the flow has a [Policy], it decides about the row that a RowError names, and
-// the engine writes the batch without it. A batch without such a name is divided where the
-// source can resume.
+// nothing. It may return a RowError for each of several rows, by errors.Join. If the flow has
+// a [Policy], it decides about the rows that RowErrors name, and the engine writes the batch
+// without them. A batch without such a name is divided where the source can resume.
 //
 // Like a [Sink], it may have the powers [Validator] and [Describer].
 type FencedSink[T any] interface {
@@ -202,7 +202,7 @@ type ReplaceSink[T any] interface {
 	BeginTx(ctx context.Context, flow string) (Replacement[T], error)
 }
 
-// Replacement is what one attempt at a run writes. Its methods write in the transaction
+// Replacement is what one attempt at a run writes. It may have the power [PartReplacement]. Its methods write in the transaction
 // that a driver package's TxFrom(ctx) returns. It also commits a checkpoint, so that it
 // is rolled back if the run was taken over.
 type Replacement[T any] interface {
@@ -212,6 +212,16 @@ type Replacement[T any] interface {
 	// engine calls it once, after all batches are committed. It calls it again if that
 	// transaction failed.
 	EndTx(ctx context.Context) error
+}
+
+// PartReplacement is the power of a [Replacement] to leave out rows that its place refuses only
+// at the end. The engine calls EndPartsTx after EndTx was refused for its data and undone, in
+// the same transaction.
+type PartReplacement interface {
+	// EndPartsTx is EndTx without the refused rows. It asks refuse about each of them, with a
+	// RecordError whose Key and Raw name the row. If refuse returns nil, the row is left out.
+	// Otherwise EndPartsTx must return the error.
+	EndPartsTx(ctx context.Context, refuse func(*RecordError) error) error
 }
 
 // Guarantee says how often a record can arrive in a flow's sink.

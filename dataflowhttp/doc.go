@@ -1,6 +1,8 @@
 // Package dataflowhttp provides dataflow's endpoints as http.Handlers, to mount in the
 // service's own server.
 //
+// [API] shows flows and runs as JSON, and acts on them.
+//
 // # The heartbeat
 //
 // A started client looks for work all the time. [Heartbeat] is for callers from outside:

@@ -3,6 +3,7 @@ package dataflowhttp_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -61,4 +62,30 @@ func ExampleHeartbeat() {
 	check(client.Stop(ctx))
 	// Output:
 	// 200 {"fired":0,"skipped":0,"rescued":0,"due":1,"runs":[{"id":1,"flow":"orders","trigger":"manual","state":"success","counters":{"read":3,"written":3,"redundant":0,"filtered":0,"dropped":0,"dead_lettered":0}}]}
+}
+
+// The API is read-only unless the service says who may do what.
+func ExampleAPI() {
+	db, err := sql.Open("sqlite", ":memory:")
+	check(err)
+	defer func() { check(db.Close()) }()
+	client, err := dataflow.NewClient(dataflowsqlite.New(db), nil)
+	check(err)
+	api, err := dataflowhttp.API(client, &dataflowhttp.APIOptions{
+		Authorize: func(r *http.Request, action dataflowhttp.Action, _ string) (string, error) {
+			user, _, _ := r.BasicAuth() // checked by the service's own middleware
+			if action != dataflowhttp.ActionRead && user != "ann" {
+				return "", errors.New("only ann may do that")
+			}
+			return user, nil
+		},
+	})
+	check(err)
+	mux := http.NewServeMux()
+	mux.Handle("/ops/", http.StripPrefix("/ops", api))
+	w := httptest.NewRecorder()
+	r := httptest.NewRequestWithContext(context.Background(), http.MethodPost, "/ops/flows/orders/pause", nil)
+	mux.ServeHTTP(w, r)
+	fmt.Println(w.Code, w.Body)
+	// Output: 403 {"type":"about:blank","title":"Forbidden","status":403,"code":"forbidden","detail":"only ann may do that"}
 }

@@ -73,7 +73,7 @@ func TestClassify_Real(t *testing.T) {
 		"backend terminated":            {do: `select pg_terminate_backend(pg_backend_pid())`, code: "57P01", fault: dataflow.FaultUnavailable},
 		"no privilege":                  {do: `set local role pg_monitor; select * from t`, code: "42501", fault: dataflow.FaultOther},
 		"no table":                      {do: `select * from nowhere`, code: "42P01", fault: dataflow.FaultOther},
-		"no unique index":               {do: `insert into child values (1) on conflict (n) do nothing`, code: "42P10", fault: dataflow.FaultPermanent},
+		"no unique index":               {do: `insert into child values (1) on conflict (n) do nothing`, code: "42P10", fault: dataflow.FaultOther},
 		"syntax":                        {do: `selec 1`, code: "42601", fault: dataflow.FaultPermanent},
 		"rules do not upsert":           {do: `insert into ruled values (1) on conflict (n) do update set n = 1`, code: "0A000", fault: dataflow.FaultPermanent},
 		"commit in a function":          {do: `do $$ begin commit; end $$`, code: "2D000", fault: dataflow.FaultPermanent},

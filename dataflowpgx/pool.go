@@ -3,6 +3,7 @@ package dataflowpgx
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"sync"
 
@@ -28,14 +29,16 @@ type pool struct {
 // server is what is known of the server of a pool. The connection beside the pool shares it.
 type server struct {
 	pooler pooler.Guard
+	log    *slog.Logger // nil: nothing is logged
 
 	mu    sync.Mutex      // guards what follows
 	reset chan struct{}   // closed when the connections are closed, and replaced
 	all   []*pgxpool.Pool // that have connections to it
+	told  string          // what was logged last of the pooler
 }
 
-func newPool(p *pgxpool.Pool) *pool {
-	return &pool{Pool: p, server: &server{reset: make(chan struct{}), all: []*pgxpool.Pool{p}}}
+func newPool(p *pgxpool.Pool, log *slog.Logger) *pool {
+	return &pool{Pool: p, server: &server{log: log, reset: make(chan struct{}), all: []*pgxpool.Pool{p}}}
 }
 
 // add returns another pool of the same server.
@@ -55,7 +58,32 @@ func (p *pool) remove() {
 }
 
 // look returns an error if the pool must not be used as it is configured.
-func (p *pool) look(ctx context.Context) error { return p.pooler.Check(ctx, p.Pool) }
+func (p *pool) look(ctx context.Context) error {
+	if p.pooler.Known() {
+		return p.pooler.Check(ctx, p.Pool)
+	}
+	err := p.pooler.Check(ctx, p.Pool)
+	note := p.pooler.Note()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.told != note && p.log != nil {
+		if note != "" {
+			p.log.WarnContext(ctx, "dataflow: "+note)
+		} else {
+			p.log.InfoContext(ctx, "dataflow: the pooler is known now", slog.Bool("prepared_statements", p.pooler.Found().Prepared))
+		}
+	}
+	p.told = note
+	return err
+}
+
+// Notes implements dataflow.NotedStore.
+func (s *store) Notes() []string {
+	if note := s.pool.pooler.Note(); note != "" {
+		return []string{note}
+	}
+	return nil
+}
 
 // seen looks at an error of a statement, and returns it.
 func (s *server) seen(err error) error {

@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"reflect"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -59,6 +60,8 @@ type store struct {
 	db    *sql.DB
 	clock func() time.Time
 	log   *slog.Logger
+
+	orphans sync.Map // of a *sql.Tx, the number of orphans before its rows; see CheckDeferred
 }
 
 // querier is what a database and a transaction have in common.
@@ -81,6 +84,7 @@ func (s *store) InTx(ctx context.Context, fn func(ctx context.Context, tx datafl
 		return fmt.Errorf("begin transaction: %w", err)
 	}
 	defer tx.Rollback() //nolint:errcheck // the error before it says more; after a commit it does nothing
+	defer s.orphans.Delete(tx)
 	if _, err := tx.ExecContext(ctx, sqlWriteLock); err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
@@ -109,6 +113,27 @@ func (s *store) With(tx dataflow.Tx) (dataflow.Queries, error) {
 	}
 	return &queries{store: s, db: own}, nil
 }
+
+// CheckDeferred counts the rows of the database that refer to rows that do not exist. The
+// first call in a transaction counts those that are there already. It reads all tables that
+// have foreign keys; the engine calls it only after a commit was refused.
+func (s *store) CheckDeferred(ctx context.Context, tx dataflow.Tx) error {
+	own, ok := tx.Unwrap().(*sql.Tx)
+	if !ok {
+		return dataflow.ErrTxMismatch
+	}
+	var count int64
+	if err := own.QueryRowContext(ctx, sqlOrphans).Scan(&count); err != nil {
+		return fmt.Errorf("check foreign keys: %w", err)
+	}
+	before, known := s.orphans.LoadOrStore(own, count)
+	if n, is := before.(int64); known && is && count > n {
+		return errors.New("FOREIGN KEY constraint failed: it is deferred, and refers to a row that does not exist when the transaction ends")
+	}
+	return nil
+}
+
+const sqlOrphans = `select case when (select foreign_keys from pragma_foreign_keys) then (select count(*) from pragma_foreign_key_check) else 0 end`
 
 // Savepoint runs fn. If fn fails, it undoes what fn did in the transaction.
 func (s *store) Savepoint(ctx context.Context, tx dataflow.Tx, fn func() error) error {

@@ -58,8 +58,8 @@ func (q *queries) DeadLetterSuperseded(ctx context.Context, p *dataflow.DeadLett
 	return n, nil
 }
 
-func (q *queries) DeadLetterReplayed(ctx context.Context, id int64) (bool, error) {
-	err := q.one(ctx, sqlDeadLetterReplayed, id)
+func (q *queries) DeadLetterReplayed(ctx context.Context, id int64, held bool) (bool, error) {
+	err := q.one(ctx, sqlDeadLetterReplayed, id, held)
 	if errors.Is(err, dataflow.ErrNotFound) {
 		return false, nil
 	}

@@ -8,7 +8,7 @@ import (
 
 // count counts the records, good or bad, without building their cells.
 func count(ctx context.Context, recs *records) (n int64, err error) {
-	recs.counts = recs.f.opts.Footer == ""
+	recs.counts = recs.f.opts.Footer == "" && !recs.f.opts.SkipRepeatedHeader
 	for {
 		_, err := recs.next()
 		switch {

@@ -21,6 +21,8 @@ type Cursor struct {
 	Line int64 `json:"line"`
 	// EndLine is the line on which the record ends, or 0 if that is Line.
 	EndLine int64 `json:"end_line,omitempty"`
+	// Head is a checksum of the first records, by which a replaced file is noticed.
+	Head uint32 `json:"head,omitempty"`
 }
 
 // String names the last record before the cursor: "line 17", or "in/a.csv line 17"
@@ -59,6 +61,9 @@ func (f *file) find(ctx context.Context, from Cursor) (start int64, at Cursor, e
 // the cursor. It returns the byte at which to continue.
 func (f *file) resume(ctx context.Context, c Cursor) (int64, error) {
 	start, err := f.Resume(ctx, c.Offset, c.Line, c.lines())
+	if err == nil && f.header != nil && c.Offset >= f.body.Offset {
+		err = f.SameHead(c.Head, c.Offset)
+	}
 	switch stale := (*files.StaleError)(nil); {
 	case errors.As(err, &stale) && (stale.Cut || f.header != nil && c.Offset >= f.body.Offset):
 		return 0, dataflow.Permanent(f.wrap(err))

@@ -52,6 +52,11 @@ func TestDialect(t *testing.T) {
 				"line 9: a |b", `line 10: a | "b"`, `line 11: IT"S|say "hi"`, `line 12: a" "b|5`, "line 13: x\nyz|6",
 			},
 		},
+		// Files put together from several.
+		{name: "HeaderAgain", file: "a,b\n1,2\na,b\n3,4\n", want: []string{
+			"line 2: 1|2", "line 3: error: the record repeats the header: set SkipRepeatedHeader if the file was put together from several", "line 4: 3|4",
+		}},
+		{name: "SkipRepeatedHeader", file: "a,b\n1,2\n\"a\",b\n3,4\na,b\n", opts: &csvfile.Options{SkipRepeatedHeader: true}, want: []string{"line 2: 1|2", "line 4: 3|4"}},
 		{name: "Surplus", file: "a,b\n1,2,\n3,4,,,\n5,6,7\n8\n", want: []string{
 			"line 2: error: has 3 fields, but the header has 2: the surplus ones are empty: set SurplusEmpty to ignore them",
 			"line 3: error: has 5 fields, but the header has 2: the surplus ones are empty: set SurplusEmpty to ignore them",

@@ -54,6 +54,10 @@ type Options struct {
 	// record is the header.
 	HeaderAt string
 
+	// SkipRepeatedHeader leaves out records that repeat the header, as in files that were
+	// put together from several. False makes them bad.
+	SkipRepeatedHeader bool
+
 	// Footer is how the first cell of the file's last lines begins, such as "Total". That
 	// record and all after it are left out, and are not counted. Empty means that there is
 	// none.
@@ -98,27 +102,19 @@ type Options struct {
 // None is the Quote of files without quotes.
 const None rune = -1
 
-// Partial says what a read does with a last line that has no line break, or a quote that
-// is not closed.
-type Partial int
+// Partial says what a read does with a last line that has no line break, or a quote
+// that is not closed. csvfile and
+// jsonl share the type.
+type Partial = files.Partial
 
-// The ways to treat a last line without a line break.
 const (
 	// Leave leaves the line for a later read, until it has its line break or the file has
 	// rested. Of several files, the later ones are read after that. Another program may
 	// still be writing the line.
-	Leave Partial = iota
+	Leave = files.Leave
 	// Take reads the line as it is.
-	Take
+	Take = files.Take
 )
-
-// rest is for [files.Place.Resting].
-func (o *Options) rest() time.Duration {
-	if o.Partial == Take {
-		return 0
-	}
-	return o.Rest
-}
 
 // withDefaults returns a copy with all zero values filled in.
 func (o *Options) withDefaults() Options {
@@ -140,7 +136,7 @@ func (o *Options) withDefaults() Options {
 }
 
 func (o *Options) validate() error {
-	var errs []error
+	errs := []error{o.Partial.Validate(o.Rest)}
 	wrong := func(field, reason string, args ...any) {
 		errs = append(errs, &dataflow.ConfigError{Field: field, Reason: fmt.Sprintf(reason, args...)})
 	}
@@ -158,12 +154,6 @@ func (o *Options) validate() error {
 	}
 	if o.SkipLines < 0 {
 		wrong("SkipLines", "%d is negative: use the number of lines before the header", o.SkipLines)
-	}
-	if o.Partial != Leave && o.Partial != Take {
-		wrong("Partial", "%d is unknown: use Leave or Take", o.Partial)
-	}
-	if o.Rest < 0 {
-		wrong("Rest", "%s is negative: use a time, or 0 for %s", o.Rest, files.DefaultRest)
 	}
 	if o.Comment != 0 && !validDelimiter(o.Comment) {
 		wrong("Comment", "%q cannot begin a comment: use a character that is neither a quote nor a line break", o.Comment)

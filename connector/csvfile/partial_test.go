@@ -168,7 +168,8 @@ func TestSkipUnreadable(t *testing.T) {
 	dir := t.TempDir()
 	put(t, filepath.Join(dir, "1.csv"), "a,b\n1,2\n")
 	put(t, filepath.Join(dir, "2.csv"), "a,c\n3,4\n")
-	require.NoError(t, os.Mkdir(filepath.Join(dir, "3.csv"), 0o700))
+	require.NoError(t, os.Symlink(filepath.Join(dir, "gone"), filepath.Join(dir, "3.csv")))
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "0.csv"), 0o700)) // it is no file
 	put(t, filepath.Join(dir, "4.csv"), "a,b\n5,6\n")
 	pattern := filepath.Join(dir, "*.csv")
 	_, err := read(t, csvfile.OpenGlob[pair](pattern, nil), nil)
@@ -186,5 +187,5 @@ func TestSkipUnreadable(t *testing.T) {
 	require.Equal(t, []string{"1", "5"}, good)
 	require.Len(t, bad, 2)
 	require.Contains(t, bad[0], filepath.Join(dir, "2.csv"))
-	require.Contains(t, bad[1], "is a directory")
+	require.Contains(t, bad[1], "no such file")
 }

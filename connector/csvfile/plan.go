@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/csvguess"
 )
 
 // column is a field of T and the column that it reads.
@@ -28,6 +29,9 @@ type column struct {
 func compile(t reflect.Type) ([]column, error) {
 	if t.Kind() != reflect.Struct {
 		return nil, &dataflow.ConfigError{Field: "T", Reason: fmt.Sprintf("it is %s: use a struct with a field for each column", t)}
+	}
+	if t == reflect.TypeFor[csvguess.Row]() {
+		return nil, nil
 	}
 	c := &compiler{}
 	c.walk(t, "", nil)

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/files"
 )
 
 const (
@@ -64,9 +66,14 @@ func (r *records) next() ([]string, error) {
 			continue
 		}
 		cells, err := r.record(line)
-		if err == nil && r.f.footer(cells) {
+		switch {
+		case err == nil && r.f.footer(cells):
 			r.ended = true
 			return nil, io.EOF
+		case err == nil && r.f.repeats(cells) && r.f.opts.SkipRepeatedHeader:
+			continue
+		case err == nil && r.f.repeats(cells):
+			return nil, &dataflow.RecordError{Key: r.at.String(), Raw: r.f.raw(cells), Err: errRepeated}
 		}
 		return cells, err
 	}
@@ -84,7 +91,7 @@ func (r *records) skips(line []byte) bool {
 func (r *records) record(line []byte) ([]string, error) {
 	if r.plain != nil {
 		if cells, ok := r.plain.split(withoutBreak(line, r.last), r.counts); ok {
-			r.at = r.at.span(r.offset, r.lines, r.lines)
+			r.to(r.lines)
 			return cells, nil
 		}
 	}
@@ -118,17 +125,23 @@ func (r *records) record(line []byte) ([]string, error) {
 		}
 		size += int64(len(line))
 	}
-	r.at = r.at.span(r.offset, first, r.lines)
+	r.to(first)
 	if r.counts {
 		return nil, nil
 	}
 	return r.scan.record(), nil
 }
 
+// to moves the cursor after the record that begins on a line.
+func (r *records) to(first int64) {
+	r.at = r.at.span(r.offset, first, r.lines)
+	r.at.Head = r.f.Head(r.offset)
+}
+
 // bad returns the error of a record with a misplaced quote. The record ends with the line.
 func (r *records) bad(first int64, err error) error {
 	before := r.at.Offset
-	r.at = r.at.span(r.offset, first, r.lines)
+	r.to(first)
 	where := err
 	if quote := (*misplaced)(nil); errors.As(err, &quote) {
 		where = fmt.Errorf("line %d, byte %d: %w", r.lines, quote.byte, quote.err)
@@ -161,7 +174,7 @@ func (r *records) line(size int64) ([]byte, error) {
 			continue
 		case errors.Is(err, io.EOF):
 			r.ended, r.last = true, true
-			if r.left = r.f.Cut() || len(part) > 0 && r.f.Grows(); r.left || len(part) == 0 {
+			if r.left = r.f.Cut() || files.IsHole(part) || len(part) > 0 && r.f.Grows(); r.left || len(part) == 0 {
 				return nil, io.EOF
 			}
 		case err != nil:
@@ -185,4 +198,13 @@ func (r *records) text(from, to int64) json.RawMessage {
 // footer reports whether a record begins the end of the file.
 func (f *file) footer(cells []string) bool {
 	return f.header != nil && f.opts.Footer != "" && strings.HasPrefix(cells[0], f.opts.Footer)
+}
+
+// errRepeated is the error of a record that is the header once more.
+var errRepeated = errors.New("the record repeats the header: set SkipRepeatedHeader if the file was put together from several")
+
+// repeats reports whether a record is the header once more. A single cell may be a value.
+func (f *file) repeats(cells []string) bool {
+	n := len(f.header)
+	return n > 1 && len(cells) == n && cells[0] == f.header[0] && slices.Equal(cells, f.header)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/csvfile"
 )
 
@@ -186,8 +187,62 @@ func TestResume_HeaderReordered(t *testing.T) {
 	src := csvfile.Open[pair](path, nil)
 	all, err := read(t, src, nil)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(path, []byte("b,a\n2,1\n4,3\n"), 0o600))
+	require.NoError(t, os.WriteFile(path, []byte("b,a\n1,2\n4,3\n"), 0o600))
 	rest, err := read(t, src, &all[0].Cursor)
 	require.NoError(t, err)
 	require.Equal(t, []string{"line 3: 3|4"}, texts(rest))
+}
+
+// Another file in the place of the one that was read, such as after a rotation of logs, is an
+// error, also where it is as long or longer and a line ends at the cursor.
+func TestResume_Replaced(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("1,2\n", 500)
+	for name, c := range map[string]struct{ was, now string }{
+		"same size":   {"a,b\n1,2\n3,4\n", "a,b\n5,6\n7,8\n"},
+		"longer":      {"a,b\n1,2\n3,4\n", "a,b\n5,6\n7,8\n9,9\n"},
+		"long":        {"a,b\n" + long, "a,b\n9,9\n" + long},
+		"compressed":  {compressed("a,b\n" + long), compressed("a,b\n9,9\n" + long)},
+		"now gzipped": {"a,b\n1,2\n3,4\n", compressed("a,b\n5,6\n7,8\n9,9\n")},
+	} {
+		path := write(t, c.was)
+		src := csvfile.Open[pair](path, &csvfile.Options{Partial: csvfile.Take})
+		all, err := read(t, src, nil)
+		require.NoError(t, err)
+		for _, i := range []int{0, len(all) / 2, len(all) - 1} {
+			require.NoError(t, os.WriteFile(path, []byte(c.now), 0o600))
+			_, err = read(t, src, &all[i].Cursor)
+			require.ErrorContains(t, err, "its first records were changed after they were read", name)
+			requirePermanent(t, err)
+			require.NoError(t, os.WriteFile(path, []byte(c.was), 0o600))
+			rest, err := read(t, src, &all[i].Cursor)
+			require.NoError(t, err)
+			require.Len(t, rest, len(all)-1-i)
+		}
+	}
+}
+
+// The end of a file that holds only NUL bytes is space that was not written yet. It is left,
+// whatever its age, so that what is written there is read.
+func TestResume_NULs(t *testing.T) {
+	t.Parallel()
+	path := write(t, "a,b\n1,2\n\x00\x00\x00\x00\x00\x00\x00\x00")
+	src := csvfile.Open[pair](path, &csvfile.Options{Partial: csvfile.Take})
+	all, err := read(t, src, nil)
+	require.NoError(t, err)
+	require.Equal(t, []string{"line 2: 1|2"}, texts(all))
+	require.NoError(t, os.WriteFile(path, []byte("a,b\n1,2\n3,4\n5,6\n"), 0o600))
+	rest, err := read(t, src, &all[0].Cursor)
+	require.NoError(t, err)
+	require.Equal(t, []string{"line 3: 3|4", "line 4: 5|6"}, texts(rest))
+}
+
+// A file that another program than gzip has compressed is named as that.
+func TestRead_Packed(t *testing.T) {
+	t.Parallel()
+	for magic, name := range map[string]string{"\x28\xb5\x2f\xfd": "zstd", "BZh91AY": "bzip2", "\xfd7zXZ\x00": "xz", "PK\x03\x04": "zip"} {
+		_, err := read(t, csvfile.Open[pair](write(t, magic+"a,b\n1,2\n"), nil), nil)
+		require.ErrorContains(t, err, "the file is compressed by "+name)
+		require.True(t, dataflow.IsPermanent(err))
+	}
 }

@@ -13,10 +13,14 @@ import (
 
 func apis() []one {
 	return []one{
-		{name: "GitHub", recipe: recipeGitHub, again: true, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+		{name: "GitHub", recipe: recipeGitHub, again: true, change: true, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
 			since, _ := time.Parse(time.RFC3339, req.URL.Query().Get("since"))
 			n := max(number(req, "page"), 1)
-			page, next := f.cut(f.since(since), (n-1)*f.page)
+			list := f.since(since)
+			if req.URL.Query().Get("sort") == "updated" {
+				list = byChange(list)
+			}
+			page, next := f.cut(list, (n-1)*f.page)
 			link := ""
 			if next >= 0 {
 				query := req.URL.Query()
@@ -43,7 +47,7 @@ func apis() []one {
 			page, next := f.cut(list, from)
 			write(w, map[string]any{"object": "list", "data": rows(page, "", nil), "has_more": next >= 0})
 		}},
-		{name: "Shopify", recipe: recipeShopify, caps: "expires", again: true, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+		{name: "Shopify", recipe: recipeShopify, caps: "expires", again: true, change: true, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
 			query := req.URL.Query()
 			if info := query.Get("page_info"); info != "" && (query.Has("updated_at_min") || query.Has("status")) {
 				refuse(w, 400, `{"errors":"page_info and other parameters"}`)
@@ -66,7 +70,7 @@ func apis() []one {
 			write(w, map[string]any{"orders": rows(page, "updated_at", iso)})
 		}},
 		{name: "Elasticsearch", recipe: recipeElasticsearch, caps: "expires", answer: elasticsearch},
-		{name: "Graph", recipe: recipeGraph, again: true, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+		{name: "Graph", recipe: recipeGraph, again: true, change: true, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
 			if req.URL.Query().Get("$orderby") == "" {
 				refuse(w, 400, "no $orderby")
 				return
@@ -105,7 +109,7 @@ func apis() []one {
 			write(w, map[string]any{"data": rows(page, "", nil), "links": map[string]any{"next": link}})
 		}},
 		{name: "HubSpot", recipe: recipeHubSpot, answer: tokened("after", all, hubspot)},
-		{name: "HubSpotSearch", recipe: recipeHubSpotSearch, again: true, answer: tokened("after", func(f *fake, _ *http.Request, body map[string]any) []thing {
+		{name: "HubSpotSearch", recipe: recipeHubSpotSearch, again: true, change: true, answer: tokened("after", func(f *fake, _ *http.Request, body map[string]any) []thing {
 			groups := body["filterGroups"].([]any)
 			filter := groups[0].(map[string]any)["filters"].([]any)[0].(map[string]any)
 			ms, _ := strconv.ParseInt(filter["value"].(string), 10, 64)
@@ -119,12 +123,16 @@ func apis() []one {
 				"links": map[string]any{"next": fmt.Sprintf("http://%s/?sort=id&page[after]=%d", req.Host, from+len(page))},
 			})
 		}},
-		{name: "ZendeskExport", recipe: recipeZendeskExport, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
-			from := number(req, "cursor")
-			page, next := f.cut(f.things, from)
-			write(w, map[string]any{"tickets": rows(page, "", nil), "after_cursor": strconv.Itoa(from + len(page)), "end_of_stream": next < 0})
+		{name: "ZendeskExport", recipe: recipeZendeskExport, change: true, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+			cursor := number(req, "cursor") // the time of the last ticket, by which they are sorted
+			list := byChange(f.since(time.Unix(int64(cursor)+1, 0)))
+			page, next := f.cut(list, 0)
+			if len(page) > 0 {
+				cursor = int(page[len(page)-1].changed.Unix())
+			}
+			write(w, map[string]any{"tickets": rows(page, "", nil), "after_cursor": strconv.Itoa(cursor), "end_of_stream": next < 0})
 		}},
-		{name: "Salesforce", recipe: recipeSalesforce, caps: "expires", again: true, answer: salesforce},
+		{name: "Salesforce", recipe: recipeSalesforce, caps: "expires", again: true, change: true, answer: salesforce},
 		{name: "Airtable", recipe: recipeAirtable, caps: "expires", again: true, answer: tokened("offset", all, func(page []thing, next string) any {
 			return with(map[string]any{"records": rows(page, "", nil)}, "offset", next)
 		})},
@@ -164,8 +172,8 @@ func apis() []one {
 			page, next := f.cut(f.things, number(req, "startAt")) // it caps maxResults
 			write(w, map[string]any{"startAt": number(req, "startAt"), "maxResults": f.page, "total": len(f.things), "isLast": next < 0, "issues": rows(page, "", nil)})
 		}},
-		{name: "JiraSearch", recipe: recipeJiraSearch, caps: "expires", again: true, answer: tokened("nextPageToken", func(f *fake, req *http.Request, _ map[string]any) []thing {
-			since, err := time.Parse(`updated >= "2006/01/02 15:04" order by updated`, req.URL.Query().Get("jql"))
+		{name: "JiraSearch", recipe: recipeJiraSearch, caps: "expires", again: true, change: true, answer: tokened("nextPageToken", func(f *fake, req *http.Request, _ map[string]any) []thing {
+			since, err := time.Parse(`updated >= "2006/01/02 15:04" order by created`, req.URL.Query().Get("jql"))
 			if err != nil {
 				return nil
 			}
@@ -173,7 +181,7 @@ func apis() []one {
 		}, func(page []thing, next string) any {
 			issues := []any{}
 			for _, x := range page {
-				issues = append(issues, map[string]any{"id": strconv.Itoa(x.n), "fields": map[string]any{"updated": x.changed.Format("2006-01-02T15:04:05.000-0700")}})
+				issues = append(issues, map[string]any{"id": strconv.Itoa(x.n), "version": x.version, "fields": map[string]any{"updated": x.changed.Format("2006-01-02T15:04:05.000-0700")}})
 			}
 			return with(map[string]any{"issues": issues, "isLast": next == ""}, "nextPageToken", next)
 		})},
@@ -205,6 +213,17 @@ func apis() []one {
 			page, next := f.cut(f.things, number(req, "page")*f.page)
 			write(w, map[string]any{"content": rows(page, "", nil), "last": next < 0, "number": number(req, "page")})
 		}},
+		{name: "HAL", recipe: recipeHAL, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
+			page, next := f.cut(f.things, number(req, "page")*f.page)
+			links, answer := map[string]any{}, map[string]any{}
+			if answer["_links"] = links; len(page) > 0 {
+				answer["_embedded"] = map[string]any{"orders": rows(page, "", nil)}
+			}
+			if next >= 0 {
+				links["next"] = map[string]any{"templated": true, "href": fmt.Sprintf("http://%s/?page=%d&size=10{&sort}", req.Host, number(req, "page")+1)}
+			}
+			write(w, answer)
+		}},
 		{name: "Django", recipe: recipeDjango, answer: func(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]any) {
 			n := max(number(req, "page"), 1)
 			page, next := f.cut(f.things, (n-1)*f.page)
@@ -214,14 +233,17 @@ func apis() []one {
 			}
 			write(w, map[string]any{"count": len(f.things), "next": link, "results": rows(page, "", nil)})
 		}},
-		{name: "Google", recipe: recipeGoogle, caps: "expires", answer: func(f *fake, w http.ResponseWriter, req *http.Request, body map[string]any) {
+		{name: "Google", recipe: recipeGoogle, caps: "expires", again: true, change: true, answer: func(f *fake, w http.ResponseWriter, req *http.Request, body map[string]any) {
 			if f.asked%3 == 0 && f.asked < 20 {
 				w.Header().Set("Retry-After", "0.01")
 				refuse(w, http.StatusForbidden, `{"error":{"errors":[{"reason":"userRateLimitExceeded"}]}}`)
 				return
 			}
-			tokened("pageToken", all, func(page []thing, next string) any {
-				return with(map[string]any{"files": rows(page, "", nil)}, "nextPageToken", next)
+			tokened("pageToken", func(f *fake, req *http.Request, _ map[string]any) []thing {
+				since, _ := time.Parse("modifiedTime > '2006-01-02T15:04:05Z'", req.URL.Query().Get("q"))
+				return f.since(since.Add(1))
+			}, func(page []thing, next string) any {
+				return with(map[string]any{"files": rows(page, "modifiedTime", iso)}, "nextPageToken", next)
 			})(f, w, req, body)
 		}},
 	}
@@ -230,7 +252,7 @@ func apis() []one {
 func hubspot(page []thing, next string) any {
 	results := []any{}
 	for _, x := range page {
-		results = append(results, map[string]any{"id": strconv.Itoa(x.n), "updatedAt": x.changed.Format("2006-01-02T15:04:05.000Z")})
+		results = append(results, map[string]any{"id": strconv.Itoa(x.n), "version": x.version, "updatedAt": x.changed.Format("2006-01-02T15:04:05.000Z")})
 	}
 	answer := map[string]any{"results": results}
 	if next != "" {
@@ -283,7 +305,7 @@ func salesforce(f *fake, w http.ResponseWriter, req *http.Request, _ map[string]
 	page, next := f.cut(f.since(since), from)
 	records := []any{}
 	for _, x := range page {
-		records = append(records, map[string]any{"Id": strconv.Itoa(x.n), "SystemModstamp": x.changed.Format("2006-01-02T15:04:05.000-0700")})
+		records = append(records, map[string]any{"Id": strconv.Itoa(x.n), "version": x.version, "SystemModstamp": x.changed.Format("2006-01-02T15:04:05.000-0700")})
 	}
 	answer := map[string]any{"totalSize": len(f.things), "done": next < 0, "records": records}
 	if next >= 0 {

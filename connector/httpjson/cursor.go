@@ -22,6 +22,9 @@ type Cursor struct {
 	// Last are hashes of the last records before the cursor, the last one first. They show
 	// whether the list has moved.
 	Last [3]int64 `json:"last,omitzero"`
+	// Read is the number of records of the list before the cursor. It shows whether others
+	// have come before those that were read.
+	Read int64 `json:"read,omitempty"`
 	// Sum is a hash of the page, set for a snapshot. It shows whether the page has
 	// changed.
 	Sum string `json:"sum,omitempty"`
@@ -33,6 +36,9 @@ type Cursor struct {
 	// They are empty without [Options].Since.
 	Since string `json:"since,omitempty"`
 	High  string `json:"high,omitempty"`
+	// Began is the time of the first response of this read, by the server's clock. High is
+	// not later: a record that changed after it may not have been read.
+	Began string `json:"began,omitempty"`
 	// Known are hashes of the newest records of the last read, at which a read of a list
 	// with NewestFirst ends. Newest are those of the current read.
 	Known  string `json:"known,omitempty"`
@@ -66,7 +72,7 @@ func (c Cursor) condition(header http.Header) {
 
 // on returns the cursor at the beginning of another page of the same read.
 func (c Cursor) on(page string) Cursor {
-	return Cursor{Page: page, Last: c.Last, Since: c.Since, High: c.High, Known: c.Known, Newest: c.Newest}
+	return Cursor{Page: page, Last: c.Last, Read: c.Read, Since: c.Since, High: c.High, Began: c.Began, Known: c.Known, Newest: c.Newest}
 }
 
 // hash returns a hash of a record by which it is found again: of its key, or without one of

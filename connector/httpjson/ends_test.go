@@ -2,6 +2,7 @@ package httpjson_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -148,5 +149,89 @@ func TestSource_EndStatus(t *testing.T) {
 		var wrong *dataflow.ConfigError
 		require.ErrorAs(t, p.(dataflow.Validator).Validate(), &wrong)
 		require.Equal(t, field, wrong.Field)
+	}
+}
+
+// A last page that names the place where the list will continue is not requested again.
+func TestSource_Continues(t *testing.T) {
+	t.Parallel()
+	for _, stream := range []bool{false, true} {
+		for _, paging := range []httpjson.Paging{
+			httpjson.BodyCursor{Path: "at", Param: "after", HasMore: "more", Continues: true},
+			httpjson.NextURL{Path: "link", HasMore: "more", Continues: true},
+		} {
+			last := 25
+			var asked []string
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				asked = append(asked, req.URL.RawQuery)
+				from, _ := strconv.Atoi(req.URL.Query().Get("after"))
+				to := min(from+10, last)
+				_ = json.NewEncoder(w).Encode(map[string]any{
+					"rows": append([]order{}, orders(last)[from:to]...), "at": strconv.Itoa(to), "more": to < last, "link": fmt.Sprintf("?after=%d", to),
+				})
+			}))
+			t.Cleanup(server.Close)
+			src := httpjson.Source[order](server.URL, &httpjson.Options{Records: "rows", Paging: paging, Stream: stream})
+			ids, at, err := read(t.Context(), t, src, httpjson.Cursor{})
+			require.NoError(t, err)
+			require.Equal(t, numbers(1, 25), ids)
+			for range 2 {
+				ids, again, err := read(t.Context(), t, src, at)
+				require.NoError(t, err)
+				require.Empty(t, ids)
+				require.Equal(t, at, again)
+			}
+			last = 40
+			ids, _, err = read(t.Context(), t, src, at)
+			require.NoError(t, err)
+			require.Equal(t, numbers(26, 40), ids)
+			require.Equal(t, []string{"", "after=10", "after=20", "after=25", "after=25", "after=25", "after=35"}, asked)
+		}
+	}
+}
+
+// An API that leaves out an empty list has no records, also where another page follows.
+func TestSource_OmitsEmpty(t *testing.T) {
+	t.Parallel()
+	for _, stream := range []bool{false, true} {
+		for _, empty := range []string{`{"next":"b"}`, `{"d":null,"next":"b"}`, `{"d":{},"next":"b"}`} {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				if req.URL.Query().Get("cursor") == "b" {
+					_, _ = fmt.Fprint(w, `{"d":{"rows":[{"id":1}]}}`)
+					return
+				}
+				_, _ = fmt.Fprint(w, empty)
+			}))
+			t.Cleanup(server.Close)
+			opts := &httpjson.Options{Records: "d.rows", Paging: httpjson.BodyCursor{Path: "next"}, Stream: stream}
+			_, _, err := read(t.Context(), t, httpjson.Source[order](server.URL, opts), httpjson.Cursor{})
+			require.Error(t, err, empty)
+			opts.OmitsEmpty = true
+			ids, _, err := read(t.Context(), t, httpjson.Source[order](server.URL, opts), httpjson.Cursor{})
+			require.NoError(t, err)
+			require.Equal(t, []int{1}, ids)
+		}
+		src := httpjson.Source[order](bodyServer(t, 200, `{"errors":[{"message":"no"}]}`), &httpjson.Options{Records: "d.rows", OmitsEmpty: true, Stream: stream})
+		_, _, err := read(t.Context(), t, src, httpjson.Cursor{})
+		require.ErrorContains(t, err, "the server reports errors")
+	}
+}
+
+// A page without content may link to another.
+func TestSource_NoContentWithLink(t *testing.T) {
+	t.Parallel()
+	for _, stream := range []bool{false, true} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if req.URL.Query().Get("p") == "2" {
+				_, _ = fmt.Fprint(w, `[{"id":1}]`)
+				return
+			}
+			w.Header().Set("Link", `<?p=2>; rel="next"`)
+			w.WriteHeader(http.StatusNoContent)
+		}))
+		t.Cleanup(server.Close)
+		ids, _, err := read(t.Context(), t, httpjson.Source[order](server.URL, &httpjson.Options{Paging: httpjson.LinkHeader{}, Stream: stream}), httpjson.Cursor{})
+		require.NoError(t, err)
+		require.Equal(t, []int{1}, ids)
 	}
 }

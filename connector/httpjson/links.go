@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -71,8 +72,11 @@ func goTo(r *Request, page string) error {
 	return nil
 }
 
+// template is the part of a link with the parameters that a client may set (RFC 6570).
+var template = regexp.MustCompile(`\{[?&][^{}]*\}`)
+
 func resolve(base *url.URL, address string) (string, error) {
-	u, err := base.Parse(address)
+	u, err := base.Parse(template.ReplaceAllLiteralString(address, ""))
 	if err != nil {
 		return "", fmt.Errorf("%q is not a URL: check the path in Options.Paging", address)
 	}

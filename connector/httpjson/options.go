@@ -20,6 +20,11 @@ type Options struct {
 	// object. Empty means that the response is the array.
 	Records string
 
+	// OmitsEmpty means that a response without Records has no records. Some APIs leave out
+	// an empty list, such as Google's, and those with HAL. False makes such a response an
+	// error, because Records is probably wrong.
+	OmitsEmpty bool
+
 	// Key is the path of a record's own key, such as "id". The key names the record in
 	// errors and in sinks outside the database, and finds the place where a later run
 	// continues if the list has moved. Empty names the record by its place, "page 3 record
@@ -71,10 +76,11 @@ type Options struct {
 	// reads each page before its first record is used. See the package's section Huge pages.
 	Stream bool
 
-	// Check looks for an error that the API reports in a response with a status of success.
-	// Its error fails the attempt, or does what it is marked for by [dataflow.Transient],
-	// [dataflow.RetryAfter] or [dataflow.Permanent]. Nil checks only the fields "errors" and
-	// "error".
+	// Check looks for an error that the API reports in a response, whatever its status. Its
+	// error fails the attempt, or does what it is marked for by [dataflow.Transient],
+	// [dataflow.RetryAfter] or [dataflow.Permanent]. A status that is tried again, such as 429
+	// or 503, is tried again all the same, unless the error is Permanent. Nil checks only the
+	// fields "errors" and "error" of a response without records.
 	Check func(*Page) error
 
 	// Classify decides what to do about a response. Nil decides by its status and headers.
@@ -120,9 +126,17 @@ type Options struct {
 
 func (o *Options) caller(address string) *httpcall.Caller {
 	return httpcall.Caller{
-		Client: o.Client, Home: address, Header: o.Header, Auth: o.Auth, Classify: o.classify(), Limiter: o.Limiter,
+		Client: o.Client, Home: address, Header: o.Header, Auth: o.Auth, Classify: o.classify(), Check: o.checkError(), Polls: true, Limiter: o.Limiter,
 		Timeout: o.Timeout, MaxBodyBytes: o.MaxBodyBytes, Tries: o.Tries, MaxWait: o.MaxWait,
 	}.WithDefaults()
+}
+
+// checkError returns Check for responses with an error status.
+func (o *Options) checkError() func(*httpcall.Response) error {
+	if o.Check == nil {
+		return nil
+	}
+	return func(resp *httpcall.Response) error { return o.Check(pageOf(resp)) }
 }
 
 func (o *Options) validate() error {
@@ -140,6 +154,8 @@ func (o *Options) validate() error {
 		wrong("Links", "%q is unknown: use SameHost, KeepOrigin or Allow", string(o.Links))
 	case o.Snapshot && (o.Order != OldestFirst || o.Since != nil):
 		wrong("Snapshot", "it reads all of the list, so Order and Since have no use: leave them out, or Snapshot")
+	case !o.resumes() && continues(o.Paging):
+		wrong("Paging.Continues", "each run begins at the first page with Snapshot, Since and NewestFirst: leave it out")
 	case o.Snapshot && o.streams():
 		wrong("Snapshot", "it compares whole pages, which Stream and Lines do not keep: leave one of them out")
 	}
@@ -162,9 +178,25 @@ func (o *Options) resumes() bool {
 	return !o.Snapshot && o.Order == OldestFirst && o.Since == nil
 }
 
-func requirePath(field, path string) error {
-	if path == "" {
-		return &dataflow.ConfigError{Field: field + ".Path", Reason: `it is empty: give the path in the body, such as "meta.next"`}
+// continues reports whether the last page of a paging names a page for a later run.
+func continues(paging Paging) bool {
+	switch p := paging.(type) {
+	case BodyCursor:
+		return p.Continues
+	case NextURL:
+		return p.Continues
+	default:
+		return false
 	}
-	return nil
+}
+
+func checkNamed(paging, path, more string, continues bool) error {
+	var errs []error
+	if path == "" {
+		errs = append(errs, &dataflow.ConfigError{Field: paging + ".Path", Reason: `it is empty: give the path in the body, such as "meta.next"`})
+	}
+	if continues && more == "" {
+		errs = append(errs, &dataflow.ConfigError{Field: paging + ".HasMore", Reason: "it is empty, but Continues needs it: give the path of the value that tells the last page"})
+	}
+	return errors.Join(errs...)
 }

@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"time"
 
 	"github.com/activedataflow/dataflow/internal/httpcall"
 )
@@ -22,6 +24,8 @@ type page struct {
 	next               string          // empty for the last page
 	sum                string
 	etag, lastModified string
+	time               time.Time // by the server's clock
+	later              string    // where a later run continues; empty: on this page
 }
 
 // pageOf returns a response as the functions of the options see it.
@@ -31,7 +35,7 @@ func pageOf(resp *httpcall.Response) *Page {
 
 // parse finds the records in a response.
 func (s *source[T]) parse(resp *httpcall.Response) (*page, error) {
-	p := &page{envelope: resp.Body, rest: resp.Body}
+	p := &page{envelope: resp.Body, rest: resp.Body, time: resp.Time()}
 	if s.conditional() {
 		p.etag, p.lastModified = resp.Header.Get("ETag"), resp.Header.Get("Last-Modified")
 	}
@@ -49,8 +53,17 @@ func (s *source[T]) parse(resp *httpcall.Response) (*page, error) {
 	}
 	var err error
 	p.records, p.rest, err = httpcall.Records(resp.Body, s.opts.Records)
+	if s.omitted(err) {
+		p.rest, err = resp.Body, nil
+	}
 	p.count = len(p.records)
 	return p, err
+}
+
+// omitted reports whether an error is that of a response that leaves out an empty list.
+func (s *source[T]) omitted(err error) bool {
+	var missing *httpcall.MissingError
+	return s.opts.OmitsEmpty && errors.As(err, &missing)
 }
 
 // checkError is an error of Options.Check, which decides what it means.

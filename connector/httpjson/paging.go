@@ -49,12 +49,14 @@ func (p *Page) find(path string) (json.RawMessage, error) {
 	if p.rest == nil {
 		return httpcall.Find(p.Body, path)
 	}
-	inside, ok := strings.CutPrefix(path, p.records)
-	if inside = strings.TrimPrefix(inside, "."); ok && !strings.HasPrefix(inside, "-1") {
-		return httpcall.FindValid(p.Body, path) // perhaps in one of the records
+	if p.inRecords(path) && !strings.HasPrefix(strings.TrimPrefix(strings.TrimPrefix(path, p.records), "."), "-1") {
+		return httpcall.FindValid(p.Body, path)
 	}
 	return httpcall.FindValid(p.rest, path)
 }
+
+// inRecords reports whether a path may lead into the records.
+func (p *Page) inRecords(path string) bool { return strings.HasPrefix(path, p.records) }
 
 // onePage is the paging of an API that returns everything in one response.
 type onePage struct{}
@@ -127,6 +129,7 @@ func (p PageNumber) Next(page string, got *Page) (string, error) {
 		return "", err
 	}
 	pages, counted, err := count(got, p.Pages)
+	counted = counted && (got.Records == 0 || n-p.first()+1 <= pages) // otherwise it is wrong
 	switch {
 	case err != nil:
 		return "", err
@@ -202,6 +205,7 @@ func (o Offset) Next(page string, got *Page) (string, error) {
 		return "", err
 	}
 	total, counted, err := count(got, o.Total)
+	counted = counted && n+got.Records <= max(total, n) // otherwise it is wrong
 	next := n + cmp.Or(o.Step, got.Records)
 	switch {
 	case err != nil:

@@ -13,7 +13,7 @@ import (
 )
 
 // BodyCursor requests the page that the previous page names in its body. A page whose name
-// is missing, null or empty is followed by none.
+// is missing, null, empty or a number below 1 is followed by none.
 //
 // The name may be that of the page's last record, such as "data.-1.id". In a request's body
 // it keeps its JSON type, and may be an array or an object.
@@ -28,10 +28,16 @@ type BodyCursor struct {
 	// Optional allows a list without Path in any response. False makes a full first page
 	// without it an error, because Path is probably wrong.
 	Optional bool
+	// Continues means that the last page names the place where the list will continue, for a
+	// later run. HasMore then says which page is the last. False requests the last page again,
+	// which may have grown.
+	Continues bool
 }
 
-// Validate returns a [dataflow.ConfigError] if Path is empty.
-func (b BodyCursor) Validate() error { return requirePath("BodyCursor", b.Path) }
+// Validate returns a [dataflow.ConfigError] for each invalid setting.
+func (b BodyCursor) Validate() error {
+	return checkNamed("BodyCursor", b.Path, b.HasMore, b.Continues)
+}
 
 // Prepare sets the parameter.
 func (b BodyCursor) Prepare(r *Request, page string) error {
@@ -94,10 +100,15 @@ type NextURL struct {
 	HasMore string
 	// Optional allows a list without Path in any response. See [BodyCursor].
 	Optional bool
+	// Continues means that the last page links to the place where the list will continue, for
+	// a later run. See [BodyCursor].
+	Continues bool
 }
 
-// Validate returns a [dataflow.ConfigError] if Path is empty.
-func (n NextURL) Validate() error { return requirePath("NextURL", n.Path) }
+// Validate returns a [dataflow.ConfigError] for each invalid setting.
+func (n NextURL) Validate() error {
+	return checkNamed("NextURL", n.Path, n.HasMore, n.Continues)
+}
 
 // Prepare sets the address.
 func (n NextURL) Prepare(r *Request, page string) error { return goTo(r, page) }
@@ -139,6 +150,26 @@ func nextIn(got *Page, path, more string, asJSON bool) (string, error) {
 		err = fmt.Errorf("%q says that there is one, but there is nothing at %q: check the paths in Options.Paging", more, path)
 	}
 	return next, err
+}
+
+// later returns the page that the last page names for a later run, or "".
+func later(paging Paging, got *Page) (string, error) {
+	switch p := paging.(type) {
+	case BodyCursor:
+		if p.Continues {
+			place, _ := placeOf(cmp.Or(p.Param, "cursor"), got.hasBody)
+			return optional(got, p.Path, place == "body")
+		}
+	case NextURL:
+		if p.Continues {
+			next, err := optional(got, p.Path, false)
+			if err != nil || next == "" {
+				return "", err
+			}
+			return resolve(got.URL, next)
+		}
+	}
+	return "", nil
 }
 
 // hasMore reads the value that tells whether another page follows. said is false without one.
@@ -187,15 +218,23 @@ func optional(got *Page, path string, asJSON bool) (string, error) {
 	switch text := httpcall.Text(value); {
 	case text == "", string(value) == "false", string(value) == "[]", string(value) == "{}":
 		return "", nil
-	case asJSON:
+	case asJSON && (!isEndMark(value) || got.inRecords(path)):
 		var compact bytes.Buffer
 		if err := json.Compact(&compact, value); err != nil {
 			return "", err
 		}
 		return compact.String(), nil
+	case isEndMark(value) && !got.inRecords(path):
+		return "", nil
 	case value[0] == '{', value[0] == '[', string(value) == "true":
 		return "", fmt.Errorf("%s at %q is neither a string nor a number: check the path in Options.Paging", value, path)
 	default:
 		return text, nil
 	}
+}
+
+// isEndMark reports whether a value is a number that names no page: 0, or a negative one.
+func isEndMark(value []byte) bool {
+	n, err := strconv.ParseFloat(string(value), 64)
+	return err == nil && n <= 0
 }

@@ -31,6 +31,8 @@ type reading[T any] struct {
 	warned    bool
 
 	seeking   bool           // the last record that was read is not found yet
+	passing   int64          // records that were passed while seeking
+	previous  int64          // the hash of the previous record of a stream, while seeking
 	restarted bool           // this read began again
 	again     []int64        // records that are skipped where the read continues
 	known     map[int64]bool // records at which a list with NewestFirst ends
@@ -120,13 +122,18 @@ func (r *reading[T]) page(ctx context.Context, at Cursor) (*Cursor, error) {
 	if err != nil || p == nil { // a nil page means that nothing has changed
 		return nil, err
 	}
+	r.s.begun(&at, p.time)
 	if r.s.opts.Snapshot && p.changed(at) {
 		at.Skip, at.Done = 0, false
 		if at.Page != "" { // records may have moved to a page that was already read
 			return r.anew(Cursor{}), nil
 		}
 	}
-	moved := !r.place(p, &at)
+	found, err := r.place(p, &at)
+	if errors.Is(err, errInserted) {
+		return r.inserted(at)
+	}
+	moved := !found
 	if moved && !r.seeking {
 		return r.seek(at), nil
 	}
@@ -148,20 +155,24 @@ func (r *reading[T]) page(ctx context.Context, at Cursor) (*Cursor, error) {
 	more, end, err := r.yieldPage(ctx, p, at)
 	switch {
 	case errors.Is(err, errKnown):
-		return nil, r.end(end)
+		return nil, r.end(end, "")
 	case err != nil || !more:
 		return nil, err
 	case p.next == "":
-		return nil, r.end(end)
+		return nil, r.end(end, p.later)
 	}
 	r.before = p.records
 	next := end.on(p.next)
 	return &next, nil
 }
 
-// end yields the cursor for the next run, if that begins at the first page.
-func (r *reading[T]) end(at Cursor) error {
+// end yields the cursor for the next run, if that begins at the first page, or at a later one
+// than the last.
+func (r *reading[T]) end(at Cursor, later string) error {
 	o := &r.s.opts
+	if later != "" && later != at.Page {
+		r.yield(dataflow.Item[T, Cursor]{Mark: true, Cursor: at.on(later)}, nil)
+	}
 	if o.Snapshot || o.resumes() {
 		return nil
 	}
@@ -238,6 +249,9 @@ func (r *reading[T]) record(p *page, at *Cursor, i int, record json.RawMessage) 
 	if !r.s.opts.Snapshot {
 		at.Last = after(at.Last, sum)
 	}
+	if r.s.opts.resumes() {
+		at.Read++
+	}
 	r.moved = true
 	item := dataflow.Item[T, Cursor]{Key: key, Cursor: p.cursor(*at, i+1, r.s.opts.Snapshot), Resume: true}
 	if err := r.dec.Decode(record); err != nil {
@@ -263,10 +277,20 @@ func (r *reading[T]) time(at *Cursor, record json.RawMessage) (known bool) {
 	if err != nil { // such a record is read, and moves no time
 		return false
 	}
+	if began, err := time.Parse(time.RFC3339Nano, at.Began); err == nil && t.After(began) {
+		t = began
+	}
 	if t.After(r.high) {
 		r.high, at.High = t, t.Format(time.RFC3339Nano)
 	}
 	return !r.until.IsZero() && t.Before(r.until)
+}
+
+// begun notes when a read began: at its first response.
+func (s *source[T]) begun(at *Cursor, first time.Time) {
+	if s.opts.Since != nil && at.Began == "" && !first.IsZero() {
+		at.Began = first.UTC().Format(time.RFC3339)
+	}
 }
 
 // newest notes the newest records of a list with NewestFirst, on its first page.

@@ -12,7 +12,7 @@ import (
 // The blocks of Go in docs/connectors/http.md stand here. TestAPIs reads each API with them.
 
 func recipeGitHub(address string) (string, *httpjson.Options) {
-	return address + "?state=all&sort=updated&direction=asc&per_page=100", &httpjson.Options{
+	return address + "?state=all&sort=created&direction=asc&per_page=100", &httpjson.Options{
 		Key:      "id",
 		Paging:   httpjson.LinkHeader{},
 		Since:    &httpjson.Since{Path: "updated_at", Param: "since"},
@@ -108,7 +108,7 @@ func recipeZendeskExport(address string) (string, *httpjson.Options) {
 	return address + "?start_time=1577836800", &httpjson.Options{
 		Records: "tickets",
 		Key:     "id",
-		Paging:  httpjson.BodyCursor{Path: "after_cursor", Param: "cursor", HasMore: "!end_of_stream"},
+		Paging:  httpjson.BodyCursor{Path: "after_cursor", Param: "cursor", HasMore: "!end_of_stream", Continues: true},
 	}
 }
 
@@ -173,7 +173,7 @@ func recipeJira(address string) (string, *httpjson.Options) {
 }
 
 func recipeJiraSearch(address string) (string, *httpjson.Options) {
-	format := func(t time.Time) string { return t.Format(`updated >= "2006/01/02 15:04" order by updated`) }
+	format := func(t time.Time) string { return t.Format(`updated >= "2006/01/02 15:04" order by created`) }
 	return address + "?maxResults=10&fields=updated", &httpjson.Options{
 		Records: "issues",
 		Key:     "id",
@@ -213,6 +213,15 @@ func recipeSpring(address string) (string, *httpjson.Options) {
 	}
 }
 
+func recipeHAL(address string) (string, *httpjson.Options) {
+	return address + "?sort=id", &httpjson.Options{
+		Records:    "_embedded.orders",
+		OmitsEmpty: true, // an empty list has no _embedded
+		Key:        "id",
+		Paging:     httpjson.NextURL{Path: "_links.next.href"},
+	}
+}
+
 func recipeDjango(address string) (string, *httpjson.Options) {
 	return address + "?ordering=id", &httpjson.Options{
 		Records: "results",
@@ -223,10 +232,12 @@ func recipeDjango(address string) (string, *httpjson.Options) {
 }
 
 func recipeGoogle(address string) (string, *httpjson.Options) {
-	return address + "?orderBy=createdTime&pageSize=10", &httpjson.Options{
+	format := func(t time.Time) string { return t.Format(`modifiedTime > '2006-01-02T15:04:05Z'`) }
+	return address + "?orderBy=createdTime&pageSize=10&fields=nextPageToken,files(id,modifiedTime)", &httpjson.Options{
 		Records:  "files",
 		Key:      "id",
 		Paging:   httpjson.BodyCursor{Path: "nextPageToken", Param: "pageToken", Optional: true},
+		Since:    &httpjson.Since{Path: "modifiedTime", Param: "q", Format: format},
 		Classify: httpjson.RetryIf(http.StatusForbidden, "ateLimitExceeded", 0), // rate and userRate
 	}
 }

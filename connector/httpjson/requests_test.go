@@ -3,6 +3,7 @@ package httpjson_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -484,4 +485,64 @@ func TestRetryIf(t *testing.T) {
 	require.Equal(t, again, httpjson.RetryIf(403, "", time.Minute)(page))
 	require.Zero(t, httpjson.RetryIf(403, "quota", time.Minute)(page))
 	require.Zero(t, httpjson.RetryIf(200, "", time.Minute)(page))
+}
+
+// Check judges any status. A status that is tried again stays so, unless the error is permanent.
+func TestSource_CheckStatus(t *testing.T) {
+	t.Parallel()
+	plain, gone := errors.New("bad account"), dataflow.Permanent(errors.New("account closed"))
+	for _, stream := range []bool{false, true} {
+		for _, c := range []struct {
+			status    int
+			err       error
+			tries     int
+			permanent bool
+		}{
+			{200, plain, 1, false},
+			{200, gone, 1, true},
+			{400, nil, 1, true},
+			{400, plain, 1, false},
+			{403, dataflow.Transient(plain), 1, false},
+			{404, gone, 1, true},
+			{500, plain, 2, false},
+			{500, gone, 1, true},
+			{429, plain, 2, false},
+		} {
+			tries := 0
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				tries++
+				w.WriteHeader(c.status)
+				_, _ = fmt.Fprint(w, `{"rows":[],"failure":"x"}`)
+			}))
+			t.Cleanup(server.Close)
+			src := httpjson.Source[order](server.URL, &httpjson.Options{Records: "rows", Stream: stream, Tries: 2, MaxWait: time.Millisecond, Check: func(p *httpjson.Page) error {
+				require.Equal(t, c.status, p.Status)
+				require.Contains(t, string(p.Body), `"failure":"x"`)
+				return c.err
+			}})
+			_, _, err := read(t.Context(), t, src, httpjson.Cursor{})
+			require.Error(t, err, "%+v", c)
+			if c.err != nil {
+				require.ErrorIs(t, err, c.err)
+			}
+			require.Equal(t, c.permanent, dataflow.IsPermanent(err), "%+v: %v", c, err)
+			require.Equal(t, c.tries, tries, "%+v", c)
+		}
+	}
+}
+
+// Accept reads a page from a response with an error status.
+func TestSource_Accept(t *testing.T) {
+	t.Parallel()
+	for _, stream := range []bool{false, true} {
+		src := httpjson.Source[order](bodyServer(t, 404, `{"rows":[{"id":7}]}`), &httpjson.Options{Records: "rows", Stream: stream, Classify: func(p *httpjson.Page) httpjson.Verdict {
+			if p.Status == http.StatusNotFound {
+				return httpjson.Verdict{Action: httpjson.Accept}
+			}
+			return httpjson.Verdict{}
+		}})
+		ids, _, err := read(t.Context(), t, src, httpjson.Cursor{})
+		require.NoError(t, err)
+		require.Equal(t, []int{7}, ids)
+	}
 }

@@ -13,25 +13,66 @@ import (
 // before them were removed, or the API does not know the page any more. The hashes of the last
 // records that were read tell, and find the place again.
 
+// errInserted is the error of a list in which records that were not read are before those that
+// were.
+var errInserted = errors.New("records have come before the last one that was read")
+
 // place finds the place on a page where the read continues, and sets the cursor to it. It
 // returns false if the last records that were read are not where the cursor says.
-func (r *reading[T]) place(p *page, at *Cursor) bool {
+func (r *reading[T]) place(p *page, at *Cursor) (bool, error) {
 	if r.s.opts.Snapshot || at.Last == ([3]int64{}) || at.Skip == 0 && !r.seeking {
-		return true
+		return true, nil
 	}
-	if i := at.Skip - 1; !r.seeking && i < len(p.records) && r.hash(p.records[i]) == at.Last[0] {
-		return true
+	if i := at.Skip - 1; !r.seeking && i < len(p.records) && r.hash(p.records[i]) == at.Last[0] &&
+		(i == 0 || at.Last[1] == 0 || r.hash(p.records[i-1]) == at.Last[1]) {
+		return true, nil
+	}
+	sums := make([]int64, len(p.records))
+	for i, record := range p.records {
+		sums[i] = r.hash(record)
 	}
 	for k, sum := range at.Last {
-		for i, record := range slices.Backward(p.records) {
-			if sum != 0 && r.hash(record) == sum {
-				at.Skip = i + 1
-				r.seeking, r.again = false, slices.Clone(at.Last[:k]) // these may follow
-				return true
+		for i := range slices.Backward(sums) {
+			if sum == 0 || sums[i] != sum || !fits(sums, i, at.Last, k) {
+				continue
 			}
+			return r.placed(at, i+1, k)
 		}
 	}
-	return false
+	r.passing += int64(len(p.records))
+	return false, nil
+}
+
+// placed sets the cursor after the kth of the last records that were read, which is now the
+// nth of its page. It returns false if the record may have moved to a later place.
+func (r *reading[T]) placed(at *Cursor, n, k int) (bool, error) {
+	read := at.Read - int64(at.Skip-n)
+	switch {
+	case r.seeking:
+		read = r.passing + int64(n)
+		if at.Read > 0 && read > at.Read-int64(k) && r.s.opts.resumes() {
+			return false, errInserted
+		}
+	case n > at.Skip-k && r.s.opts.resumes():
+		return false, nil
+	}
+	if at.Read > 0 {
+		at.Read = max(read, 1)
+	}
+	at.Skip, r.seeking, r.again = n, false, slices.Clone(at.Last[:k]) // these may follow
+	return true, nil
+}
+
+// fits reports whether record i of a page, which is the kth of the last records that were read,
+// still stands among these as it did: none that was read later is before it, and nothing has
+// come between it and the one before. Otherwise records that were not read are before it.
+func fits(page []int64, i int, last [3]int64, k int) bool {
+	for _, later := range last[:k] {
+		if later != last[k] && slices.Contains(page[:i], later) {
+			return false
+		}
+	}
+	return i == 0 || k+1 == len(last) || last[k+1] == 0 || page[i-1] == last[k+1] || !slices.Contains(page, last[k+1])
 }
 
 func (r *reading[T]) hash(record json.RawMessage) int64 { return hash(record, r.s.key(record)) }
@@ -39,7 +80,7 @@ func (r *reading[T]) hash(record json.RawMessage) int64 { return hash(record, r.
 // seek looks for the last record in the rest of a list with NewestFirst, where later records
 // have moved it to a later page, or in all of any other list.
 func (r *reading[T]) seek(at Cursor) *Cursor {
-	r.seeking = true
+	r.seeking, r.passing = true, 0
 	next := at.on("")
 	if r.s.opts.Order == NewestFirst {
 		next.Page = at.Page
@@ -56,9 +97,17 @@ func (r *reading[T]) passed(at Cursor, p *page) (*Cursor, error) {
 	}
 	r.seeking = false
 	if r.s.opts.Order == NewestFirst || r.s.opts.RestartExpired {
-		return r.anew(Cursor{Since: at.Since, High: at.High, Known: at.Known}), nil
+		return r.anew(Cursor{Since: at.Since, High: at.High, Began: at.Began, Known: at.Known}), nil
 	}
 	return nil, dataflow.Permanent(fmt.Errorf("the last records that were read are not in the list of %s any more: it does not only grow: set the flow's cursor, or set Options.Snapshot, or RestartExpired to read all of it again", bare(r.s.address)))
+}
+
+// inserted goes on with a list in which records have come before the last one that was read.
+func (r *reading[T]) inserted(at Cursor) (*Cursor, error) {
+	if r.seeking = false; r.s.opts.RestartExpired {
+		return r.anew(Cursor{}), nil
+	}
+	return nil, dataflow.Permanent(fmt.Errorf("page %s of %s: %w, so that the list does not grow at its end: set Options.Order to NewestFirst if it is sorted so, or set Options.Snapshot, or RestartExpired to read all of it again", at.pageName(), bare(r.s.address), errInserted))
 }
 
 // restart begins again after the API has refused the page of a cursor, and looks for the last
@@ -72,7 +121,7 @@ func (r *reading[T]) restart(at Cursor, refusal error) (*Cursor, error) {
 	case r.s.opts.Snapshot:
 		return r.anew(Cursor{}), nil
 	case at.Last != [3]int64{}:
-		r.seeking = true
+		r.seeking, r.passing = true, 0
 		return r.anew(at.on("")), nil
 	case r.s.opts.RestartExpired:
 		return r.anew(at.on("")), nil

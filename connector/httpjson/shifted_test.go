@@ -191,10 +191,50 @@ func TestSource_NewestFirstByTime(t *testing.T) {
 	ids, at, err := read(t.Context(), t, src, httpjson.Cursor{})
 	require.NoError(t, err)
 	require.Len(t, ids, 95)
-	f.things = append(f.things, thing{100, f.things[94].changed}, thing{101, f.things[94].changed.Add(3e11)})
+	f.things = append(f.things, thing{n: 100, changed: f.things[94].changed}, thing{n: 101, changed: f.things[94].changed.Add(3e11)})
 	asked = 0
 	ids, _, err = read(t.Context(), t, src, at)
 	require.NoError(t, err)
 	require.Equal(t, []int{101, 100, 95, 94, 93}[:2], ids[:2])
 	require.Equal(t, 1, asked)
+}
+
+// A list with the newest first, for which the options do not say so, is an error and no run
+// without records. It is told from a list that has lost records, and from pages of another size.
+func TestSource_OrderNotSet(t *testing.T) {
+	t.Parallel()
+	for _, come := range []int{1, 3, 10, 99, 100, 300} {
+		for _, opts := range []httpjson.Options{{}, {Key: "id"}, {Stream: true}} {
+			p := &paged{list: orders(250), page: 100}
+			server := httptest.NewServer(newest(p))
+			t.Cleanup(server.Close)
+			opts.Paging = httpjson.PageNumber{}
+			_, at, err := read(t.Context(), t, httpjson.Source[order](server.URL, &opts), httpjson.Cursor{})
+			require.NoError(t, err)
+			p.list = orders(250 + come)
+			_, _, err = read(t.Context(), t, httpjson.Source[order](server.URL, &opts), at)
+			require.ErrorContains(t, err, "set Options.Order to NewestFirst", "%d come, %+v", come, opts)
+			require.True(t, dataflow.IsPermanent(err))
+			opts.RestartExpired = true
+			ids, _, err := read(t.Context(), t, httpjson.Source[order](server.URL, &opts), at)
+			require.NoError(t, err)
+			require.Len(t, ids, 250+come)
+		}
+	}
+	for _, size := range []int{30, 70, 200} {
+		p := &paged{list: orders(250), page: 100}
+		server := httptest.NewServer(p)
+		t.Cleanup(server.Close)
+		src := httpjson.Source[order](server.URL, &httpjson.Options{Paging: httpjson.PageNumber{}})
+		_, at, err := read(t.Context(), t, src, httpjson.Cursor{})
+		require.NoError(t, err)
+		p.list, p.page = orders(260), size
+		ids, at, err := read(t.Context(), t, src, at)
+		require.NoError(t, err)
+		require.Equal(t, numbers(251, 260), ids)
+		p.list = orders(270)
+		ids, _, err = read(t.Context(), t, src, at)
+		require.NoError(t, err)
+		require.Equal(t, numbers(261, 270), ids)
+	}
 }

@@ -28,7 +28,7 @@ func TestSource_Since(t *testing.T) {
 	} {
 		a := newAPI(nil)
 		a.before = func(int, *http.Request) answer {
-			return reply(200, nil, `[{"id":1,"at":null},{"id":2,"meta":{"at":`+value+`}},{"id":3,"meta":{"at":"2020-01-01"}},{"id":4,"meta":{"at":"never"}}]`)
+			return reply(200, map[string]string{"Date": "Sat, 28 Nov 2026 10:00:00 GMT"}, `[{"id":1,"at":null},{"id":2,"meta":{"at":`+value+`}},{"id":3,"meta":{"at":"2020-01-01"}},{"id":4,"meta":{"at":"never"}}]`)
 		}
 		src := httpjson.Source[order]("https://api.test/x?q=a;b", &httpjson.Options{Client: a.client(), Since: &httpjson.Since{Path: "meta.at", Param: "since"}})
 		ids, at, err := read(t.Context(), t, src, httpjson.Cursor{})
@@ -47,7 +47,9 @@ func TestSource_Since(t *testing.T) {
 func TestSource_SinceForm(t *testing.T) {
 	t.Parallel()
 	a := newAPI(nil)
-	a.before = func(int, *http.Request) answer { return reply(200, nil, `[{"id":1,"at":1795600830}]`) }
+	a.before = func(int, *http.Request) answer {
+		return reply(200, map[string]string{"Date": "Sat, 28 Nov 2026 10:00:00 GMT"}, `[{"id":1,"at":1795600830}]`)
+	}
 	src := httpjson.Source[order]("https://api.test/", &httpjson.Options{Client: a.client(), Since: &httpjson.Since{
 		Path: "at", Param: "header:X-Since", First: time.Unix(7, 0), Lookback: -1, Format: func(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) },
 	}})
@@ -81,4 +83,25 @@ func TestSource_OrderRemoved(t *testing.T) {
 	_, _, err := read(t.Context(), t, httpjson.Source[order](bodyServer(t, 200, `[]`), nil), httpjson.Cursor{Done: true, Known: "a"})
 	require.ErrorContains(t, err, "made with Order or Since")
 	require.True(t, dataflow.IsPermanent(err))
+}
+
+// A time in the future, such as a mistake or one without its zone, does not hide the records of
+// later runs: no run asks for what is after the beginning of the one before.
+func TestSource_SinceFuture(t *testing.T) {
+	t.Parallel()
+	for _, stream := range []bool{false, true} {
+		a := newAPI(nil)
+		a.before = func(int, *http.Request) answer {
+			return reply(200, map[string]string{"Date": "Sat, 28 Nov 2026 10:00:00 GMT"}, `[{"id":1,"at":"2099-01-01"},{"id":2,"at":"2026-11-28T12:00:00"}]`)
+		}
+		src := httpjson.Source[order]("https://api.test/x", &httpjson.Options{Client: a.client(), Stream: stream, Since: &httpjson.Since{Path: "at", Param: "since"}})
+		for range 2 {
+			ids, at, err := read(t.Context(), t, src, httpjson.Cursor{})
+			require.NoError(t, err)
+			require.Equal(t, []int{1, 2}, ids)
+			_, _, err = read(t.Context(), t, src, at)
+			require.NoError(t, err)
+			require.Equal(t, "/x?since=2026-11-28T09:59:00Z", a.requests[len(a.requests)-1])
+		}
+	}
 }

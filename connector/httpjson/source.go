@@ -134,6 +134,11 @@ func (r *reading[T]) findNext(at Cursor, p *page, resp *httpcall.Response) (err 
 	if p.next == at.Page { // it is the last, and names the place where the list will go on
 		p.next = ""
 	}
+	if p.next == "" {
+		if p.later, err = later(r.s.opts.Paging, got); err != nil {
+			return dataflow.Permanent(r.s.wrap(at, fmt.Errorf("the page of a later run: %w", err)))
+		}
+	}
 	return r.checkNamed(at, p, got)
 }
 

@@ -54,7 +54,7 @@ func TestSource_Conditional(t *testing.T) {
 	src := a.source("/cursor", httpjson.Options{})
 	_, at, err := read(t.Context(), t, src, httpjson.Cursor{})
 	require.NoError(t, err)
-	require.Equal(t, httpjson.Cursor{Page: "c5", Skip: 2, ETag: `"5-2-false"`, Last: at.Last}, at)
+	require.Equal(t, httpjson.Cursor{Page: "c5", Skip: 2, ETag: `"5-2-false"`, Last: at.Last, Read: 7}, at)
 	_, again, err := read(t.Context(), t, src, at)
 	require.NoError(t, err)
 	require.Equal(t, at, again)
@@ -263,6 +263,9 @@ func TestValidate(t *testing.T) {
 		"Since.Param":         httpjson.Source[order](address, &httpjson.Options{Since: &httpjson.Since{Path: "at"}}),
 		"Since.Lookback":      httpjson.Source[order](address, &httpjson.Options{Since: &httpjson.Since{Path: "at", Param: "since", Lookback: -2}}),
 		"Open.Path":           httpjson.Source[order](address, &httpjson.Options{Open: &httpjson.Open{URL: "x", Param: "id"}}),
+		"BodyCursor.HasMore":  httpjson.Source[order](address, &httpjson.Options{Paging: httpjson.BodyCursor{Path: "next", Continues: true}}),
+		"NextURL.HasMore":     httpjson.Source[order](address, &httpjson.Options{Paging: httpjson.NextURL{Path: "next", Continues: true}}),
+		"Paging.Continues":    httpjson.Source[order](address, &httpjson.Options{Snapshot: true, Paging: httpjson.NextURL{Path: "next", HasMore: "more", Continues: true}}),
 		"Order":               httpjson.Source[order](address, &httpjson.Options{Order: 7}),
 		"Links":               httpjson.Source[order](address, &httpjson.Options{Links: "all"}),
 		"Records":             httpjson.Source[order](address, &httpjson.Options{Lines: true, Records: "data"}),

@@ -27,14 +27,15 @@ func (r *reading[T]) streamPage(ctx context.Context, at Cursor) (*Cursor, error)
 		return r.restart(at, err)
 	case err != nil:
 		if err = r.s.end(at, err); err == nil {
-			return nil, r.end(at)
+			return nil, r.end(at, "")
 		}
 		return nil, err
 	case resp.Status == http.StatusNoContent:
 		_ = resp.Stream.Close() // it is empty
-		return nil, r.end(at)
+		return r.streamEnd(at, &page{}, resp, nil)
 	}
 	defer func() { _ = resp.Stream.Close() }() // it was only read
+	r.s.begun(&at, resp.Time())
 	began := at
 	p := &page{count: math.MaxInt} // until it is known
 	count, digest := 0, sha256.New()
@@ -49,13 +50,18 @@ func (r *reading[T]) streamPage(ctx context.Context, at Cursor) (*Cursor, error)
 		}
 		return r.streamed(p, &at, i, began, record)
 	})
+	if r.s.omitted(err) {
+		err = nil
+	}
 	switch {
 	case errors.Is(err, errEnough):
 		return nil, nil //nolint:nilnil // nil means the end
 	case errors.Is(err, errMoved):
 		return r.seek(began), nil
+	case errors.Is(err, errInserted):
+		return r.inserted(at)
 	case errors.Is(err, errKnown):
-		return nil, r.end(at)
+		return nil, r.end(at, "")
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case err != nil:
@@ -88,10 +94,15 @@ func (r *reading[T]) openPage(ctx context.Context, at Cursor) (*httpcall.Respons
 func (r *reading[T]) streamed(p *page, at *Cursor, i int, began Cursor, record json.RawMessage) error {
 	switch {
 	case r.seeking:
-		if r.hash(record) == at.Last[0] {
-			r.seeking = false
-			at.Skip = i + 1
+		// Another record before it means that records that were not read are before it.
+		sum := r.hash(record)
+		if sum == at.Last[0] && (i == 0 || at.Last[1] == 0 || r.previous == at.Last[1]) {
+			r.passing -= int64(i) // those of this page
+			_, err := r.placed(at, i+1, 0)
+			return err
 		}
+		r.passing++
+		r.previous = sum
 		return nil
 	case i < began.Skip:
 		if k := began.Skip - 1 - i; k == 0 && began.Last != [3]int64{} && r.hash(record) != began.Last[0] {
@@ -111,10 +122,10 @@ func (r *reading[T]) streamed(p *page, at *Cursor, i int, began Cursor, record j
 
 // streamEnd finds the page after a stream.
 func (r *reading[T]) streamEnd(at Cursor, p *page, resp *httpcall.Response, digest []byte) (*Cursor, error) {
-	if !json.Valid(p.envelope) {
+	if len(p.envelope) > 0 && !json.Valid(p.envelope) {
 		return nil, dataflow.Permanent(r.s.wrap(at, errors.New("the response is not JSON")))
 	}
-	if r.s.opts.Check != nil {
+	if r.s.opts.Check != nil && len(p.envelope) > 0 {
 		got := pageOf(resp)
 		got.Body = p.envelope
 		if err := r.s.opts.Check(got); err != nil {
@@ -136,7 +147,7 @@ func (r *reading[T]) streamEnd(at Cursor, p *page, resp *httpcall.Response, dige
 	case r.seeking:
 		return r.passed(at, p)
 	case p.next == "":
-		return nil, r.end(at)
+		return nil, r.end(at, p.later)
 	}
 	next := at.on(p.next)
 	if p.count == 0 && !r.yield(dataflow.Item[T, Cursor]{Mark: true, Cursor: next}, nil) {

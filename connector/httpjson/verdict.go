@@ -33,6 +33,8 @@ const (
 	End
 	// Expired takes the page's cursor for expired.
 	Expired
+	// Accept reads the response as a page, whatever its status.
+	Accept
 )
 
 // RetryIf returns a function for [Options].Classify. It requests a page again if the response

@@ -11,6 +11,8 @@ type Cursor struct {
 	Offset int64 `json:"offset"`
 	// Line is the number of the line. The first line is 1.
 	Line int64 `json:"line"`
+	// Head is a checksum of the first lines, by which a replaced file is noticed.
+	Head uint32 `json:"head,omitempty"`
 }
 
 // String names the last record before the cursor: "line 17", or "in/a.jsonl line

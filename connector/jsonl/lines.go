@@ -93,7 +93,7 @@ func (s *source[T]) file(ctx context.Context, name string, at Cursor, each func(
 		if err != nil && !l.tooLong {
 			return false, fmt.Errorf("after line %d: %w", at.Line, err)
 		}
-		at.Line, at.Offset = at.Line+1, in.Offset
+		at.Line, at.Offset, at.Head = at.Line+1, in.Offset, f.Head(in.Offset)
 		l.at = at
 		if !l.tooLong && len(bytes.TrimSpace(l.text)) == 0 {
 			continue
@@ -114,8 +114,11 @@ func isWhole(line []byte) bool {
 func begin(ctx context.Context, f *files.File, at Cursor) (int64, error) {
 	var start int64
 	var err error
+	f.Body(0)
 	if at.Offset > 0 {
-		start, err = f.Resume(ctx, at.Offset, at.Line, at.Line)
+		if start, err = f.Resume(ctx, at.Offset, at.Line, at.Line); err == nil {
+			err = f.SameHead(at.Head, at.Offset)
+		}
 	} else {
 		start, err = f.TextStart()
 	}

@@ -37,26 +37,18 @@ type Options struct {
 	SkipUnreadable bool
 }
 
-// Partial says what a read does with a last line that has no line break.
-type Partial int
+// Partial says what a read does with a last line that has no line break. csvfile and
+// jsonl share the type.
+type Partial = files.Partial
 
-// The ways to treat a last line without a line break.
 const (
 	// Leave leaves the line for a later read, until it has its line break or the file has
 	// rested. Of several files, the later ones are read after that. Another program may
 	// still be writing the line.
-	Leave Partial = iota
+	Leave = files.Leave
 	// Take reads the line as it is.
-	Take
+	Take = files.Take
 )
-
-// rest is for [files.Place.Resting].
-func (o *Options) rest() time.Duration {
-	if o.Partial == Take {
-		return 0
-	}
-	return o.Rest
-}
 
 // withDefaults returns a copy with all zero values filled in.
 func (o *Options) withDefaults() Options {
@@ -70,18 +62,12 @@ func (o *Options) withDefaults() Options {
 }
 
 func (o *Options) validate() error {
-	var errs []error
+	errs := []error{o.Partial.Validate(o.Rest)}
 	wrong := func(field, reason string, args ...any) {
 		errs = append(errs, &dataflow.ConfigError{Field: field, Reason: fmt.Sprintf(reason, args...)})
 	}
 	if o.MaxLineBytes < 0 {
 		wrong("MaxLineBytes", "%d is negative: use 1 or more, or 0 for %d", o.MaxLineBytes, int64(defaultMaxLineBytes))
-	}
-	if o.Partial != Leave && o.Partial != Take {
-		wrong("Partial", "%d is unknown: use Leave or Take", o.Partial)
-	}
-	if o.Rest < 0 {
-		wrong("Rest", "%s is negative: use a time, or 0 for %s", o.Rest, files.DefaultRest)
 	}
 	return errors.Join(errs...)
 }

@@ -201,7 +201,8 @@ func TestSkipUnreadable(t *testing.T) {
 	put(t, filepath.Join(dir, "1.jsonl"), []byte("1\n"))
 	put(t, filepath.Join(dir, "2.jsonl"), []byte("\xFF\xFE1\x00"))
 	put(t, filepath.Join(dir, "3.jsonl"), []byte("3\n"))
-	require.NoError(t, os.Mkdir(filepath.Join(dir, "4.jsonl"), 0o700))
+	require.NoError(t, os.Symlink(filepath.Join(dir, "gone"), filepath.Join(dir, "4.jsonl")))
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "0.jsonl"), 0o700)) // it is no file
 	pattern := filepath.Join(dir, "*.jsonl")
 	got, _, bad, err := readInts(t, jsonl.OpenGlob[int](pattern, nil), jsonl.Cursor{})
 	require.ErrorContains(t, err, "2.jsonl: the file is encoded as UTF-16")

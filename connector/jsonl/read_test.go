@@ -243,3 +243,24 @@ func FuzzResume(f *testing.F) {
 		}
 	})
 }
+
+// Another file in the place of the one that was read is an error, and the end of a file that
+// holds only NUL bytes is left.
+func TestResume_Replaced(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "n.jsonl")
+	src := jsonl.Open[int](path, &jsonl.Options{Partial: jsonl.Take})
+	put(t, path, []byte("1\n2\n\x00\x00\x00\x00"))
+	got, at, bad, err := readInts(t, src, jsonl.Cursor{})
+	require.NoError(t, err)
+	require.Zero(t, bad)
+	require.Equal(t, []int{1, 2}, got)
+	put(t, path, []byte("1\n2\n3\n4\n"))
+	got, _, _, err = readInts(t, src, at)
+	require.NoError(t, err)
+	require.Equal(t, []int{3, 4}, got)
+	put(t, path, []byte("7\n8\n9\n"))
+	_, _, _, err = readInts(t, src, at)
+	require.ErrorContains(t, err, "its first records were changed after they were read")
+	require.True(t, dataflow.IsPermanent(err))
+}

@@ -59,7 +59,7 @@ type source[T any] struct {
 
 func newSource[T any](place files.Place, opts *Options) *source[T] {
 	s := &source[T]{opts: opts.withDefaults()}
-	s.place = place.Resting(s.opts.rest())
+	s.place = place.Resting(s.opts.Partial.Rest(s.opts.Rest))
 	return s
 }
 

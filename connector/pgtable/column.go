@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgtype"
@@ -188,7 +189,7 @@ func (a *integerArray) add(v reflect.Value) (bool, error) {
 type textArray struct {
 	plainArray[string]
 	m       *pgtype.Map
-	oid     uint32
+	of      *column
 	convert reflect.Type // nil if values go to pgx unchanged
 	buf     []byte
 }
@@ -202,28 +203,44 @@ func (c *column) asText() {
 	}
 	c.wire, c.pgx = "text", true
 	c.array = func(m *pgtype.Map, n int) array {
-		return &textArray{plainArray: plainArray[string]{values: make([]string, 0, n)}, m: m, oid: c.oid, convert: convert}
+		return &textArray{plainArray: plainArray[string]{values: make([]string, 0, n)}, m: m, of: c, convert: convert}
 	}
 }
 
 func (a *textArray) add(v reflect.Value) (bool, error) {
+	if a.of.isArray {
+		if err := checkRagged(v); err != nil {
+			return false, err
+		}
+	}
 	if a.convert != nil {
 		v = v.Convert(a.convert)
 	}
-	text, err := pgxText(a.m, a.oid, v.Interface(), &a.buf)
+	text, err := pgxText(a.m, a.of.oid, toWrite(a.m, a.of.oid, v), &a.buf)
 	var narrow *narrowError
 	if errors.As(err, &narrow) {
 		return false, narrow // pgx repeats the value
 	}
 	if err != nil {
-		return false, err
+		return false, a.of.writeError(a.m, v.Interface(), err)
 	}
 	if text == nil {
 		a.addNull()
 		return true, nil
 	}
+	if a.of.oid == pgtype.QCharOID || a.of.oid == pgtype.QCharArrayOID { // pgx takes an empty "char" for a zero byte
+		a.push(strings.ReplaceAll(string(text), "\x00", emptyChar(a.of.isArray)))
+		return false, nil
+	}
 	a.push(string(text))
 	return false, nil
+}
+
+func emptyChar(inArray bool) string {
+	if inArray {
+		return `""`
+	}
+	return ""
 }
 
 // encode turns the rows of a batch into one array for each column.

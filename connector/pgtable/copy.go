@@ -45,6 +45,7 @@ type copier struct {
 	arbiter  string // a statement that fails without a unique index of the key; empty for Insert
 	direct   bool   // true if COPY may write directly into the table
 
+	samples  bool   // true if a direct COPY looks first whether some keys exist
 	stage    string // the temporary table; empty for Insert
 	create   string
 	last     string // writes the last row of each key from the temporary table
@@ -77,7 +78,7 @@ func (cp *copier) isHeavy(rows reflect.Value) bool {
 }
 
 // newCopier returns nil if COPY cannot write T to the table.
-func newCopier(table pgx.Identifier, st *statement, t *target, upsert bool, key []string) *copier {
+func newCopier(table pgx.Identifier, st *statement, t *target, how way) *copier {
 	if t.arrays {
 		return nil
 	}
@@ -88,14 +89,15 @@ func newCopier(table pgx.Identifier, st *statement, t *target, upsert bool, key 
 			return nil
 		}
 		cp.encoders = append(cp.encoders, enc)
-		cp.direct = cp.direct && !c.isIdentity
 	}
 	cp.types = typesQuery(cp.table, st.columns)
-	if upsert {
+	if how.upsert {
 		if !t.temporary {
 			return nil
 		}
-		cp.stageFor(table, st, t, key)
+		cp.direct = cp.direct && (!st.looks || !how.sparing)
+		cp.samples = st.looks
+		cp.stageFor(table, st, t, how.key)
 	} else if !cp.direct {
 		return nil
 	}
@@ -189,7 +191,11 @@ func (cp *copier) writeOnce(ctx context.Context, conn *pgx.Conn, rows reflect.Va
 }
 
 func (cp *copier) writeDirect(ctx context.Context, conn *pgx.Conn, rows reflect.Value, as copyAs) (outcome, error) {
-	sql := savepoint + "copy " + cp.table + " (" + cp.names + ") from stdin (format binary)"
+	sql := savepoint
+	if cp.samples {
+		sql += cp.sample(conn.TypeMap(), rows)
+	}
+	sql += "copy " + cp.table + " (" + cp.names + ") from stdin (format binary)"
 	if !as.checked {
 		sql += "; " + cp.types + cp.arbiter
 	}

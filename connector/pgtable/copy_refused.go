@@ -35,7 +35,7 @@ func (cp *copier) reject(ctx context.Context, conn *pgx.Conn, err error) (outcom
 	if err := conn.PgConn().Exec(ctx, backToBefore).Close(); err != nil {
 		return outcome{}, err
 	}
-	result := outcome{conflict: pg.Code == sqlstate.UniqueViolation, line: copyLine(pg.Where)}
+	result := outcome{conflict: pg.Code == sqlstate.UniqueViolation || strings.Contains(pg.Message, keysExist), line: copyLine(pg.Where)}
 	if !result.conflict {
 		cp.stale.Store(true)
 	}

@@ -45,15 +45,21 @@ func (cp *copier) stageFor(table pgx.Identifier, st *statement, t *target, key [
 	cp.stage = "pg_temp.dataflow_stage_" + strconv.FormatUint(hash.Sum64(), 36)
 	cp.create = "create temp table if not exists " + cp.stage[len("pg_temp."):] + " " + definition + " on commit delete rows"
 	conflict := rowmap.OnConflict(st.fields.Names(), key)
-	into := "insert into " + cp.table + " (" + cp.names + ") select "
+	into := st.into(table) + " select "
 	on := strings.Join(order, ", ")
 	from := st.names() + " from " + cp.stage + " where n >= " + firstMark
 	cp.last = into + "distinct on (" + on + ") " + from + " order by " + on + ", n desc " + conflict
 	cp.all = into + from + " " + conflict
 	rows := batchRows{query: "select " + st.names() + ", n - " + firstMark + " + 1 as n from " + cp.stage + " where n >= " + firstMark, inline: true}
-	cp.lastTold = st.withResults(table, t, key, rows)
-	rows.ordered, rows.count = true, countMark
-	cp.allTold = st.withResults(table, t, key, rows)
+	told, untold := &cp.lastTold, &cp.last
+	for range 2 {
+		*told = st.withResults(table, t, key, rows)
+		if st.looks {
+			*untold = st.lookingFirst(table, key, rows)
+		}
+		rows.ordered, rows.count = true, countMark
+		told, untold = &cp.allTold, &cp.all
+	}
 	on = strings.Join(keys, ", ")
 	cp.arbiter = "; explain insert into " + cp.table + " (" + on + ") select " + on + " from " + cp.table + " where false on conflict (" + on + ") do nothing"
 }

@@ -65,12 +65,26 @@ func clockTypeOf(text string) string {
 
 // checkCursor refuses a cursor that may be at another place now: because the type of
 // a key column has changed, or because its text depends on the session.
-func (r *reader) checkCursor(cursor Cursor) error {
+func (r *reader) checkCursor(ctx context.Context, cursor Cursor) error {
 	values, types := rowmap.Place(cursor)
+	folded := make([]bool, len(values))
+	for i := range types {
+		folded[i] = isFolded(types[i], r.keys[i].text)
+	}
 	for i, text := range values {
 		now := r.keys[i].text
 		if types != nil {
-			if reason := changed(types[i], now, text); reason != "" {
+			reason := changed(types[i], now, text)
+			if folded[i] {
+				moved, err := r.hasMoved(ctx, values, folded)
+				if err != nil {
+					return fmt.Errorf("look for rows that the new type %s of key column %q has moved: %w", now, r.query.Key[i], err)
+				}
+				if reason = ""; moved {
+					reason = "a row is on the other side of the cursor now"
+				}
+			}
+			if reason != "" {
 				return dataflow.Permanent(fmt.Errorf("key column %q is of type %s, but the cursor's %q was made of type %s: %s: set the cursor with \"dataflow cursor set\"",
 					r.query.Key[i], now, text, types[i], reason))
 			}
@@ -82,6 +96,45 @@ func (r *reader) checkCursor(cursor Cursor) error {
 	return nil
 }
 
+// isFolded reports whether a column of texts has become one of citext, which has the same texts in
+// another order.
+func isFolded(then, now string) bool {
+	then, thenCollation, _ := strings.Cut(then, collateMark)
+	now, nowCollation, _ := strings.Cut(now, collateMark)
+	return now == "citext" && thenCollation == nowCollation && slices.Contains([]string{"text", "character varying", "name"}, then)
+}
+
+// hasMoved reports whether a row that was before the cursor, or at it, by the texts of the folded
+// columns is after it now, or the other way round. It reads all rows of the query.
+func (r *reader) hasMoved(ctx context.Context, values []string, folded []bool) (moved bool, err error) {
+	whole := r.unbounded()
+	columns := rowmap.Qualified(whole.query.Key)
+	params := make([]string, len(columns))
+	args := slices.Clone(whole.args)
+	tuple := func(cast func(i int) string) string {
+		list := slices.Clone(columns)
+		for i := range list {
+			args = append(args, values[i])
+			list[i] += cast(i)
+			params[i] = "$" + strconv.Itoa(len(args)) + cast(i)
+		}
+		return "(" + strings.Join(list, ", ") + ") > (" + strings.Join(params, ", ") + ")"
+	}
+	before := tuple(func(i int) string {
+		if folded[i] {
+			return "::text"
+		}
+		return r.keys[i].cast
+	})
+	now := tuple(func(i int) string { return r.keys[i].cast })
+	err = r.pool.QueryRow(ctx, "select exists (select"+whole.query.From()+" where ("+before+") is distinct from ("+now+"))", args...).Scan(&moved)
+	return moved, err
+}
+
+func isInfinite(text string) bool { return text == "infinity" || text == negativeInfinity }
+
+func isMoment(typ string) bool { return typ == dateOnly || typ == zoneless || typ == withZone }
+
 // checkTime refuses a time that is not of the column's type. Postgres would read it
 // in the session's time zone, or drop its zone or its clock.
 func checkTime(column string, oid uint32, text string) error {
@@ -92,7 +145,7 @@ func checkTime(column string, oid uint32, text string) error {
 	case clock, clockWithZone:
 		then = clockTypeOf(text)
 	default:
-		if text == "infinity" || text == negativeInfinity {
+		if isInfinite(text) {
 			return nil
 		}
 	}
@@ -165,6 +218,10 @@ func changed(then, now, text string) string {
 	then, thenScale, thenRounds := scaleOf(then)
 	now, nowScale, nowRounds := scaleOf(now)
 	switch {
+	case isInfinite(text) && isMoment(then) && isMoment(now):
+		return ""
+	case then == dateOnly && now == withZone:
+		return "a day begins at another time in each time zone, and nobody knows in which one the column was converted"
 	case then != now && !slices.Contains(wider(then), now):
 		return "the two types may order rows differently"
 	case thenCollation != nowCollation:

@@ -17,7 +17,7 @@
 // [Keyset] resumes at any row; [Select] reads any statement from its beginning.
 // [Insert] and [Upsert] write records as they are; [Func] and [Batch] write with the
 // caller's own statements. Each of these four has a form whose name ends in To, for a
-// database other than the client's. [Replace] replaces all rows of a table at the end of
+// database other than the client's. [Write] has options for them. [Replace] replaces all rows of a table at the end of
 // each run, for example with the rows of a Select.
 //
 // # Records
@@ -43,7 +43,7 @@
 //     any. Written from there to a JSON column, it would be the number 5.
 //   - An array needs a slice with as many dimensions as it has. One that does not begin
 //     at index 1 needs pgtype.Array. In a field of type any, an array must have one
-//     dimension.
+//     dimension. Slices of slices that are written must all have one length.
 //   - An interval with months needs pgtype.Interval: a month has no fixed length. In a
 //     time.Duration a day is 24 hours. Postgres holds microseconds: what a time.Duration
 //     or a time.Time has below one is dropped when it is written.
@@ -55,6 +55,16 @@
 //     RecordError. Otherwise a float64 becomes the nearest real or float32, and a numeric
 //     the nearest float64. Use pgtype.Numeric or string for all digits of a numeric.
 //   - A text that is longer than the types "char" and name hold is a RecordError.
+//   - A value that a Go type of pgx or of the standard library would write back as another
+//     one is a RecordError: a text in pgtype.Bits, an open path in pgtype.Polygon. Types of
+//     your own are trusted.
+//   - A Go type of numbers holds a number without the zeros at its end. JSON in such a type, or in
+//     a slice of them, must be the same number. A struct of your own takes from JSON what it
+//     has fields for.
+//   - The text of money depends on lc_monetary. Types that pgx does not know, such as composite
+//     types, are read as text, which may depend on DateStyle, IntervalStyle and
+//     extra_float_digits. Read v::numeric, or the parts, where source and target have
+//     different settings.
 //   - A numeric column with a scale, such as numeric(5,2), rounds what is written, as in
 //     each insert statement.
 //
@@ -65,11 +75,14 @@
 //
 // A cursor keeps the types of the key columns beside their values. A change of type
 // that keeps the order needs nothing: int to bigint or numeric, real to double precision,
-// varchar to text, date to timestamp, a greater precision. Any other change of a type or
-// a collation is a permanent error that names the column and both types. Set the cursor
-// anew with "dataflow cursor set". Among these are changes between times with and without
-// a zone: nobody knows in which zone the values were converted. Labels of an enum may be
-// added or renamed after the cursor's.
+// varchar to text, date to timestamp, a greater precision. After a change from text or
+// varchar to citext, the first read looks through all rows, and goes on if none has moved
+// across the cursor. Any other change of a type or a collation is a permanent error that
+// names the column and both types. Set the cursor anew with "dataflow cursor set".
+//
+// Among these are changes between times with and without a zone, and from a date to a time
+// with one: nobody knows in which zone the values were converted. Only infinity stays where
+// it is. Labels of an enum may be added or renamed after the cursor's.
 //
 // A cursor that a person sets needs no types. Its times must be the same in every
 // session: one without a zone is refused for a column with time zone.
@@ -108,6 +121,11 @@
 // the error names both.
 //
 // docs/postgres-errors.md says what a flow does about each error of the server.
+//
+// An upsert spends numbers of a sequence on new rows only, where that costs nothing;
+// [Table].SpareSequences makes it do so everywhere. A field with an identity column that is
+// "generated always" needs [Table].OverridingSystemValue. COPY alone would write such a
+// column without it, but pgtable refuses that too.
 //
 // # Rows that are committed late
 //

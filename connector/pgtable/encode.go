@@ -3,6 +3,7 @@ package pgtable
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"reflect"
 	"strconv"
@@ -113,7 +114,7 @@ func newTextEncoder(c *column) encoder {
 		return nil
 	}
 	return func(e *rowEncoder, v reflect.Value) (bool, error) {
-		text, err := pgxText(e.m, c.oid, v.Interface(), &e.scratch)
+		text, err := pgxText(e.m, c.oid, toWrite(e.m, c.oid, v), &e.scratch)
 		if err != nil {
 			return false, errNotPlain
 		}
@@ -131,11 +132,21 @@ func pgxText(m *pgtype.Map, oid uint32, v any, buf *[]byte) ([]byte, error) {
 	if *buf == nil {
 		*buf = make([]byte, 0, 64)
 	}
-	text, err := m.Encode(oid, pgtype.TextFormatCode, v, (*buf)[:0])
+	text, err := encode(m, oid, pgtype.TextFormatCode, v, (*buf)[:0])
 	if text != nil {
 		*buf = text
 	}
 	return text, err
+}
+
+// encode calls pgx, and turns a panic, as some slices of slices cause in 5.12, into an error.
+func encode(m *pgtype.Map, oid uint32, format int16, v any, buf []byte) (b []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			b, err = nil, fmt.Errorf("pgx cannot write this %T: %v", v, p)
+		}
+	}()
+	return m.Encode(oid, format, v, buf)
 }
 
 // isText reports whether the binary form of the column is its text. In jsonb one

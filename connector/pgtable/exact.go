@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"database/sql"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,6 +30,22 @@ func newScanPlan(m *pgtype.Map, f pgconn.FieldDescription, dest any) pgtype.Scan
 	}
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
+	}
+	plan = nullPlan{plan}
+	switch {
+	case f.DataTypeOID == pgtype.QCharOID && f.Format == pgtype.BinaryFormatCode:
+		plan = charPlan{plan, m.PlanScan(f.DataTypeOID, pgtype.TextFormatCode, dest)}
+	case f.DataTypeOID == pgtype.NumericOID && f.Format == pgtype.BinaryFormatCode:
+		plan = zeroPlan{plan, m.PlanScan(f.DataTypeOID, pgtype.TextFormatCode, dest)}
+	case slices.Contains([]uint32{pgtype.NumericArrayOID, pgtype.NumrangeOID, pgtype.NumrangeArrayOID, pgtype.NummultirangeOID}, f.DataTypeOID):
+		m = withZeros(m)
+		plan = nullPlan{m.PlanScan(f.DataTypeOID, f.Format, dest)}
+	}
+	if !isExact(m, f, t) {
+		plan = &roundTripPlan{plan, m, f, t}
+	}
+	if check := checkScanner(m, f, t); check != nil {
+		return checkedPlan{plan, check}
 	}
 	if f.DataTypeOID == pgtype.IntervalOID && t == reflect.TypeFor[time.Duration]() {
 		return checkedPlan{plan, intervalCheck(m, f)}
@@ -129,7 +145,7 @@ func checkShape(raw []byte, format int16, t reflect.Type, depth int) error {
 		dimensions = len(raw) - len(bytes.TrimLeft(raw, "{"))
 	}
 	switch {
-	case dimensions > depth:
+	case dimensions > depth, dimensions > 0 && dimensions < depth:
 		return fmt.Errorf("an array of %d dimensions does not fit %s: use pgtype.Array or a slice of %[1]d dimensions", dimensions, nameOf(t))
 	case bounds:
 		return fmt.Errorf("an array that does not begin at index 1 does not fit %s: use pgtype.Array", nameOf(t))
@@ -143,112 +159,4 @@ func nameOf(t reflect.Type) string {
 		return "any"
 	}
 	return t.String()
-}
-
-// jsonPlan reads a JSON column.
-type jsonPlan struct {
-	pgtype.ScanPlan // pgx's
-	skip            int
-	leaf            reflect.Type    // the type behind the pointers
-	text            pgtype.ScanPlan // reads a null into a leaf; nil if a leaf cannot hold it
-	numbers         bool            // true if numbers may be read into an interface
-}
-
-func newJSONPlan(m *pgtype.Map, f pgconn.FieldDescription, t reflect.Type, plan pgtype.ScanPlan) pgtype.ScanPlan {
-	p := jsonPlan{ScanPlan: plan, leaf: t}
-	if f.DataTypeOID == pgtype.JSONBOID && f.Format == pgtype.BinaryFormatCode {
-		p.skip = 1 // the version
-	}
-	for p.leaf.Kind() == reflect.Pointer {
-		p.leaf = p.leaf.Elem()
-	}
-	dest := reflect.PointerTo(p.leaf)
-	switch {
-	case p.leaf == reflect.TypeFor[string](), p.leaf == reflect.TypeFor[[]byte](), p.leaf == reflect.TypeFor[json.RawMessage](),
-		dest.Implements(reflect.TypeFor[sql.Scanner]()), dest.Implements(reflect.TypeFor[pgtype.BytesScanner]()):
-		p.text = m.PlanScan(f.DataTypeOID, f.Format, reflect.New(p.leaf).Interface())
-	case t == p.leaf && dest.Implements(reflect.TypeFor[json.Unmarshaler]()):
-		p.text = plan
-	default:
-		p.numbers = plainJSON(m, f.DataTypeOID) && holdsInterface(p.leaf, make(map[reflect.Type]bool))
-	}
-	return p
-}
-
-// Scan implements [pgtype.ScanPlan].
-func (p jsonPlan) Scan(raw []byte, dest any) error {
-	if len(raw) <= p.skip {
-		return p.ScanPlan.Scan(raw, dest)
-	}
-	if body := raw[p.skip:]; isNullJSON(body) {
-		if p.text == nil {
-			return fmt.Errorf("a JSON null would be the same as NULL or an empty value in %s: use json.RawMessage", nameOf(p.leaf))
-		}
-		v := reflect.ValueOf(dest).Elem()
-		for v.Kind() == reflect.Pointer && v.Type() != p.leaf {
-			v.Set(reflect.New(v.Type().Elem()))
-			v = v.Elem()
-		}
-		return p.text.Scan(raw, v.Addr().Interface())
-	} else if p.numbers {
-		return scanNumbers(body, dest)
-	}
-	return p.ScanPlan.Scan(raw, dest)
-}
-
-func isNullJSON(body []byte) bool { return string(bytes.TrimSpace(body)) == "null" }
-
-// scanNumbers reads JSON like pgx, but the numbers in interfaces become
-// [json.Number], which keeps their digits.
-func scanNumbers(body []byte, dest any) error {
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.UseNumber()
-	if err := decoder.Decode(dest); err != nil {
-		return err
-	}
-	// pgx writes a string to a JSON column as JSON: "5" would become the number 5.
-	if v, ok := dest.(*any); ok {
-		if s, ok := (*v).(string); ok && json.Valid([]byte(s)) {
-			return fmt.Errorf("a JSON string that is itself JSON, %q, would be written as that JSON from an interface: use json.RawMessage", s)
-		}
-	}
-	return nil
-}
-
-// plainJSON reports whether the connection reads JSON with package json.
-func plainJSON(m *pgtype.Map, oid uint32) bool {
-	typ, ok := m.TypeForOID(oid)
-	if !ok {
-		return false
-	}
-	var unmarshal func([]byte, any) error
-	switch codec := typ.Codec.(type) {
-	case *pgtype.JSONCodec:
-		unmarshal = codec.Unmarshal
-	case *pgtype.JSONBCodec:
-		unmarshal = codec.Unmarshal
-	}
-	return unmarshal != nil && reflect.ValueOf(unmarshal).Pointer() == reflect.ValueOf(json.Unmarshal).Pointer()
-}
-
-// holdsInterface reports whether package json may fill an interface in a t.
-func holdsInterface(t reflect.Type, seen map[reflect.Type]bool) bool {
-	if seen[t] || t.Kind() != reflect.Interface && reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
-		return false
-	}
-	seen[t] = true
-	switch t.Kind() {
-	case reflect.Interface:
-		return true
-	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
-		return holdsInterface(t.Elem(), seen)
-	case reflect.Struct:
-		for i := range t.NumField() {
-			if holdsInterface(t.Field(i).Type, seen) {
-				return true
-			}
-		}
-	default:
-	}
-	return false
 }

@@ -128,7 +128,7 @@ func TestRead_JSONNumbers(t *testing.T) {
 		isRead(t, pool, `'{"a": 12345678901234567, "b": 0.5, "next": [1.0]}'::json`, document{A: json.Number("12345678901234567"), B: 0.5, Next: &[1]any{json.Number("1.0")}})
 		isRead[any](t, pool, `'"text"'::jsonb`, "text")
 		isRead(t, pool, `'{"a": "5"}'::jsonb`, map[string]any{"a": "5"})
-		isRefused[any](t, pool, `'"5"'::jsonb`, `a JSON string that is itself JSON, "5", would be written as that JSON from an interface: use json.RawMessage`)
+		isRefused[any](t, pool, `'"5"'::jsonb`, `a JSON string that is itself JSON, "5", would be written as that JSON: use json.RawMessage`)
 	})
 }
 

@@ -132,6 +132,22 @@ func ExampleUpsert() {
 	// 2 grace
 }
 
+// Write has options. Here the records have their own values for a column that Postgres would
+// number.
+func ExampleWrite() {
+	pool, end := dbtest.ExamplePostgres(`create table people (id bigint generated always as identity primary key, name text)`)
+	defer end()
+
+	flow := dataflow.NewFlow("people", memory.Slice([]Person{{7, "ada"}, {9, "grace"}}), dataflow.Identity[Person](),
+		pgtable.Write[Person](pgtable.Table{Name: "people", Key: []string{"id"}, OverridingSystemValue: true}), nil)
+	runOnce(pool, flow)
+	show(pool, `select id, name from people order by id`)
+	// Output:
+	// success 2 read 2 written
+	// 7 ada
+	// 9 grace
+}
+
 // Replace removes the rows that the source no longer has.
 func ExampleReplace() {
 	pool, end := dbtest.ExamplePostgres(

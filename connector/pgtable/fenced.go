@@ -165,14 +165,34 @@ func (s *fence) ensureTable(ctx context.Context) error {
 const beginFenced = `begin; set local idle_in_transaction_session_timeout = '10s'`
 
 // WriteFenced writes a batch and its state in one transaction. It returns
-// [dataflow.ErrFenced] if the flow was claimed by another fence.
+// [dataflow.ErrFenced] if the flow was claimed by another fence. If rows are refused, it
+// writes nothing, and returns a [dataflow.RowError] for each of them.
 func (s *fencedSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T]) error {
-	return s.inTx(ctx, b.Flow, b.Fence, b.State, func(tx pgx.Tx) error {
+	late := false // true if the commit refuses the rows
+	err := s.inTx(ctx, b.Flow, b.Fence, b.State, func(tx pgx.Tx) error {
 		if len(b.Rows) == 0 {
 			return nil
 		}
-		return s.part.writeRows(ctx, tx, b.Rows)
+		err := s.part.writeRows(ctx, tx, b.Rows)
+		late = err == nil
+		return err
 	})
+	if err == nil || len(b.Rows) == 0 || !divisible(err) {
+		return err
+	}
+	var refused []error
+	again := s.inTx(ctx, b.Flow, b.Fence, b.State, func(tx pgx.Tx) error {
+		p := newParts(tx, s.part, b.Rows, late)
+		if perr := p.divide(ctx, 0, len(b.Rows), err); perr != nil {
+			return perr
+		}
+		refused = p.refused
+		return errors.Join(refused...) // rolls back
+	})
+	if refused != nil {
+		return errors.Join(refused...)
+	}
+	return again
 }
 
 // inTx calls write in the transaction that moves the checkpoint.

@@ -33,9 +33,8 @@ func Func[T any](f func(ctx context.Context, tx pgx.Tx, rows []T) error) dataflo
 }
 
 // FuncTo is [Func] in a database other than the client's. It is exactly once,
-// because that database also keeps the flow's checkpoint; see [CheckpointTable]. It
-// cannot find bad rows: an error of f fails the run. The caller closes the pool
-// after the client has stopped.
+// because that database also keeps the flow's checkpoint; see [CheckpointTable]. The
+// caller closes the pool after the client has stopped.
 func FuncTo[T any](pool *pgxpool.Pool, f func(ctx context.Context, tx pgx.Tx, rows []T) error) dataflow.Target[T] {
 	return dataflow.ToFenced[T](newFenced(pool, newFunc(f)))
 }

@@ -29,11 +29,16 @@ func triggerRows[T any](t *testing.T, pool *pgxpool.Pool, name string, rows []T,
 	t.Helper()
 	flow := dataflow.NewFlow(name, memory.Slice(rows), dataflow.Identity[T](), target,
 		&dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: append(size, 1000)[0]}, OnBadRecord: policy, MaxAttempts: 1})
+	return triggerFlow(t, pool, flow)
+}
+
+func triggerFlow(t *testing.T, pool *pgxpool.Pool, flow *dataflow.Flow) (*dataflow.Run, error) {
+	t.Helper()
 	client, err := dataflow.NewClient(dataflowpgx.New(pool), &dataflow.Config{Flows: []*dataflow.Flow{flow}, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	require.NoError(t, client.Migrate(t.Context()))
 	require.NoError(t, client.Register(t.Context()))
-	return client.Trigger(t.Context(), name, nil)
+	return client.Trigger(t.Context(), flow.Name, nil)
 }
 
 const (

@@ -8,8 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-
-	"github.com/activedataflow/dataflow"
 )
 
 // OpenTransactions reads only rows whose key is before the start of the oldest open
@@ -120,8 +118,8 @@ func (g OpenTransactions) horizon(ctx context.Context, r readStart) (horizon, er
 		if err := r.server.standby(r.pool); err != nil {
 			return horizon{}, err
 		}
-		return horizon{}, dataflow.Permanent(errors.New("pgtable.OpenTransactions, the default for a key with a time, does not work on a standby, because a standby does not show the transactions of its primary: " +
-			"set Query.LateCommits to pgtable.Lag or pgtable.XID8, or read from the primary"))
+		return horizon{}, errors.New("pgtable.OpenTransactions, the default for a key with a time, does not work on a standby, because a standby does not show the transactions of its primary: " +
+			"set Query.LateCommits to pgtable.Lag or pgtable.XID8, or read from the primary")
 	}
 	r.server.primary.Store(true)
 	if !r.rough && oldest.unseen {

@@ -65,10 +65,14 @@ type Query struct {
 // are left to a later read, so that no late commit is missed. The source is safe
 // for concurrent use. The caller closes the pool after the client has stopped.
 func Keyset[T any](pool *pgxpool.Pool, q Query) dataflow.Source[T, Cursor] {
+	return &keysetSource[T]{newKeyset(reflect.TypeFor[T](), pool, q)}
+}
+
+func newKeyset(record reflect.Type, pool *pgxpool.Pool, q Query) *keyset {
 	s := &keyset{pool: pool, server: &server{}, args: slices.Clone(q.Args), guard: q.LateCommits, catalogue: &catalogueNotes{}}
 	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, PageBytes: q.PageBytes, Mark: "$"}
-	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
-	return &keysetSource[T]{s}
+	s.fields, s.fieldsErr = rowmap.Of(record, isValue)
+	return s
 }
 
 // keysetSource is a keyset for records of type T.

@@ -44,7 +44,7 @@ var oddKeys = []struct {
 	{typ: "hstore", values: []string{"", `"a"=>"1"`, `"a"=>"2"`, `"b"=>NULL`}, refused: "a cursor cannot be compared with the key (k): cast the column to text, or name another key: ERROR: operator does not exist: hstore > unknown"},
 	{typ: "ltree", values: []string{"a", "a.b", "b"}},
 	{typ: "citext", values: []string{"a", "B", "c"}},
-	{typ: "cube", values: []string{"(1)", "(1, 2)", "(2, 1)"}},
+	{typ: "cube", values: []string{"(0.3)", "(0.30000000000000004)", "(1)", "(1, 2)", "(2, 1)"}, iso: true},
 	{typ: "seg", values: []string{"1", "1 .. 2", "2"}},
 	{typ: "isbn", values: []string{"0-11-000322-5", "1-84356-028-3"}},
 	{typ: "int4range", values: []string{"empty", "(,)", "[1,3)", "[1,)", "[2,3)"}},

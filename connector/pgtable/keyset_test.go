@@ -206,8 +206,8 @@ func TestKeyset_BadRowGoesOn(t *testing.T) {
 	}
 	require.Equal(t, []row{{1, 1, "a"}, {4, 4, "d"}}, good)
 	require.Equal(t, []string{
-		`2: read record 2: column "v": 70000 is greater than maximum value for int16`,
-		`3: read record 3: column "w": cannot scan NULL into *string`,
+		`2: read record 2: column "v": 70000 is greater than maximum value for int16 ("70000" of type int4): use *int64, or *string for "v"::text`,
+		`3: read record 3: column "w": cannot read NULL of type text into string: use *string`,
 	}, bad)
 }
 

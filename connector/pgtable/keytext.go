@@ -40,6 +40,8 @@ func (c keyColumn) expression(name string) string {
 		return "encode(float8send(" + name + "), 'hex')"
 	case pgtype.IntervalOID:
 		return "encode(interval_send(" + name + "), 'hex')"
+	case moneyOID:
+		return name + "::pg_catalog.numeric::text" // the text of money depends on lc_monetary
 	default:
 		if c.reg {
 			return name + "::oid::text" // the name depends on the search path, and may change
@@ -47,6 +49,9 @@ func (c keyColumn) expression(name string) string {
 		return name + "::text"
 	}
 }
+
+// moneyOID is the type money, which pgx does not know.
+const moneyOID = 790
 
 // appendText appends a value that expression has returned, as text for a cursor.
 func (c keyColumn) appendText(b, raw []byte) ([]byte, error) {

@@ -119,10 +119,11 @@ with recursive inside (type, oid) as (
 	) part (oid)
 ), described as (
 	select t.oid, t.typcollation <> 0 as collated, t.typname ~ '^reg' and n.nspname = 'pg_catalog' as reg,
-	case when t.typtype in ('c', 'e') then '::' || quote_ident(n.nspname) || '.' || quote_ident(t.typname) else '' end as "cast", t.typtype = 'p' as pseudo, case
+	case when t.oid = 'money'::regtype then '::pg_catalog.numeric' when t.typtype in ('c', 'e') then '::' || quote_ident(n.nspname) || '.' || quote_ident(t.typname) else '' end as "cast", t.typtype = 'p' as pseudo, case
 		when t.typtype = 'e' then 'enum ' || coalesce((select json_agg(e.enumlabel order by e.enumsortorder)::text from pg_catalog.pg_enum e where e.enumtypid = t.oid), '[]')
 		when t.typtype = 'c' then t.typname || ' (' || coalesce((select string_agg(pg_catalog.format_type(a.atttypid, a.atttypmod) || coalesce(' collate ' || nullif(a.attcollation, 0)::regcollation, ''), ', ' order by a.attnum)
 			from pg_catalog.pg_attribute a where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped), '') || ')'
+		when t.oid = 'money'::regtype then 'money as numeric'
 		when n.nspname = 'pg_catalog' then pg_catalog.format_type(t.oid, null)
 		when t.typcategory = 'A' then regexp_replace(t.typname, '^_', '') || '[]'
 		else t.typname
@@ -131,7 +132,8 @@ with recursive inside (type, oid) as (
 	join pg_catalog.pg_namespace n on n.oid = t.typnamespace
 )
 select d.oid::bigint, d.name, d.collated, d.reg, d."cast", d.pseudo, exists (select from inside where inside.type = d.oid and inside.oid in (
-	'date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype, 'float4'::regtype, 'float8'::regtype, 'interval'::regtype)),
+	'date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype, 'float4'::regtype, 'float8'::regtype, 'interval'::regtype))
+	or exists (select from inside join pg_catalog.pg_type p on p.oid = inside.oid where inside.type = d.oid and p.typname = 'cube'),
 	current_setting('DateStyle') ~ '^ISO' and current_setting('IntervalStyle') = 'postgres' and current_setting('extra_float_digits')::int > 0
 from described d
 where d.oid in (select type from inside)`
@@ -266,7 +268,8 @@ func (r *reader) checkKey(ctx context.Context) error {
 	}
 	_, err := r.pool.Exec(ctx, r.query.ProbeQuery(), r.args...)
 	var pg *pgconn.PgError
-	if errors.As(err, &pg) && strings.HasPrefix(pg.Code, "42") {
+	// The geometric types compare by sizes, which is no order for rows.
+	if errors.As(err, &pg) && (strings.HasPrefix(pg.Code, "42") || pg.Routine == "make_row_comparison_op") {
 		return dataflow.Permanent(fmt.Errorf("a cursor cannot be compared with the key (%s): cast the column to text, or name another key: %w", strings.Join(r.query.Key, ", "), err))
 	}
 	return err

@@ -97,6 +97,9 @@ func checkNumber(oid uint32, name string, value any) error {
 			return narrowf("%d is no character of the type %s, which begin at 0", v, name)
 		}
 	case pgtype.Float64Valuer:
+		if n, ok := value.(pgtype.Numeric); ok && !isFloat && isWhole(n) {
+			return nil // a float64 might round it
+		}
 		f, err := v.Float64Value()
 		switch {
 		case err != nil || !f.Valid:
@@ -122,6 +125,12 @@ func checkNumber(oid uint32, name string, value any) error {
 		}
 	}
 	return nil
+}
+
+// isWhole reports whether a number is whole and fits int64.
+func isWhole(n pgtype.Numeric) bool {
+	whole, err := n.Int64Value()
+	return err == nil && whole.Valid
 }
 
 // checkFloat refuses a number that becomes infinite or zero in a column of type real.
@@ -293,4 +302,37 @@ func checkText(v reflect.Value, most int, name string) error {
 	default:
 	}
 	return nil
+}
+
+// checkRagged refuses slices of slices of different lengths, which are no array. pgx 5.12 looks
+// at that for the first value of a type only: later it drops elements, or panics.
+func checkRagged(v reflect.Value) error {
+	for v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
+		v = v.Elem()
+	}
+	if !isNested(v) {
+		return nil
+	}
+	width := -1
+	for i := range v.Len() {
+		inner := v.Index(i)
+		if n := inner.Len(); width < 0 {
+			width = n
+		} else if n != width {
+			return narrowf("slices of %d and %d elements in one value are no array: use slices of one length, or a column of JSON", width, n)
+		}
+		if err := checkRagged(inner); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isNested reports whether a value is a slice of slices other than []byte.
+func isNested(v reflect.Value) bool {
+	if v.Kind() != reflect.Slice || v.Type().Implements(reflect.TypeFor[driver.Valuer]()) {
+		return false
+	}
+	elem := v.Type().Elem()
+	return elem.Kind() == reflect.Slice && elem.Elem().Kind() != reflect.Uint8
 }

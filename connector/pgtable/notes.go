@@ -1,6 +1,7 @@
 package pgtable
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,6 +44,9 @@ func (s *keyset) Notes(ctx context.Context, req dataflow.Request[Cursor]) ([]str
 		return nil, err
 	}
 	var notes []string
+	if note := s.server.pooler.Note(); note != "" {
+		notes = append(notes, note)
+	}
 	if r.guarded.held != nil {
 		waiting, err := r.rowsWait(ctx, from)
 		if err != nil {
@@ -74,8 +78,8 @@ func (r *reader) lookUpNotes(ctx context.Context, from Cursor) ([]string, error)
 	}
 	var notes []string
 	if table.name != "" && !table.unique && !regroups.MatchString(r.query.SQL) {
-		notes = append(notes, fmt.Sprintf("no unique index covers the key (%s): of two rows with the same key, one may never be read: create unique index on %s (%[1]s), or add a column to the key that makes it unique",
-			rowmap.QuoteAll(r.query.Key, ", "), table.name))
+		notes = append(notes, fmt.Sprintf("no unique index covers the key (%s): of two rows with the same key, one may never be read: %s; or add a column to the key that makes it unique",
+			rowmap.QuoteAll(r.query.Key, ", "), createIndex(true, table.kind, table.name, strings.Join(table.columns, ", "))))
 	}
 	if r.guard == nil {
 		notes = append(notes, r.orderNotes(table)...)
@@ -93,11 +97,16 @@ func (r *reader) lookUpNotes(ctx context.Context, from Cursor) ([]string, error)
 // regroups matches a query whose rows are not those of its tables.
 var regroups = regexp.MustCompile(`(?i)\b(group\s+by|distinct|union|intersect|over)\b`)
 
-// keyTableQuery looks up the table of the key's columns, whether an index makes them
+// keyTableQuery looks up the table of the key's columns, their names there, whether an index makes them
 // unique, the defaults of the columns, and how many numbers a session keeps of the sequence
 // of the first.
 const keyTableQuery = `
-select c.oid::regclass::text, exists (
+select c.oid::regclass::text, c.relkind::text,
+	array(select pg_catalog.quote_ident(a.attname)
+		from unnest($2::int2[]) with ordinality k (number, n)
+		join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = k.number
+		order by k.n),
+	exists (
 		select from pg_catalog.pg_index i
 		where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indexprs is null and i.indpred is null
 			and (i.indkey::int2[])[0:i.indnkeyatts - 1] <@ $2::int2[]),
@@ -115,7 +124,9 @@ from pg_catalog.pg_class c where c.oid = $1::bigint::oid and c.relkind in ('r', 
 
 // keyTable is the table that all columns of a key belong to.
 type keyTable struct {
-	name     string // as SQL; empty if there is no such table
+	name     string   // as SQL; empty if there is no such table
+	kind     string   // "p" for a partitioned table
+	columns  []string // of the key, as SQL
 	unique   bool
 	defaults []string // of the key columns, as SQL
 	cache    int64    // of the sequence that numbers the first key column; 1 if there is none
@@ -129,7 +140,7 @@ func (r *reader) keyTable(ctx context.Context) (t keyTable, err error) {
 		}
 		numbers[i] = int16(k.TableAttributeNumber)
 	}
-	err = r.pool.QueryRow(ctx, keyTableQuery, int64(r.keys[0].TableOID), numbers).Scan(&t.name, &t.unique, &t.defaults, &t.cache)
+	err = r.pool.QueryRow(ctx, keyTableQuery, int64(r.keys[0].TableOID), numbers).Scan(&t.name, &t.kind, &t.columns, &t.unique, &t.defaults, &t.cache)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return t, nil
 	}
@@ -211,21 +222,13 @@ const manyRows = 10_000
 
 // plan is a node of a query plan.
 type plan struct {
-	Type  string  `json:"Node Type"`
-	Rows  float64 `json:"Plan Rows"`
-	Plans []plan  `json:"Plans"`
-}
-
-// sorts returns the greatest number of rows that a node sorts.
-func (p *plan) sorts() float64 {
-	most := 0.0
-	if p.Type == "Sort" {
-		most = p.Rows
-	}
-	for i := range p.Plans {
-		most = max(most, p.Plans[i].sorts())
-	}
-	return most
+	Type     string   `json:"Node Type"`
+	Rows     float64  `json:"Plan Rows"`
+	Keys     []string `json:"Sort Key"`
+	Schema   string   `json:"Schema"`
+	Relation string   `json:"Relation Name"`
+	Alias    string   `json:"Alias"`
+	Plans    []plan   `json:"Plans"`
 }
 
 // sortNote is about pages that sort many rows. A role that may not explain the query
@@ -233,7 +236,7 @@ func (p *plan) sorts() float64 {
 func (r *reader) sortNote(ctx context.Context, from Cursor, table keyTable) []string {
 	query := *r.guarded.query
 	query.Ties = r.ties
-	rows, err := r.pool.Query(ctx, "explain (format json) "+query.PageQuery(slices.Concat(r.columns, r.keyList()), from != nil), withCursor(r.guarded.args, from)...)
+	rows, err := r.pool.Query(ctx, "explain (verbose, format json) "+query.PageQuery(slices.Concat(r.columns, r.keyList()), from != nil), withCursor(r.guarded.args, from)...)
 	if err != nil {
 		return nil
 	}
@@ -245,8 +248,8 @@ func (r *reader) sortNote(ctx context.Context, from Cursor, table keyTable) []st
 	if json.Unmarshal(text, &plans) != nil || len(plans) != 1 {
 		return nil
 	}
-	n := plans[0].Plan.sorts()
-	if n < manyRows {
+	sort := plans[0].Plan.sorts()
+	if sort.rows < manyRows {
 		return nil
 	}
 	key := rowmap.QuoteAll(r.query.Key, ", ")
@@ -255,7 +258,9 @@ func (r *reader) sortNote(ctx context.Context, from Cursor, table keyTable) []st
 	case regroups.MatchString(r.query.SQL):
 		remedy = "keep the result of the query in a table or a materialized view with an index on the key"
 	case table.name != "":
-		remedy = fmt.Sprintf("create index on %s (%s)", table.name, key)
+		remedy = createIndex(false, table.kind, table.name, strings.Join(table.columns, ", "))
+	default:
+		remedy = cmp.Or(sort.index(ctx, r), remedy)
 	}
-	return []string{fmt.Sprintf("each page sorts about %.0f rows: %s", n, remedy)}
+	return []string{fmt.Sprintf("each page sorts about %.0f rows: %s", sort.rows, remedy)}
 }

@@ -50,12 +50,12 @@ func TestKeyset_Notes(t *testing.T) {
 		{`select id, n from t`, []string{"id"}, nil},
 		{`select at, id, n from t where n > 5`, []string{"at", "id"}, nil},
 		{`select max(at) as at, n from t group by n`, []string{"n"}, []string{`each page sorts about 40000 rows: keep the result of the query in a table or a materialized view with an index on the key`}},
-		{`select id, n from t where id < 100`, []string{"n"}, []string{`no unique index covers the key ("n"): of two rows with the same key, one may never be read: create unique index on t ("n"), or add a column to the key that makes it unique`}},
-		{`select at, n from t`, []string{"at"}, []string{`no unique index covers the key ("at"): of two rows with the same key, one may never be read: create unique index on t ("at")`}},
+		{`select id, n from t where id < 100`, []string{"n"}, []string{`no unique index covers the key ("n"): of two rows with the same key, one may never be read: create unique index concurrently on t (n); or add a column to the key that makes it unique`}},
+		{`select at, n from t`, []string{"at"}, []string{`no unique index covers the key ("at"): of two rows with the same key, one may never be read: create unique index concurrently on t (at)`}},
 		{`select day, id, n from t`, []string{"day", "id"}, []string{`the key begins with the date "day", and no guard holds back rows of a day that goes on: a row that is added with a smaller key is never read: begin the key with a time that each change sets to now(), or set Query.LateCommits to pgtable.Unguarded{} if no rows are added to what was read`}},
 		{`select u, n from t`, []string{"u"}, []string{`the key begins with the uuid "u", and a new row with a smaller one is never read: `}},
-		{`select id, n from t`, []string{"n", "id"}, []string{`each page sorts about 40000 rows: create index on t ("n", "id")`}},
-		{`select coalesce(at, now()) as at, id, n from t`, []string{"at", "id"}, []string{`each page sorts about `}},
+		{`select id, n from t`, []string{"n", "id"}, []string{`each page sorts about 40000 rows: create index concurrently on t (n, id)`}},
+		{`select coalesce(at, now()) as at, id, n from t`, []string{"at", "id"}, []string{`rows: create an index on the expressions of the key ("at", "id"), in this order`}},
 	} {
 		found := notes(t, pool, pgtable.Query{SQL: c.sql, Key: c.key})
 		require.Len(t, found, len(c.want), "%s: %v", c.sql, found)

@@ -198,10 +198,10 @@ func (r *reader) describe(ctx context.Context, from Cursor) ([]string, error) {
 	if err := r.lookUpTypes(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.checkCursor(from); err != nil {
+	if err := r.checkCursor(ctx, from); err != nil {
 		return nil, err
 	}
-	return names, r.checkCursor(r.until)
+	return names, r.checkCursor(ctx, r.until)
 }
 
 // unbounded returns the source without the end until.
@@ -356,6 +356,9 @@ type columnPlan struct {
 	field  reflect.Value // the field of the scratch record
 	dest   any           // a pointer to the field
 	scan   pgtype.ScanPlan
+	m      *pgtype.Map
+	column pgconn.FieldDescription
+	name   string
 }
 
 func (s *pageScan) plan(rows pgx.Rows) []columnPlan {
@@ -370,7 +373,7 @@ func (s *pageScan) plan(rows pgx.Rows) []columnPlan {
 func newColumnPlan(m *pgtype.Map, f pgconn.FieldDescription, c *rowmap.Column, record reflect.Value) columnPlan {
 	field := c.In(record)
 	dest := field.Addr().Interface()
-	return columnPlan{decode: newDecoder(f, c.Type), field: field, dest: dest, scan: newScanPlan(m, f, dest)}
+	return columnPlan{decode: newDecoder(f, c.Type), field: field, dest: dest, scan: newScanPlan(m, f, dest), m: m, column: f, name: c.Name}
 }
 
 // decode reads a row into the scratch record. Unlike rows.Scan, it does not give up
@@ -391,5 +394,8 @@ func (p *columnPlan) read(raw []byte) error {
 	if p.decode != nil && p.decode(raw, p.field) {
 		return nil
 	}
-	return p.scan.Scan(raw, p.dest)
+	if err := p.scan.Scan(raw, p.dest); err != nil {
+		return p.readError(raw, err)
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package pgtable_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -223,16 +224,15 @@ func TestFunc_StalePlan(t *testing.T) {
 func TestUpsert_Impossible(t *testing.T) {
 	t.Parallel()
 	for want, statements := range map[string][]string{
-		"the table has rules for insert or update":   {`create table other (n bigint)`, `create rule no as on insert to numbers do also insert into other values (new.n)`},
-		"it is a view without a table":               {`alter table numbers rename to kept`, `create view numbers as select distinct n from kept`, `create function skip() returns trigger language plpgsql as $$ begin return new; end $$`, `create trigger skip instead of insert on numbers for each row execute function skip()`},
-		"create unique index on \"numbers\" (\"n\")": {`alter table numbers drop constraint numbers_pkey`},
+		"the table has rules for insert or update": {`create table other (n bigint)`, `create rule no as on insert to numbers do also insert into other values (new.n)`},
+		"it is a view without a table":             {`alter table numbers rename to kept`, `create view numbers as select distinct n from kept`, `create function skip() returns trigger language plpgsql as $$ begin return new; end $$`, `create trigger skip instead of insert on numbers for each row execute function skip()`},
 	} {
 		t.Run(want, func(t *testing.T) {
 			t.Parallel()
 			pool := setup(t, append([]string{`create table numbers (n bigint primary key)`}, statements...)...)
 			_, err := trigger(t, pool, pgtable.Upsert[number]("numbers", "n"), nil)
 			require.ErrorContains(t, err, want)
-			require.True(t, dataflow.IsPermanent(err))
+			require.Equal(t, !strings.Contains(want, "unique index"), dataflow.IsPermanent(err), "an index may be made anew")
 		})
 	}
 }

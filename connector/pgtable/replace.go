@@ -59,8 +59,10 @@ import (
 //   - The role needs the privileges to select from the table, to insert and to
 //     delete, and to create tables in the schema. Under row security the run fails
 //     at its beginning, because hidden rows could not be deleted.
-//   - Constraints that the staging table lacks fail only at the end, such as a
-//     foreign key of the table itself.
+//   - Constraints that the staging table lacks refuse a row only at the end, such as a
+//     foreign key of the table itself, a missing partition or a trigger. The flow's
+//     policy decides about it too. Its dead letter is keyed by the row's primary key. If
+//     another table has a foreign key to this one, the run fails instead.
 func Replace[T any](table string) dataflow.Target[T] {
 	return dataflow.ToReplace[T](&replaceSink[T]{&replacer{into: newTableSink(reflect.TypeFor[T](), table, false, nil)}})
 }
@@ -110,14 +112,15 @@ func (s *replacer) begin(ctx context.Context, tx pgx.Tx, flow string) (*stagedRo
 	if err != nil {
 		return nil, err
 	}
-	if _, err := newStatement(s.into.name, s.into.fields, to, false, nil); err != nil {
+	st, err := newStatement(s.into.name, s.into.fields, to, s.into.way)
+	if err != nil {
 		return nil, err // names the missing columns
 	}
 	p, err := lookUpReplaced(ctx, tx, s.into.name)
 	if err != nil {
 		return nil, err
 	}
-	p.columns = s.into.fields.Names()
+	p.columns, p.over = s.into.fields.Names(), st.over
 	p.stage = pgx.Identifier{p.schema, stageName(p.table, flow)}
 	for _, sql := range []string{p.tryInsert(), p.tryDelete()} {
 		if _, err := tx.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
@@ -170,27 +173,36 @@ func (r *stagedRows) EndTx(ctx context.Context) error {
 }
 
 func (r *stagedRows) move(ctx context.Context, tx pgx.Tx) error {
-	// Lock first: later queries then see everything that other writers have committed,
-	// and no writer can add to it.
-	if _, err := tx.Exec(ctx, "lock table "+r.plan.name()+" in share row exclusive mode"); err != nil {
-		return err
-	}
-	now, err := lookUpReplaced(ctx, tx, pgx.Identifier{r.plan.schema, r.plan.table})
+	now, err := r.ready(ctx, tx)
 	if err != nil {
 		return err
 	}
-	now.columns, now.stage = r.plan.columns, r.plan.stage
-	var whole bool
-	if err := tx.QueryRow(ctx, now.isWhole()).Scan(&whole); err != nil {
-		return err
-	}
-	if !whole {
-		return fmt.Errorf("the server has crashed or was replaced since the run began, which emptied the staging table %s: run the flow again", r.rows.table)
-	}
-	for _, sql := range now.moveRows() {
-		if _, err := tx.Exec(ctx, sql, pgx.QueryExecModeExec); err != nil {
+	for _, sql := range append(now.moveRows(), checkAll) {
+		if _, err := tx.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// ready locks the table and looks it up again.
+func (r *stagedRows) ready(ctx context.Context, tx pgx.Tx) (*replaced, error) {
+	// Lock first: later queries then see everything that other writers have committed,
+	// and no writer can add to it.
+	if _, err := tx.Exec(ctx, "lock table "+r.plan.name()+" in share row exclusive mode"); err != nil {
+		return nil, err
+	}
+	now, err := lookUpReplaced(ctx, tx, pgx.Identifier{r.plan.schema, r.plan.table})
+	if err != nil {
+		return nil, err
+	}
+	now.columns, now.over, now.stage = r.plan.columns, r.plan.over, r.plan.stage
+	var whole bool
+	if err := tx.QueryRow(ctx, now.isWhole()).Scan(&whole); err != nil {
+		return nil, err
+	}
+	if !whole {
+		return nil, fmt.Errorf("the server has crashed or was replaced since the run began, which emptied the staging table %s: run the flow again", r.rows.table)
+	}
+	return now, nil
 }

@@ -31,6 +31,7 @@ type replaced struct {
 	schema, table string
 	referenced    bool           // true if another table has a foreign key to it
 	columns       []string       // the columns that are written
+	over          string         // as in [statement]
 	stage         pgx.Identifier // the staging table
 }
 
@@ -42,7 +43,7 @@ func lookUpReplaced(ctx context.Context, tx pgx.Tx, name pgx.Identifier) (*repla
 	err := tx.QueryRow(ctx, replacedQuery, name.Sanitize()).Scan(&p.schema, &p.table, &isTable, &secured)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return nil, dataflow.Permanent(errors.New("the table no longer exists"))
+		return nil, errors.New("the table no longer exists")
 	case err != nil:
 		return nil, fmt.Errorf("look up the table: %w", err)
 	case !isTable:
@@ -116,7 +117,7 @@ func (p *replaced) names() string { return rowmap.QuoteAll(p.columns, ", ") }
 // read, if the role lacks a privilege for the end of the run or a column cannot be
 // written.
 func (p *replaced) tryInsert() string {
-	return "explain insert into " + p.name() + " (" + p.names() + ") select " + p.names() + " from " + p.name() + " where false"
+	return "explain insert into " + p.name() + " (" + p.names() + ") " + p.over + "select " + p.names() + " from " + p.name() + " where false"
 }
 
 func (p *replaced) tryDelete() string { return "explain delete from " + p.name() + " where false" }
@@ -151,7 +152,7 @@ func literal(text string) string {
 // first insert. Without them, two statements save the space for the count.
 func (p *replaced) moveRows() []string {
 	remove := "delete from " + p.name()
-	insert := "insert into " + p.name() + " (" + p.names() + ") select s." + rowmap.QuoteAll(p.columns, ", s.") + " from " + p.stage.Sanitize() + " s"
+	insert := "insert into " + p.name() + " (" + p.names() + ") " + p.over + "select s." + rowmap.QuoteAll(p.columns, ", s.") + " from " + p.stage.Sanitize() + " s"
 	drop := "drop table " + p.stage.Sanitize() + ", " + p.begun()
 	if p.referenced {
 		return []string{"with gone as (" + remove + " returning 1), counted as (select count(*) from gone)\n" + insert + ", counted", drop}

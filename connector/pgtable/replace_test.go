@@ -296,7 +296,7 @@ func TestReplace_Refused(t *testing.T) {
 		"NoTable":    {`drop table places`, `table places: there is no table "places"`},
 		"NoColumn":   {`alter table places drop column name cascade`, `the table has no column "name" (field Name)`},
 		"Generated":  {`alter table places drop name, add name text generated always as ('x') stored`, `its rows cannot be replaced: `},
-		"IdentityID": {`alter table places alter id add generated always as identity`, `its rows cannot be replaced: `},
+		"IdentityID": {`alter table places alter id add generated always as identity`, `column "id" (field ID) is generated always as identity`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

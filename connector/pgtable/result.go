@@ -64,16 +64,17 @@ type batchRows struct {
 // are the rows matched by key with those that were written.
 func (st *statement) withResults(table pgx.Identifier, t *target, key []string, from batchRows) string {
 	names := strings.Split(st.names(), ", ")
-	var order, returning, match, there, is, was []string
+	var order, returning, keys, match, there, is, was []string
 	for i, c := range st.columns {
 		if c.key {
 			order = append(order, names[i]+c.collate())
+			keys = append(keys, "k"+strconv.Itoa(i+1))
 			returning = append(returning, "t."+rowmap.Quote(c.name)+" as k"+strconv.Itoa(i+1))
 			there = append(there, "v."+names[i]+c.collate()+" = o."+rowmap.Quote(c.name)+c.collate())
 			match = append(match, "v."+names[i]+c.collate()+" = w.k"+strconv.Itoa(i+1)+c.collate())
 			continue
 		}
-		was, is = append(was, c.exact("t")), append(is, c.exact("excluded"))
+		was, is = append(was, c.exact("t."+rowmap.Quote(c.name))), append(is, c.exact("excluded."+rowmap.Quote(c.name)))
 	}
 	conflict := rowmap.OnConflict(st.fields.Names(), key)
 	if len(is) > 0 {
@@ -90,8 +91,17 @@ func (st *statement) withResults(table pgx.Identifier, t *target, key []string, 
 		with += "d as materialized (select distinct on (" + on + ") " + st.names() + " from v order by " + on + ", n desc), "
 		rows, count = "d", "(select count(*) from d)"
 	}
-	with += "w as (\ninsert into " + table.Sanitize() + " as t (" + st.columnNames() + ") select " + st.names() + " from " + rows + " " + conflict +
-		"\nreturning " + strings.Join(returning, ", ")
+	ends := "\n)"
+	if st.looks {
+		with, count = st.looked(table, from, true)+",\ni as (\n"+st.insertOthers(table, key)+" "+conflict, "(select count(*) from d)"
+		ends = "\n), w as (select * from i)"
+		if len(is) > 0 {
+			ends = "\n), w as (select * from i union all select " + strings.Join(keys, ", ") + ", updated from u)"
+		}
+	} else {
+		with += "w as (\ninsert into " + table.Sanitize() + " as t (" + st.columnNames() + ") " + st.over + "select " + st.names() + " from " + rows + " " + conflict
+	}
+	with += "\nreturning " + strings.Join(returning, ", ")
 	joined := " from v full join w on " + strings.Join(match, " and ")
 	if !t.xmax || t.triggers {
 		// A trigger may keep a row from being written. Its record counts as written,
@@ -100,10 +110,10 @@ func (st *statement) withResults(table pgx.Identifier, t *target, key []string, 
 		if t.triggers {
 			skipped = ""
 		}
-		return with + ", true as updated\n) select null::bigint, null::bigint, v.n, w.updated" + joined +
+		return with + ", true as updated" + ends + " select null::bigint, null::bigint, v.n, w.updated" + joined +
 			"\nwhere v.n is null or " + skipped + "exists (select from " + table.Sanitize() + " o where " + strings.Join(there, " and ") + ")"
 	}
-	return with + ", t.xmax <> 0 as updated\n), s as (select count(*) as written, count(*) filter (where updated) as updated from w)\n" +
+	return with + ", t.xmax <> 0 as updated" + ends + ", s as (select count(*) as written, count(*) filter (where updated) as updated from w)\n" +
 		"select written, updated, null::bigint, null::boolean from s\n" +
 		"union all select null, null, v.n, w.updated" + joined +
 		"\nwhere (select written > 0 and (written < " + count + " or updated > 0 and updated < written) from s)"
@@ -113,8 +123,7 @@ func (st *statement) withResults(table pgx.Identifier, t *target, key []string, 
 // For some types, equal values may differ (1.0 and 1.00, or texts that are equal by
 // their collation) or cannot be compared (json). These are compared as text. A
 // numeric is compared by its value and its number of digits after the point.
-func (c *column) exact(of string) string {
-	value := of + "." + rowmap.Quote(c.name)
+func (c *column) exact(value string) string {
 	switch {
 	case slices.Contains([]uint32{
 		pgtype.Int2OID, pgtype.Int4OID, pgtype.Int8OID, pgtype.BoolOID, pgtype.DateOID, pgtype.TimestampOID, pgtype.TimestamptzOID,

@@ -45,9 +45,13 @@ import (
 // read continues. The source is safe for concurrent use. The caller closes the pool
 // after the client has stopped.
 func Select[T any](pool *pgxpool.Pool, sql string, args ...any) dataflow.Source[T, dataflow.NoCursor] {
+	return &selectSource[T]{newSelection(reflect.TypeFor[T](), pool, sql, args)}
+}
+
+func newSelection(record reflect.Type, pool *pgxpool.Pool, sql string, args []any) *selection {
 	s := &selection{pool: pool, server: &server{}, sql: sql, args: slices.Clone(args)}
-	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
-	return &selectSource[T]{s}
+	s.fields, s.fieldsErr = rowmap.Of(record, isValue)
+	return s
 }
 
 // selectSource is a selection for records of type T.

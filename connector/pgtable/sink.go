@@ -47,11 +47,11 @@ func Upsert[T any](table string, key ...string) dataflow.Target[T] {
 // This works for all types. Larger batches of plain types are written by COPY; see
 // [copier].
 type tableSink struct {
-	table     string
-	name      pgx.Identifier
-	nameErr   error
-	upsert    bool
-	key       []string
+	table    string
+	name     pgx.Identifier
+	nameErr  error
+	tableErr error // of [Table]
+	way
 	fields    *rowmap.Plan
 	fieldsErr error
 	copyFrom  int // the smallest number of rows to copy
@@ -97,7 +97,7 @@ func (s *sink[T]) WritePartTx(ctx context.Context, rows []T, _ []dataflow.RowRes
 }
 
 func newTableSink(record reflect.Type, table string, upsert bool, key []string) *tableSink {
-	s := &tableSink{table: table, upsert: upsert, key: slices.Clone(key), copyFrom: copyFrom, statements: make(map[string]*statement)}
+	s := &tableSink{table: table, way: way{upsert: upsert, key: slices.Clone(key)}, copyFrom: copyFrom, statements: make(map[string]*statement)}
 	s.name, s.nameErr = rowmap.SplitTable(table)
 	s.fields, s.fieldsErr = rowmap.Of(record, isValue)
 	return s
@@ -128,7 +128,7 @@ func (s *tableSink) Describe() dataflow.Description {
 }
 
 func (s *tableSink) Validate() error {
-	var errs []error
+	errs := []error{s.tableErr}
 	if s.nameErr != nil {
 		errs = append(errs, &dataflow.ConfigError{Field: "table", Reason: s.nameErr.Error()})
 	}
@@ -226,7 +226,7 @@ func (s *tableSink) writeWith(ctx context.Context, tx pgx.Tx, st *statement, row
 	if err != nil {
 		s.forget(database) // the table may have been altered
 		if part && rows.Len() == 1 {
-			err = s.nameHolder(ctx, tx, st, args, err)
+			err = nameColumn(ctx, tx, st, args, s.nameHolder(ctx, tx, st, args, err))
 		}
 		return s.explain(err)
 	}
@@ -262,7 +262,7 @@ func (s *tableSink) tryRow(ctx context.Context, tx pgx.Tx, st *statement, rows r
 		return err
 	default:
 		st.copier.stale.Store(false) // the row was the reason
-		err = s.nameHolder(ctx, tx, st, args, err)
+		err = nameColumn(ctx, tx, st, args, s.nameHolder(ctx, tx, st, args, err))
 		return &dataflow.RowError{Row: row, Alone: pg.Code != sqlstate.ForeignKeyViolation, Err: s.explain(err)}
 	}
 }
@@ -305,7 +305,7 @@ func (s *tableSink) statement(ctx context.Context, tx pgx.Tx, database string) (
 	if err != nil {
 		return nil, err
 	}
-	st, err = newStatement(s.name, s.fields, to, s.upsert, s.key)
+	st, err = newStatement(s.name, s.fields, to, s.way)
 	if err != nil {
 		return nil, err
 	}
@@ -348,7 +348,9 @@ func (s *tableSink) explain(err error) error {
 		case "f":
 			return dataflow.Permanent(fmt.Errorf("it is a foreign table, into which Postgres cannot upsert: use pgtable.UpsertTo with its own database, or pgtable.Func: %w", err))
 		}
-		return dataflow.Permanent(fmt.Errorf("the table has no unique index of exactly the key columns (%s): create unique index on %s (%s): %w", columns, s.name.Sanitize(), columns, err))
+		return fmt.Errorf("the table has no unique index of exactly the key columns (%s): %s: %w", columns, createIndex(true, kind, s.name.Sanitize(), columns), err)
+	case sqlstate.GeneratedAlways:
+		return dataflow.Permanent(fmt.Errorf("a field of the record has a column that Postgres fills in: leave the field out (`db:\"-\"`), or for an identity column use pgtable.Write with Table.OverridingSystemValue: %w", err))
 	default:
 		return sqlstate.Explain(err)
 	}

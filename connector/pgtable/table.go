@@ -2,6 +2,7 @@ package pgtable
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -9,7 +10,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
@@ -28,10 +28,12 @@ with recursive step (number, type) as (
 	where t.typtype = 'd'
 )
 select a.attname, t.oid, pg_catalog.format_type(t.oid, -1), t.typcategory = 'A', t.typtype = 'e',
-	a.atttypid, a.attidentity = 'a', coalesce(quote_ident(n.nspname) || '.' || quote_ident(c.collname), ''), a.attcollation <> 0
+	a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attidentity = 'a',
+	a.attidentity <> '' or coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid) like '%nextval(%', false), coalesce(quote_ident(n.nspname) || '.' || quote_ident(c.collname), ''), a.attcollation <> 0
 from step
 join pg_catalog.pg_attribute a on a.attrelid = to_regclass($1) and a.attnum = step.number
 join pg_catalog.pg_type t on t.oid = step.type and t.typtype <> 'd'
+left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
 left join pg_catalog.pg_collation c on c.oid = a.attcollation and c.collname <> 'default'
 left join pg_catalog.pg_namespace n on n.oid = c.collnamespace
 order by a.attnum`
@@ -44,17 +46,20 @@ type tableColumn struct {
 	isArray    bool
 	isEnum     bool
 	declared   uint32 // the declared type, which may be a domain
+	full       string // the declared type as SQL, with its length
 	isIdentity bool   // generated always as identity
+	isNumbered bool   // its default takes a number from a sequence
 	collation  string // as SQL; empty for the database's default, or none
 	collated   bool   // true if it has a collation
 }
 
-// targetQuery asks eight questions:
+// targetQuery asks nine questions:
 //
 //   - whether COPY does the same to the table as an insert;
 //   - whether this role may create temporary tables;
 //   - whether the table returns xmax, as partitioned tables do not;
 //   - whether the table has triggers;
+//   - whether one of them sees a row before it is inserted;
 //   - whether it has foreign keys to itself;
 //   - what kind of relation it is;
 //   - which of its constraints, as SQL, are checked at the commit;
@@ -71,6 +76,7 @@ select c.relkind in ('r', 'p') and not c.relhasrules and not row_security_active
 	has_database_privilege(current_database(), 'temporary'),
 	c.relkind = 'r',
 	exists (select from pg_catalog.pg_trigger where tgrelid in (select oid from parts) and not tgisinternal),
+	exists (select from pg_catalog.pg_trigger where tgrelid in (select oid from parts) and not tgisinternal and tgtype & 7 = 7),
 	exists (select from pg_catalog.pg_constraint where contype = 'f' and conrelid in (select oid from parts) and confrelid in (select oid from parts)),
 	c.relkind::text,
 	coalesce((select string_agg(pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(d.conname), ', ' order by d.oid)
@@ -86,6 +92,7 @@ type target struct {
 	xmax      bool // true if the table returns xmax
 	arrays    bool // true if neither COPY nor temporary tables may be used
 	triggers  bool
+	before    bool   // true if a trigger sees a row before it is inserted, and may change it
 	looks     bool   // true if writing looks at other rows of the table, by triggers or by foreign keys to itself
 	kind      string // "r" for a table, "v" for a view, "f" for a foreign table
 	deferred  string
@@ -99,13 +106,21 @@ func lookUp(ctx context.Context, tx pgx.Tx, table pgx.Identifier) (*target, erro
 	}
 	t := &target{columns: columns, arrays: isPlain(tx.Conn())}
 	var pid uint32
-	if err := tx.QueryRow(ctx, targetQuery, table.Sanitize()).Scan(&t.plain, &t.temporary, &t.xmax, &t.triggers, &t.looks, &t.kind, &t.deferred, &pid); err != nil {
+	err = tx.QueryRow(ctx, targetQuery, table.Sanitize()).Scan(&t.plain, &t.temporary, &t.xmax, &t.triggers, &t.before, &t.looks, &t.kind, &t.deferred, &pid)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil, noTable(table) // it has just gone
+	case err != nil:
 		return nil, fmt.Errorf("look up the table: %w", err)
 	}
 	// In transaction mode, a temporary table would stay in a process of the pooler's.
 	t.temporary = t.temporary && pid == tx.Conn().PgConn().PID()
 	t.looks = t.looks || t.triggers
 	return t, nil
+}
+
+func noTable(table pgx.Identifier) error {
+	return fmt.Errorf("there is no table %s in this database, or the search path does not lead to it: create it, or qualify its name with a schema", table.Sanitize())
 }
 
 // tableColumns looks up a table's columns.
@@ -118,7 +133,7 @@ func tableColumns(ctx context.Context, tx pgx.Tx, table pgx.Identifier) ([]table
 	var columns []tableColumn
 	for rows.Next() {
 		var c tableColumn
-		if err := rows.Scan(&c.name, &c.oid, &c.typ, &c.isArray, &c.isEnum, &c.declared, &c.isIdentity, &c.collation, &c.collated); err != nil {
+		if err := rows.Scan(&c.name, &c.oid, &c.typ, &c.isArray, &c.isEnum, &c.declared, &c.full, &c.isIdentity, &c.isNumbered, &c.collation, &c.collated); err != nil {
 			return nil, fmt.Errorf("look up its columns: %w", err)
 		}
 		columns = append(columns, c)
@@ -127,7 +142,7 @@ func tableColumns(ctx context.Context, tx pgx.Tx, table pgx.Identifier) ([]table
 		return nil, fmt.Errorf("look up its columns: %w", err)
 	}
 	if len(columns) == 0 {
-		return nil, dataflow.Permanent(fmt.Errorf("there is no table %s in this database, or the search path does not lead to it: create it, or qualify its name with a schema", table.Sanitize()))
+		return nil, noTable(table)
 	}
 	return columns, nil
 }
@@ -140,10 +155,21 @@ type statement struct {
 	columns []*column
 	copier  *copier // nil if all batches are written with arrays
 	check   string  // checks the constraints that the commit would check; empty if there are none
+	looks   bool    // true if an upsert looks first which rows exist; see lookingFirst
+	over    string  // "overriding system value ", or nothing
 	alone   bool    // true if the result depends only on the given rows and on the rows with their keys
 }
 
-func newStatement(table pgx.Identifier, fields *rowmap.Plan, to *target, upsert bool, key []string) (*statement, error) {
+// way is how a sink writes to its table.
+type way struct {
+	upsert     bool
+	key        []string
+	overriding bool // writes its own values to identity columns
+	sparing    bool // spends no number of a sequence in vain; see [Table]
+}
+
+func newStatement(table pgx.Identifier, fields *rowmap.Plan, to *target, how way) (*statement, error) {
+	upsert, key := how.upsert, how.key
 	st, columns := &statement{fields: fields, alone: to.plain && !to.looks && (!upsert || to.xmax)}, to.columns
 	if to.deferred != "" {
 		st.check = "set constraints " + to.deferred + " immediate; set constraints " + to.deferred + " deferred"
@@ -163,16 +189,25 @@ func newStatement(table pgx.Identifier, fields *rowmap.Plan, to *target, upsert 
 		for i, c := range columns {
 			have[i] = c.name
 		}
-		return nil, dataflow.Permanent(fmt.Errorf("the table has no column %s; its columns are %s", strings.Join(missing, ", "), rowmap.QuoteAll(have, ", ")))
+		return nil, fmt.Errorf("the table has no column %s; its columns are %s", strings.Join(missing, ", "), rowmap.QuoteAll(have, ", "))
 	}
-	st.sql = "insert into " + table.Sanitize() + " (" + rowmap.QuoteAll(fields.Names(), ", ") + ")\n"
+	if err := st.checkIdentity(how); err != nil {
+		return nil, err
+	}
 	if upsert {
-		st.results = st.withResults(table, to, key, batchRows{query: st.numbered()})
-		st.sql += st.selectLast() + "\n" + rowmap.OnConflict(fields.Names(), key)
+		st.looks = st.spares(to)
+		st.alone = st.alone && (!st.looks || !how.sparing)
+		rows := batchRows{query: st.numbered()}
+		st.results = st.withResults(table, to, key, rows)
+		if st.looks {
+			st.sql = st.lookingFirst(table, key, rows)
+		} else {
+			st.sql = st.into(table) + "\n" + st.selectLast() + "\n" + rowmap.OnConflict(fields.Names(), key)
+		}
 	} else {
-		st.sql += "select " + strings.Join(st.values(), ", ") + " from unnest(" + st.arrays() + ") as u (" + st.names() + ")"
+		st.sql = st.into(table) + "\nselect " + strings.Join(st.values(), ", ") + " from unnest(" + st.arrays() + ") as u (" + st.names() + ")"
 	}
-	st.copier = newCopier(table, st, to, upsert, key)
+	st.copier = newCopier(table, st, to, how)
 	return st, nil
 }
 
@@ -229,7 +264,10 @@ func (st *statement) values() []string {
 	values := make([]string, len(st.columns))
 	for i, c := range st.columns {
 		values[i] = "u.c" + strconv.Itoa(i+1)
-		if c.wire != c.typ {
+		switch {
+		case c.typ == "regclass": // the cast from text does not take "-", the text of 0
+			values[i] = "pg_catalog.regclassin(pg_catalog.textout(" + values[i] + "))"
+		case c.wire != c.typ:
 			values[i] += "::" + c.typ
 		}
 	}

@@ -54,8 +54,10 @@
 // # Foreign keys and triggers
 //
 // SQLite checks a foreign key that is "deferrable initially deferred" at the commit. [Insert]
-// and [Upsert] check it after each batch, so that a policy can leave out the bad record. What
-// a trigger refuses with raise(abort, …) is a bad record too.
+// and [Upsert] check it after each batch, so that a policy can leave out the bad record. The
+// foreign keys of other tables, and those of your own statements, fail the commit. Then the batch is
+// written again in parts, and after each part all foreign keys of the database are checked, which
+// takes time if its tables are large. What a trigger refuses with raise(abort, …) is a bad record too.
 //
 // # Tables
 //

@@ -147,14 +147,14 @@ func (s *sink[T]) appendRow(args []any, row reflect.Value, i int) ([]any, error)
 func (s *sink[T]) explain(ctx context.Context, tx *sql.Tx, err error) error {
 	if strings.Contains(err.Error(), "ON CONFLICT clause does not match") {
 		columns := rowmap.QuoteAll(s.key, ", ")
-		return dataflow.Permanent(fmt.Errorf("the table has no unique index of exactly the key columns (%s): create unique index on it (%s): %w", columns, columns, err))
+		return fmt.Errorf("the table has no unique index of exactly the key columns (%s): create unique index on it (%s): %w", columns, columns, err)
 	}
 	have, lookErr := tableColumns(ctx, tx, s.name)
 	if lookErr != nil {
 		return err
 	}
 	if len(have) == 0 {
-		return dataflow.Permanent(fmt.Errorf("the table does not exist in this database: %w", err))
+		return fmt.Errorf("the table does not exist in this database: %w", err)
 	}
 	var missing []string
 	for _, c := range s.fields.Columns {
@@ -163,7 +163,7 @@ func (s *sink[T]) explain(ctx context.Context, tx *sql.Tx, err error) error {
 		}
 	}
 	if missing != nil {
-		return dataflow.Permanent(fmt.Errorf("the table has no column %s; its columns are %s: %w", strings.Join(missing, ", "), rowmap.QuoteAll(have, ", "), err))
+		return fmt.Errorf("the table has no column %s; its columns are %s: %w", strings.Join(missing, ", "), rowmap.QuoteAll(have, ", "), err)
 	}
 	return err
 }

@@ -75,11 +75,12 @@ func (s *sink[T]) orphan(ctx context.Context, tx *sql.Tx, key foreignKey, rows i
 	return n, tx.QueryRowContext(ctx, query, args...).Scan(&n)
 }
 
-const deferredQuery = `select (select foreign_keys from pragma_foreign_keys) and exists (select 1 from sqlite_schema where type = 'table' and name = ?1 collate nocase and sql like '%deferrable%initially%deferred%')`
+const deferredQuery = `select (select foreign_keys from pragma_foreign_keys) and ((select defer_foreign_keys from pragma_defer_foreign_keys) or exists (select 1 from sqlite_schema where type = 'table' and name = ?1 collate nocase and sql like '%deferrable%initially%deferred%'))`
 
 const foreignKeysQuery = `select k.id, k."table", k."from", coalesce(k."to", (select p.name from pragma_table_info(k."table") p where p.pk = k.seq + 1)) from pragma_foreign_key_list(?1) k order by k.id, k.seq`
 
-// deferredKeys returns the foreign keys of a table that has deferred ones. SQLite does not tell which of
+// deferredKeys returns the foreign keys of a table that has deferred ones, or all of them in a
+// transaction with "pragma defer_foreign_keys = on". SQLite does not tell which of
 // them are.
 func (s *sink[T]) deferredKeys(ctx context.Context, tx *sql.Tx) ([]foreignKey, error) {
 	table := s.name[len(s.name)-1]

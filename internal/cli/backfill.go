@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
 func (a *app) backfillCommand() *cobra.Command {
@@ -85,7 +86,7 @@ func orNone(text string) json.RawMessage {
 
 // showRanges lists the runs of ranges.
 func (s *session) showRanges(runs []*dataflow.Run) error {
-	return s.show(views(runs, viewRun), func(p *page) {
+	return s.show(jsonview.All(runs, jsonview.OfRun), func(p *page) {
 		if runs[0].Coalesced {
 			p.line("Ranges of this backfill were waiting already, and no more were made. These have not ended:")
 		}

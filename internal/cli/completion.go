@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
 // completionExamples adds examples to the completion commands, which cobra makes.
@@ -31,7 +32,7 @@ func (a *app) completeFlows(cmd *cobra.Command, args []string, _ string) ([]stri
 	var names []string
 	propose := a.on(func(ctx context.Context, s *session, _ []string) error {
 		flows, err := s.flows(ctx, "")
-		names = views(flows, func(f *dataflow.Flow) string { return f.Name })
+		names = jsonview.All(flows, func(f *dataflow.Flow) string { return f.Name })
 		return err
 	})
 	if len(args) > 0 || propose(cmd, nil) != nil {

@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
 func (a *app) cursorCommand() *cobra.Command {
@@ -18,53 +18,12 @@ func (a *app) cursorCommand() *cobra.Command {
 	), "cursor show orders")
 }
 
-// cursorView is a flow's cursor as JSON.
-type cursorView struct {
-	Flow   string            `json:"flow"`
-	Cursor json.RawMessage   `json:"cursor"`
-	Seq    int64             `json:"seq"`
-	At     *time.Time        `json:"at"`
-	RunID  int64             `json:"run_id,omitempty"`
-	Change *cursorChangeView `json:"change,omitempty"`
-}
-
-type cursorChangeView struct {
-	ID     int64           `json:"id"`
-	From   json.RawMessage `json:"from"`
-	To     json.RawMessage `json:"to"`
-	Seq    int64           `json:"seq"`
-	Actor  string          `json:"actor,omitempty"`
-	Reason string          `json:"reason,omitempty"`
-	At     time.Time       `json:"at"`
-}
-
-func viewCursor(c *dataflow.FlowCursor) cursorView {
-	v := cursorView{Flow: c.FlowName, Cursor: orNull(c.Cursor), Seq: c.Seq, At: utc(c.At), RunID: c.RunID}
-	if c.Change != nil {
-		change := viewCursorChange(c.Change)
-		v.Change = &change
-	}
-	return v
-}
-
-func viewCursorChange(c *dataflow.CursorChange) cursorChangeView {
-	return cursorChangeView{ID: c.ID, From: orNull(c.From), To: orNull(c.To), Seq: c.Seq, Actor: c.Actor, Reason: c.Reason, At: c.At.UTC()}
-}
-
-// orNull is a cursor as JSON; null is the beginning.
-func orNull(cursor json.RawMessage) json.RawMessage {
-	if cursor == nil {
-		return json.RawMessage("null")
-	}
-	return canonical(cursor)
-}
-
 // place formats a cursor for people.
 func place(cursor json.RawMessage) string {
 	if cursor == nil {
 		return "the beginning"
 	}
-	return string(canonical(cursor))
+	return string(jsonview.Canonical(cursor))
 }
 
 func (a *app) cursorShowCommand() *cobra.Command {
@@ -88,7 +47,7 @@ func (s *session) showCursor(cur *dataflow.FlowCursor) error {
 	case cur.RunID != 0:
 		by = fmt.Sprintf("run %d", cur.RunID)
 	}
-	return s.show(viewCursor(cur), func(p *page) {
+	return s.show(jsonview.OfCursor(cur), func(p *page) {
 		p.table(nil, [][]string{
 			{"flow", cur.FlowName},
 			{"cursor", place(cur.Cursor)},
@@ -162,12 +121,12 @@ func (s *session) setCursor(ctx context.Context, name string, p *dataflow.SetCur
 	}
 	if p.IfSeq == nil && p.IfCursor == nil {
 		if s.yes {
-			return usage("--yes needs the cursor that you have seen: give it as in --if-cursor %s, or its sequence number by --if-seq, which each run raises", quoted(string(orNull(cur.Cursor))))
+			return usage("--yes needs the cursor that you have seen: give it as in --if-cursor %s, or its sequence number by --if-seq, which each run raises", quoted(string(jsonview.OrNull(cur.Cursor))))
 		}
 		p.IfSeq = &cur.Seq
 	}
 	if !s.yes && !s.Ask { // one answer that names all that is missing
-		return usage("there is no terminal to ask on: use --yes, with the cursor that you have seen, as in --yes --if-cursor %s", quoted(string(orNull(cur.Cursor))))
+		return usage("there is no terminal to ask on: use --yes, with the cursor that you have seen, as in --yes --if-cursor %s", quoted(string(jsonview.OrNull(cur.Cursor))))
 	}
 	what := fmt.Sprintf("This sets the cursor of flow %q from %s to %s.", name, clip(place(cur.Cursor), 200), clip(place(p.Cursor), 200))
 	if err := s.confirm(ctx, what); err != nil {
@@ -188,12 +147,12 @@ func (a *app) cursorHistoryCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.show(views(changes, viewCursorChange), func(page *page) {
+			return s.show(jsonview.All(changes, jsonview.OfCursorChange), func(page *page) {
 				if len(changes) == 0 {
 					page.line("Nobody has set the cursor.")
 					return
 				}
-				page.table([]string{"CHANGE", "AT", "FROM", "TO", "SEQ", "BY", "REASON"}, views(changes, func(c *dataflow.CursorChange) []string {
+				page.table([]string{"CHANGE", "AT", "FROM", "TO", "SEQ", "BY", "REASON"}, jsonview.All(changes, func(c *dataflow.CursorChange) []string {
 					return []string{fmt.Sprint(c.ID), moment(&c.At), clip(place(c.From), 40), clip(place(c.To), 40), fmt.Sprint(c.Seq), orDash(c.Actor), orDash(clip(c.Reason, 60))}
 				}))
 			})

@@ -2,46 +2,21 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
 func (a *app) deadLetterCommand() *cobra.Command {
 	return a.example(a.group("dead-letter", "List and replay the bad records that were kept",
 		a.deadLetterListCommand(), a.deadLetterShowCommand(), a.deadLetterReplayCommand(),
 	), "dead-letter list orders")
-}
-
-// deadLetterView is a dead letter as JSON.
-type deadLetterView struct {
-	ID         int64           `json:"id"`
-	Flow       string          `json:"flow"`
-	RunID      int64           `json:"run_id"`
-	Stage      string          `json:"stage"`
-	Key        string          `json:"key"`
-	Error      string          `json:"error"`
-	Payload    json.RawMessage `json:"payload"`
-	CreatedAt  time.Time       `json:"created_at"`
-	ReplayedAt *time.Time      `json:"replayed_at"`
-	RetryUntil *time.Time      `json:"retry_until"`
-	Tries      int             `json:"tries"`
-	TriesLeft  int             `json:"tries_left"`
-}
-
-func viewDeadLetter(l *dataflow.DeadLetterRecord) deadLetterView {
-	return deadLetterView{
-		ID: l.ID, Flow: l.FlowName, RunID: l.RunID, Stage: string(l.Stage), Key: l.Key, Error: l.Error,
-		Payload: orNull(l.Payload), CreatedAt: l.CreatedAt.UTC(), ReplayedAt: utc(l.ReplayedAt),
-		RetryUntil: utc(l.RetryUntil), Tries: l.Tries, TriesLeft: l.TriesLeft,
-	}
 }
 
 // replayed says when a dead letter was replayed, or until when it is tried again by itself.
@@ -67,12 +42,12 @@ func (a *app) deadLetterListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.show(views(letters, viewDeadLetter), func(page *page) {
+			return s.show(jsonview.All(letters, jsonview.OfDeadLetter), func(page *page) {
 				if len(letters) == 0 {
 					page.line("There are no such dead letters.")
 					return
 				}
-				page.table([]string{"ID", "FLOW", "RUN", "STAGE", "KEY", "KEPT", "REPLAYED", "ERROR"}, views(letters, func(l *dataflow.DeadLetterRecord) []string {
+				page.table([]string{"ID", "FLOW", "RUN", "STAGE", "KEY", "KEPT", "REPLAYED", "ERROR"}, jsonview.All(letters, func(l *dataflow.DeadLetterRecord) []string {
 					return []string{
 						fmt.Sprint(l.ID), l.FlowName, fmt.Sprint(l.RunID), string(l.Stage), clip(l.Key, 40), moment(&l.CreatedAt), replayed(l), clip(l.Error, 60),
 					}
@@ -104,7 +79,7 @@ func (a *app) deadLetterShowCommand() *cobra.Command {
 				return fmt.Errorf("get dead letter %d: %w", id, dataflow.ErrNotFound)
 			}
 			l := letters[0]
-			return s.show(viewDeadLetter(l), func(p *page) {
+			return s.show(jsonview.OfDeadLetter(l), func(p *page) {
 				p.table(nil, [][]string{
 					{"id", fmt.Sprint(l.ID)},
 					{"flow", l.FlowName},
@@ -114,7 +89,7 @@ func (a *app) deadLetterShowCommand() *cobra.Command {
 					{"kept", moment(&l.CreatedAt)},
 					{"replayed", replayed(l)},
 					{"error", l.Error},
-					{"record", orDash(string(canonical(l.Payload)))},
+					{"record", orDash(string(jsonview.Canonical(l.Payload)))},
 				})
 			})
 		}),

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
 // finding is the result of one check of the doctor.
@@ -45,7 +46,7 @@ that keeps flows from working. Warnings leave it 0.`,
 				return &databaseError{err}
 			}
 			err = s.show(findings, func(p *page) {
-				p.table([]string{"CHECK", "STATE", ""}, views(findings, func(f finding) []string { return []string{f.Check, f.State, f.Text} }))
+				p.table([]string{"CHECK", "STATE", ""}, jsonview.All(findings, func(f finding) []string { return []string{f.Check, f.State, f.Text} }))
 			})
 			if err != nil {
 				return err
@@ -209,6 +210,11 @@ func (s *session) unworked(ctx context.Context) ([]finding, error) {
 		}
 	}
 	found := []finding{ok("processes", "%s alive", plural(len(processes), "started client is", "started clients are"))}
+	for _, p := range processes {
+		if p.Polls != "" {
+			found = append(found, ok("processes", "%s finds new runs of flows on heartbeat by its poll: %s", p.ID, p.Polls))
+		}
+	}
 	switch {
 	case len(processes) == 0 && len(flows) > 0:
 		found[0] = warning("processes", "no started client is alive: nothing runs by itself")

@@ -23,7 +23,10 @@ func (s *session) pooler(ctx context.Context) finding {
 		return problem("pooler", "%v", err)
 	}
 	keeps := "keeps no prepared statements: clients need default_query_exec_mode=cache_describe, exec or simple_protocol in their connection string"
-	if found.Prepared {
+	switch {
+	case found.Unsure:
+		keeps = "was too busy to find out whether it keeps prepared statements: ask again"
+	case found.Prepared:
 		keeps = "keeps prepared statements: all values of default_query_exec_mode work but describe_exec"
 	}
 	return warning("pooler", "a pooler in transaction mode, such as PgBouncer, is between this program and Postgres. It loses LISTEN: "+

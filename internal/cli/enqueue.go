@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
 func (a *app) enqueueCommand() *cobra.Command {
@@ -74,7 +75,7 @@ func (s *session) enqueued(ctx context.Context, run *dataflow.Run) error {
 	if err != nil {
 		return err
 	}
-	return s.show(viewRun(run), func(p *page) {
+	return s.show(jsonview.OfRun(run), func(p *page) {
 		if run.Coalesced {
 			p.line("Run %d of flow %q was waiting already, and no new one was made.", run.ID, run.FlowName)
 		} else {
@@ -95,9 +96,9 @@ func (s *session) enqueued(ctx context.Context, run *dataflow.Run) error {
 }
 
 type enqueuedView struct {
-	Flow  string   `json:"flow"`
-	Run   *runView `json:"run"`
-	Error string   `json:"error,omitempty"`
+	Flow  string        `json:"flow"`
+	Run   *jsonview.Run `json:"run"`
+	Error string        `json:"error,omitempty"`
 }
 
 func (a *app) enqueueAllCommand() *cobra.Command {
@@ -110,7 +111,7 @@ func (a *app) enqueueAllCommand() *cobra.Command {
 				return fmt.Errorf("%w, after %s", err, plural(len(all), "flow", "flows"))
 			}
 			var failed []error
-			list := views(all, func(e dataflow.Enqueued) enqueuedView {
+			list := jsonview.All(all, func(e dataflow.Enqueued) enqueuedView {
 				view := enqueuedView{Flow: e.Flow}
 				if e.Err != nil {
 					view.Error = message(e.Err)
@@ -118,7 +119,7 @@ func (a *app) enqueueAllCommand() *cobra.Command {
 						failed = append(failed, e.Err)
 					}
 				} else {
-					run := viewRun(e.Run)
+					run := jsonview.OfRun(e.Run)
 					view.Run = &run
 				}
 				return view
@@ -138,7 +139,7 @@ func enqueuedPage(p *page, list []enqueuedView) {
 		p.line("There are no flows.")
 		return
 	}
-	p.table([]string{"FLOW", "RUN", ""}, views(list, func(v enqueuedView) []string {
+	p.table([]string{"FLOW", "RUN", ""}, jsonview.All(list, func(v enqueuedView) []string {
 		switch {
 		case v.Run == nil:
 			return []string{v.Flow, "-", v.Error}

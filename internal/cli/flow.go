@@ -5,11 +5,11 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
 func (a *app) flowCommand() *cobra.Command {
@@ -57,12 +57,12 @@ func (a *app) flowListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.show(views(flows, viewFlow), func(p *page) {
+			return s.show(jsonview.All(flows, jsonview.OfFlow), func(p *page) {
 				if len(flows) == 0 {
 					p.line("There are no flows. A program registers its flows when it starts, and by migrate up.")
 					return
 				}
-				p.table([]string{"FLOW", "STATE", "RUNTIME", "SCHEDULE", "NEXT TICK", "LAST RUN", "FAILURES"}, views(flows, func(f *dataflow.Flow) []string {
+				p.table([]string{"FLOW", "STATE", "RUNTIME", "SCHEDULE", "NEXT TICK", "LAST RUN", "FAILURES"}, jsonview.All(flows, func(f *dataflow.Flow) []string {
 					return []string{f.Name, flowState(f), f.Runtime.Type(), scheduleText(f), nextTick(f), moment(f.LastRunAt), fmt.Sprint(f.Failures)}
 				}))
 			})
@@ -80,7 +80,7 @@ func (a *app) flowShowCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.show(viewFlow(f), func(p *page) { p.table(nil, flowFields(f)) })
+			return s.show(jsonview.OfFlow(f), func(p *page) { p.table(nil, flowFields(f)) })
 		}),
 	}, "flow show orders", "flow show gid://dataflow/Flow/1")
 }
@@ -96,9 +96,9 @@ func flowFields(f *dataflow.Flow) [][]string {
 		{"name", f.Name},
 		{"state", state},
 		{"tripped", orDash(f.TrippedReason)},
-		{"runtime", string(canonical(f.RuntimeJSON))},
-		{"source", string(canonical(f.Source))},
-		{"sink", string(canonical(f.Sink))},
+		{"runtime", string(jsonview.Canonical(f.RuntimeJSON))},
+		{"source", string(jsonview.Canonical(f.Source))},
+		{"sink", string(jsonview.Canonical(f.Sink))},
 		{"guarantee", string(f.Guarantee)},
 		{"next tick", nextTick(f)},
 		{"last run", moment(f.LastRunAt)},
@@ -130,7 +130,7 @@ func (a *app) flowStateCommand(use, short, done string, set setState) *cobra.Com
 			if err != nil {
 				return err
 			}
-			return s.show(viewFlow(f), func(p *page) {
+			return s.show(jsonview.OfFlow(f), func(p *page) {
 				p.line("Flow %q is %s.", f.Name, done)
 				if f.NextRunAt != nil && f.IsActive() {
 					p.line("Its next tick is at %s.", moment(f.NextRunAt))
@@ -158,21 +158,6 @@ func (b *byWhom) actorOr(env func(string) string) string {
 	return cmp.Or(b.actor, env("USER"), env("LOGNAME"), env("USERNAME"), "cli")
 }
 
-// causeView is a cause as JSON.
-type causeView struct {
-	Code  string     `json:"code"`
-	Text  string     `json:"text"`
-	RunID int64      `json:"run_id,omitempty"`
-	Until *time.Time `json:"until,omitempty"`
-}
-
-type whyView struct {
-	Flow    string      `json:"flow"`
-	At      time.Time   `json:"at"`
-	Running bool        `json:"running"`
-	Causes  []causeView `json:"causes"`
-}
-
 func (a *app) flowWhyCommand() *cobra.Command {
 	return a.example(&cobra.Command{
 		Use: "why NAME", Short: "Say why a flow is not running now", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
@@ -181,9 +166,7 @@ func (a *app) flowWhyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			view := whyView{Flow: e.Flow, At: e.At.UTC(), Running: e.Running, Causes: views(e.Causes, func(c dataflow.Cause) causeView {
-				return causeView{Code: string(c.Code), Text: s.inCommands(c.Text, e.Flow), RunID: c.RunID, Until: utc(c.Until)}
-			})}
+			view := jsonview.OfWhy(e, func(text string) string { return s.inCommands(text, e.Flow) })
 			return s.show(view, func(p *page) {
 				for _, c := range view.Causes {
 					p.line("%s", c.Text)

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
 // waiting are the flags of a command that can wait for a run.
@@ -190,7 +191,7 @@ func (f *follower) look(run *dataflow.Run) error {
 
 // lookJSON writes a line for each change.
 func (f *follower) lookJSON(run *dataflow.Run) error {
-	data, err := json.Marshal(viewRun(run))
+	data, err := json.Marshal(jsonview.OfRun(run))
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
 type migratedRuntimes struct {
@@ -100,7 +101,7 @@ func viewMigrated(r *dataflow.MigrateRuntimesReport) (*migratedRuntimes, error) 
 			return nil, err
 		}
 		view.Flows[i] = migratedRuntime{
-			Flow: f.Flow, From: canonical(from), To: canonical(to), Cancelled: append([]int64{}, f.Cancelled...), Enqueue: f.Enqueue, Enqueued: f.Enqueued,
+			Flow: f.Flow, From: jsonview.Canonical(from), To: jsonview.Canonical(to), Cancelled: append([]int64{}, f.Cancelled...), Enqueue: f.Enqueue, Enqueued: f.Enqueued,
 		}
 	}
 	return view, nil
@@ -111,7 +112,7 @@ func (v *migratedRuntimes) page(p *page) {
 		p.line("There is nothing to move to %s.", v.To)
 		return
 	}
-	p.table([]string{"FLOW", "FROM", "TO", "CANCELLED RUNS", "NEW RUN"}, views(v.Flows, func(f migratedRuntime) []string {
+	p.table([]string{"FLOW", "FROM", "TO", "CANCELLED RUNS", "NEW RUN"}, jsonview.All(v.Flows, func(f migratedRuntime) []string {
 		run := "-"
 		switch {
 		case f.Enqueued != 0:

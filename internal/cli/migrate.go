@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
 func (a *app) migrateCommand() *cobra.Command {
@@ -47,7 +48,7 @@ func (a *app) migrateUpCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			view := migratedView{Database: s.name, Version: m.Version, Flows: views(s.config.Flows, func(f *dataflow.Flow) string { return f.Name })}
+			view := migratedView{Database: s.name, Version: m.Version, Flows: jsonview.All(s.config.Flows, func(f *dataflow.Flow) string { return f.Name })}
 			return s.show(view, func(p *page) {
 				p.line("%s: the tables are at version %d.", s.name, m.Version)
 				if len(view.Flows) > 0 {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
 type migrationsView struct {
@@ -35,8 +36,8 @@ func (a *app) migrateStatusCommand() *cobra.Command {
 			}
 			view := migrationsView{
 				Database: s.name, Version: m.Version, Newest: len(m.Migrations), RiverVersion: m.RiverVersion, RiverNewest: m.RiverNewest,
-				Migrations: views(m.Migrations, func(m dataflow.Migration) migrationView {
-					return migrationView{Version: m.Version, Name: m.Name, AppliedAt: utc(m.AppliedAt)}
+				Migrations: jsonview.All(m.Migrations, func(m dataflow.Migration) migrationView {
+					return migrationView{Version: m.Version, Name: m.Name, AppliedAt: jsonview.UTC(m.AppliedAt)}
 				}),
 			}
 			return s.show(view, view.page)

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
 func (a *app) runCommand() *cobra.Command {
@@ -52,12 +53,12 @@ func (a *app) runListCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return s.show(views(runs, viewRun), func(page *page) {
+		return s.show(jsonview.All(runs, jsonview.OfRun), func(page *page) {
 			if len(runs) == 0 {
 				page.line("There are no such runs.")
 				return
 			}
-			page.table([]string{"RUN", "FLOW", "STATE", "TRIGGER", "DUE", "STARTED", "TOOK", "READ", "WRITTEN", "ATTEMPT", "ERROR"}, views(runs, s.runRow))
+			page.table([]string{"RUN", "FLOW", "STATE", "TRIGGER", "DUE", "STARTED", "TOOK", "READ", "WRITTEN", "ATTEMPT", "ERROR"}, jsonview.All(runs, s.runRow))
 		})
 	})
 	flags := cmd.Flags()
@@ -125,7 +126,7 @@ func (a *app) runShowCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.show(viewRun(run), func(p *page) { p.table(nil, s.runFields(run, progress)) })
+			return s.show(jsonview.OfRun(run), func(p *page) { p.table(nil, s.runFields(run, progress)) })
 		}),
 	}
 	w.flags(cmd, "follow", "f")
@@ -152,18 +153,18 @@ func (s *session) runFields(r *dataflow.Run, progress *dataflow.Progress) [][]st
 		{"worker", orDash(r.Worker)},
 		{"queue", orDash(r.Queue)},
 		{"records", records(r.Counters)},
-		{"from cursor", orDash(string(canonical(r.FromCursor)))},
-		{"to cursor", orDash(string(canonical(r.ToCursor)))},
+		{"from cursor", orDash(string(jsonview.Canonical(r.FromCursor)))},
+		{"to cursor", orDash(string(jsonview.Canonical(r.ToCursor)))},
 	}
 	if r.IsBackfill() {
 		until := "the end"
 		if r.UntilCursor != nil {
-			until = "cursor " + string(canonical(r.UntilCursor))
+			until = "cursor " + string(jsonview.Canonical(r.UntilCursor))
 		}
 		fields = append(fields, []string{"backfill", fmt.Sprintf("%s, until %s", r.Scope, until)})
 	}
 	if r.Params != nil {
-		fields = append(fields, []string{"params", string(canonical(r.Params))})
+		fields = append(fields, []string{"params", string(jsonview.Canonical(r.Params))})
 	}
 	if text := progressText(progress); text != "" && !r.State.Finished() {
 		fields = append(fields, []string{"progress", text})
@@ -226,7 +227,7 @@ func (a *app) runCancelCommand() *cobra.Command {
 				}
 				run = ended
 			}
-			return s.show(viewRun(run), func(p *page) {
+			return s.show(jsonview.OfRun(run), func(p *page) {
 				if run.State == dataflow.RunInProgress {
 					p.line("Run %d of flow %q was asked to end. Worker %s ends it within seconds.", run.ID, run.FlowName, run.Worker)
 				} else {

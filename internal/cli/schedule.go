@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
 func (a *app) scheduleCommand() *cobra.Command {
@@ -46,9 +47,9 @@ func (a *app) scheduleNextCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				all = append(all, ticksView{Flow: f.Name, State: flowState(f), Ticks: views(ticks, time.Time.UTC)})
+				all = append(all, ticksView{Flow: f.Name, State: flowState(f), Ticks: jsonview.All(ticks, time.Time.UTC)})
 			}
-			return s.show(views(all, func(v ticksView) ticksView { return v }), func(p *page) { ticksPage(p, all) })
+			return s.show(jsonview.All(all, func(v ticksView) ticksView { return v }), func(p *page) { ticksPage(p, all) })
 		}),
 	}
 	numberFlag(cmd, &n, "number,n", 5, 1, pageMost, "how many ticks")
@@ -89,7 +90,7 @@ Flows that are not in this program stay in the database, and paused flows stay p
 			if err != nil {
 				return err
 			}
-			return s.show(views(changes, func(c dataflow.ScheduleChange) dataflow.ScheduleChange { return c }), func(p *page) {
+			return s.show(jsonview.All(changes, func(c dataflow.ScheduleChange) dataflow.ScheduleChange { return c }), func(p *page) {
 				for _, c := range changes {
 					p.line("%s", c)
 				}
@@ -115,7 +116,7 @@ func (a *app) scheduleExportCommand() *cobra.Command {
 				return err
 			}
 			for i, f := range export.Flows {
-				export.Flows[i].Runtime, export.Flows[i].Schedule = canonical(f.Runtime), canonical(f.Schedule)
+				export.Flows[i].Runtime, export.Flows[i].Schedule = jsonview.Canonical(f.Runtime), jsonview.Canonical(f.Schedule)
 			}
 			return s.show(export, func(p *page) { p.buf.WriteString(clean(export.String())) })
 		}),

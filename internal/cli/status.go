@@ -9,21 +9,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
 type statusView struct {
-	Database  string        `json:"database"`
-	Processes []processView `json:"processes"`
-	Flows     []statusFlow  `json:"flows"`
-}
-
-type processView struct {
-	ID          string    `json:"id"`
-	CodeVersion string    `json:"code_version,omitempty"`
-	Flows       []string  `json:"flows"`
-	Queues      []string  `json:"queues"`
-	StartedAt   time.Time `json:"started_at"`
-	SeenAt      time.Time `json:"seen_at"`
+	Database  string             `json:"database"`
+	Processes []jsonview.Process `json:"processes"`
+	Flows     []statusFlow       `json:"flows"`
 }
 
 type statusFlow struct {
@@ -57,9 +49,7 @@ func (s *session) status(ctx context.Context) (*statusView, error) {
 	if err != nil {
 		return nil, err
 	}
-	view.Processes = views(processes, func(p *dataflow.Process) processView {
-		return processView{ID: p.ID, CodeVersion: p.CodeVersion, Flows: p.Flows, Queues: p.Queues, StartedAt: p.StartedAt.UTC(), SeenAt: p.SeenAt.UTC()}
-	})
+	view.Processes = jsonview.All(processes, jsonview.OfProcess)
 	now, err := s.store.Now(ctx)
 	if err != nil {
 		return nil, err
@@ -69,15 +59,23 @@ func (s *session) status(ctx context.Context) (*statusView, error) {
 		return nil, err
 	}
 	view.Flows = make([]statusFlow, len(flows))
+	ids := make([]int64, len(flows))
 	for i, f := range flows {
-		activity, err := s.store.RunActivity(ctx, f.ID)
-		if err != nil {
-			return nil, fmt.Errorf("look at the runs of flow %q: %w", f.Name, err)
+		ids[i] = f.ID
+	}
+	activities, err := s.store.RunActivity(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("look at the runs of the flows: %w", err)
+	}
+	for i, f := range flows {
+		activity := activities[f.ID]
+		if activity == nil {
+			activity = &dataflow.Activity{}
 		}
 		view.Flows[i] = statusFlow{
 			Name: f.Name, State: flowState(f), Running: activity.InProgress, Waiting: activity.Waiting,
 			Overdue:   f.IsActive() && f.NextRunAt != nil && f.NextRunAt.Before(now),
-			NextRunAt: utc(f.NextRunAt), LastRunAt: utc(f.LastRunAt), Failures: f.Failures, LastError: f.LastError,
+			NextRunAt: jsonview.UTC(f.NextRunAt), LastRunAt: jsonview.UTC(f.LastRunAt), Failures: f.Failures, LastError: f.LastError,
 		}
 	}
 	return view, nil

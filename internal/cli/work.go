@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
 func (a *app) runDueCommand() *cobra.Command {
@@ -39,14 +40,14 @@ this program has are started and worked. Cron can call it, even beside started c
 }
 
 type tickView struct {
-	Fired   []runView `json:"fired"`
-	Skipped int64     `json:"skipped"`
-	Rescued int       `json:"rescued"`
-	Worked  []runView `json:"worked"`
+	Fired   []jsonview.Run `json:"fired"`
+	Skipped int64          `json:"skipped"`
+	Rescued int            `json:"rescued"`
+	Worked  []jsonview.Run `json:"worked"`
 }
 
 func viewTick(r *dataflow.TickReport, worked []*dataflow.Run) tickView {
-	return tickView{Fired: views(r.Fired, viewRun), Skipped: r.Skipped, Rescued: r.Rescued, Worked: views(worked, viewRun)}
+	return tickView{Fired: jsonview.All(r.Fired, jsonview.OfRun), Skipped: r.Skipped, Rescued: r.Rescued, Worked: jsonview.All(worked, jsonview.OfRun)}
 }
 
 func (s *session) tickPage(p *page, r *dataflow.TickReport, worked []*dataflow.Run) {

@@ -80,13 +80,13 @@ func letterReplayed(t *test) {
 	second := t.letters(dataflow.DeadLetterListParams{})[0]
 	c.advance(time.Hour)
 	for _, want := range []bool{true, false} {
-		ours, err := t.store.DeadLetterReplayed(t.Context(), second.ID)
+		ours, err := t.store.DeadLetterReplayed(t.Context(), second.ID, false)
 		require.NoError(t, err)
 		require.Equal(t, want, ours)
 	}
 	require.Equal(t, c.Now(), *t.letters(dataflow.DeadLetterListParams{})[0].ReplayedAt)
 	require.Equal(t, []string{"1"}, keys(t.letters(dataflow.DeadLetterListParams{Open: true})))
-	ours, err := t.store.DeadLetterReplayed(t.Context(), second.ID+1)
+	ours, err := t.store.DeadLetterReplayed(t.Context(), second.ID+1, false)
 	require.NoError(t, err)
 	require.False(t, ours)
 }
@@ -98,7 +98,7 @@ func letterReplayedAtOnce(t *test) {
 	var wins atomic.Int64
 	errs := make([]error, 8)
 	atOnce(8, func(i int) {
-		ours, err := stores[i%2].DeadLetterReplayed(t.Context(), id)
+		ours, err := stores[i%2].DeadLetterReplayed(t.Context(), id, false)
 		if ours {
 			wins.Add(1)
 		}
@@ -145,7 +145,7 @@ func letterHeld(t *test) {
 	require.Equal(t, all[0], t.letters(dataflow.DeadLetterListParams{Flow: "a"})[4])
 	require.Equal(t, []string{"2", "3"}, keys(t.heldNow(f.ID, all[0].ID, 2)))
 
-	ours, err := t.store.DeadLetterReplayed(t.Context(), all[0].ID)
+	ours, err := t.store.DeadLetterReplayed(t.Context(), all[0].ID, false)
 	require.NoError(t, err)
 	require.True(t, ours)
 	tried := func(l *dataflow.DeadLetterRecord) {
@@ -183,9 +183,17 @@ func letterSuperseded(t *test) {
 	require.Equal(t, []string{"2", "3", "4"}, keys(t.heldNow(f.ID, 0, 10)))
 	require.EqualValues(t, 2, end(0, "[1]", "[2]", "[3]", "[5]"))
 	require.Equal(t, []string{"4"}, keys(t.heldNow(f.ID, 0, 10)))
+	for i, l := range []*dataflow.DeadLetterRecord{all[0], all[3]} {
+		ours, err := t.store.DeadLetterReplayed(t.Context(), l.ID, true)
+		require.NoError(t, err)
+		require.Equal(t, i == 1, ours, "it is written only if it is still to be tried again")
+	}
+	ours, err := t.store.DeadLetterReplayed(t.Context(), all[0].ID, false)
+	require.NoError(t, err)
+	require.True(t, ours)
 	list := t.letters(dataflow.DeadLetterListParams{Flow: "a"})
 	require.Equal(t, []string{"no parent", "no parent", "no parent; newer"}, []string{list[0].Error, list[1].Error, list[2].Error})
-	require.Nil(t, list[4].ReplayedAt)
+	require.Nil(t, list[3].ReplayedAt)
 	require.Len(t, t.heldNow(list[0].FlowID+1, 0, 10), 4)
 }
 

@@ -24,6 +24,9 @@ func runInsertRules() []rule {
 		{name: "CoalescedAtOnce", run: insertCoalescedAtOnce},
 		{name: "WaitsForCommit", run: insertWaitsForCommit},
 		{name: "WhileClaimed", run: insertWhileClaimed},
+		{name: "OtherRuntime", run: insertOtherRuntime},
+		{name: "Many", run: insertMany},
+		{name: "ManyAtOnce", run: insertManyAtOnce},
 	}
 }
 
@@ -243,4 +246,90 @@ func claimAndEnd(ctx context.Context, s dataflow.Store, runID int64) error {
 	}
 	_, err = tryEnd(ctx, s, ending(claim, dataflow.RunSuccess))
 	return err
+}
+
+// A run is added only to a flow that has the Runtime of the caller's knowledge.
+func insertOtherRuntime(t *test) {
+	f := t.flow("orders")
+	p := dataflow.RunInsertParams{FlowID: f.ID, UniqueKey: "now", Runtime: f.RuntimeJSON}
+	first := t.insert(p)
+	require.Equal(t, first.ID, t.insert(p).ID)
+	_, err := t.store.FlowSetRuntime(t.Context(), &dataflow.FlowRuntimeParams{ID: f.ID, Runtime: []byte(`{"type":"job_queue"}`)})
+	require.NoError(t, err)
+	for _, key := range []string{"now", "other"} {
+		p.Trigger, p.MaxAttempts, p.UniqueKey = dataflow.TriggerManual, 1, key
+		_, err = t.store.RunInsert(t.Context(), &p)
+		require.ErrorIs(t, err, dataflow.ErrNotFound)
+	}
+}
+
+// insertAllOf adds runs in one transaction.
+func insertAllOf(ctx context.Context, s dataflow.Store, ps []*dataflow.RunInsertParams) (runs []*dataflow.Run, err error) {
+	err = inTx(ctx, s, func(ctx context.Context, q dataflow.Queries) error {
+		runs, err = q.RunInsertMany(ctx, ps)
+		return err
+	})
+	return runs, err
+}
+
+// Many runs are added as each would be by itself.
+func insertMany(t *test) {
+	f, g, off := t.flow("orders"), t.flow("other"), t.flow("off")
+	t.setState(off.ID, dataflow.FlowInactive)
+	waiting := t.insert(dataflow.RunInsertParams{FlowID: g.ID, UniqueKey: "now", Actor: "ann"})
+	at := time.Date(2031, 2, 3, 4, 5, 6, 7e6, time.UTC)
+	of := func(flow int64, key string) *dataflow.RunInsertParams {
+		return &dataflow.RunInsertParams{FlowID: flow, Trigger: dataflow.TriggerManual, UniqueKey: key, MaxAttempts: 3}
+	}
+	all := of(f.ID, "at")
+	all.Trigger, all.At, all.Queue, all.Actor, all.Reason, all.Params = dataflow.TriggerSchedule, at, "etl", "bob", "it's é", []byte(`{"a": 1}`)
+	backfill := of(f.ID, "backfill")
+	backfill.Backfill, backfill.From = true, []byte(`7`)
+	runs, err := insertAllOf(t.Context(), t.store, []*dataflow.RunInsertParams{
+		of(f.ID, "now"), of(g.ID, "now"), of(off.ID, "now"), all, of(f.ID, "now"), of(f.ID, ""), of(f.ID, ""), backfill, of(99, "now"),
+	})
+	require.NoError(t, err)
+	require.Len(t, runs, 9)
+	require.Nil(t, runs[2], "inactive")
+	require.Nil(t, runs[8], "unknown")
+	for _, i := range []int{0, 3, 5, 6, 7} {
+		require.False(t, runs[i].Coalesced, i)
+		require.Equal(t, t.run(runs[i].ID), runs[i], i)
+	}
+	require.Equal(t, "it's é", runs[3].Reason)
+	require.Equal(t, at, runs[3].RunAfter)
+	require.NotEmpty(t, runs[7].Scope)
+	require.True(t, runs[1].Coalesced)
+	require.Equal(t, waiting.ID, runs[1].ID)
+	require.Equal(t, "ann", runs[1].Actor)
+	require.True(t, runs[4].Coalesced, "with an earlier one of the call")
+	require.Equal(t, runs[0].ID, runs[4].ID)
+	require.EqualValues(t, 6, t.number("select count(*) from dataflow_run"))
+	again, err := insertAllOf(t.Context(), t.store, []*dataflow.RunInsertParams{all, of(f.ID, "now")})
+	require.NoError(t, err)
+	require.Equal(t, []int64{runs[3].ID, runs[0].ID}, []int64{again[0].ID, again[1].ID})
+	none, err := insertAllOf(t.Context(), t.store, nil)
+	require.NoError(t, err)
+	require.Empty(t, none)
+}
+
+// Two calls that name the same flows in opposite orders do not stop each other.
+func insertManyAtOnce(t *test) {
+	var ps, back []*dataflow.RunInsertParams
+	for i := range 20 {
+		f := t.flow("flow " + string(rune('a'+i)))
+		p := &dataflow.RunInsertParams{FlowID: f.ID, Trigger: dataflow.TriggerManual, UniqueKey: "now", MaxAttempts: 1}
+		ps, back = append(ps, p), append([]*dataflow.RunInsertParams{p}, back...)
+	}
+	stores := []dataflow.Store{t.store, t.another()}
+	errs := make([]error, 8)
+	atOnce(8, func(i int) {
+		set := ps
+		if i%2 == 1 {
+			set = back
+		}
+		_, errs[i] = insertAllOf(t.Context(), stores[i%2], set)
+	})
+	require.NoError(t, errors.Join(errs...))
+	require.EqualValues(t, 20, t.number("select count(*) from dataflow_run"))
 }

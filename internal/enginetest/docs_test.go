@@ -54,6 +54,15 @@ func docsHeartbeat(client *dataflow.Client, mux *http.ServeMux) error {
 	return nil
 }
 
+func docsAPI(client *dataflow.Client, mux *http.ServeMux, authorize func(*http.Request, dataflowhttp.Action, string) (string, error)) error {
+	api, err := dataflowhttp.API(client, &dataflowhttp.APIOptions{Authorize: authorize})
+	if err != nil {
+		return err
+	}
+	mux.Handle("/ops/", http.StripPrefix("/ops", api))
+	return nil
+}
+
 func docsCLI(flows func(db dataflowcli.Database) []*dataflow.Flow) {
 	os.Exit(dataflowcli.Main(context.Background(), os.Args[1:], &dataflowcli.Options{
 		Configure: func(_ context.Context, db dataflowcli.Database) (*dataflow.Config, error) {
@@ -229,6 +238,7 @@ func TestDocs_Snippets(t *testing.T) {
 			require.Empty(t, report.Flows)
 			require.NoError(t, docsDryRun(t.Context(), client))
 			require.ErrorContains(t, docsSetCursor(t.Context(), client), "Cursor: ")
+			require.NoError(t, docsAPI(client, http.NewServeMux(), nil))
 			require.ErrorContains(t, docsHeartbeat(client, http.NewServeMux()), "Tokens")
 		}
 	})

@@ -41,6 +41,39 @@ func TestSchedule_BufferAll_Order(t *testing.T) {
 	})
 }
 
+// A run that lost its worker goes before the ticks that wait.
+func TestSchedule_BufferAll_TakeOver(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		all := dataflow.Schedule{Overlap: dataflow.OverlapBufferAll, CatchUp: dataflow.CatchUpAll}
+		for _, rt := range []dataflow.Runtime{dataflow.Heartbeat{Interval: time.Minute, Schedule: all}, dataflow.JobQueue{Interval: time.Minute, Schedule: all}} {
+			t.emptied()
+			c := newClock()
+			c.set(minute(0))
+			flow := dataflow.NewFlow("f", numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{Runtime: rt})
+			client := t.onClock(c, flow)
+			c.set(minute(1))
+			t.tick(client)
+			require.NoError(t, t.exec("update dataflow_run set state = 'in_progress', slot = 0, worker = 'w9', lease_no = lease_no + 1, attempt = 1, ended_at = null, lease_until = run_after"))
+			require.EqualValues(t, 1, t.number("select count(*) from dataflow_run"))
+			events, cancel := client.Subscribe(dataflow.EventRunSucceeded)
+			c.set(minute(12))
+			if rt.Type() == "job_queue" {
+				_, err := client.BeginTick(t.Context()) // all wait before any is worked
+				require.NoError(t, err)
+				t.started(client)
+			} else {
+				t.tick(client)
+			}
+			for m := range 12 {
+				require.Equal(t, minute(m+1), receive(t, events).Run.ScheduledFor, rt.Type())
+			}
+			cancel()
+			t.stop(client)
+		}
+	})
+}
+
 // A run that waits for its next attempt does not count as a waiting tick.
 func TestSchedule_BufferOne_BetweenAttempts(t *testing.T) {
 	t.Parallel()

@@ -33,6 +33,20 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if path := os.Getenv(sqliteWorkerEnv); path != "" {
+		if err := sqliteWorker(context.Background(), path); err != nil {
+			fmt.Fprintln(os.Stderr, "SQLite worker:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	if url := os.Getenv(pollsEnv); url != "" {
+		if err := wokenWorker(context.Background(), url); err != nil {
+			fmt.Fprintln(os.Stderr, "worker:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if where := os.Getenv(zoneEnv); where != "" {
 		if err := zoneWorker(context.Background(), where); err != nil {
 			fmt.Fprintln(os.Stderr, "zone worker:", err)

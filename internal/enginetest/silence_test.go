@@ -301,3 +301,55 @@ func TestSilence_Validate(t *testing.T) {
 	_, err := dataflow.NewClient(dataflowpgx.New(template.Postgres(t)), &dataflow.Config{Flows: []*dataflow.Flow{flow}})
 	require.ErrorContains(t, err, `Flows["f"].ReadTimeout: 1µs is less than a millisecond: use 1ms or more, 0 for the default, 5m0s, or -1 for no limit`)
 }
+
+// TestSilence_SlowParts has a transform or a sink that works on one batch for long, while the
+// source waits or has ended. The run names the part that does not return, and not the source.
+func TestSilence_SlowParts(t *testing.T) {
+	t.Parallel()
+	for name, records := range map[string]int64{"ended": 5, "waits": 100} {
+		for _, part := range []string{"transform", "sink"} {
+			t.Run(part+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				onBoth(t, func(t *dbT) {
+					goOn := make(chan struct{})
+					stuck := func(of string) {
+						if of == part {
+							<-goOn
+						}
+					}
+					source := sayings(func(_ context.Context, from int, say func(int64) bool) error {
+						for id := int64(from); id < records && say(id+1); id++ {
+						}
+						return nil
+					})
+					transform := dataflow.Map(func(_ context.Context, n number) (number, error) { stuck("transform"); return n, nil })
+					sink := dataflow.To(dataflow.SinkFunc[number](func(context.Context, dataflow.SinkBatch[number]) error { stuck("sink"); return nil }))
+					logs := newLogs()
+					client := t.client(&dataflow.Config{Logger: logs.logger(), Flows: []*dataflow.Flow{
+						dataflow.NewFlow("said", source, transform, sink, &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 10}}),
+					}})
+					require.NoError(t, client.Register(t.Context()))
+					ended := make(chan error, 1)
+					go func() {
+						_, err := client.Trigger(t.Context(), "said", nil)
+						ended <- err
+					}()
+					var why *dataflow.Explanation
+					require.Eventually(t, func() bool {
+						var err error
+						why, err = client.Why(t.Context(), "said")
+						require.NoError(t, err)
+						return len(why.Causes) > 1 && why.Causes[0].Code == dataflow.CauseRunning && why.Causes[1].RunID != 0
+					}, time.Minute, 100*time.Millisecond)
+					require.Equal(t, dataflow.CauseBusy, why.Causes[1].Code)
+					require.Regexp(t, `waits for its `+part+`( \(.+\))?, which has worked on one batch, since 20.* ago\)\.$`, why.Causes[1].Text)
+					require.Empty(t, logs.lines("the source has said nothing"))
+					require.Len(t, logs.lines("the "+part+" has worked on one batch for a while"), 1)
+					close(goOn)
+					require.NoError(t, receive(t, ended))
+					require.Zero(t, t.number("select count(*) from dataflow_run where waits_for <> ''"))
+				})
+			})
+		}
+	}
+}

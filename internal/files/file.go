@@ -16,6 +16,7 @@ type File struct {
 	info    stater        // nil for a stream
 	rest    time.Duration // see Place.Resting
 	cut     bool          // a gzip file that ends within itself
+	head    head
 }
 
 // Grows reports whether another program may still be writing the file: it has changed

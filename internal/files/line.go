@@ -2,6 +2,7 @@ package files
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 )
@@ -83,6 +84,8 @@ func (l *Lines) leave(part []byte, start int64, tooLong bool) bool {
 	switch {
 	case l.Offset == start: // no line
 		l.Left = l.f.Cut()
+	case IsHole(part):
+		l.Left = true
 	case !tooLong && !l.f.Cut() && l.Whole != nil && l.Whole(part):
 	default:
 		l.Left = l.f.Cut() || l.f.Grows()
@@ -92,6 +95,10 @@ func (l *Lines) leave(part []byte, start int64, tooLong bool) bool {
 	}
 	return l.Left
 }
+
+// IsHole reports whether the end of a file holds only NUL bytes: the space for lines that were
+// not written yet, or were lost in a crash. It is no line, whatever its age.
+func IsHole(end []byte) bool { return len(end) > 0 && len(bytes.Trim(end, "\x00")) == 0 }
 
 // trimBreak removes a line break, "\n" or "\r\n".
 func trimBreak(line []byte) []byte {

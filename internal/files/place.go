@@ -74,6 +74,35 @@ func Reader(r io.Reader) Place {
 // its file.
 func (p Place) Many() bool { return p.many }
 
+// Partial says what a read does with a last line that has no line break.
+type Partial int
+
+// The ways to treat a last line without a line break.
+const (
+	Leave Partial = iota // for a later read
+	Take                 // as it is
+)
+
+// Rest is for [Place.Resting]: how long a file must be unchanged.
+func (p Partial) Rest(rest time.Duration) time.Duration {
+	if p == Take {
+		return 0
+	}
+	return rest
+}
+
+// Validate returns a [dataflow.ConfigError] if either setting is invalid.
+func (p Partial) Validate(rest time.Duration) error {
+	var errs []error
+	if p != Leave && p != Take {
+		errs = append(errs, &dataflow.ConfigError{Field: "Partial", Reason: fmt.Sprintf("%d is unknown: use Leave or Take", p)})
+	}
+	if rest < 0 {
+		errs = append(errs, &dataflow.ConfigError{Field: "Rest", Reason: fmt.Sprintf("%s is negative: use a time, or 0 for %s", rest, DefaultRest)})
+	}
+	return errors.Join(errs...)
+}
+
 // DefaultRest is how long a file must usually be unchanged to count as whole.
 const DefaultRest = time.Minute
 
@@ -149,15 +178,34 @@ func isOwn(name string) bool {
 // still exists, and all later ones.
 func (p Place) After(cursor string) ([]string, error) {
 	names, err := p.List()
-	if err != nil || !p.many || cursor == "" {
+	if err != nil || !p.many {
 		return names, err
 	}
 	at, _ := slices.BinarySearch(names, cursor)
-	return names[at:], nil
+	return slices.DeleteFunc(names[at:], p.isDir), nil
+}
+
+// isDir reports whether a name that matches a pattern is that of a directory.
+func (p Place) isDir(name string) bool {
+	stat, err := os.Stat(name)
+	if p.isFS {
+		stat, err = fs.Stat(p.fsys, name)
+	}
+	return err == nil && stat.IsDir()
 }
 
 // gzipMagic is how a gzip file begins. No text begins so.
 const gzipMagic = "\x1f\x8b"
+
+// checkPacked returns an error for a file that is compressed by another program than gzip.
+func checkPacked(head []byte) error {
+	for magic, name := range map[string]string{"\x28\xb5\x2f\xfd": "zstd", "BZh91A": "bzip2", "\xfd7zXZ": "xz", "PK\x03\x04": "zip, as spreadsheets are", "\x04\x22\x4d\x18": "lz4"} {
+		if strings.HasPrefix(string(head), magic) {
+			return dataflow.Permanent(fmt.Errorf("the file is compressed by %s: decompress it, or read it by FromFunc", name))
+		}
+	}
+	return nil
+}
 
 // Open opens one of the files. The caller must close it. A file that begins with
 // the gzip magic number is decompressed, whatever its name.
@@ -188,9 +236,12 @@ func newFile(r io.ReadCloser, rest time.Duration) (*File, error) {
 	f := &File{closers: []io.Closer{r}, rest: rest}
 	f.info, _ = r.(stater)
 	if at, ok := r.(readerAt); ok && isRegular(at) {
-		head := make([]byte, len(gzipMagic))
+		head := make([]byte, 6)
 		if n, err := at.ReadAt(head, 0); err == nil || errors.Is(err, io.EOF) {
-			if string(head[:n]) != gzipMagic {
+			if err := checkPacked(head[:n]); err != nil {
+				return nil, errors.Join(err, f.Close())
+			}
+			if !strings.HasPrefix(string(head[:n]), gzipMagic) {
 				f.at = at
 				return f, nil
 			}

@@ -46,6 +46,13 @@ type Caller struct {
 	// Classify decides about a response; of those of a stream, about errors only. Nil, and
 	// the zero Verdict, mean its status.
 	Classify func(*Response) Verdict
+	// Check returns an error for a response with an error status, in place of the status's
+	// own. A status that is tried again stays so, unless the error is Permanent. Nil, and a
+	// nil error, mean the status's own.
+	Check func(*Response) error
+	// Polls reports that a response with the status 202 and a Retry-After is not ready: it
+	// is asked for again.
+	Polls bool
 	// Limiter is waited for before each request. Nil means no wait.
 	Limiter interface {
 		Wait(ctx context.Context) error
@@ -78,6 +85,7 @@ const (
 	Renew           // the token was rejected, as with 401
 	End             // there are no more pages
 	Expired         // the page's cursor has expired
+	Accept          // the response is good, whatever its status
 )
 
 // WithDefaults returns a copy with all zero values filled in.
@@ -263,13 +271,16 @@ func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*htt
 		return nil, &failure{err: err}
 	}
 	idle.body = resp.Body
-	stream = stream && resp.StatusCode >= 200 && resp.StatusCode <= 299
+	streamed := stream && resp.StatusCode >= 200 && resp.StatusCode <= 299 && resp.StatusCode != http.StatusAccepted
+	if err := understood(req, resp); err != nil {
+		return nil, err
+	}
 	got := &Response{Status: resp.StatusCode, Header: resp.Header, URL: req.URL, length: resp.ContentLength}
 	if resp.Request != nil { // a custom transport may leave it nil
 		got.URL = resp.Request.URL
 	}
 	good := got.Status == http.StatusNotModified || got.Status >= 200 && got.Status <= 299
-	if stream {
+	if streamed {
 		timer.Stop()
 		idle.explain = func(err error) error { return c.explain(limited, req, err) }
 		got.Stream = idle
@@ -286,7 +297,24 @@ func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*htt
 	if int64(len(body)) > c.MaxBodyBytes {
 		return nil, dataflow.Permanent(fmt.Errorf("%s: the response has more than %d bytes: request smaller pages, or raise MaxBodyBytes", show(req), c.MaxBodyBytes))
 	}
+	if stream && got.Status != http.StatusNotModified { // it was accepted
+		got.Stream, got.Body = io.NopCloser(bytes.NewReader(got.Body)), nil
+	}
 	return got, sentBody(req, resp)
+}
+
+// understood returns an error for a response that was not asked for: a compressed one, which
+// the client has not decompressed, or one without content.
+func understood(req *http.Request, resp *http.Response) error {
+	conditional := req.Header.Get("If-None-Match") != "" || req.Header.Get("If-Modified-Since") != ""
+	switch encoding := resp.Header.Get("Content-Encoding"); {
+	case encoding != "" && !strings.EqualFold(encoding, "identity") && resp.StatusCode <= 299:
+		return dataflow.Permanent(fmt.Errorf("%s: the response is compressed by %q, and is decompressed only if Accept-Encoding is left to the client: do not set that header", show(req), encoding))
+	case resp.StatusCode == http.StatusNotModified && !conditional:
+		return &failure{err: fmt.Errorf("%s: %s, though the request did not ask for changes only", show(req), resp.Status)}
+	default:
+		return nil
+	}
 }
 
 // readAll reads a body of an announced length, which may be wrong, and at most one byte more
@@ -315,13 +343,27 @@ func (c *Caller) judge(req *http.Request, resp *http.Response, got *Response, go
 	if c.Classify != nil {
 		v = c.Classify(got)
 	}
-	if v.Action == ByStatus && good {
+	if c.Polls && got.Status == http.StatusAccepted && v.Action == ByStatus {
+		if after := retryAfter(got.Header, serverTime(got.Header)); after > 0 {
+			v = Verdict{Action: Retry, After: after}
+		}
+	}
+	if v.Action == ByStatus && good || v.Action == Accept {
 		return nil
 	}
 	err := fmt.Errorf("%s: %s%s", show(req), resp.Status, excerpt(got.Body))
 	after, again := asksToWait(got.Status, got.Header)
 	if v.Action == ByStatus && got.Status == http.StatusUnauthorized {
 		v.Action = Renew
+	}
+	if c.Check != nil && v.Action == ByStatus {
+		if own := c.Check(got); own != nil {
+			waits := (again || got.Status == http.StatusUnauthorized) && !dataflow.IsPermanent(own)
+			if !waits {
+				return fmt.Errorf("%w: %w", err, own)
+			}
+			err = fmt.Errorf("%w: %w", err, own)
+		}
 	}
 	if v.Action == Retry || v.Action == ByStatus && again {
 		return &failure{err: err, after: cmp.Or(v.After, after)}

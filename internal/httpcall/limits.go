@@ -29,6 +29,9 @@ func asksToWait(status int, h http.Header) (after time.Duration, again bool) {
 	return 0, again
 }
 
+// Time is the time of a response by the server's own clock.
+func (r *Response) Time() time.Time { return serverTime(r.Header) }
+
 // serverTime is the server's own time, by which its times are meant.
 func serverTime(h http.Header) time.Time {
 	if now, err := http.ParseTime(h.Get("Date")); err == nil {

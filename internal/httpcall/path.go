@@ -36,6 +36,15 @@ func Find(value json.RawMessage, path string) (json.RawMessage, error) {
 	return FindValid(value, path)
 }
 
+// MissingError is the error of a path that a value does not have.
+type MissingError struct{ text string }
+
+func (e *MissingError) Error() string { return e.text }
+
+func missing(format string, args ...any) error {
+	return &MissingError{text: fmt.Sprintf(format, args...)}
+}
+
 // FindValid is [Find] for a value that is known to be valid.
 func FindValid(value json.RawMessage, path string) (json.RawMessage, error) {
 	value = bytes.TrimSpace(value)
@@ -60,11 +69,13 @@ func FindValid(value json.RawMessage, path string) (json.RawMessage, error) {
 			found = element
 		case len(value) > 0 && value[0] == '[':
 			return nil, fmt.Errorf("the parent of the field %q is an array, not an object: name an element by its index, such as 0, or -1 for the last", seen+name)
+		case string(value) == "null":
+			return nil, missing("the parent of the field %q is not an object", seen+name)
 		default:
 			return nil, fmt.Errorf("the parent of the field %q is not an object", seen+name)
 		}
 		if found == nil {
-			return nil, fmt.Errorf("there is no field %q", seen+name)
+			return nil, missing("there is no field %q", seen+name)
 		}
 		value, path = found, strings.TrimPrefix(path[len(name):], ".")
 		seen += name + "."

@@ -56,6 +56,9 @@ func Records(body []byte, path string) (records []json.RawMessage, rest json.Raw
 	case len(records) > 0, path == "" && list[0] == '[':
 		return records, rest, nil
 	case list[0] == '[' && !values, list[0] == '{' && values:
+		if value, err := FindValid(rest, "error"); err == nil && (value[0] == '{' || value[0] == '[') { // a text may say that all is well
+			return records, rest, reported(rest, "errors", "error")
+		}
 		return records, rest, reported(rest, "errors")
 	case string(list) == "null":
 		return nil, rest, reported(rest, "errors", "error")
@@ -130,4 +133,14 @@ func Decode[T any](record json.RawMessage, into *T) error {
 func IsCut(err error, resp *Response) bool {
 	var bad *json.SyntaxError
 	return errors.As(err, &bad) && bad.Error() == "unexpected end of JSON input" && (resp.length != 0 || len(resp.Body) > 0)
+}
+
+// onlyError returns the *ReportedError of a line that is an error in place of a record: it has
+// no other field.
+func onlyError(line []byte) error {
+	var object map[string]json.RawMessage
+	if json.Unmarshal(line, &object) != nil || len(object) != 1 {
+		return nil //nolint:nilerr // it is a record, good or bad
+	}
+	return reported(line, "error", "errors")
 }

@@ -119,6 +119,11 @@ func (s *Stream) send(record []byte) error {
 	if len(record) == 0 {
 		return nil
 	}
+	if s.Lines && bytes.HasPrefix(record, []byte(`{"error`)) {
+		if err := onlyError(record); err != nil {
+			return err
+		}
+	}
 	s.emits++
 	s.last = append(s.last[:0], record...)
 	if err := s.emit(record); err != nil {

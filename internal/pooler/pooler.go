@@ -4,7 +4,9 @@
 package pooler
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -24,6 +26,7 @@ import (
 type Found struct {
 	Transaction bool // a pooler in transaction mode
 	Prepared    bool // it keeps prepared statements for its clients, as PgBouncer can from 1.21 on
+	Unsure      bool // whether it does was not found out: it was busy
 }
 
 // Refuse returns an error if pgx must not execute statements in a mode. It is a
@@ -33,7 +36,7 @@ func (f Found) Refuse(mode pgx.QueryExecMode) error {
 	switch {
 	case !f.Transaction:
 		return nil
-	case mode == pgx.QueryExecModeCacheStatement && !f.Prepared:
+	case mode == pgx.QueryExecModeCacheStatement && !f.Prepared && !f.Unsure:
 		return &dataflow.ConfigError{Field: "pool", Reason: "a pooler in transaction mode, such as PgBouncer, is between this process and Postgres, " +
 			"and keeps no prepared statements, which pgx uses by default: " + remedy +
 			"; or use PgBouncer 1.21 or later with max_prepared_statements"}
@@ -47,47 +50,79 @@ func (f Found) Refuse(mode pgx.QueryExecMode) error {
 
 // Guard finds the pooler of one pool once, and remembers it. Its zero value is ready to use.
 type Guard struct {
-	mu      sync.Mutex  // held while the pooler is looked for
-	known   atomic.Bool // true once found and refused are set for good
-	later   time.Time   // when to look again, after it was not found out
+	// Pause is how long to wait before something is asked again. 0: a minute.
+	Pause time.Duration
+
+	mu    sync.Mutex // held while the pooler is looked for
+	later time.Time  // when to look again, after something was not found out
+	known atomic.Pointer[known]
+}
+
+// known is what a guard knows.
+type known struct {
 	found   Found
 	refused error
+	unsure  error // why it is asked again; nil: it is known for good
 }
 
 // Check returns an error if the pool must not be used as it is configured. At the first call
-// it asks the server. It returns nil if the server cannot be reached, and asks again at the
-// next call.
+// it asks the server. It returns nil if that could not be found out, and asks again later.
 func (g *Guard) Check(ctx context.Context, pool *pgxpool.Pool) error {
-	if g.known.Load() {
-		return g.refused
+	if g.Known() {
+		return g.known.Load().refused
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.known.Load() {
-		return g.refused
+	k := g.known.Load()
+	if k != nil && (k.unsure == nil || time.Now().Before(g.later)) { //nolint:forbidigo // how long to wait, not what time it is
+		return k.refused
 	}
 	direct, err := isDirect(ctx, pool)
 	if err != nil {
 		return startup(err)
 	}
+	k = &known{}
 	if !direct {
-		if time.Now().Before(g.later) { //nolint:forbidigo // how long to wait, not what time it is
-			return nil
+		k.found, k.unsure = probe(ctx, pool)
+		if ctx.Err() != nil && k.unsure != nil {
+			return fmt.Errorf("look for a pooler before Postgres: %w", k.unsure)
 		}
-		g.found, err = probe(ctx, pool)
-		switch {
-		case err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) && pool.Config().ConnConfig.DefaultQueryExecMode != pgx.QueryExecModeDescribeExec:
-			// Such as a pooler in session mode whose processes are all in use. A mode that
-			// fails there fails with an error of its own; only describe_exec must not be tried.
-			g.later = time.Now().Add(probePause) //nolint:forbidigo // see above
-			return nil
-		case err != nil:
-			return fmt.Errorf("look for a pooler before Postgres: %w", err)
+		if k.unsure == nil && k.found.Unsure {
+			k.unsure = errBusy
 		}
 	}
-	g.refused = g.found.Refuse(pool.Config().ConnConfig.DefaultQueryExecMode)
-	g.known.Store(true)
-	return g.refused
+	mode := pool.Config().ConnConfig.DefaultQueryExecMode
+	k.refused = k.found.Refuse(mode)
+	if k.unsure != nil && k.refused == nil && mode == pgx.QueryExecModeDescribeExec {
+		// A mode that fails through a pooler fails with an error of its own. Only this one must
+		// not be tried.
+		return fmt.Errorf("look for a pooler before Postgres: %w", k.unsure)
+	}
+	g.later = time.Now().Add(cmp.Or(g.Pause, probePause)) //nolint:forbidigo // see above
+	g.known.Store(k)
+	return k.refused
+}
+
+// Known reports whether nothing is left to be asked.
+func (g *Guard) Known() bool {
+	k := g.known.Load()
+	return k != nil && k.unsure == nil
+}
+
+// errBusy says that two clients did not meet in a server process.
+var errBusy = errors.New("it was busy")
+
+// Note says what is not known yet. It is empty if there is nothing to say.
+func (g *Guard) Note() string {
+	k := g.known.Load()
+	switch {
+	case k == nil || k.unsure == nil:
+		return ""
+	case k.found.Transaction:
+		return fmt.Sprintf("a pooler in transaction mode, such as PgBouncer, is between this process and Postgres. Whether it keeps prepared statements is not known: %v. It is asked again every %s", k.unsure, probePause)
+	default:
+		return fmt.Sprintf("a pooler is between this process and Postgres. Whether it is in transaction mode is not known: %v. It is asked again every %s", k.unsure, probePause)
+	}
 }
 
 // startup returns an error if a pooler refuses the parameters of the connection string. It
@@ -103,10 +138,10 @@ func startup(err error) error {
 
 // Found returns what was found. It is the zero value as long as nothing is known.
 func (g *Guard) Found() Found {
-	if !g.known.Load() {
-		return Found{}
+	if k := g.known.Load(); k != nil {
+		return k.found
 	}
-	return g.found
+	return Found{}
 }
 
 // Find looks for a pooler.
@@ -167,10 +202,15 @@ func probe(ctx context.Context, pool *pgxpool.Pool) (found Found, err error) {
 		}
 		found.Transaction = found.Transaction || shared
 	}
-	if found.Transaction {
-		found.Prepared, err = prepared(ctx, first, second)
+	if !found.Transaction {
+		return found, nil
 	}
-	return found, err
+	found.Unsure = true
+	keeps, sure, err := prepared(ctx, first, second)
+	if err != nil {
+		return found, err
+	}
+	return Found{Transaction: true, Prepared: keeps, Unsure: !sure}, nil
 }
 
 func connect(ctx context.Context, pool *pgxpool.Pool) (*pgx.Conn, error) {
@@ -211,38 +251,86 @@ func share(ctx context.Context, first, second *pgx.Conn) (bool, error) {
 // statementName is the same for all clients, so that a process keeps one at most.
 const statementName = "dataflow_probe"
 
-// prepared reports whether two clients can both prepare a statement of the same name in the
-// same process: only if the pooler keeps the statements of its clients apart. It is false if
-// the two have not met in a process.
-func prepared(ctx context.Context, first, second *pgx.Conn) (bool, error) {
-	where, ok, err := prepareIn(ctx, second, 0)
-	for range probes {
-		if err != nil || !ok {
-			return false, err
-		}
-		var there uint32
-		if there, ok, err = prepareIn(ctx, first, where); there == where {
-			return ok, err
+// prepared reports whether the pooler keeps the statements of its clients apart, and prepares
+// them in each server process that a client comes to. second prepares a statement. Then one of
+// these happens, on a busy pooler after some tries:
+//
+//   - first comes to the same process, and can or cannot prepare a statement of that name.
+//   - second comes to another process, and can or cannot execute its statement there.
+//
+// sure is false if neither did.
+func prepared(ctx context.Context, first, second *pgx.Conn) (keeps, sure bool, err error) {
+	var where uint32
+	mark := rand.Text()
+	keeps, err = in(ctx, second, func(pid uint32) error {
+		where = pid
+		return prepare(ctx, second, mark)
+	})
+	if err != nil || !keeps {
+		return false, err == nil, err
+	}
+	for range meetings {
+		keeps, err = in(ctx, first, func(pid uint32) error {
+			if pid == where {
+				sure = true
+				return prepare(ctx, first, mark)
+			}
+			// While first has another process, second may get neither that one nor the first.
+			there, err := in(ctx, second, func(pid uint32) error {
+				if pid == where {
+					return nil
+				}
+				sure = true
+				return execute(ctx, second, mark)
+			})
+			if err == nil && !there {
+				err = errNotKept
+			}
+			return err
+		})
+		if err != nil || sure {
+			return keeps, err == nil, err
 		}
 	}
-	return false, err
+	return false, false, nil
 }
 
-// prepareIn prepares the statement, if the server process is the wanted one or any is. It
-// returns the process, and false if the process has a statement of that name.
-func prepareIn(ctx context.Context, conn *pgx.Conn, wanted uint32) (pid uint32, ok bool, err error) {
+// meetings is how often two clients try to meet in a process.
+const meetings = 50
+
+// errNotKept says that a server process has a statement of another client, or lacks ours.
+var errNotKept = errors.New("the statement is not kept")
+
+// prepare prepares the statement, which returns the mark.
+func prepare(ctx context.Context, conn *pgx.Conn, mark string) error {
+	_, err := conn.PgConn().Prepare(ctx, statementName, "select '"+mark+"'", nil)
+	return err
+}
+
+// execute executes the statement. A process may have one that another probe has left there.
+func execute(ctx context.Context, conn *pgx.Conn, mark string) error {
+	result := conn.PgConn().ExecPrepared(ctx, statementName, nil, nil, nil).Read()
+	if result.Err == nil && (len(result.Rows) != 1 || string(result.Rows[0][0]) != mark) {
+		return errNotKept
+	}
+	return result.Err
+}
+
+// in runs fn in a transaction, with the number of its server process. It reports whether
+// prepared statements are kept, as far as fn has met one.
+func in(ctx context.Context, conn *pgx.Conn, fn func(pid uint32) error) (keeps bool, err error) {
 	tx, err := conn.Begin(ctx)
 	if err != nil {
-		return 0, false, err
+		return false, err
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // it was only to be asked
-	if pid, err = process(ctx, tx); err != nil || wanted != 0 && pid != wanted {
-		return pid, true, err
+	pid, err := process(ctx, tx)
+	if err == nil {
+		err = fn(pid)
 	}
-	_, err = conn.PgConn().Prepare(ctx, statementName, "select 1", nil)
 	var pg *pgconn.PgError
-	if errors.As(err, &pg) && pg.Code == "42P05" {
-		return pid, false, nil
+	if errors.Is(err, errNotKept) || errors.As(err, &pg) && (pg.Code == "42P05" || pg.Code == "26000") {
+		return false, nil
 	}
-	return pid, err == nil, err
+	return err == nil, err
 }

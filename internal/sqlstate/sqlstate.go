@@ -63,6 +63,7 @@ const (
 	DuplicateTable         = "42P07"
 	FeatureNotSupported    = "0A000"
 	ForeignKeyViolation    = "23503"
+	GeneratedAlways        = "428C9"
 	InvalidColumnReference = "42P10"
 	InvalidTextValue       = "22P02"
 	NumericOutOfRange      = "22003"

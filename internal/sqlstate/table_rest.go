@@ -75,7 +75,7 @@ var tableRest = []State{ //nolint:gochecknoglobals // a constant table
 	{Code: "42P07", Name: "duplicate_table", Decision: Attempt},
 	{Code: "42P08", Name: "ambiguous_parameter", Decision: Permanent},
 	{Code: "42P09", Name: "ambiguous_alias", Decision: Permanent},
-	{Code: "42P10", Name: "invalid_column_reference", Decision: Permanent},
+	{Code: "42P10", Name: "invalid_column_reference", Decision: Attempt},
 	{Code: "42P11", Name: "invalid_cursor_definition", Decision: Permanent},
 	{Code: "42P12", Name: "invalid_database_definition", Decision: Attempt},
 	{Code: "42P13", Name: "invalid_function_definition", Decision: Permanent},

@@ -1,0 +1,289 @@
+package dataflowhttp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// Action is what a request wants to do. See [APIOptions].Authorize.
+type Action string
+
+// The actions.
+const (
+	ActionRead      Action = "read"       // look at anything
+	ActionPause     Action = "pause"      // pause a flow
+	ActionResume    Action = "resume"     // resume a flow
+	ActionTrigger   Action = "trigger"    // start a run of a flow
+	ActionBackfill  Action = "backfill"   // read a part of a flow's source again
+	ActionCancel    Action = "cancel"     // end a run
+	ActionRetry     Action = "retry"      // start a new run in place of one that failed
+	ActionSetCursor Action = "set_cursor" // set where a flow goes on
+	ActionReplay    Action = "replay"     // replay dead letters
+)
+
+// APIOptions are the settings of an [API]. The zero value allows reading alone, for everybody who
+// can reach the handler.
+type APIOptions struct {
+	// Authorize decides about each request. flow is the flow's name, or empty for a request about
+	// several flows, or about a run, whose flow is not known yet. It returns the name of who asks,
+	// which is stored with what an action changes. An error is answered by 403, with the error's
+	// text. Nil: reading is allowed, and nothing else is.
+	Authorize func(r *http.Request, action Action, flow string) (actor string, err error)
+
+	// HidePayloads leaves out the records of dead letters and the parameters of runs. Without it,
+	// the values of keys that look like secrets are masked: password, token, secret and the like.
+	HidePayloads bool
+
+	// Logger gets a line for each action, and for each error that the answer does not show.
+	// Nil: [slog.Default].
+	Logger *slog.Logger
+}
+
+// maxBody is the most bytes of a request's body.
+const maxBody = 1 << 20
+
+// API returns the JSON API of a client: flows, runs, cursors, dead letters and ticks, and what one
+// can do with them. It is described in OpenAPI 3.1 at the path openapi.json. docs/http-api.md lists
+// the paths. opts may be nil. Mount it under any prefix:
+//
+//	api, err := dataflowhttp.API(client, &dataflowhttp.APIOptions{Authorize: authorize})
+//	mux.Handle("/api/", http.StripPrefix("/api", api))
+//
+// An error is answered by problem details (RFC 9457). A request of another origin that changes
+// something is refused, as [http.CrossOriginProtection] does. The client need not be started. The
+// handler is safe for concurrent use.
+func API(client *dataflow.Client, opts *APIOptions) (http.Handler, error) {
+	if client == nil {
+		return nil, fmt.Errorf("dataflow: %w", &dataflow.ConfigError{Field: "client", Reason: "it is nil: create it with dataflow.NewClient"})
+	}
+	a := &api{client: client}
+	if opts != nil {
+		a.opts = *opts
+	}
+	if a.opts.Logger == nil {
+		a.opts.Logger = slog.Default()
+	}
+	mux := http.NewServeMux()
+	methods := make(map[string][]string) // of each path
+	for _, route := range routes {
+		mux.HandleFunc(route.method+" "+route.path, func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, route) })
+		methods[route.path] = append(methods[route.path], route.method)
+	}
+	for path, allowed := range methods {
+		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+			for _, method := range allowed {
+				w.Header().Add("Allow", method)
+			}
+			a.problem(w, http.StatusMethodNotAllowed, "method_not_allowed", "use one of the methods of the header Allow")
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		a.problem(w, http.StatusNotFound, "no_such_path", fmt.Sprintf("there is no %s: GET openapi.json lists the paths", r.URL.Path))
+	})
+	origins := http.NewCrossOriginProtection()
+	origins.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		a.problem(w, http.StatusForbidden, "other_origin", "a page of another origin may not change anything")
+	}))
+	return origins.Handler(mux), nil
+}
+
+type api struct {
+	client *dataflow.Client
+	opts   APIOptions
+}
+
+// route is a path of the API.
+type route struct {
+	method, path string
+	action       Action
+	summary      string
+	query        []parameter
+	status       int // of an answer that is no error
+	work         work
+}
+
+// work is what a route does. Its types are those of openapi.json.
+type work struct {
+	body   func() any // a new body; nil: none
+	answer any        // a nil pointer to the answer's type
+	handle func(ctx context.Context, a *api, q *call) (any, error)
+}
+
+// reads returns what a handler does, with without a body.
+func reads[A any](handle func(ctx context.Context, a *api, q *call) (*A, error)) work {
+	return work{answer: (*A)(nil), handle: func(ctx context.Context, a *api, q *call) (any, error) { return handle(ctx, a, q) }}
+}
+
+// acts returns what a handler does, with with a body.
+func acts[B, A any](handle func(ctx context.Context, a *api, q *call, b *B) (*A, error)) work {
+	return work{
+		body: func() any { return new(B) }, answer: (*A)(nil),
+		handle: func(ctx context.Context, a *api, q *call) (any, error) {
+			b, _ := q.body.(*B) // check has made it
+			return handle(ctx, a, q, b)
+		},
+	}
+}
+
+// parameter is a parameter of a query.
+type parameter struct {
+	name, kind, says string // kind is string, integer or boolean
+	values           []string
+}
+
+// call is what a handler gets.
+type call struct {
+	*http.Request
+	route *route
+	actor string
+	body  any // a pointer to the route's body
+}
+
+func (a *api) serve(w http.ResponseWriter, r *http.Request, route route) {
+	q := &call{Request: r, route: &route}
+	if err := a.authorize(q); err != nil {
+		a.fail(r.Context(), w, q, err)
+		return
+	}
+	if err := q.check(); err != nil {
+		a.fail(r.Context(), w, q, err)
+		return
+	}
+	answer, err := route.work.handle(r.Context(), a, q)
+	if err != nil {
+		a.fail(r.Context(), w, q, err)
+		return
+	}
+	if route.action != ActionRead {
+		a.opts.Logger.InfoContext(r.Context(), "dataflow: action", slog.String("action", string(route.action)), slog.String("actor", q.actor), slog.String("path", r.URL.Path))
+	}
+	writeJSON(w, route.status, answer)
+}
+
+// authorize asks whether the request is allowed, and by whom it is made.
+func (a *api) authorize(q *call) error {
+	if a.opts.Authorize == nil {
+		if q.route.action == ActionRead {
+			return nil
+		}
+		return &problemError{http.StatusForbidden, "read_only", "this API is read-only: its service gives no APIOptions.Authorize"}
+	}
+	actor, err := a.opts.Authorize(q.Request, q.route.action, q.PathValue("name"))
+	if err != nil {
+		return &problemError{http.StatusForbidden, "forbidden", err.Error()}
+	}
+	q.actor = actor
+	return nil
+}
+
+// check reads the query and the body, and refuses what the route does not know.
+func (q *call) check() error {
+	for name := range q.URL.Query() {
+		if !q.route.takes(name) {
+			return &problemError{http.StatusBadRequest, "unknown_parameter", fmt.Sprintf("there is no parameter %q here", name)}
+		}
+	}
+	if q.route.work.body == nil {
+		return nil
+	}
+	if kind, _, err := mime.ParseMediaType(q.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return &problemError{http.StatusUnsupportedMediaType, "no_json", "send the header Content-Type: application/json"}
+	}
+	data, err := io.ReadAll(http.MaxBytesReader(nil, q.Body, maxBody))
+	if err != nil {
+		return &problemError{http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("the body cannot be read, or has more than %d bytes", maxBody)}
+	}
+	q.body = q.route.work.body()
+	if len(data) == 0 {
+		return nil
+	}
+	if err := decodeStrictly(data, q.body); err != nil {
+		return &problemError{http.StatusBadRequest, "bad_body", err.Error()}
+	}
+	return nil
+}
+
+func (r *route) takes(name string) bool {
+	for _, p := range r.query {
+		if p.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// problemError is an error with its answer.
+type problemError struct {
+	status int
+	code   string
+	detail string
+}
+
+func (e *problemError) Error() string { return e.detail }
+
+// Problem is the answer to a request that failed (RFC 9457).
+type Problem struct {
+	Type   string `json:"type"` // always "about:blank"
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Code   string `json:"code"` // tells problems apart
+	Detail string `json:"detail"`
+}
+
+// answers are the statuses and codes of the library's errors. The first that fits counts.
+var answers = []struct { //nolint:gochecknoglobals // a table
+	err    error
+	status int
+	code   string
+}{
+	{dataflow.ErrNotFound, http.StatusNotFound, "not_found"},
+	{dataflow.ErrCursorMoved, http.StatusConflict, "cursor_moved"},
+	{dataflow.ErrDisabled, http.StatusConflict, "disabled"},
+	{dataflow.ErrAlreadyRunning, http.StatusConflict, "already_running"},
+	{dataflow.ErrRunFinished, http.StatusConflict, "run_finished"},
+	{dataflow.ErrRunState, http.StatusConflict, "run_state"},
+	{dataflow.ErrNotRegistered, http.StatusConflict, "not_registered"},
+	{dataflow.ErrStopped, http.StatusServiceUnavailable, "stopped"},
+}
+
+func (a *api) fail(ctx context.Context, w http.ResponseWriter, q *call, err error) {
+	var own *problemError
+	if errors.As(err, &own) {
+		a.problem(w, own.status, own.code, own.detail)
+		return
+	}
+	for _, known := range answers {
+		if errors.Is(err, known.err) {
+			a.problem(w, known.status, known.code, err.Error())
+			return
+		}
+	}
+	var bad *dataflow.ConfigError
+	if errors.As(err, &bad) {
+		a.problem(w, http.StatusUnprocessableEntity, "bad_value", err.Error())
+		return
+	}
+	level := slog.LevelError
+	if ctx.Err() != nil {
+		level = slog.LevelDebug // the caller has gone away
+	}
+	a.opts.Logger.Log(ctx, level, "dataflow: a request of the API failed", slog.String("path", q.URL.Path), slog.String("error", err.Error()))
+	a.problem(w, http.StatusInternalServerError, "internal", "the request failed: see the service's log")
+}
+
+func (a *api) problem(w http.ResponseWriter, status int, code, detail string) {
+	header := w.Header()
+	header.Set("Content-Type", "application/problem+json")
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: code, Detail: detail}) // fails only if the caller has gone away
+}

@@ -1,0 +1,171 @@
+package dataflowhttp
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/jsonview"
+)
+
+// The answers that are lists. Next is the parameter of the next page, empty or 0 on the last one.
+type (
+	flowPage struct {
+		Flows []jsonview.Flow `json:"flows"`
+		Next  string          `json:"next,omitempty"`
+	}
+	runPage struct {
+		Runs []jsonview.Run `json:"runs"`
+		Next int64          `json:"next,omitempty"`
+	}
+	deadLetterPage struct {
+		DeadLetters []jsonview.DeadLetter `json:"dead_letters"`
+		Next        int64                 `json:"next,omitempty"`
+	}
+	skippedPage struct {
+		SkippedTicks []jsonview.SkippedTicks `json:"skipped_ticks"`
+		Next         int64                   `json:"next,omitempty"`
+	}
+	changePage struct {
+		Changes []jsonview.CursorChange `json:"changes"`
+		Next    int64                   `json:"next,omitempty"`
+	}
+	processList struct {
+		Processes []jsonview.Process `json:"processes"`
+	}
+	totalList struct {
+		Totals []jsonview.DailyTotal `json:"totals"`
+	}
+	tickList struct {
+		Ticks []time.Time `json:"ticks"`
+	}
+	runList struct {
+		Runs []jsonview.Run `json:"runs"`
+	}
+	replayed struct {
+		Replayed []int64          `json:"replayed"`
+		Failed   map[int64]string `json:"failed"`
+	}
+)
+
+// The bodies of actions. All fields are optional unless the path says otherwise.
+type (
+	reasonBody struct {
+		Reason string `json:"reason"`
+	}
+	runBody struct {
+		At     time.Time       `json:"at"`
+		Params json.RawMessage `json:"params"`
+		Reason string          `json:"reason"`
+	}
+	backfillBody struct {
+		From   json.RawMessage `json:"from"`
+		Until  json.RawMessage `json:"until"`
+		Params json.RawMessage `json:"params"`
+		Ranges int             `json:"ranges"`
+		Append bool            `json:"append"`
+		At     time.Time       `json:"at"`
+		Reason string          `json:"reason"`
+	}
+	cursorBody struct {
+		Cursor   json.RawMessage `json:"cursor"`
+		IfSeq    *int64          `json:"if_seq"`
+		IfCursor json.RawMessage `json:"if_cursor"`
+		Reason   string          `json:"reason"`
+	}
+	noBody     struct{}
+	replayBody struct {
+		IDs []int64 `json:"ids"`
+	}
+)
+
+// Parameters that several paths have.
+//
+//nolint:gochecknoglobals // parts of a table
+var (
+	limit  = parameter{name: "limit", kind: "integer", says: "the size of a page, up to 10,000; 100 if it is not given"}
+	before = parameter{name: "before", kind: "integer", says: "next of the page before"}
+	ofFlow = parameter{name: "flow", kind: "string", says: "only those of this flow"}
+	states = []string{string(dataflow.RunPending), string(dataflow.RunInProgress), string(dataflow.RunSuccess), string(dataflow.RunFailed), string(dataflow.RunCancelled)}
+)
+
+// routes are the paths of the API. openapi.json is made of them.
+var routes = []route{ //nolint:gochecknoglobals // a table
+	{
+		method: "GET", path: "/flows", action: ActionRead, summary: "List flows by name", status: http.StatusOK, work: reads(listFlows),
+		query: []parameter{
+			{name: "state", kind: "string", says: "only flows in this state", values: []string{string(dataflow.FlowActive), string(dataflow.FlowInactive)}},
+			{name: "due", kind: "boolean", says: "only active flows whose next tick has come"},
+			{name: "overdue", kind: "boolean", says: "only active flows whose next tick came at least an hour ago"},
+			{name: "after", kind: "string", says: "next of the page before"},
+			limit,
+		},
+	},
+	{method: "GET", path: "/flows/{name}", action: ActionRead, summary: "Show a flow", status: http.StatusOK, work: reads(showFlow)},
+	{method: "GET", path: "/flows/{name}/why", action: ActionRead, summary: "Say why a flow is not running now", status: http.StatusOK, work: reads(showWhy)},
+	{method: "GET", path: "/flows/{name}/cursor", action: ActionRead, summary: "Show where a flow goes on", status: http.StatusOK, work: reads(showCursor)},
+	{
+		method: "GET", path: "/flows/{name}/cursor/history", action: ActionRead, summary: "List who set a flow's cursor, newest first", status: http.StatusOK,
+		work: reads(listChanges), query: []parameter{before, limit},
+	},
+	{
+		method: "GET", path: "/flows/{name}/ticks", action: ActionRead, summary: "Preview the next ticks of a flow", status: http.StatusOK,
+		work: reads(listTicks), query: []parameter{{name: "n", kind: "integer", says: "how many, up to 1,000; 10 if it is not given"}},
+	},
+	{
+		method: "GET", path: "/runs", action: ActionRead, summary: "List runs, newest first", status: http.StatusOK, work: reads(listRuns),
+		query: []parameter{
+			ofFlow,
+			{name: "state", kind: "string", says: "only runs in this state; give it several times for several states", values: states},
+			{name: "trigger", kind: "string", says: "only runs with this trigger"},
+			{name: "due", kind: "boolean", says: "only pending runs whose time has come"},
+			before, limit,
+		},
+	},
+	{method: "GET", path: "/runs/{id}", action: ActionRead, summary: "Show a run", status: http.StatusOK, work: reads(showRun)},
+	{method: "GET", path: "/runs/{id}/progress", action: ActionRead, summary: "Show how far a run is", status: http.StatusOK, work: reads(showProgress)},
+	{
+		method: "GET", path: "/dead-letters", action: ActionRead, summary: "List dead letters, newest first", status: http.StatusOK, work: reads(listDeadLetters),
+		query: []parameter{
+			ofFlow,
+			{name: "run", kind: "integer", says: "only those of this run"},
+			{name: "open", kind: "boolean", says: "only those that were not replayed"},
+			before, limit,
+		},
+	},
+	{
+		method: "GET", path: "/skipped-ticks", action: ActionRead, summary: "List the ticks that started no run, newest first", status: http.StatusOK, work: reads(listSkipped),
+		query: []parameter{ofFlow, {name: "reason", kind: "string", says: "only those that were skipped for this reason"}, before, limit},
+	},
+	{
+		method: "GET", path: "/totals", action: ActionRead, summary: "Add up the runs of each day", status: http.StatusOK, work: reads(listTotals),
+		query: []parameter{
+			ofFlow,
+			{name: "from", kind: "string", says: "the first day in UTC, such as 2026-11-01; 29 days before the last one if it is not given"},
+			{name: "to", kind: "string", says: "the last day; today if it is not given"},
+		},
+	},
+	{method: "GET", path: "/processes", action: ActionRead, summary: "List the processes that are alive", status: http.StatusOK, work: reads(listProcesses)},
+	{method: "POST", path: "/flows/{name}/pause", action: ActionPause, summary: "Pause a flow", status: http.StatusOK, work: acts(pause)},
+	{method: "POST", path: "/flows/{name}/resume", action: ActionResume, summary: "Resume a flow", status: http.StatusOK, work: acts(resume)},
+	{
+		method: "POST", path: "/flows/{name}/runs", action: ActionTrigger, summary: "Start a run of a flow, or return the one that waits already",
+		status: http.StatusCreated, work: acts(trigger),
+	},
+	{
+		method: "POST", path: "/flows/{name}/backfills", action: ActionBackfill, summary: "Read a part of a flow's source again, in one run or in ranges",
+		status: http.StatusCreated, work: acts(backfill),
+	},
+	{
+		method: "PUT", path: "/flows/{name}/cursor", action: ActionSetCursor, summary: "Set where a flow goes on, if it is still where the caller has seen it (if_seq or if_cursor)",
+		status: http.StatusOK, work: acts(setCursor),
+	},
+	{
+		method: "POST", path: "/flows/{name}/dead-letters/replay", action: ActionReplay, summary: "Replay dead letters of a flow: those with the ids, or all that are open",
+		status: http.StatusOK, work: acts(replay),
+	},
+	{method: "POST", path: "/runs/{id}/cancel", action: ActionCancel, summary: "End a run, whichever process works it", status: http.StatusOK, work: acts(cancel)},
+	{method: "POST", path: "/runs/{id}/retry", action: ActionRetry, summary: "Start a new run in place of one that failed or was cancelled", status: http.StatusCreated, work: acts(retry)},
+	{method: "GET", path: "/openapi.json", action: ActionRead, summary: "Describe this API", status: http.StatusOK, work: reads(describe)},
+}

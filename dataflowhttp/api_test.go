@@ -1,0 +1,339 @@
+package dataflowhttp_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/memory"
+	"github.com/activedataflow/dataflow/dataflowhttp"
+)
+
+// apiT calls an API under the prefix /ops.
+type apiT struct {
+	*dbT
+	client *dataflow.Client
+	server *httptest.Server
+	header http.Header
+}
+
+// oddName has what a path must encode.
+const oddName = "a/b c%<b>&?é"
+
+func apiFlows() []*dataflow.Flow {
+	bad := dataflow.Map(func(_ context.Context, n int) (int, error) {
+		if n == 2 {
+			return 0, errors.New("<script>two</script>")
+		}
+		return n, nil
+	})
+	letters := &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(10)}
+	return []*dataflow.Flow{
+		dataflow.NewFlow("orders", memory.Slice([]int{1, 2, 3}), bad, memory.NewSink[int]().Target(), letters),
+		dataflow.NewFlow(oddName, memory.Slice([]int{1}), dataflow.Identity[int](), memory.NewSink[int]().Target(),
+			&dataflow.FlowOptions{Runtime: dataflow.JobQueue{Schedule: dataflow.Schedule{Cron: "@daily"}}}),
+	}
+}
+
+// api serves the API of a client of the flows.
+func (t *dbT) api(opts *dataflowhttp.APIOptions) *apiT {
+	t.Helper()
+	a := &apiT{dbT: t, client: t.client(apiFlows()...), header: http.Header{}}
+	require.NoError(t, a.client.Register(t.Context()))
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	handler, err := dataflowhttp.API(a.client, opts)
+	require.NoError(t, err)
+	mux := http.NewServeMux()
+	mux.Handle("/ops/", http.StripPrefix("/ops", handler))
+	a.server = httptest.NewServer(mux)
+	t.Cleanup(a.server.Close)
+	return a
+}
+
+// allow lets everybody do everything, as ann.
+func allow(*http.Request, dataflowhttp.Action, string) (string, error) { return "ann", nil }
+
+// call makes a request, requires its status, and returns the answer.
+func (a *apiT) call(status int, method, path string, body any) map[string]any {
+	a.Helper()
+	var content io.Reader
+	if body != nil {
+		data, err := json.Marshal(body)
+		require.NoError(a, err)
+		content = bytes.NewReader(data)
+	}
+	r, err := http.NewRequestWithContext(a.Context(), method, a.server.URL+"/ops"+path, content)
+	require.NoError(a, err)
+	if method != http.MethodGet {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for name := range a.header {
+		r.Header.Set(name, a.header.Get(name))
+	}
+	resp, err := http.DefaultClient.Do(r)
+	require.NoError(a, err)
+	defer func() { require.NoError(a, resp.Body.Close()) }()
+	data, err := io.ReadAll(resp.Body)
+	require.NoError(a, err)
+	require.Equal(a, status, resp.StatusCode, "%s %s: %s", method, path, data)
+	require.Equal(a, "nosniff", resp.Header.Get("X-Content-Type-Options"))
+	require.Equal(a, "no-store", resp.Header.Get("Cache-Control"))
+	kind := "application/json"
+	if status >= 400 {
+		kind = "application/problem+json"
+	}
+	require.Equal(a, kind, resp.Header.Get("Content-Type"))
+	var answer map[string]any
+	require.NoError(a, json.Unmarshal(data, &answer), "%s", data)
+	if status >= 400 {
+		require.InDelta(a, status, answer["status"], 0)
+		require.Equal(a, http.StatusText(status), answer["title"])
+	}
+	return answer
+}
+
+func (a *apiT) get(path string) map[string]any {
+	a.Helper()
+	return a.call(http.StatusOK, "GET", path, nil)
+}
+
+// list returns a list in an answer.
+func list(t *dbT, answer map[string]any, name string) []map[string]any {
+	t.Helper()
+	all, ok := answer[name].([]any)
+	require.True(t, ok, "%v", answer)
+	var rows []map[string]any
+	for _, one := range all {
+		row, ok := one.(map[string]any)
+		require.True(t, ok)
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func TestAPI(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		a := t.api(&dataflowhttp.APIOptions{Authorize: allow})
+		odd := "/flows/" + url.PathEscape(oddName)
+		require.Equal(t, oddName, a.get(odd)["name"])
+		require.Equal(t, "heartbeat", a.get("/flows/orders")["runtime"].(map[string]any)["type"])
+		require.NotEmpty(t, a.get(odd + "/why")["causes"])
+		require.Len(t, a.get(odd + "/ticks?n=3")["ticks"], 3)
+
+		run := a.call(http.StatusCreated, "POST", "/flows/orders/runs", map[string]any{"reason": "a test"})
+		require.Equal(t, "pending", run["state"])
+		require.Equal(t, "ann", run["actor"])
+		require.Equal(t, "a test", run["reason"])
+		_, err := a.client.Tick(t.Context())
+		require.NoError(t, err)
+		shown := a.get(fmt.Sprintf("/runs/%v", run["id"]))
+		require.Equal(t, "success", shown["state"])
+		require.InDelta(t, 3, a.get(fmt.Sprintf("/runs/%v/progress", run["id"]))["counters"].(map[string]any)["read"], 0)
+
+		letters := list(t, a.get("/dead-letters?flow=orders&open=true"), "dead_letters")
+		require.Len(t, letters, 1)
+		require.Equal(t, "<script>two</script>", letters[0]["error"])
+		report := a.call(http.StatusOK, "POST", "/flows/orders/dead-letters/replay", map[string]any{"ids": []any{letters[0]["id"]}})
+		require.Empty(t, report["replayed"])
+		require.Contains(t, fmt.Sprint(report["failed"]), "two")
+
+		cursor := a.get("/flows/orders/cursor")
+		require.InDelta(t, 3, cursor["cursor"], 0)
+		moved := a.call(http.StatusOK, "PUT", "/flows/orders/cursor", map[string]any{"cursor": nil, "if_seq": cursor["seq"], "reason": "again"})
+		require.Nil(t, moved["cursor"])
+		require.Equal(t, "cursor_moved", a.call(http.StatusConflict, "PUT", "/flows/orders/cursor", map[string]any{"cursor": 1, "if_seq": cursor["seq"]})["code"])
+		changes := list(t, a.get("/flows/orders/cursor/history"), "changes")
+		require.Len(t, changes, 1)
+		require.Equal(t, "ann", changes[0]["actor"])
+
+		paused := a.call(http.StatusOK, "POST", odd+"/pause", map[string]any{"reason": "the disk is full"})
+		require.Equal(t, "inactive", paused["state"])
+		require.Equal(t, "disabled", a.call(http.StatusConflict, "POST", odd+"/runs", nil)["code"])
+		require.Equal(t, "active", a.call(http.StatusOK, "POST", odd+"/resume", nil)["state"])
+
+		backfill := list(t, a.call(http.StatusCreated, "POST", "/flows/orders/backfills", map[string]any{"reason": "all of it"}), "runs")
+		require.Len(t, backfill, 1)
+		require.Equal(t, "backfill", backfill[0]["trigger"])
+		ended := a.call(http.StatusOK, "POST", fmt.Sprintf("/runs/%v/cancel", backfill[0]["id"]), map[string]any{"reason": "too early"})
+		require.Equal(t, "cancelled", ended["state"])
+		require.Equal(t, "too early", ended["cancel_reason"])
+		require.Equal(t, "retry", a.call(http.StatusCreated, "POST", fmt.Sprintf("/runs/%v/retry", backfill[0]["id"]), nil)["trigger"])
+
+		require.Empty(t, list(t, a.get("/processes"), "processes"))
+		require.NotEmpty(t, list(t, a.get("/totals?flow=orders"), "totals"))
+		require.Empty(t, list(t, a.get("/skipped-ticks"), "skipped_ticks"))
+		require.Equal(t, "3.1.0", a.get("/openapi.json")["openapi"])
+	})
+}
+
+func TestAPI_Pages(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		a := t.api(&dataflowhttp.APIOptions{})
+		for range 5 {
+			_, err := a.client.Trigger(t.Context(), "orders", nil)
+			require.NoError(t, err)
+		}
+		var ids []any
+		path := "/runs?flow=orders&state=success&state=failed&limit=2"
+		for next := ""; ; {
+			page := a.get(path + next)
+			for _, run := range list(t, page, "runs") {
+				ids = append(ids, run["id"])
+			}
+			if page["next"] == nil {
+				break
+			}
+			next = fmt.Sprintf("&before=%v", page["next"])
+		}
+		require.Len(t, ids, 5)
+		first := a.get("/flows?limit=1")
+		second := a.get("/flows?limit=1&after=" + url.QueryEscape(first["next"].(string)))
+		require.Equal(t, oddName, list(t, first, "flows")[0]["name"])
+		require.Equal(t, "orders", list(t, second, "flows")[0]["name"])
+	})
+}
+
+// Without Authorize nothing can be changed, and with it everything is asked for.
+func TestAPI_Authorize(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		a := t.api(&dataflowhttp.APIOptions{})
+		a.get("/flows")
+		for _, path := range []string{"/flows/orders/pause", "/flows/orders/resume", "/flows/orders/runs", "/flows/orders/backfills", "/flows/orders/dead-letters/replay", "/runs/1/cancel", "/runs/1/retry"} {
+			require.Equal(t, "read_only", a.call(http.StatusForbidden, "POST", path, nil)["code"])
+		}
+		require.Equal(t, "read_only", a.call(http.StatusForbidden, "PUT", "/flows/orders/cursor", nil)["code"])
+
+		var asked []string
+		a = t.api(&dataflowhttp.APIOptions{Authorize: func(_ *http.Request, action dataflowhttp.Action, flow string) (string, error) {
+			asked = append(asked, string(action)+" "+flow)
+			if action != dataflowhttp.ActionRead {
+				return "", errors.New("only on weekdays")
+			}
+			return "bob", nil
+		}})
+		a.get("/flows/orders")
+		refused := a.call(http.StatusForbidden, "POST", "/flows/orders/pause", nil)
+		require.Equal(t, "only on weekdays", refused["detail"])
+		require.Equal(t, []string{"read orders", "pause orders"}, asked)
+		flow, err := a.client.Flow(t.Context(), "orders")
+		require.NoError(t, err)
+		require.True(t, flow.IsActive())
+	})
+}
+
+// A page of another origin can change nothing, and what is wrong with a request is said.
+func TestAPI_Refused(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		a := t.api(&dataflowhttp.APIOptions{Authorize: allow})
+		a.header.Set("Sec-Fetch-Site", "cross-site")
+		require.Equal(t, "other_origin", a.call(http.StatusForbidden, "POST", "/flows/orders/pause", nil)["code"])
+		a.header.Del("Sec-Fetch-Site")
+		a.header.Set("Origin", "https://elsewhere.example")
+		require.Equal(t, "other_origin", a.call(http.StatusForbidden, "POST", "/flows/orders/pause", nil)["code"])
+		a.header.Del("Origin")
+		a.header.Set("Content-Type", "text/plain")
+		require.Equal(t, "no_json", a.call(http.StatusUnsupportedMediaType, "POST", "/flows/orders/pause", nil)["code"])
+		a.header.Del("Content-Type")
+
+		for _, c := range []struct {
+			status             int
+			method, path, code string
+			body               any
+		}{
+			{404, "GET", "/flows/missing", "not_found", nil},
+			{404, "GET", "/flows/missing/why", "not_found", nil},
+			{404, "GET", "/runs?flow=missing", "not_found", nil},
+			{404, "GET", "/runs/99", "not_found", nil},
+			{404, "GET", "/runs/x", "not_found", nil},
+			{404, "GET", "/nothing", "no_such_path", nil},
+			{405, "DELETE", "/flows/orders", "method_not_allowed", nil},
+			{400, "GET", "/runs?stat=failed", "unknown_parameter", nil},
+			{400, "GET", "/runs?limit=many", "bad_parameter", nil},
+			{400, "GET", "/runs?before=-1", "bad_parameter", nil},
+			{400, "GET", "/flows?due=yes", "bad_parameter", nil},
+			{400, "GET", "/totals?from=yesterday", "bad_parameter", nil},
+			{400, "GET", "/flows/orders/ticks?n=100000", "bad_parameter", nil},
+			{422, "GET", "/runs?state=done", "bad_value", nil},
+			{422, "GET", "/runs?limit=100000", "bad_value", nil},
+			{400, "POST", "/flows/orders/pause", "bad_body", map[string]any{"raeson": "x"}},
+			{400, "POST", "/flows/orders/pause", "bad_body", []int{1}},
+			{400, "POST", "/flows/orders/runs", "bad_body", map[string]any{"at": "noon"}},
+			{422, "POST", "/flows/orders/runs", "bad_value", map[string]any{"params": map[string]any{"day": 1}}},
+			{422, "PUT", "/flows/orders/cursor", "bad_value", map[string]any{"if_seq": 1}},
+			{422, "PUT", "/flows/orders/cursor", "bad_value", map[string]any{"cursor": 1}},
+			{422, "POST", "/flows/orders/backfills", "bad_value", map[string]any{"ranges": -1}},
+		} {
+			require.Equal(t, c.code, a.call(c.status, c.method, c.path, c.body)["code"], c.path)
+		}
+		big := map[string]any{"reason": strings.Repeat("x", 1<<20)}
+		require.Equal(t, "too_large", a.call(http.StatusRequestEntityTooLarge, "POST", "/flows/orders/pause", big)["code"])
+	})
+}
+
+// What looks like a secret is masked, and records are left out if the options say so.
+func TestAPI_Secrets(t *testing.T) {
+	t.Parallel()
+	type login struct {
+		User     string `json:"user"`
+		Password string `json:"password"`
+		Nested   []map[string]any
+	}
+	onBoth(t, func(t *dbT) {
+		record := login{"ann", "hush", []map[string]any{{"api_key": "hush", "id": json.Number("12345678901234567890")}}}
+		flow := dataflow.NewFlow("logins", memory.Slice([]login{record}), dataflow.Map(func(context.Context, login) (int, error) { return 0, errors.New("no") }),
+			memory.NewSink[int]().Target(), &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(1)})
+		client := t.client(flow)
+		require.NoError(t, client.Register(t.Context()))
+		_, err := client.Trigger(t.Context(), "logins", nil)
+		require.NoError(t, err)
+		for hide, want := range map[bool]string{
+			false: `{"Nested":[{"api_key":"***","id":12345678901234567890}],"password":"***","user":"ann"}`,
+			true:  `"hidden"`,
+		} {
+			handler, err := dataflowhttp.API(client, &dataflowhttp.APIOptions{HidePayloads: hide})
+			require.NoError(t, err)
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/dead-letters", nil))
+			require.Equal(t, http.StatusOK, w.Code)
+			require.NotContains(t, w.Body.String(), "hush")
+			var page struct {
+				DeadLetters []struct{ Payload json.RawMessage } `json:"dead_letters"`
+			}
+			require.NoError(t, json.Unmarshal(w.Body.Bytes(), &page))
+			require.Equal(t, want, string(page.DeadLetters[0].Payload))
+		}
+	})
+}
+
+// An error of the database is in the log, and not in the answer.
+func TestAPI_Failed(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		var log bytes.Buffer
+		a := t.api(&dataflowhttp.APIOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		require.NoError(t, a.client.MigrateDown(t.Context(), 0))
+		answer := a.call(http.StatusInternalServerError, "GET", "/runs", nil)
+		require.Equal(t, "the request failed: see the service's log", answer["detail"])
+		require.Contains(t, log.String(), "dataflow_run")
+	})
+	_, err := dataflowhttp.API(nil, nil)
+	require.ErrorContains(t, err, "client: it is nil")
+}

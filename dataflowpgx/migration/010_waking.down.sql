@@ -1,0 +1,1 @@
+alter table {s}dataflow_process drop column polls;

@@ -1,0 +1,1 @@
+alter table dataflow_process drop column polls;

@@ -1,0 +1,62 @@
+package files
+
+import (
+	"bytes"
+	"hash/crc32"
+)
+
+// headBytes is the number of bytes by which a replaced file is noticed.
+const headBytes = 1 << 10
+
+// head are the first bytes of a file's records.
+type head struct {
+	from int64
+	sum  uint32 // of all headBytes; 0 before they were read
+	text []byte // of a compressed file
+}
+
+// Body says where the records begin. Call it before a byte after that is forgotten.
+func (f *File) Body(from int64) {
+	f.head = head{from: from}
+	if f.stream == nil || f.info == nil {
+		return
+	}
+	if stat, err := f.info.Stat(); err == nil && stat.Mode().IsRegular() {
+		text, _ := f.stream.bytes(from, from+headBytes) // the next read meets the error again
+		f.head.text = bytes.Clone(text)
+	}
+}
+
+// Head returns a checksum of the first records up to an offset, but of no more than 1 KiB. It is
+// 0 for a stream. A later read compares it, to notice that another file has taken the place of
+// the one that was read.
+func (f *File) Head(offset int64) uint32 {
+	if f.head.sum != 0 || f.info == nil {
+		return f.head.sum
+	}
+	n := min(offset-f.head.from, headBytes)
+	if n <= 0 {
+		return 0
+	}
+	text := f.head.text
+	if f.at != nil {
+		text, _ = f.Bytes(f.head.from, f.head.from+n) // the next read meets the error again
+	}
+	if int64(len(text)) < n {
+		return 0
+	}
+	sum := max(1, crc32.Checksum(text[:n], crc32.MakeTable(crc32.Castagnoli)))
+	if n == headBytes {
+		f.head.sum = sum
+	}
+	return sum
+}
+
+// SameHead returns a *[StaleError] if the first records are not those of a cursor at an offset.
+// sum is 0 if the cursor does not know them.
+func (f *File) SameHead(sum uint32, offset int64) error {
+	if now := f.Head(offset); sum != 0 && now != sum {
+		return stale(false, "its first records were changed after they were read: the file was replaced, as by a rotation of logs")
+	}
+	return nil
+}
