@@ -82,7 +82,10 @@ func (c *Client) setState(ctx context.Context, name string, p *FlowStateParams) 
 		if rec, err = q.FlowSetState(ctx, p); err != nil {
 			return err
 		}
-		next, err := c.schedule.skipDue(ctx, q, before, now)
+		next, skip, err := skipDue(before, now)
+		if err == nil && skip != nil {
+			err = q.TickSkip(ctx, skip)
+		}
 		if err != nil { // for example, this machine does not know the time zone: that must not prevent a pause
 			c.log.WarnContext(ctx, "dataflow: due ticks are left to a process that can read the schedule", slog.String(logFlow, name), slog.String(logError, err.Error()))
 			return nil

@@ -12,10 +12,20 @@ import (
 // client or a [Client.Tick] works a flow on [Heartbeat]. This process need not have the flow's
 // code. opts may be nil.
 func (c *Client) Enqueue(ctx context.Context, name string, opts *TriggerOptions) (*Run, error) {
+	at := time.Time{}
+	if opts != nil {
+		at = opts.At
+	}
+	if f := c.flows.askable(name); f != nil {
+		if run, err := f.startTx(ctx, nil, opts.ofSeen(), at); !errors.Is(err, errUnseen) {
+			return run, err
+		}
+	}
 	f, err := c.Flow(ctx, name)
 	if err != nil {
 		return nil, err
 	}
+	c.flows.noteAsked(f)
 	return f.enqueue(ctx, opts)
 }
 
@@ -34,47 +44,136 @@ func (f *Flow) enqueue(ctx context.Context, opts *TriggerOptions) (*Run, error) 
 	return run, nil
 }
 
-// Enqueued is what [Client.EnqueueAll] did for a flow.
-type Enqueued struct {
-	Flow string
-	// Run is the run that was started, or, with Coalesced set, a run that was waiting already.
-	// Nil: there is none, and Err says why, such as ErrDisabled.
-	Run *Run
-	Err error
+// TriggerMany starts runs of many flows, and leaves the work to others, like Enqueue. It is far
+// quicker than as many calls of Enqueue, because it sends one statement for all runs, and one for
+// their River jobs. Runs coalesce as those of Trigger do, also with earlier ones of params.
+//
+// It returns an outcome for each of params, in their order. A run that cannot be started, such
+// as one of a paused flow, has its error there, and does not stop the others. All others are
+// committed together. If that fails, no run is started, and TriggerMany returns the error.
+//
+// A call takes at most [TriggerManyMax] params. With more, the error is a *[ConfigError].
+func (c *Client) TriggerMany(ctx context.Context, params []TriggerManyParams) ([]Enqueued, error) {
+	var all []Enqueued
+	err := checkMany(params)
+	if err == nil && len(params) > 0 {
+		all, err = c.enqueueMany(ctx, params, nil)
+	}
+	if err != nil {
+		err = fmt.Errorf("trigger %d runs: %w", len(params), private(err))
+	}
+	return all, public(err)
+}
+
+// TriggerManyTx is TriggerMany in the caller's transaction. The runs and their River jobs exist
+// only if the transaction is committed.
+func (c *Client) TriggerManyTx(ctx context.Context, tx Tx, params []TriggerManyParams) ([]Enqueued, error) {
+	fail := func(err error) ([]Enqueued, error) {
+		return nil, public(fmt.Errorf("trigger %d runs: %w", len(params), private(err)))
+	}
+	if isNil(tx) {
+		return fail(errNilTx())
+	}
+	if err := checkMany(params); err != nil {
+		return fail(err)
+	}
+	all, err := startMany(ctx, c, tx, params, nil)
+	if err != nil {
+		return fail(err)
+	}
+	return all, nil
+}
+
+func checkMany(params []TriggerManyParams) error {
+	if len(params) > TriggerManyMax {
+		return &ConfigError{Field: "params", Reason: fmt.Sprintf("there are %d of them: use at most %d in one call", len(params), TriggerManyMax)}
+	}
+	return nil
+}
+
+// enqueueMany is startMany in a transaction of its own.
+func (c *Client) enqueueMany(ctx context.Context, params []TriggerManyParams, flows map[string]*Flow) ([]Enqueued, error) {
+	var all []Enqueued
+	err := c.store.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
+		all, err = startMany(ctx, c, tx, params, flows)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	cancelled := make(map[string]bool)
+	for _, e := range all {
+		if e.Run == nil || cancelled[e.Flow] {
+			continue
+		}
+		cancelled[e.Flow] = true
+		f := flows[e.Flow]
+		if f == nil {
+			f = c.flows.lastSeen(e.Flow)
+		}
+		if f != nil {
+			err = errors.Join(err, c.hasStarted(ctx, f))
+		}
+	}
+	return all, err
 }
 
 // EnqueueAll enqueues a run of each flow in the database, in the order of their names. A flow
 // with a waiting run gets no other. For a flow that is paused or disabled, or whose Runtime
 // this process cannot read, Err says so. actor and reason are stored with the runs. If ctx is
-// done, it returns what it did so far, and ctx's error.
+// done, or the database fails, it returns what it did so far, and the error.
 func (c *Client) EnqueueAll(ctx context.Context, actor, reason string) ([]Enqueued, error) {
 	all := []Enqueued{}
-	err := c.flows.each(ctx, func(f *Flow) error {
-		run, err := f.enqueue(ctx, &TriggerOptions{Actor: actor, Reason: reason})
-		if err != nil && ctx.Err() != nil {
-			return err
+	opts := &TriggerOptions{Actor: actor, Reason: reason}
+	p := &FlowListParams{Limit: enqueuePage}
+	for {
+		recs, err := c.store.FlowList(ctx, p)
+		params, flows := make([]TriggerManyParams, len(recs)), make(map[string]*Flow, len(recs))
+		for i, rec := range recs {
+			params[i], flows[rec.Name] = TriggerManyParams{Flow: rec.Name, Options: opts}, c.flows.bind(rec)
 		}
-		all = append(all, Enqueued{Flow: f.Name, Run: run, Err: err})
-		return nil
-	})
-	if err != nil {
-		return all, public(fmt.Errorf("enqueue all flows: %w", err))
+		var page []Enqueued
+		if err == nil && len(recs) > 0 {
+			page, err = c.enqueueMany(ctx, params, flows)
+		}
+		all = append(all, page...)
+		if err != nil {
+			return all, public(fmt.Errorf("enqueue all flows: %w", private(err)))
+		}
+		if len(recs) < p.Limit {
+			return all, nil
+		}
+		p.After = recs[len(recs)-1].Name
 	}
-	return all, nil
+}
+
+// enqueuePage is how many flows EnqueueAll enqueues in one transaction.
+const enqueuePage = 1000
+
+func errNilTx() error {
+	return &ConfigError{Field: "tx", Reason: "it is nil: use dataflowpgx.Tx(tx) or dataflowsqlite.Tx(tx)"}
 }
 
 // Trigger starts a run of a flow through its Runtime: by ExecuteAt if opts has a time,
 // otherwise by Execute. opts may be nil.
 func (c *Client) Trigger(ctx context.Context, name string, opts *TriggerOptions) (*Run, error) {
+	execute := func(f *Flow) (*Run, error) {
+		if opts == nil || opts.At.IsZero() {
+			return f.Runtime.Execute(ctx, f)
+		}
+		return f.Runtime.ExecuteAt(ctx, f, opts.At)
+	}
+	if f := c.flows.askable(name); f != nil {
+		if run, err := execute(f.asking(opts.ofSeen())); !errors.Is(err, errUnseen) {
+			return run, err
+		}
+	}
 	f, err := c.Flow(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	f = f.asking(opts.request())
-	if opts == nil || opts.At.IsZero() {
-		return f.Runtime.Execute(ctx, f)
-	}
-	return f.Runtime.ExecuteAt(ctx, f, opts.At)
+	c.flows.noteAsked(f)
+	return execute(f.asking(opts.request()))
 }
 
 // TriggerTx starts a run in the caller's transaction. The run and its River job exist only if
@@ -82,7 +181,16 @@ func (c *Client) Trigger(ctx context.Context, name string, opts *TriggerOptions)
 // [Heartbeat]. opts may be nil.
 func (c *Client) TriggerTx(ctx context.Context, tx Tx, name string, opts *TriggerOptions) (*Run, error) {
 	if isNil(tx) {
-		return nil, public(fmt.Errorf("trigger flow %q: %w", name, &ConfigError{Field: "tx", Reason: "it is nil: use dataflowpgx.Tx(tx) or dataflowsqlite.Tx(tx)"}))
+		return nil, public(fmt.Errorf("trigger flow %q: %w", name, errNilTx()))
+	}
+	at := time.Time{}
+	if opts != nil {
+		at = opts.At
+	}
+	if f := c.flows.askable(name); f != nil {
+		if run, err := f.startTx(ctx, tx, opts.ofSeen(), at); !errors.Is(err, errUnseen) {
+			return run, err
+		}
 	}
 	q, err := c.store.With(tx)
 	if err != nil {
@@ -93,13 +201,10 @@ func (c *Client) TriggerTx(ctx context.Context, tx Tx, name string, opts *Trigge
 		return nil, public(fmt.Errorf("trigger flow %q: %w", name, err))
 	}
 	f := c.flows.bind(rec)
+	c.flows.noteAsked(f)
 	rt, ok := f.Runtime.(TxRuntime)
 	if !ok {
 		return nil, public(fmt.Errorf("trigger flow %q: its runtime of type %q cannot start a run in a transaction: it has no ExecuteTx", name, f.Runtime.Type()))
-	}
-	at := time.Time{}
-	if opts != nil {
-		at = opts.At
 	}
 	return rt.ExecuteTx(ctx, tx, f.asking(opts.request()), at)
 }

@@ -58,8 +58,8 @@ func NewClient(driver Driver, config *Config) (*Client, error) {
 	})
 	c.jobs = &jobs{base: b, flows: c.flows, addWorker: func(workers *river.Workers) error { return river.AddWorkerSafely(workers, NewDataFlowJob(c)) }}
 	c.pools = &connections{base: b, runs: b.forRuns(), jobs: c.jobs, gate: c.gate}
-	c.schedule = &scheduler{base: b, flows: c.flows, cancel: c.cancel}
-	c.registrar = &registrar{base: b, flows: c.flows, jobs: c.jobs, schedule: c.schedule, gate: c.gate}
+	c.schedule = &scheduler{base: b, flows: c.flows, jobs: c.jobs, cancel: c.cancel}
+	c.registrar = &registrar{base: b, flows: c.flows, jobs: c.jobs, gate: c.gate}
 	c.cleaner = &cleaner{base: b, gate: c.gate}
 	c.worker = &worker{
 		base: b, flows: c.flows, gate: c.gate, pools: c.pools, schedule: c.schedule, registrar: c.registrar,

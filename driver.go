@@ -83,6 +83,13 @@ type PooledStore interface {
 	Keep() (release func())
 }
 
+// RunStarter is the power of a [Store] to begin a transaction and add a run with one message
+// to the server. Without it, they are two.
+type RunStarter interface {
+	// InsertInTx is InTx, with RunInsert as its first statement. fn gets the run.
+	InsertInTx(ctx context.Context, p *RunInsertParams, fn func(ctx context.Context, tx Tx, run *Run) error) error
+}
+
 // CheckpointCommitter is the power of a [Store] to send a transaction's checkpoint
 // together with its commit, while another transaction already works. Without it, they
 // are sent one after the other, in one transaction at a time.
@@ -119,8 +126,9 @@ type Queries interface {
 	// Now returns the time of the clock that all other queries use.
 	Now(ctx context.Context) (time.Time, error)
 
-	// FlowUpsert stores a definition. It does not change the state of an existing flow.
-	FlowUpsert(ctx context.Context, d *FlowDefinition) (*FlowRecord, error)
+	// FlowUpsert stores definitions, each of another name, and returns the flows in the order
+	// of their definitions. It does not change the state of an existing flow.
+	FlowUpsert(ctx context.Context, ds ...*FlowDefinition) ([]*FlowRecord, error)
 	FlowByID(ctx context.Context, id int64) (*FlowRecord, error)
 	FlowByName(ctx context.Context, name string) (*FlowRecord, error)
 	FlowList(ctx context.Context, p *FlowListParams) ([]*FlowRecord, error)
@@ -129,25 +137,34 @@ type Queries interface {
 	FlowSetState(ctx context.Context, p *FlowStateParams) (*FlowRecord, error)
 	// FlowSetRuntime replaces the Runtime of a flow by an operator's.
 	FlowSetRuntime(ctx context.Context, p *FlowRuntimeParams) (*FlowRecord, error)
+	// FlowsChanged returns the flows whose definition, Runtime or state was changed after a
+	// place in the order of changes, and the place after them. A flow may come twice. At the
+	// place 0 it returns no flows, but the present place.
+	FlowsChanged(ctx context.Context, after int64) ([]*FlowRecord, int64, error)
 	// FlowLock locks a flow. It returns the flow and the time, which is not before any
 	// earlier change of the flow. It must be called in a transaction.
 	FlowLock(ctx context.Context, id int64) (*FlowRecord, time.Time, error)
-	// FlowDue locks one of the given flows that has a tick or a probe due and that no
-	// other transaction has locked. It returns the flow and the time, or nil if there
-	// is none. It must be called in a transaction.
-	FlowDue(ctx context.Context, flowIDs []int64) (*FlowRecord, time.Time, error)
-	// FlowsDue returns flows that have a tick or a probe due, after a place, the longest due
-	// first, and at most limit. It locks none. A flow with both may come twice.
-	FlowsDue(ctx context.Context, after DueFlow, limit int) ([]DueFlow, error)
-	// FlowNext returns how long it is until the first tick or probe of the given flows.
-	// The duration is negative if that is due. It returns false if there is none.
-	FlowNext(ctx context.Context, flowIDs []int64) (time.Duration, bool, error)
-	// FlowPlan sets the times of a flow's next tick and probe, and its schedule.
-	FlowPlan(ctx context.Context, p *FlowPlanParams) error
+	// FlowsLock is FlowLock for those of the flows that exist. It locks them in the order of
+	// their ids, and returns them in that order.
+	FlowsLock(ctx context.Context, ids []int64) ([]*FlowRecord, time.Time, error)
+	// FlowDue locks those of the given flows that have a tick or a probe due and that no
+	// other transaction has locked. It returns them, the longest due first, and the time,
+	// which is zero if there are none. It must be called in a transaction.
+	FlowDue(ctx context.Context, flowIDs []int64) ([]*FlowRecord, time.Time, error)
+	// FlowsDue returns flows that have a tick or a probe due, and the time. It locks none.
+	FlowsDue(ctx context.Context, p *FlowsDueParams) ([]Due, time.Time, error)
+	// FlowNext returns how long it is until the first tick or probe after a time. It is one of
+	// the given flows, or, if flowIDs is nil, of any. The duration is negative if that is due.
+	// It returns false if there is none.
+	FlowNext(ctx context.Context, flowIDs []int64, after time.Time) (time.Duration, bool, error)
+	// FlowPlan sets the times of the flows' next ticks and probes, and their schedules. It
+	// returns ErrNotFound, and the caller must roll back, if one of the flows does not exist.
+	FlowPlan(ctx context.Context, ps ...*FlowPlanParams) error
 
-	// TickSkip stores ticks that did not become runs in the ledger. It extends the last
-	// entry if that has the same reason and no run came between.
-	TickSkip(ctx context.Context, p *TickSkipParams) error
+	// TickSkip stores ticks that did not become runs in the ledger, in the order of ps. It
+	// extends the last entry of a flow if that has the same reason and no run came between.
+	// Of more than one, it must be called in a transaction.
+	TickSkip(ctx context.Context, ps ...*TickSkipParams) error
 	// TickList returns the ledger's entries, newest first.
 	TickList(ctx context.Context, p *TickListParams) ([]*SkippedTicks, error)
 
@@ -173,6 +190,9 @@ type Queries interface {
 	// ProcessSeen stores that a process is alive until ttl has passed, and what it
 	// works. It removes the processes that have been dead for a day.
 	ProcessSeen(ctx context.Context, p *Process, ttl time.Duration) error
+	// ProcessAlive is ProcessSeen for a process whose other fields are as they were. It
+	// returns false if the process is not stored.
+	ProcessAlive(ctx context.Context, id string, ttl time.Duration) (bool, error)
 	// ProcessGone removes a process.
 	ProcessGone(ctx context.Context, id string) error
 	// ProcessList returns the processes that are alive.
@@ -196,7 +216,15 @@ type Queries interface {
 	//
 	//   - the pending run of the flow with the same unique key
 	//   - for TriggerSchedule, the run of the same tick, even one that has ended
+	//
+	// If the flow is inactive, or has another Runtime than p names, it returns ErrNotFound.
 	RunInsert(ctx context.Context, p *RunInsertParams) (*Run, error)
+	// RunInsertMany does what RunInsert does for each of ps, in their order. In place of
+	// ErrNotFound, a run is nil. A run may coalesce with an earlier one of ps. It must be
+	// called in a transaction.
+	RunInsertMany(ctx context.Context, ps []*RunInsertParams) ([]*Run, error)
+	// FlowsByName returns those of the flows that exist, in any order.
+	FlowsByName(ctx context.Context, names []string) ([]*FlowRecord, error)
 	// RunSetJob stores which River job is to work a run. 0 is none.
 	RunSetJob(ctx context.Context, runID, jobID int64, queue string) error
 	// RunWaits stores what a run waits for, and since when. It changes nothing if the run
@@ -212,12 +240,15 @@ type Queries interface {
 	// RunWaiting returns the pending runs of a flow whose unique key begins with
 	// keyPrefix, oldest first.
 	RunWaiting(ctx context.Context, flowID int64, keyPrefix string) ([]*Run, error)
-	// RunDue returns the pending runs of the given flows that are due and have no River
-	// job, oldest first. It leaves out a flow that has as many runs in progress as
-	// RunClaim allows.
-	RunDue(ctx context.Context, flows []FlowSlots, limit int) ([]*Run, error)
-	// RunActivity counts the runs of a flow that are in progress or waiting.
-	RunActivity(ctx context.Context, flowID int64) (*Activity, error)
+	// RunDue returns pending runs that are due and have no River job, in the order of
+	// RunAfter and their ids. It leaves out runs that RunClaim has no free slot for.
+	RunDue(ctx context.Context, p *RunDueParams) ([]*Run, error)
+	// RunActivity counts the runs of flows that are in progress or waiting. It leaves out
+	// flows that have none.
+	RunActivity(ctx context.Context, flowIDs []int64) (map[int64]*Activity, error)
+	// FlowsCrowded returns the flows with OverlapCancelOther that have more than one run of
+	// their own that is in progress, is due, or has been claimed before.
+	FlowsCrowded(ctx context.Context) ([]int64, error)
 	// RunClaim makes a pending run in_progress, moves the sequence number of its
 	// checkpoint, and returns the claim. It must be called in a transaction. It returns
 	// nil unless all of this is true:
@@ -252,16 +283,17 @@ type Queries interface {
 	// transaction has locked, or nil if there is none. It must be called in a
 	// transaction.
 	RunLapsed(ctx context.Context) (*Run, error)
-	// RunStranded locks and returns a stranded run: a pending run of the given flows
-	// that no River job will work. It returns nil if there is none, or none that no
-	// other transaction has locked. It must be called in a transaction. The flow is
-	// active, the run has been due for longer than Idle, and one of these is true of
-	// its job:
+	// RunsStranded returns stranded runs in the order of RunAfter and their ids: pending runs
+	// that no River job will work. It locks none. The flow is active, the run has been due for
+	// longer than Idle, and one of these is true of its job:
 	//
 	//   - It is gone, or has ended.
 	//   - A process fetched it longer than Idle ago, and has not claimed the run.
 	//   - It is in a queue that is no longer the flow's.
-	RunStranded(ctx context.Context, p *RunStrandedParams) (*Run, error)
+	RunsStranded(ctx context.Context, p *RunStrandedParams) ([]StrandedRun, error)
+	// RunStranded locks and returns a run that is stranded. It returns nil if the run is not,
+	// or if another transaction has locked it. It must be called in a transaction.
+	RunStranded(ctx context.Context, runID int64, p *RunStrandedParams) (*Run, error)
 	// RunCancel ends a pending run. It asks a run in progress to end, unless
 	// PendingOnly is set. It returns a finished run unchanged.
 	RunCancel(ctx context.Context, p *RunCancelParams) (*Run, error)
@@ -297,6 +329,8 @@ type Queries interface {
 type River interface {
 	// InsertTx inserts a job in a transaction and returns its id.
 	InsertTx(ctx context.Context, tx Tx, args river.JobArgs, opts *river.InsertOpts) (int64, error)
+	// InsertManyTx inserts jobs in a transaction and returns their ids, in their order.
+	InsertManyTx(ctx context.Context, tx Tx, jobs []river.InsertManyParams) ([]int64, error)
 	Start(ctx context.Context) error
 	Stop(ctx context.Context) error
 	StopAndCancel(ctx context.Context) error

@@ -131,11 +131,29 @@ type TotalListParams struct {
 	From, To string
 }
 
-// DueFlow is a flow that has a tick or a probe due, and since when. The zero value is the place
-// before all of them.
-type DueFlow struct {
+// Due is a flow that has a tick or a probe due, or a run that is due, and since when. It is a
+// place in the order of these times and of the ids. The zero value is the place before all.
+type Due struct {
 	At time.Time
 	ID int64
+}
+
+// FlowsDueParams are the parameters of FlowsDue.
+type FlowsDueParams struct {
+	FlowIDs []int64 // nil: any flows
+	After   Due     // where the search goes on
+	// Limit is how many flows it returns at most, those that have been due for longest. A flow
+	// with a tick and a probe may come twice.
+	Limit int
+}
+
+// RunDueParams are the parameters of RunDue.
+type RunDueParams struct {
+	FlowIDs []int64 // whose runs; nil: of any flows
+	// Slots are those of flows that have more than one slot, or slots for backfills.
+	Slots []FlowSlots
+	After Due // where the search goes on
+	Limit int
 }
 
 // RunInsertParams are the parameters of RunInsert.
@@ -147,9 +165,14 @@ type RunInsertParams struct {
 	MaxAttempts int
 	Queue       string // empty: the run is worked without River
 	RiverJobID  int64  // 0: none yet
-	Actor       string
-	Reason      string
-	Params      json.RawMessage // nil: none
+	// ReserveJob reserves the id of a River job for the run, which becomes its RiverJobID. A
+	// store that cannot leaves that 0.
+	ReserveJob bool
+	// Runtime is the Runtime that the flow must have, as it is stored. Nil: any.
+	Runtime json.RawMessage
+	Actor   string
+	Reason  string
+	Params  json.RawMessage // nil: none
 
 	// Backfill is true for a run with a checkpoint apart from the flow's. Scope names
 	// that checkpoint. Empty: it is a new one, and the run's Scope becomes its id.
@@ -288,10 +311,18 @@ type RunEndParams struct {
 
 // RunStrandedParams are the parameters of RunStranded.
 type RunStrandedParams struct {
-	FlowIDs []int64
-	Idle    time.Duration
+	Idle time.Duration
 	// Queueless are the types of Runtimes without a queue. A run of such a flow is stranded in
 	// any queue. Of other Runtimes, the stored "queue" tells which is the flow's; a Runtime that
 	// stores none may use any.
 	Queueless []string
+	// After and Limit are of RunsStranded.
+	After Due
+	Limit int
+}
+
+// StrandedRun is a stranded run, and its flow.
+type StrandedRun struct {
+	Due
+	FlowID int64
 }

@@ -121,7 +121,7 @@ func (j *DataFlowJob) runOf(ctx context.Context, flow *Flow, job *river.Job[Data
 		FlowID: flow.ID, Trigger: TriggerManual, MaxAttempts: flow.maxAttempts(), Queue: job.Queue, RiverJobID: job.ID,
 	})
 	if errors.Is(err, ErrNotFound) {
-		err = fmt.Errorf("start run of flow %q: %w", flow.Name, flow.whyNoRun(ctx, j.client.store))
+		err = fmt.Errorf("start run of flow %q: %w", flow.Name, flow.whyNoRun(ctx, j.client.store, err))
 	}
 	return run, err
 }

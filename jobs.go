@@ -213,28 +213,96 @@ func (j *jobs) insert(ctx context.Context, tx Tx, run *Run, opts river.InsertOpt
 	return nil
 }
 
+// insertReserved adds the River job of a run that was just added, with the id that was reserved
+// for it.
+func (j *jobs) insertReserved(ctx context.Context, tx Tx, run *Run, opts river.InsertOpts) error {
+	rc, err := j.client()
+	if err != nil {
+		return err
+	}
+	args, full, err := j.paramsOf(run, opts)
+	if err != nil {
+		return err
+	}
+	args.id = run.RiverJobID
+	id, err := rc.InsertTx(ctx, tx, args, full)
+	if err != nil {
+		return fmt.Errorf("insert River job: %w", err)
+	}
+	return j.reserved(ctx, tx, run, id)
+}
+
+// insertMany is insertReserved for many runs.
+func (j *jobs) insertMany(ctx context.Context, tx Tx, runs []*Run, opts []river.InsertOpts) error {
+	rc, err := j.client()
+	if err != nil {
+		return err
+	}
+	params := make([]river.InsertManyParams, len(runs))
+	for i, run := range runs {
+		args, full, err := j.paramsOf(run, opts[i])
+		if err != nil {
+			return err
+		}
+		args.id = run.RiverJobID
+		params[i] = river.InsertManyParams{Args: args, InsertOpts: full}
+	}
+	ids, err := rc.InsertManyTx(ctx, tx, params)
+	if err != nil {
+		return fmt.Errorf("insert River jobs: %w", err)
+	}
+	for i, run := range runs {
+		if err := j.reserved(ctx, tx, run, ids[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reserved sees to it that a run has its job, if that has another id than the reserved one: the
+// database reserves none, or a hook of the service's River client gave it another.
+func (j *jobs) reserved(ctx context.Context, tx Tx, run *Run, id int64) error {
+	if run.RiverJobID == id {
+		return nil
+	}
+	q, err := j.store.With(tx)
+	if err != nil {
+		return err
+	}
+	run.RiverJobID = id
+	return q.RunSetJob(ctx, run.ID, id, run.Queue)
+}
+
 // add adds a River job for a run, and does not change the run.
 func (j *jobs) add(ctx context.Context, tx Tx, run *Run, opts river.InsertOpts) (int64, error) {
 	rc, err := j.client()
 	if err != nil {
 		return 0, err
 	}
-	// The args hold only ids. The name is for people who look at River's jobs.
-	metadata, err := json.Marshal(map[string]string{"flow": run.FlowName})
+	args, full, err := j.paramsOf(run, opts)
 	if err != nil {
 		return 0, err
 	}
+	id, err := rc.InsertTx(ctx, tx, args, full)
+	if err != nil {
+		return 0, fmt.Errorf("insert River job: %w", err)
+	}
+	return id, nil
+}
+
+// paramsOf returns what River gets of a job for a run.
+func (j *jobs) paramsOf(run *Run, opts river.InsertOpts) (DataFlowArgs, *river.InsertOpts, error) {
+	// The args hold only ids. The name is for people who look at River's jobs.
+	metadata, err := json.Marshal(struct {
+		Flow string `json:"flow"`
+	}{run.FlowName})
 	opts.MaxAttempts, opts.Metadata = run.MaxAttempts, metadata
 	if !opts.ScheduledAt.After(j.now()) {
 		// With a time, even a past one, the job would wait for River's scheduler. That looks
 		// every 5 s, and 15 s after its leader has died.
 		opts.ScheduledAt = time.Time{}
 	}
-	id, err := rc.InsertTx(ctx, tx, DataFlowArgs{FlowID: FlowRef(run.FlowID), RunID: run.ID}, &opts)
-	if err != nil {
-		return 0, fmt.Errorf("insert River job: %w", err)
-	}
-	return id, nil
+	return DataFlowArgs{FlowID: FlowRef(run.FlowID), RunID: run.ID}, &opts, err
 }
 
 // wakeNext adds a River job for the run that has waited longest in the lane of a run that

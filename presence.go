@@ -5,7 +5,9 @@ package dataflow
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -21,6 +23,8 @@ type presence struct {
 	flows *registry
 	jobs  *jobs
 	zones zones
+
+	said string // what changes of what it last said: its queues, and the flows that it could not register
 }
 
 func (p *presence) every() time.Duration { return p.config.Lease / 2 }
@@ -33,16 +37,27 @@ func (p *presence) sayAlive(ctx context.Context) error {
 	}
 	now := p.now()
 	zoneData, isNew := p.zoneData(now)
-	process := &Process{ZoneData: zoneData, ID: p.config.ID, CodeVersion: p.config.CodeVersion, Flows: make([]string, 0, len(p.flows.declared)), Queues: p.jobs.workedQueues()}
 	failed := p.flows.failures()
+	queues := p.jobs.workedQueues()
+	says := fmt.Sprintf("%q %q", queues, slices.Sorted(maps.Keys(failed)))
+	if !isNew && says == p.said {
+		if is, err := p.store.ProcessAlive(ctx, p.config.ID, p.lasts()); is || err != nil {
+			return err
+		}
+	}
+	process := &Process{ZoneData: zoneData, ID: p.config.ID, CodeVersion: p.config.CodeVersion, Flows: make([]string, 0, len(p.flows.declared)), Queues: queues}
 	for name := range p.flows.declared {
 		if failed[name] == nil {
 			process.Flows = append(process.Flows, name)
 		}
 	}
 	slices.Sort(process.Flows)
-	if err := p.store.ProcessSeen(ctx, process, p.lasts()); err != nil || !isNew {
+	if err := p.store.ProcessSeen(ctx, process, p.lasts()); err != nil {
 		return err
+	}
+	p.said = says
+	if !isNew {
+		return nil
 	}
 	if err := p.warnOfZones(ctx, now); err != nil { // for example, the server's zone files cannot be read
 		p.log.WarnContext(ctx, "dataflow: could not compare zone data", slog.String(logError, err.Error()))

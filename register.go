@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/schedule"
@@ -17,38 +18,140 @@ import (
 // registrar stores the definitions of the flows that this process declares.
 type registrar struct {
 	base
-	flows    *registry
-	jobs     *jobs
-	schedule *scheduler
-	gate     *gate
+	flows *registry
+	jobs  *jobs
+	gate  *gate
+
+	changes int64 // the flows were read up to this place; 0: they were not
 }
 
-// registerNoted registers a flow and keeps the error.
-func (r *registrar) registerNoted(ctx context.Context, f *Flow) error {
-	err := guard(func() error { return r.register(ctx, f) })
-	if err == nil {
-		r.flows.noteFailure(f.Name, nil)
-		return nil
+// registering is a flow that is being registered.
+type registering struct {
+	flow     *Flow
+	declared *FlowDefinition
+	def      FlowDefinition // what is stored: declared, or with the Runtime that an operator chose
+	kept     bool           // with that Runtime
+	isNew    bool
+	before   *FlowRecord
+	rec      *FlowRecord
+}
+
+const (
+	// readTogether is how many flows are read at once to see what has changed.
+	readTogether = 1000
+	// registerTogether is how many flows are stored in one transaction at most.
+	registerTogether = 200
+)
+
+// registerAll registers all declared flows, and returns the errors joined.
+func (r *registrar) registerAll(ctx context.Context) error {
+	return r.registerFlows(ctx, r.config.Flows)
+}
+
+// registerFlows registers flows, keeps the error of each, and returns the errors joined. It stores
+// those that are new or have changed, many in a transaction.
+func (r *registrar) registerFlows(ctx context.Context, flows []*Flow) error {
+	var errs []error
+	fail := func(f *Flow, err error) { errs = append(errs, r.note(f, err)) }
+	var same stored.Comparer
+	var changed []*registering
+	for part := range slices.Chunk(flows, readTogether) {
+		names := make([]string, len(part))
+		for i, f := range part {
+			names[i] = f.Name
+		}
+		found, now, err := r.find(ctx, names)
+		for _, f := range part {
+			one := &registering{flow: f, before: found[f.Name]}
+			err := err
+			if err == nil {
+				err = guard(func() error { return one.declare(r.config.CodeVersion) })
+			}
+			switch {
+			case err != nil:
+				fail(f, err)
+			case r.unchanged(one, &same, now):
+				one.rec = one.before
+				r.registered(ctx, one, now)
+			default:
+				changed = append(changed, one)
+			}
+		}
 	}
+	for set := range slices.Chunk(changed, registerTogether) {
+		if guard(func() error { return r.registerSet(ctx, set) }) == nil {
+			continue
+		}
+		for _, one := range set { // each by itself, so that one does not harm the others
+			if err := guard(func() error { return r.registerSet(ctx, []*registering{one}) }); err != nil {
+				fail(one.flow, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// find returns the stored flows by their names, and the time.
+func (r *registrar) find(ctx context.Context, names []string) (map[string]*FlowRecord, time.Time, error) {
+	now, err := r.store.Now(ctx)
+	if err != nil {
+		return nil, now, err
+	}
+	recs, err := r.store.FlowsByName(ctx, names)
+	byName := make(map[string]*FlowRecord, len(recs))
+	for _, rec := range recs {
+		byName[rec.Name] = rec
+	}
+	return byName, now, err
+}
+
+// note keeps why a flow could not be registered.
+func (r *registrar) note(f *Flow, err error) error {
 	err = fmt.Errorf("register flow %q: %w", f.Name, err)
 	r.flows.noteFailure(f.Name, public(err))
 	return err
 }
 
-// registerAll registers all declared flows, and returns the errors joined.
-func (r *registrar) registerAll(ctx context.Context) error {
-	var errs []error
-	for _, f := range r.config.Flows {
-		errs = append(errs, r.registerNoted(ctx, f))
+// unchanged reports whether registering the flow would change nothing. The hash stands for its
+// source, its sink and its declared Runtime.
+func (r *registrar) unchanged(one *registering, same *stored.Comparer, now time.Time) bool {
+	rec := one.before
+	if rec == nil || rec.TrippedAt != nil {
+		return false
 	}
-	return errors.Join(errs...)
+	one.define(r)
+	def := &one.def
+	if rec.DefinitionHash != def.Hash || rec.CodeVersion != def.CodeVersion ||
+		!same.Same(rec.RuntimeJSON, def.Runtime) || !same.Same(rec.MigratedFrom, def.MigratedFrom) || !same.Same(rec.ScheduleJSON, def.Schedule) {
+		return false
+	}
+	if rec.NextRunAt == nil {
+		return true
+	}
+	p, err := planOf(rec)
+	return err == nil && p.Moved(rec.nextTick(), now) == nil
+}
+
+// declare sets what the flow's code declares.
+func (one *registering) declare(codeVersion string) (err error) {
+	one.declared, err = one.flow.definition(codeVersion)
+	return err
+}
+
+// define sets what is stored of the flow.
+func (one *registering) define(r *registrar) {
+	one.def = *one.declared
+	one.kept = r.keepMigrated(&one.def, one.before)
 }
 
 // registerAtStart registers the flows of a client that starts. If a flow cannot be stored, the
 // client tries it again later. If the database cannot be reached, that is an error.
 func (r *registrar) registerAtStart(ctx context.Context) error {
-	err := public(r.registerAll(ctx))
+	_, changes, err := r.store.FlowsChanged(ctx, 0) // before they are read
 	if err == nil {
+		r.changes = changes
+	}
+	if err = public(r.registerAll(ctx)); err == nil {
 		return nil
 	}
 	if _, away := r.store.Now(ctx); away != nil {
@@ -62,63 +165,105 @@ func (r *registrar) registerAtStart(ctx context.Context) error {
 
 // registerAgain tries the flows that could not be registered.
 func (r *registrar) registerAgain(ctx context.Context) error {
-	var errs []error
-	for name := range r.flows.failures() {
-		if err := r.registerNoted(ctx, r.flows.declared[name]); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		r.log.InfoContext(ctx, "dataflow: flow is registered now", slog.String(logFlow, name))
+	failed := r.flows.failures()
+	if len(failed) == 0 {
+		return nil
 	}
-	return errors.Join(errs...)
+	flows := make([]*Flow, 0, len(failed))
+	for name := range failed {
+		flows = append(flows, r.flows.declared[name])
+	}
+	err := r.registerFlows(ctx, flows)
+	still := r.flows.failures()
+	for name := range failed {
+		if still[name] == nil {
+			r.log.InfoContext(ctx, "dataflow: flow is registered now", slog.String(logFlow, name))
+		}
+	}
+	return err
 }
 
-// register stores the definition of a flow and its schedule, in one transaction.
-func (r *registrar) register(ctx context.Context, f *Flow) error {
-	declared, err := f.definition(r.config.CodeVersion)
-	if err != nil {
-		return err
-	}
-	var before, rec *FlowRecord
+// registerSet stores the definitions of flows and their schedules, in one transaction.
+func (r *registrar) registerSet(ctx context.Context, set []*registering) error {
 	var now time.Time
-	kept := false
-	err = r.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+	err := r.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		q, err := r.store.With(tx)
 		if err != nil {
 			return err
 		}
-		if before, err = lockByName(ctx, q, f.Name); err != nil {
+		if err := lockByName(ctx, q, set); err != nil {
 			return err
 		}
-		isNew := before == nil
-		def := *declared
-		kept = r.keepMigrated(&def, before)
-		if rec, err = q.FlowUpsert(ctx, &def); err != nil {
+		defs := make([]*FlowDefinition, len(set))
+		for i, one := range set {
+			one.isNew = one.before == nil
+			one.define(r)
+			defs[i] = &one.def
+		}
+		if now, err = store(ctx, q, set, defs); err != nil {
 			return err
 		}
-		if rec, now, err = q.FlowLock(ctx, rec.ID); err != nil {
+		if err := r.replanSet(ctx, q, set, now); err != nil {
 			return err
 		}
-		if before == nil {
-			before = rec // another process may have stored it first
+		for _, one := range set {
+			if err := r.startAtRegistration(ctx, tx, one); err != nil {
+				return err
+			}
 		}
-		if err := r.replan(ctx, q, before, rec, &def, now); err != nil {
-			return err
-		}
-		return r.startAtRegistration(ctx, tx, q, rec, isNew)
+		return nil
 	})
 	if err != nil {
 		return err
 	}
-	r.logMigrated(ctx, before, rec, kept)
-	bound := r.flows.bind(rec)
-	r.flows.know(bound)
-	r.warnOfGap(ctx, bound, now)
-	wasEnabled := r.flows.bind(before).Runtime.Settings().Enabled
-	if !wasEnabled && bound.Runtime.Settings().Enabled && rec.State == FlowActive {
-		return r.jobs.wake(ctx, bound)
+	for _, one := range set {
+		r.registered(ctx, one, now)
+		before, bound := r.flows.bind(one.before), r.flows.knownByID(one.rec.ID)
+		if !before.Runtime.Settings().Enabled && bound.Runtime.Settings().Enabled && one.rec.State == FlowActive {
+			if err := r.jobs.wake(ctx, bound); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
+}
+
+// registered makes this process know a flow that is stored as it declares it.
+func (r *registrar) registered(ctx context.Context, one *registering, now time.Time) {
+	r.logMigrated(ctx, one.before, one.rec, one.kept)
+	bound := r.flows.bind(one.rec)
+	r.flows.know(bound)
+	r.flows.noteFailure(one.flow.Name, nil)
+	r.warnOfGap(ctx, bound, now)
+}
+
+// store stores the definitions of flows, and locks those that are new.
+func store(ctx context.Context, q Queries, set []*registering, defs []*FlowDefinition) (time.Time, error) {
+	recs, err := q.FlowUpsert(ctx, defs...)
+	if err != nil {
+		return time.Time{}, err
+	}
+	ids, byID := make([]int64, len(recs)), make(map[int64]*FlowRecord, len(recs))
+	for i, rec := range recs {
+		ids[i] = rec.ID
+	}
+	locked, now, err := q.FlowsLock(ctx, ids)
+	if err != nil {
+		return now, err
+	}
+	for _, rec := range locked {
+		byID[rec.ID] = rec
+	}
+	for i, one := range set {
+		if one.rec = byID[ids[i]]; one.rec == nil {
+			return now, ErrNotFound
+		}
+		if one.before == nil {
+			before := *one.rec // another process may have stored it first
+			one.before = &before
+		}
+	}
+	return now, nil
 }
 
 // keepMigrated keeps the Runtime that somebody migrated the flow to, and reports whether it
@@ -155,14 +300,10 @@ func (r *registrar) logMigrated(ctx context.Context, before, rec *FlowRecord, ke
 // startAtRegistration starts the run of a flow that is stored for the first time, if its
 // schedule has RunAtRegistration. Two processes may both find the flow new. The flow is
 // locked, so the second process finds the run of the first.
-func (r *registrar) startAtRegistration(ctx context.Context, tx Tx, q Queries, rec *FlowRecord, isNew bool) error {
-	f := r.flows.bind(rec)
-	if s := f.Runtime.Settings(); !isNew || !s.Schedule.RunAtRegistration || !s.Enabled || rec.State != FlowActive {
+func (r *registrar) startAtRegistration(ctx context.Context, tx Tx, one *registering) error {
+	f := r.flows.bind(one.rec)
+	if s := f.Runtime.Settings(); !one.isNew || !s.Schedule.RunAtRegistration || !s.Enabled || one.rec.State != FlowActive {
 		return nil
-	}
-	runs, err := q.RunList(ctx, &RunListParams{Flow: rec.Name, Trigger: TriggerRegistration, Limit: 1})
-	if err != nil || len(runs) > 0 {
-		return err
 	}
 	if _, err := f.startTx(ctx, tx, &request{trigger: TriggerRegistration}, time.Time{}); err != nil {
 		return fmt.Errorf("start the run at registration: %w", err)
@@ -170,83 +311,121 @@ func (r *registrar) startAtRegistration(ctx context.Context, tx Tx, q Queries, r
 	return nil
 }
 
-// lockByName locks a flow and returns it, nil if it is not stored yet.
-func lockByName(ctx context.Context, q Queries, name string) (*FlowRecord, error) {
-	rec, err := q.FlowByName(ctx, name)
-	if errors.Is(err, ErrNotFound) {
-		return nil, nil //nolint:nilnil // there is none
+// lockByName locks those of the flows that are stored, and reads them again.
+func lockByName(ctx context.Context, q Queries, set []*registering) error {
+	names := make([]string, len(set))
+	for i, one := range set {
+		names[i] = one.flow.Name
 	}
-	if err != nil {
-		return nil, err
-	}
-	rec, _, err = q.FlowLock(ctx, rec.ID)
-	return rec, err
-}
-
-// replan stores the schedule of a flow that is being registered. While its ticks stay the
-// same, due ticks stay due. Due ticks are recorded in the ledger if the ticks change, or if
-// the flow is disabled or enabled.
-func (r *registrar) replan(ctx context.Context, q Queries, before, rec *FlowRecord, def *FlowDefinition, now time.Time) error {
-	was, wasDisabled, err := schedule.Timing(before.ScheduleJSON)
+	recs, err := q.FlowsByName(ctx, names)
 	if err != nil {
 		return err
+	}
+	ids := make([]int64, len(recs))
+	for i, rec := range recs {
+		ids[i] = rec.ID
+	}
+	if recs, _, err = q.FlowsLock(ctx, ids); err != nil {
+		return err
+	}
+	byName := make(map[string]*FlowRecord, len(recs))
+	for _, rec := range recs {
+		byName[rec.Name] = rec
+	}
+	for _, one := range set {
+		one.before = byName[one.flow.Name]
+	}
+	return nil
+}
+
+// replanSet stores the schedules of flows that are being registered.
+func (r *registrar) replanSet(ctx context.Context, q Queries, set []*registering, now time.Time) error {
+	plans := make([]*FlowPlanParams, len(set))
+	var skips []*TickSkipParams
+	for i, one := range set {
+		plan, skipped, err := r.replan(ctx, q, one.before, one.rec, &one.def, now)
+		if err != nil {
+			return err
+		}
+		plans[i], skips = plan, append(skips, skipped...)
+	}
+	if len(skips) > 0 {
+		if err := q.TickSkip(ctx, skips...); err != nil {
+			return err
+		}
+	}
+	return q.FlowPlan(ctx, plans...)
+}
+
+// replan plans a flow that is being registered. While its ticks stay the same, due ticks stay due.
+// Due ticks are for the ledger if the ticks change, or if the flow is disabled or enabled.
+func (r *registrar) replan(ctx context.Context, q Queries, before, rec *FlowRecord, def *FlowDefinition, now time.Time) (*FlowPlanParams, []*TickSkipParams, error) {
+	was, wasDisabled, err := schedule.Timing(before.ScheduleJSON)
+	if err != nil {
+		return nil, nil, err
 	}
 	is, disabled, err := schedule.Timing(def.Schedule)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	plan := &FlowPlanParams{ID: rec.ID, ProbeAt: rec.ProbeAt, Schedule: def.Schedule}
 	plan.setNext(rec.nextTick())
+	var skips []*TickSkipParams
 	replanned := was != is
 	if replanned || disabled != wasDisabled {
-		next, err := r.schedule.skipDue(ctx, q, before, now)
+		next, skip, err := skipDue(before, now)
 		if err != nil {
-			return err
+			return nil, nil, err
+		}
+		if skip != nil {
+			skips = append(skips, skip)
 		}
 		plan.setNext(next)
 	}
 	rec.ScheduleJSON = def.Schedule
 	p, err := planOf(rec)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	if replanned {
 		plan.setNext(p.NextTick(now, nil))
 		plan.ScheduleAt, rec.ScheduleAt = &now, now
-	} else if err := r.followZone(ctx, q, rec, p, plan, now); err != nil {
-		return err
+	} else if skip, err := r.followZone(ctx, q, rec, p, plan, now); err != nil {
+		return nil, nil, err
+	} else if skip != nil {
+		skips = append(skips, skip)
 	}
 	if rec.TrippedAt != nil {
 		plan.ProbeAt = p.Reprobe(rec.ProbeAt, now)
 	}
 	rec.NextRunAt, rec.NextRunLocal = plan.NextRunAt, plan.NextRunLocal
-	return q.FlowPlan(ctx, plan)
+	return plan, skips, nil
 }
 
-// followZone moves the next tick to where the zone data of this process has it, and enters the
-// moment that it had into the ledger. It leaves a tick that another process has moved away from
+// followZone moves the next tick to where the zone data of this process has it. It returns the
+// moment that it had, for the ledger. It leaves a tick that another process has moved away from
 // that moment: then the processes' zone data differ, and the first one to move it wins.
-func (r *registrar) followZone(ctx context.Context, q Queries, rec *FlowRecord, p *schedule.Plan, plan *FlowPlanParams, now time.Time) error {
+func (r *registrar) followZone(ctx context.Context, q Queries, rec *FlowRecord, p *schedule.Plan, plan *FlowPlanParams, now time.Time) (*TickSkipParams, error) {
 	if plan.NextRunAt == nil {
-		return nil
+		return nil, nil //nolint:nilnil // nothing moves
 	}
 	stored := &schedule.Tick{At: *plan.NextRunAt, Local: plan.NextRunLocal}
 	moved := p.Moved(stored, now)
 	if moved == nil {
-		return nil
+		return nil, nil //nolint:nilnil // nothing moves
 	}
 	log := r.log.With(slog.String(logFlow, rec.Name), slog.Time("stored", stored.At), slog.Time("tick", moved.At), slog.String("local", stored.Local))
 	left, err := q.TickList(ctx, &TickListParams{Flow: rec.Name, Reason: SkipZone, Limit: 1})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(left) > 0 && left[0].Last.Equal(moved.At) {
 		log.WarnContext(ctx, "dataflow: processes have different zone data, and one of them has moved the next tick; it stays there")
-		return nil
+		return nil, nil //nolint:nilnil // nothing moves
 	}
 	log.WarnContext(ctx, "dataflow: the next tick was stored under other rules of its time zone; it is moved to where this process's zone data has it")
 	plan.setNext(moved)
-	return q.TickSkip(ctx, skippedOf(rec.ID, schedule.Span{First: stored.At, Last: stored.At, Count: 1, Reason: schedule.SkippedZone}))
+	return skippedOf(rec.ID, schedule.Span{First: stored.At, Last: stored.At, Count: 1, Reason: schedule.SkippedZone}), nil
 }
 
 // gapsWithin is how far ahead warnOfGap looks.
@@ -272,13 +451,26 @@ func (r *registrar) warnOfGap(ctx context.Context, f *Flow, now time.Time) {
 // started, and begins to work their queues.
 func (r *registrar) followMigrations(ctx context.Context) error {
 	moved := false
-	err := r.flows.each(ctx, func(f *Flow) error {
+	recs, changes, err := r.store.FlowsChanged(ctx, r.changes)
+	if err != nil {
+		return err
+	}
+	look := func(f *Flow) error {
 		if r.flows.knowMoved(f) {
 			moved = true
 			r.log.InfoContext(ctx, "dataflow: flow has another runtime now", slog.String(logFlow, f.Name), slog.String("runtime", f.Runtime.Type()))
 		}
 		return nil
-	})
+	}
+	for _, rec := range recs {
+		_ = look(r.flows.bind(rec))
+	}
+	if r.changes == 0 {
+		err = r.flows.each(ctx, look)
+	}
+	if err == nil {
+		r.changes = changes
+	}
 	if err != nil || !moved || r.gate.closed() {
 		return err
 	}

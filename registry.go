@@ -23,11 +23,13 @@ type registry struct {
 
 	mu     sync.Mutex // guards what follows
 	known  map[int64]*Flow
+	byName map[string]*Flow // those of known, and others that runs were asked for
+	seen   *view            // of known; nil: it has changed since
 	failed map[string]error // by name: why a flow could not be registered
 }
 
 func newRegistry(b base, c *Client, declared []*Flow) *registry {
-	r := &registry{base: b, client: c, declared: make(map[string]*Flow, len(declared)), known: make(map[int64]*Flow), failed: make(map[string]error)}
+	r := &registry{base: b, client: c, declared: make(map[string]*Flow, len(declared)), known: make(map[int64]*Flow), byName: make(map[string]*Flow), failed: make(map[string]error)}
 	for _, f := range declared {
 		r.declared[f.Name] = f
 	}
@@ -87,7 +89,40 @@ func (r *registry) knownByID(id int64) *Flow {
 func (r *registry) know(f *Flow) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.known[f.ID] = f
+	r.known[f.ID], r.byName[f.Name], r.seen = f, f, nil
+}
+
+// askable returns a flow as this process last saw it, to ask for a run of it without reading it
+// again. It returns nil if the flow must be read: it was not seen, its Runtime is disabled, or
+// a type of the user, which may do anything with the flow.
+func (r *registry) askable(name string) *Flow {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.byName[name]
+	if f == nil || !isBuiltin(f.Runtime) || !f.Runtime.Settings().Enabled {
+		return nil
+	}
+	return f
+}
+
+// lastSeen returns a flow as this process last saw it, nil if it has not.
+func (r *registry) lastSeen(name string) *Flow {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.byName[name]
+}
+
+// askedKept is how many flows without code here are kept for askable.
+const askedKept = 10_000
+
+// noteAsked keeps a flow for askable.
+func (r *registry) noteAsked(f *Flow) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.byName) >= len(r.known)+askedKept {
+		clear(r.byName) // the others are read again
+	}
+	r.byName[f.Name] = f
 }
 
 // knowMoved keeps a flow if its Runtime is not the one that this process knew, and reports
@@ -99,7 +134,7 @@ func (r *registry) knowMoved(f *Flow) bool {
 	if known == nil || stored.Same(known.RuntimeJSON, f.RuntimeJSON) {
 		return false
 	}
-	r.known[f.ID] = f
+	r.known[f.ID], r.byName[f.Name], r.seen = f, f, nil
 	return true
 }
 
@@ -129,33 +164,49 @@ func (r *registry) noteFailure(name string, err error) {
 	r.failed[name] = err
 }
 
-// enabled lists the enabled flows whose code this process has.
-func (r *registry) enabled() []FlowSlots {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	flows := make([]FlowSlots, 0, len(r.known))
-	for _, f := range r.known {
-		if f.Runtime.Settings().Enabled {
-			flows = append(flows, f.slots())
-		}
-	}
-	return flows
+// idsSent is how many ids of flows a query carries at most. A process that has more flows asks for
+// what is due of any flow, and leaves out what is not its own.
+const idsSent = 1000
+
+// view is what queries need to know of the flows whose code this process has. It does not change.
+type view struct {
+	flows   int         // how many there are
+	ids     []int64     // of all; nil: there are more than idsSent
+	enabled []int64     // of those that are enabled; nil likewise
+	slots   []FlowSlots // those of the enabled flows with more than one slot, or with slots for backfills
+	cancels bool        // there is one with OverlapCancelOther
 }
 
-// ids lists the flows whose code this process has.
-func (r *registry) ids() []int64 { return r.idsOf(func(*Flow) bool { return true }) }
-
-// idsOf lists the flows of ids for which is returns true.
-func (r *registry) idsOf(is func(*Flow) bool) []int64 {
+func (r *registry) view() *view {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	ids := make([]int64, 0, len(r.known))
+	if r.seen != nil {
+		return r.seen
+	}
+	v := &view{flows: len(r.known), ids: []int64{}, enabled: []int64{}}
 	for id, f := range r.known {
-		if is(f) {
-			ids = append(ids, id)
+		s := f.Runtime.Settings()
+		v.ids = append(v.ids, id)
+		v.cancels = v.cancels || s.Schedule.Overlap == OverlapCancelOther
+		if !s.Enabled {
+			continue
+		}
+		v.enabled = append(v.enabled, id)
+		if slots := f.slots(); slots.Slots > 1 || slots.Backfills > 0 {
+			v.slots = append(v.slots, slots)
 		}
 	}
-	return ids
+	if v.flows > idsSent {
+		v.ids, v.enabled = nil, nil
+	}
+	r.seen = v
+	return v
+}
+
+// works reports whether this process has the code of a flow, and the flow is enabled.
+func (r *registry) works(id int64) bool {
+	f := r.knownByID(id)
+	return f != nil && f.Runtime.Settings().Enabled
 }
 
 // lane is a line of runs that take places of their own: a flow's own runs, or its backfills if

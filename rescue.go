@@ -20,26 +20,42 @@ type rescuer struct {
 	jobs   *jobs
 }
 
-// rescue puts back all runs whose workers died, on any process. It also adds a River job for
-// each run whose job will not work it. It returns how many runs it put back.
+// rescue puts back all runs whose workers died, on any process. It returns how many it put back.
 func (r *rescuer) rescue(ctx context.Context) (int, error) {
 	rescued := 0
 	for {
 		run, err := r.rescueOne(ctx)
-		if err != nil {
+		if run == nil || err != nil {
 			return rescued, err
-		}
-		if run == nil {
-			break
 		}
 		if run.State != RunInProgress { // otherwise this process still works it
 			rescued++
 		}
 	}
+}
+
+// unstrand adds a River job for each run of this process's flows whose job will not work it.
+func (r *rescuer) unstrand(ctx context.Context) error {
+	if r.flows.view().flows == 0 {
+		return nil
+	}
+	p := &RunStrandedParams{Idle: r.config.Lease, Queueless: queuelessTypes(), Limit: maxPage}
 	for {
-		run, err := r.unstrandOne(ctx)
-		if run == nil || err != nil {
-			return rescued, err
+		runs, err := r.store.RunsStranded(ctx, p)
+		if err != nil {
+			return err
+		}
+		for _, run := range runs {
+			p.After = run.Due
+			if !r.flows.works(run.FlowID) {
+				continue
+			}
+			if err := r.unstrandOne(ctx, run.ID, p); err != nil {
+				return err
+			}
+		}
+		if len(runs) < p.Limit {
+			return nil
 		}
 	}
 }
@@ -93,17 +109,9 @@ func (r *rescuer) rescueOne(ctx context.Context) (*Run, error) {
 	return run, nil
 }
 
-// unstrandOne adds a River job for one run whose job will not work it, or returns nil if there
-// is none. If somebody cancelled the job, the run is cancelled.
-func (r *rescuer) unstrandOne(ctx context.Context) (*Run, error) {
-	flows := r.flows.enabled()
-	if len(flows) == 0 {
-		return nil, nil //nolint:nilnil // there is none
-	}
-	ids := make([]int64, len(flows))
-	for i, f := range flows {
-		ids[i] = f.FlowID
-	}
+// unstrandOne adds a River job for a run whose job will not work it, unless another process does
+// so. If somebody cancelled the job, the run is cancelled.
+func (r *rescuer) unstrandOne(ctx context.Context, runID int64, p *RunStrandedParams) error {
 	var run *Run
 	var dead int64
 	err := r.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
@@ -111,7 +119,7 @@ func (r *rescuer) unstrandOne(ctx context.Context) (*Run, error) {
 		if err != nil {
 			return err
 		}
-		run, err = q.RunStranded(ctx, &RunStrandedParams{FlowIDs: ids, Idle: r.config.Lease, Queueless: queuelessTypes()})
+		run, err = q.RunStranded(ctx, runID, p)
 		if err != nil || run == nil {
 			return err
 		}
@@ -127,16 +135,16 @@ func (r *rescuer) unstrandOne(ctx context.Context) (*Run, error) {
 		return r.jobs.requeue(ctx, tx, q, run)
 	})
 	if err != nil || run == nil {
-		return nil, err
+		return err
 	}
 	log := r.log.With(runAttrs(run)...)
 	if run.State == RunCancelled {
 		log.InfoContext(ctx, "dataflow: run cancelled", slog.String("actor", run.CancelledBy), slog.String(logReason, run.CancelReason))
 		r.publish(EventRunCancelled, run, run.Err())
-		return run, nil
+		return nil
 	}
 	log.WarnContext(ctx, "dataflow: run got a new River job, because its last one will not work it", slog.Int64("dead", dead), slog.Int64(logJob, run.RiverJobID))
-	return run, nil
+	return nil
 }
 
 // params decides the outcome of a run whose worker died.

@@ -34,6 +34,22 @@ func (r riverClient[TTx]) InsertTx(ctx context.Context, tx Tx, args river.JobArg
 	return res.Job.ID, nil
 }
 
+func (r riverClient[TTx]) InsertManyTx(ctx context.Context, tx Tx, jobs []river.InsertManyParams) ([]int64, error) {
+	own, ok := tx.Unwrap().(TTx)
+	if !ok {
+		return nil, ErrTxMismatch
+	}
+	inserted, err := r.Client.InsertManyTx(ctx, own, jobs)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]int64, len(inserted))
+	for i, res := range inserted {
+		ids[i] = res.Job.ID
+	}
+	return ids, nil
+}
+
 func (r riverClient[TTx]) JobCancelTx(ctx context.Context, tx Tx, jobID int64) error {
 	own, ok := tx.Unwrap().(TTx)
 	if !ok {
@@ -81,12 +97,27 @@ type DataFlowArgs struct {
 	RunID int64 `json:"run_id,omitempty"`
 
 	name    string    // the flow's, if FlowID was one; FlowID is 0 then
+	id      int64     // the id that the job is to have, 0: any
 	err     error     // why the args could not be read
 	retryAt time.Time // when a failed run is tried again
 }
 
 // Kind returns "data_flow".
 func (DataFlowArgs) Kind() string { return "data_flow" }
+
+// Hooks returns the hook by which River gives a job the id that was reserved with its run.
+func (DataFlowArgs) Hooks() []rivertype.Hook { return []rivertype.Hook{&reservedID{}} }
+
+// reservedID is a hook of River's. River asks for it once, so the id is in the args.
+type reservedID struct{ river.HookDefaults }
+
+// InsertBegin implements rivertype.HookInsertBegin.
+func (*reservedID) InsertBegin(_ context.Context, params *rivertype.JobInsertParams) error {
+	if args, ok := params.Args.(DataFlowArgs); ok && args.id != 0 {
+		params.ID = &args.id
+	}
+	return nil
+}
 
 // UnmarshalJSON reads args. It returns no error, but keeps it for the worker, which
 // discards the job. River would try the job again and again.

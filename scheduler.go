@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/riverqueue/river"
+
 	"github.com/activedataflow/dataflow/internal/schedule"
 )
 
@@ -20,243 +22,370 @@ import (
 type fired struct {
 	runs    []*Run
 	skipped int64
-	failed  int // flows whose ticks could not be handled
+	failed  int       // flows whose ticks could not be handled
+	until   time.Time // the ticks up to this time were looked for
+	more    bool      // more flows may be due
 }
 
-// fireAtOnce is how many flows are handled at the same time. Each waits for the database most
-// of its time.
-const fireAtOnce = 4
-
-// duePage is how many due flows are looked up at once.
-const duePage = 1000
+const (
+	// fireTogether is how many flows are handled in one transaction at most.
+	fireTogether = 200
+	// fireAtOnce is how many such transactions there are at once. Each waits for the database
+	// most of its time.
+	fireAtOnce = 4
+	// duePage is how many due flows are looked up at once.
+	duePage = 2000
+)
 
 // scheduler turns ticks into runs, or records them in the ledger.
 type scheduler struct {
 	base
 	flows  *registry
+	jobs   *jobs
 	cancel func(ctx context.Context, p *RunCancelParams) (*Run, error) // Client.cancel
 }
 
-// firing is one search for due ticks.
-type firing struct {
-	schedule *scheduler
-	known    map[int64]bool // the flows whose code this process has
-
-	mu    sync.Mutex // guards what follows
-	due   []int64    // flows to handle
-	after DueFlow    // where the search goes on
-	last  bool       // it has come to its end
-	all   fired
-}
-
 // fireDue turns the due ticks of the flows whose code this process has into runs, or records
-// them in the ledger. Each flow is handled in a transaction of its own. Any number of
-// processes may call it at once. A flow that cannot be handled is left out until the next
-// call.
-func (s *scheduler) fireDue(ctx context.Context) (*fired, error) {
-	f := &firing{schedule: s, known: make(map[int64]bool)}
-	for _, id := range s.flows.ids() {
-		f.known[id] = true
+// them in the ledger. It handles many flows in a transaction. Any number of processes may call it
+// at once. A flow that cannot be handled is left out until the next call. A call handles about
+// most flows.
+func (s *scheduler) fireDue(ctx context.Context, most int) (*fired, error) {
+	view := s.flows.view()
+	all := &fired{}
+	if view.flows == 0 {
+		return all, nil
 	}
-	more, err := f.nextFlow(ctx)
-	errs := make([]error, fireAtOnce+1)
-	errs[fireAtOnce] = err
-	if more {
-		var wg sync.WaitGroup
-		for i := range fireAtOnce {
-			wg.Go(func() {
-				for more := true; more; {
-					more, errs[i] = f.nextFlow(ctx)
-				}
-			})
+	after := Due{}
+	for handled := 0; ; {
+		page, now, err := s.store.FlowsDue(ctx, &FlowsDueParams{FlowIDs: view.ids, After: after, Limit: duePage})
+		if err != nil {
+			return all, err
 		}
-		wg.Wait()
+		if all.until.IsZero() {
+			all.until = now
+		}
+		var own []int64
+		seen := make(map[int64]bool, len(page)) // a flow with a tick and a probe comes twice
+		for _, due := range page {
+			if !seen[due.ID] && s.flows.knownByID(due.ID) != nil {
+				own = append(own, due.ID)
+			}
+			seen[due.ID], after = true, due
+		}
+		handled += len(own)
+		if err := s.fireSets(ctx, own, all); err != nil {
+			return all, err
+		}
+		if len(page) < duePage {
+			return all, nil
+		}
+		if handled >= most {
+			all.more = true
+			return all, nil
+		}
 	}
-	return &f.all, errors.Join(errors.Join(errs...), s.cancelOthers(ctx))
 }
 
-// take returns the next flow to handle, or false if there is none.
-func (f *firing) take(ctx context.Context) (int64, bool, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for len(f.due) == 0 {
-		if f.last || len(f.known) == 0 {
-			return 0, false, nil
-		}
-		page, err := f.schedule.store.FlowsDue(ctx, f.after, duePage)
-		if err != nil {
-			return 0, false, err
-		}
-		for _, due := range page {
-			f.after = due
-			if f.known[due.ID] {
-				f.due = append(f.due, due.ID)
+// fireSets handles due flows, several sets of them at once, and adds the outcome to all.
+func (s *scheduler) fireSets(ctx context.Context, ids []int64, all *fired) error {
+	sets := make(chan []int64, len(ids)/fireTogether+1)
+	for set := range slices.Chunk(ids, fireTogether) {
+		sets <- set
+	}
+	close(sets)
+	var mu sync.Mutex // guards all
+	errs := make([]error, min(fireAtOnce, len(sets)))
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() {
+			for set := range sets {
+				if errs[i] = s.fireSet(ctx, set, func(add func(all *fired)) { mu.Lock(); defer mu.Unlock(); add(all) }); errs[i] != nil {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// fireSet handles due flows in one transaction, or, if that fails, each in one of its own.
+func (s *scheduler) fireSet(ctx context.Context, ids []int64, note func(func(all *fired))) error {
+	set, err := s.fireOnce(ctx, ids)
+	switch {
+	case err == nil:
+		note(func(all *fired) { s.noteFired(ctx, set, all) })
+		return s.cancelFired(ctx, set)
+	case ctx.Err() != nil || len(set) == 0: // nothing was found out
+		return err
+	case len(ids) > 1:
+		for _, id := range ids {
+			if err := s.fireSet(ctx, []int64{id}, note); err != nil {
+				return err
 			}
 		}
-		f.last = len(page) < duePage
+		return nil
 	}
-	id := f.due[0]
-	f.due = f.due[1:]
-	return id, true, nil
+	set[0].err = err
+	note(func(all *fired) { s.noteFired(ctx, set, all) })
+	return nil
 }
 
-// nextFlow handles one of the flows, and reports whether there may be more.
-func (f *firing) nextFlow(ctx context.Context) (bool, error) {
-	id, ok, err := f.take(ctx)
-	if err != nil || !ok {
-		return false, err
-	}
-	rec, one, err := f.schedule.fireOne(ctx, []int64{id})
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	switch {
-	case err != nil && (rec == nil || ctx.Err() != nil):
-		return false, err
-	case err != nil:
-		f.schedule.log.WarnContext(ctx, "dataflow: could not handle the due ticks of a flow; trying again", slog.String(logFlow, rec.Name), slog.String(logError, err.Error()))
-		f.all.failed++
-		return true, nil
-	case rec == nil: // another process has it
-		return true, nil
-	}
-	f.all.runs = append(f.all.runs, one.runs...)
-	f.all.skipped += one.skipped
-	return true, nil
+// dueFlow is a flow whose due ticks are being handled.
+type dueFlow struct {
+	flow     *Flow
+	decision schedule.Decision
+	runs     []*Run
+	err      error // it cannot be handled, and stays as it is
 }
 
-// fireOne handles and returns one of the flows that have a due tick or probe, or returns nil
-// if there is none.
-func (s *scheduler) fireOne(ctx context.Context, ids []int64) (*FlowRecord, *fired, error) {
-	var rec *FlowRecord
-	var one *fired
-	err := s.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+// fireOnce handles those of the flows that are due and that no other process is handling, in one
+// transaction. After an error it returns those that it had locked.
+func (s *scheduler) fireOnce(ctx context.Context, ids []int64) (set []*dueFlow, err error) {
+	err = s.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		q, err := s.store.With(tx)
 		if err != nil {
 			return err
 		}
-		var now time.Time
-		if rec, now, err = q.FlowDue(ctx, ids); err != nil || rec == nil {
+		recs, now, err := q.FlowDue(ctx, ids)
+		if err != nil || len(recs) == 0 {
 			return err
 		}
-		one, err = s.fire(ctx, tx, q, rec, now)
-		return err
+		locked := make([]int64, len(recs))
+		for i, rec := range recs {
+			locked[i] = rec.ID
+			set = append(set, &dueFlow{flow: s.flows.bind(rec)})
+		}
+		loads, err := q.RunActivity(ctx, locked)
+		if err != nil {
+			return err
+		}
+		for _, d := range set {
+			load := schedule.Load{}
+			if a := loads[d.flow.ID]; a != nil {
+				load = schedule.Load(*a)
+			}
+			d.decide(&load, now)
+		}
+		if err := s.startSet(ctx, tx, q, set); err != nil {
+			return err
+		}
+		return writeSet(ctx, q, set)
 	})
-	return rec, one, err
+	return set, err
 }
 
-// fire handles the due probe and ticks of a locked flow.
-func (s *scheduler) fire(ctx context.Context, tx Tx, q Queries, rec *FlowRecord, now time.Time) (*fired, error) {
+// decide decides about the due probe and ticks of the flow.
+func (d *dueFlow) decide(load *schedule.Load, now time.Time) {
+	rec := &d.flow.FlowRecord
 	p, err := planOf(rec)
 	if err != nil {
-		return nil, err
+		d.err = err
+		return
 	}
-	activity, err := q.RunActivity(ctx, rec.ID)
-	if err != nil {
-		return nil, err
-	}
-	load := (*schedule.Load)(activity)
-	next := &FlowPlanParams{ID: rec.ID, NextRunAt: rec.NextRunAt, NextRunLocal: rec.NextRunLocal, ProbeAt: rec.ProbeAt}
-	one := &fired{}
-	f := s.flows.bind(rec)
-	if rec.ProbeAt != nil && !rec.ProbeAt.After(now) {
-		probe, err := s.probe(ctx, tx, f, p, load)
-		if err != nil {
-			return nil, err
-		}
-		if probe != nil {
-			one.runs = append(one.runs, probe)
-		}
-		next.ProbeAt = p.ProbeAt(now)
-	}
-	if rec.NextRunAt != nil && !rec.NextRunAt.After(now) {
-		next.setNext(p.NextTick(now, rec.nextTick()))
-		if err := s.fireTicks(ctx, tx, q, f, p, load, now, one); err != nil {
-			return nil, err
-		}
-	}
-	return one, q.FlowPlan(ctx, next)
+	d.decision = p.Decide(schedule.Facts{Active: rec.IsActive(), TrippedAt: rec.TrippedAt, ProbeAt: rec.ProbeAt, Tick: rec.nextTick()}, load, now)
 }
 
-// fireTicks handles the due ticks of a flow.
-func (s *scheduler) fireTicks(ctx context.Context, tx Tx, q Queries, f *Flow, p *schedule.Plan, load *schedule.Load, now time.Time, one *fired) error {
-	skip := func(span schedule.Span) error {
-		one.skipped += span.Count
-		s.log.DebugContext(ctx, "dataflow: ticks skipped", slog.String(logFlow, f.Name), slog.String(logReason, span.Reason),
-			slog.Time("first", span.First), slog.Time("last", span.Last), slog.Int64("ticks", span.Count))
-		return q.TickSkip(ctx, skippedOf(f.ID, span))
+// wanted returns the runs that the decision starts: the probe's, then those of ticks.
+func (d *dueFlow) wanted() (requests []*request, at []time.Time) {
+	if d.decision.Probe {
+		requests, at = append(requests, &request{trigger: TriggerProbe}), append(at, time.Time{})
 	}
-	due := f.nextTick()
-	if reason, ok := p.Idle(f.IsActive(), f.TrippedAt); ok {
-		if s := p.SpanFrom(due, now, reason); s.Count > 0 {
-			return skip(s)
+	for _, tick := range d.decision.Fire {
+		requests, at = append(requests, &request{trigger: TriggerSchedule}), append(at, tick)
+	}
+	return requests, at
+}
+
+// startSet starts the runs of due flows. Those on a Runtime of the library are added together.
+// One of the user's starts each by itself; if it fails, what it did is undone.
+func (s *scheduler) startSet(ctx context.Context, tx Tx, q Queries, set []*dueFlow) error {
+	var adds []*addition
+	for _, d := range set {
+		if d.err != nil {
+			continue
 		}
-		return nil
-	}
-	fire, late := p.DueFrom(due, now)
-	for _, s := range late {
-		if err := skip(s); err != nil {
-			return err
+		requests, at := d.wanted()
+		if len(requests) == 0 {
+			continue
 		}
-	}
-	for _, at := range fire {
-		if !p.Admits(load) {
-			if err := skip(schedule.Span{First: at, Last: at, Count: 1, Reason: schedule.SkippedOverlap}); err != nil {
-				return err
+		if isBuiltin(d.flow.Runtime) {
+			var own []*addition
+			if own, d.err = d.additions(requests, at); d.err == nil {
+				adds = append(adds, own...)
 			}
 			continue
 		}
-		run, err := f.startTx(ctx, tx, &request{trigger: TriggerSchedule}, at)
-		if err != nil {
-			return fmt.Errorf("tick %s: %w", at.Format(time.RFC3339), err)
-		}
-		if !run.Coalesced { // a process with a fast clock may have handled this tick already
-			one.runs = append(one.runs, run)
-		}
+		d.err = s.store.Savepoint(ctx, tx, func() error {
+			for i, r := range requests {
+				run, err := d.flow.startTx(ctx, tx, r, at[i])
+				if err != nil {
+					return err
+				}
+				d.runs = append(d.runs, run)
+			}
+			return nil
+		})
 	}
-	return nil
+	return s.add(ctx, tx, q, adds)
 }
 
-// probe starts a run to see whether a flow that failed repeatedly works again. It returns nil
-// if a probe is under way already.
-func (s *scheduler) probe(ctx context.Context, tx Tx, f *Flow, p *schedule.Plan, load *schedule.Load) (*Run, error) {
-	if !p.Probes(f.IsActive(), f.TrippedAt, load) {
-		return nil, nil //nolint:nilnil // there is nothing to probe
+// addition is a run to add, with its River job.
+type addition struct {
+	of     *dueFlow
+	params *RunInsertParams
+	job    *river.InsertOpts // nil: it needs none
+}
+
+// additions returns the runs that a flow on a Runtime of the library is asked for.
+func (d *dueFlow) additions(requests []*request, at []time.Time) ([]*addition, error) {
+	adds := make([]*addition, len(requests))
+	for i, r := range requests {
+		adds[i] = &addition{of: d}
+		if rt, ok := queuedOf(d.flow.Runtime); ok {
+			opts := rt.insertOpts()
+			adds[i].job = &opts
+		}
+		var err error
+		if adds[i].params, err = d.flow.asking(r).insertParams(d.flow.Runtime.Settings(), at[i], adds[i].job); err != nil {
+			return nil, err
+		}
 	}
-	run, err := f.startTx(ctx, tx, &request{trigger: TriggerProbe}, time.Time{})
+	return adds, nil
+}
+
+// add adds runs and their River jobs.
+func (s *scheduler) add(ctx context.Context, tx Tx, q Queries, adds []*addition) error {
+	if len(adds) == 0 {
+		return nil
+	}
+	params := make([]*RunInsertParams, len(adds))
+	for i, a := range adds {
+		params[i] = a.params
+	}
+	runs, err := q.RunInsertMany(ctx, params)
 	if err != nil {
-		return nil, fmt.Errorf("probe: %w", err)
+		return err
 	}
-	return run, nil
+	var queued []*Run
+	var opts []river.InsertOpts
+	for i, a := range adds {
+		if runs[i] == nil {
+			return fmt.Errorf("start run of flow %q: %w", a.of.flow.Name, a.of.flow.whyNoRun(ctx, q, ErrNotFound))
+		}
+		a.of.runs = append(a.of.runs, runs[i])
+		if a.job != nil && !runs[i].Coalesced {
+			queued, opts = append(queued, runs[i]), append(opts, jobOpts(a.params, runs[i], a.job))
+		}
+	}
+	if len(queued) == 0 {
+		return nil
+	}
+	return s.jobs.insertMany(ctx, tx, queued, opts)
 }
 
-// skipDue records the due ticks of a locked flow in the ledger, because a change of the flow
-// must not start runs. It returns the next tick.
-func (s *scheduler) skipDue(ctx context.Context, q Queries, rec *FlowRecord, now time.Time) (*schedule.Tick, error) {
+// writeSet stores what becomes of the ticks of due flows.
+func writeSet(ctx context.Context, q Queries, set []*dueFlow) error {
+	var skips []*TickSkipParams
+	var plans []*FlowPlanParams
+	for _, d := range set {
+		if d.err != nil {
+			continue
+		}
+		for _, span := range d.decision.Skipped {
+			skips = append(skips, skippedOf(d.flow.ID, span))
+		}
+		plan := &FlowPlanParams{ID: d.flow.ID, ProbeAt: d.decision.ProbeAt}
+		plan.setNext(d.decision.Next)
+		plans = append(plans, plan)
+	}
+	if len(skips) > 0 {
+		if err := q.TickSkip(ctx, skips...); err != nil {
+			return err
+		}
+	}
+	if len(plans) == 0 {
+		return nil
+	}
+	return q.FlowPlan(ctx, plans...)
+}
+
+// noteFired adds the outcome of a set to all, and logs it.
+func (s *scheduler) noteFired(ctx context.Context, set []*dueFlow, all *fired) {
+	for _, d := range set {
+		if d.err != nil {
+			s.log.WarnContext(ctx, "dataflow: could not handle the due ticks of a flow; trying again", slog.String(logFlow, d.flow.Name), slog.String(logError, d.err.Error()))
+			all.failed++
+			continue
+		}
+		for _, run := range d.runs {
+			if run.RiverJobID != 0 && !run.Coalesced {
+				s.log.InfoContext(ctx, "dataflow: job enqueued", slog.String(logFlow, run.FlowName), slog.Int64(logRun, run.ID), slog.Int64(logJob, run.RiverJobID),
+					slog.String("queue", run.Queue), slog.Time("run_after", run.RunAfter))
+			}
+			if !run.Coalesced || run.Trigger == TriggerProbe { // a process with a fast clock may have handled this tick already
+				all.runs = append(all.runs, run)
+			}
+		}
+		for _, span := range d.decision.Skipped {
+			all.skipped += span.Count
+			s.log.DebugContext(ctx, "dataflow: ticks skipped", slog.String(logFlow, d.flow.Name), slog.String(logReason, span.Reason),
+				slog.Time("first", span.First), slog.Time("last", span.Last), slog.Int64("ticks", span.Count))
+		}
+	}
+}
+
+// skipDue returns the due ticks of a locked flow for the ledger, because a change of the flow
+// must not start runs. It also returns the next tick. Nil: there are none.
+func skipDue(rec *FlowRecord, now time.Time) (*schedule.Tick, *TickSkipParams, error) {
 	p, err := planOf(rec)
 	if err != nil || !p.HasTicks() {
-		return nil, err
+		return nil, nil, err
 	}
 	if rec.NextRunAt == nil || rec.NextRunAt.After(now) {
-		return rec.nextTick(), nil
+		return rec.nextTick(), nil, nil
 	}
 	reason, idle := p.Idle(rec.IsActive(), rec.TrippedAt)
 	if !idle {
 		reason = schedule.SkippedMissed
 	}
+	var skip *TickSkipParams
 	if s := p.SpanFrom(rec.nextTick(), now, reason); s.Count > 0 {
-		err = q.TickSkip(ctx, skippedOf(rec.ID, s))
+		skip = skippedOf(rec.ID, s)
 	}
-	return p.NextTick(now, rec.nextTick()), err
+	return p.NextTick(now, rec.nextTick()), skip, nil
 }
 
 // cancelOthers cancels the runs that are older than the newest, of each flow with
 // [OverlapCancelOther]. It does so after the newest run is committed, so that it holds no lock
-// on a flow while it waits for a lock on a run. It repeats this at each search for ticks,
-// because the process that should have done it may have died.
+// on a flow while it waits for a lock on a run. It is repeated, because the process that should
+// have done it may have died, and because a run for later may have become the newest.
 func (s *scheduler) cancelOthers(ctx context.Context) error {
-	ids := s.flows.idsOf(func(f *Flow) bool { return f.Runtime.Settings().Schedule.Overlap == OverlapCancelOther })
+	if !s.flows.view().cancels {
+		return nil
+	}
+	ids, err := s.store.FlowsCrowded(ctx)
+	if err != nil {
+		return err
+	}
 	for _, id := range ids {
+		if s.flows.knownByID(id) == nil {
+			continue
+		}
 		if err := s.cancelOlder(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cancelFired is cancelOthers for flows whose ticks have started runs.
+func (s *scheduler) cancelFired(ctx context.Context, set []*dueFlow) error {
+	for _, d := range set {
+		if len(d.runs) == 0 {
+			continue
+		}
+		if err := s.cancelFor(ctx, d.flow); err != nil {
 			return err
 		}
 	}

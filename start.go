@@ -26,7 +26,11 @@ type request struct {
 	params        json.RawMessage
 	again         int64   // the run that this one retries, 0: none
 	backfill      *bounds // nil: a run of the flow's own
+	seen          bool    // the flow is as this process last saw it: if it has changed, errUnseen
 }
+
+// errUnseen says that a flow is not as this process last saw it, and must be read.
+var errUnseen = errors.New("the flow was changed, or is inactive")
 
 // bounds are what a backfill reads.
 type bounds struct {
@@ -148,14 +152,10 @@ func (f *Flow) start(ctx context.Context, tx Tx, s RuntimeSettings, at time.Time
 		return nil, err
 	}
 	var run *Run
-	insert := func(ctx context.Context, tx Tx) (err error) {
-		run, err = f.insertRun(ctx, tx, s, at, job)
-		return err
-	}
 	var err error
 	if tx != nil {
-		err = insert(ctx, tx)
-	} else if err = f.client.store.InTx(ctx, insert); err == nil {
+		run, err = f.insertRun(ctx, tx, s, at, job)
+	} else if run, err = f.insertRunAlone(ctx, s, at, job); err == nil {
 		err = f.client.hasStarted(ctx, f)
 	}
 	if err != nil {
@@ -164,13 +164,51 @@ func (f *Flow) start(ctx context.Context, tx Tx, s RuntimeSettings, at time.Time
 	return run, nil
 }
 
+// insertRun adds a run and its River job in a transaction.
 func (f *Flow) insertRun(ctx context.Context, tx Tx, s RuntimeSettings, at time.Time, job *river.InsertOpts) (*Run, error) {
-	if !s.Enabled {
-		return nil, fmt.Errorf("%w: its runtime is not enabled", ErrDisabled)
+	p, err := f.insertParams(s, at, job)
+	if err != nil {
+		return nil, err
 	}
 	q, err := f.client.store.With(tx)
 	if err != nil {
 		return nil, err
+	}
+	run, err := q.RunInsert(ctx, p)
+	if err != nil {
+		return nil, f.whyNoRun(ctx, q, err)
+	}
+	return run, f.insertJob(ctx, tx, p, run, job)
+}
+
+// insertRunAlone is insertRun in a transaction of its own.
+func (f *Flow) insertRunAlone(ctx context.Context, s RuntimeSettings, at time.Time, job *river.InsertOpts) (run *Run, err error) {
+	store, ok := f.client.store.(RunStarter)
+	if !ok {
+		err = f.client.store.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
+			run, err = f.insertRun(ctx, tx, s, at, job)
+			return err
+		})
+		return run, err
+	}
+	p, err := f.insertParams(s, at, job)
+	if err != nil {
+		return nil, err
+	}
+	err = store.InsertInTx(ctx, p, func(ctx context.Context, tx Tx, added *Run) error {
+		run = added
+		return f.insertJob(ctx, tx, p, run, job)
+	})
+	if errors.Is(err, ErrNotFound) {
+		err = f.whyNoRun(ctx, f.client.store, err)
+	}
+	return run, err
+}
+
+// insertParams returns what is stored of the run that the flow is asked for.
+func (f *Flow) insertParams(s RuntimeSettings, at time.Time, job *river.InsertOpts) (*RunInsertParams, error) {
+	if !s.Enabled {
+		return nil, fmt.Errorf("%w: its runtime is not enabled", ErrDisabled)
 	}
 	r := f.asked()
 	if r.params != nil {
@@ -182,30 +220,48 @@ func (f *Flow) insertRun(ctx context.Context, tx Tx, s RuntimeSettings, at time.
 		FlowID: f.ID, Trigger: r.trigger, UniqueKey: r.uniqueKey(at, f.Runtime), At: at, MaxAttempts: f.maxAttempts(),
 		Actor: r.actor, Reason: r.reason, Params: r.params,
 	}
+	if job != nil {
+		p.Queue, p.ReserveJob = job.Queue, true
+	}
+	if r.seen {
+		p.Runtime = f.RuntimeJSON
+	}
 	if b := r.backfill; b != nil {
 		p.Backfill, p.Scope, p.From, p.Until = true, b.scope, b.from, b.until
 	}
-	run, err := q.RunInsert(ctx, p)
-	if errors.Is(err, ErrNotFound) {
-		return nil, f.whyNoRun(ctx, q)
+	return p, nil
+}
+
+// insertJob adds the River job of a run that was added, unless job is nil.
+func (f *Flow) insertJob(ctx context.Context, tx Tx, p *RunInsertParams, run *Run, job *river.InsertOpts) error {
+	if run.Coalesced || job == nil {
+		return nil
 	}
-	if err != nil || run.Coalesced || job == nil {
-		return run, err
-	}
-	opts := *job
-	if !at.IsZero() && p.Trigger != TriggerSchedule { // a tick is due by the database's clock already, and this process's may be slow
-		opts.ScheduledAt = run.RunAfter
-	}
-	if err := f.client.jobs.insert(ctx, tx, run, opts); err != nil {
-		return nil, err
+	if err := f.client.jobs.insertReserved(ctx, tx, run, jobOpts(p, run, job)); err != nil {
+		return err
 	}
 	f.client.log.InfoContext(ctx, "dataflow: job enqueued", slog.String(logFlow, f.Name), slog.Int64(logRun, run.ID), slog.Int64(logJob, run.RiverJobID),
 		slog.String("queue", run.Queue), slog.Time("run_after", run.RunAfter))
-	return run, nil
+	return nil
 }
 
-// whyNoRun explains why a run could not be added.
-func (f *Flow) whyNoRun(ctx context.Context, q Queries) error {
+// jobOpts returns the options of the River job of a run.
+func jobOpts(p *RunInsertParams, run *Run, job *river.InsertOpts) river.InsertOpts {
+	opts := *job
+	if !p.At.IsZero() && p.Trigger != TriggerSchedule { // a tick is due by the database's clock already, and this process's may be slow
+		opts.ScheduledAt = run.RunAfter
+	}
+	return opts
+}
+
+// whyNoRun explains the error with which a run was not added.
+func (f *Flow) whyNoRun(ctx context.Context, q Queries, err error) error {
+	if !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	if f.asked().seen {
+		return errUnseen
+	}
 	rec, err := q.FlowByID(ctx, f.ID)
 	if err != nil {
 		return err
@@ -267,6 +323,16 @@ func (o *TriggerOptions) request() *request {
 		return nil
 	}
 	return &request{actor: o.Actor, reason: o.Reason, params: o.Params}
+}
+
+// ofSeen is request for a flow that was not read again.
+func (o *TriggerOptions) ofSeen() *request {
+	r := o.request()
+	if r == nil {
+		r = &request{}
+	}
+	r.seen = true
+	return r
 }
 
 func (p *BackfillParams) request(b *bounds) *request {

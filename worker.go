@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -40,12 +41,18 @@ func (w *worker) look(ctx context.Context) (*TickReport, error) {
 	if r.Rescued, err = w.rescuer.rescue(ctx); err != nil {
 		return nil, err
 	}
-	one, err := w.schedule.fireDue(ctx)
+	if err := w.rescuer.unstrand(ctx); err != nil {
+		return nil, err
+	}
+	one, err := w.schedule.fireDue(ctx, math.MaxInt)
+	if err == nil {
+		err = w.schedule.cancelOthers(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
 	r.Fired, r.Skipped = one.runs, one.skipped
-	if r.Due, err = w.due(ctx, maxPage); err != nil {
+	if r.Due, err = w.allDue(ctx, maxPage); err != nil {
 		return nil, err
 	}
 	r.worked = make([]*Run, len(r.Due))
@@ -117,6 +124,26 @@ func (w *worker) full(run *Run) error {
 	return w.pools.lacks(flow)
 }
 
+// pace keeps a task that may read much from taking more than a fiftieth of the time.
+type pace struct {
+	next time.Time
+}
+
+// do does the task, unless it has to wait, for most at most. least is the pause after a quick one.
+func (p *pace) do(now func() time.Time, least, most time.Duration, task func() error) error {
+	began := now()
+	if wait := p.next.Sub(began); wait > 0 && wait <= most {
+		return nil
+	}
+	err := task()
+	ended := now()
+	p.next = ended.Add(min(max(least, 50*ended.Sub(began)), most))
+	return err
+}
+
+// fireBefore is how many due flows the loop handles before it takes up runs again.
+const fireBefore = 4000
+
 // poll is the loop of a started client: it fires ticks and works due runs until Stop. It
 // sleeps until the next tick, for a PollInterval at most.
 func (w *worker) poll(ctx context.Context) {
@@ -132,14 +159,17 @@ func (w *worker) poll(ctx context.Context) {
 			w.log.WarnContext(ctx, "dataflow: "+what+" failed; trying again", slog.String(logError, err.Error()))
 		}
 	}
-	rescue := func(ctx context.Context) error { _, err := w.rescuer.rescue(ctx); return err }
-	failed := 0
-	var freed, room <-chan struct{} // nil: no run waits for a place, for connections
-	fire := func(ctx context.Context) error {
-		one, err := w.schedule.fireDue(ctx)
-		failed = one.failed
-		return err
+	var stranded, crowded pace
+	rescue := func(ctx context.Context) error {
+		_, err := w.rescuer.rescue(ctx)
+		return errors.Join(err, stranded.do(w.now, 0, w.config.Lease, func() error { return w.rescuer.unstrand(ctx) }))
 	}
+	var fired *fired
+	fire := func(ctx context.Context) (err error) {
+		fired, err = w.schedule.fireDue(ctx, fireBefore)
+		return errors.Join(err, crowded.do(w.now, 0, w.config.Lease, func() error { return w.schedule.cancelOthers(ctx) }))
+	}
+	var freed, room <-chan struct{} // nil: no run waits for a place, for connections
 	takeUp := func(ctx context.Context) error {
 		freed, room = nil, w.pools.freed()
 		left, full, err := w.takeUp(ctx)
@@ -154,10 +184,13 @@ func (w *worker) poll(ctx context.Context) {
 	again := time.NewTicker(w.config.Lease)
 	defer again.Stop()
 	do("looking for abandoned runs", rescue)
-	for {
-		do("looking for due ticks", fire)
+	for due := true; ; {
+		if due {
+			do("looking for due ticks", fire)
+			next.Reset(w.untilNext(ctx, fired))
+		}
 		do("looking for due runs", takeUp)
-		next.Reset(w.untilNext(ctx, failed > 0))
+		due = false
 		select {
 		case <-w.gate.stopping:
 			return
@@ -174,62 +207,89 @@ func (w *worker) poll(ctx context.Context) {
 			do("registering flows", w.registrar.registerAgain)
 			do("looking for migrated flows", w.registrar.followMigrations)
 		case <-next.C:
+			due = true
 		}
 	}
 }
 
-// untilNext returns how long the loop may sleep: until the next tick, for a PollInterval at
-// most. After a failure it is a PollInterval, so that a flow that cannot be handled does not
-// keep the loop busy.
-func (w *worker) untilNext(ctx context.Context, failed bool) time.Duration {
-	if failed {
+// untilNext returns how long the loop may sleep before it looks for ticks again: until the next
+// tick, for a PollInterval at most. After a failure it is a PollInterval, so that a flow that
+// cannot be handled does not keep the loop busy.
+func (w *worker) untilNext(ctx context.Context, f *fired) time.Duration {
+	switch view := w.flows.view(); {
+	case f.more:
+		return 0
+	case f.failed > 0 || f.until.IsZero():
 		return w.config.PollInterval
+	default:
+		d, ok, err := w.store.FlowNext(ctx, view.ids, f.until)
+		if err != nil || !ok {
+			return w.config.PollInterval
+		}
+		return min(max(d, tickSoonest), w.config.PollInterval)
 	}
-	d, ok, err := w.store.FlowNext(ctx, w.flows.ids())
-	if err != nil || !ok {
-		return w.config.PollInterval
-	}
-	return min(max(d, tickSoonest), w.config.PollInterval)
 }
 
 // takeUp starts to work due runs while there is room, and does not wait for them. It reports
 // whether it left any for lack of a place, or because a pool was full.
 func (w *worker) takeUp(ctx context.Context) (left, full bool, err error) {
-	due, err := w.due(ctx, maxPage)
-	if err != nil {
-		return false, false, err
-	}
-	tried := make(map[lane]int)
-	for _, run := range due {
-		// The later runs of the lane must wait. If all were tried at once, any of them
-		// could be the first.
-		l, most := w.flows.laneOf(run)
-		if tried[l]++; tried[l] > most {
-			continue
+	drain(w.freed) // what they tell, the following sees
+	drain(w.ended)
+	after, places := Due{}, w.room()
+	for places > 0 {
+		limit := min(maxPage, max(100, 4*places))
+		due, last, err := w.due(ctx, after, limit)
+		if err != nil {
+			return false, false, err
 		}
-		if reason := w.full(run); reason != nil {
-			w.pools.tell(ctx, run, reason)
-			full = true
-			continue
-		}
-		if !w.reserve(run.ID, l.ownSlots) {
-			left = true
-			continue
-		}
-		if err := w.gate.enter(); err != nil {
-			w.unreserve(run.ID)
-			return false, false, nil //nolint:nilerr // the client is stopping
-		}
-		go func() {
-			defer w.gate.leave()
-			worked, _ := w.workDue(ctx, run)
-			w.unreserve(run.ID)
-			if worked != nil {
-				poke(w.ended)
+		started := 0
+		tried := make(map[lane]int)
+		for _, run := range due {
+			// The later runs of the lane must wait. If all were tried at once, any of them
+			// could be the first.
+			l, most := w.flows.laneOf(run)
+			if tried[l]++; tried[l] > most {
+				continue
 			}
-		}()
+			if reason := w.full(run); reason != nil {
+				w.pools.tell(ctx, run, reason)
+				full = true
+				continue
+			}
+			if !w.reserve(run.ID, l.ownSlots) {
+				left = true
+				continue
+			}
+			if err := w.gate.enter(); err != nil {
+				w.unreserve(run.ID)
+				return false, false, nil //nolint:nilerr // the client is stopping
+			}
+			started++
+			go w.workTaken(ctx, run)
+		}
+		if last == nil {
+			return left, full, nil
+		}
+		after, places = *last, places-started
 	}
-	return left, full, nil
+	return true, full, nil
+}
+
+// workTaken works a run that has a place of the loop, and gives the place back.
+func (w *worker) workTaken(ctx context.Context, run *Run) {
+	defer w.gate.leave()
+	worked, _ := w.workDue(ctx, run)
+	w.unreserve(run.ID)
+	if worked != nil {
+		poke(w.ended)
+	}
+}
+
+// room returns how many places of the loop are free.
+func (w *worker) room() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.config.MaxWorkers - len(w.inFlight)
 }
 
 // reserve takes a place of the loop for a run, unless the run has one. Backfills with slots of
@@ -264,17 +324,45 @@ func poke(ch chan struct{}) {
 	}
 }
 
-// due lists the due runs of the flows whose code this process has.
-func (w *worker) due(ctx context.Context, limit int) ([]*Run, error) {
-	flows := w.flows.enabled()
-	if len(flows) == 0 {
-		return nil, nil
+// drain takes a signal out of a channel.
+func drain(ch chan struct{}) {
+	select {
+	case <-ch:
+	default:
 	}
-	runs, err := w.store.RunDue(ctx, flows, limit)
-	runs = slices.DeleteFunc(runs, func(r *Run) bool { return w.pools.held(r.ID) })
+}
+
+// allDue lists the due runs of the flows whose code this process has, at most limit.
+func (w *worker) allDue(ctx context.Context, limit int) ([]*Run, error) {
+	var all []*Run
+	after := Due{}
+	for {
+		due, last, err := w.due(ctx, after, limit)
+		all = append(all, due...)
+		if err != nil || last == nil || len(all) >= limit {
+			return all[:min(len(all), limit)], err
+		}
+		after = *last
+	}
+}
+
+// due lists the due runs after a place of the flows whose code this process has. It reads at most
+// limit runs, of which some may be of other flows. It returns the place of the last, nil if there
+// are no more.
+func (w *worker) due(ctx context.Context, after Due, limit int) ([]*Run, *Due, error) {
+	view := w.flows.view()
+	if view.flows == 0 {
+		return nil, nil, nil
+	}
+	runs, err := w.store.RunDue(ctx, &RunDueParams{FlowIDs: view.enabled, Slots: view.slots, After: after, Limit: limit})
+	var last *Due
+	if len(runs) == limit {
+		last = &Due{At: runs[limit-1].RunAfter, ID: runs[limit-1].ID}
+	}
+	runs = slices.DeleteFunc(runs, func(r *Run) bool { return !w.flows.works(r.FlowID) || w.pools.held(r.ID) })
 	// The flow's own runs come before its backfills, because the first of a flow is tried.
 	slices.SortStableFunc(runs, func(a, b *Run) int { return cmp.Compare(min(len(a.Scope), 1), min(len(b.Scope), 1)) })
-	return runs, err
+	return runs, last, err
 }
 
 // workDue works a due run. It returns nil if another process was first, or if the run must

@@ -20,8 +20,9 @@ func claimed(t *testing.T, pool *pgxpool.Pool) (dataflow.Store, *dataflow.RunChe
 	t.Helper()
 	store := newStore(t, pool)
 	require.NoError(t, store.Migrate(t.Context()))
-	flow, err := store.FlowUpsert(t.Context(), &dataflow.FlowDefinition{Name: "orders", Source: []byte("{}"), Sink: []byte("{}"), Runtime: []byte("{}")})
+	flows, err := store.FlowUpsert(t.Context(), &dataflow.FlowDefinition{Name: "orders", Source: []byte("{}"), Sink: []byte("{}"), Runtime: []byte("{}")})
 	require.NoError(t, err)
+	flow := flows[0]
 	run, err := store.RunInsert(t.Context(), &dataflow.RunInsertParams{FlowID: flow.ID, Trigger: dataflow.TriggerManual, MaxAttempts: 1})
 	require.NoError(t, err)
 	var claim *dataflow.Claim

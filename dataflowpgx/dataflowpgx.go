@@ -46,7 +46,8 @@ func (d driver) Store(opts dataflow.StoreOptions) (dataflow.Store, error) {
 	p := newPool(d.pool)
 	s := &store{pool: p, reserve: newReserve(p), schema: opts.Schema, clock: opts.Clock, log: opts.Logger, sql: &sync.Map{}}
 	if opts.Lease > 0 {
-		s.begin.BeginQuery = fmt.Sprintf("begin; set local idle_in_transaction_session_timeout = %d", opts.Lease.Milliseconds())
+		s.limit = fmt.Sprintf("set local idle_in_transaction_session_timeout = %d", opts.Lease.Milliseconds())
+		s.begin.BeginQuery = "begin; " + s.limit
 	}
 	s.queries = queries{store: s, db: s.reserve}
 	return s, nil
@@ -62,6 +63,7 @@ type store struct {
 	clock   func() time.Time
 	log     *slog.Logger
 	begin   pgx.TxOptions
+	limit   string    // what begin sets, empty: nothing
 	sql     *sync.Map // from the template of a statement to its text, with the schema filled in
 }
 
@@ -86,6 +88,11 @@ func (s *store) InTx(ctx context.Context, fn func(ctx context.Context, tx datafl
 		return fmt.Errorf("begin transaction: %w", lostAtBegin(ctx, err))
 	}
 	defer ended()
+	return s.commit(ctx, tx, fn)
+}
+
+// commit runs fn in a transaction that has begun, and ends it.
+func (s *store) commit(ctx context.Context, tx pgx.Tx, fn func(ctx context.Context, tx dataflow.Tx) error) error {
 	// The rollback ignores the caller's cancellation, so that the connection goes back
 	// to the pool clean. After a commit it does nothing.
 	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // the error before it says more
@@ -96,6 +103,44 @@ func (s *store) InTx(ctx context.Context, fn func(ctx context.Context, tx datafl
 		return sqlstate.Explain(fmt.Errorf("commit transaction: %w", lostAtCommit(ctx, s.pool.seen(err))))
 	}
 	return nil
+}
+
+// InsertInTx sends the begin of the transaction and the insert of the run together.
+func (s *store) InsertInTx(ctx context.Context, p *dataflow.RunInsertParams, fn func(ctx context.Context, tx dataflow.Tx, run *dataflow.Run) error) error {
+	var b pgx.Batch
+	b.BeginTx(pgx.TxOptions{})
+	if s.limit != "" {
+		b.Queue(s.limit)
+	}
+	b.Queue(s.text(sqlRunInsert), insertArgs(p)...)
+	results := s.reserve.SendBatch(ctx, &b)
+	tx := results.Tx()
+	if tx == nil || tx.Conn() == nil { // there was no connection
+		return fmt.Errorf("begin transaction: %w", lostAtBegin(ctx, results.Close()))
+	}
+	return s.commit(ctx, tx, func(ctx context.Context, handle dataflow.Tx) error {
+		for range b.Len() - 1 {
+			if _, err := results.Exec(); err != nil {
+				_ = results.Close() // it has the same error
+				return fmt.Errorf("begin transaction: %w", lostAtBegin(ctx, err))
+			}
+		}
+		run, err := scanInserted(results.QueryRow(), p)
+		if closeErr := results.Close(); err == nil {
+			err = closeErr
+		}
+		q := &queries{store: s, db: tx}
+		switch {
+		case errors.Is(err, dataflow.ErrNotFound): // see driverkit.RunInsert
+			run, err = q.RunInsert(ctx, p)
+		case err == nil:
+			err = q.ownScope(ctx, p, run)
+		}
+		if err != nil {
+			return err
+		}
+		return fn(ctx, handle, run)
+	})
 }
 
 // With returns queries in the caller's transaction.

@@ -100,18 +100,24 @@ func TestExplain(t *testing.T) {
 		sql, types, args string
 		indexes          []string
 	}{
-		"Due":      {text(sqlRunDue), "bigint[], integer[], integer[], integer", "array[7, 8, 9], array[1, 1, 1], array[0, 2, 0], 100", []string{"dataflow_run_slot"}},
+		"Due":      {text(sqlRunDue), "bigint[], integer[], integer[], integer, timestamptz, bigint", "array[7, 8, 9], array[1, 1, 1], array[0, 2, 0], 100, '-infinity', 0", []string{"dataflow_run_slot"}},
+		"DueOf":    {text(sqlRunDueOf), "bigint[], integer[], integer[], integer, timestamptz, bigint, bigint[]", "array[7, 8, 9], array[1, 1, 1], array[0, 2, 0], 100, '-infinity', 0, array[7, 8, 9]", []string{"dataflow_run_slot"}},
 		"Live":     {text(sqlRunLive), "bigint", "7", []string{"dataflow_run_slot", "dataflow_run_waiting"}},
 		"Lease":    {"select id from dataflow_run where state = 'in_progress' and lease_until < $1", "timestamptz", "now()", []string{"dataflow_run_lease"}},
 		"Job":      {text(sqlRunByJob), "bigint", "77", []string{"dataflow_run_job"}},
 		"Claim":    {text(sqlRunClaim), "bigint, text, bigint, text, boolean, integer, integer", "20066, 'w', 1, 'v', false, 1, 2", []string{"dataflow_run_pkey", "dataflow_run_slot", "dataflow_run_waiting"}},
-		"Wait":     {text(sqlRunWaiting), "bigint, text", "7, 'now'", []string{"dataflow_run_waiting"}},
+		"Wait":     {text(sqlRunWaiting), "bigint, text, jsonb", "7, 'now', null", []string{"dataflow_run_waiting"}},
 		"WaitLike": {text(sqlRunWaitingLike), "bigint, text", "7, 'now'", []string{"dataflow_run_waiting"}},
 		"Tick":     {text(sqlRunByTick), "bigint, timestamptz", "7, now()", []string{"dataflow_run_tick"}},
-		"Activity": {text(sqlRunActivity), "bigint", "7", []string{"dataflow_run_slot", "dataflow_run_waiting"}},
+		"Activity": {text(sqlRunActivity), "bigint[]", "array[7, 8, 9]", []string{"dataflow_run_slot", "dataflow_run_waiting"}},
 		"FlowDue":  {text(sqlFlowDue), "bigint[]", "array[7, 8, 9]", []string{"dataflow_flow"}},
-		"Skip":     {text(sqlTickExtend), "bigint, timestamptz, timestamptz, bigint, text", "7, now() - interval '1 minute', now(), 3, 'overlap'", []string{"dataflow_tick_flow", "dataflow_run_tick"}},
-		"Insert":   {text(sqlRunInsert), "bigint, text, text, timestamptz, integer, text, bigint, text, text, text, text, text, text", "7, 'schedule', 'key', now(), 5, '', null, '', '', '', null, null, null", []string{"dataflow_run_tick"}},
+		"Skip":     {text(sqlTickSkip), "bigint[], timestamptz[], timestamptz[], bigint[], text[]", "array[7], array[now() - interval '1 minute'], array[now()], array[3], array['overlap']", []string{"dataflow_tick_flow", "dataflow_run_tick"}},
+		"Insert":   {text(sqlRunInsert), "bigint, text, text, timestamptz, integer, text, bigint, text, text, text, text, text, text, boolean, jsonb", "7, 'schedule', 'key', now(), 5, '', null, '', '', '', null, null, null, true, null", []string{"dataflow_run_tick", "dataflow_run_waiting"}},
+		"InsertMany": {
+			text(sqlRunInsertMany), "bigint[], text[], text[], timestamptz[], integer[], text[], bigint[], text[], text[], text[], text[], text[], text[], boolean[], jsonb[]",
+			"array[7], array['schedule'], array['key'], array[now()], array[5], array[''], array[null]::bigint[], array[''], array[''], array[''], array[null], array[null], array[null], array[true], array[null]::jsonb[]",
+			[]string{"dataflow_run_tick", "dataflow_run_waiting"},
+		},
 	} {
 		for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
 			t.Run(name+"/"+mode, func(t *testing.T) {

@@ -53,8 +53,20 @@ func (q *queries) RunLapsed(ctx context.Context) (*dataflow.Run, error) {
 	return run, err
 }
 
-func (q *queries) RunStranded(ctx context.Context, p *dataflow.RunStrandedParams) (*dataflow.Run, error) {
-	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunStranded), p.FlowIDs, p.Idle.Microseconds(), p.Queueless))
+func (q *queries) RunsStranded(ctx context.Context, p *dataflow.RunStrandedParams) ([]dataflow.StrandedRun, error) {
+	rows, err := q.db.Query(ctx, q.store.text(sqlRunsStranded), p.Idle.Microseconds(), p.Queueless, p.After.At, p.After.ID, p.Limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (run dataflow.StrandedRun, err error) {
+		err = row.Scan(&run.At, &run.ID, &run.FlowID)
+		utc(&run.At)
+		return run, err
+	})
+}
+
+func (q *queries) RunStranded(ctx context.Context, runID int64, p *dataflow.RunStrandedParams) (*dataflow.Run, error) {
+	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunStranded), p.Idle.Microseconds(), p.Queueless, runID))
 	if errors.Is(err, dataflow.ErrNotFound) {
 		return nil, nil //nolint:nilnil // documented: there is none
 	}

@@ -21,12 +21,23 @@ const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for
 	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0), r.updated,
 	r.scope, r.params::text, r.until_cursor::text, r.waits_for, r.waits_since`
 
+// thisChange is a place in the order of changes. Transactions commit in another order, so a
+// search goes on at the oldest one that was in progress.
+const thisChange = `pg_current_xact_id()::text::bigint`
+
+const sqlChangesUntil = `select pg_snapshot_xmin(pg_current_snapshot())::text::bigint`
+
+const sqlFlowsChanged = `select ` + flowColumns + ` from {s}dataflow_flow f where f.changed >= $1`
+
 // An unchanged definition leaves updated_at as it is. The schedule is written by
-// sqlFlowPlan.
+// sqlFlowPlan. New flows are added in the order of their names, in which another process adds
+// them too.
 const sqlFlowUpsert = `
-insert into {s}dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, pause_after, probe_after, runtime_from, schedule_at, created_at, updated_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, {now}, {now}, {now})
-on conflict (name) do update set
+insert into {s}dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, pause_after, probe_after, runtime_from, schedule_at, created_at, updated_at, changed)
+select name, source::jsonb, sink::jsonb, runtime::jsonb, guarantee, code_version, hash, pause_after, probe_after, runtime_from::jsonb, {now}, {now}, {now}, ` + thisChange + `
+from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::integer[], $9::bigint[], $10::text[])
+	as d (name, source, sink, runtime, guarantee, code_version, hash, pause_after, probe_after, runtime_from) order by name
+on conflict (name) do update set changed = excluded.changed,
 	source = excluded.source, sink = excluded.sink, runtime = excluded.runtime, guarantee = excluded.guarantee,
 	code_version = excluded.code_version, definition_hash = excluded.definition_hash,
 	pause_after = excluded.pause_after, probe_after = excluded.probe_after, runtime_from = excluded.runtime_from,
@@ -37,6 +48,8 @@ const sqlFlowByID = `select ` + flowColumns + ` from {s}dataflow_flow f where f.
 
 const sqlFlowByName = `select ` + flowColumns + ` from {s}dataflow_flow f where f.name = $1`
 
+const sqlFlowsByName = `select ` + flowColumns + ` from {s}dataflow_flow f where f.name = any($1)`
+
 const sqlFlowList = `
 select ` + flowColumns + ` from {s}dataflow_flow f
 where ($1 = '' or f.state = $1) and f.name > $2
@@ -45,7 +58,7 @@ order by f.name limit $3`
 
 const sqlFlowSetState = `
 update {s}dataflow_flow f
-set state = $2, state_by = $3, state_reason = $4, state_at = {now}, updated_at = {now},
+set state = $2, state_by = $3, state_reason = $4, state_at = {now}, updated_at = {now}, changed = ` + thisChange + `,
 	failures = case when $2 = 'active' then 0 else f.failures end,
 	tripped_at = case when $2 = 'active' then null else f.tripped_at end,
 	tripped_reason = case when $2 = 'active' then '' else f.tripped_reason end,
@@ -54,32 +67,61 @@ where f.id = $1
 returning ` + flowColumns
 
 const sqlFlowSetRuntime = `
-update {s}dataflow_flow f set runtime = $2, runtime_from = $3, updated_at = {now} where f.id = $1
+update {s}dataflow_flow f set runtime = $2, runtime_from = $3, updated_at = {now}, changed = ` + thisChange + ` where f.id = $1
 returning ` + flowColumns
 
-// Adds no run to an inactive flow, to a flow with a waiting run of the same key, and to
-// a flow with a run of the same tick.
+// Adds no run to an inactive flow or one with another Runtime, to a flow with a waiting run of
+// the same key, and to a flow with a run of the same tick. It returns only what the driver does
+// not know of the run, because reading all of its columns takes as long as adding it.
 //
 // It looks for a run of the same tick before it inserts. The unique index alone would
 // make the insert wait for a transaction that ends that run. That transaction may wait
 // for the flow, and the transaction that fires the tick holds the flow's lock.
 const sqlRunInsert = `
-with r as (
-	insert into {s}dataflow_run (flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason, scope, params, from_cursor, until_cursor)
-	select id, $2, $3, coalesce($4, {now}), coalesce($4, {now}), {now}, $5, $6, $7, $8, $9, $10, $11::json, $12::json, $13::json
-	from {s}dataflow_flow where id = $1 and state = 'active' and not exists (
-		select from {s}dataflow_run t where t.flow_id = $1 and t.scheduled_for = $4 and t.trigger = 'schedule' and $2 = 'schedule')
-	on conflict do nothing
-	returning *
+insert into {s}dataflow_run (` + runInserted + `)
+select id, $2, $3, coalesce($4, {now}), coalesce($4, {now}), {now}, $5, $6,
+	case when $14 then ` + reservedJob + ` else $7 end, $8, $9, $10, $11::json, $12::json, $13::json
+from {s}dataflow_flow where id = $1 and state = 'active' and ($15::jsonb is null or runtime = $15::jsonb) and not exists (
+	select from {s}dataflow_run t where t.flow_id = $1 and t.scheduled_for = $4 and t.trigger = 'schedule' and $2 = 'schedule')
+on conflict do nothing
+returning ` + insertedColumns
+
+const (
+	runInserted     = `flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason, scope, params, from_cursor, until_cursor`
+	reservedJob     = `nextval('{s}river_job_id_seq'::regclass)`
+	insertedColumns = `id, (select f.name from {s}dataflow_flow f where f.id = flow_id), scheduled_for, created_at, coalesce(river_job_id, 0)`
 )
-select ` + runColumns + ` from r join {s}dataflow_flow f on f.id = r.flow_id`
+
+// sqlRunInsert for many runs. The order of the rows is the same in all transactions, so that
+// two of them do not wait for each other.
+const sqlRunInsertMany = `
+insert into {s}dataflow_run (` + runInserted + `)
+select f.id, i.trigger, i.unique_key, coalesce(i.at, {now}), coalesce(i.at, {now}), {now}, i.max_attempts, i.queue,
+	case when i.reserve then ` + reservedJob + ` else i.job end, i.actor, i.reason, i.scope, i.params::json, i.from_cursor::json, i.until_cursor::json
+from ` + runItems + ` join {s}dataflow_flow f on f.id = i.flow_id and f.state = 'active' and (i.runtime is null or f.runtime = i.runtime)
+where not exists (
+	select from {s}dataflow_run t where t.flow_id = i.flow_id and t.scheduled_for = i.at and t.trigger = 'schedule' and i.trigger = 'schedule')
+order by f.id, i.unique_key
+on conflict do nothing
+returning ` + insertedColumns + `, flow_id, unique_key`
+
+const runItems = `unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[], $5::integer[], $6::text[], $7::bigint[], $8::text[], $9::text[],
+	$10::text[], $11::text[], $12::text[], $13::text[], $14::boolean[], $15::jsonb[])
+	as i (flow_id, trigger, unique_key, at, max_attempts, queue, job, actor, reason, scope, params, from_cursor, until_cursor, reserve, runtime)`
+
+// sqlRunWaiting for many runs.
+const sqlRunWaitingMany = `
+select ` + runColumns + `, r.unique_key
+from unnest($1::bigint[], $2::text[], $3::jsonb[]) as i (flow_id, unique_key, runtime)
+	join {s}dataflow_run r on r.flow_id = i.flow_id and r.unique_key = i.unique_key and r.state = 'pending'
+	join {s}dataflow_flow f on f.id = r.flow_id and f.state = 'active' and (i.runtime is null or f.runtime = i.runtime)`
 
 // The scope of a backfill is the id of its first run.
 const sqlRunOwnScope = `update {s}dataflow_run set scope = id::text where id = $1 returning scope`
 
 const sqlRunWaiting = `
 select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
-where r.flow_id = $1 and r.unique_key = $2 and r.state = 'pending' and f.state = 'active'`
+where r.flow_id = $1 and r.unique_key = $2 and r.state = 'pending' and f.state = 'active' and ($3::jsonb is null or f.runtime = $3::jsonb)`
 
 const sqlRunWaitingLike = `
 select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
@@ -129,24 +171,50 @@ const (
 		and case when r.scope = '' then o.slot < 1000 when s.backfills > 0 then o.scope <> '' else true end)`
 )
 
-// Leaves out runs without a free slot, so that they do not use up the limit.
-const sqlRunDue = `
+// Leaves out runs without a free slot, so that they do not use up the limit. The flows of s
+// have more than one slot, or slots for backfills.
+const (
+	sqlRunDue = `
 select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
-where r.state = 'pending' and r.queue = '' and r.run_after <= {now}
-	and f.state = 'active' and r.flow_id = any($1)
-	and exists (select from unnest($1::bigint[], $2::integer[], $3::integer[]) as s (flow_id, slots, backfills)
-		where s.flow_id = r.flow_id and ` + slotsTaken + `
-			< ` + slotLimit + `)
+	left join unnest($1::bigint[], $2::integer[], $3::integer[]) as given (flow_id, slots, backfills) on given.flow_id = r.flow_id
+	cross join lateral (select coalesce(given.slots, 1) as slots, coalesce(given.backfills, 0) as backfills) s
+where r.state = 'pending' and r.queue = '' and r.run_after <= {now} and (r.run_after, r.id) > ($5, $6)
+	and f.state = 'active' and ` + slotsTaken + ` < ` + slotLimit + `
 order by r.run_after, r.id limit $4`
 
-// A run that waits for a later time does not count, unless it has been claimed before.
+	sqlRunDueOf = `
+select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+	left join unnest($1::bigint[], $2::integer[], $3::integer[]) as given (flow_id, slots, backfills) on given.flow_id = r.flow_id
+	cross join lateral (select coalesce(given.slots, 1) as slots, coalesce(given.backfills, 0) as backfills) s
+where r.state = 'pending' and r.queue = '' and r.run_after <= {now} and (r.run_after, r.id) > ($5, $6)
+	and f.state = 'active' and r.flow_id = any($7) and ` + slotsTaken + ` < ` + slotLimit + `
+order by r.run_after, r.id limit $4`
+)
+
+// A run that waits for a later time does not count, unless it has been claimed before. Each half
+// uses a partial index, flow by flow, however many runs other flows have.
 const sqlRunActivity = `
-select count(*) filter (where state = 'in_progress'),
-	count(*) filter (where state = 'pending'),
-	count(*) filter (where state = 'pending' and trigger = 'schedule' and lease_no = 0),
-	count(*) filter (where scope <> '')
-from {s}dataflow_run
-where flow_id = $1 and (state = 'in_progress' or state = 'pending' and (run_after <= {now} or lease_no > 0))`
+select f.id, r.in_progress, r.pending, r.ticks, r.backfills
+from unnest($1::bigint[]) as f (id) cross join lateral (
+	select count(*) filter (where state = 'in_progress') as in_progress,
+		count(*) filter (where state = 'pending') as pending,
+		count(*) filter (where state = 'pending' and trigger = 'schedule' and lease_no = 0) as ticks,
+		count(*) filter (where scope <> '') as backfills
+	from (
+		select state, trigger, lease_no, scope from {s}dataflow_run where flow_id = f.id and state = 'in_progress'
+		union all
+		select state, trigger, lease_no, scope from {s}dataflow_run
+		where flow_id = f.id and state = 'pending' and (run_after <= {now} or lease_no > 0)) live) r
+where r.in_progress + r.pending > 0`
+
+const sqlFlowsCrowded = `
+select r.flow_id from (
+	select flow_id from {s}dataflow_run where state = 'in_progress' and scope = ''
+	union all
+	select flow_id from {s}dataflow_run where state = 'pending' and scope = '' and (run_after <= {now} or lease_no > 0)) r
+	join {s}dataflow_flow f on f.id = r.flow_id
+where f.schedule ->> 'overlap' = 'cancel_other'
+group by r.flow_id having count(*) > 1 order by r.flow_id`
 
 // Of two claims at once, the unique index on the slot lets one succeed. The count of
 // slotsTaken only keeps the usual case out of the server's log. The claim clears the
@@ -323,16 +391,22 @@ for update of r skip locked`
 
 // If a process dies after it fetched a job and before it claimed the run, River notices
 // only after an hour. River's rows have the real clock, so they are compared with now().
-const sqlRunStranded = `
-select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+const (
+	stranded = `
+from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
 	left join {s}river_job j on j.id = r.river_job_id
-where r.state = 'pending' and r.queue <> '' and r.run_after < {now} - $2::bigint * interval '1 microsecond'
-	and f.state = 'active' and r.flow_id = any($1)
+where r.state = 'pending' and r.queue <> '' and r.run_after < {now} - $1::bigint * interval '1 microsecond'
+	and f.state = 'active'
 	and (j.id is null or j.state in ('completed', 'discarded', 'cancelled')
-		or r.queue <> coalesce(f.runtime ->> 'queue', case when f.runtime ->> 'type' = any($3) then '' else r.queue end)
-		or j.state = 'running' and j.attempted_at < now() - $2::bigint * interval '1 microsecond')
-order by r.run_after limit 1
+		or r.queue <> coalesce(f.runtime ->> 'queue', case when f.runtime ->> 'type' = any($2) then '' else r.queue end)
+		or j.state = 'running' and j.attempted_at < now() - $1::bigint * interval '1 microsecond')`
+
+	sqlRunsStranded = `select r.run_after, r.id, r.flow_id` + stranded + ` and (r.run_after, r.id) > ($3, $4)
+order by r.run_after, r.id limit $5`
+
+	sqlRunStranded = `select ` + runColumns + stranded + ` and r.id = $3
 for update of r skip locked`
+)
 
 // Keeps the time, actor and reason of the first request.
 const sqlRunCancel = `

@@ -6,47 +6,72 @@ package dataflowpgx
 //
 // It returns {clock}, not {now}: this transaction may have begun before another one
 // handled ticks of the flow, and its decision must be later than that one.
-const sqlFlowLock = `select ` + flowColumns + `, {clock} from {s}dataflow_flow f where f.id = $1 for no key update`
+const sqlFlowsLock = `
+select ` + flowColumns + `, {clock} from {s}dataflow_flow f where f.id = any($1) order by f.id for no key update`
 
 const sqlFlowDue = `
 select ` + flowColumns + `, {now} from {s}dataflow_flow f
 where f.id = any($1) and (f.next_run_at <= {now} or f.probe_at <= {now})
-order by least(f.next_run_at, f.probe_at) limit 1
+order by least(f.next_run_at, f.probe_at), f.id
 for no key update skip locked`
 
-// Each half is the beginning of an index, however many flows there are.
+// Each half is the beginning of an index, however many flows there are. The time is there
+// without a flow, too.
 const sqlFlowsDue = `
-select at, id from (
+select now, at, id from (select {now} as now) one left join (
 	(select next_run_at as at, id from {s}dataflow_flow where next_run_at <= {now} and (next_run_at, id) > ($1, $2) order by next_run_at, id limit $3)
 	union all
-	(select probe_at, id from {s}dataflow_flow where probe_at <= {now} and (probe_at, id) > ($1, $2) order by probe_at, id limit $3)) due
+	(select probe_at, id from {s}dataflow_flow where probe_at <= {now} and (probe_at, id) > ($1, $2) order by probe_at, id limit $3)) due on true
+order by at, id limit $3`
+
+const sqlFlowsDueOf = `
+select now, at, id from (select {now} as now) one left join (
+	select next_run_at as at, id from {s}dataflow_flow where id = any($4) and next_run_at <= {now} and (next_run_at, id) > ($1, $2)
+	union all
+	select probe_at, id from {s}dataflow_flow where id = any($4) and probe_at <= {now} and (probe_at, id) > ($1, $2)) due on true
 order by at, id limit $3`
 
 const sqlFlowNext = `
-select extract(epoch from min(least(next_run_at, probe_at)) - {clock})::float8
-from {s}dataflow_flow where id = any($1) and (next_run_at is not null or probe_at is not null)`
+select extract(epoch from min(at) - {clock})::float8 from (
+	(select next_run_at as at from {s}dataflow_flow where next_run_at > $1 order by next_run_at limit 1)
+	union all
+	(select probe_at from {s}dataflow_flow where probe_at > $1 order by probe_at limit 1)) next`
+
+const sqlFlowNextOf = `
+select extract(epoch from min(at) - {clock})::float8 from (
+	select next_run_at as at from {s}dataflow_flow where id = any($2) and next_run_at > $1
+	union all
+	select probe_at from {s}dataflow_flow where id = any($2) and probe_at > $1) next`
 
 const sqlFlowPlan = `
-update {s}dataflow_flow
-set next_run_at = $2, probe_at = $3, schedule = coalesce($4, schedule),
-	schedule_at = coalesce($5, schedule_at), next_run_local = $6
-where id = $1`
+update {s}dataflow_flow f
+set next_run_at = p.next_run_at, probe_at = p.probe_at, schedule = coalesce(p.schedule::jsonb, f.schedule),
+	schedule_at = coalesce(p.schedule_at, f.schedule_at), next_run_local = p.next_run_local
+from unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::timestamptz[], $6::text[])
+	as p (id, next_run_at, probe_at, schedule, schedule_at, next_run_local)
+where f.id = p.id`
 
-// Extends the flow's last entry if
+// Extends the last entry of a flow if
 //
 //   - it has the same reason;
 //   - it began after the last change of the schedule, at schedule_at;
 //   - there is no run of a tick between it and the new ticks.
-const sqlTickExtend = `
-update {s}dataflow_tick t set last_at = $3, ticks = t.ticks + $4
-from {s}dataflow_flow f
-where t.id = (select id from {s}dataflow_tick where flow_id = $1 order by last_at desc limit 1)
-	and t.reason = $5 and t.last_at < $2 and f.id = t.flow_id and t.first_at > f.schedule_at
-	and not exists (select from {s}dataflow_run r
-		where r.flow_id = $1 and r.trigger = 'schedule' and r.scheduled_for > t.last_at and r.scheduled_for < $2)`
-
-const sqlTickInsert = `
-insert into {s}dataflow_tick (flow_id, first_at, last_at, ticks, reason, created_at) values ($1, $2, $3, $4, $5, {clock})`
+//
+// For the other flows it adds entries. A flow has one entry among the arguments.
+const sqlTickSkip = `
+with skipped as (
+	select * from unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[], $4::bigint[], $5::text[]) as s (flow_id, first_at, last_at, ticks, reason)
+), extended as (
+	update {s}dataflow_tick t set last_at = s.last_at, ticks = t.ticks + s.ticks
+	from skipped s join {s}dataflow_flow f on f.id = s.flow_id cross join lateral (
+		select id from {s}dataflow_tick where flow_id = s.flow_id order by last_at desc limit 1) l
+	where t.id = l.id and t.reason = s.reason and t.last_at < s.first_at and t.first_at > f.schedule_at
+		and not exists (select from {s}dataflow_run r
+			where r.flow_id = s.flow_id and r.trigger = 'schedule' and r.scheduled_for > t.last_at and r.scheduled_for < s.first_at)
+	returning t.flow_id
+)
+insert into {s}dataflow_tick (flow_id, first_at, last_at, ticks, reason, created_at)
+select flow_id, first_at, last_at, ticks, reason, {clock} from skipped where flow_id not in (select flow_id from extended)`
 
 const sqlTickList = `
 select t.id, t.flow_id, f.name, t.first_at, t.last_at, t.ticks, t.reason, t.created_at
@@ -60,6 +85,9 @@ values ($1, $2, $3, $4, $6, {now}, {now}, {now} + $5::bigint * interval '1 micro
 on conflict (id) do update set code_version = excluded.code_version, flows = excluded.flows, queues = excluded.queues,
 	zone_data = excluded.zone_data,
 	seen_at = excluded.seen_at, until = excluded.until`
+
+const sqlProcessAlive = `
+update {s}dataflow_process set seen_at = {now}, until = {now} + $2::bigint * interval '1 microsecond' where id = $1`
 
 // Skips the row of a process that is just coming back. If two processes came back at once
 // and each removed the other's row, they would deadlock.

@@ -17,24 +17,159 @@ func (q *queries) RunInsert(ctx context.Context, p *dataflow.RunInsertParams) (*
 	return driverkit.RunInsert(ctx, q, p)
 }
 
+func (q *queries) RunInsertMany(ctx context.Context, ps []*dataflow.RunInsertParams) ([]*dataflow.Run, error) {
+	return driverkit.RunInsertMany(ctx, q, ps)
+}
+
 // InsertRun implements driverkit.RunInserter.
 func (q *queries) InsertRun(ctx context.Context, p *dataflow.RunInsertParams) (*dataflow.Run, error) {
+	run, err := scanInserted(q.db.QueryRow(ctx, q.store.text(sqlRunInsert), insertArgs(p)...), p)
+	if err != nil {
+		return nil, err
+	}
+	return run, q.ownScope(ctx, p, run)
+}
+
+// insertArgs returns the arguments of sqlRunInsert.
+func insertArgs(p *dataflow.RunInsertParams) []any {
 	var at *time.Time
 	if !p.At.IsZero() {
 		at = &p.At
 	}
-	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunInsert),
+	return []any{
 		p.FlowID, string(p.Trigger), nullText(p.UniqueKey), at, p.MaxAttempts, p.Queue, nullID(p.RiverJobID), p.Actor, p.Reason,
-		p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until)))
-	if err == nil && p.Backfill && p.Scope == "" {
-		err = q.db.QueryRow(ctx, q.store.text(sqlRunOwnScope), run.ID).Scan(&run.Scope)
+		p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until), p.ReserveJob, nullJSON(p.Runtime),
 	}
-	return run, err
+}
+
+// scanInserted reads insertedColumns of the run that p was added as.
+func scanInserted(row pgx.Row, p *dataflow.RunInsertParams) (*dataflow.Run, error) {
+	run := &dataflow.Run{FlowID: p.FlowID, Errors: []dataflow.AttemptError{}}
+	if err := row.Scan(&run.ID, &run.FlowName, &run.ScheduledFor, &run.CreatedAt, &run.RiverJobID); err != nil {
+		return nil, notFound(err)
+	}
+	fillInserted(run, p)
+	return run, nil
+}
+
+// fillInserted sets what a new run has of p.
+func fillInserted(run *dataflow.Run, p *dataflow.RunInsertParams) {
+	utc(&run.ScheduledFor, &run.CreatedAt)
+	run.RunAfter, run.State, run.Trigger, run.MaxAttempts = run.ScheduledFor, dataflow.RunPending, p.Trigger, p.MaxAttempts
+	run.Queue, run.Actor, run.Reason, run.Scope = p.Queue, p.Actor, p.Reason, p.Scope
+	run.Params, run.FromCursor, run.UntilCursor = rawJSON(nullJSON(p.Params)), rawJSON(nullJSON(p.From)), rawJSON(nullJSON(p.Until))
+}
+
+// ownScope gives a new backfill a checkpoint of its own.
+func (q *queries) ownScope(ctx context.Context, p *dataflow.RunInsertParams, run *dataflow.Run) error {
+	if !p.Backfill || p.Scope != "" {
+		return nil
+	}
+	return q.db.QueryRow(ctx, q.store.text(sqlRunOwnScope), run.ID).Scan(&run.Scope)
+}
+
+// waitingKey is what the waiting runs differ by.
+type waitingKey struct {
+	flow int64
+	key  string
+}
+
+func keyOf(p *dataflow.RunInsertParams) waitingKey { return waitingKey{p.FlowID, p.UniqueKey} }
+
+// InsertRuns implements driverkit.RunsInserter.
+func (q *queries) InsertRuns(ctx context.Context, ps []*dataflow.RunInsertParams) ([]*dataflow.Run, error) {
+	rows, err := q.db.Query(ctx, q.store.text(sqlRunInsertMany), insertColumns(ps)...)
+	if err != nil {
+		return nil, err
+	}
+	added := make(map[waitingKey]*dataflow.Run, len(ps))
+	run, key := &dataflow.Run{}, ""
+	_, err = pgx.ForEachRow(rows, []any{&run.ID, &run.FlowName, &run.ScheduledFor, &run.CreatedAt, &run.RiverJobID, &run.FlowID, &key}, func() error {
+		one := *run
+		added[waitingKey{one.FlowID, key}] = &one
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	runs := make([]*dataflow.Run, len(ps))
+	taken := make(map[waitingKey]*dataflow.Run, len(added))
+	var missing []*dataflow.RunInsertParams
+	for i, p := range ps {
+		first, run := taken[keyOf(p)], added[keyOf(p)]
+		switch {
+		case first != nil: // an earlier one of ps has added it
+			again := *first
+			again.Coalesced = true
+			runs[i] = &again
+		case run != nil:
+			run.Errors = []dataflow.AttemptError{}
+			fillInserted(run, p)
+			runs[i], taken[keyOf(p)] = run, run
+		default:
+			missing = append(missing, p)
+		}
+	}
+	if len(missing) == 0 {
+		return runs, nil
+	}
+	waiting, err := q.waitingRuns(ctx, missing)
+	for i, p := range ps {
+		if w := waiting[keyOf(p)]; w != nil && runs[i] == nil {
+			again := *w
+			again.Coalesced = true
+			runs[i] = &again
+		}
+	}
+	return runs, err
+}
+
+// waitingRuns is WaitingRun for each of ps.
+func (q *queries) waitingRuns(ctx context.Context, ps []*dataflow.RunInsertParams) (map[waitingKey]*dataflow.Run, error) {
+	flows, keys, runtimes := make([]int64, len(ps)), make([]string, len(ps)), make([]*string, len(ps))
+	for i, p := range ps {
+		flows[i], keys[i], runtimes[i] = p.FlowID, p.UniqueKey, nullJSON(p.Runtime)
+	}
+	rows, err := q.db.Query(ctx, q.store.text(sqlRunWaitingMany), flows, keys, runtimes)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[waitingKey]*dataflow.Run, len(ps))
+	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
+		var key string
+		run, err := scanRun(row, &key)
+		if err == nil {
+			found[waitingKey{run.FlowID, key}] = run
+		}
+		return struct{}{}, err
+	})
+	return found, err
+}
+
+// insertColumns returns the arguments of sqlRunInsertMany: insertArgs of each of ps, by column.
+func insertColumns(ps []*dataflow.RunInsertParams) []any {
+	n := len(ps)
+	flows, jobs, attempts, ats, reserve := make([]int64, n), make([]*int64, n), make([]int, n), make([]*time.Time, n), make([]bool, n)
+	var texts [10][]*string
+	for c := range texts {
+		texts[c] = make([]*string, n)
+	}
+	for i, p := range ps {
+		flows[i], jobs[i], attempts[i], reserve[i] = p.FlowID, nullID(p.RiverJobID), p.MaxAttempts, p.ReserveJob
+		if !p.At.IsZero() {
+			ats[i] = &p.At
+		}
+		trigger := string(p.Trigger)
+		for c, text := range []*string{&trigger, nullText(p.UniqueKey), &p.Queue, &p.Actor, &p.Reason, &p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until), nullJSON(p.Runtime)} {
+			texts[c][i] = text
+		}
+	}
+	return []any{flows, texts[0], texts[1], ats, attempts, texts[2], jobs, texts[3], texts[4], texts[5], texts[6], texts[7], texts[8], reserve, texts[9]}
 }
 
 // WaitingRun implements driverkit.RunInserter.
 func (q *queries) WaitingRun(ctx context.Context, p *dataflow.RunInsertParams) (*dataflow.Run, error) {
-	return scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunWaiting), p.FlowID, p.UniqueKey))
+	return scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunWaiting), p.FlowID, p.UniqueKey, nullJSON(p.Runtime)))
 }
 
 // TickRun implements driverkit.RunInserter.
@@ -79,12 +214,16 @@ func (q *queries) RunWaiting(ctx context.Context, flowID int64, keyPrefix string
 	return q.runs(ctx, sqlRunWaitingLike, flowID, keyPrefix)
 }
 
-func (q *queries) RunDue(ctx context.Context, flows []dataflow.FlowSlots, limit int) ([]*dataflow.Run, error) {
-	ids, slots, backfills := make([]int64, len(flows)), make([]int, len(flows)), make([]int, len(flows))
-	for i, f := range flows {
+func (q *queries) RunDue(ctx context.Context, p *dataflow.RunDueParams) ([]*dataflow.Run, error) {
+	ids, slots, backfills := make([]int64, len(p.Slots)), make([]int, len(p.Slots)), make([]int, len(p.Slots))
+	for i, f := range p.Slots {
 		ids[i], slots[i], backfills[i] = f.FlowID, max(f.Slots, 1), f.Backfills
 	}
-	return q.runs(ctx, sqlRunDue, ids, slots, backfills, limit)
+	args := []any{ids, slots, backfills, p.Limit, p.After.At, p.After.ID}
+	if p.FlowIDs != nil {
+		return q.runs(ctx, sqlRunDueOf, append(args, p.FlowIDs)...)
+	}
+	return q.runs(ctx, sqlRunDue, args...)
 }
 
 func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*dataflow.Claim, error) {
@@ -157,8 +296,8 @@ func (q *queries) runs(ctx context.Context, template string, args ...any) ([]*da
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*dataflow.Run, error) { return scanRun(row) })
 }
 
-// scanRun reads runColumns.
-func scanRun(row pgx.Row) (*dataflow.Run, error) {
+// scanRun reads runColumns, and into more the columns after them.
+func scanRun(row pgx.Row, more ...any) (*dataflow.Run, error) {
 	var (
 		r              dataflow.Run
 		state, trigger string
@@ -167,13 +306,15 @@ func scanRun(row pgx.Row) (*dataflow.Run, error) {
 		history        string
 	)
 	c := &r.Counters
-	err := row.Scan(&r.ID, &r.FlowID, &r.FlowName, &state, &trigger, &r.ScheduledFor, &r.RunAfter, &r.CreatedAt,
+	err := row.Scan(append([]any{
+		&r.ID, &r.FlowID, &r.FlowName, &state, &trigger, &r.ScheduledFor, &r.RunAfter, &r.CreatedAt,
 		&r.StartedAt, &r.EndedAt, &r.Attempt, &r.MaxAttempts, &r.Worker, &r.LeaseNumber, &r.LeaseUntil,
 		&r.Queue, &r.RiverJobID,
 		&c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered,
 		&r.Total, &from, &to, &r.Error, &history, &r.Actor, &r.Reason, &r.CodeVersion,
 		&r.Rescues, &r.CancelRequestedAt, &r.CancelledBy, &r.CancelReason, &r.Slot, &c.Updated,
-		&r.Scope, &params, &until, &r.WaitsFor, &r.WaitsSince)
+		&r.Scope, &params, &until, &r.WaitsFor, &r.WaitsSince,
+	}, more...)...)
 	if err != nil {
 		return nil, notFound(err)
 	}

@@ -3,7 +3,6 @@ package dataflowpgx
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -19,54 +18,104 @@ func (q *queries) Now(ctx context.Context) (time.Time, error) {
 }
 
 func (q *queries) FlowLock(ctx context.Context, id int64) (*dataflow.FlowRecord, time.Time, error) {
-	return q.flowAt(ctx, sqlFlowLock, id)
-}
-
-func (q *queries) FlowDue(ctx context.Context, flowIDs []int64) (*dataflow.FlowRecord, time.Time, error) {
-	rec, now, err := q.flowAt(ctx, sqlFlowDue, flowIDs)
-	if errors.Is(err, dataflow.ErrNotFound) {
-		return nil, now, nil // documented: there is none
+	recs, now, err := q.FlowsLock(ctx, []int64{id})
+	switch {
+	case err != nil:
+		return nil, now, err
+	case len(recs) == 0:
+		return nil, now, dataflow.ErrNotFound
 	}
-	return rec, now, err
+	return recs[0], now, nil
 }
 
-// flowAt reads a flow and the time of the statement.
-func (q *queries) flowAt(ctx context.Context, template string, arg any) (*dataflow.FlowRecord, time.Time, error) {
+func (q *queries) FlowsLock(ctx context.Context, ids []int64) ([]*dataflow.FlowRecord, time.Time, error) {
+	return q.flowsAt(ctx, sqlFlowsLock, ids)
+}
+
+func (q *queries) FlowDue(ctx context.Context, flowIDs []int64) ([]*dataflow.FlowRecord, time.Time, error) {
+	return q.flowsAt(ctx, sqlFlowDue, flowIDs)
+}
+
+// flowsAt reads flows and the time of the statement.
+func (q *queries) flowsAt(ctx context.Context, template string, ids []int64) ([]*dataflow.FlowRecord, time.Time, error) {
 	var now time.Time
-	rec, err := scanFlow(q.db.QueryRow(ctx, q.store.text(template), arg), &now)
-	return rec, now.UTC(), err
-}
-
-func (q *queries) FlowsDue(ctx context.Context, after dataflow.DueFlow, limit int) ([]dataflow.DueFlow, error) {
-	rows, err := q.db.Query(ctx, q.store.text(sqlFlowsDue), after.At, after.ID, limit)
+	rows, err := q.db.Query(ctx, q.store.text(template), ids)
 	if err != nil {
-		return nil, err
+		return nil, now, err
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (due dataflow.DueFlow, err error) {
-		err = row.Scan(&due.At, &due.ID)
-		return due, err
-	})
+	recs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*dataflow.FlowRecord, error) { return scanFlow(row, &now) })
+	return recs, now.UTC(), err
 }
 
-func (q *queries) FlowNext(ctx context.Context, flowIDs []int64) (time.Duration, bool, error) {
+func (q *queries) FlowsDue(ctx context.Context, p *dataflow.FlowsDueParams) ([]dataflow.Due, time.Time, error) {
+	text, args := sqlFlowsDue, []any{p.After.At, p.After.ID, p.Limit}
+	if p.FlowIDs != nil {
+		text, args = sqlFlowsDueOf, append(args, p.FlowIDs)
+	}
+	rows, err := q.db.Query(ctx, q.store.text(text), args...)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	var now time.Time
+	var at *time.Time
+	var id *int64
+	var all []dataflow.Due
+	_, err = pgx.ForEachRow(rows, []any{&now, &at, &id}, func() error {
+		if id != nil {
+			all = append(all, dataflow.Due{At: at.UTC(), ID: *id})
+		}
+		return nil
+	})
+	return all, now.UTC(), err
+}
+
+func (q *queries) FlowNext(ctx context.Context, flowIDs []int64, after time.Time) (time.Duration, bool, error) {
+	text, args := sqlFlowNext, []any{after}
+	if flowIDs != nil {
+		text, args = sqlFlowNextOf, append(args, flowIDs)
+	}
 	var seconds *float64
-	err := q.db.QueryRow(ctx, q.store.text(sqlFlowNext), flowIDs).Scan(&seconds)
+	err := q.db.QueryRow(ctx, q.store.text(text), args...).Scan(&seconds)
 	if err != nil || seconds == nil {
 		return 0, false, err
 	}
 	return time.Duration(*seconds * float64(time.Second)), true, nil
 }
 
-func (q *queries) FlowPlan(ctx context.Context, p *dataflow.FlowPlanParams) error {
-	return q.one(ctx, sqlFlowPlan, p.ID, p.NextRunAt, p.ProbeAt, nullJSON(p.Schedule), p.ScheduleAt, p.NextRunLocal)
+func (q *queries) FlowPlan(ctx context.Context, ps ...*dataflow.FlowPlanParams) error {
+	n := len(ps)
+	ids, next, probe, schedules, changed, local := make([]int64, n), make([]*time.Time, n), make([]*time.Time, n), make([]*string, n), make([]*time.Time, n), make([]string, n)
+	for i, p := range ps {
+		ids[i], next[i], probe[i], schedules[i], changed[i], local[i] = p.ID, p.NextRunAt, p.ProbeAt, nullJSON(p.Schedule), p.ScheduleAt, p.NextRunLocal
+	}
+	tag, err := q.db.Exec(ctx, q.store.text(sqlFlowPlan), ids, next, probe, schedules, changed, local)
+	if err == nil && tag.RowsAffected() != int64(n) {
+		err = dataflow.ErrNotFound
+	}
+	return err
 }
 
-func (q *queries) TickSkip(ctx context.Context, p *dataflow.TickSkipParams) error {
-	err := q.one(ctx, sqlTickExtend, p.FlowID, p.First, p.Last, p.Count, string(p.Reason))
-	if !errors.Is(err, dataflow.ErrNotFound) {
-		return err
+func (q *queries) TickSkip(ctx context.Context, ps ...*dataflow.TickSkipParams) error {
+	for len(ps) > 0 {
+		var flows, counts []int64
+		var first, last []time.Time
+		var reasons []string
+		var later []*dataflow.TickSkipParams
+		seen := make(map[int64]bool)
+		for _, p := range ps {
+			if seen[p.FlowID] { // it comes after the flow's earlier ticks
+				later = append(later, p)
+				continue
+			}
+			seen[p.FlowID] = true
+			flows, first, last, counts, reasons = append(flows, p.FlowID), append(first, p.First), append(last, p.Last), append(counts, p.Count), append(reasons, string(p.Reason))
+		}
+		if _, err := q.db.Exec(ctx, q.store.text(sqlTickSkip), flows, first, last, counts, reasons); err != nil {
+			return err
+		}
+		ps = later
 	}
-	return q.one(ctx, sqlTickInsert, p.FlowID, p.First, p.Last, p.Count, string(p.Reason))
+	return nil
 }
 
 func (q *queries) TickList(ctx context.Context, p *dataflow.TickListParams) ([]*dataflow.SkippedTicks, error) {
@@ -84,10 +133,33 @@ func (q *queries) TickList(ctx context.Context, p *dataflow.TickListParams) ([]*
 	})
 }
 
-func (q *queries) RunActivity(ctx context.Context, flowID int64) (*dataflow.Activity, error) {
+func (q *queries) RunActivity(ctx context.Context, flowIDs []int64) (map[int64]*dataflow.Activity, error) {
+	rows, err := q.db.Query(ctx, q.store.text(sqlRunActivity), flowIDs)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[int64]*dataflow.Activity)
+	var id int64
 	var a dataflow.Activity
-	err := q.db.QueryRow(ctx, q.store.text(sqlRunActivity), flowID).Scan(&a.InProgress, &a.Waiting, &a.WaitingTicks, &a.Backfills)
-	return &a, err
+	_, err = pgx.ForEachRow(rows, []any{&id, &a.InProgress, &a.Waiting, &a.WaitingTicks, &a.Backfills}, func() error {
+		own := a
+		all[id] = &own
+		return nil
+	})
+	return all, err
+}
+
+func (q *queries) FlowsCrowded(ctx context.Context) ([]int64, error) {
+	rows, err := q.db.Query(ctx, q.store.text(sqlFlowsCrowded))
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[int64])
+}
+
+func (q *queries) ProcessAlive(ctx context.Context, id string, ttl time.Duration) (bool, error) {
+	tag, err := q.db.Exec(ctx, q.store.text(sqlProcessAlive), id, ttl.Microseconds())
+	return err == nil && tag.RowsAffected() == 1, err
 }
 
 func (q *queries) ProcessSeen(ctx context.Context, p *dataflow.Process, ttl time.Duration) error {

@@ -24,7 +24,11 @@ func TestExplain(t *testing.T) {
 		sql     string
 		indexes []string
 	}{
-		"Due":      {text(sqlRunDue), []string{"dataflow_run_due", "dataflow_run_slot"}},
+		"Due":      {text(sqlRunDue), []string{"dataflow_run_loop", "dataflow_run_slot"}},
+		"Crowded":  {text(sqlFlowsCrowded), []string{"dataflow_run_slot", "dataflow_run_due"}},
+		"Stranded": {text(sqlRunsStranded), []string{"dataflow_run_due"}},
+		"Next":     {text(sqlFlowNext), []string{"dataflow_flow_next_run", "dataflow_flow_probe"}},
+		"Changed":  {text(sqlFlowsChanged), []string{"dataflow_flow_changed"}},
 		"Live":     {text(sqlRunLive), []string{"dataflow_run_slot", "dataflow_run_waiting", "SEARCH r USING INTEGER PRIMARY KEY"}},
 		"Lease":    {"select id from dataflow_run where state = 'in_progress' and lease_until < ?", []string{"dataflow_run_lease"}},
 		"Job":      {text(sqlRunByJob), []string{"dataflow_run_job"}},
@@ -42,7 +46,7 @@ func TestExplain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			plan := explain(t, db, c.sql)
-			require.NotContains(t, plan, "SCAN r", plan)
+			require.NotContains(t, plan, "SCAN r USING", plan)
 			require.NotContains(t, plan, "SCAN o", plan)
 			for _, index := range c.indexes {
 				require.Contains(t, plan, index, plan)

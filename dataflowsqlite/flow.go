@@ -7,14 +7,29 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-func (q *queries) FlowUpsert(ctx context.Context, d *dataflow.FlowDefinition) (*dataflow.FlowRecord, error) {
-	_, err := q.db.ExecContext(ctx, q.store.text(sqlFlowUpsert),
-		d.Name, string(d.Source), string(d.Sink), string(d.Runtime), string(d.Guarantee), d.CodeVersion, d.Hash,
-		d.PauseAfter, probeText(d.ProbeAfter), nullJSON(d.MigratedFrom))
-	if err != nil {
-		return nil, err
+func (q *queries) FlowUpsert(ctx context.Context, ds ...*dataflow.FlowDefinition) ([]*dataflow.FlowRecord, error) {
+	recs := make([]*dataflow.FlowRecord, len(ds))
+	for i, d := range ds {
+		_, err := q.db.ExecContext(ctx, q.store.text(sqlFlowUpsert),
+			d.Name, string(d.Source), string(d.Sink), string(d.Runtime), string(d.Guarantee), d.CodeVersion, d.Hash,
+			d.PauseAfter, probeText(d.ProbeAfter), nullJSON(d.MigratedFrom))
+		if err == nil {
+			recs[i], err = q.FlowByName(ctx, d.Name)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	return q.FlowByName(ctx, d.Name)
+	return recs, nil
+}
+
+func (q *queries) FlowsChanged(ctx context.Context, after int64) ([]*dataflow.FlowRecord, int64, error) {
+	var until int64
+	if err := q.db.QueryRowContext(ctx, sqlChangesUntil).Scan(&until); err != nil || after == 0 {
+		return nil, until, err
+	}
+	recs, err := collect(ctx, q, scanFlow, sqlFlowsChanged, after)
+	return recs, until, err
 }
 
 func (q *queries) FlowByID(ctx context.Context, id int64) (*dataflow.FlowRecord, error) {
@@ -23,6 +38,14 @@ func (q *queries) FlowByID(ctx context.Context, id int64) (*dataflow.FlowRecord,
 
 func (q *queries) FlowByName(ctx context.Context, name string) (*dataflow.FlowRecord, error) {
 	return scanFlow(q.db.QueryRowContext(ctx, q.store.text(sqlFlowByName), name))
+}
+
+func (q *queries) FlowsByName(ctx context.Context, names []string) ([]*dataflow.FlowRecord, error) {
+	list, err := jsonArray(names)
+	if err != nil {
+		return nil, err
+	}
+	return collect(ctx, q, scanFlow, sqlFlowsByName, list)
 }
 
 func (q *queries) FlowList(ctx context.Context, p *dataflow.FlowListParams) ([]*dataflow.FlowRecord, error) {

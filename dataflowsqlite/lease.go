@@ -59,16 +59,23 @@ func (q *queries) RunLapsed(ctx context.Context) (*dataflow.Run, error) {
 	return run, err
 }
 
-func (q *queries) RunStranded(ctx context.Context, p *dataflow.RunStrandedParams) (*dataflow.Run, error) {
-	ids, err := jsonArray(p.FlowIDs)
-	if err != nil {
-		return nil, err
-	}
+func (q *queries) RunsStranded(ctx context.Context, p *dataflow.RunStrandedParams) ([]dataflow.StrandedRun, error) {
 	queueless, err := jsonArray(p.Queueless)
 	if err != nil {
 		return nil, err
 	}
-	run, err := scanRun(q.db.QueryRowContext(ctx, q.store.text(sqlRunStranded), ids, secondsText(p.Idle), queueless))
+	return collect(ctx, q, func(row scanner) (run dataflow.StrandedRun, err error) {
+		err = row.Scan(timeText{&run.At}, &run.ID, &run.FlowID)
+		return run, err
+	}, sqlRunsStranded, secondsText(p.Idle), queueless, placeText(p.After), p.After.ID, p.Limit)
+}
+
+func (q *queries) RunStranded(ctx context.Context, runID int64, p *dataflow.RunStrandedParams) (*dataflow.Run, error) {
+	queueless, err := jsonArray(p.Queueless)
+	if err != nil {
+		return nil, err
+	}
+	run, err := scanRun(q.db.QueryRowContext(ctx, q.store.text(sqlRunStranded), secondsText(p.Idle), queueless, runID))
 	if errors.Is(err, dataflow.ErrNotFound) {
 		return nil, nil //nolint:nilnil // documented: there is none
 	}

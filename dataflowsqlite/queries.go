@@ -21,12 +21,19 @@ const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for
 	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0), r.updated,
 	r.scope, r.params, r.until_cursor, r.waits_for, r.waits_since`
 
+// thisChange is a place in the order of changes. SQLite has one writer at a time.
+const thisChange = `(select coalesce(max(changed), 0) + 1 from dataflow_flow)`
+
+const sqlChangesUntil = `select coalesce(max(changed), 0) + 1 from dataflow_flow`
+
+const sqlFlowsChanged = `select ` + flowColumns + ` from dataflow_flow f where f.changed >= ?1`
+
 // An unchanged definition leaves updated_at as it is. The schedule is written by
 // sqlFlowPlan.
 const sqlFlowUpsert = `
-insert into dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, pause_after, probe_after, runtime_from, schedule_at, created_at, updated_at)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {now}, {now}, {now})
-on conflict (name) do update set
+insert into dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, pause_after, probe_after, runtime_from, schedule_at, created_at, updated_at, changed)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {now}, {now}, {now}, ` + thisChange + `)
+on conflict (name) do update set changed = excluded.changed,
 	source = excluded.source, sink = excluded.sink, runtime = excluded.runtime, guarantee = excluded.guarantee,
 	code_version = excluded.code_version, definition_hash = excluded.definition_hash,
 	pause_after = excluded.pause_after, probe_after = excluded.probe_after, runtime_from = excluded.runtime_from,
@@ -36,6 +43,8 @@ const sqlFlowByID = `select ` + flowColumns + ` from dataflow_flow f where f.id 
 
 const sqlFlowByName = `select ` + flowColumns + ` from dataflow_flow f where f.name = ?`
 
+const sqlFlowsByName = `select ` + flowColumns + ` from dataflow_flow f where f.name in (select value from json_each(?1))`
+
 const sqlFlowList = `
 select ` + flowColumns + ` from dataflow_flow f
 where (?1 = '' or f.state = ?1) and f.name > ?2
@@ -44,21 +53,21 @@ order by f.name limit ?3`
 
 const sqlFlowSetState = `
 update dataflow_flow
-set state = ?2, state_by = ?3, state_reason = ?4, state_at = {now}, updated_at = {now},
+set state = ?2, state_by = ?3, state_reason = ?4, state_at = {now}, updated_at = {now}, changed = ` + thisChange + `,
 	failures = case when ?2 = 'active' then 0 else failures end,
 	tripped_at = case when ?2 = 'active' then null else tripped_at end,
 	tripped_reason = case when ?2 = 'active' then '' else tripped_reason end,
 	probe_at = case when ?2 = 'active' then null else probe_at end
 where id = ?1`
 
-const sqlFlowSetRuntime = `update dataflow_flow set runtime = ?2, runtime_from = ?3, updated_at = {now} where id = ?1`
+const sqlFlowSetRuntime = `update dataflow_flow set runtime = ?2, runtime_from = ?3, updated_at = {now}, changed = ` + thisChange + ` where id = ?1`
 
-// Adds no run to an inactive flow, to a flow with a waiting run of the same key, and to
+// Adds no run to an inactive flow or one with another Runtime, to a flow with a waiting run of the same key, and to
 // a flow with a run of the same tick.
 const sqlRunInsert = `
 insert into dataflow_run (flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason, scope, params, from_cursor, until_cursor)
 select id, ?2, ?3, coalesce(?4, {now}), coalesce(?4, {now}), {now}, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13
-from dataflow_flow where id = ?1 and state = 'active'
+from dataflow_flow where id = ?1 and state = 'active' and (?14 is null or runtime = ?14)
 on conflict do nothing
 returning id`
 
@@ -67,7 +76,7 @@ const sqlRunOwnScope = `update dataflow_run set scope = cast(id as text) where i
 
 const sqlRunWaiting = `
 select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
-where r.flow_id = ? and r.unique_key = ? and r.state = 'pending' and f.state = 'active'`
+where r.flow_id = ?1 and r.unique_key = ?2 and r.state = 'pending' and f.state = 'active' and (?3 is null or f.runtime = ?3)`
 
 const sqlRunWaitingLike = `
 select ` + runColumns + ` from dataflow_run r indexed by dataflow_run_waiting join dataflow_flow f on f.id = r.flow_id
@@ -118,30 +127,41 @@ const (
 		and case when r.scope = '' then o.slot < 1000 when s.backfills > 0 then o.scope <> '' else true end)`
 )
 
-// Leaves out runs without a free slot, so that they do not use up the limit. Without
-// "indexed by", SQLite would read all the runs that the flows ever had.
+// Leaves out runs without a free slot, so that they do not use up the limit. The flows of given
+// have more than one slot, or slots for backfills. Without "indexed by", SQLite would read all the
+// runs that the flows ever had.
 const sqlRunDue = `
-select ` + runColumns + ` from dataflow_run r indexed by dataflow_run_due join dataflow_flow f on f.id = r.flow_id
-where r.state = 'pending' and r.queue = '' and r.run_after <= {now}
-	and f.state = 'active' and r.flow_id in (select value from json_each(?1))
-	and exists (select 1 from (
-			select value ->> 0 as flow_id, value ->> 1 as slots, value ->> 2 as backfills from json_each(?2)) s
-		where s.flow_id = r.flow_id and ` + slotsTaken + `
-			< ` + slotLimit + `)
-order by r.run_after, r.id limit ?3`
+select ` + runColumns + ` from dataflow_run r indexed by dataflow_run_loop join dataflow_flow f on f.id = r.flow_id
+	left join (select value ->> 0 as flow_id, value ->> 1 as slots, value ->> 2 as backfills from json_each(?1)) given on given.flow_id = r.flow_id
+where r.state = 'pending' and r.queue = '' and r.run_after <= {now} and (r.run_after, r.id) > (?3, ?4)
+	and f.state = 'active' and (?5 is null or r.flow_id in (select value from json_each(?5)))
+	and exists (select 1 from (select coalesce(given.slots, 1) as slots, coalesce(given.backfills, 0) as backfills) s
+		where ` + slotsTaken + ` < ` + slotLimit + `)
+order by r.run_after, r.id limit ?2`
 
 // A run that waits for a later time does not count, unless it has been claimed before.
-// Without "indexed by", SQLite would read all the runs that the flow ever had.
+// Without "indexed by", SQLite would read all the runs that the flows ever had.
 const sqlRunActivity = `
-select count(*) filter (where state = 'in_progress'),
+select flow_id, count(*) filter (where state = 'in_progress'),
 	count(*) filter (where state = 'pending'),
 	count(*) filter (where state = 'pending' and trigger = 'schedule' and lease_no = 0),
 	count(*) filter (where scope <> '')
 from (
-	select state, trigger, lease_no, scope from dataflow_run indexed by dataflow_run_slot where flow_id = ?1 and state = 'in_progress'
+	select flow_id, state, trigger, lease_no, scope from dataflow_run indexed by dataflow_run_slot
+	where flow_id in (select value from json_each(?1)) and state = 'in_progress'
 	union all
-	select state, trigger, lease_no, scope from dataflow_run indexed by dataflow_run_waiting
-	where flow_id = ?1 and state = 'pending' and (run_after <= {now} or lease_no > 0))`
+	select flow_id, state, trigger, lease_no, scope from dataflow_run indexed by dataflow_run_waiting
+	where flow_id in (select value from json_each(?1)) and state = 'pending' and (run_after <= {now} or lease_no > 0))
+group by flow_id`
+
+const sqlFlowsCrowded = `
+select r.flow_id from (
+	select flow_id from dataflow_run indexed by dataflow_run_slot where state = 'in_progress' and scope = ''
+	union all
+	select flow_id from dataflow_run indexed by dataflow_run_due where state = 'pending' and scope = '' and (run_after <= {now} or lease_no > 0)) r
+	join dataflow_flow f on f.id = r.flow_id
+where f.schedule ->> 'overlap' = 'cancel_other'
+group by r.flow_id having count(*) > 1 order by r.flow_id`
 
 // Of two claims at once, the unique index on the slot lets one succeed. The count of
 // slotsTaken only avoids the error in the usual case. The claim clears the unique key, so
@@ -285,15 +305,22 @@ order by r.lease_until limit 1`
 
 // If a process dies after it fetched a job and before it claimed the run, River notices
 // only after an hour. River's rows have the real clock, so they are compared with 'now'.
-const sqlRunStranded = `
-select ` + runColumns + ` from dataflow_run r indexed by dataflow_run_due join dataflow_flow f on f.id = r.flow_id
+const (
+	stranded = `
 	left join river_job j on j.id = r.river_job_id
-where r.state = 'pending' and r.queue <> '' and r.run_after < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?2 || ' seconds')
-	and f.state = 'active' and r.flow_id in (select value from json_each(?1))
+where r.state = 'pending' and r.queue <> '' and r.run_after < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?1 || ' seconds')
+	and f.state = 'active'
 	and (j.id is null or j.state in ('completed', 'discarded', 'cancelled')
-		or r.queue <> coalesce(f.runtime ->> 'queue', case when f.runtime ->> 'type' in (select value from json_each(?3)) then '' else r.queue end)
-		or j.state = 'running' and julianday(j.attempted_at) < julianday('now', '-' || ?2 || ' seconds'))
-order by r.run_after limit 1`
+		or r.queue <> coalesce(f.runtime ->> 'queue', case when f.runtime ->> 'type' in (select value from json_each(?2)) then '' else r.queue end)
+		or j.state = 'running' and julianday(j.attempted_at) < julianday('now', '-' || ?1 || ' seconds'))`
+
+	sqlRunsStranded = `
+select r.run_after, r.id, r.flow_id from dataflow_run r indexed by dataflow_run_due join dataflow_flow f on f.id = r.flow_id` + stranded + `
+	and (r.run_after, r.id) > (?3, ?4)
+order by r.run_after, r.id limit ?5`
+
+	sqlRunStranded = `select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id` + stranded + ` and r.id = ?3`
+)
 
 // Keeps the time, actor and reason of the first request.
 const sqlRunCancel = `

@@ -2,23 +2,31 @@ package dataflowsqlite
 
 // The statements of schedules, processes, dead letters and retention.
 
-const sqlFlowLock = `select ` + flowColumns + `, {now} from dataflow_flow f where f.id = ?`
+const sqlFlowsLock = `
+select ` + flowColumns + `, {now} from dataflow_flow f where f.id in (select value from json_each(?1)) order by f.id`
 
 const sqlFlowDue = `
 select ` + flowColumns + `, {now} from dataflow_flow f
 where f.id in (select value from json_each(?1)) and (f.next_run_at <= {now} or f.probe_at <= {now})
-order by min(coalesce(f.next_run_at, f.probe_at), coalesce(f.probe_at, f.next_run_at)) limit 1`
+order by min(coalesce(f.next_run_at, f.probe_at), coalesce(f.probe_at, f.next_run_at)), f.id`
 
+// The time is there without a flow, too.
 const sqlFlowsDue = `
-select at, id from (
-	select * from (select next_run_at as at, id from dataflow_flow where next_run_at <= {now} and (next_run_at, id) > (?1, ?2) order by next_run_at, id limit ?3)
+select now, at, id from (select {now} as now) left join (
+	select * from (select next_run_at as at, id from dataflow_flow where next_run_at <= {now} and (next_run_at, id) > (?1, ?2)
+		and (?4 is null or id in (select value from json_each(?4))) order by next_run_at, id limit ?3)
 	union all
-	select * from (select probe_at as at, id from dataflow_flow where probe_at <= {now} and (probe_at, id) > (?1, ?2) order by probe_at, id limit ?3))
+	select * from (select probe_at as at, id from dataflow_flow where probe_at <= {now} and (probe_at, id) > (?1, ?2)
+		and (?4 is null or id in (select value from json_each(?4))) order by probe_at, id limit ?3)) on true
 order by at, id limit ?3`
 
 const sqlFlowNext = `
-select (julianday(min(min(coalesce(next_run_at, probe_at), coalesce(probe_at, next_run_at)))) - julianday({now})) * 86400.0
-from dataflow_flow where id in (select value from json_each(?1)) and (next_run_at is not null or probe_at is not null)`
+select (julianday(min(at)) - julianday({now})) * 86400.0 from (
+	select * from (select next_run_at as at from dataflow_flow where next_run_at > ?1
+		and (?2 is null or id in (select value from json_each(?2))) order by next_run_at limit 1)
+	union all
+	select * from (select probe_at as at from dataflow_flow where probe_at > ?1
+		and (?2 is null or id in (select value from json_each(?2))) order by probe_at limit 1))`
 
 const sqlFlowPlan = `
 update dataflow_flow
@@ -53,6 +61,9 @@ values (?1, ?2, ?3, ?4, ?6, {now}, {now}, strftime('%Y-%m-%d %H:%M:%f', {now}, ?
 on conflict (id) do update set code_version = excluded.code_version, flows = excluded.flows, queues = excluded.queues,
 	zone_data = excluded.zone_data,
 	seen_at = excluded.seen_at, until = excluded.until`
+
+const sqlProcessAlive = `
+update dataflow_process set seen_at = {now}, until = strftime('%Y-%m-%d %H:%M:%f', {now}, ?2 || ' seconds') where id = ?1`
 
 const sqlProcessSweep = `delete from dataflow_process where until < strftime('%Y-%m-%d %H:%M:%f', {now}, '-1 day')`
 

@@ -17,6 +17,10 @@ func (q *queries) RunInsert(ctx context.Context, p *dataflow.RunInsertParams) (*
 	return driverkit.RunInsert(ctx, q, p)
 }
 
+func (q *queries) RunInsertMany(ctx context.Context, ps []*dataflow.RunInsertParams) ([]*dataflow.Run, error) {
+	return driverkit.RunInsertEach(ctx, q, ps)
+}
+
 // InsertRun implements driverkit.RunInserter.
 func (q *queries) InsertRun(ctx context.Context, p *dataflow.RunInsertParams) (*dataflow.Run, error) {
 	var at, key, job any
@@ -32,7 +36,7 @@ func (q *queries) InsertRun(ctx context.Context, p *dataflow.RunInsertParams) (*
 	var id int64
 	err := q.db.QueryRowContext(ctx, q.store.text(sqlRunInsert),
 		p.FlowID, string(p.Trigger), key, at, p.MaxAttempts, p.Queue, job, p.Actor, p.Reason,
-		p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until)).Scan(&id)
+		p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until), nullJSON(p.Runtime)).Scan(&id)
 	if err == nil && p.Backfill && p.Scope == "" {
 		err = q.one(ctx, sqlRunOwnScope, id)
 	}
@@ -44,7 +48,7 @@ func (q *queries) InsertRun(ctx context.Context, p *dataflow.RunInsertParams) (*
 
 // WaitingRun implements driverkit.RunInserter.
 func (q *queries) WaitingRun(ctx context.Context, p *dataflow.RunInsertParams) (*dataflow.Run, error) {
-	return scanRun(q.db.QueryRowContext(ctx, q.store.text(sqlRunWaiting), p.FlowID, p.UniqueKey))
+	return scanRun(q.db.QueryRowContext(ctx, q.store.text(sqlRunWaiting), p.FlowID, p.UniqueKey, nullJSON(p.Runtime)))
 }
 
 // TickRun implements driverkit.RunInserter.
@@ -91,20 +95,20 @@ func (q *queries) RunWaiting(ctx context.Context, flowID int64, keyPrefix string
 	return collect(ctx, q, scanRun, sqlRunWaitingLike, flowID, keyPrefix)
 }
 
-func (q *queries) RunDue(ctx context.Context, flows []dataflow.FlowSlots, limit int) ([]*dataflow.Run, error) {
-	ids, slots := make([]int64, len(flows)), make([][3]int64, len(flows))
-	for i, f := range flows {
-		ids[i], slots[i] = f.FlowID, [3]int64{f.FlowID, int64(max(f.Slots, 1)), int64(f.Backfills)}
-	}
-	list, err := jsonArray(ids)
-	if err != nil {
-		return nil, err
+func (q *queries) RunDue(ctx context.Context, p *dataflow.RunDueParams) ([]*dataflow.Run, error) {
+	slots := make([][3]int64, len(p.Slots))
+	for i, f := range p.Slots {
+		slots[i] = [3]int64{f.FlowID, int64(max(f.Slots, 1)), int64(f.Backfills)}
 	}
 	byFlow, err := jsonArray(slots)
 	if err != nil {
 		return nil, err
 	}
-	return collect(ctx, q, scanRun, sqlRunDue, list, byFlow, limit)
+	ids, err := nullIDs(p.FlowIDs)
+	if err != nil {
+		return nil, err
+	}
+	return collect(ctx, q, scanRun, sqlRunDue, byFlow, p.Limit, placeText(p.After), p.After.ID, ids)
 }
 
 func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*dataflow.Claim, error) {

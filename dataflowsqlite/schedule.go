@@ -18,59 +18,102 @@ func (q *queries) Now(ctx context.Context) (time.Time, error) {
 }
 
 func (q *queries) FlowLock(ctx context.Context, id int64) (*dataflow.FlowRecord, time.Time, error) {
-	return q.flowAt(ctx, sqlFlowLock, id)
+	recs, now, err := q.FlowsLock(ctx, []int64{id})
+	switch {
+	case err != nil:
+		return nil, now, err
+	case len(recs) == 0:
+		return nil, now, dataflow.ErrNotFound
+	}
+	return recs[0], now, nil
 }
 
-func (q *queries) FlowDue(ctx context.Context, flowIDs []int64) (*dataflow.FlowRecord, time.Time, error) {
-	ids, err := jsonArray(flowIDs)
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	rec, now, err := q.flowAt(ctx, sqlFlowDue, ids)
-	if errors.Is(err, dataflow.ErrNotFound) {
-		return nil, now, nil // documented: there is none
-	}
-	return rec, now, err
+func (q *queries) FlowsLock(ctx context.Context, ids []int64) ([]*dataflow.FlowRecord, time.Time, error) {
+	return q.flowsAt(ctx, sqlFlowsLock, ids)
 }
 
-// flowAt reads a flow and the time of the statement.
-func (q *queries) flowAt(ctx context.Context, template string, arg any) (*dataflow.FlowRecord, time.Time, error) {
+func (q *queries) FlowDue(ctx context.Context, flowIDs []int64) ([]*dataflow.FlowRecord, time.Time, error) {
+	return q.flowsAt(ctx, sqlFlowDue, flowIDs)
+}
+
+// flowsAt reads flows and the time of the statement.
+func (q *queries) flowsAt(ctx context.Context, template string, ids []int64) ([]*dataflow.FlowRecord, time.Time, error) {
 	var now time.Time
-	rec, err := scanFlowAnd(q.db.QueryRowContext(ctx, q.store.text(template), arg), timeText{&now})
-	return rec, now, err
-}
-
-func (q *queries) FlowsDue(ctx context.Context, after dataflow.DueFlow, limit int) ([]dataflow.DueFlow, error) {
-	at := ""
-	if !after.At.IsZero() {
-		at = formatTime(after.At)
+	list, err := jsonArray(ids)
+	if err != nil {
+		return nil, now, err
 	}
-	return collect(ctx, q, func(row scanner) (due dataflow.DueFlow, err error) {
-		return due, row.Scan(timeText{&due.At}, &due.ID)
-	}, sqlFlowsDue, at, after.ID, limit)
+	recs, err := collect(ctx, q, func(row scanner) (*dataflow.FlowRecord, error) { return scanFlowAnd(row, timeText{&now}) }, template, list)
+	return recs, now, err
 }
 
-func (q *queries) FlowNext(ctx context.Context, flowIDs []int64) (time.Duration, bool, error) {
-	ids, err := jsonArray(flowIDs)
+func (q *queries) FlowsDue(ctx context.Context, p *dataflow.FlowsDueParams) ([]dataflow.Due, time.Time, error) {
+	var now time.Time
+	ids, err := nullIDs(p.FlowIDs)
+	if err != nil {
+		return nil, now, err
+	}
+	all, err := collect(ctx, q, func(row scanner) (due dataflow.Due, err error) {
+		var at *time.Time
+		var id sql.NullInt64
+		if err := row.Scan(timeText{&now}, nullTimeText{&at}, &id); err != nil || at == nil {
+			return due, err
+		}
+		return dataflow.Due{At: *at, ID: id.Int64}, nil
+	}, sqlFlowsDue, placeText(p.After), p.After.ID, p.Limit, ids)
+	if len(all) == 1 && all[0].ID == 0 { // there is only the time
+		all = nil
+	}
+	return all, now, err
+}
+
+// placeText formats the time of a place. Its texts sort like the times.
+func placeText(p dataflow.Due) string {
+	if p.At.IsZero() {
+		return ""
+	}
+	return formatTime(p.At)
+}
+
+// nullIDs returns a JSON array, or null for nil.
+func nullIDs(ids []int64) (any, error) {
+	if ids == nil {
+		return nil, nil //nolint:nilnil // the argument is null
+	}
+	return jsonArray(ids)
+}
+
+func (q *queries) FlowNext(ctx context.Context, flowIDs []int64, after time.Time) (time.Duration, bool, error) {
+	ids, err := nullIDs(flowIDs)
 	if err != nil {
 		return 0, false, err
 	}
 	var seconds sql.NullFloat64
-	err = q.db.QueryRowContext(ctx, q.store.text(sqlFlowNext), ids).Scan(&seconds)
+	err = q.db.QueryRowContext(ctx, q.store.text(sqlFlowNext), placeText(dataflow.Due{At: after}), ids).Scan(&seconds)
 	return time.Duration(seconds.Float64 * float64(time.Second)), seconds.Valid, err
 }
 
-func (q *queries) FlowPlan(ctx context.Context, p *dataflow.FlowPlanParams) error {
-	return q.one(ctx, sqlFlowPlan, p.ID, nullTime(p.NextRunAt), nullTime(p.ProbeAt), nullJSON(p.Schedule), nullTime(p.ScheduleAt), p.NextRunLocal)
+func (q *queries) FlowPlan(ctx context.Context, ps ...*dataflow.FlowPlanParams) error {
+	for _, p := range ps {
+		if err := q.one(ctx, sqlFlowPlan, p.ID, nullTime(p.NextRunAt), nullTime(p.ProbeAt), nullJSON(p.Schedule), nullTime(p.ScheduleAt), p.NextRunLocal); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func (q *queries) TickSkip(ctx context.Context, p *dataflow.TickSkipParams) error {
-	first, last := formatTime(p.First), formatTime(p.Last)
-	err := q.one(ctx, sqlTickExtend, p.FlowID, first, last, p.Count, string(p.Reason))
-	if !errors.Is(err, dataflow.ErrNotFound) {
-		return err
+func (q *queries) TickSkip(ctx context.Context, ps ...*dataflow.TickSkipParams) error {
+	for _, p := range ps {
+		first, last := formatTime(p.First), formatTime(p.Last)
+		err := q.one(ctx, sqlTickExtend, p.FlowID, first, last, p.Count, string(p.Reason))
+		if errors.Is(err, dataflow.ErrNotFound) {
+			err = q.one(ctx, sqlTickInsert, p.FlowID, first, last, p.Count, string(p.Reason))
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return q.one(ctx, sqlTickInsert, p.FlowID, first, last, p.Count, string(p.Reason))
+	return nil
 }
 
 func (q *queries) TickList(ctx context.Context, p *dataflow.TickListParams) ([]*dataflow.SkippedTicks, error) {
@@ -81,10 +124,34 @@ func (q *queries) TickList(ctx context.Context, p *dataflow.TickListParams) ([]*
 	}, sqlTickList, p.Flow, string(p.Reason), p.Before, p.Limit)
 }
 
-func (q *queries) RunActivity(ctx context.Context, flowID int64) (*dataflow.Activity, error) {
-	var a dataflow.Activity
-	err := q.db.QueryRowContext(ctx, q.store.text(sqlRunActivity), flowID).Scan(&a.InProgress, &a.Waiting, &a.WaitingTicks, &a.Backfills)
-	return &a, err
+func (q *queries) RunActivity(ctx context.Context, flowIDs []int64) (map[int64]*dataflow.Activity, error) {
+	ids, err := jsonArray(flowIDs)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[int64]*dataflow.Activity)
+	_, err = collect(ctx, q, func(row scanner) (id int64, err error) {
+		var a dataflow.Activity
+		err = row.Scan(&id, &a.InProgress, &a.Waiting, &a.WaitingTicks, &a.Backfills)
+		all[id] = &a
+		return id, err
+	}, sqlRunActivity, ids)
+	return all, err
+}
+
+func (q *queries) FlowsCrowded(ctx context.Context) ([]int64, error) {
+	return collect(ctx, q, func(row scanner) (id int64, err error) {
+		err = row.Scan(&id)
+		return id, err
+	}, sqlFlowsCrowded)
+}
+
+func (q *queries) ProcessAlive(ctx context.Context, id string, ttl time.Duration) (bool, error) {
+	err := q.one(ctx, sqlProcessAlive, id, secondsText(ttl))
+	if errors.Is(err, dataflow.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func (q *queries) ProcessSeen(ctx context.Context, p *dataflow.Process, ttl time.Duration) error {

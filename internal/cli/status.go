@@ -69,10 +69,18 @@ func (s *session) status(ctx context.Context) (*statusView, error) {
 		return nil, err
 	}
 	view.Flows = make([]statusFlow, len(flows))
+	ids := make([]int64, len(flows))
 	for i, f := range flows {
-		activity, err := s.store.RunActivity(ctx, f.ID)
-		if err != nil {
-			return nil, fmt.Errorf("look at the runs of flow %q: %w", f.Name, err)
+		ids[i] = f.ID
+	}
+	activities, err := s.store.RunActivity(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("look at the runs of the flows: %w", err)
+	}
+	for i, f := range flows {
+		activity := activities[f.ID]
+		if activity == nil {
+			activity = &dataflow.Activity{}
 		}
 		view.Flows[i] = statusFlow{
 			Name: f.Name, State: flowState(f), Running: activity.InProgress, Waiting: activity.Waiting,

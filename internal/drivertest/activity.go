@@ -1,6 +1,7 @@
 package drivertest
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -17,6 +18,8 @@ func activityRules() []rule {
 		{name: "NotInFuture", run: activityFuture},
 		{name: "Begun", run: activityBegun},
 		{name: "FlowsApart", run: activityFlowsApart},
+		{name: "OfMany", run: activityOfMany},
+		{name: "Crowded", run: crowded},
 	}
 }
 
@@ -24,9 +27,7 @@ func activityRules() []rule {
 // waiting ticks.
 func (t *test) requireActivity(flowID int64, inProgress, waiting, ticks int) {
 	t.Helper()
-	a, err := t.store.RunActivity(t.Context(), flowID)
-	require.NoError(t, err)
-	require.Equal(t, &dataflow.Activity{InProgress: inProgress, Waiting: waiting, WaitingTicks: ticks}, a)
+	require.Equal(t, &dataflow.Activity{InProgress: inProgress, Waiting: waiting, WaitingTicks: ticks}, t.activity(flowID))
 }
 
 func activityNone(t *test) {
@@ -109,4 +110,59 @@ func activityFlowsApart(t *test) {
 	t.tick(g, time.Now().Add(-time.Hour))
 	t.requireActivity(f, 0, 0, 0)
 	t.requireActivity(g, 1, 2, 1)
+}
+
+// The activities of many flows are counted at once. Flows without any are left out.
+func activityOfMany(t *test) {
+	want := make(map[int64]*dataflow.Activity)
+	ids := []int64{t.flow("idle").ID, 1 << 40}
+	for i := range 5 {
+		f := t.flow(fmt.Sprint("flow ", i)).ID
+		ids = append(ids, f)
+		t.inProgress(f)
+		for range i {
+			t.pending(f)
+		}
+		want[f] = &dataflow.Activity{InProgress: 1, Waiting: i}
+	}
+	got, err := t.store.RunActivity(t.Context(), ids)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	got, err = t.store.RunActivity(t.Context(), []int64{})
+	require.NoError(t, err)
+	require.Empty(t, got)
+}
+
+// A flow is crowded if more than one run of its own is in progress, is due, or has begun, and its
+// newest run takes the place of the others.
+func crowded(t *test) {
+	requireCrowded := func(want ...int64) {
+		t.Helper()
+		got, err := t.store.FlowsCrowded(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, append([]int64{}, want...), append([]int64{}, got...))
+	}
+	flow := func(name, overlap string) int64 {
+		id := t.flow(name).ID
+		require.NoError(t, t.store.FlowPlan(t.Context(), &dataflow.FlowPlanParams{ID: id, Schedule: raw(`{"overlap":%q}`, overlap)}))
+		return id
+	}
+	f, g, other := flow("f", "cancel_other"), flow("g", "cancel_other"), flow("other", "buffer_all")
+	for range 2 {
+		t.pending(other)
+	}
+	t.inProgress(f)
+	t.insert(dataflow.RunInsertParams{FlowID: f, At: time.Now().Add(time.Hour)})
+	t.backfill(f, "")
+	requireCrowded()
+	retry := failing(t.inProgress(g), dataflow.RunPending, "disk full")
+	retry.Delay = time.Hour
+	t.end(retry)
+	t.pending(f)
+	requireCrowded(f)
+	second := t.pending(g)
+	requireCrowded(f, g)
+	_, err := t.store.RunCancel(t.Context(), &dataflow.RunCancelParams{RunID: second.ID})
+	require.NoError(t, err)
+	requireCrowded(f)
 }

@@ -67,14 +67,7 @@ func backfillSlotBeside(t *test) {
 	held := t.held(ref(second))
 	require.Equal(t, second.Run.Slot, held.Run.Slot)
 	t.requireCursor("32", held.Cursor)
-	require.Equal(t, &dataflow.Activity{InProgress: 3, Backfills: 2}, t.activityOf(f))
-}
-
-func (t *test) activityOf(flowID int64) *dataflow.Activity {
-	t.Helper()
-	a, err := t.store.RunActivity(t.Context(), flowID)
-	require.NoError(t, err)
-	return a
+	require.Equal(t, &dataflow.Activity{InProgress: 3, Backfills: 2}, t.activity(f))
 }
 
 // A flow has no more backfills in progress than backfill slots, each in a free slot.
@@ -190,7 +183,7 @@ func backfillSlotDue(t *test) {
 	second := t.due(f, 2)
 	due := func(backfills int, want ...int64) {
 		t.Helper()
-		runs, err := t.store.RunDue(t.Context(), []dataflow.FlowSlots{{FlowID: 1 << 40, Slots: 9, Backfills: 9}, {FlowID: f, Slots: 1, Backfills: backfills}}, 10)
+		runs, err := t.store.RunDue(t.Context(), &dataflow.RunDueParams{Slots: []dataflow.FlowSlots{{FlowID: 1 << 40, Slots: 9, Backfills: 9}, {FlowID: f, Slots: 1, Backfills: backfills}}, Limit: 10})
 		require.NoError(t, err)
 		require.Equal(t, append([]int64{}, want...), ids(runs))
 	}
@@ -236,7 +229,7 @@ func backfillSlotRace(t *test) {
 		require.Contains(t, slots, 0, "backfills do not block the flow's own run")
 		require.Subset(t, []int{0, backfillSlotNo(0), backfillSlotNo(1), backfillSlotNo(2)}, slots)
 		require.Greater(t, len(slots), 1)
-		require.Equal(t, &dataflow.Activity{InProgress: len(slots), Waiting: 8 - len(slots), Backfills: 7}, t.activityOf(f))
+		require.Equal(t, &dataflow.Activity{InProgress: len(slots), Waiting: 8 - len(slots), Backfills: 7}, t.activity(f))
 	}
 }
 

@@ -3,6 +3,7 @@ package drivertest
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -43,7 +44,7 @@ func callAll(ctx context.Context, q dataflow.Queries) map[string]error {
 	note("RunList", err)
 	_, err = q.RunLive(ctx, 1)
 	note("RunLive", err)
-	_, err = q.RunDue(ctx, oneEach([]int64{1}), 1)
+	_, err = q.RunDue(ctx, &dataflow.RunDueParams{Limit: 1})
 	note("RunDue", err)
 	_, err = q.RunClaim(ctx, claimParams(1))
 	note("RunClaim", err)
@@ -60,8 +61,10 @@ func callAll(ctx context.Context, q dataflow.Queries) map[string]error {
 	note("RunRenew", err)
 	_, err = q.RunLapsed(ctx)
 	note("RunLapsed", err)
-	_, err = q.RunStranded(ctx, &dataflow.RunStrandedParams{FlowIDs: []int64{1}, Idle: lease})
+	_, err = q.RunStranded(ctx, 1, &dataflow.RunStrandedParams{Idle: lease})
 	note("RunStranded", err)
+	_, err = q.RunsStranded(ctx, &dataflow.RunStrandedParams{Idle: lease, Limit: 1})
+	note("RunsStranded", err)
 	_, err = q.RunCancel(ctx, &dataflow.RunCancelParams{RunID: 1})
 	note("RunCancel", err)
 	callSchedule(ctx, q, note)
@@ -76,7 +79,17 @@ func callSchedule(ctx context.Context, q dataflow.Queries, note func(name string
 	note("FlowLock", err)
 	_, _, err = q.FlowDue(ctx, []int64{1})
 	note("FlowDue", err)
-	_, _, err = q.FlowNext(ctx, []int64{1})
+	_, _, err = q.FlowsDue(ctx, &dataflow.FlowsDueParams{Limit: 1})
+	note("FlowsDue", err)
+	_, _, err = q.FlowsLock(ctx, []int64{1})
+	note("FlowsLock", err)
+	_, _, err = q.FlowsChanged(ctx, 1)
+	note("FlowsChanged", err)
+	_, err = q.FlowsCrowded(ctx)
+	note("FlowsCrowded", err)
+	_, err = q.ProcessAlive(ctx, "p", lease)
+	note("ProcessAlive", err)
+	_, _, err = q.FlowNext(ctx, []int64{1}, time.Time{})
 	note("FlowNext", err)
 	note("FlowPlan", q.FlowPlan(ctx, &dataflow.FlowPlanParams{ID: 1}))
 	note("TickSkip", q.TickSkip(ctx, &dataflow.TickSkipParams{FlowID: 1, First: tickAt(0), Last: tickAt(0), Count: 1, Reason: dataflow.SkipPaused}))
@@ -86,7 +99,7 @@ func callSchedule(ctx context.Context, q dataflow.Queries, note func(name string
 	note("ProcessGone", q.ProcessGone(ctx, "a"))
 	_, err = q.ProcessList(ctx)
 	note("ProcessList", err)
-	_, err = q.RunActivity(ctx, 1)
+	_, err = q.RunActivity(ctx, []int64{1})
 	note("RunActivity", err)
 	_, err = q.RunInsert(ctx, tickParams(1, tickAt(0)))
 	note("RunInsert of a tick", err)

@@ -1,6 +1,7 @@
 package drivertest
 
 import (
+	"slices"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -12,6 +13,7 @@ func runDueRules() []rule {
 	return []rule{
 		{name: "Order", run: dueOrder},
 		{name: "Limit", run: dueLimit},
+		{name: "After", run: dueAfter},
 		{name: "OfFlows", run: dueOfFlows},
 		{name: "NotInFuture", run: dueNotInFuture},
 		{name: "NotWithQueue", run: dueNotWithQueue},
@@ -24,21 +26,43 @@ func runDueRules() []rule {
 
 func (t *test) requireDue(flows []int64, limit int, want ...int64) {
 	t.Helper()
-	runs, err := t.store.RunDue(t.Context(), oneEach(flows), limit)
+	p := &dataflow.RunDueParams{FlowIDs: append([]int64{}, flows...), Limit: limit}
+	runs, err := t.store.RunDue(t.Context(), p)
 	require.NoError(t, err)
 	for _, run := range runs {
 		require.Equal(t, t.run(run.ID), run)
 	}
 	require.Equal(t, append([]int64{}, want...), ids(runs))
+	if len(want) < limit { // of any flow, the same come in the same order
+		p.FlowIDs = nil
+		any, err := t.store.RunDue(t.Context(), p)
+		require.NoError(t, err)
+		any = slices.DeleteFunc(any, func(r *dataflow.Run) bool { return !slices.Contains(flows, r.FlowID) })
+		require.Equal(t, append([]int64{}, want...), ids(any))
+	}
 }
 
-// oneEach gives each flow one slot.
-func oneEach(ids []int64) []dataflow.FlowSlots {
-	flows := make([]dataflow.FlowSlots, len(ids))
-	for i, id := range ids {
-		flows[i].FlowID = id // zero slots count as one
+// RunDue goes on after a place. Runs that are due since the same time come in the order of their
+// ids.
+func dueAfter(t *test) {
+	f, g := t.flow("a").ID, t.flow("b").ID
+	want := []int64{t.due(g, 9), t.due(f, 5), t.due(g, 5), t.due(f, 5), t.due(f, 1)}
+	for _, flows := range [][]int64{nil, {f, g}} {
+		for limit := 1; limit <= len(want)+1; limit++ {
+			var got []int64
+			p := &dataflow.RunDueParams{FlowIDs: flows, Limit: limit}
+			for more := true; more; {
+				runs, err := t.store.RunDue(t.Context(), p)
+				require.NoError(t, err)
+				for _, run := range runs {
+					got = append(got, run.ID)
+					p.After = dataflow.Due{At: run.RunAfter, ID: run.ID}
+				}
+				more = len(runs) == limit
+			}
+			require.Equal(t, want, got)
+		}
 	}
-	return flows
 }
 
 // due adds a run that has been due for so many hours.

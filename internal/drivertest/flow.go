@@ -2,8 +2,11 @@ package drivertest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +15,132 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
+// Many definitions are stored as each would be, new ones and others, in their order.
+func flowMany(t *test) {
+	old := t.flow("m 7")
+	t.setState(old.ID, dataflow.FlowInactive)
+	var ds []*dataflow.FlowDefinition
+	for i := range 20 {
+		d := definition(fmt.Sprint("m ", 19-i))
+		d.Source, d.CodeVersion, d.Hash, d.PauseAfter = raw(`{"n":%d}`, i), fmt.Sprint("v", i), fmt.Sprint("h", i), i
+		if i%2 == 0 {
+			d.MigratedFrom = raw(`{"from":%d}`, i)
+		}
+		ds = append(ds, d)
+	}
+	recs, err := t.store.FlowUpsert(t.Context(), ds...)
+	require.NoError(t, err)
+	require.Len(t, recs, len(ds))
+	for i, d := range ds {
+		require.Equal(t, d.Name, recs[i].Name)
+		require.Equal(t, t.flowByID(recs[i].ID), recs[i])
+		t.sameJSON(d.Source, recs[i].Source)
+		require.Equal(t, d.CodeVersion, recs[i].CodeVersion)
+		require.Equal(t, d.Hash, recs[i].DefinitionHash)
+		require.Equal(t, d.MigratedFrom == nil, recs[i].MigratedFrom == nil)
+		require.Equal(t, d.Name == old.Name, recs[i].State == dataflow.FlowInactive)
+		require.Equal(t, d.Name == old.Name, recs[i].ID == old.ID)
+	}
+	require.EqualValues(t, 19, t.number("select max(pause_after) from dataflow_flow"))
+	none, err := t.store.FlowUpsert(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, none)
+}
+
+// Processes that register the same flows at once do not deadlock, in whatever order they name them.
+func flowManyAtOnce(t *test) {
+	stores := []dataflow.Store{t.store, t.another()}
+	errs := make([]error, 4)
+	atOnce(len(errs), func(i int) {
+		var ds []*dataflow.FlowDefinition
+		for n := range 100 {
+			ds = append(ds, definition(fmt.Sprint("m ", n)))
+		}
+		if i%2 == 0 {
+			slices.Reverse(ds)
+		}
+		_, errs[i] = stores[i%2].FlowUpsert(t.Context(), ds...)
+	})
+	require.NoError(t, errors.Join(errs...))
+	require.EqualValues(t, 100, t.number("select count(*) from dataflow_flow"))
+}
+
+func flowsByName(t *test) {
+	a, b := t.flow("a"), t.flow("it's é")
+	t.flow("c")
+	recs, err := t.store.FlowsByName(t.Context(), []string{"missing", b.Name, "a", ""})
+	require.NoError(t, err)
+	require.ElementsMatch(t, []*dataflow.FlowRecord{a, b}, recs)
+	recs, err = t.store.FlowsByName(t.Context(), []string{})
+	require.NoError(t, err)
+	require.Empty(t, recs)
+}
+
+// changedSince returns the names of the flows that were changed after a place, and the place after
+// them.
+func (t *test) changedSince(after int64) ([]string, int64) {
+	t.Helper()
+	recs, next, err := t.store.FlowsChanged(t.Context(), after)
+	require.NoError(t, err)
+	require.Positive(t, next)
+	names := make([]string, len(recs))
+	for i, rec := range recs {
+		require.Equal(t, t.flowByID(rec.ID), rec)
+		names[i] = rec.Name
+	}
+	slices.Sort(names)
+	return names, next
+}
+
+// A change of a definition, a Runtime or a state is a change. What runs and ticks do is none.
+func flowsChanged(t *test) {
+	none, place := t.changedSince(0)
+	require.Empty(t, none)
+	a, b, c := t.flow("a"), t.flow("b"), t.flow("c")
+	names, place := t.changedSince(place)
+	require.Equal(t, []string{"a", "b", "c"}, names)
+	was := t.rows("select id, changed from dataflow_flow order by id")
+	t.plan(a.ID, time.Now(), time.Now())
+	t.end(failing(t.inProgress(b.ID), dataflow.RunFailed, "disk full"))
+	require.Equal(t, was, t.rows("select id, changed from dataflow_flow order by id"))
+	for _, change := range []func(){
+		func() { t.upsert(definition("c")) },
+		func() { t.setState(c.ID, dataflow.FlowInactive) },
+		func() {
+			_, err := t.store.FlowSetRuntime(t.Context(), &dataflow.FlowRuntimeParams{ID: c.ID, Runtime: raw(`{"type":"job_queue"}`)})
+			require.NoError(t, err)
+		},
+	} {
+		change()
+		names, place = t.changedSince(place)
+		require.Contains(t, names, "c") // the others may come twice, while a transaction holds the place
+		before := t.number("select max(changed) from dataflow_flow where name <> 'c'")
+		require.Greater(t, t.number("select changed from dataflow_flow where name = 'c'"), before)
+	}
+	names, _ = t.changedSince(1)
+	require.Equal(t, []string{"a", "b", "c"}, names)
+	names, _ = t.changedSince(1 << 60)
+	require.Subset(t, []string{"a", "b", "c"}, names, "the place of another database")
+}
+
+// A change that is committed late is found, though later ones were found before.
+func flowsChangedOrder(t *test) {
+	a, b := t.flow("a"), t.flow("b")
+	_, place := t.changedSince(0)
+	var names []string
+	require.NoError(t, inTx(t.Context(), t.store, func(ctx context.Context, q dataflow.Queries) error {
+		if _, err := q.FlowSetState(ctx, &dataflow.FlowStateParams{ID: a.ID, State: dataflow.FlowInactive}); err != nil {
+			return err
+		}
+		t.setState(b.ID, dataflow.FlowInactive)
+		names, place = t.changedSince(place)
+		require.Equal(t, []string{"b"}, names)
+		return nil
+	}))
+	names, _ = t.changedSince(place)
+	require.Contains(t, names, "a")
+}
+
 func flowRules() []rule {
 	return []rule{
 		{name: "New", run: flowNew},
@@ -19,6 +148,11 @@ func flowRules() []rule {
 		{name: "AgainChanged", run: flowAgainChanged},
 		{name: "AgainKeepsOutcome", run: flowAgainKeepsOutcome},
 		{name: "NewAtOnce", run: flowNewAtOnce},
+		{name: "Many", run: flowMany},
+		{name: "ManyAtOnce", run: flowManyAtOnce},
+		{name: "ByName", run: flowsByName},
+		{name: "Changed", run: flowsChanged},
+		{name: "ChangedInAnyOrder", run: flowsChangedOrder, needs: concurrentWriters},
 		{name: "NotFound", run: flowNotFound},
 		{name: "Names", run: flowNames},
 		{name: "NameTooLong", run: flowNameTooLong},
@@ -59,8 +193,7 @@ func flowAgainUnchanged(t *test) {
 	c.advance(time.Hour)
 	d := definition("orders")
 	d.CodeVersion = "v2"
-	got, err := t.store.FlowUpsert(t.Context(), d)
-	require.NoError(t, err)
+	got := t.upsert(d)
 	want.CodeVersion = "v2"
 	require.Equal(t, want, got)
 	require.Equal(t, dataflow.FlowInactive, got.State)
@@ -75,8 +208,7 @@ func flowAgainChanged(t *test) {
 	d := definition("orders")
 	d.Source, d.Sink, d.Runtime = raw(`{"type":"s2"}`), raw(`{"type":"t2"}`), raw(`{"type":"r2"}`)
 	d.Hash, d.Guarantee = "a2", "at_least_once"
-	got, err := t.store.FlowUpsert(t.Context(), d)
-	require.NoError(t, err)
+	got := t.upsert(d)
 	require.JSONEq(t, `[{"type":"s2"},{"type":"t2"},{"type":"r2"}]`, string(raw("[%s,%s,%s]", got.Source, got.Sink, got.RuntimeJSON)))
 	want.Source, want.Sink, want.RuntimeJSON = got.Source, got.Sink, got.RuntimeJSON
 	want.DefinitionHash, want.Guarantee = "a2", "at_least_once"
@@ -98,7 +230,12 @@ func flowAgainKeepsOutcome(t *test) {
 func flowNewAtOnce(t *test) {
 	stores := []dataflow.Store{t.store, t.another()}
 	flows, errs := make([]*dataflow.FlowRecord, 8), make([]error, 8)
-	atOnce(8, func(i int) { flows[i], errs[i] = stores[i%2].FlowUpsert(t.Context(), definition("orders")) })
+	atOnce(8, func(i int) {
+		recs, err := stores[i%2].FlowUpsert(t.Context(), definition("orders"))
+		if errs[i] = err; err == nil {
+			flows[i] = recs[0]
+		}
+	})
 	require.NoError(t, errors.Join(errs...))
 	for _, f := range flows {
 		require.Equal(t, flows[0], f)
@@ -168,8 +305,7 @@ func flowJSON(t *test) {
 	d.Source = raw(`{"b":[1,{"c":null}],"a":"é \"q\" \\ 日本 😀","big":9007199254740993,"f":1.0,"empty":{},"t":true}`)
 	d.Sink = raw(`{"type":"x","options":{"sql":"select 'it''s' -- ? $1 {s}{now}","z":[[],[[]]]}}`)
 	d.Runtime = raw(`{"type":"job_queue","queue":"etl","priority":null,"batch_size":1000,"enabled":true,"interval":0.5}`)
-	f, err := t.store.FlowUpsert(t.Context(), d)
-	require.NoError(t, err)
+	f := t.upsert(d)
 	t.sameJSON(d.Source, f.Source)
 	t.sameJSON(d.Sink, f.Sink)
 	t.sameJSON(d.Runtime, f.RuntimeJSON)
@@ -231,11 +367,9 @@ func flowSetRuntime(t *test) {
 
 	d := definition("orders")
 	d.Runtime, d.MigratedFrom = got.RuntimeJSON, got.MigratedFrom
-	again, err := t.store.FlowUpsert(t.Context(), d)
-	require.NoError(t, err)
+	again := t.upsert(d)
 	require.Equal(t, got, again)
-	back, err := t.store.FlowUpsert(t.Context(), definition("orders"))
-	require.NoError(t, err)
+	back := t.upsert(definition("orders"))
 	t.sameJSON(f.RuntimeJSON, back.RuntimeJSON)
 	require.Nil(t, back.MigratedFrom)
 	_, err = t.store.FlowSetRuntime(t.Context(), &dataflow.FlowRuntimeParams{ID: other.ID + 1, Runtime: queue})

@@ -52,16 +52,26 @@ func (t *test) planned(name string, next, probe time.Time) int64 {
 	return id
 }
 
-// flowDue returns a due flow and the time, by FlowDue.
+// flowDue returns the flow that has been due for longest and the time, by FlowDue.
 func (t *test) flowDue(ctx context.Context, flows ...int64) (*dataflow.FlowRecord, time.Time) {
 	t.Helper()
-	var rec *dataflow.FlowRecord
+	recs, now := t.allDue(ctx, flows...)
+	if len(recs) == 0 {
+		return nil, now
+	}
+	return recs[0], now
+}
+
+// allDue returns the due flows and the time, by FlowDue.
+func (t *test) allDue(ctx context.Context, flows ...int64) ([]*dataflow.FlowRecord, time.Time) {
+	t.Helper()
+	var recs []*dataflow.FlowRecord
 	var now time.Time
 	require.NoError(t, inTx(ctx, t.store, func(ctx context.Context, q dataflow.Queries) (err error) {
-		rec, now, err = q.FlowDue(ctx, flows)
+		recs, now, err = q.FlowDue(ctx, append([]int64{}, flows...))
 		return err
 	}))
-	return rec, now
+	return recs, now
 }
 
 // requireFlowDue requires that FlowDue returns a flow, or none for 0, and changes nothing.
@@ -87,6 +97,11 @@ func flowDueOrder(t *test) {
 	second, fifth := t.planned("c", ago(-60), ago(7)), t.planned("d", ago(1), ago(-60))
 	fourth := t.planned("e", ago(2), ago(3))
 	all := []int64{third, first, second, fifth, fourth, t.planned("f", ago(-1), ago(-2)), t.planned("g", none, none)}
+	recs, _ := t.allDue(t.Context(), all...)
+	for i, want := range []int64{first, second, third, fourth, fifth} {
+		require.Equal(t, want, recs[i].ID)
+	}
+	require.Len(t, recs, 5)
 	for _, want := range []int64{first, second, third, fourth, fifth, 0} {
 		t.requireFlowDue(want, all...)
 		if want != 0 {
@@ -144,8 +159,7 @@ func flowDueInactive(t *test) {
 	t.setState(paused, dataflow.FlowInactive)
 	d := definition("disabled")
 	d.Runtime = raw(`{"type":"heartbeat","enabled":false,"interval":60}`)
-	disabled, err := t.store.FlowUpsert(t.Context(), d)
-	require.NoError(t, err)
+	disabled := t.upsert(d)
 	t.plan(disabled.ID, at, time.Time{})
 	t.requireFlowDue(paused, paused)
 	t.requireFlowDue(disabled.ID, disabled.ID)
@@ -156,15 +170,16 @@ func flowDueNotLocked(t *test) {
 	at := time.Now().Add(-time.Hour)
 	first, second := t.planned("a", at, time.Time{}), t.planned("b", at.Add(time.Minute), time.Time{})
 	require.NoError(t, inTx(t.Context(), t.store, func(ctx context.Context, q dataflow.Queries) error {
-		rec, _, err := q.FlowDue(ctx, []int64{first, second})
+		recs, _, err := q.FlowDue(ctx, []int64{first})
 		require.NoError(t, err)
-		require.Equal(t, first, rec.ID)
-		other, _ := t.flowDue(ctx, first, second)
-		require.Equal(t, second, other.ID)
+		require.Equal(t, first, recs[0].ID)
+		others, _ := t.allDue(ctx, first, second)
+		require.Len(t, others, 1)
+		require.Equal(t, second, others[0].ID)
 		_, _, err = q.FlowLock(ctx, second)
 		require.NoError(t, err)
-		other, _ = t.flowDue(ctx, first, second)
-		require.Nil(t, other, "both are locked")
+		others, _ = t.allDue(ctx, first, second)
+		require.Empty(t, others, "both are locked")
 		return nil
 	}))
 	t.requireFlowDue(first, first, second)
@@ -178,9 +193,9 @@ func flowDueNotPlanned(t *test) {
 		_, err := q.FlowByID(ctx, f)
 		require.NoError(t, err)
 		outside()
-		rec, _, err := q.FlowDue(ctx, []int64{f})
+		recs, _, err := q.FlowDue(ctx, []int64{f})
 		require.NoError(t, err)
-		require.Nil(t, rec)
+		require.Empty(t, recs)
 		return nil
 	}))
 }
@@ -196,19 +211,22 @@ func flowDueOnce(t *test) {
 	var handled []int64
 	errs := make([]error, 6)
 	atOnce(len(errs), func(i int) {
-		for errs[i] == nil {
-			var rec *dataflow.FlowRecord
-			errs[i] = inTx(t.Context(), stores[i%2], func(ctx context.Context, q dataflow.Queries) (err error) {
-				if rec, _, err = q.FlowDue(ctx, all); err != nil || rec == nil {
+		for set := range slices.Chunk(slices.Concat(all[i:], all[:i]), 4) { // each begins elsewhere
+			var recs []*dataflow.FlowRecord
+			errs[i] = errors.Join(errs[i], inTx(t.Context(), stores[i%2], func(ctx context.Context, q dataflow.Queries) (err error) {
+				if recs, _, err = q.FlowDue(ctx, set); err != nil || len(recs) == 0 {
 					return err
 				}
-				return q.FlowPlan(ctx, planParams(rec.ID, time.Now().Add(time.Hour), time.Time{}))
-			})
-			if rec == nil {
-				return
-			}
+				plans := make([]*dataflow.FlowPlanParams, len(recs))
+				for n, rec := range recs {
+					plans[n] = planParams(rec.ID, time.Now().Add(time.Hour), time.Time{})
+				}
+				return q.FlowPlan(ctx, plans...)
+			}))
 			mu.Lock()
-			handled = append(handled, rec.ID)
+			for _, rec := range recs {
+				handled = append(handled, rec.ID)
+			}
 			mu.Unlock()
 		}
 	})
@@ -226,22 +244,25 @@ func flowsDueAll(t *test) {
 	c := t.planned("c", ago(-1), ago(0))
 	t.planned("later", ago(-1), ago(-1))
 	t.planned("never", none, none)
-	want := []dataflow.DueFlow{{At: ago(7), ID: b}, {At: ago(5), ID: b}, {At: ago(5), ID: a}, {At: now, ID: c}}
-	for _, limit := range []int{1, 2, 3, 100} {
-		var all []dataflow.DueFlow
-		var after dataflow.DueFlow
+	listed := func(p *dataflow.FlowsDueParams) (all []dataflow.Due) {
 		for {
-			page, err := t.store.FlowsDue(t.Context(), after, limit)
+			page, at, err := t.store.FlowsDue(t.Context(), p)
 			require.NoError(t, err)
+			t.requireTime(now, &at)
 			for _, due := range page {
-				due.At = due.At.UTC()
 				all = append(all, due)
-				after = due
+				p.After = due
 			}
-			if len(page) < limit {
-				break
+			if len(page) < p.Limit {
+				return all
 			}
 		}
-		require.Equal(t, want, all)
+	}
+	for _, limit := range []int{1, 2, 3, 100} {
+		all := []dataflow.Due{{At: ago(7), ID: b}, {At: ago(5), ID: b}, {At: ago(5), ID: a}, {At: now, ID: c}}
+		require.Equal(t, all, listed(&dataflow.FlowsDueParams{Limit: limit}))
+		require.Equal(t, all, listed(&dataflow.FlowsDueParams{FlowIDs: []int64{c, a, b, a}, Limit: limit}))
+		require.Equal(t, all[2:], listed(&dataflow.FlowsDueParams{FlowIDs: []int64{c, a}, Limit: limit}))
+		require.Empty(t, listed(&dataflow.FlowsDueParams{FlowIDs: []int64{}, Limit: limit}))
 	}
 }

@@ -12,6 +12,7 @@ func flowNextRules() []rule {
 		{name: "First", run: flowNextFirst},
 		{name: "Overdue", run: flowNextOverdue},
 		{name: "Probe", run: flowNextProbe},
+		{name: "After", run: flowNextAfter},
 		{name: "ByTheDatabase", run: flowNextByDatabase},
 		{name: "Now", run: nowRule},
 	}
@@ -20,7 +21,7 @@ func flowNextRules() []rule {
 // requireNext requires the time until the next tick of flows, to the millisecond.
 func (t *test) requireNext(want time.Duration, flows ...int64) {
 	t.Helper()
-	got, ok, err := t.store.FlowNext(t.Context(), flows)
+	got, ok, err := t.store.FlowNext(t.Context(), append([]int64{}, flows...), time.Time{})
 	require.NoError(t, err)
 	require.True(t, ok)
 	require.InDelta(t, want.Seconds(), got.Seconds(), 0.001)
@@ -28,7 +29,7 @@ func (t *test) requireNext(want time.Duration, flows ...int64) {
 
 func (t *test) requireNoNext(flows ...int64) {
 	t.Helper()
-	_, ok, err := t.store.FlowNext(t.Context(), flows)
+	_, ok, err := t.store.FlowNext(t.Context(), append([]int64{}, flows...), time.Time{})
 	require.NoError(t, err)
 	require.False(t, ok)
 }
@@ -74,12 +75,47 @@ func flowNextProbe(t *test) {
 	t.requireNext(time.Millisecond, f, g, alone)
 }
 
+// The ticks and probes up to the given time do not count.
+func flowNextAfter(t *test) {
+	now := t.clocked().Now()
+	require.False(t, t.hasNext(nil, now), "there are no flows")
+	f := t.planned("a", now.Add(-time.Hour), now.Add(time.Minute))
+	g := t.planned("b", now, now.Add(-time.Minute))
+	for _, c := range []struct {
+		flows []int64
+		after time.Duration
+		want  time.Duration
+	}{
+		{nil, -2 * time.Hour, -time.Hour},
+		{nil, -time.Hour, -time.Minute},
+		{nil, -time.Minute, 0},
+		{nil, 0, time.Minute},
+		{[]int64{g}, -2 * time.Hour, -time.Minute},
+		{[]int64{f}, -time.Hour, time.Minute},
+		{[]int64{f, g}, -time.Minute, 0},
+	} {
+		got, ok, err := t.store.FlowNext(t.Context(), c.flows, now.Add(c.after))
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.InDelta(t, c.want.Seconds(), got.Seconds(), 0.001, "%v", c)
+	}
+	require.False(t, t.hasNext(nil, now.Add(time.Minute)))
+	require.False(t, t.hasNext([]int64{g}, now))
+}
+
+func (t *test) hasNext(flows []int64, after time.Time) bool {
+	t.Helper()
+	_, ok, err := t.store.FlowNext(t.Context(), flows, after)
+	require.NoError(t, err)
+	return ok
+}
+
 // FlowNext counts from this moment, by the database's clock.
 func flowNextByDatabase(t *test) {
 	now, err := t.store.Now(t.Context())
 	require.NoError(t, err)
 	f := t.planned("orders", now.Add(time.Hour), time.Time{})
-	d, ok, err := t.store.FlowNext(t.Context(), []int64{f})
+	d, ok, err := t.store.FlowNext(t.Context(), []int64{f}, now)
 	require.NoError(t, err)
 	require.True(t, ok)
 	require.LessOrEqual(t, d, time.Hour)

@@ -18,6 +18,8 @@ func flowPlanRules() []rule {
 		{name: "Schedule", run: flowPlanSchedule},
 		{name: "Replanned", run: flowPlanReplanned},
 		{name: "NotFound", run: flowPlanNotFound},
+		{name: "Many", run: flowPlanMany},
+		{name: "LockMany", run: flowLockMany},
 		{name: "KeptByUpsert", run: flowPlanKept},
 		{name: "Lock", run: flowLock},
 		{name: "LockKeepsOthersOut", run: flowLockKeepsOut},
@@ -71,13 +73,12 @@ func flowPlanLocalTime(t *test) {
 	require.Equal(t, p.NextRunLocal, t.flowByID(f.ID).NextRunLocal)
 	rec, _ := t.lockFlow(f.ID)
 	require.Equal(t, p.NextRunLocal, rec.NextRunLocal)
-	got, err := t.store.FlowUpsert(t.Context(), definition("orders"))
-	require.NoError(t, err)
+	got := t.upsert(definition("orders"))
 	require.Equal(t, p.NextRunLocal, got.NextRunLocal)
 	clock.advance(time.Hour)
 	require.NoError(t, inTx(t.Context(), t.store, func(ctx context.Context, q dataflow.Queries) error {
-		rec, _, err := q.FlowDue(ctx, []int64{f.ID})
-		require.Equal(t, p.NextRunLocal, rec.NextRunLocal)
+		recs, _, err := q.FlowDue(ctx, []int64{f.ID})
+		require.Equal(t, p.NextRunLocal, recs[0].NextRunLocal)
 		return err
 	}))
 	p.NextRunLocal = ""
@@ -138,10 +139,60 @@ func flowPlanKept(t *test) {
 	clock.advance(time.Minute)
 	d := definition("orders")
 	d.Schedule, d.PauseAfter, d.ProbeAfter = raw(`{"interval":7}`), 3, time.Minute
-	got, err := t.store.FlowUpsert(t.Context(), d)
-	require.NoError(t, err)
+	got := t.upsert(d)
 	require.Equal(t, want, got)
 	require.Equal(t, want, t.flowByID(f.ID))
+}
+
+// Many plans are stored as each would be.
+func flowPlanMany(t *test) {
+	at := t.clocked().Now()
+	var plans []*dataflow.FlowPlanParams
+	var want []*dataflow.FlowRecord
+	for i := range 40 {
+		rec := t.flow(strconv.Itoa(100 + i))
+		p := &dataflow.FlowPlanParams{ID: rec.ID, NextRunLocal: strconv.Itoa(i)}
+		rec.NextRunLocal = p.NextRunLocal
+		when := at.Add(time.Duration(i) * time.Hour)
+		switch i % 4 {
+		case 0:
+			p.NextRunAt, rec.NextRunAt = &when, &when
+		case 1:
+			p.ProbeAt, rec.ProbeAt = &when, &when
+		case 2:
+			p.Schedule, rec.ScheduleJSON = raw(`{"interval":%d}`, i), raw(`{"interval":%d}`, i)
+		case 3:
+			p.ScheduleAt, rec.ScheduleAt = &when, when
+		}
+		plans, want = append(plans, p), append(want, rec)
+	}
+	require.NoError(t, t.store.FlowPlan(t.Context(), plans...))
+	require.NoError(t, t.store.FlowPlan(t.Context()))
+	for _, rec := range want {
+		got := t.flowByID(rec.ID)
+		t.sameJSON(rec.ScheduleJSON, got.ScheduleJSON)
+		rec.ScheduleJSON = got.ScheduleJSON
+		require.Equal(t, rec, got)
+	}
+	missing := &dataflow.FlowPlanParams{ID: 1 << 40}
+	require.ErrorIs(t, inTx(t.Context(), t.store, func(ctx context.Context, q dataflow.Queries) error {
+		return q.FlowPlan(ctx, plans[0], missing)
+	}), dataflow.ErrNotFound)
+}
+
+func flowLockMany(t *test) {
+	clock := t.clocked()
+	a, b, c := t.flow("a"), t.flow("b"), t.flow("c")
+	require.NoError(t, inTx(t.Context(), t.store, func(ctx context.Context, q dataflow.Queries) error {
+		recs, now, err := q.FlowsLock(ctx, []int64{c.ID, 1 << 40, a.ID, b.ID})
+		require.NoError(t, err)
+		require.Equal(t, []*dataflow.FlowRecord{a, b, c}, recs)
+		t.requireTime(clock.Now(), &now)
+		recs, _, err = q.FlowsLock(ctx, []int64{})
+		require.NoError(t, err)
+		require.Empty(t, recs)
+		return nil
+	}))
 }
 
 func flowLock(t *test) {
@@ -220,9 +271,9 @@ func flowLockLetsRuns(t *test) {
 		return tryCheckpoint(ctx, t.store, progress(c))
 	}
 	require.NoError(t, inTx(ctx, t.store, func(ctx context.Context, q dataflow.Queries) error {
-		rec, _, err := q.FlowDue(ctx, []int64{f})
+		recs, _, err := q.FlowDue(ctx, []int64{f})
 		require.NoError(t, err)
-		_, _, err = q.FlowLock(ctx, rec.ID)
+		_, _, err = q.FlowLock(ctx, recs[0].ID)
 		require.NoError(t, err)
 		held, err := outside()
 		require.NoError(t, err, "it waits for the lock")

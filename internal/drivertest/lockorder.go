@@ -72,32 +72,41 @@ func lockOrder(t *test) {
 	}
 }
 
-// fire handles a due tick. Now and then the clock goes back, and ticks come again.
+// fire handles the due ticks. Now and then the clock goes back, and ticks come again.
 func (tr *traffic) fire(ctx context.Context, s dataflow.Store, n int) (did bool, err error) {
 	err = inTx(ctx, s, func(ctx context.Context, q dataflow.Queries) error {
-		rec, _, err := q.FlowDue(ctx, tr.flows)
-		if err != nil || rec == nil {
+		recs, _, err := q.FlowDue(ctx, tr.flows)
+		if err != nil || len(recs) == 0 {
 			return err
 		}
-		activity, err := q.RunActivity(ctx, rec.ID)
+		activities, err := q.RunActivity(ctx, tr.flows)
 		if err != nil {
 			return err
 		}
-		at := *rec.NextRunAt
-		if activity.Waiting > 20 {
-			err = q.TickSkip(ctx, &dataflow.TickSkipParams{FlowID: rec.ID, First: at, Last: at, Count: 1, Reason: dataflow.SkipOverlap})
-		} else {
-			_, err = q.RunInsert(ctx, tickParams(rec.ID, at))
-			did = true
+		var skips []*dataflow.TickSkipParams
+		var runs []*dataflow.RunInsertParams
+		var plans []*dataflow.FlowPlanParams
+		for _, rec := range recs {
+			at := *rec.NextRunAt
+			if a := activities[rec.ID]; a != nil && a.Waiting > 20 {
+				skips = append(skips, &dataflow.TickSkipParams{FlowID: rec.ID, First: at, Last: at, Count: 1, Reason: dataflow.SkipOverlap})
+			} else {
+				runs = append(runs, tickParams(rec.ID, at))
+				did = true
+			}
+			next := at.Add(time.Second)
+			if n%8 == 7 {
+				next = at.Add(-5 * time.Second)
+			}
+			plans = append(plans, planParams(rec.ID, next, time.Time{}))
 		}
-		if err != nil {
+		if _, err := q.RunInsertMany(ctx, runs); err != nil {
 			return err
 		}
-		next := at.Add(time.Second)
-		if n%8 == 7 {
-			next = at.Add(-5 * time.Second)
+		if err := q.TickSkip(ctx, skips...); err != nil {
+			return err
 		}
-		return q.FlowPlan(ctx, planParams(rec.ID, next, time.Time{}))
+		return q.FlowPlan(ctx, plans...)
 	})
 	return did, err
 }
@@ -105,7 +114,7 @@ func (tr *traffic) fire(ctx context.Context, s dataflow.Store, n int) (did bool,
 // work claims a due run, makes checkpoints, and ends it. It ends it in a transaction of its
 // own, or in that of the checkpoint, as at the end of a slice.
 func (tr *traffic) work(ctx context.Context, s dataflow.Store, n int) (bool, error) {
-	due, err := s.RunDue(ctx, tr.slots, 5)
+	due, err := s.RunDue(ctx, &dataflow.RunDueParams{FlowIDs: tr.flows, Slots: tr.slots, Limit: 5})
 	if err != nil || len(due) == 0 {
 		return false, err
 	}

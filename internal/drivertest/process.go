@@ -15,6 +15,7 @@ func processRules() []rule {
 		{name: "AliveUntil", run: processUntil},
 		{name: "SeenAgain", run: processAgain},
 		{name: "NoQueues", run: processNoQueues},
+		{name: "StillAlive", run: processStillAlive},
 		{name: "ZoneData", run: processZoneData},
 		{name: "Gone", run: processGone},
 		{name: "Swept", run: processSwept},
@@ -43,6 +44,29 @@ func (t *test) requireAlive(want ...string) {
 		got = append(got, p.ID)
 	}
 	require.Equal(t, append([]string{}, want...), got)
+}
+
+// ProcessAlive changes only until when the process counts as alive.
+func processStillAlive(t *test) {
+	clock := t.clocked()
+	alive := func(id string) bool {
+		is, err := t.store.ProcessAlive(t.Context(), id, time.Minute)
+		require.NoError(t, err)
+		return is
+	}
+	require.False(t, alive("a"))
+	t.requireAlive()
+	t.seen(dataflow.Process{ID: "a", CodeVersion: "v1", Flows: []string{"f"}, Queues: []string{"q"}}, time.Minute)
+	t.seen(dataflow.Process{ID: "b"}, time.Minute)
+	want := *t.processes()[0]
+	want.SeenAt = clock.advance(50 * time.Second)
+	want.Until = want.SeenAt.Add(time.Minute)
+	require.True(t, alive("a"))
+	require.Equal(t, &want, t.processes()[0])
+	clock.advance(50 * time.Second)
+	t.requireAlive("a")
+	require.True(t, alive("b"), "it comes back")
+	t.requireAlive("a", "b")
 }
 
 func processSeen(t *test) {

@@ -134,9 +134,29 @@ func definition(name string) *dataflow.FlowDefinition {
 // flow registers a flow.
 func (t *test) flow(name string) *dataflow.FlowRecord {
 	t.Helper()
-	rec, err := t.store.FlowUpsert(t.Context(), definition(name))
+	return t.upsert(definition(name))
+}
+
+// upsert registers a flow by its definition.
+func (t *test) upsert(d *dataflow.FlowDefinition) *dataflow.FlowRecord {
+	t.Helper()
+	recs, err := t.store.FlowUpsert(t.Context(), d)
 	require.NoError(t, err)
-	return rec
+	require.Len(t, recs, 1)
+	return recs[0]
+}
+
+// activity counts the runs of a flow.
+func (t *test) activity(flowID int64) *dataflow.Activity {
+	t.Helper()
+	all, err := t.store.RunActivity(t.Context(), []int64{flowID})
+	require.NoError(t, err)
+	if a := all[flowID]; a != nil {
+		require.Len(t, all, 1)
+		return a
+	}
+	require.Empty(t, all)
+	return &dataflow.Activity{}
 }
 
 func (t *test) flowByID(id int64) *dataflow.FlowRecord {

@@ -194,7 +194,7 @@ func slotDue(t *test) {
 	third, fourth := t.due(f, 7), t.due(g, 6)
 	due := func(slots int, want ...int64) {
 		t.Helper()
-		runs, err := t.store.RunDue(t.Context(), []dataflow.FlowSlots{{FlowID: f, Slots: slots}, {FlowID: g, Slots: 1}}, 10)
+		runs, err := t.store.RunDue(t.Context(), &dataflow.RunDueParams{Slots: []dataflow.FlowSlots{{FlowID: f, Slots: slots}}, Limit: 10})
 		require.NoError(t, err)
 		require.Equal(t, want, ids(runs))
 	}

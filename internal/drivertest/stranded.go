@@ -3,6 +3,7 @@ package drivertest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -24,14 +25,24 @@ func strandedRules() []rule {
 // strandedIdle is how long runs of these tests may be due without being stranded.
 const strandedIdle = time.Minute
 
-// stranded returns a stranded run of the flows, nil if there is none. Runtimes of the types
-// "heartbeat" and "sundial" have no queue.
+// stranded returns a stranded run of the flows that no other transaction has locked, nil if there
+// is none. Runtimes of the types "heartbeat" and "sundial" have no queue.
 func (t *test) stranded(ctx context.Context, flowIDs ...int64) *dataflow.Run {
 	t.Helper()
+	p := &dataflow.RunStrandedParams{Idle: strandedIdle, Queueless: []string{"heartbeat", "sundial"}, Limit: 100}
 	var run *dataflow.Run
-	require.NoError(t, inTx(ctx, t.store, func(ctx context.Context, q dataflow.Queries) (err error) {
-		run, err = q.RunStranded(ctx, &dataflow.RunStrandedParams{FlowIDs: flowIDs, Idle: strandedIdle, Queueless: []string{"heartbeat", "sundial"}})
-		return err
+	require.NoError(t, inTx(ctx, t.store, func(ctx context.Context, q dataflow.Queries) error {
+		all, err := q.RunsStranded(ctx, p)
+		require.NoError(t, err)
+		for _, one := range all {
+			if !slices.Contains(flowIDs, one.FlowID) {
+				continue
+			}
+			if run, err = q.RunStranded(ctx, one.ID, p); run != nil || err != nil {
+				return err
+			}
+		}
+		return nil
 	}))
 	return run
 }
@@ -41,9 +52,7 @@ func (t *test) queuedFlow(name, runtime string) *dataflow.FlowRecord {
 	t.Helper()
 	d := definition(name)
 	d.Runtime = raw("%s", runtime)
-	rec, err := t.store.FlowUpsert(t.Context(), d)
-	require.NoError(t, err)
-	return rec
+	return t.upsert(d)
 }
 
 // waiting adds a run that is due since an hour ago, with a River job in the queue "etl".
@@ -150,6 +159,22 @@ func strandedOldest(t *test) {
 		require.NoError(t, t.store.RunSetJob(t.Context(), run.ID, 7, "etl"))
 	}
 	require.Equal(t, two.ID, t.stranded(t.Context(), one.ID, two.ID).FlowID)
+	p := &dataflow.RunStrandedParams{Idle: strandedIdle, Limit: 1}
+	var flows []int64
+	for range 3 {
+		page, err := t.store.RunsStranded(t.Context(), p)
+		require.NoError(t, err)
+		for _, run := range page {
+			require.Equal(t, t.run(run.ID).RunAfter, run.At)
+			flows, p.After = append(flows, run.FlowID), run.Due
+		}
+	}
+	require.Equal(t, []int64{two.ID, one.ID}, flows, "page by page")
+	require.NoError(t, inTx(t.Context(), t.store, func(ctx context.Context, q dataflow.Queries) error {
+		other, err := q.RunStranded(ctx, 1<<40, p)
+		require.Nil(t, other)
+		return err
+	}))
 }
 
 // Another process does not wait for a stranded run that is being handled.
@@ -158,7 +183,7 @@ func strandedOnce(t *test) {
 	run := t.waiting(f.ID)
 	t.exec("delete from river_job")
 	require.NoError(t, inTx(t.Context(), t.store, func(ctx context.Context, q dataflow.Queries) error {
-		locked, err := q.RunStranded(ctx, &dataflow.RunStrandedParams{FlowIDs: []int64{f.ID}, Idle: strandedIdle})
+		locked, err := q.RunStranded(ctx, run.ID, &dataflow.RunStrandedParams{Idle: strandedIdle})
 		require.Equal(t, run, locked)
 		require.Nil(t, t.stranded(ctx, f.ID), "it is locked")
 		return err

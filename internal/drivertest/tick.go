@@ -1,6 +1,7 @@
 package drivertest
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -18,6 +19,7 @@ func tickRules() []rule {
 		{name: "NotForward", run: tickNotForward},
 		{name: "FlowsApart", run: tickFlowsApart},
 		{name: "UnknownFlow", run: tickUnknownFlow},
+		{name: "Many", run: tickMany},
 		{name: "List", run: tickList},
 		{name: "Pages", run: tickPages},
 	}
@@ -60,6 +62,35 @@ func (t *test) ledger(name string) []string {
 		all[len(ticks)-1-i] = fmt.Sprintf("%d-%d: %d %s", minute(s.First), minute(s.Last), s.Count, s.Reason)
 	}
 	return all
+}
+
+// Many entries are stored as each would be, those of a flow in their order.
+func tickMany(t *test) {
+	f, g, h := t.flow("f").ID, t.flow("g").ID, t.flow("h").ID
+	t.skipN(f, 1, 2, dataflow.SkipPaused)
+	t.skipN(g, 1, 2, dataflow.SkipPaused)
+	t.skipN(h, 1, 2, dataflow.SkipPaused)
+	t.tick(h, tickAt(3))
+	var ps []*dataflow.TickSkipParams
+	for _, s := range []struct {
+		flow     int64
+		from, to int
+		reason   dataflow.SkipReason
+	}{
+		{f, 3, 4, dataflow.SkipPaused},
+		{g, 3, 4, dataflow.SkipOverlap},
+		{f, 5, 5, dataflow.SkipMissed},
+		{h, 4, 4, dataflow.SkipPaused},
+		{f, 6, 6, dataflow.SkipMissed},
+		{f, 7, 7, dataflow.SkipOverlap},
+		{g, 5, 9, dataflow.SkipOverlap},
+	} {
+		ps = append(ps, &dataflow.TickSkipParams{FlowID: s.flow, First: tickAt(s.from), Last: tickAt(s.to), Count: int64(s.to - s.from + 1), Reason: s.reason})
+	}
+	require.NoError(t, inTx(t.Context(), t.store, func(ctx context.Context, q dataflow.Queries) error { return q.TickSkip(ctx, ps...) }))
+	require.Equal(t, []string{"1-4: 4 paused", "5-6: 2 missed", "7-7: 1 overlap"}, t.ledger("f"))
+	require.Equal(t, []string{"1-2: 2 paused", "3-9: 7 overlap"}, t.ledger("g"))
+	require.Equal(t, []string{"1-2: 2 paused", "4-4: 1 paused"}, t.ledger("h"))
 }
 
 func tickNew(t *test) {

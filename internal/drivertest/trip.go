@@ -30,9 +30,7 @@ func (t *test) tripping(name string, pauseAfter int, probeAfter time.Duration) i
 	t.Helper()
 	d := definition(name)
 	d.PauseAfter, d.ProbeAfter = pauseAfter, probeAfter
-	f, err := t.store.FlowUpsert(t.Context(), d)
-	require.NoError(t, err)
-	return f.ID
+	return t.upsert(d).ID
 }
 
 // fail adds a run that fails, and returns whether it trips the flow.

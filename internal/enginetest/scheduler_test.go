@@ -95,6 +95,13 @@ func (r brokenRiver) InsertTx(ctx context.Context, tx dataflow.Tx, args river.Jo
 	return r.River.InsertTx(ctx, tx, args, opts)
 }
 
+func (r brokenRiver) InsertManyTx(ctx context.Context, tx dataflow.Tx, jobs []river.InsertManyParams) ([]int64, error) {
+	if *r.broken {
+		return nil, errBroken
+	}
+	return r.River.InsertManyTx(ctx, tx, jobs)
+}
+
 // A tick whose run cannot be stored stays due, and does not block other flows.
 func TestSchedule_CannotStart(t *testing.T) {
 	t.Parallel()

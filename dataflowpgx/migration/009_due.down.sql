@@ -1,0 +1,2 @@
+drop index {s}dataflow_run_loop;
+alter table {s}dataflow_flow drop column changed;
