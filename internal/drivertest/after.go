@@ -134,14 +134,14 @@ func afterChain(t *test) {
 // Of two that set what is followed, the second one sees what the first has set.
 func afterWaits(t *test) {
 	a, b := t.flow("a"), t.flow("b")
-	set, second := make(chan struct{}), make(chan []string, 1)
+	set, second, other := make(chan struct{}), make(chan []string, 1), t.another()
 	errs := make(chan error, 1)
 	require.NoError(t, inTx(t.Context(), t.store, func(ctx context.Context, q dataflow.Queries) error {
 		if err := q.AfterSet(ctx, a.ID, dataflow.After{Flow: "b"}); err != nil {
 			return err
 		}
-		go func() {
-			errs <- inTx(t.Context(), t.another(), func(ctx context.Context, q dataflow.Queries) error {
+		go func() { //nolint:contextcheck // a transaction of its own
+			errs <- inTx(t.Context(), other, func(ctx context.Context, q dataflow.Queries) error {
 				close(set)
 				if err := q.AfterSet(ctx, b.ID, dataflow.After{Flow: "a"}); err != nil {
 					return err
