@@ -132,8 +132,32 @@ func (c *cleaner) clean(ctx context.Context, o RetentionOptions, between func(to
 	return r, nil
 }
 
+// Batches are as large as the options say, but smaller while the transaction of one takes longer
+// than cleanupSlow, and larger again below half of that.
+const (
+	cleanupSlow  = 50 * time.Millisecond
+	cleanupLeast = 50
+	cleanupFirst = 200
+)
+
+// nextBatch returns the size of the next batch, by how long the last one took.
+func nextBatch(size, most int, took time.Duration) int {
+	switch {
+	case took > cleanupSlow:
+		return min(max(size/2, cleanupLeast), most)
+	case took < cleanupSlow/2:
+		return min(2*size, most)
+	default:
+		return size
+	}
+}
+
 // prune removes batches until there is none.
 func (c *cleaner) prune(ctx context.Context, prune func(context.Context, Queries, *PruneParams) (*Pruned, error), p *PruneParams, count *int64, between func(took time.Duration) error) error {
+	most := p.Limit
+	if !p.DryRun {
+		p.Limit = min(most, cleanupFirst)
+	}
 	for {
 		began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
 		var done *Pruned
@@ -155,9 +179,11 @@ func (c *cleaner) prune(ctx context.Context, prune func(context.Context, Queries
 		if p.After = done.Next; done.Next.ID == 0 {
 			p.After = nil
 		}
-		if err := between(time.Since(began)); err != nil {
+		took := time.Since(began)
+		if err := between(took); err != nil {
 			return err
 		}
+		p.Limit = nextBatch(p.Limit, most, took)
 	}
 }
 
