@@ -53,6 +53,7 @@ const (
 	CauseQueuePaused   CauseCode = "queue_paused"      // a run waits in a queue that is paused
 	CauseNoWorker      CauseCode = "no_worker"         // a run waits in a queue that no process works
 	CauseStarting      CauseCode = "starting"          // a run is due, and nothing is in its way
+	CauseAfter         CauseCode = "after"             // the flow runs after another one
 	CauseNoSchedule    CauseCode = "no_schedule"       // the flow runs only when called
 	CauseScheduleOver  CauseCode = "schedule_over"     // there are no more ticks
 	CauseNextTick      CauseCode = "next_tick"         // the flow waits for its next tick
@@ -99,7 +100,11 @@ func (c *Client) Why(ctx context.Context, name string) (*Explanation, error) {
 		}
 	}
 	w.clock()
-	w.schedule()
+	follows, err := w.after(ctx)
+	if err != nil {
+		return nil, public(fmt.Errorf("explain flow %q: %w", name, err))
+	}
+	w.schedule(follows)
 	if err := w.noted(ctx); err != nil {
 		return nil, public(fmt.Errorf("explain flow %q: %w", name, err))
 	}

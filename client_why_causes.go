@@ -2,6 +2,7 @@ package dataflow
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -264,12 +265,42 @@ const failsOften = 3
 // unseenAfter is how long after its time a tick should have been seen.
 const unseenAfter = 5 * time.Second
 
+// after adds which flow this one follows, and reports whether there is one.
+func (w *why) after(ctx context.Context) (bool, error) {
+	a, err := w.client.store.AfterGet(ctx, w.flow.ID)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	which := "each successful run"
+	if a.OnlyIfRows {
+		which = "each successful run that wrote rows"
+	}
+	held := afterHeld(w.flow)
+	switch {
+	case !a.Registered:
+		w.add(CauseAfter, 0, nil, "It runs after flow %q, which no process has registered in this database yet.", a.Flow)
+	case a.Due != nil && held != "":
+		w.add(CauseAfter, a.Due.RunID, nil, "It runs after flow %q. Run %d of that has succeeded, but this flow is %s: one run starts as soon as it is not.", a.Flow, a.Due.RunID, held)
+	case a.Due != nil:
+		w.add(CauseAfter, a.Due.RunID, nil, "It runs after flow %q. Run %d of that has succeeded, and a started client with this flow's code starts a run within its PollInterval.", a.Flow, a.Due.RunID)
+	case a.LastRun == 0:
+		w.add(CauseAfter, 0, nil, "It runs after flow %q, after %s. That has not succeeded yet.", a.Flow, which)
+	default:
+		w.add(CauseAfter, a.LastRun, nil, "It runs after flow %q, after %s. The last success there is run %d.", a.Flow, which, a.LastRun)
+	}
+	return true, nil
+}
+
 // schedule adds when the flow runs by itself.
-func (w *why) schedule() {
+func (w *why) schedule(follows bool) {
 	f := w.flow
 	switch {
 	case w.plan == nil:
 		w.add(CauseUnreadable, 0, nil, "This process cannot read its schedule, %s.", stored.Clip(string(f.ScheduleJSON)))
+	case !w.plan.HasTicks() && follows:
 	case !w.plan.HasTicks():
 		w.add(CauseNoSchedule, 0, nil, "It has no schedule: it runs only when somebody calls it.")
 	case f.NextRunAt == nil:

@@ -180,6 +180,21 @@ type Queries interface {
 	// returns ErrNotFound, and the caller must roll back, if one of the flows does not exist.
 	FlowPlan(ctx context.Context, ps ...*FlowPlanParams) error
 
+	// AfterSet stores which flow another one follows; the zero value is none. A flow that did
+	// not follow that flow before begins with its next success. It must be called in a
+	// transaction, and keeps others from calling it until the end of that.
+	AfterSet(ctx context.Context, flowID int64, after After) error
+	// AfterChain returns the name of the flow that a flow follows, the name of the one that
+	// that one follows, and so on. It ends where nothing is followed, or at the flow itself.
+	AfterChain(ctx context.Context, name string) ([]string, error)
+	// AfterDue returns the active flows that are to run because the flow that they follow
+	// has succeeded. With a flow's id it looks at that flow alone, whatever its state.
+	AfterDue(ctx context.Context, flowID int64) ([]*DueAfter, error)
+	// AfterDone stores that the run of a DueAfter has been started.
+	AfterDone(ctx context.Context, due *DueAfter) error
+	// AfterGet returns how a flow follows another one, or ErrNotFound if it follows none.
+	AfterGet(ctx context.Context, flowID int64) (*AfterState, error)
+
 	// TickSkip stores ticks that did not become runs in the ledger, in the order of ps. It
 	// extends the last entry of a flow if that has the same reason and no run came between.
 	// Of more than one, it must be called in a transaction.

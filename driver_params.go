@@ -21,6 +21,28 @@ type FlowDefinition struct {
 	MigratedFrom json.RawMessage
 	PauseAfter   int           // failures in a row, 0: never
 	ProbeAfter   time.Duration // 0: never
+	After        After
+}
+
+// DueAfter is a flow that is to run because another one has succeeded. Its place is that of the
+// other flow's last success.
+type DueAfter struct {
+	FlowID   int64
+	Upstream string
+	// RunID is the last successful run of Upstream, and Rows how many rows it had written by
+	// then, in all its runs.
+	RunID int64
+	Rows  int64
+}
+
+// AfterState is how a flow follows another one.
+type AfterState struct {
+	After
+	// Registered is true if the other flow is stored. LastRun is its last success, 0: none.
+	Registered bool
+	LastRun    int64
+	// Due is set if a run is to be started.
+	Due *DueAfter
 }
 
 // FlowPlanParams are the parameters of FlowPlan.

@@ -743,7 +743,7 @@ func ExampleClient_Stop() {
 
 func ExampleTriggers() {
 	fmt.Println(dataflow.Triggers())
-	// Output: [manual schedule registration migration retry probe backfill]
+	// Output: [manual schedule registration migration retry probe backfill after]
 }
 
 // Totals adds up what the runs of each day did. Removed runs count too.

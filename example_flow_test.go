@@ -66,6 +66,31 @@ func ExampleParametric() {
 	// dataflow: flow "orders" run 2: Params: which Day?
 }
 
+// After starts a flow when a run of another one has succeeded.
+func ExampleAfter() {
+	ctx := context.Background()
+	report := memory.NewSink[string]()
+	source := memory.Func(func(context.Context) iter.Seq2[string, error] {
+		return func(yield func(string, error) bool) { yield("a report of all orders", nil) }
+	})
+	client, done := open(orderFlow(nil), dataflow.NewFlow("report", source, dataflow.Identity[string](), report.Target(), &dataflow.FlowOptions{
+		After: dataflow.After{Flow: "orders", OnlyIfRows: true},
+	}))
+	defer done()
+
+	for range 2 { // the second run reads nothing
+		_, err := client.Trigger(ctx, "orders", nil)
+		check(err)
+		_, err = client.Tick(ctx) // a started client does it by itself
+		check(err)
+	}
+	runs, err := client.Runs(ctx, &dataflow.RunListParams{Flow: "report"})
+	check(err)
+	fmt.Println(report.Rows(), len(runs), runs[0].Reason)
+	// Output:
+	// [a report of all orders] 1 run 1 of flow "orders" succeeded
+}
+
 // Map converts each record. An error makes it a bad record, and Skip leaves it out.
 func ExampleMap() {
 	parse := dataflow.Map(func(_ context.Context, s string) (int, error) {

@@ -130,6 +130,13 @@ type FlowOptions struct {
 	// Config.RuntimeAdapter, which is [Heartbeat]{} unless it is set.
 	Runtime Runtime
 
+	// After starts a run whenever a run of another flow has succeeded, besides the ticks of the
+	// schedule. That is so from the registration on. Several successes, and a run that waits
+	// already, become one run. A backfill of the other flow starts none. While this flow is
+	// paused, disabled or tripped, nothing is started; one run makes up for it afterwards.
+	// Flows that follow each other in a circle are not registered: see [Client.RegistrationErrors].
+	After After
+
 	// OnBadRecord decides about a record that cannot be read, transformed or, with a
 	// target of [ToTx] or [ToReplace], written. Nil: [FailFast].
 	OnBadRecord Policy
@@ -230,7 +237,7 @@ func (f *Flow) definition(codeVersion string) (*FlowDefinition, error) {
 	settings := f.Runtime.Settings()
 	plan := settings.Schedule.settings(settings.Interval)
 	d := &FlowDefinition{
-		Name: f.Name, Runtime: runtime, Guarantee: f.Guarantee, CodeVersion: codeVersion,
+		Name: f.Name, Runtime: runtime, Guarantee: f.Guarantee, CodeVersion: codeVersion, After: f.opts.After,
 		PauseAfter: settings.Schedule.PauseAfter, ProbeAfter: plan.ProbeWait(),
 	}
 	if d.Schedule, err = json.Marshal(schedule.Stored{Settings: *plan, Disabled: !settings.Enabled}); err != nil {
@@ -242,7 +249,11 @@ func (f *Flow) definition(codeVersion string) (*FlowDefinition, error) {
 	if d.Sink, err = json.Marshal(sink); err != nil {
 		return nil, fmt.Errorf("describe sink: %w", err)
 	}
-	sum := sha256.Sum256(bytes.Join([][]byte{d.Source, d.Sink, d.Runtime, []byte(d.Guarantee)}, []byte{0}))
+	parts := [][]byte{d.Source, d.Sink, d.Runtime, []byte(d.Guarantee)}
+	if f.opts.After != (After{}) {
+		parts = append(parts, fmt.Appendf(nil, "after %t %s", f.opts.After.OnlyIfRows, f.opts.After.Flow))
+	}
+	sum := sha256.Sum256(bytes.Join(parts, []byte{0}))
 	d.Hash = hex.EncodeToString(sum[:8])
 	return d, nil
 }

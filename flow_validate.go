@@ -31,9 +31,28 @@ func (f *Flow) validate() error {
 	if w := f.opts.ReadTimeout; w > 0 && w < time.Millisecond {
 		errs = append(errs, &ConfigError{Field: at + ".ReadTimeout", Reason: fmt.Sprintf("%s is less than a millisecond: use 1ms or more, 0 for the default, %s, or -1 for no limit", w, defaultReadTimeout)})
 	}
+	errs = append(errs, prefixed(at+".After", f.validateAfter())...)
 	errs = append(errs, prefixed(at+".Runtime", f.validateRuntime())...)
 	errs = append(errs, prefixed(at, f.code.validate())...)
 	return errors.Join(errs...)
+}
+
+// validateAfter returns what is wrong with the flow's After.
+func (f *Flow) validateAfter() error {
+	a := f.opts.After
+	if a == (After{}) {
+		return nil
+	}
+	if err := validateName(a.Flow); err != nil {
+		return &ConfigError{Field: "Flow", Reason: err.Error()}
+	}
+	if a.Flow == f.Name {
+		return &ConfigError{Field: "Flow", Reason: "it is the flow itself: name another one"}
+	}
+	if _, ok := f.Runtime.(TxRuntime); !ok {
+		return &ConfigError{Field: "Flow", Reason: fmt.Sprintf("the type %T of its Runtime has no ExecuteTx to start the run with: add it (see TxRuntime)", f.Runtime)}
+	}
+	return nil
 }
 
 // validateRuntime returns what is wrong with the flow's Runtime, in itself and for this

@@ -206,6 +206,9 @@ func (r *registrar) registerSet(ctx context.Context, set []*registering) error {
 		if err := r.replanSet(ctx, q, set, now); err != nil {
 			return err
 		}
+		if err := setAfter(ctx, q, set); err != nil {
+			return err
+		}
 		for _, one := range set {
 			if err := r.startAtRegistration(ctx, tx, one); err != nil {
 				return err

@@ -31,7 +31,7 @@ var rooms = []struct {
 	files []string
 }{
 	{"words", []string{
-		"base", "config", "doc", "driver", "errors", "event", "flow", "lists", "message", "policy", "pool", "records", "retry", "run", "runtime", "schedule",
+		"base", "config", "doc", "driver", "errors", "event", "flow", "lists", "message", "policy", "records", "retry", "run", "runtime", "schedule",
 		"sink", "source", "transform", "zonedata",
 	}},
 	{"gate", []string{"stop"}},

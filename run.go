@@ -268,7 +268,7 @@ type Trigger string
 
 // Triggers returns all triggers that a run may have.
 func Triggers() []Trigger {
-	return []Trigger{TriggerManual, TriggerSchedule, TriggerRegistration, TriggerMigration, TriggerRetry, TriggerProbe, TriggerBackfill}
+	return []Trigger{TriggerManual, TriggerSchedule, TriggerRegistration, TriggerMigration, TriggerRetry, TriggerProbe, TriggerBackfill, TriggerAfter}
 }
 
 // The triggers of a run.
@@ -292,6 +292,9 @@ const (
 	// TriggerBackfill: somebody asked to read a part of the source again. See
 	// [Client.Backfill].
 	TriggerBackfill Trigger = "backfill"
+	// TriggerAfter: a run of the flow that this one follows has succeeded. See
+	// FlowOptions.After.
+	TriggerAfter Trigger = "after"
 )
 
 // Progress is how far a run has come. See [Client.Progress].

@@ -66,6 +66,17 @@ type Schedule struct {
 	RunAtRegistration bool
 }
 
+// After starts a flow after the runs of another one: see FlowOptions.After. The zero value starts
+// none.
+type After struct {
+	// Flow is the name of the other flow. Any process may have its code. It need not be
+	// registered yet.
+	Flow string
+	// OnlyIfRows leaves out runs that wrote no rows. A row that the sink had already
+	// ([Counters].Redundant) does not count.
+	OnlyIfRows bool
+}
+
 // IsZero reports whether nothing is set.
 func (s Schedule) IsZero() bool { return s == Schedule{} }
 

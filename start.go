@@ -45,7 +45,7 @@ type bounds struct {
 // under the same key, no run is added, and the caller gets the waiting one. Processes of two
 // versions share a database, so this grammar may grow, but its keys never change:
 //
-//	key    = [ trigger ":" ] what [ ":" digest(params) ]      a plain call has no trigger
+//	key    = [ trigger ":" ] what [ ":" digest(params) ]      a plain call has no trigger, nor has a run after another flow's
 //	what   = "now" | moment                                    a call, a tick, a probe, a registration
 //	       | type of the runtime                               a migration
 //	       | "run " id | "backfill " scope                     a retry
@@ -54,7 +54,7 @@ type bounds struct {
 //	moment = "at:" time in UTC
 func (r *request) uniqueKey(at time.Time, rt Runtime) string {
 	var key string
-	if r.trigger != TriggerManual {
+	if r.trigger != TriggerManual && r.trigger != TriggerAfter {
 		key = string(r.trigger) + ":"
 	}
 	moment := ""

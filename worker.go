@@ -58,7 +58,11 @@ func (w *worker) look(ctx context.Context) (*TickReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Fired, r.Skipped = one.runs, one.skipped
+	after, err := w.schedule.fireAfter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.Fired, r.Skipped = append(one.runs, after...), one.skipped
 	if r.Due, err = w.allDue(ctx, maxPage); err != nil {
 		return nil, err
 	}
@@ -178,6 +182,7 @@ func (w *worker) poll(ctx context.Context) {
 		fired, err = w.schedule.fireDue(ctx, fireBefore)
 		return errors.Join(err, crowded.do(w.now, 0, w.config.Lease, func() error { return w.schedule.cancelOthers(ctx) }))
 	}
+	follow := func(ctx context.Context) error { _, err := w.schedule.fireAfter(ctx); return err }
 	var freed, room <-chan struct{} // nil: no run waits for a place, for connections
 	takeUp := func(ctx context.Context) error {
 		freed, room = nil, w.pools.freed()
@@ -198,6 +203,7 @@ func (w *worker) poll(ctx context.Context) {
 			do("looking for due ticks", fire)
 			next.Reset(w.untilNext(ctx, fired))
 		}
+		do("looking for flows that follow others", follow)
 		do("looking for due runs", takeUp)
 		due = false
 		select {

@@ -22,7 +22,7 @@ func (a *app) runCommand() *cobra.Command {
 }
 
 // triggers are the ways in which runs are started.
-var triggers = []string{"manual", "schedule", "probe", "retry", "registration", "migration", "backfill"} //nolint:gochecknoglobals // a list
+var triggers = []string{"manual", "schedule", "probe", "retry", "registration", "migration", "backfill", "after"} //nolint:gochecknoglobals // a list
 
 func (a *app) runListCommand() *cobra.Command {
 	var p dataflow.RunListParams

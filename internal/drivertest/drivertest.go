@@ -85,6 +85,7 @@ func groups() []group {
 		{name: "FlowDue", cases: flowDueRules()},
 		{name: "FlowNext", cases: flowNextRules()},
 		{name: "FlowPlan", cases: flowPlanRules()},
+		{name: "After", cases: afterRules()},
 		{name: "Tick", cases: tickRules()},
 		{name: "Process", cases: processRules()},
 		{name: "RunInsert", cases: runInsertRules()},

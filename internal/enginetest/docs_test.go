@@ -108,6 +108,15 @@ func docsMaxBackfills(source dataflow.Source[Order, pgtable.Cursor], target data
 	return orders
 }
 
+func docsAfter(source dataflow.Source[Order, pgtable.Cursor], transform dataflow.Transform[Order, Order], target dataflow.Target[Order]) *dataflow.Flow {
+	report := dataflow.NewFlow("report", source, transform, target, &dataflow.FlowOptions{
+		After: dataflow.After{Flow: "orders", OnlyIfRows: true},
+	})
+	return report
+}
+
+var _ = docsAfter // it is shown only
+
 func docsRanges(ctx context.Context, client *dataflow.Client) ([]*dataflow.Run, error) {
 	runs, err := client.BackfillRanges(ctx, "orders", 16, &dataflow.BackfillParams{
 		Actor: "ann", Reason: "all orders have a new column",
