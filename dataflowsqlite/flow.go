@@ -3,13 +3,21 @@ package dataflowsqlite
 import (
 	"context"
 	"encoding/json"
+	"slices"
+	"strings"
 
 	"github.com/activedataflow/dataflow"
 )
 
 func (q *queries) FlowUpsert(ctx context.Context, ds ...*dataflow.FlowDefinition) ([]*dataflow.FlowRecord, error) {
 	recs := make([]*dataflow.FlowRecord, len(ds))
-	for i, d := range ds {
+	order := make([]int, len(ds)) // new flows get ids in the order of their names, as on Postgres
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return strings.Compare(ds[a].Name, ds[b].Name) })
+	for _, i := range order {
+		d := ds[i]
 		_, err := q.db.ExecContext(ctx, q.store.text(sqlFlowUpsert),
 			d.Name, string(d.Source), string(d.Sink), string(d.Runtime), string(d.Guarantee), d.CodeVersion, d.Hash,
 			d.PauseAfter, probeText(d.ProbeAfter), nullJSON(d.MigratedFrom))
