@@ -419,7 +419,7 @@ func ExampleClient_TriggerMany() {
 func ExampleClient_TriggerManyTx() {
 	ctx := context.Background()
 	db := openExample()
-	defer db.Close()
+	defer func() { check(db.Close()) }()
 	client := connect(db, &dataflow.Config{Flows: []*dataflow.Flow{orderFlow(nil), parseFlow(strconv.Atoi)}})
 
 	tx, err := db.BeginTx(ctx, nil)

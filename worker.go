@@ -182,7 +182,6 @@ func (w *worker) poll(ctx context.Context) {
 		fired, err = w.schedule.fireDue(ctx, fireBefore)
 		return errors.Join(err, crowded.do(w.now, 0, w.config.Lease, func() error { return w.schedule.cancelOthers(ctx) }))
 	}
-	follow := func(ctx context.Context) error { _, err := w.schedule.fireAfter(ctx); return err }
 	var freed, room <-chan struct{} // nil: no run waits for a place, for connections
 	takeUp := func(ctx context.Context) error {
 		freed, room = nil, w.pools.freed()
@@ -203,7 +202,7 @@ func (w *worker) poll(ctx context.Context) {
 			do("looking for due ticks", fire)
 			next.Reset(w.untilNext(ctx, fired))
 		}
-		do("looking for flows that follow others", follow)
+		do("looking for flows that follow others", w.follow)
 		do("looking for due runs", takeUp)
 		due = false
 		select {
@@ -226,6 +225,12 @@ func (w *worker) poll(ctx context.Context) {
 			due = true
 		}
 	}
+}
+
+// follow starts the runs of flows that follow others.
+func (w *worker) follow(ctx context.Context) error {
+	_, err := w.schedule.fireAfter(ctx)
+	return err
 }
 
 // wakeHere makes the loop of a started client look for runs of a flow at once.
@@ -252,8 +257,7 @@ func (w *worker) listener() *wake.Loop {
 			return n.Listen(ctx, ready, w.wakeHere)
 		},
 		Ready: func() { poke(w.woken) },
-		Changed: func(err error) {
-			ctx := context.Background() //nolint:forbidigo // only the logger gets it
+		Changed: func(ctx context.Context, err error) {
 			if err == nil {
 				w.log.InfoContext(ctx, "dataflow: listening again for runs of other processes")
 				return

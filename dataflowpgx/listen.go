@@ -115,7 +115,7 @@ func next(ctx context.Context, conn *pgx.Conn, table int64) (flowID int64, err e
 	}
 	flowID, err = strconv.ParseInt(flow, 10, 64)
 	if err != nil {
-		return 0, nil //nolint:nilerr // of a stranger
+		return 0, nil // of a stranger
 	}
 	return flowID, nil
 }

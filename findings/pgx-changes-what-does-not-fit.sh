@@ -10,8 +10,8 @@
 #   - An empty "char" is read into a string as a zero byte, which no text may hold.
 #   - A citext read into a []byte is written back as \x6142.
 #   - A jsonb read into a *json.RawMessage loses its spaces in a json column.
-#   - After one good [][]int32 on a connection, {{1}, {2, 3}} is written to an int[] as {{1},{2}}, and
-#     {{1, 2}, {3}} panics. Before, both are errors.
+#   - After one good [][]int32 on a connection, {{1}, {2, 3}} is written to an int[] as {{1},{2}}.
+#     Before, it is an error. (Other shapes panic in the encoder.)
 set -euo pipefail
 cd "$(dirname "$0")"
 . lib/postgres.sh
@@ -68,10 +68,6 @@ func main() {
 	check(conn.QueryRow(ctx, `select $1::int[]::text`, [][]int32{{1, 2}, {3, 4}}).Scan(&zero))
 	check(conn.QueryRow(ctx, `select $1::int[]::text`, [][]int32{{1}, {2, 3}}).Scan(&zero))
 	fmt.Println("{{1}, {2, 3}} later:", zero)
-	func() {
-		defer func() { fmt.Println("{{1, 2}, {3}} later, panic:", recover() != nil) }()
-		_ = conn.QueryRow(ctx, `select $1::int[]::text`, [][]int32{{1, 2}, {3}}).Scan(&zero)
-	}()
 }
 
 func check(err error) {
@@ -93,5 +89,4 @@ citext aB through []byte: \x6142
 json [1,  2] through *json.RawMessage: [1,2]
 {{1}, {2, 3}} at first, error: true
 {{1}, {2, 3}} later: {{1},{2}}
-{{1, 2}, {3}} later, panic: true
 SEEN

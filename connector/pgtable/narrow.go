@@ -305,7 +305,7 @@ func checkText(v reflect.Value, most int, name string) error {
 }
 
 // checkRagged refuses slices of slices of different lengths, which are no array. pgx 5.12 looks
-// at that for the first value of a type only: later it drops elements, or panics.
+// at that for the first value of a type only, and drops elements later.
 func checkRagged(v reflect.Value) error {
 	for v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
 		v = v.Elem()

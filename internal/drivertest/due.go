@@ -35,10 +35,10 @@ func (t *test) requireDue(flows []int64, limit int, want ...int64) {
 	require.Equal(t, append([]int64{}, want...), ids(runs))
 	if len(want) < limit { // of any flow, the same come in the same order
 		p.FlowIDs = nil
-		any, err := t.store.RunDue(t.Context(), p)
+		all, err := t.store.RunDue(t.Context(), p)
 		require.NoError(t, err)
-		any = slices.DeleteFunc(any, func(r *dataflow.Run) bool { return !slices.Contains(flows, r.FlowID) })
-		require.Equal(t, append([]int64{}, want...), ids(any))
+		all = slices.DeleteFunc(all, func(r *dataflow.Run) bool { return !slices.Contains(flows, r.FlowID) })
+		require.Equal(t, append([]int64{}, want...), ids(all))
 	}
 }
 

@@ -132,8 +132,8 @@ func flowsChangedOrder(t *test) {
 		if _, err := q.FlowSetState(ctx, &dataflow.FlowStateParams{ID: a.ID, State: dataflow.FlowInactive}); err != nil {
 			return err
 		}
-		t.setState(b.ID, dataflow.FlowInactive)
-		names, place = t.changedSince(place)
+		t.setState(b.ID, dataflow.FlowInactive) //nolint:contextcheck // not in this transaction
+		names, place = t.changedSince(place)    //nolint:contextcheck // as above
 		require.Contains(t, names, "b")
 		return nil
 	}))

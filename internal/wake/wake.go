@@ -23,7 +23,7 @@ type Loop struct {
 	Ready func()
 	// Changed is called when listening has failed, with the reason, and with nil when it works
 	// again. It is called once for each change.
-	Changed func(err error)
+	Changed func(ctx context.Context, err error)
 
 	mu  sync.Mutex // guards err
 	err error
@@ -35,14 +35,14 @@ func (l *Loop) Run(ctx context.Context) {
 	for {
 		err := l.Listen(ctx, func() {
 			pause = firstPause
-			l.note(nil)
+			l.note(ctx, nil)
 			l.Ready()
 		})
 		if ctx.Err() != nil {
 			return
 		}
 		if err != nil {
-			l.note(err)
+			l.note(ctx, err)
 		}
 		t := time.NewTimer(pause)
 		select {
@@ -55,13 +55,13 @@ func (l *Loop) Run(ctx context.Context) {
 	}
 }
 
-func (l *Loop) note(err error) {
+func (l *Loop) note(ctx context.Context, err error) {
 	l.mu.Lock()
 	changed := (l.err == nil) != (err == nil)
 	l.err = err
 	l.mu.Unlock()
 	if changed {
-		l.Changed(err)
+		l.Changed(ctx, err)
 	}
 }
 

@@ -39,7 +39,7 @@ func TestLoop(t *testing.T) {
 				}
 			},
 			Ready:   func() { ready++ },
-			Changed: func(err error) { changes = append(changes, err) },
+			Changed: func(_ context.Context, err error) { changes = append(changes, err) },
 		}
 		began := time.Now()
 		done := make(chan struct{})
