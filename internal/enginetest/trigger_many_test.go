@@ -2,6 +2,8 @@ package enginetest_test
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -107,6 +109,32 @@ func TestTriggerMany_FirstIsStored(t *testing.T) {
 			require.Equal(t, i >= 5, e.Run.Coalesced)
 		}
 	})
+}
+
+// Two calls that ask for the same runs in opposite orders do not wait for each other, however many
+// runs they are.
+func TestTriggerMany_Crossing(t *testing.T) {
+	t.Parallel()
+	db := migratedPostgres(t)
+	client := db.registered(named("plain", nil))
+	up := make([]dataflow.TriggerManyParams, 2000)
+	for i := range up {
+		up[i] = dataflow.TriggerManyParams{Flow: "plain", Options: &dataflow.TriggerOptions{At: someTime.Add(time.Duration(i) * time.Minute)}}
+	}
+	down := slices.Clone(up)
+	slices.Reverse(down)
+	for range 3 {
+		ended := make(chan error)
+		for _, params := range [][]dataflow.TriggerManyParams{up, down} {
+			go func() {
+				_, err := client.TriggerMany(t.Context(), params)
+				ended <- err
+			}()
+		}
+		require.NoError(t, errors.Join(<-ended, <-ended))
+		require.EqualValues(t, len(up), db.number("select count(*) from dataflow_run"))
+		require.NoError(t, db.exec("delete from dataflow_run"))
+	}
 }
 
 // What the database refuses of one run does not harm the others.
