@@ -235,7 +235,7 @@ func (c *candidate) refusal() error {
 	case run.RunAfter.After(c.now):
 		return fmt.Errorf("%w until %s", ErrNotDue, run.RunAfter.Format(time.RFC3339Nano))
 	default:
-		return fmt.Errorf("%w: another run of the flow was in progress a moment ago, or goes first: the run of an earlier tick, or one of the flow's own before a backfill", ErrAlreadyRunning)
+		return fmt.Errorf("%w: another run of the flow was in progress a moment ago, or goes first: the run of an earlier tick, one that lost its worker, or one of the flow's own before a backfill", ErrAlreadyRunning)
 	}
 }
 

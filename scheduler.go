@@ -111,7 +111,8 @@ func (s *scheduler) fireSets(ctx context.Context, ids []int64, all *fired) error
 
 // fireSet handles due flows in one transaction, or, if that fails, each in one of its own.
 func (s *scheduler) fireSet(ctx context.Context, ids []int64, note func(func(all *fired))) error {
-	set, err := s.fireOnce(ctx, ids)
+	var set []*dueFlow
+	err := guard(func() error { return s.fireOnce(ctx, ids, &set) }) // it calls hooks of the user's, such as River's
 	switch {
 	case err == nil:
 		note(func(all *fired) { s.noteFired(ctx, set, all) })
@@ -140,9 +141,9 @@ type dueFlow struct {
 }
 
 // fireOnce handles those of the flows that are due and that no other process is handling, in one
-// transaction. After an error it returns those that it had locked.
-func (s *scheduler) fireOnce(ctx context.Context, ids []int64) (set []*dueFlow, err error) {
-	err = s.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+// transaction. It sets handled to those that it has locked, also if it fails later.
+func (s *scheduler) fireOnce(ctx context.Context, ids []int64, handled *[]*dueFlow) error {
+	return s.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		q, err := s.store.With(tx)
 		if err != nil {
 			return err
@@ -151,11 +152,11 @@ func (s *scheduler) fireOnce(ctx context.Context, ids []int64) (set []*dueFlow, 
 		if err != nil || len(recs) == 0 {
 			return err
 		}
-		locked := make([]int64, len(recs))
+		locked, set := make([]int64, len(recs)), make([]*dueFlow, len(recs))
 		for i, rec := range recs {
-			locked[i] = rec.ID
-			set = append(set, &dueFlow{flow: s.flows.bind(rec)})
+			locked[i], set[i] = rec.ID, &dueFlow{flow: s.flows.bind(rec)}
 		}
+		*handled = set
 		loads, err := q.RunActivity(ctx, locked)
 		if err != nil {
 			return err
@@ -172,7 +173,6 @@ func (s *scheduler) fireOnce(ctx context.Context, ids []int64) (set []*dueFlow, 
 		}
 		return writeSet(ctx, q, set)
 	})
-	return set, err
 }
 
 // decide decides about the due probe and ticks of the flow.

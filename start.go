@@ -143,7 +143,15 @@ func (f *Flow) startTx(ctx context.Context, tx Tx, r *request, at time.Time) (*R
 	if !ok {
 		return nil, fmt.Errorf("its runtime of type %q cannot start a run in a transaction: it has no ExecuteTx", f.Runtime.Type())
 	}
-	return rt.ExecuteTx(ctx, tx, f.asking(r), at)
+	var run *Run
+	err := guard(func() (err error) {
+		run, err = rt.ExecuteTx(ctx, tx, f.asking(r), at)
+		return err
+	})
+	if err == nil && run == nil {
+		err = fmt.Errorf("the ExecuteTx of its runtime of type %q returned neither a run nor an error", f.Runtime.Type())
+	}
+	return run, err
 }
 
 // mustBeBound returns an error if no client returned the flow.

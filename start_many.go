@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -71,15 +72,18 @@ func startMany(ctx context.Context, c *Client, tx Tx, params []TriggerManyParams
 			unknown = append(unknown, i)
 		}
 	}
-	changed, err := m.start(ctx, seen)
+	read, err := m.read(ctx, params, outcomes, unknown, nil)
 	if err != nil {
 		return nil, err
 	}
-	read, err := m.read(ctx, params, outcomes, unknown, changed)
+	changed, err := m.start(ctx, slices.Concat(seen, fresh, read)) // at once: see RunInsertMany
 	if err != nil {
 		return nil, err
 	}
-	if _, err := m.start(ctx, append(fresh, read...)); err != nil {
+	if read, err = m.read(ctx, params, outcomes, nil, changed); err != nil {
+		return nil, err
+	}
+	if _, err := m.start(ctx, read); err != nil {
 		return nil, err
 	}
 	return outcomes, m.insertJobs(ctx)

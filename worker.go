@@ -445,9 +445,22 @@ func (w *worker) due(ctx context.Context, after Due, limit int) ([]*Run, *Due, e
 		last = &Due{At: runs[limit-1].RunAfter, ID: runs[limit-1].ID}
 	}
 	runs = slices.DeleteFunc(runs, func(r *Run) bool { return !w.flows.works(r.FlowID) || w.pools.held(r.ID) })
-	// The flow's own runs come before its backfills, because the first of a flow is tried.
-	slices.SortStableFunc(runs, func(a, b *Run) int { return cmp.Compare(min(len(a.Scope), 1), min(len(b.Scope), 1)) })
+	// The first of a flow is tried, so it must be one that RunClaim lets go first.
+	slices.SortStableFunc(runs, func(a, b *Run) int { return cmp.Compare(a.turn(), b.turn()) })
 	return runs, last, err
+}
+
+// turn is lower for a run that goes before others of its flow: one that lost its worker goes
+// before the ticks, and a backfill comes last.
+func (r *Run) turn() int {
+	switch {
+	case r.IsBackfill():
+		return 2
+	case r.Rescues > 0:
+		return 0
+	default:
+		return 1
+	}
 }
 
 // workDue works a due run. It returns nil if another process was first, or if the run must

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -78,7 +79,7 @@ func keyOf(p *dataflow.RunInsertParams) waitingKey { return waitingKey{p.FlowID,
 
 // InsertRuns implements driverkit.RunsInserter.
 func (q *queries) InsertRuns(ctx context.Context, ps []*dataflow.RunInsertParams) ([]*dataflow.Run, error) {
-	rows, err := q.db.Query(ctx, q.store.text(sqlRunInsertMany), insertColumns(ps)...)
+	rows, err := q.db.Query(ctx, q.store.text(sqlRunInsertMany), insertColumns(firstOfKey(ps))...)
 	if err != nil {
 		return nil, err
 	}
@@ -122,6 +123,16 @@ func (q *queries) InsertRuns(ctx context.Context, ps []*dataflow.RunInsertParams
 		}
 	}
 	return runs, err
+}
+
+// firstOfKey leaves out those of ps that coalesce with an earlier one.
+func firstOfKey(ps []*dataflow.RunInsertParams) []*dataflow.RunInsertParams {
+	seen := make(map[waitingKey]bool, len(ps))
+	return slices.DeleteFunc(slices.Clone(ps), func(p *dataflow.RunInsertParams) bool {
+		again := seen[keyOf(p)]
+		seen[keyOf(p)] = true
+		return again
+	})
 }
 
 // waitingRuns is WaitingRun for each of ps.

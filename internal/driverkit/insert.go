@@ -2,9 +2,12 @@ package driverkit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/activedataflow/dataflow"
 )
@@ -74,12 +77,19 @@ const insertMany = 1000
 // statement.
 func RunInsertMany(ctx context.Context, q RunsInserter, ps []*dataflow.RunInsertParams) ([]*dataflow.Run, error) {
 	runs := make([]*dataflow.Run, len(ps))
-	var set []*dataflow.RunInsertParams
 	var places []int // of set in ps
 	for i, p := range ps {
 		if p.UniqueKey != "" && (!p.Backfill || p.Scope != "") { // the others take more than one statement each
-			set, places = append(set, p), append(places, i)
+			places = append(places, i)
 		}
+	}
+	// Two transactions that add the same runs do so in the same order, or they would deadlock.
+	slices.SortStableFunc(places, func(i, j int) int {
+		return cmp.Or(cmp.Compare(ps[i].FlowID, ps[j].FlowID), strings.Compare(ps[i].UniqueKey, ps[j].UniqueKey))
+	})
+	set := make([]*dataflow.RunInsertParams, len(places))
+	for i, place := range places {
+		set[i] = ps[place]
 	}
 	for len(set) > 0 {
 		n := min(len(set), insertMany)

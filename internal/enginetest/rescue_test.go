@@ -44,6 +44,26 @@ func TestRescue_ByOther(t *testing.T) {
 	})
 }
 
+// A run that lost its worker goes before a tick that has been due for longer.
+func TestRescue_BeforeOlderTick(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		client := t.registered(named("f", nil))
+		tick, err := client.Enqueue(t.Context(), "f", &dataflow.TriggerOptions{At: time.Now().Add(-time.Hour)})
+		require.NoError(t, err)
+		lost, err := client.Enqueue(t.Context(), "f", nil)
+		require.NoError(t, err)
+		require.NoError(t, t.exec(fmt.Sprintf("update dataflow_run set trigger = 'schedule' where id = %d", tick.ID)))
+		require.NoError(t, t.exec(fmt.Sprintf("update dataflow_run set rescues = 1 where id = %d", lost.ID)))
+		t.started(client)
+		first, err := t.wait(client, lost.ID)
+		require.NoError(t, err)
+		second, err := t.wait(client, tick.ID)
+		require.NoError(t, err)
+		require.False(t, second.StartedAt.Before(*first.EndedAt))
+	})
+}
+
 // A source without a cursor begins again in each attempt. So a checkpoint before the
 // record that kills is no progress.
 func TestRescue_MaxWithoutCursor(t *testing.T) {

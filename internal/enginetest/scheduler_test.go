@@ -2,6 +2,7 @@ package enginetest_test
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -127,6 +128,52 @@ func TestSchedule_CannotStart(t *testing.T) {
 		require.Equal(t, []int{10}, t.ticked(client))
 		require.EqualValues(t, 1, t.number("select count(*) from river_job"))
 	})
+}
+
+// wrong is a Runtime of the user's whose ExecuteTx does what it must not.
+type wrong struct {
+	dataflow.Heartbeat
+	how string
+}
+
+func (w wrong) Type() string                 { return "wrong_" + w.how }
+func (w wrong) MarshalJSON() ([]byte, error) { return json.Marshal(w.Heartbeat) }
+func (w wrong) ExecuteTx(context.Context, dataflow.Tx, *dataflow.Flow, time.Time) (*dataflow.Run, error) {
+	if w.how == "panics" {
+		panic("boom")
+	}
+	return nil, nil //nolint:nilnil // it is wrong
+}
+
+// A Runtime of the user's that panics, or starts no run, does not harm other flows.
+func TestSchedule_WrongRuntime(t *testing.T) {
+	t.Parallel()
+	for _, how := range []string{"panics", "nothing"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			onBoth(t, func(t *dbT) {
+				c := newClock()
+				c.set(minute(5))
+				every := dataflow.Heartbeat{Interval: 10 * time.Minute}
+				client := t.client(&dataflow.Config{
+					Flows: []*dataflow.Flow{named("wrong", wrong{Heartbeat: every, how: how}), named("f", every)},
+					Clock: c.Now,
+					Runtimes: map[string]dataflow.RuntimeDecoder{"wrong_" + how: func(data []byte) (dataflow.Runtime, error) {
+						w := wrong{how: how}
+						return w, json.Unmarshal(data, &w.Heartbeat)
+					}},
+				})
+				require.NoError(t, client.Register(t.Context()))
+				c.set(minute(10))
+				require.Len(t, t.tick(client), 1)
+				require.Equal(t, []int{10}, t.ticked(client))
+				all, err := client.TriggerMany(t.Context(), []dataflow.TriggerManyParams{{Flow: "wrong"}, {Flow: "f"}})
+				require.NoError(t, err)
+				require.Error(t, all[0].Err)
+				require.NoError(t, all[1].Err)
+			})
+		})
+	}
 }
 
 // If a flow is no longer in any code, nobody sees its ticks, and Why says so. They are

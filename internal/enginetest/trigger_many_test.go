@@ -2,8 +2,12 @@ package enginetest_test
 
 import (
 	"context"
+	"errors"
+	"slices"
+	"strconv"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -86,6 +90,53 @@ func TestTriggerMany(t *testing.T) {
 	})
 }
 
+// Of runs of one call that coalesce, the first is stored.
+func TestTriggerMany_FirstIsStored(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		client := t.registered(named("plain", nil))
+		params := make([]dataflow.TriggerManyParams, 50)
+		for i := range params {
+			params[i] = dataflow.TriggerManyParams{Flow: "plain", Options: &dataflow.TriggerOptions{Actor: strconv.Itoa(i), At: someTime.Add(time.Duration(i%5) * time.Minute)}}
+		}
+		all, err := client.TriggerMany(t.Context(), params)
+		require.NoError(t, err)
+		for i, e := range all {
+			stored, err := client.Run(t.Context(), e.Run.ID)
+			require.NoError(t, err)
+			require.Equal(t, strconv.Itoa(i%5), stored.Actor)
+			require.Equal(t, stored.Actor, e.Run.Actor)
+			require.Equal(t, i >= 5, e.Run.Coalesced)
+		}
+	})
+}
+
+// Two calls that ask for the same runs in opposite orders do not wait for each other, however many
+// runs they are.
+func TestTriggerMany_Crossing(t *testing.T) {
+	t.Parallel()
+	db := migratedPostgres(t)
+	client := db.registered(named("plain", nil))
+	up := make([]dataflow.TriggerManyParams, 2000)
+	for i := range up {
+		up[i] = dataflow.TriggerManyParams{Flow: "plain", Options: &dataflow.TriggerOptions{At: someTime.Add(time.Duration(i) * time.Minute)}}
+	}
+	down := slices.Clone(up)
+	slices.Reverse(down)
+	for range 3 {
+		ended := make(chan error)
+		for _, params := range [][]dataflow.TriggerManyParams{up, down} {
+			go func() {
+				_, err := client.TriggerMany(t.Context(), params)
+				ended <- err
+			}()
+		}
+		require.NoError(t, errors.Join(<-ended, <-ended))
+		require.EqualValues(t, len(up), db.number("select count(*) from dataflow_run"))
+		require.NoError(t, db.exec("delete from dataflow_run"))
+	}
+}
+
 // What the database refuses of one run does not harm the others.
 func TestTriggerMany_Unstorable(t *testing.T) {
 	t.Parallel()
@@ -147,4 +198,47 @@ func TestTrigger_Messages(t *testing.T) {
 	_, err = client.TriggerMany(t.Context(), []dataflow.TriggerManyParams{{Flow: "d"}, {Flow: "d", Options: &dataflow.TriggerOptions{At: someTime}}})
 	require.NoError(t, err)
 	require.LessOrEqual(t, c.n.Load(), int64(7))
+}
+
+// Runs are asked for in each of pgx's modes of execution, and ticks are fired.
+func TestTrigger_Modes(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol} {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			config := template.Postgres(t).Config()
+			config.ConnConfig.DefaultQueryExecMode = mode
+			pool, err := pgxpool.NewWithConfig(t.Context(), config)
+			require.NoError(t, err)
+			t.Cleanup(pool.Close)
+			db := onPool(t, pool)
+			c := newClock()
+			c.set(minute(5))
+			client := db.onClock(c, named("f", dataflow.JobQueue{Interval: 10 * time.Minute}), named("g", dataflow.Heartbeat{Interval: 10 * time.Minute}),
+				named("h", dataflow.JobQueue{Interval: 10 * time.Minute}), named("i", dataflow.Heartbeat{Interval: 10 * time.Minute}))
+			require.NoError(t, client.Register(t.Context()))
+			for range 2 {
+				for _, name := range []string{"f", "g"} {
+					_, err := client.Enqueue(t.Context(), name, nil)
+					require.NoError(t, err)
+					_, err = client.Enqueue(t.Context(), name, &dataflow.TriggerOptions{At: someTime, Actor: "o'brien\\", Reason: "a"})
+					require.NoError(t, err)
+				}
+				all, err := client.TriggerMany(t.Context(), []dataflow.TriggerManyParams{{Flow: "f"}, {Flow: "g"}, {Flow: "g", Options: &dataflow.TriggerOptions{At: someTime.Add(time.Hour), Actor: "o'\\{\"", Reason: ","}}})
+				require.NoError(t, err)
+				for _, e := range all {
+					require.NoError(t, e.Err)
+				}
+			}
+			c.set(minute(10))
+			_, err = client.Tick(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, int64(2), db.number("select count(*) from dataflow_run where trigger = 'schedule'"))
+			require.Equal(t, int64(0), db.number("select count(*) from dataflow_run r where queue <> '' and not exists (select from river_job j where j.id = r.river_job_id)"))
+			_, err = client.Pause(t.Context(), "g", "ann", "")
+			require.NoError(t, err)
+			_, err = client.Enqueue(t.Context(), "g", nil)
+			require.ErrorIs(t, err, dataflow.ErrDisabled)
+		})
+	}
 }
