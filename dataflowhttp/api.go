@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/activedataflow/dataflow"
 )
@@ -186,9 +188,17 @@ func (a *api) authorize(q *call) error {
 
 // check reads the query and the body, and refuses what the route does not know.
 func (q *call) check() error {
-	for name := range q.URL.Query() {
+	if !storable(q.PathValue("name")) {
+		return &problemError{http.StatusNotFound, "not_found", fmt.Sprintf("%q is not the name of a flow", q.PathValue("name"))}
+	}
+	for name, given := range q.URL.Query() {
 		if !q.route.takes(name) {
 			return &problemError{http.StatusBadRequest, "unknown_parameter", fmt.Sprintf("there is no parameter %q here", name)}
+		}
+		for _, text := range given {
+			if !storable(text) {
+				return &problemError{http.StatusBadRequest, "bad_parameter", fmt.Sprintf("parameter %s: it is %q: use UTF-8 without NUL characters", name, text)}
+			}
 		}
 	}
 	if q.route.work.body == nil {
@@ -210,6 +220,9 @@ func (q *call) check() error {
 	}
 	return nil
 }
+
+// storable reports whether a database can hold a text. Postgres answers others by an error.
+func storable(text string) bool { return utf8.ValidString(text) && !strings.ContainsRune(text, 0) }
 
 func (r *route) takes(name string) bool {
 	for _, p := range r.query {

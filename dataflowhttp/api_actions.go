@@ -26,7 +26,15 @@ func decodeStrictly(data []byte, v any) error {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("the body has more than one JSON value")
 	}
-	return nil
+	for tokens := json.NewDecoder(bytes.NewReader(data)); ; {
+		token, err := tokens.Token()
+		if err != nil {
+			return nil //nolint:nilerr // the end: all of it was decoded before
+		}
+		if text, ok := token.(string); ok && !storable(text) {
+			return fmt.Errorf("the body has the text %q: use texts without NUL characters", text)
+		}
+	}
 }
 
 // given is a JSON value of a body. null is none.
