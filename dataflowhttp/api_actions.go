@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strings"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/jsonview"
@@ -160,7 +161,7 @@ var secret = regexp.MustCompile(`(?i)passw|passphrase|secret|token|api[_-]?key|a
 
 // masked replaces the values of keys that look like secrets, at any depth.
 func masked(data json.RawMessage) json.RawMessage {
-	if text := bytes.TrimSpace(data); len(text) == 0 || text[0] != '{' && text[0] != '[' {
+	if text := bytes.TrimSpace(data); len(text) == 0 || !bytes.ContainsRune([]byte(`{["`), rune(text[0])) {
 		return data
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
@@ -190,6 +191,18 @@ func mask(v any) any {
 	case []any:
 		for i := range v {
 			v[i] = mask(v[i])
+		}
+		return v
+	case string:
+		// A line that is no record is kept as a text. If it is meant as JSON, it may have such keys.
+		text := strings.TrimSpace(v)
+		switch {
+		case !strings.HasPrefix(text, "{") && !strings.HasPrefix(text, "["):
+			return v
+		case json.Valid([]byte(text)):
+			return string(masked(json.RawMessage(text)))
+		case secret.MatchString(text):
+			return "***"
 		}
 		return v
 	default:

@@ -11,12 +11,15 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/jsonl"
 	"github.com/activedataflow/dataflow/connector/memory"
 	"github.com/activedataflow/dataflow/dataflowhttp"
 )
@@ -326,6 +329,30 @@ func TestAPI_Secrets(t *testing.T) {
 			require.NoError(t, json.Unmarshal(w.Body.Bytes(), &page))
 			require.Equal(t, want, string(page.DeadLetters[0].Payload))
 		}
+	})
+}
+
+// A line that is no record is a text in its dead letter. As JSON, it can have keys all the same.
+func TestAPI_SecretsInTexts(t *testing.T) {
+	t.Parallel()
+	type login struct {
+		User, Password string
+	}
+	lines := `{"user": "ann", "password": "hush",}` + "\n" + `"{\"user\": \"bob\", \"password\": \"hush\"}"` + "\n"
+	path := filepath.Join(t.TempDir(), "logins.jsonl")
+	require.NoError(t, os.WriteFile(path, []byte(lines), 0o600))
+	onBoth(t, func(t *dbT) {
+		client := t.client(dataflow.NewFlow("logins", jsonl.Open[login](path, nil), dataflow.Identity[login](),
+			memory.NewSink[login]().Target(), &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(2)}))
+		require.NoError(t, client.Register(t.Context()))
+		_, err := client.Trigger(t.Context(), "logins", nil)
+		require.NoError(t, err)
+		handler, err := dataflowhttp.API(client, nil)
+		require.NoError(t, err)
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/dead-letters", nil))
+		require.NotContains(t, w.Body.String(), "hush")
+		require.Contains(t, w.Body.String(), "bob")
 	})
 }
 
