@@ -1,6 +1,7 @@
 package dataflowhttp
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,8 +35,9 @@ const (
 // APIOptions are the settings of an [API]. The zero value allows reading alone, for everybody who
 // can reach the handler.
 type APIOptions struct {
-	// Authorize decides about each request. flow is the flow's name, or empty for a request about
-	// several flows, or about a run, whose flow is not known yet. It returns the name of who asks,
+	// Authorize decides about each request. flow is the flow's name, also for a request about a run
+	// or for a list of one flow. It is empty for a request about several flows, or about a run that
+	// does not exist. It returns the name of who asks,
 	// which is stored with what an action changes. An error is answered by 403, with the error's
 	// text. Nil: reading is allowed, and nothing else is.
 	Authorize func(r *http.Request, action Action, flow string) (actor string, err error)
@@ -178,12 +180,35 @@ func (a *api) authorize(q *call) error {
 		}
 		return &problemError{http.StatusForbidden, "read_only", "this API is read-only: its service gives no APIOptions.Authorize"}
 	}
-	actor, err := a.opts.Authorize(q.Request, q.route.action, q.PathValue("name"))
+	flow, err := a.flowOf(q)
+	if err != nil {
+		return err
+	}
+	actor, err := a.opts.Authorize(q.Request, q.route.action, flow)
 	if err != nil {
 		return &problemError{http.StatusForbidden, "forbidden", err.Error()}
 	}
 	q.actor = actor
 	return nil
+}
+
+// flowOf returns the name of the flow that a request is about, or "" if it is about several.
+func (a *api) flowOf(q *call) (string, error) {
+	if q.PathValue("id") == "" {
+		return cmp.Or(q.PathValue("name"), q.URL.Query().Get("flow")), nil // another "flow" than that of a list is refused later
+	}
+	id, err := q.id()
+	if err != nil {
+		return "", nil //nolint:nilerr // the handler answers it, once it is allowed
+	}
+	run, err := a.client.Run(q.Context(), id)
+	if errors.Is(err, dataflow.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return run.FlowName, nil
 }
 
 // check reads the query and the body, and refuses what the route does not know.

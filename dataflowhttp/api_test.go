@@ -241,6 +241,34 @@ func TestAPI_Authorize(t *testing.T) {
 	})
 }
 
+// Who may do everything with one flow can see and end its runs, and none of another flow.
+func TestAPI_AuthorizeOneFlow(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		a := t.api(&dataflowhttp.APIOptions{Authorize: func(_ *http.Request, _ dataflowhttp.Action, flow string) (string, error) {
+			if flow != "orders" {
+				return "", errors.New("not yours")
+			}
+			return "ann", nil
+		}})
+		mine, err := a.client.Enqueue(t.Context(), "orders", nil)
+		require.NoError(t, err)
+		other, err := a.client.Enqueue(t.Context(), oddName, nil)
+		require.NoError(t, err)
+		a.get("/runs?flow=orders")
+		a.get(fmt.Sprintf("/runs/%d", mine.ID))
+		a.call(http.StatusOK, "POST", fmt.Sprintf("/runs/%d/cancel", mine.ID), nil)
+		a.call(http.StatusCreated, "POST", fmt.Sprintf("/runs/%d/retry", mine.ID), nil)
+		for _, path := range []string{"/runs", "/runs?flow=other", "/runs?flow=other&flow=orders", "/runs/99", "/runs/x", fmt.Sprintf("/runs/%d", other.ID), fmt.Sprintf("/runs/%d/progress", other.ID)} {
+			a.call(http.StatusForbidden, "GET", path, nil)
+		}
+		a.call(http.StatusForbidden, "POST", fmt.Sprintf("/runs/%d/cancel", other.ID), nil)
+		a.call(http.StatusBadRequest, "POST", fmt.Sprintf("/flows/%s/pause?flow=orders", "orders"), nil)
+		a.call(http.StatusForbidden, "GET", fmt.Sprintf("/runs/%d?flow=orders", other.ID), nil)
+		a.call(http.StatusBadRequest, "GET", "/processes?flow=orders", nil)
+	})
+}
+
 // A page of another origin can change nothing, and what is wrong with a request is said.
 func TestAPI_Refused(t *testing.T) {
 	t.Parallel()
