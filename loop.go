@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -131,7 +132,8 @@ func (p *flowCode) run(ctx context.Context, a *attempt) error {
 	})
 	maker := &batchMaker{p: p, a: a, read: read, abandoned: abandoned, turnstile: w.turnstile, transforming: w.transforming, watch: a.watches.transform, free: make(chan *madeBatch, 2)}
 	made := batch.Start(ctx, maker.make)
-	written := p.watchSink(ctx, a)
+	written := sync.OnceFunc(p.watchSink(ctx, a))
+	defer written()                                                       // the sink may end its goroutine by runtime.Goexit, as t.FailNow does
 	err = guard(func() error { return w.loop(ctx, made, maker, reader) }) // so that a panic stops the others too
 	written()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)

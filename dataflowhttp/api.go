@@ -1,6 +1,7 @@
 package dataflowhttp
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,8 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/activedataflow/dataflow"
 )
@@ -32,8 +35,9 @@ const (
 // APIOptions are the settings of an [API]. The zero value allows reading alone, for everybody who
 // can reach the handler.
 type APIOptions struct {
-	// Authorize decides about each request. flow is the flow's name, or empty for a request about
-	// several flows, or about a run, whose flow is not known yet. It returns the name of who asks,
+	// Authorize decides about each request. flow is the flow's name, also for a request about a run
+	// or for a list of one flow. It is empty for a request about several flows, or about a run that
+	// does not exist. It returns the name of who asks,
 	// which is stored with what an action changes. An error is answered by 403, with the error's
 	// text. Nil: reading is allowed, and nothing else is.
 	Authorize func(r *http.Request, action Action, flow string) (actor string, err error)
@@ -176,7 +180,11 @@ func (a *api) authorize(q *call) error {
 		}
 		return &problemError{http.StatusForbidden, "read_only", "this API is read-only: its service gives no APIOptions.Authorize"}
 	}
-	actor, err := a.opts.Authorize(q.Request, q.route.action, q.PathValue("name"))
+	flow, err := a.flowOf(q)
+	if err != nil {
+		return err
+	}
+	actor, err := a.opts.Authorize(q.Request, q.route.action, flow)
 	if err != nil {
 		return &problemError{http.StatusForbidden, "forbidden", err.Error()}
 	}
@@ -184,11 +192,38 @@ func (a *api) authorize(q *call) error {
 	return nil
 }
 
+// flowOf returns the name of the flow that a request is about, or "" if it is about several.
+func (a *api) flowOf(q *call) (string, error) {
+	if q.PathValue("id") == "" {
+		return cmp.Or(q.PathValue("name"), q.URL.Query().Get("flow")), nil // another "flow" than that of a list is refused later
+	}
+	id, err := q.id()
+	if err != nil {
+		return "", nil //nolint:nilerr // the handler answers it, once it is allowed
+	}
+	run, err := a.client.Run(q.Context(), id)
+	if errors.Is(err, dataflow.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return run.FlowName, nil
+}
+
 // check reads the query and the body, and refuses what the route does not know.
 func (q *call) check() error {
-	for name := range q.URL.Query() {
+	if !storable(q.PathValue("name")) {
+		return &problemError{http.StatusNotFound, "not_found", fmt.Sprintf("%q is not the name of a flow", q.PathValue("name"))}
+	}
+	for name, given := range q.URL.Query() {
 		if !q.route.takes(name) {
 			return &problemError{http.StatusBadRequest, "unknown_parameter", fmt.Sprintf("there is no parameter %q here", name)}
+		}
+		for _, text := range given {
+			if !storable(text) {
+				return &problemError{http.StatusBadRequest, "bad_parameter", fmt.Sprintf("parameter %s: it is %q: use UTF-8 without NUL characters", name, text)}
+			}
 		}
 	}
 	if q.route.work.body == nil {
@@ -210,6 +245,9 @@ func (q *call) check() error {
 	}
 	return nil
 }
+
+// storable reports whether a database can hold a text. Postgres answers others by an error.
+func storable(text string) bool { return utf8.ValidString(text) && !strings.ContainsRune(text, 0) }
 
 func (r *route) takes(name string) bool {
 	for _, p := range r.query {

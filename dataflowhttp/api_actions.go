@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strings"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/jsonview"
@@ -26,7 +27,15 @@ func decodeStrictly(data []byte, v any) error {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("the body has more than one JSON value")
 	}
-	return nil
+	for tokens := json.NewDecoder(bytes.NewReader(data)); ; {
+		token, err := tokens.Token()
+		if err != nil {
+			return nil //nolint:nilerr // the end: all of it was decoded before
+		}
+		if text, ok := token.(string); ok && !storable(text) {
+			return fmt.Errorf("the body has the text %q: use texts without NUL characters", text)
+		}
+	}
 }
 
 // given is a JSON value of a body. null is none.
@@ -152,7 +161,7 @@ var secret = regexp.MustCompile(`(?i)passw|passphrase|secret|token|api[_-]?key|a
 
 // masked replaces the values of keys that look like secrets, at any depth.
 func masked(data json.RawMessage) json.RawMessage {
-	if text := bytes.TrimSpace(data); len(text) == 0 || text[0] != '{' && text[0] != '[' {
+	if text := bytes.TrimSpace(data); len(text) == 0 || !bytes.ContainsRune([]byte(`{["`), rune(text[0])) {
 		return data
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
@@ -182,6 +191,18 @@ func mask(v any) any {
 	case []any:
 		for i := range v {
 			v[i] = mask(v[i])
+		}
+		return v
+	case string:
+		// A line that is no record is kept as a text. If it is meant as JSON, it may have such keys.
+		text := strings.TrimSpace(v)
+		switch {
+		case !strings.HasPrefix(text, "{") && !strings.HasPrefix(text, "["):
+			return v
+		case json.Valid([]byte(text)):
+			return string(masked(json.RawMessage(text)))
+		case secret.MatchString(text):
+			return "***"
 		}
 		return v
 	default:

@@ -59,7 +59,7 @@ func (v *values) day(name string) time.Time {
 		return time.Time{}
 	}
 	day, err := time.Parse(time.DateOnly, text)
-	if err != nil {
+	if err != nil || day.Year() < 1 {
 		v.wrong(name, "it is %q: use a date such as 2026-11-28", text)
 	}
 	return day

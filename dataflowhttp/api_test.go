@@ -11,12 +11,15 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/jsonl"
 	"github.com/activedataflow/dataflow/connector/memory"
 	"github.com/activedataflow/dataflow/dataflowhttp"
 )
@@ -238,6 +241,34 @@ func TestAPI_Authorize(t *testing.T) {
 	})
 }
 
+// Who may do everything with one flow can see and end its runs, and none of another flow.
+func TestAPI_AuthorizeOneFlow(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		a := t.api(&dataflowhttp.APIOptions{Authorize: func(_ *http.Request, _ dataflowhttp.Action, flow string) (string, error) {
+			if flow != "orders" {
+				return "", errors.New("not yours")
+			}
+			return "ann", nil
+		}})
+		mine, err := a.client.Enqueue(t.Context(), "orders", nil)
+		require.NoError(t, err)
+		other, err := a.client.Enqueue(t.Context(), oddName, nil)
+		require.NoError(t, err)
+		a.get("/runs?flow=orders")
+		a.get(fmt.Sprintf("/runs/%d", mine.ID))
+		a.call(http.StatusOK, "POST", fmt.Sprintf("/runs/%d/cancel", mine.ID), nil)
+		a.call(http.StatusCreated, "POST", fmt.Sprintf("/runs/%d/retry", mine.ID), nil)
+		for _, path := range []string{"/runs", "/runs?flow=other", "/runs?flow=other&flow=orders", "/runs/99", "/runs/x", fmt.Sprintf("/runs/%d", other.ID), fmt.Sprintf("/runs/%d/progress", other.ID)} {
+			a.call(http.StatusForbidden, "GET", path, nil)
+		}
+		a.call(http.StatusForbidden, "POST", fmt.Sprintf("/runs/%d/cancel", other.ID), nil)
+		a.call(http.StatusBadRequest, "POST", fmt.Sprintf("/flows/%s/pause?flow=orders", "orders"), nil)
+		a.call(http.StatusForbidden, "GET", fmt.Sprintf("/runs/%d?flow=orders", other.ID), nil)
+		a.call(http.StatusBadRequest, "GET", "/processes?flow=orders", nil)
+	})
+}
+
 // A page of another origin can change nothing, and what is wrong with a request is said.
 func TestAPI_Refused(t *testing.T) {
 	t.Parallel()
@@ -271,6 +302,12 @@ func TestAPI_Refused(t *testing.T) {
 			{400, "GET", "/flows?due=yes", "bad_parameter", nil},
 			{400, "GET", "/totals?from=yesterday", "bad_parameter", nil},
 			{400, "GET", "/flows/orders/ticks?n=100000", "bad_parameter", nil},
+			{404, "GET", "/flows/%00", "not_found", nil},
+			{404, "GET", "/flows/%ff/why", "not_found", nil},
+			{400, "GET", "/runs?flow=%00", "bad_parameter", nil},
+			{400, "GET", "/flows?after=%ff", "bad_parameter", nil},
+			{400, "GET", "/totals?from=0000-01-01", "bad_parameter", nil},
+			{400, "POST", "/flows/orders/pause", "bad_body", map[string]any{"reason": "a\x00b"}},
 			{422, "GET", "/runs?state=done", "bad_value", nil},
 			{422, "GET", "/runs?limit=100000", "bad_value", nil},
 			{400, "POST", "/flows/orders/pause", "bad_body", map[string]any{"raeson": "x"}},
@@ -320,6 +357,30 @@ func TestAPI_Secrets(t *testing.T) {
 			require.NoError(t, json.Unmarshal(w.Body.Bytes(), &page))
 			require.Equal(t, want, string(page.DeadLetters[0].Payload))
 		}
+	})
+}
+
+// A line that is no record is a text in its dead letter. As JSON, it can have keys all the same.
+func TestAPI_SecretsInTexts(t *testing.T) {
+	t.Parallel()
+	type login struct {
+		User, Password string
+	}
+	lines := `{"user": "ann", "password": "hush",}` + "\n" + `"{\"user\": \"bob\", \"password\": \"hush\"}"` + "\n"
+	path := filepath.Join(t.TempDir(), "logins.jsonl")
+	require.NoError(t, os.WriteFile(path, []byte(lines), 0o600))
+	onBoth(t, func(t *dbT) {
+		client := t.client(dataflow.NewFlow("logins", jsonl.Open[login](path, nil), dataflow.Identity[login](),
+			memory.NewSink[login]().Target(), &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(2)}))
+		require.NoError(t, client.Register(t.Context()))
+		_, err := client.Trigger(t.Context(), "logins", nil)
+		require.NoError(t, err)
+		handler, err := dataflowhttp.API(client, nil)
+		require.NoError(t, err)
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/dead-letters", nil))
+		require.NotContains(t, w.Body.String(), "hush")
+		require.Contains(t, w.Body.String(), "bob")
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -246,4 +247,18 @@ func TestFailures(t *testing.T) {
 	} {
 		require.Contains(t, failing(t, fn), want)
 	}
+}
+
+// A process that has died leaves no goroutine that watches its sink, and that would say in the log
+// of a later test that the sink hangs.
+//
+//nolint:paralleltest // it looks at all goroutines
+func TestKit_CrashAt_Goroutines(t *testing.T) {
+	kit := dataflowtest.New(t, dataflow.NewFlow("n", dataflowtest.NewSource(1), dataflow.Identity[int](), dataflowtest.NewSink[int]().Target(), nil))
+	kit.CrashAt(dataflowtest.AfterWrite, 1)
+	kit.Work("n")
+	require.Eventually(t, func() bool {
+		stacks := make([]byte, 1<<20)
+		return !strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "watchSink")
+	}, 5*time.Second, 10*time.Millisecond)
 }

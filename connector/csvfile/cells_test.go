@@ -186,3 +186,16 @@ func TestOptions_TimeLayouts_Abbreviations(t *testing.T) {
 	require.Equal(t, `column "D": "Fri, 02 Jan 2026 10:00:00 EST" is not a valid time.Time: the abbreviation "EST" does not say which zone it is: want UTC, GMT, or an offset, with -0700 in the layout`, all[3].Err)
 	require.Contains(t, all[4].Err, `the abbreviation "GMT+3" does not say which zone it is`)
 }
+
+// Beside an offset, an abbreviation is no riddle: so package time writes a time itself.
+func TestOptions_TimeLayouts_AbbreviationBesideOffset(t *testing.T) {
+	t.Parallel()
+	opts := &csvfile.Options{TimeLayouts: []string{"2006-01-02 15:04:05 -0700 MST"}}
+	all, last := read(t, csvfile.Open[struct{ D time.Time }](write(t, "D\n2026-01-02 10:00:00 +0100 CET\n2026-01-02 10:00:00 -0500 EST\n"), opts), nil)
+	require.NoError(t, last)
+	require.Len(t, all, 2)
+	for i, hour := range []int{9, 15} {
+		require.Empty(t, all[i].Err)
+		require.Equal(t, time.Date(2026, 1, 2, hour, 0, 0, 0, time.UTC), all[i].Value.D.UTC())
+	}
+}

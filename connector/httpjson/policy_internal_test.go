@@ -206,3 +206,15 @@ func TestSink_Unchecked(t *testing.T) {
 	_, err = policyClient(t, s, SinkOptions{Check: func(r *SinkResponse) error { return RefusedError{{Row: r.Rows, Err: io.EOF}} }}).Trigger(t.Context(), "keep", nil)
 	require.ErrorContains(t, err, "names row 20 of a request of 20 rows")
 }
+
+// A number that is no time must not become one: in the cursor, it would end the flow for good.
+func TestSince_NoTime(t *testing.T) {
+	t.Parallel()
+	for _, value := range []string{`"infinity"`, `"-Infinity"`, `"NaN"`, `1e30`, `-1e30`, `1764370000000000`} {
+		at, err := (&Since{Path: "at"}).of(json.RawMessage(`{"at":` + value + `}`))
+		require.Error(t, err, "%s is %s", value, at)
+	}
+	at, err := (&Since{Path: "at"}).of(json.RawMessage(`{"at":1764370000000}`))
+	require.NoError(t, err)
+	require.Equal(t, 2025, at.Year())
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -96,6 +97,9 @@ func (s *Since) inQuery(hasBody bool) bool {
 	return place == "query"
 }
 
+// lastMilli is the first millisecond since 1970 after the year 9999.
+const lastMilli = 253402300800000
+
 // of returns the time of a record.
 func (s *Since) of(record json.RawMessage) (time.Time, error) {
 	value, err := httpcall.FindValid(record, s.Path)
@@ -104,6 +108,9 @@ func (s *Since) of(record json.RawMessage) (time.Time, error) {
 	}
 	text := httpcall.Text(value)
 	if n, err := strconv.ParseFloat(text, 64); err == nil {
+		if !(math.Abs(n) < lastMilli) { // NaN, an infinity, or microseconds
+			return time.Time{}, errors.New("it is not a time: use seconds or milliseconds since 1970")
+		}
 		if n > 1e11 {
 			return time.UnixMilli(int64(n)).UTC(), nil
 		}

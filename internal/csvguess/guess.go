@@ -80,8 +80,8 @@ func Bytes(data []byte, whole bool) *Guess {
 	if !ok {
 		return g
 	}
-	if !whole { // the last line is not whole
-		text = text[:strings.LastIndexByte(text, '\n')+1]
+	if end := strings.LastIndexByte(text, '\n') + 1; !whole && end > 0 { // the last line is not whole
+		text = text[:end]
 	}
 	if !strings.Contains(text, "\n") && strings.Contains(strings.TrimRight(text, "\r"), "\r") {
 		g.Refused = `its lines end with CR alone: convert them, such as by tr '\r' '\n'`

@@ -104,3 +104,13 @@ func TestFile(t *testing.T) {
 	_, err = csvguess.File(path + ".missing")
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
+
+// A sample without a line feed is text all the same.
+func TestBytes_LongSample(t *testing.T) {
+	t.Parallel()
+	lines := strings.Repeat("1;2;3\r", 1000)
+	require.Contains(t, csvguess.Bytes([]byte("a;b;c\r"+lines), false).Refused, "end with CR alone")
+	g := csvguess.Bytes([]byte(strings.Repeat("a;", 1000)), false)
+	require.Empty(t, g.Refused)
+	require.Equal(t, ';', g.Comma)
+}
