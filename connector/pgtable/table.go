@@ -196,7 +196,7 @@ func newStatement(table pgx.Identifier, fields *rowmap.Plan, to *target, how way
 	}
 	if upsert {
 		st.looks = st.spares(to)
-		st.alone = st.alone && (!st.looks || !how.sparing)
+		st.alone = st.alone && !st.looks // a look does not wait for the commit of the batch before
 		rows := batchRows{query: st.numbered()}
 		st.results = st.withResults(table, to, key, rows)
 		if st.looks {
