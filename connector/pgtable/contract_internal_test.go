@@ -84,12 +84,12 @@ func (*places) beside(t *testing.T, of *pgxpool.Pool) *pgxpool.Pool {
 }
 
 // open returns how many connections a source or sink holds. It waits while the pool
-// closes a broken one in the background.
+// closes a broken one in the background, for which pgx takes up to 15 s.
 func (p *places) open(t *testing.T, part any) int {
 	t.Helper()
 	pool, _ := p.pools.Load(part)
 	stat := pool.(*pgxpool.Pool).Stat //nolint:forcetypeassert // nothing else is in it
-	require.Eventually(t, func() bool { return stat().AcquiredConns() == 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return stat().AcquiredConns() == 0 }, 30*time.Second, time.Millisecond)
 	return 0
 }
 

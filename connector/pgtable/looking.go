@@ -68,11 +68,11 @@ func (st *statement) looked(table pgx.Identifier, from batchRows, told bool) str
 		changed = "(" + strings.Join(was, ", ") + ") is distinct from (" + strings.Join(is, ", ") + ")"
 	}
 	with := "with " + v + "(\n" + from.query + "\n), d as materialized (" + d + "),\n" +
-		"x as materialized (select d.*, t.ctid as place, " + changed + " as changed from d join " + table.Sanitize() + " t on " + strings.Join(on, " and ") + " order by p)"
+		"x as materialized (select d.*, t.ctid as place, " + changed + " as changed from d join " + st.only + table.Sanitize() + " t on " + strings.Join(on, " and ") + " order by p)"
 	if set == nil {
 		return with
 	}
-	return with + ",\nu as (update " + table.Sanitize() + " t set " + strings.Join(set, ", ") + " from x where changed and t.ctid = place and " + strings.Join(match, " and ") +
+	return with + ",\nu as (update " + st.only + table.Sanitize() + " t set " + strings.Join(set, ", ") + " from x where changed and t.ctid = place and " + strings.Join(match, " and ") +
 		"\nreturning " + strings.Join(returning, ", ") + ", true as updated, p)"
 }
 

@@ -256,3 +256,21 @@ func TestUpsert_LookingFirst_Writers(t *testing.T) {
 		}
 	}
 }
+
+// As "on conflict", an upsert that looks first sees no rows of a table that inherits.
+func TestUpsert_LookingFirst_Inherited(t *testing.T) {
+	t.Parallel()
+	for _, from := range []int{1, math.MaxInt} {
+		pool := setup(t, `create table coded (id serial, code text primary key, v text)`, `create table child () inherits (coded)`,
+			`insert into coded (code, v) values ('b', 'parent')`, `insert into child (code, v) values ('a', 'child'), ('b', 'ours')`)
+		s := newSink[coded]("coded", true, []string{"code"})
+		s.to.copyFrom = from
+		results := make([]dataflow.RowResult, 2)
+		require.NoError(t, inTransaction(t, pool, func(ctx context.Context) error {
+			return reporting(s).WriteResultTx(ctx, []coded{{"a", "ours"}, {"b", "ours"}}, results)
+		}))
+		require.Equal(t, []dataflow.RowResult{dataflow.RowWritten, dataflow.RowUpdated}, results)
+		require.Equal(t, []string{"(a,ours)", "(b,ours)"}, query(t, pool, `select code, v from only coded order by code`))
+		require.Equal(t, []string{"(a,child)", "(b,ours)"}, query(t, pool, `select code, v from child order by code`))
+	}
+}

@@ -34,4 +34,11 @@ func TestSink_Pipelined(t *testing.T) {
 		require.NoError(t, write(t, pool, s, pipelinedRow{ID: 1, Cents: 1}))
 		require.Equal(t, c.want, s.Pipelined(), c.name)
 	}
+	for kind, want := range map[string]bool{"bigint": true, "bigserial": false} {
+		_, err := pool.Exec(t.Context(), `create table upserted_`+kind+` (id bigint primary key, cents bigint, n `+kind+`)`)
+		require.NoError(t, err)
+		s := newSink[pipelinedRow]("upserted_"+kind, true, []string{"id"})
+		require.NoError(t, write(t, pool, s, pipelinedRow{ID: 1, Cents: 1}))
+		require.Equal(t, want, s.Pipelined(), kind)
+	}
 }

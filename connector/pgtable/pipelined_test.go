@@ -19,10 +19,12 @@ import (
 
 // Some batches meet keys of the batch before, which is still being committed. The
 // table and the counters are the same as if the batches were written in sequence. A
-// table with a trigger is written in sequence.
+// table with a trigger is written in sequence, and so is one of which an upsert looks first
+// which rows exist.
 func TestUpsert_Pipelined(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, `create table ahead (id bigint primary key, cents bigint not null)`, `create table apart (id bigint primary key, cents bigint not null)`,
+		`create table numbered (id bigint primary key, cents bigint not null, n bigserial)`,
 		`create function nothing() returns trigger language plpgsql as 'begin return new; end'`,
 		`create trigger nothing before insert on apart for each row execute function nothing()`)
 	seed := rand.Uint64()
@@ -38,7 +40,7 @@ func TestUpsert_Pipelined(t *testing.T) {
 	}
 	for _, size := range []int{20, 200, 1500} { // with arrays and with COPY
 		var runs []*dataflow.Run
-		for _, table := range []string{"ahead", "apart"} {
+		for _, table := range []string{"ahead", "apart", "numbered"} {
 			_, err := pool.Exec(t.Context(), "truncate "+table)
 			require.NoError(t, err)
 			name := fmt.Sprintf("%s %d", table, size)
@@ -52,10 +54,12 @@ func TestUpsert_Pipelined(t *testing.T) {
 			runs = append(runs, run)
 		}
 		require.Equal(t, runs[1].Counters, runs[0].Counters, "seed %d, batches of %d", seed, size)
+		require.Equal(t, runs[1].Counters, runs[2].Counters, "seed %d, batches of %d", seed, size)
 		require.Positive(t, runs[0].Counters.Redundant)
 		require.Positive(t, runs[0].Counters.Updated)
 		var wrong int
-		require.NoError(t, pool.QueryRow(t.Context(), `select count(*) from ahead full join apart using (id) where ahead.cents is distinct from apart.cents`).Scan(&wrong))
+		require.NoError(t, pool.QueryRow(t.Context(), `select count(*) from ahead full join apart using (id) full join numbered using (id)
+			where ahead.cents is distinct from apart.cents or numbered.cents is distinct from apart.cents`).Scan(&wrong))
 		require.Zero(t, wrong, "seed %d, batches of %d", seed, size)
 	}
 }

@@ -108,7 +108,8 @@ func (s *tableSink) AppendOnly() bool { return !s.upsert }
 
 // Pipelined is true for a table without triggers, rules and foreign keys to itself,
 // once a batch was written to it. A statement that meets a key of the batch before
-// waits for that batch's commit, and then sees the committed row.
+// waits for that batch's commit, and then sees the committed row. An upsert that looks
+// first which rows exist would not wait, and could take an old row for unchanged.
 func (s *tableSink) Pipelined() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

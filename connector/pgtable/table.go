@@ -156,6 +156,7 @@ type statement struct {
 	copier  *copier // nil if all batches are written with arrays
 	check   string  // checks the constraints that the commit would check; empty if there are none
 	looks   bool    // true if an upsert looks first which rows exist; see lookingFirst
+	only    string  // "only ", as "on conflict" sees no rows of tables that inherit; or nothing
 	over    string  // "overriding system value ", or nothing
 	alone   bool    // true if the result depends only on the given rows and on the rows with their keys
 }
@@ -196,7 +197,10 @@ func newStatement(table pgx.Identifier, fields *rowmap.Plan, to *target, how way
 	}
 	if upsert {
 		st.looks = st.spares(to)
-		st.alone = st.alone && (!st.looks || !how.sparing)
+		if to.kind == "r" {
+			st.only = "only "
+		}
+		st.alone = st.alone && !st.looks // a look does not wait for the commit of the batch before
 		rows := batchRows{query: st.numbered()}
 		st.results = st.withResults(table, to, key, rows)
 		if st.looks {

@@ -37,7 +37,8 @@ type Table struct {
 	// table, if none of 16 keys of the batch exists; the other way takes about three times as
 	// long (docs/benchmarks.md). If other keys exist, Postgres refuses the copy
 	// after it has spent up to one number a row. The next 100 batches are then written the
-	// other way. With SpareSequences, no batch is copied so, and no batch is written ahead.
+	// other way. With SpareSequences, no batch is copied so. In both ways, no batch is written
+	// while the one before it is committed.
 	//
 	// A row that another transaction inserts at the same time still spends a number, and so
 	// does a batch that is rolled back. All rows spend one in a table with rules, with row
