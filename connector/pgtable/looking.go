@@ -16,9 +16,10 @@ import (
 
 // spares reports whether an upsert looks first which rows exist: a column that T lacks
 // takes numbers from a sequence, and "on conflict" would spend one on each row, also on
-// those that exist. A trigger before an insert must see all rows.
+// those that exist. A trigger before an insert must see all rows. The look reads ctid, for
+// which a role needs the right to read the whole table.
 func (st *statement) spares(t *target) bool {
-	return t.plain && !t.before && slices.ContainsFunc(t.columns, func(c tableColumn) bool {
+	return t.plain && t.readable && !t.before && slices.ContainsFunc(t.columns, func(c tableColumn) bool {
 		return c.isNumbered && st.fields.Index(c.name) < 0
 	})
 }

@@ -53,7 +53,7 @@ type tableColumn struct {
 	collated   bool   // true if it has a collation
 }
 
-// targetQuery asks nine questions:
+// targetQuery asks ten questions:
 //
 //   - whether COPY does the same to the table as an insert;
 //   - whether this role may create temporary tables;
@@ -63,6 +63,7 @@ type tableColumn struct {
 //   - whether it has foreign keys to itself;
 //   - what kind of relation it is;
 //   - which of its constraints, as SQL, are checked at the commit;
+//   - whether this role may read all of it, as reading ctid needs;
 //   - the number of the server process, which a proxy hides when one connects.
 const targetQuery = `
 with root (oid) as (
@@ -81,7 +82,7 @@ select c.relkind in ('r', 'p') and not c.relhasrules and not row_security_active
 	c.relkind::text,
 	coalesce((select string_agg(pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(d.conname), ', ' order by d.oid)
 		from pg_catalog.pg_constraint d join pg_catalog.pg_namespace n on n.oid = d.connamespace where d.conrelid = c.oid and d.condeferred), ''),
-	pg_backend_pid()
+	pg_catalog.has_table_privilege(c.oid, 'select'), pg_backend_pid()
 from pg_catalog.pg_class c where c.oid = to_regclass($1)`
 
 // target is a table to write to, with the answers of targetQuery.
@@ -96,6 +97,7 @@ type target struct {
 	looks     bool   // true if writing looks at other rows of the table, by triggers or by foreign keys to itself
 	kind      string // "r" for a table, "v" for a view, "f" for a foreign table
 	deferred  string
+	readable  bool // true if this role may read all of it
 }
 
 // lookUp looks up a table.
@@ -106,7 +108,7 @@ func lookUp(ctx context.Context, tx pgx.Tx, table pgx.Identifier) (*target, erro
 	}
 	t := &target{columns: columns, arrays: isPlain(tx.Conn())}
 	var pid uint32
-	err = tx.QueryRow(ctx, targetQuery, table.Sanitize()).Scan(&t.plain, &t.temporary, &t.xmax, &t.triggers, &t.before, &t.looks, &t.kind, &t.deferred, &pid)
+	err = tx.QueryRow(ctx, targetQuery, table.Sanitize()).Scan(&t.plain, &t.temporary, &t.xmax, &t.triggers, &t.before, &t.looks, &t.kind, &t.deferred, &t.readable, &pid)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil, noTable(table) // it has just gone
