@@ -45,6 +45,7 @@ func TestLoop(t *testing.T) {
 		done := make(chan struct{})
 		go func() { l.Run(ctx); close(done) }()
 		time.Sleep(time.Minute) // of the bubble
+		synctest.Wait()
 		require.Equal(t, []error{boom, nil}, changes)
 		require.Equal(t, 2, ready)
 		require.Equal(t, 5, tries)
