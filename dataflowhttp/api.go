@@ -153,7 +153,7 @@ type call struct {
 
 func (a *api) serve(w http.ResponseWriter, r *http.Request, route route) {
 	q := &call{Request: r, route: &route}
-	if err := a.authorize(q); err != nil {
+	if err := a.authorize(r.Context(), q); err != nil {
 		a.fail(r.Context(), w, q, err)
 		return
 	}
@@ -173,14 +173,14 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, route route) {
 }
 
 // authorize asks whether the request is allowed, and by whom it is made.
-func (a *api) authorize(q *call) error {
+func (a *api) authorize(ctx context.Context, q *call) error {
 	if a.opts.Authorize == nil {
 		if q.route.action == ActionRead {
 			return nil
 		}
 		return &problemError{http.StatusForbidden, "read_only", "this API is read-only: its service gives no APIOptions.Authorize"}
 	}
-	flow, err := a.flowOf(q)
+	flow, err := a.flowOf(ctx, q)
 	if err != nil {
 		return err
 	}
@@ -193,7 +193,7 @@ func (a *api) authorize(q *call) error {
 }
 
 // flowOf returns the name of the flow that a request is about, or "" if it is about several.
-func (a *api) flowOf(q *call) (string, error) {
+func (a *api) flowOf(ctx context.Context, q *call) (string, error) {
 	if q.PathValue("id") == "" {
 		return cmp.Or(q.PathValue("name"), q.URL.Query().Get("flow")), nil // another "flow" than that of a list is refused later
 	}
@@ -201,7 +201,7 @@ func (a *api) flowOf(q *call) (string, error) {
 	if err != nil {
 		return "", nil //nolint:nilerr // the handler answers it, once it is allowed
 	}
-	run, err := a.client.Run(q.Context(), id)
+	run, err := a.client.Run(ctx, id)
 	if errors.Is(err, dataflow.ErrNotFound) {
 		return "", nil
 	}
