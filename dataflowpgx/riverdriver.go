@@ -47,9 +47,10 @@ func (l *listener) WaitForNotification(ctx context.Context) (*riverdriver.Notifi
 	defer cancel()
 	stopped := make(chan struct{})
 	defer close(stopped)
+	reset := l.reset // Connect may be called before the goroutine ends
 	go func() {
 		select {
-		case <-l.reset:
+		case <-reset:
 			cancel()
 		case <-stopped:
 		}

@@ -58,11 +58,13 @@ func (f *failover) turn(t *testing.T) {
 		_, err := old.Exec(t.Context(), sql)
 		require.NoError(t, err)
 	}
-	// Those that had begun to write before must end.
-	writing := `select count(*) from pg_stat_activity where backend_xid is not null and pid <> pg_backend_pid()`
+	// Those that had begun before may write, and must end.
+	var since time.Time
+	require.NoError(t, old.QueryRow(t.Context(), "select clock_timestamp()").Scan(&since))
+	writing := `select count(*) from pg_stat_activity where xact_start <= $1 and backend_type = 'client backend' and pid <> pg_backend_pid()`
 	require.Eventually(t, func() bool {
 		var n int
-		return old.QueryRow(t.Context(), writing).Scan(&n) == nil && n == 0
+		return old.QueryRow(t.Context(), writing, since).Scan(&n) == nil && n == 0
 	}, 20*time.Second, 20*time.Millisecond)
 	var lsn string
 	require.NoError(t, old.QueryRow(t.Context(), "select pg_current_wal_flush_lsn()::text").Scan(&lsn))
