@@ -95,6 +95,9 @@ func setCursor(ctx context.Context, a *api, q *call, b *cursorBody) (*jsonview.C
 }
 
 func replay(ctx context.Context, a *api, q *call, b *replayBody) (*replayed, error) {
+	if b.IDs != nil && len(b.IDs) == 0 {
+		return nil, &dataflow.ConfigError{Field: "ids", Reason: "it is empty: name dead letters, or leave it out to replay all that are open"}
+	}
 	report, err := a.client.Replay(ctx, q.PathValue("name"), b.IDs...)
 	if err != nil {
 		return nil, err

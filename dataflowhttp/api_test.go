@@ -316,6 +316,7 @@ func TestAPI_Refused(t *testing.T) {
 			{422, "POST", "/flows/orders/runs", "bad_value", map[string]any{"params": map[string]any{"day": 1}}},
 			{422, "PUT", "/flows/orders/cursor", "bad_value", map[string]any{"if_seq": 1}},
 			{422, "PUT", "/flows/orders/cursor", "bad_value", map[string]any{"cursor": 1}},
+			{422, "POST", "/flows/orders/dead-letters/replay", "bad_value", map[string]any{"ids": []int{}}},
 			{422, "POST", "/flows/orders/backfills", "bad_value", map[string]any{"ranges": -1}},
 		} {
 			require.Equal(t, c.code, a.call(c.status, c.method, c.path, c.body)["code"], c.path)
