@@ -137,3 +137,7 @@ func (c *Client) Locate(ctx context.Context, gid string) (*Flow, error) {
 	}
 	return c.flows.bind(rec), nil
 }
+
+// PoolNeeds returns how many connections each pool needs for this client's flows: its own
+// pool first. Pools of parts that do not say what they need ([PoolUser]) are left out.
+func (c *Client) PoolNeeds() []*PoolNeed { return c.poolNeeds(c.config.Flows) }

@@ -9,69 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/activedataflow/dataflow/internal/schedule"
 	"github.com/activedataflow/dataflow/internal/stored"
 )
-
-// why is what Why knows about a flow, and the causes that it has found.
-type why struct {
-	client           *Client
-	now              time.Time
-	flow             *Flow
-	plan             *schedule.Plan // nil: it cannot be read here
-	running, waiting []*Run
-	lost             []*Run        // in progress, with a lease that has lapsed
-	last             *Run          // the last ended run, nil if there is none
-	skipped          *SkippedTicks // the last ones, nil if there are none
-	processes        []*Process    // the live ones
-	causes           []Cause
-}
-
-// lookInto reads what Why needs to know about a flow.
-func (c *Client) lookInto(ctx context.Context, name string) (*why, error) {
-	rec, err := c.store.FlowByName(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	w := &why{client: c, flow: c.flows.bind(rec)}
-	if w.now, err = c.store.Now(ctx); err != nil {
-		return nil, err
-	}
-	if w.plan, err = planOf(rec); err != nil {
-		w.plan = nil
-	}
-	live, err := c.store.RunLive(ctx, rec.ID)
-	if err != nil {
-		return nil, err
-	}
-	for _, run := range live {
-		switch {
-		case run.State == RunPending:
-			w.waiting = append(w.waiting, run)
-		case run.LeaseUntil.Before(w.now):
-			w.lost = append(w.lost, run)
-		default:
-			w.running = append(w.running, run)
-		}
-	}
-	slices.SortStableFunc(w.waiting, func(a, b *Run) int { return a.RunAfter.Compare(b.RunAfter) })
-	ended, err := c.store.RunList(ctx, &RunListParams{Flow: name, States: []RunState{RunSuccess, RunFailed, RunCancelled}, Limit: 1})
-	if err != nil {
-		return nil, err
-	}
-	if len(ended) > 0 {
-		w.last = ended[0]
-	}
-	skipped, err := c.store.TickList(ctx, &TickListParams{Flow: name, Limit: 1})
-	if err != nil {
-		return nil, err
-	}
-	if len(skipped) > 0 {
-		w.skipped = skipped[0]
-	}
-	w.processes, err = c.store.ProcessList(ctx)
-	return w, err
-}
 
 func (w *why) add(code CauseCode, runID int64, until *time.Time, format string, args ...any) {
 	w.causes = append(w.causes, Cause{Code: code, RunID: runID, Until: until, Text: fmt.Sprintf(format, args...)})

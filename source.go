@@ -3,10 +3,8 @@ package dataflow
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"iter"
-	"sync"
 
 	"github.com/activedataflow/dataflow/internal/stored"
 )
@@ -237,162 +235,6 @@ func noSplitter(source any) error {
 	return &ConfigError{Field: "n", Reason: fmt.Sprintf("the source (%s) cannot be cut: it lacks the power Splitter: use 1, or a source that has it, such as pgtable.Keyset", describe(source).Type)}
 }
 
-// Parametric makes a source anew for each run, from the run's Params. They are read
-// strictly as a P: an unknown field is an error. P is its zero value if the run has
-// none. So any source can take parameters, such as the arguments of a query or a file's
-// path.
-//
-//	dataflow.Parametric(func(p Day) (dataflow.Source[Order, pgtable.Cursor], error) {
-//		return pgtable.Keyset[Order](pool, pgtable.Query{SQL: ordersOf, Args: []any{p.Day}, Key: key}), nil
-//	})
-//
-// An error of the function says what is wrong with the parameters, and refuses the run.
-// The library calls the function often, also without a run. It must not touch the
-// network, and must not return a nil source. The optional powers (Count, Committed,
-// Until, Split, Notes, PoolUse) are those of the source that it returns.
-func Parametric[P, T, C any](source func(params P) (Source[T, C], error)) Source[T, C] {
-	return &parametric[P, T, C]{make: source}
-}
-
-type parametric[P, T, C any] struct {
-	make func(params P) (Source[T, C], error)
-
-	mu      sync.Mutex
-	reading Source[T, C] // what is being read, or was last
-}
-
-// of makes the source of a run.
-func (s *parametric[P, T, C]) of(params json.RawMessage) (Source[T, C], error) {
-	var p P
-	if params != nil {
-		if err := stored.DecodeStrict(params, &p); err != nil {
-			return nil, &ConfigError{Field: "Params", Reason: fmt.Sprintf("%s is not a %T: %v", stored.Clip(string(params)), p, err)}
-		}
-	}
-	source, err := s.make(p)
-	if err == nil && isNil(source) {
-		err = errors.New("the function of Parametric returned no source")
-	}
-	var ce *ConfigError
-	if err != nil && !errors.As(err, &ce) {
-		err = &ConfigError{Field: "Params", Reason: err.Error()}
-	}
-	return source, err
-}
-
-func (s *parametric[P, T, C]) Validate() error {
-	if s.make == nil {
-		return &ConfigError{Field: "Parametric", Reason: "the function is nil"}
-	}
-	return nil
-}
-
-// Describe describes the source without parameters, if the function can make it.
-func (s *parametric[P, T, C]) Describe() Description {
-	d := Description{Type: "parametric"}
-	_ = guard(func() error {
-		source, err := s.of(nil)
-		if err == nil {
-			inner := describe(source)
-			d.Detail = map[string]any{"source": inner}
-		}
-		return err
-	})
-	return d
-}
-
-// PoolUse is what the source without parameters needs, if the function can make it.
-func (s *parametric[P, T, C]) PoolUse() (uses []PoolUse) {
-	_ = guard(func() error {
-		source, err := s.of(nil)
-		if err == nil {
-			uses = usesOf(source)
-		}
-		return err
-	})
-	return uses
-}
-
-func (s *parametric[P, T, C]) CheckRequest(r Request[C]) error {
-	source, err := s.of(r.Params)
-	if err != nil {
-		return err
-	}
-	if err := validate("Params", source); err != nil {
-		return err
-	}
-	r.Params = nil // they are in the source
-	if checker, ok := source.(RequestChecker[C]); ok {
-		return checker.CheckRequest(r)
-	}
-	if r.Bounded {
-		return &ConfigError{Field: "Until", Reason: fmt.Sprintf("the source (%s) cannot end a read there: it lacks the power RequestChecker", describe(source).Type)}
-	}
-	return nil
-}
-
-func (s *parametric[P, T, C]) Count(ctx context.Context, r Request[C]) (int64, error) {
-	source, err := s.of(r.Params)
-	if err != nil {
-		return 0, err
-	}
-	counter, ok := source.(Counter[C])
-	if !ok {
-		return 0, errors.New("the source does not count its records")
-	}
-	r.Params = nil
-	return counter.Count(ctx, r)
-}
-
-// Notes are those of the source without parameters, unless the request has some.
-func (s *parametric[P, T, C]) Notes(ctx context.Context, r Request[C]) ([]string, error) {
-	source, err := s.of(r.Params)
-	if err != nil {
-		return nil, err
-	}
-	noter, ok := source.(Noter[C])
-	if !ok {
-		return nil, nil
-	}
-	r.Params = nil
-	return noter.Notes(ctx, r)
-}
-
-func (s *parametric[P, T, C]) Split(ctx context.Context, r Request[C], n int) ([]C, error) {
-	source, err := s.of(r.Params)
-	if err != nil {
-		return nil, err
-	}
-	splitter, ok := source.(Splitter[C])
-	if !ok {
-		return nil, noSplitter(source)
-	}
-	r.Params = nil
-	return splitter.Split(ctx, r, n)
-}
-
-func (s *parametric[P, T, C]) Committed(ctx context.Context, cursor C) error {
-	s.mu.Lock()
-	acker, ok := s.reading.(Acker[C])
-	s.mu.Unlock()
-	if !ok {
-		return nil
-	}
-	return acker.Committed(ctx, cursor)
-}
-
-func (s *parametric[P, T, C]) Read(ctx context.Context, r Request[C]) iter.Seq2[Item[T, C], error] {
-	source, err := s.of(r.Params)
-	if err != nil {
-		return func(yield func(Item[T, C], error) bool) { yield(Item[T, C]{}, Permanent(err)) }
-	}
-	s.mu.Lock()
-	s.reading = source
-	s.mu.Unlock()
-	r.Params = nil
-	return source.Read(ctx, r)
-}
-
 // PoolUse says what a source, a transform or a sink needs of one pool of connections.
 type PoolUse struct {
 	// Pool is the pool itself, such as a *pgxpool.Pool. Uses with an equal Pool count
@@ -417,20 +259,6 @@ type PoolUse struct {
 // touch the network.
 type PoolUser interface {
 	PoolUse() []PoolUse
-}
-
-// PoolNeed says how many connections of a pool the flows of a client need, and how that was
-// counted. See [Client.PoolNeeds].
-type PoolNeed struct {
-	// Size is how many connections the pool has at most. 0: no limit.
-	Size int
-	// Least is how many it must have for each of the flows to run, one at a time.
-	Least int
-	// AllAtOnce is how many let every flow run at the same time. With fewer, some runs wait
-	// as pending until others have ended.
-	AllAtOnce int
-	// Counted says how AllAtOnce was counted, a sentence for each part.
-	Counted []string
 }
 
 // usesOf returns what a part of a flow needs.
