@@ -11,7 +11,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/activedataflow/dataflow"
@@ -128,17 +127,6 @@ func (c *Caller) Validate(address string) error {
 	return errors.Join(errs...)
 }
 
-// Response is a response with a status of 2xx, or 304.
-type Response struct {
-	Status int
-	Header http.Header
-	URL    *url.URL // of the request, after redirects
-	Body   []byte   // without a byte order mark; nil for a stream
-	// Stream is the body of a stream. The caller must close it.
-	Stream io.ReadCloser
-	length int64 // as announced, or -1
-}
-
 // Do makes the request that build returns; it calls build for each try. It retries
 // errors of the connection, the statuses 408, 425, 429 and 5xx, and any response that asks
 // for a wait, after that wait. It returns one of these errors:
@@ -208,15 +196,6 @@ type rejectedKey struct{}
 // TokenRejected reports whether the server answered the previous try of a request with 401,
 // so that Auth must not add the same token again.
 func TokenRejected(req *http.Request) bool { return req.Context().Value(rejectedKey{}) != nil }
-
-// failure is an error that a retry may solve.
-type failure struct {
-	err   error
-	after time.Duration // as the server asks, or 0
-}
-
-func (f *failure) Error() string { return f.err.Error() }
-func (f *failure) Unwrap() error { return f.err }
 
 // prepare adds the headers and what Auth adds, except for another host.
 func (c *Caller) prepare(req *http.Request) error {
@@ -303,74 +282,6 @@ func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*htt
 	return got, sentBody(req, resp)
 }
 
-// understood returns an error for a response that was not asked for: a compressed one, which
-// the client has not decompressed, or one without content.
-func understood(req *http.Request, resp *http.Response) error {
-	conditional := req.Header.Get("If-None-Match") != "" || req.Header.Get("If-Modified-Since") != ""
-	switch encoding := resp.Header.Get("Content-Encoding"); {
-	case encoding != "" && !strings.EqualFold(encoding, "identity") && resp.StatusCode <= 299:
-		return dataflow.Permanent(fmt.Errorf("%s: the response is compressed by %q, and is decompressed only if Accept-Encoding is left to the client: do not set that header", show(req), encoding))
-	case resp.StatusCode == http.StatusNotModified && !conditional:
-		return &failure{err: fmt.Errorf("%s: %s, though the request did not ask for changes only", show(req), resp.Status)}
-	default:
-		return nil
-	}
-}
-
-// readAll reads a body of an announced length, which may be wrong, and at most one byte more
-// than most.
-func readAll(body io.Reader, length, most int64) ([]byte, error) {
-	var buffer bytes.Buffer
-	if length > 0 {
-		buffer.Grow(int(min(length, most, 4<<20)) + bytes.MinRead)
-	}
-	_, err := buffer.ReadFrom(io.LimitReader(body, most+1))
-	return buffer.Bytes(), err
-}
-
-// sentBody returns an error if a redirect has dropped the body. After 301, 302 and 303 the
-// client repeats the request with GET, so the server that answers has not received the body.
-func sentBody(req *http.Request, resp *http.Response) error {
-	if resp.Request == nil || resp.Request.Method == req.Method {
-		return nil
-	}
-	return dataflow.Permanent(fmt.Errorf("%s: the server redirects to %s, where the body would not be sent: use that address", show(req), show(resp.Request)))
-}
-
-// judge returns the error of a response, or nil if it is good.
-func (c *Caller) judge(req *http.Request, resp *http.Response, got *Response, good bool) error {
-	v := Verdict{}
-	if c.Classify != nil {
-		v = c.Classify(got)
-	}
-	if c.Polls && got.Status == http.StatusAccepted && v.Action == ByStatus {
-		if after := retryAfter(got.Header, serverTime(got.Header)); after > 0 {
-			v = Verdict{Action: Retry, After: after}
-		}
-	}
-	if v.Action == ByStatus && good || v.Action == Accept {
-		return nil
-	}
-	err := fmt.Errorf("%s: %s%s", show(req), resp.Status, excerpt(got.Body))
-	after, again := asksToWait(got.Status, got.Header)
-	if v.Action == ByStatus && got.Status == http.StatusUnauthorized {
-		v.Action = Renew
-	}
-	if c.Check != nil && v.Action == ByStatus {
-		if own := c.Check(got); own != nil {
-			waits := (again || got.Status == http.StatusUnauthorized) && !dataflow.IsPermanent(own)
-			if !waits {
-				return fmt.Errorf("%w: %w", err, own)
-			}
-			err = fmt.Errorf("%w: %w", err, own)
-		}
-	}
-	if v.Action == Retry || v.Action == ByStatus && again {
-		return &failure{err: err, after: cmp.Or(v.After, after)}
-	}
-	return dataflow.Permanent(&StatusError{Status: got.Status, Action: v.Action, err: err})
-}
-
 // explain adds the request to an error, without the address's query, which may hold
 // a secret.
 func (c *Caller) explain(limited context.Context, req *http.Request, err error) error {
@@ -382,34 +293,6 @@ func (c *Caller) explain(limited context.Context, req *http.Request, err error) 
 		err = inner.Err
 	}
 	return fmt.Errorf("%s: %w", show(req), err)
-}
-
-// StatusError is the error of a response whose status no retry can change.
-type StatusError struct {
-	Status int
-	Action Action // as Classify says
-	err    error
-}
-
-func (e *StatusError) Error() string { return e.err.Error() }
-
-// excerpt returns the beginning of a body on one line.
-func excerpt(body []byte) string {
-	text := strings.Join(strings.Fields(string(body[:min(len(body), maxShown)])), " ")
-	if text == "" {
-		return ""
-	}
-	return ": " + strings.ToValidUTF8(text, "?")
-}
-
-// show names a request.
-func show(req *http.Request) string {
-	return req.Method + " " + bareURL(req.URL)
-}
-
-// bareURL returns an address without its query, which may hold a secret.
-func bareURL(u *url.URL) string {
-	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -1,0 +1,324 @@
+package dataflowpgx
+
+const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for, r.run_after, r.created_at,
+	r.started_at, r.ended_at, r.attempt, r.max_attempts, r.worker, r.lease_no, r.lease_until,
+	r.queue, coalesce(r.river_job_id, 0),
+	r.read, r.written, r.redundant, r.filtered, r.dropped, r.dead_lettered,
+	r.total, r.from_cursor::text, r.to_cursor::text, r.error, r.errors::text, r.actor, r.reason, r.code_version,
+	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0), r.updated,
+	r.scope, r.params::text, r.until_cursor::text, r.waits_for, r.waits_since`
+
+// Adds no run to an inactive flow or one with another Runtime, to a flow with a waiting run of
+// the same key, and to a flow with a run of the same tick. It returns only what the driver does
+// not know of the run, because reading all of its columns takes as long as adding it.
+//
+// It looks for a run of the same tick before it inserts. The unique index alone would
+// make the insert wait for a transaction that ends that run. That transaction may wait
+// for the flow, and the transaction that fires the tick holds the flow's lock.
+const sqlRunInsert = `
+insert into {s}dataflow_run (` + runInserted + `)
+select id, $2, $3, coalesce($4, {now}), coalesce($4, {now}), {now}, $5, $6,
+	case when $14 then ` + reservedJob + ` else $7 end, $8, $9, $10, $11::json, $12::json, $13::json
+from {s}dataflow_flow where id = $1 and state = 'active' and ($15::jsonb is null or runtime = $15::jsonb) and not exists (
+	select from {s}dataflow_run t where t.flow_id = $1 and t.scheduled_for = $4 and t.trigger = 'schedule' and $2 = 'schedule')
+on conflict do nothing
+returning ` + insertedColumns + `,
+	case when not $16 then ` + wakeOthers + ` end`
+
+const (
+	runInserted = `flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason, scope, params, from_cursor, until_cursor`
+	reservedJob = `nextval('{s}river_job_id_seq'::regclass)`
+	// Postgres tells the listeners when the transaction is committed. See listen.go.
+	wakeOthers      = `case when queue = '' and run_after <= {now} then pg_notify('` + wakeChannel + `', tableoid::text || ' ' || flow_id)::text end`
+	insertedColumns = `id, (select f.name from {s}dataflow_flow f where f.id = flow_id), scheduled_for, created_at, coalesce(river_job_id, 0)`
+)
+
+// sqlRunInsert for many runs. The order of the rows is the same in all transactions, so that
+// two of them do not wait for each other.
+const sqlRunInsertMany = `
+insert into {s}dataflow_run (` + runInserted + `)
+select f.id, i.trigger, i.unique_key, coalesce(i.at, {now}), coalesce(i.at, {now}), {now}, i.max_attempts, i.queue,
+	case when i.reserve then ` + reservedJob + ` else i.job end, i.actor, i.reason, i.scope, i.params::json, i.from_cursor::json, i.until_cursor::json
+from ` + runItems + ` join {s}dataflow_flow f on f.id = i.flow_id and f.state = 'active' and (i.runtime is null or f.runtime = i.runtime)
+where not exists (
+	select from {s}dataflow_run t where t.flow_id = i.flow_id and t.scheduled_for = i.at and t.trigger = 'schedule' and i.trigger = 'schedule')
+order by f.id, i.unique_key
+on conflict do nothing
+returning ` + insertedColumns + `, ` + wakeOthers + `, flow_id, unique_key`
+
+const runItems = `unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[], $5::integer[], $6::text[], $7::bigint[], $8::text[], $9::text[],
+	$10::text[], $11::text[], $12::text[], $13::text[], $14::boolean[], $15::jsonb[])
+	as i (flow_id, trigger, unique_key, at, max_attempts, queue, job, actor, reason, scope, params, from_cursor, until_cursor, reserve, runtime)`
+
+// sqlRunWaiting for many runs.
+const sqlRunWaitingMany = `
+select ` + runColumns + `, r.unique_key
+from unnest($1::bigint[], $2::text[], $3::jsonb[]) as i (flow_id, unique_key, runtime)
+	join {s}dataflow_run r on r.flow_id = i.flow_id and r.unique_key = i.unique_key and r.state = 'pending'
+	join {s}dataflow_flow f on f.id = r.flow_id and f.state = 'active' and (i.runtime is null or f.runtime = i.runtime)`
+
+// The scope of a backfill is the id of its first run.
+const sqlRunOwnScope = `update {s}dataflow_run set scope = id::text where id = $1 returning scope`
+
+const sqlRunWaiting = `
+select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+where r.flow_id = $1 and r.unique_key = $2 and r.state = 'pending' and f.state = 'active' and ($3::jsonb is null or f.runtime = $3::jsonb)`
+
+const sqlRunWaitingLike = `
+select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+where r.flow_id = $1 and r.state = 'pending' and starts_with(r.unique_key, $2)
+order by r.id`
+
+const sqlRunByTick = `
+select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+where r.flow_id = $1 and r.scheduled_for = $2 and r.trigger = 'schedule' and f.state = 'active'`
+
+const sqlRunSetJob = `update {s}dataflow_run set river_job_id = $2, queue = $3 where id = $1`
+
+// A run that waits for the same since earlier stays as it is.
+const sqlRunWaits = `
+update {s}dataflow_run
+set waits_for = $4, waits_since = case when $4 = '' then null else {clock} - $5::bigint * interval '1 microsecond' end
+where id = $1 and lease_no = $2 and state = $3 and waits_for <> $4`
+
+const sqlRunByID = `
+select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id where r.id = $1`
+
+const sqlRunByJob = `
+select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+where r.river_job_id = $1 order by r.id desc limit 1`
+
+// Each half uses a partial index. With one condition on the state, Postgres would read
+// all the runs that the flow ever had.
+const sqlRunLive = `
+select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+where r.id in (
+	select id from {s}dataflow_run where flow_id = $1 and state = 'in_progress'
+	union all
+	select id from {s}dataflow_run where flow_id = $1 and state = 'pending')
+order by r.id`
+
+// A run can be claimed while slotsTaken < slotLimit. slotsTaken counts
+//
+//   - for one of the flow's own runs, the runs in the flow's own slots;
+//   - for a backfill with slots of its own, the flow's backfills in progress;
+//   - for a backfill without, all the flow's runs in progress.
+//
+// Backfill slots begin at dataflow.FirstBackfillSlot, 1000.
+const (
+	hasBackfillSlot = `(r.scope <> '' and s.backfills > 0)`
+	slotLimit       = `case when ` + hasBackfillSlot + ` then s.backfills else s.slots end`
+	slotsTaken      = `(select count(*) from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress'
+		and case when r.scope = '' then o.slot < 1000 when s.backfills > 0 then o.scope <> '' else true end)`
+)
+
+// Leaves out runs without a free slot, so that they do not use up the limit. The flows of s
+// have more than one slot, or slots for backfills.
+const (
+	sqlRunDue = `
+select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+	left join unnest($1::bigint[], $2::integer[], $3::integer[]) as given (flow_id, slots, backfills) on given.flow_id = r.flow_id
+	cross join lateral (select coalesce(given.slots, 1) as slots, coalesce(given.backfills, 0) as backfills) s
+where r.state = 'pending' and r.queue = '' and r.run_after <= {now} and (r.run_after, r.id) > ($5, $6)
+	and f.state = 'active' and ` + slotsTaken + ` < ` + slotLimit + `
+order by r.run_after, r.id limit $4`
+
+	sqlRunDueOf = `
+select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+	left join unnest($1::bigint[], $2::integer[], $3::integer[]) as given (flow_id, slots, backfills) on given.flow_id = r.flow_id
+	cross join lateral (select coalesce(given.slots, 1) as slots, coalesce(given.backfills, 0) as backfills) s
+where r.state = 'pending' and r.queue = '' and r.run_after <= {now} and (r.run_after, r.id) > ($5, $6)
+	and f.state = 'active' and r.flow_id = any($7) and ` + slotsTaken + ` < ` + slotLimit + `
+order by r.run_after, r.id limit $4`
+)
+
+// A run that waits for a later time does not count, unless it has been claimed before. Each half
+// uses a partial index, flow by flow, however many runs other flows have.
+const sqlRunActivity = `
+select f.id, r.in_progress, r.pending, r.ticks, r.backfills
+from unnest($1::bigint[]) as f (id) cross join lateral (
+	select count(*) filter (where state = 'in_progress') as in_progress,
+		count(*) filter (where state = 'pending') as pending,
+		count(*) filter (where state = 'pending' and trigger = 'schedule' and lease_no = 0) as ticks,
+		count(*) filter (where scope <> '') as backfills
+	from (
+		select state, trigger, lease_no, scope from {s}dataflow_run where flow_id = f.id and state = 'in_progress'
+		union all
+		select state, trigger, lease_no, scope from {s}dataflow_run
+		where flow_id = f.id and state = 'pending' and (run_after <= {now} or lease_no > 0)) live) r
+where r.in_progress + r.pending > 0`
+
+// Of two claims at once, the unique index on the slot lets one succeed. The count of
+// slotsTaken only keeps the usual case out of the server's log. The claim clears the
+// unique key, so that another run can wait while this one is worked.
+//
+// A flow with one slot has an order within a queue. A tick's run waits for the runs of
+// earlier ticks, and for a run that lost its worker. A backfill without slots of its own waits for the flow's own runs.
+//
+// A backfill with slots of its own begins to look for a free one at a slot that depends
+// on its id, so that claims at the same moment try different slots.
+const sqlRunClaim = `
+update {s}dataflow_run r
+set state = 'in_progress',
+	slot = (select n + case when ` + hasBackfillSlot + ` then 1000 else 0 end from generate_series(0, ` + slotLimit + ` - 1) n
+		where not exists (select from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress'
+			and o.slot = n + case when ` + hasBackfillSlot + ` then 1000 else 0 end)
+		order by case when ` + hasBackfillSlot + ` then (n + r.id) % s.backfills else n end limit 1),
+	unique_key = null, waits_for = '', waits_since = null, attempt = r.attempt + 1, worker = $2,
+	lease_no = r.lease_no + 1, lease_until = {now} + $3::bigint * interval '1 microsecond',
+	started_at = coalesce(r.started_at, {clock}), code_version = $4,
+	read = case when $5 then 0 else r.read end, written = case when $5 then 0 else r.written end,
+	redundant = case when $5 then 0 else r.redundant end, filtered = case when $5 then 0 else r.filtered end,
+	dropped = case when $5 then 0 else r.dropped end, dead_lettered = case when $5 then 0 else r.dead_lettered end,
+	updated = case when $5 then 0 else r.updated end
+from {s}dataflow_flow f, (select $6::integer as slots, $7::integer as backfills) s
+where r.id = $1 and r.state = 'pending' and r.run_after <= {now} and f.id = r.flow_id and f.state = 'active'
+	and ` + slotsTaken + ` < ` + slotLimit + `
+	and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select from {s}dataflow_run o
+		where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = 'schedule' and o.lease_no = 0
+			and o.scheduled_for < r.scheduled_for and o.queue = r.queue))
+	and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select from {s}dataflow_run o
+		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.rescues > 0 and o.run_after <= {now} and o.queue = r.queue))
+	and not (s.slots = 1 and s.backfills = 0 and r.scope <> '' and exists (select from {s}dataflow_run o
+		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue))
+returning ` + runColumns
+
+// Moving the sequence number fences off the flow's previous worker: its next checkpoint
+// finds no row.
+const sqlCheckpointClaim = `
+insert into {s}dataflow_checkpoint as c (flow_id, scope, partition, seq, cursor, updated_at) values ($1, $2, $3, 1, $4, {now})
+on conflict (flow_id, scope, partition) do update set seq = c.seq + 1, updated_at = excluded.updated_at
+returning c.seq, c.cursor::text, c.set_seq`
+
+// The run is updated before the checkpoint; a claim locks them in the same order.
+//
+// Without a cursor the rescues are not reset: the next claim begins again at the same
+// place, so there was no progress.
+//
+// The lease is renewed only when less than two thirds of it are left; sqlRunRenew mostly
+// renews it earlier. The column lease_until is indexed, and an update of an indexed column
+// writes to every index of the table.
+const sqlRunProgress = `
+update {s}dataflow_run
+set read = read + $3, written = written + $4, redundant = redundant + $5, filtered = filtered + $6,
+	dropped = dropped + $7, dead_lettered = dead_lettered + $8, updated = updated + $13,
+	total = coalesce($9, total), from_cursor = coalesce(from_cursor, $10), to_cursor = coalesce($11, to_cursor),
+	rescues = case when $11::json is null then rescues else 0 end,
+	lease_until = case when lease_until < {clock} + $12::bigint * 2 / 3 * interval '1 microsecond'
+		then {clock} + $12::bigint * interval '1 microsecond' else lease_until end
+where id = $1 and lease_no = $2 and state = 'in_progress'
+returning cancel_requested_at is not null`
+
+const sqlCheckpointMove = `
+update {s}dataflow_checkpoint
+set cursor = coalesce($3, cursor), seq = seq + 1, updated_at = {now}, moved_at = {clock}, run_id = $12,
+	read = read + $4, written = written + $5, redundant = redundant + $6, filtered = filtered + $7,
+	dropped = dropped + $8, dead_lettered = dead_lettered + $9, updated = updated + $11
+where flow_id = $1 and scope = $13 and partition = $10 and seq = $2`
+
+// The two statements above as they are sent together with the commit. One that does not
+// find its row fails, because fencedMark is no boolean, and so the commit is skipped.
+const (
+	fencedMark       = "dataflow: fenced"
+	sqlProgressFence = "with r as (" + sqlRunProgress + " as cancel) select coalesce((select cancel::text from r), '" + fencedMark + "')::boolean"
+	sqlMoveFence     = "with c as (" + sqlCheckpointMove + "\nreturning 1) select coalesce((select 'true' from c), '" + fencedMark + "')::boolean"
+)
+
+const sqlRunEnd = `
+update {s}dataflow_run r
+set state = $3, slot = null, lease_until = null, waits_for = '', waits_since = null,
+	ended_at = case when $3 = 'pending' then null else {clock} end,
+	run_after = case when $3 = 'pending' and not $8 then {now} + $4::bigint * interval '1 microsecond' else r.run_after end,
+	attempt = case when $5 then r.attempt - 1 else r.attempt end,
+	error = case when $5 and $6 = '' then r.error else $6 end,
+	errors = case when $7::jsonb is null then r.errors else r.errors || $7::jsonb end,
+	rescues = case when $8 then r.rescues + 1 else r.rescues end
+from {s}dataflow_flow f
+where r.id = $1 and r.lease_no = $2 and r.state = 'in_progress' and f.id = r.flow_id
+returning ` + runColumns
+
+// Locks the flow before sqlFlowNote updates it. The two are separate statements. A single
+// statement that locks a row and then updates it goes back to the row version that it saw
+// first. Other transactions that wait for the lock may queue for that version.
+const sqlFlowTripped = `select tripped_at is not null from {s}dataflow_flow where id = $1 for no key update`
+
+// Trips the flow after pause_after failures in a row: its ticks then start no runs. Each
+// further failure postpones the next probe. Returns whether the flow is tripped now.
+const sqlFlowNote = `
+update {s}dataflow_flow f
+set last_run_at = {now}, last_error = case when $2 = 'cancelled' then f.last_error else $3 end,
+	last_success_at = case when $2 = 'success' then {now} else f.last_success_at end,
+	last_success_run = case when $2 = 'success' then $4::bigint else f.last_success_run end,
+	failures = case $2 when 'success' then 0 when 'failed' then f.failures + 1 else f.failures end,
+	tripped_at = case when $2 = 'success' then null
+		when $2 = 'failed' and f.pause_after > 0 and f.failures + 1 >= f.pause_after then coalesce(f.tripped_at, {now}) else f.tripped_at end,
+	tripped_reason = case when $2 = 'success' then ''
+		when $2 = 'failed' and f.pause_after > 0 and f.failures + 1 >= f.pause_after
+		then format('%s; run %s with: %s', case f.failures when 0 then 'a run has failed' else format('%s runs have failed in a row', f.failures + 1) end, $4::bigint, $3::text)
+		else f.tripped_reason end,
+	probe_at = case when $2 = 'success' then null
+		when $2 = 'failed' and f.pause_after > 0 and f.failures + 1 >= f.pause_after
+		then case when f.probe_after > 0 then {now} + f.probe_after * interval '1 microsecond' end else f.probe_at end
+where f.id = $1
+returning f.tripped_at is not null`
+
+// Skips a run that another transaction has locked: that is its checkpoint, which renews
+// the lease too. Waiting for it would delay the renewal of the other runs.
+const sqlRunRenew = `
+with claim as (
+	select * from unnest($1::bigint[], $2::bigint[]) as c (id, lease_no)
+), free as (
+	select r.id from {s}dataflow_run r join claim c on c.id = r.id and c.lease_no = r.lease_no
+	where r.state = 'in_progress'
+	for update of r skip locked
+), renewed as (
+	update {s}dataflow_run r set lease_until = {clock} + $3::bigint * interval '1 microsecond'
+	from free where r.id = free.id
+)
+select c.id, coalesce(r.lease_no = c.lease_no and r.state = 'in_progress', false), r.cancel_requested_at is not null
+from claim c left join {s}dataflow_run r on r.id = c.id`
+
+const sqlRunHeld = `
+update {s}dataflow_run r set lease_until = {clock} + $3::bigint * interval '1 microsecond'
+from {s}dataflow_flow f
+where r.id = $1 and r.lease_no = $2 and r.state = 'in_progress' and f.id = r.flow_id
+returning ` + runColumns
+
+const sqlRunLapsed = `
+select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+where r.state = 'in_progress' and r.lease_until < {now}
+order by r.lease_until limit 1
+for update of r skip locked`
+
+// If a process dies after it fetched a job and before it claimed the run, River notices
+// only after an hour. River's rows have the real clock, so they are compared with now().
+const (
+	stranded = `
+from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+	left join {s}river_job j on j.id = r.river_job_id
+where r.state = 'pending' and r.queue <> '' and r.run_after < {now} - $1::bigint * interval '1 microsecond'
+	and f.state = 'active'
+	and (j.id is null or j.state in ('completed', 'discarded', 'cancelled')
+		or r.queue <> coalesce(f.runtime ->> 'queue', case when f.runtime ->> 'type' = any($2) then '' else r.queue end)
+		or j.state = 'running' and j.attempted_at < now() - $1::bigint * interval '1 microsecond')`
+
+	sqlRunsStranded = `select r.run_after, r.id, r.flow_id` + stranded + ` and (r.run_after, r.id) > ($3, $4)
+order by r.run_after, r.id limit $5`
+
+	sqlRunStranded = `select ` + runColumns + stranded + ` and r.id = $3
+for update of r skip locked`
+)
+
+// Keeps the time, actor and reason of the first request.
+const sqlRunCancel = `
+update {s}dataflow_run r
+set state = case when r.state = 'pending' then 'cancelled' else r.state end,
+	ended_at = case when r.state = 'pending' then {clock} else null end,
+	waits_for = case when r.state = 'pending' then '' else r.waits_for end,
+	waits_since = case when r.state = 'pending' then null else r.waits_since end,
+	cancel_requested_at = coalesce(r.cancel_requested_at, {clock}),
+	cancelled_by = case when r.cancel_requested_at is null then $2 else r.cancelled_by end,
+	cancel_reason = case when r.cancel_requested_at is null then $3 else r.cancel_reason end
+from {s}dataflow_flow f
+where r.id = $1 and (r.state = 'pending' or r.state = 'in_progress' and not $4) and f.id = r.flow_id
+returning ` + runColumns
