@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/lease"
@@ -29,6 +30,9 @@ func (c *Client) Runs(ctx context.Context, params *RunListParams) ([]*Run, error
 		if !s.Valid() {
 			return nil, public(fmt.Errorf("list runs: %w", &ConfigError{Field: "States", Reason: fmt.Sprintf("%q is not a state of a run: use pending, in_progress, success, failed or cancelled", s)}))
 		}
+	}
+	if p.Trigger != "" && !slices.Contains(Triggers(), p.Trigger) {
+		return nil, public(fmt.Errorf("list runs: %w", &ConfigError{Field: "Trigger", Reason: fmt.Sprintf("%q is not a trigger: use one of %q", p.Trigger, Triggers())}))
 	}
 	runs, err := c.store.RunList(ctx, &p)
 	if err != nil {

@@ -31,7 +31,7 @@ func NewDataFlowJob(client *Client) *DataFlowJob { return &DataFlowJob{client: c
 // Timeout returns how long a job may take: a slice and a minute. It returns -1, for no
 // limit, for a run that cannot be sliced.
 func (j *DataFlowJob) Timeout(job *river.Job[DataFlowArgs]) time.Duration {
-	flow := j.client.jobs.knownFlowOf(&job.Args)
+	flow := j.declared(&job.Args)
 	if flow != nil && flow.code.resumable() && j.client.config.Slice > 0 {
 		return j.client.config.Slice + sliceGrace
 	}
@@ -73,7 +73,7 @@ func (j *DataFlowJob) Work(ctx context.Context, job *river.Job[DataFlowArgs]) er
 		j.discarded(ctx, log, job, err)
 		return river.JobCancel(err)
 	}
-	flow, err := j.client.jobs.flowOf(ctx, &job.Args)
+	flow, err := j.flowOf(ctx, &job.Args)
 	if err != nil {
 		return j.outcome(ctx, log, job, nil, fmt.Errorf("work flow %s: %w", cmp.Or(job.Args.name, strconv.FormatInt(int64(job.Args.FlowID), 10)), err))
 	}
@@ -95,6 +95,26 @@ func (j *DataFlowJob) Work(ctx context.Context, job *river.Job[DataFlowArgs]) er
 		j.discarded(ctx, log, job, err)
 	}
 	return jobOutcome
+}
+
+// flowOf returns the flow that a job's args name, as registry.get does.
+func (j *DataFlowJob) flowOf(ctx context.Context, args *DataFlowArgs) (*Flow, error) {
+	if args.name == "" {
+		return j.client.flows.get(ctx, int64(args.FlowID))
+	}
+	rec, err := j.client.store.FlowByName(ctx, args.name)
+	if err != nil {
+		return nil, err
+	}
+	return j.client.flows.get(ctx, rec.ID)
+}
+
+// declared returns the flow of a job with its code, or nil if this process does not have that.
+func (j *DataFlowJob) declared(args *DataFlowArgs) *Flow {
+	if args.name != "" {
+		return j.client.flows.declared[args.name]
+	}
+	return j.client.flows.knownByID(int64(args.FlowID))
 }
 
 // discarded reports that River will not work a job again.

@@ -394,23 +394,3 @@ func (j *jobs) cancelled(ctx context.Context, tx Tx, jobID int64) (bool, error) 
 	}
 	return rc.JobCancelled(ctx, tx, jobID)
 }
-
-// flowOf returns the flow that a job's args name, as registry.get does.
-func (j *jobs) flowOf(ctx context.Context, args *DataFlowArgs) (*Flow, error) {
-	if args.name == "" {
-		return j.flows.get(ctx, int64(args.FlowID))
-	}
-	rec, err := j.store.FlowByName(ctx, args.name)
-	if err != nil {
-		return nil, err
-	}
-	return j.flows.get(ctx, rec.ID)
-}
-
-// knownFlowOf is flowOf for a flow whose code this process has. It returns nil for others.
-func (j *jobs) knownFlowOf(args *DataFlowArgs) *Flow {
-	if args.name == "" {
-		return j.flows.knownByID(int64(args.FlowID))
-	}
-	return j.flows.knownByName(args.name)
-}

@@ -66,18 +66,6 @@ func (r *registry) get(ctx context.Context, id int64) (*Flow, error) {
 	return f, nil
 }
 
-// knownByName returns a flow if this process has its code, or nil.
-func (r *registry) knownByName(name string) *Flow {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, f := range r.known {
-		if f.Name == name {
-			return f
-		}
-	}
-	return nil
-}
-
 // knownByID returns a flow if this process has its code, or nil.
 func (r *registry) knownByID(id int64) *Flow {
 	r.mu.Lock()

@@ -309,6 +309,7 @@ func TestAPI_Refused(t *testing.T) {
 			{400, "GET", "/totals?from=0000-01-01", "bad_parameter", nil},
 			{400, "POST", "/flows/orders/pause", "bad_body", map[string]any{"reason": "a\x00b"}},
 			{422, "GET", "/runs?state=done", "bad_value", nil},
+			{422, "GET", "/runs?trigger=cron", "bad_value", nil},
 			{422, "GET", "/runs?limit=100000", "bad_value", nil},
 			{400, "POST", "/flows/orders/pause", "bad_body", map[string]any{"raeson": "x"}},
 			{400, "POST", "/flows/orders/pause", "bad_body", []int{1}},

@@ -21,13 +21,11 @@ func (a *app) runCommand() *cobra.Command {
 	), "run list")
 }
 
-// triggers are the ways in which runs are started.
-var triggers = []string{"manual", "schedule", "probe", "retry", "registration", "migration", "backfill", "after"} //nolint:gochecknoglobals // a list
-
 func (a *app) runListCommand() *cobra.Command {
 	var p dataflow.RunListParams
 	var states []string
 	var trigger string
+	triggers := jsonview.All(dataflow.Triggers(), func(t dataflow.Trigger) string { return string(t) })
 	cmd := &cobra.Command{Use: "list [NAME]", Short: "List runs, newest first, of one flow or of all", Args: cobra.MaximumNArgs(1), ValidArgsFunction: a.completeFlows}
 	cmd.RunE = a.on(func(ctx context.Context, s *session, args []string) error {
 		named := cmd.Flags().Changed("flow")
