@@ -100,3 +100,68 @@ func decodePayload(l *DeadLetterRecord, row any) error {
 		return exact.Strict(l.Payload, row)
 	}
 }
+
+// errReplayed says that somebody else has written a dead letter, or has ended its tries.
+var errReplayed = errors.New("another process has replayed it")
+
+// errOneByOne makes try write dead letters to a sink elsewhere one by one.
+var errOneByOne = errors.New("one by one")
+
+// writeLetters writes dead letters, all or none of them, if all are still to be tried again.
+// Nothing else uses the transform at the same time.
+func (w *batchWriter) writeLetters(ctx context.Context, letters []*DeadLetterRecord) error {
+	if w.txSink == nil && len(letters) > 1 {
+		return errOneByOne
+	}
+	select {
+	case w.transforming <- struct{}{}:
+		defer func() { <-w.transforming }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if w.txSink == nil {
+		return w.p.replayIf(ctx, w.a.store, letters[0], func() error { return w.stillHeld(ctx, letters[0]) })
+	}
+	made, err := w.p.remake(ctx, letters)
+	if err != nil {
+		return err
+	}
+	return w.whileHeld(ctx, func(ctx context.Context, q Queries) error {
+		for _, l := range letters {
+			ours, err := q.DeadLetterReplayed(ctx, l.ID, true)
+			if err != nil {
+				return err
+			}
+			if !ours {
+				return errReplayed
+			}
+		}
+		if made.rows.len() == 0 {
+			return nil
+		}
+		if w.powers.keys {
+			var sinkKeys []string
+			for _, key := range w.p.sink.rowKeys(w.txSink, made.rows) {
+				sinkKeys = append(sinkKeys, w.held.byKey[key]...)
+			}
+			if err := w.endTries(ctx, q, sinkKeys, letters[0].ID); err != nil {
+				return err
+			}
+		}
+		if err := w.p.sink.writeTx(ctx, w.txSink, made.rows, 0, made.rows.len()); err != nil {
+			return fmt.Errorf("write: %w", foreign(err))
+		}
+		return nil
+	})
+}
+
+// stillHeld returns an error if a dead letter is not to be tried again, or not by this process.
+func (w *batchWriter) stillHeld(ctx context.Context, l *DeadLetterRecord) error {
+	return w.whileHeld(ctx, func(ctx context.Context, q Queries) error {
+		held, err := q.DeadLetterHeld(ctx, l.FlowID, l.ID-1, 1)
+		if err == nil && (len(held) == 0 || held[0].ID != l.ID) {
+			err = errReplayed
+		}
+		return err
+	})
+}
