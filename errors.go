@@ -54,6 +54,11 @@ var (
 	// cursor.
 	ErrCursorMoved = errors.New("the cursor has moved")
 
+	// ErrDeadLetterClosed is returned by [Client.EditDeadLetter] and
+	// [Client.CloseDeadLetters] for a dead letter that is no longer open. It is in the
+	// report of [Client.Replay] too. The error's message says what became of it.
+	ErrDeadLetterClosed = errors.New("the dead letter is closed")
+
 	// ErrTxMismatch is returned by calls that take a [Tx], when it belongs to another
 	// kind of database than the client's.
 	ErrTxMismatch = errors.New("transaction of another database")

@@ -65,7 +65,7 @@ func letterList(t *test) {
 	require.Equal(t, []string{"3", "2", "1"}, keys(all))
 	require.Equal(t, &dataflow.DeadLetterRecord{
 		ID: all[0].ID, FlowID: f.ID, FlowName: "a", RunID: run.ID, Stage: dataflow.StageWrite, Key: "3", Error: "it's odd",
-		Payload: raw(`{"n": 3}`), CreatedAt: c.Now(),
+		Payload: raw(`{"n": 3}`), CreatedAt: c.Now(), LastAt: c.Now(), Times: 1, State: dataflow.DeadLetterOpen,
 	}, all[0])
 	require.Nil(t, all[2].Payload)
 	require.Len(t, t.letters(dataflow.DeadLetterListParams{}), 4)
@@ -84,7 +84,7 @@ func letterReplayed(t *test) {
 		require.NoError(t, err)
 		require.Equal(t, want, ours)
 	}
-	require.Equal(t, c.Now(), *t.letters(dataflow.DeadLetterListParams{})[0].ReplayedAt)
+	require.Equal(t, c.Now(), *t.letters(dataflow.DeadLetterListParams{})[0].ClosedAt)
 	require.Equal(t, []string{"1"}, keys(t.letters(dataflow.DeadLetterListParams{Open: true})))
 	ours, err := t.store.DeadLetterReplayed(t.Context(), second.ID+1, false)
 	require.NoError(t, err)
@@ -193,7 +193,7 @@ func letterSuperseded(t *test) {
 	require.True(t, ours)
 	list := t.letters(dataflow.DeadLetterListParams{Flow: "a"})
 	require.Equal(t, []string{"no parent", "no parent", "no parent; newer"}, []string{list[0].Error, list[1].Error, list[2].Error})
-	require.Nil(t, list[3].ReplayedAt)
+	require.Nil(t, list[3].ClosedAt)
 	require.Len(t, t.heldNow(list[0].FlowID+1, 0, 10), 4)
 }
 
