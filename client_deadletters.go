@@ -56,6 +56,9 @@ func (c *Client) EditDeadLetter(ctx context.Context, id int64, payload json.RawM
 	if err != nil {
 		return nil, err
 	}
+	if l.ClosedAt != nil {
+		return fail(closedLetter(l))
+	}
 	f, err := c.Flow(ctx, l.FlowName)
 	if err != nil {
 		return fail(err)

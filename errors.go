@@ -100,7 +100,8 @@ func (e *ConfigError) Error() string { return e.Field + ": " + e.Reason }
 type RecordError struct {
 	// Stage is where the record failed. The engine sets it.
 	Stage Stage
-	// Key names the record: a key, or a position such as "line 7".
+	// Key names the record: a key, or a position such as "line 7". It is the key that the
+	// record would have as an [Item], so that a later read of it resolves its dead letter.
 	Key string
 	// Raw is the record as it was read, as far as it is known. It may be nil.
 	Raw json.RawMessage

@@ -239,7 +239,7 @@ func identity(key string) string {
 }
 
 // positionKey matches a key that is but a number or a place in a page.
-var positionKey = regexp.MustCompile(`#[0-9]+$`)
+var positionKey = regexp.MustCompile(`(#|\brecord )[0-9]+$`)
 
 // names reports whether a key names a record, in this attempt and any other.
 func (p *flowCode) names(key string) bool {

@@ -44,7 +44,8 @@ func (s *source[T]) ParseRecord(ctx context.Context, r dataflow.RawRecord) (row 
 	case f.repeats(cells):
 		return row, errRepeated
 	}
-	return row, dec.decode(cells)
+	err = dec.decode(cells)
+	return row, err
 }
 
 // fileOf opens the file of a record with a key such as "in/a.csv line 17", and reads its header.

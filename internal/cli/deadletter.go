@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -185,7 +186,9 @@ func (s *session) showReplay(flow string, r *dataflow.ReplayReport) error {
 		for _, id := range slices.Sorted(maps.Keys(r.Failed)) {
 			p.line("%d failed: %s", id, clip(message(r.Failed[id]), 200))
 		}
-		if len(r.Failed) > 0 {
+		if slices.ContainsFunc(slices.Collect(maps.Values(r.Failed)), func(err error) bool {
+			return !errors.Is(err, dataflow.ErrNotFound) && !errors.Is(err, dataflow.ErrDeadLetterClosed)
+		}) {
 			p.line("Mend a record with %s dead-letter edit ID, or close it with dead-letter resolve or discard.", s.program.Name)
 		}
 	})

@@ -8,7 +8,8 @@ func Parse[T any](raw json.RawMessage, edited, strict bool) (T, error) {
 	dec := NewDecoder[T](strict)
 	var text string
 	if json.Unmarshal(raw, &text) != nil {
-		return dec.Value(), dec.Decode(raw)
+		err := dec.Decode(raw)
+		return dec.Value(), err
 	}
 	err := dec.Decode([]byte(text))
 	if err != nil && edited && dec.Decode(raw) == nil {
