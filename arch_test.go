@@ -149,9 +149,10 @@ func listPackages(t *testing.T) []goPackage {
 
 // elsewhere are the calls without an Example of their own, and the Example that shows them.
 var elsewhere = map[string]string{
-	"Client.AddWorker": "UseRiver",
-	"FailFast":         "Policy",
-	"RiverClient":      "JobQueue",
+	"Client.AddWorker":  "UseRiver",
+	"Client.DeadLetter": "Client.EditDeadLetter",
+	"FailFast":          "Policy",
+	"RiverClient":       "JobQueue",
 }
 
 // noExample are the calls without any Example, and why.

@@ -128,7 +128,7 @@ func decodePayload(l *DeadLetterRecord, row any) error {
 		return errors.New("it held text that is not UTF-8, which a dead letter cannot keep: let the source read it again by a backfill, or convert it to UTF-8 first")
 	case l.Stage != StageRead && l.EditedAt == nil:
 		return exact.Unmarshal(l.Payload, row)
-	case bytes.HasPrefix(bytes.TrimSpace(l.Payload), []byte{'"'}):
+	case l.EditedAt == nil && bytes.HasPrefix(bytes.TrimSpace(l.Payload), []byte{'"'}):
 		return errors.New("it failed when it was read, and nothing but its text is known: edit it into a JSON object with the record's fields")
 	default:
 		return exact.Strict(l.Payload, row)

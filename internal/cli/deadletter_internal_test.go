@@ -22,7 +22,7 @@ func TestWithFields(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, string(got), set)
 	}
-	for set, want := range map[string]string{"amount": "is not FIELD=VALUE", "ammount=1": `no field "ammount"; its fields are amount, id, paid`} {
+	for set, want := range map[string]string{"amount": "is not FIELD=VALUE", "total=1": `no field "total"; its fields are amount, id, paid`} {
 		_, err := withFields(record, []string{set})
 		require.ErrorContains(t, err, want)
 	}
