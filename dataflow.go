@@ -63,10 +63,10 @@ func NewClient(driver Driver, config *Config) (*Client, error) {
 	c.cleaner = &cleaner{base: b, gate: c.gate}
 	c.worker = &worker{
 		base: b, flows: c.flows, gate: c.gate, pools: c.pools, schedule: c.schedule, registrar: c.registrar,
-		rescuer:  &rescuer{base: b, flows: c.flows, leases: c.leases, jobs: c.jobs},
-		presence: &presence{base: b, flows: c.flows, jobs: c.jobs},
+		rescuer:   &rescuer{base: b, flows: c.flows, leases: c.leases, jobs: c.jobs},
+		presence:  &presence{base: b, flows: c.flows, jobs: c.jobs},
 		callbacks: &callbacks{base: b, flows: c.flows, gate: c.gate},
-		execute:  NewFlowExecutor(c).executeKnown, freed: make(chan struct{}, 1), ended: make(chan struct{}, 1), woken: make(chan struct{}, 1), inFlight: make(map[int64]bool),
+		execute:   NewFlowExecutor(c).executeKnown, freed: make(chan struct{}, 1), ended: make(chan struct{}, 1), woken: make(chan struct{}, 1), inFlight: make(map[int64]bool),
 	}
 	c.worker.listening = c.worker.listener()
 	c.worker.presence.listening = c.worker.listening

@@ -130,7 +130,7 @@ func (n *notifier) prepare() error {
 		n.opts.Client = &http.Client{Timeout: notifyTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
 	if n.opts.Clock == nil {
-		n.opts.Clock = time.Now
+		n.opts.Clock = time.Now //nolint:forbidigo // the default of the option
 	}
 	return nil
 }
