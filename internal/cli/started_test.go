@@ -29,10 +29,23 @@ func TestGettingStarted(t *testing.T) {
 	}
 	text, err := os.ReadFile(started)
 	require.NoError(t, err)
-	f := newFolder(t, "shop")
-	p := &page{folder: f}
+	var result string
+	for began := ""; began != time.Now().UTC().Format("15"); { // again if the flow's hourly tick came in between
+		began = time.Now().UTC().Format("15")
+		result = follow(t, string(text))
+	}
+	if *update {
+		require.NoError(t, os.WriteFile(started, []byte(result), 0o600))
+		return
+	}
+	require.Equal(t, timeless(string(text)), timeless(result), "go test ./internal/cli -run TestGettingStarted -update records it again")
+}
+
+// follow does what the page says, and returns it with the output of the commands.
+func follow(t *testing.T, rest string) string {
+	t.Helper()
+	p := &page{folder: newFolder(t, "shop")}
 	var recorded strings.Builder
-	rest := string(text)
 	for {
 		before, after, found := strings.Cut(rest, "```")
 		recorded.WriteString(before)
@@ -49,13 +62,15 @@ func TestGettingStarted(t *testing.T) {
 		}
 		recorded.WriteString("```" + language + "\n" + block + "```\n")
 	}
-	result := p.named(recorded.String())
-	if *update {
-		require.NoError(t, os.WriteFile(started, []byte(result), 0o600))
-		return
+	text := processes.ReplaceAllString(recorded.String(), "Process shop-1:")
+	if p.database != "" {
+		text = strings.ReplaceAll(text, p.database, "shop")
 	}
-	require.Equal(t, timeless(string(text)), timeless(result), "go test ./internal/cli -run TestGettingStarted -update records it again")
+	return text
 }
+
+// processes matches the name of a process, which has that of the machine.
+var processes = regexp.MustCompile(`\bProcess \S+:`)
 
 // page is the state of a reader of the page.
 type page struct {
@@ -129,7 +144,7 @@ func (p *page) command(command string) string {
 		require.NoError(p, p.background.Start())
 		require.Eventually(p, func() bool { // it is alive
 			out, _ := p.run(args[0], "status", "-o", "json")
-			return strings.Contains(out, `"pid"`)
+			return !strings.Contains(out, `"processes": []`)
 		}, time.Minute, 20*time.Millisecond)
 		return ""
 	case command == "kill %1":
@@ -140,12 +155,4 @@ func (p *page) command(command string) string {
 		out, _ := p.run(args[0], args[1:]...)
 		return out
 	}
-}
-
-// named gives the database the name that the page uses.
-func (p *page) named(text string) string {
-	if p.database == "" {
-		return text
-	}
-	return strings.ReplaceAll(text, p.database, "shop")
 }
