@@ -245,6 +245,29 @@ type Claim struct {
 	SetSeq int64           // the sequence number when somebody last set the cursor, 0: never
 }
 
+// ClaimAnswer is what RunClaimMany answers for a run. The zero value says that the run cannot
+// be claimed now.
+type ClaimAnswer struct {
+	Claim *Claim
+	// Busy says that another transaction was in the way, and that RunClaim would wait for it.
+	Busy bool
+}
+
+// EndAnswer is what RunEndMany answers for a run. The zero value says that the claim no longer
+// holds the run.
+type EndAnswer struct {
+	Run  *Run
+	Next *NextRun // as RunNext returns it
+	// Busy says that another transaction was in the way, and that RunEnd would wait for it.
+	Busy bool
+}
+
+// NextRun is a run that needs a River job.
+type NextRun struct {
+	ID          int64
+	MaxAttempts int
+}
+
 // CursorSetParams are the parameters of CursorSet.
 type CursorSetParams struct {
 	FlowID int64
@@ -284,6 +307,8 @@ type RunEndParams struct {
 	// Rescue counts a worker that died.
 	Rescue bool
 	Error  *AttemptError // nil for success, and for a run that was handed back without a reason
+	// Backfills is the flow's MaxBackfills. RunEndMany finds the next run by it.
+	Backfills int
 }
 
 // RunStrandedParams are the parameters of RunStranded.

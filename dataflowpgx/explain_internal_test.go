@@ -91,22 +91,27 @@ func TestExplain(t *testing.T) {
 	require.NoError(t, err)
 	text := st.(*store).text //nolint:forcetypeassert // it is our own
 
+	const claimTypes = "bigint[], integer[], integer[], boolean[], text, bigint, text"
+	claimIndexes := []string{"dataflow_run_pkey", "dataflow_run_slot", "dataflow_run_waiting", "dataflow_checkpoint_pkey"}
 	for name, c := range map[string]struct {
 		sql, types, args string
 		indexes          []string
 	}{
-		"Due":      {text(sqlRunDue), "bigint[], integer[], integer[], integer", "array[7, 8, 9], array[1, 1, 1], array[0, 2, 0], 100", []string{"dataflow_run_slot"}},
-		"Live":     {text(sqlRunLive), "bigint", "7", []string{"dataflow_run_slot", "dataflow_run_waiting"}},
-		"Lease":    {"select id from dataflow_run where state = 'in_progress' and lease_until < $1", "timestamptz", "now()", []string{"dataflow_run_lease"}},
-		"Job":      {text(sqlRunByJob), "bigint", "77", []string{"dataflow_run_job"}},
-		"Claim":    {text(sqlRunClaim), "bigint, text, bigint, text, boolean, integer, integer", "20066, 'w', 1, 'v', false, 1, 2", []string{"dataflow_run_pkey", "dataflow_run_slot", "dataflow_run_waiting"}},
-		"Wait":     {text(sqlRunWaiting), "bigint, text", "7, 'now'", []string{"dataflow_run_waiting"}},
-		"WaitLike": {text(sqlRunWaitingLike), "bigint, text", "7, 'now'", []string{"dataflow_run_waiting"}},
-		"Tick":     {text(sqlRunByTick), "bigint, timestamptz", "7, now()", []string{"dataflow_run_tick"}},
-		"Activity": {text(sqlRunActivity), "bigint", "7", []string{"dataflow_run_slot", "dataflow_run_waiting"}},
-		"FlowDue":  {text(sqlFlowDue), "bigint[]", "array[7, 8, 9]", []string{"dataflow_flow"}},
-		"Skip":     {text(sqlTickExtend), "bigint, timestamptz, timestamptz, bigint, text", "7, now() - interval '1 minute', now(), 3, 'overlap'", []string{"dataflow_tick_flow", "dataflow_run_tick"}},
-		"Insert":   {text(sqlRunInsert), "bigint, text, text, timestamptz, integer, text, bigint, text, text, text, text, text, text", "7, 'schedule', 'key', now(), 5, '', null, '', '', '', null, null, null", []string{"dataflow_run_tick"}},
+		"Due":       {text(sqlRunDue), "bigint[], integer[], integer[], integer", "array[7, 8, 9], array[1, 1, 1], array[0, 2, 0], 100", []string{"dataflow_run_slot"}},
+		"Live":      {text(sqlRunLive), "bigint", "7", []string{"dataflow_run_slot", "dataflow_run_waiting"}},
+		"Lease":     {"select id from dataflow_run where state = 'in_progress' and lease_until < $1", "timestamptz", "now()", []string{"dataflow_run_lease"}},
+		"Job":       {text(sqlRunByJob), "bigint", "77", []string{"dataflow_run_job"}},
+		"ClaimOne":  {text(sqlClaimOne), claimTypes, "array[20066], array[1], array[2], array[false], 'w', 1, 'v'", claimIndexes},
+		"ClaimMany": {text(sqlClaimMany), claimTypes, "array[20006, 20007, 20008], array[1, 1, 1], array[0, 0, 2], array[false, false, true], 'w', 1, 'v'", claimIndexes},
+		"EndMany":   {text(sqlEndMany), "bigint[], bigint[], text[], bigint[], boolean[], text[], text[], boolean[], integer[]", "array[20001, 20002], array[0, 0], array['success', 'failed'], array[0, 0], array[false, false], array['', 'x'], array[null, null], array[false, false], array[0, 0]", []string{"dataflow_run_pkey", "dataflow_run_waiting"}},
+		"Next":      {text(sqlRunNext), "bigint, bigint, text, integer", "20001, 7, '', 0", []string{"dataflow_run_waiting"}},
+		"Wait":      {text(sqlRunWaiting), "bigint, text", "7, 'now'", []string{"dataflow_run_waiting"}},
+		"WaitLike":  {text(sqlRunWaitingLike), "bigint, text", "7, 'now'", []string{"dataflow_run_waiting"}},
+		"Tick":      {text(sqlRunByTick), "bigint, timestamptz", "7, now()", []string{"dataflow_run_tick"}},
+		"Activity":  {text(sqlRunActivity), "bigint", "7", []string{"dataflow_run_slot", "dataflow_run_waiting"}},
+		"FlowDue":   {text(sqlFlowDue), "bigint[]", "array[7, 8, 9]", []string{"dataflow_flow"}},
+		"Skip":      {text(sqlTickExtend), "bigint, timestamptz, timestamptz, bigint, text", "7, now() - interval '1 minute', now(), 3, 'overlap'", []string{"dataflow_tick_flow", "dataflow_run_tick"}},
+		"Insert":    {text(sqlRunInsert), "bigint, text, text, timestamptz, integer, text, bigint, text, text, text, text, text, text", "7, 'schedule', 'key', now(), 5, '', null, '', '', '', null, null, null", []string{"dataflow_run_tick"}},
 	} {
 		for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
 			t.Run(name+"/"+mode, func(t *testing.T) {

@@ -3,7 +3,6 @@ package dataflowpgx
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -87,56 +86,6 @@ func (q *queries) RunDue(ctx context.Context, flows []dataflow.FlowSlots, limit 
 	return q.runs(ctx, sqlRunDue, ids, slots, backfills, limit)
 }
 
-func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*dataflow.Claim, error) {
-	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunClaim),
-		p.RunID, p.Worker, p.Lease.Microseconds(), p.CodeVersion, p.Restart, max(p.Slots, 1), p.Backfills))
-	if errors.Is(err, dataflow.ErrNotFound) {
-		return nil, nil //nolint:nilnil // documented: the run cannot be claimed now
-	}
-	if isUniqueViolation(err) {
-		return nil, dataflow.ErrAlreadyRunning
-	}
-	if err != nil {
-		return nil, err
-	}
-	claim := &dataflow.Claim{Run: run}
-	var cursor *string
-	c := driverkit.CheckpointOf(run)
-	if err := q.db.QueryRow(ctx, q.store.text(sqlCheckpointClaim), run.FlowID, c.Scope, c.Partition, nullJSON(c.From)).Scan(&claim.Seq, &cursor, &claim.SetSeq); err != nil {
-		return nil, fmt.Errorf("move checkpoint: %w", err)
-	}
-	claim.Cursor = rawJSON(cursor)
-	return claim, nil
-}
-
-func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*dataflow.Run, error) {
-	message, history, err := driverkit.EndTexts(p)
-	if err != nil {
-		return nil, err
-	}
-	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunEnd),
-		p.RunID, p.LeaseNumber, string(p.State), p.Delay.Microseconds(), p.Refund, message, history, p.Rescue))
-	if errors.Is(err, dataflow.ErrNotFound) {
-		return nil, nil //nolint:nilnil // documented: the claim has lost the run
-	}
-	if err != nil || p.Refund || run.Scope != "" { // the outcome of a backfill is not the flow's
-		return run, err
-	}
-	run.Tripped, err = q.note(ctx, p, message)
-	return run, err
-}
-
-// note records the outcome of a run in its flow, and returns whether that tripped the flow.
-func (q *queries) note(ctx context.Context, p *dataflow.RunEndParams, message string) (bool, error) {
-	var b pgx.Batch
-	b.Queue(q.store.text(sqlFlowTripped), p.FlowID)
-	b.Queue(q.store.text(sqlFlowNote), p.FlowID, string(p.State), message, p.RunID)
-	results := q.db.SendBatch(ctx, &b)
-	var before, after bool
-	err := errors.Join(notFound(results.QueryRow().Scan(&before)), notFound(results.QueryRow().Scan(&after)), results.Close())
-	return after && !before, err
-}
-
 // one runs a statement that must change one row.
 func (q *queries) one(ctx context.Context, template string, args ...any) error {
 	tag, err := q.db.Exec(ctx, q.store.text(template), args...)
@@ -157,8 +106,8 @@ func (q *queries) runs(ctx context.Context, template string, args ...any) ([]*da
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*dataflow.Run, error) { return scanRun(row) })
 }
 
-// scanRun reads runColumns.
-func scanRun(row pgx.Row) (*dataflow.Run, error) {
+// scanRun reads runColumns, after columns that are read into first.
+func scanRun(row pgx.Row, first ...any) (*dataflow.Run, error) {
 	var (
 		r              dataflow.Run
 		state, trigger string
@@ -167,13 +116,13 @@ func scanRun(row pgx.Row) (*dataflow.Run, error) {
 		history        string
 	)
 	c := &r.Counters
-	err := row.Scan(&r.ID, &r.FlowID, &r.FlowName, &state, &trigger, &r.ScheduledFor, &r.RunAfter, &r.CreatedAt,
+	err := row.Scan(append(first, &r.ID, &r.FlowID, &r.FlowName, &state, &trigger, &r.ScheduledFor, &r.RunAfter, &r.CreatedAt,
 		&r.StartedAt, &r.EndedAt, &r.Attempt, &r.MaxAttempts, &r.Worker, &r.LeaseNumber, &r.LeaseUntil,
 		&r.Queue, &r.RiverJobID,
 		&c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered,
 		&r.Total, &from, &to, &r.Error, &history, &r.Actor, &r.Reason, &r.CodeVersion,
 		&r.Rescues, &r.CancelRequestedAt, &r.CancelledBy, &r.CancelReason, &r.Slot, &c.Updated,
-		&r.Scope, &params, &until, &r.WaitsFor, &r.WaitsSince)
+		&r.Scope, &params, &until, &r.WaitsFor, &r.WaitsSince)...)
 	if err != nil {
 		return nil, notFound(err)
 	}

@@ -235,6 +235,17 @@ set last_run_at = {now}, last_error = case when ?2 = 'cancelled' then last_error
 		then case when probe_after <> '0' then strftime('%Y-%m-%d %H:%M:%f', {now}, probe_after || ' seconds') end else probe_at end
 where id = ?1`
 
+// River's rows have the real clock, so they are compared with 'now'. Without "indexed by",
+// SQLite would read all the runs that the flow ever had.
+const sqlRunNext = `
+select o.id, o.max_attempts from (
+	select o.id, o.max_attempts, j.id is null or j.state <> 'available' or julianday(j.scheduled_at) > julianday('now') as idle
+	from dataflow_run o indexed by dataflow_run_waiting left join river_job j on j.id = o.river_job_id
+	where o.flow_id = ?2 and o.state = 'pending' and o.queue <> '' and o.run_after <= {now} and o.id <> ?1
+		and (o.scope <> '' and ?4 > 0) = (?3 <> '' and ?4 > 0)
+	order by o.scheduled_for, o.id limit 1
+) o where o.idle`
+
 const sqlRunRenew = `
 update dataflow_run
 set lease_until = strftime('%Y-%m-%d %H:%M:%f', {now}, ?2 || ' seconds')
