@@ -162,6 +162,7 @@ type RunInsertParams struct {
 // RunClaimParams are the parameters of RunClaim.
 type RunClaimParams struct {
 	RunID       int64
+	FlowID      int64 // a run of another flow is not claimed; 0: of any
 	Worker      string
 	Lease       time.Duration
 	CodeVersion string
@@ -172,6 +173,9 @@ type RunClaimParams struct {
 	// Restart sets the run's counters to zero, for a source that reads everything
 	// again.
 	Restart bool
+	// Suspect is how many workers a run must have lost for RunClaimMany to leave it to
+	// RunClaim, as if it were busy. 0: it leaves none.
+	Suspect int
 }
 
 // DeadLetterSupersededParams name dead letters whose rows were written anew.
@@ -249,7 +253,8 @@ type Claim struct {
 // be claimed now.
 type ClaimAnswer struct {
 	Claim *Claim
-	// Busy says that another transaction was in the way, and that RunClaim would wait for it.
+	// Busy says that the run must be claimed by itself: another transaction was in the way,
+	// and RunClaim would wait for it, or the run is a suspect.
 	Busy bool
 }
 

@@ -1,9 +1,11 @@
 package dataflowpgx
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/jackc/pgx/v5"
 
@@ -14,7 +16,7 @@ import (
 
 // RunClaim claims one run in the caller's transaction.
 func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*dataflow.Claim, error) {
-	answers, err := q.claim(ctx, sqlClaimOne, []*dataflow.RunClaimParams{p})
+	answers, err := q.claim(ctx, sqlClaimOne, math.MaxInt32, []*dataflow.RunClaimParams{p})
 	if isUniqueViolation(err) {
 		return nil, dataflow.ErrAlreadyRunning
 	}
@@ -26,7 +28,7 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 
 // RunClaimMany claims runs in one statement and one transaction.
 func (s *store) RunClaimMany(ctx context.Context, claims []*dataflow.RunClaimParams) ([]dataflow.ClaimAnswer, error) {
-	answers, err := s.claim(ctx, sqlClaimMany, claims)
+	answers, err := s.claim(ctx, sqlClaimMany, cmp.Or(claims[0].Suspect, math.MaxInt32), claims)
 	if err != nil {
 		return nil, sqlstate.Explain(lostAtCommit(ctx, err))
 	}
@@ -34,20 +36,20 @@ func (s *store) RunClaimMany(ctx context.Context, claims []*dataflow.RunClaimPar
 }
 
 // claim claims runs by a form of sqlClaim. The worker, the lease and the version of the first
-// are those of all.
-func (q *queries) claim(ctx context.Context, template string, claims []*dataflow.RunClaimParams) ([]dataflow.ClaimAnswer, error) {
+// are those of all. A run that has lost as many workers as suspect is busy.
+func (q *queries) claim(ctx context.Context, template string, suspect int, claims []*dataflow.RunClaimParams) ([]dataflow.ClaimAnswer, error) {
 	n := len(claims)
-	ids, slots, backfills, restart := make([]int64, n), make([]int, n), make([]int, n), make([]bool, n)
+	ids, flows, slots, backfills, restart := make([]int64, n), make([]int64, n), make([]int, n), make([]int, n), make([]bool, n)
 	answers, seen := make([]dataflow.ClaimAnswer, n), make(map[int64]bool, n)
 	for i, p := range claims {
-		ids[i], slots[i], backfills[i], restart[i] = p.RunID, max(p.Slots, 1), p.Backfills, p.Restart
+		ids[i], flows[i], slots[i], backfills[i], restart[i] = p.RunID, p.FlowID, max(p.Slots, 1), p.Backfills, p.Restart
 		if seen[p.RunID] { // two jobs of one run
 			answers[i].Busy, ids[i] = true, 0
 		}
 		seen[p.RunID] = true
 	}
 	first := claims[0]
-	rows, err := q.db.Query(ctx, q.store.text(template), ids, slots, backfills, restart, first.Worker, first.Lease.Microseconds(), first.CodeVersion)
+	rows, err := q.db.Query(ctx, q.store.text(template), ids, slots, backfills, restart, flows, first.Worker, first.Lease.Microseconds(), first.CodeVersion, suspect)
 	if err != nil {
 		return nil, err
 	}

@@ -91,7 +91,7 @@ func TestExplain(t *testing.T) {
 	require.NoError(t, err)
 	text := st.(*store).text //nolint:forcetypeassert // it is our own
 
-	const claimTypes = "bigint[], integer[], integer[], boolean[], text, bigint, text"
+	const claimTypes = "bigint[], integer[], integer[], boolean[], bigint[], text, bigint, text, integer"
 	claimIndexes := []string{"dataflow_run_pkey", "dataflow_run_slot", "dataflow_run_waiting", "dataflow_checkpoint_pkey"}
 	for name, c := range map[string]struct {
 		sql, types, args string
@@ -101,8 +101,8 @@ func TestExplain(t *testing.T) {
 		"Live":      {text(sqlRunLive), "bigint", "7", []string{"dataflow_run_slot", "dataflow_run_waiting"}},
 		"Lease":     {"select id from dataflow_run where state = 'in_progress' and lease_until < $1", "timestamptz", "now()", []string{"dataflow_run_lease"}},
 		"Job":       {text(sqlRunByJob), "bigint", "77", []string{"dataflow_run_job"}},
-		"ClaimOne":  {text(sqlClaimOne), claimTypes, "array[20066], array[1], array[2], array[false], 'w', 1, 'v'", claimIndexes},
-		"ClaimMany": {text(sqlClaimMany), claimTypes, "array[20006, 20007, 20008], array[1, 1, 1], array[0, 0, 2], array[false, false, true], 'w', 1, 'v'", claimIndexes},
+		"ClaimOne":  {text(sqlClaimOne), claimTypes, "array[20066], array[1], array[2], array[false], array[0], 'w', 1, 'v', 2", claimIndexes},
+		"ClaimMany": {text(sqlClaimMany), claimTypes, "array[20006, 20007, 20008], array[1, 1, 1], array[0, 0, 2], array[false, false, true], array[0, 0, 0], 'w', 1, 'v', 2", claimIndexes},
 		"EndMany":   {text(sqlEndMany), "bigint[], bigint[], text[], bigint[], boolean[], text[], text[], boolean[], integer[]", "array[20001, 20002], array[0, 0], array['success', 'failed'], array[0, 0], array[false, false], array['', 'x'], array[null, null], array[false, false], array[0, 0]", []string{"dataflow_run_pkey", "dataflow_run_waiting"}},
 		"Next":      {text(sqlRunNext), "bigint, bigint, text, integer", "20001, 7, '', 0", []string{"dataflow_run_waiting"}},
 		"Wait":      {text(sqlRunWaiting), "bigint, text", "7, 'now'", []string{"dataflow_run_waiting"}},

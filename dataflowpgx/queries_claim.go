@@ -27,18 +27,19 @@ import "strings"
 const sqlClaim = `
 with item as materialized (
 	select *, 'pending' as state
-	from unnest((select $1::bigint[]), (select $2::integer[]), (select $3::integer[]), (select $4::boolean[])) with ordinality as i (id, slots, backfills, restart, n)
+	from unnest((select $1::bigint[]), (select $2::integer[]), (select $3::integer[]), (select $4::boolean[]), (select $5::bigint[]))
+		with ordinality as i (id, slots, backfills, restart, flow_id, n)
 ), due as materialized (
-	select i.*, r.flow_id
+	select i.id, i.slots, i.backfills, i.restart, i.n, i.state, r.flow_id
 	from item i join {s}dataflow_run r on r.id = i.id join {s}dataflow_flow f on f.id = r.flow_id
-	where r.state = i.state and r.run_after <= {now} and f.state = 'active'
+	where r.state = i.state and r.run_after <= {now} and f.state = 'active' and (i.flow_id = 0 or r.flow_id = i.flow_id)
 ), flow as materialized (
 	select flow_id, {lock}(1684107116, (flow_id % 2147483647)::integer){locked} as locked
 	from (select distinct flow_id from due order by flow_id) d
 ), held as materialized (
 	select r.id, r.flow_id, r.scope, r.trigger, r.lease_no, r.scheduled_for, r.queue, r.from_cursor, d.slots, d.backfills, d.restart
 	from due d join flow on flow.flow_id = d.flow_id and flow.locked join {s}dataflow_run r on r.id = d.id
-	where r.state = d.state and r.run_after <= {now}{held}
+	where r.state = d.state and r.run_after <= {now} and r.rescues < $9{held}
 ), ranked as (
 	select r.*, ` + hasBackfillSlot + ` as apart, ` + slotLimit + ` - ` + slotsTaken + ` as room,
 		row_number() over (partition by r.flow_id, ` + hasBackfillSlot + ` order by r.scope <> '', r.id) as place
@@ -69,9 +70,9 @@ with item as materialized (
 ), claimed as (
 	update {s}dataflow_run r
 	set state = 'in_progress', slot = i.slot,
-		unique_key = null, waits_for = '', waits_since = null, attempt = r.attempt + 1, worker = $5,
-		lease_no = r.lease_no + 1, lease_until = {now} + $6::bigint * interval '1 microsecond',
-		started_at = coalesce(r.started_at, {clock}), code_version = $7,
+		unique_key = null, waits_for = '', waits_since = null, attempt = r.attempt + 1, worker = $6,
+		lease_no = r.lease_no + 1, lease_until = {now} + $7::bigint * interval '1 microsecond',
+		started_at = coalesce(r.started_at, {clock}), code_version = $8,
 		read = case when i.restart then 0 else r.read end, written = case when i.restart then 0 else r.written end,
 		redundant = case when i.restart then 0 else r.redundant end, filtered = case when i.restart then 0 else r.filtered end,
 		dropped = case when i.restart then 0 else r.dropped end, dead_lettered = case when i.restart then 0 else r.dead_lettered end,

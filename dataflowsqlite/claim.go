@@ -1,10 +1,12 @@
 package dataflowsqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/driverkit"
@@ -17,7 +19,7 @@ func (s *store) RunClaimMany(ctx context.Context, claims []*dataflow.RunClaimPar
 		q, err := s.With(tx)
 		for i, p := range claims {
 			if err == nil {
-				answers[i].Claim, err = q.RunClaim(ctx, p)
+				answers[i], err = q.(*queries).claim(ctx, p, cmp.Or(p.Suspect, math.MaxInt32)) //nolint:forcetypeassert // With returns it
 			}
 		}
 		return err
@@ -25,37 +27,46 @@ func (s *store) RunClaimMany(ctx context.Context, claims []*dataflow.RunClaimPar
 	return answers, err
 }
 
+// RunClaim claims one run in the caller's transaction.
 func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*dataflow.Claim, error) {
+	answer, err := q.claim(ctx, p, math.MaxInt32)
+	return answer.Claim, err
+}
+
+// claim claims a run. A run that has lost as many workers as suspect is busy.
+func (q *queries) claim(ctx context.Context, p *dataflow.RunClaimParams, suspect int) (answer dataflow.ClaimAnswer, err error) {
 	own, err := jsonArray(slotsFrom(0, max(p.Slots, 1)))
 	if err != nil {
-		return nil, err
+		return answer, err
 	}
 	backfills, err := jsonArray(slotsFrom(dataflow.FirstBackfillSlot, p.Backfills))
 	if err != nil {
-		return nil, err
+		return answer, err
 	}
-	err = q.one(ctx, sqlRunClaim, p.RunID, p.Worker, secondsText(p.Lease), p.CodeVersion, p.Restart, own, backfills)
+	err = q.one(ctx, sqlRunClaim, p.RunID, p.Worker, secondsText(p.Lease), p.CodeVersion, p.Restart, own, backfills, p.FlowID, suspect)
 	if errors.Is(err, dataflow.ErrNotFound) {
-		return nil, nil //nolint:nilnil // documented: the run cannot be claimed now
+		err = q.db.QueryRowContext(ctx, q.store.text(sqlRunSuspect), p.RunID, suspect).Scan(&answer.Busy)
+		return answer, err
 	}
 	if isUniqueViolation(err) {
-		return nil, dataflow.ErrAlreadyRunning
+		return answer, dataflow.ErrAlreadyRunning
 	}
 	if err != nil {
-		return nil, err
+		return answer, err
 	}
 	claim := &dataflow.Claim{}
 	if claim.Run, err = q.RunByID(ctx, p.RunID); err != nil {
-		return nil, err
+		return answer, err
 	}
 	var cursor *string
 	c := driverkit.CheckpointOf(claim.Run)
 	err = q.db.QueryRowContext(ctx, q.store.text(sqlCheckpointClaim), claim.Run.FlowID, c.Scope, c.Partition, nullJSON(c.From)).Scan(&claim.Seq, &cursor, &claim.SetSeq)
 	if err != nil {
-		return nil, fmt.Errorf("move checkpoint: %w", err)
+		return answer, fmt.Errorf("move checkpoint: %w", err)
 	}
 	claim.Cursor = rawJSON(cursor)
-	return claim, nil
+	answer.Claim = claim
+	return answer, nil
 }
 
 // slotsFrom returns the numbers of n slots.

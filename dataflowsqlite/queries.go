@@ -166,7 +166,7 @@ set state = 'in_progress',
 	dropped = case when ?5 then 0 else r.dropped end, dead_lettered = case when ?5 then 0 else r.dead_lettered end,
 	updated = case when ?5 then 0 else r.updated end
 from (select json_array_length(?6) as slots, json_array_length(?7) as backfills) s
-where r.id = ?1 and r.state = 'pending' and r.run_after <= {now}
+where r.id = ?1 and r.state = 'pending' and r.run_after <= {now} and (?8 = 0 or r.flow_id = ?8) and r.rescues < ?9
 	and exists (select 1 from dataflow_flow f where f.id = r.flow_id and f.state = 'active')
 	and ` + slotsTaken + ` < ` + slotLimit + `
 	and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select 1 from dataflow_run o indexed by dataflow_run_waiting
@@ -174,6 +174,9 @@ where r.id = ?1 and r.state = 'pending' and r.run_after <= {now}
 			and o.scheduled_for < r.scheduled_for and o.queue = r.queue))
 	and not (s.slots = 1 and s.backfills = 0 and r.scope <> '' and exists (select 1 from dataflow_run o indexed by dataflow_run_waiting
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue))`
+
+// Whether a run was not claimed because it has lost too many workers.
+const sqlRunSuspect = `select exists (select 1 from dataflow_run where id = ?1 and state = 'pending' and rescues >= ?2)`
 
 // Moving the sequence number fences off the flow's previous worker: its next checkpoint
 // finds no row.
