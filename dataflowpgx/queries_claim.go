@@ -64,7 +64,8 @@ with item as materialized (
 	from placed p join {s}dataflow_checkpoint c on c.flow_id = p.flow_id and c.scope = p.scope and c.partition = p.partition
 	{reached}
 ), free as materialized (
-	select p.* from placed p left join checkpoint h using (flow_id, scope, partition)
+	select p.*, h.flow_id is not null as known
+	from placed p left join checkpoint h on h.flow_id = p.flow_id and h.scope = p.scope and h.partition = p.partition
 	where p.turn = 1 and (h.flow_id is not null or not exists (select from {s}dataflow_checkpoint c
 		where c.flow_id = p.flow_id and c.scope = p.scope and c.partition = p.partition))
 ), claimed as (
@@ -79,16 +80,21 @@ with item as materialized (
 		updated = case when i.restart then 0 else r.updated end
 	from free i
 	where r.id = i.id and r.state = 'pending' and r.lease_no = i.lease_no
-	returning r.*, i.partition
+	returning r.*, i.partition, i.known
 ), moved as (
+	update {s}dataflow_checkpoint c set seq = c.seq + 1, updated_at = {now}
+	from claimed k where k.known and c.flow_id = k.flow_id and c.scope = k.scope and c.partition = k.partition
+	returning k.id, c.seq, c.cursor, c.set_seq
+), made as (
 	insert into {s}dataflow_checkpoint as c (flow_id, scope, partition, seq, cursor, updated_at)
-	select flow_id, scope, partition, 1, case when scope <> '' then from_cursor end, {now} from claimed
+	select flow_id, scope, partition, 1, case when scope <> '' then from_cursor end, {now} from claimed where not known
 	on conflict (flow_id, scope, partition) do update set seq = c.seq + 1, updated_at = excluded.updated_at
 	returning c.flow_id, c.scope, c.partition, c.seq, c.cursor, c.set_seq
 )
-select d.n, m.seq, m.cursor::text, m.set_seq, ` + runColumns + `
+select d.n, coalesce(m.seq, a.seq), coalesce(m.cursor, a.cursor)::text, coalesce(m.set_seq, a.set_seq), ` + runColumns + `
 from due d left join claimed r on r.id = d.id left join {s}dataflow_flow f on f.id = r.flow_id
-	left join moved m on m.flow_id = r.flow_id and m.scope = r.scope and m.partition = r.partition
+	left join moved m on m.id = r.id
+	left join made a on a.flow_id = r.flow_id and a.scope = r.scope and a.partition = r.partition
 where r.id is not null or not exists (select from held h where h.id = d.id)
 	or exists (select from placed p where p.id = d.id)`
 
