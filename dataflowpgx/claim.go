@@ -16,7 +16,7 @@ import (
 
 // RunClaim claims one run in the caller's transaction.
 func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*dataflow.Claim, error) {
-	answers, err := q.claim(ctx, sqlClaimOne, math.MaxInt32, []*dataflow.RunClaimParams{p})
+	answers, err := q.claim(ctx, claimOne, math.MaxInt32, []*dataflow.RunClaimParams{p})
 	if isUniqueViolation(err) {
 		return nil, dataflow.ErrAlreadyRunning
 	}
@@ -28,16 +28,16 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 
 // RunClaimMany claims runs in one statement and one transaction.
 func (s *store) RunClaimMany(ctx context.Context, claims []*dataflow.RunClaimParams) ([]dataflow.ClaimAnswer, error) {
-	answers, err := s.claim(ctx, sqlClaimMany, cmp.Or(claims[0].Suspect, math.MaxInt32), claims)
+	answers, err := s.claim(ctx, claimMany, cmp.Or(claims[0].Suspect, math.MaxInt32), claims)
 	if err != nil {
 		return nil, sqlstate.Explain(lostAtCommit(ctx, err))
 	}
 	return answers, nil
 }
 
-// claim claims runs by a form of sqlClaim. The worker, the lease and the version of the first
+// claim claims runs by a form of sqlClaim, after that of sqlClaimLock. The worker, the lease and the version of the first
 // are those of all. A run that has lost as many workers as suspect is busy.
-func (q *queries) claim(ctx context.Context, template string, suspect int, claims []*dataflow.RunClaimParams) ([]dataflow.ClaimAnswer, error) {
+func (q *queries) claim(ctx context.Context, sql claimSQL, suspect int, claims []*dataflow.RunClaimParams) ([]dataflow.ClaimAnswer, error) {
 	n := len(claims)
 	ids, flows, slots, backfills, restart := make([]int64, n), make([]int64, n), make([]int, n), make([]int, n), make([]bool, n)
 	answers, seen := make([]dataflow.ClaimAnswer, n), make(map[int64]bool, n)
@@ -49,20 +49,36 @@ func (q *queries) claim(ctx context.Context, template string, suspect int, claim
 		seen[p.RunID] = true
 	}
 	first := claims[0]
-	rows, err := q.db.Query(ctx, q.store.text(template), ids, slots, backfills, restart, flows, first.Worker, first.Lease.Microseconds(), first.CodeVersion, suspect)
+	var b pgx.Batch
+	b.Queue(q.store.text(sql.lock), ids)
+	b.Queue(q.store.text(sql.claim), ids, slots, backfills, restart, flows, first.Worker, first.Lease.Microseconds(), first.CodeVersion, suspect)
+	results := q.db.SendBatch(ctx, &b)
+	_, err := results.Exec()
+	if err == nil {
+		err = answersOfClaims(results, answers)
+	}
+	if closeErr := results.Close(); err == nil {
+		err = closeErr
+	}
+	return answers, err
+}
+
+// answersOfClaims reads the answer to sqlClaim.
+func answersOfClaims(results pgx.BatchResults, answers []dataflow.ClaimAnswer) error {
+	rows, err := results.Query()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var i int
-		answer, err := scanClaim(rows, &i)
+		var n int
+		answer, err := scanClaim(rows, &n)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		answers[i-1] = answer
+		answers[n-1] = answer
 	}
-	return answers, rows.Err()
+	return rows.Err()
 }
 
 // scanClaim reads a row of sqlClaim. That of a busy run has its number alone.

@@ -101,8 +101,8 @@ func TestExplain(t *testing.T) {
 		"Live":      {text(sqlRunLive), "bigint", "7", []string{"dataflow_run_slot", "dataflow_run_waiting"}},
 		"Lease":     {"select id from dataflow_run where state = 'in_progress' and lease_until < $1", "timestamptz", "now()", []string{"dataflow_run_lease"}},
 		"Job":       {text(sqlRunByJob), "bigint", "77", []string{"dataflow_run_job"}},
-		"ClaimOne":  {text(sqlClaimOne), claimTypes, "array[20066], array[1], array[2], array[false], array[0], 'w', 1, 'v', 2", claimIndexes},
-		"ClaimMany": {text(sqlClaimMany), claimTypes, "array[20006, 20007, 20008], array[1, 1, 1], array[0, 0, 2], array[false, false, true], array[0, 0, 0], 'w', 1, 'v', 2", claimIndexes},
+		"ClaimOne":  {text(claimOne.claim), claimTypes, "array[20066], array[1], array[2], array[false], array[0], 'w', 1, 'v', 2", claimIndexes},
+		"ClaimMany": {text(claimMany.claim), claimTypes, "array[20006, 20007, 20008], array[1, 1, 1], array[0, 0, 2], array[false, false, true], array[0, 0, 0], 'w', 1, 'v', 2", claimIndexes},
 		"EndMany":   {text(sqlEndMany), "bigint[], bigint[], text[], bigint[], boolean[], text[], text[], boolean[], integer[]", "array[20001, 20002], array[0, 0], array['success', 'failed'], array[0, 0], array[false, false], array['', 'x'], array[null, null], array[false, false], array[0, 0]", []string{"dataflow_run_pkey", "dataflow_run_waiting"}},
 		"Next":      {text(sqlRunNext), "bigint, bigint, text, integer", "20001, 7, '', 0", []string{"dataflow_run_waiting"}},
 		"Wait":      {text(sqlRunWaiting), "bigint, text", "7, 'now'", []string{"dataflow_run_waiting"}},
@@ -132,7 +132,7 @@ func explain(t *testing.T, pool *pgxpool.Pool, mode, sql, types, args string) st
 	tx, err := pool.Begin(t.Context())
 	require.NoError(t, err)
 	defer tx.Rollback(t.Context()) //nolint:errcheck // nothing is kept
-	_, err = tx.Exec(t.Context(), fmt.Sprintf("set local plan_cache_mode = %s; prepare asked (%s) as %s", mode, types, sql))
+	_, err = tx.Exec(t.Context(), fmt.Sprintf("set local dataflow.claim = '7'; set local plan_cache_mode = %s; prepare asked (%s) as %s", mode, types, sql))
 	require.NoError(t, err)
 	defer tx.Exec(t.Context(), "deallocate asked") //nolint:errcheck // the pool's connection is closed soon
 	rows, err := tx.Query(t.Context(), "explain execute asked ("+args+")")

@@ -13,10 +13,12 @@ import "strings"
 // then makes the same plan for one run as for a hundred, and keeps it: making the plan takes
 // longer than the claim.
 //
-// Claims of one flow exclude each other by an advisory lock. Without it, two claims could take
-// the same slot, and the unique index would refuse all runs of the later statement. That may
-// still happen, because the lock is taken after the statement's view of the tables. Then the
-// caller claims each run by itself.
+// Claims of one flow exclude each other by an advisory lock, which sqlClaimLock takes. It is a
+// statement of its own, sent together with the claim, so that the claim sees the tables as they
+// are after that: what earlier claims of the flow have committed. It keeps the flows that it has
+// locked in a setting that ends with the transaction. Otherwise two claims could take the same
+// slot, and the later one would wait at the unique index, with its checkpoint locked, for a
+// transaction that waits for the checkpoint.
 //
 // A flow with one slot has an order within a queue. A tick's run waits for the runs of
 // earlier ticks. A backfill without slots of its own waits for the flow's own runs.
@@ -33,13 +35,10 @@ with item as materialized (
 	select i.id, i.slots, i.backfills, i.restart, i.n, i.state, r.flow_id
 	from item i join {s}dataflow_run r on r.id = i.id join {s}dataflow_flow f on f.id = r.flow_id
 	where r.state = i.state and r.run_after <= {now} and f.state = 'active' and (i.flow_id = 0 or r.flow_id = i.flow_id)
-), flow as materialized (
-	select flow_id, {lock}(1684107116, (flow_id % 2147483647)::integer){locked} as locked
-	from (select distinct flow_id from due order by flow_id) d
 ), held as materialized (
 	select r.id, r.flow_id, r.scope, r.trigger, r.lease_no, r.scheduled_for, r.queue, r.from_cursor, d.slots, d.backfills, d.restart
-	from due d join flow on flow.flow_id = d.flow_id and flow.locked join {s}dataflow_run r on r.id = d.id
-	where r.state = d.state and r.run_after <= {now} and r.rescues < $9{held}
+	from due d join {s}dataflow_run r on r.id = d.id
+	where d.flow_id = any(string_to_array(current_setting('dataflow.claim'), ',')::bigint[]) and r.state = d.state and r.run_after <= {now} and r.rescues < $9{held}
 ), ranked as (
 	select r.*, ` + hasBackfillSlot + ` as apart, ` + slotLimit + ` - ` + slotsTaken + ` as room,
 		row_number() over (partition by r.flow_id, ` + hasBackfillSlot + ` order by r.scope <> '', r.id) as place
@@ -98,18 +97,30 @@ from due d left join claimed r on r.id = d.id left join {s}dataflow_flow f on f.
 where r.id is not null or not exists (select from held h where h.id = d.id)
 	or exists (select from placed p where p.id = d.id)`
 
+// sqlClaimLock locks the flows of runs for their claim, and keeps their ids. One that is locked
+// already is left out by {lock} of many runs, and waited for by that of one.
+const sqlClaimLock = `
+select set_config('dataflow.claim', coalesce(string_agg(flow_id::text, ','), ''), true)
+from (select distinct flow_id from {s}dataflow_run where id = any($1) order by flow_id) f
+where {lock}(1684107116, (flow_id % 2147483647)::integer){locked}`
+
 // The claim of many runs, and that of one, which waits for its turn. That of one locks a row
 // only when it updates it: a statement that waits for a row, and updates it later, can deadlock
 // with others that wait for the row.
 //
 //nolint:gochecknoglobals // constants
 var (
-	sqlClaimMany = strings.NewReplacer(
+	many = strings.NewReplacer(
 		"{lock}", "pg_try_advisory_xact_lock", "{locked}", "",
-		"{held}", "\n\tfor no key update of r skip locked", "{reached}", "for no key update of c skip locked").Replace(sqlClaim)
-	sqlClaimOne = strings.NewReplacer(
-		"{lock}", "pg_advisory_xact_lock", "{locked}", " is not null", "{held}", "", "{reached}", "").Replace(sqlClaim)
+		"{held}", "\n\tfor no key update of r skip locked", "{reached}", "for no key update of c skip locked")
+	one = strings.NewReplacer("{lock}", "pg_advisory_xact_lock", "{locked}", " is not null", "{held}", "", "{reached}", "")
+
+	claimMany = claimSQL{lock: many.Replace(sqlClaimLock), claim: many.Replace(sqlClaim)}
+	claimOne  = claimSQL{lock: one.Replace(sqlClaimLock), claim: one.Replace(sqlClaim)}
 )
+
+// claimSQL are the statements of a claim, which are sent together.
+type claimSQL struct{ lock, claim string }
 
 // What the end of an attempt changes in its run, r, and in its flow, f. Their new values are
 // those of i.
