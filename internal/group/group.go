@@ -1,0 +1,122 @@
+// Package group lets calls that happen at about the same time travel together: one statement
+// for many. It knows nothing of flows and of databases.
+package group
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Group sends questions of type Q together, and hands each its answer of type A. While one
+// group is on its way, the next one collects. So a lone question waits for nothing, and the
+// groups grow with the load. A Group is safe for concurrent use.
+type Group[Q, A any] struct {
+	send    func(ctx context.Context, questions []Q) ([]A, error)
+	most    int
+	timeout time.Duration
+
+	mu      sync.Mutex // guards what follows
+	sending bool       // somebody sends, or has been told to
+	waiting []*call[Q, A]
+}
+
+// call is a question on its way.
+type call[Q, A any] struct {
+	question Q
+	turn     chan struct{} // receives once if this call is to send the next group
+	done     chan struct{} // closed when the answer is there
+	answer   A
+	err      error
+}
+
+// New returns a group. send answers questions in their order; its error is that of each of
+// them. It gets at most most questions, and a context that ends after timeout.
+func New[Q, A any](most int, timeout time.Duration, send func(ctx context.Context, questions []Q) ([]A, error)) *Group[Q, A] {
+	return &Group[Q, A]{send: send, most: most, timeout: timeout}
+}
+
+// Do returns the answer to a question. If ctx ends before the question is sent, it returns
+// ctx's error, and the question is not sent. After that it waits for the answer, whatever
+// becomes of ctx, because the answer may have to be undone.
+func (g *Group[Q, A]) Do(ctx context.Context, question Q) (A, error) {
+	c := &call[Q, A]{question: question, turn: make(chan struct{}, 1), done: make(chan struct{})}
+	g.mu.Lock()
+	g.waiting = append(g.waiting, c)
+	if !g.sending {
+		g.sending = true
+		c.turn <- struct{}{}
+	}
+	g.mu.Unlock()
+	select {
+	case <-c.done:
+	case <-c.turn:
+		g.sendNext(ctx, c)
+	case <-ctx.Done():
+		if g.withdraw(c) {
+			return c.answer, ctx.Err()
+		}
+		<-c.done
+	}
+	return c.answer, c.err
+}
+
+// withdraw takes back a question that was not sent. It reports false if it was.
+func (g *Group[Q, A]) withdraw(c *call[Q, A]) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	i := slices.Index(g.waiting, c)
+	if i < 0 {
+		return false
+	}
+	g.waiting = slices.Delete(g.waiting, i, i+1)
+	select {
+	case <-c.turn: // another must send in its place
+		g.passOn()
+	default:
+	}
+	return true
+}
+
+// passOn lets the first of those who wait send the next group. The caller holds g.mu.
+func (g *Group[Q, A]) passOn() {
+	if g.sending = len(g.waiting) > 0; g.sending {
+		g.waiting[0].turn <- struct{}{}
+	}
+}
+
+// sendNext sends the questions that wait, that of c among them.
+func (g *Group[Q, A]) sendNext(ctx context.Context, c *call[Q, A]) {
+	runtime.Gosched() // goroutines that are about to ask do so first
+	g.mu.Lock()
+	n := min(len(g.waiting), g.most)
+	calls := g.waiting[:n:n]
+	g.waiting = slices.Clone(g.waiting[n:])
+	g.mu.Unlock()
+	questions := make([]Q, n)
+	for i, one := range calls {
+		questions[i] = one.question
+	}
+	err := fmt.Errorf("panic while %d questions were answered", n) // unless send returns
+	var answers []A
+	defer func() {
+		for i, one := range calls {
+			if one.err = err; err == nil {
+				one.answer = answers[i]
+			}
+			close(one.done)
+		}
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.passOn()
+	}()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.timeout)
+	defer cancel()
+	answers, err = g.send(ctx, questions)
+	if err == nil && len(answers) != n {
+		err = fmt.Errorf("%d answers to %d questions", len(answers), n)
+	}
+}
