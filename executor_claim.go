@@ -23,17 +23,24 @@ func newClaims(b base, keeper *lease.Keeper[*attempt]) *claims {
 	timeout := min(b.config.Lease/2, handBackTimeout)
 	return &claims{
 		Keeper: keeper,
-		made: group.New(mostTogether, timeout, func(ctx context.Context, made []*RunClaimParams) ([]ClaimAnswer, error) {
+		made: group.New(mostTogether, linger, timeout, func(ctx context.Context, made []*RunClaimParams) ([]ClaimAnswer, error) {
 			return b.store.RunClaimMany(ctx, made)
 		}),
-		ended: group.New(mostTogether, timeout, func(ctx context.Context, ended []*RunEndParams) ([]EndAnswer, error) {
+		ended: group.New(mostTogether, linger, timeout, func(ctx context.Context, ended []*RunEndParams) ([]EndAnswer, error) {
 			return b.store.RunEndMany(ctx, ended)
 		}),
 	}
 }
 
-// mostTogether is how many claims, or ends, one statement makes.
-const mostTogether = 250
+const (
+	// mostTogether is how many claims, or ends, one statement makes. Each claim takes a lock of
+	// Postgres's lock table, which all processes share.
+	mostTogether = 100
+
+	// linger is how long a claim, or an end, waits for others that come at the same time. One
+	// that comes alone does not wait.
+	linger = 3 * time.Millisecond
+)
 
 // alone reports whether a run whose group has failed is tried by itself: something was in the
 // way of the run, or the error may be about another run of the group. When the database is

@@ -13,15 +13,19 @@ import (
 
 // Group sends questions of type Q together, and hands each its answer of type A. While one
 // group is on its way, the next one collects. So a lone question waits for nothing, and the
-// groups grow with the load. A Group is safe for concurrent use.
+// groups grow with the load. After a group of several, the next one waits until it is as large,
+// but never longer than linger. A Group is safe for concurrent use.
 type Group[Q, A any] struct {
 	send    func(ctx context.Context, questions []Q) ([]A, error)
 	most    int
+	linger  time.Duration
 	timeout time.Duration
 
 	mu      sync.Mutex // guards what follows
 	sending bool       // somebody sends, or has been told to
 	waiting []*call[Q, A]
+	last    int           // how many the group before had
+	enough  chan struct{} // closed when as many wait; nil: nobody waits for them
 }
 
 // call is a question on its way.
@@ -35,8 +39,8 @@ type call[Q, A any] struct {
 
 // New returns a group. send answers questions in their order; its error is that of each of
 // them. It gets at most most questions, and a context that ends after timeout.
-func New[Q, A any](most int, timeout time.Duration, send func(ctx context.Context, questions []Q) ([]A, error)) *Group[Q, A] {
-	return &Group[Q, A]{send: send, most: most, timeout: timeout}
+func New[Q, A any](most int, linger, timeout time.Duration, send func(ctx context.Context, questions []Q) ([]A, error)) *Group[Q, A] {
+	return &Group[Q, A]{send: send, most: most, linger: linger, timeout: timeout}
 }
 
 // Do returns the answer to a question. If ctx ends before the question is sent, it returns
@@ -49,6 +53,10 @@ func (g *Group[Q, A]) Do(ctx context.Context, question Q) (A, error) {
 	if !g.sending {
 		g.sending = true
 		c.turn <- struct{}{}
+	}
+	if g.enough != nil && len(g.waiting) >= g.last {
+		close(g.enough)
+		g.enough = nil
 	}
 	g.mu.Unlock()
 	select {
@@ -88,11 +96,34 @@ func (g *Group[Q, A]) passOn() {
 	}
 }
 
-// sendNext sends the questions that wait, that of c among them.
-func (g *Group[Q, A]) sendNext(ctx context.Context, c *call[Q, A]) {
+// collect lets others join the group that is about to be sent.
+func (g *Group[Q, A]) collect() {
 	runtime.Gosched() // goroutines that are about to ask do so first
 	g.mu.Lock()
+	if len(g.waiting) >= g.last {
+		g.mu.Unlock()
+		return
+	}
+	enough := make(chan struct{})
+	g.enough = enough
+	g.mu.Unlock()
+	timer := time.NewTimer(g.linger)
+	defer timer.Stop()
+	select {
+	case <-enough:
+	case <-timer.C:
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.enough = nil
+	}
+}
+
+// sendNext sends the questions that wait, that of c among them.
+func (g *Group[Q, A]) sendNext(ctx context.Context, c *call[Q, A]) {
+	g.collect()
+	g.mu.Lock()
 	n := min(len(g.waiting), g.most)
+	g.last = n
 	calls := g.waiting[:n:n]
 	g.waiting = slices.Clone(g.waiting[n:])
 	g.mu.Unlock()

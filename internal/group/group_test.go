@@ -14,6 +14,9 @@ import (
 	"github.com/activedataflow/dataflow/internal/group"
 )
 
+// linger is how long a group waits for others, by the clock of a bubble.
+const linger = 3 * time.Millisecond
+
 // server answers each question with its double, when it is told to.
 type server struct {
 	mu     sync.Mutex // guards groups
@@ -75,7 +78,7 @@ func TestGroup_Together(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{goOn: make(chan error)}
-		g := group.New(4, time.Minute, s.send)
+		g := group.New(4, linger, time.Minute, s.send)
 		var results []*result
 		for i := range 8 {
 			results = append(results, ask(t.Context(), g, i))
@@ -83,6 +86,7 @@ func TestGroup_Together(t *testing.T) {
 		}
 		for i, want := range [][]int{{1, 4}, {1, 4, 3}} {
 			s.goOn <- nil
+			time.Sleep(linger)
 			synctest.Wait()
 			require.Equal(t, want, s.sizes())
 			require.True(t, results[4*i].done)
@@ -94,9 +98,43 @@ func TestGroup_Together(t *testing.T) {
 			require.Equal(t, result{answer: 2 * i, done: true}, *r)
 		}
 		last := ask(t.Context(), g, 100)
+		time.Sleep(linger)
 		s.goOn <- nil
 		synctest.Wait()
 		require.Equal(t, result{answer: 200, done: true}, *last, "an idle group begins again")
+	})
+}
+
+// After a group of several, the next one waits until it is as large, but no longer than it may.
+// After a lone question, the next one waits for nothing.
+func TestGroup_Lingers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{always: true}
+		g := group.New(10, linger, time.Minute, func(ctx context.Context, questions []int) ([]int, error) {
+			time.Sleep(time.Second) // meanwhile, others ask
+			return s.send(ctx, questions)
+		})
+		for i := range 4 {
+			ask(t.Context(), g, i)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		require.Equal(t, []int{1, 3}, s.sizes())
+
+		first, second := ask(t.Context(), g, 4), ask(t.Context(), g, 5)
+		third := ask(t.Context(), g, 6)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.Equal(t, []int{1, 3, 3}, s.sizes(), "it was sent when it was as large as the one before")
+		require.True(t, first.done && second.done && third.done)
+
+		for _, wait := range []time.Duration{linger, 0} {
+			began := time.Now()
+			_, err := g.Do(t.Context(), 7)
+			require.NoError(t, err)
+			require.Equal(t, time.Second+wait, time.Since(began))
+		}
 	})
 }
 
@@ -106,7 +144,7 @@ func TestGroup_GivesUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{goOn: make(chan error)}
-		g := group.New(10, time.Minute, s.send)
+		g := group.New(10, linger, time.Minute, s.send)
 		ctx, cancel := context.WithCancel(t.Context())
 		sent := ask(ctx, g, 1)
 		waits, other := ask(ctx, g, 2), ask(t.Context(), g, 3)
@@ -129,7 +167,7 @@ func TestGroup_Error(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{goOn: make(chan error)}
-		g := group.New(10, time.Minute, s.send)
+		g := group.New(10, linger, time.Minute, s.send)
 		first, second, third := ask(t.Context(), g, 1), ask(t.Context(), g, 2), ask(t.Context(), g, 3)
 		boom := errors.New("boom")
 		s.goOn <- nil
@@ -139,7 +177,7 @@ func TestGroup_Error(t *testing.T) {
 		require.Equal(t, result{err: boom, done: true}, *second)
 		require.Equal(t, result{err: boom, done: true}, *third)
 		slow := ask(t.Context(), g, 4)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute + linger)
 		synctest.Wait()
 		require.Equal(t, result{err: context.DeadlineExceeded, done: true}, *slow)
 	})
@@ -149,7 +187,7 @@ func TestGroup_Error(t *testing.T) {
 func TestGroup_Broken(t *testing.T) {
 	t.Parallel()
 	broken := true
-	g := group.New(10, time.Minute, func(_ context.Context, questions []int) ([]int, error) {
+	g := group.New(10, linger, time.Minute, func(_ context.Context, questions []int) ([]int, error) {
 		if broken {
 			panic("boom")
 		}
@@ -165,7 +203,7 @@ func TestGroup_Broken(t *testing.T) {
 func TestGroup_Race(t *testing.T) {
 	t.Parallel()
 	s := &server{always: true}
-	g := group.New(7, time.Minute, s.send)
+	g := group.New(7, linger, time.Minute, s.send)
 	var wg sync.WaitGroup
 	for i := range 50 {
 		wg.Go(func() {
