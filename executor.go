@@ -113,6 +113,7 @@ func (e *FlowExecutor) executeWith(ctx context.Context, flow *Flow, runID int64,
 // workClaimed works a claimed run.
 func (e *FlowExecutor) workClaimed(ctx context.Context, flow *Flow, runID int64, a *attempt) (*Run, error) {
 	defer a.leave()
+	defer e.client.leases.enter()()
 	defer e.client.leases.Release(runID)
 	ctx, a.cancel = context.WithCancelCause(ctx)
 	defer a.cancel(nil)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/group"
@@ -17,19 +18,24 @@ type claims struct {
 	*lease.Keeper[*attempt]
 	made  *group.Group[*RunClaimParams, ClaimAnswer]
 	ended *group.Group[*RunEndParams, EndAnswer]
+
+	working atomic.Int64 // runs that are being claimed, worked or ended
 }
 
 func newClaims(b base, keeper *lease.Keeper[*attempt]) *claims {
-	timeout := min(b.config.Lease/2, handBackTimeout)
-	return &claims{
-		Keeper: keeper,
-		made: group.New(mostTogether, linger, timeout, func(ctx context.Context, made []*RunClaimParams) ([]ClaimAnswer, error) {
-			return b.store.RunClaimMany(ctx, made)
-		}),
-		ended: group.New(mostTogether, linger, timeout, func(ctx context.Context, ended []*RunEndParams) ([]EndAnswer, error) {
-			return b.store.RunEndMany(ctx, ended)
-		}),
+	c := &claims{Keeper: keeper}
+	config := group.Config{
+		Most: mostTogether, Linger: linger, Timeout: min(b.config.Lease/2, handBackTimeout),
+		Askers: func() int { return int(c.working.Load()) },
 	}
+	c.made, c.ended = group.New(config, b.store.RunClaimMany), group.New(config, b.store.RunEndMany)
+	return c
+}
+
+// enter counts a run that is being worked, until leave is called.
+func (c *claims) enter() (leave func()) {
+	c.working.Add(1)
+	return func() { c.working.Add(-1) }
 }
 
 const (
@@ -69,6 +75,7 @@ func (e *FlowExecutor) claimParams(flow *Flow, runID int64) *RunClaimParams {
 // claim claims the run. It returns nil if another claim was faster. If the answer to a claim is
 // lost, and it came about, the run waits until the lease has lapsed.
 func (e *FlowExecutor) claim(ctx context.Context, flow *Flow, runID int64) (a *attempt, err error) {
+	defer e.client.leases.enter()()
 	answer, err := e.client.leases.made.Do(ctx, e.claimParams(flow, runID))
 	switch {
 	case e.alone(ctx, answer.Busy, err):

@@ -13,19 +13,29 @@ import (
 
 // Group sends questions of type Q together, and hands each its answer of type A. While one
 // group is on its way, the next one collects. So a lone question waits for nothing, and the
-// groups grow with the load. After a group of several, the next one waits until it is as large,
-// but never longer than linger. A Group is safe for concurrent use.
+// groups grow with the load. After groups of several, the next one waits for others, but never longer
+// than Linger. A Group is safe for concurrent use.
 type Group[Q, A any] struct {
-	send    func(ctx context.Context, questions []Q) ([]A, error)
-	most    int
-	linger  time.Duration
-	timeout time.Duration
+	Config
+
+	send func(ctx context.Context, questions []Q) ([]A, error)
 
 	mu      sync.Mutex // guards what follows
 	sending bool       // somebody sends, or has been told to
 	waiting []*call[Q, A]
-	last    int           // how many the group before had
-	enough  chan struct{} // closed when as many wait; nil: nobody waits for them
+	recent  int           // how many the groups before had; it is forgotten by halves
+	wanted  int           // how many are to close enough
+	enough  chan struct{} // nil: nobody waits for others
+}
+
+// Config are the settings of a group. All of them are needed.
+type Config struct {
+	Most    int           // how many questions a group has at most
+	Linger  time.Duration // how long a group waits for others at most
+	Timeout time.Duration // how long an answer takes at most
+	// Askers returns how many may be going to ask, those who have asked already included. Nobody
+	// waits for more.
+	Askers func() int
 }
 
 // call is a question on its way.
@@ -38,9 +48,9 @@ type call[Q, A any] struct {
 }
 
 // New returns a group. send answers questions in their order; its error is that of each of
-// them. It gets at most most questions, and a context that ends after timeout.
-func New[Q, A any](most int, linger, timeout time.Duration, send func(ctx context.Context, questions []Q) ([]A, error)) *Group[Q, A] {
-	return &Group[Q, A]{send: send, most: most, linger: linger, timeout: timeout}
+// them.
+func New[Q, A any](config Config, send func(ctx context.Context, questions []Q) ([]A, error)) *Group[Q, A] {
+	return &Group[Q, A]{Config: config, send: send}
 }
 
 // Do returns the answer to a question. If ctx ends before the question is sent, it returns
@@ -54,7 +64,7 @@ func (g *Group[Q, A]) Do(ctx context.Context, question Q) (A, error) {
 		g.sending = true
 		c.turn <- struct{}{}
 	}
-	if g.enough != nil && len(g.waiting) >= g.last {
+	if g.enough != nil && len(g.waiting) >= g.wanted {
 		close(g.enough)
 		g.enough = nil
 	}
@@ -99,15 +109,16 @@ func (g *Group[Q, A]) passOn() {
 // collect lets others join the group that is about to be sent.
 func (g *Group[Q, A]) collect() {
 	runtime.Gosched() // goroutines that are about to ask do so first
+	wanted := min(g.Askers(), g.Most)
 	g.mu.Lock()
-	if len(g.waiting) >= g.last {
+	if g.recent <= 1 || len(g.waiting) >= wanted {
 		g.mu.Unlock()
 		return
 	}
 	enough := make(chan struct{})
-	g.enough = enough
+	g.wanted, g.enough = wanted, enough
 	g.mu.Unlock()
-	timer := time.NewTimer(g.linger)
+	timer := time.NewTimer(g.Linger)
 	defer timer.Stop()
 	select {
 	case <-enough:
@@ -122,8 +133,8 @@ func (g *Group[Q, A]) collect() {
 func (g *Group[Q, A]) sendNext(ctx context.Context, c *call[Q, A]) {
 	g.collect()
 	g.mu.Lock()
-	n := min(len(g.waiting), g.most)
-	g.last = n
+	n := min(len(g.waiting), g.Most)
+	g.recent = max(n, g.recent/2)
 	calls := g.waiting[:n:n]
 	g.waiting = slices.Clone(g.waiting[n:])
 	g.mu.Unlock()
@@ -144,7 +155,7 @@ func (g *Group[Q, A]) sendNext(ctx context.Context, c *call[Q, A]) {
 		defer g.mu.Unlock()
 		g.passOn()
 	}()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.timeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.Timeout)
 	defer cancel()
 	answers, err = g.send(ctx, questions)
 	if err == nil && len(answers) != n {

@@ -17,6 +17,10 @@ import (
 // linger is how long a group waits for others, by the clock of a bubble.
 const linger = 3 * time.Millisecond
 
+func config(most int) group.Config {
+	return group.Config{Most: most, Linger: linger, Timeout: time.Minute, Askers: func() int { return most }}
+}
+
 // server answers each question with its double, when it is told to.
 type server struct {
 	mu     sync.Mutex // guards groups
@@ -78,7 +82,7 @@ func TestGroup_Together(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{goOn: make(chan error)}
-		g := group.New(4, linger, time.Minute, s.send)
+		g := group.New(config(4), s.send)
 		var results []*result
 		for i := range 8 {
 			results = append(results, ask(t.Context(), g, i))
@@ -105,13 +109,15 @@ func TestGroup_Together(t *testing.T) {
 	})
 }
 
-// After a group of several, the next one waits until it is as large, but no longer than it may.
-// After a lone question, the next one waits for nothing.
+// After a group of several, the next one waits for all who may ask, but no longer than it may.
+// After lone questions, the next one waits for nobody.
 func TestGroup_Lingers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{always: true}
-		g := group.New(10, linger, time.Minute, func(ctx context.Context, questions []int) ([]int, error) {
+		askers := config(10)
+		askers.Askers = func() int { return 3 }
+		g := group.New(askers, func(ctx context.Context, questions []int) ([]int, error) {
 			time.Sleep(time.Second) // meanwhile, others ask
 			return s.send(ctx, questions)
 		})
@@ -126,10 +132,10 @@ func TestGroup_Lingers(t *testing.T) {
 		third := ask(t.Context(), g, 6)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		require.Equal(t, []int{1, 3, 3}, s.sizes(), "it was sent when it was as large as the one before")
+		require.Equal(t, []int{1, 3, 3}, s.sizes(), "it was sent when all had asked")
 		require.True(t, first.done && second.done && third.done)
 
-		for _, wait := range []time.Duration{linger, 0} {
+		for _, wait := range []time.Duration{linger, 0} { // the group of three is forgotten by halves
 			began := time.Now()
 			_, err := g.Do(t.Context(), 7)
 			require.NoError(t, err)
@@ -144,7 +150,7 @@ func TestGroup_GivesUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{goOn: make(chan error)}
-		g := group.New(10, linger, time.Minute, s.send)
+		g := group.New(config(10), s.send)
 		ctx, cancel := context.WithCancel(t.Context())
 		sent := ask(ctx, g, 1)
 		waits, other := ask(ctx, g, 2), ask(t.Context(), g, 3)
@@ -167,7 +173,7 @@ func TestGroup_Error(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{goOn: make(chan error)}
-		g := group.New(10, linger, time.Minute, s.send)
+		g := group.New(config(10), s.send)
 		first, second, third := ask(t.Context(), g, 1), ask(t.Context(), g, 2), ask(t.Context(), g, 3)
 		boom := errors.New("boom")
 		s.goOn <- nil
@@ -187,7 +193,7 @@ func TestGroup_Error(t *testing.T) {
 func TestGroup_Broken(t *testing.T) {
 	t.Parallel()
 	broken := true
-	g := group.New(10, linger, time.Minute, func(_ context.Context, questions []int) ([]int, error) {
+	g := group.New(config(10), func(_ context.Context, questions []int) ([]int, error) {
 		if broken {
 			panic("boom")
 		}
@@ -203,7 +209,7 @@ func TestGroup_Broken(t *testing.T) {
 func TestGroup_Race(t *testing.T) {
 	t.Parallel()
 	s := &server{always: true}
-	g := group.New(7, linger, time.Minute, s.send)
+	g := group.New(config(7), s.send)
 	var wg sync.WaitGroup
 	for i := range 50 {
 		wg.Go(func() {
