@@ -111,6 +111,7 @@ func groups() []group {
 		{name: "Backfill", cases: backfillRules(), together: true},
 		{name: "BackfillSlot", cases: backfillSlotRules(), together: true},
 		{name: "RunEnd", cases: endRules(), together: true},
+		{name: "Together", cases: togetherRules()},
 		{name: "Trip", cases: tripRules(), together: true},
 		{name: "Lease", cases: leaseRules(), together: true},
 		{name: "RunStranded", cases: strandedRules()},
