@@ -44,8 +44,10 @@ func groups(t *testing.T, k kind, queue bool) {
 		action, point string
 		reworked      bool
 	}{
-		{actionKill, "claims/committed", true}, {actionLose, "claims/committed", true},
-		{actionKill, "ends/committed", false}, {actionLose, "ends/committed", false},
+		{actionKill, "claims/committed", true},
+		{actionLose, "claims/committed", true},
+		{actionKill, "ends/committed", false},
+		{actionLose, "ends/committed", false},
 	} {
 		before := again()
 		f.order(order.action, order.point)

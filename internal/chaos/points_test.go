@@ -63,11 +63,11 @@ func (o *orders) reach(point string) {
 
 // lose obeys an order to lose an answer.
 func (o *orders) lose(point string) error {
-	if os.Remove(orderFile(o.dir, actionLose, point)) != nil {
-		return nil
+	if os.Remove(orderFile(o.dir, actionLose, point)) == nil {
+		o.log.Warn("chaos: losing an answer", slog.String("point", point))
+		return errAnswerLost
 	}
-	o.log.Warn("chaos: losing an answer", slog.String("point", point))
-	return errAnswerLost
+	return nil
 }
 
 var errAnswerLost = errors.New("chaos: the connection broke after the commit")

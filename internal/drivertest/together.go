@@ -201,14 +201,18 @@ func claimsBusy(t *test) {
 	locked, claimed, free := t.pending(t.flow("locked").ID).ID, t.flow("claimed").ID, t.pending(t.flow("free").ID).ID
 	first, second := t.pending(claimed).ID, t.pending(claimed).ID
 	var answers []dataflow.ClaimAnswer
+	claims := []*dataflow.RunClaimParams{claimParams(locked), claimParams(second), claimParams(free)}
+	outside := func() (err error) {
+		answers, err = other.RunClaimMany(t.Context(), claims)
+		return err
+	}
 	err := inTx(t.Context(), t.store, func(ctx context.Context, q dataflow.Queries) error {
 		_, err := q.RunCancel(ctx, &dataflow.RunCancelParams{RunID: locked})
 		require.NoError(t, err)
 		c, err := q.RunClaim(ctx, claimParams(first))
 		require.NoError(t, err)
 		require.NotNil(t, c)
-		answers, err = other.RunClaimMany(t.Context(), []*dataflow.RunClaimParams{claimParams(locked), claimParams(second), claimParams(free)})
-		require.NoError(t, err)
+		require.NoError(t, outside())
 		return errUndo
 	})
 	require.ErrorIs(t, err, errUndo)
@@ -327,13 +331,16 @@ func endsBusy(t *test) {
 	flow, run, free := t.inProgress(t.flow("a").ID), t.inProgress(t.flow("b").ID), t.inProgress(t.flow("c").ID)
 	ends := []*dataflow.RunEndParams{ending(flow, dataflow.RunSuccess), ending(run, dataflow.RunSuccess), ending(free, dataflow.RunSuccess)}
 	var answers []dataflow.EndAnswer
+	outside := func() (err error) {
+		answers, err = other.RunEndMany(t.Context(), ends)
+		return err
+	}
 	err := inTx(t.Context(), t.store, func(ctx context.Context, q dataflow.Queries) error {
 		_, _, err := q.FlowLock(ctx, flow.Run.FlowID)
 		require.NoError(t, err)
 		_, err = q.RunCancel(ctx, &dataflow.RunCancelParams{RunID: run.Run.ID})
 		require.NoError(t, err)
-		answers, err = other.RunEndMany(t.Context(), ends)
-		return err
+		return outside()
 	})
 	require.NoError(t, err)
 	require.Equal(t, dataflow.EndAnswer{Busy: true}, answers[0])

@@ -74,13 +74,15 @@ func (s *statements) total() (n int64, list string) {
 	return n, strings.Join(lines, "\n")
 }
 
+const idleFlowCount = 200
+
 // idleFlows is the configuration of a client with flows that find nothing.
-func idleFlows(n int) *dataflow.Config {
+func idleFlows() *dataflow.Config {
 	conf := &dataflow.Config{
 		Logger: slog.New(slog.DiscardHandler), MaxWorkers: 100,
 		River: &river.Config{FetchCooldown: time.Millisecond, FetchPollInterval: 100 * time.Millisecond},
 	}
-	for i := range n {
+	for i := range idleFlowCount {
 		conf.Flows = append(conf.Flows, dataflow.NewFlow(fmt.Sprint("flow ", i), quiet{}, dataflow.Identity[int](), dataflow.ToTx(discard{}),
 			&dataflow.FlowOptions{Runtime: dataflow.JobQueue{}}))
 	}
@@ -137,7 +139,7 @@ func (t *dbT) served() cost {
 // None of it depends on how fast the machine is.
 func TestCosts_JobQueue(t *testing.T) {
 	t.Parallel()
-	const flows, waves = 200, 5
+	const flows, waves = idleFlowCount, 5
 	server := dbtest.StartServer(t)
 	config, err := pgxpool.ParseConfig(server.URL())
 	require.NoError(t, err)
@@ -150,7 +152,7 @@ func TestCosts_JobQueue(t *testing.T) {
 		other, err := pgxpool.New(t.Context(), server.URL())
 		require.NoError(t, err)
 		defer other.Close()
-		client := migrated(onPool(t, other)).registered(idleFlows(flows).Flows...)
+		client := migrated(onPool(t, other)).registered(idleFlows().Flows...)
 		for wave := from; wave < to; wave++ {
 			for i := range flows {
 				_, err := client.Trigger(t.Context(), fmt.Sprint("flow ", i), &dataflow.TriggerOptions{At: time.Unix(int64(wave), 0)})
@@ -159,10 +161,10 @@ func TestCosts_JobQueue(t *testing.T) {
 		}
 	}
 	triggered(0, 1)
-	own.worked(server.URL(), idleFlows(flows), flows) // which stores the cursors
-	idle := own.worked(server.URL(), idleFlows(flows), 0)
+	own.worked(server.URL(), idleFlows(), flows) // which stores the cursors
+	idle := own.worked(server.URL(), idleFlows(), 0)
 	triggered(1, 1+waves)
-	got := own.worked(server.URL(), idleFlows(flows), flows*waves)
+	got := own.worked(server.URL(), idleFlows(), flows*waves)
 	each := func(got, idle int64) float64 { return float64(got-idle) / (flows * waves) }
 	t.Logf("a run: %.2f statements, %.2f commits, %.0f bytes of WAL; all statements:\n%s",
 		each(got.statements, idle.statements), each(got.commits, idle.commits), each(got.wal, idle.wal), got.list)

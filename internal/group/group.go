@@ -72,7 +72,7 @@ func (g *Group[Q, A]) Do(ctx context.Context, question Q) (A, error) {
 	select {
 	case <-c.done:
 	case <-c.turn:
-		g.sendNext(ctx, c)
+		g.sendNext(ctx)
 	case <-ctx.Done():
 		if g.withdraw(c) {
 			return c.answer, ctx.Err()
@@ -129,8 +129,8 @@ func (g *Group[Q, A]) collect() {
 	}
 }
 
-// sendNext sends the questions that wait, that of c among them.
-func (g *Group[Q, A]) sendNext(ctx context.Context, c *call[Q, A]) {
+// sendNext sends the questions that wait, that of the caller among them.
+func (g *Group[Q, A]) sendNext(ctx context.Context) {
 	g.collect()
 	g.mu.Lock()
 	n := min(len(g.waiting), g.Most)
