@@ -16,12 +16,15 @@
 #ifndef LOST
 #define LOST 1          /* the answer to a commit is lost: that of all its runs */
 #endif
+#ifndef TICKS
+#define TICKS 1         /* a flow is locked for its ticks */
+#endif
 #ifndef LAPSES
 #define LAPSES 1        /* a lease lapses though its worker lives */
 #endif
 
 /* Parts of the protocol that may be left out, to see that the model fails without them. */
-#ifdef WAITS            /* a statement for many waits for the rows that it finds locked */
+#ifdef WAITS            /* a statement for many waits for what it finds locked */
 #define FREE(lock) true
 #define MUST(lock) (!(lock) || (lock) == me)
 #else
@@ -51,7 +54,7 @@ byte claimLock[FLOWS], runLock[FLOWS], checkpointLock[FLOWS], flowLock[FLOWS];
 
 /* What the processes know: the lease number under which each works a run, or NONE. */
 byte has[4] = NONE;     /* process p, flow f: 2p+f */
-byte kills = KILLS, lost = LOST, lapses = LAPSES, left = PROCESSES;
+byte kills = KILLS, lost = LOST, lapses = LAPSES, ticks = TICKS, left = PROCESSES;
 
 #define done (state[0] == success && state[1] == success)
 #define held(f, l) (state[f] == in_progress && lease[f] == (l))
@@ -82,7 +85,13 @@ inline grant(f) {
 	state[f] = in_progress; lease[f]++; lapsed[f] = false; seq[f]++
 }
 
-/* A row that is locked is left out. */
+/* What is locked is left out. */
+inline lock_claims(f) {
+	atomic { MUST(claimLock[f]) || !got[f] ->
+		got[f] = got[f] && FREE(claimLock[f]);
+		if :: got[f] -> claimLock[f] = me :: else fi }
+}
+
 inline lock_for_claim(f) {
 	atomic { MUST(runLock[f]) || !got[f] ->
 		got[f] = got[f] && state[f] == pending && FREE(runLock[f]);
@@ -105,6 +114,11 @@ inline lock_for_end(f) {
 		if :: got[f] -> flowLock[f] = me :: else fi }
 }
 
+inline finish(f) {
+	assert(held(f, my(f)));             /* never an end under an old lease */
+	state[f] = success; counted[f]++
+}
+
 inline take(f) { my(f) = lease[f]; s[f] = seq[f] }
 
 
@@ -122,12 +136,12 @@ next:
 	fi;
 
 together: /* The claim of many: the locks of the claims, the rows, and the commit of all. */
-	atomic {
-		got[0] = (state[0] == pending && !claimLock[0]); got[1] = (state[1] == pending && !claimLock[1]);
-		if :: got[0] -> claimLock[0] = me :: else fi;
-		if :: got[1] -> claimLock[1] = me :: else fi
-	}
-	f = (p == 0 -> 0 : 1); /* each finds the rows in an order of its own */
+	got[0] = (state[0] == pending); got[1] = (state[1] == pending);
+	f = (p == 0 -> 0 : 1); /* each finds them in an order of its own */
+	lock_claims(f);
+	f = 1 - f;
+	lock_claims(f);
+	f = 1 - f;
 	lock_for_claim(f);
 	f = 1 - f;
 	lock_for_claim(f);
@@ -207,13 +221,13 @@ ends: /* The end of many: those of which it can have the run and the flow at onc
 	fi;
 	if
 	:: atomic { true ->
-		if :: got[0] -> state[0] = success; counted[0]++; my(0) = NONE; sent[0] = false :: else fi;
-		if :: got[1] -> state[1] = success; counted[1]++; my(1) = NONE; sent[1] = false :: else fi;
+		if :: got[0] -> finish(0); my(0) = NONE; sent[0] = false :: else fi;
+		if :: got[1] -> finish(1); my(1) = NONE; sent[1] = false :: else fi;
 		lapsed[0] = lapsed[0] && state[0] == in_progress; lapsed[1] = lapsed[1] && state[1] == in_progress;
 		release(); goto next }
 	:: atomic { lost > 0 -> lost--; /* it tries again, and finds that nothing is left to end */
-		if :: got[0] -> state[0] = success; counted[0]++ :: else fi;
-		if :: got[1] -> state[1] = success; counted[1]++ :: else fi;
+		if :: got[0] -> finish(0) :: else fi;
+		if :: got[1] -> finish(1) :: else fi;
 		lapsed[0] = lapsed[0] && state[0] == in_progress; lapsed[1] = lapsed[1] && state[1] == in_progress;
 		release(); goto ends }
 	MAY_DIE
@@ -236,7 +250,7 @@ endAlone: /* The end of one, which waits: first for the run, then for the flow. 
 	MAY_DIE
 	fi;
 	if
-	:: atomic { true -> state[f] = success; counted[f]++; lapsed[f] = false; my(f) = NONE; sent[f] = false; release(); goto next }
+	:: atomic { true -> finish(f); lapsed[f] = false; my(f) = NONE; sent[f] = false; release(); goto next }
 	MAY_DIE
 	fi;
 quit:
@@ -249,7 +263,7 @@ quit:
 	:: atomic { lapses > 0 && state[f] == in_progress && !lapsed[f] -> lapses--; lapsed[f] = true } \
 	:: atomic { state[f] == in_progress && !lapsed[f] && !worked(f) -> lapsed[f] = true } \
 	:: atomic { lapsed[f] && state[f] == in_progress && !runLock[f] -> state[f] = pending; lapsed[f] = false } \
-	:: atomic { left > 0 && !flowLock[f] && !done -> flowLock[f] = NONE } \
+	:: atomic { ticks > 0 && !flowLock[f] -> ticks--; flowLock[f] = NONE } \
 	:: atomic { flowLock[f] == NONE -> flowLock[f] = 0 }
 
 proctype World() {
