@@ -126,13 +126,14 @@ var (
 type claimSQL struct{ lock, claim string }
 
 // What the end of an attempt changes in its run, r, and in its flow, f. Their new values are
-// those of i.
+// those of i; callback_until is the flow's.
 //
 // The flow trips after pause_after failures in a row: its ticks then start no runs. Each
 // further failure postpones the next probe.
 const (
 	endOfRun = `state = i.state, slot = null, lease_until = null, waits_for = '', waits_since = null,
 	ended_at = case when i.state = 'pending' then null else {clock} end,
+	callback_at = case when i.state <> 'pending' and callback_until > {clock} then {clock} end,
 	run_after = case when i.state = 'pending' and not i.rescue then {now} + i.delay * interval '1 microsecond' else r.run_after end,
 	attempt = case when i.refund then r.attempt - 1 else r.attempt end,
 	error = case when i.refund and i.message = '' then r.error else i.message end,
@@ -185,7 +186,7 @@ with item as materialized (
 	from item i join {s}dataflow_run r on r.id = i.id
 	where r.lease_no = i.lease_no and r.state = i.was
 ), held as materialized (
-	select i.*, f.tripped_at is not null as tripped
+	select i.*, f.tripped_at is not null as tripped, f.callback_until
 	from found i join {s}dataflow_run r on r.id = i.id join {s}dataflow_flow f on f.id = i.flow_id
 	where r.lease_no = i.lease_no and r.state = i.was
 	for no key update of r, f skip locked

@@ -234,6 +234,7 @@ const sqlRunCancel = `
 update {s}dataflow_run r
 set state = case when r.state = 'pending' then 'cancelled' else r.state end,
 	ended_at = case when r.state = 'pending' then {clock} else null end,
+	callback_at = case when r.state = 'pending' and f.callback_until > {clock} then {clock} end,
 	waits_for = case when r.state = 'pending' then '' else r.waits_for end,
 	waits_since = case when r.state = 'pending' then null else r.waits_since end,
 	cancel_requested_at = coalesce(r.cancel_requested_at, {clock}),

@@ -116,6 +116,7 @@ func groups() []group {
 		{name: "Lease", cases: leaseRules(), together: true},
 		{name: "RunStranded", cases: strandedRules()},
 		{name: "RunCancel", cases: cancelRules()},
+		{name: "Callback", cases: callbackRules(), together: true},
 		{name: "DeadLetter", cases: letterRules()},
 		{name: "Prune", cases: pruneRules()},
 		{name: "Total", cases: totalRules()},
