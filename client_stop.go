@@ -98,7 +98,7 @@ func (c *Client) abandon(ctx context.Context) error {
 			continue // it ended meanwhile
 		}
 		if run != nil {
-			c.publish(EventRunReleased, run, nil)
+			c.publish(ctx, EventRunReleased, run, nil)
 		}
 		errs = append(errs, fmt.Errorf("flow %q run %d: its code ignores its context: the run was handed back, and its goroutine is still running", a.flow.Name, a.claimed.RunID), err)
 	}

@@ -87,7 +87,7 @@ const waitingTold = 3
 func (c *Client) Why(ctx context.Context, name string) (*Explanation, error) {
 	w, err := c.lookInto(ctx, name)
 	if failed := c.RegistrationErrors()[name]; failed != nil && errors.Is(err, ErrNotFound) {
-		return c.neverRegistered(ctx, name, failed)
+		return neverRegistered(ctx, c, name, failed)
 	}
 	if err != nil {
 		return nil, public(fmt.Errorf("explain flow %q: %w", name, err))
@@ -123,7 +123,7 @@ func (c *Client) Why(ctx context.Context, name string) (*Explanation, error) {
 
 // neverRegistered explains a flow that is not in the database because this process could not
 // register it.
-func (c *Client) neverRegistered(ctx context.Context, name string, failed error) (*Explanation, error) {
+func neverRegistered(ctx context.Context, c *Client, name string, failed error) (*Explanation, error) {
 	now, err := c.store.Now(ctx)
 	if err != nil {
 		return nil, public(fmt.Errorf("explain flow %q: %w", name, err))
