@@ -19,7 +19,7 @@ func (encoder) ID() attribute.EncoderID { return encoderID }
 func (encoder) Encode(each attribute.Iterator) string {
 	var all []string
 	for each.Next() {
-		all = append(all, each.Attribute().Value.Emit())
+		all = append(all, each.Attribute().Value.String())
 	}
 	return strings.Join(all, ",")
 }

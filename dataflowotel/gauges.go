@@ -61,7 +61,7 @@ func (r *reporter) collect(ctx context.Context, o metric.Observer) error {
 			r.stats, r.asked = nil, time.Time{}
 			return fmt.Errorf("dataflowotel: look at the flows: %w", err)
 		}
-		r.asked = time.Now()
+		r.asked = time.Now() //nolint:forbidigo // how long ago, not what time it is
 	}
 	for _, s := range r.stats {
 		r.observe(o, s)
@@ -100,7 +100,7 @@ func (r *reporter) look(ctx context.Context, stats *[]*dataflow.FlowStats) (err 
 	for _, s := range *stats {
 		_, _ = fmt.Fprintf(names, "%q", s.Flow) // it never fails
 	}
-	r.task, r.tasked = "dataflowotel:"+hex.EncodeToString(names.Sum(nil)[:8]), time.Now()
+	r.task, r.tasked = "dataflowotel:"+hex.EncodeToString(names.Sum(nil)[:8]), time.Now() //nolint:forbidigo // how long ago, not what time it is
 	return nil
 }
 

@@ -27,12 +27,21 @@ const (
 
 // The boundaries of histograms. Batches and checkpoints take milliseconds; runs wait and work
 // from a moment to a day.
-var (
-	moments = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
-	waits   = []float64{.01, .05, .1, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600}
-	spells  = []float64{.05, .1, .5, 1, 5, 15, 60, 300, 900, 1800, 3600, 4 * 3600, 12 * 3600, 24 * 3600}
-	numbers = []float64{1, 10, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000}
-)
+func moments() []float64 {
+	return []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
+}
+
+func waits() []float64 {
+	return []float64{.01, .05, .1, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600}
+}
+
+func spells() []float64 {
+	return []float64{.05, .1, .5, 1, 5, 15, 60, 300, 900, 1800, 3600, 4 * 3600, 12 * 3600, 24 * 3600}
+}
+
+func numbers() []float64 {
+	return []float64{1, 10, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000}
+}
 
 // instruments are all that is measured.
 type instruments struct {
@@ -78,16 +87,16 @@ func newInstruments(m metric.Meter) (*instruments, error) {
 		*to, errs = g, append(errs, err)
 	}
 	counter(&in.runEnded, "dataflow.run.ended", "{run}", "Runs that ended, by their state.")
-	seconds(&in.runDuration, "dataflow.run.duration", "Time from the start of a run's first attempt to its end.", spells)
-	seconds(&in.runWait, "dataflow.run.wait", "Time from when a run was due until a worker took it up.", waits)
-	seconds(&in.tickLateness, "dataflow.tick.lateness", "Time from a tick until its run was stored.", waits)
+	seconds(&in.runDuration, "dataflow.run.duration", "Time from the start of a run's first attempt to its end.", spells())
+	seconds(&in.runWait, "dataflow.run.wait", "Time from when a run was due until a worker took it up.", waits())
+	seconds(&in.tickLateness, "dataflow.tick.lateness", "Time from a tick until its run was stored.", waits())
 	counter(&in.attemptEnded, "dataflow.attempt.ended", "{attempt}", "Attempts at runs that ended, by how.")
 	counter(&in.leaseLost, "dataflow.lease.lost", "{lease}", "Attempts that lost their run to another worker.")
 	counter(&in.takenOver, "dataflow.lease.taken_over", "{run}", "Runs that were put back because their worker had died.")
 	counter(&in.records, "dataflow.record.processed", "{record}", "Records that were read and committed, by what became of them.")
-	seconds(&in.batchDuration, "dataflow.batch.duration", "Time that a stage took for a batch.", moments)
-	seconds(&in.checkpoint, "dataflow.checkpoint.duration", "Time from the request to commit a batch and its checkpoint to the answer.", moments)
-	size, err := m.Int64Histogram("dataflow.batch.size", metric.WithUnit("{record}"), metric.WithDescription("Records in a batch."), metric.WithExplicitBucketBoundaries(numbers...))
+	seconds(&in.batchDuration, "dataflow.batch.duration", "Time that a stage took for a batch.", moments())
+	seconds(&in.checkpoint, "dataflow.checkpoint.duration", "Time from the request to commit a batch and its checkpoint to the answer.", moments())
+	size, err := m.Int64Histogram("dataflow.batch.size", metric.WithUnit("{record}"), metric.WithDescription("Records in a batch."), metric.WithExplicitBucketBoundaries(numbers()...))
 	in.batchSize, errs = size, append(errs, err)
 
 	age(&in.lag, "dataflow.flow.lag", "Age of the oldest record not yet read, or, if the source cannot tell, of the cursor.")

@@ -88,20 +88,21 @@ type flowAttributes struct {
 	stages   [3]metric.MeasurementOption // of stages
 }
 
-var (
-	recordOutcomes = [5]string{"written", "redundant", "filtered", "dropped", "dead_lettered"}
-	stages         = [3]string{"read", "transform", "write"}
-)
+func recordOutcomes() [5]string {
+	return [5]string{"written", "redundant", "filtered", "dropped", "dead_lettered"}
+}
+
+func stages() [3]string { return [3]string{"read", "transform", "write"} }
 
 func (t *Telemetry) of(flow string) *flowAttributes {
 	if known, ok := t.flows.Load(flow); ok {
 		return known.(*flowAttributes) //nolint:forcetypeassert // there are no others
 	}
 	a := &flowAttributes{flow: with(keyFlow.String(flow))}
-	for i, outcome := range recordOutcomes {
+	for i, outcome := range recordOutcomes() {
 		a.outcomes[i] = with(keyFlow.String(flow), keyOutcome.String(outcome))
 	}
-	for i, stage := range stages {
+	for i, stage := range stages() {
 		a.stages[i] = with(keyFlow.String(flow), keyStage.String(stage))
 	}
 	t.flows.Store(flow, a)

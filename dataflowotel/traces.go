@@ -80,7 +80,7 @@ func (t *Telemetry) addBatch(ctx context.Context, b *dataflow.BatchReport) {
 		stage.End(trace.WithTimestamp(p.Ended))
 	}
 	for i, p := range [3]dataflow.Period{b.Read, b.Transform, b.Write} {
-		period(stages[i], p)
+		period(stages()[i], p)
 	}
 	period("checkpoint", b.Checkpoint)
 	span.End(trace.WithTimestamp(b.Checkpoint.Ended))
@@ -117,9 +117,10 @@ func countersOf(prefix string, c *dataflow.Counters) []attribute.KeyValue {
 	if c.Read > 0 {
 		attributes = append(attributes, attribute.Int64(prefix+"read", c.Read))
 	}
+	outcomes := recordOutcomes()
 	for i, n := range [5]int64{c.Written, c.Redundant, c.Filtered, c.Dropped, c.DeadLettered} {
 		if n > 0 {
-			attributes = append(attributes, attribute.Int64(prefix+recordOutcomes[i], n))
+			attributes = append(attributes, attribute.Int64(prefix+outcomes[i], n))
 		}
 	}
 	return attributes
