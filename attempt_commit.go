@@ -60,9 +60,10 @@ func clockNow() time.Time { return time.Now() } //nolint:forbidigo // how long i
 type content int
 
 const (
-	nothing      content = iota
-	wholeBatch           // all rows at once
-	batchInParts         // parts of the batch, to find bad records
+	nothing       content = iota
+	wholeBatch            // all rows at once
+	batchInParts          // parts of the batch, to find bad records
+	rowsElsewhere         // what the database keeps of rows that a sink elsewhere has written
 	replacementBegin
 	replacementEnd
 )

@@ -86,7 +86,7 @@ const waitingTold = 3
 // database, and so knows about all processes. Only registration errors are those of this
 // process, and only a process with the flow's code asks its source ([Noter]). If there is no such flow, the error is ErrNotFound.
 func (c *Client) Why(ctx context.Context, name string) (*Explanation, error) {
-	w, err := c.lookInto(ctx, name)
+	w, err := lookInto(ctx, c, name)
 	if failed := c.RegistrationErrors()[name]; failed != nil && errors.Is(err, ErrNotFound) {
 		return neverRegistered(ctx, c, name, failed)
 	}
@@ -152,7 +152,7 @@ type why struct {
 }
 
 // lookInto reads what Why needs to know about a flow.
-func (c *Client) lookInto(ctx context.Context, name string) (*why, error) {
+func lookInto(ctx context.Context, c *Client, name string) (*why, error) {
 	rec, err := c.store.FlowByName(ctx, name)
 	if err != nil {
 		return nil, err

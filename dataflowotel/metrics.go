@@ -106,6 +106,6 @@ func newInstruments(m metric.Meter) (*instruments, error) {
 	gauge(&in.inProgress, "dataflow.run.in_progress", "{run}", "Runs that are worked.")
 	gauge(&in.waiting, "dataflow.run.waiting", "{run}", "Runs that are due and wait.")
 	age(&in.oldestWait, "dataflow.run.oldest_wait", "Time since the oldest waiting run was due.")
-	gauge(&in.deadLetters, "dataflow.dead_letter.open", "{record}", "Dead letters that were not replayed, up to 10,000.")
+	gauge(&in.deadLetters, "dataflow.dead_letter.open", "{record}", "Open dead letters, up to 10,000.")
 	return &in, errors.Join(errs...)
 }

@@ -162,7 +162,7 @@ from unnest($1::bigint[]) as i (id) join {s}dataflow_flow f on f.id = i.id
 			select state, run_after from {s}dataflow_run where flow_id = f.id and state = 'pending' and run_after <= {now}) live) r
 	cross join lateral (
 		select count(*) as open from (
-			select from {s}dataflow_dead_letter d where d.flow_id = f.id and d.replayed_at is null limit $2) letters) l`
+			select from {s}dataflow_dead_letter d where d.flow_id = f.id and d.closed_at is null limit $2) letters) l`
 
 // Of two claims at once, the unique index on the slot lets one succeed. The count of
 // slotsTaken only keeps the usual case out of the server's log. The claim clears the

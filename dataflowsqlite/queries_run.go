@@ -107,7 +107,7 @@ select f.id, f.name, {now}, f.state, f.tripped_at, f.failures, f.last_success_at
 	(select count(*) from dataflow_run r indexed by dataflow_run_waiting where r.flow_id = f.id and r.state = 'pending' and r.run_after <= {now}),
 	(select min(r.run_after) from dataflow_run r indexed by dataflow_run_waiting where r.flow_id = f.id and r.state = 'pending' and r.run_after <= {now}),
 	(select count(*) from (
-		select 1 from dataflow_dead_letter d indexed by dataflow_dead_letter_open where d.flow_id = f.id and d.replayed_at is null limit ?2)),
+		select 1 from dataflow_dead_letter d indexed by dataflow_dead_letter_unclosed where d.flow_id = f.id and d.closed_at is null limit ?2)),
 	c.cursor, c.moved_at
 from json_each(?1) i join dataflow_flow f on f.id = i.value
 	left join dataflow_checkpoint c on c.flow_id = f.id and c.scope = '' and c.partition = ''`
