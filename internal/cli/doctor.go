@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
@@ -133,6 +134,23 @@ func (s *session) examine(ctx context.Context) ([]finding, error) {
 }
 
 const root = "github.com/activedataflow/dataflow"
+
+// programVersion is the version of this program's module, and the revision that it was built from.
+func programVersion(info *debug.BuildInfo, known bool) string {
+	if !known {
+		return "of an unknown version"
+	}
+	version, revision := cmp.Or(info.Main.Version, "(devel)"), ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			revision = ", revision " + s.Value + revision
+		case s.Key == "vcs.modified" && s.Value == "true":
+			revision += ", modified"
+		}
+	}
+	return version + revision
+}
 
 // programVersions are the versions of dataflow, River and Go in this program.
 func programVersions() string {
