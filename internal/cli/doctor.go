@@ -119,10 +119,11 @@ func (s *session) examine(ctx context.Context) ([]finding, error) {
 	}
 	found = append(found, ok("schema", "the tables have this program's version"))
 	found = append(found, s.pools()...)
-	checks := []func(context.Context) ([]finding, error){s.indexes, s.unworked, s.zones, s.unknownZones, s.untold, s.retention, s.sources}
+	checks := []func(context.Context) ([]finding, error){s.indexes, s.unworked, s.zones, s.unknownZones, s.untold}
 	if s.db.Postgres != nil {
 		checks = append(checks, s.role, s.timeout, s.tables, s.slots, s.collations)
 	}
+	checks = append(checks, s.sources, s.retention)
 	for _, check := range checks {
 		more, err := check(ctx)
 		if err != nil {
