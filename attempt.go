@@ -53,6 +53,7 @@ type attempt struct {
 	writer stepWriter
 
 	begun bool // the record loop has begun before in this attempt
+	quiet bool // a tick's run that has read nothing yet: it is logged at LevelDebug
 }
 
 // place is where the attempt is: the checkpoint that it goes on from.

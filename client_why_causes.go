@@ -122,6 +122,15 @@ func (w *why) wait(ctx context.Context, run *Run) error {
 	case len(busy) >= places:
 		other := busy[0]
 		w.add(CauseBlocked, run.ID, nil, "Run %d waits for run %d, which is in progress on worker %s. That lease ends at %s unless it is renewed.", run.ID, other.ID, other.Worker, w.at(*other.LeaseUntil))
+	case w.turn(run) != nil:
+		first := w.turn(run)
+		why := "an earlier tick"
+		if first.Rescues > 0 {
+			why = "whose worker died, and which goes on first"
+		} else if run.IsBackfill() {
+			why = "as a backfill lets the flow's own runs go first"
+		}
+		w.add(CauseBlocked, run.ID, nil, "Run %d waits for run %d, %s.", run.ID, first.ID, why)
 	case run.WaitsFor != "":
 		w.add(CauseNoConnection, run.ID, nil, "Run %d has waited since %s for connections: %s.", run.ID, w.at(*run.WaitsSince), stored.Clip(run.WaitsFor))
 	case run.Queue != "":
@@ -162,6 +171,29 @@ func (w *why) inTheWay(run *Run) ([]*Run, int) {
 		return ownSlots, len(ownSlots)
 	}
 	return w.flow.inTheWay(run, inProgress), w.flow.places(run)
+}
+
+// turn returns the waiting run of the flow that must be claimed before a due run, nil if there is
+// none. RunClaim has the same rule for a flow of one slot.
+func (w *why) turn(run *Run) *Run {
+	slots := w.flow.slots()
+	if slots.Slots != 1 {
+		return nil
+	}
+	tick := func(r *Run) bool { return r.Trigger == TriggerSchedule && r.LeaseNumber == 0 }
+	due := func(r *Run) bool { return !r.RunAfter.After(w.now) }
+	for _, o := range w.waiting {
+		switch {
+		case o.ID == run.ID, o.Queue != run.Queue, o.IsBackfill() && !tick(o):
+		case tick(run) && o.Rescues > 0 && due(o) && !o.IsBackfill():
+			return o
+		case tick(run) && tick(o) && o.ScheduledFor.Before(run.ScheduledFor):
+			return o
+		case run.IsBackfill() && slots.Backfills == 0 && due(o) && !o.IsBackfill():
+			return o
+		}
+	}
+	return nil
 }
 
 // held reports whether an earlier cause explains why no run starts.

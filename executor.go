@@ -125,7 +125,11 @@ func (e *FlowExecutor) workClaimed(ctx context.Context, flow *Flow, runID int64,
 	if a.slice.timer != nil {
 		defer a.slice.timer.Stop()
 	}
-	a.log.InfoContext(ctx, "dataflow: run started")
+	if a.quiet = a.run.Trigger == TriggerSchedule && a.run.Attempt == 1 && a.run.Counters.Read == 0; a.quiet {
+		a.log.DebugContext(ctx, "dataflow: run claimed")
+	} else {
+		a.log.InfoContext(ctx, "dataflow: run started")
+	}
 	e.client.publish(ctx, EventRunStarted, a.run, nil)
 	return e.finish(ctx, a, a.persevere(ctx, func() error { return flow.code.run(ctx, a) }))
 }

@@ -242,7 +242,11 @@ func (a *attempt) report(ctx context.Context, run *Run, kind EventKind, cause er
 	}
 	switch kind {
 	case EventRunSucceeded:
-		a.log.InfoContext(ctx, "dataflow: run succeeded", attrs...)
+		level := slog.LevelInfo
+		if a.quiet { // it read nothing
+			level = slog.LevelDebug
+		}
+		a.log.Log(ctx, level, "dataflow: run succeeded", attrs...)
 	case EventRunReleased:
 		a.log.InfoContext(ctx, "dataflow: run handed back unfinished", attrs...)
 	case EventRunCancelled:

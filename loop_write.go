@@ -55,6 +55,10 @@ func (w *batchWriter) writeBatch(ctx context.Context, made *madeBatch) error {
 	b := made.readBatch
 	w.kept = 0
 	w.number++
+	if w.a.quiet && b.size() > 0 {
+		w.a.quiet = false
+		w.a.log.InfoContext(ctx, "dataflow: run started")
+	}
 	w.batch, w.out, w.rows, w.letters, w.deferred = b, made.out, made.rows, nil, false
 	w.held.newBatch()
 	w.open.newBatch()

@@ -320,7 +320,7 @@ func (s *scheduler) noteFired(ctx context.Context, set []*dueFlow, all *fired) {
 		}
 		for _, run := range d.runs {
 			if run.RiverJobID != 0 && !run.Coalesced {
-				s.log.InfoContext(ctx, "dataflow: job enqueued", slog.String(logFlow, run.FlowName), slog.Int64(logRun, run.ID), slog.Int64(logJob, run.RiverJobID),
+				s.log.DebugContext(ctx, "dataflow: job enqueued", slog.String(logFlow, run.FlowName), slog.Int64(logRun, run.ID), slog.Int64(logJob, run.RiverJobID),
 					slog.String("queue", run.Queue), slog.Time("run_after", run.RunAfter))
 			}
 			if !run.Coalesced || run.Trigger == TriggerProbe { // a process with a fast clock may have handled this tick already

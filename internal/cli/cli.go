@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -143,11 +144,13 @@ DATABASE_URL names the database: postgres://user:password@host/name, or the path
 SQLite file, with or without the prefix "sqlite:".
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused by state, 5 database.`,
+		Version:           programVersion(debug.ReadBuildInfo()) + "; " + programVersions(),
 		Args:              cobra.NoArgs,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkFormat() },
 	}
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetIn(a.In)
 	root.SetOut(a.Out) // before the completion command is made, because that keeps it
 	root.SetErr(a.Err)

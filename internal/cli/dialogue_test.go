@@ -115,12 +115,14 @@ var (
 	durations = regexp.MustCompile(`\b\d+(\.\d+)?m?s\b`)
 	spaces    = regexp.MustCompile(` {2,}`)
 	pools     = regexp.MustCompile(`a pool of \d+ connections`) // pgx sizes it by the machine
+	schema    = regexp.MustCompile(`at version \d+`)
 	versioned = regexp.MustCompile(`dataflow \S+, River \S+, go\S+; (Postgres|SQLite) .*`)
 )
 
 // timeless replaces what depends on the time and the machine, and the width of columns.
 func timeless(text string) string {
 	text = versioned.ReplaceAllString(text, "VERSIONS")
+	text = schema.ReplaceAllString(text, "at version N")
 	text = pools.ReplaceAllString(text, "a pool of N connections")
 	text = times.ReplaceAllString(text, "TIME")
 	text = relative.ReplaceAllString(text, "(WHEN)")

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
@@ -35,15 +36,29 @@ func problem(check, format string, args ...any) finding {
 }
 
 func (a *app) doctorCommand() *cobra.Command {
-	return a.example(&cobra.Command{
+	var strict, asJSON bool
+	cmd := &cobra.Command{
 		Use: "doctor", Short: "Look for faults in the database and the processes", Args: cobra.NoArgs,
-		Long: `Look for faults: versions, the schema, the clocks, a pooler that loses notifications, pools that
-are too small for the flows, missing indexes, and queues and flows that no process works. The exit code is 5 if there is a problem
-that keeps flows from working. Warnings leave it 0.`,
+		Long: `Look for faults, and say what mends each of them:
+
+- versions, the schema, missing indexes, time zones, the clocks;
+- pools that are too small, and queues and flows that no process works;
+- what should have been removed long ago, and what sources note about their keys.
+
+On Postgres it looks for these too: a standby or a read-only server, a pooler that loses
+notifications, a role that may not see other transactions, a statement_timeout that batches exceed,
+tables that were not analysed or hold many dead rows, slots that hold the log, and collations of
+another version.
+
+The exit code is 5 if there is a problem that keeps flows from working. Warnings leave it 0, or
+make it 1 with --strict.`,
 		RunE: a.onAny(func(ctx context.Context, s *session, _ []string) error {
 			findings, err := s.examine(ctx)
 			if err != nil {
 				return &databaseError{err}
+			}
+			if asJSON {
+				s.format = "json"
 			}
 			err = s.show(findings, func(p *page) {
 				p.table([]string{"CHECK", "STATE", ""}, jsonview.All(findings, func(f finding) []string { return []string{f.Check, f.State, f.Text} }))
@@ -54,9 +69,15 @@ that keeps flows from working. Warnings leave it 0.`,
 			if i := slices.IndexFunc(findings, func(f finding) bool { return f.State == "problem" }); i >= 0 {
 				return &databaseError{fmt.Errorf("%s: %s", findings[i].Check, findings[i].Text)}
 			}
+			if i := slices.IndexFunc(findings, func(f finding) bool { return f.State == "warning" }); i >= 0 && strict {
+				return fmt.Errorf("%s: %s", findings[i].Check, findings[i].Text)
+			}
 			return nil
 		}),
-	}, "doctor", "doctor -o json")
+	}
+	cmd.Flags().BoolVar(&strict, "strict", false, "exit with 1 if there are warnings")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "the same as -o json")
+	return a.example(cmd, "doctor", "doctor --strict --json")
 }
 
 func (s *session) examine(ctx context.Context) ([]finding, error) {
@@ -77,6 +98,15 @@ func (s *session) examine(ctx context.Context) ([]finding, error) {
 		return nil, err
 	}
 	found = append(append(found, skew), pooler...)
+	if s.db.Postgres != nil {
+		server, err := s.writable(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if found = append(found, server...); server[0].State == "problem" { // the others would say the same
+			return found, nil
+		}
+	}
 	if err := s.store.CheckSchema(ctx); err != nil {
 		return append(found, problem("schema", "%s", s.inCommands(message(err), ""))), ctx.Err()
 	}
@@ -89,7 +119,12 @@ func (s *session) examine(ctx context.Context) ([]finding, error) {
 	}
 	found = append(found, ok("schema", "the tables have this program's version"))
 	found = append(found, s.pools()...)
-	for _, check := range []func(context.Context) ([]finding, error){s.indexes, s.unworked, s.zones, s.untold} {
+	checks := []func(context.Context) ([]finding, error){s.indexes, s.unworked, s.zones, s.unknownZones, s.untold}
+	if s.db.Postgres != nil {
+		checks = append(checks, s.role, s.timeout, s.tables, s.slots, s.collations)
+	}
+	checks = append(checks, s.sources, s.retention)
+	for _, check := range checks {
 		more, err := check(ctx)
 		if err != nil {
 			return nil, err
@@ -100,6 +135,23 @@ func (s *session) examine(ctx context.Context) ([]finding, error) {
 }
 
 const root = "github.com/activedataflow/dataflow"
+
+// programVersion is the version of this program's module, and the revision that it was built from.
+func programVersion(info *debug.BuildInfo, known bool) string {
+	if !known {
+		return "of an unknown version"
+	}
+	version, revision := cmp.Or(info.Main.Version, "(devel)"), ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			revision = ", revision " + s.Value + revision
+		case s.Key == "vcs.modified" && s.Value == "true":
+			revision += ", modified"
+		}
+	}
+	return version + revision
+}
 
 // programVersions are the versions of dataflow, River and Go in this program.
 func programVersions() string {

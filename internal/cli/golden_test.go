@@ -1,12 +1,15 @@
 package cli_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/memory"
+	"github.com/activedataflow/dataflow/internal/cli"
 )
 
 func TestFlow(t *testing.T) {
@@ -81,6 +84,24 @@ func TestRunDue(t *testing.T) {
 		)
 		p := t.plain()
 		p.golden("rundue_plain", "enqueue orders --at 2020-01-01T00:00:00Z", "run-due", "run list --state pending --limit 1 -o json")
+	})
+}
+
+// A flow that follows another one says so where others have their next tick.
+func TestStatus_After(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *cliT) {
+		t.program.Configure = func(context.Context, cli.Database) (*dataflow.Config, error) {
+			sink := memory.NewSink[int64]()
+			return &dataflow.Config{ID: "here", Flows: []*dataflow.Flow{
+				dataflow.NewFlow("orders", count{to: 1}, dataflow.Identity[int64](), sink.Target(), nil),
+				dataflow.NewFlow("totals", count{to: 1}, dataflow.Identity[int64](), sink.Target(), &dataflow.FlowOptions{After: dataflow.After{Flow: "orders"}}),
+			}}, nil
+		}
+		t.migrated()
+		require.Regexp(t, `(?m)^totals +active +0 +0 +after orders `, t.ok("status"))
+		require.Contains(t, t.ok("status", "-o", "json"), `"after": "orders"`)
+		require.Regexp(t, `^shop .*; dataflow .*, River .*, go1`, t.ok("--version"))
 	})
 }
 

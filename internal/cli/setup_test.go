@@ -183,7 +183,7 @@ func (t *cliT) golden(name string, commands ...string) {
 var (
 	database = regexp.MustCompile(`Postgres, dataflow_test_\w+|SQLite, [^:"\n]*\.db`)
 	versions = regexp.MustCompile(`dataflow \S+, River \S+, go\S+; (Postgres|SQLite) [^"\n]*`)
-	pooler   = regexp.MustCompile(`(?m)^pooler .*\n|  \{\n    "check": "pooler",\n.*\n.*\n  \},\n`)
+	pooler   = regexp.MustCompile(`(?m)^(?:pooler|server|tables) .*\n|  \{\n    "check": "(?:pooler|server|tables)",\n.*\n.*\n  \},\n`)
 	poolSize = regexp.MustCompile(`a pool of \d+ connections?`)
 	working  = regexp.MustCompile(`(?m)^run \d+ .* in_progress .*\n`)
 	jobID    = regexp.MustCompile(`"river_job_id": \d+`)

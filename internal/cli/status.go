@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -25,6 +26,7 @@ type statusFlow struct {
 	Waiting   int        `json:"waiting"`
 	Overdue   bool       `json:"overdue"`
 	NextRunAt *time.Time `json:"next_run_at"`
+	After     string     `json:"after,omitempty"`
 	LastRunAt *time.Time `json:"last_run_at"`
 	Failures  int        `json:"failures"`
 	LastError string     `json:"last_error,omitempty"`
@@ -72,13 +74,32 @@ func (s *session) status(ctx context.Context) (*statusView, error) {
 		if activity == nil {
 			activity = &dataflow.Activity{}
 		}
+		after, err := s.after(ctx, f)
+		if err != nil {
+			return nil, err
+		}
 		view.Flows[i] = statusFlow{
 			Name: f.Name, State: flowState(f), Running: activity.InProgress, Waiting: activity.Waiting,
 			Overdue:   f.IsActive() && f.NextRunAt != nil && f.NextRunAt.Before(now),
-			NextRunAt: jsonview.UTC(f.NextRunAt), LastRunAt: jsonview.UTC(f.LastRunAt), Failures: f.Failures, LastError: f.LastError,
+			NextRunAt: jsonview.UTC(f.NextRunAt), After: after, LastRunAt: jsonview.UTC(f.LastRunAt), Failures: f.Failures, LastError: f.LastError,
 		}
 	}
 	return view, nil
+}
+
+// after returns the name of the flow that a flow follows, if it has no ticks.
+func (s *session) after(ctx context.Context, f *dataflow.Flow) (string, error) {
+	if f.NextRunAt != nil {
+		return "", nil
+	}
+	state, err := s.store.AfterGet(ctx, f.ID)
+	if errors.Is(err, dataflow.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("look which flow %q follows: %w", f.Name, err)
+	}
+	return state.Flow, nil
 }
 
 func (v *statusView) page(p *page) {
@@ -97,6 +118,9 @@ func (v *statusView) page(p *page) {
 	rows := make([][]string, len(v.Flows))
 	for i, f := range v.Flows {
 		next := moment(f.NextRunAt)
+		if f.After != "" {
+			next = "after " + f.After
+		}
 		if f.State == "paused" {
 			next = "-"
 		}

@@ -226,3 +226,65 @@ func TestProcesses(t *testing.T) {
 		require.Zero(t, t.number("select count(*) from dataflow_process"))
 	})
 }
+
+// A tick's run waits for a run of its flow whose worker died, as a claim makes it wait, and for an
+// earlier tick.
+func TestClient_Why_Turn(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		client := t.registered(t.numbersFlow("n", numbers{n: 1}, dataflow.Heartbeat{}))
+		first, err := client.Enqueue(t.Context(), "n", nil)
+		require.NoError(t, err)
+		require.NoError(t, t.exec("update dataflow_run set unique_key = null"))
+		second, err := client.Enqueue(t.Context(), "n", nil)
+		require.NoError(t, err)
+		require.NotEqual(t, first.ID, second.ID)
+		require.NoError(t, t.exec(fmt.Sprintf("update dataflow_run set trigger = 'schedule' where id = %d", second.ID)))
+		why := func() []string {
+			t.Helper()
+			e, err := client.Why(t.Context(), "n")
+			require.NoError(t, err)
+			var texts []string
+			for _, c := range e.Causes {
+				if c.Code == dataflow.CauseBlocked {
+					texts = append(texts, c.Text)
+				}
+			}
+			return texts
+		}
+		require.Empty(t, why())
+		require.NoError(t, t.exec(fmt.Sprintf("update dataflow_run set rescues = 1, lease_no = 1 where id = %d", first.ID)))
+		require.Equal(t, []string{fmt.Sprintf("Run %d waits for run %d, whose worker died, and which goes on first.", second.ID, first.ID)}, why())
+		executor := dataflow.NewFlowExecutor(client)
+		_, err = executor.Execute(t.Context(), second.ID)
+		require.ErrorIs(t, err, dataflow.ErrAlreadyRunning, "the claim has the same rule")
+		require.NoError(t, t.exec(fmt.Sprintf("update dataflow_run set rescues = 0, lease_no = 0, trigger = 'schedule', scheduled_for = '2020-01-01 00:00:00.000' where id = %d", first.ID)))
+		require.Equal(t, []string{fmt.Sprintf("Run %d waits for run %d, an earlier tick.", second.ID, first.ID)}, why())
+	})
+}
+
+// A tick that finds nothing new is logged at LevelDebug alone.
+func TestQuietTicks(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		logs := newLogs()
+		t.table("n")
+		client := t.client(&dataflow.Config{Logger: logs.logger(), Flows: []*dataflow.Flow{
+			dataflow.NewFlow("n", numbers{n: 3}, dataflow.Identity[int](), appendTo("n"), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{Interval: time.Hour}}),
+		}})
+		require.NoError(t, client.Register(t.Context()))
+		for i, want := range []int{1, 1} {
+			run, err := client.Enqueue(t.Context(), "n", nil)
+			require.NoError(t, err)
+			require.NoError(t, t.exec(fmt.Sprintf("update dataflow_run set trigger = 'schedule' where id = %d", run.ID)))
+			_, err = dataflow.NewFlowExecutor(client).Execute(t.Context(), run.ID)
+			require.NoError(t, err)
+			require.Len(t, logs.lines("level=INFO msg=\"dataflow: run started\""), want, "run %d", i)
+			require.Len(t, logs.lines("level=INFO msg=\"dataflow: run succeeded\""), want, "run %d", i)
+		}
+		run, err := client.Trigger(t.Context(), "n", nil) // somebody who asks is answered
+		require.NoError(t, err)
+		require.Zero(t, run.Counters.Read)
+		require.Len(t, logs.lines("level=INFO msg=\"dataflow: run succeeded\""), 2)
+	})
+}
