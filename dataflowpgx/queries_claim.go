@@ -24,6 +24,10 @@ import "strings"
 // ticks, and for a run that lost its worker. A backfill without slots of its own waits for the
 // flow's own runs.
 //
+// The slots that are taken are read in their order, so that the planner reads them by the index of
+// the flow. It takes the index of all leases to be as short. That has an entry for each run that
+// was in progress since the last vacuum.
+//
 // The claim clears the unique key, so that another run can wait while this one is worked.
 // Moving the sequence number of the checkpoint fences off the flow's previous worker: its
 // next checkpoint finds no row. The run is locked before the checkpoint.
@@ -41,9 +45,12 @@ with item as materialized (
 	from due d join {s}dataflow_run r on r.id = d.id
 	where d.flow_id = any(coalesce((select string_to_array(current_setting('dataflow.claim', true), ',')::bigint[]), '{}')) and r.state = d.state and r.run_after <= {now} and r.rescues < $9{held}
 ), ranked as (
-	select r.*, ` + hasBackfillSlot + ` as apart, ` + slotLimit + ` - ` + slotsTaken + ` as room,
+	select r.*, ` + hasBackfillSlot + ` as apart, ` + slotLimit + ` - t.count as room, t.slots as taken,
 		row_number() over (partition by r.flow_id, ` + hasBackfillSlot + ` order by r.scope <> '', r.id) as place
-	from held r cross join lateral (select r.slots, r.backfills) s
+	from held r cross join lateral (select r.slots, r.backfills) s cross join lateral (
+		select coalesce(array_agg(o.slot), '{}') as slots,
+			count(*) filter (where case when r.scope = '' then o.slot < 1000 when r.backfills > 0 then o.scope <> '' else true end) as count
+		from (select slot, scope from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress' order by slot) o) t
 	where not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select from {s}dataflow_run o
 			where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = 'schedule' and o.lease_no = 0
 				and o.scheduled_for < r.scheduled_for and o.queue = r.queue))
@@ -54,7 +61,7 @@ with item as materialized (
 ), slotted as materialized (
 	select r.*, (select n from generate_series(case when r.apart then 1000 else 0 end,
 				case when r.apart then 999 + r.backfills else r.slots - 1 end) n
-			where not exists (select from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress' and o.slot = n)
+			where n <> all(r.taken)
 			order by n offset r.place - 1 limit 1) as slot
 	from ranked r where r.place <= r.room
 ), placed as materialized (
@@ -113,10 +120,18 @@ var noRun = strings.TrimSuffix(strings.Repeat("null, ", 1+strings.Count(runColum
 
 // sqlClaimLock locks the flows of runs for their claim, and keeps their ids. One that is locked
 // already is left out by {lock} of many runs, and waited for by that of one.
+//
+// It keeps the planner from reading whole tables, for the claim that follows: a plan that was made
+// while a table was small is kept, and is then used for a large one.
 const sqlClaimLock = `
-select set_config('dataflow.claim', coalesce(string_agg(flow_id::text, ','), ''), true)
+select set_config('dataflow.claim', coalesce(string_agg(flow_id::text, ','), ''), true), ` + byIndexes + `
 from (select distinct flow_id from {s}dataflow_run where id = any($1) order by flow_id) f
 where {lock}(1684107116, (flow_id % 2147483647)::integer){locked}`
+
+const (
+	byIndexes    = `set_config('enable_seqscan', 'off', true)`
+	sqlByIndexes = `select ` + byIndexes
+)
 
 // The claim of many runs, and that of one, which waits for its turn. That of one locks a row
 // only when it updates it: a statement that waits for a row, and updates it later, can deadlock
