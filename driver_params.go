@@ -199,6 +199,8 @@ type RunInsertParams struct {
 	Actor   string
 	Reason  string
 	Params  json.RawMessage // nil: none
+	// TraceParent is stored with the run. Empty: none.
+	TraceParent string
 
 	// Backfill is true for a run with a checkpoint apart from the flow's. Scope names
 	// that checkpoint. Empty: it is a new one, and the run's Scope becomes its id.
@@ -225,6 +227,18 @@ type RunClaimParams struct {
 	// Suspect is how many workers a run must have lost for RunClaimMany to leave it to
 	// RunClaim, as if it were busy. 0: it leaves none.
 	Suspect int
+}
+
+// DeadLetterCloseParams are the parameters of DeadLetterClose. They choose all dead letters
+// with one of the IDs or Identities and, unless it is 0, those that NotOfRun has not kept.
+type DeadLetterCloseParams struct {
+	FlowID     int64
+	IDs        []int64
+	Identities []string
+	NotOfRun   int64
+	State      DeadLetterState
+	By         string
+	Reason     string
 }
 
 // DeadLetterSupersededParams name dead letters whose rows were written anew.

@@ -309,11 +309,13 @@ type pipeline interface {
 	resumable() bool
 	run(ctx context.Context, a *attempt) error
 	replay(ctx context.Context, store Store, l *DeadLetterRecord) error
+	readLetter(ctx context.Context, q Queries, l *DeadLetterRecord) error
 	checkCursor(cursor json.RawMessage) error
 	checkRequest(from, until, params json.RawMessage) error
 	split(ctx context.Context, from, until, params json.RawMessage, n int) ([]json.RawMessage, error)
 	appendOnly() bool
 	replaces() bool
 	notes(ctx context.Context, from json.RawMessage) []string
+	lag(ctx context.Context, from json.RawMessage) (*time.Duration, error)
 	dryRun(ctx context.Context, b base, f *Flow, params *DryRunParams) (*DryRunReport, error)
 }
