@@ -139,6 +139,7 @@ func (s *store) RunEndMany(ctx context.Context, ends []*dataflow.RunEndParams) (
 	answers := make([]dataflow.EndAnswer, len(ends))
 	rounds := driverkit.EndRounds(ends)
 	var b pgx.Batch
+	b.Queue(s.text(sqlByIndexes))
 	for _, round := range rounds {
 		args, err := endArgs(ends, round)
 		if err != nil {
@@ -147,11 +148,9 @@ func (s *store) RunEndMany(ctx context.Context, ends []*dataflow.RunEndParams) (
 		b.Queue(s.text(sqlEndMany), args...)
 	}
 	results := s.db.SendBatch(ctx, &b)
-	var err error
-	for _, round := range rounds {
-		if err = answersOfEnds(results, round, answers); err != nil {
-			break
-		}
+	_, err := results.Exec()
+	for i := 0; i < len(rounds) && err == nil; i++ {
+		err = answersOfEnds(results, rounds[i], answers)
 	}
 	if closeErr := results.Close(); err == nil {
 		err = closeErr

@@ -85,6 +85,12 @@ func explainAnalyze(t *testing.T, pool *pgxpool.Pool, mode, sql string, args []a
 	return strings.Join(lines, "\n")
 }
 
+// The types of the arguments of claims and of ends.
+const (
+	claimTypes = "bigint[], integer[], integer[], boolean[], bigint[], text, bigint, text, integer"
+	endTypes   = "bigint[], bigint[], text[], bigint[], boolean[], text[], text[], boolean[], integer[]"
+)
+
 // The cost of the frequent statements must not grow with the number of finished runs.
 func TestExplain(t *testing.T) {
 	t.Parallel()
@@ -96,7 +102,6 @@ func TestExplain(t *testing.T) {
 	require.NoError(t, err)
 	text := st.(*store).text //nolint:forcetypeassert // it is our own
 
-	const claimTypes = "bigint[], integer[], integer[], boolean[], bigint[], text, bigint, text, integer"
 	claimIndexes := []string{"dataflow_run_pkey", "dataflow_run_slot", "dataflow_run_waiting", "dataflow_checkpoint_pkey"}
 	for name, c := range map[string]struct {
 		sql, types, args string
@@ -109,7 +114,7 @@ func TestExplain(t *testing.T) {
 		"Job":       {text(sqlRunByJob), "bigint", "77", []string{"dataflow_run_job"}},
 		"ClaimOne":  {text(claimOne.claim), claimTypes, "array[20066], array[1], array[2], array[false], array[0], 'w', 1, 'v', 2", claimIndexes},
 		"ClaimMany": {text(claimMany.claim), claimTypes, "array[20006, 20007, 20008], array[1, 1, 1], array[0, 0, 2], array[false, false, true], array[0, 0, 0], 'w', 1, 'v', 2", claimIndexes},
-		"EndMany":   {text(sqlEndMany), "bigint[], bigint[], text[], bigint[], boolean[], text[], text[], boolean[], integer[]", "array[20001, 20002], array[0, 0], array['success', 'failed'], array[0, 0], array[false, false], array['', 'x'], array[null, null], array[false, false], array[0, 0]", []string{"dataflow_run_pkey", "dataflow_run_waiting"}},
+		"EndMany":   {text(sqlEndMany), endTypes, "array[20001, 20002], array[0, 0], array['success', 'failed'], array[0, 0], array[false, false], array['', 'x'], array[null, null], array[false, false], array[0, 0]", []string{"dataflow_run_pkey", "dataflow_run_waiting"}},
 		"Next":      {text(sqlRunNext), "bigint, bigint, text, integer", "20001, 7, '', 0", []string{"dataflow_run_waiting"}},
 		"Wait":      {text(sqlRunWaiting), "bigint, text, jsonb", "7, 'now', null", []string{"dataflow_run_waiting"}},
 		"WaitLike":  {text(sqlRunWaitingLike), "bigint, text", "7, 'now'", []string{"dataflow_run_waiting"}},
@@ -140,6 +145,26 @@ func TestExplain(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A plan that is made while the tables are empty is kept when they have grown.
+func TestExplain_EmptyTables(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Postgres(t)
+	st, err := New(pool).Store(dataflow.StoreOptions{})
+	require.NoError(t, err)
+	require.NoError(t, st.Migrate(t.Context()))
+	_, err = pool.Exec(t.Context(), "analyze")
+	require.NoError(t, err)
+	text := st.(*store).text //nolint:forcetypeassert // it is our own
+	for name, c := range map[string]struct{ first, sql, types, args string }{
+		"Claim": {strings.ReplaceAll(text(claimMany.lock), "$1", "array[1, 2]"), text(claimMany.claim), claimTypes, "array[1, 2], array[1, 1], array[0, 0], array[false, false], array[0, 0], 'w', 1, 'v', 2"},
+		"End":   {text(sqlByIndexes), text(sqlEndMany), endTypes, "array[1, 2], array[0, 0], array['success', 'failed'], array[0, 0], array[false, false], array['', 'x'], array[null, null], array[false, false], array[0, 0]"},
+	} {
+		plan := explain(t, pool, "force_generic_plan; "+c.first, c.sql, c.types, c.args)
+		require.NotContains(t, plan, "Seq Scan", name+plan)
+		require.NotContains(t, plan, "dataflow_run_lease", name+plan)
 	}
 }
 

@@ -24,26 +24,33 @@ import "strings"
 // ticks, and for a run that lost its worker. A backfill without slots of its own waits for the
 // flow's own runs.
 //
+// The slots that are taken are read in their order, so that the planner reads them by the index of
+// the flow. It takes the index of all leases to be as short. That has an entry for each run that
+// was in progress since the last vacuum.
+//
 // The claim clears the unique key, so that another run can wait while this one is worked.
 // Moving the sequence number of the checkpoint fences off the flow's previous worker: its
 // next checkpoint finds no row. The run is locked before the checkpoint.
-const sqlClaim = `
+var sqlClaim = `
 with item as materialized (
 	select *, 'pending' as state
 	from unnest((select $1::bigint[]), (select $2::integer[]), (select $3::integer[]), (select $4::boolean[]), (select $5::bigint[]))
 		with ordinality as i (id, slots, backfills, restart, flow_id, n)
 ), due as materialized (
-	select i.id, i.slots, i.backfills, i.restart, i.n, i.state, r.flow_id
+	select i.id, i.slots, i.backfills, i.restart, i.n, i.state, r.flow_id, f.name
 	from item i join {s}dataflow_run r on r.id = i.id join {s}dataflow_flow f on f.id = r.flow_id
 	where r.state = i.state and r.run_after <= {now} and f.state = 'active' and (i.flow_id = 0 or r.flow_id = i.flow_id)
 ), held as materialized (
-	select r.id, r.flow_id, r.scope, r.trigger, r.lease_no, r.scheduled_for, r.queue, r.from_cursor, d.slots, d.backfills, d.restart
+	select r.id, r.flow_id, r.scope, r.trigger, r.lease_no, r.scheduled_for, r.queue, r.from_cursor, d.slots, d.backfills, d.restart, d.n, d.name
 	from due d join {s}dataflow_run r on r.id = d.id
-	where d.flow_id = any(string_to_array(current_setting('dataflow.claim', true), ',')::bigint[]) and r.state = d.state and r.run_after <= {now} and r.rescues < $9{held}
+	where d.flow_id = any(coalesce((select string_to_array(current_setting('dataflow.claim', true), ',')::bigint[]), '{}')) and r.state = d.state and r.run_after <= {now} and r.rescues < $9{held}
 ), ranked as (
-	select r.*, ` + hasBackfillSlot + ` as apart, ` + slotLimit + ` - ` + slotsTaken + ` as room,
+	select r.*, ` + hasBackfillSlot + ` as apart, ` + slotLimit + ` - t.count as room, t.slots as taken,
 		row_number() over (partition by r.flow_id, ` + hasBackfillSlot + ` order by r.scope <> '', r.id) as place
-	from held r cross join lateral (select r.slots, r.backfills) s
+	from held r cross join lateral (select r.slots, r.backfills) s cross join lateral (
+		select coalesce(array_agg(o.slot), '{}') as slots,
+			count(*) filter (where case when r.scope = '' then o.slot < 1000 when r.backfills > 0 then o.scope <> '' else true end) as count
+		from (select slot, scope from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress' order by slot) o) t
 	where not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select from {s}dataflow_run o
 			where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = 'schedule' and o.lease_no = 0
 				and o.scheduled_for < r.scheduled_for and o.queue = r.queue))
@@ -51,25 +58,27 @@ with item as materialized (
 			where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.rescues > 0 and o.run_after <= {now} and o.queue = r.queue))
 		and not (s.slots = 1 and s.backfills = 0 and r.scope <> '' and exists (select from {s}dataflow_run o
 			where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue))
+), slotted as materialized (
+	select r.*, (select n from generate_series(case when r.apart then 1000 else 0 end,
+				case when r.apart then 999 + r.backfills else r.slots - 1 end) n
+			where n <> all(r.taken)
+			order by n offset r.place - 1 limit 1) as slot
+	from ranked r where r.place <= r.room
 ), placed as materialized (
 	select p.*, case when p.scope = '' and p.slot > 0 then 'slot ' || p.slot else '' end as partition,
 		row_number() over (partition by p.flow_id, p.scope, case when p.scope = '' then p.slot end order by p.id) as turn
-	from (
-		select r.*, (select n from generate_series(case when r.apart then 1000 else 0 end,
-					case when r.apart then 999 + r.backfills else r.slots - 1 end) n
-				where not exists (select from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress' and o.slot = n)
-				order by n offset r.place - 1 limit 1) as slot
-		from ranked r where r.place <= r.room
-	) p
-), checkpoint as materialized (
-	select c.flow_id, c.scope, c.partition
+	from slotted p
+), reached as materialized (
+	select p.*
 	from placed p join {s}dataflow_checkpoint c on c.flow_id = p.flow_id and c.scope = p.scope and c.partition = p.partition
+	where p.turn = 1
 	{reached}
-), free as materialized (
-	select p.*, h.flow_id is not null as known
-	from placed p left join checkpoint h on h.flow_id = p.flow_id and h.scope = p.scope and h.partition = p.partition
-	where p.turn = 1 and (h.flow_id is not null or not exists (select from {s}dataflow_checkpoint c
-		where c.flow_id = p.flow_id and c.scope = p.scope and c.partition = p.partition))
+), free as (
+	select *, true as known from reached
+	union all
+	select p.*, false from placed p
+	where p.turn = 1 and not exists (select from {s}dataflow_checkpoint c
+		where c.flow_id = p.flow_id and c.scope = p.scope and c.partition = p.partition)
 ), claimed as (
 	update {s}dataflow_run r
 	set state = 'in_progress', slot = i.slot,
@@ -82,30 +91,47 @@ with item as materialized (
 		updated = case when i.restart then 0 else r.updated end
 	from free i
 	where r.id = i.id and r.state = 'pending' and r.lease_no = i.lease_no
-	returning r.*, i.partition, i.known
+	returning r.*, i.partition, i.known, i.n, i.name
 ), moved as (
 	update {s}dataflow_checkpoint c set seq = c.seq + 1, updated_at = {now}
 	from claimed k where k.known and c.flow_id = k.flow_id and c.scope = k.scope and c.partition = k.partition
-	returning k.id, c.seq, c.cursor, c.set_seq
+	returning k.*, c.seq, c.cursor, c.set_seq
 ), made as (
 	insert into {s}dataflow_checkpoint as c (flow_id, scope, partition, seq, cursor, updated_at)
 	select flow_id, scope, partition, 1, case when scope <> '' then from_cursor end, {now} from claimed where not known
 	on conflict (flow_id, scope, partition) do update set seq = c.seq + 1, updated_at = excluded.updated_at
 	returning c.flow_id, c.scope, c.partition, c.seq, c.cursor, c.set_seq
 )
-select ` + runColumns + `, coalesce(m.seq, a.seq), coalesce(m.cursor, a.cursor)::text, coalesce(m.set_seq, a.set_seq), d.n
-from due d left join claimed r on r.id = d.id left join {s}dataflow_flow f on f.id = r.flow_id
-	left join moved m on m.id = r.id
-	left join made a on a.flow_id = r.flow_id and a.scope = r.scope and a.partition = r.partition
-where r.id is not null or not exists (select from held h where h.id = d.id)
-	or exists (select from placed p where p.id = d.id)`
+select ` + runColumns + `, r.seq, r.cursor::text, r.set_seq, r.n
+from moved r, lateral (select r.name) f
+union all
+select ` + runColumns + `, a.seq, a.cursor::text, a.set_seq, r.n
+from claimed r join made a on a.flow_id = r.flow_id and a.scope = r.scope and a.partition = r.partition, lateral (select r.name) f
+where not r.known
+union all
+select ` + noRun + `, null, null, null, d.n
+from due d
+where d.id not in (select id from claimed) and (d.id not in (select id from held) or d.id in (select id from placed))`
+
+// noRun has a null for each of runColumns.
+//
+//nolint:gochecknoglobals // a constant
+var noRun = strings.TrimSuffix(strings.Repeat("null, ", 1+strings.Count(runColumns, "r.")), ", ")
 
 // sqlClaimLock locks the flows of runs for their claim, and keeps their ids. One that is locked
 // already is left out by {lock} of many runs, and waited for by that of one.
+//
+// It keeps the planner from reading whole tables, for the claim that follows: a plan that was made
+// while a table was small is kept, and is then used for a large one.
 const sqlClaimLock = `
-select set_config('dataflow.claim', coalesce(string_agg(flow_id::text, ','), ''), true)
+select set_config('dataflow.claim', coalesce(string_agg(flow_id::text, ','), ''), true), ` + byIndexes + `
 from (select distinct flow_id from {s}dataflow_run where id = any($1) order by flow_id) f
 where {lock}(1684107116, (flow_id % 2147483647)::integer){locked}`
+
+const (
+	byIndexes    = `set_config('enable_seqscan', 'off', true)`
+	sqlByIndexes = `select ` + byIndexes
+)
 
 // The claim of many runs, and that of one, which waits for its turn. That of one locks a row
 // only when it updates it: a statement that waits for a row, and updates it later, can deadlock
@@ -176,7 +202,7 @@ returning f.tripped_at is not null`
 
 // Ends many runs, at most one of each flow. A run is answered as busy, and is left as it is,
 // if another transaction has locked it or its flow. So this waits for nobody.
-const sqlEndMany = `
+var sqlEndMany = `
 with item as materialized (
 	select *, 'in_progress' as was from unnest((select $1::bigint[]), (select $2::bigint[]), (select $3::text[]), (select $4::bigint[]),
 		(select $5::boolean[]), (select $6::text[]), (select $7::text[]), (select $8::boolean[]), (select $9::integer[]))
@@ -193,15 +219,21 @@ with item as materialized (
 ), ended as (
 	update {s}dataflow_run r set ` + endOfRun + `
 	from held i where r.id = i.id
-	returning r.*, i.tripped, i.backfills
+	returning r.*, i.message, i.refund, i.tripped, i.backfills, i.n
 ), noted as (
 	update {s}dataflow_flow f set ` + endOfFlow + `
-	from held i where f.id = i.flow_id and i.scope = '' and not i.refund
-	returning f.id, f.tripped_at is not null as tripped
+	from ended i where f.id = i.flow_id and i.scope = '' and not i.refund
+	returning i.*, f.name, f.tripped_at is not null and not i.tripped as trips
 )
-select ` + runColumns + `, coalesce(n.tripped and not r.tripped, false), coalesce(w.id, 0), coalesce(w.max_attempts, 0), i.n
-from found i left join ended r on r.id = i.id left join {s}dataflow_flow f on f.id = r.flow_id left join noted n on n.id = r.flow_id
-	left join lateral (` + nextRun + `) w on true`
+select ` + runColumns + `, r.trips, coalesce(w.id, 0), coalesce(w.max_attempts, 0), r.n
+from noted r cross join lateral (select r.name) f left join lateral (` + nextRun + `) w on true
+union all
+select ` + runColumns + `, false, coalesce(w.id, 0), coalesce(w.max_attempts, 0), r.n
+from ended r join {s}dataflow_flow f on f.id = r.flow_id left join lateral (` + nextRun + `) w on true
+where r.scope <> '' or r.refund
+union all
+select ` + noRun + `, null, null, null, i.n
+from found i where i.id not in (select id from held)`
 
 // The run that waits longest in the lane of a run r that has ended, unless its River job is in
 // line to be worked: r needs no other then.

@@ -157,6 +157,7 @@ func (u *usage) done(ctx context.Context, n int) (metrics, error) {
 	return metrics{
 		"per second": count / took, "seconds": took,
 		"statements": float64(now.calls-u.calls) / count, "commits": float64(now.xids-u.xids) / count, "WAL": float64(now.wal-u.wal) / count,
+		"own CPU": 1000 * (now.own - u.own).Seconds() / count, "server CPU": 1000 * (now.srv - u.srv).Seconds() / count,
 		ownCores: (now.own - u.own).Seconds() / took, serverCores: (now.srv - u.srv).Seconds() / took,
 	}, nil
 }
