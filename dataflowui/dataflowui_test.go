@@ -84,13 +84,13 @@ func setup(t *testing.T, prefix string, opts *dataflowui.Options, text string) *
 	return &site{T: t, client: client, server: server, reader: &http.Client{Jar: jar}, prefix: (&url.URL{Path: prefix}).EscapedPath()}
 }
 
-func (s *site) do(req *http.Request) (int, string, *http.Response) {
+func (s *site) do(req *http.Request) (int, string, http.Header) {
 	s.Helper()
 	res, err := s.reader.Do(req)
 	require.NoError(s, err)
 	body, err := io.ReadAll(res.Body)
 	require.NoError(s, errors.Join(err, res.Body.Close()))
-	return res.StatusCode, string(body), res
+	return res.StatusCode, string(body), res.Header
 }
 
 func (s *site) get(path string) (int, string) {
@@ -147,9 +147,9 @@ func TestNew_PagesUnderAnyPrefix(t *testing.T) {
 				seen[address] = true
 				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, http.NoBody)
 				require.NoError(t, err)
-				status, body, res := s.do(req)
+				status, body, header := s.do(req)
 				require.Equal(t, http.StatusOK, status, address)
-				require.Contains(t, res.Header.Get("Content-Security-Policy"), "default-src 'none'")
+				require.Contains(t, header.Get("Content-Security-Policy"), "default-src 'none'")
 				require.NotContains(t, body, "style=", address)
 				for _, link := range linkOf.FindAllStringSubmatch(body, -1) {
 					next, err := req.URL.Parse(strings.ReplaceAll(link[1], "&amp;", "&"))
@@ -188,12 +188,16 @@ func TestNew_Refusals(t *testing.T) {
 	}}, "two")
 	require.Equal(t, http.StatusOK, first(s.get("/flows/good")))
 	for name, try := range map[string]func() (int, string){
-		"no token":        func() (int, string) { return s.post("/flows/good/pause", url.Values{}) },
-		"a forged token":  func() (int, string) { return s.post("/flows/good/pause", url.Values{"csrf_token": {strings.Repeat("A", 26)}}) },
-		"not allowed":     func() (int, string) { return s.press("/flows/bad/pause") },
-		"reading":         func() (int, string) { return s.get("/flows/bad") },
-		"another origin":  func() (int, string) { return s.post("/flows/good/pause", url.Values{}, "Sec-Fetch-Site", "cross-site") },
-		"an other Origin": func() (int, string) { return s.post("/flows/good/pause", url.Values{}, "Origin", "https://evil.example") },
+		"no token": func() (int, string) { return s.post("/flows/good/pause", url.Values{}) },
+		"a forged token": func() (int, string) {
+			return s.post("/flows/good/pause", url.Values{"csrf_token": {strings.Repeat("A", 26)}})
+		},
+		"not allowed":    func() (int, string) { return s.press("/flows/bad/pause") },
+		"reading":        func() (int, string) { return s.get("/flows/bad") },
+		"another origin": func() (int, string) { return s.post("/flows/good/pause", url.Values{}, "Sec-Fetch-Site", "cross-site") },
+		"an other Origin": func() (int, string) {
+			return s.post("/flows/good/pause", url.Values{}, "Origin", "https://evil.example")
+		},
 	} {
 		status, body := try()
 		require.Equal(t, http.StatusForbidden, status, name)

@@ -128,7 +128,7 @@ func plain(data json.RawMessage) string {
 	if len(data) < 60 {
 		return string(data)
 	}
-	out, err := json.MarshalIndent(json.RawMessage(data), "", "  ")
+	out, err := json.MarshalIndent(data, "", "  ")
 	if err != nil {
 		return string(data)
 	}
