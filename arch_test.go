@@ -54,6 +54,8 @@ var arrows = map[string][]string{
 	"examples/service":        {"", "connector/pgtable", "dataflowpgx"},
 	"examples/quickstart":     {"", "connector/csvfile", "connector/pgtable", "connector/sqltable", "dataflowpgx", "dataflowsqlite"},
 	"dataflowhttp":            {"", "internal/jsonview", "internal/mask"},
+	"dataflowui":              {"", "dataflowhttp", "internal/jsonview"},
+	"examples/dashboard":      {"", "connector/memory", "dataflowhttp", "dataflowsqlite", "dataflowui"},
 	"dataflowtest":            {"", "dataflowsqlite"},
 	"internal/pools":          {},
 	"internal/wake":           {},
@@ -75,6 +77,7 @@ var arrows = map[string][]string{
 var forbidden = map[string][]string{
 	"":                   {"database/sql", "net/http", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/...", "github.com/spf13/..."},
 	"dataflowhttp":       {"database/sql", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},
+	"dataflowui":         {"database/sql", "testing", "github.com/jackc/...", "modernc.org/...", "github.com/stretchr/..."},
 	"dataflowtest":       {"testing", "github.com/stretchr/..."},
 	"dataflowcli":        {"testing", "modernc.org/...", "github.com/stretchr/..."},
 	"dataflowpgx":        {"testing", "modernc.org/...", "github.com/stretchr/...", "github.com/riverqueue/river/riverdriver/riversqlite"},

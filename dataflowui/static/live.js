@@ -1,0 +1,32 @@
+// Live updates. Pages work without them.
+(() => {
+  'use strict'
+  const events = document.querySelector('[data-events]')
+  if (events) {
+    const source = new EventSource(events.dataset.events)
+    const show = (e) => {
+      const texts = JSON.parse(e.data)
+      for (const node of document.querySelectorAll('[data-live]')) {
+        const name = node.dataset.live
+        if (!(name in texts)) continue
+        node.textContent = texts[name].replace('_', ' ')
+        if (name === 'state') node.className = 'state ' + texts[name]
+      }
+    }
+    source.addEventListener('progress', show)
+    source.addEventListener('end', (e) => { source.close(); show(e); location.reload() })
+  }
+  const seconds = Number(document.body.dataset.refresh)
+  if (seconds) {
+    setInterval(async () => {
+      const main = document.getElementById('main')
+      if (document.hidden || main.contains(document.activeElement)) return // somebody is reading or typing there
+      try {
+        const answer = await fetch(location.href)
+        if (!answer.ok) return
+        const next = new DOMParser().parseFromString(await answer.text(), 'text/html').getElementById('main')
+        if (next) main.replaceChildren(...next.childNodes)
+      } catch { /* the server is away: the page stays as it is */ }
+    }, seconds * 1000)
+  }
+})()
