@@ -80,8 +80,12 @@
 // across the cursor. Any other change of a type or a collation is a permanent error that
 // names the column and both types. Set the cursor anew with "dataflow cursor set".
 //
-// Among these are changes between times with and without a zone, and from a date to a time
-// with one: nobody knows in which zone the values were converted. Only infinity stays where
+// A time zone decides about four changes: from a date or a timestamp to a timestamptz, from a
+// timestamptz to a timestamp, and from a time to a timetz. Postgres does not store in which zone
+// it converted the values. So the zone of the session, those of the database and its roles, and
+// UTC are tried. The cursor keeps its place if one of these puts its row where one is now. The
+// cursor of a timestamp also needs another key column that only its row has, and a day without
+// a change of the offset before and after. Otherwise it is refused. Infinity stays where
 // it is. Labels of an enum may be added or renamed after the cursor's.
 //
 // A cursor that a person sets needs no types. Its times must be the same in every

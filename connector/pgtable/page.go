@@ -28,6 +28,8 @@ type reader struct {
 	nullable bool             // true if a key column after the first may be null
 	guarded  *guarded         // nil until the guard was asked
 	stall    error            // the error to return after the last page
+	given    Cursor           // the cursor that the read began with, as it was stored
+	at       Cursor           // the same place in the types of now
 	limit    rowmap.PageLimit // how much the next page may hold
 	scratch  reflect.Value    // the record into which each row is scanned
 	// collect puts the rows of a page into a slice of their type.
@@ -82,6 +84,7 @@ func (r *reader) nextPage(ctx context.Context, from Cursor) (*rowmap.Page, error
 			return nil, err
 		}
 	}
+	from = r.now(from)
 	if from != nil && r.nullable {
 		if err := r.refuse(ctx, r.query.NullQuery(r.keyList()), withCursor(r.args, from)[:len(r.args)+len(r.keys)-1]); err != nil {
 			return nil, err
@@ -141,6 +144,7 @@ func (r *reader) open(ctx context.Context, from Cursor) error {
 	if err != nil {
 		return err
 	}
+	from = r.now(from)
 	if err := r.fields.Match(names, r.query.Key); err != nil {
 		return dataflow.Permanent(err)
 	}
@@ -194,10 +198,25 @@ func (r *reader) describe(ctx context.Context, from Cursor) ([]string, error) {
 	if err := r.lookUpTypes(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.checkCursor(ctx, from); err != nil {
+	at, err := r.checkCursor(ctx, from)
+	if err != nil {
 		return nil, err
 	}
-	return names, r.checkCursor(ctx, r.until)
+	r.given, r.at = from, at
+	until, err := r.checkCursor(ctx, r.until)
+	if err == nil && !slices.Equal(until, r.until) {
+		r.keyset = r.unbounded().upTo(dataflow.Request[Cursor]{Bounded: true, Until: until})
+	}
+	return names, err
+}
+
+// now returns a cursor in the types that the key columns have now. Cursors of the read's own
+// pages have these types.
+func (r *reader) now(from Cursor) Cursor {
+	if r.at != nil && slices.Equal(from, r.given) {
+		return r.at
+	}
+	return from
 }
 
 // unbounded returns the source without the end until.
