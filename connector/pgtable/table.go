@@ -38,6 +38,30 @@ left join pg_catalog.pg_collation c on c.oid = a.attcollation and c.collname <> 
 left join pg_catalog.pg_namespace n on n.oid = c.collnamespace
 order by a.attnum`
 
+// arbiterQuery lists the collations of key columns in the unique indexes that "on conflict" infers
+// from the key. An index may have another collation than its column. If several indexes are
+// inferred, equal by one is equal: a nondeterministic collation comes last.
+const arbiterQuery = `
+with recursive related (oid) as (
+	select to_regclass($1)::oid
+	union
+	select d.refobjid
+	from related
+	join pg_catalog.pg_rewrite r on r.ev_class = related.oid
+	join pg_catalog.pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass and d.refobjid <> related.oid
+)
+select a.attname, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(l.collname)
+from related
+join pg_catalog.pg_index i on i.indrelid = related.oid
+cross join lateral unnest(i.indkey::int2[], i.indcollation::oid[]) k (number, locale)
+join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number
+join pg_catalog.pg_collation l on l.oid = k.locale
+join pg_catalog.pg_namespace n on n.oid = l.collnamespace
+where i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null
+	and (select array_agg(c.attname::text order by c.attname::text) from pg_catalog.pg_attribute c
+		where c.attrelid = i.indrelid and c.attnum = any((i.indkey::int2[])[0:i.indnkeyatts - 1])) = (select array_agg(name order by name) from unnest($2::text[]) name)
+order by l.collisdeterministic desc, l.oid`
+
 // tableColumn is a column of the table to write to.
 type tableColumn struct {
 	name       string
@@ -49,7 +73,7 @@ type tableColumn struct {
 	full       string // the declared type as SQL, with its length
 	isIdentity bool   // generated always as identity
 	isNumbered bool   // its default takes a number from a sequence
-	collation  string // as SQL; empty for the database's default, or none
+	collation  string // as SQL; empty for the database's default, or none; of a key, that of its index
 	collated   bool   // true if it has a collation
 }
 
@@ -100,10 +124,13 @@ type target struct {
 	readable  bool // true if this role may read all of it
 }
 
-// lookUp looks up a table.
-func lookUp(ctx context.Context, tx pgx.Tx, table pgx.Identifier) (*target, error) {
+// lookUp looks up a table. key are the columns of the key of an upsert.
+func lookUp(ctx context.Context, tx pgx.Tx, table pgx.Identifier, key []string) (*target, error) {
 	columns, err := tableColumns(ctx, tx, table)
 	if err != nil {
+		return nil, err
+	}
+	if err := compareAsIndex(ctx, tx, table, key, columns); err != nil {
 		return nil, err
 	}
 	t := &target{columns: columns, arrays: isPlain(tx.Conn())}
@@ -119,6 +146,30 @@ func lookUp(ctx context.Context, tx pgx.Tx, table pgx.Identifier) (*target, erro
 	t.temporary = t.temporary && pid == tx.Conn().PgConn().PID()
 	t.looks = t.looks || t.triggers
 	return t, nil
+}
+
+// compareAsIndex gives the key columns the collations by which "on conflict" compares them.
+func compareAsIndex(ctx context.Context, tx pgx.Tx, table pgx.Identifier, key []string, columns []tableColumn) error {
+	if !slices.ContainsFunc(columns, func(c tableColumn) bool { return c.collated && slices.Contains(key, c.name) }) {
+		return nil
+	}
+	rows, err := tx.Query(ctx, arbiterQuery, table.Sanitize(), key)
+	if err != nil {
+		return fmt.Errorf("look up the collations of the key: %w", err)
+	}
+	var name, collation string
+	_, err = pgx.ForEachRow(rows, []any{&name, &collation}, func() error {
+		for i := range columns {
+			if columns[i].name == name {
+				columns[i].collation = collation
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("look up the collations of the key: %w", err)
+	}
+	return nil
 }
 
 func noTable(table pgx.Identifier) error {
@@ -202,7 +253,6 @@ func newStatement(table pgx.Identifier, fields *rowmap.Plan, to *target, how way
 		if to.kind == "r" {
 			st.only = "only "
 		}
-		st.alone = st.alone && !st.looks // a look does not wait for the commit of the batch before
 		rows := batchRows{query: st.numbered()}
 		st.results = st.withResults(table, to, key, rows)
 		if st.looks {
