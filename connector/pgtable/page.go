@@ -146,7 +146,7 @@ func (r *reader) open(ctx context.Context, from Cursor) error {
 	}
 	from = r.now(from)
 	if err := r.fields.Match(names, r.query.Key); err != nil {
-		return dataflow.Permanent(err)
+		return err
 	}
 	r.columns = rowmap.Qualified(r.fields.Names())
 	if err := r.checkKey(ctx); err != nil {
@@ -191,7 +191,7 @@ func (r *reader) describe(ctx context.Context, from Cursor) ([]string, error) {
 	for i, name := range r.query.Key {
 		at := slices.Index(names, name)
 		if at < 0 {
-			return nil, dataflow.Permanent(fmt.Errorf("key column %q is not among the query's columns (%v): select it", name, names))
+			return nil, fmt.Errorf("key column %q is not among the query's columns (%v): select it", name, names)
 		}
 		r.keys[i].FieldDescription = fields[at]
 	}

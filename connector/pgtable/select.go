@@ -206,7 +206,7 @@ func (r *selectReader) open(rows pgx.Rows) error {
 		r.names = append(r.names, c.Name)
 	}
 	if err := r.fields.Match(r.names, nil); err != nil {
-		return dataflow.Permanent(err)
+		return err
 	}
 	r.plans = make([]columnPlan, len(columns))
 	for i, c := range columns {
