@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
 	"github.com/activedataflow/dataflow/internal/sqlstate"
@@ -171,16 +173,8 @@ func (r *reader) describe(ctx context.Context, from Cursor) ([]string, error) {
 	if err := r.server.check(ctx, r.pool); err != nil {
 		return nil, err
 	}
-	whole := r.unbounded()
-	rows, err := r.pool.Query(ctx, whole.query.DescribeQuery(), whole.args...)
+	fields, err := r.fieldsOf(ctx)
 	if err != nil {
-		return nil, err
-	}
-	leave(r.pool, rows.Conn())
-	defer rows.Close()
-	fields := slices.Clone(rows.FieldDescriptions())
-	rows.Close()
-	if err := rows.Err(); err != nil {
 		return nil, err
 	}
 	names := make([]string, len(fields))
@@ -217,6 +211,33 @@ func (r *reader) now(from Cursor) Cursor {
 		return r.at
 	}
 	return from
+}
+
+// fieldsOf looks up the columns of the query. It refuses those that are read as text that
+// depends on the session.
+func (r *reader) fieldsOf(ctx context.Context) ([]pgconn.FieldDescription, error) {
+	conn, err := r.pool.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Release()
+	whole := r.unbounded()
+	rows, err := conn.Query(ctx, whole.query.DescribeQuery(), whole.args...)
+	if err != nil {
+		return nil, err
+	}
+	leave(r.pool, rows.Conn())
+	fields := slices.Clone(rows.FieldDescriptions())
+	rows.Close()
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return fields, checkTexts(ctx, conn.Conn(), r.valuesOf(fields))
+}
+
+// valuesOf returns the columns that are read into a field.
+func (r *reader) valuesOf(columns []pgconn.FieldDescription) []pgconn.FieldDescription {
+	return slices.DeleteFunc(slices.Clone(columns), func(c pgconn.FieldDescription) bool { return r.fields == nil || r.fields.Index(c.Name) < 0 })
 }
 
 // unbounded returns the source without the end until.

@@ -77,7 +77,7 @@ type tableColumn struct {
 	collated   bool   // true if it has a collation
 }
 
-// targetQuery asks ten questions:
+// targetQuery asks eleven questions:
 //
 //   - whether COPY does the same to the table as an insert;
 //   - whether this role may create temporary tables;
@@ -88,6 +88,7 @@ type tableColumn struct {
 //   - what kind of relation it is;
 //   - which of its constraints, as SQL, are checked at the commit;
 //   - whether this role may read all of it, as reading ctid needs;
+//   - which locale the session's money has;
 //   - the number of the server process, which a proxy hides when one connects.
 const targetQuery = `
 with root (oid) as (
@@ -106,7 +107,7 @@ select c.relkind in ('r', 'p') and not c.relhasrules and not row_security_active
 	c.relkind::text,
 	coalesce((select string_agg(pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(d.conname), ', ' order by d.oid)
 		from pg_catalog.pg_constraint d join pg_catalog.pg_namespace n on n.oid = d.connamespace where d.conrelid = c.oid and d.condeferred), ''),
-	pg_catalog.has_table_privilege(c.oid, 'select'), pg_backend_pid()
+	pg_catalog.has_table_privilege(c.oid, 'select'), current_setting('lc_monetary'), pg_backend_pid()
 from pg_catalog.pg_class c where c.oid = to_regclass($1)`
 
 // target is a table to write to, with the answers of targetQuery.
@@ -121,7 +122,8 @@ type target struct {
 	looks     bool   // true if writing looks at other rows of the table, by triggers or by foreign keys to itself
 	kind      string // "r" for a table, "v" for a view, "f" for a foreign table
 	deferred  string
-	readable  bool // true if this role may read all of it
+	readable  bool   // true if this role may read all of it
+	money     string // the locale of the session's money
 }
 
 // lookUp looks up a table. key are the columns of the key of an upsert.
@@ -135,7 +137,7 @@ func lookUp(ctx context.Context, tx pgx.Tx, table pgx.Identifier, key []string) 
 	}
 	t := &target{columns: columns, arrays: isPlain(tx.Conn())}
 	var pid uint32
-	err = tx.QueryRow(ctx, targetQuery, table.Sanitize()).Scan(&t.plain, &t.temporary, &t.xmax, &t.triggers, &t.before, &t.looks, &t.kind, &t.deferred, &t.readable, &pid)
+	err = tx.QueryRow(ctx, targetQuery, table.Sanitize()).Scan(&t.plain, &t.temporary, &t.xmax, &t.triggers, &t.before, &t.looks, &t.kind, &t.deferred, &t.readable, &t.money, &pid)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil, noTable(table) // it has just gone
@@ -244,6 +246,9 @@ func newStatement(table pgx.Identifier, fields *rowmap.Plan, to *target, how way
 			have[i] = c.name
 		}
 		return nil, fmt.Errorf("the table has no column %s; its columns are %s", strings.Join(missing, ", "), rowmap.QuoteAll(have, ", "))
+	}
+	if err := st.checkMoney(to.money); err != nil {
+		return nil, err
 	}
 	if err := st.checkIdentity(how); err != nil {
 		return nil, err
