@@ -21,11 +21,11 @@ const module = "github.com/activedataflow/dataflow"
 // arrows are the packages of this module that each package may import, tests
 // aside. A package that is not listed fails the test: say where it stands.
 var arrows = map[string][]string{
-	"":                        {"internal/batch", "internal/exact", "internal/lease", "internal/notes", "internal/pools", "internal/schedule", "internal/stored", "internal/wake", "internal/zonedata"},
+	"":                        {"internal/batch", "internal/exact", "internal/group", "internal/lease", "internal/notes", "internal/pools", "internal/schedule", "internal/stored", "internal/wake", "internal/zonedata"},
 	"dataflowpgx":             {"", "internal/driverkit", "internal/migration", "internal/pooler", "internal/pools", "internal/sqlstate", "internal/zonedata"},
 	"dataflowsqlite":          {"", "internal/driverkit", "internal/migration"},
 	"connector/httpjson":      {"", "internal/httpcall", "internal/jsonrow"},
-	"connector/jsonrpc":       {"", "internal/httpcall"},
+	"connector/jsonrpc":       {"", "internal/httpcall", "internal/jsonrow"},
 	"internal/httpcall":       {"", "internal/exact"},
 	"connector/jsonl":         {"", "internal/files", "internal/jsonrow", "internal/notes"},
 	"internal/jsonrow":        {"internal/exact"},
@@ -33,6 +33,7 @@ var arrows = map[string][]string{
 	"connector/csvfile":       {"", "internal/csvguess", "internal/files", "internal/notes"},
 	"internal/notes":          {},
 	"internal/exact":          {},
+	"internal/group":          {},
 	"connector":               {}, // its README, and that README's code as a test
 	"connector/connectortest": {""},
 	"connector/memory":        {""},
@@ -52,7 +53,7 @@ var arrows = map[string][]string{
 	"examples/hello":          {"", "connector/csvfile", "connector/sqltable", "dataflowsqlite"},
 	"examples/service":        {"", "connector/pgtable", "dataflowpgx"},
 	"examples/quickstart":     {"", "connector/csvfile", "connector/pgtable", "connector/sqltable", "dataflowpgx", "dataflowsqlite"},
-	"dataflowhttp":            {"", "internal/jsonview"},
+	"dataflowhttp":            {"", "internal/jsonview", "internal/mask"},
 	"dataflowtest":            {"", "dataflowsqlite"},
 	"internal/pools":          {},
 	"internal/wake":           {},
@@ -66,6 +67,7 @@ var arrows = map[string][]string{
 	"internal/cli":            {"", "connector/csvfile", "dataflowpgx", "dataflowsqlite", "internal/csvguess", "internal/jsonview", "internal/pooler"},
 	"internal/csvguess":       {},
 	"internal/jsonview":       {""},
+	"internal/mask":           {},
 }
 
 // forbidden are the packages from elsewhere that a package must not depend on,
@@ -148,9 +150,10 @@ func listPackages(t *testing.T) []goPackage {
 
 // elsewhere are the calls without an Example of their own, and the Example that shows them.
 var elsewhere = map[string]string{
-	"Client.AddWorker": "UseRiver",
-	"FailFast":         "Policy",
-	"RiverClient":      "JobQueue",
+	"Client.AddWorker":  "UseRiver",
+	"Client.DeadLetter": "Client.EditDeadLetter",
+	"FailFast":          "Policy",
+	"RiverClient":       "JobQueue",
 }
 
 // noExample are the calls without any Example, and why.

@@ -30,9 +30,10 @@ type step struct {
 type content int
 
 const (
-	nothing      content = iota
-	wholeBatch           // all rows at once
-	batchInParts         // parts of the batch, to find bad records
+	nothing       content = iota
+	wholeBatch            // all rows at once
+	batchInParts          // parts of the batch, to find bad records
+	rowsElsewhere         // what the database keeps of rows that a sink elsewhere has written
 	replacementBegin
 	replacementEnd
 )
@@ -96,6 +97,19 @@ func (a *attempt) commit(ctx context.Context, s step) error {
 		return err
 	}
 	return a.settle(ctx)
+}
+
+// skip notes a step that needs no checkpoint of its own, because the one before it says the
+// same. It waits until that is committed.
+func (a *attempt) skip(ctx context.Context, s step) error {
+	defer a.acknowledge(ctx)
+	if err := a.settle(ctx); err != nil {
+		return err
+	}
+	if s.afterCommit != nil {
+		a.chain.afterCommit = append(a.chain.afterCommit, s.afterCommit)
+	}
+	return nil
 }
 
 // causedByOverlap reports whether a step may have failed only because its predecessor was

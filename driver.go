@@ -2,6 +2,7 @@ package dataflow
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"reflect"
 	"time"
@@ -46,6 +47,16 @@ type Store interface {
 	// InTx runs fn in a transaction and commits it unless fn returns an error. The
 	// context that fn gets carries the transaction for sinks.
 	InTx(ctx context.Context, fn func(ctx context.Context, tx Tx) error) error
+	// RunClaimMany claims runs, as RunClaim does, in one transaction of its own. It returns an
+	// answer for each, in their order. The worker, the lease and the version of all are the
+	// same. It waits for no other transaction. An error means that no run was claimed, or that
+	// it is not known.
+	RunClaimMany(ctx context.Context, claims []*RunClaimParams) ([]ClaimAnswer, error)
+	// RunEndMany ends runs, as RunEnd does, in one transaction of its own. It returns an answer
+	// for each, in their order. It waits for no other transaction. An error means that no run
+	// was ended, or that it is not known.
+	RunEndMany(ctx context.Context, ends []*RunEndParams) ([]EndAnswer, error)
+
 	// With returns queries in the caller's transaction, or ErrTxMismatch.
 	With(tx Tx) (Queries, error)
 	// TxType is the type of the transactions that With takes, unwrapped.
@@ -202,16 +213,29 @@ type Queries interface {
 	// TickList returns the ledger's entries, newest first.
 	TickList(ctx context.Context, p *TickListParams) ([]*SkippedTicks, error)
 
-	// DeadLetterInsert stores dead letters. It must be called in a transaction.
+	// DeadLetterInsert stores dead letters. If a dead letter of the same flow and Identity
+	// is open, it is counted again: Times, LastAt, RunID, Stage, Error, and what is tried
+	// again become those of the new one. If its record, before any edit, is not the same,
+	// it is resolved for ReasonLaterVersion, and the new one is stored beside it. An empty
+	// Identity is that of no other. It must be called in a transaction.
 	DeadLetterInsert(ctx context.Context, letters []*DeadLetterRecord) error
 	// DeadLetterList returns dead letters, newest first.
 	DeadLetterList(ctx context.Context, p *DeadLetterListParams) ([]*DeadLetterRecord, error)
 	// DeadLetterReplayed stores that a dead letter has been replayed. It returns false
-	// if it had been before or, with held, if it is no longer to be tried again.
+	// if it was no longer open or, with held, if it is no longer to be tried again.
 	DeadLetterReplayed(ctx context.Context, id int64, held bool) (bool, error)
+	// DeadLetterEdit replaces the Payload of an open dead letter, and keeps what it was
+	// before the first edit. It returns ErrNotFound if none with the id is open.
+	DeadLetterEdit(ctx context.Context, id int64, payload json.RawMessage, by string) error
+	// DeadLetterClose closes the open dead letters of a flow that the parameters choose,
+	// and returns how many there were. They are not tried again.
+	DeadLetterClose(ctx context.Context, p *DeadLetterCloseParams) (int64, error)
+	// DeadLetterRecords returns the keys of a flow's open dead letters that have an
+	// Identity above after, in the order of the identities.
+	DeadLetterRecords(ctx context.Context, flowID int64, after string, limit int) ([]string, error)
 
 	// DeadLetterHeld returns the dead letters of a flow that are to be tried again, with
-	// ids above after, oldest first. They have not been replayed.
+	// ids above after, oldest first. They are open.
 	DeadLetterHeld(ctx context.Context, flowID, after int64, limit int) ([]*DeadLetterRecord, error)
 	// DeadLetterTried counts a try of a dead letter and stores its error. A dead letter
 	// without tries left, or whose time is over, is not tried again.
@@ -309,6 +333,11 @@ type Queries interface {
 	// its flow. A run that lost its worker keeps RunAfter, so that it goes first. RunEnd
 	// returns nil if the claim no longer holds the run.
 	RunEnd(ctx context.Context, p *RunEndParams) (*Run, error)
+	// RunNext returns the run to wake when a run has ended: of the pending runs that take the
+	// same places, the one that is due and waits longest for a River job's work. It returns nil
+	// if there is none, or if that run's River job is in line to be worked. backfills is the
+	// flow's MaxBackfills.
+	RunNext(ctx context.Context, ended *Run, backfills int) (*NextRun, error)
 	// RunRenew renews the leases of claims, and returns the status of each. It does not
 	// renew a lease whose run another transaction has locked.
 	RunRenew(ctx context.Context, claims []LeaseRef, lease time.Duration) ([]LeaseStatus, error)
@@ -334,9 +363,21 @@ type Queries interface {
 	// PendingOnly is set. It returns a finished run unchanged.
 	RunCancel(ctx context.Context, p *RunCancelParams) (*Run, error)
 
+	// CallbackKeep makes the flows keep, for a while from now on, the ends of their runs until
+	// they are told: RunEnd and RunCancel then store that. A longer while that is stored stays.
+	CallbackKeep(ctx context.Context, flowIDs []int64, keep time.Duration) error
+	// CallbackTake takes ends of runs that are to be told now, those that are due for longest,
+	// and counts a try of each. They are due again when the lease is over.
+	CallbackTake(ctx context.Context, p *CallbackTakeParams) ([]*CallbackTry, error)
+	// CallbackDone stores what came of a try. It returns false if the try is no longer the last.
+	CallbackDone(ctx context.Context, p *CallbackDoneParams) (bool, error)
+	// CallbackList returns the ends that are not yet told, and those that were given up, which
+	// come last.
+	CallbackList(ctx context.Context, p *CallbackListParams) ([]*UntoldRun, error)
+
 	// RunPrune looks at Limit runs of a state that ended longer than Age ago, oldest first,
 	// removes them, and adds them to the totals of their days. It keeps the last success of
-	// each flow, and runs that have younger dead letters. It must be called in a
+	// each flow, runs whose end is still to be told, and runs that have younger dead letters. It must be called in a
 	// transaction. With DryRun it removes none, and returns how many it would remove
 	// without a limit.
 	RunPrune(ctx context.Context, p *PruneParams) (*Pruned, error)

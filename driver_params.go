@@ -2,9 +2,11 @@ package dataflow
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/schedule"
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // FlowDefinition is what the registration of a flow stores.
@@ -209,6 +211,7 @@ type RunInsertParams struct {
 // RunClaimParams are the parameters of RunClaim.
 type RunClaimParams struct {
 	RunID       int64
+	FlowID      int64 // a run of another flow is not claimed; 0: of any
 	Worker      string
 	Lease       time.Duration
 	CodeVersion string
@@ -219,6 +222,21 @@ type RunClaimParams struct {
 	// Restart sets the run's counters to zero, for a source that reads everything
 	// again.
 	Restart bool
+	// Suspect is how many workers a run must have lost for RunClaimMany to leave it to
+	// RunClaim, as if it were busy. 0: it leaves none.
+	Suspect int
+}
+
+// DeadLetterCloseParams are the parameters of DeadLetterClose. They choose all dead letters
+// with one of the IDs or Identities and, unless it is 0, those that NotOfRun has not kept.
+type DeadLetterCloseParams struct {
+	FlowID     int64
+	IDs        []int64
+	Identities []string
+	NotOfRun   int64
+	State      DeadLetterState
+	By         string
+	Reason     string
 }
 
 // DeadLetterSupersededParams name dead letters whose rows were written anew.
@@ -292,6 +310,30 @@ type Claim struct {
 	SetSeq int64           // the sequence number when somebody last set the cursor, 0: never
 }
 
+// ClaimAnswer is what RunClaimMany answers for a run. The zero value says that the run cannot
+// be claimed now.
+type ClaimAnswer struct {
+	Claim *Claim
+	// Busy says that the run must be claimed by itself: another transaction was in the way,
+	// and RunClaim would wait for it, or the run is a suspect.
+	Busy bool
+}
+
+// EndAnswer is what RunEndMany answers for a run. The zero value says that the claim no longer
+// holds the run.
+type EndAnswer struct {
+	Run  *Run
+	Next *NextRun // as RunNext returns it
+	// Busy says that another transaction was in the way, and that RunEnd would wait for it.
+	Busy bool
+}
+
+// NextRun is a run that needs a River job.
+type NextRun struct {
+	ID          int64
+	MaxAttempts int
+}
+
 // CursorSetParams are the parameters of CursorSet.
 type CursorSetParams struct {
 	FlowID int64
@@ -331,6 +373,8 @@ type RunEndParams struct {
 	// Rescue counts a worker that died.
 	Rescue bool
 	Error  *AttemptError // nil for success, and for a run that was handed back without a reason
+	// Backfills is the flow's MaxBackfills. RunEndMany finds the next run by it.
+	Backfills int
 }
 
 // RunStrandedParams are the parameters of RunStranded.
@@ -350,3 +394,63 @@ type StrandedRun struct {
 	Due
 	FlowID int64
 }
+
+// CallbackTakeParams are the parameters of CallbackTake.
+type CallbackTakeParams struct {
+	FlowIDs []int64 // whose runs
+	Lease   time.Duration
+	Limit   int
+}
+
+// CallbackTry is one try to tell the end of a run.
+type CallbackTry struct {
+	Run   *Run
+	Tries int // with this one
+}
+
+// CallbackDoneParams are the parameters of CallbackDone.
+type CallbackDoneParams struct {
+	RunID int64
+	Tries int
+	Error string        // empty: it is told
+	Delay time.Duration // to the next try
+	// GiveUp ends the tries.
+	GiveUp bool
+}
+
+// CallbackListParams are the parameters of CallbackList.
+type CallbackListParams struct {
+	FlowID  int64 // 0: of any flow
+	GivenUp bool  // only those that were given up
+	Limit   int
+}
+
+// UntoldRun is an ended run whose end is not told.
+type UntoldRun struct {
+	RunID    int64
+	FlowID   int64
+	FlowName string
+	State    RunState
+	EndedAt  time.Time
+	// NextAt is when it is tried again, or, if a process tries now, when that counts as dead.
+	NextAt time.Time
+	Tries  int
+	Error  string // of the last try; empty: there was none, or it is still going on
+}
+
+// Why says why the end is not told, in a part of a sentence.
+func (u *UntoldRun) Why() string {
+	switch {
+	case u.GaveUp():
+		return fmt.Sprintf("Config.OnRunEnded was given up after try %d, which failed with: %s", u.Tries, stored.Clip(u.Error))
+	case u.Tries == 0:
+		return "no started client that has Config.OnRunEnded and the flow has called it"
+	case u.Error == "":
+		return fmt.Sprintf("try %d of Config.OnRunEnded has not returned; unless it does, it is called again from %s on", u.Tries, u.NextAt.Format(time.RFC3339))
+	default:
+		return fmt.Sprintf("try %d of Config.OnRunEnded failed with: %s; the next is due at %s", u.Tries, stored.Clip(u.Error), u.NextAt.Format(time.RFC3339))
+	}
+}
+
+// GaveUp reports whether it is not tried again.
+func (u *UntoldRun) GaveUp() bool { return u.NextAt.Year() == 9999 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/batch"
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // batchWriter writes the batches of one attempt.
@@ -40,6 +41,7 @@ type batchWriter struct {
 	results  []RowResult // of the rows that were written last
 	writeErr error       // of the last try to write the rows; nil: they were written
 	held     heldLetters
+	open     openLetters
 	deferred bool  // a commit has refused the rows: parts are checked as the commit does
 	cause    error // why it is written in parts; nil: it is suspicious
 }
@@ -55,10 +57,14 @@ func (w *batchWriter) writeBatch(ctx context.Context, made *madeBatch) error {
 	w.number++
 	w.batch, w.out, w.rows, w.letters, w.deferred = b, made.out, made.rows, nil, false
 	w.held.newBatch()
+	w.open.newBatch()
 	w.a.slice.sourceEnded = b.ended
 	w.a.slice.ends = w.a.slice.turns.EndsSlice()
 	delta, err := w.account(ctx)
 	if err != nil {
+		return err
+	}
+	if err := w.lookForOpen(ctx); err != nil {
 		return err
 	}
 	cursor := w.cursor
@@ -107,13 +113,27 @@ func (w *batchWriter) write(ctx context.Context, s step) error {
 		return w.writeFenced(ctx, s)
 	}
 	s.letters = w.letters
+	if len(w.open.hits) > 0 {
+		s.writes = rowsElsewhere
+	}
 	switch {
+	case w.changesNothing(s):
+		return w.a.skip(ctx, s)
 	case w.rows.len() == 0:
 		return w.a.commitAgain(ctx, s)
 	case w.txSink != nil:
 		return w.writeInTx(ctx, s)
 	}
 	return w.writeTo(ctx, s)
+}
+
+// changesNothing reports whether a step needs no checkpoint: it is where the attempt was
+// already, and the run's end says the rest. A run that has lost workers makes its checkpoint,
+// which shows that it got so far. The last one of a slice hands the run over.
+func (w *batchWriter) changesNothing(s step) bool {
+	a := w.a
+	return s.delta == Counters{} && len(s.letters) == 0 && a.run.Rescues == 0 && !a.slice.ends && s.cursor != nil &&
+		stored.Same(s.cursor, w.cursor) && (a.sizes.total == nil || a.run.Total != nil)
 }
 
 // writeInTx writes the batch at once, or in parts if it holds bad records.
@@ -142,7 +162,12 @@ func (w *batchWriter) writeStep(ctx context.Context, tx Tx, q Queries, s *step) 
 		if w.writeErr != nil {
 			return w.writeError(0, w.rows.len(), w.writeErr)
 		}
-		return w.supersede(ctx, q)
+		if err := w.supersede(ctx, q); err != nil {
+			return err
+		}
+		return w.resolveWritten(ctx, q)
+	case rowsElsewhere:
+		return w.resolveWritten(ctx, q)
 	case batchInParts:
 		w.letters = slices.Clip(s.letters) // as they were before any part was written
 		w.held.refused = nil
@@ -156,7 +181,10 @@ func (w *batchWriter) writeStep(ctx context.Context, tx Tx, q Queries, s *step) 
 		if s.letters, w.writeErr = w.letters, err; err != nil {
 			return err
 		}
-		return w.supersede(ctx, q)
+		if err := w.supersede(ctx, q); err != nil {
+			return err
+		}
+		return w.resolveWritten(ctx, q)
 	case replacementBegin:
 		r, err := w.p.beginReplacement(ctx, w.a.flow.Name)
 		w.setSink(r)
