@@ -26,12 +26,12 @@ func TestFlow_AlteredMeanwhile(t *testing.T) {
 		last  string // of the target, as m and n
 		fails string
 	}{
-		"a label is added":           {`alter type mood add value 'great' before 'ok'`, "(great,7)", ""},
-		"a column is added":          {`alter table feelings add more text default 'x'; alter table copies add more text default 'y'`, "(ok,200)", ""},
-		"another column is dropped":  {`alter table feelings drop extra; alter table copies drop extra`, "(ok,200)", ""},
-		"a type grows":               {`alter table feelings alter n type bigint; alter table copies alter n type bigint`, "(ok,200)", ""},
-		"the key grows":              {`alter table feelings alter id type numeric; alter table copies alter id type numeric`, "(ok,200)", ""},
-		"a column is dropped":        {`alter table feelings drop n`, "", `column q.n does not exist|column "n" does not exist|do not match`},
+		"a label is added":          {`alter type mood add value 'great' before 'ok'`, "(great,7)", ""},
+		"a column is added":         {`alter table feelings add more text default 'x'; alter table copies add more text default 'y'`, "(ok,200)", ""},
+		"another column is dropped": {`alter table feelings drop extra; alter table copies drop extra`, "(ok,200)", ""},
+		"a type grows":              {`alter table feelings alter n type bigint; alter table copies alter n type bigint`, "(ok,200)", ""},
+		"the key grows":             {`alter table feelings alter id type numeric; alter table copies alter id type numeric`, "(ok,200)", ""},
+		"a column is dropped":       {`alter table feelings drop n`, "", `column q.n does not exist|column "n" does not exist|do not match`},
 	} {
 		for _, size := range []int{10, 100} { // by arrays and by COPY
 			t.Run(name, func(t *testing.T) {

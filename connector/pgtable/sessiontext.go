@@ -2,9 +2,9 @@ package pgtable
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -43,7 +43,7 @@ order by 1, 3`
 
 // usual are the values of settings that give the text of the defaults. For money, it is that of
 // en_US, which the locale C gives too.
-var usual = map[string]*regexp.Regexp{
+var usual = map[string]*regexp.Regexp{ //nolint:gochecknoglobals // nothing changes it
 	"DateStyle":          regexp.MustCompile(`^ISO`),
 	"IntervalStyle":      regexp.MustCompile(`^postgres$`),
 	"extra_float_digits": regexp.MustCompile(`^[1-9]`),
@@ -77,24 +77,27 @@ func checkTexts(ctx context.Context, conn *pgx.Conn, columns []pgconn.FieldDescr
 	}
 	var oid int64
 	var typ, setting, value string
-	var wrong error
+	var unusual []error
 	_, err = pgx.ForEachRow(rows, []any{&oid, &typ, &setting, &value}, func() error {
-		if wrong != nil || usual[setting].MatchString(value) {
+		if usual[setting].MatchString(value) {
 			return nil
 		}
 		for _, c := range columns {
 			if int64(c.DataTypeOID) == oid {
-				wrong = dataflow.Permanent(fmt.Errorf("column %q is of type %s, which is read as text that depends on %s, and that is %s in this session: the text could mean another value elsewhere: %s",
-					c.Name, typ, setting, strings.TrimSpace(value), advice(setting)))
-				return nil
+				unusual = append(unusual, fmt.Errorf("column %q is of type %s, which is read as text that depends on %s, and that is %s in this session: the text could mean another value elsewhere: %s",
+					c.Name, typ, setting, value, advice(setting)))
 			}
 		}
 		return nil
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("look up the types of the query: %w", err)
+	case unusual != nil:
+		return dataflow.Permanent(errors.Join(unusual...))
+	default:
+		return nil
 	}
-	return wrong
 }
 
 // checkMoney refuses to write money in a session whose locale reads another amount from the text
