@@ -37,7 +37,7 @@ var arrows = map[string][]string{
 	"connector":               {}, // its README, and that README's code as a test
 	"connector/connectortest": {""},
 	"connector/memory":        {""},
-	"connector/pgtable":       {"", "dataflowpgx", "internal/pooler", "internal/pools", "internal/rowmap", "internal/sqlstate"},
+	"connector/pgtable":       {"", "dataflowpgx", "internal/batch", "internal/pooler", "internal/pools", "internal/rowmap", "internal/sqlstate"},
 	"connector/sqltable":      {"", "dataflowsqlite", "internal/rowmap"},
 	"internal/batch":          {},
 	"internal/lease":          {},

@@ -142,7 +142,7 @@ func (a *attempt) handOver(ctx context.Context, tx Tx, q Queries) (*Run, error) 
 func (a *attempt) persevere(ctx context.Context, work func() error) error {
 	var since time.Time
 	var trouble error
-	wait := troubleFirst
+	wait, told := troubleFirst, false
 	for {
 		a.chain.progressed = false
 		err := guard(func() error {
@@ -155,6 +155,9 @@ func (a *attempt) persevere(ctx context.Context, work func() error) error {
 				if a.beyondRepair() { // by a commit whose answer was lost
 					return trouble
 				}
+			}
+			if told {
+				told = !a.tellTrouble(ctx, nil, 0)
 			}
 			return a.marked(work())
 		})
@@ -173,11 +176,26 @@ func (a *attempt) persevere(ctx context.Context, work func() error) error {
 		if now.Sub(since) > troubleWindow {
 			return err
 		}
+		if now.Sub(since) >= troubleTold {
+			told = a.tellTrouble(ctx, err, now.Sub(since)) || told
+		}
 		if !a.pause(ctx, wait) {
 			return errors.Join(ErrStopped, context.Cause(ctx), err)
 		}
 		wait = min(2*wait, troubleMost)
 	}
+}
+
+// tellTrouble stores in the run which trouble it waits out, nil for none any more. It reports
+// whether that is stored: the database itself may be away.
+func (a *attempt) tellTrouble(ctx context.Context, trouble error, ago time.Duration) bool {
+	p := &RunWaitsParams{RunID: a.claimed.RunID, LeaseNumber: a.claimed.LeaseNumber, State: RunInProgress, Ago: ago}
+	if trouble != nil {
+		p.For = "trouble that should pass: " + trouble.Error()
+	}
+	ctx, cancel := context.WithTimeout(ctx, troubleTold)
+	defer cancel()
+	return a.control.RunWaits(ctx, p) == nil
 }
 
 // beyondRepair reports whether the attempt cannot go on from a checkpoint: it has read

@@ -158,11 +158,14 @@ func (a *attempt) send(ctx context.Context, together CheckpointCommitter, s step
 	}
 	q, err := a.store.With(tx)
 	if err == nil && s.writes != nothing {
+		if _, overlaps := a.chain.inFlight.InFlight(); overlaps {
+			txCtx = batch.WithPredecessor(txCtx, a.awaitPredecessor)
+		}
 		err = guard(func() error { return a.writer.writeStep(txCtx, tx, q, &s) })
 	}
 	s.times.written()
-	if err == nil && !a.chain.inFlight.Wait(min(predecessorWait, a.config.Lease/2)) {
-		err = errPredecessorSlow
+	if err == nil {
+		err = a.awaitPredecessor()
 	}
 	if err == nil {
 		err = a.settle(ctx)
@@ -176,6 +179,14 @@ func (a *attempt) send(ctx context.Context, together CheckpointCommitter, s step
 		defer s.times.answered()
 		return answer()
 	})
+	return nil
+}
+
+// awaitPredecessor waits for the answer to the commit of the step before.
+func (a *attempt) awaitPredecessor() error {
+	if !a.chain.inFlight.Wait(min(predecessorWait, a.config.Lease/2)) {
+		return errPredecessorSlow
+	}
 	return nil
 }
 

@@ -179,6 +179,9 @@ func (c *Client) Trigger(ctx context.Context, name string, opts *TriggerOptions)
 // TriggerTx starts a run in the caller's transaction. The run and its River job exist only if
 // the transaction is committed. A started client or a [Client.Tick] then works a flow on
 // [Heartbeat]. opts may be nil.
+//
+// On Postgres the transaction also notifies other processes, so it cannot be prepared for a
+// two-phase commit: PREPARE TRANSACTION fails.
 func (c *Client) TriggerTx(ctx context.Context, tx Tx, name string, opts *TriggerOptions) (*Run, error) {
 	if isNil(tx) {
 		return nil, public(fmt.Errorf("trigger flow %q: %w", name, errNilTx()))

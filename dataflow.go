@@ -179,13 +179,17 @@ func RiverClient[TTx any](c *Client) (*river.Client[TTx], error) {
 
 // UseRiver makes a client insert its jobs through a River client of the service, on the same
 // database. The service starts and stops that River client. Call UseRiver before anything
-// else. If the River client is for another kind of database, the error is ErrTxMismatch.
+// else. If the River client is for another kind of database, the error is ErrTxMismatch. If both
+// name a schema, it must be the same.
 func UseRiver[TTx any](c *Client, rc *river.Client[TTx]) error {
 	if rc == nil {
 		return public(&ConfigError{Field: "River client", Reason: "it is nil: make one with river.NewClient"})
 	}
 	if want := c.store.TxType(); reflect.TypeFor[TTx]() != want {
 		return public(fmt.Errorf("use River client of %s: %w: this client's are %s", reflect.TypeFor[TTx](), ErrTxMismatch, want))
+	}
+	if ours := c.jobs.config.Schema; ours != "" && rc.Schema() != "" && rc.Schema() != ours {
+		return public(&ConfigError{Field: "River client", Reason: fmt.Sprintf("its schema is %q, and this client's is %q: give both the same Schema, so that a run and its job are in one place", rc.Schema(), ours)})
 	}
 	return public(c.jobs.join(WrapRiver(rc)))
 }

@@ -98,6 +98,7 @@ const (
 	troubleWindow = time.Minute            // without a checkpoint, before the attempt fails
 	troubleFirst  = 100 * time.Millisecond // the first wait, which doubles
 	troubleMost   = 2 * time.Second
+	troubleTold   = time.Second // after which the run says what it waits for
 )
 
 // How an attempt waits after a conflict with another transaction, such as a deadlock.

@@ -133,6 +133,7 @@ func (w *work) comparisons() []comparison {
 	insertFlow := w.timed("flow", w.reset, true, flow(w, "insert", w.keyset, insert, def))
 	upsertEmpty := w.timed("flow", w.reset, true, flow(w, "upsert", w.keyset, upsert, def))
 	upsertFull := w.timed("flow", w.fill, true, flow(w, "upsert", w.keyset, upsert, def))
+	redundant := w.timed("flow", w.fillAgain, true, w.again)
 	csvFlow := w.timed("flow", w.reset, true, flow(w, "csv", w.csv, insert, def))
 	sized := func(n int) contender {
 		return w.timed(fmt.Sprintf("flow, batches of %d", n), w.reset, true, flow(w, "insert", w.keyset, insert, dataflow.Heartbeat{BatchSize: n}))
@@ -147,6 +148,9 @@ func (w *work) comparisons() []comparison {
 		{key: "insert / pipe", rows: w.rows, target: 0.85, ours: insertFlow, base: w.timed("psql \\| psql", w.reset, false, w.pipe)},
 		{key: "upsert, empty target", rows: w.rows, target: 1, ours: upsertEmpty, base: w.timed("insert … select … on conflict", w.reset, true, w.server)},
 		{key: "upsert, full target", rows: w.rows, target: 0.95, ours: upsertFull, base: w.timed("insert … select … on conflict", w.fill, true, w.server)},
+		{key: "numbered, empty target", rows: w.rows, ours: w.numbered(upsertEmpty), base: upsertEmpty},
+		{key: "numbered, full target", rows: w.rows, ours: w.numbered(upsertFull), base: upsertFull},
+		{key: "numbered, redundant", rows: w.rows, ours: w.numbered(redundant), base: redundant},
 		{key: "redundant", rows: w.rows, target: 1.5, ours: w.timed("upsert of what is there", w.fillAgain, true, w.again), base: w.timed("upsert that changes all rows", w.fill, true, flow(w, "upsert", w.keyset, upsert, def))},
 		{key: "checkpoint every 1000", rows: w.rows, target: 0.95, ours: sized(1000), base: w.timed("the same, without checkpoints", w.reset, true, w.withoutCheckpoints(1000))},
 		{key: "CSV / CopyFrom", rows: w.rows, target: 1.8, ours: csvFlow, base: w.timed("encoding/csv, CopyFrom", w.reset, true, w.loadCSV)},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -44,9 +45,11 @@ func newWork(ctx context.Context, url string, rows int, dir string) (*work, erro
 	return &work{url: url, pool: pool, rows: rows, dir: dir}, err
 }
 
+const target = `create table dst (id bigint primary key, name text not null, amount numeric not null, updated_at timestamptz not null) with (autovacuum_enabled = off)`
+
 const tables = `
 create table src (id bigint primary key, name text not null, amount numeric not null, updated_at timestamptz not null) with (autovacuum_enabled = off);
-create table dst (id bigint primary key, name text not null, amount numeric not null, updated_at timestamptz not null) with (autovacuum_enabled = off);
+`+target+`;
 create table progress (name text primary key, last bigint not null);
 insert into progress values ('loop', 0)`
 
@@ -90,6 +93,17 @@ func (w *work) reset(ctx context.Context) error { return w.exec(ctx, "truncate d
 // fill puts all rows into the target, with other values than the work writes.
 func (w *work) fill(ctx context.Context) error {
 	return w.exec(ctx, "truncate dst", "insert into dst select * from src", "vacuum (freeze, analyze) dst", "checkpoint")
+}
+
+// numbered makes a contender work on a target that numbers its rows.
+func (w *work) numbered(c contender) contender {
+	return contender{name: c.name + ", bigserial", run: func(ctx context.Context) (took time.Duration, err error) {
+		if err := w.exec(ctx, "drop table dst", target, "alter table dst add n bigserial"); err != nil {
+			return 0, err
+		}
+		defer func() { err = errors.Join(err, w.exec(ctx, "drop table dst", target)) }()
+		return c.run(ctx)
+	}}
 }
 
 func (w *work) exec(ctx context.Context, statements ...string) error {

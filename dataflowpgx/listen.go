@@ -37,8 +37,12 @@ func (s *store) Listen(ctx context.Context, ready func(), woken func(flowID int6
 	if err := s.pool.look(ctx); err != nil {
 		return err
 	}
-	if s.pool.pooler.Found().Transaction {
+	switch {
+	case s.pool.pooler.Found().Transaction:
 		return errPooled
+	case !s.pool.pooler.Known(): // a connection might turn out to be deaf later
+		return errors.New("whether a pooler keeps a connection to listen on is not known yet")
+	default:
 	}
 	reset := s.pool.nextReset()
 	conn, err := s.connect(ctx)

@@ -16,7 +16,7 @@ import (
 func TestBeginTx_LongTransactionOfAnother(t *testing.T) { //nolint:paralleltest // it sets connectionWait
 	was := connectionWait
 	t.Cleanup(func() { connectionWait = was })
-	connectionWait = 50 * time.Millisecond
+	connectionWait = time.Second
 	pool := dbtest.Postgres(t)
 	st, err := New(pool).Store(dataflow.StoreOptions{})
 	require.NoError(t, err)
@@ -24,13 +24,14 @@ func TestBeginTx_LongTransactionOfAnother(t *testing.T) { //nolint:paralleltest 
 	require.True(t, ok)
 	runs, ok := s.ForRuns().(*store)
 	require.True(t, ok)
+	require.NoError(t, runs.pool.Ping(t.Context())) // so that no connection is made while the test waits
 	size := int(runs.reserve.size)
 	leave, full := pools.Process.Enter([]pools.Need{{Pool: runs.pool.Pool, Size: size, Held: size - 1, Spare: 1}})
 	require.Nil(t, full)
 	defer leave()
 	end, err := pools.Process.Begin(t.Context(), runs.pool.Pool, size)
 	require.NoError(t, err)
-	time.AfterFunc(10*connectionWait, end)
+	time.AfterFunc(connectionWait*3/2, end)
 	tx, ended, err := runs.beginTx(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, tx.Rollback(t.Context()))

@@ -37,6 +37,7 @@ const stagedBatches = 100
 // rejects any of them, the batch is written with arrays instead. So COPY changes
 // neither what is written nor the text of an error.
 type copier struct {
+	of       *statement
 	table    string
 	columns  []*column
 	encoders []encoder
@@ -82,7 +83,7 @@ func newCopier(table pgx.Identifier, st *statement, t *target, how way) *copier 
 	if t.arrays {
 		return nil
 	}
-	cp := &copier{table: table.Sanitize(), columns: st.columns, names: st.columnNames(), direct: t.plain}
+	cp := &copier{of: st, table: table.Sanitize(), columns: st.columns, names: st.columnNames(), direct: t.plain}
 	for _, c := range st.columns {
 		enc := newEncoder(c)
 		if enc == nil {

@@ -88,10 +88,16 @@ func (cp *copier) writeStaged(ctx context.Context, conn *pgx.Conn, rows reflect.
 	ordered := cp.ascending(rows)
 	sql := savepoint + create + "copy " + cp.stage + " from stdin (format binary)"
 	if results == nil {
+		if err := cp.of.awaitPredecessor(ctx); err != nil {
+			return outcome{}, err
+		}
 		sql += "; " + fillIn.Replace(choose(ordered, cp.all, cp.last)) + release
 	}
 	result, err := cp.send(ctx, conn, sql, rows, mark, copyAs{})
 	if result.accepted && results != nil {
+		if err = cp.of.awaitPredecessor(ctx); err != nil {
+			return outcome{}, err
+		}
 		result, err = cp.writeWithResults(ctx, conn, fillIn.Replace(choose(ordered, cp.allTold, cp.lastTold)), results)
 	}
 	mark.made = result.accepted // otherwise a rollback may have removed the table

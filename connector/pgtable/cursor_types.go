@@ -64,31 +64,47 @@ func clockTypeOf(text string) string {
 }
 
 // checkCursor refuses a cursor that may be at another place now: because the type of
-// a key column has changed, or because its text depends on the session.
-func (r *reader) checkCursor(ctx context.Context, cursor Cursor) error {
+// a key column has changed, or because its text depends on the session. It returns the
+// cursor at the same row in the types of now.
+func (r *reader) checkCursor(ctx context.Context, cursor Cursor) (Cursor, error) {
 	values, types := rowmap.Place(cursor)
-	folded := make([]bool, len(values))
+	if types == nil {
+		return cursor, r.checkTimes(values)
+	}
+	at, err := r.convertTimes(ctx, values, types)
+	if err != nil {
+		return nil, err
+	}
+	folded := make([]bool, len(at))
 	for i := range types {
 		folded[i] = isFolded(types[i], r.keys[i].text)
 	}
 	for i, text := range values {
 		now := r.keys[i].text
-		if types != nil {
-			reason := changed(types[i], now, text)
-			if folded[i] {
-				moved, err := r.hasMoved(ctx, values, folded)
-				if err != nil {
-					return fmt.Errorf("look for rows that the new type %s of key column %q has moved: %w", now, r.query.Key[i], err)
-				}
-				if reason = ""; moved {
-					reason = "a row is on the other side of the cursor now"
-				}
+		reason := changed(types[i], now, text)
+		if folded[i] {
+			moved, err := r.hasMoved(ctx, at, folded)
+			if err != nil {
+				return nil, fmt.Errorf("look for rows that the new type %s of key column %q has moved: %w", now, r.query.Key[i], err)
 			}
-			if reason != "" {
-				return dataflow.Permanent(fmt.Errorf("key column %q is of type %s, but the cursor's %q was made of type %s: %s: set the cursor with \"dataflow cursor set\"",
-					r.query.Key[i], now, text, types[i], reason))
+			if reason = ""; moved {
+				reason = "a row is on the other side of the cursor now"
 			}
 		}
+		if reason != "" {
+			return nil, r.changedError(i, types[i], text, reason)
+		}
+	}
+	return append(at, cursor[len(values):]...), r.checkTimes(at)
+}
+
+func (r *reader) changedError(i int, then, text, reason string) error {
+	return dataflow.Permanent(fmt.Errorf("key column %q is of type %s, but the cursor's %q was made of type %s: %s: set the cursor with \"dataflow cursor set\"",
+		r.query.Key[i], r.keys[i].text, text, then, reason))
+}
+
+func (r *reader) checkTimes(values []string) error {
+	for i, text := range values {
 		if err := checkTime(r.query.Key[i], r.keys[i].DataTypeOID, text); err != nil {
 			return dataflow.Permanent(err)
 		}
@@ -220,15 +236,13 @@ func changed(then, now, text string) string {
 	switch {
 	case isInfinite(text) && isMoment(then) && isMoment(now):
 		return ""
-	case then == dateOnly && now == withZone:
-		return "a day begins at another time in each time zone, and nobody knows in which one the column was converted"
-	case then != now && !slices.Contains(wider(then), now):
+	case then != now && zoneConversion(then, now) == nil && !slices.Contains(wider(then), now):
 		return "the two types may order rows differently"
 	case thenCollation != nowCollation:
 		return "the two collations may order rows differently"
-	case now == zoneless && then == dateOnly:
+	case then == dateOnly:
 		return "" // midnight, whatever the precision
-	case nowRounds && then != now && nowScale >= 0:
+	case nowRounds && then != now && nowScale >= 0 && !isMoment(now) && now != clockWithZone:
 		return "" // whole numbers
 	case nowRounds && (!thenRounds || nowScale < thenScale):
 		return "the new type rounds, so that rows after the cursor may be at it now"

@@ -61,10 +61,10 @@
 //   - A Go type of numbers holds a number without the zeros at its end. JSON in such a type, or in
 //     a slice of them, must be the same number. A struct of your own takes from JSON what it
 //     has fields for.
-//   - The text of money depends on lc_monetary. Types that pgx does not know, such as composite
-//     types, are read as text, which may depend on DateStyle, IntervalStyle and
-//     extra_float_digits. Read v::numeric, or the parts, where source and target have
-//     different settings.
+//   - Money and types that pgx does not know, such as composite types, are read as text. A
+//     read refuses them, by name, in a session with settings that change this text: DateStyle,
+//     IntervalStyle, extra_float_digits, bytea_output, lc_monetary. Read v::numeric, or the
+//     parts.
 //   - A numeric column with a scale, such as numeric(5,2), rounds what is written, as in
 //     each insert statement.
 //
@@ -80,15 +80,20 @@
 // across the cursor. Any other change of a type or a collation is a permanent error that
 // names the column and both types. Set the cursor anew with "dataflow cursor set".
 //
-// Among these are changes between times with and without a zone, and from a date to a time
-// with one: nobody knows in which zone the values were converted. Only infinity stays where
+// A time zone decides about four changes: from a date or a timestamp to a timestamptz, from a
+// timestamptz to a timestamp, and from a time to a timetz. Postgres does not store in which zone
+// it converted the values. So the zone of the session, those of the database and its roles, and
+// UTC are tried. The cursor keeps its place if one of these puts its row where one is now. The
+// cursor of a timestamp also needs another key column that only its row has, and a day without
+// a change of the offset before and after. Otherwise it is refused. Infinity stays where
 // it is. Labels of an enum may be added or renamed after the cursor's.
 //
 // A cursor that a person sets needs no types. Its times must be the same in every
 // session: one without a zone is refused for a column with time zone.
 //
 // Values that Postgres takes for equal are one key, whatever their texts: "a" and "A" by a
-// nondeterministic collation or in citext, 1 and 1.0 in numeric. Two rows with one key are
+// nondeterministic collation or in citext, 1 and 1.0 in numeric. An upsert takes for equal what the
+// unique index of its key does, which may have another collation. In a Keyset, two rows with one key are
 // an error. A key that cannot be compared with a cursor, such as json or hstore, is
 // refused before the first row. So is an array, a range or a composite type with times or
 // floating-point numbers in a session whose settings change their text.
@@ -122,8 +127,8 @@
 //
 // docs/postgres-errors.md says what a flow does about each error of the server.
 //
-// An upsert spends numbers of a sequence on new rows only, where that costs nothing;
-// [Table].SpareSequences makes it do so everywhere. A field with an identity column that is
+// An upsert spends numbers of a sequence on new rows only, except where large batches of new
+// rows are copied; [Table].SpareSequences makes it do so everywhere. A field with an identity column that is
 // "generated always" needs [Table].OverridingSystemValue. COPY alone would write such a
 // column without it, but pgtable refuses that too.
 //

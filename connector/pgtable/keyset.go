@@ -226,6 +226,7 @@ func (s *keyset) count(ctx context.Context, from Cursor) (n int64, err error) {
 	if _, err := r.describe(ctx, from); err != nil {
 		return 0, err
 	}
+	from = r.now(from)
 	g, err := r.guardedQuery(ctx, r.keys[0], readStart{from: from, rough: true})
 	if err != nil {
 		return 0, err

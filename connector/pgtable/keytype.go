@@ -104,20 +104,7 @@ func unevenType(oid uint32) string {
 //   - the cast to it, if Postgres does not find the type of what it is compared with;
 //   - whether it has no input, like the type record;
 //   - whether its text depends on settings of the session.
-const keyTypesQuery = `
-with recursive inside (type, oid) as (
-	select k::oid, k::oid from unnest($1::bigint[]) k
-	union
-	select inside.type, part.oid
-	from inside
-	join pg_catalog.pg_type t on t.oid = inside.oid
-	cross join lateral (
-		select t.typelem where t.typcategory = 'A'
-		union all select t.typbasetype where t.typtype = 'd'
-		union all select r.rngsubtype from pg_catalog.pg_range r where r.rngtypid = t.oid or to_jsonb(r) ->> 'rngmultitypid' = t.oid::text
-		union all select a.atttypid from pg_catalog.pg_attribute a where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
-	) part (oid)
-), described as (
+const keyTypesQuery = insideTypes + `, described as (
 	select t.oid, t.typcollation <> 0 as collated, t.typname ~ '^reg' and n.nspname = 'pg_catalog' as reg,
 	case when t.oid = 'money'::regtype then '::pg_catalog.numeric' when t.typtype in ('c', 'e') then '::' || quote_ident(n.nspname) || '.' || quote_ident(t.typname) else '' end as "cast", t.typtype = 'p' as pseudo, case
 		when t.typtype = 'e' then 'enum ' || coalesce((select json_agg(e.enumlabel order by e.enumsortorder)::text from pg_catalog.pg_enum e where e.enumtypid = t.oid), '[]')

@@ -1,6 +1,7 @@
 package pgtable
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/batch"
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
@@ -81,6 +83,17 @@ func (st *statement) looked(table pgx.Identifier, from batchRows, told bool) str
 // others, so it spends numbers of sequences only on them.
 func (st *statement) lookingFirst(table pgx.Identifier, key []string, from batchRows) string {
 	return st.looked(table, from, false) + "\n" + st.insertOthers(table, key) + " " + rowmap.OnConflict(st.fields.Names(), key)
+}
+
+// awaitPredecessor waits for the commit of the batch before, if the statement looks first which
+// rows exist. Otherwise it could take a row that this commit changes for unchanged. A
+// transaction that has taken its only snapshot before that commit cannot be committed: its
+// checkpoint changes the same rows.
+func (st *statement) awaitPredecessor(ctx context.Context) error {
+	if !st.looks {
+		return nil
+	}
+	return batch.AwaitPredecessor(ctx)
 }
 
 // insertOthers inserts the rows of d that neither are in the table unchanged nor were

@@ -40,6 +40,7 @@ func (s *keyset) Notes(ctx context.Context, req dataflow.Request[Cursor]) ([]str
 	if _, err := r.describe(ctx, from); err != nil {
 		return nil, err
 	}
+	from = r.now(from)
 	if r.guarded, err = r.guardedQuery(ctx, r.keys[0], readStart{from: from, rough: true}); err != nil {
 		return nil, err
 	}

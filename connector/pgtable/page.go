@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
 	"github.com/activedataflow/dataflow/internal/sqlstate"
@@ -28,6 +30,8 @@ type reader struct {
 	nullable bool             // true if a key column after the first may be null
 	guarded  *guarded         // nil until the guard was asked
 	stall    error            // the error to return after the last page
+	given    Cursor           // the cursor that the read began with, as it was stored
+	at       Cursor           // the same place in the types of now
 	limit    rowmap.PageLimit // how much the next page may hold
 	scratch  reflect.Value    // the record into which each row is scanned
 	// collect puts the rows of a page into a slice of their type.
@@ -82,6 +86,7 @@ func (r *reader) nextPage(ctx context.Context, from Cursor) (*rowmap.Page, error
 			return nil, err
 		}
 	}
+	from = r.now(from)
 	if from != nil && r.nullable {
 		if err := r.refuse(ctx, r.query.NullQuery(r.keyList()), withCursor(r.args, from)[:len(r.args)+len(r.keys)-1]); err != nil {
 			return nil, err
@@ -141,8 +146,9 @@ func (r *reader) open(ctx context.Context, from Cursor) error {
 	if err != nil {
 		return err
 	}
+	from = r.now(from)
 	if err := r.fields.Match(names, r.query.Key); err != nil {
-		return dataflow.Permanent(err)
+		return err
 	}
 	r.columns = rowmap.Qualified(r.fields.Names())
 	if err := r.checkKey(ctx); err != nil {
@@ -167,16 +173,8 @@ func (r *reader) describe(ctx context.Context, from Cursor) ([]string, error) {
 	if err := r.server.check(ctx, r.pool); err != nil {
 		return nil, err
 	}
-	whole := r.unbounded()
-	rows, err := r.pool.Query(ctx, whole.query.DescribeQuery(), whole.args...)
+	fields, err := r.fieldsOf(ctx)
 	if err != nil {
-		return nil, err
-	}
-	leave(r.pool, rows.Conn())
-	defer rows.Close()
-	fields := slices.Clone(rows.FieldDescriptions())
-	rows.Close()
-	if err := rows.Err(); err != nil {
 		return nil, err
 	}
 	names := make([]string, len(fields))
@@ -187,17 +185,59 @@ func (r *reader) describe(ctx context.Context, from Cursor) ([]string, error) {
 	for i, name := range r.query.Key {
 		at := slices.Index(names, name)
 		if at < 0 {
-			return nil, dataflow.Permanent(fmt.Errorf("key column %q is not among the query's columns (%v): select it", name, names))
+			return nil, fmt.Errorf("key column %q is not among the query's columns (%v): select it", name, names)
 		}
 		r.keys[i].FieldDescription = fields[at]
 	}
 	if err := r.lookUpTypes(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.checkCursor(ctx, from); err != nil {
+	at, err := r.checkCursor(ctx, from)
+	if err != nil {
 		return nil, err
 	}
-	return names, r.checkCursor(ctx, r.until)
+	r.given, r.at = from, at
+	until, err := r.checkCursor(ctx, r.until)
+	if err == nil && !slices.Equal(until, r.until) {
+		r.keyset = r.unbounded().upTo(dataflow.Request[Cursor]{Bounded: true, Until: until})
+	}
+	return names, err
+}
+
+// now returns a cursor in the types that the key columns have now. Cursors of the read's own
+// pages have these types.
+func (r *reader) now(from Cursor) Cursor {
+	if r.at != nil && slices.Equal(from, r.given) {
+		return r.at
+	}
+	return from
+}
+
+// fieldsOf looks up the columns of the query. It refuses those that are read as text that
+// depends on the session.
+func (r *reader) fieldsOf(ctx context.Context) ([]pgconn.FieldDescription, error) {
+	conn, err := r.pool.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Release()
+	whole := r.unbounded()
+	rows, err := conn.Query(ctx, whole.query.DescribeQuery(), whole.args...)
+	if err != nil {
+		return nil, err
+	}
+	leave(r.pool, rows.Conn())
+	fields := slices.Clone(rows.FieldDescriptions())
+	rows.Close()
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return fields, checkTexts(ctx, conn.Conn(), r.valuesOf(fields))
+}
+
+// valuesOf returns the columns that are read into a field.
+func (r *reader) valuesOf(columns []pgconn.FieldDescription) []pgconn.FieldDescription {
+	return slices.DeleteFunc(slices.Clone(columns), func(c pgconn.FieldDescription) bool { return r.fields == nil || r.fields.Index(c.Name) < 0 })
 }
 
 // unbounded returns the source without the end until.

@@ -34,11 +34,10 @@ func TestSink_Pipelined(t *testing.T) {
 		require.NoError(t, write(t, pool, s, pipelinedRow{ID: 1, Cents: 1}))
 		require.Equal(t, c.want, s.Pipelined(), c.name)
 	}
-	for kind, want := range map[string]bool{"bigint": true, "bigserial": false} {
-		_, err := pool.Exec(t.Context(), `create table upserted_`+kind+` (id bigint primary key, cents bigint, n `+kind+`)`)
-		require.NoError(t, err)
-		s := newSink[pipelinedRow]("upserted_"+kind, true, []string{"id"})
-		require.NoError(t, write(t, pool, s, pipelinedRow{ID: 1, Cents: 1}))
-		require.Equal(t, want, s.Pipelined(), kind)
-	}
+	// An upsert that looks first which rows exist awaits the commit of the batch before.
+	_, err := pool.Exec(t.Context(), `create table upserted (id bigint primary key, cents bigint, n bigserial)`)
+	require.NoError(t, err)
+	s := newSink[pipelinedRow]("upserted", true, []string{"id"})
+	require.NoError(t, write(t, pool, s, pipelinedRow{ID: 1, Cents: 1}))
+	require.True(t, s.Pipelined())
 }

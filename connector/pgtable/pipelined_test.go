@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
@@ -19,17 +20,27 @@ import (
 
 // Some batches meet keys of the batch before, which is still being committed. The
 // table and the counters are the same as if the batches were written in sequence. A
-// table with a trigger is written in sequence, and so is one of which an upsert looks first
-// which rows exist.
+// table with a trigger is written in sequence. So are batches in a transaction with one
+// snapshot, if an upsert looks first which rows exist.
 func TestUpsert_Pipelined(t *testing.T) {
 	t.Parallel()
-	pool := setup(t, `create table ahead (id bigint primary key, cents bigint not null)`, `create table apart (id bigint primary key, cents bigint not null)`,
+	for level, sizes := range map[string][]int{"read committed": {20, 200, 1500}, "repeatable read": {200}, "serializable": {200}} {
+		t.Run(level, func(t *testing.T) {
+			t.Parallel()
+			testPipelined(t, level, sizes) // with arrays and with COPY
+		})
+	}
+}
+
+func testPipelined(t *testing.T, level string, sizes []int) {
+	t.Helper()
+	pool := setupMode(t, pgx.QueryExecModeCacheStatement, map[string]string{"default_transaction_isolation": level}, `create table ahead (id bigint primary key, cents bigint not null)`, `create table apart (id bigint primary key, cents bigint not null)`,
 		`create table numbered (id bigint primary key, cents bigint not null, n bigserial)`,
 		`create function nothing() returns trigger language plpgsql as 'begin return new; end'`,
 		`create trigger nothing before insert on apart for each row execute function nothing()`)
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 0))
-	amounts := make([]amount, 20_000)
+	amounts := make([]amount, 2_000+6_000*len(sizes))
 	for i := range amounts {
 		// Keys are new at first. Later, most repeat a recent key, half of those with the same value.
 		amounts[i] = amount{ID: int64(i), Cents: int64(i)}
@@ -38,7 +49,7 @@ func TestUpsert_Pipelined(t *testing.T) {
 			amounts[i].Cents += int64(r.IntN(2))
 		}
 	}
-	for _, size := range []int{20, 200, 1500} { // with arrays and with COPY
+	for _, size := range sizes {
 		var runs []*dataflow.Run
 		for _, table := range []string{"ahead", "apart", "numbered"} {
 			_, err := pool.Exec(t.Context(), "truncate "+table)

@@ -108,7 +108,7 @@ func (s *replacer) beginTx(ctx context.Context, flow string) (*stagedRows, error
 func (s *replacer) wrap(err error) error { return fmt.Errorf("table %s: %w", s.into.table, err) }
 
 func (s *replacer) begin(ctx context.Context, tx pgx.Tx, flow string) (*stagedRows, error) {
-	to, err := lookUp(ctx, tx, s.into.name)
+	to, err := lookUp(ctx, tx, s.into.name, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -153,8 +153,20 @@ func (s *selection) read(ctx context.Context, record reflect.Value, yield func(k
 	if err := s.server.check(ctx, s.pool); err != nil {
 		return err
 	}
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	described, err := conn.Conn().Prepare(ctx, "", s.sql)
+	if err != nil {
+		return err
+	}
+	if err := checkTexts(ctx, conn.Conn(), described.Fields); err != nil {
+		return err
+	}
 	within, cancel := context.WithCancel(ctx)
-	rows, err := s.pool.Query(within, s.sql, inBinary(s.pool, s.args)...)
+	rows, err := conn.Query(within, s.sql, inBinary(s.pool, s.args)...)
 	if err != nil {
 		cancel()
 		return err
@@ -206,7 +218,7 @@ func (r *selectReader) open(rows pgx.Rows) error {
 		r.names = append(r.names, c.Name)
 	}
 	if err := r.fields.Match(r.names, nil); err != nil {
-		return dataflow.Permanent(err)
+		return err
 	}
 	r.plans = make([]columnPlan, len(columns))
 	for i, c := range columns {

@@ -109,7 +109,7 @@ func (s *tableSink) AppendOnly() bool { return !s.upsert }
 // Pipelined is true for a table without triggers, rules and foreign keys to itself,
 // once a batch was written to it. A statement that meets a key of the batch before
 // waits for that batch's commit, and then sees the committed row. An upsert that looks
-// first which rows exist would not wait, and could take an old row for unchanged.
+// first which rows exist awaits that commit itself; see [statement.awaitPredecessor].
 func (s *tableSink) Pipelined() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -204,12 +204,18 @@ func (s *tableSink) writeWith(ctx context.Context, tx pgx.Tx, st *statement, row
 		if result.accepted || err != nil {
 			return err
 		}
+		if err := st.awaitPredecessor(ctx); err != nil {
+			return err
+		}
 		if err := s.tryRow(ctx, tx, st, rows, result.line-1); err != nil {
 			return err
 		}
 	}
 	args, err := st.encode(tx.Conn().TypeMap(), rows)
 	if err != nil {
+		return err
+	}
+	if err := st.awaitPredecessor(ctx); err != nil {
 		return err
 	}
 	write := func() error {
@@ -302,7 +308,7 @@ func (s *tableSink) statement(ctx context.Context, tx pgx.Tx, database string) (
 	if st != nil {
 		return st, nil
 	}
-	to, err := lookUp(ctx, tx, s.name)
+	to, err := lookUp(ctx, tx, s.name, s.key)
 	if err != nil {
 		return nil, err
 	}

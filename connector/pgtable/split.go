@@ -37,6 +37,7 @@ func (s *keyset) split(ctx context.Context, from Cursor, n int) (cursors []Curso
 	if _, err := r.describe(ctx, from); err != nil {
 		return nil, err
 	}
+	from = r.now(from)
 	g, err := r.guardedQuery(ctx, r.keys[0], readStart{from: from, rough: true})
 	if err != nil {
 		return nil, err

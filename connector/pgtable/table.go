@@ -38,6 +38,30 @@ left join pg_catalog.pg_collation c on c.oid = a.attcollation and c.collname <> 
 left join pg_catalog.pg_namespace n on n.oid = c.collnamespace
 order by a.attnum`
 
+// arbiterQuery lists the collations of key columns in the unique indexes that "on conflict" infers
+// from the key. An index may have another collation than its column. If several indexes are
+// inferred, equal by one is equal: a nondeterministic collation comes last.
+const arbiterQuery = `
+with recursive related (oid) as (
+	select to_regclass($1)::oid
+	union
+	select d.refobjid
+	from related
+	join pg_catalog.pg_rewrite r on r.ev_class = related.oid
+	join pg_catalog.pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass and d.refobjid <> related.oid
+)
+select a.attname, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(l.collname)
+from related
+join pg_catalog.pg_index i on i.indrelid = related.oid
+cross join lateral unnest(i.indkey::int2[], i.indcollation::oid[]) k (number, locale)
+join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number
+join pg_catalog.pg_collation l on l.oid = k.locale
+join pg_catalog.pg_namespace n on n.oid = l.collnamespace
+where i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null
+	and (select array_agg(c.attname::text order by c.attname::text) from pg_catalog.pg_attribute c
+		where c.attrelid = i.indrelid and c.attnum = any((i.indkey::int2[])[0:i.indnkeyatts - 1])) = (select array_agg(name order by name) from unnest($2::text[]) name)
+order by l.collisdeterministic desc, l.oid`
+
 // tableColumn is a column of the table to write to.
 type tableColumn struct {
 	name       string
@@ -49,11 +73,11 @@ type tableColumn struct {
 	full       string // the declared type as SQL, with its length
 	isIdentity bool   // generated always as identity
 	isNumbered bool   // its default takes a number from a sequence
-	collation  string // as SQL; empty for the database's default, or none
+	collation  string // as SQL; empty for the database's default, or none; of a key, that of its index
 	collated   bool   // true if it has a collation
 }
 
-// targetQuery asks ten questions:
+// targetQuery asks eleven questions:
 //
 //   - whether COPY does the same to the table as an insert;
 //   - whether this role may create temporary tables;
@@ -64,6 +88,7 @@ type tableColumn struct {
 //   - what kind of relation it is;
 //   - which of its constraints, as SQL, are checked at the commit;
 //   - whether this role may read all of it, as reading ctid needs;
+//   - which locale the session's money has;
 //   - the number of the server process, which a proxy hides when one connects.
 const targetQuery = `
 with root (oid) as (
@@ -82,7 +107,7 @@ select c.relkind in ('r', 'p') and not c.relhasrules and not row_security_active
 	c.relkind::text,
 	coalesce((select string_agg(pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(d.conname), ', ' order by d.oid)
 		from pg_catalog.pg_constraint d join pg_catalog.pg_namespace n on n.oid = d.connamespace where d.conrelid = c.oid and d.condeferred), ''),
-	pg_catalog.has_table_privilege(c.oid, 'select'), pg_backend_pid()
+	pg_catalog.has_table_privilege(c.oid, 'select'), current_setting('lc_monetary'), pg_backend_pid()
 from pg_catalog.pg_class c where c.oid = to_regclass($1)`
 
 // target is a table to write to, with the answers of targetQuery.
@@ -97,18 +122,22 @@ type target struct {
 	looks     bool   // true if writing looks at other rows of the table, by triggers or by foreign keys to itself
 	kind      string // "r" for a table, "v" for a view, "f" for a foreign table
 	deferred  string
-	readable  bool // true if this role may read all of it
+	readable  bool   // true if this role may read all of it
+	money     string // the locale of the session's money
 }
 
-// lookUp looks up a table.
-func lookUp(ctx context.Context, tx pgx.Tx, table pgx.Identifier) (*target, error) {
+// lookUp looks up a table. key are the columns of the key of an upsert.
+func lookUp(ctx context.Context, tx pgx.Tx, table pgx.Identifier, key []string) (*target, error) {
 	columns, err := tableColumns(ctx, tx, table)
 	if err != nil {
 		return nil, err
 	}
+	if err := compareAsIndex(ctx, tx, table, key, columns); err != nil {
+		return nil, err
+	}
 	t := &target{columns: columns, arrays: isPlain(tx.Conn())}
 	var pid uint32
-	err = tx.QueryRow(ctx, targetQuery, table.Sanitize()).Scan(&t.plain, &t.temporary, &t.xmax, &t.triggers, &t.before, &t.looks, &t.kind, &t.deferred, &t.readable, &pid)
+	err = tx.QueryRow(ctx, targetQuery, table.Sanitize()).Scan(&t.plain, &t.temporary, &t.xmax, &t.triggers, &t.before, &t.looks, &t.kind, &t.deferred, &t.readable, &t.money, &pid)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil, noTable(table) // it has just gone
@@ -119,6 +148,30 @@ func lookUp(ctx context.Context, tx pgx.Tx, table pgx.Identifier) (*target, erro
 	t.temporary = t.temporary && pid == tx.Conn().PgConn().PID()
 	t.looks = t.looks || t.triggers
 	return t, nil
+}
+
+// compareAsIndex gives the key columns the collations by which "on conflict" compares them.
+func compareAsIndex(ctx context.Context, tx pgx.Tx, table pgx.Identifier, key []string, columns []tableColumn) error {
+	if !slices.ContainsFunc(columns, func(c tableColumn) bool { return c.collated && slices.Contains(key, c.name) }) {
+		return nil
+	}
+	rows, err := tx.Query(ctx, arbiterQuery, table.Sanitize(), key)
+	if err != nil {
+		return fmt.Errorf("look up the collations of the key: %w", err)
+	}
+	var name, collation string
+	_, err = pgx.ForEachRow(rows, []any{&name, &collation}, func() error {
+		for i := range columns {
+			if columns[i].name == name {
+				columns[i].collation = collation
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("look up the collations of the key: %w", err)
+	}
+	return nil
 }
 
 func noTable(table pgx.Identifier) error {
@@ -194,6 +247,9 @@ func newStatement(table pgx.Identifier, fields *rowmap.Plan, to *target, how way
 		}
 		return nil, fmt.Errorf("the table has no column %s; its columns are %s", strings.Join(missing, ", "), rowmap.QuoteAll(have, ", "))
 	}
+	if err := st.checkMoney(to.money); err != nil {
+		return nil, err
+	}
 	if err := st.checkIdentity(how); err != nil {
 		return nil, err
 	}
@@ -202,7 +258,6 @@ func newStatement(table pgx.Identifier, fields *rowmap.Plan, to *target, how way
 		if to.kind == "r" {
 			st.only = "only "
 		}
-		st.alone = st.alone && !st.looks // a look does not wait for the commit of the batch before
 		rows := batchRows{query: st.numbered()}
 		st.results = st.withResults(table, to, key, rows)
 		if st.looks {

@@ -32,13 +32,13 @@ type Table struct {
 	// where that takes time. It is for a column that the records lack, and whose default
 	// is a serial or an identity.
 	//
-	// By default, an upsert spares what it can at no cost. It looks first which rows exist,
-	// and inserts the others. But large batches of new rows are copied straight into the
-	// table, if none of 16 keys of the batch exists; the other way takes about three times as
-	// long (docs/benchmarks.md). If other keys exist, Postgres refuses the copy
-	// after it has spent up to one number a row. The next 100 batches are then written the
-	// other way. With SpareSequences, no batch is copied so. In both ways, no batch is written
-	// while the one before it is committed.
+	// By default, an upsert looks first which rows exist, and inserts the others. This costs
+	// next to nothing for new rows and for rows that exist unchanged. Where all rows of a batch
+	// change, it takes about twice as long (docs/benchmarks.md). Large batches of new rows are
+	// copied straight into the table, if none of 16 keys of the batch exists; the other way takes
+	// about three times as long. If other keys exist, Postgres refuses the copy after it has
+	// spent up to one number a row. The next 100 batches are then written the other way. With
+	// SpareSequences, no batch is copied so.
 	//
 	// A row that another transaction inserts at the same time still spends a number, and so
 	// does a batch that is rolled back. All rows spend one in a table with rules, with row

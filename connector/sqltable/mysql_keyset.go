@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
@@ -45,7 +44,7 @@ func (s *keyset[T]) adapted(ctx context.Context) (*keyset[T], error) {
 
 // noKey returns the error of a key column that the query does not have.
 func (s *keyset[T]) noKey(name string, names []string) error {
-	return dataflow.Permanent(fmt.Errorf("key column %q is not among the query's columns (%v): select it", name, names))
+	return fmt.Errorf("key column %q is not among the query's columns (%v): select it", name, names)
 }
 
 // collated reports whether a key column is text.

@@ -139,7 +139,11 @@ func (s *mysqlSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T
 		if _, err := tx.ExecContext(ctx, "update "+s.checkpoint()+" set state = ? where flow = ?", string(b.State), b.Flow); err != nil {
 			return s.wrap(b.Flow, err)
 		}
-		if err := s.writeRows(ctx, tx, b.Rows); err != nil {
+		err := s.writeRows(ctx, tx, b.Rows)
+		if err == nil && len(b.Rows) > 0 {
+			err = s.checkStillUnique(ctx, tx)
+		}
+		if err != nil {
 			return fmt.Errorf("table %s: %w", s.sink.table, err)
 		}
 		return nil

@@ -2,6 +2,7 @@ package sqltable
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -57,7 +58,11 @@ func tableOf(ctx context.Context, q queryer, schema any, name string) (*mysqlTab
 	if err != nil {
 		return nil, err
 	}
-	return t, eachPair(ctx, q, mysqlUnique, schema, name, func(index, column string) {
+	return t, t.lookUpUnique(ctx, q, schema, name)
+}
+
+func (t *mysqlTable) lookUpUnique(ctx context.Context, q queryer, schema any, name string) error {
+	return eachPair(ctx, q, mysqlUnique, schema, name, func(index, column string) {
 		if n := len(t.unique); n == 0 || t.unique[n-1].name != index {
 			t.unique = append(t.unique, uniqueIndex{name: index})
 		}
@@ -92,7 +97,7 @@ func hasAll(columns, names []string) bool {
 }
 
 // check returns an error if the table is unsuitable. After the first success it
-// does nothing.
+// does nothing. What a migration may take away for a while is no permanent error.
 func (s *mysqlSink[T]) check(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,10 +109,10 @@ func (s *mysqlSink[T]) check(ctx context.Context) error {
 		return fmt.Errorf("look up the table: %w", err)
 	}
 	if err := s.checkColumns(t); err != nil {
-		return dataflow.Permanent(err)
+		return err
 	}
 	if err := s.checkUnique(t); err != nil {
-		return dataflow.Permanent(err)
+		return err
 	}
 	if err := s.checkTimes(ctx, t); err != nil {
 		return err
@@ -121,7 +126,7 @@ func (s *mysqlSink[T]) checkColumns(t *mysqlTable) error {
 		return errors.New("the table does not exist in this database, or this user may not see it")
 	}
 	if !t.transactions {
-		return fmt.Errorf("the table's engine %s has no transactions, so rows could arrive twice: alter table %s engine = InnoDB", t.engine, rowmap.BacktickAll(s.sink.name, "."))
+		return dataflow.Permanent(fmt.Errorf("the table's engine %s has no transactions, so rows could arrive twice: alter table %s engine = InnoDB", t.engine, rowmap.BacktickAll(s.sink.name, ".")))
 	}
 	var missing []string
 	for _, c := range s.sink.fields.Columns {
@@ -156,10 +161,24 @@ func (s *mysqlSink[T]) checkUnique(t *mysqlTable) error {
 			continue // an index that includes the key is unique anyway
 		}
 		if slices.ContainsFunc(u.columns, func(c string) bool { return c == "" || has(s.sink.fields.Names(), c) }) {
-			return fmt.Errorf("the table has another unique index, %s, and MySQL's upsert would replace a row with equal values there, whatever its key: drop the index, or use InsertTo", rowmap.Backtick(u.name))
+			return dataflow.Permanent(fmt.Errorf("the table has another unique index, %s, and MySQL's upsert would replace a row with equal values there, whatever its key: drop the index, or use InsertTo", rowmap.Backtick(u.name)))
 		}
 	}
 	return nil
+}
+
+// checkStillUnique is checkUnique after a transaction has written rows, so that no index can
+// change before its commit. Without the key's index, MySQL's upsert adds rows that exist.
+func (s *mysqlSink[T]) checkStillUnique(ctx context.Context, tx *sql.Tx) error {
+	if !s.sink.upsert {
+		return nil
+	}
+	t := &mysqlTable{}
+	err := t.lookUpUnique(ctx, tx, s.schema(), s.sink.name[len(s.sink.name)-1])
+	if err == nil {
+		err = s.checkUnique(t)
+	}
+	return err
 }
 
 // checkTimes returns an error if a time would be written incorrectly.

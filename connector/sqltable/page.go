@@ -76,7 +76,7 @@ func (r *reader[T]) open(ctx context.Context) error {
 		return err
 	}
 	if err := r.fields.Match(namesOf(columns), r.query.Key); err != nil {
-		return dataflow.Permanent(err)
+		return err
 	}
 	r.columns = columns
 	names := r.query.Qualified(r.fields.Names())

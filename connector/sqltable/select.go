@@ -143,7 +143,7 @@ func (s *selectSource[T]) targets(rows *sql.Rows, record *T, mysql bool, clock e
 	}
 	names := namesOf(columns)
 	if err := s.fields.Match(names, nil); err != nil {
-		return nil, dataflow.Permanent(err)
+		return nil, err
 	}
 	fields := scanTargets(s.fields.Pointers(record), mysql)
 	if column := timestamp(columns, s.fields.Names(), fields); column != "" && clock != nil {

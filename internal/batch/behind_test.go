@@ -149,3 +149,12 @@ func TestBehind_Wait(t *testing.T) {
 		requireSettled(t, &b, "step", 7, nil)
 	})
 }
+
+func TestAwaitPredecessor(t *testing.T) {
+	t.Parallel()
+	require.NoError(t, batch.AwaitPredecessor(t.Context()))
+	slow, waits := errors.New("slow"), 0
+	ctx := batch.WithPredecessor(t.Context(), func() error { waits++; return slow })
+	require.ErrorIs(t, batch.AwaitPredecessor(ctx), slow)
+	require.Equal(t, 1, waits)
+}

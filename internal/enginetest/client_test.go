@@ -10,11 +10,13 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/dataflowpgx"
 	"github.com/activedataflow/dataflow/dataflowsqlite"
+	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
 // numbers yields 1 to n; the cursor is the last number.
@@ -310,6 +312,29 @@ func TestClient_UsersRiver(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A River client whose jobs are in another schema is refused.
+func TestUseRiver_Schema(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Postgres(t)
+	for _, c := range []struct{ ours, rivers, want string }{
+		{"", "", ""}, {"app", "", ""}, {"", "jobs", ""}, {"app", "app", ""},
+		{"app", "jobs", `its schema is "jobs", and this client's is "app": give both the same Schema`},
+	} {
+		client, err := dataflow.NewClient(dataflowpgx.New(pool), &dataflow.Config{Schema: c.ours})
+		require.NoError(t, err)
+		rc, err := river.NewClient(riverpgxv5.New(pool), &river.Config{Schema: c.rivers})
+		require.NoError(t, err)
+		err = dataflow.UseRiver(client, rc)
+		if c.want == "" {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, c.want)
+		var bad *dataflow.ConfigError
+		require.ErrorAs(t, err, &bad)
 	}
 }
 

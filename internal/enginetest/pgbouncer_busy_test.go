@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/dataflowpgx"
 	"github.com/activedataflow/dataflow/internal/dbtest"
 	"github.com/activedataflow/dataflow/internal/pooler"
 )
@@ -106,6 +107,12 @@ func TestPgBouncer_AskedAgain(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, why.String(), "Of the database of the flow: a pooler is between this process and Postgres.")
 	require.Len(t, logs.lines("a pooler is between this process and Postgres."), 1)
+
+	// A connection that listens through a pooler in transaction mode would hear nothing.
+	store, err := dataflowpgx.New(pool).Store(dataflow.StoreOptions{})
+	require.NoError(t, err)
+	listened := store.(dataflow.Notifier).Listen(t.Context(), func() { t.Error("it listens") }, func(int64) {}) //nolint:forcetypeassert // it has the power
+	require.ErrorContains(t, listened, "whether a pooler keeps a connection to listen on is not known yet")
 
 	for _, other := range others {
 		require.NoError(t, other.Close(t.Context()))

@@ -67,6 +67,49 @@ func TestTrouble_Postgres(t *testing.T) {
 	}
 }
 
+// While trouble lasts, the run says what it waits for. Afterwards it does not.
+func TestTrouble_Told(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		t.table("numbers")
+		var room atomic.Bool
+		waited := make(chan string, 1)
+		flow := dataflow.NewFlow("numbers", numbers{n: 30}, dataflow.Identity[int](), dataflow.ToTx(dataflow.TxSinkFunc[int](func(ctx context.Context, rows []int) error {
+			if rows[0] == 11 && !room.Load() {
+				return dataflow.Transient(errors.New("no space left"))
+			}
+			return insertInto(ctx, "numbers", rows)
+		})), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 10}, MaxAttempts: 1})
+		client := t.registered(flow)
+		go func() {
+			defer room.Store(true)
+			for range 1000 {
+				runs, err := client.Runs(t.Context(), nil)
+				if err == nil && len(runs) == 1 && runs[0].WaitsFor != "" {
+					reason, err := client.Why(t.Context(), "numbers")
+					if err == nil {
+						waited <- runs[0].WaitsFor + " / " + reason.String()
+						return
+					}
+				}
+				select {
+				case <-time.After(10 * time.Millisecond):
+				case <-t.Context().Done():
+					return
+				}
+			}
+			waited <- "nothing"
+		}()
+		run, err := t.execute(client, "numbers")
+		require.NoError(t, err)
+		said := <-waited
+		require.Contains(t, said, "trouble that should pass: write records 11 to 20: no space left / ")
+		require.Contains(t, said, "Run 1 waits for trouble that should pass: write records 11 to 20: no space left, since ")
+		require.Empty(t, run.WaitsFor)
+		t.exactly(30)
+	})
+}
+
 // With SQLite, only the message tells.
 func TestTrouble_SQLite(t *testing.T) {
 	t.Parallel()

@@ -326,7 +326,7 @@ func TestTo_Refused(t *testing.T) {
 			id := int64(1)
 			err := claimed(t, tc.target(db)).WriteFenced(t.Context(), batch(1, person{&id, "a"}))
 			require.ErrorContains(t, err, tc.want)
-			require.True(t, dataflow.IsPermanent(err))
+			require.Equal(t, name == "OtherUnique" || name == "Engine", dataflow.IsPermanent(err), "a migration may yet add the others")
 		})
 	}
 	t.Run("NullKey", func(t *testing.T) {

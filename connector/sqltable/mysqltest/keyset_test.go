@@ -123,7 +123,7 @@ func TestKeyset_Refused(t *testing.T) {
 			for _, size := range []int{1, 2, 10} {
 				_, err := read(t, sqltable.Keyset[numbered](db, sqltable.Query{SQL: tc.sql, Key: tc.key, PageSize: size}), nil)
 				require.ErrorContains(t, err, tc.want)
-				require.True(t, dataflow.IsPermanent(err))
+				require.Equal(t, name != "NoColumn", dataflow.IsPermanent(err), "a migration may yet add a column")
 			}
 		})
 	}
