@@ -122,6 +122,8 @@ func (w *why) wait(ctx context.Context, run *Run) error {
 	case len(busy) >= places:
 		other := busy[0]
 		w.add(CauseBlocked, run.ID, nil, "Run %d waits for run %d, which is in progress on worker %s. That lease ends at %s unless it is renewed.", run.ID, other.ID, other.Worker, w.at(*other.LeaseUntil))
+	case strings.HasPrefix(run.WaitsFor, WaitsForGroup):
+		w.add(CauseGroup, run.ID, nil, "Run %d has waited since %s for %s: other runs of the group are in progress, or older ones go first.", run.ID, w.at(*run.WaitsSince), stored.Clip(run.WaitsFor))
 	case run.WaitsFor != "":
 		w.add(CauseNoConnection, run.ID, nil, "Run %d has waited since %s for connections: %s.", run.ID, w.at(*run.WaitsSince), stored.Clip(run.WaitsFor))
 	case run.Queue != "":
