@@ -124,9 +124,7 @@ func (e *FlowExecutor) workClaimed(ctx context.Context, flow *Flow, runID int64,
 	}
 	a.log.InfoContext(ctx, "dataflow: run started")
 	e.client.publish(EventRunStarted, a.run, nil)
-	run, err := e.finish(ctx, a, a.persevere(ctx, func() error { return flow.code.run(ctx, a) }))
-	e.wakeGroup(ctx, flow)
-	return run, err
+	return e.finish(ctx, a, a.persevere(ctx, func() error { return flow.code.run(ctx, a) }))
 }
 
 // candidate is a run that somebody wants to work, and what is known of it. Before the claim,

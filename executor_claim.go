@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/riverqueue/river"
-
 	"github.com/activedataflow/dataflow/internal/group"
 	"github.com/activedataflow/dataflow/internal/lease"
 )
@@ -68,31 +66,6 @@ var errOneSuspect = fmt.Errorf("%w: this process works another run that lost its
 
 // errGroupFull says that a run waits for a place in its group.
 var errGroupFull = fmt.Errorf("%w: the flow's group has no place", ErrAlreadyRunning)
-
-// wakeGroup wakes who may work the run that waits longest for the place that a run of the flow
-// has left. Who is not told finds out within snoozeFull, or by the poll.
-func (e *FlowExecutor) wakeGroup(ctx context.Context, flow *Flow) {
-	if flow.opts.Group == "" {
-		return
-	}
-	ctx = context.WithoutCancel(ctx)
-	next, err := e.client.store.GroupNext(ctx, flow.ID)
-	switch {
-	case err != nil:
-	case next == nil:
-		return
-	case next.Queue == "":
-		e.client.worker.wakeAll(ctx, next.FlowID)
-	default:
-		err = e.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
-			_, err := e.client.jobs.add(ctx, tx, next, river.InsertOpts{Queue: next.Queue})
-			return err
-		})
-	}
-	if err != nil {
-		e.client.jobs.notWoken(ctx, flow, err)
-	}
-}
 
 func (e *FlowExecutor) claimParams(flow *Flow, runID int64) *RunClaimParams {
 	c, slots := e.client.config, flow.slots()
