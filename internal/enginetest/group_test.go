@@ -80,6 +80,7 @@ func TestGroup(t *testing.T) {
 			require.Equal(t, 1, run.Attempt)
 		}
 		require.EqualValues(t, 1, most.Load())
+		require.Greater(t, t.number("select count(*) from river_job"), int64(2), "they were woken by jobs of their own")
 	})
 }
 
