@@ -28,7 +28,12 @@ func newClaims(b base, keeper *lease.Keeper[*attempt]) *claims {
 		Most: mostTogether, Linger: linger, Timeout: min(b.config.Lease/2, handBackTimeout),
 		Askers: func() int { return int(c.working.Load()) },
 	}
-	c.made, c.ended = group.New(config, b.store.RunClaimMany), group.New(config, b.store.RunEndMany)
+	c.made = group.New(config, func(ctx context.Context, made []*RunClaimParams) ([]ClaimAnswer, error) {
+		return b.store.RunClaimMany(ctx, made)
+	})
+	c.ended = group.New(config, func(ctx context.Context, ended []*RunEndParams) ([]EndAnswer, error) {
+		return b.store.RunEndMany(ctx, ended)
+	})
 	return c
 }
 

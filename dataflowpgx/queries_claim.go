@@ -129,7 +129,7 @@ var (
 type claimSQL struct{ group, lock, claim, ask string }
 
 // What the end of an attempt changes in its run, r, and in its flow, f. Their new values are
-// those of i. callback_until is the flow's.
+// those of i; callback_until is the flow's.
 //
 // The flow trips after pause_after failures in a row: its ticks then start no runs. Each
 // further failure postpones the next probe.
