@@ -89,7 +89,16 @@ func (s *session) examine(ctx context.Context) ([]finding, error) {
 	}
 	found = append(found, ok("schema", "the tables have this program's version"))
 	found = append(found, s.pools()...)
-	for _, check := range []func(context.Context) ([]finding, error){s.indexes, s.unworked, s.zones, s.untold, s.groups} {
+	indexes, err := s.indexes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found = append(found, indexes...)
+	checks := []func(context.Context) ([]finding, error){s.unworked, s.zones}
+	if !slices.ContainsFunc(indexes, func(f finding) bool { return f.State != "ok" }) { // they need indexes
+		checks = append(checks, s.untold, s.groups)
+	}
+	for _, check := range checks {
 		more, err := check(ctx)
 		if err != nil {
 			return nil, err
