@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/activedataflow/dataflow/internal/batch"
 )
@@ -24,7 +25,36 @@ type step struct {
 	writeAhead bool
 	// afterCommit is called once the step is committed, and must not fail; nil: nothing is.
 	afterCommit func(ctx context.Context)
+	times       *stepTimes // of its batch; nil: it has none, or nobody asks
 }
+
+// stepTimes says when a batch was worked, for the [Observer].
+type stepTimes struct {
+	BatchReport
+}
+
+// written notes that what the step writes is written.
+func (t *stepTimes) written() {
+	if t != nil {
+		t.Write.Ended = clockNow()
+	}
+}
+
+// sent notes that the commit is asked for.
+func (t *stepTimes) sent() {
+	if t != nil {
+		t.Checkpoint.Began = clockNow()
+	}
+}
+
+// answered notes that the answer has come.
+func (t *stepTimes) answered() {
+	if t != nil {
+		t.Checkpoint.Ended = clockNow()
+	}
+}
+
+func clockNow() time.Time { return time.Now() } //nolint:forbidigo // how long it takes, and where it is in a trace
 
 // content is what a step writes beside its checkpoint.
 type content int
@@ -130,6 +160,7 @@ func (a *attempt) send(ctx context.Context, together CheckpointCommitter, s step
 	if err == nil && s.writes != nothing {
 		err = guard(func() error { return a.writer.writeStep(txCtx, tx, q, &s) })
 	}
+	s.times.written()
 	if err == nil && !a.chain.inFlight.Wait(min(predecessorWait, a.config.Lease/2)) {
 		err = errPredecessorSlow
 	}
@@ -139,7 +170,12 @@ func (a *attempt) send(ctx context.Context, together CheckpointCommitter, s step
 	if err != nil {
 		return tx.Rollback(ctx, err)
 	}
-	a.chain.inFlight.Send(s, tx.Commit(ctx, a.checkpoint(s)))
+	s.times.sent()
+	answer := tx.Commit(ctx, a.checkpoint(s))
+	a.chain.inFlight.Send(s, func() (LeaseStatus, error) {
+		defer s.times.answered()
+		return answer()
+	})
 	return nil
 }
 
@@ -170,12 +206,16 @@ func (a *attempt) settle(ctx context.Context) error {
 		}
 		return err
 	}
-	return a.committed(s, status)
+	return a.committed(ctx, s, status)
 }
 
 // committed notes that a step is committed.
-func (a *attempt) committed(s step, status LeaseStatus) error {
-	a.progress(s.cursor, s.delta)
+func (a *attempt) committed(ctx context.Context, s step, status LeaseStatus) error {
+	a.progress(ctx, s.cursor, s.delta)
+	if s.times != nil {
+		s.times.Run, s.times.Counters = a.run, s.delta
+		a.observe(ctx, "BatchCommitted", func(o Observer) { o.BatchCommitted(ctx, &s.times.BatchReport) })
+	}
 	if s.afterCommit != nil {
 		a.chain.afterCommit = append(a.chain.afterCommit, s.afterCommit)
 	}
@@ -226,6 +266,8 @@ func (a *attempt) commitAlone(ctx context.Context, s step) error {
 				return err
 			}
 		}
+		s.times.written()
+		s.times.sent()
 		if status, err = q.RunCheckpoint(ctx, a.checkpoint(s)); err != nil {
 			return fmt.Errorf("checkpoint: %w", err)
 		}
@@ -237,11 +279,12 @@ func (a *attempt) commitAlone(ctx context.Context, s step) error {
 		}
 		return err
 	})
+	s.times.answered()
 	if err != nil {
 		a.leaving.Store(false)
 		return err
 	}
-	if err := a.committed(s, status); err != nil || next == nil {
+	if err := a.committed(ctx, s, status); err != nil || next == nil {
 		return err
 	}
 	a.run = next
@@ -249,7 +292,7 @@ func (a *attempt) commitAlone(ctx context.Context, s step) error {
 }
 
 // progress moves the attempt to a checkpoint that was committed.
-func (a *attempt) progress(cursor json.RawMessage, delta Counters) {
+func (a *attempt) progress(ctx context.Context, cursor json.RawMessage, delta Counters) {
 	a.place.seq++
 	run := *a.run
 	run.Counters, run.Total, run.ToCursor = run.Counters.Add(delta), a.sizes.total, cursor
@@ -260,7 +303,7 @@ func (a *attempt) progress(cursor json.RawMessage, delta Counters) {
 	}
 	a.place.cursor, a.chain.progressed = cursor, true
 	a.run = &run
-	a.publish(EventRunProgress, a.run, nil)
+	a.publish(ctx, EventRunProgress, a.run, nil)
 }
 
 // commitAgain commits a step. It tries again if another transaction was in the way, or if a

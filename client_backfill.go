@@ -130,14 +130,14 @@ func (c *Client) BackfillRanges(ctx context.Context, name string, n int, params 
 		}
 		return []*Run{run}, nil
 	}
-	runs, err := c.backfillRanges(ctx, name, n, params)
+	runs, err := backfillRanges(ctx, c, name, n, params)
 	if err != nil {
 		return nil, public(fmt.Errorf("backfill flow %q in %d ranges: %w", name, n, private(err)))
 	}
 	return runs, nil
 }
 
-func (c *Client) backfillRanges(ctx context.Context, name string, n int, params *BackfillParams) ([]*Run, error) {
+func backfillRanges(ctx context.Context, c *Client, name string, n int, params *BackfillParams) ([]*Run, error) {
 	if n < 1 || n > MaxRanges {
 		return nil, &ConfigError{Field: "n", Reason: fmt.Sprintf("%d is out of range: use 1 to %d", n, MaxRanges)}
 	}

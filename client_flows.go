@@ -5,6 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
 )
 
 // Flow returns a flow by its name, bound to this client, or ErrNotFound. A flow is in the
@@ -42,7 +46,7 @@ func (c *Client) Flows(ctx context.Context, params *FlowListParams) ([]*Flow, er
 // goes on. Registering the flow again does not undo the pause. Its ticks are in the ledger as
 // paused. actor and reason are stored with the flow. A second Pause changes only these.
 func (c *Client) Pause(ctx context.Context, name, actor, reason string) (*Flow, error) {
-	f, err := c.setState(ctx, name, &FlowStateParams{State: FlowInactive, Actor: actor, Reason: reason})
+	f, err := setFlowState(ctx, c, name, &FlowStateParams{State: FlowInactive, Actor: actor, Reason: reason})
 	if err != nil {
 		return nil, public(fmt.Errorf("pause flow %q: %w", name, err))
 	}
@@ -53,7 +57,7 @@ func (c *Client) Pause(ctx context.Context, name, actor, reason string) (*Flow, 
 // Schedule.PauseAfter). Its waiting runs go on. Its next tick is the next one from now: no
 // missed tick is made up for.
 func (c *Client) Resume(ctx context.Context, name, actor, reason string) (*Flow, error) {
-	f, err := c.setState(ctx, name, &FlowStateParams{State: FlowActive, Actor: actor, Reason: reason})
+	f, err := setFlowState(ctx, c, name, &FlowStateParams{State: FlowActive, Actor: actor, Reason: reason})
 	if err == nil {
 		c.worker.wakeAll(ctx, f.ID)
 		err = c.jobs.wake(ctx, f)
@@ -64,8 +68,8 @@ func (c *Client) Resume(ctx context.Context, name, actor, reason string) (*Flow,
 	return f, nil
 }
 
-// setState changes the state of a flow. Ticks that are due belong to the state before.
-func (c *Client) setState(ctx context.Context, name string, p *FlowStateParams) (*Flow, error) {
+// setFlowState changes the state of a flow. Ticks that are due belong to the state before.
+func setFlowState(ctx context.Context, c *Client, name string, p *FlowStateParams) (*Flow, error) {
 	var rec *FlowRecord
 	err := c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		q, err := c.store.With(tx)
@@ -136,6 +140,56 @@ func (c *Client) Locate(ctx context.Context, gid string) (*Flow, error) {
 		return fail(err)
 	}
 	return c.flows.bind(rec), nil
+}
+
+// FlowStats returns how the flows whose code this client has are doing, in the order of their
+// names. It leaves out flows that are not registered yet. It asks the sources for their lag, four
+// at once. If one fails, its Lag is nil, and the error is logged. It is what dashboards and
+// metrics are made of, and costs one statement for each 1,000 flows, besides the sources.
+func (c *Client) FlowStats(ctx context.Context) ([]*FlowStats, error) {
+	var all []*FlowStats
+	for ids := range slices.Chunk(c.flows.knownIDs(), idsSent) {
+		some, err := c.store.FlowStats(ctx, ids)
+		if err != nil {
+			return nil, public(fmt.Errorf("look at flows: %w", err))
+		}
+		all = append(all, some...)
+	}
+	slices.SortFunc(all, func(a, b *FlowStats) int { return strings.Compare(a.Flow, b.Flow) })
+	places := make(chan struct{}, lagsAtOnce)
+	var wg sync.WaitGroup
+	for _, s := range all {
+		f := c.flows.knownByID(s.FlowID)
+		if f == nil {
+			continue
+		}
+		places <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-places }()
+			var err error
+			if s.Lag, err = f.code.lag(ctx, s.Cursor); err != nil {
+				c.log.WarnContext(ctx, "dataflow: a source could not tell its lag", slog.String(logFlow, s.Flow), slog.String(logError, err.Error()))
+			}
+		})
+	}
+	wg.Wait()
+	return all, nil
+}
+
+// lagsAtOnce is how many sources are asked for their lag at once.
+const lagsAtOnce = 4
+
+// Elect reports whether this client is the one that does a task now, of all clients on the
+// database that ask for it under the same name. It stays so for the lease, and renews that by
+// asking again. Lease 0 lets the task go. A task is nothing but its name, and so needs no
+// registration; names with a colon are the library's.
+func (c *Client) Elect(ctx context.Context, task string, lease time.Duration) (bool, error) {
+	if lease == 0 {
+		err := c.store.UpkeepDone(ctx, task, c.config.ID, 0)
+		return false, public(err)
+	}
+	is, err := c.store.UpkeepTake(ctx, task, c.config.ID, lease)
+	return is, public(err)
 }
 
 // PoolNeeds returns how many connections each pool needs for this client's flows: its own

@@ -144,7 +144,7 @@ func (c *Client) cancel(ctx context.Context, p *RunCancelParams) (*Run, error) {
 	if run.State == RunCancelled {
 		c.worker.wakeAll(ctx, run.FlowID) // it may have been in the way of another
 		c.log.InfoContext(ctx, "dataflow: run cancelled", append(runAttrs(run), slog.String("actor", p.Actor), slog.String(logReason, p.Reason))...)
-		c.publish(EventRunCancelled, run, run.Err())
+		c.publish(ctx, EventRunCancelled, run, run.Err())
 	}
 	return run, nil
 }

@@ -69,14 +69,14 @@ func scheduleText(raw json.RawMessage) string {
 // The differences are in the order of the flows' names. A paused flow may appear twice. It
 // changes nothing.
 func (c *Client) ScheduleDiff(ctx context.Context) ([]ScheduleChange, error) {
-	diff, err := c.scheduleDiff(ctx)
+	diff, err := scheduleDiff(ctx, c)
 	if err != nil {
 		return nil, public(fmt.Errorf("compare schedules: %w", err))
 	}
 	return diff, nil
 }
 
-func (c *Client) scheduleDiff(ctx context.Context) ([]ScheduleChange, error) {
+func scheduleDiff(ctx context.Context, c *Client) ([]ScheduleChange, error) {
 	diff := []ScheduleChange{}
 	there := make(map[string]bool)
 	err := c.flows.each(ctx, func(f *Flow) error {

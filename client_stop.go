@@ -98,7 +98,7 @@ func abandon(ctx context.Context, c *Client) error {
 			continue // it ended meanwhile
 		}
 		if err == nil {
-			c.publish(EventRunReleased, answer.Run, nil)
+			c.publish(ctx, EventRunReleased, answer.Run, nil)
 		}
 		errs = append(errs, fmt.Errorf("flow %q run %d: its code ignores its context: the run was handed back, and its goroutine is still running", a.flow.Name, a.claimed.RunID), err)
 	}

@@ -129,6 +129,9 @@ type Config struct {
 	// not change the job.
 	OnJobDiscarded func(ctx context.Context, job *rivertype.JobRow, err error)
 
+	// Observer is told what the client does with runs, for traces and metrics. Nil: nobody is.
+	Observer Observer
+
 	// Clock replaces the clocks of the database and of this process, in tests. River
 	// keeps its own. Nil: the real clocks.
 	Clock func() time.Time

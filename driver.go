@@ -305,6 +305,9 @@ type Queries interface {
 	// RunActivity counts the runs of flows that are in progress or waiting. It leaves out
 	// flows that have none.
 	RunActivity(ctx context.Context, flowIDs []int64) (map[int64]*Activity, error)
+	// FlowStats returns how flows are doing, in any order, without Lag. It leaves out flows that
+	// do not exist.
+	FlowStats(ctx context.Context, flowIDs []int64) ([]*FlowStats, error)
 	// FlowsCrowded returns the flows with OverlapCancelOther that have more than one run of
 	// their own that is in progress, is due, or has been claimed before.
 	FlowsCrowded(ctx context.Context) ([]int64, error)

@@ -218,6 +218,8 @@ type RunInsertParams struct {
 	Actor   string
 	Reason  string
 	Params  json.RawMessage // nil: none
+	// TraceParent is stored with the run. Empty: none.
+	TraceParent string
 
 	// Backfill is true for a run with a checkpoint apart from the flow's. Scope names
 	// that checkpoint. Empty: it is a new one, and the run's Scope becomes its id.

@@ -63,6 +63,73 @@ type Event struct {
 	Err error
 }
 
+// Observer is told what a client does with runs, as it does it: for traces and metrics. Package
+// dataflowotel has one for OpenTelemetry. Its methods are called by several goroutines at once.
+// They must be quick, because the client waits for them. A panic is logged.
+type Observer interface {
+	// TraceParent returns the W3C trace context of ctx, as a "traceparent" header has it. It
+	// is stored with each run that somebody asks for with ctx, as [Run].TraceParent. Empty:
+	// there is none.
+	TraceParent(ctx context.Context) string
+	// AttemptStarted is called once a run is claimed. The source, the transform and the sink
+	// get the context that it returns: ctx, or one made of it.
+	AttemptStarted(ctx context.Context, run *Run) context.Context
+	// BatchCommitted is called after a batch and its checkpoint were committed, in the order
+	// of the batches. ctx is that of AttemptStarted, or one made of it. b must not be kept.
+	BatchCommitted(ctx context.Context, b *BatchReport)
+	// AttemptEnded is called at the end of each attempt, with the context that AttemptStarted
+	// returned. run is the run as it is then, and err what [FlowExecutor.Execute] returns. It
+	// is ErrFenced if the attempt has lost its lease.
+	AttemptEnded(ctx context.Context, run *Run, err error)
+	// Event is called for each event that a subscription to all kinds would get. ctx is that of
+	// the attempt, if there is one.
+	Event(ctx context.Context, e *Event)
+}
+
+// BatchReport says what became of the records of a batch, and when it was worked. The stages of
+// a batch overlap those of the batches before and after it.
+type BatchReport struct {
+	// Run is the run with the counters of this batch added. It must not be changed.
+	Run *Run
+	// Counters are of this batch alone.
+	Counters Counters
+	// Read, Transform and Write are the stages of the record loop. Transform is zero for a batch
+	// without records.
+	Read, Transform, Write Period
+	// Checkpoint is from the request to commit to its answer.
+	Checkpoint Period
+}
+
+// Period is a time from Began to Ended, by this process's clock. The zero value is none.
+type Period struct{ Began, Ended time.Time }
+
+// Took is how long the period is. 0: there is none.
+func (p Period) Took() time.Duration { return p.Ended.Sub(p.Began) }
+
+// traceParent returns what the Observer says of ctx.
+func (b base) traceParent(ctx context.Context) (parent string) {
+	b.observe(ctx, "TraceParent", func(o Observer) { parent = o.TraceParent(ctx) })
+	return parent
+}
+
+// attemptStarted returns the context for an attempt.
+func (b base) attemptStarted(ctx context.Context, run *Run) context.Context {
+	own := ctx
+	b.observe(ctx, "AttemptStarted", func(o Observer) {
+		own = o.AttemptStarted(ctx, run) //nolint:fatcontext // it is called once
+	})
+	if own == nil {
+		return ctx
+	}
+	return own
+}
+
+func (b base) observe(ctx context.Context, method string, call func(o Observer)) {
+	if o := b.config.Observer; o != nil {
+		b.callHook(ctx, "Observer."+method, func() { call(o) })
+	}
+}
+
 // subscriptionBuffer is how many events wait for a slow subscriber.
 const subscriptionBuffer = 1000
 
@@ -126,9 +193,11 @@ func runAttrs(r *Run) []any {
 	}
 }
 
-func (b base) publish(kind EventKind, run *Run, err error) {
+func (b base) publish(ctx context.Context, kind EventKind, run *Run, err error) {
 	own := *run // the caller of Execute gets, and may change, the other one
-	b.events.publish(&Event{Kind: kind, At: b.now(), Run: &own, Err: err})
+	e := &Event{Kind: kind, At: b.now(), Run: &own, Err: err}
+	b.events.publish(e)
+	b.observe(ctx, "Event", func(o Observer) { o.Event(ctx, e) })
 }
 
 // tripped reports that a flow failed so often that ticks no longer start it.
@@ -137,7 +206,7 @@ func (b base) tripped(ctx context.Context, run *Run, err error) {
 		return
 	}
 	b.log.ErrorContext(ctx, "dataflow: ticks no longer start the flow, because its runs keep failing: client.Resume ends that", runAttrs(run)...)
-	b.publish(EventFlowTripped, run, err)
+	b.publish(ctx, EventFlowTripped, run, err)
 }
 
 // gaveUp calls the user's hook for a run that failed for good.

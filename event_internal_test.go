@@ -19,12 +19,12 @@ func TestClient_Subscribe_Slow(t *testing.T) {
 	other, cancelOther := client.Subscribe(EventRunFailed)
 	defer cancelOther()
 	for i := range 1500 {
-		client.publish(EventRunProgress, &Run{ID: int64(i)}, nil)
+		client.publish(t.Context(), EventRunProgress, &Run{ID: int64(i)}, nil)
 	}
 	require.Len(t, slow, 1000)
 	require.Empty(t, other)
 	require.Equal(t, int64(0), (<-slow).Run.ID, "the first ones are kept")
-	client.publish(EventRunProgress, &Run{ID: 1500}, nil)
+	client.publish(t.Context(), EventRunProgress, &Run{ID: 1500}, nil)
 	cancel()
 	cancel()
 	last := int64(0)
@@ -44,7 +44,7 @@ func TestClient_Subscribe_AtOnce(t *testing.T) {
 		wg.Go(func() {
 			for range 100 {
 				events, cancel := client.Subscribe()
-				client.publish(EventRunStarted, &Run{}, nil)
+				client.publish(t.Context(), EventRunStarted, &Run{}, nil)
 				<-events
 				cancel()
 			}

@@ -203,6 +203,35 @@ func ExampleClient_Subscribe() {
 	// run_succeeded orders 3
 }
 
+// FlowStats returns what dashboards and metrics are made of.
+func ExampleClient_FlowStats() {
+	ctx := context.Background()
+	client, done := open(orderFlow(nil))
+	defer done()
+	_, err := client.Trigger(ctx, "orders", nil)
+	check(err)
+	_, err = client.Enqueue(ctx, "orders", nil)
+	check(err)
+
+	stats, err := client.FlowStats(ctx)
+	check(err)
+	for _, s := range stats {
+		fmt.Println(s.Flow, s.State, string(s.Cursor), "due:", s.Due, "failures:", s.Failures)
+	}
+	// Output: orders active 3 due: 1 failures: 0
+}
+
+// Elect lets one process at a time do what all processes could.
+func ExampleClient_Elect() {
+	client, done := open(orderFlow(nil))
+	defer done()
+
+	is, err := client.Elect(context.Background(), "nightly mail", time.Minute)
+	check(err)
+	fmt.Println(is)
+	// Output: true
+}
+
 // Cursor returns where the flow's next run begins.
 func ExampleClient_Cursor() {
 	ctx := context.Background()

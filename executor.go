@@ -112,10 +112,14 @@ func (e *FlowExecutor) executeWith(ctx context.Context, flow *Flow, runID int64,
 }
 
 // workClaimed works a claimed run.
-func (e *FlowExecutor) workClaimed(ctx context.Context, flow *Flow, runID int64, a *attempt) (*Run, error) {
+func (e *FlowExecutor) workClaimed(ctx context.Context, flow *Flow, runID int64, a *attempt) (worked *Run, err error) {
 	defer a.leave()
 	defer e.client.leases.enter()()
 	defer e.client.leases.Release(runID)
+	ctx = e.client.attemptStarted(ctx, a.run)
+	defer func() {
+		e.client.observe(ctx, "AttemptEnded", func(o Observer) { o.AttemptEnded(ctx, worked, err) })
+	}()
 	ctx, a.cancel = context.WithCancelCause(ctx)
 	defer a.cancel(nil)
 	defer e.client.leases.Hold(ctx, lease.Ref(a.claimed), a)()
@@ -123,7 +127,7 @@ func (e *FlowExecutor) workClaimed(ctx context.Context, flow *Flow, runID int64,
 		defer a.slice.timer.Stop()
 	}
 	a.log.InfoContext(ctx, "dataflow: run started")
-	e.client.publish(EventRunStarted, a.run, nil)
+	e.client.publish(ctx, EventRunStarted, a.run, nil)
 	return e.finish(ctx, a, a.persevere(ctx, func() error { return flow.code.run(ctx, a) }))
 }
 

@@ -259,5 +259,5 @@ func (a *attempt) report(ctx context.Context, run *Run, kind EventKind, cause er
 	if kind == EventRunSucceeded || kind == EventRunReleased {
 		cause = nil
 	}
-	a.publish(kind, run, cause)
+	a.publish(ctx, kind, run, cause)
 }

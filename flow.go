@@ -325,5 +325,6 @@ type pipeline interface {
 	appendOnly() bool
 	replaces() bool
 	notes(ctx context.Context, from json.RawMessage) []string
+	lag(ctx context.Context, from json.RawMessage) (*time.Duration, error)
 	dryRun(ctx context.Context, b base, f *Flow, params *DryRunParams) (*DryRunReport, error)
 }

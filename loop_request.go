@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"time"
 
 	"github.com/activedataflow/dataflow/internal/batch"
 	"github.com/activedataflow/dataflow/internal/stored"
@@ -19,6 +20,9 @@ type cursorCode interface {
 	request(a *attempt) (any, error)
 	count(ctx context.Context, a *attempt, req any)
 	notes(ctx context.Context, from json.RawMessage) []string
+	// lag returns what the source says of the next run, which begins at from; nil: it cannot
+	// tell.
+	lag(ctx context.Context, from json.RawMessage) (*time.Duration, error)
 	// ask returns what the source notes about a request.
 	ask(ctx context.Context, req any) ([]string, error)
 	checkCursor(cursor json.RawMessage) error
@@ -65,6 +69,35 @@ func (p sourceCursors[C]) count(ctx context.Context, a *attempt, req any) {
 	}
 	n += a.run.Counters.Read
 	a.sizes.total = &n
+}
+
+// lagTimeout is how long a source may take to tell its lag.
+const lagTimeout = 5 * time.Second
+
+// lag asks the source for the age of the oldest record after a cursor.
+func (p sourceCursors[C]) lag(ctx context.Context, from json.RawMessage) (lag *time.Duration, err error) {
+	lagger, ok := p.source.(Lagger[C])
+	if !ok {
+		return nil, nil //nolint:nilnil // documented: it cannot tell
+	}
+	r := Request[C]{}
+	if from != nil && p.resumable() {
+		if err := stored.DecodeStrict(from, &r.From); err != nil {
+			return nil, err
+		}
+		r.Resumed = true
+	}
+	ctx, cancel := context.WithTimeout(ctx, lagTimeout)
+	defer cancel()
+	err = guard(func() error {
+		age, ok, err := lagger.Lag(ctx, r)
+		if ok && err == nil {
+			age = max(age, 0)
+			lag = &age
+		}
+		return err
+	})
+	return lag, err
 }
 
 // limitRequest sets where a read ends. It returns an error if the source does not support the

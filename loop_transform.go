@@ -11,10 +11,11 @@ import (
 // madeBatch is a batch together with its transformed records.
 type madeBatch struct {
 	*readBatch
-	results  any      // a *Results[Out]
-	out      *outcome // of results
-	rows     records  // of results
-	makeTook time.Duration
+	results   any      // a *Results[Out]
+	out       *outcome // of results
+	rows      records  // of results
+	makeBegan time.Time
+	makeTook  time.Duration
 }
 
 // batchesAlone is how many batches are worked one by one at the beginning of an attempt, if
@@ -39,7 +40,7 @@ type batchMaker struct {
 // recycle takes back a batch that was written, to be filled again. The reader takes back its
 // readBatch.
 func (m *batchMaker) recycle(b *madeBatch) {
-	b.readBatch, b.makeTook = nil, 0
+	b.readBatch, b.makeBegan, b.makeTook = nil, time.Time{}, 0
 	b.out.reset(b.rows)
 	select {
 	case m.free <- b:
@@ -105,6 +106,6 @@ func (m *batchMaker) apply(ctx context.Context, b *readBatch) (*madeBatch, error
 		return nil, fmt.Errorf("transform records %s to %s: %w", b.key(0), b.key(b.count-1), foreign(err))
 	}
 	made.out.dropFailed(made.rows)
-	made.makeTook = time.Since(began)
+	made.makeBegan, made.makeTook = began, time.Since(began)
 	return made, nil
 }

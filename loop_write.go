@@ -73,7 +73,7 @@ func (w *batchWriter) writeBatch(ctx context.Context, made *madeBatch) error {
 			return Permanent(fmt.Errorf("write the source's cursor as JSON: %w", err))
 		}
 	}
-	err = w.write(ctx, step{seq: w.a.nextSeq(), cursor: cursor, delta: delta, writeAhead: w.mayWriteAhead(), afterCommit: w.afterCommitOf(made)})
+	err = w.write(ctx, step{seq: w.a.nextSeq(), cursor: cursor, delta: delta, writeAhead: w.mayWriteAhead(), afterCommit: w.afterCommitOf(made), times: w.timesOf(made)})
 	if err != nil && !errors.Is(err, errSliceOver) && !errors.Is(err, errCancelled) {
 		return err
 	}
@@ -86,6 +86,18 @@ func (w *batchWriter) writeBatch(ctx context.Context, made *madeBatch) error {
 func (w *batchWriter) mayWriteAhead() bool {
 	sink, ok := w.txSink.(Pipelined)
 	return ok && sink.Pipelined() && w.p.resumable() && w.turnstile.Open() && !w.held.any
+}
+
+// timesOf returns when a batch was read and transformed. Its write begins now. Nil: nobody asks.
+func (w *batchWriter) timesOf(b *madeBatch) *stepTimes {
+	if w.a.config.Observer == nil {
+		return nil
+	}
+	return &stepTimes{BatchReport{
+		Read:      Period{b.began, b.began.Add(b.took)},
+		Transform: Period{b.makeBegan, b.makeBegan.Add(b.makeTook)},
+		Write:     Period{Began: clockNow()},
+	}}
 }
 
 // afterCommitOf returns what to do once a batch is committed. It keeps nothing of the

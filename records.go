@@ -8,6 +8,35 @@ import (
 	"github.com/activedataflow/dataflow/internal/batch"
 )
 
+// FlowStats is how a flow is doing, as the database has it. See [Client.FlowStats].
+type FlowStats struct {
+	FlowID int64
+	Flow   string
+	// At is when this was so, by the database's clock.
+	At time.Time
+	// State is set by operators. TrippedAt is when failures stopped its ticks, nil if they
+	// have not. See Schedule.PauseAfter.
+	State     FlowState
+	TrippedAt *time.Time
+	// Failures counts the runs that failed in a row since the last success.
+	Failures      int
+	LastSuccessAt *time.Time
+	// InProgress and Due count the flow's runs that are worked, and that wait although they are
+	// due. DueSince is since when the oldest of Due is due, nil if there is none.
+	InProgress int
+	Due        int
+	DueSince   *time.Time
+	// DeadLetters counts those that are open, up to 10,000.
+	DeadLetters int
+	// Cursor is that of the flow's own runs, nil if there is none. CursorAt is when it was last
+	// moved or set.
+	Cursor   json.RawMessage
+	CursorAt *time.Time
+	// Lag is the age of the oldest record that the next run would read, 0 if there is none. Nil:
+	// the source cannot tell. See [Lagger].
+	Lag *time.Duration
+}
+
 // FlowCursor is where a flow goes on. It belongs to the flow's own runs: each backfill
 // has a cursor of its own. See [Client.Cursor].
 type FlowCursor struct {

@@ -74,6 +74,13 @@ func (r *registry) knownByID(id int64) *Flow {
 	return r.known[id]
 }
 
+// knownIDs returns the ids of the flows whose code this process has, in their order.
+func (r *registry) knownIDs() []int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Sorted(maps.Keys(r.known))
+}
+
 // know keeps a flow whose code this process has.
 func (r *registry) know(f *Flow) {
 	r.mu.Lock()

@@ -100,12 +100,12 @@ func (r *rescuer) rescueOne(ctx context.Context) (*Run, error) {
 	switch run.State {
 	case RunPending:
 		log.WarnContext(ctx, "dataflow: run put back, because its worker has died", slog.String("dead", dead), slog.Int("rescues", run.Rescues))
-		r.publish(EventRunRescued, run, nil)
+		r.publish(ctx, EventRunRescued, run, nil)
 	case RunCancelled:
-		r.publish(EventRunCancelled, run, run.Err())
+		r.publish(ctx, EventRunCancelled, run, run.Err())
 	default:
 		log.ErrorContext(ctx, "dataflow: run failed", slog.String(logError, run.Error))
-		r.publish(EventRunFailed, run, run.Err())
+		r.publish(ctx, EventRunFailed, run, run.Err())
 		r.tripped(ctx, run, run.Err())
 		r.gaveUp(ctx, run, run.Err())
 	}
@@ -143,7 +143,7 @@ func (r *rescuer) unstrandOne(ctx context.Context, runID int64, p *RunStrandedPa
 	log := r.log.With(runAttrs(run)...)
 	if run.State == RunCancelled {
 		log.InfoContext(ctx, "dataflow: run cancelled", slog.String("actor", run.CancelledBy), slog.String(logReason, run.CancelReason))
-		r.publish(EventRunCancelled, run, run.Err())
+		r.publish(ctx, EventRunCancelled, run, run.Err())
 		return nil
 	}
 	log.WarnContext(ctx, "dataflow: run got a new River job, because its last one will not work it", slog.Int64("dead", dead), slog.Int64(logJob, run.RiverJobID))

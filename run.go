@@ -91,6 +91,9 @@ type Run struct {
 	// Actor and Reason say who asked for the run and why, as the caller gave them.
 	Actor  string
 	Reason string
+	// TraceParent is the W3C trace context of whoever asked for the run, as [Observer] told
+	// it: a "traceparent" header. Empty: there is none.
+	TraceParent string
 	// CancelRequestedAt is when somebody asked to cancel the run, nil if nobody has.
 	// CancelledBy and CancelReason say who and why.
 	CancelRequestedAt *time.Time

@@ -211,7 +211,7 @@ func (s *scheduler) startSet(ctx context.Context, tx Tx, q Queries, set []*dueFl
 		}
 		if isBuiltin(d.flow.Runtime) {
 			var own []*addition
-			if own, d.err = d.additions(requests, at); d.err == nil {
+			if own, d.err = d.additions(ctx, requests, at); d.err == nil {
 				adds = append(adds, own...)
 			}
 			continue
@@ -238,7 +238,7 @@ type addition struct {
 }
 
 // additions returns the runs that a flow on a Runtime of the library is asked for.
-func (d *dueFlow) additions(requests []*request, at []time.Time) ([]*addition, error) {
+func (d *dueFlow) additions(ctx context.Context, requests []*request, at []time.Time) ([]*addition, error) {
 	adds := make([]*addition, len(requests))
 	for i, r := range requests {
 		adds[i] = &addition{of: d}
@@ -247,7 +247,7 @@ func (d *dueFlow) additions(requests []*request, at []time.Time) ([]*addition, e
 			adds[i].job = &opts
 		}
 		var err error
-		if adds[i].params, err = d.flow.asking(r).insertParams(d.flow.Runtime.Settings(), at[i], adds[i].job); err != nil {
+		if adds[i].params, err = d.flow.asking(r).insertParams(ctx, d.flow.Runtime.Settings(), at[i], adds[i].job); err != nil {
 			return nil, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/activedataflow/dataflow/internal/stored"
 )
@@ -29,7 +30,7 @@ import (
 // One run at a time uses a Source value, unless its flow has OverlapAllow or
 // MaxBackfills. A preview ([Client.DryRun]) may use it at the same time.
 //
-// The engine finds these optional powers by type assertion: [Counter], [Acker],
+// The engine finds these optional powers by type assertion: [Counter], [Lagger], [Acker],
 // [RecordParser], [RequestChecker], [Splitter], [Noter], [PoolUser], [Validator],
 // [Describer].
 type Source[T, C any] interface {
@@ -142,6 +143,15 @@ type Noter[C any] interface {
 	// Notes returns a sentence for each, without a full stop. r is where the next read
 	// begins.
 	Notes(ctx context.Context, r Request[C]) ([]string, error)
+}
+
+// Lagger is the power of a source to tell how far its readers are behind, for
+// [Client.FlowStats] and the metrics that are made of it.
+type Lagger[C any] interface {
+	// Lag returns the age of the oldest record that a read would yield, 0 if there is none. ok
+	// is false if the source cannot tell. It must be quick, whatever there is to read: it is
+	// asked again and again, and has five seconds at most.
+	Lag(ctx context.Context, r Request[C]) (age time.Duration, ok bool, err error)
 }
 
 // Acker is the power of a source to hear that a checkpoint is committed. The engine

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"sync"
+	"time"
 
 	"github.com/activedataflow/dataflow/internal/stored"
 )
@@ -22,9 +23,8 @@ import (
 //
 // An error of the function says what is wrong with the parameters, and refuses the run.
 // The library calls the function often, also without a run. It must not touch the
-// network, and must not return a nil source. The optional powers (Count, Committed,
-// Until, Split, Notes, PoolUse,
-// ParseRecord) are those of the source that it returns.
+// network, and must not return a nil source. The optional powers (Count, Lag, Committed,
+// Until, Split, Notes, PoolUse, ParseRecord) are those of the source that it returns.
 func Parametric[P, T, C any](source func(params P) (Source[T, C], error)) Source[T, C] {
 	return &parametric[P, T, C]{make: source}
 }
@@ -117,6 +117,20 @@ func (s *parametric[P, T, C]) Count(ctx context.Context, r Request[C]) (int64, e
 	}
 	r.Params = nil
 	return counter.Count(ctx, r)
+}
+
+// Lag is that of the source without parameters, if the function can make it.
+func (s *parametric[P, T, C]) Lag(ctx context.Context, r Request[C]) (time.Duration, bool, error) {
+	source, err := s.of(r.Params)
+	if err != nil {
+		return 0, false, nil //nolint:nilerr // it cannot be made without parameters
+	}
+	lagger, ok := source.(Lagger[C])
+	if !ok {
+		return 0, false, nil
+	}
+	r.Params = nil
+	return lagger.Lag(ctx, r)
 }
 
 // Notes are those of the source without parameters, unless the request has some.

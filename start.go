@@ -183,7 +183,7 @@ func (f *Flow) start(ctx context.Context, tx Tx, s RuntimeSettings, at time.Time
 
 // insertRun adds a run and its River job in a transaction.
 func (f *Flow) insertRun(ctx context.Context, tx Tx, s RuntimeSettings, at time.Time, job *river.InsertOpts) (*Run, error) {
-	p, err := f.insertParams(s, at, job)
+	p, err := f.insertParams(ctx, s, at, job)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +208,7 @@ func (f *Flow) insertRunAlone(ctx context.Context, s RuntimeSettings, at time.Ti
 		})
 		return run, err
 	}
-	p, err := f.insertParams(s, at, job)
+	p, err := f.insertParams(ctx, s, at, job)
 	if err != nil {
 		return nil, err
 	}
@@ -223,7 +223,7 @@ func (f *Flow) insertRunAlone(ctx context.Context, s RuntimeSettings, at time.Ti
 }
 
 // insertParams returns what is stored of the run that the flow is asked for.
-func (f *Flow) insertParams(s RuntimeSettings, at time.Time, job *river.InsertOpts) (*RunInsertParams, error) {
+func (f *Flow) insertParams(ctx context.Context, s RuntimeSettings, at time.Time, job *river.InsertOpts) (*RunInsertParams, error) {
 	if !s.Enabled {
 		return nil, fmt.Errorf("%w: its runtime is not enabled", ErrDisabled)
 	}
@@ -235,7 +235,7 @@ func (f *Flow) insertParams(s RuntimeSettings, at time.Time, job *river.InsertOp
 	}
 	p := &RunInsertParams{
 		FlowID: f.ID, Trigger: r.trigger, UniqueKey: r.uniqueKey(at, f.Runtime), At: at, MaxAttempts: f.maxAttempts(),
-		Actor: r.actor, Reason: r.reason, Params: r.params,
+		Actor: r.actor, Reason: r.reason, Params: r.params, TraceParent: f.client.traceParent(ctx),
 	}
 	if job != nil {
 		p.Queue, p.ReserveJob = job.Queue, true

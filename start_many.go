@@ -155,7 +155,7 @@ func (e *Enqueued) refuse(err error) {
 func (m *many) start(ctx context.Context, runs []*wanted) (changed []*wanted, err error) {
 	var set []*wanted
 	for _, w := range runs {
-		switch own, err := w.prepare(); {
+		switch own, err := w.prepare(ctx); {
 		case err != nil:
 			w.to.refuse(err)
 		case own:
@@ -203,7 +203,7 @@ func (m *many) start(ctx context.Context, runs []*wanted) (changed []*wanted, er
 }
 
 // prepare sets what is stored of a run, or reports that a Runtime of the user's own starts it.
-func (w *wanted) prepare() (own bool, err error) {
+func (w *wanted) prepare(ctx context.Context) (own bool, err error) {
 	f := w.flow
 	if !isBuiltin(f.Runtime) {
 		return true, nil
@@ -215,7 +215,7 @@ func (w *wanted) prepare() (own bool, err error) {
 		opts := q.insertOpts()
 		w.job = &opts
 	}
-	w.p, err = f.insertParams(f.Runtime.Settings(), w.at, w.job)
+	w.p, err = f.insertParams(ctx, f.Runtime.Settings(), w.at, w.job)
 	return false, err
 }
 

@@ -159,6 +159,7 @@ func (w *work) comparisons() []comparison {
 		{key: "peer: DBOS workflow, large pages", rows: w.rows, target: 1, ours: insertFlow, base: w.timed("RunAsTransaction, pages of 10,000", w.resetDBOS, true, w.dbosWorkflow(10_000))},
 		{key: "peer: DBOS steps", rows: w.rows, target: 1, ours: insertFlow, base: w.timed("RunAsStep, pages of 1,000", w.resetDBOS, true, w.dbosSteps(1000))},
 		{key: "peer: DBOS steps, large pages", rows: w.rows, target: 1, ours: insertFlow, base: w.timed("RunAsStep, pages of 10,000", w.resetDBOS, true, w.dbosSteps(10_000))},
+		{key: "telemetry", rows: w.rows, target: 0.97, ours: w.timed("flow with traces and metrics", w.reset, true, w.observed), base: insertFlow},
 		{key: "dead letters", rows: w.rows, target: 0.7, ours: bad, base: insertFlow},
 		{key: "batch size 100", rows: w.rows, ours: sized(100), base: insertFlow},
 		{key: "batch size 1000", rows: w.rows, ours: sized(1000), base: insertFlow},

@@ -40,7 +40,12 @@ func (w *work) execute(ctx context.Context, f *dataflow.Flow) error {
 
 // executeOn works a flow once. The time includes creating and registering a client.
 func executeOn(ctx context.Context, driver dataflow.Driver, f *dataflow.Flow) (*dataflow.Run, error) {
-	client, err := dataflow.NewClient(driver, &dataflow.Config{Flows: []*dataflow.Flow{f}, Logger: slog.New(slog.DiscardHandler)})
+	return executeObserved(ctx, driver, f, nil)
+}
+
+// executeObserved is executeOn with an observer; nil: none.
+func executeObserved(ctx context.Context, driver dataflow.Driver, f *dataflow.Flow, observer dataflow.Observer) (*dataflow.Run, error) {
+	client, err := dataflow.NewClient(driver, &dataflow.Config{Flows: []*dataflow.Flow{f}, Logger: slog.New(slog.DiscardHandler), Observer: observer})
 	if err != nil {
 		return nil, err
 	}

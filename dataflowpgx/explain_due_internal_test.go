@@ -69,6 +69,7 @@ func TestExplain_Due(t *testing.T) {
 		"FlowsChanged": {sqlFlowsChanged, []any{int64(19999)}, []string{"dataflow_flow_changed"}},
 		"RunDue":       {sqlRunDue, []any{no, noInts, noInts, 100, zero.At, zero.ID}, []string{"dataflow_run_loop", "dataflow_run_slot"}},
 		"RunDueOf":     {sqlRunDueOf, []any{no, noInts, noInts, 100, zero.At, zero.ID, ids[:5]}, []string{"dataflow_run_slot"}},
+		"FlowStats":    {sqlFlowStats, []any{ids, 10_000}, []string{"dataflow_run_slot", "dataflow_run_waiting"}},
 		"RunActivity":  {sqlRunActivity, []any{ids}, []string{"dataflow_run_slot", "dataflow_run_waiting"}},
 		"RunsStranded": {sqlRunsStranded, []any{int64(1), []string{"heartbeat"}, zero.At, zero.ID, 100}, []string{"dataflow_run_due"}},
 		"RunStranded":  {sqlRunStranded, []any{int64(1), []string{"heartbeat"}, int64(40100)}, []string{"dataflow_run_pkey"}},

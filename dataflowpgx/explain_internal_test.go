@@ -117,10 +117,10 @@ func TestExplain(t *testing.T) {
 		"Activity":  {text(sqlRunActivity), "bigint[]", "array[7, 8, 9]", []string{"dataflow_run_slot", "dataflow_run_waiting"}},
 		"FlowDue":   {text(sqlFlowDue), "bigint[]", "array[7, 8, 9]", []string{"dataflow_flow"}},
 		"Skip":      {text(sqlTickSkip), "bigint[], timestamptz[], timestamptz[], bigint[], text[]", "array[7], array[now() - interval '1 minute'], array[now()], array[3], array['overlap']", []string{"dataflow_tick_flow", "dataflow_run_tick"}},
-		"Insert":    {text(sqlRunInsert), "bigint, text, text, timestamptz, integer, text, bigint, text, text, text, text, text, text, boolean, jsonb, boolean", "7, 'schedule', 'key', now(), 5, '', null, '', '', '', null, null, null, true, null, false", []string{"dataflow_run_tick"}},
+		"Insert":    {text(sqlRunInsert), "bigint, text, text, timestamptz, integer, text, bigint, text, text, text, text, text, text, boolean, jsonb, boolean, text", "7, 'schedule', 'key', now(), 5, '', null, '', '', '', null, null, null, true, null, false, ''", []string{"dataflow_run_tick"}},
 		"InsertMany": {
-			text(sqlRunInsertMany), "bigint[], text[], text[], timestamptz[], integer[], text[], bigint[], text[], text[], text[], text[], text[], text[], boolean[], jsonb[]",
-			"array[7], array['schedule'], array['key'], array[now()], array[5], array[''], array[null]::bigint[], array[''], array[''], array[''], array[null], array[null], array[null], array[true], array[null]::jsonb[]",
+			text(sqlRunInsertMany), "bigint[], text[], text[], timestamptz[], integer[], text[], bigint[], text[], text[], text[], text[], text[], text[], boolean[], jsonb[], text[]",
+			"array[7], array['schedule'], array['key'], array[now()], array[5], array[''], array[null]::bigint[], array[''], array[''], array[''], array[null], array[null], array[null], array[true], array[null]::jsonb[], array['']",
 			[]string{"dataflow_run_tick"},
 		},
 		"CallbackTake": {text(sqlCallbackTake), "bigint[], integer, bigint", "array[7, 8, 9], 10, 1000", []string{"dataflow_run_callback"}},

@@ -6,7 +6,7 @@ const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for
 	r.read, r.written, r.redundant, r.filtered, r.dropped, r.dead_lettered,
 	r.total, r.from_cursor::text, r.to_cursor::text, r.error, r.errors::text, r.actor, r.reason, r.code_version,
 	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0), r.updated,
-	r.scope, r.params::text, r.until_cursor::text, r.waits_for, r.waits_since`
+	r.scope, r.params::text, r.until_cursor::text, r.waits_for, r.waits_since, r.trace_parent`
 
 // Adds no run to an inactive flow or one with another Runtime, to a flow with a waiting run of
 // the same key, and to a flow with a run of the same tick. It returns only what the driver does
@@ -18,7 +18,7 @@ const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for
 const sqlRunInsert = `
 insert into {s}dataflow_run (` + runInserted + `)
 select id, $2, $3, coalesce($4, {now}), coalesce($4, {now}), {now}, $5, $6,
-	case when $14 then ` + reservedJob + ` else $7 end, $8, $9, $10, $11::json, $12::json, $13::json
+	case when $14 then ` + reservedJob + ` else $7 end, $8, $9, $10, $11::json, $12::json, $13::json, $17
 from {s}dataflow_flow where id = $1 and state = 'active' and ($15::jsonb is null or runtime = $15::jsonb) and not exists (
 	select from {s}dataflow_run t where t.flow_id = $1 and t.scheduled_for = $4 and t.trigger = 'schedule' and $2 = 'schedule')
 on conflict do nothing
@@ -26,7 +26,7 @@ returning ` + insertedColumns + `,
 	case when not $16 then ` + wakeOthers + ` end`
 
 const (
-	runInserted = `flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason, scope, params, from_cursor, until_cursor`
+	runInserted = `flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason, scope, params, from_cursor, until_cursor, trace_parent`
 	reservedJob = `nextval('{s}river_job_id_seq'::regclass)`
 	// Postgres tells the listeners when the transaction is committed. See listen.go.
 	wakeOthers      = `case when queue = '' and run_after <= {now} then pg_notify('` + wakeChannel + `', tableoid::text || ' ' || flow_id)::text end`
@@ -38,7 +38,7 @@ const (
 const sqlRunInsertMany = `
 insert into {s}dataflow_run (` + runInserted + `)
 select f.id, i.trigger, i.unique_key, coalesce(i.at, {now}), coalesce(i.at, {now}), {now}, i.max_attempts, i.queue,
-	case when i.reserve then ` + reservedJob + ` else i.job end, i.actor, i.reason, i.scope, i.params::json, i.from_cursor::json, i.until_cursor::json
+	case when i.reserve then ` + reservedJob + ` else i.job end, i.actor, i.reason, i.scope, i.params::json, i.from_cursor::json, i.until_cursor::json, i.trace_parent
 from ` + runItems + ` join {s}dataflow_flow f on f.id = i.flow_id and f.state = 'active' and (i.runtime is null or f.runtime = i.runtime)
 where not exists (
 	select from {s}dataflow_run t where t.flow_id = i.flow_id and t.scheduled_for = i.at and t.trigger = 'schedule' and i.trigger = 'schedule')
@@ -47,8 +47,8 @@ on conflict do nothing
 returning ` + insertedColumns + `, ` + wakeOthers + `, flow_id, unique_key`
 
 const runItems = `unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[], $5::integer[], $6::text[], $7::bigint[], $8::text[], $9::text[],
-	$10::text[], $11::text[], $12::text[], $13::text[], $14::boolean[], $15::jsonb[])
-	as i (flow_id, trigger, unique_key, at, max_attempts, queue, job, actor, reason, scope, params, from_cursor, until_cursor, reserve, runtime)`
+	$10::text[], $11::text[], $12::text[], $13::text[], $14::boolean[], $15::jsonb[], $16::text[])
+	as i (flow_id, trigger, unique_key, at, max_attempts, queue, job, actor, reason, scope, params, from_cursor, until_cursor, reserve, runtime, trace_parent)`
 
 // sqlRunWaiting for many runs.
 const sqlRunWaitingMany = `
@@ -147,6 +147,22 @@ from unnest($1::bigint[]) as f (id) cross join lateral (
 		select state, trigger, lease_no, scope from {s}dataflow_run
 		where flow_id = f.id and state = 'pending' and (run_after <= {now} or lease_no > 0)) live) r
 where r.in_progress + r.pending > 0`
+
+// Each part uses an index, flow by flow. The dead letters that count are limited.
+const sqlFlowStats = `
+select f.id, f.name, {now}, f.state, f.tripped_at, f.failures, f.last_success_at, r.in_progress, r.due, r.since, l.open, c.cursor::text, c.moved_at
+from unnest($1::bigint[]) as i (id) join {s}dataflow_flow f on f.id = i.id
+	left join {s}dataflow_checkpoint c on c.flow_id = f.id and c.scope = '' and c.partition = ''
+	cross join lateral (
+		select count(*) filter (where state = 'in_progress') as in_progress, count(*) filter (where state = 'pending') as due,
+			min(run_after) filter (where state = 'pending') as since
+		from (
+			select state, run_after from {s}dataflow_run where flow_id = f.id and state = 'in_progress'
+			union all
+			select state, run_after from {s}dataflow_run where flow_id = f.id and state = 'pending' and run_after <= {now}) live) r
+	cross join lateral (
+		select count(*) as open from (
+			select from {s}dataflow_dead_letter d where d.flow_id = f.id and d.closed_at is null limit $2) letters) l`
 
 // The run is updated before the checkpoint; a claim locks them in the same order.
 //

@@ -240,10 +240,10 @@ group by t.flow_id, f.name, t.day, t.state order by t.day, f.name, t.state`
 const sqlUpkeepTake = `
 insert into {s}dataflow_upkeep as u (task, worker, until, next_at) values ($1, $2, {clock} + $3::bigint * interval '1 microsecond', {clock})
 on conflict (task) do update set worker = excluded.worker, until = excluded.until
-where u.next_at <= {clock} and (u.worker = excluded.worker or u.until < {clock})`
+where u.next_at <= {clock} and (u.worker in ('', excluded.worker) or u.until < {clock})`
 
 const sqlUpkeepDone = `
-update {s}dataflow_upkeep set until = {clock}, next_at = {clock} + $3::bigint * interval '1 microsecond' where task = $1 and worker = $2`
+update {s}dataflow_upkeep set worker = '', until = {clock}, next_at = {clock} + $3::bigint * interval '1 microsecond' where task = $1 and worker = $2`
 
 // Removes the checkpoints of backfills that have no runs left: no run will continue there.
 const sqlScopePrune = `

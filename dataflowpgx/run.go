@@ -38,7 +38,7 @@ func insertArgs(p *dataflow.RunInsertParams) []any {
 	}
 	return []any{
 		p.FlowID, string(p.Trigger), nullText(p.UniqueKey), at, p.MaxAttempts, p.Queue, nullID(p.RiverJobID), p.Actor, p.Reason,
-		p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until), p.ReserveJob, nullJSON(p.Runtime), p.Quiet,
+		p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until), p.ReserveJob, nullJSON(p.Runtime), p.Quiet, p.TraceParent,
 	}
 }
 
@@ -56,7 +56,7 @@ func scanInserted(row pgx.Row, p *dataflow.RunInsertParams) (*dataflow.Run, erro
 func fillInserted(run *dataflow.Run, p *dataflow.RunInsertParams) {
 	utc(&run.ScheduledFor, &run.CreatedAt)
 	run.RunAfter, run.State, run.Trigger, run.MaxAttempts = run.ScheduledFor, dataflow.RunPending, p.Trigger, p.MaxAttempts
-	run.Queue, run.Actor, run.Reason, run.Scope = p.Queue, p.Actor, p.Reason, p.Scope
+	run.Queue, run.Actor, run.Reason, run.Scope, run.TraceParent = p.Queue, p.Actor, p.Reason, p.Scope, p.TraceParent
 	run.Params, run.FromCursor, run.UntilCursor = rawJSON(nullJSON(p.Params)), rawJSON(nullJSON(p.From)), rawJSON(nullJSON(p.Until))
 }
 
@@ -160,7 +160,7 @@ func (q *queries) waitingRuns(ctx context.Context, ps []*dataflow.RunInsertParam
 func insertColumns(ps []*dataflow.RunInsertParams) []any {
 	n := len(ps)
 	flows, jobs, attempts, ats, reserve := make([]int64, n), make([]*int64, n), make([]int, n), make([]*time.Time, n), make([]bool, n)
-	var texts [10][]*string
+	var texts [11][]*string
 	for c := range texts {
 		texts[c] = make([]*string, n)
 	}
@@ -170,11 +170,11 @@ func insertColumns(ps []*dataflow.RunInsertParams) []any {
 			ats[i] = &p.At
 		}
 		trigger := string(p.Trigger)
-		for c, text := range []*string{&trigger, nullText(p.UniqueKey), &p.Queue, &p.Actor, &p.Reason, &p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until), nullJSON(p.Runtime)} {
+		for c, text := range []*string{&trigger, nullText(p.UniqueKey), &p.Queue, &p.Actor, &p.Reason, &p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until), nullJSON(p.Runtime), &p.TraceParent} {
 			texts[c][i] = text
 		}
 	}
-	return []any{flows, texts[0], texts[1], ats, attempts, texts[2], jobs, texts[3], texts[4], texts[5], texts[6], texts[7], texts[8], reserve, texts[9]}
+	return []any{flows, texts[0], texts[1], ats, attempts, texts[2], jobs, texts[3], texts[4], texts[5], texts[6], texts[7], texts[8], reserve, texts[9], texts[10]}
 }
 
 // WaitingRun implements driverkit.RunInserter.
@@ -273,7 +273,7 @@ func scanRun(row pgx.Row, more ...any) (*dataflow.Run, error) {
 		&c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered,
 		&r.Total, &from, &to, &r.Error, &history, &r.Actor, &r.Reason, &r.CodeVersion,
 		&r.Rescues, &r.CancelRequestedAt, &r.CancelledBy, &r.CancelReason, &r.Slot, &c.Updated,
-		&r.Scope, &params, &until, &r.WaitsFor, &r.WaitsSince,
+		&r.Scope, &params, &until, &r.WaitsFor, &r.WaitsSince, &r.TraceParent,
 	}, more...)...)
 	if err != nil {
 		return nil, notFound(err)

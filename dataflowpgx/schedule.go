@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/driverkit"
 )
 
 func (q *queries) Now(ctx context.Context) (time.Time, error) {
@@ -147,6 +148,22 @@ func (q *queries) RunActivity(ctx context.Context, flowIDs []int64) (map[int64]*
 		return nil
 	})
 	return all, err
+}
+
+func (q *queries) FlowStats(ctx context.Context, flowIDs []int64) ([]*dataflow.FlowStats, error) {
+	rows, err := q.db.Query(ctx, q.store.text(sqlFlowStats), flowIDs, driverkit.DeadLettersCounted)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*dataflow.FlowStats, error) {
+		var s dataflow.FlowStats
+		var state string
+		var cursor *string
+		err := row.Scan(&s.FlowID, &s.Flow, &s.At, &state, &s.TrippedAt, &s.Failures, &s.LastSuccessAt, &s.InProgress, &s.Due, &s.DueSince, &s.DeadLetters, &cursor, &s.CursorAt)
+		utc(&s.At, s.TrippedAt, s.LastSuccessAt, s.DueSince, s.CursorAt)
+		s.State, s.Cursor = dataflow.FlowState(state), rawJSON(cursor)
+		return &s, err
+	})
 }
 
 func (q *queries) FlowsCrowded(ctx context.Context) ([]int64, error) {

@@ -37,6 +37,7 @@ func TestExplain(t *testing.T) {
 		"WaitLike": {text(sqlRunWaitingLike), []string{"dataflow_run_waiting"}},
 		"Tick":     {text(sqlRunByTick), []string{"dataflow_run_tick"}},
 		"Activity": {text(sqlRunActivity), []string{"dataflow_run_slot", "dataflow_run_waiting"}},
+		"Stats":    {text(sqlFlowStats), []string{"dataflow_run_slot", "dataflow_run_waiting", "dataflow_dead_letter_unclosed", "SEARCH f USING INTEGER PRIMARY KEY"}},
 		"FlowDue":  {text(sqlFlowDue), []string{"SEARCH f USING INTEGER PRIMARY KEY"}},
 		"FlowsDue": {text(sqlFlowsDue), []string{"dataflow_flow_next_run", "dataflow_flow_probe"}},
 		"List":     {text(list("", 10)), []string{"dataflow_run_all_ended (state=? AND trigger=? AND id<?)", "dataflow_run_slot", "dataflow_run_due"}},

@@ -6,13 +6,13 @@ const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for
 	r.read, r.written, r.redundant, r.filtered, r.dropped, r.dead_lettered,
 	r.total, r.from_cursor, r.to_cursor, r.error, r.errors, r.actor, r.reason, r.code_version,
 	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0), r.updated,
-	r.scope, r.params, r.until_cursor, r.waits_for, r.waits_since`
+	r.scope, r.params, r.until_cursor, r.waits_for, r.waits_since, r.trace_parent`
 
 // Adds no run to an inactive flow or one with another Runtime, to a flow with a waiting run of the same key, and to
 // a flow with a run of the same tick.
 const sqlRunInsert = `
-insert into dataflow_run (flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason, scope, params, from_cursor, until_cursor)
-select id, ?2, ?3, coalesce(?4, {now}), coalesce(?4, {now}), {now}, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13
+insert into dataflow_run (flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason, scope, params, from_cursor, until_cursor, trace_parent)
+select id, ?2, ?3, coalesce(?4, {now}), coalesce(?4, {now}), {now}, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?15
 from dataflow_flow where id = ?1 and state = 'active' and (?14 is null or runtime = ?14)
 on conflict do nothing
 returning id`
@@ -99,6 +99,18 @@ from (
 	select flow_id, state, trigger, lease_no, scope from dataflow_run indexed by dataflow_run_waiting
 	where flow_id in (select value from json_each(?1)) and state = 'pending' and (run_after <= {now} or lease_no > 0))
 group by flow_id`
+
+// Each part uses an index, flow by flow. The dead letters that count are limited.
+const sqlFlowStats = `
+select f.id, f.name, {now}, f.state, f.tripped_at, f.failures, f.last_success_at,
+	(select count(*) from dataflow_run r indexed by dataflow_run_slot where r.flow_id = f.id and r.state = 'in_progress'),
+	(select count(*) from dataflow_run r indexed by dataflow_run_waiting where r.flow_id = f.id and r.state = 'pending' and r.run_after <= {now}),
+	(select min(r.run_after) from dataflow_run r indexed by dataflow_run_waiting where r.flow_id = f.id and r.state = 'pending' and r.run_after <= {now}),
+	(select count(*) from (
+		select 1 from dataflow_dead_letter d indexed by dataflow_dead_letter_unclosed where d.flow_id = f.id and d.closed_at is null limit ?2)),
+	c.cursor, c.moved_at
+from json_each(?1) i join dataflow_flow f on f.id = i.value
+	left join dataflow_checkpoint c on c.flow_id = f.id and c.scope = '' and c.partition = ''`
 
 // Of two claims at once, the unique index on the slot lets one succeed. The count of
 // slotsTaken only avoids the error in the usual case. The claim clears the unique key, so

@@ -198,10 +198,10 @@ const sqlUpkeepTake = `
 insert into dataflow_upkeep as u (task, worker, until, next_at)
 values (?1, ?2, strftime('%Y-%m-%d %H:%M:%f', {now}, ?3 || ' seconds'), {now})
 on conflict (task) do update set worker = excluded.worker, until = excluded.until
-where u.next_at <= {now} and (u.worker = excluded.worker or u.until < {now})`
+where u.next_at <= {now} and (u.worker in ('', excluded.worker) or u.until < {now})`
 
 const sqlUpkeepDone = `
-update dataflow_upkeep set until = {now}, next_at = strftime('%Y-%m-%d %H:%M:%f', {now}, ?3 || ' seconds') where task = ?1 and worker = ?2`
+update dataflow_upkeep set worker = '', until = {now}, next_at = strftime('%Y-%m-%d %H:%M:%f', {now}, ?3 || ' seconds') where task = ?1 and worker = ?2`
 
 // Removes the checkpoints of backfills that have no runs left: no run will continue there.
 const sqlScopePrune = `

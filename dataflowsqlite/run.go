@@ -36,7 +36,7 @@ func (q *queries) InsertRun(ctx context.Context, p *dataflow.RunInsertParams) (*
 	var id int64
 	err := q.db.QueryRowContext(ctx, q.store.text(sqlRunInsert),
 		p.FlowID, string(p.Trigger), key, at, p.MaxAttempts, p.Queue, job, p.Actor, p.Reason,
-		p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until), nullJSON(p.Runtime)).Scan(&id)
+		p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until), nullJSON(p.Runtime), p.TraceParent).Scan(&id)
 	if err == nil && p.Backfill && p.Scope == "" {
 		err = q.one(ctx, sqlRunOwnScope, id)
 	}
@@ -160,7 +160,7 @@ func scanRun(row scanner) (*dataflow.Run, error) {
 		&c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered,
 		&r.Total, &from, &to, &r.Error, &history, &r.Actor, &r.Reason, &r.CodeVersion,
 		&r.Rescues, nullTimeText{&r.CancelRequestedAt}, &r.CancelledBy, &r.CancelReason, &r.Slot, &c.Updated,
-		&r.Scope, &params, &until, &r.WaitsFor, nullTimeText{&r.WaitsSince})
+		&r.Scope, &params, &until, &r.WaitsFor, nullTimeText{&r.WaitsSince}, &r.TraceParent)
 	if err != nil {
 		return nil, notFound(err)
 	}

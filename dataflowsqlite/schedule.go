@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/driverkit"
 )
 
 func (q *queries) Now(ctx context.Context) (time.Time, error) {
@@ -137,6 +138,21 @@ func (q *queries) RunActivity(ctx context.Context, flowIDs []int64) (map[int64]*
 		return id, err
 	}, sqlRunActivity, ids)
 	return all, err
+}
+
+func (q *queries) FlowStats(ctx context.Context, flowIDs []int64) ([]*dataflow.FlowStats, error) {
+	ids, err := jsonArray(flowIDs)
+	if err != nil {
+		return nil, err
+	}
+	return collect(ctx, q, func(row scanner) (*dataflow.FlowStats, error) {
+		var s dataflow.FlowStats
+		var cursor *string
+		err := row.Scan(&s.FlowID, &s.Flow, timeText{&s.At}, &s.State, nullTimeText{&s.TrippedAt}, &s.Failures, nullTimeText{&s.LastSuccessAt},
+			&s.InProgress, &s.Due, nullTimeText{&s.DueSince}, &s.DeadLetters, &cursor, nullTimeText{&s.CursorAt})
+		s.Cursor = rawJSON(cursor)
+		return &s, err
+	}, sqlFlowStats, ids, driverkit.DeadLettersCounted)
 }
 
 func (q *queries) FlowsCrowded(ctx context.Context) ([]int64, error) {

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"math"
 	"reflect"
 	"slices"
+	"time"
 
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/activedataflow/dataflow"
@@ -89,6 +92,13 @@ func (s *keysetSource[T]) Count(ctx context.Context, r dataflow.Request[Cursor])
 	return s.of.Count(ctx, r)
 }
 
+// Lag returns the age of the first row after the cursor, by the first column of the key and
+// the database's clock. It can tell if that column is a timestamp with time zone, or one
+// without of which the guard says that it is in UTC.
+func (s *keysetSource[T]) Lag(ctx context.Context, r dataflow.Request[Cursor]) (time.Duration, bool, error) {
+	return s.of.Lag(ctx, r)
+}
+
 // Notes returns what holds rows back, and what the catalogue says about the query.
 func (s *keysetSource[T]) Notes(ctx context.Context, r dataflow.Request[Cursor]) ([]string, error) {
 	return s.of.Notes(ctx, r)
@@ -156,6 +166,58 @@ func (s *keyset) Count(ctx context.Context, r dataflow.Request[Cursor]) (int64, 
 		return 0, transient(ctx, s.pool, s.query.Wrap(err))
 	}
 	return n, nil
+}
+
+// Lag returns the age of the first row after the cursor.
+func (s *keyset) Lag(ctx context.Context, req dataflow.Request[Cursor]) (age time.Duration, ok bool, err error) {
+	from, err := s.query.Start(req.Resumed, req.From)
+	if err != nil {
+		return 0, false, s.query.Wrap(err)
+	}
+	err = retryStale(s.pool, func() error {
+		age, ok, err = s.upTo(req).lag(ctx, from)
+		return err
+	})
+	if err != nil {
+		return 0, false, transient(ctx, s.pool, s.query.Wrap(err))
+	}
+	return age, ok, nil
+}
+
+// lag looks at the first row after a cursor, which the guard may still hold back.
+func (s *keyset) lag(ctx context.Context, from Cursor) (time.Duration, bool, error) {
+	r := &reader{keyset: s}
+	if _, err := r.describe(ctx, from); err != nil {
+		return 0, false, err
+	}
+	moment := rowmap.Qualified(s.query.Key)[0]
+	switch first := r.keys[0]; first.DataTypeOID {
+	case pgtype.TimestamptzOID:
+	case pgtype.TimestampOID:
+		if cast, err := guardFor(s.guard, first).cast(first); err != nil || cast == "" {
+			return 0, false, nil // it says not in which zone the times are
+		}
+		moment += " at time zone 'utc'"
+	default:
+		return 0, false, nil
+	}
+	query := s.query
+	query.PageSize = 1
+	age := "case when isfinite(" + moment + ") then (extract(epoch from clock_timestamp() - " + moment + ") * 1000000)::bigint else 0 end"
+	rows, err := s.pool.Query(ctx, query.PageQuery([]string{age}, from != nil), withCursor(s.args, from)...)
+	if err != nil {
+		return 0, false, err
+	}
+	defer rows.Close()
+	var micros int64
+	if rows.Next() {
+		if err := rows.Scan(&micros); err != nil {
+			return 0, false, err
+		}
+	}
+	rows.Close()
+	micros = min(max(micros, 0), math.MaxInt64/int64(time.Microsecond)) // 292 years
+	return time.Duration(micros) * time.Microsecond, rows.Err() == nil, rows.Err()
 }
 
 func (s *keyset) count(ctx context.Context, from Cursor) (n int64, err error) {

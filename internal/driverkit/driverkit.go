@@ -33,3 +33,6 @@ func CheckpointOf(run *dataflow.Run) Checkpoint {
 		return Checkpoint{Partition: "slot " + strconv.Itoa(run.Slot)}
 	}
 }
+
+// DeadLettersCounted is up to how many dead letters of a flow FlowStats counts.
+const DeadLettersCounted = 10_000

@@ -1,7 +1,10 @@
 package drivertest
 
 import (
+	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -20,6 +23,7 @@ func activityRules() []rule {
 		{name: "FlowsApart", run: activityFlowsApart},
 		{name: "OfMany", run: activityOfMany},
 		{name: "Crowded", run: crowded},
+		{name: "FlowStats", run: flowStats},
 	}
 }
 
@@ -165,4 +169,47 @@ func crowded(t *test) {
 	_, err := t.store.RunCancel(t.Context(), &dataflow.RunCancelParams{RunID: second.ID})
 	require.NoError(t, err)
 	requireCrowded(f)
+}
+
+// FlowStats counts what waits and is worked now, and leaves out what is for later, has ended or
+// was replayed.
+func flowStats(t *test) {
+	c := t.clocked()
+	idle, busy := t.flow("idle"), t.flow("busy")
+	run := t.inProgress(busy.ID)
+	t.kept(run.Run, 3)
+	_, err := t.store.DeadLetterReplayed(t.Context(), t.letters(dataflow.DeadLetterListParams{})[0].ID, false)
+	require.NoError(t, err)
+	t.end(failing(run, dataflow.RunFailed, "disk full"))
+	t.inProgress(busy.ID)
+	t.pending(busy.ID)
+	since := c.Now()
+	c.advance(time.Hour)
+	t.insert(dataflow.RunInsertParams{FlowID: busy.ID, UniqueKey: "another"})
+	t.insert(dataflow.RunInsertParams{FlowID: busy.ID, UniqueKey: "later", At: c.Now().Add(time.Hour)})
+
+	require.NoError(t, t.store.InTx(t.Context(), func(ctx context.Context, tx dataflow.Tx) error {
+		q, err := t.store.With(tx)
+		require.NoError(t, err)
+		_, err = q.CursorLock(ctx, idle.ID)
+		require.NoError(t, err)
+		return q.CursorSet(ctx, &dataflow.CursorSetParams{FlowID: idle.ID, To: raw(`7`)})
+	}))
+	moved := c.Now()
+	c.advance(time.Minute)
+
+	stats, err := t.store.FlowStats(t.Context(), []int64{busy.ID, idle.ID, 1 << 40})
+	require.NoError(t, err)
+	require.Len(t, stats, 2)
+	slices.SortFunc(stats, func(a, b *dataflow.FlowStats) int { return strings.Compare(a.Flow, b.Flow) })
+	require.Equal(t, &dataflow.FlowStats{
+		FlowID: idle.ID, Flow: "idle", At: c.Now(), State: dataflow.FlowActive, Cursor: raw(`7`), CursorAt: &moved,
+	}, stats[1])
+	require.Equal(t, &dataflow.FlowStats{
+		FlowID: busy.ID, Flow: "busy", At: c.Now(), State: dataflow.FlowActive, Failures: 1, InProgress: 1, Due: 2, DueSince: &since, DeadLetters: 2,
+	}, stats[0])
+
+	none, err := t.store.FlowStats(t.Context(), []int64{})
+	require.NoError(t, err)
+	require.Empty(t, none)
 }

@@ -101,6 +101,8 @@ func callSchedule(ctx context.Context, q dataflow.Queries, note func(name string
 	note("ProcessList", err)
 	_, err = q.RunActivity(ctx, []int64{1})
 	note("RunActivity", err)
+	_, err = q.FlowStats(ctx, []int64{1})
+	note("FlowStats", err)
 	_, err = q.RunInsert(ctx, tickParams(1, tickAt(0)))
 	note("RunInsert of a tick", err)
 }

@@ -52,12 +52,12 @@ func insertAll(t *test) {
 	at := time.Date(2031, 2, 3, 4, 5, 6, 7e6, time.UTC)
 	run := t.insert(dataflow.RunInsertParams{
 		FlowID: f.ID, Trigger: dataflow.TriggerSchedule, UniqueKey: "key", At: at, MaxAttempts: 3,
-		Queue: "etl", RiverJobID: 1 << 40, Actor: "ann", Reason: "it's \"due\"; drop table é",
+		Queue: "etl", RiverJobID: 1 << 40, Actor: "ann", Reason: "it's \"due\"; drop table é", TraceParent: "00-a-b-01",
 	})
 	want := &dataflow.Run{
 		ID: run.ID, FlowID: f.ID, FlowName: "orders", State: dataflow.RunPending, Trigger: dataflow.TriggerSchedule,
 		ScheduledFor: at, RunAfter: at, CreatedAt: run.CreatedAt, MaxAttempts: 3,
-		Queue: "etl", RiverJobID: 1 << 40, Actor: "ann", Reason: "it's \"due\"; drop table é", Errors: []dataflow.AttemptError{},
+		Queue: "etl", RiverJobID: 1 << 40, Actor: "ann", Reason: "it's \"due\"; drop table é", TraceParent: "00-a-b-01", Errors: []dataflow.AttemptError{},
 	}
 	require.Equal(t, want, run)
 	t.requireNow(&run.CreatedAt)

@@ -110,6 +110,8 @@ func upkeepOne(t *test) {
 	clock.advance(time.Hour)
 	require.True(t, t.take("cleanup", "b"))
 	require.False(t, t.take("cleanup", "a"))
+	require.NoError(t, t.store.UpkeepDone(t.Context(), "cleanup", "b", 0))
+	require.True(t, t.take("cleanup", "a"), "at once")
 }
 
 // Another worker takes the task of a worker that has died.

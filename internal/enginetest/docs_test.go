@@ -294,7 +294,7 @@ func TestDocs_BlocksAreCode(t *testing.T) {
 	code := flattened(t, "docs_test.go")
 	recipes, err := filepath.Glob("../../connector/*/recipes_test.go")
 	require.NoError(t, err)
-	for _, file := range append(recipes, "../../dataflowtest/recipes_test.go") {
+	for _, file := range append(recipes, "../../dataflowtest/recipes_test.go", "../../dataflowotel/recipes_test.go") {
 		code += flattened(t, file)
 	}
 	docs := []string{"../../ARCHITECTURE.md", "../../CONTRIBUTING.md", "../../SECURITY.md"}
