@@ -219,8 +219,12 @@ func (c *Client) hasStarted(ctx context.Context, f *Flow) error {
 }
 
 // letNext wakes who may work the next run of a flow, after a run without a River job has ended or
-// was handed back. The loop of this client looks by itself, unless it is stopping.
+// was handed back. The loop of this client looks by itself, unless it is stopping. If the flow has
+// a group, it wakes also who may work the run that waits longest for a place there.
 func (c *Client) letNext(ctx context.Context, f *Flow) {
+	if f.opts.Group != "" {
+		c.jobs.letNextOfGroup(context.WithoutCancel(ctx), f, c.worker.wakeAll)
+	}
 	if _, ok := queuedOf(f.Runtime); ok {
 		return
 	}

@@ -50,6 +50,7 @@ const (
 	CauseNoProcess     CauseCode = "no_process"        // no started client is alive
 	CauseNotRegistered CauseCode = "not_registered"    // no live process has the flow's code
 	CauseBlocked       CauseCode = "blocked"           // a run waits for another run
+	CauseGroup         CauseCode = "group_full"        // a run waits for a place in its group
 	CauseNoConnection  CauseCode = "no_connection"     // a run waits for connections of a pool
 	CauseBackingOff    CauseCode = "backing_off"       // a run waits for its next attempt
 	CauseNotDue        CauseCode = "not_due"           // a run waits for its time

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"math"
 	"os"
 	"slices"
 	"time"
@@ -32,6 +34,12 @@ const (
 type Config struct {
 	// Flows are the flows whose code this process has. Start registers them.
 	Flows []*Flow
+
+	// Groups are the limits of groups of flows, by the groups' names: how many runs of the flows of
+	// a group may be in progress at once, in all processes together. See [FlowOptions].Group. The
+	// database holds the limit. If processes declare different ones, the last one to be registered
+	// holds, and the log and the command doctor say so.
+	Groups map[string]int
 
 	// River is the service's own configuration of River, for its own workers and queues
 	// beside ours. The client works on a copy, to which it adds the queues of the
@@ -145,6 +153,7 @@ func (c *Config) withDefaults() Config {
 		d.ID = newWorkerID()
 	}
 	d.RuntimeAdapter = cmp.Or(d.RuntimeAdapter, Heartbeat{}.Type())
+	d.Groups = maps.Clone(d.Groups)
 	d.Flows = slices.Clone(d.Flows)
 	for i, f := range d.Flows {
 		d.Flows[i] = f.adapted(d.RuntimeAdapter)
@@ -196,6 +205,15 @@ func (c *Config) validate() error {
 	}
 	if c.River != nil && c.River.Schema != "" && c.River.Schema != c.Schema {
 		errs = append(errs, &ConfigError{Field: "Schema", Reason: fmt.Sprintf("%q is not River.Schema, %q: leave one of them empty", c.Schema, c.River.Schema)})
+	}
+	for name, limit := range c.Groups {
+		field := fmt.Sprintf("Groups[%q]", stored.Clip(name))
+		if err := validateName(name); err != nil {
+			errs = append(errs, &ConfigError{Field: field, Reason: "of the name: " + err.Error()})
+		}
+		if limit < 1 || limit > math.MaxInt32 {
+			errs = append(errs, &ConfigError{Field: field, Reason: fmt.Sprintf("%d is out of range: use 1 or more", limit)})
+		}
 	}
 	seen := make(map[string]bool)
 	for i, f := range c.Flows {

@@ -49,7 +49,8 @@ type Store interface {
 	InTx(ctx context.Context, fn func(ctx context.Context, tx Tx) error) error
 	// RunClaimMany claims runs, as RunClaim does, in one transaction of its own. It returns an
 	// answer for each, in their order. The worker, the lease and the version of all are the
-	// same. It waits for no other transaction. An error means that no run was claimed, or that
+	// same. It waits for no other transaction. A run of a flow with a group may be left to
+	// RunClaim, as if it were busy. An error means that no run was claimed, or that
 	// it is not known.
 	RunClaimMany(ctx context.Context, claims []*RunClaimParams) ([]ClaimAnswer, error)
 	// RunEndMany ends runs, as RunEnd does, in one transaction of its own. It returns an answer
@@ -310,6 +311,13 @@ type Queries interface {
 	// FlowsCrowded returns the flows with OverlapCancelOther that have more than one run of
 	// their own that is in progress, is due, or has been claimed before.
 	FlowsCrowded(ctx context.Context) ([]int64, error)
+	// GroupSet stores the limit of a group: how many runs of its flows may be in progress at once.
+	GroupSet(ctx context.Context, name string, limit int, by string) error
+	// GroupList returns the groups by their names.
+	GroupList(ctx context.Context) ([]*FlowGroup, error)
+	// GroupNext returns the oldest run that waits for a place in the group of a flow. It has its
+	// id, its flow's id and name, MaxAttempts and Queue alone. Nil: there is none.
+	GroupNext(ctx context.Context, flowID int64) (*Run, error)
 	// RunClaim makes a pending run in_progress, moves the sequence number of its
 	// checkpoint, and returns the claim. It must be called in a transaction. It returns
 	// nil unless all of this is true:
@@ -321,6 +329,10 @@ type Queries interface {
 	//     worker is due there.
 	//   - If Slots is 1, Backfills is 0 and the run is a backfill's: no own run of the
 	//     flow is due in the same queue.
+	//
+	//   - If the flow has a group: it has a place for the run, and for the older runs of the group
+	//     that were refused for that alone in the last 20 seconds. If the run is refused for that
+	//     alone, RunClaim stores what it waits for.
 	//
 	// With Backfills, a backfill takes one of that many slots, from [FirstBackfillSlot]
 	// on. One is free if fewer backfills of the flow are in progress, in any slots.

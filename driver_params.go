@@ -24,7 +24,26 @@ type FlowDefinition struct {
 	PauseAfter   int           // failures in a row, 0: never
 	ProbeAfter   time.Duration // 0: never
 	After        After
+	Group        string // empty: none
 }
+
+// FlowGroup is a group of flows that share a limit, as it is stored.
+type FlowGroup struct {
+	Name  string
+	Limit int
+	// SetBy and SetAt say which process set the limit last, and when.
+	SetBy      string
+	SetAt      time.Time
+	InProgress int // runs
+}
+
+// WaitsForGroup begins WaitsFor of a run that waits for a place in its group.
+const WaitsForGroup = "a place in the group "
+
+// GroupAskedText is for how long a run that was refused for lack of a place in its group keeps
+// younger runs from that place, as both databases read it. Whoever works the run tries again in
+// that time.
+const GroupAskedText = "20 seconds"
 
 // DueAfter is a flow that is to run because another one has succeeded. Its place is that of the
 // other flow's last success.

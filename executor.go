@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/riverqueue/river/rivertype"
@@ -168,6 +169,8 @@ func (c *candidate) refusal() error {
 		return fmt.Errorf("%w: run %d is in progress on worker %s", ErrAlreadyRunning, c.busy[0].ID, c.busy[0].Worker)
 	case run.RunAfter.After(c.now):
 		return fmt.Errorf("%w until %s", ErrNotDue, run.RunAfter.Format(time.RFC3339Nano))
+	case strings.HasPrefix(run.WaitsFor, WaitsForGroup):
+		return fmt.Errorf("%w: it waits for %s", errGroupFull, run.WaitsFor)
 	default:
 		return fmt.Errorf("%w: another run of the flow was in progress a moment ago, or goes first: the run of an earlier tick, one that lost its worker, or one of the flow's own before a backfill", ErrAlreadyRunning)
 	}

@@ -69,6 +69,9 @@ const suspectAfter = 2
 // errOneSuspect rolls a claim back.
 var errOneSuspect = fmt.Errorf("%w: this process works another run that lost its workers: it works such runs one at a time", ErrAlreadyRunning)
 
+// errGroupFull says that a run waits for a place in its group.
+var errGroupFull = fmt.Errorf("%w: the flow's group has no place", ErrAlreadyRunning)
+
 func (e *FlowExecutor) claimParams(flow *Flow, runID int64) *RunClaimParams {
 	c, slots := e.client.config, flow.slots()
 	return &RunClaimParams{
@@ -81,6 +84,9 @@ func (e *FlowExecutor) claimParams(flow *Flow, runID int64) *RunClaimParams {
 // lost, and it came about, the run waits until the lease has lapsed.
 func (e *FlowExecutor) claim(ctx context.Context, flow *Flow, runID int64) (a *attempt, err error) {
 	defer e.client.leases.enter()()
+	if flow.opts.Group != "" {
+		return e.claimAlone(ctx, flow, runID)
+	}
 	answer, err := e.client.leases.made.Do(ctx, e.claimParams(flow, runID))
 	switch {
 	case e.alone(ctx, answer.Busy, err):

@@ -27,6 +27,7 @@ func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Ru
 		if a.run.IsBackfill() && !a.flow.ownSlots(a.run) { // it lets other runs go first
 			e.client.jobs.wakeNext(context.WithoutCancel(ctx), a.flow, a.run)
 		}
+		e.client.letNext(context.WithoutCancel(ctx), a.flow)
 		return a.run, nil
 	case errors.Is(cause, ErrFenced):
 		a.log.WarnContext(ctx, "dataflow: run was taken over by another worker; nothing of this batch is committed")

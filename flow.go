@@ -137,6 +137,12 @@ type FlowOptions struct {
 	// Flows that follow each other in a circle are not registered: see [Client.RegistrationErrors].
 	After After
 
+	// Group is the group of flows with which this one shares a limit of [Config].Groups, such as
+	// one for all flows that call the same API. A run that finds no place waits as pending. The
+	// oldest due run goes first. A flow whose group no process has declared is not registered:
+	// see [Client.RegistrationErrors]. Empty: none.
+	Group string
+
 	// OnBadRecord decides about a record that cannot be read, transformed or, with a
 	// target of [ToTx] or [ToReplace], written. Nil: [FailFast].
 	OnBadRecord Policy
@@ -237,7 +243,7 @@ func (f *Flow) definition(codeVersion string) (*FlowDefinition, error) {
 	settings := f.Runtime.Settings()
 	plan := settings.Schedule.settings(settings.Interval)
 	d := &FlowDefinition{
-		Name: f.Name, Runtime: runtime, Guarantee: f.Guarantee, CodeVersion: codeVersion, After: f.opts.After,
+		Name: f.Name, Runtime: runtime, Guarantee: f.Guarantee, CodeVersion: codeVersion, After: f.opts.After, Group: f.opts.Group,
 		PauseAfter: settings.Schedule.PauseAfter, ProbeAfter: plan.ProbeWait(),
 	}
 	if d.Schedule, err = json.Marshal(schedule.Stored{Settings: *plan, Disabled: !settings.Enabled}); err != nil {
@@ -252,6 +258,9 @@ func (f *Flow) definition(codeVersion string) (*FlowDefinition, error) {
 	parts := [][]byte{d.Source, d.Sink, d.Runtime, []byte(d.Guarantee)}
 	if f.opts.After != (After{}) {
 		parts = append(parts, fmt.Appendf(nil, "after %t %s", f.opts.After.OnlyIfRows, f.opts.After.Flow))
+	}
+	if f.opts.Group != "" {
+		parts = append(parts, []byte("group "+f.opts.Group))
 	}
 	sum := sha256.Sum256(bytes.Join(parts, []byte{0}))
 	d.Hash = hex.EncodeToString(sum[:8])

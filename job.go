@@ -166,6 +166,8 @@ func (j *DataFlowJob) outcome(ctx context.Context, log *slog.Logger, job *river.
 			j.client.pools.later(ctx, flow, run)
 		}
 		return river.JobSnooze(snoozeFull)
+	case errors.Is(err, errGroupFull):
+		return river.JobSnooze(snoozeFull)
 	case errors.Is(err, ErrAlreadyRunning):
 		return river.JobSnooze(snoozeBusy)
 	case errors.Is(err, ErrNotDue):

@@ -332,6 +332,27 @@ func (j *jobs) wakeRun(ctx context.Context, f *Flow, next *NextRun) {
 	}
 }
 
+// letNextOfGroup adds a River job for the run that waits longest for a place in a flow's group, or
+// wakes the loops for it. Without that, its job and the loops find the place soon.
+func (j *jobs) letNextOfGroup(ctx context.Context, f *Flow, loops func(ctx context.Context, flowID int64)) {
+	next, err := j.store.GroupNext(ctx, f.ID)
+	switch {
+	case err != nil:
+		j.notWoken(ctx, f, err)
+	case next == nil:
+	case next.Queue == "":
+		loops(ctx, next.FlowID)
+	default:
+		err := j.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+			_, err := j.add(ctx, tx, next, river.InsertOpts{Queue: next.Queue})
+			return err
+		})
+		if err != nil {
+			j.notWoken(ctx, f, err)
+		}
+	}
+}
+
 func (j *jobs) notWoken(ctx context.Context, f *Flow, err error) {
 	j.log.WarnContext(ctx, "dataflow: could not add a job for the next run; the job that it has tries again later", slog.String(logFlow, f.Name), slog.String(logError, err.Error()))
 }

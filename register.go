@@ -4,10 +4,12 @@ package dataflow
 // flows, the jobs, the scheduler and the gate.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -20,6 +22,9 @@ type registrar struct {
 	flows *registry
 	jobs  *jobs
 	gate  *gate
+
+	groupsSet    bool
+	saidOfGroups map[string]string // what was logged, by the group
 
 	changes int64 // the flows were read up to this place; 0: they were not
 }
@@ -52,6 +57,7 @@ func (r *registrar) registerAll(ctx context.Context) error {
 func (r *registrar) registerFlows(ctx context.Context, flows []*Flow) error {
 	var errs []error
 	fail := func(f *Flow, err error) { errs = append(errs, r.note(f, err)) }
+	groups, groupErr := r.setGroups(ctx, flows)
 	var same stored.Comparer
 	var changed, kept []*registering
 	for part := range slices.Chunk(flows, readTogether) {
@@ -62,7 +68,7 @@ func (r *registrar) registerFlows(ctx context.Context, flows []*Flow) error {
 		found, now, err := r.find(ctx, names)
 		for _, f := range part {
 			one := &registering{flow: f, before: found[f.Name]}
-			err := err
+			err := cmp.Or(err, f.missing(groups, groupErr))
 			if err == nil {
 				err = guard(func() error { return one.declare(r.config.CodeVersion) })
 			}
@@ -92,6 +98,68 @@ func (r *registrar) registerFlows(ctx context.Context, flows []*Flow) error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// setGroups stores the limits of the groups that this process declares, and returns which groups
+// there are. It reads none if no flow needs one.
+func (r *registrar) setGroups(ctx context.Context, flows []*Flow) (map[string]bool, error) {
+	if len(r.config.Groups) == 0 && !slices.ContainsFunc(flows, func(f *Flow) bool { return f.opts.Group != "" }) {
+		return nil, nil
+	}
+	if err := r.compareGroups(ctx); err != nil {
+		return nil, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.config.Groups)) {
+		if r.groupsSet {
+			break // another process may have been registered since
+		}
+		if err := r.store.GroupSet(ctx, name, r.config.Groups[name], r.config.ID); err != nil {
+			return nil, fmt.Errorf("store the limit of group %q: %w", name, err)
+		}
+	}
+	r.groupsSet = true
+	all, err := r.store.GroupList(ctx)
+	there := make(map[string]bool, len(all))
+	for _, g := range all {
+		there[g.Name] = true
+	}
+	return there, err
+}
+
+// compareGroups logs where the stored limit of a group is not the one that this process declares.
+func (r *registrar) compareGroups(ctx context.Context) error {
+	if len(r.config.Groups) == 0 {
+		return nil
+	}
+	all, err := r.store.GroupList(ctx)
+	if err != nil {
+		return fmt.Errorf("read the limits of groups: %w", err)
+	}
+	for _, g := range all {
+		own, declared := r.config.Groups[g.Name]
+		if said := fmt.Sprint(g.Name, g.Limit, g.SetAt); declared && own != g.Limit && r.saidOfGroups[g.Name] != said {
+			if r.saidOfGroups == nil {
+				r.saidOfGroups = make(map[string]string)
+			}
+			r.saidOfGroups[g.Name] = said
+			r.log.WarnContext(ctx, "dataflow: processes declare different limits for a group; the last one to be registered holds", slog.String("group", g.Name),
+				slog.Int("own", own), slog.Int("stored", g.Limit), slog.String("set_by", g.SetBy), slog.Time("set_at", g.SetAt))
+		}
+	}
+	return nil
+}
+
+// missing returns why a flow has no group, or nil if it needs none or has it.
+func (f *Flow) missing(groups map[string]bool, err error) error {
+	switch {
+	case f.opts.Group == "" || err == nil && groups[f.opts.Group]:
+		return nil
+	case err != nil:
+		return err
+	default:
+		return &ConfigError{Field: fmt.Sprintf("Flows[%q].Group", f.Name), Reason: fmt.Sprintf(
+			"no process has declared the group %q: add it, with its limit, to Config.Groups", f.opts.Group)}
+	}
 }
 
 // keepEnds makes the database keep the ends of the flows' runs, if this client tells of them.

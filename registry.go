@@ -4,6 +4,7 @@ package dataflow
 // It knows the words.
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -218,9 +219,10 @@ func (r *registry) loops() bool {
 }
 
 // lane is a line of runs that take places of their own: a flow's own runs, or its backfills if
-// they have slots of their own.
+// they have slots of their own. The flows of a group have one lane.
 type lane struct {
-	flowID   int64
+	flowID   int64  // 0: of any flow of the group
+	group    string // in place of a flow
 	ownSlots bool
 }
 
@@ -231,6 +233,9 @@ func (r *registry) laneOf(run *Run) (lane, int) {
 	f := r.known[run.FlowID]
 	if f == nil {
 		return lane{flowID: run.FlowID}, 1
+	}
+	if g := f.opts.Group; g != "" { // the others would only be refused
+		return lane{group: g, ownSlots: f.ownSlots(run)}, cmp.Or(r.config.Groups[g], r.config.MaxWorkers)
 	}
 	return lane{flowID: run.FlowID, ownSlots: f.ownSlots(run)}, f.places(run)
 }

@@ -131,7 +131,7 @@ func (c *Config) retryLimit() time.Duration { return min(c.retryEvery(), sliceGr
 // How long a job that cannot be worked now is snoozed. A snooze spends no attempt.
 const (
 	snoozeBusy          = 2 * time.Second  // another run of the flow is in progress
-	snoozeFull          = 10 * time.Second // its pool has no room; a new job comes once it has
+	snoozeFull          = 10 * time.Second // its pool, or its group, has no room; a new job comes once it has
 	snoozeStopped       = time.Second      // this process is stopping
 	snoozeNotRegistered = 5 * time.Second  // another process may have the code
 	soonest             = 100 * time.Millisecond

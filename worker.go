@@ -211,6 +211,7 @@ func (w *worker) poll(ctx context.Context) {
 		case <-again.C:
 			do("registering flows", w.registrar.registerAgain)
 			do("looking for migrated flows", w.registrar.followMigrations)
+			do("looking at the limits of groups", w.registrar.compareGroups)
 		case <-next.C:
 			due = true
 		}

@@ -49,7 +49,7 @@ const target = `create table dst (id bigint primary key, name text not null, amo
 
 const tables = `
 create table src (id bigint primary key, name text not null, amount numeric not null, updated_at timestamptz not null) with (autovacuum_enabled = off);
-`+target+`;
+` + target + `;
 create table progress (name text primary key, last bigint not null);
 insert into progress values ('loop', 0)`
 

@@ -50,10 +50,22 @@ func (q *queries) claim(ctx context.Context, sql claimSQL, suspect int, claims [
 	}
 	first := claims[0]
 	var b pgx.Batch
+	if sql.group != "" {
+		b.Queue(q.store.text(sql.group), first.RunID)
+	}
 	b.Queue(q.store.text(sql.lock), ids)
 	b.Queue(q.store.text(sql.claim), ids, slots, backfills, restart, flows, first.Worker, first.Lease.Microseconds(), first.CodeVersion, suspect)
+	if sql.ask != "" {
+		b.Queue(q.store.text(sql.ask), first.RunID, slots[0], backfills[0])
+	}
 	results := q.db.SendBatch(ctx, &b)
-	_, err := results.Exec()
+	var err error
+	if sql.group != "" {
+		_, err = results.Exec()
+	}
+	if err == nil {
+		_, err = results.Exec()
+	}
 	if err == nil {
 		err = answersOfClaims(results, answers)
 	}

@@ -11,19 +11,19 @@ import (
 
 func (q *queries) FlowUpsert(ctx context.Context, ds ...*dataflow.FlowDefinition) ([]*dataflow.FlowRecord, error) {
 	n := len(ds)
-	var texts [8][]*string
+	var texts [9][]*string
 	for c := range texts {
 		texts[c] = make([]*string, n)
 	}
 	pauses, probes := make([]int, n), make([]int64, n)
 	for i, d := range ds {
 		source, sink, runtime, guarantee := string(d.Source), string(d.Sink), string(d.Runtime), string(d.Guarantee)
-		for c, text := range []*string{&d.Name, &source, &sink, &runtime, &guarantee, &d.CodeVersion, &d.Hash, nullJSON(d.MigratedFrom)} {
+		for c, text := range []*string{&d.Name, &source, &sink, &runtime, &guarantee, &d.CodeVersion, &d.Hash, nullJSON(d.MigratedFrom), &d.Group} {
 			texts[c][i] = text
 		}
 		pauses[i], probes[i] = d.PauseAfter, d.ProbeAfter.Microseconds()
 	}
-	recs, err := q.flows(ctx, sqlFlowUpsert, texts[0], texts[1], texts[2], texts[3], texts[4], texts[5], texts[6], pauses, probes, texts[7])
+	recs, err := q.flows(ctx, sqlFlowUpsert, texts[0], texts[1], texts[2], texts[3], texts[4], texts[5], texts[6], pauses, probes, texts[7], texts[8])
 	if err != nil {
 		return nil, err
 	}

@@ -25,14 +25,14 @@ const sqlFlowsChanged = `select ` + flowColumns + ` from {s}dataflow_flow f wher
 // sqlFlowPlan. New flows are added in the order of their names, in which another process adds
 // them too.
 const sqlFlowUpsert = `
-insert into {s}dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, pause_after, probe_after, runtime_from, schedule_at, created_at, updated_at, changed)
-select name, source::jsonb, sink::jsonb, runtime::jsonb, guarantee, code_version, hash, pause_after, probe_after, runtime_from::jsonb, {now}, {now}, {now}, ` + thisChange + `
-from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::integer[], $9::bigint[], $10::text[])
-	as d (name, source, sink, runtime, guarantee, code_version, hash, pause_after, probe_after, runtime_from) order by name
+insert into {s}dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, pause_after, probe_after, runtime_from, group_name, schedule_at, created_at, updated_at, changed)
+select name, source::jsonb, sink::jsonb, runtime::jsonb, guarantee, code_version, hash, pause_after, probe_after, runtime_from::jsonb, group_name, {now}, {now}, {now}, ` + thisChange + `
+from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::integer[], $9::bigint[], $10::text[], $11::text[])
+	as d (name, source, sink, runtime, guarantee, code_version, hash, pause_after, probe_after, runtime_from, group_name) order by name
 on conflict (name) do update set changed = excluded.changed,
 	source = excluded.source, sink = excluded.sink, runtime = excluded.runtime, guarantee = excluded.guarantee,
 	code_version = excluded.code_version, definition_hash = excluded.definition_hash,
-	pause_after = excluded.pause_after, probe_after = excluded.probe_after, runtime_from = excluded.runtime_from,
+	pause_after = excluded.pause_after, probe_after = excluded.probe_after, runtime_from = excluded.runtime_from, group_name = excluded.group_name,
 	updated_at = case when f.definition_hash = excluded.definition_hash then f.updated_at else excluded.updated_at end
 returning ` + flowColumns
 

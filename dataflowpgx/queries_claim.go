@@ -28,6 +28,8 @@ import "strings"
 // the flow. It takes the index of all leases to be as short. That has an entry for each run that
 // was in progress since the last vacuum.
 //
+// The claim of many is busy with a run whose flow has a group. See groupHasRoom.
+//
 // The claim clears the unique key, so that another run can wait while this one is worked.
 // Moving the sequence number of the checkpoint fences off the flow's previous worker: its
 // next checkpoint finds no row. The run is locked before the checkpoint.
@@ -37,13 +39,13 @@ with item as materialized (
 	from unnest((select $1::bigint[]), (select $2::integer[]), (select $3::integer[]), (select $4::boolean[]), (select $5::bigint[]))
 		with ordinality as i (id, slots, backfills, restart, flow_id, n)
 ), due as materialized (
-	select i.id, i.slots, i.backfills, i.restart, i.n, i.state, r.flow_id, f.name
+	select i.id, i.slots, i.backfills, i.restart, i.n, i.state, r.flow_id, f.name, f.group_name
 	from item i join {s}dataflow_run r on r.id = i.id join {s}dataflow_flow f on f.id = r.flow_id
-	where r.state = i.state and r.run_after <= {now} and f.state = 'active' and (i.flow_id = 0 or r.flow_id = i.flow_id)
+	where r.state = i.state and r.run_after <= {now} and f.state = 'active' and (i.flow_id = 0 or r.flow_id = i.flow_id){room}
 ), held as materialized (
 	select r.id, r.flow_id, r.scope, r.trigger, r.lease_no, r.scheduled_for, r.queue, r.from_cursor, d.slots, d.backfills, d.restart, d.n, d.name
 	from due d join {s}dataflow_run r on r.id = d.id
-	where d.flow_id = any(coalesce((select string_to_array(current_setting('dataflow.claim', true), ',')::bigint[]), '{}')) and r.state = d.state and r.run_after <= {now} and r.rescues < $9{held}
+	where d.flow_id = any(coalesce((select string_to_array(current_setting('dataflow.claim', true), ',')::bigint[]), '{}')) and r.state = d.state and r.run_after <= {now} and r.rescues < $9{grouped}{held}
 ), ranked as (
 	select r.*, ` + hasBackfillSlot + ` as apart, ` + slotLimit + ` - t.count as room, t.slots as taken,
 		row_number() over (partition by r.flow_id, ` + hasBackfillSlot + ` order by r.scope <> '', r.id) as place
@@ -141,15 +143,16 @@ const (
 var (
 	many = strings.NewReplacer(
 		"{lock}", "pg_try_advisory_xact_lock", "{locked}", "",
-		"{held}", "\n\tfor no key update of r skip locked", "{reached}", "for no key update of c skip locked")
-	one = strings.NewReplacer("{lock}", "pg_advisory_xact_lock", "{locked}", " is not null", "{held}", "", "{reached}", "")
+		"{grouped}", " and d.group_name = ''", "{room}", "", "{held}", "\n\tfor no key update of r skip locked", "{reached}", "for no key update of c skip locked")
+	one = strings.NewReplacer("{lock}", "pg_advisory_xact_lock", "{locked}", " is not null", "{grouped}", "", "{room}", "\n\t\tand "+groupHasRoom, "{held}", "", "{reached}", "")
 
 	claimMany = claimSQL{lock: many.Replace(sqlClaimLock), claim: many.Replace(sqlClaim)}
-	claimOne  = claimSQL{lock: one.Replace(sqlClaimLock), claim: one.Replace(sqlClaim)}
+	claimOne  = claimSQL{group: sqlGroupLock, lock: one.Replace(sqlClaimLock), claim: one.Replace(sqlClaim), ask: sqlGroupAsk}
 )
 
-// claimSQL are the statements of a claim, which are sent together.
-type claimSQL struct{ lock, claim string }
+// claimSQL are the statements of a claim, which are sent together, in this order. Those about the
+// group are for one run alone.
+type claimSQL struct{ group, lock, claim, ask string }
 
 // What the end of an attempt changes in its run, r, and in its flow, f. Their new values are
 // those of i; callback_until is the flow's.

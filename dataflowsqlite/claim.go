@@ -45,7 +45,10 @@ func (q *queries) claim(ctx context.Context, p *dataflow.RunClaimParams, suspect
 	}
 	err = q.one(ctx, sqlRunClaim, p.RunID, p.Worker, secondsText(p.Lease), p.CodeVersion, p.Restart, own, backfills, p.FlowID, suspect)
 	if errors.Is(err, dataflow.ErrNotFound) {
-		err = q.db.QueryRowContext(ctx, q.store.text(sqlRunSuspect), p.RunID, suspect).Scan(&answer.Busy)
+		if err = q.db.QueryRowContext(ctx, q.store.text(sqlRunSuspect), p.RunID, suspect).Scan(&answer.Busy); err != nil || answer.Busy {
+			return answer, err
+		}
+		_, err = q.db.ExecContext(ctx, q.store.text(sqlGroupAsk), p.RunID, max(p.Slots, 1), p.Backfills)
 		return answer, err
 	}
 	if isUniqueViolation(err) {

@@ -20,7 +20,7 @@ func (q *queries) FlowUpsert(ctx context.Context, ds ...*dataflow.FlowDefinition
 		d := ds[i]
 		_, err := q.db.ExecContext(ctx, q.store.text(sqlFlowUpsert),
 			d.Name, string(d.Source), string(d.Sink), string(d.Runtime), string(d.Guarantee), d.CodeVersion, d.Hash,
-			d.PauseAfter, probeText(d.ProbeAfter), nullJSON(d.MigratedFrom))
+			d.PauseAfter, probeText(d.ProbeAfter), nullJSON(d.MigratedFrom), d.Group)
 		if err == nil {
 			recs[i], err = q.FlowByName(ctx, d.Name)
 		}

@@ -23,12 +23,12 @@ const sqlFlowsChanged = `select ` + flowColumns + ` from dataflow_flow f where f
 // An unchanged definition leaves updated_at as it is. The schedule is written by
 // sqlFlowPlan.
 const sqlFlowUpsert = `
-insert into dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, pause_after, probe_after, runtime_from, schedule_at, created_at, updated_at, changed)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {now}, {now}, {now}, ` + thisChange + `)
+insert into dataflow_flow as f (name, source, sink, runtime, guarantee, code_version, definition_hash, pause_after, probe_after, runtime_from, group_name, schedule_at, created_at, updated_at, changed)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {now}, {now}, {now}, ` + thisChange + `)
 on conflict (name) do update set changed = excluded.changed,
 	source = excluded.source, sink = excluded.sink, runtime = excluded.runtime, guarantee = excluded.guarantee,
 	code_version = excluded.code_version, definition_hash = excluded.definition_hash,
-	pause_after = excluded.pause_after, probe_after = excluded.probe_after, runtime_from = excluded.runtime_from,
+	pause_after = excluded.pause_after, probe_after = excluded.probe_after, runtime_from = excluded.runtime_from, group_name = excluded.group_name,
 	updated_at = case when f.definition_hash = excluded.definition_hash then f.updated_at else excluded.updated_at end`
 
 const sqlFlowByID = `select ` + flowColumns + ` from dataflow_flow f where f.id = ?`

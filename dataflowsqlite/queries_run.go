@@ -136,7 +136,7 @@ set state = 'in_progress',
 	updated = case when ?5 then 0 else r.updated end
 from (select json_array_length(?6) as slots, json_array_length(?7) as backfills) s
 where r.id = ?1 and r.state = 'pending' and r.run_after <= {now} and (?8 = 0 or r.flow_id = ?8) and r.rescues < ?9
-	and exists (select 1 from dataflow_flow f where f.id = r.flow_id and f.state = 'active')
+	and exists (select 1 from dataflow_flow f where f.id = r.flow_id and f.state = 'active' and ` + groupHasRoom + `)
 	and ` + slotsTaken + ` < ` + slotLimit + `
 	and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select 1 from dataflow_run o indexed by dataflow_run_waiting
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = 'schedule' and o.lease_no = 0

@@ -67,7 +67,8 @@
 //
 // # MySQL and MariaDB
 //
-// MySQL 8.0, MariaDB 10.3, or later. It can be read, and written to as a database other
+// MySQL 8.0, MariaDB 10.3, or later. The tests run on MariaDB; on MySQL 8 and on Percona they
+// have not been run yet. It can be read, and written to as a database other
 // than the client's:
 //
 //	shop, err := sql.Open("mysql", "user:password@tcp(localhost:3306)/shop?parseTime=true&time_zone=%27%2B00%3A00%27")

@@ -119,7 +119,15 @@ func (s *session) examine(ctx context.Context) ([]finding, error) {
 	}
 	found = append(found, ok("schema", "the tables have this program's version"))
 	found = append(found, s.pools()...)
-	checks := []func(context.Context) ([]finding, error){s.indexes, s.unworked, s.zones, s.unknownZones, s.untold}
+	indexes, err := s.indexes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found = append(found, indexes...)
+	checks := []func(context.Context) ([]finding, error){s.unworked, s.zones, s.unknownZones}
+	if !slices.ContainsFunc(indexes, func(f finding) bool { return f.State != "ok" }) { // they need indexes
+		checks = append(checks, s.untold, s.groups)
+	}
 	if s.db.Postgres != nil {
 		checks = append(checks, s.role, s.timeout, s.tables, s.slots, s.collations)
 	}
@@ -310,6 +318,25 @@ func (s *session) untold(ctx context.Context) ([]finding, error) {
 		if len(c.runs) > 0 {
 			u := c.runs[0]
 			found = append(found, warning("callbacks", "the end of %s %s; run %d of flow %s: %s", plural(len(c.runs), "run", "runs"), c.what, u.RunID, u.FlowName, u.Why()))
+		}
+	}
+	return found, nil
+}
+
+// groups finds the groups of which the program declares another limit than the stored one.
+func (s *session) groups(ctx context.Context) ([]finding, error) {
+	all, err := s.store.GroupList(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []finding
+	for _, g := range all {
+		own, declared := s.config.Groups[g.Name]
+		switch {
+		case declared && own != g.Limit:
+			found = append(found, warning("groups", "group %s: this program declares the limit %d, and %d holds, which %s set at %s, as the last one to be registered", g.Name, own, g.Limit, g.SetBy, g.SetAt.Format(time.RFC3339)))
+		default:
+			found = append(found, ok("groups", "group %s: %d of %s in progress", g.Name, g.InProgress, plural(g.Limit, "run", "runs")))
 		}
 	}
 	return found, nil

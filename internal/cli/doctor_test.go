@@ -84,3 +84,20 @@ func TestDoctor_Callbacks(t *testing.T) {
 		require.Regexp(c, `(?m)^callbacks +warning +the end of 1 run was never told; run 2 of flow orders: Config.OnRunEnded was given up after try 20, which failed with: 503$`, c.ok("doctor"))
 	})
 }
+
+// The doctor shows the groups, and names the limits that differ.
+func TestDoctor_Groups(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(c *cliT) {
+		configure, limit := c.program.Configure, 2
+		c.program.Configure = func(ctx context.Context, db cli.Database) (*dataflow.Config, error) {
+			config, err := configure(ctx, db)
+			config.Groups = map[string]int{"shopify": limit}
+			return config, err
+		}
+		c.migrated()
+		require.Regexp(c, `(?m)^groups +ok +group shopify: 0 of 2 runs in progress$`, c.ok("doctor"))
+		limit = 3
+		require.Regexp(c, `(?m)^groups +warning +group shopify: this program declares the limit 3, and 2 holds, which here set at 2031-02-03T12:05:00Z, as the last one to be registered$`, c.ok("doctor"))
+	})
+}

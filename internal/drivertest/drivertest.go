@@ -102,6 +102,7 @@ func groups() []group {
 		{name: "RunWaits", cases: runWaitsRules()},
 		{name: "RunClaim", cases: claimRules(), together: true},
 		{name: "Slot", cases: slotRules(), together: true},
+		{name: "Group", cases: groupRules()},
 		{name: "Race", cases: raceRules(), together: true},
 		{name: "LockOrder", cases: lockOrderRules(), together: true},
 		{name: "RunCheckpoint", cases: checkpointRules(), together: true},

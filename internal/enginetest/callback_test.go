@@ -233,20 +233,9 @@ const callbackEnv = "DATAFLOW_TEST_CALLBACK" // its value is the database's URL,
 // callbackWorker is the main of a process that works a flow, and says when OnRunEnded is called,
 // which does not return.
 func callbackWorker(ctx context.Context, where string) error {
-	var driver dataflow.Driver
-	if strings.HasPrefix(where, "postgres") {
-		pool, err := pgxpool.New(ctx, where)
-		if err != nil {
-			return err
-		}
-		driver = dataflowpgx.New(pool)
-	} else {
-		db, err := sql.Open("sqlite", "file:"+where+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)")
-		if err != nil {
-			return err
-		}
-		db.SetMaxOpenConns(1)
-		driver = dataflowsqlite.New(db)
+	driver, err := openDriver(ctx, where)
+	if err != nil {
+		return err
 	}
 	client, err := dataflow.NewClient(driver, &dataflow.Config{
 		Logger: slog.New(slog.DiscardHandler), PollInterval: 50 * time.Millisecond, Flows: []*dataflow.Flow{callbackFlow()},
@@ -265,6 +254,37 @@ func callbackWorker(ctx context.Context, where string) error {
 	return err
 }
 
+// openDriver opens a database by its URL, or its path.
+func openDriver(ctx context.Context, where string) (dataflow.Driver, error) {
+	if strings.HasPrefix(where, "postgres") {
+		pool, err := pgxpool.New(ctx, where)
+		return dataflowpgx.New(pool), err
+	}
+	db, err := sql.Open("sqlite", "file:"+where+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)")
+	if err == nil {
+		db.SetMaxOpenConns(1)
+	}
+	return dataflowsqlite.New(db), err
+}
+
+// onBothFiles runs a test on a database of each kind that other processes open too.
+func onBothFiles(t *testing.T, test func(t *dbT, where string)) {
+	t.Helper()
+	t.Run("Postgres", func(t *testing.T) {
+		t.Parallel()
+		url := dbtest.PostgresURL(t)
+		pool, err := pgxpool.New(t.Context(), url)
+		require.NoError(t, err)
+		t.Cleanup(pool.Close)
+		test(migrated(onPool(t, pool)), url)
+	})
+	t.Run("SQLite", func(t *testing.T) {
+		t.Parallel()
+		path := migratedFile(t)
+		test(sqlite(t, path), path)
+	})
+}
+
 func callbackFlow() *dataflow.Flow {
 	return dataflow.NewFlow("orders", numbers{n: 3}, dataflow.Identity[int](), toNothing(), quick(dataflow.Heartbeat{}))
 }
@@ -272,7 +292,7 @@ func callbackFlow() *dataflow.Flow {
 // A process is killed in the middle of the call. Another one calls again.
 func TestOnRunEnded_Killed(t *testing.T) {
 	t.Parallel()
-	test := func(t *dbT, where string) {
+	onBothFiles(t, func(t *dbT, where string) {
 		cmd := exec.CommandContext(t.Context(), os.Args[0])
 		cmd.Env = append(os.Environ(), callbackEnv+"="+where)
 		cmd.Stderr = os.Stderr
@@ -304,18 +324,5 @@ func TestOnRunEnded_Killed(t *testing.T) {
 		require.Len(t, c.runs, 1)
 		require.Zero(t, t.number(unasked))
 		require.EqualValues(t, 2, t.number("select callback_tries from dataflow_run"))
-	}
-	t.Run("Postgres", func(t *testing.T) {
-		t.Parallel()
-		url := dbtest.PostgresURL(t)
-		pool, err := pgxpool.New(t.Context(), url)
-		require.NoError(t, err)
-		t.Cleanup(pool.Close)
-		test(migrated(onPool(t, pool)), url)
-	})
-	t.Run("SQLite", func(t *testing.T) {
-		t.Parallel()
-		path := migratedFile(t)
-		test(sqlite(t, path), path)
 	})
 }

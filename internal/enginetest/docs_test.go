@@ -63,6 +63,20 @@ func docsAPI(client *dataflow.Client, mux *http.ServeMux, authorize func(*http.R
 	return nil
 }
 
+func docsGroups(driver dataflow.Driver, orders, refunds dataflow.Source[Order, pgtable.Cursor], target dataflow.Target[Order]) (*dataflow.Client, error) {
+	flows := []*dataflow.Flow{
+		dataflow.NewFlow("shopify orders", orders, dataflow.Identity[Order](), target, &dataflow.FlowOptions{Group: "shopify"}),
+		dataflow.NewFlow("shopify refunds", refunds, dataflow.Identity[Order](), target, &dataflow.FlowOptions{Group: "shopify"}),
+	}
+	client, err := dataflow.NewClient(driver, &dataflow.Config{
+		Flows:  flows,
+		Groups: map[string]int{"shopify": 1}, // at once, in all processes together
+	})
+	return client, err
+}
+
+var _ = docsGroups // it is shown only
+
 func docsNotify(driver dataflow.Driver, flows []*dataflow.Flow) (*dataflow.Client, error) {
 	notify, err := dataflowhttp.Notify("https://ops.example.com/hooks/dataflow", &dataflowhttp.NotifyOptions{
 		Secrets: []string{os.Getenv("WEBHOOK_SECRET")}, // whsec_…

@@ -54,6 +54,13 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if where := os.Getenv(groupEnv); where != "" {
+		if err := groupWorker(context.Background(), where); err != nil {
+			fmt.Fprintln(os.Stderr, "worker of a group:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if where := os.Getenv(zoneEnv); where != "" {
 		if err := zoneWorker(context.Background(), where); err != nil {
 			fmt.Fprintln(os.Stderr, "zone worker:", err)

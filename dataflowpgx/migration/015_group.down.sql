@@ -1,0 +1,4 @@
+alter table {s}dataflow_run drop column group_asked_at;
+drop index {s}dataflow_flow_group;
+alter table {s}dataflow_flow drop column group_name;
+drop table {s}dataflow_group;
