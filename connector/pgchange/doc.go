@@ -1,0 +1,2 @@
+package pgchange
+import _ "github.com/jackc/pglogrepl"
