@@ -1,2 +1,3 @@
+// Package pgchange follows the changes of Postgres tables from the server's log, by logical
+// replication.
 package pgchange
-import _ "github.com/jackc/pglogrepl"

@@ -135,7 +135,7 @@ func (f *folded[T]) groups() []*applyGroup[T] {
 	var all []*applyGroup[T]
 	for _, key := range f.keys {
 		a := f.of[key]
-		slices.Sort(a.absent)
+		a.absent = slices.Sorted(slices.Values(a.absent)) // changes share theirs
 		name := string('0'+rune(a.kind)) + strings.Join(a.absent, "\x00")
 		g := by[name]
 		if g == nil {
