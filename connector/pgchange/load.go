@@ -211,6 +211,10 @@ func (r *reader[T]) query(ctx context.Context, tx pgx.Tx, c *chunk[T]) error {
 	if result.Err != nil {
 		return result.Err
 	}
+	if c.last = len(result.Rows) < limit; len(result.Rows) == 0 {
+		c.rel = &relation[T]{}
+		return nil
+	}
 	m := &pglogrepl.RelationMessage{ReplicaIdentity: 'd'}
 	m.Namespace, m.RelationName, _ = strings.Cut(t.name, ".")
 	for _, f := range result.FieldDescriptions {
@@ -239,7 +243,6 @@ func (r *reader[T]) query(ctx context.Context, tx pgx.Tx, c *chunk[T]) error {
 		c.at[c.rel.key(row.tuple)] = len(c.rows)
 		c.rows = append(c.rows, row)
 	}
-	c.last = len(c.rows) < limit
 	return nil
 }
 

@@ -116,6 +116,11 @@ type follower[T any] struct {
 // follow reads a stream from a position, nil for the beginning.
 func follow[T any](t *testing.T, source dataflow.Source[change[T], pgchange.Position], from *pgchange.Position) *follower[T] {
 	t.Helper()
+	return followIn(t.Context(), t, source, from)
+}
+
+func followIn[T any](ctx context.Context, t *testing.T, source dataflow.Source[change[T], pgchange.Position], from *pgchange.Position) *follower[T] {
+	t.Helper()
 	var r dataflow.Request[pgchange.Position]
 	if from != nil {
 		data, err := json.Marshal(from)
@@ -124,8 +129,7 @@ func follow[T any](t *testing.T, source dataflow.Source[change[T], pgchange.Posi
 		r.Resumed = true
 	}
 	f := &follower[T]{t: t, items: make(chan item[T]), errs: make(chan error, 1), ended: make(chan struct{})}
-	var ctx context.Context
-	ctx, f.cancel = context.WithCancel(context.WithoutCancel(t.Context()))
+	ctx, f.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
 		defer close(f.ended)
 		for item, err := range source.Read(ctx, r) {

@@ -163,6 +163,9 @@ func (s *stream) checkServer(ctx context.Context, conn *pgconn.PgConn, from *Pos
 
 // checkTimeline returns an error if the server left the cursor's timeline before the cursor.
 func (s *stream) checkTimeline(ctx context.Context, conn *pgconn.PgConn, from *Position, now int32) error {
+	if now < from.Timeline || now == 1 { // which has no history
+		return s.lost(fmt.Sprintf("the cursor is of timeline %d, from which the server's timeline %d does not come", from.Timeline, now))
+	}
 	history, err := pglogrepl.TimelineHistory(ctx, conn, now)
 	if err != nil {
 		return fmt.Errorf("read the history of timeline %d: %w", now, err)

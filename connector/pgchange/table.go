@@ -27,7 +27,7 @@ type table struct {
 const publicationQuery = `select pubupdate or pubdelete, pubinsert and pubupdate and pubdelete and pubtruncate from pg_catalog.pg_publication where pubname = $1`
 
 // tablesQuery lists the tables of a publication. Postgres 15 has lists of columns and filters
-// of rows.
+// of rows, and Postgres 18 sends generated columns where the list says so.
 const tablesQuery = `
 select n.nspname || '.' || c.relname, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname), c.relkind::text, c.relreplident::text,
 	coalesce((select array_agg(a.attname::text order by k.place) from pg_catalog.pg_index i
@@ -37,7 +37,8 @@ select n.nspname || '.' || c.relname, pg_catalog.quote_ident(n.nspname) || '.' |
 			and case c.relreplident when 'i' then i.indisreplident else i.indisprimary end), '{}'),
 	(select array_agg(a.attname::text order by a.attnum) from pg_catalog.pg_attribute a
 		where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-			and (to_jsonb(p) ->> 'attnames' is null and a.attgenerated = '' or to_jsonb(p) -> 'attnames' ? a.attname::text)),
+			and (to_jsonb(p) ->> 'attnames' is null or to_jsonb(p) -> 'attnames' ? a.attname::text)
+			and (a.attgenerated = '' or pg_catalog.current_setting('server_version_num')::integer >= 180000)),
 	coalesce(to_jsonb(p) ->> 'rowfilter', '')
 from pg_catalog.pg_publication_tables p
 join pg_catalog.pg_namespace n on n.nspname = p.schemaname
@@ -128,9 +129,9 @@ func quoted(name string) string {
 // check returns an error if a table's changes cannot be read.
 func (s *stream) check(t *table, changes bool) error {
 	switch {
-	case changes && t.identity != "f" && len(t.key) == 0:
+	case changes && (t.identity == "n" || t.identity != "f" && len(t.key) == 0):
 		return fmt.Errorf("table %s has no replica identity, so that Postgres cannot say which row an update or a delete was of, and refuses these: "+
-			"add a primary key, or alter table %[1]s replica identity using index … (a unique index of columns that are not null), or alter table %[1]s replica identity full (slow for large tables)", t.name)
+			"add a primary key (with replica identity default), or alter table %[1]s replica identity using index … (a unique index of columns that are not null), or alter table %[1]s replica identity full (slow for large tables)", t.name)
 	case !s.options.OnlyChanges && len(t.key) == 0:
 		return fmt.Errorf("table %s has no primary key, in whose order the first load reads: add one, or set Options.OnlyChanges", t.name)
 	default:
