@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/url"
 	"os"
 	osexec "os/exec" // these tests have their own function exec
 	"sync"
@@ -140,6 +141,12 @@ func TestStream_Killed(t *testing.T) {
 			insert into audit values (lower(tg_op), case when tg_op = 'DELETE' then old.id else new.id end, case when tg_op = 'DELETE' then 0 else new.n end); return null; end $$`,
 		fmt.Sprintf(`insert into thing select g, 'mail' || g, g, case when g %% 10 = 0 then repeat(g::text, 3000) end, g / 100.0, 'old', array[g::text, 'x'], now() from generate_series(1, %d) g`, loaded))
 	to := s.create("target", thingTable, `create table logged (op text, id bigint, n integer)`)
+	// Postgres' own subscription to the same publication is the second oracle.
+	native := s.create("native", thingTable)
+	u, err := url.Parse(s.URL())
+	require.NoError(t, err)
+	exec(t, from, `select pg_create_logical_replication_slot('native', 'pgoutput')`)
+	exec(t, native, fmt.Sprintf(`create subscription native connection 'host=%s port=5432 user=postgres dbname=source' publication p with (create_slot = false, slot_name = 'native')`, u.Query().Get("host")))
 	client, err := thingClient(from, to, quiet)
 	require.NoError(t, err)
 	require.NoError(t, client.Migrate(t.Context()))
@@ -148,7 +155,7 @@ func TestStream_Killed(t *testing.T) {
 	// The stream that appends begins when its slot is there; from then on, triggers count.
 	first := startWorker(t, s.url("source"), s.url("target"))
 	require.Eventually(t, func() bool {
-		return len(rows(t, from, `select 1 from pg_replication_slots where confirmed_flush_lsn is not null`)) == 2
+		return len(rows(t, from, `select 1 from pg_replication_slots where slot_name in ('copy', 'append') and confirmed_flush_lsn is not null`)) == 2
 	}, patience, 20*time.Millisecond)
 	exec(t, from, `begin; lock table thing in share row exclusive mode; create trigger audited after insert or update or delete on thing for each row execute function audited();
 		create trigger audited_all after truncate on thing execute function audited(); commit`)
@@ -176,8 +183,15 @@ func TestStream_Killed(t *testing.T) {
 			+ (select count(*) from dataflow_checkpoint where cursor::jsonb ? 'loaded')`).Scan(&n)
 		return n == 4 // the load has ended too
 	}, 4*patience, 100*time.Millisecond)
+	require.Eventually(t, func() bool {
+		var n int
+		_ = native.QueryRow(context.WithoutCancel(t.Context()), `select (select count(*) from thing where id = -1) + (select count(*) from pg_subscription_rel where srsubstate = 'r')`).Scan(&n)
+		return n == 2
+	}, 4*patience, 100*time.Millisecond)
 	first.kill(t)
-	requireEqual(t, from, to, `select id, email, n, md5(big), amount::text, kind::text, tags, at from thing`)
+	const all = `select id, email, n, md5(big), amount::text, kind::text, tags, at from thing`
+	requireEqual(t, native, to, all)
+	requireEqual(t, from, to, all)
 	requireSame(t, rows(t, from, `select op, id, n, count(*) from audit group by 1, 2, 3 order by 1, 2, 3`), rows(t, to, `select op, id, n, count(*) from logged group by 1, 2, 3 order by 1, 2, 3`))
 }
 
