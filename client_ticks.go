@@ -109,6 +109,7 @@ func (c *Client) beginTick(ctx, work context.Context) (*TickReport, error) {
 		defer c.gate.leave()
 		defer close(r.done)
 		c.worker.workAll(work, r)
+		c.worker.callbacks.all(work)
 	}()
 	return r, nil
 }

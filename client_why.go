@@ -66,6 +66,7 @@ const (
 	CauseSkipped       CauseCode = "last_tick_skipped" // the last tick did not become a run
 	CauseRetrying      CauseCode = "dead_letters_held" // dead letters wait to be tried again
 	CauseClock         CauseCode = "clock_went_back"   // the database's clock went back
+	CauseUntold        CauseCode = "run_end_untold"    // Config.OnRunEnded failed, or nobody called it
 	CauseZoneData      CauseCode = "zone_data"         // processes have different rules for its time zone
 )
 
@@ -116,6 +117,9 @@ func (c *Client) Why(ctx context.Context, name string) (*Explanation, error) {
 	}
 	w.past()
 	if err := w.letters(ctx); err != nil {
+		return nil, public(fmt.Errorf("explain flow %q: %w", name, err))
+	}
+	if err := w.untold(ctx); err != nil {
 		return nil, public(fmt.Errorf("explain flow %q: %w", name, err))
 	}
 	return &Explanation{Flow: name, At: w.now, Running: len(w.running) > 0, Causes: w.causes}, nil

@@ -364,3 +364,29 @@ func (w *why) letters(ctx context.Context) error {
 	w.add(CauseRetrying, 0, last, "%s of its dead letters are tried again at the end of each run, until %s at the latest. The oldest, %s, failed with: %s", count, w.at(*last), letters[0].Key, stored.Clip(letters[0].Error))
 	return nil
 }
+
+// untoldSoon is how long the end of a run may be untold before that is worth a word.
+const untoldSoon = time.Minute
+
+// untold adds the ends of runs that are not told.
+func (w *why) untold(ctx context.Context) error {
+	all, err := w.client.store.CallbackList(ctx, &CallbackListParams{FlowID: w.flow.ID, Limit: maxPage})
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	waiting := slices.DeleteFunc(slices.Clone(all), (*UntoldRun).GaveUp)
+	if first := all[0]; !first.GaveUp() && (first.Tries > 0 || w.now.Sub(first.EndedAt) > untoldSoon) {
+		text := fmt.Sprintf("The end of run %d, at %s, has not been told: %s.", first.RunID, w.at(first.EndedAt), first.Why())
+		if more := len(waiting) - 1; more > 0 {
+			text += fmt.Sprintf(" So it is with %d more.", more)
+		}
+		w.add(CauseUntold, first.RunID, &first.NextAt, "%s", text)
+	}
+	gone, err := w.client.store.CallbackList(ctx, &CallbackListParams{FlowID: w.flow.ID, GivenUp: true, Limit: maxPage})
+	if err != nil || len(gone) == 0 {
+		return err
+	}
+	last := gone[len(gone)-1]
+	w.add(CauseUntold, last.RunID, nil, "The ends of some runs were never told (%d). The last of them is run %d: %s.", len(gone), last.RunID, last.Why())
+	return nil
+}

@@ -99,6 +99,22 @@ type Config struct {
 	// stored, in the process that stored it. The error is a *[RunError].
 	OnRunFailed func(ctx context.Context, run *Run, err error)
 
+	// OnRunEnded, if set, is called when a run of the Flows has ended: it has succeeded, failed for
+	// good, or was cancelled. A crash does not lose the call. That the run's end is to be told
+	// stands in the database, from the transaction that ended the run until a call returns nil. So
+	// it is called at least once, in one of the started clients that have OnRunEnded and the flow,
+	// or in [Client.Tick]. The run's ID tells a second call from the first. Runs of a flow may come
+	// in any order, and up to ten at once.
+	//
+	// The context ends after a minute. After an error, a panic or a minute, the call is tried again:
+	// after 3 s, 18 s, 83 s, and so on for about six days. [RetryAfter] sets another wait. It is
+	// given up after 20 tries, or after an error that [Permanent] marks. [Client.Why] and the
+	// command doctor say what is not told yet and what was given up.
+	//
+	// Ends of runs are kept to be told from the first registration by a client with OnRunEnded, until
+	// a week after the last one was there.
+	OnRunEnded func(ctx context.Context, run *Run) error
+
 	// OnJobDiscarded, if set, is called when one of our River jobs is given up. Either
 	// its args cannot be read, so that there is no run, or its run has failed for good.
 	// In the second case OnRunFailed is called first. The error says why. The hook must

@@ -63,9 +63,10 @@ func NewClient(driver Driver, config *Config) (*Client, error) {
 	c.cleaner = &cleaner{base: b, gate: c.gate}
 	c.worker = &worker{
 		base: b, flows: c.flows, gate: c.gate, pools: c.pools, schedule: c.schedule, registrar: c.registrar,
-		rescuer:  &rescuer{base: b, flows: c.flows, leases: c.leases, jobs: c.jobs},
-		presence: &presence{base: b, flows: c.flows, jobs: c.jobs},
-		execute:  NewFlowExecutor(c).executeKnown, freed: make(chan struct{}, 1), ended: make(chan struct{}, 1), woken: make(chan struct{}, 1), inFlight: make(map[int64]bool),
+		rescuer:   &rescuer{base: b, flows: c.flows, leases: c.leases, jobs: c.jobs},
+		presence:  &presence{base: b, flows: c.flows, jobs: c.jobs},
+		callbacks: &callbacks{base: b, flows: c.flows, gate: c.gate},
+		execute:   NewFlowExecutor(c).executeKnown, freed: make(chan struct{}, 1), ended: make(chan struct{}, 1), woken: make(chan struct{}, 1), inFlight: make(map[int64]bool),
 	}
 	c.worker.listening = c.worker.listener()
 	c.worker.presence.listening = c.worker.listening
@@ -125,6 +126,7 @@ func (c *Client) Start(ctx context.Context) error {
 		var cleaning sync.WaitGroup
 		cleaning.Go(func() { c.cleaner.poll(workCtx) })
 		cleaning.Go(func() { c.worker.listen(workCtx) })
+		cleaning.Go(func() { c.worker.callbacks.poll(workCtx) })
 		c.worker.poll(workCtx)
 		cleaning.Wait()
 	}()
@@ -144,27 +146,7 @@ func (c *Client) Migrations(ctx context.Context) (*MigrationStatus, error) {
 // subscription and closes the channel. The channel holds 1,000 events. When it is full,
 // further events are lost.
 func (c *Client) Subscribe(kinds ...EventKind) (<-chan *Event, func()) {
-	s := subscription{ch: make(chan *Event, subscriptionBuffer), kinds: make(map[EventKind]bool)}
-	for _, k := range kinds {
-		s.kinds[k] = true
-	}
-	h := c.events
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.subs == nil {
-		h.subs = make(map[int]subscription)
-	}
-	id := h.next
-	h.next++
-	h.subs[id] = s
-	return s.ch, func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if _, ok := h.subs[id]; ok {
-			delete(h.subs, id)
-			close(s.ch)
-		}
-	}
+	return c.events.subscribe(kinds...)
 }
 
 // Register stores the definitions of Config.Flows. Start calls it. It never changes whether a

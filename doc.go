@@ -85,7 +85,8 @@
 //
 // # Watching
 //
-// [Client.Subscribe] reports what this process does. [Client.Progress], [Client.Run] and
+// [Config].OnRunEnded is called for each ended run, in any process, and a crash does not lose the
+// call. [Client.Subscribe] reports what this process does. [Client.Progress], [Client.Run] and
 // [Client.Runs] show what all processes do. Log lines have the keys flow, run, attempt,
 // worker, duration and records.
 package dataflow
@@ -94,8 +95,9 @@ package dataflow
 // room uses its own code and the rooms below it.
 //
 //   - client_*, dataflow.go: what a user calls: checks, one transaction, an answer.
-//   - worker, scheduler, rescue, register, presence, cleaner, job: what a started client does
-//     by itself: works due runs, fires ticks, takes over the runs of dead workers, cleans up.
+//   - worker, scheduler, rescue, register, presence, cleaner, callback, job: what a started client
+//     does by itself: works due runs, fires ticks, takes over the runs of dead workers, cleans up,
+//     calls OnRunEnded.
 //   - executor: one run, from its claim to its end.
 //   - loop: reads, transforms and writes records. Only here are the types T, C and Out known.
 //   - attempt: one attempt at a run: leases, checkpoints, commits.

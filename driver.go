@@ -334,9 +334,21 @@ type Queries interface {
 	// PendingOnly is set. It returns a finished run unchanged.
 	RunCancel(ctx context.Context, p *RunCancelParams) (*Run, error)
 
+	// CallbackKeep makes the flows keep, for a while from now on, the ends of their runs until
+	// they are told: RunEnd and RunCancel then store that. A longer while that is stored stays.
+	CallbackKeep(ctx context.Context, flowIDs []int64, keep time.Duration) error
+	// CallbackTake takes ends of runs that are to be told now, those that are due for longest,
+	// and counts a try of each. They are due again when the lease is over.
+	CallbackTake(ctx context.Context, p *CallbackTakeParams) ([]*CallbackTry, error)
+	// CallbackDone stores what came of a try. It returns false if the try is no longer the last.
+	CallbackDone(ctx context.Context, p *CallbackDoneParams) (bool, error)
+	// CallbackList returns the ends that are not yet told, and those that were given up, which
+	// come last.
+	CallbackList(ctx context.Context, p *CallbackListParams) ([]*UntoldRun, error)
+
 	// RunPrune looks at Limit runs of a state that ended longer than Age ago, oldest first,
 	// removes them, and adds them to the totals of their days. It keeps the last success of
-	// each flow, and runs that have younger dead letters. It must be called in a
+	// each flow, runs whose end is still to be told, and runs that have younger dead letters. It must be called in a
 	// transaction. With DryRun it removes none, and returns how many it would remove
 	// without a limit.
 	RunPrune(ctx context.Context, p *PruneParams) (*Pruned, error)

@@ -2,9 +2,11 @@ package dataflow
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/schedule"
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // FlowDefinition is what the registration of a flow stores.
@@ -350,3 +352,63 @@ type StrandedRun struct {
 	Due
 	FlowID int64
 }
+
+// CallbackTakeParams are the parameters of CallbackTake.
+type CallbackTakeParams struct {
+	FlowIDs []int64 // whose runs
+	Lease   time.Duration
+	Limit   int
+}
+
+// CallbackTry is one try to tell the end of a run.
+type CallbackTry struct {
+	Run   *Run
+	Tries int // with this one
+}
+
+// CallbackDoneParams are the parameters of CallbackDone.
+type CallbackDoneParams struct {
+	RunID int64
+	Tries int
+	Error string        // empty: it is told
+	Delay time.Duration // to the next try
+	// GiveUp ends the tries.
+	GiveUp bool
+}
+
+// CallbackListParams are the parameters of CallbackList.
+type CallbackListParams struct {
+	FlowID  int64 // 0: of any flow
+	GivenUp bool  // only those that were given up
+	Limit   int
+}
+
+// UntoldRun is an ended run whose end is not told.
+type UntoldRun struct {
+	RunID    int64
+	FlowID   int64
+	FlowName string
+	State    RunState
+	EndedAt  time.Time
+	// NextAt is when it is tried again, or, if a process tries now, when that counts as dead.
+	NextAt time.Time
+	Tries  int
+	Error  string // of the last try; empty: there was none, or it is still going on
+}
+
+// Why says why the end is not told, in a part of a sentence.
+func (u *UntoldRun) Why() string {
+	switch {
+	case u.GaveUp():
+		return fmt.Sprintf("Config.OnRunEnded was given up after try %d, which failed with: %s", u.Tries, stored.Clip(u.Error))
+	case u.Tries == 0:
+		return "no started client that has Config.OnRunEnded and the flow has called it"
+	case u.Error == "":
+		return fmt.Sprintf("try %d of Config.OnRunEnded has not returned; unless it does, it is called again from %s on", u.Tries, u.NextAt.Format(time.RFC3339))
+	default:
+		return fmt.Sprintf("try %d of Config.OnRunEnded failed with: %s; the next is due at %s", u.Tries, stored.Clip(u.Error), u.NextAt.Format(time.RFC3339))
+	}
+}
+
+// GaveUp reports whether it is not tried again.
+func (u *UntoldRun) GaveUp() bool { return u.NextAt.Year() == 9999 }

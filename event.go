@@ -78,6 +78,30 @@ type subscription struct {
 	kinds map[EventKind]bool // empty: all
 }
 
+// subscribe returns a channel of the events of some kinds, or of all, and ends that.
+func (h *subscriptions) subscribe(kinds ...EventKind) (<-chan *Event, func()) {
+	s := subscription{ch: make(chan *Event, subscriptionBuffer), kinds: make(map[EventKind]bool)}
+	for _, k := range kinds {
+		s.kinds[k] = true
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.subs == nil {
+		h.subs = make(map[int]subscription)
+	}
+	id := h.next
+	h.next++
+	h.subs[id] = s
+	return s.ch, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if _, ok := h.subs[id]; ok {
+			delete(h.subs, id)
+			close(s.ch)
+		}
+	}
+}
+
 func (h *subscriptions) publish(e *Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

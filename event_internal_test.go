@@ -1,8 +1,12 @@
 package dataflow
 
 import (
+	"context"
+	"log/slog"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -48,4 +52,66 @@ func TestClient_Subscribe_AtOnce(t *testing.T) {
 	}
 	wg.Wait()
 	require.Empty(t, client.events.subs)
+}
+
+// untoldRuns is a store that has one end to tell.
+type untoldRuns struct {
+	Store
+	taken chan struct{}
+	done  chan *CallbackDoneParams
+}
+
+func (s untoldRuns) CallbackTake(context.Context, *CallbackTakeParams) ([]*CallbackTry, error) {
+	select {
+	case <-s.taken:
+		return []*CallbackTry{{Run: &Run{ID: 7, State: RunFailed}, Tries: 3}}, nil
+	default:
+		return nil, nil
+	}
+}
+
+func (s untoldRuns) CallbackDone(_ context.Context, p *CallbackDoneParams) (bool, error) {
+	s.done <- p
+	return true, nil
+}
+
+// A call that hangs is a failed try after a minute. It keeps its place until it returns.
+func TestCallbacks_Hangs(t *testing.T) {
+	t.Parallel()
+	for name, heeds := range map[string]bool{"heeds its context": true, "heeds nothing": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				release := make(chan struct{})
+				hook := func(ctx context.Context, _ *Run) error {
+					if heeds {
+						<-ctx.Done()
+						return ctx.Err()
+					}
+					<-release
+					return nil
+				}
+				s := untoldRuns{taken: make(chan struct{}, 1), done: make(chan *CallbackDoneParams, 1)}
+				s.taken <- struct{}{}
+				b := base{store: s, log: slog.New(slog.DiscardHandler), config: &Config{OnRunEnded: hook, PollInterval: time.Second}, events: &subscriptions{}}
+				c := &callbacks{base: b, gate: newGate(), flows: newRegistry(b, nil, nil)}
+				ctx, cancel := context.WithCancel(t.Context())
+				began := time.Now()
+				go c.poll(ctx)
+				p := <-s.done
+				require.Equal(t, &CallbackDoneParams{RunID: 7, Tries: 3, Error: p.Error, Delay: 83 * time.Second}, p)
+				require.LessOrEqual(t, time.Since(began), time.Minute+time.Second)
+				if heeds {
+					require.Equal(t, "context deadline exceeded", p.Error)
+				} else {
+					require.Equal(t, "it has not returned, though its context ended: context deadline exceeded", p.Error)
+					require.Equal(t, 1, c.calls)
+				}
+				close(release)
+				synctest.Wait()
+				require.Zero(t, c.calls)
+				cancel()
+			})
+		})
+	}
 }

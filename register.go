@@ -53,7 +53,7 @@ func (r *registrar) registerFlows(ctx context.Context, flows []*Flow) error {
 	var errs []error
 	fail := func(f *Flow, err error) { errs = append(errs, r.note(f, err)) }
 	var same stored.Comparer
-	var changed []*registering
+	var changed, kept []*registering
 	for part := range slices.Chunk(flows, readTogether) {
 		names := make([]string, len(part))
 		for i, f := range part {
@@ -72,6 +72,7 @@ func (r *registrar) registerFlows(ctx context.Context, flows []*Flow) error {
 			case r.unchanged(one, &same, now):
 				one.rec = one.before
 				r.registered(ctx, one, now)
+				kept = append(kept, one)
 			default:
 				changed = append(changed, one)
 			}
@@ -87,7 +88,25 @@ func (r *registrar) registerFlows(ctx context.Context, flows []*Flow) error {
 			}
 		}
 	}
+	if err := r.keepEnds(ctx, r.store, kept); err != nil {
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
+}
+
+// keepEnds makes the database keep the ends of the flows' runs, if this client tells of them.
+func (r *registrar) keepEnds(ctx context.Context, q Queries, set []*registering) error {
+	if r.config.OnRunEnded == nil || len(set) == 0 {
+		return nil
+	}
+	ids := make([]int64, len(set))
+	for i, one := range set {
+		ids[i] = one.rec.ID
+	}
+	if err := q.CallbackKeep(ctx, ids, callbackKept); err != nil {
+		return fmt.Errorf("keep the ends of runs for Config.OnRunEnded: %w", err)
+	}
+	return nil
 }
 
 // find returns the stored flows by their names, and the time.
@@ -206,6 +225,9 @@ func (r *registrar) registerSet(ctx context.Context, set []*registering) error {
 			return err
 		}
 		if err := setAfter(ctx, q, set); err != nil {
+			return err
+		}
+		if err := r.keepEnds(ctx, q, set); err != nil {
 			return err
 		}
 		for _, one := range set {

@@ -42,7 +42,7 @@ var rooms = []struct {
 	{"attempt", []string{"attempt"}},
 	{"loop", []string{"loop"}},
 	{"executor", []string{"executor"}},
-	{"keepers", []string{"cleaner", "job", "presence", "register", "rescue", "scheduler", "worker"}},
+	{"keepers", []string{"callback", "cleaner", "job", "presence", "register", "rescue", "scheduler", "worker"}},
 	{"client", []string{"client", "dataflow"}},
 }
 

@@ -26,6 +26,7 @@ type worker struct {
 	registrar *registrar
 	presence  *presence
 	pools     *connections
+	callbacks *callbacks
 	execute   func(ctx context.Context, flow *Flow, runID int64) (*Run, error) // FlowExecutor.executeKnown
 
 	freed chan struct{} // holds a signal when the loop has a free place again

@@ -1,7 +1,8 @@
 // Package dataflowhttp provides dataflow's endpoints as http.Handlers, to mount in the
 // service's own server.
 //
-// [API] shows flows and runs as JSON, and acts on them.
+// [API] shows flows and runs as JSON, and acts on them. [Notify] tells others, by a webhook, that
+// runs have ended.
 //
 // # The heartbeat
 //

@@ -118,6 +118,8 @@ func TestExplain(t *testing.T) {
 			"array[7], array['schedule'], array['key'], array[now()], array[5], array[''], array[null]::bigint[], array[''], array[''], array[''], array[null], array[null], array[null], array[true], array[null]::jsonb[]",
 			[]string{"dataflow_run_tick"},
 		},
+		"CallbackTake": {text(sqlCallbackTake), "bigint[], integer, bigint", "array[7, 8, 9], 10, 1000", []string{"dataflow_run_callback"}},
+		"CallbackList": {text(sqlCallbackList), "bigint, boolean, integer", "7, true, 10", []string{"dataflow_run_callback"}},
 		"WaitMany": {
 			text(sqlRunWaitingMany), "bigint[], text[], jsonb[]", "array[7], array['key'], array[null]::jsonb[]",
 			[]string{"dataflow_run_waiting"},

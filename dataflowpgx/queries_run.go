@@ -228,6 +228,7 @@ const sqlRunEnd = `
 update {s}dataflow_run r
 set state = $3, slot = null, lease_until = null, waits_for = '', waits_since = null,
 	ended_at = case when $3 = 'pending' then null else {clock} end,
+	callback_at = case when $3 <> 'pending' and f.callback_until > {clock} then {clock} end,
 	run_after = case when $3 = 'pending' and not $8 then {now} + $4::bigint * interval '1 microsecond' else r.run_after end,
 	attempt = case when $5 then r.attempt - 1 else r.attempt end,
 	error = case when $5 and $6 = '' then r.error else $6 end,
@@ -314,6 +315,7 @@ const sqlRunCancel = `
 update {s}dataflow_run r
 set state = case when r.state = 'pending' then 'cancelled' else r.state end,
 	ended_at = case when r.state = 'pending' then {clock} else null end,
+	callback_at = case when r.state = 'pending' and f.callback_until > {clock} then {clock} end,
 	waits_for = case when r.state = 'pending' then '' else r.waits_for end,
 	waits_since = case when r.state = 'pending' then null else r.waits_since end,
 	cancel_requested_at = coalesce(r.cancel_requested_at, {clock}),

@@ -141,11 +141,13 @@ const sqlDeadLetterSuperseded = `
 update {s}dataflow_dead_letter set retry_until = null, error = error || $4
 where flow_id = $1 and retry_until is not null and sink_key = any ($2::text[]) and ($3 = 0 or id < $3)`
 
-// Two kinds of runs are kept: the last successful run of a flow that is no backfill, for
-// ever, and a run with a dead letter that is kept.
+// Three kinds of runs are kept: the last successful run of a flow that is no backfill, for
+// ever, a run whose end is still to be told, and a run with a dead letter that is kept.
 const (
 	runIsKept = `(exists (select from {s}dataflow_flow k where k.id = r.flow_id and k.last_success_run = r.id)
+		or ` + runIsUntold + `
 		or exists (select from {s}dataflow_dead_letter d where d.run_id = r.id and ` + letterIsKept + `))`
+	runIsUntold  = `(r.callback_at is not null and r.callback_at < '9999-12-31 00:00:00+00' and exists (select from {s}dataflow_flow k where k.id = r.flow_id and k.callback_until > {now}))`
 	letterIsKept = `($3::bigint < 0 or d.retry_until >= {now} or d.created_at >= {now} - $3::bigint * interval '1 microsecond')`
 	runIsOld     = `r.ended_at is not null and r.state = $1 and r.ended_at < {now} - $2::bigint * interval '1 microsecond'`
 )
@@ -155,6 +157,8 @@ const sqlRunPruneCount = `
 select (select count(*) from {s}dataflow_run r where ` + runIsOld + `)
 	- (select count(*) from {s}dataflow_run r where ` + runIsOld + ` and r.id in (
 		select last_success_run from {s}dataflow_flow
+		union
+		select r.id from {s}dataflow_run r where ` + runIsUntold + `
 		union
 		select d.run_id from {s}dataflow_dead_letter d where ` + letterIsKept + `))`
 

@@ -41,6 +41,8 @@ func TestExplain(t *testing.T) {
 		"FlowsDue": {text(sqlFlowsDue), []string{"dataflow_flow_next_run", "dataflow_flow_probe"}},
 		"List":     {text(list("", 10)), []string{"dataflow_run_all_ended (state=? AND trigger=? AND id<?)", "dataflow_run_slot", "dataflow_run_due"}},
 		"ListFlow": {text(list("f", 10)), []string{"dataflow_run_flow_ended (flow_id=? AND state=? AND trigger=? AND id<?)", "dataflow_run_slot", "dataflow_run_waiting"}},
+		"Callback": {text(sqlCallbackDue), []string{"dataflow_run_callback"}},
+		"Untold":   {text(sqlCallbackList), []string{"dataflow_run_callback"}},
 		"Skip":     {text(sqlTickExtend), []string{"dataflow_tick_flow", "dataflow_run_tick"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -165,6 +165,7 @@ const sqlRunEnd = `
 update dataflow_run
 set state = ?3, slot = null, lease_until = null, waits_for = '', waits_since = null,
 	ended_at = case when ?3 = 'pending' then null else {now} end,
+	callback_at = case when ?3 <> 'pending' and ` + callbackKept + ` then {now} end,
 	run_after = case when ?3 = 'pending' and not ?8 then strftime('%Y-%m-%d %H:%M:%f', {now}, ?4 || ' seconds') else run_after end,
 	attempt = case when ?5 then attempt - 1 else attempt end,
 	error = case when ?5 and ?6 = '' then error else ?6 end,
@@ -238,6 +239,7 @@ const sqlRunCancel = `
 update dataflow_run
 set state = case when state = 'pending' then 'cancelled' else state end,
 	ended_at = case when state = 'pending' then {now} else null end,
+	callback_at = case when state = 'pending' and ` + callbackKept + ` then {now} end,
 	waits_for = case when state = 'pending' then '' else waits_for end,
 	waits_since = case when state = 'pending' then null else waits_since end,
 	cancel_requested_at = coalesce(cancel_requested_at, {now}),

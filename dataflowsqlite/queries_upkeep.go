@@ -105,11 +105,13 @@ const sqlDeadLetterSuperseded = `
 update dataflow_dead_letter set retry_until = null, error = error || ?4
 where flow_id = ?1 and retry_until is not null and sink_key = ?2 and (?3 = 0 or id < ?3)`
 
-// Two kinds of runs are kept: the last successful run of a flow that is no backfill, for
-// ever, and a run with a dead letter that is kept.
+// Three kinds of runs are kept: the last successful run of a flow that is no backfill, for
+// ever, a run whose end is still to be told, and a run with a dead letter that is kept.
 const (
 	runIsKept = `(exists (select 1 from dataflow_flow k where k.id = r.flow_id and k.last_success_run = r.id)
+		or ` + runIsUntold + `
 		or exists (select 1 from dataflow_dead_letter d where d.run_id = r.id and ` + letterIsKept + `))`
+	runIsUntold  = `(r.callback_at is not null and r.callback_at < '9999-12-31' and exists (select 1 from dataflow_flow k where k.id = r.flow_id and k.callback_until > {now}))`
 	letterIsKept = `(?3 is null or d.retry_until >= {now} or d.created_at >= strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?3 || ' seconds'))`
 	runIsOld     = `r.ended_at is not null and r.state = ?1 and r.ended_at < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?2 || ' seconds')`
 )
@@ -119,6 +121,8 @@ const sqlRunPruneCount = `
 select (select count(*) from dataflow_run r where ` + runIsOld + `)
 	- (select count(*) from dataflow_run r where ` + runIsOld + ` and r.id in (
 		select last_success_run from dataflow_flow
+		union
+		select r.id from dataflow_run r where ` + runIsUntold + `
 		union
 		select d.run_id from dataflow_dead_letter d where ` + letterIsKept + `))`
 

@@ -25,6 +25,9 @@ type Cursor struct {
 	// Read is the number of records of the list before the cursor. It shows whether others
 	// have come before those that were read.
 	Read int64 `json:"read,omitempty"`
+	// First are hashes of the first records of a list whose pages are named by cursors or
+	// links. They show whether the list is sorted newest first.
+	First string `json:"first,omitempty"`
 	// Sum is a hash of the page, set for a snapshot. It shows whether the page has
 	// changed.
 	Sum string `json:"sum,omitempty"`
@@ -72,7 +75,7 @@ func (c Cursor) condition(header http.Header) {
 
 // on returns the cursor at the beginning of another page of the same read.
 func (c Cursor) on(page string) Cursor {
-	return Cursor{Page: page, Last: c.Last, Read: c.Read, Since: c.Since, High: c.High, Began: c.Began, Known: c.Known, Newest: c.Newest}
+	return Cursor{Page: page, Last: c.Last, Read: c.Read, First: c.First, Since: c.Since, High: c.High, Began: c.Began, Known: c.Known, Newest: c.Newest}
 }
 
 // hash returns a hash of a record by which it is found again: of its key, or without one of
@@ -113,13 +116,21 @@ func joinKnown(later, earlier string) string {
 	return strings.Join(list, ",")
 }
 
-// knownSet reads hashes from text.
-func knownSet(text string) map[int64]bool {
-	set := map[int64]bool{}
+// knownList reads hashes from text.
+func knownList(text string) (list []int64) {
 	for part := range strings.SplitSeq(text, ",") {
 		if hash, err := strconv.ParseInt(part, 36, 64); err == nil {
-			set[hash] = true
+			list = append(list, hash)
 		}
+	}
+	return list
+}
+
+// knownSet reads hashes from text, to look them up.
+func knownSet(text string) map[int64]bool {
+	set := map[int64]bool{}
+	for _, hash := range knownList(text) {
+		set[hash] = true
 	}
 	return set
 }

@@ -63,6 +63,10 @@
 // cursor's page with 400, 404, 410 or 422, because it has expired. If none of the three is found,
 // the run fails, unless [Options].RestartExpired is set.
 //
+// If cursors or links name the pages, a run that finds nothing new also requests the first page.
+// It does so because a list sorted newest first, without [NewestFirst], ends with its oldest
+// records: nothing new ever comes after them. Such a list is an error.
+//
 // If the API sends an ETag or Last-Modified, it need not send an unchanged page again.
 // This applies to GET requests for a list that grows at its end, and to a snapshot of one
 // page. It does not apply to [LinkHeader] and to a [Paging] of your own: their link may

@@ -38,8 +38,13 @@ type reading[T any] struct {
 	known     map[int64]bool // records at which a list with NewestFirst ends
 	until     time.Time      // before which records are known; zero: not by time
 	high      time.Time
-	records   int  // of the pages of this read
-	moved     bool // it has yielded a record
+	records   int    // of the pages of this read
+	moved     bool   // it has yielded a record
+	stopped   bool   // the caller wants no more
+	checked   bool   // it has looked at the first page, see [reading.head]
+	start     Cursor // where the search for the last record began
+	sought    int    // which of the last records that were read a stream looks for
+	met       bool   // the record before that one is on this page of a stream
 }
 
 // errKnown ends a read at a record that is known.
@@ -100,6 +105,9 @@ func (r *reading[T]) run(ctx context.Context) error {
 			return err
 		}
 		next, err := r.page(ctx, at)
+		if err == nil && next == nil && r.checksHead() {
+			next, err = r.head(ctx)
+		}
 		if err != nil || next == nil {
 			return err
 		}
@@ -123,6 +131,7 @@ func (r *reading[T]) page(ctx context.Context, at Cursor) (*Cursor, error) {
 		return nil, err
 	}
 	r.s.begun(&at, p.time)
+	r.note(&at, p.records)
 	if r.s.opts.Snapshot && p.changed(at) {
 		at.Skip, at.Done = 0, false
 		if at.Page != "" { // records may have moved to a page that was already read
@@ -173,6 +182,9 @@ func (r *reading[T]) end(at Cursor, later string) error {
 	if later != "" && later != at.Page {
 		r.yield(dataflow.Item[T, Cursor]{Mark: true, Cursor: at.on(later)}, nil)
 	}
+	if r.checked && !r.moved && at.First != r.from.First {
+		r.yield(dataflow.Item[T, Cursor]{Mark: true, Cursor: at}, nil)
+	}
 	if o.Snapshot || o.resumes() {
 		return nil
 	}
@@ -196,7 +208,6 @@ func (r *reading[T]) anew(at Cursor) *Cursor {
 // caller wants more, and the cursor at the end of the page.
 func (r *reading[T]) yieldPage(ctx context.Context, p *page, at Cursor) (more bool, end Cursor, err error) {
 	first := at.Skip
-	r.newest(&at, p.records)
 	r.records += len(p.records)
 	cursor := at
 	for i := first; i < len(p.records); i++ {
@@ -293,14 +304,29 @@ func (s *source[T]) begun(at *Cursor, first time.Time) {
 	}
 }
 
-// newest notes the newest records of a list with NewestFirst, on its first page.
-func (r *reading[T]) newest(at *Cursor, records []json.RawMessage) {
-	if r.s.opts.Order != NewestFirst || at.Page != "" || at.Newest != "" {
+// note notes the first records of the list, on its first page.
+func (r *reading[T]) note(at *Cursor, records []json.RawMessage) {
+	to := r.noted(at)
+	if to == nil || *to != "" || r.seeking && r.s.opts.Order == NewestFirst {
 		return
 	}
 	var hashes []int64
 	for _, record := range records[:min(len(records), maxKnown)] {
-		hashes = append(hashes, hash(record, r.s.key(record)))
+		hashes = append(hashes, r.hash(record))
 	}
-	at.Newest = known(hashes)
+	*to = known(hashes)
+}
+
+// noted returns where a cursor has the first records of the page it is on, or nil.
+func (r *reading[T]) noted(at *Cursor) *string {
+	switch {
+	case at.Page != "":
+		return nil
+	case r.s.opts.Order == NewestFirst:
+		return &at.Newest
+	case r.s.heads():
+		return &at.First
+	default:
+		return nil
+	}
 }

@@ -80,12 +80,17 @@ func (r *reading[T]) hash(record json.RawMessage) int64 { return hash(record, r.
 // seek looks for the last record in the rest of a list with NewestFirst, where later records
 // have moved it to a later page, or in all of any other list.
 func (r *reading[T]) seek(at Cursor) *Cursor {
-	r.seeking, r.passing = true, 0
-	next := at.on("")
-	if r.s.opts.Order == NewestFirst {
-		next.Page = at.Page
+	start := at.on("")
+	if start.First = ""; r.s.opts.Order == NewestFirst {
+		start.Page = at.Page
 	}
-	return r.anew(next)
+	return r.seekFrom(start)
+}
+
+// seekFrom looks for the last record from a page on.
+func (r *reading[T]) seekFrom(start Cursor) *Cursor {
+	r.seeking, r.passing, r.sought, r.start = true, 0, 0, start
+	return r.anew(start)
 }
 
 // passed goes on after a page that does not have the last record that was read.
@@ -94,6 +99,10 @@ func (r *reading[T]) passed(at Cursor, p *page) (*Cursor, error) {
 	if p.next != "" && !known {
 		next := at.on(p.next)
 		return &next, nil
+	}
+	if k := r.sought + 1; r.s.opts.streams() && k < len(at.Last) && at.Last[k] != 0 { // it keeps no page to look for them at once
+		r.sought, r.passing = k, 0
+		return r.anew(r.start), nil
 	}
 	r.seeking = false
 	if r.s.opts.Order == NewestFirst || r.s.opts.RestartExpired {
@@ -121,8 +130,7 @@ func (r *reading[T]) restart(at Cursor, refusal error) (*Cursor, error) {
 	case r.s.opts.Snapshot:
 		return r.anew(Cursor{}), nil
 	case at.Last != [3]int64{}:
-		r.seeking, r.passing = true, 0
-		return r.anew(at.on("")), nil
+		return r.seekFrom(at.on("")), nil
 	case r.s.opts.RestartExpired:
 		return r.anew(at.on("")), nil
 	default:

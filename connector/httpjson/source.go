@@ -59,7 +59,11 @@ func (s *source[T]) Describe() dataflow.Description {
 
 func (s *source[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.Seq2[dataflow.Item[T, Cursor], error] {
 	return func(yield func(dataflow.Item[T, Cursor], error) bool) {
-		reading := &reading[T]{s: s, from: r.From, yield: yield, trail: s.trail(), dec: jsonrow.NewDecoder[T](false)}
+		reading := &reading[T]{s: s, from: r.From, trail: s.trail(), dec: jsonrow.NewDecoder[T](false)}
+		reading.yield = func(item dataflow.Item[T, Cursor], err error) bool {
+			reading.stopped = !yield(item, err)
+			return !reading.stopped
+		}
 		if err := reading.run(ctx); err != nil {
 			yield(dataflow.Item[T, Cursor]{}, err)
 		}

@@ -54,12 +54,12 @@ func TestSource_Conditional(t *testing.T) {
 	src := a.source("/cursor", httpjson.Options{})
 	_, at, err := read(t.Context(), t, src, httpjson.Cursor{})
 	require.NoError(t, err)
-	require.Equal(t, httpjson.Cursor{Page: "c5", Skip: 2, ETag: `"5-2-false"`, Last: at.Last, Read: 7}, at)
+	require.Equal(t, httpjson.Cursor{Page: "c5", Skip: 2, ETag: `"5-2-false"`, Last: at.Last, First: at.First, Read: 7}, at)
 	_, again, err := read(t.Context(), t, src, at)
 	require.NoError(t, err)
 	require.Equal(t, at, again)
-	require.Equal(t, []string{"/cursor", "/cursor?cursor=c5", "/cursor?cursor=c5"}, a.requests)
-	require.Equal(t, []string{"", "", `"5-2-false"`}, a.tags)
+	require.Equal(t, []string{"/cursor", "/cursor?cursor=c5", "/cursor?cursor=c5", "/cursor"}, a.requests, "the first page shows that the list grows at its end")
+	require.Equal(t, []string{"", "", `"5-2-false"`, ""}, a.tags)
 
 	var since []string
 	a.before = func(_ int, req *http.Request) answer {

@@ -39,7 +39,8 @@ func (r *reading[T]) streamPage(ctx context.Context, at Cursor) (*Cursor, error)
 	began := at
 	p := &page{count: math.MaxInt} // until it is known
 	count, digest := 0, sha256.New()
-	stream := httpcall.Stream{Path: r.s.opts.Records, Lines: r.s.opts.Lines, Max: r.s.call.MaxBodyBytes}
+	stream := r.s.stream()
+	r.met = false
 	p.envelope, err = stream.Read(resp.Stream, func(record json.RawMessage) error {
 		i := count
 		count++
@@ -92,32 +93,45 @@ func (r *reading[T]) openPage(ctx context.Context, at Cursor) (*httpcall.Respons
 
 // streamed takes record i of a stream.
 func (r *reading[T]) streamed(p *page, at *Cursor, i int, began Cursor, record json.RawMessage) error {
+	if to := r.noted(at); to != nil && i < maxKnown && (r.s.opts.Order == OldestFirst || !r.seeking && i >= began.Skip) {
+		*to = joinKnown(*to, known([]int64{r.hash(record)}))
+	}
 	switch {
 	case r.seeking:
-		// Another record before it means that records that were not read are before it.
-		sum := r.hash(record)
-		if sum == at.Last[0] && (i == 0 || at.Last[1] == 0 || r.previous == at.Last[1]) {
-			r.passing -= int64(i) // those of this page
-			_, err := r.placed(at, i+1, 0)
-			return err
-		}
-		r.passing++
-		r.previous = sum
-		return nil
+		return r.sift(at, i, r.hash(record))
 	case i < began.Skip:
 		if k := began.Skip - 1 - i; k == 0 && began.Last != [3]int64{} && r.hash(record) != began.Last[0] {
 			return errMoved
 		}
 		return nil
 	}
-	if i < maxKnown && at.Page == "" && r.s.opts.Order == NewestFirst {
-		at.Newest = joinKnown(at.Newest, known([]int64{r.hash(record)}))
-	}
 	more, err := r.record(p, at, i, record)
 	if err == nil && !more {
 		err = errEnough
 	}
 	return err
+}
+
+// sift looks whether record i of a stream is the one that is looked for, as fits does on a page.
+func (r *reading[T]) sift(at *Cursor, i int, sum int64) error {
+	k := r.sought
+	var before int64 // the record before it, when it was read
+	if k+1 < len(at.Last) {
+		before = at.Last[k+1]
+	}
+	if sum == at.Last[k] && (i == 0 || before == 0 || r.previous == before || !r.met) {
+		r.passing -= int64(i) // those of this page
+		_, err := r.placed(at, i+1, k)
+		return err
+	}
+	r.passing++
+	r.previous, r.met = sum, r.met || sum == before
+	return nil
+}
+
+// stream returns what reads the records of a response one by one.
+func (s *source[T]) stream() *httpcall.Stream {
+	return &httpcall.Stream{Path: s.opts.Records, Lines: s.opts.Lines, Max: s.call.MaxBodyBytes}
 }
 
 // streamEnd finds the page after a stream.

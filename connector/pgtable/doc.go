@@ -161,6 +161,9 @@
 //   - [Unguarded] reads everything visible. It suits tables without writes during the
 //     read, and tables with a single writer.
 //
+// A guard's answer holds for the server that gave it. If a proxy or an address of several hosts
+// sends a page to another server, the page is empty, so that no row is missed, and a note says so.
+//
 // Which guard to choose:
 //
 //   - the default, if it gives no error;

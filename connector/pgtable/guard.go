@@ -42,7 +42,14 @@ type horizon struct {
 	limit string
 	// held is what keeps the limit before the clock's time; nil if nothing does.
 	held *held
+	// server is the server that was asked, see serverID. The rows must be read from it too.
+	server int64
 }
+
+// serverID tells the servers apart that one address may lead to, as behind Pgpool's load
+// balancing, a reader endpoint, or a connection string of several hosts. A page that another
+// server answers may lack rows that the guard has let pass.
+const serverID = `(extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint`
 
 // held describes what holds back rows that are otherwise ready.
 type held struct {

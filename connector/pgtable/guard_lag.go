@@ -26,7 +26,7 @@ type Lag struct {
 // lagQuery returns the clock's time. On a standby it returns the time of the last
 // replayed commit, or null if there was none.
 const lagQuery = `
-select (extract(epoch from case when pg_is_in_recovery() then pg_last_xact_replay_timestamp() else clock_timestamp() end) * 1000000)::bigint`
+select (extract(epoch from case when pg_is_in_recovery() then pg_last_xact_replay_timestamp() else clock_timestamp() end) * 1000000)::bigint, ` + serverID
 
 func (g Lag) String() string { return fmt.Sprintf("lag %v", g.By) }
 
@@ -41,11 +41,12 @@ func (g Lag) cast(first keyColumn) (string, error) { return timeCast("Lag", firs
 
 func (g Lag) horizon(ctx context.Context, r readStart) (horizon, error) {
 	var clock *int64
-	if err := r.pool.QueryRow(ctx, lagQuery).Scan(&clock); err != nil {
+	var server int64
+	if err := r.pool.QueryRow(ctx, lagQuery).Scan(&clock, &server); err != nil {
 		return horizon{}, fmt.Errorf("ask for the time: %w", err)
 	}
 	if clock == nil {
-		return horizon{limit: negativeInfinity}, nil
+		return horizon{limit: negativeInfinity, server: server}, nil
 	}
-	return horizon{limit: timeText(time.UnixMicro(*clock).Add(-g.By))}, nil
+	return horizon{limit: timeText(time.UnixMicro(*clock).Add(-g.By)), server: server}, nil
 }

@@ -70,7 +70,7 @@ const sessions = `
 const oldestQuery = `
 with session as materialized (` + sessions + `
 )
-select pg_is_in_recovery(), current_setting('max_prepared_transactions')::int > 0,
+select ` + serverID + `, pg_is_in_recovery(), current_setting('max_prepared_transactions')::int > 0,
 	exists (select from session where hidden or untracked),
 	(extract(epoch from oldest.since) * 1000000)::bigint, coalesce(oldest.pid, 0), coalesce(oldest.role, ''), coalesce(oldest.application, ''), coalesce(oldest.state, '')
 from (select) one
@@ -127,7 +127,7 @@ func (g OpenTransactions) horizon(ctx context.Context, r readStart) (horizon, er
 			return horizon{}, err
 		}
 	}
-	h := horizon{limit: timeText(asked.Add(-g.Grace))}
+	h := horizon{limit: timeText(asked.Add(-g.Grace)), server: oldest.server}
 	if oldest.since != nil && time.UnixMicro(*oldest.since).Before(asked) {
 		h.held = &held{by: oldest.String(), since: time.UnixMicro(*oldest.since), asked: asked, patience: g.Patience}
 		h.limit = timeText(h.held.since.Add(-g.Grace))
@@ -143,6 +143,7 @@ func (g OpenTransactions) horizon(ctx context.Context, r readStart) (horizon, er
 // oldest is the result of oldestQuery: the oldest open transaction and the state of
 // the server.
 type oldest struct {
+	server                     int64
 	recovery, prepares, unseen bool
 	since                      *int64
 	pid                        int32
@@ -165,7 +166,7 @@ func (g OpenTransactions) look(ctx context.Context, r readStart) (time.Time, *ol
 		}
 	}
 	o := &oldest{}
-	err := r.pool.QueryRow(ctx, oldestQuery).Scan(&o.recovery, &o.prepares, &o.unseen, &o.since, &o.pid, &o.role, &o.application, &o.state)
+	err := r.pool.QueryRow(ctx, oldestQuery).Scan(&o.server, &o.recovery, &o.prepares, &o.unseen, &o.since, &o.pid, &o.role, &o.application, &o.state)
 	if err != nil {
 		return time.Time{}, nil, fmt.Errorf("look for open transactions: %w", err)
 	}

@@ -34,9 +34,30 @@ func (s *keyset) guardedQuery(ctx context.Context, first keyColumn, start readSt
 	if err != nil {
 		return nil, err
 	}
-	g := &guarded{horizon: h, cast: cast, args: append(slices.Clone(s.args), h.limit)}
-	g.query = s.query.Where(s.compare("<", cast, 1), 1)
+	g := &guarded{horizon: h, cast: cast, args: append(slices.Clone(s.args), h.limit, h.server)}
+	g.query = s.query.Where(s.compare("<", cast, 1)+" and "+s.sameServer(2), 2)
 	return g, nil
+}
+
+// sameServer returns a condition that is true on the server that the guard has asked. n is the
+// number of the parameter, counted after the query's own.
+func (s *keyset) sameServer(n int) string {
+	return serverID + " = $" + strconv.Itoa(len(s.args)+n) + "::bigint"
+}
+
+// elsewhereNote is about pages that reach another server than the guard does. They are empty,
+// so that no row is missed. The statement has the query in it, because a proxy may look at that
+// to choose a server.
+func (r *reader) elsewhereNote(ctx context.Context) ([]string, error) {
+	if r.guarded.cast == "" {
+		return nil, nil
+	}
+	var same bool
+	query := "select " + r.sameServer(1) + ", exists (select" + r.query.From() + " limit 1)"
+	if err := r.pool.QueryRow(ctx, query, append(slices.Clone(r.args), r.guarded.server)...).Scan(&same, nil); err != nil || same {
+		return nil, err
+	}
+	return []string{"no rows are read, because the pages come from another server than the one that was asked how far they may go: a proxy balances the load, or the address leads to several servers: give the source an address of one server, or turn off load balancing for it"}, nil
 }
 
 // compare returns a condition on the first key column. n is the number of the
@@ -71,7 +92,7 @@ func (r *reader) rowsWait(ctx context.Context, from Cursor) (bool, error) {
 	h := r.guarded.held
 	waiting := r.query.Where(r.compare(">=", r.guarded.cast, 1)+" and "+r.compare("<", r.guarded.cast, 2), 2)
 	waiting.PageSize = 1
-	args := withCursor(append(slices.Clone(r.guarded.args), timeText(h.asked)), from)
+	args := withCursor(append(slices.Clone(r.args), r.guarded.limit, timeText(h.asked)), from)
 	rows, err := r.pool.Query(ctx, waiting.PageQuery([]string{"1"}, from != nil), args...)
 	if err != nil {
 		return false, err

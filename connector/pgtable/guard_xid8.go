@@ -31,7 +31,7 @@ type XID8 struct {
 	Column string
 }
 
-const xidQuery = `select pg_snapshot_xmin(pg_current_snapshot())::text, pg_is_in_recovery()`
+const xidQuery = `select pg_snapshot_xmin(pg_current_snapshot())::text, pg_is_in_recovery(), ` + serverID
 
 func (g XID8) String() string { return "xid8 " + g.Column }
 
@@ -55,10 +55,11 @@ func (g XID8) cast(first keyColumn) (string, error) {
 func (g XID8) horizon(ctx context.Context, r readStart) (horizon, error) {
 	var oldest string
 	var recovery bool
-	if err := r.pool.QueryRow(ctx, xidQuery).Scan(&oldest, &recovery); err != nil {
+	var server int64
+	if err := r.pool.QueryRow(ctx, xidQuery).Scan(&oldest, &recovery, &server); err != nil {
 		return horizon{}, fmt.Errorf("ask for the oldest open transaction: %w", err)
 	}
-	return horizon{limit: oldest}, checkCursor(r.from, oldest, recovery)
+	return horizon{limit: oldest, server: server}, checkCursor(r.from, oldest, recovery)
 }
 
 // checkCursor returns an error for a cursor that no read with XID8 can have stored.

@@ -47,6 +47,11 @@ func (s *keyset) Notes(ctx context.Context, req dataflow.Request[Cursor]) ([]str
 	if note := s.server.pooler.Note(); note != "" {
 		notes = append(notes, note)
 	}
+	elsewhere, err := r.elsewhereNote(ctx)
+	if err != nil {
+		return nil, err
+	}
+	notes = append(notes, elsewhere...)
 	if r.guarded.held != nil {
 		waiting, err := r.rowsWait(ctx, from)
 		if err != nil {

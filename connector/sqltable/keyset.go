@@ -68,12 +68,15 @@ type Query struct {
 //
 // A row is missed if it becomes visible after a row with a greater key was read.
 // SQLite has one writer at a time, so the numbers that it assigns are in the order
-// of the commits. But a program may take a time before its turn to write. If there
+// of the commits. But without "autoincrement" it assigns the number of a deleted last row
+// again (sqlite.org/autoinc.html), and the row that gets it is not read. And a program may take a time before its turn to write. If there
 // are such programs, exclude from the query the rows that are newer than the
 // longest wait for the database. MySQL has many writers: exclude the rows that are
 // newer than the longest transaction.
+//
+// The source says so where it applies, and if each page sorts many rows: see [dataflow.Noter].
 func Keyset[T any](db *sql.DB, q Query) dataflow.Source[T, Cursor] {
-	s := &keyset[T]{db: &database{DB: db}, args: slices.Clone(q.Args), zeroNull: q.ZeroDateNull}
+	s := &keyset[T]{db: &database{DB: db}, args: slices.Clone(q.Args), zeroNull: q.ZeroDateNull, notes: &queryNotes{}}
 	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, PageBytes: q.PageBytes, Mark: "?"}
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
 	return s
@@ -87,6 +90,7 @@ type keyset[T any] struct {
 	mysql     mysqlKeys // set once the database is known to be MySQL
 	fields    *rowmap.Plan
 	fieldsErr error
+	notes     *queryNotes
 }
 
 func (s *keyset[T]) Validate() error {

@@ -89,7 +89,7 @@ func (s *session) examine(ctx context.Context) ([]finding, error) {
 	}
 	found = append(found, ok("schema", "the tables have this program's version"))
 	found = append(found, s.pools()...)
-	for _, check := range []func(context.Context) ([]finding, error){s.indexes, s.unworked, s.zones} {
+	for _, check := range []func(context.Context) ([]finding, error){s.indexes, s.unworked, s.zones, s.untold} {
 		more, err := check(ctx)
 		if err != nil {
 			return nil, err
@@ -227,4 +227,38 @@ func (s *session) unworked(ctx context.Context) ([]finding, error) {
 		return append(found, warning("queues", "no live process works the River queues: %s", strings.Join(queues, ", "))), nil
 	}
 	return append(found, ok("queues", "each River queue of an active flow is worked by a live process")), nil
+}
+
+// untoldLate is how long after its end a run should have been told.
+const untoldLate = time.Minute
+
+// untoldMost is how many ends are counted.
+const untoldMost = 1000
+
+// untold finds the ends of runs that Config.OnRunEnded was not told, and those that it never will be.
+func (s *session) untold(ctx context.Context) ([]finding, error) {
+	waiting, err := s.store.CallbackList(ctx, &dataflow.CallbackListParams{Limit: untoldMost})
+	if err != nil {
+		return nil, err
+	}
+	given, err := s.store.CallbackList(ctx, &dataflow.CallbackListParams{GivenUp: true, Limit: untoldMost})
+	if err != nil {
+		return nil, err
+	}
+	now, err := s.store.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	late := slices.DeleteFunc(waiting, func(u *dataflow.UntoldRun) bool { return u.GaveUp() || now.Sub(u.EndedAt) < untoldLate })
+	var found []finding
+	for _, c := range []struct {
+		what string
+		runs []*dataflow.UntoldRun
+	}{{"is not told yet", late}, {"was never told", given}} {
+		if len(c.runs) > 0 {
+			u := c.runs[0]
+			found = append(found, warning("callbacks", "the end of %s %s; run %d of flow %s: %s", plural(len(c.runs), "run", "runs"), c.what, u.RunID, u.FlowName, u.Why()))
+		}
+	}
+	return found, nil
 }

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"context"
+	"strconv"
 	"testing"
 
 	"github.com/riverqueue/river"
@@ -58,5 +59,28 @@ func TestDoctor_Damage(t *testing.T) {
 		c.exec("drop table dataflow_tick")
 		c.exec("drop table river_job")
 		require.Contains(c, c.fails(5, "doctor"), "tables are missing: dataflow_tick, river_job;")
+	})
+}
+
+// The doctor names the ends of runs that Config.OnRunEnded was not told.
+func TestDoctor_Callbacks(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(c *cliT) {
+		configure := c.program.Configure
+		c.program.Configure = func(ctx context.Context, db cli.Database) (*dataflow.Config, error) {
+			config, err := configure(ctx, db)
+			config.OnRunEnded = func(context.Context, *dataflow.Run) error { return nil }
+			return config, err
+		}
+		c.migrated()
+		for id := range 3 {
+			c.ok("enqueue", "orders")
+			c.ok("run", "cancel", strconv.Itoa(id+1))
+		}
+		require.NotContains(c, c.ok("doctor"), "callbacks")
+		c.exec("update dataflow_run set ended_at = '2031-02-03 12:03:00.000' where callback_at is not null")
+		require.Regexp(c, `(?m)^callbacks +warning +the end of 3 runs is not told yet; run 1 of flow orders: no started client that has Config.OnRunEnded and the flow has called it$`, c.ok("doctor"))
+		c.exec("update dataflow_run set callback_at = '9999-12-31 00:00:00.000', callback_tries = 20, callback_error = '503' where id = 2")
+		require.Regexp(c, `(?m)^callbacks +warning +the end of 1 run was never told; run 2 of flow orders: Config.OnRunEnded was given up after try 20, which failed with: 503$`, c.ok("doctor"))
 	})
 }

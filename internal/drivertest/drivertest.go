@@ -112,6 +112,7 @@ func groups() []group {
 		{name: "Lease", cases: leaseRules()},
 		{name: "RunStranded", cases: strandedRules()},
 		{name: "RunCancel", cases: cancelRules()},
+		{name: "Callback", cases: callbackRules()},
 		{name: "DeadLetter", cases: letterRules()},
 		{name: "Prune", cases: pruneRules()},
 		{name: "Total", cases: totalRules()},

@@ -63,6 +63,28 @@ func docsAPI(client *dataflow.Client, mux *http.ServeMux, authorize func(*http.R
 	return nil
 }
 
+func docsNotify(driver dataflow.Driver, flows []*dataflow.Flow) (*dataflow.Client, error) {
+	notify, err := dataflowhttp.Notify("https://ops.example.com/hooks/dataflow", &dataflowhttp.NotifyOptions{
+		Secrets: []string{os.Getenv("WEBHOOK_SECRET")}, // whsec_…
+		States:  []dataflow.RunState{dataflow.RunFailed, dataflow.RunCancelled},
+	})
+	if err != nil {
+		return nil, err
+	}
+	client, err := dataflow.NewClient(driver, &dataflow.Config{Flows: flows, OnRunEnded: notify})
+	return client, err
+}
+
+func docsSlack() (func(context.Context, *dataflow.Run) error, error) {
+	slack, err := dataflowhttp.Notify(os.Getenv("SLACK_WEBHOOK"), &dataflowhttp.NotifyOptions{
+		Template:   dataflowhttp.SlackTemplate,
+		ShowErrors: true,
+	})
+	return slack, err
+}
+
+var _, _ = docsNotify, docsSlack // they are shown only
+
 func docsCLI(flows func(db dataflowcli.Database) []*dataflow.Flow) {
 	os.Exit(dataflowcli.Main(context.Background(), os.Args[1:], &dataflowcli.Options{
 		Configure: func(_ context.Context, db dataflowcli.Database) (*dataflow.Config, error) {

@@ -47,6 +47,13 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if where := os.Getenv(callbackEnv); where != "" {
+		if err := callbackWorker(context.Background(), where); err != nil {
+			fmt.Fprintln(os.Stderr, "worker of callbacks:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if where := os.Getenv(zoneEnv); where != "" {
 		if err := zoneWorker(context.Background(), where); err != nil {
 			fmt.Fprintln(os.Stderr, "zone worker:", err)

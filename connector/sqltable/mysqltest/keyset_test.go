@@ -239,3 +239,32 @@ func handled(t *testing.T, db *sql.DB) (n int) {
 	require.NoError(t, rows.Err())
 	return n
 }
+
+// What MariaDB says about a query: rows that are committed late, and pages that are sorted.
+func TestKeyset_Notes(t *testing.T) {
+	t.Parallel()
+	db := setup(
+		t,
+		"create table many (id bigint auto_increment primary key, name varchar(20) not null)",
+		"insert into many (name) select seq from seq_1_to_10000",
+	)
+	type row struct {
+		ID   int64
+		Name string
+	}
+	notes := func(query string, key ...string) []string {
+		source := sqltable.Keyset[row](db, sqltable.Query{SQL: query, Key: key})
+		found, err := source.(dataflow.Noter[sqltable.Cursor]).Notes(t.Context(), dataflow.Request[sqltable.Cursor]{}) //nolint:forcetypeassert // it is one
+		require.NoError(t, err)
+		return found
+	}
+	found := notes("select id, name from many", "id")
+	require.Len(t, found, 1)
+	require.Contains(t, found[0], "a row that is committed after one with a greater `id` was read is never read")
+	const late = "select id, name from many where now() > now() - interval 1 minute"
+	require.Empty(t, notes(late, "id"))
+	require.Equal(t, []string{"each page sorts all rows, which are 10000 or more: create an index on the key (`name`, `id`), in this order"}, notes(late, "name", "id"))
+	_, err := db.ExecContext(t.Context(), "create index by_name on many (name, id)")
+	require.NoError(t, err)
+	require.Empty(t, notes(late, "name", "id"))
+}
