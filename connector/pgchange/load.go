@@ -1,6 +1,7 @@
 package pgchange
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/pgtable"
@@ -99,7 +101,7 @@ func (r *reader[T]) load(ctx context.Context) error {
 	if t == nil || time.Since(r.tried) < chunkAgain {
 		return nil
 	}
-	r.tried = time.Now()
+	r.tried = time.Now() //nolint:forbidigo // how long it takes, not what time it is
 	var err error
 	r.chunk, err = r.readChunk(ctx, t)
 	if err != nil {
@@ -173,67 +175,20 @@ func (r *reader[T]) unseen(ctx context.Context) (bool, error) {
 
 // query reads the rows of a chunk.
 func (r *reader[T]) query(ctx context.Context, tx pgx.Tx, c *chunk[T]) error {
-	t := c.of
-	columns := make([]string, len(t.columns))
-	for i, name := range t.columns {
-		columns[i] = pgx.Identifier{name}.Sanitize()
+	sql, args, limit, err := r.chunkQuery(c.of)
+	if err != nil {
+		return err
 	}
-	keys := make([]string, len(t.key))
-	for i, name := range t.key {
-		keys[i] = pgx.Identifier{name}.Sanitize()
-	}
-	only := "only "
-	if t.kind == "p" {
-		only = ""
-	}
-	sql := "select " + strings.Join(columns, ", ") + " from " + only + t.sql + " where true"
-	if t.filter != "" {
-		sql += " and (" + t.filter + ")"
-	}
-	var args [][]byte
-	if r.pos.After != nil {
-		if len(r.pos.After) != len(t.key) {
-			return dataflow.Permanent(fmt.Errorf("the cursor's key has %d values, and the table's key (%s) has %d: begin the load anew: dataflow cursor reset", len(r.pos.After), strings.Join(t.key, ", "), len(t.key)))
-		}
-		marks := make([]string, len(t.key))
-		for i, value := range r.pos.After {
-			marks[i] = "$" + strconv.Itoa(i+1)
-			args = append(args, []byte(value))
-		}
-		sql += " and (" + strings.Join(keys, ", ") + ") > (" + strings.Join(marks, ", ") + ")"
-	}
-	limit := r.s.options.ChunkSize
-	if limit == 0 {
-		limit = defaultChunk
-	}
-	sql += " order by " + strings.Join(keys, ", ") + " limit " + strconv.Itoa(limit)
 	result := tx.Conn().PgConn().ExecParams(ctx, sql, args, nil, nil, nil).Read()
 	if result.Err != nil {
 		return result.Err
 	}
-	if c.last = len(result.Rows) < limit; len(result.Rows) == 0 {
-		c.rel = &relation[T]{}
+	c.rel, c.last = &relation[T]{}, len(result.Rows) < limit
+	if len(result.Rows) == 0 {
 		return nil
 	}
-	m := &pglogrepl.RelationMessage{ReplicaIdentity: 'd'}
-	m.Namespace, m.RelationName, _ = strings.Cut(t.name, ".")
-	for _, f := range result.FieldDescriptions {
-		column := &pglogrepl.RelationMessageColumn{Name: f.Name, DataType: f.DataTypeOID, TypeModifier: f.TypeModifier}
-		if slices.Contains(t.key, f.Name) {
-			column.Flags = 1
-		}
-		m.Columns = append(m.Columns, column)
-	}
-	described := r.described[t.name]
-	var err error
-	if c.rel, err = r.relation(ctx, m); err != nil {
+	if err := r.describe(ctx, c, result.FieldDescriptions); err != nil {
 		return err
-	}
-	if r.described[t.name] = described; described == nil {
-		delete(r.described, t.name)
-	}
-	if len(c.rel.keyAt) != len(t.key) {
-		return dataflow.Permanent(fmt.Errorf("the publication does not send the key (%s): alter its list of columns", strings.Join(t.key, ", ")))
 	}
 	for _, values := range result.Rows {
 		row := chunkRow{tuple: tuple{values: values}}
@@ -243,6 +198,65 @@ func (r *reader[T]) query(ctx context.Context, tx pgx.Tx, c *chunk[T]) error {
 		c.at[c.rel.key(row.tuple)] = len(c.rows)
 		c.rows = append(c.rows, row)
 	}
+	return nil
+}
+
+// chunkQuery returns the statement that reads the next rows of a table.
+func (r *reader[T]) chunkQuery(t *table) (sql string, args [][]byte, limit int, err error) {
+	quoteAll := func(names []string) []string {
+		list := make([]string, len(names))
+		for i, name := range names {
+			list[i] = pgx.Identifier{name}.Sanitize()
+		}
+		return list
+	}
+	keys := strings.Join(quoteAll(t.key), ", ")
+	sql = "select " + strings.Join(quoteAll(t.columns), ", ") + " from "
+	if t.kind != "p" {
+		sql += "only "
+	}
+	sql += t.sql + " where true"
+	if t.filter != "" {
+		sql += " and (" + t.filter + ")"
+	}
+	if r.pos.After != nil {
+		if len(r.pos.After) != len(t.key) {
+			return "", nil, 0, dataflow.Permanent(fmt.Errorf("the cursor's key has %d values, and the table's key (%s) has %d: begin anew: dataflow cursor set FLOW --beginning", len(r.pos.After), strings.Join(t.key, ", "), len(t.key)))
+		}
+		marks := make([]string, len(t.key))
+		for i, value := range r.pos.After {
+			marks[i] = "$" + strconv.Itoa(i+1)
+			args = append(args, []byte(value))
+		}
+		sql += " and (" + keys + ") > (" + strings.Join(marks, ", ") + ")"
+	}
+	limit = cmp.Or(r.s.options.ChunkSize, defaultChunk)
+	return sql + " order by " + keys + " limit " + strconv.Itoa(limit), args, limit, nil
+}
+
+// describe describes the rows of a chunk as the log would.
+func (r *reader[T]) describe(ctx context.Context, c *chunk[T], fields []pgconn.FieldDescription) error {
+	m := &pglogrepl.RelationMessage{ReplicaIdentity: 'd'}
+	m.Namespace, m.RelationName, _ = strings.Cut(c.of.name, ".")
+	for _, f := range fields {
+		column := &pglogrepl.RelationMessageColumn{Name: f.Name, DataType: f.DataTypeOID, TypeModifier: f.TypeModifier}
+		if slices.Contains(c.of.key, f.Name) {
+			column.Flags = 1
+		}
+		m.Columns = append(m.Columns, column)
+	}
+	described := r.described[c.of.name]
+	rel, err := r.relation(ctx, m)
+	if err != nil {
+		return err
+	}
+	if r.described[c.of.name] = described; described == nil {
+		delete(r.described, c.of.name)
+	}
+	if len(rel.keyAt) != len(c.of.key) {
+		return dataflow.Permanent(fmt.Errorf("publication %q does not send the key (%s): alter its list of columns", r.s.options.Publication, strings.Join(c.of.key, ", ")))
+	}
+	c.rel = rel
 	return nil
 }
 

@@ -41,10 +41,9 @@ type decoding[T any] struct {
 
 // batching says when the reader ends a batch.
 type batching struct {
-	waits     bool // something was yielded that may wait in a batch
-	first     time.Time
-	lastMark  time.Time
-	markedPos LSN
+	waits    bool // something was yielded that may wait in a batch
+	first    time.Time
+	lastMark time.Time
 }
 
 // transaction is the one that is read.
@@ -65,8 +64,8 @@ type transaction struct {
 
 // run reads until ctx is done, or an error.
 func (r *reader[T]) run(ctx context.Context) error {
-	r.lastMark = time.Now()
-	if !r.resumed { // so that the slot's position is the cursor from the beginning
+	r.lastMark = time.Now() //nolint:forbidigo // how long it takes, not what time it is
+	if !r.resumed {         // so that the slot's position is the cursor from the beginning
 		if err := r.endBatch(); err != nil {
 			return err
 		}
@@ -101,9 +100,8 @@ func (r *reader[T]) run(ctx context.Context) error {
 // next returns the next packet. While there is none, it ends batches. It returns nil if it has
 // done so.
 func (r *reader[T]) next(ctx context.Context) (*packet, error) {
-	p, ok := packet{}, true
 	select {
-	case p, ok = <-r.receiver.packets:
+	case p, ok := <-r.receiver.packets:
 		return r.taken(ctx, p, ok)
 	default:
 	}
@@ -119,7 +117,7 @@ func (r *reader[T]) next(ctx context.Context) (*packet, error) {
 	t := time.NewTimer(max(wait, 0))
 	defer t.Stop()
 	select {
-	case p, ok = <-r.receiver.packets:
+	case p, ok := <-r.receiver.packets:
 		return r.taken(ctx, p, ok)
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -148,17 +146,17 @@ func (r *reader[T]) endBatch() error {
 			return errEnough
 		}
 	}
-	r.waits, r.lastMark = false, time.Now()
+	r.waits, r.lastMark = false, time.Now() //nolint:forbidigo // how long it takes, not what time it is
 	return nil
 }
 
 // give yields a change.
 func (r *reader[T]) give(item change[T], err error) error {
-	began := time.Now()
+	began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
 	if !r.yield(item, err) {
 		return errEnough
 	}
-	if now := time.Now(); !r.waits || now.Sub(began) > time.Millisecond { // else a batch may have ended
+	if now := time.Now(); !r.waits || now.Sub(began) > time.Millisecond { //nolint:forbidigo // else a batch may have ended
 		r.waits, r.first = true, now
 	}
 	return nil

@@ -49,9 +49,7 @@ func receive(ctx context.Context, conn *pgconn.PgConn, confirmed func() LSN) *re
 	go func() {
 		defer close(r.ended)
 		defer close(r.packets)
-		if err := r.run(ctx); err != nil {
-			r.push(ctx, packet{err: err})
-		}
+		r.push(ctx, packet{err: r.run(ctx)})
 	}()
 	return r
 }
@@ -76,6 +74,7 @@ func (r *receiver) took(p *packet) {
 	}
 }
 
+// run reads until there is an error.
 func (r *receiver) run(ctx context.Context) error {
 	for {
 		if err := r.status(ctx, false); err != nil {
@@ -187,9 +186,9 @@ func (r *receiver) status(ctx context.Context, now bool) error {
 }
 
 func (r *receiver) send(ctx context.Context, confirmed LSN, ask bool) error {
-	r.told, r.toldAt = confirmed, time.Now()
+	r.told, r.toldAt = confirmed, time.Now() //nolint:forbidigo // how long it takes, not what time it is
 	return pglogrepl.SendStandbyStatusUpdate(ctx, r.conn, pglogrepl.StandbyStatusUpdate{
 		WALWritePosition: pglogrepl.LSN(max(r.received, confirmed)), WALFlushPosition: pglogrepl.LSN(confirmed), WALApplyPosition: pglogrepl.LSN(confirmed),
-		ClientTime: time.Now(), ReplyRequested: ask,
+		ClientTime: r.toldAt, ReplyRequested: ask,
 	})
 }

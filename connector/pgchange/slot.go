@@ -112,7 +112,7 @@ func (s *stream) ensureSlot(ctx context.Context, conn *pgx.Conn, resumed bool) (
 // lost is the error of a slot that has not all changes any more.
 func (s *stream) lost(why string) error {
 	return dataflow.Permanent(fmt.Errorf("slot %q: %s. Changes are lost, so that the target cannot follow any more. "+
-		"Begin anew: drop the slot if it exists (select pg_drop_replication_slot('%[1]s')), empty the target, and begin with a first load: dataflow cursor reset, or a new name for the flow", s.options.Slot, why))
+		"Begin anew: drop the slot if it exists (select pg_drop_replication_slot('%[1]s')), empty the target, and begin at the beginning: dataflow cursor set FLOW --beginning, or a new name for the flow", s.options.Slot, why))
 }
 
 func (s *stream) createSlot(ctx context.Context, conn *pgx.Conn) (LSN, error) {
@@ -188,7 +188,7 @@ func (s *stream) checkTimeline(ctx context.Context, conn *pgconn.PgConn, from *P
 // start begins to stream from a position. If another connection uses the slot, it waits a
 // moment, and ends a worker of this flow that has stalled.
 func (s *stream) start(ctx context.Context, conn *pgconn.PgConn, control *pgx.Conn, from LSN) error {
-	began := time.Now()
+	began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
 	args := []string{"proto_version '1'", "publication_names " + literal(pgx.Identifier{s.options.Publication}.Sanitize())}
 	for {
 		err := pglogrepl.StartReplication(ctx, conn, `"`+s.options.Slot+`"`, pglogrepl.LSN(from), pglogrepl.StartReplicationOptions{PluginArgs: args})

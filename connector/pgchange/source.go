@@ -186,6 +186,7 @@ func (r *reader[T]) close(ctx context.Context) {
 
 var _ interface {
 	dataflow.Acker[Position]
+	dataflow.Noter[Position]
 	dataflow.Validator
 	dataflow.Describer
 } = (*source[struct{ ID int64 }])(nil)

@@ -92,11 +92,11 @@ func (s *applySink[T]) RowKeys(changes []Change[T]) []string {
 	f := folder[T]{fields: s.to.fields, key: s.to.key}
 	keys := make([]string, len(changes))
 	for i := range changes {
-		switch c := &changes[i]; {
-		case c.Op == ChangeTruncate:
-		case c.Op == ChangeDelete:
+		switch c := &changes[i]; c.Op {
+		case ChangeTruncate:
+		case ChangeDelete:
 			keys[i] = f.keyOf(c.Old)
-		default:
+		case ChangeInsert, ChangeUpdate:
 			keys[i] = f.keyOf(&c.New)
 		}
 	}

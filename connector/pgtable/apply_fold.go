@@ -58,12 +58,12 @@ func (f *folder[T]) fold(changes []Change[T]) bool {
 }
 
 func (f *folder[T]) add(c *Change[T], i int) bool {
-	switch c.Op {
-	case ChangeTruncate:
+	if c.Op == ChangeTruncate {
 		f.truncate, f.keys = true, nil
 		clear(f.of)
 		return true
-	case ChangeDelete:
+	}
+	if c.Op == ChangeDelete {
 		f.set(f.keyOf(c.Old), applied[T]{kind: applyDelete, row: *c.Old, change: i})
 		return true
 	}
