@@ -25,7 +25,7 @@ var arrows = map[string][]string{
 	"dataflowpgx":             {"", "internal/driverkit", "internal/migration", "internal/pooler", "internal/pools", "internal/sqlstate", "internal/zonedata"},
 	"dataflowsqlite":          {"", "internal/driverkit", "internal/migration"},
 	"connector/httpjson":      {"", "internal/httpcall", "internal/jsonrow"},
-	"connector/jsonrpc":       {"", "internal/httpcall"},
+	"connector/jsonrpc":       {"", "internal/httpcall", "internal/jsonrow"},
 	"internal/httpcall":       {"", "internal/exact"},
 	"connector/jsonl":         {"", "internal/files", "internal/jsonrow", "internal/notes"},
 	"internal/jsonrow":        {"internal/exact"},
@@ -52,7 +52,7 @@ var arrows = map[string][]string{
 	"examples/hello":          {"", "connector/csvfile", "connector/sqltable", "dataflowsqlite"},
 	"examples/service":        {"", "connector/pgtable", "dataflowpgx"},
 	"examples/quickstart":     {"", "connector/csvfile", "connector/pgtable", "connector/sqltable", "dataflowpgx", "dataflowsqlite"},
-	"dataflowhttp":            {"", "internal/jsonview"},
+	"dataflowhttp":            {"", "internal/jsonview", "internal/mask"},
 	"dataflowtest":            {"", "dataflowsqlite"},
 	"internal/pools":          {},
 	"internal/wake":           {},
@@ -66,6 +66,7 @@ var arrows = map[string][]string{
 	"internal/cli":            {"", "connector/csvfile", "dataflowpgx", "dataflowsqlite", "internal/csvguess", "internal/jsonview", "internal/pooler"},
 	"internal/csvguess":       {},
 	"internal/jsonview":       {""},
+	"internal/mask":           {},
 }
 
 // forbidden are the packages from elsewhere that a package must not depend on,
@@ -148,9 +149,10 @@ func listPackages(t *testing.T) []goPackage {
 
 // elsewhere are the calls without an Example of their own, and the Example that shows them.
 var elsewhere = map[string]string{
-	"Client.AddWorker": "UseRiver",
-	"FailFast":         "Policy",
-	"RiverClient":      "JobQueue",
+	"Client.AddWorker":  "UseRiver",
+	"Client.DeadLetter": "Client.EditDeadLetter",
+	"FailFast":          "Policy",
+	"RiverClient":       "JobQueue",
 }
 
 // noExample are the calls without any Example, and why.

@@ -30,9 +30,10 @@ type step struct {
 type content int
 
 const (
-	nothing      content = iota
-	wholeBatch           // all rows at once
-	batchInParts         // parts of the batch, to find bad records
+	nothing       content = iota
+	wholeBatch            // all rows at once
+	batchInParts          // parts of the batch, to find bad records
+	rowsElsewhere         // what the database keeps of rows that a sink elsewhere has written
 	replacementBegin
 	replacementEnd
 )

@@ -2,15 +2,22 @@ package dataflow
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // DeadLetters lists dead letters, newest first. params may be nil.
 func (c *Client) DeadLetters(ctx context.Context, params *DeadLetterListParams) ([]*DeadLetterRecord, error) {
 	p, err := page(params)
+	if err == nil && p.State != "" && !p.State.Valid() {
+		err = &ConfigError{Field: "State", Reason: fmt.Sprintf("%q is not a state of a dead letter: use open, replayed, resolved or discarded", p.State)}
+	}
 	if err != nil {
 		return nil, public(fmt.Errorf("list dead letters: %w", err))
 	}
@@ -19,6 +26,150 @@ func (c *Client) DeadLetters(ctx context.Context, params *DeadLetterListParams) 
 		return nil, public(fmt.Errorf("list dead letters: %w", err))
 	}
 	return letters, nil
+}
+
+// DeadLetter returns the dead letter with an id, or ErrNotFound.
+func (c *Client) DeadLetter(ctx context.Context, id int64) (*DeadLetterRecord, error) {
+	letters, err := c.store.DeadLetterList(ctx, &DeadLetterListParams{Before: id + 1, Limit: 1})
+	if err == nil && (len(letters) == 0 || letters[0].ID != id) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return nil, public(fmt.Errorf("get dead letter %d: %w", id, err))
+	}
+	return letters[0], nil
+}
+
+// EditDeadLetter replaces the record of an open dead letter, so that a replay can take it. The
+// record as it was first kept stays in Original, and actor is stored. payload is JSON: what the
+// flow's source would take for a dead letter of [StageRead], and the record's fields for any
+// other. If this process has the flow's code, it checks that the record can be read. The error
+// is ErrNotFound for an unknown id, and ErrDeadLetterClosed for one that is no longer open.
+func (c *Client) EditDeadLetter(ctx context.Context, id int64, payload json.RawMessage, actor string) (*DeadLetterRecord, error) {
+	fail := func(err error) (*DeadLetterRecord, error) {
+		return nil, public(fmt.Errorf("edit dead letter %d: %w", id, private(err)))
+	}
+	if !json.Valid(payload) || stored.Clean(string(payload)) != string(payload) {
+		return fail(&ConfigError{Field: "payload", Reason: stored.Clip(string(payload)) + " is not JSON in UTF-8: a text, for one, stands in double quotes"})
+	}
+	l, err := c.DeadLetter(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if l.ClosedAt != nil {
+		return fail(closedLetter(l))
+	}
+	f, err := c.Flow(ctx, l.FlowName)
+	if err != nil {
+		return fail(err)
+	}
+	if f.Registered() {
+		edited := *l
+		now := c.now()
+		edited.Payload, edited.EditedAt = payload, &now
+		if err := guard(func() error { return f.code.readLetter(ctx, c.store, &edited) }); err != nil {
+			return fail(&ConfigError{Field: "payload", Reason: err.Error()})
+		}
+	}
+	err = c.store.DeadLetterEdit(ctx, id, payload, actor)
+	if errors.Is(err, ErrNotFound) {
+		err = ErrDeadLetterClosed
+	}
+	if err != nil {
+		return fail(err)
+	}
+	c.log.InfoContext(ctx, "dataflow: dead letter edited", slog.Int64("dead_letter", id), slog.String(logFlow, l.FlowName), slog.String("actor", actor))
+	return c.DeadLetter(ctx, id)
+}
+
+// CloseDeadLettersParams say which dead letters of a flow to close, what became of their
+// records, who says so, and why.
+type CloseDeadLettersParams struct {
+	// IDs are those of open dead letters of the flow. All is true for all that are open.
+	// One of the two is required.
+	IDs []int64
+	All bool
+	// State is what became of the records: [DeadLetterResolved] if they were dealt with
+	// elsewhere, [DeadLetterDiscarded] if they are not wanted. Required.
+	State DeadLetterState
+	// Actor and Reason are stored with the dead letters.
+	Actor  string
+	Reason string
+}
+
+// CloseDeadLetters closes open dead letters of a flow without a replay, and returns how many.
+// They stay in the list, with who, when and why, until [RetentionOptions] remove them. Flows no
+// longer try them again. It closes all of them or none: if one of the IDs is not an open dead
+// letter of the flow, the error names it, and is ErrNotFound or ErrDeadLetterClosed.
+func (c *Client) CloseDeadLetters(ctx context.Context, name string, params *CloseDeadLettersParams) (int64, error) {
+	fail := func(err error) (int64, error) {
+		return 0, public(fmt.Errorf("close dead letters of flow %q: %w", name, private(err)))
+	}
+	p := CloseDeadLettersParams{}
+	if params != nil {
+		p = *params
+	}
+	switch {
+	case p.State != DeadLetterResolved && p.State != DeadLetterDiscarded:
+		return fail(&ConfigError{Field: "State", Reason: fmt.Sprintf("%q: use resolved or discarded", p.State)})
+	case p.All == (len(p.IDs) > 0):
+		return fail(&ConfigError{Field: "IDs", Reason: "say which dead letters: either IDs or All"})
+	}
+	rec, err := c.store.FlowByName(ctx, name)
+	if err != nil {
+		return fail(err)
+	}
+	do := &DeadLetterCloseParams{FlowID: rec.ID, IDs: slices.Compact(slices.Sorted(slices.Values(p.IDs))), State: p.State, By: p.Actor, Reason: p.Reason}
+	if p.All {
+		do.NotOfRun = -1 // no run
+	}
+	var n int64
+	err = c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := c.store.With(tx)
+		if err != nil {
+			return err
+		}
+		if n, err = q.DeadLetterClose(ctx, do); err != nil || p.All || n == int64(len(do.IDs)) {
+			return err
+		}
+		return whichNotOpen(ctx, q, name, do)
+	})
+	if err != nil {
+		return fail(err)
+	}
+	c.log.InfoContext(ctx, "dataflow: dead letters "+string(p.State), slog.String(logFlow, name), slog.Int64("dead_letters", n), slog.String("actor", p.Actor), slog.String(logReason, p.Reason))
+	return n, nil
+}
+
+// whichNotOpen names the first dead letter that was to be closed and could not be, in the
+// transaction that has closed the others.
+func whichNotOpen(ctx context.Context, q Queries, name string, p *DeadLetterCloseParams) error {
+	for _, id := range p.IDs {
+		letters, err := q.DeadLetterList(ctx, &DeadLetterListParams{Before: id + 1, Limit: 1})
+		switch {
+		case err != nil:
+			return err
+		case len(letters) == 0 || letters[0].ID != id:
+			return fmt.Errorf("dead letter %d: %w", id, ErrNotFound)
+		case letters[0].FlowName != name:
+			return fmt.Errorf("dead letter %d is of flow %q: %w", id, letters[0].FlowName, ErrNotFound)
+		case letters[0].State != p.State || letters[0].ClosedBy != p.By || letters[0].Reason != p.Reason:
+			return fmt.Errorf("dead letter %d: %w", id, closedLetter(letters[0]))
+		}
+	}
+	return fmt.Errorf("%w: one was closed before", ErrDeadLetterClosed)
+}
+
+// closedLetter says what became of a dead letter that is no longer open.
+func closedLetter(l *DeadLetterRecord) error {
+	text := fmt.Sprintf("it was %s at %s", l.State, l.ClosedAt.Format(time.RFC3339))
+	if l.ClosedBy != "" {
+		text += " by " + l.ClosedBy
+	}
+	if l.Reason != "" {
+		text += ": " + l.Reason
+	}
+	return fmt.Errorf("%w: %s", ErrDeadLetterClosed, text)
 }
 
 // ReplayReport is the outcome of a [Client.Replay].
@@ -31,7 +182,7 @@ type ReplayReport struct {
 }
 
 // Replay takes dead letters of a flow through its transform to its sink again, oldest first:
-// those with the ids, or, without ids, all that were not replayed. A dead letter that fails
+// those with the ids, or, without ids, all that are open. A dead letter that fails
 // again is in the report, and is no error of Replay.
 //
 // With a target of [ToTx], one transaction writes the record and marks the dead letter as
@@ -44,9 +195,10 @@ type ReplayReport struct {
 // Replay puts the earlier one over it: read the source again instead, by a backfill or from an
 // earlier cursor.
 //
-// Replay needs the stored record, and the code's type must fit it. A record that failed when
-// it was read is stored as the source had it. It fits only if it is JSON in which each field
-// is one of the type's. A line of a CSV file rarely fits.
+// Replay needs the stored record. One that failed when it was read is stored as the source had
+// it, and the source reads it again by its own rules if it is a [RecordParser], as those of
+// csvfile, jsonl, httpjson and jsonrpc are. Otherwise it must be JSON in which each field is one
+// of the type's. A record that is still wrong can be mended by [Client.EditDeadLetter].
 func (c *Client) Replay(ctx context.Context, name string, ids ...int64) (*ReplayReport, error) {
 	fail := func(err error) error {
 		return public(fmt.Errorf("replay dead letters of flow %q: %w", name, err))
@@ -127,11 +279,11 @@ func (b base) replayPages(ctx context.Context, name string, wanted map[int64]boo
 }
 
 func replay(ctx context.Context, store Store, f *Flow, l *DeadLetterRecord) error {
-	if l.ReplayedAt != nil {
-		return fmt.Errorf("it was replayed at %s", l.ReplayedAt.Format(time.RFC3339))
+	if l.ClosedAt != nil {
+		return closedLetter(l)
 	}
 	if len(l.Payload) == 0 {
-		return errors.New("only the key of the record is stored, so it cannot be replayed")
+		return errors.New("only the key of the record is stored: give the record by an edit, or let a backfill read it again")
 	}
 	return guard(func() error { return f.code.replay(ctx, store, l) })
 }

@@ -31,7 +31,7 @@ func (c *Client) Stop(ctx context.Context) error {
 		err = c.stopHard(hard)
 	}
 	if err != nil {
-		err = errors.Join(err, c.abandon(ctx))
+		err = errors.Join(err, abandon(ctx, c))
 	}
 	kill()
 	if err != nil {
@@ -80,7 +80,7 @@ func (c *Client) stopHard(ctx context.Context) error {
 
 // abandon hands back the runs whose code ignores its context. This ends their claims,
 // and with them the right to commit.
-func (c *Client) abandon(ctx context.Context) error {
+func abandon(ctx context.Context, c *Client) error {
 	timeout := abandonTimeout
 	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil {
 		timeout = min(timeout, time.Until(deadline))

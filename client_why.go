@@ -86,9 +86,9 @@ const waitingTold = 3
 // database, and so knows about all processes. Only registration errors are those of this
 // process, and only a process with the flow's code asks its source ([Noter]). If there is no such flow, the error is ErrNotFound.
 func (c *Client) Why(ctx context.Context, name string) (*Explanation, error) {
-	w, err := c.lookInto(ctx, name)
+	w, err := lookInto(ctx, c, name)
 	if failed := c.RegistrationErrors()[name]; failed != nil && errors.Is(err, ErrNotFound) {
-		return c.neverRegistered(ctx, name, failed)
+		return neverRegistered(ctx, c, name, failed)
 	}
 	if err != nil {
 		return nil, public(fmt.Errorf("explain flow %q: %w", name, err))
@@ -127,7 +127,7 @@ func (c *Client) Why(ctx context.Context, name string) (*Explanation, error) {
 
 // neverRegistered explains a flow that is not in the database because this process could not
 // register it.
-func (c *Client) neverRegistered(ctx context.Context, name string, failed error) (*Explanation, error) {
+func neverRegistered(ctx context.Context, c *Client, name string, failed error) (*Explanation, error) {
 	now, err := c.store.Now(ctx)
 	if err != nil {
 		return nil, public(fmt.Errorf("explain flow %q: %w", name, err))
@@ -152,7 +152,7 @@ type why struct {
 }
 
 // lookInto reads what Why needs to know about a flow.
-func (c *Client) lookInto(ctx context.Context, name string) (*why, error) {
+func lookInto(ctx context.Context, c *Client, name string) (*why, error) {
 	rec, err := c.store.FlowByName(ctx, name)
 	if err != nil {
 		return nil, err

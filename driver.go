@@ -2,6 +2,7 @@ package dataflow
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"reflect"
 	"time"
@@ -202,16 +203,29 @@ type Queries interface {
 	// TickList returns the ledger's entries, newest first.
 	TickList(ctx context.Context, p *TickListParams) ([]*SkippedTicks, error)
 
-	// DeadLetterInsert stores dead letters. It must be called in a transaction.
+	// DeadLetterInsert stores dead letters. If a dead letter of the same flow and Identity
+	// is open, it is counted again: Times, LastAt, RunID, Stage, Error, and what is tried
+	// again become those of the new one. If its record, before any edit, is not the same,
+	// it is resolved for ReasonLaterVersion, and the new one is stored beside it. An empty
+	// Identity is that of no other. It must be called in a transaction.
 	DeadLetterInsert(ctx context.Context, letters []*DeadLetterRecord) error
 	// DeadLetterList returns dead letters, newest first.
 	DeadLetterList(ctx context.Context, p *DeadLetterListParams) ([]*DeadLetterRecord, error)
 	// DeadLetterReplayed stores that a dead letter has been replayed. It returns false
-	// if it had been before or, with held, if it is no longer to be tried again.
+	// if it was no longer open or, with held, if it is no longer to be tried again.
 	DeadLetterReplayed(ctx context.Context, id int64, held bool) (bool, error)
+	// DeadLetterEdit replaces the Payload of an open dead letter, and keeps what it was
+	// before the first edit. It returns ErrNotFound if none with the id is open.
+	DeadLetterEdit(ctx context.Context, id int64, payload json.RawMessage, by string) error
+	// DeadLetterClose closes the open dead letters of a flow that the parameters choose,
+	// and returns how many there were. They are not tried again.
+	DeadLetterClose(ctx context.Context, p *DeadLetterCloseParams) (int64, error)
+	// DeadLetterRecords returns the keys of a flow's open dead letters that have an
+	// Identity above after, in the order of the identities.
+	DeadLetterRecords(ctx context.Context, flowID int64, after string, limit int) ([]string, error)
 
 	// DeadLetterHeld returns the dead letters of a flow that are to be tried again, with
-	// ids above after, oldest first. They have not been replayed.
+	// ids above after, oldest first. They are open.
 	DeadLetterHeld(ctx context.Context, flowID, after int64, limit int) ([]*DeadLetterRecord, error)
 	// DeadLetterTried counts a try of a dead letter and stores its error. A dead letter
 	// without tries left, or whose time is over, is not tried again.

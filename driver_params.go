@@ -223,6 +223,18 @@ type RunClaimParams struct {
 	Restart bool
 }
 
+// DeadLetterCloseParams are the parameters of DeadLetterClose. They choose all dead letters
+// with one of the IDs or Identities and, unless it is 0, those that NotOfRun has not kept.
+type DeadLetterCloseParams struct {
+	FlowID     int64
+	IDs        []int64
+	Identities []string
+	NotOfRun   int64
+	State      DeadLetterState
+	By         string
+	Reason     string
+}
+
 // DeadLetterSupersededParams name dead letters whose rows were written anew.
 type DeadLetterSupersededParams struct {
 	FlowID   int64

@@ -54,6 +54,11 @@ var (
 	// cursor.
 	ErrCursorMoved = errors.New("the cursor has moved")
 
+	// ErrDeadLetterClosed is returned by [Client.EditDeadLetter] and
+	// [Client.CloseDeadLetters] for a dead letter that is no longer open. It is in the
+	// report of [Client.Replay] too. The error's message says what became of it.
+	ErrDeadLetterClosed = errors.New("the dead letter is closed")
+
 	// ErrTxMismatch is returned by calls that take a [Tx], when it belongs to another
 	// kind of database than the client's.
 	ErrTxMismatch = errors.New("transaction of another database")
@@ -95,7 +100,8 @@ func (e *ConfigError) Error() string { return e.Field + ": " + e.Reason }
 type RecordError struct {
 	// Stage is where the record failed. The engine sets it.
 	Stage Stage
-	// Key names the record: a key, or a position such as "line 7".
+	// Key names the record: a key, or a position such as "line 7". It is the key that the
+	// record would have as an [Item], so that a later read of it resolves its dead letter.
 	Key string
 	// Raw is the record as it was read, as far as it is known. It may be nil.
 	Raw json.RawMessage

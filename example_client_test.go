@@ -118,6 +118,44 @@ func ExampleClient_Replay() {
 	// Output: 1 replayed, 0 failed
 }
 
+// A record that is wrong is mended by hand, and then replayed.
+func ExampleClient_EditDeadLetter() {
+	ctx := context.Background()
+	client, done := open(parseFlow(strconv.Atoi))
+	defer done()
+	_, err := client.Trigger(ctx, "numbers", nil)
+	check(err)
+	letters, err := client.DeadLetters(ctx, nil)
+	check(err)
+
+	_, err = client.EditDeadLetter(ctx, letters[0].ID, json.RawMessage(`"2"`), "ada")
+	check(err)
+	_, err = client.Replay(ctx, "numbers", letters[0].ID)
+	check(err)
+	letter, err := client.DeadLetter(ctx, letters[0].ID)
+	check(err)
+	fmt.Println(letter.State, string(letter.Payload), "by", letter.EditedBy, "from", string(letter.Original))
+	// Output: replayed "2" by ada from "two"
+}
+
+// A dead letter whose record is not wanted is discarded, and stays in the list.
+func ExampleClient_CloseDeadLetters() {
+	ctx := context.Background()
+	client, done := open(parseFlow(strconv.Atoi))
+	defer done()
+	_, err := client.Trigger(ctx, "numbers", nil)
+	check(err)
+
+	n, err := client.CloseDeadLetters(ctx, "numbers", &dataflow.CloseDeadLettersParams{
+		All: true, State: dataflow.DeadLetterDiscarded, Actor: "ada", Reason: "test data",
+	})
+	check(err)
+	letters, err := client.DeadLetters(ctx, nil)
+	check(err)
+	fmt.Println(n, letters[0].State, "by", letters[0].ClosedBy+":", letters[0].Reason)
+	// Output: 1 discarded by ada: test data
+}
+
 // Cancel ends a run, whichever process works it.
 func ExampleClient_Cancel() {
 	ctx := context.Background()

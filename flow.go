@@ -309,6 +309,7 @@ type pipeline interface {
 	resumable() bool
 	run(ctx context.Context, a *attempt) error
 	replay(ctx context.Context, store Store, l *DeadLetterRecord) error
+	readLetter(ctx context.Context, q Queries, l *DeadLetterRecord) error
 	checkCursor(cursor json.RawMessage) error
 	checkRequest(from, until, params json.RawMessage) error
 	split(ctx context.Context, from, until, params json.RawMessage, n int) ([]json.RawMessage, error)

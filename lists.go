@@ -68,8 +68,11 @@ type DeadLetterListParams struct {
 	Flow string
 	// Run lists only dead letters of this run. 0: all.
 	Run int64
-	// Open lists only dead letters that have not been replayed.
+	// Open lists only dead letters that are open: neither replayed, nor resolved, nor
+	// discarded.
 	Open bool
+	// State lists only dead letters in this state. Empty: all.
+	State DeadLetterState
 	// Before lists the dead letters older than this id: the id of the last one of the
 	// page before. 0: from the newest.
 	Before int64

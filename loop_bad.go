@@ -27,10 +27,12 @@ func (w *batchWriter) applyPolicy(ctx context.Context, e *RecordError, delta *Co
 	switch policy(e, run.Dropped+run.DeadLettered+delta.Dropped+delta.DeadLettered+1) {
 	case Drop:
 		delta.Dropped++
+		w.open.bad(e.Key)
 		w.a.log.WarnContext(ctx, "dataflow: record dropped", slog.String(logStage, string(e.Stage)), slog.String(logKey, e.Key), slog.String(logError, e.Err.Error()))
 		return nil
 	case DeadLetter:
 		delta.DeadLettered++
+		w.open.bad(e.Key)
 		w.letters = append(w.letters, w.letter(e))
 		w.a.log.WarnContext(ctx, "dataflow: record kept as a dead letter", slog.String(logStage, string(e.Stage)), slog.String(logKey, e.Key), slog.String(logError, e.Err.Error()))
 		return nil
@@ -46,6 +48,10 @@ func (w *batchWriter) letter(e *RecordError) *DeadLetterRecord {
 	if e.Stage != StageRead && len(e.Raw) > 0 && e.retryFor > 0 && e.retries > 0 && w.retries() && (e.Stage == StageWrite || !w.powers.keys) {
 		l.RetryFor, l.TriesLeft, w.held.any = e.retryFor, e.retries, true
 	}
+	if w.p.names(e.Key) {
+		l.Identity = identity(l.Key)
+		w.open.add(l.Key)
+	}
 	switch {
 	case len(e.Raw) == 0:
 	case json.Valid(e.Raw):
@@ -57,7 +63,7 @@ func (w *batchWriter) letter(e *RecordError) *DeadLetterRecord {
 }
 
 // keepLetters stores the batch's dead letters in a transaction of their own. If the batch is
-// worked again, they are stored twice.
+// worked again, they are stored twice, or counted twice.
 func (w *batchWriter) keepLetters(ctx context.Context) error {
 	letters := w.letters[w.kept:]
 	if len(letters) == 0 {

@@ -3,8 +3,12 @@ package dataflow
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
+	"regexp"
 
 	"github.com/activedataflow/dataflow/internal/exact"
 	"github.com/activedataflow/dataflow/internal/stored"
@@ -23,7 +27,7 @@ func (p *flowCode) replayIf(ctx context.Context, store Store, l *DeadLetterRecor
 	if p.replaces() {
 		return errors.New(replacesAll + ": mend what is wrong with the record, and start a run, which reads it again")
 	}
-	made, err := p.remake(ctx, []*DeadLetterRecord{l})
+	made, err := p.remake(ctx, store, []*DeadLetterRecord{l})
 	if err != nil {
 		return err
 	}
@@ -66,12 +70,12 @@ func (p *flowCode) replayIf(ctx context.Context, store Store, l *DeadLetterRecor
 }
 
 // remake takes the records of dead letters through the transform. One that fails is an error.
-func (p *flowCode) remake(ctx context.Context, letters []*DeadLetterRecord) (*madeBatch, error) {
+func (p *flowCode) remake(ctx context.Context, q Queries, letters []*DeadLetterRecord) (*madeBatch, error) {
 	read, made := p.types.newRead(), p.types.newMade()
 	read.count = len(letters)
 	for _, l := range letters {
-		if err := decodePayload(l, read.rows.grow()); err != nil {
-			return nil, fmt.Errorf("the record %s does not fit %s: %w", stored.Clip(string(l.Payload)), p.types.recordType(), err)
+		if err := p.decodeLetter(ctx, q, l, read.rows.grow()); err != nil {
+			return nil, err
 		}
 	}
 	if err := p.types.apply(ctx, read, made); err != nil {
@@ -84,25 +88,55 @@ func (p *flowCode) remake(ctx context.Context, letters []*DeadLetterRecord) (*ma
 	return made, nil
 }
 
-// decodePayload reads the record of a dead letter. After a later stage it is a T that the
-// engine has written. From the read stage it is what the source could tell: any text, or
-// fields under other names, such as a file's columns. It must not become a T that lacks
-// fields.
+// readLetter returns an error if the record of a dead letter cannot be read.
+func (p *flowCode) readLetter(ctx context.Context, q Queries, l *DeadLetterRecord) error {
+	return p.decodeLetter(ctx, q, l, p.types.newRead().rows.grow())
+}
+
+// decodeLetter reads the record of a dead letter into row. From the read stage it is what the
+// source could tell, and the source reads it again, if it can.
+func (p *flowCode) decodeLetter(ctx context.Context, q Queries, l *DeadLetterRecord, row any) error {
+	err := errors.ErrUnsupported
+	if l.Stage == StageRead {
+		if l.EditedAt == nil && (stored.HasReplaced(l.Payload) || bytes.ContainsRune(l.Payload, '\uFFFD')) {
+			return errors.New("the record held text that is not UTF-8, which a dead letter cannot keep: let the source read it again by a backfill, or put the right text in its place by an edit")
+		}
+		run, rerr := q.RunByID(ctx, l.RunID)
+		if rerr != nil {
+			return fmt.Errorf("get run %d: %w", l.RunID, rerr)
+		}
+		err = p.types.parse(ctx, RawRecord{Key: l.Key, Raw: l.Payload, Edited: l.EditedAt != nil, Params: run.Params}, row)
+		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			return fmt.Errorf("the source cannot read the record %s: %w", stored.Clip(string(l.Payload)), foreign(err))
+		}
+	}
+	if err != nil {
+		err = decodePayload(l, row)
+	}
+	if err != nil {
+		return fmt.Errorf("the record %s does not fit %s: %w", stored.Clip(string(l.Payload)), p.types.recordType(), err)
+	}
+	return nil
+}
+
+// decodePayload reads the record of a dead letter as a T. After a later stage it is one that
+// the engine has written. From the read stage it is any text, or fields under other names, such
+// as a file's columns, and edited it may have any fields. It must not become a T that lacks some.
 func decodePayload(l *DeadLetterRecord, row any) error {
 	switch {
-	case l.Stage != StageRead && stored.HasReplaced(l.Payload):
+	case l.Stage != StageRead && l.EditedAt == nil && stored.HasReplaced(l.Payload):
 		return errors.New("it held text that is not UTF-8, which a dead letter cannot keep: let the source read it again by a backfill, or convert it to UTF-8 first")
-	case l.Stage != StageRead:
+	case l.Stage != StageRead && l.EditedAt == nil:
 		return exact.Unmarshal(l.Payload, row)
-	case bytes.HasPrefix(bytes.TrimSpace(l.Payload), []byte{'"'}):
-		return errors.New("it failed when it was read, and nothing but its text is known")
+	case l.EditedAt == nil && bytes.HasPrefix(bytes.TrimSpace(l.Payload), []byte{'"'}):
+		return errors.New("it failed when it was read, and nothing but its text is known: edit it into a JSON object with the record's fields")
 	default:
 		return exact.Strict(l.Payload, row)
 	}
 }
 
 // errReplayed says that somebody else has written a dead letter, or has ended its tries.
-var errReplayed = errors.New("another process has replayed it")
+var errReplayed = errors.New("somebody else has replayed or closed it")
 
 // errOneByOne makes try write dead letters to a sink elsewhere one by one.
 var errOneByOne = errors.New("one by one")
@@ -122,7 +156,7 @@ func (w *batchWriter) writeLetters(ctx context.Context, letters []*DeadLetterRec
 	if w.txSink == nil {
 		return w.p.replayIf(ctx, w.a.store, letters[0], func() error { return w.stillHeld(ctx, letters[0]) })
 	}
-	made, err := w.p.remake(ctx, letters)
+	made, err := w.p.remake(ctx, w.a.store, letters)
 	if err != nil {
 		return err
 	}
@@ -165,3 +199,118 @@ func (w *batchWriter) stillHeld(ctx context.Context, l *DeadLetterRecord) error 
 		return err
 	})
 }
+
+// openLetters are the records of the flow that have open dead letters, as one attempt knows
+// them: a record that is written resolves its dead letter.
+type openLetters struct {
+	loaded bool
+	keys   map[string]struct{}
+	many   bool // too many to be kept here: any record may have one
+
+	// Of the batch that is written now:
+	hits    []string // the keys of good records that have open dead letters
+	refused map[string]bool
+}
+
+// openLimit is how many keys of open dead letters an attempt keeps.
+const openLimit = 100_000
+
+func (o *openLetters) newBatch() { o.hits, o.refused = nil, nil }
+
+// bad notes that a record of the batch is bad.
+func (o *openLetters) bad(key string) {
+	if o.refused == nil {
+		o.refused = make(map[string]bool)
+	}
+	o.refused[stored.Clean(key)] = true
+}
+
+func (o *openLetters) add(key string) {
+	if o.keys == nil {
+		o.keys = make(map[string]struct{})
+	}
+	o.keys[key] = struct{}{}
+}
+
+// identity is the Identity of the record with a key.
+func identity(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return hex.EncodeToString(sum[:16])
+}
+
+// positionKey matches a key that is but a number or a place in a page.
+var positionKey = regexp.MustCompile(`(#|\brecord )[0-9]+$`)
+
+// names reports whether a key names a record, in this attempt and any other.
+func (p *flowCode) names(key string) bool {
+	return key != "" && !positionKey.MatchString(key) && (p.resumable() || key != stored.CursorText(NoCursor{}))
+}
+
+// lookForOpen finds the records of the batch that have open dead letters. The first batch of an
+// attempt looks up those of the flow. A flow that keeps none is not asked.
+func (w *batchWriter) lookForOpen(ctx context.Context) error {
+	if w.a.flow.opts.OnBadRecord == nil || w.p.replaces() || w.batch.rows.len() == 0 {
+		return nil
+	}
+	for after := ""; !w.open.loaded; {
+		keys, err := w.a.store.DeadLetterRecords(ctx, w.a.flow.ID, after, retryPage)
+		if err != nil {
+			return fmt.Errorf("look for open dead letters: %w", err)
+		}
+		for _, key := range keys {
+			w.open.add(key)
+			after = identity(key)
+		}
+		w.open.many = len(w.open.keys) >= openLimit
+		w.open.loaded = w.open.many || len(keys) < retryPage
+	}
+	if len(w.open.keys) == 0 {
+		return nil
+	}
+	for i := range w.batch.rows.len() {
+		key := stored.Clean(w.batch.key(i))
+		if _, open := w.open.keys[key]; (open || w.open.many) && w.p.names(key) {
+			w.open.hits = append(w.open.hits, key)
+		}
+	}
+	return nil
+}
+
+// resolveWritten resolves the open dead letters of records that the batch has written, or left
+// out on purpose.
+func (w *batchWriter) resolveWritten(ctx context.Context, q Queries) error {
+	var identities []string
+	for _, key := range w.open.hits {
+		if !w.open.refused[key] {
+			identities = append(identities, identity(key))
+		}
+	}
+	return w.resolve(ctx, q, &DeadLetterCloseParams{Identities: identities})
+}
+
+// resolveOthers resolves the open dead letters of earlier runs, after a run has replaced all
+// that they could have written.
+func (w *batchWriter) resolveOthers(ctx context.Context, q Queries) error {
+	if w.a.flow.opts.OnBadRecord == nil {
+		return nil
+	}
+	return w.resolve(ctx, q, &DeadLetterCloseParams{NotOfRun: w.a.run.ID})
+}
+
+func (w *batchWriter) resolve(ctx context.Context, q Queries, p *DeadLetterCloseParams) error {
+	if len(p.Identities) == 0 && p.NotOfRun == 0 {
+		return nil
+	}
+	p.FlowID, p.State, p.By, p.Reason = w.a.flow.ID, DeadLetterResolved, fmt.Sprintf("run %d", w.a.run.ID), reasonWritten
+	n, err := q.DeadLetterClose(ctx, p)
+	if err != nil {
+		return fmt.Errorf("resolve dead letters: %w", err)
+	}
+	if n > 0 {
+		w.a.log.InfoContext(ctx, "dataflow: dead letters are resolved, because their records were written since", slog.Int64("dead_letters", n))
+	}
+	return nil
+}
+
+// reasonWritten is the Reason of a dead letter that a run has resolved.
+const reasonWritten = "the record was read again without an error"

@@ -143,7 +143,7 @@ func (w *batchWriter) replace(ctx context.Context, tx Tx, q Queries, s *step) er
 	case claim.Run.CancelRequestedAt != nil:
 		return errCancelled
 	default:
-		return nil
+		return w.resolveOthers(ctx, q)
 	}
 }
 
@@ -200,6 +200,9 @@ type fencedRows struct {
 // writeFenced writes the batch and its checkpoint to the sink, and then makes our
 // checkpoint.
 func (w *batchWriter) writeFenced(ctx context.Context, s step) error {
+	if len(w.open.hits) > 0 {
+		s.writes = rowsElsewhere
+	}
 	return w.writeFencedPart(ctx, s, fencedRows{to: w.rows.len(), last: true})
 }
 
@@ -288,7 +291,7 @@ func (w *batchWriter) halveFenced(ctx context.Context, s step, part fencedRows, 
 	}
 	written := second.inputs(w.out.origin)
 	one := s
-	one.cursor, one.afterCommit = cursor, nil
+	one.cursor, one.afterCommit, one.writes = cursor, nil, nothing
 	one.delta.Read -= written
 	one.delta.Written -= written
 	if err := w.writeFencedPart(ctx, one, first); err != nil {

@@ -3,6 +3,7 @@ package dataflow
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"reflect"
 )
 
@@ -17,6 +18,9 @@ type recordCode interface {
 	read(ctx, reading context.Context, req any, r *batchReader) error
 	apply(ctx context.Context, in *readBatch, out *madeBatch) error
 	recordType() reflect.Type
+	// parse reads a record into row, a *T, by the source's own rules. It returns
+	// errors.ErrUnsupported if the source is no RecordParser.
+	parse(ctx context.Context, r RawRecord, row any) error
 }
 
 // sinkCode is the part of a flow's code that knows the type of the sink's records, Out.
@@ -100,6 +104,18 @@ type typedRecords[T, C, Out any] struct {
 }
 
 func (p *typedRecords[T, C, Out]) recordType() reflect.Type { return reflect.TypeFor[T]() }
+
+func (p *typedRecords[T, C, Out]) parse(ctx context.Context, r RawRecord, row any) error {
+	parser, ok := p.source.(RecordParser[T])
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	v, err := parser.ParseRecord(ctx, r)
+	if err == nil {
+		*row.(*T) = v //nolint:forcetypeassert // newRead makes it
+	}
+	return err
+}
 
 func (p *typedRecords[T, C, Out]) newRead() *readBatch {
 	return &readBatch{rows: recordsIn(new([]T)), cursors: &cursors[C]{}}

@@ -40,6 +40,7 @@ type batchWriter struct {
 	results  []RowResult // of the rows that were written last
 	writeErr error       // of the last try to write the rows; nil: they were written
 	held     heldLetters
+	open     openLetters
 	deferred bool  // a commit has refused the rows: parts are checked as the commit does
 	cause    error // why it is written in parts; nil: it is suspicious
 }
@@ -55,10 +56,14 @@ func (w *batchWriter) writeBatch(ctx context.Context, made *madeBatch) error {
 	w.number++
 	w.batch, w.out, w.rows, w.letters, w.deferred = b, made.out, made.rows, nil, false
 	w.held.newBatch()
+	w.open.newBatch()
 	w.a.slice.sourceEnded = b.ended
 	w.a.slice.ends = w.a.slice.turns.EndsSlice()
 	delta, err := w.account(ctx)
 	if err != nil {
+		return err
+	}
+	if err := w.lookForOpen(ctx); err != nil {
 		return err
 	}
 	cursor := w.cursor
@@ -107,6 +112,9 @@ func (w *batchWriter) write(ctx context.Context, s step) error {
 		return w.writeFenced(ctx, s)
 	}
 	s.letters = w.letters
+	if len(w.open.hits) > 0 {
+		s.writes = rowsElsewhere
+	}
 	switch {
 	case w.rows.len() == 0:
 		return w.a.commitAgain(ctx, s)
@@ -142,7 +150,12 @@ func (w *batchWriter) writeStep(ctx context.Context, tx Tx, q Queries, s *step) 
 		if w.writeErr != nil {
 			return w.writeError(0, w.rows.len(), w.writeErr)
 		}
-		return w.supersede(ctx, q)
+		if err := w.supersede(ctx, q); err != nil {
+			return err
+		}
+		return w.resolveWritten(ctx, q)
+	case rowsElsewhere:
+		return w.resolveWritten(ctx, q)
 	case batchInParts:
 		w.letters = slices.Clip(s.letters) // as they were before any part was written
 		w.held.refused = nil
@@ -156,7 +169,10 @@ func (w *batchWriter) writeStep(ctx context.Context, tx Tx, q Queries, s *step) 
 		if s.letters, w.writeErr = w.letters, err; err != nil {
 			return err
 		}
-		return w.supersede(ctx, q)
+		if err := w.supersede(ctx, q); err != nil {
+			return err
+		}
+		return w.resolveWritten(ctx, q)
 	case replacementBegin:
 		r, err := w.p.beginReplacement(ctx, w.a.flow.Name)
 		w.setSink(r)

@@ -56,8 +56,26 @@ type DeadLetterRecord struct {
 	// as a JSON text. Nil: nothing was known.
 	Payload   json.RawMessage
 	CreatedAt time.Time
-	// ReplayedAt is when the record was written after all, nil if it was not.
-	ReplayedAt *time.Time
+	// State says what became of the record. It is open until it is closed: at ClosedAt, by
+	// ClosedBy, for a Reason. ClosedBy is an actor, or a run such as "run 7".
+	State    DeadLetterState
+	ClosedAt *time.Time
+	ClosedBy string
+	Reason   string
+	// Times is how often the record was kept, LastAt is when that was last, and RunID is the
+	// run that kept it then. One record of a flow has one open dead letter. A later version
+	// that is bad too gets a dead letter of its own, and the one before is resolved.
+	Times  int
+	LastAt time.Time
+	// EditedAt and EditedBy say when and by whom Payload was last edited, and Original is
+	// what it was before that. EditedAt is nil if nobody has edited it.
+	EditedAt *time.Time
+	EditedBy string
+	Original json.RawMessage
+	// Identity tells the record from others of the flow, by its key. It is empty if the key
+	// is but a number or a place in a page, which names no record: such a dead letter is
+	// kept anew each time, and is not resolved by itself.
+	Identity string
 	// RetryUntil is how long the flow's runs try the record again by themselves. Nil: they
 	// do not, or no longer. TriesLeft is how often they still do, and Tries how often they
 	// did. See [RetryBadFor].
@@ -71,6 +89,36 @@ type DeadLetterRecord struct {
 	// for a record that is to be stored.
 	RetryFor time.Duration
 }
+
+// DeadLetterState says what became of a dead letter.
+type DeadLetterState string
+
+// The states of a dead letter.
+const (
+	// DeadLetterOpen is the state of one whose record is still to be dealt with.
+	DeadLetterOpen DeadLetterState = "open"
+	// DeadLetterReplayed is the state of one whose record was taken to the sink.
+	DeadLetterReplayed DeadLetterState = "replayed"
+	// DeadLetterResolved is the state of one whose record was dealt with otherwise: by a run
+	// that has written it since, or by somebody who says so.
+	DeadLetterResolved DeadLetterState = "resolved"
+	// DeadLetterDiscarded is the state of one whose record is not wanted.
+	DeadLetterDiscarded DeadLetterState = "discarded"
+)
+
+// Valid reports whether the state is one of those above.
+func (s DeadLetterState) Valid() bool {
+	switch s {
+	case DeadLetterOpen, DeadLetterReplayed, DeadLetterResolved, DeadLetterDiscarded:
+		return true
+	default:
+		return false
+	}
+}
+
+// ReasonLaterVersion is the Reason of a dead letter that was resolved because a later version
+// of its record was kept as another dead letter.
+const ReasonLaterVersion = "a later version of the record was kept"
 
 // Process is a started client, in this process or another one, that was recently seen
 // alive.

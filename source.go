@@ -30,7 +30,8 @@ import (
 // MaxBackfills. A preview ([Client.DryRun]) may use it at the same time.
 //
 // The engine finds these optional powers by type assertion: [Counter], [Acker],
-// [RequestChecker], [Splitter], [Noter], [PoolUser], [Validator], [Describer].
+// [RecordParser], [RequestChecker], [Splitter], [Noter], [PoolUser], [Validator],
+// [Describer].
 type Source[T, C any] interface {
 	Read(ctx context.Context, r Request[C]) iter.Seq2[Item[T, C], error]
 }
@@ -61,6 +62,28 @@ type RequestChecker[C any] interface {
 	CheckRequest(r Request[C]) error
 }
 
+// RecordParser is the power of a source to read a record again from what a dead letter
+// kept of it, by the rules by which it reads any other. [Client.Replay] asks it for the
+// dead letters of [StageRead]. Without it, the record must be the JSON of a T.
+type RecordParser[T any] interface {
+	// ParseRecord returns the record, or an error that says what is wrong with it. It
+	// returns [errors.ErrUnsupported] if it cannot know. It may read the header of the
+	// file that the record is of.
+	ParseRecord(ctx context.Context, r RawRecord) (T, error)
+}
+
+// RawRecord is a record as a dead letter keeps it.
+type RawRecord struct {
+	// Key is the Key of the *[RecordError] that the source has yielded.
+	Key string
+	// Raw is its Raw as JSON: a Raw that was not JSON is a JSON text. If Edited is true,
+	// somebody has changed it since.
+	Raw    json.RawMessage
+	Edited bool
+	// Params are those of the run that read the record.
+	Params json.RawMessage
+}
+
 // Splitter is the power of a source to cut what a request would read into parts of
 // about the same size, for [Client.BackfillRanges].
 type Splitter[C any] interface {
@@ -76,7 +99,9 @@ type Item[T, C any] struct {
 	// Value is the record.
 	Value T
 	// Key names the record in errors and for sinks outside the database. It is the same
-	// whenever the record is read.
+	// whenever the record is read. A record that is written resolves the open dead letter
+	// with its key, so another record must have another key. A key that ends in #5 or in
+	// record 5 is but a place, as in a page, and resolves none.
 	//
 	// Empty at a resume point: the text of Cursor, so that a source whose cursor is the
 	// record's key need not format both. Empty elsewhere: the record's number in the

@@ -23,7 +23,8 @@ import (
 // An error of the function says what is wrong with the parameters, and refuses the run.
 // The library calls the function often, also without a run. It must not touch the
 // network, and must not return a nil source. The optional powers (Count, Committed,
-// Until, Split, Notes, PoolUse) are those of the source that it returns.
+// Until, Split, Notes, PoolUse,
+// ParseRecord) are those of the source that it returns.
 func Parametric[P, T, C any](source func(params P) (Source[T, C], error)) Source[T, C] {
 	return &parametric[P, T, C]{make: source}
 }
@@ -130,6 +131,19 @@ func (s *parametric[P, T, C]) Notes(ctx context.Context, r Request[C]) ([]string
 	}
 	r.Params = nil
 	return noter.Notes(ctx, r)
+}
+
+func (s *parametric[P, T, C]) ParseRecord(ctx context.Context, r RawRecord) (row T, err error) {
+	source, err := s.of(r.Params)
+	if err != nil {
+		return row, err
+	}
+	parser, ok := source.(RecordParser[T])
+	if !ok {
+		return row, errors.ErrUnsupported
+	}
+	r.Params = nil
+	return parser.ParseRecord(ctx, r)
 }
 
 func (s *parametric[P, T, C]) Split(ctx context.Context, r Request[C], n int) ([]C, error) {

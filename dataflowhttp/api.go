@@ -10,10 +10,12 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/mask"
 )
 
 // Action is what a request wants to do. See [APIOptions].Authorize.
@@ -30,21 +32,28 @@ const (
 	ActionRetry     Action = "retry"      // start a new run in place of one that failed
 	ActionSetCursor Action = "set_cursor" // set where a flow goes on
 	ActionReplay    Action = "replay"     // replay dead letters
+
+	ActionEditDeadLetter   Action = "edit_dead_letter"   // mend the record of a dead letter
+	ActionCloseDeadLetters Action = "close_dead_letters" // resolve or discard dead letters
 )
 
 // APIOptions are the settings of an [API]. The zero value allows reading alone, for everybody who
 // can reach the handler.
 type APIOptions struct {
 	// Authorize decides about each request. flow is the flow's name, also for a request about a run
-	// or for a list of one flow. It is empty for a request about several flows, or about a run that
+	// or a dead letter, or for a list of one flow. It is empty for a request about several flows, or about a run that
 	// does not exist. It returns the name of who asks,
 	// which is stored with what an action changes. An error is answered by 403, with the error's
 	// text. Nil: reading is allowed, and nothing else is.
 	Authorize func(r *http.Request, action Action, flow string) (actor string, err error)
 
-	// HidePayloads leaves out the records of dead letters and the parameters of runs. Without it,
-	// the values of keys that look like secrets are masked: password, token, secret and the like.
+	// HidePayloads leaves out the records of dead letters and the parameters of runs.
 	HidePayloads bool
+	// Mask matches the names of keys whose values are answered as ***: in the records of dead
+	// letters, in parameters, cursors and errors, and in what is stored of Runtimes, sources and
+	// sinks. A text such as "token=x" or an address with a password is masked too. A hidden value
+	// is not taken back in an edit or a cursor. Nil: password, token, secret and the like.
+	Mask *regexp.Regexp
 
 	// Logger gets a line for each action, and for each error that the answer does not show.
 	// Nil: [slog.Default].
@@ -72,6 +81,7 @@ func API(client *dataflow.Client, opts *APIOptions) (http.Handler, error) {
 	if opts != nil {
 		a.opts = *opts
 	}
+	a.mask = mask.New(a.opts.Mask)
 	if a.opts.Logger == nil {
 		a.opts.Logger = slog.Default()
 	}
@@ -102,6 +112,7 @@ func API(client *dataflow.Client, opts *APIOptions) (http.Handler, error) {
 type api struct {
 	client *dataflow.Client
 	opts   APIOptions
+	mask   *mask.Masker
 }
 
 // route is a path of the API.
@@ -201,6 +212,16 @@ func (a *api) flowOf(ctx context.Context, q *call) (string, error) {
 	if err != nil {
 		return "", nil //nolint:nilerr // the handler answers it, once it is allowed
 	}
+	if strings.HasPrefix(q.route.path, "/dead-letters/") {
+		l, err := a.client.DeadLetter(ctx, id)
+		if errors.Is(err, dataflow.ErrNotFound) {
+			return "", nil
+		}
+		if err != nil {
+			return "", err
+		}
+		return l.FlowName, nil
+	}
 	run, err := a.client.Run(ctx, id)
 	if errors.Is(err, dataflow.ErrNotFound) {
 		return "", nil
@@ -287,6 +308,7 @@ var answers = []struct { //nolint:gochecknoglobals // a table
 	{dataflow.ErrDisabled, http.StatusConflict, "disabled"},
 	{dataflow.ErrAlreadyRunning, http.StatusConflict, "already_running"},
 	{dataflow.ErrRunFinished, http.StatusConflict, "run_finished"},
+	{dataflow.ErrDeadLetterClosed, http.StatusConflict, "dead_letter_closed"},
 	{dataflow.ErrRunState, http.StatusConflict, "run_state"},
 	{dataflow.ErrNotRegistered, http.StatusConflict, "not_registered"},
 	{dataflow.ErrStopped, http.StatusServiceUnavailable, "stopped"},
@@ -300,13 +322,13 @@ func (a *api) fail(ctx context.Context, w http.ResponseWriter, q *call, err erro
 	}
 	for _, known := range answers {
 		if errors.Is(err, known.err) {
-			a.problem(w, known.status, known.code, err.Error())
+			a.problem(w, known.status, known.code, a.mask.Text(err.Error()))
 			return
 		}
 	}
 	var bad *dataflow.ConfigError
 	if errors.As(err, &bad) {
-		a.problem(w, http.StatusUnprocessableEntity, "bad_value", err.Error())
+		a.problem(w, http.StatusUnprocessableEntity, "bad_value", a.mask.Text(err.Error()))
 		return
 	}
 	level := slog.LevelError

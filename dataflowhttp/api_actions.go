@@ -8,11 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
-	"strings"
+	"slices"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/jsonview"
+	"github.com/activedataflow/dataflow/internal/mask"
 )
 
 func ptr[T any](v T) *T { return &v }
@@ -63,6 +63,9 @@ func resume(ctx context.Context, a *api, q *call, b *reasonBody) (*jsonview.Flow
 }
 
 func trigger(ctx context.Context, a *api, q *call, b *runBody) (*jsonview.Run, error) {
+	if err := a.unmasked("params", b.Params); err != nil {
+		return nil, err
+	}
 	run, err := a.client.Enqueue(ctx, q.PathValue("name"), &dataflow.TriggerOptions{At: b.At, Params: given(b.Params), Actor: q.actor, Reason: b.Reason})
 	if err != nil {
 		return nil, err
@@ -71,6 +74,9 @@ func trigger(ctx context.Context, a *api, q *call, b *runBody) (*jsonview.Run, e
 }
 
 func backfill(ctx context.Context, a *api, q *call, b *backfillBody) (*runList, error) {
+	if err := errors.Join(a.unmasked("from", b.From), a.unmasked("until", b.Until), a.unmasked("params", b.Params)); err != nil {
+		return nil, err
+	}
 	runs, err := a.client.BackfillRanges(ctx, q.PathValue("name"), cmp.Or(b.Ranges, 1), &dataflow.BackfillParams{
 		From: given(b.From), Until: given(b.Until), Params: given(b.Params), Append: b.Append, At: b.At, Actor: q.actor, Reason: b.Reason,
 	})
@@ -85,13 +91,19 @@ func setCursor(ctx context.Context, a *api, q *call, b *cursorBody) (*jsonview.C
 	if b.Cursor == nil {
 		return nil, &dataflow.ConfigError{Field: "cursor", Reason: "it is missing: give the cursor in the form of the flow's source, or null for the beginning"}
 	}
+	if b.IfCursor != nil && a.mask.Hidden(b.IfCursor) {
+		return nil, &dataflow.ConfigError{Field: "if_cursor", Reason: "it holds a value that this API does not show: use if_seq"}
+	}
+	if err := a.unmasked("cursor", b.Cursor); err != nil {
+		return nil, err
+	}
 	c, err := a.client.SetCursor(ctx, q.PathValue("name"), &dataflow.SetCursorParams{
 		Cursor: given(b.Cursor), IfSeq: b.IfSeq, IfCursor: b.IfCursor, Actor: q.actor, Reason: b.Reason,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return ptr(jsonview.OfCursor(c)), nil
+	return ptr(a.cursor(c)), nil
 }
 
 func replay(ctx context.Context, a *api, q *call, b *replayBody) (*replayed, error) {
@@ -104,9 +116,35 @@ func replay(ctx context.Context, a *api, q *call, b *replayBody) (*replayed, err
 	}
 	answer := replayed{Replayed: append([]int64{}, report.Replayed...), Failed: make(map[int64]string)}
 	for id, failed := range report.Failed {
-		answer.Failed[id] = failed.Error()
+		answer.Failed[id] = a.mask.Text(failed.Error())
 	}
 	return &answer, nil
+}
+
+func closeLetters(ctx context.Context, a *api, q *call, b *closeBody) (*closed, error) {
+	n, err := a.client.CloseDeadLetters(ctx, q.PathValue("name"), &dataflow.CloseDeadLettersParams{IDs: b.IDs, All: b.All, State: b.State, Actor: q.actor, Reason: b.Reason})
+	if err != nil {
+		return nil, err
+	}
+	return &closed{Closed: n}, nil
+}
+
+func editLetter(ctx context.Context, a *api, q *call, b *payloadBody) (*jsonview.DeadLetter, error) {
+	id, err := q.id()
+	if err != nil {
+		return nil, err
+	}
+	if b.Payload == nil {
+		return nil, &dataflow.ConfigError{Field: "payload", Reason: "it is missing: give the whole record"}
+	}
+	if err := a.unmasked("payload", b.Payload); err != nil {
+		return nil, err
+	}
+	l, err := a.client.EditDeadLetter(ctx, id, b.Payload, q.actor)
+	if err != nil {
+		return nil, err
+	}
+	return ptr(a.deadLetter(l)), nil
 }
 
 func cancel(ctx context.Context, a *api, q *call, b *reasonBody) (*jsonview.Run, error) {
@@ -135,20 +173,53 @@ func retry(ctx context.Context, a *api, q *call, _ *noBody) (*jsonview.Run, erro
 
 func (a *api) flow(f *dataflow.Flow) jsonview.Flow {
 	v := jsonview.OfFlow(f)
-	v.Runtime, v.Source, v.Sink = masked(v.Runtime), masked(v.Source), masked(v.Sink)
+	v.Runtime, v.Source, v.Sink = a.mask.JSON(v.Runtime), a.mask.JSON(v.Source), a.mask.JSON(v.Sink)
+	v.LastError, v.TrippedReason = a.mask.Text(v.LastError), a.mask.Text(v.TrippedReason)
 	return v
 }
 
 func (a *api) run(r *dataflow.Run) jsonview.Run {
 	v := jsonview.OfRun(r)
 	v.Params = a.payload(v.Params)
+	v.FromCursor, v.ToCursor, v.UntilCursor = a.mask.JSON(v.FromCursor), a.mask.JSON(v.ToCursor), a.mask.JSON(v.UntilCursor)
+	v.Error = a.mask.Text(v.Error)
+	v.Errors = slices.Clone(v.Errors)
+	for i := range v.Errors {
+		v.Errors[i].Error = a.mask.Text(v.Errors[i].Error)
+	}
+	return v
+}
+
+func (a *api) cursor(c *dataflow.FlowCursor) jsonview.Cursor {
+	v := jsonview.OfCursor(c)
+	v.Cursor = a.mask.JSON(v.Cursor)
+	if c.Change != nil {
+		v.Change = ptr(a.change(c.Change))
+	}
+	return v
+}
+
+func (a *api) change(c *dataflow.CursorChange) jsonview.CursorChange {
+	v := jsonview.OfCursorChange(c)
+	v.From, v.To = a.mask.JSON(v.From), a.mask.JSON(v.To)
 	return v
 }
 
 func (a *api) deadLetter(l *dataflow.DeadLetterRecord) jsonview.DeadLetter {
 	v := jsonview.OfDeadLetter(l)
-	v.Payload = a.payload(v.Payload)
+	v.Payload, v.Error = a.payload(v.Payload), a.mask.Text(v.Error)
+	if v.Original != nil {
+		v.Original = a.payload(v.Original)
+	}
 	return v
+}
+
+// unmasked returns an error if a value that somebody gives is one that the API has hidden.
+func (a *api) unmasked(field string, data json.RawMessage) error {
+	if !a.mask.Hidden(data) {
+		return nil
+	}
+	return &dataflow.ConfigError{Field: field, Reason: "it holds " + mask.Mark + ", which stands for a value that this API does not show: give the true value"}
 }
 
 // payload is a user's data as the options allow it to be shown.
@@ -156,59 +227,5 @@ func (a *api) payload(data json.RawMessage) json.RawMessage {
 	if a.opts.HidePayloads && data != nil {
 		return json.RawMessage(`"hidden"`)
 	}
-	return masked(data)
-}
-
-// secret finds the names of keys whose values are not shown.
-var secret = regexp.MustCompile(`(?i)passw|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|authorization|credential|cookie|iban|card[_-]?number|^(dsn|pin|cvc|cvv)$`)
-
-// masked replaces the values of keys that look like secrets, at any depth.
-func masked(data json.RawMessage) json.RawMessage {
-	if text := bytes.TrimSpace(data); len(text) == 0 || !bytes.ContainsRune([]byte(`{["`), rune(text[0])) {
-		return data
-	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	var v any
-	if d.Decode(&v) != nil {
-		return data
-	}
-	out, err := json.Marshal(mask(v))
-	if err != nil {
-		return data
-	}
-	return out
-}
-
-func mask(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		for key, value := range v {
-			if secret.MatchString(key) && value != nil {
-				v[key] = "***"
-			} else {
-				v[key] = mask(value)
-			}
-		}
-		return v
-	case []any:
-		for i := range v {
-			v[i] = mask(v[i])
-		}
-		return v
-	case string:
-		// A line that is no record is kept as a text. If it is meant as JSON, it may have such keys.
-		text := strings.TrimSpace(v)
-		switch {
-		case !strings.HasPrefix(text, "{") && !strings.HasPrefix(text, "["):
-			return v
-		case json.Valid([]byte(text)):
-			return string(masked(json.RawMessage(text)))
-		case secret.MatchString(text):
-			return "***"
-		}
-		return v
-	default:
-		return v
-	}
+	return a.mask.JSON(data)
 }

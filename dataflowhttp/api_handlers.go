@@ -78,7 +78,7 @@ func (v *values) wrong(name, format string, args ...any) {
 func (q *call) id() (int64, error) {
 	id, err := strconv.ParseInt(q.PathValue("id"), 10, 64)
 	if err != nil || id < 1 {
-		return 0, &problemError{http.StatusNotFound, "not_found", fmt.Sprintf("%q is not the id of a run", q.PathValue("id"))}
+		return 0, &problemError{http.StatusNotFound, "not_found", fmt.Sprintf("%q is not an id", q.PathValue("id"))}
 	}
 	return id, nil
 }
@@ -122,7 +122,7 @@ func showWhy(ctx context.Context, a *api, q *call) (*jsonview.Why, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ptr(jsonview.OfWhy(e, nil)), nil
+	return ptr(jsonview.OfWhy(e, a.mask.Text)), nil
 }
 
 func showCursor(ctx context.Context, a *api, q *call) (*jsonview.Cursor, error) {
@@ -130,7 +130,7 @@ func showCursor(ctx context.Context, a *api, q *call) (*jsonview.Cursor, error) 
 	if err != nil {
 		return nil, err
 	}
-	return ptr(jsonview.OfCursor(c)), nil
+	return ptr(a.cursor(c)), nil
 }
 
 func listChanges(ctx context.Context, a *api, q *call) (*changePage, error) {
@@ -143,7 +143,7 @@ func listChanges(ctx context.Context, a *api, q *call) (*changePage, error) {
 	if err != nil {
 		return nil, err
 	}
-	page := changePage{Changes: jsonview.All(changes, jsonview.OfCursorChange)}
+	page := changePage{Changes: jsonview.All(changes, a.change)}
 	if len(changes) == p.Limit {
 		page.Next = changes[len(changes)-1].ID
 	}
@@ -222,12 +222,17 @@ func showProgress(ctx context.Context, a *api, q *call) (*jsonview.Progress, err
 
 func listDeadLetters(ctx context.Context, a *api, q *call) (*deadLetterPage, error) {
 	v := values{q: q}
-	p := &dataflow.DeadLetterListParams{Flow: v.text("flow"), Run: v.number("run"), Open: v.flag("open"), Before: v.number("before"), Limit: v.limit()}
+	p := &dataflow.DeadLetterListParams{Flow: v.text("flow"), Run: v.number("run"), Open: v.flag("open"), State: dataflow.DeadLetterState(v.text("state")), Before: v.number("before"), Limit: v.limit()}
 	if v.err != nil {
 		return nil, v.err
 	}
 	if err := a.known(ctx, p.Flow); err != nil {
 		return nil, err
+	}
+	if p.Run != 0 {
+		if _, err := a.client.Run(ctx, p.Run); err != nil {
+			return nil, err
+		}
 	}
 	letters, err := a.client.DeadLetters(ctx, p)
 	if err != nil {
@@ -238,6 +243,18 @@ func listDeadLetters(ctx context.Context, a *api, q *call) (*deadLetterPage, err
 		page.Next = letters[len(letters)-1].ID
 	}
 	return &page, nil
+}
+
+func showDeadLetter(ctx context.Context, a *api, q *call) (*jsonview.DeadLetter, error) {
+	id, err := q.id()
+	if err != nil {
+		return nil, err
+	}
+	l, err := a.client.DeadLetter(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return ptr(a.deadLetter(l)), nil
 }
 
 func listSkipped(ctx context.Context, a *api, q *call) (*skippedPage, error) {

@@ -43,6 +43,9 @@ type (
 	runList struct {
 		Runs []jsonview.Run `json:"runs"`
 	}
+	closed struct {
+		Closed int64 `json:"closed"`
+	}
 	replayed struct {
 		Replayed []int64          `json:"replayed"`
 		Failed   map[int64]string `json:"failed"`
@@ -78,15 +81,26 @@ type (
 	replayBody struct {
 		IDs []int64 `json:"ids"`
 	}
+	closeBody struct {
+		IDs    []int64                  `json:"ids"`
+		All    bool                     `json:"all"`
+		State  dataflow.DeadLetterState `json:"state"`
+		Reason string                   `json:"reason"`
+	}
+	payloadBody struct {
+		Payload json.RawMessage `json:"payload"`
+	}
 )
 
 // Parameters that several paths have.
 //
 //nolint:gochecknoglobals // parts of a table
 var (
-	limit  = parameter{name: "limit", kind: "integer", says: "the size of a page, up to 10,000; 100 if it is not given"}
-	before = parameter{name: "before", kind: "integer", says: "next of the page before"}
-	ofFlow = parameter{name: "flow", kind: "string", says: "only those of this flow"}
+	limit        = parameter{name: "limit", kind: "integer", says: "the size of a page, up to 10,000; 100 if it is not given"}
+	before       = parameter{name: "before", kind: "integer", says: "next of the page before"}
+	ofFlow       = parameter{name: "flow", kind: "string", says: "only those of this flow"}
+	letterStates = []string{string(dataflow.DeadLetterOpen), string(dataflow.DeadLetterReplayed), string(dataflow.DeadLetterResolved), string(dataflow.DeadLetterDiscarded)}
+
 	states = []string{string(dataflow.RunPending), string(dataflow.RunInProgress), string(dataflow.RunSuccess), string(dataflow.RunFailed), string(dataflow.RunCancelled)}
 )
 
@@ -130,10 +144,12 @@ var routes = []route{ //nolint:gochecknoglobals // a table
 		query: []parameter{
 			ofFlow,
 			{name: "run", kind: "integer", says: "only those of this run"},
-			{name: "open", kind: "boolean", says: "only those that were not replayed"},
+			{name: "open", kind: "boolean", says: "only those that are open: neither replayed, nor resolved, nor discarded"},
+			{name: "state", kind: "string", says: "only those in this state", values: letterStates},
 			before, limit,
 		},
 	},
+	{method: "GET", path: "/dead-letters/{id}", action: ActionRead, summary: "Show a dead letter", status: http.StatusOK, work: reads(showDeadLetter)},
 	{
 		method: "GET", path: "/skipped-ticks", action: ActionRead, summary: "List the ticks that started no run, newest first", status: http.StatusOK, work: reads(listSkipped),
 		query: []parameter{ofFlow, {name: "reason", kind: "string", says: "only those that were skipped for this reason"}, before, limit},
@@ -164,6 +180,15 @@ var routes = []route{ //nolint:gochecknoglobals // a table
 	{
 		method: "POST", path: "/flows/{name}/dead-letters/replay", action: ActionReplay, summary: "Replay dead letters of a flow: those with the ids, or all that are open",
 		status: http.StatusOK, work: acts(replay),
+	},
+	{
+		method: "POST", path: "/flows/{name}/dead-letters/close", action: ActionCloseDeadLetters,
+		summary: "Close dead letters of a flow without a replay: those with the ids, or all that are open, as resolved or discarded",
+		status:  http.StatusOK, work: acts(closeLetters),
+	},
+	{
+		method: "PUT", path: "/dead-letters/{id}/payload", action: ActionEditDeadLetter, summary: "Mend the record of an open dead letter, so that it can be replayed",
+		status: http.StatusOK, work: acts(editLetter),
 	},
 	{method: "POST", path: "/runs/{id}/cancel", action: ActionCancel, summary: "End a run, whichever process works it", status: http.StatusOK, work: acts(cancel)},
 	{method: "POST", path: "/runs/{id}/retry", action: ActionRetry, summary: "Start a new run in place of one that failed or was cancelled", status: http.StatusCreated, work: acts(retry)},

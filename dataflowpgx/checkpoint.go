@@ -16,10 +16,10 @@ import (
 
 func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
 	var b pgx.Batch
-	q.queueCheckpoint(&b, p, sqlRunProgress, sqlCheckpointMove)
+	letters := q.queueCheckpoint(&b, p, sqlRunProgress, sqlCheckpointMove)
 	results := q.db.SendBatch(ctx, &b)
 	status := dataflow.LeaseStatus{RunID: p.RunID, Held: true}
-	if err := answerOfLetters(results, p); err != nil {
+	if err := answers(results, letters); err != nil {
 		return status, errors.Join(err, results.Close())
 	}
 	err := results.QueryRow().Scan(&status.CancelRequested)
@@ -31,29 +31,17 @@ func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointPa
 	return status, errors.Join(err, moveErr, results.Close())
 }
 
-// answerOfLetters waits until the dead letters of a checkpoint are stored.
-func answerOfLetters(results pgx.BatchResults, p *dataflow.RunCheckpointParams) error {
-	if len(p.Letters) == 0 {
-		return nil
-	}
-	if _, err := results.Exec(); err != nil {
-		return fmt.Errorf("keep dead letters: %w", err)
-	}
-	return nil
-}
-
-// queueCheckpoint queues the statements of a checkpoint: one for its dead letters, if it has
-// any, then progress, then move.
-func (q *queries) queueCheckpoint(b *pgx.Batch, p *dataflow.RunCheckpointParams, progress, move string) {
+// queueCheckpoint queues the statements of a checkpoint: those of its dead letters, whose
+// number it returns, then progress, then move.
+func (q *queries) queueCheckpoint(b *pgx.Batch, p *dataflow.RunCheckpointParams, progress, move string) (letters int) {
 	d, cursor := p.Delta, nullJSON(p.Cursor)
 	c := driverkit.CheckpointOf(&dataflow.Run{Scope: p.Scope, Slot: p.Slot})
-	if len(p.Letters) > 0 {
-		b.Queue(q.store.text(sqlDeadLetterInsert), letterArgs(p.Letters)...)
-	}
+	letters = q.queueLetters(b, p.Letters)
 	b.Queue(q.store.text(progress), p.RunID, p.LeaseNumber,
 		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor, p.Lease.Microseconds(), d.Updated)
 	b.Queue(q.store.text(move), p.FlowID, p.Seq, cursor,
 		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, c.Partition, d.Updated, p.RunID, c.Scope)
+	return letters
 }
 
 // BeginCheckpoint begins a transaction that sends its checkpoint together with its commit.
@@ -92,12 +80,12 @@ func (c *checkpointTx) giveUp(ctx context.Context) { _ = c.tx.Rollback(context.W
 // Commit sends the checkpoint and the commit.
 func (c *checkpointTx) Commit(ctx context.Context, p *dataflow.RunCheckpointParams) (answer func() (dataflow.LeaseStatus, error)) {
 	var b pgx.Batch
-	(&queries{store: c.store, db: c.tx}).queueCheckpoint(&b, p, sqlProgressFence, sqlMoveFence)
+	letters := (&queries{store: c.store, db: c.tx}).queueCheckpoint(&b, p, sqlProgressFence, sqlMoveFence)
 	b.Queue(sqlCommit)
 	results := c.tx.SendBatch(ctx, &b)
 	return func() (dataflow.LeaseStatus, error) {
 		defer c.ended()
-		status, err := answerOf(ctx, results, p)
+		status, err := answerOf(ctx, results, letters)
 		if status.RunID = p.RunID; err != nil || !status.Held {
 			c.giveUp(ctx)
 			return status, c.store.pool.seen(err)
@@ -107,11 +95,12 @@ func (c *checkpointTx) Commit(ctx context.Context, p *dataflow.RunCheckpointPara
 	}
 }
 
-// answerOf waits for the answer to a checkpoint and its commit.
-func answerOf(ctx context.Context, results pgx.BatchResults, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
+// answerOf waits for the answer to a checkpoint, with so many statements for its dead letters,
+// and its commit.
+func answerOf(ctx context.Context, results pgx.BatchResults, letters int) (dataflow.LeaseStatus, error) {
 	status := dataflow.LeaseStatus{Held: true}
 	var moved bool
-	err := answerOfLetters(results, p)
+	err := answers(results, letters)
 	if err == nil {
 		err = results.QueryRow().Scan(&status.CancelRequested)
 	}

@@ -2,16 +2,51 @@ package dataflowpgx
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/driverkit"
 )
 
 func (q *queries) DeadLetterInsert(ctx context.Context, letters []*dataflow.DeadLetterRecord) error {
-	_, err := q.db.Exec(ctx, q.store.text(sqlDeadLetterInsert), letterArgs(letters)...)
-	return err
+	if len(letters) == 0 {
+		return nil
+	}
+	var b pgx.Batch
+	n := q.queueLetters(&b, letters)
+	results := q.db.SendBatch(ctx, &b)
+	return errors.Join(answers(results, n), results.Close())
+}
+
+// queueLetters queues the statements that store dead letters, and returns how many they are. A
+// statement may not store a record twice.
+func (q *queries) queueLetters(b *pgx.Batch, letters []*dataflow.DeadLetterRecord) (n int) {
+	for part := range driverkit.DistinctLetters(letters) {
+		args := letterArgs(part)
+		if slices.ContainsFunc(part, func(l *dataflow.DeadLetterRecord) bool { return l.Identity != "" }) {
+			flows, runs, payloads, identities := args[0], args[1], args[4], args[9]
+			b.Queue(q.store.text(sqlDeadLetterOutdated), flows, runs, identities, payloads, dataflow.ReasonLaterVersion)
+			n++
+		}
+		b.Queue(q.store.text(sqlDeadLetterInsert), args...)
+		n++
+	}
+	return n
+}
+
+// answers waits for the answers to n statements.
+func answers(results pgx.BatchResults, n int) error {
+	for range n {
+		if _, err := results.Exec(); err != nil {
+			return fmt.Errorf("keep dead letters: %w", err)
+		}
+	}
+	return nil
 }
 
 // letterArgs returns the arguments of sqlDeadLetterInsert.
@@ -19,17 +54,17 @@ func letterArgs(letters []*dataflow.DeadLetterRecord) []any {
 	flows, runs := make([]int64, len(letters)), make([]int64, len(letters))
 	stages, keys, errs := make([]string, len(letters)), make([]string, len(letters)), make([]string, len(letters))
 	payloads := make([]*string, len(letters))
-	retries, tries, sinkKeys := make([]int64, len(letters)), make([]int, len(letters)), make([]string, len(letters))
+	retries, tries, sinkKeys, identities := make([]int64, len(letters)), make([]int, len(letters)), make([]string, len(letters)), make([]string, len(letters))
 	for i, l := range letters {
 		flows[i], runs[i], stages[i], keys[i], errs[i] = l.FlowID, l.RunID, string(l.Stage), l.Key, l.Error
 		payloads[i] = nullJSON(l.Payload)
-		retries[i], tries[i], sinkKeys[i] = l.RetryFor.Microseconds(), l.TriesLeft, l.SinkKey
+		retries[i], tries[i], sinkKeys[i], identities[i] = l.RetryFor.Microseconds(), l.TriesLeft, l.SinkKey, l.Identity
 	}
-	return []any{flows, runs, stages, keys, payloads, errs, retries, tries, sinkKeys}
+	return []any{flows, runs, stages, keys, payloads, errs, retries, tries, sinkKeys, identities}
 }
 
 func (q *queries) DeadLetterList(ctx context.Context, p *dataflow.DeadLetterListParams) ([]*dataflow.DeadLetterRecord, error) {
-	return q.letters(ctx, sqlDeadLetterList, p.Flow, p.Run, p.Open, p.Before, p.Limit)
+	return q.letters(ctx, sqlDeadLetterList, p.Flow, p.Run, p.Open, p.Before, string(p.State), p.Limit)
 }
 
 func (q *queries) DeadLetterHeld(ctx context.Context, flowID, after int64, limit int) ([]*dataflow.DeadLetterRecord, error) {
@@ -44,10 +79,11 @@ func (q *queries) letters(ctx context.Context, sql string, args ...any) ([]*data
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*dataflow.DeadLetterRecord, error) {
 		var l dataflow.DeadLetterRecord
 		var stage string
-		var payload *string
-		err := row.Scan(&l.ID, &l.FlowID, &l.FlowName, &l.RunID, &stage, &l.Key, &payload, &l.Error, &l.CreatedAt, &l.ReplayedAt, &l.RetryUntil, &l.TriesLeft, &l.Tries, &l.SinkKey)
-		utc(&l.CreatedAt, l.ReplayedAt, l.RetryUntil)
-		l.Stage, l.Payload = dataflow.Stage(stage), rawJSON(payload)
+		var payload, original *string
+		err := row.Scan(&l.ID, &l.FlowID, &l.FlowName, &l.RunID, &stage, &l.Key, &payload, &l.Error, &l.CreatedAt, &l.RetryUntil, &l.TriesLeft, &l.Tries, &l.SinkKey,
+			&l.State, &l.ClosedAt, &l.ClosedBy, &l.Reason, &l.Identity, &l.Times, &l.LastAt, &original, &l.EditedAt, &l.EditedBy)
+		utc(&l.CreatedAt, &l.LastAt, l.RetryUntil, l.ClosedAt, l.EditedAt)
+		l.Stage, l.Payload, l.Original = dataflow.Stage(stage), rawJSON(payload), rawJSON(original)
 		return &l, err
 	})
 }
@@ -68,4 +104,35 @@ func (q *queries) DeadLetterReplayed(ctx context.Context, id int64, held bool) (
 		return false, nil
 	}
 	return err == nil, err
+}
+
+func (q *queries) DeadLetterEdit(ctx context.Context, id int64, payload json.RawMessage, by string) error {
+	return q.one(ctx, sqlDeadLetterEdit, id, nullJSON(payload), by)
+}
+
+func (q *queries) DeadLetterClose(ctx context.Context, p *dataflow.DeadLetterCloseParams) (n int64, err error) {
+	do := func(sql string, which any) {
+		if err == nil {
+			tag, failed := q.db.Exec(ctx, q.store.text(sql), p.FlowID, string(p.State), p.By, p.Reason, which)
+			n, err = n+tag.RowsAffected(), failed
+		}
+	}
+	if len(p.IDs) > 0 {
+		do(sqlDeadLetterCloseIDs, p.IDs)
+	}
+	if len(p.Identities) > 0 {
+		do(sqlDeadLetterCloseRecords, p.Identities)
+	}
+	if p.NotOfRun != 0 {
+		do(sqlDeadLetterCloseOthers, p.NotOfRun)
+	}
+	return n, err
+}
+
+func (q *queries) DeadLetterRecords(ctx context.Context, flowID int64, after string, limit int) ([]string, error) {
+	rows, err := q.db.Query(ctx, q.store.text(sqlDeadLetterRecords), flowID, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
 }

@@ -108,28 +108,60 @@ from generate_series(0, $4::int - 1) as n, to_timestamp($2::bigint + n * $3::big
 
 const sqlNow = `select {now}`
 
-// unnest makes it one statement for any number of dead letters.
+// Closes the open dead letters of records of which another version is to be kept.
+const sqlDeadLetterOutdated = `
+update {s}dataflow_dead_letter d set state = 'resolved', closed_at = {now}, closed_by = 'run ' || l.run_id, reason = $5, retry_until = null
+from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[]) as l (flow_id, run_id, identity, payload)
+where d.flow_id = l.flow_id and d.identity = l.identity and d.identity <> '' and d.closed_at is null
+	and case when d.edited_at is null then d.payload else d.original end::text is distinct from l.payload`
+
+// unnest makes it one statement for any number of dead letters of different records.
 const sqlDeadLetterInsert = `
-insert into {s}dataflow_dead_letter (flow_id, run_id, stage, key, payload, error, created_at, retry_until, tries_left, sink_key)
-select flow_id, run_id, stage, key, payload::json, error, {now}, case when retry_for > 0 then {now} + retry_for * interval '1 microsecond' end, tries_left, sink_key
-from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::int[], $9::text[]) with ordinality
-	as l (flow_id, run_id, stage, key, payload, error, retry_for, tries_left, sink_key, n) order by n`
+insert into {s}dataflow_dead_letter as d (flow_id, run_id, stage, key, payload, error, created_at, last_at, retry_until, tries_left, sink_key, identity)
+select flow_id, run_id, stage, key, payload::json, error, {now}, {now}, case when retry_for > 0 then {now} + retry_for * interval '1 microsecond' end, tries_left, sink_key, identity
+from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::int[], $9::text[], $10::text[]) with ordinality
+	as l (flow_id, run_id, stage, key, payload, error, retry_for, tries_left, sink_key, identity, n) order by n
+on conflict (flow_id, identity) where closed_at is null and identity <> '' do update set
+	times = d.times + 1, last_at = {now}, run_id = excluded.run_id, stage = excluded.stage, error = excluded.error,
+	retry_until = excluded.retry_until, tries_left = excluded.tries_left, sink_key = excluded.sink_key,
+	payload = case when d.edited_at is null then excluded.payload else d.payload end`
 
 const sqlDeadLetterColumns = `
-select l.id, l.flow_id, f.name, l.run_id, l.stage, l.key, l.payload::text, l.error, l.created_at, l.replayed_at, l.retry_until, l.tries_left, l.tries, l.sink_key
+select l.id, l.flow_id, f.name, l.run_id, l.stage, l.key, l.payload::text, l.error, l.created_at, l.retry_until, l.tries_left, l.tries, l.sink_key,
+	l.state, l.closed_at, l.closed_by, l.reason, l.identity, l.times, coalesce(l.last_at, l.created_at), l.original::text, l.edited_at, l.edited_by
 from {s}dataflow_dead_letter l join {s}dataflow_flow f on f.id = l.flow_id`
 
 const sqlDeadLetterList = sqlDeadLetterColumns + `
-where ($1 = '' or f.name = $1) and ($2 = 0 or l.run_id = $2) and (not $3 or l.replayed_at is null) and ($4 = 0 or l.id < $4)
-order by l.id desc limit $5`
+where ($1 = '' or f.name = $1) and ($2 = 0 or l.run_id = $2) and (not $3 or l.closed_at is null) and ($4 = 0 or l.id < $4)
+	and ($5 = '' or l.state = $5)
+order by l.id desc limit $6`
 
 const sqlDeadLetterHeld = sqlDeadLetterColumns + `
 where l.flow_id = $1 and l.retry_until is not null and l.id > $2
 order by l.id limit $3`
 
 const sqlDeadLetterReplayed = `
-update {s}dataflow_dead_letter set replayed_at = {now}, retry_until = null
-where id = $1 and replayed_at is null and (not $2 or retry_until is not null)`
+update {s}dataflow_dead_letter set state = 'replayed', closed_at = {now}, retry_until = null
+where id = $1 and closed_at is null and (not $2 or retry_until is not null)`
+
+const sqlDeadLetterEdit = `
+update {s}dataflow_dead_letter set original = case when edited_at is null then payload else original end, payload = $2::json,
+	edited_at = {now}, edited_by = $3
+where id = $1 and closed_at is null`
+
+// Those with an id, those of a record, and those that a run has not kept.
+const (
+	sqlDeadLetterClose = `
+update {s}dataflow_dead_letter set state = $2, closed_at = {now}, closed_by = $3, reason = $4, retry_until = null
+where flow_id = $1 and closed_at is null`
+	sqlDeadLetterCloseIDs     = sqlDeadLetterClose + ` and id = any($5::bigint[])`
+	sqlDeadLetterCloseRecords = sqlDeadLetterClose + ` and identity <> '' and identity = any($5::text[])`
+	sqlDeadLetterCloseOthers  = sqlDeadLetterClose + ` and run_id <> $5`
+)
+
+const sqlDeadLetterRecords = `
+select key from {s}dataflow_dead_letter
+where flow_id = $1 and closed_at is null and identity <> '' and identity > $2 order by identity limit $3`
 
 const sqlDeadLetterTried = `
 update {s}dataflow_dead_letter
@@ -148,7 +180,7 @@ const (
 		or ` + runIsUntold + `
 		or exists (select from {s}dataflow_dead_letter d where d.run_id = r.id and ` + letterIsKept + `))`
 	runIsUntold  = `(r.callback_at is not null and r.callback_at < '9999-12-31 00:00:00+00' and exists (select from {s}dataflow_flow k where k.id = r.flow_id and k.callback_until > {now}))`
-	letterIsKept = `($3::bigint < 0 or d.retry_until >= {now} or d.created_at >= {now} - $3::bigint * interval '1 microsecond')`
+	letterIsKept = `($3::bigint < 0 or d.retry_until >= {now} or coalesce(d.last_at, d.created_at) >= {now} - $3::bigint * interval '1 microsecond')`
 	runIsOld     = `r.ended_at is not null and r.state = $1 and r.ended_at < {now} - $2::bigint * interval '1 microsecond'`
 )
 
@@ -225,7 +257,7 @@ const sqlTickPruneCount = `select count(*)` + sqlTickPrunable
 const sqlTickPrune = `delete from {s}dataflow_tick where id in (select id` + sqlTickPrunable + ` order by id limit $2)`
 
 // A dead letter that is still tried again is kept.
-const sqlDeadLetterPrunable = ` from {s}dataflow_dead_letter where created_at < {now} - $1::bigint * interval '1 microsecond'
+const sqlDeadLetterPrunable = ` from {s}dataflow_dead_letter where coalesce(last_at, created_at) < {now} - $1::bigint * interval '1 microsecond'
 	and (retry_until is null or retry_until < {now})`
 
 const sqlDeadLetterPruneCount = `select count(*)` + sqlDeadLetterPrunable

@@ -2,6 +2,7 @@ package dataflowsqlite
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 
 	"github.com/activedataflow/dataflow"
@@ -13,7 +14,12 @@ func (q *queries) DeadLetterInsert(ctx context.Context, letters []*dataflow.Dead
 		if l.RetryFor > 0 {
 			retryFor = secondsText(l.RetryFor)
 		}
-		if err := q.one(ctx, sqlDeadLetterInsert, l.FlowID, l.RunID, string(l.Stage), l.Key, nullJSON(l.Payload), l.Error, retryFor, l.TriesLeft, l.SinkKey); err != nil {
+		if l.Identity != "" {
+			if _, err := q.db.ExecContext(ctx, q.store.text(sqlDeadLetterOutdated), l.FlowID, l.RunID, l.Identity, nullJSON(l.Payload), dataflow.ReasonLaterVersion); err != nil {
+				return err
+			}
+		}
+		if err := q.one(ctx, sqlDeadLetterInsert, l.FlowID, l.RunID, string(l.Stage), l.Key, nullJSON(l.Payload), l.Error, retryFor, l.TriesLeft, l.SinkKey, l.Identity); err != nil {
 			return err
 		}
 	}
@@ -21,7 +27,7 @@ func (q *queries) DeadLetterInsert(ctx context.Context, letters []*dataflow.Dead
 }
 
 func (q *queries) DeadLetterList(ctx context.Context, p *dataflow.DeadLetterListParams) ([]*dataflow.DeadLetterRecord, error) {
-	return collect(ctx, q, scanLetter, sqlDeadLetterList, p.Flow, p.Run, p.Open, p.Before, p.Limit)
+	return collect(ctx, q, scanLetter, sqlDeadLetterList, p.Flow, p.Run, p.Open, p.Before, string(p.State), p.Limit)
 }
 
 func (q *queries) DeadLetterHeld(ctx context.Context, flowID, after int64, limit int) ([]*dataflow.DeadLetterRecord, error) {
@@ -31,10 +37,11 @@ func (q *queries) DeadLetterHeld(ctx context.Context, flowID, after int64, limit
 // scanLetter reads sqlDeadLetterColumns.
 func scanLetter(row scanner) (*dataflow.DeadLetterRecord, error) {
 	var l dataflow.DeadLetterRecord
-	var payload *string
+	var payload, original *string
 	err := row.Scan(&l.ID, &l.FlowID, &l.FlowName, &l.RunID, &l.Stage, &l.Key, &payload, &l.Error,
-		timeText{&l.CreatedAt}, nullTimeText{&l.ReplayedAt}, nullTimeText{&l.RetryUntil}, &l.TriesLeft, &l.Tries, &l.SinkKey)
-	l.Payload = rawJSON(payload)
+		timeText{&l.CreatedAt}, nullTimeText{&l.RetryUntil}, &l.TriesLeft, &l.Tries, &l.SinkKey,
+		&l.State, nullTimeText{&l.ClosedAt}, &l.ClosedBy, &l.Reason, &l.Identity, &l.Times, timeText{&l.LastAt}, &original, nullTimeText{&l.EditedAt}, &l.EditedBy)
+	l.Payload, l.Original = rawJSON(payload), rawJSON(original)
 	return &l, err
 }
 
@@ -45,11 +52,7 @@ func (q *queries) DeadLetterTried(ctx context.Context, id int64, err string) err
 
 func (q *queries) DeadLetterSuperseded(ctx context.Context, p *dataflow.DeadLetterSupersededParams) (n int64, err error) {
 	for _, key := range p.SinkKeys {
-		res, err := q.db.ExecContext(ctx, q.store.text(sqlDeadLetterSuperseded), p.FlowID, key, p.Before, p.Note)
-		if err != nil {
-			return n, err
-		}
-		ended, err := res.RowsAffected()
+		ended, err := q.count(ctx, sqlDeadLetterSuperseded, p.FlowID, key, p.Before, p.Note)
 		if err != nil {
 			return n, err
 		}
@@ -64,4 +67,42 @@ func (q *queries) DeadLetterReplayed(ctx context.Context, id int64, held bool) (
 		return false, nil
 	}
 	return err == nil, err
+}
+
+func (q *queries) DeadLetterEdit(ctx context.Context, id int64, payload json.RawMessage, by string) error {
+	return q.one(ctx, sqlDeadLetterEdit, id, nullJSON(payload), by)
+}
+
+func (q *queries) DeadLetterClose(ctx context.Context, p *dataflow.DeadLetterCloseParams) (n int64, err error) {
+	do := func(sql string, which any) {
+		if err == nil {
+			var more int64
+			more, err = q.count(ctx, sql, p.FlowID, string(p.State), p.By, p.Reason, which)
+			n += more
+		}
+	}
+	for _, id := range p.IDs {
+		do(sqlDeadLetterCloseID, id)
+	}
+	for _, identity := range p.Identities {
+		do(sqlDeadLetterCloseRecord, identity)
+	}
+	if p.NotOfRun != 0 {
+		do(sqlDeadLetterCloseOthers, p.NotOfRun)
+	}
+	return n, err
+}
+
+// count runs a statement and returns how many rows it changed.
+func (q *queries) count(ctx context.Context, template string, args ...any) (int64, error) {
+	res, err := q.db.ExecContext(ctx, q.store.text(template), args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+func (q *queries) DeadLetterRecords(ctx context.Context, flowID int64, after string, limit int) ([]string, error) {
+	scan := func(row scanner) (key string, err error) { return key, row.Scan(&key) }
+	return collect(ctx, q, scan, sqlDeadLetterRecords, flowID, after, limit)
 }

@@ -75,25 +75,55 @@ from dataflow_process where until >= {now} order by id`
 
 const sqlNow = `select {now}`
 
+// Closes the open dead letter of a record of which another version is to be kept.
+const sqlDeadLetterOutdated = `
+update dataflow_dead_letter set state = 'resolved', closed_at = {now}, closed_by = 'run ' || ?2, reason = ?5, retry_until = null
+where flow_id = ?1 and identity = ?3 and identity <> '' and closed_at is null
+	and case when edited_at is null then payload else original end is not ?4`
+
 const sqlDeadLetterInsert = `
-insert into dataflow_dead_letter (flow_id, run_id, stage, key, payload, error, created_at, retry_until, tries_left, sink_key)
-values (?1, ?2, ?3, ?4, ?5, ?6, {now}, case when ?7 is not null then strftime('%Y-%m-%d %H:%M:%f', {now}, '+' || ?7 || ' seconds') end, ?8, ?9)`
+insert into dataflow_dead_letter (flow_id, run_id, stage, key, payload, error, created_at, last_at, retry_until, tries_left, sink_key, identity)
+values (?1, ?2, ?3, ?4, ?5, ?6, {now}, {now}, case when ?7 is not null then strftime('%Y-%m-%d %H:%M:%f', {now}, '+' || ?7 || ' seconds') end, ?8, ?9, ?10)
+on conflict (flow_id, identity) where closed_at is null and identity <> '' do update set
+	times = times + 1, last_at = {now}, run_id = excluded.run_id, stage = excluded.stage, error = excluded.error,
+	retry_until = excluded.retry_until, tries_left = excluded.tries_left, sink_key = excluded.sink_key`
 
 const sqlDeadLetterColumns = `
-select l.id, l.flow_id, f.name, l.run_id, l.stage, l.key, l.payload, l.error, l.created_at, l.replayed_at, l.retry_until, l.tries_left, l.tries, l.sink_key
+select l.id, l.flow_id, f.name, l.run_id, l.stage, l.key, l.payload, l.error, l.created_at, l.retry_until, l.tries_left, l.tries, l.sink_key,
+	l.state, l.closed_at, l.closed_by, l.reason, l.identity, l.times, coalesce(l.last_at, l.created_at), l.original, l.edited_at, l.edited_by
 from dataflow_dead_letter l join dataflow_flow f on f.id = l.flow_id`
 
 const sqlDeadLetterList = sqlDeadLetterColumns + `
-where (?1 = '' or f.name = ?1) and (?2 = 0 or l.run_id = ?2) and (not ?3 or l.replayed_at is null) and (?4 = 0 or l.id < ?4)
-order by l.id desc limit ?5`
+where (?1 = '' or f.name = ?1) and (?2 = 0 or l.run_id = ?2) and (not ?3 or l.closed_at is null) and (?4 = 0 or l.id < ?4)
+	and (?5 = '' or l.state = ?5)
+order by l.id desc limit ?6`
 
 const sqlDeadLetterHeld = sqlDeadLetterColumns + `
 where l.flow_id = ?1 and l.retry_until is not null and l.id > ?2
 order by l.id limit ?3`
 
 const sqlDeadLetterReplayed = `
-update dataflow_dead_letter set replayed_at = {now}, retry_until = null
-where id = ?1 and replayed_at is null and (not ?2 or retry_until is not null)`
+update dataflow_dead_letter set state = 'replayed', closed_at = {now}, retry_until = null
+where id = ?1 and closed_at is null and (not ?2 or retry_until is not null)`
+
+const sqlDeadLetterEdit = `
+update dataflow_dead_letter set original = case when edited_at is null then payload else original end, payload = ?2,
+	edited_at = {now}, edited_by = ?3
+where id = ?1 and closed_at is null`
+
+// One with an id, one of a record, and those that a run has not kept.
+const (
+	sqlDeadLetterClose = `
+update dataflow_dead_letter set state = ?2, closed_at = {now}, closed_by = ?3, reason = ?4, retry_until = null
+where flow_id = ?1 and closed_at is null`
+	sqlDeadLetterCloseID     = sqlDeadLetterClose + ` and id = ?5`
+	sqlDeadLetterCloseRecord = sqlDeadLetterClose + ` and identity <> '' and identity = ?5`
+	sqlDeadLetterCloseOthers = sqlDeadLetterClose + ` and run_id <> ?5`
+)
+
+const sqlDeadLetterRecords = `
+select key from dataflow_dead_letter
+where flow_id = ?1 and closed_at is null and identity <> '' and identity > ?2 order by identity limit ?3`
 
 const sqlDeadLetterTried = `
 update dataflow_dead_letter
@@ -112,7 +142,7 @@ const (
 		or ` + runIsUntold + `
 		or exists (select 1 from dataflow_dead_letter d where d.run_id = r.id and ` + letterIsKept + `))`
 	runIsUntold  = `(r.callback_at is not null and r.callback_at < '9999-12-31' and exists (select 1 from dataflow_flow k where k.id = r.flow_id and k.callback_until > {now}))`
-	letterIsKept = `(?3 is null or d.retry_until >= {now} or d.created_at >= strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?3 || ' seconds'))`
+	letterIsKept = `(?3 is null or d.retry_until >= {now} or coalesce(d.last_at, d.created_at) >= strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?3 || ' seconds'))`
 	runIsOld     = `r.ended_at is not null and r.state = ?1 and r.ended_at < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?2 || ' seconds')`
 )
 
@@ -185,7 +215,7 @@ const sqlTickPruneCount = `select count(*)` + sqlTickPrunable
 const sqlTickPrune = `delete from dataflow_tick where id in (select id` + sqlTickPrunable + ` order by id limit ?2)`
 
 // A dead letter that is still tried again is kept.
-const sqlDeadLetterPrunable = ` from dataflow_dead_letter where created_at < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?1 || ' seconds')
+const sqlDeadLetterPrunable = ` from dataflow_dead_letter where coalesce(last_at, created_at) < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?1 || ' seconds')
 	and (retry_until is null or retry_until < {now})`
 
 const sqlDeadLetterPruneCount = `select count(*)` + sqlDeadLetterPrunable

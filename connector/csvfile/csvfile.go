@@ -46,6 +46,8 @@ type source[T any] struct {
 	opts    Options
 	plan    []column
 	planErr error
+	// streamed is true if the place must be opened by Read only.
+	streamed bool
 }
 
 func newSource[T any](place files.Place, opts *Options) *source[T] {

@@ -12,18 +12,24 @@ import (
 // From returns a source that reads r. It does not close r. It can be read once: a
 // second run or attempt fails with a permanent error.
 func From[T any](r io.Reader, opts *Options) dataflow.Source[T, dataflow.NoCursor] {
-	return stream[T]{newSource[T](files.Reader(r), opts)}
+	return newStream[T](files.Reader(r), opts)
 }
 
 // FromFunc returns a source that reads and closes what open returns, such as an
 // object of a store. It cannot resume: every run, and every retry, calls open again
 // and reads from the beginning.
 func FromFunc[T any](open func(ctx context.Context) (io.ReadCloser, error), opts *Options) dataflow.Source[T, dataflow.NoCursor] {
-	return stream[T]{newSource[T](files.Func(open), opts)}
+	return newStream[T](files.Func(open), opts)
 }
 
 // stream reads a place without resume points.
 type stream[T any] struct{ *source[T] }
+
+func newStream[T any](place files.Place, opts *Options) stream[T] {
+	s := newSource[T](place, opts)
+	s.streamed = true
+	return stream[T]{s}
+}
 
 func (s stream[T]) Describe() dataflow.Description {
 	return dataflow.Description{Type: "csvfile.stream"}

@@ -57,6 +57,11 @@ func (s *source[T]) Describe() dataflow.Description {
 	return dataflow.Description{Type: "httpjson", Detail: map[string]any{"url": bare(s.address)}}
 }
 
+// ParseRecord implements [dataflow.RecordParser].
+func (s *source[T]) ParseRecord(_ context.Context, r dataflow.RawRecord) (T, error) {
+	return jsonrow.Parse[T](r.Raw, r.Edited, false)
+}
+
 func (s *source[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.Seq2[dataflow.Item[T, Cursor], error] {
 	return func(yield func(dataflow.Item[T, Cursor], error) bool) {
 		reading := &reading[T]{s: s, from: r.From, trail: s.trail(), dec: jsonrow.NewDecoder[T](false)}

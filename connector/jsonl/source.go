@@ -91,6 +91,11 @@ func (s *source[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.S
 	}
 }
 
+// ParseRecord implements [dataflow.RecordParser].
+func (s *source[T]) ParseRecord(_ context.Context, r dataflow.RawRecord) (T, error) {
+	return jsonrow.Parse[T](r.Raw, r.Edited, s.opts.Strict)
+}
+
 func (s *source[T]) decode(dec *jsonrow.Decoder[T], l line) error {
 	if l.tooLong {
 		return fmt.Errorf("the line has more than %d bytes: raise MaxLineBytes", s.opts.MaxLineBytes)

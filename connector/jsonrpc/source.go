@@ -13,6 +13,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/httpcall"
+	"github.com/activedataflow/dataflow/internal/jsonrow"
 )
 
 const (
@@ -152,6 +153,11 @@ func (s *source[T]) Validate() error {
 
 func (s *source[T]) Describe() dataflow.Description {
 	return dataflow.Description{Type: "jsonrpc", Detail: map[string]any{"url": s.bare(), "method": s.method}}
+}
+
+// ParseRecord implements [dataflow.RecordParser].
+func (s *source[T]) ParseRecord(_ context.Context, r dataflow.RawRecord) (T, error) {
+	return jsonrow.Parse[T](r.Raw, r.Edited, false)
 }
 
 func (s *source[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.Seq2[dataflow.Item[T, Cursor], error] {

@@ -44,6 +44,16 @@ func TestDeadLetter(t *testing.T) {
 			"dead-letter replay strict --id 9,1 -o json",
 			"dead-letter list missing",
 			"dead-letter replay missing --all",
+			"dead-letter list --state odd",
+			"dead-letter edit 1",
+			"dead-letter edit 1 --set n=4",
+			"dead-letter edit 1 --payload four",
+			"dead-letter edit 1 --payload [4]",
+			"dead-letter edit 1 --payload 3 --actor ada",
+			"dead-letter edit 1 --payload 5 --actor ada -o json",
+			"dead-letter edit 9 --payload 5",
+			"dead-letter resolve strict",
+			"dead-letter resolve strict --id 9",
 		)
 		broken = false
 		t.golden("deadletter_mended",
@@ -52,6 +62,20 @@ func TestDeadLetter(t *testing.T) {
 			"dead-letter replay strict --all -o json",
 			"dead-letter replay strict --all",
 			"dead-letter list strict",
+		)
+		broken = true
+		t.golden("deadletter_closed",
+			"cursor set strict --beginning --if-seq 2 --yes",
+			"enqueue strict --wait",
+			`dead-letter discard strict --id 3 --actor ada --reason "a test record"`,
+			"dead-letter discard strict --id 3",
+			"dead-letter resolve strict --all",
+			"dead-letter resolve strict --all --yes --actor ada",
+			"dead-letter resolve strict --all --yes -o json",
+			"dead-letter list strict",
+			"dead-letter list strict --state discarded",
+			"dead-letter replay strict --id 3",
+			"dead-letter edit 3 --payload 7",
 		)
 		t.plain().golden("deadletter_plain", "dead-letter list strict", "dead-letter replay strict --all")
 	})

@@ -63,7 +63,7 @@ var exits = []struct { //nolint:gochecknoglobals // a table
 	{exitFailed, as[*timeoutError]},
 	{exitFailed, as[*dataflow.RunError]},
 	{exitNotFound, is(dataflow.ErrNotFound)},
-	{exitRefused, is(dataflow.ErrDisabled, dataflow.ErrRunFinished, dataflow.ErrRunState, dataflow.ErrAlreadyRunning, dataflow.ErrNotDue, dataflow.ErrNotRegistered, dataflow.ErrStopped, dataflow.ErrCursorMoved)},
+	{exitRefused, is(dataflow.ErrDisabled, dataflow.ErrRunFinished, dataflow.ErrRunState, dataflow.ErrAlreadyRunning, dataflow.ErrNotDue, dataflow.ErrNotRegistered, dataflow.ErrStopped, dataflow.ErrCursorMoved, dataflow.ErrDeadLetterClosed)},
 	{exitUsage, as[*dataflow.ConfigError]},
 	{exitUsage, is(dataflow.ErrGlobalID)},
 	{exitDatabase, as[*databaseError]},

@@ -17,6 +17,11 @@ func letterRules() []rule {
 		{name: "InsertAndList", run: letterList},
 		{name: "Replayed", run: letterReplayed},
 		{name: "ReplayedAtOnce", run: letterReplayedAtOnce},
+		{name: "KeptAgain", run: letterKeptAgain},
+		{name: "KeptTwiceAtOnce", run: letterKeptTwiceAtOnce},
+		{name: "Edited", run: letterEdited},
+		{name: "Closed", run: letterClosed},
+		{name: "Records", run: letterRecords},
 		{name: "Held", run: letterHeld},
 		{name: "Superseded", run: letterSuperseded},
 		{name: "Savepoint", run: letterSavepoint},
@@ -65,7 +70,7 @@ func letterList(t *test) {
 	require.Equal(t, []string{"3", "2", "1"}, keys(all))
 	require.Equal(t, &dataflow.DeadLetterRecord{
 		ID: all[0].ID, FlowID: f.ID, FlowName: "a", RunID: run.ID, Stage: dataflow.StageWrite, Key: "3", Error: "it's odd",
-		Payload: raw(`{"n": 3}`), CreatedAt: c.Now(),
+		Payload: raw(`{"n": 3}`), CreatedAt: c.Now(), LastAt: c.Now(), Times: 1, State: dataflow.DeadLetterOpen,
 	}, all[0])
 	require.Nil(t, all[2].Payload)
 	require.Len(t, t.letters(dataflow.DeadLetterListParams{}), 4)
@@ -84,7 +89,7 @@ func letterReplayed(t *test) {
 		require.NoError(t, err)
 		require.Equal(t, want, ours)
 	}
-	require.Equal(t, c.Now(), *t.letters(dataflow.DeadLetterListParams{})[0].ReplayedAt)
+	require.Equal(t, c.Now(), *t.letters(dataflow.DeadLetterListParams{})[0].ClosedAt)
 	require.Equal(t, []string{"1"}, keys(t.letters(dataflow.DeadLetterListParams{Open: true})))
 	ours, err := t.store.DeadLetterReplayed(t.Context(), second.ID+1, false)
 	require.NoError(t, err)
@@ -106,6 +111,144 @@ func letterReplayedAtOnce(t *test) {
 	})
 	require.NoError(t, errors.Join(errs...))
 	require.EqualValues(t, 1, wins.Load())
+}
+
+// keep stores dead letters of records with these identities, each with its payload.
+func (t *test) keep(run *dataflow.Run, payload string, identities ...string) {
+	t.Helper()
+	letters := make([]*dataflow.DeadLetterRecord, len(identities))
+	for i, identity := range identities {
+		letters[i] = &dataflow.DeadLetterRecord{FlowID: run.FlowID, RunID: run.ID, Stage: dataflow.StageRead, Key: "key " + identity, Error: "odd", Identity: identity}
+		if payload != "" {
+			letters[i].Payload = raw("%s", payload)
+		}
+	}
+	require.NoError(t, t.store.InTx(t.Context(), func(ctx context.Context, tx dataflow.Tx) error {
+		q, err := t.store.With(tx)
+		require.NoError(t, err)
+		return q.DeadLetterInsert(ctx, letters)
+	}))
+}
+
+// A record of a flow is open once. A later version of it takes the place of the one before.
+func letterKeptAgain(t *test) {
+	c := t.clocked()
+	run, other := t.pending(t.flow("a").ID), t.pending(t.flow("b").ID)
+	t.keep(run, `{"n": 1}`, "x", "y", "", "")
+	began := c.Now()
+	c.advance(time.Hour)
+	again := t.pending(run.FlowID)
+	t.keep(again, `{"n": 1}`, "x", "", "y", "x")
+	t.keep(other, `{"n": 1}`, "x")
+	all := t.letters(dataflow.DeadLetterListParams{Flow: "a"})
+	require.Len(t, all, 5, "three of them have no identity")
+	x := all[4]
+	require.Equal(t, []any{3, again.ID, began, c.Now()}, []any{x.Times, x.RunID, x.CreatedAt, x.LastAt})
+	require.Equal(t, 1, t.letters(dataflow.DeadLetterListParams{Flow: "b"})[0].Times)
+
+	t.keep(again, `{"n": 2}`, "x", "x")
+	t.keep(again, "", "x")
+	open := t.letters(dataflow.DeadLetterListParams{Flow: "a", Open: true})
+	require.Equal(t, "x", open[0].Identity)
+	require.Nil(t, open[0].Payload)
+	closed := t.letters(dataflow.DeadLetterListParams{Flow: "a", State: dataflow.DeadLetterResolved})
+	require.Len(t, closed, 2)
+	require.Equal(t, []any{2, raw(`{"n": 2}`), fmt.Sprintf("run %d", again.ID), dataflow.ReasonLaterVersion, c.Now()},
+		[]any{closed[0].Times, closed[0].Payload, closed[0].ClosedBy, closed[0].Reason, *closed[0].ClosedAt})
+	require.Equal(t, x.ID, closed[1].ID)
+}
+
+func letterKeptTwiceAtOnce(t *test) {
+	run := t.pending(t.flow("a").ID)
+	stores := []dataflow.Store{t.store, t.another()}
+	errs := make([]error, 8)
+	atOnce(8, func(i int) {
+		errs[i] = stores[i%2].InTx(t.Context(), func(ctx context.Context, tx dataflow.Tx) error {
+			q, err := stores[i%2].With(tx)
+			if err != nil {
+				return err
+			}
+			return q.DeadLetterInsert(ctx, []*dataflow.DeadLetterRecord{{FlowID: run.FlowID, RunID: run.ID, Stage: dataflow.StageRead, Key: "x", Identity: "x"}})
+		})
+	})
+	require.NoError(t, errors.Join(errs...))
+	all := t.letters(dataflow.DeadLetterListParams{})
+	require.Len(t, all, 1)
+	require.Equal(t, 8, all[0].Times)
+}
+
+// An edit keeps the record as it was kept first. The same record is known again.
+func letterEdited(t *test) {
+	c := t.clocked()
+	run := t.pending(t.flow("a").ID)
+	t.keep(run, `{"n": 1}`, "x")
+	id := t.letters(dataflow.DeadLetterListParams{})[0].ID
+	require.NoError(t, t.store.DeadLetterEdit(t.Context(), id, raw(`{"n": 2}`), "ada"))
+	c.advance(time.Minute)
+	require.NoError(t, t.store.DeadLetterEdit(t.Context(), id, raw(`{"n": 3}`), "bob"))
+	t.keep(run, `{"n": 1}`, "x")
+	l := t.letters(dataflow.DeadLetterListParams{})[0]
+	require.Equal(t, []any{id, raw(`{"n": 3}`), raw(`{"n": 1}`), "bob", c.Now(), 2}, []any{l.ID, l.Payload, l.Original, l.EditedBy, *l.EditedAt, l.Times})
+	ours, err := t.store.DeadLetterReplayed(t.Context(), id, false)
+	require.NoError(t, err)
+	require.True(t, ours)
+	require.ErrorIs(t, t.store.DeadLetterEdit(t.Context(), id, raw(`4`), "ada"), dataflow.ErrNotFound)
+	require.ErrorIs(t, t.store.DeadLetterEdit(t.Context(), id+9, raw(`4`), "ada"), dataflow.ErrNotFound)
+
+	t.keep(run, "", "y") // nothing of it was known
+	l = t.letters(dataflow.DeadLetterListParams{})[0]
+	require.NoError(t, t.store.DeadLetterEdit(t.Context(), l.ID, raw(`5`), "ada"))
+	l = t.letters(dataflow.DeadLetterListParams{})[0]
+	require.Equal(t, []any{raw(`5`), true}, []any{l.Payload, l.Original == nil})
+}
+
+func letterClosed(t *test) {
+	c := t.clocked()
+	run := t.pending(t.flow("a").ID)
+	later, elsewhere := t.pending(run.FlowID), t.pending(t.flow("b").ID)
+	t.keep(run, `1`, "u", "v", "w", "")
+	t.keep(later, `1`, "z")
+	t.keep(elsewhere, `1`, "u", "v")
+	all := t.letters(dataflow.DeadLetterListParams{Flow: "a"}) // z, "", w, v, u
+	do := func(want int64, p dataflow.DeadLetterCloseParams) {
+		t.Helper()
+		p.FlowID, p.By, p.Reason = run.FlowID, "ada", "by hand"
+		n, err := t.store.DeadLetterClose(t.Context(), &p)
+		require.NoError(t, err)
+		require.Equal(t, want, n)
+	}
+	do(2, dataflow.DeadLetterCloseParams{State: dataflow.DeadLetterDiscarded, IDs: []int64{all[4].ID, 99}, Identities: []string{"v", "", "other"}})
+	do(0, dataflow.DeadLetterCloseParams{State: dataflow.DeadLetterResolved, IDs: []int64{all[4].ID}, Identities: []string{"v"}})
+	l := t.letters(dataflow.DeadLetterListParams{Flow: "a"})[4]
+	require.Equal(t, []any{dataflow.DeadLetterDiscarded, "ada", "by hand", c.Now()}, []any{l.State, l.ClosedBy, l.Reason, *l.ClosedAt})
+	do(2, dataflow.DeadLetterCloseParams{State: dataflow.DeadLetterResolved, NotOfRun: later.ID})
+	require.Equal(t, []string{"key z"}, keys(t.letters(dataflow.DeadLetterListParams{Flow: "a", Open: true})))
+	require.Len(t, t.letters(dataflow.DeadLetterListParams{Flow: "b", State: dataflow.DeadLetterOpen}), 2)
+	t.keep(run, `1`, "u") // it is bad again
+	require.Equal(t, []string{"key u", "key z"}, keys(t.letters(dataflow.DeadLetterListParams{Flow: "a", Open: true})))
+
+	t.retried(elsewhere, 1)
+	held := t.heldNow(elsewhere.FlowID, 0, 10)
+	n, err := t.store.DeadLetterClose(t.Context(), &dataflow.DeadLetterCloseParams{FlowID: elsewhere.FlowID, IDs: []int64{held[0].ID}, State: dataflow.DeadLetterDiscarded})
+	require.NoError(t, err)
+	require.EqualValues(t, 1, n)
+	require.Empty(t, t.heldNow(elsewhere.FlowID, 0, 10), "it is not tried again")
+}
+
+func letterRecords(t *test) {
+	run := t.pending(t.flow("a").ID)
+	t.keep(run, `1`, "c", "a", "", "b")
+	t.keep(t.pending(t.flow("b").ID), `1`, "d")
+	list := func(after string, limit int) []string {
+		found, err := t.store.DeadLetterRecords(t.Context(), run.FlowID, after, limit)
+		require.NoError(t, err)
+		return found
+	}
+	require.Equal(t, []string{"key a", "key b"}, list("", 2))
+	require.Equal(t, []string{"key c"}, list("b", 2))
+	_, err := t.store.DeadLetterClose(t.Context(), &dataflow.DeadLetterCloseParams{FlowID: run.FlowID, Identities: []string{"c"}, State: dataflow.DeadLetterResolved})
+	require.NoError(t, err)
+	require.Empty(t, list("b", 2))
 }
 
 // retried stores dead letters of a run with the keys 1 to n that are tried again twice within an
@@ -193,7 +336,7 @@ func letterSuperseded(t *test) {
 	require.True(t, ours)
 	list := t.letters(dataflow.DeadLetterListParams{Flow: "a"})
 	require.Equal(t, []string{"no parent", "no parent", "no parent; newer"}, []string{list[0].Error, list[1].Error, list[2].Error})
-	require.Nil(t, list[3].ReplayedAt)
+	require.Nil(t, list[3].ClosedAt)
 	require.Len(t, t.heldNow(list[0].FlowID+1, 0, 10), 4)
 }
 

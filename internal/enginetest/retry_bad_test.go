@@ -115,7 +115,7 @@ func outside(second func() error) (target dataflow.Target[int], got func() []int
 // else has replayed it.
 func TestRetryBadFor_Outside(t *testing.T) {
 	t.Parallel()
-	const replayed = "update dataflow_dead_letter set retry_until = null, replayed_at = created_at"
+	const replayed = "update dataflow_dead_letter set retry_until = null, closed_at = created_at, state = 'replayed'"
 	for name, c := range map[string]struct {
 		transform, write string // what happens just before
 		got              []int

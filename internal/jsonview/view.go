@@ -142,7 +142,15 @@ type DeadLetter struct {
 	Error      string          `json:"error"`
 	Payload    json.RawMessage `json:"payload"`
 	CreatedAt  time.Time       `json:"created_at"`
-	ReplayedAt *time.Time      `json:"replayed_at"`
+	Times      int             `json:"times"`
+	LastAt     time.Time       `json:"last_at"`
+	State      string          `json:"state"`
+	ClosedAt   *time.Time      `json:"closed_at"`
+	ClosedBy   string          `json:"closed_by,omitempty"`
+	Reason     string          `json:"reason,omitempty"`
+	Original   json.RawMessage `json:"original,omitempty"`
+	EditedAt   *time.Time      `json:"edited_at"`
+	EditedBy   string          `json:"edited_by,omitempty"`
 	RetryUntil *time.Time      `json:"retry_until"`
 	Tries      int             `json:"tries"`
 	TriesLeft  int             `json:"tries_left"`
@@ -152,7 +160,9 @@ type DeadLetter struct {
 func OfDeadLetter(l *dataflow.DeadLetterRecord) DeadLetter {
 	return DeadLetter{
 		ID: l.ID, Flow: l.FlowName, RunID: l.RunID, Stage: string(l.Stage), Key: l.Key, Error: l.Error,
-		Payload: OrNull(l.Payload), CreatedAt: l.CreatedAt.UTC(), ReplayedAt: UTC(l.ReplayedAt),
+		Payload: OrNull(l.Payload), CreatedAt: l.CreatedAt.UTC(), Times: l.Times, LastAt: l.LastAt.UTC(),
+		State: string(l.State), ClosedAt: UTC(l.ClosedAt), ClosedBy: l.ClosedBy, Reason: l.Reason,
+		Original: l.Original, EditedAt: UTC(l.EditedAt), EditedBy: l.EditedBy,
 		RetryUntil: UTC(l.RetryUntil), Tries: l.Tries, TriesLeft: l.TriesLeft,
 	}
 }

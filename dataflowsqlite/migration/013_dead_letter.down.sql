@@ -1,0 +1,11 @@
+drop index dataflow_dead_letter_open;
+alter table dataflow_dead_letter drop column edited_by;
+alter table dataflow_dead_letter drop column edited_at;
+alter table dataflow_dead_letter drop column original;
+alter table dataflow_dead_letter drop column last_at;
+alter table dataflow_dead_letter drop column times;
+alter table dataflow_dead_letter drop column identity;
+alter table dataflow_dead_letter drop column reason;
+alter table dataflow_dead_letter drop column closed_by;
+alter table dataflow_dead_letter drop column state;
+alter table dataflow_dead_letter rename column closed_at to replayed_at;

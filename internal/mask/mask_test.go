@@ -1,0 +1,59 @@
+package mask_test
+
+import (
+	"encoding/json"
+	"regexp"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow/internal/mask"
+)
+
+func TestJSON(t *testing.T) {
+	t.Parallel()
+	m := mask.New(nil)
+	for data, want := range map[string]string{
+		`{"id":1,"api_key":"s3"}`:               `{"api_key":"***","id":1}`,
+		`{"id": 1, "list": [{"Password": 7}]}`:  `{"id":1,"list":[{"Password":"***"}]}`,
+		`{"token": null}`:                       `{"token": null}`,
+		`["2026-11-28T00:00:00Z", 7]`:           `["2026-11-28T00:00:00Z", 7]`,
+		`{"next":"https://h/a?page=2&token=x"}`: `{"next":"https://h/a?page=2\u0026token=***"}`,
+		`"{\"secret\":\"x\"}"`:                  `"{\"secret\":\"***\"}"`,
+		`"{\"secret\":\"x\""`:                   `"***"`,
+		`12345678901234567890`:                  `12345678901234567890`,
+		``:                                      ``,
+	} {
+		require.Equal(t, want, string(m.JSON(json.RawMessage(data))), data)
+	}
+	require.JSONEq(t, `{"id":"***","token":"x"}`, string(mask.New(regexp.MustCompile(`^id$`)).JSON(json.RawMessage(`{"id":1,"token":"x"}`))))
+}
+
+func TestText(t *testing.T) {
+	t.Parallel()
+	m := mask.New(nil)
+	for text, want := range map[string]string{
+		`get https://h/a?api_key=s3&page=2: 401`:                `get https://h/a?api_key=***&page=2: 401`,
+		`the record {"token":"s3","id":1} does not fit`:         `the record {"token":***,"id":1} does not fit`,
+		`the record {\"token\": \"s3\", \"id\":1} does not fit`: `the record {\"token\": ***, \"id\":1} does not fit`,
+		`column "password": "hunter2" is not a valid int64`:     `column "password": *** is not a valid int64`,
+		`column "amount": "x" is not a valid int64`:             `column "amount": "x" is not a valid int64`,
+		`dial postgres://ada:s3cret@db/shop: refused`:           `dial postgres://ada:***@db/shop: refused`,
+		`header Authorization Bearer abc.def: 403`:              `header Authorization Bearer ***: 403`,
+		`the token is expired: ask for another`:                 `the token is expired: ask for another`,
+	} {
+		require.Equal(t, want, m.Text(text), text)
+	}
+}
+
+// What was hidden must not be stored for the true value.
+func TestHidden(t *testing.T) {
+	t.Parallel()
+	m := mask.New(nil)
+	require.True(t, m.Hidden(json.RawMessage(`{"id": 1, "token": "***"}`)))
+	require.True(t, m.Hidden(json.RawMessage(`{"id": 1, "token": "***", "password": "x", "note": "***"}`)))
+	require.True(t, m.Hidden(json.RawMessage(`{"next": "https://h/a?token=***"}`)))
+	require.False(t, m.Hidden(json.RawMessage(`{"id": 1, "token": "x"}`)))
+	require.False(t, m.Hidden(json.RawMessage(`{"note": "***"}`)))
+	require.False(t, m.Hidden(json.RawMessage(`7`)))
+}
