@@ -21,7 +21,7 @@ const module = "github.com/activedataflow/dataflow"
 // arrows are the packages of this module that each package may import, tests
 // aside. A package that is not listed fails the test: say where it stands.
 var arrows = map[string][]string{
-	"":                        {"internal/batch", "internal/exact", "internal/lease", "internal/notes", "internal/pools", "internal/schedule", "internal/stored", "internal/wake", "internal/zonedata"},
+	"":                        {"internal/batch", "internal/exact", "internal/group", "internal/lease", "internal/notes", "internal/pools", "internal/schedule", "internal/stored", "internal/wake", "internal/zonedata"},
 	"dataflowpgx":             {"", "internal/driverkit", "internal/migration", "internal/pooler", "internal/pools", "internal/sqlstate", "internal/zonedata"},
 	"dataflowsqlite":          {"", "internal/driverkit", "internal/migration"},
 	"connector/httpjson":      {"", "internal/httpcall", "internal/jsonrow"},
@@ -33,6 +33,7 @@ var arrows = map[string][]string{
 	"connector/csvfile":       {"", "internal/csvguess", "internal/files", "internal/notes"},
 	"internal/notes":          {},
 	"internal/exact":          {},
+	"internal/group":          {},
 	"connector":               {}, // its README, and that README's code as a test
 	"connector/connectortest": {""},
 	"connector/memory":        {""},

@@ -99,6 +99,19 @@ func (a *attempt) commit(ctx context.Context, s step) error {
 	return a.settle(ctx)
 }
 
+// skip notes a step that needs no checkpoint of its own, because the one before it says the
+// same. It waits until that is committed.
+func (a *attempt) skip(ctx context.Context, s step) error {
+	defer a.acknowledge(ctx)
+	if err := a.settle(ctx); err != nil {
+		return err
+	}
+	if s.afterCommit != nil {
+		a.chain.afterCommit = append(a.chain.afterCommit, s.afterCommit)
+	}
+	return nil
+}
+
 // causedByOverlap reports whether a step may have failed only because its predecessor was
 // not committed yet when it was written.
 func (a *attempt) causedByOverlap(err error) bool {

@@ -90,15 +90,15 @@ func abandon(ctx context.Context, c *Client) error {
 	var errs []error
 	for _, a := range c.leases.Holders() {
 		executor := &FlowExecutor{client: c, job: a.job}
-		run, err := executor.end(ctx, &RunEndParams{
+		answer, err := executor.endAlone(ctx, &RunEndParams{
 			RunID: a.claimed.RunID, FlowID: a.flow.ID, LeaseNumber: a.claimed.LeaseNumber, State: RunPending, Refund: true,
 		})
 		c.leases.Drop(lease.Ref(a.claimed))
-		if errors.Is(err, ErrFenced) {
+		if err == nil && answer.Run == nil {
 			continue // it ended meanwhile
 		}
-		if run != nil {
-			c.publish(EventRunReleased, run, nil)
+		if err == nil {
+			c.publish(EventRunReleased, answer.Run, nil)
 		}
 		errs = append(errs, fmt.Errorf("flow %q run %d: its code ignores its context: the run was handed back, and its goroutine is still running", a.flow.Name, a.claimed.RunID), err)
 	}

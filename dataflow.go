@@ -22,7 +22,7 @@ type Client struct {
 	base
 	gate      *gate
 	flows     *registry
-	leases    *lease.Keeper[*attempt]
+	leases    *claims
 	jobs      *jobs
 	schedule  *scheduler
 	pools     *connections
@@ -52,10 +52,10 @@ func NewClient(driver Driver, config *Config) (*Client, error) {
 		c.gate.keep = s.Keep
 	}
 	c.flows = newRegistry(b, c, conf.Flows)
-	c.leases = lease.NewKeeper[*attempt](lease.Config{
+	c.leases = newClaims(b, lease.NewKeeper[*attempt](lease.Config{
 		Renew: b.renewLeases, Every: min(conf.Lease/3, renewEvery), Timeout: conf.Lease / 2,
 		Lost: ErrFenced, Cancelled: errCancelled, Log: b.log.With(slog.String(logWorker, conf.ID)),
-	})
+	}))
 	c.jobs = &jobs{base: b, flows: c.flows, addWorker: func(workers *river.Workers) error { return river.AddWorkerSafely(workers, NewDataFlowJob(c)) }}
 	c.pools = &connections{base: b, runs: b.forRuns(), jobs: c.jobs, gate: c.gate}
 	c.schedule = &scheduler{base: b, flows: c.flows, jobs: c.jobs, cancel: c.cancel}
@@ -63,7 +63,7 @@ func NewClient(driver Driver, config *Config) (*Client, error) {
 	c.cleaner = &cleaner{base: b, gate: c.gate}
 	c.worker = &worker{
 		base: b, flows: c.flows, gate: c.gate, pools: c.pools, schedule: c.schedule, registrar: c.registrar,
-		rescuer:   &rescuer{base: b, flows: c.flows, leases: c.leases, jobs: c.jobs},
+		rescuer:   &rescuer{base: b, flows: c.flows, leases: c.leases.Keeper, jobs: c.jobs},
 		presence:  &presence{base: b, flows: c.flows, jobs: c.jobs},
 		callbacks: &callbacks{base: b, flows: c.flows, gate: c.gate},
 		execute:   NewFlowExecutor(c).executeKnown, freed: make(chan struct{}, 1), ended: make(chan struct{}, 1), woken: make(chan struct{}, 1), inFlight: make(map[int64]bool),

@@ -47,6 +47,16 @@ type Store interface {
 	// InTx runs fn in a transaction and commits it unless fn returns an error. The
 	// context that fn gets carries the transaction for sinks.
 	InTx(ctx context.Context, fn func(ctx context.Context, tx Tx) error) error
+	// RunClaimMany claims runs, as RunClaim does, in one transaction of its own. It returns an
+	// answer for each, in their order. The worker, the lease and the version of all are the
+	// same. It waits for no other transaction. An error means that no run was claimed, or that
+	// it is not known.
+	RunClaimMany(ctx context.Context, claims []*RunClaimParams) ([]ClaimAnswer, error)
+	// RunEndMany ends runs, as RunEnd does, in one transaction of its own. It returns an answer
+	// for each, in their order. It waits for no other transaction. An error means that no run
+	// was ended, or that it is not known.
+	RunEndMany(ctx context.Context, ends []*RunEndParams) ([]EndAnswer, error)
+
 	// With returns queries in the caller's transaction, or ErrTxMismatch.
 	With(tx Tx) (Queries, error)
 	// TxType is the type of the transactions that With takes, unwrapped.
@@ -323,6 +333,11 @@ type Queries interface {
 	// its flow. A run that lost its worker keeps RunAfter, so that it goes first. RunEnd
 	// returns nil if the claim no longer holds the run.
 	RunEnd(ctx context.Context, p *RunEndParams) (*Run, error)
+	// RunNext returns the run to wake when a run has ended: of the pending runs that take the
+	// same places, the one that is due and waits longest for a River job's work. It returns nil
+	// if there is none, or if that run's River job is in line to be worked. backfills is the
+	// flow's MaxBackfills.
+	RunNext(ctx context.Context, ended *Run, backfills int) (*NextRun, error)
 	// RunRenew renews the leases of claims, and returns the status of each. It does not
 	// renew a lease whose run another transaction has locked.
 	RunRenew(ctx context.Context, claims []LeaseRef, lease time.Duration) ([]LeaseStatus, error)

@@ -211,6 +211,7 @@ type RunInsertParams struct {
 // RunClaimParams are the parameters of RunClaim.
 type RunClaimParams struct {
 	RunID       int64
+	FlowID      int64 // a run of another flow is not claimed; 0: of any
 	Worker      string
 	Lease       time.Duration
 	CodeVersion string
@@ -221,6 +222,9 @@ type RunClaimParams struct {
 	// Restart sets the run's counters to zero, for a source that reads everything
 	// again.
 	Restart bool
+	// Suspect is how many workers a run must have lost for RunClaimMany to leave it to
+	// RunClaim, as if it were busy. 0: it leaves none.
+	Suspect int
 }
 
 // DeadLetterCloseParams are the parameters of DeadLetterClose. They choose all dead letters
@@ -306,6 +310,30 @@ type Claim struct {
 	SetSeq int64           // the sequence number when somebody last set the cursor, 0: never
 }
 
+// ClaimAnswer is what RunClaimMany answers for a run. The zero value says that the run cannot
+// be claimed now.
+type ClaimAnswer struct {
+	Claim *Claim
+	// Busy says that the run must be claimed by itself: another transaction was in the way,
+	// and RunClaim would wait for it, or the run is a suspect.
+	Busy bool
+}
+
+// EndAnswer is what RunEndMany answers for a run. The zero value says that the claim no longer
+// holds the run.
+type EndAnswer struct {
+	Run  *Run
+	Next *NextRun // as RunNext returns it
+	// Busy says that another transaction was in the way, and that RunEnd would wait for it.
+	Busy bool
+}
+
+// NextRun is a run that needs a River job.
+type NextRun struct {
+	ID          int64
+	MaxAttempts int
+}
+
 // CursorSetParams are the parameters of CursorSet.
 type CursorSetParams struct {
 	FlowID int64
@@ -345,6 +373,8 @@ type RunEndParams struct {
 	// Rescue counts a worker that died.
 	Rescue bool
 	Error  *AttemptError // nil for success, and for a run that was handed back without a reason
+	// Backfills is the flow's MaxBackfills. RunEndMany finds the next run by it.
+	Backfills int
 }
 
 // RunStrandedParams are the parameters of RunStranded.

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -102,8 +101,6 @@ func (e *FlowExecutor) executeWith(ctx context.Context, flow *Flow, runID int64,
 		leave()
 	}
 	switch {
-	case errors.Is(err, errOtherFlow):
-		return e.execute(ctx, runID)
 	case err != nil && !errors.Is(err, ErrAlreadyRunning):
 		return nil, fmt.Errorf("claim run %d of flow %q: %w", runID, flow.Name, err)
 	case a == nil:
@@ -116,6 +113,7 @@ func (e *FlowExecutor) executeWith(ctx context.Context, flow *Flow, runID int64,
 // workClaimed works a claimed run.
 func (e *FlowExecutor) workClaimed(ctx context.Context, flow *Flow, runID int64, a *attempt) (*Run, error) {
 	defer a.leave()
+	defer e.client.leases.enter()()
 	defer e.client.leases.Release(runID)
 	ctx, a.cancel = context.WithCancelCause(ctx)
 	defer a.cancel(nil)
@@ -126,78 +124,6 @@ func (e *FlowExecutor) workClaimed(ctx context.Context, flow *Flow, runID int64,
 	a.log.InfoContext(ctx, "dataflow: run started")
 	e.client.publish(EventRunStarted, a.run, nil)
 	return e.finish(ctx, a, a.persevere(ctx, func() error { return flow.code.run(ctx, a) }))
-}
-
-// suspectAfter is how many workers in a row a run must lose to become a suspect: it may be a
-// poison run, which kills its workers. A process works one suspect at a time, until the
-// suspect commits a checkpoint. So a poison run does not take other suspects down with it
-// again and again.
-const suspectAfter = 2
-
-// These errors roll a claim back.
-var (
-	errOtherFlow  = errors.New("the run belongs to another flow")
-	errOneSuspect = fmt.Errorf("%w: this process works another run that lost its workers: it works such runs one at a time", ErrAlreadyRunning)
-)
-
-// claim claims the run. It returns nil if another claim was faster.
-func (e *FlowExecutor) claim(ctx context.Context, flow *Flow, runID int64) (a *attempt, err error) {
-	// If two claims take one slot at once, one is rolled back. The next slot may be free.
-	for range 1 + flow.opts.MaxBackfills {
-		err = e.client.store.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
-			a, err = e.claimTx(ctx, tx, flow, runID)
-			return err
-		})
-		if err != nil && a != nil { // the commit failed: claimTx may have isolated the run
-			a = nil
-			e.client.leases.Release(runID)
-		}
-		if !errors.Is(err, ErrAlreadyRunning) || errors.Is(err, errOneSuspect) {
-			return a, err
-		}
-	}
-	return nil, nil //nolint:nilnil // another claim was faster
-}
-
-// claimTx claims the run in a transaction. It returns ErrAlreadyRunning if another claim was
-// first, or if the run must wait. The caller must roll back after an error.
-func (e *FlowExecutor) claimTx(ctx context.Context, tx Tx, flow *Flow, runID int64) (*attempt, error) {
-	c := e.client
-	q, err := c.store.With(tx)
-	if err != nil {
-		return nil, err
-	}
-	claim, err := q.RunClaim(ctx, &RunClaimParams{
-		RunID:       runID,
-		Worker:      c.config.ID,
-		Lease:       c.config.Lease,
-		CodeVersion: c.config.CodeVersion,
-		Slots:       flow.slots().Slots,
-		Backfills:   flow.slots().Backfills,
-		Restart:     !flow.code.resumable(),
-	})
-	switch {
-	case err != nil || claim == nil:
-		return nil, err
-	case claim.Run.FlowID != flow.ID:
-		return nil, errOtherFlow
-	case claim.Run.Rescues >= suspectAfter && !c.leases.Isolate(runID):
-		return nil, errOneSuspect
-	}
-	log := c.log.With(runAttrs(claim.Run)...)
-	if e.job != nil {
-		log = log.With(slog.Int64(logJob, e.job.ID))
-	}
-	a := &attempt{
-		base: c.pools.runs, control: c.store, gate: c.gate, leases: c.leases, jobs: c.jobs, flow: flow, run: claim.Run, job: e.job, log: log, started: c.now(),
-		claimed: LeaseRef{RunID: runID, LeaseNumber: claim.Run.LeaseNumber},
-		place:   place{seq: claim.Seq, cursor: claim.Cursor, fence: claim.Seq, setSeq: claim.SetSeq},
-		sizes:   sizes{set: flow.Runtime.Settings().BatchSize},
-	}
-	if e.job != nil && c.config.Slice > 0 && flow.code.resumable() {
-		a.slice.timer = time.NewTimer(c.config.Slice)
-	}
-	return a, nil
 }
 
 // candidate is a run that somebody wants to work, and what is known of it. Before the claim,
@@ -244,7 +170,7 @@ func (c *candidate) refusal() error {
 func (e *FlowExecutor) notClaimed(ctx context.Context, flow *Flow, runID int64, known error) (*Run, error) {
 	c := &candidate{flow: flow, now: e.client.now()}
 	err := func() (err error) {
-		if c.run, err = e.client.store.RunByID(ctx, runID); err != nil || known != nil && !errors.Is(known, ErrPoolFull) {
+		if c.run, err = e.client.store.RunByID(ctx, runID); err != nil || known != nil && !errors.Is(known, ErrPoolFull) || c.run.FlowID != flow.ID {
 			return err
 		}
 		if c.rec, err = e.client.store.FlowByID(ctx, c.run.FlowID); err != nil {
@@ -255,6 +181,8 @@ func (e *FlowExecutor) notClaimed(ctx context.Context, flow *Flow, runID int64, 
 		return err
 	}()
 	switch {
+	case err == nil && c.run.FlowID != flow.ID:
+		return e.execute(ctx, runID)
 	case err != nil:
 	case errors.Is(known, ErrPoolFull) && c.run.State == RunPending:
 		err = known
@@ -265,85 +193,4 @@ func (e *FlowExecutor) notClaimed(ctx context.Context, flow *Flow, runID int64, 
 		err = c.refusal()
 	}
 	return c.run, fmt.Errorf("claim run %d of flow %q: %w", runID, flow.Name, err)
-}
-
-// executeNew adds a run, claims it in the same transaction, and works it. So no other process
-// can work the run first. Without room for its connections, the run waits as pending.
-func (e *FlowExecutor) executeNew(ctx context.Context, flow *Flow, s RuntimeSettings) (*Run, error) {
-	if err := e.client.gate.enter(); err != nil {
-		return nil, public(fmt.Errorf("execute flow %q: %w", flow.Name, err))
-	}
-	defer e.client.gate.leave()
-	leave, full := e.client.pools.enter(flow)
-	if full != nil {
-		leave = func() {}
-	}
-	var run *Run
-	var a *attempt
-	release := func() {}
-	defer func() { release() }()
-	insert := func(claim bool) error {
-		return e.client.store.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
-			if run, err = flow.workedHere(claim).insertRun(ctx, tx, s, time.Time{}, nil); err != nil {
-				return err
-			}
-			if !claim {
-				release = e.client.pools.hold(run.ID) // before the loop can see the run
-				return nil
-			}
-			a, err = e.claimTx(ctx, tx, flow, run.ID)
-			return err
-		})
-	}
-	err := insert(flow.Registered() && full == nil)
-	if errors.Is(err, ErrAlreadyRunning) {
-		a = nil
-		err = insert(false) // the rollback of the claim removed the run too
-	}
-	if err == nil && a == nil {
-		err = e.client.hasStarted(ctx, flow)
-	}
-	switch {
-	case err != nil:
-		leave()
-		return nil, public(fmt.Errorf("start run of flow %q: %w", flow.Name, err))
-	case !flow.Registered():
-		leave()
-		return run, public((&candidate{flow: flow, run: run}).refusal())
-	}
-	var worked *Run
-	switch {
-	case a != nil:
-		a.connections = leave
-		worked, err = e.workClaimed(ctx, flow, run.ID, a)
-	case full != nil:
-		worked, err = e.executeLater(ctx, flow, run, full)
-	default:
-		leave()
-		worked, err = e.notClaimed(ctx, flow, run.ID, nil)
-	}
-	if worked == nil {
-		worked = run
-	}
-	if errors.Is(err, ErrRunFinished) {
-		err = worked.Err() // another process worked the waiting run first
-	}
-	worked.Coalesced = run.Coalesced
-	return worked, public(err)
-}
-
-// executeLater waits until there is room for the connections of a pending run, and works it.
-func (e *FlowExecutor) executeLater(ctx context.Context, flow *Flow, run *Run, full error) (*Run, error) {
-	e.client.pools.tell(ctx, run, full)
-	leave, err := e.client.pools.wait(ctx, flow, func() bool {
-		now, err := e.client.store.RunByID(ctx, run.ID)
-		return err == nil && now.State != RunPending || errors.Is(err, ErrNotFound)
-	})
-	if errors.Is(err, errWaitOver) { // it was cancelled, or another process works it
-		return e.notClaimed(ctx, flow, run.ID, nil)
-	}
-	if err != nil {
-		return run, fmt.Errorf("claim run %d of flow %q: %w", run.ID, flow.Name, err)
-	}
-	return e.executeWith(ctx, flow, run.ID, leave)
 }

@@ -34,7 +34,7 @@ func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Ru
 	}
 	p, kind := a.verdict(ctx, cause)
 	interrupted := ctx.Err()
-	run, err := e.endSurely(ctx, p)
+	run, next, err := e.endSurely(ctx, p)
 	if err != nil {
 		a.log.ErrorContext(ctx, "dataflow: could not store the end of the attempt; the run continues after its lease has lapsed", slog.String(logError, err.Error()))
 		return a.run, fmt.Errorf("end run %d of flow %q: %w", a.run.ID, a.flow.Name, errors.Join(err, cause))
@@ -46,7 +46,7 @@ func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Ru
 		kind = EventRunCancelled
 	}
 	a.report(ctx, run, kind, cause)
-	e.client.jobs.wakeNext(context.WithoutCancel(ctx), a.flow, a.run)
+	e.client.jobs.wakeRun(context.WithoutCancel(ctx), a.flow, next)
 	e.client.letNext(ctx, a.flow)
 	switch kind {
 	case EventRunSucceeded:
@@ -70,21 +70,18 @@ func (e *FlowExecutor) finish(ctx context.Context, a *attempt, cause error) (*Ru
 }
 
 // endSurely stores the outcome, even if ctx is done. It tries again while the database is away
-// for a moment.
-func (e *FlowExecutor) endSurely(ctx context.Context, p *RunEndParams) (*Run, error) {
+// for a moment. It returns the run, or nil if the run was taken over, and the run to wake.
+func (e *FlowExecutor) endSurely(ctx context.Context, p *RunEndParams) (*Run, *NextRun, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
 	defer cancel()
 	lost := false
 	for {
-		run, err := e.end(ctx, p)
-		if errors.Is(err, ErrFenced) && lost {
-			run, err = e.ended(ctx, p)
-		}
-		if errors.Is(err, ErrFenced) {
-			return nil, nil //nolint:nilnil // the run was taken over
+		answer, err := e.end(ctx, p, &lost)
+		if err == nil && answer.Run == nil && lost {
+			answer.Run, err = e.ended(ctx, p)
 		}
 		if err == nil || !e.client.store.Classify(err).Passes() {
-			return run, err
+			return answer.Run, answer.Next, err
 		}
 		lost = true
 		t := time.NewTimer(troubleFirst)
@@ -92,26 +89,40 @@ func (e *FlowExecutor) endSurely(ctx context.Context, p *RunEndParams) (*Run, er
 		case <-t.C:
 		case <-ctx.Done():
 			t.Stop()
-			return nil, err
+			return nil, nil, err
 		}
 	}
 }
 
 // ended looks for the outcome of a commit whose answer was lost. It returns the run if that
-// commit ended it, or ErrFenced.
+// commit ended it, or else nil.
 func (e *FlowExecutor) ended(ctx context.Context, p *RunEndParams) (*Run, error) {
 	run, err := e.client.store.RunByID(ctx, p.RunID)
 	if err == nil && (run.LeaseNumber != p.LeaseNumber || run.State != p.State) {
-		err = ErrFenced
+		return nil, nil //nolint:nilnil // the run was taken over
 	}
 	return run, err
 }
 
-// end stores the outcome. If the run goes back to waiting and has no River job that will work
-// it, end adds one in the same transaction. Another process can take that job at once.
-func (e *FlowExecutor) end(ctx context.Context, p *RunEndParams) (*Run, error) {
-	var run *Run
-	err := e.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+// end stores the outcome, together with others if nothing else depends on it. It sets lost if
+// that may have come about without an answer.
+func (e *FlowExecutor) end(ctx context.Context, p *RunEndParams, lost *bool) (EndAnswer, error) {
+	if p.State != RunSuccess && p.State != RunFailed {
+		return e.endAlone(ctx, p)
+	}
+	answer, err := e.client.leases.ended.Do(ctx, p)
+	if e.alone(ctx, answer.Busy, err) {
+		*lost = *lost || err != nil
+		return e.endAlone(ctx, p)
+	}
+	return answer, err
+}
+
+// endAlone stores the outcome in a transaction of its own. If the run goes back to waiting and
+// has no River job that will work it, endAlone adds one in the same transaction. Another process
+// can take that job at once.
+func (e *FlowExecutor) endAlone(ctx context.Context, p *RunEndParams) (answer EndAnswer, err error) {
+	err = e.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		q, err := e.client.store.With(tx)
 		if err != nil {
 			return err
@@ -121,16 +132,22 @@ func (e *FlowExecutor) end(ctx context.Context, p *RunEndParams) (*Run, error) {
 				return err
 			}
 		}
-		if run, err = q.RunEnd(ctx, p); err != nil {
+		run, err := q.RunEnd(ctx, p)
+		if err != nil {
 			return err
 		}
 		if run == nil {
 			return ErrFenced // this rolls back RunCancel too
 		}
-		if run.State == RunPending && run.CancelRequestedAt != nil {
-			run, err = q.RunCancel(ctx, &RunCancelParams{RunID: p.RunID}) // the request came while the attempt failed
+		if answer.Next, err = q.RunNext(ctx, run, p.Backfills); err != nil {
 			return err
 		}
+		if run.State == RunPending && run.CancelRequestedAt != nil {
+			run, err = q.RunCancel(ctx, &RunCancelParams{RunID: p.RunID}) // the request came while the attempt failed
+			answer.Run = run
+			return err
+		}
+		answer.Run = run
 		if run.State != RunPending || !e.needsJob(run, p) {
 			return nil
 		}
@@ -143,7 +160,10 @@ func (e *FlowExecutor) end(ctx context.Context, p *RunEndParams) (*Run, error) {
 		}
 		return e.client.jobs.insert(ctx, tx, run, opts)
 	})
-	return run, err
+	if errors.Is(err, ErrFenced) {
+		return EndAnswer{}, nil
+	}
+	return answer, err
 }
 
 // needsJob reports whether a waiting run has no River job left. The job of this attempt ends
@@ -159,7 +179,7 @@ func (e *FlowExecutor) needsJob(run *Run, p *RunEndParams) bool {
 
 // verdict decides the outcome of an attempt.
 func (a *attempt) verdict(ctx context.Context, cause error) (*RunEndParams, EventKind) {
-	p := &RunEndParams{RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.claimed.LeaseNumber}
+	p := &RunEndParams{RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.claimed.LeaseNumber, Backfills: a.flow.opts.MaxBackfills}
 	switch {
 	case cause == nil:
 		p.State = RunSuccess

@@ -305,39 +305,35 @@ func (j *jobs) paramsOf(run *Run, opts river.InsertOpts) (DataFlowArgs, *river.I
 	return DataFlowArgs{FlowID: FlowRef(run.FlowID), RunID: run.ID}, &opts, err
 }
 
-// wakeNext adds a River job for the run that has waited longest in the lane of a run that
-// ended. The waiting run's own job is snoozed for a while. If the added job is not needed, it
-// does nothing.
-func (j *jobs) wakeNext(ctx context.Context, f *Flow, ended *Run) {
-	rt, ok := queuedOf(f.Runtime)
-	if !ok {
+// wakeNext adds a River job for the run that waits longest for the place of a run that goes
+// back to waiting.
+func (j *jobs) wakeNext(ctx context.Context, f *Flow, released *Run) {
+	next, err := j.store.RunNext(ctx, released, f.opts.MaxBackfills)
+	if err != nil {
+		j.notWoken(ctx, f, err)
 		return
 	}
-	err := func() error {
-		runs, err := j.store.RunLive(ctx, f.ID)
-		if err != nil || len(runs) == 0 {
-			return err
-		}
-		now, err := j.store.Now(ctx)
-		if err != nil {
-			return err
-		}
-		runs = slices.DeleteFunc(runs, func(run *Run) bool {
-			return run.State != RunPending || run.RunAfter.After(now) || run.Queue == "" || run.ID == ended.ID ||
-				f.ownSlots(run) != f.ownSlots(ended)
-		})
-		if len(runs) == 0 {
-			return nil
-		}
-		next := slices.MinFunc(runs, func(a, b *Run) int { return a.ScheduledFor.Compare(b.ScheduledFor) })
-		return j.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
-			_, err := j.add(ctx, tx, next, rt.insertOpts())
-			return err
-		})
-	}()
-	if err != nil {
-		j.log.WarnContext(ctx, "dataflow: could not add a job for the next run; the job that it has tries again later", slog.String(logFlow, f.Name), slog.String(logError, err.Error()))
+	j.wakeRun(ctx, f, next)
+}
+
+// wakeRun adds a River job for a run that can be worked now. Its own job may be snoozed for a
+// while. If the added job is not needed, it does nothing. Nil: there is no such run.
+func (j *jobs) wakeRun(ctx context.Context, f *Flow, next *NextRun) {
+	rt, ok := queuedOf(f.Runtime)
+	if !ok || next == nil {
+		return
 	}
+	err := j.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		_, err := j.add(ctx, tx, &Run{ID: next.ID, FlowID: f.ID, FlowName: f.Name, MaxAttempts: next.MaxAttempts}, rt.insertOpts())
+		return err
+	})
+	if err != nil {
+		j.notWoken(ctx, f, err)
+	}
+}
+
+func (j *jobs) notWoken(ctx context.Context, f *Flow, err error) {
+	j.log.WarnContext(ctx, "dataflow: could not add a job for the next run; the job that it has tries again later", slog.String(logFlow, f.Name), slog.String(logError, err.Error()))
 }
 
 // wake adds a River job for each waiting run of a flow, because jobs that found the flow

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/batch"
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // batchWriter writes the batches of one attempt.
@@ -116,12 +117,23 @@ func (w *batchWriter) write(ctx context.Context, s step) error {
 		s.writes = rowsElsewhere
 	}
 	switch {
+	case w.changesNothing(s):
+		return w.a.skip(ctx, s)
 	case w.rows.len() == 0:
 		return w.a.commitAgain(ctx, s)
 	case w.txSink != nil:
 		return w.writeInTx(ctx, s)
 	}
 	return w.writeTo(ctx, s)
+}
+
+// changesNothing reports whether a step needs no checkpoint: it is where the attempt was
+// already, and the run's end says the rest. A run that has lost workers makes its checkpoint,
+// which shows that it got so far. The last one of a slice hands the run over.
+func (w *batchWriter) changesNothing(s step) bool {
+	a := w.a
+	return s.delta == Counters{} && len(s.letters) == 0 && a.run.Rescues == 0 && !a.slice.ends && s.cursor != nil &&
+		stored.Same(s.cursor, w.cursor) && (a.sizes.total == nil || a.run.Total != nil)
 }
 
 // writeInTx writes the batch at once, or in parts if it holds bad records.

@@ -96,23 +96,28 @@ func TestExplain(t *testing.T) {
 	require.NoError(t, err)
 	text := st.(*store).text //nolint:forcetypeassert // it is our own
 
+	const claimTypes = "bigint[], integer[], integer[], boolean[], bigint[], text, bigint, text, integer"
+	claimIndexes := []string{"dataflow_run_pkey", "dataflow_run_slot", "dataflow_run_waiting", "dataflow_checkpoint_pkey"}
 	for name, c := range map[string]struct {
 		sql, types, args string
 		indexes          []string
 	}{
-		"Due":      {text(sqlRunDue), "bigint[], integer[], integer[], integer, timestamptz, bigint", "array[7, 8, 9], array[1, 1, 1], array[0, 2, 0], 100, '-infinity', 0", []string{"dataflow_run_slot"}},
-		"DueOf":    {text(sqlRunDueOf), "bigint[], integer[], integer[], integer, timestamptz, bigint, bigint[]", "array[7, 8, 9], array[1, 1, 1], array[0, 2, 0], 100, '-infinity', 0, array[7, 8, 9]", []string{"dataflow_run_slot"}},
-		"Live":     {text(sqlRunLive), "bigint", "7", []string{"dataflow_run_slot", "dataflow_run_waiting"}},
-		"Lease":    {"select id from dataflow_run where state = 'in_progress' and lease_until < $1", "timestamptz", "now()", []string{"dataflow_run_lease"}},
-		"Job":      {text(sqlRunByJob), "bigint", "77", []string{"dataflow_run_job"}},
-		"Claim":    {text(sqlRunClaim), "bigint, text, bigint, text, boolean, integer, integer", "20066, 'w', 1, 'v', false, 1, 2", []string{"dataflow_run_pkey", "dataflow_run_slot", "dataflow_run_waiting"}},
-		"Wait":     {text(sqlRunWaiting), "bigint, text, jsonb", "7, 'now', null", []string{"dataflow_run_waiting"}},
-		"WaitLike": {text(sqlRunWaitingLike), "bigint, text", "7, 'now'", []string{"dataflow_run_waiting"}},
-		"Tick":     {text(sqlRunByTick), "bigint, timestamptz", "7, now()", []string{"dataflow_run_tick"}},
-		"Activity": {text(sqlRunActivity), "bigint[]", "array[7, 8, 9]", []string{"dataflow_run_slot", "dataflow_run_waiting"}},
-		"FlowDue":  {text(sqlFlowDue), "bigint[]", "array[7, 8, 9]", []string{"dataflow_flow"}},
-		"Skip":     {text(sqlTickSkip), "bigint[], timestamptz[], timestamptz[], bigint[], text[]", "array[7], array[now() - interval '1 minute'], array[now()], array[3], array['overlap']", []string{"dataflow_tick_flow", "dataflow_run_tick"}},
-		"Insert":   {text(sqlRunInsert), "bigint, text, text, timestamptz, integer, text, bigint, text, text, text, text, text, text, boolean, jsonb, boolean", "7, 'schedule', 'key', now(), 5, '', null, '', '', '', null, null, null, true, null, false", []string{"dataflow_run_tick"}},
+		"Due":       {text(sqlRunDue), "bigint[], integer[], integer[], integer, timestamptz, bigint", "array[7, 8, 9], array[1, 1, 1], array[0, 2, 0], 100, '-infinity', 0", []string{"dataflow_run_slot"}},
+		"DueOf":     {text(sqlRunDueOf), "bigint[], integer[], integer[], integer, timestamptz, bigint, bigint[]", "array[7, 8, 9], array[1, 1, 1], array[0, 2, 0], 100, '-infinity', 0, array[7, 8, 9]", []string{"dataflow_run_slot"}},
+		"Live":      {text(sqlRunLive), "bigint", "7", []string{"dataflow_run_slot", "dataflow_run_waiting"}},
+		"Lease":     {"select id from dataflow_run where state = 'in_progress' and lease_until < $1", "timestamptz", "now()", []string{"dataflow_run_lease"}},
+		"Job":       {text(sqlRunByJob), "bigint", "77", []string{"dataflow_run_job"}},
+		"ClaimOne":  {text(claimOne.claim), claimTypes, "array[20066], array[1], array[2], array[false], array[0], 'w', 1, 'v', 2", claimIndexes},
+		"ClaimMany": {text(claimMany.claim), claimTypes, "array[20006, 20007, 20008], array[1, 1, 1], array[0, 0, 2], array[false, false, true], array[0, 0, 0], 'w', 1, 'v', 2", claimIndexes},
+		"EndMany":   {text(sqlEndMany), "bigint[], bigint[], text[], bigint[], boolean[], text[], text[], boolean[], integer[]", "array[20001, 20002], array[0, 0], array['success', 'failed'], array[0, 0], array[false, false], array['', 'x'], array[null, null], array[false, false], array[0, 0]", []string{"dataflow_run_pkey", "dataflow_run_waiting"}},
+		"Next":      {text(sqlRunNext), "bigint, bigint, text, integer", "20001, 7, '', 0", []string{"dataflow_run_waiting"}},
+		"Wait":      {text(sqlRunWaiting), "bigint, text, jsonb", "7, 'now', null", []string{"dataflow_run_waiting"}},
+		"WaitLike":  {text(sqlRunWaitingLike), "bigint, text", "7, 'now'", []string{"dataflow_run_waiting"}},
+		"Tick":      {text(sqlRunByTick), "bigint, timestamptz", "7, now()", []string{"dataflow_run_tick"}},
+		"Activity":  {text(sqlRunActivity), "bigint[]", "array[7, 8, 9]", []string{"dataflow_run_slot", "dataflow_run_waiting"}},
+		"FlowDue":   {text(sqlFlowDue), "bigint[]", "array[7, 8, 9]", []string{"dataflow_flow"}},
+		"Skip":      {text(sqlTickSkip), "bigint[], timestamptz[], timestamptz[], bigint[], text[]", "array[7], array[now() - interval '1 minute'], array[now()], array[3], array['overlap']", []string{"dataflow_tick_flow", "dataflow_run_tick"}},
+		"Insert":    {text(sqlRunInsert), "bigint, text, text, timestamptz, integer, text, bigint, text, text, text, text, text, text, boolean, jsonb, boolean", "7, 'schedule', 'key', now(), 5, '', null, '', '', '', null, null, null, true, null, false", []string{"dataflow_run_tick"}},
 		"InsertMany": {
 			text(sqlRunInsertMany), "bigint[], text[], text[], timestamptz[], integer[], text[], bigint[], text[], text[], text[], text[], text[], text[], boolean[], jsonb[]",
 			"array[7], array['schedule'], array['key'], array[now()], array[5], array[''], array[null]::bigint[], array[''], array[''], array[''], array[null], array[null], array[null], array[true], array[null]::jsonb[]",

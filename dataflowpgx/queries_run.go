@@ -148,48 +148,6 @@ from unnest($1::bigint[]) as f (id) cross join lateral (
 		where flow_id = f.id and state = 'pending' and (run_after <= {now} or lease_no > 0)) live) r
 where r.in_progress + r.pending > 0`
 
-// Of two claims at once, the unique index on the slot lets one succeed. The count of
-// slotsTaken only keeps the usual case out of the server's log. The claim clears the
-// unique key, so that another run can wait while this one is worked.
-//
-// A flow with one slot has an order within a queue. A tick's run waits for the runs of
-// earlier ticks, and for a run that lost its worker. A backfill without slots of its own waits for the flow's own runs.
-//
-// A backfill with slots of its own begins to look for a free one at a slot that depends
-// on its id, so that claims at the same moment try different slots.
-const sqlRunClaim = `
-update {s}dataflow_run r
-set state = 'in_progress',
-	slot = (select n + case when ` + hasBackfillSlot + ` then 1000 else 0 end from generate_series(0, ` + slotLimit + ` - 1) n
-		where not exists (select from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress'
-			and o.slot = n + case when ` + hasBackfillSlot + ` then 1000 else 0 end)
-		order by case when ` + hasBackfillSlot + ` then (n + r.id) % s.backfills else n end limit 1),
-	unique_key = null, waits_for = '', waits_since = null, attempt = r.attempt + 1, worker = $2,
-	lease_no = r.lease_no + 1, lease_until = {now} + $3::bigint * interval '1 microsecond',
-	started_at = coalesce(r.started_at, {clock}), code_version = $4,
-	read = case when $5 then 0 else r.read end, written = case when $5 then 0 else r.written end,
-	redundant = case when $5 then 0 else r.redundant end, filtered = case when $5 then 0 else r.filtered end,
-	dropped = case when $5 then 0 else r.dropped end, dead_lettered = case when $5 then 0 else r.dead_lettered end,
-	updated = case when $5 then 0 else r.updated end
-from {s}dataflow_flow f, (select $6::integer as slots, $7::integer as backfills) s
-where r.id = $1 and r.state = 'pending' and r.run_after <= {now} and f.id = r.flow_id and f.state = 'active'
-	and ` + slotsTaken + ` < ` + slotLimit + `
-	and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select from {s}dataflow_run o
-		where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = 'schedule' and o.lease_no = 0
-			and o.scheduled_for < r.scheduled_for and o.queue = r.queue))
-	and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select from {s}dataflow_run o
-		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.rescues > 0 and o.run_after <= {now} and o.queue = r.queue))
-	and not (s.slots = 1 and s.backfills = 0 and r.scope <> '' and exists (select from {s}dataflow_run o
-		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue))
-returning ` + runColumns
-
-// Moving the sequence number fences off the flow's previous worker: its next checkpoint
-// finds no row.
-const sqlCheckpointClaim = `
-insert into {s}dataflow_checkpoint as c (flow_id, scope, partition, seq, cursor, updated_at) values ($1, $2, $3, 1, $4, {now})
-on conflict (flow_id, scope, partition) do update set seq = c.seq + 1, updated_at = excluded.updated_at
-returning c.seq, c.cursor::text, c.set_seq`
-
 // The run is updated before the checkpoint; a claim locks them in the same order.
 //
 // Without a cursor the rescues are not reset: the next claim begins again at the same
@@ -223,45 +181,6 @@ const (
 	sqlProgressFence = "with r as (" + sqlRunProgress + " as cancel) select coalesce((select cancel::text from r), '" + fencedMark + "')::boolean"
 	sqlMoveFence     = "with c as (" + sqlCheckpointMove + "\nreturning 1) select coalesce((select 'true' from c), '" + fencedMark + "')::boolean"
 )
-
-const sqlRunEnd = `
-update {s}dataflow_run r
-set state = $3, slot = null, lease_until = null, waits_for = '', waits_since = null,
-	ended_at = case when $3 = 'pending' then null else {clock} end,
-	callback_at = case when $3 <> 'pending' and f.callback_until > {clock} then {clock} end,
-	run_after = case when $3 = 'pending' and not $8 then {now} + $4::bigint * interval '1 microsecond' else r.run_after end,
-	attempt = case when $5 then r.attempt - 1 else r.attempt end,
-	error = case when $5 and $6 = '' then r.error else $6 end,
-	errors = case when $7::jsonb is null then r.errors else r.errors || $7::jsonb end,
-	rescues = case when $8 then r.rescues + 1 else r.rescues end
-from {s}dataflow_flow f
-where r.id = $1 and r.lease_no = $2 and r.state = 'in_progress' and f.id = r.flow_id
-returning ` + runColumns
-
-// Locks the flow before sqlFlowNote updates it. The two are separate statements. A single
-// statement that locks a row and then updates it goes back to the row version that it saw
-// first. Other transactions that wait for the lock may queue for that version.
-const sqlFlowTripped = `select tripped_at is not null from {s}dataflow_flow where id = $1 for no key update`
-
-// Trips the flow after pause_after failures in a row: its ticks then start no runs. Each
-// further failure postpones the next probe. Returns whether the flow is tripped now.
-const sqlFlowNote = `
-update {s}dataflow_flow f
-set last_run_at = {now}, last_error = case when $2 = 'cancelled' then f.last_error else $3 end,
-	last_success_at = case when $2 = 'success' then {now} else f.last_success_at end,
-	last_success_run = case when $2 = 'success' then $4::bigint else f.last_success_run end,
-	failures = case $2 when 'success' then 0 when 'failed' then f.failures + 1 else f.failures end,
-	tripped_at = case when $2 = 'success' then null
-		when $2 = 'failed' and f.pause_after > 0 and f.failures + 1 >= f.pause_after then coalesce(f.tripped_at, {now}) else f.tripped_at end,
-	tripped_reason = case when $2 = 'success' then ''
-		when $2 = 'failed' and f.pause_after > 0 and f.failures + 1 >= f.pause_after
-		then format('%s; run %s with: %s', case f.failures when 0 then 'a run has failed' else format('%s runs have failed in a row', f.failures + 1) end, $4::bigint, $3::text)
-		else f.tripped_reason end,
-	probe_at = case when $2 = 'success' then null
-		when $2 = 'failed' and f.pause_after > 0 and f.failures + 1 >= f.pause_after
-		then case when f.probe_after > 0 then {now} + f.probe_after * interval '1 microsecond' end else f.probe_at end
-where f.id = $1
-returning f.tripped_at is not null`
 
 // Skips a run that another transaction has locked: that is its checkpoint, which renews
 // the lease too. Waiting for it would delay the renewal of the other runs.

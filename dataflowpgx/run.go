@@ -3,7 +3,6 @@ package dataflowpgx
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -235,56 +234,6 @@ func (q *queries) RunDue(ctx context.Context, p *dataflow.RunDueParams) ([]*data
 		return q.runs(ctx, sqlRunDueOf, append(args, p.FlowIDs)...)
 	}
 	return q.runs(ctx, sqlRunDue, args...)
-}
-
-func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*dataflow.Claim, error) {
-	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunClaim),
-		p.RunID, p.Worker, p.Lease.Microseconds(), p.CodeVersion, p.Restart, max(p.Slots, 1), p.Backfills))
-	if errors.Is(err, dataflow.ErrNotFound) {
-		return nil, nil //nolint:nilnil // documented: the run cannot be claimed now
-	}
-	if isUniqueViolation(err) {
-		return nil, dataflow.ErrAlreadyRunning
-	}
-	if err != nil {
-		return nil, err
-	}
-	claim := &dataflow.Claim{Run: run}
-	var cursor *string
-	c := driverkit.CheckpointOf(run)
-	if err := q.db.QueryRow(ctx, q.store.text(sqlCheckpointClaim), run.FlowID, c.Scope, c.Partition, nullJSON(c.From)).Scan(&claim.Seq, &cursor, &claim.SetSeq); err != nil {
-		return nil, fmt.Errorf("move checkpoint: %w", err)
-	}
-	claim.Cursor = rawJSON(cursor)
-	return claim, nil
-}
-
-func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*dataflow.Run, error) {
-	message, history, err := driverkit.EndTexts(p)
-	if err != nil {
-		return nil, err
-	}
-	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunEnd),
-		p.RunID, p.LeaseNumber, string(p.State), p.Delay.Microseconds(), p.Refund, message, history, p.Rescue))
-	if errors.Is(err, dataflow.ErrNotFound) {
-		return nil, nil //nolint:nilnil // documented: the claim has lost the run
-	}
-	if err != nil || p.Refund || run.Scope != "" { // the outcome of a backfill is not the flow's
-		return run, err
-	}
-	run.Tripped, err = q.note(ctx, p, message)
-	return run, err
-}
-
-// note records the outcome of a run in its flow, and returns whether that tripped the flow.
-func (q *queries) note(ctx context.Context, p *dataflow.RunEndParams, message string) (bool, error) {
-	var b pgx.Batch
-	b.Queue(q.store.text(sqlFlowTripped), p.FlowID)
-	b.Queue(q.store.text(sqlFlowNote), p.FlowID, string(p.State), message, p.RunID)
-	results := q.db.SendBatch(ctx, &b)
-	var before, after bool
-	err := errors.Join(notFound(results.QueryRow().Scan(&before)), notFound(results.QueryRow().Scan(&after)), results.Close())
-	return after && !before, err
 }
 
 // one runs a statement that must change one row.

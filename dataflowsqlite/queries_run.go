@@ -123,7 +123,7 @@ set state = 'in_progress',
 	dropped = case when ?5 then 0 else r.dropped end, dead_lettered = case when ?5 then 0 else r.dead_lettered end,
 	updated = case when ?5 then 0 else r.updated end
 from (select json_array_length(?6) as slots, json_array_length(?7) as backfills) s
-where r.id = ?1 and r.state = 'pending' and r.run_after <= {now}
+where r.id = ?1 and r.state = 'pending' and r.run_after <= {now} and (?8 = 0 or r.flow_id = ?8) and r.rescues < ?9
 	and exists (select 1 from dataflow_flow f where f.id = r.flow_id and f.state = 'active')
 	and ` + slotsTaken + ` < ` + slotLimit + `
 	and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select 1 from dataflow_run o indexed by dataflow_run_waiting
@@ -133,6 +133,9 @@ where r.id = ?1 and r.state = 'pending' and r.run_after <= {now}
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.rescues > 0 and o.run_after <= {now} and o.queue = r.queue))
 	and not (s.slots = 1 and s.backfills = 0 and r.scope <> '' and exists (select 1 from dataflow_run o indexed by dataflow_run_waiting
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue))`
+
+// Whether a run was not claimed because it has lost too many workers.
+const sqlRunSuspect = `select exists (select 1 from dataflow_run where id = ?1 and state = 'pending' and rescues >= ?2)`
 
 // Moving the sequence number fences off the flow's previous worker: its next checkpoint
 // finds no row.
@@ -194,6 +197,17 @@ set last_run_at = {now}, last_error = case when ?2 = 'cancelled' then last_error
 		when ?2 = 'failed' and pause_after > 0 and failures + 1 >= pause_after
 		then case when probe_after <> '0' then strftime('%Y-%m-%d %H:%M:%f', {now}, probe_after || ' seconds') end else probe_at end
 where id = ?1`
+
+// River's rows have the real clock, so they are compared with 'now'. Without "indexed by",
+// SQLite would read all the runs that the flow ever had.
+const sqlRunNext = `
+select o.id, o.max_attempts from (
+	select o.id, o.max_attempts, j.id is null or j.state <> 'available' or julianday(j.scheduled_at) > julianday('now') as idle
+	from dataflow_run o indexed by dataflow_run_waiting left join river_job j on j.id = o.river_job_id
+	where o.flow_id = ?2 and o.state = 'pending' and o.queue <> '' and o.run_after <= {now} and o.id <> ?1
+		and (o.scope <> '' and ?4 > 0) = (?3 <> '' and ?4 > 0)
+	order by o.scheduled_for, o.id limit 1
+) o where o.idle`
 
 const sqlRunRenew = `
 update dataflow_run

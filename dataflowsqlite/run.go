@@ -111,48 +111,6 @@ func (q *queries) RunDue(ctx context.Context, p *dataflow.RunDueParams) ([]*data
 	return collect(ctx, q, scanRun, sqlRunDue, byFlow, p.Limit, placeText(p.After), p.After.ID, ids)
 }
 
-func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*dataflow.Claim, error) {
-	own, err := jsonArray(slotsFrom(0, max(p.Slots, 1)))
-	if err != nil {
-		return nil, err
-	}
-	backfills, err := jsonArray(slotsFrom(dataflow.FirstBackfillSlot, p.Backfills))
-	if err != nil {
-		return nil, err
-	}
-	err = q.one(ctx, sqlRunClaim, p.RunID, p.Worker, secondsText(p.Lease), p.CodeVersion, p.Restart, own, backfills)
-	if errors.Is(err, dataflow.ErrNotFound) {
-		return nil, nil //nolint:nilnil // documented: the run cannot be claimed now
-	}
-	if isUniqueViolation(err) {
-		return nil, dataflow.ErrAlreadyRunning
-	}
-	if err != nil {
-		return nil, err
-	}
-	claim := &dataflow.Claim{}
-	if claim.Run, err = q.RunByID(ctx, p.RunID); err != nil {
-		return nil, err
-	}
-	var cursor *string
-	c := driverkit.CheckpointOf(claim.Run)
-	err = q.db.QueryRowContext(ctx, q.store.text(sqlCheckpointClaim), claim.Run.FlowID, c.Scope, c.Partition, nullJSON(c.From)).Scan(&claim.Seq, &cursor, &claim.SetSeq)
-	if err != nil {
-		return nil, fmt.Errorf("move checkpoint: %w", err)
-	}
-	claim.Cursor = rawJSON(cursor)
-	return claim, nil
-}
-
-// slotsFrom returns the numbers of n slots.
-func slotsFrom(first, n int) []int {
-	slots := make([]int, n)
-	for i := range slots {
-		slots[i] = first + i
-	}
-	return slots
-}
-
 func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
 	d, cursor := p.Delta, nullJSON(p.Cursor)
 	c := driverkit.CheckpointOf(&dataflow.Run{Scope: p.Scope, Slot: p.Slot})
@@ -172,28 +130,6 @@ func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointPa
 	}
 	status.Held = err == nil
 	return status, err
-}
-
-func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*dataflow.Run, error) {
-	message, history, err := driverkit.EndTexts(p)
-	if err != nil {
-		return nil, err
-	}
-	err = q.one(ctx, sqlRunEnd, p.RunID, p.LeaseNumber, string(p.State), secondsText(p.Delay), p.Refund, message, history, p.Rescue)
-	if errors.Is(err, dataflow.ErrNotFound) {
-		return nil, nil //nolint:nilnil // documented: the claim has lost the run
-	}
-	if err != nil {
-		return nil, err
-	}
-	run, err := q.RunByID(ctx, p.RunID)
-	if err != nil || p.Refund || run.Scope != "" { // the outcome of a backfill is not the flow's
-		return run, err
-	}
-	if err := q.db.QueryRowContext(ctx, q.store.text(sqlFlowTrips), p.FlowID, string(p.State)).Scan(&run.Tripped); err != nil {
-		return nil, notFound(err)
-	}
-	return run, q.one(ctx, sqlFlowNote, p.FlowID, string(p.State), message, p.RunID)
 }
 
 // one runs a statement that must change one row.

@@ -28,6 +28,9 @@
 //	TestKillPoints            A worker dies at each point of claim, write, checkpoint, slice,
 //	                          finish, rescue and renewal; both databases, both runtimes. The
 //	                          run goes on after the lease and the time to notice.
+//	TestGroups                A worker dies after it has claimed many runs together, and after
+//	                          it has ended many together; or it loses the answer. Each run is
+//	                          worked once, and those that were ended stay as they are.
 //	TestPoison                A poison message ends the process. Its run fails after MaxRescues
 //	                          and names the cursor; every record before the batch is there
 //	                          once; the other flows succeed.

@@ -4,6 +4,7 @@ package chaos_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -42,6 +43,7 @@ func orderFile(dir, action, point string) string {
 const (
 	actionKill = "kill"
 	actionStop = "stop"
+	actionLose = "lose" // the answer to a statement that has been committed
 )
 
 // reach obeys the orders for a point.
@@ -59,17 +61,30 @@ func (o *orders) reach(point string) {
 	}
 }
 
+// lose obeys an order to lose an answer.
+func (o *orders) lose(point string) error {
+	if os.Remove(orderFile(o.dir, actionLose, point)) == nil {
+		o.log.Warn("chaos: losing an answer", slog.String("point", point))
+		return errAnswerLost
+	}
+	return nil
+}
+
+var errAnswerLost = errors.New("chaos: the connection broke after the commit")
+
 // damaged is a driver whose statements and transactions are points:
 //
 //	claim/before  claim/uncommitted  claim/committed
 //	checkpoint/…, slice/…, finish/…, rescue/… likewise
 //	renew/before  renew/after
+//	claims/committed  ends/committed
 //
 // The flows have the points transform/after, which is outside of a transaction, write/before and
 // write/after.
 //
-// "uncommitted" is the point where a transaction has done all its work. "committed" is the point
-// after the database has confirmed the commit. A slice is the checkpoint that hands the run over
+// "uncommitted" is the point where a transaction has done all its work; for claims and ends that are
+// sent together, it is a moment while they are on their way. "committed" is the point after the
+// database has confirmed the commit. "claims" and "ends" are groups of several runs. A slice is the checkpoint that hands the run over
 // to the next job.
 type damaged struct {
 	dataflow.Driver
@@ -156,6 +171,64 @@ func (s damagedStore) With(tx dataflow.Tx) (dataflow.Queries, error) {
 		return q, err
 	}
 	return damagedQueries{Queries: q, tx: own, orders: s.orders}, nil
+}
+
+// several is how many runs a group has at least at the points "claims" and "ends".
+const several = 10
+
+// onItsWay sends a statement for many, and reaches a point while it is on its way.
+func (o *orders) onItsWay(point string, send func()) {
+	done := make(chan struct{})
+	go func() { defer close(done); send() }()
+	<-time.After(time.Millisecond)
+	o.reach(point)
+	<-done
+}
+
+func (s damagedStore) RunClaimMany(ctx context.Context, claims []*dataflow.RunClaimParams) (answers []dataflow.ClaimAnswer, err error) {
+	s.orders.reach("claim/before")
+	s.orders.onItsWay("claim/uncommitted", func() { answers, err = s.Store.RunClaimMany(ctx, claims) })
+	claimed := 0
+	for _, a := range answers {
+		if a.Claim != nil {
+			claimed++
+		}
+	}
+	if err == nil && claimed > 0 {
+		s.orders.reach("claim/committed")
+	}
+	if err == nil && claimed >= several {
+		s.orders.reach("claims/committed")
+		err = s.orders.lose("claims/committed")
+	}
+	return answers, err
+}
+
+func (s damagedStore) RunEndMany(ctx context.Context, ends []*dataflow.RunEndParams) (answers []dataflow.EndAnswer, err error) {
+	s.orders.reach("finish/before")
+	s.orders.onItsWay("finish/uncommitted", func() { answers, err = s.Store.RunEndMany(ctx, ends) })
+	ended := 0
+	for _, a := range answers {
+		if a.Run != nil {
+			ended++
+		}
+	}
+	if err == nil && ended > 0 {
+		s.orders.reach("finish/committed")
+	}
+	if err == nil && ended >= several {
+		s.orders.reach("ends/committed")
+		err = s.orders.lose("ends/committed")
+	}
+	return answers, err
+}
+
+// Classify takes an answer that was lost for what a broken connection is.
+func (s damagedStore) Classify(err error) dataflow.Fault {
+	if errors.Is(err, errAnswerLost) {
+		return dataflow.FaultUnavailable
+	}
+	return s.Store.Classify(err)
 }
 
 func (s damagedStore) RunRenew(ctx context.Context, claims []dataflow.LeaseRef, lease time.Duration) ([]dataflow.LeaseStatus, error) {

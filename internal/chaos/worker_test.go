@@ -37,6 +37,7 @@ type workerSettings struct {
 	Elsewhere string
 	Orders    string // the directory of its orders
 	Conns     int32
+	AtOnce    int // runs
 	Lease     time.Duration
 	Slice     time.Duration
 	Flows     []flowSettings
@@ -82,7 +83,7 @@ func workUntilTerm(ctx context.Context, text string, log *slog.Logger) error {
 		return err
 	}
 	client, err := dataflow.NewClient(damaged{Driver: driver, orders: orders}, &dataflow.Config{
-		ID: w.ID, Flows: w.flows(p), Lease: w.Lease, Slice: w.Slice, Logger: log,
+		ID: w.ID, Flows: w.flows(p), Lease: w.Lease, Slice: w.Slice, MaxWorkers: w.AtOnce, Logger: log,
 	})
 	if err != nil {
 		return err

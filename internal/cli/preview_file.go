@@ -162,6 +162,9 @@ func guessOf(ctx context.Context, f *dataflow.Flow, program string) string {
 	case v.Comma == "":
 		return fmt.Sprintf("%s: %s", path, v.Problem)
 	case v.Sure:
+		if v.Options == "nil" {
+			return path + " can be read without options."
+		}
 		return fmt.Sprintf("%s seems to be written for the options %s.", path, v.Options)
 	default:
 		return fmt.Sprintf("%s may be written for the options %s, with doubts: %s preview --file %s", path, v.Options, program, path)

@@ -23,3 +23,19 @@ func EndTexts(p *dataflow.RunEndParams) (message string, entry *string, err erro
 	text := string(data)
 	return message, &text, err
 }
+
+// EndRounds divides ends into rounds, each of which has at most one run of a flow. It returns
+// the places of the ends.
+func EndRounds(ends []*dataflow.RunEndParams) [][]int {
+	var rounds [][]int
+	of := make(map[int64]int, len(ends))
+	for i, p := range ends {
+		round := of[p.FlowID]
+		of[p.FlowID]++
+		if round == len(rounds) {
+			rounds = append(rounds, nil)
+		}
+		rounds[round] = append(rounds[round], i)
+	}
+	return rounds
+}

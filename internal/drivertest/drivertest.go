@@ -66,6 +66,9 @@ type group struct {
 	cases []rule
 	// empty: the database has no tables.
 	empty bool
+	// together: the rules hold for claims and ends of many runs too.
+	together bool
+	many     bool // they do
 }
 
 // rule is one subtest.
@@ -89,36 +92,37 @@ func groups() []group {
 		{name: "Tick", cases: tickRules()},
 		{name: "Process", cases: processRules()},
 		{name: "RunInsert", cases: runInsertRules()},
-		{name: "RunTick", cases: runTickRules()},
+		{name: "RunTick", cases: runTickRules(), together: true},
 		{name: "RunJob", cases: runJobRules()},
 		{name: "RunList", cases: runListRules()},
 		{name: "RunLive", cases: runLiveRules()},
 		{name: "RunDue", cases: runDueRules()},
-		{name: "RunActivity", cases: activityRules()},
+		{name: "RunActivity", cases: activityRules(), together: true},
 		{name: "Schedule", cases: scheduleRules()},
 		{name: "RunWaits", cases: runWaitsRules()},
-		{name: "RunClaim", cases: claimRules()},
-		{name: "Slot", cases: slotRules()},
-		{name: "Race", cases: raceRules()},
-		{name: "LockOrder", cases: lockOrderRules()},
-		{name: "RunCheckpoint", cases: checkpointRules()},
+		{name: "RunClaim", cases: claimRules(), together: true},
+		{name: "Slot", cases: slotRules(), together: true},
+		{name: "Race", cases: raceRules(), together: true},
+		{name: "LockOrder", cases: lockOrderRules(), together: true},
+		{name: "RunCheckpoint", cases: checkpointRules(), together: true},
 		{name: "CommitCheckpoint", cases: commitRules()},
 		{name: "Cursor", cases: cursorRules()},
 		{name: "CursorSet", cases: cursorSetRules()},
-		{name: "Backfill", cases: backfillRules()},
-		{name: "BackfillSlot", cases: backfillSlotRules()},
-		{name: "RunEnd", cases: endRules()},
-		{name: "Trip", cases: tripRules()},
-		{name: "Lease", cases: leaseRules()},
+		{name: "Backfill", cases: backfillRules(), together: true},
+		{name: "BackfillSlot", cases: backfillSlotRules(), together: true},
+		{name: "RunEnd", cases: endRules(), together: true},
+		{name: "Together", cases: togetherRules()},
+		{name: "Trip", cases: tripRules(), together: true},
+		{name: "Lease", cases: leaseRules(), together: true},
 		{name: "RunStranded", cases: strandedRules()},
 		{name: "RunCancel", cases: cancelRules()},
-		{name: "Callback", cases: callbackRules()},
+		{name: "Callback", cases: callbackRules(), together: true},
 		{name: "DeadLetter", cases: letterRules()},
 		{name: "Prune", cases: pruneRules()},
 		{name: "Total", cases: totalRules()},
 		{name: "Upkeep", cases: upkeepRules()},
-		{name: "Transition", cases: transitionRules()},
-		{name: "Clock", cases: clockRules()},
+		{name: "Transition", cases: transitionRules(), together: true},
+		{name: "Clock", cases: clockRules(), together: true},
 		{name: "Tx", cases: txRules()},
 		{name: "River", cases: riverRules()},
 		{name: "Closed", cases: closedRules()},
@@ -130,7 +134,13 @@ func groups() []group {
 func Run(t *testing.T, open func(t *testing.T, migrated bool) Database, features Features) {
 	t.Helper()
 	have := features.names()
-	for _, g := range groups() {
+	all := groups()
+	for _, g := range all {
+		if g.together {
+			all = append(all, group{name: g.name + "/Together", cases: g.cases, many: true})
+		}
+	}
+	for _, g := range all {
 		t.Run(g.name, func(t *testing.T) {
 			t.Parallel()
 			var leftOut []string
@@ -141,7 +151,9 @@ func Run(t *testing.T, open func(t *testing.T, migrated bool) Database, features
 				}
 				t.Run(r.name, func(t *testing.T) {
 					t.Parallel()
-					r.run(newTest(t, open(t, !g.empty), features, !g.empty))
+					own := newTest(t, open(t, !g.empty), features, !g.empty)
+					own.together = g.many
+					r.run(own)
 				})
 			}
 			if len(leftOut) > 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,7 +39,8 @@ func lockOrder(t *test) {
 	}
 	all := map[string]func(ctx context.Context, s dataflow.Store, n int) (bool, error){
 		"fire": tr.fire, "fire too": tr.fire, "work": tr.work, "work too": tr.work, "work three": tr.work,
-		"cancel": tr.cancel, "rescue": tr.rescue, "register": tr.register, "trigger": tr.trigger,
+		"work many": tr.workMany, "work many too": tr.workMany,
+		"cancel": tr.cancel, "rescue": tr.rescue, "register": tr.register, "trigger": tr.trigger, "trigger many": tr.triggerMany,
 	}
 	stores, until := []dataflow.Store{t.store, t.another(), t.another()}, time.Now().Add(lockOrderFor)
 	var wg sync.WaitGroup
@@ -149,6 +151,62 @@ func (tr *traffic) work(ctx context.Context, s dataflow.Store, n int) (bool, err
 		_, err := q.RunEnd(ctx, end)
 		return err
 	})
+}
+
+// workMany claims due runs together, makes checkpoints of some, and ends them together. What is
+// busy is left as it is, and rescued.
+func (tr *traffic) workMany(ctx context.Context, s dataflow.Store, n int) (did bool, err error) {
+	due, err := s.RunDue(ctx, &dataflow.RunDueParams{FlowIDs: tr.flows, Slots: tr.slots, Limit: 8})
+	if err != nil || len(due) == 0 {
+		return false, err
+	}
+	claims := make([]*dataflow.RunClaimParams, len(due))
+	for i, run := range due {
+		claims[i] = slotParams(run.ID, 2)
+	}
+	if n%2 == 1 {
+		slices.Reverse(claims)
+	}
+	claimed, err := s.RunClaimMany(ctx, claims)
+	if err != nil {
+		return false, err
+	}
+	var ends []*dataflow.RunEndParams
+	for i, a := range claimed {
+		if a.Claim == nil {
+			continue
+		}
+		p := progress(a.Claim)
+		p.Cursor = raw("%d", n)
+		if i%2 == 0 {
+			if _, err := tryCheckpoint(ctx, s, p); err != nil {
+				return false, err
+			}
+		}
+		ends = append(ends, []*dataflow.RunEndParams{ending(a.Claim, dataflow.RunSuccess), failing(a.Claim, dataflow.RunFailed, "disk full")}[(n+i)%2])
+	}
+	if len(ends) == 0 {
+		return false, nil
+	}
+	ended, err := s.RunEndMany(ctx, ends)
+	for _, a := range ended {
+		did = did || a.Run != nil
+	}
+	return did, err
+}
+
+// triggerMany adds a run to each flow, in one transaction.
+func (tr *traffic) triggerMany(ctx context.Context, s dataflow.Store, n int) (did bool, err error) {
+	ps := make([]*dataflow.RunInsertParams, len(tr.flows))
+	for i, f := range tr.flows {
+		ps[(i+n)%len(ps)] = &dataflow.RunInsertParams{FlowID: f, Trigger: dataflow.TriggerManual, UniqueKey: "now", MaxAttempts: 5}
+	}
+	err = inTx(ctx, s, func(ctx context.Context, q dataflow.Queries) error {
+		runs, err := q.RunInsertMany(ctx, ps)
+		did = slices.ContainsFunc(runs, func(r *dataflow.Run) bool { return r != nil && !r.Coalesced })
+		return err
+	})
+	return did, err
 }
 
 func (tr *traffic) cancel(ctx context.Context, s dataflow.Store, n int) (bool, error) {

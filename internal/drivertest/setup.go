@@ -20,6 +20,7 @@ type test struct {
 	db       Database
 	features Features
 	store    dataflow.Store // uses the database's clock
+	together bool           // runs are claimed and ended by the statements for many
 }
 
 // lease is longer than any test.

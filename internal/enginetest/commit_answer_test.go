@@ -43,6 +43,16 @@ func (s losesAnswerStore) InTx(ctx context.Context, fn func(ctx context.Context,
 	return s.driver.lose(func() error { return s.Store.InTx(ctx, fn) })
 }
 
+func (s losesAnswerStore) RunClaimMany(ctx context.Context, claims []*dataflow.RunClaimParams) (answers []dataflow.ClaimAnswer, err error) {
+	err = s.driver.lose(func() (err error) { answers, err = s.Store.RunClaimMany(ctx, claims); return err })
+	return answers, err
+}
+
+func (s losesAnswerStore) RunEndMany(ctx context.Context, ends []*dataflow.RunEndParams) (answers []dataflow.EndAnswer, err error) {
+	err = s.driver.lose(func() (err error) { answers, err = s.Store.RunEndMany(ctx, ends); return err })
+	return answers, err
+}
+
 // lose loses the answer, if this is the commit to lose it.
 func (d *losesAnswer) lose(commit func() error) error {
 	if d.commit.Load() <= 0 && d.away.Add(-1) >= 0 {

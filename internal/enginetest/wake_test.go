@@ -91,7 +91,7 @@ func TestWake_OtherProcess(t *testing.T) {
 		works(run)
 	}
 	ask()
-	require.EqualValues(t, 1, db.number("select count(*) from (select pg_terminate_backend(pid) from pg_stat_activity where query = 'listen dataflow_run' or query like 'select%::regclass::oid::bigint') t"))
+	require.EqualValues(t, 1, db.number("select count(*) from (select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and (query = 'listen dataflow_run' or query like 'select%::regclass::oid::bigint')) t"))
 	ask()
 
 	// A paused flow, whose run goes on when it is resumed.

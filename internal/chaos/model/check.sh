@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks claim.pml with spin in several settings. Also checks that the model fails when a part of
+# Checks claim.pml and group.pml with spin in several settings. Also checks that the model fails when a part of
 # the protocol is left out. It needs spin and gcc, 2 GB of memory, and a few minutes.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -8,7 +8,7 @@ for tool in spin gcc; do
 done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-cp claim.pml "$work"
+cp claim.pml group.pml "$work"
 cd "$work"
 
 # search NAME WANT MODE OPTIONS... searches all states. WANT is "holds", or what spin must find.
@@ -19,7 +19,7 @@ search() {
 		set -- -DLIVE "$@"
 		flags=-DNFAIR=3 run=(-a -f)
 	fi
-	spin "$@" -a claim.pml >spin.log || { cat spin.log; exit 1; }
+	spin "$@" -a "$model" >spin.log || { cat spin.log; exit 1; }
 	gcc -O2 -DCOLLAPSE -DMEMLIM=2000 $flags -o pan pan.c
 	./pan -m100000 "${run[@]}" >pan.log || true
 	found=$(sed -n 's/^pan:1: \(.*\) (at depth.*/\1/p' pan.log)
@@ -32,6 +32,7 @@ search() {
 	[[ $found == *"$want"* ]] || { echo "wanted: $want; spin $* says:"; cat pan.log; exit 1; }
 }
 
+model=claim.pml
 few=(-DSLICES=0 -DBREAKS=0)
 echo "Never a violation, never a deadlock:"
 search "two runs of a flow" holds safe "${few[@]}"
@@ -60,3 +61,12 @@ search "a sink elsewhere without fence" "written==c" safe "${few[@]}" -DFENCED -
 search "a sink elsewhere, cursor not brought up" "written==c" safe "${few[@]}" -DFENCED -DNO_CATCH_UP
 search "without a rescue" "acceptance cycle" live "${few[@]}" -DRUNS=1 -DNO_RESCUE
 search "without an end to silent transactions" "acceptance cycle" live "${few[@]}" -DRUNS=1 -DNO_BREAK
+
+model=group.pml
+echo "Claims and ends of many runs beside those of one:"
+search "answers are lost" holds safe -DLAPSES=0 -DKILLS=0 -DLOST=2
+search "a process is killed, an answer is lost" holds safe -DLAPSES=0
+search "a lease lapses, an answer is lost" holds safe -DKILLS=0
+search "a process is killed, a lease lapses" holds safe -DLOST=0
+search "an end of many without the lease number" "lease[0]" safe -DNO_LEASE -DLOST=0
+search "a statement for many that waits" "invalid end state" safe -DWAITS -DLOST=0 -DKILLS=0 -DLAPSES=0

@@ -1,0 +1,224 @@
+package dataflowpgx
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/driverkit"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
+)
+
+// RunClaim claims one run in the caller's transaction.
+func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*dataflow.Claim, error) {
+	answers, err := q.claim(ctx, claimOne, math.MaxInt32, []*dataflow.RunClaimParams{p})
+	if isUniqueViolation(err) {
+		return nil, dataflow.ErrAlreadyRunning
+	}
+	if err != nil {
+		return nil, err
+	}
+	return answers[0].Claim, nil
+}
+
+// RunClaimMany claims runs in one statement and one transaction.
+func (s *store) RunClaimMany(ctx context.Context, claims []*dataflow.RunClaimParams) ([]dataflow.ClaimAnswer, error) {
+	answers, err := s.claim(ctx, claimMany, cmp.Or(claims[0].Suspect, math.MaxInt32), claims)
+	if err != nil {
+		return nil, sqlstate.Explain(lostAtCommit(ctx, err))
+	}
+	return answers, nil
+}
+
+// claim claims runs by a form of sqlClaim, after that of sqlClaimLock. The worker, the lease and the version of the first
+// are those of all. A run that has lost as many workers as suspect is busy.
+func (q *queries) claim(ctx context.Context, sql claimSQL, suspect int, claims []*dataflow.RunClaimParams) ([]dataflow.ClaimAnswer, error) {
+	n := len(claims)
+	ids, flows, slots, backfills, restart := make([]int64, n), make([]int64, n), make([]int, n), make([]int, n), make([]bool, n)
+	answers, seen := make([]dataflow.ClaimAnswer, n), make(map[int64]bool, n)
+	for i, p := range claims {
+		ids[i], flows[i], slots[i], backfills[i], restart[i] = p.RunID, p.FlowID, max(p.Slots, 1), p.Backfills, p.Restart
+		if seen[p.RunID] { // two jobs of one run
+			answers[i].Busy, ids[i] = true, 0
+		}
+		seen[p.RunID] = true
+	}
+	first := claims[0]
+	var b pgx.Batch
+	b.Queue(q.store.text(sql.lock), ids)
+	b.Queue(q.store.text(sql.claim), ids, slots, backfills, restart, flows, first.Worker, first.Lease.Microseconds(), first.CodeVersion, suspect)
+	results := q.db.SendBatch(ctx, &b)
+	_, err := results.Exec()
+	if err == nil {
+		err = answersOfClaims(results, answers)
+	}
+	if closeErr := results.Close(); err == nil {
+		err = closeErr
+	}
+	return answers, err
+}
+
+// answersOfClaims reads the answer to sqlClaim.
+func answersOfClaims(results pgx.BatchResults, answers []dataflow.ClaimAnswer) error {
+	rows, err := results.Query()
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var n int
+		answer, err := scanClaim(rows, &n)
+		if err != nil {
+			return err
+		}
+		answers[n-1] = answer
+	}
+	return rows.Err()
+}
+
+// scanClaim reads a row of sqlClaim. That of a busy run has its number alone.
+func scanClaim(rows pgx.Rows, n *int) (dataflow.ClaimAnswer, error) {
+	if rows.RawValues()[0] == nil {
+		return dataflow.ClaimAnswer{Busy: true}, scanLast(rows, n)
+	}
+	claim := &dataflow.Claim{}
+	var cursor *string
+	var err error
+	claim.Run, err = scanRun(rows, &claim.Seq, &cursor, &claim.SetSeq, n)
+	claim.Cursor = rawJSON(cursor)
+	return dataflow.ClaimAnswer{Claim: claim}, err
+}
+
+// RunEnd ends one run in the caller's transaction.
+func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*dataflow.Run, error) {
+	message, history, err := driverkit.EndTexts(p)
+	if err != nil {
+		return nil, err
+	}
+	run, err := scanRun(q.db.QueryRow(ctx, q.store.text(sqlRunEnd),
+		p.RunID, p.LeaseNumber, string(p.State), p.Delay.Microseconds(), p.Refund, message, history, p.Rescue))
+	if errors.Is(err, dataflow.ErrNotFound) {
+		return nil, nil //nolint:nilnil // documented: the claim has lost the run
+	}
+	if err != nil || p.Refund || run.Scope != "" { // the outcome of a backfill is not the flow's
+		return run, err
+	}
+	run.Tripped, err = q.note(ctx, p, message)
+	return run, err
+}
+
+// note records the outcome of a run in its flow, and returns whether that tripped the flow.
+func (q *queries) note(ctx context.Context, p *dataflow.RunEndParams, message string) (bool, error) {
+	var b pgx.Batch
+	b.Queue(q.store.text(sqlFlowTripped), p.FlowID)
+	b.Queue(q.store.text(sqlFlowNote), p.FlowID, string(p.State), message, p.RunID)
+	results := q.db.SendBatch(ctx, &b)
+	var before, after bool
+	err := errors.Join(notFound(results.QueryRow().Scan(&before)), notFound(results.QueryRow().Scan(&after)), results.Close())
+	return after && !before, err
+}
+
+// RunNext finds the run to wake.
+func (q *queries) RunNext(ctx context.Context, ended *dataflow.Run, backfills int) (*dataflow.NextRun, error) {
+	var next dataflow.NextRun
+	err := q.db.QueryRow(ctx, q.store.text(sqlRunNext), ended.ID, ended.FlowID, ended.Scope, backfills).Scan(&next.ID, &next.MaxAttempts)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil //nolint:nilnil // documented: there is none
+	}
+	return &next, err
+}
+
+// RunEndMany ends runs in one round trip and one transaction. Runs of one flow are ended one
+// after the other, each by a statement of its own, because each counts for the flow.
+func (s *store) RunEndMany(ctx context.Context, ends []*dataflow.RunEndParams) ([]dataflow.EndAnswer, error) {
+	answers := make([]dataflow.EndAnswer, len(ends))
+	rounds := driverkit.EndRounds(ends)
+	var b pgx.Batch
+	for _, round := range rounds {
+		args, err := endArgs(ends, round)
+		if err != nil {
+			return nil, err
+		}
+		b.Queue(s.text(sqlEndMany), args...)
+	}
+	results := s.db.SendBatch(ctx, &b)
+	var err error
+	for _, round := range rounds {
+		if err = answersOfEnds(results, round, answers); err != nil {
+			break
+		}
+	}
+	if closeErr := results.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return nil, sqlstate.Explain(fmt.Errorf("end runs: %w", lostAtCommit(ctx, err)))
+	}
+	return answers, nil
+}
+
+// endArgs returns the arguments of sqlEndMany for some of the ends.
+func endArgs(ends []*dataflow.RunEndParams, some []int) ([]any, error) {
+	n := len(some)
+	ids, numbers, states, delays, refunds := make([]int64, n), make([]int64, n), make([]string, n), make([]int64, n), make([]bool, n)
+	messages, histories, rescues, backfills := make([]string, n), make([]*string, n), make([]bool, n), make([]int, n)
+	for i, at := range some {
+		p := ends[at]
+		message, history, err := driverkit.EndTexts(p)
+		if err != nil {
+			return nil, err
+		}
+		ids[i], numbers[i], states[i], delays[i], refunds[i] = p.RunID, p.LeaseNumber, string(p.State), p.Delay.Microseconds(), p.Refund
+		messages[i], histories[i], rescues[i], backfills[i] = message, history, p.Rescue, p.Backfills
+	}
+	return []any{ids, numbers, states, delays, refunds, messages, histories, rescues, backfills}, nil
+}
+
+// answersOfEnds reads the answer to one sqlEndMany.
+func answersOfEnds(results pgx.BatchResults, some []int, answers []dataflow.EndAnswer) error {
+	rows, err := results.Query()
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var n int
+		answer, err := scanEnd(rows, &n)
+		if err != nil {
+			return err
+		}
+		answers[some[n-1]] = answer
+	}
+	return rows.Err()
+}
+
+// scanEnd reads a row of sqlEndMany. That of a busy run has its number alone.
+func scanEnd(rows pgx.Rows, n *int) (dataflow.EndAnswer, error) {
+	if rows.RawValues()[0] == nil {
+		return dataflow.EndAnswer{Busy: true}, scanLast(rows, n)
+	}
+	var tripped bool
+	var next dataflow.NextRun
+	run, err := scanRun(rows, &tripped, &next.ID, &next.MaxAttempts, n)
+	if err != nil {
+		return dataflow.EndAnswer{}, err
+	}
+	answer := dataflow.EndAnswer{Run: run}
+	run.Tripped = tripped
+	if next.ID != 0 {
+		answer.Next = &next
+	}
+	return answer, nil
+}
+
+// scanLast reads the last column of a row, and leaves the others.
+func scanLast(rows pgx.Rows, last any) error {
+	dest := make([]any, len(rows.RawValues()))
+	dest[len(dest)-1] = last
+	return rows.Scan(dest...)
+}

@@ -1,0 +1,219 @@
+package dataflowpgx
+
+import "strings"
+
+// Claims. sqlClaim is the claim of many runs. A part that cannot be had at once is left out:
+// the flow that another claim is at, or a row that another transaction has locked. Such a run
+// is answered as busy. So no statement for many waits for anybody, and none can deadlock.
+//
+// The state that a run must have is a column, and not a constant. Otherwise the planner might
+// read one of the indexes of all runs in that state, because it takes them for few.
+//
+// The arrays come through a select, so that the planner does not see how long they are. It
+// then makes the same plan for one run as for a hundred, and keeps it: making the plan takes
+// longer than the claim.
+//
+// Claims of one flow exclude each other by an advisory lock, which sqlClaimLock takes. It is a
+// statement of its own, sent together with the claim, so that the claim sees the tables as they
+// are after that: what earlier claims of the flow have committed. It keeps the flows that it has
+// locked in a setting that ends with the transaction. Otherwise two claims could take the same
+// slot, and the later one would wait at the unique index, with its checkpoint locked, for a
+// transaction that waits for the checkpoint.
+//
+// A flow with one slot has an order within a queue. A tick's run waits for the runs of earlier
+// ticks, and for a run that lost its worker. A backfill without slots of its own waits for the
+// flow's own runs.
+//
+// The claim clears the unique key, so that another run can wait while this one is worked.
+// Moving the sequence number of the checkpoint fences off the flow's previous worker: its
+// next checkpoint finds no row. The run is locked before the checkpoint.
+const sqlClaim = `
+with item as materialized (
+	select *, 'pending' as state
+	from unnest((select $1::bigint[]), (select $2::integer[]), (select $3::integer[]), (select $4::boolean[]), (select $5::bigint[]))
+		with ordinality as i (id, slots, backfills, restart, flow_id, n)
+), due as materialized (
+	select i.id, i.slots, i.backfills, i.restart, i.n, i.state, r.flow_id
+	from item i join {s}dataflow_run r on r.id = i.id join {s}dataflow_flow f on f.id = r.flow_id
+	where r.state = i.state and r.run_after <= {now} and f.state = 'active' and (i.flow_id = 0 or r.flow_id = i.flow_id)
+), held as materialized (
+	select r.id, r.flow_id, r.scope, r.trigger, r.lease_no, r.scheduled_for, r.queue, r.from_cursor, d.slots, d.backfills, d.restart
+	from due d join {s}dataflow_run r on r.id = d.id
+	where d.flow_id = any(string_to_array(current_setting('dataflow.claim', true), ',')::bigint[]) and r.state = d.state and r.run_after <= {now} and r.rescues < $9{held}
+), ranked as (
+	select r.*, ` + hasBackfillSlot + ` as apart, ` + slotLimit + ` - ` + slotsTaken + ` as room,
+		row_number() over (partition by r.flow_id, ` + hasBackfillSlot + ` order by r.scope <> '', r.id) as place
+	from held r cross join lateral (select r.slots, r.backfills) s
+	where not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select from {s}dataflow_run o
+			where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = 'schedule' and o.lease_no = 0
+				and o.scheduled_for < r.scheduled_for and o.queue = r.queue))
+		and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select from {s}dataflow_run o
+			where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.rescues > 0 and o.run_after <= {now} and o.queue = r.queue))
+		and not (s.slots = 1 and s.backfills = 0 and r.scope <> '' and exists (select from {s}dataflow_run o
+			where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue))
+), placed as materialized (
+	select p.*, case when p.scope = '' and p.slot > 0 then 'slot ' || p.slot else '' end as partition,
+		row_number() over (partition by p.flow_id, p.scope, case when p.scope = '' then p.slot end order by p.id) as turn
+	from (
+		select r.*, (select n from generate_series(case when r.apart then 1000 else 0 end,
+					case when r.apart then 999 + r.backfills else r.slots - 1 end) n
+				where not exists (select from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress' and o.slot = n)
+				order by n offset r.place - 1 limit 1) as slot
+		from ranked r where r.place <= r.room
+	) p
+), checkpoint as materialized (
+	select c.flow_id, c.scope, c.partition
+	from placed p join {s}dataflow_checkpoint c on c.flow_id = p.flow_id and c.scope = p.scope and c.partition = p.partition
+	{reached}
+), free as materialized (
+	select p.*, h.flow_id is not null as known
+	from placed p left join checkpoint h on h.flow_id = p.flow_id and h.scope = p.scope and h.partition = p.partition
+	where p.turn = 1 and (h.flow_id is not null or not exists (select from {s}dataflow_checkpoint c
+		where c.flow_id = p.flow_id and c.scope = p.scope and c.partition = p.partition))
+), claimed as (
+	update {s}dataflow_run r
+	set state = 'in_progress', slot = i.slot,
+		unique_key = null, waits_for = '', waits_since = null, attempt = r.attempt + 1, worker = $6,
+		lease_no = r.lease_no + 1, lease_until = {now} + $7::bigint * interval '1 microsecond',
+		started_at = coalesce(r.started_at, {clock}), code_version = $8,
+		read = case when i.restart then 0 else r.read end, written = case when i.restart then 0 else r.written end,
+		redundant = case when i.restart then 0 else r.redundant end, filtered = case when i.restart then 0 else r.filtered end,
+		dropped = case when i.restart then 0 else r.dropped end, dead_lettered = case when i.restart then 0 else r.dead_lettered end,
+		updated = case when i.restart then 0 else r.updated end
+	from free i
+	where r.id = i.id and r.state = 'pending' and r.lease_no = i.lease_no
+	returning r.*, i.partition, i.known
+), moved as (
+	update {s}dataflow_checkpoint c set seq = c.seq + 1, updated_at = {now}
+	from claimed k where k.known and c.flow_id = k.flow_id and c.scope = k.scope and c.partition = k.partition
+	returning k.id, c.seq, c.cursor, c.set_seq
+), made as (
+	insert into {s}dataflow_checkpoint as c (flow_id, scope, partition, seq, cursor, updated_at)
+	select flow_id, scope, partition, 1, case when scope <> '' then from_cursor end, {now} from claimed where not known
+	on conflict (flow_id, scope, partition) do update set seq = c.seq + 1, updated_at = excluded.updated_at
+	returning c.flow_id, c.scope, c.partition, c.seq, c.cursor, c.set_seq
+)
+select ` + runColumns + `, coalesce(m.seq, a.seq), coalesce(m.cursor, a.cursor)::text, coalesce(m.set_seq, a.set_seq), d.n
+from due d left join claimed r on r.id = d.id left join {s}dataflow_flow f on f.id = r.flow_id
+	left join moved m on m.id = r.id
+	left join made a on a.flow_id = r.flow_id and a.scope = r.scope and a.partition = r.partition
+where r.id is not null or not exists (select from held h where h.id = d.id)
+	or exists (select from placed p where p.id = d.id)`
+
+// sqlClaimLock locks the flows of runs for their claim, and keeps their ids. One that is locked
+// already is left out by {lock} of many runs, and waited for by that of one.
+const sqlClaimLock = `
+select set_config('dataflow.claim', coalesce(string_agg(flow_id::text, ','), ''), true)
+from (select distinct flow_id from {s}dataflow_run where id = any($1) order by flow_id) f
+where {lock}(1684107116, (flow_id % 2147483647)::integer){locked}`
+
+// The claim of many runs, and that of one, which waits for its turn. That of one locks a row
+// only when it updates it: a statement that waits for a row, and updates it later, can deadlock
+// with others that wait for the row.
+//
+//nolint:gochecknoglobals // constants
+var (
+	many = strings.NewReplacer(
+		"{lock}", "pg_try_advisory_xact_lock", "{locked}", "",
+		"{held}", "\n\tfor no key update of r skip locked", "{reached}", "for no key update of c skip locked")
+	one = strings.NewReplacer("{lock}", "pg_advisory_xact_lock", "{locked}", " is not null", "{held}", "", "{reached}", "")
+
+	claimMany = claimSQL{lock: many.Replace(sqlClaimLock), claim: many.Replace(sqlClaim)}
+	claimOne  = claimSQL{lock: one.Replace(sqlClaimLock), claim: one.Replace(sqlClaim)}
+)
+
+// claimSQL are the statements of a claim, which are sent together.
+type claimSQL struct{ lock, claim string }
+
+// What the end of an attempt changes in its run, r, and in its flow, f. Their new values are
+// those of i; callback_until is the flow's.
+//
+// The flow trips after pause_after failures in a row: its ticks then start no runs. Each
+// further failure postpones the next probe.
+const (
+	endOfRun = `state = i.state, slot = null, lease_until = null, waits_for = '', waits_since = null,
+	ended_at = case when i.state = 'pending' then null else {clock} end,
+	callback_at = case when i.state <> 'pending' and callback_until > {clock} then {clock} end,
+	run_after = case when i.state = 'pending' and not i.rescue then {now} + i.delay * interval '1 microsecond' else r.run_after end,
+	attempt = case when i.refund then r.attempt - 1 else r.attempt end,
+	error = case when i.refund and i.message = '' then r.error else i.message end,
+	errors = case when i.history is null then r.errors else r.errors || i.history::jsonb end,
+	rescues = case when i.rescue then r.rescues + 1 else r.rescues end`
+
+	endOfFlow = `last_run_at = {now}, last_error = case when i.state = 'cancelled' then f.last_error else i.message end,
+	last_success_at = case when i.state = 'success' then {now} else f.last_success_at end,
+	last_success_run = case when i.state = 'success' then i.id else f.last_success_run end,
+	failures = case i.state when 'success' then 0 when 'failed' then f.failures + 1 else f.failures end,
+	tripped_at = case when i.state = 'success' then null
+		when i.state = 'failed' and f.pause_after > 0 and f.failures + 1 >= f.pause_after then coalesce(f.tripped_at, {now}) else f.tripped_at end,
+	tripped_reason = case when i.state = 'success' then ''
+		when i.state = 'failed' and f.pause_after > 0 and f.failures + 1 >= f.pause_after
+		then format('%s; run %s with: %s', case f.failures when 0 then 'a run has failed' else format('%s runs have failed in a row', f.failures + 1) end, i.id, i.message)
+		else f.tripped_reason end,
+	probe_at = case when i.state = 'success' then null
+		when i.state = 'failed' and f.pause_after > 0 and f.failures + 1 >= f.pause_after
+		then case when f.probe_after > 0 then {now} + f.probe_after * interval '1 microsecond' end else f.probe_at end`
+)
+
+const sqlRunEnd = `
+with i (id, lease_no, state, delay, refund, message, history, rescue) as (values ($1::bigint, $2::bigint, $3::text, $4::bigint, $5::boolean, $6::text, $7::text, $8::boolean))
+update {s}dataflow_run r set ` + endOfRun + `
+from i, {s}dataflow_flow f
+where r.id = i.id and r.lease_no = i.lease_no and r.state = 'in_progress' and f.id = r.flow_id
+returning ` + runColumns
+
+// Locks the flow before sqlFlowNote updates it. The two are separate statements. A single
+// statement that waits for a row and then updates it goes back to the row version that it saw
+// first. Other transactions that wait for the lock may queue for that version.
+const sqlFlowTripped = `select tripped_at is not null from {s}dataflow_flow where id = $1 for no key update`
+
+// Returns whether the flow is tripped now.
+const sqlFlowNote = `
+with i (state, message, id) as (values ($2::text, $3::text, $4::bigint))
+update {s}dataflow_flow f set ` + endOfFlow + `
+from i where f.id = $1
+returning f.tripped_at is not null`
+
+// Ends many runs, at most one of each flow. A run is answered as busy, and is left as it is,
+// if another transaction has locked it or its flow. So this waits for nobody.
+const sqlEndMany = `
+with item as materialized (
+	select *, 'in_progress' as was from unnest((select $1::bigint[]), (select $2::bigint[]), (select $3::text[]), (select $4::bigint[]),
+		(select $5::boolean[]), (select $6::text[]), (select $7::text[]), (select $8::boolean[]), (select $9::integer[]))
+		with ordinality as i (id, lease_no, state, delay, refund, message, history, rescue, backfills, n)
+), found as materialized (
+	select i.*, r.flow_id, r.scope
+	from item i join {s}dataflow_run r on r.id = i.id
+	where r.lease_no = i.lease_no and r.state = i.was
+), held as materialized (
+	select i.*, f.tripped_at is not null as tripped, f.callback_until
+	from found i join {s}dataflow_run r on r.id = i.id join {s}dataflow_flow f on f.id = i.flow_id
+	where r.lease_no = i.lease_no and r.state = i.was
+	for no key update of r, f skip locked
+), ended as (
+	update {s}dataflow_run r set ` + endOfRun + `
+	from held i where r.id = i.id
+	returning r.*, i.tripped, i.backfills
+), noted as (
+	update {s}dataflow_flow f set ` + endOfFlow + `
+	from held i where f.id = i.flow_id and i.scope = '' and not i.refund
+	returning f.id, f.tripped_at is not null as tripped
+)
+select ` + runColumns + `, coalesce(n.tripped and not r.tripped, false), coalesce(w.id, 0), coalesce(w.max_attempts, 0), i.n
+from found i left join ended r on r.id = i.id left join {s}dataflow_flow f on f.id = r.flow_id left join noted n on n.id = r.flow_id
+	left join lateral (` + nextRun + `) w on true`
+
+// The run that waits longest in the lane of a run r that has ended, unless its River job is in
+// line to be worked: r needs no other then.
+const (
+	nextRun = `
+	select o.id, o.max_attempts, o.idle from (
+		select o.id, o.max_attempts, j.id is null or j.state <> 'available' or j.scheduled_at > now() as idle
+		from {s}dataflow_run o left join {s}river_job j on j.id = o.river_job_id
+		where o.flow_id = r.flow_id and o.state = 'pending' and o.queue <> '' and o.run_after <= {now} and o.id <> r.id
+			and (o.scope <> '' and r.backfills > 0) = (r.scope <> '' and r.backfills > 0)
+		order by o.scheduled_for, o.id limit 1
+	) o where o.idle`
+
+	sqlRunNext = `select w.id, w.max_attempts from (select $1::bigint as id, $2::bigint as flow_id, $3::text as scope, $4::integer as backfills) r, lateral (` + nextRun + `) w`
+)

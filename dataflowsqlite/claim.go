@@ -1,0 +1,129 @@
+package dataflowsqlite
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/driverkit"
+)
+
+// RunClaimMany claims runs one after the other, in one transaction.
+func (s *store) RunClaimMany(ctx context.Context, claims []*dataflow.RunClaimParams) ([]dataflow.ClaimAnswer, error) {
+	answers := make([]dataflow.ClaimAnswer, len(claims))
+	err := s.InTx(ctx, func(ctx context.Context, tx dataflow.Tx) error {
+		q, err := s.With(tx)
+		for i, p := range claims {
+			if err == nil {
+				answers[i], err = q.(*queries).claim(ctx, p, cmp.Or(p.Suspect, math.MaxInt32)) //nolint:forcetypeassert // With returns it
+			}
+		}
+		return err
+	})
+	return answers, err
+}
+
+// RunClaim claims one run in the caller's transaction.
+func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*dataflow.Claim, error) {
+	answer, err := q.claim(ctx, p, math.MaxInt32)
+	return answer.Claim, err
+}
+
+// claim claims a run. A run that has lost as many workers as suspect is busy.
+func (q *queries) claim(ctx context.Context, p *dataflow.RunClaimParams, suspect int) (answer dataflow.ClaimAnswer, err error) {
+	own, err := jsonArray(slotsFrom(0, max(p.Slots, 1)))
+	if err != nil {
+		return answer, err
+	}
+	backfills, err := jsonArray(slotsFrom(dataflow.FirstBackfillSlot, p.Backfills))
+	if err != nil {
+		return answer, err
+	}
+	err = q.one(ctx, sqlRunClaim, p.RunID, p.Worker, secondsText(p.Lease), p.CodeVersion, p.Restart, own, backfills, p.FlowID, suspect)
+	if errors.Is(err, dataflow.ErrNotFound) {
+		err = q.db.QueryRowContext(ctx, q.store.text(sqlRunSuspect), p.RunID, suspect).Scan(&answer.Busy)
+		return answer, err
+	}
+	if isUniqueViolation(err) {
+		return answer, dataflow.ErrAlreadyRunning
+	}
+	if err != nil {
+		return answer, err
+	}
+	claim := &dataflow.Claim{}
+	if claim.Run, err = q.RunByID(ctx, p.RunID); err != nil {
+		return answer, err
+	}
+	var cursor *string
+	c := driverkit.CheckpointOf(claim.Run)
+	err = q.db.QueryRowContext(ctx, q.store.text(sqlCheckpointClaim), claim.Run.FlowID, c.Scope, c.Partition, nullJSON(c.From)).Scan(&claim.Seq, &cursor, &claim.SetSeq)
+	if err != nil {
+		return answer, fmt.Errorf("move checkpoint: %w", err)
+	}
+	claim.Cursor = rawJSON(cursor)
+	answer.Claim = claim
+	return answer, nil
+}
+
+// slotsFrom returns the numbers of n slots.
+func slotsFrom(first, n int) []int {
+	slots := make([]int, n)
+	for i := range slots {
+		slots[i] = first + i
+	}
+	return slots
+}
+
+// RunEndMany ends runs one after the other, in one transaction.
+func (s *store) RunEndMany(ctx context.Context, ends []*dataflow.RunEndParams) ([]dataflow.EndAnswer, error) {
+	answers := make([]dataflow.EndAnswer, len(ends))
+	err := s.InTx(ctx, func(ctx context.Context, tx dataflow.Tx) error {
+		q, err := s.With(tx)
+		for i, p := range ends {
+			if err == nil {
+				answers[i].Run, err = q.RunEnd(ctx, p)
+			}
+			if run := answers[i].Run; err == nil && run != nil {
+				answers[i].Next, err = q.RunNext(ctx, run, p.Backfills)
+			}
+		}
+		return err
+	})
+	return answers, err
+}
+
+func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*dataflow.Run, error) {
+	message, history, err := driverkit.EndTexts(p)
+	if err != nil {
+		return nil, err
+	}
+	err = q.one(ctx, sqlRunEnd, p.RunID, p.LeaseNumber, string(p.State), secondsText(p.Delay), p.Refund, message, history, p.Rescue)
+	if errors.Is(err, dataflow.ErrNotFound) {
+		return nil, nil //nolint:nilnil // documented: the claim has lost the run
+	}
+	if err != nil {
+		return nil, err
+	}
+	run, err := q.RunByID(ctx, p.RunID)
+	if err != nil || p.Refund || run.Scope != "" { // the outcome of a backfill is not the flow's
+		return run, err
+	}
+	if err := q.db.QueryRowContext(ctx, q.store.text(sqlFlowTrips), p.FlowID, string(p.State)).Scan(&run.Tripped); err != nil {
+		return nil, notFound(err)
+	}
+	return run, q.one(ctx, sqlFlowNote, p.FlowID, string(p.State), message, p.RunID)
+}
+
+// RunNext finds the run to wake.
+func (q *queries) RunNext(ctx context.Context, ended *dataflow.Run, backfills int) (*dataflow.NextRun, error) {
+	var next dataflow.NextRun
+	err := q.db.QueryRowContext(ctx, q.store.text(sqlRunNext), ended.ID, ended.FlowID, ended.Scope, backfills).Scan(&next.ID, &next.MaxAttempts)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil //nolint:nilnil // documented: there is none
+	}
+	return &next, err
+}

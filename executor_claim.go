@@ -1,0 +1,229 @@
+package dataflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/activedataflow/dataflow/internal/group"
+	"github.com/activedataflow/dataflow/internal/lease"
+)
+
+// claims are those of this process: their leases, and how they are made and ended. Claims that
+// are made at about the same time are made by one statement, and so are ends.
+type claims struct {
+	*lease.Keeper[*attempt]
+	made  *group.Group[*RunClaimParams, ClaimAnswer]
+	ended *group.Group[*RunEndParams, EndAnswer]
+
+	working atomic.Int64 // runs that are being claimed, worked or ended
+}
+
+func newClaims(b base, keeper *lease.Keeper[*attempt]) *claims {
+	c := &claims{Keeper: keeper}
+	config := group.Config{
+		Most: mostTogether, Linger: linger, Timeout: min(b.config.Lease/2, handBackTimeout),
+		Askers: func() int { return int(c.working.Load()) },
+	}
+	c.made = group.New(config, func(ctx context.Context, made []*RunClaimParams) ([]ClaimAnswer, error) {
+		return b.store.RunClaimMany(ctx, made)
+	})
+	c.ended = group.New(config, func(ctx context.Context, ended []*RunEndParams) ([]EndAnswer, error) {
+		return b.store.RunEndMany(ctx, ended)
+	})
+	return c
+}
+
+// enter counts a run that is being worked, until leave is called.
+func (c *claims) enter() (leave func()) {
+	c.working.Add(1)
+	return func() { c.working.Add(-1) }
+}
+
+const (
+	// mostTogether is how many claims, or ends, one statement makes. Each claim takes a lock of
+	// Postgres's lock table, which all processes share.
+	mostTogether = 100
+
+	// linger is how long a claim, or an end, waits for others that come at the same time. One
+	// that comes alone does not wait.
+	linger = 3 * time.Millisecond
+)
+
+// alone reports whether a run whose group has failed is tried by itself: something was in the
+// way of the run, or the error may be about another run of the group. When the database is
+// away, the group would only fail once more for each run.
+func (e *FlowExecutor) alone(ctx context.Context, busy bool, err error) bool {
+	return busy || err != nil && ctx.Err() == nil && e.client.store.Classify(err) != FaultUnavailable
+}
+
+// suspectAfter is how many workers in a row a run must lose to become a suspect: it may be a
+// poison run, which kills its workers. A process works one suspect at a time, until the
+// suspect commits a checkpoint. So a poison run does not take other suspects down with it
+// again and again. A suspect is claimed by itself.
+const suspectAfter = 2
+
+// errOneSuspect rolls a claim back.
+var errOneSuspect = fmt.Errorf("%w: this process works another run that lost its workers: it works such runs one at a time", ErrAlreadyRunning)
+
+func (e *FlowExecutor) claimParams(flow *Flow, runID int64) *RunClaimParams {
+	c, slots := e.client.config, flow.slots()
+	return &RunClaimParams{
+		RunID: runID, FlowID: flow.ID, Worker: c.ID, Lease: c.Lease, CodeVersion: c.CodeVersion,
+		Slots: slots.Slots, Backfills: slots.Backfills, Restart: !flow.code.resumable(), Suspect: suspectAfter,
+	}
+}
+
+// claim claims the run. It returns nil if another claim was faster. If the answer to a claim is
+// lost, and it came about, the run waits until the lease has lapsed.
+func (e *FlowExecutor) claim(ctx context.Context, flow *Flow, runID int64) (a *attempt, err error) {
+	defer e.client.leases.enter()()
+	answer, err := e.client.leases.made.Do(ctx, e.claimParams(flow, runID))
+	switch {
+	case e.alone(ctx, answer.Busy, err):
+		return e.claimAlone(ctx, flow, runID)
+	case err != nil || answer.Claim == nil:
+		return nil, err
+	default:
+		return e.attempt(flow, answer.Claim), nil
+	}
+}
+
+// claimAlone claims the run in a transaction of its own, which waits for others.
+func (e *FlowExecutor) claimAlone(ctx context.Context, flow *Flow, runID int64) (a *attempt, err error) {
+	// If two claims take one slot at once, one is rolled back. The next slot may be free.
+	for range 1 + flow.opts.MaxBackfills {
+		err = e.client.store.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
+			a, err = e.claimTx(ctx, tx, flow, runID)
+			return err
+		})
+		if err != nil && a != nil { // the commit failed: claimTx may have isolated the run
+			a = nil
+			e.client.leases.Release(runID)
+		}
+		if !errors.Is(err, ErrAlreadyRunning) || errors.Is(err, errOneSuspect) {
+			return a, err
+		}
+	}
+	return nil, nil //nolint:nilnil // another claim was faster
+}
+
+// claimTx claims the run in a transaction. It returns ErrAlreadyRunning if another claim was
+// first, or if the run must wait. The caller must roll back after an error.
+func (e *FlowExecutor) claimTx(ctx context.Context, tx Tx, flow *Flow, runID int64) (*attempt, error) {
+	q, err := e.client.store.With(tx)
+	if err != nil {
+		return nil, err
+	}
+	claim, err := q.RunClaim(ctx, e.claimParams(flow, runID))
+	if err != nil || claim == nil {
+		return nil, err
+	}
+	if claim.Run.Rescues >= suspectAfter && !e.client.leases.Isolate(runID) {
+		return nil, errOneSuspect
+	}
+	return e.attempt(flow, claim), nil
+}
+
+// attempt begins an attempt at a run that was claimed.
+func (e *FlowExecutor) attempt(flow *Flow, claim *Claim) *attempt {
+	c := e.client
+	log := c.log.With(runAttrs(claim.Run)...)
+	if e.job != nil {
+		log = log.With(slog.Int64(logJob, e.job.ID))
+	}
+	a := &attempt{
+		base: c.pools.runs, control: c.store, gate: c.gate, leases: c.leases.Keeper, jobs: c.jobs, flow: flow, run: claim.Run, job: e.job, log: log, started: c.now(),
+		claimed: LeaseRef{RunID: claim.Run.ID, LeaseNumber: claim.Run.LeaseNumber},
+		place:   place{seq: claim.Seq, cursor: claim.Cursor, fence: claim.Seq, setSeq: claim.SetSeq},
+		sizes:   sizes{set: flow.Runtime.Settings().BatchSize},
+	}
+	if e.job != nil && c.config.Slice > 0 && flow.code.resumable() {
+		a.slice.timer = time.NewTimer(c.config.Slice)
+	}
+	return a
+}
+
+// executeNew adds a run, claims it in the same transaction, and works it. So no other process
+// can work the run first. Without room for its connections, the run waits as pending.
+func (e *FlowExecutor) executeNew(ctx context.Context, flow *Flow, s RuntimeSettings) (*Run, error) {
+	if err := e.client.gate.enter(); err != nil {
+		return nil, public(fmt.Errorf("execute flow %q: %w", flow.Name, err))
+	}
+	defer e.client.gate.leave()
+	leave, full := e.client.pools.enter(flow)
+	if full != nil {
+		leave = func() {}
+	}
+	var run *Run
+	var a *attempt
+	release := func() {}
+	defer func() { release() }()
+	insert := func(claim bool) error {
+		return e.client.store.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
+			if run, err = flow.workedHere(claim).insertRun(ctx, tx, s, time.Time{}, nil); err != nil {
+				return err
+			}
+			if !claim {
+				release = e.client.pools.hold(run.ID) // before the loop can see the run
+				return nil
+			}
+			a, err = e.claimTx(ctx, tx, flow, run.ID)
+			return err
+		})
+	}
+	err := insert(flow.Registered() && full == nil)
+	if errors.Is(err, ErrAlreadyRunning) {
+		a = nil
+		err = insert(false) // the rollback of the claim removed the run too
+	}
+	if err == nil && a == nil {
+		err = e.client.hasStarted(ctx, flow)
+	}
+	switch {
+	case err != nil:
+		leave()
+		return nil, public(fmt.Errorf("start run of flow %q: %w", flow.Name, err))
+	case !flow.Registered():
+		leave()
+		return run, public((&candidate{flow: flow, run: run}).refusal())
+	}
+	var worked *Run
+	switch {
+	case a != nil:
+		a.connections = leave
+		worked, err = e.workClaimed(ctx, flow, run.ID, a)
+	case full != nil:
+		worked, err = e.executeLater(ctx, flow, run, full)
+	default:
+		leave()
+		worked, err = e.notClaimed(ctx, flow, run.ID, nil)
+	}
+	if worked == nil {
+		worked = run
+	}
+	if errors.Is(err, ErrRunFinished) {
+		err = worked.Err() // another process worked the waiting run first
+	}
+	worked.Coalesced = run.Coalesced
+	return worked, public(err)
+}
+
+// executeLater waits until there is room for the connections of a pending run, and works it.
+func (e *FlowExecutor) executeLater(ctx context.Context, flow *Flow, run *Run, full error) (*Run, error) {
+	e.client.pools.tell(ctx, run, full)
+	leave, err := e.client.pools.wait(ctx, flow, func() bool {
+		now, err := e.client.store.RunByID(ctx, run.ID)
+		return err == nil && now.State != RunPending || errors.Is(err, ErrNotFound)
+	})
+	if errors.Is(err, errWaitOver) { // it was cancelled, or another process works it
+		return e.notClaimed(ctx, flow, run.ID, nil)
+	}
+	if err != nil {
+		return run, fmt.Errorf("claim run %d of flow %q: %w", run.ID, flow.Name, err)
+	}
+	return e.executeWith(ctx, flow, run.ID, leave)
+}

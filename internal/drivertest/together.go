@@ -1,0 +1,413 @@
+package drivertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// togetherRules are those of sets of claims and of ends. What holds for each of them is in the
+// rules that are run for sets too.
+func togetherRules() []rule {
+	return []rule{
+		{name: "Claims", run: claimsEach},
+		{name: "ClaimRefused", run: claimsRefused},
+		{name: "ClaimsOfOneFlow", run: claimsOfOneFlow},
+		{name: "ClaimsOfOneRun", run: claimsOfOneRun},
+		{name: "ClaimOfSuspect", run: claimsOfSuspect},
+		{name: "ClaimsInOrder", run: claimsInOrder},
+		{name: "ClaimBusy", run: claimsBusy, needs: concurrentWriters},
+		{name: "ClaimRace", run: claimsRace},
+		{name: "Ends", run: endsEach},
+		{name: "EndLost", run: endsLost},
+		{name: "EndBusy", run: endsBusy, needs: concurrentWriters},
+		{name: "EndNext", run: endsNext},
+		{name: "EndRace", run: endsRace},
+	}
+}
+
+// claimSet claims runs together.
+func (t *test) claimSet(claims ...*dataflow.RunClaimParams) []dataflow.ClaimAnswer {
+	t.Helper()
+	answers, err := t.store.RunClaimMany(t.Context(), claims)
+	require.NoError(t, err)
+	require.Len(t, answers, len(claims))
+	return answers
+}
+
+// endSet ends runs together.
+func (t *test) endSet(ends ...*dataflow.RunEndParams) []dataflow.EndAnswer {
+	t.Helper()
+	answers, err := t.store.RunEndMany(t.Context(), ends)
+	require.NoError(t, err)
+	require.Len(t, answers, len(ends))
+	return answers
+}
+
+// requireClaimed requires that a run was claimed, and that the answer has it as it is stored.
+func (t *test) requireClaimed(a dataflow.ClaimAnswer, runID, seq int64) {
+	t.Helper()
+	require.False(t, a.Busy)
+	require.NotNil(t, a.Claim, "run %d was not claimed", runID)
+	require.Equal(t, t.run(runID), a.Claim.Run)
+	require.Equal(t, dataflow.RunInProgress, a.Claim.Run.State)
+	require.Equal(t, seq, a.Claim.Seq)
+}
+
+func claimsEach(t *test) {
+	var claims []*dataflow.RunClaimParams
+	for i := range 3 {
+		f := t.flow(fmt.Sprint("flow ", i)).ID
+		if i > 0 {
+			before := t.inProgress(f)
+			t.checkpoint(before, fmt.Sprintf(`{"id":%d}`, i), dataflow.Counters{Read: 1})
+			t.end(ending(before, dataflow.RunSuccess))
+		}
+		claims = append(claims, claimParams(t.pending(f).ID))
+	}
+	backfill := t.backfill(t.flow("flow 0").ID, `{"id":9}`)
+	p := claimParams(backfill.ID)
+	p.Backfills = 1
+	claims = append(claims, p)
+	slices.Reverse(claims)
+	answers := t.claimSet(claims...)
+	for i, seq := range []int64{1, 3, 3, 1} {
+		t.requireClaimed(answers[i], claims[i].RunID, seq)
+	}
+	t.requireCursor(`{"id":9}`, answers[0].Claim.Cursor)
+	t.requireCursor(`{"id":2}`, answers[1].Claim.Cursor)
+	t.requireCursor(`{"id":1}`, answers[2].Claim.Cursor)
+	require.Nil(t, answers[3].Claim.Cursor)
+}
+
+// A claim that is refused changes nothing, and does not harm the others.
+func claimsRefused(t *test) {
+	mine, other := t.flow("mine").ID, t.flow("other").ID
+	inactive := t.flow("inactive").ID
+	ofInactive := t.pending(inactive).ID
+	_, err := t.store.FlowSetState(t.Context(), &dataflow.FlowStateParams{ID: inactive, State: dataflow.FlowInactive})
+	require.NoError(t, err)
+	later := t.insert(dataflow.RunInsertParams{FlowID: t.flow("later").ID, At: time.Now().Add(time.Hour)}).ID
+	refused := []*dataflow.RunClaimParams{
+		claimParams(12345), claimParams(ofInactive), claimParams(later),
+		claimParams(t.finished(t.flow("ended").ID, dataflow.RunSuccess).ID), claimParams(t.inProgress(t.flow("in progress").ID).Run.ID),
+	}
+	ofOther := claimParams(t.pending(other).ID)
+	ofOther.FlowID = mine
+	refused = append(refused, ofOther)
+	t.unchanged(func() {
+		for i, a := range t.claimSet(refused...) {
+			require.Equal(t, dataflow.ClaimAnswer{}, a, "%d", i)
+		}
+	})
+	run := t.pending(mine).ID
+	own := claimParams(run)
+	own.FlowID = mine
+	answers := t.claimSet(slices.Insert(refused, 2, own)...)
+	t.requireClaimed(answers[2], run, 1)
+	for i, a := range answers {
+		require.Equal(t, i == 2, a.Claim != nil, "%d", i)
+	}
+}
+
+// Of the runs of one flow, as many are claimed as it has slots, each with a slot of its own.
+func claimsOfOneFlow(t *test) {
+	for slots := 1; slots <= 3; slots++ {
+		f := t.flow(fmt.Sprint("flow ", slots)).ID
+		var claims []*dataflow.RunClaimParams
+		for range 5 {
+			claims = append(claims, slotParams(t.pending(f).ID, slots))
+		}
+		taken := make(map[int]bool)
+		var ends []*dataflow.RunEndParams
+		for i, a := range t.claimSet(claims...) {
+			if a.Claim == nil {
+				require.Equal(t, dataflow.RunPending, t.run(claims[i].RunID).State)
+				continue
+			}
+			require.Less(t, i, slots, "those that were asked for first")
+			taken[a.Claim.Run.Slot] = true
+			ends = append(ends, ending(a.Claim, dataflow.RunSuccess))
+		}
+		require.Len(t, taken, slots)
+		require.Len(t, ends, slots)
+		t.requireActivity(f, slots, 5-slots, 0)
+		for _, a := range t.endSet(ends...) {
+			require.NotNil(t, a.Run)
+		}
+		t.requireActivity(f, 0, 5-slots, 0)
+	}
+}
+
+// Two jobs of one run make one claim.
+func claimsOfOneRun(t *test) {
+	run := t.pending(t.flow("a").ID).ID
+	answers := t.claimSet(claimParams(run), claimParams(run))
+	t.requireClaimed(answers[0], run, 1)
+	require.Nil(t, answers[1].Claim)
+}
+
+// A run that may kill its worker is left to a claim of its own.
+func claimsOfSuspect(t *test) {
+	suspect, run := t.pending(t.flow("a").ID).ID, t.pending(t.flow("b").ID).ID
+	t.exec(fmt.Sprintf("update dataflow_run set rescues = 2 where id = %d", suspect))
+	claims := []*dataflow.RunClaimParams{claimParams(suspect), claimParams(run)}
+	for _, p := range claims {
+		p.Suspect = 2
+	}
+	answers := t.claimSet(claims...)
+	require.Equal(t, dataflow.ClaimAnswer{Busy: true}, answers[0])
+	t.requireClaimed(answers[1], run, 1)
+	require.Equal(t, dataflow.RunPending, t.run(suspect).State)
+	t.claim(suspect)
+}
+
+// The order of a flow's ticks holds within a set, whatever the order of the set. A run that lost
+// its worker goes first.
+func claimsInOrder(t *test) {
+	f := t.flow("a").ID
+	var claims []*dataflow.RunClaimParams
+	for hours := 1; hours <= 4; hours++ {
+		at := time.Now().Add(-time.Duration(hours) * time.Hour).Truncate(time.Hour)
+		claims = append(claims, claimParams(t.tick(f, at).ID))
+	}
+	lost := t.inProgress(f)
+	p := ending(lost, dataflow.RunPending)
+	p.Rescue = true
+	t.end(p)
+	claims = append(claims, claimParams(lost.Run.ID))
+	for _, first := range []int{4, 3, 2, 1, 0} {
+		var end *dataflow.RunEndParams
+		for i, a := range t.claimSet(claims...) {
+			require.Equal(t, i == first, a.Claim != nil, "%d before %d", i, first)
+			if a.Claim != nil {
+				end = ending(a.Claim, dataflow.RunSuccess)
+			}
+		}
+		require.NotNil(t, t.endSet(end)[0].Run)
+	}
+}
+
+// What another transaction has locked is answered as busy, at once, and the others are claimed.
+func claimsBusy(t *test) {
+	other := t.another()
+	locked, claimed, free := t.pending(t.flow("locked").ID).ID, t.flow("claimed").ID, t.pending(t.flow("free").ID).ID
+	first, second := t.pending(claimed).ID, t.pending(claimed).ID
+	var answers []dataflow.ClaimAnswer
+	claims := []*dataflow.RunClaimParams{claimParams(locked), claimParams(second), claimParams(free)}
+	outside := func() (err error) {
+		answers, err = other.RunClaimMany(t.Context(), claims)
+		return err
+	}
+	err := inTx(t.Context(), t.store, func(ctx context.Context, q dataflow.Queries) error {
+		_, err := q.RunCancel(ctx, &dataflow.RunCancelParams{RunID: locked})
+		require.NoError(t, err)
+		c, err := q.RunClaim(ctx, claimParams(first))
+		require.NoError(t, err)
+		require.NotNil(t, c)
+		require.NoError(t, outside())
+		return errUndo
+	})
+	require.ErrorIs(t, err, errUndo)
+	require.Equal(t, dataflow.ClaimAnswer{Busy: true}, answers[0])
+	require.Equal(t, dataflow.ClaimAnswer{Busy: true}, answers[1])
+	t.requireClaimed(answers[2], free, 1)
+	again := t.claimSet(claimParams(locked), claimParams(second))
+	t.requireClaimed(again[0], locked, 1)
+	t.requireClaimed(again[1], second, 1)
+}
+
+// Of two processes that claim the same runs at once, one gets each run. One that was in the
+// other's way is claimed by itself afterwards, as the executor does.
+func claimsRace(t *test) {
+	stores := []dataflow.Store{t.store, t.another()}
+	var flows []int64
+	for i := range 10 {
+		flows = append(flows, t.flow(fmt.Sprint("flow ", i)).ID)
+	}
+	for range t.rounds() {
+		claims := make([]*dataflow.RunClaimParams, len(flows))
+		for i, f := range flows {
+			claims[i] = claimParams(t.pending(f).ID)
+		}
+		got, errs := make([][]*dataflow.Claim, 4), make([]error, 4)
+		atOnce(4, func(n int) {
+			mine := slices.Clone(claims)
+			if n%2 == 1 {
+				slices.Reverse(mine)
+			}
+			got[n], errs[n] = claimAll(t.Context(), stores[n/2], mine)
+		})
+		require.NoError(t, errors.Join(errs...))
+		all := slices.Concat(got...)
+		require.Len(t, all, len(flows))
+		taken := make(map[int64]bool)
+		var ends []*dataflow.RunEndParams
+		for _, c := range all {
+			require.EqualValues(t, 1, c.Run.LeaseNumber)
+			taken[c.Run.ID] = true
+			ends = append(ends, ending(c, dataflow.RunSuccess))
+		}
+		require.Len(t, taken, len(flows))
+		for _, a := range t.endSet(ends...) {
+			require.NotNil(t, a.Run)
+		}
+	}
+}
+
+// claimAll claims runs together, and those by themselves that something was in the way of.
+func claimAll(ctx context.Context, s dataflow.Store, claims []*dataflow.RunClaimParams) (got []*dataflow.Claim, err error) {
+	answers, err := s.RunClaimMany(ctx, claims)
+	if err != nil {
+		return nil, err
+	}
+	for i, a := range answers {
+		if a.Busy {
+			err = inTx(ctx, s, func(ctx context.Context, q dataflow.Queries) (err error) {
+				a.Claim, err = q.RunClaim(ctx, claims[i])
+				return err
+			})
+			if err != nil && !errors.Is(err, dataflow.ErrAlreadyRunning) {
+				return nil, err
+			}
+		}
+		if a.Claim != nil && err == nil {
+			got = append(got, a.Claim)
+		}
+	}
+	return got, nil
+}
+
+// Each outcome is stored with its run and with its flow. Two runs of one flow count one after the
+// other.
+func endsEach(t *test) {
+	fails, works := t.tripping("fails", 3, time.Hour), t.flow("works").ID
+	t.fail(fails, "disk full")
+	var ends []*dataflow.RunEndParams
+	for range 2 {
+		ends = append(ends, failing(t.claimSlot(t.pending(fails).ID, 2), dataflow.RunFailed, "no space"))
+	}
+	ends = append(ends, ending(t.inProgress(works), dataflow.RunSuccess))
+	answers := t.endSet(ends...)
+	for i, a := range answers {
+		require.NotNil(t, a.Run)
+		require.Equal(t, i == 1, a.Run.Tripped, "the third failure trips the flow")
+		a.Run.Tripped = false
+		require.Equal(t, t.run(ends[i].RunID), a.Run)
+	}
+	require.Equal(t, 3, t.flowByID(fails).Failures)
+	require.NotNil(t, t.flowByID(fails).TrippedAt)
+	require.Equal(t, dataflow.RunSuccess, answers[2].Run.State)
+	require.Equal(t, answers[2].Run.ID, t.number(fmt.Sprintf("select last_success_run from dataflow_flow where id = %d", works)))
+}
+
+// An end whose claim has lost the run changes nothing, and does not harm the others.
+func endsLost(t *test) {
+	lost, held := t.inProgress(t.flow("a").ID), t.inProgress(t.flow("b").ID)
+	old := ending(lost, dataflow.RunSuccess)
+	old.LeaseNumber--
+	ended := ending(t.inProgress(t.flow("c").ID), dataflow.RunSuccess)
+	require.NotNil(t, t.endSet(ended)[0].Run)
+	t.unchanged(func() {
+		require.Equal(t, []dataflow.EndAnswer{{}, {}}, t.endSet(old, ended))
+	})
+	answers := t.endSet(old, ending(held, dataflow.RunSuccess), ended)
+	require.Equal(t, dataflow.EndAnswer{}, answers[0])
+	require.Equal(t, dataflow.RunSuccess, answers[1].Run.State)
+	require.Equal(t, dataflow.EndAnswer{}, answers[2])
+	require.Equal(t, dataflow.RunInProgress, t.run(lost.Run.ID).State)
+}
+
+// What another transaction has locked is answered as busy, at once, and the others are ended.
+func endsBusy(t *test) {
+	other := t.another()
+	flow, run, free := t.inProgress(t.flow("a").ID), t.inProgress(t.flow("b").ID), t.inProgress(t.flow("c").ID)
+	ends := []*dataflow.RunEndParams{ending(flow, dataflow.RunSuccess), ending(run, dataflow.RunSuccess), ending(free, dataflow.RunSuccess)}
+	var answers []dataflow.EndAnswer
+	outside := func() (err error) {
+		answers, err = other.RunEndMany(t.Context(), ends)
+		return err
+	}
+	err := inTx(t.Context(), t.store, func(ctx context.Context, q dataflow.Queries) error {
+		_, _, err := q.FlowLock(ctx, flow.Run.FlowID)
+		require.NoError(t, err)
+		_, err = q.RunCancel(ctx, &dataflow.RunCancelParams{RunID: run.Run.ID})
+		require.NoError(t, err)
+		return outside()
+	})
+	require.NoError(t, err)
+	require.Equal(t, dataflow.EndAnswer{Busy: true}, answers[0])
+	require.Equal(t, dataflow.EndAnswer{Busy: true}, answers[1])
+	require.Equal(t, t.run(free.Run.ID), answers[2].Run)
+	for _, a := range t.endSet(ends[:2]...) {
+		require.Equal(t, dataflow.RunSuccess, a.Run.State)
+	}
+}
+
+// The end of a run names the run to wake: the one that waits longest in its lane.
+func endsNext(t *test) {
+	f, g := t.flow("a").ID, t.flow("b").ID
+	waiting := func(flow int64, hours int, queue string) int64 {
+		return t.insert(dataflow.RunInsertParams{FlowID: flow, At: time.Now().Add(-time.Duration(hours) * time.Hour), Queue: queue}).ID
+	}
+	first, second := t.inProgress(f), t.inProgress(g)
+	waiting(f, 1, "etl")
+	next := waiting(f, 3, "etl")
+	waiting(f, -1, "etl")
+	waiting(f, 2, "etl")
+	waiting(g, 5, "")
+	answers := t.endSet(ending(second, dataflow.RunSuccess), ending(first, dataflow.RunSuccess))
+	require.Nil(t, answers[0].Next, "a run without a queue needs no job")
+	require.Equal(t, &dataflow.NextRun{ID: next, MaxAttempts: t.run(next).MaxAttempts}, answers[1].Next)
+}
+
+// Of many who end the same runs at once, one ends each run.
+func endsRace(t *test) {
+	stores := []dataflow.Store{t.store, t.another()}
+	var flows []int64
+	for i := range 5 {
+		flows = append(flows, t.flow(fmt.Sprint("flow ", i)).ID)
+	}
+	for round := range t.rounds() {
+		var ends []*dataflow.RunEndParams
+		for _, f := range flows {
+			ends = append(ends, failing(t.inProgress(f), dataflow.RunFailed, "disk full"))
+		}
+		var mu sync.Mutex // guards ended
+		ended := make(map[int64]int)
+		errs := make([]error, 4)
+		atOnce(4, func(n int) {
+			mine := slices.Clone(ends)
+			if n%2 == 1 {
+				slices.Reverse(mine)
+			}
+			answers, err := stores[n/2].RunEndMany(t.Context(), mine)
+			for i, a := range answers {
+				if a.Busy && err == nil {
+					err = inTx(t.Context(), stores[n/2], func(ctx context.Context, q dataflow.Queries) (err error) {
+						a.Run, err = q.RunEnd(ctx, mine[i])
+						return err
+					})
+				}
+				if a.Run != nil {
+					mu.Lock()
+					ended[a.Run.ID]++
+					mu.Unlock()
+				}
+			}
+			errs[n] = err
+		})
+		require.NoError(t, errors.Join(errs...))
+		for i, p := range ends {
+			require.Equal(t, 1, ended[p.RunID])
+			require.Equal(t, round+1, t.flowByID(flows[i]).Failures)
+		}
+	}
+}
