@@ -34,7 +34,7 @@ together: postgres ## Run two workers and every command on one PostgreSQL at onc
 	DATAFLOW_CLI_LONG=1 go test -race -gcflags=modernc.org/sqlite/lib=-race=false -v -count=1 -timeout 10m -run '^TestTogether$$' ./internal/cli
 
 .PHONY: versions
-versions: ## Run the tests of the Postgres driver and pgtable, and the quickstart, on PostgreSQL 13 to 18: about 10 minutes
+versions: ## Run the tests of the Postgres driver, pgtable and pgchange, and the quickstart, on PostgreSQL 13 to 18: about 10 minutes
 	scripts/versions.sh 13 14 15 16 17 18
 
 .PHONY: ruby

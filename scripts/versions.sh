@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests of the Postgres driver and of pgtable, and the quickstart twice, on each of the
+# Runs the tests of the Postgres driver, pgtable and pgchange, and the quickstart twice, on each of the
 # major versions of PostgreSQL that are given. With --short it leaves out the tests that wait
 # most.
 set -euo pipefail
@@ -46,6 +46,7 @@ for version in "$@"; do
 	bin=${said##*$'\n'}
 	say "testing on $("$bin/postgres" --version)"
 	env -u DATAFLOW_TEST_DATABASE_URL PATH="$bin:$PATH" go test -count=1 -parallel 8 -timeout 10m -skip "$skip" ./dataflowpgx ./connector/pgtable
+	(cd connector/pgchange && env -u DATAFLOW_TEST_DATABASE_URL PATH="$bin:$PATH" go test -count=1 -timeout 10m .)
 	quickstart
 	say "passed on PostgreSQL $version, after $SECONDS s"
 done

@@ -308,7 +308,7 @@ func TestDocs_BlocksAreCode(t *testing.T) {
 		text, err := os.ReadFile(doc)
 		require.NoError(t, err)
 		for _, block := range regexp.MustCompile("(?s)```(\\w*)\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
-			require.Contains(t, []string{"go", "text", "sh"}, block[1], doc)
+			require.Contains(t, []string{"go", "text", "sh", "csv"}, block[1], doc)
 			if block[1] == "go" {
 				require.Contains(t, code, flatten(block[2]), "this block of %s is not in the code:\n%s", doc, block[2])
 			}

@@ -1,0 +1,162 @@
+package pgchange_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/pgchange"
+)
+
+type key1 struct{ ID int64 }
+
+func one(pgchange.Position) bool { return true }
+
+// What cannot be followed is refused by name, before a slot is made.
+func TestStream_Refuses(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	pool := s.create("source", itemTable,
+		`create table nokey (id bigint)`, `create table full_key (id bigint)`, `alter table full_key replica identity full`, `create table nothing (id bigint primary key)`, `alter table nothing replica identity nothing`,
+		`create table made (id bigint primary key, name text generated always as ('x') stored, big text)`,
+		`create table parted (id bigint primary key, name text not null, big text) partition by range (id)`, `create table parted1 partition of parted for values from (0) to (10)`,
+		`create publication p for table item, nokey, full_key, nothing, made`, `create publication leaves for table parted`, `create publication empty`)
+	for _, tt := range []struct {
+		options pgchange.Options
+		want    string
+	}{
+		{pgchange.Options{Publication: "q", Tables: []string{"item"}}, `there is no publication "q" in this database: create publication "q" for table`},
+		{pgchange.Options{Publication: "empty"}, `publication "empty" has no tables: alter publication "empty" add table`},
+		{pgchange.Options{Publication: "p", Tables: []string{"absent"}}, `there is no table absent`},
+		{pgchange.Options{Publication: "leaves", Tables: []string{"item"}}, `table public.item is not part of publication "leaves": alter publication "leaves" add table public.item`},
+		{pgchange.Options{Publication: "leaves", Tables: []string{"parted"}}, `alter publication "leaves" set (publish_via_partition_root = true)`},
+		{pgchange.Options{Publication: "p", Tables: []string{"made"}}, `table public.made has no column ["name"] that publication "p" sends`},
+	} {
+		tt.options.Slot = "s"
+		err := follow(t, pgchange.Stream[item1](pool, tt.options), nil).fails()
+		require.ErrorContains(t, err, tt.want)
+		require.True(t, dataflow.IsPermanent(err), tt.want)
+	}
+	for table, want := range map[string]string{
+		"nokey": "table public.nokey has no replica identity", "nothing": "alter table public.nothing replica identity full", "full_key": "table public.full_key has no primary key, in whose order the first load reads: add one, or set Options.OnlyChanges",
+	} {
+		err := follow(t, pgchange.Stream[key1](pool, pgchange.Options{Publication: "p", Slot: "s", Tables: []string{table}}), nil).fails()
+		require.ErrorContains(t, err, want)
+		require.True(t, dataflow.IsPermanent(err), want)
+	}
+	require.Empty(t, rows(t, pool, `select 1 from pg_replication_slots`))
+}
+
+func TestStream_Validate(t *testing.T) {
+	t.Parallel()
+	err := pgchange.Stream[int](nil, pgchange.Options{Slot: "A-b", Tables: []string{"a", "a"}, ChunkSize: -1}).(dataflow.Validator).Validate()
+	for _, want := range []string{"pool", "Options.Publication", `"A-b" is not the name of a slot`, "Options.Tables", "Options.ChunkSize", "int is not a struct"} {
+		require.ErrorContains(t, err, want)
+	}
+}
+
+// A table with replica identity full can be followed, and large values are never absent.
+func TestStream_IdentityFull(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	pool := s.create("source", `create table item (id bigint, name text not null, big text)`, `alter table item alter big set storage external, replica identity full`, `create publication p for table item`)
+	f := follow(t, pgchange.Stream[item1](pool, pgchange.Options{Publication: "p", Slot: "s", OnlyChanges: true}), nil)
+	f.mark(one)
+	exec(t, pool, `insert into item values (1, 'a', repeat('x', 9000))`, `update item set name = 'b'`, `delete from item`)
+	items := f.next(3)
+	require.Equal(t, []string{"insert new 1 a .", "update old 1 a new 1 b .", "delete old 1 b new 0  ."}, texts(items))
+	require.Len(t, *items[1].Value.New.Big, 9000)
+	require.Len(t, *items[2].Value.Old.Big, 9000)
+	require.Nil(t, items[0].Value.Identity)
+}
+
+// A slot that somebody else has moved, dropped, invalidated or made anew has lost changes. The
+// error says what to do.
+func TestStream_SlotLost(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, "max_slot_wal_keep_size = '1MB'")
+	pool := s.create("source", itemTable, `create publication p for table item`)
+	options := pgchange.Options{Publication: "p", Slot: "s", Tables: []string{"item"}, OnlyChanges: true}
+	source := pgchange.Stream[item1](pool, options)
+	f := follow(t, source, nil)
+	at := f.mark(one)
+	f.stop()
+	fails := func(from *pgchange.Position, want string) {
+		t.Helper()
+		err := follow(t, pgchange.Stream[item1](pool, options), from).fails()
+		require.ErrorContains(t, err, want)
+		require.ErrorContains(t, err, "Begin anew: drop the slot if it exists (select pg_drop_replication_slot('s'))")
+		require.True(t, dataflow.IsPermanent(err))
+	}
+	other := at
+	other.System = "17"
+	fails(&other, "the cursor is of another server (system 17, not ")
+	other = at
+	other.LSN += 1 << 40
+	fails(&other, "is after the end of the server's log")
+	other = at
+	other.Timeline = 7
+	fails(&other, "the cursor is of timeline 7")
+
+	idle := func() {
+		t.Helper()
+		require.Eventually(t, func() bool { return len(rows(t, pool, `select 1 from pg_replication_slots where active`)) == 0 }, patience, 10*time.Millisecond)
+	}
+	idle()
+	exec(t, pool, `insert into item values (1, 'lost')`, `select pg_replication_slot_advance('s', pg_current_wal_lsn())`)
+	fails(&at, "it has confirmed")
+	idle()
+	exec(t, pool, `select pg_drop_replication_slot('s')`)
+	fails(&at, "it is gone")
+	exec(t, pool, `insert into item values (2, 'lost')`, `select pg_create_logical_replication_slot('s', 'pgoutput')`)
+	fails(&at, "it has confirmed")
+
+	idle()
+	exec(t, pool, `create table big (t text)`, `alter table big alter t set storage external`)
+	for range 5 {
+		exec(t, pool, `insert into big select repeat('x', 1000000) from generate_series(1, 20)`, `select pg_switch_wal()`, `checkpoint`)
+	}
+	require.Equal(t, []string{"lost"}, rows(t, pool, `select wal_status from pg_replication_slots`))
+	fails(nil, "Postgres has invalidated it")
+}
+
+// A slot in use by somebody else is an error that says by whom, and that may go away. A slot in
+// use by a worker of the same flow, which has stalled, is taken over.
+func TestStream_SlotTaken(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	pool := s.create("source", itemTable, `create publication p for table item`)
+	options := pgchange.Options{Publication: "p", Slot: "s", Tables: []string{"item"}, OnlyChanges: true}
+	stalled := follow(t, pgchange.Stream[item1](pool, options), nil)
+	at := stalled.mark(one)
+	next := follow(t, pgchange.Stream[item1](pool, options), &at)
+	exec(t, pool, `insert into item values (1, 'a')`)
+	require.Equal(t, []string{"insert new 1 a ."}, texts(next.next(1)))
+	require.ErrorContains(t, stalled.fails(), "57P01")
+	next.stop()
+
+	config, err := pgx.ParseConfig(s.url("source"))
+	require.NoError(t, err)
+	config.RuntimeParams["replication"], config.RuntimeParams["application_name"] = "database", "somebody"
+	other, err := pgconn.ConnectConfig(t.Context(), &config.Config)
+	require.NoError(t, err)
+	defer other.Close(t.Context()) //nolint:errcheck // the server ends anyway
+	require.NoError(t, pglogrepl.StartReplication(t.Context(), other, "s", 0, pglogrepl.StartReplicationOptions{PluginArgs: []string{"proto_version '1'", "publication_names 'p'"}}))
+	err = follow(t, pgchange.Stream[item1](pool, options), &at).fails()
+	require.ErrorContains(t, err, `slot "s" is in use by process`)
+	require.ErrorContains(t, err, `(application "somebody", from this machine): a slot is for one flow`)
+	require.False(t, dataflow.IsPermanent(err))
+}
+
+func TestStream_WalLevel(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, "wal_level = replica")
+	pool := s.create("source", itemTable, `create publication p for table item`)
+	err := follow(t, pgchange.Stream[item1](pool, pgchange.Options{Publication: "p", Slot: "s"}), nil).fails()
+	require.ErrorContains(t, err, `wal_level is "replica": alter system set wal_level = logical, and restart the server`)
+}

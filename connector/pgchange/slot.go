@@ -1,0 +1,271 @@
+package pgchange
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
+)
+
+const (
+	slotPatience = 10 * time.Second // for another process to leave the slot
+	slotStale    = 2 * time.Second  // after which a stalled worker of ours is ended
+	slotAgain    = 100 * time.Millisecond
+)
+
+// settings make the text of values the same in every session.
+func settings(params map[string]string, name string) {
+	params["application_name"] = name
+	params["datestyle"], params["intervalstyle"], params["timezone"] = "ISO", "postgres", "UTC"
+	params["extra_float_digits"], params["bytea_output"], params["client_encoding"] = "3", "hex", "UTF8"
+}
+
+// application is the name of a connection that holds the slot.
+func (s *stream) application() string { return clip("dataflow "+s.options.Slot, 63) }
+
+func clip(text string, n int) string { return text[:min(len(text), n)] }
+
+// config returns the settings of the pool for a connection of the stream's own.
+func (s *stream) config(ctx context.Context) (*pgx.ConnConfig, error) {
+	pool := s.pool.Config()
+	c := pool.ConnConfig.Copy()
+	if pool.BeforeConnect != nil {
+		if err := pool.BeforeConnect(ctx, c); err != nil {
+			return nil, err
+		}
+	}
+	if c.RuntimeParams == nil {
+		c.RuntimeParams = make(map[string]string)
+	}
+	return c, nil
+}
+
+// control connects for queries beside the stream.
+func (s *stream) control(ctx context.Context) (*pgx.Conn, error) {
+	c, err := s.config(ctx)
+	if err != nil {
+		return nil, err
+	}
+	settings(c.RuntimeParams, clip("dataflow load "+s.options.Slot, 63))
+	c.RuntimeParams["synchronous_commit"] = "local" // a watermark must reach the log at once, and no standby
+	return pgx.ConnectConfig(ctx, c)
+}
+
+// replication connects for replication.
+func (s *stream) replication(ctx context.Context) (*pgconn.PgConn, error) {
+	c, err := s.config(ctx)
+	if err != nil {
+		return nil, err
+	}
+	settings(c.RuntimeParams, s.application())
+	c.RuntimeParams["replication"] = "database"
+	for _, name := range []string{"default_transaction_read_only", "statement_timeout", "idle_in_transaction_session_timeout"} {
+		delete(c.RuntimeParams, name)
+	}
+	conn, err := pgconn.ConnectConfig(ctx, &c.Config)
+	if err != nil {
+		return nil, fmt.Errorf("connect for replication (the role needs the attribute replication, pg_hba.conf must allow it, and a pooler is in the way): %w", err)
+	}
+	return conn, nil
+}
+
+// slotQuery reads a slot. Its columns differ between versions.
+const slotQuery = `
+select coalesce(s.plugin, ''), coalesce(s.database, ''), coalesce(s.confirmed_flush_lsn::text, '0/0'), coalesce(to_jsonb(s) ->> 'wal_status', ''), coalesce(to_jsonb(s) ->> 'invalidation_reason', ''), current_database()::text
+from pg_catalog.pg_replication_slots s where s.slot_name = $1`
+
+// ensureSlot returns the position that the slot has confirmed. It creates the slot for a first
+// read.
+func (s *stream) ensureSlot(ctx context.Context, conn *pgx.Conn, resumed bool) (LSN, error) {
+	var plugin, database, confirmed, status, reason, here string
+	err := conn.QueryRow(ctx, slotQuery, s.options.Slot).Scan(&plugin, &database, &confirmed, &status, &reason, &here)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows) && resumed:
+		return 0, s.lost("it is gone: somebody has dropped it, or the server is another one, such as a promoted standby without the slot")
+	case errors.Is(err, pgx.ErrNoRows):
+		return s.createSlot(ctx, conn)
+	case err != nil:
+		return 0, fmt.Errorf("look up slot %q: %w", s.options.Slot, err)
+	case plugin != "pgoutput":
+		return 0, dataflow.Permanent(fmt.Errorf("slot %q exists and is not for pgoutput, but %q: name another one", s.options.Slot, plugin))
+	case database != here:
+		return 0, dataflow.Permanent(fmt.Errorf("slot %q exists and is for database %q, not %q: name another one", s.options.Slot, database, here))
+	case status == "lost" || reason != "":
+		if reason == "" {
+			reason = "max_slot_wal_keep_size was too small"
+		}
+		return 0, s.lost("Postgres has invalidated it (" + reason + ")")
+	}
+	at, err := pglogrepl.ParseLSN(confirmed)
+	return LSN(at), err
+}
+
+// lost is the error of a slot that has not all changes any more.
+func (s *stream) lost(why string) error {
+	return dataflow.Permanent(fmt.Errorf("slot %q: %s. Changes are lost, so that the target cannot follow any more. "+
+		"Begin anew: drop the slot if it exists (select pg_drop_replication_slot('%[1]s')), empty the target, and begin at the beginning: dataflow cursor set FLOW --beginning, or a new name for the flow", s.options.Slot, why))
+}
+
+func (s *stream) createSlot(ctx context.Context, conn *pgx.Conn) (LSN, error) {
+	var level string
+	if err := conn.QueryRow(ctx, "show wal_level").Scan(&level); err != nil {
+		return 0, fmt.Errorf("look up wal_level: %w", err)
+	}
+	if level != "logical" {
+		return 0, dataflow.Permanent(fmt.Errorf("wal_level is %q: alter system set wal_level = logical, and restart the server", level))
+	}
+	create := "select lsn::text from pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput')"
+	if s.options.Failover {
+		create = "select lsn::text from pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput', failover => true)"
+	}
+	var text string
+	err := conn.QueryRow(ctx, create, s.options.Slot).Scan(&text) // waits until transactions that write have ended
+	switch {
+	case sqlstate.Has(err, "53400"):
+		return 0, dataflow.Permanent(fmt.Errorf("create slot %q: all slots are in use: alter system set max_replication_slots to a greater number, and restart the server: %w", s.options.Slot, err))
+	case s.options.Failover && sqlstate.Has(err, "42883"):
+		return 0, dataflow.Permanent(fmt.Errorf("create slot %q: Options.Failover needs Postgres 17 or later: %w", s.options.Slot, err))
+	case err != nil:
+		return 0, fmt.Errorf("create slot %q: %w", s.options.Slot, err)
+	}
+	at, err := pglogrepl.ParseLSN(text)
+	return LSN(at), err
+}
+
+// checkServer returns an error if a position is not one of this server's log.
+func (s *stream) checkServer(ctx context.Context, conn *pgconn.PgConn, from *Position, resumed bool) error {
+	is, err := pglogrepl.IdentifySystem(ctx, conn)
+	if err != nil {
+		return fmt.Errorf("identify the server: %w", err)
+	}
+	switch {
+	case from.System != "" && from.System != is.SystemID:
+		return s.lost(fmt.Sprintf("the cursor is of another server (system %s, not %s)", from.System, is.SystemID))
+	case resumed && from.LSN > LSN(is.XLogPos):
+		return s.lost(fmt.Sprintf("the cursor %s is after the end of the server's log, %s: the server was restored from a backup, or is a standby that had lagged", from.LSN, is.XLogPos))
+	case from.Timeline != 0 && from.Timeline != is.Timeline:
+		if err := s.checkTimeline(ctx, conn, from, is.Timeline); err != nil {
+			return err
+		}
+	}
+	from.System, from.Timeline = is.SystemID, is.Timeline
+	return nil
+}
+
+// checkTimeline returns an error if the server left the cursor's timeline before the cursor.
+func (s *stream) checkTimeline(ctx context.Context, conn *pgconn.PgConn, from *Position, now int32) error {
+	if now < from.Timeline || now == 1 { // which has no history
+		return s.lost(fmt.Sprintf("the cursor is of timeline %d, from which the server's timeline %d does not come", from.Timeline, now))
+	}
+	history, err := pglogrepl.TimelineHistory(ctx, conn, now)
+	if err != nil {
+		return fmt.Errorf("read the history of timeline %d: %w", now, err)
+	}
+	for line := range strings.Lines(string(history.Content)) {
+		var timeline int32
+		var left string
+		if n, _ := fmt.Sscan(line, &timeline, &left); n < 2 || timeline != from.Timeline {
+			continue
+		}
+		at, err := pglogrepl.ParseLSN(left)
+		if err == nil && from.LSN <= LSN(at) {
+			return nil
+		}
+		return s.lost(fmt.Sprintf("the server left timeline %d at %s, before the cursor %s: it was a standby that had lagged", timeline, left, from.LSN))
+	}
+	return s.lost(fmt.Sprintf("the cursor is of timeline %d, from which the server's timeline %d does not come", from.Timeline, now))
+}
+
+// start begins to stream from a position. If another connection uses the slot, it waits a
+// moment, and ends a worker of this flow that has stalled.
+func (s *stream) start(ctx context.Context, conn *pgconn.PgConn, control *pgx.Conn, from LSN) error {
+	began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
+	args := []string{"proto_version '1'", "publication_names " + literal(pgx.Identifier{s.options.Publication}.Sanitize())}
+	for {
+		err := pglogrepl.StartReplication(ctx, conn, `"`+s.options.Slot+`"`, pglogrepl.LSN(from), pglogrepl.StartReplicationOptions{PluginArgs: args})
+		if !sqlstate.Has(err, "55006") {
+			return s.startError(err)
+		}
+		if err := untilReady(ctx, conn); err != nil {
+			return err
+		}
+		holder, err := s.holder(ctx, control, time.Since(began) > slotStale)
+		if err != nil {
+			return err
+		}
+		if time.Since(began) > slotPatience {
+			return dataflow.Transient(fmt.Errorf("slot %q is in use by %s: a slot is for one flow: give this flow another one, or end that connection (select pg_terminate_backend(…))", s.options.Slot, holder))
+		}
+		t := time.NewTimer(slotAgain)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		}
+	}
+}
+
+// untilReady reads until the server takes the next command.
+func untilReady(ctx context.Context, conn *pgconn.PgConn) error {
+	for {
+		message, err := conn.ReceiveMessage(ctx)
+		if err != nil {
+			return err
+		}
+		if _, ready := message.(*pgproto3.ReadyForQuery); ready {
+			return nil
+		}
+	}
+}
+
+func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
+
+func (s *stream) startError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case sqlstate.Has(err, "55000"):
+		return s.lost("Postgres has invalidated it: " + err.Error())
+	default:
+		return fmt.Errorf("start to read slot %q: %w", s.options.Slot, err)
+	}
+}
+
+// holderQuery reads which connection uses a slot. Another role's is hidden without
+// pg_read_all_stats.
+const holderQuery = `
+select s.active_pid, coalesce(a.application_name, ''), coalesce(host(a.client_addr), 'this machine'), coalesce(a.usename = current_user, false)
+from pg_catalog.pg_replication_slots s left join pg_catalog.pg_stat_activity a on a.pid = s.active_pid
+where s.slot_name = $1 and s.active_pid is not null`
+
+// holder says who uses the slot. If stale, it ends the connection of a worker of this flow,
+// whose run this process has.
+func (s *stream) holder(ctx context.Context, control *pgx.Conn, stale bool) (string, error) {
+	var pid int32
+	var name, address string
+	var own bool
+	err := control.QueryRow(ctx, holderQuery, s.options.Slot).Scan(&pid, &name, &address, &own)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return "a process that has just left", nil
+	case err != nil:
+		return "", fmt.Errorf("look up who uses slot %q: %w", s.options.Slot, err)
+	}
+	if stale && own && name == s.application() {
+		s.tell(ctx, fmt.Sprintf("process %d of the server still reads slot %q for a worker that has lost this run: ending it", pid, s.options.Slot))
+		if _, err := control.Exec(ctx, "select pg_catalog.pg_terminate_backend($1)", pid); err != nil {
+			return "", fmt.Errorf("end process %d, which uses slot %q: %w", pid, s.options.Slot, err)
+		}
+	}
+	return fmt.Sprintf("process %d of the server (application %q, from %s)", pid, name, address), nil
+}

@@ -1,0 +1,140 @@
+package pgchange
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// table is a table whose changes are read.
+type table struct {
+	name     string // schema.table, as Change.Table
+	sql      string
+	kind     string   // "r", or "p" for a partitioned table
+	identity string   // relreplident: "d", "i", "f" or "n"
+	key      []string // the columns of the replica identity, or of the primary key
+	columns  []string // those that are published
+	filter   string   // of its rows, as SQL; "" for none
+}
+
+// publicationQuery asks what a publication sends.
+const publicationQuery = `select pubupdate or pubdelete, pubinsert and pubupdate and pubdelete and pubtruncate from pg_catalog.pg_publication where pubname = $1`
+
+// tablesQuery lists the tables of a publication. Postgres 15 has lists of columns and filters
+// of rows, and Postgres 18 sends generated columns where the list says so.
+const tablesQuery = `
+select n.nspname || '.' || c.relname, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname), c.relkind::text, c.relreplident::text,
+	coalesce((select array_agg(a.attname::text order by k.place) from pg_catalog.pg_index i
+		cross join lateral unnest(i.indkey) with ordinality as k (attnum, place)
+		join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
+		where i.indrelid = c.oid and k.place <= i.indnkeyatts
+			and case c.relreplident when 'i' then i.indisreplident else i.indisprimary end), '{}'),
+	(select array_agg(a.attname::text order by a.attnum) from pg_catalog.pg_attribute a
+		where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+			and (to_jsonb(p) ->> 'attnames' is null or to_jsonb(p) -> 'attnames' ? a.attname::text)
+			and (a.attgenerated = '' or pg_catalog.current_setting('server_version_num')::integer >= 180000)),
+	coalesce(to_jsonb(p) ->> 'rowfilter', '')
+from pg_catalog.pg_publication_tables p
+join pg_catalog.pg_namespace n on n.nspname = p.schemaname
+join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = p.tablename
+where p.pubname = $1
+order by 1`
+
+// resolveQuery finds a table by its name.
+const resolveQuery = `
+select n.nspname || '.' || c.relname, c.relkind::text
+from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.oid = to_regclass($1)`
+
+// lookUp looks up the tables to read.
+func (s *stream) lookUp(ctx context.Context, conn *pgx.Conn) ([]*table, error) {
+	var changes, everything bool
+	err := conn.QueryRow(ctx, publicationQuery, s.options.Publication).Scan(&changes, &everything)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, dataflow.Permanent(fmt.Errorf("there is no publication %q in this database: create publication %s for table …", s.options.Publication, pgx.Identifier{s.options.Publication}.Sanitize()))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up publication %q: %w", s.options.Publication, err)
+	}
+	rows, err := conn.Query(ctx, tablesQuery, s.options.Publication)
+	if err != nil {
+		return nil, fmt.Errorf("look up the tables of publication %q: %w", s.options.Publication, err)
+	}
+	published, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*table, error) {
+		t := &table{}
+		return t, row.Scan(&t.name, &t.sql, &t.kind, &t.identity, &t.key, &t.columns, &t.filter)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up the tables of publication %q: %w", s.options.Publication, err)
+	}
+	if !everything {
+		s.tell(ctx, fmt.Sprintf("publication %q does not publish all of insert, update, delete and truncate: what it leaves out is not read", s.options.Publication))
+	}
+	tables, err := s.choose(ctx, conn, published)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range tables {
+		if err := s.check(t, changes); err != nil {
+			return nil, dataflow.Permanent(err)
+		}
+	}
+	return tables, nil
+}
+
+// choose returns the tables of the publication that the options name.
+func (s *stream) choose(ctx context.Context, conn *pgx.Conn, published []*table) ([]*table, error) {
+	if len(s.options.Tables) == 0 {
+		if len(published) == 0 {
+			return nil, dataflow.Permanent(fmt.Errorf("publication %q has no tables: alter publication %s add table …", s.options.Publication, pgx.Identifier{s.options.Publication}.Sanitize()))
+		}
+		return published, nil
+	}
+	var tables []*table
+	for _, given := range s.options.Tables {
+		var name, kind string
+		err := conn.QueryRow(ctx, resolveQuery, quoted(given)).Scan(&name, &kind)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil, dataflow.Permanent(fmt.Errorf("there is no table %s in this database, or the search path does not lead to it: qualify it with its schema", given))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look up table %s: %w", given, err)
+		}
+		at := slices.IndexFunc(published, func(t *table) bool { return t.name == name })
+		switch {
+		case at >= 0:
+			tables = append(tables, published[at])
+		case kind == "p":
+			return nil, dataflow.Permanent(fmt.Errorf("publication %q does not send the changes of the partitioned table %s by its root: alter publication %[3]s set (publish_via_partition_root = true), and alter publication %[3]s add table %[2]s if it is not part of it", s.options.Publication, name, pgx.Identifier{s.options.Publication}.Sanitize()))
+		default:
+			return nil, dataflow.Permanent(fmt.Errorf("table %s is not part of publication %q: alter publication %s add table %s", name, s.options.Publication, pgx.Identifier{s.options.Publication}.Sanitize(), name))
+		}
+	}
+	return tables, nil
+}
+
+// quoted returns a table's name as SQL. What is in quotes stays as it is.
+func quoted(name string) string {
+	if strings.Contains(name, `"`) {
+		return name
+	}
+	return pgx.Identifier(strings.Split(name, ".")).Sanitize()
+}
+
+// check returns an error if a table's changes cannot be read.
+func (s *stream) check(t *table, changes bool) error {
+	switch {
+	case changes && (t.identity == "n" || t.identity != "f" && len(t.key) == 0):
+		return fmt.Errorf("table %s has no replica identity, so that Postgres cannot say which row an update or a delete was of, and refuses these: "+
+			"add a primary key (with replica identity default), or alter table %[1]s replica identity using index … (a unique index of columns that are not null), or alter table %[1]s replica identity full (slow for large tables)", t.name)
+	case !s.options.OnlyChanges && len(t.key) == 0:
+		return fmt.Errorf("table %s has no primary key, in whose order the first load reads: add one, or set Options.OnlyChanges", t.name)
+	default:
+		return nil
+	}
+}
