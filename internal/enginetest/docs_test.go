@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -304,11 +305,12 @@ func TestDocs_BlocksAreCode(t *testing.T) {
 		require.NotEmpty(t, found, pattern)
 		docs = append(docs, found...)
 	}
+	docs = slices.DeleteFunc(docs, func(doc string) bool { return strings.HasSuffix(doc, "/getting-started.md") }) // internal/cli follows it
 	for _, doc := range docs {
 		text, err := os.ReadFile(doc)
 		require.NoError(t, err)
 		for _, block := range regexp.MustCompile("(?s)```(\\w*)\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
-			require.Contains(t, []string{"go", "text", "sh", "csv"}, block[1], doc)
+			require.Contains(t, []string{"go", "text", "sh"}, block[1], doc)
 			if block[1] == "go" {
 				require.Contains(t, code, flatten(block[2]), "this block of %s is not in the code:\n%s", doc, block[2])
 			}
