@@ -33,6 +33,8 @@ import "strings"
 // The claim clears the unique key, so that another run can wait while this one is worked.
 // Moving the sequence number of the checkpoint fences off the flow's previous worker: its
 // next checkpoint finds no row. The run is locked before the checkpoint.
+//
+//nolint:gochecknoglobals // nothing changes it
 var sqlClaim = `
 with item as materialized (
 	select *, 'pending' as state
@@ -205,6 +207,8 @@ returning f.tripped_at is not null`
 
 // Ends many runs, at most one of each flow. A run is answered as busy, and is left as it is,
 // if another transaction has locked it or its flow. So this waits for nobody.
+//
+//nolint:gochecknoglobals // nothing changes it
 var sqlEndMany = `
 with item as materialized (
 	select *, 'in_progress' as was from unnest((select $1::bigint[]), (select $2::bigint[]), (select $3::text[]), (select $4::bigint[]),

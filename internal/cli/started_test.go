@@ -23,7 +23,7 @@ var fileName = regexp.MustCompile("`([a-z_]+\\.(?:go|csv))`")
 // TestGettingStarted follows docs/getting-started.md: it writes the files that the page shows, and
 // runs its commands. -update records their output again. Without -update, the test compares what
 // does not depend on the time.
-func TestGettingStarted(t *testing.T) {
+func TestGettingStarted(t *testing.T) { //nolint:paralleltest // with -update, it writes the page
 	if !*update {
 		t.Parallel()
 	}

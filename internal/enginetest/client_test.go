@@ -320,7 +320,10 @@ func TestUseRiver_Schema(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Postgres(t)
 	for _, c := range []struct{ ours, rivers, want string }{
-		{"", "", ""}, {"app", "", ""}, {"", "jobs", ""}, {"app", "app", ""},
+		{"", "", ""},
+		{"app", "", ""},
+		{"", "jobs", ""},
+		{"app", "app", ""},
 		{"app", "jobs", `its schema is "jobs", and this client's is "app": give both the same Schema`},
 	} {
 		client, err := dataflow.NewClient(dataflowpgx.New(pool), &dataflow.Config{Schema: c.ours})
