@@ -1,6 +1,7 @@
 package csvfile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"iter"
 	"log/slog"
 	"reflect"
+	"slices"
+	"strings"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/files"
@@ -90,6 +93,12 @@ func (s *source[T]) records(ctx context.Context, f *file, recs *records, yield f
 	if err != nil {
 		return false, err
 	}
+	keyAt := -1
+	if s.opts.Key != "" {
+		if keyAt = slices.Index(f.header, s.opts.Key); keyAt < 0 {
+			return false, f.permanent("Options.Key: the header has no column %q. The columns are %s", s.opts.Key, quoted(f.header))
+		}
+	}
 	for n := 1; ; n++ {
 		cells, err := recs.next()
 		if errors.Is(err, io.EOF) {
@@ -97,8 +106,11 @@ func (s *source[T]) records(ctx context.Context, f *file, recs *records, yield f
 		}
 		item := dataflow.Item[T, Cursor]{Cursor: recs.at, Resume: true}
 		if err == nil {
+			if keyAt >= 0 && keyAt < len(cells) {
+				item.Key = strings.Clone(cells[keyAt])
+			}
 			if err = dec.decode(cells); err != nil {
-				err = &dataflow.RecordError{Key: recs.at.String(), Raw: f.raw(cells), Err: err}
+				err = &dataflow.RecordError{Key: cmp.Or(item.Key, recs.at.String()), Raw: f.raw(cells), Err: err}
 			} else {
 				item.Value = *row
 			}

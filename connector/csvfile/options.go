@@ -17,6 +17,12 @@ const defaultMaxRecordBytes = 16 << 20
 
 // Options are the optional settings of [Open]. The zero value is ready to use.
 type Options struct {
+	// Key is the name of the column that names each record, such as "id". Dead letters have the
+	// name. A record of a later batch with the same name resolves the dead letter when it is
+	// written, so that no replay puts the earlier record over the later one. Empty, and an empty
+	// cell, mean the record's place in the file.
+	Key string
+
 	// Comma separates the cells of a record. 0 means a comma, unless the first line of the
 	// file names another character, such as "sep=;". An Options value with another Comma
 	// than such a line is an error.

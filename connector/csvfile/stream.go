@@ -1,6 +1,7 @@
 package csvfile
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"iter"
@@ -40,7 +41,7 @@ func (s stream[T]) Read(ctx context.Context, _ dataflow.Request[dataflow.NoCurso
 		for item, err := range s.source.Read(ctx, dataflow.Request[Cursor]{}) {
 			streamed := dataflow.Item[T, dataflow.NoCursor]{Value: item.Value}
 			if item.Resume { // true for every record, good or bad
-				streamed.Key = item.Cursor.String()
+				streamed.Key = cmp.Or(item.Key, item.Cursor.String())
 			}
 			if !yield(streamed, err) {
 				return

@@ -1,6 +1,7 @@
 package jsonl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,9 +79,9 @@ func (s *source[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.S
 			if l.unreadable != nil {
 				return yield(dataflow.Item[T, Cursor]{}, files.Unreadable(l.at.File, l.unreadable))
 			}
-			item := dataflow.Item[T, Cursor]{Cursor: l.at, Resume: true}
+			item := dataflow.Item[T, Cursor]{Key: s.key(l), Cursor: l.at, Resume: true}
 			if err := s.decode(dec, l); err != nil {
-				return yield(item, &dataflow.RecordError{Key: l.at.String(), Raw: jsonrow.Raw(l.text), Err: fmt.Errorf("at byte %d: %w", l.start, err)})
+				return yield(item, &dataflow.RecordError{Key: cmp.Or(item.Key, l.at.String()), Raw: jsonrow.Raw(l.text), Err: fmt.Errorf("at byte %d: %w", l.start, err)})
 			}
 			item.Value = dec.Value()
 			return yield(item, nil)
@@ -94,6 +95,14 @@ func (s *source[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.S
 // ParseRecord implements [dataflow.RecordParser].
 func (s *source[T]) ParseRecord(_ context.Context, r dataflow.RawRecord) (T, error) {
 	return jsonrow.Parse[T](r.Raw, r.Edited, s.opts.Strict)
+}
+
+// key returns the name of a line's record, or "" if it has none.
+func (s *source[T]) key(l line) string {
+	if s.opts.Key == "" || l.tooLong {
+		return ""
+	}
+	return jsonrow.Text(l.text, s.opts.Key)
 }
 
 func (s *source[T]) decode(dec *jsonrow.Decoder[T], l line) error {
@@ -120,7 +129,7 @@ func (s stream[T]) Read(ctx context.Context, _ dataflow.Request[dataflow.NoCurso
 		for item, err := range s.source.Read(ctx, dataflow.Request[Cursor]{}) {
 			streamed := dataflow.Item[T, dataflow.NoCursor]{Value: item.Value}
 			if item.Resume { // true for every record, good or bad
-				streamed.Key = item.Cursor.String()
+				streamed.Key = cmp.Or(item.Key, item.Cursor.String())
 			}
 			if !yield(streamed, err) {
 				return

@@ -17,3 +17,21 @@ func Parse[T any](raw json.RawMessage, edited, strict bool) (T, error) {
 	}
 	return dec.Value(), err
 }
+
+// Text returns a field of an object as text: a string without its quotes, anything else as it is
+// written. It returns "" if there is no such field, or if it is null.
+func Text(object []byte, field string) string {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(object, &fields) != nil {
+		return ""
+	}
+	var text *string
+	switch value := fields[field]; {
+	case json.Unmarshal(value, &text) != nil:
+		return string(value)
+	case text == nil:
+		return ""
+	default:
+		return *text
+	}
+}
