@@ -231,8 +231,8 @@ type Queries interface {
 	// DeadLetterClose closes the open dead letters of a flow that the parameters choose,
 	// and returns how many there were. They are not tried again.
 	DeadLetterClose(ctx context.Context, p *DeadLetterCloseParams) (int64, error)
-	// DeadLetterRecords returns the keys of a flow's open dead letters that have an
-	// Identity above after, in the order of the identities.
+	// DeadLetterRecords returns the identities of a flow's open dead letters that are above
+	// after, in their order.
 	DeadLetterRecords(ctx context.Context, flowID int64, after string, limit int) ([]string, error)
 
 	// DeadLetterHeld returns the dead letters of a flow that are to be tried again, with

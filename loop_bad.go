@@ -48,16 +48,19 @@ func (w *batchWriter) letter(e *RecordError) *DeadLetterRecord {
 	if e.Stage != StageRead && len(e.Raw) > 0 && e.retryFor > 0 && e.retries > 0 && w.retries() && (e.Stage == StageWrite || !w.powers.keys) {
 		l.RetryFor, l.TriesLeft, w.held.any = e.retryFor, e.retries, true
 	}
-	if w.p.names(e.Key) {
-		l.Identity = identity(l.Key)
-		w.open.add(l.Key)
-	}
 	switch {
 	case len(e.Raw) == 0:
 	case json.Valid(e.Raw):
 		l.Payload = json.RawMessage(stored.Clean(string(e.Raw)))
 	default:
 		l.Payload, _ = json.Marshal(stored.Clean(string(e.Raw))) // a string can always be marshalled
+	}
+	switch {
+	case w.p.names(e.Key):
+		l.Identity = w.identity(l.Key)
+		w.open.add(l.Identity)
+	case w.p.counts(e.Key) && len(l.Payload) > 0: // the same record, if it has the same content too
+		l.Identity = hashed(w.identity(l.Key), l.Payload)
 	}
 	return l
 }

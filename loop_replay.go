@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -203,16 +204,16 @@ func (w *batchWriter) stillHeld(ctx context.Context, l *DeadLetterRecord) error 
 // openLetters are the records of the flow that have open dead letters, as one attempt knows
 // them: a record that is written resolves its dead letter.
 type openLetters struct {
-	loaded bool
-	keys   map[string]struct{}
-	many   bool // too many to be kept here: any record may have one
+	loaded     bool
+	identities map[string]struct{}
+	many       bool // too many to be kept here: any record may have one
 
 	// Of the batch that is written now:
 	hits    []string // the keys of good records that have open dead letters
 	refused map[string]bool
 }
 
-// openLimit is how many keys of open dead letters an attempt keeps.
+// openLimit is how many identities of open dead letters an attempt keeps.
 const openLimit = 100_000
 
 func (o *openLetters) newBatch() { o.hits, o.refused = nil, nil }
@@ -225,25 +226,44 @@ func (o *openLetters) bad(key string) {
 	o.refused[stored.Clean(key)] = true
 }
 
-func (o *openLetters) add(key string) {
-	if o.keys == nil {
-		o.keys = make(map[string]struct{})
+func (o *openLetters) add(identity string) {
+	if o.identities == nil {
+		o.identities = make(map[string]struct{})
 	}
-	o.keys[key] = struct{}{}
+	o.identities[identity] = struct{}{}
 }
 
-// identity is the Identity of the record with a key.
-func identity(key string) string {
-	sum := sha256.Sum256([]byte(key))
+// identity is the Identity of the record with a key. Runs with other parameters read other
+// records, which may have the same keys.
+func (w *batchWriter) identity(key string) string {
+	return hashed(key, w.a.run.Params)
+}
+
+func hashed(key string, more []byte) string {
+	text := bytes.NewBufferString(key)
+	if len(more) > 0 {
+		_ = text.WriteByte(0)        // a buffer takes everything
+		_ = json.Compact(text, more) // so does it JSON
+	}
+	sum := sha256.Sum256(text.Bytes())
 	return hex.EncodeToString(sum[:16])
 }
 
 // positionKey matches a key that is but a number or a place in a page.
 var positionKey = regexp.MustCompile(`(#|\brecord )[0-9]+$`)
 
+// numberKey matches a key that counts the records of a read.
+var numberKey = regexp.MustCompile(`^(row|line) [0-9]+$`)
+
+// counts reports whether a key is but the number of a record in the read of a source without
+// a cursor. The next read may yield another record there.
+func (p *flowCode) counts(key string) bool {
+	return !p.resumable() && numberKey.MatchString(key)
+}
+
 // names reports whether a key names a record, in this attempt and any other.
 func (p *flowCode) names(key string) bool {
-	return key != "" && !positionKey.MatchString(key) && (p.resumable() || key != stored.CursorText(NoCursor{}))
+	return key != "" && !positionKey.MatchString(key) && !p.counts(key) && (p.resumable() || key != stored.CursorText(NoCursor{}))
 }
 
 // lookForOpen finds the records of the batch that have open dead letters. The first batch of an
@@ -253,23 +273,23 @@ func (w *batchWriter) lookForOpen(ctx context.Context) error {
 		return nil
 	}
 	for after := ""; !w.open.loaded; {
-		keys, err := w.a.store.DeadLetterRecords(ctx, w.a.flow.ID, after, retryPage)
+		identities, err := w.a.store.DeadLetterRecords(ctx, w.a.flow.ID, after, retryPage)
 		if err != nil {
 			return fmt.Errorf("look for open dead letters: %w", err)
 		}
-		for _, key := range keys {
-			w.open.add(key)
-			after = identity(key)
+		for _, identity := range identities {
+			w.open.add(identity)
+			after = identity
 		}
-		w.open.many = len(w.open.keys) >= openLimit
-		w.open.loaded = w.open.many || len(keys) < retryPage
+		w.open.many = len(w.open.identities) >= openLimit
+		w.open.loaded = w.open.many || len(identities) < retryPage
 	}
-	if len(w.open.keys) == 0 {
+	if len(w.open.identities) == 0 {
 		return nil
 	}
 	for i := range w.batch.rows.len() {
 		key := stored.Clean(w.batch.key(i))
-		if _, open := w.open.keys[key]; (open || w.open.many) && w.p.names(key) {
+		if _, open := w.open.identities[w.identity(key)]; (open || w.open.many) && w.p.names(key) {
 			w.open.hits = append(w.open.hits, key)
 		}
 	}
@@ -282,7 +302,7 @@ func (w *batchWriter) resolveWritten(ctx context.Context, q Queries) error {
 	var identities []string
 	for _, key := range w.open.hits {
 		if !w.open.refused[key] {
-			identities = append(identities, identity(key))
+			identities = append(identities, w.identity(key))
 		}
 	}
 	return w.resolve(ctx, q, &DeadLetterCloseParams{Identities: identities})

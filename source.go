@@ -101,8 +101,9 @@ type Item[T, C any] struct {
 	Value T
 	// Key names the record in errors and for sinks outside the database. It is the same
 	// whenever the record is read. A record that is written resolves the open dead letter
-	// with its key, so another record must have another key. A key that ends in #5 or in
-	// record 5 is but a place, as in a page, and resolves none.
+	// with its key, so another record must have another key. Only a run with the same Params
+	// does so. A key that ends in #5 or in record 5 is but a place, as in a page, and resolves
+	// none; nor does row 5 or line 5 of a source without a cursor.
 	//
 	// Empty at a resume point: the text of Cursor, so that a source whose cursor is the
 	// record's key need not format both. Empty elsewhere: the record's number in the

@@ -103,6 +103,6 @@ func (q *queries) count(ctx context.Context, template string, args ...any) (int6
 }
 
 func (q *queries) DeadLetterRecords(ctx context.Context, flowID int64, after string, limit int) ([]string, error) {
-	scan := func(row scanner) (key string, err error) { return key, row.Scan(&key) }
+	scan := func(row scanner) (identity string, err error) { return identity, row.Scan(&identity) }
 	return collect(ctx, q, scan, sqlDeadLetterRecords, flowID, after, limit)
 }

@@ -244,8 +244,8 @@ func letterRecords(t *test) {
 		require.NoError(t, err)
 		return found
 	}
-	require.Equal(t, []string{"key a", "key b"}, list("", 2))
-	require.Equal(t, []string{"key c"}, list("b", 2))
+	require.Equal(t, []string{"a", "b"}, list("", 2))
+	require.Equal(t, []string{"c"}, list("b", 2))
 	_, err := t.store.DeadLetterClose(t.Context(), &dataflow.DeadLetterCloseParams{FlowID: run.FlowID, Identities: []string{"c"}, State: dataflow.DeadLetterResolved})
 	require.NoError(t, err)
 	require.Empty(t, list("b", 2))

@@ -217,6 +217,68 @@ func TestDeadLetter_Places(t *testing.T) {
 	})
 }
 
+// A source without a cursor numbers what it reads: another read may find another record at the
+// number. The same record there is kept once.
+func TestDeadLetter_Numbers(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		rows := []int{1, 2}
+		source := memory.Func(func(context.Context) iter.Seq2[int, error] {
+			return func(yield func(int, error) bool) {
+				for _, n := range rows {
+					if !yield(n, nil) {
+						return
+					}
+				}
+			}
+		})
+		bad := map[int]bool{1: true, 5: true}
+		client := t.registered(dataflow.NewFlow("f", source, badNumbers(bad), memory.NewSink[int]().Target(), &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(9)}))
+		for _, next := range [][]int{{1, 2}, {5, 6}, {7, 8}, nil} {
+			_, err := client.Trigger(t.Context(), "f", nil)
+			require.NoError(t, err)
+			rows = next
+		}
+		require.Equal(t, []string{"transform row 1 1", "transform row 1 5"}, t.letters(client, &dataflow.DeadLetterListParams{Open: true}))
+		letters, err := client.DeadLetters(t.Context(), nil)
+		require.NoError(t, err)
+		require.Equal(t, []int{1, 2}, []int{letters[0].Times, letters[1].Times})
+	})
+}
+
+// A run with other parameters reads other records, which may have the same keys: line 2 of
+// another file, for one.
+func TestDeadLetter_Parameters(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		dir := t.TempDir()
+		write := func(name, text string) {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+		}
+		write("a.csv", "Code,Speed\nTXL,fast\n")
+		write("b.csv", "Code,Speed\nBER,850\n")
+		source := dataflow.Parametric(func(p struct{ File string }) (dataflow.Source[airport, csvfile.Cursor], error) {
+			return csvfile.Open[airport](filepath.Join(dir, p.File), nil), nil
+		})
+		client := t.registered(dataflow.NewFlow("f", source, dataflow.Identity[airport](), memory.NewSink[airport]().Target(), &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(9)}))
+		read := func(params string) {
+			t.Helper()
+			_, err := client.Backfill(t.Context(), "f", &dataflow.BackfillParams{Params: json.RawMessage(params)})
+			require.NoError(t, err)
+			_, err = client.Tick(t.Context())
+			require.NoError(t, err)
+		}
+		open := func() []string { return t.letters(client, &dataflow.DeadLetterListParams{Open: true}) }
+		read(`{"File":"a.csv"}`)
+		require.Len(t, open(), 1)
+		read(`{"File":"b.csv"}`)
+		require.Len(t, open(), 1)
+		write("a.csv", "Code,Speed\nTXL,900\n")
+		read(`{"File": "a.csv"}`)
+		require.Empty(t, open())
+	})
+}
+
 func TestDeadLetter_Close(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
