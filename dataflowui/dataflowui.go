@@ -133,6 +133,19 @@ type view struct {
 	Refresh           bool
 }
 
+// Current is what aria-current says of the link to a part of the pages: "page" for its list, "true"
+// for one of its pages.
+func (v *view) Current(part string) string {
+	switch v.page {
+	case part + "s":
+		return "page"
+	case part:
+		return "true"
+	default:
+		return ""
+	}
+}
+
 func (u *ui) answer(w http.ResponseWriter, r *http.Request, v *view, err error) {
 	var refused *refusal
 	switch {

@@ -291,7 +291,25 @@ func TestNew_Events(t *testing.T) {
 	require.True(t, lines.Scan())
 	require.Contains(t, lines.Text(), `"read":"3"`)
 	require.Contains(t, lines.Text(), `"dead":"1"`)
+	require.Contains(t, lines.Text(), `"percent":`)
 	require.Equal(t, http.StatusNotFound, first(s.get("/runs/99/events")))
+}
+
+func TestNew_UnknownFlowOfAFilter(t *testing.T) {
+	t.Parallel()
+	s := setup(t, "/ops", &dataflowui.Options{}, "two")
+	for _, path := range []string{"/runs?flow=goo", "/dead-letters?flow=goo"} {
+		status, page := s.get(path)
+		require.Equal(t, http.StatusOK, status)
+		require.Contains(t, page, `name="flow" value="goo"`, "what was typed can be mended")
+	}
+}
+
+func TestNew_FlowPageShowsItsProblem(t *testing.T) {
+	t.Parallel()
+	s := setup(t, "/ops", &dataflowui.Options{}, "two")
+	_, page := s.get("/flows/failing")
+	require.Contains(t, page, `<span class="state failed">last run failed</span>`)
 }
 
 func TestNew_NilClient(t *testing.T) {

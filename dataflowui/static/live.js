@@ -9,6 +9,7 @@
       for (const node of document.querySelectorAll('[data-live]')) {
         const name = node.dataset.live
         if (!(name in texts)) continue
+        if (name === 'percent') { node.value = Number(texts[name]); continue }
         node.textContent = texts[name].replace('_', ' ')
         if (name === 'state') node.className = 'state ' + texts[name]
       }
