@@ -260,7 +260,9 @@ func TestNew_Actions(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, http.StatusConflict, first(s.press("/flows/good/cursor", "cursor", "1", "if_seq", fmt.Sprint(c.Seq-1), "reason", "x")))
 	require.Contains(t, ok(s.press("/flows/good/cursor", "cursor", "1", "if_seq", fmt.Sprint(c.Seq), "reason", "again from there")), "again from there")
-	require.Equal(t, http.StatusBadRequest, first(s.press("/flows/good/cursor", "cursor", "{", "reason", "x")))
+	status, refused := s.press("/flows/good/cursor", "cursor", "{", "reason", "x")
+	require.Equal(t, http.StatusBadRequest, status)
+	require.Contains(t, refused, "nothing was changed")
 
 	require.Contains(t, ok(s.press("/runs/3/retry")), "Run 6")
 	_, err = s.client.Wait(t.Context(), 6)
@@ -303,6 +305,15 @@ func TestNew_UnknownFlowOfAFilter(t *testing.T) {
 		require.Equal(t, http.StatusOK, status)
 		require.Contains(t, page, `name="flow" value="goo"`, "what was typed can be mended")
 	}
+}
+
+func TestNew_EnterInAReasonReplaysNothing(t *testing.T) {
+	t.Parallel()
+	s := setup(t, "/ops", &dataflowui.Options{Authorize: allow}, "two")
+	_, page := s.get("/dead-letters?flow=bad")
+	_, buttons, _ := strings.Cut(page, `<div class="acts row">`)
+	require.True(t, strings.HasPrefix(buttons, `<button disabled`), "Enter presses a form's first button")
+	require.Contains(t, buttons, `name="reason" required`)
 }
 
 func TestNew_FlowPageShowsItsProblem(t *testing.T) {
