@@ -133,6 +133,19 @@ type view struct {
 	Refresh           bool
 }
 
+// Current is what aria-current says of the link to a part of the pages: "page" for its list, "true"
+// for one of its pages.
+func (v *view) Current(part string) string {
+	switch v.page {
+	case part + "s":
+		return "page"
+	case part:
+		return "true"
+	default:
+		return ""
+	}
+}
+
 func (u *ui) answer(w http.ResponseWriter, r *http.Request, v *view, err error) {
 	var refused *refusal
 	switch {
@@ -162,7 +175,11 @@ func (u *ui) answer(w http.ResponseWriter, r *http.Request, v *view, err error) 
 }
 
 func (u *ui) problem(w http.ResponseWriter, r *http.Request, status int, detail string) {
-	u.answer(w, r, &view{page: "problem", Title: http.StatusText(status), Data: detail, status: status}, nil)
+	title := http.StatusText(status)
+	if r.Method == http.MethodPost && status < http.StatusInternalServerError {
+		title = "Refused, nothing was changed"
+	}
+	u.answer(w, r, &view{page: "problem", Title: title, Data: map[string]any{"Detail": detail, "Form": r.Method == http.MethodPost}, status: status}, nil)
 }
 
 // base is the relative address of the first page, so that the prefix need not be known.

@@ -260,7 +260,9 @@ func TestNew_Actions(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, http.StatusConflict, first(s.press("/flows/good/cursor", "cursor", "1", "if_seq", fmt.Sprint(c.Seq-1), "reason", "x")))
 	require.Contains(t, ok(s.press("/flows/good/cursor", "cursor", "1", "if_seq", fmt.Sprint(c.Seq), "reason", "again from there")), "again from there")
-	require.Equal(t, http.StatusBadRequest, first(s.press("/flows/good/cursor", "cursor", "{", "reason", "x")))
+	status, refused := s.press("/flows/good/cursor", "cursor", "{", "reason", "x")
+	require.Equal(t, http.StatusBadRequest, status)
+	require.Contains(t, refused, "nothing was changed")
 
 	require.Contains(t, ok(s.press("/runs/3/retry")), "Run 6")
 	_, err = s.client.Wait(t.Context(), 6)
@@ -291,7 +293,34 @@ func TestNew_Events(t *testing.T) {
 	require.True(t, lines.Scan())
 	require.Contains(t, lines.Text(), `"read":"3"`)
 	require.Contains(t, lines.Text(), `"dead":"1"`)
+	require.Contains(t, lines.Text(), `"percent":`)
 	require.Equal(t, http.StatusNotFound, first(s.get("/runs/99/events")))
+}
+
+func TestNew_UnknownFlowOfAFilter(t *testing.T) {
+	t.Parallel()
+	s := setup(t, "/ops", &dataflowui.Options{}, "two")
+	for _, path := range []string{"/runs?flow=goo", "/dead-letters?flow=goo"} {
+		status, page := s.get(path)
+		require.Equal(t, http.StatusOK, status)
+		require.Contains(t, page, `name="flow" value="goo"`, "what was typed can be mended")
+	}
+}
+
+func TestNew_EnterInAReasonReplaysNothing(t *testing.T) {
+	t.Parallel()
+	s := setup(t, "/ops", &dataflowui.Options{Authorize: allow}, "two")
+	_, page := s.get("/dead-letters?flow=bad")
+	_, buttons, _ := strings.Cut(page, `<div class="acts row">`)
+	require.True(t, strings.HasPrefix(buttons, `<button disabled`), "Enter presses a form's first button")
+	require.Contains(t, buttons, `name="reason" required`)
+}
+
+func TestNew_FlowPageShowsItsProblem(t *testing.T) {
+	t.Parallel()
+	s := setup(t, "/ops", &dataflowui.Options{}, "two")
+	_, page := s.get("/flows/failing")
+	require.Contains(t, page, `<span class="state failed">last run failed</span>`)
 }
 
 func TestNew_NilClient(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/jsonview"
@@ -45,6 +46,7 @@ func send(w http.ResponseWriter, p *jsonview.Progress) error {
 	texts := map[string]string{
 		"read": number(p.Counters.Read), "written": number(p.Counters.Written), "redundant": number(p.Counters.Redundant), "filtered": number(p.Counters.Filtered),
 		"dropped": number(p.Counters.Dropped), "dead": number(p.Counters.DeadLettered), "rate": rate(p), "left": left(p), "state": p.State,
+		"percent": strconv.FormatInt(percent(p), 10),
 	}
 	data, err := json.Marshal(texts)
 	if err != nil {

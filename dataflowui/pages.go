@@ -1,6 +1,7 @@
 package dataflowui
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -109,7 +110,7 @@ func (u *ui) flow(r *http.Request) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	data := map[string]any{"Flow": f}
+	data := map[string]any{"Flow": f, "Problem": problem(f, time.Now())} //nolint:forbidigo // a person reads the page beside a clock
 	if data["Why"], err = get[jsonview.Why](u, r, nil, "flows", name, "why"); err != nil {
 		return nil, err
 	}
@@ -142,6 +143,16 @@ func (u *ui) flow(r *http.Request) (*view, error) {
 	return &view{page: "flow", Title: name, Refresh: false, Data: data}, nil
 }
 
+type runList struct {
+	Runs []jsonview.Run
+	Next int64
+}
+
+func notFound(err error) bool {
+	var refused *refusal
+	return errors.As(err, &refused) && refused.Status == http.StatusNotFound
+}
+
 func (u *ui) runs(r *http.Request) (*view, error) {
 	query, shown := url.Values{"limit": {"50"}}, r.URL.Query()
 	for _, name := range []string{"flow", "state", "before"} {
@@ -149,11 +160,11 @@ func (u *ui) runs(r *http.Request) (*view, error) {
 			query.Set(name, text)
 		}
 	}
-	list, err := get[struct {
-		Runs []jsonview.Run
-		Next int64
-	}](u, r, query, "runs")
-	if err != nil {
+	list, err := get[runList](u, r, query, "runs")
+	switch {
+	case notFound(err):
+		list = &runList{} // no flow has the name that is searched
+	case err != nil:
 		return nil, err
 	}
 	return &view{page: "runs", Title: "Runs", Data: map[string]any{"Runs": list.Runs, "Next": list.Next, "Flow": query.Get("flow"), "State": query.Get("state")}}, nil
@@ -203,7 +214,10 @@ func (u *ui) deadLetters(r *http.Request) (*view, error) {
 		query.Del("state")
 	}
 	list, err := u.letters(r, query)
-	if err != nil {
+	switch {
+	case notFound(err):
+		list = &letterList{} // no flow has the name that is searched
+	case err != nil:
 		return nil, err
 	}
 	return &view{page: "dead_letters", Title: "Dead letters", Data: map[string]any{

@@ -1,6 +1,7 @@
 package dataflowui
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"html/template"
@@ -16,7 +17,7 @@ import (
 
 var functions = template.FuncMap{ //nolint:gochecknoglobals // a table
 	"path": url.PathEscape, "query": url.QueryEscape, "ago": ago, "stamp": stamp, "number": number, "span": span, "took": took, "state": stateText,
-	"plain": plain, "short": short, "strip": strip, "durations": durations, "records": records, "kind": kind, "schedule": schedule, "rate": rate, "left": left, "percent": percent,
+	"plain": plain, "indent": indent, "short": short, "strip": strip, "durations": durations, "records": records, "kind": kind, "schedule": schedule, "rate": rate, "left": left, "percent": percent,
 	"pair": func(base string, runs []jsonview.Run) map[string]any {
 		return map[string]any{"Base": base, "Runs": runs}
 	},
@@ -135,6 +136,15 @@ func plain(data json.RawMessage) string {
 	return string(out)
 }
 
+// indent returns JSON as somebody edits it.
+func indent(data json.RawMessage) string {
+	var out bytes.Buffer
+	if json.Indent(&out, data, "", "  ") != nil {
+		return string(data)
+	}
+	return out.String()
+}
+
 // short cuts a text for a table.
 func short(text string) string {
 	const most = 160
@@ -189,7 +199,9 @@ func schedule(f jsonview.Flow) string {
 type chart struct {
 	Label, Most   string
 	Width, Height int
+	Base          int // where the marks of Gaps begin
 	Bars          []bar
+	Gaps          []int // places of runs that there have not been
 }
 
 type bar struct {
@@ -203,7 +215,10 @@ func bars(runs []jsonview.Run, height, step int, value func(jsonview.Run) int64,
 	for _, r := range runs {
 		most = max(most, value(r))
 	}
-	c := chart{Height: height, Width: 30 * step}
+	c := chart{Height: height, Base: height - 3, Width: 30 * step}
+	for i := range max(0, 30-len(runs)) {
+		c.Gaps = append(c.Gaps, i*step)
+	}
 	for i, r := range slices.Backward(runs) {
 		h := max(3, int(float64(value(r))/float64(most)*float64(height)))
 		c.Bars = append(c.Bars, bar{X: (29 - i) * step, Y: height - h, Height: h, ID: r.ID, State: r.State, Title: fmt.Sprintf("run %d: %s, %s", r.ID, stateText(r.State), text(r))})

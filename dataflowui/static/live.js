@@ -9,6 +9,11 @@
       for (const node of document.querySelectorAll('[data-live]')) {
         const name = node.dataset.live
         if (!(name in texts)) continue
+        if (name === 'percent') { // -1: nobody knows how many there will be
+          node.hidden = texts[name] === '-1'
+          node.value = Math.max(0, Number(texts[name]))
+          continue
+        }
         node.textContent = texts[name].replace('_', ' ')
         if (name === 'state') node.className = 'state ' + texts[name]
       }
