@@ -27,17 +27,17 @@ func TestFlow_AlteredMeanwhile(t *testing.T) {
 		fails string
 	}{
 		"a label is added":          {`alter type mood add value 'great' before 'ok'`, "(great,7)", ""},
-		"a column is added":         {`alter table feelings add more text default 'x'; alter table copies add more text default 'y'`, "(ok,200)", ""},
-		"another column is dropped": {`alter table feelings drop extra; alter table copies drop extra`, "(ok,200)", ""},
-		"a type grows":              {`alter table feelings alter n type bigint; alter table copies alter n type bigint`, "(ok,200)", ""},
-		"the key grows":             {`alter table feelings alter id type numeric; alter table copies alter id type numeric`, "(ok,200)", ""},
+		"a column is added":         {`alter table feelings add more text default 'x'; alter table copies add more text default 'y'`, "(ok,1000)", ""},
+		"another column is dropped": {`alter table feelings drop extra; alter table copies drop extra`, "(ok,1000)", ""},
+		"a type grows":              {`alter table feelings alter n type bigint; alter table copies alter n type bigint`, "(ok,1000)", ""},
+		"the key grows":             {`alter table feelings alter id type numeric; alter table copies alter id type numeric`, "(ok,1000)", ""},
 		"a column is dropped":       {`alter table feelings drop n`, "", `column q.n does not exist|column "n" does not exist|do not match`},
 	} {
 		for _, size := range []int{10, 100} { // by arrays and by COPY
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				const columns = ` (id int primary key, m mood, n int, extra text)`
-				pool := setup(t, `create type mood as enum ('sad', 'ok')`, `create table feelings`+columns, `create table copies`+columns, `insert into feelings select i, 'ok', i from generate_series(1, 200) i`)
+				pool := setup(t, `create type mood as enum ('sad', 'ok')`, `create table feelings`+columns, `create table copies`+columns, `insert into feelings select i, 'ok', i from generate_series(1, 1000) i`)
 				altered := false
 				alter := dataflow.Map(func(ctx context.Context, f feeling) (feeling, error) {
 					if f.ID > 50 && !altered {
@@ -46,7 +46,7 @@ func TestFlow_AlteredMeanwhile(t *testing.T) {
 							return f, dataflow.Permanent(err)
 						}
 						if strings.HasPrefix(c.last, "(great") {
-							if _, err := pool.Exec(ctx, `insert into feelings values (1000, 'great', 7)`); err != nil {
+							if _, err := pool.Exec(ctx, `insert into feelings values (2000, 'great', 7)`); err != nil {
 								return f, dataflow.Permanent(err)
 							}
 						}
