@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"regexp"
 
+	"github.com/activedataflow/dataflow/internal/batch"
 	"github.com/activedataflow/dataflow/internal/exact"
 	"github.com/activedataflow/dataflow/internal/stored"
 )
@@ -303,6 +304,11 @@ func (w *batchWriter) resolveWritten(ctx context.Context, q Queries) error {
 	for _, key := range w.open.hits {
 		if !w.open.refused[key] {
 			identities = append(identities, w.identity(key))
+		}
+	}
+	if len(identities) > 0 { // the batch before may have kept one of them
+		if err := batch.AwaitPredecessor(ctx); err != nil {
+			return err
 		}
 	}
 	return w.resolve(ctx, q, &DeadLetterCloseParams{Identities: identities})

@@ -395,3 +395,30 @@ type noting struct {
 func (a noting) Committed(_ context.Context, cursor int) error {
 	return a.db.exec(fmt.Sprintf("insert into acks (n) values (%d)", cursor))
 }
+
+// A batch that is written ahead resolves a dead letter that the batch before it keeps.
+func TestCommitAhead_ResolvesLetter(t *testing.T) {
+	t.Parallel()
+	a := newAhead(t)
+	source := readFunc(func(_ context.Context, r dataflow.Request[int], yield func(dataflow.Item[int, int], error) bool) {
+		for n := r.From + 1; n <= 20; n++ {
+			item := dataflow.Item[int, int]{Value: n, Cursor: n, Resume: true}
+			if n%10 == 5 {
+				item.Key = "the same"
+			}
+			if !yield(item, nil) {
+				return
+			}
+		}
+	})
+	a.first = func() error {
+		time.Sleep(100 * time.Millisecond)
+		return nil
+	}
+	a.opts.OnBadRecord = dataflow.DeadLetterUpTo(9)
+	client := a.registered(dataflow.NewFlow("f", source, badNumbers(map[int]bool{5: true}), dataflow.ToTx(pipelined{a.write}), &a.opts))
+	run, err := client.Trigger(t.Context(), "f", nil)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, run.Counters.DeadLettered)
+	require.Empty(t, a.letters(client, &dataflow.DeadLetterListParams{Open: true}))
+}
