@@ -111,3 +111,16 @@ func TestStream_LargeTransaction(t *testing.T) {
 	bad.Change++
 	require.ErrorContains(t, follow(t, pgchange.Stream[item1](pool, options), &bad).fails(), "the publication was changed meanwhile")
 }
+
+// A key so large that Postgres stores it apart from its row (TOAST) comes with each update.
+func TestStream_LargeKey(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	pool := s.create("source", `create table item (id bigint, name text, big text, primary key (id, name))`, `alter table item alter name set storage external`, `create publication p for table item`)
+	f := follow(t, pgchange.Stream[item1](pool, pgchange.Options{Publication: "p", Slot: "s", OnlyChanges: true}), nil)
+	f.mark(one)
+	exec(t, pool, `insert into item values (1, repeat('k', 2500))`, `update item set big = 'x'`)
+	update := f.next(2)[1].Value
+	require.Equal(t, strings.Repeat("k", 2500), update.New.Name)
+	require.Empty(t, update.Absent)
+}
