@@ -219,7 +219,7 @@ func (r *reader[T]) chunkQuery(t *table) (sql string, args [][]byte, limit int, 
 	if t.filter != "" {
 		sql += " and (" + t.filter + ")"
 	}
-	if r.pos.After != nil {
+	if r.pos.After != nil && (r.pos.Table == "" || r.pos.Table == t.name) {
 		if len(r.pos.After) != len(t.key) {
 			return "", nil, 0, dataflow.Permanent(fmt.Errorf("the cursor's key has %d values, and the table's key (%s) has %d: begin anew: dataflow cursor set FLOW --beginning", len(r.pos.After), strings.Join(t.key, ", "), len(t.key)))
 		}
@@ -327,7 +327,7 @@ func (r *reader[T]) giveChunk() error {
 		}
 	}
 	if n := len(c.rows); n > 0 {
-		r.pos.After = c.rows[n-1].key
+		r.pos.Table, r.pos.After = c.of.name, c.rows[n-1].key
 	}
 	if c.last {
 		r.loaded(c.of)

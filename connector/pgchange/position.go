@@ -41,12 +41,20 @@ type Position struct {
 	Timeline int32  `json:"timeline,omitempty"`
 	// Loaded are the tables whose rows are loaded, or need not be.
 	Loaded []string `json:"loaded,omitempty"`
-	// After is the key of the last row that was loaded of the next table. Nil: none was.
+	// Table is the table that is loaded in part, and After is the key of the last row that was
+	// loaded of it. Nil: none was.
+	Table string   `json:"table,omitempty"`
 	After []string `json:"after,omitempty"`
 }
 
-// unloaded returns the next table to load, nil if there is none.
+// unloaded returns the next table to load, nil if there is none. One that is loaded in part
+// comes first, because After is of it, even if another was added meanwhile.
 func (p *Position) unloaded(tables []*table) *table {
+	for _, t := range tables {
+		if t.name == p.Table && !slices.Contains(p.Loaded, t.name) {
+			return t
+		}
+	}
 	for _, t := range tables {
 		if !slices.Contains(p.Loaded, t.name) {
 			return t

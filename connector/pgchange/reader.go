@@ -287,8 +287,8 @@ func (r *reader[T]) row(p *packet, id uint32, op pgtable.ChangeOp, old, now *pgl
 		return err
 	}
 	before, after := readTuple(old), readTuple(now)
-	if before.values != nil && !keyOnly {
-		rel.fill(&after, before)
+	if before.values != nil {
+		rel.fill(&after, before, keyOnly)
 	}
 	r.chunk.changed(r.tx.xid, rel, before, &after)
 	item := change[T]{Value: pgtable.Change[T]{

@@ -154,11 +154,11 @@ func (rel *relation[T]) key(row tuple) string {
 	return b.String()
 }
 
-// fill takes absent values from another version of the row, and returns the columns of T that
-// stay absent.
-func (rel *relation[T]) fill(row *tuple, from tuple) {
+// fill takes absent values from another version of the row. onlyKey says that it has only the
+// identity: an update carries a large key (TOAST) that it leaves alone there, and nowhere else.
+func (rel *relation[T]) fill(row *tuple, from tuple, onlyKey bool) {
 	for i, absent := range row.absent {
-		if absent && from.values != nil && (from.absent == nil || !from.absent[i]) {
+		if absent && (!onlyKey || rel.isKey[i]) && from.values != nil && (from.absent == nil || !from.absent[i]) {
 			row.values[i], row.absent[i] = from.values[i], false
 		}
 	}

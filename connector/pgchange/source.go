@@ -169,7 +169,7 @@ func (r *reader[T]) loaded(t *table) {
 	if !slices.Contains(r.pos.Loaded, t.name) {
 		r.pos.Loaded = append(slices.Clone(r.pos.Loaded), t.name)
 	}
-	r.pos.After = nil
+	r.pos.Table, r.pos.After = "", nil
 }
 
 // close closes the connections.

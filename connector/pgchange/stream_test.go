@@ -111,3 +111,30 @@ func TestStream_LargeTransaction(t *testing.T) {
 	bad.Change++
 	require.ErrorContains(t, follow(t, pgchange.Stream[item1](pool, options), &bad).fails(), "the publication was changed meanwhile")
 }
+
+// A key so large that Postgres stores it apart from its row (TOAST) comes with each update.
+func TestStream_LargeKey(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	pool := s.create("source", `create table item (id bigint, name text, big text, primary key (id, name))`, `alter table item alter name set storage external`, `create publication p for table item`)
+	f := follow(t, pgchange.Stream[item1](pool, pgchange.Options{Publication: "p", Slot: "s", OnlyChanges: true}), nil)
+	f.mark(one)
+	exec(t, pool, `insert into item values (1, repeat('k', 2500))`, `update item set big = 'x'`)
+	update := f.next(2)[1].Value
+	require.Equal(t, strings.Repeat("k", 2500), update.New.Name)
+	require.Empty(t, update.Absent)
+}
+
+// A table that is added while another is loaded is loaded as a whole.
+func TestStream_TableAddedInLoad(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	pool := s.create("source", itemTable, `insert into item select n, n from generate_series(1, 6) n`, `create publication p for table item`)
+	options := pgchange.Options{Publication: "p", Slot: "s", ChunkSize: 2}
+	f := follow(t, pgchange.Stream[item1](pool, options), nil)
+	at := f.mark(func(p pgchange.Position) bool { return p.After != nil })
+	f.stop()
+	exec(t, pool, `create table added (like item including all)`, `insert into added values (1, 'first')`, `alter publication p add table added`)
+	loaded := texts(follow(t, pgchange.Stream[item1](pool, options), &at).next(5))
+	require.Equal(t, []string{"insert new 3 3", "insert new 4 4", "insert new 5 5", "insert new 6 6", "insert new 1 first"}, loaded)
+}
