@@ -185,7 +185,7 @@ func (a *api) run(r *dataflow.Run) jsonview.Run {
 	v.Error = a.mask.Text(v.Error)
 	v.Errors = slices.Clone(v.Errors)
 	for i := range v.Errors {
-		v.Errors[i].Error = a.mask.Text(v.Errors[i].Error)
+		v.Errors[i].Error, v.Errors[i].Stack = a.mask.Text(v.Errors[i].Error), a.mask.Text(v.Errors[i].Stack)
 	}
 	return v
 }
