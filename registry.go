@@ -219,10 +219,9 @@ func (r *registry) loops() bool {
 }
 
 // lane is a line of runs that take places of their own: a flow's own runs, or its backfills if
-// they have slots of their own. The flows of a group have one lane.
+// they have slots of their own.
 type lane struct {
-	flowID   int64  // 0: of any flow of the group
-	group    string // in place of a flow
+	flowID   int64
 	ownSlots bool
 }
 
@@ -234,10 +233,18 @@ func (r *registry) laneOf(run *Run) (lane, int) {
 	if f == nil {
 		return lane{flowID: run.FlowID}, 1
 	}
-	if g := f.opts.Group; g != "" { // the others would only be refused
-		return lane{group: g, ownSlots: f.ownSlots(run)}, cmp.Or(r.config.Groups[g], r.config.MaxWorkers)
-	}
 	return lane{flowID: run.FlowID, ownSlots: f.ownSlots(run)}, f.places(run)
+}
+
+// groupOf returns the group of a run, and how many of its runs may be tried at once: more would only
+// be refused. It is empty if there is none.
+func (r *registry) groupOf(run *Run) (group string, most int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f := r.known[run.FlowID]; f != nil {
+		group = f.opts.Group
+	}
+	return group, cmp.Or(r.config.Groups[group], r.config.MaxWorkers)
 }
 
 // each calls fn with each flow in the database, in the order of their names.

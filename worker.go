@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,37 +71,76 @@ func (w *worker) look(ctx context.Context) (*TickReport, error) {
 }
 
 // workAll works the due runs of a tick, MaxWorkers at a time. It works the runs of a lane in
-// their order, as many at once as the lane has places.
+// their order, as many at once as the lane has places, and as its group has.
 func (w *worker) workAll(ctx context.Context, r *TickReport) {
-	inLane := make(map[lane][]int)
-	atOnce := make(map[lane]int)
-	var lanes []lane // in the order of their oldest runs
+	of := make(map[any]*line) // by the group, or else by the lane
+	var lines []*line         // in the order of their oldest runs
 	for i, run := range r.Due {
-		l, most := w.flows.laneOf(run)
-		if inLane[l] == nil {
-			lanes = append(lanes, l)
+		t := turn{at: i}
+		t.lane, t.most = w.flows.laneOf(run)
+		var key any = t.lane
+		atOnce := t.most
+		if group, most := w.flows.groupOf(run); group != "" {
+			key, atOnce = group, most
 		}
-		inLane[l], atOnce[l] = append(inLane[l], i), most
+		if of[key] == nil {
+			of[key] = &line{atOnce: atOnce, busy: make(map[lane]int)}
+			lines = append(lines, of[key])
+		}
+		of[key].waiting = append(of[key].waiting, t)
 	}
 	places := make(chan struct{}, w.config.MaxWorkers)
 	var wg sync.WaitGroup
-	for _, l := range lanes {
-		queue := make(chan int, len(inLane[l]))
-		for _, i := range inLane[l] {
-			queue <- i
-		}
-		close(queue)
-		for range min(atOnce[l], len(queue)) {
+	for _, l := range lines {
+		for range min(l.atOnce, len(l.waiting)) {
 			places <- struct{}{}
 			wg.Go(func() {
 				defer func() { <-places }()
-				for i := range queue {
-					r.worked[i] = w.workWithRoom(ctx, r.Due[i], places)
+				for t, ok := l.next(); ok; t, ok = l.next() {
+					r.worked[t.at] = w.workWithRoom(ctx, r.Due[t.at], places)
+					l.done(t)
 				}
 			})
 		}
 	}
 	wg.Wait()
+}
+
+// line are the runs of a tick that share a limit.
+type line struct {
+	atOnce int
+
+	mu      sync.Mutex // guards what follows
+	waiting []turn
+	busy    map[lane]int
+}
+
+// turn is the place of a run in a tick, and its lane.
+type turn struct {
+	at   int
+	lane lane
+	most int // of the lane at once
+}
+
+// next takes the first run whose lane has a place. If there is none, those who work the lanes'
+// runs take up the others.
+func (l *line) next() (turn, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := slices.IndexFunc(l.waiting, func(t turn) bool { return l.busy[t.lane] < t.most })
+	if i < 0 {
+		return turn{}, false
+	}
+	t := l.waiting[i]
+	l.waiting = slices.Delete(l.waiting, i, i+1)
+	l.busy[t.lane]++
+	return t, true
+}
+
+func (l *line) done(t turn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.busy[t.lane]--
 }
 
 // workWithRoom works a due run of a tick, as soon as there is room for its connections. It

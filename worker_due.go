@@ -32,6 +32,7 @@ func (w *worker) takeUp(ctx context.Context) (left, full bool, err error) {
 		}
 		started := 0
 		tried := make(map[lane]int)
+		ofGroup := make(map[groupLane]int)
 		for _, run := range due {
 			// The later runs of the lane must wait. If all were tried at once, any of them
 			// could be the first.
@@ -39,11 +40,17 @@ func (w *worker) takeUp(ctx context.Context) (left, full bool, err error) {
 			if tried[l]++; tried[l] > most {
 				continue
 			}
+			group, mostOfGroup := w.flows.groupOf(run)
+			g := groupLane{name: group, ownSlots: l.ownSlots}
+			if group != "" && ofGroup[g] >= mostOfGroup {
+				continue
+			}
 			if reason := w.full(run); reason != nil {
 				w.pools.tell(ctx, run, reason)
 				full = true
 				continue
 			}
+			ofGroup[g]++
 			if !w.reserve(run.ID, l.ownSlots) {
 				left = true
 				continue
@@ -61,6 +68,12 @@ func (w *worker) takeUp(ctx context.Context) (left, full bool, err error) {
 		after, places = *last, places-started
 	}
 	return true, full, nil
+}
+
+// groupLane is a line of the runs of a group, like a lane of a flow.
+type groupLane struct {
+	name     string
+	ownSlots bool
 }
 
 // workTaken works a run that has a place of the loop, and gives the place back.

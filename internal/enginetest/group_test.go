@@ -123,6 +123,61 @@ func TestGroup_Tick(t *testing.T) {
 	})
 }
 
+// The runs of one flow go one after the other, whatever the limit of its group. A tick works them all, and
+// those of the other flows beside them.
+func TestGroup_TickManyOfOneFlow(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{
+			dataflow.NewFlow("a", numbers{n: 3}, dataflow.Identity[int](), toNothing(), &dataflow.FlowOptions{Group: "shopify"}),
+			dataflow.NewFlow("b", numbers{n: 3}, dataflow.Identity[int](), toNothing(), &dataflow.FlowOptions{Group: "shopify"}),
+		}, Groups: map[string]int{"shopify": 3}})
+		require.NoError(t, client.Register(t.Context()))
+		for i := range 6 {
+			_, err := client.Trigger(t.Context(), "a", &dataflow.TriggerOptions{At: time.Unix(int64(i+1), 0)})
+			require.NoError(t, err)
+		}
+		_, err := client.Trigger(t.Context(), "b", &dataflow.TriggerOptions{At: time.Unix(100, 0)})
+		require.NoError(t, err)
+		runs, err := client.Tick(t.Context())
+		require.NoError(t, err)
+		require.Len(t, runs, 7)
+		require.Zero(t, t.number("select count(*) from dataflow_run where state <> 'success'"))
+	})
+}
+
+// A flow has many older runs, of which one is worked at a time. They keep no other flow from the
+// places of the group that are free.
+func TestGroup_OthersOfOneFlow(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		release := make(chan struct{})
+		source := readFunc(func(ctx context.Context, _ dataflow.Request[int], yield func(dataflow.Item[int, int], error) bool) {
+			select {
+			case <-release:
+			case <-ctx.Done():
+			}
+			yield(dataflow.Item[int, int]{Value: 1, Cursor: 1, Resume: true}, ctx.Err())
+		})
+		options := &dataflow.FlowOptions{Group: "shopify"}
+		client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{
+			dataflow.NewFlow("a", source, dataflow.Identity[int](), toNothing(), options),
+			dataflow.NewFlow("b", numbers{n: 3}, dataflow.Identity[int](), toNothing(), options),
+		}, Groups: map[string]int{"shopify": 2}, Lease: time.Hour, PollInterval: time.Hour})
+		require.NoError(t, client.Register(t.Context()))
+		for i := range 3 {
+			_, err := client.Trigger(t.Context(), "a", &dataflow.TriggerOptions{At: time.Unix(int64(i+1), 0)})
+			require.NoError(t, err)
+		}
+		run, err := client.Trigger(t.Context(), "b", &dataflow.TriggerOptions{At: time.Unix(100, 0)})
+		require.NoError(t, err)
+		t.started(client)
+		_, err = t.wait(client, run.ID)
+		require.NoError(t, err)
+		close(release)
+	})
+}
+
 // A flow whose group nobody has declared is not registered. Another process may declare it.
 func TestGroup_Registration(t *testing.T) {
 	t.Parallel()
