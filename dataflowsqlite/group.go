@@ -9,14 +9,16 @@ import (
 )
 
 // groupHasRoom says that there is a place for a run r of a flow f in its group. An older run has
-// precedence if a process has wanted to work it lately, and could for everything but the group.
+// precedence if a process has wanted to work it lately, and could for everything but the group. If another run of
+// its flow has begun since, the flow may have no place for it: then it must ask again.
 const (
 	groupHasRoom = `(f.group_name = '' or (select g.max_runs from dataflow_group g where g.name = f.group_name) >
 		(select count(*) from dataflow_flow p join dataflow_run o indexed by dataflow_run_slot on o.flow_id = p.id
 			where p.group_name = f.group_name and p.group_name <> '' and o.state = 'in_progress')
 		+ (select count(*) from dataflow_flow p join dataflow_run o indexed by dataflow_run_waiting on o.flow_id = p.id
 			where p.group_name = f.group_name and p.group_name <> '' and p.state = 'active' and ` + groupAsked + ` and (o.run_after, o.id) < (r.run_after, r.id)))`
-	groupAsked = `o.state = 'pending' and o.run_after <= {now} and o.group_asked_at > strftime('%Y-%m-%d %H:%M:%f', {now}, '-` + dataflow.GroupAskedText + `')`
+	groupAsked = `o.state = 'pending' and o.run_after <= {now} and o.group_asked_at > strftime('%Y-%m-%d %H:%M:%f', {now}, '-` + dataflow.GroupAskedText + `')
+		and not exists (select 1 from dataflow_run b indexed by dataflow_run_slot where b.flow_id = o.flow_id and b.state = 'in_progress' and b.started_at >= o.group_asked_at)`
 )
 
 // sqlGroupAsk notes that a run was not claimed for lack of a place in its group.

@@ -18,6 +18,7 @@ func groupRules() []rule {
 		{name: "OldestFirst", run: groupOldestFirst},
 		{name: "PlacesLeft", run: groupPlacesLeft},
 		{name: "BusyFlow", run: groupBusyFlow},
+		{name: "BusySince", run: groupBusySince},
 		{name: "Silent", run: groupSilent},
 		{name: "Rescued", run: groupRescued},
 		{name: "Next", run: groupNext},
@@ -152,6 +153,30 @@ func groupBusyFlow(t *test) {
 	c := t.pending(f[2]).ID
 	t.end(ending(b, dataflow.RunSuccess))
 	t.claim(c)
+}
+
+// Of two runs of a flow that have asked for a place, one gets it. The other one waits for its flow,
+// and keeps nobody waiting.
+func groupBusySince(t *test) {
+	clock := t.clocked()
+	t.groupOf("shopify", 2)
+	f := t.grouped("shopify", "a", "b", "c", "d")
+	a, b := t.claim(t.pending(f[0]).ID), t.claim(t.pending(f[1]).ID)
+	first, second := t.pending(f[2]).ID, t.pending(f[2]).ID
+	clock.advance(time.Second)
+	young := t.pending(f[3]).ID
+	for _, run := range []int64{first, second, young} {
+		t.requireFull(run, "a place in the group shopify, whose limit is 2")
+	}
+	clock.advance(time.Second)
+	t.end(ending(a, dataflow.RunSuccess))
+	t.claim(first)
+	t.requireNoClaim(second)
+	t.end(ending(b, dataflow.RunSuccess))
+	next, err := t.store.GroupNext(t.Context(), f[1])
+	require.NoError(t, err)
+	require.Equal(t, young, next.ID)
+	t.claim(young)
 }
 
 // An older run whose worker asks no more, because it died, say, keeps nobody waiting for long.
