@@ -8,9 +8,9 @@ cd "$(dirname "$0")/.."
 source scripts/lib.sh
 find_go
 
-skip='^$'
+skip='^TestGuard_AnotherServer$' # it needs pg_basebackup, which these binaries do not have
 if [[ ${1:-} == --short ]]; then
-	skip='^(TestUpsert_Pipelined|TestFlow_Ranges|TestExplain|TestInTx_CancelledKeepsConnection|TestGuard_Stress|TestFencedSink_Contract|TestReplace_ServerCrashes|Example.*)$'
+	skip='^(TestGuard_AnotherServer|TestUpsert_Pipelined|TestFlow_Ranges|TestExplain|TestInTx_CancelledKeepsConnection|TestGuard_Stress|TestFencedSink_Contract|TestReplace_ServerCrashes|Example.*)$'
 	shift
 fi
 work=$(mktemp -d)
