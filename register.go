@@ -361,40 +361,6 @@ func store(ctx context.Context, q Queries, set []*registering, defs []*FlowDefin
 	return now, nil
 }
 
-// keepMigrated keeps the Runtime that somebody migrated the flow to, and reports whether it
-// did. It does so while the code declares the Runtime that it declared at the migration. Code
-// that declares another Runtime wins.
-func (r *registrar) keepMigrated(def *FlowDefinition, before *FlowRecord) bool {
-	if before == nil || before.MigratedFrom == nil {
-		return false
-	}
-	from, err := parseRuntime(before.MigratedFrom, r.config.Runtimes)
-	if err != nil {
-		return false
-	}
-	was, err := marshalRuntime(from) // in the form of this version, like the definition
-	if err != nil || !stored.Same(was, def.Runtime) {
-		return false
-	}
-	def.Runtime, def.MigratedFrom = before.RuntimeJSON, before.MigratedFrom
-	return true
-}
-
-// logMigrated logs whether a migrated flow keeps its Runtime.
-func (r *registrar) logMigrated(ctx context.Context, before, rec *FlowRecord, kept bool) {
-	if before.MigratedFrom == nil && !kept {
-		return
-	}
-	was, is := r.flows.bind(before).Runtime.Type(), r.flows.bind(rec).Runtime.Type()
-	switch {
-	case rec.comingBack(): // both Runtimes are the same
-	case kept:
-		r.log.InfoContext(ctx, "dataflow: flow stays on the runtime that it was migrated to; its code still declares the earlier one", slog.String(logFlow, rec.Name), slog.String("runtime", is))
-	case before.MigratedFrom != nil:
-		r.log.WarnContext(ctx, "dataflow: flow leaves the runtime that it was migrated to, because its code now declares another one", slog.String(logFlow, rec.Name), slog.String("migrated", was), slog.String("runtime", is))
-	}
-}
-
 // startAtRegistration starts the run of a flow that is stored for the first time, if its
 // schedule has RunAtRegistration. Two processes may both find the flow new. The flow is
 // locked, so the second process finds the run of the first.
@@ -432,42 +398,6 @@ func lockByName(ctx context.Context, q Queries, set []*registering) error {
 	}
 	for _, one := range set {
 		one.before = byName[one.flow.Name]
-	}
-	return nil
-}
-
-// followMigrations finds flows that were migrated to another Runtime since this client
-// started, and begins to work their queues.
-func (r *registrar) followMigrations(ctx context.Context) error {
-	moved := false
-	recs, changes, err := r.store.FlowsChanged(ctx, r.changes)
-	if err != nil {
-		return err
-	}
-	look := func(f *Flow) error {
-		if r.flows.knowMoved(f) {
-			moved = true
-			r.log.InfoContext(ctx, "dataflow: flow has another runtime now", slog.String(logFlow, f.Name), slog.String("runtime", f.Runtime.Type()))
-		}
-		return nil
-	}
-	for _, rec := range recs {
-		_ = look(r.flows.bind(rec))
-	}
-	if r.changes == 0 {
-		err = r.flows.each(ctx, look)
-	}
-	if err == nil {
-		r.changes = changes
-	}
-	if err != nil || !moved || r.gate.closed() {
-		return err
-	}
-	if err := r.jobs.start(ctx); err != nil {
-		return err
-	}
-	if rc := r.jobs.own(); rc != nil && r.gate.closed() { // Stop may have come before the River client was started
-		return rc.Stop(context.WithoutCancel(ctx))
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/schedule"
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // replanSet stores the schedules of flows that are being registered.
@@ -115,4 +116,74 @@ func (r *registrar) warnOfGap(ctx context.Context, f *Flow, now time.Time) {
 		r.log.WarnContext(ctx, "dataflow: a clock change skips a tick's local time; it comes at the first moment after the gap",
 			slog.String(logFlow, f.Name), slog.String("local", wall), slog.String("zone", s.Schedule.TimeZone), slog.Time("tick", at))
 	}
+}
+
+// keepMigrated keeps the Runtime that somebody migrated the flow to, and reports whether it
+// did. It does so while the code declares the Runtime that it declared at the migration. Code
+// that declares another Runtime wins.
+func (r *registrar) keepMigrated(def *FlowDefinition, before *FlowRecord) bool {
+	if before == nil || before.MigratedFrom == nil {
+		return false
+	}
+	from, err := parseRuntime(before.MigratedFrom, r.config.Runtimes)
+	if err != nil {
+		return false
+	}
+	was, err := marshalRuntime(from) // in the form of this version, like the definition
+	if err != nil || !stored.Same(was, def.Runtime) {
+		return false
+	}
+	def.Runtime, def.MigratedFrom = before.RuntimeJSON, before.MigratedFrom
+	return true
+}
+
+// logMigrated logs whether a migrated flow keeps its Runtime.
+func (r *registrar) logMigrated(ctx context.Context, before, rec *FlowRecord, kept bool) {
+	if before.MigratedFrom == nil && !kept {
+		return
+	}
+	was, is := r.flows.bind(before).Runtime.Type(), r.flows.bind(rec).Runtime.Type()
+	switch {
+	case rec.comingBack(): // both Runtimes are the same
+	case kept:
+		r.log.InfoContext(ctx, "dataflow: flow stays on the runtime that it was migrated to; its code still declares the earlier one", slog.String(logFlow, rec.Name), slog.String("runtime", is))
+	case before.MigratedFrom != nil:
+		r.log.WarnContext(ctx, "dataflow: flow leaves the runtime that it was migrated to, because its code now declares another one", slog.String(logFlow, rec.Name), slog.String("migrated", was), slog.String("runtime", is))
+	}
+}
+
+// followMigrations finds flows that were migrated to another Runtime since this client
+// started, and begins to work their queues.
+func (r *registrar) followMigrations(ctx context.Context) error {
+	moved := false
+	recs, changes, err := r.store.FlowsChanged(ctx, r.changes)
+	if err != nil {
+		return err
+	}
+	look := func(f *Flow) error {
+		if r.flows.knowMoved(f) {
+			moved = true
+			r.log.InfoContext(ctx, "dataflow: flow has another runtime now", slog.String(logFlow, f.Name), slog.String("runtime", f.Runtime.Type()))
+		}
+		return nil
+	}
+	for _, rec := range recs {
+		_ = look(r.flows.bind(rec))
+	}
+	if r.changes == 0 {
+		err = r.flows.each(ctx, look)
+	}
+	if err == nil {
+		r.changes = changes
+	}
+	if err != nil || !moved || r.gate.closed() {
+		return err
+	}
+	if err := r.jobs.start(ctx); err != nil {
+		return err
+	}
+	if rc := r.jobs.own(); rc != nil && r.gate.closed() { // Stop may have come before the River client was started
+		return rc.Stop(context.WithoutCancel(ctx))
+	}
+	return nil
 }
