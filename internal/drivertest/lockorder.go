@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -17,8 +18,13 @@ func lockOrderRules() []rule {
 	return []rule{{name: "NoDeadlock", run: lockOrder, needs: concurrentWriters}}
 }
 
-// lockOrderFor is several times what Postgres needs to detect a deadlock.
-const lockOrderFor = 4 * time.Second
+// lockOrderFor is several times what Postgres needs to detect a deadlock. On a slow machine some
+// activity may have done nothing by then: all go on until each has done something, lockOrderMost
+// at most.
+const (
+	lockOrderFor  = 4 * time.Second
+	lockOrderMost = time.Minute
+)
 
 // traffic is everything that can happen to a few flows at once.
 type traffic struct {
@@ -42,7 +48,13 @@ func lockOrder(t *test) {
 		"work many": tr.workMany, "work many too": tr.workMany,
 		"cancel": tr.cancel, "rescue": tr.rescue, "register": tr.register, "trigger": tr.trigger, "trigger many": tr.triggerMany,
 	}
-	stores, until := []dataflow.Store{t.store, t.another(), t.another()}, time.Now().Add(lockOrderFor)
+	stores, began := []dataflow.Store{t.store, t.another(), t.another()}, time.Now()
+	var idle atomic.Int64 // activities that have done nothing yet
+	idle.Store(int64(len(all)))
+	more := func() bool {
+		took := time.Since(began)
+		return took < lockOrderFor || took < lockOrderMost && idle.Load() > 0
+	}
 	var wg sync.WaitGroup
 	var mu sync.Mutex // guards errs
 	var errs []error
@@ -50,15 +62,19 @@ func lockOrder(t *test) {
 		store := stores[len(name)%len(stores)]
 		wg.Go(func() {
 			var done int64
-			for n := 0; time.Now().Before(until); n++ {
+			for n := 0; more(); n++ {
 				did, err := do(t.Context(), store, n)
 				if err != nil && !errors.Is(err, dataflow.ErrAlreadyRunning) {
 					mu.Lock()
 					errs = append(errs, fmt.Errorf("%s: %w", name, err))
 					mu.Unlock()
+					idle.Add(-1 << 32) // nobody waits for this one
 					return
 				}
 				if did && err == nil {
+					if done == 0 {
+						idle.Add(-1)
+					}
 					done++
 				}
 			}
