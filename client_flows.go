@@ -87,6 +87,9 @@ func setFlowState(ctx context.Context, c *Client, name string, p *FlowStateParam
 		if rec, err = q.FlowSetState(ctx, p); err != nil {
 			return err
 		}
+		if err := noteAction(ctx, q, p.action(), rec.ID, 0, p.Actor, p.Reason, flowStateOf(before), flowStateOf(rec)); err != nil {
+			return err
+		}
 		next, skip, err := skipDue(before, now)
 		if err == nil && skip != nil {
 			err = q.TickSkip(ctx, skip)
@@ -105,6 +108,42 @@ func setFlowState(ctx context.Context, c *Client, name string, p *FlowStateParam
 	}
 	c.log.InfoContext(ctx, "dataflow: flow is "+string(p.State), slog.String(logFlow, name), slog.String("actor", p.Actor), slog.String(logReason, p.Reason))
 	return c.flows.bind(rec), nil
+}
+
+// action is what the audit log says of the change of a state.
+func (p *FlowStateParams) action() AuditAction {
+	if p.State == FlowActive {
+		return AuditResume
+	}
+	return AuditPause
+}
+
+// flowStateOf is what the audit log shows of a flow before or after it was paused or resumed.
+func flowStateOf(f *FlowRecord) map[string]any {
+	state := map[string]any{"state": f.State}
+	if f.TrippedAt != nil {
+		state["stopped_after_failures_at"] = f.TrippedAt
+	}
+	return state
+}
+
+// Audit lists what was done to flows and runs by whom, newest first: an entry for each call that
+// pauses or resumes a flow, cancels or retries a run, starts a backfill, sets a cursor, replays,
+// edits or closes dead letters, or migrates a Runtime. A call that triggers a run has an entry if
+// it names an Actor. An entry and what it tells are one transaction. Only that of a Replay is
+// written before: each dead letter then says by itself that it was replayed.
+//
+// RetentionOptions.Audit says how long entries are kept. params may be nil.
+func (c *Client) Audit(ctx context.Context, params *AuditListParams) ([]*AuditEntry, error) {
+	p, err := page(params)
+	if err != nil {
+		return nil, public(fmt.Errorf("list the audit log: %w", err))
+	}
+	entries, err := c.store.AuditList(ctx, &p)
+	if err != nil {
+		return nil, public(fmt.Errorf("list the audit log: %w", err))
+	}
+	return entries, nil
 }
 
 // Processes lists the started clients on this database that are alive, in the order of their

@@ -222,9 +222,9 @@ type Queries interface {
 	DeadLetterInsert(ctx context.Context, letters []*DeadLetterRecord) error
 	// DeadLetterList returns dead letters, newest first.
 	DeadLetterList(ctx context.Context, p *DeadLetterListParams) ([]*DeadLetterRecord, error)
-	// DeadLetterReplayed stores that a dead letter has been replayed. It returns false
-	// if it was no longer open or, with held, if it is no longer to be tried again.
-	DeadLetterReplayed(ctx context.Context, id int64, held bool) (bool, error)
+	// DeadLetterReplayed stores that a dead letter has been replayed, by whom and why. It returns
+	// false if it was no longer open or, with held, if it is no longer to be tried again.
+	DeadLetterReplayed(ctx context.Context, id int64, by, reason string, held bool) (bool, error)
 	// DeadLetterEdit replaces the Payload of an open dead letter, and keeps what it was
 	// before the first edit. It returns ErrNotFound if none with the id is open.
 	DeadLetterEdit(ctx context.Context, id int64, payload json.RawMessage, by string) error
@@ -269,6 +269,11 @@ type Queries interface {
 	CursorSet(ctx context.Context, p *CursorSetParams) error
 	// CursorHistory returns how the cursor was set, newest first.
 	CursorHistory(ctx context.Context, p *CursorHistoryParams) ([]*CursorChange, error)
+
+	// AuditInsert adds entries to the audit log, at the time of the clock.
+	AuditInsert(ctx context.Context, entries ...*AuditEntry) error
+	// AuditList returns the audit log, newest first.
+	AuditList(ctx context.Context, p *AuditListParams) ([]*AuditEntry, error)
 
 	// RunInsert stores a pending run. It returns another run instead, with Coalesced
 	// set:
@@ -410,10 +415,12 @@ type Queries interface {
 	UpkeepDone(ctx context.Context, task, worker string, pause time.Duration) error
 	// TickPrune removes at most Limit entries of the ledger whose last tick is older than
 	// Age, and returns how many. With DryRun it removes none, and returns how many there
-	// are without a limit. DeadLetterPrune does the same.
+	// are without a limit. DeadLetterPrune and AuditPrune do the same.
 	TickPrune(ctx context.Context, p *PruneParams) (int64, error)
 	// DeadLetterPrune removes dead letters that are older than Age.
 	DeadLetterPrune(ctx context.Context, p *PruneParams) (int64, error)
+	// AuditPrune removes entries of the audit log that are older than Age.
+	AuditPrune(ctx context.Context, p *PruneParams) (int64, error)
 }
 
 // River is what a [Client] needs of River's client. See [WrapRiver]. It is safe for

@@ -142,7 +142,7 @@ type FlowRuntimeParams struct {
 	MigratedFrom json.RawMessage
 }
 
-// PruneParams are the parameters of RunPrune, TickPrune and DeadLetterPrune.
+// PruneParams are the parameters of RunPrune, TickPrune, DeadLetterPrune and AuditPrune.
 type PruneParams struct {
 	State RunState // of runs
 	Age   time.Duration

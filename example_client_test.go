@@ -112,7 +112,7 @@ func ExampleClient_Replay() {
 	check(err)
 
 	parse = func(string) (int, error) { return 2, nil } // the mended code
-	report, err := client.Replay(ctx, "numbers")
+	report, err := client.Replay(ctx, "numbers", nil)
 	check(err)
 	fmt.Println(len(report.Replayed), "replayed,", len(report.Failed), "failed")
 	// Output: 1 replayed, 0 failed
@@ -130,7 +130,7 @@ func ExampleClient_EditDeadLetter() {
 
 	_, err = client.EditDeadLetter(ctx, letters[0].ID, json.RawMessage(`"2"`), "ada")
 	check(err)
-	_, err = client.Replay(ctx, "numbers", letters[0].ID)
+	_, err = client.Replay(ctx, "numbers", &dataflow.ReplayParams{IDs: []int64{letters[0].ID}})
 	check(err)
 	letter, err := client.DeadLetter(ctx, letters[0].ID)
 	check(err)

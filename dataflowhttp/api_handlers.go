@@ -293,6 +293,26 @@ func listTotals(ctx context.Context, a *api, q *call) (*totalList, error) {
 	return &totalList{Totals: jsonview.All(totals, jsonview.OfDailyTotal)}, nil
 }
 
+func listAudit(ctx context.Context, a *api, q *call) (*auditPage, error) {
+	v := values{q: q}
+	p := &dataflow.AuditListParams{Flow: v.text("flow"), Actor: v.text("actor"), Before: v.number("before"), Limit: v.limit()}
+	if v.err != nil {
+		return nil, v.err
+	}
+	if err := a.known(ctx, p.Flow); err != nil {
+		return nil, err
+	}
+	entries, err := a.client.Audit(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	page := auditPage{Audit: jsonview.All(entries, a.audit)}
+	if len(entries) == p.Limit {
+		page.Next = entries[len(entries)-1].ID
+	}
+	return &page, nil
+}
+
 func listProcesses(ctx context.Context, a *api, _ *call) (*processList, error) {
 	processes, err := a.client.Processes(ctx)
 	if err != nil {

@@ -98,8 +98,8 @@ func (q *queries) DeadLetterSuperseded(ctx context.Context, p *dataflow.DeadLett
 	return tag.RowsAffected(), err
 }
 
-func (q *queries) DeadLetterReplayed(ctx context.Context, id int64, held bool) (bool, error) {
-	err := q.one(ctx, sqlDeadLetterReplayed, id, held)
+func (q *queries) DeadLetterReplayed(ctx context.Context, id int64, by, reason string, held bool) (bool, error) {
+	err := q.one(ctx, sqlDeadLetterReplayed, id, held, by, reason)
 	if errors.Is(err, dataflow.ErrNotFound) {
 		return false, nil
 	}

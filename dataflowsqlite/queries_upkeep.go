@@ -103,7 +103,7 @@ where l.flow_id = ?1 and l.retry_until is not null and l.id > ?2
 order by l.id limit ?3`
 
 const sqlDeadLetterReplayed = `
-update dataflow_dead_letter set state = 'replayed', closed_at = {now}, retry_until = null
+update dataflow_dead_letter set state = 'replayed', closed_at = {now}, closed_by = ?3, reason = ?4, retry_until = null
 where id = ?1 and closed_at is null and (not ?2 or retry_until is not null)`
 
 const sqlDeadLetterEdit = `

@@ -244,3 +244,26 @@ func (u *ui) workers(r *http.Request) (*view, error) {
 	}
 	return &view{page: "workers", Title: "Workers", Refresh: true, Data: map[string]any{"Processes": alive.Processes, "Runs": working.Runs}}, nil
 }
+
+func (u *ui) audit(r *http.Request) (*view, error) {
+	query, shown := url.Values{"limit": {"50"}}, r.URL.Query()
+	for _, name := range []string{"flow", "actor", "before"} {
+		if text := strings.TrimSpace(shown.Get(name)); text != "" {
+			query.Set(name, text)
+		}
+	}
+	type auditList struct {
+		Audit []jsonview.AuditEntry
+		Next  int64
+	}
+	list, err := get[auditList](u, r, query, "audit")
+	switch {
+	case notFound(err):
+		list = &auditList{} // no flow has the name that is searched
+	case err != nil:
+		return nil, err
+	}
+	return &view{page: "audit", Title: "Audit log", Data: map[string]any{
+		"Entries": list.Audit, "Next": list.Next, "Flow": query.Get("flow"), "Actor": query.Get("actor"),
+	}}, nil
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -17,7 +18,7 @@ import (
 
 var functions = template.FuncMap{ //nolint:gochecknoglobals // a table
 	"path": url.PathEscape, "query": url.QueryEscape, "ago": ago, "stamp": stamp, "number": number, "span": span, "took": took, "state": stateText,
-	"plain": plain, "indent": indent, "short": short, "strip": strip, "durations": durations, "records": records, "kind": kind, "schedule": schedule, "rate": rate, "left": left, "percent": percent,
+	"plain": plain, "indent": indent, "short": short, "strip": strip, "durations": durations, "records": records, "kind": kind, "schedule": schedule, "changes": changes, "rate": rate, "left": left, "percent": percent,
 	"pair": func(base string, runs []jsonview.Run) map[string]any {
 		return map[string]any{"Base": base, "Runs": runs}
 	},
@@ -134,6 +135,26 @@ func plain(data json.RawMessage) string {
 		return string(data)
 	}
 	return string(out)
+}
+
+// change is a field of what an action changed.
+type change struct{ Name, Value string }
+
+// changes returns the fields of a JSON object, by their names.
+func changes(data json.RawMessage) []change {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(data, &fields) != nil {
+		return nil
+	}
+	list := make([]change, 0, len(fields))
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		value := "none"
+		if text := plain(fields[name]); text != "null" {
+			value = short(text)
+		}
+		list = append(list, change{stateText(name), value})
+	}
+	return list
 }
 
 // indent returns JSON as somebody edits it.

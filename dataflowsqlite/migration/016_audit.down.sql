@@ -1,0 +1,1 @@
+drop table dataflow_audit;
