@@ -306,13 +306,14 @@ func (o *RetentionOptions) keepsAll() bool {
 func (o *RetentionOptions) validate() error {
 	var errs []error
 	for _, f := range []struct {
-		name string
-		keep time.Duration
+		name        string
+		keep, usual time.Duration
 	}{
-		{"Success", o.Success}, {"Failed", o.Failed}, {"Cancelled", o.Cancelled}, {"SkippedTicks", o.SkippedTicks}, {"DeadLetters", o.DeadLetters}, {"Audit", o.Audit},
+		{"Success", o.Success, DefaultRetention}, {"Failed", o.Failed, DefaultRetention}, {"Cancelled", o.Cancelled, DefaultRetention},
+		{"SkippedTicks", o.SkippedTicks, DefaultRetention}, {"DeadLetters", o.DeadLetters, DefaultRetention}, {"Audit", o.Audit, DefaultAuditRetention},
 	} {
 		if f.keep < 0 && f.keep != -1 {
-			errs = append(errs, &ConfigError{Field: f.name, Reason: fmt.Sprintf("%s is negative: use a positive duration, 0 for the default, or -1 for ever", f.keep)})
+			errs = append(errs, &ConfigError{Field: f.name, Reason: fmt.Sprintf("%s is negative: use a positive duration, 0 for %s, or -1 for ever", f.keep, f.usual)})
 		}
 	}
 	if o.BatchSize < 0 {

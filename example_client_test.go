@@ -284,6 +284,26 @@ func ExampleClient_CursorHistory() {
 	// Output: ada: from "" to "2": skip the old ones
 }
 
+// Audit lists who did what to flows, when and why.
+func ExampleClient_Audit() {
+	ctx := context.Background()
+	client, done := open(orderFlow(nil))
+	defer done()
+	_, err := client.Pause(ctx, "orders", "ada", "the shop is closed")
+	check(err)
+	_, err = client.Resume(ctx, "orders", "ada", "it is open again")
+	check(err)
+
+	entries, err := client.Audit(ctx, &dataflow.AuditListParams{Flow: "orders"})
+	check(err)
+	for _, e := range entries {
+		fmt.Printf("%s: %s from %s to %s: %s\n", e.Actor, e.Action, e.Before, e.After, e.Reason)
+	}
+	// Output:
+	// ada: resume from {"state":"inactive"} to {"state":"active"}: it is open again
+	// ada: pause from {"state":"active"} to {"state":"inactive"}: the shop is closed
+}
+
 // DryRun previews the next records, and changes nothing.
 func ExampleClient_DryRun() {
 	ctx := context.Background()

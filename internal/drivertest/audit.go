@@ -44,8 +44,11 @@ func auditInsert(t *test) {
 func auditList(t *test) {
 	f, g := t.flow("orders"), t.flow("other")
 	for _, e := range []dataflow.AuditEntry{
-		{FlowID: f.ID, Actor: "ann", Reason: "1"}, {FlowID: g.ID, Actor: "ann", Reason: "2"}, {FlowID: f.ID, Actor: "bob", Reason: "3"},
-		{FlowID: f.ID, Actor: "ann", Reason: "4"}, {FlowID: f.ID, Reason: "5"},
+		{FlowID: f.ID, Actor: "ann", Reason: "1"},
+		{FlowID: g.ID, Actor: "ann", Reason: "2"},
+		{FlowID: f.ID, Actor: "bob", Reason: "3"},
+		{FlowID: f.ID, Actor: "ann", Reason: "4"},
+		{FlowID: f.ID, Reason: "5"},
 	} {
 		e.Action = dataflow.AuditResume
 		require.NoError(t, t.store.AuditInsert(t.Context(), &e))

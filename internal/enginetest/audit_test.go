@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -27,9 +28,7 @@ func evenOnly() dataflow.Transform[int, int] {
 func TestAudit(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
-		client := t.registered(dataflow.NewFlow("f", readFunc(func(ctx context.Context, r dataflow.Request[int], yield func(dataflow.Item[int, int], error) bool) {
-			flawed(6)(ctx, r, yield)
-		}), evenOnly(), memory.NewSink[int]().Target(), &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(10)}))
+		client := t.registered(dataflow.NewFlow("f", flawed(6), evenOnly(), memory.NewSink[int]().Target(), &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(10)}))
 		ctx := t.Context()
 		must := func(_ any, err error) {
 			t.Helper()
@@ -116,7 +115,7 @@ func TestAudit(t *testing.T) {
 func TestAudit_OneTransaction(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
-		client := t.registered(dataflow.NewFlow("f", readFunc(flawed(3)), evenOnly(), memory.NewSink[int]().Target(), &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(10)}))
+		client := t.registered(dataflow.NewFlow("f", flawed(3), evenOnly(), memory.NewSink[int]().Target(), &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(10)}))
 		ctx := t.Context()
 		run, err := client.Trigger(ctx, "f", nil)
 		require.NoError(t, err)
@@ -162,5 +161,30 @@ func TestAudit_OneTransaction(t *testing.T) {
 			require.ErrorContains(t, act(), "dataflow_audit", name)
 			require.Equal(t, before, count(), name)
 		}
+	})
+}
+
+// The audit log is kept for a year, and removed by what cleans up.
+func TestAudit_Kept(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		c := newClock()
+		client := t.onClock(c, named("orders", nil))
+		for _, pause := range []func(context.Context, string, string, string) (*dataflow.Flow, error){client.Pause, client.Resume} {
+			_, err := pause(t.Context(), "orders", "ann", "why")
+			require.NoError(t, err)
+		}
+		c.advance(dataflow.DefaultAuditRetention - time.Hour)
+		report, err := client.Cleanup(t.Context(), nil)
+		require.NoError(t, err)
+		require.Zero(t, report.Audit)
+		c.advance(2 * time.Hour)
+		report, err = client.Cleanup(t.Context(), &dataflow.RetentionOptions{Audit: -1})
+		require.NoError(t, err)
+		require.Zero(t, report.Audit)
+		report, err = client.Cleanup(t.Context(), nil)
+		require.NoError(t, err)
+		require.EqualValues(t, 2, report.Audit)
+		require.EqualValues(t, 2, report.Total())
 	})
 }
