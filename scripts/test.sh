@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs all tests of all modules with the race detector, on PostgreSQL (also through PgBouncer),
-# SQLite and MariaDB, with Prometheus, and then the short form of the tests that kill workers. Installs what is
+# SQLite and MariaDB, with Prometheus and Chromium, and then the short form of the tests that kill workers. Installs what is
 # missing where it may.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,11 +9,11 @@ source scripts/lib.sh
 find_go
 
 missing=0
-for tool in cc postgres mariadb pgbouncer prometheus; do
+for tool in cc postgres mariadb pgbouncer prometheus chromium; do
 	"scripts/ensure-$tool.sh" || missing=1
 done
 [[ $missing -eq 0 ]] || fail "no test has run: install what is missing above, and run $0 again"
-export CGO_ENABLED=1 DATAFLOW_TEST_REQUIRE_MYSQL=1 DATAFLOW_TEST_REQUIRE_PGBOUNCER=1 DATAFLOW_TEST_REQUIRE_PROMETHEUS=1
+export CGO_ENABLED=1 DATAFLOW_TEST_REQUIRE_MYSQL=1 DATAFLOW_TEST_REQUIRE_PGBOUNCER=1 DATAFLOW_TEST_REQUIRE_PROMETHEUS=1 DATAFLOW_TEST_REQUIRE_CHROMIUM=1
 
 # go test prints the results in the order of its arguments. The slowest packages come last, so
 # that the results of the others do not wait for theirs.
