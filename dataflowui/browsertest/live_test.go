@@ -1,9 +1,11 @@
 package browsertest
 
 import (
+	"context"
 	"strconv"
 	"testing"
 
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
@@ -43,6 +45,11 @@ func TestLive_Flows(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
 	tab := s.tab()
+	// A hundred times as often as otherwise.
+	tab.do(chromedp.ActionFunc(func(ctx context.Context) error {
+		_, err := page.AddScriptToEvaluateOnNewDocument(`{ const usual = setInterval; window.setInterval = (f, ms) => usual(f, ms / 100) }`).Do(ctx)
+		return err
+	}))
 	tab.open("")
 	tab.do(chromedp.Evaluate(`{ window.loaded = true; 0 }`, nil))
 	_, err := s.client.Pause(t.Context(), "orders", "ben", "a look")

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
 	cdplog "github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
@@ -223,7 +224,7 @@ type tab struct {
 
 func (s *site) tab() *tab {
 	s.Helper()
-	ctx, cancel := chromedp.NewContext(s.browser, chromedp.WithNewBrowserContext()) // with cookies and a window of its own
+	ctx, cancel := chromedp.NewContext(s.browser)
 	s.Cleanup(cancel)
 	ctx, cancel = context.WithTimeout(ctx, patience)
 	s.Cleanup(cancel)
@@ -244,7 +245,8 @@ func (s *site) tab() *tab {
 			}
 		}
 	})
-	t.do(network.Enable(), cdplog.Enable(), runtime.Enable())
+	t.do(network.Enable(), cdplog.Enable(), runtime.Enable(),
+		emulation.SetFocusEmulationEnabled(true)) // as if it was not behind other tabs: a page that is hidden is not renewed
 	return t
 }
 
