@@ -31,7 +31,17 @@ func (c *Client) Flows(ctx context.Context, params *FlowListParams) ([]*Flow, er
 	if p.State != "" && !p.State.Valid() {
 		return nil, public(fmt.Errorf("list flows: %w", &ConfigError{Field: "State", Reason: fmt.Sprintf("%q is not a state of a flow: use active or inactive", p.State)}))
 	}
-	recs, err := c.store.FlowList(ctx, &p)
+	if p.Trouble && (p.Due || p.Overdue) {
+		return nil, public(fmt.Errorf("list flows: %w", &ConfigError{Field: "Trouble", Reason: "it is not for Due or Overdue: ask for one of them"}))
+	}
+	if p.LastRuns < 0 || p.LastRuns > defaultPage {
+		return nil, public(fmt.Errorf("list flows: %w", &ConfigError{Field: "LastRuns", Reason: fmt.Sprintf("%d is out of range: use 0 to %d", p.LastRuns, defaultPage)}))
+	}
+	list := c.store.FlowList
+	if p.Trouble {
+		list = c.store.FlowTrouble
+	}
+	recs, err := list(ctx, &p)
 	if err != nil {
 		return nil, public(fmt.Errorf("list flows: %w", err))
 	}
@@ -39,7 +49,30 @@ func (c *Client) Flows(ctx context.Context, params *FlowListParams) ([]*Flow, er
 	for i, rec := range recs {
 		flows[i] = c.flows.bind(rec)
 	}
+	if err := lastRuns(ctx, c.store, flows, p.LastRuns); err != nil {
+		return nil, public(fmt.Errorf("list the last runs of flows: %w", err))
+	}
 	return flows, nil
+}
+
+// lastRuns reads the newest runs of flows.
+func lastRuns(ctx context.Context, q Queries, flows []*Flow, limit int) error {
+	if limit == 0 || len(flows) == 0 {
+		return nil
+	}
+	byID, ids := make(map[int64]*Flow, len(flows)), make([]int64, len(flows))
+	for i, f := range flows {
+		byID[f.ID], ids[i] = f, f.ID
+	}
+	runs, err := q.RunsLast(ctx, ids, limit)
+	if err != nil {
+		return err
+	}
+	for _, run := range runs {
+		f := byID[run.FlowID]
+		f.LastRuns = append(f.LastRuns, run)
+	}
+	return nil
 }
 
 // Pause makes a flow inactive. Until Resume, no process starts a run of it. A run in progress

@@ -163,6 +163,8 @@ type Queries interface {
 	FlowByID(ctx context.Context, id int64) (*FlowRecord, error)
 	FlowByName(ctx context.Context, name string) (*FlowRecord, error)
 	FlowList(ctx context.Context, p *FlowListParams) ([]*FlowRecord, error)
+	// FlowTrouble is FlowList for Trouble.
+	FlowTrouble(ctx context.Context, p *FlowListParams) ([]*FlowRecord, error)
 	// FlowSetState makes a flow active or inactive, whatever it was. An active flow is
 	// no longer tripped, and has no failures.
 	FlowSetState(ctx context.Context, p *FlowStateParams) (*FlowRecord, error)
@@ -300,6 +302,8 @@ type Queries interface {
 	// RunByJob returns the newest run that a River job was to work.
 	RunByJob(ctx context.Context, jobID int64) (*Run, error)
 	RunList(ctx context.Context, p *RunListParams) ([]*Run, error)
+	// RunsLast returns up to limit of the newest runs of each of the flows, newest first.
+	RunsLast(ctx context.Context, flowIDs []int64, limit int) ([]*Run, error)
 	// RunLive returns the runs of a flow that are pending or in progress, oldest first.
 	RunLive(ctx context.Context, flowID int64) ([]*Run, error)
 	// RunWaiting returns the pending runs of a flow whose unique key begins with

@@ -20,6 +20,13 @@ type FlowListParams struct {
 	// whose next tick came at least an hour ago ([OverdueAfter]).
 	Due     bool
 	Overdue bool
+	// Trouble lists only flows that somebody should look at: failures have stopped their ticks,
+	// their last run or attempt failed, or they are active and their next tick came at least a
+	// minute ago ([LateAfter]).
+	Trouble bool
+	// LastRuns is how many of each flow's newest runs are read into Flow.LastRuns, up to 100.
+	// 0: none.
+	LastRuns int
 	// After lists the flows after this name: the name of the last flow of the page
 	// before. Empty: from the beginning.
 	After string

@@ -175,6 +175,9 @@ func (a *api) flow(f *dataflow.Flow) jsonview.Flow {
 	v := jsonview.OfFlow(f)
 	v.Runtime, v.Source, v.Sink = a.mask.JSON(v.Runtime), a.mask.JSON(v.Source), a.mask.JSON(v.Sink)
 	v.LastError, v.TrippedReason = a.mask.Text(v.LastError), a.mask.Text(v.TrippedReason)
+	if f.LastRuns != nil {
+		v.LastRuns = jsonview.All(f.LastRuns, a.run)
+	}
 	return v
 }
 

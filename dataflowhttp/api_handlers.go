@@ -94,7 +94,7 @@ func (a *api) known(ctx context.Context, flow string) error {
 
 func listFlows(ctx context.Context, a *api, q *call) (*flowPage, error) {
 	v := values{q: q}
-	p := &dataflow.FlowListParams{State: dataflow.FlowState(v.text("state")), Due: v.flag("due"), Overdue: v.flag("overdue"), After: v.text("after"), Limit: v.limit()}
+	p := &dataflow.FlowListParams{State: dataflow.FlowState(v.text("state")), Due: v.flag("due"), Overdue: v.flag("overdue"), Trouble: v.flag("trouble"), LastRuns: int(min(v.number("last_runs"), 1<<30)), After: v.text("after"), Limit: v.limit()}
 	if v.err != nil {
 		return nil, v.err
 	}

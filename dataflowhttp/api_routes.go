@@ -117,6 +117,8 @@ var routes = []route{ //nolint:gochecknoglobals // a table
 			{name: "state", kind: "string", says: "only flows in this state", values: []string{string(dataflow.FlowActive), string(dataflow.FlowInactive)}},
 			{name: "due", kind: "boolean", says: "only active flows whose next tick has come"},
 			{name: "overdue", kind: "boolean", says: "only active flows whose next tick came at least an hour ago"},
+			{name: "trouble", kind: "boolean", says: "only flows that somebody should look at: stopped by failures, failing, or late by a minute"},
+			{name: "last_runs", kind: "integer", says: "how many of each flow's newest runs are answered with it, up to 100; none if it is not given"},
 			{name: "after", kind: "string", says: "next of the page before"},
 			limit,
 		},

@@ -64,7 +64,8 @@ func letterArgs(letters []*dataflow.DeadLetterRecord) []any {
 }
 
 func (q *queries) DeadLetterList(ctx context.Context, p *dataflow.DeadLetterListParams) ([]*dataflow.DeadLetterRecord, error) {
-	return q.letters(ctx, sqlDeadLetterList, p.Flow, p.Run, p.Open, p.Before, string(p.State), p.Limit)
+	query, args := driverkit.DeadLetterList(p, sqlDeadLetterColumns, "$")
+	return q.letters(ctx, query, args...)
 }
 
 func (q *queries) DeadLetterHeld(ctx context.Context, flowID, after int64, limit int) ([]*dataflow.DeadLetterRecord, error) {

@@ -216,6 +216,20 @@ func runListQuery(p *dataflow.RunListParams) (query string, args []any) {
 	})
 }
 
+func (q *queries) RunsLast(ctx context.Context, flowIDs []int64, limit int) ([]*dataflow.Run, error) {
+	query, args := runsLastQuery(flowIDs, limit)
+	return q.runs(ctx, query, args...)
+}
+
+// runsLastQuery is the query of a list of runs, for each flow.
+func runsLastQuery(flowIDs []int64, limit int) (query string, args []any) {
+	one, args := driverkit.RunList(&dataflow.RunListParams{Limit: limit}, driverkit.RunListDialect{
+		Mark: "$", NoOrder: " offset 0", Lateral: true, Columns: runColumns, Flow: "w.flow_id",
+	})
+	args = append(args, flowIDs)
+	return fmt.Sprintf("select one.* from unnest($%d::bigint[]) w (flow_id) cross join lateral (\n%s) one\norder by one.id desc", len(args), one), args
+}
+
 func (q *queries) RunLive(ctx context.Context, flowID int64) ([]*dataflow.Run, error) {
 	return q.runs(ctx, sqlRunLive, flowID)
 }

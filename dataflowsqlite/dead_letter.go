@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/driverkit"
 )
 
 func (q *queries) DeadLetterInsert(ctx context.Context, letters []*dataflow.DeadLetterRecord) error {
@@ -27,7 +28,8 @@ func (q *queries) DeadLetterInsert(ctx context.Context, letters []*dataflow.Dead
 }
 
 func (q *queries) DeadLetterList(ctx context.Context, p *dataflow.DeadLetterListParams) ([]*dataflow.DeadLetterRecord, error) {
-	return collect(ctx, q, scanLetter, sqlDeadLetterList, p.Flow, p.Run, p.Open, p.Before, string(p.State), p.Limit)
+	query, args := driverkit.DeadLetterList(p, sqlDeadLetterColumns, "?")
+	return collect(ctx, q, scanLetter, query, args...)
 }
 
 func (q *queries) DeadLetterHeld(ctx context.Context, flowID, after int64, limit int) ([]*dataflow.DeadLetterRecord, error) {

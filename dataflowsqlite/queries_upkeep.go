@@ -93,11 +93,6 @@ select l.id, l.flow_id, f.name, l.run_id, l.stage, l.key, l.payload, l.error, l.
 	l.state, l.closed_at, l.closed_by, l.reason, l.identity, l.times, coalesce(l.last_at, l.created_at), l.original, l.edited_at, l.edited_by
 from dataflow_dead_letter l join dataflow_flow f on f.id = l.flow_id`
 
-const sqlDeadLetterList = sqlDeadLetterColumns + `
-where (?1 = '' or f.name = ?1) and (?2 = 0 or l.run_id = ?2) and (not ?3 or l.closed_at is null) and (?4 = 0 or l.id < ?4)
-	and (?5 = '' or l.state = ?5)
-order by l.id desc limit ?6`
-
 const sqlDeadLetterHeld = sqlDeadLetterColumns + `
 where l.flow_id = ?1 and l.retry_until is not null and l.id > ?2
 order by l.id limit ?3`

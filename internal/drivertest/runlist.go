@@ -57,6 +57,7 @@ func runListRules() []rule {
 		{name: "None", run: runListNone},
 		{name: "Filters", run: runListFilters},
 		{name: "Pages", run: runListPages},
+		{name: "LastOfEach", run: runsLast},
 		{name: "Due", run: runListDue},
 		{name: "Triggers", run: runListTriggers},
 	}
@@ -162,4 +163,36 @@ func runListTriggers(t *test) {
 	}
 	require.Equal(t, all, t.runsOf(dataflow.RunListParams{Limit: 100}))
 	require.Equal(t, all, t.runsOf(dataflow.RunListParams{Flow: "orders", States: []dataflow.RunState{dataflow.RunFailed}, Limit: 100}))
+}
+
+// The newest runs of each flow are those that a list of the flow begins with.
+func runsLast(t *test) {
+	var ids []int64
+	for _, name := range []string{"none", "one", "many", "not asked for"} {
+		ids = append(ids, t.flow(name).ID)
+	}
+	for i := range 9 {
+		for _, id := range []int64{ids[2], ids[3]} {
+			state := []dataflow.RunState{dataflow.RunSuccess, dataflow.RunFailed, dataflow.RunCancelled}[i%3]
+			t.end(ending(t.inProgress(id), state))
+		}
+	}
+	t.pending(ids[1])
+	t.inProgress(ids[2])
+	t.pending(ids[2])
+	got, err := t.store.RunsLast(t.Context(), ids[:3], 4)
+	require.NoError(t, err)
+	of := make(map[string][]*dataflow.Run)
+	for _, run := range got {
+		of[run.FlowName] = append(of[run.FlowName], run)
+	}
+	require.Len(t, of, 2)
+	for _, name := range []string{"one", "many"} {
+		want, err := t.store.RunList(t.Context(), &dataflow.RunListParams{Flow: name, Limit: 4})
+		require.NoError(t, err)
+		require.Equal(t, want, of[name], name)
+	}
+	none, err := t.store.RunsLast(t.Context(), nil, 4)
+	require.NoError(t, err)
+	require.Empty(t, none)
 }

@@ -33,6 +33,7 @@ type Flow struct {
 	CodeHere      bool            `json:"code_here"`
 	CreatedAt     time.Time       `json:"created_at"`
 	UpdatedAt     time.Time       `json:"updated_at"`
+	LastRuns      []Run           `json:"last_runs,omitempty"` // of a list that asks for them
 }
 
 // OfFlow returns the view of a flow.
