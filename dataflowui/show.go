@@ -79,7 +79,7 @@ func span(d time.Duration) string {
 // took returns how long a run has been worked.
 func took(r jsonview.Run) string {
 	switch {
-	case r.StartedAt == nil:
+	case r.StartedAt == nil, r.State == string(dataflow.RunPending): // what it has been worked before is over
 		return "–"
 	case r.EndedAt == nil:
 		return span(time.Since(*r.StartedAt))

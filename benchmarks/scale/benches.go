@@ -54,7 +54,7 @@ func (e *env) benches() []bench {
 	}
 	all = append(all, e.dueBenches()...)
 	all = append(all, e.startBenches()...)
-	return append(all, e.historyBenches()...)
+	return append(append(all, e.historyBenches()...), e.pageBench())
 }
 
 func latencyRows(runtime string) []row {
