@@ -18,7 +18,7 @@ import (
 
 var functions = template.FuncMap{ //nolint:gochecknoglobals // a table
 	"path": url.PathEscape, "query": url.QueryEscape, "ago": ago, "stamp": stamp, "number": number, "span": span, "took": took, "state": stateText,
-	"plain": plain, "indent": indent, "short": short, "strip": strip, "durations": durations, "records": records, "kind": kind, "schedule": schedule, "changes": changes, "rate": rate, "left": left, "percent": percent,
+	"plain": plain, "indent": indent, "short": short, "strip": strip, "durations": durations, "records": records, "kind": kind, "schedule": schedule, "changes": changes, "place": place, "rate": rate, "left": left, "percent": percent,
 	"pair": func(base string, runs []jsonview.Run) map[string]any {
 		return map[string]any{"Base": base, "Runs": runs}
 	},
@@ -117,7 +117,7 @@ func stateText(state string) string { return strings.ReplaceAll(state, "_", " ")
 
 // plain returns JSON for a reader, indented.
 func plain(data json.RawMessage) string {
-	if len(data) == 0 {
+	if len(data) == 0 || string(data) == "null" {
 		return "none"
 	}
 	var v any
@@ -137,6 +137,14 @@ func plain(data json.RawMessage) string {
 	return string(out)
 }
 
+// place is a cursor for a reader.
+func place(cursor json.RawMessage) string {
+	if len(cursor) == 0 || string(cursor) == "null" {
+		return "the beginning"
+	}
+	return plain(cursor)
+}
+
 // change is a field of what an action changed.
 type change struct{ Name, Value string }
 
@@ -148,11 +156,7 @@ func changes(data json.RawMessage) []change {
 	}
 	list := make([]change, 0, len(fields))
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		value := "none"
-		if text := plain(fields[name]); text != "null" {
-			value = short(text)
-		}
-		list = append(list, change{stateText(name), value})
+		list = append(list, change{stateText(name), short(plain(fields[name]))})
 	}
 	return list
 }
