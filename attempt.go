@@ -52,7 +52,8 @@ type attempt struct {
 	chain  chain
 	writer stepWriter
 
-	begun bool // the record loop has begun before in this attempt
+	begun   bool // the record loop has begun before in this attempt
+	preview bool // it is a dry run
 	quiet bool // a tick's run that has read nothing yet: it is logged at LevelDebug
 }
 

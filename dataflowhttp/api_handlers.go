@@ -208,6 +208,14 @@ func showRun(ctx context.Context, a *api, q *call) (*jsonview.Run, error) {
 	return ptr(a.run(run)), nil
 }
 
+func showLag(ctx context.Context, a *api, q *call) (*jsonview.Lag, error) {
+	lag, err := a.client.Lag(ctx, q.PathValue("name"))
+	if err != nil {
+		return nil, err
+	}
+	return ptr(jsonview.OfLag(lag)), nil
+}
+
 func showProgress(ctx context.Context, a *api, q *call) (*jsonview.Progress, error) {
 	id, err := q.id()
 	if err != nil {
