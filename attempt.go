@@ -54,7 +54,7 @@ type attempt struct {
 
 	begun   bool // the record loop has begun before in this attempt
 	preview bool // it is a dry run
-	quiet bool // a tick's run that has read nothing yet: it is logged at LevelDebug
+	quiet   bool // a tick's run that has read nothing yet: it is logged at LevelDebug
 }
 
 // place is where the attempt is: the checkpoint that it goes on from.

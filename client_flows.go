@@ -176,20 +176,16 @@ func (c *Client) FlowStats(ctx context.Context) ([]*FlowStats, error) {
 	return all, nil
 }
 
-// Lag asks a flow's source how far the flow's cursor is after it. If there is no such flow, the
-// error is ErrNotFound. If this process does not have its code, the error is ErrNotRegistered.
-func (c *Client) Lag(ctx context.Context, name string) (*Lag, error) {
+// Lag asks the flow's source how far the flow's cursor is after it. The flow must be one that a
+// client has returned. If this process does not have its code, the error is ErrNotRegistered.
+func (f *Flow) Lag(ctx context.Context) (*Lag, error) {
 	fail := func(err error) (*Lag, error) {
-		return nil, public(fmt.Errorf("look up the lag of flow %q: %w", name, private(err)))
+		return nil, public(fmt.Errorf("look up the lag of flow %q: %w", f.Name, private(err)))
 	}
-	f, err := c.Flow(ctx, name)
-	if err != nil {
-		return fail(err)
-	}
-	if !f.Registered() {
+	if f.client == nil || !f.Registered() {
 		return fail(fmt.Errorf("%w: this process does not have the flow's code", ErrNotRegistered))
 	}
-	place, err := c.store.CursorGet(ctx, f.ID)
+	place, err := f.client.store.CursorGet(ctx, f.ID)
 	if err != nil {
 		return fail(err)
 	}

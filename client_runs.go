@@ -74,13 +74,13 @@ func (c *Client) Progress(ctx context.Context, id int64) (*Progress, error) {
 	}
 	p := progressOf(run, c.now())
 	if run.State == RunInProgress && !run.IsBackfill() {
-		p.Lag = c.lagOf(ctx, run)
+		p.Lag = lagOf(ctx, c, run)
 	}
 	return p, nil
 }
 
 // lagOf returns how far a run is after its source, nil if nobody here can tell.
-func (c *Client) lagOf(ctx context.Context, run *Run) *Lag {
+func lagOf(ctx context.Context, c *Client, run *Run) *Lag {
 	f := c.flows.knownByID(run.FlowID)
 	if f == nil {
 		return nil

@@ -40,7 +40,7 @@ type FlowStats struct {
 	LagBytes *int64
 }
 
-// Lag is how far a flow is after its source, as the source tells it. See [Client.Lag].
+// Lag is how far a flow is after its source, as the source tells it. See [Flow.Lag].
 type Lag struct {
 	// Age is the age of the oldest record that the next run would read, 0 if there is none. Nil:
 	// the source cannot tell. See [Lagger].

@@ -316,6 +316,6 @@ type Progress struct {
 	// or the run has ended.
 	Left *time.Duration
 	// Lag is how far the run is after its source: of a run in progress whose source tells it,
-	// and whose code this process has. Nil otherwise. See [Client.Lag].
+	// and whose code this process has. Nil otherwise. See [Flow.Lag].
 	Lag *Lag
 }

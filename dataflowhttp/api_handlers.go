@@ -209,7 +209,11 @@ func showRun(ctx context.Context, a *api, q *call) (*jsonview.Run, error) {
 }
 
 func showLag(ctx context.Context, a *api, q *call) (*jsonview.Lag, error) {
-	lag, err := a.client.Lag(ctx, q.PathValue("name"))
+	f, err := a.client.Flow(ctx, q.PathValue("name"))
+	if err != nil {
+		return nil, err
+	}
+	lag, err := f.Lag(ctx)
 	if err != nil {
 		return nil, err
 	}
