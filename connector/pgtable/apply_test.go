@@ -199,8 +199,10 @@ func TestApply_Policy(t *testing.T) {
 func TestApply_KeepsOrder(t *testing.T) {
 	t.Parallel()
 	for name, target := range map[string]func(pool *pgxpool.Pool) dataflow.Target[accountChange]{
-		"Apply":   func(*pgxpool.Pool) dataflow.Target[accountChange] { return pgtable.Apply[account]("account", "id") },
-		"ApplyTo": func(pool *pgxpool.Pool) dataflow.Target[accountChange] { return pgtable.ApplyTo[account](pool, "account", "id") },
+		"Apply": func(*pgxpool.Pool) dataflow.Target[accountChange] { return pgtable.Apply[account]("account", "id") },
+		"ApplyTo": func(pool *pgxpool.Pool) dataflow.Target[accountChange] {
+			return pgtable.ApplyTo[account](pool, "account", "id")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
