@@ -156,7 +156,7 @@ func TestStream_Killed(t *testing.T) {
 	first := startWorker(t, s.url("source"), s.url("target"))
 	require.Eventually(t, func() bool {
 		return len(rows(t, from, `select 1 from pg_replication_slots where slot_name in ('copy', 'append') and confirmed_flush_lsn is not null`)) == 2
-	}, 10*patience, poll) // Postgres waits until the load of its own subscription has ended
+	}, 3*patience, poll) // Postgres waits until the load of its own subscription has ended
 	exec(t, from, `begin; lock table thing in share row exclusive mode; create trigger audited after insert or update or delete on thing for each row execute function audited();
 		create trigger audited_all after truncate on thing execute function audited(); commit`)
 
@@ -164,7 +164,7 @@ func TestStream_Killed(t *testing.T) {
 	w.next.Store(int64(loaded))
 	w.start(12)
 	kills, inLoad := 0, 0
-	for began := time.Now(); time.Since(began) < lasts; kills++ {
+	for began := time.Now(); time.Since(began) < lasts || (w.done.Load() <= 100 || inLoad < loadKills) && time.Since(began) < lasts+patience; kills++ {
 		time.Sleep(time.Duration(300+rand.IntN(1200)) * time.Millisecond)
 		first.kill(t)
 		if len(rows(t, to, `select 1 from dataflow_checkpoint where cursor::jsonb ? 'table'`)) > 0 {

@@ -167,7 +167,7 @@ func (f *follower[T]) stop() {
 }
 
 const (
-	patience = 30 * time.Second
+	patience = 2 * time.Minute
 	poll     = 20 * time.Millisecond
 )
 
