@@ -51,14 +51,14 @@ func TestStream_Preview(t *testing.T) {
 	require.NoError(t, worker.Start(ctx))
 	_, err := worker.Trigger(ctx, "copy", nil)
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return len(rows(t, to, `select 1 from item`)) == 2 }, patience, poll)
+	require.Eventually(t, func() bool {
+		return len(rows(t, to, `select 1 from dataflow_checkpoint where cursor::jsonb ? 'loaded'`)) == 1
+	}, patience, poll)
+	require.Equal(t, []string{"2"}, rows(t, to, `select count(*) from item`))
 	reader := rows(t, from, `select active_pid from pg_replication_slots`)
 	_, err = client.DryRun(ctx, "copy", nil)
 	require.ErrorContains(t, err, `slot "s" is in use by process`)
 	require.Equal(t, reader, rows(t, from, `select active_pid from pg_replication_slots`), "the run still reads")
-	require.Eventually(t, func() bool {
-		return len(rows(t, to, `select 1 from dataflow_checkpoint where cursor::jsonb ? 'loaded'`)) == 1
-	}, patience, poll)
 	require.NoError(t, worker.Stop(context.WithoutCancel(ctx)))
 	idle(t, from)
 
