@@ -309,8 +309,12 @@ func (o *RetentionOptions) validate() error {
 		name        string
 		keep, usual time.Duration
 	}{
-		{"Success", o.Success, DefaultRetention}, {"Failed", o.Failed, DefaultRetention}, {"Cancelled", o.Cancelled, DefaultRetention},
-		{"SkippedTicks", o.SkippedTicks, DefaultRetention}, {"DeadLetters", o.DeadLetters, DefaultRetention}, {"Audit", o.Audit, DefaultAuditRetention},
+		{"Success", o.Success, DefaultRetention},
+		{"Failed", o.Failed, DefaultRetention},
+		{"Cancelled", o.Cancelled, DefaultRetention},
+		{"SkippedTicks", o.SkippedTicks, DefaultRetention},
+		{"DeadLetters", o.DeadLetters, DefaultRetention},
+		{"Audit", o.Audit, DefaultAuditRetention},
 	} {
 		if f.keep < 0 && f.keep != -1 {
 			errs = append(errs, &ConfigError{Field: f.name, Reason: fmt.Sprintf("%s is negative: use a positive duration, 0 for %s, or -1 for ever", f.keep, f.usual)})
