@@ -50,6 +50,7 @@ func TestStream_Publications(t *testing.T) {
 		t.Skip("publications have no filters before Postgres 15")
 	}
 	t.Run("a filter of rows", func(t *testing.T) {
+		t.Parallel()
 		exec(t, pool, `create publication even for table item (id, name) where (id % 2 = 0)`)
 		f := follow(t, pgchange.Stream[named](pool, pgchange.Options{Publication: "even", Slot: "even"}), nil)
 		require.Equal(t, []string{"insert 2 b"}, lines2(f.next(1)))
@@ -58,6 +59,7 @@ func TestStream_Publications(t *testing.T) {
 		require.Equal(t, []string{"insert 4 a", "update 2 c", "delete 0  old 2", "delete 0  old 4"}, lines2(f.next(4)))
 	})
 	t.Run("a filter that is changed", func(t *testing.T) {
+		t.Parallel()
 		exec(t, pool, `create table filtered (id bigint primary key, name text not null)`, `insert into filtered values (1, 'a'), (2, 'b')`, `create publication filtered for table filtered where (id = 1)`)
 		options := pgchange.Options{Publication: "filtered", Slot: "filtered"}
 		f := follow(t, pgchange.Stream[named](pool, options), nil)
@@ -68,6 +70,7 @@ func TestStream_Publications(t *testing.T) {
 		require.Equal(t, []string{"truncate 0 ", "insert 2 b"}, lines2(follow(t, pgchange.Stream[named](pool, options), &at).next(2)))
 	})
 	t.Run("all tables of a schema", func(t *testing.T) {
+		t.Parallel()
 		exec(t, pool, `create schema shop`, `create table shop.one (id bigint primary key, name text not null)`, `insert into shop.one values (1, 'one')`, `create publication shop for tables in schema shop`)
 		options := pgchange.Options{Publication: "shop", Slot: "shop"}
 		f := follow(t, pgchange.Stream[named](pool, options), nil)
@@ -81,6 +84,7 @@ func TestStream_Publications(t *testing.T) {
 		require.Equal(t, "shop.two", again.next(1)[0].Value.Table)
 	})
 	t.Run("a generated column", func(t *testing.T) {
+		t.Parallel()
 		if version(t, pool) < 180000 {
 			t.Skip("generated columns are not sent before Postgres 18")
 		}
@@ -92,6 +96,7 @@ func TestStream_Publications(t *testing.T) {
 		require.Equal(t, []string{"insert 2 n2", "update 3 n3 old 2"}, lines2(f.next(2)))
 	})
 	t.Run("a slot that a standby keeps too", func(t *testing.T) {
+		t.Parallel()
 		if version(t, pool) < 170000 {
 			t.Skip("slots have no failover before Postgres 17")
 		}
@@ -118,7 +123,7 @@ func TestStream_IdentityIndex(t *testing.T) {
 
 // A transaction of 500,000 rows, 200 MB of the log, needs little memory. Nothing else may run in
 // this process, so that this is a test of the long form alone.
-func TestStream_Memory(t *testing.T) {
+func TestStream_Memory(t *testing.T) { //nolint:paralleltest // as its comment says
 	if os.Getenv(longEnv) == "" {
 		t.Skip("only with " + longEnv)
 	}
