@@ -215,6 +215,17 @@ func (k *Keyset) NullQuery(list []string) string {
 	return "select " + strings.Join(list, ", ") + k.from() + " where " + condition + " limit 1"
 }
 
+// LastQuery selects the last row, or, if before is true, the last of those whose first key
+// column is less than the parameter that follows the query's.
+func (k *Keyset) LastQuery(list []string, before bool) string {
+	columns := k.compared()
+	s := "select " + strings.Join(list, ", ") + k.from()
+	if before {
+		s += " where " + columns[0] + " < " + k.param(0)
+	}
+	return s + " order by " + strings.Join(columns, " desc, ") + " desc limit 1"
+}
+
 // Wrap adds the query to an error.
 func (k *Keyset) Wrap(err error) error {
 	return fmt.Errorf("query %q: %w", Clip(k.SQL), err)
