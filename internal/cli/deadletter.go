@@ -153,7 +153,9 @@ The program must have the flow's code.`,
 			if all == (len(ids) > 0) {
 				return usage("say which dead letters: either --id ID, from dead-letter list, or --all")
 			}
-			report, err := s.client.Replay(ctx, args[0], ids...)
+			work, end := s.longWork(ctx, 0)
+			report, err := s.client.Replay(work, args[0], ids...)
+			end()
 			if report == nil {
 				return err
 			}

@@ -106,7 +106,9 @@ func (a *app) enqueueAllCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "enqueue-all", Short: "Start a run of each flow that is neither paused nor disabled", Args: cobra.NoArgs,
 		RunE: a.on(func(ctx context.Context, s *session, _ []string) error {
-			all, err := s.client.EnqueueAll(ctx, by.actorOr(s.Env), by.reason)
+			work, end := s.longWork(ctx, 0)
+			all, err := s.client.EnqueueAll(work, by.actorOr(s.Env), by.reason)
+			end()
 			if err != nil {
 				return fmt.Errorf("%w, after %s", err, plural(len(all), "flow", "flows"))
 			}

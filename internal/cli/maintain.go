@@ -47,7 +47,10 @@ was interrupted, and otherwise changes nothing.`,
 				if err := s.confirm(ctx, moves(report)); err != nil {
 					return err
 				}
-				if report, err = s.client.MigrateRuntimes(ctx, &o); err != nil {
+				work, end := s.longWork(ctx, 0)
+				report, err = s.client.MigrateRuntimes(work, &o)
+				end()
+				if err != nil {
 					return err
 				}
 			}
@@ -174,7 +177,10 @@ as 90d or 12h, or "forever". The default is 30 days. The last success of each fl
 				if err := s.confirm(ctx, what); err != nil {
 					return err
 				}
-				if report, err = s.client.Cleanup(ctx, &o); err != nil {
+				work, end := s.longWork(ctx, report.Total())
+				report, err = s.client.Cleanup(work, &o)
+				end()
+				if err != nil {
 					return fmt.Errorf("%w: %d rows were removed before", err, report.Total())
 				}
 			}
