@@ -112,6 +112,7 @@ func (s *session) showRanges(runs []*dataflow.Run) error {
 			rows[i] = []string{fmt.Sprint(run.ID), string(run.State), cursorOr(run.FromCursor, "the beginning"), cursorOr(run.UntilCursor, "the end")}
 		}
 		p.table([]string{"RUN", "STATE", "FROM", "UNTIL"}, rows)
+		p.line("Processes with the flow's code work them: %s run list %s --trigger backfill shows how far they are.", s.program.Name, quoted(runs[0].FlowName))
 	})
 }
 

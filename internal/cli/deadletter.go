@@ -331,6 +331,7 @@ when and why, until cleanup removes them for their age.`,
 			}
 			return s.show(closeView{Flow: args[0], State: string(state), Closed: n}, func(page *page) {
 				page.line("%s %s.", plural(int(n), "dead letter is", "dead letters are"), state)
+				page.line("%s dead-letter list %s --open shows those that are left.", s.program.Name, quoted(args[0]))
 			})
 		}),
 	})

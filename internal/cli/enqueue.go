@@ -92,6 +92,7 @@ func (s *session) enqueued(ctx context.Context, run *dataflow.Run) error {
 		for _, text := range obstacles {
 			p.line("%s", text)
 		}
+		p.line("%s run show %d --follow shows its progress.", s.program.Name, run.ID)
 	})
 }
 
@@ -126,7 +127,7 @@ func (a *app) enqueueAllCommand() *cobra.Command {
 				}
 				return view
 			})
-			if err := s.show(list, func(p *page) { enqueuedPage(p, list) }); err != nil {
+			if err := s.show(list, func(p *page) { s.enqueuedPage(p, list) }); err != nil {
 				return err
 			}
 			return errors.Join(failed...)
@@ -136,7 +137,7 @@ func (a *app) enqueueAllCommand() *cobra.Command {
 	return a.example(cmd, `enqueue-all --reason "the backup is restored"`)
 }
 
-func enqueuedPage(p *page, list []enqueuedView) {
+func (s *session) enqueuedPage(p *page, list []enqueuedView) {
 	if len(list) == 0 {
 		p.line("There are no flows.")
 		return
@@ -151,6 +152,7 @@ func enqueuedPage(p *page, list []enqueuedView) {
 			return []string{v.Flow, fmt.Sprint(v.Run.ID), v.Run.State}
 		}
 	}))
+	p.line("%s status shows how they go on.", s.program.Name)
 }
 
 // obstacles says what keeps a run from being worked soon.

@@ -130,7 +130,7 @@ func (v *migratedRuntimes) page(p *page) {
 		return []string{f.Flow, runtimeText(f.From), runtimeText(f.To), cancelled, run}
 	}))
 	if v.DryRun {
-		p.line("This is a dry run: nothing was changed.")
+		p.line("This is a dry run: nothing was changed. Without --dry-run, the command asks and does it.")
 	}
 }
 
@@ -186,7 +186,11 @@ as 90d or 12h, or "forever". The default is 30 days. The last success of each fl
 			}
 			view := cleanupView(*report)
 			view.DryRun = o.DryRun
-			return s.show(view, view.page)
+			return s.show(view, func(p *page) {
+				if view.page(p); o.DryRun && report.Total() > 0 {
+					p.line("This is a dry run: without --dry-run, the command asks and removes them.")
+				}
+			})
 		}),
 	}
 	flags := cmd.Flags()

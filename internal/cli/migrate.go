@@ -56,6 +56,7 @@ func (a *app) migrateUpCommand() *cobra.Command {
 				p.line("%s: the tables are at version %d.", s.name, m.Version)
 				if len(view.Flows) > 0 {
 					p.line("Registered: %s.", strings.Join(view.Flows, ", "))
+					p.line("%s work works them; %[1]s enqueue NAME --wait starts a run now.", s.program.Name)
 				}
 			})
 		}),
