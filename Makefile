@@ -38,7 +38,7 @@ versions: ## Run the tests of the Postgres driver, pgtable and pgchange, and the
 	scripts/versions.sh 13 14 15 16 17 18
 
 .PHONY: changes
-changes: ## Follow changes while workers are killed and the server restarts, on PostgreSQL 13 to 18, for releases: half an hour
+changes: ## Follow changes while workers are killed and the server restarts, on PostgreSQL 13 to 18, for releases: an hour at most
 	scripts/changes.sh 13 14 15 16 17 18
 
 .PHONY: ruby

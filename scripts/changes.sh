@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the long form of pgchange's tests of kills and memory on each of the major versions of
-# PostgreSQL that are given: about 5 minutes each.
+# PostgreSQL that are given: 5 to 10 minutes each.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/lib.sh
