@@ -27,6 +27,8 @@ type cursorCode interface {
 	checkCursor(cursor json.RawMessage) error
 	checkRequest(from, until, params json.RawMessage) error
 	split(ctx context.Context, from, until, params json.RawMessage, n int) ([]json.RawMessage, error)
+	// seekTime returns the cursor of the last record before a time, nil if there is none.
+	seekTime(ctx context.Context, params json.RawMessage, before time.Time) (json.RawMessage, error)
 }
 
 // sourceCursors is the cursorCode of a source with cursors of type C.
@@ -220,6 +222,23 @@ func (p sourceCursors[C]) split(ctx context.Context, from, until, params json.Ra
 		ends, last = append(ends, end), end
 	}
 	return ends, nil
+}
+
+func (p sourceCursors[C]) seekTime(ctx context.Context, params json.RawMessage, before time.Time) (json.RawMessage, error) {
+	seeker, ok := p.source.(TimeSeeker[C])
+	if !ok {
+		return nil, noTimeSeeker(p.source)
+	}
+	var cursor C
+	var found bool
+	err := guard(func() (err error) {
+		cursor, found, err = seeker.SeekTime(ctx, Request[C]{Params: params}, before)
+		return err
+	})
+	if err != nil || !found {
+		return nil, err
+	}
+	return json.Marshal(cursor)
 }
 
 // cursorList holds the cursors of a batch's rows, and its last resume point.

@@ -31,8 +31,8 @@ import (
 // MaxBackfills. A preview ([Client.DryRun]) may use it at the same time.
 //
 // The engine finds these optional powers by type assertion: [Counter], [Lagger], [LogLagger],
-// [Acker], [RecordParser], [RequestChecker], [Splitter], [Noter], [Examiner], [PoolUser],
-// [Validator], [Describer].
+// [Acker], [RecordParser], [RequestChecker], [Splitter], [TimeSeeker], [Noter], [Examiner],
+// [PoolUser], [Validator], [Describer].
 type Source[T, C any] interface {
 	Read(ctx context.Context, r Request[C]) iter.Seq2[Item[T, C], error]
 }
@@ -96,6 +96,17 @@ type Splitter[C any] interface {
 	// and the next begins. No record need have that cursor. For fewer than n records,
 	// Split returns fewer cursors, and none for no records. n is 2 or more.
 	Split(ctx context.Context, r Request[C], n int) ([]C, error)
+}
+
+// TimeSeeker is the power of a source to find the place of a time, for FromTime and
+// UntilTime of [BackfillParams].
+type TimeSeeker[C any] interface {
+	// SeekTime returns the cursor of the last record whose time is before the given one. ok
+	// is false if there is none. A source whose times have no zone compares them with the
+	// wall clock of before, in its Location. r has the run's Params, and neither From nor
+	// Until. If the records have no time that the cursor is ordered by, the error is a
+	// *[ConfigError].
+	SeekTime(ctx context.Context, r Request[C], before time.Time) (cursor C, ok bool, err error)
 }
 
 // Item is one record of a source, or a mark.
@@ -307,6 +318,11 @@ func yieldPage[T, C any](page *Page[T, C], from C, yield func(Item[T, C], error)
 // noSplitter is the error of a source that cannot be cut.
 func noSplitter(source any) error {
 	return &ConfigError{Field: "n", Reason: fmt.Sprintf("the source (%s) cannot be cut: it lacks the power Splitter: use 1, or a source that has it, such as pgtable.Keyset", describe(source).Type)}
+}
+
+// noTimeSeeker is the error of a source that cannot find the place of a time.
+func noTimeSeeker(source any) error {
+	return &ConfigError{Reason: fmt.Sprintf("the source (%s) cannot find the place of a time: it lacks the power TimeSeeker: give a cursor", describe(source).Type)}
 }
 
 // PoolUse says what a source, a transform or a sink needs of one pool of connections.

@@ -24,7 +24,7 @@ import (
 // An error of the function says what is wrong with the parameters, and refuses the run.
 // The library calls the function often, also without a run. It must not touch the
 // network, and must not return a nil source. The optional powers (Count, Lag, Committed,
-// Until, Split, Notes, PoolUse, ParseRecord) are those of the source that it returns.
+// Until, Split, SeekTime, Notes, PoolUse, ParseRecord) are those of the source that it returns.
 func Parametric[P, T, C any](source func(params P) (Source[T, C], error)) Source[T, C] {
 	return &parametric[P, T, C]{make: source}
 }
@@ -198,6 +198,19 @@ func (s *parametric[P, T, C]) Split(ctx context.Context, r Request[C], n int) ([
 	}
 	r.Params = nil
 	return splitter.Split(ctx, r, n)
+}
+
+func (s *parametric[P, T, C]) SeekTime(ctx context.Context, r Request[C], before time.Time) (cursor C, ok bool, err error) {
+	source, err := s.of(r.Params)
+	if err != nil {
+		return cursor, false, err
+	}
+	seeker, ok := source.(TimeSeeker[C])
+	if !ok {
+		return cursor, false, noTimeSeeker(source)
+	}
+	r.Params = nil
+	return seeker.SeekTime(ctx, r, before)
 }
 
 func (s *parametric[P, T, C]) Committed(ctx context.Context, cursor C) error {

@@ -126,6 +126,6 @@ func TestDoctor_Groups(t *testing.T) {
 		c.migrated()
 		require.Regexp(c, `(?m)^groups +ok +group shopify: 0 of 2 runs in progress$`, c.ok("doctor"))
 		limit = 3
-		require.Regexp(c, `(?m)^groups +warning +group shopify: this program declares the limit 3, and 2 holds, which here set at 2031-02-03T12:05:00Z, as the last one to be registered$`, c.ok("doctor"))
+		require.Regexp(c, `(?m)^groups +warning +group shopify: this program declares the limit 3, and 2 holds, which here set at 2031-02-03T12:05:00Z, as the last one to be registered: give all programs the same limit, and register the right one by shop migrate up$`, c.ok("doctor"))
 	})
 }

@@ -79,6 +79,18 @@ func TestTerminal(t *testing.T) {
 		require.Contains(t, c.fails(5, "flow", "list"), "migrate up")
 	})
 
+	t.Run("Bar", func(t *testing.T) {
+		t.Parallel()
+		c := newCLI(t, dbtest.SQLitePath(t))
+		c.slow()
+		cmd := c.command("enqueue", "slow", "--wait")
+		master := c.terminal(cmd)
+		c.shows(master, "  [                    ] 0 %  ")
+		_, err := master.WriteString("\x03")
+		require.NoError(t, err)
+		require.Equal(t, 1, exitOf(cmd.Wait()))
+	})
+
 	t.Run("CtrlC", func(t *testing.T) {
 		t.Parallel()
 		c := newCLI(t, dbtest.SQLitePath(t))

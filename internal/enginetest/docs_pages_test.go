@@ -2,15 +2,18 @@ package enginetest_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/pgtable"
 )
 
 // More blocks of Go in docs, which stand here so that they compile.
@@ -153,4 +156,43 @@ func TestDocs_Process(t *testing.T) {
 		_, err = client.Trigger(t.Context(), "orders", nil)
 		require.ErrorIs(t, err, dataflow.ErrStopped)
 	})
+}
+
+func takeOver(ctx context.Context, client *dataflow.Client, updatedAt time.Time, id int64) error {
+	if err := client.Register(ctx); err != nil {
+		return err
+	}
+	place, err := client.Cursor(ctx, "orders")
+	if err != nil || place.Cursor != nil { // it has begun already
+		return err
+	}
+	cursor, err := json.Marshal(pgtable.Cursor{updatedAt.UTC().Format(time.RFC3339Nano), strconv.FormatInt(id, 10)})
+	if err != nil {
+		return err
+	}
+	_, err = client.SetCursor(ctx, "orders", &dataflow.SetCursorParams{
+		Cursor: cursor, IfSeq: &place.Seq, Actor: "migration", Reason: "the old loop stopped here",
+	})
+	return err
+}
+
+// The cursor of docs/coming-from.md is where the flow goes on, and is set once.
+func TestDocs_TakeOver(t *testing.T) {
+	t.Parallel()
+	pool := template.Postgres(t)
+	pg := onPool(t, pool)
+	_, err := pool.Exec(t.Context(), `
+		create table orders (id bigint primary key, email text not null, cents bigint not null, updated_at timestamptz not null);
+		insert into orders select n, 'a@b', n, '2026-01-01 00:00Z'::timestamptz + n * interval '1 hour' from generate_series(1, 10) n`)
+	require.NoError(t, err)
+	source := pgtable.Keyset[Order](pool, pgtable.Query{SQL: `select id, email, cents, updated_at from orders`, Key: []string{"updated_at", "id"}})
+	flow := dataflow.NewFlow("orders", source, dataflow.Map(func(_ context.Context, o Order) (int, error) { return int(o.ID), nil }), dataflow.ToTx(discard{}), nil)
+	client := pg.client(&dataflow.Config{Flows: []*dataflow.Flow{flow}})
+	for range 2 {
+		require.NoError(t, takeOver(t.Context(), client, time.Date(2026, 1, 1, 6, 0, 0, 0, time.UTC), 6))
+		run, err := client.Trigger(t.Context(), "orders", nil)
+		require.NoError(t, err)
+		require.LessOrEqual(t, run.Counters.Read, int64(4))
+	}
+	require.EqualValues(t, 4, pg.number("select sum(read) from dataflow_run"))
 }

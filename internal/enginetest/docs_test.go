@@ -130,9 +130,9 @@ func docsSetCursor(ctx context.Context, client *dataflow.Client) error {
 
 func docsBackfill(ctx context.Context, client *dataflow.Client) (*dataflow.Run, error) {
 	run, err := client.Backfill(ctx, "orders", &dataflow.BackfillParams{
-		From:  json.RawMessage(`["2025-11-01T00:00:00Z","0"]`), // exclusive
-		Until: json.RawMessage(`["2025-12-01T00:00:00Z","0"]`), // inclusive
-		Actor: "ann", Reason: "November was priced wrongly",
+		FromTime:  time.Date(2025, time.November, 1, 0, 0, 0, 0, time.UTC), // inclusive
+		UntilTime: time.Date(2025, time.December, 1, 0, 0, 0, 0, time.UTC), // exclusive
+		Actor:     "ann", Reason: "November was priced wrongly",
 	})
 	return run, err
 }
