@@ -63,9 +63,11 @@ remind() {
 	done
 }
 
-# run_tests runs go test with these arguments in the directory $1 for the pending packages, and
-# shows what it prints. A package that prints no result has failed.
-run_tests() {
+# run_tests runs go test with these arguments.
+run_tests() { go test -race "$spared" "$@" 2>&1; }
+
+# show shows what go test prints for the pending packages. One that prints no result has failed.
+show() {
 	local line package
 	say_at
 	while IFS= read -r line; do
@@ -81,33 +83,45 @@ run_tests() {
 		ended=$((ended + 1))
 		[[ $line != FAIL* ]] || failed+=$package$'\n'
 		say_at
-	done < <(
-		cd "$1"
-		# shellcheck disable=SC2086
-		go test -race "$spared" "${@:2}" $pending 2>&1
-	)
+	done
 	[[ -z $pending ]] || failed+=$pending$'\n'
 }
 
-modules=()
-lists=()
+own=$(packages) # of the root module
+modules=()      # the others
+others=''       # their packages
 while IFS= read -r module; do
 	modules+=("$module")
-	lists+=("$(cd "$module" && packages)")
-	total=$((total + $(wc -l <<<"${lists[${#lists[@]} - 1]}")))
-done < <(find . -name go.mod -not -path '*/testdata/*' -exec dirname {} \; | sort)
-total=$((total + 1)) # the one that runs alone
-say "testing $total packages of ${#modules[@]} modules, which takes ten minutes or more"
+	others+=$(cd "$module" && packages)$'\n'
+done < <(find . -mindepth 2 -name go.mod -not -path '*/testdata/*' -exec dirname {} \; | sort)
+others=${others%$'\n'}
+total=$(($(wc -l <<<"$own"$'\n'"$others") + 1)) # and the one that runs alone
+say "testing $total packages of $((${#modules[@]} + 1)) modules, which takes ten minutes or more"
 
 remind &
 reminder=$!
-trap 'kill "$reminder"; rm -f "$status"' EXIT
-for i in "${!modules[@]}"; do
-	pending=${lists[i]}
-	run_tests "${modules[i]}" -timeout 15m
-done
+beside=$(mktemp)
+their=''
+trap 'kill "$reminder"; [[ -z $their ]] || kill -- "-$their" 2>/dev/null || true; rm -f "$status" "$beside"' EXIT
+
+# The tests wait for servers more than they compute, so those of the other modules run beside the
+# root module's. Their results are shown after those.
+set -m # a process group of their own, which the trap ends as a whole
+for module in "${modules[@]}"; do
+	(cd "$module" && run_tests -p 1 -timeout 15m ./...) || true
+done >"$beside" </dev/null &
+their=$!
+set +m
+pending=$own
+# shellcheck disable=SC2086
+show < <(run_tests -timeout 15m $own)
+pending=$others
+wait "$their"
+their=''
+show <"$beside"
 pending=$(go list ./... | grep -E "$alone")
-run_tests . -tags chaos -timeout 10m
+# shellcheck disable=SC2086
+show < <(run_tests -tags chaos -timeout 10m $pending)
 
 [[ -z $failed ]] || fail "these packages have failed:
 $failed"
