@@ -222,7 +222,8 @@ type Queries interface {
 	// if it was no longer open or, with held, if it is no longer to be tried again.
 	DeadLetterReplayed(ctx context.Context, id int64, held bool) (bool, error)
 	// DeadLetterEdit replaces the Payload of an open dead letter, and keeps what it was
-	// before the first edit. It returns ErrNotFound if none with the id is open.
+	// before the first edit. It is not tried again from then on. It returns ErrNotFound if
+	// none with the id is open.
 	DeadLetterEdit(ctx context.Context, id int64, payload json.RawMessage, by string) error
 	// DeadLetterClose closes the open dead letters of a flow that the parameters choose,
 	// and returns how many there were. They are not tried again.

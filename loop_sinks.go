@@ -126,7 +126,7 @@ func (w *batchWriter) replace(ctx context.Context, tx Tx, q Queries, s *step) er
 			return parts.EndPartsTx(ctx, func(e *RecordError) error {
 				e.Stage = StageWrite
 				s.delta.Written--
-				return w.applyPolicy(ctx, e, &s.delta)
+				return w.applyPolicy(ctx, e, atEnd, &s.delta)
 			})
 		})
 		s.letters = w.letters
@@ -184,6 +184,9 @@ func (w *batchWriter) writeTo(ctx context.Context, s step) error {
 		return err
 	}
 	s.letters = w.letters
+	if w.mayResolve() {
+		s.writes = rowsElsewhere
+	}
 	return w.a.commitAgain(ctx, s)
 }
 
@@ -200,9 +203,6 @@ type fencedRows struct {
 // writeFenced writes the batch and its checkpoint to the sink, and then makes our
 // checkpoint.
 func (w *batchWriter) writeFenced(ctx context.Context, s step) error {
-	if len(w.open.hits) > 0 {
-		s.writes = rowsElsewhere
-	}
 	return w.writeFencedPart(ctx, s, fencedRows{to: w.rows.len(), last: true})
 }
 
@@ -217,6 +217,9 @@ func (w *batchWriter) writeFencedPart(ctx context.Context, s step, part fencedRo
 	for {
 		err := w.tryFenced(ctx, &s, part)
 		if err == nil {
+			if part.last && w.mayResolve() {
+				s.writes = rowsElsewhere
+			}
 			return w.a.commitAgain(ctx, s)
 		}
 		named := part.named(err)

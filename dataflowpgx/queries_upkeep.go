@@ -123,7 +123,7 @@ from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::
 	as l (flow_id, run_id, stage, key, payload, error, retry_for, tries_left, sink_key, identity, n) order by n
 on conflict (flow_id, identity) where closed_at is null and identity <> '' do update set
 	times = d.times + 1, last_at = {now}, run_id = excluded.run_id, stage = excluded.stage, error = excluded.error,
-	retry_until = excluded.retry_until, tries_left = excluded.tries_left, sink_key = excluded.sink_key,
+	retry_until = case when d.edited_at is null then excluded.retry_until end, tries_left = excluded.tries_left, sink_key = excluded.sink_key,
 	payload = case when d.edited_at is null then excluded.payload else d.payload end`
 
 const sqlDeadLetterColumns = `
@@ -146,7 +146,7 @@ where id = $1 and closed_at is null and (not $2 or retry_until is not null)`
 
 const sqlDeadLetterEdit = `
 update {s}dataflow_dead_letter set original = case when edited_at is null then payload else original end, payload = $2::json,
-	edited_at = {now}, edited_by = $3
+	edited_at = {now}, edited_by = $3, retry_until = null
 where id = $1 and closed_at is null`
 
 // Those with an id, those of a record, and those that a run has not kept.

@@ -86,7 +86,7 @@ insert into dataflow_dead_letter (flow_id, run_id, stage, key, payload, error, c
 values (?1, ?2, ?3, ?4, ?5, ?6, {now}, {now}, case when ?7 is not null then strftime('%Y-%m-%d %H:%M:%f', {now}, '+' || ?7 || ' seconds') end, ?8, ?9, ?10)
 on conflict (flow_id, identity) where closed_at is null and identity <> '' do update set
 	times = times + 1, last_at = {now}, run_id = excluded.run_id, stage = excluded.stage, error = excluded.error,
-	retry_until = excluded.retry_until, tries_left = excluded.tries_left, sink_key = excluded.sink_key`
+	retry_until = case when edited_at is null then excluded.retry_until end, tries_left = excluded.tries_left, sink_key = excluded.sink_key`
 
 const sqlDeadLetterColumns = `
 select l.id, l.flow_id, f.name, l.run_id, l.stage, l.key, l.payload, l.error, l.created_at, l.retry_until, l.tries_left, l.tries, l.sink_key,
@@ -108,7 +108,7 @@ where id = ?1 and closed_at is null and (not ?2 or retry_until is not null)`
 
 const sqlDeadLetterEdit = `
 update dataflow_dead_letter set original = case when edited_at is null then payload else original end, payload = ?2,
-	edited_at = {now}, edited_by = ?3
+	edited_at = {now}, edited_by = ?3, retry_until = null
 where id = ?1 and closed_at is null`
 
 // One with an id, one of a record, and those that a run has not kept.

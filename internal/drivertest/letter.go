@@ -200,6 +200,20 @@ func letterEdited(t *test) {
 	require.NoError(t, t.store.DeadLetterEdit(t.Context(), l.ID, raw(`5`), "ada"))
 	l = t.letters(dataflow.DeadLetterListParams{})[0]
 	require.Equal(t, []any{raw(`5`), true}, []any{l.Payload, l.Original == nil})
+
+	// The rows that an edited record makes may be others than those of its SinkKey.
+	held := &dataflow.DeadLetterRecord{
+		FlowID: run.FlowID, RunID: run.ID, Stage: dataflow.StageWrite, Key: "z", Identity: "z", Payload: raw(`1`),
+		RetryFor: time.Hour, TriesLeft: 2, SinkKey: "[1]",
+	}
+	for range 2 { // it is kept again after the edit
+		require.NoError(t, t.store.DeadLetterInsert(t.Context(), []*dataflow.DeadLetterRecord{held}))
+		l = t.letters(dataflow.DeadLetterListParams{})[0]
+		require.NoError(t, t.store.DeadLetterEdit(t.Context(), l.ID, raw(`2`), "ada"))
+		require.Empty(t, t.heldNow(run.FlowID, 0, 10))
+	}
+	require.NoError(t, t.store.DeadLetterInsert(t.Context(), []*dataflow.DeadLetterRecord{held}))
+	require.Empty(t, t.heldNow(run.FlowID, 0, 10))
 }
 
 func letterClosed(t *test) {
