@@ -76,6 +76,7 @@ var errAnswerLost = errors.New("chaos: the connection broke after the commit")
 //
 //	claim/before  claim/uncommitted  claim/committed
 //	checkpoint/…, slice/…, finish/…, rescue/… likewise
+//	after/uncommitted  after/committed
 //	renew/before  renew/after
 //	claims/committed  ends/committed
 //
@@ -84,7 +85,8 @@ var errAnswerLost = errors.New("chaos: the connection broke after the commit")
 //
 // "uncommitted" is the point where a transaction has done all its work; for claims and ends that are
 // sent together, it is a moment while they are on their way. "committed" is the point after the
-// database has confirmed the commit. "claims" and "ends" are groups of several runs. A slice is the checkpoint that hands the run over
+// database has confirmed the commit. "claims" and "ends" are groups of several runs. "after" is the
+// start of a flow that runs after another one. A slice is the checkpoint that hands the run over
 // to the next job.
 type damaged struct {
 	dataflow.Driver
@@ -250,6 +252,11 @@ func (q damagedQueries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams
 		q.tx.did = "claim"
 	}
 	return claim, err
+}
+
+func (q damagedQueries) AfterDone(ctx context.Context, due *dataflow.DueAfter) error {
+	q.tx.did = "after"
+	return q.Queries.AfterDone(ctx, due)
 }
 
 func (q damagedQueries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {
