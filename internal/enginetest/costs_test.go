@@ -168,7 +168,7 @@ func TestCosts_JobQueue(t *testing.T) {
 	each := func(got, idle int64) float64 { return float64(got-idle) / (flows * waves) }
 	t.Logf("a run: %.2f statements, %.2f commits, %.0f bytes of WAL; all statements:\n%s",
 		each(got.statements, idle.statements), each(got.commits, idle.commits), each(got.wal, idle.wal), got.list)
-	require.LessOrEqual(t, each(got.statements, idle.statements), 1.5)
-	require.LessOrEqual(t, each(got.commits, idle.commits), 0.25)
-	require.LessOrEqual(t, each(got.wal, idle.wal), 4500.0)
+	require.LessOrEqual(t, each(got.statements, idle.statements), 0.6)
+	require.LessOrEqual(t, each(got.commits, idle.commits), 0.2)
+	require.LessOrEqual(t, each(got.wal, idle.wal), 4200.0)
 }
