@@ -69,7 +69,7 @@ func (s *store) migrateUp(ctx context.Context) error {
 		return err
 	}
 	for _, m := range migration.Upto(all, version) {
-		err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		err := s.step(ctx, m.Version > 1, func(tx pgx.Tx) error {
 			if _, err := tx.Exec(ctx, s.text(m.Up)); err != nil {
 				return err
 			}
@@ -99,7 +99,7 @@ func (s *store) MigrateDown(ctx context.Context, to int) error {
 			return err
 		}
 		for _, m := range undo {
-			err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+			err := s.step(ctx, true, func(tx pgx.Tx) error {
 				if _, err := tx.Exec(ctx, s.text(m.Down)); err != nil {
 					return err
 				}

@@ -164,7 +164,7 @@ func TestStream_Killed(t *testing.T) {
 	w.next.Store(int64(loaded))
 	w.start(12)
 	kills := 0
-	for began := time.Now(); time.Since(began) < lasts; kills++ {
+	for began := time.Now(); time.Since(began) < lasts || w.done.Load() <= 100 && time.Since(began) < lasts+patience; kills++ {
 		time.Sleep(time.Duration(300+rand.IntN(1200)) * time.Millisecond)
 		first.kill(t)
 		if kills%4 == 3 {

@@ -154,7 +154,7 @@ func (f *follower[T]) stop() {
 	<-f.ended
 }
 
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // next returns the next n changes, without marks.
 func (f *follower[T]) next(n int) []item[T] {

@@ -217,7 +217,7 @@ func (s *session) retention(ctx context.Context) ([]finding, error) {
 	if due.Total() == 0 {
 		return []finding{ok("retention", "nothing is kept for longer than it should be")}, nil
 	}
-	return []finding{warning("retention", "%d runs, entries of skipped ticks and dead letters should have been removed more than a day ago: a started client does that once a day unless Config.Retention keeps them; run %s cleanup",
+	return []finding{warning("retention", "%d runs, entries of skipped ticks and dead letters should have been removed more than a day ago: a started client does that each hour unless Config.Retention keeps them; run %s cleanup",
 		due.Total(), s.program.Name)}, nil
 }
 

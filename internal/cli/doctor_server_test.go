@@ -131,7 +131,7 @@ func TestDoctor_Tables(t *testing.T) {
 		select (select min(id) from dataflow_flow), at, at, 'paused' from generate_series(1, 11000) n, cast('2031-01-01' as timestamptz) at`)
 	waiting := func(pattern string) {
 		t.Helper()
-		require.Eventually(t, func() bool { return regexp.MustCompile(pattern).MatchString(c.ok("doctor")) }, 20*time.Second, 100*time.Millisecond) // Postgres counts with a delay
+		require.Eventually(t, func() bool { return regexp.MustCompile(pattern).MatchString(c.ok("doctor")) }, 2*time.Minute, 100*time.Millisecond) // Postgres counts with a delay
 	}
 	waiting(`(?m)^tables +warning +dataflow_tick was never analysed, .* run analyze "dataflow_tick"$`)
 	require.Regexp(t, `(?m)^retention +warning +11000 runs, entries of skipped ticks and dead letters should have been removed .*; run shop cleanup$`, c.ok("doctor"))

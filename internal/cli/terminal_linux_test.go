@@ -48,7 +48,7 @@ func (t *cliT) shows(master *os.File, text string) {
 	var all strings.Builder
 	b := make([]byte, 1024)
 	for !strings.Contains(all.String(), text) {
-		require.NoError(t, master.SetReadDeadline(time.Now().Add(30*time.Second)))
+		require.NoError(t, master.SetReadDeadline(time.Now().Add(2*time.Minute)))
 		n, err := master.Read(b)
 		all.Write(b[:n])
 		require.NoError(t, err, "it shows %q, not %q", all.String(), text)
