@@ -69,7 +69,7 @@ func (c *cutConn) Read(b []byte) (int, error) {
 			return 0, err
 		}
 	}
-	_ = c.Conn.Close()
+	_ = c.Close()
 	return 0, net.ErrClosed
 }
 
@@ -117,11 +117,11 @@ func TestGroup_ConnectionBreaks(t *testing.T) {
 	}
 }
 
-func groupBreaks(tt *testing.T, claims bool) {
-	tt.Helper()
+func groupBreaks(t *testing.T, claims bool) {
+	t.Helper()
 	const worker, flows, several = "the worker of this test", 12, 3
-	direct := template.Postgres(tt)
-	t := onPool(tt, direct)
+	direct := template.Postgres(t)
+	db := onPool(t, direct)
 	c := &cutter{}
 	config := direct.Config()
 	dial := config.ConnConfig.DialFunc
@@ -135,7 +135,7 @@ func groupBreaks(tt *testing.T, claims bool) {
 	far, err := dataflowpgx.New(pool).Store(dataflow.StoreOptions{Lease: time.Second})
 	require.NoError(t, err)
 	broken := 0 // runs of the group
-	driver := &cutDriver{Driver: t.driver, far: far, onIt: func(ends, claimed int) {
+	driver := &cutDriver{Driver: db.driver, far: far, onIt: func(ends, claimed int) {
 		n := claimed
 		if !claims && claimed == 0 {
 			n = ends
@@ -146,13 +146,13 @@ func groupBreaks(tt *testing.T, claims bool) {
 		}
 	}}
 	source := counted{reads: &atomic.Int64{}}
-	conf := &dataflow.Config{ID: worker, Lease: time.Second, MaxWorkers: flows, PollInterval: t.pollInterval(), Logger: slog.New(slog.DiscardHandler)}
+	conf := &dataflow.Config{ID: worker, Lease: time.Second, MaxWorkers: flows, PollInterval: db.pollInterval(), Logger: slog.New(slog.DiscardHandler)}
 	for i := range flows {
 		conf.Flows = append(conf.Flows, dataflow.NewFlow(fmt.Sprint("flow ", i), source, dataflow.Identity[int](), dataflow.ToTx(discard{}), nil))
 	}
 	client, err := dataflow.NewClient(driver, conf)
 	require.NoError(t, err)
-	t.started(client)
+	db.started(client)
 	runs := 0
 	for c.count() == 0 {
 		for i := range flows {
@@ -161,13 +161,13 @@ func groupBreaks(tt *testing.T, claims bool) {
 		}
 		runs += flows
 		require.Eventually(t, func() bool {
-			return t.number("select count(*) from dataflow_run where state = 'success'") == int64(runs)
+			return db.number("select count(*) from dataflow_run where state = 'success'") == int64(runs)
 		}, patience, 10*time.Millisecond)
 	}
-	t.stop(client)
+	db.stop(client)
 	require.EqualValues(t, runs, source.reads.Load(), "each run was worked once")
-	require.Zero(t, t.number("select count(*) from dataflow_run where read <> 1 or attempt <> 1"))
-	again := t.number("select count(*) from dataflow_run where lease_no > 1")
+	require.Zero(t, db.number("select count(*) from dataflow_run where read <> 1 or attempt <> 1"))
+	again := db.number("select count(*) from dataflow_run where lease_no > 1")
 	if claims {
 		require.Positive(t, again)
 		require.LessOrEqual(t, again, int64(broken))
