@@ -30,9 +30,9 @@ import (
 // One run at a time uses a Source value, unless its flow has OverlapAllow or
 // MaxBackfills. A preview ([Client.DryRun]) may use it at the same time.
 //
-// The engine finds these optional powers by type assertion: [Counter], [Lagger], [Acker],
-// [RecordParser], [RequestChecker], [Splitter], [Noter], [PoolUser], [Validator],
-// [Describer].
+// The engine finds these optional powers by type assertion: [Counter], [Lagger], [LogLagger],
+// [Acker], [RecordParser], [RequestChecker], [Splitter], [Noter], [Examiner], [PoolUser],
+// [Validator], [Describer].
 type Source[T, C any] interface {
 	Read(ctx context.Context, r Request[C]) iter.Seq2[Item[T, C], error]
 }
@@ -52,6 +52,9 @@ type Request[C any] struct {
 	// Params are the run's parameters as JSON, nil if it has none. Only a source that
 	// has the power [RequestChecker] gets any.
 	Params json.RawMessage
+	// Preview is true for [Client.DryRun]: nothing is committed. Read must then change nothing
+	// anywhere, such as acknowledge a message, and should end when it has read all there is.
+	Preview bool
 }
 
 // RequestChecker is the power of a source to obey Until and Params of a [Request]. The
@@ -155,6 +158,14 @@ type Lagger[C any] interface {
 	Lag(ctx context.Context, r Request[C]) (age time.Duration, ok bool, err error)
 }
 
+// LogLagger is the power of a source that reads a log to tell how much of it its readers have
+// not read yet, besides the age that a [Lagger] tells.
+type LogLagger[C any] interface {
+	// LagBytes returns how many bytes of the log are after the request's From. ok is false if
+	// the source cannot tell. It must be as quick as Lag.
+	LagBytes(ctx context.Context, r Request[C]) (bytes int64, ok bool, err error)
+}
+
 // Acker is the power of a source to hear that a checkpoint is committed. The engine
 // calls it only after the commit, while Read may be running in another goroutine. An
 // error is logged and changes nothing.
@@ -168,6 +179,33 @@ type Acker[C any] interface {
 type Validator interface {
 	Validate() error
 }
+
+// Examiner is the power of a source, a transform or a sink to look for faults in what it needs
+// elsewhere, such as the settings of a server. [Flow.Examine] asks it, and with it the command
+// doctor.
+type Examiner interface {
+	// Examine returns what it has found. It must change nothing. An error says that it could
+	// not look.
+	Examine(ctx context.Context) ([]Finding, error)
+}
+
+// Finding is what an [Examiner] has found.
+type Finding struct {
+	Level FindingLevel
+	// Text is a sentence without a full stop: what is so and, unless that is well, what mends
+	// it.
+	Text string
+}
+
+// FindingLevel says how bad a [Finding] is.
+type FindingLevel string
+
+// The levels of findings.
+const (
+	FindingOK      FindingLevel = "ok"
+	FindingWarning FindingLevel = "warning" // it costs something, or will do harm
+	FindingProblem FindingLevel = "problem" // it keeps the flow from working
+)
 
 // Describer is the power of a source or a sink to say what it is. The flow stores the
 // description.

@@ -133,6 +133,33 @@ func (s *parametric[P, T, C]) Lag(ctx context.Context, r Request[C]) (time.Durat
 	return lagger.Lag(ctx, r)
 }
 
+// LagBytes is that of the source without parameters, if the function can make it.
+func (s *parametric[P, T, C]) LagBytes(ctx context.Context, r Request[C]) (int64, bool, error) {
+	source, err := s.of(r.Params)
+	if err != nil {
+		return 0, false, nil //nolint:nilerr // it cannot be made without parameters
+	}
+	lagger, ok := source.(LogLagger[C])
+	if !ok {
+		return 0, false, nil
+	}
+	r.Params = nil
+	return lagger.LagBytes(ctx, r)
+}
+
+// Examine examines the source without parameters, if the function can make it.
+func (s *parametric[P, T, C]) Examine(ctx context.Context) ([]Finding, error) {
+	source, err := s.of(nil)
+	if err != nil {
+		return nil, nil //nolint:nilerr // it cannot be made without parameters
+	}
+	examiner, ok := source.(Examiner)
+	if !ok {
+		return nil, nil
+	}
+	return examiner.Examine(ctx)
+}
+
 // Notes are those of the source without parameters, unless the request has some.
 func (s *parametric[P, T, C]) Notes(ctx context.Context, r Request[C]) ([]string, error) {
 	source, err := s.of(r.Params)

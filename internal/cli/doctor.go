@@ -43,7 +43,8 @@ func (a *app) doctorCommand() *cobra.Command {
 
 - versions, the schema, missing indexes, time zones, the clocks;
 - pools that are too small, and queues and flows that no process works;
-- what should have been removed long ago, and what sources note about their keys.
+- what should have been removed long ago, and what sources note about their keys;
+- what sources and sinks need elsewhere, such as the settings of a server whose log is followed.
 
 On Postgres it looks for these too: a standby or a read-only server, a pooler that loses
 notifications, a role that may not see other transactions, a statement_timeout that batches exceed,
@@ -131,7 +132,7 @@ func (s *session) examine(ctx context.Context) ([]finding, error) {
 	if s.db.Postgres != nil {
 		checks = append(checks, s.role, s.timeout, s.tables, s.slots, s.collations)
 	}
-	checks = append(checks, s.sources, s.retention)
+	checks = append(checks, s.sources, s.parts, s.retention)
 	for _, check := range checks {
 		more, err := check(ctx)
 		if err != nil {

@@ -240,6 +240,26 @@ func (s *session) sources(ctx context.Context) ([]finding, error) {
 	return found, ctx.Err()
 }
 
+// parts asks the parts of this program's flows what keeps them from working.
+func (s *session) parts(ctx context.Context) ([]finding, error) {
+	var found []finding
+	for _, f := range s.config.Flows {
+		ctx, cancel := context.WithTimeout(ctx, partTime)
+		some, err := f.Examine(ctx)
+		cancel()
+		for _, part := range some {
+			found = append(found, finding{Check: "flow " + f.Name, State: string(part.Level), Text: s.inCommands(part.Text, f.Name)})
+		}
+		if err != nil {
+			found = append(found, warning("flow "+f.Name, "%s", message(err)))
+		}
+	}
+	return found, ctx.Err()
+}
+
+// partTime is how long the parts of a flow may look for faults.
+const partTime = 10 * time.Second
+
 // unknownZones finds zones of schedules that this machine does not know.
 func (s *session) unknownZones(ctx context.Context) ([]finding, error) {
 	flows, err := s.flows(ctx, dataflow.FlowActive)
