@@ -47,16 +47,12 @@ type Store interface {
 	// InTx runs fn in a transaction and commits it unless fn returns an error. The
 	// context that fn gets carries the transaction for sinks.
 	InTx(ctx context.Context, fn func(ctx context.Context, tx Tx) error) error
-	// RunClaimMany claims runs, as RunClaim does, in one transaction of its own. It returns an
-	// answer for each, in their order. The worker, the lease and the version of all are the
-	// same. It waits for no other transaction. A run of a flow with a group may be left to
-	// RunClaim, as if it were busy. An error means that no run was claimed, or that
-	// it is not known.
-	RunClaimMany(ctx context.Context, claims []*RunClaimParams) ([]ClaimAnswer, error)
-	// RunEndMany ends runs, as RunEnd does, in one transaction of its own. It returns an answer
-	// for each, in their order. It waits for no other transaction. An error means that no run
-	// was ended, or that it is not known.
-	RunEndMany(ctx context.Context, ends []*RunEndParams) ([]EndAnswer, error)
+	// EndAndClaim ends runs, as RunEnd does, and then claims runs, as RunClaim does, in one
+	// transaction of its own. It returns an answer for each, in their order. The worker, the lease
+	// and the version of all claims are the same. It waits for no other transaction. A run of a
+	// flow with a group may be left to RunClaim, as if it were busy. An error means that no run
+	// was ended or claimed, or that it is not known.
+	EndAndClaim(ctx context.Context, ends []*RunEndParams, claims []*RunClaimParams) ([]EndAnswer, []ClaimAnswer, error)
 
 	// With returns queries in the caller's transaction, or ErrTxMismatch.
 	With(tx Tx) (Queries, error)
@@ -299,7 +295,8 @@ type Queries interface {
 	// RunEnd clear it.
 	RunWaits(ctx context.Context, p *RunWaitsParams) error
 	RunByID(ctx context.Context, id int64) (*Run, error)
-	// RunByJob returns the newest run that a River job was to work.
+	// RunByJob returns the newest run that a River job was to work. It need not find a run whose
+	// job was reserved for it: that job names the run.
 	RunByJob(ctx context.Context, jobID int64) (*Run, error)
 	RunList(ctx context.Context, p *RunListParams) ([]*Run, error)
 	// RunsLast returns up to limit of the newest runs of each of the flows, newest first.

@@ -280,7 +280,7 @@ func scanRun(row pgx.Row, more ...any) (*dataflow.Run, error) {
 		history        string
 	)
 	c := &r.Counters
-	err := row.Scan(append([]any{
+	err := row.Scan(append(append(make([]any, 0, 48), // so that it does not grow
 		&r.ID, &r.FlowID, &r.FlowName, &state, &trigger, &r.ScheduledFor, &r.RunAfter, &r.CreatedAt,
 		&r.StartedAt, &r.EndedAt, &r.Attempt, &r.MaxAttempts, &r.Worker, &r.LeaseNumber, &r.LeaseUntil,
 		&r.Queue, &r.RiverJobID,
@@ -288,14 +288,16 @@ func scanRun(row pgx.Row, more ...any) (*dataflow.Run, error) {
 		&r.Total, &from, &to, &r.Error, &history, &r.Actor, &r.Reason, &r.CodeVersion,
 		&r.Rescues, &r.CancelRequestedAt, &r.CancelledBy, &r.CancelReason, &r.Slot, &c.Updated,
 		&r.Scope, &params, &until, &r.WaitsFor, &r.WaitsSince, &r.TraceParent,
-	}, more...)...)
+	), more...)...)
 	if err != nil {
 		return nil, notFound(err)
 	}
 	utc(&r.ScheduledFor, &r.RunAfter, &r.CreatedAt, r.StartedAt, r.EndedAt, r.LeaseUntil, r.CancelRequestedAt, r.WaitsSince)
 	r.State, r.Trigger = dataflow.RunState(state), dataflow.Trigger(trigger)
 	r.FromCursor, r.ToCursor, r.UntilCursor, r.Params = rawJSON(from), rawJSON(to), rawJSON(until), rawJSON(params)
-	if err := json.Unmarshal([]byte(history), &r.Errors); err != nil {
+	if history == "[]" { // as it mostly is
+		r.Errors = []dataflow.AttemptError{}
+	} else if err := json.Unmarshal([]byte(history), &r.Errors); err != nil {
 		return nil, fmt.Errorf("read errors of run %d: %w", r.ID, err)
 	}
 	return &r, nil

@@ -36,7 +36,7 @@ func (q *queries) InsertRun(ctx context.Context, p *dataflow.RunInsertParams) (*
 	var id int64
 	err := q.db.QueryRowContext(ctx, q.store.text(sqlRunInsert),
 		p.FlowID, string(p.Trigger), key, at, p.MaxAttempts, p.Queue, job, p.Actor, p.Reason,
-		p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until), nullJSON(p.Runtime), p.TraceParent).Scan(&id)
+		p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until), nullJSON(p.Runtime), p.TraceParent, p.ReserveJob).Scan(&id)
 	if err == nil && p.Backfill && p.Scope == "" {
 		err = q.one(ctx, sqlRunOwnScope, id)
 	}

@@ -14,6 +14,7 @@ func runJobRules() []rule {
 		{name: "Set", run: jobSet},
 		{name: "Newest", run: jobNewest},
 		{name: "NotFound", run: jobNotFound},
+		{name: "Own", run: jobOwn},
 	}
 }
 
@@ -41,6 +42,21 @@ func jobNewest(t *test) {
 	got, err := t.store.RunByJob(t.Context(), 77)
 	require.NoError(t, err)
 	require.Equal(t, runs[2].ID, got.ID)
+}
+
+// The run of a job that names none is found by it, after its end too. A job that was made for a run
+// names it, and finds no other.
+func jobOwn(t *test) {
+	f := t.flow("orders").ID
+	run := t.insert(dataflow.RunInsertParams{FlowID: f, RiverJobID: 77})
+	t.end(ending(t.claim(run.ID), dataflow.RunSuccess))
+	got, err := t.store.RunByJob(t.Context(), 77)
+	require.NoError(t, err)
+	require.Equal(t, t.run(run.ID), got)
+	named := t.insert(dataflow.RunInsertParams{FlowID: f, ReserveJob: true})
+	require.NoError(t, t.store.RunSetJob(t.Context(), named.ID, 78, "etl"))
+	_, err = t.store.RunByJob(t.Context(), 78)
+	require.ErrorIs(t, err, dataflow.ErrNotFound)
 }
 
 func jobNotFound(t *test) {
