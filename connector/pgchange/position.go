@@ -104,7 +104,9 @@ func (p *Position) load(t *table) {
 		}
 		p.Loaded[t.name] = t.id
 	}
-	p.Table, p.TableID, p.After = "", "", nil
+	if p.Table == t.name { // else another is loaded in part
+		p.Table, p.TableID, p.After = "", "", nil
+	}
 }
 
 // unload notes that a table must be loaded from its beginning.
