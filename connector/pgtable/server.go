@@ -57,7 +57,7 @@ const leaveAgain = time.Second
 
 // left knows the pools that leave has closed the connections of, and when: *pgxpool.Pool →
 // time.Time.
-var left sync.Map
+var left sync.Map //nolint:gochecknoglobals // several sources and targets share a pool
 
 // leave closes the connections of a pool when the server turned read-only after this
 // connection was made. Such a server may have been the primary before a fail-over: it still
@@ -80,7 +80,7 @@ func leave(pool *pgxpool.Pool, conn *pgx.Conn) {
 		if again {
 			left.Delete(pool)
 		}
-	case before == "off", again && time.Since(at.(time.Time)) >= leaveAgain: //nolint:forbidigo,forcetypeassert // how long it takes; only leave stores there
+	case before == "off", again && time.Since(at.(time.Time)) >= leaveAgain: //nolint:forcetypeassert // only leave stores there
 		left.Store(pool, time.Now()) //nolint:forbidigo // how long it takes, not what time it is
 		pool.Reset()
 	}
