@@ -3,6 +3,7 @@ package jsonl_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -43,7 +44,8 @@ func TestRecipe(t *testing.T) {
 	require.EqualValues(t, 1, kit.Work("failures").Counters.Written)
 	text, err := os.ReadFile("failures-000001.jsonl")
 	require.NoError(t, err)
-	require.Equal(t, `{"id":"b","status":503}`+"\n"+`{"id":"c","status":500}`+"\n", string(text))
+	lines := []string{`{"id":"b","status":503}`, `{"id":"c","status":500}`, ""}
+	require.Equal(t, lines, strings.Split(string(text), "\n"))
 	letters, err := kit.Client().DeadLetters(t.Context(), &dataflow.DeadLetterListParams{Open: true})
 	require.NoError(t, err)
 	require.Empty(t, letters)
