@@ -239,8 +239,9 @@ func (w *why) queue(ctx context.Context) error {
 		return nil
 	}
 	rc, err := w.client.jobs.client()
-	if err != nil {
-		return err
+	if err != nil { // for example, the schema's name is one that River refuses
+		w.add(CauseUnreadable, 0, nil, "This process cannot look at its River queue %q: %v.", rt.QueueName(), private(err))
+		return nil
 	}
 	paused, err := rc.QueuePaused(ctx, rt.QueueName())
 	if err != nil {

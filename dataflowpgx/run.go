@@ -213,7 +213,7 @@ func runListQuery(p *dataflow.RunListParams) (query string, args []any) {
 	return driverkit.RunList(p, driverkit.RunListDialect{
 		Mark: "$", NoOrder: " offset 0", Lateral: true, Columns: runColumns, Age: dueFor(p.Due, p.Overdue),
 		DueAt: func(age string) string { return "{now} - " + age + "::bigint * interval '1 microsecond'" },
-		OneOf: func(text, texts string) string { return text + " = any(" + texts + "::text[])" },
+		Table: func(texts string) string { return "unnest(" + texts + "::text[]) s (text)" }, Item: "s.text",
 		Texts: func(texts []string) any { return texts },
 	})
 }

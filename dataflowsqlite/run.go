@@ -89,7 +89,7 @@ var runListDialect = driverkit.RunListDialect{ //nolint:gochecknoglobals // a co
 	DueAt: func(age string) string {
 		return "strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || " + age + " || ' seconds')"
 	},
-	OneOf: func(text, texts string) string { return text + " in (select value from json_each(" + texts + "))" },
+	Table: func(texts string) string { return "json_each(" + texts + ") s" }, Item: "s.value",
 	Texts: func(texts []string) any {
 		list, _ := json.Marshal(texts) // texts are always JSON
 		return string(list)

@@ -129,9 +129,10 @@ func (u *ui) workers(r *http.Request) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	queues, err := get[struct{ Queues []jsonview.Queue }](u, r, nil, "queues")
-	if err != nil {
-		return nil, err
+	// A page that fails as a whole would tell less: the schema's name may be one that River refuses.
+	queues, unread := get[struct{ Queues []jsonview.Queue }](u, r, nil, "queues")
+	if unread != nil {
+		queues = &struct{ Queues []jsonview.Queue }{}
 	}
 	workedBy, paused := make(map[string]int), 0
 	for _, p := range alive.Processes {
@@ -145,7 +146,7 @@ func (u *ui) workers(r *http.Request) (*view, error) {
 		}
 	}
 	return &view{page: "workers", Title: "Workers", Refresh: true, Data: map[string]any{
-		"Processes": alive.Processes, "Runs": working.Runs, "Queues": queues.Queues, "WorkedBy": workedBy, "Paused": paused,
+		"Processes": alive.Processes, "Runs": working.Runs, "Queues": queues.Queues, "WorkedBy": workedBy, "Paused": paused, "Unread": unread != nil,
 	}}, nil
 }
 

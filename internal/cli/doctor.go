@@ -308,8 +308,8 @@ func (s *session) pausedQueues(ctx context.Context, flowsOf map[string][]string)
 		return nil, nil
 	}
 	queues, err := dataflow.RiverQueues(ctx, s.client)
-	if err != nil {
-		return nil, err
+	if err != nil { // for example, the schema's name is one that River refuses
+		return []finding{warning("queues", "River's queues cannot be read: %s", message(err))}, ctx.Err()
 	}
 	var found []finding
 	for _, q := range queues {

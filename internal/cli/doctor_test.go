@@ -3,6 +3,7 @@ package cli_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"testing"
 
@@ -110,6 +111,20 @@ func TestDoctor_Callbacks(t *testing.T) {
 		require.Regexp(c, `(?m)^callbacks +warning +the end of 3 runs is not told yet; run 1 of flow orders: no started client that has Config.OnRunEnded and the flow has called it$`, c.ok("doctor"))
 		c.exec("update dataflow_run set callback_at = '9999-12-31 00:00:00.000', callback_tries = 20, callback_error = '503' where id = 2")
 		require.Regexp(c, `(?m)^callbacks +warning +the end of 1 run was never told; run 2 of flow orders: Config.OnRunEnded was given up after try 20, which failed with: 503$`, c.ok("doctor"))
+	})
+}
+
+// The doctor names paused River queues, with the flows that wait for them.
+func TestDoctor_PausedQueues(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(c *cliT) {
+		c.migrated()
+		insert := "insert into river_queue (name, created_at, metadata, paused_at, updated_at) values ('%s', '2031-02-03 12:00:00', '{}', %s, '2031-02-03 12:00:00')"
+		c.exec(fmt.Sprintf(insert, "etl", "null"))
+		c.exec(fmt.Sprintf(insert, "mail", "'2031-02-03 12:00:00'"))
+		require.NotContains(c, c.ok("doctor"), "paused")
+		c.exec("update river_queue set paused_at = '2031-02-03 12:01:00' where name = 'etl'")
+		require.Regexp(c, `(?m)^queues +warning +the River queue etl has been paused since 2031-02-03T12:01:00Z, and so no run starts of: \w+: resume it in River UI, or by QueueResume of River's client$`, c.ok("doctor"))
 	})
 }
 

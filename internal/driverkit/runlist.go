@@ -28,8 +28,10 @@ type RunListDialect struct {
 	Columns string
 	// Alone is true if no column is one of f.
 	Alone bool
-	// OneOf returns SQL that a parameter holds a text, and Texts its value for some texts.
-	OneOf func(text, parameter string) string
+	// Table returns SQL of the texts in a parameter, as a table, and Item is its column. Texts
+	// returns the parameter's value.
+	Table func(parameter string) string
+	Item  string
 	Texts func(texts []string) any
 	// DueAt returns SQL of the time before which a run must have been due. The parameter is how
 	// long ago that is, and Age is its value.
@@ -121,18 +123,27 @@ func (l *runList) ofBackfill() {
 			scopes[i] += "/" + strconv.Itoa(i+1)
 		}
 	}
-	where := "flow_id = " + l.flow + " and scope <> '' and " + l.d.OneOf("scope", l.parameter(l.d.Texts(scopes))) + " and +id < " + l.before
+	// The scopes are looked up one by one: the planner might read all backfills of the flow instead.
+	from := l.d.Table(l.parameter(l.d.Texts(scopes)))
+	of := "flow_id = " + l.flow + " and scope <> '' and scope = " + l.d.Item
+	where := "b.id < " + l.before
+	if l.d.Lateral {
+		from += " cross join lateral (select id, state, trigger from {s}dataflow_run where " + of + l.d.NoOrder + ") b"
+	} else {
+		from += " cross join {s}dataflow_run b indexed by dataflow_run_scope"
+		where += " and " + of
+	}
 	if len(l.p.States) > 0 {
 		states := make([]string, len(l.p.States))
-		for i, s := range l.p.States {
-			states[i] = string(s)
+		for i, state := range l.p.States {
+			states[i] = l.parameter(string(state))
 		}
-		where += " and " + l.d.OneOf("state", l.parameter(l.d.Texts(states)))
+		where += " and b.state in (" + strings.Join(states, ", ") + ")"
 	}
 	if l.p.Trigger != "" {
-		where += " and trigger = " + l.parameter(string(l.p.Trigger))
+		where += " and b.trigger = " + l.parameter(string(l.p.Trigger))
 	}
-	l.parts = append(l.parts, "select id from (select id from (select id from {s}dataflow_run where "+where+l.d.NoOrder+") b order by id desc limit "+l.limit+") l")
+	l.parts = append(l.parts, "select id from (select b.id from "+from+" where "+where+" order by b.id desc limit "+l.limit+") l")
 }
 
 // ended adds the runs that ended in a state.
