@@ -50,7 +50,9 @@ func TestAPI_Lags(t *testing.T) {
 		a := t.api(&dataflowhttp.APIOptions{},
 			idle("a late one", lagging{func(context.Context) (time.Duration, bool, error) { return 90 * time.Second, true, nil }}, nil),
 			idle("b log", logged{lagging{none}}, nil),
-			idle("c broken", lagging{func(context.Context) (time.Duration, bool, error) { return 0, false, errors.New("connect: password=hunter2 was refused") }}, nil),
+			idle("c broken", lagging{func(context.Context) (time.Duration, bool, error) {
+				return 0, false, errors.New("connect: password=hunter2 was refused")
+			}}, nil),
 			idle("d silent", lagging{none}, nil),
 			idle("e deaf", lagging{func(context.Context) (time.Duration, bool, error) { <-open; return 0, true, nil }}, nil),
 			dataflow.NewFlow("f", memory.Slice([]int{1}), dataflow.Identity[int](), memory.NewSink[int]().Target(), nil),

@@ -63,7 +63,7 @@ func (u *ui) flow(r *http.Request) (*view, error) {
 	if parts, err := get[struct{ Parts []jsonview.Part }](u, r, nil, "flows", name, "definition"); err == nil {
 		data["Parts"], data["Differs"] = parts.Parts, slices.ContainsFunc(parts.Parts, func(p jsonview.Part) bool { return !p.Same })
 	}
-	data["Runs"], data["Letters"], data["Backfills"], data["Ticks"] = runs.Runs, letters.DeadLetters, backfills.Backfills, timeline(f, runs, skipped, next, now)
+	data["Runs"], data["Letters"], data["Backfills"], data["Ticks"] = runs.Runs, letters.DeadLetters, backfills.Backfills, timeline(f, runs, skipped, next)
 	charted := summaries(runs.Runs)
 	data["Durations"], data["Records"] = durations(charted), records(charted)
 	return &view{page: "flow", Title: name, Refresh: true, Data: data}, nil
@@ -134,7 +134,7 @@ type tick struct {
 }
 
 // timeline returns the ticks of a flow: those that come, and those that have been, the latest first.
-func timeline(f *jsonview.Flow, runs *runList, skipped *skippedList, next []time.Time, now time.Time) []tick {
+func timeline(f *jsonview.Flow, runs *runList, skipped *skippedList, next []time.Time) []tick {
 	zone := zoneOf(f)
 	local := func(t time.Time) string {
 		if zone == nil {

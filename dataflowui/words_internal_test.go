@@ -78,19 +78,19 @@ func TestTimeline(t *testing.T) {
 		}
 		return all
 	}
-	line := timeline(f, runs, skipped, next, now)
+	line := timeline(f, runs, skipped, next)
 	require.Equal(t, []int{2, 1, -1, -2, -5, -7}, minutes(line))
 	require.Equal(t, "2026-11-29 13:02:00 CET", line[0].Local)
 	require.Equal(t, []any{true, "", int64(3)}, []any{line[0].Next, line[0].Why, line[2].Run.ID})
 	require.Equal(t, "the flow was paused", line[5].Why)
 
 	runs.Next = 1 // older runs are not listed, and so ticks before them are left out
-	require.Equal(t, []int{2, 1, -1, -2, -5}, minutes(timeline(f, runs, skipped, next, now)))
+	require.Equal(t, []int{2, 1, -1, -2, -5}, minutes(timeline(f, runs, skipped, next)))
 	runs.Next, skipped.Next = 0, 1
-	require.Equal(t, []int{2, 1, -1, -2, -5, -7}, minutes(timeline(f, runs, skipped, next, now)))
+	require.Equal(t, []int{2, 1, -1, -2, -5, -7}, minutes(timeline(f, runs, skipped, next)))
 	skipped.SkippedTicks = skipped.SkippedTicks[:1]
 	f.State = "inactive"
-	line = timeline(f, runs, skipped, next, now)
+	line = timeline(f, runs, skipped, next)
 	require.Equal(t, []int{2, 1, -1, -2}, minutes(line))
 	require.Equal(t, "starts no run while the flow is paused", line[0].Why)
 }
