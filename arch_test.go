@@ -37,8 +37,9 @@ var arrows = map[string][]string{
 	"connector":               {}, // its README, and that README's code as a test
 	"connector/connectortest": {""},
 	"connector/memory":        {""},
-	"connector/pgtable":       {"", "dataflowpgx", "internal/batch", "internal/pooler", "internal/pools", "internal/rowmap", "internal/sqlstate"},
-	"connector/sqltable":      {"", "dataflowsqlite", "internal/rowmap"},
+	"connector/reconcile":     {""},
+	"connector/pgtable":       {"", "connector/reconcile", "dataflowpgx", "internal/batch", "internal/pooler", "internal/pools", "internal/rowmap", "internal/sqlstate"},
+	"connector/sqltable":      {"", "connector/reconcile", "dataflowsqlite", "internal/rowmap"},
 	"internal/batch":          {},
 	"internal/lease":          {},
 	"internal/migration":      {},
