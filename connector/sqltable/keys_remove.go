@@ -1,0 +1,149 @@
+package sqltable
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/reconcile"
+	"github.com/activedataflow/dataflow/internal/rowmap"
+)
+
+// Remover returns a sink that keeps the checkpoint beside the rows that it removes.
+func (k *keys) Remover(r reconcile.Removal) dataflow.FencedSink[reconcile.Difference] {
+	s := &sink[reconcile.Difference]{table: k.table.Name, name: k.name, nameErr: k.nameErr, key: k.table.Key, fields: &rowmap.Plan{}}
+	s.remove, s.removes = (&remover{keys: k, removal: r}).remove, "sqltable.delete"
+	if r.Mark != "" {
+		s.removes = "sqltable.mark"
+	}
+	to := newOtherSink(k.db.DB, s)
+	to.kind = k.db
+	return to
+}
+
+// remover deletes or marks rows whose keys are gone.
+type remover struct {
+	*keys
+	removal reconcile.Removal
+}
+
+// ownTx is a transaction in which a side of the same database may read. A pool of one connection
+// has no other.
+type ownTx struct {
+	db *sql.DB
+	tx *sql.Tx
+}
+
+type ownTxKey struct{}
+
+// queryer returns what reads from the side's database.
+func (k *keys) queryer(ctx context.Context) queryer {
+	if in, ok := ctx.Value(ownTxKey{}).(ownTx); ok && in.db == k.db.DB {
+		return in.tx
+	}
+	return k.db.DB
+}
+
+// remove removes the rows that the source does not have. It locks them before it asks the source. So
+// a flow that copies a row that has come back writes it before the lock, and then the source has
+// it, or waits for the lock, and then inserts it. In SQLite, the checkpoint's update is the lock.
+func (r *remover) remove(ctx context.Context, tx *sql.Tx, rows []reconcile.Difference) error {
+	gone := reconcile.GoneKeys(rows)
+	if len(gone) == 0 {
+		return nil
+	}
+	p, err := r.removal.Plan(context.WithValue(ctx, ownTxKey{}, ownTx{r.db.DB, tx}))
+	if err != nil {
+		return err
+	}
+	s, err := r.sql(ctx, p)
+	if err != nil {
+		return err
+	}
+	var there []reconcile.Key
+	for part := range slices.Chunk(gone, mostAsked) {
+		where, args, err := s.anyOf(part)
+		if err != nil {
+			return err
+		}
+		err = s.each(ctx, tx, "select "+s.textList()+" from "+s.table()+" t where "+where+s.lock(), args, func(key reconcile.Key) error {
+			there = append(there, slices.Clone(key))
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if len(there) == 0 {
+		return nil
+	}
+	// A transaction of MySQL sees what was committed before its first plain select, which this is.
+	there, err = reconcile.StillGone(context.WithValue(ctx, ownTxKey{}, ownTx{r.db.DB, tx}), r.removal, there)
+	if err != nil {
+		return err
+	}
+	for part := range slices.Chunk(there, mostAsked) {
+		if err := r.removeKeys(ctx, tx, s, part); err != nil {
+			return r.nameRows(ctx, tx, s, rows, there, err)
+		}
+	}
+	return nil
+}
+
+// removeKeys removes rows.
+func (r *remover) removeKeys(ctx context.Context, tx *sql.Tx, s *sqlKeys, part []reconcile.Key) error {
+	where, args, err := s.anyOf(part)
+	if err != nil {
+		return err
+	}
+	query := s.keyDialect.remove(s.table()) + " where " + where
+	if r.removal.Mark != "" {
+		mark := s.quote(r.removal.Mark)
+		query = "update " + s.table() + s.as() + " set " + mark + " = " + s.now() + " where t." + mark + " is null and " + where
+	}
+	_, err = tx.ExecContext(ctx, query, args...)
+	return err
+}
+
+// nameRows names the rows that the database refuses to remove, for the flow's policy. The transaction
+// is rolled back afterwards.
+func (r *remover) nameRows(ctx context.Context, tx *sql.Tx, s *sqlKeys, rows []reconcile.Difference, gone []reconcile.Key, cause error) error {
+	if !s.refused(cause) {
+		return cause
+	}
+	var refused []error
+	for i := range rows {
+		if rows[i].Kind != reconcile.Gone || !slices.ContainsFunc(gone, func(k reconcile.Key) bool { return slices.Equal(k, rows[i].Values) }) {
+			continue
+		}
+		err := r.removeKeys(ctx, tx, s, []reconcile.Key{rows[i].Values})
+		switch {
+		case err == nil:
+		case s.refused(err):
+			refused = append(refused, &dataflow.RowError{Row: i, Alone: true, Err: fmt.Errorf("table %s: key %s: %w", r.table.Name, rows[i].Key, err)})
+		default:
+			return err
+		}
+	}
+	if refused == nil {
+		return cause
+	}
+	return errors.Join(refused...)
+}
+
+// anyOf is the condition that a row has one of the keys.
+func (s *sqlKeys) anyOf(given []reconcile.Key) (string, []any, error) {
+	conditions, args := make([]string, len(given)), []any(nil)
+	for i, key := range given {
+		condition, more, err := s.equals(key)
+		if err != nil {
+			return "", nil, err
+		}
+		conditions[i], args = "("+condition+")", append(args, more...)
+	}
+	return strings.Join(append(s.conditions(), "("+strings.Join(conditions, " or ")+")"), " and "), args, nil
+}
