@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/notes"
 )
 
 // The clean-up that each started client does by itself. One process at a time does it.
@@ -109,6 +111,7 @@ func (c *cleaner) clean(ctx context.Context, o RetentionOptions, between func(to
 		{"failed runs", o.Failed, RunFailed, pruneRuns, &r.Failed},
 		{"cancelled runs", o.Cancelled, RunCancelled, pruneRuns, &r.Cancelled},
 		{"skipped ticks", o.SkippedTicks, "", pruneTicks, &r.SkippedTicks},
+		{"the audit log", cmp.Or(o.Audit, DefaultAuditRetention), "", pruneAudit, &r.Audit},
 	} {
 		if step.keep == -1 {
 			continue
@@ -117,7 +120,11 @@ func (c *cleaner) clean(ctx context.Context, o RetentionOptions, between func(to
 			State: step.state, Age: cmp.Or(step.keep, DefaultRetention), DeadLetterAge: letters,
 			Limit: cmp.Or(o.BatchSize, defaultRetentionBatch), DryRun: o.DryRun,
 		}
-		if err := c.prune(ctx, step.prune, p, step.count, between); err != nil {
+		progress := func(took time.Duration) error {
+			notes.Progress(ctx, notes.Step{What: "rows", Done: r.Total()})
+			return between(took)
+		}
+		if err := c.prune(ctx, step.prune, p, step.count, progress); err != nil {
 			return r, fmt.Errorf("clean up %s: %w", step.what, err)
 		}
 	}
@@ -128,7 +135,7 @@ func (c *cleaner) clean(ctx context.Context, o RetentionOptions, between func(to
 		return r, fmt.Errorf("clean up checkpoints of backfills: %w", err)
 	}
 	c.log.InfoContext(ctx, "dataflow: cleaned up", slog.Int64("success", r.Success), slog.Int64("failed", r.Failed),
-		slog.Int64("cancelled", r.Cancelled), slog.Int64("skipped_ticks", r.SkippedTicks), slog.Int64("dead_letters", r.DeadLetters))
+		slog.Int64("cancelled", r.Cancelled), slog.Int64("skipped_ticks", r.SkippedTicks), slog.Int64("dead_letters", r.DeadLetters), slog.Int64("audit", r.Audit))
 	return r, nil
 }
 
@@ -198,6 +205,11 @@ func pruneLetters(ctx context.Context, q Queries, p *PruneParams) (*Pruned, erro
 
 func pruneTicks(ctx context.Context, q Queries, p *PruneParams) (*Pruned, error) {
 	n, err := q.TickPrune(ctx, p)
+	return prunedRows(n, p), err
+}
+
+func pruneAudit(ctx context.Context, q Queries, p *PruneParams) (*Pruned, error) {
+	n, err := q.AuditPrune(ctx, p)
 	return prunedRows(n, p), err
 }
 

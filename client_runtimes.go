@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/activedataflow/dataflow/internal/notes"
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
@@ -84,10 +85,14 @@ func (c *Client) MigrateRuntimes(ctx context.Context, opts *MigrateRuntimesOptio
 		}
 	}
 	mover := &runtimeMover{base: c.base, flows: c.flows, cancel: c.cancel}
+	step := notes.Step{What: "flows", Total: int64(len(o.Flows))}
 	err := c.flows.each(ctx, func(f *Flow) error {
 		if len(o.Flows) > 0 && !slices.Contains(o.Flows, f.Name) {
 			return nil
 		}
+		step.Now = f.Name
+		notes.Progress(ctx, step)
+		step.Done++
 		m, err := mover.migrateRuntime(ctx, f, &o)
 		if err != nil {
 			return fmt.Errorf("flow %q: %w", f.Name, err)
@@ -188,6 +193,9 @@ func (r *runtimeMover) moveRuntime(ctx context.Context, id int64, o *MigrateRunt
 			return err
 		}
 		if rec, err = q.FlowSetRuntime(ctx, p); err != nil {
+			return err
+		}
+		if err := noteAction(ctx, q, AuditMigrateRuntime, id, 0, o.Actor, "", map[string]any{"runtime": m.From.Type()}, map[string]any{"runtime": m.To.Type()}); err != nil {
 			return err
 		}
 		f = r.flows.bind(rec)

@@ -10,10 +10,10 @@ import (
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
-// applyPolicy asks the policy about one bad record. It returns an error if the attempt must
-// fail. Permanent, Transient and RetryAfter are about the attempt: then the policy is not
-// asked.
-func (w *batchWriter) applyPolicy(ctx context.Context, e *RecordError, delta *Counters) error {
+// applyPolicy asks the policy about one bad record, and at is its place in the batch. It returns
+// an error if the attempt must fail. Permanent, Transient and RetryAfter are about the attempt:
+// then the policy is not asked.
+func (w *batchWriter) applyPolicy(ctx context.Context, e *RecordError, at int, delta *Counters) error {
 	e.Err = w.a.marked(e.Err)
 	if m := marks(e.Err); m.permanent || m.transient || m.after > 0 {
 		return e
@@ -27,12 +27,16 @@ func (w *batchWriter) applyPolicy(ctx context.Context, e *RecordError, delta *Co
 	switch policy(e, run.Dropped+run.DeadLettered+delta.Dropped+delta.DeadLettered+1) {
 	case Drop:
 		delta.Dropped++
-		w.open.bad(e.Key)
+		w.open.note(e.Stage, e.Key, at)
 		w.a.log.WarnContext(ctx, "dataflow: record dropped", slog.String(logStage, string(e.Stage)), slog.String(logKey, e.Key), slog.String(logError, e.Err.Error()))
 		return nil
 	case DeadLetter:
+		if e.retryFor > 0 && e.retries > 0 && w.p.target.ordered() {
+			e.Err = Permanent(fmt.Errorf("%w; the policy RetryBadFor would write the record after newer ones, and the target (%s) needs the order of the source: use FailFast or DeadLetterUpTo", e.Err, describe(w.p.target.part()).Type))
+			return e
+		}
 		delta.DeadLettered++
-		w.open.bad(e.Key)
+		w.open.note(e.Stage, e.Key, at)
 		w.letters = append(w.letters, w.letter(e))
 		w.a.log.WarnContext(ctx, "dataflow: record kept as a dead letter", slog.String(logStage, string(e.Stage)), slog.String(logKey, e.Key), slog.String(logError, e.Err.Error()))
 		return nil
@@ -226,7 +230,7 @@ func (d *divider) refused(ctx context.Context, row int, err error) error {
 	}
 	d.delta.Written--
 	before := len(d.w.letters)
-	if d.failed = d.w.applyPolicy(ctx, d.w.batch.recordError(input, StageWrite, err), d.delta); d.failed != nil {
+	if d.failed = d.w.applyPolicy(ctx, d.w.batch.recordError(input, StageWrite, err), rowAt(input), d.delta); d.failed != nil {
 		return d.failed
 	}
 	if len(d.w.letters) > before {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"regexp"
 
 	"github.com/activedataflow/dataflow/internal/batch"
@@ -16,18 +17,21 @@ import (
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
-// replay takes one dead letter's record through the transform to the sink.
-func (p *flowCode) replay(ctx context.Context, store Store, l *DeadLetterRecord) error {
-	return p.replayIf(ctx, store, l, func() error { return nil })
+// replay takes one dead letter's record through the transform to the sink, for somebody.
+func (p *flowCode) replay(ctx context.Context, store Store, l *DeadLetterRecord, by, reason string) error {
+	return p.replayIf(ctx, store, l, by, reason, func() error { return nil })
 }
 
 // replayIf is replay, if may returns nil just before the record is written.
-func (p *flowCode) replayIf(ctx context.Context, store Store, l *DeadLetterRecord, may func() error) error {
+func (p *flowCode) replayIf(ctx context.Context, store Store, l *DeadLetterRecord, by, reason string, may func() error) error {
 	if p.target.kind == toFenced {
 		return errors.New("its sink keeps the checkpoint, and cannot write a record without one: run a backfill that reads the record again")
 	}
 	if p.replaces() {
 		return errors.New(replacesAll + ": mend what is wrong with the record, and start a run, which reads it again")
+	}
+	if p.target.ordered() {
+		return fmt.Errorf("its target (%s) needs the order of the source, and the record would come after newer ones: change the row in the source once more, which sends it anew, and then close the dead letter", describe(p.target.part()).Type)
 	}
 	made, err := p.remake(ctx, store, []*DeadLetterRecord{l})
 	if err != nil {
@@ -54,7 +58,7 @@ func (p *flowCode) replayIf(ctx context.Context, store Store, l *DeadLetterRecor
 		if err != nil {
 			return err
 		}
-		ours, err := q.DeadLetterReplayed(ctx, l.ID, false)
+		ours, err := q.DeadLetterReplayed(ctx, l.ID, by, reason, false)
 		if err != nil {
 			return err
 		}
@@ -156,7 +160,7 @@ func (w *batchWriter) writeLetters(ctx context.Context, letters []*DeadLetterRec
 		return context.Cause(ctx)
 	}
 	if w.txSink == nil {
-		return w.p.replayIf(ctx, w.a.store, letters[0], func() error { return w.stillHeld(ctx, letters[0]) })
+		return w.p.replayIf(ctx, w.a.store, letters[0], runText(w.a.run), reasonRetried, func() error { return w.stillHeld(ctx, letters[0]) })
 	}
 	made, err := w.p.remake(ctx, w.a.store, letters)
 	if err != nil {
@@ -164,7 +168,7 @@ func (w *batchWriter) writeLetters(ctx context.Context, letters []*DeadLetterRec
 	}
 	return w.whileHeld(ctx, func(ctx context.Context, q Queries) error {
 		for _, l := range letters {
-			ours, err := q.DeadLetterReplayed(ctx, l.ID, true)
+			ours, err := q.DeadLetterReplayed(ctx, l.ID, runText(w.a.run), reasonRetried, true)
 			if err != nil {
 				return err
 			}
@@ -210,21 +214,48 @@ type openLetters struct {
 	many       bool // too many to be kept here: any record may have one
 
 	// Of the batch that is written now:
-	hits    []string // the keys of good records that have open dead letters
-	refused map[string]bool
+	hits    []placedKey    // the good records that have open dead letters
+	bad     map[string]int // where in the batch each bad record comes last, by its key
+	refused map[string]int // the same, of the records that the sink refuses
 }
+
+// placedKey is the key of a record, and its place in the batch.
+type placedKey struct {
+	key string
+	at  int
+}
+
+// rowAt is the place of row i in its batch, and badAt that of a bad record which came after so
+// many rows.
+func rowAt(i int) int    { return 2*i + 1 }
+func badAt(rows int) int { return 2 * rows }
+
+// atEnd is a place after all records of a batch.
+const atEnd = math.MaxInt
 
 // openLimit is how many identities of open dead letters an attempt keeps.
 const openLimit = 100_000
 
-func (o *openLetters) newBatch() { o.hits, o.refused = nil, nil }
+func (o *openLetters) newBatch() { o.hits, o.bad, o.refused = nil, nil, nil }
 
-// bad notes that a record of the batch is bad.
-func (o *openLetters) bad(key string) {
-	if o.refused == nil {
-		o.refused = make(map[string]bool)
+// note notes a bad record of the batch.
+func (o *openLetters) note(stage Stage, key string, at int) {
+	places := &o.bad
+	if stage == StageWrite {
+		places = &o.refused
 	}
-	o.refused[stored.Clean(key)] = true
+	if *places == nil {
+		*places = make(map[string]int)
+	}
+	key = stored.Clean(key)
+	(*places)[key] = max((*places)[key], at)
+}
+
+// good reports whether the record at a place is good, and so is each later one of its key.
+func (o *openLetters) good(r placedKey) bool {
+	bad, isBad := o.bad[r.key]
+	refused, isRefused := o.refused[r.key]
+	return (!isBad || r.at > bad) && (!isRefused || r.at > refused)
 }
 
 func (o *openLetters) add(identity string) {
@@ -291,27 +322,63 @@ func (w *batchWriter) lookForOpen(ctx context.Context) error {
 	for i := range w.batch.rows.len() {
 		key := stored.Clean(w.batch.key(i))
 		if _, open := w.open.identities[w.identity(key)]; (open || w.open.many) && w.p.names(key) {
-			w.open.hits = append(w.open.hits, key)
+			w.open.hits = append(w.open.hits, placedKey{key, rowAt(i)})
 		}
 	}
 	return nil
 }
 
 // resolveWritten resolves the open dead letters of records that the batch has written, or left
-// out on purpose.
-func (w *batchWriter) resolveWritten(ctx context.Context, q Queries) error {
+// out on purpose. A dead letter of the batch itself is resolved if a later record of its key is
+// good: a replay would put the older record over it.
+func (w *batchWriter) resolveWritten(ctx context.Context, q Queries, s *step) error {
 	var identities []string
-	for _, key := range w.open.hits {
-		if !w.open.refused[key] {
-			identities = append(identities, w.identity(key))
+	resolved := make(map[string]bool)
+	for _, hit := range append(w.hitsOfRefused(), w.open.hits...) {
+		if w.open.good(hit) && !resolved[hit.key] {
+			resolved[hit.key] = true
+			identities = append(identities, w.identity(hit.key))
 		}
 	}
-	if len(identities) > 0 { // the batch before may have kept one of them
-		if err := batch.AwaitPredecessor(ctx); err != nil {
-			return err
+	if len(identities) == 0 {
+		return nil
+	}
+	if err := batch.AwaitPredecessor(ctx); err != nil { // the batch before may have kept one of them
+		return err
+	}
+	var letters, overtaken []*DeadLetterRecord
+	for _, l := range s.letters {
+		if resolved[l.Key] && w.p.names(l.Key) {
+			overtaken = append(overtaken, l)
+		} else {
+			letters = append(letters, l)
 		}
+	}
+	if len(overtaken) > 0 {
+		if err := q.DeadLetterInsert(ctx, overtaken); err != nil {
+			return fmt.Errorf("keep dead letters: %w", err)
+		}
+		s.letters = letters
 	}
 	return w.resolve(ctx, q, &DeadLetterCloseParams{Identities: identities})
+}
+
+// mayResolve reports whether the batch may have dead letters to resolve.
+func (w *batchWriter) mayResolve() bool { return len(w.open.hits) > 0 || len(w.open.refused) > 0 }
+
+// hitsOfRefused finds the later records of the keys that the sink has refused a record of.
+func (w *batchWriter) hitsOfRefused() []placedKey {
+	if len(w.open.refused) == 0 || w.a.flow.opts.OnBadRecord == nil || w.p.replaces() {
+		return nil
+	}
+	var hits []placedKey
+	for i := range w.batch.rows.len() {
+		key := stored.Clean(w.batch.key(i))
+		if at, refused := w.open.refused[key]; refused && rowAt(i) > at && w.p.names(key) {
+			hits = append(hits, placedKey{key, rowAt(i)})
+		}
+	}
+	return hits
 }
 
 // resolveOthers resolves the open dead letters of earlier runs, after a run has replaced all
@@ -327,7 +394,7 @@ func (w *batchWriter) resolve(ctx context.Context, q Queries, p *DeadLetterClose
 	if len(p.Identities) == 0 && p.NotOfRun == 0 {
 		return nil
 	}
-	p.FlowID, p.State, p.By, p.Reason = w.a.flow.ID, DeadLetterResolved, fmt.Sprintf("run %d", w.a.run.ID), reasonWritten
+	p.FlowID, p.State, p.By, p.Reason = w.a.flow.ID, DeadLetterResolved, runText(w.a.run), reasonWritten
 	n, err := q.DeadLetterClose(ctx, p)
 	if err != nil {
 		return fmt.Errorf("resolve dead letters: %w", err)
@@ -337,6 +404,12 @@ func (w *batchWriter) resolve(ctx context.Context, q Queries, p *DeadLetterClose
 	}
 	return nil
 }
+
+// runText names a run as who closed a dead letter.
+func runText(run *Run) string { return fmt.Sprintf("run %d", run.ID) }
+
+// reasonRetried is the Reason of a dead letter that a run has tried again and written.
+const reasonRetried = "a later try wrote it"
 
 // reasonWritten is the Reason of a dead letter that a run has resolved.
 const reasonWritten = "the record was read again without an error"

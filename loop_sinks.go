@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"github.com/activedataflow/dataflow/internal/stored"
@@ -31,6 +32,7 @@ func (p *flowCode) claimSink(ctx context.Context, a *attempt) error {
 		return a.sinkFenced(ctx, fmt.Errorf("claim the sink's checkpoint: %w", err))
 	}
 	if data == nil {
+		a.warnOfEmptySink(ctx)
 		return nil
 	}
 	var state sinkState
@@ -41,6 +43,17 @@ func (p *flowCode) claimSink(ctx context.Context, a *attempt) error {
 		return nil
 	}
 	return a.commitAgain(ctx, step{seq: a.place.seq, cursor: state.Cursor, delta: state.Delta})
+}
+
+// warnOfEmptySink logs that a sink elsewhere knows nothing of the flow, although the flow has read
+// something. If its store was restored from a backup, the rows before the cursor are missing there.
+func (a *attempt) warnOfEmptySink(ctx context.Context) {
+	set := a.place.setSeq == a.place.fence-1 // somebody has just set the cursor
+	if a.place.cursor == nil || set || a.run.IsBackfill() {
+		return
+	}
+	a.log.WarnContext(ctx, "dataflow: the sink has no checkpoint of the flow, and the flow has a cursor: if the sink's store was emptied, or restored from an older backup, set the flow's cursor to the beginning",
+		slog.String("cursor", stored.PlaceText(a.place.cursor)))
 }
 
 // sinkName is the name by which a sink elsewhere knows the flow. A backfill has its own
@@ -126,7 +139,7 @@ func (w *batchWriter) replace(ctx context.Context, tx Tx, q Queries, s *step) er
 			return parts.EndPartsTx(ctx, func(e *RecordError) error {
 				e.Stage = StageWrite
 				s.delta.Written--
-				return w.applyPolicy(ctx, e, &s.delta)
+				return w.applyPolicy(ctx, e, atEnd, &s.delta)
 			})
 		})
 		s.letters = w.letters
@@ -184,6 +197,9 @@ func (w *batchWriter) writeTo(ctx context.Context, s step) error {
 		return err
 	}
 	s.letters = w.letters
+	if w.mayResolve() {
+		s.writes = rowsElsewhere
+	}
 	return w.a.commitAgain(ctx, s)
 }
 
@@ -200,9 +216,6 @@ type fencedRows struct {
 // writeFenced writes the batch and its checkpoint to the sink, and then makes our
 // checkpoint.
 func (w *batchWriter) writeFenced(ctx context.Context, s step) error {
-	if len(w.open.hits) > 0 {
-		s.writes = rowsElsewhere
-	}
 	return w.writeFencedPart(ctx, s, fencedRows{to: w.rows.len(), last: true})
 }
 
@@ -217,6 +230,9 @@ func (w *batchWriter) writeFencedPart(ctx context.Context, s step, part fencedRo
 	for {
 		err := w.tryFenced(ctx, &s, part)
 		if err == nil {
+			if part.last && w.mayResolve() {
+				s.writes = rowsElsewhere
+			}
 			return w.a.commitAgain(ctx, s)
 		}
 		named := part.named(err)

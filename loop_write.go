@@ -129,7 +129,7 @@ func (w *batchWriter) write(ctx context.Context, s step) error {
 		return w.writeFenced(ctx, s)
 	}
 	s.letters = w.letters
-	if len(w.open.hits) > 0 {
+	if w.mayResolve() {
 		s.writes = rowsElsewhere
 	}
 	switch {
@@ -181,12 +181,12 @@ func (w *batchWriter) writeStep(ctx context.Context, tx Tx, q Queries, s *step) 
 		if err := w.supersede(ctx, q); err != nil {
 			return err
 		}
-		return w.resolveWritten(ctx, q)
+		return w.resolveWritten(ctx, q, s)
 	case rowsElsewhere:
-		return w.resolveWritten(ctx, q)
+		return w.resolveWritten(ctx, q, s)
 	case batchInParts:
 		w.letters = slices.Clip(s.letters) // as they were before any part was written
-		w.held.refused = nil
+		w.held.refused, w.open.refused = nil, nil
 		d := divider{w: w, tx: tx, delta: &s.delta}
 		if checker, ok := w.a.store.(DeferredChecker); ok && w.deferred {
 			if err := checker.CheckDeferred(ctx, tx); err != nil {
@@ -200,7 +200,7 @@ func (w *batchWriter) writeStep(ctx context.Context, tx Tx, q Queries, s *step) 
 		if err := w.supersede(ctx, q); err != nil {
 			return err
 		}
-		return w.resolveWritten(ctx, q)
+		return w.resolveWritten(ctx, q, s)
 	case replacementBegin:
 		r, err := w.p.beginReplacement(ctx, w.a.flow.Name)
 		w.setSink(r)
@@ -277,9 +277,9 @@ func (w *batchWriter) account(ctx context.Context) (Counters, error) {
 	b := w.batch
 	n := b.rows.len()
 	delta := Counters{Read: int64(n + len(b.bad))}
-	for _, e := range b.bad {
+	for i, e := range b.bad {
 		e.Stage = StageRead
-		if err := w.applyPolicy(ctx, e, &delta); err != nil {
+		if err := w.applyPolicy(ctx, e, badAt(b.badAt[i]), &delta); err != nil {
 			return delta, foreign(err)
 		}
 	}
@@ -291,7 +291,7 @@ func (w *batchWriter) account(ctx context.Context) (Counters, error) {
 		if err == nil {
 			continue
 		}
-		if err := w.applyPolicy(ctx, b.recordError(i, StageTransform, err), &delta); err != nil {
+		if err := w.applyPolicy(ctx, b.recordError(i, StageTransform, err), rowAt(i), &delta); err != nil {
 			return delta, foreign(err)
 		}
 	}

@@ -104,6 +104,13 @@ type Keyed[T any] interface {
 	RowKeys(rows []T) []string
 }
 
+// Ordered is the power of a sink to say that its records are right only in the order in which
+// the source yields them, as changes of rows are. A bad record of such a flow cannot be written
+// later: [Client.Replay] refuses it, and with [RetryBadFor] it ends the attempt for good.
+type Ordered interface {
+	Ordered() bool
+}
+
 // Pipelined is the power of a [TxSink] to say that it can be written ahead: it writes a
 // batch without reading what the batch before it wrote. On Postgres, the engine then
 // calls WriteTx for a batch while the transaction before it still commits, on a second
@@ -300,6 +307,11 @@ func (t target) part() any {
 		return nil
 	}
 	return t.sink
+}
+
+func (t target) ordered() bool {
+	o, ok := t.part().(Ordered)
+	return ok && o.Ordered()
 }
 
 func (t target) appendOnly() bool {

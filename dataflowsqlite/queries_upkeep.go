@@ -86,29 +86,24 @@ insert into dataflow_dead_letter (flow_id, run_id, stage, key, payload, error, c
 values (?1, ?2, ?3, ?4, ?5, ?6, {now}, {now}, case when ?7 is not null then strftime('%Y-%m-%d %H:%M:%f', {now}, '+' || ?7 || ' seconds') end, ?8, ?9, ?10)
 on conflict (flow_id, identity) where closed_at is null and identity <> '' do update set
 	times = times + 1, last_at = {now}, run_id = excluded.run_id, stage = excluded.stage, error = excluded.error,
-	retry_until = excluded.retry_until, tries_left = excluded.tries_left, sink_key = excluded.sink_key`
+	retry_until = case when edited_at is null then excluded.retry_until end, tries_left = excluded.tries_left, sink_key = excluded.sink_key`
 
 const sqlDeadLetterColumns = `
 select l.id, l.flow_id, f.name, l.run_id, l.stage, l.key, l.payload, l.error, l.created_at, l.retry_until, l.tries_left, l.tries, l.sink_key,
 	l.state, l.closed_at, l.closed_by, l.reason, l.identity, l.times, coalesce(l.last_at, l.created_at), l.original, l.edited_at, l.edited_by
 from dataflow_dead_letter l join dataflow_flow f on f.id = l.flow_id`
 
-const sqlDeadLetterList = sqlDeadLetterColumns + `
-where (?1 = '' or f.name = ?1) and (?2 = 0 or l.run_id = ?2) and (not ?3 or l.closed_at is null) and (?4 = 0 or l.id < ?4)
-	and (?5 = '' or l.state = ?5)
-order by l.id desc limit ?6`
-
 const sqlDeadLetterHeld = sqlDeadLetterColumns + `
 where l.flow_id = ?1 and l.retry_until is not null and l.id > ?2
 order by l.id limit ?3`
 
 const sqlDeadLetterReplayed = `
-update dataflow_dead_letter set state = 'replayed', closed_at = {now}, retry_until = null
+update dataflow_dead_letter set state = 'replayed', closed_at = {now}, closed_by = ?3, reason = ?4, retry_until = null
 where id = ?1 and closed_at is null and (not ?2 or retry_until is not null)`
 
 const sqlDeadLetterEdit = `
 update dataflow_dead_letter set original = case when edited_at is null then payload else original end, payload = ?2,
-	edited_at = {now}, edited_by = ?3
+	edited_at = {now}, edited_by = ?3, retry_until = null
 where id = ?1 and closed_at is null`
 
 // One with an id, one of a record, and those that a run has not kept.

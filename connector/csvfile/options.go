@@ -18,7 +18,7 @@ const defaultMaxRecordBytes = 16 << 20
 // Options are the optional settings of [Open]. The zero value is ready to use.
 type Options struct {
 	// Key is the name of the column that names each record, such as "id". Dead letters have the
-	// name. A record of a later batch with the same name resolves the dead letter when it is
+	// name. A later record with the same name resolves the dead letter when it is
 	// written, so that no replay puts the earlier record over the later one. Empty, and an empty
 	// cell, mean the record's place in the file.
 	Key string

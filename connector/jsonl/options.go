@@ -16,7 +16,7 @@ const defaultMaxLineBytes = 16 << 20
 // Options are the optional settings of a source. The zero value is ready to use.
 type Options struct {
 	// Key is the field of each record that names it, such as "id". Dead letters have the name. A
-	// line of a later batch with the same name resolves the dead letter when it is written, so
+	// later line with the same name resolves the dead letter when it is written, so
 	// that no replay puts the earlier line over the later one. Empty, and a line without the
 	// field, mean the line's place in the file.
 	Key string

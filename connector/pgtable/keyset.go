@@ -114,6 +114,12 @@ func (s *keysetSource[T]) Split(ctx context.Context, r dataflow.Request[Cursor],
 	return s.of.Split(ctx, r, n)
 }
 
+// SeekTime returns the key of the last row whose first key column is before a time. A column
+// without a time zone is compared with the time's wall clock.
+func (s *keysetSource[T]) SeekTime(ctx context.Context, r dataflow.Request[Cursor], before time.Time) (Cursor, bool, error) {
+	return s.of.SeekTime(ctx, r, before)
+}
+
 type keyset struct {
 	pool      *pgxpool.Pool
 	server    *server

@@ -139,6 +139,7 @@ type replayView struct {
 func (a *app) deadLetterReplayCommand() *cobra.Command {
 	var ids []int64
 	var all bool
+	var by byWhom
 	cmd := &cobra.Command{
 		Use: "replay NAME", Short: "Send dead letters through a flow's transform to its sink again", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
 		Long: `Send dead letters through a flow's transform to its sink again: those given by --id, or, with
@@ -153,7 +154,9 @@ The program must have the flow's code.`,
 			if all == (len(ids) > 0) {
 				return usage("say which dead letters: either --id ID, from dead-letter list, or --all")
 			}
-			report, err := s.client.Replay(ctx, args[0], ids...)
+			work, end := s.longWork(ctx, 0)
+			report, err := s.client.Replay(work, args[0], &dataflow.ReplayParams{IDs: ids, Actor: by.actorOr(s.Env), Reason: by.reason})
+			end()
 			if report == nil {
 				return err
 			}
@@ -168,6 +171,7 @@ The program must have the flow's code.`,
 	}
 	cmd.Flags().Var(idList{&ids}, "id", "the ids of dead letters, separated by commas")
 	cmd.Flags().BoolVar(&all, "all", false, "all dead letters that are open")
+	by.flags(cmd)
 	return a.example(cmd, "dead-letter replay orders --id 7,8", "dead-letter replay orders --all")
 }
 
@@ -329,6 +333,7 @@ when and why, until cleanup removes them for their age.`,
 			}
 			return s.show(closeView{Flow: args[0], State: string(state), Closed: n}, func(page *page) {
 				page.line("%s %s.", plural(int(n), "dead letter is", "dead letters are"), state)
+				page.line("%s dead-letter list %s --open shows those that are left.", s.program.Name, quoted(args[0]))
 			})
 		}),
 	})

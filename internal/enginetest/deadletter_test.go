@@ -39,7 +39,7 @@ func TestDeadLetter_ReplayCSV(t *testing.T) {
 		letters, err := client.DeadLetters(t.Context(), nil)
 		require.NoError(t, err)
 		id := func(i int) int64 { return letters[len(letters)-1-i].ID }
-		report, err := client.Replay(t.Context(), "f")
+		report, err := client.Replay(t.Context(), "f", nil)
 		require.NoError(t, err)
 		require.Empty(t, report.Replayed)
 		require.ErrorContains(t, report.Failed[id(0)], `column "Speed": "fast" is not a valid int`)
@@ -58,7 +58,7 @@ func TestDeadLetter_ReplayCSV(t *testing.T) {
 		require.ErrorContains(t, edit(2, `"HAM;\nTHF;1"`), "more than one record")
 		require.NoError(t, edit(2, `"HAM;600"`))
 		require.NoError(t, edit(3, `"THF;\"80\""`))
-		report, err = client.Replay(t.Context(), "f")
+		report, err = client.Replay(t.Context(), "f", nil)
 		require.NoError(t, err)
 		require.Empty(t, report.Failed)
 		require.Equal(t, []airport{{"TXL", 900}, {"SXF", 700}, {"BER", 850}, {"HAM", 600}, {"THF", 80}}, sink.Rows())
@@ -94,7 +94,7 @@ func TestDeadLetter_ReplayNotUTF8(t *testing.T) {
 			client := t.registered(flow(sink.Target(), &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(10)}))
 			_, err := client.Trigger(t.Context(), name, nil)
 			require.NoError(t, err)
-			report, err := client.Replay(t.Context(), name)
+			report, err := client.Replay(t.Context(), name, nil)
 			require.NoError(t, err)
 			require.Len(t, report.Failed, 1)
 			for id, failed := range report.Failed {
@@ -102,7 +102,7 @@ func TestDeadLetter_ReplayNotUTF8(t *testing.T) {
 				_, err = client.EditDeadLetter(t.Context(), id, json.RawMessage(`{"Code":"MÜC","Speed":7}`), "ada")
 				require.NoError(t, err)
 			}
-			report, err = client.Replay(t.Context(), name)
+			report, err = client.Replay(t.Context(), name, nil)
 			require.NoError(t, err)
 			require.Empty(t, report.Failed)
 			require.Equal(t, []airport{{"MÜC", 7}}, sink.Rows())
@@ -322,7 +322,7 @@ func TestDeadLetter_Close(t *testing.T) {
 		require.ErrorContains(t, err, "it was discarded at")
 		require.ErrorContains(t, err, "by ada: by hand")
 		require.Len(t, open(), 2)
-		report, err := client.Replay(t.Context(), "f", ids[0].ID)
+		report, err := client.Replay(t.Context(), "f", &dataflow.ReplayParams{IDs: []int64{ids[0].ID}})
 		require.NoError(t, err)
 		require.ErrorIs(t, report.Failed[ids[0].ID], dataflow.ErrDeadLetterClosed)
 
@@ -339,4 +339,92 @@ func TestDeadLetter_Close(t *testing.T) {
 		_, err = client.DeadLetters(t.Context(), &dataflow.DeadLetterListParams{State: "odd"})
 		require.ErrorAs(t, err, &ce)
 	})
+}
+
+// Of several records of one key in a batch, the last decides whether the dead letters of the
+// others stay open: after a good one, a replay would put an older record over a newer one.
+func TestDeadLetter_LaterInTheBatch(t *testing.T) {
+	t.Parallel()
+	// A record is a number: its last digit is its key, the digit before says where it is bad.
+	const good, read, transform, write = 0, 10, 20, 30
+	records := []int{
+		read + 1, good + 1, // resolved
+		transform + 2, good + 2, // resolved
+		write + 3, good + 3, // resolved
+		good + 4, read + 4, // open
+		good + 5, transform + 5, // open
+		good + 6, write + 6, // open
+		write + 7, good + 7, transform + 7, // open
+		read + 8, transform + 8, write + 8, good + 8, // resolved
+		write + 9, // open
+	}
+	refuse := func(rows []int) error {
+		for i, n := range rows {
+			if n >= write {
+				return &dataflow.RowError{Row: i, Err: errBroken}
+			}
+		}
+		return nil
+	}
+	source := readFunc(func(_ context.Context, r dataflow.Request[int], yield func(dataflow.Item[int, int], error) bool) {
+		for i := r.From; i < len(records); i++ {
+			n := records[i]
+			item := dataflow.Item[int, int]{Value: n, Cursor: i + 1, Resume: true, Key: fmt.Sprintf("k%d", n%10)}
+			var err error
+			if n/10*10 == read {
+				err = &dataflow.RecordError{Key: item.Key, Raw: fmt.Append(nil, n), Err: errBroken}
+			}
+			if !yield(item, err) {
+				return
+			}
+		}
+	})
+	mapped := dataflow.Map(func(_ context.Context, n int) (int, error) {
+		if n/10*10 == transform {
+			return 0, errBroken
+		}
+		return n, nil
+	})
+	for name, target := range map[string]func(t *dbT) dataflow.Target[int]{
+		"ToTx": func(t *dbT) dataflow.Target[int] {
+			t.table("hb")
+			return dataflow.ToTx(dataflow.TxSinkFunc[int](func(ctx context.Context, rows []int) error {
+				if err := refuse(rows); err != nil {
+					return err
+				}
+				return insertInto(ctx, "hb", rows)
+			}))
+		},
+		"To": func(*dbT) dataflow.Target[int] {
+			return dataflow.To(dataflow.SinkFunc[int](func(_ context.Context, b dataflow.SinkBatch[int]) error { return refuse(b.Rows) }))
+		},
+		"ToFenced": func(*dbT) dataflow.Target[int] { return dataflow.ToFenced(&elsewhere{before: refuse}) },
+	} {
+		for _, size := range []int{1, 3, len(records)} {
+			t.Run(fmt.Sprintf("%s/%d", name, size), func(t *testing.T) {
+				t.Parallel()
+				onBoth(t, func(t *dbT) {
+					client := t.registered(dataflow.NewFlow("f", source, mapped, target(t), &dataflow.FlowOptions{
+						Runtime: dataflow.Heartbeat{BatchSize: size}, OnBadRecord: dataflow.DeadLetterUpTo(20), MaxAttempts: 1,
+					}))
+					run, err := client.Trigger(t.Context(), "f", nil)
+					require.NoError(t, err)
+					require.EqualValues(t, 12, run.Counters.DeadLettered)
+					all, err := client.DeadLetters(t.Context(), nil)
+					require.NoError(t, err)
+					states := make(map[string]dataflow.DeadLetterState)
+					for _, l := range all { // newest first
+						if _, later := states[l.Key]; !later {
+							states[l.Key] = l.State
+						}
+						require.True(t, l.State == states[l.Key] || l.ClosedAt != nil, "an older one of %s is open", l.Key)
+					}
+					const open, resolved = dataflow.DeadLetterOpen, dataflow.DeadLetterResolved
+					require.Equal(t, map[string]dataflow.DeadLetterState{
+						"k1": resolved, "k2": resolved, "k3": resolved, "k4": open, "k5": open, "k6": open, "k7": open, "k8": resolved, "k9": open,
+					}, states)
+				})
+			})
+		}
+	}
 }
