@@ -15,7 +15,8 @@ func (t *tab) form(path, action string, fields ...string) {
 	t.Helper()
 	form := `main form[action$="` + action + `"]`
 	t.open(path)
-	t.do(chromedp.Evaluate(`{ const d = document.querySelector('`+form+`').closest('details'); if (d) d.querySelector('summary').click(); 0 }`, nil))
+	// With the focus in the form, the page is not renewed meanwhile.
+	t.do(chromedp.Evaluate(`{ const d = document.querySelector('`+form+`').closest('details'); const s = d && d.querySelector('summary'); if (s) { s.focus(); s.click() } 0 }`, nil))
 	for i := 0; i+1 < len(fields); i += 2 {
 		input := form + ` [name="` + fields[i] + `"]`
 		t.do(chromedp.WaitVisible(input, chromedp.ByQuery), chromedp.Evaluate("document.querySelector('"+input+"').value = ''", nil), chromedp.SendKeys(input, fields[i+1], chromedp.ByQuery))

@@ -85,7 +85,7 @@ var errAnswerLost = errors.New("chaos: the connection broke after the commit")
 //
 // "uncommitted" is the point where a transaction has done all its work; for claims and ends that are
 // sent together, it is a moment while they are on their way. "committed" is the point after the
-// database has confirmed the commit. "claims" and "ends" are groups of several runs. "after" is the
+// database has confirmed the commit. "claims" and "ends" are groups of several runs, "ends" without claims. "after" is the
 // start of a flow that runs after another one. A slice is the checkpoint that hands the run over
 // to the next job.
 type damaged struct {
@@ -199,24 +199,27 @@ func (s damagedStore) EndAndClaim(ctx context.Context, ends []*dataflow.RunEndPa
 	if err != nil {
 		return ended, claimed, err
 	}
-	count := map[string]int{}
+	finished := 0
 	for _, a := range ended {
 		if a.Run != nil {
-			count["finish"]++
+			finished++
 		}
 	}
+	begun := 0
 	for _, a := range claimed {
 		if a.Claim != nil {
-			count["claim"]++
+			begun++
 		}
 	}
-	sent = map[string]bool{"finish": count["finish"] > 0, "claim": count["claim"] > 0}
+	sent = map[string]bool{"finish": finished > 0, "claim": begun > 0}
 	at("committed")
-	for what, many := range map[string]string{"finish": "ends/committed", "claim": "claims/committed"} {
-		if count[what] >= several && err == nil {
-			s.orders.reach(many)
-			err = s.orders.lose(many)
-		}
+	switch {
+	case begun >= several:
+		s.orders.reach("claims/committed")
+		err = s.orders.lose("claims/committed")
+	case finished >= several && len(claims) == 0: // otherwise claims would be lost too
+		s.orders.reach("ends/committed")
+		err = s.orders.lose("ends/committed")
 	}
 	return ended, claimed, err
 }
