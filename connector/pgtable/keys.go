@@ -1,6 +1,7 @@
 package pgtable
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/reconcile"
+	"github.com/activedataflow/dataflow/internal/keyrange"
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
@@ -58,79 +60,110 @@ func (k *keys) PoolUse() []dataflow.PoolUse { return useOf(k.pool, 0, 1) }
 // Table returns the table.
 func (k *keys) Table() reconcile.Table { return k.table }
 
-// Hashes are those that Postgres computes.
-func (k *keys) Hashes() []reconcile.Hash { return []reconcile.Hash{reconcile.Jenkins, reconcile.MD5} }
-
 // keyKind returns the kind of a type, "" if its values cannot be compared.
-func keyKind(oid uint32) reconcile.Kind {
+func keyKind(oid uint32) keyrange.Kind {
 	switch oid {
 	case pgtype.Int2OID, pgtype.Int4OID, pgtype.Int8OID, pgtype.OIDOID:
-		return reconcile.Integer
+		return keyrange.Integer
 	case pgtype.NumericOID:
-		return reconcile.Numeric
+		return keyrange.Numeric
 	case pgtype.TextOID, pgtype.VarcharOID, pgtype.BPCharOID:
-		return reconcile.Text
+		return keyrange.Text
 	case pgtype.UUIDOID:
-		return reconcile.UUID
+		return keyrange.UUID
 	case pgtype.ByteaOID:
-		return reconcile.Bytes
+		return keyrange.Bytes
 	case pgtype.DateOID:
-		return reconcile.Date
+		return keyrange.Date
 	case pgtype.TimestampOID:
-		return reconcile.Timestamp
+		return keyrange.Timestamp
 	case pgtype.TimestamptzOID:
-		return reconcile.TimestampTZ
+		return keyrange.TimestampTZ
 	default:
 		return ""
 	}
 }
 
-// looseQuery lists the columns of a table that have a nondeterministic collation.
-const looseQuery = `
-select a.attname from pg_catalog.pg_attribute a join pg_catalog.pg_collation c on c.oid = a.attcollation
-where a.attrelid = to_regclass($1) and a.attname = any($2) and not c.collisdeterministic`
+// orderQuery looks up how the columns of a table order texts. In a database of UTF-8, the collations of
+// libc that are called C or POSIX, and all that are built in, order by code points. A
+// collation without a version is only known to be that of the same server.
+const orderQuery = `
+select attname, case when not collisdeterministic then 'its collation is nondeterministic' else '' end,
+	case when pg_catalog.getdatabaseencoding() <> 'UTF8' then ''
+		when provider = 'b' or provider = 'c' and locale in ('C', 'POSIX') then 'C'
+		else concat_ws(' ', provider, locale, coalesce(version, pg_catalog.pg_postmaster_start_time()::text)) end
+from (
+	select a.attname, c.collisdeterministic, coalesce(nullif(c.collprovider::text, 'd'), o.j ->> 'datlocprovider', 'c') as provider,
+		coalesce(o.j ->> 'colllocale', o.j ->> 'colliculocale', o.j ->> 'datlocale', o.j ->> 'daticulocale', o.j ->> 'collcollate', o.j ->> 'datcollate') as locale,
+		coalesce(o.j ->> 'collversion', o.j ->> 'datcollversion') as version
+	from pg_catalog.pg_attribute a join pg_catalog.pg_collation c on c.oid = a.attcollation
+	cross join lateral (select case c.collprovider when 'd' then to_jsonb(d) else to_jsonb(c) end from pg_catalog.pg_database d where d.datname = current_database()) o (j)
+	where a.attrelid = to_regclass($1) and a.attname = any($2)
+) a`
+
+// collation is how a column compares texts.
+type collation struct {
+	Column, Loose, Order string
+}
 
 // Columns looks up the columns of the key.
-func (k *keys) Columns(ctx context.Context) ([]reconcile.Column, error) {
+func (k *keys) Columns(ctx context.Context) ([]keyrange.Column, []keyrange.Hash, error) {
 	if err := k.server.check(ctx, k.pool); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	columns, err := k.lookUp(ctx)
+	return columns, []keyrange.Hash{keyrange.Jenkins, keyrange.MD5}, transient(ctx, k.pool, err)
+}
+
+func (k *keys) lookUp(ctx context.Context) ([]keyrange.Column, error) {
 	rows, err := k.pool.Query(ctx, "select "+rowmap.QuoteAll(k.table.Key, ", ")+" from "+k.name.Sanitize()+" limit 0")
 	if err != nil {
-		return nil, transient(ctx, k.pool, err)
+		return nil, err
 	}
 	fields := slices.Clone(rows.FieldDescriptions())
 	rows.Close()
 	if err := rows.Err(); err != nil {
-		return nil, transient(ctx, k.pool, err)
+		return nil, err
 	}
-	rows, err = k.pool.Query(ctx, looseQuery, k.name.Sanitize(), k.table.Key)
+	if rows, err = k.pool.Query(ctx, orderQuery, k.name.Sanitize(), k.table.Key); err != nil {
+		return nil, err
+	}
+	collations, err := pgx.CollectRows(rows, pgx.RowToStructByPos[collation])
 	if err != nil {
-		return nil, transient(ctx, k.pool, err)
+		return nil, err
 	}
-	loose, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return nil, transient(ctx, k.pool, err)
-	}
-	columns := make([]reconcile.Column, len(fields))
+	columns := make([]keyrange.Column, len(fields))
 	for i, f := range fields {
 		if columns[i], err = k.column(ctx, f); err != nil {
 			return nil, err
 		}
-		if slices.Contains(loose, f.Name) {
-			columns[i].Loose = "its collation is nondeterministic"
+		for _, c := range collations {
+			if c.Column == f.Name {
+				columns[i].Order, columns[i].Loose = c.Order, cmp.Or(columns[i].Loose, c.Loose)
+			}
 		}
 	}
 	return columns, nil
 }
 
-func (k *keys) column(ctx context.Context, f pgconn.FieldDescription) (reconcile.Column, error) {
-	c := reconcile.Column{Name: f.Name, Kind: keyKind(f.DataTypeOID)}
+func (k *keys) column(ctx context.Context, f pgconn.FieldDescription) (keyrange.Column, error) {
+	c := keyrange.Column{Name: f.Name, Kind: keyKind(f.DataTypeOID)}
 	if err := k.pool.QueryRow(ctx, `select pg_catalog.format_type($1::bigint::oid, null)`, int64(f.DataTypeOID)).Scan(&c.Type); err != nil {
-		return c, transient(ctx, k.pool, err)
+		return c, err
 	}
-	if c.Kind == "" {
+	switch c.Kind {
+	case "":
 		return c, dataflow.Permanent(fmt.Errorf("key column %q is %s, which cannot be compared across databases: use a key of integers, numeric, text, uuid, bytea, date or timestamps, or name a view that casts it", c.Name, c.Type))
+	case keyrange.UUID:
+		c.Order = keyrange.CodePoints
+	case keyrange.Numeric:
+		if c.Digits = keyrange.AllDigits; f.TypeModifier >= 0 {
+			c.Digits = int((f.TypeModifier-4)&0x7ff^0x400) - 0x400 // the scale, which may be negative
+		}
+	case keyrange.Timestamp, keyrange.TimestampTZ:
+		if c.Digits = 6; f.TypeModifier >= 0 {
+			c.Digits = int(f.TypeModifier)
+		}
 	}
 	if f.DataTypeOID == pgtype.BPCharOID {
 		c.Loose = "it is character(n), which takes texts for equal that differ in trailing blanks"
@@ -139,17 +172,17 @@ func (k *keys) column(ctx context.Context, f pgconn.FieldDescription) (reconcile
 }
 
 // canonical returns SQL for the canonical text of a column.
-func canonical(kind reconcile.Kind, column string) string {
+func canonical(kind keyrange.Kind, column string) string {
 	switch kind {
-	case reconcile.Numeric:
+	case keyrange.Numeric:
 		return "trim_scale(" + column + ")::text"
-	case reconcile.Bytes:
+	case keyrange.Bytes:
 		return "encode(" + column + ", 'hex')"
-	case reconcile.Date:
+	case keyrange.Date:
 		return "encode(date_send(" + column + "), 'hex')"
-	case reconcile.Timestamp:
+	case keyrange.Timestamp:
 		return "encode(timestamp_send(" + column + "), 'hex')"
-	case reconcile.TimestampTZ:
+	case keyrange.TimestampTZ:
 		return "encode(timestamptz_send(" + column + "), 'hex')"
 	default:
 		return column + "::text"
@@ -157,11 +190,11 @@ func canonical(kind reconcile.Kind, column string) string {
 }
 
 // castOf returns the type as which a text is compared with a column.
-func castOf(kind reconcile.Kind) string {
+func castOf(kind keyrange.Kind) string {
 	switch kind {
-	case reconcile.Integer:
+	case keyrange.Integer:
 		return "bigint"
-	case reconcile.Bytes:
+	case keyrange.Bytes:
 		return "bytea"
 	default:
 		return string(kind) // Postgres has the others by these names
@@ -169,7 +202,7 @@ func castOf(kind reconcile.Kind) string {
 }
 
 // list returns SQL for the canonical texts of a table's key.
-func (k *keys) list(p *reconcile.Plan) string {
+func (k *keys) list(p *keyrange.Plan) string {
 	list := make([]string, len(k.table.Key))
 	for i, name := range k.table.Key {
 		list[i] = canonical(p.Kinds[i], "t."+rowmap.Quote(name))
@@ -178,14 +211,14 @@ func (k *keys) list(p *reconcile.Plan) string {
 }
 
 // hash returns SQL for the hash of a key.
-func (k *keys) hash(p *reconcile.Plan) string {
+func (k *keys) hash(p *keyrange.Plan) string {
 	seed, digests := "0", make([]string, len(k.table.Key))
 	for i, name := range k.table.Key {
 		text := "(" + canonical(p.Kinds[i], "t."+rowmap.Quote(name)) + `) collate "C"`
 		seed = "hashtextextended(" + text + ", " + seed + ")"
 		digests[i] = "md5(" + text + ")"
 	}
-	if p.Hash != reconcile.MD5 {
+	if p.Hash != keyrange.MD5 {
 		return seed
 	}
 	if len(digests) == 1 {
@@ -204,9 +237,9 @@ func (k *keys) columns() string {
 }
 
 // from returns "from … where …" for the keys of a range, and its arguments.
-func (k *keys) from(p *reconcile.Plan, r reconcile.Range) (string, []any) {
-	conditions, args := k.conditions(), []any(nil)
-	bound := func(operator string, key reconcile.Key) {
+func (k *keys) from(p *keyrange.Plan, r keyrange.Range) (string, []any) {
+	conditions, args := k.conditions(p), []any(nil)
+	bound := func(operator string, key keyrange.Key) {
 		if key == nil {
 			return
 		}
@@ -223,8 +256,11 @@ func (k *keys) from(p *reconcile.Plan, r reconcile.Range) (string, []any) {
 }
 
 // conditions hold for each row that is compared.
-func (k *keys) conditions() []string {
+func (k *keys) conditions(p *keyrange.Plan) []string {
 	var conditions []string
+	if p.Unmarked != "" {
+		conditions = append(conditions, "t."+rowmap.Quote(p.Unmarked)+" is null")
+	}
 	for _, name := range k.table.Key {
 		conditions = append(conditions, "t."+rowmap.Quote(name)+" is not null")
 	}
@@ -235,9 +271,9 @@ func (k *keys) conditions() []string {
 }
 
 // Sum counts the keys of a range, and adds up their hashes.
-func (k *keys) Sum(ctx context.Context, p *reconcile.Plan, r reconcile.Range) (reconcile.Sum, error) {
+func (k *keys) Sum(ctx context.Context, p *keyrange.Plan, r keyrange.Range) (keyrange.Sum, error) {
 	from, args := k.from(p, r)
-	var s reconcile.Sum
+	var s keyrange.Sum
 	var hash string
 	err := retryStale(k.pool, func() error {
 		return k.pool.QueryRow(ctx, "select count(*), mod(coalesce(sum("+k.hash(p)+"), 0), 18446744073709551616)::text"+from, args...).Scan(&s.Rows, &hash)
@@ -253,10 +289,10 @@ func (k *keys) Sum(ctx context.Context, p *reconcile.Plan, r reconcile.Range) (r
 }
 
 // Cut returns every step-th key of a range.
-func (k *keys) Cut(ctx context.Context, p *reconcile.Plan, r reconcile.Range, step, most int64) ([]reconcile.Key, error) {
+func (k *keys) Cut(ctx context.Context, p *keyrange.Plan, r keyrange.Range, step, most int64) ([]keyrange.Key, error) {
 	from, args := k.from(p, r)
-	if most == 1 {
-		return k.read(ctx, p, "select "+k.list(p)+from+" order by "+k.columns()+" limit 1 offset "+strconv.FormatInt(step-1, 10), args)
+	if most == 1 || step == 1 {
+		return k.read(ctx, p, fmt.Sprintf("select %s%s order by %s limit %d offset %d", k.list(p), from, k.columns(), most, step-1), args)
 	}
 	query := fmt.Sprintf("select %s from (select %s, row_number() over (order by %[2]s) as dataflow_n%s) t where dataflow_n %% %d = 0 order by dataflow_n limit %d",
 		k.list(p), k.columns(), from, step, most)
@@ -264,14 +300,14 @@ func (k *keys) Cut(ctx context.Context, p *reconcile.Plan, r reconcile.Range, st
 }
 
 // List returns keys of a range.
-func (k *keys) List(ctx context.Context, p *reconcile.Plan, r reconcile.Range, most int) ([]reconcile.Key, error) {
+func (k *keys) List(ctx context.Context, p *keyrange.Plan, r keyrange.Range, most int) ([]keyrange.Key, error) {
 	from, args := k.from(p, r)
 	return k.read(ctx, p, "select "+k.list(p)+from+" limit "+strconv.Itoa(most), args)
 }
 
 // read reads keys.
-func (k *keys) read(ctx context.Context, p *reconcile.Plan, query string, args []any) ([]reconcile.Key, error) {
-	var found []reconcile.Key
+func (k *keys) read(ctx context.Context, p *keyrange.Plan, query string, args []any) ([]keyrange.Key, error) {
+	var found []keyrange.Key
 	err := retryStale(k.pool, func() error {
 		found = nil
 		rows, err := k.pool.Query(ctx, query, args...)
@@ -297,7 +333,7 @@ func (k *keys) read(ctx context.Context, p *reconcile.Plan, query string, args [
 
 // asked returns "unnest(…) … a" for given keys, the condition under which a row of t has one of them, and the
 // arguments. The column dataflow_n is the number of the key, from 1.
-func (k *keys) asked(p *reconcile.Plan, given []reconcile.Key) (list, condition string, args []any) {
+func (k *keys) asked(p *keyrange.Plan, given []keyrange.Key) (list, condition string, args []any) {
 	params, names, same := make([]string, len(p.Kinds)), make([]string, len(p.Kinds)), make([]string, len(p.Kinds))
 	for i, kind := range p.Kinds {
 		texts := make([]string, len(given))
@@ -310,11 +346,11 @@ func (k *keys) asked(p *reconcile.Plan, given []reconcile.Key) (list, condition 
 		same[i] = "t." + rowmap.Quote(k.table.Key[i]) + " = a.dataflow_" + n + "::" + castOf(kind)
 	}
 	list = "unnest(" + strings.Join(params, ", ") + ") with ordinality a (" + strings.Join(names, ", ") + ", dataflow_n)"
-	return list, strings.Join(append(same, k.conditions()...), " and "), args
+	return list, strings.Join(append(same, k.conditions(p)...), " and "), args
 }
 
 // Find reports which keys the table has.
-func (k *keys) Find(ctx context.Context, p *reconcile.Plan, given []reconcile.Key) ([]bool, error) {
+func (k *keys) Find(ctx context.Context, p *keyrange.Plan, given []keyrange.Key) ([]bool, error) {
 	list, condition, args := k.asked(p, given)
 	var there []bool
 	err := retryStale(k.pool, func() error {

@@ -2,69 +2,63 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/keyrange"
 )
 
 const (
 	firstStep = 1 << 14 // rows of the first range
 	mostStep  = 1 << 20 // rows of the largest range
 	parts     = 16      // into which a range that differs is cut
-	leaf      = 1000    // rows of a range whose keys are read
+	leaf      = 1000    // rows of a range whose keys are read, and of a page
 	mostRead  = 4 * leaf
 )
 
 // walk compares the two sides for one read.
 type walk struct {
-	source, target Side
-	plan           *Plan
+	source, target *side
 }
 
-// found are the differences of a range.
+// found is what was found in a small range.
 type found struct {
-	gone, missing []Key
-	more          int64 // gone keys that were counted only
-	until         Key   // the end of the range
+	gone, missing []keyrange.Key
+	more          int64        // gone keys that were counted only
+	rows          int64        // of a page
+	until         keyrange.Key // the end of the range
 }
 
 // sums returns the sums of a range on both sides, which are computed at the same time.
-func (w *walk) sums(ctx context.Context, r Range) (source, target Sum, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	answer := make(chan error, 1)
+func (w *walk) sums(parent context.Context, r keyrange.Range) (source, target keyrange.Sum, err error) {
+	ctx, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		var err error
-		if target, err = w.target.Sum(ctx, w.plan, r); err != nil {
-			cancel()
+		if target, err = w.target.sum(ctx, r); err != nil {
+			cancel(err) // the first error counts; the other side's is only that it was cancelled
 		}
-		answer <- w.of("target", w.target, err)
 	}()
-	source, sourceErr := w.source.Sum(ctx, w.plan, r)
-	if sourceErr != nil {
-		cancel()
+	if source, err = w.source.sum(ctx, r); err != nil {
+		cancel(err)
 	}
-	targetErr := <-answer
-	if sourceErr = w.of("source", w.source, sourceErr); sourceErr != nil && (targetErr == nil || context.Cause(ctx) == nil || !isCanceled(sourceErr)) {
-		return source, target, sourceErr
+	<-done
+	if err := parent.Err(); err != nil {
+		return source, target, err
 	}
-	return source, target, targetErr
-}
-
-func (w *walk) of(side string, s Side, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: table %s: %w", side, s.Table().Name, err)
+	return source, target, context.Cause(ctx)
 }
 
 // descend finds the differences of a range that differs, in parts whose keys fit into memory. It
-// calls each for each part, and ends when each returns false. With countOnly, rows that have no
-// counterpart in the source at all are only counted.
-func (w *walk) descend(ctx context.Context, r Range, countOnly bool, each func(found) bool) error {
-	stack := []Range{r}
+// calls each for each part, and ends when each returns false. With countOnly, rows of a part in
+// which the source has none are only counted.
+func (w *walk) descend(ctx context.Context, r keyrange.Range, countOnly bool, each func(found) bool) error {
+	stack := []keyrange.Range{r}
 	for len(stack) > 0 {
 		top := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
@@ -108,18 +102,18 @@ func (w *walk) descend(ctx context.Context, r Range, countOnly bool, each func(f
 }
 
 // cut divides a range by the keys of the side that has more of them.
-func (w *walk) cut(ctx context.Context, r Range, source, target Sum) ([]Key, error) {
-	name, side, rows := "source", w.source, source.Rows
+func (w *walk) cut(ctx context.Context, r keyrange.Range, source, target keyrange.Sum) ([]keyrange.Key, error) {
+	larger, rows := w.source, source.Rows
 	if target.Rows > rows {
-		name, side, rows = "target", w.target, target.Rows
+		larger, rows = w.target, target.Rows
 	}
-	cuts, err := side.Cut(ctx, w.plan, r, max(rows/parts, leaf/2), parts)
+	cuts, err := larger.cut(ctx, r, max(rows/parts, leaf/2), parts)
 	if err != nil {
-		return nil, w.of(name, side, err)
+		return nil, err
 	}
-	cuts = slices.CompactFunc(slices.DeleteFunc(cuts, func(k Key) bool { return equal(k, r.Until) }), equal[Key])
+	cuts = slices.CompactFunc(slices.DeleteFunc(cuts, func(k keyrange.Key) bool { return equal(k, r.Until) }), equal)
 	if len(cuts) == 0 {
-		return nil, w.of(name, side, dataflow.Permanent(fmt.Errorf("more than %d rows have the key (%s): name columns that identify a row", leaf, strings.Join(r.Until, ", "))))
+		return nil, larger.wrap(dataflow.Permanent(fmt.Errorf("more than %d rows have the key (%s): name columns that identify a row", leaf, strings.Join(r.Until, ", "))))
 	}
 	return cuts, nil
 }
@@ -128,57 +122,69 @@ func (w *walk) cut(ctx context.Context, r Range, source, target Sum) ([]Key, err
 //
 // The target's are read first. A flow copies a row only after the source has it. So a row that
 // the target had, and that the source still has, is among the source's.
-func (w *walk) keys(ctx context.Context, r Range) (found, bool, error) {
+func (w *walk) keys(ctx context.Context, r keyrange.Range) (found, bool, error) {
 	f := found{until: r.Until}
-	have, err := w.target.List(ctx, w.plan, r, mostRead)
+	have, err := w.target.list(ctx, r)
 	if err != nil {
-		return f, false, w.of("target", w.target, err)
+		return f, false, err
 	}
-	want, err := w.source.List(ctx, w.plan, r, mostRead)
+	want, err := w.source.list(ctx, r)
 	if err != nil {
-		return f, false, w.of("source", w.source, err)
+		return f, false, err
 	}
 	if len(have) == mostRead || len(want) == mostRead {
 		return f, false, nil
 	}
-	if f.gone, err = without(ctx, w.plan, w.source, less(have, want)); err != nil {
-		return f, false, w.of("source", w.source, err)
+	// A side may have a key that it spells otherwise, or has only now.
+	f.gone, err = w.source.lacks(ctx, less(have, want))
+	if err == nil {
+		f.missing, err = w.target.lacks(ctx, less(want, have))
 	}
-	if f.missing, err = without(ctx, w.plan, w.target, less(want, have)); err != nil {
-		return f, false, w.of("target", w.target, err)
-	}
-	return f, true, nil
+	return f, err == nil, err
 }
 
-// without returns the keys that a side does not have. Where the two sides order keys differently, a key
-// may be in another range.
-func without(ctx context.Context, p *Plan, side Side, keys []Key) ([]Key, error) {
-	if len(keys) == 0 {
-		return nil, nil
+// pages looks up each key of one side on the other, in pages of its own order. It is for sides
+// that order keys differently: they have no ranges in common.
+func (w *walk) pages(ctx context.Context, s stretch, each func(found) bool) error {
+	of, other := w.target, w.source
+	if s.Source {
+		of, other = w.source, w.target
 	}
-	there, err := side.Find(ctx, p, keys)
-	if err != nil {
-		return nil, err
-	}
-	var rest []Key
-	for i, k := range keys {
-		if !there[i] {
-			rest = append(rest, k)
+	for r := s.Range; ; {
+		keys, err := of.cut(ctx, r, 1, leaf)
+		if err != nil {
+			return err
 		}
+		f, last := found{rows: int64(len(keys)), until: r.Until}, len(keys) < leaf
+		if !last {
+			f.until = keys[leaf-1]
+		}
+		keys, err = other.lacks(ctx, keys)
+		if err != nil {
+			return err
+		}
+		if s.Source {
+			f.missing = keys
+		} else {
+			f.gone = keys
+		}
+		if !each(f) || last {
+			return nil
+		}
+		r.After = f.until
 	}
-	return rest, nil
 }
 
 // less returns the keys of a that are not in b.
-func less(a, b []Key) []Key {
+func less(a, b []keyrange.Key) []keyrange.Key {
 	in := make(map[string]bool, len(b))
 	for _, k := range b {
 		in[joined(k)] = true
 	}
-	return slices.DeleteFunc(a, func(k Key) bool { return in[joined(k)] })
+	return slices.DeleteFunc(a, func(k keyrange.Key) bool { return in[joined(k)] })
 }
 
-func joined(k Key) string {
+func joined(k keyrange.Key) string {
 	var b strings.Builder
 	for _, text := range k {
 		fmt.Fprintf(&b, "%d:%s", len(text), text)
@@ -186,4 +192,7 @@ func joined(k Key) string {
 	return b.String()
 }
 
-func equal[K ~[]string](a, b K) bool { return (a == nil) == (b == nil) && slices.Equal(a, b) }
+func equal(a, b keyrange.Key) bool { return (a == nil) == (b == nil) && slices.Equal(a, b) }
+
+// both joins an error with that of the context, which ended the work without one.
+func both(ctx context.Context, err error) error { return errors.Join(err, ctx.Err()) }

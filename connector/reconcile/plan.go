@@ -7,29 +7,31 @@ import (
 	"slices"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/keyrange"
 )
 
 // agree returns what both sides can compute alike, or an error that names the columns.
-func agree(ctx context.Context, source, target Side) (*Plan, error) {
-	from, err := source.Columns(ctx)
+func agree(ctx context.Context, source, target *side) (*keyrange.Plan, error) {
+	from, hashes, err := source.of.Columns(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("source: table %s: %w", source.Table().Name, err)
+		return nil, source.wrap(err)
 	}
-	to, err := target.Columns(ctx)
+	to, others, err := target.of.Columns(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("target: table %s: %w", target.Table().Name, err)
+		return nil, target.wrap(err)
 	}
-	p := &Plan{}
-	same := source.Table().SameSpelling || target.Table().SameSpelling
+	p := &keyrange.Plan{Ordered: true}
+	same := source.of.Table().SameSpelling || target.of.Table().SameSpelling
 	var errs []error
 	for i := range from {
-		kind, err := common(from[i], to[i])
+		kind, err := common(&from[i], &to[i])
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
 		p.Kinds = append(p.Kinds, kind)
-		if why := loose(from[i], to[i]); why != "" && !same {
+		p.Ordered = p.Ordered && ordered(kind, &from[i], &to[i])
+		if why := loose(&from[i], &to[i]); why != "" && !same {
 			errs = append(errs, fmt.Errorf("key column %q of the target: %s, so that its row may stand for a key of the source that is spelled otherwise: "+
 				"if both sides write each key alike, set SameSpelling", to[i].Name, why))
 		}
@@ -37,8 +39,8 @@ func agree(ctx context.Context, source, target Side) (*Plan, error) {
 	if errs != nil {
 		return nil, dataflow.Permanent(errors.Join(errs...))
 	}
-	for _, h := range source.Hashes() {
-		if slices.Contains(target.Hashes(), h) {
+	for _, h := range hashes {
+		if slices.Contains(others, h) {
 			p.Hash = h
 			return p, nil
 		}
@@ -47,16 +49,16 @@ func agree(ctx context.Context, source, target Side) (*Plan, error) {
 }
 
 // common returns the kind in which two columns are compared.
-func common(a, b Column) (Kind, error) {
+func common(a, b *keyrange.Column) (keyrange.Kind, error) {
 	switch {
 	case a.Kind == b.Kind:
 		return a.Kind, nil
-	case a.Kind == Literal && storable(b.Kind):
+	case a.Kind == keyrange.Literal && storable(b.Kind):
 		return b.Kind, nil
-	case b.Kind == Literal && storable(a.Kind):
+	case b.Kind == keyrange.Literal && storable(a.Kind):
 		return a.Kind, nil
-	case a.Kind == UUID && b.Kind == Text, a.Kind == Text && b.Kind == UUID:
-		return UUID, nil
+	case a.Kind == keyrange.UUID && b.Kind == keyrange.Text, a.Kind == keyrange.Text && b.Kind == keyrange.UUID:
+		return keyrange.UUID, nil
 	default:
 		return "", fmt.Errorf("key column %q of the source is %s, and %q of the target is %s: they cannot be compared: "+
 			"give both the same type, or name a view that casts one of them", a.Name, a.Type, b.Name, b.Type)
@@ -64,16 +66,30 @@ func common(a, b Column) (Kind, error) {
 }
 
 // storable reports whether SQLite holds values of a kind in one way only.
-func storable(k Kind) bool { return k == Integer || k == Text || k == UUID || k == Bytes }
+func storable(k keyrange.Kind) bool {
+	return k == keyrange.Integer || k == keyrange.Text || k == keyrange.UUID || k == keyrange.Bytes
+}
+
+// ordered reports whether both columns have the same values in the same order.
+func ordered(kind keyrange.Kind, a, b *keyrange.Column) bool {
+	switch kind {
+	case keyrange.Text, keyrange.UUID, keyrange.Literal:
+		return a.Order != "" && a.Order == b.Order
+	default:
+		return true
+	}
+}
 
 // loose says why a key of one column may be another text in the other. The source's own way of
 // comparing needs no care: a key that it takes for equal is there.
-func loose(from, to Column) string {
+func loose(from, to *keyrange.Column) string {
 	switch {
 	case to.Loose != "":
 		return to.Loose
-	case from.Kind != UUID && to.Kind == UUID:
+	case from.Kind != keyrange.UUID && to.Kind == keyrange.UUID:
 		return fmt.Sprintf("it is uuid, and the source's is %s", from.Type)
+	case to.Digits < from.Digits:
+		return fmt.Sprintf("it keeps %d digits after the point, and the source's more", to.Digits)
 	default:
 		return ""
 	}

@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"math"
-	"strings"
 	"sync"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/keyrange"
 )
 
 // Difference is a key that only one of the two sides has.
@@ -18,8 +17,9 @@ type Difference struct {
 	Kind string
 	// Key is the key, for people: "17", or "(eu, 17)".
 	Key string
-	// Values are the values of the key's columns; see [Kind].
-	Values Key `db:"-"`
+	// Values are the values of the key's columns, each as a text that is the same in every
+	// database. Times are in hexadecimal.
+	Values []string `db:"-"`
 }
 
 // The kinds of a [Difference].
@@ -31,26 +31,28 @@ const (
 // Options are settings of a [Comparison]. The zero value is the default.
 type Options struct {
 	// MaxGone is the greatest share of the target's rows that may be gone. Above it, the run
-	// fails before anything is removed. 0 means 0.05. 1 allows everything. If the source has no row, everything
-	// below 1 stops the run.
+	// fails before anything is removed. 0 means 0.05, and one row may always be gone. 1 allows everything. If
+	// the source has no row, everything below 1 stops the run.
 	MaxGone float64
 	// Missing also yields the keys that the target lacks. [Comparison.Delete] and
 	// [Comparison.Mark] pass over them. Without it they are only counted.
 	Missing bool
 }
 
-// Comparison is a source of the differences between two sides. One run at a time may use it.
+// Comparison is a source of the differences between two sides. A flow has one of its own.
 type Comparison struct {
 	source, target Side
 	opts           Options
-	mark           string
-	one            *sync.Mutex // guards plan
-	plan           **Plan
+	marks          bool
+	mark           string // the column of Mark
+
+	mu   sync.Mutex // guards plan
+	plan *walk      // the sides of the read that goes on
 }
 
 // New compares the keys of a source with those of a target.
 func New(source, target Side, opts *Options) *Comparison {
-	c := &Comparison{source: source, target: target, one: &sync.Mutex{}, plan: new(*Plan)}
+	c := &Comparison{source: source, target: target}
 	if opts != nil {
 		c.opts = *opts
 	}
@@ -61,25 +63,34 @@ func New(source, target Side, opts *Options) *Comparison {
 // this comparison as its source.
 func (c *Comparison) Delete() dataflow.Target[Difference] { return c.remove("") }
 
-// Mark is [Comparison.Delete], but sets a column to the time, where it is NULL. Give the target's side
-// a Where of "deleted_at is null", so that rows that are marked already are left out.
-func (c *Comparison) Mark(column string) dataflow.Target[Difference] { return c.remove(column) }
+// Mark is [Comparison.Delete], but sets a column to the time instead. Rows in which the column is
+// not NULL are left out of the comparison.
+func (c *Comparison) Mark(column string) dataflow.Target[Difference] {
+	c.marks, c.mark = true, column
+	return c.remove(column)
+}
 
 func (c *Comparison) remove(mark string) dataflow.Target[Difference] {
 	if c.source == nil || c.target == nil {
 		return dataflow.Target[Difference]{} // Validate reports it
 	}
-	return dataflow.ToFenced[Difference](c.target.Remover(Removal{
+	return dataflow.ToFenced[Difference](c.target.Remover(keyrange.Removal{
 		Mark: mark,
-		Plan: c.agreed,
-		Alive: func(ctx context.Context, keys []Key) ([]bool, error) {
-			p, err := c.agreed(ctx)
+		Plan: func(ctx context.Context) (*keyrange.Plan, error) {
+			w, err := c.agreed(ctx)
 			if err != nil {
 				return nil, err
 			}
-			there, err := c.source.Find(ctx, p, keys)
+			return w.target.plan, nil
+		},
+		Alive: func(ctx context.Context, keys []keyrange.Key) ([]bool, error) {
+			w, err := c.agreed(ctx)
 			if err != nil {
-				return nil, fmt.Errorf("look for the keys in the source: table %s: %w", c.source.Table().Name, err)
+				return nil, err
+			}
+			there, err := w.source.of.Find(ctx, w.source.plan, keys)
+			if err != nil {
+				return nil, fmt.Errorf("look for the keys in the source: %w", w.source.wrap(err))
 			}
 			return there, nil
 		},
@@ -97,6 +108,9 @@ func (c *Comparison) Validate() error {
 	}
 	if !(c.opts.MaxGone >= 0 && c.opts.MaxGone <= 1) {
 		errs = append(errs, &dataflow.ConfigError{Field: "MaxGone", Reason: "it is a share of the rows: from 0 to 1"})
+	}
+	if c.marks && c.mark == "" {
+		errs = append(errs, &dataflow.ConfigError{Field: "Mark", Reason: "it is empty: name the column that gets the time"})
 	}
 	return errors.Join(errs...)
 }
@@ -117,18 +131,29 @@ func (c *Comparison) PoolUse() []dataflow.PoolUse {
 	return append(c.source.PoolUse(), c.target.PoolUse()...)
 }
 
-// agreed returns the plan of the read that goes on.
-func (c *Comparison) agreed(ctx context.Context) (*Plan, error) {
-	c.one.Lock()
-	defer c.one.Unlock()
-	if *c.plan != nil {
-		return *c.plan, nil
+// agreed returns both sides with the plans of the read that goes on.
+func (c *Comparison) agreed(ctx context.Context) (*walk, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.plan != nil {
+		return c.plan, nil
 	}
-	p, err := agree(ctx, c.source, c.target)
-	if err == nil {
-		*c.plan = p
+	w := &walk{source: &side{name: "source", of: c.source}, target: &side{name: "target", of: c.target}}
+	plan, err := agree(ctx, w.source, w.target)
+	if err != nil {
+		return nil, err
 	}
-	return p, err
+	targets := *plan
+	targets.Unmarked = c.mark
+	w.source.plan, w.target.plan, c.plan = plan, &targets, w
+	return w, nil
+}
+
+// forget lets the next read look the tables up again, which may have changed.
+func (c *Comparison) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.plan = nil
 }
 
 // Notes says what the last comparison has found.
@@ -153,192 +178,26 @@ func (c *Comparison) read(ctx context.Context, at Cursor, yield func(dataflow.It
 	if err := c.Validate(); err != nil {
 		return dataflow.Permanent(err)
 	}
-	c.one.Lock()
-	*c.plan = nil // the tables may have changed
-	c.one.Unlock()
-	plan, err := c.agreed(ctx)
+	c.forget()
+	w, err := c.agreed(ctx)
 	if err != nil {
 		return err
 	}
-	if at.Pass == "" || at.Pass == done {
-		at = Cursor{Pass: comparing}
+	if ordered := w.source.plan.Ordered; at.Pass == "" || at.Pass == done || at.Pages == ordered {
+		at = Cursor{Pass: comparing, Pages: !ordered}
 	}
-	p := &pass{walk: walk{source: c.source, target: c.target, plan: plan}, opts: c.opts, at: at, yield: yield}
+	p := &pass{walk: w, opts: c.opts, at: at, yield: yield}
 	if at.Pass == comparing {
-		if on, err := p.compare(ctx); err != nil || !on {
+		compare := p.compare
+		if at.Pages {
+			compare = p.comparePages
+		}
+		if on, err := compare(ctx); err != nil || !on {
+			return err
+		}
+		if on, err := p.judge(); err != nil || !on {
 			return err
 		}
 	}
 	return p.remove(ctx)
 }
-
-// pass is one read.
-type pass struct {
-	walk
-	opts  Options
-	at    Cursor
-	yield func(dataflow.Item[Difference, Cursor], error) bool
-}
-
-// mark yields a resume point. It reports whether the caller wants more.
-func (p *pass) mark() bool {
-	return p.yield(dataflow.Item[Difference, Cursor]{Mark: true, Cursor: p.snapshot()}, nil)
-}
-
-// snapshot is a cursor that shares no memory with the next.
-func (p *pass) snapshot() Cursor {
-	at := p.at
-	at.Differing = append([]Range(nil), p.at.Differing...)
-	return at
-}
-
-// compare compares all keys, and counts. It returns false if there is nothing more to do.
-func (p *pass) compare(ctx context.Context) (bool, error) {
-	for step, last := int64(firstStep), false; !last; {
-		if err := ctx.Err(); err != nil {
-			return false, err
-		}
-		r := Range{After: p.at.After}
-		ends, err := p.source.Cut(ctx, p.plan, r, step, 1)
-		if err != nil {
-			return false, p.of("source", p.source, err)
-		}
-		if last = len(ends) == 0; !last {
-			r.Until = ends[0]
-		}
-		source, target, err := p.sums(ctx, r)
-		if err != nil {
-			return false, err
-		}
-		p.at.SourceRows += source.Rows
-		p.at.TargetRows += target.Rows
-		if source == target {
-			step = min(2*step, mostStep)
-		} else if err := p.count(ctx, r); err != nil {
-			return false, err
-		}
-		p.at.After = r.Until
-		if last {
-			break
-		}
-		if !p.mark() {
-			return false, nil
-		}
-	}
-	return p.judge()
-}
-
-// count counts the differences of a range.
-func (p *pass) count(ctx context.Context, r Range) error {
-	before := p.at.Gone + p.at.Missing
-	err := p.descend(ctx, r, true, func(f found) bool {
-		p.at.Gone += int64(len(f.gone)) + f.more
-		p.at.Missing += int64(len(f.missing))
-		return ctx.Err() == nil
-	})
-	if err == nil && p.at.Gone+p.at.Missing > before {
-		p.at.differs(r)
-	}
-	return errors.Join(err, ctx.Err())
-}
-
-// judge decides whether the differences are yielded.
-func (p *pass) judge() (bool, error) {
-	if p.at.Gone == 0 && (p.at.Missing == 0 || !p.opts.Missing) {
-		p.end()
-		return false, nil
-	}
-	if p.at.Gone > p.allowed() || p.at.Gone > 0 && p.at.SourceRows == 0 && p.opts.MaxGone < 1 {
-		err := dataflow.Permanent(fmt.Errorf("%d of the %d rows of %s (target) are gone from %s (source), which has %d rows; at most %d may be: nothing was removed. "+
-			"If the source is right, allow it by MaxGone", p.at.Gone, p.at.TargetRows, p.target.Table().Name, p.source.Table().Name, p.at.SourceRows, p.allowed()))
-		if !p.end() { // so that the next run compares anew
-			return false, nil
-		}
-		return false, err
-	}
-	p.at.Pass, p.at.After = removing, nil
-	return p.mark(), nil
-}
-
-// end yields the end. It reports whether the caller wants more.
-func (p *pass) end() bool {
-	p.at.Pass, p.at.After, p.at.Differing = done, nil, nil
-	return p.mark()
-}
-
-// allowed is how many rows may be gone: one at least, so that small tables have room.
-func (p *pass) allowed() int64 {
-	share := p.opts.MaxGone
-	if share == 0 {
-		share = 0.05
-	}
-	return max(1, int64(math.Floor(share*float64(p.at.TargetRows))))
-}
-
-// remove yields the differences of the ranges that differ.
-func (p *pass) remove(ctx context.Context) error {
-	for len(p.at.Differing) > 0 {
-		on := true
-		var failed error
-		err := p.descend(ctx, p.at.Differing[0], false, func(f found) bool {
-			on, failed = p.differences(f)
-			return on && failed == nil && ctx.Err() == nil
-		})
-		if err = errors.Join(err, failed, ctx.Err()); err != nil || !on {
-			return err
-		}
-		p.at.Differing = p.at.Differing[1:]
-		if !p.mark() {
-			return nil
-		}
-	}
-	p.end()
-	return nil
-}
-
-// differences yields those of a small range. The last one is a resume point.
-func (p *pass) differences(f found) (bool, error) {
-	p.at.Removed += int64(len(f.gone))
-	if p.at.Removed > p.allowed() && p.opts.MaxGone < 1 {
-		err := dataflow.Permanent(fmt.Errorf("more rows of %s are gone than the %d that were counted at first, and more than the %d that may be: the run stops after %d: "+
-			"see whether the source is right, and allow it by MaxGone", p.target.Table().Name, p.at.Gone, p.allowed(), p.at.Removed-int64(len(f.gone))))
-		p.at.Removed -= int64(len(f.gone))
-		return p.end(), err
-	}
-	var all []Difference
-	for _, k := range f.gone {
-		all = append(all, Difference{Kind: Gone, Key: p.text(k), Values: k})
-	}
-	for _, k := range f.missing {
-		if p.opts.Missing {
-			all = append(all, Difference{Kind: Missing, Key: p.text(k), Values: k})
-		}
-	}
-	if f.until != nil {
-		p.at.Differing[0].After = f.until
-	}
-	for i, d := range all {
-		item := dataflow.Item[Difference, Cursor]{Value: d, Key: d.Kind + " " + d.Key}
-		if i == len(all)-1 && f.until != nil { // the last range has no end; remove marks it
-			item.Resume, item.Cursor = true, p.snapshot()
-		}
-		if !p.yield(item, nil) {
-			return false, nil
-		}
-	}
-	return true, nil
-}
-
-// text returns a key for people.
-func (p *pass) text(k Key) string {
-	values := make([]string, len(k))
-	for i, v := range k {
-		values[i] = p.plan.Kinds[i].Readable(v)
-	}
-	if len(values) == 1 {
-		return values[0]
-	}
-	return "(" + strings.Join(values, ", ") + ")"
-}
-
-func isCanceled(err error) bool { return errors.Is(err, context.Canceled) }

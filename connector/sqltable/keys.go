@@ -11,6 +11,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/reconcile"
+	"github.com/activedataflow/dataflow/internal/keyrange"
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
@@ -19,6 +20,8 @@ import (
 // the client has stopped.
 //
 // SQLite computes no hashes, so all keys of its side are read. MySQL and MariaDB compute MD5.
+//
+// MySQL and MariaDB need another connection of the pool while a batch is removed.
 func Keys(db *sql.DB, table reconcile.Table) reconcile.Side {
 	k := &keys{db: &database{DB: db}, table: table}
 	k.table.Key = slices.Clone(table.Key)
@@ -55,21 +58,21 @@ func (k *keys) PoolUse() []dataflow.PoolUse { return useOf(k.db.DB, 0, 1) }
 // Table returns the table.
 func (k *keys) Table() reconcile.Table { return k.table }
 
-// Hashes are those that both kinds of databases have. Go computes them for SQLite.
-func (k *keys) Hashes() []reconcile.Hash { return []reconcile.Hash{reconcile.MD5, reconcile.Jenkins} }
-
 // keyDialect is what SQLite and MySQL do in different ways.
 type keyDialect interface {
 	// columns looks up the columns of the key.
-	columns(ctx context.Context, k *keys) ([]reconcile.Column, error)
+	columns(ctx context.Context, k *keys) ([]keyrange.Column, error)
+	// hashes are those that the side computes, the fastest first.
+	hashes() []keyrange.Hash
+	// besides reports whether a pool may be asked while one of its transactions writes.
+	besides() bool
 	// sum counts and adds up the keys of "from … where …".
-	sum(ctx context.Context, k *keys, p *reconcile.Plan, from string, args []any) (reconcile.Sum, error)
+	sum(ctx context.Context, k *keys, p *keyrange.Plan, from string, args []any) (keyrange.Sum, error)
 	// text is the SQL of what canonical makes a canonical text of.
-	text(kind reconcile.Kind, column string) string
-	canonical(kind reconcile.Kind, v any) (string, error)
-	// param is the SQL of a parameter, and arg its value.
-	param(kind reconcile.Kind) string
-	arg(kind reconcile.Kind, text string) (any, error)
+	text(kind keyrange.Kind, column string) string
+	canonical(kind keyrange.Kind, v any) (string, error)
+	// param returns the SQL of a parameter, and its value.
+	param(kind keyrange.Kind, text string) (string, any, error)
 	quote(name string) string
 	// dual is the table of a select without one, with its "from".
 	dual() string
@@ -96,23 +99,23 @@ func (k *keys) dialect(ctx context.Context) (keyDialect, error) {
 }
 
 // Columns looks up the columns of the key.
-func (k *keys) Columns(ctx context.Context) ([]reconcile.Column, error) {
+func (k *keys) Columns(ctx context.Context) ([]keyrange.Column, []keyrange.Hash, error) {
 	d, err := k.dialect(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	columns, err := d.columns(ctx, k)
-	return columns, passing(ctx, err)
+	return columns, d.hashes(), passing(ctx, err)
 }
 
 // sqlKeys writes the statements of a side in a dialect.
 type sqlKeys struct {
 	*keys
 	keyDialect
-	plan *reconcile.Plan
+	plan *keyrange.Plan
 }
 
-func (k *keys) sql(ctx context.Context, p *reconcile.Plan) (*sqlKeys, error) {
+func (k *keys) sql(ctx context.Context, p *keyrange.Plan) (*sqlKeys, error) {
 	d, err := k.dialect(ctx)
 	return &sqlKeys{keys: k, keyDialect: d, plan: p}, err
 }
@@ -147,6 +150,9 @@ func (s *sqlKeys) textList() string {
 // conditions hold for each row that is compared.
 func (s *sqlKeys) conditions() []string {
 	var conditions []string
+	if s.plan.Unmarked != "" {
+		conditions = append(conditions, "t."+s.quote(s.plan.Unmarked)+" is null")
+	}
 	for i := range s.plan.Kinds {
 		conditions = append(conditions, s.column(i)+" is not null")
 	}
@@ -157,10 +163,10 @@ func (s *sqlKeys) conditions() []string {
 }
 
 // from returns "from … where …" for the keys of a range, and its arguments.
-func (s *sqlKeys) from(r reconcile.Range) (string, []any, error) {
+func (s *sqlKeys) from(r keyrange.Range) (string, []any, error) {
 	conditions, args := s.conditions(), []any(nil)
 	for _, bound := range []struct {
-		key        reconcile.Key
+		key        keyrange.Key
 		next, last string
 	}{{r.After, ">", ">"}, {r.Until, "<", "<="}} {
 		if bound.key == nil {
@@ -176,54 +182,58 @@ func (s *sqlKeys) from(r reconcile.Range) (string, []any, error) {
 }
 
 // compare compares the key column by column. MySQL finds no index for a comparison of rows.
-func (s *sqlKeys) compare(key reconcile.Key, next, last string) (string, []any, error) {
+func (s *sqlKeys) compare(key keyrange.Key, next, last string) (string, []any, error) {
 	n := len(key) - 1
-	v, err := s.arg(s.plan.Kinds[n], key[n])
+	p, v, err := s.param(s.plan.Kinds[n], key[n])
 	if err != nil {
-		return "", nil, err
+		return "", nil, s.of(n, err)
 	}
-	condition, args := s.column(n)+" "+last+" "+s.param(s.plan.Kinds[n]), []any{v}
+	condition, args := s.column(n)+" "+last+" "+p, []any{v}
 	for i := n - 1; i >= 0; i-- {
-		v, err := s.arg(s.plan.Kinds[i], key[i])
+		p, v, err := s.param(s.plan.Kinds[i], key[i])
 		if err != nil {
-			return "", nil, err
+			return "", nil, s.of(i, err)
 		}
-		c, p := s.column(i), s.param(s.plan.Kinds[i])
-		condition = fmt.Sprintf("%[1]s %[2]s= %[3]s and (%[1]s %[2]s %[3]s or %[4]s)", c, next, p, condition)
+		condition = fmt.Sprintf("%[1]s %[2]s= %[3]s and (%[1]s %[2]s %[3]s or %[4]s)", s.column(i), next, p, condition)
 		args = append([]any{v, v}, args...)
 	}
 	return condition, args, nil
 }
 
 // equals is the condition that a row has a key.
-func (s *sqlKeys) equals(key reconcile.Key) (string, []any, error) {
+func (s *sqlKeys) equals(key keyrange.Key) (string, []any, error) {
 	conditions, args := make([]string, len(key)), make([]any, len(key))
 	for i, text := range key {
-		v, err := s.arg(s.plan.Kinds[i], text)
+		p, v, err := s.param(s.plan.Kinds[i], text)
 		if err != nil {
-			return "", nil, err
+			return "", nil, s.of(i, err)
 		}
-		conditions[i], args[i] = s.column(i)+" = "+s.param(s.plan.Kinds[i]), v
+		conditions[i], args[i] = s.column(i)+" = "+p, v
 	}
 	return strings.Join(conditions, " and "), args, nil
 }
 
+// of names the column of an error that comes again.
+func (s *sqlKeys) of(i int, err error) error {
+	return dataflow.Permanent(fmt.Errorf("key column %q: %w", s.keys.table.Key[i], err))
+}
+
 // Sum counts the keys of a range, and adds up their hashes.
-func (k *keys) Sum(ctx context.Context, p *reconcile.Plan, r reconcile.Range) (reconcile.Sum, error) {
+func (k *keys) Sum(ctx context.Context, p *keyrange.Plan, r keyrange.Range) (keyrange.Sum, error) {
 	s, err := k.sql(ctx, p)
 	if err != nil {
-		return reconcile.Sum{}, err
+		return keyrange.Sum{}, err
 	}
 	from, args, err := s.from(r)
 	if err != nil {
-		return reconcile.Sum{}, err
+		return keyrange.Sum{}, err
 	}
 	sum, err := s.sum(ctx, k, p, from, args)
 	return sum, passing(ctx, err)
 }
 
 // Cut returns every step-th key of a range.
-func (k *keys) Cut(ctx context.Context, p *reconcile.Plan, r reconcile.Range, step, most int64) ([]reconcile.Key, error) {
+func (k *keys) Cut(ctx context.Context, p *keyrange.Plan, r keyrange.Range, step, most int64) ([]keyrange.Key, error) {
 	s, err := k.sql(ctx, p)
 	if err != nil {
 		return nil, err
@@ -232,15 +242,15 @@ func (k *keys) Cut(ctx context.Context, p *reconcile.Plan, r reconcile.Range, st
 	if err != nil {
 		return nil, err
 	}
-	if most == 1 {
-		return s.read(ctx, "select "+s.textList()+from+" order by "+s.columnList()+" limit 1 offset "+strconv.FormatInt(step-1, 10), args)
+	if most == 1 || step == 1 {
+		return s.read(ctx, fmt.Sprintf("select %s%s order by %s limit %d offset %d", s.textList(), from, s.columnList(), most, step-1), args)
 	}
 	return s.read(ctx, fmt.Sprintf("select %s from (select %s, row_number() over (order by %[2]s) as dataflow_n%s) t where dataflow_n %% %d = 0 order by dataflow_n limit %d",
 		s.textList(), s.columnList(), from, step, most), args)
 }
 
 // List returns keys of a range.
-func (k *keys) List(ctx context.Context, p *reconcile.Plan, r reconcile.Range, most int) ([]reconcile.Key, error) {
+func (k *keys) List(ctx context.Context, p *keyrange.Plan, r keyrange.Range, most int) ([]keyrange.Key, error) {
 	s, err := k.sql(ctx, p)
 	if err != nil {
 		return nil, err
@@ -253,9 +263,9 @@ func (k *keys) List(ctx context.Context, p *reconcile.Plan, r reconcile.Range, m
 }
 
 // read reads keys.
-func (s *sqlKeys) read(ctx context.Context, query string, args []any) ([]reconcile.Key, error) {
-	var found []reconcile.Key
-	err := s.each(ctx, s.queryer(ctx), query, args, func(key reconcile.Key) error {
+func (s *sqlKeys) read(ctx context.Context, query string, args []any) ([]keyrange.Key, error) {
+	var found []keyrange.Key
+	err := s.each(ctx, s.queryer(ctx), query, args, func(key keyrange.Key) error {
 		found = append(found, slices.Clone(key))
 		return nil
 	})
@@ -263,13 +273,13 @@ func (s *sqlKeys) read(ctx context.Context, query string, args []any) ([]reconci
 }
 
 // each calls f for each key of a result. The next one takes its memory.
-func (s *sqlKeys) each(ctx context.Context, q queryer, query string, args []any, f func(reconcile.Key) error) error {
+func (s *sqlKeys) each(ctx context.Context, q queryer, query string, args []any, f func(keyrange.Key) error) error {
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = rows.Close() }()
-	key, values := make(reconcile.Key, len(s.plan.Kinds)), make([]any, len(s.plan.Kinds))
+	key, values := make(keyrange.Key, len(s.plan.Kinds)), make([]any, len(s.plan.Kinds))
 	into := make([]any, len(values))
 	for i := range values {
 		into[i] = &values[i]
@@ -280,7 +290,7 @@ func (s *sqlKeys) each(ctx context.Context, q queryer, query string, args []any,
 		}
 		for i, v := range values {
 			if key[i], err = s.canonical(s.plan.Kinds[i], v); err != nil {
-				return dataflow.Permanent(fmt.Errorf("key column %q: %w", s.keys.table.Key[i], err))
+				return s.of(i, err)
 			}
 		}
 		if err := f(key); err != nil {
@@ -294,7 +304,7 @@ func (s *sqlKeys) each(ctx context.Context, q queryer, query string, args []any,
 const mostAsked = 200
 
 // Find reports which keys the table has.
-func (k *keys) Find(ctx context.Context, p *reconcile.Plan, given []reconcile.Key) ([]bool, error) {
+func (k *keys) Find(ctx context.Context, p *keyrange.Plan, given []keyrange.Key) ([]bool, error) {
 	s, err := k.sql(ctx, p)
 	if err != nil {
 		return nil, err

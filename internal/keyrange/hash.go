@@ -1,4 +1,4 @@
-package reconcile
+package keyrange
 
 import (
 	"crypto/md5" //nolint:gosec // it tells sets of keys apart, and guards nothing

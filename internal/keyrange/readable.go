@@ -1,4 +1,4 @@
-package reconcile
+package keyrange
 
 import (
 	"math"
