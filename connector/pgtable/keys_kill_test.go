@@ -64,7 +64,7 @@ func TestKeys_Killed(t *testing.T) {
 	c.exec(`create table deleted (id bigint, nr bigserial);
 		create function waits() returns trigger language plpgsql as $$ begin
 			insert into shop.deleted values (old.id);
-			if (select count(*) from shop.deleted) in (101, 401) then perform pg_advisory_xact_lock(1); end if;
+			if (select count(*) from shop.deleted) in (101, 401) then perform pg_advisory_xact_lock((select count(*) from shop.deleted)); end if;
 			return null;
 		end $$;
 		create trigger waits after delete on copies for each row execute function waits();
@@ -75,7 +75,7 @@ func TestKeys_Killed(t *testing.T) {
 	require.NoError(t, client.Register(ctx))
 	run, err := client.Trigger(ctx, "gone", nil)
 	require.NoError(t, err)
-	for i, lock := range []string{`lock table shop.orders in access exclusive mode`, `select pg_advisory_xact_lock(1)`, `select pg_advisory_xact_lock(1)`} {
+	for i, lock := range []string{`lock table shop.orders in access exclusive mode`, `select pg_advisory_xact_lock(101)`, `select pg_advisory_xact_lock(401)`} {
 		held, err := c.pool.Begin(ctx)
 		require.NoError(t, err)
 		_, err = held.Exec(ctx, lock)

@@ -42,9 +42,12 @@
 //
 // Both sides must have the same kind of type in each key column: integers of any size, numeric,
 // text, uuid, bytes, date, timestamp, timestamp with time zone. SQLite's columns have no
-// type: they are compared with integers, text, uuids and bytes, or with SQLite. Floating-point numbers and other pairs are refused by name.
+// type: they are compared with integers, text, uuids and bytes, or with SQLite. Floating-point
+// numbers and other pairs are refused by name. So are types and collations of a target by which a
+// row may stand for a key that the source spells otherwise; see [Table].SameSpelling.
 //
-// The two databases may order texts differently. Then ranges hold different keys, more keys are read, and
-// each is looked up on the other side: the result is the same, but it takes as long as reading all keys. Give both columns
-// the collation "C" (in MariaDB utf8mb4_bin) to avoid that.
+// Two databases may order texts differently. Then they have no ranges in common, and each key of one side
+// is looked up on the other, by pages of 1,000. The result is the same, but it takes much
+// longer. Give both columns the collation "C" (utf8mb4_nopad_bin in MariaDB, utf8mb4_0900_bin in
+// MySQL) to avoid that.
 package reconcile

@@ -161,8 +161,8 @@ func (c *Comparison) Notes(_ context.Context, r dataflow.Request[Cursor]) ([]str
 	if r.From.Pass != done || r.From.Missing == 0 {
 		return nil, nil
 	}
-	return []string{fmt.Sprintf("the last comparison found %d keys of %s (of %d) that %s lacks: the flow that copies them is not there yet, or has lost them",
-		r.From.Missing, c.source.Table().Name, r.From.SourceRows, c.target.Table().Name)}, nil
+	return []string{fmt.Sprintf("in the last comparison, %s lacked %d of the %d keys of %s: the flow that copies them is not there yet, or has lost them",
+		c.target.Table().Name, r.From.Missing, r.From.SourceRows, c.source.Table().Name)}, nil
 }
 
 // Read compares the two sides. It yields no difference before all keys were compared.
