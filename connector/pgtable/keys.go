@@ -246,7 +246,7 @@ func (k *keys) from(p *keyrange.Plan, r keyrange.Range) (string, []any) {
 		values := make([]string, len(key))
 		for i, text := range key {
 			args = append(args, p.Kinds[i].Readable(text))
-			values[i] = "$" + strconv.Itoa(len(args)) + "::text::" + castOf(p.Kinds[i])
+			values[i] = "$" + strconv.Itoa(len(args)) + "::text::" + castOf(p.Own[i])
 		}
 		conditions = append(conditions, "("+k.columns()+") "+operator+" ("+strings.Join(values, ", ")+")")
 	}
@@ -343,7 +343,7 @@ func (k *keys) asked(p *keyrange.Plan, given []keyrange.Key) (list, condition st
 		args = append(args, texts)
 		n := strconv.Itoa(i + 1)
 		params[i], names[i] = "$"+n+"::text[]", "dataflow_"+n
-		same[i] = "t." + rowmap.Quote(k.table.Key[i]) + " = a.dataflow_" + n + "::" + castOf(kind)
+		same[i] = "t." + rowmap.Quote(k.table.Key[i]) + " = a.dataflow_" + n + "::" + castOf(p.Own[i])
 	}
 	list = "unnest(" + strings.Join(params, ", ") + ") with ordinality a (" + strings.Join(names, ", ") + ", dataflow_n)"
 	return list, strings.Join(append(same, k.conditions(p)...), " and "), args

@@ -35,8 +35,8 @@ func newCopied(t *testing.T, pool *pgxpool.Pool, schema string, statements ...st
 	return c
 }
 
-// numbered has n orders and as many copies.
-func numbered(t *testing.T, pool *pgxpool.Pool, schema string, n int) *copied {
+// ordersOf has n orders and as many copies.
+func ordersOf(t *testing.T, pool *pgxpool.Pool, schema string, n int) *copied {
 	t.Helper()
 	return newCopied(t, pool, schema, `create table orders (id bigint primary key)`, `create table copies (id bigint primary key, deleted_at timestamptz)`,
 		fmt.Sprintf(`insert into orders select n from generate_series(1, %d) n`, n), `insert into copies select id from orders`)
@@ -66,16 +66,17 @@ func (c *copied) compare(opts *reconcile.Options) *reconcile.Comparison {
 }
 
 // goneFlow is a flow that removes what is gone in small batches.
-func goneFlow(c *reconcile.Comparison, to dataflow.Target[reconcile.Difference], opts dataflow.FlowOptions) *dataflow.Flow {
+func goneFlow(name string, c *reconcile.Comparison, to dataflow.Target[reconcile.Difference], opts dataflow.FlowOptions) *dataflow.Flow {
 	opts.Runtime = dataflow.Heartbeat{BatchSize: 20}
-	return dataflow.NewFlow("gone", c, dataflow.Identity[reconcile.Difference](), to, &opts)
+	return dataflow.NewFlow(name, c, dataflow.Identity[reconcile.Difference](), to, &opts)
 }
 
-// deletes returns a kit whose client has another database, and deletes what is gone.
+// deletes returns a kit whose client has another database. Its flow has the schema's name, and
+// deletes what is gone.
 func (c *copied) deletes(opts dataflow.FlowOptions) *dataflowtest.Kit {
 	c.t.Helper()
 	of := c.compare(nil)
-	return dataflowtest.New(c.t, goneFlow(of, of.Delete(), opts))
+	return dataflowtest.New(c.t, goneFlow(c.schema, of, of.Delete(), opts))
 }
 
 // differences reads a comparison from a cursor, up to so many resume points, -1 for all. It
@@ -97,9 +98,9 @@ func differences(t *testing.T, c *reconcile.Comparison, from reconcile.Cursor, m
 	return found, at
 }
 
-func cursorOf(t *testing.T, kit *dataflowtest.Kit) string {
+func cursorOf(t *testing.T, kit *dataflowtest.Kit, flow string) string {
 	t.Helper()
-	c, err := kit.Client().Cursor(t.Context(), "gone")
+	c, err := kit.Client().Cursor(t.Context(), flow)
 	require.NoError(t, err)
 	return string(c.Cursor)
 }

@@ -21,19 +21,19 @@ import (
 // In the client's own database, and with a process that dies twice.
 func TestKeys_Delete(t *testing.T) {
 	t.Parallel()
-	c := numbered(t, setup(t), "shop", 40_000)
+	c := ordersOf(t, setup(t), "shop", 40_000)
 	c.exec(`delete from orders where id % 1000 = 7 or id between 20001 and 20100 or id = 40000; insert into orders values (50000), (50001);
 		delete from copies where id in (11, 20200); insert into copies values (-5), (60000)`)
 	of := c.compare(nil)
-	kit := dataflowtest.NewOn(t, dataflowpgx.New(c.pool), &dataflow.Config{Flows: []*dataflow.Flow{goneFlow(of, of.Delete(), dataflow.FlowOptions{})}})
+	kit := dataflowtest.NewOn(t, dataflowpgx.New(c.pool), &dataflow.Config{Flows: []*dataflow.Flow{goneFlow(c.schema, of, of.Delete(), dataflow.FlowOptions{})}})
 	kit.CrashAt(dataflowtest.AfterWrite, 3)
-	run := kit.Work("gone")
+	run := kit.Work(c.schema)
 	require.Equal(t, dataflow.RunSuccess, run.State, run.Error)
 	require.Equal(t, dataflow.Counters{Read: 142, Written: 142}, run.Counters, "39 of 1000, 100 in a row, the last, and 2 that never were")
 	require.Zero(t, c.int(`select count(*) from copies where id not in (select id from orders)`))
 	require.EqualValues(t, 4, c.int(`select count(*) from orders where id not in (select id from copies)`), "nothing is added")
-	require.JSONEq(t, `{"pass": "done", "source_rows": 39862, "target_rows": 40000, "gone": 142, "missing": 4, "removed": 142}`, cursorOf(t, kit))
-	require.Zero(t, kit.Work("gone").Counters, "nothing is gone")
+	require.JSONEq(t, `{"pass": "done", "source_rows": 39862, "target_rows": 40000, "gone": 142, "missing": 4, "removed": 142}`, cursorOf(t, kit, c.schema))
+	require.Zero(t, kit.Work(c.schema).Counters, "nothing is gone")
 }
 
 func TestKeys_Limit(t *testing.T) {
@@ -55,12 +55,12 @@ func TestKeys_Limit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := numbered(t, pool, strings.ReplaceAll(name, " ", "_"), 1000)
+			c := ordersOf(t, pool, strings.ReplaceAll(name, " ", "_"), 1000)
 			c.exec(test.statement)
 			of := c.compare(&reconcile.Options{MaxGone: test.limit})
-			kit := dataflowtest.New(t, goneFlow(of, of.Delete(), dataflow.FlowOptions{MaxAttempts: 1}))
+			kit := dataflowtest.New(t, goneFlow(c.schema, of, of.Delete(), dataflow.FlowOptions{MaxAttempts: 1}))
 			for range 2 { // the next run compares anew
-				require.Contains(t, kit.Work("gone").Error, test.refused)
+				require.Contains(t, kit.Work(c.schema).Error, test.refused)
 			}
 			require.Equal(t, test.left, c.int(`select count(*) from copies`))
 		})
@@ -74,7 +74,7 @@ func TestKeys_Meanwhile(t *testing.T) {
 	meanwhile := func(c *copied, statement string) (*dataflowtest.Kit, *atomic.Int64) {
 		var calls atomic.Int64
 		of := c.compare(nil)
-		return dataflowtest.New(c.t, dataflow.NewFlow("gone", of, dataflow.Map(func(_ context.Context, d reconcile.Difference) (reconcile.Difference, error) {
+		return dataflowtest.New(c.t, dataflow.NewFlow(c.schema, of, dataflow.Map(func(_ context.Context, d reconcile.Difference) (reconcile.Difference, error) {
 			if calls.Add(1) == 1 {
 				c.exec(statement)
 			}
@@ -83,31 +83,31 @@ func TestKeys_Meanwhile(t *testing.T) {
 	}
 	t.Run("comes back", func(t *testing.T) {
 		t.Parallel()
-		c := numbered(t, pool, "back", 3000)
+		c := ordersOf(t, pool, "back", 3000)
 		c.exec(`delete from orders where id in (5, 6)`)
 		kit, calls := meanwhile(c, `insert into orders values (6)`)
-		require.Empty(t, kit.Work("gone").Error)
+		require.Empty(t, kit.Work(c.schema).Error)
 		require.EqualValues(t, 2, calls.Load(), "6 was found to be gone")
 		require.Equal(t, []int64{2999, 1}, []int64{c.int(`select count(*) from copies`), c.int(`select count(*) from copies where id = 6`)})
 	})
 	t.Run("loses more", func(t *testing.T) {
 		t.Parallel()
-		c := numbered(t, pool, "more", 10_000)
+		c := ordersOf(t, pool, "more", 10_000)
 		c.exec(`delete from orders where id <= 400`)
 		kit, _ := meanwhile(c, `truncate orders`)
-		require.Contains(t, kit.Work("gone").Error, "more than the 500 that may be")
+		require.Contains(t, kit.Work(c.schema).Error, "more than the 500 that may be")
 		require.GreaterOrEqual(t, c.int(`select count(*) from copies`), int64(9500))
 	})
 }
 
 func TestKeys_Mark(t *testing.T) {
 	t.Parallel()
-	c := numbered(t, setup(t), "shop", 3000)
+	c := ordersOf(t, setup(t), "shop", 3000)
 	c.exec(`update copies set deleted_at = '2020-01-01' where id <= 2900; delete from orders where id <= 2900 or id in (2998, 2999)`)
 	of := c.compare(nil)
-	kit := dataflowtest.New(t, goneFlow(of, of.Mark("deleted_at"), dataflow.FlowOptions{}))
+	kit := dataflowtest.New(t, goneFlow(c.schema, of, of.Mark("deleted_at"), dataflow.FlowOptions{}))
 	for _, written := range []int64{2, 0} {
-		require.Equal(t, written, kit.Work("gone").Counters.Written, "those that were marked before count as removed")
+		require.Equal(t, written, kit.Work(c.schema).Counters.Written, "those that were marked before count as removed")
 		require.EqualValues(t, 2902, c.int(`select count(*) from copies where deleted_at is not null`))
 		require.EqualValues(t, 2900, c.int(`select count(*) from copies where deleted_at = '2020-01-01'`))
 	}
@@ -122,7 +122,7 @@ func TestKeys_Where(t *testing.T) {
 		`insert into orders select n, case when n % 2 = 0 then 'eu' else 'us' end from generate_series(1, 2000) n`, `insert into copies select region, id from orders`,
 		`insert into copies select 'asia', n from generate_series(1, 50) n`, `delete from orders where id <= 20`)
 	c.orders.Where, c.copies.Where = "region = 'eu' -- ours", "region = 'eu' -- ours"
-	require.Empty(t, c.deletes(dataflow.FlowOptions{}).Work("gone").Error)
+	require.Empty(t, c.deletes(dataflow.FlowOptions{}).Work(c.schema).Error)
 	require.Equal(t, []int64{50, 990, 1000}, []int64{
 		c.int(`select count(*) from copies where region = 'asia'`), c.int(`select count(*) from copies where region = 'eu'`), c.int(`select count(*) from copies where region = 'us'`),
 	})
@@ -131,10 +131,10 @@ func TestKeys_Where(t *testing.T) {
 // The differences are rows like any other: they can be reported instead.
 func TestKeys_Report(t *testing.T) {
 	t.Parallel()
-	c := numbered(t, setup(t), "shop", 3000)
+	c := ordersOf(t, setup(t), "shop", 3000)
 	c.exec(`delete from orders where id = 7; delete from copies where id in (8, 2999); create table report (kind text, key text, primary key (kind, key))`)
-	kit := dataflowtest.New(t, goneFlow(c.compare(&reconcile.Options{Missing: true}), pgtable.UpsertTo[reconcile.Difference](c.pool, "shop.report", "kind", "key"), dataflow.FlowOptions{}))
-	require.Equal(t, dataflow.Counters{Read: 3, Written: 3}, kit.Work("gone").Counters)
+	kit := dataflowtest.New(t, goneFlow(c.schema, c.compare(&reconcile.Options{Missing: true}), pgtable.UpsertTo[reconcile.Difference](c.pool, "shop.report", "kind", "key"), dataflow.FlowOptions{}))
+	require.Equal(t, dataflow.Counters{Read: 3, Written: 3}, kit.Work(c.schema).Counters)
 	var report string
 	require.NoError(t, c.pool.QueryRow(t.Context(), `select string_agg(kind || ' ' || key, ', ' order by key) from shop.report`).Scan(&report))
 	require.Equal(t, "missing 2999, gone 7, missing 8", report)
@@ -177,9 +177,9 @@ func TestKeys_Types(t *testing.T) {
 			}
 			require.Equal(t, all, found, "it goes on at each resume point")
 			kit := c.deletes(dataflow.FlowOptions{})
-			require.Equal(t, dataflow.Counters{Read: 2, Written: 2}, kit.Work("gone").Counters)
+			require.Equal(t, dataflow.Counters{Read: 2, Written: 2}, kit.Work(c.schema).Counters)
 			require.EqualValues(t, 2996, c.int(`select count(*) from copies`))
-			require.Zero(t, kit.Work("gone").Counters)
+			require.Zero(t, kit.Work(c.schema).Counters)
 		})
 	}
 }
@@ -238,15 +238,15 @@ func TestKeys_Refused(t *testing.T) {
 // Rows that another table refers to are dead letters.
 func TestKeys_BadRecord(t *testing.T) {
 	t.Parallel()
-	c := numbered(t, setup(t), "shop", 3000)
+	c := ordersOf(t, setup(t), "shop", 3000)
 	c.exec(`create table lines (order_id bigint references copies (id)); insert into lines values (6); delete from orders where id in (5, 6, 7)`)
 	kit := c.deletes(dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(10)})
-	require.Equal(t, dataflow.Counters{Read: 3, Written: 2, DeadLettered: 1}, kit.Work("gone").Counters)
+	require.Equal(t, dataflow.Counters{Read: 3, Written: 2, DeadLettered: 1}, kit.Work(c.schema).Counters)
 	letters, err := kit.Client().DeadLetters(t.Context(), nil)
 	require.NoError(t, err)
 	require.Len(t, letters, 1)
 	require.Contains(t, letters[0].Error, "lines_order_id_fkey")
 	c.exec(`delete from lines`)
-	require.Empty(t, kit.Work("gone").Error)
+	require.Empty(t, kit.Work(c.schema).Error)
 	require.EqualValues(t, 2997, c.int(`select count(*) from copies`))
 }

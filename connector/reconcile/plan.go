@@ -10,18 +10,20 @@ import (
 	"github.com/activedataflow/dataflow/internal/keyrange"
 )
 
-// agree returns what both sides can compute alike, or an error that names the columns.
-func agree(ctx context.Context, source, target *side) (*keyrange.Plan, error) {
+// agree gives both sides a plan that they can compute alike. The error names the columns that
+// cannot be compared.
+func agree(ctx context.Context, source, target *side) error {
 	from, hashes, err := source.of.Columns(ctx)
 	if err != nil {
-		return nil, source.wrap(err)
+		return source.wrap(err)
 	}
 	to, others, err := target.of.Columns(ctx)
 	if err != nil {
-		return nil, target.wrap(err)
+		return target.wrap(err)
 	}
-	p := &keyrange.Plan{Ordered: true}
 	same := source.of.Table().SameSpelling || target.of.Table().SameSpelling
+	p := keyrange.Plan{Ordered: true}
+	var own [2][]keyrange.Kind
 	var errs []error
 	for i := range from {
 		kind, err := common(&from[i], &to[i])
@@ -30,22 +32,24 @@ func agree(ctx context.Context, source, target *side) (*keyrange.Plan, error) {
 			continue
 		}
 		p.Kinds = append(p.Kinds, kind)
+		own[0], own[1] = append(own[0], from[i].Kind), append(own[1], to[i].Kind)
 		p.Ordered = p.Ordered && ordered(kind, &from[i], &to[i])
 		if why := loose(&from[i], &to[i]); why != "" && !same {
 			errs = append(errs, fmt.Errorf("key column %q of the target: %s, so that its row may stand for a key of the source that is spelled otherwise: "+
 				"if both sides write each key alike, set SameSpelling", to[i].Name, why))
 		}
 	}
+	h := slices.IndexFunc(hashes, func(h keyrange.Hash) bool { return slices.Contains(others, h) })
+	if h < 0 {
+		errs = append(errs, errors.New("the two sides have no hash in common"))
+	}
 	if errs != nil {
-		return nil, dataflow.Permanent(errors.Join(errs...))
+		return dataflow.Permanent(errors.Join(errs...))
 	}
-	for _, h := range hashes {
-		if slices.Contains(others, h) {
-			p.Hash = h
-			return p, nil
-		}
-	}
-	return nil, dataflow.Permanent(errors.New("the two sides have no hash in common"))
+	p.Hash = hashes[h]
+	source.plan, target.plan = p, p
+	source.plan.Own, target.plan.Own = own[0], own[1]
+	return nil
 }
 
 // common returns the kind in which two columns are compared.

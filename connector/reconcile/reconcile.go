@@ -46,8 +46,8 @@ type Comparison struct {
 	marks          bool
 	mark           string // the column of Mark
 
-	mu   sync.Mutex // guards plan
-	plan *walk      // the sides of the read that goes on
+	mu        sync.Mutex // guards agreement
+	agreement *walk      // both sides, with the plans of the read that goes on
 }
 
 // New compares the keys of a source with those of a target.
@@ -81,14 +81,14 @@ func (c *Comparison) remove(mark string) dataflow.Target[Difference] {
 			if err != nil {
 				return nil, err
 			}
-			return w.target.plan, nil
+			return &w.target.plan, nil
 		},
 		Alive: func(ctx context.Context, keys []keyrange.Key) ([]bool, error) {
 			w, err := c.agreed(ctx)
 			if err != nil {
 				return nil, err
 			}
-			there, err := w.source.of.Find(ctx, w.source.plan, keys)
+			there, err := w.source.of.Find(ctx, &w.source.plan, keys)
 			if err != nil {
 				return nil, fmt.Errorf("look for the keys in the source: %w", w.source.wrap(err))
 			}
@@ -135,17 +135,15 @@ func (c *Comparison) PoolUse() []dataflow.PoolUse {
 func (c *Comparison) agreed(ctx context.Context) (*walk, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.plan != nil {
-		return c.plan, nil
+	if c.agreement != nil {
+		return c.agreement, nil
 	}
 	w := &walk{source: &side{name: "source", of: c.source}, target: &side{name: "target", of: c.target}}
-	plan, err := agree(ctx, w.source, w.target)
-	if err != nil {
+	if err := agree(ctx, w.source, w.target); err != nil {
 		return nil, err
 	}
-	targets := *plan
-	targets.Unmarked = c.mark
-	w.source.plan, w.target.plan, c.plan = plan, &targets, w
+	w.target.plan.Unmarked = c.mark
+	c.agreement = w
 	return w, nil
 }
 
@@ -153,7 +151,7 @@ func (c *Comparison) agreed(ctx context.Context) (*walk, error) {
 func (c *Comparison) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.plan = nil
+	c.agreement = nil
 }
 
 // Notes says what the last comparison has found.

@@ -64,7 +64,7 @@ type Side interface {
 type side struct {
 	name string // "source" or "target"
 	of   Side
-	plan *keyrange.Plan
+	plan keyrange.Plan
 }
 
 func (s *side) wrap(err error) error {
@@ -75,17 +75,17 @@ func (s *side) wrap(err error) error {
 }
 
 func (s *side) sum(ctx context.Context, r keyrange.Range) (keyrange.Sum, error) {
-	sum, err := s.of.Sum(ctx, s.plan, r)
+	sum, err := s.of.Sum(ctx, &s.plan, r)
 	return sum, s.wrap(err)
 }
 
 func (s *side) cut(ctx context.Context, r keyrange.Range, step, most int64) ([]keyrange.Key, error) {
-	keys, err := s.of.Cut(ctx, s.plan, r, step, most)
+	keys, err := s.of.Cut(ctx, &s.plan, r, step, most)
 	return keys, s.wrap(err)
 }
 
 func (s *side) list(ctx context.Context, r keyrange.Range) ([]keyrange.Key, error) {
-	keys, err := s.of.List(ctx, s.plan, r, mostRead)
+	keys, err := s.of.List(ctx, &s.plan, r, mostRead)
 	return keys, s.wrap(err)
 }
 
@@ -94,7 +94,7 @@ func (s *side) lacks(ctx context.Context, keys []keyrange.Key) ([]keyrange.Key, 
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	there, err := s.of.Find(ctx, s.plan, keys)
+	there, err := s.of.Find(ctx, &s.plan, keys)
 	if err != nil {
 		return nil, s.wrap(err)
 	}

@@ -56,10 +56,12 @@ type Column struct {
 	Digits int
 }
 
-// Plan is how one side is read. Both sides agree on all but Unmarked.
+// Plan is how one side is read.
 type Plan struct {
-	Kinds []Kind
-	Hash  Hash
+	// Kinds are what both sides take the columns for. Own are those of the side: text where
+	// the other side has uuid.
+	Kinds, Own []Kind
+	Hash       Hash // which both sides compute
 	// Ordered is true if both sides have the keys in the same order.
 	Ordered bool
 	// Unmarked is the column that is NULL in the rows that are compared. "": all are.
