@@ -42,10 +42,8 @@ func main() {
 }
 
 // kinds are the keys that are measured.
-var kinds = []struct{ typ, value string }{
-	{"bigint", "n"},
-	{"uuid", "md5(n::text)::uuid"},
-	{"text", "'order-' || md5(n::text)"},
+func kinds() []struct{ typ, value string } {
+	return []struct{ typ, value string }{{"bigint", "n"}, {"uuid", "md5(n::text)::uuid"}, {"text", "'order-' || md5(n::text)"}}
 }
 
 func run(ctx context.Context, rows, pairs int) (err error) {
@@ -72,7 +70,7 @@ func run(ctx context.Context, rows, pairs int) (err error) {
 		defer sides[i].Close()
 	}
 	fmt.Printf("%d rows in each table; %s\n\n", rows, server.Machine(ctx, sides[0]))
-	for _, kind := range kinds {
+	for _, kind := range kinds() {
 		for _, pool := range sides {
 			fill := fmt.Sprintf("insert into rows select %s, n, 'some text of a row', now() from generate_series(1, %d) n", kind.value, rows)
 			for _, statement := range []string{

@@ -164,6 +164,7 @@ func (k *keys) column(ctx context.Context, f pgconn.FieldDescription) (keyrange.
 		if c.Digits = 6; f.TypeModifier >= 0 {
 			c.Digits = int(f.TypeModifier)
 		}
+	default:
 	}
 	if f.DataTypeOID == pgtype.BPCharOID {
 		c.Loose = "it is character(n), which takes texts for equal that differ in trailing blanks"
@@ -334,7 +335,7 @@ func (k *keys) read(ctx context.Context, p *keyrange.Plan, query string, args []
 // asked returns "unnest(…) … a" for given keys, the condition under which a row of t has one of them, and the
 // arguments. The column dataflow_n is the number of the key, from 1.
 func (k *keys) asked(p *keyrange.Plan, given []keyrange.Key) (list, condition string, args []any) {
-	params, names, same := make([]string, len(p.Kinds)), make([]string, len(p.Kinds)), make([]string, len(p.Kinds))
+	params, names, same := make([]string, len(p.Kinds)), make([]string, len(p.Kinds)), k.conditions(p)
 	for i, kind := range p.Kinds {
 		texts := make([]string, len(given))
 		for j, key := range given {
@@ -343,10 +344,10 @@ func (k *keys) asked(p *keyrange.Plan, given []keyrange.Key) (list, condition st
 		args = append(args, texts)
 		n := strconv.Itoa(i + 1)
 		params[i], names[i] = "$"+n+"::text[]", "dataflow_"+n
-		same[i] = "t." + rowmap.Quote(k.table.Key[i]) + " = a.dataflow_" + n + "::" + castOf(p.Own[i])
+		same = append(same, "t."+rowmap.Quote(k.table.Key[i])+" = a.dataflow_"+n+"::"+castOf(p.Own[i]))
 	}
 	list = "unnest(" + strings.Join(params, ", ") + ") with ordinality a (" + strings.Join(names, ", ") + ", dataflow_n)"
-	return list, strings.Join(append(same, k.conditions(p)...), " and "), args
+	return list, strings.Join(same, " and "), args
 }
 
 // Find reports which keys the table has.

@@ -67,37 +67,48 @@ func TestKeys_Limit(t *testing.T) {
 	}
 }
 
-// What happens between the comparison and the removal.
-func TestKeys_Meanwhile(t *testing.T) {
+// A row comes back after it was found to be gone. It stays.
+func TestKeys_ComesBack(t *testing.T) {
 	t.Parallel()
-	pool := setup(t)
-	meanwhile := func(c *copied, statement string) (*dataflowtest.Kit, *atomic.Int64) {
-		var calls atomic.Int64
-		of := c.compare(nil)
-		return dataflowtest.New(c.t, dataflow.NewFlow(c.schema, of, dataflow.Map(func(_ context.Context, d reconcile.Difference) (reconcile.Difference, error) {
-			if calls.Add(1) == 1 {
-				c.exec(statement)
+	c := ordersOf(t, setup(t), "shop", 3000)
+	c.exec(`delete from orders where id in (5, 6)`)
+	var calls atomic.Int64
+	of := c.compare(nil)
+	kit := dataflowtest.New(t, dataflow.NewFlow(c.schema, of, dataflow.Map(func(_ context.Context, d reconcile.Difference) (reconcile.Difference, error) {
+		if calls.Add(1) == 1 {
+			c.exec(`insert into orders values (6)`) //nolint:contextcheck // the test's context
+		}
+		return d, nil
+	}), of.Delete(), nil))
+	require.Empty(t, kit.Work(c.schema).Error)
+	require.EqualValues(t, 2, calls.Load(), "6 was found to be gone")
+	require.Equal(t, []int64{2999, 1}, []int64{c.int(`select count(*) from copies`), c.int(`select count(*) from copies where id = 6`)})
+}
+
+// The source loses more rows after they were counted. The read stops at the limit.
+func TestKeys_LosesMore(t *testing.T) {
+	t.Parallel()
+	c := ordersOf(t, setup(t), "shop", 10_000)
+	c.exec(`delete from orders where id <= 400`)
+	found := 0
+	var end error
+	var at reconcile.Cursor
+	for item, err := range c.compare(nil).Read(t.Context(), dataflow.Request[reconcile.Cursor]{}) {
+		switch {
+		case err != nil:
+			end = err
+		case item.Mark:
+			at = item.Cursor
+		default:
+			if found++; found == 1 {
+				c.exec(`truncate orders`)
 			}
-			return d, nil
-		}), of.Delete(), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 10}, MaxAttempts: 1})), &calls
+		}
 	}
-	t.Run("comes back", func(t *testing.T) {
-		t.Parallel()
-		c := ordersOf(t, pool, "back", 3000)
-		c.exec(`delete from orders where id in (5, 6)`)
-		kit, calls := meanwhile(c, `insert into orders values (6)`)
-		require.Empty(t, kit.Work(c.schema).Error)
-		require.EqualValues(t, 2, calls.Load(), "6 was found to be gone")
-		require.Equal(t, []int64{2999, 1}, []int64{c.int(`select count(*) from copies`), c.int(`select count(*) from copies where id = 6`)})
-	})
-	t.Run("loses more", func(t *testing.T) {
-		t.Parallel()
-		c := ordersOf(t, pool, "more", 10_000)
-		c.exec(`delete from orders where id <= 400`)
-		kit, _ := meanwhile(c, `truncate orders`)
-		require.Contains(t, kit.Work(c.schema).Error, "more than the 500 that may be")
-		require.GreaterOrEqual(t, c.int(`select count(*) from copies`), int64(9500))
-	})
+	require.ErrorContains(t, end, "more rows of shop.copies are gone than the 400 that were counted at first, and more than the 500 that may be: the run stops after 400")
+	require.True(t, dataflow.IsPermanent(end))
+	require.Equal(t, 400, found)
+	require.Equal(t, "done", at.Pass, "the next run compares anew")
 }
 
 func TestKeys_Mark(t *testing.T) {

@@ -76,10 +76,10 @@ type keyDialect interface {
 	quote(name string) string
 	// dual is the table of a select without one, with its "from".
 	dual() string
-	// lock ends a statement that locks what it reads.
-	lock() string
-	// remove begins a statement that deletes rows of a table, which it names t.
-	remove(table string) string
+	// forUpdate ends a statement that locks what it reads.
+	forUpdate() string
+	// deleteFrom begins a statement that deletes rows of a table, which it names t.
+	deleteFrom(table string) string
 	as() string
 	now() string
 	// refused reports whether the database refused rows for their data.

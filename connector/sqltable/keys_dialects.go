@@ -15,6 +15,17 @@ import (
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
+// typesOf returns the types of a query's columns.
+func typesOf(ctx context.Context, q queryer, query string) ([]*sql.ColumnType, error) {
+	rows, err := q.QueryContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	types, err := rows.ColumnTypes()
+	return types, errors.Join(err, rows.Err())
+}
+
 // sqliteDialect is SQLite's dialect. A column may hold values of any type.
 type sqliteDialect struct{}
 
@@ -31,12 +42,7 @@ func (sqliteDialect) columns(ctx context.Context, k *keys) ([]keyrange.Column, e
 	if len(k.name) == 2 {
 		master = rowmap.Quote(k.name[0]) + ".sqlite_master"
 	}
-	rows, err := k.queryer(ctx).QueryContext(ctx, "select "+rowmap.QuoteAll(k.table.Key, ", ")+" from "+rowmap.QuoteAll(k.name, ".")+" limit 0")
-	if err != nil {
-		return nil, err
-	}
-	types, err := rows.ColumnTypes()
-	_ = rows.Close()
+	types, err := typesOf(ctx, k.queryer(ctx), "select "+rowmap.QuoteAll(k.table.Key, ", ")+" from "+rowmap.QuoteAll(k.name, ".")+" limit 0")
 	if err != nil {
 		return nil, err
 	}
@@ -110,12 +116,13 @@ func (sqliteDialect) param(kind keyrange.Kind, text string) (string, any, error)
 	return "?", v, err
 }
 
-func (sqliteDialect) quote(name string) string   { return rowmap.Quote(name) }
-func (sqliteDialect) dual() string               { return "" }
-func (sqliteDialect) lock() string               { return "" } // a transaction that has written is the only one
-func (sqliteDialect) remove(table string) string { return "delete from " + table + " as t" }
-func (sqliteDialect) as() string                 { return " as t" }
-func (sqliteDialect) now() string                { return "strftime('%Y-%m-%d %H:%M:%f', 'now') || '000000Z'" }
+func (sqliteDialect) quote(name string) string       { return rowmap.Quote(name) }
+func (sqliteDialect) dual() string                   { return "" }
+func (sqliteDialect) forUpdate() string              { return "" } // a transaction that has written is the only one
+func (sqliteDialect) deleteFrom(table string) string { return "delete from " + table + " as t" }
+func (sqliteDialect) as() string                     { return " as t" }
+func (sqliteDialect) now() string                    { return "strftime('%Y-%m-%d %H:%M:%f', 'now') || '000000Z'" }
+
 func (sqliteDialect) refused(err error) bool {
 	return strings.Contains(strings.ToLower(err.Error()), "constraint")
 }
@@ -133,12 +140,7 @@ const mysqlKeyColumns = `select column_name, coalesce(collation_name, '') from i
 	where table_schema = coalesce(?, database()) and table_name = ?`
 
 func (mysqlDialect) columns(ctx context.Context, k *keys) ([]keyrange.Column, error) {
-	rows, err := k.queryer(ctx).QueryContext(ctx, "select "+rowmap.BacktickAll(k.table.Key, ", ")+" from "+rowmap.BacktickAll(k.name, ".")+" limit 0")
-	if err != nil {
-		return nil, err
-	}
-	types, err := rows.ColumnTypes()
-	_ = rows.Close()
+	types, err := typesOf(ctx, k.queryer(ctx), "select "+rowmap.BacktickAll(k.table.Key, ", ")+" from "+rowmap.BacktickAll(k.name, ".")+" limit 0")
 	if err != nil {
 		return nil, err
 	}
@@ -295,12 +297,12 @@ func (mysqlDialect) param(kind keyrange.Kind, text string) (string, any, error) 
 	}
 }
 
-func (mysqlDialect) quote(name string) string   { return rowmap.Backtick(name) }
-func (mysqlDialect) dual() string               { return " from dual" }
-func (mysqlDialect) lock() string               { return " for update" }
-func (mysqlDialect) remove(table string) string { return "delete t from " + table + " t" }
-func (mysqlDialect) as() string                 { return " t" }
-func (mysqlDialect) now() string                { return "now(6)" }
+func (mysqlDialect) quote(name string) string       { return rowmap.Backtick(name) }
+func (mysqlDialect) dual() string                   { return " from dual" }
+func (mysqlDialect) forUpdate() string              { return " for update" }
+func (mysqlDialect) deleteFrom(table string) string { return "delete t from " + table + " t" }
+func (mysqlDialect) as() string                     { return " t" }
+func (mysqlDialect) now() string                    { return "now(6)" }
 
 // refused knows the foreign keys of other tables and the checks, and what triggers refuse.
 func (mysqlDialect) refused(err error) bool {

@@ -101,7 +101,7 @@ func (r *remover) lock(ctx context.Context, tx *sql.Tx, s *sqlKeys, gone []keyra
 		if err != nil {
 			return nil, err
 		}
-		err = s.each(ctx, tx, "select "+s.textList()+" from "+s.table()+" t where "+where+s.keyDialect.lock(), args, func(key keyrange.Key) error {
+		err = s.each(ctx, tx, "select "+s.textList()+" from "+s.table()+" t where "+where+s.forUpdate(), args, func(key keyrange.Key) error {
 			there = append(there, slices.Clone(key))
 			return nil
 		})
@@ -118,7 +118,7 @@ func (r *remover) removeKeys(ctx context.Context, tx *sql.Tx, s *sqlKeys, part [
 	if err != nil {
 		return err
 	}
-	query := s.keyDialect.remove(s.table()) + " where " + where
+	query := s.deleteFrom(s.table()) + " where " + where
 	if r.removal.Mark != "" {
 		query = "update " + s.table() + s.as() + " set " + s.quote(r.removal.Mark) + " = " + s.now() + " where " + where
 	}
