@@ -100,6 +100,14 @@ func flows() []*dataflow.Flow {
 // and where a backfill can be cut into ranges.
 type eventLog struct{ began time.Time }
 
+// The powers of the source that the dashboard shows.
+var (
+	_ dataflow.Lagger[int]         = eventLog{}
+	_ dataflow.Counter[int]        = eventLog{}
+	_ dataflow.Splitter[int]       = eventLog{}
+	_ dataflow.RequestChecker[int] = eventLog{}
+)
+
 const eventEvery = 50 * time.Millisecond
 
 // last is the number of the newest event, or of the last one that is asked for.
