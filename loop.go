@@ -29,18 +29,32 @@ type flowCode struct {
 	cursorCode
 	types recordCode
 	sink  sinkCode
-	told  told
+	told  *told
 	// heldAfter is the dead letter after which to try others again; 0: from the oldest on.
-	heldAfter atomic.Int64
+	heldAfter *atomic.Int64
+	// again is the code of what writes again: backfills, replays, and dead letters that are
+	// tried again. Its target leaves newer rows alone, if it can.
+	again *flowCode
+	// newerBy is the column by which again does so, where the flow's own runs do not.
+	newerBy string
 }
 
 func newFlowCode[T, C, Out any](source Source[T, C], transform Transform[T, Out], to Target[Out]) *flowCode {
-	return &flowCode{
+	p := &flowCode{
 		source: source, transform: transform, target: to.of,
 		cursorCode: sourceCursors[C]{source: source},
 		types:      &typedRecords[T, C, Out]{source: source, transform: transform},
 		sink:       &typedSink[Out]{sink: to.of.sink},
+		told:       &told{}, heldAfter: &atomic.Int64{},
 	}
+	again := *p
+	p.again, again.again = &again, &again
+	if ordered, ok := any(source).(Ordered); ok && !isNil(source) && to.of.newer == nil {
+		if newer := to.OnlyIfNewer(ordered.OrderedBy()); newer.of.err == nil {
+			again.target, again.sink, again.newerBy = newer.of, &typedSink[Out]{sink: newer.of.sink}, ordered.OrderedBy()
+		}
+	}
+	return p
 }
 
 // parts returns the flow's source, transform and sink.
@@ -66,6 +80,7 @@ func (p *flowCode) validate() error {
 		validate("Source", p.source),
 		validate("Transform", p.transform),
 		validate("Target", p.target.part()),
+		p.target.err,
 	}
 	if p.target.kind == toFenced && !p.resumable() {
 		errs = append(errs, &ConfigError{Field: "Target", Reason: "it keeps the source's cursor, and the source has none: use a source with a cursor"})
@@ -86,6 +101,10 @@ func (p *flowCode) replaces() bool { return p.target.kind == toReplace }
 // run is the record loop. While one batch is written, the next is transformed, and the one
 // after that is read.
 func (p *flowCode) run(ctx context.Context, a *attempt) error {
+	if a.run.IsBackfill() {
+		p = p.again
+		p.noteNewer(ctx, a)
+	}
 	w := &batchWriter{p: p, a: a, transforming: make(chan struct{}, 1)}
 	a.writer = w
 	a.slice.ends = a.slice.isOver()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"github.com/activedataflow/dataflow/internal/stored"
@@ -59,6 +60,13 @@ func (a *attempt) sinkFenced(ctx context.Context, err error) error {
 		return err
 	}
 	return Permanent(fmt.Errorf("the sink holds a newer claim than the client's database has ever granted: check whether one of them was restored from a backup: %s", err.Error()))
+}
+
+// noteNewer logs that an attempt leaves newer rows alone, if its flow's own runs do not.
+func (p *flowCode) noteNewer(ctx context.Context, a *attempt) {
+	if p.newerBy != "" {
+		a.log.InfoContext(ctx, "dataflow: rows of the target that are newer are left alone; their records count as redundant", slog.String("newer_by", p.newerBy))
+	}
 }
 
 // replacesAll is why only a run can write to a target that is replaced as a whole.

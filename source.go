@@ -31,7 +31,7 @@ import (
 // MaxBackfills. A preview ([Client.DryRun]) may use it at the same time.
 //
 // The engine finds these optional powers by type assertion: [Counter], [Lagger], [Acker],
-// [RecordParser], [RequestChecker], [Splitter], [Noter], [PoolUser], [Validator],
+// [RecordParser], [RequestChecker], [Splitter], [Ordered], [Noter], [PoolUser], [Validator],
 // [Describer].
 type Source[T, C any] interface {
 	Read(ctx context.Context, r Request[C]) iter.Seq2[Item[T, C], error]
@@ -93,6 +93,13 @@ type Splitter[C any] interface {
 	// and the next begins. No record need have that cursor. For fewer than n records,
 	// Split returns fewer cursors, and none for no records. n is 2 or more.
 	Split(ctx context.Context, r Request[C], n int) ([]C, error)
+}
+
+// Ordered is the power of a source to say by which column its records are ordered: a record
+// that was changed later has a greater value there. Backfills and replays of its flow leave
+// rows alone that are newer by this column. See [Target.OnlyIfNewer].
+type Ordered interface {
+	OrderedBy() string
 }
 
 // Item is one record of a source, or a mark.

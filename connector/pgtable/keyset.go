@@ -114,6 +114,14 @@ func (s *keysetSource[T]) Split(ctx context.Context, r dataflow.Request[Cursor],
 	return s.of.Split(ctx, r, n)
 }
 
+// OrderedBy returns the first column of the key.
+func (s *keysetSource[T]) OrderedBy() string {
+	if len(s.of.query.Key) == 0 {
+		return ""
+	}
+	return s.of.query.Key[0]
+}
+
 type keyset struct {
 	pool      *pgxpool.Pool
 	server    *server
