@@ -82,6 +82,14 @@ func Keyset[T any](db *sql.DB, q Query) dataflow.Source[T, Cursor] {
 	return s
 }
 
+// OrderedBy returns the first column of the key.
+func (s *keyset[T]) OrderedBy() string {
+	if len(s.query.Key) == 0 {
+		return ""
+	}
+	return s.query.Key[0]
+}
+
 type keyset[T any] struct {
 	db        *database
 	args      []any
