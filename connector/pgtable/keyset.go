@@ -50,7 +50,27 @@ type Query struct {
 	// and otherwise [Unguarded]: Postgres does not tell which ids open transactions
 	// have taken.
 	LateCommits Guard
+
+	// Nulls says what becomes of rows with NULL in a key column, which have no place in the
+	// order. The zero value, [NullsRefuse], ends the read with an error.
+	Nulls Nulls
 }
+
+// Nulls says what becomes of rows with NULL in a key column. See [Query].
+type Nulls uint8
+
+const (
+	// NullsRefuse: such a row ends the read with an error.
+	NullsRefuse Nulls = Nulls(rowmap.NullsRefuse)
+	// NullsSkip: such rows are not read. The run's log and the flow's notes say how many they
+	// are.
+	NullsSkip Nulls = Nulls(rowmap.NullsSkip)
+	// NullsFirst: a read from the beginning, as of a flow's first run, yields such rows once,
+	// before all others. They may be 10,000 at most, and wait until there is a row with a key.
+	// Such rows that are added later are read only by a backfill from the beginning; the notes
+	// say how many rows without a key there are.
+	NullsFirst Nulls = Nulls(rowmap.NullsFirst)
+)
 
 // Keyset reads the rows of a query in the order of its key, page by page, and can
 // resume after any row. It holds no transaction and no connection between pages.
@@ -59,7 +79,7 @@ type Query struct {
 //
 // A row that cannot be read into T is a [dataflow.RecordError], and the read
 // continues. Two rows with the same key, or NULL in a key column, end the read with
-// an error, because rows would be lost.
+// an error, because rows would be lost; see [Query.Nulls].
 //
 // A backfill's Until is respected: it reads the rows up to and including Until.
 // Rows that the guard holds back are left to the flow's own runs.
@@ -73,7 +93,7 @@ func Keyset[T any](pool *pgxpool.Pool, q Query) dataflow.Source[T, Cursor] {
 
 func newKeyset(record reflect.Type, pool *pgxpool.Pool, q Query) *keyset {
 	s := &keyset{pool: pool, server: &server{}, args: slices.Clone(q.Args), guard: q.LateCommits, catalogue: &catalogueNotes{}}
-	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, PageBytes: q.PageBytes, Mark: "$"}
+	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, PageBytes: q.PageBytes, Nulls: rowmap.Nulls(q.Nulls), Mark: "$"}
 	s.fields, s.fieldsErr = rowmap.Of(record, isValue)
 	return s
 }
@@ -152,6 +172,9 @@ func (s *keyset) Validate() error {
 
 func (s *keyset) Describe() dataflow.Description {
 	detail := map[string]any{"sql": s.query.SQL, "key": s.query.Key}
+	if s.query.Nulls != rowmap.NullsRefuse {
+		detail["nulls"] = s.query.Nulls.String()
+	}
 	if s.guard != nil {
 		detail["late_commits"] = s.guard.String()
 	}
@@ -168,6 +191,11 @@ func (s *keyset) Count(ctx context.Context, r dataflow.Request[Cursor]) (int64, 
 	var n int64
 	err = retryStale(s.pool, func() error {
 		n, err = s.upTo(r).count(ctx, from)
+		if err == nil && n > 0 && from == nil && s.query.Nulls == rowmap.NullsFirst {
+			var nulls int64
+			nulls, err = s.countNulls(ctx)
+			n += nulls
+		}
 		return err
 	})
 	if err != nil {
@@ -249,10 +277,30 @@ func (s *keysetSource[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) 
 		return failed[T](dataflow.Permanent(err))
 	}
 	rows, reader := newReader[T](s.of.upTo(r))
-	return rowmap.Read(ctx, &s.of.query, r, rows, func(ctx context.Context, from Cursor) (*rowmap.Page, error) {
-		page, err := reader.page(ctx, from)
-		return page, transient(ctx, s.of.pool, err)
-	})
+	keyed := rowmap.Read(ctx, &s.of.query, r, rows, reader.fetchPage)
+	if s.of.query.Nulls != rowmap.NullsFirst || r.Resumed {
+		return keyed
+	}
+	nulls := s.of.ofNulls()
+	rows, reader = newReader[T](nulls)
+	reader.limit = rowmap.NullsPage()
+	return rowmap.First(&s.of.query, rowmap.Read(ctx, &nulls.query, dataflow.Request[Cursor]{}, rows, reader.fetchPage), keyed)
+}
+
+// ofNulls returns the source of the rows without a key.
+func (s *keyset) ofNulls() *keyset {
+	of := *s
+	of.query, of.guard = s.query.OfNulls(s.fields.Names()), Unguarded{}
+	return &of
+}
+
+// countNulls returns how many rows have no key.
+func (s *keyset) countNulls(ctx context.Context) (n int64, err error) {
+	if s.query.Nulls == rowmap.NullsRefuse {
+		return 0, nil
+	}
+	err = s.pool.QueryRow(ctx, s.query.CountNullsQuery(), s.args...).Scan(&n)
+	return n, err
 }
 
 // CheckRequest returns an error if a cursor of the request is invalid.

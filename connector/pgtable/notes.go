@@ -62,6 +62,13 @@ func (s *keyset) Notes(ctx context.Context, req dataflow.Request[Cursor]) ([]str
 			notes = append(notes, r.guarded.held.String())
 		}
 	}
+	nulls, err := s.countNulls(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if note := s.query.NullsNote(nulls); note != "" {
+		notes = append(notes, note)
+	}
 	s.catalogue.mu.Lock()
 	defer s.catalogue.mu.Unlock()
 	if !s.catalogue.known {

@@ -52,6 +52,12 @@ func newReader[T any](s *keyset) (*[]T, *reader) {
 	return rows, r
 }
 
+// fetchPage is page with the errors that pass marked.
+func (r *reader) fetchPage(ctx context.Context, from Cursor) (*rowmap.Page, error) {
+	page, err := r.page(ctx, from)
+	return page, transient(ctx, r.pool, err)
+}
+
 // page reads the page after a cursor, or the first page.
 func (r *reader) page(ctx context.Context, from Cursor) (*rowmap.Page, error) {
 	page, err := r.pageOrStale(ctx, from)
@@ -160,8 +166,10 @@ func (r *reader) open(ctx context.Context, from Cursor) error {
 	if err := r.lookUpNullable(ctx); err != nil {
 		return err
 	}
-	if err := r.refuse(ctx, r.query.FirstNullQuery(r.keyList()), r.args); err != nil {
-		return err
+	if r.query.Nulls == rowmap.NullsRefuse {
+		if err := r.refuse(ctx, r.query.FirstNullQuery(r.keyList()), r.args); err != nil {
+			return err
+		}
 	}
 	r.guarded, err = r.guardedQuery(ctx, r.keys[0], readStart{from: from})
 	return err
@@ -250,7 +258,7 @@ func (r *reader) unbounded() *keyset {
 
 // lookUpNullable asks whether a key column after the first may be null.
 func (r *reader) lookUpNullable(ctx context.Context) error {
-	if len(r.keys) == 1 {
+	if len(r.keys) == 1 || r.query.Nulls != rowmap.NullsRefuse {
 		return nil
 	}
 	var relations, numbers []int64

@@ -43,6 +43,17 @@ const customerTables = `create table customers (id bigint primary key, name text
 	create index on customers (updated_at, id);
 	create table customer_copy (id bigint primary key, name text, updated_at timestamptz)`
 
+func skippingNulls(pool *pgxpool.Pool) dataflow.Source[Customer, pgtable.Cursor] {
+	source := pgtable.Keyset[Customer](pool, pgtable.Query{
+		SQL:   "select id, name, updated_at from customers",
+		Key:   []string{"updated_at", "id"},
+		Nulls: pgtable.NullsSkip,
+	})
+	return source
+}
+
+var _ = skippingNulls // TestKeyset_Nulls runs it
+
 // clientOf returns a client with one flow.
 func clientOf(t *testing.T, pool *pgxpool.Pool, flow *dataflow.Flow) *dataflow.Client {
 	t.Helper()

@@ -47,7 +47,27 @@ type Query struct {
 	// 2023-07-00, a NULL: nil in a pointer, not valid in a sql.Null. Without it, and in a
 	// field that cannot be NULL, the row is a [dataflow.RecordError].
 	ZeroDateNull bool
+
+	// Nulls says what becomes of rows with NULL in a key column, which have no place in the
+	// order. The zero value, [NullsRefuse], ends the read with an error.
+	Nulls Nulls
 }
+
+// Nulls says what becomes of rows with NULL in a key column. See [Query].
+type Nulls uint8
+
+const (
+	// NullsRefuse: such a row ends the read with an error.
+	NullsRefuse Nulls = Nulls(rowmap.NullsRefuse)
+	// NullsSkip: such rows are not read. The run's log and the flow's notes say how many they
+	// are.
+	NullsSkip Nulls = Nulls(rowmap.NullsSkip)
+	// NullsFirst: a read from the beginning, as of a flow's first run, yields such rows once,
+	// before all others. They may be 10,000 at most, and wait until there is a row with a key.
+	// Such rows that are added later are read only by a backfill from the beginning; the notes
+	// say how many rows without a key there are.
+	NullsFirst Nulls = Nulls(rowmap.NullsFirst)
+)
 
 // Keyset reads the rows of a query in the order of its key, page by page, and can
 // resume after any row. It holds no transaction and no open result between pages,
@@ -56,7 +76,7 @@ type Query struct {
 //
 // A row that cannot be read into T is a [dataflow.RecordError], and the read
 // continues. Two rows with the same key, or NULL in a key column, end the read with
-// an error, because rows would be lost.
+// an error, because rows would be lost; see [Query.Nulls].
 //
 // A backfill's Until is respected: it reads the rows up to and including Until.
 //
@@ -77,7 +97,7 @@ type Query struct {
 // The source says so where it applies, and if each page sorts many rows: see [dataflow.Noter].
 func Keyset[T any](db *sql.DB, q Query) dataflow.Source[T, Cursor] {
 	s := &keyset[T]{db: &database{DB: db}, args: slices.Clone(q.Args), zeroNull: q.ZeroDateNull, notes: &queryNotes{}}
-	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, PageBytes: q.PageBytes, Mark: "?"}
+	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, PageBytes: q.PageBytes, Nulls: rowmap.Nulls(q.Nulls), Mark: "?"}
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
 	return s
 }
@@ -113,7 +133,11 @@ func (s *keyset[T]) Validate() error {
 }
 
 func (s *keyset[T]) Describe() dataflow.Description {
-	return dataflow.Description{Type: "sqltable.keyset", Detail: map[string]any{"sql": s.query.SQL, "key": s.query.Key}}
+	detail := map[string]any{"sql": s.query.SQL, "key": s.query.Key}
+	if s.query.Nulls != rowmap.NullsRefuse {
+		detail["nulls"] = s.query.Nulls.String()
+	}
+	return dataflow.Description{Type: "sqltable.keyset", Detail: detail}
 }
 
 // Count returns how many rows are left to read.
@@ -130,10 +154,16 @@ func (s *keyset[T]) count(ctx context.Context, r dataflow.Request[Cursor]) (int6
 	if err != nil {
 		return 0, err
 	}
+	whole := b
 	if b, err = b.upTo(r); err != nil {
 		return 0, err
 	}
-	return b.counted(ctx, r)
+	n, err := b.counted(ctx, r)
+	if err != nil || n == 0 || r.Resumed || s.query.Nulls != rowmap.NullsFirst {
+		return n, err
+	}
+	nulls, err := whole.countNulls(ctx)
+	return n + nulls, err
 }
 
 // counted is count for a query that is adapted to its database and to the request's
@@ -157,9 +187,16 @@ func (s *keyset[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.S
 	if err := s.Validate(); err != nil {
 		return failed[T](dataflow.Permanent(err))
 	}
-	reader := &reader[T]{keyset: s, request: r}
-	return rowmap.Read(ctx, &s.query, r, &reader.rows, func(ctx context.Context, from Cursor) (*rowmap.Page, error) {
-		page, err := reader.page(ctx, from)
+	keyed := (&reader[T]{keyset: s, request: r}).read(ctx, r)
+	if s.query.Nulls != rowmap.NullsFirst || r.Resumed {
+		return keyed
+	}
+	return rowmap.First(&s.query, s.readNulls(ctx), keyed)
+}
+
+func (r *reader[T]) read(ctx context.Context, req dataflow.Request[Cursor]) iter.Seq2[dataflow.Item[T, Cursor], error] {
+	return rowmap.Read(ctx, &r.query, req, &r.rows, func(ctx context.Context, from Cursor) (*rowmap.Page, error) {
+		page, err := r.page(ctx, from)
 		return page, passing(ctx, err)
 	})
 }

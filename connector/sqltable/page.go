@@ -43,7 +43,7 @@ func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page, error)
 			return nil, err
 		}
 	}
-	if len(from) > 1 {
+	if len(from) > 1 && r.query.Nulls == rowmap.NullsRefuse {
 		if err := r.refuse(ctx, r.query.NullQuery(r.keys), args[:len(args)-1]); err != nil {
 			return nil, err
 		}
@@ -93,6 +93,9 @@ func (r *reader[T]) open(ctx context.Context) error {
 		if err := checkClock(ctx, r.db); err != nil {
 			return fmt.Errorf("column %q is a timestamp: %w", column, err)
 		}
+	}
+	if r.query.Nulls != rowmap.NullsRefuse {
+		return nil
 	}
 	return r.refuse(ctx, r.query.FirstNullQuery(r.keys), r.args)
 }
