@@ -52,8 +52,9 @@ type attempt struct {
 	chain  chain
 	writer stepWriter
 
-	begun bool // the record loop has begun before in this attempt
-	quiet bool // a tick's run that has read nothing yet: it is logged at LevelDebug
+	begun   bool // the record loop has begun before in this attempt
+	preview bool // it is a dry run
+	quiet   bool // a tick's run that has read nothing yet: it is logged at LevelDebug
 }
 
 // place is where the attempt is: the checkpoint that it goes on from.

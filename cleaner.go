@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/notes"
 )
 
 // The clean-up that each started client does by itself. One process at a time does it.
@@ -117,7 +119,11 @@ func (c *cleaner) clean(ctx context.Context, o RetentionOptions, between func(to
 			State: step.state, Age: cmp.Or(step.keep, DefaultRetention), DeadLetterAge: letters,
 			Limit: cmp.Or(o.BatchSize, defaultRetentionBatch), DryRun: o.DryRun,
 		}
-		if err := c.prune(ctx, step.prune, p, step.count, between); err != nil {
+		progress := func(took time.Duration) error {
+			notes.Progress(ctx, notes.Step{What: "rows", Done: r.Total()})
+			return between(took)
+		}
+		if err := c.prune(ctx, step.prune, p, step.count, progress); err != nil {
 			return r, fmt.Errorf("clean up %s: %w", step.what, err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/activedataflow/dataflow/internal/stored"
 )
@@ -42,7 +43,7 @@ func (c *Client) Backfill(ctx context.Context, name string, params *BackfillPara
 	if err != nil {
 		return fail(err)
 	}
-	if err := p.validate(f); err != nil {
+	if err := p.prepare(ctx, f); err != nil {
 		return fail(err)
 	}
 	var run *Run
@@ -54,6 +55,61 @@ func (c *Client) Backfill(ctx context.Context, name string, params *BackfillPara
 		return fail(err)
 	}
 	return run, nil
+}
+
+// prepare puts cursors in the place of times, and returns what is wrong with the parameters
+// for a flow.
+func (p *BackfillParams) prepare(ctx context.Context, f *Flow) error {
+	if p.FromTime.IsZero() && p.UntilTime.IsZero() {
+		return p.validate(f)
+	}
+	switch {
+	case p.From != nil && !p.FromTime.IsZero():
+		return &ConfigError{Field: "FromTime", Reason: "From is set too: set one of them"}
+	case p.Until != nil && !p.UntilTime.IsZero():
+		return &ConfigError{Field: "UntilTime", Reason: "Until is set too: set one of them"}
+	case !p.UntilTime.IsZero() && !p.FromTime.Before(p.UntilTime):
+		return &ConfigError{Field: "UntilTime", Reason: fmt.Sprintf("%s is not after FromTime, %s", p.UntilTime.Format(time.RFC3339Nano), p.FromTime.Format(time.RFC3339Nano))}
+	}
+	if err := p.validate(f); err != nil {
+		return err
+	}
+	if err := p.seekTimes(ctx, f); err != nil {
+		return err
+	}
+	return f.code.checkRequest(p.From, p.Until, p.Params)
+}
+
+// seekTimes asks the flow's source for the cursors of the times.
+func (p *BackfillParams) seekTimes(ctx context.Context, f *Flow) error {
+	for _, t := range []struct {
+		field string
+		at    time.Time
+		place *json.RawMessage
+	}{{"FromTime", p.FromTime, &p.From}, {"UntilTime", p.UntilTime, &p.Until}} {
+		if t.at.IsZero() {
+			continue
+		}
+		place, err := f.code.seekTime(ctx, p.Params, t.at)
+		var ce *ConfigError
+		switch {
+		case errors.As(err, &ce) && ce.Field == "Params":
+			return err
+		case errors.As(err, &ce):
+			return &ConfigError{Field: t.field, Reason: ce.Reason}
+		case err != nil:
+			return fmt.Errorf("look for the records before %s: %w", t.at.Format(time.RFC3339Nano), err)
+		}
+		*t.place = place
+	}
+	if !p.UntilTime.IsZero() && (p.Until == nil || p.From != nil && stored.Same(p.From, p.Until)) {
+		between := "before"
+		if !p.FromTime.IsZero() {
+			between = fmt.Sprintf("from %s to", p.FromTime.Format(time.RFC3339Nano))
+		}
+		return &ConfigError{Field: "UntilTime", Reason: fmt.Sprintf("the source has no records %s %s", between, p.UntilTime.Format(time.RFC3339Nano))}
+	}
+	return nil
 }
 
 // validate returns what is wrong with the parameters for a flow.
@@ -149,7 +205,7 @@ func backfillRanges(ctx context.Context, c *Client, name string, n int, params *
 	if b.flow, err = c.Flow(ctx, name); err != nil {
 		return nil, err
 	}
-	if err := b.validate(b.flow); err != nil {
+	if err := b.prepare(ctx, b.flow); err != nil {
 		return nil, err
 	}
 	runs, err := b.waiting(ctx, c.store)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/activedataflow/dataflow/internal/notes"
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
@@ -225,6 +226,10 @@ func (c *Client) Replay(ctx context.Context, name string, ids ...int64) (*Replay
 		return nil, fail(err)
 	}
 	report := &ReplayReport{Failed: make(map[int64]error)}
+	step := notes.Step{What: "dead letters"}
+	for _, page := range pages {
+		step.Total += page.count
+	}
 	for _, page := range slices.Backward(pages) {
 		letters, err := c.store.DeadLetterList(ctx, &page.params)
 		if err != nil {
@@ -235,6 +240,8 @@ func (c *Client) Replay(ctx context.Context, name string, ids ...int64) (*Replay
 				continue
 			}
 			delete(wanted, l.ID)
+			notes.Progress(ctx, step)
+			step.Done++
 			if err := replay(ctx, c.pools.runs.store, f, l); err != nil {
 				report.Failed[l.ID] = err
 				continue
@@ -251,11 +258,12 @@ func (c *Client) Replay(ctx context.Context, name string, ids ...int64) (*Replay
 	return report, nil
 }
 
-// replayPage is a page of dead letters with some that are to be replayed, and the least id on
-// it.
+// replayPage is a page of dead letters with some that are to be replayed, how many these are,
+// and the least id on it.
 type replayPage struct {
 	params DeadLetterListParams
 	least  int64
+	count  int64
 }
 
 // replayPages returns the pages of a flow's dead letters that have wanted ones, newest first.
@@ -271,7 +279,12 @@ func (b base) replayPages(ctx context.Context, name string, wanted map[int64]boo
 		}
 		page := replayPage{params: p, least: letters[len(letters)-1].ID}
 		page.params.Before = letters[0].ID + 1 // newer dead letters do not move the page
-		if len(wanted) == 0 || slices.ContainsFunc(letters, func(l *DeadLetterRecord) bool { return wanted[l.ID] }) {
+		for _, l := range letters {
+			if len(wanted) == 0 || wanted[l.ID] {
+				page.count++
+			}
+		}
+		if page.count > 0 {
 			pages = append(pages, page)
 		}
 		if p.Before = page.least; len(letters) < p.Limit {

@@ -166,14 +166,34 @@ func (c *Client) FlowStats(ctx context.Context) ([]*FlowStats, error) {
 		places <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-places }()
-			var err error
-			if s.Lag, err = f.code.lag(ctx, s.Cursor); err != nil {
+			lag, err := f.code.lag(ctx, s.Cursor)
+			if s.Lag, s.LagBytes = lag.Age, lag.Bytes; err != nil {
 				c.log.WarnContext(ctx, "dataflow: a source could not tell its lag", slog.String(logFlow, s.Flow), slog.String(logError, err.Error()))
 			}
 		})
 	}
 	wg.Wait()
 	return all, nil
+}
+
+// Lag asks the flow's source how far the flow's cursor is after it. The flow must be one that a
+// client has returned. If this process does not have its code, the error is ErrNotRegistered.
+func (f *Flow) Lag(ctx context.Context) (*Lag, error) {
+	fail := func(err error) (*Lag, error) {
+		return nil, public(fmt.Errorf("look up the lag of flow %q: %w", f.Name, private(err)))
+	}
+	if f.client == nil || !f.Registered() {
+		return fail(fmt.Errorf("%w: this process does not have the flow's code", ErrNotRegistered))
+	}
+	place, err := f.client.store.CursorGet(ctx, f.ID)
+	if err != nil {
+		return fail(err)
+	}
+	lag, err := f.code.lag(ctx, place.Cursor)
+	if err != nil {
+		return fail(err)
+	}
+	return &lag, nil
 }
 
 // lagsAtOnce is how many sources are asked for their lag at once.

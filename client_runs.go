@@ -72,7 +72,28 @@ func (c *Client) Progress(ctx context.Context, id int64) (*Progress, error) {
 	if err != nil {
 		return nil, err
 	}
-	return progressOf(run, c.now()), nil
+	p := progressOf(run, c.now())
+	if run.State == RunInProgress && !run.IsBackfill() {
+		p.Lag = lagOf(ctx, c, run)
+	}
+	return p, nil
+}
+
+// lagOf returns how far a run is after its source, nil if nobody here can tell.
+func lagOf(ctx context.Context, c *Client, run *Run) *Lag {
+	f := c.flows.knownByID(run.FlowID)
+	if f == nil {
+		return nil
+	}
+	lag, err := f.code.lag(ctx, run.ToCursor)
+	if err != nil {
+		c.log.WarnContext(ctx, "dataflow: a source could not tell its lag", slog.String(logFlow, run.FlowName), slog.String(logError, err.Error()))
+		return nil
+	}
+	if lag == (Lag{}) {
+		return nil
+	}
+	return &lag
 }
 
 // progressOf returns how far a run had come at a time.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/activedataflow/dataflow/internal/notes"
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
@@ -84,10 +85,14 @@ func (c *Client) MigrateRuntimes(ctx context.Context, opts *MigrateRuntimesOptio
 		}
 	}
 	mover := &runtimeMover{base: c.base, flows: c.flows, cancel: c.cancel}
+	step := notes.Step{What: "flows", Total: int64(len(o.Flows))}
 	err := c.flows.each(ctx, func(f *Flow) error {
 		if len(o.Flows) > 0 && !slices.Contains(o.Flows, f.Name) {
 			return nil
 		}
+		step.Now = f.Name
+		notes.Progress(ctx, step)
+		step.Done++
 		m, err := mover.migrateRuntime(ctx, f, &o)
 		if err != nil {
 			return fmt.Errorf("flow %q: %w", f.Name, err)

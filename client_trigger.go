@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/notes"
 )
 
 // Enqueue starts a run of a flow and leaves the work to others, like TriggerTx. A started
@@ -143,6 +145,7 @@ func (c *Client) EnqueueAll(ctx context.Context, actor, reason string) ([]Enqueu
 		if len(recs) < p.Limit {
 			return all, nil
 		}
+		notes.Progress(ctx, notes.Step{What: "flows", Done: int64(len(all))})
 		p.After = recs[len(recs)-1].Name
 	}
 }

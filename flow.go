@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -303,6 +304,33 @@ func (f *FlowRecord) comingBack() bool {
 	return f.MigratedFrom != nil && stored.Same(f.MigratedFrom, f.RuntimeJSON)
 }
 
+// Examine asks the parts of the flow that have the power [Examiner] what keeps them from
+// working, or will. It changes nothing. A flow that this process has no code for has no
+// findings. If a part cannot look, the error says why, and the findings are those of the
+// others.
+func (f *Flow) Examine(ctx context.Context) ([]Finding, error) {
+	if f.code == nil {
+		return nil, nil
+	}
+	var found []Finding
+	var errs []error
+	for _, p := range f.code.parts() {
+		examiner, ok := p.part.(Examiner)
+		if !ok || isNil(p.part) {
+			continue
+		}
+		err := guard(func() error {
+			some, err := examiner.Examine(ctx)
+			found = append(found, some...)
+			return err
+		})
+		if err != nil {
+			errs = append(errs, fmt.Errorf("examine the %s: %w", p.name, err))
+		}
+	}
+	return found, public(errors.Join(errs...))
+}
+
 // flowPart is a flow's source, transform or sink, without its types.
 type flowPart struct {
 	name string
@@ -322,9 +350,10 @@ type pipeline interface {
 	checkCursor(cursor json.RawMessage) error
 	checkRequest(from, until, params json.RawMessage) error
 	split(ctx context.Context, from, until, params json.RawMessage, n int) ([]json.RawMessage, error)
+	seekTime(ctx context.Context, params json.RawMessage, before time.Time) (json.RawMessage, error)
 	appendOnly() bool
 	replaces() bool
 	notes(ctx context.Context, from json.RawMessage) []string
-	lag(ctx context.Context, from json.RawMessage) (*time.Duration, error)
+	lag(ctx context.Context, from json.RawMessage) (Lag, error)
 	dryRun(ctx context.Context, b base, f *Flow, params *DryRunParams) (*DryRunReport, error)
 }

@@ -49,7 +49,7 @@ func newFlowCode[T, C, Out any](source Source[T, C], transform Transform[T, Out]
 	}
 	again := *p
 	p.again, again.again = &again, &again
-	if ordered, ok := any(source).(Ordered); ok && !isNil(source) && to.of.newer == nil {
+	if ordered, ok := any(source).(ColumnOrdered); ok && !isNil(source) && to.of.newer == nil {
 		if newer := to.OnlyIfNewer(ordered.OrderedBy()); newer.of.err == nil {
 			again.target, again.sink, again.newerBy = newer.of, &typedSink[Out]{sink: newer.of.sink}, ordered.OrderedBy()
 		}

@@ -31,6 +31,10 @@ func (w *batchWriter) applyPolicy(ctx context.Context, e *RecordError, at int, d
 		w.a.log.WarnContext(ctx, "dataflow: record dropped", slog.String(logStage, string(e.Stage)), slog.String(logKey, e.Key), slog.String(logError, e.Err.Error()))
 		return nil
 	case DeadLetter:
+		if e.retryFor > 0 && e.retries > 0 && w.p.target.ordered() {
+			e.Err = Permanent(fmt.Errorf("%w; the policy RetryBadFor would write the record after newer ones, and the target (%s) needs the order of the source: use FailFast or DeadLetterUpTo", e.Err, describe(w.p.target.part()).Type))
+			return e
+		}
 		delta.DeadLettered++
 		w.open.note(e.Stage, e.Key, at)
 		w.letters = append(w.letters, w.letter(e))

@@ -39,7 +39,7 @@ func (p *flowCode) dryRun(ctx context.Context, b base, f *Flow, params *DryRunPa
 	}
 	a := &attempt{
 		base: b, gate: newGate(), flow: &quiet, run: &Run{FlowID: f.ID, FlowName: f.Name, Params: params.Params},
-		log: slog.New(slog.DiscardHandler), place: place{cursor: params.From},
+		log: slog.New(slog.DiscardHandler), place: place{cursor: params.From}, preview: true,
 	}
 	d.w = &batchWriter{p: p, a: a}
 	if p.target.kind == toTx {

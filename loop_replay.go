@@ -31,6 +31,9 @@ func (p *flowCode) replayIf(ctx context.Context, store Store, l *DeadLetterRecor
 	if p.replaces() {
 		return errors.New(replacesAll + ": mend what is wrong with the record, and start a run, which reads it again")
 	}
+	if p.target.ordered() {
+		return fmt.Errorf("its target (%s) needs the order of the source, and the record would come after newer ones: change the row in the source once more, which sends it anew, and then close the dead letter", describe(p.target.part()).Type)
+	}
 	made, err := p.remake(ctx, store, []*DeadLetterRecord{l})
 	if err != nil {
 		return err

@@ -20,14 +20,15 @@ type cursorCode interface {
 	request(a *attempt) (any, error)
 	count(ctx context.Context, a *attempt, req any)
 	notes(ctx context.Context, from json.RawMessage) []string
-	// lag returns what the source says of the next run, which begins at from; nil: it cannot
-	// tell.
-	lag(ctx context.Context, from json.RawMessage) (*time.Duration, error)
+	// lag returns what the source says of the next run, which begins at from.
+	lag(ctx context.Context, from json.RawMessage) (Lag, error)
 	// ask returns what the source notes about a request.
 	ask(ctx context.Context, req any) ([]string, error)
 	checkCursor(cursor json.RawMessage) error
 	checkRequest(from, until, params json.RawMessage) error
 	split(ctx context.Context, from, until, params json.RawMessage, n int) ([]json.RawMessage, error)
+	// seekTime returns the cursor of the last record before a time, nil if there is none.
+	seekTime(ctx context.Context, params json.RawMessage, before time.Time) (json.RawMessage, error)
 }
 
 // sourceCursors is the cursorCode of a source with cursors of type C.
@@ -37,7 +38,7 @@ func (p sourceCursors[C]) resumable() bool { return hasCursor[C]() }
 
 // request goes from the stored cursor to the run's UntilCursor.
 func (p sourceCursors[C]) request(a *attempt) (any, error) {
-	req := &Request[C]{Params: a.run.Params}
+	req := &Request[C]{Params: a.run.Params, Preview: a.preview}
 	if err := p.limitRequest(req, a.run.UntilCursor); err != nil {
 		return req, Permanent(err)
 	}
@@ -74,28 +75,44 @@ func (p sourceCursors[C]) count(ctx context.Context, a *attempt, req any) {
 // lagTimeout is how long a source may take to tell its lag.
 const lagTimeout = 5 * time.Second
 
-// lag asks the source for the age of the oldest record after a cursor.
-func (p sourceCursors[C]) lag(ctx context.Context, from json.RawMessage) (lag *time.Duration, err error) {
-	lagger, ok := p.source.(Lagger[C])
-	if !ok {
-		return nil, nil //nolint:nilnil // documented: it cannot tell
+// lag asks the source how far a cursor is after it.
+func (p sourceCursors[C]) lag(ctx context.Context, from json.RawMessage) (lag Lag, err error) {
+	lagger, tellsAge := p.source.(Lagger[C])
+	logger, tellsBytes := p.source.(LogLagger[C])
+	if !tellsAge && !tellsBytes {
+		return lag, nil
 	}
 	r := Request[C]{}
 	if from != nil && p.resumable() {
 		if err := stored.DecodeStrict(from, &r.From); err != nil {
-			return nil, err
+			return lag, err
 		}
 		r.Resumed = true
 	}
 	ctx, cancel := context.WithTimeout(ctx, lagTimeout)
 	defer cancel()
 	err = guard(func() error {
-		age, ok, err := lagger.Lag(ctx, r)
-		if ok && err == nil {
-			age = max(age, 0)
-			lag = &age
+		if tellsAge {
+			age, ok, err := lagger.Lag(ctx, r)
+			if err != nil {
+				return err
+			}
+			if ok {
+				age = max(age, 0)
+				lag.Age = &age
+			}
 		}
-		return err
+		if tellsBytes {
+			n, ok, err := logger.LagBytes(ctx, r)
+			if err != nil {
+				return err
+			}
+			if ok {
+				n = max(n, 0)
+				lag.Bytes = &n
+			}
+		}
+		return nil
 	})
 	return lag, err
 }
@@ -205,6 +222,23 @@ func (p sourceCursors[C]) split(ctx context.Context, from, until, params json.Ra
 		ends, last = append(ends, end), end
 	}
 	return ends, nil
+}
+
+func (p sourceCursors[C]) seekTime(ctx context.Context, params json.RawMessage, before time.Time) (json.RawMessage, error) {
+	seeker, ok := p.source.(TimeSeeker[C])
+	if !ok {
+		return nil, noTimeSeeker(p.source)
+	}
+	var cursor C
+	var found bool
+	err := guard(func() (err error) {
+		cursor, found, err = seeker.SeekTime(ctx, Request[C]{Params: params}, before)
+		return err
+	})
+	if err != nil || !found {
+		return nil, err
+	}
+	return json.Marshal(cursor)
 }
 
 // cursorList holds the cursors of a batch's rows, and its last resume point.

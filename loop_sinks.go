@@ -32,6 +32,7 @@ func (p *flowCode) claimSink(ctx context.Context, a *attempt) error {
 		return a.sinkFenced(ctx, fmt.Errorf("claim the sink's checkpoint: %w", err))
 	}
 	if data == nil {
+		a.warnOfEmptySink(ctx)
 		return nil
 	}
 	var state sinkState
@@ -42,6 +43,17 @@ func (p *flowCode) claimSink(ctx context.Context, a *attempt) error {
 		return nil
 	}
 	return a.commitAgain(ctx, step{seq: a.place.seq, cursor: state.Cursor, delta: state.Delta})
+}
+
+// warnOfEmptySink logs that a sink elsewhere knows nothing of the flow, although the flow has read
+// something. If its store was restored from a backup, the rows before the cursor are missing there.
+func (a *attempt) warnOfEmptySink(ctx context.Context) {
+	set := a.place.setSeq == a.place.fence-1 // somebody has just set the cursor
+	if a.place.cursor == nil || set || a.run.IsBackfill() {
+		return
+	}
+	a.log.WarnContext(ctx, "dataflow: the sink has no checkpoint of the flow, and the flow has a cursor: if the sink's store was emptied, or restored from an older backup, set the flow's cursor to the beginning",
+		slog.String("cursor", stored.PlaceText(a.place.cursor)))
 }
 
 // sinkName is the name by which a sink elsewhere knows the flow. A backfill has its own

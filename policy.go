@@ -84,7 +84,7 @@ func DeadLetterUpTo(n int64) Policy {
 //
 // A record that failed when it was read is not tried again, and no record of a flow with
 // [ToFenced] or [ToReplace] is. With a [Keyed] sink, neither is a record whose transform failed:
-// its key is not known.
+// its key is not known. A sink that is [Ordered] refuses the policy.
 func RetryBadFor(d time.Duration, n int) Policy {
 	return func(e *RecordError, _ int64) Action {
 		e.retryFor, e.retries = d, n

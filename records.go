@@ -35,6 +35,19 @@ type FlowStats struct {
 	// Lag is the age of the oldest record that the next run would read, 0 if there is none. Nil:
 	// the source cannot tell. See [Lagger].
 	Lag *time.Duration
+	// LagBytes is how much of a log the next run would read. Nil: the source reads no log, or
+	// cannot tell. See [LogLagger].
+	LagBytes *int64
+}
+
+// Lag is how far a flow is after its source, as the source tells it. See [Flow.Lag].
+type Lag struct {
+	// Age is the age of the oldest record that the next run would read, 0 if there is none. Nil:
+	// the source cannot tell. See [Lagger].
+	Age *time.Duration
+	// Bytes is how much of a log the next run would read. Nil: the source reads no log, or
+	// cannot tell. See [LogLagger].
+	Bytes *int64
 }
 
 // FlowCursor is where a flow goes on. It belongs to the flow's own runs: each backfill

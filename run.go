@@ -315,4 +315,7 @@ type Progress struct {
 	// Left is how long the rest of Total takes at this rate, nil if that is not known
 	// or the run has ended.
 	Left *time.Duration
+	// Lag is how far the run is after its source: of a run in progress whose source tells it,
+	// and whose code this process has. Nil otherwise. See [Flow.Lag].
+	Lag *Lag
 }

@@ -105,6 +105,13 @@ type Keyed[T any] interface {
 	RowKeys(rows []T) []string
 }
 
+// Ordered is the power of a sink to say that its records are right only in the order in which
+// the source yields them, as changes of rows are. A bad record of such a flow cannot be written
+// later: [Client.Replay] refuses it, and with [RetryBadFor] it ends the attempt for good.
+type Ordered interface {
+	Ordered() bool
+}
+
 // Pipelined is the power of a [TxSink] to say that it can be written ahead: it writes a
 // batch without reading what the batch before it wrote. On Postgres, the engine then
 // calls WriteTx for a batch while the transaction before it still commits, on a second
@@ -118,7 +125,7 @@ type Pipelined interface {
 
 // NewerOnly is the power of a sink that replaces rows by their key to leave a row alone that is
 // newer than the record. [Target.OnlyIfNewer] asks for it, and so do backfills and replays of a
-// flow whose source is [Ordered].
+// flow whose source is [ColumnOrdered].
 type NewerOnly interface {
 	// OnlyIfNewer returns a sink of the same kind that writes a record only if the row with
 	// its key has no greater value in column. It returns a *[ConfigError] if it cannot compare
@@ -313,7 +320,7 @@ func ToReplace[T any](sink ReplaceSink[T]) Target[T] {
 //
 // Without this call, a flow's own runs replace rows by whatever they read. Its backfills and
 // replays, and dead letters that are tried again, leave newer rows alone if its source is
-// [Ordered] by a column that fits. The empty column turns that off, too: for a table whose column
+// [ColumnOrdered] by a column that fits. The empty column turns that off, too: for a table whose column
 // does not hold the record's value, such as one that a trigger sets to the time of the write.
 //
 // [NewClient] refuses a target that is not [NewerOnly] and a column that does not fit. The Upsert
@@ -369,6 +376,11 @@ func (t target) part() any {
 		return nil
 	}
 	return t.sink
+}
+
+func (t target) ordered() bool {
+	o, ok := t.part().(Ordered)
+	return ok && o.Ordered()
 }
 
 func (t target) appendOnly() bool {

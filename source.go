@@ -30,9 +30,9 @@ import (
 // One run at a time uses a Source value, unless its flow has OverlapAllow or
 // MaxBackfills. A preview ([Client.DryRun]) may use it at the same time.
 //
-// The engine finds these optional powers by type assertion: [Counter], [Lagger], [Acker],
-// [RecordParser], [RequestChecker], [Splitter], [Ordered], [Noter], [PoolUser], [Validator],
-// [Describer].
+// The engine finds these optional powers by type assertion: [Counter], [Lagger], [LogLagger],
+// [Acker], [RecordParser], [RequestChecker], [Splitter], [TimeSeeker], [ColumnOrdered], [Noter],
+// [Examiner], [PoolUser], [Validator], [Describer].
 type Source[T, C any] interface {
 	Read(ctx context.Context, r Request[C]) iter.Seq2[Item[T, C], error]
 }
@@ -52,6 +52,9 @@ type Request[C any] struct {
 	// Params are the run's parameters as JSON, nil if it has none. Only a source that
 	// has the power [RequestChecker] gets any.
 	Params json.RawMessage
+	// Preview is true for [Client.DryRun]: nothing is committed. Read must then change nothing
+	// anywhere, such as acknowledge a message, and should end when it has read all there is.
+	Preview bool
 }
 
 // RequestChecker is the power of a source to obey Until and Params of a [Request]. The
@@ -95,11 +98,22 @@ type Splitter[C any] interface {
 	Split(ctx context.Context, r Request[C], n int) ([]C, error)
 }
 
-// Ordered is the power of a source to say by which column its records are ordered: a record
+// ColumnOrdered is the power of a source to say by which column its records are ordered: a record
 // that was changed later has a greater value there. Backfills and replays of its flow leave
 // rows alone that are newer by this column. See [Target.OnlyIfNewer].
-type Ordered interface {
+type ColumnOrdered interface {
 	OrderedBy() string
+}
+
+// TimeSeeker is the power of a source to find the place of a time, for FromTime and
+// UntilTime of [BackfillParams].
+type TimeSeeker[C any] interface {
+	// SeekTime returns the cursor of the last record whose time is before the given one. ok
+	// is false if there is none. A source whose times have no zone compares them with the
+	// wall clock of before, in its Location. r has the run's Params, and neither From nor
+	// Until. If the records have no time that the cursor is ordered by, the error is a
+	// *[ConfigError].
+	SeekTime(ctx context.Context, r Request[C], before time.Time) (cursor C, ok bool, err error)
 }
 
 // Item is one record of a source, or a mark.
@@ -162,6 +176,14 @@ type Lagger[C any] interface {
 	Lag(ctx context.Context, r Request[C]) (age time.Duration, ok bool, err error)
 }
 
+// LogLagger is the power of a source that reads a log to tell how much of it its readers have
+// not read yet, besides the age that a [Lagger] tells.
+type LogLagger[C any] interface {
+	// LagBytes returns how many bytes of the log are after the request's From. ok is false if
+	// the source cannot tell. It must be as quick as Lag.
+	LagBytes(ctx context.Context, r Request[C]) (bytes int64, ok bool, err error)
+}
+
 // Acker is the power of a source to hear that a checkpoint is committed. The engine
 // calls it only after the commit, while Read may be running in another goroutine. An
 // error is logged and changes nothing.
@@ -175,6 +197,33 @@ type Acker[C any] interface {
 type Validator interface {
 	Validate() error
 }
+
+// Examiner is the power of a source, a transform or a sink to look for faults in what it needs
+// elsewhere, such as the settings of a server. [Flow.Examine] asks it, and with it the command
+// doctor.
+type Examiner interface {
+	// Examine returns what it has found. It must change nothing. An error says that it could
+	// not look.
+	Examine(ctx context.Context) ([]Finding, error)
+}
+
+// Finding is what an [Examiner] has found.
+type Finding struct {
+	Level FindingLevel
+	// Text is a sentence without a full stop: what is so and, unless that is well, what mends
+	// it.
+	Text string
+}
+
+// FindingLevel says how bad a [Finding] is.
+type FindingLevel string
+
+// The levels of findings.
+const (
+	FindingOK      FindingLevel = "ok"
+	FindingWarning FindingLevel = "warning" // it costs something, or will do harm
+	FindingProblem FindingLevel = "problem" // it keeps the flow from working
+)
 
 // Describer is the power of a source or a sink to say what it is. The flow stores the
 // description.
@@ -276,6 +325,11 @@ func yieldPage[T, C any](page *Page[T, C], from C, yield func(Item[T, C], error)
 // noSplitter is the error of a source that cannot be cut.
 func noSplitter(source any) error {
 	return &ConfigError{Field: "n", Reason: fmt.Sprintf("the source (%s) cannot be cut: it lacks the power Splitter: use 1, or a source that has it, such as pgtable.Keyset", describe(source).Type)}
+}
+
+// noTimeSeeker is the error of a source that cannot find the place of a time.
+func noTimeSeeker(source any) error {
+	return &ConfigError{Reason: fmt.Sprintf("the source (%s) cannot find the place of a time: it lacks the power TimeSeeker: give a cursor", describe(source).Type)}
 }
 
 // PoolUse says what a source, a transform or a sink needs of one pool of connections.

@@ -24,7 +24,7 @@ import (
 // An error of the function says what is wrong with the parameters, and refuses the run.
 // The library calls the function often, also without a run. It must not touch the
 // network, and must not return a nil source. The optional powers (Count, Lag, Committed,
-// Until, Split, Notes, PoolUse, ParseRecord) are those of the source that it returns.
+// Until, Split, SeekTime, Notes, PoolUse, ParseRecord) are those of the source that it returns.
 func Parametric[P, T, C any](source func(params P) (Source[T, C], error)) Source[T, C] {
 	return &parametric[P, T, C]{make: source}
 }
@@ -133,6 +133,33 @@ func (s *parametric[P, T, C]) Lag(ctx context.Context, r Request[C]) (time.Durat
 	return lagger.Lag(ctx, r)
 }
 
+// LagBytes is that of the source without parameters, if the function can make it.
+func (s *parametric[P, T, C]) LagBytes(ctx context.Context, r Request[C]) (int64, bool, error) {
+	source, err := s.of(r.Params)
+	if err != nil {
+		return 0, false, nil //nolint:nilerr // it cannot be made without parameters
+	}
+	lagger, ok := source.(LogLagger[C])
+	if !ok {
+		return 0, false, nil
+	}
+	r.Params = nil
+	return lagger.LagBytes(ctx, r)
+}
+
+// Examine examines the source without parameters, if the function can make it.
+func (s *parametric[P, T, C]) Examine(ctx context.Context) ([]Finding, error) {
+	source, err := s.of(nil)
+	if err != nil {
+		return nil, nil //nolint:nilerr // it cannot be made without parameters
+	}
+	examiner, ok := source.(Examiner)
+	if !ok {
+		return nil, nil
+	}
+	return examiner.Examine(ctx)
+}
+
 // Notes are those of the source without parameters, unless the request has some.
 func (s *parametric[P, T, C]) Notes(ctx context.Context, r Request[C]) ([]string, error) {
 	source, err := s.of(r.Params)
@@ -171,6 +198,19 @@ func (s *parametric[P, T, C]) Split(ctx context.Context, r Request[C], n int) ([
 	}
 	r.Params = nil
 	return splitter.Split(ctx, r, n)
+}
+
+func (s *parametric[P, T, C]) SeekTime(ctx context.Context, r Request[C], before time.Time) (cursor C, ok bool, err error) {
+	source, err := s.of(r.Params)
+	if err != nil {
+		return cursor, false, err
+	}
+	seeker, ok := source.(TimeSeeker[C])
+	if !ok {
+		return cursor, false, noTimeSeeker(source)
+	}
+	r.Params = nil
+	return seeker.SeekTime(ctx, r, before)
 }
 
 func (s *parametric[P, T, C]) Committed(ctx context.Context, cursor C) error {

@@ -308,6 +308,13 @@ type BackfillParams struct {
 	// Nil: the end. The source must support Until through the power [RequestChecker], as the
 	// Keyset of pgtable and of sqltable does.
 	Until json.RawMessage
+	// FromTime and UntilTime are times in place of From and Until: the backfill reads the
+	// records from FromTime on, and only those before UntilTime. Zero: the beginning, and the
+	// end. The source looks up their cursors at once, through the power [TimeSeeker], as the
+	// Keyset of pgtable and of sqltable does if its key begins with a time. So a record that is
+	// added later may be left to the flow's own runs. Where the times of the records have no
+	// zone, the wall clock counts, in the Location of FromTime and UntilTime.
+	FromTime, UntilTime time.Time
 	// Params is any JSON. The source gets it as Request.Params, and must support it through
 	// the power [RequestChecker]. Nil: none.
 	Params json.RawMessage

@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/activedataflow/dataflow v0.0.0
+	github.com/activedataflow/dataflow/connector/pgchange v0.0.0
 	github.com/activedataflow/dataflow/dataflowotel v0.0.0
 	github.com/dbos-inc/dbos-transact-golang v1.8.0
 	github.com/jackc/pgx/v5 v5.12.0
@@ -19,6 +20,8 @@ require (
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/jackc/pgerrcode v0.0.0-20250907135507-afb5586c32a6 // indirect
+	github.com/jackc/pgio v1.0.0 // indirect
+	github.com/jackc/pglogrepl v0.0.0-20251213150135-2e8d0df862c1 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
 	github.com/jackc/puddle/v2 v2.2.3 // indirect
@@ -43,3 +46,5 @@ require (
 replace github.com/activedataflow/dataflow => ../
 
 replace github.com/activedataflow/dataflow/dataflowotel => ../dataflowotel
+
+replace github.com/activedataflow/dataflow/connector/pgchange => ../connector/pgchange

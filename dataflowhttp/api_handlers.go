@@ -208,6 +208,18 @@ func showRun(ctx context.Context, a *api, q *call) (*jsonview.Run, error) {
 	return ptr(a.run(run)), nil
 }
 
+func showLag(ctx context.Context, a *api, q *call) (*jsonview.Lag, error) {
+	f, err := a.client.Flow(ctx, q.PathValue("name"))
+	if err != nil {
+		return nil, err
+	}
+	lag, err := f.Lag(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return ptr(jsonview.OfLag(lag)), nil
+}
+
 func showProgress(ctx context.Context, a *api, q *call) (*jsonview.Progress, error) {
 	id, err := q.id()
 	if err != nil {

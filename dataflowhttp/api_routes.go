@@ -118,6 +118,7 @@ var routes = []route{ //nolint:gochecknoglobals // a table
 	},
 	{method: "GET", path: "/flows/{name}", action: ActionRead, summary: "Show a flow", status: http.StatusOK, work: reads(showFlow)},
 	{method: "GET", path: "/flows/{name}/why", action: ActionRead, summary: "Say why a flow is not running now", status: http.StatusOK, work: reads(showWhy)},
+	{method: "GET", path: "/flows/{name}/lag", action: ActionRead, summary: "Show how far a flow is after its source, if this process has its code", status: http.StatusOK, work: reads(showLag)},
 	{method: "GET", path: "/flows/{name}/cursor", action: ActionRead, summary: "Show where a flow goes on", status: http.StatusOK, work: reads(showCursor)},
 	{
 		method: "GET", path: "/flows/{name}/cursor/history", action: ActionRead, summary: "List who set a flow's cursor, newest first", status: http.StatusOK,

@@ -179,11 +179,11 @@ func TestHeartbeat_WriteTimeout(t *testing.T) {
 	e := setup(t, nil)
 	e.ticker.ended = nil
 	server := httptest.NewUnstartedServer(e.handler)
-	server.Config.WriteTimeout, server.Config.ReadTimeout = 20*time.Millisecond, 20*time.Millisecond
+	server.Config.WriteTimeout, server.Config.ReadTimeout = 500*time.Millisecond, 500*time.Millisecond
 	server.Start()
 	defer server.Close()
 	for range 2 { // on the same connection
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"?wait=200ms", http.NoBody)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"?wait=700ms", http.NoBody)
 		require.NoError(t, err)
 		req.Header.Set("Authorization", "Bearer "+goodToken)
 		res, err := server.Client().Do(req)

@@ -220,7 +220,7 @@ func TestHeartbeat_Ticks(t *testing.T) {
 			runs, err := client.Runs(t.Context(), &dataflow.RunListParams{States: []dataflow.RunState{dataflow.RunSuccess}, Trigger: dataflow.TriggerSchedule})
 			require.NoError(t, err)
 			return len(runs) == 5
-		}, time.Minute, 10*time.Millisecond)
+		}, 2*time.Minute, 10*time.Millisecond)
 		require.NoError(t, beside.Stop(context.WithoutCancel(t.Context())))
 	})
 }

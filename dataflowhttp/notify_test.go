@@ -267,7 +267,7 @@ func TestNotify_Retried(t *testing.T) {
 	for range 2 {
 		select {
 		case <-answered:
-		case <-time.After(30 * time.Second):
+		case <-time.After(2 * time.Minute):
 			require.NoError(t, errors.New("it was not sent again"))
 		}
 	}

@@ -272,7 +272,7 @@ func TestDashboard_Queries(t *testing.T) {
 	}
 	require.Greater(t, len(exprs), 15)
 	for _, expr := range exprs {
-		require.Eventually(t, func() bool { return len(query(t, server, expr)) > 0 }, time.Minute, 100*time.Millisecond, "it finds nothing: %s", expr)
+		require.Eventually(t, func() bool { return len(query(t, server, expr)) > 0 }, 2*time.Minute, 100*time.Millisecond, "it finds nothing: %s", expr)
 	}
 	require.Empty(t, query(t, server, "dataflow_no_such_metric"))
 }

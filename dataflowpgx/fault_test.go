@@ -135,7 +135,7 @@ func TestClassify_Others(t *testing.T) {
 		require.Eventually(t, func() bool {
 			var gone bool
 			return pool.QueryRow(t.Context(), `select not exists (select from pg_stat_activity where pid = $1)`, pid).Scan(&gone) == nil && gone
-		}, time.Minute, 10*time.Millisecond)
+		}, 2*time.Minute, 10*time.Millisecond)
 		_, err := tx.Exec(t.Context(), `select 1`)
 		return err
 	})

@@ -68,8 +68,8 @@ func (s *store) migrateUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, m := range migration.Upto(all, version) {
-		err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	return driverkit.Each(ctx, migration.Upto(all, version), func(m *migration.Migration) error {
+		err := s.step(ctx, m.Version > 1, func(tx pgx.Tx) error {
 			if _, err := tx.Exec(ctx, s.text(m.Up)); err != nil {
 				return err
 			}
@@ -79,8 +79,8 @@ func (s *store) migrateUp(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("migrate up to %d (%s): %w", m.Version, m.Name, err)
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // MigrateDown migrates our tables down to a version.
@@ -98,8 +98,8 @@ func (s *store) MigrateDown(ctx context.Context, to int) error {
 		if err != nil {
 			return err
 		}
-		for _, m := range undo {
-			err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		return driverkit.Each(ctx, undo, func(m *migration.Migration) error {
+			err := s.step(ctx, true, func(tx pgx.Tx) error {
 				if _, err := tx.Exec(ctx, s.text(m.Down)); err != nil {
 					return err
 				}
@@ -109,8 +109,8 @@ func (s *store) MigrateDown(ctx context.Context, to int) error {
 			if err != nil {
 				return fmt.Errorf("migrate down from %d (%s): %w", m.Version, m.Name, err)
 			}
-		}
-		return nil
+			return nil
+		})
 	})
 }
 

@@ -53,12 +53,12 @@ func (s *store) Migrate(ctx context.Context) error {
 		if _, err := rivers.MigrateTx(ctx, tx, rivermigrate.DirectionUp, nil); err != nil { //nolint:staticcheck // deprecated for the sake of Postgres's enums; the suite shows that SQLite's steps fit in one transaction
 			return fmt.Errorf("migrate River's tables: %w", err)
 		}
-		for _, m := range migration.Upto(all, version) {
+		return driverkit.Each(ctx, migration.Upto(all, version), func(m *migration.Migration) error {
 			if err := step(ctx, tx, m.Up, sqlMigrationAdd, m.Version, m.Name); err != nil {
 				return fmt.Errorf("migrate up to %d (%s): %w", m.Version, m.Name, err)
 			}
-		}
-		return nil
+			return nil
+		})
 	})
 }
 
@@ -81,12 +81,12 @@ func (s *store) MigrateDown(ctx context.Context, to int) error {
 		if err != nil {
 			return err
 		}
-		for _, m := range undo {
+		return driverkit.Each(ctx, undo, func(m *migration.Migration) error {
 			if err := step(ctx, tx, m.Down, sqlMigrationRemove, m.Version); err != nil {
 				return fmt.Errorf("migrate down from %d (%s): %w", m.Version, m.Name, err)
 			}
-		}
-		return nil
+			return nil
+		})
 	})
 }
 

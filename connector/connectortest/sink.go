@@ -48,7 +48,7 @@ type SinkConfig[S, T any] struct {
 	// Unordered is for a store that does not keep the order of its records.
 	Unordered bool
 
-	// Patience is the longest time that a step may take. 0 means 20 seconds.
+	// Patience is the longest time that a step may take. 0 means a minute.
 	Patience time.Duration
 }
 
@@ -95,7 +95,7 @@ func newSinkSuite[S, T any](t *testing.T, config SinkConfig[S, T]) *sinkSuite[S,
 	require.NotNil(t, config.Make, "SinkConfig.Make is required")
 	require.NotNil(t, config.Rows, "SinkConfig.Rows is required")
 	if config.Patience == 0 {
-		config.Patience = 20 * time.Second
+		config.Patience = time.Minute
 	}
 	return &sinkSuite[S, T]{SinkConfig: config}
 }

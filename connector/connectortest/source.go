@@ -40,7 +40,7 @@ type SourceConfig[T, C any] struct {
 	// end within 1,024 records. 0 means 3,000.
 	Many int
 
-	// Patience is the longest time that a step may take. 0 means 20 seconds.
+	// Patience is the longest time that a step may take. 0 means a minute.
 	Patience time.Duration
 
 	// ReadOnce is for a source whose records can be read only once, such as a
@@ -64,7 +64,7 @@ func TestSource[T, C any](t *testing.T, config SourceConfig[T, C]) {
 		config.Many = 3000
 	}
 	if config.Patience == 0 {
-		config.Patience = 20 * time.Second
+		config.Patience = time.Minute
 	}
 	s := &sourceSuite[T, C]{SourceConfig: config}
 	for _, c := range []struct {

@@ -155,8 +155,8 @@ func TestSource_StreamSlow(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	t.Cleanup(func() { close(more) })
-	ids, _, err := read(t.Context(), t, httpjson.Source[order](server.URL, &httpjson.Options{Stream: true, Timeout: 50 * time.Millisecond, Tries: 1}), httpjson.Cursor{})
+	ids, _, err := read(t.Context(), t, httpjson.Source[order](server.URL, &httpjson.Options{Stream: true, Timeout: 2 * time.Second, Tries: 1}), httpjson.Cursor{})
 	require.Equal(t, []int{1}, ids)
-	require.ErrorContains(t, err, "no response within 50ms")
+	require.ErrorContains(t, err, "no response within 2s")
 	requireSignal(t, dataflow.Transient(errAny), err)
 }

@@ -129,9 +129,9 @@ func (p *process) kill(t *testing.T) {
 // end, the copy equals the source, and each change was appended once.
 func TestStream_Killed(t *testing.T) {
 	t.Parallel()
-	lasts, loaded := 12*time.Second, 20_000
+	lasts, loaded, loadKills := 12*time.Second, 20_000, 0
 	if os.Getenv(longEnv) != "" {
-		lasts, loaded = 3*time.Minute, 300_000
+		lasts, loaded, loadKills = 3*time.Minute, 300_000, 10
 	}
 	s := startServer(t)
 	from := s.create("source", thingTable, `create publication p for table thing`,
@@ -156,17 +156,20 @@ func TestStream_Killed(t *testing.T) {
 	first := startWorker(t, s.url("source"), s.url("target"))
 	require.Eventually(t, func() bool {
 		return len(rows(t, from, `select 1 from pg_replication_slots where slot_name in ('copy', 'append') and confirmed_flush_lsn is not null`)) == 2
-	}, patience, 20*time.Millisecond)
+	}, 3*patience, poll) // Postgres waits until the load of its own subscription has ended
 	exec(t, from, `begin; lock table thing in share row exclusive mode; create trigger audited after insert or update or delete on thing for each row execute function audited();
 		create trigger audited_all after truncate on thing execute function audited(); commit`)
 
 	w := &writers{t: t, pool: from, most: int64(loaded)}
 	w.next.Store(int64(loaded))
 	w.start(12)
-	kills := 0
-	for began := time.Now(); time.Since(began) < lasts; kills++ {
+	kills, inLoad := 0, 0
+	for began := time.Now(); time.Since(began) < lasts || (w.done.Load() <= 100 || inLoad < loadKills) && time.Since(began) < lasts+patience; kills++ {
 		time.Sleep(time.Duration(300+rand.IntN(1200)) * time.Millisecond)
 		first.kill(t)
+		if len(rows(t, to, `select 1 from dataflow_checkpoint where cursor::jsonb ? 'table'`)) > 0 {
+			inLoad++ // some of the table was loaded
+		}
 		if kills%4 == 3 {
 			s.StopImmediately(t)
 			s.Start(t)
@@ -174,7 +177,8 @@ func TestStream_Killed(t *testing.T) {
 		first = startWorker(t, s.url("source"), s.url("target"))
 	}
 	w.stop()
-	t.Logf("%d transactions, %d kills", w.done.Load(), kills)
+	t.Logf("%d transactions, %d kills, %d of them in the first load", w.done.Load(), kills, inLoad)
+	require.GreaterOrEqual(t, inLoad, loadKills)
 	require.Greater(t, w.done.Load(), int64(100))
 	exec(t, from, `insert into thing values (-1, 'last', 0, null, 0, 'new', null, now())`)
 	require.Eventually(t, func() bool {

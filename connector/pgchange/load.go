@@ -121,6 +121,23 @@ func (r *reader[T]) readChunk(ctx context.Context, t *table) (*chunk[T], error) 
 			return nil, err
 		}
 	}
+	c, err := r.readRows(ctx, t)
+	if err != nil || c == nil {
+		return nil, err
+	}
+	r.resumed = false
+	var text string
+	if err := r.control.QueryRow(ctx, "select pg_catalog.pg_logical_emit_message(true, 'dataflow', '')::text").Scan(&text); err != nil {
+		return nil, fmt.Errorf("write a watermark to the log: %w", err)
+	}
+	at, err := pglogrepl.ParseLSN(text)
+	c.until = LSN(at)
+	return c, err
+}
+
+// readRows reads the next rows of a table, and what the query has seen. It returns nil if that
+// is not yet what was read from the log.
+func (r *reader[T]) readRows(ctx context.Context, t *table) (*chunk[T], error) {
 	c := &chunk[T]{of: t, at: make(map[string]int)}
 	err := pgx.BeginTxFunc(ctx, r.control, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		var text string
@@ -141,16 +158,6 @@ func (r *reader[T]) readChunk(ctx context.Context, t *table) (*chunk[T], error) 
 		}
 		return r.query(ctx, tx, c)
 	})
-	if err != nil || c == nil {
-		return nil, err
-	}
-	r.resumed = false
-	var text string
-	if err := r.control.QueryRow(ctx, "select pg_catalog.pg_logical_emit_message(true, 'dataflow', '')::text").Scan(&text); err != nil {
-		return nil, fmt.Errorf("write a watermark to the log: %w", err)
-	}
-	at, err := pglogrepl.ParseLSN(text)
-	c.until = LSN(at)
 	return c, err
 }
 
@@ -219,7 +226,7 @@ func (r *reader[T]) chunkQuery(t *table) (sql string, args [][]byte, limit int, 
 	if t.filter != "" {
 		sql += " and (" + t.filter + ")"
 	}
-	if r.pos.After != nil && (r.pos.Table == "" || r.pos.Table == t.name) {
+	if r.pos.After != nil && r.pos.Table == t.name {
 		if len(r.pos.After) != len(t.key) {
 			return "", nil, 0, dataflow.Permanent(fmt.Errorf("the cursor's key has %d values, and the table's key (%s) has %d: begin anew: dataflow cursor set FLOW --beginning", len(r.pos.After), strings.Join(t.key, ", "), len(t.key)))
 		}
@@ -236,7 +243,7 @@ func (r *reader[T]) chunkQuery(t *table) (sql string, args [][]byte, limit int, 
 
 // describe describes the rows of a chunk as the log would.
 func (r *reader[T]) describe(ctx context.Context, c *chunk[T], fields []pgconn.FieldDescription) error {
-	m := &pglogrepl.RelationMessage{ReplicaIdentity: 'd'}
+	m := &pglogrepl.RelationMessage{RelationID: c.of.oid, ReplicaIdentity: 'd'}
 	m.Namespace, m.RelationName, _ = strings.Cut(c.of.name, ".")
 	for _, f := range fields {
 		column := &pglogrepl.RelationMessageColumn{Name: f.Name, DataType: f.DataTypeOID, TypeModifier: f.TypeModifier}
@@ -327,10 +334,10 @@ func (r *reader[T]) giveChunk() error {
 		}
 	}
 	if n := len(c.rows); n > 0 {
-		r.pos.Table, r.pos.After = c.of.name, c.rows[n-1].key
+		r.pos.Table, r.pos.TableID, r.pos.After = c.of.name, c.of.id, c.rows[n-1].key
 	}
 	if c.last {
-		r.loaded(c.of)
+		r.pos.load(c.of)
 	}
 	if !r.yield(change[T]{Mark: true, Cursor: r.pos}, nil) {
 		return errEnough

@@ -2,7 +2,6 @@ package pgchange_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -28,8 +27,43 @@ func TestStream_Notes(t *testing.T) {
 	require.Empty(t, notes())
 	f.stop()
 	exec(t, pool, `insert into item select n, repeat('x', 100) from generate_series(1, 20000) n`)
-	require.Eventually(t, func() bool { return len(rows(t, pool, `select 1 from pg_replication_slots where active`)) == 0 }, patience, 10*time.Millisecond)
+	idle(t, pool)
 	said := notes()
 	require.Len(t, said, 1)
 	require.Regexp(t, `^slot "s" has [0-9.]+ MiB of the log still to apply, and keeps [0-9.]+ MiB of it on the server's disk; nobody reads it: while no run works`, said[0])
+}
+
+// The lag is that of the cursor: 0 at the end of the log, and then how much was written since, and
+// how old the last commit is that was read.
+func TestStream_Lag(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	pool := s.create("source", itemTable, `create publication p for table item`)
+	source := pgchange.Stream[item1](pool, pgchange.Options{Publication: "p", Slot: "s", OnlyChanges: true})
+	f := follow(t, source, nil)
+	f.mark(one)
+	exec(t, pool, `insert into item values (1, 'a')`)
+	at := f.next(1)[0]
+	f.stop()
+	committed := at.Cursor.At
+	require.WithinDuration(t, at.Value.CommittedAt, committed, 0)
+	exec(t, pool, `insert into item select n, n from generate_series(2, 1000) n`)
+	request := dataflow.Request[pgchange.Position]{From: at.Cursor, Resumed: true}
+	bytes, ok, err := source.(dataflow.LogLagger[pgchange.Position]).LagBytes(t.Context(), request)
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Greater(t, bytes, int64(10_000))
+	age, ok, err := source.(dataflow.Lagger[pgchange.Position]).Lag(t.Context(), request)
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Positive(t, age)
+	require.NoError(t, request.From.LSN.UnmarshalText([]byte("F/0")))
+	age, ok, err = source.(dataflow.Lagger[pgchange.Position]).Lag(t.Context(), request)
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Zero(t, age, "all was read")
+	request.From.Table = "public.item"
+	_, ok, err = source.(dataflow.Lagger[pgchange.Position]).Lag(t.Context(), request)
+	require.NoError(t, err)
+	require.False(t, ok, "rows of a table that is loaded are of any age")
 }

@@ -18,15 +18,17 @@ import (
 type Options struct {
 	// Publication is the publication that sends the changes. It must exist. Required.
 	Publication string
-	// Slot is the replication slot. The first read creates it. A slot is for one flow.
-	// Required.
+	// Slot is the replication slot. The first read creates it, and refuses one that is there
+	// already. A slot is for one flow. Required.
 	Slot string
 	// Tables are the tables of the publication to read, as "table", found by the search path,
 	// or "schema.table". Empty: all tables of the publication. All of them must have the
 	// columns of T. A partitioned table is named by its root, and its publication needs
 	// publish_via_partition_root.
 	//
-	// A table that is added later is loaded then.
+	// A table that is added later is loaded then. So is one that was dropped and made anew, or
+	// was not part of the publication for a while: the target first gets a truncate of it, and
+	// of the other tables, which are loaded again too, because all may have the same target.
 	Tables []string
 	// OnlyChanges leaves out the first load: only changes are read that are committed after
 	// the slot was created.
@@ -44,7 +46,8 @@ type Options struct {
 // the tables' database, not through a pooler. The stream takes no connection of it, but opens
 // two of its own with its settings. The caller closes the pool after the client has stopped.
 //
-// A read does not end, except by an error.
+// A read does not end, except by an error or as a preview. A preview makes no slot: before the
+// first run it reads rows of the tables, and while a run reads the slot, it is refused.
 func Stream[T any](pool *pgxpool.Pool, options Options) dataflow.Source[pgtable.Change[T], Position] {
 	return &source[T]{stream{pool: pool, options: options}}
 }
@@ -56,8 +59,9 @@ type stream struct {
 
 	confirmed atomic.Uint64 // the LSN up to which all is committed in the target
 
-	mu   sync.Mutex      // guards what follows
-	told map[string]bool // what was said about tables that have changed
+	mu        sync.Mutex      // guards what follows
+	told      map[string]bool // what was said about tables that have changed
+	announced chan struct{}   // closed when it is committed that the slot is to be created
 }
 
 // source reads changes of rows of type T.

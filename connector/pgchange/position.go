@@ -2,7 +2,8 @@ package pgchange
 
 import (
 	"fmt"
-	"slices"
+	"maps"
+	"time"
 
 	"github.com/jackc/pglogrepl"
 )
@@ -31,6 +32,12 @@ type Position struct {
 	// LSN is the end of the last transaction that was read to its end. All that was committed
 	// before it was read.
 	LSN LSN `json:"lsn"`
+	// At is when the last of it was committed, by the clock of the server, or when the server
+	// said that there is nothing more.
+	At time.Time `json:"at,omitzero"`
+	// Creating is true from before the slot is created until the stream begins. A slot that is
+	// there then is this flow's.
+	Creating bool `json:"creating,omitempty"`
 	// Commit, Changes and Change are set in the middle of a large transaction: the LSN of its
 	// commit, how many of its changes were read, and the LSN of the last one.
 	Commit  LSN   `json:"commit,omitempty"`
@@ -39,24 +46,69 @@ type Position struct {
 	// System and Timeline are of the server. If they are empty, they are not checked.
 	System   string `json:"system,omitempty"`
 	Timeline int32  `json:"timeline,omitempty"`
-	// Loaded are the tables whose rows are loaded, or need not be.
-	Loaded []string `json:"loaded,omitempty"`
-	// Table is the table that is loaded in part, and After is the key of the last row that was
-	// loaded of it. Nil: none was.
-	Table string   `json:"table,omitempty"`
-	After []string `json:"after,omitempty"`
+	// Loaded are the tables whose rows are loaded, or need not be. The value is how Postgres
+	// knows the table and its part in the publication (their oids). A table of which that has
+	// changed was made anew, or was not published for a while: it is loaded again. Empty: not
+	// known yet.
+	Loaded map[string]string `json:"loaded,omitempty"`
+	// Table is the table that is loaded in part, TableID what Loaded will say of it, and After
+	// the key of the last row that was loaded. Nil: none was.
+	Table   string   `json:"table,omitempty"`
+	TableID string   `json:"table_id,omitempty"`
+	After   []string `json:"after,omitempty"`
+}
+
+// isLoaded reports whether a table needs no load any more.
+func (p *Position) isLoaded(t *table) bool {
+	id, is := p.Loaded[t.name]
+	return is && (id == t.id || id == "")
+}
+
+// begun reports whether rows of a table have been read, or of one that had its name.
+func (p *Position) begun(t *table) bool {
+	_, loaded := p.Loaded[t.name]
+	return loaded || p.Table == t.name && p.After != nil
+}
+
+// replaced reports whether a table is another one than that of which rows have been read.
+func (p *Position) replaced(t *table) bool {
+	if id, loaded := p.Loaded[t.name]; loaded {
+		return id != t.id && id != ""
+	}
+	return p.Table == t.name && p.After != nil && p.TableID != t.id
+}
+
+// load notes that a table needs no load any more.
+func (p *Position) load(t *table) {
+	if p.Loaded[t.name] != t.id {
+		p.Loaded = maps.Clone(p.Loaded) // that of a cursor that was yielded stays
+		if p.Loaded == nil {
+			p.Loaded = make(map[string]string)
+		}
+		p.Loaded[t.name] = t.id
+	}
+	p.Table, p.TableID, p.After = "", "", nil
+}
+
+// unload notes that a table must be loaded from its beginning.
+func (p *Position) unload(t *table) {
+	p.Loaded = maps.Clone(p.Loaded)
+	delete(p.Loaded, t.name)
+	if p.Table == t.name {
+		p.Table, p.TableID, p.After = "", "", nil
+	}
 }
 
 // unloaded returns the next table to load, nil if there is none. One that is loaded in part
 // comes first, because After is of it, even if another was added meanwhile.
 func (p *Position) unloaded(tables []*table) *table {
 	for _, t := range tables {
-		if t.name == p.Table && !slices.Contains(p.Loaded, t.name) {
+		if t.name == p.Table && !p.isLoaded(t) {
 			return t
 		}
 	}
 	for _, t := range tables {
-		if !slices.Contains(p.Loaded, t.name) {
+		if !p.isLoaded(t) {
 			return t
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -65,12 +64,15 @@ type transaction struct {
 // run reads until ctx is done, or an error.
 func (r *reader[T]) run(ctx context.Context) error {
 	r.lastMark = time.Now() //nolint:forbidigo // how long it takes, not what time it is
-	if !r.resumed {         // so that the slot's position is the cursor from the beginning
+	if r.begins {           // so that the slot's position is the cursor from the beginning
 		if err := r.endBatch(); err != nil {
 			return err
 		}
 	}
 	for {
+		if r.until > 0 && !r.tx.open && r.pos.LSN >= r.until {
+			return nil // a preview has read all there was
+		}
 		if err := r.load(ctx); err != nil {
 			return err
 		}
@@ -87,7 +89,7 @@ func (r *reader[T]) run(ctx context.Context) error {
 			return fmt.Errorf("slot %q: %w", r.s.options.Slot, p.err)
 		case p.message == nil:
 			if !r.tx.open && p.reached > r.pos.LSN && r.pos.Commit == 0 {
-				r.pos.LSN = p.reached
+				r.pos.LSN, r.pos.At = p.reached, p.now.UTC()
 			}
 		default:
 			if err := r.take(ctx, p); err != nil {
@@ -215,7 +217,7 @@ func (r *reader[T]) commit(m *pglogrepl.CommitMessage) error {
 	if tx.changes < tx.skip {
 		return r.differs(fmt.Sprintf("it has %d changes", tx.changes))
 	}
-	r.pos.LSN = LSN(m.TransactionEndLSN)
+	r.pos.LSN, r.pos.At = LSN(m.TransactionEndLSN), tx.at.UTC()
 	r.pos.Commit, r.pos.Changes, r.pos.Change = 0, 0, 0
 	if r.s.loading(r) {
 		if r.seen == nil {
@@ -292,7 +294,7 @@ func (r *reader[T]) row(p *packet, id uint32, op pgtable.ChangeOp, old, now *pgl
 	}
 	r.chunk.changed(r.tx.xid, rel, before, &after)
 	item := change[T]{Value: pgtable.Change[T]{
-		Op: op, Table: rel.of.name, Identity: rel.identity, Loading: !slices.Contains(r.pos.Loaded, rel.of.name),
+		Op: op, Table: rel.of.name, Identity: rel.identity, Loading: !r.pos.isLoaded(rel.of),
 		LSN: uint64(r.tx.commit), CommittedAt: r.tx.at,
 	}}
 	c := &item.Value
@@ -323,7 +325,7 @@ func (r *reader[T]) truncate(p *packet, m *pglogrepl.TruncateMessage) error {
 		}
 		r.chunk.truncated(r.tx.xid, rel.of)
 		item := change[T]{Value: pgtable.Change[T]{
-			Op: pgtable.ChangeTruncate, Table: rel.of.name, Loading: !slices.Contains(r.pos.Loaded, rel.of.name),
+			Op: pgtable.ChangeTruncate, Table: rel.of.name, Loading: !r.pos.isLoaded(rel.of),
 			LSN: uint64(r.tx.commit), CommittedAt: r.tx.at,
 		}}
 		if err := r.hold(p, item, nil); err != nil {

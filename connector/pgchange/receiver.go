@@ -23,6 +23,7 @@ type packet struct {
 	message pglogrepl.Message // nil: the server has sent all before reached
 	at      LSN               // of the message
 	reached LSN
+	now     time.Time // of the server, when it said so
 	size    int
 	err     error // the last packet
 }
@@ -36,6 +37,9 @@ type receiver struct {
 	bytes     atomic.Int64  // of the packets that wait
 	room      chan struct{} // a packet was taken
 
+	each time.Duration // how often to send a status
+	ask  bool          // the server must answer it
+
 	received, told LSN // the goroutine's
 	toldAt         time.Time
 	cancel         context.CancelFunc
@@ -43,8 +47,12 @@ type receiver struct {
 }
 
 // receive starts to read. close ends it, and closes the connection.
-func receive(ctx context.Context, conn *pgconn.PgConn, confirmed func() LSN) *receiver {
-	r := &receiver{conn: conn, confirmed: confirmed, packets: make(chan packet, maxQueued), room: make(chan struct{}, 1), ended: make(chan struct{})}
+// With preview, the server soon says how far it is.
+func receive(ctx context.Context, conn *pgconn.PgConn, confirmed func() LSN, preview bool) *receiver {
+	r := &receiver{conn: conn, confirmed: confirmed, packets: make(chan packet, maxQueued), room: make(chan struct{}, 1), ended: make(chan struct{}), each: statusEach, ask: preview}
+	if preview {
+		r.each = statusEach / 10
+	}
 	ctx, r.cancel = context.WithCancel(ctx)
 	go func() {
 		defer close(r.ended)
@@ -86,7 +94,7 @@ func (r *receiver) run(ctx context.Context) error {
 			}
 			continue
 		}
-		read, cancel := context.WithDeadline(ctx, r.toldAt.Add(statusEach))
+		read, cancel := context.WithDeadline(ctx, r.toldAt.Add(r.each))
 		message, err := r.conn.ReceiveMessage(read)
 		cancel()
 		switch {
@@ -103,7 +111,7 @@ func (r *receiver) run(ctx context.Context) error {
 
 // wait waits until there is room for another packet, or a status is due.
 func (r *receiver) wait(ctx context.Context) error {
-	t := time.NewTimer(time.Until(r.toldAt.Add(statusEach)))
+	t := time.NewTimer(time.Until(r.toldAt.Add(r.each)))
 	defer t.Stop()
 	select {
 	case <-r.room:
@@ -118,7 +126,7 @@ func (r *receiver) wait(ctx context.Context) error {
 func (r *receiver) push(ctx context.Context, p packet) {
 	r.bytes.Add(int64(p.size))
 	for {
-		t := time.NewTimer(statusEach)
+		t := time.NewTimer(r.each)
 		select {
 		case r.packets <- p:
 			t.Stop()
@@ -155,7 +163,7 @@ func (r *receiver) data(ctx context.Context, data []byte) error {
 			return err
 		}
 		r.received = max(r.received, LSN(m.ServerWALEnd))
-		r.push(ctx, packet{reached: LSN(m.ServerWALEnd)})
+		r.push(ctx, packet{reached: LSN(m.ServerWALEnd), now: m.ServerTime})
 		if m.ReplyRequested {
 			return r.status(ctx, true)
 		}
@@ -179,10 +187,10 @@ func (r *receiver) data(ctx context.Context, data []byte) error {
 
 // status tells the server what was received and confirmed, if it is time to.
 func (r *receiver) status(ctx context.Context, now bool) error {
-	if !now && time.Since(r.toldAt) < statusEach {
+	if !now && time.Since(r.toldAt) < r.each {
 		return nil
 	}
-	return r.send(ctx, r.confirmed(), false)
+	return r.send(ctx, r.confirmed(), r.ask)
 }
 
 func (r *receiver) send(ctx context.Context, confirmed LSN, ask bool) error {

@@ -2,7 +2,6 @@ package pgchange_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
@@ -103,20 +102,16 @@ func TestStream_SlotLost(t *testing.T) {
 	other.Timeline = 7
 	fails(&other, "the cursor is of timeline 7")
 
-	idle := func() {
-		t.Helper()
-		require.Eventually(t, func() bool { return len(rows(t, pool, `select 1 from pg_replication_slots where active`)) == 0 }, patience, 10*time.Millisecond)
-	}
-	idle()
+	idle(t, pool)
 	exec(t, pool, `insert into item values (1, 'lost')`, `select pg_replication_slot_advance('s', pg_current_wal_lsn())`)
 	fails(&at, "it has confirmed")
-	idle()
+	idle(t, pool)
 	exec(t, pool, `select pg_drop_replication_slot('s')`)
 	fails(&at, "it is gone")
 	exec(t, pool, `insert into item values (2, 'lost')`, `select pg_create_logical_replication_slot('s', 'pgoutput')`)
 	fails(&at, "it has confirmed")
 
-	idle()
+	idle(t, pool)
 	exec(t, pool, `create table big (t text)`, `alter table big alter t set storage external`)
 	for range 5 {
 		exec(t, pool, `insert into big select repeat('x', 1000000) from generate_series(1, 20)`, `select pg_switch_wal()`, `checkpoint`)

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/pgtable"
 )
 
@@ -34,11 +35,15 @@ func (r *reader[T]) relation(ctx context.Context, m *pglogrepl.RelationMessage) 
 		name = "pg_catalog." + m.RelationName
 	}
 	rel := &relation[T]{}
-	at := slices.IndexFunc(r.tables, func(t *table) bool { return t.name == name })
+	at := slices.IndexFunc(r.tables, func(t *table) bool { return t.oid == m.RelationID })
 	if at < 0 {
-		return rel, nil
+		return rel, r.checkNew(ctx, m.RelationID, name)
 	}
 	rel.of = r.tables[at]
+	if name != rel.of.name {
+		r.s.tell(ctx, fmt.Sprintf("table %s is named %s now: its changes go on until the read begins again", rel.of.name, name))
+		name = rel.of.name
+	}
 	fields := make([]pgconn.FieldDescription, len(m.Columns))
 	for i, c := range m.Columns {
 		oid, err := r.typeOf(ctx, c.DataType)
@@ -70,6 +75,21 @@ func (r *reader[T]) relation(ctx context.Context, m *pglogrepl.RelationMessage) 
 	}
 	r.tellAltered(ctx, name, rel)
 	return rel, nil
+}
+
+// checkNew returns an error if a table is to be read that was not there when the read began.
+func (r *reader[T]) checkNew(ctx context.Context, oid uint32, name string) error {
+	if len(r.s.options.Tables) > 0 && !slices.ContainsFunc(r.tables, func(t *table) bool { return t.name == name }) {
+		return nil
+	}
+	tables, err := r.s.lookUp(ctx, r.control)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(tables, func(t *table) bool { return t.oid == oid }) {
+		return dataflow.Transient(fmt.Errorf("table %s was made, or added to publication %q, after the read began, which begins again with it", name, r.s.options.Publication))
+	}
+	return nil // it is gone again
 }
 
 // tellAltered says what is new about a table that was altered while it was read.

@@ -114,6 +114,14 @@ type follower[T any] struct {
 	ended  chan struct{}
 }
 
+// idle waits until nobody reads a slot.
+func idle(t *testing.T, pool *pgxpool.Pool) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		return len(rows(t, pool, `select 1 from pg_replication_slots where active`)) == 0
+	}, patience, 10*time.Millisecond)
+}
+
 // follow reads a stream from a position, nil for the beginning.
 func follow[T any](t *testing.T, source dataflow.Source[change[T], pgchange.Position], from *pgchange.Position) *follower[T] {
 	t.Helper()
@@ -138,6 +146,10 @@ func followIn[T any](ctx context.Context, t *testing.T, source dataflow.Source[c
 				f.errs <- err
 				return
 			}
+			if item.Cursor.Creating { // the engine commits it at once
+				_ = source.(dataflow.Acker[pgchange.Position]).Committed(ctx, item.Cursor)
+				continue
+			}
 			select {
 			case f.items <- item:
 			case <-ctx.Done():
@@ -154,7 +166,10 @@ func (f *follower[T]) stop() {
 	<-f.ended
 }
 
-const patience = 30 * time.Second
+const (
+	patience = 2 * time.Minute
+	poll     = 20 * time.Millisecond
+)
 
 // next returns the next n changes, without marks.
 func (f *follower[T]) next(n int) []item[T] {

@@ -1,6 +1,7 @@
 package pgchange
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,30 +84,38 @@ const slotQuery = `
 select coalesce(s.plugin, ''), coalesce(s.database, ''), coalesce(s.confirmed_flush_lsn::text, '0/0'), coalesce(to_jsonb(s) ->> 'wal_status', ''), coalesce(to_jsonb(s) ->> 'invalidation_reason', ''), current_database()::text
 from pg_catalog.pg_replication_slots s where s.slot_name = $1`
 
-// ensureSlot returns the position that the slot has confirmed. It creates the slot for a first
-// read.
-func (s *stream) ensureSlot(ctx context.Context, conn *pgx.Conn, resumed bool) (LSN, error) {
-	var plugin, database, confirmed, status, reason, here string
-	err := conn.QueryRow(ctx, slotQuery, s.options.Slot).Scan(&plugin, &database, &confirmed, &status, &reason, &here)
+// slot returns the position that the slot has confirmed, and whether there is one.
+func (s *stream) slot(ctx context.Context, conn *pgx.Conn) (confirmed LSN, exists bool, err error) {
+	var plugin, database, at, status, reason, here string
+	err = conn.QueryRow(ctx, slotQuery, s.options.Slot).Scan(&plugin, &database, &at, &status, &reason, &here)
 	switch {
-	case errors.Is(err, pgx.ErrNoRows) && resumed:
-		return 0, s.lost("it is gone: somebody has dropped it, or the server is another one, such as a promoted standby without the slot")
 	case errors.Is(err, pgx.ErrNoRows):
-		return s.createSlot(ctx, conn)
+		return 0, false, nil
 	case err != nil:
-		return 0, fmt.Errorf("look up slot %q: %w", s.options.Slot, err)
+		return 0, false, fmt.Errorf("look up slot %q: %w", s.options.Slot, err)
 	case plugin != "pgoutput":
-		return 0, dataflow.Permanent(fmt.Errorf("slot %q exists and is not for pgoutput, but %q: name another one", s.options.Slot, plugin))
+		return 0, true, dataflow.Permanent(fmt.Errorf("slot %q exists and is not for pgoutput, but %q: name another one", s.options.Slot, plugin))
 	case database != here:
-		return 0, dataflow.Permanent(fmt.Errorf("slot %q exists and is for database %q, not %q: name another one", s.options.Slot, database, here))
+		return 0, true, dataflow.Permanent(fmt.Errorf("slot %q exists and is for database %q, not %q: name another one", s.options.Slot, database, here))
 	case status == "lost" || reason != "":
-		if reason == "" {
-			reason = "max_slot_wal_keep_size was too small"
-		}
-		return 0, s.lost("Postgres has invalidated it (" + reason + ")")
+		return 0, true, s.lost("Postgres has invalidated it (" + cmp.Or(reason, "max_slot_wal_keep_size was too small") + ")")
 	}
-	at, err := pglogrepl.ParseLSN(confirmed)
-	return LSN(at), err
+	return confirmed, true, confirmed.UnmarshalText([]byte(at))
+}
+
+// ownSlot returns the position of a slot that must be there.
+func (s *stream) ownSlot(ctx context.Context, conn *pgx.Conn) (LSN, error) {
+	confirmed, exists, err := s.slot(ctx, conn)
+	if err == nil && !exists {
+		err = s.lost("it is gone: somebody has dropped it, or the server is another one, such as a promoted standby without the slot")
+	}
+	return confirmed, err
+}
+
+// notOurs is the error of a slot that is there before the flow has made it.
+func (s *stream) notOurs(confirmed LSN) error {
+	return dataflow.Permanent(fmt.Errorf("slot %q exists already, and the flow has no cursor: it may be another reader's, from which the flow would take changes. Name another slot. "+
+		"Or, if nobody reads it any more, drop it: select pg_drop_replication_slot('%[1]s'). Or, if it was made for this flow, say where it begins: dataflow cursor set FLOW '{\"lsn\":\"%s\"}'", s.options.Slot, confirmed))
 }
 
 // lost is the error of a slot that has not all changes any more.
@@ -134,6 +143,8 @@ func (s *stream) createSlot(ctx context.Context, conn *pgx.Conn) (LSN, error) {
 		return 0, dataflow.Permanent(fmt.Errorf("create slot %q: all slots are in use: alter system set max_replication_slots to a greater number, and restart the server: %w", s.options.Slot, err))
 	case s.options.Failover && sqlstate.Has(err, "42883"):
 		return 0, dataflow.Permanent(fmt.Errorf("create slot %q: Options.Failover needs Postgres 17 or later: %w", s.options.Slot, err))
+	case sqlstate.Has(err, "42710"): // it was not there a moment ago
+		return 0, dataflow.Permanent(fmt.Errorf("create slot %q: somebody else has made it just now: a slot is for one flow: %w", s.options.Slot, err))
 	case err != nil:
 		return 0, fmt.Errorf("create slot %q: %w", s.options.Slot, err)
 	}
@@ -142,15 +153,16 @@ func (s *stream) createSlot(ctx context.Context, conn *pgx.Conn) (LSN, error) {
 }
 
 // checkServer returns an error if a position is not one of this server's log.
-func (s *stream) checkServer(ctx context.Context, conn *pgconn.PgConn, from *Position, resumed bool) error {
+func (s *stream) checkServer(ctx context.Context, conn *pgconn.PgConn, from *Position, isNew bool) error {
 	is, err := pglogrepl.IdentifySystem(ctx, conn)
 	if err != nil {
 		return fmt.Errorf("identify the server: %w", err)
 	}
 	switch {
+	case isNew: // nothing was read of any server
 	case from.System != "" && from.System != is.SystemID:
 		return s.lost(fmt.Sprintf("the cursor is of another server (system %s, not %s)", from.System, is.SystemID))
-	case resumed && from.LSN > LSN(is.XLogPos):
+	case from.LSN > LSN(is.XLogPos):
 		return s.lost(fmt.Sprintf("the cursor %s is after the end of the server's log, %s: the server was restored from a backup, or is a standby that had lagged", from.LSN, is.XLogPos))
 	case from.Timeline != 0 && from.Timeline != is.Timeline:
 		if err := s.checkTimeline(ctx, conn, from, is.Timeline); err != nil {
@@ -186,8 +198,8 @@ func (s *stream) checkTimeline(ctx context.Context, conn *pgconn.PgConn, from *P
 }
 
 // start begins to stream from a position. If another connection uses the slot, it waits a
-// moment, and ends a worker of this flow that has stalled.
-func (s *stream) start(ctx context.Context, conn *pgconn.PgConn, control *pgx.Conn, from LSN) error {
+// moment, and ends a worker of this flow that has stalled. A preview does neither.
+func (s *stream) start(ctx context.Context, conn *pgconn.PgConn, control *pgx.Conn, from LSN, preview bool) error {
 	began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
 	args := []string{"proto_version '1'", "publication_names " + literal(pgx.Identifier{s.options.Publication}.Sanitize())}
 	for {
@@ -198,9 +210,12 @@ func (s *stream) start(ctx context.Context, conn *pgconn.PgConn, control *pgx.Co
 		if err := untilReady(ctx, conn); err != nil {
 			return err
 		}
-		holder, err := s.holder(ctx, control, time.Since(began) > slotStale)
+		holder, err := s.holder(ctx, control, time.Since(began) > slotStale && !preview)
 		if err != nil {
 			return err
+		}
+		if preview {
+			return fmt.Errorf("slot %q is in use by %s: while a run reads it, nobody else can: there is no preview now", s.options.Slot, holder)
 		}
 		if time.Since(began) > slotPatience {
 			return dataflow.Transient(fmt.Errorf("slot %q is in use by %s: a slot is for one flow: give this flow another one, or end that connection (select pg_terminate_backend(…))", s.options.Slot, holder))

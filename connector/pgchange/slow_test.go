@@ -18,14 +18,14 @@ import (
 // holds, the connection stays.
 func TestStream_SlowTarget(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, "wal_sender_timeout = '2s'")
+	s := startServer(t, "wal_sender_timeout = '4s'")
 	pool := s.create("source", itemTable, `create publication p for table item`)
 	f := follow(t, pgchange.Stream[item1](pool, pgchange.Options{Publication: "p", Slot: "s", OnlyChanges: true}), nil)
 	f.mark(one)
 	exec(t, pool, `insert into item select n, n, repeat('x', 5000) from generate_series(1, 10000) n`)
 	f.next(1)
 	before := rows(t, pool, `select active_pid from pg_replication_slots`)
-	<-time.After(6 * time.Second) // three times the server's patience
+	<-time.After(12 * time.Second) // three times the server's patience
 	f.next(9999)
 	require.Equal(t, before, rows(t, pool, `select active_pid from pg_replication_slots`))
 	require.NotContains(t, s.Log(t), "terminating walsender process due to replication timeout")

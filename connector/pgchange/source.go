@@ -8,7 +8,6 @@ import (
 	"iter"
 	"log/slog"
 	"net"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -28,12 +27,9 @@ func (s *source[T]) Read(ctx context.Context, req dataflow.Request[Position]) it
 			yield(change[T]{}, dataflow.Permanent(err))
 			return
 		}
-		r, err := s.open(ctx, req)
-		if err == nil {
-			r.yield = yield
-			err = r.run(ctx)
-			r.close(ctx)
-		}
+		r := s.newReader(req, yield)
+		err := r.read(ctx, req)
+		r.close(ctx)
 		if err != nil && !errors.Is(err, errEnough) {
 			yield(change[T]{}, s.explain(ctx, err))
 		}
@@ -64,6 +60,15 @@ func (s *stream) passes(err error) bool {
 // Committed notes that everything up to a position is committed in the target. The slot hears
 // it within a second.
 func (s *source[T]) Committed(_ context.Context, at Position) error {
+	if at.Creating {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.announced != nil {
+			close(s.announced)
+			s.announced = nil
+		}
+		return nil
+	}
 	s.confirm(at.LSN)
 	return nil
 }
@@ -91,59 +96,170 @@ func (s *stream) tell(ctx context.Context, text string) {
 	notes.Info(ctx, text, slog.String("slot", s.options.Slot))
 }
 
-// open connects, checks the slot and the server, and begins to stream.
-func (s *source[T]) open(ctx context.Context, req dataflow.Request[Position]) (_ *reader[T], err error) {
-	s.confirmed.Store(0) // of another server, perhaps
-	r := &reader[T]{s: s, pos: req.From, resumed: req.Resumed}
+func (s *source[T]) newReader(req dataflow.Request[Position], yield func(change[T], error) bool) *reader[T] {
+	r := &reader[T]{s: s, yield: yield, pos: req.From, resumed: req.Resumed}
 	r.decoding = decoding[T]{relations: make(map[uint32]*relation[T]), described: make(map[string]*relation[T]), bases: make(map[uint32]uint32)}
-	defer func() {
-		if err != nil {
-			r.close(ctx)
-		}
-	}()
+	return r
+}
+
+// read reads until ctx is done, or an error. A preview ends when it has read all there is.
+func (r *reader[T]) read(ctx context.Context, req dataflow.Request[Position]) (err error) {
+	s := r.s
+	s.confirmed.Store(0) // of another server, perhaps
 	if r.control, err = s.control(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	r.types = r.control.TypeMap()
 	if r.tables, err = s.lookUp(ctx, r.control); err != nil {
-		return nil, err
+		return err
 	}
 	if err := r.checkColumns(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	confirmed, err := s.ensureSlot(ctx, r.control, req.Resumed)
-	if err != nil {
-		return nil, err
+	if req.Preview && (r.isNew() || r.pos.unloaded(r.tables) != nil) {
+		return r.previewRows(ctx)
 	}
+	if err := r.connect(ctx, req.Preview); err != nil {
+		return err
+	}
+	if err := r.renew(ctx); err != nil {
+		return err
+	}
+	return r.run(ctx)
+}
+
+// isNew reports whether nothing was read yet.
+func (r *reader[T]) isNew() bool { return !r.resumed || r.pos.Creating }
+
+// connect begins to stream. A stream that is new creates the slot.
+func (r *reader[T]) connect(ctx context.Context, preview bool) error {
+	s := r.s
 	conn, err := s.replication(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	r.receiver = &receiver{conn: conn, ended: make(chan struct{}), cancel: func() {}, confirmed: func() LSN { return 0 }}
 	close(r.receiver.ended) // it has not begun
-	if err := s.checkServer(ctx, conn, &r.pos, req.Resumed); err != nil {
-		return nil, err
+	if err := s.checkServer(ctx, conn, &r.pos, r.isNew()); err != nil {
+		return err
 	}
-	if !req.Resumed {
-		r.pos.LSN = confirmed
+	if r.isNew() {
+		if err := r.makeSlot(ctx); err != nil {
+			return err
+		}
+	} else if _, err := s.ownSlot(ctx, r.control); err != nil {
+		return err
 	}
-	if err := s.start(ctx, conn, r.control, r.pos.LSN); err != nil {
-		return nil, err
+	if err := s.start(ctx, conn, r.control, r.pos.LSN, preview); err != nil {
+		return err
 	}
 	// Nobody else moves the slot from here on.
-	if confirmed, err = s.ensureSlot(ctx, r.control, true); err != nil {
-		return nil, err
+	confirmed, err := s.ownSlot(ctx, r.control)
+	if err != nil {
+		return err
 	}
 	if confirmed > r.pos.LSN {
-		return nil, s.lost(fmt.Sprintf("it has confirmed %s, which is after the cursor %s: somebody else has read it, or it was made anew", confirmed, r.pos.LSN))
+		return s.lost(fmt.Sprintf("it has confirmed %s, which is after the cursor %s: somebody else has read it, or it was made anew", confirmed, r.pos.LSN))
 	}
-	r.receiver = receive(ctx, conn, func() LSN { return max(confirmed, LSN(s.confirmed.Load())) })
-	if s.options.OnlyChanges {
-		for _, t := range r.tables {
-			r.loaded(t)
+	if preview {
+		var text string
+		if err := r.control.QueryRow(ctx, "select pg_catalog.pg_current_wal_flush_lsn()::text").Scan(&text); err != nil {
+			return fmt.Errorf("look up the end of the log: %w", err)
+		}
+		if err := r.until.UnmarshalText([]byte(text)); err != nil {
+			return err
 		}
 	}
-	return r, nil
+	r.receiver = receive(ctx, conn, func() LSN { return max(confirmed, LSN(s.confirmed.Load())) }, preview)
+	return nil
+}
+
+// makeSlot creates the slot, after a checkpoint that says so is committed. So a slot that is
+// there without such a checkpoint is another reader's.
+func (r *reader[T]) makeSlot(ctx context.Context) error {
+	s := r.s
+	confirmed, exists, err := s.slot(ctx, r.control)
+	if err != nil {
+		return err
+	}
+	if !r.pos.Creating {
+		if exists {
+			return s.notOurs(confirmed)
+		}
+		if err := r.announce(ctx); err != nil {
+			return err
+		}
+	}
+	if !exists {
+		if confirmed, err = s.createSlot(ctx, r.control); err != nil {
+			return err
+		}
+	}
+	r.pos.LSN, r.pos.Creating, r.begins = confirmed, false, true
+	return nil
+}
+
+// announce waits until a checkpoint is committed that says that the slot is to be created.
+func (r *reader[T]) announce(ctx context.Context) error {
+	announced := make(chan struct{})
+	r.s.mu.Lock()
+	r.s.announced = announced
+	r.s.mu.Unlock()
+	r.pos.Creating = true
+	if err := r.endBatch(); err != nil {
+		return err
+	}
+	select {
+	case <-announced:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// renew finds the tables that are not those of which rows were read before. Their rows in the
+// target are to be removed, and they are loaded again. As all tables may have the same target,
+// so are the others.
+func (r *reader[T]) renew(ctx context.Context) error {
+	if r.s.options.OnlyChanges {
+		for _, t := range r.tables {
+			if r.pos.replaced(t) {
+				r.s.tell(ctx, fmt.Sprintf("table %s was made anew, or was not part of publication %q for a while: what was in it before, or was changed meanwhile, is not read", t.name, r.s.options.Publication))
+			}
+			r.pos.load(t)
+		}
+		return nil
+	}
+	var begun []*table
+	anew := false
+	for _, t := range r.tables {
+		if r.pos.replaced(t) {
+			anew = true
+			r.s.tell(ctx, fmt.Sprintf("table %s was made anew, or was not part of publication %q for a while: its rows in the target are removed, and it is loaded again", t.name, r.s.options.Publication))
+		}
+		if r.pos.isLoaded(t) {
+			r.pos.load(t) // perhaps its oid was not known yet
+		}
+		if r.pos.begun(t) {
+			begun = append(begun, t)
+		}
+	}
+	if !anew {
+		return nil
+	}
+	for _, t := range begun {
+		r.pos.unload(t)
+	}
+	for i, t := range begun {
+		item := change[T]{Key: t.name + " anew " + t.id, Value: pgtable.Change[T]{Op: pgtable.ChangeTruncate, Table: t.name, Loading: true}}
+		if i == len(begun)-1 {
+			item.Resume, item.Cursor = true, r.pos
+		}
+		if err := r.give(item, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkColumns returns an error if a table lacks columns of T when it is read first. Later, a
@@ -155,21 +271,13 @@ func (r *reader[T]) checkColumns(ctx context.Context) error {
 		case err != nil:
 			return dataflow.Permanent(err)
 		case len(missing) == 0:
-		case !slices.Contains(r.pos.Loaded, t.name):
+		case !r.pos.isLoaded(t):
 			return dataflow.Permanent(fmt.Errorf("table %s has no column %q that publication %q sends: columns of the record: correct the field's db tag, or leave it out with `db:\"-\"`. Postgres sends generated columns only from 18 on, and only if the publication says so; a publication may also list columns", t.name, missing, r.s.options.Publication))
 		default:
 			r.s.tell(ctx, fmt.Sprintf("table %s has no column %q any more: its changes go on without it: take the field out of the record", t.name, missing))
 		}
 	}
 	return nil
-}
-
-// loaded notes that a table needs no load any more.
-func (r *reader[T]) loaded(t *table) {
-	if !slices.Contains(r.pos.Loaded, t.name) {
-		r.pos.Loaded = append(slices.Clone(r.pos.Loaded), t.name)
-	}
-	r.pos.Table, r.pos.After = "", nil
 }
 
 // close closes the connections.
@@ -187,6 +295,9 @@ func (r *reader[T]) close(ctx context.Context) {
 var _ interface {
 	dataflow.Acker[Position]
 	dataflow.Noter[Position]
+	dataflow.LogLagger[Position]
+	dataflow.Lagger[Position]
+	dataflow.Examiner
 	dataflow.Validator
 	dataflow.Describer
 } = (*source[struct{ ID int64 }])(nil)
@@ -199,6 +310,8 @@ type reader[T any] struct {
 	receiver *receiver
 	tables   []*table
 	resumed  bool
+	begins   bool // the slot was just created
+	until    LSN  // where a preview ends, 0 for no preview
 	batching
 	decoding[T]
 

@@ -15,6 +15,8 @@ import (
 // table is a table whose changes are read.
 type table struct {
 	name     string // schema.table, as Change.Table
+	oid      uint32
+	id       string // of the table, and of its part in the publication
 	sql      string
 	kind     string   // "r", or "p" for a partitioned table
 	identity string   // relreplident: "d", "i", "f" or "n"
@@ -23,11 +25,13 @@ type table struct {
 	filter   string   // of its rows, as SQL; "" for none
 }
 
-// publicationQuery asks what a publication sends.
-const publicationQuery = `select pubupdate or pubdelete, pubinsert and pubupdate and pubdelete and pubtruncate from pg_catalog.pg_publication where pubname = $1`
+// publicationQuery asks what a publication sends, and the version of the server.
+const publicationQuery = `select pubupdate or pubdelete, pubinsert and pubupdate and pubdelete and pubtruncate, pg_catalog.current_setting('server_version_num')::integer from pg_catalog.pg_publication where pubname = $1`
 
 // tablesQuery lists the tables of a publication. Postgres 15 has lists of columns and filters
-// of rows, and Postgres 18 sends generated columns where the list says so.
+// of rows, and Postgres 18 sends generated columns where the list says so. A table is part of a
+// publication by itself or by a table that it is a partition of (pg_publication_rel), by its
+// schema, or because all tables are.
 const tablesQuery = `
 select n.nspname || '.' || c.relname, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname), c.relkind::text, c.relreplident::text,
 	coalesce((select array_agg(a.attname::text order by k.place) from pg_catalog.pg_index i
@@ -39,12 +43,20 @@ select n.nspname || '.' || c.relname, pg_catalog.quote_ident(n.nspname) || '.' |
 		where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
 			and (to_jsonb(p) ->> 'attnames' is null or to_jsonb(p) -> 'attnames' ? a.attname::text)
 			and (a.attgenerated = '' or pg_catalog.current_setting('server_version_num')::integer >= 180000)),
-	coalesce(to_jsonb(p) ->> 'rowfilter', '')
+	coalesce(to_jsonb(p) ->> 'rowfilter', ''), c.oid,
+	c.oid || coalesce((select string_agg('.' || part.oid, '' order by part.oid) from (
+		select r.oid from pg_catalog.pg_publication_rel r where r.prpubid = pub.oid and r.prrelid in (select c.oid union all select relid from pg_catalog.pg_partition_ancestors(c.oid))
+		union all select pub.oid where pub.puballtables %s) part), '')
 from pg_catalog.pg_publication_tables p
+join pg_catalog.pg_publication pub on pub.pubname = p.pubname
 join pg_catalog.pg_namespace n on n.nspname = p.schemaname
 join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = p.tablename
 where p.pubname = $1
 order by 1`
+
+// schemasQuery is the part of tablesQuery for the schemas of a publication, of Postgres 15.
+const schemasQuery = `union all select s.oid from pg_catalog.pg_publication_namespace s where s.pnpubid = pub.oid and s.pnnspid in (
+			select c.relnamespace union all select a.relnamespace from pg_catalog.pg_partition_ancestors(c.oid) join pg_catalog.pg_class a on a.oid = relid)`
 
 // resolveQuery finds a table by its name.
 const resolveQuery = `
@@ -54,20 +66,25 @@ from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamesp
 // lookUp looks up the tables to read.
 func (s *stream) lookUp(ctx context.Context, conn *pgx.Conn) ([]*table, error) {
 	var changes, everything bool
-	err := conn.QueryRow(ctx, publicationQuery, s.options.Publication).Scan(&changes, &everything)
+	var version int
+	err := conn.QueryRow(ctx, publicationQuery, s.options.Publication).Scan(&changes, &everything, &version)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, dataflow.Permanent(fmt.Errorf("there is no publication %q in this database: create publication %s for table …", s.options.Publication, pgx.Identifier{s.options.Publication}.Sanitize()))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("look up publication %q: %w", s.options.Publication, err)
 	}
-	rows, err := conn.Query(ctx, tablesQuery, s.options.Publication)
+	schemas := ""
+	if version >= 150000 {
+		schemas = schemasQuery
+	}
+	rows, err := conn.Query(ctx, fmt.Sprintf(tablesQuery, schemas), s.options.Publication)
 	if err != nil {
 		return nil, fmt.Errorf("look up the tables of publication %q: %w", s.options.Publication, err)
 	}
 	published, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*table, error) {
 		t := &table{}
-		return t, row.Scan(&t.name, &t.sql, &t.kind, &t.identity, &t.key, &t.columns, &t.filter)
+		return t, row.Scan(&t.name, &t.sql, &t.kind, &t.identity, &t.key, &t.columns, &t.filter, &t.oid, &t.id)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look up the tables of publication %q: %w", s.options.Publication, err)

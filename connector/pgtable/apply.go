@@ -32,7 +32,8 @@ import (
 // table, without "cascade".
 //
 // All changes go to the one table, whatever their Change.Table is. Apply does not look at
-// LSNs: use it for one source at a time.
+// LSNs: use it for one source at a time. A change that was kept as a dead letter cannot be
+// applied later: see [dataflow.Ordered].
 func Apply[T any](table string, key ...string) dataflow.Target[Change[T]] {
 	return dataflow.ToTx[Change[T]](newApply[T](table, key))
 }
@@ -63,6 +64,9 @@ func (s *applySink[T]) Validate() error { return s.to.Validate() }
 
 // AppendOnly is false: what is applied twice is there once.
 func (s *applySink[T]) AppendOnly() bool { return false }
+
+// Ordered is true: a change that is applied after newer ones would undo them.
+func (s *applySink[T]) Ordered() bool { return true }
 
 // Describe names the table and its key.
 func (s *applySink[T]) Describe() dataflow.Description {

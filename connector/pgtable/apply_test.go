@@ -47,16 +47,23 @@ const accountTable = `create table account (id bigint primary key, email text un
 // apply runs a flow that applies changes in one batch, and returns its run.
 func apply(t *testing.T, pool *pgxpool.Pool, target dataflow.Target[accountChange], policy dataflow.Policy, changes ...accountChange) (*dataflow.Run, error) {
 	t.Helper()
+	client := applier(t, pool, target, policy, changes...)
+	require.NoError(t, client.Start(t.Context()))
+	defer func() { require.NoError(t, client.Stop(context.WithoutCancel(t.Context()))) }()
+	flow, err := client.Flow(t.Context(), "apply")
+	require.NoError(t, err)
+	return flow.Runtime.Execute(t.Context(), flow)
+}
+
+// applier returns a client with a flow that applies changes in one batch.
+func applier(t *testing.T, pool *pgxpool.Pool, target dataflow.Target[accountChange], policy dataflow.Policy, changes ...accountChange) *dataflow.Client {
+	t.Helper()
 	flow := dataflow.NewFlow("apply", memory.Slice(changes), dataflow.Identity[accountChange](), target,
 		&dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 1000}, MaxAttempts: 1, OnBadRecord: policy})
 	client, err := dataflow.NewClient(dataflowpgx.New(pool), &dataflow.Config{Flows: []*dataflow.Flow{flow}})
 	require.NoError(t, err)
 	require.NoError(t, client.Migrate(t.Context()))
-	require.NoError(t, client.Start(t.Context()))
-	defer func() { require.NoError(t, client.Stop(context.WithoutCancel(t.Context()))) }()
-	flow, err = client.Flow(t.Context(), "apply")
-	require.NoError(t, err)
-	return flow.Runtime.Execute(t.Context(), flow)
+	return client
 }
 
 func accounts(t *testing.T, pool *pgxpool.Pool) []string {
@@ -186,6 +193,44 @@ func TestApply_Policy(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 2, run.Counters.Dropped)
 	require.Equal(t, []string{"1 z one", "2 b again"}, accounts(t, pool))
+}
+
+// A change is never applied after newer ones: the policy RetryBadFor is refused, and a replay is.
+func TestApply_KeepsOrder(t *testing.T) {
+	t.Parallel()
+	for name, target := range map[string]func(pool *pgxpool.Pool) dataflow.Target[accountChange]{
+		"Apply": func(*pgxpool.Pool) dataflow.Target[accountChange] { return pgtable.Apply[account]("account", "id") },
+		"ApplyTo": func(pool *pgxpool.Pool) dataflow.Target[accountChange] {
+			return pgtable.ApplyTo[account](pool, "account", "id")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := setup(t, accountTable, `insert into account values (1, 'a', 'one')`)
+			for _, policy := range []dataflow.Policy{dataflow.RetryBadFor(time.Hour, 3), dataflow.MaxBadRatio(0.5, dataflow.RetryBadFor(time.Hour, 3))} {
+				_, err := apply(t, pool, target(pool), policy, insertOf(3, "a", "bad"))
+				require.ErrorContains(t, err, "the policy RetryBadFor would write the record after newer ones, and the target (pgtable.apply")
+				require.ErrorContains(t, err, "use FailFast or DeadLetterUpTo")
+				require.True(t, dataflow.IsPermanent(err))
+			}
+		})
+	}
+	pool := setup(t, accountTable, `insert into account values (1, 'a', 'one')`)
+	client := applier(t, pool, pgtable.Apply[account]("account", "id"), dataflow.DeadLetterUpTo(9), insertOf(3, "a", "bad"))
+	require.NoError(t, client.Register(t.Context()))
+	flow, err := client.Flow(t.Context(), "apply")
+	require.NoError(t, err)
+	run, err := flow.Runtime.Execute(t.Context(), flow)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, run.Counters.DeadLettered, run.State)
+	report, err := client.Replay(t.Context(), "apply")
+	require.NoError(t, err)
+	require.Empty(t, report.Replayed)
+	require.Len(t, report.Failed, 1)
+	for _, err := range report.Failed {
+		require.ErrorContains(t, err, "needs the order of the source, and the record would come after newer ones: change the row in the source once more")
+	}
+	require.Equal(t, []string{"1 a one"}, accounts(t, pool))
 }
 
 // A large batch is written by COPY.

@@ -89,7 +89,7 @@ func (p *places) open(t *testing.T, part any) int {
 	t.Helper()
 	pool, _ := p.pools.Load(part)
 	stat := pool.(*pgxpool.Pool).Stat //nolint:forcetypeassert // nothing else is in it
-	require.Eventually(t, func() bool { return stat().AcquiredConns() == 0 }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return stat().AcquiredConns() == 0 }, 2*time.Minute, time.Millisecond)
 	return 0
 }
 

@@ -97,6 +97,11 @@ func (s *fence) Validate() error {
 	return errors.Join(append(errs, s.fencedPart.Validate())...)
 }
 
+func (s *fence) Ordered() bool {
+	o, ok := s.fencedPart.(dataflow.Ordered)
+	return ok && o.Ordered()
+}
+
 func (s *fence) Describe() dataflow.Description {
 	d := s.fencedPart.Describe()
 	d.Type += "_to"

@@ -79,12 +79,12 @@ func TestGuard_AnotherServer(t *testing.T) {
 	require.Eventually(t, func() bool {
 		var n int
 		return replica.QueryRow(t.Context(), `select count(*) from ticket`).Scan(&n) == nil && n == 1
-	}, time.Minute, 10*time.Millisecond)
+	}, 2*time.Minute, 10*time.Millisecond)
 	exec(t, replica, `select pg_wal_replay_pause()`)
 	require.Eventually(t, func() bool {
 		var paused bool
 		return replica.QueryRow(t.Context(), `select pg_is_wal_replay_paused()`).Scan(&paused) == nil && paused
-	}, time.Minute, 10*time.Millisecond)
+	}, 2*time.Minute, 10*time.Millisecond)
 	require.NoError(t, early.Commit(t.Context()))
 
 	for name, guard := range map[string]struct {

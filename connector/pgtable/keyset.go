@@ -142,6 +142,12 @@ func (s *keysetSource[T]) OrderedBy() string {
 	return s.of.query.Key[0]
 }
 
+// SeekTime returns the key of the last row whose first key column is before a time. A column
+// without a time zone is compared with the time's wall clock.
+func (s *keysetSource[T]) SeekTime(ctx context.Context, r dataflow.Request[Cursor], before time.Time) (Cursor, bool, error) {
+	return s.of.SeekTime(ctx, r, before)
+}
+
 type keyset struct {
 	pool      *pgxpool.Pool
 	server    *server

@@ -220,7 +220,7 @@ func TestUpsert_LookingFirst_Concurrent(t *testing.T) {
 				})
 				require.Eventually(t, func() bool {
 					return query(t, pool, `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)[0] == "(1)"
-				}, 10*time.Second, time.Millisecond)
+				}, 2*time.Minute, time.Millisecond)
 				require.NoError(t, other.Commit(t.Context()))
 				wrote.Wait()
 				require.NoError(t, err)

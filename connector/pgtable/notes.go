@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -26,7 +27,7 @@ type catalogueNotes struct {
 }
 
 // Notes returns what holds rows back now, and what the catalogue says about the query:
-// that its key is not unique, that rows may be added before the cursor, that rows of
+// that its key is not unique or holds NULL, that rows may be added before the cursor, that rows of
 // infinity are held back for ever, and that each page sorts the table.
 func (s *keyset) Notes(ctx context.Context, req dataflow.Request[Cursor]) ([]string, error) {
 	if err := s.Validate(); err != nil {
@@ -62,8 +63,10 @@ func (s *keyset) Notes(ctx context.Context, req dataflow.Request[Cursor]) ([]str
 			notes = append(notes, r.guarded.held.String())
 		}
 	}
-	nulls, err := s.countNulls(ctx)
-	if err != nil {
+	within, cancel := context.WithTimeout(ctx, scanTimeout)
+	defer cancel()
+	nulls, err := s.countNulls(within)
+	if err != nil && (within.Err() == nil || ctx.Err() != nil) {
 		return nil, err
 	}
 	if note := s.query.NullsNote(nulls); note != "" {
@@ -94,6 +97,11 @@ func (r *reader) lookUpNotes(ctx context.Context, from Cursor) ([]string, error)
 		notes = append(notes, fmt.Sprintf("no unique index covers the key (%s): of two rows with the same key, one may never be read: %s; or add a column to the key that makes it unique",
 			rowmap.QuoteAll(r.query.Key, ", "), createIndex(true, table.kind, table.name, strings.Join(table.columns, ", "))))
 	}
+	null, err := r.nullNote(ctx)
+	if err != nil {
+		return nil, err
+	}
+	notes = append(notes, null...)
 	if r.guard == nil {
 		notes = append(notes, r.orderNotes(table)...)
 	}
@@ -109,6 +117,33 @@ func (r *reader) lookUpNotes(ctx context.Context, from Cursor) ([]string, error)
 
 // regroups matches a query whose rows are not those of its tables.
 var regroups = regexp.MustCompile(`(?i)\b(group\s+by|distinct|union|intersect|over)\b`)
+
+// scanTimeout is how long a note may look through rows without an index.
+const scanTimeout = 2 * time.Second
+
+// nullNote is about rows with NULL in their key, at which reads end.
+func (r *reader) nullNote(ctx context.Context) ([]string, error) {
+	if r.query.Nulls != rowmap.NullsRefuse {
+		return nil, nil // they are counted
+	}
+	if err := r.lookUpNullable(ctx); err != nil {
+		return nil, err
+	}
+	query := r.query.FirstNullQuery(r.keyList())
+	if r.nullable {
+		query = r.query.AnyNullQuery(r.keyList())
+	}
+	within, cancel := context.WithTimeout(ctx, scanTimeout)
+	defer cancel()
+	null, err := r.findNull(within, query, r.args)
+	switch {
+	case within.Err() != nil && ctx.Err() == nil: // it is not known
+		return nil, nil
+	case err != nil || null == nil:
+		return nil, err
+	}
+	return []string{null.Error()}, nil
+}
 
 // keyTableQuery looks up the table of the key's columns, their names there, whether an index makes them
 // unique, the defaults of the columns, and how many numbers a session keeps of the sequence

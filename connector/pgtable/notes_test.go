@@ -193,3 +193,17 @@ func TestKeyset_WhyItIsHeldBack(t *testing.T) {
 	require.NotContains(t, why(), "held back")
 	require.EqualValues(t, 1, run())
 }
+
+// Rows with NULL in their key are noted before a read meets them.
+func TestKeyset_Notes_Nulls(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, `create table t (id int not null, n int, unique (n, id))`, `insert into t values (1, 1), (2, 1)`)
+	query := pgtable.Query{SQL: `select id, n from t where id < $1`, Args: []any{100}, Key: []string{"n", "id"}}
+	require.Empty(t, notes(t, pool, query))
+	_, err := pool.Exec(t.Context(), `insert into t values (3, null)`)
+	require.NoError(t, err)
+	const null = `key column "n" is NULL in the row (%s), so the row has no place in the order: exclude such rows in the query, or select coalesce(n, …) as the key, with an index on that expression`
+	require.Equal(t, []string{fmt.Sprintf(null, "NULL, 3")}, notes(t, pool, query))
+	query.Key = []string{"id", "n"}
+	require.Equal(t, []string{fmt.Sprintf(null, "3, NULL")}, notes(t, pool, query))
+}

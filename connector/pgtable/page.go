@@ -1,6 +1,7 @@
 package pgtable
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"reflect"
@@ -276,15 +277,21 @@ func (r *reader) lookUpNullable(ctx context.Context) error {
 
 // refuse returns an error if a row has null in its key.
 func (r *reader) refuse(ctx context.Context, query string, args []any) error {
+	null, err := r.findNull(ctx, query, args)
+	return cmp.Or(null, err)
+}
+
+// findNull returns the error of a row that a query finds, nil if it finds none.
+func (r *reader) findNull(ctx context.Context, query string, args []any) (null, err error) {
 	rows, err := r.pool.Query(ctx, query, args...)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer rows.Close()
 	if !rows.Next() {
-		return rows.Err()
+		return nil, rows.Err()
 	}
-	return r.nullError(rows.RawValues())
+	return r.nullError(rows.RawValues()), nil
 }
 
 func (r *reader) nullError(raw [][]byte) error {

@@ -118,7 +118,7 @@ func TestPlain(t *testing.T) {
 			flow("far", rows, pgtable.UpsertTo[plainRow](pool, "far", "id")),
 		}})
 		require.NoError(t, err)
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		require.NoError(t, client.Migrate(ctx))
 		require.NoError(t, client.Register(ctx))

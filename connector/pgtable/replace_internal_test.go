@@ -69,7 +69,7 @@ func waiting(t *testing.T, pool *pgxpool.Pool, n int) {
 		var found int
 		require.NoError(t, pool.QueryRow(t.Context(), `select count(*) from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())`).Scan(&found))
 		return found == n
-	}, 20*time.Second, 5*time.Millisecond)
+	}, 2*time.Minute, 5*time.Millisecond)
 }
 
 // A worker that was taken over still writes, but cannot commit. The new worker

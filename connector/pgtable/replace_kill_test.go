@@ -89,7 +89,7 @@ func TestReplace_Killed(t *testing.T) {
 			require.NoError(t, stdin.Close())
 			require.Eventually(t, func() bool {
 				return len(r.rows(`select locktype from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())`)) == 1
-			}, 30*time.Second, 10*time.Millisecond)
+			}, 2*time.Minute, 10*time.Millisecond)
 			require.NoError(t, cmd.Process.Kill())
 			require.Error(t, cmd.Wait())
 			r.holds("1 Oslo", "2 Rome")

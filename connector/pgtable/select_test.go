@@ -69,7 +69,7 @@ func TestSelect_Streams(t *testing.T) {
 		var n int
 		require.NoError(t, pool.QueryRow(t.Context(), `select count(*) from pg_stat_activity where datname = current_database() and state = 'active' and pid <> pg_backend_pid()`).Scan(&n))
 		return n == 0
-	}, 20*time.Second, 10*time.Millisecond, "the statement still runs")
+	}, 2*time.Minute, 10*time.Millisecond, "the statement still runs")
 }
 
 func TestSelect_Errors(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
@@ -199,6 +200,17 @@ func (r *reader[T]) read(ctx context.Context, req dataflow.Request[Cursor]) iter
 		page, err := r.page(ctx, from)
 		return page, passing(ctx, err)
 	})
+}
+
+// SeekTime returns the key of the last row whose first key column is before a time. A column
+// without a time zone is compared with the time's wall clock. In SQLite, it takes the form of
+// the times from the last row.
+func (s *keyset[T]) SeekTime(ctx context.Context, _ dataflow.Request[Cursor], before time.Time) (Cursor, bool, error) {
+	cursor, err := s.seekTime(ctx, before)
+	if err != nil && !errors.As(err, new(*dataflow.ConfigError)) {
+		err = s.query.Wrap(passing(ctx, err))
+	}
+	return cursor, cursor != nil, err
 }
 
 // CheckRequest returns an error if a cursor of the request is invalid.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
@@ -22,7 +23,7 @@ type queryNotes struct {
 }
 
 // Notes returns what the database says about the query: that rows may be added before the
-// cursor, and that each page sorts the table.
+// cursor, that its key is not unique or holds NULL, and that each page sorts the table.
 func (s *keyset[T]) Notes(ctx context.Context, _ dataflow.Request[Cursor]) ([]string, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
@@ -36,8 +37,10 @@ func (s *keyset[T]) Notes(ctx context.Context, _ dataflow.Request[Cursor]) ([]st
 	if err != nil {
 		return nil, err
 	}
-	nulls, err := adapted.countNulls(ctx)
-	if err != nil {
+	within, cancel := context.WithTimeout(ctx, scanTimeout)
+	defer cancel()
+	nulls, err := adapted.countNulls(within)
+	if err != nil && (within.Err() == nil || ctx.Err() != nil) {
 		return nil, s.query.Wrap(passing(ctx, err))
 	}
 	if !s.notes.known {
@@ -60,8 +63,15 @@ func (s *keyset[T]) lookUpNotes(ctx context.Context) ([]string, error) {
 		find = s.mysqlNotes
 	}
 	notes, sorts, err := find(ctx, query, args)
-	if err != nil || !sorts {
-		return notes, err
+	if err != nil {
+		return nil, err
+	}
+	keys, err := s.keyNotes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if notes = append(notes, keys...); !sorts {
+		return notes, nil
 	}
 	var rows int64
 	many, args := s.query.Positional(fmt.Sprintf("select count(*) from (select 1%s limit %d) n", s.query.From(), manyRows), s.args)
@@ -76,6 +86,40 @@ func (s *keyset[T]) lookUpNotes(ctx context.Context) ([]string, error) {
 		notes = append(notes, fmt.Sprintf("each page sorts all rows, which are %d or more: create an index on the key (%s), in this order", manyRows, quote(s.query.Key, ", ")))
 	}
 	return notes, nil
+}
+
+// scanTimeout is how long a note may look through rows without an index.
+const scanTimeout = 2 * time.Second
+
+// keyNotes are about rows with NULL in their key, at which reads end, and about rows that share a
+// key, of which a read may miss one. In MySQL, where a query goes on after its client has gone, they
+// look no further than an index on the key.
+func (s *keyset[T]) keyNotes(ctx context.Context) (notes []string, err error) {
+	within, cancel := context.WithTimeout(ctx, scanTimeout)
+	defer cancel()
+	r := &reader[T]{keyset: s}
+	if _, err := r.lookUpKeys(within); err != nil {
+		return nil, err
+	}
+	query := r.query.AnyNullQuery(r.keys)
+	if r.mysql != nil {
+		query = r.query.FirstNullQuery(r.keys)
+	}
+	null, err := r.findNull(within, query, r.args)
+	if null != nil {
+		notes = append(notes, null.Error())
+	}
+	shared := 0
+	if err == nil && r.mysql == nil {
+		err = s.db.QueryRowContext(within, "select count(*) from ("+r.query.SharedKeyQuery()+")", r.args...).Scan(&shared)
+	}
+	if shared > 0 {
+		notes = append(notes, fmt.Sprintf("rows share a key (%s), and one of them may never be read: add a column to the key that makes it unique, with a unique index", strings.Join(r.query.Key, ", ")))
+	}
+	if err != nil && within.Err() != nil && ctx.Err() == nil { // the rest is not known
+		err = nil
+	}
+	return notes, err
 }
 
 // manyRows is the number of rows from which on sorting them for each page is worth a note.

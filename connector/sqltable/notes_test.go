@@ -2,6 +2,7 @@ package sqltable_test
 
 import (
 	"database/sql"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -90,4 +91,24 @@ func TestKeyset_Notes_Sort(t *testing.T) {
 	_, err := db.ExecContext(t.Context(), `create index by_name on many ("name", "id")`)
 	require.NoError(t, err)
 	require.Empty(t, notes(t, db, `select id, name from many`, "name", "id"))
+}
+
+// Rows with NULL in their key, and rows that share one, are noted before a read meets them.
+func TestKeyset_Notes_Keys(t *testing.T) {
+	t.Parallel()
+	db := setup(t, `create table t (id integer not null, name text)`, `create index by_name on t (name, id)`, `insert into t values (1, 'a'), (2, 'a'), (2, 'b')`)
+	const query = `select id, name from t where id < ?1`
+	found := func(key ...string) []string {
+		source := sqltable.Keyset[numbered](db, sqltable.Query{SQL: query, Args: []any{100}, Key: key})
+		notes, err := source.(dataflow.Noter[sqltable.Cursor]).Notes(t.Context(), dataflow.Request[sqltable.Cursor]{})
+		require.NoError(t, err)
+		return notes
+	}
+	require.Empty(t, found("name", "id"))
+	require.Equal(t, []string{"rows share a key (name), and one of them may never be read: add a column to the key that makes it unique, with a unique index"}, found("name"))
+	_, err := db.ExecContext(t.Context(), `insert into t values (3, null)`)
+	require.NoError(t, err)
+	const null = `key column "name" is NULL in the row (%s), so the row has no place in the order: exclude such rows in the query, or select coalesce(name, …) as the key, with an index on that expression`
+	require.Equal(t, []string{fmt.Sprintf(null, "NULL, 3")}, found("name", "id"))
+	require.Equal(t, []string{fmt.Sprintf(null, "3, NULL")}, found("id", "name"))
 }

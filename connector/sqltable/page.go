@@ -1,6 +1,7 @@
 package sqltable
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -132,19 +133,25 @@ func (r *reader[T]) lookUpKeys(ctx context.Context) ([]*sql.ColumnType, error) {
 
 // refuse returns an error if a row has null in its key.
 func (r *reader[T]) refuse(ctx context.Context, query string, args []any) error {
+	null, err := r.findNull(ctx, query, args)
+	return cmp.Or(null, err)
+}
+
+// findNull returns the error of a row that a query finds, nil if it finds none.
+func (r *reader[T]) findNull(ctx context.Context, query string, args []any) (null, err error) {
 	rows, err := r.run(ctx, query, args)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
 	if !rows.Next() {
-		return rows.Err()
+		return nil, rows.Err()
 	}
 	key := make([]any, len(r.keys))
 	if err := rows.Scan(pointers(key)...); err != nil {
-		return err
+		return nil, err
 	}
-	return r.nullError(key)
+	return r.nullError(key), nil
 }
 
 func (r *reader[T]) nullError(key []any) error {

@@ -41,7 +41,7 @@ func TestDashboard(t *testing.T) {
 		require.Equal(t, http.StatusOK, resp.StatusCode, page)
 		return string(body)
 	}
-	require.Eventually(t, func() bool { return get("/") != "" }, time.Minute, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return get("/") != "" }, 2*time.Minute, 50*time.Millisecond)
 	require.Contains(t, get("/runs"), "success")
 	require.NoError(t, cmd.Process.Signal(os.Interrupt))
 	require.NoError(t, cmd.Wait())

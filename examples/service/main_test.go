@@ -43,7 +43,7 @@ func TestService(t *testing.T) {
 	require.Eventually(t, func() bool { // both have registered the flow
 		alive, err := client.Processes(t.Context())
 		return err == nil && len(alive) == 2
-	}, time.Minute, 50*time.Millisecond)
+	}, 2*time.Minute, 50*time.Millisecond)
 	work(t, client)
 	require.NoError(t, first.Process.Kill())
 	_ = first.Wait() // it was killed

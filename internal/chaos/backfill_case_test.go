@@ -41,7 +41,7 @@ func TestBackfills(t *testing.T) {
 		require.Len(t, made, ranges)
 	}
 	s.start(runs)
-	newFleet(s, 4, workerSettings{Conns: 20, Lease: scaled(2*time.Second, 0), Slice: time.Second}).killUntilFinished(rng, scaled(8, 1000), scaled(90*time.Second, 5*time.Minute))
+	newFleet(s, 4, workerSettings{Conns: 20, Lease: scaled(2*time.Second, 0), Slice: time.Second}).killUntilFinished(rng, scaled(8, 1000), scaled(patience, 5*time.Minute))
 
 	require.Zero(t, s.number(`select count(*) from dataflow_run where state <> 'success'`), "runs that have failed")
 	for _, f := range flows {

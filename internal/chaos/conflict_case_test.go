@@ -45,7 +45,7 @@ func TestConflicts(t *testing.T) {
 	go func() {
 		updated <- s.rival(ctx, other, 400*time.Millisecond, `update chaos_total set n = n + 1 where id = 3`)
 	}()
-	s.within(scaled(time.Minute, 3*time.Minute), "conflicts", func() bool {
+	s.within(patience, "conflicts", func() bool {
 		return s.number(unfinished) == 0 || conflicts("40P01") >= want && conflicts("40001") >= want
 	})
 	t.Logf("%d deadlocks, %d serialization failures", conflicts("40P01"), conflicts("40001"))
@@ -53,7 +53,7 @@ func TestConflicts(t *testing.T) {
 	require.GreaterOrEqual(t, conflicts("40001"), want)
 	cancel()
 	crossings, updates := <-crossed, <-updated
-	s.finished(scaled(time.Minute, 3*time.Minute))
+	s.finished(patience)
 	s.exact()
 	batches := flow.Limit / int64(flow.Batch)
 	require.Equal(t, batches+crossings, s.number(`select n from chaos_total where id = 1`))

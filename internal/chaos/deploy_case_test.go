@@ -27,7 +27,7 @@ func TestDeploy(t *testing.T) {
 			s := newStage(t, onPostgres, flows)
 			s.start(1)
 			f := newFleet(s, 3, workerSettings{})
-			s.within(30*time.Second, "it works", func() bool { return s.holder() != "" })
+			s.within(patience, "it works", func() bool { return s.holder() != "" })
 
 			tick := time.NewTicker(every)
 			defer tick.Stop()
@@ -41,7 +41,7 @@ func TestDeploy(t *testing.T) {
 				f.replace(max(f.slotOf(s.holder()), 0))
 				handed++
 			}
-			s.finished(2 * time.Minute)
+			s.finished(patience)
 			log := s.exact()
 			s.untroubled()
 			require.Zero(t, s.number(`select count(*) from chaos_log where rescues > 0`))

@@ -161,7 +161,7 @@ func (f *fleet) replace(slot int) {
 	f.signal(w, syscall.SIGTERM)
 	select {
 	case <-w.done:
-	case <-time.After(2 * stopWithin):
+	case <-time.After(patience):
 		f.Fatalf("worker %s has not ended\n%s", w.id, tail(w.log))
 	}
 }

@@ -57,12 +57,19 @@ type inserted struct {
 	err                         error
 }
 
-// insertRows lets 12 writers insert rows for a time, each on its own connection. One transaction
-// in eight is kept open, either before its insert or between insert and commit. One in ten is
-// rolled back.
-func insertRows(ctx context.Context, url string, seed uint64, duration time.Duration) *inserted {
+// insertRows lets 12 writers insert rows until enough is closed, each on its own connection. One
+// transaction in eight is kept open, either before its insert or between insert and commit. One in
+// ten is rolled back.
+func insertRows(ctx context.Context, url string, seed uint64, enough <-chan struct{}) *inserted {
 	did := &inserted{}
-	end := time.Now().Add(duration)
+	more := func() bool {
+		select {
+		case <-enough:
+			return false
+		default:
+			return true
+		}
+	}
 	var wg sync.WaitGroup
 	for writer := range uint64(writers) {
 		wg.Go(func() {
@@ -71,7 +78,7 @@ func insertRows(ctx context.Context, url string, seed uint64, duration time.Dura
 			if err == nil {
 				defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // the writer is done
 			}
-			for err == nil && time.Now().Before(end) {
+			for err == nil && more() {
 				err = did.insert(ctx, conn, rng)
 				pause(ctx, time.Duration(rng.Int64N(int64(40*time.Millisecond))))
 			}

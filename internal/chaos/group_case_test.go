@@ -28,10 +28,7 @@ func TestGroups(t *testing.T) {
 
 func groups(t *testing.T, k kind, queue bool) {
 	t.Helper()
-	const (
-		lease    = 2 * time.Second
-		patience = 2 * time.Minute
-	)
+	const lease = 2 * time.Second
 	flows := make([]flowSettings, 100)
 	for i := range flows {
 		flows[i] = flowSettings{Name: fmt.Sprintf("numbers %d", i), Queue: queue, Batch: 50, Chunk: 20}

@@ -21,11 +21,15 @@ const (
 
 // killUntilFinished kills the worker that has the first run, and then a random worker every two
 // seconds, until all runs have ended or enough workers were killed.
-func (f *fleet) killUntilFinished(rng *rand.Rand, most int, patience time.Duration) {
+func (f *fleet) killUntilFinished(rng *rand.Rand, most int, d time.Duration) {
 	f.Helper()
-	deadline := time.Now().Add(patience)
-	f.within(30*time.Second, "somebody works", func() bool { return f.number(checkpoints) > 0 })
-	f.kill(max(f.slotOf(f.holder()), 0))
+	deadline := time.Now().Add(d)
+	first := -1
+	f.within(patience, "somebody works", func() bool {
+		first = f.slotOf(f.holder())
+		return first >= 0 && f.number(checkpoints) > 0
+	})
+	f.kill(first)
 	tick := time.NewTicker(killEvery)
 	defer tick.Stop()
 	for kills := 1; kills < most && f.number(unfinished) > 0 && time.Now().Before(deadline); kills++ {
@@ -64,7 +68,7 @@ func killRandomly(t *testing.T, k kind) {
 	}
 	s := newStage(t, k, []flowSettings{f})
 	s.start(1)
-	newFleet(s, size, workerSettings{}).killUntilFinished(rng, most, scaled(90*time.Second, 5*time.Minute))
+	newFleet(s, size, workerSettings{}).killUntilFinished(rng, most, scaled(patience, 5*time.Minute))
 	took := takeovers(s.exact())
 	require.NotEmpty(t, took)
 	if long() {
@@ -90,6 +94,6 @@ func TestKill_ManyFlows(t *testing.T) {
 	}
 	s := newStage(t, onPostgres, flows)
 	s.start(runs)
-	newFleet(s, 4, workerSettings{Conns: 30}).killUntilFinished(rng, scaled(6, 60), scaled(2*time.Minute, 5*time.Minute))
+	newFleet(s, 4, workerSettings{Conns: 30}).killUntilFinished(rng, scaled(6, 60), scaled(patience, 5*time.Minute))
 	require.NotEmpty(t, takeovers(s.exact()))
 }

@@ -52,9 +52,8 @@ func runtimeName(queue bool) string {
 func killAtPoints(t *testing.T, k kind, queue bool) {
 	t.Helper()
 	const (
-		lease    = time.Second
-		slice    = 300 * time.Millisecond
-		patience = time.Minute
+		lease = time.Second
+		slice = 300 * time.Millisecond
 	)
 	rng := dice(t)
 	// A chunk is no multiple of the batch, so that the run sees the chunk's end in its last
@@ -92,7 +91,7 @@ func killAtPoints(t *testing.T, k kind, queue bool) {
 			}
 		}
 	}
-	s.finished(30 * time.Second)
+	s.finished(patience)
 	log := s.exact()
 	if long() {
 		require.LessOrEqual(t, takeovers(log).percentile(100), 5*lease)

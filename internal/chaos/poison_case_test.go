@@ -33,7 +33,7 @@ func TestPoison(t *testing.T) {
 	s := newStage(t, onPostgres, flows)
 	s.start(1)
 	f := newFleet(s, 2, workerSettings{Lease: scaled(time.Second, 0)})
-	s.finished(scaled(90*time.Second, 4*time.Minute))
+	s.finished(scaled(patience, 4*time.Minute))
 
 	runs, err := s.client.Runs(t.Context(), &dataflow.RunListParams{Flow: "poisoned"})
 	require.NoError(t, err)

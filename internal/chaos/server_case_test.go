@@ -24,7 +24,7 @@ func TestServerRestart(t *testing.T) {
 	s := stageAt(t, onPostgres, server.URL(), flows)
 	s.start(3)
 	newFleet(s, 3, workerSettings{Lease: scaled(2*time.Second, 0)})
-	s.within(30*time.Second, "it works", func() bool { return s.holder() != "" })
+	s.within(patience, "it works", func() bool { return s.holder() != "" })
 
 	outage := rng.IntN(5)
 	for i := range 5 {
@@ -36,7 +36,7 @@ func TestServerRestart(t *testing.T) {
 		}
 		server.Start(t)
 	}
-	s.finished(scaled(90*time.Second, 3*time.Minute))
+	s.finished(patience)
 	s.exact()
 	s.untroubled()
 	t.Logf("%d runs were put back", s.number(`select count(*) from chaos_log where event = 'pending' and rescues > 0`))

@@ -128,24 +128,27 @@ const unfinished = `select count(*) from dataflow_run where state in ('pending',
 
 const checkpoints = `select count(*) from chaos_log where event = 'checkpoint'`
 
-// within polls until a condition holds. If that takes too long, it shows the runs that have not
-// ended, and fails the test.
-func (s *stage) within(patience time.Duration, what string, holds func() bool) {
+// patience is how long a test waits for what must come, on the slowest machine.
+const patience = 3 * time.Minute
+
+// within polls until a condition holds. If that takes longer than d, it shows the runs that have
+// not ended, and fails the test.
+func (s *stage) within(d time.Duration, what string, holds func() bool) {
 	s.Helper()
-	ctx, cancel := context.WithTimeout(s.Context(), patience)
+	ctx, cancel := context.WithTimeout(s.Context(), d)
 	defer cancel()
 	for !holds() {
 		if !pause(ctx, 50*time.Millisecond) {
 			s.dump()
-			s.Fatalf("not within %s: %s", patience, what)
+			s.Fatalf("not within %s: %s", d, what)
 		}
 	}
 }
 
 // finished waits until all runs have ended.
-func (s *stage) finished(patience time.Duration) {
+func (s *stage) finished(d time.Duration) {
 	s.Helper()
-	s.within(patience, "all runs have ended", func() bool { return s.number(unfinished) == 0 })
+	s.within(d, "all runs have ended", func() bool { return s.number(unfinished) == 0 })
 }
 
 // dump shows the runs that have not ended, and their River jobs.

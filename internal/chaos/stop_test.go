@@ -57,7 +57,7 @@ func stopped(t *testing.T, queue bool, point string) {
 	lease := scaled(2*time.Second, 10*time.Second)
 	s := stopStage(t, onPostgres, queue, lease)
 	f := newFleet(s, 2, workerSettings{Lease: lease})
-	s.within(30*time.Second, "it works", func() bool { return s.holder() != "" })
+	s.within(patience, "it works", func() bool { return s.holder() != "" })
 	pause(t.Context(), time.Duration(rng.Int64N(int64(time.Second))))
 
 	// These points are reached only after a worker has died.
@@ -67,23 +67,43 @@ func stopped(t *testing.T, queue bool, point string) {
 	w := f.stopOne(point)
 	stoppedAt := time.Now()
 	before := s.number(checkpoints)
-	s.within(lease+6*time.Second, "another worker goes on", func() bool { return s.number(checkpoints) > before })
+	s.within(scaled(patience, lease+6*time.Second), "another worker goes on", func() bool { return s.number(checkpoints) > before })
 	t.Logf("another worker went on after %s", time.Since(stoppedAt).Round(time.Millisecond))
 	pause(t.Context(), 3*lease-time.Since(stoppedAt))
 	f.signal(w, syscall.SIGCONT)
-	s.finished(2 * time.Minute)
+	s.finished(patience)
 	s.exact()
 
 	if strings.HasPrefix(point, "claim") || strings.HasPrefix(point, "rescue") {
 		return // The stopped worker had no run to lose.
 	}
-	s.within(30*time.Second, "it says that its run was taken over", func() bool { return len(grep(w.log, takenOver)) > 0 })
+	s.within(patience, "it says that its run was taken over", func() bool { return len(grep(w.log, takenOver)) > 0 })
 	f.replace(f.slotOf(w.id))
-	require.Len(t, grep(w.log, takenOver), 1)
+	require.Len(t, grep(w.log, takenOver), s.losses(w))
 }
 
 // takenOver is the log line of a worker that has lost its run.
 const takenOver = "run was taken over by another worker"
+
+// losses is how often another worker claimed a run that a worker had. That is once, unless a slow
+// machine gives the worker too little time to renew its lease.
+func (s *stage) losses(w *worker) (n int) {
+	s.Helper()
+	holder := make(map[int64]string)
+	for _, e := range s.log() {
+		switch {
+		case e.holding && holder[e.run] == w.id && e.worker != w.id:
+			n++
+			fallthrough
+		case e.holding:
+			holder[e.run] = e.worker
+		case e.finished:
+			delete(holder, e.run)
+		}
+	}
+	require.Positive(s, n)
+	return n
+}
 
 // anyMoment means that the test stops a worker at no particular point.
 const anyMoment = "any moment"
@@ -98,7 +118,7 @@ func (f *fleet) stopOne(point string) *worker {
 		return w
 	}
 	f.order(actionStop, point)
-	f.within(30*time.Second, "a worker has stopped at "+point, func() bool { return f.obeyed(actionStop, point) })
+	f.within(patience, "a worker has stopped at "+point, func() bool { return f.obeyed(actionStop, point) })
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, w := range f.workers {
@@ -128,14 +148,14 @@ func stoppedAlone(t *testing.T, k kind) {
 	lease := scaled(time.Second, 3*time.Second)
 	s := stopStage(t, k, k == onPostgres, lease)
 	f := newFleet(s, 1, workerSettings{Lease: lease})
-	s.within(30*time.Second, "it works", func() bool { return s.holder() != "" })
+	s.within(patience, "it works", func() bool { return s.holder() != "" })
 	for range scaled(2, 5) {
 		pause(t.Context(), 200*time.Millisecond+time.Duration(rng.Int64N(int64(lease))))
 		f.signal(f.in(0), syscall.SIGSTOP)
 		pause(t.Context(), 3*lease)
 		f.signal(f.in(0), syscall.SIGCONT)
 	}
-	s.finished(time.Minute)
+	s.finished(patience)
 	s.exact()
 	s.untroubled()
 	require.Zero(t, s.number(`select count(*) from chaos_log where rescues > 0`))

@@ -16,15 +16,24 @@ import (
 func (a *app) backfillCommand() *cobra.Command {
 	var p dataflow.BackfillParams
 	var by byWhom
-	var from, until, params, at string
+	var at, params string
+	var bounds places
 	var ranges int
 	var w waiting
 	cmd := &cobra.Command{
 		Use: "backfill NAME", Short: "Read a part of a flow's source again, and leave its cursor where it is", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
 		Long: `Read a part of a flow's source again, and leave its cursor where it is.
 
---from and --until are cursors of the source, as JSON, in the form that cursor show and run
-show write. The backfill reads the records after --from, up to and including --until.
+--from and --until are dates, times or cursors:
+
+- A date is a day in the zone of --zone: --from 2026-11-01 --until 2026-11-30 reads all of
+  November. The source must be ordered by a time, as a Keyset whose key begins with one.
+- A time is a moment, such as 2026-11-28T09:30:00Z: records from the first one on are read,
+  and before the second one.
+- A cursor is JSON, in the form that cursor show and run show write: records after the first
+  one are read, up to and including the second one.
+
+If the source's times have no zone, a date or a time means what is written in the table.
 
 A backfill is a run: run show tells its progress, run cancel ends it, and run retry continues
 it. By default it takes one of the flow's slots, and lets the flow's own runs go first. If the
@@ -40,15 +49,22 @@ The program must have the flow's code, and the source must support --from, --unt
 			if err := w.check("wait"); err != nil {
 				return err
 			}
-			p.From, p.Until, p.Params = orNone(from), orNone(until), orNone(params)
+			p.Params = orNone(params)
 			p.Actor, p.Reason = by.actorOr(s.Env), by.reason
 			var err error
 			if p.At, err = parseTime(at); err != nil {
 				return err
 			}
+			note, err := bounds.into(&p)
+			if err != nil {
+				return err
+			}
 			runs, err := s.client.BackfillRanges(ctx, args[0], ranges, &p)
 			if err != nil {
 				return inFlags(err)
+			}
+			if note != "" {
+				s.note(note)
 			}
 			ctx, cancel := w.limit(ctx)
 			defer cancel()
@@ -65,15 +81,16 @@ The program must have the flow's code, and the source must support --from, --unt
 		}),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&from, "from", "", "read the records after this cursor, as JSON (default: from the beginning)")
-	flags.StringVar(&until, "until", "", "read up to and including this cursor, as JSON (default: to the end)")
+	flags.StringVar(&bounds.from, "from", "", "read from this date or time on, or after this cursor (default: from the beginning)")
+	flags.StringVar(&bounds.until, "until", "", "read to the end of this date, before this time, or up to this cursor (default: to the end)")
+	flags.StringVar(&bounds.zone, "zone", "", "the time zone of dates, and of times without one, such as Europe/Berlin (default: UTC)")
 	flags.IntVar(&ranges, "ranges", 1, "how many parts to cut the records into, each a run of its own")
 	flags.StringVar(&params, "params", "", "parameters for the source, as JSON")
 	flags.BoolVar(&p.Append, "append", false, "write even to an append-only sink, where records may then be duplicated")
 	flags.StringVar(&at, "at", "", "when to start, such as 2027-01-31T09:30:00Z (default: now)")
 	w.flags(cmd, "wait", "w")
 	by.flags(cmd)
-	return a.example(cmd, "backfill orders --from 1000 --until 2000 --wait", "backfill orders --ranges 8 --wait", `backfill orders --params '{"day": "2026-11-01"}'`)
+	return a.example(cmd, "backfill orders --from 2026-11-28 --until 2026-11-28 --wait", "backfill orders --from 1000 --until 2000", "backfill orders --ranges 8 --wait", `backfill orders --params '{"day": "2026-11-01"}'`)
 }
 
 // orNone is the JSON of a flag, or nil if the flag is empty.
@@ -95,6 +112,7 @@ func (s *session) showRanges(runs []*dataflow.Run) error {
 			rows[i] = []string{fmt.Sprint(run.ID), string(run.State), cursorOr(run.FromCursor, "the beginning"), cursorOr(run.UntilCursor, "the end")}
 		}
 		p.table([]string{"RUN", "STATE", "FROM", "UNTIL"}, rows)
+		p.line("Processes with the flow's code work them: %s run list %s --trigger backfill shows how far they are.", s.program.Name, quoted(runs[0].FlowName))
 	})
 }
 
@@ -131,7 +149,7 @@ func inFlags(err error) error {
 		return err
 	}
 	return usage("%s", strings.NewReplacer(
-		" From: ", " --from: ", " Until: ", " --until: ", " Params: ", " --params: ", " n: ", " --ranges: ",
+		" From: ", " --from: ", " Until: ", " --until: ", " FromTime: ", " --from: ", " UntilTime: ", " --until: ", " Params: ", " --params: ", " n: ", " --ranges: ",
 		" Append: ", " --append: ", "set Append if", "give --append if",
 	).Replace(message(err)))
 }

@@ -1,6 +1,13 @@
 package cli_test
 
-import "testing"
+import (
+	"context"
+	"testing"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/memory"
+	"github.com/activedataflow/dataflow/internal/cli"
+)
 
 func TestBackfill(t *testing.T) {
 	t.Parallel()
@@ -26,6 +33,35 @@ func TestBackfill(t *testing.T) {
 			"enqueue orders --params 8 -o json",
 		)
 		t.plain().golden("backfill_plain", "backfill orders")
+	})
+}
+
+// Dates and times are looked up by the source, and what they mean is said.
+func TestBackfill_Times(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *cliT) {
+		configure := t.program.Configure
+		t.program.Configure = func(ctx context.Context, db cli.Database) (*dataflow.Config, error) {
+			config, err := configure(ctx, db)
+			undated := dataflow.NewFlow("undated", memory.Slice([]int64{1}), dataflow.Identity[int64](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{}})
+			config.Flows = append(config.Flows, undated)
+			return config, err
+		}
+		t.migrated().golden("backfill_times",
+			"backfill orders --from 2031-02-02 --until 2031-02-03 --wait",
+			"run show 1",
+			"backfill orders --from 2031-02-03 --zone Europe/Berlin",
+			"run cancel 2",
+			"backfill orders --from 2031-02-02T12:00:00Z --until \"2031-02-04 12:00\" --ranges 2",
+			"backfill orders --until 2030-12-31",
+			"backfill orders --from 2031-03-01 --until 2031-03-02",
+			"backfill orders --from 2031-02-04 --until 2031-02-03",
+			"backfill orders --from 2031-02-30",
+			"backfill orders --from 2031-02-03T25:00",
+			"backfill orders --from 2031-02-03 --zone Berlin",
+			"backfill orders --from 2 --zone Europe/Berlin",
+			"backfill undated --from 2031-02-03",
+		)
 	})
 }
 

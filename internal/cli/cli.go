@@ -40,8 +40,8 @@ type Streams struct {
 	Env      func(name string) string
 	// Ask is true if In is a terminal, where somebody can answer a question.
 	Ask bool
-	// Live is true if Out is a terminal.
-	Live bool
+	// Live is true if Out is a terminal, and LiveErr if Err is one.
+	Live, LiveErr bool
 	// Now is the time of this machine.
 	Now func() time.Time
 }
@@ -58,7 +58,7 @@ func Main(ctx context.Context, args []string, p Program) int {
 	defer signal.Stop(broken)
 	return Run(ctx, args, p, Streams{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.Getenv,
-		Ask: isTerminal(os.Stdin), Live: isTerminal(os.Stdout) && os.Getenv("TERM") != "dumb",
+		Ask: isTerminal(os.Stdin), Live: isTerminal(os.Stdout) && os.Getenv("TERM") != "dumb", LiveErr: isTerminal(os.Stderr) && os.Getenv("TERM") != "dumb",
 		Now: time.Now, //nolint:forbidigo // the one place that reads this machine's clock
 	})
 }
@@ -130,6 +130,7 @@ type app struct {
 	format  string
 	schema  string
 	verbose bool
+	quiet   bool
 	yes     bool
 }
 
@@ -158,6 +159,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused by state, 5 databa
 	flags.StringVarP(&a.format, "output", "o", "table", "what to write: table or json")
 	flags.StringVar(&a.schema, "schema", "", "the Postgres schema of the tables")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "write log lines to standard error")
+	flags.BoolVarP(&a.quiet, "quiet", "q", false, "do not show the progress of long work")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(
 		a.initCommand(), a.newCommand(), a.migrateCommand(),

@@ -34,12 +34,12 @@ func (a *app) cursorShowCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.showCursor(cur)
+			return s.showCursor(cur, "")
 		}),
 	}, "cursor show orders")
 }
 
-func (s *session) showCursor(cur *dataflow.FlowCursor) error {
+func (s *session) showCursor(cur *dataflow.FlowCursor, next string) error {
 	by := "-"
 	switch {
 	case cur.Change != nil:
@@ -55,6 +55,9 @@ func (s *session) showCursor(cur *dataflow.FlowCursor) error {
 			{"moved", moment(cur.At)},
 			{"by", by},
 		})
+		if next != "" {
+			p.line("%s", next)
+		}
 	})
 }
 
@@ -135,7 +138,7 @@ func (s *session) setCursor(ctx context.Context, name string, p *dataflow.SetCur
 	if cur, err = s.client.SetCursor(ctx, name, p); err != nil {
 		return err
 	}
-	return s.showCursor(cur)
+	return s.showCursor(cur, fmt.Sprintf("The flow's next run goes on there: %s enqueue %s starts one now.", s.program.Name, quoted(name)))
 }
 
 func (a *app) cursorHistoryCommand() *cobra.Command {

@@ -153,7 +153,9 @@ The program must have the flow's code.`,
 			if all == (len(ids) > 0) {
 				return usage("say which dead letters: either --id ID, from dead-letter list, or --all")
 			}
-			report, err := s.client.Replay(ctx, args[0], ids...)
+			work, end := s.longWork(ctx, 0)
+			report, err := s.client.Replay(work, args[0], ids...)
+			end()
 			if report == nil {
 				return err
 			}
@@ -329,6 +331,7 @@ when and why, until cleanup removes them for their age.`,
 			}
 			return s.show(closeView{Flow: args[0], State: string(state), Closed: n}, func(page *page) {
 				page.line("%s %s.", plural(int(n), "dead letter is", "dead letters are"), state)
+				page.line("%s dead-letter list %s --open shows those that are left.", s.program.Name, quoted(args[0]))
 			})
 		}),
 	})

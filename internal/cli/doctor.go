@@ -43,7 +43,8 @@ func (a *app) doctorCommand() *cobra.Command {
 
 - versions, the schema, missing indexes, time zones, the clocks;
 - pools that are too small, and queues and flows that no process works;
-- what should have been removed long ago, and what sources note about their keys.
+- what should have been removed long ago, and what sources note about their keys;
+- what sources and sinks need elsewhere, such as the settings of a server whose log is followed.
 
 On Postgres it looks for these too: a standby or a read-only server, a pooler that loses
 notifications, a role that may not see other transactions, a statement_timeout that batches exceed,
@@ -131,7 +132,7 @@ func (s *session) examine(ctx context.Context) ([]finding, error) {
 	if s.db.Postgres != nil {
 		checks = append(checks, s.role, s.timeout, s.tables, s.slots, s.collations)
 	}
-	checks = append(checks, s.sources, s.retention)
+	checks = append(checks, s.sources, s.parts, s.retention)
 	for _, check := range checks {
 		more, err := check(ctx)
 		if err != nil {
@@ -200,7 +201,7 @@ func (s *session) skew(ctx context.Context) (finding, error) {
 	// The database read its clock some time in between.
 	off := theirs.Sub(before.Add(took / 2))
 	if off.Abs() > skewMost+took/2 {
-		return warning("clock", "the database's clock is %s off this machine's: logs and progress use this machine's, leases and ticks the database's", off.Round(time.Millisecond)), nil
+		return warning("clock", "the database's clock is %s off this machine's: logs and progress use this machine's, leases and ticks the database's: let both follow a time server, as by chrony", off.Round(time.Millisecond)), nil
 	}
 	return ok("clock", "this machine's clock and the database's differ by less than %s", skewMost+(took/2).Round(time.Second)), nil
 }
@@ -214,7 +215,7 @@ func (s *session) pools() []finding {
 	var found []finding
 	for _, p := range s.client.PoolNeeds() {
 		if p.Short() {
-			found = append(found, warning("pool", "%s; some runs wait until others have ended", p))
+			found = append(found, warning("pool", "%s; some runs wait until others have ended: let the pool have %s, or divide the flows among more processes", p, plural(p.AllAtOnce, "connection", "connections")))
 		} else {
 			found = append(found, ok("pool", "%s", p))
 		}
@@ -277,16 +278,24 @@ func (s *session) unworked(ctx context.Context) ([]finding, error) {
 	}
 	switch {
 	case len(processes) == 0 && len(flows) > 0:
-		found[0] = warning("processes", "no started client is alive: nothing runs by itself")
+		found[0] = warning("processes", "no started client is alive, and nothing runs by itself: %s", s.startOne())
 	case len(codeless) > 0:
-		found = append(found, warning("flows", "no live process has the code of: %s", strings.Join(codeless, ", ")))
+		found = append(found, warning("flows", "no live process has the code of: %s: start one that has, or stop their ticks by %s flow pause NAME", strings.Join(codeless, ", "), s.program.Name))
 	case len(flows) > 0:
 		found = append(found, ok("flows", "each active flow has a live process with its code"))
 	}
 	if len(queues) > 0 {
-		return append(found, warning("queues", "no live process works the River queues: %s", strings.Join(queues, ", "))), nil
+		return append(found, warning("queues", "no live process works the River queues: %s: start a client that has a flow of the queue, or add it to the Queues of the service's River client", strings.Join(queues, ", "))), nil
 	}
 	return append(found, ok("queues", "each River queue of an active flow is worked by a live process")), nil
+}
+
+// startOne says how a started client comes to be.
+func (s *session) startOne() string {
+	if len(s.config.Flows) > 0 {
+		return "run " + s.program.Name + " work, or start the service that has the flows"
+	}
+	return "start the service that has the flows"
 }
 
 // untoldLate is how long after its end a run should have been told.
@@ -334,7 +343,7 @@ func (s *session) groups(ctx context.Context) ([]finding, error) {
 		own, declared := s.config.Groups[g.Name]
 		switch {
 		case declared && own != g.Limit:
-			found = append(found, warning("groups", "group %s: this program declares the limit %d, and %d holds, which %s set at %s, as the last one to be registered", g.Name, own, g.Limit, g.SetBy, g.SetAt.Format(time.RFC3339)))
+			found = append(found, warning("groups", "group %s: this program declares the limit %d, and %d holds, which %s set at %s, as the last one to be registered: give all programs the same limit, and register the right one by %s migrate up", g.Name, own, g.Limit, g.SetBy, g.SetAt.Format(time.RFC3339), s.program.Name))
 		default:
 			found = append(found, ok("groups", "group %s: %d of %s in progress", g.Name, g.InProgress, plural(g.Limit, "run", "runs")))
 		}

@@ -217,7 +217,7 @@ func (s *session) retention(ctx context.Context) ([]finding, error) {
 	if due.Total() == 0 {
 		return []finding{ok("retention", "nothing is kept for longer than it should be")}, nil
 	}
-	return []finding{warning("retention", "%d runs, entries of skipped ticks and dead letters should have been removed more than a day ago: a started client does that once a day unless Config.Retention keeps them; run %s cleanup",
+	return []finding{warning("retention", "%d runs, entries of skipped ticks and dead letters should have been removed more than a day ago: a started client does that each hour unless Config.Retention keeps them; run %s cleanup",
 		due.Total(), s.program.Name)}, nil
 }
 
@@ -239,6 +239,26 @@ func (s *session) sources(ctx context.Context) ([]finding, error) {
 	}
 	return found, ctx.Err()
 }
+
+// parts asks the parts of this program's flows what keeps them from working.
+func (s *session) parts(ctx context.Context) ([]finding, error) {
+	var found []finding
+	for _, f := range s.config.Flows {
+		ctx, cancel := context.WithTimeout(ctx, partTime)
+		some, err := f.Examine(ctx)
+		cancel()
+		for _, part := range some {
+			found = append(found, finding{Check: "flow " + f.Name, State: string(part.Level), Text: s.inCommands(part.Text, f.Name)})
+		}
+		if err != nil {
+			found = append(found, warning("flow "+f.Name, "%s", message(err)))
+		}
+	}
+	return found, ctx.Err()
+}
+
+// partTime is how long the parts of a flow may look for faults.
+const partTime = 10 * time.Second
 
 // unknownZones finds zones of schedules that this machine does not know.
 func (s *session) unknownZones(ctx context.Context) ([]finding, error) {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"net/url"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/memory"
 	"github.com/activedataflow/dataflow/connector/pgtable"
+	"github.com/activedataflow/dataflow/connector/sqltable"
 	"github.com/activedataflow/dataflow/dataflowpgx"
 	"github.com/activedataflow/dataflow/internal/cli"
 	"github.com/activedataflow/dataflow/internal/dbtest"
@@ -131,7 +133,7 @@ func TestDoctor_Tables(t *testing.T) {
 		select (select min(id) from dataflow_flow), at, at, 'paused' from generate_series(1, 11000) n, cast('2031-01-01' as timestamptz) at`)
 	waiting := func(pattern string) {
 		t.Helper()
-		require.Eventually(t, func() bool { return regexp.MustCompile(pattern).MatchString(c.ok("doctor")) }, 20*time.Second, 100*time.Millisecond) // Postgres counts with a delay
+		require.Eventually(t, func() bool { return regexp.MustCompile(pattern).MatchString(c.ok("doctor")) }, 2*time.Minute, 100*time.Millisecond) // Postgres counts with a delay
 	}
 	waiting(`(?m)^tables +warning +dataflow_tick was never analysed, .* run analyze "dataflow_tick"$`)
 	require.Regexp(t, `(?m)^retention +warning +11000 runs, entries of skipped ticks and dead letters should have been removed .*; run shop cleanup$`, c.ok("doctor"))
@@ -160,4 +162,30 @@ func TestDoctor_UnknownZone(t *testing.T) {
 	require.NotContains(t, c.ok("doctor"), "does not know the time zone")
 	c.exec("update dataflow_flow set runtime = replace(runtime::text, 'Europe/Berlin', 'Mars/Olympus')::json, schedule = replace(schedule::text, 'Europe/Berlin', 'Mars/Olympus')::json")
 	require.Regexp(t, `(?m)^zones +warning +this machine does not know the time zone "Mars/Olympus" of flow "daily"`, c.plain().ok("doctor"))
+}
+
+// The doctor looks at the keys of the program's own sources: no unique index, rows that share one,
+// and NULL.
+func TestDoctor_Keys(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(c *cliT) {
+		noter := `no unique index covers the key \("n"\): .*create unique index concurrently on source \(n\)`
+		if strings.HasPrefix(c.url, "postgres") {
+			c.with(keysetFlow)
+		} else {
+			noter = `rows share a key \(n\), and one of them may never be read: add a column to the key that makes it unique, with a unique index`
+			c.with(func(db cli.Database) []*dataflow.Flow {
+				return []*dataflow.Flow{dataflow.NewFlow("read", sqltable.Keyset[numbered](db.SQLite, sqltable.Query{SQL: "select n from source", Key: []string{"n"}}),
+					dataflow.Identity[numbered](), memory.NewSink[numbered]().Target(), nil)}
+			})
+		}
+		c.migrated()
+		c.exec("create table source (n bigint)")
+		c.exec("insert into source values (1), (1)")
+		require.Regexp(c, `(?m)^sources +warning +flow "read": Its source notes: `+noter, c.ok("doctor"))
+		c.exec("insert into source values (null)")
+		out := c.ok("doctor")
+		require.Regexp(c, `(?m)^sources +warning +flow "read": Its source notes: .*key column "n" is NULL in the row \(NULL\), so the row has no place in the order: exclude such rows in the query`, out)
+		require.Contains(c, out, "no started client is alive, and nothing runs by itself: run shop work, or start the service that has the flows")
+	})
 }

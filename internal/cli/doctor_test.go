@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"testing"
 
@@ -62,6 +63,33 @@ func TestDoctor_Damage(t *testing.T) {
 	})
 }
 
+// examined is a source that finds something.
+type examined struct {
+	count
+	found []dataflow.Finding
+}
+
+func (e *examined) Examine(context.Context) ([]dataflow.Finding, error) {
+	return e.found, errors.New("the table is locked")
+}
+
+// The doctor asks the parts of the program's flows.
+func TestDoctor_Parts(t *testing.T) {
+	t.Parallel()
+	c := newCLI(t, dbtest.SQLitePath(t))
+	source := &examined{found: []dataflow.Finding{{Level: dataflow.FindingOK, Text: "the slot is there"}, {Level: dataflow.FindingWarning, Text: "the slot keeps 3 GiB"}}}
+	c.program.Configure = func(context.Context, cli.Database) (*dataflow.Config, error) {
+		return &dataflow.Config{Flows: []*dataflow.Flow{dataflow.NewFlow("copy", source, dataflow.Identity[int64](), dataflow.ToTx(discard{}), nil)}}, nil
+	}
+	c.ok("migrate", "up")
+	said := c.ok("doctor")
+	for _, want := range []string{`flow copy +ok +the slot is there`, `flow copy +warning +the slot keeps 3 GiB`, `flow copy +warning +examine the source: the table is locked`} {
+		require.Regexp(t, "(?m)^"+want+"$", said)
+	}
+	source.found = append(source.found, dataflow.Finding{Level: dataflow.FindingProblem, Text: "wal_level is replica"})
+	require.Contains(t, c.fails(5, "doctor"), "flow copy: wal_level is replica")
+}
+
 // The doctor names the ends of runs that Config.OnRunEnded was not told.
 func TestDoctor_Callbacks(t *testing.T) {
 	t.Parallel()
@@ -98,6 +126,6 @@ func TestDoctor_Groups(t *testing.T) {
 		c.migrated()
 		require.Regexp(c, `(?m)^groups +ok +group shopify: 0 of 2 runs in progress$`, c.ok("doctor"))
 		limit = 3
-		require.Regexp(c, `(?m)^groups +warning +group shopify: this program declares the limit 3, and 2 holds, which here set at 2031-02-03T12:05:00Z, as the last one to be registered$`, c.ok("doctor"))
+		require.Regexp(c, `(?m)^groups +warning +group shopify: this program declares the limit 3, and 2 holds, which here set at 2031-02-03T12:05:00Z, as the last one to be registered: give all programs the same limit, and register the right one by shop migrate up$`, c.ok("doctor"))
 	})
 }

@@ -92,6 +92,7 @@ func (s *session) enqueued(ctx context.Context, run *dataflow.Run) error {
 		for _, text := range obstacles {
 			p.line("%s", text)
 		}
+		p.line("%s run show %d --follow shows its progress.", s.program.Name, run.ID)
 	})
 }
 
@@ -106,7 +107,9 @@ func (a *app) enqueueAllCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "enqueue-all", Short: "Start a run of each flow that is neither paused nor disabled", Args: cobra.NoArgs,
 		RunE: a.on(func(ctx context.Context, s *session, _ []string) error {
-			all, err := s.client.EnqueueAll(ctx, by.actorOr(s.Env), by.reason)
+			work, end := s.longWork(ctx, 0)
+			all, err := s.client.EnqueueAll(work, by.actorOr(s.Env), by.reason)
+			end()
 			if err != nil {
 				return fmt.Errorf("%w, after %s", err, plural(len(all), "flow", "flows"))
 			}
@@ -124,7 +127,7 @@ func (a *app) enqueueAllCommand() *cobra.Command {
 				}
 				return view
 			})
-			if err := s.show(list, func(p *page) { enqueuedPage(p, list) }); err != nil {
+			if err := s.show(list, func(p *page) { s.enqueuedPage(p, list) }); err != nil {
 				return err
 			}
 			return errors.Join(failed...)
@@ -134,7 +137,7 @@ func (a *app) enqueueAllCommand() *cobra.Command {
 	return a.example(cmd, `enqueue-all --reason "the backup is restored"`)
 }
 
-func enqueuedPage(p *page, list []enqueuedView) {
+func (s *session) enqueuedPage(p *page, list []enqueuedView) {
 	if len(list) == 0 {
 		p.line("There are no flows.")
 		return
@@ -149,6 +152,7 @@ func enqueuedPage(p *page, list []enqueuedView) {
 			return []string{v.Flow, fmt.Sprint(v.Run.ID), v.Run.State}
 		}
 	}))
+	p.line("%s status shows how they go on.", s.program.Name)
 }
 
 // obstacles says what keeps a run from being worked soon.

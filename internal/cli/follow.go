@@ -160,8 +160,10 @@ func (s *session) whyWaits(ctx context.Context, name string) string {
 // follower writes each change of a run.
 type follower struct {
 	*session
-	last string
-	wide int // how many runes are in the terminal's current line
+	last  string
+	state dataflow.RunState // of the last line that was written
+	at    time.Time         // when that was
+	wide  int               // how many runes are in the terminal's current line
 }
 
 func (f *follower) look(run *dataflow.Run) error {
@@ -173,6 +175,10 @@ func (f *follower) look(run *dataflow.Run) error {
 		return nil
 	}
 	f.last = text
+	if !run.State.Finished() && (f.quiet || !f.Live && run.State == f.state && f.Now().Sub(f.at) < linesProgress) {
+		return nil
+	}
+	f.state, f.at = run.State, f.Now()
 	end := "\n"
 	if f.Live && !run.State.Finished() {
 		end = ""
@@ -210,6 +216,10 @@ func (f *follower) line(r *dataflow.Run) string {
 		of := ""
 		if r.Total != nil && *r.Total > 0 {
 			of = fmt.Sprintf(" of %d (%d %%)", *r.Total, min(100, 100*r.Counters.Read / *r.Total))
+			if f.Live && !r.State.Finished() {
+				of = fmt.Sprintf(" of %d", *r.Total)
+				text += "  " + share(r.Counters.Read, *r.Total, true)
+			}
 		}
 		text += fmt.Sprintf("  %d%s read, %d written", r.Counters.Read, of, r.Counters.Written)
 	}

@@ -194,7 +194,7 @@ func TestStatus(t *testing.T) {
 		require.Eventually(t, func() bool {
 			all, err := worker.Processes(t.Context())
 			return err == nil && len(all) == 1
-		}, 20*time.Second, 10*time.Millisecond)
+		}, 2*time.Minute, 10*time.Millisecond)
 		t.golden("status_working", "status", "status -o json", "doctor", "flow why nightly", "enqueue nightly")
 		require.NoError(t, worker.Stop(t.Context()))
 	})

@@ -1,6 +1,8 @@
 package cli_test
 
 import (
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -71,6 +73,42 @@ func (t *cliT) understands(line string) {
 	default:
 		require.Contains(t, t.fails(2, args...), "DATABASE_URL is not set", line)
 	}
+}
+
+// Every command that the pages show is one that the program understands.
+func TestHelp_Pages(t *testing.T) {
+	t.Parallel()
+	c := newCLI(t, "")
+	pages := []string{"../../README.md", "../../SECURITY.md", "../../connector/README.md"}
+	for _, pattern := range []string{"../../docs/*.md", "../../docs/*/*.md"} {
+		found, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		pages = append(pages, found...)
+	}
+	spans := regexp.MustCompile("(?ms)^```(?:sh|text)\n.*?^```|`[^`\n]+`")
+	shown := regexp.MustCompile(`(?m)^(?:\$ )?(?:dataflow|\./shop) ([a-z].*)$`)
+	commands := 0
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		for _, span := range spans.FindAllString(string(text), -1) {
+			for _, match := range shown.FindAllStringSubmatch(strings.Trim(span, "`"), -1) {
+				command, _, _ := strings.Cut(match[1], " #")
+				command, _, _ = strings.Cut(command, " &")
+				command = regexp.MustCompile(`'[^']*'`).ReplaceAllString(command, "null") // it is JSON
+				commands++
+				args := words(command)
+				if strings.HasPrefix(command, "preview --file") { // it reads a file
+					continue
+				}
+				if !strings.HasPrefix(span, "```") && args[0] != "init" && args[0] != "new" && strings.Contains(c.run(args...).err, "received 0") {
+					continue // it is only named
+				}
+				c.understands("  shop " + strings.TrimSpace(command))
+			}
+		}
+	}
+	require.Greater(t, commands, 50)
 }
 
 func TestCompletion(t *testing.T) {

@@ -47,7 +47,10 @@ was interrupted, and otherwise changes nothing.`,
 				if err := s.confirm(ctx, moves(report)); err != nil {
 					return err
 				}
-				if report, err = s.client.MigrateRuntimes(ctx, &o); err != nil {
+				work, end := s.longWork(ctx, 0)
+				report, err = s.client.MigrateRuntimes(work, &o)
+				end()
+				if err != nil {
 					return err
 				}
 			}
@@ -127,7 +130,7 @@ func (v *migratedRuntimes) page(p *page) {
 		return []string{f.Flow, runtimeText(f.From), runtimeText(f.To), cancelled, run}
 	}))
 	if v.DryRun {
-		p.line("This is a dry run: nothing was changed.")
+		p.line("This is a dry run: nothing was changed. Without --dry-run, the command asks and does it.")
 	}
 }
 
@@ -174,13 +177,20 @@ as 90d or 12h, or "forever". The default is 30 days. The last success of each fl
 				if err := s.confirm(ctx, what); err != nil {
 					return err
 				}
-				if report, err = s.client.Cleanup(ctx, &o); err != nil {
+				work, end := s.longWork(ctx, report.Total())
+				report, err = s.client.Cleanup(work, &o)
+				end()
+				if err != nil {
 					return fmt.Errorf("%w: %d rows were removed before", err, report.Total())
 				}
 			}
 			view := cleanupView(*report)
 			view.DryRun = o.DryRun
-			return s.show(view, view.page)
+			return s.show(view, func(p *page) {
+				if view.page(p); o.DryRun && report.Total() > 0 {
+					p.line("This is a dry run: without --dry-run, the command asks and removes them.")
+				}
+			})
 		}),
 	}
 	flags := cmd.Flags()

@@ -27,7 +27,10 @@ func (a *app) migrateUpCommand() *cobra.Command {
 	return a.example(&cobra.Command{
 		Use: "up", Short: "Bring River's tables and ours up to the newest version, and register the program's flows", Args: cobra.NoArgs,
 		RunE: a.onAny(func(ctx context.Context, s *session, _ []string) error {
-			if err := s.client.Migrate(ctx); err != nil {
+			work, end := s.longWork(ctx, 0)
+			err := s.client.Migrate(work)
+			end()
+			if err != nil {
 				return &databaseError{err}
 			}
 			// It fails for tables that are newer than this program; Migrate leaves those alone.
@@ -53,6 +56,7 @@ func (a *app) migrateUpCommand() *cobra.Command {
 				p.line("%s: the tables are at version %d.", s.name, m.Version)
 				if len(view.Flows) > 0 {
 					p.line("Registered: %s.", strings.Join(view.Flows, ", "))
+					p.line("%s work works them; %[1]s enqueue NAME --wait starts a run now.", s.program.Name)
 				}
 			})
 		}),
@@ -81,7 +85,10 @@ func (a *app) migrateDownCommand() *cobra.Command {
 				if err := s.confirm(ctx, what); err != nil {
 					return err
 				}
-				if err := s.client.MigrateDown(ctx, to); err != nil {
+				work, end := s.longWork(ctx, 0)
+				err := s.client.MigrateDown(work, to)
+				end()
+				if err != nil {
 					return &databaseError{err}
 				}
 				m.Version = to

@@ -92,6 +92,9 @@ means, and what is in doubt. No flow uses a guess.`,
 			if previewPage(p, r); guessed != "" {
 				p.line("%s", guessed)
 			}
+			if len(r.Records) > 0 {
+				p.line("%s enqueue %s --wait works them.", s.program.Name, quoted(args[0]))
+			}
 		})
 	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

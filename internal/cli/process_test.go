@@ -23,7 +23,7 @@ import (
 // command is a process of the program.
 func (t *cliT) command(args ...string) *exec.Cmd {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, os.Args[0], append([]string{"-test.run=none", "--"}, args...)...)
 	cmd.Env = append(os.Environ(), childEnv+"=1", "DATABASE_URL="+t.url, "USER=ann")
@@ -95,7 +95,7 @@ func TestInterrupt(t *testing.T) {
 			var stderr strings.Builder
 			cmd.Stderr = &stderr
 			require.NoError(t, cmd.Start())
-			require.Eventually(t, func() bool { return t.state(1).State == dataflow.RunInProgress }, 20*time.Second, 50*time.Millisecond)
+			require.Eventually(t, func() bool { return t.state(1).State == dataflow.RunInProgress }, 2*time.Minute, 50*time.Millisecond)
 			require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
 			require.Equal(t, 1, exitOf(cmd.Wait()), stderr.String())
 			require.Contains(t, stderr.String(), "run 1 was handed back")

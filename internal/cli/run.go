@@ -124,7 +124,11 @@ func (a *app) runShowCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.show(jsonview.OfRun(run), func(p *page) { p.table(nil, s.runFields(run, progress)) })
+			return s.show(jsonview.OfRun(run), func(p *page) {
+				if p.table(nil, s.runFields(run, progress)); run.State == dataflow.RunFailed {
+					p.line("%s run retry %d --wait tries it again; %[1]s flow why %[3]s says what the flow does next.", s.program.Name, run.ID, quoted(run.FlowName))
+				}
+			})
 		}),
 	}
 	w.flags(cmd, "follow", "f")

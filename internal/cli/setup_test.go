@@ -271,6 +271,15 @@ func (c count) Split(_ context.Context, r dataflow.Request[int64], n int) (cuts 
 	return cuts, nil
 }
 
+// SeekTime dates the numbers: 1 is the first of February 2031, 2 the second.
+func (c count) SeekTime(_ context.Context, _ dataflow.Request[int64], before time.Time) (int64, bool, error) {
+	first := time.Date(2031, 2, 1, 0, 0, 0, 0, time.UTC)
+	if !before.After(first) {
+		return 0, false, nil
+	}
+	return min(int64(before.Add(-1).Sub(first)/(24*time.Hour))+1, c.to), true, nil
+}
+
 // end is where a read ends.
 func (c count) end(r dataflow.Request[int64]) int64 {
 	if r.Bounded {

@@ -145,7 +145,7 @@ func (p *page) command(command string) string {
 		require.Eventually(p, func() bool { // it is alive
 			out, _ := p.run(args[0], "status", "-o", "json")
 			return !strings.Contains(out, `"processes": []`)
-		}, time.Minute, 20*time.Millisecond)
+		}, 2*time.Minute, 20*time.Millisecond)
 		return ""
 	case command == "kill %1":
 		require.NoError(p, p.background.Process.Signal(syscall.SIGTERM))

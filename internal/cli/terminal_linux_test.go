@@ -48,7 +48,7 @@ func (t *cliT) shows(master *os.File, text string) {
 	var all strings.Builder
 	b := make([]byte, 1024)
 	for !strings.Contains(all.String(), text) {
-		require.NoError(t, master.SetReadDeadline(time.Now().Add(30*time.Second)))
+		require.NoError(t, master.SetReadDeadline(time.Now().Add(2*time.Minute)))
 		n, err := master.Read(b)
 		all.Write(b[:n])
 		require.NoError(t, err, "it shows %q, not %q", all.String(), text)
@@ -77,6 +77,18 @@ func TestTerminal(t *testing.T) {
 		}
 		c.answer("yes\n", 0)
 		require.Contains(t, c.fails(5, "flow", "list"), "migrate up")
+	})
+
+	t.Run("Bar", func(t *testing.T) {
+		t.Parallel()
+		c := newCLI(t, dbtest.SQLitePath(t))
+		c.slow()
+		cmd := c.command("enqueue", "slow", "--wait")
+		master := c.terminal(cmd)
+		c.shows(master, "  [                    ] 0 %  ")
+		_, err := master.WriteString("\x03")
+		require.NoError(t, err)
+		require.Equal(t, 1, exitOf(cmd.Wait()))
 	})
 
 	t.Run("CtrlC", func(t *testing.T) {

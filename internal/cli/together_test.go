@@ -156,7 +156,7 @@ func (w *together) commands(over <-chan struct{}, dice *rand.Rand) {
 		if args == nil {
 			continue
 		}
-		patience := time.Minute
+		patience := 3 * time.Minute
 		if slices.Contains(args, "--wait") { // the wait for a paused flow would not end
 			patience = 2 * time.Second
 		}
@@ -177,7 +177,7 @@ func (w *together) runFor(patience time.Duration, args ...string) result {
 
 // onSome returns a command for one of the newest runs in these states, or nil if there is none.
 func (w *together) onSome(dice *rand.Rand, verb, states string) []string {
-	r := w.runFor(time.Minute, "run", "list", "--state", states, "--limit", "10", "-o", "json")
+	r := w.runFor(3*time.Minute, "run", "list", "--state", states, "--limit", "10", "-o", "json")
 	var runs []struct{ ID int64 }
 	if err := json.Unmarshal([]byte(r.out), &runs); err != nil || len(runs) == 0 {
 		return nil
@@ -236,7 +236,7 @@ func (w *together) settle() {
 	w.Helper()
 	require.Eventually(w, func() bool {
 		return strings.TrimSpace(w.ok("run", "list", "--state", "pending,in_progress", "-o", "json")) == "[]"
-	}, time.Minute, 200*time.Millisecond, "%s", lazily(func() string { return w.ok("run", "list", "--state", "pending,in_progress") }))
+	}, 5*time.Minute, 200*time.Millisecond, "%s", lazily(func() string { return w.ok("run", "list", "--state", "pending,in_progress") }))
 }
 
 type lazily func() string

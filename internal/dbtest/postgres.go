@@ -23,7 +23,7 @@ const (
 	// with a few listeners and workers could wait for its own connections on a small machine.
 	maxConns = 16
 
-	cleanupTimeout = 15 * time.Second
+	cleanupTimeout = time.Minute
 )
 
 // Postgres returns a pool on a fresh, empty database. When the test ends, the pool is closed
@@ -131,7 +131,7 @@ func databaseName() string {
 
 // execute runs one statement on a connection of its own.
 func execute(ctx context.Context, admin *url.URL, statement string) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, admin.String())
 	if err != nil {

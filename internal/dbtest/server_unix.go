@@ -22,8 +22,8 @@ import (
 )
 
 const (
-	startTimeout = time.Minute
-	stopTimeout  = 30 * time.Second
+	startTimeout = 3 * time.Minute
+	stopTimeout  = 2 * time.Minute
 )
 
 // script runs a server in the directory $2, with the programs in $1, until its standard input

@@ -2,6 +2,7 @@ package driverkit
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/migration"
+	"github.com/activedataflow/dataflow/internal/notes"
 )
 
 // The names of the two sets of tables in errors.
@@ -34,6 +36,18 @@ type Schema[TTx any] struct {
 // Load returns the driver's migrations.
 func (s *Schema[TTx]) Load() ([]migration.Migration, error) {
 	return migration.Load(s.Files, "migration")
+}
+
+// Each does something for each migration, one after the other, and says which one it is.
+func Each(ctx context.Context, all []migration.Migration, do func(m *migration.Migration) error) error {
+	for i := range all {
+		m := &all[i]
+		notes.Progress(ctx, notes.Step{What: "migrations", Done: int64(i), Total: int64(len(all)), Now: fmt.Sprintf("%d, %s", m.Version, m.Name)})
+		if err := do(m); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Check implements CheckSchema of [dataflow.Store].

@@ -23,7 +23,7 @@ func lockOrderRules() []rule {
 // at most.
 const (
 	lockOrderFor  = 4 * time.Second
-	lockOrderMost = time.Minute
+	lockOrderMost = 3 * time.Minute
 )
 
 // traffic is everything that can happen to a few flows at once.

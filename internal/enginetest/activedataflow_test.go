@@ -161,7 +161,7 @@ func TestDefect_InProgressForEver(t *testing.T) {
 			tickAll(t, client)
 			run, err = client.Run(t.Context(), run.ID)
 			return err == nil && run.State != dataflow.RunInProgress
-		}, 10*time.Second, time.Millisecond)
+		}, patience, time.Millisecond)
 		require.Equal(t, dataflow.RunSuccess, run.State)
 		t.exactly(25)
 	})

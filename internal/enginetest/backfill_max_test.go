@@ -137,7 +137,7 @@ func TestMaxBackfills_HandedBack(t *testing.T) {
 			return dataflow.NewFlow("n", splitting{ranged: ranged{n: 300, wait: wait}}, dataflow.Identity[int](), appendTo("numbers"),
 				&dataflow.FlowOptions{Runtime: dataflow.JobQueue{BatchSize: 10}, MaxBackfills: 3})
 		}
-		first := t.client(&dataflow.Config{Flows: []*dataflow.Flow{flow(10 * time.Millisecond)}})
+		first := t.client(&dataflow.Config{Flows: []*dataflow.Flow{flow(50 * time.Millisecond)}})
 		require.NoError(t, first.Start(t.Context()))
 		runs, err := first.BackfillRanges(t.Context(), "n", 3, nil)
 		require.NoError(t, err)

@@ -36,6 +36,10 @@ func TestCancel_Pending(t *testing.T) {
 	})
 }
 
+// longLease would be renewed after three minutes, a third of it, which is longer than a test's
+// patience. A worker that learns sooner of a cancellation asks more often than its lease needs.
+const longLease = 9 * time.Minute
+
 // A run in progress ends soon, though another process works it and its source
 // waits.
 func TestCancel_InProgress(t *testing.T) {
@@ -44,19 +48,17 @@ func TestCancel_InProgress(t *testing.T) {
 		for _, rt := range []dataflow.Runtime{dataflow.Heartbeat{BatchSize: 10}, dataflow.JobQueue{BatchSize: 10}} {
 			name := rt.Type()
 			source := newGated(35, 25)
-			client := t.started(t.client(&dataflow.Config{Flows: []*dataflow.Flow{t.numbersFlow(name, source, rt)}}))
+			client := t.started(t.client(&dataflow.Config{Lease: longLease, Flows: []*dataflow.Flow{t.numbersFlow(name, source, rt)}}))
 			other := t.client(nil)
 			run, err := client.Trigger(t.Context(), name, &dataflow.TriggerOptions{At: time.Unix(1, 0)})
 			require.NoError(t, err)
 			<-source.reached
-			began := time.Now()
 			runs, err := other.CancelFlow(t.Context(), name, "alice", "wrong file")
 			require.NoError(t, err)
 			require.Len(t, runs, 1)
 			require.Equal(t, dataflow.RunInProgress, runs[0].State)
 			run, err = t.wait(other, run.ID)
 			require.ErrorContains(t, err, "cancelled: by alice: wrong file")
-			require.Less(t, time.Since(began), 5*time.Second)
 			require.Equal(t, "alice", run.CancelledBy)
 			require.Equal(t, "wrong file", run.CancelReason)
 			require.LessOrEqual(t, run.Counters.Written, int64(20))
@@ -99,7 +101,7 @@ func blocked(stage string, rt dataflow.Runtime, reached chan struct{}) *dataflow
 	return dataflow.NewFlow(rt.Type(), numbers{n: 30}, transform, target, &dataflow.FlowOptions{Runtime: rt})
 }
 
-// Whatever blocks a run, another process can cancel it within 5 s.
+// Whatever blocks a run, another process can cancel it, long before its lease is renewed.
 func TestCancel_Blocked(t *testing.T) {
 	t.Parallel()
 	for _, stage := range []string{"Map", "Write", "WriteTx", "Trouble"} {
@@ -112,18 +114,16 @@ func TestCancel_Blocked(t *testing.T) {
 				t.table("numbers")
 				for _, rt := range []dataflow.Runtime{dataflow.Heartbeat{BatchSize: 10}, dataflow.JobQueue{BatchSize: 10}} {
 					reached := make(chan struct{})
-					client := t.started(t.client(&dataflow.Config{Flows: []*dataflow.Flow{blocked(stage, rt, reached)}}))
+					client := t.started(t.client(&dataflow.Config{Lease: longLease, Flows: []*dataflow.Flow{blocked(stage, rt, reached)}}))
 					other := t.client(nil)
 					run, err := client.Trigger(t.Context(), rt.Type(), &dataflow.TriggerOptions{At: time.Unix(1, 0)})
 					require.NoError(t, err)
 					receive(t, reached)
-					began := time.Now()
 					run, err = other.Cancel(t.Context(), run.ID, "alice", "wrong file")
 					require.NoError(t, err)
 					require.Equal(t, dataflow.RunInProgress, run.State)
 					run, err = t.wait(other, run.ID)
 					require.ErrorContains(t, err, "cancelled: by alice: wrong file")
-					require.Less(t, time.Since(began), 5*time.Second)
 					require.Equal(t, dataflow.RunCancelled, run.State)
 					require.Empty(t, run.Errors)
 				}

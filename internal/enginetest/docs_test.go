@@ -130,9 +130,9 @@ func docsSetCursor(ctx context.Context, client *dataflow.Client) error {
 
 func docsBackfill(ctx context.Context, client *dataflow.Client) (*dataflow.Run, error) {
 	run, err := client.Backfill(ctx, "orders", &dataflow.BackfillParams{
-		From:  json.RawMessage(`["2025-11-01T00:00:00Z","0"]`), // exclusive
-		Until: json.RawMessage(`["2025-12-01T00:00:00Z","0"]`), // inclusive
-		Actor: "ann", Reason: "November was priced wrongly",
+		FromTime:  time.Date(2025, time.November, 1, 0, 0, 0, 0, time.UTC), // inclusive
+		UntilTime: time.Date(2025, time.December, 1, 0, 0, 0, 0, time.UTC), // exclusive
+		Actor:     "ann", Reason: "November was priced wrongly",
 	})
 	return run, err
 }
@@ -292,8 +292,8 @@ func TestDocs_Snippets(t *testing.T) {
 
 func TestDocs_BlocksAreCode(t *testing.T) {
 	t.Parallel()
-	code := flattened(t, "docs_test.go")
-	recipes, err := filepath.Glob("../../connector/*/recipes_test.go")
+	code := flattened(t, "docs_test.go") + flattened(t, "docs_pages_test.go")
+	recipes, err := filepath.Glob("../../connector/*/*recipes_test.go")
 	require.NoError(t, err)
 	for _, file := range append(recipes, "../../dataflowtest/recipes_test.go", "../../dataflowotel/recipes_test.go", "../../dataflowui/example_test.go") {
 		code += flattened(t, file)

@@ -65,7 +65,7 @@ func (f *failover) turn(t *testing.T) {
 	require.Eventually(t, func() bool {
 		var n int
 		return old.QueryRow(t.Context(), writing, since).Scan(&n) == nil && n == 0
-	}, 20*time.Second, 20*time.Millisecond)
+	}, patience, 20*time.Millisecond)
 	var lsn string
 	require.NoError(t, old.QueryRow(t.Context(), "select pg_current_wal_flush_lsn()::text").Scan(&lsn))
 	replica, err := pgx.Connect(t.Context(), f.standby.URL())
@@ -74,7 +74,7 @@ func (f *failover) turn(t *testing.T) {
 	require.Eventually(t, func() bool {
 		var there bool
 		return replica.QueryRow(t.Context(), "select pg_last_wal_replay_lsn() >= $1::text::pg_lsn", lsn).Scan(&there) == nil && there
-	}, 20*time.Second, 20*time.Millisecond)
+	}, patience, 20*time.Millisecond)
 	f.standby.Promote(t)
 	f.proxy.Switch(f.standby.Socket())
 }
@@ -97,7 +97,7 @@ func (f *failover) goesOn(t *testing.T, tables ...string) {
 		return f.number(t, server, "select count(*) from "+table)
 	}
 	for _, table := range tables {
-		require.Eventually(t, func() bool { return count(f.primary, table) > 0 }, 30*time.Second, 20*time.Millisecond, table)
+		require.Eventually(t, func() bool { return count(f.primary, table) > 0 }, patience, 20*time.Millisecond, table)
 	}
 	f.turn(t)
 	before := make(map[string]int64)
@@ -107,8 +107,8 @@ func (f *failover) goesOn(t *testing.T, tables ...string) {
 		require.Less(t, before[table], int64(failoverRows), "the run is in the middle")
 	}
 	for _, table := range tables {
-		require.Eventually(t, func() bool { return count(f.standby, table) > before[table] }, 10*time.Second, 20*time.Millisecond,
-			"%s has no new row 10 s after the new primary was there", table)
+		require.Eventually(t, func() bool { return count(f.standby, table) > before[table] }, patience, 20*time.Millisecond,
+			"%s has no new row after the new primary was there", table)
 	}
 }
 
@@ -118,7 +118,7 @@ func (f *failover) left(t *testing.T) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		return f.number(t, f.primary, "select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()") == 0
-	}, 20*time.Second, 50*time.Millisecond, "a connection has stayed at the old primary")
+	}, patience, 50*time.Millisecond, "a connection has stayed at the old primary")
 }
 
 const failoverRows = 6000
@@ -140,7 +140,7 @@ func failoverSource(pool *pgxpool.Pool) dataflow.Source[copied, pgtable.Cursor] 
 // settled checks that a run ended at its first attempt, with all rows.
 func settled(t *testing.T, client *dataflow.Client, flow string, id int64) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	run, err := client.Wait(ctx, id)
 	require.NoError(t, err, flow)

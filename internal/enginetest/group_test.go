@@ -287,7 +287,7 @@ func TestGroup_Killed(t *testing.T) {
 		}
 		ended := func(n int64) {
 			t.Helper()
-			require.Eventually(t, func() bool { return t.number("select count(*) from dataflow_run where state = 'success'") >= n }, 2*time.Minute, 50*time.Millisecond)
+			require.Eventually(t, func() bool { return t.number("select count(*) from dataflow_run where state = 'success'") >= n }, patience, 50*time.Millisecond)
 		}
 		for i, n := range []int64{4, 9, 14} {
 			ended(n)

@@ -28,7 +28,7 @@ func TestRescue_Own(t *testing.T) {
 		require.NoError(t, t.exec("update dataflow_run set lease_until = '2000-01-01 00:00:00.000'"))
 		require.Eventually(t, func() bool {
 			return t.number("select count(*) from dataflow_run where lease_until > '2001-01-01 00:00:00'") == 1
-		}, 10*time.Second, 5*time.Millisecond)
+		}, patience, 5*time.Millisecond)
 		close(source.open)
 		run, err = t.wait(client, run.ID)
 		require.NoError(t, err)
@@ -41,7 +41,7 @@ func TestRescue_Own(t *testing.T) {
 // committed waits until n records are committed.
 func (t *dbT) committed(n int64) {
 	t.Helper()
-	require.Eventually(t, func() bool { return t.number("select max(read) from dataflow_run") == n }, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return t.number("select max(read) from dataflow_run") == n }, patience, 5*time.Millisecond)
 }
 
 // rereading yields numbers, and waits before the 15th in each read.
@@ -117,7 +117,7 @@ func TestRenew_ClaimedAgain(t *testing.T) {
 		<-slow.found
 		require.Eventually(t, func() bool {
 			return t.number("select count(*) from dataflow_run where state = 'in_progress' and lease_no = 2") == 1
-		}, 20*time.Second, 5*time.Millisecond)
+		}, patience, 5*time.Millisecond)
 		tell()
 		close(source.open)
 		run, err = t.wait(client, run.ID)

@@ -46,6 +46,6 @@ func TestLease_SuspectsOneAtATime(t *testing.T) {
 			_, err := client.Tick(t.Context())
 			require.NoError(t, err)
 			return t.number("select count(*) from dataflow_run where state = 'success'") == 2
-		}, 20*time.Second, 5*time.Millisecond)
+		}, patience, 5*time.Millisecond)
 	})
 }

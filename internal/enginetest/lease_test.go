@@ -103,7 +103,7 @@ func (t *dbT) rescued(client *dataflow.Client, id int64) {
 		now, err := client.Run(t.Context(), id)
 		require.NoError(t, err)
 		return now.State != dataflow.RunInProgress
-	}, 10*time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
 }
 
 // A run whose worker has died goes on in any started client, and the death costs
@@ -201,12 +201,13 @@ func TestFenced(t *testing.T) {
 func TestLease_IsRenewed(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
+		const lease = 3 * time.Second
 		source := newGated(5, 3)
 		flow := t.numbersFlow("slow", source, dataflow.Heartbeat{})
-		client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{flow}, Lease: time.Second})
+		client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{flow}, Lease: lease})
 		require.NoError(t, client.Register(t.Context()))
-		other := t.started(t.client(&dataflow.Config{Lease: time.Second}))
-		time.AfterFunc(3*time.Second, func() { close(source.open) })
+		other := t.started(t.client(&dataflow.Config{Lease: lease}))
+		time.AfterFunc(2*lease, func() { close(source.open) })
 		run, err := client.Trigger(t.Context(), "slow", nil)
 		require.NoError(t, err)
 		require.Equal(t, int64(1), run.LeaseNumber)

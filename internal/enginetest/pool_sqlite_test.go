@@ -163,7 +163,7 @@ func TestPoolSQLite_Full(t *testing.T) {
 					}
 				}
 				return len(working) == 1 && len(waiting) == len(ids)-1
-			}, time.Minute, 50*time.Millisecond)
+			}, patience, 50*time.Millisecond)
 			run, err := p.client.Run(t.Context(), waiting[0])
 			require.NoError(t, err)
 			require.Contains(t, run.WaitsFor, "the pool of connections has no room for the run: of 2, other runs hold 1")

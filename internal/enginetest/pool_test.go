@@ -238,7 +238,7 @@ func (p *pooled) pending(ids []int64, begun <-chan string, fit int) (waiting, wo
 			}
 		}
 		return len(working) == fit && len(waiting) == len(ids)-fit
-	}, time.Minute, 20*time.Millisecond)
+	}, patience, 20*time.Millisecond)
 	return waiting, working
 }
 
@@ -296,7 +296,7 @@ func TestPool_StopWhileFull(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
 			require.NoError(t, p.client.Stop(ctx))
-			require.Eventually(t, func() bool { return p.pool.Stat().AcquiredConns() == 0 }, time.Minute, 10*time.Millisecond, "pgx closes what was interrupted in the background")
+			require.Eventually(t, func() bool { return p.pool.Stat().AcquiredConns() == 0 }, patience, 10*time.Millisecond, "pgx closes what was interrupted in the background")
 
 			other := sized(t, p.watch, 4)
 			config := &dataflow.Config{Logger: slog.New(slog.DiscardHandler)}
@@ -365,7 +365,7 @@ func TestPool_ExecuteIsCancelled(t *testing.T) {
 		require.NoError(t, err)
 		waiting = runs
 		return len(runs) == 2 && runs[0].WaitsFor != "" && runs[1].WaitsFor != ""
-	}, time.Minute, 20*time.Millisecond)
+	}, patience, 20*time.Millisecond)
 	for _, run := range waiting {
 		if run.FlowName == p.names[1] {
 			_, err := p.client.Cancel(t.Context(), run.ID, "ops", "not today")
@@ -418,7 +418,7 @@ func TestPool_OwnConnection(t *testing.T) {
 		now, err := p.leaseUntil(ids[0])
 		require.NoError(t, err)
 		return now.Sub(before) > 2*time.Second
-	}, time.Minute, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 	_, err = p.client.Cancel(t.Context(), ids[1], "ops", "not today")
 	require.NoError(t, err)
 	_, err = p.client.Wait(t.Context(), ids[1])
@@ -441,7 +441,7 @@ func TestPool_OwnConnection(t *testing.T) {
 		var left int32
 		require.NoError(t, p.watch.QueryRow(t.Context(), `select count(*) from pg_stat_activity where datname = current_database() and backend_type = 'client backend'`).Scan(&left))
 		return left <= p.watch.Stat().TotalConns()
-	}, time.Minute, 20*time.Millisecond, "the connection of its own is closed")
+	}, patience, 20*time.Millisecond, "the connection of its own is closed")
 }
 
 func (p *pooled) leaseUntil(id int64) (at time.Time, err error) {

@@ -331,7 +331,7 @@ type stopper interface {
 // stop stops a client, within the test's patience.
 func (t *dbT) stop(client stopper) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
 	defer cancel()
 	require.NoError(t, client.Stop(ctx))
 }
@@ -371,8 +371,8 @@ func receive[T any](t *dbT, ch <-chan T) T {
 	}
 }
 
-// patience is how long a test waits for what must come.
-const patience = 30 * time.Second
+// patience is how long a test waits for what must come, on the slowest machine.
+const patience = 2 * time.Minute
 
 // wait waits for a run, within the test's patience.
 func (t *dbT) wait(client *dataflow.Client, id int64) (*dataflow.Run, error) {

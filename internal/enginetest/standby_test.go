@@ -45,7 +45,7 @@ func TestStandby_ConflictWithRecovery(t *testing.T) {
 		var n int
 		return reading.QueryRow(t.Context(), "select count(*) from churn").Scan(&n) == nil
 	}
-	require.Eventually(t, there, time.Minute, 20*time.Millisecond)
+	require.Eventually(t, there, patience, 20*time.Millisecond)
 
 	source := pgtable.Keyset[copied](reading, pgtable.Query{SQL: "select n from source where pg_sleep(0.004) is not null", Key: []string{"n"}, PageSize: 50, LateCommits: pgtable.Unguarded{}})
 	const trouble = "trouble that should pass; going on at the last checkpoint"
@@ -72,7 +72,7 @@ func TestStandby_ConflictWithRecovery(t *testing.T) {
 			require.NoError(t, err)
 		}
 		return conflicts() >= 3 && len(logs.lines(trouble)) > 0 // others than the flow's queries meet some
-	}, time.Minute, 150*time.Millisecond)
+	}, patience, 150*time.Millisecond)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	run, err = client.Wait(ctx, run.ID)

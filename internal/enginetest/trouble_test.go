@@ -165,7 +165,7 @@ func TestTrouble(t *testing.T) {
 				}
 				return n
 			}
-			require.Eventually(t, func() bool { return count("copied") > 0 && count("upserted") > 0 }, 30*time.Second, 20*time.Millisecond)
+			require.Eventually(t, func() bool { return count("copied") > 0 && count("upserted") > 0 }, patience, 20*time.Millisecond)
 			c.happens(tr)
 			for name, id := range ids {
 				var run *dataflow.Run
@@ -173,7 +173,7 @@ func TestTrouble(t *testing.T) {
 					var err error
 					run, err = client.Run(t.Context(), id)
 					return err == nil && run.State.Finished()
-				}, time.Minute, 100*time.Millisecond, name)
+				}, patience, 100*time.Millisecond, name)
 				require.Equal(t, dataflow.RunSuccess, run.State, "%s: %s", name, run.Error)
 				require.LessOrEqual(t, run.Attempt, 1+c.attempts, "%s: %v", name, run.Errors)
 				require.EqualValues(t, troubleRows, run.Counters.Written, name)

@@ -290,6 +290,23 @@ type Progress struct {
 	ElapsedSeconds float64           `json:"elapsed_seconds"`
 	Rate           float64           `json:"rate"`
 	LeftSeconds    *float64          `json:"left_seconds"`
+	Lag            *Lag              `json:"lag,omitempty"`
+}
+
+// Lag is how far a flow is after its source, as JSON.
+type Lag struct {
+	AgeSeconds *float64 `json:"age_seconds"`
+	Bytes      *int64   `json:"bytes"`
+}
+
+// OfLag returns the view of a lag.
+func OfLag(l *dataflow.Lag) Lag {
+	v := Lag{Bytes: l.Bytes}
+	if l.Age != nil {
+		age := l.Age.Seconds()
+		v.AgeSeconds = &age
+	}
+	return v
 }
 
 // OfProgress returns the view of a run's progress.
@@ -298,6 +315,10 @@ func OfProgress(p *dataflow.Progress) Progress {
 	if p.Left != nil {
 		left := p.Left.Seconds()
 		v.LeftSeconds = &left
+	}
+	if p.Lag != nil {
+		lag := OfLag(p.Lag)
+		v.Lag = &lag
 	}
 	return v
 }

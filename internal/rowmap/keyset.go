@@ -213,6 +213,17 @@ func (k *Keyset) FirstNullQuery(list []string) string {
 	return "select " + strings.Join(list, ", ") + k.from() + " where " + k.Qualified(k.Key)[0] + " is null limit 1"
 }
 
+// AnyNullQuery finds a row of which any key column is null. It may read all rows.
+func (k *Keyset) AnyNullQuery(list []string) string {
+	return "select " + strings.Join(list, ", ") + k.from() + " where " + strings.Join(k.Qualified(k.Key), " is null or ") + " is null limit 1"
+}
+
+// SharedKeyQuery finds a key that two rows have. It may read all rows.
+func (k *Keyset) SharedKeyQuery() string {
+	columns := strings.Join(k.Qualified(k.Key), ", ")
+	return "select 1" + k.from() + " group by " + columns + " having count(*) > 1 limit 1"
+}
+
 // NullQuery finds a row that is lost when comparing with the cursor: it equals the
 // cursor up to a column that is null. Its parameters are the query's, and all of
 // the cursor's except the last.
@@ -226,6 +237,17 @@ func (k *Keyset) NullQuery(list []string) string {
 		}
 	}
 	return "select " + strings.Join(list, ", ") + k.from() + " where " + condition + " limit 1"
+}
+
+// LastQuery selects the last row, or, if before is true, the last of those whose first key
+// column is less than the parameter that follows the query's.
+func (k *Keyset) LastQuery(list []string, before bool) string {
+	columns := k.compared()
+	s := "select " + strings.Join(list, ", ") + k.from()
+	if before {
+		s += " where " + columns[0] + " < " + k.param(0)
+	}
+	return s + " order by " + strings.Join(columns, " desc, ") + " desc limit 1"
 }
 
 // Wrap adds the query to an error.

@@ -14,7 +14,7 @@ import (
 // It works the due River jobs.
 func (w *week) quiet(now time.Time, processes []*process, reports []*dataflow.TickReport) {
 	w.Helper()
-	patience, cancel := context.WithTimeout(w.Context(), time.Minute)
+	patience, cancel := context.WithTimeout(w.Context(), 3*time.Minute)
 	defer cancel()
 	for try := 1; ; try++ {
 		rests, ticks := w.rests(now, processes, reports)

@@ -81,7 +81,8 @@ type seconds struct {
 
 // Two processes work schedules of a second on the real clock. One is killed and started again,
 // and for a moment both are dead; meanwhile flows are paused and edited. Every tick is accounted
-// for exactly once. While a process is alive, the run of a tick exists within five seconds.
+// for exactly once. While a process is alive, the run of a tick exists within five seconds; the
+// short form, which runs beside other tests on any machine, gives it a minute.
 func TestSeconds(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, d *database) {

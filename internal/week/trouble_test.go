@@ -181,7 +181,7 @@ func (w *week) edit(now time.Time) {
 // stop ends a process by Client.Stop. die ends it as a power cut does.
 func (w *week) stop(p *process) {
 	w.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.Context()), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.Context()), 2*time.Minute)
 	defer cancel()
 	require.NoError(w, p.client.Stop(ctx))
 	w.processes = slices.DeleteFunc(w.processes, func(o *process) bool { return o == p })

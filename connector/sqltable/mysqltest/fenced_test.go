@@ -183,7 +183,7 @@ func running(t *testing.T, db *sql.DB, statement string) (id int) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		return db.QueryRowContext(t.Context(), "select id from information_schema.processlist where db = database() and id <> connection_id() and command <> 'Sleep' and info like ?", statement).Scan(&id) == nil
-	}, 20*time.Second, 20*time.Millisecond)
+	}, 2*time.Minute, 20*time.Millisecond)
 	return id
 }
 

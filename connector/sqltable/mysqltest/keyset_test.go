@@ -268,3 +268,48 @@ func TestKeyset_Notes(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, notes(late, "name", "id"))
 }
+
+// The cursor of a time is the key of the last row before it. Of a timestamp the moment counts, of a
+// datetime and a date the wall clock.
+func TestKeyset_SeekTime(t *testing.T) {
+	t.Parallel()
+	db := setup(
+		t,
+		"create table hours (id int primary key, stamp timestamp not null, wall datetime not null, day date not null)",
+		"insert into hours select seq, '2026-11-27 22:00:00' + interval seq hour, '2026-11-27 22:00:00' + interval seq hour, date('2026-11-27 22:00:00' + interval seq hour) from seq_0_to_8",
+	)
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	require.NoError(t, err)
+	midnight := time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC)
+	type row struct{ ID int64 }
+	for _, c := range []struct {
+		key    string
+		before time.Time
+		id     int64
+		failed string
+	}{
+		{key: "stamp", before: midnight, id: 1},
+		{key: "stamp", before: time.Date(2026, 11, 28, 0, 0, 0, 0, berlin), id: 0},
+		{key: "wall", before: time.Date(2026, 11, 28, 0, 0, 0, 0, berlin), id: 1},
+		{key: "day", before: midnight, id: 1},
+		{key: "wall", before: midnight.AddDate(0, 0, -1), id: -1},
+		{key: "day", before: midnight.Add(time.Hour), failed: `the source's key begins with "k", a date without a time of day: give a date`},
+		{key: "id + 0", before: midnight, failed: `the source's key begins with "k", of type BIGINT, which is no time: give a cursor`},
+	} {
+		source := sqltable.Keyset[row](db, sqltable.Query{SQL: "select id, " + c.key + " as k from hours", Key: []string{"k", "id"}})
+		cursor, ok, err := source.(dataflow.TimeSeeker[sqltable.Cursor]).SeekTime(t.Context(), dataflow.Request[sqltable.Cursor]{}, c.before) //nolint:forcetypeassert // it is one
+		if c.failed != "" {
+			var ce *dataflow.ConfigError
+			require.ErrorAs(t, err, &ce)
+			require.Equal(t, c.failed, ce.Reason)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, c.id >= 0, ok)
+		if ok {
+			rest, err := read(t, source, cursor)
+			require.NoError(t, err)
+			require.Len(t, rest, int(8-c.id), "%s before %s", c.key, c.before)
+		}
+	}
+}

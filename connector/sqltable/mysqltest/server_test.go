@@ -177,7 +177,7 @@ func (s *server) launch(ctx context.Context) error {
 
 // ready waits until the server accepts connections.
 func (s *server) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	connector, err := mysql.NewConnector(s.config)
 	if err != nil {
@@ -212,7 +212,7 @@ func (s *server) stop() error {
 	var err error
 	select {
 	case <-s.exited:
-	case <-time.After(time.Minute):
+	case <-time.After(2 * time.Minute):
 		err = errors.New("MariaDB has not stopped after a minute")
 	}
 	return errors.Join(err, os.RemoveAll(s.dir))

@@ -1,0 +1,31 @@
+package pgchange
+
+import (
+	"context"
+	"fmt"
+)
+
+// previewRows yields rows as the load would, without the log: nothing is made or written on the
+// server.
+func (r *reader[T]) previewRows(ctx context.Context) error {
+	if r.s.options.OnlyChanges {
+		return nil // there are none before the slot is there
+	}
+	for {
+		t := r.pos.unloaded(r.tables)
+		if t == nil {
+			return nil
+		}
+		if r.pos.replaced(t) {
+			r.pos.unload(t)
+		}
+		c, err := r.readRows(ctx, t)
+		if err != nil {
+			return fmt.Errorf("load table %s: %w", t.name, err)
+		}
+		r.chunk = c
+		if err := r.giveChunk(); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package dataflowpgx_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/dataflowpgx"
+)
+
+// warned is closed when something is logged.
+type warned struct {
+	bytes.Buffer
+	once sync.Once
+	told chan struct{}
+}
+
+func (w *warned) Write(p []byte) (int, error) {
+	w.once.Do(func() { close(w.told) })
+	return w.Buffer.Write(p)
+}
+
+// A client's transaction has locked a run, and wants its flow, while the tables are migrated. It
+// gets the flow, and the migration goes on when the transaction has ended. The migration says what
+// it waits for.
+func TestMigrate_BesideClients(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	pool := template.Postgres(t)
+	logged := &warned{told: make(chan struct{})}
+	store, err := dataflowpgx.New(pool).Store(dataflow.StoreOptions{Logger: slog.New(slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	require.NoError(t, err)
+	status, err := store.Migrations(ctx)
+	require.NoError(t, err)
+	newest := status.Version
+	require.NoError(t, store.MigrateDown(ctx, 1))
+
+	tx, err := pool.Begin(ctx)
+	require.NoError(t, err)
+	_, err = tx.Exec(ctx, `select 1 from dataflow_run for update`)
+	require.NoError(t, err)
+	ended := make(chan error, 1)
+	go func() { ended <- store.Migrate(context.WithoutCancel(ctx)) }()
+	require.Eventually(t, func() bool { // it waits for the table of runs
+		var waits bool
+		err := pool.QueryRow(ctx, `select exists (select from pg_locks where relation = 'dataflow_run'::regclass and not granted)`).Scan(&waits)
+		return err == nil && waits
+	}, time.Minute, 5*time.Millisecond)
+	_, err = tx.Exec(ctx, `select 1 from dataflow_flow for update`)
+	require.NoError(t, err)
+	select {
+	case <-logged.told: // it gave up, and waits for its next try
+	case <-time.After(time.Minute):
+		require.Fail(t, "it does not say what it waits for")
+	}
+	require.NoError(t, tx.Commit(ctx))
+	require.NoError(t, <-ended)
+	require.NoError(t, store.CheckSchema(ctx))
+	status, err = store.Migrations(ctx)
+	require.NoError(t, err)
+	require.Equal(t, newest, status.Version)
+	require.Contains(t, logged.String(), "dataflow: the migration waits for transactions that use the tables; trying again")
+}
+
+// A migration ends with its context while it waits for a transaction that does not end.
+func TestMigrate_WaitEnds(t *testing.T) {
+	t.Parallel()
+	pool := template.Postgres(t)
+	logged := &warned{told: make(chan struct{})}
+	store, err := dataflowpgx.New(pool).Store(dataflow.StoreOptions{Logger: slog.New(slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	require.NoError(t, err)
+	tx, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer tx.Rollback(context.WithoutCancel(t.Context())) //nolint:errcheck // nothing was done
+	_, err = tx.Exec(t.Context(), `select 1 from dataflow_run`)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-logged.told; cancel() }()
+	err = store.MigrateDown(ctx, 1)
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorContains(t, err, "while it waited for transactions that use the tables")
+	require.NoError(t, store.CheckSchema(t.Context()), "nothing has changed")
+}
