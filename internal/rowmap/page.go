@@ -157,7 +157,7 @@ func (k *Keyset) NullError(key []*string) error {
 		}
 		values[i] = "NULL"
 	}
-	return dataflow.Permanent(fmt.Errorf("key column %q is NULL in the row (%s), so the row has no place in the order: set Query.Nulls to skip such rows or to read them first, exclude them in the query, or select coalesce(%[1]s, …) as the key, with an index on that expression", column, strings.Join(values, ", ")))
+	return dataflow.Permanent(fmt.Errorf("key column %q is NULL in the row (%s), so the row has no place in the order: exclude such rows in the query, or select coalesce(%[1]s, …) as the key, with an index on that expression; or set Query.Nulls to skip such rows or to read them first", column, strings.Join(values, ", ")))
 }
 
 // Text formats a cursor for people and for the name of a record: "17", or
