@@ -37,6 +37,10 @@ together: postgres ## Run two workers and every command on one PostgreSQL at onc
 versions: ## Run the tests of the Postgres driver, pgtable and pgchange, and the quickstart, on PostgreSQL 13 to 18: about 10 minutes
 	scripts/versions.sh 13 14 15 16 17 18
 
+.PHONY: changes
+changes: ## Follow changes while workers are killed and the server restarts, on PostgreSQL 13 to 18, for releases: an hour at most
+	scripts/changes.sh 13 14 15 16 17 18
+
 .PHONY: ruby
 ruby: ## Run the Ruby gem's own classes against this library's JSON, which needs Ruby and the gem's source
 	scripts/ruby.sh

@@ -111,6 +111,7 @@ func (c *cleaner) clean(ctx context.Context, o RetentionOptions, between func(to
 		{"failed runs", o.Failed, RunFailed, pruneRuns, &r.Failed},
 		{"cancelled runs", o.Cancelled, RunCancelled, pruneRuns, &r.Cancelled},
 		{"skipped ticks", o.SkippedTicks, "", pruneTicks, &r.SkippedTicks},
+		{"the audit log", cmp.Or(o.Audit, DefaultAuditRetention), "", pruneAudit, &r.Audit},
 	} {
 		if step.keep == -1 {
 			continue
@@ -134,7 +135,7 @@ func (c *cleaner) clean(ctx context.Context, o RetentionOptions, between func(to
 		return r, fmt.Errorf("clean up checkpoints of backfills: %w", err)
 	}
 	c.log.InfoContext(ctx, "dataflow: cleaned up", slog.Int64("success", r.Success), slog.Int64("failed", r.Failed),
-		slog.Int64("cancelled", r.Cancelled), slog.Int64("skipped_ticks", r.SkippedTicks), slog.Int64("dead_letters", r.DeadLetters))
+		slog.Int64("cancelled", r.Cancelled), slog.Int64("skipped_ticks", r.SkippedTicks), slog.Int64("dead_letters", r.DeadLetters), slog.Int64("audit", r.Audit))
 	return r, nil
 }
 
@@ -204,6 +205,11 @@ func pruneLetters(ctx context.Context, q Queries, p *PruneParams) (*Pruned, erro
 
 func pruneTicks(ctx context.Context, q Queries, p *PruneParams) (*Pruned, error) {
 	n, err := q.TickPrune(ctx, p)
+	return prunedRows(n, p), err
+}
+
+func pruneAudit(ctx context.Context, q Queries, p *PruneParams) (*Pruned, error) {
+	n, err := q.AuditPrune(ctx, p)
 	return prunedRows(n, p), err
 }
 

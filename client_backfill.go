@@ -232,8 +232,14 @@ func backfillRanges(ctx context.Context, c *Client, name string, n int, params *
 		if runs, err = b.waiting(ctx, q); err != nil || len(runs) > 0 {
 			return err
 		}
-		runs, err = b.insert(ctx, tx, ends)
-		return err
+		if runs, err = b.insert(ctx, tx, ends); err != nil {
+			return err
+		}
+		after := map[string]any{"from": b.From, "until": b.Until, "ranges": len(runs)}
+		if b.Params != nil {
+			after["params"] = b.Params
+		}
+		return noteAction(ctx, q, AuditBackfill, b.flow.ID, runs[0].ID, b.Actor, b.Reason, nil, after)
 	})
 	return runs, err
 }

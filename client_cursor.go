@@ -119,8 +119,11 @@ func (c *Client) SetCursor(ctx context.Context, name string, params *SetCursorPa
 		if err != nil {
 			return err
 		}
-		cur, err = currentCursor(ctx, q, f.ID)
-		return err
+		before := cursorState(cur)
+		if cur, err = currentCursor(ctx, q, f.ID); err != nil {
+			return err
+		}
+		return noteAction(ctx, q, AuditSetCursor, f.ID, 0, params.Actor, params.Reason, before, cursorState(cur))
 	})
 	if errors.Is(err, ErrCursorMoved) {
 		return cur, fail(err)
@@ -131,6 +134,11 @@ func (c *Client) SetCursor(ctx context.Context, name string, params *SetCursorPa
 	c.log.InfoContext(ctx, "dataflow: cursor set", slog.String(logFlow, name), slog.String("cursor", stored.PlaceText(cur.Cursor)), slog.Int64("seq", cur.Seq),
 		slog.String("actor", params.Actor), slog.String(logReason, params.Reason))
 	return cur, nil
+}
+
+// cursorState is what the audit log shows of a cursor.
+func cursorState(c *FlowCursor) map[string]any {
+	return map[string]any{"cursor": c.Cursor, "seq": c.Seq}
 }
 
 // validate returns what is wrong with the parameters, as far as this process can tell.

@@ -73,7 +73,16 @@ func (c *Client) EditDeadLetter(ctx context.Context, id int64, payload json.RawM
 			return fail(&ConfigError{Field: "payload", Reason: err.Error()})
 		}
 	}
-	err = c.store.DeadLetterEdit(ctx, id, payload, actor)
+	err = c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := c.store.With(tx)
+		if err != nil {
+			return err
+		}
+		if err := q.DeadLetterEdit(ctx, id, payload, actor); err != nil {
+			return err
+		}
+		return noteAction(ctx, q, AuditEditDeadLetter, l.FlowID, l.RunID, actor, "", nil, map[string]any{"dead_letter": id})
+	})
 	if errors.Is(err, ErrNotFound) {
 		err = ErrDeadLetterClosed
 	}
@@ -131,16 +140,38 @@ func (c *Client) CloseDeadLetters(ctx context.Context, name string, params *Clos
 		if err != nil {
 			return err
 		}
-		if n, err = q.DeadLetterClose(ctx, do); err != nil || p.All || n == int64(len(do.IDs)) {
+		if n, err = q.DeadLetterClose(ctx, do); err != nil {
 			return err
 		}
-		return whichNotOpen(ctx, q, name, do)
+		if !p.All && n != int64(len(do.IDs)) {
+			return whichNotOpen(ctx, q, name, do)
+		}
+		if n == 0 {
+			return nil
+		}
+		after := map[string]any{"state": p.State, "closed": n}
+		chosenLetters(after, do.IDs)
+		return noteAction(ctx, q, AuditCloseDeadLetters, rec.ID, 0, p.Actor, p.Reason, map[string]any{"state": DeadLetterOpen}, after)
 	})
 	if err != nil {
 		return fail(err)
 	}
 	c.log.InfoContext(ctx, "dataflow: dead letters "+string(p.State), slog.String(logFlow, name), slog.Int64("dead_letters", n), slog.String("actor", p.Actor), slog.String(logReason, p.Reason))
 	return n, nil
+}
+
+// chosenLetters notes for the audit log which dead letters somebody chose. Of many, it notes the
+// first and how many there are.
+func chosenLetters(to map[string]any, ids []int64) {
+	const shown = 100
+	switch {
+	case len(ids) == 0:
+		to["all_open"] = true
+	case len(ids) <= shown:
+		to["dead_letters"] = ids
+	default:
+		to["dead_letters"], to["more"] = ids[:shown], len(ids)-shown
+	}
 }
 
 // whichNotOpen names the first dead letter that was to be closed and could not be, in the
@@ -174,6 +205,15 @@ func closedLetter(l *DeadLetterRecord) error {
 	return fmt.Errorf("%w: %s", ErrDeadLetterClosed, text)
 }
 
+// ReplayParams say which dead letters of a flow to replay, who asks for it, and why.
+type ReplayParams struct {
+	// IDs are those of dead letters of the flow. Empty: all that are open.
+	IDs []int64
+	// Actor and Reason are stored with the dead letters that are replayed.
+	Actor  string
+	Reason string
+}
+
 // ReplayReport is the outcome of a [Client.Replay].
 type ReplayReport struct {
 	// Replayed are the ids of the dead letters that were replayed. Each went to the sink,
@@ -184,8 +224,8 @@ type ReplayReport struct {
 }
 
 // Replay takes dead letters of a flow through its transform to its sink again, oldest first:
-// those with the ids, or, without ids, all that are open. A dead letter that fails
-// again is in the report, and is no error of Replay.
+// those with the IDs, or, without IDs, all that are open. A dead letter that fails
+// again is in the report, and is no error of Replay. params may be nil.
 //
 // With a target of [ToTx], one transaction writes the record and marks the dead letter as
 // replayed, so the record is written once. With [To], it is written at least once. Replay
@@ -202,7 +242,11 @@ type ReplayReport struct {
 // it, and the source reads it again by its own rules if it is a [RecordParser], as those of
 // csvfile, jsonl, httpjson and jsonrpc are. Otherwise it must be JSON in which each field is one
 // of the type's. A record that is still wrong can be mended by [Client.EditDeadLetter].
-func (c *Client) Replay(ctx context.Context, name string, ids ...int64) (*ReplayReport, error) {
+func (c *Client) Replay(ctx context.Context, name string, params *ReplayParams) (*ReplayReport, error) {
+	p := ReplayParams{}
+	if params != nil {
+		p = *params
+	}
 	fail := func(err error) error {
 		return public(fmt.Errorf("replay dead letters of flow %q: %w", name, err))
 	}
@@ -217,13 +261,20 @@ func (c *Client) Replay(ctx context.Context, name string, ids ...int64) (*Replay
 		return nil, fail(err)
 	}
 	defer c.gate.leave()
-	wanted := make(map[int64]bool, len(ids))
-	for _, id := range ids {
+	wanted := make(map[int64]bool, len(p.IDs))
+	for _, id := range p.IDs {
 		wanted[id] = true
 	}
 	pages, err := c.replayPages(ctx, name, wanted)
 	if err != nil {
 		return nil, fail(err)
+	}
+	if len(pages) > 0 {
+		asked := make(map[string]any)
+		chosenLetters(asked, slices.Compact(slices.Sorted(slices.Values(p.IDs))))
+		if err := noteAction(ctx, c.store, AuditReplay, f.ID, 0, p.Actor, p.Reason, nil, asked); err != nil {
+			return nil, fail(err)
+		}
 	}
 	report := &ReplayReport{Failed: make(map[int64]error)}
 	step := notes.Step{What: "dead letters"}
@@ -236,13 +287,13 @@ func (c *Client) Replay(ctx context.Context, name string, ids ...int64) (*Replay
 			return nil, fail(err)
 		}
 		for _, l := range slices.Backward(letters) {
-			if l.ID < page.least || len(ids) > 0 && !wanted[l.ID] {
+			if l.ID < page.least || len(p.IDs) > 0 && !wanted[l.ID] {
 				continue
 			}
 			delete(wanted, l.ID)
 			notes.Progress(ctx, step)
 			step.Done++
-			if err := replay(ctx, c.pools.runs.store, f, l); err != nil {
+			if err := replay(ctx, c.pools.runs.store, f, l, &p); err != nil {
 				report.Failed[l.ID] = err
 				continue
 			}
@@ -293,12 +344,12 @@ func (b base) replayPages(ctx context.Context, name string, wanted map[int64]boo
 	}
 }
 
-func replay(ctx context.Context, store Store, f *Flow, l *DeadLetterRecord) error {
+func replay(ctx context.Context, store Store, f *Flow, l *DeadLetterRecord, p *ReplayParams) error {
 	if l.ClosedAt != nil {
 		return closedLetter(l)
 	}
 	if len(l.Payload) == 0 {
 		return errors.New("only the key of the record is stored: give the record by an edit, or let a backfill read it again")
 	}
-	return guard(func() error { return f.code.replay(ctx, store, l) })
+	return guard(func() error { return f.code.replay(ctx, store, l, p.Actor, p.Reason) })
 }

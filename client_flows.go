@@ -31,7 +31,17 @@ func (c *Client) Flows(ctx context.Context, params *FlowListParams) ([]*Flow, er
 	if p.State != "" && !p.State.Valid() {
 		return nil, public(fmt.Errorf("list flows: %w", &ConfigError{Field: "State", Reason: fmt.Sprintf("%q is not a state of a flow: use active or inactive", p.State)}))
 	}
-	recs, err := c.store.FlowList(ctx, &p)
+	if p.Trouble && (p.Due || p.Overdue) {
+		return nil, public(fmt.Errorf("list flows: %w", &ConfigError{Field: "Trouble", Reason: "it is not for Due or Overdue: ask for one of them"}))
+	}
+	if p.LastRuns < 0 || p.LastRuns > defaultPage {
+		return nil, public(fmt.Errorf("list flows: %w", &ConfigError{Field: "LastRuns", Reason: fmt.Sprintf("%d is out of range: use 0 to %d", p.LastRuns, defaultPage)}))
+	}
+	list := c.store.FlowList
+	if p.Trouble {
+		list = c.store.FlowTrouble
+	}
+	recs, err := list(ctx, &p)
 	if err != nil {
 		return nil, public(fmt.Errorf("list flows: %w", err))
 	}
@@ -39,7 +49,30 @@ func (c *Client) Flows(ctx context.Context, params *FlowListParams) ([]*Flow, er
 	for i, rec := range recs {
 		flows[i] = c.flows.bind(rec)
 	}
+	if err := lastRuns(ctx, c.store, flows, p.LastRuns); err != nil {
+		return nil, public(fmt.Errorf("list the last runs of flows: %w", err))
+	}
 	return flows, nil
+}
+
+// lastRuns reads the newest runs of flows.
+func lastRuns(ctx context.Context, q Queries, flows []*Flow, limit int) error {
+	if limit == 0 || len(flows) == 0 {
+		return nil
+	}
+	byID, ids := make(map[int64]*Flow, len(flows)), make([]int64, len(flows))
+	for i, f := range flows {
+		byID[f.ID], ids[i] = f, f.ID
+	}
+	runs, err := q.RunsLast(ctx, ids, limit)
+	if err != nil {
+		return err
+	}
+	for _, run := range runs {
+		f := byID[run.FlowID]
+		f.LastRuns = append(f.LastRuns, run)
+	}
+	return nil
 }
 
 // Pause makes a flow inactive. Until Resume, no process starts a run of it. A run in progress
@@ -87,6 +120,9 @@ func setFlowState(ctx context.Context, c *Client, name string, p *FlowStateParam
 		if rec, err = q.FlowSetState(ctx, p); err != nil {
 			return err
 		}
+		if err := noteAction(ctx, q, p.action(), rec.ID, 0, p.Actor, p.Reason, flowStateOf(before), flowStateOf(rec)); err != nil {
+			return err
+		}
 		next, skip, err := skipDue(before, now)
 		if err == nil && skip != nil {
 			err = q.TickSkip(ctx, skip)
@@ -105,6 +141,42 @@ func setFlowState(ctx context.Context, c *Client, name string, p *FlowStateParam
 	}
 	c.log.InfoContext(ctx, "dataflow: flow is "+string(p.State), slog.String(logFlow, name), slog.String("actor", p.Actor), slog.String(logReason, p.Reason))
 	return c.flows.bind(rec), nil
+}
+
+// action is what the audit log says of the change of a state.
+func (p *FlowStateParams) action() AuditAction {
+	if p.State == FlowActive {
+		return AuditResume
+	}
+	return AuditPause
+}
+
+// flowStateOf is what the audit log shows of a flow before or after it was paused or resumed.
+func flowStateOf(f *FlowRecord) map[string]any {
+	state := map[string]any{"state": f.State}
+	if f.TrippedAt != nil {
+		state["stopped_after_failures_at"] = f.TrippedAt
+	}
+	return state
+}
+
+// Audit lists what was done to flows and runs by whom, newest first: an entry for each call that
+// pauses or resumes a flow, cancels or retries a run, starts a backfill, sets a cursor, replays,
+// edits or closes dead letters, or migrates a Runtime. A call that triggers a run has an entry if
+// it names an Actor. An entry and what it tells are one transaction. Only that of a Replay is
+// written before: each dead letter then says by itself that it was replayed.
+//
+// RetentionOptions.Audit says how long entries are kept. params may be nil.
+func (c *Client) Audit(ctx context.Context, params *AuditListParams) ([]*AuditEntry, error) {
+	p, err := page(params)
+	if err != nil {
+		return nil, public(fmt.Errorf("list the audit log: %w", err))
+	}
+	entries, err := c.store.AuditList(ctx, &p)
+	if err != nil {
+		return nil, public(fmt.Errorf("list the audit log: %w", err))
+	}
+	return entries, nil
 }
 
 // Processes lists the started clients on this database that are alive, in the order of their

@@ -126,26 +126,52 @@ func progressOf(run *Run, now time.Time) *Progress {
 // waits for its end. A cancelled run is returned as it is. If the run ended otherwise, the
 // error is ErrRunFinished.
 func (c *Client) Cancel(ctx context.Context, runID int64, actor, reason string) (*Run, error) {
-	run, err := c.cancel(ctx, &RunCancelParams{RunID: runID, Actor: actor, Reason: reason})
+	run, err := cancelRun(ctx, c, &RunCancelParams{RunID: runID, Actor: actor, Reason: reason}, func(ctx context.Context, q Queries, before, run *Run) error {
+		if before.CancelRequestedAt != nil {
+			return nil // somebody else cancelled it
+		}
+		after := map[string]any{"state": run.State}
+		if run.State == RunInProgress {
+			after["cancel_requested"] = true
+		}
+		return noteAction(ctx, q, AuditCancel, run.FlowID, run.ID, actor, reason, map[string]any{"state": before.State}, after)
+	})
 	if err != nil {
 		return nil, public(fmt.Errorf("cancel run %d: %w", runID, err))
 	}
 	return run, nil
 }
 
-// cancel cancels a run. With PendingOnly, it returns a run in progress as it is.
+// cancel cancels a run for the library itself. With PendingOnly, it returns a run in progress as
+// it is.
 func (c *Client) cancel(ctx context.Context, p *RunCancelParams) (*Run, error) {
+	return cancelRun(ctx, c, p, nil)
+}
+
+// cancelRun is cancel. note may be nil. It gets the run before and after, in the transaction.
+func cancelRun(ctx context.Context, c *Client, p *RunCancelParams, note func(ctx context.Context, q Queries, before, after *Run) error) (*Run, error) {
 	var run *Run
 	err := c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		q, err := c.store.With(tx)
 		if err != nil {
 			return err
 		}
+		before := &Run{}
+		if note != nil {
+			if before, err = q.RunByID(ctx, p.RunID); err != nil {
+				return err
+			}
+		}
 		if run, err = q.RunCancel(ctx, p); err != nil {
 			return err
 		}
 		if run.State.Finished() && run.CancelRequestedAt == nil || run.State == RunSuccess || run.State == RunFailed {
 			return fmt.Errorf("%w: it is %s", ErrRunFinished, run.State)
+		}
+		if note != nil {
+			if err := note(ctx, q, before, run); err != nil {
+				return err
+			}
 		}
 		if run.State != RunCancelled || run.RiverJobID == 0 {
 			return nil

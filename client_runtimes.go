@@ -195,6 +195,9 @@ func (r *runtimeMover) moveRuntime(ctx context.Context, id int64, o *MigrateRunt
 		if rec, err = q.FlowSetRuntime(ctx, p); err != nil {
 			return err
 		}
+		if err := noteAction(ctx, q, AuditMigrateRuntime, id, 0, o.Actor, "", map[string]any{"runtime": m.From.Type()}, map[string]any{"runtime": m.To.Type()}); err != nil {
+			return err
+		}
 		f = r.flows.bind(rec)
 		back = f.comingBack()
 		m.Enqueue = f.State == FlowActive && f.Runtime.Settings().Enabled

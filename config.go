@@ -100,7 +100,7 @@ type Config struct {
 
 	// Retention is how long a started client keeps what has ended. One process at a time
 	// removes the rest, an hour after it last did, in small batches. See [Client.Cleanup]. The
-	// zero value keeps everything for 30 days. -1 in all of its fields: nothing is removed.
+	// zero value keeps everything for 30 days, and the audit log for 365. -1 in all of its fields: nothing is removed.
 	Retention RetentionOptions
 
 	// OnRunFailed, if set, is called after a run has failed for good and this is
@@ -252,6 +252,9 @@ func (c *Config) validateStored(f *Flow) error {
 // DefaultRetention is how long [Client.Cleanup] keeps what has ended.
 const DefaultRetention = 30 * 24 * time.Hour
 
+// DefaultAuditRetention is how long entries of the audit log are kept, unless told otherwise.
+const DefaultAuditRetention = 365 * 24 * time.Hour
+
 // defaultRetentionBatch takes about 50 ms on Postgres.
 const defaultRetentionBatch = 2000
 
@@ -270,6 +273,8 @@ type RetentionOptions struct {
 	// DeadLetters is how long dead letters are kept, and their runs with them.
 	// 0: 30 days. -1: for ever.
 	DeadLetters time.Duration
+	// Audit is how long entries of the audit log are kept. 0: 365 days. -1: for ever.
+	Audit time.Duration
 	// BatchSize is how many rows are removed in one transaction. 0: 2000.
 	BatchSize int
 	// DryRun counts, and removes nothing.
@@ -283,30 +288,36 @@ type CleanupReport struct {
 	Cancelled    int64
 	SkippedTicks int64
 	DeadLetters  int64
+	Audit        int64
 	DryRun       bool
 }
 
 // Total is the sum of all counts.
 func (r *CleanupReport) Total() int64 {
-	return r.Success + r.Failed + r.Cancelled + r.SkippedTicks + r.DeadLetters
+	return r.Success + r.Failed + r.Cancelled + r.SkippedTicks + r.DeadLetters + r.Audit
 }
 
 // keepsAll reports whether nothing is ever removed.
 func (o *RetentionOptions) keepsAll() bool {
-	return o.Success == -1 && o.Failed == -1 && o.Cancelled == -1 && o.SkippedTicks == -1 && o.DeadLetters == -1
+	return o.Success == -1 && o.Failed == -1 && o.Cancelled == -1 && o.SkippedTicks == -1 && o.DeadLetters == -1 && o.Audit == -1
 }
 
 // validate returns all that is wrong with the options.
 func (o *RetentionOptions) validate() error {
 	var errs []error
 	for _, f := range []struct {
-		name string
-		keep time.Duration
+		name        string
+		keep, usual time.Duration
 	}{
-		{"Success", o.Success}, {"Failed", o.Failed}, {"Cancelled", o.Cancelled}, {"SkippedTicks", o.SkippedTicks}, {"DeadLetters", o.DeadLetters},
+		{"Success", o.Success, DefaultRetention},
+		{"Failed", o.Failed, DefaultRetention},
+		{"Cancelled", o.Cancelled, DefaultRetention},
+		{"SkippedTicks", o.SkippedTicks, DefaultRetention},
+		{"DeadLetters", o.DeadLetters, DefaultRetention},
+		{"Audit", o.Audit, DefaultAuditRetention},
 	} {
 		if f.keep < 0 && f.keep != -1 {
-			errs = append(errs, &ConfigError{Field: f.name, Reason: fmt.Sprintf("%s is negative: use a positive duration, 0 for %s, or -1 for ever", f.keep, DefaultRetention)})
+			errs = append(errs, &ConfigError{Field: f.name, Reason: fmt.Sprintf("%s is negative: use a positive duration, 0 for %s, or -1 for ever", f.keep, f.usual)})
 		}
 	}
 	if o.BatchSize < 0 {

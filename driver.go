@@ -47,16 +47,12 @@ type Store interface {
 	// InTx runs fn in a transaction and commits it unless fn returns an error. The
 	// context that fn gets carries the transaction for sinks.
 	InTx(ctx context.Context, fn func(ctx context.Context, tx Tx) error) error
-	// RunClaimMany claims runs, as RunClaim does, in one transaction of its own. It returns an
-	// answer for each, in their order. The worker, the lease and the version of all are the
-	// same. It waits for no other transaction. A run of a flow with a group may be left to
-	// RunClaim, as if it were busy. An error means that no run was claimed, or that
-	// it is not known.
-	RunClaimMany(ctx context.Context, claims []*RunClaimParams) ([]ClaimAnswer, error)
-	// RunEndMany ends runs, as RunEnd does, in one transaction of its own. It returns an answer
-	// for each, in their order. It waits for no other transaction. An error means that no run
-	// was ended, or that it is not known.
-	RunEndMany(ctx context.Context, ends []*RunEndParams) ([]EndAnswer, error)
+	// EndAndClaim ends runs, as RunEnd does, and then claims runs, as RunClaim does, in one
+	// transaction of its own. It returns an answer for each, in their order. The worker, the lease
+	// and the version of all claims are the same. It waits for no other transaction. A run of a
+	// flow with a group may be left to RunClaim, as if it were busy. An error means that no run
+	// was ended or claimed, or that it is not known.
+	EndAndClaim(ctx context.Context, ends []*RunEndParams, claims []*RunClaimParams) ([]EndAnswer, []ClaimAnswer, error)
 
 	// With returns queries in the caller's transaction, or ErrTxMismatch.
 	With(tx Tx) (Queries, error)
@@ -163,6 +159,8 @@ type Queries interface {
 	FlowByID(ctx context.Context, id int64) (*FlowRecord, error)
 	FlowByName(ctx context.Context, name string) (*FlowRecord, error)
 	FlowList(ctx context.Context, p *FlowListParams) ([]*FlowRecord, error)
+	// FlowTrouble is FlowList for Trouble.
+	FlowTrouble(ctx context.Context, p *FlowListParams) ([]*FlowRecord, error)
 	// FlowSetState makes a flow active or inactive, whatever it was. An active flow is
 	// no longer tripped, and has no failures.
 	FlowSetState(ctx context.Context, p *FlowStateParams) (*FlowRecord, error)
@@ -222,9 +220,9 @@ type Queries interface {
 	DeadLetterInsert(ctx context.Context, letters []*DeadLetterRecord) error
 	// DeadLetterList returns dead letters, newest first.
 	DeadLetterList(ctx context.Context, p *DeadLetterListParams) ([]*DeadLetterRecord, error)
-	// DeadLetterReplayed stores that a dead letter has been replayed. It returns false
-	// if it was no longer open or, with held, if it is no longer to be tried again.
-	DeadLetterReplayed(ctx context.Context, id int64, held bool) (bool, error)
+	// DeadLetterReplayed stores that a dead letter has been replayed, by whom and why. It returns
+	// false if it was no longer open or, with held, if it is no longer to be tried again.
+	DeadLetterReplayed(ctx context.Context, id int64, by, reason string, held bool) (bool, error)
 	// DeadLetterEdit replaces the Payload of an open dead letter, and keeps what it was
 	// before the first edit. It is not tried again from then on. It returns ErrNotFound if
 	// none with the id is open.
@@ -271,6 +269,11 @@ type Queries interface {
 	// CursorHistory returns how the cursor was set, newest first.
 	CursorHistory(ctx context.Context, p *CursorHistoryParams) ([]*CursorChange, error)
 
+	// AuditInsert adds entries to the audit log, at the time of the clock.
+	AuditInsert(ctx context.Context, entries ...*AuditEntry) error
+	// AuditList returns the audit log, newest first.
+	AuditList(ctx context.Context, p *AuditListParams) ([]*AuditEntry, error)
+
 	// RunInsert stores a pending run. It returns another run instead, with Coalesced
 	// set:
 	//
@@ -292,9 +295,12 @@ type Queries interface {
 	// RunEnd clear it.
 	RunWaits(ctx context.Context, p *RunWaitsParams) error
 	RunByID(ctx context.Context, id int64) (*Run, error)
-	// RunByJob returns the newest run that a River job was to work.
+	// RunByJob returns the newest run that a River job was to work. It need not find a run whose
+	// job was reserved for it: that job names the run.
 	RunByJob(ctx context.Context, jobID int64) (*Run, error)
 	RunList(ctx context.Context, p *RunListParams) ([]*Run, error)
+	// RunsLast returns up to limit of the newest runs of each of the flows, newest first.
+	RunsLast(ctx context.Context, flowIDs []int64, limit int) ([]*Run, error)
 	// RunLive returns the runs of a flow that are pending or in progress, oldest first.
 	RunLive(ctx context.Context, flowID int64) ([]*Run, error)
 	// RunWaiting returns the pending runs of a flow whose unique key begins with
@@ -411,10 +417,12 @@ type Queries interface {
 	UpkeepDone(ctx context.Context, task, worker string, pause time.Duration) error
 	// TickPrune removes at most Limit entries of the ledger whose last tick is older than
 	// Age, and returns how many. With DryRun it removes none, and returns how many there
-	// are without a limit. DeadLetterPrune does the same.
+	// are without a limit. DeadLetterPrune and AuditPrune do the same.
 	TickPrune(ctx context.Context, p *PruneParams) (int64, error)
 	// DeadLetterPrune removes dead letters that are older than Age.
 	DeadLetterPrune(ctx context.Context, p *PruneParams) (int64, error)
+	// AuditPrune removes entries of the audit log that are older than Age.
+	AuditPrune(ctx context.Context, p *PruneParams) (int64, error)
 }
 
 // River is what a [Client] needs of River's client. See [WrapRiver]. It is safe for

@@ -142,7 +142,7 @@ type FlowRuntimeParams struct {
 	MigratedFrom json.RawMessage
 }
 
-// PruneParams are the parameters of RunPrune, TickPrune and DeadLetterPrune.
+// PruneParams are the parameters of RunPrune, TickPrune, DeadLetterPrune and AuditPrune.
 type PruneParams struct {
 	State RunState // of runs
 	Age   time.Duration
@@ -243,7 +243,7 @@ type RunClaimParams struct {
 	// Restart sets the run's counters to zero, for a source that reads everything
 	// again.
 	Restart bool
-	// Suspect is how many workers a run must have lost for RunClaimMany to leave it to
+	// Suspect is how many workers a run must have lost for EndAndClaim to leave it to
 	// RunClaim, as if it were busy. 0: it leaves none.
 	Suspect int
 }
@@ -331,8 +331,8 @@ type Claim struct {
 	SetSeq int64           // the sequence number when somebody last set the cursor, 0: never
 }
 
-// ClaimAnswer is what RunClaimMany answers for a run. The zero value says that the run cannot
-// be claimed now.
+// ClaimAnswer is what EndAndClaim answers for a run to claim. The zero value says that the run
+// cannot be claimed now.
 type ClaimAnswer struct {
 	Claim *Claim
 	// Busy says that the run must be claimed by itself: another transaction was in the way,
@@ -340,8 +340,8 @@ type ClaimAnswer struct {
 	Busy bool
 }
 
-// EndAnswer is what RunEndMany answers for a run. The zero value says that the claim no longer
-// holds the run.
+// EndAnswer is what EndAndClaim answers for a run to end. The zero value says that the claim no
+// longer holds the run.
 type EndAnswer struct {
 	Run  *Run
 	Next *NextRun // as RunNext returns it
@@ -394,7 +394,7 @@ type RunEndParams struct {
 	// Rescue counts a worker that died.
 	Rescue bool
 	Error  *AttemptError // nil for success, and for a run that was handed back without a reason
-	// Backfills is the flow's MaxBackfills. RunEndMany finds the next run by it.
+	// Backfills is the flow's MaxBackfills. EndAndClaim finds the next run by it.
 	Backfills int
 }
 

@@ -112,7 +112,7 @@ func ExampleClient_Replay() {
 	check(err)
 
 	parse = func(string) (int, error) { return 2, nil } // the mended code
-	report, err := client.Replay(ctx, "numbers")
+	report, err := client.Replay(ctx, "numbers", nil)
 	check(err)
 	fmt.Println(len(report.Replayed), "replayed,", len(report.Failed), "failed")
 	// Output: 1 replayed, 0 failed
@@ -130,7 +130,7 @@ func ExampleClient_EditDeadLetter() {
 
 	_, err = client.EditDeadLetter(ctx, letters[0].ID, json.RawMessage(`"2"`), "ada")
 	check(err)
-	_, err = client.Replay(ctx, "numbers", letters[0].ID)
+	_, err = client.Replay(ctx, "numbers", &dataflow.ReplayParams{IDs: []int64{letters[0].ID}})
 	check(err)
 	letter, err := client.DeadLetter(ctx, letters[0].ID)
 	check(err)
@@ -282,6 +282,26 @@ func ExampleClient_CursorHistory() {
 		fmt.Printf("%s: from %q to %q: %s\n", change.Actor, change.From, change.To, change.Reason)
 	}
 	// Output: ada: from "" to "2": skip the old ones
+}
+
+// Audit lists who did what to flows, when and why.
+func ExampleClient_Audit() {
+	ctx := context.Background()
+	client, done := open(orderFlow(nil))
+	defer done()
+	_, err := client.Pause(ctx, "orders", "ada", "the shop is closed")
+	check(err)
+	_, err = client.Resume(ctx, "orders", "ada", "it is open again")
+	check(err)
+
+	entries, err := client.Audit(ctx, &dataflow.AuditListParams{Flow: "orders"})
+	check(err)
+	for _, e := range entries {
+		fmt.Printf("%s: %s from %s to %s: %s\n", e.Actor, e.Action, e.Before, e.After, e.Reason)
+	}
+	// Output:
+	// ada: resume from {"state":"inactive"} to {"state":"active"}: it is open again
+	// ada: pause from {"state":"active"} to {"state":"inactive"}: the shop is closed
 }
 
 // DryRun previews the next records, and changes nothing.

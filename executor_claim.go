@@ -12,29 +12,69 @@ import (
 	"github.com/activedataflow/dataflow/internal/lease"
 )
 
-// claims are those of this process: their leases, and how they are made and ended. Claims that
-// are made at about the same time are made by one statement, and so are ends.
+// claims are those of this process: their leases, and how they are made and ended. The claims and the
+// ends that come at about the same time are made in one transaction.
 type claims struct {
 	*lease.Keeper[*attempt]
-	made  *group.Group[*RunClaimParams, ClaimAnswer]
-	ended *group.Group[*RunEndParams, EndAnswer]
+	changes *group.Group[change, changed]
 
 	working atomic.Int64 // runs that are being claimed, worked or ended
 }
 
+// change is a run to end or to claim.
+type change struct {
+	end   *RunEndParams
+	claim *RunClaimParams // nil: the run is to end
+}
+
+// changed is the answer to a change.
+type changed struct {
+	end   EndAnswer
+	claim ClaimAnswer
+}
+
 func newClaims(b base, keeper *lease.Keeper[*attempt]) *claims {
 	c := &claims{Keeper: keeper}
-	config := group.Config{
+	c.changes = group.New(group.Config{
 		Most: mostTogether, Linger: linger, Timeout: min(b.config.Lease/2, handBackTimeout),
 		Askers: func() int { return int(c.working.Load()) },
-	}
-	c.made = group.New(config, func(ctx context.Context, made []*RunClaimParams) ([]ClaimAnswer, error) {
-		return b.store.RunClaimMany(ctx, made)
-	})
-	c.ended = group.New(config, func(ctx context.Context, ended []*RunEndParams) ([]EndAnswer, error) {
-		return b.store.RunEndMany(ctx, ended)
-	})
+	}, b.change)
 	return c
+}
+
+// change ends runs, and then claims others.
+func (b base) change(ctx context.Context, changes []change) ([]changed, error) {
+	var ends []*RunEndParams
+	var claims []*RunClaimParams
+	for _, c := range changes {
+		if c.claim != nil {
+			claims = append(claims, c.claim)
+		} else {
+			ends = append(ends, c.end)
+		}
+	}
+	ended, claimed, err := b.store.EndAndClaim(ctx, ends, claims)
+	if err != nil {
+		return nil, err
+	}
+	inProgress := make(map[int64]bool, len(claimed))
+	for _, a := range claimed {
+		if a.Claim != nil {
+			inProgress[a.Claim.Run.ID] = true
+		}
+	}
+	answers := make([]changed, len(changes))
+	for i, c := range changes {
+		if c.claim != nil {
+			answers[i].claim, claimed = claimed[0], claimed[1:]
+			continue
+		}
+		answers[i].end, ended = ended[0], ended[1:]
+		if next := answers[i].end.Next; next != nil && inProgress[next.ID] {
+			answers[i].end.Next = nil // it needs no job any more
+		}
+	}
+	return answers, nil
 }
 
 // enter counts a run that is being worked, until leave is called.
@@ -44,7 +84,7 @@ func (c *claims) enter() (leave func()) {
 }
 
 const (
-	// mostTogether is how many claims, or ends, one statement makes. Each claim takes a lock of
+	// mostTogether is how many claims and ends one transaction makes. Each claim takes a lock of
 	// Postgres's lock table, which all processes share.
 	mostTogether = 100
 
@@ -87,14 +127,14 @@ func (e *FlowExecutor) claim(ctx context.Context, flow *Flow, runID int64) (a *a
 	if flow.opts.Group != "" {
 		return e.claimAlone(ctx, flow, runID)
 	}
-	answer, err := e.client.leases.made.Do(ctx, e.claimParams(flow, runID))
+	answer, err := e.client.leases.changes.Do(ctx, change{claim: e.claimParams(flow, runID)})
 	switch {
-	case e.alone(ctx, answer.Busy, err):
+	case e.alone(ctx, answer.claim.Busy, err):
 		return e.claimAlone(ctx, flow, runID)
-	case err != nil || answer.Claim == nil:
+	case err != nil || answer.claim.Claim == nil:
 		return nil, err
 	default:
-		return e.attempt(flow, answer.Claim), nil
+		return e.attempt(flow, answer.claim.Claim), nil
 	}
 }
 

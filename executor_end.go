@@ -111,12 +111,12 @@ func (e *FlowExecutor) end(ctx context.Context, p *RunEndParams, lost *bool) (En
 	if p.State != RunSuccess && p.State != RunFailed {
 		return e.endAlone(ctx, p)
 	}
-	answer, err := e.client.leases.ended.Do(ctx, p)
-	if e.alone(ctx, answer.Busy, err) {
+	answer, err := e.client.leases.changes.Do(ctx, change{end: p})
+	if e.alone(ctx, answer.end.Busy, err) {
 		*lost = *lost || err != nil
 		return e.endAlone(ctx, p)
 	}
-	return answer, err
+	return answer.end, err
 }
 
 // endAlone stores the outcome in a transaction of its own. If the run goes back to waiting and

@@ -20,6 +20,9 @@ const MaxNameLength = 200
 // OverdueAfter is how long after its time a tick or a run counts as overdue.
 const OverdueAfter = time.Hour
 
+// LateAfter is how long after its tick an active flow counts as in trouble.
+const LateAfter = time.Minute
+
 // Flow reads, transforms and writes records. [NewFlow] declares it in code, and a
 // started [Client] stores it under its name. A Flow that a client returns also carries
 // what is stored of it. It is bound to that client, so that it can be handed to its
@@ -29,6 +32,9 @@ type Flow struct {
 
 	// Runtime decides when and where the flow's runs are worked.
 	Runtime Runtime
+
+	// LastRuns are its newest runs, newest first, if FlowListParams.LastRuns asked for them.
+	LastRuns []*Run
 
 	opts   FlowOptions
 	code   pipeline // nil: this process does not have the flow's code
@@ -345,7 +351,7 @@ type pipeline interface {
 	guarantee() Guarantee
 	resumable() bool
 	run(ctx context.Context, a *attempt) error
-	replay(ctx context.Context, store Store, l *DeadLetterRecord) error
+	replay(ctx context.Context, store Store, l *DeadLetterRecord, by, reason string) error
 	readLetter(ctx context.Context, q Queries, l *DeadLetterRecord) error
 	checkCursor(cursor json.RawMessage) error
 	checkRequest(from, until, params json.RawMessage) error

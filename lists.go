@@ -20,6 +20,13 @@ type FlowListParams struct {
 	// whose next tick came at least an hour ago ([OverdueAfter]).
 	Due     bool
 	Overdue bool
+	// Trouble lists only flows that somebody should look at: failures have stopped their ticks,
+	// their last run or attempt failed, or they are active and their next tick came at least a
+	// minute ago ([LateAfter]).
+	Trouble bool
+	// LastRuns is how many of each flow's newest runs are read into Flow.LastRuns, up to 100.
+	// 0: none.
+	LastRuns int
 	// After lists the flows after this name: the name of the last flow of the page
 	// before. Empty: from the beginning.
 	After string
@@ -92,6 +99,20 @@ type CursorHistoryParams struct {
 	Limit int
 }
 
+// AuditListParams choose and page what [Client.Audit] lists, newest first. The zero value lists
+// the newest 100.
+type AuditListParams struct {
+	// Flow lists only what was done to the flow of this name. Empty: all.
+	Flow string
+	// Actor lists only what this actor did. Empty: all.
+	Actor string
+	// Before lists the entries older than this id: the id of the last one of the page before.
+	// 0: from the newest.
+	Before int64
+	// Limit is the size of a page, up to 10,000. 0: 100.
+	Limit int
+}
+
 // listParams is a pointer to the parameters of a list.
 type listParams[P any] interface {
 	*P
@@ -103,6 +124,7 @@ func (p *RunListParams) limit() *int        { return &p.Limit }
 func (p *TickListParams) limit() *int       { return &p.Limit }
 func (p *DeadLetterListParams) limit() *int { return &p.Limit }
 func (p *CursorHistoryParams) limit() *int  { return &p.Limit }
+func (p *AuditListParams) limit() *int      { return &p.Limit }
 
 // page copies a list's parameters, checks the Limit, and fills in its default. params
 // may be nil.

@@ -17,13 +17,13 @@ import (
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
-// replay takes one dead letter's record through the transform to the sink.
-func (p *flowCode) replay(ctx context.Context, store Store, l *DeadLetterRecord) error {
-	return p.replayIf(ctx, store, l, func() error { return nil })
+// replay takes one dead letter's record through the transform to the sink, for somebody.
+func (p *flowCode) replay(ctx context.Context, store Store, l *DeadLetterRecord, by, reason string) error {
+	return p.replayIf(ctx, store, l, by, reason, func() error { return nil })
 }
 
 // replayIf is replay, if may returns nil just before the record is written.
-func (p *flowCode) replayIf(ctx context.Context, store Store, l *DeadLetterRecord, may func() error) error {
+func (p *flowCode) replayIf(ctx context.Context, store Store, l *DeadLetterRecord, by, reason string, may func() error) error {
 	p = p.again
 	if p.target.kind == toFenced {
 		return errors.New("its sink keeps the checkpoint, and cannot write a record without one: run a backfill that reads the record again")
@@ -59,7 +59,7 @@ func (p *flowCode) replayIf(ctx context.Context, store Store, l *DeadLetterRecor
 		if err != nil {
 			return err
 		}
-		ours, err := q.DeadLetterReplayed(ctx, l.ID, false)
+		ours, err := q.DeadLetterReplayed(ctx, l.ID, by, reason, false)
 		if err != nil {
 			return err
 		}
@@ -161,7 +161,7 @@ func (w *batchWriter) writeLetters(ctx context.Context, letters []*DeadLetterRec
 		return context.Cause(ctx)
 	}
 	if w.txSink == nil {
-		return w.p.replayIf(ctx, w.a.store, letters[0], func() error { return w.stillHeld(ctx, letters[0]) })
+		return w.p.replayIf(ctx, w.a.store, letters[0], runText(w.a.run), reasonRetried, func() error { return w.stillHeld(ctx, letters[0]) })
 	}
 	made, err := w.p.remake(ctx, w.a.store, letters)
 	if err != nil {
@@ -169,7 +169,7 @@ func (w *batchWriter) writeLetters(ctx context.Context, letters []*DeadLetterRec
 	}
 	return w.whileHeld(ctx, func(ctx context.Context, q Queries) error {
 		for _, l := range letters {
-			ours, err := q.DeadLetterReplayed(ctx, l.ID, true)
+			ours, err := q.DeadLetterReplayed(ctx, l.ID, runText(w.a.run), reasonRetried, true)
 			if err != nil {
 				return err
 			}
@@ -395,7 +395,7 @@ func (w *batchWriter) resolve(ctx context.Context, q Queries, p *DeadLetterClose
 	if len(p.Identities) == 0 && p.NotOfRun == 0 {
 		return nil
 	}
-	p.FlowID, p.State, p.By, p.Reason = w.a.flow.ID, DeadLetterResolved, fmt.Sprintf("run %d", w.a.run.ID), reasonWritten
+	p.FlowID, p.State, p.By, p.Reason = w.a.flow.ID, DeadLetterResolved, runText(w.a.run), reasonWritten
 	n, err := q.DeadLetterClose(ctx, p)
 	if err != nil {
 		return fmt.Errorf("resolve dead letters: %w", err)
@@ -405,6 +405,12 @@ func (w *batchWriter) resolve(ctx context.Context, q Queries, p *DeadLetterClose
 	}
 	return nil
 }
+
+// runText names a run as who closed a dead letter.
+func runText(run *Run) string { return fmt.Sprintf("run %d", run.ID) }
+
+// reasonRetried is the Reason of a dead letter that a run has tried again and written.
+const reasonRetried = "a later try wrote it"
 
 // reasonWritten is the Reason of a dead letter that a run has resolved.
 const reasonWritten = "the record was read again without an error"

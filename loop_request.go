@@ -38,7 +38,7 @@ func (p sourceCursors[C]) resumable() bool { return hasCursor[C]() }
 
 // request goes from the stored cursor to the run's UntilCursor.
 func (p sourceCursors[C]) request(a *attempt) (any, error) {
-	req := &Request[C]{Params: a.run.Params, Preview: a.preview}
+	req := &Request[C]{Params: a.run.Params, Preview: a.preview, Backfill: a.run.IsBackfill()}
 	if err := p.limitRequest(req, a.run.UntilCursor); err != nil {
 		return req, Permanent(err)
 	}

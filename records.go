@@ -1,11 +1,14 @@
 package dataflow
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/batch"
+	"github.com/activedataflow/dataflow/internal/stored"
 )
 
 // FlowStats is how a flow is doing, as the database has it. See [Client.FlowStats].
@@ -82,6 +85,75 @@ type CursorChange struct {
 	Actor  string
 	Reason string
 	At     time.Time
+}
+
+// AuditEntry is an entry of the audit log: what somebody did to a flow or a run. See
+// [Client.Audit].
+type AuditEntry struct {
+	ID int64
+	At time.Time
+	// Actor is who did it, as the call that did it says. Reason is why.
+	Actor  string
+	Reason string
+	Action AuditAction
+	// Flow is the name of the flow. RunID is the run that was started or cancelled, 0 if there is
+	// none.
+	FlowID   int64
+	FlowName string
+	RunID    int64
+	// Before and After are what the action changed, as JSON objects. Nil: there is nothing to
+	// tell. The records of dead letters are not among it; each dead letter has its own.
+	Before json.RawMessage
+	After  json.RawMessage
+}
+
+// AuditAction is what an entry of the audit log says was done.
+type AuditAction string
+
+// The actions.
+const (
+	AuditPause            AuditAction = "pause"
+	AuditResume           AuditAction = "resume"
+	AuditTrigger          AuditAction = "trigger"
+	AuditBackfill         AuditAction = "backfill"
+	AuditRetry            AuditAction = "retry"
+	AuditCancel           AuditAction = "cancel"
+	AuditSetCursor        AuditAction = "set_cursor"
+	AuditReplay           AuditAction = "replay"
+	AuditEditDeadLetter   AuditAction = "edit_dead_letter"
+	AuditCloseDeadLetters AuditAction = "close_dead_letters"
+	AuditMigrateRuntime   AuditAction = "migrate_runtime"
+)
+
+// audit makes an entry. before and after are values that JSON can hold, or nil.
+func audit(action AuditAction, flowID, runID int64, actor, reason string, before, after map[string]any) (*AuditEntry, error) {
+	e := &AuditEntry{Action: action, FlowID: flowID, RunID: runID, Actor: stored.Clean(actor), Reason: stored.Clean(reason)}
+	for _, part := range []struct {
+		to *json.RawMessage
+		v  map[string]any
+	}{{&e.Before, before}, {&e.After, after}} {
+		if part.v == nil {
+			continue
+		}
+		data, err := json.Marshal(part.v)
+		if err != nil {
+			return nil, fmt.Errorf("write the entry of the audit log: %w", err)
+		}
+		*part.to = data
+	}
+	return e, nil
+}
+
+// noteAction stores an entry of the audit log, in the transaction of the action.
+func noteAction(ctx context.Context, q Queries, action AuditAction, flowID, runID int64, actor, reason string, before, after map[string]any) error {
+	e, err := audit(action, flowID, runID, actor, reason, before, after)
+	if err != nil {
+		return err
+	}
+	if err := q.AuditInsert(ctx, e); err != nil {
+		return fmt.Errorf("write the audit log: %w", err)
+	}
+	return nil
 }
 
 // DeadLetterRecord is a dead letter: a bad record that a flow's [Policy] kept.

@@ -55,6 +55,9 @@ type Request[C any] struct {
 	// Preview is true for [Client.DryRun]: nothing is committed. Read must then change nothing
 	// anywhere, such as acknowledge a message, and should end when it has read all there is.
 	Preview bool
+	// Backfill is true for a run of [Client.Backfill]. Its cursors are not the flow's, and an
+	// [Acker] does not hear of them.
+	Backfill bool
 }
 
 // RequestChecker is the power of a source to obey Until and Params of a [Request]. The

@@ -195,7 +195,53 @@ func (f *Flow) insertRun(ctx context.Context, tx Tx, s RuntimeSettings, at time.
 	if err != nil {
 		return nil, f.whyNoRun(ctx, q, err)
 	}
+	if err := f.noteRun(ctx, q, p, run); err != nil {
+		return nil, err
+	}
 	return run, f.insertJob(ctx, tx, p, run, job)
+}
+
+// noteRun stores in the audit log that somebody asked for a run.
+func (f *Flow) noteRun(ctx context.Context, q Queries, p *RunInsertParams, run *Run) error {
+	if b := f.asked().backfill; b != nil && b.part > 0 {
+		return nil // there is one entry for all ranges
+	}
+	e, err := p.audit(run)
+	if err == nil && e != nil {
+		err = q.AuditInsert(ctx, e)
+	}
+	if err != nil {
+		return fmt.Errorf("write the audit log: %w", err)
+	}
+	return nil
+}
+
+// audit returns the entry of the audit log for a run that somebody asked for, or nil if nobody
+// did. A plain call is a program's, unless it names an actor.
+func (p *RunInsertParams) audit(run *Run) (*AuditEntry, error) {
+	after := make(map[string]any)
+	var action AuditAction
+	switch {
+	case p.Trigger == TriggerManual && p.Actor != "":
+		action = AuditTrigger
+	case p.Trigger == TriggerRetry:
+		action = AuditRetry
+	case p.Trigger == TriggerBackfill:
+		action = AuditBackfill
+		after["from"], after["until"] = p.From, p.Until
+	default:
+		return nil, nil //nolint:nilnil // documented: nobody asked
+	}
+	if p.Params != nil {
+		after["params"] = p.Params
+	}
+	if !p.At.IsZero() {
+		after["at"] = p.At.UTC()
+	}
+	if run.Coalesced {
+		after["coalesced"] = true
+	}
+	return audit(action, p.FlowID, run.ID, p.Actor, p.Reason, nil, after)
 }
 
 // insertRunAlone is insertRun in a transaction of its own.
@@ -214,6 +260,15 @@ func (f *Flow) insertRunAlone(ctx context.Context, s RuntimeSettings, at time.Ti
 	}
 	err = store.InsertInTx(ctx, p, func(ctx context.Context, tx Tx, added *Run) error {
 		run = added
+		if p.Actor != "" {
+			q, err := f.client.store.With(tx)
+			if err == nil {
+				err = f.noteRun(ctx, q, p, run)
+			}
+			if err != nil {
+				return err
+			}
+		}
 		return f.insertJob(ctx, tx, p, run, job)
 	})
 	if errors.Is(err, ErrNotFound) {

@@ -86,7 +86,31 @@ func startMany(ctx context.Context, c *Client, tx Tx, params []TriggerManyParams
 	if _, err := m.start(ctx, read); err != nil {
 		return nil, err
 	}
+	if err := m.note(ctx); err != nil {
+		return nil, err
+	}
 	return outcomes, m.insertJobs(ctx)
+}
+
+// note stores in the audit log that somebody asked for runs.
+func (m *many) note(ctx context.Context) error {
+	var entries []*AuditEntry
+	for _, w := range m.started {
+		e, err := w.p.audit(w.to.Run)
+		if err != nil {
+			return err
+		}
+		if e != nil {
+			entries = append(entries, e)
+		}
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	if err := m.q.AuditInsert(ctx, entries...); err != nil {
+		return fmt.Errorf("write the audit log: %w", err)
+	}
+	return nil
 }
 
 // of returns the run that is wanted of a flow.

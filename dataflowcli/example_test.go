@@ -54,6 +54,7 @@ func Example() {
 	// Run 1 of flow "greetings" is pending.
 	// A started client works it, or shop run-due.
 	// No process works it: no started client is alive. Only shop run-due or a call of the heartbeat endpoint would.
+	// shop run show 1 --follow shows its progress.
 	// exit code 0
 	// 0 runs started by schedule, 0 ticks skipped, 0 rescued, 1 worked here.
 	// Run 1 of flow "greetings" is success: 2 read, 2 written, 0 redundant, 0 filtered, 0 dropped, 0 dead-lettered.

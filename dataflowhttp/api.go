@@ -43,8 +43,8 @@ type APIOptions struct {
 	// Authorize decides about each request. flow is the flow's name, also for a request about a run
 	// or a dead letter, or for a list of one flow. It is empty for a request about several flows, or about a run that
 	// does not exist. It returns the name of who asks,
-	// which is stored with what an action changes. An error is answered by 403, with the error's
-	// text. Nil: reading is allowed, and nothing else is.
+	// which is stored with what an action changes, and in the audit log. An error is answered by 403, with the error's
+	// text. Without a name, "unknown" is stored. Nil: reading is allowed, and nothing else is.
 	Authorize func(r *http.Request, action Action, flow string) (actor string, err error)
 
 	// HidePayloads leaves out the records of dead letters and the parameters of runs.
@@ -59,6 +59,9 @@ type APIOptions struct {
 	// Nil: [slog.Default].
 	Logger *slog.Logger
 }
+
+// unknown is the actor of a request for which Authorize names none, so that no action is without one.
+const unknown = "unknown"
 
 // maxBody is the most bytes of a request's body.
 const maxBody = 1 << 20
@@ -199,7 +202,7 @@ func (a *api) authorize(ctx context.Context, q *call) error {
 	if err != nil {
 		return &problemError{http.StatusForbidden, "forbidden", err.Error()}
 	}
-	q.actor = actor
+	q.actor = cmp.Or(actor, unknown)
 	return nil
 }
 

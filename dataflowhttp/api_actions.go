@@ -110,7 +110,7 @@ func replay(ctx context.Context, a *api, q *call, b *replayBody) (*replayed, err
 	if b.IDs != nil && len(b.IDs) == 0 {
 		return nil, &dataflow.ConfigError{Field: "ids", Reason: "it is empty: name dead letters, or leave it out to replay all that are open"}
 	}
-	report, err := a.client.Replay(ctx, q.PathValue("name"), b.IDs...)
+	report, err := a.client.Replay(ctx, q.PathValue("name"), &dataflow.ReplayParams{IDs: b.IDs, Actor: q.actor, Reason: b.Reason})
 	if err != nil {
 		return nil, err
 	}
@@ -175,6 +175,9 @@ func (a *api) flow(f *dataflow.Flow) jsonview.Flow {
 	v := jsonview.OfFlow(f)
 	v.Runtime, v.Source, v.Sink = a.mask.JSON(v.Runtime), a.mask.JSON(v.Source), a.mask.JSON(v.Sink)
 	v.LastError, v.TrippedReason = a.mask.Text(v.LastError), a.mask.Text(v.TrippedReason)
+	if f.LastRuns != nil {
+		v.LastRuns = jsonview.All(f.LastRuns, a.run)
+	}
 	return v
 }
 
@@ -220,6 +223,20 @@ func (a *api) unmasked(field string, data json.RawMessage) error {
 		return nil
 	}
 	return &dataflow.ConfigError{Field: field, Reason: "it holds " + mask.Mark + ", which stands for a value that this API does not show: give the true value"}
+}
+
+// audit is an entry of the audit log as the options allow it to be shown.
+func (a *api) audit(e *dataflow.AuditEntry) jsonview.AuditEntry {
+	v := jsonview.OfAuditEntry(e)
+	v.Reason, v.Before, v.After = a.mask.Text(v.Reason), a.mask.JSON(v.Before), a.mask.JSON(v.After)
+	var after map[string]json.RawMessage
+	if a.opts.HidePayloads && json.Unmarshal(v.After, &after) == nil && after["params"] != nil {
+		after["params"] = a.payload(after["params"])
+		if data, err := json.Marshal(after); err == nil {
+			v.After = data
+		}
+	}
+	return v
 }
 
 // payload is a user's data as the options allow it to be shown.

@@ -94,7 +94,7 @@ func (a *api) known(ctx context.Context, flow string) error {
 
 func listFlows(ctx context.Context, a *api, q *call) (*flowPage, error) {
 	v := values{q: q}
-	p := &dataflow.FlowListParams{State: dataflow.FlowState(v.text("state")), Due: v.flag("due"), Overdue: v.flag("overdue"), After: v.text("after"), Limit: v.limit()}
+	p := &dataflow.FlowListParams{State: dataflow.FlowState(v.text("state")), Due: v.flag("due"), Overdue: v.flag("overdue"), Trouble: v.flag("trouble"), LastRuns: int(min(v.number("last_runs"), 1<<30)), After: v.text("after"), Limit: v.limit()}
 	if v.err != nil {
 		return nil, v.err
 	}
@@ -303,6 +303,26 @@ func listTotals(ctx context.Context, a *api, q *call) (*totalList, error) {
 		return nil, err
 	}
 	return &totalList{Totals: jsonview.All(totals, jsonview.OfDailyTotal)}, nil
+}
+
+func listAudit(ctx context.Context, a *api, q *call) (*auditPage, error) {
+	v := values{q: q}
+	p := &dataflow.AuditListParams{Flow: v.text("flow"), Actor: v.text("actor"), Before: v.number("before"), Limit: v.limit()}
+	if v.err != nil {
+		return nil, v.err
+	}
+	if err := a.known(ctx, p.Flow); err != nil {
+		return nil, err
+	}
+	entries, err := a.client.Audit(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	page := auditPage{Audit: jsonview.All(entries, a.audit)}
+	if len(entries) == p.Limit {
+		page.Next = entries[len(entries)-1].ID
+	}
+	return &page, nil
 }
 
 func listProcesses(ctx context.Context, a *api, _ *call) (*processList, error) {

@@ -31,6 +31,10 @@ type (
 		Changes []jsonview.CursorChange `json:"changes"`
 		Next    int64                   `json:"next,omitempty"`
 	}
+	auditPage struct {
+		Audit []jsonview.AuditEntry `json:"audit"`
+		Next  int64                 `json:"next,omitempty"`
+	}
 	processList struct {
 		Processes []jsonview.Process `json:"processes"`
 	}
@@ -79,7 +83,8 @@ type (
 	}
 	noBody     struct{}
 	replayBody struct {
-		IDs []int64 `json:"ids"`
+		IDs    []int64 `json:"ids"`
+		Reason string  `json:"reason"`
 	}
 	closeBody struct {
 		IDs    []int64                  `json:"ids"`
@@ -112,6 +117,8 @@ var routes = []route{ //nolint:gochecknoglobals // a table
 			{name: "state", kind: "string", says: "only flows in this state", values: []string{string(dataflow.FlowActive), string(dataflow.FlowInactive)}},
 			{name: "due", kind: "boolean", says: "only active flows whose next tick has come"},
 			{name: "overdue", kind: "boolean", says: "only active flows whose next tick came at least an hour ago"},
+			{name: "trouble", kind: "boolean", says: "only flows that somebody should look at: stopped by failures, failing, or late by a minute"},
+			{name: "last_runs", kind: "integer", says: "how many of each flow's newest runs are answered with it, up to 100; none if it is not given"},
 			{name: "after", kind: "string", says: "next of the page before"},
 			limit,
 		},
@@ -162,6 +169,10 @@ var routes = []route{ //nolint:gochecknoglobals // a table
 			{name: "from", kind: "string", says: "the first day in UTC, such as 2026-11-01; 29 days before the last one if it is not given"},
 			{name: "to", kind: "string", says: "the last day; today if it is not given"},
 		},
+	},
+	{
+		method: "GET", path: "/audit", action: ActionRead, summary: "List who did what to flows and runs, newest first", status: http.StatusOK, work: reads(listAudit),
+		query: []parameter{ofFlow, {name: "actor", kind: "string", says: "only what this actor did"}, before, limit},
 	},
 	{method: "GET", path: "/processes", action: ActionRead, summary: "List the processes that are alive", status: http.StatusOK, work: reads(listProcesses)},
 	{method: "POST", path: "/flows/{name}/pause", action: ActionPause, summary: "Pause a flow", status: http.StatusOK, work: acts(pause)},

@@ -400,3 +400,45 @@ func TestAPI_Failed(t *testing.T) {
 	_, err := dataflowhttp.API(nil, nil)
 	require.ErrorContains(t, err, "client: it is nil")
 }
+
+// Each action is in the audit log, under the name that Authorize gives.
+func TestAPI_Audit(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		actor := "ann"
+		a := t.api(&dataflowhttp.APIOptions{
+			Authorize:    func(*http.Request, dataflowhttp.Action, string) (string, error) { return actor, nil },
+			HidePayloads: true,
+		})
+		body := func(pairs ...any) map[string]any {
+			b := make(map[string]any)
+			for i := 0; i < len(pairs); i += 2 {
+				b[pairs[i].(string)] = pairs[i+1] //nolint:forcetypeassert // a test
+			}
+			return b
+		}
+		a.call(http.StatusOK, "POST", "/flows/orders/pause", body("reason", "token=hunter2"))
+		a.call(http.StatusOK, "POST", "/flows/orders/resume", body())
+		actor = ""
+		run := a.call(http.StatusCreated, "POST", "/flows/orders/runs", body())
+		entries := list(t, a.get("/audit"), "audit")
+		require.Len(t, entries, 3)
+		require.Equal(t, []any{"trigger", "unknown", run["id"], "orders"}, []any{entries[0]["action"], entries[0]["actor"], entries[0]["run_id"], entries[0]["flow"]})
+		require.Equal(t, []any{"resume", "ann", nil}, []any{entries[1]["action"], entries[1]["actor"], entries[1]["run_id"]})
+		require.Equal(t, map[string]any{"state": "inactive"}, entries[1]["before"])
+		require.Equal(t, map[string]any{"state": "active"}, entries[1]["after"])
+		require.Equal(t, "token=***", entries[2]["reason"])
+
+		first := a.get("/audit?flow=orders&actor=ann&limit=1")
+		require.Len(t, list(t, first, "audit"), 1)
+		second := a.get(fmt.Sprintf("/audit?flow=orders&actor=ann&limit=1&before=%v", first["next"]))
+		require.Equal(t, "pause", list(t, second, "audit")[0]["action"])
+		require.Equal(t, "not_found", a.call(http.StatusNotFound, "GET", "/audit?flow=order", nil)["code"])
+		require.Empty(t, list(t, a.get("/audit?actor=nobody"), "audit"))
+
+		_, err := a.client.Enqueue(t.Context(), oddName, &dataflow.TriggerOptions{Actor: "bob", Params: json.RawMessage(`{"day":"a secret day"}`)})
+		if err == nil { // the source takes parameters
+			require.Equal(t, map[string]any{"params": "hidden"}, list(t, a.get("/audit?actor=bob"), "audit")[0]["after"])
+		}
+	})
+}

@@ -16,7 +16,10 @@ import (
 
 // RunClaim claims one run in the caller's transaction.
 func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*dataflow.Claim, error) {
-	answers, err := q.claim(ctx, claimOne, math.MaxInt32, []*dataflow.RunClaimParams{p})
+	var b pgx.Batch
+	b.Queue(sqlByIndexes)
+	answers := q.queueClaims(&b, claimOne, math.MaxInt32, []*dataflow.RunClaimParams{p})
+	err := q.db.SendBatch(ctx, &b).Close()
 	if isUniqueViolation(err) {
 		return nil, dataflow.ErrAlreadyRunning
 	}
@@ -26,18 +29,28 @@ func (q *queries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams) (*da
 	return answers[0].Claim, nil
 }
 
-// RunClaimMany claims runs in one statement and one transaction.
-func (s *store) RunClaimMany(ctx context.Context, claims []*dataflow.RunClaimParams) ([]dataflow.ClaimAnswer, error) {
-	answers, err := s.claim(ctx, claimMany, cmp.Or(claims[0].Suspect, math.MaxInt32), claims)
+// EndAndClaim ends and claims runs in one round trip and one transaction.
+func (s *store) EndAndClaim(ctx context.Context, ends []*dataflow.RunEndParams, claims []*dataflow.RunClaimParams) ([]dataflow.EndAnswer, []dataflow.ClaimAnswer, error) {
+	var b pgx.Batch
+	b.Queue(sqlByIndexes)
+	ended, err := s.queueEnds(&b, ends)
 	if err != nil {
-		return nil, sqlstate.Explain(lostAtCommit(ctx, err))
+		return nil, nil, err
 	}
-	return answers, nil
+	var claimed []dataflow.ClaimAnswer
+	if len(claims) > 0 {
+		claimed = s.queueClaims(&b, claimMany, cmp.Or(claims[0].Suspect, math.MaxInt32), claims)
+	}
+	if err := s.db.SendBatch(ctx, &b).Close(); err != nil {
+		return nil, nil, sqlstate.Explain(fmt.Errorf("end and claim runs: %w", lostAtCommit(ctx, err)))
+	}
+	return ended, claimed, nil
 }
 
-// claim claims runs by a form of sqlClaim, after that of sqlClaimLock. The worker, the lease and the version of the first
-// are those of all. A run that has lost as many workers as suspect is busy.
-func (q *queries) claim(ctx context.Context, sql claimSQL, suspect int, claims []*dataflow.RunClaimParams) ([]dataflow.ClaimAnswer, error) {
+// queueClaims queues the statements of claims, by a form of sqlClaim. The answers are there when the batch is
+// closed. The worker, the lease and the version of the first are those of all. A run that has lost as many
+// workers as suspect is busy.
+func (q *queries) queueClaims(b *pgx.Batch, sql claimSQL, suspect int, claims []*dataflow.RunClaimParams) []dataflow.ClaimAnswer {
 	n := len(claims)
 	ids, flows, slots, backfills, restart := make([]int64, n), make([]int64, n), make([]int, n), make([]int, n), make([]bool, n)
 	answers, seen := make([]dataflow.ClaimAnswer, n), make(map[int64]bool, n)
@@ -49,48 +62,25 @@ func (q *queries) claim(ctx context.Context, sql claimSQL, suspect int, claims [
 		seen[p.RunID] = true
 	}
 	first := claims[0]
-	var b pgx.Batch
 	if sql.group != "" {
 		b.Queue(q.store.text(sql.group), first.RunID)
 	}
 	b.Queue(q.store.text(sql.lock), ids)
-	b.Queue(q.store.text(sql.claim), ids, slots, backfills, restart, flows, first.Worker, first.Lease.Microseconds(), first.CodeVersion, suspect)
+	b.Queue(q.store.text(sql.claim), ids, slots, backfills, restart, flows, first.Worker, first.Lease.Microseconds(), first.CodeVersion, suspect).Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			var n int
+			answer, err := scanClaim(rows, &n)
+			if err != nil {
+				return err
+			}
+			answers[n-1] = answer
+		}
+		return nil
+	})
 	if sql.ask != "" {
 		b.Queue(q.store.text(sql.ask), first.RunID, slots[0], backfills[0])
 	}
-	results := q.db.SendBatch(ctx, &b)
-	var err error
-	if sql.group != "" {
-		_, err = results.Exec()
-	}
-	if err == nil {
-		_, err = results.Exec()
-	}
-	if err == nil {
-		err = answersOfClaims(results, answers)
-	}
-	if closeErr := results.Close(); err == nil {
-		err = closeErr
-	}
-	return answers, err
-}
-
-// answersOfClaims reads the answer to sqlClaim.
-func answersOfClaims(results pgx.BatchResults, answers []dataflow.ClaimAnswer) error {
-	rows, err := results.Query()
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var n int
-		answer, err := scanClaim(rows, &n)
-		if err != nil {
-			return err
-		}
-		answers[n-1] = answer
-	}
-	return rows.Err()
+	return answers
 }
 
 // scanClaim reads a row of sqlClaim. That of a busy run has its number alone.
@@ -145,30 +135,26 @@ func (q *queries) RunNext(ctx context.Context, ended *dataflow.Run, backfills in
 	return &next, err
 }
 
-// RunEndMany ends runs in one round trip and one transaction. Runs of one flow are ended one
-// after the other, each by a statement of its own, because each counts for the flow.
-func (s *store) RunEndMany(ctx context.Context, ends []*dataflow.RunEndParams) ([]dataflow.EndAnswer, error) {
+// queueEnds queues the statements of ends. The answers are there when the batch is closed. Runs of one flow are
+// ended one after the other, each by a statement of its own, because each counts for the flow.
+func (q *queries) queueEnds(b *pgx.Batch, ends []*dataflow.RunEndParams) ([]dataflow.EndAnswer, error) {
 	answers := make([]dataflow.EndAnswer, len(ends))
-	rounds := driverkit.EndRounds(ends)
-	var b pgx.Batch
-	b.Queue(s.text(sqlByIndexes))
-	for _, round := range rounds {
+	for _, round := range driverkit.EndRounds(ends) {
 		args, err := endArgs(ends, round)
 		if err != nil {
 			return nil, err
 		}
-		b.Queue(s.text(sqlEndMany), args...)
-	}
-	results := s.db.SendBatch(ctx, &b)
-	_, err := results.Exec()
-	for i := 0; i < len(rounds) && err == nil; i++ {
-		err = answersOfEnds(results, rounds[i], answers)
-	}
-	if closeErr := results.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return nil, sqlstate.Explain(fmt.Errorf("end runs: %w", lostAtCommit(ctx, err)))
+		b.Queue(q.store.text(sqlEndMany), args...).Query(func(rows pgx.Rows) error {
+			for rows.Next() {
+				var n int
+				answer, err := scanEnd(rows, &n)
+				if err != nil {
+					return err
+				}
+				answers[round[n-1]] = answer
+			}
+			return nil
+		})
 	}
 	return answers, nil
 }
@@ -188,24 +174,6 @@ func endArgs(ends []*dataflow.RunEndParams, some []int) ([]any, error) {
 		messages[i], histories[i], rescues[i], backfills[i] = message, history, p.Rescue, p.Backfills
 	}
 	return []any{ids, numbers, states, delays, refunds, messages, histories, rescues, backfills}, nil
-}
-
-// answersOfEnds reads the answer to one sqlEndMany.
-func answersOfEnds(results pgx.BatchResults, some []int, answers []dataflow.EndAnswer) error {
-	rows, err := results.Query()
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var n int
-		answer, err := scanEnd(rows, &n)
-		if err != nil {
-			return err
-		}
-		answers[some[n-1]] = answer
-	}
-	return rows.Err()
 }
 
 // scanEnd reads a row of sqlEndMany. That of a busy run has its number alone.

@@ -64,7 +64,8 @@ func letterArgs(letters []*dataflow.DeadLetterRecord) []any {
 }
 
 func (q *queries) DeadLetterList(ctx context.Context, p *dataflow.DeadLetterListParams) ([]*dataflow.DeadLetterRecord, error) {
-	return q.letters(ctx, sqlDeadLetterList, p.Flow, p.Run, p.Open, p.Before, string(p.State), p.Limit)
+	query, args := driverkit.DeadLetterList(p, sqlDeadLetterColumns, "$")
+	return q.letters(ctx, query, args...)
 }
 
 func (q *queries) DeadLetterHeld(ctx context.Context, flowID, after int64, limit int) ([]*dataflow.DeadLetterRecord, error) {
@@ -98,8 +99,8 @@ func (q *queries) DeadLetterSuperseded(ctx context.Context, p *dataflow.DeadLett
 	return tag.RowsAffected(), err
 }
 
-func (q *queries) DeadLetterReplayed(ctx context.Context, id int64, held bool) (bool, error) {
-	err := q.one(ctx, sqlDeadLetterReplayed, id, held)
+func (q *queries) DeadLetterReplayed(ctx context.Context, id int64, by, reason string, held bool) (bool, error) {
+	err := q.one(ctx, sqlDeadLetterReplayed, id, held, by, reason)
 	if errors.Is(err, dataflow.ErrNotFound) {
 		return false, nil
 	}

@@ -16,7 +16,10 @@ import (
 	"github.com/activedataflow/dataflow/internal/drivertest"
 )
 
-func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
+func TestMain(m *testing.M) {
+	dbtest.Waiting()
+	os.Exit(dbtest.Main(m))
+}
 
 func TestDriver(t *testing.T) {
 	t.Parallel()

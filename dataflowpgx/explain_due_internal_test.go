@@ -69,8 +69,8 @@ func TestExplain_Due(t *testing.T) {
 		"FlowsChanged": {sqlFlowsChanged, []any{int64(19999)}, []string{"dataflow_flow_changed"}},
 		"RunDue":       {sqlRunDue, []any{no, noInts, noInts, 100, zero.At, zero.ID}, []string{"dataflow_run_loop", "dataflow_run_slot"}},
 		"RunDueOf":     {sqlRunDueOf, []any{no, noInts, noInts, 100, zero.At, zero.ID, ids[:5]}, []string{"dataflow_run_slot"}},
-		"FlowStats":    {sqlFlowStats, []any{ids, 10_000}, []string{"dataflow_run_slot", "dataflow_run_waiting"}},
-		"RunActivity":  {sqlRunActivity, []any{ids}, []string{"dataflow_run_slot", "dataflow_run_waiting"}},
+		"FlowStats":    {sqlFlowStats, []any{ids, 10_000}, []string{"dataflow_run_slot", pendingOf}},
+		"RunActivity":  {sqlRunActivity, []any{ids}, []string{"dataflow_run_slot", pendingOf}},
 		"RunsStranded": {sqlRunsStranded, []any{int64(1), []string{"heartbeat"}, zero.At, zero.ID, 100}, []string{"dataflow_run_due"}},
 		"RunStranded":  {sqlRunStranded, []any{int64(1), []string{"heartbeat"}, int64(40100)}, []string{"dataflow_run_pkey"}},
 	} {
@@ -83,7 +83,7 @@ func TestExplain_Due(t *testing.T) {
 					require.NotContains(t, plan, "Seq Scan on dataflow_flow", plan)
 				}
 				for _, index := range c.indexes {
-					require.Contains(t, plan, index, plan)
+					require.Regexp(t, index, plan)
 				}
 				if name == "RunsStranded" { // it must look at each run that waits for a job
 					return

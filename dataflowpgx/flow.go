@@ -73,6 +73,10 @@ func (q *queries) FlowList(ctx context.Context, p *dataflow.FlowListParams) ([]*
 	return q.flows(ctx, sqlFlowList, string(p.State), p.After, p.Limit, dueFor(p.Due, p.Overdue))
 }
 
+func (q *queries) FlowTrouble(ctx context.Context, p *dataflow.FlowListParams) ([]*dataflow.FlowRecord, error) {
+	return q.flows(ctx, sqlFlowTrouble, string(p.State), p.After, p.Limit, dataflow.LateAfter.Microseconds())
+}
+
 func (q *queries) FlowSetState(ctx context.Context, p *dataflow.FlowStateParams) (*dataflow.FlowRecord, error) {
 	return scanFlow(q.db.QueryRow(ctx, q.store.text(sqlFlowSetState), p.ID, string(p.State), p.Actor, p.Reason))
 }

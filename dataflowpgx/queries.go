@@ -49,6 +49,16 @@ where ($1 = '' or f.state = $1) and f.name > $2
 	and ($4::bigint is null or f.state = 'active' and f.next_run_at <= {now} - $4::bigint * interval '1 microsecond')
 order by f.name limit $3`
 
+// Each part reads the beginning of an index. The second one has few rows, unless no process works.
+const sqlFlowTrouble = `
+select ` + flowColumns + ` from {s}dataflow_flow f join (
+	(select name from {s}dataflow_flow where (failures > 0 or tripped_at is not null or last_error <> '') and ($1 = '' or state = $1) and name > $2 order by name limit $3)
+	union
+	(select name from {s}dataflow_flow where state = 'active' and $1 in ('', 'active') and next_run_at <= {now} - $4::bigint * interval '1 microsecond'
+		and name > $2 order by name limit $3)
+) t on t.name = f.name
+order by f.name limit $3`
+
 const sqlFlowSetState = `
 update {s}dataflow_flow f
 set state = $2, state_by = $3, state_reason = $4, state_at = {now}, updated_at = {now}, changed = ` + thisChange + `,

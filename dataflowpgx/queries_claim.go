@@ -7,7 +7,8 @@ import "strings"
 // is answered as busy. So no statement for many waits for anybody, and none can deadlock.
 //
 // The state that a run must have is a column, and not a constant. Otherwise the planner might
-// read one of the indexes of all runs in that state, because it takes them for few.
+// read one of the indexes of all runs in that state, because it takes them for few. The limit of
+// one makes it look for each run by its id: it does not turn a join around a limit.
 //
 // The arrays come through a select, so that the planner does not see how long they are. It
 // then makes the same plan for one run as for a hundred, and keeps it: making the plan takes
@@ -22,11 +23,9 @@ import "strings"
 //
 // A flow with one slot has an order within a queue. A tick's run waits for the runs of earlier
 // ticks, and for a run that lost its worker. A backfill without slots of its own waits for the
-// flow's own runs.
-//
-// The slots that are taken are read in their order, so that the planner reads them by the index of
-// the flow. It takes the index of all leases to be as short. That has an entry for each run that
-// was in progress since the last vacuum.
+// flow's own runs. A run's trigger is compared with another's, so that the planner does not take
+// the index of all ticks that ever were. With an offset, it looks for the flow's own runs by their
+// flow. Otherwise it might read all that wait, of all flows, and remember them.
 //
 // The claim of many is busy with a run whose flow has a group. See groupHasRoom.
 //
@@ -37,31 +36,30 @@ import "strings"
 //nolint:gochecknoglobals // nothing changes it
 var sqlClaim = `
 with item as materialized (
-	select *, 'pending' as state
+	select *, 'pending' as was
 	from unnest((select $1::bigint[]), (select $2::integer[]), (select $3::integer[]), (select $4::boolean[]), (select $5::bigint[]))
 		with ordinality as i (id, slots, backfills, restart, flow_id, n)
-), due as materialized (
-	select i.id, i.slots, i.backfills, i.restart, i.n, i.state, r.flow_id, f.name, f.group_name
-	from item i join {s}dataflow_run r on r.id = i.id join {s}dataflow_flow f on f.id = r.flow_id
-	where r.state = i.state and r.run_after <= {now} and f.state = 'active' and (i.flow_id = 0 or r.flow_id = i.flow_id){room}
 ), held as materialized (
-	select r.id, r.flow_id, r.scope, r.trigger, r.lease_no, r.scheduled_for, r.queue, r.from_cursor, d.slots, d.backfills, d.restart, d.n, d.name
-	from due d join {s}dataflow_run r on r.id = d.id
-	where d.flow_id = any(coalesce((select string_to_array(current_setting('dataflow.claim', true), ',')::bigint[]), '{}')) and r.state = d.state and r.run_after <= {now} and r.rescues < $9{grouped}{held}
+	select r.*, i.slots, i.backfills, i.restart, i.n, i.was
+	from item i cross join lateral (
+		select r.id, r.flow_id, r.scope, r.trigger, r.lease_no, r.scheduled_for, r.queue, r.from_cursor, f.name
+		from ` + dueRun + `
+			and r.flow_id = any(coalesce((select string_to_array(current_setting('dataflow.claim', true), ',')::bigint[]), '{}')) and r.rescues < $9{grouped}{room}
+		limit 1{held}) r
 ), ranked as (
 	select r.*, ` + hasBackfillSlot + ` as apart, ` + slotLimit + ` - t.count as room, t.slots as taken,
 		row_number() over (partition by r.flow_id, ` + hasBackfillSlot + ` order by r.scope <> '', r.id) as place
 	from held r cross join lateral (select r.slots, r.backfills) s cross join lateral (
 		select coalesce(array_agg(o.slot), '{}') as slots,
 			count(*) filter (where case when r.scope = '' then o.slot < 1000 when r.backfills > 0 then o.scope <> '' else true end) as count
-		from (select slot, scope from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress' order by slot) o) t
+		from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress') t
 	where not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select from {s}dataflow_run o
-			where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = 'schedule' and o.lease_no = 0
+			where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = r.trigger and o.lease_no = 0
 				and o.scheduled_for < r.scheduled_for and o.queue = r.queue))
 		and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select from {s}dataflow_run o
 			where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.rescues > 0 and o.run_after <= {now} and o.queue = r.queue))
 		and not (s.slots = 1 and s.backfills = 0 and r.scope <> '' and exists (select from {s}dataflow_run o
-			where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue))
+			where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue offset 0))
 ), slotted as materialized (
 	select r.*, (select n from generate_series(case when r.apart then 1000 else 0 end,
 				case when r.apart then 999 + r.backfills else r.slots - 1 end) n
@@ -94,7 +92,7 @@ with item as materialized (
 		dropped = case when i.restart then 0 else r.dropped end, dead_lettered = case when i.restart then 0 else r.dead_lettered end,
 		updated = case when i.restart then 0 else r.updated end
 	from free i
-	where r.id = i.id and r.state = 'pending' and r.lease_no = i.lease_no
+	where r.id = i.id and r.state = i.was and r.lease_no = i.lease_no
 	returning r.*, i.partition, i.known, i.n, i.name
 ), moved as (
 	update {s}dataflow_checkpoint c set seq = c.seq + 1, updated_at = {now}
@@ -113,29 +111,32 @@ select ` + runColumns + `, a.seq, a.cursor::text, a.set_seq, r.n
 from claimed r join made a on a.flow_id = r.flow_id and a.scope = r.scope and a.partition = r.partition, lateral (select r.name) f
 where not r.known
 union all
-select ` + noRun + `, null, null, null, d.n
-from due d
-where d.id not in (select id from claimed) and (d.id not in (select id from held) or d.id in (select id from placed))`
+select ` + noRun + `, null, null, null, i.n
+from item i
+where i.id not in (select id from claimed) and (i.id in (select id from placed)
+	or i.id not in (select id from held) and exists (select from ` + dueRun + `))`
+
+// dueRun is the run of an item i, if it can be claimed once its flow has a place for it.
+const dueRun = `{s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+		where r.id = i.id and r.state = i.was and r.run_after <= {now} and f.state = 'active' and (i.flow_id = 0 or r.flow_id = i.flow_id)`
 
 // noRun has a null for each of runColumns.
 //
 //nolint:gochecknoglobals // a constant
 var noRun = strings.TrimSuffix(strings.Repeat("null, ", 1+strings.Count(runColumns, "r.")), ", ")
 
+// sqlByIndexes keeps the planner from reading whole tables, for the statements that follow in the
+// transaction: a plan that was made while a table was small is kept, and is then used for a large
+// one.
+const sqlByIndexes = `set local enable_seqscan = off`
+
 // sqlClaimLock locks the flows of runs for their claim, and keeps their ids. One that is locked
 // already is left out by {lock} of many runs, and waited for by that of one.
-//
-// It keeps the planner from reading whole tables, for the claim that follows: a plan that was made
-// while a table was small is kept, and is then used for a large one.
 const sqlClaimLock = `
-select set_config('dataflow.claim', coalesce(string_agg(flow_id::text, ','), ''), true), ` + byIndexes + `
-from (select distinct flow_id from {s}dataflow_run where id = any($1) order by flow_id) f
+select set_config('dataflow.claim', coalesce(string_agg(flow_id::text, ','), ''), true)
+from (select distinct r.flow_id from unnest($1::bigint[]) i (id) cross join lateral (
+	select flow_id from {s}dataflow_run where id = i.id limit 1) r order by r.flow_id) f
 where {lock}(1684107116, (flow_id % 2147483647)::integer){locked}`
-
-const (
-	byIndexes    = `set_config('enable_seqscan', 'off', true)`
-	sqlByIndexes = `select ` + byIndexes
-)
 
 // The claim of many runs, and that of one, which waits for its turn. That of one locks a row
 // only when it updates it: a statement that waits for a row, and updates it later, can deadlock
@@ -145,15 +146,15 @@ const (
 var (
 	many = strings.NewReplacer(
 		"{lock}", "pg_try_advisory_xact_lock", "{locked}", "",
-		"{grouped}", " and d.group_name = ''", "{room}", "", "{held}", "\n\tfor no key update of r skip locked", "{reached}", "for no key update of c skip locked")
+		"{grouped}", " and f.group_name = ''", "{room}", "", "{held}", " for no key update of r skip locked", "{reached}", "for no key update of c skip locked")
 	one = strings.NewReplacer("{lock}", "pg_advisory_xact_lock", "{locked}", " is not null", "{grouped}", "", "{room}", "\n\t\tand "+groupHasRoom, "{held}", "", "{reached}", "")
 
 	claimMany = claimSQL{lock: many.Replace(sqlClaimLock), claim: many.Replace(sqlClaim)}
 	claimOne  = claimSQL{group: sqlGroupLock, lock: one.Replace(sqlClaimLock), claim: one.Replace(sqlClaim), ask: sqlGroupAsk}
 )
 
-// claimSQL are the statements of a claim, which are sent together, in this order. Those about the
-// group are for one run alone.
+// claimSQL are the statements of a claim, which are sent together, in this order, after
+// sqlByIndexes. Those about the group are for one run alone.
 type claimSQL struct{ group, lock, claim, ask string }
 
 // What the end of an attempt changes in its run, r, and in its flow, f. Their new values are
@@ -214,45 +215,46 @@ with item as materialized (
 	select *, 'in_progress' as was from unnest((select $1::bigint[]), (select $2::bigint[]), (select $3::text[]), (select $4::bigint[]),
 		(select $5::boolean[]), (select $6::text[]), (select $7::text[]), (select $8::boolean[]), (select $9::integer[]))
 		with ordinality as i (id, lease_no, state, delay, refund, message, history, rescue, backfills, n)
-), found as materialized (
-	select i.*, r.flow_id, r.scope
-	from item i join {s}dataflow_run r on r.id = i.id
-	where r.lease_no = i.lease_no and r.state = i.was
 ), held as materialized (
-	select i.*, f.tripped_at is not null as tripped, f.callback_until
-	from found i join {s}dataflow_run r on r.id = i.id join {s}dataflow_flow f on f.id = i.flow_id
-	where r.lease_no = i.lease_no and r.state = i.was
-	for no key update of r, f skip locked
+	select i.*, r.*
+	from item i cross join lateral (
+		select r.flow_id, r.scope, f.name, f.tripped_at is not null as tripped, f.callback_until
+		from ` + heldRun + `
+		limit 1 for no key update of r, f skip locked) r
 ), ended as (
 	update {s}dataflow_run r set ` + endOfRun + `
 	from held i where r.id = i.id
-	returning r.*, i.message, i.refund, i.tripped, i.backfills, i.n
+	returning r.*, i.name, i.message, i.refund, i.tripped, i.backfills, i.n
 ), noted as (
 	update {s}dataflow_flow f set ` + endOfFlow + `
 	from ended i where f.id = i.flow_id and i.scope = '' and not i.refund
-	returning i.*, f.name, f.tripped_at is not null and not i.tripped as trips
+	returning i.*, f.tripped_at is not null and not i.tripped as trips
 )
 select ` + runColumns + `, r.trips, coalesce(w.id, 0), coalesce(w.max_attempts, 0), r.n
 from noted r cross join lateral (select r.name) f left join lateral (` + nextRun + `) w on true
 union all
 select ` + runColumns + `, false, coalesce(w.id, 0), coalesce(w.max_attempts, 0), r.n
-from ended r join {s}dataflow_flow f on f.id = r.flow_id left join lateral (` + nextRun + `) w on true
+from ended r cross join lateral (select r.name) f left join lateral (` + nextRun + `) w on true
 where r.scope <> '' or r.refund
 union all
 select ` + noRun + `, null, null, null, i.n
-from found i where i.id not in (select id from held)`
+from item i where i.id not in (select id from held) and exists (select from ` + heldRun + `)`
+
+// heldRun is the run of an item i, if its claim still holds it.
+const heldRun = `{s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+		where r.id = i.id and r.lease_no = i.lease_no and r.state = i.was`
 
 // The run that waits longest in the lane of a run r that has ended, unless its River job is in
 // line to be worked: r needs no other then.
 const (
 	nextRun = `
-	select o.id, o.max_attempts, o.idle from (
-		select o.id, o.max_attempts, j.id is null or j.state <> 'available' or j.scheduled_at > now() as idle
-		from {s}dataflow_run o left join {s}river_job j on j.id = o.river_job_id
+	select o.id, o.max_attempts from (
+		select o.id, o.max_attempts, o.river_job_id from {s}dataflow_run o
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.queue <> '' and o.run_after <= {now} and o.id <> r.id
 			and (o.scope <> '' and r.backfills > 0) = (r.scope <> '' and r.backfills > 0)
 		order by o.scheduled_for, o.id limit 1
-	) o where o.idle`
+	) o left join {s}river_job j on j.id = o.river_job_id
+	where j.id is null or j.state <> 'available' or j.scheduled_at > now()`
 
 	sqlRunNext = `select w.id, w.max_attempts from (select $1::bigint as id, $2::bigint as flow_id, $3::text as scope, $4::integer as backfills) r, lateral (` + nextRun + `) w`
 )

@@ -18,7 +18,7 @@ const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for
 const sqlRunInsert = `
 insert into {s}dataflow_run (` + runInserted + `)
 select id, $2, $3, coalesce($4, {now}), coalesce($4, {now}), {now}, $5, $6,
-	case when $14 then ` + reservedJob + ` else $7 end, $8, $9, $10, $11::json, $12::json, $13::json, $17
+	case when $14 then ` + reservedJob + ` else $7 end, $14, $8, $9, $10, $11::json, $12::json, $13::json, $17
 from {s}dataflow_flow where id = $1 and state = 'active' and ($15::jsonb is null or runtime = $15::jsonb) and not exists (
 	select from {s}dataflow_run t where t.flow_id = $1 and t.scheduled_for = $4 and t.trigger = 'schedule' and $2 = 'schedule')
 on conflict do nothing
@@ -26,7 +26,7 @@ returning ` + insertedColumns + `,
 	case when not $16 then ` + wakeOthers + ` end`
 
 const (
-	runInserted = `flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason, scope, params, from_cursor, until_cursor, trace_parent`
+	runInserted = `flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, named_in_job, actor, reason, scope, params, from_cursor, until_cursor, trace_parent`
 	reservedJob = `nextval('{s}river_job_id_seq'::regclass)`
 	// Postgres tells the listeners when the transaction is committed. See listen.go.
 	wakeOthers      = `case when queue = '' and run_after <= {now} then pg_notify('` + wakeChannel + `', tableoid::text || ' ' || flow_id)::text end`
@@ -38,7 +38,7 @@ const (
 const sqlRunInsertMany = `
 insert into {s}dataflow_run (` + runInserted + `)
 select f.id, i.trigger, i.unique_key, coalesce(i.at, {now}), coalesce(i.at, {now}), {now}, i.max_attempts, i.queue,
-	case when i.reserve then ` + reservedJob + ` else i.job end, i.actor, i.reason, i.scope, i.params::json, i.from_cursor::json, i.until_cursor::json, i.trace_parent
+	case when i.reserve then ` + reservedJob + ` else i.job end, i.reserve, i.actor, i.reason, i.scope, i.params::json, i.from_cursor::json, i.until_cursor::json, i.trace_parent
 from ` + runItems + ` join {s}dataflow_flow f on f.id = i.flow_id and f.state = 'active' and (i.runtime is null or f.runtime = i.runtime)
 where not exists (
 	select from {s}dataflow_run t where t.flow_id = i.flow_id and t.scheduled_for = i.at and t.trigger = 'schedule' and i.trigger = 'schedule')
@@ -86,7 +86,7 @@ select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id
 
 const sqlRunByJob = `
 select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
-where r.river_job_id = $1 order by r.id desc limit 1`
+where r.river_job_id = $1 and not r.named_in_job order by r.id desc limit 1`
 
 // Each half uses a partial index. With one condition on the state, Postgres would read
 // all the runs that the flow ever had.
@@ -170,8 +170,7 @@ from unnest($1::bigint[]) as i (id) join {s}dataflow_flow f on f.id = i.id
 // place, so there was no progress.
 //
 // The lease is renewed only when less than two thirds of it are left; sqlRunRenew mostly
-// renews it earlier. The column lease_until is indexed, and an update of an indexed column
-// writes to every index of the table.
+// renews it earlier.
 const sqlRunProgress = `
 update {s}dataflow_run
 set read = read + $3, written = written + $4, redundant = redundant + $5, filtered = filtered + $6,

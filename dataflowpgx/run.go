@@ -216,6 +216,20 @@ func runListQuery(p *dataflow.RunListParams) (query string, args []any) {
 	})
 }
 
+func (q *queries) RunsLast(ctx context.Context, flowIDs []int64, limit int) ([]*dataflow.Run, error) {
+	query, args := runsLastQuery(flowIDs, limit)
+	return q.runs(ctx, query, args...)
+}
+
+// runsLastQuery is the query of a list of runs, for each flow.
+func runsLastQuery(flowIDs []int64, limit int) (query string, args []any) {
+	one, args := driverkit.RunList(&dataflow.RunListParams{Limit: limit}, driverkit.RunListDialect{
+		Mark: "$", NoOrder: " offset 0", Lateral: true, Columns: runColumns, Flow: "w.flow_id",
+	})
+	args = append(args, flowIDs)
+	return fmt.Sprintf("select one.* from unnest($%d::bigint[]) w (flow_id) cross join lateral (\n%s) one\norder by one.id desc", len(args), one), args
+}
+
 func (q *queries) RunLive(ctx context.Context, flowID int64) ([]*dataflow.Run, error) {
 	return q.runs(ctx, sqlRunLive, flowID)
 }
@@ -266,7 +280,7 @@ func scanRun(row pgx.Row, more ...any) (*dataflow.Run, error) {
 		history        string
 	)
 	c := &r.Counters
-	err := row.Scan(append([]any{
+	err := row.Scan(append(append(make([]any, 0, 48), // so that it does not grow
 		&r.ID, &r.FlowID, &r.FlowName, &state, &trigger, &r.ScheduledFor, &r.RunAfter, &r.CreatedAt,
 		&r.StartedAt, &r.EndedAt, &r.Attempt, &r.MaxAttempts, &r.Worker, &r.LeaseNumber, &r.LeaseUntil,
 		&r.Queue, &r.RiverJobID,
@@ -274,14 +288,16 @@ func scanRun(row pgx.Row, more ...any) (*dataflow.Run, error) {
 		&r.Total, &from, &to, &r.Error, &history, &r.Actor, &r.Reason, &r.CodeVersion,
 		&r.Rescues, &r.CancelRequestedAt, &r.CancelledBy, &r.CancelReason, &r.Slot, &c.Updated,
 		&r.Scope, &params, &until, &r.WaitsFor, &r.WaitsSince, &r.TraceParent,
-	}, more...)...)
+	), more...)...)
 	if err != nil {
 		return nil, notFound(err)
 	}
 	utc(&r.ScheduledFor, &r.RunAfter, &r.CreatedAt, r.StartedAt, r.EndedAt, r.LeaseUntil, r.CancelRequestedAt, r.WaitsSince)
 	r.State, r.Trigger = dataflow.RunState(state), dataflow.Trigger(trigger)
 	r.FromCursor, r.ToCursor, r.UntilCursor, r.Params = rawJSON(from), rawJSON(to), rawJSON(until), rawJSON(params)
-	if err := json.Unmarshal([]byte(history), &r.Errors); err != nil {
+	if history == "[]" { // as it mostly is
+		r.Errors = []dataflow.AttemptError{}
+	} else if err := json.Unmarshal([]byte(history), &r.Errors); err != nil {
 		return nil, fmt.Errorf("read errors of run %d: %w", r.ID, err)
 	}
 	return &r, nil

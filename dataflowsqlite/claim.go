@@ -12,19 +12,36 @@ import (
 	"github.com/activedataflow/dataflow/internal/driverkit"
 )
 
-// RunClaimMany claims runs one after the other, in one transaction.
-func (s *store) RunClaimMany(ctx context.Context, claims []*dataflow.RunClaimParams) ([]dataflow.ClaimAnswer, error) {
-	answers := make([]dataflow.ClaimAnswer, len(claims))
+// EndAndClaim ends and claims runs one after the other, in one transaction.
+func (s *store) EndAndClaim(ctx context.Context, ends []*dataflow.RunEndParams, claims []*dataflow.RunClaimParams) ([]dataflow.EndAnswer, []dataflow.ClaimAnswer, error) {
+	ended, claimed := make([]dataflow.EndAnswer, len(ends)), make([]dataflow.ClaimAnswer, len(claims))
 	err := s.InTx(ctx, func(ctx context.Context, tx dataflow.Tx) error {
-		q, err := s.With(tx)
-		for i, p := range claims {
-			if err == nil {
-				answers[i], err = q.(*queries).claim(ctx, p, cmp.Or(p.Suspect, math.MaxInt32)) //nolint:forcetypeassert // With returns it
+		with, err := s.With(tx)
+		if err != nil {
+			return err
+		}
+		q := with.(*queries) //nolint:forcetypeassert // With returns it
+		for i, p := range ends {
+			if ended[i], err = q.end(ctx, p); err != nil {
+				return err
 			}
 		}
-		return err
+		for i, p := range claims {
+			if claimed[i], err = q.claim(ctx, p, cmp.Or(p.Suspect, math.MaxInt32)); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
-	return answers, err
+	return ended, claimed, err
+}
+
+// end ends a run, and finds the run to wake.
+func (q *queries) end(ctx context.Context, p *dataflow.RunEndParams) (answer dataflow.EndAnswer, err error) {
+	if answer.Run, err = q.RunEnd(ctx, p); err == nil && answer.Run != nil {
+		answer.Next, err = q.RunNext(ctx, answer.Run, p.Backfills)
+	}
+	return answer, err
 }
 
 // RunClaim claims one run in the caller's transaction.
@@ -79,24 +96,6 @@ func slotsFrom(first, n int) []int {
 		slots[i] = first + i
 	}
 	return slots
-}
-
-// RunEndMany ends runs one after the other, in one transaction.
-func (s *store) RunEndMany(ctx context.Context, ends []*dataflow.RunEndParams) ([]dataflow.EndAnswer, error) {
-	answers := make([]dataflow.EndAnswer, len(ends))
-	err := s.InTx(ctx, func(ctx context.Context, tx dataflow.Tx) error {
-		q, err := s.With(tx)
-		for i, p := range ends {
-			if err == nil {
-				answers[i].Run, err = q.RunEnd(ctx, p)
-			}
-			if run := answers[i].Run; err == nil && run != nil {
-				answers[i].Next, err = q.RunNext(ctx, run, p.Backfills)
-			}
-		}
-		return err
-	})
-	return answers, err
 }
 
 func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*dataflow.Run, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/driverkit"
 )
 
 func (q *queries) DeadLetterInsert(ctx context.Context, letters []*dataflow.DeadLetterRecord) error {
@@ -27,7 +28,8 @@ func (q *queries) DeadLetterInsert(ctx context.Context, letters []*dataflow.Dead
 }
 
 func (q *queries) DeadLetterList(ctx context.Context, p *dataflow.DeadLetterListParams) ([]*dataflow.DeadLetterRecord, error) {
-	return collect(ctx, q, scanLetter, sqlDeadLetterList, p.Flow, p.Run, p.Open, p.Before, string(p.State), p.Limit)
+	query, args := driverkit.DeadLetterList(p, sqlDeadLetterColumns, "?")
+	return collect(ctx, q, scanLetter, query, args...)
 }
 
 func (q *queries) DeadLetterHeld(ctx context.Context, flowID, after int64, limit int) ([]*dataflow.DeadLetterRecord, error) {
@@ -61,8 +63,8 @@ func (q *queries) DeadLetterSuperseded(ctx context.Context, p *dataflow.DeadLett
 	return n, nil
 }
 
-func (q *queries) DeadLetterReplayed(ctx context.Context, id int64, held bool) (bool, error) {
-	err := q.one(ctx, sqlDeadLetterReplayed, id, held)
+func (q *queries) DeadLetterReplayed(ctx context.Context, id int64, by, reason string, held bool) (bool, error) {
+	err := q.one(ctx, sqlDeadLetterReplayed, id, held, by, reason)
 	if errors.Is(err, dataflow.ErrNotFound) {
 		return false, nil
 	}

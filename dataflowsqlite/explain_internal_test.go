@@ -41,7 +41,7 @@ func TestExplain(t *testing.T) {
 		"FlowDue":  {text(sqlFlowDue), []string{"SEARCH f USING INTEGER PRIMARY KEY"}},
 		"FlowsDue": {text(sqlFlowsDue), []string{"dataflow_flow_next_run", "dataflow_flow_probe"}},
 		"List":     {text(list("", 10)), []string{"dataflow_run_all_ended (state=? AND trigger=? AND id<?)", "dataflow_run_slot", "dataflow_run_due"}},
-		"ListFlow": {text(list("f", 10)), []string{"dataflow_run_flow_ended (flow_id=? AND state=? AND trigger=? AND id<?)", "dataflow_run_slot", "dataflow_run_waiting"}},
+		"ListFlow": {text(list("f", 10)), []string{"dataflow_run_flow_ended (flow_id=? AND state=? AND trigger=? AND id<?)", "dataflow_run_slot", "dataflow_run_next"}},
 		"Callback": {text(sqlCallbackDue), []string{"dataflow_run_callback"}},
 		"Untold":   {text(sqlCallbackList), []string{"dataflow_run_callback"}},
 		"Skip":     {text(sqlTickExtend), []string{"dataflow_tick_flow", "dataflow_run_tick"}},

@@ -60,6 +60,10 @@ func (q *queries) FlowList(ctx context.Context, p *dataflow.FlowListParams) ([]*
 	return collect(ctx, q, scanFlow, sqlFlowList, string(p.State), p.After, p.Limit, dueFor(p.Due, p.Overdue))
 }
 
+func (q *queries) FlowTrouble(ctx context.Context, p *dataflow.FlowListParams) ([]*dataflow.FlowRecord, error) {
+	return collect(ctx, q, scanFlow, sqlFlowTrouble, string(p.State), p.After, p.Limit, secondsText(dataflow.LateAfter))
+}
+
 func (q *queries) FlowSetState(ctx context.Context, p *dataflow.FlowStateParams) (*dataflow.FlowRecord, error) {
 	if err := q.one(ctx, sqlFlowSetState, p.ID, string(p.State), p.Actor, p.Reason); err != nil {
 		return nil, err

@@ -43,6 +43,14 @@ where (?1 = '' or f.state = ?1) and f.name > ?2
 	and (?4 is null or f.state = 'active' and f.next_run_at <= strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?4 || ' seconds'))
 order by f.name limit ?3`
 
+const sqlFlowTrouble = `
+select ` + flowColumns + ` from dataflow_flow f where f.name in (
+	select name from (select name from dataflow_flow where (failures > 0 or tripped_at is not null or last_error <> '') and (?1 = '' or state = ?1) and name > ?2 order by name limit ?3)
+	union
+	select name from (select name from dataflow_flow where state = 'active' and ?1 in ('', 'active')
+		and next_run_at <= strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?4 || ' seconds') and name > ?2 order by name limit ?3))
+order by f.name limit ?3`
+
 const sqlFlowSetState = `
 update dataflow_flow
 set state = ?2, state_by = ?3, state_reason = ?4, state_at = {now}, updated_at = {now}, changed = ` + thisChange + `,

@@ -11,8 +11,8 @@ const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for
 // Adds no run to an inactive flow or one with another Runtime, to a flow with a waiting run of the same key, and to
 // a flow with a run of the same tick.
 const sqlRunInsert = `
-insert into dataflow_run (flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, actor, reason, scope, params, from_cursor, until_cursor, trace_parent)
-select id, ?2, ?3, coalesce(?4, {now}), coalesce(?4, {now}), {now}, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?15
+insert into dataflow_run (flow_id, trigger, unique_key, scheduled_for, run_after, created_at, max_attempts, queue, river_job_id, named_in_job, actor, reason, scope, params, from_cursor, until_cursor, trace_parent)
+select id, ?2, ?3, coalesce(?4, {now}), coalesce(?4, {now}), {now}, ?5, ?6, ?7, ?16, ?8, ?9, ?10, ?11, ?12, ?13, ?15
 from dataflow_flow where id = ?1 and state = 'active' and (?14 is null or runtime = ?14)
 on conflict do nothing
 returning id`
@@ -46,7 +46,7 @@ select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.f
 
 const sqlRunByJob = `
 select ` + runColumns + ` from dataflow_run r join dataflow_flow f on f.id = r.flow_id
-where r.river_job_id = ? order by r.id desc limit 1`
+where r.river_job_id = ? and not r.named_in_job order by r.id desc limit 1`
 
 // Each half uses a partial index. With one condition on the state, SQLite would read all
 // the runs that the flow ever had.
@@ -138,10 +138,10 @@ from (select json_array_length(?6) as slots, json_array_length(?7) as backfills)
 where r.id = ?1 and r.state = 'pending' and r.run_after <= {now} and (?8 = 0 or r.flow_id = ?8) and r.rescues < ?9
 	and exists (select 1 from dataflow_flow f where f.id = r.flow_id and f.state = 'active' and ` + groupHasRoom + `)
 	and ` + slotsTaken + ` < ` + slotLimit + `
-	and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select 1 from dataflow_run o indexed by dataflow_run_waiting
+	and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select 1 from dataflow_run o indexed by dataflow_run_next
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = 'schedule' and o.lease_no = 0
 			and o.scheduled_for < r.scheduled_for and o.queue = r.queue))
-	and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select 1 from dataflow_run o indexed by dataflow_run_waiting
+	and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select 1 from dataflow_run o indexed by dataflow_run_rescued
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.rescues > 0 and o.run_after <= {now} and o.queue = r.queue))
 	and not (s.slots = 1 and s.backfills = 0 and r.scope <> '' and exists (select 1 from dataflow_run o indexed by dataflow_run_waiting
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue))`
@@ -215,7 +215,7 @@ where id = ?1`
 const sqlRunNext = `
 select o.id, o.max_attempts from (
 	select o.id, o.max_attempts, j.id is null or j.state <> 'available' or julianday(j.scheduled_at) > julianday('now') as idle
-	from dataflow_run o indexed by dataflow_run_waiting left join river_job j on j.id = o.river_job_id
+	from dataflow_run o indexed by dataflow_run_next left join river_job j on j.id = o.river_job_id
 	where o.flow_id = ?2 and o.state = 'pending' and o.queue <> '' and o.run_after <= {now} and o.id <> ?1
 		and (o.scope <> '' and ?4 > 0) = (?3 <> '' and ?4 > 0)
 	order by o.scheduled_for, o.id limit 1

@@ -93,17 +93,12 @@ select l.id, l.flow_id, f.name, l.run_id, l.stage, l.key, l.payload, l.error, l.
 	l.state, l.closed_at, l.closed_by, l.reason, l.identity, l.times, coalesce(l.last_at, l.created_at), l.original, l.edited_at, l.edited_by
 from dataflow_dead_letter l join dataflow_flow f on f.id = l.flow_id`
 
-const sqlDeadLetterList = sqlDeadLetterColumns + `
-where (?1 = '' or f.name = ?1) and (?2 = 0 or l.run_id = ?2) and (not ?3 or l.closed_at is null) and (?4 = 0 or l.id < ?4)
-	and (?5 = '' or l.state = ?5)
-order by l.id desc limit ?6`
-
 const sqlDeadLetterHeld = sqlDeadLetterColumns + `
 where l.flow_id = ?1 and l.retry_until is not null and l.id > ?2
 order by l.id limit ?3`
 
 const sqlDeadLetterReplayed = `
-update dataflow_dead_letter set state = 'replayed', closed_at = {now}, retry_until = null
+update dataflow_dead_letter set state = 'replayed', closed_at = {now}, closed_by = ?3, reason = ?4, retry_until = null
 where id = ?1 and closed_at is null and (not ?2 or retry_until is not null)`
 
 const sqlDeadLetterEdit = `

@@ -36,7 +36,7 @@ func (q *queries) InsertRun(ctx context.Context, p *dataflow.RunInsertParams) (*
 	var id int64
 	err := q.db.QueryRowContext(ctx, q.store.text(sqlRunInsert),
 		p.FlowID, string(p.Trigger), key, at, p.MaxAttempts, p.Queue, job, p.Actor, p.Reason,
-		p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until), nullJSON(p.Runtime), p.TraceParent).Scan(&id)
+		p.Scope, nullJSON(p.Params), nullJSON(p.From), nullJSON(p.Until), nullJSON(p.Runtime), p.TraceParent, p.ReserveJob).Scan(&id)
 	if err == nil && p.Backfill && p.Scope == "" {
 		err = q.one(ctx, sqlRunOwnScope, id)
 	}
@@ -79,12 +79,32 @@ func (q *queries) RunList(ctx context.Context, p *dataflow.RunListParams) ([]*da
 }
 
 func runListQuery(p *dataflow.RunListParams) (query string, args []any) {
-	return driverkit.RunList(p, driverkit.RunListDialect{
-		Mark: "?", NoOrder: " limit -1 offset 0", IndexedBy: true, Columns: runColumns, Age: dueFor(p.Due, p.Overdue),
-		DueAt: func(age string) string {
-			return "strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || " + age + " || ' seconds')"
-		},
-	})
+	dialect := runListDialect
+	dialect.Age = dueFor(p.Due, p.Overdue)
+	return driverkit.RunList(p, dialect)
+}
+
+var runListDialect = driverkit.RunListDialect{ //nolint:gochecknoglobals // a constant
+	Mark: "?", NoOrder: " limit -1 offset 0", IndexedBy: true, Columns: runColumns,
+	DueAt: func(age string) string {
+		return "strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || " + age + " || ' seconds')"
+	},
+}
+
+// RunsLast asks for one flow after the other, because there is no server to wait for.
+func (q *queries) RunsLast(ctx context.Context, flowIDs []int64, limit int) ([]*dataflow.Run, error) {
+	var all []*dataflow.Run
+	for _, id := range flowIDs {
+		dialect := runListDialect
+		dialect.Flow = strconv.FormatInt(id, 10)
+		query, args := driverkit.RunList(&dataflow.RunListParams{Limit: limit}, dialect)
+		runs, err := collect(ctx, q, scanRun, query, args...)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, runs...)
+	}
+	return all, nil
 }
 
 func (q *queries) RunLive(ctx context.Context, flowID int64) ([]*dataflow.Run, error) {

@@ -4,12 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
 // action is a form: where it is sent, and which request of the API it becomes.
@@ -23,14 +23,14 @@ type action struct {
 }
 
 var actions = []action{ //nolint:gochecknoglobals // a table
-	{"/flows/{name}/pause", "POST", []string{"flows", "{name}", "pause"}, fields("reason"), "paused", "flows/{name}"},
+	{"/flows/{name}/pause", "POST", []string{"flows", "{name}", "pause"}, fields("reason!"), "paused", "flows/{name}"},
 	{"/flows/{name}/resume", "POST", []string{"flows", "{name}", "resume"}, fields("reason"), "resumed", "flows/{name}"},
 	{"/flows/{name}/trigger", "POST", []string{"flows", "{name}", "runs"}, fields("reason", "params:json"), "triggered", "flows/{name}"},
-	{"/flows/{name}/backfill", "POST", []string{"flows", "{name}", "backfills"}, fields("reason", "from:json", "until:json", "params:json", "ranges:int"), "backfill", "flows/{name}"},
-	{"/flows/{name}/cursor", "PUT", []string{"flows", "{name}", "cursor"}, fields("reason", "cursor:json", "if_seq:int"), "cursor", "flows/{name}"},
+	{"/flows/{name}/backfill", "POST", []string{"flows", "{name}", "backfills"}, fields("reason!", "from:json", "until:json", "params:json", "ranges:int"), "backfill", "flows/{name}"},
+	{"/flows/{name}/cursor", "PUT", []string{"flows", "{name}", "cursor"}, fields("reason!", "cursor:json", "if_seq:int"), "cursor", "flows/{name}"},
 	{"/flows/{name}/replay", "POST", []string{"flows", "{name}", "dead-letters", "replay"}, chosen, "replayed", "flows/{name}"},
 	{"/flows/{name}/close", "POST", []string{"flows", "{name}", "dead-letters", "close"}, closing, "closed", "flows/{name}"},
-	{"/runs/{id}/cancel", "POST", []string{"runs", "{id}", "cancel"}, fields("reason"), "cancelled", "runs/{id}"},
+	{"/runs/{id}/cancel", "POST", []string{"runs", "{id}", "cancel"}, fields("reason!"), "cancelled", "runs/{id}"},
 	{"/runs/{id}/retry", "POST", []string{"runs", "{id}", "retry"}, fields(), "retried", ""},
 	{"/dead-letters/{id}/edit", "PUT", []string{"dead-letters", "{id}", "payload"}, fields("payload:json"), "edited", "dead-letters/{id}"},
 }
@@ -45,13 +45,18 @@ var sentences = map[string]string{ //nolint:gochecknoglobals // a table
 
 func done(r *http.Request) string { return sentences[r.URL.Query().Get("done")] }
 
-// fields returns what makes a body of a form's fields. Empty fields are left out.
+// fields returns what makes a body of a form's fields: of texts, of JSON ("name:json") and of whole
+// numbers ("name:int"). Empty fields are left out, but refused with a "!" after their name.
 func fields(names ...string) func(url.Values) (map[string]any, error) {
 	return func(form url.Values) (map[string]any, error) {
 		body := make(map[string]any)
 		for _, field := range names {
 			name, kind, _ := strings.Cut(field, ":")
+			name, required := strings.CutSuffix(name, "!")
 			text := strings.TrimSpace(form.Get(name))
+			if text == "" && required {
+				return nil, fmt.Errorf("the field %s is empty: it is stored with the action, for whoever reads it later", name)
+			}
 			if text == "" {
 				continue
 			}
@@ -88,16 +93,47 @@ func chosen(form url.Values) (map[string]any, error) {
 	if len(ids) == 0 {
 		return nil, errors.New("no dead letter was chosen")
 	}
-	return map[string]any{"ids": ids}, nil
+	body, err := fields("reason")(form)
+	if err == nil {
+		body["ids"] = ids
+	}
+	return body, err
 }
 
 func closing(form url.Values) (map[string]any, error) {
-	body, err := chosen(form)
+	body, err := fields("reason!")(form)
+	if err == nil {
+		body, err = chosen(form)
+	}
 	if err != nil {
 		return nil, err
 	}
-	body["state"], body["reason"] = form.Get("state"), form.Get("reason")
+	body["state"] = form.Get("state")
 	return body, nil
+}
+
+// acted is what the page after an action must know of the API's answer.
+type acted struct {
+	ID       int64
+	Replayed []int64
+	Failed   map[int64]string
+}
+
+// failures says which dead letters could not be replayed, and why.
+func (a *acted) failures() string {
+	text := fmt.Sprintf("%d of %d dead letters was replayed. The others stay open:", len(a.Replayed), len(a.Replayed)+len(a.Failed))
+	if len(a.Replayed) > 1 {
+		text = strings.Replace(text, "was", "were", 1)
+	}
+	ids := slices.Sorted(maps.Keys(a.Failed))
+	for i, id := range ids {
+		if i == 10 {
+			text += fmt.Sprintf("\nand %d more", len(ids)-i)
+			break
+		}
+		text += fmt.Sprintf("\ndead letter %d: %s", id, short(a.Failed[id]))
+	}
+	return text
 }
 
 func (u *ui) act(w http.ResponseWriter, r *http.Request, a action) {
@@ -119,9 +155,13 @@ func (u *ui) act(w http.ResponseWriter, r *http.Request, a action) {
 		u.problem(w, r, http.StatusBadRequest, err.Error())
 		return
 	}
-	answer, err := call[jsonview.Run](u, r, a.method, nil, body, filled(r, a.to, false)...)
+	answer, err := call[acted](u, r, a.method, nil, body, filled(r, a.to, false)...)
 	if err != nil {
 		u.answer(w, r, nil, err)
+		return
+	}
+	if len(answer.Failed) > 0 {
+		u.answer(w, r, &view{page: "problem", Title: "Not everything was replayed", Data: map[string]any{"Detail": answer.failures(), "Form": true}, status: http.StatusConflict}, nil)
 		return
 	}
 	next := strings.Join(filled(r, strings.Split(a.after, "/"), true), "/")

@@ -67,7 +67,7 @@ func New(client *dataflow.Client, opts *Options) (http.Handler, error) {
 	if u.log == nil {
 		u.log = slog.Default()
 	}
-	for _, name := range []string{"flows", "flow", "runs", "run", "dead_letters", "dead_letter", "workers", "problem"} {
+	for _, name := range []string{"flows", "flow", "runs", "run", "dead_letters", "dead_letter", "workers", "audit", "problem"} {
 		t, err := template.New("").Funcs(functions).ParseFS(templateFiles, "templates/layout.html", "templates/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("dataflow: read page %s: %w", name, err)
@@ -91,6 +91,7 @@ func (u *ui) mux() *http.ServeMux {
 		"GET /dead-letters":      u.deadLetters,
 		"GET /dead-letters/{id}": u.deadLetter,
 		"GET /workers":           u.workers,
+		"GET /audit":             u.audit,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			v, err := page(r)
@@ -136,10 +137,10 @@ type view struct {
 // Current is what aria-current says of the link to a part of the pages: "page" for its list, "true"
 // for one of its pages.
 func (v *view) Current(part string) string {
-	switch v.page {
-	case part + "s":
+	switch {
+	case v.page == part+"s", v.page == "audit" && part == "audit":
 		return "page"
-	case part:
+	case v.page == part:
 		return "true"
 	default:
 		return ""

@@ -192,7 +192,7 @@ func TestNew_Refusals(t *testing.T) {
 		"a forged token": func() (int, string) {
 			return s.post("/flows/good/pause", url.Values{"csrf_token": {strings.Repeat("A", 26)}})
 		},
-		"not allowed":    func() (int, string) { return s.press("/flows/bad/pause") },
+		"not allowed":    func() (int, string) { return s.press("/flows/bad/pause", "reason", "x") },
 		"reading":        func() (int, string) { return s.get("/flows/bad") },
 		"another origin": func() (int, string) { return s.post("/flows/good/pause", url.Values{}, "Sec-Fetch-Site", "cross-site") },
 		"an other Origin": func() (int, string) {
@@ -278,6 +278,45 @@ func TestNew_Actions(t *testing.T) {
 	require.Equal(t, "ann", l.ClosedBy)
 }
 
+func TestNew_ReasonsAreRequired(t *testing.T) {
+	t.Parallel()
+	s := setup(t, "", &dataflowui.Options{Authorize: allow}, "two")
+	for _, path := range []string{"/flows/good/pause", "/flows/good/backfill", "/flows/good/cursor", "/flows/bad/close", "/runs/3/cancel"} {
+		status, page := s.press(path, "reason", "  ", "ids", "1", "state", "discarded", "cursor", "null")
+		require.Equal(t, http.StatusBadRequest, status, path)
+		require.Contains(t, page, "the field reason is empty", path)
+	}
+	_, page := s.get("/audit")
+	require.Contains(t, page, "Nobody has done anything yet")
+}
+
+func TestNew_Audit(t *testing.T) {
+	t.Parallel()
+	s := setup(t, "/o ps", &dataflowui.Options{Authorize: allow}, "two")
+	s.press("/flows/good/pause", "reason", hostile)
+	s.press("/dead-letters/1/edit", "payload", `{"id":2,"text":"two","password":"q"}`)
+	s.press("/flows/bad/replay", "ids", "1", "reason", "mended")
+	_, page := s.get("/audit")
+	for _, text := range []string{"ann", "pause", "&lt;script&gt;alert", "inactive", "replay", "mended", "edit dead letter"} {
+		require.Contains(t, page, text)
+	}
+	require.NotContains(t, page, "<script>alert")
+	_, page = s.get("/audit?flow=bad&actor=ann")
+	require.NotContains(t, page, "inactive")
+	_, page = s.get("/audit?flow=goo")
+	require.Contains(t, page, "No entry fits")
+}
+
+func TestNew_ReplayThatFailsAgain(t *testing.T) {
+	t.Parallel()
+	s := setup(t, "/ops", &dataflowui.Options{Authorize: allow}, "two")
+	status, page := s.press("/flows/bad/replay", "ids", "1")
+	require.Equal(t, http.StatusConflict, status)
+	require.Contains(t, page, "0 of 1 dead letters was replayed")
+	require.Contains(t, page, "dead letter 1: ")
+	require.NotContains(t, page, `role="status"`)
+}
+
 func TestNew_Events(t *testing.T) {
 	t.Parallel()
 	s := setup(t, "", &dataflowui.Options{}, "two")
@@ -300,7 +339,7 @@ func TestNew_Events(t *testing.T) {
 func TestNew_UnknownFlowOfAFilter(t *testing.T) {
 	t.Parallel()
 	s := setup(t, "/ops", &dataflowui.Options{}, "two")
-	for _, path := range []string{"/runs?flow=goo", "/dead-letters?flow=goo"} {
+	for _, path := range []string{"/runs?flow=goo", "/dead-letters?flow=goo", "/audit?flow=goo"} {
 		status, page := s.get(path)
 		require.Equal(t, http.StatusOK, status)
 		require.Contains(t, page, `name="flow" value="goo"`, "what was typed can be mended")

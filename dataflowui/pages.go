@@ -2,6 +2,7 @@ package dataflowui
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,45 +14,49 @@ import (
 	"github.com/activedataflow/dataflow/internal/jsonview"
 )
 
-// flowsOnPage bounds the statements of the first page: each flow has a strip of runs.
+// flowsOnPage bounds the rows of the first page, and how many of them need a look.
 const flowsOnPage = 50
 
 type flowRow struct {
 	jsonview.Flow
 	Problem string // why somebody should look, empty if nobody need
-	Runs    []jsonview.Run
 }
 
+// flows shows the flows that need a look, of all that there are, and then the others by name.
 func (u *ui) flows(r *http.Request) (*view, error) {
 	given := r.URL.Query()
-	query := url.Values{"limit": {strconv.Itoa(flowsOnPage)}}
-	state, search := given.Get("state"), strings.TrimSpace(given.Get("q"))
+	state, search, after := given.Get("state"), strings.TrimSpace(given.Get("q")), given.Get("after")
+	query := url.Values{"limit": {strconv.Itoa(flowsOnPage)}, "last_runs": {"30"}}
 	switch state {
 	case "active", "inactive":
 		query.Set("state", state)
-	case "overdue":
-		query.Set("overdue", "true")
+	case "trouble", "overdue":
+		query.Set(state, "true")
 	}
-	list, err := u.flowPage(r, query, search, given.Get("after"))
+	trouble := new(flowList)
+	var err error
+	if first := after == "" && search == ""; first && (state == "" || state == "active") {
+		asked := maps.Clone(query)
+		asked.Set("trouble", "true")
+		if trouble, err = get[flowList](u, r, asked, "flows"); err != nil {
+			return nil, err
+		}
+	}
+	list, err := u.flowPage(r, query, search, after)
 	if err != nil {
 		return nil, err
 	}
 	now := time.Now() //nolint:forbidigo // a person reads the page beside a clock
-	rows := make([]flowRow, 0, len(list.Flows))
-	for _, f := range list.Flows {
-		runs, err := get[struct{ Runs []jsonview.Run }](u, r, url.Values{"flow": {f.Name}, "limit": {"30"}}, "runs")
-		if err != nil {
-			return nil, err
+	shown := make(map[string]bool)
+	var rows []flowRow
+	for _, f := range slices.Concat(trouble.Flows, list.Flows) {
+		if !shown[f.Name] {
+			rows = append(rows, flowRow{f, problem(&f, now)})
 		}
-		rows = append(rows, flowRow{Flow: f, Problem: problem(&f, now), Runs: runs.Runs})
-	}
-	slices.SortStableFunc(rows, func(a, b flowRow) int { return rank(a.Problem) - rank(b.Problem) })
-	problems := 0
-	for i := range rows {
-		problems += 1 - rank(rows[i].Problem)
+		shown[f.Name] = true
 	}
 	return &view{page: "flows", Title: "Flows", Refresh: true, Data: map[string]any{
-		"Rows": rows, "Problems": problems, "State": state, "Search": search, "Next": list.Next, "First": given.Get("after") == "",
+		"Rows": rows, "Problems": len(trouble.Flows), "More": trouble.Next != "", "State": state, "Search": search, "Next": list.Next,
 	}}, nil
 }
 
@@ -66,7 +71,11 @@ func (u *ui) flowPage(r *http.Request, query url.Values, search, after string) (
 	if after == "" && search != "" {
 		after = search
 		if f, err := get[jsonview.Flow](u, r, nil, "flows", search); err == nil {
-			found = append(found, *f)
+			runs, err := get[runList](u, r, url.Values{"flow": {search}, "limit": {"30"}}, "runs")
+			if err != nil {
+				return nil, err
+			}
+			f.LastRuns, found = runs.Runs, append(found, *f)
 		}
 	}
 	if after != "" {
@@ -80,13 +89,6 @@ func (u *ui) flowPage(r *http.Request, query url.Values, search, after string) (
 	return list, nil
 }
 
-func rank(problem string) int {
-	if problem != "" {
-		return 0
-	}
-	return 1
-}
-
 func problem(f *jsonview.Flow, now time.Time) string {
 	switch {
 	case f.TrippedAt != nil:
@@ -97,7 +99,7 @@ func problem(f *jsonview.Flow, now time.Time) string {
 		return number(int64(f.Failures)) + " runs failed in a row"
 	case f.LastError != "":
 		return "last attempt failed"
-	case f.State == string(dataflow.FlowActive) && f.NextRunAt != nil && now.Sub(*f.NextRunAt) > time.Minute:
+	case f.State == string(dataflow.FlowActive) && f.NextRunAt != nil && now.Sub(*f.NextRunAt) > dataflow.LateAfter:
 		return "late"
 	default:
 		return ""
@@ -243,4 +245,27 @@ func (u *ui) workers(r *http.Request) (*view, error) {
 		return nil, err
 	}
 	return &view{page: "workers", Title: "Workers", Refresh: true, Data: map[string]any{"Processes": alive.Processes, "Runs": working.Runs}}, nil
+}
+
+func (u *ui) audit(r *http.Request) (*view, error) {
+	query, shown := url.Values{"limit": {"50"}}, r.URL.Query()
+	for _, name := range []string{"flow", "actor", "before"} {
+		if text := strings.TrimSpace(shown.Get(name)); text != "" {
+			query.Set(name, text)
+		}
+	}
+	type auditList struct {
+		Audit []jsonview.AuditEntry
+		Next  int64
+	}
+	list, err := get[auditList](u, r, query, "audit")
+	switch {
+	case notFound(err):
+		list = &auditList{} // no flow has the name that is searched
+	case err != nil:
+		return nil, err
+	}
+	return &view{page: "audit", Title: "Audit log", Data: map[string]any{
+		"Entries": list.Audit, "Next": list.Next, "Flow": query.Get("flow"), "Actor": query.Get("actor"),
+	}}, nil
 }

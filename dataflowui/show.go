@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -17,7 +18,7 @@ import (
 
 var functions = template.FuncMap{ //nolint:gochecknoglobals // a table
 	"path": url.PathEscape, "query": url.QueryEscape, "ago": ago, "stamp": stamp, "number": number, "span": span, "took": took, "state": stateText,
-	"plain": plain, "indent": indent, "short": short, "strip": strip, "durations": durations, "records": records, "kind": kind, "schedule": schedule, "rate": rate, "left": left, "percent": percent,
+	"plain": plain, "indent": indent, "short": short, "strip": strip, "durations": durations, "records": records, "kind": kind, "schedule": schedule, "changes": changes, "place": place, "rate": rate, "left": left, "percent": percent,
 	"pair": func(base string, runs []jsonview.Run) map[string]any {
 		return map[string]any{"Base": base, "Runs": runs}
 	},
@@ -78,7 +79,7 @@ func span(d time.Duration) string {
 // took returns how long a run has been worked.
 func took(r jsonview.Run) string {
 	switch {
-	case r.StartedAt == nil:
+	case r.StartedAt == nil, r.State == string(dataflow.RunPending): // what it has been worked before is over
 		return "–"
 	case r.EndedAt == nil:
 		return span(time.Since(*r.StartedAt))
@@ -116,7 +117,7 @@ func stateText(state string) string { return strings.ReplaceAll(state, "_", " ")
 
 // plain returns JSON for a reader, indented.
 func plain(data json.RawMessage) string {
-	if len(data) == 0 {
+	if len(data) == 0 || string(data) == "null" {
 		return "none"
 	}
 	var v any
@@ -134,6 +135,30 @@ func plain(data json.RawMessage) string {
 		return string(data)
 	}
 	return string(out)
+}
+
+// place is a cursor for a reader.
+func place(cursor json.RawMessage) string {
+	if len(cursor) == 0 || string(cursor) == "null" {
+		return "the beginning"
+	}
+	return plain(cursor)
+}
+
+// change is a field of what an action changed.
+type change struct{ Name, Value string }
+
+// changes returns the fields of a JSON object, by their names.
+func changes(data json.RawMessage) []change {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(data, &fields) != nil {
+		return nil
+	}
+	list := make([]change, 0, len(fields))
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		list = append(list, change{stateText(name), short(plain(fields[name]))})
+	}
+	return list
 }
 
 // indent returns JSON as somebody edits it.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs all tests of all modules with the race detector, on PostgreSQL (also through PgBouncer),
-# SQLite and MariaDB, with Prometheus, and then the short form of the tests that kill workers. Installs what is
+# SQLite and MariaDB, with Prometheus and Chromium, and then the short form of the tests that kill workers. Installs what is
 # missing where it may.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,11 +9,11 @@ source scripts/lib.sh
 find_go
 
 missing=0
-for tool in cc postgres mariadb pgbouncer prometheus; do
+for tool in cc postgres mariadb pgbouncer prometheus chromium; do
 	"scripts/ensure-$tool.sh" || missing=1
 done
 [[ $missing -eq 0 ]] || fail "no test has run: install what is missing above, and run $0 again"
-export CGO_ENABLED=1 DATAFLOW_TEST_REQUIRE_MYSQL=1 DATAFLOW_TEST_REQUIRE_PGBOUNCER=1 DATAFLOW_TEST_REQUIRE_PROMETHEUS=1
+export CGO_ENABLED=1 DATAFLOW_TEST_REQUIRE_MYSQL=1 DATAFLOW_TEST_REQUIRE_PGBOUNCER=1 DATAFLOW_TEST_REQUIRE_PROMETHEUS=1 DATAFLOW_TEST_REQUIRE_CHROMIUM=1
 
 # go test prints the results in the order of its arguments. The slowest packages come last, so
 # that the results of the others do not wait for theirs.
@@ -63,9 +63,11 @@ remind() {
 	done
 }
 
-# run_tests runs go test with these arguments in the directory $1 for the pending packages, and
-# shows what it prints. A package that prints no result has failed.
-run_tests() {
+# run_tests runs go test with these arguments.
+run_tests() { go test -race "$spared" "$@" 2>&1; }
+
+# show shows what go test prints for the pending packages. One that prints no result has failed.
+show() {
 	local line package
 	say_at
 	while IFS= read -r line; do
@@ -81,33 +83,45 @@ run_tests() {
 		ended=$((ended + 1))
 		[[ $line != FAIL* ]] || failed+=$package$'\n'
 		say_at
-	done < <(
-		cd "$1"
-		# shellcheck disable=SC2086
-		go test -race "$spared" "${@:2}" $pending 2>&1
-	)
+	done
 	[[ -z $pending ]] || failed+=$pending$'\n'
 }
 
-modules=()
-lists=()
+own=$(packages) # of the root module
+modules=()      # the others
+others=''       # their packages
 while IFS= read -r module; do
 	modules+=("$module")
-	lists+=("$(cd "$module" && packages)")
-	total=$((total + $(wc -l <<<"${lists[${#lists[@]} - 1]}")))
-done < <(find . -name go.mod -not -path '*/testdata/*' -exec dirname {} \; | sort)
-total=$((total + 1)) # the one that runs alone
-say "testing $total packages of ${#modules[@]} modules, which takes ten minutes or more"
+	others+=$(cd "$module" && packages)$'\n'
+done < <(find . -mindepth 2 -name go.mod -not -path '*/testdata/*' -exec dirname {} \; | sort)
+others=${others%$'\n'}
+total=$(($(wc -l <<<"$own"$'\n'"$others") + 1)) # and the one that runs alone
+say "testing $total packages of $((${#modules[@]} + 1)) modules, which takes ten minutes or more"
 
 remind &
 reminder=$!
-trap 'kill "$reminder"; rm -f "$status"' EXIT
-for i in "${!modules[@]}"; do
-	pending=${lists[i]}
-	run_tests "${modules[i]}" -timeout 15m
-done
+beside=$(mktemp)
+their=''
+trap 'kill "$reminder"; [[ -z $their ]] || kill -- "-$their" 2>/dev/null || true; rm -f "$status" "$beside"' EXIT
+
+# The tests wait for servers more than they compute, so those of the other modules run beside the
+# root module's. Their results are shown after those.
+set -m # a process group of their own, which the trap ends as a whole
+for module in "${modules[@]}"; do
+	(cd "$module" && run_tests -p 1 -timeout 15m ./...) || true
+done >"$beside" </dev/null &
+their=$!
+set +m
+pending=$own
+# shellcheck disable=SC2086
+show < <(run_tests -timeout 15m $own)
+pending=$others
+wait "$their"
+their=''
+show <"$beside"
 pending=$(go list ./... | grep -E "$alone")
-run_tests . -tags chaos -timeout 10m
+# shellcheck disable=SC2086
+show < <(run_tests -tags chaos -timeout 10m $pending)
 
 [[ -z $failed ]] || fail "these packages have failed:
 $failed"

@@ -37,7 +37,7 @@ func (c *cleaning) next(ctx context.Context) (*database, time.Duration, error) {
 
 // keeping are options that remove only successful runs older than an age.
 func keeping(age time.Duration) *dataflow.RetentionOptions {
-	return &dataflow.RetentionOptions{Success: age, Failed: -1, Cancelled: -1, SkippedTicks: -1, DeadLetters: -1}
+	return &dataflow.RetentionOptions{Success: age, Failed: -1, Cancelled: -1, SkippedTicks: -1, DeadLetters: -1, Audit: -1}
 }
 
 func (c *cleaning) cleanUp(ctx context.Context) (metrics, error) {

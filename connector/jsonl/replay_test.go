@@ -57,7 +57,7 @@ func TestReplay_NotOverALaterLine(t *testing.T) {
 	require.Len(t, letters, 1)
 	require.Equal(t, "7", letters[0].Key)
 	require.NotNil(t, letters[0].ClosedAt, "the later line has resolved it")
-	report, err := client.Replay(t.Context(), "items")
+	report, err := client.Replay(t.Context(), "items", nil)
 	require.NoError(t, err)
 	require.Empty(t, report.Replayed)
 	require.Equal(t, "v2", text())

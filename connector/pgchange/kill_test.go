@@ -129,9 +129,9 @@ func (p *process) kill(t *testing.T) {
 // end, the copy equals the source, and each change was appended once.
 func TestStream_Killed(t *testing.T) {
 	t.Parallel()
-	lasts, loaded, loadKills := 12*time.Second, 20_000, 0
+	lasts, lives, loaded, loadKills := 12*time.Second, 1200*time.Millisecond, 20_000, 0
 	if os.Getenv(longEnv) != "" {
-		lasts, loaded, loadKills = 3*time.Minute, 300_000, 10
+		lasts, lives, loaded, loadKills = 3*time.Minute, 5*time.Second, 300_000, 10
 	}
 	s := startServer(t)
 	from := s.create("source", thingTable, `create publication p for table thing`,
@@ -165,7 +165,7 @@ func TestStream_Killed(t *testing.T) {
 	w.start(12)
 	kills, inLoad := 0, 0
 	for began := time.Now(); time.Since(began) < lasts || (w.done.Load() <= 100 || inLoad < loadKills) && time.Since(began) < lasts+patience; kills++ {
-		time.Sleep(time.Duration(300+rand.IntN(1200)) * time.Millisecond)
+		time.Sleep(300*time.Millisecond + rand.N(lives))
 		first.kill(t)
 		if len(rows(t, to, `select 1 from dataflow_checkpoint where cursor::jsonb ? 'table'`)) > 0 {
 			inLoad++ // some of the table was loaded

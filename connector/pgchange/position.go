@@ -1,6 +1,7 @@
 package pgchange
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"time"
@@ -50,12 +51,28 @@ type Position struct {
 	// knows the table and its part in the publication (their oids). A table of which that has
 	// changed was made anew, or was not published for a while: it is loaded again. Empty: not
 	// known yet.
-	Loaded map[string]string `json:"loaded,omitempty"`
-	// Table is the table that is loaded in part, TableID what Loaded will say of it, and After
-	// the key of the last row that was loaded. Nil: none was.
+	Loaded Loaded `json:"loaded,omitempty"`
+	// Table is the table that is loaded in part, TableID what Loaded will say of it (empty: not
+	// known yet), and After the key of the last row that was loaded. Nil: none was.
 	Table   string   `json:"table,omitempty"`
 	TableID string   `json:"table_id,omitempty"`
 	After   []string `json:"after,omitempty"`
+}
+
+// Loaded are tables by their name, and how Postgres knows each: see [Position].
+type Loaded map[string]string
+
+// UnmarshalJSON also reads a list of names, as cursors had it at first.
+func (l *Loaded) UnmarshalJSON(data []byte) error {
+	var names []string
+	if json.Unmarshal(data, &names) != nil {
+		return json.Unmarshal(data, (*map[string]string)(l))
+	}
+	*l = make(Loaded)
+	for _, name := range names {
+		(*l)[name] = ""
+	}
+	return nil
 }
 
 // isLoaded reports whether a table needs no load any more.
@@ -75,7 +92,7 @@ func (p *Position) replaced(t *table) bool {
 	if id, loaded := p.Loaded[t.name]; loaded {
 		return id != t.id && id != ""
 	}
-	return p.Table == t.name && p.After != nil && p.TableID != t.id
+	return p.Table == t.name && p.After != nil && p.TableID != t.id && p.TableID != ""
 }
 
 // load notes that a table needs no load any more.
@@ -83,11 +100,13 @@ func (p *Position) load(t *table) {
 	if p.Loaded[t.name] != t.id {
 		p.Loaded = maps.Clone(p.Loaded) // that of a cursor that was yielded stays
 		if p.Loaded == nil {
-			p.Loaded = make(map[string]string)
+			p.Loaded = make(Loaded)
 		}
 		p.Loaded[t.name] = t.id
 	}
-	p.Table, p.TableID, p.After = "", "", nil
+	if p.Table == t.name { // else another is loaded in part
+		p.Table, p.TableID, p.After = "", "", nil
+	}
 }
 
 // unload notes that a table must be loaded from its beginning.

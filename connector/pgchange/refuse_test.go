@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
@@ -49,6 +50,21 @@ func TestStream_Refuses(t *testing.T) {
 		require.True(t, dataflow.IsPermanent(err), want)
 	}
 	require.Empty(t, rows(t, pool, `select 1 from pg_replication_slots`))
+}
+
+// A backfill would take the slot from the flow's own run.
+func TestStream_Backfill(t *testing.T) {
+	t.Parallel()
+	pool, err := pgxpool.New(t.Context(), "host=/nowhere") // it is not asked
+	require.NoError(t, err)
+	defer pool.Close()
+	n := 0
+	for _, err := range pgchange.Stream[key1](pool, pgchange.Options{Publication: "p", Slot: "s"}).Read(t.Context(), dataflow.Request[pgchange.Position]{Backfill: true}) {
+		require.ErrorContains(t, err, "a stream of changes cannot be backfilled")
+		require.True(t, dataflow.IsPermanent(err))
+		n++
+	}
+	require.Equal(t, 1, n)
 }
 
 func TestStream_Validate(t *testing.T) {

@@ -27,6 +27,10 @@ func (s *source[T]) Read(ctx context.Context, req dataflow.Request[Position]) it
 			yield(change[T]{}, dataflow.Permanent(err))
 			return
 		}
+		if req.Backfill {
+			yield(change[T]{}, dataflow.Permanent(fmt.Errorf("slot %q: a stream of changes cannot be backfilled, because the log is read once: to load all again, drop the slot, and begin at the beginning: dataflow cursor set FLOW --beginning", s.options.Slot)))
+			return
+		}
 		r := s.newReader(req, yield)
 		err := r.read(ctx, req)
 		r.close(ctx)

@@ -223,7 +223,7 @@ func TestApply_KeepsOrder(t *testing.T) {
 	run, err := flow.Runtime.Execute(t.Context(), flow)
 	require.NoError(t, err)
 	require.EqualValues(t, 1, run.Counters.DeadLettered, run.State)
-	report, err := client.Replay(t.Context(), "apply")
+	report, err := client.Replay(t.Context(), "apply", nil)
 	require.NoError(t, err)
 	require.Empty(t, report.Replayed)
 	require.Len(t, report.Failed, 1)

@@ -136,7 +136,7 @@ func TestRetryBadFor_Tries(t *testing.T) {
 	require.NoError(t, err)
 	triggered(t, client)
 	require.NotContains(t, names(t, pool), int64(1), "it is an ordinary dead letter")
-	report, err := client.Replay(t.Context(), "people")
+	report, err := client.Replay(t.Context(), "people", nil)
 	require.NoError(t, err)
 	require.Len(t, report.Replayed, 1)
 }

@@ -3,7 +3,9 @@ package pgtable
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -49,9 +51,18 @@ func isReadOnly(err error) bool {
 
 const readOnlyMark = "dataflow_read_only"
 
+// leaveAgain is how long a pool keeps a connection that was made to a server after that had
+// turned read-only, before it looks for another one again.
+const leaveAgain = time.Second
+
+// left knows the pools that leave has closed the connections of, and when: *pgxpool.Pool →
+// time.Time.
+var left sync.Map //nolint:gochecknoglobals // several sources and targets share a pool
+
 // leave closes the connections of a pool when the server turned read-only after this
 // connection was made. Such a server may have been the primary before a fail-over: it still
-// answers, but never has new rows. From version 14 on, servers report the setting.
+// answers, but never has new rows. It goes on to do so while the address still leads there. From
+// version 14 on, servers report the setting.
 func leave(pool *pgxpool.Pool, conn *pgx.Conn) {
 	if conn == nil {
 		return
@@ -61,9 +72,16 @@ func leave(pool *pgxpool.Pool, conn *pgx.Conn) {
 	before, known := marks[readOnlyMark].(string)
 	if !known {
 		marks[readOnlyMark] = now
-		return
+		before = now
 	}
-	if before == "off" && now == "on" {
+	at, again := left.Load(pool)
+	switch {
+	case now != "on":
+		if again {
+			left.Delete(pool)
+		}
+	case before == "off", again && time.Since(at.(time.Time)) >= leaveAgain: //nolint:forcetypeassert // only leave stores there
+		left.Store(pool, time.Now()) //nolint:forbidigo // how long it takes, not what time it is
 		pool.Reset()
 	}
 }

@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "worker:", worker(context.Background(), url))
 		os.Exit(1)
 	}
+	dbtest.Waiting()
 	os.Exit(dbtest.Main(m))
 }
 

@@ -25,12 +25,13 @@
   if (seconds) {
     setInterval(async () => {
       const main = document.getElementById('main')
-      if (document.hidden || main.contains(document.activeElement)) return // somebody is reading or typing there
+      const used = () => document.hidden || main.contains(document.activeElement) // somebody is reading or typing there
+      if (used()) return
       try {
         const answer = await fetch(location.href)
         if (!answer.ok) return
         const next = new DOMParser().parseFromString(await answer.text(), 'text/html').getElementById('main')
-        if (next) main.replaceChildren(...next.childNodes)
+        if (next && !used()) main.replaceChildren(...next.childNodes)
       } catch { /* the server is away: the page stays as it is */ }
     }, seconds * 1000)
   }

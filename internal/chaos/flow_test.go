@@ -36,6 +36,8 @@ type flowSettings struct {
 	Rival rival
 	// Elsewhere puts the target in the second database.
 	Elsewhere bool
+	// After is the flow that this one runs after.
+	After string
 	// Follow copies the rows of the table chaos_row, instead of the numbers.
 	Follow follow
 }
@@ -52,7 +54,7 @@ type place struct {
 const poisonExit = 3
 
 func (s *flowSettings) flow(p place) *dataflow.Flow {
-	opts := &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: s.Batch}, MaxBackfills: s.MaxBackfills}
+	opts := &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: s.Batch}, MaxBackfills: s.MaxBackfills, After: dataflow.After{Flow: s.After}}
 	if s.Queue {
 		opts.Runtime = dataflow.JobQueue{BatchSize: s.Batch}
 	}

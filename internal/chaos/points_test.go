@@ -76,6 +76,7 @@ var errAnswerLost = errors.New("chaos: the connection broke after the commit")
 //
 //	claim/before  claim/uncommitted  claim/committed
 //	checkpoint/…, slice/…, finish/…, rescue/… likewise
+//	after/uncommitted  after/committed
 //	renew/before  renew/after
 //	claims/committed  ends/committed
 //
@@ -84,7 +85,8 @@ var errAnswerLost = errors.New("chaos: the connection broke after the commit")
 //
 // "uncommitted" is the point where a transaction has done all its work; for claims and ends that are
 // sent together, it is a moment while they are on their way. "committed" is the point after the
-// database has confirmed the commit. "claims" and "ends" are groups of several runs. A slice is the checkpoint that hands the run over
+// database has confirmed the commit. "claims" and "ends" are groups of several runs, "ends" without claims. "after" is the
+// start of a flow that runs after another one. A slice is the checkpoint that hands the run over
 // to the next job.
 type damaged struct {
 	dataflow.Driver
@@ -176,51 +178,50 @@ func (s damagedStore) With(tx dataflow.Tx) (dataflow.Queries, error) {
 // several is how many runs a group has at least at the points "claims" and "ends".
 const several = 10
 
-// onItsWay sends a statement for many, and reaches a point while it is on its way.
-func (o *orders) onItsWay(point string, send func()) {
-	done := make(chan struct{})
-	go func() { defer close(done); send() }()
-	<-time.After(time.Millisecond)
-	o.reach(point)
-	<-done
-}
-
-func (s damagedStore) RunClaimMany(ctx context.Context, claims []*dataflow.RunClaimParams) (answers []dataflow.ClaimAnswer, err error) {
-	s.orders.reach("claim/before")
-	s.orders.onItsWay("claim/uncommitted", func() { answers, err = s.Store.RunClaimMany(ctx, claims) })
-	claimed := 0
-	for _, a := range answers {
-		if a.Claim != nil {
-			claimed++
+func (s damagedStore) EndAndClaim(ctx context.Context, ends []*dataflow.RunEndParams, claims []*dataflow.RunClaimParams) (ended []dataflow.EndAnswer, claimed []dataflow.ClaimAnswer, err error) {
+	sent := map[string]bool{"finish": len(ends) > 0, "claim": len(claims) > 0}
+	at := func(place string) {
+		for _, what := range []string{"finish", "claim"} {
+			if sent[what] {
+				s.orders.reach(what + "/" + place)
+			}
 		}
 	}
-	if err == nil && claimed > 0 {
-		s.orders.reach("claim/committed")
+	at("before")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ended, claimed, err = s.Store.EndAndClaim(ctx, ends, claims)
+	}()
+	<-time.After(time.Millisecond)
+	at("uncommitted")
+	<-done
+	if err != nil {
+		return ended, claimed, err
 	}
-	if err == nil && claimed >= several {
+	finished := 0
+	for _, a := range ended {
+		if a.Run != nil {
+			finished++
+		}
+	}
+	begun := 0
+	for _, a := range claimed {
+		if a.Claim != nil {
+			begun++
+		}
+	}
+	sent = map[string]bool{"finish": finished > 0, "claim": begun > 0}
+	at("committed")
+	switch {
+	case begun >= several:
 		s.orders.reach("claims/committed")
 		err = s.orders.lose("claims/committed")
-	}
-	return answers, err
-}
-
-func (s damagedStore) RunEndMany(ctx context.Context, ends []*dataflow.RunEndParams) (answers []dataflow.EndAnswer, err error) {
-	s.orders.reach("finish/before")
-	s.orders.onItsWay("finish/uncommitted", func() { answers, err = s.Store.RunEndMany(ctx, ends) })
-	ended := 0
-	for _, a := range answers {
-		if a.Run != nil {
-			ended++
-		}
-	}
-	if err == nil && ended > 0 {
-		s.orders.reach("finish/committed")
-	}
-	if err == nil && ended >= several {
+	case finished >= several && len(claims) == 0: // otherwise claims would be lost too
 		s.orders.reach("ends/committed")
 		err = s.orders.lose("ends/committed")
 	}
-	return answers, err
+	return ended, claimed, err
 }
 
 // Classify takes an answer that was lost for what a broken connection is.
@@ -254,6 +255,11 @@ func (q damagedQueries) RunClaim(ctx context.Context, p *dataflow.RunClaimParams
 		q.tx.did = "claim"
 	}
 	return claim, err
+}
+
+func (q damagedQueries) AfterDone(ctx context.Context, due *dataflow.DueAfter) error {
+	q.tx.did = "after"
+	return q.Queries.AfterDone(ctx, due)
 }
 
 func (q damagedQueries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointParams) (dataflow.LeaseStatus, error) {

@@ -150,6 +150,6 @@ func inFlags(err error) error {
 	}
 	return usage("%s", strings.NewReplacer(
 		" From: ", " --from: ", " Until: ", " --until: ", " FromTime: ", " --from: ", " UntilTime: ", " --until: ", " Params: ", " --params: ", " n: ", " --ranges: ",
-		" Append: ", " --append: ", "set Append if", "give --append if",
+		" Append: ", " --append: ", "set Append to", "give --append to",
 	).Replace(message(err)))
 }

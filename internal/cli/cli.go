@@ -165,7 +165,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused by state, 5 databa
 		a.initCommand(), a.newCommand(), a.migrateCommand(),
 		a.statusCommand(), a.flowCommand(), a.runCommand(), a.cursorCommand(), a.deadLetterCommand(), a.scheduleCommand(),
 		a.enqueueCommand(), a.enqueueAllCommand(), a.backfillCommand(), a.previewCommand(), a.runDueCommand(),
-		a.migrateRuntimeCommand(), a.cleanupCommand(), a.doctorCommand(),
+		a.migrateRuntimeCommand(), a.cleanupCommand(), a.auditCommand(), a.doctorCommand(),
 	)
 	if a.program.Configure != nil {
 		root.AddCommand(a.workCommand())

@@ -139,6 +139,7 @@ type replayView struct {
 func (a *app) deadLetterReplayCommand() *cobra.Command {
 	var ids []int64
 	var all bool
+	var by byWhom
 	cmd := &cobra.Command{
 		Use: "replay NAME", Short: "Send dead letters through a flow's transform to its sink again", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeFlows,
 		Long: `Send dead letters through a flow's transform to its sink again: those given by --id, or, with
@@ -154,7 +155,7 @@ The program must have the flow's code.`,
 				return usage("say which dead letters: either --id ID, from dead-letter list, or --all")
 			}
 			work, end := s.longWork(ctx, 0)
-			report, err := s.client.Replay(work, args[0], ids...)
+			report, err := s.client.Replay(work, args[0], &dataflow.ReplayParams{IDs: ids, Actor: by.actorOr(s.Env), Reason: by.reason})
 			end()
 			if report == nil {
 				return err
@@ -170,6 +171,7 @@ The program must have the flow's code.`,
 	}
 	cmd.Flags().Var(idList{&ids}, "id", "the ids of dead letters, separated by commas")
 	cmd.Flags().BoolVar(&all, "all", false, "all dead letters that are open")
+	by.flags(cmd)
 	return a.example(cmd, "dead-letter replay orders --id 7,8", "dead-letter replay orders --all")
 }
 

@@ -115,10 +115,10 @@ func TestProgress_Steps(t *testing.T) {
 	require.NoError(t, err)
 	bad = false
 	took()
-	_, err = client.Replay(ctx, "bad", 2, 3)
+	_, err = client.Replay(ctx, "bad", &dataflow.ReplayParams{IDs: []int64{2, 3}})
 	require.NoError(t, err)
 	require.Equal(t, []string{"0 of 2 dead letters ", "1 of 2 dead letters "}, took())
-	_, err = client.Replay(ctx, "bad")
+	_, err = client.Replay(ctx, "bad", nil)
 	require.NoError(t, err)
 	require.Equal(t, []string{"0 of 1 dead letters "}, took())
 

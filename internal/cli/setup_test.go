@@ -32,6 +32,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
 		os.Exit(child())
 	}
+	dbtest.Waiting()
 	code := dbtest.Main(m)
 	_ = os.RemoveAll(programs)
 	os.Exit(code)

@@ -22,6 +22,8 @@ type RunListDialect struct {
 	// Lateral is true if the database has lateral subqueries. With one, it looks the runs of a
 	// page up one by one. Otherwise its plan may walk through all runs for them.
 	Lateral bool
+	// Flow is SQL of the id of the flow whose runs are listed, in place of the parameters' name.
+	Flow string
 	// Columns are the columns of a run, of the tables r and f.
 	Columns string
 	// DueAt returns SQL of the time before which a run must have been due. The parameter is how
@@ -38,7 +40,9 @@ func RunList(p *dataflow.RunListParams, d RunListDialect) (query string, args []
 	l := runList{p: p, d: d}
 	l.before = l.parameter(cmp.Or(p.Before, math.MaxInt64))
 	l.limit = l.parameter(p.Limit)
-	if p.Flow != "" {
+	if d.Flow != "" {
+		l.flow = d.Flow
+	} else if p.Flow != "" {
 		l.flow = "(select id from {s}dataflow_flow where name = " + l.parameter(p.Flow) + ")"
 	}
 	if p.Due || p.Overdue {

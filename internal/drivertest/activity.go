@@ -178,7 +178,7 @@ func flowStats(t *test) {
 	idle, busy := t.flow("idle"), t.flow("busy")
 	run := t.inProgress(busy.ID)
 	t.kept(run.Run, 3)
-	_, err := t.store.DeadLetterReplayed(t.Context(), t.letters(dataflow.DeadLetterListParams{})[0].ID, false)
+	_, err := t.store.DeadLetterReplayed(t.Context(), t.letters(dataflow.DeadLetterListParams{})[0].ID, "", "", false)
 	require.NoError(t, err)
 	t.end(failing(run, dataflow.RunFailed, "disk full"))
 	t.inProgress(busy.ID)

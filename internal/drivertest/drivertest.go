@@ -119,6 +119,7 @@ func groups() []group {
 		{name: "RunCancel", cases: cancelRules()},
 		{name: "Callback", cases: callbackRules(), together: true},
 		{name: "DeadLetter", cases: letterRules()},
+		{name: "Audit", cases: auditRules()},
 		{name: "Prune", cases: pruneRules()},
 		{name: "Total", cases: totalRules()},
 		{name: "Upkeep", cases: upkeepRules()},

@@ -17,6 +17,7 @@ func flowListRules() []rule {
 		{name: "Pages", run: flowListPages},
 		{name: "ByState", run: flowListByState},
 		{name: "Due", run: flowListDue},
+		{name: "Trouble", run: flowListTrouble},
 	}
 }
 
@@ -101,4 +102,48 @@ func flowListDue(t *test) {
 		require.Equal(t, slices.Contains(due, name), rec.IsDue(now), name)
 		require.Equal(t, slices.Contains(overdue, name), rec.IsOverdue(now), name)
 	}
+}
+
+// Flows are in trouble after failures of any kind, and if they are late.
+func flowListTrouble(t *test) {
+	clock := t.clocked()
+	for _, name := range []string{"fine", "failed", "late", "paused and late", "soon"} {
+		t.flow(name)
+	}
+	at := func(name string, in time.Duration) {
+		f, err := t.store.FlowByName(t.Context(), name)
+		require.NoError(t, err)
+		next := clock.Now().Add(in)
+		require.NoError(t, t.store.FlowPlan(t.Context(), &dataflow.FlowPlanParams{ID: f.ID, NextRunAt: &next}))
+	}
+	at("late", -2*dataflow.LateAfter)
+	at("paused and late", -2*dataflow.LateAfter)
+	at("soon", dataflow.LateAfter)
+	paused, err := t.store.FlowByName(t.Context(), "paused and late")
+	require.NoError(t, err)
+	t.setState(paused.ID, dataflow.FlowInactive)
+	failed, err := t.store.FlowByName(t.Context(), "failed")
+	require.NoError(t, err)
+	e := ending(t.inProgress(failed.ID), dataflow.RunFailed)
+	e.Error = &dataflow.AttemptError{Error: "no"}
+	t.end(e)
+	trouble := func(p dataflow.FlowListParams) (names []string) {
+		p.Limit = max(p.Limit, 1)
+		for {
+			flows, err := t.store.FlowTrouble(t.Context(), &p)
+			require.NoError(t, err)
+			if len(flows) == 0 {
+				return names
+			}
+			for _, f := range flows {
+				names = append(names, f.Name)
+			}
+			p.After = names[len(names)-1]
+		}
+	}
+	require.Equal(t, []string{"failed", "late"}, trouble(dataflow.FlowListParams{}))
+	require.Equal(t, []string{"failed", "late"}, trouble(dataflow.FlowListParams{Limit: 10, State: dataflow.FlowActive}))
+	require.Empty(t, trouble(dataflow.FlowListParams{State: dataflow.FlowInactive}))
+	t.end(ending(t.inProgress(failed.ID), dataflow.RunSuccess))
+	require.Equal(t, []string{"late"}, trouble(dataflow.FlowListParams{}))
 }

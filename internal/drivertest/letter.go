@@ -85,13 +85,13 @@ func letterReplayed(t *test) {
 	second := t.letters(dataflow.DeadLetterListParams{})[0]
 	c.advance(time.Hour)
 	for _, want := range []bool{true, false} {
-		ours, err := t.store.DeadLetterReplayed(t.Context(), second.ID, false)
+		ours, err := t.store.DeadLetterReplayed(t.Context(), second.ID, "", "", false)
 		require.NoError(t, err)
 		require.Equal(t, want, ours)
 	}
 	require.Equal(t, c.Now(), *t.letters(dataflow.DeadLetterListParams{})[0].ClosedAt)
 	require.Equal(t, []string{"1"}, keys(t.letters(dataflow.DeadLetterListParams{Open: true})))
-	ours, err := t.store.DeadLetterReplayed(t.Context(), second.ID+1, false)
+	ours, err := t.store.DeadLetterReplayed(t.Context(), second.ID+1, "", "", false)
 	require.NoError(t, err)
 	require.False(t, ours)
 }
@@ -103,7 +103,7 @@ func letterReplayedAtOnce(t *test) {
 	var wins atomic.Int64
 	errs := make([]error, 8)
 	atOnce(8, func(i int) {
-		ours, err := stores[i%2].DeadLetterReplayed(t.Context(), id, false)
+		ours, err := stores[i%2].DeadLetterReplayed(t.Context(), id, "", "", false)
 		if ours {
 			wins.Add(1)
 		}
@@ -189,7 +189,7 @@ func letterEdited(t *test) {
 	t.keep(run, `{"n": 1}`, "x")
 	l := t.letters(dataflow.DeadLetterListParams{})[0]
 	require.Equal(t, []any{id, raw(`{"n": 3}`), raw(`{"n": 1}`), "bob", c.Now(), 2}, []any{l.ID, l.Payload, l.Original, l.EditedBy, *l.EditedAt, l.Times})
-	ours, err := t.store.DeadLetterReplayed(t.Context(), id, false)
+	ours, err := t.store.DeadLetterReplayed(t.Context(), id, "", "", false)
 	require.NoError(t, err)
 	require.True(t, ours)
 	require.ErrorIs(t, t.store.DeadLetterEdit(t.Context(), id, raw(`4`), "ada"), dataflow.ErrNotFound)
@@ -302,7 +302,7 @@ func letterHeld(t *test) {
 	require.Equal(t, all[0], t.letters(dataflow.DeadLetterListParams{Flow: "a"})[4])
 	require.Equal(t, []string{"2", "3"}, keys(t.heldNow(f.ID, all[0].ID, 2)))
 
-	ours, err := t.store.DeadLetterReplayed(t.Context(), all[0].ID, false)
+	ours, err := t.store.DeadLetterReplayed(t.Context(), all[0].ID, "", "", false)
 	require.NoError(t, err)
 	require.True(t, ours)
 	tried := func(l *dataflow.DeadLetterRecord) {
@@ -341,11 +341,11 @@ func letterSuperseded(t *test) {
 	require.EqualValues(t, 2, end(0, "[1]", "[2]", "[3]", "[5]"))
 	require.Equal(t, []string{"4"}, keys(t.heldNow(f.ID, 0, 10)))
 	for i, l := range []*dataflow.DeadLetterRecord{all[0], all[3]} {
-		ours, err := t.store.DeadLetterReplayed(t.Context(), l.ID, true)
+		ours, err := t.store.DeadLetterReplayed(t.Context(), l.ID, "", "", true)
 		require.NoError(t, err)
 		require.Equal(t, i == 1, ours, "it is written only if it is still to be tried again")
 	}
-	ours, err := t.store.DeadLetterReplayed(t.Context(), all[0].ID, false)
+	ours, err := t.store.DeadLetterReplayed(t.Context(), all[0].ID, "", "", false)
 	require.NoError(t, err)
 	require.True(t, ours)
 	list := t.letters(dataflow.DeadLetterListParams{Flow: "a"})

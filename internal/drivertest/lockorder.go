@@ -183,7 +183,7 @@ func (tr *traffic) workMany(ctx context.Context, s dataflow.Store, n int) (did b
 	if n%2 == 1 {
 		slices.Reverse(claims)
 	}
-	claimed, err := s.RunClaimMany(ctx, claims)
+	claimed, err := claimMany(ctx, s, claims)
 	if err != nil {
 		return false, err
 	}
@@ -204,7 +204,7 @@ func (tr *traffic) workMany(ctx context.Context, s dataflow.Store, n int) (did b
 	if len(ends) == 0 {
 		return false, nil
 	}
-	ended, err := s.RunEndMany(ctx, ends)
+	ended, err := endMany(ctx, s, ends)
 	for _, a := range ended {
 		did = did || a.Run != nil
 	}

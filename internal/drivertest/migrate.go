@@ -39,7 +39,7 @@ const (
 
 // tables are the names of our tables in the newest version.
 func tables() []string {
-	return []string{"dataflow_after", "dataflow_checkpoint", "dataflow_cursor_change", "dataflow_dead_letter", "dataflow_flow", "dataflow_group", migrationTable, "dataflow_process", "dataflow_run", "dataflow_tick", "dataflow_total", "dataflow_upkeep"}
+	return []string{"dataflow_after", "dataflow_audit", "dataflow_checkpoint", "dataflow_cursor_change", "dataflow_dead_letter", "dataflow_flow", "dataflow_group", migrationTable, "dataflow_process", "dataflow_run", "dataflow_tick", "dataflow_total", "dataflow_upkeep"}
 }
 
 // tables returns the sorted names of our tables and of River's in a schema.
@@ -218,7 +218,7 @@ func migrateDownOutOfRange(t *test) {
 func migrateDownKeepsWhatFails(t *test) {
 	t.migrate()
 	f := t.flow("orders")
-	t.exec("create view own_view as select group_name from dataflow_flow") // so that the newest step down fails
+	t.exec("create view own_view as select named_in_job from dataflow_run") // so that the newest step down fails
 	require.Error(t, t.store.MigrateDown(t.Context(), 0))
 	require.NoError(t, t.store.CheckSchema(t.Context()))
 	require.Equal(t, f, t.flowByID(f.ID))

@@ -14,6 +14,7 @@ func runJobRules() []rule {
 		{name: "Set", run: jobSet},
 		{name: "Newest", run: jobNewest},
 		{name: "NotFound", run: jobNotFound},
+		{name: "Own", run: jobOwn},
 	}
 }
 
@@ -43,6 +44,21 @@ func jobNewest(t *test) {
 	require.Equal(t, runs[2].ID, got.ID)
 }
 
+// The run of a job that names none is found by it, after its end too. A job that was made for a run
+// names it, and finds no other.
+func jobOwn(t *test) {
+	f := t.flow("orders").ID
+	run := t.insert(dataflow.RunInsertParams{FlowID: f, RiverJobID: 77})
+	t.end(ending(t.claim(run.ID), dataflow.RunSuccess))
+	got, err := t.store.RunByJob(t.Context(), 77)
+	require.NoError(t, err)
+	require.Equal(t, t.run(run.ID), got)
+	named := t.insert(dataflow.RunInsertParams{FlowID: f, ReserveJob: true})
+	require.NoError(t, t.store.RunSetJob(t.Context(), named.ID, 78, "etl"))
+	_, err = t.store.RunByJob(t.Context(), 78)
+	require.ErrorIs(t, err, dataflow.ErrNotFound)
+}
+
 func jobNotFound(t *test) {
 	run := t.pending(t.flow("orders").ID)
 	require.ErrorIs(t, t.store.RunSetJob(t.Context(), run.ID+1, 1, "etl"), dataflow.ErrNotFound)
@@ -57,6 +73,7 @@ func runListRules() []rule {
 		{name: "None", run: runListNone},
 		{name: "Filters", run: runListFilters},
 		{name: "Pages", run: runListPages},
+		{name: "LastOfEach", run: runsLast},
 		{name: "Due", run: runListDue},
 		{name: "Triggers", run: runListTriggers},
 	}
@@ -162,4 +179,36 @@ func runListTriggers(t *test) {
 	}
 	require.Equal(t, all, t.runsOf(dataflow.RunListParams{Limit: 100}))
 	require.Equal(t, all, t.runsOf(dataflow.RunListParams{Flow: "orders", States: []dataflow.RunState{dataflow.RunFailed}, Limit: 100}))
+}
+
+// The newest runs of each flow are those that a list of the flow begins with.
+func runsLast(t *test) {
+	var ids []int64
+	for _, name := range []string{"none", "one", "many", "not asked for"} {
+		ids = append(ids, t.flow(name).ID)
+	}
+	for i := range 9 {
+		for _, id := range []int64{ids[2], ids[3]} {
+			state := []dataflow.RunState{dataflow.RunSuccess, dataflow.RunFailed, dataflow.RunCancelled}[i%3]
+			t.end(ending(t.inProgress(id), state))
+		}
+	}
+	t.pending(ids[1])
+	t.inProgress(ids[2])
+	t.pending(ids[2])
+	got, err := t.store.RunsLast(t.Context(), ids[:3], 4)
+	require.NoError(t, err)
+	of := make(map[string][]*dataflow.Run)
+	for _, run := range got {
+		of[run.FlowName] = append(of[run.FlowName], run)
+	}
+	require.Len(t, of, 2)
+	for _, name := range []string{"one", "many"} {
+		want, err := t.store.RunList(t.Context(), &dataflow.RunListParams{Flow: name, Limit: 4})
+		require.NoError(t, err)
+		require.Equal(t, want, of[name], name)
+	}
+	none, err := t.store.RunsLast(t.Context(), nil, 4)
+	require.NoError(t, err)
+	require.Empty(t, none)
 }

@@ -108,7 +108,7 @@ func (t *test) number(sql string) int64 {
 func (t *test) content() map[string][][]any {
 	t.Helper()
 	all := make(map[string][][]any)
-	for _, table := range []string{"dataflow_flow", "dataflow_run", "dataflow_checkpoint", "dataflow_tick", "dataflow_process", "dataflow_cursor_change", "dataflow_total", "dataflow_upkeep"} {
+	for _, table := range []string{"dataflow_flow", "dataflow_run", "dataflow_checkpoint", "dataflow_tick", "dataflow_process", "dataflow_cursor_change", "dataflow_total", "dataflow_upkeep", "dataflow_audit"} {
 		all[table] = t.rows("select * from " + table + " order by 1, 2")
 	}
 	return all

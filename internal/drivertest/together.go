@@ -29,13 +29,26 @@ func togetherRules() []rule {
 		{name: "EndBusy", run: endsBusy, needs: concurrentWriters},
 		{name: "EndNext", run: endsNext},
 		{name: "EndRace", run: endsRace},
+		{name: "EndAndClaim", run: endsAndClaims},
 	}
+}
+
+// claimMany claims runs in one transaction.
+func claimMany(ctx context.Context, s dataflow.Store, claims []*dataflow.RunClaimParams) ([]dataflow.ClaimAnswer, error) {
+	_, answers, err := s.EndAndClaim(ctx, nil, claims)
+	return answers, err
+}
+
+// endMany ends runs in one transaction.
+func endMany(ctx context.Context, s dataflow.Store, ends []*dataflow.RunEndParams) ([]dataflow.EndAnswer, error) {
+	answers, _, err := s.EndAndClaim(ctx, ends, nil)
+	return answers, err
 }
 
 // claimSet claims runs together.
 func (t *test) claimSet(claims ...*dataflow.RunClaimParams) []dataflow.ClaimAnswer {
 	t.Helper()
-	answers, err := t.store.RunClaimMany(t.Context(), claims)
+	answers, err := claimMany(t.Context(), t.store, claims)
 	require.NoError(t, err)
 	require.Len(t, answers, len(claims))
 	return answers
@@ -193,7 +206,7 @@ func claimsBusy(t *test) {
 	var answers []dataflow.ClaimAnswer
 	claims := []*dataflow.RunClaimParams{claimParams(locked), claimParams(second), claimParams(free)}
 	outside := func() (err error) {
-		answers, err = other.RunClaimMany(t.Context(), claims)
+		answers, err = claimMany(t.Context(), other, claims)
 		return err
 	}
 	err := inTx(t.Context(), t.store, func(ctx context.Context, q dataflow.Queries) error {
@@ -254,7 +267,7 @@ func claimsRace(t *test) {
 
 // claimAll claims runs together, and those by themselves that something was in the way of.
 func claimAll(ctx context.Context, s dataflow.Store, claims []*dataflow.RunClaimParams) (got []*dataflow.Claim, err error) {
-	answers, err := s.RunClaimMany(ctx, claims)
+	answers, err := claimMany(ctx, s, claims)
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ import (
 // endSet ends runs together.
 func (t *test) endSet(ends ...*dataflow.RunEndParams) []dataflow.EndAnswer {
 	t.Helper()
-	answers, err := t.store.RunEndMany(t.Context(), ends)
+	answers, err := endMany(t.Context(), t.store, ends)
 	require.NoError(t, err)
 	require.Len(t, answers, len(ends))
 	return answers
@@ -69,7 +69,7 @@ func endsBusy(t *test) {
 	ends := []*dataflow.RunEndParams{ending(flow, dataflow.RunSuccess), ending(run, dataflow.RunSuccess), ending(free, dataflow.RunSuccess)}
 	var answers []dataflow.EndAnswer
 	outside := func() (err error) {
-		answers, err = other.RunEndMany(t.Context(), ends)
+		answers, err = endMany(t.Context(), other, ends)
 		return err
 	}
 	err := inTx(t.Context(), t.store, func(ctx context.Context, q dataflow.Queries) error {
@@ -105,6 +105,29 @@ func endsNext(t *test) {
 	require.Equal(t, &dataflow.NextRun{ID: next, MaxAttempts: t.run(next).MaxAttempts}, answers[1].Next)
 }
 
+// What is ended makes room for what is claimed together with it. An end that is refused does not
+// harm a claim, and the other way round.
+func endsAndClaims(t *test) {
+	f, g := t.flow("a").ID, t.flow("b").ID
+	ended, lost, held := t.inProgress(f), ending(t.inProgress(t.flow("c").ID), dataflow.RunSuccess), t.inProgress(g)
+	lost.LeaseNumber--
+	next, other, refused := t.pending(f).ID, t.pending(t.flow("d").ID).ID, t.pending(g).ID
+	t.checkpoint(ended, `{"id":7}`, dataflow.Counters{Read: 1})
+	ends, claims, err := t.store.EndAndClaim(t.Context(), []*dataflow.RunEndParams{lost, ending(ended, dataflow.RunSuccess)},
+		[]*dataflow.RunClaimParams{claimParams(refused), claimParams(next), claimParams(other)})
+	require.NoError(t, err)
+	require.Len(t, ends, 2)
+	require.Len(t, claims, 3)
+	require.Equal(t, dataflow.EndAnswer{}, ends[0])
+	require.Equal(t, t.run(ended.Run.ID), ends[1].Run)
+	require.Equal(t, dataflow.RunSuccess, ends[1].Run.State)
+	require.Equal(t, dataflow.ClaimAnswer{}, claims[0])
+	t.requireClaimed(claims[1], next, 3)
+	t.requireCursor(`{"id":7}`, claims[1].Claim.Cursor)
+	t.requireClaimed(claims[2], other, 1)
+	require.Equal(t, dataflow.RunInProgress, t.run(held.Run.ID).State)
+}
+
 // Of many who end the same runs at once, one ends each run.
 func endsRace(t *test) {
 	stores := []dataflow.Store{t.store, t.another()}
@@ -125,7 +148,7 @@ func endsRace(t *test) {
 			if n%2 == 1 {
 				slices.Reverse(mine)
 			}
-			answers, err := stores[n/2].RunEndMany(t.Context(), mine)
+			answers, err := endMany(t.Context(), stores[n/2], mine)
 			for i, a := range answers {
 				if a.Busy && err == nil {
 					err = inTx(t.Context(), stores[n/2], func(ctx context.Context, q dataflow.Queries) (err error) {

@@ -24,8 +24,7 @@ func claimParams(runID int64) *dataflow.RunClaimParams {
 	return &dataflow.RunClaimParams{RunID: runID, Worker: "worker", Lease: lease, CodeVersion: "v2"}
 }
 
-// together is the key of a context whose runs are claimed and ended by RunClaimMany and
-// RunEndMany, as the executor does.
+// together is the key of a context whose runs are claimed and ended by EndAndClaim, as the executor does.
 type together struct{}
 
 // Context tells how runs are claimed and ended in this test.
@@ -39,7 +38,7 @@ func (t *test) Context() context.Context {
 // tryClaim claims a run in a transaction of its own, if it can be claimed.
 func tryClaim(ctx context.Context, s dataflow.Store, p *dataflow.RunClaimParams) (*dataflow.Claim, error) {
 	if ctx.Value(together{}) != nil {
-		answers, err := s.RunClaimMany(ctx, []*dataflow.RunClaimParams{p})
+		answers, err := claimMany(ctx, s, []*dataflow.RunClaimParams{p})
 		if err == nil && !answers[0].Busy {
 			return answers[0].Claim, nil
 		}
@@ -161,7 +160,7 @@ func failing(c *dataflow.Claim, state dataflow.RunState, message string) *datafl
 
 func tryEnd(ctx context.Context, s dataflow.Store, p *dataflow.RunEndParams) (*dataflow.Run, error) {
 	if ctx.Value(together{}) != nil {
-		answers, err := s.RunEndMany(ctx, []*dataflow.RunEndParams{p})
+		answers, err := endMany(ctx, s, []*dataflow.RunEndParams{p})
 		if err == nil && !answers[0].Busy {
 			return answers[0].Run, nil
 		}

@@ -36,9 +36,9 @@ func TestCancel_Pending(t *testing.T) {
 	})
 }
 
-// longLease would be renewed after three minutes, a third of it, which is longer than a test's
+// longLease would be renewed after ten minutes, a third of it, which is longer than a test's
 // patience. A worker that learns sooner of a cancellation asks more often than its lease needs.
-const longLease = 9 * time.Minute
+const longLease = 30 * time.Minute
 
 // A run in progress ends soon, though another process works it and its source
 // waits.

@@ -88,7 +88,7 @@ func TestCleanup_ByItself(t *testing.T) {
 		require.EqualValues(t, 3, before[0].Runs)
 
 		c.advance(dataflow.DefaultRetention + time.Hour)
-		keep := dataflow.RetentionOptions{Success: -1, Failed: -1, Cancelled: -1, SkippedTicks: -1, DeadLetters: -1}
+		keep := dataflow.RetentionOptions{Success: -1, Failed: -1, Cancelled: -1, SkippedTicks: -1, DeadLetters: -1, Audit: -1}
 		t.started(t.client(&dataflow.Config{Clock: c.Now, Retention: keep}))
 		started := t.started(t.client(&dataflow.Config{Clock: c.Now}))
 		require.Eventually(t, func() bool { return t.number("select count(*) from dataflow_run") == 1 }, patience, 10*time.Millisecond)

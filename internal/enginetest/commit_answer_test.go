@@ -43,14 +43,9 @@ func (s losesAnswerStore) InTx(ctx context.Context, fn func(ctx context.Context,
 	return s.driver.lose(func() error { return s.Store.InTx(ctx, fn) })
 }
 
-func (s losesAnswerStore) RunClaimMany(ctx context.Context, claims []*dataflow.RunClaimParams) (answers []dataflow.ClaimAnswer, err error) {
-	err = s.driver.lose(func() (err error) { answers, err = s.Store.RunClaimMany(ctx, claims); return err })
-	return answers, err
-}
-
-func (s losesAnswerStore) RunEndMany(ctx context.Context, ends []*dataflow.RunEndParams) (answers []dataflow.EndAnswer, err error) {
-	err = s.driver.lose(func() (err error) { answers, err = s.Store.RunEndMany(ctx, ends); return err })
-	return answers, err
+func (s losesAnswerStore) EndAndClaim(ctx context.Context, ends []*dataflow.RunEndParams, claims []*dataflow.RunClaimParams) (ended []dataflow.EndAnswer, claimed []dataflow.ClaimAnswer, err error) {
+	err = s.driver.lose(func() (err error) { ended, claimed, err = s.Store.EndAndClaim(ctx, ends, claims); return err })
+	return ended, claimed, err
 }
 
 // lose loses the answer, if this is the commit to lose it.

@@ -39,7 +39,7 @@ func TestDeadLetter_ReplayCSV(t *testing.T) {
 		letters, err := client.DeadLetters(t.Context(), nil)
 		require.NoError(t, err)
 		id := func(i int) int64 { return letters[len(letters)-1-i].ID }
-		report, err := client.Replay(t.Context(), "f")
+		report, err := client.Replay(t.Context(), "f", nil)
 		require.NoError(t, err)
 		require.Empty(t, report.Replayed)
 		require.ErrorContains(t, report.Failed[id(0)], `column "Speed": "fast" is not a valid int`)
@@ -58,7 +58,7 @@ func TestDeadLetter_ReplayCSV(t *testing.T) {
 		require.ErrorContains(t, edit(2, `"HAM;\nTHF;1"`), "more than one record")
 		require.NoError(t, edit(2, `"HAM;600"`))
 		require.NoError(t, edit(3, `"THF;\"80\""`))
-		report, err = client.Replay(t.Context(), "f")
+		report, err = client.Replay(t.Context(), "f", nil)
 		require.NoError(t, err)
 		require.Empty(t, report.Failed)
 		require.Equal(t, []airport{{"TXL", 900}, {"SXF", 700}, {"BER", 850}, {"HAM", 600}, {"THF", 80}}, sink.Rows())
@@ -94,7 +94,7 @@ func TestDeadLetter_ReplayNotUTF8(t *testing.T) {
 			client := t.registered(flow(sink.Target(), &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(10)}))
 			_, err := client.Trigger(t.Context(), name, nil)
 			require.NoError(t, err)
-			report, err := client.Replay(t.Context(), name)
+			report, err := client.Replay(t.Context(), name, nil)
 			require.NoError(t, err)
 			require.Len(t, report.Failed, 1)
 			for id, failed := range report.Failed {
@@ -102,7 +102,7 @@ func TestDeadLetter_ReplayNotUTF8(t *testing.T) {
 				_, err = client.EditDeadLetter(t.Context(), id, json.RawMessage(`{"Code":"MÜC","Speed":7}`), "ada")
 				require.NoError(t, err)
 			}
-			report, err = client.Replay(t.Context(), name)
+			report, err = client.Replay(t.Context(), name, nil)
 			require.NoError(t, err)
 			require.Empty(t, report.Failed)
 			require.Equal(t, []airport{{"MÜC", 7}}, sink.Rows())
@@ -322,7 +322,7 @@ func TestDeadLetter_Close(t *testing.T) {
 		require.ErrorContains(t, err, "it was discarded at")
 		require.ErrorContains(t, err, "by ada: by hand")
 		require.Len(t, open(), 2)
-		report, err := client.Replay(t.Context(), "f", ids[0].ID)
+		report, err := client.Replay(t.Context(), "f", &dataflow.ReplayParams{IDs: []int64{ids[0].ID}})
 		require.NoError(t, err)
 		require.ErrorIs(t, report.Failed[ids[0].ID], dataflow.ErrDeadLetterClosed)
 

@@ -38,7 +38,7 @@ func TestLoop_CodeIgnoresContext(t *testing.T) {
 			go func() { _, err := client.Trigger(ctx, "deaf", nil); ended <- err }()
 			receive(pg, reached)
 			cancel()
-			require.Eventually(t, func() bool { return len(l.lines("the "+part+" ignores its context")) > 0 }, patience, patience/1000)
+			require.Eventually(t, func() bool { return len(l.lines("the "+part+" ignores its context")) > 0 }, patience, patience/10_000)
 			line := strings.Join(l.lines("ignores its context"), "")
 			require.Contains(t, line, "flow=deaf run=1")
 			require.Regexp(t, map[string]string{"transform": `type=\S+transformFunc`, "sink": "type=custom"}[part], line)

@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"iter"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -308,6 +311,96 @@ func TestClient_FlowStats(t *testing.T) {
 		require.NoError(t, err)
 		require.Nil(t, stats()["a"].Lag)
 		require.Len(t, l.lines("could not tell its lag"), 1)
+	})
+}
+
+// logged are numbers of a log, 10 bytes each. A run stops before the last one until it is told to
+// go on, and previews are noted.
+type logged struct {
+	lagging
+	reached, goOn chan struct{}
+	previews      atomic.Int32
+}
+
+func (s *logged) LagBytes(_ context.Context, r dataflow.Request[int]) (int64, bool, error) {
+	return int64(s.n-r.From) * 10, true, nil
+}
+
+func (s *logged) Lag(_ context.Context, r dataflow.Request[int]) (time.Duration, bool, error) {
+	return time.Duration(s.n-r.From) * time.Second, true, nil
+}
+
+func (s *logged) Read(ctx context.Context, r dataflow.Request[int]) iter.Seq2[dataflow.Item[int, int], error] {
+	if r.Preview {
+		s.previews.Add(1)
+		return s.lagging.Read(ctx, r)
+	}
+	return func(yield func(dataflow.Item[int, int], error) bool) {
+		for item, err := range s.lagging.Read(ctx, r) {
+			if item.Value == s.n {
+				for range 10 { // which ends the batch
+					if !yield(dataflow.Item[int, int]{Mark: true, Cursor: s.n - 1}, nil) {
+						return
+					}
+				}
+				close(s.reached)
+				<-s.goOn
+			}
+			if !yield(item, err) {
+				return
+			}
+		}
+	}
+}
+
+// The lag is told for a flow and for a run in progress, and a preview is told that it is one.
+func TestFlow_Lag(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		ctx := t.Context()
+		t.table("a")
+		source := &logged{lagging: lagging{numbers{n: 3}}, reached: make(chan struct{}), goOn: make(chan struct{})}
+		client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{dataflow.NewFlow("a", source, dataflow.Identity[int](), appendTo("a"), nil)}})
+		require.NoError(t, client.Register(ctx))
+		lag := func() string {
+			flow, err := client.Flow(ctx, "a")
+			require.NoError(t, err)
+			lag, err := flow.Lag(ctx)
+			require.NoError(t, err)
+			return fmt.Sprint(*lag.Age, *lag.Bytes)
+		}
+		require.Equal(t, "3s 30", lag())
+		_, err := client.DryRun(ctx, "a", nil)
+		require.NoError(t, err)
+		require.EqualValues(t, 1, source.previews.Load())
+
+		ended := make(chan error, 1)
+		go func() {
+			_, err := t.execute(client, "a")
+			ended <- err
+		}()
+		<-source.reached
+		require.Eventually(t, func() bool { return lag() == "1s 10" }, time.Minute, time.Millisecond)
+		runs, err := client.Runs(ctx, nil)
+		require.NoError(t, err)
+		progress, err := client.Progress(ctx, runs[0].ID)
+		require.NoError(t, err)
+		require.Equal(t, time.Second, *progress.Lag.Age)
+		require.EqualValues(t, 10, *progress.Lag.Bytes)
+		close(source.goOn)
+		require.NoError(t, <-ended)
+		progress, err = client.Progress(ctx, runs[0].ID)
+		require.NoError(t, err)
+		require.Nil(t, progress.Lag, "the run has ended")
+		stats, err := client.FlowStats(ctx)
+		require.NoError(t, err)
+		require.Zero(t, *stats[0].LagBytes)
+		require.EqualValues(t, 1, source.previews.Load())
+		stranger := t.client(nil)
+		flow, err := stranger.Flow(ctx, "a")
+		require.NoError(t, err)
+		_, err = flow.Lag(ctx)
+		require.ErrorIs(t, err, dataflow.ErrNotRegistered)
 	})
 }
 

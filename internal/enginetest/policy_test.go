@@ -245,7 +245,7 @@ func TestReplay(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, all, 5)
 		broken = false
-		report, err := client.Replay(t.Context(), "hb", all[0].ID, 999) // 8, the newest
+		report, err := client.Replay(t.Context(), "hb", &dataflow.ReplayParams{IDs: []int64{all[0].ID, 999}}) // 8, the newest
 		require.NoError(t, err)
 		require.Equal(t, []int64{all[0].ID}, report.Replayed)
 		require.Equal(t, map[int64]error{999: dataflow.ErrNotFound}, report.Failed)
@@ -255,7 +255,7 @@ func TestReplay(t *testing.T) {
 		var wg sync.WaitGroup
 		reports, errs := make([]*dataflow.ReplayReport, 2), make([]error, 2)
 		for i := range reports {
-			wg.Go(func() { reports[i], errs[i] = client.Replay(t.Context(), "hb") })
+			wg.Go(func() { reports[i], errs[i] = client.Replay(t.Context(), "hb", nil) })
 		}
 		wg.Wait()
 		require.NoError(t, errors.Join(errs...))
@@ -263,14 +263,14 @@ func TestReplay(t *testing.T) {
 		require.Equal(t, []string{`read line 7 "seven;"`, "transform 6 6"}, sorted(t.letters(client, &dataflow.DeadLetterListParams{Open: true})))
 		require.EqualValues(t, 7, t.number("select count(*) from hb"))
 		require.EqualValues(t, 7, t.number("select count(distinct n) from hb"))
-		report, err = client.Replay(t.Context(), "hb", all[0].ID)
+		report, err = client.Replay(t.Context(), "hb", &dataflow.ReplayParams{IDs: []int64{all[0].ID}})
 		require.NoError(t, err)
 		require.ErrorContains(t, report.Failed[all[0].ID], "it was replayed at ")
 
 		other := t.client(nil)
-		_, err = other.Replay(t.Context(), "hb")
+		_, err = other.Replay(t.Context(), "hb", nil)
 		require.ErrorIs(t, err, dataflow.ErrNotRegistered)
-		_, err = other.Replay(t.Context(), "nothing")
+		_, err = other.Replay(t.Context(), "nothing", nil)
 		require.ErrorIs(t, err, dataflow.ErrNotFound)
 		requirePublic(t, err)
 	})
@@ -298,7 +298,7 @@ func TestReplay_To(t *testing.T) {
 		_, err := client.Trigger(t.Context(), "f", nil)
 		require.NoError(t, err)
 		fail = false
-		report, err := client.Replay(t.Context(), "f")
+		report, err := client.Replay(t.Context(), "f", nil)
 		require.NoError(t, err)
 		require.Len(t, report.Replayed, 1)
 		require.Equal(t, []int{1, 3}, got[0].Rows)

@@ -170,7 +170,7 @@ func TestPoolSQLite_Full(t *testing.T) {
 			_, err = p.client.Cancel(t.Context(), working[0], "ops", "not today")
 			require.NoError(t, err)
 			receive(p.dbT, begun) // of the next run, which has the connection of the cancelled one
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			require.NoError(t, p.client.Stop(ctx))
 			require.Zero(t, p.number("select count(*) from dataflow_run where state = 'in_progress'"))

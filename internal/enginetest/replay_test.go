@@ -40,12 +40,12 @@ func TestReplay_Order(t *testing.T) {
 		require.Len(t, letters, n)
 		broken = false
 
-		report, err := client.Replay(t.Context(), "f", letters[0].ID, letters[n-1].ID, letters[n-2].ID)
+		report, err := client.Replay(t.Context(), "f", &dataflow.ReplayParams{IDs: []int64{letters[0].ID, letters[n-1].ID, letters[n-2].ID}})
 		require.NoError(t, err)
 		require.Empty(t, report.Failed)
 		require.Equal(t, []int{1, 2, n}, got)
 
-		report, err = client.Replay(t.Context(), "f")
+		report, err = client.Replay(t.Context(), "f", nil)
 		require.NoError(t, err)
 		require.Empty(t, report.Failed)
 		require.Len(t, report.Replayed, n-3)
@@ -79,7 +79,7 @@ func TestReplay_Read(t *testing.T) {
 		_, err := client.Trigger(t.Context(), "f", nil)
 		require.NoError(t, err)
 
-		report, err := client.Replay(t.Context(), "f")
+		report, err := client.Replay(t.Context(), "f", nil)
 		require.NoError(t, err)
 		speed := 110
 		require.Equal(t, []strike{{Airport: "D", Speed: &speed}}, sink.Rows())
@@ -116,7 +116,7 @@ func TestReplay_NotUTF8(t *testing.T) {
 		_, err := client.Trigger(t.Context(), "f", nil)
 		require.NoError(t, err)
 		broken = false
-		report, err := client.Replay(t.Context(), "f")
+		report, err := client.Replay(t.Context(), "f", nil)
 		require.NoError(t, err)
 		require.Equal(t, []string{"one \ufffd", `\ufffd`}, got)
 		require.Len(t, report.Failed, 1)
@@ -147,7 +147,7 @@ func TestReplay_Digits(t *testing.T) {
 		_, err := client.Trigger(t.Context(), "f", nil)
 		require.NoError(t, err)
 		broken = false
-		_, err = client.Replay(t.Context(), "f")
+		_, err = client.Replay(t.Context(), "f", nil)
 		require.NoError(t, err)
 		require.Equal(t, []map[string]any{row}, got)
 	})

@@ -372,7 +372,7 @@ func receive[T any](t *dbT, ch <-chan T) T {
 }
 
 // patience is how long a test waits for what must come, on the slowest machine.
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
 
 // wait waits for a run, within the test's patience.
 func (t *dbT) wait(client *dataflow.Client, id int64) (*dataflow.Run, error) {

@@ -313,7 +313,7 @@ func TestToReplace_BadRecords(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, dataflow.Counters{Read: 25, Written: 23, DeadLettered: 2}, run.Counters)
 		require.Equal(t, int64(23), t.number("select count(distinct n) from kept"))
-		report, err := client.Replay(t.Context(), "whole")
+		report, err := client.Replay(t.Context(), "whole", nil)
 		require.NoError(t, err)
 		require.Empty(t, report.Replayed)
 		require.Len(t, report.Failed, 2)

@@ -33,6 +33,7 @@ type Flow struct {
 	CodeHere      bool            `json:"code_here"`
 	CreatedAt     time.Time       `json:"created_at"`
 	UpdatedAt     time.Time       `json:"updated_at"`
+	LastRuns      []Run           `json:"last_runs,omitempty"` // of a list that asks for them
 }
 
 // OfFlow returns the view of a flow.
@@ -130,6 +131,27 @@ func OfCursor(c *dataflow.FlowCursor) Cursor {
 // OfCursorChange returns the view of a change.
 func OfCursorChange(c *dataflow.CursorChange) CursorChange {
 	return CursorChange{ID: c.ID, From: OrNull(c.From), To: OrNull(c.To), Seq: c.Seq, Actor: c.Actor, Reason: c.Reason, At: c.At.UTC()}
+}
+
+// AuditEntry is an entry of the audit log as JSON.
+type AuditEntry struct {
+	ID     int64           `json:"id"`
+	At     time.Time       `json:"at"`
+	Actor  string          `json:"actor,omitempty"`
+	Action string          `json:"action"`
+	Flow   string          `json:"flow"`
+	RunID  int64           `json:"run_id,omitempty"`
+	Reason string          `json:"reason,omitempty"`
+	Before json.RawMessage `json:"before"`
+	After  json.RawMessage `json:"after"`
+}
+
+// OfAuditEntry returns the view of an entry.
+func OfAuditEntry(e *dataflow.AuditEntry) AuditEntry {
+	return AuditEntry{
+		ID: e.ID, At: e.At.UTC(), Actor: e.Actor, Action: string(e.Action), Flow: e.FlowName, RunID: e.RunID, Reason: e.Reason,
+		Before: OrNull(e.Before), After: OrNull(e.After),
+	}
 }
 
 // DeadLetter is a dead letter as JSON.
