@@ -88,6 +88,9 @@ func (p *flowCode) validate() error {
 	if p.target.appendOnly() && !p.resumable() {
 		errs = append(errs, &ConfigError{Field: "Target", Reason: "it only appends, and the source has no cursor: every run would write every record again: use a source with a cursor, or a target that upserts"})
 	}
+	if p.rereads() && p.target.appendOnly() {
+		errs = append(errs, &ConfigError{Field: "Target", Reason: rereadsIntoAppend})
+	}
 	if p.replaces() && p.resumable() {
 		errs = append(errs, &ConfigError{Field: "Target", Reason: "it replaces all that is there by what a run writes, and the source has a cursor: a run would read and keep only what is new: use a source without a cursor, such as pgtable.Select, or a target that upserts"})
 	}
@@ -95,6 +98,15 @@ func (p *flowCode) validate() error {
 }
 
 func (p *flowCode) appendOnly() bool { return p.target.appendOnly() }
+
+// rereadsIntoAppend is why a source that reads records again cannot go with a target that
+// appends.
+const rereadsIntoAppend = "it only appends, and the source reads records again, as by Query.Lookback, so that it would have them twice: use a target that upserts, such as pgtable.Upsert, or a source without a lookback"
+
+func (p *flowCode) rereads() bool {
+	r, ok := p.source.(Rereader)
+	return ok && !isNil(p.source) && r.Rereads()
+}
 
 func (p *flowCode) replaces() bool { return p.target.kind == toReplace }
 

@@ -317,11 +317,13 @@ func (w *batchWriter) halveFenced(ctx context.Context, s step, part fencedRows, 
 	one.cursor, one.afterCommit, one.writes = cursor, nil, nothing
 	one.delta.Read -= written
 	one.delta.Written -= written
+	again := min(written, w.batch.again.among(slices.Min(w.out.origin[second.from:second.to])))
+	one.delta.ReadAgain -= again
 	if err := w.writeFencedPart(ctx, one, first); err != nil {
 		return err
 	}
 	two := s
-	two.seq, two.delta = w.a.nextSeq(), Counters{Read: written, Written: written}
+	two.seq, two.delta = w.a.nextSeq(), Counters{Read: written, Written: written, ReadAgain: again}
 	return w.writeFencedPart(ctx, two, second)
 }
 

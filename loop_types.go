@@ -157,6 +157,9 @@ func (p *typedRecords[T, C, Out]) read(ctx, reading context.Context, req any, r 
 			to.cursors.all = append(to.cursors.all, item.Cursor)
 			b.count++
 		}
+		if item.Again && !item.Mark {
+			b.noteAgain(bad)
+		}
 		if (item.Resume || item.Mark) && (!bad || asRecordError(err) != nil) {
 			to.cursors.last = item.Cursor
 		}

@@ -54,6 +54,15 @@ type Query struct {
 	// Nulls says what becomes of rows with NULL in a key column, which have no place in the
 	// order. The zero value, [NullsRefuse], ends the read with an error.
 	Nulls Nulls
+
+	// Lookback makes each of the flow's runs begin this much before its cursor, for rows whose
+	// times are put in the past and rows that are committed late. The stored cursor never goes
+	// back. 0 means none.
+	//
+	// The key must begin with a timestamp or a date; a date is read again from its first row.
+	// Rows that are read again count in [dataflow.Counters].ReadAgain too. A first run and a
+	// backfill do not look back. A target that only appends is refused.
+	Lookback time.Duration
 }
 
 // Nulls says what becomes of rows with NULL in a key column. See [Query].
@@ -92,7 +101,7 @@ func Keyset[T any](pool *pgxpool.Pool, q Query) dataflow.Source[T, Cursor] {
 }
 
 func newKeyset(record reflect.Type, pool *pgxpool.Pool, q Query) *keyset {
-	s := &keyset{pool: pool, server: &server{}, args: slices.Clone(q.Args), guard: q.LateCommits, catalogue: &catalogueNotes{}}
+	s := &keyset{pool: pool, server: &server{}, args: slices.Clone(q.Args), guard: q.LateCommits, lookback: q.Lookback, catalogue: &catalogueNotes{}}
 	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, PageBytes: q.PageBytes, Nulls: rowmap.Nulls(q.Nulls), Mark: "$"}
 	s.fields, s.fieldsErr = rowmap.Of(record, isValue)
 	return s
@@ -153,6 +162,7 @@ type keyset struct {
 	server    *server
 	args      []any
 	guard     Guard // nil means the default
+	lookback  time.Duration
 	until     Cursor
 	whole     *keyset // the source without the end until; nil without such an end
 	query     rowmap.Keyset
@@ -173,6 +183,7 @@ func (s *keyset) Validate() error {
 	if s.guard != nil {
 		errs = append(errs, s.guard.validate(s.query.Key))
 	}
+	errs = append(errs, s.validateLookback())
 	return errors.Join(append(errs, s.query.Validate())...)
 }
 
@@ -184,20 +195,29 @@ func (s *keyset) Describe() dataflow.Description {
 	if s.guard != nil {
 		detail["late_commits"] = s.guard.String()
 	}
+	if s.lookback > 0 {
+		detail["lookback"] = s.lookback.String()
+	}
 	return dataflow.Description{Type: "pgtable.keyset", Detail: detail}
 }
 
 // Count returns how many rows a read may still take. The read asks the guard again,
 // and may go a little further.
 func (s *keyset) Count(ctx context.Context, r dataflow.Request[Cursor]) (int64, error) {
+	r, at := rowmap.WithoutAgain(&s.query, r)
 	from, err := s.query.Start(r.Resumed, r.From)
 	if err != nil {
 		return 0, s.query.Wrap(err)
 	}
+	if rowmap.LooksBack(s.lookback, r, at) {
+		if from, err = s.lookbackFrom(ctx, r.From, at); err != nil {
+			return 0, err
+		}
+	}
 	var n int64
 	err = retryStale(s.pool, func() error {
 		n, err = s.upTo(r).count(ctx, from)
-		if err == nil && n > 0 && from == nil && s.query.Nulls == rowmap.NullsFirst {
+		if err == nil && n > 0 && !r.Resumed && s.query.Nulls == rowmap.NullsFirst {
 			var nulls int64
 			nulls, err = s.countNulls(ctx)
 			n += nulls
@@ -212,6 +232,7 @@ func (s *keyset) Count(ctx context.Context, r dataflow.Request[Cursor]) (int64, 
 
 // Lag returns the age of the first row after the cursor.
 func (s *keyset) Lag(ctx context.Context, req dataflow.Request[Cursor]) (age time.Duration, ok bool, err error) {
+	req, _ = rowmap.WithoutAgain(&s.query, req)
 	from, err := s.query.Start(req.Resumed, req.From)
 	if err != nil {
 		return 0, false, s.query.Wrap(err)
@@ -282,15 +303,24 @@ func (s *keysetSource[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) 
 	if err := s.of.Validate(); err != nil {
 		return failed[T](dataflow.Permanent(err))
 	}
-	rows, reader := newReader[T](s.of.upTo(r))
-	keyed := rowmap.Read(ctx, &s.of.query, r, rows, reader.fetchPage)
+	r, at := rowmap.WithoutAgain(&s.of.query, r)
+	keyed := readKeyed[T](ctx, s.of, r)
+	if rowmap.LooksBack(s.of.lookback, r, at) {
+		return rowmap.ReadAgain(r.From, at != nil, readLookback[T](ctx, s.of, r.From, at), keyed)
+	}
 	if s.of.query.Nulls != rowmap.NullsFirst || r.Resumed {
 		return keyed
 	}
 	nulls := s.of.ofNulls()
-	rows, reader = newReader[T](nulls)
+	rows, reader := newReader[T](nulls)
 	reader.limit = rowmap.NullsPage()
 	return rowmap.First(&s.of.query, rowmap.Read(ctx, &nulls.query, dataflow.Request[Cursor]{}, rows, reader.fetchPage), keyed)
+}
+
+// readKeyed yields the rows that have a key.
+func readKeyed[T any](ctx context.Context, s *keyset, r dataflow.Request[Cursor]) iter.Seq2[dataflow.Item[T, Cursor], error] {
+	rows, reader := newReader[T](s.upTo(r))
+	return rowmap.Read(ctx, &s.query, r, rows, reader.fetchPage)
 }
 
 // ofNulls returns the source of the rows without a key.
@@ -311,6 +341,7 @@ func (s *keyset) countNulls(ctx context.Context) (n int64, err error) {
 
 // CheckRequest returns an error if a cursor of the request is invalid.
 func (s *keyset) CheckRequest(r dataflow.Request[Cursor]) error {
+	r, _ = rowmap.WithoutAgain(&s.query, r)
 	return rowmap.CheckPlaces(&s.query, r)
 }
 

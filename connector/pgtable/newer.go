@@ -87,7 +87,7 @@ func (st *statement) checkNewer(ctx context.Context, tx pgx.Tx) error {
 	if c == nil {
 		return nil
 	}
-	const remedy = "or the empty column, with which rows of any age are replaced"
+	const remedy = `or call OnlyIfNewer("") of the target, so that backfills and replays replace rows of any age, too`
 	if c.field.IsTime() && !slices.Contains([]uint32{pgtype.TimestamptzOID, pgtype.TimestampOID, pgtype.DateOID}, c.oid) {
 		return dataflow.Permanent(fmt.Errorf("column %q (field %s) is of type %s, in which times are not in their order, so OnlyIfNewer cannot compare by it: make it a timestamptz, use another column, %s", c.name, c.field.Field, c.typ, remedy))
 	}

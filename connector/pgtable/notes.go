@@ -33,6 +33,7 @@ func (s *keyset) Notes(ctx context.Context, req dataflow.Request[Cursor]) ([]str
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
+	req, _ = rowmap.WithoutAgain(&s.query, req)
 	from, err := s.query.Start(req.Resumed, req.From)
 	if err != nil {
 		return nil, err

@@ -52,6 +52,16 @@ type Query struct {
 	// Nulls says what becomes of rows with NULL in a key column, which have no place in the
 	// order. The zero value, [NullsRefuse], ends the read with an error.
 	Nulls Nulls
+
+	// Lookback makes each of the flow's runs begin this much before its cursor, for rows whose
+	// times are put in the past and rows that are committed late. The stored cursor never goes
+	// back. 0 means none.
+	//
+	// The key must begin with a time: in MySQL a timestamp, a datetime or a date, in SQLite a
+	// text such as 2024-01-31 10:00:00. A date is read again from its first row. Rows that are
+	// read again count in [dataflow.Counters].ReadAgain too. A first run and a backfill do not
+	// look back. A target that only appends is refused.
+	Lookback time.Duration
 }
 
 // Nulls says what becomes of rows with NULL in a key column. See [Query].
@@ -97,7 +107,7 @@ const (
 //
 // The source says so where it applies, and if each page sorts many rows: see [dataflow.Noter].
 func Keyset[T any](db *sql.DB, q Query) dataflow.Source[T, Cursor] {
-	s := &keyset[T]{db: &database{DB: db}, args: slices.Clone(q.Args), zeroNull: q.ZeroDateNull, notes: &queryNotes{}}
+	s := &keyset[T]{db: &database{DB: db}, args: slices.Clone(q.Args), zeroNull: q.ZeroDateNull, lookback: q.Lookback, notes: &queryNotes{}}
 	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, PageBytes: q.PageBytes, Nulls: rowmap.Nulls(q.Nulls), Mark: "?"}
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
 	return s
@@ -116,6 +126,7 @@ type keyset[T any] struct {
 	args      []any
 	query     rowmap.Keyset
 	zeroNull  bool
+	lookback  time.Duration
 	mysql     mysqlKeys // set once the database is known to be MySQL
 	fields    *rowmap.Plan
 	fieldsErr error
@@ -130,13 +141,20 @@ func (s *keyset[T]) Validate() error {
 	if s.fieldsErr != nil {
 		errs = append(errs, &dataflow.ConfigError{Field: "T", Reason: s.fieldsErr.Error()})
 	}
-	return errors.Join(append(errs, s.query.Validate())...)
+	plan := s.fields
+	if s.fieldsErr != nil {
+		plan = nil
+	}
+	return errors.Join(append(errs, s.query.Validate(), s.query.ValidateLookback(s.lookback, plan))...)
 }
 
 func (s *keyset[T]) Describe() dataflow.Description {
 	detail := map[string]any{"sql": s.query.SQL, "key": s.query.Key}
 	if s.query.Nulls != rowmap.NullsRefuse {
 		detail["nulls"] = s.query.Nulls.String()
+	}
+	if s.lookback > 0 {
+		detail["lookback"] = s.lookback.String()
 	}
 	return dataflow.Description{Type: "sqltable.keyset", Detail: detail}
 }
@@ -151,6 +169,15 @@ func (s *keyset[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (int6
 }
 
 func (s *keyset[T]) count(ctx context.Context, r dataflow.Request[Cursor]) (int64, error) {
+	r, at := rowmap.WithoutAgain(&s.query, r)
+	beginning := !r.Resumed
+	if rowmap.LooksBack(s.lookback, r, at) {
+		from, err := s.lookbackFrom(ctx, r.From, at)
+		if err != nil {
+			return 0, err
+		}
+		r.From, r.Resumed = from, from != nil
+	}
 	b, err := s.adapted(ctx)
 	if err != nil {
 		return 0, err
@@ -160,7 +187,7 @@ func (s *keyset[T]) count(ctx context.Context, r dataflow.Request[Cursor]) (int6
 		return 0, err
 	}
 	n, err := b.counted(ctx, r)
-	if err != nil || n == 0 || r.Resumed || s.query.Nulls != rowmap.NullsFirst {
+	if err != nil || n == 0 || !beginning || s.query.Nulls != rowmap.NullsFirst {
 		return n, err
 	}
 	nulls, err := whole.countNulls(ctx)
@@ -188,7 +215,11 @@ func (s *keyset[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.S
 	if err := s.Validate(); err != nil {
 		return failed[T](dataflow.Permanent(err))
 	}
+	r, at := rowmap.WithoutAgain(&s.query, r)
 	keyed := (&reader[T]{keyset: s, request: r}).read(ctx, r)
+	if rowmap.LooksBack(s.lookback, r, at) {
+		return rowmap.ReadAgain(r.From, at != nil, s.readLookback(ctx, r.From, at), keyed)
+	}
 	if s.query.Nulls != rowmap.NullsFirst || r.Resumed {
 		return keyed
 	}
@@ -215,6 +246,7 @@ func (s *keyset[T]) SeekTime(ctx context.Context, _ dataflow.Request[Cursor], be
 
 // CheckRequest returns an error if a cursor of the request is invalid.
 func (s *keyset[T]) CheckRequest(r dataflow.Request[Cursor]) error {
+	r, _ = rowmap.WithoutAgain(&s.query, r)
 	errs := []error{rowmap.CheckPlaces(&s.query, r)}
 	for _, p := range []struct {
 		field  string

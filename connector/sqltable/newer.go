@@ -82,7 +82,7 @@ func (s *mysqlSink[T]) checkNewer(t *mysqlTable) error {
 		return nil // checkColumns has said so
 	}
 	typ := strings.ToLower(t.types[i])
-	const remedy = "use another column, or the empty column, with which rows of any age are replaced"
+	const remedy = `use another column, or call OnlyIfNewer("") of the target, so that backfills and replays replace rows of any age, too`
 	switch {
 	case c.IsTime() && !slices.Contains([]string{"timestamp", "datetime", "date"}, typ):
 		return dataflow.Permanent(fmt.Errorf("column %q (field %s) is of type %s, in which times are not in their order, so OnlyIfNewer cannot compare by it: make it a datetime(6), %s", c.Name, c.Field, typ, remedy))

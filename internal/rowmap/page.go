@@ -163,6 +163,9 @@ func (k *Keyset) NullError(key []*string) error {
 // Text formats a cursor for people and for the name of a record: "17", or
 // "(2024-01-01, 17)". A value that could be misread is quoted.
 func Text(key []string) string {
+	if high, at := SplitMarked(key, 1); len(place(at)) < len(at) { // with types, or the key has such texts
+		return TextAgain(Text(high), Text(at))
+	}
 	key = place(key)
 	if len(key) == 1 {
 		return key[0]
