@@ -208,7 +208,7 @@ func TestKeyset_LookbackFoundByTheRun(t *testing.T) {
 	client := clientOf(t, pool, dataflow.NewFlow("customers", source, dataflow.Identity[Customer](), pgtable.Insert[Customer]("customer_copy"), &dataflow.FlowOptions{MaxAttempts: 1}))
 	_, err := client.Trigger(t.Context(), "customers", nil)
 	require.NoError(t, err)
-	run, err := client.Trigger(t.Context(), "customers", &dataflow.TriggerParams{Params: json.RawMessage(`{"Hours": 1}`)})
+	run, err := client.Trigger(t.Context(), "customers", &dataflow.TriggerOptions{Params: json.RawMessage(`{"Hours": 1}`)})
 	require.NoError(t, err)
 	require.Equal(t, dataflow.RunFailed, run.State)
 	require.Contains(t, run.Error, "it only appends, and the source reads records again")
