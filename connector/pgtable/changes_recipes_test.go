@@ -143,7 +143,7 @@ func TestKeyset_ReplayOnlyIfNewer(t *testing.T) {
 		require.NoError(t, err)
 		require.EqualValues(t, 1, run.Counters.DeadLettered)
 		bad = false
-		report, err := client.Replay(t.Context(), "customers")
+		report, err := client.Replay(t.Context(), "customers", nil)
 		require.NoError(t, err)
 		require.Empty(t, report.Failed)
 		require.Len(t, report.Replayed, 1)

@@ -82,7 +82,7 @@ func TestKeyset_LookbackCrash(t *testing.T) {
 			require.NotContains(t, string(run.ToCursor), "again")
 			var written string
 			require.NoError(t, db.QueryRowContext(t.Context(), `select group_concat(id) from (select id from written order by n)`).Scan(&written))
-			require.Equal(t, "17,18,101,102,19,20,103,104", written)
+			require.Equal(t, "101,102,103,104", written)
 		}
 	}
 }

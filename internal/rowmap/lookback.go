@@ -48,11 +48,14 @@ func SplitMarked(texts []string, first int) (high, at []string) {
 // TextAgain formats the two parts of a cursor within a lookback.
 func TextAgain(high, at string) string { return high + ", reading again after " + at }
 
-// WithoutAgain returns a request whose cursors are within no lookback, and where the one that it
-// began with is.
+// WithoutAgain returns a request whose cursors are within no lookback. at is where the run has stopped
+// within its lookback, nil if it has not.
 func WithoutAgain[C cursor](k *Keyset, r dataflow.Request[C]) (plain dataflow.Request[C], at C) {
 	r.From, at = splitAgain(k, r.From)
 	r.Until, _ = splitAgain(k, r.Until)
+	if !r.Continued {
+		at = nil // another run has stopped there
+	}
 	return r, at
 }
 
