@@ -281,7 +281,7 @@ func (w *batchWriter) account(ctx context.Context) (Counters, error) {
 	n := b.rows.len()
 	delta := Counters{Read: int64(n + len(b.bad)), ReadAgain: b.again.size()}
 	if delta.ReadAgain > 0 && w.p.appendOnly() {
-		return delta, Permanent(errors.New(rereadsIntoAppend))
+		return delta, Permanent(errors.New("the flow's target: " + rereadsIntoAppend))
 	}
 	for i, e := range b.bad {
 		e.Stage = StageRead
