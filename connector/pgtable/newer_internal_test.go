@@ -91,7 +91,7 @@ func TestUpsert_OnlyIfNewer_Random(t *testing.T) {
 			s := newerSink(t, way.copyFrom)
 			random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // for a test
 			newest := map[int64]dated{}
-			for batch := range 20 {
+			for batch := range 6 {
 				rows := make([]dated, 1+random.IntN(30))
 				for i := range rows {
 					rows[i] = dated{random.Int64N(20), fmt.Sprintf("%d/%d", batch, i), on(random.IntN(12))}
