@@ -253,7 +253,7 @@ func (c *Client) Retry(ctx context.Context, runID int64, actor string) (*Run, er
 }
 
 // Cleanup removes ended runs, entries of the ledger, and dead letters that are older than the
-// options say. It removes a batch in a transaction, so that it holds locks only briefly. It
+// options say. Dead letters that are still open stay unless the options say otherwise. It removes a batch in a transaction, so that it holds locks only briefly. It
 // never removes flows, cursors, or runs that have not ended. opts may be nil.
 //
 // If Cleanup fails, or ctx is done, it returns the error and the counts of what it removed so

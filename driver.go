@@ -419,7 +419,8 @@ type Queries interface {
 	// Age, and returns how many. With DryRun it removes none, and returns how many there
 	// are without a limit. DeadLetterPrune and AuditPrune do the same.
 	TickPrune(ctx context.Context, p *PruneParams) (int64, error)
-	// DeadLetterPrune removes dead letters that are older than Age.
+	// DeadLetterPrune removes dead letters by DeadLetterAge and OpenDeadLetterAge. One that is still
+	// tried again stays.
 	DeadLetterPrune(ctx context.Context, p *PruneParams) (int64, error)
 	// AuditPrune removes entries of the audit log that are older than Age.
 	AuditPrune(ctx context.Context, p *PruneParams) (int64, error)

@@ -210,8 +210,10 @@ func (s *keyset) Count(ctx context.Context, r dataflow.Request[Cursor]) (int64, 
 		return 0, s.query.Wrap(err)
 	}
 	if rowmap.LooksBack(s.lookback, r, at) {
-		if from, err = s.lookbackFrom(ctx, r.From, at); err != nil {
-			return 0, err
+		if from = at; from == nil {
+			if from, err = s.lookbackFrom(ctx, r.From); err != nil {
+				return 0, s.query.Wrap(err)
+			}
 		}
 	}
 	var n int64
@@ -303,24 +305,25 @@ func (s *keysetSource[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) 
 	if err := s.of.Validate(); err != nil {
 		return failed[T](dataflow.Permanent(err))
 	}
-	r, at := rowmap.WithoutAgain(&s.of.query, r)
-	keyed := readKeyed[T](ctx, s.of, r)
-	if rowmap.LooksBack(s.of.lookback, r, at) {
-		return rowmap.ReadAgain(r.From, at != nil, readLookback[T](ctx, s.of, r.From, at), keyed)
-	}
-	if s.of.query.Nulls != rowmap.NullsFirst || r.Resumed {
-		return keyed
-	}
-	nulls := s.of.ofNulls()
-	rows, reader := newReader[T](nulls)
-	reader.limit = rowmap.NullsPage()
-	return rowmap.First(&s.of.query, rowmap.Read(ctx, &nulls.query, dataflow.Request[Cursor]{}, rows, reader.fetchPage), keyed)
+	of, keyed, before := s.of.reading(r)
+	return rowmap.Read(ctx, of, collectInto[T](keyed), collectInto[T](before))
 }
 
-// readKeyed yields the rows that have a key.
-func readKeyed[T any](ctx context.Context, s *keyset, r dataflow.Request[Cursor]) iter.Seq2[dataflow.Item[T, Cursor], error] {
-	rows, reader := newReader[T](s.upTo(r))
-	return rowmap.Read(ctx, &s.query, r, rows, reader.fetchPage)
+// reading returns what a request reads, and its readers: of the rows after the cursor, and of those
+// that come before them, if there are such.
+func (s *keyset) reading(r dataflow.Request[Cursor]) (of *rowmap.Reading[Cursor], keyed, before *reader) {
+	r, at := rowmap.WithoutAgain(&s.query, r)
+	keyed, before = &reader{keyset: s.upTo(r)}, &reader{}
+	of = &rowmap.Reading[Cursor]{Keyset: &s.query, Request: r, Fetch: keyed.fetchPage}
+	switch {
+	case rowmap.LooksBack(s.lookback, r, at):
+		before.keyset = s.lookbackTo(r.From)
+		of.Lookback = &rowmap.Lookback[Cursor]{At: at, Fetch: before.fetchPage, Begin: func(ctx context.Context) (Cursor, error) { return s.lookbackFrom(ctx, r.From) }}
+	case s.query.Nulls == rowmap.NullsFirst && !r.Resumed:
+		before.keyset, before.limit = s.ofNulls(), rowmap.NullsPage()
+		of.Nulls = &rowmap.NullRows[Cursor]{Query: before.query, Fetch: before.fetchPage}
+	}
+	return of, keyed, before
 }
 
 // ofNulls returns the source of the rows without a key.

@@ -3,7 +3,6 @@ package pgtable
 import (
 	"context"
 	"fmt"
-	"iter"
 	"slices"
 	"time"
 
@@ -27,38 +26,24 @@ func (s *keyset) validateLookback() error {
 	return s.query.ValidateLookback(s.lookback, plan)
 }
 
-// readLookback yields the rows of the lookback up to the cursor high. at is where a run has stopped
-// within it; nil: it begins. No guard holds rows back, because those that come too late are for the
-// next run's lookback.
-func readLookback[T any](ctx context.Context, s *keyset, high, at Cursor) iter.Seq2[dataflow.Item[T, Cursor], error] {
-	return func(yield func(dataflow.Item[T, Cursor], error) bool) {
-		from, err := s.lookbackFrom(ctx, high, at)
-		if err != nil {
-			yield(dataflow.Item[T, Cursor]{}, err)
-			return
-		}
-		of := *s
-		of.guard = Unguarded{}
-		readKeyed[T](ctx, &of, dataflow.Request[Cursor]{From: from, Resumed: from != nil, Until: high, Bounded: true})(yield)
-	}
+// lookbackTo returns the source of the rows of a lookback, up to the cursor before which it looks. No
+// guard holds them back: those that come too late are for the next run's lookback.
+func (s *keyset) lookbackTo(high Cursor) *keyset {
+	of := *s.upTo(dataflow.Request[Cursor]{Bounded: true, Until: high})
+	of.guard = Unguarded{}
+	return &of
 }
 
 // lookbackFrom returns the key of the last row before the lookback, nil for the beginning.
-func (s *keyset) lookbackFrom(ctx context.Context, high, at Cursor) (from Cursor, err error) {
-	if at != nil {
-		return at, nil
-	}
+func (s *keyset) lookbackFrom(ctx context.Context, high Cursor) (from Cursor, err error) {
 	if _, err := s.query.Start(true, high); err != nil {
-		return nil, s.query.Wrap(err)
+		return nil, err
 	}
 	err = retryStale(s.pool, func() (err error) {
 		from, err = s.rowBefore(ctx, high)
 		return err
 	})
-	if err != nil {
-		return nil, transient(ctx, s.pool, s.query.Wrap(err))
-	}
-	return from, nil
+	return from, transient(ctx, s.pool, err)
 }
 
 // rowBefore returns the key of the last row that is more than the lookback before a cursor.

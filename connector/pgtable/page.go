@@ -39,18 +39,18 @@ type reader struct {
 	collect func(p *pageScan)
 }
 
-// newReader returns a reader for records of type T, and where it puts the rows of its last
+// collectInto lets a reader read records of type T, and returns where it puts those of its last
 // page. It is all of the reader that knows T.
-func newReader[T any](s *keyset) (*[]T, *reader) {
+func collectInto[T any](r *reader) *[]T {
 	rows, scratch := new([]T), new(T)
-	r := &reader{keyset: s, scratch: reflect.ValueOf(scratch).Elem()}
+	r.scratch = reflect.ValueOf(scratch).Elem()
 	r.collect = func(p *pageScan) {
 		*rows = make([]T, 0, len(*rows))
 		for p.next() {
 			*rows = append(*rows, *scratch)
 		}
 	}
-	return rows, r
+	return rows
 }
 
 // fetchPage is page with the errors that pass marked.

@@ -172,11 +172,13 @@ func (s *keyset[T]) count(ctx context.Context, r dataflow.Request[Cursor]) (int6
 	r, at := rowmap.WithoutAgain(&s.query, r)
 	beginning := !r.Resumed
 	if rowmap.LooksBack(s.lookback, r, at) {
-		from, err := s.lookbackFrom(ctx, r.From, at)
-		if err != nil {
-			return 0, err
+		if at == nil {
+			var err error
+			if at, err = s.lookbackFrom(ctx, r.From); err != nil {
+				return 0, err
+			}
 		}
-		r.From, r.Resumed = from, from != nil
+		r.From, r.Resumed = at, at != nil
 	}
 	b, err := s.adapted(ctx)
 	if err != nil {
@@ -216,21 +218,20 @@ func (s *keyset[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.S
 		return failed[T](dataflow.Permanent(err))
 	}
 	r, at := rowmap.WithoutAgain(&s.query, r)
-	keyed := (&reader[T]{keyset: s, request: r}).read(ctx, r)
-	if rowmap.LooksBack(s.lookback, r, at) {
-		return rowmap.ReadAgain(r.From, at != nil, s.readLookback(ctx, r.From, at), keyed)
+	keyed, before := &reader[T]{keyset: s, request: r}, &reader[T]{keyset: s}
+	of := &rowmap.Reading[Cursor]{Keyset: &s.query, Request: r, Fetch: keyed.fetchPage}
+	switch {
+	case rowmap.LooksBack(s.lookback, r, at):
+		before.request = dataflow.Request[Cursor]{Bounded: true, Until: r.From}
+		of.Lookback = &rowmap.Lookback[Cursor]{At: at, Fetch: before.fetchPage, Begin: func(ctx context.Context) (Cursor, error) {
+			from, err := s.lookbackFrom(ctx, r.From)
+			return from, passing(ctx, err)
+		}}
+	case s.query.Nulls == rowmap.NullsFirst && !r.Resumed:
+		before.limit, before.nulls = rowmap.NullsPage(), true
+		of.Nulls = &rowmap.NullRows[Cursor]{Query: s.query.OfNulls(s.fields.Names()), Fetch: before.fetchPage}
 	}
-	if s.query.Nulls != rowmap.NullsFirst || r.Resumed {
-		return keyed
-	}
-	return rowmap.First(&s.query, s.readNulls(ctx), keyed)
-}
-
-func (r *reader[T]) read(ctx context.Context, req dataflow.Request[Cursor]) iter.Seq2[dataflow.Item[T, Cursor], error] {
-	return rowmap.Read(ctx, &r.query, req, &r.rows, func(ctx context.Context, from Cursor) (*rowmap.Page, error) {
-		page, err := r.page(ctx, from)
-		return page, passing(ctx, err)
-	})
+	return rowmap.Read(ctx, of, &keyed.rows, &before.rows)
 }
 
 // SeekTime returns the key of the last row whose first key column is before a time. A column

@@ -3,37 +3,18 @@ package sqltable
 import (
 	"context"
 	"database/sql"
-	"iter"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
 // Rereads reports whether a run also reads rows that earlier runs have read.
 func (s *keyset[T]) Rereads() bool { return s.lookback > 0 }
 
-// readLookback yields the rows of the lookback up to the cursor high. at is where a run has stopped
-// within it; nil: it begins.
-func (s *keyset[T]) readLookback(ctx context.Context, high, at Cursor) iter.Seq2[dataflow.Item[T, Cursor], error] {
-	return func(yield func(dataflow.Item[T, Cursor], error) bool) {
-		from, err := s.lookbackFrom(ctx, high, at)
-		if err != nil {
-			yield(dataflow.Item[T, Cursor]{}, s.query.Wrap(passing(ctx, err)))
-			return
-		}
-		req := dataflow.Request[Cursor]{From: from, Resumed: from != nil, Until: high, Bounded: true}
-		(&reader[T]{keyset: s, request: req}).read(ctx, req)(yield)
-	}
-}
-
 // lookbackFrom returns the key of the last row before the lookback, nil for the beginning.
-func (s *keyset[T]) lookbackFrom(ctx context.Context, high, at Cursor) (Cursor, error) {
-	if at != nil {
-		return at, nil
-	}
+func (s *keyset[T]) lookbackFrom(ctx context.Context, high Cursor) (Cursor, error) {
 	if _, err := s.query.Start(true, high); err != nil {
 		return nil, err
 	}

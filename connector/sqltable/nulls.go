@@ -2,26 +2,20 @@ package sqltable
 
 import (
 	"context"
-	"iter"
 
-	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
-// readNulls yields the rows without a key.
-func (s *keyset[T]) readNulls(ctx context.Context) iter.Seq2[dataflow.Item[T, Cursor], error] {
-	return func(yield func(dataflow.Item[T, Cursor], error) bool) {
-		adapted, err := s.adapted(ctx)
-		if err != nil {
-			yield(dataflow.Item[T, Cursor]{}, s.query.Wrap(passing(ctx, err)))
-			return
-		}
-		of := *adapted
-		of.query = adapted.query.OfNulls(s.fields.Names())
-		of.query.MySQL, of.mysql = nil, nil // it is adapted to its own key
-		r := &reader[T]{keyset: &of, limit: rowmap.NullsPage()}
-		r.read(ctx, dataflow.Request[Cursor]{})(yield)
+// ofNulls returns the source of the rows without a key.
+func (s *keyset[T]) ofNulls(ctx context.Context) (*keyset[T], error) {
+	adapted, err := s.adapted(ctx)
+	if err != nil {
+		return nil, err
 	}
+	of := *adapted
+	of.query = adapted.query.OfNulls(s.fields.Names())
+	of.query.MySQL, of.mysql = nil, nil // it is adapted to its own key
+	return &of, nil
 }
 
 // countNulls returns how many rows have no key. The query is adapted.

@@ -261,12 +261,18 @@ func (t *tab) open(path string) {
 	t.do(chromedp.Navigate(t.base + path))
 }
 
-// text is what the element shows.
+// text is what the element shows. It asks again when the page has been loaded anew meanwhile,
+// as the page of a run is when the run ends.
 func (t *tab) text(selector string) string {
 	t.Helper()
-	var text string
-	t.do(chromedp.Text(selector, &text, chromedp.ByQuery))
-	return text
+	for {
+		var text string
+		err := chromedp.Run(t.ctx, chromedp.Text(selector, &text, chromedp.ByQuery))
+		if err == nil {
+			return text
+		}
+		require.NoError(t, t.ctx.Err(), "%s: %v", selector, err)
+	}
 }
 
 // until waits until an expression of the page is true, across loads of other pages.

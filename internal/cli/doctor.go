@@ -43,13 +43,14 @@ func (a *app) doctorCommand() *cobra.Command {
 
 - versions, the schema, missing indexes, time zones, the clocks;
 - pools that are too small, and queues and flows that no process works;
-- what should have been removed long ago, and what sources note about their keys;
+- what should have been removed long ago, dead letters that nobody looks at, and what sources
+  note about their keys;
 - what sources and sinks need elsewhere, such as the settings of a server whose log is followed.
 
 On Postgres it looks for these too: a standby or a read-only server, a pooler that loses
-notifications, a role that may not see other transactions, a statement_timeout that batches exceed,
-tables that were not analysed or hold many dead rows, slots that hold the log, and collations of
-another version.
+notifications, a role that may not see other transactions, timeouts that batches exceed, too few
+connections for another process, tables that were not analysed or hold many dead rows, slots that
+hold the log, and collations of another version.
 
 The exit code is 5 if there is a problem that keeps flows from working. Warnings leave it 0, or
 make it 1 with --strict.`,
@@ -130,9 +131,12 @@ func (s *session) examine(ctx context.Context) ([]finding, error) {
 		checks = append(checks, s.untold, s.groups)
 	}
 	if s.db.Postgres != nil {
-		checks = append(checks, s.role, s.timeout, s.tables, s.slots, s.collations)
+		checks = append(checks, s.role, s.timeouts, s.tables, s.slots, s.collations)
+		if pooler[0].State == "ok" { // otherwise its connections are those that count
+			checks = append(checks, s.room)
+		}
 	}
-	checks = append(checks, s.sources, s.parts, s.retention)
+	checks = append(checks, s.sources, s.parts, s.retention, s.letters)
 	for _, check := range checks {
 		more, err := check(ctx)
 		if err != nil {

@@ -1,9 +1,8 @@
 package rowmap
 
 import (
-	"errors"
+	"context"
 	"fmt"
-	"iter"
 	"reflect"
 	"strings"
 	"time"
@@ -16,8 +15,8 @@ const againMark = "again: "
 
 // again returns the cursor of a row within a lookback. It begins with the place up to which rows
 // were read before, which so never goes back. The row's own cursor follows.
-func again[C cursor](high, at C) C {
-	c := make(C, 0, len(high)+len(at))
+func again(high, at []string) []string {
+	c := make([]string, 0, len(high)+len(at))
 	c = append(c, high...)
 	for _, text := range at {
 		c = append(c, againMark+text)
@@ -65,25 +64,39 @@ func LooksBack[C cursor](lookback time.Duration, r dataflow.Request[C], at C) bo
 	return lookback > 0 && r.Resumed && !r.Bounded && !r.Backfill && (!r.Continued || at != nil)
 }
 
-// ReadAgain yields the rows of a lookback, and then those after it. high is the cursor before
-// which it looks; begun, that a run has stopped within it.
-func ReadAgain[T any, C cursor](high C, begun bool, lookback, rest iter.Seq2[dataflow.Item[T, C], error]) iter.Seq2[dataflow.Item[T, C], error] {
-	return func(yield func(dataflow.Item[T, C], error) bool) {
-		for item, err := range lookback {
-			if item.Resume {
-				item.Key, item.Cursor, item.Again = item.Cursor.String(), again(high, item.Cursor), true
-				begun = true
-			}
-			var bad *dataflow.RecordError
-			if !yield(item, err) || err != nil && !errors.As(err, &bad) {
-				return
-			}
+// Lookback is the part of a [Reading] before its cursor.
+type Lookback[C cursor] struct {
+	// At is where the run has stopped within the lookback, nil if it has not.
+	At C
+	// Begin returns the last row before the lookback, nil for the beginning.
+	Begin func(ctx context.Context) (C, error)
+	// Fetch reads the page after a cursor, and no row after that of the reading.
+	Fetch func(ctx context.Context, from C) (*Page, error)
+}
+
+// each yields the rows of the lookback, up to a cursor, and then that cursor. It reports whether
+// the caller wants more.
+func (l *Lookback[C]) each(ctx context.Context, k *Keyset, high C, yield func(*Page) bool) (more bool, err error) {
+	from := l.At
+	if from == nil {
+		if from, err = l.Begin(ctx); err != nil {
+			return false, err
 		}
-		if begun && !yield(dataflow.Item[T, C]{Mark: true, Cursor: high}, nil) {
-			return
-		}
-		rest(yield)
 	}
+	begun, more := l.At != nil, true
+	err = eachPage(ctx, k, from, l.Fetch, func(page *Page) bool {
+		width := k.width(page.Typed)
+		page.named = func(i int, own fmt.Stringer) (string, []string) {
+			return own.String(), again(high, row(page.Keys, i, width))
+		}
+		begun = begun || page.Rows > 0
+		more = yield(page)
+		return more
+	})
+	if err == nil && more && begun {
+		more = yield(&Page{mark: high})
+	}
+	return more, err
 }
 
 // ValidateLookback returns a [dataflow.ConfigError] if the lookback cannot be, as far as the fields

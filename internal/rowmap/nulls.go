@@ -1,9 +1,9 @@
 package rowmap
 
 import (
-	"errors"
+	"cmp"
+	"context"
 	"fmt"
-	"iter"
 	"slices"
 	"strings"
 
@@ -74,47 +74,35 @@ func (k *Keyset) NullsNote(rows int64) string {
 	return note + "; a first load reads them once, before the first row with a key; of them, those added since are read by no run but a backfill from the beginning"
 }
 
-// First yields the rows without a key before the first item of the others, of a read that begins
-// at the beginning. They are no resume points. They wait for a row with a key: without one, there
-// is no place at which they could be committed.
-func First[T any, C cursor](k *Keyset, nulls, others iter.Seq2[dataflow.Item[T, C], error]) iter.Seq2[dataflow.Item[T, C], error] {
-	return func(yield func(dataflow.Item[T, C], error) bool) {
-		begun := false
-		for item, err := range others {
-			var bad *dataflow.RecordError
-			if !begun && (err == nil || errors.As(err, &bad)) {
-				begun = true
-				if !yieldNulls(k, nulls, yield) {
-					return
-				}
-			}
-			if !yield(item, err) {
-				return
-			}
-		}
-	}
+// NullRows are the rows without a key, which are read before the first row that has one. They are
+// no resume points. They wait for a row with a key: without one, there is no place at which they
+// could be committed.
+type NullRows[C cursor] struct {
+	Query Keyset // of OfNulls
+	// Fetch reads the page after a cursor, or the first page for nil.
+	Fetch func(ctx context.Context, from C) (*Page, error)
+
+	begun bool
 }
 
-func yieldNulls[T any, C cursor](k *Keyset, nulls iter.Seq2[dataflow.Item[T, C], error], yield func(dataflow.Item[T, C], error) bool) bool {
-	n := 0
-	for item, err := range nulls {
-		var bad *dataflow.RecordError
-		if err != nil && !errors.As(err, &bad) {
-			yield(dataflow.Item[T, C]{}, err)
-			return false
-		}
-		n++
-		if n > MostNulls {
-			yield(dataflow.Item[T, C]{}, dataflow.Permanent(fmt.Errorf("more than %d rows have NULL in their key (%s), which are too many to read first: skip them and read them by a flow of their own, or select coalesce(…) as the key, with an index on that expression", MostNulls, strings.Join(k.Key, ", "))))
-			return false
-		}
-		key := fmt.Sprintf("NULL#%d", n)
-		if bad != nil {
-			bad.Key = key
-		}
-		if !yield(dataflow.Item[T, C]{Value: item.Value, Key: key}, err) {
-			return false
-		}
+// each yields the rows without a key, if first is the first page with others. It reports whether
+// the caller wants more.
+func (n *NullRows[C]) each(ctx context.Context, k *Keyset, first *Page, yield func(*Page) bool) (more bool, err error) {
+	if n.begun || first.Rows == 0 {
+		return true, nil
 	}
-	return true
+	n.begun, more = true, true
+	rows := 0
+	var tooMany error
+	err = eachPage(ctx, &n.Query, nil, n.Fetch, func(page *Page) bool {
+		before := rows
+		if rows += page.Rows; rows > MostNulls {
+			tooMany = dataflow.Permanent(fmt.Errorf("more than %d rows have NULL in their key (%s), which are too many to read first: skip them and read them by a flow of their own, or select coalesce(…) as the key, with an index on that expression", MostNulls, strings.Join(k.Key, ", ")))
+			return false
+		}
+		page.named = func(i int, _ fmt.Stringer) (string, []string) { return fmt.Sprintf("NULL#%d", before+i+1), nil }
+		more = yield(page)
+		return more
+	})
+	return more, cmp.Or(tooMany, err)
 }

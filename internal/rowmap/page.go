@@ -1,6 +1,7 @@
 package rowmap
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -24,6 +25,12 @@ type Page struct {
 	Typed bool
 	// More is true if a row follows the page.
 	More bool
+
+	// mark is a cursor without a row; the page has none then.
+	mark []string
+	// named returns the name of row i and its cursor in place of its own: of a lookback, or nil
+	// for a row that is no resume point. Nil: its own.
+	named func(i int, own fmt.Stringer) (name string, cursor []string)
 }
 
 // cursor is a place in a query: the key of a row, column by column.
@@ -32,24 +39,63 @@ type cursor interface {
 	String() string
 }
 
-// Read yields the rows of the pages that fetch returns, each a resume point. fetch
-// gets the cursor of the previous page's last row, or nil for the first page, and puts
-// the page's records into rows. They are yielded before the next page is fetched.
-func Read[T any, C cursor](ctx context.Context, k *Keyset, r dataflow.Request[C], rows *[]T, fetch func(context.Context, C) (*Page, error)) iter.Seq2[dataflow.Item[T, C], error] {
+// Reading is what a read takes from where. No part of it knows the type of the records.
+type Reading[C cursor] struct {
+	Keyset  *Keyset
+	Request dataflow.Request[C]
+	// Fetch reads the page after a cursor, or the first page for nil, and puts its records into
+	// the first of the rows of [Read].
+	Fetch func(ctx context.Context, from C) (*Page, error)
+	// Lookback and Nulls are what is read before that. Nil: nothing. Their records go into the
+	// second of the rows.
+	Lookback *Lookback[C]
+	Nulls    *NullRows[C]
+}
+
+// Read yields the rows of the pages of a reading. They are yielded before the next page is
+// fetched.
+func Read[T any, C cursor](ctx context.Context, of *Reading[C], rows ...*[]T) iter.Seq2[dataflow.Item[T, C], error] {
 	return func(yield func(dataflow.Item[T, C], error) bool) {
-		err := eachPage(ctx, k, r, fetch, func(page *Page) bool { return yieldPage(ctx, k.width(page.Typed), page, *rows, yield) })
+		err := of.each(ctx, func(page *Page, to int) bool { return yieldPage(ctx, of.Keyset, page, *rows[to], yield) })
 		if err != nil {
-			yield(dataflow.Item[T, C]{}, k.Wrap(err))
+			yield(dataflow.Item[T, C]{}, of.Keyset.Wrap(err))
 		}
 	}
 }
 
+// each calls yield with each page and the number of the rows in which its records are, until it
+// returns false.
+func (r *Reading[C]) each(ctx context.Context, yield func(page *Page, to int) bool) error {
+	keyed := func(page *Page) bool { return yield(page, 0) }
+	before := func(page *Page) bool { return yield(page, 1) }
+	if r.Lookback != nil {
+		if more, err := r.Lookback.each(ctx, r.Keyset, r.Request.From, before); err != nil || !more {
+			return err
+		}
+	}
+	from, err := r.Keyset.Start(r.Request.Resumed, r.Request.From)
+	if err != nil {
+		return err
+	}
+	if r.Nulls == nil {
+		return eachPage(ctx, r.Keyset, from, r.Fetch, keyed)
+	}
+	r.Nulls.begun = false
+	var failed error
+	err = eachPage(ctx, r.Keyset, from, r.Fetch, func(page *Page) (more bool) {
+		if more, failed = r.Nulls.each(ctx, r.Keyset, page, before); failed != nil || !more {
+			return false
+		}
+		return keyed(page)
+	})
+	return cmp.Or(failed, err)
+}
+
 // eachPage calls yield with each page, until it returns false.
-func eachPage[C cursor](ctx context.Context, k *Keyset, r dataflow.Request[C], fetch func(context.Context, C) (*Page, error), yield func(*Page) bool) error {
-	from, err := k.Start(r.Resumed, r.From)
-	for more := true; more && err == nil; {
-		var page *Page
-		if page, err = fetch(ctx, C(from)); err != nil {
+func eachPage[C cursor](ctx context.Context, k *Keyset, from []string, fetch func(context.Context, C) (*Page, error), yield func(*Page) bool) error {
+	for more := true; more; {
+		page, err := fetch(ctx, C(from))
+		if err != nil {
 			return err
 		}
 		width := k.width(page.Typed)
@@ -58,11 +104,15 @@ func eachPage[C cursor](ctx context.Context, k *Keyset, r dataflow.Request[C], f
 		}
 		from, more = row(page.Keys, page.Rows-1, width), page.More
 	}
-	return err
+	return nil
 }
 
 // yieldPage yields the rows of a page, and reports whether the caller wants more.
-func yieldPage[T any, C cursor](ctx context.Context, width int, page *Page, rows []T, yield func(dataflow.Item[T, C], error) bool) bool {
+func yieldPage[T any, C cursor](ctx context.Context, k *Keyset, page *Page, rows []T, yield func(dataflow.Item[T, C], error) bool) bool {
+	if page.mark != nil {
+		return yield(dataflow.Item[T, C]{Mark: true, Cursor: C(page.mark)}, nil)
+	}
+	width := k.width(page.Typed)
 	var zero T
 	for i := range rows {
 		if err := ctx.Err(); err != nil {
@@ -70,10 +120,15 @@ func yieldPage[T any, C cursor](ctx context.Context, width int, page *Page, rows
 			return false
 		}
 		item := dataflow.Item[T, C]{Value: rows[i], Cursor: C(row(page.Keys, i, width)), Resume: true}
+		if page.named != nil {
+			var cursor []string
+			item.Key, cursor = page.named(i, item.Cursor)
+			item.Cursor, item.Resume, item.Again = C(cursor), cursor != nil, cursor != nil
+		}
 		rows[i] = zero // or a heavy row would stay in memory until the end of the page
 		var err error
 		if page.Bad != nil {
-			err = badRow(page.Bad[i], item.Cursor)
+			err = badRow(page.Bad[i], item.Key, item.Cursor)
 		}
 		if !yield(item, err) {
 			return false
@@ -83,11 +138,14 @@ func yieldPage[T any, C cursor](ctx context.Context, width int, page *Page, rows
 }
 
 // badRow returns the error of a bad row, and nil for nil.
-func badRow(cause error, at fmt.Stringer) error {
+func badRow(cause error, key string, at fmt.Stringer) error {
 	if cause == nil {
 		return nil
 	}
-	return &dataflow.RecordError{Stage: dataflow.StageRead, Key: at.String(), Err: cause}
+	if key == "" {
+		key = at.String()
+	}
+	return &dataflow.RecordError{Stage: dataflow.StageRead, Key: key, Err: cause}
 }
 
 // width returns how many texts of a page belong to a row.
