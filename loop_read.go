@@ -247,9 +247,15 @@ func (r *batchReader) begin() *readBatch {
 	return r.current
 }
 
+// itemMarks are what an [Item] says of itself, beside its value and its cursor.
+type itemMarks struct {
+	key                 string
+	resume, mark, again bool
+}
+
 // take takes what few items have: a key, no resume point, or an error. It returns an error
 // if the read ends with it.
-func (r *batchReader) take(ctx, reading context.Context, b *readBatch, key string, resume, mark bool, err error) error {
+func (r *batchReader) take(ctx, reading context.Context, b *readBatch, item itemMarks, err error) error {
 	switch bad := asRecordError(err); {
 	case bad != nil:
 		b.addBad(bad)
@@ -257,13 +263,16 @@ func (r *batchReader) take(ctx, reading context.Context, b *readBatch, key strin
 		r.beforeError(ctx, b)
 		r.waiting.finish()
 		return readError(context.Cause(reading), err)
-	case !mark && (key != "" || !resume || len(b.names) > 0):
-		b.name(key, resume)
+	case !item.mark && (item.key != "" || !item.resume || len(b.names) > 0):
+		b.name(item.key, item.resume)
 	}
-	if resume || mark {
+	if item.again && !item.mark {
+		b.noteAgain(err != nil)
+	}
+	if item.resume || item.mark {
 		b.mark()
 	}
-	if mark {
+	if item.mark {
 		b.countMark()
 	}
 	return nil

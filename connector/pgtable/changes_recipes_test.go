@@ -54,6 +54,16 @@ func skippingNulls(pool *pgxpool.Pool) dataflow.Source[Customer, pgtable.Cursor]
 
 var _ = skippingNulls // TestKeyset_Nulls runs it
 
+func lookingBack(pool *pgxpool.Pool) *dataflow.Flow {
+	source := pgtable.Keyset[Customer](pool, pgtable.Query{
+		SQL:      "select id, name, updated_at from customers",
+		Key:      []string{"updated_at", "id"},
+		Lookback: 3 * time.Hour,
+	})
+	target := pgtable.Upsert[Customer]("customer_copy", "id")
+	return dataflow.NewFlow("customers", source, dataflow.Identity[Customer](), target, nil)
+}
+
 // clientOf returns a client with one flow.
 func clientOf(t *testing.T, pool *pgxpool.Pool, flow *dataflow.Flow) *dataflow.Client {
 	t.Helper()

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
@@ -18,16 +17,6 @@ import (
 	"github.com/activedataflow/dataflow/dataflowpgx"
 	"github.com/activedataflow/dataflow/dataflowtest"
 )
-
-func lookingBack(pool *pgxpool.Pool) *dataflow.Flow {
-	source := pgtable.Keyset[Customer](pool, pgtable.Query{
-		SQL:      "select id, name, updated_at from customers",
-		Key:      []string{"updated_at", "id"},
-		Lookback: 3 * time.Hour,
-	})
-	target := pgtable.Upsert[Customer]("customer_copy", "id")
-	return dataflow.NewFlow("customers", source, dataflow.Identity[Customer](), target, nil)
-}
 
 const hourly = `insert into customers select n, 'name ' || n, '2024-01-01Z'::timestamptz + n * interval '1 hour' from generate_series(%d, %d) n`
 

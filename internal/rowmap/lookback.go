@@ -85,9 +85,8 @@ func (l *Lookback[C]) each(ctx context.Context, k *Keyset, high C, yield func(*P
 	}
 	begun, more := l.At != nil, true
 	err = eachPage(ctx, k, from, l.Fetch, func(page *Page) bool {
-		width := k.width(page.Typed)
 		page.named = func(i int, own fmt.Stringer) (string, []string) {
-			return own.String(), again(high, row(page.Keys, i, width))
+			return own.String(), again(high, row(page.Keys, i, page.width))
 		}
 		begun = begun || page.Rows > 0
 		more = yield(page)

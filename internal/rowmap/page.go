@@ -26,6 +26,7 @@ type Page struct {
 	// More is true if a row follows the page.
 	More bool
 
+	width int // how many texts of Keys belong to a row
 	// mark is a cursor without a row; the page has none then.
 	mark []string
 	// named returns the name of row i and its cursor in place of its own: of a lookback, or nil
@@ -56,7 +57,7 @@ type Reading[C cursor] struct {
 // fetched.
 func Read[T any, C cursor](ctx context.Context, of *Reading[C], rows ...*[]T) iter.Seq2[dataflow.Item[T, C], error] {
 	return func(yield func(dataflow.Item[T, C], error) bool) {
-		err := of.each(ctx, func(page *Page, to int) bool { return yieldPage(ctx, of.Keyset, page, *rows[to], yield) })
+		err := of.each(ctx, func(page *Page, to int) bool { return yieldPage(ctx, page, *rows[to], yield) })
 		if err != nil {
 			yield(dataflow.Item[T, C]{}, of.Keyset.Wrap(err))
 		}
@@ -98,43 +99,56 @@ func eachPage[C cursor](ctx context.Context, k *Keyset, from []string, fetch fun
 		if err != nil {
 			return err
 		}
-		width := k.width(page.Typed)
-		if err = k.check(page.Keys, place(from), width); err != nil || !yield(page) {
+		page.width = k.width(page.Typed)
+		if err = k.check(page.Keys, place(from), page.width); err != nil || !yield(page) {
 			return err
 		}
-		from, more = row(page.Keys, page.Rows-1, width), page.More
+		from, more = row(page.Keys, page.Rows-1, page.width), page.More
 	}
 	return nil
 }
 
 // yieldPage yields the rows of a page, and reports whether the caller wants more.
-func yieldPage[T any, C cursor](ctx context.Context, k *Keyset, page *Page, rows []T, yield func(dataflow.Item[T, C], error) bool) bool {
+func yieldPage[T any, C cursor](ctx context.Context, page *Page, rows []T, yield func(dataflow.Item[T, C], error) bool) bool {
 	if page.mark != nil {
 		return yield(dataflow.Item[T, C]{Mark: true, Cursor: C(page.mark)}, nil)
 	}
-	width := k.width(page.Typed)
 	var zero T
 	for i := range rows {
-		if err := ctx.Err(); err != nil {
-			yield(dataflow.Item[T, C]{}, err)
-			return false
-		}
-		item := dataflow.Item[T, C]{Value: rows[i], Cursor: C(row(page.Keys, i, width)), Resume: true}
-		if page.named != nil {
-			var cursor []string
-			item.Key, cursor = page.named(i, item.Cursor)
-			item.Cursor, item.Resume, item.Again = C(cursor), cursor != nil, cursor != nil
-		}
+		at := placeOf[C](ctx, page, i)
+		item := dataflow.Item[T, C]{Value: rows[i], Key: at.name, Cursor: at.cursor, Resume: at.cursor != nil, Again: at.again}
 		rows[i] = zero // or a heavy row would stay in memory until the end of the page
-		var err error
-		if page.Bad != nil {
-			err = badRow(page.Bad[i], item.Key, item.Cursor)
-		}
-		if !yield(item, err) {
+		if !yield(item, at.err) || at.ends {
 			return false
 		}
 	}
 	return true
+}
+
+// rowPlace is all of a row but its record.
+type rowPlace[C cursor] struct {
+	name   string // empty: the text of the cursor
+	cursor C      // nil: it is no resume point
+	again  bool
+	err    error // of a bad row, or what ends the read
+	ends   bool  // the read ends with err
+}
+
+// placeOf returns the place of row i of a page. It does not know the type of the records, so that
+// the compiler makes it once.
+func placeOf[C cursor](ctx context.Context, page *Page, i int) (at rowPlace[C]) {
+	if err := ctx.Err(); err != nil {
+		return rowPlace[C]{err: err, ends: true}
+	}
+	at.cursor = C(row(page.Keys, i, page.width))
+	if page.named != nil {
+		at.name, at.cursor = page.named(i, at.cursor)
+		at.again = at.cursor != nil
+	}
+	if page.Bad != nil {
+		at.err = badRow(page.Bad[i], at.name, at.cursor)
+	}
+	return at
 }
 
 // badRow returns the error of a bad row, and nil for nil.
