@@ -69,13 +69,12 @@ type Query struct {
 type Nulls uint8
 
 const (
-	// NullsRefuse: such a row ends the read with an error.
+	// NullsRefuse ends the read with an error at such a row.
 	NullsRefuse Nulls = Nulls(rowmap.NullsRefuse)
-	// NullsSkip: such rows are not read. The run's log and the flow's notes say how many they
-	// are.
+	// NullsSkip leaves such rows out. The run's log and the flow's notes say how many they are.
 	NullsSkip Nulls = Nulls(rowmap.NullsSkip)
-	// NullsFirst: a read from the beginning, as of a flow's first run, yields such rows once,
-	// before all others. They may be 10,000 at most, and wait until there is a row with a key.
+	// NullsFirst yields such rows once, before all others, in a read from the beginning, as of a
+	// flow's first run. They may be 10,000 at most, and wait until there is a row with a key.
 	// Such rows that are added later are read only by a backfill from the beginning; the notes
 	// say how many rows without a key there are.
 	NullsFirst Nulls = Nulls(rowmap.NullsFirst)

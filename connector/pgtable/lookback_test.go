@@ -30,7 +30,7 @@ func TestRecipe_Lookback(t *testing.T) {
 		run, err := client.Trigger(t.Context(), "customers", nil)
 		require.NoError(t, err)
 		require.Equal(t, dataflow.RunSuccess, run.State, run.Error)
-		require.EqualValues(t, run.Counters.Read, *run.Total, "as counted")
+		require.Equal(t, run.Counters.Read, *run.Total, "as counted")
 		return run.Counters
 	}
 	cursor := func() string {

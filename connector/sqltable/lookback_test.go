@@ -44,7 +44,7 @@ func TestKeyset_Lookback(t *testing.T) {
 			run, err := client.Trigger(t.Context(), "visits", nil)
 			require.NoError(t, err)
 			require.Equal(t, dataflow.RunSuccess, run.State, run.Error)
-			require.EqualValues(t, run.Counters.Read, *run.Total, "as counted")
+			require.Equal(t, run.Counters.Read, *run.Total, "as counted")
 			return run.Counters
 		}
 		require.Equal(t, dataflow.Counters{Read: 20, Written: 20}, work(), form)
