@@ -1,7 +1,9 @@
 package sqltable_test
 
 import (
+	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -99,4 +101,31 @@ func TestKeyset_LookbackRefused(t *testing.T) {
 		require.True(t, dataflow.IsPermanent(err))
 	}
 	require.Equal(t, "('2024-01-01', 1), reading again after ('2023-12-31', 7)", fmt.Sprint(sqltable.Cursor{"'2024-01-01'", "1", "again: '2023-12-31'", "again: 7"}))
+}
+
+// A bad record that is read again is one dead letter still, and resolved once it is written.
+func TestKeyset_LookbackBadRecord(t *testing.T) {
+	t.Parallel()
+	db, source := visits(t, time.DateTime, 2)
+	bad := true
+	transform := dataflow.Map(func(_ context.Context, v visit) (visit, error) {
+		if bad && v.ID == 19 {
+			return v, errors.New("not yet")
+		}
+		return v, nil
+	})
+	flow := dataflow.NewFlow("visits", source, transform, sqltable.Upsert[visit]("copy", "id"), &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(1)})
+	kit := dataflowtest.NewOn(t, dataflowsqlite.New(db), &dataflow.Config{Flows: []*dataflow.Flow{flow}})
+	open := func() int {
+		letters, err := kit.Client().DeadLetters(t.Context(), &dataflow.DeadLetterListParams{Flow: "visits", Open: true})
+		require.NoError(t, err)
+		return len(letters)
+	}
+	for range 3 {
+		require.EqualValues(t, 1, kit.Work("visits").Counters.DeadLettered)
+		require.Equal(t, 1, open())
+	}
+	bad = false
+	require.Equal(t, dataflow.Counters{Read: 4, Written: 1, Redundant: 3, ReadAgain: 4}, kit.Work("visits").Counters)
+	require.Zero(t, open())
 }
