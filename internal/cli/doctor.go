@@ -261,6 +261,7 @@ func (s *session) unworked(ctx context.Context) ([]finding, error) {
 		return nil, err
 	}
 	var codeless, queues []string
+	waits := make(map[string][]string) // by queue: its active flows
 	for _, f := range flows {
 		if !f.Runtime.Settings().Enabled && f.Runtime.Type() != "unknown" {
 			continue
@@ -269,6 +270,9 @@ func (s *session) unworked(ctx context.Context) ([]finding, error) {
 			codeless = append(codeless, f.Name)
 		}
 		job, isJob := f.Runtime.(interface{ QueueName() string })
+		if isJob {
+			waits[job.QueueName()] = append(waits[job.QueueName()], f.Name)
+		}
 		worked := func(p *dataflow.Process) bool { return p.Queues == nil || slices.Contains(p.Queues, job.QueueName()) }
 		if isJob && !slices.ContainsFunc(processes, worked) && !slices.Contains(queues, job.QueueName()) {
 			queues = append(queues, job.QueueName())
@@ -288,10 +292,37 @@ func (s *session) unworked(ctx context.Context) ([]finding, error) {
 	case len(flows) > 0:
 		found = append(found, ok("flows", "each active flow has a live process with its code"))
 	}
-	if len(queues) > 0 {
-		return append(found, warning("queues", "no live process works the River queues: %s: start a client that has a flow of the queue, or add it to the Queues of the service's River client", strings.Join(queues, ", "))), nil
+	paused, err := s.pausedQueues(ctx, waits)
+	if err != nil {
+		return nil, err
 	}
-	return append(found, ok("queues", "each River queue of an active flow is worked by a live process")), nil
+	found = append(found, paused...)
+	switch {
+	case len(queues) > 0:
+		found = append(found, warning("queues", "no live process works the River queues: %s: start a client that has a flow of the queue, or add it to the Queues of the service's River client", strings.Join(queues, ", ")))
+	case len(paused) == 0:
+		found = append(found, ok("queues", "each River queue of an active flow is worked by a live process"))
+	}
+	return found, nil
+}
+
+// pausedQueues finds the queues of active flows that somebody has paused in River.
+func (s *session) pausedQueues(ctx context.Context, flowsOf map[string][]string) ([]finding, error) {
+	if len(flowsOf) == 0 {
+		return nil, nil
+	}
+	queues, err := dataflow.RiverQueues(ctx, s.client)
+	if err != nil { // for example, the schema's name is one that River refuses
+		return []finding{warning("queues", "River's queues cannot be read: %s", message(err))}, ctx.Err()
+	}
+	var found []finding
+	for _, q := range queues {
+		if names := flowsOf[q.Name]; q.PausedAt != nil && len(names) > 0 {
+			found = append(found, warning("queues", "the River queue %s has been paused since %s, and so no run starts of: %s: resume it in River UI, or by QueueResume of River's client",
+				q.Name, q.PausedAt.UTC().Format(time.RFC3339), strings.Join(names[:min(len(names), 10)], ", ")))
+		}
+	}
+	return found, nil
 }
 
 // startOne says how a started client comes to be.

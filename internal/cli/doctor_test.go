@@ -115,6 +115,20 @@ func TestDoctor_Callbacks(t *testing.T) {
 	})
 }
 
+// The doctor names paused River queues, with the flows that wait for them.
+func TestDoctor_PausedQueues(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(c *cliT) {
+		c.migrated()
+		insert := "insert into river_queue (name, created_at, metadata, paused_at, updated_at) values ('%s', '2031-02-03 12:00:00', '{}', %s, '2031-02-03 12:00:00')"
+		c.exec(fmt.Sprintf(insert, "etl", "null"))
+		c.exec(fmt.Sprintf(insert, "mail", "'2031-02-03 12:00:00'"))
+		require.NotContains(c, c.ok("doctor"), "paused")
+		c.exec("update river_queue set paused_at = '2031-02-03 12:01:00' where name = 'etl'")
+		require.Regexp(c, `(?m)^queues +warning +the River queue etl has been paused since 2031-02-03T12:01:00Z, and so no run starts of: \w+: resume it in River UI, or by QueueResume of River's client$`, c.ok("doctor"))
+	})
+}
+
 // The doctor shows the groups, and names the limits that differ.
 func TestDoctor_Groups(t *testing.T) {
 	t.Parallel()
