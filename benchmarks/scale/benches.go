@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/riverqueue/river"
 
@@ -72,10 +73,10 @@ func (e *env) dueBenches() []bench {
 		rt   func(dataflow.Schedule) dataflow.Runtime
 	}{{"JobQueue", jobQueue}, {"Heartbeat", heartbeat}} {
 		all = append(all, bench{
-			key: "due-" + r.name, baseName: "River's periodic jobs", ours: e.due(s.dueNow, r.rt, e.plain), base: e.dueRiver(s.dueNow, e.plain),
+			key: "due-" + strings.ToLower(r.name), baseName: "River's periodic jobs", ours: e.due(s.dueNow, r.rt, e.plain), base: e.dueRiver(s.dueNow, e.plain),
 			rows: []row{{work: fmt.Sprintf("%d flows due at once, %s: last one started after", s.dueNow, r.name), metric: "last", unit: "s", kind: timeAtMost, target: 1}},
 		}, bench{
-			key: "due-many-" + r.name, baseName: "River's periodic jobs", ours: e.due(s.dueMany, r.rt, e.tuned), base: e.dueRiver(s.dueMany, e.tuned),
+			key: "due-many-" + strings.ToLower(r.name), baseName: "River's periodic jobs", ours: e.due(s.dueMany, r.rt, e.tuned), base: e.dueRiver(s.dueMany, e.tuned),
 			rows: []row{
 				{work: fmt.Sprintf("%d flows due in one minute, %s: last one started after", s.dueMany, r.name), metric: "last", unit: "s", kind: atMost, target: 6},
 				{work: "all of them fired after", metric: "fired", unit: "s", kind: atMost, target: 2},
@@ -84,7 +85,7 @@ func (e *env) dueBenches() []bench {
 		})
 		if s.dueHuge > 0 {
 			all = append(all, bench{
-				key: "due-huge-" + r.name, pairs: 1, ours: e.due(s.dueHuge, r.rt, e.tuned),
+				key: "due-huge-" + strings.ToLower(r.name), pairs: 1, ours: e.due(s.dueHuge, r.rt, e.tuned),
 				rows: []row{
 					{work: fmt.Sprintf("%d flows due in one minute, %s: started within the minute", s.dueHuge, r.name), metric: "started", kind: atLeast, target: float64(s.dueHuge)},
 					{work: "fired, p99", metric: "fired p99", unit: "s late", kind: atMost, target: 5},

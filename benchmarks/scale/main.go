@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -78,6 +79,10 @@ func readFlags() sizes {
 
 func run(ctx context.Context) (err error) {
 	size := readFlags()
+	only := flag.Args()
+	if err := checkKeys(only, size); err != nil {
+		return err
+	}
 	s, err := server.Open(ctx, "-c max_connections=300 -c shared_preload_libraries=pg_stat_statements -c pg_stat_statements.max=20000 -c pg_stat_statements.track_planning=on")
 	if err != nil {
 		return err
@@ -90,7 +95,6 @@ func run(ctx context.Context) (err error) {
 	defer e.admin.Close()
 	fmt.Printf("%d pairs; %s\n\n", size.pairs, server.Machine(ctx, e.admin))
 	header()
-	only := flagArgs()
 	var failed []error
 	for _, b := range e.benches() {
 		if len(only) > 0 && !slices.Contains(only, b.key) || size.short && !b.short {
@@ -107,4 +111,17 @@ func run(ctx context.Context) (err error) {
 	return errors.Join(failed...)
 }
 
-func flagArgs() []string { return flag.Args() }
+// checkKeys returns an error if a key is that of no line. So a mistyped key does not look like a line that was
+// measured.
+func checkKeys(only []string, size sizes) error {
+	var keys []string
+	for _, b := range (&env{size: size}).benches() {
+		keys = append(keys, b.key)
+	}
+	for _, key := range only {
+		if !slices.Contains(keys, key) {
+			return fmt.Errorf("no line has the key %q: use some of %s", key, strings.Join(keys, " "))
+		}
+	}
+	return nil
+}
