@@ -109,7 +109,7 @@ func (q *queries) queueClaims(b *pgx.Batch, sql claimSQL, suspect int, claims []
 	if sql.group != "" {
 		b.Queue(q.store.text(sql.group), first.RunID)
 	}
-	b.Queue(q.store.text(sql.lock), ids)
+	b.Queue(q.store.text(sql.lock), ids, flows)
 	b.Queue(q.store.text(sql.claim), ids, slots, backfills, restart, flows, first.Worker, first.Lease.Microseconds(), first.CodeVersion, suspect).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			var n int
