@@ -102,11 +102,17 @@ func (e *env) startBenches() []bench {
 	if s.startHuge > 0 {
 		all = append(all, bench{key: "start-huge", ours: e.starting(s.startHuge), rows: startRows(s.startHuge, 8)})
 	}
-	return append(all, bench{key: "idle", baseName: "River, idle", pairs: min(s.pairs, 2), ours: e.idling(s.idle), base: e.idlingRiver(), rows: []row{
-		{work: fmt.Sprintf("idle with %d flows, own CPU, %% of a core", s.idle), metric: "own %", kind: atMost, target: 0.5},
-		{work: "idle, CPU of Postgres, % of a core", metric: "Postgres %", kind: atMost, target: 0.5},
-		{work: "idle, statements a second", metric: "statements/s"},
-	}})
+	idle := func(with string) []row {
+		return []row{
+			{work: fmt.Sprintf("idle with %d flows, %s River, own CPU, %% of a core", s.idle, with), metric: "own %", kind: atMost, target: 0.5},
+			{work: "idle, CPU of Postgres, % of a core", metric: "Postgres %", kind: atMost, target: 0.5},
+			{work: "idle, statements a second", metric: "statements/s"},
+		}
+	}
+	return append(all,
+		bench{key: "idle", baseName: "River, idle", pairs: min(s.pairs, 2), ours: e.idling(s.idle, e.plain), base: e.idlingRiver(), rows: idle("with")},
+		// All flows are on Heartbeat, so that the process has no use for River.
+		bench{key: "idle-alone", pairs: min(s.pairs, 2), ours: e.idling(s.idle, func() *river.Config { return nil }), rows: idle("without")})
 }
 
 func startRows(n int, seconds float64) []row {
