@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"syscall"
@@ -39,6 +40,7 @@ type sizes struct {
 	rounds          int // how often each list is asked for
 	beside          time.Duration
 	short           bool
+	profile         string
 }
 
 func main() {
@@ -70,6 +72,7 @@ func readFlags() sizes {
 	flag.IntVar(&s.rounds, "rounds", 60, "how often each list is asked for")
 	flag.DurationVar(&s.beside, "beside", 20*time.Second, "how long runs are worked beside the clean-up")
 	flag.BoolVar(&s.short, "short", false, "small sizes; fail on numbers that do not depend on the machine, and only on these")
+	flag.StringVar(&s.profile, "profile", "", "a file for a CPU profile of this process")
 	flag.Parse()
 	if s.short {
 		s.pairs, s.workers, s.runs, s.runFlows, s.history, s.rounds = 1, 50, 2_000, 1_000, 50_000, 10
@@ -95,6 +98,16 @@ func run(ctx context.Context) (err error) {
 	defer e.admin.Close()
 	fmt.Printf("%d pairs; %s\n\n", size.pairs, server.Machine(ctx, e.admin))
 	header()
+	if size.profile != "" {
+		f, err := os.Create(size.profile)
+		if err != nil {
+			return err
+		}
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer func() { pprof.StopCPUProfile(); err = errors.Join(err, f.Close()) }()
+	}
 	var failed []error
 	for _, b := range e.benches() {
 		if len(only) > 0 && !slices.Contains(only, b.key) || size.short && !b.short {
