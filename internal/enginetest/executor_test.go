@@ -401,7 +401,11 @@ func TestFlowExecutor_SourceEnds(t *testing.T) {
 func TestFlowExecutor_ManyAtOnce(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
-		const flows, rounds = 25, 4
+		const rounds = 3
+		flows := 3 // SQLite writes one after the other
+		if t.isPostgres {
+			flows = 25
+		}
 		var all []*dataflow.Flow
 		for i := range flows {
 			all = append(all, dataflow.NewFlow(fmt.Sprintf("f%d", i), numbers{n: 3}, dataflow.Identity[int](), toNothing(), nil))
@@ -451,7 +455,7 @@ func TestFlowExecutor_OneFlowAtOnce(t *testing.T) {
 		client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{dataflow.NewFlow("a", source, dataflow.Identity[int](), toNothing(), nil)}})
 		require.NoError(t, client.Register(t.Context()))
 		var wg sync.WaitGroup
-		for range 20 {
+		for range 5 {
 			wg.Go(func() {
 				run, err := client.Trigger(t.Context(), "a", nil)
 				if err != nil && !errors.Is(err, dataflow.ErrAlreadyRunning) || run == nil {
