@@ -50,10 +50,13 @@ func apiFlows() []*dataflow.Flow {
 	}
 }
 
-// api serves the API of a client of the flows.
-func (t *dbT) api(opts *dataflowhttp.APIOptions) *apiT {
+// api serves the API of a client of the flows, or of apiFlows.
+func (t *dbT) api(opts *dataflowhttp.APIOptions, flows ...*dataflow.Flow) *apiT {
 	t.Helper()
-	a := &apiT{dbT: t, client: t.client(apiFlows()...), header: http.Header{}}
+	if len(flows) == 0 {
+		flows = apiFlows()
+	}
+	a := &apiT{dbT: t, client: t.client(flows...), header: http.Header{}}
 	require.NoError(t, a.client.Register(t.Context()))
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)

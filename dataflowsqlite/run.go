@@ -89,16 +89,21 @@ var runListDialect = driverkit.RunListDialect{ //nolint:gochecknoglobals // a co
 	DueAt: func(age string) string {
 		return "strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || " + age + " || ' seconds')"
 	},
+	Table: func(texts string) string { return "json_each(" + texts + ") s" }, Item: "s.value",
+	Texts: func(texts []string) any {
+		list, _ := json.Marshal(texts) // texts are always JSON
+		return string(list)
+	},
 }
 
 // RunsLast asks for one flow after the other, because there is no server to wait for.
-func (q *queries) RunsLast(ctx context.Context, flowIDs []int64, limit int) ([]*dataflow.Run, error) {
-	var all []*dataflow.Run
+func (q *queries) RunsLast(ctx context.Context, flowIDs []int64, limit int) ([]*dataflow.RunSummary, error) {
+	var all []*dataflow.RunSummary
 	for _, id := range flowIDs {
 		dialect := runListDialect
-		dialect.Flow = strconv.FormatInt(id, 10)
+		dialect.Flow, dialect.Columns, dialect.Alone = strconv.FormatInt(id, 10), summaryColumns, true
 		query, args := driverkit.RunList(&dataflow.RunListParams{Limit: limit}, dialect)
-		runs, err := collect(ctx, q, scanRun, query, args...)
+		runs, err := collect(ctx, q, scanSummary, query, args...)
 		if err != nil {
 			return nil, err
 		}
@@ -189,6 +194,13 @@ func scanRun(row scanner) (*dataflow.Run, error) {
 		return nil, fmt.Errorf("read errors of run %d: %w", r.ID, err)
 	}
 	return &r, nil
+}
+
+// scanSummary reads summaryColumns.
+func scanSummary(row scanner) (*dataflow.RunSummary, error) {
+	var r dataflow.RunSummary
+	err := row.Scan(&r.ID, &r.FlowID, &r.State, &r.Trigger, timeText{&r.CreatedAt}, nullTimeText{&r.StartedAt}, nullTimeText{&r.EndedAt}, &r.Read, &r.Written)
+	return &r, err
 }
 
 // jsonArray encodes a list as an argument of json_each.

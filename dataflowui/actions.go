@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // action is a form: where it is sent, and which request of the API it becomes.
@@ -26,7 +27,7 @@ var actions = []action{ //nolint:gochecknoglobals // a table
 	{"/flows/{name}/pause", "POST", []string{"flows", "{name}", "pause"}, fields("reason!"), "paused", "flows/{name}"},
 	{"/flows/{name}/resume", "POST", []string{"flows", "{name}", "resume"}, fields("reason"), "resumed", "flows/{name}"},
 	{"/flows/{name}/trigger", "POST", []string{"flows", "{name}", "runs"}, fields("reason", "params:json"), "triggered", "flows/{name}"},
-	{"/flows/{name}/backfill", "POST", []string{"flows", "{name}", "backfills"}, fields("reason!", "from:json", "until:json", "params:json", "ranges:int"), "backfill", "flows/{name}"},
+	{"/flows/{name}/backfill", "POST", []string{"flows", "{name}", "backfills"}, fields("reason!", "from:place", "until:place", "params:json", "ranges:int", "append:json"), "backfill", "flows/{name}"},
 	{"/flows/{name}/cursor", "PUT", []string{"flows", "{name}", "cursor"}, fields("reason!", "cursor:json", "if_seq:int"), "cursor", "flows/{name}"},
 	{"/flows/{name}/replay", "POST", []string{"flows", "{name}", "dead-letters", "replay"}, chosen, "replayed", "flows/{name}"},
 	{"/flows/{name}/close", "POST", []string{"flows", "{name}", "dead-letters", "close"}, closing, "closed", "flows/{name}"},
@@ -45,8 +46,20 @@ var sentences = map[string]string{ //nolint:gochecknoglobals // a table
 
 func done(r *http.Request) string { return sentences[r.URL.Query().Get("done")] }
 
-// fields returns what makes a body of a form's fields: of texts, of JSON ("name:json") and of whole
-// numbers ("name:int"). Empty fields are left out, but refused with a "!" after their name.
+// timeOf reads a date or a time, in UTC unless it says otherwise. A date is its beginning, or its end.
+func timeOf(text string, end bool) (time.Time, bool) {
+	if day, err := time.Parse(time.DateOnly, text); err == nil {
+		if end {
+			day = day.AddDate(0, 0, 1)
+		}
+		return day, true
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	return at, err == nil
+}
+
+// fields returns what makes a body of a form's fields: of texts, of JSON ("name:json"), of whole
+// numbers ("name:int"), and of cursors, dates or times ("name:place"). Empty fields are left out, but refused with a "!" after their name.
 func fields(names ...string) func(url.Values) (map[string]any, error) {
 	return func(form url.Values) (map[string]any, error) {
 		body := make(map[string]any)
@@ -61,6 +74,12 @@ func fields(names ...string) func(url.Values) (map[string]any, error) {
 				continue
 			}
 			switch kind {
+			case "place":
+				if at, ok := timeOf(text, name == "until"); ok {
+					body[name+"_time"] = at
+					continue
+				}
+				fallthrough
 			case "json":
 				if !json.Valid([]byte(text)) {
 					return nil, fmt.Errorf("the field %s is not JSON: write a text in quotation marks, such as \"a\"", name)
