@@ -18,13 +18,16 @@ type base struct {
 	wakes  *group.Group[int64, struct{}] // tells other processes of flows; nil: the database cannot
 }
 
+// wakesTogether is how many flows the other processes are told of with one statement.
+const wakesTogether = 1000
+
 // newWakes tells the other processes together of flows whose runs ended together.
 func newWakes(store Store) *group.Group[int64, struct{}] {
 	n, ok := store.(Notifier)
 	if !ok {
 		return nil
 	}
-	return group.New(group.Config{Most: mostTogether, Timeout: handBackTimeout, Askers: func() int { return 0 }}, func(ctx context.Context, flowIDs []int64) ([]struct{}, error) {
+	return group.New(group.Config{Most: wakesTogether, Timeout: handBackTimeout, Askers: func() int { return 0 }}, func(ctx context.Context, flowIDs []int64) ([]struct{}, error) {
 		return make([]struct{}, len(flowIDs)), n.Wake(ctx, flowIDs)
 	})
 }
