@@ -37,8 +37,10 @@ var arrows = map[string][]string{
 	"connector":               {}, // its README, and that README's code as a test
 	"connector/connectortest": {""},
 	"connector/memory":        {""},
-	"connector/pgtable":       {"", "dataflowpgx", "internal/batch", "internal/pooler", "internal/pools", "internal/rowmap", "internal/sqlstate"},
-	"connector/sqltable":      {"", "dataflowsqlite", "internal/rowmap"},
+	"connector/reconcile":     {"", "internal/keyrange"},
+	"internal/keyrange":       {},
+	"connector/pgtable":       {"", "connector/reconcile", "dataflowpgx", "internal/batch", "internal/keyrange", "internal/pooler", "internal/pools", "internal/rowmap", "internal/sqlstate"},
+	"connector/sqltable":      {"", "connector/reconcile", "dataflowsqlite", "internal/keyrange", "internal/pools", "internal/rowmap"},
 	"internal/batch":          {},
 	"internal/lease":          {},
 	"internal/migration":      {},

@@ -97,7 +97,7 @@ func pause(ctx context.Context, d time.Duration) error {
 // batch took, and ends with its error.
 func (c *cleaner) clean(ctx context.Context, o RetentionOptions, between func(took time.Duration) error) (*CleanupReport, error) {
 	r := &CleanupReport{DryRun: o.DryRun}
-	letters := cmp.Or(o.DeadLetters, DefaultRetention)
+	closed, open := cmp.Or(o.DeadLetters, DefaultRetention), cmp.Or(o.OpenDeadLetters, -1)
 	for _, step := range []struct {
 		what  string
 		keep  time.Duration
@@ -106,7 +106,8 @@ func (c *cleaner) clean(ctx context.Context, o RetentionOptions, between func(to
 		count *int64
 	}{
 		// Dead letters first: a run is kept while it has any.
-		{"dead letters", letters, "", pruneLetters, &r.DeadLetters},
+		{"dead letters", closed, "", pruneClosed, &r.DeadLetters},
+		{"open dead letters", open, "", pruneOpen, &r.OpenDeadLetters},
 		{"successful runs", o.Success, RunSuccess, pruneRuns, &r.Success},
 		{"failed runs", o.Failed, RunFailed, pruneRuns, &r.Failed},
 		{"cancelled runs", o.Cancelled, RunCancelled, pruneRuns, &r.Cancelled},
@@ -117,7 +118,7 @@ func (c *cleaner) clean(ctx context.Context, o RetentionOptions, between func(to
 			continue
 		}
 		p := &PruneParams{
-			State: step.state, Age: cmp.Or(step.keep, DefaultRetention), DeadLetterAge: letters,
+			State: step.state, Age: cmp.Or(step.keep, DefaultRetention), DeadLetterAge: closed, OpenDeadLetterAge: open,
 			Limit: cmp.Or(o.BatchSize, defaultRetentionBatch), DryRun: o.DryRun,
 		}
 		progress := func(took time.Duration) error {
@@ -135,7 +136,7 @@ func (c *cleaner) clean(ctx context.Context, o RetentionOptions, between func(to
 		return r, fmt.Errorf("clean up checkpoints of backfills: %w", err)
 	}
 	c.log.InfoContext(ctx, "dataflow: cleaned up", slog.Int64("success", r.Success), slog.Int64("failed", r.Failed),
-		slog.Int64("cancelled", r.Cancelled), slog.Int64("skipped_ticks", r.SkippedTicks), slog.Int64("dead_letters", r.DeadLetters), slog.Int64("audit", r.Audit))
+		slog.Int64("cancelled", r.Cancelled), slog.Int64("skipped_ticks", r.SkippedTicks), slog.Int64("dead_letters", r.DeadLetters), slog.Int64("open_dead_letters", r.OpenDeadLetters), slog.Int64("audit", r.Audit))
 	return r, nil
 }
 
@@ -198,8 +199,17 @@ func pruneRuns(ctx context.Context, q Queries, p *PruneParams) (*Pruned, error) 
 	return q.RunPrune(ctx, p)
 }
 
-func pruneLetters(ctx context.Context, q Queries, p *PruneParams) (*Pruned, error) {
-	n, err := q.DeadLetterPrune(ctx, p)
+func pruneClosed(ctx context.Context, q Queries, p *PruneParams) (*Pruned, error) {
+	of := *p
+	of.OpenDeadLetterAge = -1
+	n, err := q.DeadLetterPrune(ctx, &of)
+	return prunedRows(n, p), err
+}
+
+func pruneOpen(ctx context.Context, q Queries, p *PruneParams) (*Pruned, error) {
+	of := *p
+	of.DeadLetterAge = -1
+	n, err := q.DeadLetterPrune(ctx, &of)
 	return prunedRows(n, p), err
 }
 

@@ -248,14 +248,17 @@ func (c *Client) FlowStats(ctx context.Context) ([]*FlowStats, error) {
 	return all, nil
 }
 
-// Lag asks the flow's source how far the flow's cursor is after it. The flow must be one that a
-// client has returned. If this process does not have its code, the error is ErrNotRegistered.
+// Lag asks the flow's source how far the flow's cursor is after it. A source that has not
+// answered within five seconds is given up. The flow must be one that a client has returned. If this process does not have its code, the error is ErrNotRegistered.
 func (f *Flow) Lag(ctx context.Context) (*Lag, error) {
 	fail := func(err error) (*Lag, error) {
 		return nil, public(fmt.Errorf("look up the lag of flow %q: %w", f.Name, private(err)))
 	}
 	if f.client == nil || !f.Registered() {
 		return fail(fmt.Errorf("%w: this process does not have the flow's code", ErrNotRegistered))
+	}
+	if !f.code.tellsLag() {
+		return &Lag{}, nil
 	}
 	place, err := f.client.store.CursorGet(ctx, f.ID)
 	if err != nil {
@@ -266,6 +269,21 @@ func (f *Flow) Lag(ctx context.Context) (*Lag, error) {
 		return fail(err)
 	}
 	return &lag, nil
+}
+
+// Declared returns what this process's code declares of the flow. What is stored differs from it
+// until the code is registered, if another version was registered since, and if somebody has
+// migrated the flow to another Runtime. The flow must be one that a client has returned. If this
+// process does not have its code, the error is ErrNotRegistered.
+func (f *Flow) Declared() (*FlowDefinition, error) {
+	if f.client == nil || f.client.flows.declared[f.Name] == nil {
+		return nil, public(fmt.Errorf("describe flow %q: %w: this process does not have the flow's code", f.Name, ErrNotRegistered))
+	}
+	d, err := f.client.flows.declared[f.Name].definition(f.client.config.CodeVersion)
+	if err != nil {
+		return nil, public(fmt.Errorf("describe flow %q: %w", f.Name, err))
+	}
+	return d, nil
 }
 
 // lagsAtOnce is how many sources are asked for their lag at once.

@@ -31,6 +31,12 @@ func (c *Client) Runs(ctx context.Context, params *RunListParams) ([]*Run, error
 			return nil, public(fmt.Errorf("list runs: %w", &ConfigError{Field: "States", Reason: fmt.Sprintf("%q is not a state of a run: use pending, in_progress, success, failed or cancelled", s)}))
 		}
 	}
+	switch {
+	case p.Backfill != "" && p.Flow == "":
+		return nil, public(fmt.Errorf("list runs: %w", &ConfigError{Field: "Backfill", Reason: "it needs the Flow: set both"}))
+	case p.Backfill != "" && (p.Due || p.Overdue):
+		return nil, public(fmt.Errorf("list runs: %w", &ConfigError{Field: "Backfill", Reason: "it is not for Due or Overdue: ask for one of them"}))
+	}
 	if p.Trigger != "" && !slices.Contains(Triggers(), p.Trigger) {
 		return nil, public(fmt.Errorf("list runs: %w", &ConfigError{Field: "Trigger", Reason: fmt.Sprintf("%q is not a trigger: use one of %q", p.Trigger, Triggers())}))
 	}
@@ -74,10 +80,16 @@ func (c *Client) Progress(ctx context.Context, id int64) (*Progress, error) {
 	}
 	p := progressOf(run, c.now())
 	if run.State == RunInProgress && !run.IsBackfill() {
+		ctx, cancel := context.WithTimeout(ctx, progressLag)
+		defer cancel()
 		p.Lag = lagOf(ctx, c, run)
 	}
 	return p, nil
 }
+
+// progressLag is how long a source may take to tell the lag of a run. Who asks for the progress
+// asks again each second or so, and must see the counters in any case.
+const progressLag = time.Second
 
 // lagOf returns how far a run is after its source, nil if nobody here can tell.
 func lagOf(ctx context.Context, c *Client, run *Run) *Lag {
@@ -253,7 +265,7 @@ func (c *Client) Retry(ctx context.Context, runID int64, actor string) (*Run, er
 }
 
 // Cleanup removes ended runs, entries of the ledger, and dead letters that are older than the
-// options say. It removes a batch in a transaction, so that it holds locks only briefly. It
+// options say. Dead letters that are still open stay unless the options say otherwise. It removes a batch in a transaction, so that it holds locks only briefly. It
 // never removes flows, cursors, or runs that have not ended. opts may be nil.
 //
 // If Cleanup fails, or ctx is done, it returns the error and the counts of what it removed so

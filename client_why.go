@@ -104,6 +104,9 @@ func (c *Client) Why(ctx context.Context, name string) (*Explanation, error) {
 			return nil, public(fmt.Errorf("explain flow %q: %w", name, err))
 		}
 	}
+	if err := w.queue(ctx); err != nil {
+		return nil, public(fmt.Errorf("explain flow %q: %w", name, err))
+	}
 	w.clock()
 	follows, err := w.after(ctx)
 	if err != nil {

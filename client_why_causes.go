@@ -232,6 +232,27 @@ func (w *why) waitInQueue(ctx context.Context, run *Run) error {
 	return nil
 }
 
+// queue adds that the queue of the flow's next runs is paused, unless a waiting run has told it.
+func (w *why) queue(ctx context.Context) error {
+	rt, queued := queuedOf(w.flow.Runtime)
+	if !queued || slices.ContainsFunc(w.causes, func(c Cause) bool { return c.Code == CauseQueuePaused }) {
+		return nil
+	}
+	rc, err := w.client.jobs.client()
+	if err != nil { // for example, the schema's name is one that River refuses
+		w.add(CauseUnreadable, 0, nil, "This process cannot look at its River queue %q: %v.", rt.QueueName(), private(err))
+		return nil
+	}
+	paused, err := rc.QueuePaused(ctx, rt.QueueName())
+	if err != nil {
+		return fmt.Errorf("look at queue %q: %w", rt.QueueName(), err)
+	}
+	if paused {
+		w.add(CauseQueuePaused, 0, nil, "Its River queue %q is paused: no run of it starts until somebody resumes the queue.", rt.QueueName())
+	}
+	return nil
+}
+
 // failsOften is how many failures in a row make Why suggest PauseAfter.
 const failsOften = 3
 
@@ -366,7 +387,7 @@ func (w *why) past() {
 		if s.Count > 1 {
 			what = fmt.Sprintf("The last %d ticks, up to that of %s,", s.Count, w.at(s.Last))
 		}
-		w.add(CauseSkipped, 0, nil, "%s started no run: %s.", what, s.Reason.text())
+		w.add(CauseSkipped, 0, nil, "%s started no run: %s.", what, s.Reason.Text())
 	}
 }
 

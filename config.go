@@ -100,7 +100,8 @@ type Config struct {
 
 	// Retention is how long a started client keeps what has ended. One process at a time
 	// removes the rest, an hour after it last did, in small batches. See [Client.Cleanup]. The
-	// zero value keeps everything for 30 days, and the audit log for 365. -1 in all of its fields: nothing is removed.
+	// zero value keeps open dead letters for ever, the audit log for 365 days, and everything else
+	// for 30. -1 in all of its fields: nothing is removed.
 	Retention RetentionOptions
 
 	// OnRunFailed, if set, is called after a run has failed for good and this is
@@ -259,8 +260,8 @@ const DefaultAuditRetention = 365 * 24 * time.Hour
 const defaultRetentionBatch = 2000
 
 // RetentionOptions are the settings of [Client.Cleanup] and of [Config].Retention: how long what
-// has ended is kept. The
-// zero value keeps everything for 30 days.
+// has ended is kept. The zero value keeps open dead letters for ever, the audit log for 365 days,
+// and everything else for 30.
 type RetentionOptions struct {
 	// Success, Failed and Cancelled are how long a run is kept after it ended in that state.
 	// The last success of each flow is always kept. 0: 30 days. -1: for ever.
@@ -270,9 +271,12 @@ type RetentionOptions struct {
 	// SkippedTicks is how long an entry of the ledger is kept after its last tick.
 	// 0: 30 days. -1: for ever.
 	SkippedTicks time.Duration
-	// DeadLetters is how long dead letters are kept, and their runs with them.
-	// 0: 30 days. -1: for ever.
+	// DeadLetters is how long a dead letter is kept after it was replayed, resolved or discarded,
+	// and its run with it. 0: 30 days. -1: for ever.
 	DeadLetters time.Duration
+	// OpenDeadLetters is how long a dead letter that is still open is kept after its record was last
+	// kept, and its run with it. Its record may be nowhere else. 0 or -1: for ever.
+	OpenDeadLetters time.Duration
 	// Audit is how long entries of the audit log are kept. 0: 365 days. -1: for ever.
 	Audit time.Duration
 	// BatchSize is how many rows are removed in one transaction. 0: 2000.
@@ -287,19 +291,21 @@ type CleanupReport struct {
 	Failed       int64
 	Cancelled    int64
 	SkippedTicks int64
-	DeadLetters  int64
-	Audit        int64
-	DryRun       bool
+	// DeadLetters were replayed, resolved or discarded. OpenDeadLetters were not.
+	DeadLetters     int64
+	OpenDeadLetters int64
+	Audit           int64
+	DryRun          bool
 }
 
 // Total is the sum of all counts.
 func (r *CleanupReport) Total() int64 {
-	return r.Success + r.Failed + r.Cancelled + r.SkippedTicks + r.DeadLetters + r.Audit
+	return r.Success + r.Failed + r.Cancelled + r.SkippedTicks + r.DeadLetters + r.OpenDeadLetters + r.Audit
 }
 
 // keepsAll reports whether nothing is ever removed.
 func (o *RetentionOptions) keepsAll() bool {
-	return o.Success == -1 && o.Failed == -1 && o.Cancelled == -1 && o.SkippedTicks == -1 && o.DeadLetters == -1 && o.Audit == -1
+	return o.Success == -1 && o.Failed == -1 && o.Cancelled == -1 && o.SkippedTicks == -1 && o.DeadLetters == -1 && o.OpenDeadLetters <= 0 && o.Audit == -1
 }
 
 // validate returns all that is wrong with the options.
@@ -319,6 +325,9 @@ func (o *RetentionOptions) validate() error {
 		if f.keep < 0 && f.keep != -1 {
 			errs = append(errs, &ConfigError{Field: f.name, Reason: fmt.Sprintf("%s is negative: use a positive duration, 0 for %s, or -1 for ever", f.keep, f.usual)})
 		}
+	}
+	if o.OpenDeadLetters < 0 && o.OpenDeadLetters != -1 {
+		errs = append(errs, &ConfigError{Field: "OpenDeadLetters", Reason: fmt.Sprintf("%s is negative: use a positive duration, or 0 or -1 for ever", o.OpenDeadLetters)})
 	}
 	if o.BatchSize < 0 {
 		errs = append(errs, &ConfigError{Field: "BatchSize", Reason: fmt.Sprintf("%d is negative: use 1 or more, or 0 for %d", o.BatchSize, defaultRetentionBatch)})

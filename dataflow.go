@@ -177,6 +177,21 @@ func RiverClient[TTx any](c *Client) (*river.Client[TTx], error) {
 	return rc, nil
 }
 
+// RiverQueues lists the queues that River has seen in the client's database, in the order of their
+// names, up to 10,000 of them. River knows a queue once a process works it, and forgets it a day
+// after the last one did. The client need not be started.
+func RiverQueues(ctx context.Context, c *Client) ([]*RiverQueue, error) {
+	rc, err := c.jobs.client()
+	if err != nil {
+		return nil, public(fmt.Errorf("list River queues: %w", err))
+	}
+	queues, err := rc.ListQueues(ctx)
+	if err != nil {
+		return nil, public(fmt.Errorf("list River queues: %w", err))
+	}
+	return queues, nil
+}
+
 // UseRiver makes a client insert its jobs through a River client of the service, on the same
 // database. The service starts and stops that River client. Call UseRiver before anything
 // else. If the River client is for another kind of database, the error is ErrTxMismatch. If both

@@ -300,7 +300,7 @@ type Queries interface {
 	RunByJob(ctx context.Context, jobID int64) (*Run, error)
 	RunList(ctx context.Context, p *RunListParams) ([]*Run, error)
 	// RunsLast returns up to limit of the newest runs of each of the flows, newest first.
-	RunsLast(ctx context.Context, flowIDs []int64, limit int) ([]*Run, error)
+	RunsLast(ctx context.Context, flowIDs []int64, limit int) ([]*RunSummary, error)
 	// RunLive returns the runs of a flow that are pending or in progress, oldest first.
 	RunLive(ctx context.Context, flowID int64) ([]*Run, error)
 	// RunWaiting returns the pending runs of a flow whose unique key begins with
@@ -419,7 +419,8 @@ type Queries interface {
 	// Age, and returns how many. With DryRun it removes none, and returns how many there
 	// are without a limit. DeadLetterPrune and AuditPrune do the same.
 	TickPrune(ctx context.Context, p *PruneParams) (int64, error)
-	// DeadLetterPrune removes dead letters that are older than Age.
+	// DeadLetterPrune removes dead letters by DeadLetterAge and OpenDeadLetterAge. One that is still
+	// tried again stays.
 	DeadLetterPrune(ctx context.Context, p *PruneParams) (int64, error)
 	// AuditPrune removes entries of the audit log that are older than Age.
 	AuditPrune(ctx context.Context, p *PruneParams) (int64, error)
@@ -442,6 +443,8 @@ type River interface {
 	// QueuePaused reports whether a queue is paused. A queue that River has never seen
 	// is not.
 	QueuePaused(ctx context.Context, queue string) (bool, error)
+	// ListQueues returns the queues that River has seen, in the order of their names.
+	ListQueues(ctx context.Context) ([]*RiverQueue, error)
 	// QueueAdd adds a queue to the queues that the client works. The client must work
 	// some already.
 	QueueAdd(name string, config river.QueueConfig) error

@@ -146,11 +146,13 @@ type FlowRuntimeParams struct {
 type PruneParams struct {
 	State RunState // of runs
 	Age   time.Duration
-	// DeadLetterAge is the age from which dead letters are removed together with their
-	// runs. -1: none are.
-	DeadLetterAge time.Duration
-	Limit         int
-	DryRun        bool
+	// DeadLetterAge is how long ago a dead letter must have been closed to be removed, by itself or
+	// together with its run. -1: none is. OpenDeadLetterAge is how long ago an open one must have been
+	// kept last.
+	DeadLetterAge     time.Duration
+	OpenDeadLetterAge time.Duration
+	Limit             int
+	DryRun            bool
 	// After continues after the place where RunPrune came to before. Nil: from the oldest run.
 	After *PrunePlace
 }

@@ -864,3 +864,19 @@ func ExampleClient_ZoneConflicts() {
 	fmt.Println(len(conflicts), "conflicts")
 	// Output: 0 conflicts
 }
+
+// RiverQueues lists River's queues, and which of them somebody has paused.
+func ExampleRiverQueues() {
+	ctx := context.Background()
+	client, done := open(orderFlow(&dataflow.FlowOptions{Runtime: dataflow.JobQueue{Queue: "etl"}}))
+	defer done()
+	check(client.Start(ctx))
+
+	queues, err := dataflow.RiverQueues(ctx, client)
+	check(err)
+	for _, q := range queues {
+		fmt.Println(q.Name, q.PausedAt != nil)
+	}
+	check(client.Stop(ctx))
+	// Output: etl false
+}

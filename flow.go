@@ -34,7 +34,7 @@ type Flow struct {
 	Runtime Runtime
 
 	// LastRuns are its newest runs, newest first, if FlowListParams.LastRuns asked for them.
-	LastRuns []*Run
+	LastRuns []*RunSummary
 
 	opts   FlowOptions
 	code   pipeline // nil: this process does not have the flow's code
@@ -360,6 +360,7 @@ type pipeline interface {
 	appendOnly() bool
 	replaces() bool
 	notes(ctx context.Context, from json.RawMessage) []string
+	tellsLag() bool
 	lag(ctx context.Context, from json.RawMessage) (Lag, error)
 	dryRun(ctx context.Context, b base, f *Flow, params *DryRunParams) (*DryRunReport, error)
 }

@@ -127,6 +127,8 @@ func validateName(name string) error {
 		return fmt.Errorf("it has %d bytes: use at most %d", len(name), MaxNameLength)
 	case !utf8.ValidString(name):
 		return errors.New("it is not valid UTF-8: use UTF-8")
+	case name == ".", name == "..":
+		return errors.New("it would be another address in the path of a URL: use another name")
 	}
 	for _, r := range name {
 		if r < ' ' || r == 0x7f {

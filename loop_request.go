@@ -20,6 +20,8 @@ type cursorCode interface {
 	request(a *attempt) (any, error)
 	count(ctx context.Context, a *attempt, req any)
 	notes(ctx context.Context, from json.RawMessage) []string
+	// tellsLag reports whether the source can tell its lag.
+	tellsLag() bool
 	// lag returns what the source says of the next run, which begins at from.
 	lag(ctx context.Context, from json.RawMessage) (Lag, error)
 	// ask returns what the source notes about a request.
@@ -74,6 +76,15 @@ func (p sourceCursors[C]) count(ctx context.Context, a *attempt, req any) {
 
 // lagTimeout is how long a source may take to tell its lag.
 const lagTimeout = 5 * time.Second
+
+func (p sourceCursors[C]) tellsLag() bool {
+	switch p.source.(type) {
+	case Lagger[C], LogLagger[C]:
+		return true
+	default:
+		return false
+	}
+}
 
 // lag asks the source how far a cursor is after it.
 func (p sourceCursors[C]) lag(ctx context.Context, from json.RawMessage) (lag Lag, err error) {

@@ -258,6 +258,16 @@ type Process struct {
 	Until     time.Time
 }
 
+// RiverQueue is a queue of River. See [RiverQueues].
+type RiverQueue struct {
+	Name string
+	// PausedAt is when somebody paused it, nil if it is not paused. Nobody works jobs of a paused
+	// queue, in any process.
+	PausedAt *time.Time
+	// SeenAt is when a River client that works it was last seen.
+	SeenAt time.Time
+}
+
 // Migration is one step of our tables' schema.
 type Migration struct {
 	Version int

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -80,6 +81,22 @@ func (r riverClient[TTx]) QueuePaused(ctx context.Context, queue string) (bool, 
 		return false, nil
 	}
 	return err == nil && q.PausedAt != nil, err
+}
+
+// mostQueues is how many queues River lists at once.
+const mostQueues = 10_000
+
+func (r riverClient[TTx]) ListQueues(ctx context.Context) ([]*RiverQueue, error) {
+	list, err := r.QueueList(ctx, river.NewQueueListParams().First(mostQueues))
+	if err != nil {
+		return nil, err
+	}
+	queues := make([]*RiverQueue, len(list.Queues))
+	for i, q := range list.Queues {
+		queues[i] = &RiverQueue{Name: q.Name, PausedAt: q.PausedAt, SeenAt: q.UpdatedAt}
+	}
+	slices.SortFunc(queues, func(a, b *RiverQueue) int { return strings.Compare(a.Name, b.Name) })
+	return queues, nil
 }
 
 func (r riverClient[TTx]) QueueAdd(name string, config river.QueueConfig) error {

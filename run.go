@@ -103,6 +103,20 @@ type Run struct {
 	CodeVersion string
 }
 
+// RunSummary is a run as a list of flows shows it. See FlowListParams.LastRuns.
+type RunSummary struct {
+	ID        int64
+	FlowID    int64
+	State     RunState
+	Trigger   Trigger
+	CreatedAt time.Time
+	StartedAt *time.Time
+	EndedAt   *time.Time
+	// Read and Written are two of the run's Counters.
+	Read    int64
+	Written int64
+}
+
 // IsBackfill reports whether the run belongs to a backfill. See [Client.Backfill].
 func (r *Run) IsBackfill() bool { return r.Scope != "" }
 

@@ -339,8 +339,8 @@ func (r SkipReason) Valid() bool {
 	}
 }
 
-// text says the reason in words.
-func (r SkipReason) text() string {
+// Text says the reason in words.
+func (r SkipReason) Text() string {
 	switch r {
 	case SkipOverlap:
 		return "another run of the flow was in progress or waiting"

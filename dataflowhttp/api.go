@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 	"unicode/utf8"
@@ -55,6 +56,11 @@ type APIOptions struct {
 	// is not taken back in an edit or a cursor. Nil: password, token, secret and the like.
 	Mask *regexp.Regexp
 
+	// RiverUI is where River UI is mounted, such as "/riverui" or "https://ops.example.com/riverui".
+	// Runs that are River jobs are then answered with the address of their job there. Empty: they
+	// are not.
+	RiverUI string
+
 	// Logger gets a line for each action, and for each error that the answer does not show.
 	// Nil: [slog.Default].
 	Logger *slog.Logger
@@ -84,6 +90,9 @@ func API(client *dataflow.Client, opts *APIOptions) (http.Handler, error) {
 	if opts != nil {
 		a.opts = *opts
 	}
+	if err := checkRiverUI(a.opts.RiverUI); err != nil {
+		return nil, fmt.Errorf("dataflow: %w", err)
+	}
 	a.mask = mask.New(a.opts.Mask)
 	if a.opts.Logger == nil {
 		a.opts.Logger = slog.Default()
@@ -110,6 +119,19 @@ func API(client *dataflow.Client, opts *APIOptions) (http.Handler, error) {
 		a.problem(w, http.StatusForbidden, "other_origin", "a page of another origin may not change anything")
 	}))
 	return origins.Handler(mux), nil
+}
+
+// checkRiverUI returns an error if an address is neither a path nor one of the web.
+func checkRiverUI(address string) error {
+	u, err := url.Parse(address)
+	switch {
+	case err == nil && (address == "" || u.Scheme == "" && strings.HasPrefix(address, "/") && !strings.HasPrefix(address, "//")):
+		return nil
+	case err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "":
+		return nil
+	default:
+		return &dataflow.ConfigError{Field: "RiverUI", Reason: fmt.Sprintf("%q is no address: use a path such as /riverui, or an address with https", address)}
+	}
 }
 
 type api struct {
@@ -332,6 +354,11 @@ func (a *api) fail(ctx context.Context, w http.ResponseWriter, q *call, err erro
 	var bad *dataflow.ConfigError
 	if errors.As(err, &bad) {
 		a.problem(w, http.StatusUnprocessableEntity, "bad_value", a.mask.Text(err.Error()))
+		return
+	}
+	if status, unknown := a.client.Migrations(ctx); unknown == nil && status.Version < len(status.Migrations) {
+		a.problem(w, http.StatusServiceUnavailable, "not_migrated",
+			fmt.Sprintf("the database has version %d of dataflow's tables, and this program needs version %d: call client.Migrate", status.Version, len(status.Migrations)))
 		return
 	}
 	level := slog.LevelError

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/jsonview"
@@ -78,7 +80,7 @@ func backfill(ctx context.Context, a *api, q *call, b *backfillBody) (*runList, 
 		return nil, err
 	}
 	runs, err := a.client.BackfillRanges(ctx, q.PathValue("name"), cmp.Or(b.Ranges, 1), &dataflow.BackfillParams{
-		From: given(b.From), Until: given(b.Until), Params: given(b.Params), Append: b.Append, At: b.At, Actor: q.actor, Reason: b.Reason,
+		From: given(b.From), Until: given(b.Until), FromTime: b.FromTime, UntilTime: b.UntilTime, Params: given(b.Params), Append: b.Append, At: b.At, Actor: q.actor, Reason: b.Reason,
 	})
 	if err != nil {
 		return nil, err
@@ -175,9 +177,6 @@ func (a *api) flow(f *dataflow.Flow) jsonview.Flow {
 	v := jsonview.OfFlow(f)
 	v.Runtime, v.Source, v.Sink = a.mask.JSON(v.Runtime), a.mask.JSON(v.Source), a.mask.JSON(v.Sink)
 	v.LastError, v.TrippedReason = a.mask.Text(v.LastError), a.mask.Text(v.TrippedReason)
-	if f.LastRuns != nil {
-		v.LastRuns = jsonview.All(f.LastRuns, a.run)
-	}
 	return v
 }
 
@@ -186,10 +185,20 @@ func (a *api) run(r *dataflow.Run) jsonview.Run {
 	v.Params = a.payload(v.Params)
 	v.FromCursor, v.ToCursor, v.UntilCursor = a.mask.JSON(v.FromCursor), a.mask.JSON(v.ToCursor), a.mask.JSON(v.UntilCursor)
 	v.Error = a.mask.Text(v.Error)
+	if a.opts.RiverUI != "" && v.RiverJobID != 0 {
+		v.RiverJobURL = strings.TrimSuffix(a.opts.RiverUI, "/") + "/jobs/" + strconv.FormatInt(v.RiverJobID, 10)
+	}
 	v.Errors = slices.Clone(v.Errors)
 	for i := range v.Errors {
 		v.Errors[i].Error, v.Errors[i].Stack = a.mask.Text(v.Errors[i].Error), a.mask.Text(v.Errors[i].Stack)
 	}
+	return v
+}
+
+// backfill is the progress of a backfill as the options allow it to be shown.
+func (a *api) backfill(b *dataflow.BackfillProgress) jsonview.Backfill {
+	v := jsonview.OfBackfill(b)
+	v.FromCursor, v.UntilCursor, v.Reason = a.mask.JSON(v.FromCursor), a.mask.JSON(v.UntilCursor), a.mask.Text(v.Reason)
 	return v
 }
 

@@ -92,90 +92,9 @@ func (a *api) known(ctx context.Context, flow string) error {
 	return err
 }
 
-func listFlows(ctx context.Context, a *api, q *call) (*flowPage, error) {
-	v := values{q: q}
-	p := &dataflow.FlowListParams{State: dataflow.FlowState(v.text("state")), Due: v.flag("due"), Overdue: v.flag("overdue"), Trouble: v.flag("trouble"), LastRuns: int(min(v.number("last_runs"), 1<<30)), After: v.text("after"), Limit: v.limit()}
-	if v.err != nil {
-		return nil, v.err
-	}
-	flows, err := a.client.Flows(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	page := flowPage{Flows: jsonview.All(flows, a.flow)}
-	if len(flows) == p.Limit {
-		page.Next = flows[len(flows)-1].Name
-	}
-	return &page, nil
-}
-
-func showFlow(ctx context.Context, a *api, q *call) (*jsonview.Flow, error) {
-	f, err := a.client.Flow(ctx, q.PathValue("name"))
-	if err != nil {
-		return nil, err
-	}
-	return ptr(a.flow(f)), nil
-}
-
-func showWhy(ctx context.Context, a *api, q *call) (*jsonview.Why, error) {
-	e, err := a.client.Why(ctx, q.PathValue("name"))
-	if err != nil {
-		return nil, err
-	}
-	return ptr(jsonview.OfWhy(e, a.mask.Text)), nil
-}
-
-func showCursor(ctx context.Context, a *api, q *call) (*jsonview.Cursor, error) {
-	c, err := a.client.Cursor(ctx, q.PathValue("name"))
-	if err != nil {
-		return nil, err
-	}
-	return ptr(a.cursor(c)), nil
-}
-
-func listChanges(ctx context.Context, a *api, q *call) (*changePage, error) {
-	v := values{q: q}
-	p := &dataflow.CursorHistoryParams{Before: v.number("before"), Limit: v.limit()}
-	if v.err != nil {
-		return nil, v.err
-	}
-	changes, err := a.client.CursorHistory(ctx, q.PathValue("name"), p)
-	if err != nil {
-		return nil, err
-	}
-	page := changePage{Changes: jsonview.All(changes, a.change)}
-	if len(changes) == p.Limit {
-		page.Next = changes[len(changes)-1].ID
-	}
-	return &page, nil
-}
-
-// mostTicks is how many ticks are previewed at most.
-const mostTicks = 1000
-
-func listTicks(ctx context.Context, a *api, q *call) (*tickList, error) {
-	v := values{q: q}
-	n := cmp.Or(v.number("n"), 10)
-	if n > mostTicks {
-		v.wrong("n", "it is %d: use %d at most", n, mostTicks)
-	}
-	if v.err != nil {
-		return nil, v.err
-	}
-	f, err := a.client.Flow(ctx, q.PathValue("name"))
-	if err != nil {
-		return nil, err
-	}
-	ticks, err := f.Next(time.Now(), int(n)) //nolint:forbidigo // a preview by this process's clock
-	if err != nil {
-		return nil, err
-	}
-	return &tickList{Ticks: jsonview.All(ticks, time.Time.UTC)}, nil
-}
-
 func listRuns(ctx context.Context, a *api, q *call) (*runPage, error) {
 	v := values{q: q}
-	p := &dataflow.RunListParams{Flow: v.text("flow"), Trigger: dataflow.Trigger(v.text("trigger")), Due: v.flag("due"), Before: v.number("before"), Limit: v.limit()}
+	p := &dataflow.RunListParams{Flow: v.text("flow"), Backfill: v.text("backfill"), Trigger: dataflow.Trigger(v.text("trigger")), Due: v.flag("due"), Before: v.number("before"), Limit: v.limit()}
 	for _, state := range q.URL.Query()["state"] {
 		p.States = append(p.States, dataflow.RunState(state))
 	}
@@ -206,18 +125,6 @@ func showRun(ctx context.Context, a *api, q *call) (*jsonview.Run, error) {
 		return nil, err
 	}
 	return ptr(a.run(run)), nil
-}
-
-func showLag(ctx context.Context, a *api, q *call) (*jsonview.Lag, error) {
-	f, err := a.client.Flow(ctx, q.PathValue("name"))
-	if err != nil {
-		return nil, err
-	}
-	lag, err := f.Lag(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return ptr(jsonview.OfLag(lag)), nil
 }
 
 func showProgress(ctx context.Context, a *api, q *call) (*jsonview.Progress, error) {

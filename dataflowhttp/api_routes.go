@@ -41,6 +41,15 @@ type (
 	totalList struct {
 		Totals []jsonview.DailyTotal `json:"totals"`
 	}
+	backfillList struct {
+		Backfills []jsonview.Backfill `json:"backfills"`
+	}
+	partList struct {
+		Parts []jsonview.Part `json:"parts"`
+	}
+	queueList struct {
+		Queues []jsonview.Queue `json:"queues"`
+	}
 	tickList struct {
 		Ticks []time.Time `json:"ticks"`
 	}
@@ -67,13 +76,15 @@ type (
 		Reason string          `json:"reason"`
 	}
 	backfillBody struct {
-		From   json.RawMessage `json:"from"`
-		Until  json.RawMessage `json:"until"`
-		Params json.RawMessage `json:"params"`
-		Ranges int             `json:"ranges"`
-		Append bool            `json:"append"`
-		At     time.Time       `json:"at"`
-		Reason string          `json:"reason"`
+		From      json.RawMessage `json:"from"`
+		Until     json.RawMessage `json:"until"`
+		FromTime  time.Time       `json:"from_time"`
+		UntilTime time.Time       `json:"until_time"`
+		Params    json.RawMessage `json:"params"`
+		Ranges    int             `json:"ranges"`
+		Append    bool            `json:"append"`
+		At        time.Time       `json:"at"`
+		Reason    string          `json:"reason"`
 	}
 	cursorBody struct {
 		Cursor   json.RawMessage `json:"cursor"`
@@ -119,6 +130,7 @@ var routes = []route{ //nolint:gochecknoglobals // a table
 			{name: "overdue", kind: "boolean", says: "only active flows whose next tick came at least an hour ago"},
 			{name: "trouble", kind: "boolean", says: "only flows that somebody should look at: stopped by failures, failing, or late by a minute"},
 			{name: "last_runs", kind: "integer", says: "how many of each flow's newest runs are answered with it, up to 100; none if it is not given"},
+			{name: "lag", kind: "boolean", says: "whether the sources of the flows are asked how far they are after them; it takes 1 s at most"},
 			{name: "after", kind: "string", says: "next of the page before"},
 			limit,
 		},
@@ -126,6 +138,8 @@ var routes = []route{ //nolint:gochecknoglobals // a table
 	{method: "GET", path: "/flows/{name}", action: ActionRead, summary: "Show a flow", status: http.StatusOK, work: reads(showFlow)},
 	{method: "GET", path: "/flows/{name}/why", action: ActionRead, summary: "Say why a flow is not running now", status: http.StatusOK, work: reads(showWhy)},
 	{method: "GET", path: "/flows/{name}/lag", action: ActionRead, summary: "Show how far a flow is after its source, if this process has its code", status: http.StatusOK, work: reads(showLag)},
+	{method: "GET", path: "/flows/{name}/definition", action: ActionRead, summary: "Show what the code of this process declares of a flow, beside what is stored", status: http.StatusOK, work: reads(listParts)},
+	{method: "GET", path: "/flows/{name}/backfills", action: ActionRead, summary: "Show how far the backfills of a flow have come: those that have not ended, and the newest one", status: http.StatusOK, work: reads(listBackfills)},
 	{method: "GET", path: "/flows/{name}/cursor", action: ActionRead, summary: "Show where a flow goes on", status: http.StatusOK, work: reads(showCursor)},
 	{
 		method: "GET", path: "/flows/{name}/cursor/history", action: ActionRead, summary: "List who set a flow's cursor, newest first", status: http.StatusOK,
@@ -142,6 +156,7 @@ var routes = []route{ //nolint:gochecknoglobals // a table
 			{name: "state", kind: "string", says: "only runs in this state; give it several times for several states", values: states},
 			{name: "trigger", kind: "string", says: "only runs with this trigger"},
 			{name: "due", kind: "boolean", says: "only pending runs whose time has come"},
+			{name: "backfill", kind: "string", says: "only the runs of this backfill of the flow"},
 			before, limit,
 		},
 	},
@@ -175,6 +190,7 @@ var routes = []route{ //nolint:gochecknoglobals // a table
 		query: []parameter{ofFlow, {name: "actor", kind: "string", says: "only what this actor did"}, before, limit},
 	},
 	{method: "GET", path: "/processes", action: ActionRead, summary: "List the processes that are alive", status: http.StatusOK, work: reads(listProcesses)},
+	{method: "GET", path: "/queues", action: ActionRead, summary: "List the queues that River has seen, and which are paused", status: http.StatusOK, work: reads(listQueues)},
 	{method: "POST", path: "/flows/{name}/pause", action: ActionPause, summary: "Pause a flow", status: http.StatusOK, work: acts(pause)},
 	{method: "POST", path: "/flows/{name}/resume", action: ActionResume, summary: "Resume a flow", status: http.StatusOK, work: acts(resume)},
 	{

@@ -10,11 +10,7 @@ import (
 )
 
 func (q *queries) RunPrune(ctx context.Context, p *dataflow.PruneParams) (*dataflow.Pruned, error) {
-	letters := p.DeadLetterAge.Microseconds()
-	if p.DeadLetterAge < 0 {
-		letters = -1
-	}
-	args := []any{string(p.State), p.Age.Microseconds(), letters}
+	args := []any{string(p.State), p.Age.Microseconds(), ageOrNone(p.DeadLetterAge), ageOrNone(p.OpenDeadLetterAge)}
 	var answer dataflow.Pruned
 	if p.DryRun {
 		err := q.db.QueryRow(ctx, q.store.text(sqlRunPruneCount), args...).Scan(&answer.Removed)
@@ -72,7 +68,15 @@ func (q *queries) TickPrune(ctx context.Context, p *dataflow.PruneParams) (int64
 }
 
 func (q *queries) DeadLetterPrune(ctx context.Context, p *dataflow.PruneParams) (int64, error) {
-	return q.prune(ctx, p, sqlDeadLetterPruneCount, sqlDeadLetterPrune, p.Age.Microseconds())
+	return q.prune(ctx, p, sqlDeadLetterPruneCount, sqlDeadLetterPrune, ageOrNone(p.DeadLetterAge), ageOrNone(p.OpenDeadLetterAge))
+}
+
+// ageOrNone is an age in microseconds, or -1.
+func ageOrNone(age time.Duration) int64 {
+	if age < 0 {
+		return -1
+	}
+	return age.Microseconds()
 }
 
 // prune counts rows in a dry run, and else removes up to p.Limit of them. The limit

@@ -8,6 +8,8 @@ const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for
 	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0), r.updated,
 	r.scope, r.params::text, r.until_cursor::text, r.waits_for, r.waits_since, r.trace_parent`
 
+const summaryColumns = `r.id, r.flow_id, r.state, r.trigger, r.created_at, r.started_at, r.ended_at, r.read, r.written`
+
 // Adds no run to an inactive flow or one with another Runtime, to a flow with a waiting run of
 // the same key, and to a flow with a run of the same tick. It returns only what the driver does
 // not know of the run, because reading all of its columns takes as long as adding it.

@@ -175,8 +175,9 @@ const (
 		or ` + runIsUntold + `
 		or exists (select from {s}dataflow_dead_letter d where d.run_id = r.id and ` + letterIsKept + `))`
 	runIsUntold  = `(r.callback_at is not null and r.callback_at < '9999-12-31 00:00:00+00' and exists (select from {s}dataflow_flow k where k.id = r.flow_id and k.callback_until > {now}))`
-	letterIsKept = `($3::bigint < 0 or d.retry_until >= {now} or coalesce(d.last_at, d.created_at) >= {now} - $3::bigint * interval '1 microsecond')`
-	runIsOld     = `r.ended_at is not null and r.state = $1 and r.ended_at < {now} - $2::bigint * interval '1 microsecond'`
+	letterIsKept = `case when d.closed_at is not null then $3::bigint < 0 or d.closed_at >= {now} - $3::bigint * interval '1 microsecond'
+		else $4::bigint < 0 or coalesce(d.retry_until >= {now}, false) or coalesce(d.last_at, d.created_at) >= {now} - $4::bigint * interval '1 microsecond' end`
+	runIsOld = `r.ended_at is not null and r.state = $1 and r.ended_at < {now} - $2::bigint * interval '1 microsecond'`
 )
 
 // Counts all old runs, and takes off those that are kept. Few are.
@@ -193,8 +194,8 @@ select (select count(*) from {s}dataflow_run r where ` + runIsOld + `)
 const sqlRunPrune = `
 with old as materialized (
 	select r.id, r.ended_at from {s}dataflow_run r
-	where ` + runIsOld + ` and (r.ended_at, r.id) > (coalesce($5::timestamptz, '-infinity'), $6::bigint)
-	order by r.ended_at, r.id limit $4
+	where ` + runIsOld + ` and (r.ended_at, r.id) > (coalesce($6::timestamptz, '-infinity'), $7::bigint)
+	order by r.ended_at, r.id limit $5
 ), gone as (
 	delete from {s}dataflow_run r using old where r.id = old.id and not ` + runIsKept + `
 	returning r.*
@@ -251,10 +252,11 @@ const sqlTickPruneCount = `select count(*)` + sqlTickPrunable
 
 const sqlTickPrune = `delete from {s}dataflow_tick where id in (select id` + sqlTickPrunable + ` order by id limit $2)`
 
-// A dead letter that is still tried again is kept.
-const sqlDeadLetterPrunable = ` from {s}dataflow_dead_letter where coalesce(last_at, created_at) < {now} - $1::bigint * interval '1 microsecond'
-	and (retry_until is null or retry_until < {now})`
+// Those that were closed, and those that are open. One that is still tried again is kept.
+const sqlDeadLetterPrunable = ` from {s}dataflow_dead_letter where $1::bigint >= 0 and closed_at < {now} - $1::bigint * interval '1 microsecond'
+	or $2::bigint >= 0 and closed_at is null and coalesce(last_at, created_at) < {now} - $2::bigint * interval '1 microsecond'
+		and (retry_until is null or retry_until < {now})`
 
 const sqlDeadLetterPruneCount = `select count(*)` + sqlDeadLetterPrunable
 
-const sqlDeadLetterPrune = `delete from {s}dataflow_dead_letter where id in (select id` + sqlDeadLetterPrunable + ` order by id limit $2)`
+const sqlDeadLetterPrune = `delete from {s}dataflow_dead_letter where id in (select id` + sqlDeadLetterPrunable + ` order by id limit $3)`

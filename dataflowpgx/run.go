@@ -213,18 +213,31 @@ func runListQuery(p *dataflow.RunListParams) (query string, args []any) {
 	return driverkit.RunList(p, driverkit.RunListDialect{
 		Mark: "$", NoOrder: " offset 0", Lateral: true, Columns: runColumns, Age: dueFor(p.Due, p.Overdue),
 		DueAt: func(age string) string { return "{now} - " + age + "::bigint * interval '1 microsecond'" },
+		Table: func(texts string) string { return "unnest(" + texts + "::text[]) s (text)" }, Item: "s.text",
+		Texts: func(texts []string) any { return texts },
 	})
 }
 
-func (q *queries) RunsLast(ctx context.Context, flowIDs []int64, limit int) ([]*dataflow.Run, error) {
+func (q *queries) RunsLast(ctx context.Context, flowIDs []int64, limit int) ([]*dataflow.RunSummary, error) {
 	query, args := runsLastQuery(flowIDs, limit)
-	return q.runs(ctx, query, args...)
+	rows, err := q.db.Query(ctx, q.store.text(query), args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*dataflow.RunSummary, error) {
+		var r dataflow.RunSummary
+		var state, trigger string
+		err := row.Scan(&r.ID, &r.FlowID, &state, &trigger, &r.CreatedAt, &r.StartedAt, &r.EndedAt, &r.Read, &r.Written)
+		utc(&r.CreatedAt, r.StartedAt, r.EndedAt)
+		r.State, r.Trigger = dataflow.RunState(state), dataflow.Trigger(trigger)
+		return &r, err
+	})
 }
 
 // runsLastQuery is the query of a list of runs, for each flow.
 func runsLastQuery(flowIDs []int64, limit int) (query string, args []any) {
 	one, args := driverkit.RunList(&dataflow.RunListParams{Limit: limit}, driverkit.RunListDialect{
-		Mark: "$", NoOrder: " offset 0", Lateral: true, Columns: runColumns, Flow: "w.flow_id",
+		Mark: "$", NoOrder: " offset 0", Lateral: true, Columns: summaryColumns, Alone: true, Flow: "w.flow_id",
 	})
 	args = append(args, flowIDs)
 	return fmt.Sprintf("select one.* from unnest($%d::bigint[]) w (flow_id) cross join lateral (\n%s) one\norder by one.id desc", len(args), one), args

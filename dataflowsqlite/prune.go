@@ -9,11 +9,7 @@ import (
 )
 
 func (q *queries) RunPrune(ctx context.Context, p *dataflow.PruneParams) (*dataflow.Pruned, error) {
-	var letters any
-	if p.DeadLetterAge >= 0 {
-		letters = secondsText(p.DeadLetterAge)
-	}
-	args := []any{string(p.State), secondsText(p.Age), letters}
+	args := []any{string(p.State), secondsText(p.Age), ageOrNone(p.DeadLetterAge), ageOrNone(p.OpenDeadLetterAge)}
 	var answer dataflow.Pruned
 	if p.DryRun {
 		err := q.db.QueryRowContext(ctx, q.store.text(sqlRunPruneCount), args...).Scan(&answer.Removed)
@@ -89,7 +85,15 @@ func (q *queries) TickPrune(ctx context.Context, p *dataflow.PruneParams) (int64
 }
 
 func (q *queries) DeadLetterPrune(ctx context.Context, p *dataflow.PruneParams) (int64, error) {
-	return q.prune(ctx, p, sqlDeadLetterPruneCount, sqlDeadLetterPrune, secondsText(p.Age))
+	return q.prune(ctx, p, sqlDeadLetterPruneCount, sqlDeadLetterPrune, ageOrNone(p.DeadLetterAge), ageOrNone(p.OpenDeadLetterAge))
+}
+
+// ageOrNone is an age in seconds, or nil, with which every comparison is null.
+func ageOrNone(age time.Duration) any {
+	if age < 0 {
+		return nil
+	}
+	return secondsText(age)
 }
 
 // prune counts rows in a dry run, and else removes up to p.Limit of them. The limit

@@ -137,8 +137,9 @@ const (
 		or ` + runIsUntold + `
 		or exists (select 1 from dataflow_dead_letter d where d.run_id = r.id and ` + letterIsKept + `))`
 	runIsUntold  = `(r.callback_at is not null and r.callback_at < '9999-12-31' and exists (select 1 from dataflow_flow k where k.id = r.flow_id and k.callback_until > {now}))`
-	letterIsKept = `(?3 is null or d.retry_until >= {now} or coalesce(d.last_at, d.created_at) >= strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?3 || ' seconds'))`
-	runIsOld     = `r.ended_at is not null and r.state = ?1 and r.ended_at < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?2 || ' seconds')`
+	letterIsKept = `case when d.closed_at is not null then ?3 is null or d.closed_at >= strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?3 || ' seconds')
+		else ?4 is null or coalesce(d.retry_until >= {now}, false) or coalesce(d.last_at, d.created_at) >= strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?4 || ' seconds') end`
+	runIsOld = `r.ended_at is not null and r.state = ?1 and r.ended_at < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?2 || ' seconds')`
 )
 
 // Counts all old runs, and takes off those that are kept. Few are.
@@ -153,8 +154,8 @@ select (select count(*) from dataflow_run r where ` + runIsOld + `)
 
 const sqlRunPrunable = `
 select r.id, r.ended_at, ` + runIsKept + ` from dataflow_run r
-where ` + runIsOld + ` and (r.ended_at, r.id) > (?5, ?6)
-order by r.ended_at, r.id limit ?4`
+where ` + runIsOld + ` and (r.ended_at, r.id) > (?6, ?7)
+order by r.ended_at, r.id limit ?5`
 
 const sqlRunTotal = `
 insert into dataflow_total as t (flow_id, day, state, runs, ` + totalColumns + `)
@@ -209,10 +210,11 @@ const sqlTickPruneCount = `select count(*)` + sqlTickPrunable
 
 const sqlTickPrune = `delete from dataflow_tick where id in (select id` + sqlTickPrunable + ` order by id limit ?2)`
 
-// A dead letter that is still tried again is kept.
-const sqlDeadLetterPrunable = ` from dataflow_dead_letter where coalesce(last_at, created_at) < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?1 || ' seconds')
-	and (retry_until is null or retry_until < {now})`
+// Those that were closed, and those that are open. One that is still tried again is kept.
+const sqlDeadLetterPrunable = ` from dataflow_dead_letter where closed_at < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?1 || ' seconds')
+	or closed_at is null and coalesce(last_at, created_at) < strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?2 || ' seconds')
+		and (retry_until is null or retry_until < {now})`
 
 const sqlDeadLetterPruneCount = `select count(*)` + sqlDeadLetterPrunable
 
-const sqlDeadLetterPrune = `delete from dataflow_dead_letter where id in (select id` + sqlDeadLetterPrunable + ` order by id limit ?2)`
+const sqlDeadLetterPrune = `delete from dataflow_dead_letter where id in (select id` + sqlDeadLetterPrunable + ` order by id limit ?3)`

@@ -89,16 +89,35 @@ var runListDialect = driverkit.RunListDialect{ //nolint:gochecknoglobals // a co
 	DueAt: func(age string) string {
 		return "strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || " + age + " || ' seconds')"
 	},
+	Table: func(texts string) string { return "json_each(" + texts + ") s" }, Item: "s.value",
+	Texts: func(texts []string) any {
+		list, _ := json.Marshal(texts) // texts are always JSON
+		return string(list)
+	},
 }
 
-// RunsLast asks for one flow after the other, because there is no server to wait for.
-func (q *queries) RunsLast(ctx context.Context, flowIDs []int64, limit int) ([]*dataflow.Run, error) {
-	var all []*dataflow.Run
-	for _, id := range flowIDs {
-		dialect := runListDialect
-		dialect.Flow = strconv.FormatInt(id, 10)
-		query, args := driverkit.RunList(&dataflow.RunListParams{Limit: limit}, dialect)
-		runs, err := collect(ctx, q, scanRun, query, args...)
+// RunsLast asks for one flow after the other, because there is no server to wait for. SQLite reads the
+// statement once.
+func (q *queries) RunsLast(ctx context.Context, flowIDs []int64, limit int) ([]*dataflow.RunSummary, error) {
+	if len(flowIDs) == 0 {
+		return nil, nil
+	}
+	var id int64
+	dialect := runListDialect
+	dialect.FlowID, dialect.Columns, dialect.Alone = &id, summaryColumns, true
+	query, args := driverkit.RunList(&dataflow.RunListParams{Limit: limit}, dialect)
+	stmt, err := q.db.PrepareContext(ctx, q.store.text(query))
+	if err != nil {
+		return nil, err
+	}
+	defer stmt.Close() //nolint:errcheck // it has answered
+	var all []*dataflow.RunSummary
+	for _, id = range flowIDs {
+		rows, err := stmt.QueryContext(ctx, args...)
+		if err != nil {
+			return nil, err
+		}
+		runs, err := collected(rows, scanSummary)
 		if err != nil {
 			return nil, err
 		}
@@ -189,6 +208,13 @@ func scanRun(row scanner) (*dataflow.Run, error) {
 		return nil, fmt.Errorf("read errors of run %d: %w", r.ID, err)
 	}
 	return &r, nil
+}
+
+// scanSummary reads summaryColumns.
+func scanSummary(row scanner) (*dataflow.RunSummary, error) {
+	var r dataflow.RunSummary
+	err := row.Scan(&r.ID, &r.FlowID, &r.State, &r.Trigger, timeText{&r.CreatedAt}, nullTimeText{&r.StartedAt}, nullTimeText{&r.EndedAt}, &r.Read, &r.Written)
+	return &r, err
 }
 
 // jsonArray encodes a list as an argument of json_each.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // action is a form: where it is sent, and which request of the API it becomes.
@@ -26,7 +27,7 @@ var actions = []action{ //nolint:gochecknoglobals // a table
 	{"/flows/{name}/pause", "POST", []string{"flows", "{name}", "pause"}, fields("reason!"), "paused", "flows/{name}"},
 	{"/flows/{name}/resume", "POST", []string{"flows", "{name}", "resume"}, fields("reason"), "resumed", "flows/{name}"},
 	{"/flows/{name}/trigger", "POST", []string{"flows", "{name}", "runs"}, fields("reason", "params:json"), "triggered", "flows/{name}"},
-	{"/flows/{name}/backfill", "POST", []string{"flows", "{name}", "backfills"}, fields("reason!", "from:json", "until:json", "params:json", "ranges:int"), "backfill", "flows/{name}"},
+	{"/flows/{name}/backfill", "POST", []string{"flows", "{name}", "backfills"}, fields("reason!", "from:place", "until:place", "params:json", "ranges:int", "append:json"), "backfill", "flows/{name}"},
 	{"/flows/{name}/cursor", "PUT", []string{"flows", "{name}", "cursor"}, fields("reason!", "cursor:json", "if_seq:int"), "cursor", "flows/{name}"},
 	{"/flows/{name}/replay", "POST", []string{"flows", "{name}", "dead-letters", "replay"}, chosen, "replayed", "flows/{name}"},
 	{"/flows/{name}/close", "POST", []string{"flows", "{name}", "dead-letters", "close"}, closing, "closed", "flows/{name}"},
@@ -40,13 +41,25 @@ var sentences = map[string]string{ //nolint:gochecknoglobals // a table
 	"paused": "The flow is paused.", "resumed": "The flow is active again.", "triggered": "A run was asked for.",
 	"backfill": "The backfill was asked for.", "cursor": "The cursor was set.", "replayed": "The dead letters were replayed.",
 	"closed": "The dead letters were closed.", "cancelled": "The run is being cancelled.", "retried": "This run was started in place of the other.",
-	"edited": "The record was changed.",
+	"edited": "The record was changed.", "waits": "It was asked for before, and still waits: nothing was added.",
 }
 
 func done(r *http.Request) string { return sentences[r.URL.Query().Get("done")] }
 
-// fields returns what makes a body of a form's fields: of texts, of JSON ("name:json") and of whole
-// numbers ("name:int"). Empty fields are left out, but refused with a "!" after their name.
+// timeOf reads a date or a time, in UTC unless it says otherwise. A date is its beginning, or its end.
+func timeOf(text string, end bool) (time.Time, bool) {
+	if day, err := time.Parse(time.DateOnly, text); err == nil {
+		if end {
+			day = day.AddDate(0, 0, 1)
+		}
+		return day, true
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	return at, err == nil
+}
+
+// fields returns what makes a body of a form's fields: of texts, of JSON ("name:json"), of whole
+// numbers ("name:int"), and of cursors, dates or times ("name:place"). Empty fields are left out, but refused with a "!" after their name.
 func fields(names ...string) func(url.Values) (map[string]any, error) {
 	return func(form url.Values) (map[string]any, error) {
 		body := make(map[string]any)
@@ -61,6 +74,12 @@ func fields(names ...string) func(url.Values) (map[string]any, error) {
 				continue
 			}
 			switch kind {
+			case "place":
+				if at, ok := timeOf(text, name == "until"); ok {
+					body[name+"_time"] = at
+					continue
+				}
+				fallthrough
 			case "json":
 				if !json.Valid([]byte(text)) {
 					return nil, fmt.Errorf("the field %s is not JSON: write a text in quotation marks, such as \"a\"", name)
@@ -114,9 +133,19 @@ func closing(form url.Values) (map[string]any, error) {
 
 // acted is what the page after an action must know of the API's answer.
 type acted struct {
-	ID       int64
-	Replayed []int64
-	Failed   map[int64]string
+	ID        int64
+	Coalesced bool
+	Runs      []struct{ Coalesced bool }
+	Replayed  []int64
+	Failed    map[int64]string
+}
+
+// note names what the page after the action says.
+func (a *acted) note(usual string) string {
+	if a.Coalesced || len(a.Runs) > 0 && a.Runs[0].Coalesced {
+		return "waits"
+	}
+	return usual
 }
 
 // failures says which dead letters could not be replayed, and why.
@@ -168,7 +197,7 @@ func (u *ui) act(w http.ResponseWriter, r *http.Request, a action) {
 	if a.after == "" {
 		next = "runs/" + strconv.FormatInt(answer.ID, 10)
 	}
-	w.Header().Set("Location", base(r)+next+"?done="+a.done) // relative: http.Redirect would leave out the prefix
+	w.Header().Set("Location", base(r)+next+"?done="+answer.note(a.done)) // relative: http.Redirect would leave out the prefix
 	w.WriteHeader(http.StatusSeeOther)
 }
 

@@ -67,7 +67,7 @@ func New(client *dataflow.Client, opts *Options) (http.Handler, error) {
 	if u.log == nil {
 		u.log = slog.Default()
 	}
-	for _, name := range []string{"flows", "flow", "runs", "run", "dead_letters", "dead_letter", "workers", "audit", "problem"} {
+	for _, name := range []string{"flows", "flow", "cursor", "runs", "run", "skipped_ticks", "dead_letters", "dead_letter", "workers", "audit", "problem"} {
 		t, err := template.New("").Funcs(functions).ParseFS(templateFiles, "templates/layout.html", "templates/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("dataflow: read page %s: %w", name, err)
@@ -84,14 +84,16 @@ func New(client *dataflow.Client, opts *Options) (http.Handler, error) {
 func (u *ui) mux() *http.ServeMux {
 	mux := http.NewServeMux()
 	for pattern, page := range map[string]func(*http.Request) (*view, error){
-		"GET /{$}":               u.flows,
-		"GET /flows/{name}":      u.flow,
-		"GET /runs":              u.runs,
-		"GET /runs/{id}":         u.run,
-		"GET /dead-letters":      u.deadLetters,
-		"GET /dead-letters/{id}": u.deadLetter,
-		"GET /workers":           u.workers,
-		"GET /audit":             u.audit,
+		"GET /{$}":                 u.flows,
+		"GET /flows/{name}":        u.flow,
+		"GET /flows/{name}/cursor": u.cursor,
+		"GET /runs":                u.runs,
+		"GET /runs/{id}":           u.run,
+		"GET /skipped-ticks":       u.skipped,
+		"GET /dead-letters":        u.deadLetters,
+		"GET /dead-letters/{id}":   u.deadLetter,
+		"GET /workers":             u.workers,
+		"GET /audit":               u.audit,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			v, err := page(r)
@@ -140,7 +142,7 @@ func (v *view) Current(part string) string {
 	switch {
 	case v.page == part+"s", v.page == "audit" && part == "audit":
 		return "page"
-	case v.page == part:
+	case v.page == part, v.page == "cursor" && part == "flow":
 		return "true"
 	default:
 		return ""

@@ -3,6 +3,7 @@ package dataflowui_test
 import (
 	"bufio"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +40,7 @@ type record struct {
 // site is a dashboard under a prefix, and a reader with a cookie jar.
 type site struct {
 	*testing.T
+	db     *sql.DB
 	client *dataflow.Client
 	server *httptest.Server
 	reader *http.Client
@@ -48,8 +50,8 @@ type site struct {
 func allow(*http.Request, dataflowhttp.Action, string) (string, error) { return "ann", nil }
 
 // setup serves a flow "good" of three records, a flow "bad" whose second record is a dead letter,
-// and a flow "failing".
-func setup(t *testing.T, prefix string, opts *dataflowui.Options, text string) *site {
+// a flow "failing", and others.
+func setup(t *testing.T, prefix string, opts *dataflowui.Options, text string, others ...*dataflow.Flow) *site {
 	t.Helper()
 	opts.Logger = slog.New(slog.DiscardHandler)
 	refuse := dataflow.Map(func(_ context.Context, r record) (record, error) {
@@ -60,11 +62,12 @@ func setup(t *testing.T, prefix string, opts *dataflowui.Options, text string) *
 	})
 	rows := []record{{1, "one", "p"}, {2, text, "hunter2"}, {3, "three", "p"}}
 	once := &dataflow.FlowOptions{MaxAttempts: 1, Runtime: dataflow.Heartbeat{}}
-	client, err := dataflow.NewClient(dataflowsqlite.New(dbtest.SQLite(t)), &dataflow.Config{Logger: opts.Logger, Flows: []*dataflow.Flow{
+	db := dbtest.SQLite(t)
+	client, err := dataflow.NewClient(dataflowsqlite.New(db), &dataflow.Config{Logger: opts.Logger, Flows: append([]*dataflow.Flow{
 		dataflow.NewFlow("good", memory.Slice(rows), dataflow.Identity[record](), memory.NewSink[record]().Target(), once),
 		dataflow.NewFlow("bad", memory.Slice(rows), refuse, memory.NewSink[record]().Target(), &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(9), Runtime: dataflow.Heartbeat{}}),
 		dataflow.NewFlow("failing", memory.Slice(rows), refuse, memory.NewSink[record]().Target(), once),
-	}})
+	}, others...)})
 	require.NoError(t, err)
 	require.NoError(t, client.Migrate(t.Context()))
 	require.NoError(t, client.Start(t.Context()))
@@ -81,7 +84,7 @@ func setup(t *testing.T, prefix string, opts *dataflowui.Options, text string) *
 	t.Cleanup(server.Close)
 	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)
-	return &site{T: t, client: client, server: server, reader: &http.Client{Jar: jar}, prefix: (&url.URL{Path: prefix}).EscapedPath()}
+	return &site{T: t, db: db, client: client, server: server, reader: &http.Client{Jar: jar}, prefix: (&url.URL{Path: prefix}).EscapedPath()}
 }
 
 func (s *site) do(req *http.Request) (int, string, http.Header) {

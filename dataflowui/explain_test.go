@@ -32,6 +32,9 @@ from generate_series(1, 2000) i;
 insert into dataflow_run (flow_id, trigger, state, scheduled_for, run_after, created_at, started_at, ended_at, max_attempts, attempt)
 select 1 + i % 2000, 'schedule', (array['success', 'failed', 'cancelled'])[1 + (i % 7) / 5], t, t, t, t, t, 5, 1
 from (select i, now() - i * interval '1 minute' as t from generate_series(1, 200000) i) ended;
+insert into dataflow_run (flow_id, trigger, state, scheduled_for, run_after, created_at, started_at, ended_at, max_attempts, attempt, scope)
+select 5, 'backfill', 'success', t, t, t, t, t, 5, 1, case when i % 100 = 1 then i::text else (i - (i - 1) % 100) || '/' || 1 + (i - 1) % 100 end
+from (select i, now() - i * interval '1 minute' as t from generate_series(1, 20000) i) ended;
 insert into dataflow_tick (flow_id, first_at, last_at, reason)
 select 1 + i % 2000, t, t, 'overlap' from (select i, now() - i * interval '1 hour' as t from generate_series(1, 100000) i) skipped;
 insert into dataflow_dead_letter (flow_id, run_id, stage, key, error, created_at, state, closed_at)
@@ -85,7 +88,9 @@ func TestNew_Explain(t *testing.T) {
 	ui, err := dataflowui.New(client, nil)
 	require.NoError(t, err)
 	for _, page := range []string{
-		"/", "/?state=trouble", "/?state=active", "/?state=overdue", "/?q=flow+01000", "/?after=flow+01500", "/flows/flow%2000001", "/flows/flow%2000002", "/flows/flow%2000100",
+		"/", "/?state=trouble", "/?state=active", "/?state=overdue", "/?q=flow+01000", "/?after=flow+01500", "/flows/flow%2000001", "/flows/flow%2000002", "/flows/flow%2000100", "/flows/flow%2000005",
+		"/flows/flow%2000001/cursor", "/flows/flow%2000001/cursor?before=20000", "/skipped-ticks", "/skipped-ticks?flow=flow+00700", "/skipped-ticks?before=777",
+		"/runs?flow=flow+00005&backfill=10001", "/runs?trigger=backfill&state=failed",
 		"/runs", "/runs?flow=flow+00700", "/runs?state=failed", "/runs?state=in_progress", "/runs?flow=flow+00700&state=failed&before=150000", "/runs/77777",
 		"/dead-letters", "/dead-letters?state=all", "/dead-letters?state=discarded", "/dead-letters?flow=flow+00002", "/dead-letters?flow=flow+00700&state=all", "/dead-letters?run=77", "/dead-letters/777",
 		"/workers", "/audit", "/audit?flow=flow+00002", "/audit?actor=nobody", "/audit?flow=flow+00700&actor=ann", "/audit?before=777",

@@ -18,7 +18,8 @@ import (
 
 var functions = template.FuncMap{ //nolint:gochecknoglobals // a table
 	"path": url.PathEscape, "query": url.QueryEscape, "ago": ago, "stamp": stamp, "number": number, "span": span, "took": took, "state": stateText,
-	"plain": plain, "indent": indent, "short": short, "strip": strip, "durations": durations, "records": records, "kind": kind, "schedule": schedule, "changes": changes, "place": place, "rate": rate, "left": left, "percent": percent,
+	"plain": plain, "indent": indent, "short": short, "strip": strip, "kind": kind, "schedule": schedule, "changes": changes, "place": place, "rate": rate, "left": left, "percent": percent,
+	"lag": lagText, "reason": reason, "some": some, "share": share, "seconds": seconds, "ranges": ranges, "backfill": backfillOf,
 	"pair": func(base string, runs []jsonview.Run) map[string]any {
 		return map[string]any{"Base": base, "Runs": runs}
 	},
@@ -77,14 +78,18 @@ func span(d time.Duration) string {
 }
 
 // took returns how long a run has been worked.
-func took(r jsonview.Run) string {
+func took(r jsonview.Run) string { return worked(r.State, r.StartedAt, r.EndedAt) }
+
+func tookText(r jsonview.RunSummary) string { return worked(r.State, r.StartedAt, r.EndedAt) }
+
+func worked(state string, started, ended *time.Time) string {
 	switch {
-	case r.StartedAt == nil, r.State == string(dataflow.RunPending): // what it has been worked before is over
+	case started == nil, state == string(dataflow.RunPending): // what it has been worked before is over
 		return "–"
-	case r.EndedAt == nil:
-		return span(time.Since(*r.StartedAt))
+	case ended == nil:
+		return span(time.Since(*started))
 	default:
-		return span(r.EndedAt.Sub(*r.StartedAt))
+		return span(ended.Sub(*started))
 	}
 }
 
@@ -98,11 +103,76 @@ func number(n int64) string {
 
 func rate(p *jsonview.Progress) string { return number(int64(p.Rate)) + "/s" }
 
-func left(p *jsonview.Progress) string {
-	if p.LeftSeconds == nil {
+func left(p *jsonview.Progress) string { return seconds(p.LeftSeconds) }
+
+// seconds is a time for a reader. Nil: it is not known.
+func seconds(n *float64) string {
+	if n == nil {
 		return "–"
 	}
-	return span(time.Duration(*p.LeftSeconds * float64(time.Second)))
+	return span(time.Duration(*n * float64(time.Second)))
+}
+
+// lagText is how far a flow is after its source. Nil: the source tells none.
+func lagText(lag *jsonview.Lag) string {
+	switch {
+	case lag == nil:
+		return "–"
+	case lag.Error != "":
+		return "not known"
+	case lag.AgeSeconds != nil && *lag.AgeSeconds == 0:
+		return "none"
+	case lag.AgeSeconds != nil:
+		return seconds(lag.AgeSeconds)
+	case lag.Bytes != nil:
+		return size(*lag.Bytes) + " of log"
+	default:
+		return "–"
+	}
+}
+
+func size(bytes int64) string {
+	units := []string{"B", "kB", "MB", "GB", "TB"}
+	n, i := float64(bytes), 0
+	for ; n >= 1000 && i < len(units)-1; i++ {
+		n /= 1000
+	}
+	if i == 0 || n >= 100 {
+		return fmt.Sprintf("%.0f %s", n, units[i])
+	}
+	return fmt.Sprintf("%.1f %s", n, units[i])
+}
+
+// reason says in words why ticks started no run.
+func reason(code string) string { return dataflow.SkipReason(code).Text() }
+
+// someNames is how many names of a long list are shown.
+const someNames = 20
+
+// some returns the first names of a list, and how many more there are.
+func some(names []string) map[string]any {
+	n := min(len(names), someNames)
+	return map[string]any{"Names": names[:n], "More": int64(len(names) - n)}
+}
+
+// share is a share in percent. It is 100 only at the end.
+func share(done float64) int { return int(done * 100) }
+
+// ranges says in which states the ranges of a backfill are.
+func ranges(b jsonview.Backfill) string {
+	var parts []string
+	for _, part := range []struct {
+		n    int
+		what string
+	}{{b.Succeeded, "done"}, {b.InProgress, "in progress"}, {b.Pending, "waiting"}, {b.Failed, "failed"}, {b.Cancelled, "cancelled"}} {
+		switch {
+		case part.n > 0 && b.Ranges == 1:
+			return part.what
+		case part.n > 0:
+			parts = append(parts, number(int64(part.n))+" "+part.what)
+		}
+	}
+	return number(int64(b.Ranges)) + " ranges: " + strings.Join(parts, ", ")
 }
 
 // percent is how much of a run's records was read, -1 if that is not known.
@@ -195,106 +265,8 @@ func kind(part json.RawMessage) string {
 	return text
 }
 
-// schedule says in words when a flow runs by itself.
-func schedule(f jsonview.Flow) string {
-	var v struct {
-		Interval json.RawMessage
-		Cron     string
-		Schedule struct{ Cron, Zone string }
-	}
-	_ = json.Unmarshal(f.Runtime, &v) // a Runtime without a schedule has none of these
-	cron := v.Cron + v.Schedule.Cron
-	if cron != "" {
-		return "cron " + cron
-	}
-	text := strings.Trim(string(v.Interval), `"`)
-	if d, err := time.ParseDuration(text); err == nil && d > 0 {
-		return "every " + span(d)
-	}
-	if n, err := strconv.ParseFloat(text, 64); err == nil && n > 0 {
-		return "every " + span(time.Duration(n*float64(time.Second)))
-	}
-	if f.NextRunAt != nil {
-		return "by its schedule"
-	}
-	return "on request"
-}
-
-// chart is bars of runs, oldest first.
-type chart struct {
-	Label, Most   string
-	Width, Height int
-	Base          int // where the marks of Gaps begin
-	Bars          []bar
-	Gaps          []int // places of runs that there have not been
-}
-
-type bar struct {
-	X, Y, Height int
-	ID           int64
-	State, Title string
-}
-
-func bars(runs []jsonview.Run, height, step int, value func(jsonview.Run) int64, text func(jsonview.Run) string) chart {
-	most := int64(1)
-	for _, r := range runs {
-		most = max(most, value(r))
-	}
-	c := chart{Height: height, Base: height - 3, Width: 30 * step}
-	for i := range max(0, 30-len(runs)) {
-		c.Gaps = append(c.Gaps, i*step)
-	}
-	for i, r := range slices.Backward(runs) {
-		h := max(3, int(float64(value(r))/float64(most)*float64(height)))
-		c.Bars = append(c.Bars, bar{X: (29 - i) * step, Y: height - h, Height: h, ID: r.ID, State: r.State, Title: fmt.Sprintf("run %d: %s, %s", r.ID, stateText(r.State), text(r))})
-	}
-	return c
-}
-
-func read(r jsonview.Run) int64 { return r.Counters.Read }
-
-func readText(r jsonview.Run) string { return number(r.Counters.Read) + " records" }
-
-func duration(r jsonview.Run) int64 {
-	if r.StartedAt == nil || r.EndedAt == nil {
-		return 0
-	}
-	return r.EndedAt.Sub(*r.StartedAt).Milliseconds()
-}
-
-// strip shows the last runs of a flow: colours by their states, heights by their records.
-func strip(runs []jsonview.Run) chart {
-	c := bars(runs, 22, 6, read, readText)
-	count := make(map[string]int)
-	for _, r := range runs {
-		count[r.State]++
-	}
-	parts := []string{strconv.Itoa(len(runs)) + " runs"}
-	for _, state := range []dataflow.RunState{dataflow.RunSuccess, dataflow.RunFailed, dataflow.RunCancelled, dataflow.RunInProgress, dataflow.RunPending} {
-		if n := count[string(state)]; n > 0 {
-			parts = append(parts, strconv.Itoa(n)+" "+stateText(string(state)))
-		}
-	}
-	c.Label = strings.Join(parts, ", ")
-	return c
-}
-
-func durations(runs []jsonview.Run) chart {
-	c := bars(runs, 80, 16, duration, took)
-	c.Label, c.Most = "Duration of the last runs", span(time.Duration(highest(runs, duration))*time.Millisecond)
-	return c
-}
-
-func records(runs []jsonview.Run) chart {
-	c := bars(runs, 80, 16, read, readText)
-	c.Label, c.Most = "Records read by the last runs", number(highest(runs, read))
-	return c
-}
-
-func highest(runs []jsonview.Run, value func(jsonview.Run) int64) int64 {
-	most := int64(0)
-	for _, r := range runs {
-		most = max(most, value(r))
-	}
-	return most
+// backfillOf is the name of the backfill that a range belongs to.
+func backfillOf(scope string) string {
+	name, _, _ := strings.Cut(scope, "/")
+	return name
 }

@@ -37,7 +37,7 @@ var build = sync.OnceValues(func() (string, error) {
 	}
 	programs = dir
 	out, err := exec.Command("go", "build", "-ldflags=-s -w", "-o", dir+"/",
-		"./upsert", "./transaction", "./connector", "./kill", "./heartbeat", "./httpapi", "./databases", "./backfill", "./river").CombinedOutput()
+		"./upsert", "./transaction", "./connector", "./kill", "./heartbeat", "./httpapi", "./databases", "./backfill", "./river", "./hello").CombinedOutput()
 	return string(out), err
 })
 
@@ -66,6 +66,41 @@ func run(t *testing.T, name string, env ...string) string {
 func postgres(t *testing.T) string {
 	t.Helper()
 	return "DATABASE_URL=" + dbtest.PostgresURL(t)
+}
+
+// Each example has a page that says what to look at, and is listed.
+func TestReadmes(t *testing.T) {
+	t.Parallel()
+	list, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	mains, err := filepath.Glob("*/main.go")
+	require.NoError(t, err)
+	require.Greater(t, len(mains), 10)
+	for _, main := range append(mains, "../dataflowotel/examples/otel/main.go") {
+		folder := filepath.Dir(main)
+		require.Contains(t, string(list), "]("+folder+")")
+		page, err := os.ReadFile(filepath.Join(folder, "README.md"))
+		require.NoError(t, err)
+		require.Contains(t, string(page), "go run ./examples/"+filepath.Base(folder))
+	}
+}
+
+// The second call goes on where the first one ended.
+func TestHello(t *testing.T) {
+	t.Parallel()
+	file, err := filepath.Abs("../testdata")
+	require.NoError(t, err)
+	call := func(dir string) string {
+		cmd := command(t.Context(), t, "hello")
+		cmd.Dir, cmd.Stderr = dir, io.Discard // the log
+		out, err := cmd.Output()
+		require.NoError(t, err, string(out))
+		return string(out)
+	}
+	dir := t.TempDir()
+	require.NoError(t, os.Symlink(file, filepath.Join(dir, "testdata")))
+	require.Regexp(t, `^run 1: success, [1-9][0-9]* read, [1-9][0-9]* written\n$`, call(dir))
+	require.Equal(t, "run 2: success, 0 read, 0 written\n", call(dir))
 }
 
 func TestUpsert(t *testing.T) {

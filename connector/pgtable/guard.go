@@ -42,6 +42,8 @@ type horizon struct {
 	limit string
 	// held is what keeps the limit before the clock's time; nil if nothing does.
 	held *held
+	// clock is the clock's time, zero for a guard that compares no times.
+	clock time.Time
 	// server is the server that was asked, see serverID. The rows must be read from it too.
 	server int64
 }

@@ -48,5 +48,6 @@ func (g Lag) horizon(ctx context.Context, r readStart) (horizon, error) {
 	if clock == nil {
 		return horizon{limit: negativeInfinity, server: server}, nil
 	}
-	return horizon{limit: timeText(time.UnixMicro(*clock).Add(-g.By)), server: server}, nil
+	now := time.UnixMicro(*clock)
+	return horizon{limit: timeText(now.Add(-g.By)), server: server, clock: now}, nil
 }

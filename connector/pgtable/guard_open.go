@@ -127,7 +127,7 @@ func (g OpenTransactions) horizon(ctx context.Context, r readStart) (horizon, er
 			return horizon{}, err
 		}
 	}
-	h := horizon{limit: timeText(asked.Add(-g.Grace)), server: oldest.server}
+	h := horizon{limit: timeText(asked.Add(-g.Grace)), server: oldest.server, clock: asked}
 	if oldest.since != nil && time.UnixMicro(*oldest.since).Before(asked) {
 		h.held = &held{by: oldest.String(), since: time.UnixMicro(*oldest.since), asked: asked, patience: g.Patience}
 		h.limit = timeText(h.held.since.Add(-g.Grace))

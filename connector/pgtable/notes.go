@@ -26,7 +26,7 @@ type catalogueNotes struct {
 	notes []string
 }
 
-// Notes returns what holds rows back now, and what the catalogue says about the query:
+// Notes returns what holds rows back now, also that their time has not come, and what the catalogue says about the query:
 // that its key is not unique or holds NULL, that rows may be added before the cursor, that rows of
 // infinity are held back for ever, and that each page sorts the table.
 func (s *keyset) Notes(ctx context.Context, req dataflow.Request[Cursor]) ([]string, error) {
@@ -63,6 +63,11 @@ func (s *keyset) Notes(ctx context.Context, req dataflow.Request[Cursor]) ([]str
 			notes = append(notes, r.guarded.held.String())
 		}
 	}
+	future, err := r.futureNote(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	notes = append(notes, future...)
 	s.catalogue.mu.Lock()
 	defer s.catalogue.mu.Unlock()
 	if !s.catalogue.known {
@@ -251,6 +256,34 @@ func (r *reader) infinityNote(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	return []string{fmt.Sprintf("rows whose key column %q is infinity are never read, because that time never comes: exclude them in the query, or give them a time", r.query.Key[0])}, nil
+}
+
+// ahead is how far a row's time may be ahead of the server's clock before that is noted.
+const ahead = time.Minute
+
+// futureNote is about rows after the cursor that wait for their time to come.
+func (r *reader) futureNote(ctx context.Context, from Cursor) ([]string, error) {
+	if r.guarded.clock.IsZero() {
+		return nil, nil
+	}
+	first := rowmap.Qualified(r.query.Key)[0]
+	q := r.query.Where(r.compare(">", r.guarded.cast, 1)+" and "+first+" < 'infinity'", 1)
+	q.PageSize = 1
+	within, cancel := context.WithTimeout(ctx, scanTimeout)
+	defer cancel()
+	args := withCursor(append(slices.Clone(r.args), timeText(r.guarded.clock.Add(ahead))), from)
+	rows, err := r.pool.Query(within, q.PageQuery([]string{"(extract(epoch from " + first + ") * 1000000)::bigint"}, from != nil), args...)
+	if err == nil {
+		var at int64
+		at, err = pgx.CollectOneRow(rows, pgx.RowTo[int64])
+		if err == nil {
+			return []string{fmt.Sprintf("rows are left for later, because the time in their key column %q has not come: the next of them is of %s", r.query.Key[0], timeText(time.UnixMicro(at)))}, nil
+		}
+	}
+	if errors.Is(err, pgx.ErrNoRows) || within.Err() != nil && ctx.Err() == nil {
+		return nil, nil // there are none, or it is not known
+	}
+	return nil, err
 }
 
 // manyRows is how many rows a page may sort before that is noted.

@@ -207,3 +207,33 @@ func TestKeyset_Notes_Nulls(t *testing.T) {
 	query.Key = []string{"id", "n"}
 	require.Equal(t, []string{fmt.Sprintf(null, "3, NULL")}, notes(t, pool, query))
 }
+
+// Rows whose time has not come are left for later. A read that leaves them succeeds, so they are noted.
+func TestKeyset_Notes_Future(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, `create table t (id int primary key, at timestamptz not null, n int, unique (at, id))`, `create table w (id int primary key, at timestamp not null, n int, unique (at, id))`,
+		`insert into t values (1, '2024-01-01', 1)`, `insert into w values (1, '2024-01-01', 1), (2, '2100-02-03 04:05:06', 1)`)
+	query := func(table string, guard pgtable.Guard) pgtable.Query {
+		return pgtable.Query{SQL: `select at, id, n from ` + table + ` where n = $1`, Args: []any{1}, Key: []string{"at", "id"}, LateCommits: guard}
+	}
+	guards := []pgtable.Guard{pgtable.OpenTransactions{UTC: true}, pgtable.Lag{By: time.Hour, UTC: true}}
+	const want = `rows are left for later, because the time in their key column "at" has not come: the next of them is of 2100-02-03T04:05:06Z`
+	for _, guard := range guards {
+		require.Empty(t, notes(t, pool, query("t", guard)))
+		require.Equal(t, []string{want}, notes(t, pool, query("w", guard)))
+	}
+	exec(t, pool, `insert into t values (2, '2100-02-03 04:05:06Z', 1), (3, '2100-02-04', 1)`)
+	for _, guard := range guards {
+		require.Equal(t, []string{want}, notes(t, pool, query("t", guard)))
+	}
+	require.Empty(t, notes(t, pool, query("t", pgtable.Unguarded{})))
+
+	// A backfill is told only of those in its range.
+	source, ok := pgtable.Keyset[numbered](pool, query("t", nil)).(dataflow.Noter[pgtable.Cursor])
+	require.True(t, ok)
+	for until, n := range map[string]int{"2100-02-03T00:00:00Z": 0, "2100-02-05T00:00:00Z": 1} {
+		found, err := source.Notes(t.Context(), dataflow.Request[pgtable.Cursor]{Bounded: true, Until: pgtable.Cursor{until, "0"}})
+		require.NoError(t, err)
+		require.Len(t, found, n, until)
+	}
+}

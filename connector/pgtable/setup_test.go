@@ -24,6 +24,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "worker:", worker(context.Background(), url))
 		os.Exit(1)
 	}
+	if url := os.Getenv(keysWorkerEnv); url != "" {
+		fmt.Fprintln(os.Stderr, "worker:", keysWorker(context.Background(), url))
+		os.Exit(1)
+	}
 	dbtest.Waiting()
 	os.Exit(dbtest.Main(m))
 }

@@ -29,14 +29,17 @@ type database struct {
 
 // isMySQL reports whether the database is MySQL or MariaDB. Only these execute the
 // text between /*! and */; it is a comment everywhere else.
-func (d *database) isMySQL(ctx context.Context) (bool, error) {
+func (d *database) isMySQL(ctx context.Context) (bool, error) { return d.isMySQLBy(ctx, d.DB) }
+
+// isMySQLBy is isMySQL in a transaction, for a pool that has no other connection.
+func (d *database) isMySQLBy(ctx context.Context, q queryer) (bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.known {
 		return d.mysql, nil
 	}
 	var n int
-	if err := d.QueryRowContext(ctx, "select 1 /*! + 1 */").Scan(&n); err != nil {
+	if err := q.QueryRowContext(ctx, "select 1 /*! + 1 */").Scan(&n); err != nil {
 		return false, passing(ctx, err)
 	}
 	d.known, d.mysql = true, n == 2

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"sync"
 
@@ -158,7 +157,7 @@ func (s *fencedSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[
 		if n, err := result.RowsAffected(); err != nil || n != 1 {
 			return s.wrap(b.Flow, errors.Join(err, dataflow.ErrFenced))
 		}
-		if err := s.sink.write(ctx, tx, reflect.ValueOf(b.Rows), nil); err != nil {
+		if err := s.sink.writeBatch(ctx, tx, b.Rows); err != nil {
 			return fmt.Errorf("table %s: %w", s.sink.table, err)
 		}
 		return nil

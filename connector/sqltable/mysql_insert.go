@@ -27,6 +27,9 @@ const (
 
 // writeRows writes rows, as many in each statement as fit.
 func (s *mysqlSink[T]) writeRows(ctx context.Context, tx *sql.Tx, rows []T) error {
+	if s.sink.remove != nil {
+		return s.sink.remove(ctx, tx, rows)
+	}
 	columns := s.sink.fields.Names()
 	head := "insert into " + rowmap.BacktickAll(s.sink.name, ".") + " (" + rowmap.BacktickAll(columns, ", ") + ") values "
 	row := "(" + strings.TrimSuffix(strings.Repeat("?, ", len(columns)), ", ") + ")"

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/pools"
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
@@ -129,6 +130,13 @@ func (s *mysqlSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T
 		if err := s.check(ctx); err != nil {
 			return passing(ctx, fmt.Errorf("table %s: %w", s.sink.table, err))
 		}
+	}
+	if size := s.db.Stats().MaxOpenConnections; s.sink.remove != nil && size > 0 {
+		end, err := pools.Process.Begin(ctx, s.db, size) // the source, which may have the same pool, is asked meanwhile
+		if err != nil {
+			return err
+		}
+		defer end()
 	}
 	return s.inTx(ctx, func(tx *sql.Tx) error {
 		// Lock the checkpoint first: this waits only for another claim, and blocks later

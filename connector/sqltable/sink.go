@@ -46,6 +46,17 @@ type sink[T any] struct {
 	fieldsErr error
 
 	insert inserter
+
+	remove  func(ctx context.Context, tx *sql.Tx, rows []T) error // removes rows instead; nil if it writes them
+	removes string                                                // the type of such a sink
+}
+
+// writeBatch writes or removes the rows of a batch.
+func (s *sink[T]) writeBatch(ctx context.Context, tx *sql.Tx, rows []T) error {
+	if s.remove != nil {
+		return s.remove(ctx, tx, rows)
+	}
+	return s.write(ctx, tx, reflect.ValueOf(rows), nil)
 }
 
 func newSink[T any](table string, upsert bool, key []string) *sink[T] {
@@ -59,9 +70,12 @@ func newSink[T any](table string, upsert bool, key []string) *sink[T] {
 }
 
 // AppendOnly is true for Insert.
-func (s *sink[T]) AppendOnly() bool { return !s.upsert }
+func (s *sink[T]) AppendOnly() bool { return !s.upsert && s.remove == nil }
 
 func (s *sink[T]) Describe() dataflow.Description {
+	if s.remove != nil {
+		return dataflow.Description{Type: s.removes, Detail: map[string]any{"table": s.table, "key": s.key}}
+	}
 	if s.upsert {
 		return dataflow.Description{Type: "sqltable.upsert", Detail: map[string]any{"table": s.table, "key": s.key}}
 	}

@@ -28,7 +28,7 @@ func (t *tab) form(path, action string, fields ...string) {
 func (t *tab) press(button string) {
 	t.Helper()
 	t.do(chromedp.Evaluate(`{ window.before = true; 0 }`, nil), chromedp.Click(button, chromedp.ByQuery))
-	t.until(`!window.before && document.readyState === 'complete'`)
+	t.until(`!window.before && document.readyState === 'complete' && document.querySelector('h1') !== null`)
 }
 
 // done is what the page says after an action.

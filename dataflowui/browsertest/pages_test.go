@@ -28,6 +28,9 @@ func pages() map[string]string {
 		"dead-letters?flow=bad": "Dead letters",
 		"dead-letters/1":        "Dead letter 1",
 		"workers":               "Workers",
+		"skipped-ticks":         "Skipped ticks",
+		"flows/orders/cursor":   "Cursor of orders",
+		"flows/etl":             "etl",
 		"audit":                 "Audit log",
 		"audit?flow=none":       "Audit log",
 	}

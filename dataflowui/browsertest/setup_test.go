@@ -177,6 +177,7 @@ func (s *site) service() *dataflow.Client {
 			dataflow.NewFlow("bad", memory.Slice(rows), refuse, to(), &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(9), Runtime: dataflow.Heartbeat{}}),
 			dataflow.NewFlow("failing", memory.Slice(rows), refuse, to(), &dataflow.FlowOptions{MaxAttempts: 1, Runtime: dataflow.Heartbeat{}}),
 			dataflow.NewFlow("slow", memory.Slice(append(rows, rows...)), wait, to(), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 1}}),
+			dataflow.NewFlow("etl", memory.Slice(rows), dataflow.Identity[record](), to(), &dataflow.FlowOptions{Runtime: dataflow.JobQueue{Queue: "etl", Interval: time.Hour}}),
 			dataflow.NewFlow(longName, memory.Slice(rows), dataflow.Identity[record](), to(), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{Schedule: dataflow.Schedule{Cron: "*/5 8-18 * * MON-FRI", TimeZone: "Europe/Berlin"}}}),
 		},
 	})
@@ -195,7 +196,12 @@ func (s *site) fill() {
 	for range 3 {
 		s.worked("orders", false)
 	}
-	_, err := s.client.Pause(ctx, longName, "ben", "the texts are not ready, see https://example.com/"+strings.Repeat("z", 100))
+	s.worked("etl", false)
+	made, err := s.client.Backfill(ctx, "orders", &dataflow.BackfillParams{From: []byte("1"), Append: true, Actor: "ben", Reason: "a rule has changed"})
+	require.NoError(s, err)
+	_, err = s.client.Wait(ctx, made.ID)
+	require.NoError(s, err)
+	_, err = s.client.Pause(ctx, longName, "ben", "the texts are not ready, see https://example.com/"+strings.Repeat("z", 100))
 	require.NoError(s, err)
 	cur, err := s.client.Cursor(ctx, "orders")
 	require.NoError(s, err)
@@ -261,12 +267,18 @@ func (t *tab) open(path string) {
 	t.do(chromedp.Navigate(t.base + path))
 }
 
-// text is what the element shows.
+// text is what the element shows. It asks again when the page has been loaded anew meanwhile,
+// as the page of a run is when the run ends.
 func (t *tab) text(selector string) string {
 	t.Helper()
-	var text string
-	t.do(chromedp.Text(selector, &text, chromedp.ByQuery))
-	return text
+	for {
+		var text string
+		err := chromedp.Run(t.ctx, chromedp.Text(selector, &text, chromedp.ByQuery))
+		if err == nil {
+			return text
+		}
+		require.NoError(t, t.ctx.Err(), "%s: %v", selector, err)
+	}
 }
 
 // until waits until an expression of the page is true, across loads of other pages.

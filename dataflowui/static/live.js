@@ -23,15 +23,23 @@
   }
   const seconds = Number(document.body.dataset.refresh)
   if (seconds) {
+    // A page renews its marked parts, or all of it.
+    const marked = [...document.querySelectorAll('[data-renew]')]
+    const parts = marked.length ? marked : [document.getElementById('main')]
+    const used = (part) => { // somebody is reading, typing or selecting there
+      const selection = getSelection()
+      return document.hidden || part.contains(document.activeElement) || (!selection.isCollapsed && part.contains(selection.anchorNode))
+    }
     setInterval(async () => {
-      const main = document.getElementById('main')
-      const used = () => document.hidden || main.contains(document.activeElement) // somebody is reading or typing there
-      if (used()) return
+      if (parts.every(used)) return
       try {
         const answer = await fetch(location.href)
         if (!answer.ok) return
-        const next = new DOMParser().parseFromString(await answer.text(), 'text/html').getElementById('main')
-        if (next && !used()) main.replaceChildren(...next.childNodes)
+        const page = new DOMParser().parseFromString(await answer.text(), 'text/html')
+        for (const part of parts) {
+          const next = page.getElementById(part.id)
+          if (next && !used(part)) part.replaceChildren(...next.childNodes)
+        }
       } catch { /* the server is away: the page stays as it is */ }
     }, seconds * 1000)
   }

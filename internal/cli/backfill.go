@@ -69,12 +69,13 @@ The program must have the flow's code, and the source must support --from, --unt
 			ctx, cancel := w.limit(ctx)
 			defer cancel()
 			switch {
-			case ranges == 1 && w.wait:
-				return s.waitFor(ctx, runs[0])
+			case w.wait:
+				if err := s.waitForRanges(ctx, runs); err != nil {
+					return err
+				}
+				return s.tellNotes(ctx, args[0])
 			case ranges == 1:
 				return s.enqueued(ctx, runs[0])
-			case w.wait:
-				return s.waitForRanges(ctx, runs)
 			default:
 				return s.showRanges(runs)
 			}
@@ -133,7 +134,7 @@ func (s *session) waitForRanges(ctx context.Context, runs []*dataflow.Run) error
 		if err != nil {
 			err = s.unlessOver(ctx, made, err)
 		} else {
-			err = s.waitFor(ctx, run)
+			err = s.waitForEnd(ctx, run)
 		}
 		if errs = append(errs, err); ctx.Err() != nil {
 			break

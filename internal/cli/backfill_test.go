@@ -4,9 +4,13 @@ import (
 	"context"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/memory"
+	"github.com/activedataflow/dataflow/connector/pgtable"
 	"github.com/activedataflow/dataflow/internal/cli"
+	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
 func TestBackfill(t *testing.T) {
@@ -93,4 +97,29 @@ func TestBackfill_Progress(t *testing.T) {
 			started_at = '2031-02-03 12:04:00.000', read = 2, written = 2, total = 5`)
 		t.golden("backfill_progress", "run show 1")
 	})
+}
+
+// Whoever waits for a backfill, or for a run that reads nothing, is told what the source holds back.
+func TestBackfill_HeldBack(t *testing.T) {
+	t.Parallel()
+	c := newCLI(t, dbtest.PostgresURL(t))
+	c.exec("create table source (at timestamptz, n bigint, primary key (at, n))")
+	c.exec("insert into source values ('2024-01-01', 1), ('2100-01-01', 2)")
+	c.with(func(db cli.Database) []*dataflow.Flow {
+		source := pgtable.Keyset[numbered](db.Postgres, pgtable.Query{SQL: "select at, n from source", Key: []string{"at", "n"}})
+		return []*dataflow.Flow{dataflow.NewFlow("read", source, dataflow.Identity[numbered](), memory.NewSink[numbered]().Target(), nil)}
+	}).migrated()
+	const held = `Its source notes: rows are left for later, because the time in their key column "at" has not come: the next of them is of 2100-01-01T00:00:00Z.`
+	for _, args := range [][]string{
+		{"backfill", "read", "--until", "2100-12-31", "--wait"},
+		{"backfill", "read", "--ranges", "2", "--wait"},
+	} {
+		r := c.run(args...)
+		require.Zero(t, r.code, r.err)
+		require.Contains(t, r.out, "read, 1 written")
+		require.Contains(t, r.err, held)
+	}
+	require.NotContains(t, c.run("enqueue", "read", "--wait").err, held, "it has read what there is")
+	require.Contains(t, c.run("enqueue", "read", "--wait").err, held)
+	require.Contains(t, c.ok("flow", "why", "read"), held)
 }

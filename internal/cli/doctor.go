@@ -43,13 +43,14 @@ func (a *app) doctorCommand() *cobra.Command {
 
 - versions, the schema, missing indexes, time zones, the clocks;
 - pools that are too small, and queues and flows that no process works;
-- what should have been removed long ago, and what sources note about their keys;
+- what should have been removed long ago, dead letters that nobody looks at, and what sources
+  note about their keys;
 - what sources and sinks need elsewhere, such as the settings of a server whose log is followed.
 
 On Postgres it looks for these too: a standby or a read-only server, a pooler that loses
-notifications, a role that may not see other transactions, a statement_timeout that batches exceed,
-tables that were not analysed or hold many dead rows, slots that hold the log, and collations of
-another version.
+notifications, a role that may not see other transactions, timeouts that batches exceed, too few
+connections for another process, tables that were not analysed or hold many dead rows, slots that
+hold the log, and collations of another version.
 
 The exit code is 5 if there is a problem that keeps flows from working. Warnings leave it 0, or
 make it 1 with --strict.`,
@@ -130,9 +131,12 @@ func (s *session) examine(ctx context.Context) ([]finding, error) {
 		checks = append(checks, s.untold, s.groups)
 	}
 	if s.db.Postgres != nil {
-		checks = append(checks, s.role, s.timeout, s.tables, s.slots, s.collations)
+		checks = append(checks, s.role, s.timeouts, s.tables, s.slots, s.collations)
+		if pooler[0].State == "ok" { // otherwise its connections are those that count
+			checks = append(checks, s.room)
+		}
 	}
-	checks = append(checks, s.sources, s.parts, s.retention)
+	checks = append(checks, s.sources, s.parts, s.retention, s.letters)
 	for _, check := range checks {
 		more, err := check(ctx)
 		if err != nil {
@@ -257,6 +261,7 @@ func (s *session) unworked(ctx context.Context) ([]finding, error) {
 		return nil, err
 	}
 	var codeless, queues []string
+	waits := make(map[string][]string) // by queue: its active flows
 	for _, f := range flows {
 		if !f.Runtime.Settings().Enabled && f.Runtime.Type() != "unknown" {
 			continue
@@ -265,6 +270,9 @@ func (s *session) unworked(ctx context.Context) ([]finding, error) {
 			codeless = append(codeless, f.Name)
 		}
 		job, isJob := f.Runtime.(interface{ QueueName() string })
+		if isJob {
+			waits[job.QueueName()] = append(waits[job.QueueName()], f.Name)
+		}
 		worked := func(p *dataflow.Process) bool { return p.Queues == nil || slices.Contains(p.Queues, job.QueueName()) }
 		if isJob && !slices.ContainsFunc(processes, worked) && !slices.Contains(queues, job.QueueName()) {
 			queues = append(queues, job.QueueName())
@@ -284,10 +292,37 @@ func (s *session) unworked(ctx context.Context) ([]finding, error) {
 	case len(flows) > 0:
 		found = append(found, ok("flows", "each active flow has a live process with its code"))
 	}
-	if len(queues) > 0 {
-		return append(found, warning("queues", "no live process works the River queues: %s: start a client that has a flow of the queue, or add it to the Queues of the service's River client", strings.Join(queues, ", "))), nil
+	paused, err := s.pausedQueues(ctx, waits)
+	if err != nil {
+		return nil, err
 	}
-	return append(found, ok("queues", "each River queue of an active flow is worked by a live process")), nil
+	found = append(found, paused...)
+	switch {
+	case len(queues) > 0:
+		found = append(found, warning("queues", "no live process works the River queues: %s: start a client that has a flow of the queue, or add it to the Queues of the service's River client", strings.Join(queues, ", ")))
+	case len(paused) == 0:
+		found = append(found, ok("queues", "each River queue of an active flow is worked by a live process"))
+	}
+	return found, nil
+}
+
+// pausedQueues finds the queues of active flows that somebody has paused in River.
+func (s *session) pausedQueues(ctx context.Context, flowsOf map[string][]string) ([]finding, error) {
+	if len(flowsOf) == 0 {
+		return nil, nil
+	}
+	queues, err := dataflow.RiverQueues(ctx, s.client)
+	if err != nil { // for example, the schema's name is one that River refuses
+		return []finding{warning("queues", "River's queues cannot be read: %s", message(err))}, ctx.Err()
+	}
+	var found []finding
+	for _, q := range queues {
+		if names := flowsOf[q.Name]; q.PausedAt != nil && len(names) > 0 {
+			found = append(found, warning("queues", "the River queue %s has been paused since %s, and so no run starts of: %s: resume it in River UI, or by QueueResume of River's client",
+				q.Name, q.PausedAt.UTC().Format(time.RFC3339), strings.Join(names[:min(len(names), 10)], ", ")))
+		}
+	}
+	return found, nil
 }
 
 // startOne says how a started client comes to be.

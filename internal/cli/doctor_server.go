@@ -2,8 +2,8 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -54,33 +54,95 @@ func (s *session) role(ctx context.Context) ([]finding, error) {
 		"run grant pg_read_all_stats to %s, or set Query.LateCommits to pgtable.Lag or pgtable.XID8", me, pgx.Identifier{me}.Sanitize())}, nil
 }
 
-// shortTimeout is a statement_timeout that batches may well exceed.
+// shortTimeout is a timeout of the server that batches may well exceed.
 const shortTimeout = 10 * time.Second
 
-// timeout finds a statement_timeout that ended runs, or may.
-func (s *session) timeout(ctx context.Context) ([]finding, error) {
-	var ms int64
-	err := s.db.Postgres.QueryRow(ctx, `select setting::bigint from pg_settings where name = 'statement_timeout'`).Scan(&ms)
-	if err != nil || ms == 0 {
+// endedBy are words in the errors of what a timeout of the server has ended.
+var endedBy = map[string]string{ //nolint:gochecknoglobals // a constant
+	"statement_timeout":                   "statement timeout",
+	"idle_in_transaction_session_timeout": "idle-in-transaction timeout",
+	"transaction_timeout":                 "transaction timeout", // from Postgres 17 on
+}
+
+// timeouts finds timeouts of the server that ended runs, or may.
+func (s *session) timeouts(ctx context.Context) ([]finding, error) {
+	rows, err := s.db.Postgres.Query(ctx, `select name, setting::bigint from pg_settings where name = any($1) and setting::bigint > 0 order by name`, slices.Collect(maps.Keys(endedBy)))
+	if err != nil {
 		return nil, err
 	}
-	set := time.Duration(ms) * time.Millisecond
-	mend := fmt.Sprintf("run alter role %s set statement_timeout = 0 for the role of the flows, or make their batches smaller by BatchSize", pgx.Identifier{s.db.Postgres.Config().ConnConfig.User}.Sanitize())
+	set := make(map[string]time.Duration)
+	var name string
+	var ms int64
+	if _, err := pgx.ForEachRow(rows, []any{&name, &ms}, func() error {
+		set[name] = time.Duration(ms) * time.Millisecond
+		return nil
+	}); err != nil || len(set) == 0 {
+		return nil, err
+	}
 	runs, err := s.client.Runs(ctx, &dataflow.RunListParams{Limit: 200})
 	if err != nil {
 		return nil, err
 	}
-	for _, run := range runs {
-		for _, failed := range run.Errors {
-			if strings.Contains(failed.Error, "statement timeout") {
-				return []finding{warning("timeout", "statement_timeout is %s, and has ended attempts, such as of run %d of flow %s: %s", set, run.ID, run.FlowName, mend)}, nil
-			}
+	var found []finding
+	for _, name := range slices.Sorted(maps.Keys(set)) {
+		mend := fmt.Sprintf("run alter role %s set %s = 0 for the role of the flows, or make their batches smaller by BatchSize", pgx.Identifier{s.db.Postgres.Config().ConnConfig.User}.Sanitize(), name)
+		ended := endedRun(runs, endedBy[name])
+		switch {
+		case ended != nil:
+			found = append(found, warning("timeout", "%s is %s, and has ended attempts, such as of run %d of flow %s: %s", name, set[name], ended.ID, ended.FlowName, mend))
+		case set[name] < shortTimeout:
+			found = append(found, warning("timeout", "%s is %s, which a batch may exceed: %s", name, set[name], mend))
+		default:
+			found = append(found, ok("timeout", "%s is %s", name, set[name]))
 		}
 	}
-	if set < shortTimeout {
-		return []finding{warning("timeout", "statement_timeout is %s, which a batch may exceed: %s", set, mend)}, nil
+	return found, nil
+}
+
+// endedRun is the first run of which an attempt ended with words in its error, nil if there is none.
+func endedRun(runs []*dataflow.Run, words string) *dataflow.Run {
+	for _, run := range runs {
+		if slices.ContainsFunc(run.Errors, func(e dataflow.AttemptError) bool { return strings.Contains(e.Error, words) }) {
+			return run
+		}
 	}
-	return []finding{ok("timeout", "statement_timeout is %s", set)}, nil
+	return nil
+}
+
+// besidePool is how many connections a started client may open beside its pool: see docs/pools.md.
+const besidePool = 3
+
+// room finds a server, a database or a role that has too few connections left for another process
+// of this program, such as the next one of a rolling deploy.
+func (s *session) room(ctx context.Context) ([]finding, error) {
+	if len(s.config.Flows) == 0 { // the pool is not that of the service
+		return nil, nil
+	}
+	rows, err := s.db.Postgres.Query(ctx, `
+		with open as (select sum(numbackends)::int as n, sum(numbackends) filter (where datname = current_database())::int as here from pg_stat_database)
+		select 'the server', current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+			- coalesce(nullif(current_setting('reserved_connections', true), '')::int, 0), n, 'raise max_connections' from open
+		union all
+		select 'database ' || quote_ident(datname), datconnlimit, here, 'run alter database ' || quote_ident(datname) || ' connection limit -1'
+			from pg_database, open where datname = current_database() and datconnlimit >= 0 and not (select rolsuper from pg_roles where rolname = current_user)
+		union all
+		select 'role ' || quote_ident(rolname), rolconnlimit, (select count(*) from pg_stat_activity where usesysid = pg_roles.oid)::int, 'run alter role ' || quote_ident(rolname) || ' connection limit -1'
+			from pg_roles where rolname = current_user and rolconnlimit >= 0 and not rolsuper`)
+	if err != nil {
+		return nil, err
+	}
+	size := int(s.db.Postgres.Config().MaxConns)
+	var found []finding
+	var what, mend string
+	var most, open int
+	_, err = pgx.ForEachRow(rows, []any{&what, &most, &open, &mend}, func() error {
+		if most-open < size+besidePool {
+			found = append(found, warning("connections", "%s takes %s, and %d are open: another process of this program, as in a deploy, opens up to %d (its pool has %d, and %d may be beside it): %s, or let the pools be smaller (pool_max_conns)",
+				what, plural(most, "connection", "connections"), open, size+besidePool, size, besidePool, mend))
+		}
+		return nil
+	})
+	return found, err
 }
 
 // Tables with fewer rows than this, and with fewer dead rows, are quick in any state.
@@ -191,91 +253,4 @@ func deref(text *string) string {
 		return ""
 	}
 	return *text
-}
-
-// retentionLate is how long after its time a clean-up is overdue.
-const retentionLate = 24 * time.Hour
-
-// retention finds runs that should have been removed long ago.
-func (s *session) retention(ctx context.Context) ([]finding, error) {
-	o := s.config.Retention
-	later := func(d time.Duration) time.Duration {
-		switch {
-		case d < 0:
-			return d
-		case d == 0:
-			d = dataflow.DefaultRetention
-		}
-		return d + retentionLate
-	}
-	o.Success, o.Failed, o.Cancelled, o.SkippedTicks, o.DeadLetters = later(o.Success), later(o.Failed), later(o.Cancelled), later(o.SkippedTicks), later(o.DeadLetters)
-	o.DryRun = true
-	due, err := s.client.Cleanup(ctx, &o)
-	if err != nil {
-		return nil, err
-	}
-	if due.Total() == 0 {
-		return []finding{ok("retention", "nothing is kept for longer than it should be")}, nil
-	}
-	return []finding{warning("retention", "%d runs, entries of skipped ticks and dead letters should have been removed more than a day ago: a started client does that each hour unless Config.Retention keeps them; run %s cleanup",
-		due.Total(), s.program.Name)}, nil
-}
-
-// sources asks the sources of this program's flows what they note, such as a key without a unique
-// index, or rows that are held back.
-func (s *session) sources(ctx context.Context) ([]finding, error) {
-	var found []finding
-	for _, f := range s.config.Flows {
-		why, err := s.client.Why(ctx, f.Name)
-		if err != nil {
-			found = append(found, warning("sources", "flow %q: %s", f.Name, message(err)))
-			continue
-		}
-		for _, c := range why.Causes {
-			if c.Code == dataflow.CauseNoted {
-				found = append(found, warning("sources", "flow %q: %s", f.Name, s.inCommands(c.Text, f.Name)))
-			}
-		}
-	}
-	return found, ctx.Err()
-}
-
-// parts asks the parts of this program's flows what keeps them from working.
-func (s *session) parts(ctx context.Context) ([]finding, error) {
-	var found []finding
-	for _, f := range s.config.Flows {
-		ctx, cancel := context.WithTimeout(ctx, partTime)
-		some, err := f.Examine(ctx)
-		cancel()
-		for _, part := range some {
-			found = append(found, finding{Check: "flow " + f.Name, State: string(part.Level), Text: s.inCommands(part.Text, f.Name)})
-		}
-		if err != nil {
-			found = append(found, warning("flow "+f.Name, "%s", message(err)))
-		}
-	}
-	return found, ctx.Err()
-}
-
-// partTime is how long the parts of a flow may look for faults.
-const partTime = 10 * time.Second
-
-// unknownZones finds zones of schedules that this machine does not know.
-func (s *session) unknownZones(ctx context.Context) ([]finding, error) {
-	flows, err := s.flows(ctx, dataflow.FlowActive)
-	if err != nil {
-		return nil, err
-	}
-	var found []finding
-	for _, f := range flows {
-		var stored struct { // a Runtime with such a zone cannot be read here
-			Zone string `json:"time_zone"`
-		}
-		_ = json.Unmarshal(f.ScheduleJSON, &stored) // the library has written it
-		zone := stored.Zone
-		if _, err := time.LoadLocation(zone); err != nil {
-			found = append(found, warning("zones", "this machine does not know the time zone %q of flow %q, and cannot work its ticks: install its time zone data, such as the package tzdata, or import time/tzdata", zone, f.Name))
-		}
-	}
-	return found, nil
 }

@@ -92,7 +92,57 @@ func TestDoctor_Sources(t *testing.T) {
 	require.Contains(t, c.fails(1, "doctor", "--strict"), "shop: clock: ", "the first of the warnings")
 }
 
-// A statement_timeout is named with the run that it has ended.
+// A server, a database or a role without connections for another process is named.
+func TestDoctor_Room(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartServer(t)
+	as, err := url.Parse(server.URL())
+	require.NoError(t, err)
+	as.User = url.User("reader")
+	q := as.Query()
+	q.Set("pool_max_conns", "8")
+	as.RawQuery = q.Encode()
+	c := newCLI(t, server.URL()).with(keysetFlow)
+	c.exec("create role reader login in role pg_read_all_data, pg_write_all_data, pg_read_all_stats")
+	c.exec("create table source (n bigint)")
+	c.migrated()
+	reader := newCLI(t, as.String()).with(keysetFlow)
+	require.NotContains(t, reader.ok("doctor"), "connections ")
+	c.exec("alter role reader connection limit 10")
+	require.Regexp(t, `(?m)^connections +warning +role reader takes 10 connections, and \d are open: another process of this program, as in a deploy, opens up to 11 \(its pool has 8, and 3 may be beside it\): run alter role reader connection limit -1, or let the pools be smaller \(pool_max_conns\)$`, reader.ok("doctor"))
+	c.exec("alter role reader connection limit 30")
+	c.exec("alter database postgres connection limit 9")
+	require.Regexp(t, `(?m)^connections +warning +database postgres takes 9 connections`, reader.ok("doctor"))
+	require.NotContains(t, c.ok("doctor"), "connections  ", "a superuser may have more")
+	q.Set("pool_max_conns", "500")
+	as.RawQuery = q.Encode()
+	c.exec("alter database postgres connection limit -1")
+	require.Regexp(t, `(?m)^connections +warning +the server takes 397 connections, .*: raise max_connections, or let`, newCLI(t, as.String()).with(keysetFlow).ok("doctor"))
+}
+
+// A pool that is too small for all flows of the program at once is named with what they need.
+func TestDoctor_Pool(t *testing.T) {
+	t.Parallel()
+	u, err := url.Parse(dbtest.PostgresURL(t))
+	require.NoError(t, err)
+	q := u.Query()
+	flows := func(db cli.Database) (list []*dataflow.Flow) {
+		for _, name := range []string{"a", "b", "c"} {
+			list = append(list, dataflow.NewFlow(name, pgtable.Select[numbered](db.Postgres, "select 1::bigint as n"), dataflow.Identity[numbered](), memory.NewSink[numbered]().Target(), nil))
+		}
+		return list
+	}
+	for size, want := range map[string]string{
+		"4": `warning +a pool of 4 connections: its flows need 2 to run one at a time, and 5 to run all at once .*; some runs wait until others have ended: let the pool have 5 connections, or divide`,
+		"5": `ok +a pool of 5 connections: its flows need 2 to run one at a time, and 5 to run all at once`,
+	} {
+		q.Set("pool_max_conns", size)
+		u.RawQuery = q.Encode()
+		require.Regexp(t, `(?m)^pool +`+want, newCLI(t, u.String()).with(flows).migrated().ok("doctor"))
+	}
+}
+
+// A timeout of the server is named with the run that it has ended.
 func TestDoctor_Timeout(t *testing.T) {
 	t.Parallel()
 	base := dbtest.PostgresURL(t)
@@ -105,11 +155,13 @@ func TestDoctor_Timeout(t *testing.T) {
 		return []*dataflow.Flow{dataflow.NewFlow("slow", count{to: 1}, dataflow.Identity[int64](), dataflow.ToTx(slow), &dataflow.FlowOptions{MaxAttempts: 1})}
 	}).migrated()
 	require.NotContains(t, c.ok("doctor"), "statement_timeout")
-	with := func(timeout string) *cliT {
+	with := func(timeout string, also ...string) *cliT {
 		u, err := url.Parse(base)
 		require.NoError(t, err)
 		q := u.Query()
-		q.Set("statement_timeout", timeout)
+		for _, name := range append(also, "statement_timeout") {
+			q.Set(name, timeout)
+		}
 		u.RawQuery = q.Encode()
 		limited := *c
 		limited.env = map[string]string{"DATABASE_URL": u.String(), "USER": "ann"}
@@ -117,6 +169,8 @@ func TestDoctor_Timeout(t *testing.T) {
 	}
 	require.Regexp(t, `(?m)^timeout +warning +statement_timeout is 5s, which a batch may exceed: run alter role`, with("5s").ok("doctor"))
 	require.Regexp(t, `(?m)^timeout +ok +statement_timeout is 1m0s`, with("60s").ok("doctor"))
+	const idle = "idle_in_transaction_session_timeout"
+	require.Regexp(t, `(?m)^timeout +warning +`+idle+` is 5s, which a batch may exceed: run alter role .* set `+idle+` = 0 `, with("5s", idle).ok("doctor"))
 	c.fails(1, "enqueue", "slow", "--wait")
 	require.Regexp(t, `(?m)^timeout +warning +statement_timeout is 1m0s, and has ended attempts, such as of run 1 of flow slow`, with("60s").ok("doctor"))
 }

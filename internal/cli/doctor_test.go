@@ -3,7 +3,9 @@ package cli_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/riverqueue/river"
@@ -113,6 +115,20 @@ func TestDoctor_Callbacks(t *testing.T) {
 	})
 }
 
+// The doctor names paused River queues, with the flows that wait for them.
+func TestDoctor_PausedQueues(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(c *cliT) {
+		c.migrated()
+		insert := "insert into river_queue (name, created_at, metadata, paused_at, updated_at) values ('%s', '2031-02-03 12:00:00', '{}', %s, '2031-02-03 12:00:00')"
+		c.exec(fmt.Sprintf(insert, "etl", "null"))
+		c.exec(fmt.Sprintf(insert, "mail", "'2031-02-03 12:00:00'"))
+		require.NotContains(c, c.ok("doctor"), "paused")
+		c.exec("update river_queue set paused_at = '2031-02-03 12:01:00' where name = 'etl'")
+		require.Regexp(c, `(?m)^queues +warning +the River queue etl has been paused since 2031-02-03T12:01:00Z, and so no run starts of: \w+: resume it in River UI, or by QueueResume of River's client$`, c.ok("doctor"))
+	})
+}
+
 // The doctor shows the groups, and names the limits that differ.
 func TestDoctor_Groups(t *testing.T) {
 	t.Parallel()
@@ -128,4 +144,34 @@ func TestDoctor_Groups(t *testing.T) {
 		limit = 3
 		require.Regexp(c, `(?m)^groups +warning +group shopify: this program declares the limit 3, and 2 holds, which here set at 2031-02-03T12:05:00Z, as the last one to be registered: give all programs the same limit, and register the right one by shop migrate up$`, c.ok("doctor"))
 	})
+}
+
+// Open dead letters are kept, so the doctor says when many of them are old.
+func TestDoctor_Letters(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(c *cliT) {
+		c.migrated()
+		c.ok("enqueue", "orders")
+		letters := func(n int) {
+			c.exec(fmt.Sprintf(`with recursive s (n) as (select 1 union all select n + 1 from s where n < %d)
+				insert into dataflow_dead_letter (flow_id, run_id, stage, key, error, created_at)
+				select flow_id, id, 'read', '', 'e', cast('2030-12-01 00:00:00.000' as %s) from dataflow_run, s`, n, c.timeType()))
+		}
+		require.Regexp(c, `(?m)^letters +ok +no dead letter has been open for more than 30 days$`, c.ok("doctor"))
+		letters(99)
+		require.Regexp(c, `(?m)^letters +ok +99 dead letters have been open for more than 30 days: shop dead-letter list --open$`, c.ok("doctor"))
+		letters(1)
+		require.Regexp(c, `(?m)^letters +warning +100 dead letters have been open for more than 30 days, and are kept until somebody closes them: see shop dead-letter list --open,`, c.ok("doctor"))
+		require.Contains(c, c.ok("cleanup", "--dry-run"), "0 closed and 0 open dead letters")
+		require.Contains(c, c.ok("cleanup", "--open-dead-letters", "30d", "--yes"), "0 closed and 100 open dead letters")
+		require.Regexp(c, `(?m)^letters +ok +no dead letter`, c.ok("doctor"))
+	})
+}
+
+// timeType is a type of the database that holds times.
+func (t *cliT) timeType() string {
+	if strings.HasPrefix(t.url, "postgres") {
+		return "timestamptz"
+	}
+	return "text"
 }

@@ -171,9 +171,36 @@ func (s *session) obstacles(ctx context.Context, name string) (texts []string, e
 	return texts, nil
 }
 
-// waitFor follows a run. It also works the run if that needs no River job, the run is due and
-// this program has the flow's code.
+// waitFor follows a run to its end. Then it says what the source notes, if the run read nothing.
 func (s *session) waitFor(ctx context.Context, run *dataflow.Run) error {
+	if err := s.waitForEnd(ctx, run); err != nil {
+		return err
+	}
+	ended, err := s.client.Run(ctx, run.ID)
+	if err != nil || ended.Counters.Read > 0 {
+		return err
+	}
+	return s.tellNotes(ctx, run.FlowName)
+}
+
+// tellNotes says what the source of a flow notes: some of the records that somebody waits for may
+// be held back.
+func (s *session) tellNotes(ctx context.Context, name string) error {
+	why, err := s.client.Why(ctx, name)
+	if err != nil {
+		return err
+	}
+	for _, c := range why.Causes {
+		if c.Code == dataflow.CauseNoted {
+			s.note(s.inCommands(c.Text, name))
+		}
+	}
+	return nil
+}
+
+// waitForEnd follows a run. It also works the run if that needs no River job, the run is due and
+// this program has the flow's code.
+func (s *session) waitForEnd(ctx context.Context, run *dataflow.Run) error {
 	flow, err := s.client.Flow(ctx, run.FlowName)
 	if err != nil {
 		return s.unlessOver(ctx, run, err)

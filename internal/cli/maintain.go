@@ -147,25 +147,29 @@ func runtimeText(data json.RawMessage) string {
 }
 
 type cleanupView struct {
-	Success      int64 `json:"success"`
-	Failed       int64 `json:"failed"`
-	Cancelled    int64 `json:"cancelled"`
-	SkippedTicks int64 `json:"skipped_ticks"`
-	DeadLetters  int64 `json:"dead_letters"`
-	Audit        int64 `json:"audit"`
-	DryRun       bool  `json:"dry_run"`
+	Success         int64 `json:"success"`
+	Failed          int64 `json:"failed"`
+	Cancelled       int64 `json:"cancelled"`
+	SkippedTicks    int64 `json:"skipped_ticks"`
+	DeadLetters     int64 `json:"dead_letters"`
+	OpenDeadLetters int64 `json:"open_dead_letters"`
+	Audit           int64 `json:"audit"`
+	DryRun          bool  `json:"dry_run"`
 }
 
 func (a *app) cleanupCommand() *cobra.Command {
 	var o dataflow.RetentionOptions
-	var keep, success, failed, cancelled, audit retention
+	var keep, success, failed, cancelled, open, audit retention
 	cmd := &cobra.Command{
-		Use: "cleanup", Short: "Remove old runs, skipped ticks and dead letters", Args: cobra.NoArgs,
-		Long: `Remove ended runs, skipped ticks and dead letters that are older than --keep: a duration such
-as 90d or 12h, or "forever". The default is 30 days. The last success of each flow stays.
-The audit log is kept for 365 days, unless --audit says how long.`,
+		Use: "cleanup", Short: "Remove old runs, skipped ticks and closed dead letters", Args: cobra.NoArgs,
+		Long: `Remove ended runs, skipped ticks and closed dead letters that are older than --keep: a duration
+such as 90d or 12h, or "forever". The default is 30 days. The last success of each flow stays.
+The audit log is kept for 365 days, unless --audit says how long.
+
+Dead letters that are still open stay, and their runs with them: their records may be nowhere
+else. Only --open-dead-letters removes them.`,
 		RunE: a.on(func(ctx context.Context, s *session, _ []string) error {
-			o.SkippedTicks, o.DeadLetters, o.Audit = keep.or(0), keep.or(0), audit.or(0)
+			o.SkippedTicks, o.DeadLetters, o.OpenDeadLetters, o.Audit = keep.or(0), keep.or(0), open.or(0), audit.or(0)
 			o.Success, o.Failed, o.Cancelled = success.or(keep.or(0)), failed.or(keep.or(0)), cancelled.or(keep.or(0))
 			plan := o
 			plan.DryRun = true
@@ -174,8 +178,8 @@ The audit log is kept for 365 days, unless --audit says how long.`,
 				return err
 			}
 			if !o.DryRun && report.Total() > 0 {
-				what := fmt.Sprintf("%s: this removes %d runs, %d entries of skipped ticks, %d dead letters and %d entries of the audit log, for good.",
-					s.name, report.Success+report.Failed+report.Cancelled, report.SkippedTicks, report.DeadLetters, report.Audit)
+				what := fmt.Sprintf("%s: this removes %d runs, %d entries of skipped ticks, %d closed and %d open dead letters and %d entries of the audit log, for good.",
+					s.name, report.Success+report.Failed+report.Cancelled, report.SkippedTicks, report.DeadLetters, report.OpenDeadLetters, report.Audit)
 				if err := s.confirm(ctx, what); err != nil {
 					return err
 				}
@@ -200,6 +204,7 @@ The audit log is kept for 365 days, unless --audit says how long.`,
 	flags.Var(&success, "success", "how long to keep successful runs")
 	flags.Var(&failed, "failed", "how long to keep failed runs")
 	flags.Var(&cancelled, "cancelled", "how long to keep cancelled runs")
+	flags.Var(&open, "open-dead-letters", "how long to keep dead letters that nobody has closed (default forever)")
 	flags.Var(&audit, "audit", "how long to keep the audit log")
 	flags.BoolVar(&o.DryRun, "dry-run", false, "only count what would be removed")
 	return a.example(a.confirmable(cmd), "cleanup --dry-run", "cleanup --keep 7d --failed 90d --yes")
@@ -210,8 +215,8 @@ func (v cleanupView) page(p *page) {
 	if v.DryRun {
 		done = "Would remove"
 	}
-	p.line("%s %d successful, %d failed and %d cancelled runs, %d entries of skipped ticks, %d dead letters, %d entries of the audit log.",
-		done, v.Success, v.Failed, v.Cancelled, v.SkippedTicks, v.DeadLetters, v.Audit)
+	p.line("%s %d successful, %d failed and %d cancelled runs, %d entries of skipped ticks, %d closed and %d open dead letters, %d entries of the audit log.",
+		done, v.Success, v.Failed, v.Cancelled, v.SkippedTicks, v.DeadLetters, v.OpenDeadLetters, v.Audit)
 }
 
 // retention is a flag that says how long something is kept.

@@ -23,9 +23,18 @@ type RunListDialect struct {
 	// page up one by one. Otherwise its plan may walk through all runs for them.
 	Lateral bool
 	// Flow is SQL of the id of the flow whose runs are listed, in place of the parameters' name.
-	Flow string
+	// FlowID is that id, or a pointer to it.
+	Flow   string
+	FlowID any
 	// Columns are the columns of a run, of the tables r and f.
 	Columns string
+	// Alone is true if no column is one of f.
+	Alone bool
+	// Table returns SQL of the texts in a parameter, as a table, and Item is its column. Texts
+	// returns the parameter's value.
+	Table func(parameter string) string
+	Item  string
+	Texts func(texts []string) any
 	// DueAt returns SQL of the time before which a run must have been due. The parameter is how
 	// long ago that is, and Age is its value.
 	DueAt func(parameter string) string
@@ -40,14 +49,20 @@ func RunList(p *dataflow.RunListParams, d RunListDialect) (query string, args []
 	l := runList{p: p, d: d}
 	l.before = l.parameter(cmp.Or(p.Before, math.MaxInt64))
 	l.limit = l.parameter(p.Limit)
-	if d.Flow != "" {
+	switch {
+	case d.Flow != "":
 		l.flow = d.Flow
-	} else if p.Flow != "" {
+	case d.FlowID != nil:
+		l.flow = l.parameter(d.FlowID)
+	case p.Flow != "":
 		l.flow = "(select id from {s}dataflow_flow where name = " + l.parameter(p.Flow) + ")"
 	}
-	if p.Due || p.Overdue {
+	switch {
+	case p.Backfill != "":
+		l.ofBackfill()
+	case p.Due || p.Overdue:
 		l.live(dataflow.RunPending, " and run_after <= "+d.DueAt(l.parameter(d.Age)))
-	} else {
+	default:
 		l.live(dataflow.RunPending, "")
 		l.live(dataflow.RunInProgress, "")
 		l.ended(dataflow.RunSuccess)
@@ -57,7 +72,11 @@ func RunList(p *dataflow.RunListParams, d RunListDialect) (query string, args []
 	if len(l.parts) == 0 {
 		l.parts = append(l.parts, "select 0 where "+l.before+" < 0")
 	}
-	run := "select " + d.Columns + " from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id\nwhere r.id "
+	run := "select " + d.Columns + " from {s}dataflow_run r"
+	if !d.Alone {
+		run += " join {s}dataflow_flow f on f.id = r.flow_id"
+	}
+	run += "\nwhere r.id "
 	ids := "(\n\t" + strings.Join(l.parts, "\n\tunion all\n\t") + ")"
 	if d.Lateral {
 		return "select one.* from (select id from " + ids + " found order by id desc limit " + l.limit + ") page cross join lateral (\n" +
@@ -98,6 +117,38 @@ func (l *runList) live(state dataflow.RunState, more string) {
 	}
 	l.parts = append(l.parts, "select id from (select id from (select id from {s}dataflow_run where state = '"+string(state)+"' and +id < "+l.before+more+
 		l.d.NoOrder+") p order by id desc limit "+l.limit+") l")
+}
+
+// ofBackfill adds the runs of a backfill. Each of its ranges has a scope of its own, so that no run
+// of another backfill is read.
+func (l *runList) ofBackfill() {
+	scopes := make([]string, dataflow.MaxRanges)
+	for i := range scopes {
+		if scopes[i] = l.p.Backfill; i > 0 {
+			scopes[i] += "/" + strconv.Itoa(i+1)
+		}
+	}
+	// The scopes are looked up one by one: the planner might read all backfills of the flow instead.
+	from := l.d.Table(l.parameter(l.d.Texts(scopes)))
+	of := "flow_id = " + l.flow + " and scope <> '' and scope = " + l.d.Item
+	where := "b.id < " + l.before
+	if l.d.Lateral {
+		from += " cross join lateral (select id, state, trigger from {s}dataflow_run where " + of + l.d.NoOrder + ") b"
+	} else {
+		from += " cross join {s}dataflow_run b indexed by dataflow_run_scope"
+		where += " and " + of
+	}
+	if len(l.p.States) > 0 {
+		states := make([]string, len(l.p.States))
+		for i, state := range l.p.States {
+			states[i] = l.parameter(string(state))
+		}
+		where += " and b.state in (" + strings.Join(states, ", ") + ")"
+	}
+	if l.p.Trigger != "" {
+		where += " and b.trigger = " + l.parameter(string(l.p.Trigger))
+	}
+	l.parts = append(l.parts, "select id from (select b.id from "+from+" where "+where+" order by b.id desc limit "+l.limit+") l")
 }
 
 // ended adds the runs that ended in a state.

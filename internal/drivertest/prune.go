@@ -150,10 +150,13 @@ func pruneUnfinished(t *test) {
 	require.Len(t, t.runIDs(), 2)
 }
 
+// Dead letters that were closed are removed by another age than open ones, and keep their runs
+// for as long as they are kept.
 func pruneDeadLetters(t *test) {
 	clock := t.clocked()
 	f := t.flow("orders")
-	old, held := t.finished(f.ID, dataflow.RunFailed).ID, t.finished(f.ID, dataflow.RunFailed).ID
+	run := func() int64 { return t.finished(f.ID, dataflow.RunFailed).ID }
+	closed, open, young := run(), run(), run()
 	layout := "2006-01-02 15:04:05.000"
 	if t.features.Schemas { // Postgres would read the time in the session's time zone
 		layout += "Z"
@@ -162,23 +165,43 @@ func pruneDeadLetters(t *test) {
 		t.exec(fmt.Sprintf("insert into dataflow_dead_letter (flow_id, run_id, stage, key, error, created_at) values (%d, %d, 'read', 'k', 'e', '%s')",
 			f.ID, run, clock.Now().UTC().Format(layout)))
 	}
-	letter(old)
+	letter(closed)
+	letter(open)
 	clock.advance(month)
-	letter(held)
-	clock.advance(time.Hour)
-	p := &dataflow.PruneParams{Age: month, Limit: 10, DryRun: true}
-	n, err := t.store.DeadLetterPrune(t.Context(), p)
+	letter(young)
+	n, err := t.store.DeadLetterClose(t.Context(), &dataflow.DeadLetterCloseParams{
+		FlowID: f.ID, State: dataflow.DeadLetterDiscarded, IDs: []int64{t.number(fmt.Sprint("select id from dataflow_dead_letter where run_id = ", closed))},
+	})
 	require.NoError(t, err)
 	require.EqualValues(t, 1, n)
-	require.EqualValues(t, 2, t.number("select count(*) from dataflow_dead_letter"))
-
-	require.Zero(t, t.pruned(dataflow.PruneParams{State: dataflow.RunFailed, Age: time.Second, DeadLetterAge: -1}), "a dead letter that is kept keeps its run")
-	require.EqualValues(t, 1, t.pruned(dataflow.PruneParams{State: dataflow.RunFailed, Age: time.Second, DeadLetterAge: month}))
-	require.Equal(t, []int64{held}, t.runIDs())
-	p.DryRun = false
-	_, err = t.store.DeadLetterPrune(t.Context(), p)
-	require.NoError(t, err)
+	clock.advance(time.Hour)
+	letters := func(closedAge, openAge time.Duration) (n int64) {
+		t.Helper()
+		for _, dry := range []bool{true, false} {
+			counted, err := t.store.DeadLetterPrune(t.Context(), &dataflow.PruneParams{DeadLetterAge: closedAge, OpenDeadLetterAge: openAge, Limit: 10, DryRun: dry})
+			require.NoError(t, err)
+			require.True(t, dry || counted == n)
+			n = counted
+		}
+		return n
+	}
+	runs := func(closedAge, openAge time.Duration) int64 {
+		t.Helper()
+		return t.pruned(dataflow.PruneParams{State: dataflow.RunFailed, Age: time.Second, DeadLetterAge: closedAge, OpenDeadLetterAge: openAge})
+	}
+	require.Zero(t, letters(month, -1), "it is old, and was closed an hour ago")
+	require.Zero(t, runs(month, -1), "a dead letter that is kept keeps its run")
+	require.Zero(t, letters(-1, 2*month))
+	require.Zero(t, runs(-1, 2*month))
+	require.EqualValues(t, 1, letters(-1, month))
+	require.EqualValues(t, 1, runs(-1, month))
+	require.Equal(t, []int64{young, closed}, t.runIDs())
+	require.EqualValues(t, 1, runs(time.Minute, -1), "the run goes together with its dead letter")
 	require.EqualValues(t, 1, t.number("select count(*) from dataflow_dead_letter"))
+	clock.advance(100 * 12 * month)
+	require.Zero(t, letters(time.Minute, -1))
+	require.Zero(t, runs(time.Minute, -1))
+	require.Equal(t, []int64{young}, t.runIDs(), "an open one stays for ever")
 }
 
 func pruneTicks(t *test) {
@@ -222,9 +245,9 @@ func pruneHeldLetters(t *test) {
 		}})
 	}))
 	prune := func() int64 {
-		n, err := t.store.DeadLetterPrune(t.Context(), &dataflow.PruneParams{Age: time.Hour, Limit: 10})
+		n, err := t.store.DeadLetterPrune(t.Context(), &dataflow.PruneParams{OpenDeadLetterAge: time.Hour, Limit: 10})
 		require.NoError(t, err)
-		return n + t.pruned(dataflow.PruneParams{State: dataflow.RunFailed, Age: time.Hour, DeadLetterAge: time.Hour})
+		return n + t.pruned(dataflow.PruneParams{State: dataflow.RunFailed, Age: time.Hour, OpenDeadLetterAge: time.Hour})
 	}
 	clock.advance(2 * month)
 	require.Zero(t, prune())

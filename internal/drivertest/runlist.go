@@ -1,6 +1,7 @@
 package drivertest
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -74,6 +75,7 @@ func runListRules() []rule {
 		{name: "Filters", run: runListFilters},
 		{name: "Pages", run: runListPages},
 		{name: "LastOfEach", run: runsLast},
+		{name: "Backfill", run: runListBackfill},
 		{name: "Due", run: runListDue},
 		{name: "Triggers", run: runListTriggers},
 	}
@@ -198,17 +200,57 @@ func runsLast(t *test) {
 	t.pending(ids[2])
 	got, err := t.store.RunsLast(t.Context(), ids[:3], 4)
 	require.NoError(t, err)
-	of := make(map[string][]*dataflow.Run)
+	of := make(map[int64][]*dataflow.RunSummary)
 	for _, run := range got {
-		of[run.FlowName] = append(of[run.FlowName], run)
+		of[run.FlowID] = append(of[run.FlowID], run)
 	}
 	require.Len(t, of, 2)
-	for _, name := range []string{"one", "many"} {
-		want, err := t.store.RunList(t.Context(), &dataflow.RunListParams{Flow: name, Limit: 4})
+	for i, name := range []string{"one", "many"} {
+		list, err := t.store.RunList(t.Context(), &dataflow.RunListParams{Flow: name, Limit: 4})
 		require.NoError(t, err)
-		require.Equal(t, want, of[name], name)
+		want := make([]*dataflow.RunSummary, len(list))
+		for i, r := range list {
+			want[i] = &dataflow.RunSummary{
+				ID: r.ID, FlowID: r.FlowID, State: r.State, Trigger: r.Trigger, CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, EndedAt: r.EndedAt,
+				Read: r.Counters.Read, Written: r.Counters.Written,
+			}
+		}
+		require.Equal(t, want, of[ids[i+1]], name)
 	}
 	none, err := t.store.RunsLast(t.Context(), nil, 4)
 	require.NoError(t, err)
 	require.Empty(t, none)
+}
+
+// The runs of a backfill are those of all its ranges, with those that were retried, and no others.
+func runListBackfill(t *test) {
+	f := t.flow("orders")
+	insert := func(scope string) *dataflow.Run {
+		return t.insert(dataflow.RunInsertParams{FlowID: f.ID, Trigger: dataflow.TriggerBackfill, Backfill: true, Scope: scope})
+	}
+	first := insert("")
+	second, last := insert(first.Scope+"/2"), insert(fmt.Sprintf("%s/%d", first.Scope, dataflow.MaxRanges))
+	for _, scope := range []string{first.Scope + "0", first.Scope + "0/2", "0" + first.Scope, first.Scope + "x"} {
+		insert(scope)
+	}
+	t.end(ending(t.claim(first.ID), dataflow.RunFailed))
+	again := t.insert(dataflow.RunInsertParams{FlowID: f.ID, Trigger: dataflow.TriggerRetry, Backfill: true, Scope: first.Scope})
+	t.pending(f.ID)
+	for _, c := range []struct {
+		p    dataflow.RunListParams
+		want []int64
+	}{
+		{dataflow.RunListParams{Backfill: first.Scope, Limit: 100}, []int64{again.ID, last.ID, second.ID, first.ID}},
+		{dataflow.RunListParams{Backfill: first.Scope, Limit: 1}, []int64{again.ID, last.ID, second.ID, first.ID}},
+		{dataflow.RunListParams{Backfill: first.Scope, Before: last.ID, Limit: 1}, []int64{second.ID, first.ID}},
+		{dataflow.RunListParams{Backfill: second.Scope, Limit: 100}, []int64{second.ID}},
+		{dataflow.RunListParams{Backfill: first.Scope, States: []dataflow.RunState{dataflow.RunFailed}, Limit: 100}, []int64{first.ID}},
+		{dataflow.RunListParams{Backfill: first.Scope, Trigger: dataflow.TriggerRetry, Limit: 100}, []int64{again.ID}},
+		{dataflow.RunListParams{Backfill: "none", Limit: 100}, []int64{}},
+	} {
+		c.p.Flow = "orders"
+		require.Equal(t, c.want, t.runsOf(c.p), "%+v", c.p)
+	}
+	t.flow("other")
+	require.Empty(t, t.runsOf(dataflow.RunListParams{Flow: "other", Backfill: first.Scope, Limit: 100}))
 }

@@ -344,3 +344,109 @@ func TestClient_BackfillRanges_Retry(t *testing.T) {
 		t.wholly(client, 0, 30)
 	})
 }
+
+// A backfill in ranges has one progress: of all its ranges, and of those that were retried.
+func TestFlow_Backfills(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		c := newClock()
+		c.set(someTime)
+		client := t.onClock(c, t.splits(splitting{ranged: ranged{n: 40}}, nil))
+		f, err := client.Flow(t.Context(), "n")
+		require.NoError(t, err)
+		none, err := f.Backfills(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, none)
+		runs, err := client.BackfillRanges(t.Context(), "n", 4, &dataflow.BackfillParams{Until: cursorAt(20), Actor: "ann", Reason: "wrong prices"})
+		require.NoError(t, err)
+		progress := func() *dataflow.BackfillProgress {
+			all, err := f.Backfills(t.Context())
+			require.NoError(t, err)
+			require.Len(t, all, 1)
+			return all[0]
+		}
+		require.Equal(t, &dataflow.BackfillProgress{
+			Name: runs[0].Scope, Ranges: 4, Pending: 4, CreatedAt: someTime, Until: cursorAt(20), Actor: "ann", Reason: "wrong prices",
+		}, progress())
+
+		_, err = client.Cancel(t.Context(), runs[3].ID, "ann", "later")
+		require.NoError(t, err)
+		_, err = client.Tick(t.Context())
+		require.NoError(t, err)
+		c.set(someTime.Add(time.Minute))
+		p := progress()
+		require.Equal(t, 1, p.Cancelled)
+		require.Positive(t, p.Succeeded)
+		require.Equal(t, 3, p.Succeeded+p.Pending)
+		require.InDelta(t, float64(p.Succeeded)/4, p.Done, 1e-9)
+		require.EqualValues(t, 5*p.Succeeded, p.Counters.Read)
+		require.Equal(t, someTime, *p.StartedAt)
+		if p.Pending > 0 {
+			require.Nil(t, p.EndedAt)
+			require.Equal(t, time.Minute*time.Duration(p.Pending)/time.Duration(p.Succeeded), *p.Left)
+		}
+
+		_, err = client.Retry(t.Context(), runs[3].ID, "ann")
+		require.NoError(t, err)
+		require.Equal(t, 0, progress().Cancelled)
+		t.wholly(client, 0, 20)
+		p = progress()
+		require.Equal(t, []int{4, 4, 0}, []int{p.Ranges, p.Succeeded, p.Pending})
+		require.InDelta(t, 1, p.Done, 0)
+		require.Nil(t, p.Left)
+		require.Equal(t, someTime.Add(time.Minute), *p.EndedAt)
+		require.EqualValues(t, 20, p.Counters.Read)
+
+		// The newest is told, and those that have not ended.
+		second, err := client.Backfill(t.Context(), "n", &dataflow.BackfillParams{From: cursorAt(39)})
+		require.NoError(t, err)
+		third, err := client.Backfill(t.Context(), "n", &dataflow.BackfillParams{From: cursorAt(38)})
+		require.NoError(t, err)
+		all, err := f.Backfills(t.Context())
+		require.NoError(t, err)
+		require.Len(t, all, 2)
+		require.Equal(t, []string{third.Scope, second.Scope}, []string{all[0].Name, all[1].Name})
+		require.Equal(t, []any{1, 1, cursorAt(38)}, []any{all[0].Ranges, all[0].Pending, all[0].From})
+	})
+}
+
+// A range in progress counts as far as it has come, if its source tells how much there is.
+func TestFlow_Backfills_InProgress(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		begun, open := make(chan struct{}, 2), make(chan struct{})
+		source := splitting{ranged: ranged{n: 40}}
+		t.table("numbers")
+		slow := dataflow.Map(func(_ context.Context, n int) (int, error) {
+			if n == 16 {
+				begun <- struct{}{}
+				<-open
+			}
+			return n, nil
+		})
+		flow := dataflow.NewFlow("n", source, slow, appendTo("numbers"), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 5}})
+		client := t.registered(flow)
+		_, err := client.BackfillRanges(t.Context(), "n", 2, nil)
+		require.NoError(t, err)
+		report, err := client.BeginTick(t.Context())
+		require.NoError(t, err)
+		receive(t, begun)
+		f, err := client.Flow(t.Context(), "n")
+		require.NoError(t, err)
+		for {
+			all, err := f.Backfills(t.Context())
+			require.NoError(t, err)
+			p := all[0]
+			require.Equal(t, []int{2, 1, 1}, []int{p.Ranges, p.InProgress, p.Pending})
+			if p.Counters.Read == 15 { // the batch before is committed while this one waits
+				require.InDelta(t, 15.0/20/2, p.Done, 1e-9)
+				require.NotNil(t, p.Left)
+				break
+			}
+			require.NoError(t, t.Context().Err())
+		}
+		close(open)
+		_, err = report.Wait(t.Context())
+		require.NoError(t, err)
+	})
+}

@@ -2,6 +2,7 @@ package enginetest_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -103,13 +104,56 @@ func TestCleanup_ByItself(t *testing.T) {
 	})
 }
 
+// A record that nobody has looked at is kept, with its run, until it is closed or its own
+// retention says otherwise.
+func TestCleanup_OpenDeadLetters(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		c := newClock()
+		bad := dataflow.Map(func(_ context.Context, n int) (int, error) { return n, fmt.Errorf("%d is bad", n) })
+		client := t.onClock(c, dataflow.NewFlow("f", keyed(3), bad, dataflow.ToTx(discard{}), &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(10)}))
+		run, _ := t.execute(client, "f")
+		require.EqualValues(t, 3, run.Counters.DeadLettered)
+		_, err := t.execute(client, "f") // another run is the last success
+		require.NoError(t, err)
+		letters, err := client.DeadLetters(t.Context(), nil)
+		require.NoError(t, err)
+		require.Len(t, letters, 3)
+		c.advance(10 * dataflow.DefaultRetention)
+		report, err := client.Cleanup(t.Context(), nil)
+		require.NoError(t, err)
+		require.Zero(t, report.Total())
+
+		_, err = client.CloseDeadLetters(t.Context(), "f", &dataflow.CloseDeadLettersParams{IDs: []int64{letters[0].ID}, State: dataflow.DeadLetterDiscarded})
+		require.NoError(t, err)
+		c.advance(dataflow.DefaultRetention)
+		report, err = client.Cleanup(t.Context(), nil)
+		require.NoError(t, err)
+		require.Zero(t, report.Total(), "it was closed 30 days ago")
+		c.advance(time.Millisecond)
+		for _, dry := range []bool{true, false} {
+			report, err = client.Cleanup(t.Context(), &dataflow.RetentionOptions{DryRun: dry})
+			require.NoError(t, err)
+			require.Equal(t, &dataflow.CleanupReport{DeadLetters: 1, DryRun: dry}, report)
+		}
+		for _, dry := range []bool{true, false} {
+			report, err = client.Cleanup(t.Context(), &dataflow.RetentionOptions{OpenDeadLetters: 90 * 24 * time.Hour, Success: -1, DryRun: dry})
+			require.NoError(t, err)
+			require.Equal(t, &dataflow.CleanupReport{OpenDeadLetters: 2, DryRun: dry}, report)
+		}
+		report, err = client.Cleanup(t.Context(), nil)
+		require.NoError(t, err)
+		require.EqualValues(t, 1, report.Success, "the run had no dead letters any more")
+	})
+}
+
 func TestCleanup_Refused(t *testing.T) {
 	t.Parallel()
 	client, err := dataflow.NewClient(noDatabase{}, nil)
 	require.NoError(t, err)
-	_, err = client.Cleanup(t.Context(), &dataflow.RetentionOptions{Success: -2, Failed: -time.Hour, BatchSize: -1})
+	_, err = client.Cleanup(t.Context(), &dataflow.RetentionOptions{Success: -2, Failed: -time.Hour, OpenDeadLetters: -2, BatchSize: -1})
 	requirePublic(t, err)
-	for _, text := range []string{"Success: -2ns is negative", "Failed: -1h0m0s is negative: use a positive duration, 0 for 720h0m0s, or -1 for ever", "BatchSize: -1"} {
+	for _, text := range []string{"Success: -2ns is negative", "Failed: -1h0m0s is negative: use a positive duration, 0 for 720h0m0s, or -1 for ever", "OpenDeadLetters: -2ns is negative: use a positive duration, or 0 or -1 for ever", "BatchSize: -1"} {
 		require.ErrorContains(t, err, text)
 	}
 }

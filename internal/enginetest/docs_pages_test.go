@@ -130,7 +130,7 @@ func docsProcess(driver dataflow.Driver, flows []*dataflow.Flow, notify func(con
 		Flows:       flows,
 		CodeVersion: os.Getenv("GIT_COMMIT"), // stored with each run
 		MaxWorkers:  8,                       // runs at once, and in each River queue
-		Retention:   dataflow.RetentionOptions{DeadLetters: 90 * 24 * time.Hour},
+		Retention:   dataflow.RetentionOptions{Success: 7 * 24 * time.Hour},
 		OnRunEnded:  notify,
 	})
 	return client, err

@@ -3,6 +3,7 @@ package enginetest_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -145,6 +146,22 @@ func TestWhy_Waiting(t *testing.T) {
 		codes, text = t.causes(client, "etl")
 		require.Contains(t, codes, dataflow.CauseQueuePaused)
 		require.Contains(t, text, `which is paused.`)
+
+		// Without a run that waits, the queue is told all the same, and once.
+		_, err = client.CancelFlow(t.Context(), "etl", "ann", "not now")
+		require.NoError(t, err)
+		codes, text = t.causes(client, "etl")
+		require.Contains(t, codes, dataflow.CauseQueuePaused)
+		require.Equal(t, 1, strings.Count(text, "paused"), text)
+		require.Contains(t, text, `Its River queue "etl" is paused: no run of it starts until somebody resumes the queue.`)
+		queues, err := dataflow.RiverQueues(t.Context(), client)
+		require.NoError(t, err)
+		paused := make(map[string]bool)
+		for _, q := range queues {
+			paused[q.Name] = q.PausedAt != nil
+			require.False(t, q.SeenAt.IsZero())
+		}
+		require.Equal(t, map[string]bool{"etl": true, "mail": false}, paused)
 	})
 }
 

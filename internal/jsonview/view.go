@@ -33,17 +33,42 @@ type Flow struct {
 	CodeHere      bool            `json:"code_here"`
 	CreatedAt     time.Time       `json:"created_at"`
 	UpdatedAt     time.Time       `json:"updated_at"`
-	LastRuns      []Run           `json:"last_runs,omitempty"` // of a list that asks for them
+	LastRuns      []RunSummary    `json:"last_runs,omitempty"` // of a list that asks for them
+	Lag           *Lag            `json:"lag,omitempty"`       // likewise
 }
 
 // OfFlow returns the view of a flow.
 func OfFlow(f *dataflow.Flow) Flow {
-	return Flow{
+	v := Flow{
 		ID: f.ID, Name: f.Name, State: string(f.State), StateBy: f.StateBy, StateReason: f.StateReason, StateAt: UTC(f.StateAt),
 		Runtime: Canonical(f.RuntimeJSON), Source: Canonical(f.Source), Sink: Canonical(f.Sink), Guarantee: string(f.Guarantee),
 		NextRunAt: UTC(f.NextRunAt), LastRunAt: UTC(f.LastRunAt), LastSuccessAt: UTC(f.LastSuccessAt),
 		LastError: f.LastError, Failures: f.Failures, TrippedAt: UTC(f.TrippedAt), TrippedReason: f.TrippedReason, ProbeAt: UTC(f.ProbeAt),
 		CodeVersion: f.CodeVersion, CodeHere: f.Registered(), CreatedAt: f.CreatedAt.UTC(), UpdatedAt: f.UpdatedAt.UTC(),
+	}
+	if f.LastRuns != nil {
+		v.LastRuns = All(f.LastRuns, OfRunSummary)
+	}
+	return v
+}
+
+// RunSummary is a run among others as JSON.
+type RunSummary struct {
+	ID        int64      `json:"id"`
+	State     string     `json:"state"`
+	Trigger   string     `json:"trigger"`
+	CreatedAt time.Time  `json:"created_at"`
+	StartedAt *time.Time `json:"started_at"`
+	EndedAt   *time.Time `json:"ended_at"`
+	Read      int64      `json:"read"`
+	Written   int64      `json:"written"`
+}
+
+// OfRunSummary returns the view of a run among others.
+func OfRunSummary(r *dataflow.RunSummary) RunSummary {
+	return RunSummary{
+		ID: r.ID, State: string(r.State), Trigger: string(r.Trigger), CreatedAt: r.CreatedAt.UTC(), StartedAt: UTC(r.StartedAt), EndedAt: UTC(r.EndedAt),
+		Read: r.Read, Written: r.Written,
 	}
 }
 
@@ -65,6 +90,7 @@ type Run struct {
 	LeaseUntil        *time.Time              `json:"lease_until,omitempty"`
 	Queue             string                  `json:"queue,omitempty"`
 	RiverJobID        int64                   `json:"river_job_id,omitempty"`
+	RiverJobURL       string                  `json:"river_job_url,omitempty"` // only of an API that knows where River UI is
 	Counters          dataflow.Counters       `json:"counters"`
 	Total             *int64                  `json:"total,omitempty"`
 	FromCursor        json.RawMessage         `json:"from_cursor,omitempty"`
@@ -319,6 +345,7 @@ type Progress struct {
 type Lag struct {
 	AgeSeconds *float64 `json:"age_seconds"`
 	Bytes      *int64   `json:"bytes"`
+	Error      string   `json:"error,omitempty"` // of a list: why it is not known
 }
 
 // OfLag returns the view of a lag.
@@ -343,4 +370,86 @@ func OfProgress(p *dataflow.Progress) Progress {
 		v.Lag = &lag
 	}
 	return v
+}
+
+// Backfill is how far a backfill has come, as JSON.
+type Backfill struct {
+	Name        string            `json:"name"`
+	Ranges      int               `json:"ranges"`
+	Pending     int               `json:"pending"`
+	InProgress  int               `json:"in_progress"`
+	Succeeded   int               `json:"succeeded"`
+	Failed      int               `json:"failed"`
+	Cancelled   int               `json:"cancelled"`
+	Counters    dataflow.Counters `json:"counters"`
+	Done        float64           `json:"done"`
+	LeftSeconds *float64          `json:"left_seconds"`
+	CreatedAt   time.Time         `json:"created_at"`
+	StartedAt   *time.Time        `json:"started_at"`
+	EndedAt     *time.Time        `json:"ended_at"`
+	FromCursor  json.RawMessage   `json:"from_cursor"`
+	UntilCursor json.RawMessage   `json:"until_cursor"`
+	Actor       string            `json:"actor,omitempty"`
+	Reason      string            `json:"reason,omitempty"`
+}
+
+// OfBackfill returns the view of a backfill.
+func OfBackfill(b *dataflow.BackfillProgress) Backfill {
+	v := Backfill{
+		Name: b.Name, Ranges: b.Ranges, Pending: b.Pending, InProgress: b.InProgress, Succeeded: b.Succeeded, Failed: b.Failed, Cancelled: b.Cancelled,
+		Counters: b.Counters, Done: b.Done, CreatedAt: b.CreatedAt.UTC(), StartedAt: UTC(b.StartedAt), EndedAt: UTC(b.EndedAt),
+		FromCursor: OrNull(b.From), UntilCursor: OrNull(b.Until), Actor: b.Actor, Reason: b.Reason,
+	}
+	if b.Left != nil {
+		left := b.Left.Seconds()
+		v.LeftSeconds = &left
+	}
+	return v
+}
+
+// Queue is a queue of River as JSON.
+type Queue struct {
+	Name     string     `json:"name"`
+	PausedAt *time.Time `json:"paused_at"`
+	SeenAt   time.Time  `json:"seen_at"`
+}
+
+// OfQueue returns the view of a queue.
+func OfQueue(q *dataflow.RiverQueue) Queue {
+	return Queue{Name: q.Name, PausedAt: UTC(q.PausedAt), SeenAt: q.SeenAt.UTC()}
+}
+
+// Part is a part of a flow's definition as JSON: what the code of a process declares, beside what is
+// stored.
+type Part struct {
+	Name     string          `json:"name"`
+	Declared json.RawMessage `json:"declared"`
+	Stored   json.RawMessage `json:"stored"`
+	Same     bool            `json:"same"`
+	Note     string          `json:"note,omitempty"`
+}
+
+// OfDefinition returns the parts of a flow's definition.
+func OfDefinition(f *dataflow.Flow, d *dataflow.FlowDefinition) []Part {
+	text := func(s string) json.RawMessage {
+		data, _ := json.Marshal(s) // a text is always JSON
+		return data
+	}
+	parts := []Part{
+		{Name: "runtime", Declared: d.Runtime, Stored: f.RuntimeJSON},
+		{Name: "schedule", Declared: d.Schedule, Stored: f.ScheduleJSON},
+		{Name: "source", Declared: d.Source, Stored: f.Source},
+		{Name: "sink", Declared: d.Sink, Stored: f.Sink},
+		{Name: "guarantee", Declared: text(string(d.Guarantee)), Stored: text(string(f.Guarantee))},
+		{Name: "code_version", Declared: text(d.CodeVersion), Stored: text(f.CodeVersion)},
+	}
+	for i := range parts {
+		p := &parts[i]
+		p.Declared, p.Stored = Canonical(p.Declared), Canonical(p.Stored)
+		p.Same = bytes.Equal(p.Declared, p.Stored)
+	}
+	if f.MigratedFrom != nil {
+		parts[0].Note = "somebody has migrated the flow to another Runtime, and registering its code does not undo that"
+	}
+	return parts
 }

@@ -1,0 +1,149 @@
+package dataflowui
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/activedataflow/dataflow/internal/jsonview"
+)
+
+// ticking is when a Runtime starts runs, as it is stored.
+type ticking struct {
+	Interval json.RawMessage
+	Schedule struct {
+		Cron string
+		Zone string `json:"time_zone"`
+	}
+}
+
+func tickingOf(f *jsonview.Flow) (t ticking) {
+	_ = json.Unmarshal(f.Runtime, &t) // a Runtime without a schedule has none of these
+	return t
+}
+
+// zoneOf is the time zone of a flow's schedule, nil for UTC, and for one that this process does not
+// know.
+func zoneOf(f *jsonview.Flow) *time.Location {
+	name := tickingOf(f).Schedule.Zone
+	if name == "" || name == "UTC" {
+		return nil
+	}
+	zone, err := time.LoadLocation(name)
+	if err != nil {
+		return nil
+	}
+	return zone
+}
+
+// schedule says in words when a flow runs by itself.
+func schedule(f jsonview.Flow) string {
+	t := tickingOf(&f)
+	if t.Schedule.Cron != "" {
+		return strings.TrimSpace(cronWords(t.Schedule.Cron) + " " + t.Schedule.Zone)
+	}
+	text := strings.Trim(string(t.Interval), `"`)
+	if d, err := time.ParseDuration(text); err == nil && d > 0 {
+		return "every " + span(d)
+	}
+	if n, err := strconv.ParseFloat(text, 64); err == nil && n > 0 {
+		return "every " + span(time.Duration(n*float64(time.Second)))
+	}
+	if f.NextRunAt != nil {
+		return "by its schedule"
+	}
+	return "on request"
+}
+
+// cronWords says in words what an expression means, if it is one of the usual ones.
+func cronWords(expression string) string {
+	fields := strings.Fields(expression)
+	if len(fields) != 5 {
+		return "cron " + expression
+	}
+	minute, hour, day, month, weekday := fields[0], fields[1], fields[2], fields[3], fields[4]
+	daily := day == "*" && month == "*"
+	step, everyMinutes := strings.CutPrefix(minute, "*/")
+	hours, everyHours := strings.CutPrefix(hour, "*/")
+	at, minutely := isNumber(minute)
+	switch {
+	case minute == "*" && hour == "*" && daily && weekday == "*":
+		return "every minute"
+	case everyMinutes && hour == "*" && daily && weekday == "*":
+		return "every " + step + " min"
+	case minutely && hour == "*" && daily && weekday == "*":
+		return fmt.Sprintf("every hour at minute %d", at)
+	case minutely && everyHours && daily && weekday == "*":
+		return fmt.Sprintf("every %s h at minute %d", hours, at)
+	}
+	clock, ok := clockOf(hour, minute)
+	days, named := weekdays(weekday)
+	date, monthly := isNumber(day)
+	switch {
+	case ok && daily && weekday == "*":
+		return "daily at " + clock
+	case ok && daily && named:
+		return days + " at " + clock
+	case ok && monthly && month == "*" && weekday == "*":
+		return fmt.Sprintf("on day %d of each month at %s", date, clock)
+	default:
+		return "cron " + expression
+	}
+}
+
+func isNumber(text string) (int, bool) {
+	n, err := strconv.Atoi(text)
+	return n, err == nil && n >= 0
+}
+
+// clockOf is the times of a day, such as "03:00" or "06:30, 18:30".
+func clockOf(hours, minute string) (string, bool) {
+	m, ok := isNumber(minute)
+	if !ok {
+		return "", false
+	}
+	var times []string
+	for text := range strings.SplitSeq(hours, ",") {
+		h, ok := isNumber(text)
+		if !ok {
+			return "", false
+		}
+		times = append(times, fmt.Sprintf("%02d:%02d", h, m))
+	}
+	return strings.Join(times, ", "), true
+}
+
+// weekdays names the days of a field, such as "Mon–Fri".
+func weekdays(field string) (string, bool) {
+	names := []string{"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"}
+	named := func(text string) (string, bool) {
+		if n, ok := isNumber(text); ok && n < len(names) {
+			return names[n], true
+		}
+		for _, name := range names {
+			if strings.EqualFold(name, text) {
+				return name, true
+			}
+		}
+		return "", false
+	}
+	var days []string
+	for part := range strings.SplitSeq(field, ",") {
+		first, last, isRange := strings.Cut(part, "-")
+		from, ok := named(first)
+		if !ok {
+			return "", false
+		}
+		if isRange {
+			to, ok := named(last)
+			if !ok {
+				return "", false
+			}
+			from += "–" + to
+		}
+		days = append(days, from)
+	}
+	return strings.Join(days, ", "), true
+}
