@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pglogrepl"
@@ -177,11 +178,13 @@ func (rel *relation[T]) tells(key []string) bool {
 
 // key returns the key of a row as a text, "" if the relation has none.
 func (rel *relation[T]) key(row tuple) string {
-	var b strings.Builder
+	var buffer [64]byte
+	b := buffer[:0]
 	for _, at := range rel.keyAt {
-		fmt.Fprintf(&b, "%d:%s", len(row.values[at]), row.values[at])
+		b = append(strconv.AppendInt(b, int64(len(row.values[at])), 10), ':')
+		b = append(b, row.values[at]...)
 	}
-	return b.String()
+	return string(b)
 }
 
 // fill takes absent values from another version of the row. onlyKey says that it has only the

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/pgtable"
@@ -113,7 +114,7 @@ func (r *reader[T]) read(ctx context.Context, req dataflow.Request[Position]) (e
 	if r.control, err = s.control(ctx); err != nil {
 		return err
 	}
-	r.types = r.control.TypeMap()
+	r.types = pgtype.NewMap() // not the connection's, which another goroutine uses
 	published, err := s.lookUp(ctx, r.control)
 	if err != nil {
 		return err
@@ -334,7 +335,8 @@ type reader[T any] struct {
 	check   bool      // it may have been altered
 	settled settled
 
-	chunk *chunk[T]
-	tried time.Time       // when a chunk was read last
-	seen  map[uint32]bool // transactions that were read while a table is loaded
+	chunk     *chunk[T]
+	chunkRows int             // that the next one has, 0 if it is not known yet
+	tried     time.Time       // when a chunk was read last
+	seen      map[uint32]bool // transactions that were read while a table is loaded
 }
