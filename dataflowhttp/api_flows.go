@@ -109,8 +109,8 @@ func showLag(ctx context.Context, a *api, q *call) (*jsonview.Lag, error) {
 // lagPatience is how long the flows of a list wait for their sources to tell their lag.
 const lagPatience = time.Second
 
-// lagsAtOnce is how many sources are asked for their lag at once.
-const lagsAtOnce = 8
+// lagsAtOnce is how many sources are asked for their lag at once. They may share a pool with runs.
+const lagsAtOnce = 4
 
 // lags asks the sources of flows for their lag, and fills in what they tell in time.
 func (a *api) lags(ctx context.Context, flows []*dataflow.Flow, views []jsonview.Flow) {

@@ -342,7 +342,7 @@ func TestNew_Events(t *testing.T) {
 func TestNew_UnknownFlowOfAFilter(t *testing.T) {
 	t.Parallel()
 	s := setup(t, "/ops", &dataflowui.Options{}, "two")
-	for _, path := range []string{"/runs?flow=goo", "/dead-letters?flow=goo", "/audit?flow=goo"} {
+	for _, path := range []string{"/runs?flow=goo", "/skipped-ticks?flow=goo", "/dead-letters?flow=goo", "/audit?flow=goo"} {
 		status, page := s.get(path)
 		require.Equal(t, http.StatusOK, status)
 		require.Contains(t, page, `name="flow" value="goo"`, "what was typed can be mended")

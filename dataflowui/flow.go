@@ -134,6 +134,20 @@ type tick struct {
 	Why   string
 }
 
+// held says why ticks of a flow will start no runs, if nothing changes. Empty: they will.
+func held(f *jsonview.Flow) string {
+	switch t := tickingOf(f); {
+	case f.State != string(dataflow.FlowActive):
+		return "starts no run while the flow is paused"
+	case t.Enabled != nil && !*t.Enabled:
+		return "starts no run while the flow's runtime is disabled"
+	case f.TrippedAt != nil:
+		return "starts no run unless the flow is resumed, or a run that tries it succeeds"
+	default:
+		return ""
+	}
+}
+
 // timeline returns the ticks of a flow: those that come, and those that have been, the latest first.
 func timeline(f *jsonview.Flow, runs *runList, skipped *skippedList, next []time.Time) []tick {
 	zone := zoneOf(f)
@@ -145,11 +159,7 @@ func timeline(f *jsonview.Flow, runs *runList, skipped *skippedList, next []time
 	}
 	var line []tick
 	for _, at := range slices.Backward(next) {
-		why := ""
-		if f.State != string(dataflow.FlowActive) {
-			why = "starts no run while the flow is paused"
-		}
-		line = append(line, tick{At: at, Local: local(at), Next: true, Why: why})
+		line = append(line, tick{At: at, Local: local(at), Next: true, Why: held(f)})
 	}
 	// What is older than the end of a list that has more may be on neither list.
 	var since time.Time

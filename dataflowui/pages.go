@@ -134,8 +134,9 @@ func (u *ui) workers(r *http.Request) (*view, error) {
 	if unread != nil {
 		queues = &struct{ Queues []jsonview.Queue }{}
 	}
-	workedBy, paused := make(map[string]int), 0
+	workedBy, paused, joined := make(map[string]int), 0, false
 	for _, p := range alive.Processes {
+		joined = joined || p.Queues == nil // its service's River client may work any queue
 		for _, name := range p.Queues {
 			workedBy[name]++
 		}
@@ -146,7 +147,7 @@ func (u *ui) workers(r *http.Request) (*view, error) {
 		}
 	}
 	return &view{page: "workers", Title: "Workers", Refresh: true, Data: map[string]any{
-		"Processes": alive.Processes, "Runs": working.Runs, "Queues": queues.Queues, "WorkedBy": workedBy, "Paused": paused, "Unread": unread != nil,
+		"Processes": alive.Processes, "Runs": working.Runs, "Queues": queues.Queues, "WorkedBy": workedBy, "Joined": joined, "Paused": paused, "Unread": unread != nil,
 	}}, nil
 }
 

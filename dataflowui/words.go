@@ -12,6 +12,7 @@ import (
 
 // ticking is when a Runtime starts runs, as it is stored.
 type ticking struct {
+	Enabled  *bool
 	Interval json.RawMessage
 	Schedule struct {
 		Cron string

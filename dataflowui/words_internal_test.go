@@ -93,6 +93,14 @@ func TestTimeline(t *testing.T) {
 	line = timeline(f, runs, skipped, next)
 	require.Equal(t, []int{2, 1, -1, -2}, minutes(line))
 	require.Equal(t, "starts no run while the flow is paused", line[0].Why)
+	f.State, f.TrippedAt = "active", &now
+	require.Equal(t, "starts no run unless the flow is resumed, or a run that tries it succeeds", held(f))
+	data, err := json.Marshal(dataflow.Heartbeat{Interval: time.Minute, Disabled: true})
+	require.NoError(t, err)
+	require.Equal(t, "starts no run while the flow's runtime is disabled", held(&jsonview.Flow{State: "active", Runtime: data}))
+	data, err = json.Marshal(dataflow.Heartbeat{Interval: time.Minute})
+	require.NoError(t, err)
+	require.Empty(t, held(&jsonview.Flow{State: "active", Runtime: data}))
 }
 
 func TestSome(t *testing.T) {
