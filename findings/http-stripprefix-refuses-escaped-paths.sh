@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Go 1.26, package net/http.
 #
-# A good guess: http.StripPrefix("/o ps", handler) serves every path below that prefix, as it does below
-# "/ops". Seen: paths without escapes of their own are served. A path with one that the decoded form does
-# not show, as the %2F of a name with a slash, is answered with 404: then StripPrefix also looks for the
-# prefix in the path as it was sent, which begins with /o%20ps. The handler is never asked.
+# A good guess: http.StripPrefix("/o ps", handler) serves each path below that prefix, as below "/ops", or
+# none of them: its documentation says that a prefix which is sent with escapes is answered with 404. Seen:
+# most paths are served, so that a test passes. A path with an escape that its decoded form does not show,
+# as the %2F of a name with a slash, is answered with 404, and the handler is never asked.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
