@@ -198,12 +198,7 @@ func (p *flowCode) newSize(set int) *batch.Size {
 // for the sink, because it may still be writing. The returned function ends the watch.
 func (p *flowCode) watchSink(ctx context.Context, a *attempt) (written func()) {
 	done := make(chan struct{})
-	go func() {
-		select {
-		case <-done:
-			return
-		case <-ctx.Done():
-		}
+	stop := context.AfterFunc(ctx, func() {
 		grace := time.NewTimer(handBackTimeout)
 		defer grace.Stop()
 		select {
@@ -211,8 +206,11 @@ func (p *flowCode) watchSink(ctx context.Context, a *attempt) (written func()) {
 		case <-grace.C:
 			a.log.ErrorContext(ctx, "dataflow: the sink ignores its context; its run cannot end before it returns", slog.String(logStage, string(StageWrite)), slog.String("type", describe(p.target.part()).Type))
 		}
-	}()
-	return func() { close(done) }
+	})
+	return func() {
+		stop()
+		close(done)
+	}
 }
 
 // loop writes transformed batches until the source ends. After Stop it still writes those

@@ -46,7 +46,7 @@ where not exists (
 	select from {s}dataflow_run t where t.flow_id = i.flow_id and t.scheduled_for = i.at and t.trigger = 'schedule' and i.trigger = 'schedule')
 order by f.id, i.unique_key
 on conflict do nothing
-returning ` + insertedColumns + `, ` + wakeOthers + `, flow_id, unique_key`
+returning ` + insertedColumns + `, case when not $17 then ` + wakeOthers + ` end, flow_id, unique_key`
 
 const runItems = `unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[], $5::integer[], $6::text[], $7::bigint[], $8::text[], $9::text[],
 	$10::text[], $11::text[], $12::text[], $13::text[], $14::boolean[], $15::jsonb[], $16::text[])

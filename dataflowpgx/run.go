@@ -174,7 +174,8 @@ func insertColumns(ps []*dataflow.RunInsertParams) []any {
 			texts[c][i] = text
 		}
 	}
-	return []any{flows, texts[0], texts[1], ats, attempts, texts[2], jobs, texts[3], texts[4], texts[5], texts[6], texts[7], texts[8], reserve, texts[9], texts[10]}
+	quiet := !slices.ContainsFunc(ps, func(p *dataflow.RunInsertParams) bool { return !p.Quiet })
+	return []any{flows, texts[0], texts[1], ats, attempts, texts[2], jobs, texts[3], texts[4], texts[5], texts[6], texts[7], texts[8], reserve, texts[9], texts[10], quiet}
 }
 
 // WaitingRun implements driverkit.RunInserter.
