@@ -1,0 +1,110 @@
+package enginetest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+)
+
+// lookingBack is a source of the numbers up to last, which looks back by six. Every second number is a
+// resume point.
+type lookingBack struct {
+	last   int
+	breaks int // the number after which one read breaks; 0: none does
+	asked  []dataflow.Request[againPlace]
+}
+
+// againPlace is after High, or within the lookback before it.
+type againPlace struct{ High, At int }
+
+func (s *lookingBack) Rereads() bool { return true }
+
+func (s *lookingBack) Read(_ context.Context, r dataflow.Request[againPlace]) iter.Seq2[dataflow.Item[int, againPlace], error] {
+	s.asked = append(s.asked, r)
+	return func(yield func(dataflow.Item[int, againPlace], error) bool) {
+		first := r.From.High + 1
+		switch {
+		case r.Continued && r.From.At > 0:
+			first = r.From.At + 1
+		case r.Resumed && !r.Continued:
+			first -= 6
+		}
+		for n := first; n <= s.last; n++ {
+			item := dataflow.Item[int, againPlace]{Value: n, Key: fmt.Sprint(n), Resume: n%2 == 0, Cursor: againPlace{High: n}}
+			if n <= r.From.High {
+				item.Again, item.Cursor = true, againPlace{High: r.From.High, At: n}
+			}
+			var bad error
+			if n == 8 {
+				bad = &dataflow.RecordError{Key: "8", Err: errors.New("eight")}
+			}
+			if !yield(item, bad) {
+				return
+			}
+			if n == s.breaks {
+				s.breaks = 0
+				yield(dataflow.Item[int, againPlace]{}, dataflow.Transient(errors.New("broken")))
+				return
+			}
+		}
+	}
+}
+
+// Records that an earlier run has read are counted apart, and exactly once where a read breaks
+// between its resume points.
+func TestReadAgain(t *testing.T) {
+	t.Parallel()
+	for _, wait := range []time.Duration{0, time.Hour} {
+		onBoth(t, func(t *dbT) {
+			var ids, keys []string
+			sink := dataflow.SinkFunc[int](func(_ context.Context, b dataflow.SinkBatch[int]) error {
+				ids, keys = append(ids, b.ID), append(keys, b.Keys...)
+				return nil
+			})
+			source := &lookingBack{last: 10}
+			client := t.registered(dataflow.NewFlow("again", source, dataflow.Identity[int](), dataflow.To[int](sink), &dataflow.FlowOptions{OnBadRecord: dataflow.SkipUpTo(9), BatchWait: wait}))
+			work := func() dataflow.Counters {
+				ids, keys, source.asked = nil, nil, nil
+				run, err := client.Trigger(t.Context(), "again", nil)
+				require.NoError(t, err)
+				return run.Counters
+			}
+			require.Equal(t, dataflow.Counters{Read: 10, Written: 9, Dropped: 1}, work())
+			require.Equal(t, dataflow.Counters{Read: 6, Written: 5, Dropped: 1, ReadAgain: 6}, work())
+			before := slices.Clone(ids)
+			require.Equal(t, dataflow.Counters{Read: 6, Written: 5, Dropped: 1, ReadAgain: 6}, work())
+			require.Equal(t, []string{"5", "6", "7", "9", "10"}, keys, "as they were")
+			require.NotEqual(t, before, ids, "other records may be between the same cursors in another run")
+
+			source.last, source.breaks = 12, 7
+			require.Equal(t, dataflow.Counters{Read: 8, Written: 7, Dropped: 1, ReadAgain: 6}, work())
+			require.Equal(t, []string{"5", "6", "7", "9", "10", "11", "12"}, keys)
+			require.Len(t, source.asked, 2)
+			require.False(t, source.asked[0].Continued)
+			require.True(t, source.asked[1].Continued)
+			require.Equal(t, againPlace{High: 10, At: 6}, source.asked[1].From)
+		})
+	}
+}
+
+// A target that appends would have them twice.
+func TestReadAgain_Refused(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		flow := dataflow.NewFlow("again", &lookingBack{}, dataflow.Identity[int](), dataflow.ToTx(appends{}), nil)
+		_, err := dataflow.NewClient(t.driver, &dataflow.Config{Flows: []*dataflow.Flow{flow}})
+		require.ErrorContains(t, err, `Flows["again"].Target: it only appends, and the source reads records again`)
+	})
+}
+
+type appends struct{ discard }
+
+func (appends) AppendOnly() bool { return true }
