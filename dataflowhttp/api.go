@@ -356,6 +356,11 @@ func (a *api) fail(ctx context.Context, w http.ResponseWriter, q *call, err erro
 		a.problem(w, http.StatusUnprocessableEntity, "bad_value", a.mask.Text(err.Error()))
 		return
 	}
+	if status, unknown := a.client.Migrations(ctx); unknown == nil && status.Version < len(status.Migrations) {
+		a.problem(w, http.StatusServiceUnavailable, "not_migrated",
+			fmt.Sprintf("the database has version %d of dataflow's tables, and this program needs version %d: call client.Migrate", status.Version, len(status.Migrations)))
+		return
+	}
 	level := slog.LevelError
 	if ctx.Err() != nil {
 		level = slog.LevelDebug // the caller has gone away

@@ -96,14 +96,28 @@ var runListDialect = driverkit.RunListDialect{ //nolint:gochecknoglobals // a co
 	},
 }
 
-// RunsLast asks for one flow after the other, because there is no server to wait for.
+// RunsLast asks for one flow after the other, because there is no server to wait for. SQLite reads the
+// statement once.
 func (q *queries) RunsLast(ctx context.Context, flowIDs []int64, limit int) ([]*dataflow.RunSummary, error) {
+	if len(flowIDs) == 0 {
+		return nil, nil
+	}
+	var id int64
+	dialect := runListDialect
+	dialect.FlowID, dialect.Columns, dialect.Alone = &id, summaryColumns, true
+	query, args := driverkit.RunList(&dataflow.RunListParams{Limit: limit}, dialect)
+	stmt, err := q.db.PrepareContext(ctx, q.store.text(query))
+	if err != nil {
+		return nil, err
+	}
+	defer stmt.Close() //nolint:errcheck // it has answered
 	var all []*dataflow.RunSummary
-	for _, id := range flowIDs {
-		dialect := runListDialect
-		dialect.Flow, dialect.Columns, dialect.Alone = strconv.FormatInt(id, 10), summaryColumns, true
-		query, args := driverkit.RunList(&dataflow.RunListParams{Limit: limit}, dialect)
-		runs, err := collect(ctx, q, scanSummary, query, args...)
+	for _, id = range flowIDs {
+		rows, err := stmt.QueryContext(ctx, args...)
+		if err != nil {
+			return nil, err
+		}
+		runs, err := collected(rows, scanSummary)
 		if err != nil {
 			return nil, err
 		}

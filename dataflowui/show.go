@@ -172,7 +172,7 @@ func ranges(b jsonview.Backfill) string {
 			parts = append(parts, number(int64(part.n))+" "+part.what)
 		}
 	}
-	return "of " + number(int64(b.Ranges)) + " ranges " + strings.Join(parts, ", ")
+	return number(int64(b.Ranges)) + " ranges: " + strings.Join(parts, ", ")
 }
 
 // percent is how much of a run's records was read, -1 if that is not known.
