@@ -159,10 +159,10 @@ func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointPa
 	}
 	err := q.db.QueryRowContext(ctx, q.store.text(sqlRunProgress), p.RunID, p.LeaseNumber,
 		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor,
-		secondsText(p.Lease), d.Updated).Scan(&status.CancelRequested)
+		secondsText(p.Lease), d.Updated, d.ReadAgain).Scan(&status.CancelRequested)
 	if err == nil {
 		err = q.one(ctx, sqlCheckpointMove, p.FlowID, p.Seq, cursor,
-			d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, c.Partition, d.Updated, p.RunID, c.Scope)
+			d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, c.Partition, d.Updated, p.RunID, c.Scope, d.ReadAgain)
 	}
 	if err = notFound(err); errors.Is(err, dataflow.ErrNotFound) {
 		return status, nil
@@ -198,7 +198,7 @@ func scanRun(row scanner) (*dataflow.Run, error) {
 		&r.Queue, &r.RiverJobID,
 		&c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered,
 		&r.Total, &from, &to, &r.Error, &history, &r.Actor, &r.Reason, &r.CodeVersion,
-		&r.Rescues, nullTimeText{&r.CancelRequestedAt}, &r.CancelledBy, &r.CancelReason, &r.Slot, &c.Updated,
+		&r.Rescues, nullTimeText{&r.CancelRequestedAt}, &r.CancelledBy, &r.CancelReason, &r.Slot, &c.Updated, &c.ReadAgain,
 		&r.Scope, &params, &until, &r.WaitsFor, nullTimeText{&r.WaitsSince}, &r.TraceParent)
 	if err != nil {
 		return nil, notFound(err)
