@@ -24,10 +24,14 @@ type catalogueNotes struct {
 	mu    sync.Mutex
 	known bool
 	notes []string
+	// future is the note about rows whose time has not come, and looked when the server was asked
+	// for it, by its clock.
+	future []string
+	looked time.Time
 }
 
-// Notes returns what holds rows back now, also that their time has not come, and what the catalogue says about the query:
-// that its key is not unique or holds NULL, that rows may be added before the cursor, that rows of
+// Notes returns what holds rows back now, that the time of others has not come, and what the catalogue says about
+// the query: that its key is not unique or holds NULL, that rows may be added before the cursor, that rows of
 // infinity are held back for ever, and that each page sorts the table.
 func (s *keyset) Notes(ctx context.Context, req dataflow.Request[Cursor]) ([]string, error) {
 	if err := s.Validate(); err != nil {
@@ -274,11 +278,29 @@ func (r *reader) infinityNote(ctx context.Context) ([]string, error) {
 // ahead is how far a row's time may be ahead of the server's clock before that is noted.
 const ahead = time.Minute
 
-// futureNote is about rows after the cursor that wait for their time to come.
+// futureNote is about rows after the cursor that wait for their time to come. A run that reads
+// nothing asks for it too, so the answer counts for a minute.
 func (r *reader) futureNote(ctx context.Context, from Cursor) ([]string, error) {
-	if r.guarded.clock.IsZero() {
+	clock, c := r.guarded.clock, r.catalogue
+	switch {
+	case clock.IsZero():
 		return nil, nil
+	case r.whole != nil: // the range of a backfill
+		return r.lookAhead(ctx, from)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ago := clock.Sub(c.looked); ago < 0 || ago >= ahead {
+		found, err := r.lookAhead(ctx, from)
+		if err != nil {
+			return nil, err
+		}
+		c.future, c.looked = found, clock
+	}
+	return c.future, nil
+}
+
+func (r *reader) lookAhead(ctx context.Context, from Cursor) ([]string, error) {
 	first := rowmap.Qualified(r.query.Key)[0]
 	q := r.query.Where(r.compare(">", r.guarded.cast, 1)+" and "+first+" < 'infinity'", 1)
 	q.PageSize = 1

@@ -222,7 +222,16 @@ func TestKeyset_Notes_Future(t *testing.T) {
 		require.Empty(t, notes(t, pool, query("t", guard)))
 		require.Equal(t, []string{want}, notes(t, pool, query("w", guard)))
 	}
+	noted, ok := pgtable.Keyset[numbered](pool, query("t", nil)).(dataflow.Noter[pgtable.Cursor])
+	require.True(t, ok)
+	asked := func() []string {
+		found, err := noted.Notes(t.Context(), dataflow.Request[pgtable.Cursor]{})
+		require.NoError(t, err)
+		return found
+	}
+	require.Empty(t, asked())
 	exec(t, pool, `insert into t values (2, '2100-02-03 04:05:06Z', 1), (3, '2100-02-04', 1)`)
+	require.Empty(t, asked(), "it is not looked up again within a minute")
 	for _, guard := range guards {
 		require.Equal(t, []string{want}, notes(t, pool, query("t", guard)))
 	}
