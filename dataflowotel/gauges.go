@@ -25,7 +25,7 @@ func (t *Telemetry) ReportFlows(client *dataflow.Client) (stop func(ctx context.
 	r := &reporter{t: t, client: client}
 	in := t.in
 	registration, err := t.meter.RegisterCallback(r.collect,
-		in.lag, in.flowState, in.failures, in.sinceGood, in.inProgress, in.waiting, in.oldestWait, in.deadLetters)
+		in.lag, in.logLag, in.flowState, in.failures, in.sinceGood, in.inProgress, in.waiting, in.oldestWait, in.deadLetters)
 	if err != nil {
 		return nil, fmt.Errorf("dataflowotel: report flows: %w", err)
 	}
@@ -124,6 +124,9 @@ func (r *reporter) observe(o metric.Observer, s *dataflow.FlowStats) {
 		o.ObserveFloat64(in.lag, s.Lag.Seconds(), with(keyFlow.String(s.Flow), keyLagOf.String("record")))
 	case s.Cursor != nil && s.CursorAt != nil:
 		o.ObserveFloat64(in.lag, s.At.Sub(*s.CursorAt).Seconds(), with(keyFlow.String(s.Flow), keyLagOf.String("cursor")))
+	}
+	if s.LagBytes != nil {
+		o.ObserveInt64(in.logLag, *s.LagBytes, flow)
 	}
 	for _, state := range []string{"active", "inactive", "tripped"} {
 		is := int64(0)

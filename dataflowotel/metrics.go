@@ -58,6 +58,7 @@ type instruments struct {
 	checkpoint    metric.Float64Histogram
 
 	lag         metric.Float64ObservableGauge
+	logLag      metric.Int64ObservableGauge
 	flowState   metric.Int64ObservableGauge
 	failures    metric.Int64ObservableGauge
 	sinceGood   metric.Float64ObservableGauge
@@ -100,6 +101,7 @@ func newInstruments(m metric.Meter) (*instruments, error) {
 	in.batchSize, errs = size, append(errs, err)
 
 	age(&in.lag, "dataflow.flow.lag", "Age of the oldest record not yet read, or, if the source cannot tell, of the cursor.")
+	gauge(&in.logLag, "dataflow.flow.log_lag", "By", "Bytes of the source's log that the flow has not read, if the source reads one.")
 	gauge(&in.flowState, "dataflow.flow.state", "{flow}", "1 for the state that the flow is in.")
 	gauge(&in.failures, "dataflow.flow.failures", "{run}", "Runs that failed in a row since the last success.")
 	age(&in.sinceGood, "dataflow.flow.success_age", "Time since the last success.")

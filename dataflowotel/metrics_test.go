@@ -96,6 +96,8 @@ func TestMetrics(t *testing.T) {
 	is("dataflow.checkpoint.duration", map[string]float64{"orders": 1})
 
 	is("dataflow.flow.lag", map[string]float64{"record,orders": 0, "record,behind": 5 * 3600})
+	is("dataflow.flow.log_lag", map[string]float64{"orders": 0, "behind": 1000})
+	require.NotContains(t, values(t, all["dataflow.flow.log_lag"]), "skips", "its source reads no log")
 	require.Contains(t, values(t, all["dataflow.flow.lag"]), "cursor,skips")
 	require.NotContains(t, values(t, all["dataflow.flow.lag"]), "cursor,broken", "it has no cursor yet")
 	is("dataflow.flow.state", map[string]float64{"orders,active": 1, "orders,tripped": 0, "tripped,tripped": 1, "tripped,active": 0, "paused,inactive": 1})
@@ -151,7 +153,7 @@ func TestMetrics_Documented(t *testing.T) {
 	for name := range documented {
 		require.Contains(t, measured, name, "docs/telemetry.md has what nobody measures")
 	}
-	require.Len(t, measured, 19)
+	require.Len(t, measured, 20)
 }
 
 func kindOf(m metricdata.Metrics) string {

@@ -37,6 +37,11 @@ func (s lagging) Lag(_ context.Context, r dataflow.Request[int]) (time.Duration,
 	return s.oldest, true, nil
 }
 
+// LagBytes is a thousand bytes for each row that is left.
+func (s lagging) LagBytes(_ context.Context, r dataflow.Request[int]) (int64, bool, error) {
+	return int64(len(s.Rows())-r.From) * 1000, true, nil
+}
+
 // scene is a client with a Telemetry, on a database of its own with a clock of its own.
 type scene struct {
 	*testing.T
