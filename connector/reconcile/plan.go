@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ func agree(ctx context.Context, source, target *side) error {
 			continue
 		}
 		p.Kinds = append(p.Kinds, kind)
-		own[0], own[1] = append(own[0], from[i].Kind), append(own[1], to[i].Kind)
+		own[0], own[1] = append(own[0], cmp.Or(from[i].Own, from[i].Kind)), append(own[1], cmp.Or(to[i].Own, to[i].Kind))
 		p.Ordered = p.Ordered && ordered(kind, &from[i], &to[i])
 		if why := loose(&from[i], &to[i]); why != "" && !same {
 			errs = append(errs, fmt.Errorf("key column %q of the target: %s, so that its row may stand for a key of the source that is spelled otherwise: "+

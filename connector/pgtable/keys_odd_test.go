@@ -1,0 +1,32 @@
+package pgtable_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/pgtable"
+	"github.com/activedataflow/dataflow/connector/reconcile"
+	"github.com/activedataflow/dataflow/dataflowtest"
+)
+
+// A flow reads a char(n) with its trailing blanks, and copies them into a text.
+func TestKeys_PaddedSource(t *testing.T) {
+	t.Parallel()
+	for _, order := range []string{"C", "en-x-icu"} {
+		t.Run(order, func(t *testing.T) {
+			t.Parallel()
+			c := newCopied(t, setup(t), "shop", `create table orders (id char(5) collate "`+order+`" primary key)`, `create table copies (id text collate "C" primary key)`,
+				`insert into orders select 10000 + n from generate_series(1, 2000) n`, `insert into orders values ('a'), ('bc'), ('')`)
+			type row struct{ ID string }
+			kit := dataflowtest.New(t, dataflow.NewFlow("copy", pgtable.Keyset[row](c.pool, pgtable.Query{SQL: `select id from shop.orders`, Key: []string{"id"}}),
+				dataflow.Identity[row](), pgtable.UpsertTo[row](c.pool, "shop.copies", "id"), nil))
+			require.Equal(t, dataflow.RunSuccess, kit.Work("copy").State)
+			require.EqualValues(t, 2003, c.int(`select count(*) from copies`))
+			c.exec(`delete from orders where id = 'a'`)
+			require.Empty(t, c.deletes(dataflow.FlowOptions{}).Work(c.schema).Error)
+			require.EqualValues(t, 2002, c.int(`select count(*) from copies`), "each row but one is still in the source")
+		})
+	}
+}
