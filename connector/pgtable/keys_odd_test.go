@@ -1,6 +1,7 @@
 package pgtable_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -9,6 +10,7 @@ import (
 	"github.com/activedataflow/dataflow/connector/pgtable"
 	"github.com/activedataflow/dataflow/connector/reconcile"
 	"github.com/activedataflow/dataflow/dataflowtest"
+	"github.com/activedataflow/dataflow/internal/keyrange"
 )
 
 // A flow reads a char(n) with its trailing blanks, and copies them into a text.
@@ -29,4 +31,28 @@ func TestKeys_PaddedSource(t *testing.T) {
 			require.EqualValues(t, 2002, c.int(`select count(*) from copies`), "each row but one is still in the source")
 		})
 	}
+}
+
+// shrinking is a side that loses rows just before its keys are cut into parts.
+type shrinking struct {
+	reconcile.Side
+
+	before func()
+}
+
+func (s *shrinking) Cut(ctx context.Context, p *keyrange.Plan, r keyrange.Range, step, most int64) ([]keyrange.Key, error) {
+	if most > 1 {
+		s.before()
+	}
+	return s.Side.Cut(ctx, p, r, step, most)
+}
+
+func TestKeys_ShrinksMeanwhile(t *testing.T) {
+	t.Parallel()
+	c := ordersOf(t, setup(t), "shop", 3000)
+	c.exec(`delete from orders where id = 7`)
+	target := &shrinking{pgtable.Keys(c.pool, c.copies), func() { c.exec(`delete from copies where id > 100`) }}
+	of := reconcile.New(pgtable.Keys(c.pool, c.orders), target, &reconcile.Options{MaxGone: 1})
+	found, _ := differences(t, of, reconcile.Cursor{}, -1)
+	require.Equal(t, []string{"gone 7"}, found)
 }
