@@ -56,3 +56,16 @@ func TestKeys_ShrinksMeanwhile(t *testing.T) {
 	found, _ := differences(t, of, reconcile.Cursor{}, -1)
 	require.Equal(t, []string{"gone 7"}, found)
 }
+
+// The key of the table was changed while a run was under way.
+func TestKeys_OtherKeyResumed(t *testing.T) {
+	t.Parallel()
+	c := newCopied(t, setup(t), "shop", `create table orders (part int, id bigint, primary key (part, id))`, `create table copies (part int, id bigint, primary key (part, id))`,
+		`insert into orders select 1, n from generate_series(1, 40000) n`, `insert into copies select * from orders`, `delete from orders where id = 7`)
+	c.orders.Key, c.copies.Key = []string{"part", "id"}, []string{"part", "id"}
+	_, at := differences(t, c.compare(nil), reconcile.Cursor{}, 1)
+	require.Equal(t, "compare", at.Pass)
+	c.orders.Key, c.copies.Key = []string{"id"}, []string{"id"}
+	found, _ := differences(t, c.compare(nil), at, -1)
+	require.Equal(t, []string{"gone 7"}, found)
+}
