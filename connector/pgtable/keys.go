@@ -167,6 +167,7 @@ func (k *keys) column(ctx context.Context, f pgconn.FieldDescription) (keyrange.
 	default:
 	}
 	if f.DataTypeOID == pgtype.BPCharOID {
+		c.Own = "bpchar" // otherwise 'a' is not found by 'a  ', which is what is copied of it
 		c.Loose = "it is character(n), which takes texts for equal that differ in trailing blanks"
 	}
 	return c, nil

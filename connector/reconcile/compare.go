@@ -101,7 +101,8 @@ func (w *walk) descend(ctx context.Context, r keyrange.Range, countOnly bool, ea
 	return nil
 }
 
-// cut divides a range by the keys of the side that has more of them.
+// cut divides a range by the keys of the side that has more of them. Without any, the range is to be
+// looked at again.
 func (w *walk) cut(ctx context.Context, r keyrange.Range, source, target keyrange.Sum) ([]keyrange.Key, error) {
 	larger, rows := w.source, source.Rows
 	if target.Rows > rows {
@@ -112,10 +113,13 @@ func (w *walk) cut(ctx context.Context, r keyrange.Range, source, target keyrang
 		return nil, err
 	}
 	cuts = slices.CompactFunc(slices.DeleteFunc(cuts, func(k keyrange.Key) bool { return equal(k, r.Until) }), equal)
-	if len(cuts) == 0 {
-		return nil, larger.wrap(dataflow.Permanent(fmt.Errorf("more than %d rows have the key (%s): name columns that identify a row", leaf, strings.Join(r.Until, ", "))))
+	if len(cuts) > 0 {
+		return cuts, nil
 	}
-	return cuts, nil
+	if sum, err := larger.sum(ctx, r); err != nil || sum.Rows <= leaf {
+		return nil, err // rows went away meanwhile
+	}
+	return nil, larger.wrap(dataflow.Permanent(fmt.Errorf("more than %d rows have the key (%s): name columns that identify a row", leaf, strings.Join(r.Until, ", "))))
 }
 
 // keys reads the keys of a small range. It returns false if the range has become large.

@@ -13,6 +13,9 @@ type Cursor struct {
 	// again to be removed, and "done" after a run has reached its end. Then the next run
 	// begins anew.
 	Pass string `json:"pass"`
+	// Sides is a hash of the settings and types of what is compared. With others, the comparison
+	// begins anew.
+	Sides string `json:"sides,omitempty"`
 	// Pages is true if the two sides order keys differently, so that each key is looked up. Of
 	// says which side's keys are compared now: "" the target's, then "source".
 	Pages bool   `json:"pages,omitempty"`

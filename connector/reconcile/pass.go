@@ -128,7 +128,7 @@ func (p *pass) judge() (bool, error) {
 
 // end yields the end. It reports whether the caller wants more.
 func (p *pass) end() bool {
-	p.at.Pass, p.at.Of, p.at.After, p.at.Differing = done, "", nil, nil
+	p.at.Pass, p.at.Sides, p.at.Of, p.at.After, p.at.Differing = done, "", "", nil, nil
 	return p.mark()
 }
 

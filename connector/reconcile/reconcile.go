@@ -2,6 +2,9 @@ package reconcile
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -172,6 +175,17 @@ func (c *Comparison) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.
 	}
 }
 
+// sides returns a hash of what is compared. A killed run of other tables, or of another key, has
+// ranges and counts that say nothing about these.
+func (c *Comparison) sides(w *walk) (string, error) {
+	text, err := json.Marshal([]any{c.source.Table(), c.target.Table(), w.source.plan.Kinds, c.mark, c.opts.Missing})
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8]), nil
+}
+
 func (c *Comparison) read(ctx context.Context, at Cursor, yield func(dataflow.Item[Difference, Cursor], error) bool) error {
 	if err := c.Validate(); err != nil {
 		return dataflow.Permanent(err)
@@ -181,8 +195,12 @@ func (c *Comparison) read(ctx context.Context, at Cursor, yield func(dataflow.It
 	if err != nil {
 		return err
 	}
-	if ordered := w.source.plan.Ordered; at.Pass == "" || at.Pass == done || at.Pages == ordered {
-		at = Cursor{Pass: comparing, Pages: !ordered}
+	sides, err := c.sides(w)
+	if err != nil {
+		return err
+	}
+	if ordered := w.source.plan.Ordered; at.Pass == "" || at.Pass == done || at.Pages == ordered || at.Sides != sides {
+		at = Cursor{Pass: comparing, Sides: sides, Pages: !ordered}
 	}
 	p := &pass{walk: w, opts: c.opts, at: at, yield: yield}
 	if at.Pass == comparing {

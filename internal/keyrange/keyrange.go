@@ -48,8 +48,12 @@ type Column struct {
 	Name string
 	Type string // its type in the database, for errors
 	Kind Kind
+	// Own is what the side compares a given key as. Empty: as Kind.
+	Own Kind
 	// Loose says why different texts may be equal in the column: "" if they never are.
 	Loose string
+	// Affinity is what a column of SQLite stores values as: "number", "text", "time", or "" as they are.
+	Affinity string
 	// Order names the order of texts. Two columns with the same name order texts alike. "": it is not known.
 	Order string
 	// Digits are how many digits after the point a number or a time of the column keeps.
@@ -58,8 +62,8 @@ type Column struct {
 
 // Plan is how one side is read.
 type Plan struct {
-	// Kinds are what both sides take the columns for. Own are those of the side: text where
-	// the other side has uuid.
+	// Kinds are what both sides take the columns for. Own is what the side compares a given
+	// key as: text where the other side has uuid.
 	Kinds, Own []Kind
 	Hash       Hash // which both sides compute
 	// Ordered is true if both sides have the keys in the same order.

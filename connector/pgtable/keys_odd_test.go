@@ -1,0 +1,71 @@
+package pgtable_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/pgtable"
+	"github.com/activedataflow/dataflow/connector/reconcile"
+	"github.com/activedataflow/dataflow/dataflowtest"
+	"github.com/activedataflow/dataflow/internal/keyrange"
+)
+
+// A flow reads a char(n) with its trailing blanks, and copies them into a text.
+func TestKeys_PaddedSource(t *testing.T) {
+	t.Parallel()
+	for _, order := range []string{"C", "en-x-icu"} {
+		t.Run(order, func(t *testing.T) {
+			t.Parallel()
+			c := newCopied(t, setup(t), "shop", `create table orders (id char(5) collate "`+order+`" primary key)`, `create table copies (id text collate "C" primary key)`,
+				`insert into orders select 10000 + n from generate_series(1, 2000) n`, `insert into orders values ('a'), ('bc'), ('')`)
+			type row struct{ ID string }
+			kit := dataflowtest.New(t, dataflow.NewFlow("copy", pgtable.Keyset[row](c.pool, pgtable.Query{SQL: `select id from shop.orders`, Key: []string{"id"}}),
+				dataflow.Identity[row](), pgtable.UpsertTo[row](c.pool, "shop.copies", "id"), nil))
+			require.Equal(t, dataflow.RunSuccess, kit.Work("copy").State)
+			require.EqualValues(t, 2003, c.int(`select count(*) from copies`))
+			c.exec(`delete from orders where id = 'a'`)
+			require.Empty(t, c.deletes(dataflow.FlowOptions{}).Work(c.schema).Error)
+			require.EqualValues(t, 2002, c.int(`select count(*) from copies`), "each row but one is still in the source")
+		})
+	}
+}
+
+// shrinking is a side that loses rows just before its keys are cut into parts.
+type shrinking struct {
+	reconcile.Side
+
+	before func()
+}
+
+func (s *shrinking) Cut(ctx context.Context, p *keyrange.Plan, r keyrange.Range, step, most int64) ([]keyrange.Key, error) {
+	if most > 1 {
+		s.before()
+	}
+	return s.Side.Cut(ctx, p, r, step, most)
+}
+
+func TestKeys_ShrinksMeanwhile(t *testing.T) {
+	t.Parallel()
+	c := ordersOf(t, setup(t), "shop", 3000)
+	c.exec(`delete from orders where id = 7`)
+	target := &shrinking{pgtable.Keys(c.pool, c.copies), func() { c.exec(`delete from copies where id > 100`) }}
+	of := reconcile.New(pgtable.Keys(c.pool, c.orders), target, &reconcile.Options{MaxGone: 1})
+	found, _ := differences(t, of, reconcile.Cursor{}, -1)
+	require.Equal(t, []string{"gone 7"}, found)
+}
+
+// The key of the table was changed while a run was under way.
+func TestKeys_OtherKeyResumed(t *testing.T) {
+	t.Parallel()
+	c := newCopied(t, setup(t), "shop", `create table orders (part int, id bigint, primary key (part, id))`, `create table copies (part int, id bigint, primary key (part, id))`,
+		`insert into orders select 1, n from generate_series(1, 40000) n`, `insert into copies select * from orders`, `delete from orders where id = 7`)
+	c.orders.Key, c.copies.Key = []string{"part", "id"}, []string{"part", "id"}
+	_, at := differences(t, c.compare(nil), reconcile.Cursor{}, 1)
+	require.Equal(t, "compare", at.Pass)
+	c.orders.Key, c.copies.Key = []string{"id"}, []string{"id"}
+	found, _ := differences(t, c.compare(nil), at, -1)
+	require.Equal(t, []string{"gone 7"}, found)
+}
