@@ -460,10 +460,11 @@ func backfillProgress(runs []*Run, now time.Time) *BackfillProgress {
 	if p.Until = last.UntilCursor; stored.Same(p.From, json.RawMessage("null")) { // it has begun at the beginning
 		p.From = nil
 	}
-	if left > 0 {
+	goesOn := p.Pending+p.InProgress > 0
+	if goesOn {
 		p.EndedAt = nil
 	}
-	if left > 0 && p.Done > 0 && p.StartedAt != nil {
+	if goesOn && p.Done > 0 && p.StartedAt != nil {
 		d := time.Duration(float64(now.Sub(*p.StartedAt)) * left / p.Done)
 		p.Left = &d
 	}

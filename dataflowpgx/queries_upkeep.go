@@ -253,10 +253,13 @@ const sqlTickPruneCount = `select count(*)` + sqlTickPrunable
 const sqlTickPrune = `delete from {s}dataflow_tick where id in (select id` + sqlTickPrunable + ` order by id limit $2)`
 
 // Those that were closed, and those that are open. One that is still tried again is kept.
-const sqlDeadLetterPrunable = ` from {s}dataflow_dead_letter where $1::bigint >= 0 and closed_at < {now} - $1::bigint * interval '1 microsecond'
+const letterIsPrunable = `($1::bigint >= 0 and closed_at < {now} - $1::bigint * interval '1 microsecond'
 	or $2::bigint >= 0 and closed_at is null and coalesce(last_at, created_at) < {now} - $2::bigint * interval '1 microsecond'
-		and (retry_until is null or retry_until < {now})`
+		and (retry_until is null or retry_until < {now}))`
 
-const sqlDeadLetterPruneCount = `select count(*)` + sqlDeadLetterPrunable
+const sqlDeadLetterPruneCount = `select count(*) from {s}dataflow_dead_letter where ` + letterIsPrunable
 
-const sqlDeadLetterPrune = `delete from {s}dataflow_dead_letter where id in (select id` + sqlDeadLetterPrunable + ` order by id limit $3)`
+// A run may keep the record again meanwhile, which makes its dead letter young. So the row that is
+// removed is looked at once more.
+const sqlDeadLetterPrune = `delete from {s}dataflow_dead_letter where id in (
+	select id from {s}dataflow_dead_letter where ` + letterIsPrunable + ` order by id limit $3) and ` + letterIsPrunable

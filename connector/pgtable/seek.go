@@ -81,7 +81,7 @@ func (r *reader) timeOfKey(t time.Time) (text string, refused error) {
 	case pgtype.TimestampOID:
 		return t.Format(wall), nil
 	case pgtype.DateOID:
-		if midnight := time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, t.Location()); !t.Equal(midnight) {
+		if !rowmap.BeginsDay(t) {
 			return "", &dataflow.ConfigError{Reason: fmt.Sprintf("the source's key begins with %q, a date without a time of day: give a date", r.query.Key[0])}
 		}
 		return t.Format(time.DateOnly), nil

@@ -20,6 +20,8 @@ func TestKeyset_SeekTime(t *testing.T) {
 			('2026-11-27 22:00'::timestamp + n * interval '1 hour')::date from generate_series(0, 9) n`)
 	berlin, err := time.LoadLocation("Europe/Berlin")
 	require.NoError(t, err)
+	santiago, err := time.LoadLocation("America/Santiago")
+	require.NoError(t, err)
 	type row struct{ ID int64 }
 	seek := func(key string, before time.Time) (int64, error) {
 		source := pgtable.Keyset[row](pool, pgtable.Query{SQL: `select * from (select id, ` + key + ` as k from event) e where id < $1`, Args: []any{9}, Key: []string{"k", "id"}, LateCommits: pgtable.Unguarded{}})
@@ -49,6 +51,7 @@ func TestKeyset_SeekTime(t *testing.T) {
 		{"wall", utc(0, 0).In(berlin), 2},
 		{"day", utc(0, 0), 1},
 		{"day", time.Date(2026, 11, 29, 0, 0, 0, 0, berlin), 8},
+		{"day", time.Date(2026, 9, 6, 1, 0, 0, 0, santiago), -1}, // no clock shows midnight of that day
 	} {
 		id, err := seek(c.key, c.before)
 		require.NoError(t, err, "%s before %s", c.key, c.before)

@@ -70,7 +70,7 @@ func (r *reader[T]) mysqlTime(typ string, t time.Time) (string, error) {
 	case "DATETIME":
 		return t.Format(wall), nil
 	case "DATE":
-		if !isMidnight(t) {
+		if !rowmap.BeginsDay(t) {
 			return "", r.notADay()
 		}
 		return t.Format(time.DateOnly), nil
@@ -91,7 +91,7 @@ func (r *reader[T]) sqliteTimeLike(literal string, t time.Time) (string, error) 
 	}
 	text, isText := value.(string)
 	if _, err := time.Parse(time.DateOnly, text); isText && err == nil {
-		if !isMidnight(t) {
+		if !rowmap.BeginsDay(t) {
 			return "", r.notADay()
 		}
 		return t.Format(time.DateOnly), nil
@@ -113,10 +113,6 @@ func (r *reader[T]) sqliteTimeLike(literal string, t time.Time) (string, error) 
 	}
 	form := "2006-01-02" + parts[2] + "15:04:05.999999999"
 	return strings.TrimSuffix(t.Format(form), ":00"), nil
-}
-
-func isMidnight(t time.Time) bool {
-	return t.Equal(time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, t.Location()))
 }
 
 func (r *reader[T]) notADay() error {

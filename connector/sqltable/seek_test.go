@@ -22,6 +22,8 @@ func TestKeyset_SeekTime(t *testing.T) {
 	}
 	berlin, err := time.LoadLocation("Europe/Berlin")
 	require.NoError(t, err)
+	santiago, err := time.LoadLocation("America/Santiago")
+	require.NoError(t, err)
 	type row struct{ ID int64 }
 	seek := func(query string, before time.Time) (int64, error) {
 		source := sqltable.Keyset[row](db, sqltable.Query{SQL: query, Key: []string{"k", "id"}})
@@ -57,6 +59,7 @@ func TestKeyset_SeekTime(t *testing.T) {
 		{of("%Y-%m-%d"), utc(0, 0, 0), 1},
 		{of("%Y-%m-%d"), midnight, 1},
 		{of("%Y-%m-%d"), utc(-24, 0, 0), -1},
+		{of("%Y-%m-%d"), time.Date(2026, 9, 6, 1, 0, 0, 0, santiago), -1}, // no clock shows midnight of that day
 		{of("%Y-%m-%d %H:%M:%S"), utc(48, 0, 0), 8},
 		{`select id, k from empty`, utc(0, 0, 0), -1},
 	} {

@@ -59,8 +59,8 @@ func placeOrTime(flag, text string, zone *time.Location, days int) (json.RawMess
 	if text == "" || json.Valid([]byte(text)) {
 		return orNone(text), time.Time{}, nil
 	}
-	if day, err := time.ParseInLocation(time.DateOnly, text, zone); err == nil {
-		return nil, time.Date(day.Year(), day.Month(), day.Day()+days, 0, 0, 0, 0, zone), nil
+	if day, err := time.Parse(time.DateOnly, text); err == nil {
+		return nil, startOfDay(day.AddDate(0, 0, days), zone), nil
 	}
 	if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
 		return nil, t, nil
@@ -74,4 +74,22 @@ func placeOrTime(flag, text string, zone *time.Location, days int) (json.RawMess
 		return nil, time.Time{}, usage("%s: %q is neither a date, such as 2026-11-28, nor a time, such as 2026-11-28T09:30:00Z", flag, clip(text, 40))
 	}
 	return json.RawMessage(text), time.Time{}, nil
+}
+
+// startOfDay returns the first moment of a day in a zone, for the day's midnight in UTC. It is later
+// than midnight if the clocks skip that, and the first midnight if they show it twice.
+func startOfDay(day time.Time, zone *time.Location) time.Time {
+	const most = 16 * time.Hour // no zone is further from UTC
+	for t := day.Add(-most).In(zone); ; {
+		_, offset := t.Zone()
+		_, end := t.ZoneBounds()
+		first := day.Add(-time.Duration(offset) * time.Second).In(zone)
+		if first.Before(t) {
+			first = t
+		}
+		if !end.After(t) || first.Before(end) { // the last offset has no end
+			return first
+		}
+		t = end
+	}
 }

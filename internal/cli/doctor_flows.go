@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"time"
@@ -27,6 +28,7 @@ func (s *session) retention(ctx context.Context) ([]finding, error) {
 	if o.OpenDeadLetters > 0 {
 		o.OpenDeadLetters += retentionLate
 	}
+	o.Audit = later(cmp.Or(o.Audit, dataflow.DefaultAuditRetention))
 	o.DryRun = true
 	due, err := s.client.Cleanup(ctx, &o)
 	if err != nil {
@@ -35,7 +37,7 @@ func (s *session) retention(ctx context.Context) ([]finding, error) {
 	if due.Total() == 0 {
 		return []finding{ok("retention", "nothing is kept for longer than it should be")}, nil
 	}
-	return []finding{warning("retention", "%d runs, entries of skipped ticks and dead letters should have been removed more than a day ago: a started client does that each hour unless Config.Retention keeps them; run %s cleanup",
+	return []finding{warning("retention", "%d runs, dead letters, and entries of skipped ticks and of the audit log should have been removed more than a day ago: a started client does that each hour unless Config.Retention keeps them; run %s cleanup",
 		due.Total(), s.program.Name)}, nil
 }
 

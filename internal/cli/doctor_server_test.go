@@ -190,7 +190,7 @@ func TestDoctor_Tables(t *testing.T) {
 		require.Eventually(t, func() bool { return regexp.MustCompile(pattern).MatchString(c.ok("doctor")) }, 2*time.Minute, 100*time.Millisecond) // Postgres counts with a delay
 	}
 	waiting(`(?m)^tables +warning +dataflow_tick was never analysed, .* run analyze "dataflow_tick"$`)
-	require.Regexp(t, `(?m)^retention +warning +11000 runs, entries of skipped ticks and dead letters should have been removed .*; run shop cleanup$`, c.ok("doctor"))
+	require.Regexp(t, `(?m)^retention +warning +11000 runs, dead letters, and entries of skipped ticks and of the audit log should have been removed .*; run shop cleanup$`, c.ok("doctor"))
 	c.exec("delete from dataflow_tick")
 	waiting(`(?m)^tables +warning +dataflow_tick has 11000 dead rows and 0 live ones, .* run vacuum analyze "dataflow_tick", and autovacuum is off for it: turn it on$`)
 }

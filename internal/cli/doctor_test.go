@@ -146,6 +146,20 @@ func TestDoctor_Groups(t *testing.T) {
 	})
 }
 
+// An entry of the audit log is removed by the hourly clean-up after its time, and so it may be there for
+// a while longer.
+func TestDoctor_Audit(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(c *cliT) {
+		c.migrated()
+		c.ok("flow", "pause", "orders")
+		c.exec("update dataflow_audit set at = '2030-02-03 11:05:00.000'") // 365 days and an hour ago
+		require.Regexp(c, `(?m)^retention +ok `, c.ok("doctor"))
+		c.exec("update dataflow_audit set at = '2030-02-02 11:05:00.000'")
+		require.Regexp(c, `(?m)^retention +warning +1 runs, dead letters, and entries of skipped ticks and of the audit log should have been removed`, c.ok("doctor"))
+	})
+}
+
 // Open dead letters are kept, so the doctor says when many of them are old.
 func TestDoctor_Letters(t *testing.T) {
 	t.Parallel()
