@@ -90,7 +90,7 @@ with item as materialized (
 		read = case when i.restart then 0 else r.read end, written = case when i.restart then 0 else r.written end,
 		redundant = case when i.restart then 0 else r.redundant end, filtered = case when i.restart then 0 else r.filtered end,
 		dropped = case when i.restart then 0 else r.dropped end, dead_lettered = case when i.restart then 0 else r.dead_lettered end,
-		updated = case when i.restart then 0 else r.updated end
+		updated = case when i.restart then 0 else r.updated end, read_again = case when i.restart then 0 else r.read_again end
 	from free i
 	where r.id = i.id and r.state = i.was and r.lease_no = i.lease_no
 	returning r.*, i.partition, i.known, i.n, i.name, i.next_seq, i.at_cursor, i.at_set_seq

@@ -34,6 +34,8 @@ type chunk[T any] struct {
 	rows  []chunkRow
 	at    map[string]int // the rows by their key
 	last  bool           // the table has no more rows
+	// unclear says that a change of the table does not tell which row of the chunk it was of.
+	unclear bool
 }
 
 type chunkRow struct {
@@ -91,6 +93,9 @@ func (r *reader[T]) load(ctx context.Context) error {
 	if r.tx.open || r.pos.Commit != 0 {
 		return nil
 	}
+	if r.chunk != nil && r.chunk.unclear {
+		r.chunk, r.tried = nil, time.Now() //nolint:forbidigo // how long it takes, not what time it is
+	}
 	if r.chunk != nil {
 		if r.pos.LSN < r.chunk.until {
 			return nil
@@ -121,11 +126,17 @@ func (r *reader[T]) readChunk(ctx context.Context, t *table) (*chunk[T], error) 
 			return nil, err
 		}
 	}
+	if !r.pos.begun(t) {
+		if waits, err := r.settle(ctx); err != nil || waits {
+			return nil, err
+		}
+	}
 	c, err := r.readRows(ctx, t)
 	if err != nil || c == nil {
 		return nil, err
 	}
 	r.resumed = false
+	r.pos.begin(t)
 	var text string
 	if err := r.control.QueryRow(ctx, "select pg_catalog.pg_logical_emit_message(true, 'dataflow', '')::text").Scan(&text); err != nil {
 		return nil, fmt.Errorf("write a watermark to the log: %w", err)
@@ -147,6 +158,10 @@ func (r *reader[T]) readRows(ctx context.Context, t *table) (*chunk[T], error) {
 		var err error
 		if c.sees, err = parseSnapshot(text); err != nil {
 			return err
+		}
+		if !r.pos.begun(t) && !r.settled.seenBy(&c.sees) {
+			c = nil
+			return nil
 		}
 		for xid := range r.seen {
 			if int32(xid-c.sees.min) < 0 {
@@ -269,8 +284,12 @@ func (r *reader[T]) describe(ctx context.Context, c *chunk[T], fields []pgconn.F
 
 // changed notes a change of a row that a transaction has made. What the snapshot does not see
 // replaces the row of the chunk.
-func (c *chunk[T]) changed(xid uint32, rel *relation[T], before tuple, after *tuple) {
-	if c == nil || rel.of != c.of || c.sees.has(xid) || len(rel.keyAt) != len(c.of.key) {
+func (c *chunk[T]) changed(xid uint32, rel *relation[T], op pgtable.ChangeOp, before tuple, after *tuple) {
+	if c == nil || rel.of != c.of || c.sees.has(xid) {
+		return
+	}
+	if len(rel.keyAt) != len(c.of.key) || op != pgtable.ChangeInsert && !rel.tells(c.of.key) {
+		c.unclear = true
 		return
 	}
 	old := before
@@ -334,7 +353,7 @@ func (r *reader[T]) giveChunk() error {
 		}
 	}
 	if n := len(c.rows); n > 0 {
-		r.pos.Table, r.pos.TableID, r.pos.After = c.of.name, c.of.id, c.rows[n-1].key
+		r.pos.Table, r.pos.TableID, r.pos.After = c.of.name, c.of.partID(), c.rows[n-1].key
 	}
 	if c.last {
 		r.pos.load(c.of)

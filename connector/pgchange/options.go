@@ -27,8 +27,9 @@ type Options struct {
 	// publish_via_partition_root.
 	//
 	// A table that is added later is loaded then. So is one that was dropped and made anew, or
-	// was not part of the publication for a while: the target first gets a truncate of it, and
-	// of the other tables, which are loaded again too, because all may have the same target.
+	// was not among Tables or not part of the publication for a while: the target first gets a
+	// truncate of it, and of the other tables, which are loaded again too, because all may have
+	// the same target.
 	Tables []string
 	// OnlyChanges leaves out the first load: only changes are read that are committed after
 	// the slot was created.
