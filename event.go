@@ -170,6 +170,13 @@ func (h *subscriptions) subscribe(kinds ...EventKind) (<-chan *Event, func()) {
 	}
 }
 
+// any reports whether anybody subscribes.
+func (h *subscriptions) any() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.subs) > 0
+}
+
 func (h *subscriptions) publish(e *Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -195,6 +202,9 @@ func runAttrs(r *Run) []any {
 }
 
 func (b base) publish(ctx context.Context, kind EventKind, run *Run, err error) {
+	if b.config.Observer == nil && !b.events.any() {
+		return
+	}
 	own := *run // the caller of Execute gets, and may change, the other one
 	e := &Event{Kind: kind, At: b.now(), Run: &own, Err: err}
 	b.events.publish(e)

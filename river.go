@@ -165,6 +165,9 @@ func (a *DataFlowArgs) UnmarshalJSON(data []byte) error {
 // nameIn returns the name of a flow in a flow_id, or "" if it is an id.
 func nameIn(flowID json.RawMessage) string {
 	var name string
+	if !bytes.HasPrefix(flowID, []byte(`"`)) { // a number, as a rule
+		return ""
+	}
 	if json.Unmarshal(flowID, &name) != nil || strings.HasPrefix(name, gidScheme) {
 		return ""
 	}
