@@ -3,6 +3,7 @@ package pgtable
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 
@@ -23,7 +24,13 @@ import (
 // server was read-only, transient closes the connections of the pool. transient also adds to
 // an error of the server what to do about it.
 func transient(ctx context.Context, pool *pgxpool.Pool, err error) error {
-	if err == nil || ctx.Err() != nil {
+	if err == nil {
+		return nil
+	}
+	if cause := ctx.Err(); cause != nil {
+		if !errors.Is(err, cause) { // pgx has closed the connection, and tells that alone
+			err = fmt.Errorf("%w: %w", cause, err)
+		}
 		return err
 	}
 	if isReadOnly(err) {
