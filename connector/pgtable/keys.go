@@ -112,7 +112,7 @@ func (k *keys) Columns(ctx context.Context) ([]keyrange.Column, []keyrange.Hash,
 		return nil, nil, err
 	}
 	columns, err := k.lookUp(ctx)
-	return columns, []keyrange.Hash{keyrange.Jenkins, keyrange.MD5}, transient(ctx, k.pool, err)
+	return columns, []keyrange.Hash{keyrange.Postgres, keyrange.Jenkins, keyrange.MD5}, transient(ctx, k.pool, err)
 }
 
 func (k *keys) lookUp(ctx context.Context) ([]keyrange.Column, error) {
@@ -213,19 +213,35 @@ func (k *keys) list(p *keyrange.Plan) string {
 
 // hash returns SQL for the hash of a key.
 func (k *keys) hash(p *keyrange.Plan) string {
-	seed, digests := "0", make([]string, len(k.table.Key))
+	if p.Hash == keyrange.MD5 {
+		return k.md5(p)
+	}
+	seed := "0"
 	for i, name := range k.table.Key {
-		text := "(" + canonical(p.Kinds[i], "t."+rowmap.Quote(name)) + `) collate "C"`
-		seed = "hashtextextended(" + text + ", " + seed + ")"
-		digests[i] = "md5(" + text + ")"
+		column := "t." + rowmap.Quote(name)
+		switch {
+		case p.Hash == keyrange.Postgres && p.Kinds[i] == keyrange.Integer:
+			// The function folds the number into 32 bits, and the seed keeps all of them.
+			seed = fmt.Sprintf("hashint8extended(%[1]s::bigint, %[1]s::bigint # %[2]s)", column, seed)
+		case p.Hash == keyrange.Postgres && p.Kinds[i] == keyrange.UUID:
+			seed = "uuid_hash_extended(" + column + ", " + seed + ")"
+		default:
+			seed = "hashtextextended((" + canonical(p.Kinds[i], column) + `) collate "C", ` + seed + ")"
+		}
 	}
-	if p.Hash != keyrange.MD5 {
-		return seed
+	return seed
+}
+
+func (k *keys) md5(p *keyrange.Plan) string {
+	digests := make([]string, len(k.table.Key))
+	for i, name := range k.table.Key {
+		digests[i] = "md5(" + canonical(p.Kinds[i], "t."+rowmap.Quote(name)) + ")"
 	}
-	if len(digests) == 1 {
-		return "('x' || left(" + digests[0] + ", 16))::bit(64)::bigint"
+	digest := digests[0]
+	if len(digests) > 1 {
+		digest = "md5(" + strings.Join(digests, " || ") + ")"
 	}
-	return "('x' || left(md5(" + strings.Join(digests, " || ") + "), 16))::bit(64)::bigint"
+	return "('x' || left(" + digest + ", 16))::bit(64)::bigint"
 }
 
 // columns returns the key's columns.
