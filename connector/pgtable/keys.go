@@ -111,7 +111,11 @@ func (k *keys) Columns(ctx context.Context) ([]keyrange.Column, []keyrange.Hash,
 	if err := k.server.check(ctx, k.pool); err != nil {
 		return nil, nil, err
 	}
-	columns, err := k.lookUp(ctx)
+	var columns []keyrange.Column
+	err := retryStale(k.pool, func() (err error) {
+		columns, err = k.lookUp(ctx)
+		return err
+	})
 	return columns, []keyrange.Hash{keyrange.Postgres, keyrange.Jenkins, keyrange.MD5}, transient(ctx, k.pool, err)
 }
 
@@ -287,13 +291,22 @@ func (k *keys) conditions(p *keyrange.Plan) []string {
 	return conditions
 }
 
+// custom lets the server plan a statement for its arguments each time. A plan for any arguments takes a
+// range for a small part of the table, and does without parallel workers.
+func (k *keys) custom(args []any) []any {
+	if k.pool.Config().ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeSimpleProtocol {
+		return args // it does
+	}
+	return append([]any{pgx.QueryExecModeExec}, args...)
+}
+
 // Sum counts the keys of a range, and adds up their hashes.
 func (k *keys) Sum(ctx context.Context, p *keyrange.Plan, r keyrange.Range) (keyrange.Sum, error) {
 	from, args := k.from(p, r)
 	var s keyrange.Sum
 	var hash string
 	err := retryStale(k.pool, func() error {
-		return k.pool.QueryRow(ctx, "select count(*), mod(coalesce(sum("+k.hash(p)+"), 0), 18446744073709551616)::text"+from, args...).Scan(&s.Rows, &hash)
+		return k.pool.QueryRow(ctx, "select count(*), mod(coalesce(sum("+k.hash(p)+"), 0), 18446744073709551616)::text"+from, k.custom(args)...).Scan(&s.Rows, &hash)
 	})
 	if err != nil {
 		return s, transient(ctx, k.pool, err)
@@ -309,7 +322,8 @@ func (k *keys) Sum(ctx context.Context, p *keyrange.Plan, r keyrange.Range) (key
 func (k *keys) Cut(ctx context.Context, p *keyrange.Plan, r keyrange.Range, step, most int64) ([]keyrange.Key, error) {
 	from, args := k.from(p, r)
 	if most == 1 || step == 1 {
-		return k.read(ctx, p, fmt.Sprintf("select %s%s order by %s limit %d offset %d", k.list(p), from, k.columns(), most, step-1), args)
+		// The texts are made outside, and so not of the rows that the offset skips.
+		return k.read(ctx, p, fmt.Sprintf("select %s from (select %s%s order by %[2]s limit %[4]d offset %[5]d) t order by %[2]s", k.list(p), k.columns(), from, most, step-1), args)
 	}
 	query := fmt.Sprintf("select %s from (select %s, row_number() over (order by %[2]s) as dataflow_n%s) t where dataflow_n %% %d = 0 order by dataflow_n limit %d",
 		k.list(p), k.columns(), from, step, most)
@@ -327,7 +341,7 @@ func (k *keys) read(ctx context.Context, p *keyrange.Plan, query string, args []
 	var found []keyrange.Key
 	err := retryStale(k.pool, func() error {
 		found = nil
-		rows, err := k.pool.Query(ctx, query, args...)
+		rows, err := k.pool.Query(ctx, query, k.custom(args)...)
 		if err != nil {
 			return err
 		}
