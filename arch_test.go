@@ -78,7 +78,7 @@ var arrows = map[string][]string{
 	"internal/week":           {},
 	"cmd/dataflow":            {"dataflowcli"},
 	"dataflowcli":             {"", "internal/cli"},
-	"internal/cli":            {"", "connector/csvfile", "dataflowpgx", "dataflowsqlite", "internal/csvguess", "internal/jsonview", "internal/notes", "internal/pooler"},
+	"internal/cli":            {"", "connector/csvfile", "dataflowpgx", "dataflowsqlite", "internal/csvguess", "internal/jsonview", "internal/notes", "internal/pooler", "internal/sqlstate"},
 	"internal/csvguess":       {},
 	"internal/jsonview":       {""},
 	"internal/mask":           {},

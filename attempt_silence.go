@@ -170,12 +170,7 @@ func (s *silenceWatcher) tellAfter() time.Duration {
 func (s *silenceWatcher) run(ctx context.Context) {
 	tick := time.NewTicker(s.every())
 	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	for ctx.Err() == nil {
 		silent := s.a.watches.source.look()
 		s.tell(ctx, silent)
 		switch {
@@ -184,6 +179,10 @@ func (s *silenceWatcher) run(ctx context.Context) {
 		case s.limit > 0 && silent >= s.limit:
 			s.silent = &silentError{source: s.source, since: s.a.now().Add(-silent), limit: s.limit}
 			s.end(s.silent)
+		}
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
 		}
 	}
 }
@@ -244,13 +243,15 @@ func (a *attempt) watchParts(ctx context.Context, source string, abandoned chan<
 		abandon: func(err error) { abandoned <- err },
 	}
 	ended := make(chan struct{})
-	go func() {
+	begin := time.AfterFunc(s.every(), func() { // most loops end before that
 		defer close(ended)
 		s.run(watching)
-	}()
+	})
 	return read, end, func() {
 		cancel()
-		<-ended
+		if !begin.Stop() {
+			<-ended
+		}
 		end(nil)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/activedataflow/dataflow/internal/group"
 	"github.com/activedataflow/dataflow/internal/lease"
 )
 
@@ -14,6 +15,21 @@ type base struct {
 	log    *slog.Logger
 	config *Config
 	events *subscriptions
+	wakes  *group.Group[int64, struct{}] // tells other processes of flows; nil: the database cannot
+}
+
+// wakesTogether is how many flows the other processes are told of with one statement.
+const wakesTogether = 1000
+
+// newWakes tells the other processes together of flows whose runs ended together.
+func newWakes(store Store) *group.Group[int64, struct{}] {
+	n, ok := store.(Notifier)
+	if !ok {
+		return nil
+	}
+	return group.New(group.Config{Most: wakesTogether, Timeout: handBackTimeout, Askers: func() int { return 0 }}, func(ctx context.Context, flowIDs []int64) ([]struct{}, error) {
+		return make([]struct{}, len(flowIDs)), n.Wake(ctx, flowIDs)
+	})
 }
 
 // forRuns returns what the transactions of runs get, which write what a source has yielded.
@@ -27,11 +43,10 @@ func (b base) forRuns() base {
 // wakeOthers tells the other processes that a run of a flow may now be worked. If that fails,
 // they find it by their polls.
 func (b base) wakeOthers(ctx context.Context, flowID int64) {
-	n, ok := b.store.(Notifier)
-	if !ok {
+	if b.wakes == nil {
 		return
 	}
-	if err := n.Wake(context.WithoutCancel(ctx), []int64{flowID}); err != nil {
+	if _, err := b.wakes.Do(context.WithoutCancel(ctx), flowID); err != nil {
 		b.log.DebugContext(ctx, "dataflow: could not tell the other processes of a run; they find it by their polls", slog.Int64("flow_id", flowID), slog.String(logError, err.Error()))
 	}
 }

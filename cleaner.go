@@ -106,7 +106,7 @@ func (c *cleaner) clean(ctx context.Context, o RetentionOptions, between func(to
 		count *int64
 	}{
 		// Dead letters first: a run is kept while it has any.
-		{"dead letters", closed, "", pruneClosed, &r.DeadLetters},
+		{"closed dead letters", closed, "", pruneClosed, &r.DeadLetters},
 		{"open dead letters", open, "", pruneOpen, &r.OpenDeadLetters},
 		{"successful runs", o.Success, RunSuccess, pruneRuns, &r.Success},
 		{"failed runs", o.Failed, RunFailed, pruneRuns, &r.Failed},
@@ -121,6 +121,7 @@ func (c *cleaner) clean(ctx context.Context, o RetentionOptions, between func(to
 			State: step.state, Age: cmp.Or(step.keep, DefaultRetention), DeadLetterAge: closed, OpenDeadLetterAge: open,
 			Limit: cmp.Or(o.BatchSize, defaultRetentionBatch), DryRun: o.DryRun,
 		}
+		notes.Progress(ctx, notes.Step{What: "rows", Done: r.Total(), Now: step.what})
 		progress := func(took time.Duration) error {
 			notes.Progress(ctx, notes.Step{What: "rows", Done: r.Total()})
 			return between(took)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/activedataflow/dataflow/internal/notes"
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
@@ -212,6 +213,9 @@ func backfillRanges(ctx context.Context, c *Client, name string, n int, params *
 	runs, err := b.waiting(ctx, c.store)
 	if err != nil || len(runs) > 0 {
 		return runs, err
+	}
+	if n > 1 {
+		notes.Progress(ctx, notes.Step{What: "ranges", Total: int64(n), Now: "the source looks for where to cut"})
 	}
 	// Not in the transaction: a source may need the only connection.
 	ends, err := b.flow.code.split(ctx, b.From, b.Until, b.Params, n)

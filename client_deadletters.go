@@ -234,8 +234,9 @@ type ReplayReport struct {
 // ErrNotRegistered.
 //
 // A dead letter is the record as it was read. If a later version of it has been written since,
-// Replay puts the earlier one over it: read the source again instead, by a backfill or from an
-// earlier cursor.
+// Replay leaves that one alone where target and source allow it; see [Target.OnlyIfNewer].
+// Elsewhere it puts the earlier one over it: read the source again instead, by a backfill or from
+// an earlier cursor.
 //
 // Replay needs the stored record. One that failed when it was read is stored as the source had
 // it, and the source reads it again by its own rules if it is a [RecordParser], as those of

@@ -40,7 +40,7 @@ func NewClient(driver Driver, config *Config) (*Client, error) {
 	}
 	conf := config.withDefaults()
 	store, err := driver.Store(StoreOptions{Schema: conf.Schema, Clock: conf.Clock, Lease: conf.Lease, Logger: conf.Logger})
-	b := base{store: store, log: conf.Logger, config: &conf, events: &subscriptions{}}
+	b := base{store: store, log: conf.Logger, config: &conf, events: &subscriptions{}, wakes: newWakes(store)}
 	if err := errors.Join(conf.validate(), err); err != nil {
 		return nil, public(err)
 	}

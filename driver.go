@@ -104,6 +104,16 @@ type RunStarter interface {
 	InsertInTx(ctx context.Context, p *RunInsertParams, fn func(ctx context.Context, tx Tx, run *Run) error) error
 }
 
+// InsertClaimer is the power of a [Store] to add many runs and claim them together. Without it, each run has a
+// transaction of its own.
+type InsertClaimer interface {
+	// InsertAndClaim adds runs, as RunInsertMany does, and then claims them, as EndAndClaim does,
+	// in one transaction of its own. claims has a claim for each of ps, whose RunID it sets. It
+	// tells no other process of the runs, and waits for other transactions only for a moment. An
+	// error means that nothing came about, or that it is not known.
+	InsertAndClaim(ctx context.Context, ps []*RunInsertParams, claims []*RunClaimParams) ([]InsertAnswer, error)
+}
+
 // Notifier is the power of a [Store] to tell the other processes of runs that need no River
 // job. RunInsert and RunInsertMany tell them of due runs by themselves, when their transaction
 // is committed. Without it, the others find runs by their polls.

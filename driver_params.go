@@ -342,6 +342,12 @@ type ClaimAnswer struct {
 	Busy bool
 }
 
+// InsertAnswer is what InsertAndClaim answers for a run.
+type InsertAnswer struct {
+	Run *Run // as RunInsertMany returns it; nil: it was not added
+	ClaimAnswer
+}
+
 // EndAnswer is what EndAndClaim answers for a run to end. The zero value says that the claim no
 // longer holds the run.
 type EndAnswer struct {

@@ -10,17 +10,18 @@ import (
 
 // The keys of the attributes in our log lines.
 const (
-	logFlow     = "flow"
-	logRun      = "run"
-	logJob      = "job"
-	logAttempt  = "attempt"
-	logWorker   = "worker"
-	logDuration = "duration"
-	logRecords  = "records"
-	logError    = "error"
-	logKey      = "key"
-	logStage    = "stage"
-	logReason   = "reason"
+	logFlow      = "flow"
+	logRun       = "run"
+	logJob       = "job"
+	logAttempt   = "attempt"
+	logWorker    = "worker"
+	logDuration  = "duration"
+	logRecords   = "records"
+	logReadAgain = "read_again"
+	logError     = "error"
+	logKey       = "key"
+	logStage     = "stage"
+	logReason    = "reason"
 )
 
 // EventKind tells events apart.

@@ -17,8 +17,16 @@ import (
 type claims struct {
 	*lease.Keeper[*attempt]
 	changes *group.Group[change, changed]
+	starts  *group.Group[start, InsertAnswer] // nil: the store cannot start runs together
 
-	working atomic.Int64 // runs that are being claimed, worked or ended
+	working  atomic.Int64 // runs that are being claimed, worked or ended
+	starting atomic.Int64 // runs that are being added and claimed
+}
+
+// start is a run to add and to claim.
+type start struct {
+	insert *RunInsertParams
+	claim  *RunClaimParams
 }
 
 // change is a run to end or to claim.
@@ -39,7 +47,34 @@ func newClaims(b base, keeper *lease.Keeper[*attempt]) *claims {
 		Most: mostTogether, Linger: linger, Timeout: min(b.config.Lease/2, handBackTimeout),
 		Askers: func() int { return int(c.working.Load()) },
 	}, b.change)
+	if store, ok := b.store.(InsertClaimer); ok {
+		c.starts = group.New(group.Config{
+			Most: mostTogether, Linger: linger, Timeout: min(b.config.Lease/2, handBackTimeout),
+			Askers: func() int { return int(c.starting.Load()) },
+		}, func(ctx context.Context, starts []start) ([]InsertAnswer, error) { return startAll(ctx, store, starts) })
+	}
 	return c
+}
+
+// startAll adds runs and claims them. Of several runs of one flow it starts the first one. The others are
+// started after that, so that they do not coalesce with a run that is claimed already.
+func startAll(ctx context.Context, store InsertClaimer, starts []start) ([]InsertAnswer, error) {
+	answers := make([]InsertAnswer, len(starts))
+	seen := make(map[int64]bool, len(starts))
+	var places []int
+	var inserts []*RunInsertParams
+	var claims []*RunClaimParams
+	for i, s := range starts {
+		if !seen[s.insert.FlowID] {
+			seen[s.insert.FlowID] = true
+			places, inserts, claims = append(places, i), append(inserts, s.insert), append(claims, s.claim)
+		}
+	}
+	started, err := store.InsertAndClaim(ctx, inserts, claims)
+	for i, a := range started {
+		answers[places[i]] = a
+	}
+	return answers, err
 }
 
 // change ends runs, and then claims others.
@@ -193,6 +228,39 @@ func (e *FlowExecutor) attempt(flow *Flow, claim *Claim) *attempt {
 	return a
 }
 
+// startTogether adds a run and claims it, together with others that are started at the same time. It returns
+// no attempt if the run waits. It reports false if nothing came about, and the run must be started by itself.
+func (e *FlowExecutor) startTogether(ctx context.Context, flow *Flow, s RuntimeSettings) (run *Run, a *attempt, done bool, err error) {
+	c := e.client
+	if c.leases.starts == nil || flow.opts.Group != "" || flow.asked().noted() {
+		return nil, nil, false, nil
+	}
+	p, err := flow.workedHere(true).insertParams(ctx, s, time.Time{}, nil)
+	if err != nil {
+		return nil, nil, true, err
+	}
+	c.leases.starting.Add(1)
+	answer, err := c.leases.starts.Do(ctx, start{insert: p, claim: e.claimParams(flow, 0)})
+	c.leases.starting.Add(-1)
+	switch {
+	case err != nil && (!e.alone(ctx, false, err) || errors.Is(err, context.DeadlineExceeded)): // it may have come about
+		return nil, nil, true, err
+	case err != nil || answer.Run == nil:
+		return nil, nil, false, nil //nolint:nilerr // it may be about another run: this one is tried by itself
+	case answer.Claim != nil:
+		return answer.Run, e.attempt(flow, answer.Claim), true, nil
+	case answer.Busy:
+		a, err = e.claimAlone(ctx, flow, answer.Run.ID)
+	}
+	if errors.Is(err, ErrAlreadyRunning) {
+		err = nil
+	}
+	if a == nil && err == nil {
+		c.wakeOthers(ctx, flow.ID)
+	}
+	return answer.Run, a, true, err
+}
+
 // executeNew adds a run, claims it in the same transaction, and works it. So no other process
 // can work the run first. Without room for its connections, the run waits as pending.
 func (e *FlowExecutor) executeNew(ctx context.Context, flow *Flow, s RuntimeSettings) (*Run, error) {
@@ -221,8 +289,15 @@ func (e *FlowExecutor) executeNew(ctx context.Context, flow *Flow, s RuntimeSett
 			return err
 		})
 	}
-	err := insert(flow.Registered() && full == nil)
-	if errors.Is(err, ErrAlreadyRunning) {
+	claim, started := flow.Registered() && full == nil, false
+	var err error
+	if claim {
+		run, a, started, err = e.startTogether(ctx, flow, s)
+	}
+	if !started {
+		err = insert(claim)
+	}
+	if !started && errors.Is(err, ErrAlreadyRunning) {
 		a = nil
 		err = insert(false) // the rollback of the claim removed the run too
 	}

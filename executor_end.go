@@ -241,6 +241,9 @@ func (a *attempt) report(ctx context.Context, run *Run, kind EventKind, cause er
 		slog.Duration(logDuration, a.now().Sub(a.started)),
 		slog.Int64(logRecords, run.Counters.Read),
 	}
+	if again := run.Counters.ReadAgain; again > 0 {
+		attrs = append(attrs, slog.Int64(logReadAgain, again))
+	}
 	switch kind {
 	case EventRunSucceeded:
 		level := slog.LevelInfo

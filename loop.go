@@ -29,18 +29,32 @@ type flowCode struct {
 	cursorCode
 	types recordCode
 	sink  sinkCode
-	told  told
+	told  *told
 	// heldAfter is the dead letter after which to try others again; 0: from the oldest on.
-	heldAfter atomic.Int64
+	heldAfter *atomic.Int64
+	// again is the code of what writes again: backfills, replays, and dead letters that are
+	// tried again. Its target leaves newer rows alone, if it can.
+	again *flowCode
+	// newerBy is the column by which again does so, where the flow's own runs do not.
+	newerBy string
 }
 
 func newFlowCode[T, C, Out any](source Source[T, C], transform Transform[T, Out], to Target[Out]) *flowCode {
-	return &flowCode{
+	p := &flowCode{
 		source: source, transform: transform, target: to.of,
 		cursorCode: sourceCursors[C]{source: source},
 		types:      &typedRecords[T, C, Out]{source: source, transform: transform},
 		sink:       &typedSink[Out]{sink: to.of.sink},
+		told:       &told{}, heldAfter: &atomic.Int64{},
 	}
+	again := *p
+	p.again, again.again = &again, &again
+	if ordered, ok := any(source).(ColumnOrdered); ok && !isNil(source) && to.of.newer == nil {
+		if newer := to.OnlyIfNewer(ordered.OrderedBy()); newer.of.err == nil {
+			again.target, again.sink, again.newerBy = newer.of, &typedSink[Out]{sink: newer.of.sink}, ordered.OrderedBy()
+		}
+	}
+	return p
 }
 
 // parts returns the flow's source, transform and sink.
@@ -66,12 +80,16 @@ func (p *flowCode) validate() error {
 		validate("Source", p.source),
 		validate("Transform", p.transform),
 		validate("Target", p.target.part()),
+		p.target.err,
 	}
 	if p.target.kind == toFenced && !p.resumable() {
 		errs = append(errs, &ConfigError{Field: "Target", Reason: "it keeps the source's cursor, and the source has none: use a source with a cursor"})
 	}
 	if p.target.appendOnly() && !p.resumable() {
 		errs = append(errs, &ConfigError{Field: "Target", Reason: "it only appends, and the source has no cursor: every run would write every record again: use a source with a cursor, or a target that upserts"})
+	}
+	if p.rereads() && p.target.appendOnly() {
+		errs = append(errs, &ConfigError{Field: "Target", Reason: rereadsIntoAppend})
 	}
 	if p.replaces() && p.resumable() {
 		errs = append(errs, &ConfigError{Field: "Target", Reason: "it replaces all that is there by what a run writes, and the source has a cursor: a run would read and keep only what is new: use a source without a cursor, such as pgtable.Select, or a target that upserts"})
@@ -81,11 +99,24 @@ func (p *flowCode) validate() error {
 
 func (p *flowCode) appendOnly() bool { return p.target.appendOnly() }
 
+// rereadsIntoAppend is why a source that reads records again cannot go with a target that
+// appends.
+const rereadsIntoAppend = "it only appends, and the source reads records again, as by Query.Lookback, so that it would have them twice: use a target that upserts, such as pgtable.Upsert, or a source without a lookback"
+
+func (p *flowCode) rereads() bool {
+	r, ok := p.source.(Rereader)
+	return ok && !isNil(p.source) && r.Rereads()
+}
+
 func (p *flowCode) replaces() bool { return p.target.kind == toReplace }
 
 // run is the record loop. While one batch is written, the next is transformed, and the one
 // after that is read.
 func (p *flowCode) run(ctx context.Context, a *attempt) error {
+	if a.run.IsBackfill() {
+		p = p.again
+		p.noteNewer(ctx, a)
+	}
 	w := &batchWriter{p: p, a: a, transforming: make(chan struct{}, 1)}
 	a.writer = w
 	a.slice.ends = a.slice.isOver()
@@ -167,12 +198,7 @@ func (p *flowCode) newSize(set int) *batch.Size {
 // for the sink, because it may still be writing. The returned function ends the watch.
 func (p *flowCode) watchSink(ctx context.Context, a *attempt) (written func()) {
 	done := make(chan struct{})
-	go func() {
-		select {
-		case <-done:
-			return
-		case <-ctx.Done():
-		}
+	stop := context.AfterFunc(ctx, func() {
 		grace := time.NewTimer(handBackTimeout)
 		defer grace.Stop()
 		select {
@@ -180,8 +206,11 @@ func (p *flowCode) watchSink(ctx context.Context, a *attempt) (written func()) {
 		case <-grace.C:
 			a.log.ErrorContext(ctx, "dataflow: the sink ignores its context; its run cannot end before it returns", slog.String(logStage, string(StageWrite)), slog.String("type", describe(p.target.part()).Type))
 		}
-	}()
-	return func() { close(done) }
+	})
+	return func() {
+		stop()
+		close(done)
+	}
 }
 
 // loop writes transformed batches until the source ends. After Stop it still writes those

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/batch"
@@ -23,6 +24,7 @@ type readBatch struct {
 	ended      bool  // the source ends with this batch
 	// How many rows and bad records there are, up to the last resume point.
 	safeRows, safeBad int
+	again             againRecords
 	marks, marksAt    int // marks in a row, and the size at which they began
 	began             time.Time
 	took              time.Duration // to read it
@@ -34,6 +36,45 @@ type readBatch struct {
 type rowName struct {
 	key    string
 	resume bool
+}
+
+// againRecords are the records of a batch that an earlier run has read.
+type againRecords struct {
+	rows         []int // their places among the rows
+	bad, safeBad int   // how many bad records; up to the last resume point
+}
+
+func (a *againRecords) size() int64 { return int64(len(a.rows) + a.bad) }
+
+// among counts them among the rows from one on.
+func (a *againRecords) among(from int) int64 {
+	at, _ := slices.BinarySearch(a.rows, from)
+	return int64(len(a.rows) - at)
+}
+
+// cut drops what was read after the last resume point.
+func (a *againRecords) cut(rows int) {
+	at, _ := slices.BinarySearch(a.rows, rows)
+	a.rows, a.bad = a.rows[:at], a.safeBad
+}
+
+// after returns what cut drops, for another batch.
+func (a *againRecords) after(rows int) againRecords {
+	at, _ := slices.BinarySearch(a.rows, rows)
+	rest := againRecords{bad: a.bad - a.safeBad}
+	for _, row := range a.rows[at:] {
+		rest.rows = append(rest.rows, row-rows)
+	}
+	return rest
+}
+
+// noteAgain notes that an earlier run has read the last record.
+func (b *readBatch) noteAgain(bad bool) {
+	if bad {
+		b.again.bad++
+		return
+	}
+	b.again.rows = append(b.again.rows, b.count-1)
 }
 
 // size counts the records, good and bad.
@@ -99,7 +140,7 @@ func (b *readBatch) addBad(bad *RecordError) {
 // mark notes a resume point: a later read can go on there.
 func (b *readBatch) mark() {
 	b.resume = true
-	b.safeRows, b.safeBad = b.count, len(b.bad)
+	b.safeRows, b.safeBad, b.again.safeBad = b.count, len(b.bad), b.again.bad
 }
 
 // cut drops what was read after the last resume point.
@@ -107,6 +148,7 @@ func (b *readBatch) cut() {
 	b.rows.truncate(b.safeRows)
 	b.cursors.truncate(b.safeRows)
 	b.count = b.safeRows
+	b.again.cut(b.safeRows)
 	b.bad, b.badAt = b.bad[:b.safeBad], b.badAt[:b.safeBad]
 	b.names = b.names[:min(len(b.names), b.safeRows)]
 }
@@ -205,9 +247,15 @@ func (r *batchReader) begin() *readBatch {
 	return r.current
 }
 
+// itemMarks are what an [Item] says of itself, beside its value and its cursor.
+type itemMarks struct {
+	key                 string
+	resume, mark, again bool
+}
+
 // take takes what few items have: a key, no resume point, or an error. It returns an error
 // if the read ends with it.
-func (r *batchReader) take(ctx, reading context.Context, b *readBatch, key string, resume, mark bool, err error) error {
+func (r *batchReader) take(ctx, reading context.Context, b *readBatch, item itemMarks, err error) error {
 	switch bad := asRecordError(err); {
 	case bad != nil:
 		b.addBad(bad)
@@ -215,13 +263,16 @@ func (r *batchReader) take(ctx, reading context.Context, b *readBatch, key strin
 		r.beforeError(ctx, b)
 		r.waiting.finish()
 		return readError(context.Cause(reading), err)
-	case !mark && (key != "" || !resume || len(b.names) > 0):
-		b.name(key, resume)
+	case !item.mark && (item.key != "" || !item.resume || len(b.names) > 0):
+		b.name(item.key, item.resume)
 	}
-	if resume || mark {
+	if item.again && !item.mark {
+		b.noteAgain(err != nil)
+	}
+	if item.resume || item.mark {
 		b.mark()
 	}
-	if mark {
+	if item.mark {
 		b.countMark()
 	}
 	return nil

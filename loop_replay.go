@@ -24,6 +24,7 @@ func (p *flowCode) replay(ctx context.Context, store Store, l *DeadLetterRecord,
 
 // replayIf is replay, if may returns nil just before the record is written.
 func (p *flowCode) replayIf(ctx context.Context, store Store, l *DeadLetterRecord, by, reason string, may func() error) error {
+	p = p.again
 	if p.target.kind == toFenced {
 		return errors.New("its sink keeps the checkpoint, and cannot write a record without one: run a backfill that reads the record again")
 	}
@@ -188,7 +189,7 @@ func (w *batchWriter) writeLetters(ctx context.Context, letters []*DeadLetterRec
 				return err
 			}
 		}
-		if err := w.p.sink.writeTx(ctx, w.txSink, made.rows, 0, made.rows.len()); err != nil {
+		if err := w.p.sink.writeTx(ctx, w.p.again.target.sink, made.rows, 0, made.rows.len()); err != nil {
 			return fmt.Errorf("write: %w", foreign(err))
 		}
 		return nil

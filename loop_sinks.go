@@ -74,6 +74,13 @@ func (a *attempt) sinkFenced(ctx context.Context, err error) error {
 	return Permanent(fmt.Errorf("the sink holds a newer claim than the client's database has ever granted: check whether one of them was restored from a backup: %s", err.Error()))
 }
 
+// noteNewer logs that an attempt leaves newer rows alone, if its flow's own runs do not.
+func (p *flowCode) noteNewer(ctx context.Context, a *attempt) {
+	if p.newerBy != "" {
+		a.log.InfoContext(ctx, "dataflow: rows of the target that are newer are left alone; their records count as redundant", slog.String("newer_by", p.newerBy))
+	}
+}
+
 // replacesAll is why only a run can write to a target that is replaced as a whole.
 const replacesAll = "the flow's target replaces all that is there by what one run writes"
 
@@ -310,11 +317,13 @@ func (w *batchWriter) halveFenced(ctx context.Context, s step, part fencedRows, 
 	one.cursor, one.afterCommit, one.writes = cursor, nil, nothing
 	one.delta.Read -= written
 	one.delta.Written -= written
+	again := min(written, w.batch.again.among(slices.Min(w.out.origin[second.from:second.to])))
+	one.delta.ReadAgain -= again
 	if err := w.writeFencedPart(ctx, one, first); err != nil {
 		return err
 	}
 	two := s
-	two.seq, two.delta = w.a.nextSeq(), Counters{Read: written, Written: written}
+	two.seq, two.delta = w.a.nextSeq(), Counters{Read: written, Written: written, ReadAgain: again}
 	return w.writeFencedPart(ctx, two, second)
 }
 

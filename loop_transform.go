@@ -51,23 +51,12 @@ func (m *batchMaker) recycle(b *madeBatch) {
 // make transforms all batches that are read. When the client stops, it stops waiting for the
 // source.
 func (m *batchMaker) make(ctx context.Context, hand func(*madeBatch) bool) error {
-	waiting, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	go func() {
-		select {
-		case <-m.a.gate.stopping:
-			cancel(ErrStopped)
-		case err := <-m.abandoned:
-			cancel(err)
-		case <-waiting.Done():
-		}
-	}()
 	return guard(func() error {
 		for number := 1; ; number++ {
 			if m.a.stopping() {
 				return ErrStopped
 			}
-			b, ok, err := m.read.Next(waiting, nil)
+			b, ok, err := m.next(ctx)
 			if err != nil || !ok || !m.a.slice.turns.MayTransform() {
 				return err
 			}
@@ -80,6 +69,23 @@ func (m *batchMaker) make(ctx context.Context, hand func(*madeBatch) bool) error
 			}
 		}
 	})
+}
+
+// next returns the next batch that is read, or false at the end.
+func (m *batchMaker) next(ctx context.Context) (*readBatch, bool, error) {
+	select {
+	case b, ok := <-m.read.Batches():
+		if !ok {
+			return nil, false, m.read.Err()
+		}
+		return b, true, nil
+	case <-m.a.gate.stopping:
+		return nil, false, ErrStopped
+	case err := <-m.abandoned:
+		return nil, false, err
+	case <-ctx.Done():
+		return nil, false, context.Cause(ctx)
+	}
 }
 
 func (m *batchMaker) apply(ctx context.Context, b *readBatch) (*madeBatch, error) {

@@ -160,8 +160,8 @@ func (p *typedRecords[T, C, Out]) read(ctx, reading context.Context, req any, r 
 		if (item.Resume || item.Mark) && (!bad || asRecordError(err) != nil) {
 			to.cursors.last = item.Cursor
 		}
-		if bad || item.Mark || !item.Resume || item.Key != "" || len(b.names) > 0 { // few items
-			if err := r.take(ctx, reading, b, item.Key, item.Resume, item.Mark, err); err != nil {
+		if bad || item.Mark || !item.Resume || item.Key != "" || item.Again || len(b.names) > 0 { // few items
+			if err := r.take(ctx, reading, b, itemMarks{item.Key, item.Resume, item.Mark, item.Again}, err); err != nil {
 				return err
 			}
 		} else {

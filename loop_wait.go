@@ -119,6 +119,7 @@ func (b *readBatch) cutTail(to *readBatch) {
 	to.rows.add(b.rows, b.safeRows)
 	to.cursors.add(b.cursors, b.safeRows)
 	to.count = b.count - b.safeRows
+	to.again = b.again.after(b.safeRows)
 	if to.count > 0 {
 		to.names = append(to.names, b.names[b.safeRows:]...)
 	}

@@ -248,6 +248,9 @@ func (w *batchWriter) batchID(to json.RawMessage) string {
 	if w.a.run.IsBackfill() { // which writes again what was written before
 		from = fmt.Sprintf("backfill %s: %s", w.a.run.Scope, from)
 	}
+	if w.batch.again.size() > 0 { // another run may read other records between the same cursors
+		from = fmt.Sprintf("run %d: %s", w.a.run.ID, from)
+	}
 	if !w.p.resumable() {
 		from = fmt.Sprintf("run %d batch %d", w.a.run.ID, w.number)
 	}
@@ -276,7 +279,10 @@ func outputKeys(b *readBatch, origin []int) []string {
 func (w *batchWriter) account(ctx context.Context) (Counters, error) {
 	b := w.batch
 	n := b.rows.len()
-	delta := Counters{Read: int64(n + len(b.bad))}
+	delta := Counters{Read: int64(n + len(b.bad)), ReadAgain: b.again.size()}
+	if delta.ReadAgain > 0 && w.p.appendOnly() {
+		return delta, Permanent(errors.New("the flow's target: " + rereadsIntoAppend))
+	}
 	for i, e := range b.bad {
 		e.Stage = StageRead
 		if err := w.applyPolicy(ctx, e, badAt(b.badAt[i]), &delta); err != nil {

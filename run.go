@@ -223,6 +223,9 @@ type Counters struct {
 	// Updated counts the records of Written that replaced a row of the sink, if the
 	// sink reports it. See [ResultSink].
 	Updated int64 `json:"updated,omitempty"`
+	// ReadAgain counts the records of Read that an earlier run had read, as those of a
+	// lookback. See [Item].
+	ReadAgain int64 `json:"read_again,omitempty"`
 }
 
 // Balanced reports whether every record that was read is in one other counter.
@@ -240,6 +243,7 @@ func (c Counters) Add(d Counters) Counters {
 		Dropped:      c.Dropped + d.Dropped,
 		DeadLettered: c.DeadLettered + d.DeadLettered,
 		Updated:      c.Updated + d.Updated,
+		ReadAgain:    c.ReadAgain + d.ReadAgain,
 	}
 }
 

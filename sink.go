@@ -3,6 +3,7 @@ package dataflow
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 )
 
 // Sink writes records outside the client's database: to an API, a file, another store.
@@ -20,7 +21,7 @@ import (
 // attempt, and so does one that is marked by [Permanent], [Transient] or [RetryAfter].
 //
 // The engine finds these optional powers of every kind of sink by type assertion:
-// [AppendOnly], [Validator], [Describer].
+// [AppendOnly], [NewerOnly], [Validator], [Describer].
 type Sink[T any] interface {
 	Write(ctx context.Context, b SinkBatch[T]) error
 }
@@ -64,7 +65,7 @@ type AppendOnly interface {
 // not end it. It must not keep rows.
 //
 // The engine finds these optional powers by type assertion: [ResultSink], [PartSink],
-// [Keyed], [Pipelined], and those of every [Sink].
+// [Keyed], [Pipelined], [NewerOnly], and those of every [Sink].
 type TxSink[T any] interface {
 	WriteTx(ctx context.Context, rows []T) error
 }
@@ -122,6 +123,16 @@ type Pipelined interface {
 	Pipelined() bool
 }
 
+// NewerOnly is the power of a sink that replaces rows by their key to leave a row alone that is
+// newer than the record. [Target.OnlyIfNewer] asks for it, and so do backfills and replays of a
+// flow whose source is [ColumnOrdered].
+type NewerOnly interface {
+	// OnlyIfNewer returns a sink of the same kind that writes a record only if the row with
+	// its key has no greater value in column. It returns a *[ConfigError] if it cannot compare
+	// by this column, such as one that it does not write.
+	OnlyIfNewer(column string) (sink any, err error)
+}
+
 // RowResult is what happened to a row.
 type RowResult uint8
 
@@ -131,8 +142,8 @@ const (
 	RowWritten RowResult = iota
 	// RowUpdated: it replaced a row of the sink.
 	RowUpdated
-	// RowRedundant: the sink held it already, with the same values, so it was not
-	// written.
+	// RowRedundant: the sink held it already, with the same values, or held a newer row
+	// (see [Target.OnlyIfNewer]), so it was not written.
 	RowRedundant
 )
 
@@ -173,7 +184,7 @@ func settleResults(delta *Counters, origin []int, results []RowResult) {
 // a [Policy], it decides about the rows that RowErrors name, and the engine writes the batch
 // without them. A batch without such a name is divided where the source can resume.
 //
-// Like a [Sink], it may have the powers [Validator] and [Describer].
+// Like a [Sink], it may have the powers [NewerOnly], [Validator] and [Describer].
 type FencedSink[T any] interface {
 	// Claim stores the fence and returns the state that was written last, nil if there
 	// is none. If a higher fence is stored, it returns ErrFenced.
@@ -255,6 +266,9 @@ type Target[T any] struct {
 type target struct {
 	kind targetKind
 	sink any // a Sink, TxSink, FencedSink or ReplaceSink of the records' type
+
+	newer *string // the column of OnlyIfNewer; nil: it was not called
+	err   error   // of OnlyIfNewer
 }
 
 type targetKind uint8
@@ -268,14 +282,16 @@ const (
 )
 
 // To writes to a sink outside the database: at least once, with stable keys.
-func To[T any](sink Sink[T]) Target[T] { return Target[T]{of: target{toSink, sink}} }
+func To[T any](sink Sink[T]) Target[T] { return Target[T]{of: target{kind: toSink, sink: sink}} }
 
 // ToTx writes in the checkpoint's own transaction: exactly once.
-func ToTx[T any](sink TxSink[T]) Target[T] { return Target[T]{of: target{toTx, sink}} }
+func ToTx[T any](sink TxSink[T]) Target[T] { return Target[T]{of: target{kind: toTx, sink: sink}} }
 
 // ToFenced writes to another transactional store, which keeps the checkpoint
 // beside its rows: exactly once. The source must have a cursor.
-func ToFenced[T any](sink FencedSink[T]) Target[T] { return Target[T]{of: target{toFenced, sink}} }
+func ToFenced[T any](sink FencedSink[T]) Target[T] {
+	return Target[T]{of: target{kind: toFenced, sink: sink}}
+}
 
 // ToReplace replaces the content of a sink by what the run writes, as a whole. The sink
 // then holds each record of the last successful run exactly once, and nothing else.
@@ -286,7 +302,60 @@ func ToFenced[T any](sink FencedSink[T]) Target[T] { return Target[T]{of: target
 //   - [OverlapAllow], backfills and [Client.Replay].
 //
 // A run with Params replaces everything by what its source reads with them.
-func ToReplace[T any](sink ReplaceSink[T]) Target[T] { return Target[T]{of: target{toReplace, sink}} }
+func ToReplace[T any](sink ReplaceSink[T]) Target[T] {
+	return Target[T]{of: target{kind: toReplace, sink: sink}}
+}
+
+// OnlyIfNewer returns a target that never puts an older row over a newer one. If the table
+// holds a row with the record's key and a greater value in column, the row stays as it is, and
+// the record counts as redundant. So it does not matter in which order records come: a backfill,
+// a replay or a cursor that was set back does no harm.
+//
+//	pgtable.Upsert[Order]("orders", "id").OnlyIfNewer("updated_at")
+//
+// Column must be one that the target writes, and must not be of its key. An equal value is not
+// older: the record replaces the row, so that a backfill can mend rows. NULL is older than every
+// value, in the table and in the record, and equal to NULL. Of two records of a batch with the same
+// key, the one with the greater value counts, and of equal ones the later.
+//
+// Without this call, a flow's own runs replace rows by whatever they read. Its backfills and
+// replays, and dead letters that are tried again, leave newer rows alone if its source is
+// [ColumnOrdered] by a column that fits. The empty column turns that off, too: for a table whose column
+// does not hold the record's value, such as one that a trigger sets to the time of the write.
+//
+// [NewClient] refuses a target that is not [NewerOnly] and a column that does not fit. The Upsert
+// of the table connectors can do it.
+func (t Target[T]) OnlyIfNewer(column string) Target[T] {
+	t.of.newer, t.of.err = &column, nil
+	if column == "" {
+		return t
+	}
+	can, ok := t.of.part().(NewerOnly)
+	if !ok {
+		t.of.err = &ConfigError{Field: "Target.OnlyIfNewer", Reason: fmt.Sprintf("the sink (%s) cannot leave newer rows alone: use one that replaces rows by a key, such as pgtable.Upsert", t.Describe().Type)}
+		return t
+	}
+	sink, err := can.OnlyIfNewer(column)
+	fits := false
+	switch t.of.kind {
+	case toSink:
+		_, fits = sink.(Sink[T])
+	case toTx:
+		_, fits = sink.(TxSink[T])
+	case toFenced:
+		_, fits = sink.(FencedSink[T])
+	default:
+	}
+	switch {
+	case err != nil:
+		t.of.err = err
+	case !fits:
+		t.of.err = &ConfigError{Field: "Target.OnlyIfNewer", Reason: fmt.Sprintf("the sink (%s) returned a %T, which is not of its kind", t.Describe().Type, sink)}
+	default:
+		t.of.sink = sink
+	}
+	return t
+}
 
 // Guarantee returns how often a record can arrive.
 func (t Target[T]) Guarantee() Guarantee { return t.of.guarantee() }

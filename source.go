@@ -31,8 +31,8 @@ import (
 // MaxBackfills. A preview ([Client.DryRun]) may use it at the same time.
 //
 // The engine finds these optional powers by type assertion: [Counter], [Lagger], [LogLagger],
-// [Acker], [RecordParser], [RequestChecker], [Splitter], [TimeSeeker], [Noter], [Examiner],
-// [PoolUser], [Validator], [Describer].
+// [Acker], [RecordParser], [RequestChecker], [Splitter], [TimeSeeker], [ColumnOrdered],
+// [Rereader], [Noter], [Examiner], [PoolUser], [Validator], [Describer].
 type Source[T, C any] interface {
 	Read(ctx context.Context, r Request[C]) iter.Seq2[Item[T, C], error]
 }
@@ -44,6 +44,9 @@ type Request[C any] struct {
 	// Resumed is false when there is no checkpoint yet. From is then the zero value,
 	// and the read starts at the beginning.
 	Resumed bool
+	// Continued is true if the run itself has committed From: in an earlier attempt or slice.
+	// A source with a lookback then goes on, and does not look back once more.
+	Continued bool
 	// Until is where the read ends, if Bounded is true: after the record that has this
 	// cursor, or would have it. Only backfills set it, and only for a source that has
 	// the power [RequestChecker].
@@ -101,6 +104,20 @@ type Splitter[C any] interface {
 	Split(ctx context.Context, r Request[C], n int) ([]C, error)
 }
 
+// ColumnOrdered is the power of a source to say by which column its records are ordered: a record
+// that was changed later has a greater value there. Backfills and replays of its flow leave
+// rows alone that are newer by this column. See [Target.OnlyIfNewer].
+type ColumnOrdered interface {
+	OrderedBy() string
+}
+
+// Rereader is the power of a source to say that its runs also read records that earlier runs
+// have read, as with a lookback. Those have Again in their [Item]. [NewClient] refuses a flow
+// with such a source and a sink that is [AppendOnly], which would have them twice.
+type Rereader interface {
+	Rereads() bool
+}
+
 // TimeSeeker is the power of a source to find the place of a time, for FromTime and
 // UntilTime of [BackfillParams].
 type TimeSeeker[C any] interface {
@@ -131,6 +148,10 @@ type Item[T, C any] struct {
 	Cursor C
 	// Resume is true if a later read can go on right after this record.
 	Resume bool
+	// Again is true for a record that an earlier run has read. It counts in
+	// [Counters].ReadAgain too. A sink that is [AppendOnly] would have it twice, and so the run
+	// fails.
+	Again bool
 	// Mark is true for a resume point without a record: the source holds no more
 	// records up to Cursor. Value and Key are ignored.
 	Mark bool

@@ -24,7 +24,7 @@ import (
 // An error of the function says what is wrong with the parameters, and refuses the run.
 // The library calls the function often, also without a run. It must not touch the
 // network, and must not return a nil source. The optional powers (Count, Lag, Committed,
-// Until, Split, SeekTime, Notes, PoolUse, ParseRecord) are those of the source that it returns.
+// Until, Split, SeekTime, OrderedBy, Rereads, Notes, PoolUse, ParseRecord) are those of the source that it returns.
 func Parametric[P, T, C any](source func(params P) (Source[T, C], error)) Source[T, C] {
 	return &parametric[P, T, C]{make: source}
 }
@@ -86,6 +86,31 @@ func (s *parametric[P, T, C]) PoolUse() (uses []PoolUse) {
 		return err
 	})
 	return uses
+}
+
+// OrderedBy is that of the source without parameters, if the function can make it.
+func (s *parametric[P, T, C]) OrderedBy() (column string) {
+	_ = guard(func() error {
+		source, err := s.of(nil)
+		if o, ok := source.(ColumnOrdered); ok && err == nil {
+			column = o.OrderedBy()
+		}
+		return err
+	})
+	return column
+}
+
+// Rereads is that of the source without parameters, if the function can make it. With others, the
+// run finds out.
+func (s *parametric[P, T, C]) Rereads() (again bool) {
+	_ = guard(func() error {
+		source, err := s.of(nil)
+		if r, ok := source.(Rereader); ok && err == nil {
+			again = r.Rereads()
+		}
+		return err
+	})
+	return again
 }
 
 func (s *parametric[P, T, C]) CheckRequest(r Request[C]) error {

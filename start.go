@@ -41,6 +41,11 @@ type bounds struct {
 	all         *BackfillParams // with part: what all ranges read together
 }
 
+// noted reports whether the audit log has an entry for the run.
+func (r *request) noted() bool {
+	return r.actor != "" || r.trigger == TriggerRetry || r.trigger == TriggerBackfill
+}
+
 // uniqueKey returns the key under which the run waits. While another run of the flow waits
 // under the same key, no run is added, and the caller gets the waiting one. Processes of two
 // versions share a database, so this grammar may grow, but its keys never change:

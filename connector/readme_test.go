@@ -19,6 +19,7 @@ import (
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/connectortest"
 	"github.com/activedataflow/dataflow/dataflowsqlite"
+	"github.com/activedataflow/dataflow/dataflowtest"
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
@@ -167,12 +168,9 @@ func TestReadme_Flow(t *testing.T) {
 	t.Parallel()
 	in, out := writtenBad(t, someLetters(5), 2), t.TempDir()
 	var log bytes.Buffer
-	client, err := dataflow.NewClient(dataflowsqlite.New(dbtest.SQLite(t)), &dataflow.Config{
+	client := dataflowtest.NewOn(t, dataflowsqlite.New(dbtest.SQLite(t)), &dataflow.Config{
 		Flows: []*dataflow.Flow{letters(in, out)}, Logger: slog.New(slog.NewTextHandler(&log, nil)),
-	})
-	require.NoError(t, err)
-	require.NoError(t, client.Migrate(t.Context()))
-	require.NoError(t, client.Register(t.Context()))
+	}).Client()
 	for i, want := range []dataflow.Counters{{Read: 6, Written: 5, Dropped: 1}, {}} {
 		run, err := client.Trigger(t.Context(), "letters", nil)
 		require.NoError(t, err)

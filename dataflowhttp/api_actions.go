@@ -195,13 +195,6 @@ func (a *api) run(r *dataflow.Run) jsonview.Run {
 	return v
 }
 
-// backfill is the progress of a backfill as the options allow it to be shown.
-func (a *api) backfill(b *dataflow.BackfillProgress) jsonview.Backfill {
-	v := jsonview.OfBackfill(b)
-	v.FromCursor, v.UntilCursor, v.Reason = a.mask.JSON(v.FromCursor), a.mask.JSON(v.UntilCursor), a.mask.Text(v.Reason)
-	return v
-}
-
 func (a *api) cursor(c *dataflow.FlowCursor) jsonview.Cursor {
 	v := jsonview.OfCursor(c)
 	v.Cursor = a.mask.JSON(v.Cursor)

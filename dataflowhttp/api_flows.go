@@ -192,3 +192,10 @@ func listQueues(ctx context.Context, a *api, _ *call) (*queueList, error) {
 	}
 	return &queueList{Queues: jsonview.All(queues, jsonview.OfQueue)}, nil
 }
+
+// backfill is the progress of a backfill as the options allow it to be shown.
+func (a *api) backfill(b *dataflow.BackfillProgress) jsonview.Backfill {
+	v := jsonview.OfBackfill(b)
+	v.FromCursor, v.UntilCursor, v.Reason = a.mask.JSON(v.FromCursor), a.mask.JSON(v.UntilCursor), a.mask.Text(v.Reason)
+	return v
+}

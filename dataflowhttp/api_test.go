@@ -22,6 +22,8 @@ import (
 	"github.com/activedataflow/dataflow/connector/jsonl"
 	"github.com/activedataflow/dataflow/connector/memory"
 	"github.com/activedataflow/dataflow/dataflowhttp"
+	"github.com/activedataflow/dataflow/dataflowsqlite"
+	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
 // apiT calls an API under the prefix /ops.
@@ -393,14 +395,26 @@ func TestAPI_SecretsInTexts(t *testing.T) {
 func TestAPI_Failed(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
-		var log bytes.Buffer
-		a := t.api(&dataflowhttp.APIOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		a := t.api(&dataflowhttp.APIOptions{})
 		require.NoError(t, a.client.MigrateDown(t.Context(), 0))
-		answer := a.call(http.StatusInternalServerError, "GET", "/runs", nil)
-		require.Equal(t, "the request failed: see the service's log", answer["detail"])
-		require.Contains(t, log.String(), "dataflow_run")
+		answer := a.call(http.StatusServiceUnavailable, "GET", "/runs", nil)
+		require.Equal(t, "not_migrated", answer["code"])
+		require.Contains(t, answer["detail"], "the database has version 0 of dataflow's tables, and this program needs version ")
 	})
-	_, err := dataflowhttp.API(nil, nil)
+	db := dbtest.SQLite(t)
+	client, err := dataflow.NewClient(dataflowsqlite.New(db), &dataflow.Config{Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	require.NoError(t, client.Migrate(t.Context()))
+	require.NoError(t, db.Close())
+	var log bytes.Buffer
+	handler, err := dataflowhttp.API(client, &dataflowhttp.APIOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	require.NoError(t, err)
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/runs", http.NoBody))
+	require.Equal(t, http.StatusInternalServerError, w.Code)
+	require.Contains(t, w.Body.String(), "the request failed: see the service's log")
+	require.Contains(t, log.String(), "database is closed")
+	_, err = dataflowhttp.API(nil, nil)
 	require.ErrorContains(t, err, "client: it is nil")
 }
 

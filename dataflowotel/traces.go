@@ -117,6 +117,9 @@ func countersOf(prefix string, c *dataflow.Counters) []attribute.KeyValue {
 	if c.Read > 0 {
 		attributes = append(attributes, attribute.Int64(prefix+"read", c.Read))
 	}
+	if c.ReadAgain > 0 {
+		attributes = append(attributes, attribute.Int64(prefix+"read_again", c.ReadAgain))
+	}
 	outcomes := recordOutcomes()
 	for i, n := range [5]int64{c.Written, c.Redundant, c.Filtered, c.Dropped, c.DeadLettered} {
 		if n > 0 {

@@ -38,9 +38,9 @@ func (q *queries) queueCheckpoint(b *pgx.Batch, p *dataflow.RunCheckpointParams,
 	c := driverkit.CheckpointOf(&dataflow.Run{Scope: p.Scope, Slot: p.Slot})
 	letters = q.queueLetters(b, p.Letters)
 	b.Queue(q.store.text(progress), p.RunID, p.LeaseNumber,
-		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor, p.Lease.Microseconds(), d.Updated)
+		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor, p.Lease.Microseconds(), d.Updated, d.ReadAgain)
 	b.Queue(q.store.text(move), p.FlowID, p.Seq, cursor,
-		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, c.Partition, d.Updated, p.RunID, c.Scope)
+		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, c.Partition, d.Updated, p.RunID, c.Scope, d.ReadAgain)
 	return letters
 }
 

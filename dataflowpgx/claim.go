@@ -47,6 +47,50 @@ func (s *store) EndAndClaim(ctx context.Context, ends []*dataflow.RunEndParams, 
 	return ended, claimed, nil
 }
 
+// insertWait is how long InsertAndClaim waits for another transaction that adds the same run, or has locked a
+// flow. Whoever waits longer does so alone.
+const insertWait = "set local lock_timeout = 50"
+
+// InsertAndClaim adds and claims runs in one transaction.
+func (s *store) InsertAndClaim(ctx context.Context, ps []*dataflow.RunInsertParams, claims []*dataflow.RunClaimParams) ([]dataflow.InsertAnswer, error) {
+	answers := make([]dataflow.InsertAnswer, len(ps))
+	begin := s.begin
+	begin.BeginQuery = cmp.Or(begin.BeginQuery, "begin") + "; " + insertWait
+	tx, err := s.reserve.pick(ctx).BeginTx(ctx, begin)
+	if err != nil {
+		return nil, fmt.Errorf("begin transaction: %w", lostAtBegin(ctx, err))
+	}
+	err = s.commit(ctx, tx, func(ctx context.Context, _ dataflow.Tx) error {
+		q := &queries{store: s, db: tx}
+		runs, err := q.RunInsertMany(ctx, ps)
+		if err != nil {
+			return err
+		}
+		var added []*dataflow.RunClaimParams
+		var places []int
+		for i, run := range runs {
+			if answers[i].Run = run; run != nil {
+				claims[i].RunID = run.ID
+				added, places = append(added, claims[i]), append(places, i)
+			}
+		}
+		if len(added) == 0 {
+			return nil
+		}
+		var b pgx.Batch
+		b.Queue(sqlByIndexes)
+		claimed := q.queueClaims(&b, claimMany, cmp.Or(claims[0].Suspect, math.MaxInt32), added)
+		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+			return err
+		}
+		for i, a := range claimed {
+			answers[places[i]].ClaimAnswer = a
+		}
+		return nil
+	})
+	return answers, err
+}
+
 // queueClaims queues the statements of claims, by a form of sqlClaim. The answers are there when the batch is
 // closed. The worker, the lease and the version of the first are those of all. A run that has lost as many
 // workers as suspect is busy.
@@ -65,7 +109,7 @@ func (q *queries) queueClaims(b *pgx.Batch, sql claimSQL, suspect int, claims []
 	if sql.group != "" {
 		b.Queue(q.store.text(sql.group), first.RunID)
 	}
-	b.Queue(q.store.text(sql.lock), ids)
+	b.Queue(q.store.text(sql.lock), ids, flows)
 	b.Queue(q.store.text(sql.claim), ids, slots, backfills, restart, flows, first.Worker, first.Lease.Microseconds(), first.CodeVersion, suspect).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			var n int

@@ -127,8 +127,8 @@ func TestExplain(t *testing.T) {
 		"Skip":      {text(sqlTickSkip), "bigint[], timestamptz[], timestamptz[], bigint[], text[]", "array[7], array[now() - interval '1 minute'], array[now()], array[3], array['overlap']", []string{"dataflow_tick_flow", "dataflow_run_tick"}},
 		"Insert":    {text(sqlRunInsert), "bigint, text, text, timestamptz, integer, text, bigint, text, text, text, text, text, text, boolean, jsonb, boolean, text", "7, 'schedule', 'key', now(), 5, '', null, '', '', '', null, null, null, true, null, false, ''", []string{"dataflow_run_tick"}},
 		"InsertMany": {
-			text(sqlRunInsertMany), "bigint[], text[], text[], timestamptz[], integer[], text[], bigint[], text[], text[], text[], text[], text[], text[], boolean[], jsonb[], text[]",
-			"array[7], array['schedule'], array['key'], array[now()], array[5], array[''], array[null]::bigint[], array[''], array[''], array[''], array[null], array[null], array[null], array[true], array[null]::jsonb[], array['']",
+			text(sqlRunInsertMany), "bigint[], text[], text[], timestamptz[], integer[], text[], bigint[], text[], text[], text[], text[], text[], text[], boolean[], jsonb[], text[], boolean",
+			"array[7], array['schedule'], array['key'], array[now()], array[5], array[''], array[null]::bigint[], array[''], array[''], array[''], array[null], array[null], array[null], array[true], array[null]::jsonb[], array[''], false",
 			[]string{"dataflow_run_tick"},
 		},
 		"CallbackTake": {text(sqlCallbackTake), "bigint[], integer, bigint", "array[7, 8, 9], 10, 1000", []string{"dataflow_run_callback"}},
@@ -163,7 +163,7 @@ func TestExplain_EmptyTables(t *testing.T) {
 	text := st.(*store).text //nolint:forcetypeassert // it is our own
 	for name, c := range map[string]struct{ first, sql, types, args string }{
 		"Claim": {sqlByIndexes, text(claimMany.claim), claimTypes, "array[1, 2], array[1, 1], array[0, 0], array[false, false], array[0, 0], 'w', 1, 'v', 2"},
-		"Lock":  {sqlByIndexes, text(claimMany.lock), "bigint[]", "array[1, 2]"},
+		"Lock":  {sqlByIndexes, text(claimMany.lock), "bigint[], bigint[]", "array[1, 2], array[1, 0]"},
 		"End":   {sqlByIndexes, text(sqlEndMany), endTypes, "array[1, 2], array[0, 0], array['success', 'failed'], array[0, 0], array[false, false], array['', 'x'], array[null, null], array[false, false], array[0, 0]"},
 	} {
 		plan := explain(t, pool, "force_generic_plan; "+c.first, c.sql, c.types, c.args)
@@ -189,7 +189,7 @@ func TestExplain_GrownTables(t *testing.T) {
 		require.NoError(t, err)
 	}
 	exec("set local plan_cache_mode = force_generic_plan; " + sqlByIndexes)
-	exec("prepare locked (bigint[]) as " + claimMany.lock)
+	exec("prepare locked (bigint[], bigint[]) as " + claimMany.lock)
 	exec("prepare claimed (" + claimTypes + ") as " + claimMany.claim)
 	exec("prepare ended (" + endTypes + ") as " + sqlEndMany)
 	each := func(value string) string {
@@ -200,7 +200,7 @@ func TestExplain_GrownTables(t *testing.T) {
 		all = append(all, strconv.Itoa(1+i))
 	}
 	ids := "array[" + strings.Join(all, ", ") + "]"
-	lock := "execute locked (" + ids + ")"
+	lock := "execute locked (" + ids + ", " + each("0") + ")"
 	claim := fmt.Sprintf("execute claimed (%s, %s, %s, %s, %s, 'w', 1000000, 'v', 2)", ids, each("1"), each("0"), each("false"), ids)
 	end := fmt.Sprintf("execute ended (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
 		ids, each("1"), each("'success'"), each("0"), each("false"), each("''"), each("null"), each("false"), each("0"))

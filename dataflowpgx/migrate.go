@@ -53,7 +53,7 @@ func (s *store) Migrate(ctx context.Context) error {
 	if s.schema != "" && sqlstate.Has(err, sqlstate.UndefinedSchema) {
 		return fmt.Errorf("%w: create schema %s first", err, pgx.Identifier{s.schema}.Sanitize())
 	}
-	return err
+	return sqlstate.Explain(err)
 }
 
 func (s *store) migrateUp(ctx context.Context) error {

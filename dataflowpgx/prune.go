@@ -47,7 +47,7 @@ func (q *queries) TotalList(ctx context.Context, p *dataflow.TotalListParams) ([
 		c := &t.Counters
 		var state string
 		var busy int64
-		err := row.Scan(&t.FlowID, &t.FlowName, &t.Day, &state, &t.Runs, &c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered, &c.Updated, &busy)
+		err := row.Scan(&t.FlowID, &t.FlowName, &t.Day, &state, &t.Runs, &c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered, &c.Updated, &c.ReadAgain, &busy)
 		t.State, t.Busy = dataflow.RunState(state), time.Duration(busy)*time.Microsecond
 		return &t, err
 	})

@@ -71,15 +71,15 @@ with item as materialized (
 		row_number() over (partition by p.flow_id, p.scope, case when p.scope = '' then p.slot end order by p.id) as turn
 	from slotted p
 ), reached as materialized (
-	select p.*
+	select p.*, c.seq + 1 as next_seq, c.cursor as at_cursor, c.set_seq as at_set_seq
 	from placed p join {s}dataflow_checkpoint c on c.flow_id = p.flow_id and c.scope = p.scope and c.partition = p.partition
 	where p.turn = 1
 	{reached}
 ), free as (
 	select *, true as known from reached
 	union all
-	select p.*, false from placed p
-	where p.turn = 1 and not exists (select from {s}dataflow_checkpoint c
+	select p.*, null, null, null, false from placed p
+	where p.turn = 1 and p.n not in (select n from reached) and not exists (select from {s}dataflow_checkpoint c
 		where c.flow_id = p.flow_id and c.scope = p.scope and c.partition = p.partition)
 ), claimed as (
 	update {s}dataflow_run r
@@ -90,22 +90,21 @@ with item as materialized (
 		read = case when i.restart then 0 else r.read end, written = case when i.restart then 0 else r.written end,
 		redundant = case when i.restart then 0 else r.redundant end, filtered = case when i.restart then 0 else r.filtered end,
 		dropped = case when i.restart then 0 else r.dropped end, dead_lettered = case when i.restart then 0 else r.dead_lettered end,
-		updated = case when i.restart then 0 else r.updated end
+		updated = case when i.restart then 0 else r.updated end, read_again = case when i.restart then 0 else r.read_again end
 	from free i
 	where r.id = i.id and r.state = i.was and r.lease_no = i.lease_no
-	returning r.*, i.partition, i.known, i.n, i.name
+	returning r.*, i.partition, i.known, i.n, i.name, i.next_seq, i.at_cursor, i.at_set_seq
 ), moved as (
 	update {s}dataflow_checkpoint c set seq = c.seq + 1, updated_at = {now}
-	from claimed k where k.known and c.flow_id = k.flow_id and c.scope = k.scope and c.partition = k.partition
-	returning k.*, c.seq, c.cursor, c.set_seq
+	from claimed k where k.known and c.flow_id = k.flow_id and c.scope = k.scope and c.partition = k.partition{moved}
 ), made as (
 	insert into {s}dataflow_checkpoint as c (flow_id, scope, partition, seq, cursor, updated_at)
 	select flow_id, scope, partition, 1, case when scope <> '' then from_cursor end, {now} from claimed where not known
 	on conflict (flow_id, scope, partition) do update set seq = c.seq + 1, updated_at = excluded.updated_at
 	returning c.flow_id, c.scope, c.partition, c.seq, c.cursor, c.set_seq
 )
-select ` + runColumns + `, r.seq, r.cursor::text, r.set_seq, r.n
-from moved r, lateral (select r.name) f
+select ` + runColumns + `, {place}, r.n
+from {claimed}, lateral (select r.name) f
 union all
 select ` + runColumns + `, a.seq, a.cursor::text, a.set_seq, r.n
 from claimed r join made a on a.flow_id = r.flow_id and a.scope = r.scope and a.partition = r.partition, lateral (select r.name) f
@@ -134,8 +133,8 @@ const sqlByIndexes = `set local enable_seqscan = off`
 // already is left out by {lock} of many runs, and waited for by that of one.
 const sqlClaimLock = `
 select set_config('dataflow.claim', coalesce(string_agg(flow_id::text, ','), ''), true)
-from (select distinct r.flow_id from unnest($1::bigint[]) i (id) cross join lateral (
-	select flow_id from {s}dataflow_run where id = i.id limit 1) r order by r.flow_id) f
+from (select distinct case when i.flow_id <> 0 then i.flow_id else (select r.flow_id from {s}dataflow_run r where r.id = i.id) end as flow_id
+	from unnest((select $1::bigint[]), (select $2::bigint[])) i (id, flow_id) order by 1) f
 where {lock}(1684107116, (flow_id % 2147483647)::integer){locked}`
 
 // The claim of many runs, and that of one, which waits for its turn. That of one locks a row
@@ -146,8 +145,10 @@ where {lock}(1684107116, (flow_id % 2147483647)::integer){locked}`
 var (
 	many = strings.NewReplacer(
 		"{lock}", "pg_try_advisory_xact_lock", "{locked}", "",
-		"{grouped}", " and f.group_name = ''", "{room}", "", "{held}", " for no key update of r skip locked", "{reached}", "for no key update of c skip locked")
-	one = strings.NewReplacer("{lock}", "pg_advisory_xact_lock", "{locked}", " is not null", "{grouped}", "", "{room}", "\n\t\tand "+groupHasRoom, "{held}", "", "{reached}", "")
+		"{grouped}", " and f.group_name = ''", "{room}", "", "{held}", " for no key update of r skip locked", "{reached}", "for no key update of c skip locked",
+		"{moved}", "", "{place}", "r.next_seq, r.at_cursor::text, r.at_set_seq", "{claimed}", "(select * from claimed where known) r")
+	one = strings.NewReplacer("{lock}", "pg_advisory_xact_lock", "{locked}", " is not null", "{grouped}", "", "{room}", "\n\t\tand "+groupHasRoom, "{held}", "", "{reached}", "",
+		"{moved}", "\n\treturning k.*, c.seq, c.cursor, c.set_seq", "{place}", "r.seq, r.cursor::text, r.set_seq", "{claimed}", "moved r")
 
 	claimMany = claimSQL{lock: many.Replace(sqlClaimLock), claim: many.Replace(sqlClaim)}
 	claimOne  = claimSQL{group: sqlGroupLock, lock: one.Replace(sqlClaimLock), claim: one.Replace(sqlClaim), ask: sqlGroupAsk}
@@ -228,14 +229,10 @@ with item as materialized (
 ), noted as (
 	update {s}dataflow_flow f set ` + endOfFlow + `
 	from ended i where f.id = i.flow_id and i.scope = '' and not i.refund
-	returning i.*, f.tripped_at is not null and not i.tripped as trips
+	returning i.n, f.tripped_at is not null and not i.tripped as trips
 )
-select ` + runColumns + `, r.trips, coalesce(w.id, 0), coalesce(w.max_attempts, 0), r.n
-from noted r cross join lateral (select r.name) f left join lateral (` + nextRun + `) w on true
-union all
-select ` + runColumns + `, false, coalesce(w.id, 0), coalesce(w.max_attempts, 0), r.n
+select ` + runColumns + `, r.n in (select n from noted where trips), coalesce(w.id, 0), coalesce(w.max_attempts, 0), r.n
 from ended r cross join lateral (select r.name) f left join lateral (` + nextRun + `) w on true
-where r.scope <> '' or r.refund
 union all
 select ` + noRun + `, null, null, null, i.n
 from item i where i.id not in (select id from held) and exists (select from ` + heldRun + `)`

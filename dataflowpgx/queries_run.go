@@ -5,7 +5,7 @@ const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for
 	r.queue, coalesce(r.river_job_id, 0),
 	r.read, r.written, r.redundant, r.filtered, r.dropped, r.dead_lettered,
 	r.total, r.from_cursor::text, r.to_cursor::text, r.error, r.errors::text, r.actor, r.reason, r.code_version,
-	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0), r.updated,
+	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0), r.updated, r.read_again,
 	r.scope, r.params::text, r.until_cursor::text, r.waits_for, r.waits_since, r.trace_parent`
 
 const summaryColumns = `r.id, r.flow_id, r.state, r.trigger, r.created_at, r.started_at, r.ended_at, r.read, r.written`
@@ -46,7 +46,7 @@ where not exists (
 	select from {s}dataflow_run t where t.flow_id = i.flow_id and t.scheduled_for = i.at and t.trigger = 'schedule' and i.trigger = 'schedule')
 order by f.id, i.unique_key
 on conflict do nothing
-returning ` + insertedColumns + `, ` + wakeOthers + `, flow_id, unique_key`
+returning ` + insertedColumns + `, case when not $17 then ` + wakeOthers + ` end, flow_id, unique_key`
 
 const runItems = `unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[], $5::integer[], $6::text[], $7::bigint[], $8::text[], $9::text[],
 	$10::text[], $11::text[], $12::text[], $13::text[], $14::boolean[], $15::jsonb[], $16::text[])
@@ -176,7 +176,7 @@ from unnest($1::bigint[]) as i (id) join {s}dataflow_flow f on f.id = i.id
 const sqlRunProgress = `
 update {s}dataflow_run
 set read = read + $3, written = written + $4, redundant = redundant + $5, filtered = filtered + $6,
-	dropped = dropped + $7, dead_lettered = dead_lettered + $8, updated = updated + $13,
+	dropped = dropped + $7, dead_lettered = dead_lettered + $8, updated = updated + $13, read_again = read_again + $14,
 	total = coalesce($9, total), from_cursor = coalesce(from_cursor, $10), to_cursor = coalesce($11, to_cursor),
 	rescues = case when $11::json is null then rescues else 0 end,
 	lease_until = case when lease_until < {clock} + $12::bigint * 2 / 3 * interval '1 microsecond'
@@ -188,7 +188,7 @@ const sqlCheckpointMove = `
 update {s}dataflow_checkpoint
 set cursor = coalesce($3, cursor), seq = seq + 1, updated_at = {now}, moved_at = {clock}, run_id = $12,
 	read = read + $4, written = written + $5, redundant = redundant + $6, filtered = filtered + $7,
-	dropped = dropped + $8, dead_lettered = dead_lettered + $9, updated = updated + $11
+	dropped = dropped + $8, dead_lettered = dead_lettered + $9, updated = updated + $11, read_again = read_again + $14
 where flow_id = $1 and scope = $13 and partition = $10 and seq = $2`
 
 // The two statements above as they are sent together with the commit. One that does not

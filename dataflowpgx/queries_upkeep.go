@@ -206,14 +206,14 @@ with old as materialized (
 	on conflict (flow_id, day, state) do update set runs = t.runs + excluded.runs, read = t.read + excluded.read,
 		written = t.written + excluded.written, redundant = t.redundant + excluded.redundant, filtered = t.filtered + excluded.filtered,
 		dropped = t.dropped + excluded.dropped, dead_lettered = t.dead_lettered + excluded.dead_lettered,
-		updated = t.updated + excluded.updated, busy_us = t.busy_us + excluded.busy_us
+		updated = t.updated + excluded.updated, read_again = t.read_again + excluded.read_again, busy_us = t.busy_us + excluded.busy_us
 )
 select (select count(*) from gone), (select count(*) from old), o.ended_at, coalesce(o.id, 0)
 from (select) one left join (select * from old order by ended_at desc, id desc limit 1) o on true`
 
 const (
-	totalColumns = `read, written, redundant, filtered, dropped, dead_lettered, updated, busy_us`
-	totalSums    = `sum(read), sum(written), sum(redundant), sum(filtered), sum(dropped), sum(dead_lettered), sum(updated),
+	totalColumns = `read, written, redundant, filtered, dropped, dead_lettered, updated, read_again, busy_us`
+	totalSums    = `sum(read), sum(written), sum(redundant), sum(filtered), sum(dropped), sum(dead_lettered), sum(updated), sum(read_again),
 		sum(case when started_at is null then 0 else extract(epoch from ended_at - started_at) * 1000000 end)::bigint`
 )
 
@@ -229,7 +229,7 @@ with t as (
 	group by 1, 2, 3
 )
 select t.flow_id, f.name, t.day::text, t.state, sum(runs)::bigint, sum(read)::bigint, sum(written)::bigint, sum(redundant)::bigint, sum(filtered)::bigint,
-	sum(dropped)::bigint, sum(dead_lettered)::bigint, sum(updated)::bigint, sum(busy_us)::bigint
+	sum(dropped)::bigint, sum(dead_lettered)::bigint, sum(updated)::bigint, sum(read_again)::bigint, sum(busy_us)::bigint
 from t join {s}dataflow_flow f on f.id = t.flow_id
 group by t.flow_id, f.name, t.day, t.state order by t.day, f.name, t.state`
 

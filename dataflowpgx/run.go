@@ -174,7 +174,8 @@ func insertColumns(ps []*dataflow.RunInsertParams) []any {
 			texts[c][i] = text
 		}
 	}
-	return []any{flows, texts[0], texts[1], ats, attempts, texts[2], jobs, texts[3], texts[4], texts[5], texts[6], texts[7], texts[8], reserve, texts[9], texts[10]}
+	quiet := !slices.ContainsFunc(ps, func(p *dataflow.RunInsertParams) bool { return !p.Quiet })
+	return []any{flows, texts[0], texts[1], ats, attempts, texts[2], jobs, texts[3], texts[4], texts[5], texts[6], texts[7], texts[8], reserve, texts[9], texts[10], quiet}
 }
 
 // WaitingRun implements driverkit.RunInserter.
@@ -299,7 +300,7 @@ func scanRun(row pgx.Row, more ...any) (*dataflow.Run, error) {
 		&r.Queue, &r.RiverJobID,
 		&c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered,
 		&r.Total, &from, &to, &r.Error, &history, &r.Actor, &r.Reason, &r.CodeVersion,
-		&r.Rescues, &r.CancelRequestedAt, &r.CancelledBy, &r.CancelReason, &r.Slot, &c.Updated,
+		&r.Rescues, &r.CancelRequestedAt, &r.CancelledBy, &r.CancelReason, &r.Slot, &c.Updated, &c.ReadAgain,
 		&r.Scope, &params, &until, &r.WaitsFor, &r.WaitsSince, &r.TraceParent,
 	), more...)...)
 	if err != nil {

@@ -2,6 +2,7 @@ package dataflowsqlite
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -123,6 +124,11 @@ func collect[T any](ctx context.Context, q *queries, scan func(scanner) (T, erro
 	if err != nil {
 		return nil, err
 	}
+	return collected(rows, scan)
+}
+
+// collected reads all rows, and closes them.
+func collected[T any](rows *sql.Rows, scan func(scanner) (T, error)) ([]T, error) {
 	defer rows.Close() //nolint:errcheck // rows.Err tells what matters
 	all := []T{}
 	for rows.Next() {

@@ -61,7 +61,7 @@ func (q *queries) TotalList(ctx context.Context, p *dataflow.TotalListParams) ([
 		var t dataflow.DailyTotal
 		c := &t.Counters
 		var busy int64
-		err := row.Scan(&t.FlowID, &t.FlowName, &t.Day, &t.State, &t.Runs, &c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered, &c.Updated, &busy)
+		err := row.Scan(&t.FlowID, &t.FlowName, &t.Day, &t.State, &t.Runs, &c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered, &c.Updated, &c.ReadAgain, &busy)
 		t.Busy = time.Duration(busy) * time.Microsecond
 		return &t, err
 	}, sqlTotalList, p.FlowID, p.From, p.To)

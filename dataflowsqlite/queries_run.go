@@ -5,7 +5,7 @@ const runColumns = `r.id, r.flow_id, f.name, r.state, r.trigger, r.scheduled_for
 	r.queue, coalesce(r.river_job_id, 0),
 	r.read, r.written, r.redundant, r.filtered, r.dropped, r.dead_lettered,
 	r.total, r.from_cursor, r.to_cursor, r.error, r.errors, r.actor, r.reason, r.code_version,
-	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0), r.updated,
+	r.rescues, r.cancel_requested_at, r.cancelled_by, r.cancel_reason, coalesce(r.slot, 0), r.updated, r.read_again,
 	r.scope, r.params, r.until_cursor, r.waits_for, r.waits_since, r.trace_parent`
 
 const summaryColumns = `r.id, r.flow_id, r.state, r.trigger, r.created_at, r.started_at, r.ended_at, r.read, r.written`
@@ -135,7 +135,7 @@ set state = 'in_progress',
 	read = case when ?5 then 0 else r.read end, written = case when ?5 then 0 else r.written end,
 	redundant = case when ?5 then 0 else r.redundant end, filtered = case when ?5 then 0 else r.filtered end,
 	dropped = case when ?5 then 0 else r.dropped end, dead_lettered = case when ?5 then 0 else r.dead_lettered end,
-	updated = case when ?5 then 0 else r.updated end
+	updated = case when ?5 then 0 else r.updated end, read_again = case when ?5 then 0 else r.read_again end
 from (select json_array_length(?6) as slots, json_array_length(?7) as backfills) s
 where r.id = ?1 and r.state = 'pending' and r.run_after <= {now} and (?8 = 0 or r.flow_id = ?8) and r.rescues < ?9
 	and exists (select 1 from dataflow_flow f where f.id = r.flow_id and f.state = 'active' and ` + groupHasRoom + `)
@@ -163,7 +163,7 @@ returning seq, cursor, set_seq`
 const sqlRunProgress = `
 update dataflow_run
 set read = read + ?3, written = written + ?4, redundant = redundant + ?5, filtered = filtered + ?6,
-	dropped = dropped + ?7, dead_lettered = dead_lettered + ?8, updated = updated + ?13,
+	dropped = dropped + ?7, dead_lettered = dead_lettered + ?8, updated = updated + ?13, read_again = read_again + ?14,
 	total = coalesce(?9, total), from_cursor = coalesce(from_cursor, ?10), to_cursor = coalesce(?11, to_cursor),
 	rescues = case when ?11 is null then rescues else 0 end,
 	lease_until = case when lease_until < strftime('%Y-%m-%d %H:%M:%f', {now}, (?12 * 2 / 3) || ' seconds')
@@ -175,7 +175,7 @@ const sqlCheckpointMove = `
 update dataflow_checkpoint
 set cursor = coalesce(?3, cursor), seq = seq + 1, updated_at = {now}, moved_at = {now}, run_id = ?12,
 	read = read + ?4, written = written + ?5, redundant = redundant + ?6, filtered = filtered + ?7,
-	dropped = dropped + ?8, dead_lettered = dead_lettered + ?9, updated = updated + ?11
+	dropped = dropped + ?8, dead_lettered = dead_lettered + ?9, updated = updated + ?11, read_again = read_again + ?14
 where flow_id = ?1 and scope = ?13 and partition = ?10 and seq = ?2`
 
 const sqlRunEnd = `

@@ -164,11 +164,11 @@ from dataflow_run where id in (select value from json_each(?1)) group by 1, 2, 3
 on conflict (flow_id, day, state) do update set runs = t.runs + excluded.runs, read = t.read + excluded.read,
 	written = t.written + excluded.written, redundant = t.redundant + excluded.redundant, filtered = t.filtered + excluded.filtered,
 	dropped = t.dropped + excluded.dropped, dead_lettered = t.dead_lettered + excluded.dead_lettered,
-	updated = t.updated + excluded.updated, busy_us = t.busy_us + excluded.busy_us`
+	updated = t.updated + excluded.updated, read_again = t.read_again + excluded.read_again, busy_us = t.busy_us + excluded.busy_us`
 
 const (
-	totalColumns = `read, written, redundant, filtered, dropped, dead_lettered, updated, busy_us`
-	totalSums    = `sum(read), sum(written), sum(redundant), sum(filtered), sum(dropped), sum(dead_lettered), sum(updated),
+	totalColumns = `read, written, redundant, filtered, dropped, dead_lettered, updated, read_again, busy_us`
+	totalSums    = `sum(read), sum(written), sum(redundant), sum(filtered), sum(dropped), sum(dead_lettered), sum(updated), sum(read_again),
 		cast(round(sum(coalesce(julianday(ended_at) - julianday(started_at), 0)) * 86400000) as integer) * 1000`
 )
 
@@ -186,7 +186,7 @@ with t as (
 	group by 1, 2, 3
 )
 select t.flow_id, f.name, t.day, t.state, sum(runs), sum(read), sum(written), sum(redundant), sum(filtered),
-	sum(dropped), sum(dead_lettered), sum(updated), sum(busy_us)
+	sum(dropped), sum(dead_lettered), sum(updated), sum(read_again), sum(busy_us)
 from t join dataflow_flow f on f.id = t.flow_id
 group by t.flow_id, f.name, t.day, t.state order by t.day, f.name, t.state`
 

@@ -96,14 +96,28 @@ var runListDialect = driverkit.RunListDialect{ //nolint:gochecknoglobals // a co
 	},
 }
 
-// RunsLast asks for one flow after the other, because there is no server to wait for.
+// RunsLast asks for one flow after the other, because there is no server to wait for. SQLite reads the
+// statement once.
 func (q *queries) RunsLast(ctx context.Context, flowIDs []int64, limit int) ([]*dataflow.RunSummary, error) {
+	if len(flowIDs) == 0 {
+		return nil, nil
+	}
+	var id int64
+	dialect := runListDialect
+	dialect.FlowID, dialect.Columns, dialect.Alone = &id, summaryColumns, true
+	query, args := driverkit.RunList(&dataflow.RunListParams{Limit: limit}, dialect)
+	stmt, err := q.db.PrepareContext(ctx, q.store.text(query))
+	if err != nil {
+		return nil, err
+	}
+	defer stmt.Close() //nolint:errcheck // it has answered
 	var all []*dataflow.RunSummary
-	for _, id := range flowIDs {
-		dialect := runListDialect
-		dialect.Flow, dialect.Columns, dialect.Alone = strconv.FormatInt(id, 10), summaryColumns, true
-		query, args := driverkit.RunList(&dataflow.RunListParams{Limit: limit}, dialect)
-		runs, err := collect(ctx, q, scanSummary, query, args...)
+	for _, id = range flowIDs {
+		rows, err := stmt.QueryContext(ctx, args...)
+		if err != nil {
+			return nil, err
+		}
+		runs, err := collected(rows, scanSummary)
 		if err != nil {
 			return nil, err
 		}
@@ -145,10 +159,10 @@ func (q *queries) RunCheckpoint(ctx context.Context, p *dataflow.RunCheckpointPa
 	}
 	err := q.db.QueryRowContext(ctx, q.store.text(sqlRunProgress), p.RunID, p.LeaseNumber,
 		d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, p.Total, nullJSON(p.From), cursor,
-		secondsText(p.Lease), d.Updated).Scan(&status.CancelRequested)
+		secondsText(p.Lease), d.Updated, d.ReadAgain).Scan(&status.CancelRequested)
 	if err == nil {
 		err = q.one(ctx, sqlCheckpointMove, p.FlowID, p.Seq, cursor,
-			d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, c.Partition, d.Updated, p.RunID, c.Scope)
+			d.Read, d.Written, d.Redundant, d.Filtered, d.Dropped, d.DeadLettered, c.Partition, d.Updated, p.RunID, c.Scope, d.ReadAgain)
 	}
 	if err = notFound(err); errors.Is(err, dataflow.ErrNotFound) {
 		return status, nil
@@ -184,7 +198,7 @@ func scanRun(row scanner) (*dataflow.Run, error) {
 		&r.Queue, &r.RiverJobID,
 		&c.Read, &c.Written, &c.Redundant, &c.Filtered, &c.Dropped, &c.DeadLettered,
 		&r.Total, &from, &to, &r.Error, &history, &r.Actor, &r.Reason, &r.CodeVersion,
-		&r.Rescues, nullTimeText{&r.CancelRequestedAt}, &r.CancelledBy, &r.CancelReason, &r.Slot, &c.Updated,
+		&r.Rescues, nullTimeText{&r.CancelRequestedAt}, &r.CancelledBy, &r.CancelReason, &r.Slot, &c.Updated, &c.ReadAgain,
 		&r.Scope, &params, &until, &r.WaitsFor, nullTimeText{&r.WaitsSince}, &r.TraceParent)
 	if err != nil {
 		return nil, notFound(err)

@@ -41,7 +41,7 @@ var sentences = map[string]string{ //nolint:gochecknoglobals // a table
 	"paused": "The flow is paused.", "resumed": "The flow is active again.", "triggered": "A run was asked for.",
 	"backfill": "The backfill was asked for.", "cursor": "The cursor was set.", "replayed": "The dead letters were replayed.",
 	"closed": "The dead letters were closed.", "cancelled": "The run is being cancelled.", "retried": "This run was started in place of the other.",
-	"edited": "The record was changed.",
+	"edited": "The record was changed.", "waits": "It was asked for before, and still waits: nothing was added.",
 }
 
 func done(r *http.Request) string { return sentences[r.URL.Query().Get("done")] }
@@ -133,9 +133,19 @@ func closing(form url.Values) (map[string]any, error) {
 
 // acted is what the page after an action must know of the API's answer.
 type acted struct {
-	ID       int64
-	Replayed []int64
-	Failed   map[int64]string
+	ID        int64
+	Coalesced bool
+	Runs      []struct{ Coalesced bool }
+	Replayed  []int64
+	Failed    map[int64]string
+}
+
+// note names what the page after the action says.
+func (a *acted) note(usual string) string {
+	if a.Coalesced || len(a.Runs) > 0 && a.Runs[0].Coalesced {
+		return "waits"
+	}
+	return usual
 }
 
 // failures says which dead letters could not be replayed, and why.
@@ -187,7 +197,7 @@ func (u *ui) act(w http.ResponseWriter, r *http.Request, a action) {
 	if a.after == "" {
 		next = "runs/" + strconv.FormatInt(answer.ID, 10)
 	}
-	w.Header().Set("Location", base(r)+next+"?done="+a.done) // relative: http.Redirect would leave out the prefix
+	w.Header().Set("Location", base(r)+next+"?done="+answer.note(a.done)) // relative: http.Redirect would leave out the prefix
 	w.WriteHeader(http.StatusSeeOther)
 }
 

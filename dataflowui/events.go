@@ -44,7 +44,7 @@ func (u *ui) events(w http.ResponseWriter, r *http.Request) {
 
 func send(w http.ResponseWriter, p *jsonview.Progress) error {
 	texts := map[string]string{
-		"read": number(p.Counters.Read), "written": number(p.Counters.Written), "redundant": number(p.Counters.Redundant), "filtered": number(p.Counters.Filtered),
+		"read": number(p.Counters.Read), "again": number(p.Counters.ReadAgain), "written": number(p.Counters.Written), "redundant": number(p.Counters.Redundant), "filtered": number(p.Counters.Filtered),
 		"dropped": number(p.Counters.Dropped), "dead": number(p.Counters.DeadLettered), "rate": rate(p), "left": left(p), "lag": lagText(p.Lag), "state": p.State,
 		"percent": strconv.FormatInt(percent(p), 10),
 	}

@@ -127,6 +127,7 @@ type tick struct {
 	At    time.Time
 	Local string // the same on the clock of the schedule's time zone, empty if that is UTC
 	Next  bool
+	Now   bool // it is the first one that has been
 	Run   *jsonview.Run
 	Count int64 // of ticks that started no run
 	First time.Time
@@ -170,5 +171,8 @@ func timeline(f *jsonview.Flow, runs *runList, skipped *skippedList, next []time
 	}
 	past = slices.DeleteFunc(past, func(t tick) bool { return t.At.Before(since) })
 	slices.SortStableFunc(past, func(a, b tick) int { return b.At.Compare(a.At) })
-	return append(line, past[:min(len(past), pastOnFlow)]...)
+	if past = past[:min(len(past), pastOnFlow)]; len(past) > 0 {
+		past[0].Now = true
+	}
+	return append(line, past...)
 }

@@ -190,3 +190,42 @@ func TestNew_Declared(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, s.page("/flows/renamed"), "This process does not have its code.")
 }
+
+// stuck is a source that yields nothing until it is opened.
+type stuck struct{ open chan struct{} }
+
+func (s stuck) Read(ctx context.Context, _ dataflow.Request[int]) iter.Seq2[dataflow.Item[int, int], error] {
+	return func(func(dataflow.Item[int, int], error) bool) {
+		select {
+		case <-s.open:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// What waits already is not said to have been added.
+func TestNew_Coalesced(t *testing.T) {
+	t.Parallel()
+	open := make(chan struct{})
+	s := setup(t, "/ops", &dataflowui.Options{Authorize: allow}, "two", idle("stuck", stuck{open}, nil))
+	t.Cleanup(func() { close(open) })
+	said := func(path string, pairs ...string) string {
+		status, page := s.press(path, pairs...)
+		require.Equal(t, http.StatusOK, status, page)
+		_, text, _ := strings.Cut(page, `role="status">`)
+		text, _, _ = strings.Cut(text, "<")
+		return text
+	}
+	require.Equal(t, "A run was asked for.", said("/flows/stuck/trigger"))
+	for {
+		run, err := s.client.Run(t.Context(), 4)
+		require.NoError(t, err)
+		if run.State == dataflow.RunInProgress {
+			break
+		}
+	}
+	require.Equal(t, "A run was asked for.", said("/flows/stuck/trigger"))
+	require.Equal(t, "It was asked for before, and still waits: nothing was added.", said("/flows/stuck/trigger"))
+	require.Equal(t, "The backfill was asked for.", said("/flows/stuck/backfill", "reason", "x", "from", "1"))
+	require.Equal(t, "It was asked for before, and still waits: nothing was added.", said("/flows/stuck/backfill", "reason", "x", "from", "1"))
+}

@@ -3,7 +3,6 @@ package dataflowui
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"html/template"
 	"maps"
 	"net/url"
@@ -113,36 +112,6 @@ func seconds(n *float64) string {
 	return span(time.Duration(*n * float64(time.Second)))
 }
 
-// lagText is how far a flow is after its source. Nil: the source tells none.
-func lagText(lag *jsonview.Lag) string {
-	switch {
-	case lag == nil:
-		return "–"
-	case lag.Error != "":
-		return "not known"
-	case lag.AgeSeconds != nil && *lag.AgeSeconds == 0:
-		return "none"
-	case lag.AgeSeconds != nil:
-		return seconds(lag.AgeSeconds)
-	case lag.Bytes != nil:
-		return size(*lag.Bytes) + " of log"
-	default:
-		return "–"
-	}
-}
-
-func size(bytes int64) string {
-	units := []string{"B", "kB", "MB", "GB", "TB"}
-	n, i := float64(bytes), 0
-	for ; n >= 1000 && i < len(units)-1; i++ {
-		n /= 1000
-	}
-	if i == 0 || n >= 100 {
-		return fmt.Sprintf("%.0f %s", n, units[i])
-	}
-	return fmt.Sprintf("%.1f %s", n, units[i])
-}
-
 // reason says in words why ticks started no run.
 func reason(code string) string { return dataflow.SkipReason(code).Text() }
 
@@ -172,7 +141,7 @@ func ranges(b jsonview.Backfill) string {
 			parts = append(parts, number(int64(part.n))+" "+part.what)
 		}
 	}
-	return "of " + number(int64(b.Ranges)) + " ranges " + strings.Join(parts, ", ")
+	return number(int64(b.Ranges)) + " ranges: " + strings.Join(parts, ", ")
 }
 
 // percent is how much of a run's records was read, -1 if that is not known.

@@ -147,3 +147,33 @@ func weekdays(field string) (string, bool) {
 	}
 	return strings.Join(days, ", "), true
 }
+
+// lagText is how far a flow is after its source. Nil: the source tells none.
+func lagText(lag *jsonview.Lag) string {
+	switch {
+	case lag == nil:
+		return "–"
+	case lag.Error != "":
+		return "not known"
+	case lag.AgeSeconds != nil && *lag.AgeSeconds == 0:
+		return "none"
+	case lag.AgeSeconds != nil:
+		return seconds(lag.AgeSeconds)
+	case lag.Bytes != nil:
+		return size(*lag.Bytes) + " of log"
+	default:
+		return "–"
+	}
+}
+
+func size(bytes int64) string {
+	units := []string{"B", "kB", "MB", "GB", "TB"}
+	n, i := float64(bytes), 0
+	for ; n >= 1000 && i < len(units)-1; i++ {
+		n /= 1000
+	}
+	if i == 0 || n >= 100 {
+		return fmt.Sprintf("%.0f %s", n, units[i])
+	}
+	return fmt.Sprintf("%.1f %s", n, units[i])
+}

@@ -10,7 +10,7 @@ find_go
 
 skip='^TestGuard_AnotherServer$' # it needs pg_basebackup, which these binaries do not have
 if [[ ${1:-} == --short ]]; then
-	skip='^(TestGuard_AnotherServer|TestUpsert_Pipelined|TestFlow_Ranges|TestExplain|TestInTx_CancelledKeepsConnection|TestGuard_Stress|TestFencedSink_Contract|TestReplace_ServerCrashes|Example.*)$'
+	skip='^(TestGuard_AnotherServer|TestUpsert_Pipelined|TestFlow_Ranges|TestExplain|TestInTx_CancelledKeepsConnection|TestGuard_Stress|TestFencedSink_Contract|TestReplace_ServerCrashes|TestKeys_Killed|TestKeys_ChangingSource|TestKeys_Costs|Example.*)$'
 	shift
 fi
 work=$(mktemp -d)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/riverqueue/river"
 
@@ -72,10 +73,10 @@ func (e *env) dueBenches() []bench {
 		rt   func(dataflow.Schedule) dataflow.Runtime
 	}{{"JobQueue", jobQueue}, {"Heartbeat", heartbeat}} {
 		all = append(all, bench{
-			key: "due-" + r.name, baseName: "River's periodic jobs", ours: e.due(s.dueNow, r.rt, e.plain), base: e.dueRiver(s.dueNow, e.plain),
+			key: "due-" + strings.ToLower(r.name), baseName: "River's periodic jobs", ours: e.due(s.dueNow, r.rt, e.plain), base: e.dueRiver(s.dueNow, e.plain),
 			rows: []row{{work: fmt.Sprintf("%d flows due at once, %s: last one started after", s.dueNow, r.name), metric: "last", unit: "s", kind: timeAtMost, target: 1}},
 		}, bench{
-			key: "due-many-" + r.name, baseName: "River's periodic jobs", ours: e.due(s.dueMany, r.rt, e.tuned), base: e.dueRiver(s.dueMany, e.tuned),
+			key: "due-many-" + strings.ToLower(r.name), baseName: "River's periodic jobs", ours: e.due(s.dueMany, r.rt, e.tuned), base: e.dueRiver(s.dueMany, e.tuned),
 			rows: []row{
 				{work: fmt.Sprintf("%d flows due in one minute, %s: last one started after", s.dueMany, r.name), metric: "last", unit: "s", kind: atMost, target: 6},
 				{work: "all of them fired after", metric: "fired", unit: "s", kind: atMost, target: 2},
@@ -84,7 +85,7 @@ func (e *env) dueBenches() []bench {
 		})
 		if s.dueHuge > 0 {
 			all = append(all, bench{
-				key: "due-huge-" + r.name, pairs: 1, ours: e.due(s.dueHuge, r.rt, e.tuned),
+				key: "due-huge-" + strings.ToLower(r.name), pairs: 1, ours: e.due(s.dueHuge, r.rt, e.tuned),
 				rows: []row{
 					{work: fmt.Sprintf("%d flows due in one minute, %s: started within the minute", s.dueHuge, r.name), metric: "started", kind: atLeast, target: float64(s.dueHuge)},
 					{work: "fired, p99", metric: "fired p99", unit: "s late", kind: atMost, target: 5},
@@ -101,11 +102,17 @@ func (e *env) startBenches() []bench {
 	if s.startHuge > 0 {
 		all = append(all, bench{key: "start-huge", ours: e.starting(s.startHuge), rows: startRows(s.startHuge, 8)})
 	}
-	return append(all, bench{key: "idle", baseName: "River, idle", pairs: min(s.pairs, 2), ours: e.idling(s.idle), base: e.idlingRiver(), rows: []row{
-		{work: fmt.Sprintf("idle with %d flows, own CPU, %% of a core", s.idle), metric: "own %", kind: atMost, target: 0.5},
-		{work: "idle, CPU of Postgres, % of a core", metric: "Postgres %", kind: atMost, target: 0.5},
-		{work: "idle, statements a second", metric: "statements/s"},
-	}})
+	idle := func(with string) []row {
+		return []row{
+			{work: fmt.Sprintf("idle with %d flows, %s River, own CPU, %% of a core", s.idle, with), metric: "own %", kind: atMost, target: 0.5},
+			{work: "idle, CPU of Postgres, % of a core", metric: "Postgres %", kind: atMost, target: 0.5},
+			{work: "idle, statements a second", metric: "statements/s"},
+		}
+	}
+	return append(all,
+		bench{key: "idle", baseName: "River, idle", pairs: min(s.pairs, 2), ours: e.idling(s.idle, e.plain), base: e.idlingRiver(), rows: idle("with")},
+		// All flows are on Heartbeat, so that the process has no use for River.
+		bench{key: "idle-alone", pairs: min(s.pairs, 2), ours: e.idling(s.idle, func() *river.Config { return nil }), rows: idle("without")})
 }
 
 func startRows(n int, seconds float64) []row {

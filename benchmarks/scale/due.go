@@ -212,14 +212,14 @@ func (e *env) starting(flows int) side {
 const settling = 15 * time.Second
 
 // idling measures the CPU of a process that has nothing to do, and that of Postgres.
-func (e *env) idling(flows int) side {
+func (e *env) idling(flows int, config func() *river.Config) side {
 	return func(ctx context.Context) (m metrics, err error) {
 		d, err := e.fresh(ctx)
 		if err != nil {
 			return nil, err
 		}
 		defer d.drop(ctx, &err)
-		client, err := e.client(d, e.plain(), noops(flows, &reads{}, dataflow.Heartbeat{Schedule: dataflow.Schedule{Cron: "0 0 1 1 *"}}))
+		client, err := e.client(d, config(), noops(flows, &reads{}, dataflow.Heartbeat{Schedule: dataflow.Schedule{Cron: "0 0 1 1 *"}}))
 		if err != nil {
 			return nil, err
 		}

@@ -12,7 +12,9 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -38,6 +40,7 @@ type sizes struct {
 	rounds          int // how often each list is asked for
 	beside          time.Duration
 	short           bool
+	profile         string
 }
 
 func main() {
@@ -69,6 +72,7 @@ func readFlags() sizes {
 	flag.IntVar(&s.rounds, "rounds", 60, "how often each list is asked for")
 	flag.DurationVar(&s.beside, "beside", 20*time.Second, "how long runs are worked beside the clean-up")
 	flag.BoolVar(&s.short, "short", false, "small sizes; fail on numbers that do not depend on the machine, and only on these")
+	flag.StringVar(&s.profile, "profile", "", "a file for a CPU profile of this process")
 	flag.Parse()
 	if s.short {
 		s.pairs, s.workers, s.runs, s.runFlows, s.history, s.rounds = 1, 50, 2_000, 1_000, 50_000, 10
@@ -78,6 +82,10 @@ func readFlags() sizes {
 
 func run(ctx context.Context) (err error) {
 	size := readFlags()
+	only := flag.Args()
+	if err := checkKeys(only, size); err != nil {
+		return err
+	}
 	s, err := server.Open(ctx, "-c max_connections=300 -c shared_preload_libraries=pg_stat_statements -c pg_stat_statements.max=20000 -c pg_stat_statements.track_planning=on")
 	if err != nil {
 		return err
@@ -90,7 +98,16 @@ func run(ctx context.Context) (err error) {
 	defer e.admin.Close()
 	fmt.Printf("%d pairs; %s\n\n", size.pairs, server.Machine(ctx, e.admin))
 	header()
-	only := flagArgs()
+	if size.profile != "" {
+		f, err := os.Create(size.profile)
+		if err != nil {
+			return err
+		}
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer func() { pprof.StopCPUProfile(); err = errors.Join(err, f.Close()) }()
+	}
 	var failed []error
 	for _, b := range e.benches() {
 		if len(only) > 0 && !slices.Contains(only, b.key) || size.short && !b.short {
@@ -107,4 +124,17 @@ func run(ctx context.Context) (err error) {
 	return errors.Join(failed...)
 }
 
-func flagArgs() []string { return flag.Args() }
+// checkKeys returns an error if a key is that of no line. So a mistyped key does not look like a line that was
+// measured.
+func checkKeys(only []string, size sizes) error {
+	var keys []string
+	for _, b := range (&env{size: size}).benches() {
+		keys = append(keys, b.key)
+	}
+	for _, key := range only {
+		if !slices.Contains(keys, key) {
+			return fmt.Errorf("no line has the key %q: use some of %s", key, strings.Join(keys, " "))
+		}
+	}
+	return nil
+}

@@ -63,6 +63,9 @@ func newAppendSink[T any](path string, opts *SinkOptions) *appendSink[T] {
 
 func (s *appendSink[T]) Validate() error { return errors.Join(s.files.Validate(), s.validate()) }
 
+// AppendOnly is true: a record that is written twice is in the file twice.
+func (s *appendSink[T]) AppendOnly() bool { return true }
+
 func (s *appendSink[T]) Describe() dataflow.Description {
 	return dataflow.Description{Type: "csvfile.append_to", Detail: map[string]any{"path": s.files.Path}}
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -14,8 +13,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/memory"
-	"github.com/activedataflow/dataflow/dataflowsqlite"
-	"github.com/activedataflow/dataflow/internal/dbtest"
+	"github.com/activedataflow/dataflow/dataflowtest"
 )
 
 // shop is an API that takes rows, and refuses some.
@@ -107,13 +105,7 @@ func policyClient(t *testing.T, s *shop, opts SinkOptions) *dataflow.Client {
 	flow := func(name string, policy dataflow.Policy) *dataflow.Flow {
 		return dataflow.NewFlow(name, memory.Slice(rows), dataflow.Identity[int](), Sink[int]("https://api.test/rows", &opts), &dataflow.FlowOptions{OnBadRecord: policy, MaxAttempts: 1})
 	}
-	client, err := dataflow.NewClient(dataflowsqlite.New(dbtest.SQLite(t)), &dataflow.Config{
-		Flows: []*dataflow.Flow{flow("keep", dataflow.DeadLetterUpTo(2)), flow("few", dataflow.SkipUpTo(1)), flow("fast", nil)}, Logger: slog.New(slog.DiscardHandler),
-	})
-	require.NoError(t, err)
-	require.NoError(t, client.Migrate(t.Context()))
-	require.NoError(t, client.Register(t.Context()))
-	return client
+	return dataflowtest.New(t, flow("keep", dataflow.DeadLetterUpTo(2)), flow("few", dataflow.SkipUpTo(1)), flow("fast", nil)).Client()
 }
 
 // A row that the API refuses is for the flow's policy. The others are taken once.

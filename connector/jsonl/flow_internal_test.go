@@ -3,7 +3,6 @@ package jsonl
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,8 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
-	"github.com/activedataflow/dataflow/dataflowsqlite"
-	"github.com/activedataflow/dataflow/internal/dbtest"
+	"github.com/activedataflow/dataflow/dataflowtest"
 )
 
 var errCut = errors.New("the wire was cut")
@@ -59,12 +57,9 @@ func TestAppendTo_FlowBreaks(t *testing.T) {
 	flow := dataflow.NewFlow("lines", Open[row](in, nil), dataflow.Identity[row](), dataflow.ToFenced[row](sink), &dataflow.FlowOptions{
 		Runtime: dataflow.Heartbeat{BatchSize: 10}, MaxAttempts: 1,
 	})
-	client, err := dataflow.NewClient(dataflowsqlite.New(dbtest.SQLite(t)), &dataflow.Config{Flows: []*dataflow.Flow{flow}, Logger: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
+	client := dataflowtest.New(t, flow).Client()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	require.NoError(t, client.Migrate(ctx))
-	require.NoError(t, client.Register(ctx))
 	broke := 0
 	for {
 		_, err := client.Trigger(ctx, "lines", nil)

@@ -3,7 +3,6 @@ package jsonl_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"github.com/activedataflow/dataflow/connector/jsonl"
 	"github.com/activedataflow/dataflow/connector/sqltable"
 	"github.com/activedataflow/dataflow/dataflowsqlite"
+	"github.com/activedataflow/dataflow/dataflowtest"
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
@@ -40,10 +40,7 @@ func TestReplay_NotOverALaterLine(t *testing.T) {
 			return i, nil
 		}),
 		sqltable.Upsert[item]("item", "id"), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 1}, OnBadRecord: dataflow.DeadLetterUpTo(5)})
-	client, err := dataflow.NewClient(dataflowsqlite.New(db), &dataflow.Config{Flows: []*dataflow.Flow{flow}, Logger: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
-	require.NoError(t, client.Migrate(t.Context()))
-	require.NoError(t, client.Register(t.Context()))
+	client := dataflowtest.NewOn(t, dataflowsqlite.New(db), &dataflow.Config{Flows: []*dataflow.Flow{flow}}).Client()
 	run, err := client.Trigger(t.Context(), "items", nil)
 	require.NoError(t, err)
 	require.EqualValues(t, 1, run.Counters.DeadLettered)

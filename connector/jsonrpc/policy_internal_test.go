@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -15,8 +14,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/memory"
-	"github.com/activedataflow/dataflow/dataflowsqlite"
-	"github.com/activedataflow/dataflow/internal/dbtest"
+	"github.com/activedataflow/dataflow/dataflowtest"
 )
 
 // shop takes rows, and refuses some. It leaves out a result, as servers do whose method
@@ -103,12 +101,7 @@ func TestSink_Policy(t *testing.T) {
 			flow := func(name string, policy dataflow.Policy) *dataflow.Flow {
 				return dataflow.NewFlow(name, memory.Slice(rows), dataflow.Identity[int](), Sink[int]("https://api.test/rpc", &tt.opts), &dataflow.FlowOptions{OnBadRecord: policy, MaxAttempts: 1})
 			}
-			client, err := dataflow.NewClient(dataflowsqlite.New(dbtest.SQLite(t)), &dataflow.Config{
-				Flows: []*dataflow.Flow{flow("keep", dataflow.DeadLetterUpTo(2)), flow("few", dataflow.SkipUpTo(1)), flow("fast", nil)}, Logger: slog.New(slog.DiscardHandler),
-			})
-			require.NoError(t, err)
-			require.NoError(t, client.Migrate(t.Context()))
-			require.NoError(t, client.Register(t.Context()))
+			client := dataflowtest.New(t, flow("keep", dataflow.DeadLetterUpTo(2)), flow("few", dataflow.SkipUpTo(1)), flow("fast", nil)).Client()
 			run, err := client.Trigger(t.Context(), "keep", nil)
 			require.NoError(t, err)
 			require.Equal(t, dataflow.Counters{Read: 20, Written: 18, DeadLettered: 2}, run.Counters)

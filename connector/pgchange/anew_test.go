@@ -38,7 +38,8 @@ func TestStream_ForeignSlot(t *testing.T) {
 	// By hand, a slot becomes the flow's by a cursor.
 	var at pgchange.Position
 	require.NoError(t, at.LSN.UnmarshalText([]byte(rows(t, pool, `select confirmed_flush_lsn::text from pg_replication_slots`)[0])))
-	require.Equal(t, []string{"insert new 1 a ."}, texts(follow(t, pgchange.Stream[item1](pool, options), &at).next(1)))
+	// Until the load begins, changes are left out, because it has them.
+	require.Equal(t, []string{"insert new 1 a"}, texts(follow(t, pgchange.Stream[item1](pool, options), &at).next(1)))
 }
 
 // A slot is made only after a checkpoint says so.

@@ -60,7 +60,7 @@ func (s *source[T]) Examine(ctx context.Context) ([]dataflow.Finding, error) {
 	if err := e.server(ctx, conn, exists); err != nil {
 		return e.found, err
 	}
-	tables, err := s.lookUp(ctx, conn)
+	p, err := s.lookUp(ctx, conn)
 	switch {
 	case dataflow.IsPermanent(err):
 		e.problem("%v", err)
@@ -68,7 +68,7 @@ func (s *source[T]) Examine(ctx context.Context) ([]dataflow.Finding, error) {
 	case err != nil:
 		return e.found, err
 	}
-	for _, t := range tables {
+	for _, t := range p.tables {
 		missing, err := missingColumns[T](t)
 		switch {
 		case err != nil:

@@ -97,6 +97,7 @@ func TestReader_SkipsWhatWasRead(t *testing.T) {
 		}
 		return len(got) < 2
 	})
+	r.checked = time.Now()
 	r.tables, r.types = []*table{{name: "public.t", oid: 7, id: "7", key: []string{"id"}}}, pgtype.NewMap()
 	r.receiver = receive(ctx, conn, func() LSN { return 0 }, false)
 	defer r.receiver.close(ctx)

@@ -20,7 +20,13 @@ import (
 )
 
 const (
-	defaultChunk = 5000
+	// A chunk has about so many bytes, and so many rows, unless Options.ChunkSize says otherwise.
+	chunkBytes   = 8 << 20
+	defaultChunk = 1000 // the first one
+	leastChunk   = 50
+	mostChunk    = 20_000
+	resumeRows   = 5000                  // in a chunk, between resume points
+	valueBytes   = 24                    // that a value needs besides its text
 	chunkAgain   = 20 * time.Millisecond // after which a chunk is read again that was read too early
 )
 
@@ -28,12 +34,16 @@ const (
 // where it was read.
 type chunk[T any] struct {
 	of    *table
+	limit int
+	read  *pgconn.Result // until it is prepared
 	sees  snapshot
 	until LSN // all that the snapshot sees was committed before
 	rel   *relation[T]
 	rows  []chunkRow
 	at    map[string]int // the rows by their key
 	last  bool           // the table has no more rows
+	// unclear says that a change of the table does not tell which row of the chunk it was of.
+	unclear bool
 }
 
 type chunkRow struct {
@@ -91,41 +101,66 @@ func (r *reader[T]) load(ctx context.Context) error {
 	if r.tx.open || r.pos.Commit != 0 {
 		return nil
 	}
+	if r.chunk != nil && r.chunk.unclear {
+		r.chunk, r.tried = nil, time.Now() //nolint:forbidigo // how long it takes, not what time it is
+	}
 	if r.chunk != nil {
 		if r.pos.LSN < r.chunk.until {
 			return nil
 		}
-		return r.giveChunk()
+		return r.giveChunk(ctx)
 	}
 	t := r.pos.unloaded(r.tables)
 	if t == nil || time.Since(r.tried) < chunkAgain {
 		return nil
 	}
 	r.tried = time.Now() //nolint:forbidigo // how long it takes, not what time it is
-	var err error
-	r.chunk, err = r.readChunk(ctx, t)
+	c, err := r.firstChunk(ctx, t)
 	if err != nil {
 		return fmt.Errorf("load table %s: %w", t.name, err)
 	}
-	if r.chunk != nil {
-		r.tried = time.Time{}
+	return r.pend(ctx, c)
+}
+
+// pend prepares a chunk that was read, nil for none, which waits for its place in the log.
+func (r *reader[T]) pend(ctx context.Context, c *chunk[T]) error {
+	if c == nil {
+		return nil
 	}
+	if err := r.prepare(ctx, c); err != nil {
+		return fmt.Errorf("load table %s: %w", c.of.name, err)
+	}
+	r.chunk, r.tried = c, time.Time{}
 	return nil
 }
 
-// readChunk reads the next rows of a table. It returns nil if the snapshot does not see yet
-// what was read from the log.
-func (r *reader[T]) readChunk(ctx context.Context, t *table) (*chunk[T], error) {
+// firstChunk is readChunk for the first chunk of this read, or of a table.
+func (r *reader[T]) firstChunk(ctx context.Context, t *table) (*chunk[T], error) {
 	if r.resumed {
 		if waits, err := r.unseen(ctx); err != nil || waits {
 			return nil, err
 		}
 	}
+	if !r.pos.begun(t) {
+		if waits, err := r.settle(ctx); err != nil || waits {
+			return nil, err
+		}
+	}
+	c, err := r.readChunk(ctx, t)
+	if c != nil {
+		r.resumed = false
+		r.pos.begin(t)
+	}
+	return c, err
+}
+
+// readChunk reads the next rows of a table. It returns nil if the snapshot does not see yet
+// what was read from the log.
+func (r *reader[T]) readChunk(ctx context.Context, t *table) (*chunk[T], error) {
 	c, err := r.readRows(ctx, t)
 	if err != nil || c == nil {
 		return nil, err
 	}
-	r.resumed = false
 	var text string
 	if err := r.control.QueryRow(ctx, "select pg_catalog.pg_logical_emit_message(true, 'dataflow', '')::text").Scan(&text); err != nil {
 		return nil, fmt.Errorf("write a watermark to the log: %w", err)
@@ -138,7 +173,7 @@ func (r *reader[T]) readChunk(ctx context.Context, t *table) (*chunk[T], error) 
 // readRows reads the next rows of a table, and what the query has seen. It returns nil if that
 // is not yet what was read from the log.
 func (r *reader[T]) readRows(ctx context.Context, t *table) (*chunk[T], error) {
-	c := &chunk[T]{of: t, at: make(map[string]int)}
+	c := &chunk[T]{of: t}
 	err := pgx.BeginTxFunc(ctx, r.control, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		var text string
 		if err := tx.QueryRow(ctx, "select pg_catalog.pg_current_snapshot()::text").Scan(&text); err != nil {
@@ -147,6 +182,10 @@ func (r *reader[T]) readRows(ctx context.Context, t *table) (*chunk[T], error) {
 		var err error
 		if c.sees, err = parseSnapshot(text); err != nil {
 			return err
+		}
+		if !r.pos.begun(t) && !r.settled.seenBy(&c.sees) {
+			c = nil
+			return nil
 		}
 		for xid := range r.seen {
 			if int32(xid-c.sees.min) < 0 {
@@ -190,13 +229,22 @@ func (r *reader[T]) query(ctx context.Context, tx pgx.Tx, c *chunk[T]) error {
 	if result.Err != nil {
 		return result.Err
 	}
-	c.rel, c.last = &relation[T]{}, len(result.Rows) < limit
+	c.read, c.limit = result, limit
+	return nil
+}
+
+// prepare describes the rows of a chunk, and finds them by their keys.
+func (r *reader[T]) prepare(ctx context.Context, c *chunk[T]) error {
+	result := c.read
+	c.read, c.rel, c.last = nil, &relation[T]{}, len(result.Rows) < c.limit
 	if len(result.Rows) == 0 {
 		return nil
 	}
 	if err := r.describe(ctx, c, result.FieldDescriptions); err != nil {
 		return err
 	}
+	size := 0
+	c.rows, c.at = make([]chunkRow, 0, len(result.Rows)), make(map[string]int, len(result.Rows))
 	for _, values := range result.Rows {
 		row := chunkRow{tuple: tuple{values: values}}
 		for _, at := range c.rel.keyAt {
@@ -204,7 +252,11 @@ func (r *reader[T]) query(ctx context.Context, tx pgx.Tx, c *chunk[T]) error {
 		}
 		c.at[c.rel.key(row.tuple)] = len(c.rows)
 		c.rows = append(c.rows, row)
+		for _, value := range values {
+			size += len(value) + valueBytes
+		}
 	}
+	r.chunkRows = min(max(chunkBytes/max(size/len(c.rows), 1), leastChunk), mostChunk)
 	return nil
 }
 
@@ -237,7 +289,7 @@ func (r *reader[T]) chunkQuery(t *table) (sql string, args [][]byte, limit int, 
 		}
 		sql += " and (" + keys + ") > (" + strings.Join(marks, ", ") + ")"
 	}
-	limit = cmp.Or(r.s.options.ChunkSize, defaultChunk)
+	limit = cmp.Or(r.s.options.ChunkSize, r.chunkRows, defaultChunk)
 	return sql + " order by " + keys + " limit " + strconv.Itoa(limit), args, limit, nil
 }
 
@@ -269,8 +321,12 @@ func (r *reader[T]) describe(ctx context.Context, c *chunk[T], fields []pgconn.F
 
 // changed notes a change of a row that a transaction has made. What the snapshot does not see
 // replaces the row of the chunk.
-func (c *chunk[T]) changed(xid uint32, rel *relation[T], before tuple, after *tuple) {
-	if c == nil || rel.of != c.of || c.sees.has(xid) || len(rel.keyAt) != len(c.of.key) {
+func (c *chunk[T]) changed(xid uint32, rel *relation[T], op pgtable.ChangeOp, before tuple, after *tuple) {
+	if c == nil || rel.of != c.of || c.sees.has(xid) {
+		return
+	}
+	if len(rel.keyAt) != len(c.of.key) || op != pgtable.ChangeInsert && !rel.tells(c.of.key) {
+		c.unclear = true
 		return
 	}
 	old := before
@@ -313,10 +369,20 @@ func (c *chunk[T]) truncated(xid uint32, t *table) {
 	}
 }
 
-// giveChunk yields what is left of a chunk. Its end is a resume point.
-func (r *reader[T]) giveChunk() error {
+// giveChunk yields what is left of a chunk. Meanwhile it reads the next one. The end of a chunk
+// is a resume point, and so is every 5,000th row of it.
+func (r *reader[T]) giveChunk(ctx context.Context) error {
 	c := r.chunk
 	r.chunk = nil
+	pos := r.pos
+	if n := len(c.rows); n > 0 {
+		r.pos.Table, r.pos.TableID, r.pos.After = c.of.name, c.of.partID(), c.rows[n-1].key
+	}
+	if c.last {
+		r.pos.load(c.of)
+	}
+	next := r.readAhead(ctx, c)
+	defer next.end()
 	for i := range c.rows {
 		row := &c.rows[i]
 		if row.gone {
@@ -325,6 +391,10 @@ func (r *reader[T]) giveChunk() error {
 		item := change[T]{Key: c.of.name + " " + strings.Join(row.key, ", "), Value: pgtable.Change[T]{
 			Op: pgtable.ChangeInsert, Table: c.of.name, Loading: true, Absent: c.rel.missing, Identity: c.of.key,
 		}}
+		if i%resumeRows == resumeRows-1 {
+			pos.Table, pos.TableID, pos.After = c.of.name, c.of.partID(), row.key
+			item.Resume, item.Cursor = true, pos
+		}
 		err := c.rel.decode(&item.Value.New, row.tuple, false)
 		if err != nil {
 			err = &dataflow.RecordError{Stage: dataflow.StageRead, Key: item.Key, Raw: c.rel.raw(tuple{}, row.tuple), Err: fmt.Errorf("load table %s: %w", c.of.name, err)}
@@ -333,16 +403,50 @@ func (r *reader[T]) giveChunk() error {
 			return err
 		}
 	}
-	if n := len(c.rows); n > 0 {
-		r.pos.Table, r.pos.TableID, r.pos.After = c.of.name, c.of.id, c.rows[n-1].key
-	}
-	if c.last {
-		r.pos.load(c.of)
-	}
 	if !r.yield(change[T]{Mark: true, Cursor: r.pos}, nil) {
 		return errEnough
 	}
-	return nil
+	if next.wait(); next.err != nil {
+		return fmt.Errorf("load table %s: %w", c.of.name, next.err)
+	}
+	return r.pend(ctx, next.chunk)
+}
+
+// ahead is a chunk that is read while the one before is yielded. The log is not read
+// meanwhile, so that all is as if it were read afterwards.
+type ahead[T any] struct {
+	cancel context.CancelFunc
+	ended  chan struct{}
+	chunk  *chunk[T]
+	err    error
+}
+
+// readAhead begins to read the chunk after c, if there is one. Until it has ended, nobody else
+// may use the connection.
+func (r *reader[T]) readAhead(ctx context.Context, c *chunk[T]) *ahead[T] {
+	ctx, cancel := context.WithCancel(ctx)
+	a := &ahead[T]{cancel: cancel, ended: make(chan struct{})}
+	if c.last || r.receiver == nil { // a preview
+		close(a.ended)
+		return a
+	}
+	go func() {
+		defer close(a.ended)
+		a.chunk, a.err = r.readChunk(ctx, c.of)
+	}()
+	return a
+}
+
+// wait waits for the chunk.
+func (a *ahead[T]) wait() {
+	<-a.ended
+	a.cancel()
+}
+
+// end gives the chunk up, if it is not read yet.
+func (a *ahead[T]) end() {
+	a.cancel()
+	<-a.ended
 }
 
 // raw returns a bad row as JSON.

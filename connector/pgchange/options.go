@@ -27,14 +27,16 @@ type Options struct {
 	// publish_via_partition_root.
 	//
 	// A table that is added later is loaded then. So is one that was dropped and made anew, or
-	// was not part of the publication for a while: the target first gets a truncate of it, and
-	// of the other tables, which are loaded again too, because all may have the same target.
+	// was not among Tables or not part of the publication for a while: the target first gets a
+	// truncate of it, and of the other tables, which are loaded again too, because all may have
+	// the same target.
 	Tables []string
 	// OnlyChanges leaves out the first load: only changes are read that are committed after
 	// the slot was created.
 	OnlyChanges bool
-	// ChunkSize is how many rows the first load reads at a time. 0 is 5,000. A chunk is kept
-	// in memory.
+	// ChunkSize is how many rows the first load reads at a time. 0 is what fits into about
+	// 8 MiB, between 50 and 20,000. Two chunks are kept in memory: the next one is read while
+	// one is written.
 	ChunkSize int
 	// Failover creates the slot with failover, so that a standby keeps it too. It needs
 	// Postgres 17 or later.
@@ -92,7 +94,7 @@ func (s *source[T]) Validate() error {
 		}
 	}
 	if o.ChunkSize < 0 {
-		bad("Options.ChunkSize", "%d is negative: use 1 or more, or 0 for %d", o.ChunkSize, defaultChunk)
+		bad("Options.ChunkSize", "%d is negative: use 1 or more, or 0 for what fits into 8 MiB", o.ChunkSize)
 	}
 	if _, err := pgtable.NewRowDecoder[T](nil, nil); err != nil {
 		bad("T", "%v", err)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -52,8 +53,11 @@ type Position struct {
 	// changed was made anew, or was not published for a while: it is loaded again. Empty: not
 	// known yet.
 	Loaded Loaded `json:"loaded,omitempty"`
-	// Table is the table that is loaded in part, TableID what Loaded will say of it (empty: not
-	// known yet), and After the key of the last row that was loaded. Nil: none was.
+	// Publication is which version of the publication was read. If it is another one, changes may
+	// be missing, and all tables are loaded again. Empty: not known yet.
+	Publication string `json:"publication,omitempty"`
+	// Table is the table that is loaded in part, TableID what Loaded will say of it, with its key
+	// (empty: not known yet), and After the key of the last row that was loaded. Nil: none was.
 	Table   string   `json:"table,omitempty"`
 	TableID string   `json:"table_id,omitempty"`
 	After   []string `json:"after,omitempty"`
@@ -75,24 +79,79 @@ func (l *Loaded) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// left, as the value of a table in Loaded, says that its changes are not read for the time being.
+const left = "left"
+
 // isLoaded reports whether a table needs no load any more.
 func (p *Position) isLoaded(t *table) bool {
 	id, is := p.Loaded[t.name]
 	return is && (id == t.id || id == "")
 }
 
-// begun reports whether rows of a table have been read, or of one that had its name.
+// begun reports whether rows or changes of a table have been read, or of one that had its name.
 func (p *Position) begun(t *table) bool {
 	_, loaded := p.Loaded[t.name]
-	return loaded || p.Table == t.name && p.After != nil
+	return loaded || p.Table == t.name
 }
 
-// replaced reports whether a table is another one than that of which rows have been read.
+// replaced reports whether changes may be missing between what was read of a table and what is
+// to be read: it is another one, or another version of the publication sends it, or it was not
+// read for a while, or its load went by another key.
 func (p *Position) replaced(t *table) bool {
 	if id, loaded := p.Loaded[t.name]; loaded {
 		return id != t.id && id != ""
 	}
-	return p.Table == t.name && p.After != nil && p.TableID != t.id && p.TableID != ""
+	return p.Table == t.name && p.TableID != t.partID() && p.TableID != ""
+}
+
+// publish notes which version of the publication is read. If it is another one, all tables are
+// loaded again.
+func (p *Position) publish(id string) {
+	if p.Publication != "" && p.Publication != id {
+		p.Loaded = maps.Clone(p.Loaded)
+		for name := range p.Loaded {
+			p.Loaded[name] = left
+		}
+		if p.Table != "" {
+			p.TableID = left
+		}
+	}
+	p.Publication = id
+}
+
+// leave notes that the tables that were read before are not read any more, but for those given.
+// It returns their names. When one of them returns, it is loaded again.
+func (p *Position) leave(tables []*table) []string {
+	var names []string
+	read := func(name string) bool {
+		return slices.ContainsFunc(tables, func(t *table) bool { return t.name == name })
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Loaded)) {
+		if p.Loaded[name] != left && !read(name) {
+			names = append(names, name)
+		}
+	}
+	if p.Table != "" && !read(p.Table) {
+		names = append(names, p.Table)
+		p.Table, p.TableID, p.After = "", "", nil
+	}
+	if names != nil {
+		p.Loaded = maps.Clone(p.Loaded) // that of a cursor that was yielded stays
+		if p.Loaded == nil {
+			p.Loaded = make(Loaded)
+		}
+	}
+	for _, name := range names {
+		p.Loaded[name] = left
+	}
+	return names
+}
+
+// begin notes that the load of a table begins.
+func (p *Position) begin(t *table) {
+	if p.Table != t.name || p.TableID == "" {
+		p.Table, p.TableID = t.name, t.partID()
+	}
 }
 
 // load notes that a table needs no load any more.

@@ -31,9 +31,9 @@ func TestPosition_Names(t *testing.T) {
 // is loaded in part.
 func TestPosition_InPart(t *testing.T) {
 	t.Parallel()
-	a, b := &table{name: "public.a", id: "1"}, &table{name: "public.b", id: "2"}
-	p := Position{Loaded: Loaded{"public.a": "1"}, Table: "public.b", TableID: "2", After: []string{"7"}}
-	r := &reader[struct{ ID int64 }]{s: &source[struct{ ID int64 }]{}, tables: []*table{a, b}, pos: p}
+	a, b := &table{name: "public.a", id: "1", keyID: "id"}, &table{name: "public.b", id: "2", keyID: "id"}
+	p := Position{Loaded: Loaded{"public.a": "1"}, Table: "public.b", TableID: "2 id", After: []string{"7"}}
+	r := &reader[struct{ ID int64 }]{s: &source[struct{ ID int64 }]{}, published: published{tables: []*table{a, b}}, pos: p}
 	require.NoError(t, r.renew(t.Context()))
 	require.Equal(t, p, r.pos)
 	r.pos.load(b)
@@ -50,4 +50,10 @@ func TestPosition_InPart(t *testing.T) {
 	require.NoError(t, r.renew(t.Context()))
 	require.Equal(t, []string{"public.a", "public.b"}, truncated)
 	require.Equal(t, Position{Loaded: Loaded{}}, r.pos)
+
+	// So they are if its load went by another key.
+	r.pos, truncated = p, nil
+	b.id, b.keyID = "2", "other"
+	require.NoError(t, r.renew(t.Context()))
+	require.Equal(t, []string{"public.a", "public.b"}, truncated)
 }

@@ -23,8 +23,10 @@ func (r *reader[T]) previewRows(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("load table %s: %w", t.name, err)
 		}
-		r.chunk = c
-		if err := r.giveChunk(); err != nil {
+		if err := r.pend(ctx, c); err != nil {
+			return err
+		}
+		if err := r.giveChunk(ctx); err != nil {
 			return err
 		}
 	}

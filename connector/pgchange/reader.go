@@ -73,6 +73,9 @@ func (r *reader[T]) run(ctx context.Context) error {
 		if r.until > 0 && !r.tx.open && r.pos.LSN >= r.until {
 			return nil // a preview has read all there was
 		}
+		if err := r.recheck(ctx); err != nil {
+			return err
+		}
 		if err := r.load(ctx); err != nil {
 			return err
 		}
@@ -113,8 +116,11 @@ func (r *reader[T]) next(ctx context.Context) (*packet, error) {
 		wait = idleEvery
 	case r.waits:
 		wait = min(quietAfter, time.Until(r.first.Add(oldAfter)))
-	case r.chunk != nil:
+	case r.chunk != nil || r.settled.waits:
 		wait = quietAfter
+	}
+	if r.check {
+		wait = min(wait, recheckSoon)
 	}
 	t := time.NewTimer(max(wait, 0))
 	defer t.Stop()
@@ -176,7 +182,7 @@ func (r *reader[T]) take(ctx context.Context, p *packet) error {
 		if err != nil {
 			return err
 		}
-		r.relations[m.RelationID] = rel
+		r.relations[m.RelationID], r.check = rel, true
 	case *pglogrepl.InsertMessage:
 		return r.row(p, m.RelationID, pgtable.ChangeInsert, nil, m.Tuple, false)
 	case *pglogrepl.UpdateMessage:
@@ -285,14 +291,14 @@ func (r *reader[T]) row(p *packet, id uint32, op pgtable.ChangeOp, old, now *pgl
 		return fmt.Errorf("slot %q: the server sent a change of relation %d, which it has not described", r.s.options.Slot, id)
 	}
 	fresh, err := r.counted(p)
-	if err != nil || !fresh || rel.of == nil {
+	if err != nil || !fresh || rel.of == nil || !r.follows(rel.of) {
 		return err
 	}
 	before, after := readTuple(old), readTuple(now)
 	if before.values != nil {
 		rel.fill(&after, before, keyOnly)
 	}
-	r.chunk.changed(r.tx.xid, rel, before, &after)
+	r.chunk.changed(r.tx.xid, rel, op, before, &after)
 	item := change[T]{Value: pgtable.Change[T]{
 		Op: op, Table: rel.of.name, Identity: rel.identity, Loading: !r.pos.isLoaded(rel.of),
 		LSN: uint64(r.tx.commit), CommittedAt: r.tx.at,
@@ -320,7 +326,7 @@ func (r *reader[T]) truncate(p *packet, m *pglogrepl.TruncateMessage) error {
 		if err != nil {
 			return err
 		}
-		if !fresh || rel == nil || rel.of == nil {
+		if !fresh || rel == nil || rel.of == nil || !r.follows(rel.of) {
 			continue
 		}
 		r.chunk.truncated(r.tx.xid, rel.of)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pglogrepl"
@@ -82,11 +83,11 @@ func (r *reader[T]) checkNew(ctx context.Context, oid uint32, name string) error
 	if len(r.s.options.Tables) > 0 && !slices.ContainsFunc(r.tables, func(t *table) bool { return t.name == name }) {
 		return nil
 	}
-	tables, err := r.s.lookUp(ctx, r.control)
+	now, err := r.s.lookUp(ctx, r.control)
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(tables, func(t *table) bool { return t.oid == oid }) {
+	if slices.ContainsFunc(now.tables, func(t *table) bool { return t.oid == oid }) {
 		return dataflow.Transient(fmt.Errorf("table %s was made, or added to publication %q, after the read began, which begins again with it", name, r.s.options.Publication))
 	}
 	return nil // it is gone again
@@ -165,13 +166,25 @@ func readTuple(t *pglogrepl.TupleData) tuple {
 	return row
 }
 
+// tells reports whether updates and deletes say which row they were of, by its key.
+func (rel *relation[T]) tells(key []string) bool {
+	for _, name := range key {
+		if rel.identity != nil && !slices.Contains(rel.identity, name) {
+			return false
+		}
+	}
+	return true
+}
+
 // key returns the key of a row as a text, "" if the relation has none.
 func (rel *relation[T]) key(row tuple) string {
-	var b strings.Builder
+	var buffer [64]byte
+	b := buffer[:0]
 	for _, at := range rel.keyAt {
-		fmt.Fprintf(&b, "%d:%s", len(row.values[at]), row.values[at])
+		b = append(strconv.AppendInt(b, int64(len(row.values[at])), 10), ':')
+		b = append(b, row.values[at]...)
 	}
-	return b.String()
+	return string(b)
 }
 
 // fill takes absent values from another version of the row. onlyKey says that it has only the

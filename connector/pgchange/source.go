@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/pgtable"
@@ -113,10 +114,13 @@ func (r *reader[T]) read(ctx context.Context, req dataflow.Request[Position]) (e
 	if r.control, err = s.control(ctx); err != nil {
 		return err
 	}
-	r.types = r.control.TypeMap()
-	if r.tables, err = s.lookUp(ctx, r.control); err != nil {
+	r.types = pgtype.NewMap() // not the connection's, which another goroutine uses
+	published, err := s.lookUp(ctx, r.control)
+	if err != nil {
 		return err
 	}
+	r.pos.publish(published.id)
+	r.published, r.checked = *published, time.Now() //nolint:forbidigo // how long it takes, not what time it is
 	if err := r.checkColumns(ctx); err != nil {
 		return err
 	}
@@ -221,34 +225,27 @@ func (r *reader[T]) announce(ctx context.Context) error {
 	}
 }
 
-// renew finds the tables that are not those of which rows were read before. Their rows in the
-// target are to be removed, and they are loaded again. As all tables may have the same target,
-// so are the others.
+// renew finds the tables of which changes may be missing. Their rows in the target are to be
+// removed, and they are loaded again. As all tables may have the same target, so are the others.
 func (r *reader[T]) renew(ctx context.Context) error {
-	if r.s.options.OnlyChanges {
-		for _, t := range r.tables {
-			if r.pos.replaced(t) {
-				r.s.tell(ctx, fmt.Sprintf("table %s was made anew, or was not part of publication %q for a while: what was in it before, or was changed meanwhile, is not read", t.name, r.s.options.Publication))
-			}
-			r.pos.load(t)
-		}
-		return nil
+	for _, name := range r.pos.leave(r.tables) {
+		r.s.tell(ctx, fmt.Sprintf("table %s is not read any more: Options.Tables or publication %q leaves it out, or it was dropped or renamed. Its rows stay in the target. If it returns, all tables are loaded again", name, r.s.options.Publication))
 	}
 	var begun []*table
 	anew := false
 	for _, t := range r.tables {
 		if r.pos.replaced(t) {
 			anew = true
-			r.s.tell(ctx, fmt.Sprintf("table %s was made anew, or was not part of publication %q for a while: its rows in the target are removed, and it is loaded again", t.name, r.s.options.Publication))
+			r.s.tell(ctx, fmt.Sprintf("table %s was made anew, or the stream left it out for a while, or publication %q was altered: %s", t.name, r.s.options.Publication, r.consequence()))
 		}
-		if r.pos.isLoaded(t) {
+		if r.pos.isLoaded(t) || r.s.options.OnlyChanges {
 			r.pos.load(t) // perhaps its oid was not known yet
 		}
 		if r.pos.begun(t) {
 			begun = append(begun, t)
 		}
 	}
-	if !anew {
+	if !anew || r.s.options.OnlyChanges {
 		return nil
 	}
 	for _, t := range begun {
@@ -264,6 +261,14 @@ func (r *reader[T]) renew(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// consequence says what renew does about a table of which changes may be missing.
+func (r *reader[T]) consequence() string {
+	if r.s.options.OnlyChanges {
+		return "what was in it before, or was changed meanwhile, is not read"
+	}
+	return "its rows in the target are removed, and it is loaded again"
 }
 
 // checkColumns returns an error if a table lacks columns of T when it is read first. Later, a
@@ -312,10 +317,10 @@ type reader[T any] struct {
 	yield    func(change[T], error) bool
 	control  *pgx.Conn
 	receiver *receiver
-	tables   []*table
 	resumed  bool
-	begins   bool // the slot was just created
-	until    LSN  // where a preview ends, 0 for no preview
+	published
+	begins bool // the slot was just created
+	until  LSN  // where a preview ends, 0 for no preview
 	batching
 	decoding[T]
 
@@ -326,7 +331,12 @@ type reader[T any] struct {
 	heldErr error
 	holds   bool
 
-	chunk *chunk[T]
-	tried time.Time       // when a chunk was read last
-	seen  map[uint32]bool // transactions that were read while a table is loaded
+	checked time.Time // when the publication was looked at last
+	check   bool      // it may have been altered
+	settled settled
+
+	chunk     *chunk[T]
+	chunkRows int             // that the next one has, 0 if it is not known yet
+	tried     time.Time       // when a chunk was read last
+	seen      map[uint32]bool // transactions that were read while a table is loaded
 }

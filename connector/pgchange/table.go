@@ -17,6 +17,7 @@ type table struct {
 	name     string // schema.table, as Change.Table
 	oid      uint32
 	id       string // of the table, and of its part in the publication
+	keyID    string // of the columns of the key, their types and collations
 	sql      string
 	kind     string   // "r", or "p" for a partitioned table
 	identity string   // relreplident: "d", "i", "f" or "n"
@@ -25,8 +26,14 @@ type table struct {
 	filter   string   // of its rows, as SQL; "" for none
 }
 
-// publicationQuery asks what a publication sends, and the version of the server.
-const publicationQuery = `select pubupdate or pubdelete, pubinsert and pubupdate and pubdelete and pubtruncate, pg_catalog.current_setting('server_version_num')::integer from pg_catalog.pg_publication where pubname = $1`
+// partID is what a cursor says of a table that is loaded in part: its load goes by its key.
+func (t *table) partID() string { return t.id + " " + t.keyID }
+
+// publicationQuery asks what a publication sends, the version of the server, and that of the
+// publication: the transaction that made or altered it, which adding a table does not do.
+const publicationQuery = `
+select pubupdate or pubdelete, pubinsert and pubupdate and pubdelete and pubtruncate, pg_catalog.current_setting('server_version_num')::integer, oid || '.' || xmin
+from pg_catalog.pg_publication where pubname = $1`
 
 // tablesQuery lists the tables of a publication. Postgres 15 has lists of columns and filters
 // of rows, and Postgres 18 sends generated columns where the list says so. A table is part of a
@@ -39,6 +46,11 @@ select n.nspname || '.' || c.relname, pg_catalog.quote_ident(n.nspname) || '.' |
 		join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
 		where i.indrelid = c.oid and k.place <= i.indnkeyatts
 			and case c.relreplident when 'i' then i.indisreplident else i.indisprimary end), '{}'),
+	coalesce((select string_agg(a.attname || ':' || a.atttypid || ':' || a.attcollation, ' ' order by k.place) from pg_catalog.pg_index i
+		cross join lateral unnest(i.indkey) with ordinality as k (attnum, place)
+		join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
+		where i.indrelid = c.oid and k.place <= i.indnkeyatts
+			and case c.relreplident when 'i' then i.indisreplident else i.indisprimary end), ''),
 	(select array_agg(a.attname::text order by a.attnum) from pg_catalog.pg_attribute a
 		where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
 			and (to_jsonb(p) ->> 'attnames' is null or to_jsonb(p) -> 'attnames' ? a.attname::text)
@@ -63,11 +75,18 @@ const resolveQuery = `
 select n.nspname || '.' || c.relname, c.relkind::text
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.oid = to_regclass($1)`
 
+// published is what a publication sends.
+type published struct {
+	id     string   // which version of the publication it is
+	tables []*table // those to read
+}
+
 // lookUp looks up the tables to read.
-func (s *stream) lookUp(ctx context.Context, conn *pgx.Conn) ([]*table, error) {
+func (s *stream) lookUp(ctx context.Context, conn *pgx.Conn) (*published, error) {
 	var changes, everything bool
 	var version int
-	err := conn.QueryRow(ctx, publicationQuery, s.options.Publication).Scan(&changes, &everything, &version)
+	p := &published{}
+	err := conn.QueryRow(ctx, publicationQuery, s.options.Publication).Scan(&changes, &everything, &version, &p.id)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, dataflow.Permanent(fmt.Errorf("there is no publication %q in this database: create publication %s for table …", s.options.Publication, pgx.Identifier{s.options.Publication}.Sanitize()))
 	}
@@ -82,9 +101,9 @@ func (s *stream) lookUp(ctx context.Context, conn *pgx.Conn) ([]*table, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look up the tables of publication %q: %w", s.options.Publication, err)
 	}
-	published, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*table, error) {
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*table, error) {
 		t := &table{}
-		return t, row.Scan(&t.name, &t.sql, &t.kind, &t.identity, &t.key, &t.columns, &t.filter, &t.oid, &t.id)
+		return t, row.Scan(&t.name, &t.sql, &t.kind, &t.identity, &t.key, &t.keyID, &t.columns, &t.filter, &t.oid, &t.id)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look up the tables of publication %q: %w", s.options.Publication, err)
@@ -92,16 +111,15 @@ func (s *stream) lookUp(ctx context.Context, conn *pgx.Conn) ([]*table, error) {
 	if !everything {
 		s.tell(ctx, fmt.Sprintf("publication %q does not publish all of insert, update, delete and truncate: what it leaves out is not read", s.options.Publication))
 	}
-	tables, err := s.choose(ctx, conn, published)
-	if err != nil {
+	if p.tables, err = s.choose(ctx, conn, all); err != nil {
 		return nil, err
 	}
-	for _, t := range tables {
+	for _, t := range p.tables {
 		if err := s.check(t, changes); err != nil {
 			return nil, dataflow.Permanent(err)
 		}
 	}
-	return tables, nil
+	return p, nil
 }
 
 // choose returns the tables of the publication that the options name.

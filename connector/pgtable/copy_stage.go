@@ -44,11 +44,11 @@ func (cp *copier) stageFor(table pgx.Identifier, st *statement, t *target, key [
 	_, _ = hash.Write([]byte(definition))
 	cp.stage = "pg_temp.dataflow_stage_" + strconv.FormatUint(hash.Sum64(), 36)
 	cp.create = "create temp table if not exists " + cp.stage[len("pg_temp."):] + " " + definition + " on commit delete rows"
-	conflict := rowmap.OnConflict(st.fields.Names(), key)
+	conflict := st.onConflict(key, nil)
 	into := st.into(table) + " select "
 	on := strings.Join(order, ", ")
 	from := st.names() + " from " + cp.stage + " where n >= " + firstMark
-	cp.last = into + "distinct on (" + on + ") " + from + " order by " + on + ", n desc " + conflict
+	cp.last = into + "distinct on (" + on + ") " + from + " order by " + on + st.newest() + ", n desc " + conflict
 	cp.all = into + from + " " + conflict
 	rows := batchRows{query: "select " + st.names() + ", n - " + firstMark + " + 1 as n from " + cp.stage + " where n >= " + firstMark, inline: true}
 	told, untold := &cp.lastTold, &cp.last

@@ -73,7 +73,8 @@ func TestDecode_SameAsPgx(t *testing.T) {
 	require.NoError(t, err)
 	k, ok := Keyset[decoded](pool, Query{SQL: `select * from t`, Key: []string{"id"}}).(*keysetSource[decoded])
 	require.True(t, ok)
-	read, rd := newReader[decoded](k.of)
+	rd := &reader{keyset: k.of}
+	read := collectInto[decoded](rd)
 	var got []decoded
 	for from := Cursor(nil); len(got) < len(want); {
 		page, err := rd.page(t.Context(), from)

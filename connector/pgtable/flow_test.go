@@ -88,3 +88,58 @@ func TestFlow(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, dataflow.Counters{Read: 30, Written: 10, Redundant: 20, Updated: 10}, run.Counters)
 }
+
+// A dead letter is resolved when its row is read again under the same key. A row whose key has
+// changed with it is another record: its dead letter stays open, and a replay of it puts the old
+// row over the new one, as docs/errors.md says.
+func TestFlow_DeadLetterOfChangedKey(t *testing.T) {
+	t.Parallel()
+	pool := setup(t,
+		`create table amount (id bigint primary key, cents bigint not null, at timestamptz not null)`, `create table total (id bigint primary key, cents bigint not null)`,
+		`insert into amount values (1, -5, '2024-01-01'), (2, -7, '2024-01-02')`)
+	strict := true
+	check := dataflow.Map(func(_ context.Context, a amount) (amount, error) {
+		if strict && a.Cents < 0 {
+			return a, errors.New("it is negative")
+		}
+		return a, nil
+	})
+	source := pgtable.Keyset[amount](pool, pgtable.Query{SQL: `select id, cents, at from amount`, Key: []string{"at", "id"}})
+	flow := dataflow.NewFlow("totals", source, check, pgtable.Upsert[amount]("total", "id"), &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(10)})
+	client, err := dataflow.NewClient(dataflowpgx.New(pool), &dataflow.Config{Flows: []*dataflow.Flow{flow}})
+	require.NoError(t, err)
+	require.NoError(t, client.Migrate(t.Context()))
+	require.NoError(t, client.Register(t.Context()))
+	work := func(run *dataflow.Run, err error) {
+		t.Helper()
+		require.NoError(t, err)
+		_, err = dataflow.NewFlowExecutor(client).Execute(t.Context(), run.ID)
+		require.NoError(t, err)
+	}
+	open := func() []*dataflow.DeadLetterRecord {
+		t.Helper()
+		letters, err := client.DeadLetters(t.Context(), &dataflow.DeadLetterListParams{Open: true})
+		require.NoError(t, err)
+		return letters
+	}
+	work(client.Enqueue(t.Context(), "totals", nil))
+	require.Len(t, open(), 2)
+	exec(t, pool, `update amount set cents = 5, at = now() where id = 1`)
+	exec(t, pool, `update amount set cents = 7 where id = 2`)
+	work(client.Enqueue(t.Context(), "totals", nil))
+	require.Len(t, open(), 2, "the first row has another key now, and the second is before the cursor")
+	work(client.Backfill(t.Context(), "totals", nil))
+	letters := open()
+	require.Len(t, letters, 1)
+	require.Contains(t, letters[0].Key, "2024-01-01")
+
+	first := func() (cents int64) {
+		require.NoError(t, pool.QueryRow(t.Context(), `select cents from total where id = 1`).Scan(&cents))
+		return cents
+	}
+	require.EqualValues(t, 5, first())
+	strict = false
+	_, err = client.Replay(t.Context(), "totals", nil)
+	require.NoError(t, err)
+	require.EqualValues(t, -5, first())
+}

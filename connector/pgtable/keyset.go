@@ -50,7 +50,35 @@ type Query struct {
 	// and otherwise [Unguarded]: Postgres does not tell which ids open transactions
 	// have taken.
 	LateCommits Guard
+
+	// Nulls says what becomes of rows with NULL in a key column, which have no place in the
+	// order. The zero value, [NullsRefuse], ends the read with an error.
+	Nulls Nulls
+
+	// Lookback makes each of the flow's runs begin this much before its cursor, for rows whose
+	// times are put in the past and rows that are committed late. The stored cursor never goes
+	// back. 0 means none.
+	//
+	// The key must begin with a timestamp or a date; a date is read again from its first row.
+	// Rows that are read again count in [dataflow.Counters].ReadAgain too. A first run and a
+	// backfill do not look back. A target that only appends is refused.
+	Lookback time.Duration
 }
+
+// Nulls says what becomes of rows with NULL in a key column. See [Query].
+type Nulls uint8
+
+const (
+	// NullsRefuse ends the read with an error at such a row.
+	NullsRefuse Nulls = Nulls(rowmap.NullsRefuse)
+	// NullsSkip leaves such rows out. The run's log and the flow's notes say how many they are.
+	NullsSkip Nulls = Nulls(rowmap.NullsSkip)
+	// NullsFirst yields such rows once, before all others, in a read from the beginning, as of a
+	// flow's first run. They may be 10,000 at most, and wait until there is a row with a key.
+	// Such rows that are added later are read only by a backfill from the beginning; the notes
+	// say how many rows without a key there are.
+	NullsFirst Nulls = Nulls(rowmap.NullsFirst)
+)
 
 // Keyset reads the rows of a query in the order of its key, page by page, and can
 // resume after any row. It holds no transaction and no connection between pages.
@@ -59,7 +87,7 @@ type Query struct {
 //
 // A row that cannot be read into T is a [dataflow.RecordError], and the read
 // continues. Two rows with the same key, or NULL in a key column, end the read with
-// an error, because rows would be lost.
+// an error, because rows would be lost; see [Query.Nulls].
 //
 // A backfill's Until is respected: it reads the rows up to and including Until.
 // Rows that the guard holds back are left to the flow's own runs.
@@ -72,8 +100,8 @@ func Keyset[T any](pool *pgxpool.Pool, q Query) dataflow.Source[T, Cursor] {
 }
 
 func newKeyset(record reflect.Type, pool *pgxpool.Pool, q Query) *keyset {
-	s := &keyset{pool: pool, server: &server{}, args: slices.Clone(q.Args), guard: q.LateCommits, catalogue: &catalogueNotes{}}
-	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, PageBytes: q.PageBytes, Mark: "$"}
+	s := &keyset{pool: pool, server: &server{}, args: slices.Clone(q.Args), guard: q.LateCommits, lookback: q.Lookback, catalogue: &catalogueNotes{}}
+	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, PageBytes: q.PageBytes, Nulls: rowmap.Nulls(q.Nulls), Mark: "$"}
 	s.fields, s.fieldsErr = rowmap.Of(record, isValue)
 	return s
 }
@@ -114,6 +142,14 @@ func (s *keysetSource[T]) Split(ctx context.Context, r dataflow.Request[Cursor],
 	return s.of.Split(ctx, r, n)
 }
 
+// OrderedBy returns the first column of the key.
+func (s *keysetSource[T]) OrderedBy() string {
+	if len(s.of.query.Key) == 0 {
+		return ""
+	}
+	return s.of.query.Key[0]
+}
+
 // SeekTime returns the key of the last row whose first key column is before a time. A column
 // without a time zone is compared with the time's wall clock.
 func (s *keysetSource[T]) SeekTime(ctx context.Context, r dataflow.Request[Cursor], before time.Time) (Cursor, bool, error) {
@@ -125,6 +161,7 @@ type keyset struct {
 	server    *server
 	args      []any
 	guard     Guard // nil means the default
+	lookback  time.Duration
 	until     Cursor
 	whole     *keyset // the source without the end until; nil without such an end
 	query     rowmap.Keyset
@@ -145,13 +182,20 @@ func (s *keyset) Validate() error {
 	if s.guard != nil {
 		errs = append(errs, s.guard.validate(s.query.Key))
 	}
+	errs = append(errs, s.validateLookback())
 	return errors.Join(append(errs, s.query.Validate())...)
 }
 
 func (s *keyset) Describe() dataflow.Description {
 	detail := map[string]any{"sql": s.query.SQL, "key": s.query.Key}
+	if s.query.Nulls != rowmap.NullsRefuse {
+		detail["nulls"] = s.query.Nulls.String()
+	}
 	if s.guard != nil {
 		detail["late_commits"] = s.guard.String()
+	}
+	if s.lookback > 0 {
+		detail["lookback"] = s.lookback.String()
 	}
 	return dataflow.Description{Type: "pgtable.keyset", Detail: detail}
 }
@@ -159,13 +203,26 @@ func (s *keyset) Describe() dataflow.Description {
 // Count returns how many rows a read may still take. The read asks the guard again,
 // and may go a little further.
 func (s *keyset) Count(ctx context.Context, r dataflow.Request[Cursor]) (int64, error) {
+	r, at := rowmap.WithoutAgain(&s.query, r)
 	from, err := s.query.Start(r.Resumed, r.From)
 	if err != nil {
 		return 0, s.query.Wrap(err)
 	}
+	if rowmap.LooksBack(s.lookback, r, at) {
+		if from = at; from == nil {
+			if from, err = s.lookbackFrom(ctx, r.From); err != nil {
+				return 0, s.query.Wrap(err)
+			}
+		}
+	}
 	var n int64
 	err = retryStale(s.pool, func() error {
 		n, err = s.upTo(r).count(ctx, from)
+		if err == nil && n > 0 && !r.Resumed && s.query.Nulls == rowmap.NullsFirst {
+			var nulls int64
+			nulls, err = s.countNulls(ctx)
+			n += nulls
+		}
 		return err
 	})
 	if err != nil {
@@ -176,6 +233,7 @@ func (s *keyset) Count(ctx context.Context, r dataflow.Request[Cursor]) (int64, 
 
 // Lag returns the age of the first row after the cursor.
 func (s *keyset) Lag(ctx context.Context, req dataflow.Request[Cursor]) (age time.Duration, ok bool, err error) {
+	req, _ = rowmap.WithoutAgain(&s.query, req)
 	from, err := s.query.Start(req.Resumed, req.From)
 	if err != nil {
 		return 0, false, s.query.Wrap(err)
@@ -246,15 +304,46 @@ func (s *keysetSource[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) 
 	if err := s.of.Validate(); err != nil {
 		return failed[T](dataflow.Permanent(err))
 	}
-	rows, reader := newReader[T](s.of.upTo(r))
-	return rowmap.Read(ctx, &s.of.query, r, rows, func(ctx context.Context, from Cursor) (*rowmap.Page, error) {
-		page, err := reader.page(ctx, from)
-		return page, transient(ctx, s.of.pool, err)
-	})
+	of, keyed, before := s.of.reading(r)
+	return rowmap.Read(ctx, of, collectInto[T](keyed), collectInto[T](before))
+}
+
+// reading returns what a request reads, and its readers: of the rows after the cursor, and of those
+// that come before them, if there are such.
+func (s *keyset) reading(r dataflow.Request[Cursor]) (of *rowmap.Reading[Cursor], keyed, before *reader) {
+	r, at := rowmap.WithoutAgain(&s.query, r)
+	keyed, before = &reader{keyset: s.upTo(r)}, &reader{}
+	of = &rowmap.Reading[Cursor]{Keyset: &s.query, Request: r, Fetch: keyed.fetchPage}
+	switch {
+	case rowmap.LooksBack(s.lookback, r, at):
+		before.keyset = s.lookbackTo(r.From)
+		of.Lookback = &rowmap.Lookback[Cursor]{At: at, Fetch: before.fetchPage, Begin: func(ctx context.Context) (Cursor, error) { return s.lookbackFrom(ctx, r.From) }}
+	case s.query.Nulls == rowmap.NullsFirst && !r.Resumed:
+		before.keyset, before.limit = s.ofNulls(), rowmap.NullsPage()
+		of.Nulls = &rowmap.NullRows[Cursor]{Query: before.query, Fetch: before.fetchPage}
+	}
+	return of, keyed, before
+}
+
+// ofNulls returns the source of the rows without a key.
+func (s *keyset) ofNulls() *keyset {
+	of := *s
+	of.query, of.guard = s.query.OfNulls(s.fields.Names()), Unguarded{}
+	return &of
+}
+
+// countNulls returns how many rows have no key.
+func (s *keyset) countNulls(ctx context.Context) (n int64, err error) {
+	if s.query.Nulls == rowmap.NullsRefuse {
+		return 0, nil
+	}
+	err = s.pool.QueryRow(ctx, s.query.CountNullsQuery(), s.args...).Scan(&n)
+	return n, err
 }
 
 // CheckRequest returns an error if a cursor of the request is invalid.
 func (s *keyset) CheckRequest(r dataflow.Request[Cursor]) error {
+	r, _ = rowmap.WithoutAgain(&s.query, r)
 	return rowmap.CheckPlaces(&s.query, r)
 }
 

@@ -118,17 +118,17 @@ func TestKeyset_ReadErrors(t *testing.T) {
 		"null first": {
 			query: pgtable.Query{SQL: `select id, customer_email, at from orders`, Key: []string{"at", "id"}}, from: pgtable.Cursor{"10", "1"},
 			want: `query "select id, customer_email, at from orders": key column "at" is NULL in the row (NULL, 3), so the row has no place in the order: ` +
-				`exclude such rows in the query, or select coalesce(at, …) as the key, with an index on that expression`,
+				`exclude such rows in the query, or select coalesce(at, …) as the key, with an index on that expression; or set Query.Nulls to skip such rows or to read them first`,
 		},
 		"null in the page": {
 			query: pgtable.Query{SQL: `select id, customer_email, at from orders`, Key: []string{"id", "at"}},
 			want: `query "select id, customer_email, at from orders": key column "at" is NULL in the row (3, NULL), so the row has no place in the order: ` +
-				`exclude such rows in the query, or select coalesce(at, …) as the key, with an index on that expression`,
+				`exclude such rows in the query, or select coalesce(at, …) as the key, with an index on that expression; or set Query.Nulls to skip such rows or to read them first`,
 		},
 		"null beside the cursor": {
 			query: pgtable.Query{SQL: `select id, customer_email, at from orders`, Key: []string{"id", "at"}}, from: pgtable.Cursor{"3", "5"},
 			want: `query "select id, customer_email, at from orders": key column "at" is NULL in the row (3, NULL), so the row has no place in the order: ` +
-				`exclude such rows in the query, or select coalesce(at, …) as the key, with an index on that expression`,
+				`exclude such rows in the query, or select coalesce(at, …) as the key, with an index on that expression; or set Query.Nulls to skip such rows or to read them first`,
 		},
 		"arguments": {
 			query: pgtable.Query{SQL: `select id, customer_email from orders where id > $2`, Key: []string{"id"}, Args: []any{1}},

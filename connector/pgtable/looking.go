@@ -61,7 +61,7 @@ func (st *statement) looked(table pgx.Identifier, from batchRows, told bool) str
 	}
 	d := "select v.*, n as p from v"
 	if !from.ordered {
-		d = "select *, row_number() over () as p from (select distinct on (" + strings.Join(order, ", ") + ") * from v order by " + strings.Join(order, ", ") + ", n desc) v"
+		d = "select *, row_number() over () as p from (select distinct on (" + strings.Join(order, ", ") + ") * from v order by " + strings.Join(order, ", ") + st.newest() + ", n desc) v"
 	}
 	changed := "true"
 	switch {
@@ -69,6 +69,9 @@ func (st *statement) looked(table pgx.Identifier, from batchRows, told bool) str
 		changed = "false"
 	case told:
 		changed = "(" + strings.Join(was, ", ") + ") is distinct from (" + strings.Join(is, ", ") + ")"
+	}
+	if st.newer != nil {
+		changed += " and coalesce(" + st.notOlder("d."+names[slices.Index(st.columns, st.newer)]+st.newer.assigned()) + ", false)"
 	}
 	with := "with " + v + "(\n" + from.query + "\n), d as materialized (" + d + "),\n" +
 		"x as materialized (select d.*, t.ctid as place, " + changed + " as changed from d join " + st.only + table.Sanitize() + " t on " + strings.Join(on, " and ") + " order by p)"
@@ -82,7 +85,7 @@ func (st *statement) looked(table pgx.Identifier, from batchRows, told bool) str
 // lookingFirst returns an upsert that looks first which rows exist. It inserts only the
 // others, so it spends numbers of sequences only on them.
 func (st *statement) lookingFirst(table pgx.Identifier, key []string, from batchRows) string {
-	return st.looked(table, from, false) + "\n" + st.insertOthers(table, key) + " " + rowmap.OnConflict(st.fields.Names(), key)
+	return st.looked(table, from, false) + "\n" + st.insertOthers(table, key) + " " + st.onConflict(key, nil)
 }
 
 // awaitPredecessor waits for the commit of the batch before, if the statement looks first which
@@ -108,7 +111,11 @@ func (st *statement) insertOthers(table pgx.Identifier, key []string) string {
 
 // into begins an insert statement.
 func (st *statement) into(table pgx.Identifier) string {
-	return strings.TrimSpace("insert into " + table.Sanitize() + " (" + st.columnNames() + ") " + st.over)
+	alias := ""
+	if st.newer != nil {
+		alias = " as t"
+	}
+	return strings.TrimSpace("insert into " + table.Sanitize() + alias + " (" + st.columnNames() + ") " + st.over)
 }
 
 // assigned returns the cast by which Postgres rounds a value for the column. Other types

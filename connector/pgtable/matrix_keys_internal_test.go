@@ -94,7 +94,8 @@ func readInSessions(ctx context.Context, pools []*pgxpool.Pool, query Query) (id
 	var from Cursor
 	for n := 0; ; n++ {
 		source := newKeyset(reflect.TypeFor[record](), pools[n%len(pools)], query)
-		rows, r := newReader[record](source)
+		r := &reader{keyset: source}
+		rows := collectInto[record](r)
 		page, err := r.page(ctx, from)
 		if err != nil || page.Rows == 0 {
 			return ids, err

@@ -33,6 +33,7 @@ func (s *keyset) Notes(ctx context.Context, req dataflow.Request[Cursor]) ([]str
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
+	req, _ = rowmap.WithoutAgain(&s.query, req)
 	from, err := s.query.Start(req.Resumed, req.From)
 	if err != nil {
 		return nil, err
@@ -62,6 +63,15 @@ func (s *keyset) Notes(ctx context.Context, req dataflow.Request[Cursor]) ([]str
 		if waiting {
 			notes = append(notes, r.guarded.held.String())
 		}
+	}
+	within, cancel := context.WithTimeout(ctx, scanTimeout)
+	defer cancel()
+	nulls, err := s.countNulls(within)
+	if err != nil && (within.Err() == nil || ctx.Err() != nil) {
+		return nil, err
+	}
+	if note := s.query.NullsNote(nulls); note != "" {
+		notes = append(notes, note)
 	}
 	future, err := r.futureNote(ctx, from)
 	if err != nil {
@@ -119,6 +129,9 @@ const scanTimeout = 2 * time.Second
 
 // nullNote is about rows with NULL in their key, at which reads end.
 func (r *reader) nullNote(ctx context.Context) ([]string, error) {
+	if r.query.Nulls != rowmap.NullsRefuse {
+		return nil, nil // they are counted
+	}
 	if err := r.lookUpNullable(ctx); err != nil {
 		return nil, err
 	}

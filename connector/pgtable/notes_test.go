@@ -202,7 +202,7 @@ func TestKeyset_Notes_Nulls(t *testing.T) {
 	require.Empty(t, notes(t, pool, query))
 	_, err := pool.Exec(t.Context(), `insert into t values (3, null)`)
 	require.NoError(t, err)
-	const null = `key column "n" is NULL in the row (%s), so the row has no place in the order: exclude such rows in the query, or select coalesce(n, …) as the key, with an index on that expression`
+	const null = `key column "n" is NULL in the row (%s), so the row has no place in the order: exclude such rows in the query, or select coalesce(n, …) as the key, with an index on that expression; or set Query.Nulls to skip such rows or to read them first`
 	require.Equal(t, []string{fmt.Sprintf(null, "NULL, 3")}, notes(t, pool, query))
 	query.Key = []string{"id", "n"}
 	require.Equal(t, []string{fmt.Sprintf(null, "3, NULL")}, notes(t, pool, query))

@@ -39,18 +39,24 @@ type reader struct {
 	collect func(p *pageScan)
 }
 
-// newReader returns a reader for records of type T, and where it puts the rows of its last
+// collectInto lets a reader read records of type T, and returns where it puts those of its last
 // page. It is all of the reader that knows T.
-func newReader[T any](s *keyset) (*[]T, *reader) {
+func collectInto[T any](r *reader) *[]T {
 	rows, scratch := new([]T), new(T)
-	r := &reader{keyset: s, scratch: reflect.ValueOf(scratch).Elem()}
+	r.scratch = reflect.ValueOf(scratch).Elem()
 	r.collect = func(p *pageScan) {
 		*rows = make([]T, 0, len(*rows))
 		for p.next() {
 			*rows = append(*rows, *scratch)
 		}
 	}
-	return rows, r
+	return rows
+}
+
+// fetchPage is page with the errors that pass marked.
+func (r *reader) fetchPage(ctx context.Context, from Cursor) (*rowmap.Page, error) {
+	page, err := r.page(ctx, from)
+	return page, transient(ctx, r.pool, err)
 }
 
 // page reads the page after a cursor, or the first page.
@@ -161,8 +167,10 @@ func (r *reader) open(ctx context.Context, from Cursor) error {
 	if err := r.lookUpNullable(ctx); err != nil {
 		return err
 	}
-	if err := r.refuse(ctx, r.query.FirstNullQuery(r.keyList()), r.args); err != nil {
-		return err
+	if r.query.Nulls == rowmap.NullsRefuse {
+		if err := r.refuse(ctx, r.query.FirstNullQuery(r.keyList()), r.args); err != nil {
+			return err
+		}
 	}
 	r.guarded, err = r.guardedQuery(ctx, r.keys[0], readStart{from: from})
 	return err
@@ -251,7 +259,7 @@ func (r *reader) unbounded() *keyset {
 
 // lookUpNullable asks whether a key column after the first may be null.
 func (r *reader) lookUpNullable(ctx context.Context) error {
-	if len(r.keys) == 1 {
+	if len(r.keys) == 1 || r.query.Nulls != rowmap.NullsRefuse {
 		return nil
 	}
 	var relations, numbers []int64

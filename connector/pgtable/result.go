@@ -76,10 +76,11 @@ func (st *statement) withResults(table pgx.Identifier, t *target, key []string, 
 		}
 		was, is = append(was, c.exact("t."+rowmap.Quote(c.name))), append(is, c.exact("excluded."+rowmap.Quote(c.name)))
 	}
-	conflict := rowmap.OnConflict(st.fields.Names(), key)
+	var differs []string
 	if len(is) > 0 {
-		conflict += "\nwhere (" + strings.Join(was, ", ") + ") is distinct from (" + strings.Join(is, ", ") + ")"
+		differs = []string{"(" + strings.Join(was, ", ") + ") is distinct from (" + strings.Join(is, ", ") + ")"}
 	}
+	conflict := st.onConflict(key, differs)
 	with := "with v as materialized (\n"
 	if from.inline {
 		with = "with v as not materialized (\n"
@@ -88,7 +89,7 @@ func (st *statement) withResults(table pgx.Identifier, t *target, key []string, 
 	rows, count := "v", from.count
 	if !from.ordered {
 		on := strings.Join(order, ", ")
-		with += "d as materialized (select distinct on (" + on + ") " + st.names() + " from v order by " + on + ", n desc), "
+		with += "d as materialized (select distinct on (" + on + ") " + st.names() + " from v order by " + on + st.newest() + ", n desc), "
 		rows, count = "d", "(select count(*) from d)"
 	}
 	ends := "\n)"

@@ -39,31 +39,37 @@ func (s *keyset) seekTime(ctx context.Context, before time.Time) (cursor Cursor,
 		return nil, refused, nil
 	}
 	query := r.query // with the casts of the key
-	rows, err := s.pool.Query(ctx, query.LastQuery(r.keyList(), true), append(slices.Clone(s.args), text)...)
+	cursor, err = r.lastRow(ctx, query.LastQuery(r.keyList(), true), append(slices.Clone(s.args), text))
+	return cursor, nil, err
+}
+
+// lastRow returns the key of the row that a LastQuery finds, nil if it finds none.
+func (r *reader) lastRow(ctx context.Context, query string, args []any) (Cursor, error) {
+	rows, err := r.pool.Query(ctx, query, args...)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer rows.Close()
 	if !rows.Next() {
-		return nil, nil, rows.Err()
+		return nil, rows.Err()
 	}
 	raw := rows.RawValues()
 	if hasNull(raw) {
-		return nil, nil, r.nullError(raw)
+		return nil, r.nullError(raw)
 	}
 	key := keyText{columns: r.keys}
 	if err := key.add(raw); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	values, err := key.strings(true)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	cursors, err := rowmap.Cursors[Cursor](&s.query, values, true)
+	cursors, err := rowmap.Cursors[Cursor](&r.query, values, true)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return cursors[0], nil, rows.Err()
+	return cursors[0], rows.Err()
 }
 
 // timeOfKey writes a time in the type of the first key column.

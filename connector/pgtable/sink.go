@@ -123,7 +123,11 @@ func (s *tableSink) Pipelined() bool {
 
 func (s *tableSink) Describe() dataflow.Description {
 	if s.upsert {
-		return dataflow.Description{Type: "pgtable.upsert", Detail: map[string]any{"table": s.table, "key": s.key}}
+		detail := map[string]any{"table": s.table, "key": s.key}
+		if s.newer != "" {
+			detail["only_if_newer"] = s.newer
+		}
+		return dataflow.Description{Type: "pgtable.upsert", Detail: detail}
 	}
 	return dataflow.Description{Type: "pgtable.insert", Detail: map[string]any{"table": s.table}}
 }
@@ -314,6 +318,9 @@ func (s *tableSink) statement(ctx context.Context, tx pgx.Tx, database string) (
 	}
 	st, err = newStatement(s.name, s.fields, to, s.way)
 	if err != nil {
+		return nil, err
+	}
+	if err := st.checkNewer(ctx, tx); err != nil {
 		return nil, err
 	}
 	if s.refused.Load() >= mostRefused {

@@ -16,6 +16,7 @@ import (
 // both are passes over that index. Without one, the second pass sorts the rows.
 // Rows added or removed between the passes make the sizes differ more.
 func (s *keyset) Split(ctx context.Context, r dataflow.Request[Cursor], n int) ([]Cursor, error) {
+	r, _ = rowmap.WithoutAgain(&s.query, r)
 	from, err := s.query.Start(r.Resumed, r.From)
 	if err != nil {
 		return nil, s.query.Wrap(err)

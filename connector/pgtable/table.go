@@ -213,6 +213,7 @@ type statement struct {
 	looks   bool    // true if an upsert looks first which rows exist; see lookingFirst
 	only    string  // "only ", as "on conflict" sees no rows of tables that inherit; or nothing
 	over    string  // "overriding system value ", or nothing
+	newer   *column // the column of a row that must not be greater than the record's; nil: any row is replaced
 	alone   bool    // true if the result depends only on the given rows and on the rows with their keys
 }
 
@@ -220,8 +221,9 @@ type statement struct {
 type way struct {
 	upsert     bool
 	key        []string
-	overriding bool // writes its own values to identity columns
-	sparing    bool // spends no number of a sequence in vain; see [Table]
+	overriding bool   // writes its own values to identity columns
+	sparing    bool   // spends no number of a sequence in vain; see [Table]
+	newer      string // leaves rows alone that are greater by this column; empty: none
 }
 
 func newStatement(table pgx.Identifier, fields *rowmap.Plan, to *target, how way) (*statement, error) {
@@ -238,7 +240,11 @@ func newStatement(table pgx.Identifier, fields *rowmap.Plan, to *target, how way
 			missing = append(missing, fmt.Sprintf("%q (field %s)", f.Name, f.Field))
 			continue
 		}
-		st.columns = append(st.columns, newColumn(f, columns[at], upsert && slices.Contains(key, f.Name)))
+		c := newColumn(f, columns[at], upsert && slices.Contains(key, f.Name))
+		st.columns = append(st.columns, c)
+		if upsert && f.Name == how.newer {
+			st.newer = c
+		}
 	}
 	if missing != nil {
 		have := make([]string, len(columns))
@@ -263,7 +269,7 @@ func newStatement(table pgx.Identifier, fields *rowmap.Plan, to *target, how way
 		if st.looks {
 			st.sql = st.lookingFirst(table, key, rows)
 		} else {
-			st.sql = st.into(table) + "\n" + st.selectLast() + "\n" + rowmap.OnConflict(fields.Names(), key)
+			st.sql = st.into(table) + "\n" + st.selectLast() + "\n" + st.onConflict(key, nil)
 		}
 	} else {
 		st.sql = st.into(table) + "\nselect " + strings.Join(st.values(), ", ") + " from unnest(" + st.arrays() + ") as u (" + st.names() + ")"
@@ -288,7 +294,7 @@ func (st *statement) selectLast() string {
 		}
 	}
 	on := strings.Join(keys, ", ")
-	return "select distinct on (" + on + ") " + st.names() + " from (\n" + st.numbered() + "\n) v order by " + on + ", n desc"
+	return "select distinct on (" + on + ") " + st.names() + " from (\n" + st.numbered() + "\n) v order by " + on + st.newest() + ", n desc"
 }
 
 // numbered selects the values with their row numbers.

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
 // Cursor is the place directly after a row: the values of its key columns in the
@@ -16,6 +18,9 @@ type Cursor []string
 
 // String names the last row before the cursor: "17", or "('2024-01-01', 17)".
 func (c Cursor) String() string {
+	if high, at := rowmap.SplitMarked(c, 1); at != nil {
+		return rowmap.TextAgain(Cursor(high).String(), Cursor(at).String())
+	}
 	if len(c) == 1 {
 		return c[0]
 	}

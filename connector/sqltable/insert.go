@@ -53,15 +53,15 @@ type inserter struct {
 	lookup lookup // only for an upsert
 }
 
-func newInserter(table, columns []string, upsert bool, key []string) inserter {
+func newInserter(table, columns []string, upsert bool, key []string, newer *rowmap.Column) inserter {
 	in := inserter{
 		chunk: max(1, min(maxChunk, maxParameters/len(columns))),
 		head:  "insert into " + rowmap.QuoteAll(table, ".") + " as t (" + rowmap.QuoteAll(columns, ", ") + ") values ",
 		row:   "(" + strings.TrimSuffix(strings.Repeat("?, ", len(columns)), ", ") + ")",
 	}
 	if upsert {
-		in.tail = " " + rowmap.OnConflict(columns, key) + unlessSame(columns, key)
-		in.lookup = newLookup(table, columns, key)
+		in.tail = " " + rowmap.OnConflict(columns, key) + unlessSame(columns, key, newer)
+		in.lookup = newLookup(table, columns, key, newer)
 	}
 	in.full = in.statement(in.chunk)
 	return in

@@ -48,7 +48,36 @@ type Query struct {
 	// 2023-07-00, a NULL: nil in a pointer, not valid in a sql.Null. Without it, and in a
 	// field that cannot be NULL, the row is a [dataflow.RecordError].
 	ZeroDateNull bool
+
+	// Nulls says what becomes of rows with NULL in a key column, which have no place in the
+	// order. The zero value, [NullsRefuse], ends the read with an error.
+	Nulls Nulls
+
+	// Lookback makes each of the flow's runs begin this much before its cursor, for rows whose
+	// times are put in the past and rows that are committed late. The stored cursor never goes
+	// back. 0 means none.
+	//
+	// The key must begin with a time: in MySQL a timestamp, a datetime or a date, in SQLite a
+	// text such as 2024-01-31 10:00:00. A date is read again from its first row. Rows that are
+	// read again count in [dataflow.Counters].ReadAgain too. A first run and a backfill do not
+	// look back. A target that only appends is refused.
+	Lookback time.Duration
 }
+
+// Nulls says what becomes of rows with NULL in a key column. See [Query].
+type Nulls uint8
+
+const (
+	// NullsRefuse ends the read with an error at such a row.
+	NullsRefuse Nulls = Nulls(rowmap.NullsRefuse)
+	// NullsSkip leaves such rows out. The run's log and the flow's notes say how many they are.
+	NullsSkip Nulls = Nulls(rowmap.NullsSkip)
+	// NullsFirst yields such rows once, before all others, in a read from the beginning, as of a
+	// flow's first run. They may be 10,000 at most, and wait until there is a row with a key.
+	// Such rows that are added later are read only by a backfill from the beginning; the notes
+	// say how many rows without a key there are.
+	NullsFirst Nulls = Nulls(rowmap.NullsFirst)
+)
 
 // Keyset reads the rows of a query in the order of its key, page by page, and can
 // resume after any row. It holds no transaction and no open result between pages,
@@ -57,7 +86,7 @@ type Query struct {
 //
 // A row that cannot be read into T is a [dataflow.RecordError], and the read
 // continues. Two rows with the same key, or NULL in a key column, end the read with
-// an error, because rows would be lost.
+// an error, because rows would be lost; see [Query.Nulls].
 //
 // A backfill's Until is respected: it reads the rows up to and including Until.
 //
@@ -77,10 +106,18 @@ type Query struct {
 //
 // The source says so where it applies, and if each page sorts many rows: see [dataflow.Noter].
 func Keyset[T any](db *sql.DB, q Query) dataflow.Source[T, Cursor] {
-	s := &keyset[T]{db: &database{DB: db}, args: slices.Clone(q.Args), zeroNull: q.ZeroDateNull, notes: &queryNotes{}}
-	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, PageBytes: q.PageBytes, Mark: "?"}
+	s := &keyset[T]{db: &database{DB: db}, args: slices.Clone(q.Args), zeroNull: q.ZeroDateNull, lookback: q.Lookback, notes: &queryNotes{}}
+	s.query = rowmap.Keyset{SQL: q.SQL, Args: len(q.Args), Key: slices.Clone(q.Key), PageSize: q.PageSize, PageBytes: q.PageBytes, Nulls: rowmap.Nulls(q.Nulls), Mark: "?"}
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
 	return s
+}
+
+// OrderedBy returns the first column of the key.
+func (s *keyset[T]) OrderedBy() string {
+	if len(s.query.Key) == 0 {
+		return ""
+	}
+	return s.query.Key[0]
 }
 
 type keyset[T any] struct {
@@ -88,6 +125,7 @@ type keyset[T any] struct {
 	args      []any
 	query     rowmap.Keyset
 	zeroNull  bool
+	lookback  time.Duration
 	mysql     mysqlKeys // set once the database is known to be MySQL
 	fields    *rowmap.Plan
 	fieldsErr error
@@ -102,11 +140,22 @@ func (s *keyset[T]) Validate() error {
 	if s.fieldsErr != nil {
 		errs = append(errs, &dataflow.ConfigError{Field: "T", Reason: s.fieldsErr.Error()})
 	}
-	return errors.Join(append(errs, s.query.Validate())...)
+	plan := s.fields
+	if s.fieldsErr != nil {
+		plan = nil
+	}
+	return errors.Join(append(errs, s.query.Validate(), s.query.ValidateLookback(s.lookback, plan))...)
 }
 
 func (s *keyset[T]) Describe() dataflow.Description {
-	return dataflow.Description{Type: "sqltable.keyset", Detail: map[string]any{"sql": s.query.SQL, "key": s.query.Key}}
+	detail := map[string]any{"sql": s.query.SQL, "key": s.query.Key}
+	if s.query.Nulls != rowmap.NullsRefuse {
+		detail["nulls"] = s.query.Nulls.String()
+	}
+	if s.lookback > 0 {
+		detail["lookback"] = s.lookback.String()
+	}
+	return dataflow.Description{Type: "sqltable.keyset", Detail: detail}
 }
 
 // Count returns how many rows are left to read.
@@ -119,14 +168,31 @@ func (s *keyset[T]) Count(ctx context.Context, r dataflow.Request[Cursor]) (int6
 }
 
 func (s *keyset[T]) count(ctx context.Context, r dataflow.Request[Cursor]) (int64, error) {
+	r, at := rowmap.WithoutAgain(&s.query, r)
+	beginning := !r.Resumed
+	if rowmap.LooksBack(s.lookback, r, at) {
+		if at == nil {
+			var err error
+			if at, err = s.lookbackFrom(ctx, r.From); err != nil {
+				return 0, err
+			}
+		}
+		r.From, r.Resumed = at, at != nil
+	}
 	b, err := s.adapted(ctx)
 	if err != nil {
 		return 0, err
 	}
+	whole := b
 	if b, err = b.upTo(r); err != nil {
 		return 0, err
 	}
-	return b.counted(ctx, r)
+	n, err := b.counted(ctx, r)
+	if err != nil || n == 0 || !beginning || s.query.Nulls != rowmap.NullsFirst {
+		return n, err
+	}
+	nulls, err := whole.countNulls(ctx)
+	return n + nulls, err
 }
 
 // counted is count for a query that is adapted to its database and to the request's
@@ -150,11 +216,21 @@ func (s *keyset[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.S
 	if err := s.Validate(); err != nil {
 		return failed[T](dataflow.Permanent(err))
 	}
-	reader := &reader[T]{keyset: s, request: r}
-	return rowmap.Read(ctx, &s.query, r, &reader.rows, func(ctx context.Context, from Cursor) (*rowmap.Page, error) {
-		page, err := reader.page(ctx, from)
-		return page, passing(ctx, err)
-	})
+	r, at := rowmap.WithoutAgain(&s.query, r)
+	keyed, before := &reader[T]{keyset: s, request: r}, &reader[T]{keyset: s}
+	of := &rowmap.Reading[Cursor]{Keyset: &s.query, Request: r, Fetch: keyed.fetchPage}
+	switch {
+	case rowmap.LooksBack(s.lookback, r, at):
+		before.request = dataflow.Request[Cursor]{Bounded: true, Until: r.From}
+		of.Lookback = &rowmap.Lookback[Cursor]{At: at, Fetch: before.fetchPage, Begin: func(ctx context.Context) (Cursor, error) {
+			from, err := s.lookbackFrom(ctx, r.From)
+			return from, passing(ctx, err)
+		}}
+	case s.query.Nulls == rowmap.NullsFirst && !r.Resumed:
+		before.limit, before.nulls = rowmap.NullsPage(), true
+		of.Nulls = &rowmap.NullRows[Cursor]{Query: s.query.OfNulls(s.fields.Names()), Fetch: before.fetchPage}
+	}
+	return rowmap.Read(ctx, of, &keyed.rows, &before.rows)
 }
 
 // SeekTime returns the key of the last row whose first key column is before a time. A column
@@ -170,6 +246,7 @@ func (s *keyset[T]) SeekTime(ctx context.Context, _ dataflow.Request[Cursor], be
 
 // CheckRequest returns an error if a cursor of the request is invalid.
 func (s *keyset[T]) CheckRequest(r dataflow.Request[Cursor]) error {
+	r, _ = rowmap.WithoutAgain(&s.query, r)
 	errs := []error{rowmap.CheckPlaces(&s.query, r)}
 	for _, p := range []struct {
 		field  string

@@ -65,7 +65,7 @@ func TestKeyset_ReadErrors(t *testing.T) {
 	long := "select id, customer_email from nowhere where customer_email <> '" + strings.Repeat("é", 300) + "'"
 	orders := `select id, customer_email from orders`
 	ordersAt := `select id, customer_email, at from orders`
-	null := ` so the row has no place in the order: exclude such rows in the query, or select coalesce(at, …) as the key, with an index on that expression`
+	null := ` so the row has no place in the order: exclude such rows in the query, or select coalesce(at, …) as the key, with an index on that expression; or set Query.Nulls to skip such rows or to read them first`
 	for name, tc := range map[string]struct {
 		query sqltable.Query
 		from  sqltable.Cursor

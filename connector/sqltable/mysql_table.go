@@ -15,6 +15,7 @@ import (
 // mysqlTable describes a table by MySQL's catalog.
 type mysqlTable struct {
 	columns      []string // none if there is no such table
+	types        []string // of the columns
 	timestamps   []string // the columns of type timestamp
 	engine       string   // "" for a view
 	transactions bool
@@ -44,7 +45,7 @@ const (
 func tableOf(ctx context.Context, q queryer, schema any, name string) (*mysqlTable, error) {
 	t := &mysqlTable{}
 	err := eachPair(ctx, q, mysqlColumns, schema, name, func(column, dataType string) {
-		t.columns = append(t.columns, column)
+		t.columns, t.types = append(t.columns, column), append(t.types, dataType)
 		if strings.EqualFold(dataType, "timestamp") {
 			t.timestamps = append(t.timestamps, column)
 		}
@@ -115,6 +116,9 @@ func (s *mysqlSink[T]) check(ctx context.Context) error {
 		return err
 	}
 	if err := s.checkTimes(ctx, t); err != nil {
+		return err
+	}
+	if err := s.checkNewer(t); err != nil {
 		return err
 	}
 	s.checked = true

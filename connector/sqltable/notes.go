@@ -30,17 +30,28 @@ func (s *keyset[T]) Notes(ctx context.Context, _ dataflow.Request[Cursor]) ([]st
 	}
 	s.notes.mu.Lock()
 	defer s.notes.mu.Unlock()
-	if s.notes.known {
+	if s.notes.known && s.query.Nulls == rowmap.NullsRefuse {
 		return s.notes.notes, nil
 	}
 	adapted, err := s.adapted(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if s.notes.notes, err = adapted.lookUpNotes(ctx); err != nil {
+	within, cancel := context.WithTimeout(ctx, scanTimeout)
+	defer cancel()
+	nulls, err := adapted.countNulls(within)
+	if err != nil && (within.Err() == nil || ctx.Err() != nil) {
 		return nil, s.query.Wrap(passing(ctx, err))
 	}
-	s.notes.known = true
+	if !s.notes.known {
+		if s.notes.notes, err = adapted.lookUpNotes(ctx); err != nil {
+			return nil, s.query.Wrap(passing(ctx, err))
+		}
+		s.notes.known = true
+	}
+	if note := s.query.NullsNote(nulls); note != "" {
+		return append(slices.Clone(s.notes.notes), note), nil
+	}
 	return s.notes.notes, nil
 }
 

@@ -108,7 +108,7 @@ func TestKeyset_Notes_Keys(t *testing.T) {
 	require.Equal(t, []string{"rows share a key (name), and one of them may never be read: add a column to the key that makes it unique, with a unique index"}, found("name"))
 	_, err := db.ExecContext(t.Context(), `insert into t values (3, null)`)
 	require.NoError(t, err)
-	const null = `key column "name" is NULL in the row (%s), so the row has no place in the order: exclude such rows in the query, or select coalesce(name, …) as the key, with an index on that expression`
+	const null = `key column "name" is NULL in the row (%s), so the row has no place in the order: exclude such rows in the query, or select coalesce(name, …) as the key, with an index on that expression; or set Query.Nulls to skip such rows or to read them first`
 	require.Equal(t, []string{fmt.Sprintf(null, "NULL, 3")}, found("name", "id"))
 	require.Equal(t, []string{fmt.Sprintf(null, "3, NULL")}, found("id", "name"))
 }

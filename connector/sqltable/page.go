@@ -15,6 +15,7 @@ import (
 type reader[T any] struct {
 	*keyset[T]
 	request dataflow.Request[Cursor]
+	nulls   bool // it is to read the rows without a key, and keyset is not their source yet
 	opened  bool
 	keys    []string         // the key columns as they are selected
 	scratch T                // the record into which each row is scanned
@@ -24,6 +25,19 @@ type reader[T any] struct {
 	spelled bool     // checkSpellingBefore was called
 	texts   []string // texts of times, as they are selected. MySQL: of dates that the calendar does not have
 	textOf  []int    // the places of their columns among the fields
+}
+
+// fetchPage is page with the errors that pass marked.
+func (r *reader[T]) fetchPage(ctx context.Context, from Cursor) (*rowmap.Page, error) {
+	if r.nulls {
+		of, err := r.ofNulls(ctx)
+		if err != nil {
+			return nil, passing(ctx, err)
+		}
+		r.keyset, r.nulls = of, false
+	}
+	page, err := r.page(ctx, from)
+	return page, passing(ctx, err)
 }
 
 // page reads the page after a cursor, or the first page.
@@ -44,7 +58,7 @@ func (r *reader[T]) page(ctx context.Context, from Cursor) (*rowmap.Page, error)
 			return nil, err
 		}
 	}
-	if len(from) > 1 {
+	if len(from) > 1 && r.query.Nulls == rowmap.NullsRefuse {
 		if err := r.refuse(ctx, r.query.NullQuery(r.keys), args[:len(args)-1]); err != nil {
 			return nil, err
 		}
@@ -94,6 +108,9 @@ func (r *reader[T]) open(ctx context.Context) error {
 		if err := checkClock(ctx, r.db); err != nil {
 			return fmt.Errorf("column %q is a timestamp: %w", column, err)
 		}
+	}
+	if r.query.Nulls != rowmap.NullsRefuse {
+		return nil
 	}
 	return r.refuse(ctx, r.query.FirstNullQuery(r.keys), r.args)
 }

@@ -29,10 +29,10 @@ func (s upsertSink[T]) WriteResultTx(ctx context.Context, rows []T, results []da
 type lookup struct{ head, columns, tail string }
 
 // newLookup builds a statement that selects the existing rows: each row's number in
-// the statement, and whether it is unchanged. Values are compared byte by byte,
+// the statement, and whether it stays as it is. Values are compared byte by byte,
 // whatever the columns' collations. The comparison converts a value to the column's
 // type, as storing it does.
-func newLookup(table, columns, key []string) lookup {
+func newLookup(table, columns, key []string, newer *rowmap.Column) lookup {
 	var match []string
 	same := []string{"true"}
 	names := make([]string, len(columns))
@@ -45,10 +45,14 @@ func newLookup(table, columns, key []string) lookup {
 			same = append(same, was+" is "+is+" collate binary")
 		}
 	}
+	stays := strings.Join(same, " and ")
+	if newer != nil {
+		stays = "(" + stays + ") or not coalesce(" + notOlder(newer, "v."+names[slices.Index(columns, newer.Name)]) + ", false)"
+	}
 	return lookup{
 		head:    "with v (n, " + strings.Join(names, ", ") + ") as (values ",
 		columns: strings.Repeat(", ?", len(columns)),
-		tail: ") select v.n, " + strings.Join(same, " and ") + " from v join " + rowmap.QuoteAll(table, ".") + " t on " +
+		tail: ") select v.n, " + stays + " from v join " + rowmap.QuoteAll(table, ".") + " t on " +
 			strings.Join(match, " and "),
 	}
 }
@@ -82,8 +86,8 @@ func (l *lookup) results(ctx context.Context, tx *sql.Tx, args []any, results []
 	return rows.Err()
 }
 
-// unlessSame returns the end of an upsert that skips unchanged rows.
-func unlessSame(columns, key []string) string {
+// unlessSame returns the end of an upsert that skips unchanged rows, and those that are newer.
+func unlessSame(columns, key []string, newer *rowmap.Column) string {
 	var differs []string
 	for _, name := range columns {
 		if !slices.Contains(key, name) {
@@ -93,5 +97,9 @@ func unlessSame(columns, key []string) string {
 	if differs == nil {
 		return ""
 	}
-	return " where " + strings.Join(differs, " or ")
+	where := " where " + strings.Join(differs, " or ")
+	if newer != nil {
+		where = " where (" + strings.Join(differs, " or ") + ") and (" + notOlder(newer, "excluded."+rowmap.Quote(newer.Name)) + ")"
+	}
+	return where
 }

@@ -42,6 +42,7 @@ type sink[T any] struct {
 	nameErr   error
 	upsert    bool
 	key       []string
+	newer     *rowmap.Column // leaves rows alone that are greater by this column; nil: none
 	fields    *rowmap.Plan
 	fieldsErr error
 
@@ -64,7 +65,7 @@ func newSink[T any](table string, upsert bool, key []string) *sink[T] {
 	s.name, s.nameErr = rowmap.SplitTable(table)
 	s.fields, s.fieldsErr = rowmap.Of(reflect.TypeFor[T](), isValue)
 	if s.nameErr == nil && s.fieldsErr == nil {
-		s.insert = newInserter(s.name, s.fields.Names(), upsert, key)
+		s.insert = newInserter(s.name, s.fields.Names(), upsert, key, nil)
 	}
 	return s
 }
@@ -77,7 +78,11 @@ func (s *sink[T]) Describe() dataflow.Description {
 		return dataflow.Description{Type: s.removes, Detail: map[string]any{"table": s.table, "key": s.key}}
 	}
 	if s.upsert {
-		return dataflow.Description{Type: "sqltable.upsert", Detail: map[string]any{"table": s.table, "key": s.key}}
+		detail := map[string]any{"table": s.table, "key": s.key}
+		if s.newer != nil {
+			detail["only_if_newer"] = s.newer.Name
+		}
+		return dataflow.Description{Type: "sqltable.upsert", Detail: detail}
 	}
 	return dataflow.Description{Type: "sqltable.insert", Detail: map[string]any{"table": s.table}}
 }

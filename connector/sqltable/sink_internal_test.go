@@ -164,7 +164,7 @@ func TestInserter_StaysBelowTheParameterLimit(t *testing.T) {
 		for i := range names {
 			names[i] = fmt.Sprint("c", i)
 		}
-		in := newInserter([]string{"t"}, names, false, nil)
+		in := newInserter([]string{"t"}, names, false, nil, nil)
 		require.GreaterOrEqual(t, in.chunk, 1)
 		require.LessOrEqual(t, in.chunk, maxChunk)
 		require.LessOrEqual(t, in.chunk*columns, maxParameters)

@@ -23,6 +23,7 @@ func (s *keyset[T]) Split(ctx context.Context, r dataflow.Request[Cursor], n int
 }
 
 func (s *keyset[T]) split(ctx context.Context, req dataflow.Request[Cursor], n int) ([]Cursor, error) {
+	req, _ = rowmap.WithoutAgain(&s.query, req)
 	r := &reader[T]{keyset: s, request: req}
 	if _, err := r.lookUpKeys(ctx); err != nil {
 		return nil, err

@@ -57,3 +57,28 @@ func TestLive_Flows(t *testing.T) {
 	tab.until(`window.loaded && [...document.querySelectorAll('tbody tr')].some((r) => r.textContent.includes('orders') && r.textContent.includes('paused'))`)
 	tab.requireQuiet("a list that is renewed")
 }
+
+// The page of a flow renews what is live, and leaves a form in which somebody types as it is.
+func TestLive_Flow(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	tab := s.tab()
+	// A hundred times as often as otherwise.
+	tab.do(chromedp.ActionFunc(func(ctx context.Context) error {
+		_, err := page.AddScriptToEvaluateOnNewDocument(`{ const usual = setInterval; window.setInterval = (f, ms) => usual(f, ms / 100) }`).Do(ctx)
+		return err
+	}))
+	tab.open("flows/slow")
+	tab.do(chromedp.Evaluate(`{ window.loaded = true; const d = document.querySelector('form[action$="/backfill"]').closest('details'); d.open = true; d.querySelector('[name=reason]').focus(); 0 }`, nil),
+		chromedp.SendKeys(`form[action$="/backfill"] [name=reason]`, "half a sen", chromedp.ByQuery))
+	_, err := s.client.Backfill(t.Context(), "slow", &dataflow.BackfillParams{From: []byte("2"), Append: true})
+	require.NoError(t, err)
+	tab.until(`window.loaded && document.querySelector('#backfills')?.textContent.includes('in progress')`)
+	tab.until(`window.loaded && document.querySelector('#now')?.textContent.includes('It is running')`)
+	for range 4 {
+		s.step <- struct{}{}
+	}
+	tab.until(`window.loaded && document.querySelector('#backfills progress')?.value === 100`)
+	tab.until(`document.activeElement.name === 'reason' && document.activeElement.value === 'half a sen'`)
+	tab.requireQuiet("a flow's page that is renewed")
+}

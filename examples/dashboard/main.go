@@ -7,8 +7,10 @@ package main
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"log"
 	"log/slog"
 	"net/http"
@@ -89,8 +91,75 @@ func flows() []*dataflow.Flow {
 		flow("history", 500, time.Millisecond, nil, &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{}}),
 		flow("nightly", 100, 0, nil, &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{Schedule: dataflow.Schedule{Cron: "0 3 * * *"}}}),
 		flow("newsletter", 10, 0, nil, every(time.Minute)),
+		events(),
 	}
 	return list
+}
+
+// eventLog is a source to which an event comes every 50 ms. It tells how far its readers are after it,
+// and where a backfill can be cut into ranges.
+type eventLog struct{ began time.Time }
+
+// The powers of the source that the dashboard shows.
+var (
+	_ dataflow.Lagger[int]         = eventLog{}
+	_ dataflow.Counter[int]        = eventLog{}
+	_ dataflow.Splitter[int]       = eventLog{}
+	_ dataflow.RequestChecker[int] = eventLog{}
+)
+
+const eventEvery = 50 * time.Millisecond
+
+// last is the number of the newest event, or of the last one that is asked for.
+func (l eventLog) last(r dataflow.Request[int]) int {
+	n := 6000 + int(time.Since(l.began)/eventEvery)
+	if r.Bounded {
+		return min(n, r.Until)
+	}
+	return n
+}
+
+func (l eventLog) Read(_ context.Context, r dataflow.Request[int]) iter.Seq2[dataflow.Item[order, int], error] {
+	return func(yield func(dataflow.Item[order, int], error) bool) {
+		for i := r.From + 1; i <= l.last(r); i++ {
+			if !yield(dataflow.Item[order, int]{Value: order{ID: i, Customer: "customer 1", Token: "t0k3n"}, Cursor: i, Resume: true}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (l eventLog) Lag(_ context.Context, r dataflow.Request[int]) (time.Duration, bool, error) {
+	return time.Duration(l.last(r)-r.From) * eventEvery, true, nil
+}
+
+func (l eventLog) CheckRequest(dataflow.Request[int]) error { return nil }
+
+func (l eventLog) Count(_ context.Context, r dataflow.Request[int]) (int64, error) {
+	return int64(l.last(r) - r.From), nil
+}
+
+func (l eventLog) Split(_ context.Context, r dataflow.Request[int], n int) ([]int, error) {
+	var cuts []int
+	for i := 1; i < n; i++ {
+		cuts = append(cuts, r.From+(l.last(r)-r.From)*i/n)
+	}
+	return cuts, nil
+}
+
+// events is a flow that lags, and that is read again in ranges, two at once.
+func events() *dataflow.Flow {
+	slowly := dataflow.Map(func(ctx context.Context, o order) (order, error) {
+		select {
+		case <-time.After(25 * time.Millisecond):
+			return o, nil
+		case <-ctx.Done():
+			return o, ctx.Err()
+		}
+	})
+	return dataflow.NewFlow("events", eventLog{time.Now()}, slowly, memory.ToFunc(func(context.Context, order) error { return nil }), &dataflow.FlowOptions{
+		Runtime: dataflow.Heartbeat{BatchSize: 50, Schedule: dataflow.Schedule{Cron: "* * * * *", TimeZone: "Europe/Berlin"}}, MaxBackfills: 2,
+	})
 }
 
 func failing(d time.Duration) *dataflow.FlowOptions {
@@ -135,6 +204,8 @@ func prepare(ctx context.Context, client *dataflow.Client) {
 	_, err = client.Enqueue(ctx, "archive", &dataflow.TriggerOptions{Actor: "ben", Reason: "the auditors asked"})
 	check(err)
 	_, err = client.Backfill(ctx, "history", &dataflow.BackfillParams{Append: true, Actor: "ann", Reason: "a rule has changed"})
+	check(err)
+	_, err = client.BackfillRanges(ctx, "events", 8, &dataflow.BackfillParams{Append: true, Until: json.RawMessage("6000"), Actor: "ann", Reason: "all events have a new field"})
 	check(err)
 }
 

@@ -60,6 +60,13 @@ func (a *Ahead[B]) Next(ctx context.Context, interrupt <-chan struct{}) (B, bool
 	}
 }
 
+// Batches returns the channel of the batches, for a consumer that waits for something else besides. It
+// is closed at the end, and Err says whether that was an error.
+func (a *Ahead[B]) Batches() <-chan B { return a.out }
+
+// Err returns the error with which the producer has ended. It may be called once Batches is closed.
+func (a *Ahead[B]) Err() error { return a.err }
+
 // Done returns a channel that is closed when the producer has ended.
 func (a *Ahead[B]) Done() <-chan struct{} { return a.done }
 

@@ -59,7 +59,9 @@ The program must have the flow's code, and the source must support --from, --unt
 			if err != nil {
 				return err
 			}
-			runs, err := s.client.BackfillRanges(ctx, args[0], ranges, &p)
+			dividing, end := s.longWork(ctx, 0)
+			runs, err := s.client.BackfillRanges(dividing, args[0], ranges, &p)
+			end()
 			if err != nil {
 				return inFlags(err)
 			}

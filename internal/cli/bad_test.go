@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -132,7 +133,7 @@ func TestDatabase(t *testing.T) {
 		"BadURL":         {"postgres://ann:hush-hush%zz@localhost/shop", 2, "not a valid Postgres URL"},
 		"BadPort":        {"postgres://ann:hush-hush@localhost:port/shop", 2, "not a valid Postgres URL"},
 		"BadSetting":     {"postgres://ann:hush-hush@localhost/shop?sslmode=perhaps", 2, "not a valid Postgres URL"},
-		"NobodyListens":  {"postgres://ann:hush-hush@127.0.0.1:1/shop", 5, "connect"},
+		"NobodyListens":  {"postgres://ann:hush-hush@127.0.0.1:1/shop", 5, "see whether a server listens there, and whether DATABASE_URL has its host and port"},
 		"NoFile":         {"sqlite:", 2, "names no file"},
 		"InMemory":       {":memory:", 2, "names no file"},
 		"SQLitesURI":     {"file:shop.db", 2, "names no file"},
@@ -156,6 +157,25 @@ func TestDatabase(t *testing.T) {
 		t.Parallel()
 		require.Contains(t, newCLI(t, dbtest.PostgresURL(t)).fails(5, "status"), "shop migrate up")
 	})
+}
+
+// What a fresh Postgres refuses comes with what mends it, and in one line.
+func TestDatabase_Refused(t *testing.T) {
+	t.Parallel()
+	server := dbtest.StartServer(t)
+	c := newCLI(t, server.URL())
+	c.exec("create role guest login")
+	c.exec("revoke create on schema public from public")
+	with := func(change func(u *url.URL)) *cliT {
+		u, err := url.Parse(server.URL())
+		require.NoError(t, err)
+		change(u)
+		return newCLI(t, u.String())
+	}
+	require.Equal(t, `shop: connect to Postgres, database "none", as user "postgres": FATAL: database "none" does not exist (SQLSTATE 3D000): create the database (createdb --owner USER NAME), or mend its name in the address`+"\n",
+		with(func(u *url.URL) { u.Path = "/none" }).fails(5, "migrate", "up"))
+	require.Contains(t, with(func(u *url.URL) { u.User = url.User("nobody") }).fails(5, "status"), `as user "nobody": FATAL: role "nobody" does not exist`)
+	require.Contains(t, with(func(u *url.URL) { u.User = url.User("guest") }).fails(5, "migrate", "up"), "permission denied for schema public (SQLSTATE 42501): the role lacks the right: grant it. To make tables a role needs create on the schema")
 }
 
 // Only migrate up makes a SQLite file that does not exist.

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
 // Program is a program that has this command line.
@@ -91,7 +92,7 @@ func Run(ctx context.Context, args []string, p Program, s Streams) int {
 		err = out.failure()
 	}
 	if err != nil {
-		_, _ = fmt.Fprintf(s.Err, "%s: %s\n", p.Name, clean(a.redact(message(err))))
+		_, _ = fmt.Fprintf(s.Err, "%s: %s\n", p.Name, clean(a.redact(message(sqlstate.Explain(err)))))
 	}
 	return exitCode(err)
 }

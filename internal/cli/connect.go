@@ -4,18 +4,23 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/dataflowpgx"
 	"github.com/activedataflow/dataflow/dataflowsqlite"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
 // Database is the database that a command has connected to. Exactly one field is set.
@@ -193,11 +198,26 @@ func (s *session) openPostgres(ctx context.Context, given string) error {
 		}
 	}
 	if err != nil {
-		return &databaseError{fmt.Errorf("connect to Postgres: %w", err)}
+		return &databaseError{unconnected(config.ConnConfig, err)}
 	}
 	s.db = Database{Postgres: pool}
 	s.name = "Postgres, " + config.ConnConfig.Database
 	return nil
+}
+
+// unconnected says why there is no connection. Of several answers it tells the server's: pgx also
+// reports the tries with and without TLS.
+func unconnected(c *pgx.ConnConfig, err error) error {
+	var refused *pgconn.PgError
+	var dialled *net.OpError
+	switch {
+	case errors.As(err, &refused):
+		return sqlstate.Explain(fmt.Errorf("connect to Postgres, database %q, as user %q: %w", c.Database, c.User, refused))
+	case errors.As(err, &dialled) && dialled.Op == "dial":
+		return fmt.Errorf("connect to Postgres: %w: see whether a server listens there, and whether DATABASE_URL has its host and port", err)
+	default:
+		return fmt.Errorf("connect to Postgres: %w", err)
+	}
 }
 
 // keepSecret adds texts that redact removes.

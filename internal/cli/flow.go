@@ -177,10 +177,13 @@ func (a *app) flowWhyCommand() *cobra.Command {
 }
 
 // inCommands replaces the calls that the library recommends by commands.
-func (a *app) inCommands(text, flow string) string {
-	up := "run " + a.program.Name + " migrate up"
-	resume := a.program.Name + " flow resume " + quoted(flow)
-	tick := a.program.Name + " run-due"
+func (s *session) inCommands(text, flow string) string {
+	up := "run " + s.program.Name + " migrate up"
+	resume := s.program.Name + " flow resume " + quoted(flow)
+	tick := s.program.Name + " run-due"
+	if len(s.config.Flows) == 0 { // it works no run
+		tick = "run-due of a program with its code"
+	}
 	return strings.NewReplacer(
 		"call client.Migrate once before Start", up,
 		"call client.Migrate before Start", up,
@@ -188,6 +191,6 @@ func (a *app) inCommands(text, flow string) string {
 		"client.Resume goes on at once", resume+" goes on at once",
 		"Only calls of client.Tick or of the heartbeat endpoint would.", "Only "+tick+" or a call of the heartbeat endpoint would.",
 		"which client.Tick does not work", "which "+tick+" does not work",
-		"or call of client.Tick, puts it back", "or "+tick+", puts it back",
+		"or call of client.Tick, puts it back", "or "+s.program.Name+" run-due, puts it back",
 	).Replace(text)
 }

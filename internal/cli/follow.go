@@ -86,7 +86,11 @@ func (s *session) followWorked(ctx context.Context, run *dataflow.Run, w *work) 
 	defer tick.Stop()
 	id := run.ID
 	for {
-		err := f.look(run)
+		var err error
+		// That its own attempt has failed is what the command ends with.
+		if run.State != dataflow.RunPending || run.Attempt == 0 || w.outcome == nil && !w.failed() {
+			err = f.look(run)
+		}
 		switch {
 		case run.State.Finished():
 			return run.Err()

@@ -173,7 +173,9 @@ else. Only --open-dead-letters removes them.`,
 			o.Success, o.Failed, o.Cancelled = success.or(keep.or(0)), failed.or(keep.or(0)), cancelled.or(keep.or(0))
 			plan := o
 			plan.DryRun = true
-			report, err := s.client.Cleanup(ctx, &plan)
+			counting, end := s.longWork(ctx, 0)
+			report, err := s.client.Cleanup(counting, &plan)
+			end()
 			if err != nil {
 				return err
 			}

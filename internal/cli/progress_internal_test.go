@@ -11,6 +11,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/memory"
+	"github.com/activedataflow/dataflow/connector/sqltable"
 	"github.com/activedataflow/dataflow/internal/notes"
 )
 
@@ -126,4 +127,17 @@ func TestProgress_Steps(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, plan.Flows, 1)
 	require.Equal(t, []string{"0 of 0 flows bad"}, took())
+
+	_, err = client.Cleanup(ctx, &dataflow.RetentionOptions{Failed: -1, Cancelled: -1, SkippedTicks: -1, Audit: -1, DryRun: true})
+	require.NoError(t, err)
+	require.Equal(t, []string{"0 of 0 rows closed dead letters", "0 of 0 rows successful runs"}, took())
+	table, err := dataflow.NewClient(s.db.driver(), &dataflow.Config{Logger: s.logger(false), Flows: []*dataflow.Flow{dataflow.NewFlow("table",
+		sqltable.Keyset[struct{ N int64 }](s.db.SQLite, sqltable.Query{SQL: "select 1 as n union select 2", Key: []string{"n"}}),
+		dataflow.Identity[struct{ N int64 }](), memory.NewSink[struct{ N int64 }]().Target(), nil)}})
+	require.NoError(t, err)
+	require.NoError(t, table.Register(ctx))
+	took()
+	_, err = table.BackfillRanges(ctx, "table", 2, nil)
+	require.NoError(t, err)
+	require.Equal(t, []string{"0 of 2 ranges the source looks for where to cut"}, took())
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -155,7 +156,7 @@ func (s *session) runFields(r *dataflow.Run, progress *dataflow.Progress) [][]st
 		{"worker", orDash(r.Worker)},
 		{"queue", orDash(r.Queue)},
 		{"records", records(r.Counters)},
-		{"from cursor", orDash(string(jsonview.Canonical(r.FromCursor)))},
+		{"from cursor", begins(r.FromCursor)},
 		{"to cursor", orDash(string(jsonview.Canonical(r.ToCursor)))},
 	}
 	if r.IsBackfill() {
@@ -181,6 +182,15 @@ func (s *session) runFields(r *dataflow.Run, progress *dataflow.Progress) [][]st
 		fields = append(fields, []string{"error", fmt.Sprintf("attempt %d at %s: %s", e.Attempt, moment(&e.At), e.Error)})
 	}
 	return fields
+}
+
+// begins says where a run began to read.
+func begins(from json.RawMessage) string {
+	text := string(jsonview.Canonical(from))
+	if text == "null" { // it is stored so
+		return "the beginning"
+	}
+	return orDash(text)
 }
 
 // progressText says how far a run is, if that is known.

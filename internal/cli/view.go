@@ -44,6 +44,10 @@ func flowState(f *dataflow.Flow) string {
 }
 
 func records(c dataflow.Counters) string {
-	return fmt.Sprintf("%d read, %d written, %d redundant, %d filtered, %d dropped, %d dead-lettered",
-		c.Read, c.Written, c.Redundant, c.Filtered, c.Dropped, c.DeadLettered)
+	again := ""
+	if c.ReadAgain > 0 {
+		again = fmt.Sprintf(" (%d of them again)", c.ReadAgain)
+	}
+	return fmt.Sprintf("%d read%s, %d written, %d redundant, %d filtered, %d dropped, %d dead-lettered",
+		c.Read, again, c.Written, c.Redundant, c.Filtered, c.Dropped, c.DeadLettered)
 }

@@ -23,7 +23,9 @@ type RunListDialect struct {
 	// page up one by one. Otherwise its plan may walk through all runs for them.
 	Lateral bool
 	// Flow is SQL of the id of the flow whose runs are listed, in place of the parameters' name.
-	Flow string
+	// FlowID is that id, or a pointer to it.
+	Flow   string
+	FlowID any
 	// Columns are the columns of a run, of the tables r and f.
 	Columns string
 	// Alone is true if no column is one of f.
@@ -47,9 +49,12 @@ func RunList(p *dataflow.RunListParams, d RunListDialect) (query string, args []
 	l := runList{p: p, d: d}
 	l.before = l.parameter(cmp.Or(p.Before, math.MaxInt64))
 	l.limit = l.parameter(p.Limit)
-	if d.Flow != "" {
+	switch {
+	case d.Flow != "":
 		l.flow = d.Flow
-	} else if p.Flow != "" {
+	case d.FlowID != nil:
+		l.flow = l.parameter(d.FlowID)
+	case p.Flow != "":
 		l.flow = "(select id from {s}dataflow_flow where name = " + l.parameter(p.Flow) + ")"
 	}
 	switch {

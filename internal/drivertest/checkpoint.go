@@ -28,17 +28,17 @@ func checkpointRules() []rule {
 // flowCounters are the counters of a flow's checkpoint.
 func (t *test) flowCounters(flowID int64) dataflow.Counters {
 	t.Helper()
-	row := t.rows("select read, written, redundant, filtered, dropped, dead_lettered, updated from dataflow_checkpoint where flow_id = " + string(raw("%d", flowID)))[0]
+	row := t.rows("select read, written, redundant, filtered, dropped, dead_lettered, updated, read_again from dataflow_checkpoint where flow_id = " + string(raw("%d", flowID)))[0]
 	n := make([]int64, len(row))
 	for i, v := range row {
 		n[i], _ = v.(int64)
 	}
-	return dataflow.Counters{Read: n[0], Written: n[1], Redundant: n[2], Filtered: n[3], Dropped: n[4], DeadLettered: n[5], Updated: n[6]}
+	return dataflow.Counters{Read: n[0], Written: n[1], Redundant: n[2], Filtered: n[3], Dropped: n[4], DeadLettered: n[5], Updated: n[6], ReadAgain: n[7]}
 }
 
 func checkpointAdds(t *test) {
 	f := t.flow("orders")
-	first := dataflow.Counters{Read: 63, Written: 1, Redundant: 2, Filtered: 4, Dropped: 8, DeadLettered: 48, Updated: 1}
+	first := dataflow.Counters{Read: 63, Written: 1, Redundant: 2, Filtered: 4, Dropped: 8, DeadLettered: 48, Updated: 1, ReadAgain: 33}
 	second := dataflow.Counters{Read: 1 << 40, Written: 1 << 40}
 	c := t.inProgress(f.ID)
 	want := *c.Run

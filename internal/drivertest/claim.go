@@ -84,7 +84,7 @@ func claimMovesSeq(t *test) {
 }
 
 func claimKeepsCounters(t *test) {
-	n := dataflow.Counters{Read: 6, Written: 1, Redundant: 1, Filtered: 1, Dropped: 2, DeadLettered: 1}
+	n := dataflow.Counters{Read: 6, Written: 1, Redundant: 1, Filtered: 1, Dropped: 2, DeadLettered: 1, ReadAgain: 4}
 	c := t.inProgress(t.flow("orders").ID)
 	t.checkpoint(c, `7`, n)
 	t.end(ending(c, dataflow.RunPending))
@@ -96,7 +96,7 @@ func claimKeepsCounters(t *test) {
 
 // A restart resets the run's counters, not those of the flow.
 func claimRestart(t *test) {
-	n := dataflow.Counters{Read: 6, Written: 1, Redundant: 1, Filtered: 1, Dropped: 2, DeadLettered: 1}
+	n := dataflow.Counters{Read: 6, Written: 1, Redundant: 1, Filtered: 1, Dropped: 2, DeadLettered: 1, ReadAgain: 4}
 	f := t.flow("orders")
 	other := t.inProgress(f.ID)
 	t.checkpoint(other, `6`, n)

@@ -113,6 +113,7 @@ func groups() []group {
 		{name: "BackfillSlot", cases: backfillSlotRules(), together: true},
 		{name: "RunEnd", cases: endRules(), together: true},
 		{name: "Together", cases: togetherRules()},
+		{name: "Start", cases: startRules()},
 		{name: "Trip", cases: tripRules(), together: true},
 		{name: "Lease", cases: leaseRules(), together: true},
 		{name: "RunStranded", cases: strandedRules()},

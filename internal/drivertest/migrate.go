@@ -218,7 +218,7 @@ func migrateDownOutOfRange(t *test) {
 func migrateDownKeepsWhatFails(t *test) {
 	t.migrate()
 	f := t.flow("orders")
-	t.exec("create view own_view as select named_in_job from dataflow_run") // so that the newest step down fails
+	t.exec("create view own_view as select read_again from dataflow_run") // so that the newest step down fails
 	require.Error(t, t.store.MigrateDown(t.Context(), 0))
 	require.NoError(t, t.store.CheckSchema(t.Context()))
 	require.Equal(t, f, t.flowByID(f.ID))

@@ -293,7 +293,7 @@ func TestDocs_Snippets(t *testing.T) {
 func TestDocs_BlocksAreCode(t *testing.T) {
 	t.Parallel()
 	code := flattened(t, "docs_test.go") + flattened(t, "docs_pages_test.go")
-	recipes, err := filepath.Glob("../../connector/*/recipes_test.go")
+	recipes, err := filepath.Glob("../../connector/*/*recipes_test.go")
 	require.NoError(t, err)
 	for _, file := range append(recipes, "../../dataflowtest/recipes_test.go", "../../dataflowotel/recipes_test.go", "../../dataflowui/example_test.go") {
 		code += flattened(t, file)

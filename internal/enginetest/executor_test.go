@@ -396,3 +396,76 @@ func TestFlowExecutor_SourceEnds(t *testing.T) {
 		})
 	}
 }
+
+// Runs that are executed at the same time are started together, and each caller gets its own.
+func TestFlowExecutor_ManyAtOnce(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		const rounds = 3
+		flows := 3 // SQLite writes one after the other
+		if t.isPostgres {
+			flows = 25
+		}
+		var all []*dataflow.Flow
+		for i := range flows {
+			all = append(all, dataflow.NewFlow(fmt.Sprintf("f%d", i), numbers{n: 3}, dataflow.Identity[int](), toNothing(), nil))
+		}
+		client := t.client(&dataflow.Config{Flows: all})
+		require.NoError(t, client.Register(t.Context()))
+		var mu sync.Mutex // guards seen
+		seen := make(map[int64]bool)
+		var wg sync.WaitGroup
+		for i := range flows {
+			wg.Go(func() {
+				for range rounds {
+					run, err := client.Trigger(t.Context(), fmt.Sprintf("f%d", i), nil)
+					if err != nil || run.State != dataflow.RunSuccess || run.FlowName != fmt.Sprintf("f%d", i) {
+						t.Errorf("run %+v: %v", run, err)
+						return
+					}
+					mu.Lock()
+					seen[run.ID] = true
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		require.Len(t, seen, flows*rounds)
+		require.EqualValues(t, flows*rounds, t.number("select count(*) from dataflow_run where state = 'success'"))
+	})
+}
+
+// Runs of one flow that are executed at the same time go one after the other. Those that had to wait are
+// worked by a tick, and none is lost.
+func TestFlowExecutor_OneFlowAtOnce(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		var working atomic.Int64
+		source := readFunc(func(ctx context.Context, r dataflow.Request[int], yield func(dataflow.Item[int, int], error) bool) {
+			if working.Add(1) > 1 {
+				t.Error("two runs of the flow at once")
+			}
+			defer working.Add(-1)
+			for item, err := range (numbers{n: 3}).Read(ctx, r) {
+				if !yield(item, err) {
+					return
+				}
+			}
+		})
+		client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{dataflow.NewFlow("a", source, dataflow.Identity[int](), toNothing(), nil)}})
+		require.NoError(t, client.Register(t.Context()))
+		var wg sync.WaitGroup
+		for range 5 {
+			wg.Go(func() {
+				run, err := client.Trigger(t.Context(), "a", nil)
+				if err != nil && !errors.Is(err, dataflow.ErrAlreadyRunning) || run == nil {
+					t.Errorf("run %+v: %v", run, err)
+				}
+			})
+		}
+		wg.Wait()
+		_, err := client.Tick(t.Context())
+		require.NoError(t, err)
+		require.Zero(t, t.number("select count(*) from dataflow_run where state <> 'success'"))
+	})
+}

@@ -87,6 +87,8 @@ type Run struct {
 	Attempt           int                     `json:"attempt"`
 	MaxAttempts       int                     `json:"max_attempts"`
 	Worker            string                  `json:"worker,omitempty"`
+	Claims            int64                   `json:"claims,omitempty"`  // how often a worker took it up: its attempts and slices
+	Rescues           int                     `json:"rescues,omitempty"` // workers that died since its last checkpoint
 	LeaseUntil        *time.Time              `json:"lease_until,omitempty"`
 	Queue             string                  `json:"queue,omitempty"`
 	RiverJobID        int64                   `json:"river_job_id,omitempty"`
@@ -115,7 +117,7 @@ func OfRun(r *dataflow.Run) Run {
 	return Run{
 		ID: r.ID, Flow: r.FlowName, State: string(r.State), Trigger: string(r.Trigger), Coalesced: r.Coalesced,
 		ScheduledFor: r.ScheduledFor.UTC(), RunAfter: r.RunAfter.UTC(), CreatedAt: r.CreatedAt.UTC(), StartedAt: UTC(r.StartedAt), EndedAt: UTC(r.EndedAt),
-		Attempt: r.Attempt, MaxAttempts: r.MaxAttempts, Worker: r.Worker, LeaseUntil: UTC(r.LeaseUntil), Queue: r.Queue, RiverJobID: r.RiverJobID,
+		Attempt: r.Attempt, MaxAttempts: r.MaxAttempts, Worker: r.Worker, Claims: r.LeaseNumber, Rescues: r.Rescues, LeaseUntil: UTC(r.LeaseUntil), Queue: r.Queue, RiverJobID: r.RiverJobID,
 		Counters: r.Counters, Total: r.Total, FromCursor: Canonical(r.FromCursor), ToCursor: Canonical(r.ToCursor),
 		Backfill: r.Scope, UntilCursor: Canonical(r.UntilCursor), Params: Canonical(r.Params), Error: r.Error, Errors: r.Errors,
 		Actor: r.Actor, Reason: r.Reason, WaitsFor: r.WaitsFor, WaitsSince: UTC(r.WaitsSince), CancelRequestedAt: UTC(r.CancelRequestedAt), CancelledBy: r.CancelledBy, CancelReason: r.CancelReason,

@@ -1,10 +1,14 @@
 package rowmap
 
 import (
+	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/activedataflow/dataflow"
 )
@@ -29,6 +33,44 @@ func ValidateKey(key []string, p *Plan) error {
 		errs = append(errs, &dataflow.ConfigError{Field: "key", Reason: reason})
 	}
 	return errors.Join(errs...)
+}
+
+// ValidateNewer returns a [dataflow.ConfigError] if rows cannot be compared by a column of an
+// upsert. p may be nil.
+func ValidateNewer(column string, upsert bool, key []string, p *Plan) error {
+	bad := func(format string, args ...any) error {
+		return &dataflow.ConfigError{Field: "Target.OnlyIfNewer", Reason: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case !upsert:
+		return bad("it is for an upsert: an insert replaces no row")
+	case slices.Contains(key, column):
+		return bad("column %q is of the key, so it is equal in a record and its row: use the column that grows with each change", column)
+	case p == nil:
+		return nil
+	}
+	i := p.Index(column)
+	if i < 0 {
+		return bad("%q is not a column of %v, so the target does not write it: its columns are %s", column, p.Type, strings.Join(p.Names(), ", "))
+	}
+	t := p.Columns[i].Type
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() == reflect.Bool || t.Kind() == reflect.Map || t == reflect.TypeFor[json.RawMessage]() {
+		return bad("column %q (field %s) is a %v, which has no order: use a time or a number", column, p.Columns[i].Field, t)
+	}
+	return nil
+}
+
+// IsTime reports whether a field is a time.
+func (c *Column) IsTime() bool {
+	switch c.Type {
+	case reflect.TypeFor[time.Time](), reflect.TypeFor[*time.Time](), reflect.TypeFor[sql.NullTime](), reflect.TypeFor[sql.Null[time.Time]]():
+		return true
+	default:
+		return false
+	}
 }
 
 // OnConflict returns the end of an insert statement that updates a row whose key

@@ -32,6 +32,8 @@ type Keyset struct {
 	// Casts are the casts of the key's columns and parameters, such as "::text", one
 	// for each column. Nil means none.
 	Casts []string
+	// Nulls says what becomes of rows with NULL in a key column.
+	Nulls Nulls
 	// MySQL, if not nil, selects the SQL of MySQL and MariaDB.
 	MySQL *MySQL
 }
@@ -56,6 +58,9 @@ func (k *Keyset) Validate() error {
 			bad("Key", "column %q is named twice", name)
 		}
 	}
+	if k.Nulls > NullsFirst {
+		bad("Nulls", "there is no such way: use Refuse, Skip or First")
+	}
 	if k.PageSize < 0 {
 		bad("PageSize", "%d is negative: use 1 or more, or 0 for %d", k.PageSize, DefaultPageSize)
 	}
@@ -78,7 +83,15 @@ func (k *Keyset) sql() string { return strings.TrimRight(strings.TrimSpace(k.SQL
 
 // from returns the query as a table. The line breaks keep a comment at its end from
 // swallowing the parenthesis.
-func (k *Keyset) from() string { return " from (\n" + k.sql() + "\n) q" }
+func (k *Keyset) from() string {
+	if k.Nulls == NullsRefuse {
+		return k.all()
+	}
+	return " from (select q.*" + k.all() + " where " + k.nulls("is not null", " and ") + ") q"
+}
+
+// all is from with the rows whose key is NULL.
+func (k *Keyset) all() string { return " from (\n" + k.sql() + "\n) q" }
 
 // after restricts the rows to those after a cursor.
 func (k *Keyset) after() string { return " where " + k.compare(">") }

@@ -76,7 +76,7 @@ func TestRead(t *testing.T) {
 	for size := 1; size <= 11; size++ {
 		next := 4
 		var rows []int
-		for item, err := range rowmap.Read(t.Context(), &k, dataflow.Request[cursor]{Resumed: true, From: cursor{"3", "x"}}, &rows, pages(&rows, size, 10)) {
+		for item, err := range rowmap.Read(t.Context(), &rowmap.Reading[cursor]{Keyset: &k, Request: dataflow.Request[cursor]{Resumed: true, From: cursor{"3", "x"}}, Fetch: pages(&rows, size, 10)}, &rows) {
 			require.True(t, item.Resume)
 			require.Equal(t, cursor{strconv.Itoa(next), "x"}, item.Cursor)
 			require.Equal(t, 2, cap(item.Cursor), "an append must not reach the next cursor")
@@ -98,7 +98,7 @@ func TestRead_Errors(t *testing.T) {
 	t.Parallel()
 	k := rowmap.Keyset{SQL: "q", Key: []string{"n", "x"}}
 	first := func(r dataflow.Request[cursor], fetch func(context.Context, cursor) (*rowmap.Page, error)) error {
-		for _, err := range rowmap.Read(t.Context(), &k, r, &[]int{1}, fetch) {
+		for _, err := range rowmap.Read(t.Context(), &rowmap.Reading[cursor]{Keyset: &k, Request: r, Fetch: fetch}, &[]int{1}) {
 			return err
 		}
 		return nil

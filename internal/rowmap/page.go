@@ -1,6 +1,7 @@
 package rowmap
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -24,6 +25,13 @@ type Page struct {
 	Typed bool
 	// More is true if a row follows the page.
 	More bool
+
+	width int // how many texts of Keys belong to a row
+	// mark is a cursor without a row; the page has none then.
+	mark []string
+	// named returns the name of row i and its cursor in place of its own: of a lookback, or nil
+	// for a row that is no resume point. Nil: its own.
+	named func(i int, own fmt.Stringer) (name string, cursor []string)
 }
 
 // cursor is a place in a query: the key of a row, column by column.
@@ -32,62 +40,126 @@ type cursor interface {
 	String() string
 }
 
-// Read yields the rows of the pages that fetch returns, each a resume point. fetch
-// gets the cursor of the previous page's last row, or nil for the first page, and puts
-// the page's records into rows. They are yielded before the next page is fetched.
-func Read[T any, C cursor](ctx context.Context, k *Keyset, r dataflow.Request[C], rows *[]T, fetch func(context.Context, C) (*Page, error)) iter.Seq2[dataflow.Item[T, C], error] {
+// Reading is what a read takes from where. No part of it knows the type of the records.
+type Reading[C cursor] struct {
+	Keyset  *Keyset
+	Request dataflow.Request[C]
+	// Fetch reads the page after a cursor, or the first page for nil, and puts its records into
+	// the first of the rows of [Read].
+	Fetch func(ctx context.Context, from C) (*Page, error)
+	// Lookback and Nulls are what is read before that. Nil: nothing. Their records go into the
+	// second of the rows.
+	Lookback *Lookback[C]
+	Nulls    *NullRows[C]
+}
+
+// Read yields the rows of the pages of a reading. They are yielded before the next page is
+// fetched.
+func Read[T any, C cursor](ctx context.Context, of *Reading[C], rows ...*[]T) iter.Seq2[dataflow.Item[T, C], error] {
 	return func(yield func(dataflow.Item[T, C], error) bool) {
-		err := eachPage(ctx, k, r, fetch, func(page *Page) bool { return yieldPage(ctx, k.width(page.Typed), page, *rows, yield) })
+		err := of.each(ctx, func(page *Page, to int) bool { return yieldPage(ctx, page, *rows[to], yield) })
 		if err != nil {
-			yield(dataflow.Item[T, C]{}, k.Wrap(err))
+			yield(dataflow.Item[T, C]{}, of.Keyset.Wrap(err))
 		}
 	}
+}
+
+// each calls yield with each page and the number of the rows in which its records are, until it
+// returns false.
+func (r *Reading[C]) each(ctx context.Context, yield func(page *Page, to int) bool) error {
+	keyed := func(page *Page) bool { return yield(page, 0) }
+	before := func(page *Page) bool { return yield(page, 1) }
+	if r.Lookback != nil {
+		if more, err := r.Lookback.each(ctx, r.Keyset, r.Request.From, before); err != nil || !more {
+			return err
+		}
+	}
+	from, err := r.Keyset.Start(r.Request.Resumed, r.Request.From)
+	if err != nil {
+		return err
+	}
+	if r.Nulls == nil {
+		return eachPage(ctx, r.Keyset, from, r.Fetch, keyed)
+	}
+	r.Nulls.begun = false
+	var failed error
+	err = eachPage(ctx, r.Keyset, from, r.Fetch, func(page *Page) (more bool) {
+		if more, failed = r.Nulls.each(ctx, r.Keyset, page, before); failed != nil || !more {
+			return false
+		}
+		return keyed(page)
+	})
+	return cmp.Or(failed, err)
 }
 
 // eachPage calls yield with each page, until it returns false.
-func eachPage[C cursor](ctx context.Context, k *Keyset, r dataflow.Request[C], fetch func(context.Context, C) (*Page, error), yield func(*Page) bool) error {
-	from, err := k.Start(r.Resumed, r.From)
-	for more := true; more && err == nil; {
-		var page *Page
-		if page, err = fetch(ctx, C(from)); err != nil {
+func eachPage[C cursor](ctx context.Context, k *Keyset, from []string, fetch func(context.Context, C) (*Page, error), yield func(*Page) bool) error {
+	for more := true; more; {
+		page, err := fetch(ctx, C(from))
+		if err != nil {
 			return err
 		}
-		width := k.width(page.Typed)
-		if err = k.check(page.Keys, place(from), width); err != nil || !yield(page) {
+		page.width = k.width(page.Typed)
+		if err = k.check(page.Keys, place(from), page.width); err != nil || !yield(page) {
 			return err
 		}
-		from, more = row(page.Keys, page.Rows-1, width), page.More
+		from, more = row(page.Keys, page.Rows-1, page.width), page.More
 	}
-	return err
+	return nil
 }
 
 // yieldPage yields the rows of a page, and reports whether the caller wants more.
-func yieldPage[T any, C cursor](ctx context.Context, width int, page *Page, rows []T, yield func(dataflow.Item[T, C], error) bool) bool {
+func yieldPage[T any, C cursor](ctx context.Context, page *Page, rows []T, yield func(dataflow.Item[T, C], error) bool) bool {
+	if page.mark != nil {
+		return yield(dataflow.Item[T, C]{Mark: true, Cursor: C(page.mark)}, nil)
+	}
 	var zero T
 	for i := range rows {
-		if err := ctx.Err(); err != nil {
-			yield(dataflow.Item[T, C]{}, err)
-			return false
-		}
-		item := dataflow.Item[T, C]{Value: rows[i], Cursor: C(row(page.Keys, i, width)), Resume: true}
+		at := placeOf[C](ctx, page, i)
+		item := dataflow.Item[T, C]{Value: rows[i], Key: at.name, Cursor: at.cursor, Resume: at.cursor != nil, Again: at.again}
 		rows[i] = zero // or a heavy row would stay in memory until the end of the page
-		var err error
-		if page.Bad != nil {
-			err = badRow(page.Bad[i], item.Cursor)
-		}
-		if !yield(item, err) {
+		if !yield(item, at.err) || at.ends {
 			return false
 		}
 	}
 	return true
 }
 
+// rowPlace is all of a row but its record.
+type rowPlace[C cursor] struct {
+	name   string // empty: the text of the cursor
+	cursor C      // nil: it is no resume point
+	again  bool
+	err    error // of a bad row, or what ends the read
+	ends   bool  // the read ends with err
+}
+
+// placeOf returns the place of row i of a page. It does not know the type of the records, so that
+// the compiler makes it once.
+func placeOf[C cursor](ctx context.Context, page *Page, i int) (at rowPlace[C]) {
+	if err := ctx.Err(); err != nil {
+		return rowPlace[C]{err: err, ends: true}
+	}
+	at.cursor = C(row(page.Keys, i, page.width))
+	if page.named != nil {
+		at.name, at.cursor = page.named(i, at.cursor)
+		at.again = at.cursor != nil
+	}
+	if page.Bad != nil {
+		at.err = badRow(page.Bad[i], at.name, at.cursor)
+	}
+	return at
+}
+
 // badRow returns the error of a bad row, and nil for nil.
-func badRow(cause error, at fmt.Stringer) error {
+func badRow(cause error, key string, at fmt.Stringer) error {
 	if cause == nil {
 		return nil
 	}
-	return &dataflow.RecordError{Stage: dataflow.StageRead, Key: at.String(), Err: cause}
+	if key == "" {
+		key = at.String()
+	}
+	return &dataflow.RecordError{Stage: dataflow.StageRead, Key: key, Err: cause}
 }
 
 // width returns how many texts of a page belong to a row.
@@ -157,12 +229,15 @@ func (k *Keyset) NullError(key []*string) error {
 		}
 		values[i] = "NULL"
 	}
-	return dataflow.Permanent(fmt.Errorf("key column %q is NULL in the row (%s), so the row has no place in the order: exclude such rows in the query, or select coalesce(%[1]s, …) as the key, with an index on that expression", column, strings.Join(values, ", ")))
+	return dataflow.Permanent(fmt.Errorf("key column %q is NULL in the row (%s), so the row has no place in the order: exclude such rows in the query, or select coalesce(%[1]s, …) as the key, with an index on that expression; or set Query.Nulls to skip such rows or to read them first", column, strings.Join(values, ", ")))
 }
 
 // Text formats a cursor for people and for the name of a record: "17", or
 // "(2024-01-01, 17)". A value that could be misread is quoted.
 func Text(key []string) string {
+	if high, at := SplitMarked(key, 1); len(place(at)) < len(at) { // with types, or the key has such texts
+		return TextAgain(Text(high), Text(at))
+	}
 	key = place(key)
 	if len(key) == 1 {
 		return key[0]

@@ -71,6 +71,7 @@ const (
 	QueryCanceled          = "57014"
 	UndefinedSchema        = "3F000"
 	UndefinedTable         = "42P01"
+	UndefinedFunction      = "42883"
 	UniqueViolation        = "23505"
 )
 

@@ -1,0 +1,102 @@
+package pgtable
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/rowmap"
+	"github.com/activedataflow/dataflow/internal/sqlstate"
+)
+
+// OnlyIfNewer returns an upsert that leaves rows alone that are newer by a column.
+func (s *upsertSink[T]) OnlyIfNewer(column string) (any, error) {
+	to, err := s.to.onlyIfNewer(column)
+	if err != nil {
+		return nil, err
+	}
+	return &upsertSink[T]{tablePowers: to, to: to}, nil
+}
+
+// OnlyIfNewer returns a target that leaves rows alone that are newer by a column.
+func (s *fencedSink[T]) OnlyIfNewer(column string) (any, error) {
+	into, ok := s.part.(*sink[T])
+	if !ok {
+		return nil, &dataflow.ConfigError{Field: "Target.OnlyIfNewer", Reason: s.place() + " writes with the caller's own statements, which must compare by themselves: use pgtable.UpsertTo"}
+	}
+	to, err := into.to.onlyIfNewer(column)
+	if err != nil {
+		return nil, err
+	}
+	return newFenced[T](s.pool, &sink[T]{tablePowers: to, to: to}), nil
+}
+
+func (s *tableSink) onlyIfNewer(column string) (*tableSink, error) {
+	plan := s.fields
+	if s.fieldsErr != nil {
+		plan = nil
+	}
+	if err := rowmap.ValidateNewer(column, s.upsert, s.key, plan); err != nil {
+		return nil, err
+	}
+	to := &tableSink{
+		table: s.table, name: s.name, nameErr: s.nameErr, tableErr: s.tableErr, way: s.way,
+		fields: s.fields, fieldsErr: s.fieldsErr, copyFrom: s.copyFrom, statements: make(map[string]*statement),
+	}
+	to.newer = column
+	return to, nil
+}
+
+// onConflict ends an insert, as t, that updates a row whose key exists, under these conditions
+// and unless that row is newer.
+func (st *statement) onConflict(key, conditions []string) string {
+	if st.newer != nil {
+		conditions = append(conditions, "("+st.notOlder("excluded."+rowmap.Quote(st.newer.name))+")")
+	}
+	sql := rowmap.OnConflict(st.fields.Names(), key)
+	if len(conditions) > 0 {
+		sql += "\nwhere " + strings.Join(conditions, " and ")
+	}
+	return sql
+}
+
+// notOlder compares a value with the row t of the table. NULL is older than every value.
+func (st *statement) notOlder(value string) string {
+	own := "t." + rowmap.Quote(st.newer.name)
+	return own + " is null or " + own + " <= " + value
+}
+
+// newest sorts the newest row of each key first, before the number of the row counts.
+func (st *statement) newest() string {
+	if st.newer == nil {
+		return ""
+	}
+	return ", c" + strconv.Itoa(slices.Index(st.columns, st.newer)+1) + st.newer.collate() + " desc nulls last"
+}
+
+// checkNewer returns an error if the column's values have no order, or another than the
+// records'.
+func (st *statement) checkNewer(ctx context.Context, tx pgx.Tx) error {
+	c := st.newer
+	if c == nil {
+		return nil
+	}
+	const remedy = `or call OnlyIfNewer("") of the target, so that backfills and replays replace rows of any age, too`
+	if c.field.IsTime() && !slices.Contains([]uint32{pgtype.TimestamptzOID, pgtype.TimestampOID, pgtype.DateOID}, c.oid) {
+		return dataflow.Permanent(fmt.Errorf("column %q (field %s) is of type %s, in which times are not in their order, so OnlyIfNewer cannot compare by it: make it a timestamptz, use another column, %s", c.name, c.field.Field, c.typ, remedy))
+	}
+	err := withSavepoint(ctx, tx, func() error {
+		_, err := tx.Exec(ctx, "select null::"+c.typ+" <= null::"+c.typ)
+		return err
+	})
+	if sqlstate.Has(err, sqlstate.UndefinedFunction) {
+		return dataflow.Permanent(fmt.Errorf("column %q (field %s) is of type %s, which has no order, so OnlyIfNewer cannot compare by it: use a column with a time or a number, %s: %w", c.name, c.field.Field, c.typ, remedy, err))
+	}
+	return err
+}
