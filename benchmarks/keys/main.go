@@ -100,26 +100,38 @@ func measure(ctx context.Context, typ string, sides [2]*pgxpool.Pool, rows int64
 			return err
 		}
 	}
-	var ratios, serial []float64
+	var ratios, serial, works []float64
 	for pair := range pairs {
-		took := make([]float64, len(ways))
+		took, used := make([]float64, len(ways)), make([]float64, len(ways))
 		for i := range ways {
 			at := (i + pair) % len(ways)
+			before, err := cpu(ctx, sides[0])
+			if err != nil {
+				return err
+			}
 			began := time.Now()
 			if err := ways[at](); err != nil {
 				return err
 			}
 			took[at] = time.Since(began).Seconds()
+			after, err := cpu(ctx, sides[0])
+			if err != nil {
+				return err
+			}
+			used[at] = after - before
 		}
-		ratios, serial = append(ratios, took[0]/took[1]), append(serial, took[0]/took[2])
-		fmt.Printf("%s, pair %d: compared in %.2f s; both sums at once %.2f s, ratio %.2f; one after the other %.2f s, ratio %.2f\n",
-			typ, pair+1, took[0], took[1], ratios[pair], took[2], serial[pair])
+		ratios, serial, works = append(ratios, took[0]/took[1]), append(serial, took[0]/took[2]), append(works, used[0]/used[1])
+		fmt.Printf("%s, pair %d: compared in %.2f s; both sums at once %.2f s, ratio %.2f; one after the other %.2f s, ratio %.2f; the server's CPU %.2f s and %.2f s, ratio %.2f\n",
+			typ, pair+1, took[0], took[1], ratios[pair], took[2], serial[pair], used[0], used[1], works[pair])
 	}
-	slices.Sort(ratios)
-	slices.Sort(serial)
-	last := len(ratios) - 1
-	fmt.Printf("%s: ratio min / median / max: %.2f / %.2f / %.2f at once, %.2f / %.2f / %.2f one after the other\n\n",
-		typ, ratios[0], ratios[len(ratios)/2], ratios[last], serial[0], serial[len(serial)/2], serial[last])
+	for _, list := range []struct {
+		name   string
+		ratios []float64
+	}{{"at once", ratios}, {"one after the other", serial}, {"the server's CPU", works}} {
+		slices.Sort(list.ratios)
+		fmt.Printf("%s, %s: ratio min / median / max: %.2f / %.2f / %.2f\n", typ, list.name, list.ratios[0], list.ratios[pairs/2], list.ratios[pairs-1])
+	}
+	fmt.Println()
 	return nil
 }
 

@@ -111,8 +111,12 @@ func (k *keys) Columns(ctx context.Context) ([]keyrange.Column, []keyrange.Hash,
 	if err := k.server.check(ctx, k.pool); err != nil {
 		return nil, nil, err
 	}
-	columns, err := k.lookUp(ctx)
-	return columns, []keyrange.Hash{keyrange.Jenkins, keyrange.MD5}, transient(ctx, k.pool, err)
+	var columns []keyrange.Column
+	err := retryStale(k.pool, func() (err error) {
+		columns, err = k.lookUp(ctx)
+		return err
+	})
+	return columns, []keyrange.Hash{keyrange.Postgres, keyrange.Jenkins, keyrange.MD5}, transient(ctx, k.pool, err)
 }
 
 func (k *keys) lookUp(ctx context.Context) ([]keyrange.Column, error) {
@@ -214,19 +218,35 @@ func (k *keys) list(p *keyrange.Plan) string {
 
 // hash returns SQL for the hash of a key.
 func (k *keys) hash(p *keyrange.Plan) string {
-	seed, digests := "0", make([]string, len(k.table.Key))
+	if p.Hash == keyrange.MD5 {
+		return k.md5(p)
+	}
+	seed := "0"
 	for i, name := range k.table.Key {
-		text := "(" + canonical(p.Kinds[i], "t."+rowmap.Quote(name)) + `) collate "C"`
-		seed = "hashtextextended(" + text + ", " + seed + ")"
-		digests[i] = "md5(" + text + ")"
+		column := "t." + rowmap.Quote(name)
+		switch {
+		case p.Hash == keyrange.Postgres && p.Kinds[i] == keyrange.Integer:
+			// The function folds the number into 32 bits, and the seed keeps all of them.
+			seed = fmt.Sprintf("hashint8extended(%[1]s::bigint, %[1]s::bigint # %[2]s)", column, seed)
+		case p.Hash == keyrange.Postgres && p.Kinds[i] == keyrange.UUID:
+			seed = "uuid_hash_extended(" + column + ", " + seed + ")"
+		default:
+			seed = "hashtextextended((" + canonical(p.Kinds[i], column) + `) collate "C", ` + seed + ")"
+		}
 	}
-	if p.Hash != keyrange.MD5 {
-		return seed
+	return seed
+}
+
+func (k *keys) md5(p *keyrange.Plan) string {
+	digests := make([]string, len(k.table.Key))
+	for i, name := range k.table.Key {
+		digests[i] = "md5(" + canonical(p.Kinds[i], "t."+rowmap.Quote(name)) + ")"
 	}
-	if len(digests) == 1 {
-		return "('x' || left(" + digests[0] + ", 16))::bit(64)::bigint"
+	digest := digests[0]
+	if len(digests) > 1 {
+		digest = "md5(" + strings.Join(digests, " || ") + ")"
 	}
-	return "('x' || left(md5(" + strings.Join(digests, " || ") + "), 16))::bit(64)::bigint"
+	return "('x' || left(" + digest + ", 16))::bit(64)::bigint"
 }
 
 // columns returns the key's columns.
@@ -272,13 +292,22 @@ func (k *keys) conditions(p *keyrange.Plan) []string {
 	return conditions
 }
 
+// custom lets the server plan a statement for its arguments each time. A plan for any arguments takes a
+// range for a small part of the table, and does without parallel workers.
+func (k *keys) custom(args []any) []any {
+	if k.pool.Config().ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeSimpleProtocol {
+		return args // it does
+	}
+	return append([]any{pgx.QueryExecModeExec}, args...)
+}
+
 // Sum counts the keys of a range, and adds up their hashes.
 func (k *keys) Sum(ctx context.Context, p *keyrange.Plan, r keyrange.Range) (keyrange.Sum, error) {
 	from, args := k.from(p, r)
 	var s keyrange.Sum
 	var hash string
 	err := retryStale(k.pool, func() error {
-		return k.pool.QueryRow(ctx, "select count(*), mod(coalesce(sum("+k.hash(p)+"), 0), 18446744073709551616)::text"+from, args...).Scan(&s.Rows, &hash)
+		return k.pool.QueryRow(ctx, "select count(*), mod(coalesce(sum("+k.hash(p)+"), 0), 18446744073709551616)::text"+from, k.custom(args)...).Scan(&s.Rows, &hash)
 	})
 	if err != nil {
 		return s, transient(ctx, k.pool, err)
@@ -294,7 +323,8 @@ func (k *keys) Sum(ctx context.Context, p *keyrange.Plan, r keyrange.Range) (key
 func (k *keys) Cut(ctx context.Context, p *keyrange.Plan, r keyrange.Range, step, most int64) ([]keyrange.Key, error) {
 	from, args := k.from(p, r)
 	if most == 1 || step == 1 {
-		return k.read(ctx, p, fmt.Sprintf("select %s%s order by %s limit %d offset %d", k.list(p), from, k.columns(), most, step-1), args)
+		// The texts are made outside, and so not of the rows that the offset skips.
+		return k.read(ctx, p, fmt.Sprintf("select %s from (select %s%s order by %[2]s limit %[4]d offset %[5]d) t order by %[2]s", k.list(p), k.columns(), from, most, step-1), args)
 	}
 	query := fmt.Sprintf("select %s from (select %s, row_number() over (order by %[2]s) as dataflow_n%s) t where dataflow_n %% %d = 0 order by dataflow_n limit %d",
 		k.list(p), k.columns(), from, step, most)
@@ -312,7 +342,7 @@ func (k *keys) read(ctx context.Context, p *keyrange.Plan, query string, args []
 	var found []keyrange.Key
 	err := retryStale(k.pool, func() error {
 		found = nil
-		rows, err := k.pool.Query(ctx, query, args...)
+		rows, err := k.pool.Query(ctx, query, k.custom(args)...)
 		if err != nil {
 			return err
 		}

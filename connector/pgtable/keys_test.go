@@ -210,6 +210,15 @@ func TestKeys_Hash(t *testing.T) {
 	}
 }
 
+// Postgres' hash of a bigint alone is the same for these two.
+func TestKeys_FoldedIntegers(t *testing.T) {
+	t.Parallel()
+	c := newCopied(t, setup(t), "shop", `create table orders (id bigint primary key)`, `create table copies (id bigint primary key)`, `insert into orders values (4)`, `insert into copies values (4294967301)`)
+	require.EqualValues(t, 1, c.int(`select count(*) from orders o, copies c where hashint8extended(o.id, 0) = hashint8extended(c.id, 0)`))
+	found, _ := differences(t, c.compare(&reconcile.Options{Missing: true}), reconcile.Cursor{}, -1)
+	require.Equal(t, []string{"gone 4294967301", "missing 4"}, found)
+}
+
 func TestKeys_Refused(t *testing.T) {
 	t.Parallel()
 	pool := setup(t, `create collation folding (provider = icu, locale = 'und-u-ks-level2', deterministic = false)`)

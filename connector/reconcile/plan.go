@@ -40,7 +40,10 @@ func agree(ctx context.Context, source, target *side) error {
 				"if both sides write each key alike, set SameSpelling", to[i].Name, why))
 		}
 	}
-	h := slices.IndexFunc(hashes, func(h keyrange.Hash) bool { return slices.Contains(others, h) })
+	sameTypes := slices.Equal(own[0], own[1])
+	h := slices.IndexFunc(hashes, func(h keyrange.Hash) bool {
+		return slices.Contains(others, h) && (h != keyrange.Postgres || sameTypes)
+	})
 	if h < 0 {
 		errs = append(errs, errors.New("the two sides have no hash in common"))
 	}

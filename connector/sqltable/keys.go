@@ -243,7 +243,8 @@ func (k *keys) Cut(ctx context.Context, p *keyrange.Plan, r keyrange.Range, step
 		return nil, err
 	}
 	if most == 1 || step == 1 {
-		return s.read(ctx, fmt.Sprintf("select %s%s order by %s limit %d offset %d", s.textList(), from, s.columnList(), most, step-1), args)
+		// The texts are made outside, and so not of the rows that the offset skips.
+		return s.read(ctx, fmt.Sprintf("select %s from (select %s%s order by %[2]s limit %[4]d offset %[5]d) t order by %[2]s", s.textList(), s.columnList(), from, most, step-1), args)
 	}
 	return s.read(ctx, fmt.Sprintf("select %s from (select %s, row_number() over (order by %[2]s) as dataflow_n%s) t where dataflow_n %% %d = 0 order by dataflow_n limit %d",
 		s.textList(), s.columnList(), from, step, most), args)

@@ -13,6 +13,9 @@ type Hash string
 
 // The hashes.
 const (
+	// Postgres is Jenkins, but of integers and uuids it is what Postgres' functions for these types
+	// return, without making texts of them. Only Postgres computes it, if both sides have the same types.
+	Postgres Hash = "postgres"
 	// Jenkins is what Postgres' hashtextextended returns on most machines. The hash of a column is the seed
 	// of the next.
 	Jenkins Hash = "jenkins"
@@ -21,7 +24,7 @@ const (
 	MD5 Hash = "md5"
 )
 
-// Of returns the hash of a key.
+// Of returns the hash of a key. Go does not compute [Postgres].
 func (h Hash) Of(key Key) uint64 {
 	if h == MD5 {
 		return md5Of(key)
