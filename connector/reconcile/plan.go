@@ -78,11 +78,19 @@ func storable(k keyrange.Kind) bool {
 // ordered reports whether both columns have the same values in the same order.
 func ordered(kind keyrange.Kind, a, b *keyrange.Column) bool {
 	switch kind {
-	case keyrange.Text, keyrange.UUID, keyrange.Literal:
+	case keyrange.Literal: // as texts, 9 is greater than 10
+		return a.Order != "" && a.Order == b.Order && a.Affinity == b.Affinity
+	case keyrange.Text, keyrange.UUID:
 		return a.Order != "" && a.Order == b.Order
 	default:
 		return true
 	}
+}
+
+// converts reports whether a column of SQLite stores values of another column in a way in which they
+// are not found there. A column of numbers finds those that became texts.
+func converts(from, to string) bool {
+	return to != "" && to != from && (from != "number" || to != "text")
 }
 
 // loose says why a key of one column may be another text in the other. The source's own way of
@@ -93,6 +101,8 @@ func loose(from, to *keyrange.Column) string {
 		return to.Loose
 	case from.Kind != keyrange.UUID && to.Kind == keyrange.UUID:
 		return fmt.Sprintf("it is uuid, and the source's is %s", from.Type)
+	case from.Kind == keyrange.Literal && to.Kind == keyrange.Literal && converts(from.Affinity, to.Affinity):
+		return fmt.Sprintf("it is %s, and stores some values of %s as others, such as '01' as 1", to.Type, from.Type)
 	case to.Digits < from.Digits:
 		return fmt.Sprintf("it keeps %d digits after the point, and the source's more", to.Digits)
 	default:

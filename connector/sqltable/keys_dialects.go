@@ -1,12 +1,14 @@
 package sqltable
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -29,7 +31,9 @@ func typesOf(ctx context.Context, q queryer, query string) ([]*sql.ColumnType, e
 // sqliteDialect is SQLite's dialect. A column may hold values of any type.
 type sqliteDialect struct{}
 
-const collateQuery = `select count(*) from %s where name = ? and lower(sql) like '%%collate%%'`
+// collateQuery counts what may have a collation: the table, or all that a view may read.
+const collateQuery = `select count(*) from %[1]s where lower(sql) like '%%collate%%'
+	and (name = ?1 collate nocase or exists (select 1 from %[1]s where name = ?1 collate nocase and type = 'view'))`
 
 // hashes are both, which Go computes.
 func (sqliteDialect) hashes() []keyrange.Hash { return []keyrange.Hash{keyrange.Jenkins, keyrange.MD5} }
@@ -56,8 +60,10 @@ func (sqliteDialect) columns(ctx context.Context, k *keys) ([]keyrange.Column, e
 	}
 	columns := make([]keyrange.Column, len(types))
 	for i, t := range types {
-		columns[i] = keyrange.Column{Name: k.table.Key[i], Type: strings.TrimSpace("SQLite's " + strings.ToLower(t.DatabaseTypeName())), Kind: keyrange.Literal}
+		columns[i] = keyrange.Column{Name: k.table.Key[i], Type: "SQLite's " + cmp.Or(strings.ToLower(t.DatabaseTypeName()), "untyped"), Kind: keyrange.Literal, Affinity: affinityOf(t.DatabaseTypeName())}
 		switch {
+		case columns[i].Affinity == "time":
+			columns[i].Loose = "it is " + columns[i].Type + ", whose times may be written in several ways"
 		case collates > 0:
 			columns[i].Loose = "its table has a collation, by which different texts may be equal"
 		case encoding == "UTF-8":
@@ -65,6 +71,26 @@ func (sqliteDialect) columns(ctx context.Context, k *keys) ([]keyrange.Column, e
 		}
 	}
 	return columns, nil
+}
+
+// affinityOf returns the affinity of a declared type, by the rules of SQLite. Drivers make times of what is
+// declared as one.
+func affinityOf(declared string) string {
+	has := func(parts ...string) bool {
+		return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(strings.ToUpper(declared), part) })
+	}
+	switch {
+	case has("INT"):
+		return "number"
+	case has("CHAR", "CLOB", "TEXT"):
+		return "text"
+	case declared == "" || has("BLOB"):
+		return ""
+	case has("DATE", "TIME"):
+		return "time"
+	default:
+		return "number"
+	}
 }
 
 func (d sqliteDialect) sum(ctx context.Context, k *keys, p *keyrange.Plan, from string, args []any) (keyrange.Sum, error) {

@@ -52,6 +52,8 @@ type Column struct {
 	Own Kind
 	// Loose says why different texts may be equal in the column: "" if they never are.
 	Loose string
+	// Affinity is what a column of SQLite stores values as: "number", "text", "time", or "" as they are.
+	Affinity string
 	// Order names the order of texts. Two columns with the same name order texts alike. "": it is not known.
 	Order string
 	// Digits are how many digits after the point a number or a time of the column keeps.
