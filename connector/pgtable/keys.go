@@ -86,16 +86,18 @@ func keyKind(oid uint32) keyrange.Kind {
 
 // orderQuery looks up how the columns of a table order texts. In a database of UTF-8, the collations of
 // libc that are called C or POSIX, and all that are built in, order by code points. A
-// collation without a version is only known to be that of the same server.
+// collation without a version is only known to be that of the same server. The version that counts is that of
+// the library in use: the one in the catalog is that of the day when the collation was created.
 const orderQuery = `
 select attname, case when not collisdeterministic then 'its collation is nondeterministic' else '' end,
 	case when pg_catalog.getdatabaseencoding() <> 'UTF8' then ''
 		when provider = 'b' or provider = 'c' and locale in ('C', 'POSIX') then 'C'
-		else concat_ws(' ', provider, locale, coalesce(version, pg_catalog.pg_postmaster_start_time()::text)) end
+		else concat_ws(' ', provider, locale, coalesce(version, pg_catalog.pg_postmaster_start_time()::text), rules) end
 from (
 	select a.attname, c.collisdeterministic, coalesce(nullif(c.collprovider::text, 'd'), o.j ->> 'datlocprovider', 'c') as provider,
 		coalesce(o.j ->> 'colllocale', o.j ->> 'colliculocale', o.j ->> 'datlocale', o.j ->> 'daticulocale', o.j ->> 'collcollate', o.j ->> 'datcollate') as locale,
-		coalesce(o.j ->> 'collversion', o.j ->> 'datcollversion') as version
+		coalesce(pg_catalog.pg_collation_actual_version(c.oid), o.j ->> 'collversion', o.j ->> 'datcollversion') as version,
+		coalesce(o.j ->> 'collicurules', o.j ->> 'daticurules') as rules
 	from pg_catalog.pg_attribute a join pg_catalog.pg_collation c on c.oid = a.attcollation
 	cross join lateral (select case c.collprovider when 'd' then to_jsonb(d) else to_jsonb(c) end from pg_catalog.pg_database d where d.datname = current_database()) o (j)
 	where a.attrelid = to_regclass($1) and a.attname = any($2)

@@ -33,6 +33,27 @@ func TestKeys_PaddedSource(t *testing.T) {
 	}
 }
 
+// The catalog keeps the version of the day when a collation was created, and a collation may have rules.
+func TestKeys_CollationVersion(t *testing.T) {
+	t.Parallel()
+	pool := setup(t)
+	c := newCopied(t, pool, "shop", `create collation now (provider = icu, locale = 'und')`, `create collation old (provider = icu, locale = 'und')`, `create collation ruled (provider = icu, locale = 'und')`,
+		`update pg_catalog.pg_collation set collversion = '1' where collname = 'old' and collnamespace = 'shop'::regnamespace`,
+		`create table orders (id text collate now primary key)`, `create table copies (id text collate old primary key)`, `create table others (id text collate ruled)`)
+	_, at := differences(t, c.compare(nil), reconcile.Cursor{}, -1)
+	require.False(t, at.Pages, "both use the same library")
+
+	var version int
+	require.NoError(t, pool.QueryRow(t.Context(), `select current_setting('server_version_num')::int / 10000`).Scan(&version))
+	if version < 16 {
+		return
+	}
+	c.exec(`update pg_catalog.pg_collation set collicurules = '&z < a' where collname = 'ruled' and collnamespace = 'shop'::regnamespace`)
+	c.copies.Name = "shop.others"
+	_, at = differences(t, c.compare(nil), reconcile.Cursor{}, -1)
+	require.True(t, at.Pages, "they order texts by other rules")
+}
+
 // shrinking is a side that loses rows just before its keys are cut into parts.
 type shrinking struct {
 	reconcile.Side

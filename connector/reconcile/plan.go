@@ -93,7 +93,7 @@ func ordered(kind keyrange.Kind, a, b *keyrange.Column) bool {
 // converts reports whether a column of SQLite stores values of another column in a way in which they
 // are not found there. A column of numbers finds those that became texts.
 func converts(from, to string) bool {
-	return to != "" && to != from && !(from == "number" && to == "text")
+	return to != "" && to != from && (from != "number" || to != "text")
 }
 
 // loose says why a key of one column may be another text in the other. The source's own way of
