@@ -34,6 +34,8 @@ const sqlMigrationVersion = `select coalesce(max(version), 0) from {s}dataflow_m
 
 const sqlMigrationAdd = `insert into {s}dataflow_migration (version, name) values ($1, $2)`
 
+const sqlMigrationLock = `lock table {s}dataflow_migration in share row exclusive mode`
+
 const sqlMigrationList = `select version, created_at from {s}dataflow_migration`
 
 const sqlMigrationRemove = `delete from {s}dataflow_migration where version = $1`
@@ -70,6 +72,9 @@ func (s *store) migrateUp(ctx context.Context) error {
 	}
 	return driverkit.Each(ctx, migration.Upto(all, version), func(m *migration.Migration) error {
 		err := s.step(ctx, m.Version > 1, func(tx pgx.Tx) error {
+			if done, err := s.taken(ctx, tx, m.Version); err != nil || done {
+				return err
+			}
 			if _, err := tx.Exec(ctx, s.text(m.Up)); err != nil {
 				return err
 			}
@@ -81,6 +86,17 @@ func (s *store) migrateUp(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// taken reports whether another process has taken a step meanwhile. No other one takes a step until
+// the transaction has ended.
+func (s *store) taken(ctx context.Context, tx pgx.Tx, version int) (bool, error) {
+	if _, err := tx.Exec(ctx, s.text(sqlMigrationLock)); err != nil {
+		return false, err
+	}
+	var newest int
+	err := tx.QueryRow(ctx, s.text(sqlMigrationVersion)).Scan(&newest)
+	return newest >= version, err
 }
 
 // MigrateDown migrates our tables down to a version.
@@ -154,7 +170,8 @@ const lockInterval = 50 * time.Millisecond
 
 // locked runs fn while no other process migrates. It keeps no connection while it
 // waits, because fn of another store may need one of the same pool. With a pool of one
-// connection it takes no lock, because fn needs that connection.
+// connection it takes no lock, because fn needs that connection. Each of our steps then looks
+// whether another process has taken it.
 func (s *store) locked(ctx context.Context, fn func() error) error {
 	if err := s.pool.look(ctx); err != nil {
 		return err

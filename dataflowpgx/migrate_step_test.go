@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
@@ -86,4 +87,36 @@ func TestMigrate_WaitEnds(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorContains(t, err, "while it waited for transactions that use the tables")
 	require.NoError(t, store.CheckSchema(t.Context()), "nothing has changed")
+}
+
+// Processes with a pool of one connection each take no lock, and may all find the same step to do. One
+// does it, and the others find it done.
+func TestMigrate_OneConnectionEach(t *testing.T) {
+	t.Parallel()
+	pool := template.Postgres(t)
+	require.NoError(t, newStore(t, pool).MigrateDown(t.Context(), 14))
+	tx, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), `select 1 from dataflow_run`)
+	require.NoError(t, err)
+	ended := make(chan error, 3)
+	for range cap(ended) {
+		config := pool.Config()
+		config.MaxConns = 1
+		one, err := pgxpool.NewWithConfig(t.Context(), config)
+		require.NoError(t, err)
+		t.Cleanup(one.Close)
+		store := newStore(t, one)
+		go func() { ended <- store.Migrate(t.Context()) }()
+	}
+	require.Eventually(t, func() bool { // all of them are at the same step
+		var waiting int
+		err := pool.QueryRow(t.Context(), `select count(*) from pg_locks where relation = 'dataflow_run'::regclass and not granted`).Scan(&waiting)
+		return err == nil && waiting == cap(ended)
+	}, time.Minute, time.Millisecond)
+	require.NoError(t, tx.Commit(t.Context()))
+	for range cap(ended) {
+		require.NoError(t, <-ended)
+	}
+	require.NoError(t, newStore(t, pool).CheckSchema(t.Context()))
 }
