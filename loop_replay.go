@@ -282,8 +282,9 @@ func hashed(key string, more []byte) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// positionKey matches a key that is but a number or a place in a page.
-var positionKey = regexp.MustCompile(`(#|\brecord )[0-9]+$`)
+// positionKey matches a key that is but a number or a place in a page: "#7", "17#7", "page 3 record 7",
+// "first call record 7". A key of a source's own, such as "order #7", is none.
+var positionKey = regexp.MustCompile(`((^|[^ ])#|^(page|call|first call) (.* )?record )[0-9]+$`)
 
 // numberKey matches a key that counts the records of a read.
 var numberKey = regexp.MustCompile(`^(row|line) [0-9]+$`)
