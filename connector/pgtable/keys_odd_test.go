@@ -3,6 +3,7 @@ package pgtable_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -76,6 +77,30 @@ func TestKeys_ShrinksMeanwhile(t *testing.T) {
 	of := reconcile.New(pgtable.Keys(c.pool, c.orders), target, &reconcile.Options{MaxGone: 1})
 	found, _ := differences(t, of, reconcile.Cursor{}, -1)
 	require.Equal(t, []string{"gone 7"}, found)
+}
+
+// misled is a side that takes its order of texts for that of the other.
+type misled struct{ reconcile.Side }
+
+func (s misled) Columns(ctx context.Context) ([]keyrange.Column, []keyrange.Hash, error) {
+	columns, hashes, err := s.Side.Columns(ctx)
+	columns[0].Order = keyrange.CodePoints
+	return columns, hashes, err
+}
+
+// A comparison ends if the two orders are not alike after all.
+func TestKeys_OtherOrder(t *testing.T) {
+	t.Parallel()
+	c := newCopied(t, setup(t), "shop", `create collation numbers (provider = icu, locale = 'en-u-kn-true')`, `create table orders (id text collate numbers primary key)`, `create table copies (id text collate "C" primary key)`,
+		`insert into orders select n * 7 from generate_series(1, 3000) n`, `insert into copies select id from orders`, `delete from orders where id like '%0'`)
+	of := reconcile.New(misled{pgtable.Keys(c.pool, c.orders)}, pgtable.Keys(c.pool, c.copies), &reconcile.Options{MaxGone: 1})
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	var end error
+	for _, end = range of.Read(ctx, dataflow.Request[reconcile.Cursor]{}) {
+	}
+	require.ErrorContains(t, end, "the two sides order keys differently")
+	require.True(t, dataflow.IsPermanent(end))
 }
 
 // The key of the table was changed while a run was under way.

@@ -17,6 +17,7 @@ const (
 	parts     = 16      // into which a range that differs is cut
 	leaf      = 1000    // rows of a range whose keys are read, and of a page
 	mostRead  = 4 * leaf
+	mostCuts  = 50 // of a range within a range
 )
 
 // walk compares the two sides for one read.
@@ -58,9 +59,14 @@ func (w *walk) sums(parent context.Context, r keyrange.Range) (source, target ke
 // calls each for each part, and ends when each returns false. With countOnly, rows of a part in
 // which the source has none are only counted.
 func (w *walk) descend(ctx context.Context, r keyrange.Range, countOnly bool, each func(found) bool) error {
-	stack := []keyrange.Range{r}
+	type part struct {
+		keyrange.Range
+
+		cuts int
+	}
+	stack := []part{{Range: r}}
 	for len(stack) > 0 {
-		top := stack[len(stack)-1]
+		top, depth := stack[len(stack)-1].Range, stack[len(stack)-1].cuts
 		stack = stack[:len(stack)-1]
 		source, target, err := w.sums(ctx, top)
 		if err != nil {
@@ -87,15 +93,19 @@ func (w *walk) descend(ctx context.Context, r keyrange.Range, countOnly bool, ea
 		if err != nil {
 			return err
 		}
+		if depth == mostCuts { // each side has its keys in an order of its own
+			return w.source.wrap(dataflow.Permanent(fmt.Errorf("the part of the keys up to (%s) has %d rows, and %d in the target, after %d cuts: the two sides order keys differently: give both columns the same collation",
+				strings.Join(top.Until, ", "), source.Rows, target.Rows, depth)))
+		}
 		for i := len(cuts); i >= 0; i-- {
-			part := top
+			next := top
 			if i > 0 {
-				part.After = cuts[i-1]
+				next.After = cuts[i-1]
 			}
 			if i < len(cuts) {
-				part.Until = cuts[i]
+				next.Until = cuts[i]
 			}
-			stack = append(stack, part)
+			stack = append(stack, part{next, depth + 1})
 		}
 	}
 	return nil

@@ -136,6 +136,19 @@ func checkKeyClock(ctx context.Context, q queryer, column string) error {
 	return nil
 }
 
+// checkKeyCharset checks that the session takes and returns each character as it is. In another
+// character set, a key would be taken for one that the table does not have.
+func checkKeyCharset(ctx context.Context, q queryer, column string) error {
+	var client, connection, results string
+	if err := q.QueryRowContext(ctx, `select @@character_set_client, @@character_set_connection, coalesce(@@character_set_results, '')`).Scan(&client, &connection, &results); err != nil {
+		return err
+	}
+	if client != "utf8mb4" || connection != "utf8mb4" || results != "utf8mb4" {
+		return dataflow.Permanent(fmt.Errorf("key column %q is a text, and the session's character set is %s: it changes other characters: add charset=utf8mb4 to the DSN", column, client))
+	}
+	return nil
+}
+
 // queryer is a *sql.DB or a *sql.Tx.
 type queryer interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)

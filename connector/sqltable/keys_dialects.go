@@ -189,6 +189,11 @@ func (mysqlDialect) columns(ctx context.Context, k *keys) ([]keyrange.Column, er
 				return nil, err
 			}
 		}
+		if columns[i].Kind == keyrange.Text {
+			if err := checkKeyCharset(ctx, k.queryer(ctx), t.Name()); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return columns, nil
 }

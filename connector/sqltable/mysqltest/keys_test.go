@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
@@ -129,4 +130,24 @@ func TestKeys_Collation(t *testing.T) {
 	kit := dataflowtest.New(t, dataflow.NewFlow("gone", c, dataflow.Identity[reconcile.Difference](), c.Mark("deleted_at"), nil))
 	require.Empty(t, kit.Work("gone").Error)
 	require.Equal(t, []string{"b"}, texts(t, db, "select id from copies where deleted_at is not null"), "the source has A, which it takes for a")
+}
+
+// A connection in another character set would ask for other keys than those of the target.
+func TestKeys_Charset(t *testing.T) {
+	t.Parallel()
+	plain := config(t)
+	execAll(t, opened(t, plain), "create table orders (id varchar(9) collate utf8mb4_nopad_bin primary key)", "insert into orders values ('日'), ('b')")
+	latin := plain.Clone()
+	require.NoError(t, latin.Apply(mysql.Charset("latin1", "")))
+	pool := dbtest.Postgres(t)
+	_, err := pool.Exec(t.Context(), `create table copies (id text collate "C" primary key); insert into copies values ('日'), ('b')`)
+	require.NoError(t, err)
+	c := reconcile.New(sqltable.Keys(opened(t, latin), reconcile.Table{Name: "orders", Key: []string{"id"}}), pgtable.Keys(pool, reconcile.Table{Name: "copies", Key: []string{"id"}}), nil)
+	var end error
+	for item, err := range c.Read(t.Context(), dataflow.Request[reconcile.Cursor]{}) {
+		require.Empty(t, item.Key, "the source has each row")
+		end = err
+	}
+	require.ErrorContains(t, end, "add charset=utf8mb4 to the DSN")
+	require.True(t, dataflow.IsPermanent(end))
 }
