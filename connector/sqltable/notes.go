@@ -93,7 +93,7 @@ const scanTimeout = 2 * time.Second
 
 // keyNotes are about rows with NULL in their key, at which reads end, and about rows that share a
 // key, of which a read may miss one. In MySQL, where a query goes on after its client has gone, they
-// look no further than an index on the key.
+// look for NULL no further than in an index on the key.
 func (s *keyset[T]) keyNotes(ctx context.Context) (notes []string, err error) {
 	within, cancel := context.WithTimeout(ctx, scanTimeout)
 	defer cancel()
@@ -109,17 +109,40 @@ func (s *keyset[T]) keyNotes(ctx context.Context) (notes []string, err error) {
 	if null != nil {
 		notes = append(notes, null.Error())
 	}
-	shared := 0
-	if err == nil && r.mysql == nil {
-		err = s.db.QueryRowContext(within, "select count(*) from ("+r.query.SharedKeyQuery()+")", r.args...).Scan(&shared)
+	shared := false
+	if err == nil {
+		shared, err = r.sharesKey(within)
 	}
-	if shared > 0 {
+	if shared {
 		notes = append(notes, fmt.Sprintf("rows share a key (%s), and one of them may never be read: add a column to the key that makes it unique, with a unique index", strings.Join(r.query.Key, ", ")))
 	}
 	if err != nil && within.Err() != nil && ctx.Err() == nil { // the rest is not known
 		err = nil
 	}
 	return notes, err
+}
+
+// sharesKey reports whether two rows have the same key. MySQL and MariaDB are told themselves how long
+// they may look: that is not long enough if they end with an error.
+func (r *reader[T]) sharesKey(ctx context.Context) (bool, error) {
+	query := "select count(*) from (" + r.query.SharedKeyQuery() + ") shared"
+	if r.mysql != nil {
+		var version string
+		if err := r.db.QueryRowContext(ctx, "select version()").Scan(&version); err != nil {
+			return false, err
+		}
+		if strings.Contains(version, "MariaDB") {
+			query = fmt.Sprintf("set statement max_statement_time = %d for %s", int(scanTimeout.Seconds()), query)
+		} else {
+			query = fmt.Sprintf("select /*+ max_execution_time(%d) */%s", scanTimeout.Milliseconds(), strings.TrimPrefix(query, "select"))
+		}
+	}
+	var shared int
+	err := r.db.QueryRowContext(ctx, query, r.args...).Scan(&shared)
+	if err != nil && slices.Contains([]int{1969, 3024}, errorNumber(err)) { // it has taken too long
+		return false, nil
+	}
+	return shared > 0, err
 }
 
 // manyRows is the number of rows from which on sorting them for each page is worth a note.

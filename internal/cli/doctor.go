@@ -36,7 +36,27 @@ func problem(check, format string, args ...any) finding {
 }
 
 func (a *app) doctorCommand() *cobra.Command {
-	var strict, asJSON bool
+	var strict, asJSON, shown bool
+	examine := a.onAny(func(ctx context.Context, s *session, _ []string) error {
+		findings, err := s.examine(ctx)
+		if err != nil {
+			return &databaseError{err}
+		}
+		shown = true
+		err = s.show(findings, func(p *page) {
+			p.table([]string{"CHECK", "STATE", ""}, jsonview.All(findings, func(f finding) []string { return []string{f.Check, f.State, f.Text} }))
+		})
+		if err != nil {
+			return err
+		}
+		if i := slices.IndexFunc(findings, func(f finding) bool { return f.State == "problem" }); i >= 0 {
+			return &databaseError{fmt.Errorf("%s: %s", findings[i].Check, findings[i].Text)}
+		}
+		if i := slices.IndexFunc(findings, func(f finding) bool { return f.State == "warning" }); i >= 0 && strict {
+			return fmt.Errorf("%s: %s", findings[i].Check, findings[i].Text)
+		}
+		return nil
+	})
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Look for faults in the database and the processes", Args: cobra.NoArgs,
 		Long: `Look for faults, and say what mends each of them:
@@ -54,28 +74,18 @@ hold the log, and collations of another version.
 
 The exit code is 5 if there is a problem that keeps flows from working. Warnings leave it 0, or
 make it 1 with --strict.`,
-		RunE: a.onAny(func(ctx context.Context, s *session, _ []string) error {
-			findings, err := s.examine(ctx)
-			if err != nil {
-				return &databaseError{err}
-			}
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if asJSON {
-				s.format = "json"
+				a.format = "json"
 			}
-			err = s.show(findings, func(p *page) {
-				p.table([]string{"CHECK", "STATE", ""}, jsonview.All(findings, func(f finding) []string { return []string{f.Check, f.State, f.Text} }))
-			})
-			if err != nil {
-				return err
+			err := examine(cmd, args)
+			if err != nil && !shown && a.format == "json" { // whoever reads JSON gets some, too
+				if unwritten := a.show([]finding{problem("database", "%s", strings.Join(strings.Fields(message(err)), " "))}, nil); unwritten != nil {
+					return unwritten
+				}
 			}
-			if i := slices.IndexFunc(findings, func(f finding) bool { return f.State == "problem" }); i >= 0 {
-				return &databaseError{fmt.Errorf("%s: %s", findings[i].Check, findings[i].Text)}
-			}
-			if i := slices.IndexFunc(findings, func(f finding) bool { return f.State == "warning" }); i >= 0 && strict {
-				return fmt.Errorf("%s: %s", findings[i].Check, findings[i].Text)
-			}
-			return nil
-		}),
+			return err
+		},
 	}
 	cmd.Flags().BoolVar(&strict, "strict", false, "exit with 1 if there are warnings")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the same as -o json")

@@ -2,8 +2,10 @@ package cli_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -188,4 +190,19 @@ func (t *cliT) timeType() string {
 		return "timestamptz"
 	}
 	return "text"
+}
+
+// A database that cannot be reached is a problem in JSON, too.
+func TestDoctor_JSONWithoutDatabase(t *testing.T) {
+	t.Parallel()
+	for name, url := range map[string]string{"Postgres": "postgres://ann:hush-hush@127.0.0.1:1/shop", "SQLite": filepath.Join(t.TempDir(), "none", "shop.db")} {
+		r := newCLI(t, url).run("doctor", "--json")
+		require.Equal(t, 5, r.code, name)
+		var found []struct{ Check, State, Text string }
+		require.NoError(t, json.Unmarshal([]byte(r.out), &found), r.out)
+		require.Len(t, found, 1)
+		require.Equal(t, []string{"database", "problem"}, []string{found[0].Check, found[0].State})
+		require.Contains(t, strings.Join(strings.Fields(r.err), " "), found[0].Text)
+		require.NotContains(t, r.out, "hush")
+	}
 }

@@ -267,6 +267,11 @@ func TestKeyset_Notes(t *testing.T) {
 	_, err := db.ExecContext(t.Context(), "create index by_name on many (name, id)")
 	require.NoError(t, err)
 	require.Empty(t, notes(late, "name", "id"))
+	require.Empty(t, notes(late, "name"))
+	_, err = db.ExecContext(t.Context(), "insert into many (name) values ('7')")
+	require.NoError(t, err)
+	require.Equal(t, []string{"rows share a key (name), and one of them may never be read: add a column to the key that makes it unique, with a unique index"}, notes(late, "name"))
+	require.Empty(t, notes(late+" and sleep(0.01) = 0", "name"), "it has not looked at all rows in its time")
 }
 
 // The cursor of a time is the key of the last row before it. Of a timestamp the moment counts, of a
