@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
 # Runs the tests of the Postgres driver, pgtable and pgchange, and the quickstart twice, on each of the
 # major versions of PostgreSQL that are given. With --short it leaves out the tests that wait
-# most.
+# most, and every other pair of the matrix of types.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/lib.sh
 source scripts/lib.sh
 find_go
 
+matrix=whole
 skip='^TestGuard_AnotherServer$' # it needs pg_basebackup, which these binaries do not have
 if [[ ${1:-} == --short ]]; then
 	skip='^(TestGuard_AnotherServer|TestUpsert_Pipelined|TestFlow_Ranges|TestExplain|TestInTx_CancelledKeepsConnection|TestGuard_Stress|TestFencedSink_Contract|TestReplace_ServerCrashes|TestKeys_Killed|TestKeys_ChangingSource|TestKeys_Costs|Example.*)$'
+	matrix=half
 	shift
 fi
 work=$(mktemp -d)
@@ -45,7 +47,7 @@ for version in "$@"; do
 	said=$(scripts/ensure-postgres-version.sh "$version")
 	bin=${said##*$'\n'}
 	say "testing on $("$bin/postgres" --version)"
-	env -u DATAFLOW_TEST_DATABASE_URL PATH="$bin:$PATH" go test -count=1 -parallel 8 -timeout 10m -skip "$skip" ./dataflowpgx ./connector/pgtable
+	env -u DATAFLOW_TEST_DATABASE_URL DATAFLOW_TEST_MATRIX="$matrix" PATH="$bin:$PATH" go test -count=1 -parallel 8 -timeout 10m -skip "$skip" ./dataflowpgx ./connector/pgtable
 	(cd connector/pgchange && env -u DATAFLOW_TEST_DATABASE_URL PATH="$bin:$PATH" go test -count=1 -timeout 10m .)
 	quickstart
 	say "passed on PostgreSQL $version, after $SECONDS s"

@@ -26,11 +26,11 @@ func SQLitePath(tb testing.TB) string {
 
 // OpenSQLite opens the database in the file at path, and makes it if there is none. It has one
 // connection, as SQLite has one writer. To act as another process, open the same path again. The
-// database is closed when the test ends.
+// database is closed when the test ends. It does not wait for the disk: tests kill processes, not machines.
 func OpenSQLite(tb testing.TB, path string) *sql.DB {
 	tb.Helper()
 	dsn := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: url.Values{
-		"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "foreign_keys(1)"},
+		"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "foreign_keys(1)", "synchronous(off)"},
 	}.Encode()}
 	db, err := sql.Open("sqlite", dsn.String())
 	require.NoError(tb, err)
