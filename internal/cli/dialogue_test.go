@@ -125,6 +125,7 @@ func timeless(text string) string {
 	text = schema.ReplaceAllString(text, "at version N")
 	text = pools.ReplaceAllString(text, "a pool of N connections")
 	text = times.ReplaceAllString(text, "TIME")
+	text = slowly.ReplaceAllString(text, "")
 	text = relative.ReplaceAllString(text, "(WHEN)")
 	text = durations.ReplaceAllString(text, "DURATION")
 	text = working.ReplaceAllString(text, "")
