@@ -148,7 +148,7 @@ func (r *reader[T]) connect(ctx context.Context, preview bool) error {
 	}
 	r.receiver = &receiver{conn: conn, ended: make(chan struct{}), cancel: func() {}, confirmed: func() LSN { return 0 }}
 	close(r.receiver.ended) // it has not begun
-	if err := s.checkServer(ctx, conn, &r.pos, r.isNew()); err != nil {
+	if err := s.checkServer(ctx, conn, r.control, &r.pos, r.isNew()); err != nil {
 		return err
 	}
 	if r.isNew() {
