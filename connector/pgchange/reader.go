@@ -224,6 +224,9 @@ func (r *reader[T]) commit(m *pglogrepl.CommitMessage) error {
 		return r.differs(fmt.Sprintf("it has %d changes", tx.changes))
 	}
 	r.pos.LSN, r.pos.At = LSN(m.TransactionEndLSN), tx.at.UTC()
+	if tx.changes > 0 {
+		r.pos.Last = r.pos.At
+	}
 	r.pos.Commit, r.pos.Changes, r.pos.Change = 0, 0, 0
 	if r.s.loading(r) {
 		if r.seen == nil {

@@ -33,6 +33,9 @@ func settings(params map[string]string, name string) {
 // application is the name of a connection that holds the slot.
 func (s *stream) application() string { return clip("dataflow "+s.options.Slot, 63) }
 
+// loader is the name of a connection for queries beside the stream.
+func (s *stream) loader() string { return clip("dataflow load "+s.options.Slot, 63) }
+
 func clip(text string, n int) string { return text[:min(len(text), n)] }
 
 // config returns the settings of the pool for a connection of the stream's own.
@@ -56,7 +59,7 @@ func (s *stream) control(ctx context.Context) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	settings(c.RuntimeParams, clip("dataflow load "+s.options.Slot, 63))
+	settings(c.RuntimeParams, s.loader())
 	c.RuntimeParams["synchronous_commit"] = "local" // a watermark must reach the log at once, and no standby
 	return pgx.ConnectConfig(ctx, c)
 }
@@ -147,8 +150,13 @@ func (s *stream) createSlot(ctx context.Context, conn *pgx.Conn) (LSN, error) {
 	if s.options.Failover {
 		create = "select lsn::text from pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput', failover => true)"
 	}
+	began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
+	slow := time.AfterFunc(settleTold, func() {
+		s.tell(ctx, fmt.Sprintf("slot %q is being created since %s: Postgres waits until all transactions have ended that write: see pg_stat_activity for the oldest xact_start", s.options.Slot, began.UTC().Format(time.RFC3339)))
+	})
+	defer slow.Stop()
 	var text string
-	err := conn.QueryRow(ctx, create, s.options.Slot).Scan(&text) // waits until transactions that write have ended
+	err := conn.QueryRow(ctx, create, s.options.Slot).Scan(&text)
 	switch {
 	case sqlstate.Has(err, "53400"):
 		return 0, dataflow.Permanent(fmt.Errorf("create slot %q: all slots are in use: alter system set max_replication_slots to a greater number, and restart the server: %w", s.options.Slot, err))

@@ -33,8 +33,11 @@ func (s *source[T]) Read(ctx context.Context, req dataflow.Request[Position]) it
 			return
 		}
 		r := s.newReader(req, yield)
+		s.reads.Add(1)
 		err := r.read(ctx, req)
 		r.close(ctx)
+		s.readEnded.Store(time.Now().UnixNano()) //nolint:forbidigo // how long it takes, not what time it is
+		s.reads.Add(-1)
 		if err != nil && !errors.Is(err, errEnough) {
 			yield(change[T]{}, s.explain(ctx, err))
 		}
