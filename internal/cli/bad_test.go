@@ -32,7 +32,7 @@ func TestExitCodes(t *testing.T) {
 			says string
 		}{
 			{"bogus", 2, `unknown command "bogus"`},
-			{"enqueu orders", 2, `unknown command "enqueu": did you mean enqueue? Else see shop --help`},
+			{"enqueu orders", 2, `unknown command "enqueu": did you mean enqueue or enqueue-all? Else see shop --help`},
 			{"flow bogus", 2, `unknown command "bogus"`},
 			{"flow list extra", 2, "unknown command"},
 			{"flow list --bogus", 2, "unknown flag: --bogus"},
