@@ -62,19 +62,20 @@ func TestExplain_Burst(t *testing.T) {
 				poll             bool // it is asked while there is nothing; the others come with the first runs
 				most             int  // blocks
 			}{
-				"FlowsDue":  {sqlFlowsDue, "timestamptz, bigint, integer", "'-infinity', 0, 100", true, 300},
-				"FlowNext":  {sqlFlowNext, "timestamptz", "now()", true, 20},
-				"FlowDue":   {sqlFlowDue, "bigint[]", few, false, 60},
-				"RunDue":    {sqlRunDue, "jsonb, timestamptz, bigint, integer", "'{}', '-infinity', 0, 100", true, 1200},
-				"RunDueOf":  {sqlRunDueOf, "jsonb, timestamptz, bigint, integer, bigint[]", "'{}', '-infinity', 0, 100, " + few, true, 100},
-				"Activity":  {sqlRunActivity, "bigint[]", few, true, 60},
-				"FlowStats": {sqlFlowStats, "bigint[], integer", few + ", 100", true, 80},
-				"Live":      {sqlRunLive, "bigint", "7", true, 60},
-				"WaitLike":  {sqlRunWaitingLike, "bigint, text", "7, '6'", true, 60},
-				"Next":      {sqlRunNext, "bigint, bigint, text, integer", "1, 8, '', 0", false, 60},
-				"ClaimMany": {claimMany.claim, claimTypes, few + ", array[1, 1, 1], array[0, 0, 0], array[false, false, false], array[0, 0, 0], 'w', 1, 'v', 2", false, 200},
-				"EndMany":   {sqlEndMany, endTypes, "array[7], array[0], array['success'], array[0], array[false], array[''], array[null], array[false], array[0]", false, 60},
-				"Wait":      {sqlRunWaiting, "bigint, text, jsonb", "8, '7', null", false, 40},
+				"FlowsDue":    {sqlFlowsDue, "timestamptz, bigint, integer", "'-infinity', 0, 100", true, 300},
+				"FlowNext":    {sqlFlowNext, "timestamptz", "now()", true, 20},
+				"FlowDue":     {sqlFlowDue, "bigint[]", few, false, 60},
+				"RunDue":      {sqlRunDue, "jsonb, timestamptz, bigint, integer", "'{}', '-infinity', 0, 100", true, 1200},
+				"RunDueOf":    {sqlRunDueOf, "jsonb, timestamptz, bigint, integer, bigint[]", "'{}', '-infinity', 0, 100, " + few, true, 100},
+				"Activity":    {sqlRunActivity, "bigint[]", few, true, 60},
+				"FlowsByName": {sqlFlowsByName, "text[]", "array['flow 7', 'flow 8']", false, 40},
+				"FlowStats":   {sqlFlowStats, "bigint[], integer", few + ", 100", true, 80},
+				"Live":        {sqlRunLive, "bigint", "7", true, 60},
+				"WaitLike":    {sqlRunWaitingLike, "bigint, text", "7, '6'", true, 60},
+				"Next":        {sqlRunNext, "bigint, bigint, text, integer", "1, 8, '', 0", false, 60},
+				"ClaimMany":   {claimMany.claim, claimTypes, few + ", array[1, 1, 1], array[0, 0, 0], array[false, false, false], array[0, 0, 0], 'w', 1, 'v', 2", false, 200},
+				"EndMany":     {sqlEndMany, endTypes, "array[7], array[0], array['success'], array[0], array[false], array[''], array[null], array[false], array[0]", false, 60},
+				"Wait":        {sqlRunWaiting, "bigint, text, jsonb", "8, '7', null", false, 40},
 			}
 			plan := func(name string) string {
 				a := asked[name]
