@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -40,7 +39,7 @@ type kept struct {
 	blocks               string     // what the creation of the slot waits for
 }
 
-// Notes says what the stream waits for, how far the target lags, and what the slot costs the
+// Notes says what keeps the stream from its changes, how far the target lags, and what the slot costs the
 // server.
 func (s *source[T]) Notes(ctx context.Context, r dataflow.Request[Position]) ([]string, error) {
 	var k kept
@@ -72,11 +71,6 @@ func (s *source[T]) Notes(ctx context.Context, r dataflow.Request[Position]) ([]
 // isOurs reports whether a connection of this name is a stream's of this slot, or may be.
 func (s *stream) isOurs(application string) bool {
 	return application == "" || application == s.application() || application == s.loader()
-}
-
-// hasLeft reports whether a read has just ended here, of which the server may not know yet.
-func (s *stream) hasLeft() bool {
-	return s.reads.Load() == 0 && time.Since(time.Unix(0, s.readEnded.Load())) < slotPatience
 }
 
 func sinceText(t *time.Time) string {
@@ -111,7 +105,7 @@ func (s *stream) creating(k *kept) []string {
 	return []string{note}
 }
 
-// lagNotes says how far the target lags, or that it waits for changes.
+// lagNotes says how far the target lags.
 func (s *stream) lagNotes(ctx context.Context, from Position, k *kept, isNew bool) ([]string, error) {
 	if isNew {
 		from = Position{}
@@ -127,8 +121,7 @@ func (s *stream) lagNotes(ctx context.Context, from Position, k *kept, isNew boo
 		age = 0
 	}
 	var notes []string
-	switch {
-	case bytes >= lagTold || age >= lagToldTime:
+	if bytes >= lagTold || age >= lagToldTime {
 		note := fmt.Sprintf("slot %q has %s of the log still to apply, and keeps %s of it on the server's disk", s.options.Slot, size(bytes), size(k.bytes))
 		if age > 0 {
 			note += fmt.Sprintf("; the target is as the source was %s ago, at %s, or later", age.Round(time.Second), from.At.Format(time.RFC3339))
@@ -137,15 +130,6 @@ func (s *stream) lagNotes(ctx context.Context, from Position, k *kept, isNew boo
 			note += "; nobody reads it: while no run works, the server keeps more and more"
 		}
 		notes = append(notes, note)
-	case k.pid != 0 && s.isOurs(k.application) && !isNew && from.Table == "" && !s.hasLeft():
-		last := "none has come yet"
-		if !from.Last.IsZero() {
-			last = "the last one was committed at " + from.Last.UTC().Format(time.RFC3339)
-		}
-		notes = append(notes, fmt.Sprintf("slot %q waits for changes: %s; the log is read up to %s, and has %s more", s.options.Slot, last, from.LSN, size(bytes)))
-	}
-	if from.Table != "" {
-		notes = append(notes, fmt.Sprintf("table %s is being loaded: the last row that is committed has the key (%s)", from.Table, strings.Join(from.After, ", ")))
 	}
 	if k.status == "unreserved" {
 		notes = append(notes, fmt.Sprintf("slot %q keeps more than max_slot_wal_keep_size allows: at the next checkpoint of the server it is lost, and with it changes", s.options.Slot))

@@ -60,8 +60,6 @@ type stream struct {
 	options Options
 
 	confirmed atomic.Uint64 // the LSN up to which all is committed in the target
-	reads     atomic.Int32  // that are in progress here
-	readEnded atomic.Int64  // when the last one ended, in nanoseconds since 1970
 
 	mu        sync.Mutex      // guards what follows
 	told      map[string]bool // what was said about tables that have changed

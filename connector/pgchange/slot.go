@@ -126,6 +126,14 @@ func (s *stream) ownSlot(ctx context.Context, conn *pgx.Conn) (LSN, error) {
 	return 0, s.lost("it is gone: somebody has dropped it, or the server is another one, such as a promoted standby without the slot (on Postgres 17 and later, a standby keeps the slot with Options.Failover and sync_replication_slots)")
 }
 
+// checkMoved returns an error if the slot is after the cursor.
+func (s *stream) checkMoved(confirmed, cursor LSN) error {
+	if confirmed <= cursor {
+		return nil
+	}
+	return s.lost(fmt.Sprintf("it has confirmed %s, which is after the cursor %s: somebody else has read it, or it was made anew", confirmed, cursor))
+}
+
 // notOurs is the error of a slot that is there before the flow has made it.
 func (s *stream) notOurs(confirmed LSN) error {
 	return dataflow.Permanent(fmt.Errorf("slot %q exists already, and the flow has no cursor: it may be another reader's, from which the flow would take changes. Name another slot. "+

@@ -33,11 +33,8 @@ func (s *source[T]) Read(ctx context.Context, req dataflow.Request[Position]) it
 			return
 		}
 		r := s.newReader(req, yield)
-		s.reads.Add(1)
 		err := r.read(ctx, req)
 		r.close(ctx)
-		s.readEnded.Store(time.Now().UnixNano()) //nolint:forbidigo // how long it takes, not what time it is
-		s.reads.Add(-1)
 		if err != nil && !errors.Is(err, errEnough) {
 			yield(change[T]{}, s.explain(ctx, err))
 		}
@@ -169,8 +166,8 @@ func (r *reader[T]) connect(ctx context.Context, preview bool) error {
 	if err != nil {
 		return err
 	}
-	if confirmed > r.pos.LSN {
-		return s.lost(fmt.Sprintf("it has confirmed %s, which is after the cursor %s: somebody else has read it, or it was made anew", confirmed, r.pos.LSN))
+	if err := s.checkMoved(confirmed, r.pos.LSN); err != nil {
+		return err
 	}
 	if preview {
 		var text string
@@ -310,6 +307,7 @@ var _ interface {
 	dataflow.LogLagger[Position]
 	dataflow.Lagger[Position]
 	dataflow.Examiner
+	dataflow.CursorExaminer[Position]
 	dataflow.Validator
 	dataflow.Describer
 } = (*source[struct{ ID int64 }])(nil)
