@@ -81,7 +81,8 @@ type FlowRecord struct {
 	LastSuccessAt *time.Time
 	// LastError is the error of the last attempt, empty after a success.
 	LastError string
-	// Failures counts the runs that failed in a row since the last success.
+	// Failures counts the runs that failed in a row since the last success, or since a run went on
+	// to its next slice.
 	Failures int
 	// TrippedAt is when Schedule.PauseAfter failures in a row stopped ticks from
 	// starting runs, nil if they have not. TrippedReason says which failures. A probe
