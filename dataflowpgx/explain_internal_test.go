@@ -172,7 +172,8 @@ func TestExplain_EmptyTables(t *testing.T) {
 }
 
 // A claim of 100 runs, and their end, read a few blocks for each run, by plans that were made while
-// the tables were empty: also when each flow has ended runs, and many ticks wait.
+// the tables were empty: also when each flow has ended runs, and many ticks wait, and many flows have
+// checkpoints.
 func TestExplain_GrownTables(t *testing.T) {
 	t.Parallel()
 	const runs, most = 100, 70
@@ -213,6 +214,8 @@ func TestExplain_GrownTables(t *testing.T) {
 	exec(run + fmt.Sprintf("'pending', null, now() + n * interval '1 second', now(), now(), 5, 'etl' from generate_series(1, %d) i, generate_series(5041, 5060) n", runs))
 	exec(run + "'pending', null, now() + n * interval '1 second', now(), now(), 5, 'etl' from generate_series(1, 1) i, generate_series(1, 5000) n")
 	exec(run + fmt.Sprintf("'success', now(), now() - interval '10 hours' - n * interval '1 second', now(), now(), 5, 'etl' from generate_series(1, %d) i, generate_series(1, 50) n", runs))
+	exec("insert into {s}dataflow_flow (name, source, sink, runtime, guarantee) select 'other ' || i, '{}', '{}', '{}', 'exactly_once' from generate_series(1, 3000) i")
+	exec("insert into {s}dataflow_checkpoint (flow_id) select id from {s}dataflow_flow")
 	for _, sql := range []string{lock, claim, end} {
 		rows, err := tx.Query(t.Context(), "explain (analyze, buffers, costs off) "+sql)
 		require.NoError(t, err)

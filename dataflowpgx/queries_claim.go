@@ -31,7 +31,8 @@ import "strings"
 //
 // The claim clears the unique key, so that another run can wait while this one is worked.
 // Moving the sequence number of the checkpoint fences off the flow's previous worker: its
-// next checkpoint finds no row. The run is locked before the checkpoint.
+// next checkpoint finds no row. The run is locked before the checkpoint. The checkpoint is made or moved by
+// one insert, which looks for each by its key.
 //
 //nolint:gochecknoglobals // nothing changes it
 var sqlClaim = `
@@ -70,17 +71,7 @@ with item as materialized (
 	select p.*, case when p.scope = '' and p.slot > 0 then 'slot ' || p.slot else '' end as partition,
 		row_number() over (partition by p.flow_id, p.scope, case when p.scope = '' then p.slot end order by p.id) as turn
 	from slotted p
-), reached as materialized (
-	select p.*, c.seq + 1 as next_seq, c.cursor as at_cursor, c.set_seq as at_set_seq
-	from placed p join {s}dataflow_checkpoint c on c.flow_id = p.flow_id and c.scope = p.scope and c.partition = p.partition
-	where p.turn = 1
-	{reached}
-), free as (
-	select *, true as known from reached
-	union all
-	select p.*, null, null, null, false from placed p
-	where p.turn = 1 and p.n not in (select n from reached) and not exists (select from {s}dataflow_checkpoint c
-		where c.flow_id = p.flow_id and c.scope = p.scope and c.partition = p.partition)
+){reached}, free as ({free}
 ), claimed as (
 	update {s}dataflow_run r
 	set state = 'in_progress', slot = i.slot,
@@ -94,17 +85,15 @@ with item as materialized (
 	from free i
 	where r.id = i.id and r.state = i.was and r.lease_no = i.lease_no
 	returning r.*, i.partition, i.known, i.n, i.name, i.next_seq, i.at_cursor, i.at_set_seq
-), moved as (
-	update {s}dataflow_checkpoint c set seq = c.seq + 1, updated_at = {now}
-	from claimed k where k.known and c.flow_id = k.flow_id and c.scope = k.scope and c.partition = k.partition{moved}
 ), made as (
 	insert into {s}dataflow_checkpoint as c (flow_id, scope, partition, seq, cursor, updated_at)
-	select flow_id, scope, partition, 1, case when scope <> '' then from_cursor end, {now} from claimed where not known
+	select flow_id, scope, partition, 1, case when scope <> '' then from_cursor end, {now} from claimed
 	on conflict (flow_id, scope, partition) do update set seq = c.seq + 1, updated_at = excluded.updated_at
 	returning c.flow_id, c.scope, c.partition, c.seq, c.cursor, c.set_seq
 )
-select ` + runColumns + `, {place}, r.n
-from {claimed}, lateral (select r.name) f
+select ` + runColumns + `, r.next_seq, r.at_cursor::text, r.at_set_seq, r.n
+from claimed r, lateral (select r.name) f
+where r.known
 union all
 select ` + runColumns + `, a.seq, a.cursor::text, a.set_seq, r.n
 from claimed r join made a on a.flow_id = r.flow_id and a.scope = r.scope and a.partition = r.partition, lateral (select r.name) f
@@ -126,8 +115,9 @@ var noRun = strings.TrimSuffix(strings.Repeat("null, ", 1+strings.Count(runColum
 
 // sqlByIndexes keeps the planner from reading whole tables, for the statements that follow in the
 // transaction: a plan that was made while a table was small is kept, and is then used for a large
-// one.
-const sqlByIndexes = `set local enable_seqscan = off`
+// one. It is kept from the first time on, because making it takes longer than the statement. Without
+// that, a connection makes it anew five times.
+const sqlByIndexes = `select set_config('enable_seqscan', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true)`
 
 // sqlClaimLock locks the flows of runs for their claim, and keeps their ids. One that is locked
 // already is left out by {lock} of many runs, and waited for by that of one.
@@ -137,6 +127,31 @@ from (select distinct case when i.flow_id <> 0 then i.flow_id else (select r.flo
 	from unnest((select $1::bigint[]), (select $2::bigint[])) i (id, flow_id) order by 1) f
 where {lock}(1684107116, (flow_id % 2147483647)::integer){locked}`
 
+// checkpointOf is the checkpoint of a run p. The limit makes the planner look for each one by its key. With a
+// join, a plan that was made while there were few checkpoints reads all of them for each run.
+const checkpointOf = `{s}dataflow_checkpoint c
+		where c.flow_id = p.flow_id and c.scope = p.scope and c.partition = p.partition
+		limit 1`
+
+// The runs whose checkpoints a claim of many has locked, and those that have none yet.
+const (
+	sqlReached = `, reached as materialized (
+	select p.*, c.seq + 1 as next_seq, c.cursor as at_cursor, c.set_seq as at_set_seq
+	from placed p cross join lateral (
+		select c.seq, c.cursor, c.set_seq from ` + checkpointOf + ` for no key update skip locked) c
+	where p.turn = 1
+)`
+	sqlFreeMany = `
+	select *, true as known from reached
+	union all
+	select p.*, null, null, null, false from placed p
+	where p.turn = 1 and p.n not in (select n from reached) and (select true from ` + checkpointOf + `) is null`
+
+	sqlFreeOne = `
+	select p.*, null::bigint as next_seq, null::json as at_cursor, null::bigint as at_set_seq, false as known from placed p
+	where p.turn = 1`
+)
+
 // The claim of many runs, and that of one, which waits for its turn. That of one locks a row
 // only when it updates it: a statement that waits for a row, and updates it later, can deadlock
 // with others that wait for the row.
@@ -145,10 +160,9 @@ where {lock}(1684107116, (flow_id % 2147483647)::integer){locked}`
 var (
 	many = strings.NewReplacer(
 		"{lock}", "pg_try_advisory_xact_lock", "{locked}", "",
-		"{grouped}", " and f.group_name = ''", "{room}", "", "{held}", " for no key update of r skip locked", "{reached}", "for no key update of c skip locked",
-		"{moved}", "", "{place}", "r.next_seq, r.at_cursor::text, r.at_set_seq", "{claimed}", "(select * from claimed where known) r")
-	one = strings.NewReplacer("{lock}", "pg_advisory_xact_lock", "{locked}", " is not null", "{grouped}", "", "{room}", "\n\t\tand "+groupHasRoom, "{held}", "", "{reached}", "",
-		"{moved}", "\n\treturning k.*, c.seq, c.cursor, c.set_seq", "{place}", "r.seq, r.cursor::text, r.set_seq", "{claimed}", "moved r")
+		"{grouped}", " and f.group_name = ''", "{room}", "", "{held}", " for no key update of r skip locked", "{reached}", sqlReached, "{free}", sqlFreeMany)
+	one = strings.NewReplacer("{lock}", "pg_advisory_xact_lock", "{locked}", " is not null",
+		"{grouped}", "", "{room}", "\n\t\tand "+groupHasRoom, "{held}", "", "{reached}", "", "{free}", sqlFreeOne)
 
 	claimMany = claimSQL{lock: many.Replace(sqlClaimLock), claim: many.Replace(sqlClaim)}
 	claimOne  = claimSQL{group: sqlGroupLock, lock: one.Replace(sqlClaimLock), claim: one.Replace(sqlClaim), ask: sqlGroupAsk}
