@@ -10,6 +10,10 @@ import "strings"
 // read one of the indexes of all runs in that state, because it takes them for few. The limit of
 // one makes it look for each run by its id: it does not turn a join around a limit.
 //
+// A row that is updated is joined by any(array[...]) of its id. That is no join that can be made by reading both
+// sides in order, so the planner does not read the whole index instead. It would do so by a plan that was made while
+// the table was empty.
+//
 // The arrays come through a select, so that the planner does not see how long they are. It
 // then makes the same plan for one run as for a hundred, and keeps it: making the plan takes
 // longer than the claim.
@@ -83,7 +87,7 @@ with item as materialized (
 		dropped = case when i.restart then 0 else r.dropped end, dead_lettered = case when i.restart then 0 else r.dead_lettered end,
 		updated = case when i.restart then 0 else r.updated end, read_again = case when i.restart then 0 else r.read_again end
 	from free i
-	where r.id = i.id and r.state = i.was and r.lease_no = i.lease_no
+	where r.id = any(array[i.id]) and r.state = i.was and r.lease_no = i.lease_no
 	returning r.*, i.partition, i.known, i.n, i.name, i.next_seq, i.at_cursor, i.at_set_seq
 ), made as (
 	insert into {s}dataflow_checkpoint as c (flow_id, scope, partition, seq, cursor, updated_at)
@@ -105,7 +109,7 @@ where i.id not in (select id from claimed) and (i.id in (select id from placed)
 	or i.id not in (select id from held) and exists (select from ` + dueRun + `))`
 
 // dueRun is the run of an item i, if it can be claimed once its flow has a place for it.
-const dueRun = `{s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+const dueRun = `{s}dataflow_run r join {s}dataflow_flow f on f.id = any(array[r.flow_id])
 		where r.id = i.id and r.state = i.was and r.run_after <= {now} and f.state = 'active' and (i.flow_id = 0 or r.flow_id = i.flow_id)`
 
 // noRun has a null for each of runColumns.
@@ -238,11 +242,11 @@ with item as materialized (
 		limit 1 for no key update of r, f skip locked) r
 ), ended as (
 	update {s}dataflow_run r set ` + endOfRun + `
-	from held i where r.id = i.id
+	from held i where r.id = any(array[i.id])
 	returning r.*, i.name, i.message, i.refund, i.tripped, i.backfills, i.n
 ), noted as (
 	update {s}dataflow_flow f set ` + endOfFlow + `
-	from ended i where f.id = i.flow_id and i.scope = '' and not i.refund
+	from ended i where f.id = any(array[i.flow_id]) and i.scope = '' and not i.refund
 	returning i.n, f.tripped_at is not null and not i.tripped as trips
 )
 select ` + runColumns + `, r.n in (select n from noted where trips), coalesce(w.id, 0), coalesce(w.max_attempts, 0), r.n
@@ -252,7 +256,7 @@ select ` + noRun + `, null, null, null, i.n
 from item i where i.id not in (select id from held) and exists (select from ` + heldRun + `)`
 
 // heldRun is the run of an item i, if its claim still holds it.
-const heldRun = `{s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+const heldRun = `{s}dataflow_run r join {s}dataflow_flow f on f.id = any(array[r.flow_id])
 		where r.id = i.id and r.lease_no = i.lease_no and r.state = i.was`
 
 // The run that waits longest in the lane of a run r that has ended, unless its River job is in
@@ -264,8 +268,8 @@ const (
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.queue <> '' and o.run_after <= {now} and o.id <> r.id
 			and (o.scope <> '' and r.backfills > 0) = (r.scope <> '' and r.backfills > 0)
 		order by o.scheduled_for, o.id limit 1
-	) o left join {s}river_job j on j.id = o.river_job_id
-	where j.id is null or j.state <> 'available' or j.scheduled_at > now()`
+	) o left join lateral (select j.state, j.scheduled_at from {s}river_job j where j.id = o.river_job_id limit 1) j on true
+	where j.state is null or j.state <> 'available' or j.scheduled_at > now()`
 
 	sqlRunNext = `select w.id, w.max_attempts from (select $1::bigint as id, $2::bigint as flow_id, $3::text as scope, $4::integer as backfills) r, lateral (` + nextRun + `) w`
 )
