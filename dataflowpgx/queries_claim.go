@@ -28,7 +28,7 @@ import "strings"
 // A flow with one slot has an order within a queue. A tick's run waits for the runs of earlier
 // ticks, and for a run that lost its worker. A backfill without slots of its own waits for the
 // flow's own runs. A run's trigger is compared with another's, so that the planner does not take
-// the index of all ticks that ever were. With an offset, it looks for the flow's own runs by their
+// the index of all ticks that ever were. In their order, it takes the index that has it. With an offset, it looks for the flow's own runs by their
 // flow. Otherwise it might read all that wait, of all flows, and remember them.
 //
 // The claim of many is busy with a run whose flow has a group. See groupHasRoom.
@@ -58,9 +58,10 @@ with item as materialized (
 		select coalesce(array_agg(o.slot), '{}') as slots,
 			count(*) filter (where case when r.scope = '' then o.slot < 1000 when r.backfills > 0 then o.scope <> '' else true end) as count
 		from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress') t
-	where not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select from {s}dataflow_run o
+	where not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and (select true from {s}dataflow_run o
 			where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = r.trigger and o.lease_no = 0
-				and o.scheduled_for < r.scheduled_for and o.queue = r.queue))
+				and o.scheduled_for < r.scheduled_for and o.queue = r.queue
+			order by o.scheduled_for limit 1) is not null)
 		and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select from {s}dataflow_run o
 			where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.rescues > 0 and o.run_after <= {now} and o.queue = r.queue))
 		and not (s.slots = 1 and s.backfills = 0 and r.scope <> '' and exists (select from {s}dataflow_run o
