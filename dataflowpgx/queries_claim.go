@@ -28,8 +28,8 @@ import "strings"
 // A flow with one slot has an order within a queue. A tick's run waits for the runs of earlier
 // ticks, and for a run that lost its worker. A backfill without slots of its own waits for the
 // flow's own runs. A run's trigger is compared with another's, so that the planner does not take
-// the index of all ticks that ever were. In their order, it takes the index that has it. With an offset, it looks for the flow's own runs by their
-// flow. Otherwise it might read all that wait, of all flows, and remember them.
+// the index of all ticks that ever were. In their order, it takes the index that has it. With an offset, it looks
+// for the flow's own runs by their flow. Otherwise it might read all that wait, of all flows, and remember them.
 //
 // The claim of many is busy with a run whose flow has a group. See groupHasRoom.
 //
