@@ -58,7 +58,7 @@ func NewClient(driver Driver, config *Config) (*Client, error) {
 	}))
 	c.jobs = &jobs{base: b, flows: c.flows, addWorker: func(workers *river.Workers) error { return river.AddWorkerSafely(workers, NewDataFlowJob(c)) }}
 	c.pools = &connections{base: b, runs: b.forRuns(), jobs: c.jobs, gate: c.gate}
-	c.schedule = &scheduler{base: b, flows: c.flows, jobs: c.jobs, cancel: c.cancel}
+	c.schedule = &scheduler{base: b, flows: c.flows, jobs: c.jobs, follow: anyFollows(conf.Flows), cancel: c.cancel}
 	c.registrar = &registrar{base: b, flows: c.flows, jobs: c.jobs, gate: c.gate}
 	c.cleaner = &cleaner{base: b, gate: c.gate}
 	c.worker = &worker{
