@@ -111,7 +111,7 @@ func (e *FlowExecutor) end(ctx context.Context, p *RunEndParams, lost *bool) (En
 	if p.State != RunSuccess && p.State != RunFailed {
 		return e.endAlone(ctx, p)
 	}
-	answer, err := e.client.leases.changes.Do(ctx, change{end: p})
+	answer, err := e.client.leases.ask(ctx, change{end: p})
 	if e.alone(ctx, answer.end.Busy, err) {
 		*lost = *lost || err != nil
 		return e.endAlone(ctx, p)

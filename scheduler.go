@@ -51,6 +51,7 @@ type scheduler struct {
 	base
 	flows  *registry
 	jobs   *jobs
+	follow bool                                                        // a declared flow follows another
 	cancel func(ctx context.Context, p *RunCancelParams) (*Run, error) // Client.cancel
 }
 

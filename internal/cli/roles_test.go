@@ -60,5 +60,6 @@ func TestRoles(t *testing.T) {
 	}
 	require.Contains(t, v.fails(5, "flow", "pause", "orders"), "permission denied")
 	require.Contains(t, v.fails(5, "enqueue", "orders"), "permission denied")
+	require.Contains(t, v.fails(5, "work"), "permission denied")
 	require.Contains(t, w.fails(5, "migrate", "down", "--to", "17", "--yes"), "must be owner")
 }
