@@ -8,8 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"reflect"
+	"slices"
 	"sync"
 
 	"github.com/riverqueue/river"
