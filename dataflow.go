@@ -93,7 +93,7 @@ func (c *Client) MigrateDown(ctx context.Context, version int) error {
 // Start checks that the database was migrated, registers the flows, and works runs until Stop.
 // ctx limits only the start. A client starts once. If a flow cannot be registered, the client
 // starts without it, logs the error, and tries again from time to time. See
-// [Client.RegistrationErrors].
+// [Client.RegistrationErrors]. It returns an error if the database's role may not write the tables.
 func (c *Client) Start(ctx context.Context) error {
 	if err := c.store.CheckSchema(ctx); err != nil {
 		return public(err)
@@ -118,7 +118,12 @@ func (c *Client) Start(ctx context.Context) error {
 		return public(fmt.Errorf("start: %w: Stop was called during Start", err))
 	}
 	// Before Start returns, so that the other processes, and Why, know of this one from then on.
-	if err := c.worker.presence.sayAlive(ctx); err != nil {
+	err := c.worker.presence.sayAlive(ctx)
+	if fault := c.store.Classify(err); err != nil && ctx.Err() == nil && (fault == FaultOther || fault == FaultPermanent) { // for example, the role may not write
+		c.gate.leave()
+		return public(errors.Join(fmt.Errorf("start: say that this process is alive: %w", err), c.Stop(ctx)))
+	}
+	if err != nil {
 		c.log.WarnContext(ctx, "dataflow: saying that this process is alive failed; trying again", slog.String(logError, err.Error()))
 	}
 	go func() {

@@ -198,7 +198,7 @@ func (a *attempt) verdict(ctx context.Context, cause error) (*RunEndParams, Even
 	case a.timedOut(ctx):
 		cause = fmt.Errorf("a batch did not end within %s and the %s after it: use a smaller BatchSize, or a longer Config.Slice: %w", a.config.Slice, sliceGrace, cause)
 	case errors.Is(cause, ErrStopped), ctx.Err() != nil:
-		p.State, p.Refund = RunPending, true
+		p.State, p.Refund, p.Works = RunPending, true, a.moved
 		return p, EventRunReleased
 	}
 	p.Error = &AttemptError{Attempt: a.run.Attempt, At: a.now().UTC(), Worker: a.run.Worker, Error: stored.Clean(cause.Error())}

@@ -226,6 +226,11 @@ update {s}dataflow_flow f set ` + endOfFlow + `
 from i where f.id = $1
 returning f.tripped_at is not null`
 
+// Forgets the failures of a flow of which a run works again. As a rule there are none.
+const sqlFlowWorks = `
+update {s}dataflow_flow set failures = 0, last_error = '', tripped_at = null, tripped_reason = '', probe_at = null
+where id = $1 and (failures > 0 or last_error <> '' or tripped_at is not null)`
+
 // Ends many runs, at most one of each flow. A run is answered as busy, and is left as it is,
 // if another transaction has locked it or its flow. So this waits for nobody.
 //

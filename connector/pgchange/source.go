@@ -148,7 +148,7 @@ func (r *reader[T]) connect(ctx context.Context, preview bool) error {
 	}
 	r.receiver = &receiver{conn: conn, ended: make(chan struct{}), cancel: func() {}, confirmed: func() LSN { return 0 }}
 	close(r.receiver.ended) // it has not begun
-	if err := s.checkServer(ctx, conn, &r.pos, r.isNew()); err != nil {
+	if err := s.checkServer(ctx, conn, r.control, &r.pos, r.isNew()); err != nil {
 		return err
 	}
 	if r.isNew() {
@@ -166,8 +166,8 @@ func (r *reader[T]) connect(ctx context.Context, preview bool) error {
 	if err != nil {
 		return err
 	}
-	if confirmed > r.pos.LSN {
-		return s.lost(fmt.Sprintf("it has confirmed %s, which is after the cursor %s: somebody else has read it, or it was made anew", confirmed, r.pos.LSN))
+	if err := s.checkMoved(confirmed, r.pos.LSN); err != nil {
+		return err
 	}
 	if preview {
 		var text string
@@ -307,6 +307,7 @@ var _ interface {
 	dataflow.LogLagger[Position]
 	dataflow.Lagger[Position]
 	dataflow.Examiner
+	dataflow.CursorExaminer[Position]
 	dataflow.Validator
 	dataflow.Describer
 } = (*source[struct{ ID int64 }])(nil)
