@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"sync"
 
 	"github.com/riverqueue/river"
@@ -119,7 +120,7 @@ func (c *Client) Start(ctx context.Context) error {
 	}
 	// Before Start returns, so that the other processes, and Why, know of this one from then on.
 	err := c.worker.presence.sayAlive(ctx)
-	if fault := c.store.Classify(err); err != nil && ctx.Err() == nil && (fault == FaultOther || fault == FaultPermanent) { // for example, the role may not write
+	if err != nil && ctx.Err() == nil && slices.Contains([]Fault{FaultOther, FaultPermanent}, c.store.Classify(err)) { // for example, the role may not write
 		c.gate.leave()
 		return public(errors.Join(fmt.Errorf("start: say that this process is alive: %w", err), c.Stop(ctx)))
 	}

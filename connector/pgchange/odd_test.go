@@ -2,6 +2,7 @@ package pgchange_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -76,4 +77,27 @@ func TestApply_OddKeys(t *testing.T) {
 		exec(t, from, `begin; insert into mails values ('d', '1'); update mails set id = 'D' where id = 'd'; delete from mails where id = 'd'; insert into mails values ('d', '2'); commit`)
 		same()
 	})
+}
+
+// Two tables of one name are told apart by their schemas. A transaction that is prepared comes once
+// it is committed, and one that is rolled back does not. A truncate with cascade comes for each
+// table that is published.
+func TestStream_OddTransactions(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, "max_prepared_transactions = 2")
+	const table = ` (id bigint primary key, name text not null)`
+	pool := s.create("source", `create schema a`, `create schema b`, `create table a.t`+table, `create table b.t`+table, `create table a.child (id bigint primary key references a.t, name text)`,
+		`create table a.hidden (id bigint primary key references a.t)`, `insert into a.t values (1, 'a')`, `insert into b.t values (1, 'b')`, `create publication p for table a.t, b.t, a.child`)
+	f := follow(t, pgchange.Stream[named](pool, pgchange.Options{Publication: "p", Slot: "s"}), nil)
+	said := func(n int) (all []string) {
+		for _, it := range f.next(n) {
+			all = append(all, fmt.Sprint(it.Value.Table, " ", it.Value.Op, " ", it.Value.New.Name))
+		}
+		return all
+	}
+	require.Equal(t, []string{"a.t insert a", "b.t insert b"}, said(2))
+	f.mark(func(p pgchange.Position) bool { return len(p.Loaded) == 3 })
+	exec(t, pool, `begin; insert into a.t values (2, 'prepared'); prepare transaction 'two'`, `begin; insert into b.t values (2, 'gone'); prepare transaction 'gone'`,
+		`insert into b.t values (3, 'between')`, `rollback prepared 'gone'`, `commit prepared 'two'`, `truncate a.t cascade`, `insert into a.t values (1, 'after')`)
+	require.Equal(t, []string{"b.t insert between", "a.t insert prepared", "a.t truncate ", "a.child truncate ", "a.t insert after"}, said(5))
 }

@@ -124,6 +124,9 @@ func (r *reader[T]) read(ctx context.Context, req dataflow.Request[Position]) (e
 	if err := r.checkColumns(ctx); err != nil {
 		return err
 	}
+	if err := s.tellPartitions(ctx, r.control, r.tables); err != nil {
+		return err
+	}
 	if req.Preview && (r.isNew() || r.pos.unloaded(r.tables) != nil) {
 		return r.previewRows(ctx)
 	}
