@@ -224,12 +224,12 @@ func (e *FlowExecutor) claimTx(ctx context.Context, tx Tx, flow *Flow, runID int
 // attempt begins an attempt at a run that was claimed.
 func (e *FlowExecutor) attempt(flow *Flow, claim *Claim) *attempt {
 	c := e.client
-	log := c.log.With(runAttrs(claim.Run)...)
+	attrs := runAttrs(claim.Run)
 	if e.job != nil {
-		log = log.With(slog.Int64(logJob, e.job.ID))
+		attrs = append(attrs, slog.Int64(logJob, e.job.ID))
 	}
 	a := &attempt{
-		base: c.pools.runs, control: c.store, gate: c.gate, leases: c.leases.Keeper, jobs: c.jobs, flow: flow, run: claim.Run, job: e.job, log: log, started: c.now(),
+		base: c.pools.runs, control: c.store, gate: c.gate, leases: c.leases.Keeper, jobs: c.jobs, flow: flow, run: claim.Run, job: e.job, log: c.log.With(attrs...), started: c.now(),
 		claimed: LeaseRef{RunID: claim.Run.ID, LeaseNumber: claim.Run.LeaseNumber},
 		place:   place{seq: claim.Seq, cursor: claim.Cursor, fence: claim.Seq, setSeq: claim.SetSeq},
 		sizes:   sizes{set: flow.Runtime.Settings().BatchSize},
