@@ -3,6 +3,7 @@ package pgtable
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -301,6 +302,27 @@ func (k *keys) custom(args []any) []any {
 		return args // it does
 	}
 	return append([]any{pgx.QueryExecModeExec}, args...)
+}
+
+// Estimate asks the planner how many keys there are.
+func (k *keys) Estimate(ctx context.Context, p *keyrange.Plan) (int64, bool, error) {
+	from, args := k.from(p, keyrange.Range{})
+	var text string
+	err := retryStale(k.pool, func() error {
+		return k.pool.QueryRow(ctx, "explain (format json) select 1"+from, k.custom(args)...).Scan(&text)
+	})
+	var plans []struct {
+		Plan struct {
+			Rows float64 `json:"Plan Rows"`
+		}
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &plans)
+	}
+	if err != nil || len(plans) == 0 {
+		return 0, false, transient(ctx, k.pool, err)
+	}
+	return int64(plans[0].Plan.Rows), true, nil
 }
 
 // Sum counts the keys of a range, and adds up their hashes.

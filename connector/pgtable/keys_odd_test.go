@@ -2,6 +2,7 @@ package pgtable_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -114,4 +115,37 @@ func TestKeys_OtherKeyResumed(t *testing.T) {
 	c.orders.Key, c.copies.Key = []string{"id"}, []string{"id"}
 	found, _ := differences(t, c.compare(nil), at, -1)
 	require.Equal(t, []string{"gone 7"}, found)
+}
+
+// Tables that are alike are so in any order of their keys. A server that cancels long statements gets shorter ones.
+func TestKeys_AlikeAsAWhole(t *testing.T) {
+	t.Parallel()
+	c := newCopied(t, setup(t), "shop", `create table orders (id text collate "en-x-icu" primary key)`, `create table copies (id text collate "C" primary key)`,
+		`insert into orders select 'Order ' || n from generate_series(1, 3000) n`, `insert into copies select id from orders`)
+	for _, hasty := range []bool{false, true} {
+		target := &server{Side: pgtable.Keys(c.pool, c.copies), hasty: hasty}
+		_, at := differences(t, reconcile.New(pgtable.Keys(c.pool, c.orders), target, nil), reconcile.Cursor{}, -1)
+		require.Equal(t, reconcile.Cursor{Pass: "done", Pages: true, SourceRows: 3000, TargetRows: 3000}, at)
+		require.Equal(t, hasty, target.cuts > 0)
+	}
+}
+
+// server is a side that counts how often a range was looked for. A hasty one cancels the sum of all keys.
+type server struct {
+	reconcile.Side
+
+	hasty bool
+	cuts  int
+}
+
+func (s *server) Sum(ctx context.Context, p *keyrange.Plan, r keyrange.Range) (keyrange.Sum, error) {
+	if s.hasty && r.After == nil && r.Until == nil {
+		return keyrange.Sum{}, errors.New("canceling statement due to statement timeout")
+	}
+	return s.Side.Sum(ctx, p, r)
+}
+
+func (s *server) Cut(ctx context.Context, p *keyrange.Plan, r keyrange.Range, step, most int64) ([]keyrange.Key, error) {
+	s.cuts++
+	return s.Side.Cut(ctx, p, r, step, most)
 }

@@ -12,6 +12,7 @@ import (
 )
 
 const (
+	mostWhole = 1 << 24 // rows of a table that is compared as a whole
 	firstStep = 1 << 14 // rows of the first range
 	mostStep  = 1 << 20 // rows of the largest range
 	parts     = 16      // into which a range that differs is cut

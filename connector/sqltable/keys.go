@@ -66,6 +66,8 @@ type keyDialect interface {
 	hashes() []keyrange.Hash
 	// besides reports whether a pool may be asked while one of its transactions writes.
 	besides() bool
+	// estimate returns about how many keys "from … where …" has, if it can tell without reading them.
+	estimate(ctx context.Context, q queryer, from string) (rows int64, ok bool, err error)
 	// sum counts and adds up the keys of "from … where …".
 	sum(ctx context.Context, k *keys, p *keyrange.Plan, from string, args []any) (keyrange.Sum, error)
 	// text is the SQL of what canonical makes a canonical text of.
@@ -216,6 +218,20 @@ func (s *sqlKeys) equals(key keyrange.Key) (string, []any, error) {
 // of names the column of an error that comes again.
 func (s *sqlKeys) of(i int, err error) error {
 	return dataflow.Permanent(fmt.Errorf("key column %q: %w", s.keys.table.Key[i], err))
+}
+
+// Estimate asks the planner how many keys there are.
+func (k *keys) Estimate(ctx context.Context, p *keyrange.Plan) (int64, bool, error) {
+	s, err := k.sql(ctx, p)
+	if err != nil {
+		return 0, false, err
+	}
+	from, _, err := s.from(keyrange.Range{})
+	if err != nil {
+		return 0, false, err
+	}
+	rows, ok, err := s.estimate(ctx, k.queryer(ctx), from)
+	return rows, ok, passing(ctx, err)
 }
 
 // Sum counts the keys of a range, and adds up their hashes.

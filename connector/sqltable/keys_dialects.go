@@ -93,6 +93,11 @@ func affinityOf(declared string) string {
 	}
 }
 
+// estimate cannot tell: SQLite's planner knows no sizes of tables that were not analyzed.
+func (sqliteDialect) estimate(context.Context, queryer, string) (int64, bool, error) {
+	return 0, false, nil
+}
+
 func (d sqliteDialect) sum(ctx context.Context, k *keys, p *keyrange.Plan, from string, args []any) (keyrange.Sum, error) {
 	s, sum := &sqlKeys{keys: k, keyDialect: d, plan: p}, keyrange.Sum{}
 	err := s.each(ctx, k.queryer(ctx), "select "+s.textList()+from, args, func(key keyrange.Key) error {
@@ -240,6 +245,29 @@ func mysqlKeyColumn(t *sql.ColumnType, collation string) (keyrange.Column, error
 func digitsOf(t *sql.ColumnType) int {
 	_, scale, _ := t.DecimalSize()
 	return int(scale)
+}
+
+// estimate takes the largest number of rows that the plan names.
+func (mysqlDialect) estimate(ctx context.Context, q queryer, from string) (most int64, ok bool, err error) {
+	rows, err := q.QueryContext(ctx, "explain select 1"+from)
+	if err != nil {
+		return 0, false, err
+	}
+	defer func() { _ = rows.Close() }()
+	names, err := rows.Columns()
+	at := slices.IndexFunc(names, func(name string) bool { return strings.EqualFold(name, "rows") })
+	if err != nil || at < 0 {
+		return 0, false, err
+	}
+	into := ignored(len(names))
+	var n sql.NullInt64
+	for into[at] = &n; rows.Next(); ok = true {
+		if err := rows.Scan(into...); err != nil {
+			return 0, false, err
+		}
+		most = max(most, n.Int64)
+	}
+	return most, ok, rows.Err()
 }
 
 func (d mysqlDialect) sum(ctx context.Context, k *keys, p *keyrange.Plan, from string, args []any) (keyrange.Sum, error) {

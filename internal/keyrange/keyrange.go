@@ -77,6 +77,8 @@ type Side interface {
 	// Columns looks up the columns of the key, in its order, and the hashes that the database
 	// computes, the fastest first.
 	Columns(ctx context.Context) ([]Column, []Hash, error)
+	// Estimate returns about how many keys the side has. ok is false if it cannot tell without reading them.
+	Estimate(ctx context.Context, p *Plan) (rows int64, ok bool, err error)
 	// Sum counts the keys of a range, and adds up their hashes.
 	Sum(ctx context.Context, p *Plan, r Range) (Sum, error)
 	// Cut returns every step-th key of a range in the side's order, at most most of them.
