@@ -38,13 +38,13 @@ func removeClient(pool *pgxpool.Pool) (*dataflow.Client, error) {
 	})
 }
 
-// keysWorker is the main function of a process that removes until it is killed.
-func keysWorker(ctx context.Context, url string) error {
+// workUntilKilled is the main function of a process.
+func workUntilKilled(ctx context.Context, url string, newClient func(*pgxpool.Pool) (*dataflow.Client, error)) error {
 	pool, err := pgxpool.New(ctx, url)
 	if err != nil {
 		return err
 	}
-	client, err := removeClient(pool)
+	client, err := newClient(pool)
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func TestKeys_Killed(t *testing.T) {
 		require.NoError(t, err)
 		_, err = held.Exec(ctx, lock)
 		require.NoError(t, err)
-		killWaiting(t, c.pool)
+		killWaiting(t, c.pool, keysWorkerEnv)
 		require.NoError(t, held.Rollback(ctx))
 		deleted := c.int(`select count(*) from deleted`)
 		require.LessOrEqual(t, deleted, []int64{0, 100, 400}[i], "what was not committed is there again")
@@ -98,13 +98,13 @@ func TestKeys_Killed(t *testing.T) {
 }
 
 // killWaiting starts a worker, waits until it waits for a lock, and kills it.
-func killWaiting(t *testing.T, pool *pgxpool.Pool) {
+func killWaiting(t *testing.T, pool *pgxpool.Pool, env string) {
 	t.Helper()
 	stdin, keepOpen, err := os.Pipe()
 	require.NoError(t, err)
 	defer keepOpen.Close() //nolint:errcheck // nothing is written to it
 	cmd := osexec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), keysWorkerEnv+"="+pool.Config().ConnString())
+	cmd.Env = append(os.Environ(), env+"="+pool.Config().ConnString())
 	cmd.Stdin, cmd.Stderr = stdin, os.Stderr
 	require.NoError(t, cmd.Start())
 	require.NoError(t, stdin.Close())
