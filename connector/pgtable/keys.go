@@ -147,6 +147,9 @@ func (k *keys) lookUp(ctx context.Context) ([]keyrange.Column, error) {
 		for _, c := range collations {
 			if c.Column == f.Name {
 				columns[i].Order, columns[i].Loose = c.Order, cmp.Or(columns[i].Loose, c.Loose)
+				if c.Order != "" && f.DataTypeOID == pgtype.BPCharOID {
+					columns[i].Order += " without trailing blanks"
+				}
 			}
 		}
 	}

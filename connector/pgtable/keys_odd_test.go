@@ -149,3 +149,61 @@ func (s *server) Cut(ctx context.Context, p *keyrange.Plan, r keyrange.Range, st
 	s.cuts++
 	return s.Side.Cut(ctx, p, r, step, most)
 }
+
+// A char(n) is in another order than its copies with blanks, if another column follows.
+func TestKeys_PaddedParts(t *testing.T) {
+	t.Parallel()
+	c := newCopied(t, setup(t), "shop", `create table orders (region char(5) collate "C", id bigint, primary key (region, id))`, `create table copies (region text collate "C", id bigint, primary key (region, id))`,
+		`insert into orders select 'eu', n from generate_series(1, 3000) n`, `insert into copies select 'eu   ', id from orders`)
+	c.orders.Key, c.copies.Key = []string{"region", "id"}, []string{"region", "id"}
+	found, at := differences(t, c.compare(nil), reconcile.Cursor{}, -1)
+	require.Empty(t, found)
+	require.Equal(t, reconcile.Cursor{Pass: "done", Pages: true, SourceRows: 3000, TargetRows: 3000, Missing: 3000}, at)
+}
+
+// While a range is compared in which the source has no row, rows come to it, and from there to the target.
+func TestKeys_FilledMeanwhile(t *testing.T) {
+	t.Parallel()
+	c := ordersOf(t, setup(t), "shop", 1<<14)
+	c.exec(`insert into copies values (30000)`)
+	filled, empty, second := make(chan struct{}), 0, 0
+	source := &slow{Side: pgtable.Keys(c.pool, c.orders), after: func(_ keyrange.Range, s keyrange.Sum) {
+		if s.Rows > 0 {
+			return
+		}
+		if empty++; empty == 2 {
+			c.exec(`insert into orders select n from generate_series(20001, 25000) n; insert into copies select id from orders where id > 20000`)
+			close(filled)
+		}
+	}}
+	target := &slow{Side: pgtable.Keys(c.pool, c.copies), before: func(r keyrange.Range) {
+		if r.After == nil {
+			return
+		}
+		if second++; second == 2 {
+			<-filled
+		}
+	}}
+	found, at := differences(t, reconcile.New(source, target, nil), reconcile.Cursor{Pass: "done", Missing: 1}, -1)
+	require.Equal(t, []string{"gone 30000"}, found)
+	require.EqualValues(t, 1, at.Gone)
+}
+
+// slow is a side that adds up while something else happens.
+type slow struct {
+	reconcile.Side
+
+	before func(r keyrange.Range)
+	after  func(r keyrange.Range, s keyrange.Sum)
+}
+
+func (s *slow) Sum(ctx context.Context, p *keyrange.Plan, r keyrange.Range) (keyrange.Sum, error) {
+	if s.before != nil {
+		s.before(r)
+	}
+	sum, err := s.Side.Sum(ctx, p, r)
+	if err == nil && s.after != nil {
+		s.after(r, sum)
+	}
+	return sum, err
+}
