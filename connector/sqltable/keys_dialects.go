@@ -139,7 +139,9 @@ func (sqliteDialect) param(kind keyrange.Kind, text string) (string, any, error)
 	case keyrange.Literal:
 		v, err = parseLiteral(text)
 	case keyrange.Integer:
-		v, err = strconv.ParseInt(text, 10, 64)
+		if v, err = strconv.ParseInt(text, 10, 64); err != nil {
+			err = errors.New("integers of SQLite have 64 bits")
+		}
 	case keyrange.Bytes:
 		v, err = hex.DecodeString(text)
 	default:
@@ -153,6 +155,8 @@ func (sqliteDialect) forUpdate() string              { return "" } // a transact
 func (sqliteDialect) deleteFrom(table string) string { return "delete from " + table + " as t" }
 func (sqliteDialect) as() string                     { return " as t" }
 func (sqliteDialect) now() string                    { return "strftime('%Y-%m-%d %H:%M:%f', 'now') || '000000Z'" }
+
+func (sqliteDialect) refusesKey(error) bool { return false }
 
 func (sqliteDialect) refused(err error) bool {
 	return strings.Contains(strings.ToLower(err.Error()), "constraint")
@@ -312,7 +316,17 @@ func (mysqlDialect) text(kind keyrange.Kind, column string) string {
 	}
 }
 
-var errInvalidKey = errors.New("it holds a value that is no valid date")
+var errInvalidKey = errors.New("it holds a date that the calendar does not have")
+
+// spelled adds a date that the calendar does not have to its error.
+func (s *sqlKeys) spelled(ctx context.Context, q queryer, i int, cause error) error {
+	var text string
+	query := "select cast(" + s.column(i) + " as char) from " + s.table() + " t where " + s.column(i) + " is not null and " + s.text(s.plan.Kinds[i], s.column(i)) + " is null limit 1"
+	if !errors.Is(cause, errInvalidKey) || q.QueryRowContext(ctx, query).Scan(&text) != nil {
+		return cause
+	}
+	return fmt.Errorf("%w: %s: mend or delete that row, or leave it out by Where", cause, text)
+}
 
 func (mysqlDialect) canonical(kind keyrange.Kind, v any) (string, error) {
 	if v == nil {
@@ -336,7 +350,7 @@ func (mysqlDialect) param(kind keyrange.Kind, text string) (string, any, error) 
 	case keyrange.Numeric:
 		whole, digits, _ := strings.Cut(strings.TrimPrefix(text, "-"), ".")
 		if len(digits) > 30 || len(whole)+len(digits) > 65 || strings.Trim(whole+digits, "0123456789") != "" {
-			return "", nil, fmt.Errorf("%s does not fit into decimal(65, 30) of MySQL", text)
+			return "", nil, errors.New("a decimal of MySQL has up to 65 digits, and 30 after the point")
 		}
 		return fmt.Sprintf("cast(? as decimal(65, %d))", len(digits)), text, nil
 	case keyrange.Bytes:
@@ -345,7 +359,7 @@ func (mysqlDialect) param(kind keyrange.Kind, text string) (string, any, error) 
 	case keyrange.Date, keyrange.Timestamp, keyrange.TimestampTZ:
 		v := strings.TrimSuffix(kind.Readable(text), "Z")
 		if date, _, _ := strings.Cut(v, " "); len(date) != len("2006-01-02") || strings.HasSuffix(v, "BC") {
-			return "", nil, fmt.Errorf("%s is no date of MySQL", v)
+			return "", nil, errors.New("dates of MySQL are of the years 0 to 9999")
 		}
 		if kind == keyrange.Date {
 			return "cast(? as date)", v, nil
@@ -362,6 +376,9 @@ func (mysqlDialect) forUpdate() string              { return " for update" }
 func (mysqlDialect) deleteFrom(table string) string { return "delete t from " + table + " t" }
 func (mysqlDialect) as() string                     { return " t" }
 func (mysqlDialect) now() string                    { return "now(6)" }
+
+// refusesKey knows characters that are not in the column's character set.
+func (mysqlDialect) refusesKey(err error) bool { return errorNumber(err) == 1267 }
 
 // refused knows the foreign keys of other tables and the checks, and what triggers refuse.
 func (mysqlDialect) refused(err error) bool {
