@@ -39,13 +39,13 @@ type reading[T any] struct {
 	until     time.Time      // before which records are known; zero: not by time
 	high      time.Time
 	prior     time.Time // up to which records are read again
-	records   int    // of the pages of this read
-	moved     bool   // it has yielded a record
-	stopped   bool   // the caller wants no more
-	checked   bool   // it has looked at the first page, see [reading.head]
-	start     Cursor // where the search for the last record began
-	sought    int    // which of the last records that were read a stream looks for
-	met       bool   // the record before that one is on this page of a stream
+	records   int       // of the pages of this read
+	moved     bool      // it has yielded a record
+	stopped   bool      // the caller wants no more
+	checked   bool      // it has looked at the first page, see [reading.head]
+	start     Cursor    // where the search for the last record began
+	sought    int       // which of the last records that were read a stream looks for
+	met       bool      // the record before that one is on this page of a stream
 }
 
 // errKnown ends a read at a record that is known.

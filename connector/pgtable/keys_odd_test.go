@@ -207,3 +207,34 @@ func (s *slow) Sum(ctx context.Context, p *keyrange.Plan, r keyrange.Range) (key
 	}
 	return sum, err
 }
+
+// The target's server ends a silent transaction after 10 s. So it hears of the process while a slow source is asked.
+func TestKeys_SlowSource(t *testing.T) {
+	t.Parallel()
+	c := ordersOf(t, setup(t), "shop", 20)
+	c.exec(`delete from orders where id = 7`)
+	heard := 0
+	source := &asked{pgtable.Keys(c.pool, c.orders), func() {
+		waits := int64(1)
+		for waits > 0 && heard == 0 {
+			waits = c.int(`select count(*) from pg_stat_activity where datname = current_database() and state = 'idle in transaction' and query not like 'set local search_path%'`)
+			heard = int(c.int(`select count(*) from pg_stat_activity where datname = current_database() and state = 'idle in transaction' and query = 'select 1'`))
+		}
+	}}
+	of := reconcile.New(source, pgtable.Keys(c.pool, c.copies), nil)
+	require.Empty(t, dataflowtest.New(t, goneFlow("gone", of, of.Delete(), dataflow.FlowOptions{})).Work("gone").Error)
+	require.Equal(t, 1, heard)
+	require.EqualValues(t, 19, c.int(`select count(*) from copies`))
+}
+
+// asked is a side that does something before it looks for keys.
+type asked struct {
+	reconcile.Side
+
+	before func()
+}
+
+func (s *asked) Find(ctx context.Context, p *keyrange.Plan, keys []keyrange.Key) ([]bool, error) {
+	s.before()
+	return s.Side.Find(ctx, p, keys)
+}

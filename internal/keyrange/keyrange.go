@@ -100,12 +100,17 @@ type Removal struct {
 }
 
 // StillGone returns the keys that the source does not have now. The remover calls it after it has
-// locked the rows of the target.
-func (r *Removal) StillGone(ctx context.Context, keys []Key) ([]Key, error) {
+// locked the rows of the target. While a slow source is asked, ping lets the target's server know that
+// this process is alive; nil for a server that does not end silent transactions.
+func (r *Removal) StillGone(ctx context.Context, keys []Key, ping func(ctx context.Context) error) ([]Key, error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	alive, err := r.Alive(ctx, keys)
+	var alive []bool
+	err := pinging(ctx, ping, func(ctx context.Context) (err error) {
+		alive, err = r.Alive(ctx, keys)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
