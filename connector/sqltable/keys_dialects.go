@@ -31,9 +31,52 @@ func typesOf(ctx context.Context, q queryer, query string) ([]*sql.ColumnType, e
 // sqliteDialect is SQLite's dialect. A column may hold values of any type.
 type sqliteDialect struct{}
 
-// collateQuery counts what may have a collation: the table, or all that a view may read.
-const collateQuery = `select count(*) from %[1]s where lower(sql) like '%%collate%%'
-	and (name = ?1 collate nocase or exists (select 1 from %[1]s where name = ?1 collate nocase and type = 'view'))`
+// collateQuery asks of a schema whether it has the table, and how much of it may have a collation: the
+// table, or all that a view may read.
+const collateQuery = `select exists (select 1 from %[1]s where name = ?1 collate nocase), (select count(*) from %[1]s where lower(sql) like '%%collate%%'
+	and (name = ?1 collate nocase or exists (select 1 from %[1]s where name = ?1 collate nocase and type = 'view')))`
+
+// collates reports whether the table may have a collation. A name without a schema is looked up as SQLite does: in the
+// temporary tables, the main database, and those that are attached. Only a temporary view may read other schemas
+// than its own, so it counts as one with a collation.
+func (sqliteDialect) collates(ctx context.Context, k *keys) (bool, error) {
+	schemas, table := k.name[:len(k.name)-1], k.name[len(k.name)-1]
+	if len(schemas) == 0 {
+		schemas = []string{"temp", "main"}
+		rows, err := k.queryer(ctx).QueryContext(ctx, "select name from pragma_database_list where name not in ('temp', 'main') order by seq")
+		if err != nil {
+			return false, err
+		}
+		defer func() { _ = rows.Close() }()
+		for rows.Next() {
+			var name string
+			if err := rows.Scan(&name); err != nil {
+				return false, err
+			}
+			schemas = append(schemas, name)
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return false, err
+		}
+	}
+	for _, schema := range schemas {
+		var there bool
+		var n, views int
+		master := rowmap.Quote(schema) + ".sqlite_master"
+		if err := k.queryer(ctx).QueryRowContext(ctx, fmt.Sprintf(collateQuery, master), table).Scan(&there, &n); err != nil {
+			return false, err
+		}
+		if !there {
+			continue
+		}
+		if strings.EqualFold(schema, "temp") {
+			err := k.queryer(ctx).QueryRowContext(ctx, "select count(*) from "+master+" where name = ? collate nocase and type = 'view'", table).Scan(&views)
+			return n+views > 0, err
+		}
+		return n > 0, nil
+	}
+	return false, nil
+}
 
 // hashes are both, which Go computes.
 func (sqliteDialect) hashes() []keyrange.Hash { return []keyrange.Hash{keyrange.Jenkins, keyrange.MD5} }
@@ -41,18 +84,14 @@ func (sqliteDialect) hashes() []keyrange.Hash { return []keyrange.Hash{keyrange.
 // besides is false: a pool of SQLite may have one connection only.
 func (sqliteDialect) besides() bool { return false }
 
-func (sqliteDialect) columns(ctx context.Context, k *keys) ([]keyrange.Column, error) {
-	master := "sqlite_master"
-	if len(k.name) == 2 {
-		master = rowmap.Quote(k.name[0]) + ".sqlite_master"
-	}
+func (d sqliteDialect) columns(ctx context.Context, k *keys) ([]keyrange.Column, error) {
 	types, err := typesOf(ctx, k.queryer(ctx), "select "+rowmap.QuoteAll(k.table.Key, ", ")+" from "+rowmap.QuoteAll(k.name, ".")+" limit 0")
 	if err != nil {
 		return nil, err
 	}
-	var collates int
 	var encoding string
-	if err := k.queryer(ctx).QueryRowContext(ctx, fmt.Sprintf(collateQuery, master), k.name[len(k.name)-1]).Scan(&collates); err != nil {
+	collates, err := d.collates(ctx, k)
+	if err != nil {
 		return nil, err
 	}
 	if err := k.queryer(ctx).QueryRowContext(ctx, "pragma encoding").Scan(&encoding); err != nil {
@@ -64,7 +103,7 @@ func (sqliteDialect) columns(ctx context.Context, k *keys) ([]keyrange.Column, e
 		switch {
 		case columns[i].Affinity == "time":
 			columns[i].Loose = "it is " + columns[i].Type + ", whose times may be written in several ways"
-		case collates > 0:
+		case collates:
 			columns[i].Loose = "its table has a collation, by which different texts may be equal"
 		case encoding == "UTF-8":
 			columns[i].Order = keyrange.CodePoints
