@@ -21,6 +21,7 @@ type dryRunner struct {
 	report         *DryRunReport
 	places         []int // places[i] is where row i stands in the report's records
 	delta          Counters
+	kept           int64       // how many bad records would become dead letters
 	reportsResults bool        // the sink reports each row's outcome
 	wrote          []RowResult // wrote[j] is the outcome of output j
 }
@@ -34,7 +35,11 @@ func (p *flowCode) dryRun(ctx context.Context, b base, f *Flow, params *DryRunPa
 		policy = FailFast
 	}
 	quiet.opts.OnBadRecord = func(e *RecordError, n int64) Action {
-		d.bad(e, policy(e, n))
+		action := policy(e, n)
+		if action == DeadLetter {
+			d.kept++
+		}
+		d.bad(e, action)
 		return Drop // so that the dry run goes on
 	}
 	a := &attempt{
@@ -112,6 +117,8 @@ func (d *dryRunner) rest(ctx context.Context) error {
 		}
 	}
 	d.outcomes()
+	d.delta.Dropped -= d.kept
+	d.delta.DeadLettered += d.kept
 	d.report.Counters = d.delta
 	return nil
 }

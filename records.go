@@ -309,7 +309,7 @@ type DryRunParams struct {
 // DryRunReport is what a run would do with some records.
 type DryRunReport struct {
 	Flow string
-	// From is the cursor behind which was read, nil for the beginning; To the last
+	// From is the cursor after which was read, nil for the beginning; To the last
 	// resume point among the records, nil if there was none.
 	From json.RawMessage
 	To   json.RawMessage
@@ -317,8 +317,8 @@ type DryRunReport struct {
 	// stopped at the limit, and not at the source's end.
 	Records []DryRunRecord
 	More    bool
-	// Counters are as a run would count these records, with those as dropped that are
-	// bad, whatever the flow's policy says of them.
+	// Counters are as a run would count these records. One at which a run would fail
+	// counts as dropped.
 	Counters Counters
 	// Written is true if the records were written, in a transaction that was rolled
 	// back. Otherwise the sink is outside the database, and was not called.

@@ -24,7 +24,15 @@ type fired struct {
 	skipped int64
 	failed  int       // flows whose ticks could not be handled
 	until   time.Time // the ticks up to this time were looked for
-	more    bool      // more flows may be due
+	left    *found    // what was found due, and is for the next call; nil: nothing
+}
+
+// found are flows that are due, of which some have been handled.
+type found struct {
+	ids   []int64
+	until time.Time // see fired
+	after Due       // where the search goes on
+	all   bool      // there are no more
 }
 
 const (
@@ -33,8 +41,9 @@ const (
 	// fireAtOnce is how many such transactions there are at once. Each waits for the database
 	// most of its time.
 	fireAtOnce = 4
-	// duePage is how many due flows are looked up at once.
-	duePage = 2000
+	// duePage is how many due flows are looked up at once. If all are due at the same moment,
+	// each look sorts all that are left.
+	duePage = 20_000
 )
 
 // scheduler turns ticks into runs, or records them in the ledger.
@@ -47,43 +56,56 @@ type scheduler struct {
 
 // fireDue turns the due ticks of the flows whose code this process has into runs, or records
 // them in the ledger. It handles many flows in a transaction. Any number of processes may call it
-// at once. A flow that cannot be handled is left out until the next call. A call handles about
-// most flows.
-func (s *scheduler) fireDue(ctx context.Context, most int) (*fired, error) {
-	view := s.flows.view()
+// at once. A flow that cannot be handled is left out until the next call. A call handles most flows
+// at the most. left is what the call before has left; nil: it looks for what is due.
+func (s *scheduler) fireDue(ctx context.Context, most int, left *found) (*fired, error) {
 	all := &fired{}
-	if view.flows == 0 {
+	if s.flows.view().flows == 0 {
 		return all, nil
 	}
-	after := Due{}
-	for handled := 0; ; {
-		page, now, err := s.store.FlowsDue(ctx, &FlowsDueParams{FlowIDs: view.ids, After: after, Limit: duePage})
-		if err != nil {
-			return all, err
-		}
-		if all.until.IsZero() {
-			all.until = now
-		}
-		var own []int64
-		seen := make(map[int64]bool, len(page)) // a flow with a tick and a probe comes twice
-		for _, due := range page {
-			if !seen[due.ID] && s.flows.knownByID(due.ID) != nil {
-				own = append(own, due.ID)
-			}
-			seen[due.ID], after = true, due
-		}
-		handled += len(own)
-		if err := s.fireSets(ctx, own, all); err != nil {
-			return all, err
-		}
-		if len(page) < duePage {
-			return all, nil
-		}
-		if handled >= most {
-			all.more = true
-			return all, nil
-		}
+	if left == nil {
+		left = &found{}
 	}
+	for {
+		for len(left.ids) == 0 && !left.all {
+			if err := s.find(ctx, left); err != nil {
+				return all, err
+			}
+		}
+		all.until = left.until
+		if len(left.ids) == 0 {
+			return all, nil
+		}
+		if most <= 0 {
+			all.left = left
+			return all, nil
+		}
+		n := min(len(left.ids), most)
+		if err := s.fireSets(ctx, left.ids[:n], all); err != nil {
+			return all, err
+		}
+		left.ids, most = left.ids[n:], most-n
+	}
+}
+
+// find looks for the next flows that are due.
+func (s *scheduler) find(ctx context.Context, f *found) error {
+	page, now, err := s.store.FlowsDue(ctx, &FlowsDueParams{FlowIDs: s.flows.view().ids, After: f.after, Limit: duePage})
+	if err != nil {
+		return err
+	}
+	if f.until.IsZero() {
+		f.until = now
+	}
+	seen := make(map[int64]bool, len(page)) // a flow with a tick and a probe comes twice
+	for _, due := range page {
+		if !seen[due.ID] && s.flows.knownByID(due.ID) != nil {
+			f.ids = append(f.ids, due.ID)
+		}
+		seen[due.ID], f.after = true, due
+	}
+	f.all = len(page) < duePage
+	return nil
 }
 
 // fireSets handles due flows, several sets of them at once, and adds the outcome to all.

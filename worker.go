@@ -51,7 +51,7 @@ func (w *worker) look(ctx context.Context) (*TickReport, error) {
 	if err := w.rescuer.unstrand(ctx); err != nil {
 		return nil, err
 	}
-	one, err := w.schedule.fireDue(ctx, math.MaxInt)
+	one, err := w.schedule.fireDue(ctx, math.MaxInt, nil)
 	if err == nil {
 		err = w.schedule.cancelOthers(ctx)
 	}
@@ -197,19 +197,16 @@ func (w *worker) poll(ctx context.Context) {
 	defer w.presence.sayGone(ctx)
 	w.polling.Store(true)
 	defer w.polling.Store(false)
-	do := func(what string, do func(ctx context.Context) error) {
-		if err := do(ctx); err != nil && ctx.Err() == nil {
-			w.log.WarnContext(ctx, "dataflow: "+what+" failed; trying again", slog.String(logError, err.Error()))
-		}
-	}
+	trouble := make(troubles)
+	do := func(what string, do func(ctx context.Context) error) { trouble.note(ctx, w.base, what, do(ctx)) }
 	var stranded, crowded pace
 	rescue := func(ctx context.Context) error {
 		_, err := w.rescuer.rescue(ctx)
 		return errors.Join(err, stranded.do(w.now, 0, w.config.Lease, func() error { return w.rescuer.unstrand(ctx) }))
 	}
-	var fired *fired
+	fired := &fired{}
 	fire := func(ctx context.Context) (err error) {
-		fired, err = w.schedule.fireDue(ctx, fireBefore)
+		fired, err = w.schedule.fireDue(ctx, fireBefore, fired.left)
 		return errors.Join(err, crowded.do(w.now, 0, w.config.Lease, func() error { return w.schedule.cancelOthers(ctx) }))
 	}
 	var freed, room <-chan struct{} // nil: no run waits for a place, for connections
@@ -332,7 +329,7 @@ func (w *worker) listen(ctx context.Context) {
 // cannot be handled does not keep the loop busy.
 func (w *worker) untilNext(ctx context.Context, f *fired) time.Duration {
 	switch view := w.flows.view(); {
-	case f.more:
+	case f.left != nil:
 		return 0
 	case f.failed > 0 || f.until.IsZero():
 		return w.config.PollInterval

@@ -110,8 +110,8 @@ func TestExplain(t *testing.T) {
 		sql, types, args string
 		indexes          []string
 	}{
-		"Due":       {text(sqlRunDue), "bigint[], integer[], integer[], integer, timestamptz, bigint", "array[7, 8, 9], array[1, 1, 1], array[0, 2, 0], 100, '-infinity', 0", []string{"dataflow_run_slot"}},
-		"DueOf":     {text(sqlRunDueOf), "bigint[], integer[], integer[], integer, timestamptz, bigint, bigint[]", "array[7, 8, 9], array[1, 1, 1], array[0, 2, 0], 100, '-infinity', 0, array[7, 8, 9]", []string{"dataflow_run_slot"}},
+		"Due":       {text(sqlRunDue), "jsonb, timestamptz, bigint, integer", `'{"7": [1, 0], "8": [1, 2]}', '-infinity', 0, 100`, []string{"dataflow_run_slot"}},
+		"DueOf":     {text(sqlRunDueOf), "jsonb, timestamptz, bigint, integer, bigint[]", `'{"7": [1, 0], "8": [1, 2]}', '-infinity', 0, 100, array[7, 8, 9]`, []string{"dataflow_run_slot"}},
 		"Live":      {text(sqlRunLive), "bigint", "7", []string{"dataflow_run_slot", pendingOf}},
 		"Lease":     {"select id from dataflow_run where state = 'in_progress' and lease_until < $1", "timestamptz", "now()", []string{"dataflow_run_slot"}},
 		"Job":       {text(sqlRunByJob), "bigint", "77", []string{"dataflow_run_job"}},

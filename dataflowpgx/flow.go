@@ -66,7 +66,7 @@ func (q *queries) FlowByName(ctx context.Context, name string) (*dataflow.FlowRe
 }
 
 func (q *queries) FlowsByName(ctx context.Context, names []string) ([]*dataflow.FlowRecord, error) {
-	return q.flows(ctx, sqlFlowsByName, names)
+	return byIndexes(ctx, q, sqlFlowsByName, []any{names}, func(row pgx.CollectableRow) (*dataflow.FlowRecord, error) { return scanFlow(row) })
 }
 
 func (q *queries) FlowList(ctx context.Context, p *dataflow.FlowListParams) ([]*dataflow.FlowRecord, error) {

@@ -67,8 +67,9 @@ select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id
 where r.flow_id = $1 and r.unique_key = $2 and r.state = 'pending' and f.state = 'active' and ($3::jsonb is null or f.runtime = $3::jsonb)`
 
 const sqlRunWaitingLike = `
-select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
-where r.flow_id = $1 and r.state = 'pending' and starts_with(r.unique_key, $2)
+select ` + runColumns + ` from (select * from {s}dataflow_run where flow_id = $1 and state = 'pending' order by scheduled_for, id) r
+	join {s}dataflow_flow f on f.id = r.flow_id
+where starts_with(r.unique_key, $2)
 order by r.id`
 
 const sqlRunByTick = `
@@ -93,11 +94,11 @@ where r.river_job_id = $1 and not r.named_in_job order by r.id desc limit 1`
 // Each half uses a partial index. With one condition on the state, Postgres would read
 // all the runs that the flow ever had.
 const sqlRunLive = `
-select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
-where r.id in (
-	select id from {s}dataflow_run where flow_id = $1 and state = 'in_progress'
+select ` + runColumns + ` from (
+	select * from {s}dataflow_run where flow_id = $1 and state = 'in_progress'
 	union all
-	select id from {s}dataflow_run where flow_id = $1 and state = 'pending')
+	(select * from {s}dataflow_run where flow_id = $1 and state = 'pending' order by scheduled_for, id)) r
+	cross join lateral (select f.name from {s}dataflow_flow f where f.id = r.flow_id limit 1) f
 order by r.id`
 
 // A run can be claimed while slotsTaken < slotLimit. slotsTaken counts
@@ -114,28 +115,39 @@ const (
 		and case when r.scope = '' then o.slot < 1000 when s.backfills > 0 then o.scope <> '' else true end)`
 )
 
-// Leaves out runs without a free slot, so that they do not use up the limit. The flows of s
-// have more than one slot, or slots for backfills.
+// Leaves out runs without a free slot, so that they do not use up the limit. $1 has the slots of the
+// flows that have more than one slot, or slots for backfills.
+//
+// A plan that was made while no run waited is kept when 100,000 do. So these statements leave no
+// choice to it: sqlByIndexes comes before them; the limit around a flow keeps the order of the
+// runs, so that no more of them are read than are asked for; and the order of the runs of one flow
+// is that of the index of a flow's runs.
 const (
+	slotsGiven = `cross join lateral (select coalesce(($1::jsonb -> r.flow_id::text ->> 0)::integer, 1) as slots,
+		coalesce(($1::jsonb -> r.flow_id::text ->> 1)::integer, 0) as backfills) s`
+
 	sqlRunDue = `
-select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
-	left join unnest($1::bigint[], $2::integer[], $3::integer[]) as given (flow_id, slots, backfills) on given.flow_id = r.flow_id
-	cross join lateral (select coalesce(given.slots, 1) as slots, coalesce(given.backfills, 0) as backfills) s
-where r.state = 'pending' and r.queue = '' and r.run_after <= {now} and (r.run_after, r.id) > ($5, $6)
-	and f.state = 'active' and ` + slotsTaken + ` < ` + slotLimit + `
+select ` + runColumns + ` from {s}dataflow_run r
+	cross join lateral (select f.name from {s}dataflow_flow f where f.id = r.flow_id and f.state = 'active' limit 1) f
+	` + slotsGiven + `
+where r.state = 'pending' and r.queue = '' and r.run_after <= {now} and (r.run_after, r.id) > ($2, $3)
+	and ` + slotsTaken + ` < ` + slotLimit + `
 order by r.run_after, r.id limit $4`
 
 	sqlRunDueOf = `
-select ` + runColumns + ` from {s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
-	left join unnest($1::bigint[], $2::integer[], $3::integer[]) as given (flow_id, slots, backfills) on given.flow_id = r.flow_id
-	cross join lateral (select coalesce(given.slots, 1) as slots, coalesce(given.backfills, 0) as backfills) s
-where r.state = 'pending' and r.queue = '' and r.run_after <= {now} and (r.run_after, r.id) > ($5, $6)
-	and f.state = 'active' and r.flow_id = any($7) and ` + slotsTaken + ` < ` + slotLimit + `
+select ` + runColumns + ` from (select distinct unnest($5::bigint[]) as id) w
+	cross join lateral (select f.name from {s}dataflow_flow f where f.id = w.id and f.state = 'active' limit 1) f
+	cross join lateral (
+		select * from {s}dataflow_run where flow_id = w.id and state = 'pending' and queue = '' and run_after <= {now} and (run_after, id) > ($2, $3)
+		order by scheduled_for, id) r
+	` + slotsGiven + `
+where ` + slotsTaken + ` < ` + slotLimit + `
 order by r.run_after, r.id limit $4`
 )
 
 // A run that waits for a later time does not count, unless it has been claimed before. Each half
-// uses a partial index, flow by flow, however many runs other flows have.
+// uses a partial index, flow by flow, however many runs other flows have. The order is that of the
+// index to use: without it, a plan for few runs may read those of all flows.
 const sqlRunActivity = `
 select f.id, r.in_progress, r.pending, r.ticks, r.backfills
 from unnest($1::bigint[]) as f (id) cross join lateral (
@@ -146,14 +158,14 @@ from unnest($1::bigint[]) as f (id) cross join lateral (
 	from (
 		select state, trigger, lease_no, scope from {s}dataflow_run where flow_id = f.id and state = 'in_progress'
 		union all
-		select state, trigger, lease_no, scope from {s}dataflow_run
-		where flow_id = f.id and state = 'pending' and (run_after <= {now} or lease_no > 0)) live) r
+		(select state, trigger, lease_no, scope from {s}dataflow_run
+		where flow_id = f.id and state = 'pending' and (run_after <= {now} or lease_no > 0) order by scheduled_for, id)) live) r
 where r.in_progress + r.pending > 0`
 
 // Each part uses an index, flow by flow. The dead letters that count are limited.
 const sqlFlowStats = `
 select f.id, f.name, {now}, f.state, f.tripped_at, f.failures, f.last_success_at, r.in_progress, r.due, r.since, l.open, c.cursor::text, c.moved_at
-from unnest($1::bigint[]) as i (id) join {s}dataflow_flow f on f.id = i.id
+from unnest($1::bigint[]) as i (id) cross join lateral (select * from {s}dataflow_flow where id = i.id limit 1) f
 	left join {s}dataflow_checkpoint c on c.flow_id = f.id and c.scope = '' and c.partition = ''
 	cross join lateral (
 		select count(*) filter (where state = 'in_progress') as in_progress, count(*) filter (where state = 'pending') as due,
@@ -161,7 +173,8 @@ from unnest($1::bigint[]) as i (id) join {s}dataflow_flow f on f.id = i.id
 		from (
 			select state, run_after from {s}dataflow_run where flow_id = f.id and state = 'in_progress'
 			union all
-			select state, run_after from {s}dataflow_run where flow_id = f.id and state = 'pending' and run_after <= {now}) live) r
+			(select state, run_after from {s}dataflow_run where flow_id = f.id and state = 'pending' and run_after <= {now}
+			order by scheduled_for, id)) live) r
 	cross join lateral (
 		select count(*) as open from (
 			select from {s}dataflow_dead_letter d where d.flow_id = f.id and d.closed_at is null limit $2) letters) l`

@@ -9,11 +9,11 @@ package dataflowpgx
 const sqlFlowsLock = `
 select ` + flowColumns + `, {clock} from {s}dataflow_flow f where f.id = any($1) order by f.id for no key update`
 
+// The limit makes the planner look for each flow by its id, also by a plan for few flows.
 const sqlFlowDue = `
-select ` + flowColumns + `, {now} from {s}dataflow_flow f
-where f.id = any($1) and (f.next_run_at <= {now} or f.probe_at <= {now})
-order by least(f.next_run_at, f.probe_at), f.id
-for no key update skip locked`
+select ` + flowColumns + `, {now} from (select distinct unnest($1::bigint[]) as id) w cross join lateral (
+	select * from {s}dataflow_flow where id = w.id and (next_run_at <= {now} or probe_at <= {now}) limit 1 for no key update skip locked) f
+order by least(f.next_run_at, f.probe_at), f.id`
 
 // Each half is the beginning of an index, however many flows there are. The time is there
 // without a flow, too.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -245,23 +246,43 @@ func runsLastQuery(flowIDs []int64, limit int) (query string, args []any) {
 }
 
 func (q *queries) RunLive(ctx context.Context, flowID int64) ([]*dataflow.Run, error) {
-	return q.runs(ctx, sqlRunLive, flowID)
+	return byIndexes(ctx, q, sqlRunLive, []any{flowID}, scanOneRun)
 }
 
 func (q *queries) RunWaiting(ctx context.Context, flowID int64, keyPrefix string) ([]*dataflow.Run, error) {
-	return q.runs(ctx, sqlRunWaitingLike, flowID, keyPrefix)
+	return byIndexes(ctx, q, sqlRunWaitingLike, []any{flowID, keyPrefix}, scanOneRun)
 }
 
 func (q *queries) RunDue(ctx context.Context, p *dataflow.RunDueParams) ([]*dataflow.Run, error) {
-	ids, slots, backfills := make([]int64, len(p.Slots)), make([]int, len(p.Slots)), make([]int, len(p.Slots))
-	for i, f := range p.Slots {
-		ids[i], slots[i], backfills[i] = f.FlowID, max(f.Slots, 1), f.Backfills
+	template, args, err := runDueQuery(p)
+	if err != nil {
+		return nil, err
 	}
-	args := []any{ids, slots, backfills, p.Limit, p.After.At, p.After.ID}
+	return byIndexes(ctx, q, template, args, scanOneRun)
+}
+
+func runDueQuery(p *dataflow.RunDueParams) (template string, args []any, err error) {
+	slots := make(map[string][2]int, len(p.Slots))
+	for _, f := range p.Slots {
+		slots[strconv.FormatInt(f.FlowID, 10)] = [2]int{max(f.Slots, 1), f.Backfills}
+	}
+	given, err := json.Marshal(slots)
+	args = []any{string(given), p.After.At, p.After.ID, p.Limit}
 	if p.FlowIDs != nil {
-		return q.runs(ctx, sqlRunDueOf, append(args, p.FlowIDs)...)
+		return sqlRunDueOf, append(args, p.FlowIDs), err
 	}
-	return q.runs(ctx, sqlRunDue, args...)
+	return sqlRunDue, args, err
+}
+
+// byIndexes reads rows after sqlByIndexes, in one message.
+func byIndexes[T any](ctx context.Context, q *queries, template string, args []any, scan pgx.RowToFunc[T]) (all []T, err error) {
+	var b pgx.Batch
+	b.Queue(sqlByIndexes)
+	b.Queue(q.store.text(template), args...).Query(func(rows pgx.Rows) error {
+		all, err = pgx.CollectRows(rows, scan)
+		return err
+	})
+	return all, q.db.SendBatch(ctx, &b).Close()
 }
 
 // one runs a statement that must change one row.
@@ -281,8 +302,10 @@ func (q *queries) runs(ctx context.Context, template string, args ...any) ([]*da
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*dataflow.Run, error) { return scanRun(row) })
+	return pgx.CollectRows(rows, scanOneRun)
 }
+
+func scanOneRun(row pgx.CollectableRow) (*dataflow.Run, error) { return scanRun(row) }
 
 // scanRun reads runColumns, and into more the columns after them.
 func scanRun(row pgx.Row, more ...any) (*dataflow.Run, error) {

@@ -40,11 +40,7 @@ func (q *queries) FlowDue(ctx context.Context, flowIDs []int64) ([]*dataflow.Flo
 // flowsAt reads flows and the time of the statement.
 func (q *queries) flowsAt(ctx context.Context, template string, ids []int64) ([]*dataflow.FlowRecord, time.Time, error) {
 	var now time.Time
-	rows, err := q.db.Query(ctx, q.store.text(template), ids)
-	if err != nil {
-		return nil, now, err
-	}
-	recs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*dataflow.FlowRecord, error) { return scanFlow(row, &now) })
+	recs, err := byIndexes(ctx, q, template, []any{ids}, func(row pgx.CollectableRow) (*dataflow.FlowRecord, error) { return scanFlow(row, &now) })
 	return recs, now.UTC(), err
 }
 
@@ -53,21 +49,26 @@ func (q *queries) FlowsDue(ctx context.Context, p *dataflow.FlowsDueParams) ([]d
 	if p.FlowIDs != nil {
 		text, args = sqlFlowsDueOf, append(args, p.FlowIDs)
 	}
-	rows, err := q.db.Query(ctx, q.store.text(text), args...)
+	type found struct {
+		now time.Time
+		at  *time.Time
+		id  *int64
+	}
+	rows, err := byIndexes(ctx, q, text, args, func(row pgx.CollectableRow) (f found, err error) {
+		err = row.Scan(&f.now, &f.at, &f.id)
+		return f, err
+	})
 	if err != nil {
 		return nil, time.Time{}, err
 	}
 	var now time.Time
-	var at *time.Time
-	var id *int64
 	var all []dataflow.Due
-	_, err = pgx.ForEachRow(rows, []any{&now, &at, &id}, func() error {
-		if id != nil {
-			all = append(all, dataflow.Due{At: at.UTC(), ID: *id})
+	for _, f := range rows {
+		if now = f.now; f.id != nil {
+			all = append(all, dataflow.Due{At: f.at.UTC(), ID: *f.id})
 		}
-		return nil
-	})
-	return all, now.UTC(), err
+	}
+	return all, now.UTC(), nil
 }
 
 func (q *queries) FlowNext(ctx context.Context, flowIDs []int64, after time.Time) (time.Duration, bool, error) {
@@ -75,12 +76,11 @@ func (q *queries) FlowNext(ctx context.Context, flowIDs []int64, after time.Time
 	if flowIDs != nil {
 		text, args = sqlFlowNextOf, append(args, flowIDs)
 	}
-	var seconds *float64
-	err := q.db.QueryRow(ctx, q.store.text(text), args...).Scan(&seconds)
-	if err != nil || seconds == nil {
+	seconds, err := byIndexes(ctx, q, text, args, pgx.RowTo[*float64])
+	if err != nil || len(seconds) == 0 || seconds[0] == nil {
 		return 0, false, err
 	}
-	return time.Duration(*seconds * float64(time.Second)), true, nil
+	return time.Duration(*seconds[0] * float64(time.Second)), true, nil
 }
 
 func (q *queries) FlowPlan(ctx context.Context, ps ...*dataflow.FlowPlanParams) error {
@@ -135,27 +135,18 @@ func (q *queries) TickList(ctx context.Context, p *dataflow.TickListParams) ([]*
 }
 
 func (q *queries) RunActivity(ctx context.Context, flowIDs []int64) (map[int64]*dataflow.Activity, error) {
-	rows, err := q.db.Query(ctx, q.store.text(sqlRunActivity), flowIDs)
-	if err != nil {
-		return nil, err
-	}
 	all := make(map[int64]*dataflow.Activity)
-	var id int64
-	var a dataflow.Activity
-	_, err = pgx.ForEachRow(rows, []any{&id, &a.InProgress, &a.Waiting, &a.WaitingTicks, &a.Backfills}, func() error {
-		own := a
-		all[id] = &own
-		return nil
+	_, err := byIndexes(ctx, q, sqlRunActivity, []any{flowIDs}, func(row pgx.CollectableRow) (id int64, err error) {
+		a := &dataflow.Activity{}
+		err = row.Scan(&id, &a.InProgress, &a.Waiting, &a.WaitingTicks, &a.Backfills)
+		all[id] = a
+		return id, err
 	})
 	return all, err
 }
 
 func (q *queries) FlowStats(ctx context.Context, flowIDs []int64) ([]*dataflow.FlowStats, error) {
-	rows, err := q.db.Query(ctx, q.store.text(sqlFlowStats), flowIDs, driverkit.DeadLettersCounted)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*dataflow.FlowStats, error) {
+	return byIndexes(ctx, q, sqlFlowStats, []any{flowIDs, driverkit.DeadLettersCounted}, func(row pgx.CollectableRow) (*dataflow.FlowStats, error) {
 		var s dataflow.FlowStats
 		var state string
 		var cursor *string

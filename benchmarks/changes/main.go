@@ -31,6 +31,8 @@ import (
 type settings struct {
 	scale, transactions, pairs, rate int
 	lasts                            time.Duration
+	apart                            bool
+	profile                          string
 }
 
 func main() {
@@ -40,6 +42,8 @@ func main() {
 	flag.IntVar(&o.pairs, "pairs", 3, "how often to compare")
 	flag.IntVar(&o.rate, "rate", 2000, "pgbench's transactions a second while the lag is measured")
 	seconds := flag.Int("seconds", 30, "how long the lag is measured")
+	flag.BoolVar(&o.apart, "apart", false, "put the copies on a server of their own, of which the source's slots decode nothing")
+	flag.StringVar(&o.profile, "profile", "", "a file for a CPU profile of this process during the first load; nothing else is measured then")
 	flag.Parse()
 	o.lasts = time.Duration(*seconds) * time.Second
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -56,13 +60,25 @@ func run(ctx context.Context, o *settings) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close(ctx)) }()
-	b := &bench{settings: o, server: s}
+	b := &bench{settings: o, server: s, copies: s}
+	where := "on the source's server"
+	if o.apart {
+		where = "on a server of their own"
+		if b.copies, err = server.Open(ctx, ""); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, b.copies.Close(ctx)) }()
+	}
 	defer b.close()
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("pgbench scale %d; %s\n\n", o.scale, server.Machine(ctx, b.source))
-	for _, step := range []func(context.Context) error{b.load, b.catchUp, b.lag, b.compare} {
+	fmt.Printf("pgbench scale %d, the copies %s; %s\n\n", o.scale, where, server.Machine(ctx, b.source))
+	steps := []func(context.Context) error{b.load, b.catchUp, b.lag, b.compare}
+	if o.profile != "" {
+		steps = steps[:1]
+	}
+	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -73,7 +89,7 @@ func run(ctx context.Context, o *settings) (err error) {
 // bench has a database for the source, one for our copy, and one for Postgres' own.
 type bench struct {
 	*settings
-	server               *server.Server
+	server, copies       *server.Server // of the source, and of the copies
 	source, ours, native *pgxpool.Pool
 }
 
@@ -85,19 +101,15 @@ func (b *bench) close() {
 	}
 }
 
-func (b *bench) prepare(ctx context.Context) error {
-	admin, err := pgxpool.New(ctx, b.server.URL)
-	if err != nil {
+func (b *bench) prepare(ctx context.Context) (err error) {
+	if b.source, err = create(ctx, b.server, "source"); err != nil {
 		return err
 	}
-	defer admin.Close()
-	for name, pool := range map[string]**pgxpool.Pool{"source": &b.source, "ours": &b.ours, "native": &b.native} {
-		if _, err := admin.Exec(ctx, "create database "+name); err != nil {
-			return err
-		}
-		if *pool, err = pgxpool.New(ctx, b.url(name)); err != nil {
-			return err
-		}
+	if b.ours, err = create(ctx, b.copies, "ours"); err != nil {
+		return err
+	}
+	if b.native, err = create(ctx, b.copies, "native"); err != nil {
+		return err
 	}
 	if err := b.pgbench(ctx, "--initialize", "--quiet", "--scale="+strconv.Itoa(b.scale)); err != nil {
 		return err
@@ -115,9 +127,22 @@ func (b *bench) prepare(ctx context.Context) error {
 	return err
 }
 
-// url returns the URL of a database.
-func (b *bench) url(name string) string {
-	u, err := url.Parse(b.server.URL)
+// create makes a database, and returns its pool.
+func create(ctx context.Context, on *server.Server, name string) (*pgxpool.Pool, error) {
+	admin, err := pgxpool.New(ctx, on.URL)
+	if err != nil {
+		return nil, err
+	}
+	defer admin.Close()
+	if _, err := admin.Exec(ctx, "create database "+name); err != nil {
+		return nil, err
+	}
+	return pgxpool.New(ctx, urlOf(on, name))
+}
+
+// urlOf returns the URL of a database.
+func urlOf(on *server.Server, name string) string {
+	u, err := url.Parse(on.URL)
 	if err != nil {
 		return ""
 	}
@@ -136,7 +161,7 @@ func (b *bench) pgbench(ctx context.Context, args ...string) error {
 		slices.Sort(found)
 		program = found[len(found)-1]
 	}
-	out, err := exec.CommandContext(ctx, program, append(args, b.url("source"))...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, program, append(args, urlOf(b.server, "source"))...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("pgbench: %w: %s", err, out)
 	}

@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"runtime/pprof"
 	"slices"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/activedataflow/dataflow"
@@ -47,34 +51,28 @@ func (b *bench) stream() *dataflow.Flow {
 
 // load measures the stream's first load against a keyset flow, and lets Postgres load its own copy.
 func (b *bench) load(ctx context.Context) error {
-	rows := b.scale * 100_000
-	began := time.Now()
 	plain := dataflow.NewFlow("plain", pgtable.Keyset[account](b.source, pgtable.Query{SQL: "select * from pgbench_accounts", Key: []string{"aid"}}),
 		dataflow.Identity[account](), pgtable.Upsert[account]("plain", "aid"), &dataflow.FlowOptions{Runtime: dataflow.JobQueue{}})
-	stop, err := b.start(ctx, plain)
+	keyset, err := b.measure(ctx, plain, "select exists (select from dataflow_run where state = 'success')")
 	if err != nil {
 		return err
 	}
-	if err := b.until(ctx, "select exists (select from dataflow_run where state = 'success')"); err != nil {
+	profiled, err := b.startProfile()
+	if err != nil {
 		return err
 	}
-	keyset := time.Since(began)
-	if err := stop(); err != nil {
+	ours, err := b.measure(ctx, b.stream(), "select exists (select from dataflow_checkpoint where cursor::jsonb ? 'loaded')")
+	if err := errors.Join(profiled(), err); err != nil {
 		return err
 	}
-	began = time.Now()
-	if stop, err = b.start(ctx, b.stream()); err != nil {
-		return err
+	rows := float64(b.scale * 100_000)
+	micros := func(d time.Duration) float64 { return float64(d.Microseconds()) / rows }
+	fmt.Printf("first load of %.0f rows: the stream %.0f rows/s, a keyset flow with an upsert %.0f rows/s, ratio %.2f\n",
+		rows, rows/ours.took.Seconds(), rows/keyset.took.Seconds(), keyset.took.Seconds()/ours.took.Seconds())
+	fmt.Printf("CPU a row, of this process and of the servers: the stream %.2f µs + %.2f µs, a keyset flow %.2f µs + %.2f µs\n", micros(ours.here), micros(ours.there), micros(keyset.here), micros(keyset.there))
+	if b.profile != "" {
+		return nil
 	}
-	if err := b.until(ctx, "select exists (select from dataflow_checkpoint where cursor::jsonb ? 'loaded')"); err != nil {
-		return err
-	}
-	ours := time.Since(began)
-	if err := stop(); err != nil {
-		return err
-	}
-	fmt.Printf("first load of %d rows: the stream %.0f rows/s, a keyset flow with an upsert %.0f rows/s, ratio %.2f\n",
-		rows, float64(rows)/ours.Seconds(), float64(rows)/keyset.Seconds(), keyset.Seconds()/ours.Seconds())
 	config := b.source.Config().ConnConfig
 	if _, err := b.source.Exec(ctx, "select pg_create_logical_replication_slot('native', 'pgoutput')"); err != nil {
 		return err
@@ -88,6 +86,54 @@ func (b *bench) load(ctx context.Context) error {
 		}
 	}
 	return b.subscribe(ctx, false)
+}
+
+// cost is what a flow took: time, and CPU time of this process and of the servers.
+type cost struct{ took, here, there time.Duration }
+
+// measure runs a flow until a query of our database returns true.
+func (b *bench) measure(ctx context.Context, flow *dataflow.Flow, until string) (*cost, error) {
+	began := time.Now()
+	here, there := b.cpu()
+	stop, err := b.start(ctx, flow)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.until(ctx, until); err != nil {
+		return nil, err
+	}
+	c := &cost{took: time.Since(began)}
+	c.here, c.there = b.cpu()
+	c.here, c.there = c.here-here, c.there-there
+	return c, stop()
+}
+
+// cpu returns the CPU time of this process and of the servers.
+func (b *bench) cpu() (here, there time.Duration) {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err == nil {
+		here = time.Duration(used.Utime.Nano() + used.Stime.Nano())
+	}
+	there = b.server.CPU()
+	if b.copies != b.server {
+		there += b.copies.CPU()
+	}
+	return here, there
+}
+
+// startProfile writes a CPU profile of this process, if it is wanted.
+func (b *bench) startProfile() (stop func() error, err error) {
+	if b.profile == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(b.profile)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() error { pprof.StopCPUProfile(); return f.Close() }, nil
 }
 
 // until waits until a query of our database returns true.

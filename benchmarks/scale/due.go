@@ -56,7 +56,9 @@ func (e *env) due(flows int, rt func(dataflow.Schedule) dataflow.Runtime, config
 		if err := client.Register(ctx); err != nil {
 			return nil, err
 		}
-		if err := d.exec(ctx, "analyze"); err != nil {
+		// As autovacuum does after so many new rows. Tables that are empty stay as they are: an
+		// analyzed one makes the planner keep plans that read whole tables.
+		if err := d.exec(ctx, "analyze dataflow_flow"); err != nil {
 			return nil, err
 		}
 		var at time.Time
@@ -69,6 +71,7 @@ func (e *env) due(flows int, rt func(dataflow.Schedule) dataflow.Runtime, config
 				break
 			}
 		}
+		r.expect(flows)
 		if err := client.Start(ctx); err != nil {
 			return nil, err
 		}
@@ -83,29 +86,23 @@ func (e *env) due(flows int, rt func(dataflow.Schedule) dataflow.Runtime, config
 		if err != nil {
 			return nil, err
 		}
-		end := at.Add(59 * time.Second)
-		for {
-			if err := sleepUntil(ctx, time.Now().Add(100*time.Millisecond)); err != nil {
-				return nil, err
-			}
-			var runs, started int
-			var fired, last, p99 float64
-			if err := d.pool.QueryRow(ctx, sqlTickOutcome, at).Scan(&runs, &started, &fired, &last, &p99); err != nil {
-				return nil, err
-			}
-			if started < flows && time.Now().Before(end) {
-				continue
-			}
-			m, err := u.done(ctx, max(started, 1))
-			if err != nil {
-				return nil, err
-			}
-			m["fired"], m["fired p99"], m["last"] = fired, p99, last
-			if m["started"] = float64(started); started < flows {
-				m["last"] = 60 // not within the minute
-			}
-			return m, nil
+		limit, cancel := context.WithDeadline(ctx, at.Add(59*time.Second))
+		defer cancel()
+		waitErr := r.wait(limit)
+		if m, err = u.done(ctx, max(r.count(), 1)); err != nil {
+			return nil, err
 		}
+		// Only now: the count of many runs takes as long as the work of hundreds.
+		var runs, started int
+		var fired, last, p99 float64
+		if err := d.pool.QueryRow(ctx, sqlTickOutcome, at).Scan(&runs, &started, &fired, &last, &p99); err != nil {
+			return nil, err
+		}
+		if waitErr != nil {
+			last = 60 // not within the minute
+		}
+		m["fired"], m["fired p99"], m["last"], m["started"] = fired, p99, last, float64(started)
+		return m, nil
 	}
 }
 

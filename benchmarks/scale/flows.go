@@ -41,6 +41,13 @@ func (r *reads) expect(n int) {
 	r.seen, r.wanted, r.all = 0, n, make(chan struct{})
 }
 
+// count returns how many there were.
+func (r *reads) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.seen
+}
+
 func (r *reads) wait(ctx context.Context) error {
 	r.mu.Lock()
 	all := r.all

@@ -33,23 +33,22 @@ const (
 // chunk is a part of a table that was read by a query, and waits until the log is read up to
 // where it was read.
 type chunk[T any] struct {
-	of    *table
-	limit int
-	read  *pgconn.Result // until it is prepared
-	sees  snapshot
-	until LSN // all that the snapshot sees was committed before
-	rel   *relation[T]
-	rows  []chunkRow
-	at    map[string]int // the rows by their key
-	last  bool           // the table has no more rows
+	of     *table
+	limit  int
+	fields []pgconn.FieldDescription
+	sees   snapshot
+	until  LSN // all that the snapshot sees was committed before
+	rel    *relation[T]
+	rows   []chunkRow
+	at     map[string]int // the rows by their key; nil until one is looked for
+	last   bool           // the table has no more rows
 	// unclear says that a change of the table does not tell which row of the chunk it was of.
 	unclear bool
 }
 
 type chunkRow struct {
-	tuple tuple
-	key   []string
-	gone  bool // a newer change has taken its place
+	values [][]byte
+	gone   bool // a newer change has taken its place
 }
 
 // snapshot says which transactions a query sees.
@@ -111,6 +110,7 @@ func (r *reader[T]) load(ctx context.Context) error {
 		return r.giveChunk(ctx)
 	}
 	t := r.pos.unloaded(r.tables)
+	r.receiver.hurry.Store(t != nil || r.until > 0)
 	if t == nil || time.Since(r.tried) < chunkAgain {
 		return nil
 	}
@@ -225,39 +225,104 @@ func (r *reader[T]) query(ctx context.Context, tx pgx.Tx, c *chunk[T]) error {
 	if err != nil {
 		return err
 	}
-	result := tx.Conn().PgConn().ExecParams(ctx, sql, args, nil, nil, nil).Read()
-	if result.Err != nil {
-		return result.Err
+	c.limit = limit
+	result := tx.Conn().PgConn().ExecParams(ctx, sql, args, nil, nil, nil)
+	c.fields = slices.Clone(result.FieldDescriptions())
+	var kept memory
+	for result.NextRow() {
+		c.rows = append(c.rows, chunkRow{values: kept.row(result.Values())})
 	}
-	c.read, c.limit = result, limit
-	return nil
+	_, err = result.Close()
+	if n := len(c.rows); n > 0 {
+		r.chunkRows = min(max(chunkBytes/max(kept.size/n, 1), leastChunk), mostChunk)
+	}
+	return err
 }
 
-// prepare describes the rows of a chunk, and finds them by their keys.
+// memory keeps rows in few pieces.
+type memory struct {
+	bytes  []byte
+	values [][]byte
+	size   int // of all rows
+}
+
+const memoryPiece = 64 << 10
+
+// row returns a copy of a row.
+func (m *memory) row(row [][]byte) [][]byte {
+	need := 0
+	for _, value := range row {
+		need += len(value)
+	}
+	m.size += need + valueBytes*len(row)
+	if m.bytes == nil || cap(m.bytes)-len(m.bytes) < need { // an empty value is not nil
+		m.bytes = make([]byte, 0, max(need, memoryPiece))
+	}
+	if cap(m.values)-len(m.values) < len(row) {
+		m.values = make([][]byte, 0, max(len(row), memoryPiece/valueBytes))
+	}
+	first := len(m.values)
+	for _, value := range row {
+		if value == nil {
+			m.values = append(m.values, nil)
+			continue
+		}
+		at := len(m.bytes)
+		m.bytes = append(m.bytes, value...)
+		m.values = append(m.values, m.bytes[at:len(m.bytes):len(m.bytes)])
+	}
+	return m.values[first:len(m.values):len(m.values)]
+}
+
+// prepare describes the rows of a chunk.
 func (r *reader[T]) prepare(ctx context.Context, c *chunk[T]) error {
-	result := c.read
-	c.read, c.rel, c.last = nil, &relation[T]{}, len(result.Rows) < c.limit
-	if len(result.Rows) == 0 {
+	c.rel, c.last = &relation[T]{}, len(c.rows) < c.limit
+	if len(c.rows) == 0 {
 		return nil
 	}
-	if err := r.describe(ctx, c, result.FieldDescriptions); err != nil {
-		return err
-	}
-	size := 0
-	c.rows, c.at = make([]chunkRow, 0, len(result.Rows)), make(map[string]int, len(result.Rows))
-	for _, values := range result.Rows {
-		row := chunkRow{tuple: tuple{values: values}}
-		for _, at := range c.rel.keyAt {
-			row.key = append(row.key, string(values[at]))
-		}
-		c.at[c.rel.key(row.tuple)] = len(c.rows)
-		c.rows = append(c.rows, row)
-		for _, value := range values {
-			size += len(value) + valueBytes
+	return r.describe(ctx, c, c.fields)
+}
+
+// find returns the place of a row.
+func (c *chunk[T]) find(key string) (at int, ok bool) {
+	if c.at == nil {
+		c.at = make(map[string]int, len(c.rows))
+		for i := range c.rows {
+			c.at[c.rel.key(tuple{values: c.rows[i].values})] = i
 		}
 	}
-	r.chunkRows = min(max(chunkBytes/max(size/len(c.rows), 1), leastChunk), mostChunk)
-	return nil
+	at, ok = c.at[key]
+	return at, ok
+}
+
+// key returns the key of row i, as a cursor has it.
+func (c *chunk[T]) key(i int) []string {
+	key := make([]string, len(c.rel.keyAt))
+	for k, at := range c.rel.keyAt {
+		key[k] = string(c.rows[i].values[at])
+	}
+	return key
+}
+
+// names returns the names of all rows.
+func (c *chunk[T]) names() []string {
+	var text []byte
+	ends := make([]int, len(c.rows))
+	for i := range c.rows {
+		text = append(text, c.of.name...)
+		for k, at := range c.rel.keyAt {
+			if k > 0 {
+				text = append(text, ',')
+			}
+			text = append(append(text, ' '), c.rows[i].values[at]...)
+		}
+		ends[i] = len(text)
+	}
+	all, names, from := string(text), make([]string, len(ends)), 0
+	for i, end := range ends {
+		names[i], from = all[from:end], end
+	}
+	return names
 }
 
 // chunkQuery returns the statement that reads the next rows of a table.
@@ -333,28 +398,28 @@ func (c *chunk[T]) changed(xid uint32, rel *relation[T], op pgtable.ChangeOp, be
 	if old.values == nil {
 		old = *after
 	}
-	if i, ok := c.at[rel.key(old)]; ok {
+	if i, ok := c.find(rel.key(old)); ok {
 		if row := &c.rows[i]; !row.gone {
 			row.gone = true
-			c.complete(rel, after, row.tuple)
+			c.complete(rel, after, row.values)
 		}
 	}
 	if after.values == nil {
 		return
 	}
-	if i, ok := c.at[rel.key(*after)]; ok {
+	if i, ok := c.find(rel.key(*after)); ok {
 		c.rows[i].gone = true
 	}
 }
 
 // complete takes the values that an update does not carry from the row of the chunk.
-func (c *chunk[T]) complete(rel *relation[T], after *tuple, row tuple) {
+func (c *chunk[T]) complete(rel *relation[T], after *tuple, row [][]byte) {
 	for i, absent := range after.absent {
 		if !absent {
 			continue
 		}
 		if at := slices.Index(c.rel.columns, rel.columns[i]); at >= 0 {
-			after.values[i], after.absent[i] = row.values[at], false
+			after.values[i], after.absent[i] = row[at], false
 		}
 	}
 }
@@ -376,33 +441,36 @@ func (r *reader[T]) giveChunk(ctx context.Context) error {
 	r.chunk = nil
 	pos := r.pos
 	if n := len(c.rows); n > 0 {
-		r.pos.Table, r.pos.TableID, r.pos.After = c.of.name, c.of.partID(), c.rows[n-1].key
+		r.pos.Table, r.pos.TableID, r.pos.After = c.of.name, c.of.partID(), c.key(n-1)
 	}
 	if c.last {
 		r.pos.load(c.of)
 	}
 	next := r.readAhead(ctx, c)
 	defer next.end()
+	names := c.names()
 	for i := range c.rows {
 		row := &c.rows[i]
 		if row.gone {
 			continue
 		}
-		item := change[T]{Key: c.of.name + " " + strings.Join(row.key, ", "), Value: pgtable.Change[T]{
+		item := change[T]{Key: names[i], Value: pgtable.Change[T]{
 			Op: pgtable.ChangeInsert, Table: c.of.name, Loading: true, Absent: c.rel.missing, Identity: c.of.key,
 		}}
 		if i%resumeRows == resumeRows-1 {
-			pos.Table, pos.TableID, pos.After = c.of.name, c.of.partID(), row.key
+			pos.Table, pos.TableID, pos.After = c.of.name, c.of.partID(), c.key(i)
 			item.Resume, item.Cursor = true, pos
 		}
-		err := c.rel.decode(&item.Value.New, row.tuple, false)
+		values := tuple{values: row.values}
+		err := c.rel.decode(&item.Value.New, values, false)
 		if err != nil {
-			err = &dataflow.RecordError{Stage: dataflow.StageRead, Key: item.Key, Raw: c.rel.raw(tuple{}, row.tuple), Err: fmt.Errorf("load table %s: %w", c.of.name, err)}
+			err = &dataflow.RecordError{Stage: dataflow.StageRead, Key: item.Key, Raw: c.rel.raw(tuple{}, values), Err: fmt.Errorf("load table %s: %w", c.of.name, err)}
 		}
-		if err := r.give(item, err); err != nil {
-			return err
+		if !r.yield(item, err) {
+			return errEnough
 		}
 	}
+	r.waits, r.first = true, time.Now() //nolint:forbidigo // how long it takes, not what time it is
 	if !r.yield(change[T]{Mark: true, Cursor: r.pos}, nil) {
 		return errEnough
 	}

@@ -16,6 +16,9 @@ const (
 	maxQueued  = 4096     // messages that wait to be read
 	maxBytes   = 16 << 20 // and their bytes
 	statusEach = time.Second
+	hurryEach  = 20 * time.Millisecond
+
+	hurryQueued = 64 // packets that wait, up to which the server is asked
 )
 
 // packet is a message of the log, or the place that the server has reached.
@@ -37,8 +40,9 @@ type receiver struct {
 	bytes     atomic.Int64  // of the packets that wait
 	room      chan struct{} // a packet was taken
 
-	each time.Duration // how often to send a status
-	ask  bool          // the server must answer it
+	// hurry says that somebody waits to hear how far the server is: it is asked several times a
+	// second. Otherwise it says so when it has nothing more to send.
+	hurry atomic.Bool
 
 	received, told LSN // the goroutine's
 	toldAt         time.Time
@@ -47,12 +51,9 @@ type receiver struct {
 }
 
 // receive starts to read. close ends it, and closes the connection.
-// With preview, the server soon says how far it is.
-func receive(ctx context.Context, conn *pgconn.PgConn, confirmed func() LSN, preview bool) *receiver {
-	r := &receiver{conn: conn, confirmed: confirmed, packets: make(chan packet, maxQueued), room: make(chan struct{}, 1), ended: make(chan struct{}), each: statusEach, ask: preview}
-	if preview {
-		r.each = statusEach / 10
-	}
+func receive(ctx context.Context, conn *pgconn.PgConn, confirmed func() LSN, hurry bool) *receiver {
+	r := &receiver{conn: conn, confirmed: confirmed, packets: make(chan packet, maxQueued), room: make(chan struct{}, 1), ended: make(chan struct{})}
+	r.hurry.Store(hurry)
 	ctx, r.cancel = context.WithCancel(ctx)
 	go func() {
 		defer close(r.ended)
@@ -82,6 +83,17 @@ func (r *receiver) took(p *packet) {
 	}
 }
 
+// asks reports whether the server is to say soon how far it is. It need not while much waits here.
+func (r *receiver) asks() bool { return r.hurry.Load() && len(r.packets) < hurryQueued }
+
+// each is how often to send a status.
+func (r *receiver) each() time.Duration {
+	if r.asks() {
+		return hurryEach
+	}
+	return statusEach
+}
+
 // run reads until there is an error.
 func (r *receiver) run(ctx context.Context) error {
 	for {
@@ -94,7 +106,7 @@ func (r *receiver) run(ctx context.Context) error {
 			}
 			continue
 		}
-		read, cancel := context.WithDeadline(ctx, r.toldAt.Add(r.each))
+		read, cancel := context.WithDeadline(ctx, r.toldAt.Add(r.each()))
 		message, err := r.conn.ReceiveMessage(read)
 		cancel()
 		switch {
@@ -111,7 +123,7 @@ func (r *receiver) run(ctx context.Context) error {
 
 // wait waits until there is room for another packet, or a status is due.
 func (r *receiver) wait(ctx context.Context) error {
-	t := time.NewTimer(time.Until(r.toldAt.Add(r.each)))
+	t := time.NewTimer(time.Until(r.toldAt.Add(r.each())))
 	defer t.Stop()
 	select {
 	case <-r.room:
@@ -126,7 +138,7 @@ func (r *receiver) wait(ctx context.Context) error {
 func (r *receiver) push(ctx context.Context, p packet) {
 	r.bytes.Add(int64(p.size))
 	for {
-		t := time.NewTimer(r.each)
+		t := time.NewTimer(r.each())
 		select {
 		case r.packets <- p:
 			t.Stop()
@@ -187,10 +199,10 @@ func (r *receiver) data(ctx context.Context, data []byte) error {
 
 // status tells the server what was received and confirmed, if it is time to.
 func (r *receiver) status(ctx context.Context, now bool) error {
-	if !now && time.Since(r.toldAt) < r.each {
+	if !now && time.Since(r.toldAt) < r.each() {
 		return nil
 	}
-	return r.send(ctx, r.confirmed(), r.ask)
+	return r.send(ctx, r.confirmed(), r.asks())
 }
 
 func (r *receiver) send(ctx context.Context, confirmed LSN, ask bool) error {

@@ -178,7 +178,7 @@ func (r *reader[T]) connect(ctx context.Context, preview bool) error {
 			return err
 		}
 	}
-	r.receiver = receive(ctx, conn, func() LSN { return max(confirmed, LSN(s.confirmed.Load())) }, preview)
+	r.receiver = receive(ctx, conn, func() LSN { return max(confirmed, LSN(s.confirmed.Load())) }, preview || s.loading(r))
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/dataflowpgx"
+	"github.com/activedataflow/dataflow/internal/batch"
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
 
@@ -23,8 +24,9 @@ import (
 // Of several changes of a key in a batch, the last one counts. The batch is written by a
 // statement each for deletes, updates and upserts. If Postgres refuses that order, for
 // example because a unique value moves from one row to another, the changes are applied one
-// by one in the order of the source. So they always are if a foreign key of another table
-// deletes or changes rows when a row of this table is deleted.
+// by one in the order of the source. So is every batch with a delete, a changed key or absent
+// columns, if a foreign key of another table deletes or changes rows when a row of this table
+// is deleted.
 //
 // Absent columns are left as they are. If an update has absent columns and finds no row, the
 // attempt fails: the table has lost a row. An insert or an update with all columns adds the
@@ -68,6 +70,10 @@ func (s *applySink[T]) AppendOnly() bool { return false }
 // Ordered is true: a change that is applied after newer ones would undo them.
 func (s *applySink[T]) Ordered() bool { return true }
 
+// Pipelined is that of an upsert. What is more than an upsert of whole rows awaits the commit of
+// the batch before.
+func (s *applySink[T]) Pipelined() bool { return s.to.Pipelined() }
+
 // Describe names the table and its key.
 func (s *applySink[T]) Describe() dataflow.Description {
 	d := s.to.Describe()
@@ -79,7 +85,7 @@ func (s *applySink[T]) place() string { return s.to.place() }
 
 // RowKeys names the changed rows by their new key.
 func (s *applySink[T]) RowKeys(changes []Change[T]) []string {
-	f := folder[T]{fields: s.to.fields, key: s.to.key}
+	f := s.folder()
 	keys := make([]string, len(changes))
 	for i := range changes {
 		switch c := &changes[i]; c.Op {
@@ -152,19 +158,35 @@ func (s *applySink[T]) apply(ctx context.Context, tx pgx.Tx, changes []Change[T]
 	if err != nil {
 		return err
 	}
-	f := folder[T]{fields: s.to.fields, key: s.to.key}
-	if at.single || !f.fold(changes) {
-		return s.oneByOne(ctx, tx, at, changes)
+	f := s.folder()
+	if rows := f.upserts(changes); rows != nil {
+		if done, err := s.try(ctx, tx, func() error { return s.to.write(ctx, tx, reflect.ValueOf(rows), nil, false) }); done || err != nil {
+			return err
+		}
 	}
-	err = withSavepoint(ctx, tx, func() error { return s.writeFolded(ctx, tx, at, &f.folded) })
-	if err == nil {
-		return nil
-	}
-	delete(tx.Conn().PgConn().CustomData(), checkedMark) // the lock on the table is gone
-	if !isRowError(err) && !refusal(err) {
+	// A delete or an update would not see a row of the batch before that is not committed yet.
+	if err := batch.AwaitPredecessor(ctx); err != nil {
 		return err
 	}
+	if !at.single && f.fold(changes) {
+		if done, err := s.try(ctx, tx, func() error { return s.writeFolded(ctx, tx, at, &f.folded) }); done || err != nil {
+			return err
+		}
+	}
 	return s.oneByOne(ctx, tx, at, changes)
+}
+
+// try writes changes together. done is false if Postgres refuses them so: then nothing is written.
+func (s *applySink[T]) try(ctx context.Context, tx pgx.Tx, write func() error) (done bool, err error) {
+	err = withSavepoint(ctx, tx, write)
+	if err == nil {
+		return true, nil
+	}
+	delete(tx.Conn().PgConn().CustomData(), checkedMark) // the lock on the table is gone
+	if isRowError(err) || refusal(err) {
+		return false, nil
+	}
+	return false, err
 }
 
 func checkChange[T any](c *Change[T]) error {
@@ -213,7 +235,7 @@ func (s *applySink[T]) oneByOne(ctx context.Context, tx pgx.Tx, at *applyTable, 
 }
 
 func (s *applySink[T]) applyOne(ctx context.Context, tx pgx.Tx, at *applyTable, c *Change[T]) error {
-	f := folder[T]{fields: s.to.fields, key: s.to.key}
+	f := s.folder()
 	if c.Op == ChangeUpdate && c.Old != nil && f.keyOf(c.Old) != f.keyOf(&c.New) {
 		return s.move(ctx, tx, at, c)
 	}
@@ -224,7 +246,7 @@ func (s *applySink[T]) applyOne(ctx context.Context, tx pgx.Tx, at *applyTable, 
 // move applies a change of a key to the row that has the old one.
 func (s *applySink[T]) move(ctx context.Context, tx pgx.Tx, at *applyTable, c *Change[T]) error {
 	if len(c.Absent) == 0 { // the row may be missing, so that it must be added
-		f := folder[T]{fields: s.to.fields, key: s.to.key}
+		f := s.folder()
 		f.fold([]Change[T]{*c})
 		return s.writeFolded(ctx, tx, at, &f.folded)
 	}

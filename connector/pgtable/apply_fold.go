@@ -3,7 +3,6 @@ package pgtable
 import (
 	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/activedataflow/dataflow/internal/rowmap"
 )
@@ -29,26 +28,47 @@ type applied[T any] struct {
 // folded is what changes leave, by key.
 type folded[T any] struct {
 	truncate bool
-	keys     []string // in the order of their first change
-	of       map[string]*applied[T]
+	rows     []applied[T]   // in the order of their first change
+	of       map[string]int // the rows by their key
 }
 
 // folder reduces changes to the last state of each key.
 type folder[T any] struct {
 	fields *rowmap.Plan
-	key    []string
+	keys   *rowmap.KeyTexts
 	folded[T]
 }
 
+func (s *applySink[T]) folder() *folder[T] {
+	return &folder[T]{fields: s.to.fields, keys: rowmap.NewKeyTexts(s.to.fields, s.to.key)}
+}
+
 // keyOf returns the key of a row as a text.
-func (f *folder[T]) keyOf(row *T) string {
-	return rowmap.RowKeys([]T{*row}, f.fields, f.key)[0]
+func (f *folder[T]) keyOf(row *T) string { return f.keys.Of(reflect.ValueOf(row).Elem()) }
+
+// upserts returns the rows of changes that are all upserts of whole rows, nil if they are not.
+// Of rows with the same key, the last one counts.
+func (f *folder[T]) upserts(changes []Change[T]) []T {
+	for i := range changes {
+		c := &changes[i]
+		switch {
+		case c.Op != ChangeInsert && c.Op != ChangeUpdate, len(c.Absent) > 0:
+			return nil
+		case c.Op == ChangeUpdate && c.Old != nil && f.keyOf(c.Old) != f.keyOf(&c.New):
+			return nil
+		}
+	}
+	rows := make([]T, len(changes))
+	for i := range changes {
+		rows[i] = changes[i].New
+	}
+	return rows
 }
 
 // fold reduces changes. It returns false if they must be applied one by one: a change of a
 // key that lacks columns needs the row that had the old key.
 func (f *folder[T]) fold(changes []Change[T]) bool {
-	f.of = make(map[string]*applied[T], len(changes))
+	f.folded = folded[T]{rows: make([]applied[T], 0, len(changes)), of: make(map[string]int, len(changes))}
 	for i := range changes {
 		if !f.add(&changes[i], i) {
 			return false
@@ -59,7 +79,7 @@ func (f *folder[T]) fold(changes []Change[T]) bool {
 
 func (f *folder[T]) add(c *Change[T], i int) bool {
 	if c.Op == ChangeTruncate {
-		f.truncate, f.keys = true, nil
+		f.truncate, f.rows = true, f.rows[:0]
 		clear(f.of)
 		return true
 	}
@@ -73,13 +93,13 @@ func (f *folder[T]) add(c *Change[T], i int) bool {
 	if c.Op == ChangeUpdate && c.Old != nil {
 		from = f.keyOf(c.Old)
 	}
-	before := f.of[from]
 	if c.Op == ChangeUpdate && len(c.Absent) > 0 {
 		now.kind = applyPatch
-		switch {
-		case before != nil && before.kind == applyDelete:
-			return false
-		case before != nil:
+		if at, ok := f.of[from]; ok {
+			before := &f.rows[at]
+			if before.kind == applyDelete {
+				return false
+			}
 			now.kind, now.may = before.kind, now.may && before.may
 			now.absent = f.carry(&now.row, before, c.Absent)
 		}
@@ -96,11 +116,11 @@ func (f *folder[T]) add(c *Change[T], i int) bool {
 
 func (f *folder[T]) set(key string, now applied[T]) {
 	if at, ok := f.of[key]; ok {
-		*at = now
+		f.rows[at] = now
 		return
 	}
-	f.keys = append(f.keys, key)
-	f.of[key] = &now
+	f.of[key] = len(f.rows)
+	f.rows = append(f.rows, now)
 }
 
 // carry copies absent columns of a row from what is known of it, and returns those that stay
@@ -131,17 +151,17 @@ type applyGroup[T any] struct {
 
 // groups returns what is to be done, in order: deletes, patches, upserts.
 func (f *folded[T]) groups() []*applyGroup[T] {
-	by := make(map[string]*applyGroup[T])
 	var all []*applyGroup[T]
-	for _, key := range f.keys {
-		a := f.of[key]
-		a.absent = slices.Sorted(slices.Values(a.absent)) // changes share theirs
-		name := string('0'+rune(a.kind)) + strings.Join(a.absent, "\x00")
-		g := by[name]
-		if g == nil {
-			g = &applyGroup[T]{kind: a.kind, absent: a.absent}
-			by[name], all = g, append(all, g)
+	for i := range f.rows {
+		a := &f.rows[i]
+		if len(a.absent) > 1 {
+			a.absent = slices.Sorted(slices.Values(a.absent)) // changes share theirs
 		}
+		at := slices.IndexFunc(all, func(g *applyGroup[T]) bool { return g.kind == a.kind && slices.Equal(g.absent, a.absent) })
+		if at < 0 {
+			at, all = len(all), append(all, &applyGroup[T]{kind: a.kind, absent: a.absent})
+		}
+		g := all[at]
 		g.rows, g.of = append(g.rows, a.row), append(g.of, a)
 	}
 	order := []applyKind{applyDelete, applyPatch, applyUpsert}

@@ -11,15 +11,16 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// decoder reads a value from its binary form into v. It returns false for a value
+// decoder reads a value as Postgres sends it into v. It returns false for a value
 // that it leaves to pgx. pgx also reports what is wrong with a bad value.
 type decoder func(raw []byte, v reflect.Value) bool
 
 // newDecoder returns the decoder of a column into a field, or nil if pgx must
 // decode it. The result is the same as pgx's.
 func newDecoder(f pgconn.FieldDescription, t reflect.Type) decoder {
+	newPlainDecoder := newPlainDecoder
 	if f.Format != pgtype.BinaryFormatCode && !isPlainText(f.DataTypeOID) {
-		return nil
+		newPlainDecoder = newTextDecoder
 	}
 	if t.Kind() != reflect.Pointer {
 		plain := newPlainDecoder(f.DataTypeOID, t)
@@ -90,6 +91,43 @@ func newPlainDecoder(oid uint32, t reflect.Type) decoder {
 	case t == reflect.TypeFor[[16]byte]() && oid == pgtype.UUIDOID:
 		return func(raw []byte, v reflect.Value) bool {
 			return len(raw) == 16 && reflect.Copy(v, reflect.ValueOf(raw)) == 16
+		}
+	default:
+		return nil
+	}
+}
+
+// newTextDecoder is newPlainDecoder for values that Postgres sends as text.
+func newTextDecoder(oid uint32, t reflect.Type) decoder {
+	if hasMethods(t) {
+		return nil
+	}
+	switch kind := t.Kind(); {
+	case kind >= reflect.Int && kind <= reflect.Int64 && (oid == pgtype.Int8OID || oid == pgtype.Int4OID || oid == pgtype.Int2OID):
+		return func(raw []byte, v reflect.Value) bool {
+			n, err := strconv.ParseInt(string(raw), 10, 64)
+			if err != nil || v.OverflowInt(n) {
+				return false
+			}
+			v.SetInt(n)
+			return true
+		}
+	case kind == reflect.Float64 && oid == pgtype.Float8OID:
+		return func(raw []byte, v reflect.Value) bool {
+			f, err := strconv.ParseFloat(string(raw), 64)
+			if err != nil {
+				return false
+			}
+			v.SetFloat(f)
+			return true
+		}
+	case kind == reflect.Bool && oid == pgtype.BoolOID:
+		return func(raw []byte, v reflect.Value) bool {
+			if len(raw) != 1 {
+				return false
+			}
+			v.SetBool(raw[0] == 't')
+			return true
 		}
 	default:
 		return nil

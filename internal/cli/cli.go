@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -92,9 +93,32 @@ func Run(ctx context.Context, args []string, p Program, s Streams) int {
 		err = out.failure()
 	}
 	if err != nil {
-		_, _ = fmt.Fprintf(s.Err, "%s: %s\n", p.Name, clean(a.redact(message(sqlstate.Explain(err)))))
+		_, _ = fmt.Fprintf(s.Err, "%s: %s\n", p.Name, clean(a.redact(message(sqlstate.Explain(err))))+a.whatIs(err))
 	}
 	return exitCode(err)
+}
+
+// whatIs names the command that lists what there is, after an error about what is not there.
+func (a *app) whatIs(err error) string {
+	if !errors.Is(err, dataflow.ErrNotFound) {
+		return ""
+	}
+	if of := notThere.FindStringSubmatch(err.Error()); of != nil {
+		return ": see " + a.program.Name + " " + strings.ReplaceAll(of[1], " ", "-") + " list"
+	}
+	return ""
+}
+
+// notThere matches the end of an error about what is not there.
+var notThere = regexp.MustCompile(`(flow|run|dead letter) (?:"[^"]*"|\d+): not found$`)
+
+// didYouMean names the command whose name is almost the given one.
+func didYouMean(cmd *cobra.Command, given string) string {
+	cmd.SuggestionsMinimumDistance = 2
+	if names := cmd.SuggestionsFor(given); len(names) > 0 {
+		return "did you mean " + strings.Join(names, " or ") + "? Else "
+	}
+	return ""
 }
 
 // pipe cancels the command when its output can no longer be written.
@@ -205,7 +229,7 @@ func finish(cmd *cobra.Command) {
 		case args == nil:
 			return nil
 		case cmd.HasSubCommands() && len(given) > 0:
-			return usage("unknown command %q: see %s --help", given[0], cmd.CommandPath())
+			return usage("unknown command %q: %ssee %s --help", given[0], didYouMean(cmd, given[0]), cmd.CommandPath())
 		}
 		if err := args(cmd, given); err != nil {
 			return usage("%v: see %s --help", err, cmd.CommandPath())

@@ -210,25 +210,54 @@ func (s *session) openPostgres(ctx context.Context, given string) error {
 func unconnected(c *pgx.ConnConfig, err error) error {
 	var refused *pgconn.PgError
 	var dialled *net.OpError
+	var unresolved *net.DNSError
 	switch {
 	case errors.As(err, &refused):
 		return sqlstate.Explain(fmt.Errorf("connect to Postgres, database %q, as user %q: %w", c.Database, c.User, refused))
+	case errors.As(err, &unresolved) && unresolved.IsNotFound:
+		return fmt.Errorf("connect to Postgres: %w: see whether DATABASE_URL has the server's host", &oneLineError{err})
 	case errors.As(err, &dialled) && dialled.Op == "dial":
-		return fmt.Errorf("connect to Postgres: %w: see whether a server listens there, and whether DATABASE_URL has its host and port", err)
+		return fmt.Errorf("connect to Postgres: %w: see whether a server listens there, and whether DATABASE_URL has its host and port", &oneLineError{err})
 	default:
-		return fmt.Errorf("connect to Postgres: %w", err)
+		return fmt.Errorf("connect to Postgres: %w", &oneLineError{err})
 	}
 }
 
-// keepSecret adds texts that redact removes.
+// oneLineError is an error whose text is on one line, and says nothing twice: pgx writes a line for each
+// try.
+type oneLineError struct{ error }
+
+func (e *oneLineError) Unwrap() error { return e.error }
+
+func (e *oneLineError) Error() string {
+	first, rest, _ := strings.Cut(e.error.Error(), "\n")
+	var tries []string
+	for line := range strings.Lines(rest) {
+		if line = strings.TrimSpace(line); line != "" && !slices.ContainsFunc(tries, func(earlier string) bool { return strings.HasSuffix(earlier, line) }) {
+			tries = append(tries, line)
+		}
+	}
+	return strings.TrimSpace(first + " " + strings.Join(tries, "; "))
+}
+
+// keepSecret adds texts that redact removes. A short one is also a part of ordinary words, as
+// postgres is. So it is removed only where a password stands.
 func (a *app) keepSecret(texts ...string) {
 	for _, text := range texts {
-		if text != "" {
-			a.secrets = append(a.secrets, text, url.QueryEscape(text), url.PathEscape(text), url.UserPassword("", text).String()[1:])
+		for _, form := range []string{text, url.QueryEscape(text), url.PathEscape(text), url.UserPassword("", text).String()[1:]} {
+			switch {
+			case text == "":
+			case len(text) > shortSecret:
+				a.secrets = append(a.secrets, form)
+			default:
+				a.secrets = append(a.secrets, ":"+form+"@", "password="+form)
+			}
 		}
 	}
 	slices.SortFunc(a.secrets, func(x, y string) int { return cmp.Compare(len(y), len(x)) })
 }
+
+const shortSecret = 8
 
 // redact replaces the secrets in a text by ***.
 func (a *app) redact(text string) string {

@@ -100,13 +100,18 @@ func (f *folder) record(kind string) string {
 			continue
 		}
 		out, _ := f.run(args[0], args[1:]...)
-		b.WriteString(out)
+		b.WriteString(released(out))
 	}
 	text := b.String()
 	if database != "" {
 		text = strings.ReplaceAll(text, database, "shop")
 	}
 	return text
+}
+
+// released is the output of init in a released version, which knows what go.mod has to require.
+func released(out string) string {
+	return strings.Replace(out, "  go get github.com/activedataflow/dataflow@latest\n", "", 1)
 }
 
 var (

@@ -97,7 +97,7 @@ func (s *session) followWorked(ctx context.Context, run *dataflow.Run, w *work) 
 		case err != nil: // the output can no longer be written, so ctx is done
 			return s.interrupted(ctx, id, w)
 		case w.failed() && ctx.Err() == nil:
-			return w.err
+			return s.triedAgain(run, w.err)
 		}
 		select {
 		case <-ctx.Done():
@@ -113,6 +113,14 @@ func (s *session) followWorked(ctx context.Context, run *dataflow.Run, w *work) 
 			return s.interrupted(ctx, id, w)
 		}
 	}
+}
+
+// triedAgain adds to the error of an attempt what becomes of the run.
+func (s *session) triedAgain(run *dataflow.Run, err error) error {
+	if run.State != dataflow.RunPending {
+		return err
+	}
+	return fmt.Errorf("%w: that was attempt %d of %d; the next is due at %s, in a process such as %s work", err, run.Attempt, run.MaxAttempts, moment(&run.RunAfter), s.program.Name)
 }
 
 // wait reports whether to wait for a run that this process cannot work.
@@ -226,6 +234,12 @@ func (f *follower) line(r *dataflow.Run) string {
 			}
 		}
 		text += fmt.Sprintf("  %d%s read, %d written", r.Counters.Read, of, r.Counters.Written)
+		if n := r.Counters.Dropped; n > 0 {
+			text += fmt.Sprintf(", %d dropped", n)
+		}
+		if n := r.Counters.DeadLettered; n > 0 {
+			text += fmt.Sprintf(", %d dead-lettered", n)
+		}
 	}
 	switch {
 	case r.State == dataflow.RunPending && r.Attempt > 0 && r.Error != "":

@@ -25,6 +25,20 @@ func TestHelp(t *testing.T) {
 	} {
 		require.Contains(t, seen, command)
 	}
+	page, err := os.ReadFile("../../docs/cli.md")
+	require.NoError(t, err)
+	_, table, _ := strings.Cut(string(page), "| command | does |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	for _, path := range seen { // the table names a command, and the subcommands of a group after it
+		group, command, found := strings.Cut(path, " ")
+		if group == "help" {
+			continue
+		}
+		require.Regexp(t, "(?m)^\\| [^|]*`"+group, table, path)
+		if found && group != "completion" { // each shell
+			require.Regexp(t, "(?m)^\\| [^|]*`"+group+" [^|]*"+command, table, path)
+		}
+	}
 	require.Contains(t, c.ok("help", "flow", "why"), "shop flow why NAME")
 	require.NotContains(t, c.plainNoFlows().ok("--help"), "  work ")
 	for _, bad := range []string{"help bogus", "help flow bogus", "completion bogus", "new bogus", "work extra"} {

@@ -163,7 +163,7 @@ func guessOf(ctx context.Context, f *dataflow.Flow, program string) string {
 		return fmt.Sprintf("%s: %s", path, v.Problem)
 	case v.Sure:
 		if v.Options == "nil" {
-			return path + " can be read without options."
+			return "The form of " + path + ", such as its separator and quotes, needs no options."
 		}
 		return fmt.Sprintf("%s seems to be written for the options %s.", path, v.Options)
 	default:

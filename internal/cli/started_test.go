@@ -55,9 +55,11 @@ func follow(t *testing.T, rest string) string {
 		language, block, _ := strings.Cut(after, "\n")
 		block, rest, found = strings.Cut(block, "```\n")
 		require.True(t, found, "a block without an end")
-		if language == "text" {
+		switch language {
+		case "text":
 			block = p.commands(block)
-		} else {
+		case "sh": // an administrator's part: the test's server has a role, and makes a database
+		default:
 			p.file(before, block)
 		}
 		recorded.WriteString("```" + language + "\n" + block + "```\n")
@@ -126,7 +128,7 @@ func (p *page) command(command string) string {
 		return ""
 	case args[0] == "go" && args[1] == "run":
 		out, _ := p.run(p.exe, args[3:]...)
-		return out
+		return released(out)
 	case command == "go mod tidy":
 		p.checkedOut() // instead of a release
 		return ""

@@ -67,7 +67,7 @@ func TestClient_DryRun(t *testing.T) {
 			"1: 1 -> [1] write", "2: 2 -> [2] write", `line 3: "seven;" -> [] bad read dead letter out of paper`, "4: 4 -> [] filtered",
 			"5: 5 -> [] bad transform dead letter out of paper", "6: 6 -> [6 60] write", "", "8: 8 -> [8] write",
 		}, lines)
-		require.Equal(t, dataflow.Counters{Read: 8, Written: 4, Filtered: 1, Dropped: 3}, report.Counters)
+		require.Equal(t, dataflow.Counters{Read: 8, Written: 4, Filtered: 1, Dropped: 1, DeadLettered: 2}, report.Counters)
 		require.True(t, report.Written)
 		require.True(t, report.More)
 		require.Nil(t, report.From)

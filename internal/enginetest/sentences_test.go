@@ -55,6 +55,21 @@ func TestPages_Architecture(t *testing.T) {
 	require.LessOrEqual(t, len(strings.Fields(string(text))), mostArchitectureWords, "move the depth to docs/internals")
 }
 
+// Two branches that add the same line are merged without a conflict.
+func TestPages_Changelog(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../CHANGELOG.md")
+	require.NoError(t, err)
+	entries := strings.Split(string(text), "\n- ")
+	require.Greater(t, len(entries), 100)
+	seen := make(map[string]bool)
+	for _, e := range entries {
+		begin := e[:min(len(e), 60)]
+		require.False(t, seen[begin], "two entries begin alike: %s", begin)
+		seen[begin] = true
+	}
+}
+
 var (
 	codeBlock = regexp.MustCompile("(?ms)^[ \t]*```.*?^[ \t]*```[ \t]*$")
 	comment   = regexp.MustCompile(`(?s)<!--.*?-->`)

@@ -1,6 +1,8 @@
 package rowmap_test
 
 import (
+	"encoding/json"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -132,4 +134,44 @@ func TestClip(t *testing.T) {
 	require.Equal(t, "select 1 from t", rowmap.Clip(" select 1\n\tfrom t "))
 	require.Equal(t, strings.Repeat("ü", 200)+"…", rowmap.Clip(strings.Repeat("ü", 201)))
 	require.Equal(t, strings.Repeat("ü", 200), rowmap.Clip(strings.Repeat("ü", 200)))
+}
+
+// The texts of keys are JSON, as package json writes it.
+func TestRowKeys(t *testing.T) {
+	t.Parallel()
+	type named string
+	type row struct {
+		Int    int64
+		Small  *int16
+		Uint   uint8
+		Text   string
+		Named  *named
+		Number json.Number
+		At     time.Time
+		UUID   [2]byte
+		Float  float64
+	}
+	key := []string{"int", "small", "uint", "text", "named", "number", "at", "uuid", "float"}
+	plan, err := rowmap.Of(reflect.TypeFor[row](), func(reflect.Type) bool { return false })
+	require.NoError(t, err)
+	small, text := int16(-7), named("é")
+	rows := []row{
+		{Int: -1 << 63, Small: &small, Uint: 255, Text: "plain ~", Named: &text, Number: "1.50", At: time.Unix(0, 0).UTC(), UUID: [2]byte{1, 2}, Float: 0.1},
+		{Text: `a "quoted" \ <b> & more`, Number: "1"},
+		{Text: "\x00\u2028\xff", Number: "1"},
+		{Number: "1"},
+	}
+	for _, of := range [][]string{key, {"int", "small", "uint", "text"}, {"text"}, {"named", "small"}, {"number", "int"}} {
+		got := rowmap.RowKeys(rows, plan, of)
+		for i := range rows {
+			values := make([]any, len(of))
+			for j, name := range of {
+				values[j] = plan.Columns[plan.Index(name)].In(reflect.ValueOf(&rows[i]).Elem()).Interface()
+			}
+			want, err := json.Marshal(values)
+			require.NoError(t, err)
+			require.Equal(t, string(want), got[i])
+		}
+	}
+	require.Equal(t, []string{"[+Inf]"}, rowmap.RowKeys([]row{{Float: math.Inf(1)}}, plan, []string{"float"}), "there is no such JSON")
 }

@@ -1,0 +1,123 @@
+package dataflowpgx
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/dbtest"
+)
+
+// sqlFirst adds the first flow and its first run.
+const sqlFirst = `
+insert into dataflow_flow (name, source, sink, runtime, guarantee) values ('first', '{}', '{}', '{"type":"heartbeat"}', 'exactly_once');
+
+insert into dataflow_run (flow_id, trigger, scheduled_for, run_after, created_at, max_attempts, unique_key) values (1, 'manual', now(), now(), now(), 5, 'now');
+`
+
+// sqlBurst makes 5,000 flows due, with a run each that waits for the loop of a client, and 2,500
+// more that wait for River jobs. Autovacuum is off, so that nothing makes Postgres plan anew.
+const sqlBurst = `
+insert into dataflow_flow (name, source, sink, runtime, guarantee, next_run_at, changed)
+select 'flow ' || i, '{}', '{}', '{"type":"heartbeat"}', 'exactly_once', now() + (i % 2) * interval '1 hour', i from generate_series(1, 5000) i;
+
+insert into dataflow_run (flow_id, trigger, scheduled_for, run_after, created_at, max_attempts, queue, unique_key)
+select 1 + i % 5000, 'schedule', now() - i * interval '1 second', now() - interval '1 minute', now(), 5, case when i <= 5000 then '' else 'etl' end, i::text
+from generate_series(1, 7500) i;
+`
+
+// A process looks for work while there is none, and the plans for its statements are kept. They
+// must be good when thousands of flows become due within a moment, before anything tells Postgres
+// that its tables have grown: each reads what it returns, and no more than a few pages beside that.
+func TestExplain_Burst(t *testing.T) {
+	t.Parallel()
+	for _, analyzed := range []bool{false, true} { // a table that is analyzed while it is empty counts as one of no pages
+		t.Run(fmt.Sprintf("analyzed %t", analyzed), func(t *testing.T) {
+			t.Parallel()
+			pool := dbtest.Postgres(t)
+			st, err := New(pool).Store(dataflow.StoreOptions{})
+			require.NoError(t, err)
+			require.NoError(t, st.Migrate(t.Context()))
+			conn, err := pool.Acquire(t.Context())
+			require.NoError(t, err)
+			defer conn.Release()
+			exec := func(sql string) {
+				_, err := conn.Exec(t.Context(), sql)
+				require.NoError(t, err)
+			}
+			exec(`alter table dataflow_flow set (autovacuum_enabled = off); alter table dataflow_run set (autovacuum_enabled = off);
+				alter table dataflow_checkpoint set (autovacuum_enabled = off); alter table river_job set (autovacuum_enabled = off)`)
+			if analyzed {
+				exec("analyze")
+			}
+			const few = "array[7, 8, 9]"
+			asked := map[string]struct {
+				sql, types, args string
+				poll             bool // it is asked while there is nothing; the others come with the first runs
+				most             int  // blocks
+			}{
+				"FlowsDue":    {sqlFlowsDue, "timestamptz, bigint, integer", "'-infinity', 0, 100", true, 300},
+				"FlowNext":    {sqlFlowNext, "timestamptz", "now()", true, 20},
+				"FlowDue":     {sqlFlowDue, "bigint[]", few, false, 60},
+				"RunDue":      {sqlRunDue, "jsonb, timestamptz, bigint, integer", "'{}', '-infinity', 0, 100", true, 1200},
+				"RunDueOf":    {sqlRunDueOf, "jsonb, timestamptz, bigint, integer, bigint[]", "'{}', '-infinity', 0, 100, " + few, true, 100},
+				"Activity":    {sqlRunActivity, "bigint[]", few, true, 60},
+				"FlowsByName": {sqlFlowsByName, "text[]", "array['flow 7', 'flow 8']", false, 40},
+				"FlowStats":   {sqlFlowStats, "bigint[], integer", few + ", 100", true, 80},
+				"Live":        {sqlRunLive, "bigint", "7", true, 60},
+				"WaitLike":    {sqlRunWaitingLike, "bigint, text", "7, '6'", true, 60},
+				"Next":        {sqlRunNext, "bigint, bigint, text, integer", "1, 8, '', 0", false, 60},
+				"ClaimMany":   {claimMany.claim, claimTypes, few + ", array[1, 1, 1], array[0, 0, 0], array[false, false, false], array[0, 0, 0], 'w', 1, 'v', 2", false, 200},
+				"EndMany":     {sqlEndMany, endTypes, "array[7], array[0], array['success'], array[0], array[false], array[''], array[null], array[false], array[0]", false, 60},
+				"Wait":        {sqlRunWaiting, "bigint, text, jsonb", "8, '7', null", false, 40},
+			}
+			plan := func(name string) string {
+				a := asked[name]
+				tx, err := conn.Begin(t.Context())
+				require.NoError(t, err)
+				defer tx.Rollback(t.Context()) //nolint:errcheck // nothing is kept
+				_, err = tx.Exec(t.Context(), "set local plan_cache_mode = force_generic_plan; "+sqlByIndexes+"; select set_config('dataflow.claim', '7,8,9,10', true)")
+				require.NoError(t, err)
+				rows, err := tx.Query(t.Context(), fmt.Sprintf("explain (analyze, buffers, costs off, timing off) execute %s (%s)", strings.ToLower(name), a.args))
+				require.NoError(t, err)
+				lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+				require.NoError(t, err, name)
+				return strings.Join(lines, "\n")
+			}
+			for _, poll := range []bool{true, false} {
+				for name, a := range asked {
+					if a.poll == poll {
+						exec(fmt.Sprintf("prepare %s (%s) as %s", strings.ToLower(name), a.types, st.(*store).text(a.sql))) //nolint:forcetypeassert // it is our own
+						plan(name)                                                                                          // it is kept from now on
+					}
+				}
+				if poll {
+					exec(sqlFirst)
+				}
+			}
+			exec(sqlBurst)
+			for name, a := range asked {
+				t.Run(name, func(t *testing.T) {
+					text := plan(name)
+					read := regexp.MustCompile(`Buffers: shared (?:hit=(\d+))?(?: ?read=(\d+))?`).FindStringSubmatch(text)
+					require.NotNil(t, read, text)
+					blocks := 0
+					for _, n := range read[1:] {
+						if n != "" {
+							k, err := strconv.Atoi(n)
+							require.NoError(t, err)
+							blocks += k
+						}
+					}
+					require.LessOrEqual(t, blocks, a.most, text)
+				})
+			}
+		})
+	}
+}
