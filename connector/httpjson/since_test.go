@@ -124,7 +124,10 @@ func TestSource_SinceAgain(t *testing.T) {
 		for i := range all {
 			var again []bool
 			next := at
-			for item := range src.Read(t.Context(), dataflow.Request[httpjson.Cursor]{From: at, Resumed: true}) {
+			for item, err := range src.Read(t.Context(), dataflow.Request[httpjson.Cursor]{From: at, Resumed: true}) {
+				if bad := (*dataflow.RecordError)(nil); err != nil {
+					require.ErrorAs(t, err, &bad)
+				}
 				if item.Mark {
 					continue
 				}

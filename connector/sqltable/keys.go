@@ -234,10 +234,8 @@ func (s *sqlKeys) held(ctx context.Context, given []keyrange.Key, err error) err
 			if perr != nil {
 				continue
 			}
-			rows, perr := s.queryer(ctx).QueryContext(ctx, "select 1 from "+s.table()+" t where "+s.column(i)+" = "+p+" limit 1", v)
-			if perr == nil {
-				perr = errors.Join(rows.Close(), rows.Err())
-			}
+			var one int
+			perr = s.queryer(ctx).QueryRowContext(ctx, "select 1 from "+s.table()+" t where "+s.column(i)+" = "+p+" limit 1", v).Scan(&one)
 			if perr != nil && s.refusesKey(perr) {
 				return s.notHeld(i, text, perr)
 			}
