@@ -368,7 +368,7 @@ type pipeline interface {
 	checkRequest(from, until, params json.RawMessage) error
 	split(ctx context.Context, from, until, params json.RawMessage, n int) ([]json.RawMessage, error)
 	seekTime(ctx context.Context, params json.RawMessage, before time.Time) (json.RawMessage, error)
-	appendOnly() bool
+	doubles() bool
 	replaces() bool
 	notes(ctx context.Context, from json.RawMessage) []string
 	examineFrom(from json.RawMessage) func(ctx context.Context) ([]Finding, error)
