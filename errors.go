@@ -116,6 +116,9 @@ type RecordError struct {
 }
 
 func (e *RecordError) Error() string {
+	if e.Key == "" { // as a transform returns it: the engine knows the key
+		return fmt.Sprintf("%s record: %v", e.Stage, e.Err)
+	}
 	return fmt.Sprintf("%s record %s: %v", e.Stage, e.Key, e.Err)
 }
 

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime/debug"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -103,14 +105,18 @@ func (a *app) whatIs(err error) string {
 	if !errors.Is(err, dataflow.ErrNotFound) {
 		return ""
 	}
-	if of := notThere.FindStringSubmatch(err.Error()); of != nil {
+	of := notThere.FindStringSubmatch(err.Error())
+	if of != nil && of[1] == "flow" && slices.ContainsFunc(a.declared, func(f *dataflow.Flow) bool { return strconv.Quote(f.Name) == of[2] }) {
+		return ": this program has it, and has not registered it: run " + a.program.Name + " migrate up"
+	}
+	if of != nil {
 		return ": see " + a.program.Name + " " + strings.ReplaceAll(of[1], " ", "-") + " list"
 	}
 	return ""
 }
 
 // notThere matches the end of an error about what is not there.
-var notThere = regexp.MustCompile(`(flow|run|dead letter) (?:"[^"]*"|\d+): not found$`)
+var notThere = regexp.MustCompile(`(flow|run|dead letter) ("[^"]*"|\d+): not found$`)
 
 // didYouMean names the command whose name is almost the given one.
 func didYouMean(cmd *cobra.Command, given string) string {
@@ -149,8 +155,9 @@ func (p *pipe) failure() error {
 // app is one execution of the program.
 type app struct {
 	Streams
-	program Program
-	secrets []string
+	program  Program
+	secrets  []string
+	declared []*dataflow.Flow // by the program, once it is configured
 
 	format  string
 	schema  string

@@ -105,7 +105,7 @@ func (s *session) configure(ctx context.Context, logs bool) error {
 			return fmt.Errorf("configure: %w", err)
 		}
 		if config != nil {
-			s.config = *config
+			s.config, s.declared = *config, config.Flows
 		}
 	}
 	s.config.Schema = cmp.Or(s.schema, s.config.Schema)

@@ -188,7 +188,7 @@ func (s *session) showReplay(flow string, r *dataflow.ReplayReport) error {
 		}
 		p.line("%s replayed.", plural(len(r.Replayed), "dead letter was", "dead letters were"))
 		for _, id := range slices.Sorted(maps.Keys(r.Failed)) {
-			p.line("%d failed: %s", id, clip(message(r.Failed[id]), 200))
+			p.line("dead letter %d failed: %s", id, clip(message(r.Failed[id]), 200))
 		}
 		if slices.ContainsFunc(slices.Collect(maps.Values(r.Failed)), func(err error) bool {
 			return !errors.Is(err, dataflow.ErrNotFound) && !errors.Is(err, dataflow.ErrDeadLetterClosed)

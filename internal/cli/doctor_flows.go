@@ -69,7 +69,7 @@ func (s *session) letters(ctx context.Context) ([]finding, error) {
 }
 
 // sources asks the sources of this program's flows what they note, such as a key without a unique
-// index, or rows that are held back.
+// index, or rows that are held back. It also says which flows fail.
 func (s *session) sources(ctx context.Context) ([]finding, error) {
 	var found []finding
 	for _, f := range s.config.Flows {
@@ -79,8 +79,11 @@ func (s *session) sources(ctx context.Context) ([]finding, error) {
 			continue
 		}
 		for _, c := range why.Causes {
-			if c.Code == dataflow.CauseNoted {
+			switch c.Code {
+			case dataflow.CauseNoted:
 				found = append(found, warning("sources", "flow %q: %s", f.Name, s.inCommands(c.Text, f.Name)))
+			case dataflow.CauseFailed, dataflow.CauseBackingOff:
+				found = append(found, warning("flow "+f.Name, "%s", s.inCommands(c.Text, f.Name)))
 			}
 		}
 	}

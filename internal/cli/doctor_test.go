@@ -206,3 +206,17 @@ func TestDoctor_JSONWithoutDatabase(t *testing.T) {
 		require.NotContains(t, r.out, "hush")
 	}
 }
+
+// A flow that is declared and not registered is told from one that nobody knows, and one that fails
+// is found.
+func TestDoctor_FailingFlow(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *cliT) {
+		t.plain().ok("migrate", "up")
+		require.Contains(t, t.fails(3, "flow", "why", "orders"), `flow "orders": not found: this program has it, and has not registered it: run shop migrate up`)
+		t.migrated()
+		require.NotContains(t, t.run("doctor").out, "flow broken")
+		t.fails(1, "enqueue", "broken", "--wait")
+		require.Regexp(t, `flow broken +warning .*failed.*the shop is`, t.run("doctor").out)
+	})
+}

@@ -21,7 +21,7 @@ func Remedies() []Remedy {
 		{"28P01", "the password is missing or wrong: give it in the address (postgres://user:password@host/name), in PGPASSWORD or in ~/.pgpass"},
 		{"3D000", "create the database (createdb --owner USER NAME), or mend its name in the address"},
 		{"40001", "another transaction has changed the same rows: with default_transaction_isolation = 'read committed' this does not happen"},
-		{"42501", "the role lacks the right: grant it. To make tables a role needs create on the schema, which from Postgres 15 on only the database's owner has on the schema public"},
+		{"42501", "the role lacks the right: grant it. If it is about a schema: to make tables a role needs create there, which from Postgres 15 on only the database's owner has on the schema public"},
 		{"53100", "the server's disk is full: free space there"},
 		{"53200", "the server has no memory for the statement: use a smaller BatchSize, or a smaller work_mem"},
 		{"53300", "the server has no connection left: use a smaller pool (pool_max_conns), a pooler, or raise max_connections"},
