@@ -79,10 +79,9 @@ func (s *session) sources(ctx context.Context) ([]finding, error) {
 			continue
 		}
 		for _, c := range why.Causes {
-			switch c.Code {
-			case dataflow.CauseNoted:
+			if c.Code == dataflow.CauseNoted {
 				found = append(found, warning("sources", "flow %q: %s", f.Name, s.inCommands(c.Text, f.Name)))
-			case dataflow.CauseFailed, dataflow.CauseBackingOff:
+			} else if c.Code == dataflow.CauseFailed || c.Code == dataflow.CauseBackingOff {
 				found = append(found, warning("flow "+f.Name, "%s", s.inCommands(c.Text, f.Name)))
 			}
 		}
