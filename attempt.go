@@ -130,6 +130,7 @@ func (a *attempt) handOver(ctx context.Context, tx Tx, q Queries) (*Run, error) 
 	a.leaving.Store(true)
 	run, err := q.RunEnd(ctx, &RunEndParams{
 		RunID: a.run.ID, FlowID: a.run.FlowID, LeaseNumber: a.run.LeaseNumber, State: RunPending, Refund: true,
+		Works: a.moved,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("hand over to the next slice: %w", err)

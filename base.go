@@ -73,3 +73,36 @@ func (b base) renewLeases(ctx context.Context, refs []lease.Ref) ([]lease.Status
 	}
 	return statuses, err
 }
+
+// troubles logs what fails again and again: at once, then every ten seconds, and when it works
+// again. It is for one goroutine.
+type troubles map[string]*trouble
+
+type trouble struct {
+	since time.Time
+	said  time.Time
+	times int
+}
+
+const troubleEach = 10 * time.Second
+
+// note notes whether something worked. What fails because ctx has ended is no trouble.
+func (t troubles) note(ctx context.Context, b base, what string, err error) {
+	now, before := b.now(), t[what]
+	switch {
+	case ctx.Err() != nil:
+	case err == nil && before != nil:
+		delete(t, what)
+		b.log.InfoContext(ctx, "dataflow: "+what+" works again", slog.Int("failures", before.times), slog.Duration("after", now.Sub(before.since)))
+	case err == nil:
+	case before == nil:
+		t[what] = &trouble{since: now, said: now, times: 1}
+		b.log.WarnContext(ctx, "dataflow: "+what+" failed; trying again", slog.String(logError, err.Error()))
+	default:
+		before.times++
+		if now.Sub(before.said) >= troubleEach {
+			before.said = now
+			b.log.WarnContext(ctx, "dataflow: "+what+" still fails; trying again", slog.Int("failures", before.times), slog.Time("since", before.since), slog.String(logError, err.Error()))
+		}
+	}
+}

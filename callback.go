@@ -60,11 +60,8 @@ func (c *callbacks) poll(ctx context.Context) {
 	renew := time.NewTicker(callbackRenewed)
 	defer renew.Stop()
 	freed := make(chan struct{}, 1)
-	warn := func(what string, err error) {
-		if err != nil && ctx.Err() == nil {
-			c.log.WarnContext(ctx, "dataflow: "+what+" failed; trying again", slog.String(logError, err.Error()))
-		}
-	}
+	trouble := make(troubles)
+	warn := func(what string, err error) { trouble.note(ctx, c.base, what, err) }
 	for {
 		_, err := c.begin(ctx, freed)
 		warn("looking for ended runs", err)

@@ -123,7 +123,7 @@ func (p *BackfillParams) validate(f *Flow) error {
 		checkPlace("Until", &p.Until, f.code.checkCursor),
 		checkPlace("Params", &p.Params, func(json.RawMessage) error { return nil }),
 	}
-	if f.code.appendOnly() && !p.Append {
+	if f.code.doubles() && !p.Append {
 		errs = append(errs, &ConfigError{Field: "Append", Reason: "the flow's sink only appends, so it would have records twice: set Append to allow that, or use a target that upserts"})
 	}
 	if f.code.replaces() {

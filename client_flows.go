@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/activedataflow/dataflow/internal/schedule"
 )
 
 // Flow returns a flow by its name, bound to this client, or ErrNotFound. A flow is in the
@@ -101,7 +103,8 @@ func (c *Client) Resume(ctx context.Context, name, actor, reason string) (*Flow,
 	return f, nil
 }
 
-// setFlowState changes the state of a flow. Ticks that are due belong to the state before.
+// setFlowState changes the state of a flow. Due ticks of an active flow that is paused are those of
+// a paused one, as no run of them has begun.
 func setFlowState(ctx context.Context, c *Client, name string, p *FlowStateParams) (*Flow, error) {
 	var rec *FlowRecord
 	err := c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
@@ -123,7 +126,11 @@ func setFlowState(ctx context.Context, c *Client, name string, p *FlowStateParam
 		if err := noteAction(ctx, q, p.action(), rec.ID, 0, p.Actor, p.Reason, flowStateOf(before), flowStateOf(rec)); err != nil {
 			return err
 		}
-		next, skip, err := skipDue(before, now)
+		changed := "" // a flow that is active already stays as it is
+		if !rec.IsActive() {
+			changed = schedule.SkippedPaused
+		}
+		next, skip, err := skipDue(before, now, changed)
 		if err == nil && skip != nil {
 			err = q.TickSkip(ctx, skip)
 		}

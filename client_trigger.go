@@ -215,9 +215,11 @@ func (c *Client) TriggerTx(ctx context.Context, tx Tx, name string, opts *Trigge
 	return rt.ExecuteTx(ctx, tx, f.asking(opts.request()), at)
 }
 
-// hasStarted does what follows after a started run was committed.
+// hasStarted does what follows after a started run was committed. River wakes who works its job.
 func (c *Client) hasStarted(ctx context.Context, f *Flow) error {
-	c.worker.wakeHere(f.ID)
+	if _, ok := queuedOf(f.Runtime); !ok {
+		c.worker.wakeHere(f.ID)
+	}
 	return c.schedule.cancelFor(ctx, f)
 }
 

@@ -39,6 +39,7 @@ type CauseCode string
 // The causes.
 const (
 	CauseRunning       CauseCode = "running"           // a run is in progress
+	CauseFollows       CauseCode = "follows_log"       // a run in progress follows a log
 	CauseSilent        CauseCode = "source_silent"     // a run in progress gets nothing from its source
 	CauseBusy          CauseCode = "part_busy"         // a run's transform or sink works on one batch for long
 	CauseFirstLoad     CauseCode = "first_load"        // a run in progress waits for the ranges of the first load

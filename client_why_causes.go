@@ -325,10 +325,30 @@ func (w *why) noted(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if len(w.running) > 0 && w.flow.code.tellsLag() {
+		if lag, err := w.flow.code.lag(ctx, place.Cursor); err == nil && lag.Bytes != nil {
+			w.follows(&lag, place)
+		}
+	}
 	for _, note := range w.flow.code.notes(ctx, place.Cursor) {
 		w.add(CauseNoted, 0, nil, "Its source notes: %s.", note)
 	}
 	return nil
+}
+
+// follows adds how far a run that follows a log is.
+func (w *why) follows(lag *Lag, place *FlowCursor) {
+	if place.At == nil {
+		return // it has just begun
+	}
+	left := "and waits for more, because it has read all of it"
+	if *lag.Bytes > 0 {
+		left = fmt.Sprintf("of which %d bytes are after its cursor", *lag.Bytes)
+	}
+	if lag.Age != nil && *lag.Age > 0 {
+		left += fmt.Sprintf("; the target is at most %s old", lag.Age.Round(time.Millisecond))
+	}
+	w.add(CauseFollows, w.running[0].ID, nil, "Run %d follows a log, %s. Its cursor moved last at %s: %s.", w.running[0].ID, left, w.at(*place.At), stored.PlaceText(place.Cursor))
 }
 
 // clock adds that the database's clock went back: something was stored at a time that has not come.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"sync"
 
 	"github.com/riverqueue/river"
@@ -58,7 +59,7 @@ func NewClient(driver Driver, config *Config) (*Client, error) {
 	}))
 	c.jobs = &jobs{base: b, flows: c.flows, addWorker: func(workers *river.Workers) error { return river.AddWorkerSafely(workers, NewDataFlowJob(c)) }}
 	c.pools = &connections{base: b, runs: b.forRuns(), jobs: c.jobs, gate: c.gate}
-	c.schedule = &scheduler{base: b, flows: c.flows, jobs: c.jobs, cancel: c.cancel}
+	c.schedule = &scheduler{base: b, flows: c.flows, jobs: c.jobs, follow: anyFollows(conf.Flows), cancel: c.cancel}
 	c.registrar = &registrar{base: b, flows: c.flows, jobs: c.jobs, gate: c.gate}
 	c.cleaner = &cleaner{base: b, gate: c.gate}
 	c.worker = &worker{
@@ -93,7 +94,7 @@ func (c *Client) MigrateDown(ctx context.Context, version int) error {
 // Start checks that the database was migrated, registers the flows, and works runs until Stop.
 // ctx limits only the start. A client starts once. If a flow cannot be registered, the client
 // starts without it, logs the error, and tries again from time to time. See
-// [Client.RegistrationErrors].
+// [Client.RegistrationErrors]. It returns an error if the database's role may not write the tables.
 func (c *Client) Start(ctx context.Context) error {
 	if err := c.store.CheckSchema(ctx); err != nil {
 		return public(err)
@@ -118,7 +119,12 @@ func (c *Client) Start(ctx context.Context) error {
 		return public(fmt.Errorf("start: %w: Stop was called during Start", err))
 	}
 	// Before Start returns, so that the other processes, and Why, know of this one from then on.
-	if err := c.worker.presence.sayAlive(ctx); err != nil {
+	err := c.worker.presence.sayAlive(ctx)
+	if err != nil && ctx.Err() == nil && slices.Contains([]Fault{FaultOther, FaultPermanent}, c.store.Classify(err)) { // for example, the role may not write
+		c.gate.leave()
+		return public(errors.Join(fmt.Errorf("start: say that this process is alive: %w", err), c.Stop(ctx)))
+	}
+	if err != nil {
 		c.log.WarnContext(ctx, "dataflow: saying that this process is alive failed; trying again", slog.String(logError, err.Error()))
 	}
 	go func() {

@@ -401,6 +401,9 @@ type RunEndParams struct {
 	// Refund gives the attempt back, for a run that is handed back unfinished. Without
 	// Rescue, an Error is then why the run waits, and not one of its failed attempts.
 	Refund bool
+	// Works is true with Refund if the run has moved its cursor. Its flow's failures are
+	// forgotten then, as the end of a run may be far away, or never come.
+	Works bool
 	// Rescue counts a worker that died.
 	Rescue bool
 	Error  *AttemptError // nil for success, and for a run that was handed back without a reason

@@ -2,7 +2,9 @@ package dataflow
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -10,6 +12,29 @@ import (
 
 	"github.com/stretchr/testify/require"
 )
+
+// What fails again and again is logged at once, then every ten seconds, and when it works again.
+func TestTroubles(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var out strings.Builder
+		b := base{config: &Config{}, log: slog.New(slog.NewTextHandler(&out, nil))}
+		said := make(troubles)
+		for range 250 { // 25 s
+			said.note(t.Context(), b, "looking", errors.New("no server"))
+			said.note(t.Context(), b, "sleeping", nil)
+			time.Sleep(100 * time.Millisecond)
+		}
+		said.note(t.Context(), b, "looking", nil)
+		said.note(t.Context(), b, "looking", nil)
+		said.note(t.Context(), b, "looking", errors.New("no server"))
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+		require.Len(t, lines, 5)
+		for i, want := range []string{"looking failed; trying again", "failures=101", "failures=201", "looking works again\" failures=250 after=25s", "looking failed; trying again"} {
+			require.Contains(t, lines[i], want)
+		}
+	})
+}
 
 // A slow subscriber loses events, and blocks nobody.
 func TestClient_Subscribe_Slow(t *testing.T) {

@@ -97,8 +97,10 @@ func (e *FlowExecutor) executeOf(ctx context.Context, flow *Flow, runID int64) (
 
 // executeWith works a run that has its connections. leave gives them back.
 func (e *FlowExecutor) executeWith(ctx context.Context, flow *Flow, runID int64, leave func()) (*Run, error) {
+	done := e.client.leases.enter()
 	a, err := e.claim(ctx, flow, runID)
 	if a == nil || err != nil {
+		done()
 		leave()
 	}
 	switch {
@@ -107,6 +109,7 @@ func (e *FlowExecutor) executeWith(ctx context.Context, flow *Flow, runID int64,
 	case a == nil:
 		return e.notClaimed(ctx, flow, runID, err)
 	}
+	defer done()
 	a.connections = leave
 	return e.workClaimed(ctx, flow, runID, a)
 }
@@ -114,7 +117,6 @@ func (e *FlowExecutor) executeWith(ctx context.Context, flow *Flow, runID int64,
 // workClaimed works a claimed run.
 func (e *FlowExecutor) workClaimed(ctx context.Context, flow *Flow, runID int64, a *attempt) (worked *Run, err error) {
 	defer a.leave()
-	defer e.client.leases.enter()()
 	defer e.client.leases.Release(runID)
 	ctx = e.client.attemptStarted(ctx, a.run)
 	defer func() {

@@ -56,6 +56,16 @@ func newClaims(b base, keeper *lease.Keeper[*attempt]) *claims {
 	return c
 }
 
+// ask has a change made together with others. If something is in the way, it asks once more: it is mostly gone
+// by then, as the lock of a renewal of leases, which may be in the way of many.
+func (c *claims) ask(ctx context.Context, what change) (changed, error) {
+	answer, err := c.changes.Do(ctx, what)
+	if err == nil && (answer.end.Busy || answer.claim.Busy) {
+		return c.changes.Do(ctx, what)
+	}
+	return answer, err
+}
+
 // startAll adds runs and claims them. Of several runs of one flow it starts the first one. The others are
 // started after that, so that they do not coalesce with a run that is claimed already.
 func startAll(ctx context.Context, store InsertClaimer, starts []start) ([]InsertAnswer, error) {
@@ -112,10 +122,13 @@ func (b base) change(ctx context.Context, changes []change) ([]changed, error) {
 	return answers, nil
 }
 
-// enter counts a run that is being worked, until leave is called.
+// enter counts a run that is being claimed, worked or ended, until leave is called.
 func (c *claims) enter() (leave func()) {
 	c.working.Add(1)
-	return func() { c.working.Add(-1) }
+	return func() {
+		c.working.Add(-1)
+		c.changes.Fewer()
+	}
 }
 
 const (
@@ -158,11 +171,10 @@ func (e *FlowExecutor) claimParams(flow *Flow, runID int64) *RunClaimParams {
 // claim claims the run. It returns nil if another claim was faster. If the answer to a claim is
 // lost, and it came about, the run waits until the lease has lapsed.
 func (e *FlowExecutor) claim(ctx context.Context, flow *Flow, runID int64) (a *attempt, err error) {
-	defer e.client.leases.enter()()
 	if flow.opts.Group != "" {
 		return e.claimAlone(ctx, flow, runID)
 	}
-	answer, err := e.client.leases.changes.Do(ctx, change{claim: e.claimParams(flow, runID)})
+	answer, err := e.client.leases.ask(ctx, change{claim: e.claimParams(flow, runID)})
 	switch {
 	case e.alone(ctx, answer.claim.Busy, err):
 		return e.claimAlone(ctx, flow, runID)
@@ -212,12 +224,12 @@ func (e *FlowExecutor) claimTx(ctx context.Context, tx Tx, flow *Flow, runID int
 // attempt begins an attempt at a run that was claimed.
 func (e *FlowExecutor) attempt(flow *Flow, claim *Claim) *attempt {
 	c := e.client
-	log := c.log.With(runAttrs(claim.Run)...)
+	attrs := runAttrs(claim.Run)
 	if e.job != nil {
-		log = log.With(slog.Int64(logJob, e.job.ID))
+		attrs = append(attrs, slog.Int64(logJob, e.job.ID))
 	}
 	a := &attempt{
-		base: c.pools.runs, control: c.store, gate: c.gate, leases: c.leases.Keeper, jobs: c.jobs, flow: flow, run: claim.Run, job: e.job, log: log, started: c.now(),
+		base: c.pools.runs, control: c.store, gate: c.gate, leases: c.leases.Keeper, jobs: c.jobs, flow: flow, run: claim.Run, job: e.job, log: c.log.With(attrs...), started: c.now(),
 		claimed: LeaseRef{RunID: claim.Run.ID, LeaseNumber: claim.Run.LeaseNumber},
 		place:   place{seq: claim.Seq, cursor: claim.Cursor, fence: claim.Seq, setSeq: claim.SetSeq},
 		sizes:   sizes{set: flow.Runtime.Settings().BatchSize},
@@ -242,6 +254,7 @@ func (e *FlowExecutor) startTogether(ctx context.Context, flow *Flow, s RuntimeS
 	c.leases.starting.Add(1)
 	answer, err := c.leases.starts.Do(ctx, start{insert: p, claim: e.claimParams(flow, 0)})
 	c.leases.starting.Add(-1)
+	c.leases.starts.Fewer()
 	switch {
 	case err != nil && (!e.alone(ctx, false, err) || errors.Is(err, context.DeadlineExceeded)): // it may have come about
 		return nil, nil, true, err
@@ -316,6 +329,7 @@ func (e *FlowExecutor) executeNew(ctx context.Context, flow *Flow, s RuntimeSett
 	switch {
 	case a != nil:
 		a.connections = leave
+		defer e.client.leases.enter()()
 		worked, err = e.workClaimed(ctx, flow, run.ID, a)
 	case full != nil:
 		worked, err = e.executeLater(ctx, flow, run, full)

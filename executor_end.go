@@ -111,7 +111,7 @@ func (e *FlowExecutor) end(ctx context.Context, p *RunEndParams, lost *bool) (En
 	if p.State != RunSuccess && p.State != RunFailed {
 		return e.endAlone(ctx, p)
 	}
-	answer, err := e.client.leases.changes.Do(ctx, change{end: p})
+	answer, err := e.client.leases.ask(ctx, change{end: p})
 	if e.alone(ctx, answer.end.Busy, err) {
 		*lost = *lost || err != nil
 		return e.endAlone(ctx, p)
@@ -198,7 +198,7 @@ func (a *attempt) verdict(ctx context.Context, cause error) (*RunEndParams, Even
 	case a.timedOut(ctx):
 		cause = fmt.Errorf("a batch did not end within %s and the %s after it: use a smaller BatchSize, or a longer Config.Slice: %w", a.config.Slice, sliceGrace, cause)
 	case errors.Is(cause, ErrStopped), ctx.Err() != nil:
-		p.State, p.Refund = RunPending, true
+		p.State, p.Refund, p.Works = RunPending, true, a.moved
 		return p, EventRunReleased
 	}
 	p.Error = &AttemptError{Attempt: a.run.Attempt, At: a.now().UTC(), Worker: a.run.Worker, Error: stored.Clean(cause.Error())}

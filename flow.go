@@ -81,7 +81,8 @@ type FlowRecord struct {
 	LastSuccessAt *time.Time
 	// LastError is the error of the last attempt, empty after a success.
 	LastError string
-	// Failures counts the runs that failed in a row since the last success.
+	// Failures counts the runs that failed in a row since the last success, or since a run went on
+	// to its next slice.
 	Failures int
 	// TrippedAt is when Schedule.PauseAfter failures in a row stopped ticks from
 	// starting runs, nil if they have not. TrippedReason says which failures. A probe
@@ -332,7 +333,7 @@ func (f *FlowRecord) comingBack() bool {
 // Examine asks the parts of the flow that have the power [Examiner] what keeps them from
 // working, or will. It changes nothing. A flow that this process has no code for has no
 // findings. If a part cannot look, the error says why, and the findings are those of the
-// others.
+// others. Where the flow's next read begins is looked at only for a flow that was got from a client.
 func (f *Flow) Examine(ctx context.Context) ([]Finding, error) {
 	if f.code == nil {
 		return nil, nil
@@ -344,8 +345,18 @@ func (f *Flow) Examine(ctx context.Context) ([]Finding, error) {
 		if !ok || isNil(p.part) {
 			continue
 		}
+		examine := examiner.Examine
+		if p.name == "source" && f.client != nil {
+			place, err := f.client.store.CursorGet(ctx, f.ID)
+			if err != nil {
+				return nil, public(fmt.Errorf("examine the source: %w", err))
+			}
+			if from := f.code.examineFrom(place.Cursor); from != nil {
+				examine = from
+			}
+		}
 		err := guard(func() error {
-			some, err := examiner.Examine(ctx)
+			some, err := examine(ctx)
 			found = append(found, some...)
 			return err
 		})
@@ -379,9 +390,10 @@ type pipeline interface {
 	seekEnd(ctx context.Context, params json.RawMessage) (json.RawMessage, error)
 	// checkFirstLoad returns why the flow cannot have a first load in ranges.
 	checkFirstLoad() error
-	appendOnly() bool
+	doubles() bool
 	replaces() bool
 	notes(ctx context.Context, from json.RawMessage) []string
+	examineFrom(from json.RawMessage) func(ctx context.Context) ([]Finding, error)
 	tellsLag() bool
 	lag(ctx context.Context, from json.RawMessage) (Lag, error)
 	dryRun(ctx context.Context, b base, f *Flow, params *DryRunParams) (*DryRunReport, error)

@@ -64,20 +64,21 @@ func (*DataFlowJob) NextRetry(job *river.Job[DataFlowArgs]) time.Time {
 // Work returns no error, and the job ends. If the run cannot be worked now, the job is
 // snoozed.
 func (j *DataFlowJob) Work(ctx context.Context, job *river.Job[DataFlowArgs]) error {
-	log := j.client.log.With(slog.Int64(logJob, job.ID))
+	attrs := []any{slog.Int64(logJob, job.ID)}
+	log := func() *slog.Logger { return j.client.log.With(attrs...) }
 	if job.Args.RunID != 0 {
-		log = log.With(slog.Int64(logRun, job.Args.RunID))
+		attrs = append(attrs, slog.Int64(logRun, job.Args.RunID))
 	}
 	if err := job.Args.err; err != nil {
 		err = fmt.Errorf("dataflow: job args %s cannot be read: %w", stored.Clip(string(job.EncodedArgs)), err)
-		j.discarded(ctx, log, job, err)
+		j.discarded(ctx, log(), job, err)
 		return river.JobCancel(err)
 	}
 	flow, err := j.flowOf(ctx, &job.Args)
 	if err != nil {
 		return j.outcome(ctx, log, job, nil, fmt.Errorf("work flow %s: %w", cmp.Or(job.Args.name, strconv.FormatInt(int64(job.Args.FlowID), 10)), err))
 	}
-	log = log.With(slog.String(logFlow, flow.Name))
+	attrs = append(attrs, slog.String(logFlow, flow.Name))
 	runID := job.Args.RunID
 	if runID == 0 {
 		run, err := j.runOf(ctx, flow, job)
@@ -85,14 +86,14 @@ func (j *DataFlowJob) Work(ctx context.Context, job *river.Job[DataFlowArgs]) er
 			return j.outcome(ctx, log, job, nil, err)
 		}
 		runID = run.ID
-		log = log.With(slog.Int64(logRun, runID))
+		attrs = append(attrs, slog.Int64(logRun, runID))
 	}
 	executor := &FlowExecutor{client: j.client, job: job.JobRow}
 	run, err := executor.executeKnown(ctx, flow, runID)
 	jobOutcome := j.outcome(ctx, log, job, run, err)
 	var re *RunError
 	if errors.As(err, &re) && run.State == RunFailed {
-		j.discarded(ctx, log, job, err)
+		j.discarded(ctx, log(), job, err)
 	}
 	return jobOutcome
 }
@@ -146,8 +147,8 @@ func (j *DataFlowJob) runOf(ctx context.Context, flow *Flow, job *river.Job[Data
 	return run, err
 }
 
-// outcome turns the outcome of the run into River's outcome of the job.
-func (j *DataFlowJob) outcome(ctx context.Context, log *slog.Logger, job *river.Job[DataFlowArgs], run *Run, err error) error {
+// outcome turns the outcome of the run into River's outcome of the job. log makes a logger, which few jobs need.
+func (j *DataFlowJob) outcome(ctx context.Context, log func() *slog.Logger, job *river.Job[DataFlowArgs], run *Run, err error) error {
 	var re *RunError
 	switch {
 	case err == nil:
@@ -156,10 +157,10 @@ func (j *DataFlowJob) outcome(ctx context.Context, log *slog.Logger, job *river.
 		return j.failed(job, run, err)
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrDisabled), errors.Is(err, ErrRunFinished), errors.Is(err, ErrFenced),
 		errors.Is(err, ErrAlreadyRunning) && run != nil && run.State == RunInProgress: // whoever has the run ends it
-		log.InfoContext(ctx, "dataflow: job has nothing to do", slog.String(logReason, err.Error()))
+		log().InfoContext(ctx, "dataflow: job has nothing to do", slog.String(logReason, err.Error()))
 		return nil
 	case errors.Is(err, ErrNotRegistered):
-		log.InfoContext(ctx, "dataflow: job waits for a process that has the flow's code", slog.String(logReason, err.Error()))
+		log().InfoContext(ctx, "dataflow: job waits for a process that has the flow's code", slog.String(logReason, err.Error()))
 		return river.JobSnooze(snoozeNotRegistered)
 	case errors.Is(err, ErrPoolFull):
 		if flow := j.client.flows.knownByID(run.FlowID); flow != nil {

@@ -88,7 +88,7 @@ func (p *flowCode) validate() error {
 	if p.target.appendOnly() && !p.resumable() {
 		errs = append(errs, &ConfigError{Field: "Target", Reason: "it only appends, and the source has no cursor: every run would write every record again: use a source with a cursor, or a target that upserts"})
 	}
-	if p.rereads() && p.target.appendOnly() {
+	if p.rereads() && p.target.doubles() {
 		errs = append(errs, &ConfigError{Field: "Target", Reason: rereadsIntoAppend})
 	}
 	if p.replaces() && p.resumable() {
@@ -97,11 +97,11 @@ func (p *flowCode) validate() error {
 	return errors.Join(errs...)
 }
 
-func (p *flowCode) appendOnly() bool { return p.target.appendOnly() }
+func (p *flowCode) doubles() bool { return p.target.doubles() }
 
 // rereadsIntoAppend is why a source that reads records again cannot go with a target that
 // appends.
-const rereadsIntoAppend = "it only appends, and the source reads records again, as by Query.Lookback, so that it would have them twice: use a target that upserts, such as pgtable.Upsert, or a source without a lookback"
+const rereadsIntoAppend = "it only appends, and the source reads records again, as by a lookback, so that it would have them twice: use a target that upserts, such as pgtable.Upsert, or a source that reads each record once"
 
 func (p *flowCode) rereads() bool {
 	r, ok := p.source.(Rereader)
@@ -113,7 +113,7 @@ func (p *flowCode) checkFirstLoad() error {
 	switch {
 	case p.replaces():
 		return &ConfigError{Field: "FirstLoad", Reason: replacesAll + ": leave FirstLoad out, or use a target that upserts, such as pgtable.Upsert"}
-	case p.appendOnly():
+	case p.doubles():
 		return &ConfigError{Field: "FirstLoad", Reason: "the target only appends, so it would have a record twice that changes while the ranges are read: leave FirstLoad out, or use a target that upserts, such as pgtable.Upsert"}
 	default:
 		return p.checkPowers()

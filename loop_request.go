@@ -20,6 +20,8 @@ type cursorCode interface {
 	request(a *attempt) (any, error)
 	count(ctx context.Context, a *attempt, req any)
 	notes(ctx context.Context, from json.RawMessage) []string
+	// examineFrom returns how to examine the source for a read from a cursor, nil if it looks at none.
+	examineFrom(from json.RawMessage) func(ctx context.Context) ([]Finding, error)
 	// tellsLag reports whether the source can tell its lag.
 	tellsLag() bool
 	// lag returns what the source says of the next run, which begins at from.
@@ -78,6 +80,22 @@ func (p sourceCursors[C]) count(ctx context.Context, a *attempt, req any) {
 	}
 	n += a.run.Counters.Read
 	a.sizes.total = &n
+}
+
+// examineFrom returns how to examine the source for a read from a cursor, nil if it looks at none.
+func (p sourceCursors[C]) examineFrom(from json.RawMessage) func(ctx context.Context) ([]Finding, error) {
+	examiner, ok := p.source.(CursorExaminer[C])
+	if !ok {
+		return nil
+	}
+	r := Request[C]{}
+	if from != nil && p.resumable() {
+		if stored.DecodeStrict(from, &r.From) != nil {
+			return nil // the run says it
+		}
+		r.Resumed = true
+	}
+	return func(ctx context.Context) ([]Finding, error) { return examiner.ExamineFrom(ctx, r) }
 }
 
 // lagTimeout is how long a source may take to tell its lag.

@@ -280,7 +280,7 @@ func (w *batchWriter) account(ctx context.Context) (Counters, error) {
 	b := w.batch
 	n := b.rows.len()
 	delta := Counters{Read: int64(n + len(b.bad)), ReadAgain: b.again.size()}
-	if delta.ReadAgain > 0 && w.p.appendOnly() {
+	if delta.ReadAgain > 0 && w.p.doubles() {
 		return delta, Permanent(errors.New("the flow's target: " + rereadsIntoAppend))
 	}
 	for i, e := range b.bad {

@@ -101,3 +101,19 @@ func TestParseGlobalID(t *testing.T) {
 		requirePublic(t, err)
 	}
 }
+
+// Args read the same, in whichever form they are written: that of Postgres is read by a short way.
+func TestDataFlowArgs_UnmarshalJSON(t *testing.T) {
+	t.Parallel()
+	want := dataflow.DataFlowArgs{FlowID: 7, RunID: 12}
+	for _, text := range []string{`{"run_id": 12, "flow_id": 7}`, `{"flow_id":7,"run_id":12}`, ` {"run_id": 12, "flow_id": 7} `, `{"run_id": 12, "flow_id": "7"}`, `{"run_id": 12, "flow_id": 7, "more": 1}`} {
+		args := dataflow.DataFlowArgs{FlowID: 99, RunID: 99}
+		require.NoError(t, json.Unmarshal([]byte(text), &args), text)
+		require.Equal(t, want, args, text)
+	}
+	for _, text := range []string{`{"run_id": -1, "flow_id": 7}`, `{"run_id": 1, "flow_id": 0}`, `{"run_id": 12, "flow_id": 99999999999999999999}`, `{"run_id": 1.5, "flow_id": 7}`} {
+		args := dataflow.DataFlowArgs{}
+		require.NoError(t, json.Unmarshal([]byte(text), &args), text)
+		require.NotEqual(t, dataflow.DataFlowArgs{FlowID: args.FlowID, RunID: args.RunID}, args, "%s: the fault is kept for the worker", text)
+	}
+}

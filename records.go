@@ -21,7 +21,8 @@ type FlowStats struct {
 	// have not. See Schedule.PauseAfter.
 	State     FlowState
 	TrippedAt *time.Time
-	// Failures counts the runs that failed in a row since the last success.
+	// Failures counts the runs that failed in a row since the last success, or since a run went on
+	// to its next slice.
 	Failures      int
 	LastSuccessAt *time.Time
 	// InProgress and Due count the flow's runs that are worked, and that wait although they are

@@ -44,7 +44,7 @@ func (r *registrar) replan(ctx context.Context, q Queries, before, rec *FlowReco
 	var skips []*TickSkipParams
 	replanned := was != is
 	if replanned || disabled != wasDisabled {
-		next, skip, err := skipDue(before, now)
+		next, skip, err := skipDue(before, now, schedule.SkippedMissed)
 		if err != nil {
 			return nil, nil, err
 		}

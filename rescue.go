@@ -96,7 +96,9 @@ func (r *rescuer) rescueOne(ctx context.Context) (*Run, error) {
 	if run.Queue == "" { // this process may have no room for it, or for the next one of its flow
 		r.wakeOthers(ctx, run.FlowID)
 	}
-	log := r.log.With(runAttrs(run)...)
+	found := *run
+	found.Worker = r.config.ID // who says so
+	log := r.log.With(runAttrs(&found)...)
 	switch run.State {
 	case RunPending:
 		log.WarnContext(ctx, "dataflow: run put back, because its worker has died", slog.String("dead", dead), slog.Int("rescues", run.Rescues))

@@ -139,6 +139,10 @@ func (*reservedID) InsertBegin(_ context.Context, params *rivertype.JobInsertPar
 // UnmarshalJSON reads args. It returns no error, but keeps it for the worker, which
 // discards the job. River would try the job again and again.
 func (a *DataFlowArgs) UnmarshalJSON(data []byte) error {
+	if flowID, runID, ok := plainArgs(data); ok {
+		*a = DataFlowArgs{FlowID: FlowRef(flowID), RunID: runID}
+		return nil
+	}
 	var given struct {
 		FlowID json.RawMessage `json:"flow_id"`
 		RunID  int64           `json:"run_id"`
@@ -160,6 +164,19 @@ func (a *DataFlowArgs) UnmarshalJSON(data []byte) error {
 		a.err = fmt.Errorf("run_id %d is negative", a.RunID)
 	}
 	return nil
+}
+
+// plainArgs reads args that this library has written, as Postgres returns them. It reports false for all others.
+func plainArgs(data []byte) (flowID, runID int64, ok bool) {
+	rest, begins := bytes.CutPrefix(data, []byte(`{"run_id": `))
+	run, flow, both := bytes.Cut(rest, []byte(`, "flow_id": `))
+	flow, ends := bytes.CutSuffix(flow, []byte("}"))
+	if !begins || !both || !ends {
+		return 0, 0, false
+	}
+	runID, runErr := strconv.ParseInt(string(run), 10, 64)
+	flowID, flowErr := strconv.ParseInt(string(flow), 10, 64)
+	return flowID, runID, runErr == nil && flowErr == nil && runID > 0 && flowID > 0
 }
 
 // nameIn returns the name of a flow in a flow_id, or "" if it is an id.

@@ -319,7 +319,8 @@ const (
 	SkipPaused SkipReason = schedule.SkippedPaused
 	// SkipDisabled: the flow's Runtime was disabled.
 	SkipDisabled SkipReason = schedule.SkippedDisabled
-	// SkipMissed: no process was there to see it, and [CatchUp] did not make up for it.
+	// SkipMissed: no process was there to see it, and [CatchUp] did not make up for it, or
+	// another schedule was registered before it could start a run.
 	SkipMissed SkipReason = schedule.SkippedMissed
 	// SkipWindow: no process was there to see it, and it was older than
 	// Schedule.CatchUpWindow.
@@ -349,7 +350,7 @@ func (r SkipReason) Text() string {
 	case SkipDisabled:
 		return "its runtime was disabled"
 	case SkipMissed:
-		return "no process was there to see it, and the catch-up policy does not make up for it"
+		return "no process saw it in time, and the catch-up policy does not make up for it, or the schedule was changed before"
 	case SkipWindow:
 		return "no process was there to see it, and it is older than the catch-up window"
 	case SkipZone:

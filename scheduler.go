@@ -51,6 +51,7 @@ type scheduler struct {
 	base
 	flows  *registry
 	jobs   *jobs
+	follow bool                                                        // a declared flow follows another
 	cancel func(ctx context.Context, p *RunCancelParams) (*Run, error) // Client.cancel
 }
 
@@ -358,8 +359,9 @@ func (s *scheduler) noteFired(ctx context.Context, set []*dueFlow, all *fired) {
 }
 
 // skipDue returns the due ticks of a locked flow for the ledger, because a change of the flow
-// must not start runs. It also returns the next tick. Nil: there are none.
-func skipDue(rec *FlowRecord, now time.Time) (*schedule.Tick, *TickSkipParams, error) {
+// must not start runs. It also returns the next tick. Nil: there are none. Due ticks that would
+// start a run without the change get the reason changed. Without one, they stay due.
+func skipDue(rec *FlowRecord, now time.Time, changed string) (*schedule.Tick, *TickSkipParams, error) {
 	p, err := planOf(rec)
 	if err != nil || !p.HasTicks() {
 		return nil, nil, err
@@ -369,7 +371,10 @@ func skipDue(rec *FlowRecord, now time.Time) (*schedule.Tick, *TickSkipParams, e
 	}
 	reason, idle := p.Idle(rec.IsActive(), rec.TrippedAt)
 	if !idle {
-		reason = schedule.SkippedMissed
+		reason = changed
+	}
+	if reason == "" {
+		return rec.nextTick(), nil, nil
 	}
 	var skip *TickSkipParams
 	if s := p.SpanFrom(rec.nextTick(), now, reason); s.Count > 0 {

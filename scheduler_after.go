@@ -49,10 +49,15 @@ func circle(name string, chain []string) string {
 	return text
 }
 
+// anyFollows reports whether one of the flows follows another.
+func anyFollows(flows []*Flow) bool {
+	return slices.ContainsFunc(flows, func(f *Flow) bool { return f.opts.After != (After{}) })
+}
+
 // fireAfter starts the flows that follow another one which has succeeded since. Any number of
 // processes may call it at once.
 func (s *scheduler) fireAfter(ctx context.Context) ([]*Run, error) {
-	if !slices.ContainsFunc(s.config.Flows, func(f *Flow) bool { return f.opts.After != (After{}) }) {
+	if !s.follow {
 		return nil, nil
 	}
 	all, err := s.store.AfterDue(ctx, 0)

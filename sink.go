@@ -21,7 +21,7 @@ import (
 // attempt, and so does one that is marked by [Permanent], [Transient] or [RetryAfter].
 //
 // The engine finds these optional powers of every kind of sink by type assertion:
-// [AppendOnly], [NewerOnly], [Validator], [Describer].
+// [AppendOnly], [NewerOnly], [Validator], [Describer]. Of this kind alone it finds [PerBatch].
 type Sink[T any] interface {
 	Write(ctx context.Context, b SinkBatch[T]) error
 }
@@ -57,6 +57,13 @@ func (f SinkFunc[T]) Write(ctx context.Context, b SinkBatch[T]) error { return f
 // cursor, because every run and every retry would write all records again.
 type AppendOnly interface {
 	AppendOnly() bool
+}
+
+// PerBatch is the power of a [Sink] to say that it keeps each batch by its ID, as one that writes
+// a file for each: a record that comes in another batch is there twice. [NewClient] refuses a flow
+// with such a sink and a source that reads records again ([Rereader]), and a backfill needs Append.
+type PerBatch interface {
+	PerBatch() bool
 }
 
 // TxSink writes records in the transaction that also commits the checkpoint. So a
@@ -386,4 +393,10 @@ func (t target) ordered() bool {
 func (t target) appendOnly() bool {
 	a, ok := t.part().(AppendOnly)
 	return ok && a.AppendOnly()
+}
+
+// doubles reports whether a record is in the target twice if it comes in two batches.
+func (t target) doubles() bool {
+	b, ok := t.part().(PerBatch)
+	return t.appendOnly() || ok && b.PerBatch()
 }

@@ -32,7 +32,8 @@ import (
 //
 // The engine finds these optional powers by type assertion: [Counter], [Lagger], [LogLagger],
 // [Acker], [RecordParser], [RequestChecker], [Splitter], [EndSeeker], [TimeSeeker],
-// [ColumnOrdered], [Rereader], [Noter], [Examiner], [PoolUser], [Validator], [Describer].
+// [ColumnOrdered], [Rereader], [Noter], [Examiner], [CursorExaminer], [PoolUser], [Validator],
+// [Describer].
 type Source[T, C any] interface {
 	Read(ctx context.Context, r Request[C]) iter.Seq2[Item[T, C], error]
 }
@@ -235,6 +236,13 @@ type Examiner interface {
 	// Examine returns what it has found. It must change nothing. An error says that it could
 	// not look.
 	Examine(ctx context.Context) ([]Finding, error)
+}
+
+// CursorExaminer is an [Examiner] that also looks whether the next read of a flow can go on where
+// the last one ended.
+type CursorExaminer[C any] interface {
+	// ExamineFrom is Examine for a flow whose next read begins as r says.
+	ExamineFrom(ctx context.Context, r Request[C]) ([]Finding, error)
 }
 
 // Finding is what an [Examiner] has found.

@@ -185,6 +185,20 @@ func (s *parametric[P, T, C]) Examine(ctx context.Context) ([]Finding, error) {
 	return examiner.Examine(ctx)
 }
 
+// ExamineFrom examines the source without parameters, if the function can make it.
+func (s *parametric[P, T, C]) ExamineFrom(ctx context.Context, r Request[C]) ([]Finding, error) {
+	source, err := s.of(nil)
+	if err != nil {
+		return nil, nil //nolint:nilerr // it cannot be made without parameters
+	}
+	examiner, ok := source.(CursorExaminer[C])
+	if !ok {
+		return s.Examine(ctx)
+	}
+	r.Params = nil
+	return examiner.ExamineFrom(ctx, r)
+}
+
 // Notes are those of the source without parameters, unless the request has some.
 func (s *parametric[P, T, C]) Notes(ctx context.Context, r Request[C]) ([]string, error) {
 	source, err := s.of(r.Params)

@@ -197,11 +197,8 @@ func (w *worker) poll(ctx context.Context) {
 	defer w.presence.sayGone(ctx)
 	w.polling.Store(true)
 	defer w.polling.Store(false)
-	do := func(what string, do func(ctx context.Context) error) {
-		if err := do(ctx); err != nil && ctx.Err() == nil {
-			w.log.WarnContext(ctx, "dataflow: "+what+" failed; trying again", slog.String(logError, err.Error()))
-		}
-	}
+	trouble := make(troubles)
+	do := func(what string, do func(ctx context.Context) error) { trouble.note(ctx, w.base, what, do(ctx)) }
 	var stranded, crowded pace
 	rescue := func(ctx context.Context) error {
 		_, err := w.rescuer.rescue(ctx)

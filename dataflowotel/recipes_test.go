@@ -35,7 +35,7 @@ func TestDocs(t *testing.T) {
 	check(err)
 	client, err := dataflow.NewClient(driver, &dataflow.Config{Flows: flows, Observer: telemetry})
 	check(err)
-	stop, err := telemetry.ReportFlows(client) // the gauges
+	endReports, err := telemetry.ReportFlows(client) // the gauges
 	check(err)
 
 	check(client.Migrate(t.Context()))
@@ -51,5 +51,5 @@ func TestDocs(t *testing.T) {
 	page := string(get(t, server.URL+"/metrics"))
 	require.Contains(t, page, `dataflow_run_ended_total{dataflow_flow_name="orders",dataflow_run_state="success",dataflow_run_trigger="manual"`)
 	require.Contains(t, page, `dataflow_flow_failures{dataflow_flow_name="orders"`)
-	check(stop(t.Context()))
+	check(endReports(t.Context()))
 }

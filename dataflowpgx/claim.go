@@ -151,8 +151,14 @@ func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*datafl
 	if errors.Is(err, dataflow.ErrNotFound) {
 		return nil, nil //nolint:nilnil // documented: the claim has lost the run
 	}
-	if err != nil || p.Refund || run.Scope != "" { // the outcome of a backfill is not the flow's
+	switch {
+	case err != nil || run.Scope != "": // the outcome of a backfill is not the flow's
 		return run, err
+	case p.Refund && p.Works:
+		_, err := q.db.Exec(ctx, q.store.text(sqlFlowWorks), p.FlowID)
+		return run, err
+	case p.Refund:
+		return run, nil
 	}
 	run.Tripped, err = q.note(ctx, p, message)
 	return run, err

@@ -10,6 +10,10 @@ import "strings"
 // read one of the indexes of all runs in that state, because it takes them for few. The limit of
 // one makes it look for each run by its id: it does not turn a join around a limit.
 //
+// A row that is updated is joined by any(array[...]) of its id. That is no join that can be made by reading both
+// sides in order, so the planner does not read the whole index instead. It would do so by a plan that was made while
+// the table was empty.
+//
 // The arrays come through a select, so that the planner does not see how long they are. It
 // then makes the same plan for one run as for a hundred, and keeps it: making the plan takes
 // longer than the claim.
@@ -24,14 +28,15 @@ import "strings"
 // A flow with one slot has an order within a queue. A tick's run waits for the runs of earlier
 // ticks, and for a run that lost its worker. A backfill without slots of its own waits for the
 // flow's own runs. A run's trigger is compared with another's, so that the planner does not take
-// the index of all ticks that ever were. With an offset, it looks for the flow's own runs by their
-// flow. Otherwise it might read all that wait, of all flows, and remember them.
+// the index of all ticks that ever were. In their order, it takes the index that has it. With an offset, it looks
+// for the flow's own runs by their flow. Otherwise it might read all that wait, of all flows, and remember them.
 //
 // The claim of many is busy with a run whose flow has a group. See groupHasRoom.
 //
 // The claim clears the unique key, so that another run can wait while this one is worked.
 // Moving the sequence number of the checkpoint fences off the flow's previous worker: its
-// next checkpoint finds no row. The run is locked before the checkpoint.
+// next checkpoint finds no row. The run is locked before the checkpoint. The checkpoint is made or moved by
+// one insert, which looks for each by its key.
 //
 //nolint:gochecknoglobals // nothing changes it
 var sqlClaim = `
@@ -53,9 +58,10 @@ with item as materialized (
 		select coalesce(array_agg(o.slot), '{}') as slots,
 			count(*) filter (where case when r.scope = '' then o.slot < 1000 when r.backfills > 0 then o.scope <> '' else true end) as count
 		from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress') t
-	where not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select from {s}dataflow_run o
+	where not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and (select true from {s}dataflow_run o
 			where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = r.trigger and o.lease_no = 0
-				and o.scheduled_for < r.scheduled_for and o.queue = r.queue))
+				and o.scheduled_for < r.scheduled_for and o.queue = r.queue
+			order by o.scheduled_for limit 1) is not null)
 		and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select from {s}dataflow_run o
 			where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.rescues > 0 and o.run_after <= {now} and o.queue = r.queue))
 		and not (s.slots = 1 and s.backfills = 0 and r.scope <> '' and exists (select from {s}dataflow_run o
@@ -70,17 +76,7 @@ with item as materialized (
 	select p.*, case when p.scope = '' and p.slot > 0 then 'slot ' || p.slot else '' end as partition,
 		row_number() over (partition by p.flow_id, p.scope, case when p.scope = '' then p.slot end order by p.id) as turn
 	from slotted p
-), reached as materialized (
-	select p.*, c.seq + 1 as next_seq, c.cursor as at_cursor, c.set_seq as at_set_seq
-	from placed p join {s}dataflow_checkpoint c on c.flow_id = p.flow_id and c.scope = p.scope and c.partition = p.partition
-	where p.turn = 1
-	{reached}
-), free as (
-	select *, true as known from reached
-	union all
-	select p.*, null, null, null, false from placed p
-	where p.turn = 1 and p.n not in (select n from reached) and not exists (select from {s}dataflow_checkpoint c
-		where c.flow_id = p.flow_id and c.scope = p.scope and c.partition = p.partition)
+){reached}, free as ({free}
 ), claimed as (
 	update {s}dataflow_run r
 	set state = 'in_progress', slot = i.slot,
@@ -92,19 +88,17 @@ with item as materialized (
 		dropped = case when i.restart then 0 else r.dropped end, dead_lettered = case when i.restart then 0 else r.dead_lettered end,
 		updated = case when i.restart then 0 else r.updated end, read_again = case when i.restart then 0 else r.read_again end
 	from free i
-	where r.id = i.id and r.state = i.was and r.lease_no = i.lease_no
+	where r.id = any(array[i.id]) and r.state = i.was and r.lease_no = i.lease_no
 	returning r.*, i.partition, i.known, i.n, i.name, i.next_seq, i.at_cursor, i.at_set_seq
-), moved as (
-	update {s}dataflow_checkpoint c set seq = c.seq + 1, updated_at = {now}
-	from claimed k where k.known and c.flow_id = k.flow_id and c.scope = k.scope and c.partition = k.partition{moved}
 ), made as (
 	insert into {s}dataflow_checkpoint as c (flow_id, scope, partition, seq, cursor, updated_at)
-	select flow_id, scope, partition, 1, case when scope <> '' then from_cursor end, {now} from claimed where not known
+	select flow_id, scope, partition, 1, case when scope <> '' then from_cursor end, {now} from claimed
 	on conflict (flow_id, scope, partition) do update set seq = c.seq + 1, updated_at = excluded.updated_at
 	returning c.flow_id, c.scope, c.partition, c.seq, c.cursor, c.set_seq
 )
-select ` + runColumns + `, {place}, r.n
-from {claimed}, lateral (select r.name) f
+select ` + runColumns + `, r.next_seq, r.at_cursor::text, r.at_set_seq, r.n
+from claimed r, lateral (select r.name) f
+where r.known
 union all
 select ` + runColumns + `, a.seq, a.cursor::text, a.set_seq, r.n
 from claimed r join made a on a.flow_id = r.flow_id and a.scope = r.scope and a.partition = r.partition, lateral (select r.name) f
@@ -116,7 +110,7 @@ where i.id not in (select id from claimed) and (i.id in (select id from placed)
 	or i.id not in (select id from held) and exists (select from ` + dueRun + `))`
 
 // dueRun is the run of an item i, if it can be claimed once its flow has a place for it.
-const dueRun = `{s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+const dueRun = `{s}dataflow_run r join {s}dataflow_flow f on f.id = any(array[r.flow_id])
 		where r.id = i.id and r.state = i.was and r.run_after <= {now} and f.state = 'active' and (i.flow_id = 0 or r.flow_id = i.flow_id)`
 
 // noRun has a null for each of runColumns.
@@ -126,8 +120,9 @@ var noRun = strings.TrimSuffix(strings.Repeat("null, ", 1+strings.Count(runColum
 
 // sqlByIndexes keeps the planner from reading whole tables, for the statements that follow in the
 // transaction: a plan that was made while a table was small is kept, and is then used for a large
-// one.
-const sqlByIndexes = `set local enable_seqscan = off`
+// one. It is kept from the first time on, because making it takes longer than the statement. Without
+// that, a connection makes it anew five times.
+const sqlByIndexes = `select set_config('enable_seqscan', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true)`
 
 // sqlClaimLock locks the flows of runs for their claim, and keeps their ids. One that is locked
 // already is left out by {lock} of many runs, and waited for by that of one.
@@ -137,6 +132,31 @@ from (select distinct case when i.flow_id <> 0 then i.flow_id else (select r.flo
 	from unnest((select $1::bigint[]), (select $2::bigint[])) i (id, flow_id) order by 1) f
 where {lock}(1684107116, (flow_id % 2147483647)::integer){locked}`
 
+// checkpointOf is the checkpoint of a run p. The limit makes the planner look for each one by its key. With a
+// join, a plan that was made while there were few checkpoints reads all of them for each run.
+const checkpointOf = `{s}dataflow_checkpoint c
+		where c.flow_id = p.flow_id and c.scope = p.scope and c.partition = p.partition
+		limit 1`
+
+// The runs whose checkpoints a claim of many has locked, and those that have none yet.
+const (
+	sqlReached = `, reached as materialized (
+	select p.*, c.seq + 1 as next_seq, c.cursor as at_cursor, c.set_seq as at_set_seq
+	from placed p cross join lateral (
+		select c.seq, c.cursor, c.set_seq from ` + checkpointOf + ` for no key update skip locked) c
+	where p.turn = 1
+)`
+	sqlFreeMany = `
+	select *, true as known from reached
+	union all
+	select p.*, null, null, null, false from placed p
+	where p.turn = 1 and p.n not in (select n from reached) and (select true from ` + checkpointOf + `) is null`
+
+	sqlFreeOne = `
+	select p.*, null::bigint as next_seq, null::json as at_cursor, null::bigint as at_set_seq, false as known from placed p
+	where p.turn = 1`
+)
+
 // The claim of many runs, and that of one, which waits for its turn. That of one locks a row
 // only when it updates it: a statement that waits for a row, and updates it later, can deadlock
 // with others that wait for the row.
@@ -145,10 +165,9 @@ where {lock}(1684107116, (flow_id % 2147483647)::integer){locked}`
 var (
 	many = strings.NewReplacer(
 		"{lock}", "pg_try_advisory_xact_lock", "{locked}", "",
-		"{grouped}", " and f.group_name = ''", "{room}", "", "{held}", " for no key update of r skip locked", "{reached}", "for no key update of c skip locked",
-		"{moved}", "", "{place}", "r.next_seq, r.at_cursor::text, r.at_set_seq", "{claimed}", "(select * from claimed where known) r")
-	one = strings.NewReplacer("{lock}", "pg_advisory_xact_lock", "{locked}", " is not null", "{grouped}", "", "{room}", "\n\t\tand "+groupHasRoom, "{held}", "", "{reached}", "",
-		"{moved}", "\n\treturning k.*, c.seq, c.cursor, c.set_seq", "{place}", "r.seq, r.cursor::text, r.set_seq", "{claimed}", "moved r")
+		"{grouped}", " and f.group_name = ''", "{room}", "", "{held}", " for no key update of r skip locked", "{reached}", sqlReached, "{free}", sqlFreeMany)
+	one = strings.NewReplacer("{lock}", "pg_advisory_xact_lock", "{locked}", " is not null",
+		"{grouped}", "", "{room}", "\n\t\tand "+groupHasRoom, "{held}", "", "{reached}", "", "{free}", sqlFreeOne)
 
 	claimMany = claimSQL{lock: many.Replace(sqlClaimLock), claim: many.Replace(sqlClaim)}
 	claimOne  = claimSQL{group: sqlGroupLock, lock: one.Replace(sqlClaimLock), claim: one.Replace(sqlClaim), ask: sqlGroupAsk}
@@ -207,6 +226,11 @@ update {s}dataflow_flow f set ` + endOfFlow + `
 from i where f.id = $1
 returning f.tripped_at is not null`
 
+// Forgets the failures of a flow of which a run works again. As a rule there are none.
+const sqlFlowWorks = `
+update {s}dataflow_flow set failures = 0, last_error = '', tripped_at = null, tripped_reason = '', probe_at = null
+where id = $1 and (failures > 0 or last_error <> '' or tripped_at is not null)`
+
 // Ends many runs, at most one of each flow. A run is answered as busy, and is left as it is,
 // if another transaction has locked it or its flow. So this waits for nobody.
 //
@@ -224,11 +248,11 @@ with item as materialized (
 		limit 1 for no key update of r, f skip locked) r
 ), ended as (
 	update {s}dataflow_run r set ` + endOfRun + `
-	from held i where r.id = i.id
+	from held i where r.id = any(array[i.id])
 	returning r.*, i.name, i.message, i.refund, i.tripped, i.backfills, i.n
 ), noted as (
 	update {s}dataflow_flow f set ` + endOfFlow + `
-	from ended i where f.id = i.flow_id and i.scope = '' and not i.refund
+	from ended i where f.id = any(array[i.flow_id]) and i.scope = '' and not i.refund
 	returning i.n, f.tripped_at is not null and not i.tripped as trips
 )
 select ` + runColumns + `, r.n in (select n from noted where trips), coalesce(w.id, 0), coalesce(w.max_attempts, 0), r.n
@@ -238,7 +262,7 @@ select ` + noRun + `, null, null, null, i.n
 from item i where i.id not in (select id from held) and exists (select from ` + heldRun + `)`
 
 // heldRun is the run of an item i, if its claim still holds it.
-const heldRun = `{s}dataflow_run r join {s}dataflow_flow f on f.id = r.flow_id
+const heldRun = `{s}dataflow_run r join {s}dataflow_flow f on f.id = any(array[r.flow_id])
 		where r.id = i.id and r.lease_no = i.lease_no and r.state = i.was`
 
 // The run that waits longest in the lane of a run r that has ended, unless its River job is in
@@ -250,8 +274,8 @@ const (
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.queue <> '' and o.run_after <= {now} and o.id <> r.id
 			and (o.scope <> '' and r.backfills > 0) = (r.scope <> '' and r.backfills > 0)
 		order by o.scheduled_for, o.id limit 1
-	) o left join {s}river_job j on j.id = o.river_job_id
-	where j.id is null or j.state <> 'available' or j.scheduled_at > now()`
+	) o left join lateral (select j.state, j.scheduled_at from {s}river_job j where j.id = o.river_job_id limit 1) j on true
+	where j.state is null or j.state <> 'available' or j.scheduled_at > now()`
 
 	sqlRunNext = `select w.id, w.max_attempts from (select $1::bigint as id, $2::bigint as flow_id, $3::text as scope, $4::integer as backfills) r, lateral (` + nextRun + `) w`
 )

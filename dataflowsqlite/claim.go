@@ -111,8 +111,14 @@ func (q *queries) RunEnd(ctx context.Context, p *dataflow.RunEndParams) (*datafl
 		return nil, err
 	}
 	run, err := q.RunByID(ctx, p.RunID)
-	if err != nil || p.Refund || run.Scope != "" { // the outcome of a backfill is not the flow's
+	switch {
+	case err != nil || run.Scope != "": // the outcome of a backfill is not the flow's
 		return run, err
+	case p.Refund && p.Works:
+		_, err := q.db.ExecContext(ctx, q.store.text(sqlFlowWorks), p.FlowID)
+		return run, err
+	case p.Refund:
+		return run, nil
 	}
 	if err := q.db.QueryRowContext(ctx, q.store.text(sqlFlowTrips), p.FlowID, string(p.State)).Scan(&run.Tripped); err != nil {
 		return nil, notFound(err)

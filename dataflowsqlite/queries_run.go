@@ -213,6 +213,11 @@ set last_run_at = {now}, last_error = case when ?2 = 'cancelled' then last_error
 		then case when probe_after <> '0' then strftime('%Y-%m-%d %H:%M:%f', {now}, probe_after || ' seconds') end else probe_at end
 where id = ?1`
 
+// Forgets the failures of a flow of which a run works again. As a rule there are none.
+const sqlFlowWorks = `
+update dataflow_flow set failures = 0, last_error = '', tripped_at = null, tripped_reason = '', probe_at = null
+where id = ?1 and (failures > 0 or last_error <> '' or tripped_at is not null)`
+
 // River's rows have the real clock, so they are compared with 'now'. Without "indexed by",
 // SQLite would read all the runs that the flow ever had.
 const sqlRunNext = `

@@ -64,6 +64,7 @@ func (e *env) drainRiver(jobs int, config func() *river.Config) side {
 		if err := rc.QueuePause(ctx, river.QueueDefault, nil); err != nil {
 			return nil, err
 		}
+		r.expect(jobs) // the pause arrives a little later, and some may be worked before
 		for _, some := range chunks(manyJobs(jobs), 1000) {
 			if _, err := rc.InsertManyFast(ctx, some); err != nil {
 				return nil, err
@@ -72,7 +73,6 @@ func (e *env) drainRiver(jobs int, config func() *river.Config) side {
 		if err := d.exec(ctx, "analyze"); err != nil {
 			return nil, err
 		}
-		r.expect(jobs)
 		u, err := d.use(ctx)
 		if err != nil {
 			return nil, err

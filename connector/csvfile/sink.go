@@ -113,6 +113,9 @@ func (s *filesSink[T]) Validate() error {
 	return errors.Join(append(errs, s.validate())...)
 }
 
+// PerBatch is true: a record that comes in another batch is in another file, too.
+func (s *filesSink[T]) PerBatch() bool { return true }
+
 func (s *filesSink[T]) Describe() dataflow.Description {
 	return dataflow.Description{Type: "csvfile.write_files", Detail: map[string]any{"dir": s.dir}}
 }

@@ -39,6 +39,8 @@ type Cursor struct {
 	// They are empty without [Options].Since.
 	Since string `json:"since,omitempty"`
 	High  string `json:"high,omitempty"`
+	// Prior is the latest time of the reads before. Records up to it count as read again.
+	Prior string `json:"prior,omitempty"`
 	// Began is the time of the first response of this read, by the server's clock. High is
 	// not later: a record that changed after it may not have been read.
 	Began string `json:"began,omitempty"`
@@ -75,7 +77,7 @@ func (c Cursor) condition(header http.Header) {
 
 // on returns the cursor at the beginning of another page of the same read.
 func (c Cursor) on(page string) Cursor {
-	return Cursor{Page: page, Last: c.Last, Read: c.Read, First: c.First, Since: c.Since, High: c.High, Began: c.Began, Known: c.Known, Newest: c.Newest}
+	return Cursor{Page: page, Last: c.Last, Read: c.Read, First: c.First, Since: c.Since, High: c.High, Prior: c.Prior, Began: c.Began, Known: c.Known, Newest: c.Newest}
 }
 
 // hash returns a hash of a record by which it is found again: of its key, or without one of

@@ -38,6 +38,9 @@ func (s *source[T]) end(at Cursor, err error) error {
 	if status.Action == httpcall.End {
 		return nil
 	}
+	if status.Status == http.StatusUnauthorized {
+		return fmt.Errorf("%w: the server wants credentials, or others: see Options.Auth", err)
+	}
 	var ends int
 	switch p := s.opts.Paging.(type) {
 	case PageNumber:

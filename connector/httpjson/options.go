@@ -53,12 +53,13 @@ type Options struct {
 	Since *Since
 
 	// Snapshot is for a list that does not only grow. Each run then reads all of it, unless
-	// it is one unchanged page. False continues a later run after the last record.
+	// it is one unchanged page, and does not know which records are new: none count as read
+	// again. A target that only appends is refused. False continues a later run after the last record.
 	Snapshot bool
 
 	// RestartExpired reads the list again from its beginning if the API refuses the cursor's
 	// page, and the last record that was read is not found in the list. Some records then
-	// arrive twice, so that the flow's target should upsert. False is an error in this case.
+	// arrive twice, so that a target that only appends is refused. False is an error in this case.
 	// Snapshot implies it.
 	RestartExpired bool
 
@@ -176,6 +177,12 @@ func (o *Options) streams() bool { return o.Stream || o.Lines }
 // resumes reports whether a later run continues in the list, after the last record.
 func (o *Options) resumes() bool {
 	return !o.Snapshot && o.Order == OldestFirst && o.Since == nil
+}
+
+// rereads reports whether a later run reads records that were read before. One that ends at a record that is
+// known does not.
+func (o *Options) rereads() bool {
+	return o.Snapshot || o.RestartExpired || o.Order == OldestFirst && o.Since != nil && o.Since.lookback() > 0
 }
 
 // continues reports whether the last page of a paging names a page for a later run.

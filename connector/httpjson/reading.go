@@ -38,13 +38,14 @@ type reading[T any] struct {
 	known     map[int64]bool // records at which a list with NewestFirst ends
 	until     time.Time      // before which records are known; zero: not by time
 	high      time.Time
-	records   int    // of the pages of this read
-	moved     bool   // it has yielded a record
-	stopped   bool   // the caller wants no more
-	checked   bool   // it has looked at the first page, see [reading.head]
-	start     Cursor // where the search for the last record began
-	sought    int    // which of the last records that were read a stream looks for
-	met       bool   // the record before that one is on this page of a stream
+	prior     time.Time // up to which records are read again
+	records   int       // of the pages of this read
+	moved     bool      // it has yielded a record
+	stopped   bool      // the caller wants no more
+	checked   bool      // it has looked at the first page, see [reading.head]
+	start     Cursor    // where the search for the last record began
+	sought    int       // which of the last records that were read a stream looks for
+	met       bool      // the record before that one is on this page of a stream
 }
 
 // errKnown ends a read at a record that is known.
@@ -66,11 +67,14 @@ func (r *reading[T]) begin() (Cursor, error) {
 			if err != nil {
 				return at, dataflow.Permanent(err)
 			}
-			at.Since = since
+			at.Since, at.Prior = since, from.High
 		}
 	}
 	if o.Since != nil && at == (Cursor{}) && !o.Since.First.IsZero() {
 		at.Since = o.Since.First.UTC().Format(time.RFC3339Nano)
+	}
+	if o.Order == OldestFirst { // otherwise the read ends at a record that is known
+		r.prior, _ = time.Parse(time.RFC3339Nano, at.Prior)
 	}
 	if at.High != "" {
 		r.high, _ = time.Parse(time.RFC3339Nano, at.High)
@@ -254,7 +258,8 @@ func (r *reading[T]) record(p *page, at *Cursor, i int, record json.RawMessage) 
 		}
 		r.again = nil
 	}
-	if r.time(at, record) {
+	known, again := r.time(at, record)
+	if known {
 		return false, errKnown
 	}
 	if !r.s.opts.Snapshot {
@@ -264,7 +269,7 @@ func (r *reading[T]) record(p *page, at *Cursor, i int, record json.RawMessage) 
 		at.Read++
 	}
 	r.moved = true
-	item := dataflow.Item[T, Cursor]{Key: key, Cursor: p.cursor(*at, i+1, r.s.opts.Snapshot), Resume: true}
+	item := dataflow.Item[T, Cursor]{Key: key, Cursor: p.cursor(*at, i+1, r.s.opts.Snapshot), Resume: true, Again: again}
 	if err := r.dec.Decode(record); err != nil {
 		if !r.s.opts.Lines && !json.Valid(record) {
 			return false, dataflow.Permanent(r.s.wrap(*at, fmt.Errorf("the response is not JSON: %w", err)))
@@ -273,28 +278,30 @@ func (r *reading[T]) record(p *page, at *Cursor, i int, record json.RawMessage) 
 			key = item.Cursor.String()
 		}
 		bad := &dataflow.RecordError{Key: key, Raw: clip(record), Err: err}
-		return r.yield(dataflow.Item[T, Cursor]{Cursor: item.Cursor, Resume: true}, bad), nil
+		return r.yield(dataflow.Item[T, Cursor]{Cursor: item.Cursor, Resume: true, Again: again}, bad), nil
 	}
 	item.Value = r.dec.Value()
 	return r.yield(item, nil), nil
 }
 
-// time notes the time of a record. It reports whether the read ends before the record.
-func (r *reading[T]) time(at *Cursor, record json.RawMessage) (known bool) {
+// time notes the time of a record. It reports whether the read ends before the record, and whether it is
+// of the time that an earlier read has read.
+func (r *reading[T]) time(at *Cursor, record json.RawMessage) (known, again bool) {
 	if r.s.opts.Since == nil {
-		return false
+		return false, false
 	}
 	t, err := r.s.opts.Since.of(record)
 	if err != nil { // such a record is read, and moves no time
-		return false
+		return false, false
 	}
+	again = !r.prior.IsZero() && !t.After(r.prior)
 	if began, err := time.Parse(time.RFC3339Nano, at.Began); err == nil && t.After(began) {
 		t = began
 	}
 	if t.After(r.high) {
 		r.high, at.High = t, t.Format(time.RFC3339Nano)
 	}
-	return !r.until.IsZero() && t.Before(r.until)
+	return !r.until.IsZero() && t.Before(r.until), again
 }
 
 // begun notes when a read began: at its first response.

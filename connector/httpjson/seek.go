@@ -106,7 +106,7 @@ func (r *reading[T]) passed(at Cursor, p *page) (*Cursor, error) {
 	}
 	r.seeking = false
 	if r.s.opts.Order == NewestFirst || r.s.opts.RestartExpired {
-		return r.anew(Cursor{Since: at.Since, High: at.High, Began: at.Began, Known: at.Known}), nil
+		return r.anew(Cursor{Since: at.Since, High: at.High, Prior: at.Prior, Began: at.Began, Known: at.Known}), nil
 	}
 	return nil, dataflow.Permanent(fmt.Errorf("the last records that were read are not in the list of %s any more: it does not only grow: set the flow's cursor, or set Options.Snapshot, or RestartExpired to read all of it again", bare(r.s.address)))
 }

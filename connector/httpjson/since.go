@@ -16,7 +16,8 @@ import (
 //
 // The cursor keeps the latest time of all records, once a run has read the list to its end.
 // The next run requests the records since that time, less Lookback. So some records arrive
-// again, and the flow's target should upsert.
+// again. They count in [dataflow.Counters].ReadAgain too, and a target that only appends is
+// refused.
 type Since struct {
 	// Path is the path of the time in a record, such as "updated_at". The time is RFC 3339,
 	// a date, or the seconds or milliseconds since 1970. Required.
@@ -27,7 +28,8 @@ type Since struct {
 	// First is the time that the first run requests. The zero time sends no parameter then.
 	First time.Time
 	// Lookback is subtracted from the time, for records that appear late and for times that
-	// are not exact. 0 means one minute; -1 means none.
+	// are not exact. 0 means one minute; -1 means none. If the API then returns a record of exactly the
+	// time, it is read again, which a target that only appends refuses.
 	Lookback time.Duration
 	// Format writes the time for the parameter. Nil means RFC 3339 in UTC.
 	Format func(time.Time) string

@@ -105,3 +105,45 @@ func TestSource_SinceFuture(t *testing.T) {
 		}
 	}
 }
+
+// Records that an earlier run has read count as read again, wherever a run goes on. A target that only
+// appends is refused.
+func TestSource_SinceAgain(t *testing.T) {
+	t.Parallel()
+	for _, stream := range []bool{false, true} {
+		a := newAPI(nil)
+		list := `[{"id":1,"at":"2026-11-25T10:00:00Z"},{"id":2,"at":"2026-11-25T10:00:30Z"}`
+		a.before = func(int, *http.Request) answer {
+			return reply(200, map[string]string{"Date": "Sat, 28 Nov 2026 10:00:00 GMT"}, list+`]`)
+		}
+		src := httpjson.Source[order]("https://api.test/x", &httpjson.Options{Client: a.client(), Stream: stream, Since: &httpjson.Since{Path: "at", Param: "since"}})
+		_, at, err := read(t.Context(), t, src, httpjson.Cursor{})
+		require.NoError(t, err)
+		list += `,{"id":3,"at":"2026-11-25T10:00:10Z"},{"id":"bad","at":"2026-11-25T10:00:20Z"},{"id":4},{"id":5,"at":"2026-11-25T10:00:31Z"}`
+		all := []bool{true, true, true, true, false, false}
+		for i := range all {
+			var again []bool
+			next := at
+			for item, err := range src.Read(t.Context(), dataflow.Request[httpjson.Cursor]{From: at, Resumed: true}) {
+				if bad := (*dataflow.RecordError)(nil); err != nil {
+					require.ErrorAs(t, err, &bad)
+				}
+				if item.Mark {
+					continue
+				}
+				if again = append(again, item.Again); len(again) == 1 {
+					next = item.Cursor
+				}
+			}
+			require.Equal(t, all[i:], again)
+			at = next
+		}
+	}
+	for name, opts := range map[string]httpjson.Options{
+		"lookback": {Since: &httpjson.Since{Path: "at", Param: "since"}}, "snapshot": {Snapshot: true}, "expired": {RestartExpired: true},
+		"": {Since: &httpjson.Since{Path: "at", Param: "since", Lookback: -1}}, "newest": {Order: httpjson.NewestFirst, Since: &httpjson.Since{Path: "at"}},
+	} {
+		rereads := httpjson.Source[order]("https://api.test/x", &opts).(dataflow.Rereader).Rereads()
+		require.Equal(t, name != "" && name != "newest", rereads, name)
+	}
+}

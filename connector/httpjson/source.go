@@ -57,6 +57,9 @@ func (s *source[T]) Describe() dataflow.Description {
 	return dataflow.Description{Type: "httpjson", Detail: map[string]any{"url": bare(s.address)}}
 }
 
+// Rereads reports whether a later run reads records that were read before.
+func (s *source[T]) Rereads() bool { return s.opts.rereads() }
+
 // ParseRecord implements [dataflow.RecordParser].
 func (s *source[T]) ParseRecord(_ context.Context, r dataflow.RawRecord) (T, error) {
 	return jsonrow.Parse[T](r.Raw, r.Edited, false)

@@ -46,7 +46,8 @@ func TestStream_OddTables(t *testing.T) {
 	pool := s.create("source", `create table odd (id bigint not null, mood text not null, moods text[] not null, cents bigint, part text not null, primary key (part, id)) partition by list (part)`,
 		`create table odd_a partition of odd for values in ('a')`, `insert into odd values (1, 'x', '{}', null, 'a')`,
 		`create publication p for table odd with (publish_via_partition_root = true)`)
-	f := follow(t, pgchange.Stream[odd](pool, pgchange.Options{Publication: "p", Slot: "s", Tables: []string{"odd"}}), nil)
+	source := pgchange.Stream[odd](pool, pgchange.Options{Publication: "p", Slot: "s", Tables: []string{"odd"}})
+	f := follow(t, source, nil)
 	require.Equal(t, odd{ID: 1, Mood: "x", Moods: []string{}, Part: "a"}, f.next(1)[0].Value.New)
 	f.mark(func(p pgchange.Position) bool { return len(p.Loaded) == 1 })
 	exec(t, pool, `create type mood as enum ('sad', 'glad')`, `create domain cents as bigint check (value > 0)`, `create domain moods as mood[]`,
@@ -61,4 +62,15 @@ func TestStream_OddTables(t *testing.T) {
 		ops = append(ops, string(it.Value.Op))
 	}
 	require.Equal(t, []string{"insert", "delete", "insert", "truncate"}, ops, "an update that moves a row to another partition is a delete and an insert")
+	at := items[3].Cursor
+	f.stop()
+	idle(t, pool)
+	exec(t, pool, `create table odd_c (like odd)`, `insert into odd_c values (3, 'sad', '{}', 1, 'c')`, `alter table odd attach partition odd_c for values in ('c')`,
+		`create table odd_d partition of odd for values in ('d')`, `alter table odd detach partition odd_a`, `insert into odd values (4, 'sad', '{}', 1, 'd')`)
+	var log lines
+	f = followIn(notes.With(t.Context(), log.logger()), t, source, &at)
+	require.Equal(t, int64(4), f.next(1)[0].Value.New.ID)
+	require.Equal(t, 1, log.count("partition odd_c was attached to table public.odd: rows that it had by then are not in the log"))
+	require.Equal(t, 1, log.count("partition odd_a was detached from table public.odd, or dropped: Postgres sends no deletes of its rows"))
+	require.Equal(t, 2, log.count("partition "), "one that is made as a partition has no rows")
 }

@@ -47,13 +47,23 @@ func (e *examiner) warning(format string, args ...any) {
 
 // Examine looks at the server, the publication and its tables, and the slot.
 func (s *source[T]) Examine(ctx context.Context) ([]dataflow.Finding, error) {
+	return s.examine(ctx, nil)
+}
+
+// ExamineFrom also looks whether the slot still has all changes after the cursor.
+func (s *source[T]) ExamineFrom(ctx context.Context, r dataflow.Request[Position]) ([]dataflow.Finding, error) {
+	return s.examine(ctx, &r)
+}
+
+// examine looks at all. r is nil if it is not known where the next read begins.
+func (s *source[T]) examine(ctx context.Context, r *dataflow.Request[Position]) ([]dataflow.Finding, error) {
 	e := &examiner{stream: &s.stream}
 	conn, err := s.control(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the server of slot %q: %w", s.options.Slot, err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	exists, err := e.slotState(ctx, conn)
+	exists, err := e.slotState(ctx, conn, r)
 	if err != nil {
 		return e.found, err
 	}
@@ -81,7 +91,11 @@ func (s *source[T]) Examine(ctx context.Context) ([]dataflow.Finding, error) {
 		}
 	}
 	if len(e.found) == 0 {
-		e.add(dataflow.FindingOK, "the server, publication %q and slot %q are as they must be", s.options.Publication, s.options.Slot)
+		what := fmt.Sprintf("the server, publication %q and slot %q are as they must be", s.options.Publication, s.options.Slot)
+		if !exists {
+			what = fmt.Sprintf("the server and publication %q are as they must be, and slot %q is not there: the first run creates it", s.options.Publication, s.options.Slot)
+		}
+		e.add(dataflow.FindingOK, "%s", what)
 	}
 	return e.found, nil
 }
@@ -120,8 +134,11 @@ func (e *examiner) server(ctx context.Context, conn *pgx.Conn, slotExists bool) 
 }
 
 // slotState looks at the slot, and reports whether there is one.
-func (e *examiner) slotState(ctx context.Context, conn *pgx.Conn) (exists bool, err error) {
-	_, exists, err = e.slot(ctx, conn)
+func (e *examiner) slotState(ctx context.Context, conn *pgx.Conn, r *dataflow.Request[Position]) (exists bool, err error) {
+	confirmed, exists, err := e.slot(ctx, conn)
+	if err == nil && r != nil {
+		err = e.checkCursor(ctx, conn, r, confirmed, exists)
+	}
 	switch {
 	case dataflow.IsPermanent(err):
 		e.problem("%v", err)
@@ -148,6 +165,23 @@ func (e *examiner) slotState(ctx context.Context, conn *pgx.Conn) (exists bool, 
 		e.warning("slot %q has no failover, although Options.Failover is set: a promoted standby lacks it: with no run of the flow at work, connect for replication (psql \"replication=database\") and run ALTER_REPLICATION_SLOT %[1]s (FAILOVER)", e.options.Slot)
 	}
 	return exists, nil
+}
+
+// checkCursor returns an error if a read cannot go on at a cursor.
+func (e *examiner) checkCursor(ctx context.Context, conn *pgx.Conn, r *dataflow.Request[Position], confirmed LSN, exists bool) error {
+	switch {
+	case r.From.Creating:
+		return nil
+	case !r.Resumed && exists:
+		return e.notOurs(confirmed)
+	case !r.Resumed:
+		return nil
+	case !exists:
+		_, err := e.ownSlot(ctx, conn)
+		return err
+	default:
+		return e.checkMoved(confirmed, r.From.LSN)
+	}
 }
 
 // lagKept is how much of the log a slot may keep that nobody reads, without a warning.

@@ -65,7 +65,9 @@ func TestStream_Examine(t *testing.T) {
 
 	exec(t, pool, `alter system set max_slot_wal_keep_size = '100MB'`, `select pg_reload_conf()`)
 	const fine = `ok: the server, publication "p" and slot "s" are as they must be`
-	require.Eventually(t, func() bool { return findings(t, follower, options)[0] == fine }, patience, poll)
+	require.Eventually(t, func() bool {
+		return findings(t, follower, options)[0] == `ok: the server and publication "p" are as they must be, and slot "s" is not there: the first run creates it`
+	}, patience, poll)
 	exec(t, pool, `select pg_create_logical_replication_slot('s', 'pgoutput')`)
 	has(options, fine)
 	exec(t, pool, `create table big (t text)`, `alter table big alter t set storage external`)
@@ -91,4 +93,34 @@ func TestStream_ExamineColumns(t *testing.T) {
 	found := findings(t, pool, pgchange.Options{Publication: "p", Slot: "s", Failover: true})
 	require.Len(t, found, 2)
 	require.Contains(t, found[1], `problem: table public.item has no column ["big"] that publication "p" sends: alter the publication, or correct the record`)
+}
+
+// A slot from which a flow cannot go on is found before its next run.
+func TestStream_ExamineFrom(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, "max_slot_wal_keep_size = '1GB'")
+	pool := s.create("source", itemTable, `create publication p for table item`)
+	source := pgchange.Stream[item1](pool, pgchange.Options{Publication: "p", Slot: "s"})
+	var r dataflow.Request[pgchange.Position]
+	says := func(want string) {
+		t.Helper()
+		found, err := source.(dataflow.CursorExaminer[pgchange.Position]).ExamineFrom(t.Context(), r)
+		require.NoError(t, err)
+		require.Len(t, found, 1)
+		require.Contains(t, string(found[0].Level)+": "+found[0].Text, want)
+	}
+	says(`ok: the server and publication "p" are as they must be`)
+	exec(t, pool, `select pg_create_logical_replication_slot('s', 'pgoutput')`)
+	says(`problem: slot "s" exists already, and the flow has no cursor`)
+	r.Resumed, r.From.Creating = true, true
+	says(`ok: the server, publication "p" and slot "s" are as they must be`)
+	r.From = pgchange.Position{LSN: 1}
+	says(`problem: slot "s": it has confirmed`)
+	r.From.LSN = 1 << 60
+	says(`ok: the server, publication "p" and slot "s"`)
+	exec(t, pool, `select pg_drop_replication_slot('s')`)
+	says(`problem: slot "s": it is gone: somebody has dropped it`)
+	found, err := source.(dataflow.CursorExaminer[pgchange.Position]).ExamineFrom(t.Context(), r)
+	require.NoError(t, err)
+	require.Contains(t, found[0].Text, "dataflow cursor set FLOW --beginning")
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -128,4 +129,43 @@ func TestReader_SkipsWhatWasRead(t *testing.T) {
 	require.Equal(t, LSN(205), got[0].Cursor.LSN)
 	require.Zero(t, got[0].Cursor.Commit)
 	require.WithinDuration(t, time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), got[0].Cursor.At, 0)
+}
+
+// Transactions with nothing for the target come without end. The cursor moves all the same, and what
+// was read before them is handed over.
+func TestReader_AmongOthers(t *testing.T) {
+	t.Parallel()
+	type row struct{ ID int64 }
+	var marks []LSN
+	s := &source[row]{stream{options: Options{Publication: "p", Slot: "s", OnlyChanges: true}}}
+	from := Position{LSN: 105, Loaded: map[string]string{"public.t": "7"}}
+	r := s.newReader(dataflow.Request[Position]{From: from, Resumed: true}, func(c change[row], _ error) bool {
+		require.True(t, c.Mark)
+		if len(marks) == 0 || marks[len(marks)-1] != c.Cursor.LSN {
+			marks = append(marks, c.Cursor.LSN)
+		}
+		return true
+	})
+	r.tables = []*table{{name: "public.t", oid: 7, id: "7", key: []string{"id"}}}
+	r.relations[8] = &relation[row]{} // of another table
+	read := func(commit pglogrepl.LSN) {
+		for _, m := range []pglogrepl.Message{
+			&pglogrepl.BeginMessage{FinalLSN: commit},
+			&pglogrepl.InsertMessage{RelationID: 8, Tuple: &pglogrepl.TupleData{}},
+			&pglogrepl.CommitMessage{CommitLSN: commit, TransactionEndLSN: commit + 5},
+		} {
+			require.NoError(t, r.take(t.Context(), &packet{message: m}))
+		}
+	}
+	r.lastMark = time.Now().Add(time.Hour)
+	read(200)
+	require.Empty(t, marks)
+	r.lastMark = time.Now().Add(-2 * time.Second)
+	read(300)
+	require.Equal(t, []LSN{305}, marks)
+	r.lastMark, r.waits, r.first = time.Now().Add(time.Hour), true, time.Now().Add(-time.Second)
+	read(400)
+	require.Equal(t, []LSN{305, 405}, marks)
+	require.False(t, r.waits)
+	require.Zero(t, r.pos.Last, "nothing was read")
 }

@@ -216,6 +216,9 @@ func (r *reader[T]) unseen(ctx context.Context) (bool, error) {
 	if hidden {
 		return false, dataflow.Permanent(errors.New("the server has synchronous standbys, and the role may not see who waits for them, which a load needs to go on: grant pg_read_all_stats to it"))
 	}
+	if waiting > 0 {
+		r.s.tell(ctx, "the load of a table waits until a synchronous standby has confirmed what was committed: see pg_stat_activity for wait_event SyncRep")
+	}
 	return waiting > 0, nil
 }
 

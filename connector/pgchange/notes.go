@@ -1,6 +1,7 @@
 package pgchange
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,54 +12,126 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
+// keptQuery reads how much of the log the slot keeps, what it has confirmed, and who reads it.
+// Another role's connection is hidden without pg_read_all_stats.
+const keptQuery = `
+select s.confirmed_flush_lsn::text, coalesce(pg_catalog.pg_wal_lsn_diff(case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() else pg_catalog.pg_current_wal_lsn() end, s.restart_lsn), 0)::bigint,
+	coalesce(to_jsonb(s) ->> 'wal_status', ''), coalesce(to_jsonb(s) ->> 'invalidation_reason', ''),
+	coalesce(s.active_pid, 0), coalesce(a.application_name, ''), coalesce(host(a.client_addr), 'this machine'), a.backend_start, a.query_start,
+	coalesce((select 'process ' || o.pid || ' of the server (application "' || o.application_name || '"), since ' || to_char(o.xact_start at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+		from pg_catalog.pg_stat_activity o where s.confirmed_flush_lsn is null and o.pid = any(pg_catalog.pg_blocking_pids(s.active_pid)) order by o.xact_start limit 1), '')
+from pg_catalog.pg_replication_slots s left join pg_catalog.pg_stat_activity a on a.pid = s.active_pid
+where s.slot_name = $1`
+
 const (
-	// keptQuery reads how much of the log the slot keeps, and what it has confirmed.
-	keptQuery = `
-select s.confirmed_flush_lsn::text, pg_catalog.pg_wal_lsn_diff(case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn() else pg_catalog.pg_current_wal_lsn() end, s.restart_lsn)::bigint,
-	s.active, coalesce(to_jsonb(s) ->> 'wal_status', '')
-from pg_catalog.pg_replication_slots s
-where s.slot_name = $1 and s.confirmed_flush_lsn is not null`
 	lagTold     = 1 << 20 // bytes
 	lagToldTime = 30 * time.Second
 )
 
-// Notes says how far the target lags, and what the slot costs the server.
+// kept is what keptQuery reads.
+type kept struct {
+	confirmed            *string // nil: the slot is being created, or is lost
+	bytes                int64
+	status, reason       string
+	pid                  int32 // that reads it; 0: nobody does
+	application, address string
+	since, asked         *time.Time // since when it is connected, and does what it does
+	blocks               string     // what the creation of the slot waits for
+}
+
+// Notes says what keeps the stream from its changes, how far the target lags, and what the slot costs the
+// server.
 func (s *source[T]) Notes(ctx context.Context, r dataflow.Request[Position]) ([]string, error) {
-	var confirmed, status string
-	var kept int64
-	var active bool
-	err := s.pool.QueryRow(ctx, keptQuery, s.options.Slot).Scan(&confirmed, &kept, &active, &status)
+	var k kept
+	isNew := !r.Resumed || r.From.Creating
+	err := s.pool.QueryRow(ctx, keptQuery, s.options.Slot).Scan(&k.confirmed, &k.bytes, &k.status, &k.reason, &k.pid, &k.application, &k.address, &k.since, &k.asked, &k.blocks)
 	switch {
+	case errors.Is(err, pgx.ErrNoRows) && isNew:
+		return s.missing(ctx)
 	case errors.Is(err, pgx.ErrNoRows):
-		return nil, nil // it is not made yet, or the run says that it is gone
+		return []string{fmt.Sprintf("slot %q is gone, and with it changes: the next read says what to do", s.options.Slot)}, nil
 	case err != nil:
 		return nil, err
+	case k.status == "lost" || k.reason != "":
+		return []string{fmt.Sprintf("Postgres has invalidated slot %q (%s), and changes are lost: the next read says what to do", s.options.Slot, cmp.Or(k.reason, k.status))}, nil
+	case k.confirmed == nil:
+		return s.creating(&k), nil
 	}
-	if !r.Resumed || r.From.Creating {
-		if err := r.From.LSN.UnmarshalText([]byte(confirmed)); err != nil {
-			return nil, err
-		}
-		r.From.At = time.Time{}
-	}
-	bytes, age, err := s.lag(ctx, &r.From)
+	notes, err := s.missing(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if r.From.At.IsZero() {
+	if k.pid != 0 && !s.isOurs(k.application) {
+		notes = append(notes, fmt.Sprintf("slot %q is in use by process %d of the server (application %q, from %s)%s: a slot is for one flow, whose read waits for it", s.options.Slot, k.pid, k.application, k.address, sinceText(k.since)))
+	}
+	lag, err := s.lagNotes(ctx, r.From, &k, isNew)
+	return append(notes, lag...), err
+}
+
+// isOurs reports whether a connection of this name is a stream's of this slot, or may be.
+func (s *stream) isOurs(application string) bool {
+	return application == "" || application == s.application() || application == s.loader()
+}
+
+func sinceText(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return " since " + t.UTC().Format(time.RFC3339)
+}
+
+// missing says what the publication lacks.
+func (s *stream) missing(ctx context.Context) ([]string, error) {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Release()
+	if _, err = s.lookUp(ctx, conn.Conn()); dataflow.IsPermanent(err) {
+		return []string{err.Error()}, nil
+	}
+	return nil, err
+}
+
+// creating says what the creation of the slot waits for.
+func (s *stream) creating(k *kept) []string {
+	if k.pid == 0 {
+		return nil
+	}
+	note := fmt.Sprintf("slot %q is being created%s: Postgres waits until all transactions have ended that write", s.options.Slot, sinceText(k.asked))
+	if k.blocks != "" {
+		note += ": now for that of " + k.blocks
+	}
+	return []string{note}
+}
+
+// lagNotes says how far the target lags.
+func (s *stream) lagNotes(ctx context.Context, from Position, k *kept, isNew bool) ([]string, error) {
+	if isNew {
+		from = Position{}
+		if err := from.LSN.UnmarshalText([]byte(*k.confirmed)); err != nil {
+			return nil, err
+		}
+	}
+	bytes, age, err := s.lag(ctx, &from)
+	if err != nil {
+		return nil, err
+	}
+	if from.At.IsZero() {
 		age = 0
 	}
 	var notes []string
 	if bytes >= lagTold || age >= lagToldTime {
-		note := fmt.Sprintf("slot %q has %s of the log still to apply, and keeps %s of it on the server's disk", s.options.Slot, size(bytes), size(kept))
+		note := fmt.Sprintf("slot %q has %s of the log still to apply, and keeps %s of it on the server's disk", s.options.Slot, size(bytes), size(k.bytes))
 		if age > 0 {
-			note += fmt.Sprintf("; the target is as the source was %s ago, at %s, or later", age.Round(time.Second), r.From.At.Format(time.RFC3339))
+			note += fmt.Sprintf("; the target is as the source was %s ago, at %s, or later", age.Round(time.Second), from.At.Format(time.RFC3339))
 		}
-		if !active {
+		if k.pid == 0 {
 			note += "; nobody reads it: while no run works, the server keeps more and more"
 		}
 		notes = append(notes, note)
 	}
-	if status == "unreserved" {
+	if k.status == "unreserved" {
 		notes = append(notes, fmt.Sprintf("slot %q keeps more than max_slot_wal_keep_size allows: at the next checkpoint of the server it is lost, and with it changes", s.options.Slot))
 	}
 	return notes, nil

@@ -61,9 +61,11 @@ type stream struct {
 
 	confirmed atomic.Uint64 // the LSN up to which all is committed in the target
 
-	mu        sync.Mutex      // guards what follows
-	told      map[string]bool // what was said about tables that have changed
-	announced chan struct{}   // closed when it is committed that the slot is to be created
+	mu   sync.Mutex      // guards what follows
+	told map[string]bool // what was said about tables that have changed
+	// partitions of each partitioned table, by their oids, when this process looked last
+	partitions map[uint32]map[uint32]string
+	announced  chan struct{} // closed when it is committed that the slot is to be created
 }
 
 // source reads changes of rows of type T.

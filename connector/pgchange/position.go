@@ -37,6 +37,9 @@ type Position struct {
 	// At is when the last of it was committed, by the clock of the server, or when the server
 	// said that there is nothing more.
 	At time.Time `json:"at,omitzero"`
+	// Last is when the last change was committed that was read, by the clock of the server. Zero:
+	// none was.
+	Last time.Time `json:"last,omitzero"`
 	// Creating is true from before the slot is created until the stream begins. A slot that is
 	// there then is this flow's.
 	Creating bool `json:"creating,omitempty"`

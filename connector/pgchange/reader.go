@@ -25,6 +25,7 @@ const (
 	quietAfter = 50 * time.Millisecond
 	oldAfter   = 250 * time.Millisecond
 	idleEvery  = 5 * time.Second // a checkpoint without changes
+	skipEvery  = time.Second     // and one among changes that are not read
 	endsBatch  = 10              // marks in a row, which end a batch
 )
 
@@ -224,6 +225,9 @@ func (r *reader[T]) commit(m *pglogrepl.CommitMessage) error {
 		return r.differs(fmt.Sprintf("it has %d changes", tx.changes))
 	}
 	r.pos.LSN, r.pos.At = LSN(m.TransactionEndLSN), tx.at.UTC()
+	if r.holds {
+		r.pos.Last = r.pos.At
+	}
 	r.pos.Commit, r.pos.Changes, r.pos.Change = 0, 0, 0
 	if r.s.loading(r) {
 		if r.seen == nil {
@@ -231,7 +235,15 @@ func (r *reader[T]) commit(m *pglogrepl.CommitMessage) error {
 		}
 		r.seen[tx.xid] = true
 	}
-	return r.release(true, r.pos)
+	if r.holds {
+		return r.release(true, r.pos)
+	}
+	// The transaction has nothing for the target, and neither may the next ones. Yet the cursor moves,
+	// and what waits in a batch is not to wait for them.
+	if r.waits && time.Since(r.first) > oldAfter || time.Since(r.lastMark) > skipEvery {
+		return r.endBatch()
+	}
+	return nil
 }
 
 // release yields the change that is held.

@@ -2,6 +2,7 @@ package pgchange_test
 
 import (
 	"context"
+	"net/url"
 	"os"
 	"regexp"
 	"strings"
@@ -17,7 +18,7 @@ import (
 	"github.com/activedataflow/dataflow/dataflowpgx"
 )
 
-// The block of Go in docs/change-capture.md stands here.
+// The blocks of Go in docs/change-capture.md stand here.
 
 type Order struct {
 	ID        int64
@@ -38,6 +39,31 @@ func ordersFlow(shop *pgxpool.Pool) *dataflow.Flow {
 		&dataflow.FlowOptions{Runtime: dataflow.JobQueue{Interval: 10 * time.Second}})
 }
 
+func run(ctx context.Context, shopURL, replicaURL string) error {
+	shop, err := pgxpool.New(ctx, shopURL) // as the role follower
+	if err != nil {
+		return err
+	}
+	defer shop.Close()
+	replica, err := pgxpool.New(ctx, replicaURL) // as the owner of the target table
+	if err != nil {
+		return err
+	}
+	defer replica.Close()
+	client, err := dataflow.NewClient(dataflowpgx.New(replica), &dataflow.Config{Flows: []*dataflow.Flow{ordersFlow(shop)}})
+	if err != nil {
+		return err
+	}
+	if err := client.Migrate(ctx); err != nil { // makes the library's own tables
+		return err
+	}
+	if err := client.Start(ctx); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return client.Stop(context.WithoutCancel(ctx))
+}
+
 // The page's statements and its flow make a copy, with a role that has no other rights.
 func TestRecipe(t *testing.T) {
 	t.Parallel()
@@ -46,8 +72,10 @@ func TestRecipe(t *testing.T) {
 	own, err := os.ReadFile("recipes_test.go")
 	require.NoError(t, err)
 	blocks := regexp.MustCompile("(?s)```(\\w+)\n(.*?)```").FindAllStringSubmatch(string(page), -1)
-	require.Len(t, blocks, 2)
-	require.Contains(t, string(own), blocks[1][2], "the block of the page")
+	require.Len(t, blocks, 3)
+	for _, block := range blocks[1:] {
+		require.Contains(t, string(own), block[2], "the block of the page")
+	}
 
 	s := startServer(t)
 	const table = `create table orders (id bigint primary key, email text not null, cents bigint not null, updated_at timestamptz not null)`
@@ -55,20 +83,14 @@ func TestRecipe(t *testing.T) {
 	for line := range strings.Lines(blocks[0][2]) {
 		exec(t, admin, line)
 	}
-	config, err := pgxpool.ParseConfig(s.url("shop"))
+	u, err := url.Parse(s.url("shop"))
 	require.NoError(t, err)
-	config.ConnConfig.User = "follower"
-	shop, err := pgxpool.NewWithConfig(t.Context(), config)
-	require.NoError(t, err)
-	defer shop.Close()
+	u.User = url.User("follower")
 	to := s.create("copy", table)
-	client, err := dataflow.NewClient(dataflowpgx.New(to), &dataflow.Config{Flows: []*dataflow.Flow{ordersFlow(shop)}, Logger: quiet})
-	require.NoError(t, err)
-	require.NoError(t, client.Migrate(t.Context()))
-	require.NoError(t, client.Start(t.Context()))
-	defer func() { require.NoError(t, client.Stop(context.WithoutCancel(t.Context()))) }()
-	_, err = client.Trigger(t.Context(), "orders", nil)
-	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, u.String(), s.url("copy")) }()
+	defer func() { stop(); require.NoError(t, <-ended) }()
 	copied := func(want ...string) {
 		t.Helper()
 		require.Eventually(t, func() bool {

@@ -32,6 +32,9 @@ func (r *reader[T]) recheck(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := r.s.tellPartitions(ctx, r.control, now.tables); err != nil {
+		return err
+	}
 	r.check, r.checked = false, time.Now() //nolint:forbidigo // how long it takes, not what time it is
 	if how := r.differ(now); how != "" {
 		return dataflow.Transient(fmt.Errorf("%s while it was read: the read begins again", how))

@@ -33,6 +33,9 @@ func settings(params map[string]string, name string) {
 // application is the name of a connection that holds the slot.
 func (s *stream) application() string { return clip("dataflow "+s.options.Slot, 63) }
 
+// loader is the name of a connection for queries beside the stream.
+func (s *stream) loader() string { return clip("dataflow load "+s.options.Slot, 63) }
+
 func clip(text string, n int) string { return text[:min(len(text), n)] }
 
 // config returns the settings of the pool for a connection of the stream's own.
@@ -56,7 +59,7 @@ func (s *stream) control(ctx context.Context) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	settings(c.RuntimeParams, clip("dataflow load "+s.options.Slot, 63))
+	settings(c.RuntimeParams, s.loader())
 	c.RuntimeParams["synchronous_commit"] = "local" // a watermark must reach the log at once, and no standby
 	return pgx.ConnectConfig(ctx, c)
 }
@@ -81,13 +84,15 @@ func (s *stream) replication(ctx context.Context) (*pgconn.PgConn, error) {
 
 // slotQuery reads a slot. Its columns differ between versions.
 const slotQuery = `
-select coalesce(s.plugin, ''), coalesce(s.database, ''), coalesce(s.confirmed_flush_lsn::text, '0/0'), coalesce(to_jsonb(s) ->> 'wal_status', ''), coalesce(to_jsonb(s) ->> 'invalidation_reason', ''), current_database()::text
+select coalesce(s.plugin, ''), coalesce(s.database, ''), coalesce(s.confirmed_flush_lsn::text, '0/0'), coalesce(to_jsonb(s) ->> 'wal_status', ''), coalesce(to_jsonb(s) ->> 'invalidation_reason', ''), current_database()::text,
+	coalesce((to_jsonb(s) ->> 'synced')::boolean, false) and pg_catalog.pg_is_in_recovery()
 from pg_catalog.pg_replication_slots s where s.slot_name = $1`
 
 // slot returns the position that the slot has confirmed, and whether there is one.
 func (s *stream) slot(ctx context.Context, conn *pgx.Conn) (confirmed LSN, exists bool, err error) {
 	var plugin, database, at, status, reason, here string
-	err = conn.QueryRow(ctx, slotQuery, s.options.Slot).Scan(&plugin, &database, &at, &status, &reason, &here)
+	var kept bool
+	err = conn.QueryRow(ctx, slotQuery, s.options.Slot).Scan(&plugin, &database, &at, &status, &reason, &here, &kept)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return 0, false, nil
@@ -97,6 +102,8 @@ func (s *stream) slot(ctx context.Context, conn *pgx.Conn) (confirmed LSN, exist
 		return 0, true, dataflow.Permanent(fmt.Errorf("slot %q exists and is not for pgoutput, but %q: name another one", s.options.Slot, plugin))
 	case database != here:
 		return 0, true, dataflow.Permanent(fmt.Errorf("slot %q exists and is for database %q, not %q: name another one", s.options.Slot, database, here))
+	case kept:
+		return 0, true, s.standby("the server keeps the slot for its primary, and nobody can read it here")
 	case status == "lost" || reason != "":
 		return 0, true, s.lost("Postgres has invalidated it (" + cmp.Or(reason, "max_slot_wal_keep_size was too small") + ")")
 	}
@@ -106,10 +113,25 @@ func (s *stream) slot(ctx context.Context, conn *pgx.Conn) (confirmed LSN, exist
 // ownSlot returns the position of a slot that must be there.
 func (s *stream) ownSlot(ctx context.Context, conn *pgx.Conn) (LSN, error) {
 	confirmed, exists, err := s.slot(ctx, conn)
-	if err == nil && !exists {
-		err = s.lost("it is gone: somebody has dropped it, or the server is another one, such as a promoted standby without the slot")
+	if err != nil || exists {
+		return confirmed, err
 	}
-	return confirmed, err
+	var recovers bool
+	if err := conn.QueryRow(ctx, "select pg_catalog.pg_is_in_recovery()").Scan(&recovers); err != nil {
+		return 0, err
+	}
+	if recovers {
+		return 0, s.standby("the slot is not there")
+	}
+	return 0, s.lost("it is gone: somebody has dropped it, or the server is another one, such as a promoted standby without the slot (on Postgres 17 and later, a standby keeps the slot with Options.Failover and sync_replication_slots)")
+}
+
+// checkMoved returns an error if the slot is after the cursor.
+func (s *stream) checkMoved(confirmed, cursor LSN) error {
+	if confirmed <= cursor {
+		return nil
+	}
+	return s.lost(fmt.Sprintf("it has confirmed %s, which is after the cursor %s: somebody else has read it, or it was made anew", confirmed, cursor))
 }
 
 // notOurs is the error of a slot that is there before the flow has made it.
@@ -136,8 +158,13 @@ func (s *stream) createSlot(ctx context.Context, conn *pgx.Conn) (LSN, error) {
 	if s.options.Failover {
 		create = "select lsn::text from pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput', failover => true)"
 	}
+	began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
+	slow := time.AfterFunc(settleTold, func() {
+		s.tell(ctx, fmt.Sprintf("slot %q is being created since %s: Postgres waits until all transactions have ended that write: see pg_stat_activity for the oldest xact_start", s.options.Slot, began.UTC().Format(time.RFC3339)))
+	})
+	defer slow.Stop()
 	var text string
-	err := conn.QueryRow(ctx, create, s.options.Slot).Scan(&text) // waits until transactions that write have ended
+	err := conn.QueryRow(ctx, create, s.options.Slot).Scan(&text)
 	switch {
 	case sqlstate.Has(err, "53400"):
 		return 0, dataflow.Permanent(fmt.Errorf("create slot %q: all slots are in use: alter system set max_replication_slots to a greater number, and restart the server: %w", s.options.Slot, err))
@@ -152,51 +179,6 @@ func (s *stream) createSlot(ctx context.Context, conn *pgx.Conn) (LSN, error) {
 	return LSN(at), err
 }
 
-// checkServer returns an error if a position is not one of this server's log.
-func (s *stream) checkServer(ctx context.Context, conn *pgconn.PgConn, from *Position, isNew bool) error {
-	is, err := pglogrepl.IdentifySystem(ctx, conn)
-	if err != nil {
-		return fmt.Errorf("identify the server: %w", err)
-	}
-	switch {
-	case isNew: // nothing was read of any server
-	case from.System != "" && from.System != is.SystemID:
-		return s.lost(fmt.Sprintf("the cursor is of another server (system %s, not %s)", from.System, is.SystemID))
-	case from.LSN > LSN(is.XLogPos):
-		return s.lost(fmt.Sprintf("the cursor %s is after the end of the server's log, %s: the server was restored from a backup, or is a standby that had lagged", from.LSN, is.XLogPos))
-	case from.Timeline != 0 && from.Timeline != is.Timeline:
-		if err := s.checkTimeline(ctx, conn, from, is.Timeline); err != nil {
-			return err
-		}
-	}
-	from.System, from.Timeline = is.SystemID, is.Timeline
-	return nil
-}
-
-// checkTimeline returns an error if the server left the cursor's timeline before the cursor.
-func (s *stream) checkTimeline(ctx context.Context, conn *pgconn.PgConn, from *Position, now int32) error {
-	if now < from.Timeline || now == 1 { // which has no history
-		return s.lost(fmt.Sprintf("the cursor is of timeline %d, from which the server's timeline %d does not come", from.Timeline, now))
-	}
-	history, err := pglogrepl.TimelineHistory(ctx, conn, now)
-	if err != nil {
-		return fmt.Errorf("read the history of timeline %d: %w", now, err)
-	}
-	for line := range strings.Lines(string(history.Content)) {
-		var timeline int32
-		var left string
-		if n, _ := fmt.Sscan(line, &timeline, &left); n < 2 || timeline != from.Timeline {
-			continue
-		}
-		at, err := pglogrepl.ParseLSN(left)
-		if err == nil && from.LSN <= LSN(at) {
-			return nil
-		}
-		return s.lost(fmt.Sprintf("the server left timeline %d at %s, before the cursor %s: it was a standby that had lagged", timeline, left, from.LSN))
-	}
-	return s.lost(fmt.Sprintf("the cursor is of timeline %d, from which the server's timeline %d does not come", from.Timeline, now))
-}
-
 // start begins to stream from a position. If another connection uses the slot, it waits a
 // moment, and ends a worker of this flow that has stalled. A preview does neither.
 func (s *stream) start(ctx context.Context, conn *pgconn.PgConn, control *pgx.Conn, from LSN, preview bool) error {
@@ -205,7 +187,7 @@ func (s *stream) start(ctx context.Context, conn *pgconn.PgConn, control *pgx.Co
 	for {
 		err := pglogrepl.StartReplication(ctx, conn, `"`+s.options.Slot+`"`, pglogrepl.LSN(from), pglogrepl.StartReplicationOptions{PluginArgs: args})
 		if !sqlstate.Has(err, "55006") {
-			return s.startError(err)
+			return s.startError(ctx, control, err)
 		}
 		if err := untilReady(ctx, conn); err != nil {
 			return err
@@ -245,12 +227,15 @@ func untilReady(ctx context.Context, conn *pgconn.PgConn) error {
 
 func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 
-func (s *stream) startError(err error) error {
+func (s *stream) startError(ctx context.Context, control *pgx.Conn, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case sqlstate.Has(err, "55000"):
-		return s.lost("Postgres has invalidated it: " + err.Error())
+	case sqlstate.Has(err, "55000"): // the slot tells why
+		if _, why := s.ownSlot(ctx, control); why != nil {
+			return why
+		}
+		fallthrough
 	default:
 		return fmt.Errorf("start to read slot %q: %w", s.options.Slot, err)
 	}

@@ -124,6 +124,9 @@ func (r *reader[T]) read(ctx context.Context, req dataflow.Request[Position]) (e
 	if err := r.checkColumns(ctx); err != nil {
 		return err
 	}
+	if err := s.tellPartitions(ctx, r.control, r.tables); err != nil {
+		return err
+	}
 	if req.Preview && (r.isNew() || r.pos.unloaded(r.tables) != nil) {
 		return r.previewRows(ctx)
 	}
@@ -148,7 +151,7 @@ func (r *reader[T]) connect(ctx context.Context, preview bool) error {
 	}
 	r.receiver = &receiver{conn: conn, ended: make(chan struct{}), cancel: func() {}, confirmed: func() LSN { return 0 }}
 	close(r.receiver.ended) // it has not begun
-	if err := s.checkServer(ctx, conn, &r.pos, r.isNew()); err != nil {
+	if err := s.checkServer(ctx, conn, r.control, &r.pos, r.isNew()); err != nil {
 		return err
 	}
 	if r.isNew() {
@@ -166,8 +169,8 @@ func (r *reader[T]) connect(ctx context.Context, preview bool) error {
 	if err != nil {
 		return err
 	}
-	if confirmed > r.pos.LSN {
-		return s.lost(fmt.Sprintf("it has confirmed %s, which is after the cursor %s: somebody else has read it, or it was made anew", confirmed, r.pos.LSN))
+	if err := s.checkMoved(confirmed, r.pos.LSN); err != nil {
+		return err
 	}
 	if preview {
 		var text string
@@ -307,6 +310,7 @@ var _ interface {
 	dataflow.LogLagger[Position]
 	dataflow.Lagger[Position]
 	dataflow.Examiner
+	dataflow.CursorExaminer[Position]
 	dataflow.Validator
 	dataflow.Describer
 } = (*source[struct{ ID int64 }])(nil)

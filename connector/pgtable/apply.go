@@ -31,7 +31,7 @@ import (
 // Absent columns are left as they are. If an update has absent columns and finds no row, the
 // attempt fails: the table has lost a row. An insert or an update with all columns adds the
 // row if it is missing, and a delete of a missing row does nothing. A truncate truncates the
-// table, without "cascade".
+// table, without "cascade". If other tables reference it, it deletes all rows.
 //
 // All changes go to the one table, whatever their Change.Table is. Apply does not look at
 // LSNs: use it for one source at a time. A change that was kept as a dead letter cannot be
@@ -281,7 +281,11 @@ func (s *applySink[T]) missing(absent []string) error {
 // writeFolded writes what changes leave.
 func (s *applySink[T]) writeFolded(ctx context.Context, tx pgx.Tx, at *applyTable, f *folded[T]) error {
 	if f.truncate {
-		if _, err := tx.Exec(ctx, "truncate table "+s.to.name.Sanitize()); err != nil {
+		statement := "truncate table "
+		if at.referenced {
+			statement = "delete from "
+		}
+		if _, err := tx.Exec(ctx, statement+s.to.name.Sanitize()); err != nil {
 			return fmt.Errorf("truncate, as the source was: %w", err)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 // applyTable is what an applySink knows about its table in one database.
 type applyTable struct {
 	single     bool // changes must be applied one by one
+	referenced bool // other tables reference it, so that Postgres refuses to truncate it alone
 	statements map[string]*applyStatement
 }
 
@@ -24,8 +25,10 @@ type applyStatement struct {
 	run string // returns the numbers of the rows that it did not find, if it updates
 }
 
-// actsQuery asks whether deleting a row of the table deletes or changes others.
-const actsQuery = `select exists (select from pg_catalog.pg_constraint where contype = 'f' and confrelid = to_regclass($1) and confdeltype in ('c', 'n', 'd'))`
+// actsQuery asks whether deleting a row of the table deletes or changes others, and whether other
+// tables reference it.
+const actsQuery = `select exists (select from pg_catalog.pg_constraint where contype = 'f' and confrelid = to_regclass($1) and confdeltype in ('c', 'n', 'd')),
+	exists (select from pg_catalog.pg_constraint where contype = 'f' and confrelid = to_regclass($1) and conrelid <> confrelid)`
 
 func (s *applySink[T]) table(ctx context.Context, tx pgx.Tx) (*applyTable, error) {
 	database := databaseOf(tx)
@@ -36,7 +39,7 @@ func (s *applySink[T]) table(ctx context.Context, tx pgx.Tx) (*applyTable, error
 		return at, nil
 	}
 	at = &applyTable{statements: make(map[string]*applyStatement)}
-	if err := tx.QueryRow(ctx, actsQuery, s.to.name.Sanitize()).Scan(&at.single); err != nil {
+	if err := tx.QueryRow(ctx, actsQuery, s.to.name.Sanitize()).Scan(&at.single, &at.referenced); err != nil {
 		return nil, fmt.Errorf("look up its foreign keys: %w", err)
 	}
 	s.mu.Lock()

@@ -125,6 +125,11 @@ func TestApply(t *testing.T) {
 			changes: []accountChange{deleteOf(1), insertOf(1, "a", "again")},
 			want:    []string{"1 a again", "2 b two"},
 		},
+		"truncate a table that others reference": {
+			setup:   []string{`create table child (id bigint primary key, account bigint references account on delete cascade)`, `insert into child values (1, 1)`},
+			changes: []accountChange{insertOf(3, "c", "c"), truncate, insertOf(4, "d", "d")},
+			want:    []string{"4 d d"},
+		},
 		"a foreign key to the table itself": {
 			setup:   []string{`alter table account add parent bigint references account`, `update account set parent = 1 where id = 2`},
 			changes: []accountChange{deleteOf(2), deleteOf(1)},

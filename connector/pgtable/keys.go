@@ -3,6 +3,7 @@ package pgtable
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -146,6 +147,9 @@ func (k *keys) lookUp(ctx context.Context) ([]keyrange.Column, error) {
 		for _, c := range collations {
 			if c.Column == f.Name {
 				columns[i].Order, columns[i].Loose = c.Order, cmp.Or(columns[i].Loose, c.Loose)
+				if c.Order != "" && f.DataTypeOID == pgtype.BPCharOID {
+					columns[i].Order += " without trailing blanks"
+				}
 			}
 		}
 	}
@@ -303,6 +307,27 @@ func (k *keys) custom(args []any) []any {
 	return append([]any{pgx.QueryExecModeExec}, args...)
 }
 
+// Estimate asks the planner how many keys there are.
+func (k *keys) Estimate(ctx context.Context, p *keyrange.Plan) (int64, bool, error) {
+	from, args := k.from(p, keyrange.Range{})
+	var text string
+	err := retryStale(k.pool, func() error {
+		return k.pool.QueryRow(ctx, "explain (format json) select 1"+from, k.custom(args)...).Scan(&text)
+	})
+	var plans []struct {
+		Plan struct {
+			Rows float64 `json:"Plan Rows"`
+		}
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &plans)
+	}
+	if err != nil || len(plans) == 0 {
+		return 0, false, transient(ctx, k.pool, err)
+	}
+	return int64(plans[0].Plan.Rows), true, nil
+}
+
 // Sum counts the keys of a range, and adds up their hashes.
 func (k *keys) Sum(ctx context.Context, p *keyrange.Plan, r keyrange.Range) (keyrange.Sum, error) {
 	from, args := k.from(p, r)
@@ -312,7 +337,7 @@ func (k *keys) Sum(ctx context.Context, p *keyrange.Plan, r keyrange.Range) (key
 		return k.pool.QueryRow(ctx, "select count(*), mod(coalesce(sum("+k.hash(p)+"), 0), 18446744073709551616)::text"+from, k.custom(args)...).Scan(&s.Rows, &hash)
 	})
 	if err != nil {
-		return s, transient(ctx, k.pool, err)
+		return s, k.held(ctx, p, []keyrange.Key{r.After, r.Until}, err)
 	}
 	digits, negative := strings.CutPrefix(hash, "-")
 	if s.Hash, err = strconv.ParseUint(digits, 10, 64); negative {
@@ -326,21 +351,21 @@ func (k *keys) Cut(ctx context.Context, p *keyrange.Plan, r keyrange.Range, step
 	from, args := k.from(p, r)
 	if most == 1 || step == 1 {
 		// The texts are made outside, and so not of the rows that the offset skips.
-		return k.read(ctx, p, fmt.Sprintf("select %s from (select %s%s order by %[2]s limit %[4]d offset %[5]d) t order by %[2]s", k.list(p), k.columns(), from, most, step-1), args)
+		return k.read(ctx, p, r, fmt.Sprintf("select %s from (select %s%s order by %[2]s limit %[4]d offset %[5]d) t order by %[2]s", k.list(p), k.columns(), from, most, step-1), args)
 	}
 	query := fmt.Sprintf("select %s from (select %s, row_number() over (order by %[2]s) as dataflow_n%s) t where dataflow_n %% %d = 0 order by dataflow_n limit %d",
 		k.list(p), k.columns(), from, step, most)
-	return k.read(ctx, p, query, args)
+	return k.read(ctx, p, r, query, args)
 }
 
 // List returns keys of a range.
 func (k *keys) List(ctx context.Context, p *keyrange.Plan, r keyrange.Range, most int) ([]keyrange.Key, error) {
 	from, args := k.from(p, r)
-	return k.read(ctx, p, "select "+k.list(p)+from+" limit "+strconv.Itoa(most), args)
+	return k.read(ctx, p, r, "select "+k.list(p)+from+" limit "+strconv.Itoa(most), args)
 }
 
-// read reads keys.
-func (k *keys) read(ctx context.Context, p *keyrange.Plan, query string, args []any) ([]keyrange.Key, error) {
+// read reads keys of a range.
+func (k *keys) read(ctx context.Context, p *keyrange.Plan, r keyrange.Range, query string, args []any) ([]keyrange.Key, error) {
 	var found []keyrange.Key
 	err := retryStale(k.pool, func() error {
 		found = nil
@@ -362,7 +387,7 @@ func (k *keys) read(ctx context.Context, p *keyrange.Plan, query string, args []
 		}
 		return rows.Err()
 	})
-	return found, transient(ctx, k.pool, err)
+	return found, k.held(ctx, p, []keyrange.Key{r.After, r.Until}, err)
 }
 
 // asked returns "unnest(…) … a" for given keys, the condition under which a row of t has one of them, and the
@@ -395,5 +420,5 @@ func (k *keys) Find(ctx context.Context, p *keyrange.Plan, given []keyrange.Key)
 		there, err = pgx.CollectRows(rows, pgx.RowTo[bool])
 		return err
 	})
-	return there, transient(ctx, k.pool, err)
+	return there, k.held(ctx, p, given, err)
 }

@@ -2,6 +2,7 @@ package pgtable_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -114,4 +115,126 @@ func TestKeys_OtherKeyResumed(t *testing.T) {
 	c.orders.Key, c.copies.Key = []string{"id"}, []string{"id"}
 	found, _ := differences(t, c.compare(nil), at, -1)
 	require.Equal(t, []string{"gone 7"}, found)
+}
+
+// Tables that are alike are so in any order of their keys. A server that cancels long statements gets shorter ones.
+func TestKeys_AlikeAsAWhole(t *testing.T) {
+	t.Parallel()
+	c := newCopied(t, setup(t), "shop", `create table orders (id text collate "en-x-icu" primary key)`, `create table copies (id text collate "C" primary key)`,
+		`insert into orders select 'Order ' || n from generate_series(1, 3000) n`, `insert into copies select id from orders`)
+	for _, hasty := range []bool{false, true} {
+		target := &server{Side: pgtable.Keys(c.pool, c.copies), hasty: hasty}
+		_, at := differences(t, reconcile.New(pgtable.Keys(c.pool, c.orders), target, nil), reconcile.Cursor{}, -1)
+		require.Equal(t, reconcile.Cursor{Pass: "done", Pages: true, SourceRows: 3000, TargetRows: 3000}, at)
+		require.Equal(t, hasty, target.cuts > 0)
+	}
+}
+
+// server is a side that counts how often a range was looked for. A hasty one cancels the sum of all keys.
+type server struct {
+	reconcile.Side
+
+	hasty bool
+	cuts  int
+}
+
+func (s *server) Sum(ctx context.Context, p *keyrange.Plan, r keyrange.Range) (keyrange.Sum, error) {
+	if s.hasty && r.After == nil && r.Until == nil {
+		return keyrange.Sum{}, errors.New("canceling statement due to statement timeout")
+	}
+	return s.Side.Sum(ctx, p, r)
+}
+
+func (s *server) Cut(ctx context.Context, p *keyrange.Plan, r keyrange.Range, step, most int64) ([]keyrange.Key, error) {
+	s.cuts++
+	return s.Side.Cut(ctx, p, r, step, most)
+}
+
+// A char(n) is in another order than its copies with blanks, if another column follows.
+func TestKeys_PaddedParts(t *testing.T) {
+	t.Parallel()
+	c := newCopied(t, setup(t), "shop", `create table orders (region char(5) collate "C", id bigint, primary key (region, id))`, `create table copies (region text collate "C", id bigint, primary key (region, id))`,
+		`insert into orders select 'eu', n from generate_series(1, 3000) n`, `insert into copies select 'eu   ', id from orders`)
+	c.orders.Key, c.copies.Key = []string{"region", "id"}, []string{"region", "id"}
+	found, at := differences(t, c.compare(nil), reconcile.Cursor{}, -1)
+	require.Empty(t, found)
+	require.Equal(t, reconcile.Cursor{Pass: "done", Pages: true, SourceRows: 3000, TargetRows: 3000, Missing: 3000}, at)
+}
+
+// While a range is compared in which the source has no row, rows come to it, and from there to the target.
+func TestKeys_FilledMeanwhile(t *testing.T) {
+	t.Parallel()
+	c := ordersOf(t, setup(t), "shop", 1<<14)
+	c.exec(`insert into copies values (30000)`)
+	filled, empty, second := make(chan struct{}), 0, 0
+	source := &slow{Side: pgtable.Keys(c.pool, c.orders), after: func(_ keyrange.Range, s keyrange.Sum) {
+		if s.Rows > 0 {
+			return
+		}
+		if empty++; empty == 2 {
+			c.exec(`insert into orders select n from generate_series(20001, 25000) n; insert into copies select id from orders where id > 20000`)
+			close(filled)
+		}
+	}}
+	target := &slow{Side: pgtable.Keys(c.pool, c.copies), before: func(r keyrange.Range) {
+		if r.After == nil {
+			return
+		}
+		if second++; second == 2 {
+			<-filled
+		}
+	}}
+	found, at := differences(t, reconcile.New(source, target, nil), reconcile.Cursor{Pass: "done", Missing: 1}, -1)
+	require.Equal(t, []string{"gone 30000"}, found)
+	require.EqualValues(t, 1, at.Gone)
+}
+
+// slow is a side that adds up while something else happens.
+type slow struct {
+	reconcile.Side
+
+	before func(r keyrange.Range)
+	after  func(r keyrange.Range, s keyrange.Sum)
+}
+
+func (s *slow) Sum(ctx context.Context, p *keyrange.Plan, r keyrange.Range) (keyrange.Sum, error) {
+	if s.before != nil {
+		s.before(r)
+	}
+	sum, err := s.Side.Sum(ctx, p, r)
+	if err == nil && s.after != nil {
+		s.after(r, sum)
+	}
+	return sum, err
+}
+
+// The target's server ends a silent transaction after 10 s. So it hears of the process while a slow source is asked.
+func TestKeys_SlowSource(t *testing.T) {
+	t.Parallel()
+	c := ordersOf(t, setup(t), "shop", 20)
+	c.exec(`delete from orders where id = 7`)
+	heard := 0
+	source := &asked{pgtable.Keys(c.pool, c.orders), func() {
+		waits := int64(1)
+		for waits > 0 && heard == 0 {
+			waits = c.int(`select count(*) from pg_stat_activity where datname = current_database() and state = 'idle in transaction' and query not like 'set local search_path%'`)
+			heard = int(c.int(`select count(*) from pg_stat_activity where datname = current_database() and state = 'idle in transaction' and query = 'select 1'`))
+		}
+	}}
+	of := reconcile.New(source, pgtable.Keys(c.pool, c.copies), nil)
+	require.Empty(t, dataflowtest.New(t, goneFlow("gone", of, of.Delete(), dataflow.FlowOptions{})).Work("gone").Error)
+	require.Equal(t, 1, heard)
+	require.EqualValues(t, 19, c.int(`select count(*) from copies`))
+}
+
+// asked is a side that does something before it looks for keys.
+type asked struct {
+	reconcile.Side
+
+	before func()
+}
+
+func (s *asked) Find(ctx context.Context, p *keyrange.Plan, keys []keyrange.Key) ([]bool, error) {
+	s.before()
+	return s.Side.Find(ctx, p, keys)
 }

@@ -67,7 +67,10 @@ func (s *remover) writeRows(ctx context.Context, tx pgx.Tx, rows []reconcile.Dif
 	if gone, err = s.lock(ctx, tx, p, gone); err != nil {
 		return s.of(err)
 	}
-	if gone, err = s.removal.StillGone(ctx, gone); err != nil || len(gone) == 0 {
+	if gone, err = s.removal.StillGone(ctx, gone, func(ctx context.Context) error {
+		_, err := tx.Exec(ctx, "select 1")
+		return s.of(err)
+	}); err != nil || len(gone) == 0 {
 		return err
 	}
 	list, condition, args := s.asked(p, gone)

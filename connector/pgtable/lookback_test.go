@@ -1,7 +1,6 @@
 package pgtable_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -9,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
@@ -71,15 +69,7 @@ func TestKeyset_LookbackCrash(t *testing.T) {
 				t.Parallel()
 				pool := setup(t, customerTables, `create table log (n serial, id bigint)`, fmt.Sprintf(hourly, 1, 20))
 				source := pgtable.Keyset[Customer](pool, pgtable.Query{SQL: "select id, name, updated_at from customers", Key: []string{"updated_at", "id"}, PageSize: 3, Lookback: 10 * time.Hour, LateCommits: pgtable.Unguarded{}})
-				target := pgtable.Func(func(ctx context.Context, tx pgx.Tx, rows []Customer) error {
-					for _, row := range rows {
-						if _, err := tx.Exec(ctx, `insert into log (id) values ($1)`, row.ID); err != nil {
-							return err
-						}
-					}
-					return nil
-				})
-				flow := dataflow.NewFlow("customers", source, dataflow.Identity[Customer](), target, &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 4}})
+				flow := dataflow.NewFlow("customers", source, dataflow.Identity[Customer](), pgtable.Func(logRows), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: 4}})
 				kit := dataflowtest.NewOn(t, dataflowpgx.New(pool), &dataflow.Config{Flows: []*dataflow.Flow{flow}})
 				kit.Work("customers")
 				_, err := pool.Exec(t.Context(), `truncate log; insert into customers values (101, 'late', '2024-01-01 18:30Z');`+fmt.Sprintf(hourly, 21, 24))

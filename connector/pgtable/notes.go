@@ -115,7 +115,7 @@ func (r *reader) lookUpNotes(ctx context.Context, from Cursor) ([]string, error)
 	if r.guard == nil {
 		notes = append(notes, r.orderNotes(table)...)
 	}
-	if r.guarded.cast != "" {
+	if r.guarded.cast != "" && slices.Contains([]uint32{pgtype.TimestamptzOID, pgtype.TimestampOID}, r.keys[0].DataTypeOID) {
 		note, err := r.infinityNote(ctx)
 		if err != nil {
 			return nil, err

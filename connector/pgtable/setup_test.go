@@ -24,9 +24,11 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "worker:", worker(context.Background(), url))
 		os.Exit(1)
 	}
-	if url := os.Getenv(keysWorkerEnv); url != "" {
-		fmt.Fprintln(os.Stderr, "worker:", keysWorker(context.Background(), url))
-		os.Exit(1)
+	for env, newClient := range map[string]func(*pgxpool.Pool) (*dataflow.Client, error){keysWorkerEnv: removeClient, lookbackEnv: lookbackClient, lookbackToEnv: lookbackToClient} {
+		if url := os.Getenv(env); url != "" {
+			fmt.Fprintln(os.Stderr, "worker:", workUntilKilled(context.Background(), url, newClient))
+			os.Exit(1)
+		}
 	}
 	dbtest.Waiting()
 	os.Exit(dbtest.Main(m))

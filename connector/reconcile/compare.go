@@ -12,6 +12,7 @@ import (
 )
 
 const (
+	mostWhole = 1 << 24 // rows of a table that is compared as a whole
 	firstStep = 1 << 14 // rows of the first range
 	mostStep  = 1 << 20 // rows of the largest range
 	parts     = 16      // into which a range that differs is cut
@@ -76,10 +77,12 @@ func (w *walk) descend(ctx context.Context, r keyrange.Range, countOnly bool, ea
 		switch {
 		case source == target:
 			read = true
-		case countOnly && source.Rows == 0:
-			f.more, read = target.Rows, true
 		case max(source.Rows, target.Rows) <= leaf:
 			if f, read, err = w.keys(ctx, top); err != nil {
+				return err
+			}
+		case countOnly && source.Rows == 0:
+			if f.more, read, err = w.emptied(ctx, top); err != nil {
 				return err
 			}
 		}
@@ -109,6 +112,26 @@ func (w *walk) descend(ctx context.Context, r keyrange.Range, countOnly bool, ea
 		}
 	}
 	return nil
+}
+
+// emptied counts the target's rows of a large range in which the source has none, without asking for each
+// key. It returns false if some must be asked for: the source has got rows meanwhile, which a flow may
+// have copied, or it spells a key otherwise.
+func (w *walk) emptied(ctx context.Context, r keyrange.Range) (rows int64, ok bool, err error) {
+	target, err := w.target.sum(ctx, r)
+	if err != nil {
+		return 0, false, err
+	}
+	source, err := w.source.sum(ctx, r)
+	if err != nil || source.Rows > 0 {
+		return 0, false, err
+	}
+	some, err := w.target.list(ctx, r)
+	if err != nil {
+		return 0, false, err
+	}
+	gone, err := w.source.lacks(ctx, some)
+	return target.Rows, len(gone) == len(some), err
 }
 
 // cut divides a range by the keys of the side that has more of them. Without any, the range is to be

@@ -13,10 +13,13 @@
 //
 // # How it compares
 //
-// A first pass compares ranges of up to a million keys by their number and a sum of 64-bit
-// hashes, which each database computes. It cuts a range that differs into 16 parts, again and
-// again, and reads keys only of parts of up to 1,000. So tables that are alike cost about one scan
-// of each key's index and three statements a range. The first pass only counts. If more than
+// Tables of up to 16 million rows are first compared as a whole, unless they differed the last time:
+// by their number of keys and a sum of 64-bit hashes, which each database computes. If they
+// are alike, that is all.
+//
+// Otherwise a first pass compares ranges of up to a million keys likewise. It cuts a range that
+// differs into 16 parts, again and again, and reads keys only of parts of up to 1,000. A range
+// that is alike costs three statements. The first pass only counts. If more than
 // [Options].MaxGone are gone, the run fails with the numbers, and nothing is removed. Otherwise a
 // second pass reads the ranges that differ again, and hands each key to the target.
 //
@@ -46,8 +49,8 @@
 // numbers and other pairs are refused by name. So are types and collations of a target by which a
 // row may stand for a key that the source spells otherwise; see [Table].SameSpelling.
 //
-// Two databases may order texts differently. Then they have no ranges in common, and each key of one side
-// is looked up on the other, by pages of 1,000. The result is the same, but it takes much
+// Two databases may order texts differently. Then they have no ranges in common. Unless both tables are alike, each
+// key of one side is looked up on the other, by pages of 1,000. The result is the same, but it takes much
 // longer. Give both columns the collation "C" (utf8mb4_nopad_bin in MariaDB, utf8mb4_0900_bin in
 // MySQL) to avoid that.
 package reconcile

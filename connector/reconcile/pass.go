@@ -24,6 +24,24 @@ func (p *pass) mark() bool {
 	return p.yield(dataflow.Item[Difference, Cursor]{Mark: true, Cursor: p.at.snapshot()}, nil)
 }
 
+// alike reports whether both tables have the same keys, by one sum of all keys of each. That costs
+// less than ranges: no key is compared with the ends of one, no range is looked for, and neither side
+// needs an order. If one of them has too many keys, or a statement does not come to its end, as by the server's
+// limit, false leaves it to the ranges.
+func (p *pass) alike(ctx context.Context) (bool, error) {
+	for _, s := range []*side{p.source, p.target} {
+		if small, err := s.small(ctx); err != nil || !small {
+			return false, err
+		}
+	}
+	source, target, err := p.sums(ctx, keyrange.Range{})
+	if err != nil || source != target {
+		return false, ctx.Err()
+	}
+	p.at.SourceRows, p.at.TargetRows = source.Rows, target.Rows
+	return true, nil
+}
+
 // compare compares all keys range by range, and counts. It returns false if the caller wants no more.
 func (p *pass) compare(ctx context.Context) (bool, error) {
 	for step := int64(firstStep); ; {

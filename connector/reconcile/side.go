@@ -74,6 +74,12 @@ func (s *side) wrap(err error) error {
 	return fmt.Errorf("%s: table %s: %w", s.name, s.of.Table().Name, err)
 }
 
+// small reports whether all keys of the side may be read by one statement.
+func (s *side) small(ctx context.Context) (bool, error) {
+	rows, ok, err := s.of.Estimate(ctx, &s.plan)
+	return ok && rows <= mostWhole, s.wrap(err)
+}
+
 func (s *side) sum(ctx context.Context, r keyrange.Range) (keyrange.Sum, error) {
 	sum, err := s.of.Sum(ctx, &s.plan, r)
 	return sum, s.wrap(err)

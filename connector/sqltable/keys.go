@@ -66,6 +66,8 @@ type keyDialect interface {
 	hashes() []keyrange.Hash
 	// besides reports whether a pool may be asked while one of its transactions writes.
 	besides() bool
+	// estimate returns about how many keys "from … where …" has, if it can tell without reading them.
+	estimate(ctx context.Context, q queryer, from string) (rows int64, ok bool, err error)
 	// sum counts and adds up the keys of "from … where …".
 	sum(ctx context.Context, k *keys, p *keyrange.Plan, from string, args []any) (keyrange.Sum, error)
 	// text is the SQL of what canonical makes a canonical text of.
@@ -82,6 +84,8 @@ type keyDialect interface {
 	deleteFrom(table string) string
 	as() string
 	now() string
+	// refusesKey reports whether the database cannot compare a column with a value.
+	refusesKey(err error) bool
 	// refused reports whether the database refused rows for their data.
 	refused(err error) bool
 }
@@ -186,13 +190,13 @@ func (s *sqlKeys) compare(key keyrange.Key, next, last string) (string, []any, e
 	n := len(key) - 1
 	p, v, err := s.param(s.plan.Kinds[n], key[n])
 	if err != nil {
-		return "", nil, s.of(n, err)
+		return "", nil, s.notHeld(n, key[n], err)
 	}
 	condition, args := s.column(n)+" "+last+" "+p, []any{v}
 	for i := n - 1; i >= 0; i-- {
 		p, v, err := s.param(s.plan.Kinds[i], key[i])
 		if err != nil {
-			return "", nil, s.of(i, err)
+			return "", nil, s.notHeld(i, key[i], err)
 		}
 		condition = fmt.Sprintf("%[1]s %[2]s= %[3]s and (%[1]s %[2]s %[3]s or %[4]s)", s.column(i), next, p, condition)
 		args = append([]any{v, v}, args...)
@@ -206,16 +210,57 @@ func (s *sqlKeys) equals(key keyrange.Key) (string, []any, error) {
 	for i, text := range key {
 		p, v, err := s.param(s.plan.Kinds[i], text)
 		if err != nil {
-			return "", nil, s.of(i, err)
+			return "", nil, s.notHeld(i, text, err)
 		}
 		conditions[i], args[i] = s.column(i)+" = "+p, v
 	}
 	return strings.Join(conditions, " and "), args, nil
 }
 
+// notHeld names a key of the other table that the column cannot hold.
+func (s *sqlKeys) notHeld(i int, text string, why error) error {
+	return dataflow.Permanent(keyrange.NotHeld(s.keys.table.Key[i], s.plan.Kinds[i], text, why))
+}
+
+// held names the key of the other table by which a statement failed, as one with a character that is not in the
+// column's character set.
+func (s *sqlKeys) held(ctx context.Context, given []keyrange.Key, err error) error {
+	if err == nil || !s.refusesKey(err) {
+		return passing(ctx, err)
+	}
+	for _, key := range given {
+		for i, text := range key {
+			p, v, perr := s.param(s.plan.Kinds[i], text)
+			if perr != nil {
+				continue
+			}
+			var one int
+			perr = s.queryer(ctx).QueryRowContext(ctx, "select 1 from "+s.table()+" t where "+s.column(i)+" = "+p+" limit 1", v).Scan(&one)
+			if perr != nil && s.refusesKey(perr) {
+				return s.notHeld(i, text, perr)
+			}
+		}
+	}
+	return passing(ctx, err)
+}
+
 // of names the column of an error that comes again.
 func (s *sqlKeys) of(i int, err error) error {
 	return dataflow.Permanent(fmt.Errorf("key column %q: %w", s.keys.table.Key[i], err))
+}
+
+// Estimate asks the planner how many keys there are.
+func (k *keys) Estimate(ctx context.Context, p *keyrange.Plan) (int64, bool, error) {
+	s, err := k.sql(ctx, p)
+	if err != nil {
+		return 0, false, err
+	}
+	from, _, err := s.from(keyrange.Range{})
+	if err != nil {
+		return 0, false, err
+	}
+	rows, ok, err := s.estimate(ctx, k.queryer(ctx), from)
+	return rows, ok, passing(ctx, err)
 }
 
 // Sum counts the keys of a range, and adds up their hashes.
@@ -229,7 +274,7 @@ func (k *keys) Sum(ctx context.Context, p *keyrange.Plan, r keyrange.Range) (key
 		return keyrange.Sum{}, err
 	}
 	sum, err := s.sum(ctx, k, p, from, args)
-	return sum, passing(ctx, err)
+	return sum, s.held(ctx, []keyrange.Key{r.After, r.Until}, err)
 }
 
 // Cut returns every step-th key of a range.
@@ -244,9 +289,9 @@ func (k *keys) Cut(ctx context.Context, p *keyrange.Plan, r keyrange.Range, step
 	}
 	if most == 1 || step == 1 {
 		// The texts are made outside, and so not of the rows that the offset skips.
-		return s.read(ctx, fmt.Sprintf("select %s from (select %s%s order by %[2]s limit %[4]d offset %[5]d) t order by %[2]s", s.textList(), s.columnList(), from, most, step-1), args)
+		return s.read(ctx, r, fmt.Sprintf("select %s from (select %s%s order by %[2]s limit %[4]d offset %[5]d) t order by %[2]s", s.textList(), s.columnList(), from, most, step-1), args)
 	}
-	return s.read(ctx, fmt.Sprintf("select %s from (select %s, row_number() over (order by %[2]s) as dataflow_n%s) t where dataflow_n %% %d = 0 order by dataflow_n limit %d",
+	return s.read(ctx, r, fmt.Sprintf("select %s from (select %s, row_number() over (order by %[2]s) as dataflow_n%s) t where dataflow_n %% %d = 0 order by dataflow_n limit %d",
 		s.textList(), s.columnList(), from, step, most), args)
 }
 
@@ -260,17 +305,17 @@ func (k *keys) List(ctx context.Context, p *keyrange.Plan, r keyrange.Range, mos
 	if err != nil {
 		return nil, err
 	}
-	return s.read(ctx, "select "+s.textList()+from+" limit "+strconv.Itoa(most), args)
+	return s.read(ctx, r, "select "+s.textList()+from+" limit "+strconv.Itoa(most), args)
 }
 
-// read reads keys.
-func (s *sqlKeys) read(ctx context.Context, query string, args []any) ([]keyrange.Key, error) {
+// read reads keys of a range.
+func (s *sqlKeys) read(ctx context.Context, r keyrange.Range, query string, args []any) ([]keyrange.Key, error) {
 	var found []keyrange.Key
 	err := s.each(ctx, s.queryer(ctx), query, args, func(key keyrange.Key) error {
 		found = append(found, slices.Clone(key))
 		return nil
 	})
-	return found, passing(ctx, err)
+	return found, s.held(ctx, []keyrange.Key{r.After, r.Until}, err)
 }
 
 // each calls f for each key of a result. The next one takes its memory.
@@ -291,7 +336,8 @@ func (s *sqlKeys) each(ctx context.Context, q queryer, query string, args []any,
 		}
 		for i, v := range values {
 			if key[i], err = s.canonical(s.plan.Kinds[i], v); err != nil {
-				return s.of(i, err)
+				_ = rows.Close() // a pool may have no other connection
+				return s.of(i, s.spelled(ctx, q, i, err))
 			}
 		}
 		if err := f(key); err != nil {
@@ -324,7 +370,7 @@ func (k *keys) Find(ctx context.Context, p *keyrange.Plan, given []keyrange.Key)
 			args = append(args, more...)
 		}
 		if err := s.numbers(ctx, strings.Join(selects, " union all "), args, there); err != nil {
-			return nil, passing(ctx, err)
+			return nil, s.held(ctx, given[from:min(from+mostAsked, len(given))], err)
 		}
 	}
 	return there, nil

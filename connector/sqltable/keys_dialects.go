@@ -31,9 +31,52 @@ func typesOf(ctx context.Context, q queryer, query string) ([]*sql.ColumnType, e
 // sqliteDialect is SQLite's dialect. A column may hold values of any type.
 type sqliteDialect struct{}
 
-// collateQuery counts what may have a collation: the table, or all that a view may read.
-const collateQuery = `select count(*) from %[1]s where lower(sql) like '%%collate%%'
-	and (name = ?1 collate nocase or exists (select 1 from %[1]s where name = ?1 collate nocase and type = 'view'))`
+// collateQuery asks of a schema whether it has the table, and how much of it may have a collation: the
+// table, or all that a view may read.
+const collateQuery = `select exists (select 1 from %[1]s where name = ?1 collate nocase), (select count(*) from %[1]s where lower(sql) like '%%collate%%'
+	and (name = ?1 collate nocase or exists (select 1 from %[1]s where name = ?1 collate nocase and type = 'view')))`
+
+// collates reports whether the table may have a collation. A name without a schema is looked up as SQLite does: in the
+// temporary tables, the main database, and those that are attached. Only a temporary view may read other schemas
+// than its own, so it counts as one with a collation.
+func (sqliteDialect) collates(ctx context.Context, k *keys) (bool, error) {
+	schemas, table := k.name[:len(k.name)-1], k.name[len(k.name)-1]
+	if len(schemas) == 0 {
+		schemas = []string{"temp", "main"}
+		rows, err := k.queryer(ctx).QueryContext(ctx, "select name from pragma_database_list where name not in ('temp', 'main') order by seq")
+		if err != nil {
+			return false, err
+		}
+		defer func() { _ = rows.Close() }()
+		for rows.Next() {
+			var name string
+			if err := rows.Scan(&name); err != nil {
+				return false, err
+			}
+			schemas = append(schemas, name)
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return false, err
+		}
+	}
+	for _, schema := range schemas {
+		var there bool
+		var n, views int
+		master := rowmap.Quote(schema) + ".sqlite_master"
+		if err := k.queryer(ctx).QueryRowContext(ctx, fmt.Sprintf(collateQuery, master), table).Scan(&there, &n); err != nil {
+			return false, err
+		}
+		if !there {
+			continue
+		}
+		if strings.EqualFold(schema, "temp") {
+			err := k.queryer(ctx).QueryRowContext(ctx, "select count(*) from "+master+" where name = ? collate nocase and type = 'view'", table).Scan(&views)
+			return n+views > 0, err
+		}
+		return n > 0, nil
+	}
+	return false, nil
+}
 
 // hashes are both, which Go computes.
 func (sqliteDialect) hashes() []keyrange.Hash { return []keyrange.Hash{keyrange.Jenkins, keyrange.MD5} }
@@ -41,18 +84,14 @@ func (sqliteDialect) hashes() []keyrange.Hash { return []keyrange.Hash{keyrange.
 // besides is false: a pool of SQLite may have one connection only.
 func (sqliteDialect) besides() bool { return false }
 
-func (sqliteDialect) columns(ctx context.Context, k *keys) ([]keyrange.Column, error) {
-	master := "sqlite_master"
-	if len(k.name) == 2 {
-		master = rowmap.Quote(k.name[0]) + ".sqlite_master"
-	}
+func (d sqliteDialect) columns(ctx context.Context, k *keys) ([]keyrange.Column, error) {
 	types, err := typesOf(ctx, k.queryer(ctx), "select "+rowmap.QuoteAll(k.table.Key, ", ")+" from "+rowmap.QuoteAll(k.name, ".")+" limit 0")
 	if err != nil {
 		return nil, err
 	}
-	var collates int
 	var encoding string
-	if err := k.queryer(ctx).QueryRowContext(ctx, fmt.Sprintf(collateQuery, master), k.name[len(k.name)-1]).Scan(&collates); err != nil {
+	collates, err := d.collates(ctx, k)
+	if err != nil {
 		return nil, err
 	}
 	if err := k.queryer(ctx).QueryRowContext(ctx, "pragma encoding").Scan(&encoding); err != nil {
@@ -64,7 +103,7 @@ func (sqliteDialect) columns(ctx context.Context, k *keys) ([]keyrange.Column, e
 		switch {
 		case columns[i].Affinity == "time":
 			columns[i].Loose = "it is " + columns[i].Type + ", whose times may be written in several ways"
-		case collates > 0:
+		case collates:
 			columns[i].Loose = "its table has a collation, by which different texts may be equal"
 		case encoding == "UTF-8":
 			columns[i].Order = keyrange.CodePoints
@@ -91,6 +130,11 @@ func affinityOf(declared string) string {
 	default:
 		return "number"
 	}
+}
+
+// estimate cannot tell: SQLite's planner knows no sizes of tables that were not analyzed.
+func (sqliteDialect) estimate(context.Context, queryer, string) (int64, bool, error) {
+	return 0, false, nil
 }
 
 func (d sqliteDialect) sum(ctx context.Context, k *keys, p *keyrange.Plan, from string, args []any) (keyrange.Sum, error) {
@@ -134,7 +178,9 @@ func (sqliteDialect) param(kind keyrange.Kind, text string) (string, any, error)
 	case keyrange.Literal:
 		v, err = parseLiteral(text)
 	case keyrange.Integer:
-		v, err = strconv.ParseInt(text, 10, 64)
+		if v, err = strconv.ParseInt(text, 10, 64); err != nil {
+			err = errors.New("integers of SQLite have 64 bits")
+		}
 	case keyrange.Bytes:
 		v, err = hex.DecodeString(text)
 	default:
@@ -148,6 +194,8 @@ func (sqliteDialect) forUpdate() string              { return "" } // a transact
 func (sqliteDialect) deleteFrom(table string) string { return "delete from " + table + " as t" }
 func (sqliteDialect) as() string                     { return " as t" }
 func (sqliteDialect) now() string                    { return "strftime('%Y-%m-%d %H:%M:%f', 'now') || '000000Z'" }
+
+func (sqliteDialect) refusesKey(error) bool { return false }
 
 func (sqliteDialect) refused(err error) bool {
 	return strings.Contains(strings.ToLower(err.Error()), "constraint")
@@ -242,6 +290,29 @@ func digitsOf(t *sql.ColumnType) int {
 	return int(scale)
 }
 
+// estimate takes the largest number of rows that the plan names.
+func (mysqlDialect) estimate(ctx context.Context, q queryer, from string) (most int64, ok bool, err error) {
+	rows, err := q.QueryContext(ctx, "explain select 1"+from)
+	if err != nil {
+		return 0, false, err
+	}
+	defer func() { _ = rows.Close() }()
+	names, err := rows.Columns()
+	at := slices.IndexFunc(names, func(name string) bool { return strings.EqualFold(name, "rows") })
+	if err != nil || at < 0 {
+		return 0, false, err
+	}
+	into := ignored(len(names))
+	var n sql.NullInt64
+	for into[at] = &n; rows.Next(); ok = true {
+		if err := rows.Scan(into...); err != nil {
+			return 0, false, err
+		}
+		most = max(most, n.Int64)
+	}
+	return most, ok, rows.Err()
+}
+
 func (d mysqlDialect) sum(ctx context.Context, k *keys, p *keyrange.Plan, from string, args []any) (keyrange.Sum, error) {
 	if p.Hash != keyrange.MD5 {
 		return keyrange.Sum{}, fmt.Errorf("MySQL cannot compute the hash %q", p.Hash)
@@ -284,7 +355,17 @@ func (mysqlDialect) text(kind keyrange.Kind, column string) string {
 	}
 }
 
-var errInvalidKey = errors.New("it holds a value that is no valid date")
+var errInvalidKey = errors.New("it holds a date that the calendar does not have")
+
+// spelled adds a date that the calendar does not have to its error.
+func (s *sqlKeys) spelled(ctx context.Context, q queryer, i int, cause error) error {
+	var text string
+	query := "select cast(" + s.column(i) + " as char) from " + s.table() + " t where " + s.column(i) + " is not null and " + s.text(s.plan.Kinds[i], s.column(i)) + " is null limit 1"
+	if !errors.Is(cause, errInvalidKey) || q.QueryRowContext(ctx, query).Scan(&text) != nil {
+		return cause
+	}
+	return fmt.Errorf("%w: %s: mend or delete that row, or leave it out by Where", cause, text)
+}
 
 func (mysqlDialect) canonical(kind keyrange.Kind, v any) (string, error) {
 	if v == nil {
@@ -308,7 +389,7 @@ func (mysqlDialect) param(kind keyrange.Kind, text string) (string, any, error) 
 	case keyrange.Numeric:
 		whole, digits, _ := strings.Cut(strings.TrimPrefix(text, "-"), ".")
 		if len(digits) > 30 || len(whole)+len(digits) > 65 || strings.Trim(whole+digits, "0123456789") != "" {
-			return "", nil, fmt.Errorf("%s does not fit into decimal(65, 30) of MySQL", text)
+			return "", nil, errors.New("a decimal of MySQL has up to 65 digits, and 30 after the point")
 		}
 		return fmt.Sprintf("cast(? as decimal(65, %d))", len(digits)), text, nil
 	case keyrange.Bytes:
@@ -317,7 +398,7 @@ func (mysqlDialect) param(kind keyrange.Kind, text string) (string, any, error) 
 	case keyrange.Date, keyrange.Timestamp, keyrange.TimestampTZ:
 		v := strings.TrimSuffix(kind.Readable(text), "Z")
 		if date, _, _ := strings.Cut(v, " "); len(date) != len("2006-01-02") || strings.HasSuffix(v, "BC") {
-			return "", nil, fmt.Errorf("%s is no date of MySQL", v)
+			return "", nil, errors.New("dates of MySQL are of the years 0 to 9999")
 		}
 		if kind == keyrange.Date {
 			return "cast(? as date)", v, nil
@@ -334,6 +415,9 @@ func (mysqlDialect) forUpdate() string              { return " for update" }
 func (mysqlDialect) deleteFrom(table string) string { return "delete t from " + table + " t" }
 func (mysqlDialect) as() string                     { return " t" }
 func (mysqlDialect) now() string                    { return "now(6)" }
+
+// refusesKey knows characters that are not in the column's character set.
+func (mysqlDialect) refusesKey(err error) bool { return errorNumber(err) == 1267 }
 
 // refused knows the foreign keys of other tables and the checks, and what triggers refuse.
 func (mysqlDialect) refused(err error) bool {

@@ -22,14 +22,14 @@ func TestKeys_MySQLParameters(t *testing.T) {
 		{kind: keyrange.Integer, text: "18446744073709551615", sql: "?", value: uint64(18446744073709551615)},
 		{kind: keyrange.Numeric, text: "-0.125", sql: "cast(? as decimal(65, 3))", value: "-0.125"},
 		{kind: keyrange.Numeric, text: "100000000000000000000000000000000000000000000000000", sql: "cast(? as decimal(65, 0))", value: "100000000000000000000000000000000000000000000000000"},
-		{kind: keyrange.Numeric, text: "NaN", refused: "NaN does not fit into decimal(65, 30)"},
-		{kind: keyrange.Numeric, text: "0.0000000000000000000000000000001", refused: "does not fit"},
+		{kind: keyrange.Numeric, text: "NaN", refused: "up to 65 digits, and 30 after the point"},
+		{kind: keyrange.Numeric, text: "0.0000000000000000000000000000001", refused: "up to 65 digits"},
 		{kind: keyrange.Bytes, text: "00ff", sql: "?", value: []byte{0, 255}},
 		{kind: keyrange.Date, text: "00000001", sql: "cast(? as date)", value: "2000-01-02"},
-		{kind: keyrange.Date, text: "7fffffff", refused: "infinity is no date of MySQL"},
+		{kind: keyrange.Date, text: "7fffffff", refused: "years 0 to 9999"},
 		{kind: keyrange.TimestampTZ, text: "00000000000f4241", sql: "cast(? as datetime(6))", value: "2000-01-01 00:00:01.000001"},
-		{kind: keyrange.Timestamp, text: "7fffffffffffffff", refused: "infinity is no date of MySQL"},
-		{kind: keyrange.Timestamp, text: "ff00000000000000", refused: "BC is no date of MySQL"},
+		{kind: keyrange.Timestamp, text: "7fffffffffffffff", refused: "years 0 to 9999"},
+		{kind: keyrange.Timestamp, text: "ff00000000000000", refused: "years 0 to 9999"},
 	} {
 		sql, value, err := mysqlDialect{}.param(test.kind, test.text)
 		if test.refused != "" {

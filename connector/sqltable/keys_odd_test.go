@@ -86,3 +86,30 @@ func TestKeys_Affinity(t *testing.T) {
 		})
 	}
 }
+
+// A name may be that of a temporary table, or of one in an attached database.
+func TestKeys_CollationElsewhere(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		create  []string
+		refused bool
+	}{
+		"attached":       {[]string{`attach ':memory:' as other`, `create table other.copies (id text collate nocase primary key)`}, true},
+		"temporary":      {[]string{`create temp table copies (id text collate nocase primary key)`}, true},
+		"hidden":         {[]string{`create table copies (id text collate nocase primary key)`, `create temp table copies (id text primary key)`}, false},
+		"main first":     {[]string{`attach ':memory:' as other`, `create table other.copies (id text collate nocase primary key)`, `create table copies (id text primary key)`}, false},
+		"temporary view": {[]string{`create table t (id text collate nocase primary key)`, `create temp view copies as select id from t`}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := setup(t, append([]string{`create table orders (id text primary key)`, `insert into orders values ('a1')`}, test.create...)...)
+			c := reconcile.New(sqltable.Keys(db, reconcile.Table{Name: "orders", Key: []string{"id"}}), sqltable.Keys(db, reconcile.Table{Name: "copies", Key: []string{"id"}}), nil)
+			_, _, err := readGone(t, c)
+			if test.refused {
+				require.ErrorContains(t, err, "by which different texts may be equal")
+			} else {
+				require.NoError(t, err)
+			}
+		})
+	}
+}

@@ -66,8 +66,12 @@ func (r *remover) remove(ctx context.Context, tx *sql.Tx, rows []reconcile.Diffe
 	if err != nil {
 		return err
 	}
-	asking := ctx
+	asking, ping := ctx, (func(context.Context) error)(nil)
 	if d.besides() {
+		ping = func(ctx context.Context) error {
+			_, err := tx.ExecContext(ctx, "do 0")
+			return err
+		}
 		if r.db.Stats().MaxOpenConnections == 1 {
 			return dataflow.Permanent(errors.New("the pool has one connection: the source is asked while a batch is removed, which needs two"))
 		}
@@ -82,7 +86,7 @@ func (r *remover) remove(ctx context.Context, tx *sql.Tx, rows []reconcile.Diffe
 	if gone, err = r.lock(ctx, tx, s, gone); err != nil {
 		return err
 	}
-	if gone, err = r.removal.StillGone(asking, gone); err != nil {
+	if gone, err = r.removal.StillGone(asking, gone, ping); err != nil {
 		return err
 	}
 	for part := range slices.Chunk(gone, mostAsked) {

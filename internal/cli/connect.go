@@ -240,15 +240,24 @@ func (e *oneLineError) Error() string {
 	return strings.TrimSpace(first + " " + strings.Join(tries, "; "))
 }
 
-// keepSecret adds texts that redact removes.
+// keepSecret adds texts that redact removes. A short one is also a part of ordinary words, as
+// postgres is. So it is removed only where a password stands.
 func (a *app) keepSecret(texts ...string) {
 	for _, text := range texts {
-		if text != "" {
-			a.secrets = append(a.secrets, text, url.QueryEscape(text), url.PathEscape(text), url.UserPassword("", text).String()[1:])
+		for _, form := range []string{text, url.QueryEscape(text), url.PathEscape(text), url.UserPassword("", text).String()[1:]} {
+			switch {
+			case text == "":
+			case len(text) > shortSecret:
+				a.secrets = append(a.secrets, form)
+			default:
+				a.secrets = append(a.secrets, ":"+form+"@", "password="+form)
+			}
 		}
 	}
 	slices.SortFunc(a.secrets, func(x, y string) int { return cmp.Compare(len(y), len(x)) })
 }
+
+const shortSecret = 8
 
 // redact replaces the secrets in a text by ***.
 func (a *app) redact(text string) string {

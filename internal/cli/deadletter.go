@@ -231,19 +231,29 @@ program that has the flow's code checks that the source can read it.`,
 			}
 			l, err := s.client.EditDeadLetter(ctx, id, data, by.actorOr(s.Env))
 			if err != nil {
-				return err
+				return valuesAsText(err, sets)
 			}
 			return s.showLetter(l, fmt.Sprintf("Replay it with %s dead-letter replay %s --id %d", s.program.Name, l.FlowName, l.ID))
 		}),
 	}
 	cmd.Flags().StringVar(&payload, "payload", "", "the whole record, as JSON")
-	cmd.Flags().StringArrayVar(&sets, "set", nil, "a field and its value, as FIELD=VALUE; may be given several times")
+	cmd.Flags().StringArrayVar(&sets, "set", nil, "a field and its value, as FIELD=VALUE, or FIELD:=JSON for what is no text; may be given several times")
 	cmd.Flags().StringVar(&by.actor, "actor", "", "who does it; the user that the program runs as, if it is not given")
 	return a.example(cmd, "dead-letter edit 7 --set amount=12.50", `dead-letter edit 7 --payload '{"id": 7, "amount": "12.50"}'`)
 }
 
+// valuesAsText adds to the error about a record how to give a number, if one was given as a text.
+func valuesAsText(err error, sets []string) error {
+	for _, set := range sets {
+		if name, value, _ := strings.Cut(set, "="); !strings.HasSuffix(name, ":") && json.Valid([]byte(value)) && strings.Contains(err.Error(), "string") {
+			return fmt.Errorf("%w: --set %s:=%s sets what is no text", err, name, value)
+		}
+	}
+	return err
+}
+
 // withFields returns a record with other values of some fields, which it must have. A value
-// stays a text if it was one. Any other may be of another type of JSON.
+// stays a text if it was one. Any other may be of another type of JSON, and so may that of :=.
 func withFields(record json.RawMessage, sets []string) (json.RawMessage, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(record, &fields); err != nil || fields == nil {
@@ -252,12 +262,19 @@ func withFields(record json.RawMessage, sets []string) (json.RawMessage, error) 
 	for _, set := range sets {
 		name, value, ok := strings.Cut(set, "=")
 		was, has := fields[name]
+		asJSON := false
+		if plain, is := strings.CutSuffix(name, ":"); is && !has {
+			name, asJSON = plain, true
+			was, has = fields[name]
+		}
 		switch {
 		case !ok:
 			return nil, usage("--set %s is not FIELD=VALUE", clip(set, 40))
 		case !has:
 			return nil, usage("the record has no field %q; its fields are %s", clip(name, 40), strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
-		case len(was) > 0 && was[0] == '"' || !json.Valid([]byte(value)):
+		case asJSON && !json.Valid([]byte(value)):
+			return nil, usage("--set %s is not FIELD:=JSON", clip(set, 40))
+		case !asJSON && (len(was) > 0 && was[0] == '"' || !json.Valid([]byte(value))):
 			text, err := json.Marshal(value)
 			if err != nil {
 				return nil, err

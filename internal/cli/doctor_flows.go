@@ -92,7 +92,11 @@ func (s *session) parts(ctx context.Context) ([]finding, error) {
 	var found []finding
 	for _, f := range s.config.Flows {
 		ctx, cancel := context.WithTimeout(ctx, partTime)
-		some, err := f.Examine(ctx)
+		of, err := s.client.Flow(ctx, f.Name) // which knows where its next read begins
+		if err != nil {
+			of = f
+		}
+		some, err := of.Examine(ctx)
 		cancel()
 		for _, part := range some {
 			found = append(found, finding{Check: "flow " + f.Name, State: string(part.Level), Text: s.inCommands(part.Text, f.Name)})

@@ -117,8 +117,11 @@ func (s *session) followWorked(ctx context.Context, run *dataflow.Run, w *work) 
 
 // triedAgain adds to the error of an attempt what becomes of the run.
 func (s *session) triedAgain(run *dataflow.Run, err error) error {
-	if run.State != dataflow.RunPending {
+	switch {
+	case run.State != dataflow.RunPending:
 		return err
+	case errors.Is(err, dataflow.ErrNotDue) && run.Error != "": // another process was quicker
+		return fmt.Errorf("%w: attempt %d of %d failed: %s", err, run.Attempt, run.MaxAttempts, run.Error)
 	}
 	return fmt.Errorf("%w: that was attempt %d of %d; the next is due at %s, in a process such as %s work", err, run.Attempt, run.MaxAttempts, moment(&run.RunAfter), s.program.Name)
 }

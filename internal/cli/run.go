@@ -140,6 +140,8 @@ func (s *session) runFields(r *dataflow.Run, progress *dataflow.Progress) [][]st
 	took := "-"
 	if r.EndedAt != nil && r.StartedAt != nil {
 		took = roughly(r.Duration())
+	} else if r.State == dataflow.RunInProgress && r.StartedAt != nil {
+		took = roughly(s.Now().Sub(*r.StartedAt)) + " so far"
 	}
 	fields := [][]string{
 		{"id", fmt.Sprint(r.ID)},
@@ -158,6 +160,9 @@ func (s *session) runFields(r *dataflow.Run, progress *dataflow.Progress) [][]st
 		{"records", records(r.Counters)},
 		{"from cursor", begins(r.FromCursor)},
 		{"to cursor", orDash(string(jsonview.Canonical(r.ToCursor)))},
+	}
+	if r.CodeVersion != "" {
+		fields = append(fields, []string{"code version", r.CodeVersion})
 	}
 	if r.IsBackfill() {
 		until := "the end"

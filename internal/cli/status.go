@@ -108,7 +108,11 @@ func (v *statusView) page(p *page) {
 		p.line("No started client is alive.")
 	}
 	for _, process := range v.Processes {
-		p.line("Process %s: %s, queues %s", process.ID, plural(len(process.Flows), "flow", "flows"), orDash(strings.Join(process.Queues, ", ")))
+		code := ""
+		if process.CodeVersion != "" {
+			code = ", code version " + process.CodeVersion
+		}
+		p.line("Process %s: %s, queues %s%s", process.ID, plural(len(process.Flows), "flow", "flows"), orDash(strings.Join(process.Queues, ", ")), code)
 	}
 	if len(v.Flows) == 0 {
 		p.line("There are no flows.")

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 )
 
@@ -33,7 +34,7 @@ const ownScript = `
 bin=$1 dir=$2
 shift 2
 trap '"$bin/pg_ctl" stop --pgdata="$dir/data" --mode=immediate >/dev/null 2>&1; cd /; rm -rf "$dir"' EXIT
-"$bin/$@" || exit 1
+"$@" || exit 1
 echo ready >&3
 exec 3>&-
 read -r _
@@ -54,31 +55,72 @@ func StartServer(tb testing.TB) *Server {
 		tb.Skipf("%s is set, and there are no programs on this machine for a server of the test's own", urlEnv)
 	}
 	require.NoError(tb, err)
-	return newServer(tb, bin, "initdb", "--auth=trust", "--no-sync", "--username=postgres", "--encoding=UTF8", "--locale=C")
+	s := newServer(tb, bin, func(data string) []string {
+		return []string{filepath.Join(bin, "initdb"), "--pgdata=" + data, "--auth=trust", "--no-sync", "--username=postgres", "--encoding=UTF8", "--locale=C"}
+	})
+	s.Start(tb)
+	return s
 }
 
-// newServer starts a server whose data a program in bin makes.
-func newServer(tb testing.TB, bin, program string, args ...string) *Server {
+// newServer returns a server whose data a command makes.
+func newServer(tb testing.TB, bin string, command func(data string) []string) *Server {
 	tb.Helper()
 	owner, err := unprivileged()
 	require.NoError(tb, err)
 	dir, err := makeDir(owner)
 	require.NoError(tb, err)
 	s := &Server{bin: bin, dir: dir, owner: owner}
-	life, err := s.keep(tb.Context(), append([]string{program, "--pgdata=" + filepath.Join(dir, "data")}, args...))
+	life, err := s.keep(tb.Context(), command(s.data()))
 	if err != nil {
 		tb.Fatal("dbtest: make a server:", errors.Join(err, os.RemoveAll(dir)))
 	}
 	tb.Cleanup(func() { require.NoError(tb, life()) })
-	s.Start(tb)
 	return s
 }
 
-// Standby starts a streaming standby of the server. It ends with the test.
-func (s *Server) Standby(tb testing.TB) *Server {
+func (s *Server) data() string { return filepath.Join(s.dir, "data") }
+
+// copyScript copies the data of a running server from $1 to $2. Files may go meanwhile. The copy
+// has no slots.
+const copyScript = `cp -a "$1" "$2" 2>/dev/null; cd "$2" && rm -rf postmaster.* pg_replslot/* && touch standby.signal && test -s global/pg_control`
+
+// Standby starts a streaming standby of the server, with these settings, such as
+// "hot_standby_feedback = on". It ends with the test. It needs none of the programs that clients
+// have.
+func (s *Server) Standby(tb testing.TB, settings ...string) *Server {
 	tb.Helper()
-	return newServer(tb, s.bin, "pg_basebackup", "--host="+s.dir, "--port=5432", "--username=postgres",
-		"--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+	ctx := tb.Context()
+	conn, err := pgx.Connect(ctx, s.URL()) // which must stay until the copy is made
+	require.NoError(tb, err)
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // the backup has ended
+	var version int
+	require.NoError(tb, conn.QueryRow(ctx, "select current_setting('server_version_num')::integer").Scan(&version))
+	begin, end := "pg_backup_start('dbtest', true)", "pg_backup_stop(false)"
+	if version < 150000 {
+		begin, end = "pg_start_backup('dbtest', true, false)", "pg_stop_backup(false, false)"
+	}
+	_, err = conn.Exec(ctx, "select "+begin)
+	require.NoError(tb, err)
+	standby := newServer(tb, s.bin, func(data string) []string { return []string{"/bin/sh", "-c", copyScript, "dfpg", s.data(), data} })
+	var label string
+	require.NoError(tb, conn.QueryRow(ctx, "select labelfile from "+end).Scan(&label))
+	standby.write(tb, "backup_label", label)
+	standby.write(tb, "postgresql.auto.conf", strings.Join(append(settings, fmt.Sprintf("primary_conninfo = 'host=%s port=5432 user=postgres dbname=postgres'", s.dir)), "\n")+"\n")
+	standby.Start(tb)
+	return standby
+}
+
+// write adds text to a file of the server's data.
+func (s *Server) write(tb testing.TB, name, text string) {
+	tb.Helper()
+	path := filepath.Join(s.data(), name)
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	require.NoError(tb, err)
+	_, err = f.WriteString(text)
+	require.NoError(tb, errors.Join(err, f.Close()))
+	if s.owner != nil {
+		require.NoError(tb, os.Chown(path, int(s.owner.Uid), int(s.owner.Gid)))
+	}
 }
 
 // Promote makes a standby a primary, and returns when it accepts writes.
@@ -160,7 +202,7 @@ func (s *Server) StopImmediately(tb testing.TB) {
 
 func (s *Server) control(tb testing.TB, action string, args ...string) {
 	tb.Helper()
-	args = append([]string{action, "--silent", "--pgdata=" + filepath.Join(s.dir, "data")}, args...)
+	args = append([]string{action, "--silent", "--pgdata=" + s.data()}, args...)
 	cmd := exec.CommandContext(tb.Context(), filepath.Join(s.bin, "pg_ctl"), args...)
 	s.own(cmd)
 	// The command gets no output of ours: the server would inherit it, and go test waits until

@@ -3,6 +3,7 @@ package enginetest_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -62,6 +63,14 @@ func docsAPI(client *dataflow.Client, mux *http.ServeMux, authorize func(*http.R
 	}
 	mux.Handle("/ops/", http.StripPrefix("/ops", api))
 	return nil
+}
+
+func authorize(r *http.Request, action dataflowhttp.Action, flow string) (string, error) {
+	user, _, _ := r.BasicAuth() // checked by the middleware before it
+	if action != dataflowhttp.ActionRead && user != "ann" {
+		return "", errors.New("only ann may do that")
+	}
+	return user, nil
 }
 
 func docsGroups(driver dataflow.Driver, orders, refunds dataflow.Source[Order, pgtable.Cursor], target dataflow.Target[Order]) (*dataflow.Client, error) {
@@ -284,7 +293,7 @@ func TestDocs_Snippets(t *testing.T) {
 			require.Empty(t, report.Flows)
 			require.NoError(t, docsDryRun(t.Context(), client))
 			require.ErrorContains(t, docsSetCursor(t.Context(), client), "Cursor: ")
-			require.NoError(t, docsAPI(client, http.NewServeMux(), nil))
+			require.NoError(t, docsAPI(client, http.NewServeMux(), authorize))
 			require.ErrorContains(t, docsHeartbeat(client, http.NewServeMux()), "Tokens")
 		}
 	})

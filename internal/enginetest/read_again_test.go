@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/csvfile"
+	"github.com/activedataflow/dataflow/connector/jsonl"
 )
 
 // lookingBack is a source of the numbers up to last, which looks back by six. Every second number is a
@@ -95,16 +97,36 @@ func TestReadAgain(t *testing.T) {
 	}
 }
 
-// A target that appends would have them twice.
+// A target that appends would have them twice, and so would one with a file for each batch.
 func TestReadAgain_Refused(t *testing.T) {
 	t.Parallel()
+	dir := t.TempDir()
 	onBoth(t, func(t *dbT) {
-		flow := dataflow.NewFlow("again", &lookingBack{}, dataflow.Identity[int](), dataflow.ToTx(appends{}), nil)
-		_, err := dataflow.NewClient(t.driver, &dataflow.Config{Flows: []*dataflow.Flow{flow}})
-		require.ErrorContains(t, err, `Flows["again"].Target: it only appends, and the source reads records again`)
+		type row struct{ N int }
+		toRow := dataflow.Map(func(_ context.Context, n int) (row, error) { return row{n}, nil })
+		for _, flow := range []*dataflow.Flow{
+			dataflow.NewFlow("again", &lookingBack{}, dataflow.Identity[int](), dataflow.ToTx(appends{}), nil),
+			dataflow.NewFlow("again", &lookingBack{}, dataflow.Identity[int](), jsonl.WriteFiles[int](dir), nil),
+			dataflow.NewFlow("again", &lookingBack{}, toRow, csvfile.WriteFiles[row](dir, nil), nil),
+		} {
+			_, err := dataflow.NewClient(t.driver, &dataflow.Config{Flows: []*dataflow.Flow{flow}})
+			require.ErrorContains(t, err, `Flows["again"].Target: it only appends, and the source reads records again`)
+		}
 	})
 }
 
 type appends struct{ discard }
 
 func (appends) AppendOnly() bool { return true }
+
+// A backfill puts records into files that are in others already. It does so only if it was allowed.
+func TestBackfill_Files(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		client := t.registered(dataflow.NewFlow("files", numbers{n: 3}, dataflow.Identity[int](), jsonl.WriteFiles[int](t.TempDir()), nil))
+		_, err := client.Backfill(t.Context(), "files", nil)
+		require.ErrorContains(t, err, "Append: the flow's sink only appends")
+		_, err = client.Backfill(t.Context(), "files", &dataflow.BackfillParams{Append: true})
+		require.NoError(t, err)
+	})
+}

@@ -129,9 +129,11 @@ func TestSchedule_Pause(t *testing.T) {
 		require.Empty(t, t.tick(client))
 		require.Equal(t, minute(50), *t.next(client))
 		c.set(minute(50))
+		_, err = client.Resume(t.Context(), "f", "ann", "") // it is active already, and its tick stays due
+		require.NoError(t, err)
 		require.Len(t, t.tick(client), 1)
 		require.Equal(t, []int{50}, t.ticked(client))
-		require.Equal(t, []string{"10-10 1 missed", "20-40 3 paused"}, t.skipped(client))
+		require.Equal(t, []string{"10-40 4 paused"}, t.skipped(client))
 	})
 }
 

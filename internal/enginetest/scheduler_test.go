@@ -40,7 +40,7 @@ func TestSchedule_UnknownRuntime(t *testing.T) {
 		require.NoError(t, err)
 		c.set(minute(31))
 		require.Empty(t, t.tick(old))
-		require.Equal(t, []string{"20-20 1 missed", "30-30 1 paused"}, t.skipped(old))
+		require.Equal(t, []string{"20-30 2 paused"}, t.skipped(old))
 		require.Equal(t, []int{10}, t.ticked(old))
 	})
 }

@@ -2,6 +2,7 @@ package enginetest_test
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -101,5 +102,46 @@ func TestSlice_NotFenced(t *testing.T) {
 		t.exactly(30)
 		require.Len(t, out.lines("handed back unfinished"), int(slow.slices.Load()))
 		require.Empty(t, out.lines("taken over"))
+	})
+}
+
+// A run that works again makes the failures before it forgotten, long before it ends.
+func TestSlice_ForgetsFailures(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		t.table("f")
+		var broken atomic.Bool
+		broken.Store(true)
+		mend := dataflow.Map(func(_ context.Context, v int) (int, error) {
+			if broken.Load() {
+				return 0, dataflow.Permanent(errors.New("it is broken"))
+			}
+			return v, nil
+		})
+		client := t.started(t.client(&dataflow.Config{
+			Flows: []*dataflow.Flow{flowTo("f", 50_000, mend, &dataflow.FlowOptions{Runtime: dataflow.JobQueue{BatchSize: 1}})},
+			Slice: time.Millisecond,
+		}))
+		for range 2 {
+			run, err := client.Trigger(t.Context(), "f", nil)
+			require.NoError(t, err)
+			_, err = t.wait(client, run.ID)
+			require.Error(t, err)
+		}
+		flow, err := client.Flow(t.Context(), "f")
+		require.NoError(t, err)
+		require.Equal(t, 2, flow.Failures)
+		broken.Store(false)
+		run, err := client.Trigger(t.Context(), "f", nil)
+		require.NoError(t, err)
+		require.Eventually(t, func() bool {
+			flow, err = client.Flow(t.Context(), "f")
+			require.NoError(t, err)
+			return flow.Failures == 0
+		}, time.Minute, 10*time.Millisecond)
+		require.Empty(t, flow.LastError)
+		require.Nil(t, flow.LastSuccessAt, "the run has not ended")
+		_, err = client.Cancel(t.Context(), run.ID, "test", "enough")
+		require.NoError(t, err)
 	})
 }

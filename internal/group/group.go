@@ -34,7 +34,7 @@ type Config struct {
 	Linger  time.Duration // how long a group waits for others at most
 	Timeout time.Duration // how long an answer takes at most
 	// Askers returns how many may be going to ask, those who have asked already included. Nobody
-	// waits for more.
+	// waits for more. When there are fewer, [Group.Fewer] says so.
 	Askers func() int
 }
 
@@ -64,10 +64,7 @@ func (g *Group[Q, A]) Do(ctx context.Context, question Q) (A, error) {
 		g.sending = true
 		c.turn <- struct{}{}
 	}
-	if g.enough != nil && len(g.waiting) >= g.wanted {
-		close(g.enough)
-		g.enough = nil
-	}
+	g.sendIfEnough()
 	g.mu.Unlock()
 	select {
 	case <-c.done:
@@ -80,6 +77,24 @@ func (g *Group[Q, A]) Do(ctx context.Context, question Q) (A, error) {
 		<-c.done
 	}
 	return c.answer, c.err
+}
+
+// Fewer says that there are fewer who may ask, so that no group waits for those who do not.
+func (g *Group[Q, A]) Fewer() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.enough != nil {
+		g.wanted = min(g.wanted, g.Askers())
+		g.sendIfEnough()
+	}
+}
+
+// sendIfEnough ends the wait for others once all of them have asked. The caller holds g.mu.
+func (g *Group[Q, A]) sendIfEnough() {
+	if g.enough != nil && len(g.waiting) >= g.wanted {
+		close(g.enough)
+		g.enough = nil
+	}
 }
 
 // withdraw takes back a question that was not sent. It reports false if it was.
@@ -109,8 +124,8 @@ func (g *Group[Q, A]) passOn() {
 // collect lets others join the group that is about to be sent.
 func (g *Group[Q, A]) collect() {
 	runtime.Gosched() // goroutines that are about to ask do so first
-	wanted := min(g.Askers(), g.Most)
 	g.mu.Lock()
+	wanted := min(g.Askers(), g.Most)
 	if g.recent <= 1 || len(g.waiting) >= wanted {
 		g.mu.Unlock()
 		return

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,6 +142,44 @@ func TestGroup_Lingers(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, time.Second+wait, time.Since(began))
 		}
+	})
+}
+
+// A group that waits for others is sent as soon as all who may still ask have asked.
+func TestGroup_Fewer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{always: true}
+		askers := config(10)
+		var may atomic.Int64
+		may.Store(4)
+		askers.Askers = func() int { return int(may.Load()) }
+		g := group.New(askers, func(ctx context.Context, questions []int) ([]int, error) {
+			time.Sleep(time.Second) // meanwhile, others ask
+			return s.send(ctx, questions)
+		})
+		fewer := func() {
+			may.Add(-1)
+			g.Fewer()
+			synctest.Wait()
+		}
+		ask(t.Context(), g, 0)
+		ask(t.Context(), g, 1)
+		ask(t.Context(), g, 2)
+		time.Sleep(2*time.Second + linger)
+		synctest.Wait()
+		require.Equal(t, []int{1, 2}, s.sizes())
+
+		began := time.Now()
+		first, second := ask(t.Context(), g, 3), ask(t.Context(), g, 4)
+		fewer()
+		fewer()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.True(t, first.done && second.done, "nobody else was going to ask")
+		require.Equal(t, time.Second, time.Since(began))
+		require.Equal(t, []int{1, 2, 2}, s.sizes())
+		fewer() // nobody waits
 	})
 }
 

@@ -77,6 +77,8 @@ type Side interface {
 	// Columns looks up the columns of the key, in its order, and the hashes that the database
 	// computes, the fastest first.
 	Columns(ctx context.Context) ([]Column, []Hash, error)
+	// Estimate returns about how many keys the side has. ok is false if it cannot tell without reading them.
+	Estimate(ctx context.Context, p *Plan) (rows int64, ok bool, err error)
 	// Sum counts the keys of a range, and adds up their hashes.
 	Sum(ctx context.Context, p *Plan, r Range) (Sum, error)
 	// Cut returns every step-th key of a range in the side's order, at most most of them.
@@ -98,12 +100,17 @@ type Removal struct {
 }
 
 // StillGone returns the keys that the source does not have now. The remover calls it after it has
-// locked the rows of the target.
-func (r *Removal) StillGone(ctx context.Context, keys []Key) ([]Key, error) {
+// locked the rows of the target. While a slow source is asked, ping lets the target's server know that
+// this process is alive; nil for a server that does not end silent transactions.
+func (r *Removal) StillGone(ctx context.Context, keys []Key, ping func(ctx context.Context) error) ([]Key, error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	alive, err := r.Alive(ctx, keys)
+	var alive []bool
+	err := pinging(ctx, ping, func(ctx context.Context) (err error) {
+		alive, err = r.Alive(ctx, keys)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -61,7 +61,7 @@ type active struct {
 func (m *model) register(now time.Time, s *spec) {
 	timing := !m.known || m.spec.timing() != s.timing()
 	if m.known && (timing || m.spec.disabled != s.disabled) {
-		m.settle(now)
+		m.settle(now, dataflow.SkipMissed)
 	}
 	m.spec, m.known = s, true
 	if timing {
@@ -167,22 +167,27 @@ func (m *model) idle() dataflow.SkipReason {
 	}
 }
 
-// settle accounts for the due ticks of a flow that is about to change.
-func (m *model) settle(now time.Time) {
+// settle accounts for the due ticks of a flow that is about to change. Those that would start a
+// run without the change get its reason; without one, they stay due.
+func (m *model) settle(now time.Time, change dataflow.SkipReason) {
+	reason := cmp.Or(m.idle(), change)
+	if reason == "" {
+		return
+	}
 	due := m.due(now)
 	for i := range due {
-		due[i].fate = cmp.Or(m.idle(), dataflow.SkipMissed)
+		due[i].fate = reason
 	}
 	m.next += len(due)
 }
 
 func (m *model) pause(now time.Time) {
-	m.settle(now)
+	m.settle(now, dataflow.SkipPaused)
 	m.paused = true
 }
 
 func (m *model) resume(now time.Time) {
-	m.settle(now)
+	m.settle(now, "")
 	m.paused, m.tripped, m.streak, m.probeAt = false, false, 0, time.Time{}
 }
 
