@@ -19,13 +19,13 @@ import (
 
 // work reads, transforms and writes the records of a run. The first run of a flow with FirstLoad
 // waits for its ranges before that.
-func (e *FlowExecutor) work(ctx context.Context, a *attempt) error {
-	if a.flow.opts.FirstLoad > 0 && a.place.cursor == nil && !a.run.IsBackfill() {
+func (e *FlowExecutor) work(ctx context.Context, flow *Flow, a *attempt) error {
+	if flow.opts.FirstLoad > 0 && a.place.cursor == nil && !a.run.IsBackfill() {
 		if err := (&firstLoad{executor: e, client: e.client, a: a}).run(ctx); err != nil {
 			return err
 		}
 	}
-	return a.flow.code.run(ctx, a)
+	return flow.code.run(ctx, a)
 }
 
 // firstLoad is the first load of a flow, in ranges, as the run sees it that waits for them. What it

@@ -132,12 +132,7 @@ func (p *flowCode) run(ctx context.Context, a *attempt) error {
 	w := &batchWriter{p: p, a: a, transforming: make(chan struct{}, 1)}
 	a.writer = w
 	a.slice.ends = a.slice.isOver()
-	if p.target.kind == toFenced {
-		if err := p.claimSink(ctx, a); err != nil {
-			return err
-		}
-	}
-	if err := p.goOnAfterLoad(ctx, a); err != nil {
+	if err := p.goOn(ctx, a); err != nil {
 		return err
 	}
 	req, err := p.request(a)

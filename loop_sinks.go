@@ -45,8 +45,13 @@ func (p *flowCode) claimSink(ctx context.Context, a *attempt) error {
 	return a.commitAgain(ctx, step{seq: a.place.seq, cursor: state.Cursor, delta: state.Delta})
 }
 
-// goOnAfterLoad moves the flow's cursor to where a first load in ranges has come.
-func (p *flowCode) goOnAfterLoad(ctx context.Context, a *attempt) error {
+// goOn claims the sink, and moves the flow's cursor to where a first load in ranges has come.
+func (p *flowCode) goOn(ctx context.Context, a *attempt) error {
+	if p.target.kind == toFenced {
+		if err := p.claimSink(ctx, a); err != nil {
+			return err
+		}
+	}
 	if a.loaded == nil || a.place.cursor != nil {
 		return nil
 	}
