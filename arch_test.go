@@ -64,6 +64,7 @@ var arrows = map[string][]string{
 	"internal/schedule":       {},
 	"internal/stored":         {},
 	"internal/zonedata":       {},
+	"scripts":                 {}, // tests of release.sh
 	"examples":                {}, // tests that run those below
 	"examples/backfill":       {"", "connector/pgtable", "dataflowpgx"},
 	"examples/connector":      {"", "dataflowsqlite"},

@@ -61,15 +61,14 @@ func groups(t *testing.T, k kind, queue bool) {
 		if order.reworked {
 			require.GreaterOrEqual(t, lost, int64(several), "each run of the group is taken over")
 		}
-		if order.action == actionLose && !order.reworked {
-			require.Zero(t, lost, "a run that was ended is not worked again")
-		}
 	}
+	require.Zero(t, s.number(`select count(*) from chaos_log ended join chaos_log began on began.run = ended.run and began.id > ended.id
+		where ended.event = 'success' and began.event = 'in_progress'`), "a run that was ended is not worked again")
 	s.within(patience, "the rescues are noticed", func() bool { return s.number(unfinished) == 0 })
 	for _, e := range s.exact() {
 		if e.event == "failed" {
 			require.Failf(t, "a run has failed", "run %d", e.run)
 		}
 	}
-	require.Zero(t, s.number(`select count(*) from dataflow_run where attempt > lease_no or lease_no > 2`), "a run was claimed for nothing")
+	require.Zero(t, s.number(`select count(*) from dataflow_run where attempt > lease_no or lease_no > 3`), "a run was claimed for nothing; on a slow machine, a lease may lapse beside the one that is lost")
 }
