@@ -52,6 +52,8 @@ type attempt struct {
 	chain  chain
 	writer stepWriter
 
+	loaded json.RawMessage // where a first load in ranges has come; nil: there was none
+
 	begun   bool // the record loop has begun before in this attempt
 	preview bool // it is a dry run
 	quiet   bool // a tick's run that has read nothing yet: it is logged at LevelDebug

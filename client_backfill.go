@@ -158,9 +158,6 @@ func checkPlace(field string, value *json.RawMessage, check func(json.RawMessage
 	}
 }
 
-// MaxRanges is the most ranges that [Client.BackfillRanges] takes.
-const MaxRanges = 1000
-
 // BackfillRanges is [Client.Backfill] in up to n ranges of about the same size, each a run of
 // its own. FlowOptions.MaxBackfills says how many of them are worked at once, by any
 // processes. If it is 0, they are worked one after the other. With n = 1 it is a Backfill. n
@@ -295,18 +292,6 @@ func (b *ranges) check(ends []json.RawMessage) error {
 		}
 	}
 	return nil
-}
-
-// betweenText says where a range begins and ends. A nil cursor is the beginning or the end.
-func betweenText(from, until json.RawMessage) string {
-	begin, end := "from the beginning", "to the end"
-	if from != nil {
-		begin = "after " + stored.Clip(string(from))
-	}
-	if until != nil {
-		end = "up to " + stored.Clip(string(until))
-	}
-	return begin + " " + end
 }
 
 // insert adds the runs in a transaction that holds the lock on the flow.

@@ -50,7 +50,7 @@ type BackfillProgress struct {
 // mostBackfills is how many backfills are looked at.
 const mostBackfills = 10
 
-// Backfills returns how far the backfills of the flow have come that have not ended, and the newest
+// Backfills returns how far the backfills of the flow, and its first load in ranges, have come that have not ended, and the newest
 // one, also if it has ended. The newest is the first. It returns the newest ten at most. The flow
 // must be one that a client has returned.
 func (f *Flow) Backfills(ctx context.Context) ([]*BackfillProgress, error) {
@@ -65,9 +65,15 @@ func (f *Flow) Backfills(ctx context.Context) ([]*BackfillProgress, error) {
 	if err != nil {
 		return fail(err)
 	}
-	newest, err := store.RunList(ctx, &RunListParams{Flow: f.Name, Trigger: TriggerBackfill, Limit: 1})
-	if err != nil {
-		return fail(err)
+	var newest []*Run
+	for _, trigger := range []Trigger{TriggerBackfill, TriggerFirstLoad} {
+		runs, err := store.RunList(ctx, &RunListParams{Flow: f.Name, Trigger: trigger, Limit: 1})
+		if err != nil {
+			return fail(err)
+		}
+		if len(newest) == 0 || len(runs) > 0 && runs[0].ID > newest[0].ID {
+			newest = runs
+		}
 	}
 	var firsts []int64
 	for _, run := range slices.Concat(live, newest) {

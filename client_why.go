@@ -42,6 +42,7 @@ const (
 	CauseFollows       CauseCode = "follows_log"       // a run in progress follows a log
 	CauseSilent        CauseCode = "source_silent"     // a run in progress gets nothing from its source
 	CauseBusy          CauseCode = "part_busy"         // a run's transform or sink works on one batch for long
+	CauseFirstLoad     CauseCode = "first_load"        // a run in progress waits for the ranges of the first load
 	CauseLost          CauseCode = "lease_lapsed"      // a run's worker is silent
 	CausePaused        CauseCode = "paused"            // somebody paused the flow
 	CauseUnregistered  CauseCode = "unregistered"      // this process could not register it
@@ -156,6 +157,24 @@ type why struct {
 	causes           []Cause
 }
 
+// lookAtLast finds the last run that has ended. The ranges of a first load, which are newer than the
+// run that waits for them, are left out.
+func (w *why) lookAtLast(ctx context.Context) error {
+	for _, limit := range []int{1, 2 * MaxRanges} {
+		ended, err := w.client.store.RunList(ctx, &RunListParams{Flow: w.flow.Name, States: []RunState{RunSuccess, RunFailed, RunCancelled}, Limit: limit})
+		if err != nil {
+			return err
+		}
+		if i := slices.IndexFunc(ended, func(r *Run) bool { return r.Trigger != TriggerFirstLoad }); i >= 0 {
+			w.last = ended[i]
+		}
+		if w.last != nil || len(ended) < limit {
+			return nil
+		}
+	}
+	return nil
+}
+
 // lookInto reads what Why needs to know about a flow.
 func lookInto(ctx context.Context, c *Client, name string) (*why, error) {
 	rec, err := c.store.FlowByName(ctx, name)
@@ -184,12 +203,8 @@ func lookInto(ctx context.Context, c *Client, name string) (*why, error) {
 		}
 	}
 	slices.SortStableFunc(w.waiting, func(a, b *Run) int { return a.RunAfter.Compare(b.RunAfter) })
-	ended, err := c.store.RunList(ctx, &RunListParams{Flow: name, States: []RunState{RunSuccess, RunFailed, RunCancelled}, Limit: 1})
-	if err != nil {
+	if err := w.lookAtLast(ctx); err != nil {
 		return nil, err
-	}
-	if len(ended) > 0 {
-		w.last = ended[0]
 	}
 	skipped, err := c.store.TickList(ctx, &TickListParams{Flow: name, Limit: 1})
 	if err != nil {

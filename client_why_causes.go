@@ -38,8 +38,11 @@ func (w *why) state() {
 			run.ID, asBackfill(run), run.Worker, run.Attempt, run.MaxAttempts, run.Counters.Read, w.at(*run.LeaseUntil))
 		if run.WaitsFor != "" {
 			code := CauseBusy
-			if strings.HasPrefix(run.WaitsFor, waitsForSource) {
+			switch {
+			case strings.HasPrefix(run.WaitsFor, waitsForSource):
 				code = CauseSilent
+			case strings.HasPrefix(run.WaitsFor, waitsForRanges):
+				code = CauseFirstLoad
 			}
 			w.add(code, run.ID, nil, "Run %d waits for %s, since %s.", run.ID, stored.Clip(run.WaitsFor), w.at(*run.WaitsSince))
 		}

@@ -101,8 +101,10 @@ type RunWaitsParams struct {
 	RunID       int64
 	LeaseNumber int64
 	State       RunState
-	For         string        // empty: it waits no more
-	Ago         time.Duration // how long ago that began
+	For         string // empty: it waits no more
+	// Advanced says that the run has come further, so that its Rescues become 0.
+	Advanced bool
+	Ago      time.Duration // how long ago that began
 }
 
 // Activity counts the runs of a flow. A pending run counts if it is due, or has been

@@ -134,7 +134,7 @@ func (e *FlowExecutor) workClaimed(ctx context.Context, flow *Flow, runID int64,
 		a.log.InfoContext(ctx, "dataflow: run started")
 	}
 	e.client.publish(ctx, EventRunStarted, a.run, nil)
-	return e.finish(ctx, a, a.persevere(ctx, func() error { return flow.code.run(ctx, a) }))
+	return e.finish(ctx, a, a.persevere(ctx, func() error { return e.work(ctx, flow, a) }))
 }
 
 // candidate is a run that somebody wants to work, and what is known of it. Before the claim,

@@ -185,6 +185,22 @@ type FlowOptions struct {
 	// 1,000. See [Client.BackfillRanges].
 	MaxBackfills int
 
+	// FirstLoad is in how many ranges of about the same size the flow reads its source while it
+	// has no cursor, as in its first run. Each range is a run, which any process may work,
+	// MaxBackfills at once. The first run is in progress until all ranges have succeeded. Then the
+	// flow's cursor is where the source ended before the first range was read, and the run reads
+	// what has changed since. The flow's other runs wait for it as for any run in progress, and
+	// [Client.Why] says how many ranges are done. [Flow.Backfills] has the progress.
+	//
+	// A range that fails, after its attempts, fails the first run. The flow's next run goes on
+	// with what is missing. [Client.Cancel] of the first run cancels the ranges.
+	//
+	// It needs MaxBackfills, a source that is a [Splitter], an [EndSeeker] and a
+	// [RequestChecker], such as the Keyset of pgtable and of sqltable, and a target that keeps
+	// one row for each key: one that only appends, or that replaces everything, is refused. 0:
+	// the first run reads everything by itself. The most are [MaxRanges]; 1 is refused.
+	FirstLoad int
+
 	// MarkError says what becomes of a run after an error, where the code that returns the
 	// error cannot: it returns the error marked by [Permanent], [Transient] or [RetryAfter],
 	// or as it is. It is asked about the error that ends an attempt's work, and about that of
@@ -197,6 +213,9 @@ type FlowOptions struct {
 	// first. Nil, or if it panics: attempt⁴ + 2 seconds, so 3 s, 18 s, 83 s and 258 s.
 	Backoff func(attempt int) time.Duration
 }
+
+// MaxRanges is the most ranges that [Client.BackfillRanges] and FlowOptions.FirstLoad take.
+const MaxRanges = 1000
 
 // maxBackfills is the greatest FlowOptions.MaxBackfills.
 const maxBackfills = 1000
@@ -368,6 +387,9 @@ type pipeline interface {
 	checkRequest(from, until, params json.RawMessage) error
 	split(ctx context.Context, from, until, params json.RawMessage, n int) ([]json.RawMessage, error)
 	seekTime(ctx context.Context, params json.RawMessage, before time.Time) (json.RawMessage, error)
+	seekEnd(ctx context.Context, params json.RawMessage) (json.RawMessage, error)
+	// checkFirstLoad returns why the flow cannot have a first load in ranges.
+	checkFirstLoad() error
 	doubles() bool
 	replaces() bool
 	notes(ctx context.Context, from json.RawMessage) []string

@@ -31,10 +31,31 @@ func (f *Flow) validate() error {
 	if w := f.opts.ReadTimeout; w > 0 && w < time.Millisecond {
 		errs = append(errs, &ConfigError{Field: at + ".ReadTimeout", Reason: fmt.Sprintf("%s is less than a millisecond: use 1ms or more, 0 for the default, %s, or -1 for no limit", w, defaultReadTimeout)})
 	}
+	errs = append(errs, prefixed(at, f.validateFirstLoad())...)
 	errs = append(errs, prefixed(at+".After", f.validateAfter())...)
 	errs = append(errs, prefixed(at+".Runtime", f.validateRuntime())...)
 	errs = append(errs, prefixed(at, f.code.validate())...)
 	return errors.Join(errs...)
+}
+
+// validateFirstLoad returns what is wrong with the flow's FirstLoad.
+func (f *Flow) validateFirstLoad() error {
+	n := f.opts.FirstLoad
+	bad := func(format string, args ...any) error {
+		return &ConfigError{Field: "FirstLoad", Reason: fmt.Sprintf(format, args...)}
+	}
+	switch _, ok := f.Runtime.(TxRuntime); {
+	case n == 0:
+		return nil
+	case n < 2 || n > MaxRanges:
+		return bad("%d is out of range: use 2 to %d, or 0 for a first run that reads everything by itself", n, MaxRanges)
+	case f.opts.MaxBackfills == 0:
+		return bad("MaxBackfills is 0: set it to how many of the %d ranges are worked at once", n)
+	case !ok:
+		return bad("the type %T of its Runtime has no ExecuteTx to start the ranges with: add it (see TxRuntime)", f.Runtime)
+	default:
+		return f.code.checkFirstLoad()
+	}
 }
 
 // validateAfter returns what is wrong with the flow's After.

@@ -108,6 +108,18 @@ func (p *flowCode) rereads() bool {
 	return ok && !isNil(p.source) && r.Rereads()
 }
 
+// checkFirstLoad returns why the flow cannot have a first load in ranges.
+func (p *flowCode) checkFirstLoad() error {
+	switch {
+	case p.replaces():
+		return &ConfigError{Field: "FirstLoad", Reason: replacesAll + ": leave FirstLoad out, or use a target that upserts, such as pgtable.Upsert"}
+	case p.doubles():
+		return &ConfigError{Field: "FirstLoad", Reason: "the target only appends, so it would have a record twice that changes while the ranges are read: leave FirstLoad out, or use a target that upserts, such as pgtable.Upsert"}
+	default:
+		return p.checkPowers()
+	}
+}
+
 func (p *flowCode) replaces() bool { return p.target.kind == toReplace }
 
 // run is the record loop. While one batch is written, the next is transformed, and the one
@@ -120,10 +132,8 @@ func (p *flowCode) run(ctx context.Context, a *attempt) error {
 	w := &batchWriter{p: p, a: a, transforming: make(chan struct{}, 1)}
 	a.writer = w
 	a.slice.ends = a.slice.isOver()
-	if p.target.kind == toFenced {
-		if err := p.claimSink(ctx, a); err != nil {
-			return err
-		}
+	if err := p.goOn(ctx, a); err != nil {
+		return err
 	}
 	req, err := p.request(a)
 	if err != nil {

@@ -33,6 +33,11 @@ type cursorCode interface {
 	split(ctx context.Context, from, until, params json.RawMessage, n int) ([]json.RawMessage, error)
 	// seekTime returns the cursor of the last record before a time, nil if there is none.
 	seekTime(ctx context.Context, params json.RawMessage, before time.Time) (json.RawMessage, error)
+	// seekEnd returns the cursor of the last record that a read would yield that begins now, nil
+	// if there is none.
+	seekEnd(ctx context.Context, params json.RawMessage) (json.RawMessage, error)
+	// checkPowers returns which power the source lacks for a first load in ranges.
+	checkPowers() error
 }
 
 // sourceCursors is the cursorCode of a source with cursors of type C.
@@ -42,7 +47,7 @@ func (p sourceCursors[C]) resumable() bool { return hasCursor[C]() }
 
 // request goes from the stored cursor to the run's UntilCursor.
 func (p sourceCursors[C]) request(a *attempt) (any, error) {
-	req := &Request[C]{Params: a.run.Params, Preview: a.preview, Backfill: a.run.IsBackfill()}
+	req := &Request[C]{Params: a.run.Params, Preview: a.preview, Backfill: a.run.IsBackfill(), Whole: a.run.Trigger == TriggerFirstLoad}
 	if err := p.limitRequest(req, a.run.UntilCursor); err != nil {
 		return req, Permanent(err)
 	}
@@ -269,6 +274,38 @@ func (p sourceCursors[C]) seekTime(ctx context.Context, params json.RawMessage, 
 		return nil, err
 	}
 	return json.Marshal(cursor)
+}
+
+func (p sourceCursors[C]) seekEnd(ctx context.Context, params json.RawMessage) (json.RawMessage, error) {
+	seeker, ok := p.source.(EndSeeker[C])
+	if !ok {
+		return nil, noEndSeeker(p.source)
+	}
+	var cursor C
+	var found bool
+	err := guard(func() (err error) {
+		cursor, found, err = seeker.SeekEnd(ctx, Request[C]{Params: params})
+		return err
+	})
+	if err != nil || !found {
+		return nil, err
+	}
+	return json.Marshal(cursor)
+}
+
+func (p sourceCursors[C]) checkPowers() error {
+	_, ends := p.source.(EndSeeker[C])
+	_, splits := p.source.(Splitter[C])
+	_, checks := p.source.(RequestChecker[C])
+	for _, power := range []struct {
+		name string
+		has  bool
+	}{{"EndSeeker", ends}, {"Splitter", splits}, {"RequestChecker", checks}} {
+		if !p.resumable() || !power.has {
+			return &ConfigError{Field: "FirstLoad", Reason: fmt.Sprintf("the source (%s) cannot be read in ranges after which the flow goes on: it lacks a cursor, or the power %s: leave FirstLoad out, or use a source that has both, such as pgtable.Keyset", describe(p.source).Type, power.name)}
+		}
+	}
+	return nil
 }
 
 // cursorList holds the cursors of a batch's rows, and its last resume point.

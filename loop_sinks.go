@@ -45,6 +45,29 @@ func (p *flowCode) claimSink(ctx context.Context, a *attempt) error {
 	return a.commitAgain(ctx, step{seq: a.place.seq, cursor: state.Cursor, delta: state.Delta})
 }
 
+// goOn claims the sink, and moves the flow's cursor to where a first load in ranges has come.
+func (p *flowCode) goOn(ctx context.Context, a *attempt) error {
+	if p.target.kind == toFenced {
+		if err := p.claimSink(ctx, a); err != nil {
+			return err
+		}
+	}
+	if a.loaded == nil || a.place.cursor != nil {
+		return nil
+	}
+	if p.target.kind == toFenced { // before our checkpoint, as with any batch
+		state, err := json.Marshal(sinkState{Cursor: a.loaded, Seq: a.place.seq})
+		if err != nil {
+			return Permanent(fmt.Errorf("write the sink's checkpoint as JSON: %w", err))
+		}
+		none := p.types.newMade().rows
+		if err := guard(func() error { return p.sink.writeFenced(ctx, a.sinkName(), a.place.fence, state, none, nil) }); err != nil {
+			return a.sinkFenced(ctx, fmt.Errorf("write the sink's checkpoint: %w", err))
+		}
+	}
+	return a.commitAgain(ctx, step{seq: a.place.seq, cursor: a.loaded})
+}
+
 // warnOfEmptySink logs that a sink elsewhere knows nothing of the flow, although the flow has read
 // something. If its store was restored from a backup, the rows before the cursor are missing there.
 func (a *attempt) warnOfEmptySink(ctx context.Context) {

@@ -289,7 +289,7 @@ type Trigger string
 
 // Triggers returns all triggers that a run may have.
 func Triggers() []Trigger {
-	return []Trigger{TriggerManual, TriggerSchedule, TriggerRegistration, TriggerMigration, TriggerRetry, TriggerProbe, TriggerBackfill, TriggerAfter}
+	return []Trigger{TriggerManual, TriggerSchedule, TriggerRegistration, TriggerMigration, TriggerRetry, TriggerProbe, TriggerBackfill, TriggerAfter, TriggerFirstLoad}
 }
 
 // The triggers of a run.
@@ -316,6 +316,8 @@ const (
 	// TriggerAfter: a run of the flow that this one follows has succeeded. See
 	// FlowOptions.After.
 	TriggerAfter Trigger = "after"
+	// TriggerFirstLoad: the run is a range of the flow's first load. See FlowOptions.FirstLoad.
+	TriggerFirstLoad Trigger = "first_load"
 )
 
 // Progress is how far a run has come. See [Client.Progress].

@@ -31,8 +31,9 @@ import (
 // MaxBackfills. A preview ([Client.DryRun]) may use it at the same time.
 //
 // The engine finds these optional powers by type assertion: [Counter], [Lagger], [LogLagger],
-// [Acker], [RecordParser], [RequestChecker], [Splitter], [TimeSeeker], [ColumnOrdered],
-// [Rereader], [Noter], [Examiner], [CursorExaminer], [PoolUser], [Validator], [Describer].
+// [Acker], [RecordParser], [RequestChecker], [Splitter], [EndSeeker], [TimeSeeker],
+// [ColumnOrdered], [Rereader], [Noter], [Examiner], [CursorExaminer], [PoolUser], [Validator],
+// [Describer].
 type Source[T, C any] interface {
 	Read(ctx context.Context, r Request[C]) iter.Seq2[Item[T, C], error]
 }
@@ -58,6 +59,10 @@ type Request[C any] struct {
 	// Preview is true for [Client.DryRun]: nothing is committed. Read must then change nothing
 	// anywhere, such as acknowledge a message, and should end when it has read all there is.
 	Preview bool
+	// Whole is true for a range of a first load, which has an Until. See FlowOptions.FirstLoad.
+	// The flow's own runs go on after the last range. So Read leaves out no record up to Until,
+	// such as one that may be committed late, or it ends with an error.
+	Whole bool
 	// Backfill is true for a run of [Client.Backfill]. Its cursors are not the flow's, and an
 	// [Acker] does not hear of them.
 	Backfill bool
@@ -102,6 +107,15 @@ type Splitter[C any] interface {
 	// and the next begins. No record need have that cursor. For fewer than n records,
 	// Split returns fewer cursors, and none for no records. n is 2 or more.
 	Split(ctx context.Context, r Request[C], n int) ([]C, error)
+}
+
+// EndSeeker is the power of a source to say where a read would end that begins now, for
+// FlowOptions.FirstLoad.
+type EndSeeker[C any] interface {
+	// SeekEnd returns the cursor of the last record that Read would yield. A read that begins
+	// there later yields every record that was added or changed since. ok is false if Read
+	// would yield none. r has the run's Params, and neither From nor Until.
+	SeekEnd(ctx context.Context, r Request[C]) (cursor C, ok bool, err error)
 }
 
 // ColumnOrdered is the power of a source to say by which column its records are ordered: a record
@@ -349,6 +363,11 @@ func yieldPage[T, C any](page *Page[T, C], from C, yield func(Item[T, C], error)
 // noSplitter is the error of a source that cannot be cut.
 func noSplitter(source any) error {
 	return &ConfigError{Field: "n", Reason: fmt.Sprintf("the source (%s) cannot be cut: it lacks the power Splitter: use 1, or a source that has it, such as pgtable.Keyset", describe(source).Type)}
+}
+
+// noEndSeeker is the error of a source that cannot say where a read would end.
+func noEndSeeker(source any) error {
+	return &ConfigError{Field: "FirstLoad", Reason: fmt.Sprintf("the source (%s) cannot say where a read that begins now would end: it lacks the power EndSeeker: leave FirstLoad out, or use a source that has it, such as pgtable.Keyset", describe(source).Type)}
 }
 
 // noTimeSeeker is the error of a source that cannot find the place of a time.

@@ -239,6 +239,19 @@ func (s *parametric[P, T, C]) Split(ctx context.Context, r Request[C], n int) ([
 	return splitter.Split(ctx, r, n)
 }
 
+func (s *parametric[P, T, C]) SeekEnd(ctx context.Context, r Request[C]) (cursor C, ok bool, err error) {
+	source, err := s.of(r.Params)
+	if err != nil {
+		return cursor, false, err
+	}
+	seeker, ok := source.(EndSeeker[C])
+	if !ok {
+		return cursor, false, noEndSeeker(source)
+	}
+	r.Params = nil
+	return seeker.SeekEnd(ctx, r)
+}
+
 func (s *parametric[P, T, C]) SeekTime(ctx context.Context, r Request[C], before time.Time) (cursor C, ok bool, err error) {
 	source, err := s.of(r.Params)
 	if err != nil {

@@ -57,6 +57,8 @@ func (r *request) noted() bool {
 //	       | [ moment ":" ] digest(from, until)                a backfill
 //	       | rangesKey number                                  one of its ranges
 //	moment = "at:" time in UTC
+//
+// A range of a first load has no key, until it is retried.
 func (r *request) uniqueKey(at time.Time, rt Runtime) string {
 	var key string
 	if r.trigger != TriggerManual && r.trigger != TriggerAfter {
@@ -67,6 +69,8 @@ func (r *request) uniqueKey(at time.Time, rt Runtime) string {
 		moment = momentKey(at)
 	}
 	switch b := r.backfill; {
+	case r.trigger == TriggerFirstLoad && r.again == 0:
+		return "" // they are asked for once, by the run that holds the flow
 	case r.again != 0 && b != nil:
 		key += "backfill " + b.scope // the same key for a retry of any of its runs
 	case r.again != 0:
@@ -107,11 +111,26 @@ func retryOf(old *Run, actor string) *request {
 	if !old.IsBackfill() {
 		return r
 	}
+	if old.Trigger == TriggerFirstLoad { // it stays a range of that
+		r.trigger = TriggerFirstLoad
+	}
 	r.backfill = &bounds{scope: old.Scope, until: old.UntilCursor}
 	if !stored.Same(old.FromCursor, json.RawMessage("null")) {
 		r.backfill.from = old.FromCursor
 	}
 	return r
+}
+
+// betweenText says where a range begins and ends. A nil cursor is the beginning or the end.
+func betweenText(from, until json.RawMessage) string {
+	begin, end := "from the beginning", "to the end"
+	if from != nil {
+		begin = "after " + stored.Clip(string(from))
+	}
+	if until != nil {
+		end = "up to " + stored.Clip(string(until))
+	}
+	return begin + " " + end
 }
 
 // asking returns a copy of the flow that carries the request to its Runtime.
@@ -229,7 +248,7 @@ func (p *RunInsertParams) audit(run *Run) (*AuditEntry, error) {
 	switch {
 	case p.Trigger == TriggerManual && p.Actor != "":
 		action = AuditTrigger
-	case p.Trigger == TriggerRetry:
+	case p.Trigger == TriggerRetry, p.Trigger == TriggerFirstLoad && p.Actor != "":
 		action = AuditRetry
 	case p.Trigger == TriggerBackfill:
 		action = AuditBackfill

@@ -81,7 +81,8 @@ const sqlRunSetJob = `update {s}dataflow_run set river_job_id = $2, queue = $3 w
 // A run that waits for the same since earlier stays as it is.
 const sqlRunWaits = `
 update {s}dataflow_run
-set waits_for = $4, waits_since = case when $4 = '' then null else {clock} - $5::bigint * interval '1 microsecond' end
+set waits_for = $4, waits_since = case when $4 = '' then null else {clock} - $5::bigint * interval '1 microsecond' end,
+	rescues = case when $6 then 0 else rescues end
 where id = $1 and lease_no = $2 and state = $3 and waits_for <> $4`
 
 const sqlRunByID = `

@@ -194,7 +194,7 @@ func (q *queries) RunSetJob(ctx context.Context, runID, jobID int64, queue strin
 }
 
 func (q *queries) RunWaits(ctx context.Context, p *dataflow.RunWaitsParams) error {
-	_, err := q.db.Exec(ctx, q.store.text(sqlRunWaits), p.RunID, p.LeaseNumber, string(p.State), p.For, p.Ago.Microseconds())
+	_, err := q.db.Exec(ctx, q.store.text(sqlRunWaits), p.RunID, p.LeaseNumber, string(p.State), p.For, p.Ago.Microseconds(), p.Advanced)
 	return err
 }
 

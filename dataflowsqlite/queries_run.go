@@ -40,7 +40,8 @@ const sqlRunSetJob = `update dataflow_run set river_job_id = ?2, queue = ?3 wher
 // A run that waits for the same since earlier stays as it is.
 const sqlRunWaits = `
 update dataflow_run
-set waits_for = ?4, waits_since = case when ?4 = '' then null else strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?5 || ' seconds') end
+set waits_for = ?4, waits_since = case when ?4 = '' then null else strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?5 || ' seconds') end,
+	rescues = case when ?6 then 0 else rescues end
 where id = ?1 and lease_no = ?2 and state = ?3 and waits_for <> ?4`
 
 const sqlRunByID = `

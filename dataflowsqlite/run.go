@@ -61,7 +61,7 @@ func (q *queries) RunSetJob(ctx context.Context, runID, jobID int64, queue strin
 }
 
 func (q *queries) RunWaits(ctx context.Context, p *dataflow.RunWaitsParams) error {
-	_, err := q.db.ExecContext(ctx, q.store.text(sqlRunWaits), p.RunID, p.LeaseNumber, string(p.State), p.For, secondsText(p.Ago))
+	_, err := q.db.ExecContext(ctx, q.store.text(sqlRunWaits), p.RunID, p.LeaseNumber, string(p.State), p.For, secondsText(p.Ago), p.Advanced)
 	return err
 }
 

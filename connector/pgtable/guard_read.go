@@ -35,8 +35,29 @@ func (s *keyset) guardedQuery(ctx context.Context, first keyColumn, start readSt
 		return nil, err
 	}
 	g := &guarded{horizon: h, cast: cast, args: append(slices.Clone(s.args), h.limit, h.server)}
-	g.query = s.query.Where(s.compare("<", cast, 1)+" and "+s.sameServer(2), 2)
+	same := s.sameServer(2)
+	if s.complete { // an empty page of another server must not pass for the end
+		same = "1 / (" + same + ")::int = 1"
+	}
+	g.query = s.query.Where(s.compare("<", cast, 1)+" and "+same, 2)
 	return g, nil
+}
+
+// checkComplete returns an error if the guard would leave out rows up to the end of the read. None
+// of them can be committed late, as the end was read under the same guard. So it is an error only if
+// the guard asks another server now, or a transaction was prepared, whose start is recorded nowhere.
+func (r *reader) checkComplete(ctx context.Context) error {
+	var lets bool
+	query := "select $1::text::" + r.keys[0].text + " < " + fmt.Sprintf(r.guarded.cast, "$2")
+	values, _ := rowmap.Place(r.until)
+	if err := r.pool.QueryRow(ctx, query, values[0], r.guarded.limit).Scan(&lets); err != nil || lets {
+		return err
+	}
+	held := ""
+	if r.guarded.held != nil {
+		held = ": " + r.guarded.held.String()
+	}
+	return dataflow.Transient(fmt.Errorf("rows up to %s, where this range of the first load ends, are held back%s; trying again", r.until, held))
 }
 
 // sameServer returns a condition that is true on the server that the guard has asked. n is the

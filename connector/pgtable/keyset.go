@@ -150,6 +150,12 @@ func (s *keysetSource[T]) OrderedBy() string {
 	return s.of.query.Key[0]
 }
 
+// SeekEnd returns the key of the last row that a read would yield that begins now. The guard holds
+// back the rows after it.
+func (s *keysetSource[T]) SeekEnd(ctx context.Context, r dataflow.Request[Cursor]) (Cursor, bool, error) {
+	return s.of.SeekEnd(ctx, r)
+}
+
 // SeekTime returns the key of the last row whose first key column is before a time. A column
 // without a time zone is compared with the time's wall clock.
 func (s *keysetSource[T]) SeekTime(ctx context.Context, r dataflow.Request[Cursor], before time.Time) (Cursor, bool, error) {
@@ -164,6 +170,7 @@ type keyset struct {
 	lookback  time.Duration
 	until     Cursor
 	whole     *keyset // the source without the end until; nil without such an end
+	complete  bool    // no row up to until may be left out
 	query     rowmap.Keyset
 	fields    *rowmap.Plan
 	fieldsErr error
@@ -353,7 +360,7 @@ func (s *keyset) upTo(r dataflow.Request[Cursor]) *keyset {
 		return s
 	}
 	b := *s
-	b.query, b.args, b.until, b.whole = *s.query.UpTo(), withCursor(s.args, r.Until), r.Until, s
+	b.query, b.args, b.until, b.whole, b.complete = *s.query.UpTo(), withCursor(s.args, r.Until), r.Until, s, r.Whole
 	return &b
 }
 

@@ -172,7 +172,11 @@ func (r *reader) open(ctx context.Context, from Cursor) error {
 			return err
 		}
 	}
-	r.guarded, err = r.guardedQuery(ctx, r.keys[0], readStart{from: from})
+	if r.guarded, err = r.guardedQuery(ctx, r.keys[0], readStart{from: from}); err == nil && r.complete && r.guarded.cast != "" {
+		if err = r.checkComplete(ctx); err != nil {
+			r.guarded = nil
+		}
+	}
 	return err
 }
 
@@ -208,7 +212,7 @@ func (r *reader) describe(ctx context.Context, from Cursor) ([]string, error) {
 	r.given, r.at = from, at
 	until, err := r.checkCursor(ctx, r.until)
 	if err == nil && !slices.Equal(until, r.until) {
-		r.keyset = r.unbounded().upTo(dataflow.Request[Cursor]{Bounded: true, Until: until})
+		r.keyset = r.unbounded().upTo(dataflow.Request[Cursor]{Bounded: true, Until: until, Whole: r.complete})
 	}
 	return names, err
 }

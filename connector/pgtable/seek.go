@@ -28,6 +28,30 @@ func (s *keyset) SeekTime(ctx context.Context, _ dataflow.Request[Cursor], befor
 	return cursor, cursor != nil, nil
 }
 
+// SeekEnd returns the key of the last row that the guard lets pass now.
+func (s *keyset) SeekEnd(ctx context.Context, _ dataflow.Request[Cursor]) (cursor Cursor, ok bool, err error) {
+	err = retryStale(s.pool, func() (err error) {
+		cursor, err = s.seekEnd(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, false, transient(ctx, s.pool, s.query.Wrap(err))
+	}
+	return cursor, cursor != nil, nil
+}
+
+func (s *keyset) seekEnd(ctx context.Context) (Cursor, error) {
+	r := &reader{keyset: s}
+	if _, err := r.describe(ctx, nil); err != nil {
+		return nil, err
+	}
+	g, err := r.guardedQuery(ctx, r.keys[0], readStart{})
+	if err != nil {
+		return nil, err
+	}
+	return r.lastRow(ctx, g.query.LastQuery(r.keyList(), false), g.args)
+}
+
 // seekTime returns a nil cursor if there is no such row. refused says why the key does not fit.
 func (s *keyset) seekTime(ctx context.Context, before time.Time) (cursor Cursor, refused, err error) {
 	r := &reader{keyset: s}

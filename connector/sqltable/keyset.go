@@ -233,6 +233,15 @@ func (s *keyset[T]) Read(ctx context.Context, r dataflow.Request[Cursor]) iter.S
 	return rowmap.Read(ctx, of, &keyed.rows, &before.rows)
 }
 
+// SeekEnd returns the key of the last row.
+func (s *keyset[T]) SeekEnd(ctx context.Context, _ dataflow.Request[Cursor]) (Cursor, bool, error) {
+	cursor, err := s.seekEnd(ctx)
+	if err != nil {
+		err = s.query.Wrap(passing(ctx, err))
+	}
+	return cursor, cursor != nil, err
+}
+
 // SeekTime returns the key of the last row whose first key column is before a time. A column
 // without a time zone is compared with the time's wall clock. In SQLite, it takes the form of
 // the times from the last row.

@@ -37,6 +37,15 @@ func (s *keyset[T]) seekTime(ctx context.Context, before time.Time) (Cursor, err
 	return r.last(ctx, true, append(slices.Clone(r.args), text))
 }
 
+// seekEnd returns the key of the last row, or nil if there is none.
+func (s *keyset[T]) seekEnd(ctx context.Context) (Cursor, error) {
+	r := &reader[T]{keyset: s}
+	if _, err := r.lookUpKeys(ctx); err != nil {
+		return nil, err
+	}
+	return r.last(ctx, false, r.args)
+}
+
 // last returns the key of the last row of a query, or nil if there is none.
 func (r *reader[T]) last(ctx context.Context, before bool, args []any) (Cursor, error) {
 	rows, err := r.run(ctx, r.query.LastQuery(r.keys, before), args)

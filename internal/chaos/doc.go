@@ -31,6 +31,8 @@
 //	TestGroups                A worker dies after it has claimed many runs together, and after
 //	                          it has ended many together; or it loses the answer. Each run is
 //	                          worked once, and those that were ended stay as they are.
+//	TestFirstLoad             A worker is killed while the first run of a flow waits for its ranges.
+//	                          The target holds each number once, and the cursor is at their end.
 //	TestPoison                A poison message ends the process. Its run fails after MaxRescues
 //	                          and names the cursor; every record before the batch is there
 //	                          once; the other flows succeed.

@@ -30,6 +30,8 @@ type flowSettings struct {
 	Pace, Hold time.Duration
 	// MaxBackfills is the setting of the flow.
 	MaxBackfills int
+	// FirstLoad is the setting of the flow: in how many ranges it begins.
+	FirstLoad int
 	// Poison is the number that ends the process: a poison message.
 	Poison int64
 	// Rival makes each batch update rows that another writer updates too.
@@ -54,7 +56,7 @@ type place struct {
 const poisonExit = 3
 
 func (s *flowSettings) flow(p place) *dataflow.Flow {
-	opts := &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: s.Batch}, MaxBackfills: s.MaxBackfills, After: dataflow.After{Flow: s.After}}
+	opts := &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{BatchSize: s.Batch}, MaxBackfills: s.MaxBackfills, FirstLoad: s.FirstLoad, After: dataflow.After{Flow: s.After}}
 	if s.Queue {
 		opts.Runtime = dataflow.JobQueue{BatchSize: s.Batch}
 	}
@@ -107,6 +109,10 @@ func (s numbers) Read(ctx context.Context, r dataflow.Request[int64]) iter.Seq2[
 
 func (numbers) CheckRequest(dataflow.Request[int64]) error { return nil }
 
+func (s numbers) SeekEnd(context.Context, dataflow.Request[int64]) (int64, bool, error) {
+	return s.limit, s.limit > 0, nil
+}
+
 func (numbers) Split(_ context.Context, r dataflow.Request[int64], n int) ([]int64, error) {
 	var cuts []int64
 	for i := 1; i < n; i++ {
@@ -137,7 +143,8 @@ type appender struct {
 	orders   *orders
 }
 
-func (appender) AppendOnly() bool { return true }
+// AppendOnly allows a first load, which would have a row twice that changes meanwhile: none does.
+func (a appender) AppendOnly() bool { return a.settings.FirstLoad == 0 }
 
 // writesAhead turns write-ahead on in every other worker: it writes a batch while the one before
 // commits.

@@ -1,6 +1,7 @@
 package drivertest
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -12,6 +13,7 @@ func runWaitsRules() []rule {
 	return []rule{
 		{name: "Pending", run: waitsPending},
 		{name: "InProgress", run: waitsInProgress},
+		{name: "Advanced", run: waitsAdvanced},
 		{name: "OfAnotherClaim", run: waitsOfAnotherClaim},
 		{name: "Cancelled", run: waitsCancelled},
 	}
@@ -55,6 +57,16 @@ func waitsInProgress(t *test) {
 	run := t.end(failing(c, dataflow.RunPending, "no answer"))
 	require.Empty(t, run.WaitsFor)
 	require.Nil(t, run.WaitsSince)
+}
+
+// A run that waits, and says that it has come further, has lost no workers in a row.
+func waitsAdvanced(t *test) {
+	c := t.claim(t.due(t.flow("a").ID, 1))
+	t.exec(fmt.Sprintf("update dataflow_run set rescues = 2 where id = %d", c.Run.ID))
+	p := dataflow.RunWaitsParams{RunID: c.Run.ID, LeaseNumber: c.Run.LeaseNumber, State: dataflow.RunInProgress, For: "one of two"}
+	require.Equal(t, 2, t.waits(p).Rescues)
+	p.For, p.Advanced = "two of two", true
+	require.Zero(t, t.waits(p).Rescues)
 }
 
 // A worker that lost the run says nothing of it any more.

@@ -154,6 +154,39 @@ func docsMaxBackfills(source dataflow.Source[Order, pgtable.Cursor], target data
 	return orders
 }
 
+func docsFirstLoad(source dataflow.Source[Order, pgtable.Cursor], target dataflow.Target[Order]) *dataflow.Flow {
+	orders := dataflow.NewFlow("orders", source, dataflow.Identity[Order](), target, &dataflow.FlowOptions{
+		Runtime:      dataflow.JobQueue{Queue: "etl", Interval: 5 * time.Minute},
+		MaxBackfills: 4,  // ranges at once, over all processes
+		FirstLoad:    16, // ranges, while the flow has no cursor
+	})
+	return orders
+}
+
+// The first run of a flow reads the whole table, in ranges.
+func TestDocs_FirstLoad(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Postgres(t)
+	_, err := pool.Exec(t.Context(), `
+		create table orders (id bigint primary key, email text not null, cents bigint not null, updated_at timestamptz not null);
+		create table copied (like orders, primary key (id));
+		insert into orders select n, 'a@b', n, now() - interval '1 day' + n * interval '1 second' from generate_series(1, 800) n`)
+	require.NoError(t, err)
+	pg := migrated(onPool(t, pool))
+	source := pgtable.Keyset[Order](pool, pgtable.Query{SQL: `select id, email, cents, updated_at from orders`, Key: []string{"updated_at", "id"}})
+	client := pg.started(pg.client(&dataflow.Config{Flows: []*dataflow.Flow{docsFirstLoad(source, pgtable.Upsert[Order]("copied", "id"))}, PollInterval: 50 * time.Millisecond}))
+	run, err := client.Enqueue(t.Context(), "orders", nil)
+	require.NoError(t, err)
+	run, err = pg.wait(client, run.ID)
+	require.NoError(t, err)
+	require.Zero(t, run.Counters.Read)
+	require.EqualValues(t, 16, pg.number("select count(*) from dataflow_run where trigger = 'first_load' and state = 'success' and read = 50"))
+	require.EqualValues(t, 800, pg.number("select count(*) from copied"))
+	cur, err := client.Cursor(t.Context(), "orders")
+	require.NoError(t, err)
+	require.Contains(t, string(cur.Cursor), `"800"`)
+}
+
 func docsAfter(source dataflow.Source[Order, pgtable.Cursor], transform dataflow.Transform[Order, Order], target dataflow.Target[Order]) *dataflow.Flow {
 	report := dataflow.NewFlow("report", source, transform, target, &dataflow.FlowOptions{
 		After: dataflow.After{Flow: "orders", OnlyIfRows: true},

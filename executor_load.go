@@ -1,0 +1,365 @@
+package dataflow
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/riverqueue/river/rivertype"
+
+	"github.com/activedataflow/dataflow/internal/stored"
+)
+
+// work reads, transforms and writes the records of a run. The first run of a flow with FirstLoad
+// waits for its ranges before that.
+func (e *FlowExecutor) work(ctx context.Context, flow *Flow, a *attempt) error {
+	if flow.opts.FirstLoad > 0 && a.place.cursor == nil && !a.run.IsBackfill() {
+		if err := (&firstLoad{executor: e, client: e.client, a: a}).run(ctx); err != nil {
+			return err
+		}
+	}
+	return flow.code.run(ctx, a)
+}
+
+// firstLoad is the first load of a flow, in ranges, as the run sees it that waits for them. What it
+// must remember is in the runs of the ranges: any run of the flow can go on with it.
+type firstLoad struct {
+	executor *FlowExecutor
+	client   *Client
+	a        *attempt
+	done     int // ranges, at the last look
+	left     int // looks at which a range waited that nobody works
+}
+
+// waitsForRanges begins WaitsFor of a run that waits for the ranges of a first load.
+const waitsForRanges = "its ranges: "
+
+// run returns when all ranges have succeeded, and sets where they have come. It returns at once if
+// the source has too few records for ranges.
+func (l *firstLoad) run(ctx context.Context) (err error) {
+	l.a.connections() // it needs none before it reads
+	l.a.connections = func() {}
+	defer func() {
+		l.cancelIfCancelled(ctx, err)
+		if err == nil {
+			l.a.connections, err = l.client.pools.wait(ctx, l.a.flow, nil)
+		}
+		if err != nil {
+			l.a.connections = func() {}
+		}
+	}()
+	for {
+		ranges, err := l.find(ctx)
+		if err != nil {
+			return fmt.Errorf("look at the ranges of the first load: %w", err)
+		}
+		if ranges == nil {
+			if begun, err := l.begin(ctx); !begun || err != nil {
+				return err
+			}
+			continue
+		}
+		over, err := l.look(ctx, ranges)
+		if over || err != nil {
+			return err
+		}
+		if l.executor.job == nil && l.workOne(ctx, ranges) {
+			continue
+		}
+		if l.executor.job != nil && (l.a.slice.isOver() || l.left > 1) {
+			return l.handOver(ctx)
+		}
+		if !l.a.pause(ctx, l.client.config.PollInterval) {
+			return errors.Join(ErrStopped, context.Cause(ctx))
+		}
+	}
+}
+
+// find returns the newest run of each range, in the order of the ranges, and nil if there is no
+// first load, or somebody has set the flow's cursor since.
+func (l *firstLoad) find(ctx context.Context) ([]*Run, error) {
+	store, flow := l.a.control, l.a.flow
+	newest, err := store.RunList(ctx, &RunListParams{Flow: flow.Name, Trigger: TriggerFirstLoad, Limit: 1})
+	if err != nil || len(newest) == 0 {
+		return nil, err
+	}
+	set, err := store.CursorHistory(ctx, &CursorHistoryParams{FlowID: flow.ID, Limit: 1})
+	if err != nil || len(set) > 0 && !set[0].At.Before(newest[0].CreatedAt) {
+		return nil, err
+	}
+	scope, _, _ := strings.Cut(newest[0].Scope, "/")
+	runs, err := store.RunList(ctx, &RunListParams{Flow: flow.Name, Backfill: scope, Limit: maxPage})
+	if err != nil {
+		return nil, err
+	}
+	of := make(map[int]*Run)
+	for _, run := range runs {
+		if part := partOf(run); of[part] == nil {
+			of[part] = run
+		}
+	}
+	ranges := make([]*Run, 0, len(of))
+	for i, part := range slices.Sorted(maps.Keys(of)) {
+		if part != i+1 { // one of them was cleaned up
+			return nil, nil
+		}
+		ranges = append(ranges, of[part])
+	}
+	return ranges, nil
+}
+
+// partOf returns the number of a range, from 1.
+func partOf(run *Run) int {
+	_, number, ok := strings.Cut(run.Scope, "/")
+	if part, err := strconv.Atoi(number); ok && err == nil {
+		return part
+	}
+	return 1
+}
+
+// begin makes the ranges, up to where the source ends now. It reports false if there are too few
+// records for that.
+func (l *firstLoad) begin(ctx context.Context) (bool, error) {
+	if err := l.endOthers(ctx); err != nil {
+		return false, err
+	}
+	flow, params := l.a.flow, l.a.run.Params
+	end, err := flow.code.seekEnd(ctx, params)
+	if err != nil || end == nil {
+		return false, configured(err)
+	}
+	cuts, err := flow.code.split(ctx, nil, end, params, flow.opts.FirstLoad)
+	if err != nil || len(cuts) == 0 {
+		return false, configured(err)
+	}
+	ends := append(cuts, end)
+	err = l.holding(ctx, func(ctx context.Context, tx Tx) error {
+		scope, from := "", json.RawMessage(nil)
+		for i, until := range ends {
+			b := &bounds{from: from, until: until, part: i + 1}
+			if i > 0 {
+				b.scope = scope + "/" + strconv.Itoa(i+1)
+			}
+			run, err := flow.startTx(ctx, tx, &request{trigger: TriggerFirstLoad, reason: fmt.Sprintf("first load by run %d", l.a.run.ID), params: params, backfill: b}, time.Time{})
+			if err != nil {
+				return err
+			}
+			if i == 0 {
+				scope = run.Scope
+			}
+			from = until
+		}
+		return nil
+	})
+	if err != nil {
+		return false, fmt.Errorf("start the ranges of the first load: %w", err)
+	}
+	l.a.log.InfoContext(ctx, "dataflow: first load begins", slog.Int("ranges", len(ends)), slog.String("until", stored.PlaceText(end)))
+	return true, l.client.hasStarted(ctx, flow)
+}
+
+// configured marks an error about the source's powers, which does not pass.
+func configured(err error) error {
+	if errors.As(err, new(*ConfigError)) {
+		return Permanent(err)
+	}
+	return err
+}
+
+// holding calls fn in a transaction in which the run is still ours.
+func (l *firstLoad) holding(ctx context.Context, fn func(ctx context.Context, tx Tx) error) error {
+	return l.a.control.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := l.a.control.With(tx)
+		if err != nil {
+			return err
+		}
+		claim, err := q.RunHeld(ctx, l.a.claimed, l.client.config.Lease)
+		switch {
+		case err != nil:
+			return err
+		case claim == nil:
+			return ErrFenced
+		case claim.Run.CancelRequestedAt != nil:
+			return errCancelled
+		default:
+			return fn(ctx, tx)
+		}
+	})
+}
+
+// look reports whether all ranges have succeeded. It starts those again that have failed before
+// this run began. If one has failed since, that is the error.
+func (l *firstLoad) look(ctx context.Context, ranges []*Run) (over bool, err error) {
+	done, waiting, working := 0, 0, 0
+	var failed []*Run
+	for _, run := range ranges {
+		switch run.State {
+		case RunSuccess:
+			done++
+		case RunPending:
+			if !run.RunAfter.After(l.client.now()) {
+				waiting++
+			}
+		case RunInProgress:
+			working++
+		case RunFailed, RunCancelled:
+			failed = append(failed, run)
+		}
+	}
+	if done == len(ranges) {
+		l.a.loaded = ranges[done-1].UntilCursor
+		l.tell(ctx, "", done)
+		return true, nil
+	}
+	for _, run := range failed {
+		if !run.EndedAt.Before(*l.a.run.StartedAt) {
+			return false, Permanent(fmt.Errorf("range %d of %d of the first load, %s, is %s, as run %d%s: the cursor stays at the beginning, and the flow's next run goes on with the ranges that are missing",
+				partOf(run), len(ranges), betweenText(fromOf(run), run.UntilCursor), run.State, run.ID, whyEnded(run)))
+		}
+	}
+	if len(failed) > 0 {
+		return false, l.again(ctx, failed)
+	}
+	if l.left++; waiting == 0 || working >= l.a.flow.opts.MaxBackfills {
+		l.left = 0
+	}
+	l.tell(ctx, fmt.Sprintf("%s%d of %d are done, %d are in progress", waitsForRanges, done, len(ranges), working), done)
+	return false, nil
+}
+
+// whyEnded says why a range has failed or was cancelled.
+func whyEnded(run *Run) string {
+	if run.State == RunCancelled {
+		return byWhom(run.CancelledBy, run.CancelReason)
+	}
+	return ": " + stored.Clip(run.Error)
+}
+
+// fromOf returns where a range begins, nil for the beginning.
+func fromOf(run *Run) json.RawMessage {
+	if stored.Same(run.FromCursor, json.RawMessage("null")) {
+		return nil
+	}
+	return run.FromCursor
+}
+
+// again starts ranges again, which go on at their checkpoints.
+func (l *firstLoad) again(ctx context.Context, failed []*Run) error {
+	err := l.holding(ctx, func(ctx context.Context, tx Tx) error {
+		for _, old := range failed {
+			r := retryOf(old, "")
+			r.trigger = TriggerFirstLoad
+			r.reason = fmt.Sprintf("run %d goes on with the first load, and with run %d", l.a.run.ID, old.ID)
+			if _, err := l.a.flow.startTx(ctx, tx, r, time.Time{}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("start ranges of the first load again: %w", err)
+	}
+	return l.client.hasStarted(ctx, l.a.flow)
+}
+
+// tell stores what the run waits for, and whether it has come further.
+func (l *firstLoad) tell(ctx context.Context, text string, done int) {
+	p := &RunWaitsParams{RunID: l.a.claimed.RunID, LeaseNumber: l.a.claimed.LeaseNumber, State: RunInProgress, For: text, Advanced: done > l.done}
+	l.done = done
+	if err := l.a.control.RunWaits(ctx, p); err != nil && ctx.Err() == nil {
+		l.a.log.DebugContext(ctx, "dataflow: could not store what the run waits for; trying again", slog.String(logError, err.Error()))
+	}
+}
+
+// workOne works a range that waits, if there is room for it. So the load goes on also where
+// nobody else works the flow's runs.
+func (l *firstLoad) workOne(ctx context.Context, ranges []*Run) bool {
+	if l.left == 0 {
+		return false
+	}
+	// If somebody cancels the run that waits, the range is handed back first.
+	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	due := slices.DeleteFunc(slices.Clone(ranges), func(run *Run) bool { return !run.IsDue(l.client.now()) })
+	for _, run := range due[:min(len(due), triedAtOnce)] {
+		_, err := (&FlowExecutor{client: l.client}).executeKnown(own, l.a.flow, run.ID)
+		if err == nil || errors.As(err, new(*RunError)) {
+			return true
+		}
+		if own.Err() != nil || l.a.stopping() {
+			return false
+		}
+	}
+	return false
+}
+
+// triedAtOnce is how many ranges are tried at a look: another worker may just have begun with one.
+const triedAtOnce = 5
+
+// handOver ends the slice: the run waits for another River job, so that the jobs of the ranges
+// find workers.
+func (l *firstLoad) handOver(ctx context.Context) error {
+	var next *Run
+	err := l.holding(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := l.a.control.With(tx)
+		if err == nil {
+			next, err = l.a.handOver(ctx, tx, q)
+		}
+		return err
+	})
+	if err != nil {
+		l.a.leaving.Store(false)
+		return err
+	}
+	l.a.run = next
+	return errSliceOver
+}
+
+// cancelIfCancelled cancels the ranges if somebody has cancelled the run that waits for them.
+func (l *firstLoad) cancelIfCancelled(ctx context.Context, err error) {
+	if cause := context.Cause(ctx); !errors.Is(err, errCancelled) && !errors.Is(cause, errCancelled) && !errors.Is(cause, rivertype.ErrJobCancelledRemotely) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
+	defer cancel()
+	if _, err := l.cancel(ctx, fmt.Sprintf("run %d was cancelled, which waited for it", l.a.run.ID)); err != nil {
+		l.a.log.WarnContext(ctx, "dataflow: could not cancel the ranges of the first load", slog.String(logError, err.Error()))
+	}
+}
+
+// cancel cancels all ranges of first loads of the flow, and returns how many there were.
+func (l *firstLoad) cancel(ctx context.Context, reason string) (n int, err error) {
+	live, err := l.a.control.RunLive(ctx, l.a.flow.ID)
+	for _, run := range live {
+		if err == nil && run.Trigger == TriggerFirstLoad {
+			n++
+			_, err = l.a.control.RunCancel(ctx, &RunCancelParams{RunID: run.ID, Actor: "first load", Reason: reason})
+		}
+	}
+	return n, err
+}
+
+// endOthers cancels the ranges of earlier first loads, and waits for their end: they would write
+// older rows over newer ones.
+func (l *firstLoad) endOthers(ctx context.Context) error {
+	for {
+		n, err := l.cancel(ctx, "the first load begins anew")
+		if err != nil {
+			return fmt.Errorf("cancel the ranges of an earlier first load: %w", err)
+		}
+		if n == 0 {
+			return nil
+		}
+		if !l.a.pause(ctx, l.client.config.PollInterval) {
+			return errors.Join(ErrStopped, context.Cause(ctx))
+		}
+	}
+}
