@@ -81,7 +81,8 @@ func (s *session) sources(ctx context.Context) ([]finding, error) {
 		for _, c := range why.Causes {
 			if c.Code == dataflow.CauseNoted {
 				found = append(found, warning("sources", "flow %q: %s", f.Name, s.inCommands(c.Text, f.Name)))
-			} else if c.Code == dataflow.CauseFailed || c.Code == dataflow.CauseBackingOff {
+			}
+			if slices.Contains([]dataflow.CauseCode{dataflow.CauseFailed, dataflow.CauseBackingOff}, c.Code) {
 				found = append(found, warning("flow "+f.Name, "%s", s.inCommands(c.Text, f.Name)))
 			}
 		}
