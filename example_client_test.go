@@ -830,7 +830,7 @@ func ExampleClient_Stop() {
 
 func ExampleTriggers() {
 	fmt.Println(dataflow.Triggers())
-	// Output: [manual schedule registration migration retry probe backfill after]
+	// Output: [manual schedule registration migration retry probe backfill after first_load]
 }
 
 // Totals adds up what the runs of each day did. Removed runs count too.

@@ -37,7 +37,7 @@ var build = sync.OnceValues(func() (string, error) {
 	}
 	programs = dir
 	out, err := exec.Command("go", "build", "-ldflags=-s -w", "-o", dir+"/",
-		"./upsert", "./transaction", "./connector", "./kill", "./heartbeat", "./httpapi", "./databases", "./backfill", "./river", "./hello").CombinedOutput()
+		"./upsert", "./transaction", "./connector", "./kill", "./heartbeat", "./httpapi", "./databases", "./backfill", "./river", "./hello", "./schedules").CombinedOutput()
 	return string(out), err
 })
 
@@ -101,6 +101,18 @@ func TestHello(t *testing.T) {
 	require.NoError(t, os.Symlink(file, filepath.Join(dir, "testdata")))
 	require.Regexp(t, `^run 1: success, [1-9][0-9]* read, [1-9][0-9]* written\n$`, call(dir))
 	require.Equal(t, "run 2: success, 0 read, 0 written\n", call(dir))
+}
+
+// The other ticks depend on the machine's speed.
+func TestSchedules(t *testing.T) {
+	t.Parallel()
+	out := run(t, "schedules")
+	for _, want := range []string{
+		`(?s)Why is slow not running\?\n.*run [0-9]+ is in progress`, `(?s)Why is quick not running\?\n.*by ann: the disk is full`,
+		`(?s)Ticks of quick:\n.*run [0-9]+, success\n.*[0-9]+ skipped: paused\n`, `(?s)Ticks of slow:\n.*[0-9]+ skipped: overlap\n`,
+	} {
+		require.Regexp(t, want, out)
+	}
 }
 
 func TestUpsert(t *testing.T) {
