@@ -177,7 +177,7 @@ func TestDatabase_Refused(t *testing.T) {
 	require.Equal(t, `shop: connect to Postgres, database "none", as user "postgres": FATAL: database "none" does not exist (SQLSTATE 3D000): create the database (createdb --owner USER NAME), or mend its name in the address`+"\n",
 		with(func(u *url.URL) { u.Path = "/none" }).fails(5, "migrate", "up"))
 	require.Contains(t, with(func(u *url.URL) { u.User = url.User("nobody") }).fails(5, "status"), `as user "nobody": FATAL: role "nobody" does not exist`)
-	require.Contains(t, with(func(u *url.URL) { u.User = url.User("guest") }).fails(5, "migrate", "up"), "permission denied for schema public (SQLSTATE 42501): the role lacks the right: grant it. To make tables a role needs create on the schema")
+	require.Contains(t, with(func(u *url.URL) { u.User = url.User("guest") }).fails(5, "migrate", "up"), "permission denied for schema public (SQLSTATE 42501): the role lacks the right: grant it. If it is about a schema: to make tables a role needs create there")
 }
 
 // Only migrate up makes a SQLite file that does not exist.
