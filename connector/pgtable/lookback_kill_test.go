@@ -92,7 +92,7 @@ func TestKeyset_LookbackKilled(t *testing.T) {
 			require.NoError(t, client.Start(ctx))
 			run, err = client.Wait(ctx, run.ID)
 			require.NoError(t, err)
-			require.EqualValues(t, 3, run.LeaseNumber, "three processes had the run")
+			require.GreaterOrEqual(t, run.LeaseNumber, int64(3), "three processes had the run; on a slow machine, a lease may lapse besides")
 			require.Equal(t, dataflow.Counters{Read: 16, Written: 16, ReadAgain: 12}, run.Counters)
 			ids := []string{"10", "11", "12", "13", "14", "15", "16", "17", "18", "101", "19", "20", "21", "22", "23", "24"}
 			require.Equal(t, ids, texts(t, pool, `select id::text from log order by n`))
