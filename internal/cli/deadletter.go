@@ -71,7 +71,7 @@ func (a *app) deadLetterListCommand() *cobra.Command {
 				}
 				page.table([]string{"ID", "FLOW", "RUN", "STAGE", "KEY", "TIMES", "LAST KEPT", "STATE", "ERROR"}, jsonview.All(letters, func(l *dataflow.DeadLetterRecord) []string {
 					return []string{
-						fmt.Sprint(l.ID), l.FlowName, fmt.Sprint(l.RunID), string(l.Stage), clip(l.Key, 40), fmt.Sprint(l.Times), moment(&l.LastAt), letterState(l), clip(l.Error, 60),
+						fmt.Sprint(l.ID), l.FlowName, fmt.Sprint(l.RunID), string(l.Stage), clip(l.Key, 40), fmt.Sprint(l.Times), moment(&l.LastAt), letterState(l), clip(l.Error, 120),
 					}
 				}))
 			})
