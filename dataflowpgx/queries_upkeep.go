@@ -168,13 +168,19 @@ const sqlDeadLetterSuperseded = `
 update {s}dataflow_dead_letter set retry_until = null, error = error || $4
 where flow_id = $1 and retry_until is not null and sink_key = any ($2::text[]) and ($3 = 0 or id < $3)`
 
-// Three kinds of runs are kept: the last successful run of a flow that is no backfill, for
-// ever, a run whose end is still to be told, and a run with a dead letter that is kept.
+// Four kinds of runs are kept: the last successful run of a flow that is no backfill, for
+// ever, a run whose end is still to be told, a run with a dead letter that is kept, and a range of
+// a backfill that goes on, or of a first load that has not moved its flow's cursor yet.
 const (
 	runIsKept = `(exists (select from {s}dataflow_flow k where k.id = r.flow_id and k.last_success_run = r.id)
 		or ` + runIsUntold + `
-		or exists (select from {s}dataflow_dead_letter d where d.run_id = r.id and ` + letterIsKept + `))`
+		or exists (select from {s}dataflow_dead_letter d where d.run_id = r.id and ` + letterIsKept + `)
+		or ` + rangeIsKept + `)`
 	runIsUntold  = `(r.callback_at is not null and r.callback_at < '9999-12-31 00:00:00+00' and exists (select from {s}dataflow_flow k where k.id = r.flow_id and k.callback_until > {now}))`
+	rangeIsKept  = `(r.scope <> '' and (
+		exists (select from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress' and split_part(o.scope, '/', 1) = split_part(r.scope, '/', 1))
+		or exists (select from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'pending' and split_part(o.scope, '/', 1) = split_part(r.scope, '/', 1))
+		or r.trigger = 'first_load' and not exists (select from {s}dataflow_checkpoint c where c.flow_id = r.flow_id and c.scope = '' and c.partition = '' and c.cursor is not null)))`
 	letterIsKept = `case when d.closed_at is not null then $3::bigint < 0 or d.closed_at >= {now} - $3::bigint * interval '1 microsecond'
 		else $4::bigint < 0 or coalesce(d.retry_until >= {now}, false) or coalesce(d.last_at, d.created_at) >= {now} - $4::bigint * interval '1 microsecond' end`
 	runIsOld = `r.ended_at is not null and r.state = $1 and r.ended_at < {now} - $2::bigint * interval '1 microsecond'`
@@ -188,7 +194,14 @@ select (select count(*) from {s}dataflow_run r where ` + runIsOld + `)
 		union
 		select r.id from {s}dataflow_run r where ` + runIsUntold + `
 		union
-		select d.run_id from {s}dataflow_dead_letter d where ` + letterIsKept + `))`
+		select d.run_id from {s}dataflow_dead_letter d where ` + letterIsKept + `
+		union
+		select r.id from {s}dataflow_run r where r.flow_id in (
+			select o.flow_id from {s}dataflow_run o where o.state = 'in_progress' and o.scope <> ''
+			union
+			select o.flow_id from {s}dataflow_run o where o.state = 'pending' and o.scope <> '') and ` + rangeIsKept + `
+		union
+		select r.id from {s}dataflow_run r where r.state = $1 and r.ended_at is not null and r.trigger = 'first_load' and ` + rangeIsKept + `))`
 
 // The totals are locked in one order, so that two removals at once do not deadlock.
 const sqlRunPrune = `

@@ -19,6 +19,8 @@ func pruneRules() []rule {
 		{name: "Unfinished", run: pruneUnfinished},
 		{name: "DeadLetters", run: pruneDeadLetters},
 		{name: "HeldLetters", run: pruneHeldLetters},
+		{name: "Ranges", run: pruneRanges},
+		{name: "FirstLoad", run: pruneFirstLoad},
 		{name: "Ticks", run: pruneTicks},
 	}
 }
@@ -253,4 +255,38 @@ func pruneHeldLetters(t *test) {
 	require.Zero(t, prune())
 	clock.advance(2 * month)
 	require.EqualValues(t, 2, prune(), "the dead letter, and its run")
+}
+
+// The ranges of a backfill that have ended are kept while another one waits or is worked.
+func pruneRanges(t *test) {
+	clock := t.clocked()
+	f := t.flow("orders")
+	t.finished(f.ID, dataflow.RunSuccess)
+	first := t.backfill(f.ID, "")
+	t.end(ending(t.claim(first.ID), dataflow.RunSuccess))
+	second := t.insert(dataflow.RunInsertParams{FlowID: f.ID, Trigger: dataflow.TriggerBackfill, Backfill: true, Scope: first.Scope + "/2"})
+	old := dataflow.PruneParams{State: dataflow.RunSuccess, Age: time.Minute}
+	clock.advance(month)
+	require.Zero(t, t.pruned(old), "a range waits")
+	claim := t.claim(second.ID)
+	require.Zero(t, t.pruned(old), "a range is worked")
+	t.end(ending(claim, dataflow.RunSuccess))
+	require.EqualValues(t, 1, t.pruned(old))
+	clock.advance(month)
+	require.EqualValues(t, 1, t.pruned(old))
+}
+
+// The ranges of a first load are kept until the flow has a cursor: it goes on with them.
+func pruneFirstLoad(t *test) {
+	clock := t.clocked()
+	f := t.flow("orders")
+	load := t.insert(dataflow.RunInsertParams{FlowID: f.ID, Trigger: dataflow.TriggerFirstLoad, Backfill: true})
+	t.end(ending(t.claim(load.ID), dataflow.RunSuccess))
+	old := dataflow.PruneParams{State: dataflow.RunSuccess, Age: time.Minute}
+	clock.advance(month)
+	require.Zero(t, t.pruned(old))
+	own := t.inProgress(f.ID)
+	require.Zero(t, t.pruned(old), "its checkpoint has no cursor yet")
+	t.checkpoint(own, "7", dataflow.Counters{})
+	require.EqualValues(t, 1, t.pruned(old))
 }
