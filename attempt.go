@@ -64,7 +64,7 @@ type place struct {
 	seq    int64           // the checkpoint's number
 	cursor json.RawMessage // nil: there is no checkpoint with a cursor
 	fence  int64           // for a sink elsewhere: the number that the claim has set
-	setSeq int64           // for a sink elsewhere: the number when somebody last set the cursor
+	setSeq int64           // the number when somebody last set the cursor; 0: nobody has
 }
 
 // from is the cursor that the next checkpoint replaces; JSON null is the beginning.

@@ -185,6 +185,9 @@ func cancelRun(ctx context.Context, c *Client, p *RunCancelParams, note func(ctx
 				return err
 			}
 		}
+		if err := cancelRangesOf(ctx, q, run); err != nil {
+			return err
+		}
 		if run.State != RunCancelled || run.RiverJobID == 0 {
 			return nil
 		}

@@ -18,10 +18,20 @@ import (
 )
 
 // work reads, transforms and writes the records of a run. The first run of a flow with FirstLoad
-// waits for its ranges before that.
+// waits for its ranges before that. If somebody has set the cursor of the flow, a run waits until no
+// range of a first load is at work: it would write older rows over newer ones.
 func (e *FlowExecutor) work(ctx context.Context, flow *Flow, a *attempt) error {
-	if flow.opts.FirstLoad > 0 && a.place.cursor == nil && !a.run.IsBackfill() {
-		if err := (&firstLoad{executor: e, client: e.client, a: a}).run(ctx); err != nil {
+	if flow.opts.FirstLoad == 0 || a.run.IsBackfill() {
+		return flow.code.run(ctx, a)
+	}
+	l := &firstLoad{executor: e, client: e.client, a: a}
+	switch {
+	case a.place.cursor == nil:
+		if err := l.run(ctx); err != nil {
+			return err
+		}
+	case a.place.setSeq > 0:
+		if err := l.endOthers(ctx, "somebody has set the flow's cursor"); err != nil {
 			return err
 		}
 	}
@@ -83,11 +93,11 @@ func (l *firstLoad) run(ctx context.Context) (err error) {
 }
 
 // find returns the newest run of each range, in the order of the ranges, and nil if there is no
-// first load, or somebody has set the flow's cursor since.
+// first load, if it was one with other parameters, or if somebody has set the flow's cursor since.
 func (l *firstLoad) find(ctx context.Context) ([]*Run, error) {
 	store, flow := l.a.control, l.a.flow
 	newest, err := store.RunList(ctx, &RunListParams{Flow: flow.Name, Trigger: TriggerFirstLoad, Limit: 1})
-	if err != nil || len(newest) == 0 {
+	if err != nil || len(newest) == 0 || !stored.Same(newest[0].Params, l.a.run.Params) {
 		return nil, err
 	}
 	set, err := store.CursorHistory(ctx, &CursorHistoryParams{FlowID: flow.ID, Limit: 1})
@@ -127,7 +137,7 @@ func partOf(run *Run) int {
 // begin makes the ranges, up to where the source ends now. It reports false if there are too few
 // records for that.
 func (l *firstLoad) begin(ctx context.Context) (bool, error) {
-	if err := l.endOthers(ctx); err != nil {
+	if err := l.endOthers(ctx, "the first load begins anew"); err != nil {
 		return false, err
 	}
 	flow, params := l.a.flow, l.a.run.Params
@@ -330,32 +340,52 @@ func (l *firstLoad) cancelIfCancelled(ctx context.Context, err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
 	defer cancel()
-	if _, err := l.cancel(ctx, fmt.Sprintf("run %d was cancelled, which waited for it", l.a.run.ID)); err != nil {
+	if _, err := cancelRanges(ctx, l.a.control, l.a.flow.ID, whyCancelled(l.a.run)); err != nil {
 		l.a.log.WarnContext(ctx, "dataflow: could not cancel the ranges of the first load", slog.String(logError, err.Error()))
 	}
 }
 
-// cancel cancels all ranges of first loads of the flow, and returns how many there were.
-func (l *firstLoad) cancel(ctx context.Context, reason string) (n int, err error) {
-	live, err := l.a.control.RunLive(ctx, l.a.flow.ID)
+func whyCancelled(run *Run) string {
+	return fmt.Sprintf("run %d was cancelled, which waited for it", run.ID)
+}
+
+// cancelRanges cancels all ranges of first loads of a flow, and returns how many there were.
+func cancelRanges(ctx context.Context, q Queries, flowID int64, reason string) (n int, err error) {
+	live, err := q.RunLive(ctx, flowID)
 	for _, run := range live {
 		if err == nil && run.Trigger == TriggerFirstLoad {
 			n++
-			_, err = l.a.control.RunCancel(ctx, &RunCancelParams{RunID: run.ID, Actor: "first load", Reason: reason})
+			_, err = q.RunCancel(ctx, &RunCancelParams{RunID: run.ID, Actor: "first load", Reason: reason})
 		}
 	}
 	return n, err
 }
 
+// cancelRangesOf cancels the ranges of a first load if the run that waited for them was cancelled: one
+// that was worked before, and waited to be worked again. It is called in the same transaction.
+func cancelRangesOf(ctx context.Context, q Queries, run *Run) error {
+	if run.State != RunCancelled || run.IsBackfill() || run.LeaseNumber == 0 {
+		return nil
+	}
+	_, err := cancelRanges(ctx, q, run.FlowID, whyCancelled(run))
+	return err
+}
+
 // endOthers cancels the ranges of earlier first loads, and waits for their end: they would write
 // older rows over newer ones.
-func (l *firstLoad) endOthers(ctx context.Context) error {
-	for {
-		n, err := l.cancel(ctx, "the first load begins anew")
+func (l *firstLoad) endOthers(ctx context.Context, reason string) error {
+	for told := false; ; told = true {
+		n, err := cancelRanges(ctx, l.a.control, l.a.flow.ID, reason)
 		if err != nil {
 			return fmt.Errorf("cancel the ranges of an earlier first load: %w", err)
 		}
-		if n == 0 {
+		switch {
+		case n > 0:
+			l.tell(ctx, fmt.Sprintf("%s%d of an earlier first load are to end, because %s", waitsForRanges, n, reason), l.done)
+		case told:
+			l.tell(ctx, "", l.done)
+			return nil
+		default:
 			return nil
 		}
 		if !l.a.pause(ctx, l.client.config.PollInterval) {

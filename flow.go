@@ -193,7 +193,8 @@ type FlowOptions struct {
 	// [Client.Why] says how many ranges are done. [Flow.Backfills] has the progress.
 	//
 	// A range that fails, after its attempts, fails the first run. The flow's next run goes on
-	// with what is missing. [Client.Cancel] of the first run cancels the ranges.
+	// with what is missing. [Client.Cancel] of the first run cancels the ranges. If somebody sets
+	// the flow's cursor meanwhile, they end, too, before the flow reads on from there.
 	//
 	// It needs MaxBackfills, a source that is a [Splitter], an [EndSeeker] and a
 	// [RequestChecker], such as the Keyset of pgtable and of sqltable, and a target that keeps

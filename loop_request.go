@@ -58,7 +58,8 @@ func (p sourceCursors[C]) request(a *attempt) (any, error) {
 		return req, Permanent(fmt.Errorf("the stored cursor %s is not one of this source (%s): %w: restore the source that wrote it, or give the changed flow a new name", stored.Clip(string(a.place.cursor)), describe(p.source).Type, err))
 	}
 	req.Resumed = true
-	req.Continued = a.run.ToCursor != nil && stored.Same(a.run.ToCursor, a.place.cursor) // unless somebody has set it since
+	// Unless somebody has set it since. The end of a first load moves it, too, before the run has read anything.
+	req.Continued = a.run.Counters.Read > 0 && a.run.ToCursor != nil && stored.Same(a.run.ToCursor, a.place.cursor)
 	return req, nil
 }
 

@@ -86,7 +86,7 @@ func (r *rescuer) rescueOne(ctx context.Context) (*Run, error) {
 			return err
 		}
 		if run.State != RunPending || run.Queue == "" {
-			return nil
+			return cancelRangesOf(ctx, q, run)
 		}
 		return r.jobs.requeue(ctx, tx, q, run)
 	})
@@ -134,8 +134,10 @@ func (r *rescuer) unstrandOne(ctx context.Context, runID int64, p *RunStrandedPa
 			return err
 		}
 		if cancelled {
-			run, err = q.RunCancel(ctx, &RunCancelParams{RunID: run.ID, Actor: "River", Reason: "its job was cancelled"})
-			return err
+			if run, err = q.RunCancel(ctx, &RunCancelParams{RunID: run.ID, Actor: "River", Reason: "its job was cancelled"}); err != nil {
+				return err
+			}
+			return cancelRangesOf(ctx, q, run)
 		}
 		return r.jobs.requeue(ctx, tx, q, run)
 	})

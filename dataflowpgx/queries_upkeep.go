@@ -176,8 +176,8 @@ const (
 		or ` + runIsUntold + `
 		or exists (select from {s}dataflow_dead_letter d where d.run_id = r.id and ` + letterIsKept + `)
 		or ` + rangeIsKept + `)`
-	runIsUntold  = `(r.callback_at is not null and r.callback_at < '9999-12-31 00:00:00+00' and exists (select from {s}dataflow_flow k where k.id = r.flow_id and k.callback_until > {now}))`
-	rangeIsKept  = `(r.scope <> '' and (
+	runIsUntold = `(r.callback_at is not null and r.callback_at < '9999-12-31 00:00:00+00' and exists (select from {s}dataflow_flow k where k.id = r.flow_id and k.callback_until > {now}))`
+	rangeIsKept = `(r.scope <> '' and (
 		exists (select from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress' and split_part(o.scope, '/', 1) = split_part(r.scope, '/', 1))
 		or exists (select from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'pending' and split_part(o.scope, '/', 1) = split_part(r.scope, '/', 1))
 		or r.trigger = 'first_load' and not exists (select from {s}dataflow_checkpoint c where c.flow_id = r.flow_id and c.scope = '' and c.partition = '' and c.cursor is not null)))`

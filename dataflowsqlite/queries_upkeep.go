@@ -138,8 +138,8 @@ const (
 		or ` + runIsUntold + `
 		or exists (select 1 from dataflow_dead_letter d where d.run_id = r.id and ` + letterIsKept + `)
 		or ` + rangeIsKept + `)`
-	runIsUntold  = `(r.callback_at is not null and r.callback_at < '9999-12-31' and exists (select 1 from dataflow_flow k where k.id = r.flow_id and k.callback_until > {now}))`
-	rangeIsKept  = `(r.scope <> '' and (
+	runIsUntold = `(r.callback_at is not null and r.callback_at < '9999-12-31' and exists (select 1 from dataflow_flow k where k.id = r.flow_id and k.callback_until > {now}))`
+	rangeIsKept = `(r.scope <> '' and (
 		exists (select 1 from dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress' and substr(o.scope, 1, instr(o.scope || '/', '/') - 1) = substr(r.scope, 1, instr(r.scope || '/', '/') - 1))
 		or exists (select 1 from dataflow_run o where o.flow_id = r.flow_id and o.state = 'pending' and substr(o.scope, 1, instr(o.scope || '/', '/') - 1) = substr(r.scope, 1, instr(r.scope || '/', '/') - 1))
 		or r.trigger = 'first_load' and not exists (select 1 from dataflow_checkpoint c where c.flow_id = r.flow_id and c.scope = '' and c.partition = '' and c.cursor is not null)))`

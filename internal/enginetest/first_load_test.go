@@ -2,6 +2,7 @@ package enginetest_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -105,21 +106,26 @@ func (l *changing) Split(_ context.Context, r dataflow.Request[int], n int) ([]i
 func (t *dbT) loads(l *changing, rt dataflow.Runtime) *dataflow.Flow {
 	t.Helper()
 	require.NoError(t, t.exec("create table versions (id integer primary key, at integer not null)"))
-	upsert := "insert into versions (id, at) values (%d, %d) on conflict (id) do update set at = excluded.at"
-	return dataflow.NewFlow("l", l, dataflow.Identity[version](), dataflow.ToTx(dataflow.TxSinkFunc[version](func(ctx context.Context, rows []version) error {
-		for _, row := range rows {
-			if tx, ok := dataflowpgx.TxFrom(ctx); ok {
-				if _, err := tx.Exec(ctx, fmt.Sprintf(upsert, row.ID, row.At)); err != nil {
-					return err
-				}
-			} else if tx, ok := dataflowsqlite.TxFrom(ctx); ok {
-				if _, err := tx.ExecContext(ctx, fmt.Sprintf(upsert, row.ID, row.At)); err != nil {
-					return err
-				}
+	return dataflow.NewFlow("l", l, dataflow.Identity[version](), dataflow.ToTx(versions{}), &dataflow.FlowOptions{Runtime: rt, FirstLoad: 4, MaxBackfills: 2})
+}
+
+// versions is a sink that upserts into the table of that name.
+type versions struct{}
+
+func (versions) WriteTx(ctx context.Context, rows []version) error {
+	for _, row := range rows {
+		statement := fmt.Sprintf("insert into versions (id, at) values (%d, %d) on conflict (id) do update set at = excluded.at", row.ID, row.At)
+		if tx, ok := dataflowpgx.TxFrom(ctx); ok {
+			if _, err := tx.Exec(ctx, statement); err != nil {
+				return err
+			}
+		} else if tx, ok := dataflowsqlite.TxFrom(ctx); ok {
+			if _, err := tx.ExecContext(ctx, statement); err != nil {
+				return err
 			}
 		}
-		return nil
-	})), &dataflow.FlowOptions{Runtime: rt, FirstLoad: 4, MaxBackfills: 2})
+	}
+	return nil
 }
 
 // requireLoaded requires that the table holds the rows of the source, and that the cursor is at its end.
@@ -172,6 +178,7 @@ func TestFirstLoad(t *testing.T) {
 		}
 		for _, r := range l.reads {
 			require.Equal(t, r.Bounded, r.Whole)
+			require.False(t, !r.Bounded && r.Continued, "what the run reads after the ranges is not where it stopped itself: a lookback begins there")
 		}
 		t.requireLoaded(client, l)
 
@@ -301,6 +308,89 @@ func TestFirstLoad_Cancelled(t *testing.T) {
 		run, err = t.wait(client, run.ID)
 		require.NoError(t, err)
 		require.Equal(t, dataflow.RunSuccess, run.State)
+		t.requireLoaded(client, l)
+	})
+}
+
+// halfway returns a client that knows a flow whose first load has begun, and the run that waits for the
+// ranges. Its worker has handed both back: they are pending.
+func (t *dbT) halfway(l *changing) (*dataflow.Client, *dataflow.Run) {
+	t.Helper()
+	reached, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	l.onRead = func() { once.Do(func() { close(reached); <-goOn }) }
+	flow := t.loads(l, dataflow.Heartbeat{BatchSize: 3})
+	client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{flow}, PollInterval: 20 * time.Millisecond})
+	require.NoError(t, client.Start(t.Context()))
+	run, err := client.Enqueue(t.Context(), "l", nil)
+	require.NoError(t, err)
+	receive(t, reached)
+	stopped := make(chan error)
+	go func() { stopped <- client.Stop(context.WithoutCancel(t.Context())) }()
+	close(goOn)
+	require.NoError(t, receive(t, stopped))
+	client = t.registered(dataflow.NewFlow("l", l, dataflow.Identity[version](), dataflow.ToTx(versions{}), &dataflow.FlowOptions{
+		Runtime: dataflow.Heartbeat{BatchSize: 3}, FirstLoad: 4, MaxBackfills: 2,
+	}))
+	run, err = client.Run(t.Context(), run.ID)
+	require.NoError(t, err)
+	require.Equal(t, dataflow.RunPending, run.State)
+	require.NotZero(t, t.number("select count(*) from dataflow_run where trigger = 'first_load' and state = 'pending'"))
+	return client, run
+}
+
+const liveRanges = "select count(*) from dataflow_run where trigger = 'first_load' and state in ('pending', 'in_progress')"
+
+// Whoever cancels the run that waits cancels the ranges, also while it waits to be worked again.
+func TestFirstLoad_CancelledWhilePending(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		client, run := t.halfway(newChanging(40))
+		other, err := client.Enqueue(t.Context(), "l", &dataflow.TriggerOptions{At: time.Now().Add(time.Hour)})
+		require.NoError(t, err)
+		_, err = client.Cancel(t.Context(), other.ID, "ann", "it has not begun")
+		require.NoError(t, err)
+		require.NotZero(t, t.number(liveRanges), "that run waited for nothing")
+		_, err = client.Cancel(t.Context(), run.ID, "ann", "not now")
+		require.NoError(t, err)
+		require.Zero(t, t.number(liveRanges))
+		require.Contains(t, t.loadRanges(client)[3].CancelReason, fmt.Sprintf("run %d was cancelled, which waited for it", run.ID))
+	})
+}
+
+// If somebody sets the cursor meanwhile, the ranges end before the flow reads on from there.
+func TestFirstLoad_CursorSet(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		l := newChanging(40)
+		client, run := t.halfway(l)
+		cur := t.live(client, "l")
+		_, err := client.SetCursor(t.Context(), "l", &dataflow.SetCursorParams{Cursor: cursorAt(38), IfSeq: &cur.Seq, Actor: "ann"})
+		require.NoError(t, err)
+		run, err = dataflow.NewFlowExecutor(client).Execute(t.Context(), run.ID)
+		require.NoError(t, err)
+		require.EqualValues(t, 2, run.Counters.Read, "39 and 40")
+		require.Zero(t, t.number(liveRanges))
+		require.Len(t, t.loadRanges(client), 4)
+	})
+}
+
+// A run with other parameters reads other records: it begins its own first load.
+func TestFirstLoad_OtherParams(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		l := newChanging(40)
+		client, run := t.halfway(l)
+		_, err := client.Cancel(t.Context(), run.ID, "ann", "wrong parameters")
+		require.NoError(t, err)
+		run, err = client.Trigger(t.Context(), "l", &dataflow.TriggerOptions{Params: json.RawMessage(`{"shop": 7}`)})
+		require.NoError(t, err)
+		require.Equal(t, dataflow.RunSuccess, run.State)
+		ranges := t.loadRanges(client)
+		require.Len(t, ranges, 8)
+		for i, r := range ranges {
+			require.Equal(t, i >= 4, r.Params != nil)
+		}
 		t.requireLoaded(client, l)
 	})
 }
