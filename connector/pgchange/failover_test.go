@@ -39,15 +39,19 @@ func (s *server) standbyOf(settings ...string) *server {
 }
 
 // A standby of Postgres 17 keeps a slot with failover. When the standby is promoted, the stream goes
-// on there, and nothing is missing or comes twice.
+// on there, and nothing is missing or comes twice. Before 17, Options.Failover is refused.
 func TestStream_Failover(t *testing.T) {
 	t.Parallel()
 	primary := startServer(t)
 	before := primary.create("source", itemTable, `insert into item select n, n from generate_series(1, 10) n`, `create publication p for table item`)
-	if version(t, before) < 170000 {
-		t.Skip("slots have no failover before Postgres 17")
-	}
 	options := pgchange.Options{Publication: "p", Slot: "s", Failover: true}
+	if version(t, before) < 170000 {
+		err := follow(t, pgchange.Stream[item1](before, options), nil).fails()
+		require.ErrorContains(t, err, `create slot "s": Options.Failover needs Postgres 17 or later`)
+		require.True(t, dataflow.IsPermanent(err))
+		require.Empty(t, rows(t, before, `select slot_name from pg_replication_slots`))
+		return
+	}
 	source := pgchange.Stream[item1](before, options)
 	var ids []int64
 	var at pgchange.Position
