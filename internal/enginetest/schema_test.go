@@ -1,4 +1,4 @@
-package dataflow_test
+package enginetest_test
 
 import (
 	"encoding/json"
