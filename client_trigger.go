@@ -38,7 +38,7 @@ func (f *Flow) enqueue(ctx context.Context, opts *TriggerOptions) (*Run, error) 
 		return err
 	})
 	if err == nil {
-		err = f.client.hasStarted(ctx, f)
+		err = f.client.hasStarted(ctx, f, run)
 	}
 	if err != nil {
 		return nil, public(err)
@@ -114,7 +114,7 @@ func enqueueMany(ctx context.Context, c *Client, params []TriggerManyParams, flo
 			f = c.flows.lastSeen(e.Flow)
 		}
 		if f != nil {
-			err = errors.Join(err, c.hasStarted(ctx, f))
+			err = errors.Join(err, c.hasStarted(ctx, f, e.Run))
 		}
 	}
 	return all, err
@@ -215,10 +215,10 @@ func (c *Client) TriggerTx(ctx context.Context, tx Tx, name string, opts *Trigge
 	return rt.ExecuteTx(ctx, tx, f.asking(opts.request()), at)
 }
 
-// hasStarted does what follows after a started run was committed. River wakes who works its job.
-func (c *Client) hasStarted(ctx context.Context, f *Flow) error {
+// hasStarted does what follows after started runs of a flow were committed. River wakes who works their jobs.
+func (c *Client) hasStarted(ctx context.Context, f *Flow, runs ...*Run) error {
 	if _, ok := queuedOf(f.Runtime); !ok {
-		c.worker.wakeHere(f.ID)
+		c.worker.wakeHere(f.ID, runs...)
 	}
 	return c.schedule.cancelFor(ctx, f)
 }

@@ -67,7 +67,7 @@ func NewClient(driver Driver, config *Config) (*Client, error) {
 		rescuer:   &rescuer{base: b, flows: c.flows, leases: c.leases.Keeper, jobs: c.jobs},
 		presence:  &presence{base: b, flows: c.flows, jobs: c.jobs},
 		callbacks: &callbacks{base: b, flows: c.flows, gate: c.gate},
-		execute:   NewFlowExecutor(c).executeKnown, freed: make(chan struct{}, 1), ended: make(chan struct{}, 1), woken: make(chan struct{}, 1), inFlight: make(map[int64]bool),
+		execute:   NewFlowExecutor(c).executeKnown, freed: make(chan struct{}, 1), ended: make(chan struct{}, 1), woken: make(chan struct{}, 1), added: make(chan *Run, 1), inFlight: make(map[int64]bool),
 	}
 	c.worker.listening = c.worker.listener()
 	c.worker.presence.listening = c.worker.listening

@@ -33,6 +33,7 @@ type worker struct {
 	freed chan struct{} // holds a signal when the loop has a free place again
 	ended chan struct{} // holds a signal when a run of the loop has ended
 	woken chan struct{} // holds a signal when a run may have been added
+	added chan *Run     // holds a run that this process has added, and that is due
 
 	polling   atomic.Bool // the loop runs
 	listening *wake.Loop  // nil: the database tells nothing, or Config.PollOnly
@@ -261,11 +262,27 @@ func (w *worker) follow(ctx context.Context) error {
 	return err
 }
 
-// wakeHere makes the loop of a started client look for runs of a flow at once.
-func (w *worker) wakeHere(flowID int64) {
-	if w.flows.works(flowID) {
-		poke(w.woken)
+// clocksDiffer is by how much the clocks of this process and of the database may differ, so that a run which
+// is due now is tried at once. The claim goes by the database's clock.
+const clocksDiffer = time.Second
+
+// wakeHere makes the loop of a started client look for runs of a flow at once. Of the runs that this process
+// has just added, the loop tries the first one before that.
+func (w *worker) wakeHere(flowID int64, added ...*Run) {
+	if !w.flows.works(flowID) {
+		return
 	}
+	for _, run := range added {
+		group, _ := w.flows.groupOf(run)
+		if group != "" || run.Coalesced || !run.IsDue(w.now().Add(clocksDiffer)) {
+			continue
+		}
+		select {
+		case w.added <- run:
+		default:
+		}
+	}
+	poke(w.woken)
 }
 
 // wakeAll makes every started client with the code of a flow look for runs of it at once.
@@ -282,7 +299,7 @@ func (w *worker) listener() *wake.Loop {
 	}
 	return &wake.Loop{
 		Listen: func(ctx context.Context, ready func()) error {
-			return n.Listen(ctx, ready, w.wakeHere)
+			return n.Listen(ctx, ready, func(flowID int64) { w.wakeHere(flowID) })
 		},
 		Ready: func() { poke(w.woken) },
 		Changed: func(ctx context.Context, err error) {

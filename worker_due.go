@@ -23,6 +23,7 @@ func (w *worker) takeUp(ctx context.Context) (left, full bool, err error) {
 	drain(w.freed) // what they tell, the following sees
 	drain(w.ended)
 	drain(w.woken)
+	w.takeAdded(ctx)
 	after, places := Due{}, w.room()
 	for places > 0 {
 		limit := min(maxPage, max(100, 4*places))
@@ -51,16 +52,15 @@ func (w *worker) takeUp(ctx context.Context) (left, full bool, err error) {
 				continue
 			}
 			ofGroup[g]++
-			if !w.reserve(run.ID, l.ownSlots) {
+			begun, stopping := w.begin(ctx, run, l)
+			switch {
+			case stopping:
+				return false, false, nil
+			case begun:
+				started++
+			default:
 				left = true
-				continue
 			}
-			if err := w.gate.enter(); err != nil {
-				w.unreserve(run.ID)
-				return false, false, nil //nolint:nilerr // the client is stopping
-			}
-			started++
-			go w.workTaken(ctx, run)
 		}
 		if last == nil {
 			return left, full, nil
@@ -68,6 +68,32 @@ func (w *worker) takeUp(ctx context.Context) (left, full bool, err error) {
 		after, places = *last, places-started
 	}
 	return true, full, nil
+}
+
+// takeAdded begins a run that this process has just added, before the loop has looked which others are due.
+// If another run of its flow goes first, the claim refuses this one.
+func (w *worker) takeAdded(ctx context.Context) {
+	select {
+	case run := <-w.added:
+		if w.full(run) == nil {
+			l, _ := w.flows.laneOf(run)
+			w.begin(ctx, run, l)
+		}
+	default:
+	}
+}
+
+// begin starts to work a run, if there is a place for it.
+func (w *worker) begin(ctx context.Context, run *Run, l lane) (begun, stopping bool) {
+	if !w.reserve(run.ID, l.ownSlots) {
+		return false, false
+	}
+	if err := w.gate.enter(); err != nil {
+		w.unreserve(run.ID)
+		return false, true
+	}
+	go w.workTaken(ctx, run)
+	return true, false
 }
 
 // groupLane is a line of the runs of a group, like a lane of a flow.

@@ -127,6 +127,35 @@ func TestWake_SameProcess(t *testing.T) {
 	})
 }
 
+// blind is a store that finds no due runs.
+type blind struct{ dataflow.Driver }
+
+type blindStore struct{ dataflow.Store }
+
+func (d blind) Store(opts dataflow.StoreOptions) (dataflow.Store, error) {
+	s, err := d.Driver.Store(opts)
+	return blindStore{s}, err
+}
+
+func (blindStore) RunDue(context.Context, *dataflow.RunDueParams) ([]*dataflow.Run, error) {
+	return nil, nil
+}
+
+// A process works a run that it has added itself without a look at all that are due.
+func TestWake_Added(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		t.driver = blind{t.driver}
+		client := t.sleepy(dataflow.Config{PollOnly: true})
+		for range 3 {
+			run, err := client.Enqueue(t.Context(), "woken", nil)
+			require.NoError(t, err)
+			_, err = t.wait(client, run.ID)
+			require.NoError(t, err)
+		}
+	})
+}
+
 // Without the connection, runs of other processes are found by the poll, and Why says so.
 func TestWake_ByPoll(t *testing.T) {
 	t.Parallel()
