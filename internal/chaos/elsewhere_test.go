@@ -15,7 +15,7 @@ import (
 
 // The second database has a target without a unique key, and the connector's own checkpoint
 // table.
-const elsewhereSQL = `create table chaos_target (flow text not null, n bigint not null);` + pgtable.CheckpointTable
+const elsewhereSQL = `create table chaos_target (flow text not null, n bigint not null);` + copySQL + pgtable.CheckpointTable
 
 // sinkCursor returns the cursor of a flow in the second database.
 func (s *stage) sinkCursor(flow string) int64 {

@@ -42,6 +42,8 @@ type flowSettings struct {
 	After string
 	// Follow copies the rows of the table chaos_row, instead of the numbers.
 	Follow follow
+	// Versions copies the newest versions of the rows of the table chaos_version, instead of the numbers.
+	Versions bool
 }
 
 // place is where flows find their databases.
@@ -65,6 +67,8 @@ func (s *flowSettings) flow(p place) *dataflow.Flow {
 	}
 	source := numbers{chunk: s.Chunk, limit: s.Limit}
 	switch {
+	case s.Versions:
+		return dataflow.NewFlow(s.Name, versions(p.pool, s.Batch), s.versions(p.orders), s.copy(p.elsewhere), opts)
 	case s.Elsewhere:
 		return dataflow.NewFlow(s.Name, source, dataflow.Pipe(s.transform(p.orders), s.records()), pgtable.InsertTo[record](p.elsewhere, "chaos_target"), opts)
 	case s.Follow != noFollow:
@@ -128,12 +132,17 @@ func (s *flowSettings) transform(o *orders) dataflow.Transform[int64, int64] {
 				os.Exit(poisonExit)
 			}
 		}
-		if !pause(ctx, s.Pace) {
-			return nil, ctx.Err()
-		}
-		o.reach("transform/after")
-		return in, nil
+		return paced(ctx, s, o, in)
 	})
+}
+
+// paced hands a batch on, after the time that one takes.
+func paced[T any](ctx context.Context, s *flowSettings, o *orders, in []T) ([]T, error) {
+	if !pause(ctx, s.Pace) {
+		return nil, ctx.Err()
+	}
+	o.reach("transform/after")
+	return in, nil
 }
 
 // appender is the sink: a table without a unique key, which accepts duplicates.

@@ -57,10 +57,17 @@ type inserted struct {
 	err                         error
 }
 
-// insertRows lets 12 writers insert rows until enough is closed, each on its own connection. One
-// transaction in eight is kept open, either before its insert or between insert and commit. One in
-// ten is rolled back.
+// insertRows lets 12 writers insert rows until enough is closed.
 func insertRows(ctx context.Context, url string, seed uint64, enough <-chan struct{}) *inserted {
+	return writeRows(ctx, url, seed, enough, func(rng *rand.Rand) (string, int64) {
+		return `insert into chaos_row select from generate_series(1, $1::int)`, 1 + rng.Int64N(3)
+	})
+}
+
+// writeRows lets 12 writers run statements until enough is closed, each on its own connection, and each
+// statement in a transaction of its own. One in eight is kept open, either before its statement or between
+// it and the commit. One in ten is rolled back.
+func writeRows(ctx context.Context, url string, seed uint64, enough <-chan struct{}, next func(rng *rand.Rand) (statement string, arg int64)) *inserted {
 	did := &inserted{}
 	more := func() bool {
 		select {
@@ -79,7 +86,7 @@ func insertRows(ctx context.Context, url string, seed uint64, enough <-chan stru
 				defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // the writer is done
 			}
 			for err == nil && more() {
-				err = did.insert(ctx, conn, rng)
+				err = did.write(ctx, conn, rng, next)
 				pause(ctx, time.Duration(rng.Int64N(int64(40*time.Millisecond))))
 			}
 			if err != nil {
@@ -93,8 +100,8 @@ func insertRows(ctx context.Context, url string, seed uint64, enough <-chan stru
 	return did
 }
 
-// insert runs one transaction.
-func (d *inserted) insert(ctx context.Context, conn *pgx.Conn, rng *rand.Rand) error {
+// write runs one transaction.
+func (d *inserted) write(ctx context.Context, conn *pgx.Conn, rng *rand.Rand, next func(rng *rand.Rand) (string, int64)) error {
 	var before, after time.Duration
 	hold := writerHold - time.Duration(rng.Int64N(int64(writerHold)*9/10))
 	switch rng.IntN(16) {
@@ -104,6 +111,7 @@ func (d *inserted) insert(ctx context.Context, conn *pgx.Conn, rng *rand.Rand) e
 		after = hold
 	}
 	rollBack := rng.IntN(10) == 0
+	statement, arg := next(rng)
 	began := time.Now()
 	tx, err := conn.Begin(ctx)
 	if err != nil {
@@ -111,7 +119,7 @@ func (d *inserted) insert(ctx context.Context, conn *pgx.Conn, rng *rand.Rand) e
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // it may be committed
 	pause(ctx, before)
-	if _, err := tx.Exec(ctx, `insert into chaos_row select from generate_series(1, $1::int)`, 1+rng.IntN(3)); err != nil {
+	if _, err := tx.Exec(ctx, statement, arg); err != nil {
 		return err
 	}
 	pause(ctx, after)

@@ -26,6 +26,9 @@ func TestGroups(t *testing.T) {
 	}
 }
 
+// claimedAgain counts the runs that were claimed more than once.
+const claimedAgain = `select count(*) from dataflow_run where lease_no > 1`
+
 func groups(t *testing.T, k kind, queue bool) {
 	t.Helper()
 	const lease = 2 * time.Second
@@ -36,7 +39,6 @@ func groups(t *testing.T, k kind, queue bool) {
 	s := newStage(t, k, flows)
 	f := newFleet(s, 1, workerSettings{Lease: lease, Conns: 30, AtOnce: 100})
 	round := 0
-	again := func() int64 { return s.number(`select count(*) from dataflow_run where lease_no > 1`) }
 	for _, order := range []struct {
 		action, point string
 		reworked      bool
@@ -46,7 +48,7 @@ func groups(t *testing.T, k kind, queue bool) {
 		{actionKill, "ends/committed", false},
 		{actionLose, "ends/committed", false},
 	} {
-		before := again()
+		before := s.number(claimedAgain)
 		f.order(order.action, order.point)
 		for tries := 0; !f.obeyed(order.action, order.point); tries++ {
 			require.Less(t, tries, 50, "no group of several has been at %s", order.point)
@@ -56,7 +58,7 @@ func groups(t *testing.T, k kind, queue bool) {
 			round++
 			s.finished(patience)
 		}
-		lost := again() - before
+		lost := s.number(claimedAgain) - before
 		t.Logf("%s at %s: %d runs were claimed again", order.action, order.point, lost)
 		if order.reworked {
 			require.GreaterOrEqual(t, lost, int64(several), "each run of the group is taken over")

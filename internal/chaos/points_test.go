@@ -78,16 +78,17 @@ var errAnswerLost = errors.New("chaos: the connection broke after the commit")
 //	checkpoint/…, slice/…, finish/…, rescue/… likewise
 //	after/uncommitted  after/committed
 //	renew/before  renew/after
-//	claims/committed  ends/committed
+//	claims/committed  ends/committed  starts/committed
 //
 // The flows have the points transform/after, which is outside of a transaction, write/before and
 // write/after.
 //
 // "uncommitted" is the point where a transaction has done all its work; for claims and ends that are
 // sent together, it is a moment while they are on their way. "committed" is the point after the
-// database has confirmed the commit. "claims" and "ends" are groups of several runs, "ends" without claims. "after" is the
-// start of a flow that runs after another one. A slice is the checkpoint that hands the run over
-// to the next job.
+// database has confirmed the commit. "claims" and "ends" are groups of several runs, "ends" without claims.
+// "starts" are several runs that are added and claimed together, to be worked where they were added. "after"
+// is the start of a flow that runs after another one. A slice is the checkpoint that hands the run over to
+// the next job.
 type damaged struct {
 	dataflow.Driver
 	orders *orders
@@ -96,8 +97,10 @@ type damaged struct {
 func (d damaged) Store(opts dataflow.StoreOptions) (dataflow.Store, error) {
 	s, err := d.Driver.Store(opts)
 	damaged := damagedStore{Store: s, orders: d.orders}
-	if together, ok := s.(dataflow.CheckpointCommitter); ok {
-		return damagedCommitter{damagedStore: damaged, together: together}, err
+	together, commits := s.(dataflow.CheckpointCommitter)
+	starter, starts := s.(dataflow.InsertClaimer)
+	if commits && starts { // Postgres
+		return damagedCommitter{damagedStore: damaged, together: together, starter: starter}, err
 	}
 	return damaged, err
 }
@@ -134,6 +137,23 @@ func (s damagedStore) InTx(ctx context.Context, fn func(ctx context.Context, tx 
 type damagedCommitter struct {
 	damagedStore
 	together dataflow.CheckpointCommitter
+	starter  dataflow.InsertClaimer
+}
+
+// InsertAndClaim is the point "starts" if it has begun several runs.
+func (s damagedCommitter) InsertAndClaim(ctx context.Context, ps []*dataflow.RunInsertParams, claims []*dataflow.RunClaimParams) ([]dataflow.InsertAnswer, error) {
+	answers, err := s.starter.InsertAndClaim(ctx, ps, claims)
+	begun := 0
+	for _, a := range answers {
+		if err == nil && a.Claim != nil {
+			begun++
+		}
+	}
+	if begun >= several {
+		s.orders.reach("starts/committed")
+		err = s.orders.lose("starts/committed")
+	}
+	return answers, err
 }
 
 func (s damagedCommitter) BeginCheckpoint(ctx context.Context) (context.Context, dataflow.CheckpointTx, error) {

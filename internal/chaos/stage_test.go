@@ -76,6 +76,7 @@ func stageAt(t *testing.T, k kind, url string, flows []flowSettings) *stage {
 		s.exec(auditPostgres)
 		s.exec(rivalSQL)
 		s.exec(followSQL)
+		s.exec(versionSQL + copySQL)
 	}
 	require.NoError(t, client.Register(t.Context()))
 	return s

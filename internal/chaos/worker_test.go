@@ -40,7 +40,9 @@ type workerSettings struct {
 	AtOnce    int // runs
 	Lease     time.Duration
 	Slice     time.Duration
-	Flows     []flowSettings
+	// Triggers is how many goroutines start runs of the flows and work them, in this process.
+	Triggers int
+	Flows    []flowSettings
 }
 
 type kind string
@@ -101,10 +103,25 @@ func workUntilTerm(ctx context.Context, text string, log *slog.Logger) error {
 			return nil
 		}
 	}
+	w.trigger(ctx, client, log)
 	<-term
 	ctx, cancel := context.WithTimeout(ctx, stopWithin)
 	defer cancel()
 	return client.Stop(ctx)
+}
+
+// trigger begins to start runs: each goroutine starts one of one flow after the other, until the process ends.
+func (w *workerSettings) trigger(ctx context.Context, client *dataflow.Client, log *slog.Logger) {
+	for i := range w.Triggers {
+		go func() {
+			for n := i; ctx.Err() == nil; n += w.Triggers {
+				if _, err := client.Trigger(ctx, w.Flows[n%len(w.Flows)].Name, nil); err != nil {
+					log.InfoContext(ctx, "chaos: not started", slog.Any("error", err))
+					pause(ctx, 10*time.Millisecond)
+				}
+			}
+		}()
+	}
 }
 
 // place opens the databases. On Postgres, the connections have the worker's name.
