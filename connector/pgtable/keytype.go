@@ -220,7 +220,15 @@ func (r *reader) useCasts() {
 	for i := range r.keys {
 		whole.query.Casts[i] = r.keys[i].cast
 	}
-	r.keyset = whole.upTo(dataflow.Request[Cursor]{Bounded: r.whole != nil, Until: r.until})
+	r.restrict(&whole, r.until)
+}
+
+// restrict makes the reader read another form of its source, up to a cursor if it has an end, and
+// keeps all else by which the read is restricted.
+func (r *reader) restrict(whole *keyset, until Cursor) {
+	of := *whole
+	of.guard = r.guard
+	r.keyset = of.upTo(dataflow.Request[Cursor]{Bounded: r.whole != nil, Until: until, Whole: r.complete})
 }
 
 func (r *reader) lookUpCollations(ctx context.Context, columns []int) error {

@@ -197,3 +197,39 @@ func TestKeyset_LookbackFoundByTheRun(t *testing.T) {
 	require.Contains(t, run.Error, "it only appends, and the source reads records again")
 	require.Equal(t, []string{"3"}, texts(t, pool, `select count(*)::text from customer_copy`))
 }
+
+// A key with a type of the database's own is restricted like any other: the rows of a lookback are
+// not held back, and a range of a first load that lacks rows is an error.
+func TestKeyset_OddKeyIsRestricted(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"text", "citext", "kind"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			pool := setup(t, `create extension if not exists citext`, `create type kind as enum ('a', 'b', 'c')`,
+				`create table odd (id bigint, at timestamptz, kind `+kind+`)`, `insert into odd values (1, '2024-01-01Z', 'a'), (2, '2024-01-02Z', 'b')`)
+			open := begin(t, pool)
+			defer commit(t, open)
+			_, err := pool.Exec(t.Context(), `insert into odd values (3, clock_timestamp(), 'c')`)
+			require.NoError(t, err)
+			type row struct{ ID int64 }
+			q := pgtable.Query{SQL: `select id, at, kind from odd`, Key: []string{"at", "kind"}, LateCommits: pgtable.Unguarded{}}
+			all := readAll(t, pgtable.Keyset[row](pool, q))
+			require.Len(t, all, 3)
+			q.LateCommits, q.Lookback = nil, time.Hour
+			source := pgtable.Keyset[row](pool, q)
+			var again []row
+			for it, err := range source.Read(t.Context(), dataflow.Request[pgtable.Cursor]{From: all[2].Cursor, Resumed: true}) {
+				require.NoError(t, err)
+				if it.Again {
+					again = append(again, it.Value)
+				}
+			}
+			require.Equal(t, []row{{3}}, again)
+			var failed error
+			for _, err := range source.Read(t.Context(), dataflow.Request[pgtable.Cursor]{Until: all[2].Cursor, Bounded: true, Whole: true}) {
+				failed = err
+			}
+			require.ErrorContains(t, failed, "where this range of the first load ends, are held back")
+		})
+	}
+}

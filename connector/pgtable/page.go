@@ -9,7 +9,6 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/internal/rowmap"
 	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
@@ -212,7 +211,7 @@ func (r *reader) describe(ctx context.Context, from Cursor) ([]string, error) {
 	r.given, r.at = from, at
 	until, err := r.checkCursor(ctx, r.until)
 	if err == nil && !slices.Equal(until, r.until) {
-		r.keyset = r.unbounded().upTo(dataflow.Request[Cursor]{Bounded: true, Until: until, Whole: r.complete})
+		r.restrict(r.unbounded(), until)
 	}
 	return names, err
 }
