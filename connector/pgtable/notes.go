@@ -103,7 +103,7 @@ func (r *reader) lookUpNotes(ctx context.Context, from Cursor) ([]string, error)
 		return nil, err
 	}
 	var notes []string
-	if table.name != "" && !table.unique && !regroups.MatchString(r.query.SQL) {
+	if table.name != "" && !table.unique && !regroups.MatchString(r.unbounded().query.SQL) {
 		notes = append(notes, fmt.Sprintf("no unique index covers the key (%s): of two rows with the same key, one may never be read: %s; or add a column to the key that makes it unique",
 			rowmap.QuoteAll(r.query.Key, ", "), createIndex(true, table.kind, table.name, strings.Join(table.columns, ", "))))
 	}
@@ -359,7 +359,7 @@ func (r *reader) sortNote(ctx context.Context, from Cursor, table keyTable) []st
 	key := rowmap.QuoteAll(r.query.Key, ", ")
 	remedy := fmt.Sprintf("create an index on the expressions of the key (%s), in this order", key)
 	switch {
-	case regroups.MatchString(r.query.SQL):
+	case regroups.MatchString(r.unbounded().query.SQL):
 		remedy = "keep the result of the query in a table or a materialized view with an index on the key"
 	case table.name != "":
 		remedy = createIndex(false, table.kind, table.name, strings.Join(table.columns, ", "))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
@@ -106,4 +107,61 @@ func TestKeyset_NullsTooMany(t *testing.T) {
 		}
 	}
 	require.Fail(t, "they were read")
+}
+
+// A value of a composite type that has NULL in a part is no NULL: such a row has its place in the
+// order, and is read whatever becomes of the rows without a key.
+func TestKeyset_NullsInComposite(t *testing.T) {
+	t.Parallel()
+	type row struct{ ID int64 }
+	pool := setup(t, `create type pair as (a int, b int)`, `create table t (id bigint primary key, k pair)`,
+		`insert into t values (1, '(1,2)'), (2, '(1,)'), (3, '(,)'), (4, null)`)
+	for nulls, want := range map[pgtable.Nulls][]row{pgtable.NullsSkip: {{1}, {2}, {3}}, pgtable.NullsFirst: {{4}, {1}, {2}, {3}}} {
+		source := pgtable.Keyset[row](pool, pgtable.Query{SQL: `select id, k from t`, Key: []string{"k", "id"}, PageSize: 1, Nulls: nulls})
+		var got []row
+		for it, err := range source.Read(t.Context(), dataflow.Request[pgtable.Cursor]{}) {
+			require.NoError(t, err)
+			got = append(got, it.Value)
+		}
+		require.Equal(t, want, got)
+		n, err := source.(dataflow.Counter[pgtable.Cursor]).Count(t.Context(), dataflow.Request[pgtable.Cursor]{})
+		require.NoError(t, err)
+		require.EqualValues(t, len(want), n)
+		notes, err := source.(dataflow.Noter[pgtable.Cursor]).Notes(t.Context(), dataflow.Request[pgtable.Cursor]{})
+		require.NoError(t, err)
+		require.Contains(t, fmt.Sprint(notes), "1 rows have NULL in their key (k, id)")
+	}
+}
+
+// The rows without a key have no order. If the server has no time for all of them, they are not read
+// in pages: a row that is changed between two would be lost.
+func TestKeyset_NullsFirstInOnePage(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, `create table t (id bigint primary key, k int, n int default 0)`, `insert into t values (0, 1)`, `insert into t select n, null from generate_series(1, 3000) n`,
+		`create sequence reads`, `create function slow_once(id bigint) returns bigint language plpgsql as $$ begin if id = 1 and nextval('reads') = 1 then perform pg_sleep(60); end if; return id; end $$`)
+	config := pool.Config()
+	config.ConnConfig.RuntimeParams["statement_timeout"] = "2s"
+	limited, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(limited.Close)
+	type row struct{ ID int64 }
+	source := pgtable.Keyset[row](limited, pgtable.Query{SQL: `select slow_once(id) as id, k from t`, Key: []string{"k"}, Nulls: pgtable.NullsFirst})
+	read := func() (map[int64]bool, error) {
+		ids := map[int64]bool{}
+		for it, err := range source.Read(t.Context(), dataflow.Request[pgtable.Cursor]{}) {
+			if err != nil {
+				return ids, err
+			}
+			if ids[it.Value.ID] = true; len(ids) == 1 {
+				_, err := pool.Exec(t.Context(), `update t set n = 1 where id between 1 and 10`) // they are at the end of the table now
+				require.NoError(t, err)
+			}
+		}
+		return ids, nil
+	}
+	_, err = read()
+	require.ErrorContains(t, err, "statement timeout")
+	ids, err := read()
+	require.NoError(t, err)
+	require.Len(t, ids, 3001)
 }

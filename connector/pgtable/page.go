@@ -61,7 +61,7 @@ func (r *reader) fetchPage(ctx context.Context, from Cursor) (*rowmap.Page, erro
 // page reads the page after a cursor, or the first page.
 func (r *reader) page(ctx context.Context, from Cursor) (*rowmap.Page, error) {
 	page, err := r.pageOrStale(ctx, from)
-	for tooMuch(err) && r.limit.Rows > leastPage && ctx.Err() == nil {
+	for tooMuch(err) && r.limit.Rows > leastPage && !r.limit.Single && ctx.Err() == nil {
 		r.limit.Shrink(max(r.limit.Rows/4, leastPage))
 		page, err = r.pageOrStale(ctx, from)
 	}

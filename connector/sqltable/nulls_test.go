@@ -47,3 +47,25 @@ func TestKeyset_Nulls(t *testing.T) {
 		require.Contains(t, fmt.Sprint(notes), "3 rows have NULL in their key (a, b)")
 	}
 }
+
+// SQLite takes a column "Number" for the number by which rows are counted, unless that has another name.
+func TestKeyset_ColumnNamedNumber(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		ID int64
+		N  *int64 `db:"Number"`
+	}
+	db := setup(t, `create table t (id integer primary key, "Number" int, k int)`,
+		`insert into t values (1, 30, 1), (2, 10, 2), (3, 20, 3), (4, 7, null), (5, 7, null), (6, null, null)`)
+	var ids []int64
+	source := sqltable.Keyset[row](db, sqltable.Query{SQL: `select id, "Number", k from t`, Key: []string{"k"}, Nulls: sqltable.NullsFirst})
+	for it, err := range source.Read(t.Context(), dataflow.Request[sqltable.Cursor]{}) {
+		require.NoError(t, err)
+		ids = append(ids, it.Value.ID)
+	}
+	require.Equal(t, []int64{4, 5, 6, 1, 2, 3}, ids)
+	source = sqltable.Keyset[row](db, sqltable.Query{SQL: `select id, "Number" from t where k > 0`, Key: []string{"Number"}})
+	cuts, err := source.(dataflow.Splitter[sqltable.Cursor]).Split(t.Context(), dataflow.Request[sqltable.Cursor]{}, 3)
+	require.NoError(t, err)
+	require.Equal(t, []sqltable.Cursor{{"10"}, {"20"}}, cuts)
+}

@@ -87,7 +87,7 @@ func (k *Keyset) from() string {
 	if k.Nulls == NullsRefuse {
 		return k.all()
 	}
-	return " from (select q.*" + k.all() + " where " + k.nulls("is not null", " and ") + ") q"
+	return " from (select q.*" + k.all() + " where " + k.isKeyed() + ") q"
 }
 
 // all is from with the rows whose key is NULL.

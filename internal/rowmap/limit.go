@@ -15,6 +15,9 @@ type PageLimit struct {
 	Rows int
 	// Bytes is the greatest weight of the rows after the first.
 	Bytes int
+	// Single is true if the page must hold all rows of its query: those have no order, so that
+	// a second page could leave rows out.
+	Single bool
 
 	most int // of Rows
 }

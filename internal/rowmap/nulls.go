@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/activedataflow/dataflow"
@@ -26,11 +25,21 @@ func (n Nulls) String() string { return [...]string{"refuse", "skip", "first"}[m
 // committed with the first row that has a key.
 const MostNulls = 10_000
 
-// nulls joins a condition for each key column.
-func (k *Keyset) nulls(condition, by string) string {
+// hasNull is the condition that a row has NULL in a key column.
+func (k *Keyset) hasNull() string { return k.nulls(" is null", " is not distinct from null", " or ") }
+
+// isKeyed is the condition that a row has NULL in no key column.
+func (k *Keyset) isKeyed() string { return k.nulls(" is not null", " is distinct from null", " and ") }
+
+// nulls joins a condition for each key column. In Postgres, a value of a composite type with NULL in
+// one of its parts is neither "is null" nor "is not null", so it takes another condition.
+func (k *Keyset) nulls(condition, postgres, by string) string {
+	if k.Mark == "$" {
+		condition = postgres
+	}
 	columns := k.Qualified(k.Key)
 	for i := range columns {
-		columns[i] += " " + condition
+		columns[i] += condition
 	}
 	return strings.Join(columns, by)
 }
@@ -38,25 +47,24 @@ func (k *Keyset) nulls(condition, by string) string {
 // CountNullsQuery counts the rows without a key, up to one more than [MostNulls]. Its parameters
 // are the query's.
 func (k *Keyset) CountNullsQuery() string {
-	return fmt.Sprintf("select count(*) from (select 1 as one%s where %s limit %d) q", k.all(), k.nulls("is null", " or "), MostNulls+1)
+	return fmt.Sprintf("select count(*) from (select 1 as one%s where %s limit %d) q", k.all(), k.hasNull(), MostNulls+1)
 }
 
 // OfNulls returns the query of the rows without a key, numbered as their key. columns are those
 // that it selects.
 func (k *Keyset) OfNulls(columns []string) Keyset {
-	number := "number"
-	for slices.Contains(columns, number) {
-		number += "_"
-	}
+	number := unusedName("number", columns)
 	of := *k
 	of.Nulls, of.Key, of.Casts, of.Ties = NullsRefuse, []string{number}, nil, false
-	of.SQL = "select " + strings.Join(k.Qualified(columns), ", ") + ", row_number() over () as " + k.quote(number) + k.all() + " where " + k.nulls("is null", " or ")
+	of.SQL = "select " + strings.Join(k.Qualified(columns), ", ") + ", row_number() over () as " + k.quote(number) + k.all() + " where " + k.hasNull()
 	of.PageSize = MostNulls
 	return of
 }
 
 // NullsPage is the limit of the only page of [Keyset.OfNulls].
-func NullsPage() PageLimit { return PageLimit{Rows: MostNulls, Bytes: 1 << 40, most: MostNulls} }
+func NullsPage() PageLimit {
+	return PageLimit{Rows: MostNulls, Bytes: 1 << 40, Single: true, most: MostNulls}
+}
 
 // NullsNote says how many rows have no key, and what becomes of them; "" for none.
 func (k *Keyset) NullsNote(rows int64) string {

@@ -23,10 +23,7 @@ func Cuts(rows int64, n int) []int64 {
 // 1 in the order of the key. Only key columns can be selected. It needs one pass,
 // which ends at the last of these rows. Its parameters are those of CountQuery.
 func (k *Keyset) RowsQuery(list []string, resumed bool, numbers []int64) string {
-	number := "number"
-	for slices.Contains(k.Key, number) {
-		number += "_"
-	}
+	number := unusedName("number", k.Key)
 	texts := make([]string, len(numbers))
 	for i, n := range numbers {
 		texts[i] = strconv.FormatInt(n, 10)
@@ -38,6 +35,14 @@ func (k *Keyset) RowsQuery(list []string, resumed bool, numbers []int64) string 
 	number = k.Qualified([]string{number})[0]
 	return fmt.Sprintf("select %s from (\n%s\n) q where %s <= %s and %s in (%s) order by %s",
 		strings.Join(list, ", "), s, number, texts[len(texts)-1], number, strings.Join(texts, ", "), number)
+}
+
+// unusedName returns a name that no column has. SQLite and MySQL ignore case.
+func unusedName(name string, columns []string) string {
+	for slices.ContainsFunc(columns, func(c string) bool { return strings.EqualFold(c, name) }) {
+		name += "_"
+	}
+	return name
 }
 
 // Cursors splits the keys of rows, one after the other, into cursors. typed is as in
