@@ -60,6 +60,9 @@ func (s *keyset) rowBefore(ctx context.Context, high Cursor) (from Cursor, err e
 	n := len(r.args)
 	// An interval of microseconds is an exact time: no change of the clocks lengthens it.
 	before := r.query.Where(fmt.Sprintf("%s < ($%d::text::%[3]s - $%[4]d::bigint * interval '1 microsecond')::%[3]s", rowmap.Qualified(r.query.Key)[0], n+1, typ, n+2), 2)
-	micros := int64((s.lookback + time.Microsecond - 1) / time.Microsecond)
+	micros := int64(s.lookback / time.Microsecond)
+	if s.lookback%time.Microsecond > 0 {
+		micros++
+	}
 	return r.lastRow(ctx, before.LastQuery(r.keyList(), false), append(slices.Clone(r.args), r.now(high)[0], micros))
 }

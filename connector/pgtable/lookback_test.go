@@ -3,6 +3,7 @@ package pgtable_test
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -231,5 +232,22 @@ func TestKeyset_OddKeyIsRestricted(t *testing.T) {
 			}
 			require.ErrorContains(t, failed, "where this range of the first load ends, are held back")
 		})
+	}
+}
+
+// The longest time begins at the beginning.
+func TestKeyset_LookbackLongest(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, customerTables, fmt.Sprintf(hourly, 1, 5))
+	for _, lookback := range []time.Duration{math.MaxInt64, 100 * 365 * 24 * time.Hour} {
+		source := pgtable.Keyset[Customer](pool, pgtable.Query{SQL: "select id, name, updated_at from customers", Key: []string{"updated_at", "id"}, Lookback: lookback})
+		again := 0
+		for it, err := range source.Read(t.Context(), dataflow.Request[pgtable.Cursor]{From: pgtable.Cursor{"2024-01-01T03:00:00Z", "3"}, Resumed: true}) {
+			require.NoError(t, err)
+			if it.Again {
+				again++
+			}
+		}
+		require.Equal(t, 3, again, lookback)
 	}
 }
