@@ -2,10 +2,13 @@ package pgtable
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -66,10 +69,11 @@ func (st *statement) onConflict(key, conditions []string) string {
 	return sql
 }
 
-// notOlder compares a value with the row t of the table. NULL is older than every value.
+// notOlder compares a value with the row t of the table. NULL is older than every value. A composite
+// value of NULLs is none, but "is null" says that it is.
 func (st *statement) notOlder(value string) string {
 	own := "t." + rowmap.Quote(st.newer.name)
-	return own + " is null or " + own + " <= " + value
+	return own + " is not distinct from null or " + own + " <= " + value
 }
 
 // newest sorts the newest row of each key first, before the number of the row counts.
@@ -80,6 +84,9 @@ func (st *statement) newest() string {
 	return ", c" + strconv.Itoa(slices.Index(st.columns, st.newer)+1) + st.newer.collate() + " desc nulls last"
 }
 
+// newerRemedy is what to do if rows cannot be compared by a column.
+const newerRemedy = `or call OnlyIfNewer("") of the target, so that backfills and replays replace rows of any age, too`
+
 // checkNewer returns an error if the column's values have no order, or another than the
 // records'.
 func (st *statement) checkNewer(ctx context.Context, tx pgx.Tx) error {
@@ -87,16 +94,54 @@ func (st *statement) checkNewer(ctx context.Context, tx pgx.Tx) error {
 	if c == nil {
 		return nil
 	}
-	const remedy = `or call OnlyIfNewer("") of the target, so that backfills and replays replace rows of any age, too`
 	if c.field.IsTime() && !slices.Contains([]uint32{pgtype.TimestamptzOID, pgtype.TimestampOID, pgtype.DateOID}, c.oid) {
-		return dataflow.Permanent(fmt.Errorf("column %q (field %s) is of type %s, in which times are not in their order, so OnlyIfNewer cannot compare by it: make it a timestamptz, use another column, %s", c.name, c.field.Field, c.typ, remedy))
+		return dataflow.Permanent(fmt.Errorf("column %q (field %s) is of type %s, in which times are not in their order, so OnlyIfNewer cannot compare by it: make it a timestamptz, use another column, %s", c.name, c.field.Field, c.typ, newerRemedy))
 	}
 	err := withSavepoint(ctx, tx, func() error {
-		_, err := tx.Exec(ctx, "select null::"+c.typ+" <= null::"+c.typ)
+		_, err := tx.Exec(ctx, "select null::"+c.typ+" <= null::"+c.typ+" order by null::"+c.typ) // a box can be compared, but not sorted
 		return err
 	})
 	if sqlstate.Has(err, sqlstate.UndefinedFunction) {
-		return dataflow.Permanent(fmt.Errorf("column %q (field %s) is of type %s, which has no order, so OnlyIfNewer cannot compare by it: use a column with a time or a number, %s: %w", c.name, c.field.Field, c.typ, remedy, err))
+		return dataflow.Permanent(fmt.Errorf("column %q (field %s) is of type %s, which has no order, so OnlyIfNewer cannot compare by it: use a column with a time or a number, %s: %w", c.name, c.field.Field, c.typ, newerRemedy, err))
 	}
 	return err
+}
+
+// checkClock returns an error if the records' times would be compared as the wall clock of a zone
+// that goes back when summer time ends: a later time may then be less.
+func (st *statement) checkClock(rows reflect.Value) error {
+	c := st.newer
+	if c == nil || c.oid != pgtype.TimestampOID || !c.field.IsTime() {
+		return nil
+	}
+	for i := range rows.Len() {
+		t := timeIn(c.field.In(rows.Index(i)))
+		if t == nil {
+			continue
+		}
+		if _, end := t.ZoneBounds(); !end.IsZero() {
+			return dataflow.Permanent(fmt.Errorf("column %q (field %s) is a timestamp without time zone, and the records' times are in %s, where two moments have the same time when summer time ends, so OnlyIfNewer cannot compare by it: "+
+				"make it a timestamptz, let the transform write times in UTC, use another column, %s", c.name, c.field.Field, t.Location(), newerRemedy))
+		}
+	}
+	return nil
+}
+
+// timeIn returns the time of a field for which [rowmap.Column.IsTime] is true, nil for NULL.
+func timeIn(v reflect.Value) *time.Time {
+	switch t := v.Addr().Interface().(type) {
+	case *time.Time:
+		return t
+	case **time.Time:
+		return *t
+	case *sql.NullTime:
+		if t.Valid {
+			return &t.Time
+		}
+	case *sql.Null[time.Time]:
+		if t.Valid {
+			return &t.V
+		}
+	}
+	return nil
 }

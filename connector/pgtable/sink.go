@@ -196,6 +196,9 @@ func (s *tableSink) write(ctx context.Context, tx pgx.Tx, rows reflect.Value, re
 
 // writeWith writes rows by a statement. See write.
 func (s *tableSink) writeWith(ctx context.Context, tx pgx.Tx, st *statement, rows reflect.Value, results []dataflow.RowResult, part bool) error {
+	if err := st.checkClock(rows); err != nil {
+		return err
+	}
 	database := databaseOf(tx)
 	if st.copier != nil && (rows.Len() >= s.copyFrom || st.copier.isHeavy(rows)) {
 		result, err := st.copy(ctx, tx, rows, results, part)

@@ -35,7 +35,7 @@ func (s *mysqlSink[T]) writeRows(ctx context.Context, tx *sql.Tx, rows []T) erro
 	row := "(" + strings.TrimSuffix(strings.Repeat("?, ", len(columns)), ", ") + ")"
 	tail := ""
 	if s.sink.upsert {
-		tail = onDuplicate(columns, s.sink.key, s.sink.newer)
+		tail = onDuplicate(columns, s.sink.key, s.sink.newer, s.enum)
 	}
 	most := max(1, min(maxChunk, mysqlParameters/len(columns)))
 	var args []any
@@ -104,15 +104,15 @@ func sizeOf(v any) int {
 //
 // With a column newer, values are replaced only if the row has no greater one there. The columns
 // are set from left to right, so this one comes last: the others compare with its old value.
-func onDuplicate(columns, key []string, newer *rowmap.Column) string {
+func onDuplicate(columns, key []string, newer *rowmap.Column, enum bool) string {
 	var set []string
 	for _, name := range columns {
 		if !slices.Contains(key, name) && (newer == nil || name != newer.Name) {
-			set = append(set, rowmap.Backtick(name)+" = "+unlessNewer(name, newer))
+			set = append(set, rowmap.Backtick(name)+" = "+unlessNewer(name, newer, enum))
 		}
 	}
 	if newer != nil {
-		set = append(set, rowmap.Backtick(newer.Name)+" = "+unlessNewer(newer.Name, newer))
+		set = append(set, rowmap.Backtick(newer.Name)+" = "+unlessNewer(newer.Name, newer, enum))
 	}
 	if set == nil { // the clause must set something
 		set = []string{rowmap.Backtick(key[0]) + " = " + rowmap.Backtick(key[0])}

@@ -74,6 +74,7 @@ type mysqlSink[T any] struct {
 	mu      sync.Mutex // guards the fields below
 	ready   bool       // true if the checkpoint table exists
 	checked bool       // true if the table was checked without an error
+	enum    bool       // true if rows are compared by an enum, see OnlyIfNewer
 }
 
 // checkpoint returns the checkpoint table's name, in the database of the rows.

@@ -118,7 +118,7 @@ func (s *mysqlSink[T]) check(ctx context.Context) error {
 	if err := s.checkTimes(ctx, t); err != nil {
 		return err
 	}
-	if err := s.checkNewer(t); err != nil {
+	if err := s.checkNewer(ctx, t); err != nil {
 		return err
 	}
 	s.checked = true

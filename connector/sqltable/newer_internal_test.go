@@ -1,6 +1,7 @@
 package sqltable
 
 import (
+	"database/sql"
 	"testing"
 	"time"
 
@@ -83,4 +84,29 @@ func TestUpsert_OnlyIfNewer_Number(t *testing.T) {
 	require.Equal(t, []dataflow.RowResult{written}, results(t, db, s, row{1, "a", 10}))
 	require.Equal(t, []dataflow.RowResult{redundant}, results(t, db, s, row{1, "b", 9}))
 	require.Equal(t, []dataflow.RowResult{updated}, results(t, db, s, row{1, "c", 100}))
+}
+
+// A column of texts holds a number as a text, and compares it as a number.
+func TestUpsert_OnlyIfNewer_NumberAsText(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		ID      int64
+		Name    string
+		Version sql.NullInt64
+		Share   *float64
+	}
+	version := func(n int64) sql.NullInt64 { return sql.NullInt64{Int64: n, Valid: n > 0} }
+	for _, typ := range []string{"text", "varchar(9)", "", "integer", "real", "any"} {
+		for _, column := range []string{"version", "share"} {
+			db := setup(t, `create table t (id integer primary key, name text, version `+typ+`, share `+typ+`)`)
+			s, err := newSink[row]("t", true, []string{"id"}).onlyIfNewer(column)
+			require.NoError(t, err)
+			of := func(id int64, name string, n int64) row { return row{id, name, version(n), ptr(float64(n) + 0.5)} }
+			require.Equal(t, []dataflow.RowResult{written}, results(t, db, s, of(1, "a", 9)), typ)
+			require.Equal(t, []dataflow.RowResult{updated}, results(t, db, s, of(1, "b", 10)), typ)
+			require.Equal(t, []dataflow.RowResult{redundant}, results(t, db, s, of(1, "c", 9)), typ)
+			results(t, db, s, of(2, "newest", 100), of(2, "old", 20))
+			require.Equal(t, []string{"b", "newest"}, query(t, db, `select name from t order by id`), typ)
+		}
+	}
 }

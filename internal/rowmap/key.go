@@ -2,6 +2,7 @@ package rowmap
 
 import (
 	"database/sql"
+	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -71,6 +72,22 @@ func (c *Column) IsTime() bool {
 	default:
 		return false
 	}
+}
+
+// IsNumber reports whether a field is a number, or one that may be NULL.
+func (c *Column) IsNumber() bool {
+	t := c.Type
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() == reflect.Struct && t.PkgPath() == "database/sql" { // such as sql.NullInt64
+		t = t.Field(0).Type
+	}
+	if t.Implements(reflect.TypeFor[driver.Valuer]()) {
+		return false
+	}
+	kind := t.Kind()
+	return reflect.Int <= kind && kind <= reflect.Uint64 || kind == reflect.Float32 || kind == reflect.Float64
 }
 
 // OnConflict returns the end of an insert statement that updates a row whose key

@@ -75,3 +75,53 @@ func TestUpsertTo_OnlyIfNewerRefused(t *testing.T) {
 		require.True(t, dataflow.IsPermanent(err))
 	}
 }
+
+// An enum is compared in its own order, and not in that of its texts.
+func TestUpsertTo_OnlyIfNewerEnum(t *testing.T) {
+	t.Parallel()
+	type graded struct {
+		ID    int64
+		Grade *string
+		Name  string
+	}
+	db := setup(t, "create table t (id bigint primary key, grade enum('low', 'mid', 'high'), name varchar(50)) engine = InnoDB")
+	sink := claimed(t, sqltable.UpsertTo[graded](db, "t", "id").OnlyIfNewer("grade"))
+	low, mid, high := "low", "mid", "high"
+	for _, rows := range [][]graded{
+		{{1, &low, "a"}, {2, nil, "a"}, {3, &high, "a"}, {4, &mid, "a"}},
+		{{1, &mid, "b"}, {1, &high, "newest"}, {1, &low, "c"}, {2, &low, "newest"}, {2, nil, "c"}, {3, &mid, "b"}, {4, &mid, "newest"}, {3, &high, "newest"}},
+	} {
+		require.NoError(t, sink.WriteFenced(t.Context(), batch(1, rows...)))
+	}
+	require.Equal(t, []string{"newest"}, texts(t, db, "select distinct name from t"))
+	require.Equal(t, []string{"high", "low", "high", "mid"}, texts(t, db, "select cast(grade as char) from t order by id"))
+}
+
+// A number in a column of texts, and the wall clock of a zone with summer time, are not in their order.
+func TestUpsertTo_OnlyIfNewerOrder(t *testing.T) {
+	t.Parallel()
+	type numbered struct {
+		ID      int64
+		Version int64
+	}
+	c := config(t)
+	db := opened(t, c)
+	execAll(t, db, "create table n (id bigint primary key, version varchar(20)) engine = InnoDB", "create table t (id bigint primary key, updated_at datetime(6), name varchar(50)) engine = InnoDB")
+	err := claimed(t, sqltable.UpsertTo[numbered](db, "n", "id").OnlyIfNewer("version")).WriteFenced(t.Context(), batch(1, numbered{1, 9}))
+	require.ErrorContains(t, err, `column "version" (field Version) is of type varchar, in which numbers are not in their order`)
+	require.True(t, dataflow.IsPermanent(err))
+
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	require.NoError(t, err)
+	for _, parse := range []bool{true, false} {
+		c = c.Clone()
+		c.Loc, c.ParseTime = berlin, parse
+		sink := claimed(t, sqltable.UpsertTo[dated](opened(t, c), "t", "id").OnlyIfNewer("updated_at"))
+		err = sink.WriteFenced(t.Context(), batch(1, dated{1, at(1), "a"}))
+		require.ErrorContains(t, err, `column "updated_at" (field UpdatedAt) is a datetime, and the DSN's loc is a zone in which two moments have the same time`)
+		require.True(t, dataflow.IsPermanent(err))
+	}
+	c.Loc, err = time.LoadLocation("Etc/GMT-1")
+	require.NoError(t, err)
+	require.NoError(t, claimed(t, sqltable.UpsertTo[dated](opened(t, c.Clone()), "t", "id").OnlyIfNewer("updated_at")).WriteFenced(t.Context(), batch(1, dated{1, at(1), "a"})))
+}
