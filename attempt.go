@@ -56,6 +56,7 @@ type attempt struct {
 
 	begun   bool // the record loop has begun before in this attempt
 	preview bool // it is a dry run
+	begins  bool // a dry run begins after a cursor that its caller gave
 	quiet   bool // a tick's run that has read nothing yet: it is logged at LevelDebug
 }
 

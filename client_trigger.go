@@ -285,8 +285,9 @@ func (c *Client) DryRun(ctx context.Context, name string, params *DryRunParams) 
 		return fail(err)
 	}
 	var report *DryRunReport
+	given := params != nil && params.From != nil
 	err = guard(func() error {
-		report, err = f.code.dryRun(ctx, c.pools.runs, f, &p)
+		report, err = f.code.dryRun(ctx, c.pools.runs, f, &p, given)
 		return err
 	})
 	if err != nil {

@@ -397,5 +397,5 @@ type pipeline interface {
 	examineFrom(from json.RawMessage) func(ctx context.Context) ([]Finding, error)
 	tellsLag() bool
 	lag(ctx context.Context, from json.RawMessage) (Lag, error)
-	dryRun(ctx context.Context, b base, f *Flow, params *DryRunParams) (*DryRunReport, error)
+	dryRun(ctx context.Context, b base, f *Flow, params *DryRunParams, given bool) (*DryRunReport, error)
 }

@@ -27,7 +27,7 @@ type dryRunner struct {
 }
 
 // dryRun does what an attempt does, and undoes its writes.
-func (p *flowCode) dryRun(ctx context.Context, b base, f *Flow, params *DryRunParams) (*DryRunReport, error) {
+func (p *flowCode) dryRun(ctx context.Context, b base, f *Flow, params *DryRunParams, given bool) (*DryRunReport, error) {
 	d := &dryRunner{report: &DryRunReport{Flow: f.Name, From: params.From}}
 	quiet := *f
 	policy := f.opts.OnBadRecord
@@ -44,7 +44,7 @@ func (p *flowCode) dryRun(ctx context.Context, b base, f *Flow, params *DryRunPa
 	}
 	a := &attempt{
 		base: b, gate: newGate(), flow: &quiet, run: &Run{FlowID: f.ID, FlowName: f.Name, Params: params.Params},
-		log: slog.New(slog.DiscardHandler), place: place{cursor: params.From}, preview: true,
+		log: slog.New(slog.DiscardHandler), place: place{cursor: params.From}, preview: true, begins: given,
 	}
 	d.w = &batchWriter{p: p, a: a}
 	if p.target.kind == toTx {

@@ -59,7 +59,7 @@ func (p sourceCursors[C]) request(a *attempt) (any, error) {
 	}
 	req.Resumed = true
 	// Unless somebody has set it since. The end of a first load moves it, too, before the run has read anything.
-	req.Continued = a.run.Counters.Read > 0 && a.run.ToCursor != nil && stored.Same(a.run.ToCursor, a.place.cursor)
+	req.Continued = a.begins || a.run.Counters.Read > 0 && a.run.ToCursor != nil && stored.Same(a.run.ToCursor, a.place.cursor)
 	return req, nil
 }
 

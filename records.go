@@ -300,8 +300,8 @@ type MigrationStatus struct {
 type DryRunParams struct {
 	// Limit is how many records are read, up to 10,000. 0: 10.
 	Limit int
-	// From is the cursor behind which it begins, as JSON; JSON null is the beginning.
-	// Nil: where the flow goes on.
+	// From is the cursor behind which it begins, as JSON, without a lookback; JSON null is the
+	// beginning. Nil: where the flow goes on, with the lookback of the next run.
 	From json.RawMessage
 	// Params are given to the source, as Request.Params. Nil: none.
 	Params json.RawMessage

@@ -45,7 +45,8 @@ type Request[C any] struct {
 	// Resumed is false when there is no checkpoint yet. From is then the zero value,
 	// and the read starts at the beginning.
 	Resumed bool
-	// Continued is true if the run itself has committed From: in an earlier attempt or slice.
+	// Continued is true if the run itself has committed From: in an earlier attempt or slice. It is
+	// also true for a preview that begins at a cursor which its caller gave.
 	// A source with a lookback then goes on, and does not look back once more.
 	Continued bool
 	// Until is where the read ends, if Bounded is true: after the record that has this

@@ -251,3 +251,39 @@ func TestKeyset_LookbackLongest(t *testing.T) {
 		require.Equal(t, 3, again, lookback)
 	}
 }
+
+// A preview looks back as the next run does, unless it is told where to begin. So it can go on where
+// another has ended.
+func TestClient_DryRunLookback(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, customerTables, fmt.Sprintf(hourly, 1, 20))
+	client := clientOf(t, pool, lookingBack(pool))
+	_, err := client.Trigger(t.Context(), "customers", nil)
+	require.NoError(t, err)
+	_, err = pool.Exec(t.Context(), `insert into customers values (101, 'late', '2024-01-01 18:30Z');`+fmt.Sprintf(hourly, 21, 22))
+	require.NoError(t, err)
+	var names []string
+	preview := func(params *dataflow.DryRunParams) *dataflow.DryRunReport {
+		report, err := client.DryRun(t.Context(), "customers", params)
+		require.NoError(t, err)
+		for _, r := range report.Records {
+			names = append(names, r.Key+" "+string(r.Outcome))
+		}
+		return report
+	}
+	whole := preview(nil)
+	require.Equal(t, dataflow.Counters{Read: 7, Written: 3, Redundant: 4, ReadAgain: 5}, whole.Counters)
+	want := names
+	names = nil
+	part := preview(&dataflow.DryRunParams{Limit: 2})
+	for range 5 {
+		part = preview(&dataflow.DryRunParams{Limit: 2, From: part.To})
+		if !part.More {
+			break
+		}
+	}
+	require.Equal(t, want, names)
+	names = nil
+	preview(&dataflow.DryRunParams{From: json.RawMessage(`["2024-01-01T20:00:00Z", "20"]`)})
+	require.Equal(t, []string{"(2024-01-01T21:00:00Z, 21) insert", "(2024-01-01T22:00:00Z, 22) insert"}, names)
+}
