@@ -163,6 +163,7 @@ func (c *Client) cancel(ctx context.Context, p *RunCancelParams) (*Run, error) {
 // cancelRun is cancel. note may be nil. It gets the run before and after, in the transaction.
 func cancelRun(ctx context.Context, c *Client, p *RunCancelParams, note func(ctx context.Context, q Queries, before, after *Run) error) (*Run, error) {
 	var run *Run
+	var ranges []*Run
 	err := c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		q, err := c.store.With(tx)
 		if err != nil {
@@ -185,7 +186,7 @@ func cancelRun(ctx context.Context, c *Client, p *RunCancelParams, note func(ctx
 				return err
 			}
 		}
-		if err := cancelRangesOf(ctx, q, run); err != nil {
+		if ranges, err = cancelRangesOf(ctx, q, run); err != nil {
 			return err
 		}
 		if run.State != RunCancelled || run.RiverJobID == 0 {
@@ -207,6 +208,7 @@ func cancelRun(ctx context.Context, c *Client, p *RunCancelParams, note func(ctx
 		c.worker.wakeAll(ctx, run.FlowID) // it may have been in the way of another
 		c.log.InfoContext(ctx, "dataflow: run cancelled", append(runAttrs(run), slog.String("actor", p.Actor), slog.String(logReason, p.Reason))...)
 		c.publish(ctx, EventRunCancelled, run, run.Err())
+		c.tellCancelled(ctx, ranges)
 	}
 	return run, nil
 }

@@ -123,6 +123,7 @@ func (e *FlowExecutor) end(ctx context.Context, p *RunEndParams, lost *bool) (En
 // has no River job that will work it, endAlone adds one in the same transaction. Another process
 // can take that job at once.
 func (e *FlowExecutor) endAlone(ctx context.Context, p *RunEndParams) (answer EndAnswer, err error) {
+	var ranges []*Run
 	err = e.client.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		q, err := e.client.store.With(tx)
 		if err != nil {
@@ -144,13 +145,14 @@ func (e *FlowExecutor) endAlone(ctx context.Context, p *RunEndParams) (answer En
 			return err
 		}
 		if run.State == RunPending && run.CancelRequestedAt != nil {
-			run, err = q.RunCancel(ctx, &RunCancelParams{RunID: p.RunID}) // the request came while the attempt failed
-			answer.Run = run
-			return err
+			// The request came while the attempt failed.
+			if run, err = q.RunCancel(ctx, &RunCancelParams{RunID: p.RunID}); err != nil {
+				return err
+			}
 		}
 		answer.Run = run
-		if run.State != RunPending || !e.needsJob(run, p) {
-			return nil
+		if ranges, err = cancelRangesOf(ctx, q, run); err != nil || run.State != RunPending || !e.needsJob(run, p) {
+			return err
 		}
 		opts := river.InsertOpts{Queue: run.Queue}
 		if p.Delay > 0 { // otherwise it is due by the database's clock, and this process's may be slow
@@ -163,6 +165,9 @@ func (e *FlowExecutor) endAlone(ctx context.Context, p *RunEndParams) (answer En
 	})
 	if errors.Is(err, ErrFenced) {
 		return EndAnswer{}, nil
+	}
+	if err == nil {
+		e.client.tellCancelled(ctx, ranges)
 	}
 	return answer, err
 }

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/riverqueue/river/rivertype"
-
 	"github.com/activedataflow/dataflow/internal/stored"
 )
 
@@ -57,9 +55,8 @@ func (l *firstLoad) run(ctx context.Context) (err error) {
 	l.a.connections() // it needs none before it reads
 	l.a.connections = func() {}
 	defer func() {
-		l.cancelIfCancelled(ctx, err)
 		if err == nil {
-			l.a.connections, err = l.client.pools.wait(ctx, l.a.flow, nil)
+			l.a.connections, err = l.connect(ctx)
 		}
 		if err != nil {
 			l.a.connections = func() {}
@@ -92,6 +89,15 @@ func (l *firstLoad) run(ctx context.Context) (err error) {
 	}
 }
 
+// connect returns when there is room for the run's connections again.
+func (l *firstLoad) connect(ctx context.Context) (leave func(), err error) {
+	if full := l.client.pools.lacks(l.a.flow); full != nil {
+		l.tell(ctx, full.Error(), l.done)
+		defer l.tell(ctx, "", l.done)
+	}
+	return l.client.pools.wait(ctx, l.a.flow, nil)
+}
+
 // find returns the newest run of each range, in the order of the ranges, and nil if there is no
 // first load, if it was one with other parameters, or if somebody has set the flow's cursor since.
 func (l *firstLoad) find(ctx context.Context) ([]*Run, error) {
@@ -100,13 +106,13 @@ func (l *firstLoad) find(ctx context.Context) ([]*Run, error) {
 	if err != nil || len(newest) == 0 || !stored.Same(newest[0].Params, l.a.run.Params) {
 		return nil, err
 	}
-	set, err := store.CursorHistory(ctx, &CursorHistoryParams{FlowID: flow.ID, Limit: 1})
-	if err != nil || len(set) > 0 && !set[0].At.Before(newest[0].CreatedAt) {
-		return nil, err
-	}
 	scope, _, _ := strings.Cut(newest[0].Scope, "/")
 	runs, err := store.RunList(ctx, &RunListParams{Flow: flow.Name, Backfill: scope, Limit: maxPage})
-	if err != nil {
+	if err != nil || len(runs) == 0 {
+		return nil, err
+	}
+	set, err := store.CursorHistory(ctx, &CursorHistoryParams{FlowID: flow.ID, Limit: 1})
+	if err != nil || len(set) > 0 && !set[0].At.Before(runs[len(runs)-1].CreatedAt) {
 		return nil, err
 	}
 	of := make(map[int]*Run)
@@ -307,6 +313,9 @@ func (l *firstLoad) workOne(ctx context.Context, ranges []*Run) bool {
 		if own.Err() != nil || l.a.stopping() {
 			return false
 		}
+		if !errors.Is(err, ErrAlreadyRunning) && !errors.Is(err, ErrRunFinished) && !errors.Is(err, ErrNotDue) {
+			l.a.log.WarnContext(ctx, "dataflow: could not work a range of the first load; trying again", slog.Int64("range", run.ID), slog.String(logError, err.Error()))
+		}
 	}
 	return false
 }
@@ -333,55 +342,49 @@ func (l *firstLoad) handOver(ctx context.Context) error {
 	return errSliceOver
 }
 
-// cancelIfCancelled cancels the ranges if somebody has cancelled the run that waits for them.
-func (l *firstLoad) cancelIfCancelled(ctx context.Context, err error) {
-	if cause := context.Cause(ctx); !errors.Is(err, errCancelled) && !errors.Is(cause, errCancelled) && !errors.Is(cause, rivertype.ErrJobCancelledRemotely) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
-	defer cancel()
-	if _, err := cancelRanges(ctx, l.a.control, l.a.flow.ID, whyCancelled(l.a.run)); err != nil {
-		l.a.log.WarnContext(ctx, "dataflow: could not cancel the ranges of the first load", slog.String(logError, err.Error()))
-	}
-}
-
-func whyCancelled(run *Run) string {
-	return fmt.Sprintf("run %d was cancelled, which waited for it", run.ID)
-}
-
-// cancelRanges cancels all ranges of first loads of a flow, and returns how many there were.
-func cancelRanges(ctx context.Context, q Queries, flowID int64, reason string) (n int, err error) {
+// cancelRanges cancels all ranges of first loads of a flow, and returns them.
+func cancelRanges(ctx context.Context, q Queries, flowID int64, reason string) (ranges []*Run, err error) {
 	live, err := q.RunLive(ctx, flowID)
 	for _, run := range live {
 		if err == nil && run.Trigger == TriggerFirstLoad {
-			n++
-			_, err = q.RunCancel(ctx, &RunCancelParams{RunID: run.ID, Actor: "first load", Reason: reason})
+			run, err = q.RunCancel(ctx, &RunCancelParams{RunID: run.ID, Actor: "first load", Reason: reason})
+			ranges = append(ranges, run)
 		}
 	}
-	return n, err
+	return ranges, err
 }
 
 // cancelRangesOf cancels the ranges of a first load if the run that waited for them was cancelled: one
-// that was worked before, and waited to be worked again. It is called in the same transaction.
-func cancelRangesOf(ctx context.Context, q Queries, run *Run) error {
+// that was worked before. It is called in the same transaction, and tellCancelled after that.
+func cancelRangesOf(ctx context.Context, q Queries, run *Run) (ranges []*Run, err error) {
 	if run.State != RunCancelled || run.IsBackfill() || run.LeaseNumber == 0 {
-		return nil
+		return nil, nil
 	}
-	_, err := cancelRanges(ctx, q, run.FlowID, whyCancelled(run))
-	return err
+	return cancelRanges(ctx, q, run.FlowID, fmt.Sprintf("run %d was cancelled, which waited for it", run.ID))
+}
+
+// tellCancelled tells of those runs that waited, and have ended. Who works one of the others tells of that.
+func (b base) tellCancelled(ctx context.Context, runs []*Run) {
+	for _, run := range runs {
+		if run.State == RunCancelled {
+			b.log.InfoContext(ctx, "dataflow: run cancelled", append(runAttrs(run), slog.String("actor", run.CancelledBy), slog.String(logReason, run.CancelReason))...)
+			b.publish(ctx, EventRunCancelled, run, run.Err())
+		}
+	}
 }
 
 // endOthers cancels the ranges of earlier first loads, and waits for their end: they would write
 // older rows over newer ones.
 func (l *firstLoad) endOthers(ctx context.Context, reason string) error {
 	for told := false; ; told = true {
-		n, err := cancelRanges(ctx, l.a.control, l.a.flow.ID, reason)
+		ranges, err := cancelRanges(ctx, l.a.control, l.a.flow.ID, reason)
 		if err != nil {
 			return fmt.Errorf("cancel the ranges of an earlier first load: %w", err)
 		}
+		l.client.tellCancelled(ctx, ranges)
 		switch {
-		case n > 0:
-			l.tell(ctx, fmt.Sprintf("%s%d of an earlier first load are to end, because %s", waitsForRanges, n, reason), l.done)
+		case len(ranges) > 0:
+			l.tell(ctx, fmt.Sprintf("%s%d of an earlier first load are to end, because %s", waitsForRanges, len(ranges), reason), l.done)
 		case told:
 			l.tell(ctx, "", l.done)
 			return nil

@@ -350,7 +350,8 @@ func (f *Flow) Examine(ctx context.Context) ([]Finding, error) {
 		if p.name == "source" && f.client != nil {
 			place, err := f.client.store.CursorGet(ctx, f.ID)
 			if err != nil {
-				return nil, public(fmt.Errorf("examine the source: %w", err))
+				errs = append(errs, fmt.Errorf("examine the source: %w", err))
+				continue
 			}
 			if from := f.code.examineFrom(place.Cursor); from != nil {
 				examine = from

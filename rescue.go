@@ -63,6 +63,7 @@ func (r *rescuer) unstrand(ctx context.Context) error {
 // rescueOne puts back one run whose lease lapsed, or returns nil if there is none.
 func (r *rescuer) rescueOne(ctx context.Context) (*Run, error) {
 	var run *Run
+	var ranges []*Run // that are cancelled with it
 	var dead string
 	own := false
 	err := r.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
@@ -86,13 +87,15 @@ func (r *rescuer) rescueOne(ctx context.Context) (*Run, error) {
 			return err
 		}
 		if run.State != RunPending || run.Queue == "" {
-			return cancelRangesOf(ctx, q, run)
+			ranges, err = cancelRangesOf(ctx, q, run)
+			return err
 		}
 		return r.jobs.requeue(ctx, tx, q, run)
 	})
 	if err != nil || run == nil || own {
 		return run, err
 	}
+	r.tellCancelled(ctx, ranges)
 	if run.Queue == "" { // this process may have no room for it, or for the next one of its flow
 		r.wakeOthers(ctx, run.FlowID)
 	}
@@ -118,6 +121,7 @@ func (r *rescuer) rescueOne(ctx context.Context) (*Run, error) {
 // so. If somebody cancelled the job, the run is cancelled.
 func (r *rescuer) unstrandOne(ctx context.Context, runID int64, p *RunStrandedParams) error {
 	var run *Run
+	var ranges []*Run // that are cancelled with it
 	var dead int64
 	err := r.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		q, err := r.store.With(tx)
@@ -137,7 +141,8 @@ func (r *rescuer) unstrandOne(ctx context.Context, runID int64, p *RunStrandedPa
 			if run, err = q.RunCancel(ctx, &RunCancelParams{RunID: run.ID, Actor: "River", Reason: "its job was cancelled"}); err != nil {
 				return err
 			}
-			return cancelRangesOf(ctx, q, run)
+			ranges, err = cancelRangesOf(ctx, q, run)
+			return err
 		}
 		return r.jobs.requeue(ctx, tx, q, run)
 	})
@@ -148,6 +153,7 @@ func (r *rescuer) unstrandOne(ctx context.Context, runID int64, p *RunStrandedPa
 	if run.State == RunCancelled {
 		log.InfoContext(ctx, "dataflow: run cancelled", slog.String("actor", run.CancelledBy), slog.String(logReason, run.CancelReason))
 		r.publish(ctx, EventRunCancelled, run, run.Err())
+		r.tellCancelled(ctx, ranges)
 		return nil
 	}
 	log.WarnContext(ctx, "dataflow: run got a new River job, because its last one will not work it", slog.Int64("dead", dead), slog.Int64(logJob, run.RiverJobID))

@@ -77,8 +77,9 @@ type querier interface {
 
 // queries implements dataflow.Queries.
 type queries struct {
-	store *store
-	db    querier
+	store   *store
+	db      querier
+	callers bool // db is a transaction of the caller
 }
 
 // InTx runs fn in a transaction.
@@ -96,7 +97,7 @@ func (s *store) commit(ctx context.Context, tx pgx.Tx, fn func(ctx context.Conte
 	// The rollback ignores the caller's cancellation, so that the connection goes back
 	// to the pool clean. After a commit it does nothing.
 	defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // the error before it says more
-	if err := fn(context.WithValue(ctx, txKey{}, tx), Tx(tx)); err != nil {
+	if err := fn(context.WithValue(ctx, txKey{}, tx), txHandle{tx: tx, own: true}); err != nil {
 		return sqlstate.Explain(lostInTx(ctx, tx, s.pool.seen(err)))
 	}
 	if err := tx.Commit(ctx); err != nil {
@@ -149,7 +150,8 @@ func (s *store) With(tx dataflow.Tx) (dataflow.Queries, error) {
 	if !ok || own == nil {
 		return nil, fmt.Errorf("%w: this client is on Postgres: use dataflowpgx.Tx", dataflow.ErrTxMismatch)
 	}
-	return &queries{store: s, db: own}, nil
+	handle, ok := tx.(txHandle)
+	return &queries{store: s, db: own, callers: !ok || !handle.own}, nil
 }
 
 // Savepoint runs fn. If fn fails, it undoes what fn did in the transaction.

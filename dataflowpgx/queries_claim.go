@@ -124,6 +124,12 @@ var noRun = strings.TrimSuffix(strings.Repeat("null, ", 1+strings.Count(runColum
 // that, a connection makes it anew five times.
 const sqlByIndexes = `select set_config('enable_seqscan', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true)`
 
+// sqlKeepSettings keeps what sqlByIndexes sets, until the end of the transaction, and sqlRestoreSettings sets it again.
+const (
+	sqlKeepSettings    = `select set_config('dataflow.seqscan', current_setting('enable_seqscan'), true), set_config('dataflow.plans', current_setting('plan_cache_mode'), true)`
+	sqlRestoreSettings = `select set_config('enable_seqscan', current_setting('dataflow.seqscan'), true), set_config('plan_cache_mode', current_setting('dataflow.plans'), true)`
+)
+
 // sqlClaimLock locks the flows of runs for their claim, and keeps their ids. One that is locked
 // already is left out by {lock} of many runs, and waited for by that of one.
 const sqlClaimLock = `

@@ -274,15 +274,23 @@ func runDueQuery(p *dataflow.RunDueParams) (template string, args []any, err err
 	return sqlRunDue, args, err
 }
 
-// byIndexes reads rows after sqlByIndexes, in one message.
+// byIndexes reads rows after sqlByIndexes, in one message. In the caller's transaction the settings
+// are as before after that.
 func byIndexes[T any](ctx context.Context, q *queries, template string, args []any, scan pgx.RowToFunc[T]) (all []T, err error) {
 	var b pgx.Batch
+	if q.callers {
+		b.Queue(sqlKeepSettings)
+	}
 	b.Queue(sqlByIndexes)
 	b.Queue(q.store.text(template), args...).Query(func(rows pgx.Rows) error {
 		all, err = pgx.CollectRows(rows, scan)
 		return err
 	})
-	return all, q.db.SendBatch(ctx, &b).Close()
+	if q.callers {
+		b.Queue(sqlRestoreSettings)
+	}
+	err = q.db.SendBatch(ctx, &b).Close()
+	return all, err
 }
 
 // one runs a statement that must change one row.

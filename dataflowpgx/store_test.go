@@ -104,3 +104,29 @@ func TestInTx_CancelledKeepsConnection(t *testing.T) {
 	}
 	require.Equal(t, before, pool.Stat().NewConnsCount())
 }
+
+// What the library asks in the caller's transaction leaves the settings of that as they were.
+func TestWith_KeepsSettings(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, func(*pgxpool.Config) {})
+	store := newStore(t, pool)
+	require.NoError(t, store.Migrate(t.Context()))
+	tx, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer tx.Rollback(context.WithoutCancel(t.Context())) //nolint:errcheck // the test is over
+	_, err = tx.Exec(t.Context(), "set local plan_cache_mode = force_custom_plan")
+	require.NoError(t, err)
+	q, err := store.With(dataflowpgx.Tx(tx))
+	require.NoError(t, err)
+	for range 2 {
+		_, err = q.FlowsByName(t.Context(), []string{"a", "b"})
+		require.NoError(t, err)
+		_, err = q.RunLive(t.Context(), 1)
+		require.NoError(t, err)
+		_, _, err = q.FlowDue(t.Context(), nil)
+		require.NoError(t, err)
+	}
+	var settings string
+	require.NoError(t, tx.QueryRow(t.Context(), "select current_setting('enable_seqscan') || ' ' || current_setting('plan_cache_mode')").Scan(&settings))
+	require.Equal(t, "on force_custom_plan", settings)
+}

@@ -22,6 +22,9 @@ func TxFrom(ctx context.Context) (pgx.Tx, bool) {
 
 type txKey struct{}
 
-type txHandle struct{ tx pgx.Tx }
+type txHandle struct {
+	tx  pgx.Tx
+	own bool // the store has begun it
+}
 
 func (h txHandle) Unwrap() any { return h.tx }
