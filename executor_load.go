@@ -42,7 +42,6 @@ type firstLoad struct {
 	executor *FlowExecutor
 	client   *Client
 	a        *attempt
-	done     int // ranges, at the last look
 	left     int // looks at which a range waited that nobody works
 }
 
@@ -92,8 +91,8 @@ func (l *firstLoad) run(ctx context.Context) (err error) {
 // connect returns when there is room for the run's connections again.
 func (l *firstLoad) connect(ctx context.Context) (leave func(), err error) {
 	if full := l.client.pools.lacks(l.a.flow); full != nil {
-		l.tell(ctx, full.Error(), l.done)
-		defer l.tell(ctx, "", l.done)
+		l.tell(ctx, full.Error())
+		defer l.tell(ctx, "")
 	}
 	return l.client.pools.wait(ctx, l.a.flow, nil)
 }
@@ -231,7 +230,7 @@ func (l *firstLoad) look(ctx context.Context, ranges []*Run) (over bool, err err
 	}
 	if done == len(ranges) {
 		l.a.loaded = ranges[done-1].UntilCursor
-		l.tell(ctx, "", done)
+		l.tell(ctx, "")
 		return true, nil
 	}
 	for _, run := range failed {
@@ -246,7 +245,7 @@ func (l *firstLoad) look(ctx context.Context, ranges []*Run) (over bool, err err
 	if l.left++; waiting == 0 || working >= l.a.flow.opts.MaxBackfills {
 		l.left = 0
 	}
-	l.tell(ctx, fmt.Sprintf("%s%d of %d are done, %d are in progress", waitsForRanges, done, len(ranges), working), done)
+	l.tell(ctx, fmt.Sprintf("%s%d of %d are done, %d are in progress", waitsForRanges, done, len(ranges), working))
 	return false, nil
 }
 
@@ -285,10 +284,11 @@ func (l *firstLoad) again(ctx context.Context, failed []*Run) error {
 	return l.client.hasStarted(ctx, l.a.flow)
 }
 
-// tell stores what the run waits for, and whether it has come further.
-func (l *firstLoad) tell(ctx context.Context, text string, done int) {
-	p := &RunWaitsParams{RunID: l.a.claimed.RunID, LeaseNumber: l.a.claimed.LeaseNumber, State: RunInProgress, For: text, Advanced: done > l.done}
-	l.done = done
+// tell stores what the run waits for. It is not to blame for the end of earlier workers: the ranges are counted
+// by themselves.
+func (l *firstLoad) tell(ctx context.Context, text string) {
+	p := &RunWaitsParams{RunID: l.a.claimed.RunID, LeaseNumber: l.a.claimed.LeaseNumber, State: RunInProgress, For: text, Advanced: true}
+	l.client.leases.Release(p.RunID) // so that a range may be isolated
 	if err := l.a.control.RunWaits(ctx, p); err != nil && ctx.Err() == nil {
 		l.a.log.DebugContext(ctx, "dataflow: could not store what the run waits for; trying again", slog.String(logError, err.Error()))
 	}
@@ -384,9 +384,9 @@ func (l *firstLoad) endOthers(ctx context.Context, reason string) error {
 		l.client.tellCancelled(ctx, ranges)
 		switch {
 		case len(ranges) > 0:
-			l.tell(ctx, fmt.Sprintf("%s%d of an earlier first load are to end, because %s", waitsForRanges, len(ranges), reason), l.done)
+			l.tell(ctx, fmt.Sprintf("%s%d of an earlier first load are to end, because %s", waitsForRanges, len(ranges), reason))
 		case told:
-			l.tell(ctx, "", l.done)
+			l.tell(ctx, "")
 			return nil
 		default:
 			return nil

@@ -375,6 +375,23 @@ func TestFirstLoad_CursorSet(t *testing.T) {
 	})
 }
 
+// A run that waits for its ranges is not given up because its workers have died: it has no batch of its own.
+func TestFirstLoad_WorkersDied(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		l := newChanging(40)
+		client, run := t.halfway(l)
+		require.NoError(t, t.exec("update dataflow_run set rescues = 4"))
+		l.onRead = func() {
+			require.Zero(t, t.number(fmt.Sprintf("select rescues from dataflow_run where id = %d", run.ID)))
+		}
+		run, err := dataflow.NewFlowExecutor(client).Execute(t.Context(), run.ID)
+		require.NoError(t, err)
+		require.Equal(t, dataflow.RunSuccess, run.State)
+		t.requireLoaded(client, l)
+	})
+}
+
 // A run with other parameters reads other records: it begins its own first load.
 func TestFirstLoad_OtherParams(t *testing.T) {
 	t.Parallel()
