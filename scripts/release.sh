@@ -27,7 +27,8 @@ done
 
 # A replacement counts in this repository alone: who imports a module gets what its go.mod requires.
 find . -name go.mod -not -path '*/testdata/*' -exec dirname {} \; | while IFS= read -r module; do
-	required=$(go -C "$module" list -m -f '{{if not .Main}}{{.Path}}{{end}}' all | grep "^$library\(/\|$\)") || continue
+	all=$(go -C "$module" list -m -f '{{if not .Main}}{{.Path}}{{end}}' all)
+	required=$(grep "^$library\(/\|$\)" <<<"$all") || continue
 	for path in $required; do
 		go -C "$module" mod edit -require="$path@$version"
 	done

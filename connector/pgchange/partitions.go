@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/activedataflow/dataflow/internal/notes"
 )
 
 // partitionsQuery lists the partitions of tables. A partition that was attached has an entry in
@@ -27,7 +29,7 @@ func (s *stream) tellPartitions(ctx context.Context, conn *pgx.Conn, tables []*t
 			roots, names[t.oid], now[t.oid] = append(roots, t.oid), t.name, make(map[uint32]string)
 		}
 	}
-	if roots == nil {
+	if roots == nil || !notes.Logs(ctx) {
 		return nil
 	}
 	rows, err := conn.Query(ctx, partitionsQuery, roots)

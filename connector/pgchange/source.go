@@ -87,11 +87,11 @@ func (s *stream) confirm(at LSN) {
 	}
 }
 
-// tell writes a line to the run's log, once in this process.
+// tell writes a line to the run's log, once in this process. A preview has no log: it leaves the line to the run.
 func (s *stream) tell(ctx context.Context, text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.told[text] {
+	if s.told[text] || !notes.Logs(ctx) {
 		return
 	}
 	if s.told == nil {

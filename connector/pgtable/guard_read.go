@@ -78,8 +78,13 @@ func (r *reader) elsewhereNote(ctx context.Context) ([]string, error) {
 	if err := r.pool.QueryRow(ctx, query, append(slices.Clone(r.args), r.guarded.server)...).Scan(&same, nil); err != nil || same {
 		return nil, err
 	}
-	return []string{"no rows are read, because the pages come from another server than the one that was asked how far they may go: a proxy balances the load, or the address leads to several servers: give the source an address of one server, or turn off load balancing for it"}, nil
+	return []string{"no rows are read, because " + fromElsewhere}, nil
 }
+
+const fromElsewhere = "the pages come from another server than the one that was asked how far they may go: a proxy balances the load, or the address leads to several servers: give the source an address of one server, or turn off load balancing for it"
+
+// divisionByZero is the error of a page that must not be empty, and comes from elsewhere.
+const divisionByZero = "22012"
 
 // compare returns a condition on the first key column. n is the number of the
 // parameter, counted after the query's own.

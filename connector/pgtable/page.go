@@ -55,6 +55,9 @@ func collectInto[T any](r *reader) *[]T {
 // fetchPage is page with the errors that pass marked.
 func (r *reader) fetchPage(ctx context.Context, from Cursor) (*rowmap.Page, error) {
 	page, err := r.page(ctx, from)
+	if r.complete && sqlstate.Has(err, divisionByZero) {
+		err = fmt.Errorf("%w: unless the query divides, %s", err, fromElsewhere)
+	}
 	return page, transient(ctx, r.pool, err)
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
@@ -100,8 +101,12 @@ func (s *session) parts(ctx context.Context) ([]finding, error) {
 		if err != nil {
 			of = f
 		}
-		some, err := of.Examine(ctx)
+		some, examineErr := of.Examine(ctx)
 		cancel()
+		if errors.Is(err, dataflow.ErrNotFound) { // it has no run yet
+			err = nil
+		}
+		err = errors.Join(err, examineErr)
 		for _, part := range some {
 			found = append(found, finding{Check: "flow " + f.Name, State: string(part.Level), Text: s.inCommands(part.Text, f.Name)})
 		}

@@ -21,6 +21,12 @@ func Info(ctx context.Context, text string, attrs ...slog.Attr) {
 	}
 }
 
+// Logs reports whether Info writes.
+func Logs(ctx context.Context) bool {
+	_, ok := ctx.Value(key{}).(*slog.Logger)
+	return ok
+}
+
 // Step is how far long work is.
 type Step struct {
 	// What is done, as a plural: "dead letters".
