@@ -124,7 +124,7 @@ func (p *BackfillParams) validate(f *Flow) error {
 		checkPlace("Params", &p.Params, func(json.RawMessage) error { return nil }),
 	}
 	if f.code.doubles() && !p.Append {
-		errs = append(errs, &ConfigError{Field: "Append", Reason: "the flow's sink only appends, so it would have records twice: set Append to allow that, or use a target that upserts"})
+		errs = append(errs, &ConfigError{Field: "Append", Reason: "the flow's sink appends, or keeps each batch, so it would have records twice: set Append to allow that, or use a target that upserts"})
 	}
 	if f.code.replaces() {
 		errs = append(errs, &ConfigError{Field: "Target", Reason: replacesAll + ": start a run of the flow, which reads everything"})

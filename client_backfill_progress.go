@@ -50,9 +50,9 @@ type BackfillProgress struct {
 // mostBackfills is how many backfills are looked at.
 const mostBackfills = 10
 
-// Backfills returns how far the backfills of the flow, and its first load in ranges, have come that have not ended, and the newest
-// one, also if it has ended. The newest is the first. It returns the newest ten at most. The flow
-// must be one that a client has returned.
+// Backfills returns how far those backfills of the flow have come that have not ended, and the
+// newest one, also if it has ended. A first load in ranges counts as a backfill. The newest is the
+// first. It returns the newest ten at most. The flow must be one that a client has returned.
 func (f *Flow) Backfills(ctx context.Context) ([]*BackfillProgress, error) {
 	fail := func(err error) ([]*BackfillProgress, error) {
 		return nil, public(fmt.Errorf("look at the backfills of flow %q: %w", f.Name, private(err)))

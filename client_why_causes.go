@@ -78,12 +78,16 @@ func (w *why) state() {
 	}
 }
 
-// asBackfill marks a run that is a backfill.
+// asBackfill marks a run that is a backfill, or a range of a first load.
 func asBackfill(run *Run) string {
-	if !run.IsBackfill() {
+	switch {
+	case run.Trigger == TriggerFirstLoad:
+		return ", a range of the first load,"
+	case run.IsBackfill():
+		return ", a backfill,"
+	default:
 		return ""
 	}
-	return ", a backfill,"
 }
 
 // unregistered adds why this process could not register the flow.

@@ -178,11 +178,11 @@ type FlowOptions struct {
 	// limit. Negative: no limit. The least is a millisecond.
 	ReadTimeout time.Duration
 
-	// MaxBackfills is how many backfills of the flow are worked at once, over all
-	// processes, beside the flow's own runs. Neither waits for the other. Several runs
-	// then use the flow's source, transform and sink at once, which must be safe for
-	// that. 0: a backfill takes the place of one of the flow's own runs. The most are
-	// 1,000. See [Client.BackfillRanges].
+	// MaxBackfills is how many backfills of the flow, or ranges of a first load, are worked at
+	// once, over all processes, beside the flow's own runs. A backfill and such a run do not wait
+	// for each other. Several runs then use the flow's source, transform and sink at once, which
+	// must be safe for that. 0: a backfill takes the place of one of the flow's own runs. The most
+	// are 1,000. See [Client.BackfillRanges] and FirstLoad.
 	MaxBackfills int
 
 	// FirstLoad is in how many ranges of about the same size the flow reads its source while it
@@ -198,8 +198,8 @@ type FlowOptions struct {
 	//
 	// It needs MaxBackfills, a source that is a [Splitter], an [EndSeeker] and a
 	// [RequestChecker], such as the Keyset of pgtable and of sqltable, and a target that keeps
-	// one row for each key: one that only appends, or that replaces everything, is refused. 0:
-	// the first run reads everything by itself. The most are [MaxRanges]; 1 is refused.
+	// one row for each key: one that only appends, keeps each batch, or replaces everything, is
+	// refused. 0: the first run reads everything by itself. The most are [MaxRanges]; 1 is refused.
 	FirstLoad int
 
 	// MarkError says what becomes of a run after an error, where the code that returns the

@@ -47,9 +47,9 @@ type RunListParams struct {
 	// whose RunAfter came at least an hour ago ([OverdueAfter]).
 	Due     bool
 	Overdue bool
-	// Backfill lists only the runs of this backfill of the Flow, with those that were retried: the
-	// Scope of its first run ([Run].Scope). The Scope of a range lists the runs of that range. It
-	// needs the Flow, and is not for Due and Overdue. Empty: all.
+	// Backfill lists only the runs of this backfill, or of this first load in ranges, of the Flow,
+	// with those that were retried: the Scope of its first run ([Run].Scope). The Scope of a range
+	// lists the runs of that range. It needs the Flow, and is not for Due and Overdue. Empty: all.
 	Backfill string
 	// Before lists the runs older than this id: the id of the last run of the page
 	// before. 0: from the newest.

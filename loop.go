@@ -100,8 +100,8 @@ func (p *flowCode) validate() error {
 func (p *flowCode) doubles() bool { return p.target.doubles() }
 
 // rereadsIntoAppend is why a source that reads records again cannot go with a target that
-// appends.
-const rereadsIntoAppend = "it only appends, and the source reads records again, as by a lookback, so that it would have them twice: use a target that upserts, such as pgtable.Upsert, or a source that reads each record once"
+// appends, or keeps each batch.
+const rereadsIntoAppend = "it appends, or keeps each batch, and the source reads records again, as by a lookback, so that it would have them twice: use a target that upserts, such as pgtable.Upsert, or a source that reads each record once"
 
 func (p *flowCode) rereads() bool {
 	r, ok := p.source.(Rereader)
@@ -114,7 +114,7 @@ func (p *flowCode) checkFirstLoad() error {
 	case p.replaces():
 		return &ConfigError{Field: "FirstLoad", Reason: replacesAll + ": leave FirstLoad out, or use a target that upserts, such as pgtable.Upsert"}
 	case p.doubles():
-		return &ConfigError{Field: "FirstLoad", Reason: "the target only appends, so it would have a record twice that changes while the ranges are read: leave FirstLoad out, or use a target that upserts, such as pgtable.Upsert"}
+		return &ConfigError{Field: "FirstLoad", Reason: "the target appends, or keeps each batch, so it would have a record twice that changes while the ranges are read: leave FirstLoad out, or use a target that upserts, such as pgtable.Upsert"}
 	default:
 		return p.checkPowers()
 	}

@@ -63,16 +63,17 @@ type Run struct {
 	Total *int64
 	// FromCursor is the cursor at which the run began. ToCursor is the last one that it
 	// committed. Both are nil before the first checkpoint. FromCursor is JSON null if
-	// the run began at the source's beginning. A backfill has its FromCursor at once.
+	// the run began at the source's beginning. A run with a Scope has its FromCursor at once.
 	FromCursor json.RawMessage
 	ToCursor   json.RawMessage
 
-	// Scope names the backfill of the run: the id of its first run. Of ranges that were
-	// made together ([Client.BackfillRanges]), each later one has the Scope of the first
-	// with its number after a slash, such as "7/2". Empty: it is one of the flow's own
-	// runs, which move the flow's cursor.
+	// Scope names the backfill of the run, or the first load if it is a range of one: the id of
+	// its first run. Of ranges that were made together ([Client.BackfillRanges],
+	// FlowOptions.FirstLoad), each later one has the Scope of the first with its number after a
+	// slash, such as "7/2". Empty: it is one of the flow's own runs, which move the flow's cursor.
 	Scope string
-	// UntilCursor is where a backfill ends, nil if it goes to the source's end.
+	// UntilCursor is where a backfill or a range of a first load ends, nil if it goes to the
+	// source's end.
 	UntilCursor json.RawMessage
 	// Params are the run's parameters for the source, nil if there are none.
 	Params json.RawMessage
@@ -117,7 +118,8 @@ type RunSummary struct {
 	Written int64
 }
 
-// IsBackfill reports whether the run belongs to a backfill. See [Client.Backfill].
+// IsBackfill reports whether the run belongs to a backfill, or is a range of a first load. See
+// [Client.Backfill] and FlowOptions.FirstLoad.
 func (r *Run) IsBackfill() bool { return r.Scope != "" }
 
 // Duration is the time from the start of the first attempt to the end of the run, zero

@@ -57,9 +57,9 @@ type scheduler struct {
 
 // fireDue turns the due ticks of the flows whose code this process has into runs, or records
 // them in the ledger. It handles many flows in a transaction. Any number of processes may call it
-// at once. A flow that cannot be handled is left out until the next call. A call handles most flows
-// at the most. left is what the call before has left; nil: it looks for what is due.
-func (s *scheduler) fireDue(ctx context.Context, most int, left *found) (*fired, error) {
+// at once. A flow that cannot be handled is left out until the next call. A call handles up to
+// limit flows. left is what the call before left over; nil: look for what is due.
+func (s *scheduler) fireDue(ctx context.Context, limit int, left *found) (*fired, error) {
 	all := &fired{}
 	if s.flows.view().flows == 0 {
 		return all, nil
@@ -77,15 +77,15 @@ func (s *scheduler) fireDue(ctx context.Context, most int, left *found) (*fired,
 		if len(left.ids) == 0 {
 			return all, nil
 		}
-		if most <= 0 {
+		if limit <= 0 {
 			all.left = left
 			return all, nil
 		}
-		n := min(len(left.ids), most)
+		n := min(len(left.ids), limit)
 		if err := s.fireSets(ctx, left.ids[:n], all); err != nil {
 			return all, err
 		}
-		left.ids, most = left.ids[n:], most-n
+		left.ids, limit = left.ids[n:], limit-n
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 // attempt, and so does one that is marked by [Permanent], [Transient] or [RetryAfter].
 //
 // The engine finds these optional powers of every kind of sink by type assertion:
-// [AppendOnly], [NewerOnly], [Validator], [Describer]. Of this kind alone it finds [PerBatch].
+// [AppendOnly], [PerBatch], [NewerOnly], [Validator], [Describer].
 type Sink[T any] interface {
 	Write(ctx context.Context, b SinkBatch[T]) error
 }
@@ -59,9 +59,10 @@ type AppendOnly interface {
 	AppendOnly() bool
 }
 
-// PerBatch is the power of a [Sink] to say that it keeps each batch by its ID, as one that writes
+// PerBatch is the power of a sink to say that it keeps each batch by its ID, as one that writes
 // a file for each: a record that comes in another batch is there twice. [NewClient] refuses a flow
-// with such a sink and a source that reads records again ([Rereader]), and a backfill needs Append.
+// with such a sink and FlowOptions.FirstLoad, or a source that reads records again ([Rereader]). A
+// backfill needs Append.
 type PerBatch interface {
 	PerBatch() bool
 }

@@ -45,8 +45,9 @@ type Request[C any] struct {
 	// Resumed is false when there is no checkpoint yet. From is then the zero value,
 	// and the read starts at the beginning.
 	Resumed bool
-	// Continued is true if the run itself has committed From: in an earlier attempt or slice. It is
-	// also true for a preview that begins at a cursor which its caller gave.
+	// Continued is true if the run itself has read records up to From, and has committed that: in
+	// an earlier attempt or slice. It is also true for a preview that begins at a cursor which its
+	// caller gave.
 	// A source with a lookback then goes on, and does not look back once more.
 	Continued bool
 	// Until is where the read ends, if Bounded is true: after the record that has this
@@ -64,8 +65,8 @@ type Request[C any] struct {
 	// The flow's own runs go on after the last range. So Read leaves out no record up to Until,
 	// such as one that may be committed late, or it ends with an error.
 	Whole bool
-	// Backfill is true for a run of [Client.Backfill]. Its cursors are not the flow's, and an
-	// [Acker] does not hear of them.
+	// Backfill is true for a run of [Client.Backfill], or a range of a first load. Its cursors are
+	// not the flow's, and an [Acker] does not hear of them.
 	Backfill bool
 }
 
@@ -128,7 +129,7 @@ type ColumnOrdered interface {
 
 // Rereader is the power of a source to say that its runs also read records that earlier runs
 // have read, as with a lookback. Those have Again in their [Item]. [NewClient] refuses a flow
-// with such a source and a sink that is [AppendOnly], which would have them twice.
+// with such a source and a sink that is [AppendOnly] or [PerBatch], which would have them twice.
 type Rereader interface {
 	Rereads() bool
 }
@@ -164,8 +165,8 @@ type Item[T, C any] struct {
 	// Resume is true if a later read can go on right after this record.
 	Resume bool
 	// Again is true for a record that an earlier run has read. It counts in
-	// [Counters].ReadAgain too. A sink that is [AppendOnly] would have it twice, and so the run
-	// fails.
+	// [Counters].ReadAgain too. A sink that is [AppendOnly] or [PerBatch] would have it twice, and
+	// so the run fails.
 	Again bool
 	// Mark is true for a resume point without a record: the source holds no more
 	// records up to Cursor. Value and Key are ignored.

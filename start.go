@@ -398,8 +398,8 @@ type BackfillParams struct {
 	// the power [RequestChecker]. Nil: none.
 	Params json.RawMessage
 
-	// Append allows a backfill into a sink that only appends. The sink then has a record twice
-	// if it has it already.
+	// Append allows a backfill into a sink that only appends, or keeps each batch ([PerBatch]). The
+	// sink then has a record twice if it has it already.
 	Append bool
 
 	// At is when the run starts. Zero: now.

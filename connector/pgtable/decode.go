@@ -18,19 +18,19 @@ type decoder func(raw []byte, v reflect.Value) bool
 // newDecoder returns the decoder of a column into a field, or nil if pgx must
 // decode it. The result is the same as pgx's.
 func newDecoder(f pgconn.FieldDescription, t reflect.Type) decoder {
-	newPlainDecoder := newPlainDecoder
+	decoderOf := newPlainDecoder
 	if f.Format != pgtype.BinaryFormatCode && !isPlainText(f.DataTypeOID) {
-		newPlainDecoder = newTextDecoder
+		decoderOf = newTextDecoder
 	}
 	if t.Kind() != reflect.Pointer {
-		plain := newPlainDecoder(f.DataTypeOID, t)
+		plain := decoderOf(f.DataTypeOID, t)
 		if plain == nil {
 			return nil
 		}
 		return func(raw []byte, v reflect.Value) bool { return raw != nil && plain(raw, v) }
 	}
 	elem := t.Elem()
-	plain := newPlainDecoder(f.DataTypeOID, elem)
+	plain := decoderOf(f.DataTypeOID, elem)
 	if plain == nil {
 		return nil
 	}

@@ -169,8 +169,8 @@ func TestKeyset_LookbackRefused(t *testing.T) {
 		return err
 	}
 	upsert := pgtable.Upsert[amount]("log", "id")
-	require.ErrorContains(t, newClient(pgtable.Query{Key: []string{"k", "id"}, Lookback: time.Hour}, pgtable.Insert[amount]("log")), `Flows["amounts"].Target: it only appends, and the source reads records again`)
-	require.ErrorContains(t, newClient(pgtable.Query{Key: []string{"k", "id"}, Lookback: time.Hour}, pgtable.InsertTo[amount](pool, "log")), "it only appends, and the source reads records again")
+	require.ErrorContains(t, newClient(pgtable.Query{Key: []string{"k", "id"}, Lookback: time.Hour}, pgtable.Insert[amount]("log")), `Flows["amounts"].Target: it appends, or keeps each batch, and the source reads records again`)
+	require.ErrorContains(t, newClient(pgtable.Query{Key: []string{"k", "id"}, Lookback: time.Hour}, pgtable.InsertTo[amount](pool, "log")), "it appends, or keeps each batch, and the source reads records again")
 	require.ErrorContains(t, newClient(pgtable.Query{Key: []string{"id"}, Lookback: time.Hour}, upsert), `Flows["amounts"].Source.Query.Lookback: the key begins with "id" (field ID), of type int64, and not with a time`)
 	require.ErrorContains(t, newClient(pgtable.Query{Key: []string{"k"}, Lookback: -time.Hour}, upsert), "Query.Lookback: -1h0m0s is negative")
 	require.ErrorContains(t, newClient(pgtable.Query{Key: []string{"k"}, LateCommits: pgtable.XID8{}, Lookback: time.Hour}, upsert), "begins with a transaction id")
@@ -193,9 +193,9 @@ func TestKeyset_LookbackFoundByTheRun(t *testing.T) {
 	_, err := client.Trigger(t.Context(), "customers", nil)
 	require.NoError(t, err)
 	run, err := client.Trigger(t.Context(), "customers", &dataflow.TriggerOptions{Params: json.RawMessage(`{"Hours": 1}`)})
-	require.ErrorContains(t, err, "the flow's target: it only appends, and the source reads records again")
+	require.ErrorContains(t, err, "the flow's target: it appends, or keeps each batch, and the source reads records again")
 	require.Equal(t, dataflow.RunFailed, run.State)
-	require.Contains(t, run.Error, "it only appends, and the source reads records again")
+	require.Contains(t, run.Error, "it appends, or keeps each batch, and the source reads records again")
 	require.Equal(t, []string{"3"}, texts(t, pool, `select count(*)::text from customer_copy`))
 }
 

@@ -13,9 +13,9 @@
 //
 // # How it compares
 //
-// Tables of up to 16 million rows are first compared as a whole, unless they differed the last time:
-// by their number of keys and a sum of 64-bit hashes, which each database computes. If they
-// are alike, that is all.
+// Tables of up to 16 million rows are first compared as a whole, if both are in Postgres, MySQL or
+// MariaDB, unless they differed the last time: by their number of keys and a sum of 64-bit
+// hashes, which each database computes. If they are alike, that is all.
 //
 // Otherwise a first pass compares ranges of up to a million keys likewise. It cuts a range that
 // differs into 16 parts, again and again, and reads keys only of parts of up to 1,000. A range

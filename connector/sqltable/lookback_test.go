@@ -93,7 +93,7 @@ func TestKeyset_LookbackRefused(t *testing.T) {
 	t.Parallel()
 	db, source := visits(t, time.DateTime, 0)
 	_, err := dataflow.NewClient(dataflowsqlite.New(db), &dataflow.Config{Flows: []*dataflow.Flow{dataflow.NewFlow("visits", source, dataflow.Identity[visit](), sqltable.Insert[visit]("copy"), nil)}})
-	require.ErrorContains(t, err, `Flows["visits"].Target: it only appends, and the source reads records again`)
+	require.ErrorContains(t, err, `Flows["visits"].Target: it appends, or keeps each batch, and the source reads records again`)
 	for key, want := range map[string]string{"id": `the key begins with "id" (field ID), of type int64, and not with a time`, "k": `the key begins with "k", such as 7, which is no time`} {
 		source := sqltable.Keyset[visit](db, sqltable.Query{SQL: `select id, 7 as k from visit`, Key: []string{key}, Lookback: time.Hour})
 		_, err = read(t, source, sqltable.Cursor{"7"}, -1)

@@ -21,7 +21,7 @@ func TestBackfill_InFlags(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, client.Register(t.Context()))
 	_, err = client.Backfill(t.Context(), "appends", nil)
-	require.EqualError(t, inFlags(err), `backfill flow "appends": --append: the flow's sink only appends, so it would have records twice: give --append to allow that, or use a target that upserts`)
+	require.EqualError(t, inFlags(err), `backfill flow "appends": --append: the flow's sink appends, or keeps each batch, so it would have records twice: give --append to allow that, or use a target that upserts`)
 }
 
 // A day begins when the clocks first show it, also where they are changed at midnight.

@@ -34,9 +34,9 @@ func TestHelp(t *testing.T) {
 		if group == "help" {
 			continue
 		}
-		require.Regexp(t, "(?m)^\\| [^|]*`"+group, table, path)
+		require.Regexp(t, "(?m)^\\| [^|]*`"+group+"[ `]", table, path)
 		if found && group != "completion" { // each shell
-			require.Regexp(t, "(?m)^\\| [^|]*`"+group+" [^|]*"+command, table, path)
+			require.Regexp(t, "(?m)^\\| [^|]*`"+group+" [^|]*\\b"+command+"\\b", table, path)
 		}
 	}
 	require.Contains(t, c.ok("help", "flow", "why"), "shop flow why NAME")

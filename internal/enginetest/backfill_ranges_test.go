@@ -255,7 +255,7 @@ func TestClient_BackfillRanges_Refused(t *testing.T) {
 			{"p none", 2, "n: the source (custom) cannot be cut: it lacks the power Splitter"},
 			{"unbounded", 2, "n: the source (custom) cannot end a read at Until, which ranges need: it lacks the power RequestChecker: use 1"},
 			{"p unbounded", 2, "range 1 of 2, from the beginning up to 3: Until: the source (custom) cannot end a read there"},
-			{"appends", 2, "Append: the flow's sink only appends"},
+			{"appends", 2, "Append: the flow's sink appends, or keeps each batch"},
 		} {
 			_, err := client.BackfillRanges(t.Context(), c.flow, c.n, nil)
 			require.ErrorContains(t, err, fmt.Sprintf("dataflow: backfill flow %q in %d ranges: %s", c.flow, c.n, c.want))

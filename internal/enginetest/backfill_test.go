@@ -143,7 +143,7 @@ func TestClient_Backfill_Refused(t *testing.T) {
 			{"n", &dataflow.BackfillParams{Until: json.RawMessage("[1]")}, "Until: [1] is not a cursor of the source (custom)"},
 			{"n", &dataflow.BackfillParams{Params: json.RawMessage(`"x"`)}, `Params: "x" is no number`},
 			{"once", &dataflow.BackfillParams{From: cursorAt(3)}, "From: the source (custom) has no cursor"},
-			{"appends", nil, "Append: the flow's sink only appends"},
+			{"appends", nil, "Append: the flow's sink appends, or keeps each batch"},
 		} {
 			_, err := client.Backfill(t.Context(), c.flow, c.params)
 			var ce *dataflow.ConfigError

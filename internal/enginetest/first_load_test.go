@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/jsonl"
 	"github.com/activedataflow/dataflow/connector/pgtable"
 	"github.com/activedataflow/dataflow/dataflowpgx"
 	"github.com/activedataflow/dataflow/dataflowsqlite"
@@ -283,24 +284,23 @@ func TestFirstLoad_Cancelled(t *testing.T) {
 		run, err := client.Enqueue(t.Context(), "l", nil)
 		require.NoError(t, err)
 		receive(t, reached)
-		causes := map[dataflow.CauseCode]string{}
-		for causes[dataflow.CauseFirstLoad] == "" {
-			why, err := client.Why(t.Context(), "l")
-			require.NoError(t, err)
-			for _, c := range why.Causes {
-				causes[c.Code] = c.Text
-			}
-		}
-		require.Contains(t, causes[dataflow.CauseFirstLoad], fmt.Sprintf("Run %d waits for its ranges: ", run.ID))
+		var why *dataflow.Explanation
+		require.Eventually(t, func() bool {
+			var err error
+			why, err = client.Why(t.Context(), "l")
+			return err == nil && slices.ContainsFunc(why.Causes, func(c dataflow.Cause) bool { return c.Code == dataflow.CauseFirstLoad })
+		}, patience, time.Millisecond)
+		require.Contains(t, why.String(), fmt.Sprintf("Run %d waits for its ranges: ", run.ID))
+		require.Contains(t, why.String(), ", a range of the first load, is in progress")
 		_, err = client.Cancel(t.Context(), run.ID, "ann", "not now")
 		require.NoError(t, err)
 		close(goOn)
 		run, err = t.wait(client, run.ID)
 		require.Error(t, err)
 		require.Equal(t, dataflow.RunCancelled, run.State)
-		for t.number("select count(*) from dataflow_run where state in ('pending', 'in_progress')") > 0 {
-			time.Sleep(10 * time.Millisecond)
-		}
+		require.Eventually(t, func() bool {
+			return t.number("select count(*) from dataflow_run where state in ('pending', 'in_progress')") == 0
+		}, patience, 10*time.Millisecond)
 		require.Nil(t, t.live(client, "l").Cursor)
 
 		run, err = client.Enqueue(t.Context(), "l", nil)
@@ -420,11 +420,12 @@ func TestFirstLoad_Refused(t *testing.T) {
 	}
 	opts := &dataflow.FlowOptions{FirstLoad: 4, MaxBackfills: 2}
 	for reason, flow := range map[string]*dataflow.Flow{
-		"1 is out of range: use 2 to 1000":   upsert(1, 1),
-		"1001 is out of range":               upsert(1001, 1),
-		"MaxBackfills is 0":                  upsert(4, 0),
-		"the target only appends":            dataflow.NewFlow("f", newChanging(1), dataflow.Identity[version](), pgtable.Insert[version]("versions"), opts),
-		"it lacks a cursor, or the power En": dataflow.NewFlow("f", ranged{n: 3}, dataflow.Identity[int](), dataflow.ToTx(dataflow.TxSinkFunc[int](func(context.Context, []int) error { return nil })), opts),
+		"1 is out of range: use 2 to 1000":        upsert(1, 1),
+		"1001 is out of range":                    upsert(1001, 1),
+		"MaxBackfills is 0":                       upsert(4, 0),
+		"keeps each batch, so it would have a re": dataflow.NewFlow("f", newChanging(1), dataflow.Identity[version](), jsonl.WriteFiles[version](t.TempDir()), opts),
+		"the target appends, or keeps each batch": dataflow.NewFlow("f", newChanging(1), dataflow.Identity[version](), pgtable.Insert[version]("versions"), opts),
+		"it lacks a cursor, or the power En":      dataflow.NewFlow("f", ranged{n: 3}, dataflow.Identity[int](), dataflow.ToTx(dataflow.TxSinkFunc[int](func(context.Context, []int) error { return nil })), opts),
 	} {
 		_, err := dataflow.NewClient(dataflowsqlite.New(nil), &dataflow.Config{Flows: []*dataflow.Flow{flow}})
 		require.ErrorContains(t, err, `Flows["f"].FirstLoad: `)

@@ -110,7 +110,7 @@ func TestReadAgain_Refused(t *testing.T) {
 			dataflow.NewFlow("again", &lookingBack{}, toRow, csvfile.WriteFiles[row](dir, nil), nil),
 		} {
 			_, err := dataflow.NewClient(t.driver, &dataflow.Config{Flows: []*dataflow.Flow{flow}})
-			require.ErrorContains(t, err, `Flows["again"].Target: it only appends, and the source reads records again`)
+			require.ErrorContains(t, err, `Flows["again"].Target: it appends, or keeps each batch, and the source reads records again`)
 		}
 	})
 }
@@ -125,7 +125,7 @@ func TestBackfill_Files(t *testing.T) {
 	onBoth(t, func(t *dbT) {
 		client := t.registered(dataflow.NewFlow("files", numbers{n: 3}, dataflow.Identity[int](), jsonl.WriteFiles[int](t.TempDir()), nil))
 		_, err := client.Backfill(t.Context(), "files", nil)
-		require.ErrorContains(t, err, "Append: the flow's sink only appends")
+		require.ErrorContains(t, err, "Append: the flow's sink appends, or keeps each batch")
 		_, err = client.Backfill(t.Context(), "files", &dataflow.BackfillParams{Append: true})
 		require.NoError(t, err)
 	})
