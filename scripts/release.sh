@@ -26,11 +26,15 @@ for module in "${published[@]}"; do
 done
 
 # A replacement counts in this repository alone: who imports a module gets what its go.mod requires.
-find . -name go.mod -not -path '*/testdata/*' -exec dirname {} \; | while IFS= read -r module; do
-	all=$(go -C "$module" list -m -f '{{if not .Main}}{{.Path}}{{end}}' all)
-	required=$(grep "^$library\(/\|$\)" <<<"$all") || continue
-	for path in $required; do
-		go -C "$module" mod edit -require="$path@$version"
+# All are listed before the first is changed, because go list then refuses those that require it.
+modules=$(find . -name go.mod -not -path '*/testdata/*' -exec dirname {} \;)
+declare -A required
+for module in $modules; do
+	required[$module]=$(go -C "$module" list -m -f '{{if not .Main}}{{.Path}}{{end}}' all)
+done
+for module in $modules; do
+	for path in ${required[$module]}; do
+		[[ $path/ != "$library"/* ]] || go -C "$module" mod edit -require="$path@$version"
 	done
 done
 # The next release may find that nothing has changed.
