@@ -58,7 +58,7 @@ func (h *heldLetters) note(sinkKey string) {
 const keySeparator = "\n"
 
 // supersededNote is added to the error of a dead letter whose row was written anew.
-const supersededNote = "; it is not tried again: a newer record has written the same row"
+const supersededNote = "; it is not tried again: a record that was read later has written the same row"
 
 // retries reports whether a dead letter of the flow can be tried again by itself.
 func (w *batchWriter) retries() bool {
@@ -165,7 +165,7 @@ func (w *batchWriter) endTries(ctx context.Context, q Queries, sinkKeys []string
 		return fmt.Errorf("end the tries of dead letters: %w", err)
 	}
 	if n > 0 {
-		w.a.log.WarnContext(ctx, "dataflow: dead letters are not tried again, because newer records have written the same rows", slog.Int64("dead_letters", n))
+		w.a.log.WarnContext(ctx, "dataflow: dead letters are not tried again, because records that were read later have written the same rows", slog.Int64("dead_letters", n))
 	}
 	return nil
 }

@@ -77,9 +77,10 @@ func DeadLetterUpTo(n int64) Policy {
 // next ones go on where these have ended. An error that is marked by [Transient] or
 // [RetryAfter] spends no try.
 //
-// If a sink is [Keyed], as an upsert is, and a newer record has written a row of the same
-// key, the dead letter is not tried again: it would replace the newer row. Of two runs of the
-// flow at the same time, each knows only the dead letters from before it began. With another
+// If a sink is [Keyed], as an upsert is, and a record that was read later has written a row of the
+// same key, the dead letter is not tried again: it would mostly replace a newer row. It stays open. With
+// OnlyIfNewer, the record that was read later may be the older one: [Client.Replay] then compares them. Of two
+// runs of the flow at the same time, each knows only the dead letters from before it began. With another
 // sink, a record that is tried again is written after those that were read later.
 //
 // A record that failed when it was read is not tried again, and no record of a flow with

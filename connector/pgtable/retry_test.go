@@ -162,7 +162,7 @@ func TestRetryBadFor_Superseded(t *testing.T) {
 				triggered(t, client)
 				require.Equal(t, "new", names(t, pool)[1])
 				for _, l := range letters(t, client, true) {
-					require.Contains(t, l.Error, "a newer record has written the same row")
+					require.Contains(t, l.Error, "a record that was read later has written the same row")
 					require.Nil(t, l.RetryUntil)
 				}
 			})
