@@ -342,9 +342,8 @@ func (l *firstLoad) handOver(ctx context.Context) error {
 	return errSliceOver
 }
 
-// cancelRanges cancels all ranges of first loads of a flow, and returns them.
-func cancelRanges(ctx context.Context, q Queries, flowID int64, reason string) (ranges []*Run, err error) {
-	live, err := q.RunLive(ctx, flowID)
+// cancelRanges cancels those of a flow's live runs that are ranges of a first load, and returns them.
+func cancelRanges(ctx context.Context, q Queries, live []*Run, reason string) (ranges []*Run, err error) {
 	for _, run := range live {
 		if err == nil && run.Trigger == TriggerFirstLoad {
 			run, err = q.RunCancel(ctx, &RunCancelParams{RunID: run.ID, Actor: "first load", Reason: reason})
@@ -355,12 +354,18 @@ func cancelRanges(ctx context.Context, q Queries, flowID int64, reason string) (
 }
 
 // cancelRangesOf cancels the ranges of a first load if the run that waited for them was cancelled: one
-// that was worked before. It is called in the same transaction, and tellCancelled after that.
+// that was worked before, while no other run of the flow waits for them. It is called in the same
+// transaction, and tellCancelled after that.
 func cancelRangesOf(ctx context.Context, q Queries, run *Run) (ranges []*Run, err error) {
 	if run.State != RunCancelled || run.IsBackfill() || run.LeaseNumber == 0 {
 		return nil, nil
 	}
-	return cancelRanges(ctx, q, run.FlowID, fmt.Sprintf("run %d was cancelled, which waited for it", run.ID))
+	live, err := q.RunLive(ctx, run.FlowID)
+	waits := func(r *Run) bool { return r.State == RunInProgress && !r.IsBackfill() }
+	if err != nil || slices.ContainsFunc(live, waits) {
+		return nil, err
+	}
+	return cancelRanges(ctx, q, live, fmt.Sprintf("run %d was cancelled, which waited for it", run.ID))
 }
 
 // tellCancelled tells of those runs that waited, and have ended. Who works one of the others tells of that.
@@ -377,7 +382,11 @@ func (b base) tellCancelled(ctx context.Context, runs []*Run) {
 // older rows over newer ones.
 func (l *firstLoad) endOthers(ctx context.Context, reason string) error {
 	for told := false; ; told = true {
-		ranges, err := cancelRanges(ctx, l.a.control, l.a.flow.ID, reason)
+		live, err := l.a.control.RunLive(ctx, l.a.flow.ID)
+		var ranges []*Run
+		if err == nil {
+			ranges, err = cancelRanges(ctx, l.a.control, live, reason)
+		}
 		if err != nil {
 			return fmt.Errorf("cancel the ranges of an earlier first load: %w", err)
 		}
