@@ -58,6 +58,11 @@ func (f *failover) turn(t *testing.T) {
 		_, err := old.Exec(t.Context(), sql)
 		require.NoError(t, err)
 	}
+	// The server's processes hear of it one after the other, and late on a busy machine.
+	require.Eventually(t, func() bool {
+		var readOnly string
+		return old.QueryRow(t.Context(), "show default_transaction_read_only").Scan(&readOnly) == nil && readOnly == "on"
+	}, patience, 20*time.Millisecond)
 	// Those that had begun before may write, and must end.
 	var since time.Time
 	require.NoError(t, old.QueryRow(t.Context(), "select clock_timestamp()").Scan(&since))
