@@ -72,5 +72,7 @@ func groups(t *testing.T, k kind, queue bool) {
 			require.Failf(t, "a run has failed", "run %d", e.run)
 		}
 	}
-	require.Zero(t, s.number(`select count(*) from dataflow_run where attempt > lease_no or lease_no > 3`), "a run was claimed for nothing; on a slow machine, a lease may lapse beside the one that is lost")
+	// On a slow machine more leases lapse than those of the lost workers.
+	require.Zero(t, s.number(`select count(*) from dataflow_run r where attempt > lease_no or lease_no >
+		1 + (select count(*) from chaos_log l where l.run = r.id and l.event = 'pending' and l.rescues > 0)`), "a run was claimed again, and was not rescued before")
 }
