@@ -119,18 +119,17 @@ func (w *why) processesThere() {
 
 // wait adds what a pending run waits for.
 func (w *why) wait(ctx context.Context, run *Run) error {
-	due := !run.RunAfter.After(w.now)
 	busy, places := w.inTheWay(run)
 	switch {
-	case !due && run.Attempt > 0:
+	case !w.due(run) && run.Attempt > 0:
 		w.add(CauseBackingOff, run.ID, &run.RunAfter, "Run %d waits until %s for its next attempt: attempt %d of %d failed with: %s", run.ID, w.at(run.RunAfter), run.Attempt, run.MaxAttempts, stored.Clip(run.Error))
-	case !due:
+	case !w.due(run):
 		w.add(CauseNotDue, run.ID, &run.RunAfter, "Run %d waits for its time, %s%s.", run.ID, w.at(run.RunAfter), byWhom(run.Actor, run.Reason))
 	case len(busy) >= places:
 		other := busy[0]
 		w.add(CauseBlocked, run.ID, nil, "Run %d waits for run %d, which is in progress on worker %s. That lease ends at %s unless it is renewed.", run.ID, other.ID, other.Worker, w.at(*other.LeaseUntil))
-	case w.turn(run) != nil:
-		first := w.turn(run)
+	case w.turn(run, places-len(busy)) != nil:
+		first := w.turn(run, places-len(busy))
 		why := "an earlier tick"
 		if first.Rescues > 0 {
 			why = "whose worker died, and which goes on first"
@@ -183,27 +182,45 @@ func (w *why) inTheWay(run *Run) ([]*Run, int) {
 }
 
 // turn returns the waiting run of the flow that must be claimed before a due run, nil if there is
-// none. RunClaim has the same rule for a flow of one slot.
-func (w *why) turn(run *Run) *Run {
+// none. There is room for that many runs. RunClaim has the same rules.
+func (w *why) turn(run *Run, room int) *Run {
+	if first := w.rescued(run, room); first != nil {
+		return first
+	}
 	slots := w.flow.slots()
 	if slots.Slots != 1 {
 		return nil
 	}
 	tick := func(r *Run) bool { return r.Trigger == TriggerSchedule && r.LeaseNumber == 0 }
-	due := func(r *Run) bool { return !r.RunAfter.After(w.now) }
 	for _, o := range w.waiting {
 		switch {
 		case o.ID == run.ID, o.Queue != run.Queue, o.IsBackfill() && !tick(o):
-		case tick(run) && o.Rescues > 0 && due(o) && !o.IsBackfill():
-			return o
 		case tick(run) && tick(o) && o.ScheduledFor.Before(run.ScheduledFor):
 			return o
-		case run.IsBackfill() && slots.Backfills == 0 && due(o) && !o.IsBackfill():
+		case run.IsBackfill() && slots.Backfills == 0 && w.due(o) && !o.IsBackfill():
 			return o
 		}
 	}
 	return nil
 }
+
+// rescued returns the first of the flow's runs that have lost their workers, if they need all the room
+// that there is for a run that was never claimed. Only a tick waits for them longer than a lease.
+func (w *why) rescued(run *Run, room int) *Run {
+	if run.IsBackfill() || run.LeaseNumber > 0 || run.Trigger != TriggerSchedule && w.now.Sub(run.CreatedAt) >= w.client.config.Lease {
+		return nil
+	}
+	lost := slices.DeleteFunc(slices.Clone(w.waiting), func(o *Run) bool {
+		return o.ID == run.ID || o.Rescues == 0 || o.IsBackfill() || o.Queue != run.Queue || !w.due(o)
+	})
+	if len(lost) < room {
+		return nil
+	}
+	return lost[0]
+}
+
+// due reports whether the time of a waiting run has come.
+func (w *why) due(run *Run) bool { return !run.RunAfter.After(w.now) }
 
 // held reports whether an earlier cause explains why no run starts.
 func (w *why) held() bool {

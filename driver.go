@@ -341,9 +341,11 @@ type Queries interface {
 	//
 	//   - The run is due, and its flow is active.
 	//   - A slot is free. See below.
+	//   - If the run is one of the flow's own that was never claimed: besides its slot, one is free for
+	//     each own run of the flow that lost its worker and is due in the same queue. A run
+	//     that is no tick's waits for them until a Lease after its CreatedAt.
 	//   - If Slots is 1 and the run is a tick's that was never claimed: no such run of
-	//     an earlier tick waits in the same queue, and no own run of the flow that lost its
-	//     worker is due there.
+	//     an earlier tick waits in the same queue.
 	//   - If Slots is 1, Backfills is 0 and the run is a backfill's: no own run of the
 	//     flow is due in the same queue.
 	//

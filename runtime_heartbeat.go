@@ -52,7 +52,7 @@ func (h Heartbeat) Settings() RuntimeSettings {
 
 // Execute starts a run and works it before it returns. The error of a failed attempt is
 // a *[RunError]. The run may then be pending, to be tried again. If another run of the
-// flow is in progress, the error is ErrAlreadyRunning. The new run then stays pending,
+// flow is in progress, or has lost its worker and goes first, the error is ErrAlreadyRunning. The new run then stays pending,
 // for a started client or a [Client.Tick].
 func (h Heartbeat) Execute(ctx context.Context, flow *Flow) (*Run, error) {
 	if err := flow.mustBeBound(); err != nil {

@@ -25,9 +25,12 @@ import "strings"
 // slot, and the later one would wait at the unique index, with its checkpoint locked, for a
 // transaction that waits for the checkpoint.
 //
+// A flow's new run leaves a slot in its queue to each run that lost its worker. One that is no tick
+// does so for the time of a lease, as perhaps no process there is can work those. Otherwise a
+// process that starts runs of the flow back to back would take each slot as soon as it is free.
+//
 // A flow with one slot has an order within a queue. A tick's run waits for the runs of earlier
-// ticks, and for a run that lost its worker. A backfill without slots of its own waits for the
-// flow's own runs. A run's trigger is compared with another's, so that the planner does not take
+// ticks. A backfill without slots of its own waits for the flow's own runs. A run's trigger is compared with another's, so that the planner does not take
 // the index of all ticks that ever were. In their order, it takes the index that has it. With an offset, it looks
 // for the flow's own runs by their flow. Otherwise it might read all that wait, of all flows, and remember them.
 //
@@ -47,7 +50,7 @@ with item as materialized (
 ), held as materialized (
 	select r.*, i.slots, i.backfills, i.restart, i.n, i.was
 	from item i cross join lateral (
-		select r.id, r.flow_id, r.scope, r.trigger, r.lease_no, r.scheduled_for, r.queue, r.from_cursor, f.name
+		select r.id, r.flow_id, r.scope, r.trigger, r.lease_no, r.scheduled_for, r.created_at, r.queue, r.from_cursor, f.name
 		from ` + dueRun + `
 			and r.flow_id = any(coalesce((select string_to_array(current_setting('dataflow.claim', true), ',')::bigint[]), '{}')) and r.rescues < $9{grouped}{room}
 		limit 1{held}) r
@@ -62,8 +65,9 @@ with item as materialized (
 			where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = r.trigger and o.lease_no = 0
 				and o.scheduled_for < r.scheduled_for and o.queue = r.queue
 			order by o.scheduled_for limit 1) is not null)
-		and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select from {s}dataflow_run o
-			where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.rescues > 0 and o.run_after <= {now} and o.queue = r.queue))
+		and not (r.scope = '' and r.lease_no = 0 and (r.trigger = 'schedule' or r.created_at > {now} - $7::bigint * interval '1 microsecond')
+			and (select count(*) from {s}dataflow_run o
+				where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.rescues > 0 and o.run_after <= {now} and o.queue = r.queue and o.id <> r.id) >= s.slots - t.count)
 		and not (s.slots = 1 and s.backfills = 0 and r.scope <> '' and exists (select from {s}dataflow_run o
 			where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue offset 0))
 ), slotted as materialized (

@@ -119,6 +119,9 @@ from json_each(?1) i join dataflow_flow f on f.id = i.value
 // slotsTaken only avoids the error in the usual case. The claim clears the unique key, so
 // that another run can wait while this one is worked.
 //
+// A flow's new run leaves a slot in its queue to each run that lost its worker. One that is no
+// tick does so for the time of a lease, as perhaps no process there is can work those.
+//
 // A flow with one slot has an order within a queue. A tick's run waits for the runs of
 // earlier ticks. A backfill without slots of its own waits for the flow's own runs.
 //
@@ -144,8 +147,9 @@ where r.id = ?1 and r.state = 'pending' and r.run_after <= {now} and (?8 = 0 or 
 	and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select 1 from dataflow_run o indexed by dataflow_run_next
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = 'schedule' and o.lease_no = 0
 			and o.scheduled_for < r.scheduled_for and o.queue = r.queue))
-	and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select 1 from dataflow_run o indexed by dataflow_run_rescued
-		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.rescues > 0 and o.run_after <= {now} and o.queue = r.queue))
+	and not (r.scope = '' and r.lease_no = 0 and (r.trigger = 'schedule' or r.created_at > strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?3 || ' seconds'))
+		and (select count(*) from dataflow_run o indexed by dataflow_run_rescued
+			where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.rescues > 0 and o.run_after <= {now} and o.queue = r.queue and o.id <> r.id) >= ` + slotLimit + ` - ` + slotsTaken + `)
 	and not (s.slots = 1 and s.backfills = 0 and r.scope <> '' and exists (select 1 from dataflow_run o indexed by dataflow_run_waiting
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue))`
 

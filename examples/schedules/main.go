@@ -36,7 +36,7 @@ func main() {
 	db.SetMaxOpenConns(1) // SQLite has one writer at a time
 
 	client, err := dataflow.NewClient(dataflowsqlite.New(db), &dataflow.Config{
-		Flows:  []*dataflow.Flow{flow("quick", 0), flow("slow", 3500*time.Millisecond)},
+		Flows:  []*dataflow.Flow{flow("quick", 0), flow("slow", 6*time.Second)},
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	check(err)

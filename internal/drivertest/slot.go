@@ -17,6 +17,8 @@ func slotRules() []rule {
 		{name: "Held", run: slotHeld},
 		{name: "FencedByNextInSlot", run: slotFenced},
 		{name: "Due", run: slotDue},
+		{name: "LostWorker", run: slotLostWorker},
+		{name: "LostWorkerTick", run: slotLostWorkerTick},
 		{name: "UniqueIndex", run: slotIndex},
 	}
 }
@@ -92,6 +94,54 @@ func slotLowest(t *test) {
 		t.end(ending(c, dataflow.RunSuccess))
 	}
 	require.Zero(t, t.claimSlot(t.pending(t.flow("third").ID).ID, 3).Run.Slot, "the lower of two free slots")
+}
+
+// lost ends a claim as that of a worker that died.
+func (t *test) lost(c *dataflow.Claim) int64 {
+	t.Helper()
+	p := ending(c, dataflow.RunPending)
+	p.Rescue, p.Refund = true, true
+	return t.end(p).ID
+}
+
+// A new run leaves a slot in its queue to each run that lost its worker, for the time of a lease
+// since it was asked for.
+func slotLostWorker(t *test) {
+	clock := t.clocked()
+	f, g := t.flow("orders").ID, t.flow("other").ID
+	first := t.lost(t.claimSlot(t.pending(f).ID, 1))
+	asked := t.pending(f).ID
+	t.requireNoSlot(asked, 1)
+	t.claimSlot(t.pending(g).ID, 1)
+	t.end(ending(t.claimSlot(t.insert(dataflow.RunInsertParams{FlowID: f, Queue: "etl"}).ID, 1), dataflow.RunSuccess))
+
+	two := t.claimSlot(asked, 2)
+	again := t.pending(f).ID
+	t.requireNoSlot(again, 2)
+	t.end(ending(two, dataflow.RunPending))
+	t.end(ending(t.claimSlot(asked, 1), dataflow.RunSuccess)) // its second attempt
+	t.requireNoSlot(again, 1)
+
+	clock.advance(lease)
+	t.end(ending(t.claimSlot(again, 1), dataflow.RunSuccess))
+	t.requireNoSlot(t.pending(f).ID, 1)
+	t.end(ending(t.claimSlot(first, 1), dataflow.RunSuccess))
+	t.claimSlot(t.pending(f).ID, 1)
+}
+
+// A tick's run leaves a slot to it for any time.
+func slotLostWorkerTick(t *test) {
+	clock := t.clocked()
+	f := t.flow("orders").ID
+	lost := t.lost(t.claimSlot(t.pending(f).ID, 1))
+	tick := t.tick(f, clock.Now()).ID
+	clock.advance(2 * lease)
+	t.requireNoSlot(tick, 1)
+	t.end(ending(t.claimSlot(tick, 2), dataflow.RunPending))
+	next := t.tick(f, clock.Now()).ID
+	t.requireNoSlot(next, 1)
+	t.end(ending(t.claimSlot(lost, 1), dataflow.RunSuccess))
+	t.claimSlot(next, 1)
 }
 
 func slotNone(t *test) {

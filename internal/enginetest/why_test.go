@@ -247,7 +247,7 @@ func TestProcesses(t *testing.T) {
 }
 
 // A tick's run waits for a run of its flow whose worker died, as a claim makes it wait, and for an
-// earlier tick.
+// earlier tick. So does a run that somebody has asked for, for a while.
 func TestClient_Why_Turn(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *dbT) {
@@ -279,6 +279,17 @@ func TestClient_Why_Turn(t *testing.T) {
 		require.ErrorIs(t, err, dataflow.ErrAlreadyRunning, "the claim has the same rule")
 		require.NoError(t, t.exec(fmt.Sprintf("update dataflow_run set rescues = 0, lease_no = 0, trigger = 'schedule', scheduled_for = '2020-01-01 00:00:00.000' where id = %d", first.ID)))
 		require.Equal(t, []string{fmt.Sprintf("Run %d waits for run %d, an earlier tick.", second.ID, first.ID)}, why())
+
+		// A run that somebody asked for waits for the time of a lease.
+		require.NoError(t, t.exec("update dataflow_run set trigger = 'manual'"))
+		require.NoError(t, t.exec(fmt.Sprintf("update dataflow_run set rescues = 1, lease_no = 1 where id = %d", first.ID)))
+		require.Equal(t, []string{fmt.Sprintf("Run %d waits for run %d, whose worker died, and which goes on first.", second.ID, first.ID)}, why())
+		_, err = executor.Execute(t.Context(), second.ID)
+		require.ErrorIs(t, err, dataflow.ErrAlreadyRunning)
+		require.NoError(t, t.exec(fmt.Sprintf("update dataflow_run set created_at = '2020-01-01 00:00:00.000' where id = %d", second.ID)))
+		require.Empty(t, why())
+		_, err = executor.Execute(t.Context(), second.ID)
+		require.NoError(t, err)
 	})
 }
 
