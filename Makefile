@@ -31,7 +31,7 @@ week: postgres ## Run a whole simulated week of 500 flows' schedules on each dat
 
 .PHONY: together
 together: postgres ## Run two workers and every command on one PostgreSQL at once, and kill workers, for releases: 2 minutes at most
-	DATAFLOW_CLI_LONG=1 go test -race -gcflags=modernc.org/sqlite/lib=-race=false -v -count=1 -timeout 10m -run '^TestTogether$$' ./internal/cli
+	DATAFLOW_CLI_LONG=1 go test -race -v -count=1 -timeout 10m -run '^TestTogether$$' ./internal/cli
 
 .PHONY: versions
 versions: ## Run the tests of the Postgres driver, pgtable and pgchange, and the quickstart, on PostgreSQL 13 to 18: about 10 minutes
