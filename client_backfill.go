@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/notes"
@@ -259,11 +257,11 @@ func (b *ranges) waiting(ctx context.Context, q Queries) ([]*Run, error) {
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
-	first, _, _ := strings.Cut(found[0].Scope, "/")
+	first, _ := found[0].rangeOf()
 	live, err := q.RunLive(ctx, b.flow.ID)
 	var runs []*Run
 	for _, run := range live {
-		if of, _, _ := strings.Cut(run.Scope, "/"); of == first {
+		if of, _ := run.rangeOf(); of == first {
 			run.Coalesced = true
 			runs = append(runs, run)
 		}
@@ -301,7 +299,7 @@ func (b *ranges) insert(ctx context.Context, tx Tx, ends []json.RawMessage) ([]*
 		from, until := b.bounds(ends, i)
 		part := &bounds{from: from, until: until, part: i + 1, all: &b.BackfillParams}
 		if i > 0 {
-			part.scope = runs[0].Scope + "/" + strconv.Itoa(i+1)
+			part.scope = rangeScope(runs[0].Scope, i+1)
 		}
 		run, err := b.flow.startTx(ctx, tx, b.request(part), b.At)
 		if err != nil {

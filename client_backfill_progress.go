@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/stored"
@@ -77,7 +76,7 @@ func (f *Flow) Backfills(ctx context.Context) ([]*BackfillProgress, error) {
 	}
 	var firsts []int64
 	for _, run := range slices.Concat(live, newest) {
-		name, _, _ := strings.Cut(run.Scope, "/")
+		name, _ := run.rangeOf()
 		if first, err := strconv.ParseInt(name, 10, 64); err == nil { // it has the scope of a backfill
 			firsts = append(firsts, first)
 		}
@@ -106,7 +105,7 @@ func (f *Flow) Backfills(ctx context.Context) ([]*BackfillProgress, error) {
 func backfillProgress(runs []*Run, now time.Time) *BackfillProgress {
 	oldest := runs[len(runs)-1]
 	p := &BackfillProgress{CreatedAt: oldest.CreatedAt, From: oldest.FromCursor, Actor: oldest.Actor, Reason: oldest.Reason}
-	p.Name, _, _ = strings.Cut(oldest.Scope, "/")
+	p.Name, _ = oldest.rangeOf()
 	newest, before := make(map[string]*Run), make(map[string]int64) // by range: its run, and what runs before that have read
 	for _, run := range runs {
 		p.Counters = p.Counters.Add(run.Counters)
@@ -125,11 +124,7 @@ func backfillProgress(runs []*Run, now time.Time) *BackfillProgress {
 	p.Ranges = len(newest)
 	last, lastPart, left := oldest, 0, 0.0
 	for scope, run := range newest {
-		part := 1
-		if _, number, ok := strings.Cut(scope, "/"); ok {
-			part, _ = strconv.Atoi(number) // the scope was made so
-		}
-		if part > lastPart {
+		if _, part := run.rangeOf(); part > lastPart {
 			last, lastPart = run, part
 		}
 		share := shareOf(run, before[scope])

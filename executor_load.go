@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/stored"
@@ -105,7 +103,7 @@ func (l *firstLoad) find(ctx context.Context) ([]*Run, error) {
 	if err != nil || len(newest) == 0 || !stored.Same(newest[0].Params, l.a.run.Params) {
 		return nil, err
 	}
-	scope, _, _ := strings.Cut(newest[0].Scope, "/")
+	scope, _ := newest[0].rangeOf()
 	runs, err := store.RunList(ctx, &RunListParams{Flow: flow.Name, Backfill: scope, Limit: maxPage})
 	if err != nil || len(runs) == 0 {
 		return nil, err
@@ -116,7 +114,7 @@ func (l *firstLoad) find(ctx context.Context) ([]*Run, error) {
 	}
 	of := make(map[int]*Run)
 	for _, run := range runs {
-		if part := partOf(run); of[part] == nil {
+		if _, part := run.rangeOf(); of[part] == nil {
 			of[part] = run
 		}
 	}
@@ -128,15 +126,6 @@ func (l *firstLoad) find(ctx context.Context) ([]*Run, error) {
 		ranges = append(ranges, of[part])
 	}
 	return ranges, nil
-}
-
-// partOf returns the number of a range, from 1.
-func partOf(run *Run) int {
-	_, number, ok := strings.Cut(run.Scope, "/")
-	if part, err := strconv.Atoi(number); ok && err == nil {
-		return part
-	}
-	return 1
 }
 
 // begin makes the ranges, up to where the source ends now. It reports false if there are too few
@@ -160,7 +149,7 @@ func (l *firstLoad) begin(ctx context.Context) (bool, error) {
 		for i, until := range ends {
 			b := &bounds{from: from, until: until, part: i + 1}
 			if i > 0 {
-				b.scope = scope + "/" + strconv.Itoa(i+1)
+				b.scope = rangeScope(scope, i+1)
 			}
 			run, err := flow.startTx(ctx, tx, &request{trigger: TriggerFirstLoad, reason: fmt.Sprintf("first load by run %d", l.a.run.ID), params: params, backfill: b}, time.Time{})
 			if err != nil {
@@ -235,8 +224,9 @@ func (l *firstLoad) look(ctx context.Context, ranges []*Run) (over bool, err err
 	}
 	for _, run := range failed {
 		if !run.EndedAt.Before(*l.a.run.StartedAt) {
+			_, part := run.rangeOf()
 			return false, Permanent(fmt.Errorf("range %d of %d of the first load, %s, is %s, as run %d%s: the cursor stays at the beginning, and the flow's next run goes on with the ranges that are missing",
-				partOf(run), len(ranges), betweenText(fromOf(run), run.UntilCursor), run.State, run.ID, whyEnded(run)))
+				part, len(ranges), betweenText(fromOf(run), run.UntilCursor), run.State, run.ID, whyEnded(run)))
 		}
 	}
 	if len(failed) > 0 {

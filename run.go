@@ -2,6 +2,8 @@ package dataflow
 
 import (
 	"encoding/json"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -121,6 +123,20 @@ type RunSummary struct {
 // IsBackfill reports whether the run belongs to a backfill, or is a range of a first load. See
 // [Client.Backfill] and FlowOptions.FirstLoad.
 func (r *Run) IsBackfill() bool { return r.Scope != "" }
+
+// rangeOf returns the Scope of the first of the ranges to which the run belongs, and the number of
+// its own, from 1. A backfill in one piece is its own first range.
+func (r *Run) rangeOf() (first string, part int) {
+	first, number, _ := strings.Cut(r.Scope, "/")
+	part, err := strconv.Atoi(number)
+	if err != nil {
+		part = 1
+	}
+	return first, part
+}
+
+// rangeScope returns the Scope of a range after the first.
+func rangeScope(first string, part int) string { return first + "/" + strconv.Itoa(part) }
 
 // Duration is the time from the start of the first attempt to the end of the run, zero
 // for a run that has not ended.
