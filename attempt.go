@@ -194,13 +194,18 @@ func (a *attempt) persevere(ctx context.Context, work func() error) error {
 // tellTrouble stores in the run which trouble it waits out, nil for none any more. It reports
 // whether that is stored: the database itself may be away.
 func (a *attempt) tellTrouble(ctx context.Context, trouble error, ago time.Duration) bool {
-	p := &RunWaitsParams{RunID: a.claimed.RunID, LeaseNumber: a.claimed.LeaseNumber, State: RunInProgress, Ago: ago}
+	text := ""
 	if trouble != nil {
-		p.For = "trouble that should pass: " + trouble.Error()
+		text = "trouble that should pass: " + trouble.Error()
 	}
 	ctx, cancel := context.WithTimeout(ctx, troubleTold)
 	defer cancel()
-	return a.control.RunWaits(ctx, p) == nil
+	return a.control.RunWaits(ctx, a.waits(text, ago)) == nil
+}
+
+// waits says for what the run waits, since when. With an empty text, it waits for nothing any more.
+func (a *attempt) waits(text string, ago time.Duration) *RunWaitsParams {
+	return &RunWaitsParams{RunID: a.claimed.RunID, LeaseNumber: a.claimed.LeaseNumber, State: RunInProgress, For: text, Ago: ago}
 }
 
 // beyondRepair reports whether the attempt cannot go on from a checkpoint: it has read

@@ -208,7 +208,7 @@ const waitsForSource = "its source ("
 
 // tell stores in the run which part it waits for, or that it waits for none any more.
 func (s *silenceWatcher) tell(ctx context.Context, silent time.Duration) {
-	p := &RunWaitsParams{RunID: s.a.claimed.RunID, LeaseNumber: s.a.claimed.LeaseNumber, State: RunInProgress, Ago: silent}
+	p := s.a.waits("", silent)
 	part, name, saying := "source", s.source, "has said nothing"
 	if slow := s.a.watches.slow(silenceTold); slow != nil {
 		part, name, saying, p.Ago = slow.name, slow.part, "has worked on one batch", slow.busy()

@@ -277,7 +277,8 @@ func (l *firstLoad) again(ctx context.Context, failed []*Run) error {
 // tell stores what the run waits for. It is not to blame for the end of earlier workers: the ranges are counted
 // by themselves.
 func (l *firstLoad) tell(ctx context.Context, text string) {
-	p := &RunWaitsParams{RunID: l.a.claimed.RunID, LeaseNumber: l.a.claimed.LeaseNumber, State: RunInProgress, For: text, Advanced: true}
+	p := l.a.waits(text, 0)
+	p.Advanced = true
 	l.client.leases.Release(p.RunID) // so that a range may be isolated
 	if err := l.a.control.RunWaits(ctx, p); err != nil && ctx.Err() == nil {
 		l.a.log.DebugContext(ctx, "dataflow: could not store what the run waits for; trying again", slog.String(logError, err.Error()))
