@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/rowparts"
 	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
@@ -185,19 +186,39 @@ func (s *fencedSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[
 	if err == nil || len(b.Rows) == 0 || !divisible(err) {
 		return err
 	}
-	var refused []error
-	again := s.inTx(ctx, b.Flow, b.Fence, b.State, func(tx pgx.Tx) error {
-		p := newParts(tx, s.part, b.Rows, late)
-		if perr := p.divide(ctx, 0, len(b.Rows), err); perr != nil {
-			return perr
-		}
-		refused = p.refused
-		return errors.Join(refused...) // rolls back
+	apart := rowparts.Config[T]{OfRows: ofRows, TooMuch: func(err error) bool { return sqlstate.Is(err, sqlstate.Batch) }}
+	return rowparts.Again(ctx, &apart, b.Rows, err, func(divide func() error) error {
+		return s.inTx(ctx, b.Flow, b.Fence, b.State, func(tx pgx.Tx) error {
+			apart.Write = func(ctx context.Context, rows []T) error { return writeApart(ctx, tx, s.part, rows, late) }
+			return divide()
+		})
 	})
-	if refused != nil {
-		return errors.Join(refused...)
+}
+
+// ofRows reports whether Postgres refuses what rows hold, or that many of them.
+func ofRows(err error) bool { return sqlstate.Is(err, sqlstate.Record, sqlstate.Batch) }
+
+// divisible reports whether an error concerns the written rows, so that parts of them may
+// be accepted.
+func divisible(err error) bool { return rowparts.Divisible(err, ofRows) }
+
+// checkAll checks the constraints that the commit would check, and leaves them deferred.
+const checkAll = "savepoint dataflow_check; set constraints all immediate; rollback to savepoint dataflow_check; release savepoint dataflow_check"
+
+// writeApart writes some rows of a batch. If it fails, the transaction is as it was. If late, the commit has refused the batch:
+// the rows are checked as the commit does.
+func writeApart[T any](ctx context.Context, tx pgx.Tx, to rowWriter[T], rows []T, late bool) error {
+	err := withSavepoint(ctx, tx, func() error {
+		err := to.writeRows(ctx, tx, rows)
+		if err == nil && late {
+			_, err = tx.Exec(ctx, checkAll)
+		}
+		return err
+	})
+	if err != nil {
+		delete(tx.Conn().PgConn().CustomData(), checkedMark) // a lock on the table may be gone
 	}
-	return again
+	return err
 }
 
 // inTx calls write in the transaction that moves the checkpoint.

@@ -91,6 +91,24 @@ func passing(ctx context.Context, err error) error {
 	return lost(ctx, err)
 }
 
+// ofMySQLRows reports whether MySQL or MariaDB refuses what rows hold: values that do not fit, keys,
+// checks, and what triggers say.
+func ofMySQLRows(err error) bool {
+	switch errorNumber(err) {
+	case 1048, // a NULL
+		1062, 1169, 1586, // a key that is there already
+		1216, 1217, 1451, 1452, // a foreign key
+		3819, 4025, // a check
+		1644,             // a signal of a trigger
+		1264, 1690, 1441, // out of range
+		1265, 1292, 1366, 1367, 1406, 1411, // no value of the type, or too long
+		1365, 1416, 3140, 3141: // a division by zero, geometries, JSON
+		return true
+	default:
+		return false
+	}
+}
+
 func innermost(err error) error {
 	for {
 		inner := errors.Unwrap(err)

@@ -12,6 +12,7 @@ import (
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/dataflowsqlite"
 	"github.com/activedataflow/dataflow/internal/rowmap"
+	"github.com/activedataflow/dataflow/internal/rowparts"
 )
 
 // CheckpointTable is the statement that creates, in SQLite, the table in which
@@ -145,8 +146,57 @@ func (s *fencedSink[T]) ensureTable(ctx context.Context) error {
 }
 
 // WriteFenced writes a batch and its state in one transaction. It returns
-// [dataflow.ErrFenced] if the flow was claimed by another fence.
+// [dataflow.ErrFenced] if the flow was claimed by another fence. If rows are refused, it
+// writes nothing, and returns a [dataflow.RowError] for each of them.
 func (s *fencedSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T]) error {
+	return writeFenced(ctx, b.Rows, s.ofRows, func(write writeRows[T]) error { return s.writeIn(ctx, b, write) }, s.sink.writeBatch)
+}
+
+// writeRows writes rows in a transaction.
+type writeRows[T any] func(ctx context.Context, tx *sql.Tx, rows []T) error
+
+// writeFenced writes rows in the transaction of inTx. If some are refused, it writes them once more, in parts.
+func writeFenced[T any](ctx context.Context, rows []T, ofRows func(error) bool, inTx func(writeRows[T]) error, write writeRows[T]) error {
+	err := inTx(write)
+	if err == nil || len(rows) == 0 || !rowparts.Divisible(err, ofRows) {
+		return err
+	}
+	apart := rowparts.Config[T]{OfRows: ofRows}
+	return rowparts.Again(ctx, &apart, rows, err, func(divide func() error) error {
+		return inTx(func(ctx context.Context, tx *sql.Tx, _ []T) error {
+			apart.Write = func(ctx context.Context, rows []T) error {
+				return withSavepoint(ctx, tx, func() error { return write(ctx, tx, rows) })
+			}
+			return divide()
+		})
+	})
+}
+
+// withSavepoint calls f. If f fails, the transaction is as it was.
+func withSavepoint(ctx context.Context, tx *sql.Tx, f func() error) error {
+	if _, err := tx.ExecContext(ctx, "savepoint dataflow_part"); err != nil {
+		return err
+	}
+	err := f()
+	if err != nil {
+		if _, rerr := tx.ExecContext(ctx, "rollback to savepoint dataflow_part"); rerr != nil {
+			return errors.Join(err, rerr) // the transaction is gone
+		}
+	}
+	if _, rerr := tx.ExecContext(ctx, "release savepoint dataflow_part"); rerr != nil {
+		return errors.Join(err, rerr)
+	}
+	return err
+}
+
+// ofRows reports whether SQLite refuses what rows hold.
+func (s *fencedSink[T]) ofRows(err error) bool {
+	store, serr := dataflowsqlite.New(s.db).Store(dataflow.StoreOptions{})
+	return serr == nil && store.Classify(err) == dataflow.FaultData
+}
+
+// writeIn writes a batch in the transaction that moves the checkpoint.
+func (s *fencedSink[T]) writeIn(ctx context.Context, b dataflow.FencedBatch[T], write writeRows[T]) error {
 	return s.inTx(ctx, func(tx *sql.Tx) error {
 		// Update the checkpoint first: this takes the writer's lock and blocks later claims.
 		result, err := tx.ExecContext(ctx, "update "+s.checkpoint()+" set state = ?, updated_at = strftime('%Y-%m-%d %H:%M:%fZ', 'now') where flow = ? and fence = ?",
@@ -157,7 +207,7 @@ func (s *fencedSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[
 		if n, err := result.RowsAffected(); err != nil || n != 1 {
 			return s.wrap(b.Flow, errors.Join(err, dataflow.ErrFenced))
 		}
-		if err := s.sink.writeBatch(ctx, tx, b.Rows); err != nil {
+		if err := write(ctx, tx, b.Rows); err != nil {
 			return fmt.Errorf("table %s: %w", s.sink.table, err)
 		}
 		return nil

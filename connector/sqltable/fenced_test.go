@@ -1,6 +1,7 @@
 package sqltable_test
 
 import (
+	"fmt"
 	"log/slog"
 	"testing"
 
@@ -74,4 +75,62 @@ func TestInsertTo_Refused(t *testing.T) {
 	require.ErrorContains(t, err, `Flows["far"].Target.db: it is nil`)
 	require.ErrorContains(t, err, `Flows["far"].Target.table: a.b.c has 3 parts`)
 	require.ErrorContains(t, err, `Flows["far"].Target.key: `)
+}
+
+// The policy decides about each record that the other database refuses, and the others are written.
+func TestTo_Policy(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		ID  int64
+		Was string
+		V   *string
+	}
+	text := func(s string) *string { return &s }
+	for name, test := range map[string]struct {
+		column string
+		bad    *string
+		says   string
+		more   []string // statements
+	}{
+		"Null":        {"text not null", nil, "NOT NULL constraint failed", nil},
+		"Check":       {"text check (v <> '2')", text("2"), "CHECK constraint failed", nil},
+		"Type":        {"integer", text("two"), "cannot store TEXT value in INTEGER column", nil},
+		"Key":         {"text references parent (id)", text("2"), "FOREIGN KEY constraint failed", nil},
+		"DeferredKey": {"text references parent (id) deferrable initially deferred", text("2"), "FOREIGN KEY constraint failed", nil},
+		"Trigger":     {"text", text("2"), "out of paper", []string{"create trigger odd before insert on t when new.v = '2' begin select raise(abort, 'out of paper'); end"}},
+	} {
+		for _, upsert := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, upsert), func(t *testing.T) {
+				t.Parallel()
+				other := setup(t, append([]string{"create table parent (id text primary key) strict", "insert into parent values ('1')",
+					"create table t (id integer primary key, was text, v " + test.column + ") strict"}, test.more...)...)
+				rows := make([]row, 300)
+				for i := range rows {
+					if rows[i] = (row{int64(i), "good", text("1")}); i%100 == 7 {
+						rows[i] = row{int64(i), "bad", test.bad}
+					}
+				}
+				target := sqltable.InsertTo[row](other, "t")
+				if upsert {
+					target = sqltable.UpsertTo[row](other, "t", "id")
+				}
+				flow := dataflow.NewFlow("f", memory.Slice(rows), dataflow.Identity[row](), target,
+					&dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(3), Runtime: dataflow.Heartbeat{BatchSize: 250}})
+				client, err := dataflow.NewClient(dataflowsqlite.New(dbtest.SQLite(t)), &dataflow.Config{Flows: []*dataflow.Flow{flow}, Logger: slog.New(slog.DiscardHandler)})
+				require.NoError(t, err)
+				require.NoError(t, client.Migrate(t.Context()))
+				require.NoError(t, client.Register(t.Context()))
+				run, err := client.Trigger(t.Context(), "f", nil)
+				require.NoError(t, err)
+				require.Equal(t, dataflow.Counters{Read: 300, Written: 297, DeadLettered: 3}, run.Counters)
+				letters, err := client.DeadLetters(t.Context(), &dataflow.DeadLetterListParams{})
+				require.NoError(t, err)
+				require.Len(t, letters, 3)
+				require.Contains(t, letters[0].Error, test.says)
+				var good, bad int
+				require.NoError(t, other.QueryRowContext(t.Context(), "select count(*), count(case when was = 'bad' then 1 end) from t").Scan(&good, &bad))
+				require.Equal(t, []int{297, 0}, []int{good, bad})
+			})
+		}
+	}
 }

@@ -125,7 +125,8 @@ func (s *mysqlSink[T]) held(ctx context.Context, tx *sql.Tx, flow string, fence 
 }
 
 // WriteFenced writes a batch and its state in one transaction. It returns
-// [dataflow.ErrFenced] if the flow was claimed by another fence.
+// [dataflow.ErrFenced] if the flow was claimed by another fence. If rows are refused, it
+// writes nothing, and returns a [dataflow.RowError] for each of them.
 func (s *mysqlSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T]) error {
 	if len(b.Rows) > 0 {
 		if err := s.check(ctx); err != nil {
@@ -139,6 +140,11 @@ func (s *mysqlSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T
 		}
 		defer end()
 	}
+	return writeFenced(ctx, b.Rows, ofMySQLRows, func(write writeRows[T]) error { return s.writeIn(ctx, b, write) }, s.writeRows)
+}
+
+// writeIn writes a batch in the transaction that moves the checkpoint.
+func (s *mysqlSink[T]) writeIn(ctx context.Context, b dataflow.FencedBatch[T], write writeRows[T]) error {
 	return s.inTx(ctx, func(tx *sql.Tx) error {
 		// Lock the checkpoint first: this waits only for another claim, and blocks later
 		// ones.
@@ -148,7 +154,7 @@ func (s *mysqlSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T
 		if _, err := tx.ExecContext(ctx, "update "+s.checkpoint()+" set state = ? where flow = ?", string(b.State), b.Flow); err != nil {
 			return s.wrap(b.Flow, err)
 		}
-		err := s.writeRows(ctx, tx, b.Rows)
+		err := write(ctx, tx, b.Rows)
 		if err == nil && len(b.Rows) > 0 {
 			err = s.checkStillUnique(ctx, tx)
 		}

@@ -301,6 +301,72 @@ func TestInsertTo_Large(t *testing.T) {
 	require.Equal(t, []string{"250"}, texts(t, db, "select count(*) from doc"), "nothing of a batch that fails is there")
 }
 
+// The policy decides about each record that the database refuses, and the others are written.
+func TestTo_Policy(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		ID  int64
+		Was string
+		V   *string
+	}
+	text := func(s string) *string { return &s }
+	for name, test := range map[string]struct {
+		column, good string
+		bad          *string
+		says         string
+		more         []string // statements
+	}{
+		"UUID":    {"uuid", "7b7a3d6e-0000-8000-8100-000000000001", text("9f61408e-3afb-833e-80cd-f1b20de6f466"), "Incorrect uuid value", nil}, // which Postgres holds
+		"Null":    {"int not null", "1", nil, "cannot be null", nil},
+		"Range":   {"tinyint", "127", text("128"), "Out of range", nil},
+		"Length":  {"varchar(3)", "abc", text("abcd"), "too long", nil},
+		"Date":    {"date", "2024-02-29", text("2023-02-29"), "Incorrect date value", nil},
+		"Charset": {"varchar(9) character set latin1", "ü", text("日"), "Incorrect string value", nil},
+		"Check":   {"int check (v > 0)", "1", text("-1"), "CONSTRAINT", nil},
+		"JSON":    {"json", "{}", text("{"), "CONSTRAINT", nil},
+		"Enum":    {"enum('a', 'b')", "a", text("c"), "Data truncated", nil},
+		"Key":     {"int", "1", text("2"), "foreign key constraint fails", []string{"create table parent (id int primary key)", "insert into parent values (1)", "alter table t add foreign key (v) references parent (id)"}},
+		"Trigger": {"int", "1", text("2"), "out of paper", []string{"create trigger odd before insert on t for each row if new.v = 2 then signal sqlstate '45000' set message_text = 'out of paper'; end if"}},
+	} {
+		for _, upsert := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, upsert), func(t *testing.T) {
+				t.Parallel()
+				db := setup(t, append([]string{"create table t (id bigint primary key, was text, v " + test.column + ")"}, test.more...)...)
+				rows := make([]row, 300)
+				for i := range rows {
+					if rows[i] = (row{int64(i), "good", &test.good}); i%100 == 7 {
+						rows[i] = row{int64(i), "bad", test.bad}
+					}
+				}
+				target := sqltable.InsertTo[row](db, "t")
+				if upsert {
+					target = sqltable.UpsertTo[row](db, "t", "id")
+				}
+				client := clientOf(t, dataflowsqlite.New(dbtest.SQLite(t)), dataflow.NewFlow("f", memory.Slice(rows), dataflow.Identity[row](), target,
+					&dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(3), Runtime: dataflow.Heartbeat{BatchSize: 250}}))
+				run, err := client.Trigger(t.Context(), "f", nil)
+				require.NoError(t, err)
+				require.Equal(t, dataflow.Counters{Read: 300, Written: 297, DeadLettered: 3}, run.Counters)
+				letters, err := client.DeadLetters(t.Context(), &dataflow.DeadLetterListParams{})
+				require.NoError(t, err)
+				require.Len(t, letters, 3)
+				require.Contains(t, letters[0].Error, test.says)
+				require.Equal(t, []string{"297 good"}, texts(t, db, "select concat(count(*), ' ', was) from t group by was"))
+			})
+		}
+	}
+}
+
+// Without a policy the run fails, names the record, and writes nothing of its batch.
+func TestTo_NoPolicy(t *testing.T) {
+	t.Parallel()
+	db := setup(t, "create table t (n bigint primary key check (n <> 2))")
+	client := clientOf(t, dataflowsqlite.New(dbtest.SQLite(t)), dataflow.NewFlow("f", memory.Slice([]number{{1}, {2}, {3}}), dataflow.Identity[number](), sqltable.InsertTo[number](db, "t"), &dataflow.FlowOptions{MaxAttempts: 1}))
+	_, err := client.Trigger(t.Context(), "f", nil)
+	require.ErrorContains(t, err, "write record row 2")
+	require.Empty(t, texts(t, db, "select n from t"))
+}
+
 func TestTo_Refused(t *testing.T) {
 	t.Parallel()
 	type person struct {

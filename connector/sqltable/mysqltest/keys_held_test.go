@@ -29,6 +29,7 @@ func TestKeys_NotHeld(t *testing.T) {
 	}{
 		{column{lite, "text", "'a' || char(0) || 'b'"}, column{postgres, `text collate "C"`, "'z'"}, `"a\x00b"`},
 		{column{lite, "text", "'no uuid'"}, column{postgres, "uuid", "'7b7a3d6e-0000-4000-8000-000000000000'"}, `"no uuid"`},
+		{column{lite, "text", "'no uuid'"}, column{maria, "uuid", "'7b7a3d6e-0000-4000-8000-000000000000'"}, ""},
 		{column{lite, "text", "cast(x'61ff' as text)"}, column{maria, exact, "'z'"}, "t'61ff'"},
 		{column{maria, "bigint unsigned", "18446744073709551615"}, column{postgres, "bigint", "7"}, `"18446744073709551615"`},
 		{column{maria, "bigint unsigned", "18446744073709551615"}, column{lite, "integer", "7"}, `"18446744073709551615"`},

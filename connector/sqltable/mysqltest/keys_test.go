@@ -5,6 +5,7 @@ package mysqltest
 import (
 	"database/sql"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/go-sql-driver/mysql"
@@ -61,11 +62,13 @@ func TestKeys_Pairs(t *testing.T) {
 	type column struct{ typ, value string }
 	postgres := map[string]column{
 		"integer": {"bigint", "seq::bigint * 1000000007 * case seq % 2 when 0 then 1 else -1 end"}, "numeric": {"numeric(20,5)", "seq / 8.0 - 50"}, "text": {`text collate "C"`, "'ä ' || seq || chr(39)"},
+		"uuid":  {"uuid", "overlay(overlay(md5(seq::text) placing (4 + seq % 2 * 3)::text from 13) placing '8' from 17)::uuid"},
 		"bytes": {"bytea", "decode(md5(seq::text), 'hex')"}, "date": {"date", "date '2003-01-01' - seq"},
 		"timestamp": {"timestamp", "timestamp '2003-01-01 00:00:00.000001' - seq * interval '1 day'"}, "timestamptz": {"timestamptz", "timestamptz '2003-01-01 00:00:00.000001Z' + seq * interval '86400 s'"},
 	}
 	maria := map[string]column{
 		"integer": {"bigint", "cast(seq as signed) * 1000000007 * case seq % 2 when 0 then 1 else -1 end"}, "numeric": {"decimal(20,5)", "seq / 8.0 - 50"}, "text": {"varchar(40) collate utf8mb4_nopad_bin", "concat('ä ', seq, char(39))"},
+		"uuid":  {"uuid", "concat_ws('-', left(md5(seq), 8), mid(md5(seq), 9, 4), concat(4 + seq % 2 * 3, mid(md5(seq), 14, 3)), concat('8', mid(md5(seq), 18, 3)), right(md5(seq), 12))"},
 		"bytes": {"varbinary(16)", "unhex(md5(seq))"}, "date": {"date", "date '2003-01-01' - interval seq day"},
 		"timestamp": {"datetime(6)", "timestamp '2003-01-01 00:00:00.000001' - interval seq day"}, "timestamptz": {"timestamp(6) default '2020-01-01'", "timestamp '2003-01-01 00:00:00.000001' + interval seq day"},
 	}
@@ -106,8 +109,11 @@ func TestKeys_Pairs(t *testing.T) {
 				kit := dataflowtest.New(t, dataflow.NewFlow(kind, c, dataflow.Identity[reconcile.Difference](), c.Delete(), &dataflow.FlowOptions{MaxAttempts: 1}))
 				run := kit.Work(kind)
 				require.Equal(t, dataflow.Counters{Read: 3, Written: 3}, run.Counters, kind+run.Error)
-				require.JSONEq(t, `{"pass": "done", "source_rows": 1498, "target_rows": 1499, "gone": 3, "missing": 2, "removed": 3}`, string(run.ToCursor), kind)
-				require.NotContains(t, string(run.ToCursor), "pages", "both order keys alike")
+				end := `{"pass": "done", "source_rows": 1498, "target_rows": 1499, "gone": 3, "missing": 2, "removed": 3}`
+				if kind == "uuid" { // MariaDB has an order of its own for them; the other kinds have the same one
+					end = strings.Replace(end, "{", `{"pages": true, `, 1)
+				}
+				require.JSONEq(t, end, string(run.ToCursor), kind)
 				n, strangers := target.rows()
 				require.Equal(t, []int64{1496, 0}, []int64{n, strangers}, kind)
 			}

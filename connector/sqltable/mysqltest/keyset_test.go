@@ -60,6 +60,10 @@ func TestKeyset_KeyTypes(t *testing.T) {
 		{"varchar(20) character set latin1", []any{"a", "B", "c", "ü"}, "'a'"},
 		{"text collate utf8mb4_unicode_ci", []any{"a", "ä1", "b", "ß", "z"}, "'a'"},
 		{"varbinary(9)", []any{[]byte{}, []byte{0}, []byte{0, 0}, []byte("A"), []byte("a"), []byte("a "), []byte{0xff}, []byte{0xff, 0xfe}}, "x''"},
+		// MariaDB's order: the last part first, except of versions 6 and 7.
+		{"uuid", []any{"ffffffff-0000-4000-8000-000000000001", "11111111-0000-1000-8000-000000000002", "00000000-0000-4000-8000-0000000000ff", "0190a000-0000-7000-8000-0000000000ff", "0190a001-0000-7000-8000-000000000001"}, "'ffffffff-0000-4000-8000-000000000001'"},
+		{"inet6", []any{"::", "::9", "::10", "::ffff:1.2.3.4", "a::"}, "'::'"},
+		{"inet4", []any{"1.2.3.4", "9.0.0.0", "10.0.0.0"}, "'1.2.3.4'"},
 		{"binary(3)", []any{[]byte{0, 0, 1}, []byte("abc"), []byte{0xff, 0xff, 0xff}}, "x'000001'"},
 	} {
 		t.Run(kt.typ, func(t *testing.T) {
