@@ -50,11 +50,14 @@ model: ## Check the model of claims, leases and checkpoints, which needs spin an
 	internal/chaos/model/check.sh
 
 .PHONY: check
-check: golangci-lint ## Check formatting, vet, lint and go.mod; run it before each commit
-	$(call each,$(LINT) fmt --diff)
+check: formatted ## Check formatting, vet, lint and go.mod; run it before each commit
 	$(call each,go vet -tags chaos ./...)
 	$(call each,$(LINT) run --build-tags chaos)
 	$(call each,go mod tidy -diff)
+
+.PHONY: formatted
+formatted: golangci-lint ## Check formatting only
+	$(call each,$(LINT) fmt --diff)
 
 .PHONY: fmt
 fmt: golangci-lint ## Format all Go files
