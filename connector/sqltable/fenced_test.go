@@ -102,8 +102,10 @@ func TestTo_Policy(t *testing.T) {
 		for _, upsert := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, upsert), func(t *testing.T) {
 				t.Parallel()
-				other := setup(t, append([]string{"create table parent (id text primary key) strict", "insert into parent values ('1')",
-					"create table t (id integer primary key, was text, v " + test.column + ") strict"}, test.more...)...)
+				other := setup(t, append([]string{
+					"create table parent (id text primary key) strict", "insert into parent values ('1')",
+					"create table t (id integer primary key, was text, v " + test.column + ") strict",
+				}, test.more...)...)
 				rows := make([]row, 300)
 				for i := range rows {
 					if rows[i] = (row{int64(i), "good", text("1")}); i%100 == 7 {
