@@ -149,16 +149,17 @@ func (s *fencedSink[T]) ensureTable(ctx context.Context) error {
 // [dataflow.ErrFenced] if the flow was claimed by another fence. If rows are refused, it
 // writes nothing, and returns a [dataflow.RowError] for each of them.
 func (s *fencedSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T]) error {
-	return writeFenced(ctx, b.Rows, s.ofRows, func(write writeRows[T]) error { return s.writeIn(ctx, b, write) }, s.sink.writeBatch)
+	return writeFenced(ctx, s.sink, b.Rows, s.ofRows, func(write writeRows[T]) error { return s.writeIn(ctx, b, write) }, s.sink.writeBatch)
 }
 
 // writeRows writes rows in a transaction.
 type writeRows[T any] func(ctx context.Context, tx *sql.Tx, rows []T) error
 
 // writeFenced writes rows in the transaction of inTx. If some are refused, it writes them once more, in parts.
-func writeFenced[T any](ctx context.Context, rows []T, ofRows func(error) bool, inTx func(writeRows[T]) error, write writeRows[T]) error {
+// One that removes rows has named them itself.
+func writeFenced[T any](ctx context.Context, s *sink[T], rows []T, ofRows func(error) bool, inTx func(writeRows[T]) error, write writeRows[T]) error {
 	err := inTx(write)
-	if err == nil || len(rows) == 0 || !rowparts.Divisible(err, ofRows) {
+	if err == nil || len(rows) == 0 || s.remove != nil || !rowparts.Divisible(err, ofRows) {
 		return err
 	}
 	apart := rowparts.Config[T]{OfRows: ofRows}

@@ -140,7 +140,7 @@ func (s *mysqlSink[T]) WriteFenced(ctx context.Context, b dataflow.FencedBatch[T
 		}
 		defer end()
 	}
-	return writeFenced(ctx, b.Rows, ofMySQLRows, func(write writeRows[T]) error { return s.writeIn(ctx, b, write) }, s.writeRows)
+	return writeFenced(ctx, s.sink, b.Rows, ofMySQLRows, func(write writeRows[T]) error { return s.writeIn(ctx, b, write) }, s.writeRows)
 }
 
 // writeIn writes a batch in the transaction that moves the checkpoint.
