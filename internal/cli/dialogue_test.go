@@ -115,7 +115,7 @@ func released(out string) string {
 }
 
 var (
-	times     = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
+	times     = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ( (Mon|Tue|Wed|Thu|Fri|Sat|Sun))?`)
 	relative  = regexp.MustCompile(`\((now|in [0-9hms.]+|[0-9hms.]+ ago)\)`)
 	durations = regexp.MustCompile(`\b\d+(\.\d+)?m?s\b`)
 	spaces    = regexp.MustCompile(` {2,}`)
