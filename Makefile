@@ -52,7 +52,7 @@ model: ## Check the model of claims, leases and checkpoints, which needs spin an
 .PHONY: check
 check: formatted ## Check formatting, vet, lint and go.mod; run it before each commit
 	$(call each,go vet -tags chaos ./...)
-	$(call each,$(LINT) run --build-tags chaos --timeout 30m)
+	$(call each,$(LINT) run --build-tags chaos)
 	$(call each,go mod tidy -diff)
 
 .PHONY: formatted

@@ -15,7 +15,7 @@ packages=(./dataflowpgx ./connector/pgtable ./internal/schedule)
 first=''
 few='^Test(Matrix|Flow|Replace|Upsert|Insert|Apply|Plain|Keyset|Select|Guard|BatchTo|InsertTo|UpsertTo)$|_Contract$'
 if [[ ${1:-} == --short ]]; then
-	skip='^(TestMatrix_Keys|TestKeyset_OddKeys|TestKeyset_Split_Random|TestWrite_(FloatIntoInteger|IntegerIntoFloat|ShortTexts)|Test.*_TooMuch|TestFlow_WideRowsInMemory|TestTargetsTo_Policies|TestUpsert_LookingFirst_Writers|TestInstances|TestKeys_(SlowSource|Delete)|TestUpsert_Pipelined|TestFlow_Ranges|TestExplain|TestInTx_CancelledKeepsConnection|TestGuard_Stress|TestFencedSink_Contract|TestReplace_ServerCrashes|TestKeys_Killed|TestKeys_ChangingSource|TestKeys_Costs|Example.*)$'
+	skip='^(TestMatrix_Keys|TestKeyset_LookbackKilled|TestKeyset_OddKeys|TestKeyset_Split_Random|TestWrite_(FloatIntoInteger|IntegerIntoFloat|ShortTexts)|Test.*_TooMuch|TestFlow_WideRowsInMemory|TestTargetsTo_Policies|TestUpsert_LookingFirst_Writers|TestInstances|TestKeys_(SlowSource|Delete)|TestUpsert_Pipelined|TestFlow_Ranges|TestExplain|TestInTx_CancelledKeepsConnection|TestGuard_Stress|TestFencedSink_Contract|TestReplace_ServerCrashes|TestKeys_Killed|TestKeys_ChangingSource|TestKeys_Costs|Example.*)$'
 	matrix=part
 	packages=(./dataflowpgx ./connector/pgtable)
 	shift
