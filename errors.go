@@ -23,7 +23,8 @@ var (
 
 	// ErrAlreadyRunning is returned by [FlowExecutor.Execute] and [Heartbeat.Execute]
 	// when the run, or another run of its flow, is in progress, or when another one goes
-	// first, because it lost its worker. A pending run stays pending. [Client.SetCursor] returns it while a run of the flow is in progress.
+	// first, because it lost its worker. A pending run stays pending. [Client.SetCursor]
+	// returns it while a run of the flow is in progress.
 	ErrAlreadyRunning = errors.New("already running")
 
 	// ErrNotDue is returned by [FlowExecutor.Execute] for a run whose time has not

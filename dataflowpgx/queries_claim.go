@@ -30,7 +30,9 @@ import "strings"
 // process that starts runs of the flow back to back would take each slot as soon as it is free.
 //
 // A flow with one slot has an order within a queue. A tick's run waits for the runs of earlier
-// ticks. A backfill without slots of its own waits for the flow's own runs. A run's trigger is compared with another's, so that the planner does not take
+// ticks. A backfill without slots of its own waits for the flow's own runs.
+//
+// A run's trigger is compared with another's, so that the planner does not take
 // the index of all ticks that ever were. In their order, it takes the index that has it. With an offset, it looks
 // for the flow's own runs by their flow. Otherwise it might read all that wait, of all flows, and remember them.
 //

@@ -77,7 +77,8 @@ func TestInsertTo_Refused(t *testing.T) {
 	require.ErrorContains(t, err, `Flows["far"].Target.key: `)
 }
 
-// The policy decides about each record that the other database refuses, and the others are written.
+// The policy decides about each record that the other database refuses, and the others are written. The client is
+// on Postgres, which does not know the errors of SQLite.
 func TestTo_Policy(t *testing.T) {
 	t.Parallel()
 	type row struct {
@@ -118,7 +119,7 @@ func TestTo_Policy(t *testing.T) {
 				}
 				flow := dataflow.NewFlow("f", memory.Slice(rows), dataflow.Identity[row](), target,
 					&dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(3), Runtime: dataflow.Heartbeat{BatchSize: 250}})
-				client, err := dataflow.NewClient(dataflowsqlite.New(dbtest.SQLite(t)), &dataflow.Config{Flows: []*dataflow.Flow{flow}, Logger: slog.New(slog.DiscardHandler)})
+				client, err := dataflow.NewClient(dataflowpgx.New(dbtest.Postgres(t)), &dataflow.Config{Flows: []*dataflow.Flow{flow}, Logger: slog.New(slog.DiscardHandler)})
 				require.NoError(t, err)
 				require.NoError(t, client.Migrate(t.Context()))
 				require.NoError(t, client.Register(t.Context()))
