@@ -208,13 +208,15 @@ func (cp *copier) writeDirect(ctx context.Context, conn *pgx.Conn, rows reflect.
 // send executes the statements and streams the batch to the COPY among them.
 func (cp *copier) send(ctx context.Context, conn *pgx.Conn, sql string, rows reflect.Value, mark *stageMark, as copyAs) (outcome, error) {
 	r := cp.readers.Get().(*copyReader) //nolint:forcetypeassert // the pool holds only this type
+	lent := &lentReader{r: r}
 	defer cp.readers.Put(r)
 	if r.numbered = mark != nil; r.numbered {
 		r.first = mark.next
 		mark.next += int64(rows.Len())
 	}
 	r.start(conn.TypeMap(), rows)
-	_, err := conn.PgConn().CopyFrom(ctx, r, sql)
+	_, err := conn.PgConn().CopyFrom(ctx, lent, sql)
+	lent.end()
 	r.rows = reflect.Value{}
 	r.enc.reset() // it refers to large values
 	if err == nil {

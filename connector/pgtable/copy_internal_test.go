@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -416,5 +417,39 @@ func TestCopyLine(t *testing.T) {
 		"PL/pgSQL function f() line 3 at RAISE\nCOPY t, line 4": 4,
 	} {
 		require.Equal(t, want, copyLine(where), where)
+	}
+}
+
+// slow is written as JSON. It says when, and takes until the COPY has been cancelled for a while.
+type slow struct{ writing *atomic.Bool }
+
+func (s slow) MarshalJSON() ([]byte, error) {
+	s.writing.Store(true)
+	defer s.writing.Store(false)
+	time.Sleep(300 * time.Millisecond)
+	return []byte(`{}`), nil
+}
+
+// Once a cancelled write has returned, nothing reads its rows, whose memory the engine uses again.
+func TestCopy_CancelledReadsNoMore(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		ID int
+		At slow
+	}
+	pool := setup(t, `create table birds (id int primary key, at jsonb)`)
+	s := newSink[row]("birds", false, nil)
+	s.to.copyFrom = 1
+	var writing atomic.Bool
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	time.AfterFunc(100*time.Millisecond, cancel)
+	store, err := dataflowpgx.New(pool).Store(dataflow.StoreOptions{})
+	require.NoError(t, err)
+	rows := []row{{1, slow{&writing}}, {2, slow{&writing}}, {3, slow{&writing}}}
+	err = inTx(ctx, store, func(ctx context.Context) error { return s.WriteTx(ctx, rows) })
+	require.ErrorIs(t, err, context.Canceled)
+	for until := time.Now().Add(time.Second); time.Now().Before(until); time.Sleep(time.Millisecond) {
+		require.False(t, writing.Load(), "a row is read after the write has returned")
 	}
 }

@@ -2,8 +2,10 @@ package pgtable
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
 	"reflect"
+	"sync"
 
 	"github.com/jackc/pgx/v5/pgtype"
 )
@@ -11,6 +13,9 @@ import (
 // copyChunk is the number of bytes encoded at once. pgconn sends messages of that
 // size.
 const copyChunk = 64 << 10
+
+// errCopyEnded is what pgx reads after CopyFrom has returned. Nobody sees it.
+var errCopyEnded = errors.New("the COPY has ended")
 
 // copyReader reads a batch in COPY's binary format. It encodes rows while earlier
 // ones are sent, so the server works on those meanwhile.
@@ -27,6 +32,30 @@ type copyReader struct {
 	sent     int   // bytes of enc.buf already read
 	large    int   // values of enc.large already read
 	err      error // the error that ended the read
+}
+
+// lentReader lends a reader to a COPY. When the connection is lost, or the context ends, pgx v5.12
+// returns from CopyFrom while a goroutine of its own goes on to read.
+type lentReader struct {
+	mu sync.Mutex  // held while r reads
+	r  *copyReader // nil after end
+}
+
+// end takes the reader back. It waits for a read that has begun.
+func (l *lentReader) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.r = nil
+}
+
+// Read implements io.Reader.
+func (l *lentReader) Read(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.r == nil {
+		return 0, errCopyEnded
+	}
+	return l.r.Read(p)
 }
 
 // start makes the reader begin with other rows and reuse its memory.

@@ -73,11 +73,20 @@ func lost(ctx context.Context, err error) error {
 	}
 }
 
+// ended adds the error of a context that has ended. A driver closes the connection then, and may
+// tell that alone.
+func ended(ctx context.Context, err error) error {
+	if cause := ctx.Err(); err != nil && cause != nil && !errors.Is(err, cause) {
+		return fmt.Errorf("%w: %w", cause, err)
+	}
+	return err
+}
+
 // passing marks the errors of MySQL that should go away by themselves: another
 // transaction was in the way, or the server was not ready.
 func passing(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil || dataflow.IsPermanent(err) {
-		return err
+		return ended(ctx, err)
 	}
 	switch errorNumber(err) {
 	case 1040, // too many connections

@@ -219,7 +219,7 @@ func (s *fencedSink[T]) writeIn(ctx context.Context, b dataflow.FencedBatch[T], 
 func (s *fencedSink[T]) inTx(ctx context.Context, f func(tx *sql.Tx) error) error {
 	err := s.tryTx(ctx, f)
 	if err == nil || ctx.Err() != nil {
-		return err
+		return ended(ctx, err)
 	}
 	// Ask the SQLite driver: the client's own may be for another database.
 	if store, serr := dataflowsqlite.New(s.db).Store(dataflow.StoreOptions{}); serr == nil && store.Classify(err).Passes() {

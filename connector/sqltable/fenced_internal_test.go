@@ -1,6 +1,8 @@
 package sqltable
 
 import (
+	"context"
+	"database/sql/driver"
 	"fmt"
 	"path/filepath"
 	"testing"
@@ -71,4 +73,19 @@ func TestInsertTo_OtherWriter(t *testing.T) {
 	require.ErrorContains(t, err, "table facts: ")
 	require.False(t, marked(err), err)
 	require.Equal(t, []string{"1 one null"}, query(t, db, factsQuery))
+}
+
+// A driver that has closed a connection because the context ended, and tells that alone, ends a
+// write with the context's error.
+func TestPassing_ContextEnded(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	require.True(t, marked(passing(ctx, driver.ErrBadConn)))
+	cancel()
+	err := passing(ctx, driver.ErrBadConn)
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, err, driver.ErrBadConn)
+	require.False(t, marked(err))
+	require.Equal(t, context.Canceled, passing(ctx, context.Canceled), "it is told once")
+	require.NoError(t, passing(ctx, nil))
 }
