@@ -27,7 +27,8 @@ import "strings"
 //
 // A flow's new run leaves a slot in its queue to each run that lost its worker. One that is no tick
 // does so for the time of a lease, as perhaps no process there is can work those. Otherwise a
-// process that starts runs of the flow back to back would take each slot as soon as it is free.
+// process that starts runs of the flow back to back would take each slot as soon as it is free. In a set, runs that
+// were worked before come first, so only those outside of the set need a slot left.
 //
 // A flow with one slot has an order within a queue. A tick's run waits for the runs of earlier
 // ticks. A backfill without slots of its own waits for the flow's own runs.
@@ -57,8 +58,13 @@ with item as materialized (
 			and r.flow_id = any(coalesce((select string_to_array(current_setting('dataflow.claim', true), ',')::bigint[]), '{}')) and r.rescues < $9{grouped}{room}
 		limit 1{held}) r
 ), ranked as (
-	select r.*, ` + hasBackfillSlot + ` as apart, ` + slotLimit + ` - t.count as room, t.slots as taken,
-		row_number() over (partition by r.flow_id, ` + hasBackfillSlot + ` order by r.scope <> '', r.id) as place
+	select r.*, ` + hasBackfillSlot + ` as apart, ` + slotLimit + ` - t.count
+			- case when r.scope = '' and r.lease_no = 0 and (r.trigger = 'schedule' or r.created_at > {now} - $7::bigint * interval '1 microsecond')
+				then (select count(*) from {s}dataflow_run o
+					where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.rescues > 0 and o.run_after <= {now} and o.queue = r.queue
+						and o.id not in (select id from held))
+				else 0 end as room, t.slots as taken,
+		row_number() over (partition by r.flow_id, ` + hasBackfillSlot + ` order by r.scope <> '', r.lease_no = 0, r.id) as place
 	from held r cross join lateral (select r.slots, r.backfills) s cross join lateral (
 		select coalesce(array_agg(o.slot), '{}') as slots,
 			count(*) filter (where case when r.scope = '' then o.slot < 1000 when r.backfills > 0 then o.scope <> '' else true end) as count
@@ -67,9 +73,6 @@ with item as materialized (
 			where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = r.trigger and o.lease_no = 0
 				and o.scheduled_for < r.scheduled_for and o.queue = r.queue
 			order by o.scheduled_for limit 1) is not null)
-		and not (r.scope = '' and r.lease_no = 0 and (r.trigger = 'schedule' or r.created_at > {now} - $7::bigint * interval '1 microsecond')
-			and (select count(*) from {s}dataflow_run o
-				where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.rescues > 0 and o.run_after <= {now} and o.queue = r.queue and o.id <> r.id) >= s.slots - t.count)
 		and not (s.slots = 1 and s.backfills = 0 and r.scope <> '' and exists (select from {s}dataflow_run o
 			where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue offset 0))
 ), slotted as materialized (

@@ -19,6 +19,7 @@ func togetherRules() []rule {
 		{name: "Claims", run: claimsEach},
 		{name: "ClaimRefused", run: claimsRefused},
 		{name: "ClaimsOfOneFlow", run: claimsOfOneFlow},
+		{name: "ClaimsLeaveSlots", run: claimsLeaveSlots},
 		{name: "ClaimsOfOneRun", run: claimsOfOneRun},
 		{name: "ClaimOfSuspect", run: claimsOfSuspect},
 		{name: "ClaimsInOrder", run: claimsInOrder},
@@ -147,6 +148,33 @@ func claimsOfOneFlow(t *test) {
 		}
 		t.requireActivity(f, 0, 5-slots, 0)
 	}
+}
+
+// Of a set too, new runs leave a slot to each run that lost its worker. One that is in the set takes
+// its slot there, wherever it stands.
+func claimsLeaveSlots(t *test) {
+	f := t.flow("orders").ID
+	lost := []int64{t.lost(t.claimSlot(t.pending(f).ID, 3)), t.lost(t.claimSlot(t.pending(f).ID, 3))}
+	var set []*dataflow.RunClaimParams
+	for range 4 {
+		set = append(set, slotParams(t.pending(f).ID, 3))
+	}
+	claim := func(set ...*dataflow.RunClaimParams) (claimed []int64, ends []*dataflow.RunEndParams) {
+		for _, a := range t.claimSet(set...) {
+			if a.Claim != nil {
+				claimed, ends = append(claimed, a.Claim.Run.ID), append(ends, ending(a.Claim, dataflow.RunSuccess))
+			}
+		}
+		return claimed, ends
+	}
+	claimed, ends := claim(set...)
+	require.Equal(t, []int64{set[0].RunID}, claimed, "two slots are left")
+	t.endSet(ends...)
+	claimed, ends = claim(set[1], set[2], set[3], slotParams(lost[0], 3))
+	require.Equal(t, []int64{set[1].RunID, lost[0]}, claimed, "one is left, and one taken")
+	t.endSet(ends...)
+	claimed, _ = claim(set[2], slotParams(lost[1], 3), set[3])
+	require.Equal(t, []int64{set[2].RunID, lost[1], set[3].RunID}, claimed)
 }
 
 // Two jobs of one run make one claim.
