@@ -122,7 +122,7 @@ func (q *queries) queueClaims(b *pgx.Batch, sql claimSQL, suspect int, claims []
 		return nil
 	})
 	if sql.ask != "" {
-		b.Queue(q.store.text(sql.ask), first.RunID, slots[0], backfills[0])
+		b.Queue(q.store.text(sql.ask), first.RunID, slots[0], backfills[0], first.Lease.Microseconds())
 	}
 	return answers
 }

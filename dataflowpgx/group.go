@@ -29,15 +29,18 @@ const (
 		and not exists (select from {s}dataflow_run b where b.flow_id = o.flow_id and b.state = 'in_progress' and b.started_at >= o.group_asked_at)`
 )
 
-// sqlGroupAsk notes that a run was not claimed for lack of a place in its group.
-const sqlGroupAsk = `
+// sqlGroupAsk notes that a run was not claimed for lack of a place in its group. One that has no slot, or leaves it
+// to a run that lost its worker, takes no place from others: that run itself may be waiting for one.
+//
+//nolint:gochecknoglobals // a constant
+var sqlGroupAsk = `
 update {s}dataflow_run r
 set group_asked_at = {clock}, waits_for = w.text, waits_since = case when r.waits_for = w.text then r.waits_since else {clock} end
 from {s}dataflow_flow f join {s}dataflow_group g on g.name = f.group_name
 	cross join lateral (select '` + dataflow.WaitsForGroup + `' || g.name || ', whose limit is ' || g.max_runs as text) w,
 	(select $2::integer as slots, $3::integer as backfills) s
 where r.id = $1 and r.state = 'pending' and r.run_after <= {now} and f.id = r.flow_id and f.state = 'active'
-	and ` + slotsTaken + ` < ` + slotLimit
+	and ` + slotsTaken + ` + ` + slotsLeft("$4") + ` < ` + slotLimit
 
 const sqlGroupSet = `
 insert into {s}dataflow_group as g (name, max_runs, set_by, set_at) values ($1, $2, $3, {now})

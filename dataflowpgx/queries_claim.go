@@ -28,7 +28,8 @@ import "strings"
 // A flow's new run leaves a slot in its queue to each run that lost its worker. One that is no tick
 // does so for the time of a lease, as perhaps no process there is can work those. Otherwise a
 // process that starts runs of the flow back to back would take each slot as soon as it is free. In a set, runs that
-// were worked before come first, so only those outside of the set need a slot left.
+// were worked before come first, so only those outside of the set need a slot left. Runs that leave none come next:
+// one that is not claimed keeps no other from a slot.
 //
 // A flow with one slot has an order within a queue. A tick's run waits for the runs of earlier
 // ticks. A backfill without slots of its own waits for the flow's own runs.
@@ -58,17 +59,13 @@ with item as materialized (
 			and r.flow_id = any(coalesce((select string_to_array(current_setting('dataflow.claim', true), ',')::bigint[]), '{}')) and r.rescues < $9{grouped}{room}
 		limit 1{held}) r
 ), ranked as (
-	select r.*, ` + hasBackfillSlot + ` as apart, ` + slotLimit + ` - t.count
-			- case when r.scope = '' and r.lease_no = 0 and (r.trigger = 'schedule' or r.created_at > {now} - $7::bigint * interval '1 microsecond')
-				then (select count(*) from {s}dataflow_run o
-					where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.rescues > 0 and o.run_after <= {now} and o.queue = r.queue
-						and o.id not in (select id from held))
-				else 0 end as room, t.slots as taken,
-		row_number() over (partition by r.flow_id, ` + hasBackfillSlot + ` order by r.scope <> '', r.lease_no = 0, r.id) as place
+	select r.*, ` + hasBackfillSlot + ` as apart, ` + slotLimit + ` - t.count - l.slots as room, t.slots as taken,
+		row_number() over (partition by r.flow_id, ` + hasBackfillSlot + ` order by r.scope <> '', r.lease_no = 0, l.slots, r.id) as place
 	from held r cross join lateral (select r.slots, r.backfills) s cross join lateral (
 		select coalesce(array_agg(o.slot), '{}') as slots,
 			count(*) filter (where case when r.scope = '' then o.slot < 1000 when r.backfills > 0 then o.scope <> '' else true end) as count
 		from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress') t
+	cross join lateral (select ` + slotsLeft("$7") + ` as slots) l
 	where not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and (select true from {s}dataflow_run o
 			where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = r.trigger and o.lease_no = 0
 				and o.scheduled_for < r.scheduled_for and o.queue = r.queue
@@ -117,6 +114,18 @@ select ` + noRun + `, null, null, null, i.n
 from item i
 where i.id not in (select id from claimed) and (i.id in (select id from placed)
 	or i.id not in (select id from held) and exists (select from ` + dueRun + `))`
+
+// slotsLeft is how many slots a run r must leave to runs of its flow that lost their workers. The parameter is the
+// lease in microseconds.
+func slotsLeft(lease string) string {
+	return `case when r.scope = '' and r.lease_no = 0 and (r.trigger = 'schedule' or r.created_at > {now} - ` + lease + `::bigint * interval '1 microsecond')
+		then (select count(*) from {s}dataflow_run o
+			where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.rescues > 0 and o.run_after <= {now} and o.queue = r.queue{others})
+		else 0 end`
+}
+
+// notHeld leaves out the runs o of the claim itself.
+const notHeld = "\n\t\t\t\tand o.id not in (select id from held)"
 
 // dueRun is the run of an item i, if it can be claimed once its flow has a place for it.
 const dueRun = `{s}dataflow_run r join {s}dataflow_flow f on f.id = any(array[r.flow_id])
@@ -180,12 +189,12 @@ const (
 var (
 	many = strings.NewReplacer(
 		"{lock}", "pg_try_advisory_xact_lock", "{locked}", "",
-		"{grouped}", " and f.group_name = ''", "{room}", "", "{held}", " for no key update of r skip locked", "{reached}", sqlReached, "{free}", sqlFreeMany)
+		"{grouped}", " and f.group_name = ''", "{room}", "", "{others}", notHeld, "{held}", " for no key update of r skip locked", "{reached}", sqlReached, "{free}", sqlFreeMany)
 	one = strings.NewReplacer("{lock}", "pg_advisory_xact_lock", "{locked}", " is not null",
-		"{grouped}", "", "{room}", "\n\t\tand "+groupHasRoom, "{held}", "", "{reached}", "", "{free}", sqlFreeOne)
+		"{grouped}", "", "{room}", "\n\t\tand "+groupHasRoom, "{others}", "", "{held}", "", "{reached}", "", "{free}", sqlFreeOne)
 
 	claimMany = claimSQL{lock: many.Replace(sqlClaimLock), claim: many.Replace(sqlClaim)}
-	claimOne  = claimSQL{group: sqlGroupLock, lock: one.Replace(sqlClaimLock), claim: one.Replace(sqlClaim), ask: sqlGroupAsk}
+	claimOne  = claimSQL{group: sqlGroupLock, lock: one.Replace(sqlClaimLock), claim: one.Replace(sqlClaim), ask: one.Replace(sqlGroupAsk)}
 )
 
 // claimSQL are the statements of a claim, which are sent together, in this order, after

@@ -65,7 +65,7 @@ func (q *queries) claim(ctx context.Context, p *dataflow.RunClaimParams, suspect
 		if err = q.db.QueryRowContext(ctx, q.store.text(sqlRunSuspect), p.RunID, suspect).Scan(&answer.Busy); err != nil || answer.Busy {
 			return answer, err
 		}
-		_, err = q.db.ExecContext(ctx, q.store.text(sqlGroupAsk), p.RunID, max(p.Slots, 1), p.Backfills)
+		_, err = q.db.ExecContext(ctx, q.store.text(sqlGroupAsk), p.RunID, max(p.Slots, 1), secondsText(p.Lease), p.Backfills)
 		return answer, err
 	}
 	if isUniqueViolation(err) {

@@ -21,15 +21,16 @@ const (
 		and not exists (select 1 from dataflow_run b indexed by dataflow_run_slot where b.flow_id = o.flow_id and b.state = 'in_progress' and b.started_at >= o.group_asked_at)`
 )
 
-// sqlGroupAsk notes that a run was not claimed for lack of a place in its group.
+// sqlGroupAsk notes that a run was not claimed for lack of a place in its group. One that has no slot, or leaves it
+// to a run that lost its worker, takes no place from others: that run itself may be waiting for one.
 const sqlGroupAsk = `
 update dataflow_run as r
 set group_asked_at = {now}, waits_for = w.text, waits_since = case when r.waits_for = w.text then r.waits_since else {now} end
 from (select f.id, '` + dataflow.WaitsForGroup + `' || g.name || ', whose limit is ' || g.max_runs as text
 		from dataflow_flow f join dataflow_group g on g.name = f.group_name where f.state = 'active') w,
-	(select ?2 as slots, ?3 as backfills) s
+	(select ?2 as slots, ?4 as backfills) s
 where r.id = ?1 and r.state = 'pending' and r.run_after <= {now} and w.id = r.flow_id
-	and ` + slotsTaken + ` < ` + slotLimit
+	and ` + slotsTaken + ` + ` + slotsLeft + ` < ` + slotLimit
 
 const sqlGroupSet = `
 insert into dataflow_group as g (name, max_runs, set_by, set_at) values (?1, ?2, ?3, {now})

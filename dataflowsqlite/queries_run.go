@@ -74,6 +74,13 @@ const (
 	slotLimit       = `case when ` + hasBackfillSlot + ` then s.backfills else s.slots end`
 	slotsTaken      = `(select count(*) from dataflow_run o indexed by dataflow_run_slot where o.flow_id = r.flow_id and o.state = 'in_progress'
 		and case when r.scope = '' then o.slot < 1000 when s.backfills > 0 then o.scope <> '' else true end)`
+
+	// slotsLeft is how many slots a run must leave to runs of its flow that lost their workers. The
+	// lease is ?3.
+	slotsLeft = `(case when r.scope = '' and r.lease_no = 0 and (r.trigger = 'schedule' or r.created_at > strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?3 || ' seconds'))
+		then (select count(*) from dataflow_run o indexed by dataflow_run_rescued
+			where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.rescues > 0 and o.run_after <= {now} and o.queue = r.queue and o.id <> r.id)
+		else 0 end)`
 )
 
 // Leaves out runs without a free slot, so that they do not use up the limit. The flows of given
@@ -143,13 +150,10 @@ set state = 'in_progress',
 from (select json_array_length(?6) as slots, json_array_length(?7) as backfills) s
 where r.id = ?1 and r.state = 'pending' and r.run_after <= {now} and (?8 = 0 or r.flow_id = ?8) and r.rescues < ?9
 	and exists (select 1 from dataflow_flow f where f.id = r.flow_id and f.state = 'active' and ` + groupHasRoom + `)
-	and ` + slotsTaken + ` < ` + slotLimit + `
+	and ` + slotsTaken + ` + ` + slotsLeft + ` < ` + slotLimit + `
 	and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select 1 from dataflow_run o indexed by dataflow_run_next
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = 'schedule' and o.lease_no = 0
 			and o.scheduled_for < r.scheduled_for and o.queue = r.queue))
-	and not (r.scope = '' and r.lease_no = 0 and (r.trigger = 'schedule' or r.created_at > strftime('%Y-%m-%d %H:%M:%f', {now}, '-' || ?3 || ' seconds'))
-		and (select count(*) from dataflow_run o indexed by dataflow_run_rescued
-			where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.rescues > 0 and o.run_after <= {now} and o.queue = r.queue and o.id <> r.id) >= ` + slotLimit + ` - ` + slotsTaken + `)
 	and not (s.slots = 1 and s.backfills = 0 and r.scope <> '' and exists (select 1 from dataflow_run o indexed by dataflow_run_waiting
 		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue))`
 

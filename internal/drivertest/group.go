@@ -21,6 +21,7 @@ func groupRules() []rule {
 		{name: "BusySince", run: groupBusySince},
 		{name: "Silent", run: groupSilent},
 		{name: "Rescued", run: groupRescued},
+		{name: "LostWorker", run: groupLostWorker},
 		{name: "Next", run: groupNext},
 		{name: "Stored", run: groupStored},
 		{name: "Set", run: groupSet},
@@ -221,6 +222,25 @@ func groupRescued(t *test) {
 	t.end(ending(other, dataflow.RunPending))
 	t.requireNoYounger(b)
 	t.claim(a.Run.ID)
+}
+
+// A run that leaves its slot to one of its flow that lost its worker takes no place of the group, neither
+// from that one, which may have become due later, nor from other flows.
+func groupLostWorker(t *test) {
+	clock := t.clocked()
+	t.groupOf("shopify", 1)
+	f := t.grouped("shopify", "a", "b")
+	due := clock.Now()
+	clock.advance(time.Second)
+	first := t.claim(t.pending(f[0]).ID)
+	older := t.tick(f[0], due).ID
+	clock.advance(time.Second)
+	other := t.pending(f[1]).ID
+	lost := t.lost(first)
+	t.requireNoClaim(older)
+	require.Empty(t, t.run(older).WaitsFor, "the group has a place")
+	t.end(ending(t.claim(other), dataflow.RunSuccess))
+	t.claim(lost)
 }
 
 // requireNoYounger requires that a run waits for an older one of its group.

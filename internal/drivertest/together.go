@@ -20,6 +20,7 @@ func togetherRules() []rule {
 		{name: "ClaimRefused", run: claimsRefused},
 		{name: "ClaimsOfOneFlow", run: claimsOfOneFlow},
 		{name: "ClaimsLeaveSlots", run: claimsLeaveSlots},
+		{name: "ClaimsBesideTick", run: claimsBesideTick},
 		{name: "ClaimsOfOneRun", run: claimsOfOneRun},
 		{name: "ClaimOfSuspect", run: claimsOfSuspect},
 		{name: "ClaimsInOrder", run: claimsInOrder},
@@ -175,6 +176,18 @@ func claimsLeaveSlots(t *test) {
 	t.endSet(ends...)
 	claimed, _ = claim(set[2], slotParams(lost[1], 3), set[3])
 	require.Equal(t, []int64{set[2].RunID, lost[1], set[3].RunID}, claimed)
+}
+
+// A tick that waits for a run that lost its worker keeps no other run of its set from a slot.
+func claimsBesideTick(t *test) {
+	clock := t.clocked()
+	f := t.flow("orders").ID
+	t.lost(t.claimSlot(t.pending(f).ID, 1))
+	tick, asked := t.tick(f, clock.Now()).ID, t.pending(f).ID
+	clock.advance(lease)
+	answers := t.claimSet(slotParams(tick, 1), slotParams(asked, 1))
+	require.Nil(t, answers[0].Claim)
+	t.requireClaimed(answers[1], asked, 2)
 }
 
 // Two jobs of one run make one claim.
