@@ -18,19 +18,20 @@ where r.id = $1 for no key update of g`
 
 // groupHasRoom says that there is a place for a run r of a flow f in its group. An older run has
 // precedence if a process has wanted to work it lately, and could for everything but the group. If another run of
-// its flow has begun since, the flow may have no place for it: then it must ask again.
+// its flow has begun since, the flow may have no place for it: then it must ask again. Runs of one flow have
+// an order of their own.
 const (
 	groupHasRoom = `(f.group_name = '' or (select g.max_runs from {s}dataflow_group g where g.name = f.group_name) >
 		(select count(*) from {s}dataflow_flow p join {s}dataflow_run o on o.flow_id = p.id
 			where p.group_name = f.group_name and p.group_name <> '' and o.state = 'in_progress')
 		+ (select count(*) from {s}dataflow_flow p join {s}dataflow_run o on o.flow_id = p.id
-			where p.group_name = f.group_name and p.group_name <> '' and p.state = 'active' and ` + groupAsked + ` and (o.run_after, o.id) < (r.run_after, r.id)))`
+			where p.group_name = f.group_name and p.group_name <> '' and p.state = 'active' and p.id <> r.flow_id and ` + groupAsked + ` and (o.run_after, o.id) < (r.run_after, r.id)))`
 	groupAsked = `o.state = 'pending' and o.run_after <= {now} and o.group_asked_at > {now} - interval '` + dataflow.GroupAskedText + `'
 		and not exists (select from {s}dataflow_run b where b.flow_id = o.flow_id and b.state = 'in_progress' and b.started_at >= o.group_asked_at)`
 )
 
-// sqlGroupAsk notes that a run was not claimed for lack of a place in its group. One that has no slot, or leaves it
-// to a run that lost its worker, takes no place from others: that run itself may be waiting for one.
+// sqlGroupAsk notes that a run was not claimed for lack of a place in its group. One that has no slot, or
+// waits for another run of its flow, takes no place from others: that run itself may be waiting for one.
 //
 //nolint:gochecknoglobals // a constant
 var sqlGroupAsk = `
@@ -40,7 +41,8 @@ from {s}dataflow_flow f join {s}dataflow_group g on g.name = f.group_name
 	cross join lateral (select '` + dataflow.WaitsForGroup + `' || g.name || ', whose limit is ' || g.max_runs as text) w,
 	(select $2::integer as slots, $3::integer as backfills) s
 where r.id = $1 and r.state = 'pending' and r.run_after <= {now} and f.id = r.flow_id and f.state = 'active'
-	and ` + slotsTaken + ` + ` + slotsLeft("$4") + ` < ` + slotLimit
+	and ` + slotsTaken + ` + ` + slotsLeft("$4") + ` < ` + slotLimit + `
+	and ` + itsTurn
 
 const sqlGroupSet = `
 insert into {s}dataflow_group as g (name, max_runs, set_by, set_at) values ($1, $2, $3, {now})

@@ -66,12 +66,7 @@ with item as materialized (
 			count(*) filter (where case when r.scope = '' then o.slot < 1000 when r.backfills > 0 then o.scope <> '' else true end) as count
 		from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress') t
 	cross join lateral (select ` + slotsLeft("$7") + ` as slots) l
-	where not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and (select true from {s}dataflow_run o
-			where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = r.trigger and o.lease_no = 0
-				and o.scheduled_for < r.scheduled_for and o.queue = r.queue
-			order by o.scheduled_for limit 1) is not null)
-		and not (s.slots = 1 and s.backfills = 0 and r.scope <> '' and exists (select from {s}dataflow_run o
-			where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue offset 0))
+	where ` + itsTurn + `
 ), slotted as materialized (
 	select r.*, (select n from generate_series(case when r.apart then 1000 else 0 end,
 				case when r.apart then 999 + r.backfills else r.slots - 1 end) n
@@ -114,6 +109,14 @@ select ` + noRun + `, null, null, null, i.n
 from item i
 where i.id not in (select id from claimed) and (i.id in (select id from placed)
 	or i.id not in (select id from held) and exists (select from ` + dueRun + `))`
+
+// itsTurn says that no other run of the flow goes before a run r in the order of its queue.
+const itsTurn = `not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and (select true from {s}dataflow_run o
+			where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = r.trigger and o.lease_no = 0
+				and o.scheduled_for < r.scheduled_for and o.queue = r.queue
+			order by o.scheduled_for limit 1) is not null)
+		and not (s.slots = 1 and s.backfills = 0 and r.scope <> '' and exists (select from {s}dataflow_run o
+			where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue offset 0))`
 
 // slotsLeft is how many slots a run r must leave to runs of its flow that lost their workers. The parameter is the
 // lease in microseconds.

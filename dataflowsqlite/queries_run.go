@@ -81,6 +81,13 @@ const (
 		then (select count(*) from dataflow_run o indexed by dataflow_run_rescued
 			where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.rescues > 0 and o.run_after <= {now} and o.queue = r.queue and o.id <> r.id)
 		else 0 end)`
+
+	// itsTurn says that no other run of the flow goes before a run in the order of its queue.
+	itsTurn = `not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select 1 from dataflow_run o indexed by dataflow_run_next
+		where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = 'schedule' and o.lease_no = 0
+			and o.scheduled_for < r.scheduled_for and o.queue = r.queue))
+	and not (s.slots = 1 and s.backfills = 0 and r.scope <> '' and exists (select 1 from dataflow_run o indexed by dataflow_run_waiting
+		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue))`
 )
 
 // Leaves out runs without a free slot, so that they do not use up the limit. The flows of given
@@ -151,11 +158,7 @@ from (select json_array_length(?6) as slots, json_array_length(?7) as backfills)
 where r.id = ?1 and r.state = 'pending' and r.run_after <= {now} and (?8 = 0 or r.flow_id = ?8) and r.rescues < ?9
 	and exists (select 1 from dataflow_flow f where f.id = r.flow_id and f.state = 'active' and ` + groupHasRoom + `)
 	and ` + slotsTaken + ` + ` + slotsLeft + ` < ` + slotLimit + `
-	and not (s.slots = 1 and r.trigger = 'schedule' and r.lease_no = 0 and exists (select 1 from dataflow_run o indexed by dataflow_run_next
-		where o.flow_id = r.flow_id and o.state = 'pending' and o.trigger = 'schedule' and o.lease_no = 0
-			and o.scheduled_for < r.scheduled_for and o.queue = r.queue))
-	and not (s.slots = 1 and s.backfills = 0 and r.scope <> '' and exists (select 1 from dataflow_run o indexed by dataflow_run_waiting
-		where o.flow_id = r.flow_id and o.state = 'pending' and o.scope = '' and o.run_after <= {now} and o.queue = r.queue))`
+	and ` + itsTurn
 
 // Whether a run was not claimed because it has lost too many workers.
 const sqlRunSuspect = `select exists (select 1 from dataflow_run where id = ?1 and state = 'pending' and rescues >= ?2)`

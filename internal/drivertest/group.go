@@ -22,6 +22,7 @@ func groupRules() []rule {
 		{name: "Silent", run: groupSilent},
 		{name: "Rescued", run: groupRescued},
 		{name: "LostWorker", run: groupLostWorker},
+		{name: "Backfill", run: groupBackfill},
 		{name: "Next", run: groupNext},
 		{name: "Stored", run: groupStored},
 		{name: "Set", run: groupSet},
@@ -241,6 +242,22 @@ func groupLostWorker(t *test) {
 	require.Empty(t, t.run(older).WaitsFor, "the group has a place")
 	t.end(ending(t.claim(other), dataflow.RunSuccess))
 	t.claim(lost)
+}
+
+// A backfill that lets its flow's own run go first takes no place of the group from it.
+func groupBackfill(t *test) {
+	clock := t.clocked()
+	t.groupOf("shopify", 1)
+	f := t.grouped("shopify", "a", "b")
+	b := t.claim(t.pending(f[1]).ID)
+	backfill := t.backfill(f[0], "7").ID
+	t.requireFull(backfill, "a place in the group shopify, whose limit is 1")
+	clock.advance(time.Second)
+	own := t.pending(f[0]).ID
+	t.end(ending(b, dataflow.RunSuccess))
+	t.requireNoYounger(backfill)
+	t.end(ending(t.claim(own), dataflow.RunSuccess))
+	t.claim(backfill)
 }
 
 // requireNoYounger requires that a run waits for an older one of its group.
