@@ -136,6 +136,13 @@ func (s *store) CheckDeferred(ctx context.Context, tx dataflow.Tx) error {
 
 const sqlOrphans = `select case when (select foreign_keys from pragma_foreign_keys) then (select count(*) from pragma_foreign_key_check) else 0 end`
 
+// endedError says that SQLite has ended a transaction, as for "on conflict rollback". What is written after that
+// is committed at once, so no other part of a batch may be tried in it.
+type endedError struct{ error }
+
+// Unwrap returns what ended the transaction.
+func (e *endedError) Unwrap() error { return e.error }
+
 // Savepoint runs fn. If fn fails, it undoes what fn did in the transaction.
 func (s *store) Savepoint(ctx context.Context, tx dataflow.Tx, fn func() error) error {
 	own, ok := tx.Unwrap().(*sql.Tx)
@@ -147,7 +154,7 @@ func (s *store) Savepoint(ctx context.Context, tx dataflow.Tx, fn func() error) 
 	}
 	if err := fn(); err != nil {
 		if _, rerr := own.ExecContext(ctx, "rollback to savepoint dataflow; release savepoint dataflow"); rerr != nil {
-			return errors.Join(err, fmt.Errorf("roll back to savepoint: %w", rerr))
+			return &endedError{errors.Join(err, fmt.Errorf("roll back to savepoint: %w", rerr))}
 		}
 		return err
 	}

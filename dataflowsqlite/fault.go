@@ -1,6 +1,7 @@
 package dataflowsqlite
 
 import (
+	"errors"
 	"reflect"
 	"strings"
 
@@ -99,6 +100,10 @@ func isUniqueViolation(err error) bool {
 
 // Classify returns what kind of database failure an error is.
 func (s *store) Classify(err error) dataflow.Fault {
+	var ended *endedError
+	if errors.As(err, &ended) {
+		return dataflow.FaultOther
+	}
 	if code, known := resultCode(err); known {
 		switch code & 0xff {
 		case codeBusy, codeLocked:

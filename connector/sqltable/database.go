@@ -107,7 +107,8 @@ func ofMySQLRows(err error) bool {
 	case 1048, // a NULL
 		1062, 1169, 1586, // a key that is there already
 		1216, 1217, 1451, 1452, // a foreign key
-		3819, 4025, // a check
+		3819, 4025, 1369, // a check, also that of a view
+		1526,             // no partition
 		1644,             // a signal of a trigger
 		1264, 1690, 1441, // out of range
 		1265, 1292, 1366, 1367, 1406, 1411, // no value of the type, or too long

@@ -173,7 +173,8 @@ func writeFenced[T any](ctx context.Context, s *sink[T], rows []T, ofRows func(e
 	})
 }
 
-// withSavepoint calls f. If f fails, the transaction is as it was.
+// withSavepoint calls f. If f fails, the transaction is as it was, or the error is a [rowparts.EndedError]: SQLite
+// ends it for "on conflict rollback", and if a trigger raises a rollback.
 func withSavepoint(ctx context.Context, tx *sql.Tx, f func() error) error {
 	if _, err := tx.ExecContext(ctx, "savepoint dataflow_part"); err != nil {
 		return err
@@ -181,11 +182,11 @@ func withSavepoint(ctx context.Context, tx *sql.Tx, f func() error) error {
 	err := f()
 	if err != nil {
 		if _, rerr := tx.ExecContext(ctx, "rollback to savepoint dataflow_part"); rerr != nil {
-			return errors.Join(err, rerr) // the transaction is gone
+			return &rowparts.EndedError{Err: errors.Join(err, rerr)}
 		}
 	}
 	if _, rerr := tx.ExecContext(ctx, "release savepoint dataflow_part"); rerr != nil {
-		return errors.Join(err, rerr)
+		return &rowparts.EndedError{Err: errors.Join(err, rerr)}
 	}
 	return err
 }

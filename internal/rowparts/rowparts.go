@@ -11,7 +11,8 @@ import (
 
 // Config says how rows are written.
 type Config[T any] struct {
-	// Write writes some of the rows. If it fails, the transaction is as it was before.
+	// Write writes some of the rows. If it fails, the transaction is as it was before, or the error is an
+	// [EndedError].
 	Write func(ctx context.Context, rows []T) error
 	// OfRows is that of [Divisible].
 	OfRows func(err error) bool
@@ -20,10 +21,20 @@ type Config[T any] struct {
 	TooMuch func(err error) bool
 }
 
+// EndedError says that a transaction has ended. What is written after that is written outside of it.
+type EndedError struct{ Err error }
+
+// Error returns the text of the error that ended the transaction.
+func (e *EndedError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error that ended the transaction.
+func (e *EndedError) Unwrap() error { return e.Err }
+
 // Divisible reports whether an error is about the rows that were written, so that others may be accepted: one
 // of the engine, or of the database by ofRows.
 func Divisible(err error, ofRows func(error) bool) bool {
-	return !dataflow.IsPermanent(err) && (ofEngine(err) || ofRows(err))
+	var ended *EndedError
+	return !dataflow.IsPermanent(err) && !errors.As(err, &ended) && (ofEngine(err) || ofRows(err))
 }
 
 func ofEngine(err error) bool {

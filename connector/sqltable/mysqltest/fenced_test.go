@@ -310,23 +310,30 @@ func TestTo_Policy(t *testing.T) {
 		V   *string
 	}
 	text := func(s string) *string { return &s }
+	others := "0"
+	for i := 1; i < 100; i++ {
+		if i != 7 {
+			others += fmt.Sprint(", ", i)
+		}
+	}
 	for name, test := range map[string]struct {
 		column, good string
 		bad          *string
 		says         string
 		more         []string // statements
 	}{
-		"UUID":    {"uuid", "7b7a3d6e-0000-8000-8100-000000000001", text("9f61408e-3afb-833e-80cd-f1b20de6f466"), "Incorrect uuid value", nil}, // which Postgres holds
-		"Null":    {"int not null", "1", nil, "cannot be null", nil},
-		"Range":   {"tinyint", "127", text("128"), "Out of range", nil},
-		"Length":  {"varchar(3)", "abc", text("abcd"), "too long", nil},
-		"Date":    {"date", "2024-02-29", text("2023-02-29"), "Incorrect date value", nil},
-		"Charset": {"varchar(9) character set latin1", "ü", text("日"), "Incorrect string value", nil},
-		"Check":   {"int check (v > 0)", "1", text("-1"), "CONSTRAINT", nil},
-		"JSON":    {"json", "{}", text("{"), "CONSTRAINT", nil},
-		"Enum":    {"enum('a', 'b')", "a", text("c"), "Data truncated", nil},
-		"Key":     {"int", "1", text("2"), "foreign key constraint fails", []string{"create table parent (id int primary key)", "insert into parent values (1)", "alter table t add foreign key (v) references parent (id)"}},
-		"Trigger": {"int", "1", text("2"), "out of paper", []string{"create trigger odd before insert on t for each row if new.v = 2 then signal sqlstate '45000' set message_text = 'out of paper'; end if"}},
+		"UUID":      {"uuid", "7b7a3d6e-0000-8000-8100-000000000001", text("9f61408e-3afb-833e-80cd-f1b20de6f466"), "Incorrect uuid value", nil}, // which Postgres holds
+		"Null":      {"int not null", "1", nil, "cannot be null", nil},
+		"Range":     {"tinyint", "127", text("128"), "Out of range", nil},
+		"Length":    {"varchar(3)", "abc", text("abcd"), "too long", nil},
+		"Date":      {"date", "2024-02-29", text("2023-02-29"), "Incorrect date value", nil},
+		"Charset":   {"varchar(9) character set latin1", "ü", text("日"), "Incorrect string value", nil},
+		"Check":     {"int check (v > 0)", "1", text("-1"), "CONSTRAINT", nil},
+		"JSON":      {"json", "{}", text("{"), "CONSTRAINT", nil},
+		"Enum":      {"enum('a', 'b')", "a", text("c"), "Data truncated", nil},
+		"Key":       {"int", "1", text("2"), "foreign key constraint fails", []string{"create table parent (id int primary key)", "insert into parent values (1)", "alter table t add foreign key (v) references parent (id)"}},
+		"Partition": {"int", "1", text("2"), "no partition for value", []string{"alter table t partition by list (id mod 100) (partition p values in (" + others + "))"}},
+		"Trigger":   {"int", "1", text("2"), "out of paper", []string{"create trigger odd before insert on t for each row if new.v = 2 then signal sqlstate '45000' set message_text = 'out of paper'; end if"}},
 	} {
 		for _, upsert := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, upsert), func(t *testing.T) {
