@@ -59,7 +59,13 @@ func isDisconnect(err error) bool {
 	if errors.As(err, &full) || errors.As(err, &lost) || errors.As(err, &refused) {
 		return true
 	}
-	return pgconn.SafeToRetry(err) || errors.Is(err, pgconn.ErrConnClosed)
+	return !isContextEnd(err) && (pgconn.SafeToRetry(err) || errors.Is(err, pgconn.ErrConnClosed))
+}
+
+// isContextEnd reports whether a context has ended, perhaps that of one statement. pgx closes the
+// connection then, which has not broken.
+func isContextEnd(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // lostError is the error of a transaction whose connection broke. It is unknown
@@ -75,15 +81,15 @@ func lostAtBegin(ctx context.Context, err error) error {
 	if ctx.Err() == nil && (errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network)) {
 		return &lostError{err: err}
 	}
-	return err
+	return ended(ctx, err)
 }
 
 // lostInTx marks the error of a transaction that is still open. A server that ends a silent
 // transaction says so, but a process that writes next may only learn that the socket is
 // closed.
 func lostInTx(ctx context.Context, tx pgx.Tx, err error) error {
-	if ctx.Err() != nil || !tx.Conn().IsClosed() {
-		return err
+	if ctx.Err() != nil || !tx.Conn().IsClosed() || isContextEnd(err) {
+		return ended(ctx, err)
 	}
 	if _, told := sqlstate.Of(err); !told {
 		err = fmt.Errorf("%w: the connection broke in the transaction: the server or the network failed, or nothing was sent for longer than idle_in_transaction_session_timeout, which the client sets to Config.Lease", err)
@@ -96,7 +102,16 @@ func lostInTx(ctx context.Context, tx pgx.Tx, err error) error {
 func lostAtCommit(ctx context.Context, err error) error {
 	var pe *pgconn.PgError
 	if ctx.Err() != nil || errors.As(err, &pe) || errors.Is(err, pgx.ErrTxClosed) || errors.Is(err, pgx.ErrTxCommitRollback) {
-		return err
+		return ended(ctx, err)
 	}
 	return &lostError{err: err}
+}
+
+// ended adds the error of a context that has ended. pgx closes the connection then, and may tell
+// that alone.
+func ended(ctx context.Context, err error) error {
+	if cause := ctx.Err(); err != nil && cause != nil && !errors.Is(err, cause) {
+		return fmt.Errorf("%w: %w", cause, err)
+	}
+	return err
 }

@@ -144,6 +144,23 @@ func TestClassify_Others(t *testing.T) {
 	require.Equal(t, dataflow.FaultUnavailable, store.Classify(err))
 }
 
+// A statement whose own context ends is not a connection that broke: waiting does not help it.
+func TestClassify_ContextOfAStatement(t *testing.T) {
+	t.Parallel()
+	store := newStore(t, newPool(t, func(*pgxpool.Config) {}))
+	for name, patience := range map[string]time.Duration{"during the statement": 50 * time.Millisecond, "before the statement": -1} {
+		_, err := commitOf(t, store, nil, func(tx pgx.Tx) error {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			_, err := tx.Exec(ctx, `select pg_sleep(60)`)
+			return err
+		})
+		require.ErrorIs(t, err, context.DeadlineExceeded, name)
+		require.NotContains(t, err.Error(), "the connection broke", name)
+		require.Equal(t, dataflow.FaultOther, store.Classify(err), name)
+	}
+}
+
 // The plan of a prepared statement that a migration has made stale.
 func TestClassify_StalePlan(t *testing.T) {
 	t.Parallel()

@@ -78,8 +78,18 @@ type queries struct {
 	db    querier
 }
 
-// InTx runs fn in a transaction that holds the write lock from the beginning.
+// InTx runs fn in a transaction that holds the write lock from the beginning. When the context ends,
+// database/sql rolls back by itself, and a statement or the commit may tell only that the transaction
+// is over.
 func (s *store) InTx(ctx context.Context, fn func(ctx context.Context, tx dataflow.Tx) error) error {
+	err := s.inTx(ctx, fn)
+	if cause := ctx.Err(); err != nil && cause != nil && !errors.Is(err, cause) {
+		err = fmt.Errorf("%w: %w", cause, err)
+	}
+	return err
+}
+
+func (s *store) inTx(ctx context.Context, fn func(ctx context.Context, tx dataflow.Tx) error) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
@@ -93,9 +103,6 @@ func (s *store) InTx(ctx context.Context, fn func(ctx context.Context, tx datafl
 		return err
 	}
 	if err := tx.Commit(); err != nil {
-		if errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil {
-			err = ctx.Err() // database/sql rolls back by itself when the context ends
-		}
 		return fmt.Errorf("commit transaction: %w", err)
 	}
 	return nil

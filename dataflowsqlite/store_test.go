@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
@@ -68,23 +69,29 @@ func increase(ctx context.Context, _ dataflow.Tx) error {
 	return err
 }
 
-// When the context ends, database/sql rolls the transaction back by itself, and Commit
-// returns only sql.ErrTxDone. InTx returns the error of the context instead.
+// When the context ends, database/sql rolls the transaction back by itself, and a statement or Commit
+// returns only sql.ErrTxDone. InTx adds the error of the context.
 func TestInTx_CancelledBeforeCommit(t *testing.T) {
 	t.Parallel()
 	store, err := dataflowsqlite.New(dbtest.SQLite(t)).Store(dataflow.StoreOptions{Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	require.NoError(t, store.Migrate(t.Context()))
-	ctx, cancel := context.WithCancel(t.Context())
-	err = store.InTx(ctx, func(ctx context.Context, _ dataflow.Tx) error {
-		cancel()
-		tx, _ := dataflowsqlite.TxFrom(ctx)
-		var err error
-		for !errors.Is(err, sql.ErrTxDone) {
-			_, err = tx.ExecContext(context.WithoutCancel(ctx), "select 1")
-		}
-		return nil
-	})
-	require.ErrorIs(t, err, context.Canceled)
-	require.ErrorContains(t, err, "commit transaction")
+	for name, returned := range map[string]func(error) error{
+		"the statement's error": func(err error) error { return err },
+		"commit transaction":    func(error) error { return nil },
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		err = store.InTx(ctx, func(ctx context.Context, _ dataflow.Tx) error {
+			cancel()
+			tx, _ := dataflowsqlite.TxFrom(ctx)
+			var err error
+			for !errors.Is(err, sql.ErrTxDone) {
+				_, err = tx.ExecContext(context.WithoutCancel(ctx), "select 1")
+			}
+			return returned(fmt.Errorf("the statement's error: %w", err))
+		})
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, err, sql.ErrTxDone)
+		require.ErrorContains(t, err, name)
+	}
 }

@@ -453,3 +453,26 @@ func TestCopy_CancelledReadsNoMore(t *testing.T) {
 		require.False(t, writing.Load(), "a row is read after the write has returned")
 	}
 }
+
+// A COPY that is cancelled while the server is slow to take its rows ends with the context's error,
+// and not with that of the connection, which pgx closes.
+func TestCopy_CancelledWhileTheServerIsSlow(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		ID   int
+		Name string
+	}
+	pool := setup(t, `create table birds (id int primary key, name text, check (pg_sleep(0.05) is not null))`)
+	store, err := dataflowpgx.New(pool).Store(dataflow.StoreOptions{})
+	require.NoError(t, err)
+	rows := make([]row, 500)
+	for i := range rows {
+		rows[i] = row{i, strings.Repeat("x", 20_000)}
+	}
+	s := newSink[row]("birds", false, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	err = inTx(ctx, store, func(ctx context.Context) error { return s.WriteTx(ctx, rows) })
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.NotEqual(t, dataflow.FaultUnavailable, store.Classify(err), err)
+}

@@ -144,8 +144,9 @@ func (s *fence) claim(ctx context.Context, flow string, fence int64) (json.RawMe
 // because a role that may write need not be allowed to create.
 func (s *fence) ensureTable(ctx context.Context) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ready {
+	ready := s.ready
+	s.mu.Unlock()
+	if ready {
 		return nil
 	}
 	var there bool
@@ -160,6 +161,8 @@ func (s *fence) ensureTable(ctx context.Context) error {
 			return fmt.Errorf("create the checkpoint table: %w: create it yourself: %s", err, CheckpointTable)
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.ready = true
 	return nil
 }

@@ -160,7 +160,7 @@ func (s *tableSink) writeTx(ctx context.Context, rows reflect.Value, results []d
 		return nil
 	}
 	if err := s.write(ctx, tx, rows, results, part); err != nil {
-		return fmt.Errorf("table %s: %w", s.table, err)
+		return fmt.Errorf("table %s: %w", s.table, ended(ctx, err))
 	}
 	return nil
 }

@@ -27,11 +27,8 @@ func transient(ctx context.Context, pool *pgxpool.Pool, err error) error {
 	if err == nil {
 		return nil
 	}
-	if cause := ctx.Err(); cause != nil {
-		if !errors.Is(err, cause) { // pgx has closed the connection, and tells that alone
-			err = fmt.Errorf("%w: %w", cause, err)
-		}
-		return err
+	if ctx.Err() != nil {
+		return ended(ctx, err)
 	}
 	if isReadOnly(err) {
 		pool.Reset() // new connections may reach the new primary
@@ -46,6 +43,15 @@ func transient(ctx context.Context, pool *pgxpool.Pool, err error) error {
 	default:
 		return err
 	}
+}
+
+// ended adds the error of a context that has ended. pgx closes the connection then, and may tell
+// that alone.
+func ended(ctx context.Context, err error) error {
+	if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
+		return fmt.Errorf("%w: %w", cause, err)
+	}
+	return err
 }
 
 // retryStale calls read until it returns another error than that of a stale plan: the types

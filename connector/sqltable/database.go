@@ -34,14 +34,18 @@ func (d *database) isMySQL(ctx context.Context) (bool, error) { return d.isMySQL
 // isMySQLBy is isMySQL in a transaction, for a pool that has no other connection.
 func (d *database) isMySQLBy(ctx context.Context, q queryer) (bool, error) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.known {
-		return d.mysql, nil
+	known, mysql := d.known, d.mysql
+	d.mu.Unlock()
+	if known {
+		return mysql, nil
 	}
+	// Not under the lock: nobody must wait for another's connection.
 	var n int
 	if err := q.QueryRowContext(ctx, "select 1 /*! + 1 */").Scan(&n); err != nil {
 		return false, passing(ctx, err)
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.known, d.mysql = true, n == 2
 	return d.mysql, nil
 }

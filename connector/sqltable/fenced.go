@@ -116,8 +116,9 @@ func (s *fencedSink[T]) wrap(flow string, err error) error {
 // that it need not wait for another writer if the table exists.
 func (s *fencedSink[T]) ensureTable(ctx context.Context) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ready {
+	ready := s.ready
+	s.mu.Unlock()
+	if ready {
 		return nil
 	}
 	name := slices.Clone(s.sink.name)
@@ -141,6 +142,8 @@ func (s *fencedSink[T]) ensureTable(ctx context.Context) error {
 			return fmt.Errorf("create the checkpoint table: %w: create it yourself: %s", err, CheckpointTable)
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.ready = true
 	return nil
 }

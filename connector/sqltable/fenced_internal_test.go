@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -88,4 +89,31 @@ func TestPassing_ContextEnded(t *testing.T) {
 	require.False(t, marked(err))
 	require.Equal(t, context.Canceled, passing(ctx, context.Canceled), "it is told once")
 	require.NoError(t, passing(ctx, nil))
+}
+
+// Whoever is about to look what the database has is in nobody's way, even if it waits for a connection.
+func TestFenced_LooksWithoutALock(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	db := setup(t, createFacts)
+	d := &database{DB: db}
+	s := newOtherSink(db, newSink[fact]("facts", true, []string{"id"})).fencedSink
+	tx, err := db.BeginTx(ctx, nil) // which has the only connection
+	require.NoError(t, err)
+	ended := make(chan error, 2)
+	go func() { _, err := d.isMySQL(ctx); ended <- err }()
+	go func() { _, err := s.Claim(ctx, "f", 1); ended <- err }()
+	require.Eventually(t, func() bool { return db.Stats().WaitCount >= 2 }, time.Minute, time.Millisecond)
+	mysql, err := d.isMySQLBy(ctx, tx)
+	require.NoError(t, err)
+	require.False(t, mysql)
+	soon, cancelSoon := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancelSoon()
+	_, err = s.Claim(soon, "f", 1)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.NoError(t, ctx.Err(), "it heeded its own context")
+	require.NoError(t, tx.Rollback())
+	require.NoError(t, <-ended)
+	require.NoError(t, <-ended)
 }

@@ -169,8 +169,6 @@ func (s *mysqlSink[T]) writeIn(ctx context.Context, b dataflow.FencedBatch[T], w
 // exist. It runs outside of transactions, because creating a table commits them. It
 // looks first, because a user who may write need not be allowed to create.
 func (s *mysqlSink[T]) prepare(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	var mode string
 	var packet int64
 	if err := s.db.QueryRowContext(ctx, "select @@sql_mode, @@max_allowed_packet").Scan(&mode, &packet); err != nil {
@@ -180,7 +178,10 @@ func (s *mysqlSink[T]) prepare(ctx context.Context) error {
 	if !strings.Contains(mode, "STRICT_TRANS_TABLES") && !strings.Contains(mode, "STRICT_ALL_TABLES") {
 		return dataflow.Permanent(fmt.Errorf("the session's sql_mode is %q, in which MySQL silently cuts values that do not fit: add sql_mode=%%27STRICT_TRANS_TABLES%%27 to the DSN, or set it on the server", mode))
 	}
-	if s.ready {
+	s.mu.Lock()
+	ready := s.ready
+	s.mu.Unlock()
+	if ready {
 		return nil
 	}
 	there, err := tableOf(ctx, s.db, s.schema(), checkpointName)
@@ -195,6 +196,8 @@ func (s *mysqlSink[T]) prepare(ctx context.Context) error {
 	} else if !there.transactions {
 		return dataflow.Permanent(fmt.Errorf("table %s has an engine without transactions (%s): alter table %[1]s engine = InnoDB", s.checkpoint(), there.engine))
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.ready = true
 	return nil
 }

@@ -122,6 +122,9 @@ func (s *selectSource[T]) read(ctx context.Context, yield func(dataflow.Item[T, 
 		item := dataflow.Item[T, dataflow.NoCursor]{Key: "row " + strconv.Itoa(n)}
 		var bad error
 		if err := rows.Scan(dest...); err != nil {
+			if cause := ctx.Err(); cause != nil { // database/sql has closed the rows: this one may be good
+				return cause
+			}
 			bad = &dataflow.RecordError{Stage: dataflow.StageRead, Key: item.Key, Err: err}
 		} else {
 			item.Value = record

@@ -1,8 +1,10 @@
 package sqltable_test
 
 import (
+	"context"
 	"database/sql"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -127,4 +129,40 @@ func TestSelect_Targets(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, run.Counters)
 	}
+}
+
+// endsAfterLook is a context that ends just after somebody has asked whether it has.
+type endsAfterLook struct {
+	context.Context //nolint:containedctx // it is one itself
+	cancel          context.CancelFunc
+	armed           atomic.Bool
+}
+
+// Err implements context.Context.
+func (c *endsAfterLook) Err() error {
+	if !c.armed.CompareAndSwap(true, false) {
+		return c.Context.Err()
+	}
+	c.cancel()
+	time.Sleep(100 * time.Millisecond) // until database/sql has closed the rows
+	return nil
+}
+
+// A row that cannot be read because the context has ended is no bad record.
+func TestSelect_CancelledIsNoBadRecord(t *testing.T) {
+	t.Parallel()
+	_, db := manyReaders(t)
+	source := sqltable.Select[struct{ N int }](db, series, 9)
+	ended, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ctx := &endsAfterLook{Context: ended, cancel: cancel}
+	var last error
+	for _, err := range source.Read(ctx, dataflow.Request[dataflow.NoCursor]{}) {
+		var bad *dataflow.RecordError
+		require.NotErrorAs(t, err, &bad)
+		last = err
+		ctx.armed.Store(err == nil)
+	}
+	require.ErrorIs(t, last, context.Canceled)
+	require.False(t, ctx.armed.Load())
 }
