@@ -59,13 +59,7 @@ func isDisconnect(err error) bool {
 	if errors.As(err, &full) || errors.As(err, &lost) || errors.As(err, &refused) {
 		return true
 	}
-	return !isContextEnd(err) && (pgconn.SafeToRetry(err) || errors.Is(err, pgconn.ErrConnClosed))
-}
-
-// isContextEnd reports whether a context has ended, perhaps that of one statement. pgx closes the
-// connection then, which has not broken.
-func isContextEnd(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	return pgconn.SafeToRetry(err) || errors.Is(err, pgconn.ErrConnClosed)
 }
 
 // lostError is the error of a transaction whose connection broke. It is unknown
@@ -88,10 +82,14 @@ func lostAtBegin(ctx context.Context, err error) error {
 // transaction says so, but a process that writes next may only learn that the socket is
 // closed.
 func lostInTx(ctx context.Context, tx pgx.Tx, err error) error {
-	if ctx.Err() != nil || !tx.Conn().IsClosed() || isContextEnd(err) {
+	if ctx.Err() != nil || !tx.Conn().IsClosed() {
 		return ended(ctx, err)
 	}
-	if _, told := sqlstate.Of(err); !told {
+	_, told := sqlstate.Of(err)
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		err = fmt.Errorf("%w: the context of a statement ended, and pgx then closes the connection", err)
+	case !told:
 		err = fmt.Errorf("%w: the connection broke in the transaction: the server or the network failed, or nothing was sent for longer than idle_in_transaction_session_timeout, which the client sets to Config.Lease", err)
 	}
 	return &lostError{err: err}

@@ -144,7 +144,7 @@ func TestClassify_Others(t *testing.T) {
 	require.Equal(t, dataflow.FaultUnavailable, store.Classify(err))
 }
 
-// A statement whose own context ends is not a connection that broke: waiting does not help it.
+// A statement whose own context ends is tried again, like one whose connection broke, but nobody blames the network.
 func TestClassify_ContextOfAStatement(t *testing.T) {
 	t.Parallel()
 	store := newStore(t, newPool(t, func(*pgxpool.Config) {}))
@@ -157,7 +157,7 @@ func TestClassify_ContextOfAStatement(t *testing.T) {
 		})
 		require.ErrorIs(t, err, context.DeadlineExceeded, name)
 		require.NotContains(t, err.Error(), "the connection broke", name)
-		require.Equal(t, dataflow.FaultOther, store.Classify(err), name)
+		require.Equal(t, dataflow.FaultUnavailable, store.Classify(err), name)
 	}
 }
 

@@ -161,7 +161,7 @@ func (s *store) Savepoint(ctx context.Context, tx dataflow.Tx, fn func() error) 
 	}
 	if err := fn(); err != nil {
 		if _, rerr := own.ExecContext(ctx, "rollback to savepoint dataflow; release savepoint dataflow"); rerr != nil {
-			return &endedError{errors.Join(err, fmt.Errorf("roll back to savepoint: %w", rerr))}
+			return &endedError{errors.Join(err, fmt.Errorf("this ended the whole transaction, so that no other record of the batch can be tried: let the table use abort in place of rollback: %w", rerr))}
 		}
 		return err
 	}

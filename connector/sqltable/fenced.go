@@ -185,13 +185,18 @@ func withSavepoint(ctx context.Context, tx *sql.Tx, f func() error) error {
 	err := f()
 	if err != nil {
 		if _, rerr := tx.ExecContext(ctx, "rollback to savepoint dataflow_part"); rerr != nil {
-			return &rowparts.EndedError{Err: errors.Join(err, rerr)}
+			return ofEnded(err, rerr)
 		}
 	}
 	if _, rerr := tx.ExecContext(ctx, "release savepoint dataflow_part"); rerr != nil {
-		return &rowparts.EndedError{Err: errors.Join(err, rerr)}
+		return ofEnded(err, rerr)
 	}
 	return err
+}
+
+// ofEnded is the error of a transaction that has ended, as rerr says, perhaps because of err.
+func ofEnded(err, rerr error) error {
+	return &rowparts.EndedError{Err: errors.Join(err, fmt.Errorf("this ended the whole transaction, so that no other record of the batch can be tried: let the table use abort in place of rollback: %w", rerr))}
 }
 
 // ofRows reports whether SQLite refuses what rows hold.

@@ -59,6 +59,7 @@ func TestTo_RolledBack(t *testing.T) {
 			_, err = client.Trigger(t.Context(), "f", nil)
 			if test.left == 0 {
 				require.ErrorContains(t, err, "out of paper")
+				require.ErrorContains(t, err, "let the table use abort in place of rollback")
 			} else {
 				require.NoError(t, err)
 			}
