@@ -295,11 +295,11 @@ func (r *batchReader) endItem(ctx context.Context, b *readBatch) (*readBatch, er
 
 // end hands over what is left at the end of the source.
 func (r *batchReader) end(ctx, reading context.Context) error {
-	b := r.current
 	if r.waiting != nil {
-		b = r.waiting.lock()
+		r.waiting.lock()
 		defer r.waiting.finish()
 	}
+	b := r.current
 	if err := ctx.Err(); err != nil {
 		return err
 	}

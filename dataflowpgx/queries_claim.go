@@ -127,8 +127,11 @@ func slotsLeft(lease string) string {
 		else 0 end`
 }
 
-// notHeld leaves out the runs o of the claim itself.
-const notHeld = "\n\t\t\t\tand o.id not in (select id from held)"
+// Both leave out the runs o that are claimed themselves: those of a set, and the one run r.
+const (
+	notHeld = "\n\t\t\t\tand o.id not in (select id from held)"
+	notSelf = " and o.id <> r.id"
+)
 
 // dueRun is the run of an item i, if it can be claimed once its flow has a place for it.
 const dueRun = `{s}dataflow_run r join {s}dataflow_flow f on f.id = any(array[r.flow_id])
@@ -194,7 +197,7 @@ var (
 		"{lock}", "pg_try_advisory_xact_lock", "{locked}", "",
 		"{grouped}", " and f.group_name = ''", "{room}", "", "{others}", notHeld, "{held}", " for no key update of r skip locked", "{reached}", sqlReached, "{free}", sqlFreeMany)
 	one = strings.NewReplacer("{lock}", "pg_advisory_xact_lock", "{locked}", " is not null",
-		"{grouped}", "", "{room}", "\n\t\tand "+groupHasRoom, "{others}", "", "{held}", "", "{reached}", "", "{free}", sqlFreeOne)
+		"{grouped}", "", "{room}", "\n\t\tand "+groupHasRoom, "{others}", notSelf, "{held}", "", "{reached}", "", "{free}", sqlFreeOne)
 
 	claimMany = claimSQL{lock: many.Replace(sqlClaimLock), claim: many.Replace(sqlClaim)}
 	claimOne  = claimSQL{group: sqlGroupLock, lock: one.Replace(sqlClaimLock), claim: one.Replace(sqlClaim), ask: one.Replace(sqlGroupAsk)}
