@@ -206,7 +206,7 @@ func TestNew_Refusals(t *testing.T) {
 		require.Equal(t, http.StatusForbidden, status, name)
 		require.NotContains(t, body, "<script>alert", name)
 	}
-	status, _ := s.press("/flows/good/pause", "reason", strings.Repeat("x", 1<<20))
+	status, _ := s.press("/flows/good/pause", "reason", strings.Repeat("x", 1<<17))
 	require.Equal(t, http.StatusRequestEntityTooLarge, status)
 	f, err := s.client.Flow(t.Context(), "good")
 	require.NoError(t, err)

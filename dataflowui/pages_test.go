@@ -101,7 +101,7 @@ func TestNew_ManyAttempts(t *testing.T) {
 	s := setup(t, "/ops", &dataflowui.Options{}, "two")
 	failed := make([]dataflow.AttemptError, 500)
 	for i := range failed {
-		failed[i] = dataflow.AttemptError{Attempt: i + 1, At: time.Now(), Worker: "w", Error: fmt.Sprintf("no %d.", i+1), Stack: strings.Repeat("stack\n", 500)}
+		failed[i] = dataflow.AttemptError{Attempt: i + 1, At: time.Now(), Worker: "w", Error: fmt.Sprintf("no %d.", i+1), Stack: strings.Repeat("stack\n", 100)}
 	}
 	data, err := json.Marshal(failed)
 	require.NoError(t, err)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs all tests of all modules with the race detector, on PostgreSQL (also through PgBouncer),
-# SQLite and MariaDB, with Prometheus and Chromium, and then the short form of the tests that kill workers. Installs what is
-# missing where it may.
+# SQLite and MariaDB, with Prometheus and Chromium, and then, without the race detector, the short form of the tests that
+# kill workers. Installs what is missing where it may.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/lib.sh
@@ -124,7 +124,7 @@ their=''
 show <"$beside"
 pending=$(go list ./... | grep -E "$alone")
 # shellcheck disable=SC2086
-show < <(run_tests -tags chaos -timeout 10m $pending)
+show < <(go test -tags chaos -timeout 10m $pending 2>&1)
 
 [[ -z $failed ]] || fail "these packages have failed:
 $failed"

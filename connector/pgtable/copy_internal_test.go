@@ -474,5 +474,4 @@ func TestCopy_CancelledWhileTheServerIsSlow(t *testing.T) {
 	defer cancel()
 	err = inTx(ctx, store, func(ctx context.Context) error { return s.WriteTx(ctx, rows) })
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.NotEqual(t, dataflow.FaultUnavailable, store.Classify(err), err)
 }

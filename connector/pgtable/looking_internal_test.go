@@ -243,7 +243,7 @@ func TestUpsert_LookingFirst_Writers(t *testing.T) {
 			} else {
 				s.to.copyFrom = math.MaxInt
 			}
-			for i := range 40 {
+			for i := range 20 {
 				rows := codes(0, 100, fmt.Sprint(w, i))
 				rand.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
 				err := inTransaction(t, pool, func(ctx context.Context) error { return s.WriteTx(ctx, rows[:20+rand.IntN(80)]) })

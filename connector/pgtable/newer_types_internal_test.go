@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
 // versions are texts of a type, in its order. Those of one list are equal. NULL, which is older than
@@ -43,6 +44,9 @@ func TestUpsert_OnlyIfNewer_RandomTypes(t *testing.T) {
 	for typ, lists := range versions {
 		for kind, end := range rest {
 			for way, copyFrom := range ways {
+				if !dbtest.Part(typ+kind+way, 3) {
+					continue
+				}
 				t.Run(typ+kind+way, func(t *testing.T) {
 					t.Parallel()
 					pool := setup(t, `create extension if not exists citext`, `create type grade as enum ('low', 'mid', 'high')`, `create type pair as (a int, b int)`,

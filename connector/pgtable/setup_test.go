@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"maps"
 	"os"
 	"testing"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/pgtable"
+	"github.com/activedataflow/dataflow/dataflowpgx"
 	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
@@ -34,10 +36,19 @@ func TestMain(m *testing.M) {
 	os.Exit(dbtest.Main(m))
 }
 
-// setup returns a database in which the statements were executed.
+// template is a migrated database.
+var template = dbtest.Template{Fill: func(ctx context.Context, pool *pgxpool.Pool) error {
+	client, err := dataflow.NewClient(dataflowpgx.New(pool), &dataflow.Config{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	return client.Migrate(ctx)
+}}
+
+// setup returns a migrated database in which the statements were executed.
 func setup(t *testing.T, statements ...string) *pgxpool.Pool {
 	t.Helper()
-	pool := dbtest.Postgres(t)
+	pool := template.Postgres(t)
 	for _, statement := range statements {
 		_, err := pool.Exec(t.Context(), statement)
 		require.NoError(t, err, statement)

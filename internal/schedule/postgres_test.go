@@ -95,15 +95,18 @@ var postgresZones = []struct{ zone, from, why string }{
 	{"Pacific/Kwajalein", "1969-04-01", "30 September came twice"},
 }
 
-// The ticks of a year agree with Postgres's own implementation of time zones. With the race detector, each
-// zone is tried with a third of the schedules; scripts/versions.sh tries all.
+// The ticks of a year agree with Postgres's own implementation of time zones. With the race detector, a
+// third of the zones is tried with a third of the schedules each; scripts/versions.sh tries all.
 func TestSchedule_AgainstPostgres(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Postgres(t)
 	for z, test := range postgresZones {
 		schedules := postgresSchedules
 		if dbtest.Race {
-			schedules = slices.DeleteFunc(slices.Clone(schedules), func(s postgresSchedule) bool { return slices.Index(postgresSchedules, s)%3 != z%3 })
+			if z%3 != 1 {
+				continue
+			}
+			schedules = slices.DeleteFunc(slices.Clone(schedules), func(s postgresSchedule) bool { return slices.Index(postgresSchedules, s)%3 != z/3%3 })
 		}
 		t.Run(strings.ReplaceAll(test.zone, "/", "_")+"_"+test.from[:4], func(t *testing.T) {
 			t.Parallel()
