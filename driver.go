@@ -50,8 +50,8 @@ type Store interface {
 	// EndAndClaim ends runs, as RunEnd does, and then claims runs, as RunClaim does, in one
 	// transaction of its own. It returns an answer for each, in their order. The worker, the lease
 	// and the version of all claims are the same. It waits for no other transaction. A run of a
-	// flow with a group may be left to RunClaim, as if it were busy. An error means that no run
-	// was ended or claimed, or that it is not known.
+	// flow with a group may be left to RunClaim, as if it were busy. A run that must wait keeps no other
+	// of the set from a slot. An error means that no run was ended or claimed, or that it is not known.
 	EndAndClaim(ctx context.Context, ends []*RunEndParams, claims []*RunClaimParams) ([]EndAnswer, []ClaimAnswer, error)
 
 	// With returns queries in the caller's transaction, or ErrTxMismatch.

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"sync"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -86,8 +86,7 @@ type fence struct {
 	pool   *pgxpool.Pool
 	server server
 
-	mu    sync.Mutex
-	ready bool // true if the checkpoint table exists
+	ready atomic.Bool // true if the checkpoint table exists
 }
 
 func (s *fence) Validate() error {
@@ -143,10 +142,7 @@ func (s *fence) claim(ctx context.Context, flow string, fence int64) (json.RawMe
 // ensureTable creates the checkpoint table if it does not exist. It looks first,
 // because a role that may write need not be allowed to create.
 func (s *fence) ensureTable(ctx context.Context) error {
-	s.mu.Lock()
-	ready := s.ready
-	s.mu.Unlock()
-	if ready {
+	if s.ready.Load() {
 		return nil
 	}
 	var there bool
@@ -161,9 +157,7 @@ func (s *fence) ensureTable(ctx context.Context) error {
 			return fmt.Errorf("create the checkpoint table: %w: create it yourself: %s", err, CheckpointTable)
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ready = true
+	s.ready.Store(true)
 	return nil
 }
 

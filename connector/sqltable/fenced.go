@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
+	"sync/atomic"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/dataflowsqlite"
@@ -54,8 +54,7 @@ type fencedSink[T any] struct {
 	sink *sink[T]
 	db   *sql.DB
 
-	mu    sync.Mutex // guards ready
-	ready bool       // true if the checkpoint table exists
+	ready atomic.Bool // true if the checkpoint table exists
 }
 
 // AppendOnly is true for InsertTo.
@@ -115,10 +114,7 @@ func (s *fencedSink[T]) wrap(flow string, err error) error {
 // ensureTable creates the checkpoint table if it does not exist. It looks first, so
 // that it need not wait for another writer if the table exists.
 func (s *fencedSink[T]) ensureTable(ctx context.Context) error {
-	s.mu.Lock()
-	ready := s.ready
-	s.mu.Unlock()
-	if ready {
+	if s.ready.Load() {
 		return nil
 	}
 	name := slices.Clone(s.sink.name)
@@ -142,9 +138,7 @@ func (s *fencedSink[T]) ensureTable(ctx context.Context) error {
 			return fmt.Errorf("create the checkpoint table: %w: create it yourself: %s", err, CheckpointTable)
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ready = true
+	s.ready.Store(true)
 	return nil
 }
 

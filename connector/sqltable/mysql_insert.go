@@ -35,7 +35,7 @@ func (s *mysqlSink[T]) writeRows(ctx context.Context, tx *sql.Tx, rows []T) erro
 	row := "(" + strings.TrimSuffix(strings.Repeat("?, ", len(columns)), ", ") + ")"
 	tail := ""
 	if s.sink.upsert {
-		tail = onDuplicate(columns, s.sink.key, s.sink.newer, s.enum)
+		tail = onDuplicate(columns, s.sink.key, s.sink.newer, s.enum.Load())
 	}
 	most := max(1, min(maxChunk, mysqlParameters/len(columns)))
 	var args []any

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"github.com/activedataflow/dataflow"
@@ -69,12 +68,10 @@ type mysqlSink[T any] struct {
 	sink *sink[T]
 	db   *sql.DB
 
-	packet atomic.Int64 // the server's max_allowed_packet, in bytes
-
-	mu      sync.Mutex // guards the fields below
-	ready   bool       // true if the checkpoint table exists
-	checked bool       // true if the table was checked without an error
-	enum    bool       // true if rows are compared by an enum, see OnlyIfNewer
+	packet  atomic.Int64 // the server's max_allowed_packet, in bytes
+	ready   atomic.Bool  // true if the checkpoint table exists
+	checked atomic.Bool  // true if the table was checked without an error
+	enum    atomic.Bool  // true if rows are compared by an enum, see OnlyIfNewer
 }
 
 // checkpoint returns the checkpoint table's name, in the database of the rows.
@@ -178,10 +175,7 @@ func (s *mysqlSink[T]) prepare(ctx context.Context) error {
 	if !strings.Contains(mode, "STRICT_TRANS_TABLES") && !strings.Contains(mode, "STRICT_ALL_TABLES") {
 		return dataflow.Permanent(fmt.Errorf("the session's sql_mode is %q, in which MySQL silently cuts values that do not fit: add sql_mode=%%27STRICT_TRANS_TABLES%%27 to the DSN, or set it on the server", mode))
 	}
-	s.mu.Lock()
-	ready := s.ready
-	s.mu.Unlock()
-	if ready {
+	if s.ready.Load() {
 		return nil
 	}
 	there, err := tableOf(ctx, s.db, s.schema(), checkpointName)
@@ -196,9 +190,7 @@ func (s *mysqlSink[T]) prepare(ctx context.Context) error {
 	} else if !there.transactions {
 		return dataflow.Permanent(fmt.Errorf("table %s has an engine without transactions (%s): alter table %[1]s engine = InnoDB", s.checkpoint(), there.engine))
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ready = true
+	s.ready.Store(true)
 	return nil
 }
 

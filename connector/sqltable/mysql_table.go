@@ -100,9 +100,7 @@ func hasAll(columns, names []string) bool {
 // check returns an error if the table is unsuitable. After the first success it
 // does nothing. What a migration may take away for a while is no permanent error.
 func (s *mysqlSink[T]) check(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.checked {
+	if s.checked.Load() {
 		return nil
 	}
 	t, err := tableOf(ctx, s.db, s.schema(), s.sink.name[len(s.sink.name)-1])
@@ -121,7 +119,7 @@ func (s *mysqlSink[T]) check(ctx context.Context) error {
 	if err := s.checkNewer(ctx, t); err != nil {
 		return err
 	}
-	s.checked = true
+	s.checked.Store(true)
 	return nil
 }
 

@@ -91,7 +91,7 @@ func (s *mysqlSink[T]) checkNewer(ctx context.Context, t *mysqlTable) error {
 		return nil // checkColumns has said so
 	}
 	typ := strings.ToLower(t.types[i])
-	s.enum = typ == "enum"
+	s.enum.Store(typ == "enum")
 	const remedy = `use another column, or call OnlyIfNewer("") of the target, so that backfills and replays replace rows of any age, too`
 	switch {
 	case c.IsTime() && slices.Contains([]string{"timestamp", "datetime"}, typ):

@@ -168,6 +168,9 @@ func (s *sink[T]) explain(ctx context.Context, tx *sql.Tx, err error) error {
 		columns := rowmap.QuoteAll(s.key, ", ")
 		return fmt.Errorf("the table has no unique index of exactly the key columns (%s): create unique index on it (%s): %w", columns, columns, err)
 	}
+	if (sqliteDialect{}).refused(err) {
+		return err // the table has refused rows, so nothing is wrong with it
+	}
 	have, lookErr := tableColumns(ctx, tx, s.name)
 	if lookErr != nil {
 		return err
