@@ -206,7 +206,7 @@ func TestNew_Refusals(t *testing.T) {
 		require.Equal(t, http.StatusForbidden, status, name)
 		require.NotContains(t, body, "<script>alert", name)
 	}
-	status, _ := s.press("/flows/good/pause", "reason", strings.Repeat("x", 1<<17))
+	status, _ := s.press("/flows/good/pause", "reason", strings.Repeat("x", 1<<20))
 	require.Equal(t, http.StatusRequestEntityTooLarge, status)
 	f, err := s.client.Flow(t.Context(), "good")
 	require.NoError(t, err)
@@ -217,7 +217,7 @@ func first(status int, _ string) int { return status }
 
 func TestNew_ShowsTextsAsTexts(t *testing.T) {
 	t.Parallel()
-	s := setup(t, "/ops", &dataflowui.Options{Authorize: allow}, hostile+strings.Repeat("x", 1<<20))
+	s := setup(t, "/ops", &dataflowui.Options{Authorize: allow}, hostile+strings.Repeat("x", 1<<17))
 	for _, path := range []string{"/", "/flows/bad", "/flows/failing", "/runs", "/runs/3", "/dead-letters", "/dead-letters/1", "/flows/" + url.PathEscape(hostile)} {
 		_, body := s.get(path)
 		require.NotContains(t, body, "<script>alert", path)
