@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/dbtest"
 	"github.com/activedataflow/dataflow/internal/files"
 )
 
@@ -84,6 +85,9 @@ func TestRecords_SameAsEncodingCSV(t *testing.T) {
 		for i, text := range manyRecords {
 			requireSameRecords(t, []byte(text), opts)
 			requireSameRecords(t, []byte(text+"\n"+manyRecords[(i+7)%len(manyRecords)]), opts)
+			if !dbtest.Part(text, 4) {
+				continue
+			}
 			requireSameRecords(t, []byte(long[:bufferSize-i]+text+"\n"+text), opts) // longer than the buffer
 			requireSameRecords(t, []byte(long+long+"\n"+text), opts)
 		}

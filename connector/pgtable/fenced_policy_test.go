@@ -103,7 +103,7 @@ func TestTargetsTo_Policies(t *testing.T) {
 					continue // "on conflict" needs a unique index of the whole table
 				}
 				of := fmt.Sprint(constraint, size, name)
-				if !dbtest.Part(of, 2) {
+				if !dbtest.Part(of, 3) {
 					continue
 				}
 				t.Run(of, func(t *testing.T) {

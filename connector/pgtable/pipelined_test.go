@@ -16,6 +16,7 @@ import (
 	"github.com/activedataflow/dataflow/connector/memory"
 	"github.com/activedataflow/dataflow/connector/pgtable"
 	"github.com/activedataflow/dataflow/dataflowpgx"
+	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
 // Some batches meet keys of the batch before, which is still being committed. The
@@ -25,6 +26,9 @@ import (
 func TestUpsert_Pipelined(t *testing.T) {
 	t.Parallel()
 	for level, sizes := range map[string][]int{"read committed": {20, 200, 1500}, "repeatable read": {200}, "serializable": {200}} {
+		if dbtest.Race {
+			sizes = []int{200}
+		}
 		t.Run(level, func(t *testing.T) {
 			t.Parallel()
 			testPipelined(t, level, sizes) // with arrays and with COPY
