@@ -148,7 +148,7 @@ func TestStream_SlotTaken(t *testing.T) {
 	next := follow(t, pgchange.Stream[item1](pool, options), &at)
 	exec(t, pool, `insert into item values (1, 'a')`)
 	require.Equal(t, []string{"insert new 1 a ."}, texts(next.next(1)))
-	require.ErrorContains(t, stalled.fails(), "57P01")
+	require.Regexp(t, "57P01|broken pipe", stalled.fails().Error()) // the latter if it was just telling how far it has come
 	next.stop()
 
 	config, err := pgx.ParseConfig(s.url("source"))
