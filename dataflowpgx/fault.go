@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/driverkit"
 	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
@@ -75,7 +76,7 @@ func lostAtBegin(ctx context.Context, err error) error {
 	if ctx.Err() == nil && (errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network)) {
 		return &lostError{err: err}
 	}
-	return ended(ctx, err)
+	return driverkit.Ended(ctx, err)
 }
 
 // lostInTx marks the error of a transaction that is still open. A server that ends a silent
@@ -83,7 +84,7 @@ func lostAtBegin(ctx context.Context, err error) error {
 // closed.
 func lostInTx(ctx context.Context, tx pgx.Tx, err error) error {
 	if ctx.Err() != nil || !tx.Conn().IsClosed() {
-		return ended(ctx, err)
+		return driverkit.Ended(ctx, err)
 	}
 	_, told := sqlstate.Of(err)
 	switch {
@@ -100,16 +101,7 @@ func lostInTx(ctx context.Context, tx pgx.Tx, err error) error {
 func lostAtCommit(ctx context.Context, err error) error {
 	var pe *pgconn.PgError
 	if ctx.Err() != nil || errors.As(err, &pe) || errors.Is(err, pgx.ErrTxClosed) || errors.Is(err, pgx.ErrTxCommitRollback) {
-		return ended(ctx, err)
+		return driverkit.Ended(ctx, err)
 	}
 	return &lostError{err: err}
-}
-
-// ended adds the error of a context that has ended. pgx closes the connection then, and may tell
-// that alone.
-func ended(ctx context.Context, err error) error {
-	if cause := ctx.Err(); err != nil && cause != nil && !errors.Is(err, cause) {
-		return fmt.Errorf("%w: %w", cause, err)
-	}
-	return err
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/riverqueue/river/riverdriver/riversqlite"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/driverkit"
 )
 
 // New returns the driver of a database. The caller closes the database after the
@@ -82,11 +83,7 @@ type queries struct {
 // database/sql rolls back by itself, and a statement or the commit may tell only that the transaction
 // is over.
 func (s *store) InTx(ctx context.Context, fn func(ctx context.Context, tx dataflow.Tx) error) error {
-	err := s.inTx(ctx, fn)
-	if cause := ctx.Err(); err != nil && cause != nil && !errors.Is(err, cause) {
-		err = fmt.Errorf("%w: %w", cause, err)
-	}
-	return err
+	return driverkit.Ended(ctx, s.inTx(ctx, fn))
 }
 
 func (s *store) inTx(ctx context.Context, fn func(ctx context.Context, tx dataflow.Tx) error) error {
@@ -144,7 +141,8 @@ func (s *store) CheckDeferred(ctx context.Context, tx dataflow.Tx) error {
 const sqlOrphans = `select case when (select foreign_keys from pragma_foreign_keys) then (select count(*) from pragma_foreign_key_check) else 0 end`
 
 // endedError says that SQLite has ended a transaction, as for "on conflict rollback". What is written after that
-// is committed at once, so no other part of a batch may be tried in it.
+// is committed at once, so no other part of a batch may be tried in it. It is not rowparts.EndedError: of a transaction of a
+// sink's own, nothing is left, and the engine may try its rows again.
 type endedError struct{ error }
 
 // Unwrap returns what ended the transaction.

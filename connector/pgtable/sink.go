@@ -14,6 +14,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/dataflowpgx"
+	"github.com/activedataflow/dataflow/internal/driverkit"
 	"github.com/activedataflow/dataflow/internal/rowmap"
 	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
@@ -160,7 +161,7 @@ func (s *tableSink) writeTx(ctx context.Context, rows reflect.Value, results []d
 		return nil
 	}
 	if err := s.write(ctx, tx, rows, results, part); err != nil {
-		return fmt.Errorf("table %s: %w", s.table, ended(ctx, err))
+		return fmt.Errorf("table %s: %w", s.table, driverkit.Ended(ctx, err))
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package pgtable
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 
@@ -11,6 +10,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/dataflowpgx"
+	"github.com/activedataflow/dataflow/internal/driverkit"
 	"github.com/activedataflow/dataflow/internal/sqlstate"
 )
 
@@ -28,7 +28,7 @@ func transient(ctx context.Context, pool *pgxpool.Pool, err error) error {
 		return nil
 	}
 	if ctx.Err() != nil {
-		return ended(ctx, err)
+		return driverkit.Ended(ctx, err)
 	}
 	if isReadOnly(err) {
 		pool.Reset() // new connections may reach the new primary
@@ -43,15 +43,6 @@ func transient(ctx context.Context, pool *pgxpool.Pool, err error) error {
 	default:
 		return err
 	}
-}
-
-// ended adds the error of a context that has ended. pgx closes the connection then, and may tell
-// that alone.
-func ended(ctx context.Context, err error) error {
-	if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
-		return fmt.Errorf("%w: %w", cause, err)
-	}
-	return err
 }
 
 // retryStale calls read until it returns another error than that of a stale plan: the types

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/internal/driverkit"
 )
 
 // database is the database of a source or sink. It is asked once whether it is
@@ -77,20 +78,11 @@ func lost(ctx context.Context, err error) error {
 	}
 }
 
-// ended adds the error of a context that has ended. A driver closes the connection then, and may
-// tell that alone.
-func ended(ctx context.Context, err error) error {
-	if cause := ctx.Err(); err != nil && cause != nil && !errors.Is(err, cause) {
-		return fmt.Errorf("%w: %w", cause, err)
-	}
-	return err
-}
-
 // passing marks the errors of MySQL that should go away by themselves: another
 // transaction was in the way, or the server was not ready.
 func passing(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil || dataflow.IsPermanent(err) {
-		return ended(ctx, err)
+		return driverkit.Ended(ctx, err)
 	}
 	switch errorNumber(err) {
 	case 1040, // too many connections

@@ -11,6 +11,7 @@ import (
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/dataflowsqlite"
+	"github.com/activedataflow/dataflow/internal/driverkit"
 	"github.com/activedataflow/dataflow/internal/rowmap"
 	"github.com/activedataflow/dataflow/internal/rowparts"
 )
@@ -222,7 +223,7 @@ func (s *fencedSink[T]) writeIn(ctx context.Context, b dataflow.FencedBatch[T], 
 func (s *fencedSink[T]) inTx(ctx context.Context, f func(tx *sql.Tx) error) error {
 	err := s.tryTx(ctx, f)
 	if err == nil || ctx.Err() != nil {
-		return ended(ctx, err)
+		return driverkit.Ended(ctx, err)
 	}
 	// Ask the SQLite driver: the client's own may be for another database.
 	if store, serr := dataflowsqlite.New(s.db).Store(dataflow.StoreOptions{}); serr == nil && store.Classify(err).Passes() {
