@@ -100,8 +100,17 @@ type NotedStore interface {
 // RunStarter is the power of a [Store] to begin a transaction and add a run with one message
 // to the server. Without it, they are two.
 type RunStarter interface {
-	// InsertInTx is InTx, with RunInsert as its first statement. fn gets the run.
+	// InsertInTx is InTx, with RunInsert as its first statement. fn gets the run. Its transaction may be
+	// a [ClosingTx].
 	InsertInTx(ctx context.Context, p *RunInsertParams, fn func(ctx context.Context, tx Tx, run *Run) error) error
+}
+
+// ClosingTx is a transaction that can send its last statement together with its commit.
+type ClosingTx interface {
+	Tx
+	// Closing returns the transaction for River's insert of jobs. Nothing may follow the insert but
+	// River's note to its listeners.
+	Closing() Tx
 }
 
 // InsertClaimer is the power of a [Store] to add many runs and claim them together. Without it, each run has a

@@ -232,6 +232,24 @@ func (j *jobs) insertReserved(ctx context.Context, tx Tx, run *Run, opts river.I
 	return j.reserved(ctx, tx, run, id)
 }
 
+// closing returns the transaction for a job that is its last statement. A plugin, a hook or a middleware of the
+// service may do more after the insert, or fail, and so may the service's own River client.
+func (j *jobs) closing(tx Tx) Tx {
+	last, ok := tx.(ClosingTx)
+	if !ok || j.extended() {
+		return tx
+	}
+	return last.Closing()
+}
+
+// extended reports whether River may run code of the service when it inserts a job.
+func (j *jobs) extended() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	c := j.config.River
+	return j.joined || c != nil && len(c.Hooks)+len(c.Middleware)+len(c.Plugins)+len(c.JobInsertMiddleware) > 0 //nolint:staticcheck // River still calls the deprecated one
+}
+
 // insertMany is insertReserved for many runs.
 func (j *jobs) insertMany(ctx context.Context, tx Tx, runs []*Run, opts []river.InsertOpts) error {
 	rc, err := j.client()

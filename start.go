@@ -293,7 +293,7 @@ func (f *Flow) insertRunAlone(ctx context.Context, s RuntimeSettings, at time.Ti
 				return err
 			}
 		}
-		return f.insertJob(ctx, tx, p, run, job)
+		return f.insertJob(ctx, f.client.jobs.closing(tx), p, run, job)
 	})
 	if errors.Is(err, ErrNotFound) {
 		err = f.whyNoRun(ctx, f.client.store, err)

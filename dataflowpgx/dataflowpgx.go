@@ -119,6 +119,7 @@ func (s *store) InsertInTx(ctx context.Context, p *dataflow.RunInsertParams, fn 
 	if tx == nil || tx.Conn() == nil { // there was no connection
 		return fmt.Errorf("begin transaction: %w", lostAtBegin(ctx, results.Close()))
 	}
+	tx = &closingTx{Tx: tx}
 	return s.commit(ctx, tx, func(ctx context.Context, handle dataflow.Tx) error {
 		for range b.Len() - 1 {
 			if _, err := results.Exec(); err != nil {
