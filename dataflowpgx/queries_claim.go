@@ -296,12 +296,13 @@ const heldRun = `{s}dataflow_run r join {s}dataflow_flow f on f.id = any(array[r
 		where r.id = i.id and r.lease_no = i.lease_no and r.state = i.was`
 
 // The run that waits longest in the lane of a run r that has ended, unless its River job is in
-// line to be worked: r needs no other then.
+// line to be worked: r needs no other then. The length of the queue says that there is one, and does not
+// let the planner use dataflow_run_due, which has the runs of all flows.
 const (
 	nextRun = `
 	select o.id, o.max_attempts from (
 		select o.id, o.max_attempts, o.river_job_id from {s}dataflow_run o
-		where o.flow_id = r.flow_id and o.state = 'pending' and o.queue <> '' and o.run_after <= {now} and o.id <> r.id
+		where o.flow_id = r.flow_id and o.state = 'pending' and length(o.queue) > 0 and o.run_after <= {now} and o.id <> r.id
 			and (o.scope <> '' and r.backfills > 0) = (r.scope <> '' and r.backfills > 0)
 		order by o.scheduled_for, o.id limit 1
 	) o left join lateral (select j.state, j.scheduled_at from {s}river_job j where j.id = o.river_job_id limit 1) j on true

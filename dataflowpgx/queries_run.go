@@ -36,14 +36,15 @@ const (
 )
 
 // sqlRunInsert for many runs. The order of the rows is the same in all transactions, so that
-// two of them do not wait for each other.
+// two of them do not wait for each other. The limits make the planner look for each flow and tick by its key.
 const sqlRunInsertMany = `
 insert into {s}dataflow_run (` + runInserted + `)
 select f.id, i.trigger, i.unique_key, coalesce(i.at, {now}), coalesce(i.at, {now}), {now}, i.max_attempts, i.queue,
 	case when i.reserve then ` + reservedJob + ` else i.job end, i.reserve, i.actor, i.reason, i.scope, i.params::json, i.from_cursor::json, i.until_cursor::json, i.trace_parent
-from ` + runItems + ` join {s}dataflow_flow f on f.id = i.flow_id and f.state = 'active' and (i.runtime is null or f.runtime = i.runtime)
-where not exists (
-	select from {s}dataflow_run t where t.flow_id = i.flow_id and t.scheduled_for = i.at and t.trigger = 'schedule' and i.trigger = 'schedule')
+from ` + runItems + ` cross join lateral (
+	select f.id from {s}dataflow_flow f where f.id = i.flow_id and f.state = 'active' and (i.runtime is null or f.runtime = i.runtime) limit 1) f
+where (i.trigger = 'schedule' and (
+	select true from {s}dataflow_run t where t.flow_id = i.flow_id and t.scheduled_for = i.at and t.trigger = 'schedule' limit 1)) is not true
 order by f.id, i.unique_key
 on conflict do nothing
 returning ` + insertedColumns + `, case when not $17 then ` + wakeOthers + ` end, flow_id, unique_key`
@@ -52,12 +53,12 @@ const runItems = `unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[]
 	$10::text[], $11::text[], $12::text[], $13::text[], $14::boolean[], $15::jsonb[], $16::text[])
 	as i (flow_id, trigger, unique_key, at, max_attempts, queue, job, actor, reason, scope, params, from_cursor, until_cursor, reserve, runtime, trace_parent)`
 
-// sqlRunWaiting for many runs.
+// sqlRunWaiting for many runs. The limits make the planner look for each by its key.
 const sqlRunWaitingMany = `
 select ` + runColumns + `, r.unique_key
 from unnest($1::bigint[], $2::text[], $3::jsonb[]) as i (flow_id, unique_key, runtime)
-	join {s}dataflow_run r on r.flow_id = i.flow_id and r.unique_key = i.unique_key and r.state = 'pending'
-	join {s}dataflow_flow f on f.id = r.flow_id and f.state = 'active' and (i.runtime is null or f.runtime = i.runtime)`
+	cross join lateral (select * from {s}dataflow_run where flow_id = i.flow_id and unique_key = i.unique_key and state = 'pending' limit 1) r
+	cross join lateral (select f.name from {s}dataflow_flow f where f.id = r.flow_id and f.state = 'active' and (i.runtime is null or f.runtime = i.runtime) limit 1) f`
 
 // The scope of a backfill is the id of its first run.
 const sqlRunOwnScope = `update {s}dataflow_run set scope = id::text where id = $1 returning scope`
@@ -135,11 +136,13 @@ where r.state = 'pending' and r.queue = '' and r.run_after <= {now} and (r.run_a
 	and ` + slotsTaken + ` < ` + slotLimit + `
 order by r.run_after, r.id limit $4`
 
+	// The length says that there is no queue, and does not let the planner use dataflow_run_loop, which has the runs of
+	// all flows. A plan that is made for few runs would read it for each flow.
 	sqlRunDueOf = `
 select ` + runColumns + ` from (select distinct unnest($5::bigint[]) as id) w
 	cross join lateral (select f.name from {s}dataflow_flow f where f.id = w.id and f.state = 'active' limit 1) f
 	cross join lateral (
-		select * from {s}dataflow_run where flow_id = w.id and state = 'pending' and queue = '' and run_after <= {now} and (run_after, id) > ($2, $3)
+		select * from {s}dataflow_run where flow_id = w.id and state = 'pending' and length(queue) = 0 and run_after <= {now} and (run_after, id) > ($2, $3)
 		order by scheduled_for, id) r
 	` + slotsGiven + `
 where ` + slotsTaken + ` < ` + slotLimit + `
@@ -219,15 +222,15 @@ const sqlRunRenew = `
 with claim as (
 	select * from unnest($1::bigint[], $2::bigint[]) as c (id, lease_no)
 ), free as (
-	select r.id from {s}dataflow_run r join claim c on c.id = r.id and c.lease_no = r.lease_no
+	select r.id from {s}dataflow_run r join claim c on r.id = any(array[c.id]) and c.lease_no = r.lease_no
 	where r.state = 'in_progress'
 	for update of r skip locked
 ), renewed as (
 	update {s}dataflow_run r set lease_until = {clock} + $3::bigint * interval '1 microsecond'
-	from free where r.id = free.id
+	from free where r.id = any(array[free.id])
 )
 select c.id, coalesce(r.lease_no = c.lease_no and r.state = 'in_progress', false), r.cancel_requested_at is not null
-from claim c left join {s}dataflow_run r on r.id = c.id`
+from claim c left join lateral (select * from {s}dataflow_run where id = c.id limit 1) r on true`
 
 const sqlRunHeld = `
 update {s}dataflow_run r set lease_until = {clock} + $3::bigint * interval '1 microsecond'

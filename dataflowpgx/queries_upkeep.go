@@ -43,13 +43,14 @@ select extract(epoch from min(at) - {clock})::float8 from (
 	union all
 	select probe_at from {s}dataflow_flow where id = any($2) and probe_at > $1) next`
 
+// See sqlClaim about any(array[...]).
 const sqlFlowPlan = `
 update {s}dataflow_flow f
 set next_run_at = p.next_run_at, probe_at = p.probe_at, schedule = coalesce(p.schedule::jsonb, f.schedule),
 	schedule_at = coalesce(p.schedule_at, f.schedule_at), next_run_local = p.next_run_local
 from unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[], $4::text[], $5::timestamptz[], $6::text[])
 	as p (id, next_run_at, probe_at, schedule, schedule_at, next_run_local)
-where f.id = p.id`
+where f.id = any(array[p.id])`
 
 // Extends the last entry of a flow if
 //
@@ -63,9 +64,9 @@ with skipped as (
 	select * from unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[], $4::bigint[], $5::text[]) as s (flow_id, first_at, last_at, ticks, reason)
 ), extended as (
 	update {s}dataflow_tick t set last_at = s.last_at, ticks = t.ticks + s.ticks
-	from skipped s join {s}dataflow_flow f on f.id = s.flow_id cross join lateral (
+	from skipped s join {s}dataflow_flow f on f.id = any(array[s.flow_id]) cross join lateral (
 		select id from {s}dataflow_tick where flow_id = s.flow_id order by last_at desc limit 1) l
-	where t.id = l.id and t.reason = s.reason and t.last_at < s.first_at and t.first_at > f.schedule_at
+	where t.id = any(array[l.id]) and t.reason = s.reason and t.last_at < s.first_at and t.first_at > f.schedule_at
 		and not exists (select from {s}dataflow_run r
 			where r.flow_id = s.flow_id and r.trigger = 'schedule' and r.scheduled_for > t.last_at and r.scheduled_for < s.first_at)
 	returning t.flow_id
