@@ -2,7 +2,6 @@ package dataflowpgx
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -37,37 +36,42 @@ const (
 	riverNotify = "-- name: PGNotifyMany "
 )
 
-// Query sends the commit with River's insert of jobs, if that is to be the last statement.
+// Query sends the commit with River's insert of jobs, if that is to be the last statement. What River asks after
+// that, it asks outside of the transaction.
 func (c *closingTx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	switch {
-	case c.sent != nil:
-		return nil, fmt.Errorf("the transaction was committed with the statement before this: %w", pgx.ErrTxClosed)
-	case !c.closing || !strings.HasPrefix(sql, riverInsert):
+	if c.sent != nil || !c.closing || !strings.HasPrefix(sql, riverInsert) {
 		return c.Tx.Query(ctx, sql, args...)
 	}
 	var b pgx.Batch
 	b.Queue(sql, args...)
 	b.Queue(sqlCommit)
 	c.sent = c.SendBatch(ctx, &b)
-	return c.sent.Query()
+	rows, err := c.sent.Query()
+	return closingRows{Rows: rows, tx: c}, err
 }
 
-// Exec lets River tell of a job that is committed. It keeps an error of that: River finds the job by its poll too.
+// closingRows are those of the last statement. The answer to the commit comes after them.
+type closingRows struct {
+	pgx.Rows
+
+	tx *closingTx
+}
+
+func (r closingRows) Close() {
+	r.Rows.Close()
+	_ = r.tx.settle() // Commit returns it
+}
+
+// Exec keeps an error of River's note about a job that is committed: River finds the job by its poll too.
 func (c *closingTx) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	if c.sent == nil {
-		return c.Tx.Exec(ctx, sql, args...)
+	tag, err := c.Tx.Exec(ctx, sql, args...)
+	if c.committed && strings.HasPrefix(sql, riverNotify) {
+		err = nil
 	}
-	if err := c.settle(); err != nil {
-		return pgconn.CommandTag{}, err
-	}
-	if !strings.HasPrefix(sql, riverNotify) {
-		return pgconn.CommandTag{}, fmt.Errorf("the transaction was committed with the statement before this: %w", pgx.ErrTxClosed)
-	}
-	tag, _ := c.Tx.Exec(ctx, sql, args...)
-	return tag, nil
+	return tag, err
 }
 
-// settle waits for the answer to the commit that was sent. The rows of the statement before it must have been read.
+// settle waits for the answer to the commit that was sent.
 func (c *closingTx) settle() error {
 	if c.settled {
 		return c.err
