@@ -93,15 +93,25 @@ func checkMany(params []TriggerManyParams) error {
 	return nil
 }
 
-// enqueueMany is startMany in a transaction of its own.
+// enqueueTries is how often enqueueMany tries. Each deadlock takes the database's deadlock_timeout, mostly a second.
+const enqueueTries = 10
+
+// enqueueMany is startMany in a transaction of its own. It tries again if the database has rolled that back for
+// another one: two calls may deadlock while claims free the keys of runs that both want to add.
 func enqueueMany(ctx context.Context, c *Client, params []TriggerManyParams, flows map[string]*Flow) ([]Enqueued, error) {
 	var all []Enqueued
-	err := c.store.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
-		all, err = startMany(ctx, c, tx, params, flows)
-		return err
-	})
-	if err != nil {
-		return nil, err
+	var err error
+	for try := 1; ; try++ {
+		err = c.store.InTx(ctx, func(ctx context.Context, tx Tx) (err error) {
+			all, err = startMany(ctx, c, tx, params, flows)
+			return err
+		})
+		if err == nil {
+			break
+		}
+		if try == enqueueTries || c.store.Classify(err) != FaultConflict {
+			return nil, err
+		}
 	}
 	cancelled := make(map[string]bool)
 	for _, e := range all {

@@ -1,7 +1,10 @@
 package dataflowpgx
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -78,14 +81,30 @@ func (c *closingTx) settle() error {
 	}
 	c.settled = true
 	tag, err := c.sent.Exec()
-	if closeErr := c.sent.Close(); err == nil {
-		err = closeErr
+	closeErr := c.sent.Close()
+	switch {
+	case err == nil && tag.String() == "COMMIT": // whatever becomes of the connection after that
+		c.committed = true
+	case err == nil:
+		err = cmp.Or(closeErr, pgx.ErrTxCommitRollback)
 	}
-	if err == nil && tag.String() != "COMMIT" {
-		err = pgx.ErrTxCommitRollback
-	}
-	c.committed, c.err = err == nil, err
+	c.err = err
 	return err
+}
+
+// explain says what is known of the commit, if something failed after it was sent.
+func (c *closingTx) explain(err error) error {
+	var pe *pgconn.PgError
+	switch {
+	case err == nil || c.sent == nil:
+		return err
+	case c.settle() == nil:
+		return fmt.Errorf("the run and its River job are committed, but something failed after that: %w", err)
+	case errors.As(c.err, &pe):
+		return err
+	default:
+		return fmt.Errorf("it is not known whether the run and its River job were committed: %w", err)
+	}
 }
 
 // Commit waits for the commit that was sent, or sends one.

@@ -3,13 +3,18 @@ package dataflowpgx_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"log/slog"
+	"math/rand/v2"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
@@ -169,4 +174,48 @@ func TestTrigger_Middleware(t *testing.T) {
 			q.requireStored(t, 0)
 		})
 	}
+}
+
+// The commit that the server has answered counts, whatever becomes of the connection. A run has its job, and a job its run,
+// wherever a connection ends.
+func TestTrigger_Terminated(t *testing.T) {
+	t.Parallel()
+	q := newQueued(t, pgx.QueryExecModeCacheStatement, nil)
+	ctx := t.Context()
+	var wg sync.WaitGroup
+	failed := make(map[string]error)
+	stop := make(chan struct{})
+	pool := newPool(t, func(config *pgxpool.Config) { config.ConnConfig.Database = q.pool.Config().ConnConfig.Database })
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(rand.N(25 * time.Millisecond)):
+				_, _ = pool.Exec(ctx, "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'")
+			}
+		}
+	})
+	const calls = 600
+	for i := range calls {
+		reason := fmt.Sprintf("call %d", i)
+		if _, err := q.Enqueue(ctx, "orders", &dataflow.TriggerOptions{At: time.Now().Add(time.Duration(i) * time.Hour), Reason: reason}); err != nil {
+			failed[reason] = err
+		}
+	}
+	close(stop)
+	wg.Wait()
+	rows, err := pool.Query(ctx, "select reason from dataflow_run where named_in_job")
+	require.NoError(t, err)
+	stored, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, len(stored), calls-len(failed))
+	t.Logf("%d of %d calls failed", len(failed), calls)
+	for _, reason := range stored {
+		var pe *pgconn.PgError
+		require.NotErrorAs(t, failed[reason], &pe, "%s is stored, and its call was told that it is not", reason)
+	}
+	var pairs int
+	require.NoError(t, pool.QueryRow(ctx, "select count(*) from dataflow_run r join river_job j on j.id = r.river_job_id and j.args->>'run_id' = r.id::text").Scan(&pairs))
+	require.Len(t, stored, pairs)
 }

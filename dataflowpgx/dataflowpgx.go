@@ -119,8 +119,8 @@ func (s *store) InsertInTx(ctx context.Context, p *dataflow.RunInsertParams, fn 
 	if tx == nil || tx.Conn() == nil { // there was no connection
 		return fmt.Errorf("begin transaction: %w", lostAtBegin(ctx, results.Close()))
 	}
-	tx = &closingTx{Tx: tx}
-	return s.commit(ctx, tx, func(ctx context.Context, handle dataflow.Tx) error {
+	closing := &closingTx{Tx: tx}
+	return s.commit(ctx, closing, func(ctx context.Context, handle dataflow.Tx) error {
 		for range b.Len() - 1 {
 			if _, err := results.Exec(); err != nil {
 				_ = results.Close() // it has the same error
@@ -141,7 +141,7 @@ func (s *store) InsertInTx(ctx context.Context, p *dataflow.RunInsertParams, fn 
 		if err != nil {
 			return err
 		}
-		return fn(ctx, handle, run)
+		return closing.explain(fn(ctx, handle, run))
 	})
 }
 
