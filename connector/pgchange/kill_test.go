@@ -175,6 +175,8 @@ func TestStream_Killed(t *testing.T) {
 		if kills%4 == 3 {
 			s.StopImmediately(t)
 			s.Start(t)
+			from.Reset() // their idle connections are broken
+			to.Reset()
 		}
 		first = startWorker(t, s.url("source"), s.url("target"))
 	}
