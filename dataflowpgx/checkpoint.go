@@ -1,6 +1,7 @@
 package dataflowpgx
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -115,17 +116,25 @@ func answerOf(ctx context.Context, results pgx.BatchResults, letters int) (dataf
 		// If the connection broke, the commit may still have taken place.
 		return dataflow.LeaseStatus{}, sqlstate.Explain(fmt.Errorf("checkpoint: %w", lostAtCommit(ctx, err)))
 	}
-	tag, err := results.Exec()
-	if closeErr := results.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil && tag.String() != "COMMIT" {
-		err = pgx.ErrTxCommitRollback
-	}
-	if err != nil {
+	if err := commitAnswer(results); err != nil {
 		return dataflow.LeaseStatus{}, sqlstate.Explain(fmt.Errorf("commit transaction: %w", lostAtCommit(ctx, err)))
 	}
 	return status, nil
+}
+
+// commitAnswer waits for the answer to a commit that was sent last of several statements, whose answers have been read.
+// A server that ends the connection right after the answer has committed.
+func commitAnswer(results pgx.BatchResults) error {
+	tag, err := results.Exec()
+	closeErr := results.Close()
+	switch {
+	case err != nil:
+		return err
+	case tag.String() == "COMMIT":
+		return nil
+	default:
+		return cmp.Or(closeErr, pgx.ErrTxCommitRollback)
+	}
 }
 
 // sqlCommit differs from the text that pgx uses for a commit. With the same text,

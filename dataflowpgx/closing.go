@@ -1,7 +1,6 @@
 package dataflowpgx
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,11 +18,10 @@ import (
 type closingTx struct {
 	pgx.Tx
 
-	closing   bool             // River's next insert of jobs is the last statement
-	sent      pgx.BatchResults // of the last statement and the commit; nil: not sent
-	settled   bool             // the answer to the commit is there
-	committed bool
-	err       error // of the commit
+	closing bool             // River's next insert of jobs is the last statement
+	sent    pgx.BatchResults // of the last statement and the commit; nil: not sent
+	settled bool             // the answer to the commit is there
+	err     error            // of the commit
 }
 
 // Closing implements dataflow.ClosingTx.
@@ -68,7 +66,7 @@ func (r closingRows) Close() {
 // Exec keeps an error of River's note about a job that is committed: River finds the job by its poll too.
 func (c *closingTx) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
 	tag, err := c.Tx.Exec(ctx, sql, args...)
-	if c.committed && strings.HasPrefix(sql, riverNotify) {
+	if c.settled && c.err == nil && strings.HasPrefix(sql, riverNotify) {
 		err = nil
 	}
 	return tag, err
@@ -79,17 +77,8 @@ func (c *closingTx) settle() error {
 	if c.settled {
 		return c.err
 	}
-	c.settled = true
-	tag, err := c.sent.Exec()
-	closeErr := c.sent.Close()
-	switch {
-	case err == nil && tag.String() == "COMMIT": // whatever becomes of the connection after that
-		c.committed = true
-	case err == nil:
-		err = cmp.Or(closeErr, pgx.ErrTxCommitRollback)
-	}
-	c.err = err
-	return err
+	c.settled, c.err = true, commitAnswer(c.sent)
+	return c.err
 }
 
 // explain says what is known of the commit, if something failed after it was sent.
@@ -100,7 +89,7 @@ func (c *closingTx) explain(err error) error {
 		return err
 	case c.settle() == nil:
 		return fmt.Errorf("the run and its River job are committed, but something failed after that: %w", err)
-	case errors.As(c.err, &pe):
+	case errors.As(c.err, &pe), errors.Is(c.err, pgx.ErrTxCommitRollback): // nothing was committed
 		return err
 	default:
 		return fmt.Errorf("it is not known whether the run and its River job were committed: %w", err)
