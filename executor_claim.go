@@ -44,7 +44,7 @@ type changed struct {
 func newClaims(b base, keeper *lease.Keeper[*attempt]) *claims {
 	c := &claims{Keeper: keeper}
 	c.changes = group.New(group.Config{
-		Most: mostTogether, Linger: linger, Timeout: min(b.config.Lease/2, handBackTimeout),
+		Most: mostTogether, Beside: mostTogether / 3, Linger: linger, Timeout: min(b.config.Lease/2, handBackTimeout),
 		Askers: func() int { return int(c.working.Load()) },
 	}, b.change)
 	if store, ok := b.store.(InsertClaimer); ok {

@@ -173,7 +173,7 @@ func (e *env) drain(runs, flows int, config func() *river.Config) side {
 		if err != nil {
 			return nil, err
 		}
-		if err := rc.QueuePause(ctx, river.QueueDefault, nil); err != nil {
+		if err := pause(ctx, rc); err != nil {
 			return nil, err
 		}
 		if err := queueRuns(ctx, client, runs, flows); err != nil {

@@ -44,6 +44,21 @@ func manyJobs(n int) []river.InsertManyParams {
 	return params
 }
 
+// pause pauses the queue, and returns once the client has heard of it: until then, jobs are still worked.
+func pause(ctx context.Context, rc *river.Client[pgx.Tx]) error {
+	paused, unsubscribe := rc.Subscribe(river.EventKindQueuePaused)
+	defer unsubscribe()
+	if err := rc.QueuePause(ctx, river.QueueDefault, nil); err != nil {
+		return err
+	}
+	select {
+	case <-paused:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // drainRiver works no-op jobs that wait in a queue.
 func (e *env) drainRiver(jobs int, config func() *river.Config) side {
 	return func(ctx context.Context) (m metrics, err error) {
@@ -61,10 +76,9 @@ func (e *env) drainRiver(jobs int, config func() *river.Config) side {
 			return nil, err
 		}
 		defer stop(ctx, rc)
-		if err := rc.QueuePause(ctx, river.QueueDefault, nil); err != nil {
+		if err := pause(ctx, rc); err != nil {
 			return nil, err
 		}
-		r.expect(jobs) // the pause arrives a little later, and some may be worked before
 		for _, some := range chunks(manyJobs(jobs), 1000) {
 			if _, err := rc.InsertManyFast(ctx, some); err != nil {
 				return nil, err
@@ -73,6 +87,7 @@ func (e *env) drainRiver(jobs int, config func() *river.Config) side {
 		if err := d.exec(ctx, "analyze"); err != nil {
 			return nil, err
 		}
+		r.expect(jobs)
 		u, err := d.use(ctx)
 		if err != nil {
 			return nil, err

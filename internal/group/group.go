@@ -13,24 +13,26 @@ import (
 
 // Group sends questions of type Q together, and hands each its answer of type A. While one
 // group is on its way, the next one collects. So a lone question waits for nothing, and the
-// groups grow with the load. After groups of several, the next one waits for others, but never longer
-// than Linger. A Group is safe for concurrent use.
+// groups grow with the load. A large one goes beside the one on its way. After groups of several, the next one
+// waits for others, but never longer than Linger. A Group is safe for concurrent use.
 type Group[Q, A any] struct {
 	Config
 
 	send func(ctx context.Context, questions []Q) ([]A, error)
 
 	mu      sync.Mutex // guards what follows
-	sending bool       // somebody sends, or has been told to
+	told    bool       // one of waiting has been told to send the next group
+	flying  int        // groups that are on their way
 	waiting []*call[Q, A]
 	recent  int           // how many the groups before had; it is forgotten by halves
 	wanted  int           // how many are to close enough
 	enough  chan struct{} // nil: nobody waits for others
 }
 
-// Config are the settings of a group. All of them are needed.
+// Config are the settings of a group. All of them but Beside are needed.
 type Config struct {
 	Most    int           // how many questions a group has at most
+	Beside  int           // how many a group needs to go beside another one; 0: none goes
 	Linger  time.Duration // how long a group waits for others at most
 	Timeout time.Duration // how long an answer takes at most
 	// Askers returns how many may be going to ask, those who have asked already included. Nobody
@@ -60,10 +62,7 @@ func (g *Group[Q, A]) Do(ctx context.Context, question Q) (A, error) {
 	c := &call[Q, A]{question: question, turn: make(chan struct{}, 1), done: make(chan struct{})}
 	g.mu.Lock()
 	g.waiting = append(g.waiting, c)
-	if !g.sending {
-		g.sending = true
-		c.turn <- struct{}{}
-	}
+	g.tell()
 	g.sendIfEnough()
 	g.mu.Unlock()
 	select {
@@ -108,15 +107,18 @@ func (g *Group[Q, A]) withdraw(c *call[Q, A]) bool {
 	g.waiting = slices.Delete(g.waiting, i, i+1)
 	select {
 	case <-c.turn: // another must send in its place
-		g.passOn()
+		g.told = false
+		g.tell()
 	default:
 	}
 	return true
 }
 
-// passOn lets the first of those who wait send the next group. The caller holds g.mu.
-func (g *Group[Q, A]) passOn() {
-	if g.sending = len(g.waiting) > 0; g.sending {
+// tell lets the first of those who wait send the next group, if it may go now. The caller holds g.mu.
+func (g *Group[Q, A]) tell() {
+	beside := g.flying == 1 && g.Beside > 0 && len(g.waiting) >= g.Beside
+	if len(g.waiting) > 0 && !g.told && (g.flying == 0 || beside) {
+		g.told = true
 		g.waiting[0].turn <- struct{}{}
 	}
 }
@@ -126,7 +128,7 @@ func (g *Group[Q, A]) collect() {
 	runtime.Gosched() // goroutines that are about to ask do so first
 	g.mu.Lock()
 	wanted := min(g.Askers(), g.Most)
-	if g.recent <= 1 || len(g.waiting) >= wanted {
+	if g.recent <= 1 || len(g.waiting) >= wanted || g.flying > 0 { // those on their way do not ask
 		g.mu.Unlock()
 		return
 	}
@@ -152,6 +154,9 @@ func (g *Group[Q, A]) sendNext(ctx context.Context) {
 	g.recent = max(n, g.recent/2)
 	calls := g.waiting[:n:n]
 	g.waiting = slices.Clone(g.waiting[n:])
+	g.told = false
+	g.flying++
+	g.tell()
 	g.mu.Unlock()
 	questions := make([]Q, n)
 	for i, one := range calls {
@@ -168,7 +173,8 @@ func (g *Group[Q, A]) sendNext(ctx context.Context) {
 		}
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		g.passOn()
+		g.flying--
+		g.tell()
 	}()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.Timeout)
 	defer cancel()

@@ -110,6 +110,60 @@ func TestGroup_Together(t *testing.T) {
 	})
 }
 
+// A group that is large enough goes beside the one on its way, and no third one does.
+func TestGroup_Beside(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{goOn: make(chan error)}
+		beside := config(10)
+		beside.Beside = 3
+		g := group.New(beside, s.send)
+		for i, want := range [][]int{{1}, {1}, {1}, {1, 3}, {1, 3}, {1, 3}, {1, 3}, {1, 3}} {
+			ask(t.Context(), g, i)
+			require.Equal(t, want, s.sizes())
+		}
+		s.goOn <- nil
+		synctest.Wait()
+		require.Equal(t, []int{1, 3, 4}, s.sizes(), "it waits for none of those on their way")
+		s.goOn <- nil
+		last := ask(t.Context(), g, 8)
+		require.Equal(t, []int{1, 3, 4}, s.sizes(), "it is too small")
+		s.goOn <- nil
+		time.Sleep(linger)
+		s.goOn <- nil
+		synctest.Wait()
+		require.Equal(t, result{answer: 16, done: true}, *last)
+	})
+}
+
+// A question that was told to send a group beside another one may be withdrawn just then. The others are sent.
+func TestGroup_BesideWithdrawn(t *testing.T) {
+	t.Parallel()
+	for range 100 { // whether the question is told before it is withdrawn, or after it, is up to the scheduler
+		synctest.Test(t, func(t *testing.T) {
+			s := &server{goOn: make(chan error)}
+			beside := config(10)
+			beside.Beside, beside.Askers = 2, func() int { return 0 }
+			g := group.New(beside, s.send)
+			results := []*result{ask(t.Context(), g, 0)}
+			ctx, cancel := context.WithCancel(t.Context())
+			ask(ctx, g, 1)
+			cancel()
+			for i := 2; i < 5; i++ {
+				results = append(results, ask(t.Context(), g, i))
+			}
+			for slices.ContainsFunc(results, func(r *result) bool { return !r.done }) {
+				select {
+				case s.goOn <- nil:
+				case <-time.After(time.Second):
+					t.Fatalf("a question waits that nobody sends; sent were %v", s.sizes())
+				}
+				synctest.Wait()
+			}
+		})
+	}
+}
+
 // After a group of several, the next one waits for all who may ask, but no longer than it may.
 // After lone questions, the next one waits for nobody.
 func TestGroup_Lingers(t *testing.T) {
