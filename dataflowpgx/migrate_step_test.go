@@ -120,3 +120,37 @@ func TestMigrate_OneConnectionEach(t *testing.T) {
 	}
 	require.NoError(t, newStore(t, pool).CheckSchema(t.Context()))
 }
+
+// What became of a flow's runs is kept while its columns move.
+func TestMigrate_KeepsOutcomes(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	pool := template.Postgres(t)
+	flow := dataflow.NewFlow("flow", emptySource{}, dataflow.Identity[int64](),
+		dataflow.ToTx(dataflow.TxSinkFunc[int64](func(context.Context, []int64) error { return nil })), nil)
+	client, err := dataflow.NewClient(dataflowpgx.New(pool), &dataflow.Config{Flows: []*dataflow.Flow{flow}})
+	require.NoError(t, err)
+	require.NoError(t, client.Register(ctx))
+	found, err := client.Flow(ctx, "flow")
+	require.NoError(t, err)
+	ran, err := found.Runtime.Execute(ctx, found)
+	require.NoError(t, err)
+	require.Equal(t, dataflow.RunSuccess, ran.State)
+	before, err := client.Flow(ctx, "flow")
+	require.NoError(t, err)
+	require.NotNil(t, before.LastRunAt)
+	require.NotNil(t, before.LastSuccessAt)
+	var run int64
+	require.NoError(t, pool.QueryRow(ctx, "select last_success_run from dataflow_flow").Scan(&run))
+
+	store := newStore(t, pool)
+	require.NoError(t, store.MigrateDown(ctx, 1))
+	require.NoError(t, store.Migrate(ctx))
+	after, err := client.Flow(ctx, "flow")
+	require.NoError(t, err)
+	require.Equal(t, before.LastRunAt, after.LastRunAt)
+	require.Equal(t, before.LastSuccessAt, after.LastSuccessAt)
+	var kept int64
+	require.NoError(t, pool.QueryRow(ctx, "select last_success_run from dataflow_flow").Scan(&kept))
+	require.Equal(t, run, kept)
+}

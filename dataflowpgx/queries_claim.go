@@ -94,7 +94,7 @@ with item as materialized (
 ), made as (
 	insert into {s}dataflow_checkpoint as c (flow_id, scope, partition, seq, cursor, updated_at)
 	select flow_id, scope, partition, 1, case when scope <> '' then from_cursor end, {now} from claimed
-	on conflict (flow_id, scope, partition) do update set seq = c.seq + 1, updated_at = excluded.updated_at
+	on conflict (flow_id, scope, partition) do update set seq = c.seq + 1
 	returning c.flow_id, c.scope, c.partition, c.seq, c.cursor, c.set_seq
 )
 select ` + runColumns + `, r.next_seq, r.at_cursor::text, r.at_set_seq, r.n

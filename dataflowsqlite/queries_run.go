@@ -167,7 +167,7 @@ const sqlRunSuspect = `select exists (select 1 from dataflow_run where id = ?1 a
 // finds no row.
 const sqlCheckpointClaim = `
 insert into dataflow_checkpoint as c (flow_id, scope, partition, seq, cursor, updated_at) values (?, ?, ?, 1, ?, {now})
-on conflict (flow_id, scope, partition) do update set seq = c.seq + 1, updated_at = excluded.updated_at
+on conflict (flow_id, scope, partition) do update set seq = c.seq + 1
 returning seq, cursor, set_seq`
 
 // Without a cursor the rescues are not reset: the next claim begins again at the same

@@ -1,0 +1,2 @@
+-- Postgres has columns in another order from here on.
+select 1;
