@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/activedataflow/dataflow/internal/notes"
@@ -102,7 +103,7 @@ func (c *cleaner) clean(ctx context.Context, o RetentionOptions, between func(to
 		what  string
 		keep  time.Duration
 		state RunState
-		prune func(context.Context, Queries, *PruneParams) (*Pruned, error)
+		prune pruneFunc
 		count *int64
 	}{
 		// Dead letters first: a run is kept while it has any.
@@ -126,7 +127,8 @@ func (c *cleaner) clean(ctx context.Context, o RetentionOptions, between func(to
 			notes.Progress(ctx, notes.Step{What: "rows", Done: r.Total()})
 			return between(took)
 		}
-		if err := c.prune(ctx, step.prune, p, step.count, progress); err != nil {
+		b := &batches{cleaner: c, most: p.Limit, params: p, count: step.count, between: progress}
+		if err := b.removeAll(ctx, step.prune); err != nil {
 			return r, fmt.Errorf("clean up %s: %w", step.what, err)
 		}
 	}
@@ -161,74 +163,111 @@ func nextBatch(size, most int, took time.Duration) int {
 	}
 }
 
-// prune removes batches until there is none.
-func (c *cleaner) prune(ctx context.Context, prune func(context.Context, Queries, *PruneParams) (*Pruned, error), p *PruneParams, count *int64, between func(took time.Duration) error) error {
-	most := p.Limit
-	if !p.DryRun {
-		p.Limit = min(most, cleanupFirst)
+// pruneFunc removes up to p.Limit rows, and returns how many they were. It is called in a transaction.
+type pruneFunc func(ctx context.Context, q Queries, p *PruneParams) (int64, error)
+
+// batches removes what is old, a transaction for each batch.
+type batches struct {
+	*cleaner
+
+	most    int          // rows of a batch
+	params  *PruneParams // Limit is the size of the next batch
+	count   *int64
+	between func(took time.Duration) error // is called before each batch but the first
+	took    time.Duration                  // by the batch before; 0: there was none
+}
+
+// removeAll removes what prune does until nothing is left.
+func (b *batches) removeAll(ctx context.Context, prune pruneFunc) error {
+	if b.params.DryRun {
+		return b.remove(ctx, prune)
+	}
+	b.params.Limit = min(b.most, cleanupFirst)
+	if b.params.State != "" {
+		return b.removeRuns(ctx, prune)
 	}
 	for {
-		began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
-		var done *Pruned
-		err := c.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
-			q, err := c.store.With(tx)
-			if err != nil {
+		limit, before := b.params.Limit, *b.count
+		if err := b.remove(ctx, prune); err != nil || *b.count-before < int64(limit) {
+			return err
+		}
+	}
+}
+
+// cleanupWindow is how many old runs are looked up at once. They are removed flow by flow: a batch then changes
+// the daily totals of few flows. In the order of their ends, it changed those of almost as many flows as it had runs.
+const cleanupWindow = 20_000
+
+func (b *batches) removeRuns(ctx context.Context, prune pruneFunc) error {
+	for {
+		of := *b.params
+		of.Limit = cleanupWindow
+		old, err := b.store.RunsOld(ctx, &of)
+		if err != nil || len(old) == 0 {
+			return err
+		}
+		last, more := old[len(old)-1], len(old) == cleanupWindow
+		slices.SortStableFunc(old, func(x, y OldRun) int { return cmp.Compare(x.FlowID, y.FlowID) })
+		for len(old) > 0 {
+			n := min(b.params.Limit, len(old))
+			b.params.Runs, old = old[:n], old[n:]
+			if err := b.remove(ctx, prune); err != nil {
 				return err
 			}
-			done, err = prune(ctx, q, p)
+		}
+		if !more {
+			return nil
+		}
+		b.params.After = &last
+	}
+}
+
+// remove removes one batch.
+func (b *batches) remove(ctx context.Context, prune pruneFunc) error {
+	if b.took > 0 {
+		if err := b.between(b.took); err != nil {
 			return err
-		})
+		}
+	}
+	began := time.Now() //nolint:forbidigo // how long it takes, not what time it is
+	var n int64
+	err := b.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
+		q, err := b.store.With(tx)
 		if err != nil {
 			return err
 		}
-		*count += done.Removed
-		if p.DryRun || done.Next == nil {
-			return nil
-		}
-		if p.After = done.Next; done.Next.ID == 0 {
-			p.After = nil
-		}
-		took := time.Since(began)
-		if err := between(took); err != nil {
-			return err
-		}
-		p.Limit = nextBatch(p.Limit, most, took)
+		n, err = prune(ctx, q, b.params)
+		return err
+	})
+	if err != nil {
+		return err
 	}
+	*b.count += n
+	b.took = time.Since(began)
+	b.params.Limit = nextBatch(b.params.Limit, b.most, b.took)
+	return nil
 }
 
-func pruneRuns(ctx context.Context, q Queries, p *PruneParams) (*Pruned, error) {
+func pruneRuns(ctx context.Context, q Queries, p *PruneParams) (int64, error) {
 	return q.RunPrune(ctx, p)
 }
 
-func pruneClosed(ctx context.Context, q Queries, p *PruneParams) (*Pruned, error) {
+func pruneTicks(ctx context.Context, q Queries, p *PruneParams) (int64, error) {
+	return q.TickPrune(ctx, p)
+}
+
+func pruneAudit(ctx context.Context, q Queries, p *PruneParams) (int64, error) {
+	return q.AuditPrune(ctx, p)
+}
+
+func pruneClosed(ctx context.Context, q Queries, p *PruneParams) (int64, error) {
 	of := *p
 	of.OpenDeadLetterAge = -1
-	n, err := q.DeadLetterPrune(ctx, &of)
-	return prunedRows(n, p), err
+	return q.DeadLetterPrune(ctx, &of)
 }
 
-func pruneOpen(ctx context.Context, q Queries, p *PruneParams) (*Pruned, error) {
+func pruneOpen(ctx context.Context, q Queries, p *PruneParams) (int64, error) {
 	of := *p
 	of.DeadLetterAge = -1
-	n, err := q.DeadLetterPrune(ctx, &of)
-	return prunedRows(n, p), err
-}
-
-func pruneTicks(ctx context.Context, q Queries, p *PruneParams) (*Pruned, error) {
-	n, err := q.TickPrune(ctx, p)
-	return prunedRows(n, p), err
-}
-
-func pruneAudit(ctx context.Context, q Queries, p *PruneParams) (*Pruned, error) {
-	n, err := q.AuditPrune(ctx, p)
-	return prunedRows(n, p), err
-}
-
-// prunedRows is the answer for rows that are removed from the oldest on.
-func prunedRows(n int64, p *PruneParams) *Pruned {
-	done := &Pruned{Removed: n}
-	if n == int64(p.Limit) {
-		done.Next = &PrunePlace{}
-	}
-	return done
+	return q.DeadLetterPrune(ctx, &of)
 }

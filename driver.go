@@ -418,12 +418,14 @@ type Queries interface {
 	// come last.
 	CallbackList(ctx context.Context, p *CallbackListParams) ([]*UntoldRun, error)
 
-	// RunPrune looks at Limit runs of a state that ended longer than Age ago, oldest first,
-	// removes them, and adds them to the totals of their days. It keeps the last success of
+	// RunsOld returns up to Limit runs of a state that ended longer than Age ago, those that are kept among
+	// them. They are in the order of their ends, and come after After.
+	RunsOld(ctx context.Context, p *PruneParams) ([]OldRun, error)
+	// RunPrune removes those of Runs that are still in the state and older than Age, adds them to the totals of
+	// their days, and returns how many they are. It keeps the last success of
 	// each flow, runs whose end is still to be told, and runs that have younger dead letters. It must be called in a
-	// transaction. With DryRun it removes none, and returns how many it would remove
-	// without a limit.
-	RunPrune(ctx context.Context, p *PruneParams) (*Pruned, error)
+	// transaction. With DryRun it removes none, and returns how many of all runs it would remove.
+	RunPrune(ctx context.Context, p *PruneParams) (int64, error)
 	// ScopePrune removes the checkpoints of backfills that have no runs left: no run will
 	// continue there.
 	ScopePrune(ctx context.Context) error

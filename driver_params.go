@@ -144,7 +144,7 @@ type FlowRuntimeParams struct {
 	MigratedFrom json.RawMessage
 }
 
-// PruneParams are the parameters of RunPrune, TickPrune, DeadLetterPrune and AuditPrune.
+// PruneParams are the parameters of RunsOld, RunPrune, TickPrune, DeadLetterPrune and AuditPrune.
 type PruneParams struct {
 	State RunState // of runs
 	Age   time.Duration
@@ -155,20 +155,17 @@ type PruneParams struct {
 	OpenDeadLetterAge time.Duration
 	Limit             int
 	DryRun            bool
-	// After continues after the place where RunPrune came to before. Nil: from the oldest run.
-	After *PrunePlace
+	// After is the run after which RunsOld begins. Nil: with the oldest one.
+	After *OldRun
+	// Runs are those that RunPrune removes.
+	Runs []OldRun
 }
 
-// PrunePlace is a place among the ended runs of a state, in the order of their ends.
-type PrunePlace struct {
-	EndedAt time.Time
+// OldRun is a run that ended long ago.
+type OldRun struct {
 	ID      int64
-}
-
-// Pruned is the answer of RunPrune.
-type Pruned struct {
-	Removed int64
-	Next    *PrunePlace // where to continue; nil: there is no more
+	FlowID  int64
+	EndedAt time.Time
 }
 
 // TotalListParams choose what TotalList lists.

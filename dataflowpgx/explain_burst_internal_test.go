@@ -71,6 +71,7 @@ func TestExplain_Burst(t *testing.T) {
 			}
 			const few = "array[7, 8, 9]"
 			const held = "update dataflow_run set state = 'in_progress', slot = 0 where id in (3001, 3002)"
+			const ended = "update dataflow_run set state = 'success', ended_at = now() - interval '1 hour'"
 			asked := map[string]struct {
 				sql, types, args string
 				poll             bool // it is asked while there is nothing; the others come with the first runs
@@ -90,6 +91,7 @@ func TestExplain_Burst(t *testing.T) {
 				"Next":        {sqlRunNext, "bigint, bigint, text, integer", "1, 8, '', 0", false, 60, ""},
 				"ClaimMany":   {claimMany.claim, claimTypes, few + ", array[1, 1, 1], array[0, 0, 0], array[false, false, false], array[0, 0, 0], 'w', 1, 'v', 2", false, 200, ""},
 				"EndMany":     {sqlEndMany, endTypes, "array[3001, 3002], array[0, 0], array['success', 'success'], array[0, 0], array[false, false], array['', ''], array[null, null], array[false, false], array[0, 0]", false, 160, held},
+				"Prune":       {sqlRunPrune, "text, bigint, bigint, bigint, bigint[], bigint[]", "'success', 1000000, 1000000, -1, array[3001, 3002], array[8, 9]", false, 80, ended},
 				"ClaimOne":    {claimOne.claim, claimTypes, "array[7], array[1], array[0], array[false], array[0], 'w', 1, 'v', 2", false, 100, ""},
 				"EndOne":      {sqlRunEnd, "bigint, bigint, text, bigint, boolean, text, text, boolean", "3001, 0, 'success', 0, false, '', null, false", false, 60, held},
 				"InsertMany": {

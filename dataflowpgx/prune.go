@@ -2,6 +2,7 @@ package dataflowpgx
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -9,27 +10,34 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-func (q *queries) RunPrune(ctx context.Context, p *dataflow.PruneParams) (*dataflow.Pruned, error) {
-	args := []any{string(p.State), p.Age.Microseconds(), ageOrNone(p.DeadLetterAge), ageOrNone(p.OpenDeadLetterAge)}
-	var answer dataflow.Pruned
-	if p.DryRun {
-		err := q.db.QueryRow(ctx, q.store.text(sqlRunPruneCount), args...).Scan(&answer.Removed)
-		return &answer, err
-	}
-	var after *time.Time
-	var afterID int64
-	if p.After != nil {
-		after, afterID = &p.After.EndedAt, p.After.ID
-	}
-	var seen int
+func (q *queries) RunsOld(ctx context.Context, p *dataflow.PruneParams) ([]dataflow.OldRun, error) {
 	var at *time.Time
-	var last dataflow.PrunePlace
-	err := q.db.QueryRow(ctx, q.store.text(sqlRunPrune), append(args, p.Limit, after, afterID)...).Scan(&answer.Removed, &seen, &at, &last.ID)
-	if err == nil && seen == p.Limit {
-		last.EndedAt = *at
-		answer.Next = &last
+	var id int64
+	if p.After != nil {
+		at, id = &p.After.EndedAt, p.After.ID
 	}
-	return &answer, err
+	rows, err := q.db.Query(ctx, q.store.text(sqlRunsOld), string(p.State), p.Age.Microseconds(), at, id, p.Limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (o dataflow.OldRun, err error) {
+		return o, row.Scan(&o.ID, &o.FlowID, &o.EndedAt)
+	})
+}
+
+func (q *queries) RunPrune(ctx context.Context, p *dataflow.PruneParams) (n int64, err error) {
+	args := []any{string(p.State), p.Age.Microseconds(), ageOrNone(p.DeadLetterAge), ageOrNone(p.OpenDeadLetterAge)}
+	if p.DryRun {
+		err = q.db.QueryRow(ctx, q.store.text(sqlRunPruneCount), args...).Scan(&n)
+		return n, err
+	}
+	ids, flows := make([]int64, len(p.Runs)), make([]int64, len(p.Runs))
+	for i, run := range p.Runs {
+		ids[i], flows[i] = run.ID, run.FlowID
+	}
+	slices.Sort(flows)
+	err = q.db.QueryRow(ctx, q.store.text(sqlRunPrune), append(args, ids, slices.Compact(flows))...).Scan(&n)
+	return n, err
 }
 
 func (q *queries) ScopePrune(ctx context.Context) error {

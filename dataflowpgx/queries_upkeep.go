@@ -173,10 +173,6 @@ where flow_id = $1 and retry_until is not null and sink_key = any ($2::text[]) a
 // ever, a run whose end is still to be told, a run with a dead letter that is kept, and a range of
 // a backfill that goes on, or of a first load that has not moved its flow's cursor yet.
 const (
-	runIsKept = `(exists (select from {s}dataflow_flow k where k.id = r.flow_id and k.last_success_run = r.id)
-		or ` + runIsUntold + `
-		or exists (select from {s}dataflow_dead_letter d where d.run_id = r.id and ` + letterIsKept + `)
-		or ` + rangeIsKept + `)`
 	runIsUntold = `(r.callback_at is not null and r.callback_at < '9999-12-31 00:00:00+00' and exists (select from {s}dataflow_flow k where k.id = r.flow_id and k.callback_until > {now}))`
 	rangeIsKept = `(r.scope <> '' and (
 		exists (select from {s}dataflow_run o where o.flow_id = r.flow_id and o.state = 'in_progress' and split_part(o.scope, '/', 1) = split_part(r.scope, '/', 1))
@@ -204,15 +200,23 @@ select (select count(*) from {s}dataflow_run r where ` + runIsOld + `)
 		union
 		select r.id from {s}dataflow_run r where r.state = $1 and r.ended_at is not null and r.trigger = 'first_load' and ` + rangeIsKept + `))`
 
-// The totals are locked in one order, so that two removals at once do not deadlock.
+const sqlRunsOld = `
+select r.id, r.flow_id, r.ended_at from {s}dataflow_run r
+where ` + runIsOld + ` and (r.ended_at, r.id) > (coalesce($3::timestamptz, '-infinity'), $4::bigint)
+order by r.ended_at, r.id limit $5`
+
+// What is kept is looked up once for all runs, and not for each. The case keeps the planner from reading all that
+// ended instead of the runs by their ids. The totals are locked in one order, so that two removals at once do not
+// deadlock.
 const sqlRunPrune = `
-with old as materialized (
-	select r.id, r.ended_at from {s}dataflow_run r
-	where ` + runIsOld + ` and (r.ended_at, r.id) > (coalesce($6::timestamptz, '-infinity'), $7::bigint)
-	order by r.ended_at, r.id limit $5
-), gone as (
-	delete from {s}dataflow_run r using old where r.id = old.id and not ` + runIsKept + `
-	returning r.*
+with gone as (
+	delete from {s}dataflow_run r
+	where r.id = any($5::bigint[])
+		and case when r.state = $1 then r.ended_at < {now} - $2::bigint * interval '1 microsecond' else false end
+		and r.id not in (select k.last_success_run from {s}dataflow_flow k where k.id = any($6::bigint[]) and k.last_success_run is not null)
+		and r.id not in (select d.run_id from {s}dataflow_dead_letter d where d.run_id = any($5::bigint[]) and ` + letterIsKept + `)
+		and not ` + runIsUntold + ` and not ` + rangeIsKept + `
+	returning r.flow_id, r.state, r.started_at, r.ended_at, r.read, r.written, r.redundant, r.filtered, r.dropped, r.dead_lettered, r.updated, r.read_again
 ), total as (
 	insert into {s}dataflow_total as t (flow_id, day, state, runs, ` + totalColumns + `)
 	select flow_id, (ended_at at time zone 'utc')::date, state, count(*), ` + totalSums + `
@@ -222,8 +226,7 @@ with old as materialized (
 		dropped = t.dropped + excluded.dropped, dead_lettered = t.dead_lettered + excluded.dead_lettered,
 		updated = t.updated + excluded.updated, read_again = t.read_again + excluded.read_again, busy_us = t.busy_us + excluded.busy_us
 )
-select (select count(*) from gone), (select count(*) from old), o.ended_at, coalesce(o.id, 0)
-from (select) one left join (select * from old order by ended_at desc, id desc limit 1) o on true`
+select count(*) from gone`
 
 const (
 	totalColumns = `read, written, redundant, filtered, dropped, dead_lettered, updated, read_again, busy_us`

@@ -8,47 +8,43 @@ import (
 	"github.com/activedataflow/dataflow"
 )
 
-func (q *queries) RunPrune(ctx context.Context, p *dataflow.PruneParams) (*dataflow.Pruned, error) {
-	args := []any{string(p.State), secondsText(p.Age), ageOrNone(p.DeadLetterAge), ageOrNone(p.OpenDeadLetterAge)}
-	var answer dataflow.Pruned
-	if p.DryRun {
-		err := q.db.QueryRowContext(ctx, q.store.text(sqlRunPruneCount), args...).Scan(&answer.Removed)
-		return &answer, err
-	}
+func (q *queries) RunsOld(ctx context.Context, p *dataflow.PruneParams) ([]dataflow.OldRun, error) {
 	after, afterID := "", int64(0)
 	if p.After != nil {
 		after, afterID = formatTime(p.After.EndedAt), p.After.ID
 	}
-	type old struct {
-		dataflow.PrunePlace
-		kept bool
+	return collect(ctx, q, func(row scanner) (o dataflow.OldRun, err error) {
+		return o, row.Scan(&o.ID, &o.FlowID, timeText{&o.EndedAt})
+	}, sqlRunsOld, string(p.State), secondsText(p.Age), after, afterID, p.Limit)
+}
+
+func (q *queries) RunPrune(ctx context.Context, p *dataflow.PruneParams) (n int64, err error) {
+	args := []any{string(p.State), secondsText(p.Age), ageOrNone(p.DeadLetterAge), ageOrNone(p.OpenDeadLetterAge)}
+	if p.DryRun {
+		err = q.db.QueryRowContext(ctx, q.store.text(sqlRunPruneCount), args...).Scan(&n)
+		return n, err
 	}
-	olds, err := collect(ctx, q, func(row scanner) (o old, err error) {
-		return o, row.Scan(&o.ID, timeText{&o.EndedAt}, &o.kept)
-	}, sqlRunPrunable, append(args, p.Limit, after, afterID)...)
+	of := make([]int64, len(p.Runs))
+	for i, run := range p.Runs {
+		of[i] = run.ID
+	}
+	ids, err := jsonArray(of)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	if len(olds) == p.Limit {
-		answer.Next = &olds[len(olds)-1].PrunePlace
-	}
-	gone := make([]int64, 0, len(olds))
-	for _, o := range olds {
-		if !o.kept {
-			gone = append(gone, o.ID)
-		}
-	}
-	ids, err := jsonArray(gone)
+	gone, err := collect(ctx, q, func(row scanner) (id int64, err error) { return id, row.Scan(&id) }, sqlRunPrunable, append(args, ids)...)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	answer.Removed = int64(len(gone))
+	if ids, err = jsonArray(gone); err != nil {
+		return 0, err
+	}
 	for _, statement := range []string{sqlRunTotal, sqlRunRemove} {
 		if _, err := q.db.ExecContext(ctx, q.store.text(statement), ids); err != nil {
-			return nil, err
+			return 0, err
 		}
 	}
-	return &answer, nil
+	return int64(len(gone)), nil
 }
 
 func (q *queries) ScopePrune(ctx context.Context) error {

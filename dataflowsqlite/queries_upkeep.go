@@ -165,10 +165,14 @@ select (select count(*) from dataflow_run r where ` + runIsOld + `)
 		union
 		select r.id from dataflow_run r where r.state = ?1 and r.ended_at is not null and r.trigger = 'first_load' and ` + rangeIsKept + `))`
 
-const sqlRunPrunable = `
-select r.id, r.ended_at, ` + runIsKept + ` from dataflow_run r
-where ` + runIsOld + ` and (r.ended_at, r.id) > (?6, ?7)
+const sqlRunsOld = `
+select r.id, r.flow_id, r.ended_at from dataflow_run r
+where ` + runIsOld + ` and (r.ended_at, r.id) > (?3, ?4)
 order by r.ended_at, r.id limit ?5`
+
+const sqlRunPrunable = `
+select r.id from dataflow_run r
+where r.id in (select value from json_each(?5)) and ` + runIsOld + ` and not ` + runIsKept
 
 const sqlRunTotal = `
 insert into dataflow_total as t (flow_id, day, state, runs, ` + totalColumns + `)

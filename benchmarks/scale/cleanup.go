@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/dataflowpgx"
 )
@@ -73,11 +75,17 @@ func (c *cleaning) oneDelete(ctx context.Context) (metrics, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Plans for foreign keys that the clean-up has made for its connections are not for this statement.
+	conn, err := pgx.ConnectConfig(ctx, d.pool.Config().ConnConfig)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(ctx) //nolint:errcheck // it is closed in any case
 	u, err := d.use(ctx)
 	if err != nil {
 		return nil, err
 	}
-	tag, err := d.pool.Exec(ctx, "delete from dataflow_run where state = 'success' and ended_at < now() - $1::bigint * interval '1 microsecond'", age.Microseconds())
+	tag, err := conn.Exec(ctx, "delete from dataflow_run where state = 'success' and ended_at < now() - $1::bigint * interval '1 microsecond'", age.Microseconds())
 	if err != nil {
 		return nil, err
 	}

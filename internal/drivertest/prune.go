@@ -3,6 +3,7 @@ package drivertest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -16,6 +17,7 @@ func pruneRules() []rule {
 		{name: "LastSuccess", run: pruneLastSuccess},
 		{name: "Batches", run: pruneBatches},
 		{name: "Place", run: prunePlace},
+		{name: "Meanwhile", run: pruneMeanwhile},
 		{name: "Unfinished", run: pruneUnfinished},
 		{name: "DeadLetters", run: pruneDeadLetters},
 		{name: "HeldLetters", run: pruneHeldLetters},
@@ -33,7 +35,7 @@ func (t *test) runIDs() []int64 {
 	return t.runsOf(dataflow.RunListParams{Limit: 100})
 }
 
-// pruned prunes. Before that, it requires that a dry run counts the same and changes nothing.
+// pruned prunes the oldest runs. Before that, it requires that a dry run counts the same and changes nothing.
 func (t *test) pruned(p dataflow.PruneParams) int64 {
 	t.Helper()
 	if p.Limit == 0 {
@@ -42,25 +44,35 @@ func (t *test) pruned(p dataflow.PruneParams) int64 {
 	dry := p
 	dry.DryRun = true
 	before := t.runIDs()
-	counted := t.prune(dry).Removed
+	counted := t.prune(dry)
 	require.Equal(t, before, t.runIDs())
-	n := t.prune(p).Removed
+	p.Runs = t.old(p)
+	n := t.prune(p)
 	require.LessOrEqual(t, n, min(counted, int64(p.Limit)))
 	require.Len(t, t.runIDs(), len(before)-int(n))
 	return n
 }
 
+// old returns the oldest runs.
+func (t *test) old(p dataflow.PruneParams) []dataflow.OldRun {
+	t.Helper()
+	old, err := t.store.RunsOld(t.Context(), &p)
+	require.NoError(t, err)
+	require.LessOrEqual(t, len(old), p.Limit)
+	return old
+}
+
 // prune prunes in a transaction.
-func (t *test) prune(p dataflow.PruneParams) (done *dataflow.Pruned) {
+func (t *test) prune(p dataflow.PruneParams) (n int64) {
 	t.Helper()
 	require.NoError(t, t.store.InTx(t.Context(), func(ctx context.Context, tx dataflow.Tx) error {
 		q, err := t.store.With(tx)
 		if err == nil {
-			done, err = q.RunPrune(ctx, &p)
+			n, err = q.RunPrune(ctx, &p)
 		}
 		return err
 	}))
-	return done
+	return n
 }
 
 func pruneState(t *test) {
@@ -116,7 +128,7 @@ func pruneBatches(t *test) {
 	require.Zero(t, t.pruned(p))
 }
 
-// A removal goes on after the runs that it has seen, also those that it kept.
+// Old runs are looked up from a place on, also those that are kept.
 func prunePlace(t *test) {
 	clock := t.clocked()
 	for i := range 5 {
@@ -124,20 +136,51 @@ func prunePlace(t *test) {
 	}
 	f := t.flow("orders")
 	for range 4 {
-		t.finished(f.ID, dataflow.RunSuccess)
+		t.finished(f.ID, dataflow.RunSuccess) // all ended at the same moment
 	}
+	all := t.runIDs()
 	clock.advance(time.Hour)
 	p := dataflow.PruneParams{State: dataflow.RunSuccess, Age: time.Minute, Limit: 3}
-	var removed []int64
+	var seen, removed []int64
 	for {
-		done := t.prune(p)
-		removed = append(removed, done.Removed)
-		if p.After = done.Next; done.Next == nil {
+		old := t.old(p)
+		for _, run := range old {
+			seen = append(seen, run.ID)
+			found, err := t.store.RunByID(t.Context(), run.ID)
+			require.NoError(t, err)
+			require.Equal(t, found.FlowID, run.FlowID)
+			require.True(t, found.EndedAt.Equal(run.EndedAt))
+		}
+		p.Runs = old
+		removed = append(removed, t.prune(p))
+		if len(old) == 0 {
 			break
 		}
+		p.After = &old[len(old)-1]
 	}
+	slices.Reverse(all)
+	require.Equal(t, all, seen)
 	require.Equal(t, []int64{0, 1, 2, 0}, removed)
 	require.Len(t, t.runIDs(), 6)
+}
+
+// A run is removed only if it is still old when it is removed, and has not become one that is kept.
+func pruneMeanwhile(t *test) {
+	clock := t.clocked()
+	f, g := t.flow("orders"), t.flow("other")
+	old, kept := t.finished(f.ID, dataflow.RunFailed), t.finished(g.ID, dataflow.RunFailed)
+	clock.advance(time.Hour)
+	young, other, works := t.finished(f.ID, dataflow.RunFailed), t.finished(f.ID, dataflow.RunCancelled), t.inProgress(f.ID).Run
+	p := dataflow.PruneParams{State: dataflow.RunFailed, Age: time.Minute, DeadLetterAge: month, OpenDeadLetterAge: -1, Limit: 10}
+	require.Len(t, t.old(p), 2)
+	for _, run := range []*dataflow.Run{young, other, works, kept, old} {
+		p.Runs = append(p.Runs, dataflow.OldRun{ID: run.ID, FlowID: run.FlowID})
+	}
+	p.Runs = append(p.Runs, dataflow.OldRun{ID: works.ID + 1000, FlowID: f.ID}) // another process has removed it
+	t.kept(kept, 1)
+	require.EqualValues(t, 1, t.prune(p))
+	require.Equal(t, []int64{works.ID, other.ID, young.ID, kept.ID}, t.runIDs())
+	require.Zero(t, t.prune(p))
 }
 
 func pruneUnfinished(t *test) {

@@ -74,7 +74,7 @@ func totalRemoved(t *test) {
 	require.Equal(t, want, t.totals(whole))
 	clock.advance(month)
 	for _, removed := range []int64{3, 3, 1} {
-		require.Equal(t, removed, t.prune(dataflow.PruneParams{State: dataflow.RunFailed, Age: time.Hour, Limit: 3}).Removed)
+		require.Equal(t, removed, t.pruned(dataflow.PruneParams{State: dataflow.RunFailed, Age: time.Hour, Limit: 3}))
 		require.Equal(t, want, t.totals(whole))
 	}
 	require.EqualValues(t, 1, t.number("select count(*) from dataflow_total"))

@@ -104,6 +104,29 @@ func TestCleanup_ByItself(t *testing.T) {
 	})
 }
 
+// More runs than are looked up at once are removed, of flows that take turns, and each is in a total.
+func TestCleanup_ManyRuns(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		c := newClock()
+		client := t.onClock(c, named("a", nil), named("b", nil), named("c", nil))
+		for _, flow := range []string{"a", "b", "c"} {
+			_, err := t.execute(client, flow)
+			require.NoError(t, err)
+		}
+		require.NoError(t, t.exec(`with recursive n (i) as (select 1 union all select i + 1 from n where i < 7000)
+			insert into dataflow_run (flow_id, state, trigger, scheduled_for, run_after, created_at, started_at, ended_at, max_attempts, read)
+			select r.flow_id, r.state, r.trigger, r.scheduled_for, r.run_after, r.created_at, r.started_at, r.ended_at, r.max_attempts, 2
+			from n, dataflow_run r order by n.i, r.flow_id`))
+		c.advance(dataflow.DefaultRetention + time.Hour)
+		report, err := client.Cleanup(t.Context(), nil)
+		require.NoError(t, err)
+		require.Equal(t, &dataflow.CleanupReport{Success: 21_000}, report)
+		require.EqualValues(t, 3, t.number("select count(*) from dataflow_run"), "the last success of each flow")
+		require.EqualValues(t, 3, t.number("select count(*) from dataflow_total where runs = 7000 and read = 14000"))
+	})
+}
+
 // A record that nobody has looked at is kept, with its run, until it is closed or its own
 // retention says otherwise.
 func TestCleanup_OpenDeadLetters(t *testing.T) {
