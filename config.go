@@ -216,7 +216,7 @@ func (c *Config) validate() error {
 			errs = append(errs, &ConfigError{Field: field, Reason: fmt.Sprintf("%d is out of range: use 1 or more", limit)})
 		}
 	}
-	seen := make(map[string]bool)
+	seen, read := make(map[string]bool), make(map[string]error)
 	for i, f := range c.Flows {
 		if f == nil {
 			errs = append(errs, &ConfigError{Field: fmt.Sprintf("Flows[%d]", i), Reason: "it is nil"})
@@ -226,19 +226,24 @@ func (c *Config) validate() error {
 			errs = append(errs, &ConfigError{Field: fmt.Sprintf("Flows[%q].Name", f.Name), Reason: "two flows have this name: a name is a flow's identity, and must be unique"})
 		}
 		seen[f.Name] = true
-		errs = append(errs, f.validate(), c.validateStored(f))
+		errs = append(errs, f.validate(), c.validateStored(f, read))
 	}
 	return errors.Join(errs...)
 }
 
-// validateStored checks that the flow's Runtime can be read back.
-func (c *Config) validateStored(f *Flow) error {
+// validateStored checks that the flow's Runtime can be read back. read has what was read for other flows: many flows
+// have the same Runtime.
+func (c *Config) validateStored(f *Flow, read map[string]error) error {
 	if !validRuntime(f.Runtime) {
 		return nil // Flow.validate reports it
 	}
 	data, err := marshalRuntime(f.Runtime)
 	if err == nil {
-		_, err = parseRuntime(data, c.Runtimes)
+		var known bool
+		if err, known = read[string(data)]; !known {
+			_, err = parseRuntime(data, c.Runtimes)
+			read[string(data)] = err
+		}
 	}
 	if err == nil {
 		return nil
