@@ -3,6 +3,7 @@
  * themselves. Two flows, with one slot and one run each. A statement for many locks what it can
  * have at once, and leaves out the rest: it waits for nobody. A transaction for one waits for each
  * lock, and takes them in their order: the flow's claims, the run, the checkpoint, the flow.
+ * A process that has two groups on their way is like two processes: each group has runs of its own.
  *
  * claim.pml has the protocol of one run with all its batches. Here a run has one batch.
  */
