@@ -2,6 +2,7 @@ package dataflowpgx_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -121,36 +122,57 @@ func TestMigrate_OneConnectionEach(t *testing.T) {
 	require.NoError(t, newStore(t, pool).CheckSchema(t.Context()))
 }
 
-// What became of a flow's runs is kept while its columns move.
+// What became of a flow's runs is kept while its columns move. They stay where they are if a view needs them, or if
+// somebody may read them by a privilege of their own.
 func TestMigrate_KeepsOutcomes(t *testing.T) {
 	t.Parallel()
-	ctx := t.Context()
-	pool := template.Postgres(t)
-	flow := dataflow.NewFlow("flow", emptySource{}, dataflow.Identity[int64](),
-		dataflow.ToTx(dataflow.TxSinkFunc[int64](func(context.Context, []int64) error { return nil })), nil)
-	client, err := dataflow.NewClient(dataflowpgx.New(pool), &dataflow.Config{Flows: []*dataflow.Flow{flow}})
-	require.NoError(t, err)
-	require.NoError(t, client.Register(ctx))
-	found, err := client.Flow(ctx, "flow")
-	require.NoError(t, err)
-	ran, err := found.Runtime.Execute(ctx, found)
-	require.NoError(t, err)
-	require.Equal(t, dataflow.RunSuccess, ran.State)
-	before, err := client.Flow(ctx, "flow")
-	require.NoError(t, err)
-	require.NotNil(t, before.LastRunAt)
-	require.NotNil(t, before.LastSuccessAt)
-	var run int64
-	require.NoError(t, pool.QueryRow(ctx, "select last_success_run from dataflow_flow").Scan(&run))
+	for name, c := range map[string]struct {
+		before, then string
+		moved        bool
+	}{
+		"moved":      {moved: true},
+		"view":       {before: "create view outcome as select name, last_success_at from dataflow_flow", then: "select last_success_at from outcome"},
+		"privileges": {before: "create role reader_020; grant select (last_run_at) on dataflow_flow to reader_020", then: "set role reader_020; select last_run_at from dataflow_flow; reset role; revoke all (last_run_at) on dataflow_flow from reader_020; drop role reader_020"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := t.Context()
+			pool := template.Postgres(t)
+			flow := dataflow.NewFlow("flow", emptySource{}, dataflow.Identity[int64](),
+				dataflow.ToTx(dataflow.TxSinkFunc[int64](func(context.Context, []int64) error { return nil })), nil)
+			client, err := dataflow.NewClient(dataflowpgx.New(pool), &dataflow.Config{Flows: []*dataflow.Flow{flow}})
+			require.NoError(t, err)
+			require.NoError(t, client.Register(ctx))
+			store := newStore(t, pool)
+			status, err := store.Migrations(ctx)
+			require.NoError(t, err)
+			newest := status.Version
+			exec := func(sql string) {
+				_, err := pool.Exec(ctx, sql)
+				require.NoError(t, err)
+			}
+			outcome := func() (text string, place int) {
+				require.NoError(t, pool.QueryRow(ctx, `select concat_ws(' ', last_run_at, last_success_at, last_success_run) from dataflow_flow`).Scan(&text))
+				require.NoError(t, pool.QueryRow(ctx, `select attnum from pg_attribute where attrelid = 'dataflow_flow'::regclass and attname = 'last_success_run'`).Scan(&place))
+				return text, place
+			}
+			require.NoError(t, store.MigrateDown(ctx, 19))
+			exec("update dataflow_flow set last_run_at = '2026-01-03', last_success_at = '2026-01-02', last_success_run = 123456")
+			exec(cmp.Or(c.before, "select"))
+			before, from := outcome()
 
-	store := newStore(t, pool)
-	require.NoError(t, store.MigrateDown(ctx, 1))
-	require.NoError(t, store.Migrate(ctx))
-	after, err := client.Flow(ctx, "flow")
-	require.NoError(t, err)
-	require.Equal(t, before.LastRunAt, after.LastRunAt)
-	require.Equal(t, before.LastSuccessAt, after.LastSuccessAt)
-	var kept int64
-	require.NoError(t, pool.QueryRow(ctx, "select last_success_run from dataflow_flow").Scan(&kept))
-	require.Equal(t, run, kept)
+			require.NoError(t, store.Migrate(ctx))
+			status, err = store.Migrations(ctx)
+			require.NoError(t, err)
+			require.Equal(t, newest, status.Version)
+			after, to := outcome()
+			require.Equal(t, before, after)
+			require.Equal(t, c.moved, from != to)
+			exec(cmp.Or(c.then, "select"))
+			found, err := client.Flow(ctx, "flow")
+			require.NoError(t, err)
+			_, err = found.Runtime.Execute(ctx, found)
+			require.NoError(t, err)
+		})
+	}
 }
