@@ -2,6 +2,7 @@ package pgchange_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
@@ -150,6 +151,11 @@ func TestStream_SlotTaken(t *testing.T) {
 	require.Equal(t, []string{"insert new 1 a ."}, texts(next.next(1)))
 	require.Regexp(t, "57P01|broken pipe", stalled.fails().Error()) // the latter if it was just telling how far it has come
 	next.stop()
+	require.Eventually(t, func() bool { // the server's process notices a moment later
+		var active bool
+		err := pool.QueryRow(t.Context(), `select active from pg_replication_slots where slot_name = 's'`).Scan(&active)
+		return err == nil && !active
+	}, time.Minute, 10*time.Millisecond)
 
 	config, err := pgx.ParseConfig(s.url("source"))
 	require.NoError(t, err)
