@@ -153,7 +153,7 @@ type PruneParams struct {
 	// kept last.
 	DeadLetterAge     time.Duration
 	OpenDeadLetterAge time.Duration
-	Limit             int
+	Limit             int // RunPrune has none: it removes Runs
 	DryRun            bool
 	// After is the run after which RunsOld begins. Nil: with the oldest one.
 	After *OldRun
