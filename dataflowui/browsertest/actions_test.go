@@ -2,6 +2,7 @@ package browsertest
 
 import (
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -110,6 +111,22 @@ func TestActions(t *testing.T) {
 		require.Contains(t, tab.text("table"), action)
 	}
 	tab.requireQuiet("all actions")
+}
+
+// A run that ends before its cancellation is answered does not take the answer away.
+func TestActions_AnsweredLate(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	tab := s.tab()
+	run, err := s.client.Enqueue(t.Context(), "slow", nil)
+	require.NoError(t, err)
+	ended := func() {
+		_, _ = s.client.Wait(t.Context(), run.ID)
+		time.Sleep(time.Second) // for the page to hear of it
+	}
+	s.late.Store(&ended)
+	tab.form("runs/"+id(run.ID), "/cancel", "reason", "too slow")
+	require.Equal(t, "The run is being cancelled.", tab.done())
 }
 
 // A form without what it needs is not sent, and one that is refused says why.

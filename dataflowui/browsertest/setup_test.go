@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -120,7 +123,13 @@ type site struct {
 	base    string
 	browser context.Context
 	step    chan struct{} // each lets a record of the flow "slow" pass
+
+	// late, if it holds one, is called when the service has done what a form asks, before it answers.
+	late *atomic.Pointer[func()]
 }
+
+// sites counts those of all tests.
+var sites atomic.Int64
 
 type record struct {
 	ID       int    `json:"id"`
@@ -133,7 +142,7 @@ const longName = "a_flow_with_a_name_that_is_much_longer_than_anybody_would_like
 
 func setup(t *testing.T) *site {
 	t.Helper()
-	s := &site{T: t, step: make(chan struct{}), browser: browser(t)}
+	s := &site{T: t, step: make(chan struct{}), late: &atomic.Pointer[func()]{}, browser: browser(t)}
 	s.client = s.service()
 	s.fill()
 	ui, err := dataflowui.New(s.client, &dataflowui.Options{
@@ -141,9 +150,25 @@ func setup(t *testing.T) *site {
 		Logger:    slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
-	server := httptest.NewServer(http.StripPrefix("/o ps", ui))
+	server := httptest.NewServer(http.StripPrefix("/o ps", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		late := s.late.Load()
+		if r.Method != http.MethodPost || late == nil {
+			ui.ServeHTTP(w, r)
+			return
+		}
+		answer := httptest.NewRecorder()
+		ui.ServeHTTP(answer, r)
+		(*late)()
+		maps.Copy(w.Header(), answer.Header())
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(answer.Body.Bytes())
+	})))
 	t.Cleanup(server.Close)
-	s.base = server.URL + "/o%20ps/"
+	// A host of its own, as all ports of a host share their cookies: of two tests that open their
+	// first page together, one would have the other's token in its forms.
+	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
+	require.NoError(t, err)
+	s.base = fmt.Sprintf("http://site%d.localhost:%s/o%%20ps/", sites.Add(1), port)
 	return s
 }
 
@@ -271,14 +296,23 @@ func (t *tab) open(path string) {
 // as the page of a run is when the run ends.
 func (t *tab) text(selector string) string {
 	t.Helper()
+	var page string
 	for {
 		var text string
-		err := chromedp.Run(t.ctx, chromedp.Text(selector, &text, chromedp.ByQuery))
+		err := t.run(10*time.Second, chromedp.Text(selector, &text, chromedp.ByQuery))
 		if err == nil {
 			return text
 		}
-		require.NoError(t, t.ctx.Err(), "%s: %v", selector, err)
+		require.NoError(t, t.ctx.Err(), "%s: %v, on the page %s", selector, err, page)
+		_ = t.run(10*time.Second, chromedp.Evaluate(`location.href + ': ' + document.body.innerText`, &page))
 	}
+}
+
+// run is for what may not come.
+func (t *tab) run(limit time.Duration, action chromedp.Action) error {
+	ctx, cancel := context.WithTimeout(t.ctx, limit)
+	defer cancel()
+	return chromedp.Run(ctx, action)
 }
 
 // until waits until an expression of the page is true, across loads of other pages.

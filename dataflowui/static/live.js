@@ -20,6 +20,9 @@
     }
     source.addEventListener('progress', show)
     source.addEventListener('end', (e) => { source.close(); show(e); location.reload() })
+    // The answer to a form is the next page. Loading this one anew would lose it: a run that is
+    // cancelled can end before the answer is there.
+    document.addEventListener('submit', () => source.close())
   }
   const seconds = Number(document.body.dataset.refresh)
   if (seconds) {
