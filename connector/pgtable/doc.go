@@ -162,7 +162,8 @@
 //     column of type xid8, followed by the id. It suits transactions of any length.
 //     Permission: none, but it needs the column and an index. It works on a standby.
 //     Rows are held back by open or prepared transactions that have written, in any
-//     database of the server.
+//     database of the server. Those that have locked rows, or filled a temporary table, have
+//     written too.
 //   - [Unguarded] reads everything visible. It suits tables without writes during the
 //     read, and tables with a single writer.
 //

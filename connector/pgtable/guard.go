@@ -56,8 +56,9 @@ const serverID = `(extract(epoch from pg_postmaster_start_time()) * 1000000)::bi
 // held describes what holds back rows that are otherwise ready.
 type held struct {
 	by       string
-	since    time.Time
-	asked    time.Time // the clock's time; rows before it are ready
+	since    time.Time // zero: not known
+	asked    time.Time // the clock's time
+	upTo     string    // rows before it are ready, as text
 	patience time.Duration
 }
 

@@ -129,7 +129,7 @@ func (g OpenTransactions) horizon(ctx context.Context, r readStart) (horizon, er
 	}
 	h := horizon{limit: timeText(asked.Add(-g.Grace)), server: oldest.server, clock: asked}
 	if oldest.since != nil && time.UnixMicro(*oldest.since).Before(asked) {
-		h.held = &held{by: oldest.String(), since: time.UnixMicro(*oldest.since), asked: asked, patience: g.Patience}
+		h.held = &held{by: oldest.String(), since: time.UnixMicro(*oldest.since), asked: asked, upTo: timeText(asked), patience: g.Patience}
 		h.limit = timeText(h.held.since.Add(-g.Grace))
 	}
 	// Look for prepared transactions after the sessions: a transaction is prepared
@@ -184,7 +184,7 @@ func (g OpenTransactions) prepared(ctx context.Context, pool *pgxpool.Pool, aske
 		return fmt.Errorf("look for prepared transactions: %w", err)
 	}
 	h.limit = negativeInfinity
-	h.held = &held{by: fmt.Sprintf("the prepared transaction %q of role %q", gid, owner), since: time.UnixMicro(at), asked: asked, patience: g.Patience}
+	h.held = &held{by: fmt.Sprintf("the prepared transaction %q of role %q", gid, owner), since: time.UnixMicro(at), asked: asked, upTo: timeText(asked), patience: g.Patience}
 	return nil
 }
 

@@ -96,7 +96,7 @@ func (s *keyset) compare(operator, cast string, n int) string {
 // guard's patience. Otherwise this would go unnoticed, because every read succeeds.
 func (r *reader) stalled(ctx context.Context, from Cursor) error {
 	h := r.guarded.held
-	if h == nil || h.patience < 0 {
+	if h == nil || h.patience < 0 || h.since.IsZero() {
 		return nil
 	}
 	patience := h.patience
@@ -118,7 +118,7 @@ func (r *reader) rowsWait(ctx context.Context, from Cursor) (bool, error) {
 	h := r.guarded.held
 	waiting := r.query.Where(r.compare(">=", r.guarded.cast, 1)+" and "+r.compare("<", r.guarded.cast, 2), 2)
 	waiting.PageSize = 1
-	args := withCursor(append(slices.Clone(r.args), r.guarded.limit, timeText(h.asked)), from)
+	args := withCursor(append(slices.Clone(r.args), r.guarded.limit, h.upTo), from)
 	rows, err := r.pool.Query(ctx, waiting.PageQuery([]string{"1"}, from != nil), args...)
 	if err != nil {
 		return false, err

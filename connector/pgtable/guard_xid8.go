@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -29,9 +30,34 @@ import (
 type XID8 struct {
 	// Column is the name of the column. Required.
 	Column string
+
+	// Patience is the longest time for which one transaction may hold rows back.
+	// After that, a read ends after the last row that it may read, with an error
+	// that names the transaction. 0 means an hour; negative means for ever. There is no
+	// such error on a standby, nor for a role that may not see when the transaction
+	// began, for which it needs pg_read_all_stats.
+	Patience time.Duration
 }
 
-const xidQuery = `select pg_snapshot_xmin(pg_current_snapshot())::text, pg_is_in_recovery(), ` + serverID
+// xidQuery asks for the oldest transaction that may be open, and for who has it. A role that may not
+// see the sessions of others sees neither their state nor when they began.
+const xidQuery = `
+with snapshot as materialized (
+	select pg_snapshot_xmin(s) as oldest, pg_snapshot_xmax(s) as next from pg_current_snapshot() s
+)
+select oldest::text, next::text, oldest < next, pg_is_in_recovery(), ` + serverID + `,
+	(extract(epoch from clock_timestamp()) * 1000000)::bigint, coalesce(by, ''), (extract(epoch from since) * 1000000)::bigint
+from snapshot
+left join lateral (
+	select format('the transaction of process %s, role "%s", application "%s", in the database "%s"%s', pid, usename, application_name, datname, ', which is ' || state) as by, xact_start as since
+	from pg_catalog.pg_stat_activity
+	where oldest < next and backend_xid::text = (oldest::text::numeric % 4294967296)::text
+	union all
+	select format('the prepared transaction "%s" of role "%s", in the database "%s"', gid, owner, database), prepared
+	from pg_catalog.pg_prepared_xacts
+	where oldest < next and transaction::text = (oldest::text::numeric % 4294967296)::text
+	limit 1
+) holder on true`
 
 func (g XID8) String() string { return "xid8 " + g.Column }
 
@@ -53,13 +79,28 @@ func (g XID8) cast(first keyColumn) (string, error) {
 }
 
 func (g XID8) horizon(ctx context.Context, r readStart) (horizon, error) {
-	var oldest string
-	var recovery bool
-	var server int64
-	if err := r.pool.QueryRow(ctx, xidQuery).Scan(&oldest, &recovery, &server); err != nil {
+	var oldest, next, by string
+	var open, recovery bool
+	var server, clock int64
+	var since *int64
+	if err := r.pool.QueryRow(ctx, xidQuery).Scan(&oldest, &next, &open, &recovery, &server, &clock, &by, &since); err != nil {
 		return horizon{}, fmt.Errorf("ask for the oldest open transaction: %w", err)
 	}
-	return horizon{limit: oldest, server: server}, checkCursor(r.from, oldest, recovery)
+	h := horizon{limit: oldest, server: server}
+	if open {
+		h.held = &held{by: by, asked: time.UnixMicro(clock), upTo: next, patience: g.Patience}
+		switch {
+		case by != "":
+		case recovery:
+			h.held.by = "transaction " + oldest + " of the primary"
+		default:
+			h.held.by = "transaction " + oldest
+		}
+		if since != nil {
+			h.held.since = time.UnixMicro(*since)
+		}
+	}
+	return h, checkCursor(r.from, oldest, recovery)
 }
 
 // checkCursor returns an error for a cursor that no read with XID8 can have stored.

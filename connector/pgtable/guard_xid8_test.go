@@ -1,12 +1,17 @@
 package pgtable_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/pgtable"
+	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
 // TestXID8_FilterIsNotEnough shows why the transaction must be the first column of
@@ -52,6 +57,50 @@ func TestXID8_Prepared(t *testing.T) {
 	require.Empty(t, f.run())
 	end()
 	require.Equal(t, []ticket{{1, 1}, {2, 1}}, f.runUntil(2))
+}
+
+// TestXID8_Patience requires that a read fails if a transaction holds rows back for too long, also
+// one in another database of the server, and that a flow's notes say whose it is.
+func TestXID8_Patience(t *testing.T) {
+	t.Parallel()
+	connString := dbtest.PostgresURL(t)
+	pool, other := open(t, connString, pgx.QueryExecModeCacheStatement, nil, ticketTable), setup(t, ticketTable)
+	guard := func(patience time.Duration) dataflow.Source[ticket, pgtable.Cursor] {
+		return tickets(pool, pgtable.XID8{Column: "txid", Patience: patience}, "txid", "id")
+	}
+	impatient, patient := &follower{t: t, source: guard(time.Nanosecond)}, &follower{t: t, source: guard(0)}
+	notes := func() string {
+		all, err := patient.source.(dataflow.Noter[pgtable.Cursor]).Notes(t.Context(), dataflow.Request[pgtable.Cursor]{Resumed: true, From: patient.cursor})
+		require.NoError(t, err)
+		return strings.Join(all, "; ")
+	}
+	exec(t, pool, `insert into ticket default values`)
+	require.Len(t, patient.runUntil(1), 1)
+	impatient.cursor = patient.cursor
+
+	late := begin(t, other)
+	exec(t, late, `set local application_name = 'nightly report'`)
+	exec(t, late, `insert into ticket default values`)
+	var pid int
+	require.NoError(t, late.QueryRow(t.Context(), `select pg_backend_pid()`).Scan(&pid))
+	exec(t, pool, `insert into ticket default values`)
+	want := fmt.Sprintf(`rows are held back by the transaction of process %d, role "%s", application "nightly report", in the database "%s", which is idle in transaction, since 2`,
+		pid, other.Config().ConnConfig.User, other.Config().ConnConfig.Database)
+	until(t, func() bool { return strings.Contains(notes(), want) }) // those of other tests, which are older, end first
+	require.Empty(t, patient.run())
+	rows, err := impatient.tryRun()
+	require.Empty(t, rows)
+	require.ErrorContains(t, err, want)
+	require.ErrorContains(t, err, `: end it, choose another guard in Query.LateCommits, or set a longer Patience`)
+
+	_, roleURL := role(t, pool, connString)
+	all, err := tickets(open(t, roleURL, pgx.QueryExecModeCacheStatement, nil), pgtable.XID8{Column: "txid"}, "txid", "id").(dataflow.Noter[pgtable.Cursor]).
+		Notes(t.Context(), dataflow.Request[pgtable.Cursor]{Resumed: true, From: patient.cursor})
+	require.NoError(t, err)
+	require.Contains(t, all, strings.TrimSuffix(want, ", which is idle in transaction, since 2"), "it may not see the rest")
+	commit(t, late)
+	require.Len(t, patient.runUntil(1), 1)
+	require.NotContains(t, notes(), "nightly report")
 }
 
 // TestXID8_CursorAhead uses a cursor from another server, or from before the flow

@@ -94,6 +94,9 @@ func (s *keyset) Notes(ctx context.Context, req dataflow.Request[Cursor]) ([]str
 }
 
 func (h *held) String() string {
+	if h.since.IsZero() {
+		return "rows are held back by " + h.by
+	}
 	return fmt.Sprintf("rows are held back by %s, since %s", h.by, timeText(h.since))
 }
 
