@@ -139,6 +139,8 @@ func (w *why) wait(ctx context.Context, run *Run) error {
 		w.add(CauseBlocked, run.ID, nil, "Run %d waits for run %d, %s.", run.ID, first.ID, why)
 	case strings.HasPrefix(run.WaitsFor, WaitsForGroup):
 		w.add(CauseGroup, run.ID, nil, "Run %d has waited since %s for %s: other runs of the group are in progress, or older ones go first.", run.ID, w.at(*run.WaitsSince), stored.Clip(run.WaitsFor))
+	case strings.HasPrefix(run.WaitsFor, waitsForSuspect):
+		w.add(CauseBlocked, run.ID, nil, "Run %d has waited since %s for %s. A process works such runs one at a time: this one starts when that has committed a checkpoint or ended, or in another process.", run.ID, w.at(*run.WaitsSince), stored.Clip(run.WaitsFor))
 	case run.WaitsFor != "":
 		w.add(CauseNoConnection, run.ID, nil, "Run %d has waited since %s for connections: %s.", run.ID, w.at(*run.WaitsSince), stored.Clip(run.WaitsFor))
 	case run.Queue != "":

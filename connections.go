@@ -130,10 +130,14 @@ func (c *connections) wait(ctx context.Context, flow *Flow, over func() bool) (l
 
 // tell stores what a pending run waits for, so that Why can say it in any process.
 func (c *connections) tell(ctx context.Context, run *Run, reason error) {
+	c.tellText(ctx, run, fmt.Sprintf("on worker %s, %s", c.config.ID, reason))
+}
+
+// tellText is tell for any other reason.
+func (c *connections) tellText(ctx context.Context, run *Run, text string) {
 	if run.State != RunPending {
 		return
 	}
-	text := fmt.Sprintf("on worker %s, %s", c.config.ID, reason)
 	err := c.store.RunWaits(ctx, &RunWaitsParams{RunID: run.ID, LeaseNumber: run.LeaseNumber, State: RunPending, For: text})
 	if err != nil && ctx.Err() == nil {
 		c.log.WarnContext(ctx, "dataflow: could not store what a run waits for", slog.Int64(logRun, run.ID), slog.String(logError, err.Error()))

@@ -40,6 +40,10 @@ type FlowGroup struct {
 // WaitsForGroup begins WaitsFor of a run that waits for a place in its group.
 const WaitsForGroup = "a place in the group "
 
+// waitsForSuspect begins WaitsFor of a pending run that lost its workers, while the process that tried it
+// works another such run.
+const waitsForSuspect = "another run that lost its workers"
+
 // GroupAskedText is for how long a run that was refused for lack of a place in its group keeps
 // younger runs from that place, as both databases read it. Whoever works the run tries again in
 // that time.

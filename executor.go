@@ -202,6 +202,9 @@ func (e *FlowExecutor) notClaimed(ctx context.Context, flow *Flow, runID int64, 
 		e.client.pools.tell(ctx, c.run, known)
 	case known != nil && !errors.Is(known, ErrPoolFull):
 		err = known
+		if first := e.client.leases.Isolated(); errors.Is(known, errOneSuspect) && first != 0 && first != runID {
+			e.client.pools.tellText(ctx, c.run, fmt.Sprintf("%s: run %d, which is on worker %s", waitsForSuspect, first, e.client.config.ID))
+		}
 	default:
 		err = c.refusal()
 	}

@@ -86,7 +86,7 @@ type Run struct {
 	Errors []AttemptError
 
 	// WaitsFor is what the run waits for now, and WaitsSince since when: a pending run for
-	// connections of a pool, a run in progress for its source. Empty and nil: for nothing
+	// connections of a pool or for another run, a run in progress for its source. Empty and nil: for nothing
 	// that a process has told.
 	WaitsFor   string
 	WaitsSince *time.Time

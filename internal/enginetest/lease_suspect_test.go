@@ -36,6 +36,14 @@ func TestLease_SuspectsOneAtATime(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, worked)
 		require.Equal(t, int64(1), t.number("select count(*) from dataflow_run where state = 'pending'"))
+		waiting, err := client.Runs(t.Context(), &dataflow.RunListParams{States: []dataflow.RunState{dataflow.RunPending}})
+		require.NoError(t, err)
+		require.Contains(t, waiting[0].WaitsFor, "another run that lost its workers: run ")
+		require.NotNil(t, waiting[0].WaitsSince)
+		codes, text := t.causes(t.client(nil), waiting[0].FlowName)
+		require.Contains(t, codes, dataflow.CauseBlocked)
+		require.Contains(t, text, "for another run that lost its workers: run ")
+		require.NotContains(t, text, "connections")
 
 		// The other may begin in the same round, once the first gets to its checkpoint.
 		for _, source := range sources {

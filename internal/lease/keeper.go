@@ -132,6 +132,13 @@ func (k *Keeper[H]) Isolate(runID int64) bool {
 	return true
 }
 
+// Isolated returns the run that is isolated now, 0 if there is none.
+func (k *Keeper[H]) Isolated() int64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.suspect
+}
+
 // Release makes room for another isolated run. A run that is not isolated may be released.
 func (k *Keeper[H]) Release(runID int64) {
 	k.mu.Lock()

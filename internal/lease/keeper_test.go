@@ -194,6 +194,7 @@ func TestKeeper_Isolate(t *testing.T) {
 	k := keeper(&database{}, &bytes.Buffer{})
 	require.True(t, k.Isolate(1))
 	require.False(t, k.Isolate(2))
+	require.EqualValues(t, 1, k.Isolated())
 	require.False(t, k.Isolate(1), "twice at once neither")
 	k.Release(2)
 	require.False(t, k.Isolate(2))
