@@ -246,16 +246,44 @@ func (w *why) waitInQueue(ctx context.Context, run *Run) error {
 	if err != nil {
 		return fmt.Errorf("look at queue %q: %w", run.Queue, err)
 	}
-	worked := slices.ContainsFunc(w.processes, func(p *Process) bool { return p.Queues == nil || slices.Contains(p.Queues, run.Queue) })
+	worked, seen, err := w.worksQueue(ctx, rc, run.Queue)
+	if err != nil {
+		return fmt.Errorf("look at queue %q: %w", run.Queue, err)
+	}
 	switch {
 	case paused:
 		w.add(CauseQueuePaused, run.ID, nil, "Run %d waits in the River queue %q, which is paused.", run.ID, run.Queue)
 	case !worked && len(w.processes) > 0:
-		w.add(CauseNoWorker, run.ID, nil, "Run %d waits in the River queue %q, which no live process works.", run.ID, run.Queue)
+		w.add(CauseNoWorker, run.ID, nil, "Run %d waits in the River queue %q, which no live process works%s.", run.ID, run.Queue, w.addQueue())
 	case !w.held():
-		w.add(CauseStarting, run.ID, nil, "Run %d has been due since %s, and its River job %d in the queue %q waits for a free worker: it should start any moment.", run.ID, w.at(run.RunAfter), run.RiverJobID, run.Queue)
+		w.add(CauseStarting, run.ID, nil, "Run %d has been due since %s, and its River job %d in the queue %q waits for a free worker: it should start any moment%s.", run.ID, w.at(run.RunAfter), run.RiverJobID, run.Queue, seen)
 	}
 	return nil
+}
+
+// worksQueue reports whether a live process works a queue. Of one that joined its service's River client, only
+// River knows: it lists the queues that were worked in the last day. seen says when it heard of a worker last.
+func (w *why) worksQueue(ctx context.Context, rc River, queue string) (worked bool, seen string, err error) {
+	if slices.ContainsFunc(w.processes, func(p *Process) bool { return slices.Contains(p.Queues, queue) }) {
+		return true, "", nil
+	}
+	if !slices.ContainsFunc(w.processes, (*Process).joined) {
+		return false, "", nil
+	}
+	queues, err := rc.ListQueues(ctx)
+	i := slices.IndexFunc(queues, func(q *RiverQueue) bool { return q.Name == queue })
+	if i < 0 {
+		return false, "", err
+	}
+	return true, ", if the service's River client still works that queue: River heard of a worker last at " + queues[i].SeenAt.UTC().Format(time.RFC3339), nil
+}
+
+// addQueue says what is to be done about a queue that nobody works, if a service has its own River client.
+func (w *why) addQueue() string {
+	if !slices.ContainsFunc(w.processes, (*Process).joined) {
+		return ""
+	}
+	return ": add it to the Queues of the service's River client, and start that client"
 }
 
 // queue adds that the queue of the flow's next runs is paused, unless a waiting run has told it.

@@ -259,6 +259,9 @@ type Process struct {
 	Until     time.Time
 }
 
+// joined reports whether the process joined the River client of its service.
+func (p *Process) joined() bool { return p.Queues == nil }
+
 // RiverQueue is a queue of River. See [RiverQueues].
 type RiverQueue struct {
 	Name string

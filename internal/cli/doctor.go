@@ -270,6 +270,14 @@ func (s *session) unworked(ctx context.Context) ([]finding, error) {
 	if err != nil {
 		return nil, err
 	}
+	river, unread := dataflow.RiverQueues(ctx, s.client)
+	if unread != nil && ctx.Err() != nil {
+		return nil, unread
+	}
+	// Only River knows the queues of a process that joined its service's River client.
+	seen := func(queue string) bool {
+		return unread != nil || slices.ContainsFunc(river, func(q *dataflow.RiverQueue) bool { return q.Name == queue })
+	}
 	var codeless, queues []string
 	waits := make(map[string][]string) // by queue: its active flows
 	for _, f := range flows {
@@ -283,7 +291,9 @@ func (s *session) unworked(ctx context.Context) ([]finding, error) {
 		if isJob {
 			waits[job.QueueName()] = append(waits[job.QueueName()], f.Name)
 		}
-		worked := func(p *dataflow.Process) bool { return p.Queues == nil || slices.Contains(p.Queues, job.QueueName()) }
+		worked := func(p *dataflow.Process) bool {
+			return p.Queues == nil && seen(job.QueueName()) || slices.Contains(p.Queues, job.QueueName())
+		}
 		if isJob && !slices.ContainsFunc(processes, worked) && !slices.Contains(queues, job.QueueName()) {
 			queues = append(queues, job.QueueName())
 		}
@@ -302,10 +312,7 @@ func (s *session) unworked(ctx context.Context) ([]finding, error) {
 	case len(flows) > 0:
 		found = append(found, ok("flows", "each active flow has a live process with its code"))
 	}
-	paused, err := s.pausedQueues(ctx, waits)
-	if err != nil {
-		return nil, err
-	}
+	paused := pausedQueues(river, unread, waits)
 	found = append(found, paused...)
 	switch {
 	case len(queues) > 0:
@@ -317,13 +324,12 @@ func (s *session) unworked(ctx context.Context) ([]finding, error) {
 }
 
 // pausedQueues finds the queues of active flows that somebody has paused in River.
-func (s *session) pausedQueues(ctx context.Context, flowsOf map[string][]string) ([]finding, error) {
+func pausedQueues(queues []*dataflow.RiverQueue, unread error, flowsOf map[string][]string) []finding {
 	if len(flowsOf) == 0 {
-		return nil, nil
+		return nil
 	}
-	queues, err := dataflow.RiverQueues(ctx, s.client)
-	if err != nil { // for example, the schema's name is one that River refuses
-		return []finding{warning("queues", "River's queues cannot be read: %s", message(err))}, ctx.Err()
+	if unread != nil { // for example, the schema's name is one that River refuses
+		return []finding{warning("queues", "River's queues cannot be read: %s", message(unread))}
 	}
 	var found []finding
 	for _, q := range queues {
@@ -332,7 +338,7 @@ func (s *session) pausedQueues(ctx context.Context, flowsOf map[string][]string)
 				q.Name, q.PausedAt.UTC().Format(time.RFC3339), strings.Join(names[:min(len(names), 10)], ", ")))
 		}
 	}
-	return found, nil
+	return found
 }
 
 // startOne says how a started client comes to be.

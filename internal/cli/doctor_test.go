@@ -131,6 +131,22 @@ func TestDoctor_PausedQueues(t *testing.T) {
 	})
 }
 
+// A process with the River client of its service does not say which queues it works. River knows.
+func TestDoctor_QueuesOfJoinedRiver(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(c *cliT) {
+		c.migrated()
+		none := "[]"
+		if strings.HasPrefix(c.url, "postgres") {
+			none = "{}"
+		}
+		c.exec("insert into dataflow_process (id, code_version, flows, queues, polls, started_at, seen_at, until) values ('web', '', '" + none + "', null, '', '2031-02-03 12:00:00.000', '2031-02-03 12:05:00.000', '2031-02-03 13:00:00.000')")
+		require.Regexp(c, `(?m)^queues +warning +no live process works the River queues: etl: `, c.ok("doctor"))
+		c.exec("insert into river_queue (name, created_at, metadata, updated_at) values ('etl', '2031-02-03 12:00:00', '{}', '2031-02-03 12:00:00')")
+		require.Regexp(c, `(?m)^queues +ok `, c.ok("doctor"))
+	})
+}
+
 // The doctor shows the groups, and names the limits that differ.
 func TestDoctor_Groups(t *testing.T) {
 	t.Parallel()

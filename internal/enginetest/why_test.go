@@ -318,3 +318,36 @@ func TestQuietTicks(t *testing.T) {
 		require.Len(t, logs.lines("level=INFO msg=\"dataflow: run succeeded\""), 2)
 	})
 }
+
+// A service's own River client may not work the queue of a flow. Its process does not say which queues it works, but
+// River does.
+func TestWhy_QueueOfJoinedRiver(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		conf := t.withQueue("chores")
+		conf.Workers = river.NewWorkers()
+		client := t.client(&dataflow.Config{Flows: []*dataflow.Flow{named("f", dataflow.JobQueue{Queue: "etl"}), named("g", dataflow.JobQueue{Queue: "chores"})}})
+		require.NoError(t, client.AddWorker(conf.Workers))
+		rc := t.joined(client, conf)
+		require.NoError(t, rc.Start(t.Context()))
+		t.Cleanup(func() { t.stop(rc) })
+		t.started(client)
+		run, err := client.Trigger(t.Context(), "g", nil) // once it is worked, River has listed the queue
+		require.NoError(t, err)
+		_, err = t.wait(client, run.ID)
+		require.NoError(t, err)
+		run, err = client.Trigger(t.Context(), "f", nil)
+		require.NoError(t, err)
+		for _, asked := range []*dataflow.Client{client, t.client(nil)} {
+			codes, text := t.causes(asked, "f")
+			require.Equal(t, dataflow.CauseNoWorker, codes[0])
+			require.Contains(t, text, fmt.Sprintf(`Run %d waits in the River queue "etl", which no live process works: add it to the Queues of the service's River client, and start that client.`, run.ID))
+		}
+		t.stop(rc)
+		_, err = client.Trigger(t.Context(), "g", nil)
+		require.NoError(t, err)
+		codes, text := t.causes(client, "g")
+		require.Equal(t, dataflow.CauseStarting, codes[0])
+		require.Contains(t, text, "it should start any moment, if the service's River client still works that queue: River heard of a worker last at 2")
+	})
+}
