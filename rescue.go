@@ -34,7 +34,8 @@ func (r *rescuer) rescue(ctx context.Context) (int, error) {
 	}
 }
 
-// unstrand adds a River job for each run of this process's flows whose job will not work it.
+// unstrand adds a River job for each run of this process's flows whose job will not work it. A run for which that
+// fails is left until the next call, and keeps no other from its job.
 func (r *rescuer) unstrand(ctx context.Context) error {
 	if r.flows.view().flows == 0 {
 		return nil
@@ -50,8 +51,12 @@ func (r *rescuer) unstrand(ctx context.Context) error {
 			if !r.flows.works(run.FlowID) {
 				continue
 			}
-			if err := r.unstrandOne(ctx, run.ID, p); err != nil {
+			err := r.unstrandOne(ctx, run.ID, p)
+			if err != nil && r.passes(ctx, err) {
 				return err
+			}
+			if err != nil {
+				r.noJob(ctx, run.FlowID, run.ID, err)
 			}
 		}
 		if len(runs) < p.Limit {
@@ -65,6 +70,7 @@ func (r *rescuer) rescueOne(ctx context.Context) (*Run, error) {
 	var run *Run
 	var ranges []*Run // that are cancelled with it
 	var dead string
+	var jobless error // why there is no new job
 	own := false
 	err := r.store.InTx(ctx, func(ctx context.Context, tx Tx) error {
 		q, err := r.store.With(tx)
@@ -90,10 +96,17 @@ func (r *rescuer) rescueOne(ctx context.Context) (*Run, error) {
 			ranges, err = cancelRangesOf(ctx, q, run)
 			return err
 		}
-		return r.jobs.requeue(ctx, tx, q, run)
+		jobless = r.store.Savepoint(ctx, tx, func() error { return r.jobs.requeue(ctx, tx, q, run) })
+		if jobless != nil && r.passes(ctx, jobless) {
+			return jobless
+		}
+		return nil // or the run would keep all others, of any flow, from being put back
 	})
 	if err != nil || run == nil || own {
 		return run, err
+	}
+	if jobless != nil { // unstrand tries again
+		r.noJob(ctx, run.FlowID, run.ID, jobless)
 	}
 	r.tellCancelled(ctx, ranges)
 	if run.Queue == "" { // this process may have no room for it, or for the next one of its flow
@@ -115,6 +128,20 @@ func (r *rescuer) rescueOne(ctx context.Context) (*Run, error) {
 		r.gaveUp(ctx, run, run.Err())
 	}
 	return run, nil
+}
+
+// passes reports whether an error is not of one run, but of the connection or of another transaction.
+func (r *rescuer) passes(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || r.store.Classify(err).Passes()
+}
+
+// noJob logs that a run gets no River job.
+func (r *rescuer) noJob(ctx context.Context, flowID, runID int64, err error) {
+	name := ""
+	if f := r.flows.knownByID(flowID); f != nil {
+		name = f.Name
+	}
+	r.log.WarnContext(ctx, "dataflow: could not give a run a new River job; trying again", slog.String(logFlow, name), slog.Int64(logRun, runID), slog.String(logError, err.Error()))
 }
 
 // unstrandOne adds a River job for a run whose job will not work it, unless another process does

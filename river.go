@@ -24,15 +24,11 @@ func WrapRiver[TTx any](rc *river.Client[TTx]) River { return riverClient[TTx]{r
 type riverClient[TTx any] struct{ *river.Client[TTx] }
 
 func (r riverClient[TTx]) InsertTx(ctx context.Context, tx Tx, args river.JobArgs, opts *river.InsertOpts) (int64, error) {
-	own, ok := tx.Unwrap().(TTx)
-	if !ok {
-		return 0, ErrTxMismatch
-	}
-	res, err := r.Client.InsertTx(ctx, own, args, opts)
+	ids, err := r.InsertManyTx(ctx, tx, []river.InsertManyParams{{Args: args, InsertOpts: opts}}) // River's InsertTx takes it for granted that there is a row
 	if err != nil {
 		return 0, err
 	}
-	return res.Job.ID, nil
+	return ids[0], nil
 }
 
 func (r riverClient[TTx]) InsertManyTx(ctx context.Context, tx Tx, jobs []river.InsertManyParams) ([]int64, error) {
@@ -40,13 +36,22 @@ func (r riverClient[TTx]) InsertManyTx(ctx context.Context, tx Tx, jobs []river.
 	if !ok {
 		return nil, ErrTxMismatch
 	}
-	inserted, err := r.Client.InsertManyTx(ctx, own, jobs)
+	var inserted []*rivertype.JobInsertResult
+	err := guard(func() (err error) { // it calls hooks and middleware of the service
+		inserted, err = r.Client.InsertManyTx(ctx, own, jobs)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	ids := make([]int64, len(inserted))
-	for i, res := range inserted {
-		ids[i] = res.Job.ID
+	ids := make([]int64, 0, len(jobs))
+	for _, res := range inserted {
+		if res != nil && res.Job != nil {
+			ids = append(ids, res.Job.ID)
+		}
+	}
+	if len(ids) != len(jobs) {
+		return nil, fmt.Errorf("it stored %d of %d: look for a trigger or a rule on river_job, or a middleware of River's client, that drops jobs of kind %q", len(ids), len(jobs), DataFlowArgs{}.Kind())
 	}
 	return ids, nil
 }

@@ -19,6 +19,8 @@ type closingTx struct {
 	pgx.Tx
 
 	closing bool             // River's next insert of jobs is the last statement
+	stored  string           // sqlJobStored
+	jobID   int64            // of that job
 	sent    pgx.BatchResults // of the last statement and the commit; nil: not sent
 	settled bool             // the answer to the commit is there
 	err     error            // of the commit
@@ -27,7 +29,7 @@ type closingTx struct {
 // Closing implements dataflow.ClosingTx.
 func (h txHandle) Closing() dataflow.Tx {
 	if tx, ok := h.tx.(*closingTx); ok {
-		tx.closing = true
+		tx.closing = tx.jobID != 0
 	}
 	return h
 }
@@ -37,6 +39,10 @@ const (
 	riverNotify = "-- name: PGNotifyMany "
 )
 
+// sqlJobStored fails unless there is the job, because its text is no boolean. So the commit is skipped if a trigger of
+// the service has dropped the row.
+const sqlJobStored = `select (case when exists (select from {s}river_job where id = $1) then 'true' else 'dataflow: no job' end)::boolean`
+
 // Query sends the commit with River's insert of jobs, if that is to be the last statement. What River asks after
 // that, it asks outside of the transaction.
 func (c *closingTx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
@@ -45,6 +51,7 @@ func (c *closingTx) Query(ctx context.Context, sql string, args ...any) (pgx.Row
 	}
 	var b pgx.Batch
 	b.Queue(sql, args...)
+	b.Queue(c.stored, c.jobID)
 	b.Queue(sqlCommit)
 	c.sent = c.SendBatch(ctx, &b)
 	rows, err := c.sent.Query()
@@ -63,10 +70,15 @@ func (r closingRows) Close() {
 	_ = r.tx.settle() // Commit returns it
 }
 
-// Exec keeps an error of River's note about a job that is committed: River finds the job by its poll too.
+// Exec keeps an error of River's note about a job that is committed: River finds the job by its poll too. It sends no
+// note about a job that is not: Commit says why.
 func (c *closingTx) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	note := c.settled && strings.HasPrefix(sql, riverNotify)
+	if note && c.err != nil {
+		return pgconn.CommandTag{}, nil //nolint:nilerr // see above
+	}
 	tag, err := c.Tx.Exec(ctx, sql, args...)
-	if c.settled && c.err == nil && strings.HasPrefix(sql, riverNotify) {
+	if note {
 		err = nil
 	}
 	return tag, err
@@ -77,7 +89,12 @@ func (c *closingTx) settle() error {
 	if c.settled {
 		return c.err
 	}
-	c.settled, c.err = true, commitAnswer(c.sent)
+	c.settled = true
+	if _, c.err = c.sent.Exec(); c.err != nil { // the job is not there, or was refused
+		_ = c.sent.Close() // it has the same error
+		return c.err
+	}
+	c.err = commitAnswer(c.sent)
 	return c.err
 }
 

@@ -119,7 +119,7 @@ func (s *store) InsertInTx(ctx context.Context, p *dataflow.RunInsertParams, fn 
 	if tx == nil || tx.Conn() == nil { // there was no connection
 		return fmt.Errorf("begin transaction: %w", lostAtBegin(ctx, results.Close()))
 	}
-	closing := &closingTx{Tx: tx}
+	closing := &closingTx{Tx: tx, stored: s.text(sqlJobStored)}
 	return s.commit(ctx, closing, func(ctx context.Context, handle dataflow.Tx) error {
 		for range b.Len() - 1 {
 			if _, err := results.Exec(); err != nil {
@@ -141,6 +141,7 @@ func (s *store) InsertInTx(ctx context.Context, p *dataflow.RunInsertParams, fn 
 		if err != nil {
 			return err
 		}
+		closing.jobID = run.RiverJobID
 		return closing.explain(fn(ctx, handle, run))
 	})
 }

@@ -1,6 +1,8 @@
 package enginetest_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,5 +47,60 @@ func TestRescue_StrandedRun(t *testing.T) {
 		left, err := t.wait(client, runs[3].ID)
 		require.ErrorContains(t, err, "cancelled: by River: its job was cancelled")
 		require.Equal(t, runs[3].RiverJobID, left.RiverJobID)
+	})
+}
+
+// A database, or a middleware of the service, may drop the job of a run. Then there is no run either, the error says
+// so, and the runs of other flows go on.
+func TestRescue_DroppedJobs(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		l := newLogs()
+		client := t.client(&dataflow.Config{Logger: l.logger(), Lease: time.Second, Flows: []*dataflow.Flow{
+			t.numbersFlow("dropped", numbers{n: 25}, dataflow.JobQueue{Queue: "etl"}), t.numbersFlow("n", numbers{n: 25}, dataflow.JobQueue{}),
+		}})
+		require.NoError(t, client.Register(t.Context()))
+		stranded, err := client.Enqueue(t.Context(), "dropped", &dataflow.TriggerOptions{At: time.Unix(1, 0)})
+		require.NoError(t, err)
+		lost, err := client.Enqueue(t.Context(), "dropped", &dataflow.TriggerOptions{At: time.Unix(2, 0)})
+		require.NoError(t, err)
+		other, err := client.Enqueue(t.Context(), "n", &dataflow.TriggerOptions{At: time.Unix(3, 0)})
+		require.NoError(t, err)
+		require.NoError(t, t.exec("delete from river_job"))
+		require.NoError(t, t.exec("update dataflow_run set state = 'in_progress', slot = id, lease_no = 1, attempt = 1, unique_key = null, worker = 'dead', lease_until = '2026-01-01 00:00:00.000' where id <> "+fmt.Sprint(stranded.ID)))
+		dropAll := "create trigger dropping before insert on river_job when new.queue = 'etl' begin select raise(ignore); end"
+		if t.isPostgres {
+			require.NoError(t, t.exec("create function dropping() returns trigger language plpgsql as 'begin return null; end'"))
+			dropAll = "create trigger dropping before insert on river_job for each row when (new.queue = 'etl') execute function dropping()"
+		}
+		require.NoError(t, t.exec(dropAll))
+
+		for _, start := range []func() error{
+			func() error {
+				_, err := client.Enqueue(t.Context(), "dropped", &dataflow.TriggerOptions{Reason: "a"})
+				return err
+			},
+			func() error { _, err := client.Trigger(t.Context(), "dropped", nil); return err },
+			func() error {
+				_, err := client.TriggerMany(t.Context(), []dataflow.TriggerManyParams{{Flow: "dropped"}, {Flow: "n"}})
+				return err
+			},
+		} {
+			require.Error(t, start())
+		}
+		require.Equal(t, int64(3), t.number("select count(*) from dataflow_run"))
+
+		t.started(client)
+		_, err = t.wait(client, other.ID)
+		require.NoError(t, err)
+		require.Eventually(t, func() bool {
+			said := strings.Join(l.lines("could not give a run a new River job"), "")
+			return strings.Contains(said, fmt.Sprintf("flow=dropped run=%d ", stranded.ID)) && strings.Contains(said, fmt.Sprintf("flow=dropped run=%d ", lost.ID))
+		}, patience, 10*time.Millisecond)
+		require.NoError(t, t.exec("drop trigger dropping"+map[bool]string{true: " on river_job"}[t.isPostgres]))
+		for _, run := range []*dataflow.Run{stranded, lost} {
+			_, err = t.wait(client, run.ID)
+			require.NoError(t, err)
+		}
 	})
 }
