@@ -313,6 +313,19 @@ const failsOften = 3
 // unseenAfter is how long after its time a tick should have been seen.
 const unseenAfter = 5 * time.Second
 
+// idle says why neither ticks nor another flow start a run now. Empty: nothing is in the way. A Runtime that only
+// another process can read is not disabled.
+func (w *why) idle() string {
+	switch {
+	case w.flow.unread() == nil:
+		return afterHeld(w.flow)
+	case !w.flow.IsActive():
+		return "paused"
+	default:
+		return ""
+	}
+}
+
 // after adds which flow this one follows, and reports whether there is one.
 func (w *why) after(ctx context.Context) (bool, error) {
 	a, err := w.client.store.AfterGet(ctx, w.flow.ID)
@@ -326,7 +339,7 @@ func (w *why) after(ctx context.Context) (bool, error) {
 	if a.OnlyIfRows {
 		which = "each successful run that wrote rows"
 	}
-	held := afterHeld(w.flow)
+	held := w.idle()
 	switch {
 	case !a.Registered:
 		w.add(CauseAfter, 0, nil, "It runs after flow %q, which no process has registered in this database yet.", a.Flow)
@@ -355,8 +368,8 @@ func (w *why) schedule(follows bool) {
 		w.add(CauseScheduleOver, 0, nil, "Its schedule is over: there are no more ticks.")
 	case w.now.Sub(*f.NextRunAt) > unseenAfter:
 		w.add(CauseOverdue, 0, nil, "Its tick of %s is overdue: no started client with its code has looked for ticks since.", w.at(*f.NextRunAt))
-	case f.State != FlowActive:
-		w.add(CauseNextTick, 0, f.NextRunAt, "The ticks of its schedule start no runs while it is paused; the next is at %s.", w.at(*f.NextRunAt))
+	case w.idle() != "":
+		w.add(CauseNextTick, 0, f.NextRunAt, "The ticks of its schedule start no runs while it is %s; the next is at %s.", w.idle(), w.at(*f.NextRunAt))
 	default:
 		w.add(CauseNextTick, 0, f.NextRunAt, "Its next tick is at %s.", w.at(*f.NextRunAt))
 	}

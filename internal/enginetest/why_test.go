@@ -60,6 +60,7 @@ func TestWhy(t *testing.T) {
 		require.Equal(t, dataflow.CauseTripped, codes[0])
 		require.Contains(t, text, "Its ticks have started no runs since 2031-02-03T04:10:00Z (now), because a run has failed; run ")
 		require.Contains(t, text, "one run tries whether it works again at 2031-02-03T05:10:00Z (in 1h0m0s)")
+		require.Contains(t, text, "The ticks of its schedule start no runs while it is stopped by failures; the next is at 2031-02-03T04:20:00Z")
 		require.Regexp(t, `Its last run, \d+, failed at 2031-02-03T04:10:00Z \(now\), after attempt 1 of 1, with: read: `+errBroken.Error(), text)
 
 		_, err := client.Pause(t.Context(), "f", "ann", "the disk is full")
@@ -105,7 +106,7 @@ func TestWhy_Waiting(t *testing.T) {
 		flows := []*dataflow.Flow{
 			dataflow.NewFlow("later", numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), nil),
 			dataflow.NewFlow("retry", numbers{n: 1}, dataflow.Map(func(context.Context, int) (int, error) { return 0, errBroken }), dataflow.ToTx(discard{}), nil),
-			dataflow.NewFlow("off", numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{Disabled: true}}),
+			dataflow.NewFlow("off", numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{Runtime: dataflow.Heartbeat{Disabled: true, Interval: time.Hour}}),
 			dataflow.NewFlow("over", numbers{}, dataflow.Identity[int](), dataflow.ToTx(discard{}), &dataflow.FlowOptions{
 				Runtime: dataflow.Heartbeat{Interval: time.Hour, Schedule: dataflow.Schedule{End: someTime.Add(-24 * time.Hour)}},
 			}),
@@ -124,8 +125,13 @@ func TestWhy_Waiting(t *testing.T) {
 		require.Contains(t, codes, dataflow.CauseBackingOff)
 		require.Contains(t, text, "for its next attempt: attempt 1 of 5 failed with: ")
 
-		codes, _ = t.causes(client, "off")
+		codes, text = t.causes(client, "off")
 		require.Contains(t, codes, dataflow.CauseDisabled)
+		require.Contains(t, text, "The ticks of its schedule start no runs while it is disabled; the next is at 2031-02-03T05:00:00Z (in ")
+		_, err = client.Pause(t.Context(), "off", "", "")
+		require.NoError(t, err)
+		_, text = t.causes(client, "off")
+		require.Contains(t, text, "start no runs while it is paused and disabled; the next is at ")
 		codes, _ = t.causes(client, "over")
 		require.Contains(t, codes, dataflow.CauseScheduleOver)
 
