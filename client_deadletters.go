@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -178,19 +180,30 @@ func chosenLetters(to map[string]any, ids []int64) {
 // transaction that has closed the others.
 func whichNotOpen(ctx context.Context, q Queries, name string, p *DeadLetterCloseParams) error {
 	for _, id := range p.IDs {
-		letters, err := q.DeadLetterList(ctx, &DeadLetterListParams{Before: id + 1, Limit: 1})
+		l, err := letterOf(ctx, q, name, id)
 		switch {
 		case err != nil:
-			return err
-		case len(letters) == 0 || letters[0].ID != id:
-			return fmt.Errorf("dead letter %d: %w", id, ErrNotFound)
-		case letters[0].FlowName != name:
-			return fmt.Errorf("dead letter %d is of flow %q: %w", id, letters[0].FlowName, ErrNotFound)
-		case letters[0].State != p.State || letters[0].ClosedBy != p.By || letters[0].Reason != p.Reason:
-			return fmt.Errorf("dead letter %d: %w", id, closedLetter(letters[0]))
+			return fmt.Errorf("dead letter %d: %w", id, err)
+		case l.State != p.State || l.ClosedBy != p.By || l.Reason != p.Reason:
+			return fmt.Errorf("dead letter %d: %w", id, closedLetter(l))
 		}
 	}
 	return fmt.Errorf("%w: one was closed before", ErrDeadLetterClosed)
+}
+
+// letterOf returns a dead letter of a flow. The error names the flow that has it, if that is another one.
+func letterOf(ctx context.Context, q Queries, name string, id int64) (*DeadLetterRecord, error) {
+	letters, err := q.DeadLetterList(ctx, &DeadLetterListParams{Before: id + 1, Limit: 1})
+	switch {
+	case err != nil:
+		return nil, err
+	case len(letters) == 0 || letters[0].ID != id:
+		return nil, ErrNotFound
+	case letters[0].FlowName != name:
+		return nil, fmt.Errorf("%w in this flow: it is of flow %q", ErrNotFound, letters[0].FlowName)
+	default:
+		return letters[0], nil
+	}
 }
 
 // closedLetter says what became of a dead letter that is no longer open.
@@ -304,7 +317,11 @@ func (c *Client) Replay(ctx context.Context, name string, params *ReplayParams) 
 		}
 	}
 	for id := range wanted {
-		report.Failed[id] = ErrNotFound
+		if _, err := letterOf(ctx, c.store, name, id); err != nil {
+			report.Failed[id] = err
+		} else {
+			report.Failed[id] = ErrNotFound // it was kept meanwhile
+		}
 	}
 	return report, nil
 }
@@ -322,6 +339,11 @@ type replayPage struct {
 // because, if a row is there twice, the record that was read last must win.
 func (b base) replayPages(ctx context.Context, name string, wanted map[int64]bool) ([]replayPage, error) {
 	p := DeadLetterListParams{Flow: name, Open: len(wanted) == 0, Limit: defaultPage}
+	oldest := int64(0)
+	if len(wanted) > 0 { // a flow may have many more
+		ids := slices.Sorted(maps.Keys(wanted))
+		oldest, p.Before = ids[0], min(max(ids[len(ids)-1], 0), math.MaxInt64-1)+1
+	}
 	var pages []replayPage
 	for {
 		letters, err := b.store.DeadLetterList(ctx, &p)
@@ -338,7 +360,7 @@ func (b base) replayPages(ctx context.Context, name string, wanted map[int64]boo
 		if page.count > 0 {
 			pages = append(pages, page)
 		}
-		if p.Before = page.least; len(letters) < p.Limit {
+		if p.Before = page.least; len(letters) < p.Limit || page.least <= oldest {
 			return pages, nil
 		}
 	}

@@ -55,6 +55,40 @@ func TestReplay_Order(t *testing.T) {
 	})
 }
 
+// A dead letter of another flow is no dead letter of this one. The error names the flow that has it.
+func TestReplay_OfAnotherFlow(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		opts := &dataflow.FlowOptions{OnBadRecord: dataflow.DeadLetterUpTo(1000)}
+		bad := dataflow.Map(func(context.Context, int) (int, error) { return 0, errBroken })
+		client := t.registered(
+			dataflow.NewFlow("f", numbers{n: 250}, bad, dataflow.ToTx(discard{}), opts),
+			dataflow.NewFlow("g", numbers{n: 1}, bad, dataflow.ToTx(discard{}), opts))
+		for _, name := range []string{"g", "f"} {
+			_, err := client.Trigger(t.Context(), name, nil)
+			require.NoError(t, err)
+		}
+		letters, err := client.DeadLetters(t.Context(), &dataflow.DeadLetterListParams{Flow: "g"})
+		require.NoError(t, err)
+		other, none := letters[0].ID, int64(9999)
+		letters, err = client.DeadLetters(t.Context(), &dataflow.DeadLetterListParams{Flow: "f", Limit: 1000})
+		require.NoError(t, err)
+		last := letters[len(letters)-1].ID
+
+		report, err := client.Replay(t.Context(), "f", &dataflow.ReplayParams{IDs: []int64{other, last, letters[120].ID, none}})
+		require.NoError(t, err)
+		require.Len(t, report.Failed, 4)
+		require.ErrorIs(t, report.Failed[other], dataflow.ErrNotFound)
+		require.EqualError(t, report.Failed[other], `not found in this flow: it is of flow "g"`)
+		require.Equal(t, dataflow.ErrNotFound, report.Failed[none])
+		require.ErrorIs(t, report.Failed[last], errBroken)
+		require.ErrorIs(t, report.Failed[letters[120].ID], errBroken)
+		_, err = client.CloseDeadLetters(t.Context(), "f", &dataflow.CloseDeadLettersParams{State: dataflow.DeadLetterResolved, IDs: []int64{other}})
+		require.ErrorIs(t, err, dataflow.ErrNotFound)
+		require.ErrorContains(t, err, `not found in this flow: it is of flow "g"`)
+	})
+}
+
 // A record that could not be read is known by its source's names of its fields. It is
 // written only if they are all fields of the type.
 func TestReplay_Read(t *testing.T) {
