@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -71,7 +72,7 @@ func (s *session) enqueued(ctx context.Context, run *dataflow.Run) error {
 	if err != nil {
 		return err
 	}
-	obstacles, err := s.obstacles(ctx, run.FlowName)
+	obstacles, err := s.obstacles(ctx, run)
 	if err != nil {
 		return err
 	}
@@ -156,7 +157,8 @@ func (s *session) enqueuedPage(p *page, list []enqueuedView) {
 }
 
 // obstacles says what keeps a run from being worked soon.
-func (s *session) obstacles(ctx context.Context, name string) (texts []string, err error) {
+func (s *session) obstacles(ctx context.Context, run *dataflow.Run) (texts []string, err error) {
+	name := run.FlowName
 	e, err := s.client.Why(ctx, name)
 	if err != nil {
 		return nil, err
@@ -165,6 +167,10 @@ func (s *session) obstacles(ctx context.Context, name string) (texts []string, e
 		switch c.Code {
 		case dataflow.CauseNoProcess, dataflow.CauseNotRegistered, dataflow.CauseNoWorker, dataflow.CauseQueuePaused, dataflow.CauseBlocked:
 			texts = append(texts, s.inCommands(c.Text, name))
+		case dataflow.CauseNotDue:
+			if c.RunID == run.ID {
+				texts = slices.Insert(texts, 0, c.Text)
+			}
 		default: // this cause does not delay a run that has been started
 		}
 	}
@@ -213,7 +219,7 @@ func (s *session) waitForEnd(ctx context.Context, run *dataflow.Run) error {
 		}()
 		return s.followWorked(ctx, run, &work{outcome: outcome})
 	}
-	obstacles, err := s.obstacles(ctx, run.FlowName)
+	obstacles, err := s.obstacles(ctx, run)
 	if err != nil {
 		return s.unlessOver(ctx, run, err)
 	}

@@ -111,9 +111,9 @@ func flowFields(f *dataflow.Flow) [][]string {
 	}
 }
 
-// nextTick is when the next tick starts a run. While a flow is paused, none does.
+// nextTick is when the next tick starts a run. While a flow is paused or disabled, none does.
 func nextTick(f *dataflow.Flow) string {
-	if !f.IsActive() {
+	if !f.IsActive() || isDisabled(f) {
 		return "-"
 	}
 	return moment(f.NextRunAt)
@@ -132,7 +132,10 @@ func (a *app) flowStateCommand(use, short, done string, set setState) *cobra.Com
 			}
 			return s.show(jsonview.OfFlow(f), func(p *page) {
 				p.line("Flow %q is %s.", f.Name, done)
-				if f.NextRunAt != nil && f.IsActive() {
+				switch {
+				case f.IsActive() && isDisabled(f):
+					p.line("Its runtime is disabled: it starts no runs until a program with an enabled one has registered it.")
+				case f.IsActive() && f.NextRunAt != nil:
 					p.line("Its next tick is at %s.", moment(f.NextRunAt))
 				}
 				if !f.IsActive() {

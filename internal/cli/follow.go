@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -157,19 +158,21 @@ func (s *session) interrupted(ctx context.Context, id int64, w *work) error {
 	case w.handedBack():
 		return fmt.Errorf("%w: run %d was handed back, and continues when a process with its code takes it up: %s", cause, id, see)
 	case timeout != nil:
-		return fmt.Errorf("%w: run %d is %s, and stays so until a process works it or run cancel ends it: %s: %s", cause, id, run.State, see, s.whyWaits(ctx, run.FlowName))
+		return fmt.Errorf("%w: run %d is %s, and stays so until a process works it or run cancel ends it: %s: %s", cause, id, run.State, see, s.whyWaits(ctx, run))
 	default:
 		return fmt.Errorf("%w: run %d continues when a process with its code takes it up: %s", cause, id, see)
 	}
 }
 
 // whyWaits says in a sentence why no run of a flow starts.
-func (s *session) whyWaits(ctx context.Context, name string) string {
+func (s *session) whyWaits(ctx context.Context, run *dataflow.Run) string {
+	name := run.FlowName
 	e, err := s.client.Why(ctx, name)
 	if err != nil || len(e.Causes) == 0 {
 		return s.program.Name + " flow why " + quoted(name)
 	}
-	return s.inCommands(e.Causes[0].Text, name)
+	first := max(0, slices.IndexFunc(e.Causes, func(c dataflow.Cause) bool { return c.Code == dataflow.CauseNotDue && c.RunID == run.ID }))
+	return s.inCommands(e.Causes[first].Text, name)
 }
 
 // follower writes each change of a run.

@@ -125,7 +125,7 @@ func (v *statusView) page(p *page) {
 		if f.After != "" {
 			next = "after " + f.After
 		}
-		if f.State == "paused" {
+		if f.State == "paused" || f.State == "disabled" {
 			next = "-"
 		}
 		if f.Overdue {

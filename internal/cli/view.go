@@ -31,16 +31,24 @@ func shortDuration(d time.Duration) string {
 	}
 }
 
-// flowState is a flow's state in the words of the commands: "paused" for an inactive flow, and
-// "tripped" for an active one that failures have tripped.
+// flowState is a flow's state in the words of the commands: "paused" for an inactive flow, "disabled"
+// for an active one whose runtime is, and "tripped" for an active one that failures have tripped.
 func flowState(f *dataflow.Flow) string {
 	if f.State == dataflow.FlowInactive {
 		return "paused"
+	}
+	if isDisabled(f) {
+		return "disabled"
 	}
 	if f.State == dataflow.FlowActive && f.TrippedAt != nil {
 		return "tripped"
 	}
 	return string(f.State)
+}
+
+// isDisabled reports whether the runtime of a flow is disabled. That of a type which this program does not know may not be.
+func isDisabled(f *dataflow.Flow) bool {
+	return !f.Runtime.Settings().Enabled && f.Runtime.Type() != "unknown"
 }
 
 func records(c dataflow.Counters) string {
