@@ -169,7 +169,7 @@ func (f *field) span(text string, stepped bool) (from, to int, err error) {
 	if to, err = f.value(last); err != nil {
 		return 0, 0, err
 	}
-	if f.high == sunday && to == 0 && strings.EqualFold(last, "sun") {
+	if f.high == sunday && from > 0 && to == 0 && strings.EqualFold(last, "sun") {
 		to = sunday
 	}
 	if from > to {

@@ -148,6 +148,7 @@ func TestSchedule_Next(t *testing.T) {
 		{"SundaySeven", schedule.Spec{Cron: "0 0 * * 7"}, "2027-05-01 00:00", []string{"2027-05-02 00:00:00 UTC", "2027-05-09 00:00:00 UTC"}},
 		{"RangeToSeven", schedule.Spec{Cron: "0 0 * * 6-7"}, "2027-05-01 00:00", []string{"2027-05-02 00:00:00 UTC", "2027-05-08 00:00:00 UTC", "2027-05-09 00:00:00 UTC"}},
 		{"RangeToSun", schedule.Spec{Cron: "0 0 * * sat-SUN"}, "2027-05-01 00:00", []string{"2027-05-02 00:00:00 UTC", "2027-05-08 00:00:00 UTC", "2027-05-09 00:00:00 UTC"}},
+		{"SunToSun", schedule.Spec{Cron: "0 0 * * sun-SUN"}, "2027-05-01 00:00", []string{"2027-05-02 00:00:00 UTC", "2027-05-09 00:00:00 UTC"}},
 		{"ZeroToSeven", schedule.Spec{Cron: "0 0 * * 0-7"}, "2027-05-01 00:00", []string{"2027-05-02 00:00:00 UTC", "2027-05-03 00:00:00 UTC"}},
 		{"LastDay", schedule.Spec{Cron: "0 0 L * *"}, "2028-01-31 00:00", []string{"2028-02-29 00:00:00 UTC", "2028-03-31 00:00:00 UTC", "2028-04-30 00:00:00 UTC"}},
 		{"LastOrFirst", schedule.Spec{Cron: "0 0 1,L * *"}, "2027-01-31 00:00", []string{"2027-02-01 00:00:00 UTC", "2027-02-28 00:00:00 UTC", "2027-03-01 00:00:00 UTC"}},
