@@ -3,6 +3,7 @@ package enginetest_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -179,4 +180,50 @@ func TestCleanup_Refused(t *testing.T) {
 	for _, text := range []string{"Success: -2ns is negative", "Failed: -1h0m0s is negative: use a positive duration, 0 for 720h0m0s, or -1 for ever", "OpenDeadLetters: -2ns is negative: use a positive duration, or 0 or -1 for ever", "BatchSize: -1"} {
 		require.ErrorContains(t, err, text)
 	}
+}
+
+// Clean-ups at once remove each row once, count it once, and add each run to the totals once.
+func TestCleanup_AtOnce(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *dbT) {
+		c := newClock()
+		client := t.onClock(c, named("a", nil), named("b", nil), named("c", nil))
+		for _, flow := range []string{"a", "b", "c"} {
+			_, err := t.execute(client, flow)
+			require.NoError(t, err)
+		}
+		require.NoError(t, t.exec(`with recursive n (i) as (select 1 union all select i + 1 from n where i < 4000)
+			insert into dataflow_run (flow_id, state, trigger, scheduled_for, run_after, created_at, started_at, ended_at, max_attempts, read)
+			select r.flow_id, case when n.i % 3 = 0 then 'failed' else r.state end, r.trigger, r.scheduled_for, r.run_after, r.created_at, r.started_at, r.ended_at, r.max_attempts, 2
+			from n, dataflow_run r order by n.i, r.flow_id`))
+		require.NoError(t, t.exec(`with recursive n (i) as (select 1 union all select i + 1 from n where i < 4000)
+			insert into dataflow_tick (flow_id, first_at, last_at, ticks, reason, created_at)
+			select f.id, r.created_at, r.created_at, 1, 'overlap', r.created_at from n, dataflow_flow f join dataflow_run r on r.id = (select min(id) from dataflow_run x where x.flow_id = f.id)`))
+		before, err := client.Totals(t.Context(), nil)
+		require.NoError(t, err)
+		runs, ticks := t.number("select count(*) from dataflow_run"), t.number("select count(*) from dataflow_tick")
+		c.advance(dataflow.DefaultRetention + time.Hour)
+		var wg sync.WaitGroup
+		reports := make([]*dataflow.CleanupReport, 3)
+		for i := range reports {
+			wg.Go(func() {
+				r, err := t.onClock(c).Cleanup(t.Context(), nil)
+				require.NoError(t, err)
+				reports[i] = r
+			})
+		}
+		wg.Wait()
+		var removed, gone int64
+		for _, r := range reports {
+			removed += r.Success + r.Failed
+			gone += r.SkippedTicks
+		}
+		require.Equal(t, runs-t.number("select count(*) from dataflow_run"), removed)
+		require.Equal(t, ticks-t.number("select count(*) from dataflow_tick"), gone)
+		require.Zero(t, t.number("select count(*) from dataflow_tick"))
+		require.EqualValues(t, 3, t.number("select count(*) from dataflow_run"))
+		after, err := client.Totals(t.Context(), &dataflow.TotalsOptions{From: c.Now().AddDate(0, 0, -40)})
+		require.NoError(t, err)
+		require.ElementsMatch(t, before, after)
+	})
 }
