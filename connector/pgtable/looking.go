@@ -33,6 +33,8 @@ func (st *statement) spares(t *target) bool {
 //   - x finds the rows of the table that have these keys, and which of them change;
 //   - u updates these.
 //
+// Their names begin with dataflow_, because a table may have any other name, such as d.
+//
 // What remains is left to insert, whose "on conflict" meets the rows that another
 // transaction has inserted since x looked. Of a row that another transaction has changed,
 // deleted or given another key since, u may learn only when it has waited for it. Then u
@@ -52,16 +54,16 @@ func (st *statement) looked(table pgx.Identifier, from batchRows, told bool) str
 		set = append(set, rowmap.Quote(c.name)+" = x."+names[i])
 		was, is = append(was, c.exact(own)), append(is, c.exact("d."+names[i]+c.assigned()))
 	}
-	v := "v as "
+	v := "dataflow_v as "
 	if told && from.inline {
 		v += "not "
 	}
 	if told {
 		v += "materialized "
 	}
-	d := "select v.*, n as p from v"
+	d := "select v.*, n as p from dataflow_v v"
 	if !from.ordered {
-		d = "select *, row_number() over () as p from (select distinct on (" + strings.Join(order, ", ") + ") * from v order by " + strings.Join(order, ", ") + st.newest() + ", n desc) v"
+		d = "select *, row_number() over () as p from (select distinct on (" + strings.Join(order, ", ") + ") * from dataflow_v v order by " + strings.Join(order, ", ") + st.newest() + ", n desc) v"
 	}
 	changed := "true"
 	switch {
@@ -73,12 +75,12 @@ func (st *statement) looked(table pgx.Identifier, from batchRows, told bool) str
 	if st.newer != nil {
 		changed += " and coalesce(" + st.notOlder("d."+names[slices.Index(st.columns, st.newer)]+st.newer.assigned()) + ", false)"
 	}
-	with := "with " + v + "(\n" + from.query + "\n), d as materialized (" + d + "),\n" +
-		"x as materialized (select d.*, t.ctid as place, " + changed + " as changed from d join " + st.only + table.Sanitize() + " t on " + strings.Join(on, " and ") + " order by p)"
+	with := "with " + v + "(\n" + from.query + "\n), dataflow_d as materialized (" + d + "),\n" +
+		"dataflow_x as materialized (select d.*, t.ctid as place, " + changed + " as changed from dataflow_d d join " + st.only + table.Sanitize() + " t on " + strings.Join(on, " and ") + " order by p)"
 	if set == nil {
 		return with
 	}
-	return with + ",\nu as (update " + st.only + table.Sanitize() + " t set " + strings.Join(set, ", ") + " from x where changed and t.ctid = place and " + strings.Join(match, " and ") +
+	return with + ",\ndataflow_u as (update " + st.only + table.Sanitize() + " t set " + strings.Join(set, ", ") + " from dataflow_x x where changed and t.ctid = place and " + strings.Join(match, " and ") +
 		"\nreturning " + strings.Join(returning, ", ") + ", true as updated, p)"
 }
 
@@ -102,11 +104,11 @@ func (st *statement) awaitPredecessor(ctx context.Context) error {
 // insertOthers inserts the rows of d that neither are in the table unchanged nor were
 // updated.
 func (st *statement) insertOthers(table pgx.Identifier, key []string) string {
-	others := "not exists (select from x where x.p = d.p and not changed)"
+	others := "not exists (select from dataflow_x x where x.p = d.p and not changed)"
 	if len(key) < len(st.columns) {
-		others += " and not exists (select from u where u.p = d.p)"
+		others += " and not exists (select from dataflow_u u where u.p = d.p)"
 	}
-	return "insert into " + table.Sanitize() + " as t (" + st.columnNames() + ") " + st.over + "select " + st.names() + " from d where " + others + " order by p"
+	return "insert into " + table.Sanitize() + " as t (" + st.columnNames() + ") " + st.over + "select " + st.names() + " from dataflow_d d where " + others + " order by p"
 }
 
 // into begins an insert statement.

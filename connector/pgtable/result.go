@@ -81,29 +81,29 @@ func (st *statement) withResults(table pgx.Identifier, t *target, key []string, 
 		differs = []string{"(" + strings.Join(was, ", ") + ") is distinct from (" + strings.Join(is, ", ") + ")"}
 	}
 	conflict := st.onConflict(key, differs)
-	with := "with v as materialized (\n"
+	with := "with dataflow_v as materialized (\n"
 	if from.inline {
-		with = "with v as not materialized (\n"
+		with = "with dataflow_v as not materialized (\n"
 	}
 	with += from.query + "\n), "
-	rows, count := "v", from.count
+	rows, count := "dataflow_v v", from.count
 	if !from.ordered {
 		on := strings.Join(order, ", ")
-		with += "d as materialized (select distinct on (" + on + ") " + st.names() + " from v order by " + on + st.newest() + ", n desc), "
-		rows, count = "d", "(select count(*) from d)"
+		with += "dataflow_d as materialized (select distinct on (" + on + ") " + st.names() + " from dataflow_v v order by " + on + st.newest() + ", n desc), "
+		rows, count = "dataflow_d d", "(select count(*) from dataflow_d)"
 	}
 	ends := "\n)"
 	if st.looks {
-		with, count = st.looked(table, from, true)+",\ni as (\n"+st.insertOthers(table, key)+" "+conflict, "(select count(*) from d)"
-		ends = "\n), w as (select * from i)"
+		with, count = st.looked(table, from, true)+",\ndataflow_i as (\n"+st.insertOthers(table, key)+" "+conflict, "(select count(*) from dataflow_d)"
+		ends = "\n), dataflow_w as (select * from dataflow_i)"
 		if len(is) > 0 {
-			ends = "\n), w as (select * from i union all select " + strings.Join(keys, ", ") + ", updated from u)"
+			ends = "\n), dataflow_w as (select * from dataflow_i union all select " + strings.Join(keys, ", ") + ", updated from dataflow_u)"
 		}
 	} else {
-		with += "w as (\ninsert into " + table.Sanitize() + " as t (" + st.columnNames() + ") " + st.over + "select " + st.names() + " from " + rows + " " + conflict
+		with += "dataflow_w as (\ninsert into " + table.Sanitize() + " as t (" + st.columnNames() + ") " + st.over + "select " + st.names() + " from " + rows + " " + conflict
 	}
 	with += "\nreturning " + strings.Join(returning, ", ")
-	joined := " from v full join w on " + strings.Join(match, " and ")
+	joined := " from dataflow_v v full join dataflow_w w on " + strings.Join(match, " and ")
 	if !t.xmax || t.triggers {
 		// A trigger may keep a row from being written. Its record counts as written,
 		// unless the row was there.
@@ -114,10 +114,10 @@ func (st *statement) withResults(table pgx.Identifier, t *target, key []string, 
 		return with + ", true as updated" + ends + " select null::bigint, null::bigint, v.n, w.updated" + joined +
 			"\nwhere v.n is null or " + skipped + "exists (select from " + table.Sanitize() + " o where " + strings.Join(there, " and ") + ")"
 	}
-	return with + ", t.xmax <> 0 as updated" + ends + ", s as (select count(*) as written, count(*) filter (where updated) as updated from w)\n" +
-		"select written, updated, null::bigint, null::boolean from s\n" +
+	return with + ", t.xmax <> 0 as updated" + ends + ", dataflow_s as (select count(*) as written, count(*) filter (where updated) as updated from dataflow_w)\n" +
+		"select written, updated, null::bigint, null::boolean from dataflow_s\n" +
 		"union all select null, null, v.n, w.updated" + joined +
-		"\nwhere (select written > 0 and (written < " + count + " or updated > 0 and updated < written) from s)"
+		"\nwhere (select written > 0 and (written < " + count + " or updated > 0 and updated < written) from dataflow_s)"
 }
 
 // exact returns the expressions by which a column's old and new value are compared.

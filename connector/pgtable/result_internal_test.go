@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"math"
+	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
@@ -131,5 +133,35 @@ func TestUpsert_Results_Partitioned(t *testing.T) {
 			require.Equal(t, []dataflow.RowResult{written, written}, results(t, pool, s, row{1, 1}, row{11, 1}))
 			require.Equal(t, []dataflow.RowResult{redundant, updated, written}, results(t, pool, s, row{1, 1}, row{11, 2}, row{12, 1}))
 		})
+	}
+}
+
+// A table may have the name of any part of the statement that writes it.
+func TestUpsert_ShortNames(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		ID int64
+		V  string
+	}
+	pool := setup(t)
+	for _, kind := range []string{"(id bigint primary key, v text)", "(id bigint primary key, v text, number serial)", "(id bigint primary key, v text) partition by hash (id)"} {
+		for _, name := range []string{"d", "i", "n", "o", "p", "q", "r", "s", "t", "u", "v", "w", "x", "excluded", "gone"} {
+			sql := "create table " + name + " " + kind
+			if strings.Contains(kind, "partition") {
+				sql += "; create table part partition of " + name + " for values with (modulus 1, remainder 0)"
+			}
+			_, err := pool.Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol)
+			require.NoError(t, err)
+			for way, copyFrom := range ways {
+				s := newSink[row](name, true, []string{"id"})
+				s.to.copyFrom = copyFrom
+				_, err := pool.Exec(t.Context(), "truncate "+name)
+				require.NoError(t, err)
+				results(t, pool, s, row{1, "a"}, row{2, "b"})
+				require.Equal(t, []dataflow.RowResult{updated, redundant, written}, results(t, pool, s, row{1, "A"}, row{2, "b"}, row{3, "c"}), "%s %s %s", name, kind, way)
+			}
+			_, err = pool.Exec(t.Context(), "drop table "+name)
+			require.NoError(t, err)
+		}
 	}
 }
