@@ -123,7 +123,8 @@ func (st *statement) withResults(table pgx.Identifier, t *target, key []string, 
 // exact returns the expressions by which a column's old and new value are compared.
 // For some types, equal values may differ (1.0 and 1.00, or texts that are equal by
 // their collation) or cannot be compared (json). These are compared as text. A
-// numeric is compared by its value and its number of digits after the point.
+// numeric is compared by its value and its number of digits after the point. The text of
+// floating-point numbers depends on extra_float_digits, so they are compared in their binary form.
 func (c *column) exact(value string) string {
 	switch {
 	case slices.Contains([]uint32{
@@ -133,6 +134,8 @@ func (c *column) exact(value string) string {
 		return value
 	case c.oid == pgtype.NumericOID:
 		return value + ", scale(" + value + ")"
+	case c.send != "":
+		return c.send + "(" + value + ")"
 	case c.collated && (c.oid == pgtype.TextOID || c.oid == pgtype.VarcharOID):
 		return value + ` collate "C"`
 	default:

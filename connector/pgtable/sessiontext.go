@@ -16,11 +16,8 @@ import (
 // text may depend on settings of the session. checkTexts refuses it in a session whose settings make
 // it another text than the defaults do, as the text may then mean another value elsewhere.
 
-// insideTypes are the types inside each type of the array $1.
-const insideTypes = `
-with recursive inside (type, oid) as (
-	select k::oid, k::oid from unnest($1::bigint[]) k
-	union
+// typeParts finds the types of which those of inside consist.
+const typeParts = `
 	select inside.type, part.oid
 	from inside
 	join pg_catalog.pg_type t on t.oid = inside.oid
@@ -29,7 +26,13 @@ with recursive inside (type, oid) as (
 		union all select t.typbasetype where t.typtype = 'd'
 		union all select r.rngsubtype from pg_catalog.pg_range r where r.rngtypid = t.oid or to_jsonb(r) ->> 'rngmultitypid' = t.oid::text
 		union all select a.atttypid from pg_catalog.pg_attribute a where t.typtype = 'c' and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
-	) part (oid)
+	) part (oid)`
+
+// insideTypes are the types inside each type of the array $1.
+const insideTypes = `
+with recursive inside (type, oid) as (
+	select k::oid, k::oid from unnest($1::bigint[]) k
+	union` + typeParts + `
 )`
 
 // textSettingsQuery lists the settings on which the texts of types depend.

@@ -1,8 +1,10 @@
 package pgtable
 
 import (
+	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
@@ -97,6 +99,46 @@ func TestUsual_Money(t *testing.T) {
 			require.Equal(t, refused, dataflow.IsPermanent(err))
 			if refused {
 				require.ErrorContains(t, err, `column "v" (field V) is of type money, and the text of an amount means another one if lc_monetary is `+name+`: set lc_monetary to 'C' for this role`)
+			}
+		}
+	}
+}
+
+// A number that differs only in digits that the session's text of it lacks is written. Of a type
+// without a binary form, the text is compared.
+func TestUpsert_ExtraFloatDigits(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		ID int64
+		V  string
+	}
+	pool := inSession(t, setup(t, `create type weight as (x float8, t text)`, `create type loose_pair as (x float8, a aclitem)`, `create domain mass as float8`,
+		`create type spread as range (subtype = float8)`), map[string]string{"extra_float_digits": "0"})
+	exact := inSession(t, pool, map[string]string{"extra_float_digits": "1"})
+	for typ, values := range map[string][2]string{
+		"float8":     {"0.3", "0.30000000000000004"},
+		"float4":     {"0.1", "0.10000001"},
+		"float8[]":   {"{0.3}", "{0.30000000000000004}"},
+		"point":      {"(0.3,1)", "(0.30000000000000004,1)"},
+		"weight":     {"(0.3,a)", "(0.30000000000000004,a)"},
+		"mass":       {"0.3", "0.30000000000000004"},
+		"spread":     {"[0.3,1)", "[0.30000000000000004,1)"},
+		"weight[]":   {`{"(0.3,a)"}`, `{"(0.30000000000000004,a)"}`},
+		"aclitem[]":  {"{}", `{postgres=r/postgres}`},
+		"loose_pair": {"(0.3,)", `(0.3,"postgres=r/postgres")`},
+	} {
+		for _, extra := range []string{"", ", n serial"} {
+			for way, copyFrom := range ways {
+				_, err := pool.Exec(t.Context(), `drop table if exists t; create table t (id bigint primary key, v `+typ+extra+`)`, pgx.QueryExecModeSimpleProtocol)
+				require.NoError(t, err)
+				s := newSink[row]("t", true, []string{"id"})
+				s.to.copyFrom = copyFrom
+				results(t, pool, s, row{1, values[0]})
+				require.Equal(t, []dataflow.RowResult{updated}, results(t, pool, s, row{1, values[1]}), "%s %s", typ, way)
+				require.Equal(t, []dataflow.RowResult{redundant}, results(t, pool, s, row{1, values[1]}), "%s %s", typ, way)
+				var text string
+				require.NoError(t, exact.QueryRow(t.Context(), `select v::text from t`).Scan(&text))
+				require.Equal(t, strings.ReplaceAll(values[1], `"`, ""), strings.ReplaceAll(text, `"`, ""), "%s %s", typ, way)
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"math/big"
 	"net/netip"
@@ -29,6 +30,17 @@ func setup(t *testing.T, statements ...string) *pgxpool.Pool {
 		require.NoError(t, err, statement)
 	}
 	return pool
+}
+
+// inSession returns a pool to the same database, with settings for its sessions.
+func inSession(t *testing.T, pool *pgxpool.Pool, settings map[string]string) *pgxpool.Pool {
+	t.Helper()
+	config := pool.Config()
+	maps.Copy(config.ConnConfig.RuntimeParams, settings)
+	in, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(in.Close)
+	return in
 }
 
 // write writes rows in a transaction like a checkpoint's. It uses COPY even for few

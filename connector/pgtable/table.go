@@ -26,10 +26,17 @@ with recursive step (number, type) as (
 	from step
 	join pg_catalog.pg_type t on t.oid = step.type
 	where t.typtype = 'd'
+), inside (type, oid) as (
+	select type, type from step
+	union` + typeParts + `
 )
 select a.attname, t.oid, pg_catalog.format_type(t.oid, -1), t.typcategory = 'A', t.typtype = 'e',
 	a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attidentity = 'a',
-	a.attidentity <> '' or coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid) like '%nextval(%', false), coalesce(quote_ident(n.nspname) || '.' || quote_ident(c.collname), ''), a.attcollation <> 0
+	a.attidentity <> '' or coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid) like '%nextval(%', false), coalesce(quote_ident(n.nspname) || '.' || quote_ident(c.collname), ''), a.attcollation <> 0,
+	coalesce((select quote_ident(s.nspname) || '.' || quote_ident(f.proname) from pg_catalog.pg_proc f join pg_catalog.pg_namespace s on s.oid = f.pronamespace where f.oid = t.typsend
+		and exists (select from inside join pg_catalog.pg_type p on p.oid = inside.oid where inside.type = t.oid
+			and p.typname in ('float4', 'float8', 'point', 'lseg', 'path', 'box', 'polygon', 'line', 'circle', 'cube'))
+		and not exists (select from inside join pg_catalog.pg_type p on p.oid = inside.oid where inside.type = t.oid and p.typsend = 0)), '')
 from step
 join pg_catalog.pg_attribute a on a.attrelid = to_regclass($1) and a.attnum = step.number
 join pg_catalog.pg_type t on t.oid = step.type and t.typtype <> 'd'
@@ -75,6 +82,7 @@ type tableColumn struct {
 	isNumbered bool   // its default takes a number from a sequence
 	collation  string // as SQL; empty for the database's default, or none; of a key, that of its index
 	collated   bool   // true if it has a collation
+	send       string // the function that makes the binary form of a type with floating-point numbers; empty for others
 }
 
 // targetQuery asks eleven questions:
@@ -188,7 +196,7 @@ func tableColumns(ctx context.Context, tx pgx.Tx, table pgx.Identifier) ([]table
 	var columns []tableColumn
 	for rows.Next() {
 		var c tableColumn
-		if err := rows.Scan(&c.name, &c.oid, &c.typ, &c.isArray, &c.isEnum, &c.declared, &c.full, &c.isIdentity, &c.isNumbered, &c.collation, &c.collated); err != nil {
+		if err := rows.Scan(&c.name, &c.oid, &c.typ, &c.isArray, &c.isEnum, &c.declared, &c.full, &c.isIdentity, &c.isNumbered, &c.collation, &c.collated, &c.send); err != nil {
 			return nil, fmt.Errorf("look up its columns: %w", err)
 		}
 		columns = append(columns, c)
