@@ -47,10 +47,14 @@ func (cp *copier) stageFor(table pgx.Identifier, st *statement, t *target, key [
 	conflict := st.onConflict(key, nil)
 	into := st.into(table) + " select "
 	on := strings.Join(order, ", ")
-	from := st.names() + " from " + cp.stage + " where n >= " + firstMark
+	stage := cp.stage
+	if rounded := st.roundedKeys(); rounded != "" {
+		stage = "(select n, " + rounded + " from " + cp.stage + ") r"
+	}
+	from := st.names() + " from " + stage + " where n >= " + firstMark
 	cp.last = into + "distinct on (" + on + ") " + from + " order by " + on + st.newest() + ", n desc " + conflict
 	cp.all = into + from + " " + conflict
-	rows := batchRows{query: "select " + st.names() + ", n - " + firstMark + " + 1 as n from " + cp.stage + " where n >= " + firstMark, inline: true}
+	rows := batchRows{query: "select " + st.names() + ", n - " + firstMark + " + 1 as n from " + stage + " where n >= " + firstMark, inline: true}
 	told, untold := &cp.lastTold, &cp.last
 	for range 2 {
 		*told = st.withResults(table, t, key, rows)
@@ -62,6 +66,22 @@ func (cp *copier) stageFor(table pgx.Identifier, st *statement, t *target, key [
 	}
 	on = strings.Join(keys, ", ")
 	cp.arbiter = "; explain insert into " + cp.table + " (" + on + ") select " + on + " from " + cp.table + " where false on conflict (" + on + ") do nothing"
+}
+
+// roundedKeys selects the columns of the temporary table, with the keys as the table rounds them;
+// empty if it rounds none.
+func (st *statement) roundedKeys() string {
+	names, rounds := strings.Split(st.names(), ", "), false
+	for i, c := range st.columns {
+		if c.key && c.assigned() != "" {
+			names[i] += c.assigned() + " as " + names[i]
+			rounds = true
+		}
+	}
+	if !rounds {
+		return ""
+	}
+	return strings.Join(names, ", ")
 }
 
 // stageMark describes a connection's temporary table.

@@ -165,3 +165,36 @@ func TestUpsert_ShortNames(t *testing.T) {
 		}
 	}
 }
+
+// Keys that the table rounds to one are one key: the last record counts.
+func TestUpsert_RoundedKeys(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		K string
+		N string
+	}
+	for typ, c := range map[string]struct {
+		keys [3]string
+		want []string
+	}{
+		"numeric(5,2)":            {[3]string{"1.001", "1.002", "2"}, []string{"(1.00,b)", "(2.00,c)"}},
+		"amount":                  {[3]string{"1.001", "1.002", "2"}, []string{"(1.00,b)", "(2.00,c)"}},
+		"timestamptz(0)":          {[3]string{"2024-01-01T00:00:00.6Z", "2024-01-01T00:00:00.7Z", "2024-01-01T00:00:02Z"}, []string{`("2024-01-01 00:00:01+00",b)`, `("2024-01-01 00:00:02+00",c)`}},
+		"time(0)":                 {[3]string{"00:00:00.6", "00:00:00.7", "00:00:02"}, []string{"(00:00:01,b)", "(00:00:02,c)"}},
+		"interval hour to minute": {[3]string{"01:02:03", "01:02:04", "02:00"}, []string{"(01:02:00,b)", "(02:00:00,c)"}},
+	} {
+		for _, extra := range []string{"", ", number serial"} {
+			for way, copyFrom := range ways {
+				pool := inSession(t, setup(t, `create domain amount as numeric(5,2)`, `create table t (k `+typ+` primary key, n text`+extra+`)`), map[string]string{"timezone": "UTC"})
+				s := newSink[row]("t", true, []string{"k"})
+				s.to.copyFrom = copyFrom
+				rows := []row{{c.keys[0], "a"}, {c.keys[1], "b"}, {c.keys[2], "c"}}
+				require.Equal(t, []dataflow.RowResult{written, written, written}, results(t, pool, s, rows...), "%s %s", typ, way)
+				require.Equal(t, c.want, query(t, pool, `select k, n from t order by k`), "%s %s", typ, way)
+				require.Equal(t, []dataflow.RowResult{redundant, redundant, redundant}, results(t, pool, s, rows...), "%s %s", typ, way)
+				rows[1].N = "B"
+				require.Equal(t, []dataflow.RowResult{updated, updated, redundant}, results(t, pool, s, rows...), "%s %s", typ, way)
+			}
+		}
+	}
+}

@@ -345,6 +345,9 @@ func (st *statement) values() []string {
 		case c.wire != c.typ:
 			values[i] += "::" + c.typ
 		}
+		if c.key {
+			values[i] += c.assigned() // or two rows could get the same key only in the table
+		}
 	}
 	return values
 }
