@@ -247,7 +247,7 @@ func emptyChar(inArray bool) string {
 func (st *statement) encode(m *pgtype.Map, rows reflect.Value) ([]any, error) {
 	args := make([]any, len(st.columns))
 	if slices.ContainsFunc(st.columns, func(c *column) bool { return c.pgx }) {
-		m = strictMap(m, 0)
+		m = signedIntervals(strictMap(m, 0))
 	}
 	for i, c := range st.columns {
 		values := c.array(m, rows.Len())

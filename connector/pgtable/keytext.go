@@ -131,7 +131,12 @@ func appendInterval(b, raw []byte) ([]byte, error) {
 	case int64(micros) == math.MinInt64 && days == math.MinInt32 && months == math.MinInt32:
 		return append(b, "-infinity"...), nil
 	}
-	return fmt.Appendf(b, "%+d mons %+d days %s", months, days, clockText(int64(micros))), nil
+	return appendSigned(b, months, days, int64(micros)), nil
+}
+
+// appendSigned appends an interval with a sign before each part.
+func appendSigned(b []byte, months, days int32, micros int64) []byte {
+	return fmt.Appendf(b, "%+d mons %+d days %s", months, days, clockText(micros))
 }
 
 // clockText returns microseconds as hours, minutes and seconds with a sign.

@@ -151,10 +151,14 @@ func isGeneric(t reflect.Type, name string) bool {
 
 // codecOf returns the codec of a type as pgx has it.
 func codecOf(typ *pgtype.Type) pgtype.Codec {
-	if strict, ok := typ.Codec.(strictCodec); ok {
-		return strict.Codec
+	switch c := typ.Codec.(type) {
+	case strictCodec:
+		return c.Codec
+	case intervalCodec:
+		return c.Codec
+	default:
+		return typ.Codec
 	}
-	return typ.Codec
 }
 
 // hasOwnMeaning reports whether a type, or its elements, says by itself what a value means:

@@ -3,8 +3,10 @@ package pgtable
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
@@ -140,6 +142,34 @@ func TestUpsert_ExtraFloatDigits(t *testing.T) {
 				require.NoError(t, exact.QueryRow(t.Context(), `select v::text from t`).Scan(&text))
 				require.Equal(t, strings.ReplaceAll(values[1], `"`, ""), strings.ReplaceAll(text, `"`, ""), "%s %s", typ, way)
 			}
+		}
+	}
+}
+
+// An interval is the same under each IntervalStyle.
+func TestWrite_IntervalStyle(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		ID int64
+		V  pgtype.Interval
+		P  *time.Duration
+		A  pgtype.Array[pgtype.Interval]
+	}
+	mixed := pgtype.Interval{Months: -1, Days: 2, Microseconds: 3_000_001, Valid: true}
+	of := pgtype.Array[pgtype.Interval]{Elements: []pgtype.Interval{mixed, {}}, Dims: []pgtype.ArrayDimension{{Length: 2, LowerBound: 1}}, Valid: true}
+	want := []row{{1, mixed, ptr(-time.Hour), of}, {2, pgtype.Interval{Days: -2, Microseconds: 3e6, Valid: true}, nil, of}, {3, pgtype.Interval{}, ptr(time.Duration(0)), pgtype.Array[pgtype.Interval]{}}}
+	for _, style := range []string{"postgres", "postgres_verbose", "sql_standard", "iso_8601"} {
+		for way, copyFrom := range ways {
+			pool := inSession(t, setup(t, `create table t (id bigint primary key, v interval, p interval, a interval[])`), map[string]string{"intervalstyle": style})
+			s := newSink[row]("t", true, []string{"id"})
+			s.to.copyFrom = copyFrom
+			results(t, pool, s, want...)
+			var got []row
+			for item, err := range Select[row](pool, `select id, v, p, a from t order by id`).Read(t.Context(), dataflow.Request[dataflow.NoCursor]{}) {
+				require.NoError(t, err)
+				got = append(got, item.Value)
+			}
+			require.Equal(t, want, got, "%s %s", style, way)
 		}
 	}
 }
