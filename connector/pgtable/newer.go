@@ -94,8 +94,12 @@ func (st *statement) checkNewer(ctx context.Context, tx pgx.Tx) error {
 	if c == nil {
 		return nil
 	}
-	if c.field.IsTime() && !slices.Contains([]uint32{pgtype.TimestamptzOID, pgtype.TimestampOID, pgtype.DateOID}, c.oid) {
-		return dataflow.Permanent(fmt.Errorf("column %q (field %s) is of type %s, in which times are not in their order, so OnlyIfNewer cannot compare by it: make it a timestamptz, use another column, %s", c.name, c.field.Field, c.typ, newerRemedy))
+	const refusal = "column %q (field %s) is of type %s, in which %s are not in their order, so OnlyIfNewer cannot compare by it: make it a %s, use another column, %s"
+	switch t := leafOf(c.field.Type); {
+	case isTime(t) && !slices.Contains([]uint32{pgtype.TimestamptzOID, pgtype.TimestampOID, pgtype.DateOID}, c.oid):
+		return dataflow.Permanent(fmt.Errorf(refusal, c.name, c.field.Field, c.typ, "times", "timestamptz", newerRemedy))
+	case isNumber(t) && c.collated:
+		return dataflow.Permanent(fmt.Errorf(refusal, c.name, c.field.Field, c.typ, "numbers", "bigint or numeric", newerRemedy))
 	}
 	err := withSavepoint(ctx, tx, func() error {
 		_, err := tx.Exec(ctx, "select null::"+c.typ+" <= null::"+c.typ+" order by null::"+c.typ) // a box can be compared, but not sorted
@@ -108,10 +112,10 @@ func (st *statement) checkNewer(ctx context.Context, tx pgx.Tx) error {
 }
 
 // checkClock returns an error if the records' times would be compared as the wall clock of a zone
-// that goes back when summer time ends: a later time may then be less.
+// that goes back when summer time ends, or of several zones: a later time may then be less.
 func (st *statement) checkClock(rows reflect.Value) error {
 	c := st.newer
-	if c == nil || c.oid != pgtype.TimestampOID || !c.field.IsTime() {
+	if c == nil || c.oid != pgtype.TimestampOID || !isTime(leafOf(c.field.Type)) {
 		return nil
 	}
 	for i := range rows.Len() {
@@ -119,29 +123,77 @@ func (st *statement) checkClock(rows reflect.Value) error {
 		if t == nil {
 			continue
 		}
+		why := ""
 		if _, end := t.ZoneBounds(); !end.IsZero() {
-			return dataflow.Permanent(fmt.Errorf("column %q (field %s) is a timestamp without time zone, and the records' times are in %s, where two moments have the same time when summer time ends, so OnlyIfNewer cannot compare by it: "+
-				"make it a timestamptz, let the transform write times in UTC, use another column, %s", c.name, c.field.Field, t.Location(), newerRemedy))
+			why = t.Location().String() + ", where two moments have the same time when summer time ends"
+		} else if other := st.otherOffset(t); other != "" {
+			why = "several zones, such as UTC" + other + " and UTC" + t.Format(offset)
+		}
+		if why != "" {
+			return dataflow.Permanent(fmt.Errorf("column %q (field %s) is a timestamp without time zone, and the records' times are in %s, so OnlyIfNewer cannot compare by it: "+
+				"make it a timestamptz, let the transform write times in UTC, use another column, %s", c.name, c.field.Field, why, newerRemedy))
 		}
 	}
 	return nil
 }
 
-// timeIn returns the time of a field for which [rowmap.Column.IsTime] is true, nil for NULL.
+// offset is the layout of a zone's offset.
+const offset = "-07:00"
+
+// otherOffset returns the offset of the times before, if a time has another one.
+func (st *statement) otherOffset(t *time.Time) string {
+	text := t.Format(offset)
+	if st.offset.CompareAndSwap(nil, &text) {
+		return ""
+	}
+	if other := *st.offset.Load(); other != text {
+		return other
+	}
+	return ""
+}
+
+// leafOf returns the type behind pointers.
+func leafOf(t reflect.Type) reflect.Type {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t
+}
+
+// isTime reports whether a type that is no pointer is a moment.
+func isTime(t reflect.Type) bool {
+	switch t {
+	case reflect.TypeFor[time.Time](), reflect.TypeFor[sql.NullTime](), reflect.TypeFor[sql.Null[time.Time]](), reflect.TypeFor[pgtype.Timestamptz](), reflect.TypeFor[pgtype.Timestamp]():
+		return true
+	default:
+		return false
+	}
+}
+
+// timeIn returns the time of a field for whose type isTime is true. It returns nil for NULL and infinity.
 func timeIn(v reflect.Value) *time.Time {
+	for v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			return nil
+		}
+		v = v.Elem()
+	}
+	var valid bool
+	var of *time.Time
 	switch t := v.Addr().Interface().(type) {
 	case *time.Time:
-		return t
-	case **time.Time:
-		return *t
+		valid, of = true, t
 	case *sql.NullTime:
-		if t.Valid {
-			return &t.Time
-		}
+		valid, of = t.Valid, &t.Time
 	case *sql.Null[time.Time]:
-		if t.Valid {
-			return &t.V
-		}
+		valid, of = t.Valid, &t.V
+	case *pgtype.Timestamptz:
+		valid, of = t.Valid && t.InfinityModifier == pgtype.Finite, &t.Time
+	case *pgtype.Timestamp:
+		valid, of = t.Valid && t.InfinityModifier == pgtype.Finite, &t.Time
 	}
-	return nil
+	if !valid {
+		return nil
+	}
+	return of
 }

@@ -1,11 +1,14 @@
 package pgtable
 
 import (
+	"context"
+	"database/sql"
 	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
@@ -137,6 +140,102 @@ func TestUpsert_OnlyIfNewer_Clock(t *testing.T) {
 			}
 			require.ErrorContains(t, err, `column "updated_at" (field UpdatedAt) is a timestamp without time zone, and the records' times are in Europe/Berlin`)
 			require.True(t, dataflow.IsPermanent(err))
+		}
+	}
+}
+
+// A moment is one in each Go type.
+type moments[T any] struct {
+	ID        int64
+	Name      string
+	UpdatedAt T
+}
+
+func clockOf[T any](t *testing.T, moment func(t *time.Time) T) {
+	t.Helper()
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	require.NoError(t, err)
+	at, later := time.Date(2024, 10, 27, 0, 30, 0, 0, time.UTC), time.Date(2024, 10, 27, 1, 10, 0, 0, time.UTC)
+	pool := setup(t, `create table t (id bigint primary key, name text, updated_at timestamp)`, `create table texts (id bigint primary key, name text, updated_at text)`)
+	for _, copyFrom := range ways {
+		sinkOf := func(table string) *sink[moments[T]] {
+			s := newSink[moments[T]](table, true, []string{"id"})
+			s.to.copyFrom = copyFrom
+			to, err := s.to.onlyIfNewer("updated_at")
+			require.NoError(t, err)
+			return &sink[moments[T]]{tablePowers: to, to: to}
+		}
+		refused := func(s *sink[moments[T]], row moments[T], want string) {
+			err := inTransaction(t, pool, func(ctx context.Context) error { return s.WriteTx(ctx, []moments[T]{row}) })
+			require.ErrorContains(t, err, want)
+			require.True(t, dataflow.IsPermanent(err))
+		}
+		s := sinkOf("t")
+		results(t, pool, s, moments[T]{1, "at", moment(&at)}, moments[T]{2, "none", moment(nil)})
+		refused(s, moments[T]{1, "later", moment(ptr(later.In(berlin)))}, "the records' times are in Europe/Berlin, where two moments have the same time")
+		refused(s, moments[T]{1, "later", moment(ptr(later.In(time.FixedZone("", -3600))))}, "the records' times are in several zones, such as UTC+00:00 and UTC-01:00, so OnlyIfNewer cannot compare by it")
+		results(t, pool, s, moments[T]{1, "later", moment(&later)})
+		require.Equal(t, []string{"(later)"}, query(t, pool, `select name from t where id = 1`))
+		refused(sinkOf("texts"), moments[T]{1, "at", moment(&at)}, `column "updated_at" (field UpdatedAt) is of type text, in which times are not in their order`)
+		s = sinkOf("t")
+		same := time.FixedZone("", 9*3600)
+		results(t, pool, s, moments[T]{3, "old", moment(ptr(at.In(same)))})
+		results(t, pool, s, moments[T]{3, "new", moment(ptr(later.In(same)))})
+		require.Equal(t, []string{"(new)"}, query(t, pool, `select name from t where id = 3`))
+		_, err := pool.Exec(t.Context(), `truncate t`)
+		require.NoError(t, err)
+	}
+}
+
+func TestUpsert_OnlyIfNewer_ClockOfEachType(t *testing.T) {
+	t.Parallel()
+	clockOf(t, func(at *time.Time) *time.Time { return at })
+	clockOf(t, func(at *time.Time) sql.NullTime {
+		if at == nil {
+			return sql.NullTime{}
+		}
+		return sql.NullTime{Time: *at, Valid: true}
+	})
+	clockOf(t, func(at *time.Time) pgtype.Timestamptz {
+		if at == nil {
+			return pgtype.Timestamptz{InfinityModifier: pgtype.NegativeInfinity, Valid: true}
+		}
+		return pgtype.Timestamptz{Time: *at, Valid: true}
+	})
+	clockOf(t, func(at *time.Time) *pgtype.Timestamp {
+		if at == nil {
+			return nil
+		}
+		return &pgtype.Timestamp{Time: *at, Valid: true}
+	})
+}
+
+// A number in a column of texts has the order of its digits.
+func TestUpsert_OnlyIfNewer_NumberInText(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		ID int64
+		V  *int32
+		N  pgtype.Numeric
+	}
+	pool := setup(t, `create extension if not exists citext`, `create table t (id bigint primary key, v varchar(9), n citext)`, `create table j (id bigint primary key, v bigint, n numeric)`)
+	for _, copyFrom := range ways {
+		for _, column := range []string{"v", "n"} {
+			for table, refused := range map[string]bool{"t": true, "j": false} {
+				s := newSink[row](table, true, []string{"id"})
+				s.to.copyFrom = copyFrom
+				to, err := s.to.onlyIfNewer(column)
+				require.NoError(t, err)
+				err = inTransaction(t, pool, func(ctx context.Context) error {
+					return (&sink[row]{tablePowers: to, to: to}).WriteTx(ctx, []row{{ID: 1, V: ptr(int32(9))}})
+				})
+				if !refused {
+					require.NoError(t, err)
+					continue
+				}
+				require.ErrorContains(t, err, "in which numbers are not in their order, so OnlyIfNewer cannot compare by it: make it a bigint or numeric")
+				require.True(t, dataflow.IsPermanent(err))
+			}
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 
@@ -216,13 +217,14 @@ type statement struct {
 	results string // like sql, but returns the outcome of each row; empty for Insert
 	fields  *rowmap.Plan
 	columns []*column
-	copier  *copier // nil if all batches are written with arrays
-	check   string  // checks the constraints that the commit would check; empty if there are none
-	looks   bool    // true if an upsert looks first which rows exist; see lookingFirst
-	only    string  // "only ", as "on conflict" sees no rows of tables that inherit; or nothing
-	over    string  // "overriding system value ", or nothing
-	newer   *column // the column of a row that must not be greater than the record's; nil: any row is replaced
-	alone   bool    // true if the result depends only on the given rows and on the rows with their keys
+	copier  *copier                // nil if all batches are written with arrays
+	check   string                 // checks the constraints that the commit would check; empty if there are none
+	looks   bool                   // true if an upsert looks first which rows exist; see lookingFirst
+	only    string                 // "only ", as "on conflict" sees no rows of tables that inherit; or nothing
+	over    string                 // "overriding system value ", or nothing
+	newer   *column                // the column of a row that must not be greater than the record's; nil: any row is replaced
+	offset  atomic.Pointer[string] // of the times that were compared as a wall clock; nil: none was
+	alone   bool                   // true if the result depends only on the given rows and on the rows with their keys
 }
 
 // way is how a sink writes to its table.
