@@ -65,6 +65,8 @@
 //     read refuses them, by name, in a session with settings that change this text: DateStyle,
 //     IntervalStyle, extra_float_digits, bytea_output, lc_monetary. Read v::numeric, or the
 //     parts.
+//   - These rules hold for each part of a composite type too that the pool registers with pgx, and
+//     that is read into a struct.
 //   - A numeric column with a scale, such as numeric(5,2), rounds what is written, as in
 //     each insert statement.
 //

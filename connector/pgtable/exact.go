@@ -24,6 +24,7 @@ func newScanPlan(m *pgtype.Map, f pgconn.FieldDescription, dest any) pgtype.Scan
 	if bits, scanners := scanFloats(t, make(map[reflect.Type]bool)); bits == singleBits || bits != 0 && rounds {
 		m = strictMap(m, scanners)
 	}
+	m = withExactParts(m, f.DataTypeOID)
 	plan := m.PlanScan(f.DataTypeOID, f.Format, dest)
 	if f.DataTypeOID == pgtype.JSONOID || f.DataTypeOID == pgtype.JSONBOID {
 		return newJSONPlan(m, f, t, plan)

@@ -1,10 +1,14 @@
 package pgtable_test
 
 import (
+	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"math/big"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,7 +18,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/memory"
 	"github.com/activedataflow/dataflow/connector/pgtable"
+	"github.com/activedataflow/dataflow/dataflowpgx"
+	"github.com/activedataflow/dataflow/internal/dbtest"
 )
 
 type valued[V any] struct {
@@ -179,4 +186,97 @@ func TestRead_Intervals(t *testing.T) {
 			isRefused[*time.Duration](t, pool, fmt.Sprintf(`'%s'::interval`, interval), want)
 		}
 	})
+}
+
+type itemPart struct {
+	Doc  *string
+	Raw  json.RawMessage
+	Any  any
+	Mood string
+	Took time.Duration
+	Cost pgtype.Numeric
+	Dims []int32
+}
+
+type orderPart struct {
+	ID    int64
+	Item  itemPart
+	Items []itemPart
+}
+
+// The parts of a composite type that pgx knows are read by the rules of columns.
+func TestRead_Composite(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement, pgx.QueryExecModeSimpleProtocol} {
+		url := dbtest.PostgresURL(t)
+		create := `create type mood as enum ('sad', 'ok'); create type item as (doc jsonb, raw json, anything jsonb, mood mood, took interval, cost numeric, dims int[]); create type "order" as (id bigint, item item, items item[])`
+		owner := open(t, url, pgx.QueryExecModeSimpleProtocol, nil, create, `create table t (id bigint primary key, v "order", w jsonb)`)
+		config, err := pgxpool.ParseConfig(url)
+		require.NoError(t, err)
+		config.ConnConfig.DefaultQueryExecMode = mode
+		config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+			types, err := conn.LoadTypes(ctx, []string{"mood", "item", "_item", "order"})
+			if err == nil {
+				conn.TypeMap().RegisterTypes(types)
+			}
+			return err
+		}
+		pool, err := pgxpool.NewWithConfig(t.Context(), config)
+		require.NoError(t, err)
+		t.Cleanup(pool.Close)
+		item := func(change string) string {
+			parts := map[string]string{"doc": `'null'`, "raw": `'{"b":  1}'`, "anything": `'{"n": 12345678901234567}'`, "took": `'-25:00:00'`, "cost": `0.00`, "dims": `'{1,2}'`}
+			if name, value, ok := strings.Cut(change, "="); ok {
+				parts[name] = value
+			}
+			return fmt.Sprintf(`row(%s, %s, %s, 'ok', %s, %s, %s)::item`, parts["doc"], parts["raw"], parts["anything"], parts["took"], parts["cost"], parts["dims"])
+		}
+		of := func(change string) string {
+			return `row(1, ` + item("") + `, array[` + item(change) + `])::"order"`
+		}
+		null := "null"
+		part := itemPart{&null, json.RawMessage(`{"b":  1}`), map[string]any{"n": json.Number("12345678901234567")}, "ok", -25 * time.Hour, pgtype.Numeric{Int: big.NewInt(0), Exp: -2, Valid: true}, []int32{1, 2}}
+		isRead(t, pool, of(""), orderPart{1, part, []itemPart{part}})
+		isRead(t, pool, `array[`+item("")+`]`, []itemPart{part})
+		for change, want := range map[string]string{
+			`anything='"5"'`:       `a JSON string that is itself JSON, "5", would be written as that JSON: use json.RawMessage`,
+			`anything='null'`:      `a JSON null would be the same as NULL or an empty value in any: use json.RawMessage`,
+			`took='1 mon'`:         `an interval with months has no fixed length`,
+			`dims='{{1,2},{3,4}}'`: `an array of 2 dimensions does not fit []int32`,
+			`dims='[0:1]={1,2}'`:   `an array that does not begin at index 1`,
+		} {
+			isRefused[orderPart](t, pool, of(change), "failed to scan array element 0: "+want)
+		}
+		type anything struct {
+			ID int64
+			W  any `db:"v"`
+		}
+		for got, err := range pgtable.Select[anything](pool, `select 1::bigint as id, `+item("")+` as v`).Read(t.Context(), dataflow.Request[dataflow.NoCursor]{}) {
+			if mode == pgx.QueryExecModeCacheStatement {
+				require.ErrorContains(t, err, "a JSON null would be the same as NULL")
+			} else if err == nil {
+				require.IsType(t, "", got.Value.W)
+			}
+		}
+		written := readAllOf[valued[orderPart]](t, pool, `select 1 as id, `+of("")+` as v`)
+		client, err := dataflow.NewClient(dataflowpgx.New(pool), &dataflow.Config{Logger: slog.New(slog.DiscardHandler), Flows: []*dataflow.Flow{
+			dataflow.NewFlow("people", memory.Slice(written), dataflow.Identity[valued[orderPart]](), pgtable.Upsert[valued[orderPart]]("t", "id"), nil),
+		}})
+		require.NoError(t, err)
+		require.NoError(t, client.Migrate(t.Context()))
+		require.NoError(t, client.Register(t.Context()))
+		triggered(t, client)
+		var same bool
+		require.NoError(t, owner.QueryRow(t.Context(), `select v::text = (`+of("")+`)::text from t`).Scan(&same))
+		require.True(t, same)
+	}
+}
+
+func readAllOf[T any](t *testing.T, pool *pgxpool.Pool, sql string) (rows []T) {
+	t.Helper()
+	for item, err := range pgtable.Select[T](pool, sql).Read(t.Context(), dataflow.Request[dataflow.NoCursor]{}) {
+		require.NoError(t, err)
+		rows = append(rows, item.Value)
+	}
+	return rows
 }
