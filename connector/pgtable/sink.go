@@ -365,8 +365,15 @@ func (s *tableSink) explain(err error) error {
 			return dataflow.Permanent(fmt.Errorf("it is a view without a table that has a unique index of exactly the key columns (%s): upsert into a table, or write with pgtable.Func: %w", columns, err))
 		case "f":
 			return dataflow.Permanent(fmt.Errorf("it is a foreign table, into which Postgres cannot upsert: use pgtable.UpsertTo with its own database, or pgtable.Func: %w", err))
+		case "m":
+			return dataflow.Permanent(fmt.Errorf("it is a materialized view, whose rows only \"refresh materialized view\" changes: write to a table: %w", err))
 		}
 		return fmt.Errorf("the table has no unique index of exactly the key columns (%s): %s: %w", columns, createIndex(true, kind, s.name.Sanitize(), columns), err)
+	case sqlstate.NotInState:
+		if s.upsert && pg.Routine == "ExecCheckIndexConstraints" {
+			return fmt.Errorf("the unique constraint of the key (%s) is deferrable, by which Postgres cannot upsert: make it not deferrable, or put a unique index of the same columns in its place: %w", rowmap.QuoteAll(s.key, ", "), err)
+		}
+		return sqlstate.Explain(err)
 	case sqlstate.GeneratedAlways:
 		return dataflow.Permanent(fmt.Errorf("a field of the record has a column that Postgres fills in: leave the field out (`db:\"-\"`), or for an identity column use pgtable.Write with Table.OverridingSystemValue: %w", err))
 	default:

@@ -243,3 +243,22 @@ func TestUpsert_AfterFailure(t *testing.T) {
 	}))
 	require.Equal(t, []string{"(second,200)", "(third,100)"}, query(t, pool, `select name, count(*) from facts group by name order by name`))
 }
+
+// Where Postgres cannot upsert, the error says what can be done.
+func TestUpsert_NoArbiter(t *testing.T) {
+	t.Parallel()
+	pool := setup(t, `create table late (id bigint primary key deferrable, name text, cents int)`, `create materialized view seen as select 1::bigint as id, ''::text as name, 0 as cents`)
+	for _, copyFrom := range ways {
+		for table, want := range map[string]string{
+			"late": `the unique constraint of the key ("id") is deferrable, by which Postgres cannot upsert: make it not deferrable, or put a unique index of the same columns in its place`,
+			"seen": `it is a materialized view, whose rows only "refresh materialized view" changes: write to a table`,
+		} {
+			s := newSink[fact](table, true, []string{"id"})
+			s.to.copyFrom = copyFrom
+			err := inTransaction(t, pool, func(ctx context.Context) error {
+				return s.WriteTx(ctx, []fact{{1, "a", nil}, {1, "b", nil}})
+			})
+			require.ErrorContains(t, err, "table "+table+": "+want)
+		}
+	}
+}

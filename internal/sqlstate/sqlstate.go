@@ -64,6 +64,7 @@ const (
 	FeatureNotSupported    = "0A000"
 	ForeignKeyViolation    = "23503"
 	GeneratedAlways        = "428C9"
+	NotInState             = "55000"
 	InvalidColumnReference = "42P10"
 	InvalidTextValue       = "22P02"
 	NumericOutOfRange      = "22003"
