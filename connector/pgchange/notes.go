@@ -1,7 +1,6 @@
 package pgchange
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,8 +51,8 @@ func (s *source[T]) Notes(ctx context.Context, r dataflow.Request[Position]) ([]
 		return []string{fmt.Sprintf("slot %q is gone, and with it changes: the next read says what to do", s.options.Slot)}, nil
 	case err != nil:
 		return nil, err
-	case k.status == "lost" || k.reason != "":
-		return []string{fmt.Sprintf("Postgres has invalidated slot %q (%s), and changes are lost: the next read says what to do", s.options.Slot, cmp.Or(k.reason, k.status))}, nil
+	case invalidated(k.status, k.reason) != "":
+		return []string{fmt.Sprintf("Postgres has invalidated slot %q (%s), and changes are lost: the next read says what to do", s.options.Slot, invalidated(k.status, k.reason))}, nil
 	case k.confirmed == nil:
 		return s.creating(&k), nil
 	}

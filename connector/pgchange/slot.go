@@ -61,8 +61,23 @@ func (s *stream) control(ctx context.Context) (*pgx.Conn, error) {
 	}
 	settings(c.RuntimeParams, s.loader())
 	c.RuntimeParams["synchronous_commit"] = "local" // a watermark must reach the log at once, and no standby
-	return pgx.ConnectConfig(ctx, c)
+	conn, err := pgx.ConnectConfig(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.Exec(ctx, patientQuery); err != nil {
+		_ = conn.Close(context.WithoutCancel(ctx))
+		return nil, fmt.Errorf("set the session's time limits to none: %w", err)
+	}
+	return conn, nil
 }
+
+// patientQuery lifts the time limits that a role or a database may set for its sessions: a slot is
+// created once all transactions have ended that write, and meanwhile, and between two looks at the
+// publication, a connection is idle. Their names differ between versions.
+const patientQuery = `
+select pg_catalog.set_config(name, '0', false) from pg_catalog.pg_settings
+where name in ('statement_timeout', 'lock_timeout', 'transaction_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout')`
 
 // replication connects for replication.
 func (s *stream) replication(ctx context.Context) (*pgconn.PgConn, error) {
@@ -78,6 +93,10 @@ func (s *stream) replication(ctx context.Context) (*pgconn.PgConn, error) {
 	conn, err := pgconn.ConnectConfig(ctx, &c.Config)
 	if err != nil {
 		return nil, fmt.Errorf("connect for replication (the role needs the attribute replication, pg_hba.conf must allow it, and a pooler is in the way): %w", err)
+	}
+	if _, err := conn.Exec(ctx, patientQuery).ReadAll(); err != nil {
+		_ = conn.Close(context.WithoutCancel(ctx))
+		return nil, fmt.Errorf("set the session's time limits to none: %w", err)
 	}
 	return conn, nil
 }
@@ -104,10 +123,20 @@ func (s *stream) slot(ctx context.Context, conn *pgx.Conn) (confirmed LSN, exist
 		return 0, true, dataflow.Permanent(fmt.Errorf("slot %q exists and is for database %q, not %q: name another one", s.options.Slot, database, here))
 	case kept:
 		return 0, true, s.standby("the server keeps the slot for its primary, and nobody can read it here")
-	case status == "lost" || reason != "":
-		return 0, true, s.lost("Postgres has invalidated it (" + cmp.Or(reason, "max_slot_wal_keep_size was too small") + ")")
+	}
+	if why := invalidated(status, reason); why != "" {
+		return 0, true, s.lost("Postgres has invalidated it (" + why + ")")
 	}
 	return confirmed, true, confirmed.UnmarshalText([]byte(at))
+}
+
+// invalidated returns why Postgres has invalidated a slot of this wal_status and
+// invalidation_reason, "" if it has not. Versions before 17 have no reason.
+func invalidated(status, reason string) string {
+	if status == "lost" || reason != "" {
+		return cmp.Or(reason, "max_slot_wal_keep_size was too small")
+	}
+	return ""
 }
 
 // ownSlot returns the position of a slot that must be there.

@@ -83,3 +83,32 @@ func TestStream_Slices(t *testing.T) {
 	require.Equal(t, dataflow.RunPending, run.State)
 	require.Zero(t, run.Attempt, "a slice spends no attempt")
 }
+
+// Time limits of a role end neither the wait for the slot nor a connection that has nothing to do.
+func TestStream_TimeLimits(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	limits := []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"}
+	pool := s.create("source", itemTable, `create publication p for table item`)
+	if rows(t, pool, `select count(*) from pg_settings where name = 'idle_session_timeout'`)[0] == "1" {
+		limits = append(limits, "idle_session_timeout")
+	}
+	for _, limit := range limits {
+		exec(t, pool, `alter database source set `+limit+` = '500ms'`)
+	}
+	writer, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = writer.Exec(t.Context(), `insert into item values (1, 'a')`)
+	require.NoError(t, err)
+	limited := s.open("source")
+	f := follow(t, pgchange.Stream[item1](limited, pgchange.Options{Publication: "p", Slot: "s", OnlyChanges: true}), nil)
+	began := rows(t, pool, `select clock_timestamp()::text`)[0]
+	require.Eventually(t, func() bool {
+		return rows(t, pool, `select clock_timestamp() > timestamptz '`+began+`' + interval '1.5 s'`)[0] == "true"
+	}, patience, poll)
+	require.NoError(t, writer.Commit(t.Context()))
+	f.mark(one)
+	exec(t, pool, `insert into item values (2, 'b')`)
+	require.Equal(t, int64(2), f.next(1)[0].Value.New.ID)
+	require.Equal(t, "1", rows(t, pool, `select count(*) from pg_stat_activity where application_name = 'dataflow load s'`)[0], "the server has ended an idle connection")
+}
