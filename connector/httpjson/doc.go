@@ -96,7 +96,8 @@
 // A request without a response, or with the status 408, 425, 429 or 5xx, is tried up to
 // Tries times. So is one with any error status whose headers ask for a wait: Retry-After, or
 // a reset of the rate limit (RateLimit, X-RateLimit-Reset and the like) of which nothing is
-// left. The wait between tries doubles, unless the server asks for one. [Options].Classify
+// left. A wait of 0 is one too. The wait between tries doubles, unless the server asks for a
+// longer one than 0. [Options].Classify
 // decides about other responses. The connector does this itself: for a [dataflow.Transient]
 // error the engine first retries after a tenth of a second. The result is one of these errors:
 //

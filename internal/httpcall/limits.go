@@ -14,17 +14,17 @@ import (
 func asksToWait(status int, h http.Header) (after time.Duration, again bool) {
 	now := serverTime(h)
 	again = status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooEarly || status == http.StatusTooManyRequests
-	if after := retryAfter(h, now); after > 0 {
+	if after, said := retryAfter(h, now); after > 0 || said && !again {
 		return after, true
 	}
 	if status >= 500 {
 		return 0, again
 	}
 	// The reset counts if nothing is left of the limit. With 429 it counts too if the server
-	// does not say what is left.
-	left, reset := quota(h, now)
+	// does not say what is left. With 403 it also counts if it is just now: the server rounds it.
+	left, reset, said := quota(h, now)
 	if left == "0" || left == "" && status == http.StatusTooManyRequests {
-		return reset, again || left == "0" && reset > 0
+		return reset, again || left == "0" && (reset > 0 || said && status == http.StatusForbidden)
 	}
 	return 0, again
 }
@@ -40,29 +40,31 @@ func serverTime(h http.Header) time.Time {
 	return time.Now() //nolint:forbidigo // only for a server that sends no Date
 }
 
+// justPassed is how long ago a time may be that counts as now.
+const justPassed = time.Minute
+
 // retryAfter reads the Retry-After header: a number of seconds, also with a fraction, or a
-// time. It returns 0 if the header is missing or invalid.
-func retryAfter(h http.Header, now time.Time) time.Duration {
+// time. said is false if the header is missing or invalid, or if its time has passed long ago.
+func retryAfter(h http.Header, now time.Time) (after time.Duration, said bool) {
 	value := strings.TrimSpace(h.Get("Retry-After"))
-	if d, ok := seconds(value); ok {
-		return d
-	}
 	if at, err := http.ParseTime(value); err == nil {
-		return max(0, at.Sub(now))
+		return from(at, now)
 	}
-	return 0
+	return until(value, now)
 }
 
 // quota reads the headers of a rate limit: what is left of it, "" if the server does not say,
 // and when it is reset. It knows the RateLimit header of the IETF drafts and the usual headers
-// with X-RateLimit.
-func quota(h http.Header, now time.Time) (left string, reset time.Duration) {
+// with X-RateLimit. said is false if no header says when.
+func quota(h http.Header, now time.Time) (left string, reset time.Duration, said bool) {
 	for _, name := range []string{"X-RateLimit-Remaining", "RateLimit-Remaining", "X-Rate-Limit-Remaining"} {
 		left = cmp.Or(left, strings.TrimSpace(h.Get(name)))
 	}
 	for _, name := range []string{"X-RateLimit-Reset-After", "X-RateLimit-Reset", "RateLimit-Reset", "X-Rate-Limit-Reset"} {
 		if reset == 0 {
-			reset = until(h.Get(name), now)
+			var ok bool
+			reset, ok = until(h.Get(name), now)
+			said = said || ok
 		}
 	}
 	for _, list := range h.Values("RateLimit") { // "policy";r=0;t=30, or limit=9, remaining=0, reset=30
@@ -72,39 +74,46 @@ func quota(h http.Header, now time.Time) (left string, reset time.Duration) {
 			case "r", "remaining":
 				left = cmp.Or(left, value)
 			case "t", "reset":
-				reset = max(reset, until(value, now))
+				at, ok := until(value, now)
+				reset, said = max(reset, at), said || ok
 			}
 		}
 	}
-	return left, reset
+	return left, reset, said
 }
 
 // until reads when a limit is reset: a time, the seconds or milliseconds since 1970, or the
-// seconds from now. It returns 0 for a time that has passed.
-func until(value string, now time.Time) time.Duration {
+// seconds from now. It returns false for a time that has passed long ago, and for any other text.
+func until(value string, now time.Time) (time.Duration, bool) {
 	value = strings.TrimSpace(value)
 	if n, err := strconv.ParseFloat(value, 64); err == nil {
 		switch {
+		case n > 1e14: // after the year 5000
+			return 0, false
 		case n > 1e11:
-			return max(0, time.UnixMilli(int64(min(n, math.MaxInt64/2))).Sub(now))
+			return from(time.UnixMilli(int64(n)), now)
 		case n > 1e8:
-			return max(0, time.Unix(int64(n), int64(math.Mod(n, 1)*1e9)).Sub(now))
+			return from(time.Unix(int64(n), int64(math.Mod(n, 1)*1e9)), now)
 		}
-		d, _ := seconds(value)
-		return d
+		return seconds(n)
 	}
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02T15:04:05", "2006-01-02 15:04:05", http.TimeFormat} {
 		if at, err := time.Parse(layout, value); err == nil {
-			return max(0, at.Sub(now))
+			return from(at, now)
 		}
 	}
-	return 0
+	return 0, false
 }
 
-// seconds reads a number of seconds, such as 2 or 1.5.
-func seconds(text string) (time.Duration, bool) {
-	n, err := strconv.ParseFloat(text, 64)
-	if err != nil || n < 0 || n > math.MaxInt32 || math.IsNaN(n) {
+// from returns the time from now. It returns false for a time that has passed long ago.
+func from(at, now time.Time) (time.Duration, bool) {
+	d := at.Sub(now)
+	return max(0, d), d > -justPassed
+}
+
+// seconds returns a number of seconds, such as 2 or 1.5.
+func seconds(n float64) (time.Duration, bool) {
+	if n < 0 || n > math.MaxInt32 || math.IsNaN(n) {
 		return 0, false
 	}
 	return time.Duration(n * float64(time.Second)), true

@@ -43,6 +43,17 @@ func TestAsksToWait(t *testing.T) {
 		{"NotFound", 404, nil, 0, false},
 		{"Nonsense", 429, map[string]string{"Retry-After": "soon", "X-RateLimit-Reset": "NaN"}, 0, true},
 		{"Negative", 429, map[string]string{"Retry-After": "-5", "X-RateLimit-Reset": "-1"}, 0, true},
+		{"ForbiddenNow", 403, map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1795600800"}, 0, true},
+		{"ForbiddenJustPassed", 403, map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1795600799"}, 0, true},
+		{"ForbiddenDelta", 403, map[string]string{"RateLimit": `"default";r=0;t=0`}, 0, true},
+		{"ForbiddenPast", 403, map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1795600000"}, 0, false},
+		{"NotFoundNow", 404, map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1795600800"}, 0, false},
+		{"AtOnce", 403, map[string]string{"Retry-After": "0"}, 0, true},
+		{"AtOnceDate", 403, map[string]string{"Retry-After": date}, 0, true},
+		{"AtOnceReset", 429, map[string]string{"Retry-After": "0", "X-RateLimit-Reset": "1795600830"}, 30 * time.Second, true},
+		{"ForbiddenDatePast", 403, map[string]string{"Retry-After": "Wed, 25 Nov 2015 10:00:20 GMT"}, 0, false},
+		{"RetryAfterEpoch", 429, map[string]string{"Retry-After": "1795600830"}, 30 * time.Second, true},
+		{"RetryAfterISO", 403, map[string]string{"Retry-After": "2026-11-25T10:01:00Z"}, time.Minute, true},
 		{"Huge", 429, map[string]string{"Retry-After": "1e300"}, 0, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -75,7 +75,7 @@ func (c *Caller) judge(req *http.Request, resp *http.Response, got *Response, go
 		v = c.Classify(got)
 	}
 	if c.Polls && got.Status == http.StatusAccepted && v.Action == ByStatus {
-		if after := retryAfter(got.Header, serverTime(got.Header)); after > 0 {
+		if after, said := retryAfter(got.Header, serverTime(got.Header)); said {
 			v = Verdict{Action: Retry, After: after}
 		}
 	}
