@@ -137,3 +137,27 @@ func TestSource_CutBody(t *testing.T) {
 	_, _, err := read(t.Context(), t, httpjson.Source[order](bodyServer(t, 200, ""), nil), httpjson.Cursor{})
 	require.True(t, dataflow.IsPermanent(err), "it is empty on purpose")
 }
+
+// A Content-Encoding that compresses nothing, or nothing that is there, refuses no response.
+func TestSource_EncodingWithoutCompression(t *testing.T) {
+	t.Parallel()
+	for _, stream := range []bool{false, true} {
+		for _, encoding := range []string{"UTF-8", "aws-chunked", "identity"} {
+			a := newAPI(nil)
+			a.before = func(int, *http.Request) answer {
+				return reply(200, map[string]string{"Content-Encoding": encoding}, `[{"id":1}]`)
+			}
+			ids, _, err := read(t.Context(), t, httpjson.Source[order]("https://api.test/x", &httpjson.Options{Client: a.client(), Stream: stream}), httpjson.Cursor{})
+			require.NoError(t, err, encoding)
+			require.Equal(t, []int{1}, ids)
+		}
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			w.WriteHeader(http.StatusNoContent)
+		}))
+		t.Cleanup(server.Close)
+		ids, _, err := read(t.Context(), t, httpjson.Source[order](server.URL, &httpjson.Options{Stream: stream}), httpjson.Cursor{})
+		require.NoError(t, err)
+		require.Empty(t, ids)
+	}
+}

@@ -130,6 +130,20 @@ func TestSink_Refused(t *testing.T) {
 	}
 }
 
+// A batch that was taken is not sent again because its empty response claims to be compressed.
+func TestSink_EncodingOfNothing(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{200, 201, 204} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			w.Header().Set("Content-Length", "0")
+			w.WriteHeader(status)
+		}))
+		t.Cleanup(server.Close)
+		require.NoError(t, newSink[row](server.URL, nil).Write(t.Context(), dataflow.SinkBatch[row]{ID: "b", Rows: numbered(1)}), status)
+	}
+}
+
 func TestSink_BadRow(t *testing.T) {
 	t.Parallel()
 	s := &store{}

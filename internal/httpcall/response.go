@@ -39,12 +39,23 @@ func (f *failure) Unwrap() error { return f.err }
 func understood(req *http.Request, resp *http.Response) error {
 	conditional := req.Header.Get("If-None-Match") != "" || req.Header.Get("If-Modified-Since") != ""
 	switch encoding := resp.Header.Get("Content-Encoding"); {
-	case encoding != "" && !strings.EqualFold(encoding, "identity") && resp.StatusCode <= 299:
+	case compresses(encoding) && resp.ContentLength != 0 && resp.StatusCode <= 299 && resp.StatusCode != http.StatusNoContent:
 		return dataflow.Permanent(fmt.Errorf("%s: the response is compressed by %q, and is decompressed only if Accept-Encoding is left to the client: do not set that header", show(req), encoding))
 	case resp.StatusCode == http.StatusNotModified && !conditional:
 		return &failure{err: fmt.Errorf("%s: %s, though the request did not ask for changes only", show(req), resp.Status)}
 	default:
 		return nil
+	}
+}
+
+// compresses reports whether an encoding changes the bytes of a body. Some servers give its
+// character set here, and S3 gives how an object was uploaded.
+func compresses(encoding string) bool {
+	switch strings.ToLower(encoding) {
+	case "", "identity", "none", "aws-chunked", "utf-8", "utf8":
+		return false
+	default:
+		return true
 	}
 }
 
