@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -117,6 +118,34 @@ func TestSource_NotReady(t *testing.T) {
 		ids, _, err := read(t.Context(), t, httpjson.Source[order](server.URL, &httpjson.Options{Stream: stream}), httpjson.Cursor{})
 		require.NoError(t, err)
 		require.Equal(t, []int{1}, ids)
+	}
+}
+
+// So is one that names no time and has no records, such as GitHub's statistics.
+func TestSource_NotReadyWithoutTime(t *testing.T) {
+	t.Parallel()
+	for _, stream := range []bool{false, true} {
+		for _, body := range []string{"", "{}", `{"status":"computing"}`} {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAPI(nil)
+				a.before = func(n int, _ *http.Request) answer {
+					switch n {
+					case 1, 3:
+						return reply(202, nil, body)
+					case 2:
+						return reply(202, nil, `{"items":[{"id":1}],"next":"x"}`) // a status is no reason to refuse records
+					default:
+						return reply(200, nil, `{"items":[{"id":2}]}`)
+					}
+				}
+				opts := &httpjson.Options{Client: a.client(), Stream: stream, Records: "items", OmitsEmpty: true, Paging: httpjson.BodyCursor{Path: "next"}}
+				began := time.Now()
+				ids, _, err := read(t.Context(), t, httpjson.Source[order]("https://api.test/x", opts), httpjson.Cursor{})
+				require.NoError(t, err)
+				require.Equal(t, []int{1, 2}, ids)
+				require.Equal(t, time.Second, time.Since(began))
+			})
+		}
 	}
 }
 

@@ -127,9 +127,19 @@ type Options struct {
 
 func (o *Options) caller(address string) *httpcall.Caller {
 	return httpcall.Caller{
-		Client: o.Client, Home: address, Header: o.Header, Auth: o.Auth, Classify: o.classify(), Check: o.checkError(), Polls: true, Limiter: o.Limiter,
+		Client: o.Client, Home: address, Header: o.Header, Auth: o.Auth, Classify: o.classify(), Check: o.checkError(), Unready: o.unready, Limiter: o.Limiter,
 		Timeout: o.Timeout, MaxBodyBytes: o.MaxBodyBytes, Tries: o.Tries, MaxWait: o.MaxWait,
 	}.WithDefaults()
+}
+
+// unready reports whether a response with the status 202 has no records, not even an empty
+// list: the API is still at work.
+func (o *Options) unready(resp *httpcall.Response) bool {
+	if o.Lines {
+		return false
+	}
+	_, _, err := httpcall.Records(resp.Body, o.Records)
+	return err != nil
 }
 
 // checkError returns Check for responses with an error status.

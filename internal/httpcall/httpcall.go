@@ -49,9 +49,9 @@ type Caller struct {
 	// own. A status that is tried again stays so, unless the error is Permanent. Nil, and a
 	// nil error, mean the status's own.
 	Check func(*Response) error
-	// Polls reports that a response with the status 202 and a Retry-After is not ready: it
-	// is asked for again.
-	Polls bool
+	// Unready reports whether a response with the status 202 has no result yet: it is asked
+	// for again, as is one with a Retry-After. Nil means that 202 is a success.
+	Unready func(*Response) bool
 	// Limiter is waited for before each request. Nil means no wait.
 	Limiter interface {
 		Wait(ctx context.Context) error

@@ -85,8 +85,8 @@ func (c *Caller) judge(req *http.Request, resp *http.Response, got *Response, go
 	if c.Classify != nil {
 		v = c.Classify(got)
 	}
-	if c.Polls && got.Status == http.StatusAccepted && v.Action == ByStatus {
-		if after, said := retryAfter(got.Header, serverTime(got.Header)); said {
+	if c.Unready != nil && got.Status == http.StatusAccepted && v.Action == ByStatus {
+		if after, said := retryAfter(got.Header, serverTime(got.Header)); said || c.Unready(got) {
 			v = Verdict{Action: Retry, After: after}
 		}
 	}
