@@ -76,7 +76,7 @@ func goTo(r *Request, page string) error {
 var template = regexp.MustCompile(`\{[?&][^{}]*\}`)
 
 func resolve(base *url.URL, address string) (string, error) {
-	u, err := base.Parse(template.ReplaceAllLiteralString(address, ""))
+	u, err := base.Parse(template.ReplaceAllLiteralString(strings.TrimSpace(address), ""))
 	if err != nil {
 		return "", fmt.Errorf("%q is not a URL: check the path in Options.Paging", address)
 	}

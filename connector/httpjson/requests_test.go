@@ -43,6 +43,37 @@ func TestSource_Query(t *testing.T) {
 	}
 }
 
+// What must not stand in a query is escaped, also in links of the API, which often repeat a
+// filter as it was decoded.
+func TestSource_QueryWithSpaces(t *testing.T) {
+	t.Parallel()
+	const filter = `name eq 'é' and {"a|b"}`
+	for _, stream := range []bool{false, true} {
+		for name, paging := range map[string]httpjson.Paging{"body": httpjson.NextURL{Path: "next"}, "header": httpjson.LinkHeader{}} {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				switch q := req.URL.Query(); {
+				case q.Get("filter") != filter || !strings.Contains(req.URL.RawQuery, "z=a%2Bb;c"):
+					http.Error(w, "no such filter", http.StatusBadRequest)
+				case q.Get("page") == "":
+					next := "/?filter=" + filter + "&z=a%2Bb;c&page=2"
+					w.Header().Set("Link", "< "+next+" >; rel=next")
+					_ = json.NewEncoder(w).Encode(map[string]any{"items": []order{{ID: 1}}, "next": " " + next + "\n"})
+				default:
+					_, _ = fmt.Fprint(w, `{"items":[{"id":2}]}`)
+				}
+			}))
+			t.Cleanup(server.Close)
+			src := httpjson.Source[order](server.URL+"/?filter="+filter+"&z=a%2Bb;c", &httpjson.Options{Records: "items", Paging: paging, Stream: stream})
+			ids, at, err := read(t.Context(), t, src, httpjson.Cursor{})
+			require.NoError(t, err, name)
+			require.Equal(t, []int{1, 2}, ids, name)
+			ids, _, err = read(t.Context(), t, src, at)
+			require.NoError(t, err, name)
+			require.Empty(t, ids, name)
+		}
+	}
+}
+
 // A parameter is escaped so that every server reads it alike.
 func TestRequest_Set(t *testing.T) {
 	t.Parallel()

@@ -59,3 +59,18 @@ func SameHost(a, b *url.URL) bool {
 func defaultPort(u *url.URL) bool {
 	return u.Port() == "" || u.Scheme == "http" && u.Port() == "80" || u.Scheme == "https" && u.Port() == "443"
 }
+
+// escaped returns a query with an escape for each byte that must not stand in one, such as a
+// space, as browsers send it. The client would send it as it is, and servers refuse that. All else stays.
+func escaped(query string) string {
+	strange := func(c byte) bool { return c <= ' ' || c >= 0x7F || strings.IndexByte("\"<>\\^`{|}", c) >= 0 }
+	var b strings.Builder
+	for i := range len(query) {
+		if c := query[i]; strange(c) {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}

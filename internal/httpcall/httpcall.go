@@ -238,6 +238,7 @@ func (c *Caller) once(ctx context.Context, build func(ctx context.Context) (*htt
 	if err != nil {
 		return nil, err
 	}
+	req.URL.RawQuery = escaped(req.URL.RawQuery)
 	if err := c.prepare(req); err != nil {
 		return nil, err
 	}
