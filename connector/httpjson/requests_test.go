@@ -305,14 +305,16 @@ func TestSource_Limiter(t *testing.T) {
 func TestSource_Check(t *testing.T) {
 	t.Parallel()
 	for _, stream := range []bool{false, true} {
-		for _, want := range []error{errAny, dataflow.Permanent(errAny), dataflow.RetryAfter(errAny, time.Minute)} {
-			src := httpjson.Source[order](bodyServer(t, 200, `{"ok":false,"items":[]}`), &httpjson.Options{Records: "items", Stream: stream, Check: func(p *httpjson.Page) error {
-				require.JSONEq(t, `{"ok":false,"items":[]}`, string(p.Body))
-				return want
-			}})
-			_, _, err := read(t.Context(), t, src, httpjson.Cursor{})
-			require.ErrorContains(t, err, "page first of http://")
-			requireSignal(t, want, err)
+		for _, body := range []string{`{"ok":false,"items":[]}`, `{"errors":["throttled"],"items":null}`, `{"message":"limit"}`} {
+			for _, want := range []error{errAny, dataflow.Permanent(errAny), dataflow.RetryAfter(errAny, time.Minute)} {
+				src := httpjson.Source[order](bodyServer(t, 200, body), &httpjson.Options{Records: "items", Stream: stream, Check: func(p *httpjson.Page) error {
+					require.JSONEq(t, body, string(p.Body))
+					return want
+				}})
+				_, _, err := read(t.Context(), t, src, httpjson.Cursor{})
+				require.ErrorContains(t, err, "page first of http://")
+				requireSignal(t, want, err)
+			}
 		}
 	}
 }

@@ -51,6 +51,11 @@ func (r *reading[T]) streamPage(ctx context.Context, at Cursor) (*Cursor, error)
 		}
 		return r.streamed(p, &at, i, began, record)
 	})
+	if err != nil { // Check comes before what the options make of the page
+		if own := r.s.checkStream(at, p, resp); own != nil {
+			return nil, own
+		}
+	}
 	if r.s.omitted(err) {
 		err = nil
 	}
@@ -139,12 +144,8 @@ func (r *reading[T]) streamEnd(at Cursor, p *page, resp *httpcall.Response, dige
 	if len(p.envelope) > 0 && !json.Valid(p.envelope) {
 		return nil, dataflow.Permanent(r.s.wrap(at, errors.New("the response is not JSON")))
 	}
-	if r.s.opts.Check != nil && len(p.envelope) > 0 {
-		got := pageOf(resp)
-		got.Body = p.envelope
-		if err := r.s.opts.Check(got); err != nil {
-			return nil, r.s.wrap(at, err)
-		}
+	if err := r.s.checkStream(at, p, resp); err != nil {
+		return nil, err
 	}
 	r.renew(p.envelope)
 	if err := r.findNext(at, p, resp); err != nil {
@@ -168,6 +169,19 @@ func (r *reading[T]) streamEnd(at Cursor, p *page, resp *httpcall.Response, dige
 		return nil, nil //nolint:nilnil // nil means the end
 	}
 	return &next, nil
+}
+
+// checkStream returns the error of Options.Check for a page that was read while it arrived.
+func (s *source[T]) checkStream(at Cursor, p *page, resp *httpcall.Response) error {
+	if s.opts.Check == nil || len(p.envelope) == 0 || !json.Valid(p.envelope) {
+		return nil
+	}
+	got := pageOf(resp)
+	got.Body = p.envelope
+	if err := s.opts.Check(got); err != nil {
+		return s.wrap(at, err)
+	}
+	return nil
 }
 
 // unreadableStream returns the error of a stream that cannot be read to its end.
