@@ -89,7 +89,8 @@
 // [encoding/json.RawMessage]. A page that does not match the options ends the run.
 //
 // A page without records is an error if it has a field "errors" that is not empty. A
-// field "error" counts only if the records are null or missing. Such an error fails the
+// field "error" counts only if the records are null or missing. It is an error too if "ok" or
+// "success" is false, or "status" is "error" or "failed". Such an error fails the
 // attempt. A response that ends within a JSON value is tried again, as one that broke off.
 // [Options].Check looks for errors that the API reports otherwise.
 //

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/activedataflow/dataflow"
 	"github.com/activedataflow/dataflow/connector/httpjson"
 )
 
@@ -98,6 +99,29 @@ func TestSource_NoPage(t *testing.T) {
 	for _, body := range []string{`{"items":[],"error":"0"}`, `{"items":[],"error":null}`, `{"items":[],"error":{}}`} {
 		_, _, err := read(t.Context(), t, httpjson.Source[order](bodyServer(t, 200, body), &httpjson.Options{Records: "items"}), httpjson.Cursor{})
 		require.NoError(t, err, body)
+	}
+}
+
+// An answer without records that says that the request has failed is an error, and no empty list.
+func TestSource_SaysFailed(t *testing.T) {
+	t.Parallel()
+	for _, stream := range []bool{false, true} {
+		for _, body := range []string{
+			`{"ok":false,"error":"ratelimited","items":[]}`, `{"success":false,"items":null}`, `{"status":"error","message":"down","items":[]}`,
+			`{"items":[],"success": false }`, `{"status":"FAILED","items":null}`, `{"ok":false,"error":"ratelimited"}`,
+		} {
+			for _, omits := range []bool{false, true} {
+				ids, at, err := read(t.Context(), t, httpjson.Source[order](bodyServer(t, 200, body), &httpjson.Options{Records: "items", Stream: stream, OmitsEmpty: omits}), httpjson.Cursor{})
+				require.ErrorContains(t, err, "the server reports errors: {", body)
+				require.False(t, dataflow.IsPermanent(err), "it may pass: %s", body)
+				require.Empty(t, ids)
+				require.Equal(t, httpjson.Cursor{}, at)
+			}
+		}
+		for _, body := range []string{`{"ok":true,"items":[]}`, `{"success":true,"status":"ok","items":[]}`, `{"status":200,"items":[]}`, `{"status":null,"success":null,"items":[]}`, `{"status":"error","items":[{"id":1}]}`} {
+			_, _, err := read(t.Context(), t, httpjson.Source[order](bodyServer(t, 200, body), &httpjson.Options{Records: "items", Stream: stream}), httpjson.Cursor{})
+			require.NoError(t, err, body)
+		}
 	}
 }
 

@@ -79,11 +79,14 @@ func without(body []byte, records []json.RawMessage) json.RawMessage {
 }
 
 // reported returns the *ReportedError of a response that has one of the fields, with a
-// value that is not empty.
+// value that is not empty, or that says that the request has failed.
 func reported(body []byte, fields ...string) error {
 	var object map[string]json.RawMessage
 	if json.Unmarshal(body, &object) != nil {
 		return nil //nolint:nilerr // it has no fields
+	}
+	if failed(object) {
+		return &ReportedError{Text: string(bytes.ToValidUTF8(body[:min(len(body), maxShown)], nil))}
 	}
 	for _, field := range fields {
 		var value any
@@ -110,6 +113,21 @@ func reported(body []byte, fields ...string) error {
 		return &ReportedError{Text: string(bytes.ToValidUTF8(text[:min(len(text), maxShown)], nil))}
 	}
 	return nil
+}
+
+// failed reports whether a response says that the request has failed, by one of the usual fields.
+func failed(object map[string]json.RawMessage) bool {
+	for _, field := range []string{"ok", "success"} {
+		if string(object[field]) == "false" {
+			return true
+		}
+	}
+	switch strings.ToLower(Text(object["status"])) {
+	case "error", "fail", "failed", "failure": // the first two are of JSend
+		return true
+	default:
+		return false
+	}
 }
 
 // ErrNull is the error of a record that is null.
