@@ -45,6 +45,8 @@ type reading[T any] struct {
 	checked   bool      // it has looked at the first page, see [reading.head]
 	start     Cursor    // where the search for the last record began
 	sought    int       // which of the last records that were read a stream looks for
+	recent    recent    // of a list with NewestFirst
+	moves     int       // how many records of a stream's page an earlier page had
 	met       bool      // the record before that one is on this page of a stream
 }
 
@@ -153,13 +155,14 @@ func (r *reading[T]) page(ctx context.Context, at Cursor) (*Cursor, error) {
 	if !moved && at.Skip > len(p.records) {
 		return nil, dataflow.Permanent(fmt.Errorf("page %s has %d records, but %d were read: records were removed: set Options.Snapshot for a list that does not only grow", at.pageName(), len(p.records), at.Skip))
 	}
-	if err := r.trail.Visit(at.Page, p.next, p.records); err != nil {
+	skip, content := r.unread(at.Skip, p.records)
+	if err := r.trail.Visit(at.Page, p.next, content); err != nil {
 		return nil, dataflow.Permanent(r.s.wrap(at, err))
 	}
 	if r.seeking {
 		return r.passed(at, p)
 	}
-	if at.Skip == 0 {
+	if at.Skip = skip; at.Skip == 0 {
 		at.Skip = r.s.overlap(r.before, p.records)
 	}
 	if p.next != "" && len(p.records) > 0 && r.s.opts.Order == OldestFirst {
