@@ -175,11 +175,24 @@ func TestSink_TooLarge(t *testing.T) {
 func TestSink_Unchecked(t *testing.T) {
 	t.Parallel()
 	for body, text := range map[string]string{
-		`{"errors":true,"items":[]}`:                `its field "errors" is true`,
-		`{"insertErrors":[{"index":3}]}`:            `its field "insertErrors" is [{"index":3}]`,
-		`{"UnprocessedItems":{"t":[1]}}`:            `its field "UnprocessedItems"`,
-		`{"errors":false,"UnprocessedItems":{}}`:    "",
-		`{"errors":[],"insertErrors":null,"n":"x"}`: "",
+		`{"errors":true,"items":[]}`:                                                  `its field "errors" is true`,
+		`{"insertErrors":[{"index":3}]}`:                                              `its field "insertErrors" is [{"index":3}]`,
+		`{"UnprocessedItems":{"t":[1]}}`:                                              `its field "UnprocessedItems"`,
+		`{"FailedRecordCount":1,"Records":[]}`:                                        `its field "FailedRecordCount" is 1`,
+		`{"hasErrors":true,"results":[]}`:                                             `its field "hasErrors"`,
+		`{"Successful":[],"Failed":[{"Id":"1"}]}`:                                     `its field "Failed"`,
+		`{"partialFailureError":{"code":3}}`:                                          `its field "partialFailureError"`,
+		`[{"success":true,"errors":[]},{"success":false,"errors":[{"message":"x"}]}]`: `its result 1 is {"errors":[{"message":"x"}],"success":false}`,
+		`{"items":[{"status":201},{"status":400,"error":{"type":"x"}}]}`:              `its result 1 is`,
+		`{"ok":false,"error":"ratelimited"}`:                                          `the server reports errors: {"ok":false`,
+		`{"success":false}`:                                                           `the server reports errors`,
+		`{"error":{"message":"no"}}`:                                                  `the server reports errors`,
+		`{"status":"fail","data":{}}`:                                                 `the server reports errors`,
+		`{"status":"ok","success":true,"error":null,"failed":0,"FailedPutCount":0}`:   "",
+		`[{"success":false,"status":"failed"}]`:                                       "", // the rows, sent back
+		`{"items":[{"status":500}]}`:                                                  "",
+		`{"errors":false,"UnprocessedItems":{}}`:                                      "",
+		`{"errors":[],"insertErrors":null,"n":"x"}`:                                   "",
 		`[1]`: "",
 		``:    "",
 	} {
@@ -189,7 +202,7 @@ func TestSink_Unchecked(t *testing.T) {
 			require.NoError(t, err)
 			continue
 		}
-		require.ErrorContains(t, err, text)
+		require.ErrorContains(t, err, text, body)
 		require.ErrorContains(t, err, "set Check")
 	}
 	s := &shop{answer: func([]int, []int) (int, string) { return 207, "" }, taken: map[int]int{}}

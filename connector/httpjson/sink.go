@@ -35,8 +35,8 @@ type SinkOptions struct {
 	// taken. [RefusedError] names the rows that were not, and the flow's policy decides about
 	// them. Any other error fails the attempt; mark it by [dataflow.Transient] or
 	// [dataflow.RetryAfter] if the request should be made again. A nil Check takes a
-	// response for a success, unless its status is 207, or its field "errors",
-	// "insertErrors" or "UnprocessedItems" is not empty: that is an error.
+	// response for a success, unless its status is 207, or its text says otherwise by a usual
+	// field, such as "errors", "failed" or "success": that is an error.
 	Check func(*SinkResponse) error
 
 	// The other fields are those of [Options].
@@ -244,28 +244,6 @@ func (s *sink[T]) check(b dataflow.SinkBatch[T], p part, resp *httpcall.Response
 		}
 	}
 	return nil
-}
-
-// unchecked returns an error for a response that may refuse some rows.
-func unchecked(resp *httpcall.Response) error {
-	why := ""
-	if resp.Status == http.StatusMultiStatus {
-		why = "it has the status 207"
-	}
-	var object map[string]json.RawMessage
-	if json.Unmarshal(resp.Body, &object) == nil {
-		for _, field := range []string{"errors", "insertErrors", "UnprocessedItems"} {
-			switch text := string(object[field]); text {
-			case "", "null", "false", "0", `""`, "[]", "{}":
-			default:
-				why = fmt.Sprintf("its field %q is %.200s", field, text)
-			}
-		}
-	}
-	if why == "" {
-		return nil
-	}
-	return dataflow.Permanent(fmt.Errorf("the response may refuse some of the rows, because %s: set Check, which says which ones", why))
 }
 
 // post makes one request.

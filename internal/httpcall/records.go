@@ -85,29 +85,12 @@ func reported(body []byte, fields ...string) error {
 	if json.Unmarshal(body, &object) != nil {
 		return nil //nolint:nilerr // it has no fields
 	}
-	if failed(object) {
+	if Failed(object) {
 		return &ReportedError{Text: string(bytes.ToValidUTF8(body[:min(len(body), maxShown)], nil))}
 	}
 	for _, field := range fields {
-		var value any
-		if json.Unmarshal(object[field], &value) != nil {
+		if IsEmpty(object[field]) {
 			continue
-		}
-		switch v := value.(type) {
-		case nil:
-			continue
-		case []any:
-			if len(v) == 0 {
-				continue
-			}
-		case map[string]any:
-			if len(v) == 0 {
-				continue
-			}
-		default:
-			if reflect.ValueOf(v).IsZero() {
-				continue
-			}
 		}
 		text := object[field]
 		return &ReportedError{Text: string(bytes.ToValidUTF8(text[:min(len(text), maxShown)], nil))}
@@ -115,8 +98,26 @@ func reported(body []byte, fields ...string) error {
 	return nil
 }
 
-// failed reports whether a response says that the request has failed, by one of the usual fields.
-func failed(object map[string]json.RawMessage) bool {
+// IsEmpty reports whether a value is missing, null, false, 0, or an empty text, list or object.
+func IsEmpty(text json.RawMessage) bool {
+	var value any
+	if json.Unmarshal(text, &value) != nil {
+		return true
+	}
+	switch v := value.(type) {
+	case nil:
+		return true
+	case []any:
+		return len(v) == 0
+	case map[string]any:
+		return len(v) == 0
+	default:
+		return reflect.ValueOf(v).IsZero()
+	}
+}
+
+// Failed reports whether a response says that the request has failed, by one of the usual fields.
+func Failed(object map[string]json.RawMessage) bool {
 	for _, field := range []string{"ok", "success"} {
 		if string(object[field]) == "false" {
 			return true
