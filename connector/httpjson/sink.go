@@ -80,7 +80,9 @@ func (r RefusedError) Error() string {
 // A status of 2xx is a success, unless [SinkOptions].Check says otherwise. 408, 425, 429 and
 // 5xx are tried again, as for [Source]. A request that is too large (413) is sent in halves.
 // So is one that the API refuses with 400, 409 or 422, if the flow has a policy: it decides
-// about the rows that are refused alone. Any other status of 4xx is a permanent error.
+// about the rows that are refused alone. A 409 about the Idempotency-Key, or after a try that
+// got no response, is tried again: the API may still be at work. Any other status of 4xx is a
+// permanent error.
 func Sink[T any](address string, opts *SinkOptions) dataflow.Target[T] {
 	return dataflow.To[T](newSink[T](address, opts))
 }
@@ -195,11 +197,11 @@ func (s *sink[T]) send(ctx context.Context, key string, b dataflow.SinkBatch[T],
 		return nil
 	}
 	resp, err := s.post(ctx, key, p)
-	status := (*httpcall.StatusError)(nil)
+	status, keyed := (*httpcall.StatusError)(nil), (*keyError)(nil)
 	switch {
 	case err == nil:
 		return s.check(b, p, resp)
-	case !errors.As(err, &status):
+	case !errors.As(err, &status), errors.As(err, &keyed):
 		return err
 	case len(p.rows) == 1 && b.Refuse != nil && (status.Status == http.StatusRequestEntityTooLarge || aboutRows(status.Status)):
 		return refuse(b, p.rows[0], errors.New(err.Error())) // its mark is about a request of many rows
@@ -222,6 +224,15 @@ func (s *sink[T]) send(ctx context.Context, key string, b dataflow.SinkBatch[T],
 func aboutRows(status int) bool {
 	return status == http.StatusBadRequest || status == http.StatusConflict || status == http.StatusUnprocessableEntity
 }
+
+// keyError is the error of a request that was refused for its Idempotency-Key: another request
+// with it is still at work, or had other rows. In halves, with other keys, the rows would be there twice.
+type keyError struct{ error }
+
+func (e *keyError) Unwrap() error { return e.error }
+
+// aboutKey reports whether a response is about the request's Idempotency-Key.
+func aboutKey(body []byte) bool { return bytes.Contains(bytes.ToLower(body), []byte("idempoten")) }
 
 // check finds the rows that a successful response refuses.
 func (s *sink[T]) check(b dataflow.SinkBatch[T], p part, resp *httpcall.Response) error {
@@ -256,7 +267,16 @@ func (s *sink[T]) post(ctx context.Context, key string, p part) (*httpcall.Respo
 	if err != nil {
 		return nil, dataflow.Permanent(err)
 	}
-	return s.call.Do(ctx, func(ctx context.Context) (*http.Request, error) {
+	call, tries, keyed := *s.call, 0, false
+	call.Classify = func(resp *httpcall.Response) httpcall.Verdict {
+		keyed = aboutKey(resp.Body)
+		if resp.Status == http.StatusConflict && (tries > 1 || keyed) {
+			return httpcall.Verdict{Action: httpcall.Retry}
+		}
+		return httpcall.Verdict{}
+	}
+	resp, err := call.Do(ctx, func(ctx context.Context) (*http.Request, error) {
+		tries, keyed = tries+1, false
 		req, err := http.NewRequestWithContext(ctx, s.opts.Method, s.address, bytes.NewReader(body))
 		if err != nil {
 			return nil, dataflow.Permanent(err)
@@ -266,4 +286,8 @@ func (s *sink[T]) post(ctx context.Context, key string, p part) (*httpcall.Respo
 		req.Header.Set(s.opts.KeyHeader, key)
 		return req, nil
 	})
+	if err != nil && keyed {
+		err = &keyError{err}
+	}
+	return resp, err
 }

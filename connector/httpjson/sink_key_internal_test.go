@@ -1,0 +1,76 @@
+package httpjson
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activedataflow/dataflow"
+	"github.com/activedataflow/dataflow/connector/memory"
+	"github.com/activedataflow/dataflow/dataflowtest"
+)
+
+// A request of which the API may still be at work on an earlier try is tried again under its
+// key. It is not sent in halves under other keys, which would write the rows twice.
+func TestSink_StillAtWork(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []dataflow.Policy{nil, dataflow.DeadLetterUpTo(5)} {
+		for _, body := range []string{"", `{"error":"a request with this Idempotency-Key is outstanding"}`} {
+			for _, late := range []bool{false, true} { // the first try has got no response
+				if !late && body == "" {
+					continue // nothing tells it from a conflict of a row
+				}
+				taken, tries := map[int]int{}, 0
+				keys := map[string]bool{}
+				transport := roundTrip(func(req *http.Request) (*http.Response, error) {
+					tries++
+					w := httptest.NewRecorder()
+					var rows []int
+					if err := json.NewDecoder(req.Body).Decode(&rows); err != nil {
+						return nil, err
+					}
+					switch key := req.Header.Get("Idempotency-Key"); {
+					case !keys[key]:
+						keys[key] = true
+						for _, n := range rows {
+							taken[n]++
+						}
+						if late {
+							return nil, io.ErrUnexpectedEOF
+						}
+						fallthrough
+					case tries < 4:
+						w.WriteHeader(http.StatusConflict)
+						_, _ = w.WriteString(body)
+					}
+					return w.Result(), nil
+				})
+				flow := dataflow.NewFlow("f", memory.Slice([]int{1, 2, 3}), dataflow.Identity[int](), Sink[int]("https://api.test", &SinkOptions{Client: &http.Client{Transport: transport}, MaxWait: time.Millisecond}), &dataflow.FlowOptions{OnBadRecord: policy, MaxAttempts: 1})
+				run, err := dataflowtest.New(t, flow).Client().Trigger(t.Context(), "f", nil)
+				require.NoError(t, err)
+				require.Equal(t, dataflow.Counters{Read: 3, Written: 3}, run.Counters)
+				require.Equal(t, map[int]int{1: 1, 2: 1, 3: 1}, taken)
+				require.Len(t, keys, 1)
+			}
+		}
+	}
+}
+
+// A key that was used for other rows is no reason to send these under other keys.
+func TestSink_KeyOfOthers(t *testing.T) {
+	t.Parallel()
+	s := &shop{answer: func([]int, []int) (int, string) { return 422, `{"type":"idempotency_error"}` }, taken: map[int]int{}}
+	run, err := policyClient(t, s, SinkOptions{}).Trigger(t.Context(), "keep", nil)
+	require.ErrorContains(t, err, "idempotency_error")
+	require.Equal(t, dataflow.RunFailed, run.State)
+	require.Equal(t, 1, s.requests)
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
